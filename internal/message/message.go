@@ -1,0 +1,78 @@
+// Package message holds the nouns every other room speaks of: a message, its class, its
+// states, what came of one attempt to send it, and what Meta said of it afterwards. It also
+// owns Meta's message object and the rules for it. It uses the standard library only.
+package message
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Message is one accepted order to send something to somebody.
+type Message struct {
+	ID        string          // <phone number id>-<26 base32 characters>, see NewID
+	From      string          // Meta's phone number id of the sender
+	Class     Class           // decides priority, deadline and what to do in doubt
+	Key       string          // the caller's idempotency key; empty: none
+	Ref       string          // the caller's own reference, an order id say; empty: none
+	Tags      []string        // the caller's labels, a campaign say
+	Callback  string          // what the caller put into biz_opaque_callback_data
+	SendAt    time.Time       // not before; zero: at once
+	ExpiresAt time.Time       // no attempt starts after this
+	Payload   json.RawMessage // Meta's message object as the caller gave it
+	Content   Content         // what Parse read out of Payload
+	Hash      string          // of the whole request, to tell a repeat from a different one under the same key
+}
+
+// Context is what a state event and the timeline tell of a message beside its state. It
+// names no recipient in full and no text.
+type Context struct {
+	ID       string   `json:"id"`
+	From     string   `json:"from"`
+	Class    Class    `json:"class"`
+	Type     string   `json:"type"`
+	To       string   `json:"to,omitempty"` // masked, see Mask
+	Ref      string   `json:"ref,omitempty"`
+	Tags     []string `json:"tags,omitempty"`
+	Callback string   `json:"callback_data,omitempty"`
+}
+
+// Context returns the part of m that may leave with its events.
+func (m Message) Context() Context {
+	return Context{
+		ID: m.ID, From: m.From, Class: m.Class, Type: m.Content.Type,
+		To: Mask(m.Content.Recipient()), Ref: m.Ref, Tags: m.Tags, Callback: m.Callback,
+	}
+}
+
+// Content is what Sluice itself needs to know of Meta's message object; the object travels
+// unchanged in Message.Payload.
+type Content struct {
+	Type     string // "text", "template", ...
+	To       string // E.164 with its plus, or a group id; empty when To is a business-scoped user id
+	UserID   string // Meta's "recipient": a business-scoped user id
+	Group    bool   // recipient_type is "group"
+	Template string // the template's name, when Type is "template"
+	Language string // the template's language code, when Type is "template"
+	Callback string // biz_opaque_callback_data as the caller gave it
+}
+
+// Recipient is To, or UserID when there is no To: Meta lets "to" win.
+func (c Content) Recipient() string {
+	if c.To != "" {
+		return c.To
+	}
+	return c.UserID
+}
+
+// Mask keeps the ends of a phone number or user id: enough to tell two apart in a log,
+// too little to call anybody. What is shorter than eight characters is masked whole.
+func Mask(recipient string) string {
+	if recipient == "" {
+		return ""
+	}
+	if len(recipient) < 8 {
+		return "***"
+	}
+	return recipient[:3] + "***" + recipient[len(recipient)-2:]
+}

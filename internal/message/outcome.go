@@ -1,0 +1,35 @@
+package message
+
+import "time"
+
+// Kind says what came of an attempt. The set is closed, and it is the metric label too.
+type Kind string
+
+// The kinds of outcome.
+const (
+	Accepted    Kind = "accepted"     // Meta answered 2xx
+	Throttled   Kind = "throttled"    // refused before acceptance because we were too fast
+	Transient   Kind = "transient"    // certainly not taken; again later
+	Held        Kind = "held"         // certainly not taken: the number or template must be mended first
+	Refused     Kind = "rejected"     // certainly not taken, and never will be
+	ServerError Kind = "server_error" // Meta or a gateway failed; taken or not, nobody said
+	NoAnswer    Kind = "no_answer"    // the request left and no answer came
+)
+
+// Kinds returns every kind.
+func Kinds() []Kind {
+	return []Kind{Accepted, Throttled, Transient, Held, Refused, ServerError, NoAnswer}
+}
+
+// Doubt tells whether the message may have been taken although nobody said so.
+func (k Kind) Doubt() bool { return k == ServerError || k == NoAnswer }
+
+// Outcome is what came of one attempt to hand a message to Meta.
+type Outcome struct {
+	Kind       Kind          // decides everything
+	WAMID      string        // Meta's id of the message, when Accepted; empty when the answer was unreadable
+	Code       int           // Meta's error code; 0: none
+	RetryAfter time.Duration // at least this long before the next attempt; 0: by the schedule
+	Reason     string        // short and stable, for records and people: "dial", "timeout", "code 131026"
+	Err        error         // for the log line, never for a decision; holds no secret and no body
+}

@@ -1,0 +1,48 @@
+package message
+
+import (
+	"errors"
+	"time"
+)
+
+// What a record's keeper may answer instead of a record.
+var (
+	// ErrNotFound: there is no such message, or its record's time is over.
+	ErrNotFound = errors.New("message not found")
+	// ErrKeyReused: the idempotency key belongs to a message with other content.
+	ErrKeyReused = errors.New("idempotency key reused with other content")
+)
+
+// Acceptance is what a caller learns when a message was taken: durable before it is said.
+type Acceptance struct {
+	ID        string
+	State     State // of the message now: queued, or where an earlier message of that key is
+	Class     Class
+	ExpiresAt time.Time
+	Duplicate bool // the message was there already, under the same key and with the same content
+}
+
+// Record is all that is known of a message.
+type Record struct {
+	Context
+	State      State
+	Reason     string // why, when the state does not say it; see the Reason constants
+	Code       int    // Meta's error code, 0: none
+	Attempt    int    // attempts started so far
+	WAMID      string // Meta's id, once known
+	AcceptedAt time.Time
+	SendAt     time.Time // zero: at once
+	ExpiresAt  time.Time
+	NextAt     time.Time // when the next thing happens by itself: a retry, the end of a doubt's window; zero: nothing is due
+	Duplicates int       // proven second acceptances by Meta
+	Timeline   []Step    // the last 20, oldest first
+}
+
+// Step is one transition in a record's timeline.
+type Step struct {
+	At      time.Time
+	State   State
+	Attempt int
+	Code    int
+	Reason  string
+}

@@ -1,0 +1,143 @@
+// Package redistest hands a test an empty real Redis and takes it back at the test's end.
+package redistest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Settings are the durability settings that Sluice asks of a Redis that keeps its promises.
+var Settings = []string{
+	"--appendonly", "yes", "--appendfsync", "always",
+	"--maxmemory", "512mb", "--maxmemory-policy", "noeviction", "--save", "",
+}
+
+// Server is a redis-server of one test's own.
+type Server struct {
+	Addr string // host:port
+
+	t    testing.TB
+	dir  string
+	args []string
+	mu   sync.Mutex
+	cmd  *exec.Cmd
+	out  *bytes.Buffer
+}
+
+// Start runs a redis-server on a free loopback port with Settings, and further arguments
+// that override them. It fails the test when there is none to run.
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		t.Fatal("redis-server is not installed: run the tests by `make test`, which installs it, or install your system's redis-server package")
+	}
+	dir, err := os.MkdirTemp("", "redistest-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{Addr: freeAddr(t), t: t, dir: dir, args: append(append([]string{}, Settings...), args...)}
+	t.Cleanup(func() {
+		s.Kill()
+		if t.Failed() && s.out != nil {
+			t.Logf("redis-server printed:\n%s", s.out)
+		}
+		os.RemoveAll(dir)
+	})
+	s.Restart()
+	return s
+}
+
+// URL returns the address as a Redis URL.
+func (s *Server) URL() string { return "redis://" + s.Addr }
+
+// Restart starts the server again on its old data after Kill, and waits until it answers.
+func (s *Server) Restart() {
+	s.t.Helper()
+	_, port, _ := net.SplitHostPort(s.Addr)
+	s.mu.Lock()
+	s.out = new(bytes.Buffer)
+	s.cmd = exec.Command("redis-server", append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", s.dir}, s.args...)...)
+	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	err := s.cmd.Start()
+	s.mu.Unlock()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	c := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1})
+	defer c.Close()
+	if err := untilAnswers(c); err != nil {
+		s.t.Fatalf("redis-server at %s: %v", s.Addr, err)
+	}
+}
+
+// Kill ends the server at once, as a crash would.
+func (s *Server) Kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd == nil {
+		return
+	}
+	s.cmd.Process.Kill()
+	s.cmd.Wait()
+	s.cmd = nil
+}
+
+// Signal sends the server a signal: SIGSTOP freezes it, SIGCONT wakes it.
+func (s *Server) Signal(sig syscall.Signal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd != nil {
+		s.cmd.Process.Signal(sig)
+	}
+}
+
+// Client returns a new client, closed at the test's end.
+func (s *Server) Client() *redis.Client {
+	c := redis.NewClient(&redis.Options{Addr: s.Addr, DisableIdentity: true})
+	s.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// Client starts a server and returns a client of it.
+func Client(t testing.TB) *redis.Client {
+	t.Helper()
+	return Start(t).Client()
+}
+
+func untilAnswers(c *redis.Client) error {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), 10*time.Second, errors.New("no answer within 10 s"))
+	defer cancel()
+	for {
+		err := c.Ping(ctx).Err()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
