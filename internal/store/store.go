@@ -86,6 +86,9 @@ func (db *DB) know(text string) Script {
 	return Script{sha: sha}
 }
 
+// SHA returns the name under which the server knows the script.
+func (s Script) SHA() string { return s.sha }
+
 // Add puts a run of s into a pipeline; its value is there once the pipeline ran by Exec.
 func (s Script) Add(ctx context.Context, p redis.Pipeliner, keys []string, args ...any) *redis.Cmd {
 	return p.EvalSha(ctx, s.sha, keys, args...)
@@ -105,22 +108,24 @@ func (db *DB) Run(ctx context.Context, s Script, keys []string, args ...any) *re
 }
 
 // Tx runs the commands that fill adds as one transaction; all keys must lie in one Cluster
-// slot. When the server turns out not to know a script, all are loaded and the whole is run
-// again: fill is called twice then. It returns the first error of any command; redis.Nil is
-// none.
-func (db *DB) Tx(ctx context.Context, fill func(redis.Pipeliner)) error {
+// slot. Nothing runs when fill fails. When the server turns out not to know a script, all
+// are loaded and the whole is run again: fill is called twice then. It returns the first
+// error of any command; redis.Nil is none.
+func (db *DB) Tx(ctx context.Context, fill func(redis.Pipeliner) error) error {
 	return db.exec(ctx, db.TxPipeline, fill)
 }
 
 // Pipe is Tx without the transaction: the keys may lie anywhere.
 func (db *DB) Pipe(ctx context.Context, fill func(redis.Pipeliner)) error {
-	return db.exec(ctx, db.Pipeline, fill)
+	return db.exec(ctx, db.Pipeline, func(p redis.Pipeliner) error { fill(p); return nil })
 }
 
-func (db *DB) exec(ctx context.Context, pipeline func() redis.Pipeliner, fill func(redis.Pipeliner)) error {
+func (db *DB) exec(ctx context.Context, pipeline func() redis.Pipeliner, fill func(redis.Pipeliner) error) error {
 	for again := true; ; again = false {
 		p := pipeline()
-		fill(p)
+		if err := fill(p); err != nil {
+			return err
+		}
 		cmds, err := p.Exec(ctx)
 		missing := noScript(err)
 		for _, c := range cmds {

@@ -1,0 +1,33 @@
+# Everything a newcomer runs. The first word of each line of help is the target.
+
+TOOL = go tool -modfile=tools/go.mod
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build test check bench docs
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: ## an order pipeline through all programs in one process; needs nothing but Go
+	go run ./cmd/sluice demo
+
+build: ## all programs, into bin/
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+
+test: ## all tests with the race detector, against a real Redis that they start themselves
+	@tools/need redis-server:redis-server gcc:gcc,libc6-dev
+	CGO_ENABLED=1 go test -race ./...
+
+check: ## formatting, vet, staticcheck, checksums of the modules
+	@bad=$$($(TOOL) gofumpt -l cmd internal); if [ -n "$$bad" ]; then \
+		echo "not formatted by gofumpt (mend: $(TOOL) gofumpt -w cmd internal):"; echo "$$bad"; exit 1; fi
+	go vet ./...
+	$(TOOL) staticcheck ./...
+	go mod verify
+
+bench: ## the benchmarks
+	@tools/need redis-server:redis-server
+	go test -run '^$$' -bench . -benchmem ./...
+
+docs: ## write the generated pages of docs/ anew
+	go generate ./...

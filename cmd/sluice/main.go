@@ -1,0 +1,61 @@
+// Sluice is the command line tool: the demo, the simulator, and commands to send messages and
+// to follow events.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"sluice/internal/config"
+)
+
+// cli is the tool's command line.
+type cli struct {
+	Demo     demoCmd     `cmd:"" help:"Run all of Sluice in this process against a simulated Meta, and tell what became of 1,500 messages."`
+	Send     sendCmd     `cmd:"" help:"Send a message through the API."`
+	Events   eventsCmd   `cmd:"" help:"Follow the event stream, one JSON object a line."`
+	Simulate simulateCmd `cmd:"" help:"Run the Cloud API simulator."`
+	Key      keyCmd      `cmd:"" help:"Make an API key and print it with the hash for the configuration."`
+	Health   healthCmd   `cmd:"" help:"Ask a health URL; exit 0 when it answers 200. For containers without a shell."`
+}
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
+	env, err := config.Env()
+	if err != nil {
+		return fail(err)
+	}
+	var c cli
+	parser, err := kong.New(&c, kong.Name("sluice"), kong.UsageOnError(),
+		kong.Description("Sluice sends WhatsApp messages through the Cloud API: queued, paced, never knowingly twice."),
+		kong.Bind(getenv(env)))
+	if err != nil {
+		return fail(err)
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		parser.FatalIfErrorf(err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	command.BindTo(ctx, (*context.Context)(nil))
+	if err := command.Run(); err != nil && !errors.Is(err, context.Canceled) {
+		return fail(err)
+	}
+	return 0
+}
+
+func fail(err error) int {
+	fmt.Fprintln(os.Stderr, "sluice:", err)
+	return 1
+}
+
+// getenv looks up an environment variable, also in .env.
+type getenv func(string) string

@@ -1,0 +1,185 @@
+// Package app puts each program together from the rooms, so that commands, the demo and the
+// tests run the same thing. A program listens when it is made and works while it runs.
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"sluice/internal/cloudapi"
+	"sluice/internal/config"
+	"sluice/internal/ledger"
+	"sluice/internal/message"
+	"sluice/internal/ops"
+	"sluice/internal/store"
+)
+
+// Program is a program put together and listening.
+type Program struct {
+	addr, opsAddr string
+	log           *slog.Logger
+	db            *store.DB
+	ops           net.Listener
+	registry      *prometheus.Registry
+
+	// work is what the program is for: it ends when its context does. Background goes on
+	// until work has ended.
+	work       []func(context.Context) error
+	background []func(context.Context) error
+}
+
+// Addr is where the program serves, as host:port; empty for a worker, which serves nobody.
+func (p *Program) Addr() string { return p.addr }
+
+// OpsAddr is where the program tells its metrics and health.
+func (p *Program) OpsAddr() string { return p.opsAddr }
+
+// Run works until ctx ends or something fails for good, stops in order, and returns what
+// failed. A Program runs once.
+func (p *Program) Run(ctx context.Context) error {
+	defer p.db.Close()
+	p.log.Info("started", "addr", p.addr, "ops", p.opsAddr)
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	after, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+
+	start := func(ctx context.Context, parts []func(context.Context) error) *errgroup.Group {
+		var g errgroup.Group
+		for _, part := range parts {
+			g.Go(func() error {
+				err := part(ctx)
+				if err != nil {
+					fail(err)
+				}
+				return err
+			})
+		}
+		return &g
+	}
+	back, front := start(after, p.background), start(ctx, p.work)
+	<-ctx.Done()
+	p.log.Info("stopping")
+	err := front.Wait()
+	stop()
+	err = errors.Join(err, back.Wait())
+	p.log.Info("stopped")
+	return err
+}
+
+// newProgram opens what every program has: Redis, its own registry, the ops listener.
+func newProgram(ctx context.Context, c config.Common, log *slog.Logger) (*Program, error) {
+	db, err := openStore(ctx, c, log)
+	if err != nil {
+		return nil, err
+	}
+	p := &Program{log: log, db: db, registry: ops.Registry()}
+	if err := newLedger(db, c).CheckShards(ctx); err != nil {
+		db.Close()
+		return nil, err
+	}
+	if p.ops, err = net.Listen("tcp", c.Ops); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("listen for ops: %w", err)
+	}
+	p.opsAddr = p.ops.Addr().String()
+	ready := func(ctx context.Context) error {
+		if err := db.Ping(ctx).Err(); err != nil {
+			return fmt.Errorf("redis: %w", err)
+		}
+		return nil
+	}
+	p.background = append(p.background, func(ctx context.Context) error {
+		return ops.Serve(ctx, p.ops, ops.Handler(p.registry, ready), ops.ServeOptions{
+			WriteTimeout: 2 * time.Minute, // a CPU profile takes as long as it was asked to
+			Log:          log,
+		})
+	})
+	return p, nil
+}
+
+// serve adds an HTTP server to the program's work.
+func (p *Program) serve(addr string, h http.Handler) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		p.close()
+		return fmt.Errorf("listen: %w", err)
+	}
+	p.addr = l.Addr().String()
+	p.work = append(p.work, func(ctx context.Context) error {
+		return ops.Serve(ctx, l, h, ops.ServeOptions{Log: p.log})
+	})
+	return nil
+}
+
+// close undoes newProgram for a program that will not run.
+func (p *Program) close() {
+	p.ops.Close()
+	p.db.Close()
+}
+
+func openStore(ctx context.Context, c config.Common, log *slog.Logger) (*store.DB, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Second, errors.New("no answer within 10 s"))
+	defer cancel()
+	db, err := store.Open(ctx, string(c.Redis.URL))
+	if err != nil {
+		return nil, fmt.Errorf("%w (is it running? redis.url or SLUICE_REDIS_URL says where)", err)
+	}
+	if c.Redis.Durability == config.Relaxed {
+		log.Warn("durability relaxed: a crash of Redis may lose the last accepted messages, and may repeat sends of its last second")
+		return db, nil
+	}
+	if err := db.CheckDurable(ctx); err != nil {
+		db.Close()
+		return nil, err
+	}
+	return db, nil
+}
+
+func newLedger(db *store.DB, c config.Common) *ledger.Ledger {
+	return ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards)})
+}
+
+// policies returns how messages are treated: what is configured, else the defaults.
+func policies(c config.Common) func(number string, class message.Class) message.Policy {
+	return func(number string, class message.Class) message.Policy {
+		p := message.DefaultPolicy(class)
+		o := c.Class(number, string(class))
+		if o.Deadline != 0 {
+			p.Deadline = o.Deadline
+		}
+		if o.DoubtWindow != 0 {
+			p.DoubtWindow = o.DoubtWindow
+		}
+		if o.OnDoubt != "" {
+			p.OnDoubt = message.OnDoubt(o.OnDoubt)
+		}
+		if o.ErrorWindow != 0 {
+			p.ErrorWindow = o.ErrorWindow
+		}
+		return p
+	}
+}
+
+// explain is what people are told of one of Meta's codes.
+func explain(code int) (title, advice string) {
+	e, _ := cloudapi.Lookup(code)
+	return e.Title, e.Advice
+}
+
+// workerName names this process among all that ever ran.
+func workerName() string {
+	host, _ := os.Hostname()
+	return strings.ReplaceAll(host, "/", "-") + "-" + rand.Text()[:8]
+}

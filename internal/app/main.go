@@ -1,0 +1,51 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"sluice/internal/config"
+	"sluice/internal/ops"
+)
+
+// Start makes a program from its arguments and environment.
+type Start func(ctx context.Context, args []string, getenv func(string) string) (*Program, error)
+
+// Main runs a program until it is told to stop by SIGINT or SIGTERM, and returns its exit code.
+func Main(name string, start Start, args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, start, args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Println(err)
+	case err != nil:
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		return 1
+	}
+	return 0
+}
+
+func run(ctx context.Context, start Start, args []string) error {
+	env, err := config.Env()
+	if err != nil {
+		return err
+	}
+	p, err := start(ctx, args, env)
+	if err != nil {
+		return err
+	}
+	return p.Run(ctx)
+}
+
+func newLog(c config.Common) *slog.Logger {
+	log := ops.NewLogger(os.Stderr, c.LogLevel)
+	ops.RouteRedis(log)
+	return log
+}

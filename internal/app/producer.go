@@ -1,0 +1,90 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/cloudapi"
+	"sluice/internal/config"
+	"sluice/internal/intake"
+	"sluice/internal/ledger"
+	"sluice/internal/message"
+	"sluice/internal/queue"
+	"sluice/internal/store"
+)
+
+// Producer makes the program from its arguments and environment.
+func Producer(ctx context.Context, args []string, getenv func(string) string) (*Program, error) {
+	c, err := config.LoadProducer(args, getenv)
+	if err != nil {
+		return nil, err
+	}
+	return NewProducer(ctx, c, newLog(c.Common))
+}
+
+// NewProducer puts the intake together: an HTTP request becomes a record and a task.
+func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Program, error) {
+	p, err := newProgram(ctx, c.Common, log)
+	if err != nil {
+		return nil, err
+	}
+	book := newLedger(p.db, c.Common)
+	known := map[string]bool{}
+	for _, n := range c.Numbers {
+		known[n.ID] = true
+	}
+	door := intake.New(intake.Options{
+		Acceptor:   acceptor{p.db, book, queue.NewClient(p.db, message.Shards(c.Shards))},
+		Reader:     book,
+		Numbers:    func(number string) bool { return known[number] },
+		Policy:     policies(c.Common),
+		Explain:    explain,
+		Keys:       apiKeys(c.APIKeys),
+		Log:        log,
+		Registerer: p.registry,
+	})
+	return p, p.serve(c.Listen, door.Handler())
+}
+
+// acceptor makes the record of a message and its first task in one transaction: neither is
+// ever there without the other.
+type acceptor struct {
+	db    *store.DB
+	book  *ledger.Ledger
+	tasks *queue.Client
+}
+
+// Accept takes a message, durably. When it fails the message may have been taken or not: the
+// caller repeats with the same key.
+func (a acceptor) Accept(ctx context.Context, m message.Message) (message.Acceptance, error) {
+	object, err := cloudapi.Body(m.Payload, m.Content.To, "")
+	if err != nil {
+		return message.Acceptance{}, fmt.Errorf("accept %s: %w", m.ID, err)
+	}
+	m.Payload = object
+	nonce := rand.Text()
+	var made ledger.Accepting
+	err = a.db.Tx(ctx, func(p redis.Pipeliner) (err error) {
+		if made, err = a.book.Accept(ctx, p, m, nonce); err != nil {
+			return err
+		}
+		return a.tasks.Add(ctx, p, queue.Task{ID: m.ID, Number: m.From, Class: m.Class, At: m.SendAt})
+	})
+	if err != nil {
+		return message.Acceptance{}, fmt.Errorf("accept %s: %w", m.ID, err)
+	}
+	return made.Result()
+}
+
+func apiKeys(keys []config.APIKey) []intake.Key {
+	out := make([]intake.Key, len(keys))
+	for i, k := range keys {
+		out[i] = intake.Key{Hash: hex.EncodeToString(k.SHA256[:]), Scopes: k.Scopes, Numbers: k.Numbers}
+	}
+	return out
+}

@@ -1,0 +1,37 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+
+	"sluice/internal/config"
+	"sluice/internal/events"
+	"sluice/internal/message"
+	"sluice/internal/webhook"
+)
+
+// Webhook makes the program from its arguments and environment.
+func Webhook(ctx context.Context, args []string, getenv func(string) string) (*Program, error) {
+	c, err := config.LoadWebhook(args, getenv)
+	if err != nil {
+		return nil, err
+	}
+	return NewWebhook(ctx, c, newLog(c.Common))
+}
+
+// NewWebhook puts the webhook ingester together: what Meta reports goes into the stream.
+func NewWebhook(ctx context.Context, c config.Webhook, log *slog.Logger) (*Program, error) {
+	p, err := newProgram(ctx, c.Common, log)
+	if err != nil {
+		return nil, err
+	}
+	apps := map[string]webhook.App{}
+	for _, a := range c.Apps {
+		apps[a.Name] = webhook.App{Secrets: a.Secrets(), VerifyToken: string(a.VerifyToken)}
+	}
+	h := webhook.NewHandler(events.New(p.db, message.Shards(c.Shards), events.Options{Registerer: p.registry, Logger: log}), webhook.Options{
+		Apps:       func(name string) (webhook.App, bool) { a, ok := apps[name]; return a, ok },
+		Registerer: p.registry, Logger: log,
+	})
+	return p, p.serve(c.Listen, h)
+}

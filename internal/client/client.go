@@ -1,0 +1,141 @@
+// Package client calls Sluice's own API, for the command line tool and the demo.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"sluice/internal/message"
+)
+
+// maxAnswer bounds what is read of an answer.
+const maxAnswer = 1 << 20
+
+// Client calls the API at Base, such as "http://127.0.0.1:8080", with an API key. It is safe
+// for concurrent use and repeats nothing by itself.
+type Client struct {
+	Base string
+	Key  string
+	HTTP *http.Client // nil: http.DefaultClient
+}
+
+// Order is what POST /v1/messages takes.
+type Order struct {
+	From      string          `json:"from"`
+	Message   json.RawMessage `json:"message"` // Meta's message object
+	Class     message.Class   `json:"class,omitempty"`
+	Key       string          `json:"key,omitempty"`
+	Ref       string          `json:"ref,omitempty"`
+	Tags      []string        `json:"tags,omitempty"`
+	SendAt    time.Time       `json:"send_at,omitzero"`
+	ExpiresAt time.Time       `json:"expires_at,omitzero"`
+}
+
+// Receipt is what it answers.
+type Receipt struct {
+	ID        string        `json:"id"`
+	State     message.State `json:"state"`
+	Class     message.Class `json:"class"`
+	ExpiresAt time.Time     `json:"expires_at"`
+	Duplicate bool          `json:"duplicate"`
+}
+
+// Record is what GET /v1/messages/{id} answers.
+type Record struct {
+	message.Context
+	State   message.State `json:"state"`
+	Reason  string        `json:"reason"`
+	Code    int           `json:"code"`
+	Attempt int           `json:"attempt"`
+	WAMID   string        `json:"wamid"`
+	Error   struct {
+		Title  string `json:"title"`
+		Advice string `json:"advice"`
+	} `json:"error"`
+	Timeline []struct {
+		At      time.Time     `json:"at"`
+		State   message.State `json:"state"`
+		Attempt int           `json:"attempt"`
+		Code    int           `json:"code"`
+		Reason  string        `json:"reason"`
+	} `json:"timeline"`
+}
+
+// Problem is an error answer of the API.
+type Problem struct {
+	Status int    `json:"status"`
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+	Errors []struct {
+		Path   string `json:"path"`
+		Detail string `json:"detail"`
+		Fix    string `json:"fix"`
+	} `json:"errors"`
+}
+
+// Error tells the problem and the fixes, a line each.
+func (p *Problem) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d %s: %s", p.Status, p.Code, p.Detail)
+	for _, e := range p.Errors {
+		fmt.Fprintf(&b, "\n  %s: %s; %s", e.Path, e.Detail, e.Fix)
+	}
+	return b.String()
+}
+
+// Send orders a message. A refusal is a *Problem; after any other error the message may have
+// been accepted, and the order may be repeated if it has a key.
+func (c *Client) Send(ctx context.Context, o Order) (Receipt, error) {
+	body, err := json.Marshal(o)
+	if err != nil {
+		return Receipt{}, fmt.Errorf("order: %w", err)
+	}
+	var r Receipt
+	err = c.do(ctx, http.MethodPost, "/v1/messages", body, &r)
+	return r, err
+}
+
+// Get reads a message's record.
+func (c *Client) Get(ctx context.Context, id string) (Record, error) {
+	var r Record
+	err := c.do(ctx, http.MethodGet, "/v1/messages/"+url.PathEscape(id), nil, &r)
+	return r, err
+}
+
+func (c *Client) do(ctx context.Context, method, path string, body []byte, into any) error {
+	req, err := http.NewRequestWithContext(ctx, method, c.Base+path, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("call the API: %w", err)
+	}
+	req.Header.Set("Authorization", "Bearer "+c.Key)
+	req.Header.Set("Content-Type", "application/json")
+	h := c.HTTP
+	if h == nil {
+		h = http.DefaultClient
+	}
+	resp, err := h.Do(req)
+	if err != nil {
+		return fmt.Errorf("call the API: %w", err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("read the API's answer: %w", err)
+	}
+	if resp.StatusCode >= 300 {
+		p := &Problem{Status: resp.StatusCode, Code: "unknown", Detail: "no answer of Sluice's; is this its API?"}
+		json.Unmarshal(answer, p) // what is no problem+json keeps the words above
+		return p
+	}
+	if err := json.Unmarshal(answer, into); err != nil {
+		return fmt.Errorf("read the API's answer: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,285 @@
+package cloudapi_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/cloudapi"
+	"sluice/internal/message"
+)
+
+// want holds the decision for every code that can come from sending, written down apart from
+// the catalogue.
+var want = map[message.Kind][]int{
+	message.Throttled: {4, 17, 341, 613, 80007, 80008, 130429, 131056, 131208, 132069},
+	message.Transient: {131057, 134101, 2494100},
+	message.Held: {
+		0, 3, 10, 33, 102, 104, 190, 200, 232, 299, 368, 803, 131005, 131031, 131037, 131042, 131045, 131048,
+		131064, 132001, 132007, 132015, 132016, 132068, 133006, 133010, 134102, 139200, 141002, 141006,
+	},
+	message.Refused: {
+		100, 506, 1026, 130403, 130472, 130497, 131002, 131008, 131009, 131014, 131020, 131021, 131026, 131030,
+		131041, 131043, 131047, 131049, 131050, 131051, 131052, 131053, 131055, 131062, 131063, 131203, 131207,
+		132000, 132005, 132008, 132012, 132018, 134011, 134100, 134103, 135000, 137000, 138009, 138017,
+	},
+	message.ServerError: {1, 2, 131000, 131016, 133004},
+}
+
+func TestEveryCodeIsClassified(t *testing.T) {
+	t.Parallel()
+	seen := map[int]bool{}
+	for kind, codes := range want {
+		for _, code := range codes {
+			seen[code] = true
+			e, ok := cloudapi.Lookup(code)
+			if !ok {
+				t.Errorf("%d is not in the catalogue", code)
+				continue
+			}
+			if e.Kind != kind {
+				t.Errorf("%d: kind %q, want %q", code, e.Kind, kind)
+			}
+			// Whatever the HTTP status: the code decides.
+			for _, status := range []int{e.Status, 200, 400, 429, 500, 503} {
+				out := cloudapi.Classify(status, nil, graphError(code, ""))
+				if out.Kind != kind || out.Code != code || out.RetryAfter != e.RetryAfter || out.Err == nil {
+					t.Errorf("HTTP %d, code %d: %+v, want kind %q", status, code, out, kind)
+				}
+				if want := fmt.Sprint("code ", code); out.Reason != want {
+					t.Errorf("HTTP %d, code %d: reason %q", status, code, out.Reason)
+				}
+			}
+		}
+	}
+	for _, e := range cloudapi.Catalogue() {
+		if !seen[e.Code] {
+			t.Errorf("%s is in the catalogue and not in this test", e.Name())
+		}
+	}
+}
+
+func TestCatalogueIsComplete(t *testing.T) {
+	t.Parallel()
+	last := -1
+	for _, e := range append(cloudapi.Catalogue(), cloudapi.Fallbacks()...) {
+		if e.Title == "" || e.Meaning == "" || e.Advice == "" || e.Kind == "" || e.Scope == "" || e.From == "" {
+			t.Errorf("%s: something is missing: %+v", e.Name(), e)
+		}
+		if e.Kind == message.Throttled && e.RetryAfter == 0 {
+			t.Errorf("%s: throttled without a delay", e.Name())
+		}
+		if e.Code != cloudapi.NoCode {
+			if e.Code < last || e.Code == last && e.Subcode == 0 {
+				t.Errorf("%s is out of order", e.Name())
+			}
+			last = e.Code
+		}
+	}
+}
+
+// Lists in circulation have these wrong.
+func TestCommonMistakes(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		code  int
+		title string
+		kind  message.Kind
+		scope cloudapi.Scope
+	}{
+		{131021, "Recipient cannot be sender", message.Refused, cloudapi.ScopeRecipient},                 // not the list of allowed recipients
+		{131030, "Recipient phone number not in allowed list", message.Refused, cloudapi.ScopeRecipient}, //
+		{131051, "Unsupported message type", message.Refused, cloudapi.ScopeMessage},                     // not an invalid phone number
+		{131043, "Message expired", message.Refused, cloudapi.ScopeMessage},                              // not an unapproved template
+		{132001, "Template does not exist", message.Held, cloudapi.ScopeTemplate},                        // that one is
+		{131052, "Media download error", message.Refused, cloudapi.ScopeMessage},                         // the person's media, not ours
+		{131053, "Media upload error", message.Refused, cloudapi.ScopeMessage},                           //
+		{232, "API Permission", message.Held, cloudapi.ScopeNumber},                                      // not media
+		{10, "API Permission Denied", message.Held, cloudapi.ScopeNumber},                                // not the app's live mode
+		{368, "Temporarily blocked for policies violations", message.Held, cloudapi.ScopeNumber},         // not a person's block
+		{190, "Access token has expired", message.Held, cloudapi.ScopeNumber},                            //
+		{3, "API Method", message.Held, cloudapi.ScopeNumber},                                            // HTTP 500 and yet for good
+		{131045, "Incorrect certificate", message.Held, cloudapi.ScopeNumber},                            // likewise
+		{134102, "Template unavailable", message.Held, cloudapi.ScopeTemplate},                           // likewise
+		{130429, "Rate limit hit", message.Throttled, cloudapi.ScopeNumber},                              // HTTP 400 and yet throttling
+		{131056, "(Business Account, Consumer Account) pair rate limit hit", message.Throttled, "pair"},  // likewise, and no one else's
+		{131048, "Spam rate limit hit", message.Held, cloudapi.ScopeNumber},                              // the number
+		{131049, "Meta chose not to deliver", message.Refused, cloudapi.ScopeRecipient},                  // the person
+		{131057, "Account in maintenance mode", message.Transient, cloudapi.ScopeNumber},                 // HTTP 500 and yet refused
+		{131063, "Marketing templates disabled on Cloud API", message.Refused, cloudapi.ScopeMessage},    //
+		{132015, "Template is paused", message.Held, cloudapi.ScopeTemplate},                             //
+		{132012, "Template parameter format mismatch", message.Refused, cloudapi.ScopeMessage},           //
+		{131042, "Business eligibility payment issue", message.Held, cloudapi.ScopeNumber},               //
+	}
+	for _, tt := range tests {
+		e, ok := cloudapi.Lookup(tt.code)
+		if !ok || e.Title != tt.title || e.Kind != tt.kind || e.Scope != tt.scope {
+			t.Errorf("%d: %v %q %q %q, want %q %q %q", tt.code, ok, e.Title, e.Kind, e.Scope, tt.title, tt.kind, tt.scope)
+		}
+	}
+	for _, code := range []int{-1, 5, 199, 300, 400, 100005, 133016, 138000, 139000, 2388040, 2494010} {
+		if e, ok := cloudapi.Lookup(code); ok {
+			t.Errorf("%d cannot come from sending, but is %q", code, e.Title)
+		}
+	}
+}
+
+func TestAnswersWithoutAKnownCode(t *testing.T) {
+	t.Parallel()
+	const page = "<html><title>502 Bad Gateway</title></html>"
+	tests := []struct {
+		name   string
+		status int
+		body   string
+		kind   message.Kind
+		reason string
+		code   int
+	}{
+		{"unknown code, 400", 400, `{"error":{"code":999999}}`, message.Refused, "code 999999", 999999},
+		{"unknown code, 400, transient", 400, `{"error":{"code":999999,"is_transient":true}}`, message.ServerError, "code 999999", 999999},
+		{"unknown code, 401", 401, `{"error":{"code":999999}}`, message.Held, "code 999999", 999999},
+		{"unknown code, 408", 408, `{"error":{"code":999999}}`, message.ServerError, "code 999999", 999999},
+		{"unknown code, 429", 429, `{"error":{"code":999999}}`, message.Throttled, "code 999999", 999999},
+		{"unknown code, 500", 500, `{"error":{"code":999999}}`, message.ServerError, "code 999999", 999999},
+		{"unknown code, 200", 200, `{"error":{"code":999999}}`, message.ServerError, "code 999999", 999999},
+		{"subcode alone", 400, `{"error":{"error_subcode":33}}`, message.Held, "http 400", 0},
+		{"object not found by subcode", 400, `{"error":{"code":100,"error_subcode":33}}`, message.Held, "code 100/33", 100},
+		{"another subcode", 400, `{"error":{"code":100,"error_subcode":34}}`, message.Refused, "code 100", 100},
+		{"code as text", 400, `{"error":{"code":"100"}}`, message.Held, "http 400", 0},
+		{"error is null", 500, `{"error":null}`, message.ServerError, "http 500", 0},
+		{"page, 502", 502, page, message.ServerError, "http 502", 0},
+		{"page, 503", 503, page, message.ServerError, "http 503", 0},
+		{"nothing, 504", 504, "", message.ServerError, "http 504", 0},
+		{"nothing, 408", 408, "", message.ServerError, "http 408", 0},
+		{"page, 429", 429, page, message.Throttled, "http 429", 0},
+		{"page, 401", 401, page, message.Held, "http 401", 0},
+		{"page, 403", 403, page, message.Held, "http 403", 0},
+		{"page, 404", 404, page, message.Held, "http 404", 0},
+		{"page, 413", 413, page, message.Held, "http 413", 0},
+		{"redirect, 301", 301, "", message.Held, "http 301", 0},
+		{"redirect, 307", 307, "", message.Held, "http 307", 0},
+	}
+	for _, tt := range tests {
+		out := cloudapi.Classify(tt.status, nil, []byte(tt.body))
+		if out.Kind != tt.kind || out.Reason != tt.reason || out.Code != tt.code || out.Err == nil {
+			t.Errorf("%s: %+v, want %q, %q, %d", tt.name, out, tt.kind, tt.reason, tt.code)
+		}
+	}
+}
+
+func TestAccepted(t *testing.T) {
+	t.Parallel()
+	const id = "wamid.HBgLMTY1MDU1NTEyMzQVAgARGBI5QTNDQTVCM0Q0Q0Q2RTY3RTcA"
+	tests := []struct {
+		name   string
+		status int
+		body   string
+		wamid  string
+		reason string
+	}{
+		{"full", 200, `{"messaging_product":"whatsapp","contacts":[{"input":"+16505551234","wa_id":"16505551234"}],"messages":[{"id":"` + id + `"}]}`, id, ""},
+		{"201", 201, `{"messages":[{"id":"` + id + `"}]}`, id, ""},
+		{"held for quality", 200, `{"messages":[{"id":"` + id + `","message_status":"held_for_quality_assessment"}]}`, id, ""},
+		{"truncated", 200, `{"messages":[{"id":"` + id, "", "wamid_unreadable"},
+		{"empty", 200, ``, "", "wamid_unreadable"},
+		{"page", 200, `<html>`, "", "wamid_unreadable"},
+		{"no message", 200, `{"success":true}`, "", "wamid_unreadable"},
+		{"another id", 200, `{"messages":[{"id":"gBEGkYiEB1VXAglK1ZEqA1YKPrU"}]}`, "", "wamid_unreadable"},
+		{"control characters", 200, `{"messages":[{"id":"wamid.AA\nBB"}]}`, "", "wamid_unreadable"},
+		{"id as number", 200, `{"messages":[{"id":7}]}`, "", "wamid_unreadable"},
+	}
+	for _, tt := range tests {
+		out := cloudapi.Classify(tt.status, nil, []byte(tt.body))
+		if out != (message.Outcome{Kind: message.Accepted, WAMID: tt.wamid, Reason: tt.reason}) {
+			t.Errorf("%s: %+v", tt.name, out)
+		}
+	}
+}
+
+func TestValidWAMID(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]bool{
+		"wamid.HBgLMTY1MDU1NTEyMzQVAgARGBI5QTNDQTVCM0Q0Q0Q2RTY3RTcA==": true,
+		"wamid.a-b_c+d/e=":                  true,
+		"wamid." + strings.Repeat("A", 512): true,
+		"wamid." + strings.Repeat("A", 513): false,
+		"wamid.":                            false,
+		"wamid":                             false,
+		"WAMID.AA":                          false,
+		"wamid.AA BB":                       false,
+		"wamid.AA}:x":                       false,
+		"":                                  false,
+	} {
+		if cloudapi.ValidWAMID(s) != want {
+			t.Errorf("%q: %v", s, !want)
+		}
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	usage := func(minutes string) string {
+		return `{"102290129340398":[{"type":"whatsapp_business_management","call_count":100,"estimated_time_to_regain_access":1},` +
+			`{"estimated_time_to_regain_access":` + minutes + `}]}`
+	}
+	tests := []struct {
+		name   string
+		status int
+		body   []byte
+		header map[string]string
+		want   time.Duration
+	}{
+		{"own delay", 400, graphError(130429, ""), nil, time.Second},
+		{"seconds", 400, graphError(130429, ""), map[string]string{"Retry-After": "7"}, 7 * time.Second},
+		{"shorter than ours", 400, graphError(4, ""), map[string]string{"Retry-After": "7"}, time.Minute},
+		{"date in the past", 400, graphError(130429, ""), map[string]string{"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, time.Second},
+		{"date far ahead", 400, graphError(130429, ""), map[string]string{"Retry-After": "Fri, 21 Oct 2411 07:28:00 GMT"}, 24 * time.Hour},
+		{"negative", 400, graphError(130429, ""), map[string]string{"Retry-After": "-7"}, time.Second},
+		{"nonsense", 400, graphError(130429, ""), map[string]string{"Retry-After": "soon"}, time.Second},
+		{"no code", 429, nil, map[string]string{"Retry-After": "30"}, 30 * time.Second},
+		{"no code, own delay", 429, nil, nil, 10 * time.Second},
+		{"usage", 400, graphError(80007, ""), map[string]string{"X-Business-Use-Case-Usage": usage("12")}, 12 * time.Minute},
+		{"usage, too long", 400, graphError(80007, ""), map[string]string{"X-Business-Use-Case-Usage": usage("1e300")}, 24 * time.Hour},
+		{"usage, nonsense", 400, graphError(80007, ""), map[string]string{"X-Business-Use-Case-Usage": "[]"}, time.Minute},
+		{"usage is not about throughput", 400, graphError(130429, ""), map[string]string{"X-Business-Use-Case-Usage": usage("12")}, time.Second},
+		{"usage is not about a pair", 400, graphError(131056, ""), map[string]string{"X-Business-Use-Case-Usage": usage("12")}, 6 * time.Second},
+		{"not throttled", 400, graphError(131026, ""), map[string]string{"Retry-After": "30"}, 0},
+		{"maintenance", 500, graphError(131057, ""), nil, time.Minute},
+	}
+	for _, tt := range tests {
+		h := http.Header{}
+		for k, v := range tt.header {
+			h.Set(k, v)
+		}
+		if got := cloudapi.Classify(tt.status, h, tt.body).RetryAfter; got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// Meta's texts quote what was sent, so an outcome must not quote them.
+func TestAnswersTextsStayOut(t *testing.T) {
+	t.Parallel()
+	const canary = "+16505551234 said hello"
+	for _, body := range [][]byte{graphError(131009, canary), graphError(999999, canary), []byte(canary)} {
+		out := cloudapi.Classify(400, nil, body)
+		mustNotTell(t, out, "16505551234", "hello")
+	}
+	out := cloudapi.Classify(400, nil, []byte(`{"error":{"code":100,"fbtrace_id":"`+canary+`"}}`))
+	mustNotTell(t, out, "16505551234", "hello")
+}
+
+// graphError is an answer in Meta's shape.
+func graphError(code int, text string) []byte {
+	b, err := json.Marshal(map[string]any{"error": map[string]any{
+		"message": "(#" + fmt.Sprint(code) + ") " + text, "type": "OAuthException", "code": code,
+		"error_data": map[string]any{"messaging_product": "whatsapp", "details": text}, "fbtrace_id": "Az8or2yhqkZfEZ-_4Qn_Bam",
+	}})
+	if err != nil {
+		panic(err)
+	}
+	return b
+}

@@ -1,0 +1,171 @@
+package cloudapi
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"sluice/internal/message"
+)
+
+// maxRetryAfter bounds what we believe of a header.
+const maxRetryAfter = 24 * time.Hour
+
+// idLetters are those of base64, in both its alphabets.
+const idLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_-"
+
+// ValidWAMID tells whether s has the form of Meta's message ids. Nothing else is taken for
+// one, whether in an answer or in a webhook: keys are made of it.
+func ValidWAMID(s string) bool {
+	rest, ok := strings.CutPrefix(s, "wamid.")
+	return ok && rest != "" && len(rest) <= 512 && strings.Trim(rest, idLetters) == ""
+}
+
+// answer is what we read of Meta's answer to a POST.
+type answer struct {
+	Messages []struct {
+		ID string `json:"id"`
+	} `json:"messages"`
+	Error *graphError `json:"error"`
+}
+
+type graphError struct {
+	Code        *int   `json:"code"`
+	Subcode     int    `json:"error_subcode"`
+	IsTransient bool   `json:"is_transient"`
+	Trace       string `json:"fbtrace_id"`
+}
+
+// Classify says what a complete answer from the Graph API means for the attempt. Meta's
+// error.code decides, through the catalogue. The HTTP status decides only where there is no
+// code we know, and texts never do: they are translated.
+//
+// A 2xx without a readable id is Accepted without a WAMID: webhooks will bring it.
+func Classify(status int, header http.Header, body []byte) message.Outcome {
+	out, _ := classify(status, header, body)
+	return out
+}
+
+// classify also returns the entry that decided; it is zero when Accepted.
+func classify(status int, header http.Header, body []byte) (message.Outcome, Entry) {
+	var a answer
+	readable := json.Unmarshal(body, &a) == nil
+	if readable && len(a.Messages) > 0 && success(status) {
+		if id := a.Messages[0].ID; ValidWAMID(id) {
+			return message.Outcome{Kind: message.Accepted, WAMID: id}, Entry{}
+		}
+	}
+	if readable && a.Error != nil && a.Error.Code != nil {
+		return refused(status, header, *a.Error)
+	}
+	if success(status) {
+		return message.Outcome{Kind: message.Accepted, Reason: "wamid_unreadable"}, Entry{}
+	}
+	e := notMeta
+	switch {
+	case status == http.StatusTooManyRequests:
+		e = tooManyRequests
+	case status == http.StatusUnauthorized:
+		e = unauthorized
+	case status >= 500 || status == http.StatusRequestTimeout:
+		e = gatewayError
+	}
+	return message.Outcome{
+		Kind:       e.Kind,
+		RetryAfter: retryAfter(e, header),
+		Reason:     "http " + strconv.Itoa(status),
+		Err:        fmt.Errorf("answer without a Graph error code: HTTP %d", status),
+	}, e
+}
+
+// refused is the outcome of an answer with a Graph error code.
+func refused(status int, header http.Header, g graphError) (message.Outcome, Entry) {
+	code := *g.Code
+	e, known := lookup(code, g.Subcode)
+	if !known {
+		e = unlisted(status, g.IsTransient)
+	}
+	reason := "code " + strconv.Itoa(code)
+	if e.Subcode != 0 {
+		reason = "code " + e.Name()
+	}
+	text := fmt.Sprintf("graph error %d: %s (HTTP %d", code, e.Title, status)
+	if len(g.Trace) <= 64 && strings.Trim(g.Trace, idLetters) == "" {
+		text += ", fbtrace_id " + g.Trace // what Meta's support asks for
+	}
+	return message.Outcome{
+		Kind:       e.Kind,
+		Code:       code,
+		RetryAfter: retryAfter(e, header),
+		Reason:     reason,
+		Err:        errors.New(text + ")"),
+	}, e
+}
+
+// unlisted is what a code that is not in the catalogue is taken for.
+func unlisted(status int, transient bool) Entry {
+	switch {
+	case status == http.StatusTooManyRequests:
+		return tooManyRequests
+	case status == http.StatusUnauthorized:
+		return unauthorized
+	case status < 400 || status >= 500 || status == http.StatusRequestTimeout:
+		return unknownServerError
+	case transient:
+		return unknownTransient
+	}
+	return unknownCode
+}
+
+func success(status int) bool { return status >= 200 && status < 300 }
+
+// retryAfter is the entry's own delay, or what the headers ask for if that is longer. Headers
+// are asked only about throttling. Meta does not document Retry-After, but a gateway may send
+// it; of the usage header see
+// https://developers.facebook.com/docs/graph-api/overview/rate-limiting/
+func retryAfter(e Entry, header http.Header) time.Duration {
+	d := e.RetryAfter
+	if e.Kind != message.Throttled {
+		return d
+	}
+	d = max(d, min(parseRetryAfter(header.Get("Retry-After")), maxRetryAfter))
+	// The usage header tells of management calls. A number that is too fast (130429), or too
+	// fast for one recipient (131056), must not wait for those.
+	if e.Scope == ScopeApp {
+		d = max(d, min(regainAccess(header.Get("X-Business-Use-Case-Usage")), maxRetryAfter))
+	}
+	return d
+}
+
+// parseRetryAfter reads both forms of the header: seconds and a date. 0: neither.
+func parseRetryAfter(s string) time.Duration {
+	if seconds, err := strconv.ParseUint(s, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(s); err == nil {
+		return max(0, time.Until(at))
+	}
+	return 0
+}
+
+// regainAccess returns the longest estimated_time_to_regain_access in the header. It is in
+// minutes.
+func regainAccess(s string) time.Duration {
+	var usage map[string][]struct {
+		Minutes float64 `json:"estimated_time_to_regain_access"`
+	}
+	if json.Unmarshal([]byte(s), &usage) != nil {
+		return 0
+	}
+	longest := 0.0
+	for _, entries := range usage {
+		for _, u := range entries {
+			longest = max(longest, u.Minutes)
+		}
+	}
+	return time.Duration(min(longest, maxRetryAfter.Minutes()) * float64(time.Minute))
+}

@@ -1,0 +1,74 @@
+package cloudapi
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"strconv"
+	"strings"
+
+	"sluice/internal/message"
+)
+
+const (
+	markVersion = "sl1"
+	macLen      = 8 // hex digits: enough that a foreign marker is not taken for ours by accident
+)
+
+// Marks makes and reads the markers that ride in biz_opaque_callback_data and come back in
+// Meta's webhooks: "sl1.<env>.<id>.<attempt>.<mac>". The MAC keeps markers of other
+// installations and of other apps on the same account from being taken for ours; every app
+// on the account can read the field, so a marker holds nothing private. Safe for concurrent use.
+type Marks struct {
+	env string
+	key []byte
+}
+
+// ValidEnv tells whether s can name an environment: 1 to 16 of a-z, 0-9 and "-".
+func ValidEnv(s string) bool {
+	return s != "" && len(s) <= 16 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}
+
+// NewMarks returns the markers of one environment ("prod", "staging"). It panics unless
+// ValidEnv(env) and the key is not empty: that is for the configuration to see to.
+func NewMarks(env string, key []byte) *Marks {
+	if !ValidEnv(env) {
+		panic("cloudapi: invalid environment name")
+	}
+	if len(key) == 0 {
+		panic("cloudapi: empty marker key")
+	}
+	return &Marks{env: env, key: key}
+}
+
+// Make returns the marker of an attempt, about 80 characters; Meta allows 512.
+func (m *Marks) Make(id string, attempt int) string {
+	body := m.env + "." + id + "." + strconv.Itoa(attempt)
+	return markVersion + "." + body + "." + m.mac(body)
+}
+
+// Parse returns the message id and the attempt of a marker that Make made with the same
+// environment and key. It is false for everything else.
+func (m *Marks) Parse(s string) (id string, attempt int, ok bool) {
+	parts := strings.Split(s, ".")
+	if len(s) > 512 || len(parts) != 5 || parts[0] != markVersion || parts[1] != m.env {
+		return "", 0, false
+	}
+	if !hmac.Equal([]byte(parts[4]), []byte(m.mac(strings.Join(parts[1:4], ".")))) {
+		return "", 0, false
+	}
+	if _, isID := message.Number(parts[2]); !isID {
+		return "", 0, false
+	}
+	n, err := strconv.Atoi(parts[3])
+	if err != nil || n < 1 {
+		return "", 0, false
+	}
+	return parts[2], n, true
+}
+
+func (m *Marks) mac(s string) string {
+	h := hmac.New(sha256.New, m.key)
+	h.Write([]byte(s))
+	return hex.EncodeToString(h.Sum(nil))[:macLen]
+}

@@ -1,0 +1,314 @@
+package cloudapi_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/cloudapi"
+	"sluice/internal/message"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files and docs/errors.md")
+
+// now is when the webhooks of the tests arrive.
+var now = time.Date(2025, 6, 16, 0, 0, 0, 0, time.UTC)
+
+const waba = "102290129340398"
+
+func TestGoldenEvents(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"statuses", "inbound", "updates"} {
+		events, err := cloudapi.Events(readFile(t, name+".json"), now)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		got, err := json.MarshalIndent(events, "", " ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, filepath.Join("testdata", name+".golden.json"), append(got, '\n'))
+		for i, e := range events {
+			if e.Version != message.EventVersion || e.At != now.UnixMilli() || e.WABA != waba || e.Field == "" || len(e.Meta) == 0 {
+				t.Errorf("%s, event %d: %+v", name, i, e)
+			}
+		}
+	}
+}
+
+// golden compares got with a file, or rewrites the file with -update.
+func golden(t *testing.T, path string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s is stale: look at the difference that go test -update makes", path)
+	}
+}
+
+func readFile(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// What the files hold is written down here once more: a golden file shows what is there, not
+// what is missing.
+func TestEveryItemIsAnEvent(t *testing.T) {
+	t.Parallel()
+	statuses := read(t, "statuses")
+	var got []string
+	for _, e := range statuses {
+		if e.Type != message.EventStatus || e.Number != number || e.Receipt.Number != number {
+			t.Errorf("%+v", e)
+		}
+		got = append(got, e.Receipt.Status)
+	}
+	equal(t, got, strings.Fields(`sent delivered read played delivered read sent teleported deleted warning
+		failed failed sent delivered delivered captured sent`))
+
+	got = nil
+	for _, e := range read(t, "inbound") {
+		if e.Type != message.EventInbound {
+			got = append(got, e.Type)
+			continue
+		}
+		var m struct {
+			Message struct{ Type string }
+		}
+		if err := json.Unmarshal(e.Meta, &m); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, m.Message.Type)
+	}
+	equal(t, got, strings.Fields(`text image video audio document sticker location contacts button interactive interactive
+		interactive interactive interactive order reaction reaction edit revoke unsupported request_welcome text hologram text
+		system system system text text status update`))
+
+	got = nil
+	for _, e := range read(t, "updates") {
+		if e.Type != message.EventUpdate {
+			t.Errorf("%+v", e)
+		}
+		got = append(got, e.Field)
+	}
+	equal(t, slices.Compact(got), strings.Fields(`message_template_status_update message_template_quality_update
+		message_template_components_update template_category_update phone_number_quality_update phone_number_name_update
+		account_update account_alerts account_review_update business_capability_update security flows user_preferences
+		business_username_updates payment_configuration_update partner_solutions history smb_message_echoes smb_app_state_sync
+		automatic_events calls group_lifecycle_update group_participants_update group_settings_update group_status_update
+		account_settings_update something_of_next_year`))
+}
+
+func read(t *testing.T, name string) []message.Event {
+	t.Helper()
+	events, err := cloudapi.Events(readFile(t, name+".json"), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return events
+}
+
+func equal(t *testing.T, got, want []string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("\n got %v\nwant %v", got, want)
+	}
+}
+
+func TestReceipt(t *testing.T) {
+	t.Parallel()
+	at := time.Unix(1750030073, 0).UTC()
+	tests := []struct {
+		name, status string
+		want         message.Receipt
+	}{
+		{"full", `{"id":"wamid.AA==","status":"delivered","timestamp":"1750030073","biz_opaque_callback_data":"sl1.x"}`,
+			message.Receipt{WAMID: "wamid.AA==", Status: "delivered", At: at, Marker: "sl1.x"}},
+		{"failed", `{"id":"wamid.AA","status":"failed","timestamp":"1750030073","errors":[{"code":131026},{"code":1}]}`,
+			message.Receipt{WAMID: "wamid.AA", Status: "failed", At: at, Code: 131026}},
+		{"code as text", `{"id":"wamid.AA","status":"failed","timestamp":"1750030073","errors":["?",{"code":"131026"}]}`,
+			message.Receipt{WAMID: "wamid.AA", Status: "failed", At: at, Code: 131026}},
+		{"errors of another type", `{"id":"wamid.AA","status":"failed","timestamp":"1750030073","errors":"131026"}`,
+			message.Receipt{WAMID: "wamid.AA", Status: "failed", At: at}},
+		{"milliseconds", `{"id":"wamid.AA","status":"read","timestamp":"1750030073000"}`,
+			message.Receipt{WAMID: "wamid.AA", Status: "read", At: at}},
+		{"time as number", `{"id":"wamid.AA","status":"read","timestamp":1750030073}`,
+			message.Receipt{WAMID: "wamid.AA", Status: "read", At: at}},
+		{"no time", `{"id":"wamid.AA","status":"read"}`, message.Receipt{WAMID: "wamid.AA", Status: "read"}},
+		{"time of words", `{"id":"wamid.AA","status":"read","timestamp":"abc"}`, message.Receipt{WAMID: "wamid.AA", Status: "read"}},
+		{"time 0", `{"id":"wamid.AA","status":"read","timestamp":"0"}`, message.Receipt{WAMID: "wamid.AA", Status: "read"}},
+		{"2014", `{"id":"wamid.AA","status":"read","timestamp":"1420070399"}`, message.Receipt{WAMID: "wamid.AA", Status: "read"}},
+		{"2099", `{"id":"wamid.AA","status":"read","timestamp":"4070908800"}`, message.Receipt{WAMID: "wamid.AA", Status: "read"}},
+		{"before 1970", `{"id":"wamid.AA","status":"read","timestamp":"-5"}`, message.Receipt{WAMID: "wamid.AA", Status: "read"}},
+		{"a day ahead", `{"id":"wamid.AA","status":"read","timestamp":"` + fmt.Sprint(now.Add(24*time.Hour).Unix()) + `"}`,
+			message.Receipt{WAMID: "wamid.AA", Status: "read", At: now.Add(24 * time.Hour)}},
+		{"more than a day ahead", `{"id":"wamid.AA","status":"read","timestamp":"` + fmt.Sprint(now.Add(24*time.Hour).Unix()+1) + `"}`,
+			message.Receipt{WAMID: "wamid.AA", Status: "read"}},
+		{"no id of Meta's", `{"id":"x{y}","status":"read"}`, message.Receipt{Status: "read"}},
+		{"members of other types", `{"id":["wamid.AA"],"status":{},"timestamp":true,"biz_opaque_callback_data":null}`, message.Receipt{}},
+		{"id of another type beside a good marker", `{"id":{},"status":"read","biz_opaque_callback_data":"sl1.x"}`,
+			message.Receipt{Status: "read", Marker: "sl1.x"}},
+	}
+	for _, tt := range tests {
+		body := `{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"messages","value":` +
+			`{"metadata":{"phone_number_id":"2"},"statuses":[` + tt.status + `]}}]}]}`
+		events, err := cloudapi.Events([]byte(body), now)
+		if err != nil || len(events) != 1 || events[0].Receipt == nil {
+			t.Errorf("%s: %+v, %v", tt.name, events, err)
+			continue
+		}
+		tt.want.Number = "2"
+		if got := *events[0].Receipt; got != tt.want {
+			t.Errorf("%s:\n got %+v\nwant %+v", tt.name, got, tt.want)
+		}
+		if string(events[0].Meta) != tt.status {
+			t.Errorf("%s: meta %s", tt.name, events[0].Meta)
+		}
+	}
+}
+
+// One malformed part costs nothing but itself, and is passed on as it is.
+func TestMalformedParts(t *testing.T) {
+	t.Parallel()
+	const good = `{"id":"wamid.AA","status":"read"}`
+	const entry = `{"id":"1","changes":[{"field":"y","value":2}]}`
+	entries := func(s string) string { return `{"object":"whatsapp_business_account","entry":` + s + `}` }
+	change := func(value string) string {
+		return entries(`[{"id":"1","changes":[{"field":"messages","value":` + value + `}]}]`)
+	}
+	whole := func(s string) string { return "update " + s }
+	tests := []struct{ name, body, want string }{
+		{"status", change(`{"statuses":[7,` + good + `]}`), "update 7; status " + good},
+		{"message", change(`{"messages":["x"],"statuses":[` + good + `]}`), `update "x"; status ` + good},
+		{"messages no list", change(`{"messages":{},"statuses":[` + good + `]}`),
+			`status ` + good + `; update {"messages":{},"statuses":[` + good + `]}`},
+		{"contacts no list", change(`{"contacts":3,"statuses":[` + good + `]}`),
+			`status ` + good + `; update {"contacts":3,"statuses":[` + good + `]}`},
+		{"contact", change(`{"contacts":[7],"messages":[` + good + `]}`), `inbound {"message":` + good + `}`},
+		{"errors beside a status", change(`{"statuses":[` + good + `],"errors":[{"code":0}]}`),
+			`status ` + good + `; update {"statuses":[` + good + `],"errors":[{"code":0}]}`},
+		{"metadata", change(`{"metadata":3,"statuses":[` + good + `]}`),
+			`status ` + good + `; update {"metadata":3,"statuses":[` + good + `]}`},
+		{"number with a bracket", change(`{"metadata":{"phone_number_id":"1}:x"},"statuses":[` + good + `]}`), `status ` + good},
+		{"value", change(`[1]`), "update [1]"},
+		{"value is null", change(`null`), "update null"},
+		{"empty value", change(`{}`), "update {}"},
+		{"something new in the field", change(`{"polls":[1]}`), `update {"polls":[1]}`},
+		{"value of another field", entries(`[` + entry + `]`), `update 2`},
+		{"no field", entries(`[{"id":"1","changes":[{"value":1}]}]`), "update 1"},
+		{"no value", entries(`[{"id":"1","changes":[{"field":"x"}]}]`), "update "},
+		{"empty change", entries(`[{"id":"1","changes":[{}]}]`), ""},
+		{"change", entries(`[{"id":"1","changes":[5]},` + entry + `]`),
+			whole(entries(`[{"id":"1","changes":[5]},`+entry+`]`)) + "; update 2"},
+		{"changes no list", entries(`[{"id":"1","changes":5},` + entry + `]`),
+			whole(entries(`[{"id":"1","changes":5},`+entry+`]`)) + "; update 2"},
+		{"entry", entries(`["x",` + entry + `]`), whole(entries(`["x",`+entry+`]`)) + "; update 2"},
+		{"entries no list", entries(`"x"`), whole(entries(`"x"`))},
+		{"no entries", entries(`[]`), ""},
+		{"entries are null", entries(`null`), ""},
+		{"entry without changes", entries(`[{"id":"1"}]`), ""},
+	}
+	for _, tt := range tests {
+		events, err := cloudapi.Events([]byte(tt.body), now)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		var got []string
+		for _, e := range events {
+			got = append(got, e.Type+" "+string(e.Meta))
+			if e.Number != "" {
+				t.Errorf("%s: number %q", tt.name, e.Number)
+			}
+		}
+		if s := strings.Join(got, "; "); s != tt.want {
+			t.Errorf("%s:\n got %s\nwant %s", tt.name, s, tt.want)
+		}
+	}
+}
+
+func TestNoWebhookOfOurs(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{`{"object":"page","entry":[{"id":"1"}]}`, `{}`, `null`, `{"object":7}`} {
+		if events, err := cloudapi.Events([]byte(body), now); !errors.Is(err, cloudapi.ErrOtherObject) || events != nil {
+			t.Errorf("%s: %v, %v", body, events, err)
+		}
+	}
+	for _, body := range []string{``, `canary`, `[]`, `"canary"`, `{"object":"whatsapp_business_account"`} {
+		events, err := cloudapi.Events([]byte(body), now)
+		if err == nil || errors.Is(err, cloudapi.ErrOtherObject) || events != nil || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v, %v", body, events, err)
+		}
+	}
+}
+
+func FuzzEvents(f *testing.F) {
+	for _, name := range []string{"statuses.json", "inbound.json", "updates.json"} {
+		f.Add(readFile(f, name))
+	}
+	f.Add([]byte(`{"object":"whatsapp_business_account","entry":[{"id":1,"changes":[{"field":"messages","value":{"statuses":[null,{"errors":[null]}],"messages":[{}],"contacts":[null]}}]}]}`))
+	f.Add([]byte(`{"object":"page"}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		events, err := cloudapi.Events(body, now)
+		if err != nil && len(events) > 0 {
+			t.Error("events in spite of an error")
+		}
+		for _, e := range events {
+			b, err := json.Marshal(e)
+			if err != nil {
+				t.Fatalf("event cannot be written: %v", err)
+			}
+			var back message.Event
+			if err := json.Unmarshal(b, &back); err != nil {
+				t.Fatalf("event cannot be read back: %v", err)
+			}
+			if e.Number != "" && !message.IsNumberID(e.Number) {
+				t.Errorf("number %q", e.Number)
+			}
+			if r := e.Receipt; (r != nil) != (e.Type == message.EventStatus) || r != nil && r.WAMID != "" && !cloudapi.ValidWAMID(r.WAMID) {
+				t.Errorf("receipt %+v of type %s", r, e.Type)
+			}
+		}
+	})
+}
+
+func BenchmarkEvents(b *testing.B) {
+	var body strings.Builder
+	body.WriteString(`{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"messages","value":{"metadata":{"phone_number_id":"106540352242922"},"statuses":[`)
+	for i := range 1000 {
+		if i > 0 {
+			body.WriteByte(',')
+		}
+		fmt.Fprintf(&body, `{"id":"wamid.HBgLMTY1MDU1NTEyMzQVAgARGBI%d","status":"delivered","timestamp":"1750030073","recipient_id":"16505551234",`+
+			`"biz_opaque_callback_data":"sl1.prod.106540352242922-abcdefghijklmnopqrstuvwxyz.1.0a1b2c3d",`+
+			`"pricing":{"billable":true,"pricing_model":"PMP","type":"regular","category":"utility"}}`, i)
+	}
+	body.WriteString(`]}}]}]}`)
+	raw := []byte(body.String())
+	b.SetBytes(int64(len(raw)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if events, err := cloudapi.Events(raw, now); err != nil || len(events) != 1000 {
+			b.Fatal(len(events), err)
+		}
+	}
+}

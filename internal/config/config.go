@@ -1,0 +1,138 @@
+// Package config reads what a program needs to know at start: a file, the environment and
+// flags. Flags win over the environment, the environment over the file, the file over the
+// defaults. Everything is read and checked once, and all mistakes are told together, each
+// with its place and its fix. docs/configuration.md describes every setting.
+package config
+
+import (
+	"cmp"
+	"log/slog"
+	"time"
+)
+
+// Common is what every program knows.
+type Common struct {
+	Environment string // the name of this installation, in our marker: [a-z0-9-]{1,16}
+	Redis       Redis
+	Shards      int // parts of the keyspace; fixed at the first start
+	Graph       Graph
+	Numbers     []Number         // our phone numbers, in the file's order
+	Classes     map[string]Class // by class name; what the file does not mention is absent
+	LogLevel    slog.Level
+	Ops         string // host:port of /metrics, /livez, /readyz and pprof
+}
+
+// Redis says where Redis is, and what is expected of it.
+type Redis struct {
+	URL        Secret // redis:// or rediss://, the password in it
+	Durability string // Fsync or Relaxed
+}
+
+// What may be expected of Redis.
+const (
+	Fsync   = "fsync"   // an answered write is on disk: appendonly yes, appendfsync always
+	Relaxed = "relaxed" // a crash of Redis may lose the last moments
+)
+
+// Graph says where Meta's Graph API is.
+type Graph struct {
+	BaseURL string // without a slash at its end
+	Version string // "v25.0"
+}
+
+// Number is one of our phone numbers.
+type Number struct {
+	ID      string           // Meta's phone number id
+	Rate    int              // messages per second
+	Classes map[string]Class // what differs for this number
+}
+
+// Class says how messages of a class are treated. Zero means: as the next wider setting
+// says, in the end the class's own default.
+type Class struct {
+	Deadline    time.Duration // from acceptance to the last moment an attempt may start
+	DoubtWindow time.Duration // how long evidence is awaited after a request without an answer
+	OnDoubt     string        // what then: "resend", "park" or "close"
+	ErrorWindow time.Duration // how long evidence is awaited after a server error
+}
+
+// Class returns how messages of a class from a number are treated: what the number says,
+// else what holds for all numbers, else zero.
+func (c Common) Class(number, class string) Class {
+	merged := c.Classes[class]
+	for _, n := range c.Numbers {
+		if n.ID == number {
+			merged = n.Classes[class].over(merged)
+		}
+	}
+	return merged
+}
+
+// over returns c with its gaps filled from wider.
+func (c Class) over(wider Class) Class {
+	return Class{
+		Deadline:    cmp.Or(c.Deadline, wider.Deadline),
+		DoubtWindow: cmp.Or(c.DoubtWindow, wider.DoubtWindow),
+		OnDoubt:     cmp.Or(c.OnDoubt, wider.OnDoubt),
+		ErrorWindow: cmp.Or(c.ErrorWindow, wider.ErrorWindow),
+	}
+}
+
+// Producer is the configuration of the intake.
+type Producer struct {
+	Common
+	Listen  string   // host:port of the API
+	APIKeys []APIKey // never empty
+}
+
+// APIKey is what a caller of the API may do. The key itself is not known here.
+type APIKey struct {
+	Name    string   // for logs and metrics
+	SHA256  [32]byte // of the key
+	Numbers []string // phone number ids; "*" means all
+	Scopes  []string // of ScopeSend and ScopeRead; never empty
+}
+
+// The scopes of API keys.
+const (
+	ScopeSend = "messages:send"
+	ScopeRead = "messages:read"
+)
+
+// Worker is the configuration of the sender and reconciler.
+type Worker struct {
+	Common
+	MarkerKey Secret  // of the MAC in our marker, at least 16 bytes
+	Tokens    *Tokens // the access token of every number
+	Retry     Retry
+}
+
+// Retry is the schedule after attempts that Meta did not take.
+type Retry struct {
+	Base     time.Duration // the first wait, doubled after each attempt
+	Max      time.Duration // the longest wait
+	Attempts int           // after so many attempts, each proven not taken, a message is dead
+}
+
+// Webhook is the configuration of the receiver of Meta's webhooks.
+type Webhook struct {
+	Common
+	Listen string // host:port for Meta
+	Apps   []App  // never empty
+}
+
+// App is one of our apps at Meta; its webhooks come to /webhooks/whatsapp/<name>.
+type App struct {
+	Name           string
+	Secret         Secret // signs the webhooks
+	PreviousSecret Secret // still accepted while the secret is being changed; empty: none
+	VerifyToken    Secret // for the handshake
+}
+
+// Secrets returns the app's secrets, the present one first.
+func (a App) Secrets() []string {
+	if a.PreviousSecret == "" {
+		return []string{string(a.Secret)}
+	}
+	return []string{string(a.Secret), string(a.PreviousSecret)}
+}

@@ -1,0 +1,394 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// env makes a getenv of NAME, value pairs.
+func env(pairs ...string) func(string) string {
+	m := map[string]string{}
+	for i := 0; i < len(pairs); i += 2 {
+		m[pairs[i]] = pairs[i+1]
+	}
+	return func(name string) string { return m[name] }
+}
+
+// write puts a file into dir and returns its path.
+func write(t *testing.T, dir, name, content string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const aDigest = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b" // of "secret"
+
+func TestFileGivesEverything(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"a.token": "token-a\n", "b.token": "token-b", "app": " new ", "app.old": "old", "verify": "word",
+		"marker": "0123456789abcdef", "redis.password": "p@ss/word",
+	} {
+		write(t, dir, name, content)
+	}
+	path := write(t, dir, "sluice.yaml", `
+environment: prod-1
+redis: {url: "rediss://sluice@redis:6380/2", password_file: redis.password, durability: relaxed}
+shards: 32
+graph: {base_url: "http://127.0.0.1:8070/", version: v24.0}
+marker_key_file: marker
+numbers:
+  - id: "106540352242922"
+    token_file: a.token
+    rate: 1000
+    classes: {utility: {deadline: 2h}}
+  - {id: 200000000000001, token_file: b.token}
+apps: [{name: main, secret_file: app, previous_secret_file: app.old, verify_token_file: verify}]
+api_keys: [{name: shop, sha256: `+aDigest+`, numbers: ["*"], scopes: [messages:send, messages:read]}]
+classes: {utility: {deadline: 12h, doubt_window: 5m, on_doubt: close, error_window: 20s}}
+retry: {base: 2s, max: 2m, attempts: 7}
+listen: {api: "127.0.0.1:1", webhook: ":2", ops: ":3"}
+log_level: warn
+`)
+	args := []string{"--config", path}
+	wider := Class{Deadline: 12 * time.Hour, DoubtWindow: 5 * time.Minute, OnDoubt: "close", ErrorWindow: 20 * time.Second}
+	common := Common{
+		Environment: "prod-1",
+		Redis:       Redis{URL: "rediss://sluice:p%40ss%2Fword@redis:6380/2", Durability: Relaxed},
+		Shards:      32,
+		Graph:       Graph{BaseURL: "http://127.0.0.1:8070", Version: "v24.0"},
+		Numbers: []Number{
+			{ID: "106540352242922", Rate: 1000, Classes: map[string]Class{"utility": {Deadline: 2 * time.Hour}}},
+			{ID: "200000000000001", Rate: DefaultRate},
+		},
+		Classes:  map[string]Class{"utility": wider},
+		LogLevel: slog.LevelWarn,
+		Ops:      ":3",
+	}
+
+	p, err := LoadProducer(args, env())
+	key := APIKey{Name: "shop", SHA256: sha256.Sum256([]byte("secret")), Numbers: []string{"*"}, Scopes: []string{ScopeSend, ScopeRead}}
+	same(t, err, p, Producer{Common: common, Listen: "127.0.0.1:1", APIKeys: []APIKey{key}})
+
+	wh, err := LoadWebhook(args, env())
+	app := App{Name: "main", Secret: "new", PreviousSecret: "old", VerifyToken: "word"}
+	same(t, err, wh, Webhook{Common: common, Listen: ":2", Apps: []App{app}})
+	if got := app.Secrets(); !slices.Equal(got, []string{"new", "old"}) {
+		t.Errorf("Secrets() = %q", got)
+	}
+
+	w, err := LoadWorker(args, env())
+	for number, want := range map[string]string{"106540352242922": "token-a", "200000000000001": "token-b"} {
+		if got, err := w.Tokens.Token(number); got != want || err != nil {
+			t.Errorf("Token(%s) = %q, %v", number, got, err)
+		}
+	}
+	if _, err := w.Tokens.Token("3"); err == nil {
+		t.Error("Token of an unknown number: no error")
+	}
+	w.Tokens = nil
+	same(t, err, w, Worker{Common: common, MarkerKey: "0123456789abcdef", Retry: Retry{Base: 2 * time.Second, Max: 2 * time.Minute, Attempts: 7}})
+
+	if got, want := w.Class("106540352242922", "utility"), wider; got.Deadline != 2*time.Hour || got.DoubtWindow != want.DoubtWindow {
+		t.Errorf("Class of the number with one of its own = %+v", got)
+	}
+	if got := w.Class("200000000000001", "utility"); got != wider {
+		t.Errorf("Class of a number without = %+v", got)
+	}
+	if got := w.Class("200000000000001", "service"); got != (Class{}) {
+		t.Errorf("Class that nobody configured = %+v", got)
+	}
+}
+
+func same[T any](t *testing.T, err error, got, want T) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("(secrets may differ)\ngot  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestWithoutAFile(t *testing.T) {
+	guides := env("ACCESS_TOKEN", "token", "PHONE_NUMBER_ID", "106540352242922", "VERIFY_TOKEN", "word",
+		"APP_SECRET", "app", "SLUICE_API_KEY", "0123456789abcdef", "SLUICE_MARKER_KEY", "0123456789abcdef")
+	common := Common{
+		Environment: "default",
+		Redis:       Redis{URL: "redis://127.0.0.1:6379", Durability: Fsync},
+		Shards:      16,
+		Graph:       Graph{BaseURL: "https://graph.facebook.com", Version: "v25.0"},
+		Numbers:     []Number{{ID: "106540352242922", Rate: DefaultRate}},
+		LogLevel:    slog.LevelInfo,
+		Ops:         ":9101",
+	}
+	p, err := LoadProducer(nil, guides)
+	same(t, err, p, Producer{Common: common, Listen: ":8080", APIKeys: []APIKey{{
+		Name: "environment", SHA256: sha256.Sum256([]byte("0123456789abcdef")),
+		Numbers: []string{"*"}, Scopes: []string{ScopeSend, ScopeRead},
+	}}})
+
+	common.Ops = ":9102"
+	w, err := LoadWorker(nil, guides)
+	if token, err := w.Tokens.Token("106540352242922"); token != "token" || err != nil {
+		t.Errorf("Token = %q, %v", token, err)
+	}
+	w.Tokens = nil
+	same(t, err, w, Worker{Common: common, MarkerKey: "0123456789abcdef", Retry: Retry{Base: time.Second, Max: time.Minute, Attempts: 20}})
+
+	common.Ops = ":9103"
+	wh, err := LoadWebhook(nil, guides)
+	same(t, err, wh, Webhook{Common: common, Listen: ":8090", Apps: []App{{Name: "main", Secret: "app", VerifyToken: "word"}}})
+
+	common.Ops = ""
+	common.Numbers = nil
+	tool, err := LoadTool(nil, env())
+	same(t, err, tool, common)
+}
+
+func TestPrecedence(t *testing.T) {
+	path := write(t, t.TempDir(), "s.yaml", "shards: 20\n")
+	for _, c := range []struct {
+		name string
+		args []string
+		env  func(string) string
+		want int
+	}{
+		{"default", nil, env(), 16},
+		{"file", []string{"--config", path}, env(), 20},
+		{"file named by the environment", nil, env("SLUICE_CONFIG", path), 20},
+		{"environment over file", []string{"--config", path}, env("SLUICE_SHARDS", "30"), 30},
+		{"flag over environment", []string{"--config", path, "--shards=40"}, env("SLUICE_SHARDS", "30"), 40},
+		{"an empty variable is none", []string{"--config", path}, env("SLUICE_SHARDS", ""), 20},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := LoadTool(c.args, c.env)
+			if err != nil || got.Shards != c.want {
+				t.Errorf("shards = %d, %v, want %d", got.Shards, err, c.want)
+			}
+		})
+	}
+}
+
+func TestGuidesNamesWinOverTheFile(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "token", "from-file")
+	path := write(t, dir, "s.yaml", `
+numbers: [{id: "1", token_file: token, rate: 5}, {id: "2", token_file: token}]
+apps: [{name: main, secret_file: no-such-file, verify_token_file: token}]
+`)
+	args := []string{"--config", path}
+	e := env("PHONE_NUMBER_ID", "1", "ACCESS_TOKEN", "from-env", "APP_SECRET", "s", "SLUICE_MARKER_KEY", "0123456789abcdef")
+	w, err := LoadWorker(args, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, _ := w.Tokens.Token("1")
+	two, _ := w.Tokens.Token("2")
+	if one != "from-env" || two != "from-file" || len(w.Numbers) != 2 || w.Numbers[0].Rate != 5 {
+		t.Errorf("tokens %q, %q; numbers %+v", one, two, w.Numbers)
+	}
+	wh, err := LoadWebhook(args, e)
+	if err != nil || string(wh.Apps[0].Secret) != "s" || string(wh.Apps[0].VerifyToken) != "from-file" {
+		t.Errorf("app: %v", err)
+	}
+}
+
+func TestMistakesAreToldTogetherWithPlaceAndFix(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "empty", "\n")
+	write(t, dir, "words", "two words")
+	file := func(content string) []string {
+		return []string{"--config", write(t, t.TempDir(), "s.yaml", content)}
+	}
+	producer := func(args []string, e func(string) string) error { _, err := LoadProducer(args, e); return err }
+	worker := func(args []string, e func(string) string) error { _, err := LoadWorker(args, e); return err }
+	webhook := func(args []string, e func(string) string) error { _, err := LoadWebhook(args, e); return err }
+	tool := func(args []string, e func(string) string) error { _, err := LoadTool(args, e); return err }
+	for _, c := range []struct {
+		name string
+		load func([]string, func(string) string) error
+		args []string
+		env  func(string) string
+		want []string // each in the error
+	}{
+		{"several at once", tool, append(file("shards: 0\nrat: 1\nredis:\n  durability: always\n"), "--log-level", "loud"), env("GRAPH_API_VERSION", "25"), []string{
+			`s.yaml:1: shards: "0" is not a whole number from 1 to 256`,
+			`s.yaml:2: rat: unknown key; known here: api_keys, apps, classes,`,
+			`s.yaml:4: redis.durability: "always" is none of fsync, relaxed`,
+			`--log-level: "loud" is none of debug, info, warn, error`,
+			`GRAPH_API_VERSION (environment): "25" is not a version like v25.0`,
+		}},
+		{"file named and not there", tool, []string{"--config", "/no/such.yaml"}, env(), []string{"configuration file: open /no/such.yaml"}},
+		{"no YAML", tool, file("a: b: c\n"), env(), []string{"s.yaml: yaml: mapping values are not allowed"}},
+		{"a list for a mapping", tool, file("redis: [a]\n"), env(), []string{"s.yaml:1: redis: must be a mapping with the keys durability, password_file, url"}},
+		{"a mapping for a value", tool, file("shards: {a: 1}\n"), env(), []string{"s.yaml:1: shards: must be a single value"}},
+		{"a key without value", tool, file("\nshards:\n"), env(), []string{"s.yaml:2: shards: has no value"}},
+		{"a key twice", tool, file("shards: 1\nshards: 2\n"), env(), []string{"s.yaml:2: shards: is there twice"}},
+		{"two documents", tool, file("shards: 1\n---\nshards: 2\n"), env(), []string{"more than one YAML document"}},
+		{"an empty list", tool, file("numbers: []\n"), env(), []string{"s.yaml:1: numbers: must be a list with at least one entry"}},
+		{"unknown flag", tool, []string{"--shrads", "1"}, env(), []string{"flags: flag provided but not defined: -shrads; -h lists them"}},
+		{"another program's flag", webhook, []string{"--listen-api", ":1"}, env(), []string{"flag provided but not defined: -listen-api"}},
+		{"an argument", tool, []string{"now"}, env(), []string{`unexpected argument "now"`}},
+		{"addresses", producer, file("listen: {api: 8080, ops: \":99999\"}\n"), env(), []string{`listen.api: "8080" is not an address`, `listen.ops: ":99999" is not an address`}},
+		{"graph", tool, file("graph: {base_url: graph.facebook.com, version: \"25\"}\n"), env(), []string{"graph.base_url: is not a URL", `graph.version: "25" is not a version`}},
+		{"environment", tool, file("environment: Prod_1\n"), env(), []string{`environment: "Prod_1" is not 1 to 16 of a-z, 0-9 and -`}},
+
+		{"producer without anything", producer, nil, env(), []string{"numbers: none is configured", "api_keys: none is configured"}},
+		{"worker without anything", worker, nil, env(), []string{"numbers: none is configured", "marker key: is missing: make one with `openssl rand -hex 32`"}},
+		{"webhook without anything", webhook, nil, env(), []string{"apps: none is configured"}},
+
+		{"numbers", worker, file(`
+numbers:
+  - {id: "+49151", rate: 0}
+  - {token_file: x}
+  - {id: "7", token_file: gone, classes: {urgent: {deadline: 1h}, service: {deadline: 1, on_doubt: pray}}}
+  - {id: "7"}
+  - {id: "8"}
+  - {id: "9", token_file: ` + dir + `/empty}
+  - {id: "10", token_file: ` + dir + `/words}
+`), env("SLUICE_MARKER_KEY", "short"), []string{
+			"s.yaml:3: numbers[0].id: is not a phone number id: that is Meta's id",
+			`s.yaml:3: numbers[0].rate: "0" is not a whole number from 1 to 10000`,
+			"s.yaml:4: numbers[1].id: is missing",
+			"s.yaml:5: numbers[2].classes.urgent: unknown key; known here: authentication, marketing, service, utility",
+			`s.yaml:5: numbers[2].classes.service.deadline: "1" is not a time from 1s to 720h0m0s`,
+			`s.yaml:5: numbers[2].classes.service.on_doubt: "pray" is none of resend, park, close`,
+			"number 8: has no token: give it a token_file",
+			"token_file of number 9: " + dir + "/empty is empty",
+			"token_file of number 10: " + dir + "/words holds more than one word",
+			"marker key: is shorter than 16 bytes",
+		}},
+		{"number twice", worker, file("numbers:\n- {id: \"7\"}\n- {id: \"7\"}\n"), env(), []string{"s.yaml:3: numbers[1].id: number 7 is there twice"}},
+		{"token file gone", worker, file("numbers: [{id: \"7\", token_file: gone}]"), env(), []string{"token_file of number 7: open /", "/gone: no such file"}},
+		{"PHONE_NUMBER_ID", worker, nil, env("PHONE_NUMBER_ID", "+49151"), []string{"PHONE_NUMBER_ID (environment): is not a phone number id"}},
+		{"retry", worker, file("retry: {base: 2m}\n"), env(), []string{"retry.max: is shorter than retry.base"}},
+
+		{"apps", webhook, file("apps:\n- {name: main}\n- {name: main}\n- {secret_file: gone}\n- {name: Big}\n- {name: other, secret_file: gone, verify_token_file: " + dir + "/empty}\n"), env(), []string{
+			"s.yaml:3: apps[1].name: app main is there twice",
+			"s.yaml:4: apps[2].name: is missing",
+			`s.yaml:5: apps[3].name: "Big" is not 1 to 32 of a-z`,
+			"app main: has no secret: give it a secret_file, or set APP_SECRET",
+			"app main: has no verify token",
+			"secret_file of app other: open /",
+			"verify_token_file of app other: " + dir + "/empty is empty",
+		}},
+		{"api keys", producer, file("numbers: [{id: \"7\"}]\napi_keys:\n- {name: a, sha256: abc, numbers: [x], scopes: [all]}\n- {name: b}\n- {name: c, sha256: " + aDigest + ", numbers: [\"8\"], scopes: [messages:send]}\n- {name: d, sha256: " + aDigest + ", numbers: [\"7\"], scopes: [messages:send]}\n"), env("SLUICE_API_KEY", "short"), []string{
+			"s.yaml:3: api_keys[0].sha256: is not a SHA-256 in hex; make it with",
+			`s.yaml:3: api_keys[0].numbers[0]: is neither a phone number id (digits only) nor "*"`,
+			`s.yaml:3: api_keys[0].scopes[0]: "all" is none of messages:send, messages:read`,
+			"s.yaml:4: api_keys[1].sha256: is missing", "api_keys[1].numbers: is missing", "api_keys[1].scopes: is missing",
+			"s.yaml:6: api_keys[3]: has the name or the key of another: c",
+			"numbers of API key c: one of them is not among the numbers configured",
+			"SLUICE_API_KEY (environment): is shorter than 16 characters",
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := c.load(c.args, c.env)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("no %q in:\n%v", want, err)
+				}
+			}
+		})
+	}
+}
+
+func TestMistakesQuoteNoSecret(t *testing.T) {
+	const canary = "hunter2-EAAGm0PX4ZCpsBA"
+	path := write(t, t.TempDir(), "s.yaml", `
+redis: {url: "redis://:`+canary+`@[bad"}
+numbers: [{id: "`+canary+`"}]
+apps: [{name: main, secret_file: `+write(t, t.TempDir(), "s", canary+" "+canary)+`}]
+api_keys: [{name: a, sha256: `+canary+`, numbers: ["`+canary+`"], scopes: [messages:send]}]
+`)
+	e := env("SLUICE_REDIS_URL", "http://"+canary, "GRAPH_BASE_URL", "https://user:"+canary+"@x",
+		"PHONE_NUMBER_ID", canary, "ACCESS_TOKEN", canary, "SLUICE_MARKER_KEY", canary[:9], "SLUICE_API_KEY", canary[:9])
+	_, one := LoadProducer([]string{"--config", path}, e)
+	_, two := LoadWorker([]string{"--config", path}, e)
+	_, three := LoadWebhook([]string{"--config", path}, e)
+	if one == nil || two == nil || three == nil {
+		t.Fatal("no mistake found")
+	}
+	if err := errors.Join(one, two, three); strings.Contains(err.Error(), canary[:9]) {
+		t.Errorf("a secret in:\n%v", err)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	_, err := LoadWorker([]string{"--shards", "x", "-h"}, env())
+	if !errors.Is(err, flag.ErrHelp) {
+		t.Fatalf("error %v, want help", err)
+	}
+	for _, want := range []string{"--config", "--redis-url", "$SLUICE_REDIS_URL", "default :9102", "--retry-base", "$GRAPH_API_VERSION"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in:\n%v", want, err)
+		}
+	}
+	if strings.Contains(err.Error(), "--listen-api") {
+		t.Error("the worker offers a flag of the producer")
+	}
+}
+
+func TestSecretNeverShows(t *testing.T) {
+	v := struct{ S Secret }{"hunter2"}
+	var logged strings.Builder
+	slog.New(slog.NewJSONHandler(&logged, nil)).Info("x", "s", v.S, "v", v)
+	j, _ := json.Marshal(v)
+	y, _ := yaml.Marshal(v)
+	for _, got := range []string{
+		fmt.Sprint(v), fmt.Sprintf("%+v %#v %q %x %d", v, v, v.S, v.S, v.S), string(j), string(y), logged.String(),
+	} {
+		if strings.Contains(got, "hunter2") || strings.Contains(got, "68756e74657232") || !strings.Contains(got, redacted) {
+			t.Errorf("shown: %s", got)
+		}
+	}
+	if got := Secret("").String(); got != "" {
+		t.Errorf("no secret shows as %q", got)
+	}
+}
+
+func TestEnvReadsDotEnvBelowTheRealOne(t *testing.T) {
+	t.Chdir(t.TempDir())
+	get, err := Env()
+	if err != nil || get("SLUICE_TEST_A") != "" {
+		t.Fatalf("without a file: %q, %v", get("SLUICE_TEST_A"), err)
+	}
+	write(t, ".", ".env", "SLUICE_TEST_A=file\nexport SLUICE_TEST_B=\"file\"\n")
+	t.Setenv("SLUICE_TEST_A", "real")
+	get, err = Env()
+	if err != nil || get("SLUICE_TEST_A") != "real" || get("SLUICE_TEST_B") != "file" {
+		t.Errorf("got %q, %q, %v", get("SLUICE_TEST_A"), get("SLUICE_TEST_B"), err)
+	}
+	write(t, ".", ".env", "ACCESS_TOKEN hunter2\n")
+	if _, err = Env(); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("broken file: %v", err)
+	}
+}
+
+func TestDefaultFileIsOptional(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, ".", "sluice.yaml", "shards: 20\n")
+	if got, err := LoadTool(nil, env()); err != nil || got.Shards != 20 {
+		t.Errorf("shards %d, %v", got.Shards, err)
+	}
+}

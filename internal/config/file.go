@@ -1,0 +1,297 @@
+package config
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// defaultFile is read when it is there and no other is named.
+const defaultFile = "sluice.yaml"
+
+// DefaultRate is the pace of a number whose configuration names none, in messages per
+// second: Meta's standard throughput.
+const DefaultRate = 80
+
+// The names that classes may have, and what may be done in doubt; `message` gives them
+// their meaning.
+var (
+	classNames   = []string{"authentication", "service", "utility", "marketing"}
+	doubtChoices = []string{"resend", "park", "close"}
+)
+
+// file reads the configuration file at path; an empty path means defaultFile, if there.
+func (l *loader) file(path string, settings []setting) {
+	named := path != ""
+	if !named {
+		path = defaultFile
+	}
+	b, err := os.ReadFile(path)
+	if !named && errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err != nil {
+		l.fail("configuration file", err)
+		return
+	}
+	d := &document{loader: l, name: path}
+	decoder := yaml.NewDecoder(bytes.NewReader(b))
+	var root yaml.Node
+	switch err := decoder.Decode(&root); {
+	case errors.Is(err, io.EOF): // empty
+		return
+	case err != nil:
+		l.fail(path, err)
+		return
+	}
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		l.fail(path, errors.New("holds more than one YAML document; one is read"))
+	}
+	d.root(root.Content[0], settings)
+}
+
+// document is the file while it is being read.
+type document struct {
+	*loader
+	name string
+}
+
+// members are what may stand in a mapping, by key.
+type members map[string]func(path string, n *yaml.Node)
+
+// root reads the whole document.
+func (d *document) root(n *yaml.Node, settings []setting) {
+	top := members{
+		"numbers":  d.list(d.number),
+		"apps":     d.list(d.app),
+		"api_keys": d.list(d.apiKey),
+		"classes":  d.classes(&d.Classes),
+	}
+	groups := map[string]members{}
+	for _, s := range settings {
+		set := d.scalar(s.set)
+		if s.path {
+			set = d.scalar(d.resolved(s.set))
+		}
+		group, key, nested := strings.Cut(s.key, ".")
+		if !nested {
+			top[s.key] = set
+			continue
+		}
+		if groups[group] == nil {
+			m := members{}
+			groups[group] = m
+			top[group] = func(path string, n *yaml.Node) { d.mapping(path, n, m) }
+		}
+		groups[group][key] = set
+	}
+	d.mapping("", n, top)
+}
+
+func (d *document) number(path string, n *yaml.Node) {
+	one := number{Number: Number{Rate: DefaultRate}}
+	if !d.mapping(path, n, members{
+		"id":         d.scalar(numberID(&one.ID)),
+		"token_file": d.scalar(d.resolved(text(&one.tokenFile))),
+		"rate":       d.scalar(integer(&one.Rate, 1, 10000)),
+		"classes":    d.classes(&one.Classes),
+	}, "id") {
+		return
+	}
+	for _, other := range d.numbers {
+		if other.ID == one.ID {
+			d.wrong(path+".id", n, fmt.Errorf("number %s is there twice", one.ID))
+		}
+	}
+	d.numbers = append(d.numbers, one)
+}
+
+func (d *document) app(path string, n *yaml.Node) {
+	var one app
+	if !d.mapping(path, n, members{
+		"name":                 d.scalar(name(&one.Name)),
+		"secret_file":          d.scalar(d.resolved(text(&one.secretFile))),
+		"previous_secret_file": d.scalar(d.resolved(text(&one.previousSecretFile))),
+		"verify_token_file":    d.scalar(d.resolved(text(&one.verifyTokenFile))),
+	}, "name") {
+		return
+	}
+	for _, other := range d.apps {
+		if other.Name == one.Name {
+			d.wrong(path+".name", n, fmt.Errorf("app %s is there twice", one.Name))
+		}
+	}
+	d.apps = append(d.apps, one)
+}
+
+func (d *document) apiKey(path string, n *yaml.Node) {
+	var one APIKey
+	var id, scope string
+	if !d.mapping(path, n, members{
+		"name":   d.scalar(name(&one.Name)),
+		"sha256": d.scalar(digest(&one.SHA256)),
+		"numbers": d.list(func(path string, n *yaml.Node) {
+			d.scalar(idOrAll(&id))(path, n)
+			one.Numbers = append(one.Numbers, id)
+		}),
+		"scopes": d.list(func(path string, n *yaml.Node) {
+			d.scalar(oneOf(&scope, ScopeSend, ScopeRead))(path, n)
+			one.Scopes = append(one.Scopes, scope)
+		}),
+	}, "name", "sha256", "numbers", "scopes") {
+		return
+	}
+	for _, other := range d.keys {
+		if other.Name == one.Name || other.SHA256 == one.SHA256 {
+			d.wrong(path, n, fmt.Errorf("has the name or the key of another: %s", other.Name))
+		}
+	}
+	d.keys = append(d.keys, one)
+}
+
+// classes reads a mapping from class names to what differs.
+func (d *document) classes(dst *map[string]Class) func(string, *yaml.Node) {
+	return func(path string, n *yaml.Node) {
+		*dst = map[string]Class{}
+		known := members{}
+		for _, name := range classNames {
+			known[name] = func(path string, n *yaml.Node) {
+				var c Class
+				d.mapping(path, n, members{
+					"deadline":     d.scalar(duration(&c.Deadline, time.Second, 30*24*time.Hour)),
+					"doubt_window": d.scalar(duration(&c.DoubtWindow, time.Second, 7*24*time.Hour)),
+					"on_doubt":     d.scalar(oneOf(&c.OnDoubt, doubtChoices...)),
+					"error_window": d.scalar(duration(&c.ErrorWindow, time.Second, time.Hour)),
+				})
+				(*dst)[name] = c
+			}
+		}
+		d.mapping(path, n, known)
+	}
+}
+
+// mapping gives each member of n to the function of its key. It tells whether the members
+// that must be there are, and all are well.
+func (d *document) mapping(path string, n *yaml.Node, known members, required ...string) bool {
+	before := len(d.errs)
+	if n.Kind != yaml.MappingNode {
+		d.wrong(path, n, fmt.Errorf("must be a mapping with the keys %s", keys(known)))
+		return false
+	}
+	seen := map[string]bool{}
+	for i := 0; i < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		full := strings.TrimPrefix(path+"."+key.Value, ".")
+		read, ok := known[key.Value]
+		switch {
+		case !ok:
+			d.wrong(full, key, fmt.Errorf("unknown key; known here: %s", keys(known)))
+		case seen[key.Value]:
+			d.wrong(full, key, errors.New("is there twice"))
+		default:
+			read(full, value)
+		}
+		seen[key.Value] = true
+	}
+	for _, key := range required {
+		if !seen[key] {
+			d.wrong(path+"."+key, n, errors.New("is missing"))
+		}
+	}
+	return len(d.errs) == before
+}
+
+// list gives each entry of a sequence to read.
+func (d *document) list(read func(string, *yaml.Node)) func(string, *yaml.Node) {
+	return func(path string, n *yaml.Node) {
+		if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
+			d.wrong(path, n, errors.New("must be a list with at least one entry"))
+			return
+		}
+		for i, entry := range n.Content {
+			read(fmt.Sprintf("%s[%d]", path, i), entry)
+		}
+	}
+}
+
+// scalar gives a single value, as it is written, to set.
+func (d *document) scalar(set func(string) error) func(string, *yaml.Node) {
+	return func(path string, n *yaml.Node) {
+		switch {
+		case n.Kind != yaml.ScalarNode:
+			d.wrong(path, n, errors.New("must be a single value"))
+		case n.Value == "" || n.ShortTag() == "!!null":
+			d.wrong(path, n, errors.New("has no value: give one, or leave the key out"))
+		default:
+			d.wrong(path, n, set(n.Value))
+		}
+	}
+}
+
+// resolved makes file names count from the document's folder.
+func (d *document) resolved(set func(string) error) func(string) error {
+	return func(s string) error {
+		if !filepath.IsAbs(s) {
+			s = filepath.Join(filepath.Dir(d.name), s)
+		}
+		return set(s)
+	}
+}
+
+// wrong notes a mistake, if err is one, with its line.
+func (d *document) wrong(path string, n *yaml.Node, err error) {
+	place := fmt.Sprintf("%s:%d", d.name, n.Line)
+	if path != "" {
+		place += ": " + path
+	}
+	d.fail(place, err)
+}
+
+func keys(m members) string { return strings.Join(slices.Sorted(maps.Keys(m)), ", ") }
+
+// name sets the name of an app or an API key.
+func name(dst *string) func(string) error {
+	return pattern(dst, `[a-z0-9][a-z0-9-]{0,31}`, "1 to 32 of a-z, 0-9 and -")
+}
+
+func numberID(dst *string) func(string) error {
+	return id(dst, `[0-9]{1,32}`, "is not a phone number id: that is Meta's id of the number, digits only, not the number itself")
+}
+
+func idOrAll(dst *string) func(string) error {
+	return id(dst, `\*|[0-9]{1,32}`, `is neither a phone number id (digits only) nor "*" for all`)
+}
+
+// id quotes nothing: what stands there by mistake may be a phone number.
+func id(dst *string, expr, mistake string) func(string) error {
+	set := pattern(dst, expr, "")
+	return func(s string) error {
+		if set(s) != nil {
+			return errors.New(mistake)
+		}
+		return nil
+	}
+}
+
+// digest quotes nothing: what stands there by mistake may be the key itself.
+func digest(dst *[32]byte) func(string) error {
+	return func(s string) error {
+		b, err := hex.DecodeString(s)
+		if err != nil || len(b) != len(dst) {
+			return errors.New("is not a SHA-256 in hex; make it with: printf %s \"$KEY\" | sha256sum")
+		}
+		copy(dst[:], b)
+		return nil
+	}
+}

@@ -1,0 +1,181 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// setting is a single value that file, environment and flags can set.
+type setting struct {
+	key  string // in the file, with dots
+	name string // of the environment variable; empty: made from key
+	def  string
+	use  string             // the programs with it, by name; empty: all
+	help string             // half a line
+	path bool               // a file's name: relative ones in the configuration file count from its folder
+	set  func(string) error // checks and keeps a value; the error does not quote secrets
+}
+
+// env returns the name of the environment variable.
+func (s setting) env() string {
+	if s.name != "" {
+		return s.name
+	}
+	return "SLUICE_" + strings.ToUpper(strings.ReplaceAll(s.key, ".", "_"))
+}
+
+// flag returns the name of the flag, without dashes.
+func (s setting) flag() string { return strings.NewReplacer(".", "-", "_", "-").Replace(s.key) }
+
+// of tells whether a program has the setting.
+func (s setting) of(program string) bool {
+	return s.use == "" || slices.Contains(strings.Fields(s.use), program)
+}
+
+var opsListen = map[string]string{"producer": ":9101", "worker": ":9102", "webhook": ":9103"}
+
+// settings is the table of all single values, kept in v. The lists of the file (numbers,
+// apps, api_keys, classes) are in file.go.
+func (v *values) settings(program string) []setting {
+	return []setting{
+		{key: "environment", def: "default", help: "name of this installation, in the marker of each message", set: pattern(&v.Environment, `[a-z0-9-]{1,16}`, "1 to 16 of a-z, 0-9 and -")},
+		{key: "redis.url", def: "redis://127.0.0.1:6379", help: "redis:// or rediss:// URL", set: redisURL(&v.Redis.URL)},
+		{key: "redis.password_file", path: true, help: "file with Redis's password, when it is not in the URL", set: text(&v.redisPasswordFile)},
+		{key: "redis.durability", def: Fsync, help: "fsync or relaxed", set: oneOf(&v.Redis.Durability, Fsync, Relaxed)},
+		{key: "shards", def: "16", help: "parts of the keyspace, fixed at the first start", set: integer(&v.Shards, 1, 256)},
+		{key: "graph.base_url", name: "GRAPH_BASE_URL", def: "https://graph.facebook.com", help: "where Meta's Graph API is", set: baseURL(&v.Graph.BaseURL)},
+		{key: "graph.version", name: "GRAPH_API_VERSION", def: "v25.0", help: "version of the Graph API", set: pattern(&v.Graph.Version, `v[0-9]{1,3}\.[0-9]{1,2}`, "a version like v25.0")},
+		{key: "marker_key_file", use: "worker", path: true, help: "file with the key of our marker's MAC", set: text(&v.markerKeyFile)},
+		{key: "retry.base", def: "1s", use: "worker", help: "first wait after an attempt that Meta did not take", set: duration(&v.retry.Base, 10*time.Millisecond, time.Hour)},
+		{key: "retry.max", def: "60s", use: "worker", help: "longest such wait", set: duration(&v.retry.Max, 10*time.Millisecond, 24*time.Hour)},
+		{key: "retry.attempts", def: "20", use: "worker", help: "attempts, each proven not taken, after which a message is dead", set: integer(&v.retry.Attempts, 1, 1000)},
+		{key: "listen.api", def: ":8080", use: "producer", help: "host:port of the API", set: address(&v.listenAPI)},
+		{key: "listen.webhook", def: ":8090", use: "webhook", help: "host:port for Meta's webhooks", set: address(&v.listenWebhook)},
+		{key: "listen.ops", def: opsListen[program], use: "producer worker webhook", help: "host:port of metrics, health and profiles", set: address(&v.Ops)},
+		{key: "log_level", def: "info", help: "debug, info, warn or error", set: level(&v.LogLevel)},
+	}
+}
+
+// usage is the text for -h.
+func usage(program string, settings []setting) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Usage of %s (flags win over the environment, the environment over the file):\n", program)
+	line := func(flag, env, help, def string) {
+		if def != "" {
+			help += ", default " + def
+		}
+		fmt.Fprintf(&b, "  --%-20s %s [$%s]\n", flag, help, env)
+	}
+	line("config", "SLUICE_CONFIG", "configuration file", defaultFile+" where there is one")
+	for _, s := range settings {
+		if s.of(program) {
+			line(s.flag(), s.env(), s.help, s.def)
+		}
+	}
+	return b.String()
+}
+
+// The functions below make setters: each checks a text and keeps its value in dst.
+
+func text(dst *string) func(string) error {
+	return func(s string) error { *dst = s; return nil }
+}
+
+func pattern(dst *string, expr, want string) func(string) error {
+	re := regexp.MustCompile(`^(?:` + expr + `)$`)
+	return func(s string) error {
+		if !re.MatchString(s) {
+			return fmt.Errorf("%q is not %s", s, want)
+		}
+		*dst = s
+		return nil
+	}
+}
+
+func oneOf(dst *string, known ...string) func(string) error {
+	return func(s string) error {
+		if !slices.Contains(known, s) {
+			return fmt.Errorf("%q is none of %s", s, strings.Join(known, ", "))
+		}
+		*dst = s
+		return nil
+	}
+}
+
+func integer(dst *int, low, high int) func(string) error {
+	return func(s string) error {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < low || n > high {
+			return fmt.Errorf("%q is not a whole number from %d to %d", s, low, high)
+		}
+		*dst = n
+		return nil
+	}
+}
+
+func duration(dst *time.Duration, low, high time.Duration) func(string) error {
+	return func(s string) error {
+		d, err := time.ParseDuration(s)
+		if err != nil || d < low || d > high {
+			return fmt.Errorf("%q is not a time from %s to %s, like 90s, 15m or 24h", s, low, high)
+		}
+		*dst = d
+		return nil
+	}
+}
+
+func address(dst *string) func(string) error {
+	return func(s string) error {
+		if s == "" { // a tool's ops address: it has none
+			return nil
+		}
+		_, port, err := net.SplitHostPort(s)
+		if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || n > 65535 {
+			return fmt.Errorf("%q is not an address like :8080 or 127.0.0.1:8080", s)
+		}
+		*dst = s
+		return nil
+	}
+}
+
+func level(dst *slog.Level) func(string) error {
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	return func(s string) error {
+		l, ok := levels[s]
+		if !ok {
+			return fmt.Errorf("%q is none of debug, info, warn, error", s)
+		}
+		*dst = l
+		return nil
+	}
+}
+
+// redisURL quotes nothing: the URL may hold a password.
+func redisURL(dst *Secret) func(string) error {
+	return func(s string) error {
+		u, err := url.Parse(s)
+		if err != nil || u.Host == "" || (u.Scheme != "redis" && u.Scheme != "rediss") {
+			return fmt.Errorf("is not a URL like redis://127.0.0.1:6379 or rediss://user:password@host:6379")
+		}
+		*dst = Secret(s)
+		return nil
+	}
+}
+
+func baseURL(dst *string) func(string) error {
+	return func(s string) error {
+		u, err := url.Parse(s)
+		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.RawQuery != "" || u.User != nil {
+			return fmt.Errorf("is not a URL like https://graph.facebook.com, without user and query")
+		}
+		*dst = strings.TrimRight(s, "/")
+		return nil
+	}
+}

@@ -1,0 +1,205 @@
+// Package demo runs all of Sluice in one process against the Cloud API simulator, lets an
+// order pipeline send through it, and tells what became of every message. It is the first
+// thing a newcomer runs.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"sluice/internal/app"
+	"sluice/internal/client"
+	"sluice/internal/config"
+	"sluice/internal/events"
+	"sluice/internal/graphsim"
+	"sluice/internal/message"
+	"sluice/internal/ops"
+	"sluice/internal/store"
+)
+
+// Options say how the demo runs. Zero means the default.
+type Options struct {
+	Orders   int    // orders in the pipeline, three messages each; 500
+	Seed     uint64 // of the simulator's mishaps; 1
+	RedisURL string // a Redis to use; empty: one inside this process
+	Keep     bool   // go on running when all is told, for a look around by hand
+	API      string // host:port of the API; empty: a free port
+	Out      io.Writer
+	Log      *slog.Logger // of the programs; nil: no logs
+}
+
+// The demo's numbers, key and secrets. Nothing here reaches Meta.
+const (
+	apiKey      = "demo-api-key-of-no-use-elsewhere"
+	token       = "demo-access-token"
+	appSecret   = "demo-app-secret"
+	verifyToken = "demo-verify-token"
+	rate        = 80 // messages a second and number: Meta's standard throughput
+
+	errorWindow = 4 * time.Second
+	doubtWindow = 6 * time.Second
+	patience    = 80 * time.Second
+)
+
+var numbers = []string{"106540352242922", "106540352242923", "106540352242924"}
+
+// mishaps is what goes wrong at the simulated Meta.
+var mishaps = graphsim.Faults{
+	Latency:     graphsim.Span{Min: 20 * time.Millisecond, Max: 80 * time.Millisecond},
+	Throttle:    0.01,
+	ErrorBefore: 0.01,
+	ErrorAfter:  0.005,
+	Lost:        0.005,
+	Reset:       0.004,
+}
+
+// Run runs the demo. It returns an error when a message's end is not known, or when one was
+// sent twice.
+func Run(ctx context.Context, o Options) error {
+	if o.Orders == 0 {
+		o.Orders = 500
+	}
+	if o.Seed == 0 {
+		o.Seed = 1
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	ops.RouteRedis(o.Log)
+	world, err := build(ctx, o)
+	if err != nil {
+		return err
+	}
+	live, stop := context.WithCancel(ctx)
+	var running errgroup.Group
+	running.Go(func() error { return world.run(live) })
+	err = world.pipeline(ctx, o)
+	if o.Keep && ctx.Err() == nil {
+		world.invite(o.Out)
+		<-ctx.Done()
+	}
+	stop()
+	return errors.Join(err, running.Wait())
+}
+
+// world is everything there is in the demo.
+type world struct {
+	redis    *embedded // nil with a Redis of the user's
+	db       *store.DB
+	stream   *events.Stream
+	sim      *graphsim.Sim
+	graph    net.Listener
+	programs []*app.Program
+	api      *client.Client
+}
+
+// build puts the world together: the simulator, Redis, and the three programs.
+func build(ctx context.Context, o Options) (w *world, err error) {
+	w = &world{}
+	defer func() {
+		if err != nil && w.redis != nil {
+			w.redis.close()
+		}
+	}()
+	url := o.RedisURL
+	if url == "" {
+		if w.redis, err = startRedis(); err != nil {
+			return nil, err
+		}
+		url = w.redis.url()
+		fmt.Fprintln(o.Out, "No Redis needed: one runs inside this process, in memory. So durability is relaxed here;")
+		fmt.Fprintln(o.Out, "set SLUICE_REDIS_URL to use your own.")
+	}
+	if w.db, err = store.Open(ctx, url); err != nil {
+		return nil, err
+	}
+	if w.graph, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		return nil, fmt.Errorf("listen for the simulator: %w", err)
+	}
+	c := common(url, "http://"+w.graph.Addr().String())
+	webhook, err := app.NewWebhook(ctx, config.Webhook{Common: c, Listen: "127.0.0.1:0", Apps: []config.App{{
+		Name: "main", Secret: appSecret, VerifyToken: verifyToken,
+	}}}, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	tokens := map[string]string{}
+	for _, n := range numbers {
+		tokens[n] = token
+	}
+	worker, err := app.NewWorker(ctx, config.Worker{
+		Common: c, MarkerKey: "demo-marker-key-0123456789", Tokens: config.FixedTokens(tokens),
+		Retry: config.Retry{Base: 500 * time.Millisecond, Max: 5 * time.Second, Attempts: 20},
+	}, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	listen := o.API
+	if listen == "" {
+		listen = "127.0.0.1:0"
+	}
+	producer, err := app.NewProducer(ctx, config.Producer{
+		Common: c, Listen: listen, APIKeys: []config.APIKey{apiKeyFor(apiKey)},
+	}, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	w.programs = []*app.Program{webhook, worker, producer}
+	w.api = &client.Client{Base: "http://" + producer.Addr(), Key: apiKey, HTTP: &http.Client{
+		Timeout:   15 * time.Second,
+		Transport: &http.Transport{MaxIdleConnsPerHost: clients},
+	}}
+	w.stream = events.New(w.db, message.Shards(c.Shards), events.Options{})
+	w.sim = graphsim.New(graphsim.Options{
+		Token: token, Rate: rate, Seed: o.Seed, Faults: mishaps,
+		Webhook: graphsim.Webhook{
+			URL: "http://" + webhook.Addr() + "/webhooks/whatsapp/main", Secret: appSecret,
+			Delay: graphsim.Span{Min: 20 * time.Millisecond, Max: 400 * time.Millisecond},
+			Read:  0.7, Tap: 0.5, Fail: 0.01, Double: 0.05, Shuffle: 0.1, Batch: 20,
+		},
+	})
+	return w, nil
+}
+
+func common(redisURL, graphURL string) config.Common {
+	c := config.Common{
+		Environment: "demo", Shards: 4, Ops: "127.0.0.1:0", LogLevel: slog.LevelInfo,
+		Redis:   config.Redis{URL: config.Secret(redisURL), Durability: config.Relaxed},
+		Graph:   config.Graph{BaseURL: graphURL, Version: "v25.0"},
+		Classes: map[string]config.Class{},
+	}
+	for _, n := range numbers {
+		c.Numbers = append(c.Numbers, config.Number{ID: n, Rate: rate})
+	}
+	for _, class := range message.Classes() {
+		c.Classes[string(class)] = config.Class{DoubtWindow: doubtWindow, ErrorWindow: errorWindow}
+	}
+	return c
+}
+
+// run runs everything until ctx ends, and takes it down in order.
+func (w *world) run(ctx context.Context) error {
+	defer w.db.Close()
+	if w.redis != nil {
+		defer w.redis.close()
+	}
+	// Meta goes on until the programs have stopped: their last requests want answers.
+	after, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var meta, ours errgroup.Group
+	meta.Go(func() error { return ops.Serve(after, w.graph, w.sim.Handler(), ops.ServeOptions{Grace: time.Second}) })
+	meta.Go(func() error { return w.sim.Run(after) })
+	for _, p := range w.programs {
+		ours.Go(func() error { return p.Run(ctx) })
+	}
+	err := ours.Wait()
+	stop()
+	return errors.Join(err, meta.Wait())
+}

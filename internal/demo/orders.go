@@ -1,0 +1,90 @@
+package demo
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"sluice/internal/client"
+	"sluice/internal/config"
+)
+
+// clients is how many calls of the API the pipeline makes at once.
+const clients = 16
+
+// kind is one of the three messages of an order.
+type kind struct {
+	name   string
+	object func(order int, to string) map[string]any // Meta's message object
+}
+
+var kinds = []kind{
+	{"confirmation", func(order int, to string) map[string]any {
+		return map[string]any{"to": to, "type": "template", "template": map[string]any{
+			"name": "order_confirmation", "language": map[string]any{"code": "en_US"},
+			"components": []any{map[string]any{"type": "body", "parameters": []any{
+				map[string]any{"type": "text", "text": orderName(order)},
+			}}},
+		}}
+	}},
+	{"shipping", func(order int, to string) map[string]any {
+		return map[string]any{"to": to, "type": "image", "image": map[string]any{
+			"link": "https://shop.example/parcels/" + orderName(order) + ".jpg", "caption": "Your parcel is on its way.",
+		}}
+	}},
+	{"survey", func(_ int, to string) map[string]any {
+		return map[string]any{"to": to, "type": "interactive", "interactive": map[string]any{
+			"type": "button", "body": map[string]any{"text": "Did everything arrive well?"},
+			"action": map[string]any{"buttons": []any{
+				map[string]any{"type": "reply", "reply": map[string]any{"id": "well", "title": "Yes"}},
+				map[string]any{"type": "reply", "reply": map[string]any{"id": "broken", "title": "Something broke"}},
+			}},
+		}}
+	}},
+}
+
+// recipient is a number that nobody has, and none of those that the simulator treats in a
+// way of its own.
+func recipient(order int) string { return fmt.Sprintf("+1555%07d", 2_200_000+order) }
+
+func orderName(order int) string { return fmt.Sprintf("order-%04d", order) }
+
+// place orders the messages of all orders, kind by kind, over all numbers. It calls accepted
+// with the id and kind of each.
+func place(ctx context.Context, api *client.Client, orders int, accepted func(id, kind string)) error {
+	for _, k := range kinds {
+		g, ctx := errgroup.WithContext(ctx)
+		g.SetLimit(clients)
+		for order := range orders {
+			g.Go(func() error {
+				object, err := json.Marshal(k.object(order, recipient(order)))
+				if err != nil {
+					return fmt.Errorf("write %s of %s: %w", k.name, orderName(order), err)
+				}
+				r, err := api.Send(ctx, client.Order{
+					From: numbers[order%len(numbers)], Message: object, Ref: orderName(order),
+					Key: orderName(order) + "/" + k.name, Tags: []string{k.name},
+				})
+				if err != nil {
+					return fmt.Errorf("send %s of %s: %w", k.name, orderName(order), err)
+				}
+				accepted(r.ID, k.name)
+				return nil
+			})
+		}
+		if err := g.Wait(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func apiKeyFor(key string) config.APIKey {
+	return config.APIKey{
+		Name: "demo", SHA256: sha256.Sum256([]byte(key)), Numbers: []string{"*"},
+		Scopes: []string{config.ScopeSend, config.ScopeRead},
+	}
+}

@@ -1,0 +1,192 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"sluice/internal/client"
+	"sluice/internal/message"
+)
+
+// tally knows where each message of the pipeline is, from the event stream.
+type tally struct {
+	mu     sync.Mutex
+	states map[string]message.State
+	kinds  map[string]string // of the accepted messages
+	taps   int
+	moved  chan struct{}
+}
+
+func newTally() *tally {
+	return &tally{states: map[string]message.State{}, kinds: map[string]string{}, moved: make(chan struct{}, 1)}
+}
+
+func (t *tally) accepted(id, kind string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kinds[id] = kind
+}
+
+// take notes one event.
+func (t *tally) take(e message.Event) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case e.Type == message.EventInbound:
+		t.taps++
+	case e.Type == message.EventMessage && e.Message != nil && e.State != nil:
+		t.states[e.Message.ID] = e.State.To
+		select {
+		case t.moved <- struct{}{}:
+		default:
+		}
+	}
+	return nil
+}
+
+// counts returns how many messages are in each state, and how many of them may still move
+// by themselves.
+func (t *tally) counts() (by map[message.State]int, open int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	by = map[message.State]int{}
+	for id := range t.kinds {
+		st := t.states[id]
+		by[st]++
+		if !st.Final() && st != message.Parked {
+			open++
+		}
+	}
+	return by, open
+}
+
+// pipeline places all orders, waits until every message has come to its end, and tells.
+func (w *world) pipeline(ctx context.Context, o Options) error {
+	fmt.Fprintf(o.Out, "Placing %d orders, three messages each, over %d numbers at %d messages a second.\n", o.Orders, len(numbers), rate)
+	fmt.Fprintln(o.Out, "The simulated Meta refuses, fails, loses answers and repeats webhooks on the way.")
+	start := time.Now()
+	t := newTally()
+	watch, stop := context.WithCancel(ctx)
+	defer stop()
+	var g errgroup.Group
+	g.Go(func() error { return w.stream.Follow(watch, "0", t.take) })
+	placed := make(chan error, 1)
+	g.Go(func() error {
+		placed <- place(ctx, w.api, o.Orders, t.accepted)
+		return nil
+	})
+	err := w.await(ctx, o, t, placed)
+	stop()
+	if err := errors.Join(err, g.Wait()); err != nil {
+		return err
+	}
+	records, err := w.records(ctx, t.kinds)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(o.Out, "\nDone after %.0f s.\n", time.Since(start).Seconds())
+	return w.tell(o, t, records)
+}
+
+// await returns when all orders are placed and no message moves any more by itself, or
+// patience is over: the report then shows what is pending.
+func (w *world) await(ctx context.Context, o Options, t *tally, placed <-chan error) error {
+	show := newProgress(o.Out)
+	defer show.end()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	over := time.After(patience)
+	all := false
+	for {
+		by, open := t.counts()
+		show.print(by)
+		if all && open == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case err := <-placed:
+			if err != nil {
+				return err
+			}
+			all = true
+		case <-over:
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// records reads the record of every message over the API.
+func (w *world) records(ctx context.Context, ids map[string]string) (map[string]client.Record, error) {
+	var mu sync.Mutex
+	records := make(map[string]client.Record, len(ids))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(clients)
+	for id := range ids {
+		g.Go(func() error {
+			r, err := w.api.Get(ctx, id)
+			if err != nil {
+				return fmt.Errorf("read %s: %w", id, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			records[id] = r
+			return nil
+		})
+	}
+	return records, g.Wait()
+}
+
+// progress is one line that is written over on a terminal, and a line every five seconds
+// elsewhere.
+type progress struct {
+	out      io.Writer
+	terminal bool
+	every    time.Duration
+	last     time.Time
+}
+
+func newProgress(out io.Writer) *progress {
+	p := &progress{out: out, every: 5 * time.Second, last: time.Now()}
+	if f, ok := out.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+			p.terminal, p.every = true, 200*time.Millisecond
+		}
+	}
+	return p
+}
+
+func (p *progress) print(by map[message.State]int) {
+	if time.Since(p.last) < p.every {
+		return
+	}
+	p.last = time.Now()
+	var parts []string
+	for _, st := range message.States() {
+		if by[st] > 0 {
+			parts = append(parts, fmt.Sprintf("%s %d", st, by[st]))
+		}
+	}
+	line := "  " + strings.Join(parts, "  ")
+	if p.terminal {
+		fmt.Fprintf(p.out, "\r\x1b[K%s", line)
+	} else {
+		fmt.Fprintln(p.out, line)
+	}
+}
+
+func (p *progress) end() {
+	if p.terminal {
+		fmt.Fprint(p.out, "\r\x1b[K")
+	}
+}

@@ -1,0 +1,30 @@
+package events
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+type metrics struct {
+	retried     prometheus.Counter
+	dead        prometheus.Counter
+	quarantined prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) metrics {
+	f := promauto.With(reg)
+	return metrics{
+		retried: f.NewCounter(prometheus.CounterOpts{
+			Name: "sluice_events_retried_total",
+			Help: "Stream entries handled again, one by one: their consumer died or failed.",
+		}),
+		dead: f.NewCounter(prometheus.CounterOpts{
+			Name: "sluice_events_dead_total",
+			Help: "Stream entries moved to the dead stream: unreadable, or failed in every delivery.",
+		}),
+		quarantined: f.NewCounter(prometheus.CounterOpts{
+			Name: "sluice_events_quarantined_total",
+			Help: "Signed webhook bodies kept aside because they were not JSON.",
+		}),
+	}
+}

@@ -1,0 +1,196 @@
+package graphsim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Faults says what goes wrong with messages by chance. Rates are shares of all valid
+// messages, 0 to 1, and exclude each other, so that together they are at most 1.
+type Faults struct {
+	Latency     Span    `json:"latency"`      // from arrival to answer; a message is taken on arrival
+	Throttle    float64 `json:"throttle"`     // refused as too fast: 400, code 130429
+	ErrorBefore float64 `json:"error_before"` // not taken; 500 with code 131000 or 131016, or a gateway's 502 in HTML
+	ErrorAfter  float64 `json:"error_after"`  // taken, yet answered 500 with code 131000
+	Lost        float64 `json:"lost"`         // taken, and the connection closed without an answer
+	Reset       float64 `json:"reset"`        // not taken, and the connection reset
+	Hang        float64 `json:"hang"`         // never answered; every other one taken
+}
+
+// Validate returns what is wrong with the rates, or nil.
+func (f Faults) Validate() error {
+	sum := 0.0
+	for _, rate := range []float64{f.Throttle, f.ErrorBefore, f.ErrorAfter, f.Lost, f.Reset, f.Hang} {
+		if !(rate >= 0 && rate <= 1) {
+			return fmt.Errorf("fault rate %v is not between 0 and 1", rate)
+		}
+		sum += rate
+	}
+	if sum > 1+1e-9 {
+		return errors.New("fault rates add up to more than 1")
+	}
+	return nil
+}
+
+// Span is a duration drawn evenly between Min and Max; always Min when Max is not larger.
+// As text it is "20ms" or "20ms..80ms".
+type Span struct{ Min, Max time.Duration }
+
+// MarshalText writes the span as text.
+func (s Span) MarshalText() ([]byte, error) {
+	if s.Max <= s.Min {
+		return []byte(s.Min.String()), nil
+	}
+	return []byte(s.Min.String() + ".." + s.Max.String()), nil
+}
+
+// UnmarshalText reads what MarshalText writes.
+func (s *Span) UnmarshalText(text []byte) error {
+	low, high, two := strings.Cut(string(text), "..")
+	if !two {
+		high = low
+	}
+	least, err := time.ParseDuration(low)
+	if err != nil {
+		return fmt.Errorf("span: %w", err)
+	}
+	most, err := time.ParseDuration(high)
+	if err != nil {
+		return fmt.Errorf("span: %w", err)
+	}
+	if least < 0 || most < least {
+		return fmt.Errorf("span %q is negative or upside down", text)
+	}
+	*s = Span{least, most}
+	return nil
+}
+
+func (s Span) draw(r *rand.Rand) time.Duration {
+	x := r.Float64() // even when constant, so that the next draw stays the same
+	if s.Max <= s.Min {
+		return s.Min
+	}
+	return s.Min + time.Duration(x*float64(s.Max-s.Min))
+}
+
+// The ways to end a call other than by an answer of the Graph API. They are labels too.
+const (
+	gateway = "gateway" // a gateway's 502 in HTML
+	lost    = "lost"    // connection closed
+	reset   = "reset"   // connection reset
+	hang    = "hang"    // nothing, until the client leaves
+)
+
+// fate is what becomes of a valid message.
+type fate struct {
+	taken  bool   // it goes to the ledger and gets a wamid
+	code   int    // Graph error code of the answer; 0: success
+	ending string // instead of an answer; empty: answered
+	failed int    // Graph error code of a failed webhook; 0: it is delivered
+	silent bool   // no webhook ever tells of it
+}
+
+// endings are the fates of recipients by the last digits of their number.
+var endings = map[string]fate{
+	// Taken, and reported as failed with the code in the number.
+	"130472": {taken: true, failed: 130472},
+	"131026": {taken: true, failed: 131026},
+	"131047": {taken: true, failed: 131047},
+	"131049": {taken: true, failed: 131049},
+	"131053": {taken: true, failed: 131053},
+	// Refused with the code in the number.
+	"000190": {code: 190},
+	"131009": {code: 131009},
+	"131042": {code: 131042},
+	"131056": {code: 131056},
+	"132001": {code: 132001},
+	"132015": {code: 132015},
+	// Misbehaviour.
+	"900001": {code: 131000},
+	"900002": {ending: gateway},
+	"900003": {taken: true, code: 131000},
+	"900004": {taken: true, ending: lost},
+	"900005": {ending: reset},
+	"900006": {ending: hang},
+	"900007": {taken: true, ending: hang},
+	"900008": {taken: true, silent: true},
+}
+
+// decide draws the fate of a message and how long its answer takes. It draws equally often
+// for every message, so that one more fault does not change the fate of all that follow.
+func (s *Sim) decide(recipient string) (fate, time.Duration) {
+	s.mu.Lock()
+	f, x, coin, latency := s.faults, s.chance.Float64(), s.chance.IntN(6), s.faults.Latency.draw(s.chance)
+	s.mu.Unlock()
+
+	if n := len(recipient); n >= 6 {
+		if known, ok := endings[recipient[n-6:]]; ok {
+			return known, latency
+		}
+	}
+	before := []fate{{code: 131000}, {code: 131016}, {ending: gateway}}
+	for _, fault := range []struct {
+		rate float64
+		fate fate
+	}{
+		{f.Throttle, fate{code: 130429}},
+		{f.ErrorBefore, before[coin%len(before)]},
+		{f.ErrorAfter, fate{taken: true, code: 131000}},
+		{f.Lost, fate{taken: true, ending: lost}},
+		{f.Reset, fate{ending: reset}},
+		{f.Hang, fate{taken: coin%2 == 0, ending: hang}},
+	} {
+		if x < fault.rate {
+			return fault.fate, latency
+		}
+		x -= fault.rate
+	}
+	return fate{taken: true}, latency
+}
+
+// end ends a call in one of the ways that are no answer of the Graph API.
+func end(w http.ResponseWriter, r *http.Request, how string) {
+	switch how {
+	case gateway:
+		w.Header().Set("Content-Type", "text/html")
+		w.WriteHeader(http.StatusBadGateway)
+		fmt.Fprint(w, "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>\n")
+	case hang:
+		<-r.Context().Done()
+	default:
+		hangUp(w, how == reset)
+	}
+}
+
+// hangUp closes the connection under a call, by a reset or in good order.
+func hangUp(w http.ResponseWriter, byReset bool) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler) // not HTTP/1: net/http ends the stream for us
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok && byReset {
+		tcp.SetLinger(0)
+	}
+	conn.Close()
+}
+
+// wait lets d pass. It is false when ctx ended first.
+func wait(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,146 @@
+package graphsim
+
+import (
+	"slices"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sluice/internal/cloudapi"
+)
+
+func TestWindow(t *testing.T) {
+	t.Parallel()
+	l := newLimit(2)
+	begin := time.Now()
+	for i, c := range []struct {
+		at      time.Duration
+		ok      bool
+		largest int
+	}{
+		{0, true, 1},
+		{900 * time.Millisecond, true, 2},
+		{999 * time.Millisecond, false, 3},
+		{1000 * time.Millisecond, true, 0}, // the first has left; the refused one does not count against it
+		{1899 * time.Millisecond, false, 4},
+		{1900 * time.Millisecond, true, 0},
+		{1800 * time.Millisecond, false, 5}, // late to the lock: as if it came at 1900 ms
+	} {
+		ok, largest := l.admit("1", begin.Add(c.at))
+		if ok != c.ok || largest != c.largest {
+			t.Errorf("arrival %d at %v: %v, largest %d; want %v, %d", i, c.at, ok, largest, c.ok, c.largest)
+		}
+	}
+}
+
+func TestQueueHandsOutWhatIsDue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue()
+		begin := time.Now()
+		in := func(d time.Duration, name string) *parcel {
+			return &parcel{due: begin.Add(d), reports: []report{{number: name}}}
+		}
+		q.put(in(3*time.Second, "c"), in(time.Second, "a"), in(time.Second, "b"))
+		go func() {
+			time.Sleep(500 * time.Millisecond)
+			q.put(in(700*time.Millisecond, "early"))
+		}()
+		want := []struct {
+			at    time.Duration
+			names []string
+		}{
+			{700 * time.Millisecond, []string{"early"}},
+			{time.Second, []string{"a", "b"}},
+			{2 * time.Second, []string{"a", "b"}}, // put back
+			{3 * time.Second, []string{"c"}},
+		}
+		for i, w := range want {
+			p, ok := q.next(t.Context(), 10)
+			var names []string
+			for _, r := range p.reports {
+				names = append(names, r.number)
+			}
+			if at := time.Since(begin); !ok || at != w.at || !slices.Equal(names, w.names) {
+				t.Errorf("got %q at %v, want %q at %v", names, at, w.names, w.at)
+			}
+			if i == 1 {
+				p.tries, p.due = 1, begin.Add(2*time.Second)
+				q.putBack(p)
+				continue
+			}
+			q.done(p)
+		}
+		if err := q.drained(t.Context()); err != nil || q.waiting() != 0 {
+			t.Errorf("%d left: %v", q.waiting(), err)
+		}
+	})
+}
+
+func TestBackoff(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		span  Span
+		tries int
+		want  time.Duration
+	}{
+		{Span{1, 30}, 0, 1}, {Span{1, 30}, 3, 8}, {Span{1, 30}, 5, 30}, {Span{1, 30}, 1000, 30}, {Span{5, 0}, 9, 5},
+	} {
+		if got := backoff(c.span, c.tries); got != c.want {
+			t.Errorf("backoff(%v, %d) = %d, want %d", c.span, c.tries, got, c.want)
+		}
+	}
+}
+
+func TestSpanText(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]Span{
+		"20ms":       {20 * time.Millisecond, 20 * time.Millisecond},
+		"20ms..1.5s": {20 * time.Millisecond, 1500 * time.Millisecond},
+		"0s":         {},
+	} {
+		var got Span
+		if err := got.UnmarshalText([]byte(text)); err != nil || got != want {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+		if back, err := got.MarshalText(); err != nil || string(back) != text {
+			t.Errorf("%q came back as %q, %v", text, back, err)
+		}
+	}
+	for _, text := range []string{"", "20", "2s..1s", "-1s", "1s..", "..1s"} {
+		if err := new(Span).UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q is taken", text)
+		}
+	}
+}
+
+func TestEscape(t *testing.T) {
+	t.Parallel()
+	if got, want := string(escape([]byte(`"a/ä€😀"`))), `"a\/\u00e4\u20ac\ud83d\ude00"`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// Every code the simulator can answer with or report must be one Meta has, and must have a
+// series from the start.
+func TestCodesAreMetas(t *testing.T) {
+	t.Parallel()
+	for _, code := range codes {
+		n, err := strconv.Atoi(code)
+		if e, ok := cloudapi.Lookup(n); err != nil || !ok || e.Title == "" || e.Meaning == "" {
+			t.Errorf("%s is not in the catalogue: %+v", code, e)
+		}
+	}
+	for digits, f := range endings {
+		if len(digits) != 6 {
+			t.Errorf("%q is not six digits", digits)
+		}
+		if f.code != 0 && !slices.Contains(codes, strconv.Itoa(f.code)) {
+			t.Errorf("%d has no series", f.code)
+		}
+		if _, ok := cloudapi.Lookup(f.failed); f.failed != 0 && !ok {
+			t.Errorf("%d is not in the catalogue", f.failed)
+		}
+	}
+}

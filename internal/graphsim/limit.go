@@ -1,0 +1,87 @@
+package graphsim
+
+import (
+	"maps"
+	"sync"
+	"time"
+)
+
+// limit is the throughput limit of every number: so many messages in any window of one
+// second. Arrivals are measured exactly; Meta documents messages per second only.
+// https://developers.facebook.com/docs/whatsapp/cloud-api/overview#throughput
+type limit struct {
+	rate    int
+	mu      *sync.Mutex
+	numbers map[string]*traffic
+	most    map[string]int // by number: the largest window of arrivals
+}
+
+// traffic is what a number sent in the last second.
+type traffic struct {
+	arrived  window // all
+	admitted window // those the limit let through: only they count against it
+}
+
+func newLimit(rate int) limit {
+	return limit{rate: rate, mu: new(sync.Mutex), numbers: map[string]*traffic{}, most: map[string]int{}}
+}
+
+// admit records an arrival and tells whether it is within the limit. largest is the
+// number's largest window when this arrival made it so, else 0.
+func (l limit) admit(number string, at time.Time) (ok bool, largest int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.numbers[number]
+	if t == nil {
+		t = new(traffic)
+		l.numbers[number] = t
+	}
+	if n := t.arrived.add(at); n > l.most[number] {
+		l.most[number], largest = n, n
+	}
+	if l.rate <= 0 {
+		return true, largest
+	}
+	if t.admitted.trim(at); len(t.admitted) >= l.rate {
+		return false, largest
+	}
+	t.admitted.add(at)
+	return true, largest
+}
+
+// largest returns the largest window of arrivals of every number.
+func (l limit) largest() map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.most)
+}
+
+func (l limit) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.most)
+	clear(l.numbers)
+}
+
+// window holds the times within one second of the latest, oldest first.
+type window []time.Time
+
+// add appends a time and returns how many are within the second that ends with it. A time
+// before the last one counts as equal to it: calls that arrive together may race here.
+func (w *window) add(at time.Time) int {
+	if n := len(*w); n > 0 && at.Before((*w)[n-1]) {
+		at = (*w)[n-1]
+	}
+	w.trim(at)
+	*w = append(*w, at)
+	return len(*w)
+}
+
+// trim drops what lies a second or more before now.
+func (w *window) trim(now time.Time) {
+	n := 0
+	for n < len(*w) && now.Sub((*w)[n]) >= time.Second {
+		n++
+	}
+	*w = (*w)[n:]
+}

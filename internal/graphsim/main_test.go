@@ -1,0 +1,266 @@
+package graphsim_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"sluice/internal/graphsim"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	number = "106540352242922"
+	secret = "app secret"
+)
+
+// bundle is a simulator that is served, and a client of it.
+type bundle struct {
+	*graphsim.Sim
+	t      *testing.T
+	server *httptest.Server
+	client *http.Client
+}
+
+func setup(t *testing.T, o graphsim.Options) *bundle {
+	t.Helper()
+	sim := graphsim.New(o)
+	server := httptest.NewServer(sim.Handler())
+	b := &bundle{Sim: sim, t: t, server: server, client: server.Client()}
+	t.Cleanup(func() {
+		b.client.CloseIdleConnections()
+		server.Close()
+	})
+	return b
+}
+
+// run delivers webhooks until the test ends or the returned function is called.
+func (b *bundle) run() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := b.Run(ctx); err != nil {
+			b.t.Errorf("Run: %v", err)
+		}
+	}()
+	stop = func() { cancel(); <-done }
+	b.t.Cleanup(stop)
+	return stop
+}
+
+func (b *bundle) drained() {
+	b.t.Helper()
+	if err := b.Drained(b.t.Context()); err != nil {
+		b.t.Fatalf("Drained: %v", err)
+	}
+}
+
+// answer is what came back of a call.
+type answer struct {
+	Status   int
+	Raw      string
+	Success  bool
+	Contacts []struct {
+		Input  string
+		WaID   string `json:"wa_id"`
+		UserID string `json:"user_id"`
+	}
+	Messages []struct {
+		ID     string
+		Status string `json:"message_status"`
+	}
+	Error struct {
+		Message string
+		Type    string
+		Code    int
+		Subcode int `json:"error_subcode"`
+		Data    struct {
+			Product string `json:"messaging_product"`
+			Details string
+		} `json:"error_data"`
+		Trace string `json:"fbtrace_id"`
+	}
+}
+
+func (b *bundle) call(ctx context.Context, method, path, body string) (answer, error) {
+	b.t.Helper()
+	req, err := http.NewRequestWithContext(ctx, method, b.server.URL+path, bytes.NewBufferString(body))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer token")
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := b.client.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	a := answer{Status: resp.StatusCode, Raw: string(raw)}
+	json.Unmarshal(raw, &a) // a gateway's HTML leaves the rest empty
+	return a, err
+}
+
+func (b *bundle) do(method, path, body string) answer {
+	b.t.Helper()
+	a, err := b.call(b.t.Context(), method, path, body)
+	if err != nil {
+		b.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return a
+}
+
+// send POSTs a message of which the members besides messaging_product are given.
+func (b *bundle) send(members string) answer {
+	b.t.Helper()
+	return b.do("POST", "/v25.0/"+number+"/messages", `{"messaging_product":"whatsapp",`+members+`}`)
+}
+
+func text(to, marker string) string {
+	return fmt.Sprintf(`"to":%q,"type":"text","text":{"body":"hello"},"biz_opaque_callback_data":%q`, to, marker)
+}
+
+// update is one status or inbound message out of a webhook.
+type update struct {
+	Number      string
+	Contact     string // wa_id of the change's only contact
+	ID          string
+	Status      string
+	Time        string `json:"timestamp"`
+	Recipient   string `json:"recipient_id"`
+	UserID      string `json:"recipient_user_id"`
+	Marker      string `json:"biz_opaque_callback_data"`
+	From        string
+	Type        string
+	Text        struct{ Body string }
+	Context     struct{ ID string }
+	Interactive struct {
+		Type        string
+		ButtonReply struct{ ID, Title string }              `json:"button_reply"`
+		ListReply   struct{ ID, Title, Description string } `json:"list_reply"`
+	}
+	Pricing *struct {
+		Model    string `json:"pricing_model"`
+		Category string
+	}
+	Errors []struct {
+		Code int
+		Data struct{ Details string } `json:"error_data"`
+	}
+}
+
+// receiver is a webhook that checks every signature for itself.
+type receiver struct {
+	*httptest.Server
+	posts   chan []byte   // raw bodies
+	answers chan int      // one for each POST; 200 once closed
+	updates chan []update // of each POST answered 200
+}
+
+func newReceiver(t *testing.T) *receiver {
+	r := &receiver{posts: make(chan []byte, 10_000), answers: make(chan int, 10), updates: make(chan []update, 10_000)}
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			return // the simulator was stopped
+		}
+		mac := hmac.New(sha256.New, []byte(secret))
+		mac.Write(body)
+		if got, want := req.Header.Get("X-Hub-Signature-256"), "sha256="+hex.EncodeToString(mac.Sum(nil)); got != want {
+			t.Errorf("signature %q, want %q", got, want)
+		}
+		r.posts <- body
+		select {
+		case code := <-r.answers:
+			w.WriteHeader(code)
+			if code != http.StatusOK {
+				return
+			}
+		default:
+		}
+		r.updates <- updatesOf(t, body)
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+func updatesOf(t *testing.T, body []byte) []update {
+	var n struct {
+		Object string
+		Entry  []struct {
+			ID      string
+			Changes []struct {
+				Field string
+				Value struct {
+					Product  string `json:"messaging_product"`
+					Metadata struct {
+						Number string `json:"phone_number_id"`
+					}
+					Contacts []struct {
+						WaID string `json:"wa_id"`
+					}
+					Statuses, Messages []update
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(body, &n); err != nil {
+		t.Errorf("webhook %s: %v", body, err)
+	}
+	if n.Object != "whatsapp_business_account" {
+		t.Errorf("object %q", n.Object)
+	}
+	var all []update
+	for _, entry := range n.Entry {
+		for _, change := range entry.Changes {
+			if change.Field != "messages" || change.Value.Product != "whatsapp" || entry.ID == "" {
+				t.Errorf("odd change in %s", body)
+			}
+			for _, u := range append(change.Value.Statuses, change.Value.Messages...) {
+				u.Number = change.Value.Metadata.Number
+				if len(change.Value.Contacts) == 1 {
+					u.Contact = change.Value.Contacts[0].WaID
+				}
+				all = append(all, u)
+			}
+		}
+	}
+	return all
+}
+
+// received returns everything received so far, in order of arrival.
+func (r *receiver) received() []update {
+	var all []update
+	for {
+		select {
+		case u := <-r.updates:
+			all = append(all, u...)
+		default:
+			return all
+		}
+	}
+}
+
+func statuses(all []update) []string {
+	var names []string
+	for _, u := range all {
+		if u.Status != "" {
+			names = append(names, u.Status)
+		} else {
+			names = append(names, u.Type)
+		}
+	}
+	return names
+}

@@ -1,0 +1,59 @@
+package graphsim
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// What a call can come to besides a Graph error code or one of the endings in faults.go.
+const (
+	okay   = "ok"     // answered with success
+	left   = "left"   // the client went before the answer was due
+	outage = "outage" // 503 in a total outage
+)
+
+// codes are the Graph error codes the simulator can answer with.
+var codes = []string{
+	"100", "190", "130429", "131000", "131008", "131009", "131016", "131042",
+	"131051", "131056", "132001", "132015",
+}
+
+type metrics struct {
+	requests *prometheus.CounterVec
+	window   *prometheus.GaugeVec
+	posts    *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer, s *Sim) *metrics {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sluice_sim_requests_total",
+			Help: "Calls of Meta's paths, by what they came to: ok, a Graph error code, or a way of not answering.",
+		}, []string{"code"}),
+		window: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "sluice_sim_largest_window_messages",
+			Help: "The most messages of a number that arrived in any second, refused ones included.",
+		}, []string{"number"}),
+		posts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sluice_sim_webhook_posts_total",
+			Help: "Webhook calls, by result: ok means 200.",
+		}, []string{"result"}),
+	}
+	for _, code := range append([]string{okay, left, outage, gateway, lost, reset, hang}, codes...) {
+		m.requests.WithLabelValues(code)
+	}
+	m.posts.WithLabelValues("ok")
+	m.posts.WithLabelValues("failed")
+	reg.MustRegister(m.requests, m.window, m.posts,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "sluice_sim_accepted_messages",
+			Help: "Messages in the ledger: taken, answered or not.",
+		}, func() float64 { return float64(s.ledger.len()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "sluice_sim_duplicate_messages",
+			Help: "Message ids in the ledger that were taken more than once.",
+		}, func() float64 { return float64(s.ledger.duplicates()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "sluice_sim_webhook_items_waiting",
+			Help: "Statuses and inbound messages not yet answered with 200.",
+		}, func() float64 { return float64(s.hooks.queue.waiting()) }),
+	)
+	return m
+}

@@ -1,0 +1,181 @@
+// Package graphsim is a WhatsApp Cloud API that lies on demand and is honest about what it
+// saw. It speaks the part of Meta's Graph API that sending needs, misbehaves by seed and
+// rate or by recipient, reports back by signed webhooks, and keeps a ledger of every message
+// it took, so that a run can be proven afterwards.
+//
+// Recipients whose number ends in certain digits always meet the same fate, whatever the
+// rates of faults:
+//
+//	131026 131047 131049 131053 130472          taken, then a failed webhook with that code
+//	131009 131042 131056 132001 132015 000190   refused with that code
+//	900001   not taken: 500 with code 131000
+//	900002   not taken: a gateway's 502 in HTML
+//	900003   taken, yet answered 500 with code 131000
+//	900004   taken, and the connection closed without an answer
+//	900005   not taken, and the connection reset
+//	900006   not taken, and never answered
+//	900007   taken, and never answered
+//	900008   taken, and no webhook ever
+package graphsim
+
+import (
+	"context"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Options says how a simulator behaves. The zero value takes everything at once, from
+// anybody with a token, and reports nothing.
+type Options struct {
+	Token   string  `json:"token"`   // the Bearer token calls must carry; empty: any, but there must be one
+	Rate    int     `json:"rate"`    // messages a number may send in any second; 0: no limit
+	Seed    uint64  `json:"seed"`    // of all chance; the same seed and the same calls one by one give the same run
+	Outage  bool    `json:"outage"`  // begin with a total outage; see SetOutage
+	Faults  Faults  `json:"faults"`  // what goes wrong by chance; zero: nothing
+	Webhook Webhook `json:"webhook"` // what is reported back; zero: nothing
+
+	Registry *prometheus.Registry `json:"-"` // metrics go here, and /metrics shows it; nil: one of its own
+}
+
+// Sim is a simulator. It is safe for concurrent use.
+type Sim struct {
+	options Options
+	metrics *metrics
+	limit   limit
+	ledger  *ledger
+	hooks   *hooks
+
+	mu       sync.Mutex
+	chance   *rand.Rand
+	faults   Faults
+	outage   bool
+	requests map[string]int
+}
+
+// New returns a simulator. Nothing runs until Run and nothing listens until Handler is
+// served.
+func New(o Options) *Sim {
+	if o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
+	}
+	s := &Sim{
+		options:  o,
+		limit:    newLimit(o.Rate),
+		ledger:   newLedger(time.Now()),
+		chance:   rand.New(rand.NewPCG(o.Seed, 1)),
+		faults:   o.Faults,
+		outage:   o.Outage,
+		requests: map[string]int{},
+	}
+	s.metrics = newMetrics(o.Registry, s)
+	// Webhooks draw from a stream of their own, so that a change of faults leaves what is
+	// reported of each message alone.
+	s.hooks = newHooks(o.Webhook, rand.New(rand.NewPCG(o.Seed, 2)), s.metrics)
+	return s
+}
+
+// Handler answers Meta's paths, the control API under /_sim/, and /metrics. The control API
+// asks for no token: serve it only where everybody may use it.
+func (s *Sim) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", s.graph(s.unsupported))
+	mux.Handle("POST /{version}/{number}/messages", s.graph(s.messages))
+	mux.Handle("GET /{version}/{number}", s.graph(s.phone))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.options.Registry, promhttp.HandlerOpts{}))
+	s.control(mux)
+	return mux
+}
+
+// Run delivers webhooks until ctx ends and returns nil then. What is undelivered stays
+// queued: a later Run goes on with it.
+func (s *Sim) Run(ctx context.Context) error {
+	s.hooks.run(ctx)
+	return nil
+}
+
+// Drained blocks until every webhook planned so far and since has been answered with 200,
+// or ctx ends; then it returns ctx's error.
+func (s *Sim) Drained(ctx context.Context) error { return s.hooks.queue.drained(ctx) }
+
+// SetFaults replaces what goes wrong by chance, from the next message on.
+func (s *Sim) SetFaults(f Faults) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = f
+}
+
+// SetOutage begins or ends a total outage: 503 to every call of Meta's paths, and nothing
+// taken. The control API and webhooks already planned go on.
+func (s *Sim) SetOutage(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outage = on
+}
+
+// Accepted returns every message taken, in that order, however the taking was answered. At
+// a million entries it copies a few hundred megabytes; GET /_sim/accepted does not.
+func (s *Sim) Accepted() []Accepted {
+	all := make([]Accepted, 0, s.ledger.len())
+	for a := range s.ledger.all() {
+		all = append(all, a)
+	}
+	return all
+}
+
+// Duplicates returns how many message ids were taken more than once, by the markers of the
+// form sl1.<env>.<id>.<attempt>.<mac> in biz_opaque_callback_data. Messages with another
+// marker or none are not counted.
+func (s *Sim) Duplicates() int { return s.ledger.duplicates() }
+
+// Stats is what the simulator saw.
+type Stats struct {
+	Requests   map[string]int `json:"requests"`       // calls by what they came to: "ok", a Graph error code, or a way of not answering
+	Accepted   int            `json:"accepted"`       // messages taken, answered or not
+	Duplicates int            `json:"duplicates"`     // see Sim.Duplicates
+	Windows    map[string]int `json:"largest_window"` // by number: the most messages that arrived in any second, refused ones included
+	Webhooks   WebhookStats   `json:"webhooks"`
+	Faults     Faults         `json:"faults"`
+	Outage     bool           `json:"outage"`
+}
+
+// Stats returns what the simulator has seen: requests and webhooks since the start, the
+// rest since the ledger was last emptied.
+func (s *Sim) Stats() Stats {
+	st := Stats{
+		Accepted:   s.ledger.len(),
+		Duplicates: s.ledger.duplicates(),
+		Windows:    s.limit.largest(),
+		Webhooks:   s.hooks.stats(),
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.Requests, st.Faults, st.Outage = maps.Clone(s.requests), s.faults, s.outage
+	return st
+}
+
+// forget empties the ledger and the windows.
+func (s *Sim) forget() {
+	s.ledger.reset()
+	s.limit.reset()
+	s.metrics.window.Reset()
+}
+
+// count records what a call came to.
+func (s *Sim) count(code string) {
+	s.mu.Lock()
+	s.requests[code]++
+	s.mu.Unlock()
+	s.metrics.requests.WithLabelValues(code).Inc()
+}
+
+func (s *Sim) inOutage() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.outage
+}

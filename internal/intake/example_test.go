@@ -1,0 +1,31 @@
+package intake_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+
+	"sluice/internal/intake"
+)
+
+func ExampleNew() {
+	token := intake.NewToken() // its owner keeps it; we keep its hash
+	in := intake.New(intake.Options{
+		Acceptor: nothing{}, // the real one keeps messages
+		Reader:   nothing{},
+		Keys:     []intake.Key{{Hash: intake.HashToken(token), Scopes: []string{intake.ScopeSend}, Numbers: []string{intake.AllNumbers}}},
+		Numbers:  func(number string) bool { return number == "100000000000001" },
+	})
+	r := httptest.NewRequest(http.MethodPost, "/v1/messages", strings.NewReader(`{
+		"from": "100000000000001", "key": "order-7", "expires_at": "2999-01-01T00:00:00Z",
+		"message": {"to": "+15551234567", "type": "text", "text": {"body": "It has shipped."}}
+	}`))
+	r.Header.Set("Authorization", "Bearer "+token)
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	in.Handler().ServeHTTP(w, r)
+	fmt.Println(w.Code, w.Body)
+	// Output:
+	// 202 {"id":"100000000000001-ufeqxlws3bsv46lbkkufh7m55l","state":"queued","class":"service","expires_at":"2999-01-01T00:00:00Z","duplicate":false}
+}

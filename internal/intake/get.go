@@ -1,0 +1,92 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"sluice/internal/message"
+)
+
+// record is a message.Record as the API shows it.
+type record struct {
+	message.Context
+	State      message.State `json:"state"`
+	Reason     string        `json:"reason,omitempty"`
+	Code       int           `json:"code,omitempty"`
+	Error      *metaError    `json:"error,omitempty"`
+	Attempt    int           `json:"attempt"`
+	WAMID      string        `json:"wamid,omitempty"`
+	AcceptedAt time.Time     `json:"accepted_at,omitzero"`
+	SendAt     time.Time     `json:"send_at,omitzero"`
+	ExpiresAt  time.Time     `json:"expires_at,omitzero"`
+	NextAt     time.Time     `json:"next_at,omitzero"`
+	Duplicates int           `json:"duplicates"`
+	Timeline   []step        `json:"timeline"`
+}
+
+// metaError tells people what Meta's code means and what to do.
+type metaError struct {
+	Code   int    `json:"code"`
+	Title  string `json:"title"`
+	Advice string `json:"advice"`
+}
+
+type step struct {
+	At      time.Time     `json:"at"`
+	State   message.State `json:"state"`
+	Attempt int           `json:"attempt,omitempty"`
+	Code    int           `json:"code,omitempty"`
+	Reason  string        `json:"reason,omitempty"`
+}
+
+// get serves GET /v1/messages/{id}. What a key does not cover is not found.
+func (in *Intake) get(w http.ResponseWriter, r *http.Request) {
+	key, refused := in.authorize(r, ScopeRead)
+	if refused != nil {
+		refused.write(w)
+		return
+	}
+	id := r.PathValue("id")
+	if number, ok := message.Number(id); !ok || !key.covers(number) {
+		refuse("not_found").write(w)
+		return
+	}
+	rec, refused := in.find(r.Context(), id)
+	if refused != nil {
+		refused.write(w)
+		return
+	}
+	writeJSON(w, "application/json", http.StatusOK, in.show(rec))
+}
+
+func (in *Intake) find(ctx context.Context, id string) (message.Record, refusal) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	rec, err := in.o.Reader.Get(ctx, id)
+	switch {
+	case errors.Is(err, message.ErrNotFound):
+		return rec, refuse("not_found")
+	case err != nil:
+		in.o.Log.Error("message not read", "msg_id", id, "err", err)
+		return rec, refuse("store_unavailable")
+	}
+	return rec, nil
+}
+
+func (in *Intake) show(rec message.Record) record {
+	shown := record{
+		Context: rec.Context, State: rec.State, Reason: rec.Reason, Code: rec.Code, Attempt: rec.Attempt,
+		WAMID: rec.WAMID, AcceptedAt: rec.AcceptedAt.UTC(), SendAt: rec.SendAt.UTC(), ExpiresAt: rec.ExpiresAt.UTC(),
+		NextAt: rec.NextAt.UTC(), Duplicates: rec.Duplicates, Timeline: []step{},
+	}
+	if rec.Code != 0 && in.o.Explain != nil {
+		title, advice := in.o.Explain(rec.Code)
+		shown.Error = &metaError{rec.Code, title, advice}
+	}
+	for _, s := range rec.Timeline {
+		shown.Timeline = append(shown.Timeline, step{s.At.UTC(), s.State, s.Attempt, s.Code, s.Reason})
+	}
+	return shown
+}

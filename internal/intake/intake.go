@@ -1,0 +1,97 @@
+// Package intake is the front door: it turns an HTTP request into a checked message, hands
+// it to whoever keeps messages, and says that it was accepted only when it is durable.
+package intake
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net/http"
+	"path"
+	"regexp"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/internal/message"
+)
+
+// acceptor takes a message for sending. It returns when the message is durable, or an
+// error: message.ErrKeyReused, or else the store cannot be relied upon just now.
+type acceptor interface {
+	Accept(ctx context.Context, m message.Message) (message.Acceptance, error)
+}
+
+// reader finds a message again, or returns message.ErrNotFound.
+type reader interface {
+	Get(ctx context.Context, id string) (message.Record, error)
+}
+
+// Options says what an Intake works with.
+type Options struct {
+	Acceptor   acceptor                                            // required
+	Reader     reader                                              // required
+	Keys       []Key                                               // who may call; nobody without
+	Numbers    func(number string) bool                            // whether a phone number id is configured; required
+	Policy     func(number string, c message.Class) message.Policy // nil: message.DefaultPolicy
+	Explain    func(code int) (title, advice string)               // tells people of Meta's error codes; nil: records show the bare code
+	Log        *slog.Logger                                        // nil: no log
+	Registerer prometheus.Registerer                               // nil: the metrics are not exported
+}
+
+// storeTimeout bounds one call of the store, so that a caller gets an answer before the
+// server's own time to write one (10 s) is over.
+const storeTimeout = 5 * time.Second
+
+// Intake is the front door. It is safe for concurrent use; the zero value is not usable.
+type Intake struct {
+	o       Options
+	metrics *metrics
+}
+
+// New makes an Intake.
+func New(o Options) *Intake {
+	if o.Policy == nil {
+		o.Policy = func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) }
+	}
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	return &Intake{o: o, metrics: newMetrics(o.Registerer)}
+}
+
+// Handler serves the API. It sets no timeouts: the server it is given to does.
+func (in *Intake) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/messages", in.post)
+	mux.HandleFunc("GET /v1/messages/{id}", in.get)
+	mux.HandleFunc("/v1/messages", notAllowed("POST"))
+	mux.HandleFunc("/v1/messages/{id}", notAllowed("GET, HEAD"))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { refuse("not_found").write(w) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Request-Id", requestID(r))
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		if p := r.URL.EscapedPath(); p != path.Clean(p) { // the mux would redirect
+			refuse("not_found").write(w)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func notAllowed(allow string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", allow)
+		refuse("method_not_allowed").write(w)
+	}
+}
+
+var goodRequestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// requestID is the caller's own, where it is fit for a log and a header, else a new one.
+func requestID(r *http.Request) string {
+	if id := r.Header.Get("X-Request-Id"); goodRequestID.MatchString(id) {
+		return id
+	}
+	return rand.Text()
+}

@@ -1,0 +1,59 @@
+package intake
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// What may come of a request to send, as the metric's label tells it.
+const (
+	resultAccepted    = "accepted"
+	resultDuplicate   = "duplicate"   // accepted before, under the same key
+	resultInvalid     = "invalid"     // the caller must change it
+	resultDenied      = "denied"      // no key, the wrong key, or a number the key does not cover
+	resultUnavailable = "unavailable" // the store could not be relied upon
+)
+
+type metrics struct {
+	messages *prometheus.CounterVec
+	duration prometheus.Histogram
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	factory := promauto.With(reg)
+	m := &metrics{
+		messages: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "sluice_intake_messages_total",
+			Help: "Requests to send a message, by what came of them.",
+		}, []string{"result"}),
+		duration: factory.NewHistogram(prometheus.HistogramOpts{
+			Name:                        "sluice_intake_duration_seconds",
+			Help:                        "Time from a request to send to its answer.",
+			Buckets:                     []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+			NativeHistogramBucketFactor: 1.1,
+		}),
+	}
+	for _, result := range []string{resultAccepted, resultDuplicate, resultInvalid, resultDenied, resultUnavailable} {
+		m.messages.WithLabelValues(result)
+	}
+	return m
+}
+
+func (m *metrics) observe(result string, start time.Time) {
+	m.messages.WithLabelValues(result).Inc()
+	m.duration.Observe(time.Since(start).Seconds())
+}
+
+// result is the label of a refusal with this status.
+func result(status int) string {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
+		return resultDenied
+	case http.StatusServiceUnavailable:
+		return resultUnavailable
+	}
+	return resultInvalid
+}

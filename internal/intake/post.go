@@ -1,0 +1,158 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"time"
+
+	"sluice/internal/message"
+)
+
+// maxBody is the most a request may have, in bytes.
+const maxBody = 256 << 10
+
+// post serves POST /v1/messages.
+func (in *Intake) post(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	a, refused := in.submit(w, r, start)
+	if refused != nil {
+		in.metrics.observe(result(refused.status()), start)
+		refused.write(w)
+		return
+	}
+	status, label := http.StatusAccepted, resultAccepted
+	if a.Duplicate {
+		w.Header().Set("Idempotent-Replayed", "true")
+		status, label = http.StatusOK, resultDuplicate
+	}
+	in.metrics.observe(label, start)
+	writeJSON(w, "application/json", status, struct {
+		ID        string        `json:"id"`
+		State     message.State `json:"state"`
+		Class     message.Class `json:"class"`
+		ExpiresAt time.Time     `json:"expires_at"`
+		Duplicate bool          `json:"duplicate"`
+	}{a.ID, a.State, a.Class, a.ExpiresAt.UTC(), a.Duplicate})
+}
+
+// submit checks a request from the outside in and hands its message over.
+func (in *Intake) submit(w http.ResponseWriter, r *http.Request, now time.Time) (message.Acceptance, refusal) {
+	var none message.Acceptance
+	key, refused := in.authorize(r, ScopeSend)
+	if refused != nil {
+		return none, refused
+	}
+	idempotency, refused := checkHeader(r.Header)
+	if refused != nil {
+		return none, refused
+	}
+	body, refused := readBody(w, r)
+	if refused != nil {
+		return none, refused
+	}
+	document, refused := strict(body)
+	if refused != nil {
+		return none, refused
+	}
+	e := open(document)
+	m := e.order(idempotency)
+	if message.IsNumberID(m.From) && !(key.covers(m.From) && in.o.Numbers(m.From)) {
+		return none, refuseAt("from", "phone_not_found")
+	}
+	if m.SendAt.After(now.Add(maxAhead)) {
+		e.refuse("send_at", "schedule_too_far")
+	}
+	if len(e.problems) > 0 {
+		return none, e.problems
+	}
+	m.Hash = asked{m.From, m.Class, m.Ref, m.Tags, m.SendAt, m.ExpiresAt, document.members["message"]}.hash()
+	in.complete(&m, now)
+	if !m.ExpiresAt.After(now) {
+		return in.late(r.Context(), m)
+	}
+	return in.accept(r.Context(), m)
+}
+
+// checkHeader reads the Idempotency-Key and refuses bodies that are not plain JSON.
+func checkHeader(h http.Header) (idempotency *string, refused refusal) {
+	if media, _, err := mime.ParseMediaType(h.Get("Content-Type")); err != nil || media != "application/json" {
+		return nil, refuse("unsupported_media_type")
+	}
+	if encoding := h.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return nil, refuse("encoding_not_supported")
+	}
+	switch keys := h.Values("Idempotency-Key"); len(keys) {
+	case 0:
+		return nil, nil
+	case 1:
+		return &keys[0], nil
+	default:
+		return nil, refuseAt("Idempotency-Key", "header_duplicate")
+	}
+}
+
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, refusal) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err == nil {
+		return body, nil
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, refuse("body_too_large")
+	}
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		return nil, refuse("timeout")
+	}
+	return nil, refuse("json_invalid") // cut off
+}
+
+// complete fills in what follows from a checked message and the time it came.
+func (in *Intake) complete(m *message.Message, now time.Time) {
+	m.ID = message.NewID(m.From, m.Key)
+	if m.Class == "" {
+		m.Class = message.DefaultClass(m.Content.Type)
+	}
+	if m.ExpiresAt.IsZero() {
+		begin := now
+		if m.SendAt.After(now) {
+			_ = begin
+		}
+		m.ExpiresAt = begin.Add(in.o.Policy(m.From, m.Class).Deadline).UTC().Truncate(time.Millisecond)
+	}
+}
+
+// accept hands a message over. Only its success means that the message is durable.
+func (in *Intake) accept(ctx context.Context, m message.Message) (message.Acceptance, refusal) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	a, err := in.o.Acceptor.Accept(ctx, m)
+	switch {
+	case errors.Is(err, message.ErrKeyReused):
+		return a, refuseAt("key", "idempotency_key_reused")
+	case err != nil:
+		in.o.Log.Error("message not accepted", "msg_id", m.ID, "phone_number_id", m.From, "err", err)
+		return a, refuse("store_unavailable")
+	}
+	return a, nil
+}
+
+// late answers for a message that expires before it came: with an earlier acceptance where
+// the request repeats one, since a caller who repeats himself asks what became of it.
+func (in *Intake) late(ctx context.Context, m message.Message) (message.Acceptance, refusal) {
+	expired := refuseAt("expires_at", "ttl_invalid")
+	if m.Key == "" {
+		return message.Acceptance{}, expired
+	}
+	rec, refused := in.find(ctx, m.ID)
+	if refused != nil && refused.status() != http.StatusNotFound {
+		return message.Acceptance{}, refused
+	}
+	same := rec.ExpiresAt.Equal(m.ExpiresAt) && rec.Type == m.Content.Type && rec.To == message.Mask(m.Content.Recipient())
+	if refused != nil || !same {
+		return message.Acceptance{}, expired
+	}
+	return message.Acceptance{ID: m.ID, State: rec.State, Class: rec.Class, ExpiresAt: rec.ExpiresAt, Duplicate: true}, nil
+}

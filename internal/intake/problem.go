@@ -1,0 +1,116 @@
+package intake
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+
+	"sluice/internal/message"
+)
+
+// refusal is an answer other than success: one problem or several, the first of which
+// decides the status.
+type refusal []message.Problem
+
+// refuse makes the refusal of a request as a whole.
+func refuse(code string) refusal { return refuseAt("", code) }
+
+// refuseAt makes the refusal of a part of a request.
+func refuseAt(path, code string) refusal { return refusal{problem(path, code)} }
+
+// problem fills in what the table has for a code.
+func problem(path, code string) message.Problem {
+	a := answers[code]
+	return message.Problem{Path: path, Code: code, Detail: a.detail, Fix: a.fix}
+}
+
+// answer is what the API says with a code.
+type answer struct {
+	status int // 0: 422, as for all codes of message.Parse
+	detail string
+	fix    string
+}
+
+// answers is the one place that turns codes into statuses and words.
+var answers = map[string]answer{
+	// Who calls.
+	"unauthenticated": {401, "The request carries no API key that is known here.", "Send the header Authorization: Bearer <key>."},
+	"key_revoked":     {401, "This API key was revoked.", "Use the key that replaced it."},
+	"scope_missing":   {403, "This API key may not do that.", "Use a key with the scope for it: messages:send or messages:read."},
+	"phone_not_found": {404, "This API key knows no such sender.", "Give a phone number id that is configured and within the key's numbers."},
+	"not_found":       {404, "There is nothing here under that name.", "Check the path and the id; a record goes some days after its message is final."},
+
+	// How it is said.
+	"method_not_allowed":     {405, "This path does not take that method.", "Use a method of the Allow header."},
+	"timeout":                {408, "The body did not arrive in time.", "Send it again; with the same key it is accepted once."},
+	"body_too_large":         {413, "The body has more than 256 KiB.", "Send media by id or link, not in the request."},
+	"unsupported_media_type": {415, "The body must be JSON.", "Send the header Content-Type: application/json."},
+	"encoding_not_supported": {415, "The body must not be compressed.", "Leave out the header Content-Encoding."},
+	"header_duplicate":       {400, "A header that may come once came more than once.", "Send it once."},
+	"body_empty":             {400, "The body is empty.", "Send a JSON object with from and message."},
+	"json_invalid":           {400, "The body is not valid JSON.", "Send one JSON object."},
+	"json_trailing_data":     {400, "Something follows the JSON object.", "Send one JSON object and nothing after it."},
+	"json_not_object":        {400, "The body is not a JSON object.", "Send a JSON object with from and message."},
+	"json_duplicate_member":  {400, "A member comes twice in the same object.", "Send it once."},
+	"json_too_deep":          {400, "The JSON is nested more than 64 deep.", "Send Meta's message object as Meta describes it."},
+	"utf8_invalid":           {400, "The text is not valid Unicode.", "Send UTF-8, and escape surrogates in pairs or not at all."},
+
+	// What it says.
+	"char_not_allowed":         {0, "The character U+0000 is not allowed.", "Remove it."},
+	"field_unknown":            {0, "The request has no such member.", "Members are from, message, class, key, ref, tags, send_at and expires_at; Meta's own belong in message."},
+	"type_mismatch":            {0, "This member has another JSON type.", "Change its JSON type: tags is an array of strings, message an object, the others are strings."},
+	"from_missing":             {0, "The request names no sender.", "Give Meta's phone number id in from."},
+	"from_invalid":             {0, "A sender is Meta's phone number id: up to 32 digits.", "Give the phone number id, not the phone number."},
+	"message_missing":          {0, "The request has no message.", "Give Meta's message object in message."},
+	"class_unknown":            {0, "A class is authentication, service, utility or marketing.", "Give one of them, or leave it out."},
+	"idempotency_key_invalid":  {0, "An idempotency key has 1 to 255 printable ASCII characters.", "Use an order id or a UUID."},
+	"idempotency_key_mismatch": {0, "The header Idempotency-Key and the member key differ.", "Send one of them, or the same in both."},
+	"idempotency_key_reused":   {0, "This key belongs to an earlier message with other content.", "Use a new key for a new message."},
+	"ref_invalid":              {0, "A reference has 1 to 255 characters and no control characters.", "Use an order id or the like."},
+	"tags_too_many":            {0, "At most 10 tags are allowed.", "Remove some."},
+	"tag_invalid":              {0, "A tag has 1 to 64 characters and no control characters.", "Use a short word, a campaign's name say."},
+	"time_invalid":             {0, "A time is written as RFC 3339 has it, and lies after 1970.", "Write it like 2026-01-31T15:04:05Z."},
+	"schedule_too_far":         {0, "A message may be scheduled up to 90 days ahead.", "Send it later."},
+	"schedule_after_ttl":       {0, "A message must be due before it expires.", "Set expires_at after send_at."},
+	"ttl_invalid":              {0, "A message must expire in the future.", "Set expires_at later, or leave it out."},
+
+	// Whether it can be kept.
+	"store_unavailable": {503, "The store cannot be relied upon just now; whether it kept a message is not known.", "Repeat the request. With the same key a message is accepted once."},
+}
+
+// retryAfter is what a caller is told to wait when the store is away, in seconds.
+const retryAfter = 2
+
+func (r refusal) status() int {
+	if a := answers[r[0].Code]; a.status != 0 {
+		return a.status
+	}
+	return http.StatusUnprocessableEntity
+}
+
+// write answers with the refusal in the form of RFC 9457.
+func (r refusal) write(w http.ResponseWriter) {
+	status := r.status()
+	switch status {
+	case http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	case http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+	}
+	writeJSON(w, "application/problem+json", status, struct {
+		Type      string            `json:"type"`
+		Title     string            `json:"title"`
+		Status    int               `json:"status"`
+		Detail    string            `json:"detail"`
+		Code      string            `json:"code"`
+		Errors    []message.Problem `json:"errors"`
+		RequestID string            `json:"request_id"`
+	}{"about:blank", http.StatusText(status), status, r[0].Detail, r[0].Code, r, w.Header().Get("X-Request-Id")})
+}
+
+// writeJSON answers with v. An error means that the caller is gone, which concerns nobody.
+func writeJSON(w http.ResponseWriter, mediaType string, status int, v any) {
+	w.Header().Set("Content-Type", mediaType)
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(v)
+}

@@ -1,0 +1,277 @@
+// Package ledger keeps what happened to each message: one record a message in Redis, changed
+// only by scripts that compare before they set, so that any of them may be repeated. It is
+// the truth of the system; a task in a queue is only a hint.
+package ledger
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/message"
+	"sluice/internal/store"
+)
+
+//go:embed lua/common.lua
+var commonLua string
+
+//go:embed lua/accept.lua
+var acceptLua string
+
+//go:embed lua/begin.lua
+var beginLua string
+
+//go:embed lua/move.lua
+var moveLua string
+
+//go:embed lua/orphan.lua
+var orphanLua string
+
+// Options say how long records live. Zero means the default.
+type Options struct {
+	Shards        message.Shards // DefaultShards
+	DeliveredLife time.Duration  // of a record after delivered, read or played; 24 h
+	FinalLife     time.Duration  // of a record after any other end; 7 days
+	OpenLife      time.Duration  // of a record Meta took and said nothing final of; 31 days: Meta keeps a message 30 days for a phone that is off
+}
+
+// orphanLife is how long a receipt waits for a record with its wamid: longer than any
+// worker takes to write down an answer.
+const orphanLife = 24 * time.Hour
+
+// Ledger reads and changes records. It is safe for concurrent use.
+type Ledger struct {
+	db *store.DB
+	o  Options
+
+	accept, begin, move, orphan store.Script
+}
+
+// New returns the ledger kept in db.
+func New(db *store.DB, o Options) *Ledger {
+	if o.Shards == 0 {
+		o.Shards = message.DefaultShards
+	}
+	if o.DeliveredLife == 0 {
+		o.DeliveredLife = 24 * time.Hour
+	}
+	if o.FinalLife == 0 {
+		o.FinalLife = 7 * 24 * time.Hour
+	}
+	if o.OpenLife == 0 {
+		o.OpenLife = 31 * 24 * time.Hour
+	}
+	prelude := ranks() + commonLua
+	return &Ledger{
+		db: db, o: o,
+		accept: db.Script(prelude + acceptLua),
+		begin:  db.Script(prelude + beginLua),
+		move:   db.Script(prelude + moveLua),
+		orphan: db.Script(orphanLua),
+	}
+}
+
+// ranks writes message.State.Rank down as a Lua table, so that there is one rank order.
+func ranks() string {
+	var b strings.Builder
+	b.WriteString("local RANK = {")
+	for _, s := range message.States() {
+		fmt.Fprintf(&b, "%s=%d,", s, s.Rank(""))
+	}
+	fmt.Fprintf(&b, "closed=%d}\n", message.Failed.Rank(message.ReasonUndetermined))
+	return b.String()
+}
+
+// keys names what belongs to one message.
+type keys struct {
+	record, payload                    string
+	waiting, attempts, doubts, streams string
+}
+
+func (l *Ledger) keys(id string) (keys, error) {
+	number, ok := message.Number(id)
+	if !ok {
+		return keys{}, message.ErrNotFound
+	}
+	s := l.o.Shards.Of(number)
+	return keys{
+		record: s.Key("m:" + id), payload: s.Key("p:" + id),
+		waiting: waitingKey(s), attempts: attemptsKey(s), doubts: doubtsKey(s), streams: s.StreamKey(),
+	}, nil
+}
+
+// The indexes of a shard: sorted sets of message ids.
+func waitingKey(s message.Shard) string  { return s.Key("waiting") }  // queued, by deadline
+func attemptsKey(s message.Shard) string { return s.Key("attempts") } // attempting, by start
+func doubtsKey(s message.Shard) string   { return s.Key("doubts") }   // in doubt, by the end of the window
+
+// lifeOf returns how long a record lives on in a state; 0 means until it ends.
+func (l *Ledger) lifeOf(s message.State) time.Duration {
+	switch s {
+	case message.Queued, message.Attempting, message.InDoubt, message.Parked:
+		return 0
+	case message.Submitted, message.Sent:
+		return l.o.OpenLife
+	case message.Delivered, message.Read, message.Played:
+		return l.o.DeliveredLife
+	}
+	return l.o.FinalLife
+}
+
+// Accepting is an Accept that waits for its transaction.
+type Accepting struct {
+	m   message.Message
+	cmd *redis.Cmd
+}
+
+// Accept adds the making of m's record to a transaction. Nonce names the caller's request:
+// with the same nonce a repeat of a lost transaction is recognised as the same request.
+func (l *Ledger) Accept(ctx context.Context, p redis.Pipeliner, m message.Message, nonce string) (Accepting, error) {
+	k, err := l.keys(m.ID)
+	if err != nil {
+		return Accepting{}, fmt.Errorf("accept: %q is no message id", m.ID)
+	}
+	about, err := json.Marshal(m.Context())
+	if err != nil {
+		return Accepting{}, fmt.Errorf("accept %s: %w", m.ID, err)
+	}
+	var sendAt int64
+	if !m.SendAt.IsZero() {
+		sendAt = m.SendAt.UnixMilli()
+	}
+	return Accepting{m, l.accept.Add(ctx, p,
+		[]string{k.record, k.payload, k.waiting, k.streams},
+		m.ID, nonce, m.Hash, about, m.ExpiresAt.UnixMilli(), sendAt, []byte(m.Payload))}, nil
+}
+
+// Result tells what the transaction made of it. It is message.ErrKeyReused when the id
+// belongs to a message with other content.
+func (a Accepting) Result() (message.Acceptance, error) {
+	r, err := a.cmd.Slice()
+	if err != nil {
+		return message.Acceptance{}, fmt.Errorf("accept %s: %w", a.m.ID, err)
+	}
+	if text(r[2]) != a.m.Hash {
+		return message.Acceptance{}, message.ErrKeyReused
+	}
+	return message.Acceptance{
+		ID: a.m.ID, State: message.State(text(r[1])), Class: a.m.Class,
+		ExpiresAt: time.UnixMilli(number(r[3])).UTC(), Duplicate: number(r[0]) == 0,
+	}, nil
+}
+
+// Get returns a message's record, or message.ErrNotFound.
+func (l *Ledger) Get(ctx context.Context, id string) (message.Record, error) {
+	k, err := l.keys(id)
+	if err != nil {
+		return message.Record{}, err
+	}
+	h, err := l.db.HGetAll(ctx, k.record).Result()
+	if err != nil {
+		return message.Record{}, fmt.Errorf("read record %s: %w", id, err)
+	}
+	if len(h) == 0 {
+		return message.Record{}, message.ErrNotFound
+	}
+	return record(h)
+}
+
+func record(h map[string]string) (message.Record, error) {
+	r := message.Record{
+		State: message.State(h["st"]), Reason: h["why"], WAMID: h["wamid"],
+		Code: int(number(h["code"])), Attempt: int(number(h["n"])), Duplicates: int(number(h["dup"])),
+		AcceptedAt: at(h["acc"]), ExpiresAt: at(h["exp"]), NextAt: at(h["next"]),
+	}
+	if err := json.Unmarshal([]byte(h["ctx"]), &r.Context); err != nil {
+		return message.Record{}, fmt.Errorf("record's context: %w", err)
+	}
+	for s := range strings.SplitSeq(strings.TrimSuffix(h["tl"], "|"), "|") {
+		if f := strings.SplitN(s, ":", 5); len(f) == 5 {
+			r.Timeline = append(r.Timeline, message.Step{
+				At: at(f[0]), State: message.State(f[1]), Attempt: int(number(f[2])), Code: int(number(f[3])), Reason: f[4],
+			})
+		}
+	}
+	if r.State == message.Queued && r.Attempt == 0 {
+		r.SendAt = r.NextAt
+	}
+	return r, nil
+}
+
+// Backlog is how many messages of a shard are open.
+type Backlog struct{ Waiting, Attempting, InDoubt int64 }
+
+// Backlog counts the open messages of all shards together.
+func (l *Ledger) Backlog(ctx context.Context) (Backlog, error) {
+	var cards [3][]*redis.IntCmd
+	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
+		cards = [3][]*redis.IntCmd{}
+		for _, s := range l.o.Shards.All() {
+			for i, key := range []string{waitingKey(s), attemptsKey(s), doubtsKey(s)} {
+				cards[i] = append(cards[i], p.ZCard(ctx, key))
+			}
+		}
+	})
+	if err != nil {
+		return Backlog{}, fmt.Errorf("count open messages: %w", err)
+	}
+	sum := func(cmds []*redis.IntCmd) (n int64) {
+		for _, c := range cmds {
+			n += c.Val()
+		}
+		return n
+	}
+	return Backlog{sum(cards[0]), sum(cards[1]), sum(cards[2])}, nil
+}
+
+// ErrShards means that the store was made with another number of shards.
+var ErrShards = errors.New("the store holds another number of shards")
+
+// CheckShards stores the number of shards at the first start of all, and refuses another
+// number ever after: every key's place depends on it.
+func (l *Ledger) CheckShards(ctx context.Context) error {
+	const key = "sluice:shards"
+	if err := l.db.SetNX(ctx, key, int(l.o.Shards), 0).Err(); err != nil {
+		return fmt.Errorf("check shards: %w", err)
+	}
+	n, err := l.db.Get(ctx, key).Int()
+	if err != nil {
+		return fmt.Errorf("check shards: %w", err)
+	}
+	if n != int(l.o.Shards) {
+		return fmt.Errorf("%w: it has %d, the configuration says shards: %d; set shards back, or start on an empty Redis", ErrShards, n, l.o.Shards)
+	}
+	return nil
+}
+
+// text and number read what a script or a hash holds.
+func text(v any) string {
+	s, _ := v.(string)
+	return s
+}
+
+func number(v any) int64 {
+	switch v := v.(type) {
+	case int64:
+		return v
+	case string:
+		n, _ := strconv.ParseInt(v, 10, 64)
+		return n
+	}
+	return 0
+}
+
+// at reads Unix milliseconds; "" and "0" are the zero time.
+func at(s string) time.Time {
+	if ms := number(s); ms != 0 {
+		return time.UnixMilli(ms).UTC()
+	}
+	return time.Time{}
+}

@@ -1,0 +1,93 @@
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/message"
+)
+
+// Attempting returns up to limit attempts of a shard that were begun and not finished, the
+// oldest first.
+func (l *Ledger) Attempting(ctx context.Context, s message.Shard, limit int) ([]message.Open, error) {
+	return l.open(ctx, s, message.Attempting, attemptsKey(s), "+inf", limit)
+}
+
+// Doubts returns up to limit doubts of a shard whose window ended before until.
+func (l *Ledger) Doubts(ctx context.Context, s message.Shard, until time.Time, limit int) ([]message.Open, error) {
+	return l.open(ctx, s, message.InDoubt, doubtsKey(s), fmt.Sprint(until.UnixMilli()), limit)
+}
+
+// Overdue returns up to limit queued messages of a shard whose deadline passed before now.
+func (l *Ledger) Overdue(ctx context.Context, s message.Shard, now time.Time, limit int) ([]message.Open, error) {
+	return l.open(ctx, s, message.Queued, waitingKey(s), fmt.Sprint(now.UnixMilli()), limit)
+}
+
+func (l *Ledger) open(ctx context.Context, s message.Shard, in message.State, index, until string, limit int) ([]message.Open, error) {
+	ids, err := l.db.ZRangeByScore(ctx, index, &redis.ZRangeBy{Min: "-inf", Max: until, Count: int64(limit)}).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read index: %w", err)
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	cmds := make([]*redis.SliceCmd, len(ids))
+	err = l.db.Pipe(ctx, func(p redis.Pipeliner) {
+		for i, id := range ids {
+			cmds[i] = p.HMGet(ctx, s.Key("m:"+id), "ctx", "st", "why", "n", "k", "own", "at", "exp", "rs")
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read open messages: %w", err)
+	}
+	found := make([]message.Open, 0, len(ids))
+	for i, c := range cmds {
+		v := c.Val()
+		o := message.Open{
+			ID: ids[i], State: message.State(text(v[1])), Reason: text(v[2]),
+			N: int(number(v[3])), K: int(number(v[4])), Since: at(text(v[6])), ExpiresAt: at(text(v[7])), Resent: int(number(v[8])),
+		}
+		o.Worker, _, _ = strings.Cut(text(v[5]), "/")
+		if json.Unmarshal([]byte(text(v[0])), &o.Message) != nil {
+			// The record is gone and its index entry is not: nothing refers to it any more.
+			if err := l.db.ZRem(ctx, index, ids[i]).Err(); err != nil {
+				return nil, fmt.Errorf("drop stale index entry: %w", err)
+			}
+			continue
+		}
+		if o.State == in { // else it moved on since the index was read
+			found = append(found, o)
+		}
+	}
+	return found, nil
+}
+
+// Sweep moves an open message on, provided that nothing happened to it since it was read.
+// It tells whether it did.
+func (l *Ledger) Sweep(ctx context.Context, o message.Open, m message.Move) (bool, error) {
+	f, _, _, err := l.apply(ctx, o.ID, openGuard(o), m)
+	if err != nil {
+		return false, fmt.Errorf("sweep %s: %w", o.ID, err)
+	}
+	return f == message.Applied, nil
+}
+
+// AddRequeue adds the move of an open message back to queued to a transaction, beside the
+// task that the caller adds for it: number o.K+1.
+func (l *Ledger) AddRequeue(ctx context.Context, p redis.Pipeliner, o message.Open, m message.Move) error {
+	keys, args, err := l.moveArgs(o.ID, openGuard(o), m)
+	if err != nil {
+		return fmt.Errorf("requeue %s: %w", o.ID, err)
+	}
+	l.move.Add(ctx, p, keys, args...)
+	return nil
+}
+
+func openGuard(o message.Open) guard {
+	return guard{kind: "sweep", n: o.N, k: o.K, from: o.State}
+}

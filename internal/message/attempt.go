@@ -1,0 +1,53 @@
+package message
+
+import "time"
+
+// Verdict is what the ledger says when a worker wants to begin an attempt.
+type Verdict string
+
+// The verdicts.
+const (
+	Go    Verdict = "go"    // the intent is recorded: send
+	Early Verdict = "early" // its time has not come; see Attempt.Wait
+	Busy  Verdict = "busy"  // another attempt is under way
+	Done  Verdict = "done"  // there is nothing to do for this task
+)
+
+// Attempt is one attempt to send a message, recorded before its request leaves.
+type Attempt struct {
+	Verdict   Verdict
+	Wait      time.Duration // with Early
+	ID        string
+	N         int     // 1 for the first attempt
+	Token     string  // names this attempt's owner: "<worker>/<sequence>"
+	Message   Context // this and what follows: with Go only
+	Payload   []byte  // Meta's message object
+	ExpiresAt time.Time
+	Failures  int // earlier attempts that count against the budget
+}
+
+// Move is a change of a message's state.
+type Move struct {
+	To     State
+	WAMID  string
+	Code   int
+	Reason string
+	In     time.Duration // until the next thing is due: the retry, with Queued; the end of the window, with InDoubt
+	Counts bool          // with Queued: against the attempt budget
+	Resend bool          // with Queued: a resend ordered by policy
+	Keep   bool          // keep the payload although the state would drop it
+}
+
+// Open is an open message as the sweeper sees it.
+type Open struct {
+	ID        string
+	Message   Context
+	State     State
+	Reason    string
+	N         int       // the attempt it is at
+	K         int       // its task counter
+	Worker    string    // who owns the attempt, when attempting
+	Since     time.Time // start of the attempt, when attempting
+	ExpiresAt time.Time
+	Resent    int // resends by policy so far
+}

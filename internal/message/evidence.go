@@ -1,0 +1,27 @@
+package message
+
+// Evidence is a receipt with what its marker proved.
+type Evidence struct {
+	Receipt
+	ID      string // our message, when the receipt carried a genuine marker of ours; else empty, and the wamid must do
+	Attempt int    // the attempt the marker named; 0 without one
+}
+
+// Folded says what became of a piece of evidence. The set is closed: it is a metric label too.
+type Folded string
+
+// What may become of evidence.
+const (
+	Applied       Folded = "applied"        // the record rose to it
+	Repeated      Folded = "repeat"         // the record was exactly there already
+	Lower         Folded = "lower"          // the record knew better: receipts come in any order
+	Orphan        Folded = "orphan"         // no record has that wamid yet; kept until one has
+	NoRecord      Folded = "no_record"      // the marker is ours, the record's time is over
+	Duplicate     Folded = "duplicate"      // it names a second acceptance by Meta: the message went out twice
+	UnknownStatus Folded = "unknown_status" // a status this version does not know; kept in the stream only
+)
+
+// AllFolded returns every value of Folded.
+func AllFolded() []Folded {
+	return []Folded{Applied, Repeated, Lower, Orphan, NoRecord, Duplicate, UnknownStatus}
+}

@@ -1,0 +1,137 @@
+package message_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"sluice/internal/message"
+)
+
+// TestRank holds the order of design for each pair that anything depends on.
+func TestRank(t *testing.T) {
+	t.Parallel()
+	type at struct {
+		state  message.State
+		reason string
+	}
+	order := [][]at{ // of equal rank together, rising
+		{{message.Queued, ""}},
+		{{message.Attempting, ""}},
+		{{message.InDoubt, message.ReasonNoAnswer}},
+		{{message.Parked, ""}},
+		{{message.Rejected, ""}, {message.Expired, ""}, {message.Cancelled, ""}, {message.Dead, ""}, {message.Failed, message.ReasonUndetermined}},
+		{{message.Submitted, ""}},
+		{{message.Sent, ""}},
+		{{message.Failed, ""}},
+		{{message.Delivered, ""}},
+		{{message.Read, ""}},
+		{{message.Played, ""}},
+	}
+	before := -1
+	ranked := map[message.State]bool{}
+	for _, group := range order {
+		rank := group[0].state.Rank(group[0].reason)
+		if rank <= before {
+			t.Errorf("%s has rank %d, no more than what comes before it", group[0].state, rank)
+		}
+		before = rank
+		for _, a := range group {
+			ranked[a.state] = true
+			if got := a.state.Rank(a.reason); got != rank {
+				t.Errorf("%s (%q) has rank %d, %s has %d", a.state, a.reason, got, group[0].state, rank)
+			}
+		}
+	}
+	for _, s := range message.States() {
+		if !ranked[s] {
+			t.Errorf("%s is not in this test", s)
+		}
+	}
+	if got := message.State("teleported").Rank(""); got >= 0 {
+		t.Errorf("an unknown state has rank %d", got)
+	}
+}
+
+func TestFinal(t *testing.T) {
+	t.Parallel()
+	open := []message.State{message.Queued, message.Attempting, message.InDoubt, message.Parked, message.Submitted, message.Sent}
+	for _, s := range message.States() {
+		if got, want := s.Final(), !slices.Contains(open, s); got != want {
+			t.Errorf("%s: final is %t", s, got)
+		}
+	}
+}
+
+func TestClasses(t *testing.T) {
+	t.Parallel()
+	for i, c := range message.Classes() {
+		if c.Order() != i || !c.Valid() {
+			t.Errorf("%s: order %d, valid %t", c, c.Order(), c.Valid())
+		}
+	}
+	if c := message.Class("urgent"); c.Valid() || c.Order() != len(message.Classes()) {
+		t.Errorf("%s: order %d, valid %t", c, c.Order(), c.Valid())
+	}
+	for contentType, want := range map[string]message.Class{
+		"template": message.Utility, "text": message.Service, "interactive": message.Service, "": message.Service,
+	} {
+		if got := message.DefaultClass(contentType); got != want {
+			t.Errorf("default class of %q is %s, want %s", contentType, got, want)
+		}
+	}
+}
+
+func TestDefaultPolicy(t *testing.T) {
+	t.Parallel()
+	for c, want := range map[message.Class]message.Policy{
+		message.Authentication: {Deadline: 10 * time.Minute, DoubtWindow: 45 * time.Second, OnDoubt: message.Resend, ErrorWindow: 10 * time.Second},
+		message.Service:        {Deadline: 24 * time.Hour, DoubtWindow: 2 * time.Minute, OnDoubt: message.Park, ErrorWindow: 30 * time.Second},
+		message.Utility:        {Deadline: 24 * time.Hour, DoubtWindow: 15 * time.Minute, OnDoubt: message.Park, ErrorWindow: 30 * time.Second},
+		message.Marketing:      {Deadline: 168 * time.Hour, DoubtWindow: 24 * time.Hour, OnDoubt: message.Close, ErrorWindow: 30 * time.Second},
+	} {
+		if got := message.DefaultPolicy(c); got != want {
+			t.Errorf("%s: %+v, want %+v", c, got, want)
+		}
+	}
+}
+
+func TestKindDoubt(t *testing.T) {
+	t.Parallel()
+	doubts := []message.Kind{message.ServerError, message.NoAnswer}
+	for _, k := range message.Kinds() {
+		if got, want := k.Doubt(), slices.Contains(doubts, k); got != want {
+			t.Errorf("%s: doubt is %t", k, got)
+		}
+	}
+}
+
+func TestReceiptState(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[string]message.State{
+		"sent": message.Sent, "delivered": message.Delivered, "read": message.Read, "played": message.Played, "failed": message.Failed,
+		"deleted": "", "teleported": "", "": "", "SENT": "",
+	} {
+		got, known := message.Receipt{Status: status}.State()
+		if got != want || known != (want != "") {
+			t.Errorf("%q is evidence of %q, %t, want %q", status, got, known, want)
+		}
+	}
+}
+
+// TestFoldedIsClosed guards the metric's labels: all named, each once.
+func TestFoldedIsClosed(t *testing.T) {
+	t.Parallel()
+	all := message.AllFolded()
+	for _, f := range []message.Folded{
+		message.Applied, message.Repeated, message.Lower, message.Orphan, message.NoRecord, message.Duplicate, message.UnknownStatus,
+	} {
+		if !slices.Contains(all, f) {
+			t.Errorf("%s is missing", f)
+		}
+	}
+	slices.Sort(all)
+	if len(slices.Compact(all)) != 7 {
+		t.Errorf("%v", all)
+	}
+}

@@ -1,0 +1,108 @@
+package ops
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Ready tells whether a program can do its work now; an error says shortly why not. It must
+// return when its context ends.
+type Ready func(ctx context.Context) error
+
+// readyTimeout is how long a readiness check may take; the probes wait a second longer.
+const readyTimeout = 2 * time.Second
+
+// Handler serves /metrics, /livez, /readyz and /debug/pprof. It belongs on a listener of its
+// own that the world cannot reach. A nil ready is always ready.
+//
+// /livez answers 200 as long as the process serves at all. It does not ask ready: an outage
+// of Redis must not get every worker killed in the middle of its requests.
+func Handler(reg *prometheus.Registry, ready Ready) http.Handler {
+	if ready == nil {
+		ready = func(context.Context) error { return nil }
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{
+		EnableOpenMetrics: true, Registry: reg,
+	}))
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, "ok\n")
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeoutCause(r.Context(), readyTimeout,
+			fmt.Errorf("no answer within %s", readyTimeout))
+		defer cancel()
+		if err := ready(ctx); err != nil {
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			http.Error(w, "not ready: "+Mask(err.Error()), http.StatusServiceUnavailable)
+			return
+		}
+		io.WriteString(w, "ok\n")
+	})
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+// ServeOptions are the limits of a server. Zero means the default.
+type ServeOptions struct {
+	ReadTimeout  time.Duration // for a whole request with its body; default 10 s
+	WriteTimeout time.Duration // from the end of a request's header to the end of its answer; default 10 s
+	Grace        time.Duration // how long a stop waits for running requests; default 10 s
+	Log          *slog.Logger  // for what net/http has to say; default none
+}
+
+// Serve answers requests on l by h until ctx ends; then it takes no new ones, waits for the
+// running ones up to o.Grace, and returns nil. Requests still running after that are cut
+// off and reported as an error. The end of ctx does not end the contexts of running
+// requests. Serve closes l.
+func Serve(ctx context.Context, l net.Listener, h http.Handler, o ServeOptions) error {
+	const usual = 10 * time.Second
+	s := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       cmp.Or(o.ReadTimeout, usual),
+		WriteTimeout:      cmp.Or(o.WriteTimeout, usual),
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+		ErrorLog:          log.New(lines{o.Log, "http server"}, "", 0),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- s.Serve(l) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	grace := cmp.Or(o.Grace, usual)
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	err := s.Shutdown(stop)
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.Close()
+		err = fmt.Errorf("requests were still running %s after the stop", grace)
+	}
+	<-failed // http.ErrServerClosed: we closed it
+	if err != nil {
+		return fmt.Errorf("stop %s: %w", l.Addr(), err)
+	}
+	return nil
+}

@@ -1,0 +1,202 @@
+package ops_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"sluice/internal/ops"
+)
+
+func get(t *testing.T, h http.Handler, path string) (int, string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", path, nil))
+	return w.Code, w.Body.String()
+}
+
+func TestHandler(t *testing.T) {
+	var err error
+	h := ops.Handler(ops.Registry(), func(context.Context) error { return err })
+	want := func(path string, status int, part string) {
+		t.Helper()
+		if code, body := get(t, h, path); code != status || !strings.Contains(body, part) {
+			t.Errorf("GET %s: %d %.200q, want %d with %q", path, code, body, status, part)
+		}
+	}
+	want("/livez", 200, "ok")
+	want("/readyz", 200, "ok")
+	want("/metrics", 200, "sluice_build_info{goversion=\"go1.")
+	want("/metrics", 200, "process_cpu_seconds_total")
+	want("/debug/pprof/", 200, "goroutine")
+	want("/debug/pprof/goroutine?debug=1", 200, "goroutine profile")
+	want("/", 404, "")
+
+	err = errors.New("redis://:hunter2@h does not answer")
+	want("/readyz", 503, "not ready: redis://:[redacted]@h does not answer")
+	want("/livez", 200, "ok")
+}
+
+func TestHandlerSpeaksOpenMetrics(t *testing.T) {
+	r := httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil)
+	r.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
+	w := httptest.NewRecorder()
+	ops.Handler(ops.Registry(), nil).ServeHTTP(w, r)
+	if got := w.Body.String(); !strings.HasSuffix(got, "# EOF\n") {
+		t.Errorf("ends with %q", got[max(0, len(got)-40):])
+	}
+}
+
+func TestNilReadyIsReady(t *testing.T) {
+	if code, _ := get(t, ops.Handler(ops.Registry(), nil), "/readyz"); code != 200 {
+		t.Errorf("status %d", code)
+	}
+}
+
+func TestReadyHasTwoSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := ops.Handler(ops.Registry(), func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		start := time.Now()
+		code, body := get(t, h, "/readyz")
+		if took := time.Since(start); code != 503 || body != "not ready: no answer within 2s\n" || took != 2*time.Second {
+			t.Errorf("%d %q after %s", code, body, took)
+		}
+	})
+}
+
+func TestMetricsAreWellNamed(t *testing.T) {
+	problems, err := testutil.GatherAndLint(ops.Registry(), "sluice_build_info")
+	if err != nil || len(problems) > 0 {
+		t.Errorf("%v %v", problems, err)
+	}
+}
+
+// serve runs Serve until the returned stop is called, which returns what Serve did.
+func serve(t *testing.T, h http.HandlerFunc, o ops.ServeOptions) (url string, stop func(), ended <-chan error) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	done := make(chan error, 1)
+	go func() { done <- ops.Serve(ctx, l, h, o) }()
+	return "http://" + l.Addr().String(), cancel, done
+}
+
+// fetch starts a GET; its answer or error comes through the channel.
+func fetch(url string) <-chan string {
+	c := make(chan string, 1)
+	go func() {
+		resp, err := http.Get(url)
+		if err != nil {
+			c <- "error"
+			return
+		}
+		defer resp.Body.Close()
+		b, _ := io.ReadAll(resp.Body)
+		c <- string(b)
+	}()
+	return c
+}
+
+func TestStopLetsRunningRequestsFinish(t *testing.T) {
+	started, release := make(chan struct{}), make(chan struct{})
+	url, stop, ended := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		close(started)
+		<-release
+		if r.Context().Err() != nil {
+			t.Error("the stop ended the request's context")
+		}
+		io.WriteString(w, "whole")
+	}, ops.ServeOptions{Grace: time.Minute})
+	answer := fetch(url)
+	<-started
+	stop()
+	waitRefused(t, url)
+	close(release)
+	if got := <-answer; got != "whole" {
+		t.Errorf("answer %q", got)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+}
+
+// waitRefused waits until nobody listens at url any more.
+func waitRefused(t *testing.T, url string) {
+	t.Helper()
+	addr := strings.TrimPrefix(url, "http://")
+	for {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			return
+		}
+		c.Close()
+		if t.Context().Err() != nil {
+			t.Fatal("still listening")
+		}
+	}
+}
+
+func TestStopCutsOffWhatOutlastsGrace(t *testing.T) {
+	started, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	url, stop, ended := serve(t, func(http.ResponseWriter, *http.Request) {
+		close(started)
+		<-release
+	}, ops.ServeOptions{Grace: 20 * time.Millisecond})
+	answer := fetch(url)
+	<-started
+	stop()
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "still running 20ms after the stop") {
+		t.Errorf("Serve: %v", err)
+	}
+	if got := <-answer; got != "error" {
+		t.Errorf("answer %q", got)
+	}
+}
+
+func TestServeReportsABrokenListener(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	if err := ops.Serve(t.Context(), l, http.NotFoundHandler(), ops.ServeOptions{}); err == nil {
+		t.Error("no error")
+	}
+}
+
+func TestPanicGoesToTheLog(t *testing.T) {
+	out := make(chan string, 10)
+	url, stop, ended := serve(t, func(http.ResponseWriter, *http.Request) {
+		panic("token=?access_token=hunter2")
+	}, ops.ServeOptions{Log: ops.NewLogger(writerFunc(func(p []byte) { out <- string(p) }), slog.LevelInfo)})
+	if got := <-fetch(url); got != "error" {
+		t.Errorf("answer %q", got)
+	}
+	if got := <-out; !strings.Contains(got, `"msg":"http server"`) || strings.Contains(got, "hunter2") {
+		t.Errorf("log line %q", got)
+	}
+	stop()
+	<-ended
+}
+
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(p []byte) (int, error) { f(p); return len(p), nil }

@@ -1,0 +1,198 @@
+package pacing
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Book books n further slots of a number and returns those it got, which may be fewer.
+type Book func(ctx context.Context, n int) ([]time.Time, error)
+
+// Line hands one number's booked slots to those who wait for one, the most urgent first. A
+// slot for which nobody waits is kept until it is too late to use, then lost; it is never
+// used twice.
+type Line struct {
+	book    Book
+	offered chan []time.Time
+	arrived chan *waiter
+	done    chan struct{} // closed when Run has ended
+
+	mu   sync.Mutex
+	sent []time.Time // the last rate sends, a circle
+	i    int
+}
+
+// NewLine returns the line of a number that may send rate messages a second. It hands out
+// nothing until Run is called.
+func NewLine(rate int, book Book) *Line {
+	return &Line{
+		book: book, sent: make([]time.Time, rate), done: make(chan struct{}),
+		offered: make(chan []time.Time), arrived: make(chan *waiter),
+	}
+}
+
+// ErrClosed is what waiters get when the line has ended.
+var ErrClosed = errors.New("pacing: line closed")
+
+// ErrLate means that a slot can no longer be used; wait for another.
+var ErrLate = errors.New("pacing: slot missed")
+
+// Offer gives the line slots that were booked, in order.
+func (l *Line) Offer(slots []time.Time) {
+	select {
+	case l.offered <- slots:
+	case <-l.done:
+	}
+}
+
+// Slot is a moment at which one message may leave.
+type Slot struct {
+	At   time.Time
+	line *Line
+}
+
+type waiter struct {
+	order int
+	seq   int
+	slot  chan time.Time // buffered; closed when the line ended
+	gone  <-chan struct{}
+}
+
+// Wait blocks until a slot has come for a message of the given order (0 is the most urgent).
+func (l *Line) Wait(ctx context.Context, order int) (Slot, error) {
+	w := &waiter{order: order, slot: make(chan time.Time, 1), gone: ctx.Done()}
+	select {
+	case l.arrived <- w:
+	case <-l.done:
+		return Slot{}, ErrClosed
+	case <-ctx.Done():
+		return Slot{}, context.Cause(ctx)
+	}
+	select {
+	case at, ok := <-w.slot:
+		if !ok {
+			return Slot{}, ErrClosed
+		}
+		return Slot{at, l}, nil
+	case <-ctx.Done():
+		return Slot{}, context.Cause(ctx)
+	}
+}
+
+// Use blocks until the slot's request may be written, by what was really sent before, and
+// notes it as sent now. It is ErrLate when the slot is missed by more than Cap, or would be.
+func (s Slot) Use(ctx context.Context) error {
+	for {
+		wait, err := s.line.use(s.At)
+		if err != nil || wait <= 0 {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (l *Line) use(at time.Time) (time.Duration, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	wait := max(0, l.sent[l.i].Add(time.Second+guard).Sub(now))
+	if now.Add(wait).Sub(at) > Cap {
+		return 0, ErrLate
+	}
+	if wait > 0 {
+		return wait, nil
+	}
+	l.sent[l.i] = now
+	l.i = (l.i + 1) % len(l.sent)
+	return 0, nil
+}
+
+// Run hands out slots until ctx ends.
+func (l *Line) Run(ctx context.Context) {
+	var (
+		slots   []time.Time
+		waiting waiters
+		seq     int
+		timer   = time.NewTimer(time.Hour)
+	)
+	defer timer.Stop()
+	defer func() {
+		close(l.done)
+		for _, w := range waiting {
+			close(w.slot)
+		}
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case s := <-l.offered:
+			// Slots that were booked earlier may be told later.
+			slots = append(slots, s...)
+			slices.SortFunc(slots, time.Time.Compare)
+		case w := <-l.arrived:
+			seq++
+			w.seq = seq
+			heap.Push(&waiting, w)
+		case <-timer.C:
+		}
+		slots = hand(time.Now(), slots, &waiting)
+		if len(slots) == 0 && len(waiting) > 0 {
+			// Theirs lapsed: they were slow to come, or another message took it.
+			again, err := l.book(ctx, len(waiting))
+			if err != nil || len(again) == 0 {
+				timer.Reset(Horizon / 4)
+				continue
+			}
+			slots = again
+		}
+		if len(slots) > 0 && len(waiting) > 0 {
+			timer.Reset(time.Until(slots[0]))
+		}
+	}
+}
+
+// hand gives the slots that have come to those who wait and returns the slots left over.
+func hand(now time.Time, slots []time.Time, waiting *waiters) []time.Time {
+	for len(slots) > 0 {
+		switch {
+		case now.Sub(slots[0]) > Cap:
+			slots = slots[1:]
+			continue
+		case slots[0].After(now) || waiting.Len() == 0:
+			return slots
+		}
+		w := heap.Pop(waiting).(*waiter)
+		select {
+		case <-w.gone:
+		default:
+			w.slot <- slots[0]
+			slots = slots[1:]
+		}
+	}
+	return nil
+}
+
+// waiters is a heap, the most urgent first, then the first to come.
+type waiters []*waiter
+
+func (w waiters) Len() int { return len(w) }
+func (w waiters) Less(i, j int) bool {
+	return w[i].order < w[j].order || w[i].order == w[j].order && w[i].seq < w[j].seq
+}
+func (w waiters) Swap(i, j int) { w[i], w[j] = w[j], w[i] }
+func (w *waiters) Push(x any)   { *w = append(*w, x.(*waiter)) }
+func (w *waiters) Pop() any {
+	old := *w
+	last := old[len(old)-1]
+	*w = old[:len(old)-1]
+	return last
+}

@@ -1,0 +1,69 @@
+// Package pacing says how fast we may go: the send slots of each number, booked on one time
+// line in Redis that all workers share, and the delays before another try.
+package pacing
+
+import (
+	_ "embed"
+	"sync"
+	"time"
+)
+
+// SlotsLua defines slots(), the booking of slots, for scripts that book and take in one step.
+//
+//go:embed slots.lua
+var SlotsLua string
+
+const (
+	// Horizon is how far ahead slots are booked. Longer saves calls to Redis, shorter lets
+	// an urgent message wait less behind what was booked for others.
+	Horizon = 100 * time.Millisecond
+	// Lead is the least time from booking to slot: what the answer needs to come back.
+	Lead = 2 * time.Millisecond
+	// Cap is how late a slot may be used. It is at least Horizon, see slots.lua.
+	Cap = 100 * time.Millisecond
+
+	// guard is kept, beyond one second, between a send and the rate-th send before it: the
+	// request is stamped just before it is written, not when it arrives.
+	guard = 4 * time.Millisecond
+	// slack is spread over the slots of a second. It exceeds guard, or lateness would never decay.
+	slack = 8 * time.Millisecond
+)
+
+// Spacing returns the time between two slots of a number that may send rate messages a
+// second, in whole microseconds.
+func Spacing(rate int) time.Duration {
+	t := (time.Second + slack) / time.Duration(rate)
+	if r := t % time.Microsecond; r != 0 {
+		t += time.Microsecond - r
+	}
+	return t
+}
+
+// Clock converts the Redis server's clock to the local one. The zero value is ready; it is
+// safe for concurrent use.
+type Clock struct {
+	mu     sync.Mutex
+	trips  [64]time.Duration
+	offset [64]time.Duration
+	n      int
+}
+
+// Local converts at, a time of the server's clock in Unix microseconds, told in an answer
+// that was asked for at sent, took trip, and was made when the server's clock read now. The
+// quickest of the last 64 trips gives the offset: it was disturbed least.
+func (c *Clock) Local(sent time.Time, trip time.Duration, now, at int64) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := c.n % len(c.trips)
+	c.trips[i] = trip
+	c.offset[i] = time.Duration(sent.Add(trip/2).UnixMicro()-now) * time.Microsecond
+	c.n++
+	best := 0
+	for i := range min(c.n, len(c.trips)) {
+		if c.trips[i] < c.trips[best] {
+			best = i
+		}
+	}
+	// Adding to sent keeps its monotonic reading: a step of the local clock moves no slot.
+	return sent.Add(time.Duration(at-sent.UnixMicro())*time.Microsecond + c.offset[best])
+}

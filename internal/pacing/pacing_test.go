@@ -1,0 +1,82 @@
+package pacing_test
+
+import (
+	"testing"
+	"time"
+
+	"sluice/internal/pacing"
+)
+
+func TestBackoff(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		b    pacing.Backoff
+		n    int
+		want time.Duration // in the middle
+	}{
+		{pacing.Backoff{}, -1, time.Second},
+		{pacing.Backoff{}, 1, time.Second},
+		{pacing.Backoff{}, 2, 2 * time.Second},
+		{pacing.Backoff{}, 6, 32 * time.Second},
+		{pacing.Backoff{}, 7, time.Minute},
+		{pacing.Backoff{}, 1_000_000, time.Minute},
+		{pacing.Backoff{Base: 10 * ms, Max: 25 * ms}, 1, 10 * ms},
+		{pacing.Backoff{Base: 10 * ms, Max: 25 * ms}, 2, 20 * ms},
+		{pacing.Backoff{Base: 10 * ms, Max: 25 * ms}, 3, 25 * ms},
+	} {
+		low, high := time.Duration(1<<62), time.Duration(0)
+		for range 300 {
+			d := c.b.Delay(c.n)
+			low, high = min(low, d), max(high, d)
+		}
+		if low < c.want/2 || high > c.want*3/2+1 {
+			t.Errorf("%+v: delay %d lies in %v to %v, want half of %v to each side", c.b, c.n, low, high, c.want)
+		}
+		if high-low < c.want/2 {
+			t.Errorf("%+v: delay %d is always in %v to %v: hardly any jitter", c.b, c.n, low, high)
+		}
+	}
+}
+
+func TestSpacing(t *testing.T) {
+	t.Parallel()
+	for rate := 1; rate <= 2000; rate++ {
+		T := pacing.Spacing(rate)
+		if T%time.Microsecond != 0 {
+			t.Fatalf("rate %d: %v is not in whole microseconds", rate, T)
+		}
+		if all := T * time.Duration(rate); all <= time.Second+4*ms || all > time.Second+10*ms {
+			t.Fatalf("rate %d: the slots of one second take %v: more than a second and its guard, hardly more than 1 %% lost", rate, all)
+		}
+	}
+}
+
+func TestClockFollowsTheQuickestTrip(t *testing.T) {
+	t.Parallel()
+	var c pacing.Clock
+	const ahead = 5 * time.Minute // of the server's clock
+	base := time.Now()
+	// ask tells a moment one second from now; the way there took out, the way back the rest.
+	ask := func(i int, out, back time.Duration) (err time.Duration) {
+		sent := base.Add(time.Duration(i) * time.Second)
+		now := sent.Add(out + ahead)
+		local := c.Local(sent, out+back, now.UnixMicro(), now.Add(time.Second).UnixMicro())
+		return local.Sub(sent.Add(out + time.Second)).Abs()
+	}
+	const exact = 2 * time.Microsecond
+	if e := ask(0, ms, ms); e > exact {
+		t.Errorf("an even trip: off by %v", e)
+	}
+	if e := ask(1, 80*ms, 0); e > exact {
+		t.Errorf("an uneven, slow trip after a quick one: off by %v", e)
+	}
+	for i := 2; i <= 64; i++ {
+		ask(i, 80*ms, 0)
+	}
+	if e := ask(65, 80*ms, 0); e < 30*ms {
+		t.Errorf("off by %v: the quick trip is still believed after 64 others", e)
+	}
+	if e := ask(66, 100*time.Microsecond, 300*time.Microsecond); e > 101*time.Microsecond {
+		t.Errorf("off by %v, want half a quick trip at most", e)
+	}
+}

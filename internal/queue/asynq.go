@@ -1,0 +1,81 @@
+package queue
+
+import (
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/message"
+)
+
+// This file holds all that we know of the insides of asynq v0.26.0: its keys, and how to tell
+// its scripts apart. conformance_test.go holds it against asynq itself.
+
+// virtual is the one queue that asynq's server is configured with. It does not exist in
+// Redis: the gate answers for it.
+const virtual = "gate"
+
+// keysOf are asynq's keys of one queue.
+type keysOf struct{ pending, paused, active, lease, scheduled, retry, task string }
+
+func asynqKeys(queue string) keysOf {
+	p := "asynq:{" + queue + "}:"
+	return keysOf{
+		pending: p + "pending", paused: p + "paused", active: p + "active", lease: p + "lease",
+		scheduled: p + "scheduled", retry: p + "retry", task: p + "t:",
+	}
+}
+
+// name is the asynq queue of a number's class. Asynq puts it between braces, so the queue's
+// hash tag is the shard's: everything about a number lies in one Cluster slot.
+func name(s message.Shard, number string, c message.Class) string {
+	return s.String() + "}:" + number + ":" + string(c)
+}
+
+// call is what a script that asynq's server runs is about.
+type call int
+
+const (
+	other   call = iota
+	dequeue      // of the virtual queue: the gate hands out a task
+	expired      // the list of the virtual queue's expired leases: the gate's own matter
+	idle         // anything else about the virtual queue: nothing is there
+	beat         // the server's list of running tasks
+)
+
+func kind(keys []string) call {
+	if len(keys) == 0 {
+		return other
+	}
+	switch rest, ours := strings.CutPrefix(keys[0], "asynq:{"+virtual+"}:"); {
+	case ours && rest == "pending" && len(keys) == 4:
+		return dequeue
+	case ours && rest == "lease":
+		return expired
+	case ours:
+		return idle
+	case len(keys) == 2 && strings.HasPrefix(keys[0], "asynq:servers:"):
+		return beat
+	}
+	return other
+}
+
+// beatRows caps the running tasks that a server lists in its heartbeat: thousands of rows
+// would stop Redis for tens of milliseconds, and no program reads them.
+func beatRows(args []any) []any {
+	const most = 100
+	return args[:min(len(args), 2+2*most)]
+}
+
+// isLease tells whether a sorted set's key is a queue's leases.
+func isLease(key string) bool {
+	return strings.HasPrefix(key, "asynq:{") && strings.HasSuffix(key, "}:lease")
+}
+
+// notLoaded is the answer that makes asynq send a script's text instead of its hash.
+type notLoaded struct{}
+
+func (notLoaded) Error() string { return "NOSCRIPT not loaded yet" }
+func (notLoaded) RedisError()   {}
+
+var _ redis.Error = notLoaded{}

@@ -1,0 +1,77 @@
+package reconcile
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"sluice/internal/message"
+)
+
+// statuses are the values of the status label; what is not among them counts as the last.
+var statuses = []string{"sent", "delivered", "read", "played", "failed", "other"}
+
+type metrics struct {
+	events   *prometheus.CounterVec
+	folded   *prometheus.CounterVec
+	foreign  prometheus.Counter
+	unusable prometheus.Counter
+
+	mu   sync.Mutex
+	mark time.Time // the oldest watermark as last published
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	f := promauto.With(reg)
+	m := &metrics{
+		mark: time.Now(),
+		events: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "sluice_status_events_total",
+			Help: "Receipts folded, by status.",
+		}, []string{"status"}),
+		folded: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "sluice_status_folded_total",
+			Help: "Receipts by what became of them.",
+		}, []string{"result"}),
+		foreign: f.NewCounter(prometheus.CounterOpts{
+			Name: "sluice_status_foreign_total",
+			Help: "Receipts for numbers that Sluice does not send from; they stay in the stream.",
+		}),
+		unusable: f.NewCounter(prometheus.CounterOpts{
+			Name: "sluice_status_unusable_total",
+			Help: "Receipts with neither a message id of Meta's nor a marker of ours; they stay in the stream.",
+		}),
+	}
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "sluice_reconcile_watermark_age_seconds",
+		Help: "Age of the oldest time up to which all receipts were folded, as this process last published it. No doubt is settled without evidence while it stands still.",
+	}, func() float64 {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return time.Since(m.mark).Seconds()
+	})
+	for _, s := range statuses {
+		m.events.WithLabelValues(s)
+	}
+	for _, r := range message.AllFolded() {
+		m.folded.WithLabelValues(string(r))
+	}
+	return m
+}
+
+func (m *metrics) fold(status string, result message.Folded) {
+	if !slices.Contains(statuses, status) {
+		status = "other"
+	}
+	m.events.WithLabelValues(status).Inc()
+	m.folded.WithLabelValues(string(result)).Inc()
+}
+
+func (m *metrics) publishedAt(age time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mark = time.Now().Add(-age)
+}

@@ -1,0 +1,172 @@
+// Package reconcile folds what Meta reports of messages into their records: in any order,
+// twice, before the send was recorded, with or without our marker. It publishes how far it
+// is, so that doubts are settled only when their evidence must have been seen.
+package reconcile
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/internal/message"
+)
+
+// Group is the consumer group whose progress decides over doubts and over trimming.
+const Group = "reconcile"
+
+const (
+	publishEvery = time.Second // while idle
+	publishPause = 100 * time.Millisecond
+	trimEvery    = 5 * time.Second
+)
+
+// stream is where Meta's reports come from.
+type stream interface {
+	Consume(ctx context.Context, group, consumer string, handle func(ctx context.Context, shard message.Shard, events []message.Event) error) error
+	PublishWatermark(ctx context.Context, group string) (age time.Duration, err error)
+	Trim(ctx context.Context, group string) error
+}
+
+// ledger is where they go.
+type ledger interface {
+	Fold(ctx context.Context, shard message.Shard, evidence []message.Evidence) ([]message.Folded, error)
+}
+
+// Options adjust a Reconciler.
+type Options struct {
+	Consumer   string                                           // this process's own name in the group
+	Mark       func(s string) (id string, attempt int, ok bool) // reads a marker of ours; false for anything else
+	Known      func(number string) bool                         // tells whether we send from a number; nil: from all
+	Registerer prometheus.Registerer                            // nil: the metrics are not registered
+	Logger     *slog.Logger                                     // nil: no logs
+}
+
+// Reconciler folds receipts into records. Any number of them may share the work.
+type Reconciler struct {
+	stream  stream
+	ledger  ledger
+	o       Options
+	log     *slog.Logger
+	metrics *metrics
+	folded  chan struct{} // a batch was folded: the watermark has moved
+}
+
+// New returns a Reconciler that reads s and writes l.
+func New(s stream, l ledger, o Options) *Reconciler {
+	log := o.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Reconciler{
+		stream: s, ledger: l, o: o, log: log,
+		metrics: newMetrics(o.Registerer), folded: make(chan struct{}, 1),
+	}
+}
+
+// Run folds until ctx ends, and returns nil once what was begun is finished. While Redis is
+// away it waits.
+func (r *Reconciler) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	wg.Go(func() { r.publish(ctx) })
+	wg.Go(func() { r.trim(ctx) })
+	return r.stream.Consume(ctx, Group, r.o.Consumer, r.fold)
+}
+
+// fold hands the evidence among a shard's events to the ledger.
+func (r *Reconciler) fold(ctx context.Context, shard message.Shard, events []message.Event) error {
+	var evidence []message.Evidence
+	for _, e := range events {
+		if e.Type != message.EventStatus || e.Receipt == nil {
+			continue
+		}
+		switch ev, ok := r.evidence(e); {
+		case !ok:
+			r.metrics.unusable.Inc()
+		case !r.known(ev.Number):
+			r.metrics.foreign.Inc()
+		default:
+			evidence = append(evidence, ev)
+		}
+	}
+	if len(evidence) > 0 {
+		folded, err := r.ledger.Fold(ctx, shard, evidence)
+		if err != nil {
+			return fmt.Errorf("fold %d receipts: %w", len(evidence), err)
+		}
+		for i, f := range folded {
+			r.metrics.fold(evidence[i].Status, f)
+			if f == message.Duplicate {
+				r.log.Error("Meta accepted a message twice", slog.String("msg_id", evidence[i].ID),
+					slog.String("wamid", evidence[i].WAMID), slog.Int("attempt", evidence[i].Attempt))
+			}
+		}
+	}
+	select {
+	case r.folded <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// evidence adds to a receipt what its marker proves. A marker of another environment, with a
+// false MAC, or of a message of another number proves nothing: the wamid must do then. It is
+// false when there is neither.
+func (r *Reconciler) evidence(e message.Event) (message.Evidence, bool) {
+	ev := message.Evidence{Receipt: *e.Receipt}
+	ev.Number = cmp.Or(ev.Number, e.Number)
+	if id, attempt, ok := r.o.Mark(ev.Marker); ok {
+		if number, _ := message.Number(id); number == ev.Number {
+			ev.ID, ev.Attempt = id, attempt
+		}
+	}
+	return ev, ev.ID != "" || ev.WAMID != ""
+}
+
+func (r *Reconciler) known(number string) bool {
+	return number != "" && (r.o.Known == nil || r.o.Known(number))
+}
+
+// publish publishes the watermark after batches, and at least once a second.
+func (r *Reconciler) publish(ctx context.Context) {
+	idle := time.NewTicker(publishEvery)
+	defer idle.Stop()
+	for ctx.Err() == nil {
+		age, err := r.stream.PublishWatermark(ctx, Group)
+		switch {
+		case err == nil:
+			r.metrics.publishedAt(age)
+		case ctx.Err() == nil:
+			r.log.Warn("watermark not published", slog.Any("err", err))
+		}
+		pause(ctx, publishPause)
+		select {
+		case <-ctx.Done():
+		case <-r.folded:
+		case <-idle.C:
+		}
+	}
+}
+
+func (r *Reconciler) trim(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := r.stream.Trim(ctx, Group); err != nil && ctx.Err() == nil {
+			r.log.Warn("events not trimmed", slog.Any("err", err))
+		}
+		pause(ctx, trimEvery)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}

@@ -1,0 +1,355 @@
+package reconcile_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"sluice/internal/events"
+	"sluice/internal/message"
+	"sluice/internal/reconcile"
+	"sluice/internal/redistest"
+	"sluice/internal/store"
+)
+
+const (
+	number                = "106540352242922"
+	shards message.Shards = 2
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fakeLedger remembers what was folded. A function may answer instead of it.
+type fakeLedger struct {
+	answer func([]message.Evidence) ([]message.Folded, error)
+
+	mu     sync.Mutex
+	folded []message.Evidence
+	shards []message.Shard
+	wake   chan struct{}
+}
+
+func (f *fakeLedger) Fold(_ context.Context, shard message.Shard, evidence []message.Evidence) ([]message.Folded, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	results := slices.Repeat([]message.Folded{message.Applied}, len(evidence))
+	if f.answer != nil {
+		var err error
+		if results, err = f.answer(evidence); err != nil {
+			return nil, err
+		}
+	}
+	f.folded = append(f.folded, evidence...)
+	f.shards = append(f.shards, shard)
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+	return results, nil
+}
+
+func (f *fakeLedger) until(t *testing.T, n int) []message.Evidence {
+	t.Helper()
+	for late := time.After(20 * time.Second); ; {
+		f.mu.Lock()
+		folded := slices.Clone(f.folded)
+		f.mu.Unlock()
+		if len(folded) >= n {
+			return folded
+		}
+		select {
+		case <-f.wake:
+		case <-late:
+			t.Fatalf("%d of %d receipts folded after 20 s", len(folded), n)
+		}
+	}
+}
+
+// mark reads the markers of these tests, "mark:<id>:<attempt>".
+func mark(s string) (id string, attempt int, ok bool) {
+	parts := strings.Split(s, ":")
+	if len(parts) != 3 || parts[0] != "mark" {
+		return "", 0, false
+	}
+	_, err := fmt.Sscan(parts[2], &attempt)
+	return parts[1], attempt, err == nil
+}
+
+type setup struct {
+	db     *store.DB
+	stream *events.Stream
+	ledger *fakeLedger
+	reg    *prometheus.Registry
+	logs   *bytes.Buffer
+}
+
+func newSetup(t *testing.T, c redis.UniversalClient) *setup {
+	t.Helper()
+	db, err := store.New(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &setup{
+		db: db, stream: events.New(db, shards, events.Options{}), reg: prometheus.NewRegistry(),
+		ledger: &fakeLedger{wake: make(chan struct{}, 1)}, logs: &bytes.Buffer{},
+	}
+}
+
+// run starts a Reconciler; stop ends it and waits for it.
+func (s *setup) run(t *testing.T, known func(string) bool) (stop func()) {
+	t.Helper()
+	r := reconcile.New(s.stream, s.ledger, reconcile.Options{
+		Consumer: "one", Mark: mark, Known: known, Registerer: s.reg,
+		Logger: slog.New(slog.NewJSONHandler(s.logs, nil)),
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+func (s *setup) add(t *testing.T, all ...message.Event) {
+	t.Helper()
+	if err := s.stream.Append(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *setup) metric(t *testing.T, name, label string) float64 {
+	t.Helper()
+	families, err := s.reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name && (label == "" || m.GetLabel()[0].GetValue() == label) {
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	t.Fatalf("no series %s %q", name, label)
+	return 0
+}
+
+func receipt(number, wamid, status, marker string) message.Event {
+	return message.Event{
+		Type: message.EventStatus, At: 1750030073000, Number: number,
+		Receipt: &message.Receipt{Number: number, WAMID: wamid, Status: status, Marker: marker},
+	}
+}
+
+func TestEvidence(t *testing.T) {
+	t.Parallel()
+	mine, theirs := message.NewID(number, "a"), message.NewID("42", "a")
+	for _, tt := range []struct {
+		name  string
+		event message.Event
+		want  *message.Evidence // nil: none
+	}{
+		{"marker and wamid", receipt(number, "wamid.1", "sent", "mark:"+mine+":3"), &message.Evidence{ID: mine, Attempt: 3}},
+		{"marker only", receipt(number, "", "sent", "mark:"+mine+":1"), &message.Evidence{ID: mine, Attempt: 1}},
+		{"wamid only", receipt(number, "wamid.1", "sent", ""), &message.Evidence{}},
+		{"93 somebody else's marker", receipt(number, "wamid.1", "sent", "order 77"), &message.Evidence{}},
+		{"93 a marker of another number's message", receipt(number, "wamid.1", "sent", "mark:"+theirs+":1"), &message.Evidence{}},
+		{"a marker of no message", receipt(number, "wamid.1", "sent", "mark:x:1"), &message.Evidence{}},
+		{"92 a status nobody knows", receipt(number, "wamid.1", "teleported", ""), &message.Evidence{}},
+		{"neither", receipt(number, "", "sent", "order 77"), nil},
+		{"91 not our number", receipt("555", "wamid.1", "sent", ""), nil},
+		{"no number", receipt("", "wamid.1", "sent", ""), nil},
+		{"an inbound message", message.Event{Type: message.EventInbound, Number: number}, nil},
+		{"a change of ours", message.Event{Type: message.EventMessage, Number: number, State: &message.Change{To: message.Sent}}, nil},
+		{"an update", message.Event{Type: message.EventUpdate, WABA: "1"}, nil},
+		{"a status without a receipt", message.Event{Type: message.EventStatus, Number: number}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := &setup{ledger: &fakeLedger{wake: make(chan struct{}, 1)}}
+			shard := shards.Of(tt.event.Number)
+			fold(t, s.ledger, shard, tt.event)
+			if tt.want == nil {
+				if len(s.ledger.folded) != 0 {
+					t.Errorf("folded %+v, want nothing", s.ledger.folded)
+				}
+				return
+			}
+			tt.want.Receipt = *tt.event.Receipt
+			if !slices.Equal(s.ledger.folded, []message.Evidence{*tt.want}) || s.ledger.shards[0] != shard {
+				t.Errorf("folded %+v in %v, want %+v", s.ledger.folded, s.ledger.shards, *tt.want)
+			}
+		})
+	}
+}
+
+// oneBatch is a stream that hands over one batch and ends.
+type oneBatch struct {
+	shard  message.Shard
+	events []message.Event
+}
+
+func (o oneBatch) Consume(ctx context.Context, _, _ string, handle func(context.Context, message.Shard, []message.Event) error) error {
+	return handle(ctx, o.shard, o.events)
+}
+func (oneBatch) PublishWatermark(context.Context, string) (time.Duration, error) { return 0, nil }
+func (oneBatch) Trim(context.Context, string) error                              { return nil }
+
+func fold(t *testing.T, l *fakeLedger, shard message.Shard, all ...message.Event) {
+	t.Helper()
+	r := reconcile.New(oneBatch{shard, all}, l, reconcile.Options{
+		Mark: mark, Known: func(n string) bool { return n == number },
+	})
+	if err := r.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRun(t *testing.T) {
+	for name, client := range map[string]func(*testing.T) redis.UniversalClient{
+		"redis": func(t *testing.T) redis.UniversalClient { return redistest.Client(t) },
+		"miniredis": func(t *testing.T) redis.UniversalClient {
+			c := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr(), DisableIdentity: true})
+			t.Cleanup(func() { c.Close() })
+			return c
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSetup(t, client(t))
+			results := []message.Folded{message.Applied, message.Repeated, message.Orphan, message.UnknownStatus, message.Duplicate}
+			given := 0
+			s.ledger.answer = func(all []message.Evidence) ([]message.Folded, error) {
+				given += len(all)
+				return results[given-len(all) : given], nil
+			}
+			id := message.NewID(number, "a")
+			s.add(t,
+				receipt(number, "wamid.1", "sent", ""), receipt(number, "wamid.1", "sent", ""),
+				receipt("555", "wamid.9", "sent", ""), receipt(number, "", "sent", ""),
+				receipt(number, "wamid.2", "delivered", ""), receipt(number, "wamid.1", "teleported", ""),
+				receipt(number, "wamid.3", "failed", "mark:"+id+":2"))
+			stop := s.run(t, func(n string) bool { return n == number })
+			s.ledger.until(t, 5)
+			before, err := s.db.Now(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			untilWatermark(t, s, before)
+			stop()
+
+			for _, want := range []struct {
+				name, label string
+				n           float64
+			}{
+				{"sluice_status_events_total", "sent", 2},
+				{"sluice_status_events_total", "delivered", 1},
+				{"sluice_status_events_total", "read", 0},
+				{"sluice_status_events_total", "failed", 1},
+				{"sluice_status_events_total", "other", 1},
+				{"sluice_status_folded_total", "applied", 1},
+				{"sluice_status_folded_total", "repeat", 1},
+				{"sluice_status_folded_total", "orphan", 1},
+				{"sluice_status_folded_total", "unknown_status", 1},
+				{"sluice_status_folded_total", "duplicate", 1},
+				{"sluice_status_folded_total", "lower", 0},
+				{"sluice_status_foreign_total", "", 1},
+				{"sluice_status_unusable_total", "", 1},
+			} {
+				if got := s.metric(t, want.name, want.label); got != want.n {
+					t.Errorf("%s{%s} = %v, want %v", want.name, want.label, got, want.n)
+				}
+			}
+			if age := s.metric(t, "sluice_reconcile_watermark_age_seconds", ""); age < 0 || age > 20 {
+				t.Errorf("watermark age %v s", age)
+			}
+			if log := s.logs.String(); !strings.Contains(log, id) || !strings.Contains(log, "wamid.3") {
+				t.Errorf("the duplicate is not in the log: %s", log)
+			}
+		})
+	}
+}
+
+// untilWatermark waits until everything that arrived before t0 is known to be folded.
+func untilWatermark(t *testing.T, s *setup, t0 time.Time) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		w, err := s.stream.Watermark(t.Context(), shards.Of(number))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w.After(t0) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the watermark stays at %v, want after %v", w, t0)
+		}
+	}
+}
+
+// While the ledger fails the watermark must stand still, and nothing may be lost.
+func TestTheWatermarkWaitsForTheLedger(t *testing.T) {
+	t.Parallel()
+	s := newSetup(t, redistest.Client(t))
+	var mu sync.Mutex
+	away, failed := true, make(chan struct{}, 1)
+	s.ledger.answer = func(all []message.Evidence) ([]message.Folded, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if away {
+			select {
+			case failed <- struct{}{}:
+			default:
+			}
+			return nil, context.DeadlineExceeded
+		}
+		return slices.Repeat([]message.Folded{message.Applied}, len(all)), nil
+	}
+	s.add(t, receipt(number, "wamid.1", "sent", ""), receipt(number, "wamid.2", "sent", ""))
+	arrived, err := s.db.Now(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.run(t, nil)
+	for range 3 {
+		<-failed
+		if _, err := s.stream.PublishWatermark(t.Context(), reconcile.Group); err != nil {
+			t.Fatal(err)
+		}
+		if w, err := s.stream.Watermark(t.Context(), shards.Of(number)); err != nil || w.After(arrived) {
+			t.Fatalf("watermark %v, %v although nothing was folded", w, err)
+		}
+	}
+	mu.Lock()
+	away = false
+	mu.Unlock()
+	s.ledger.until(t, 2)
+	untilWatermark(t, s, arrived)
+}
+
+func TestRunReturnsTheStreamsError(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	l := &fakeLedger{answer: func([]message.Evidence) ([]message.Folded, error) { return nil, broken }}
+	r := reconcile.New(oneBatch{0, []message.Event{receipt(number, "wamid.1", "sent", "")}}, l, reconcile.Options{Mark: mark})
+	if err := r.Run(t.Context()); !errors.Is(err, broken) {
+		t.Errorf("Run: %v", err)
+	}
+}

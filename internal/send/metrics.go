@@ -1,0 +1,61 @@
+package send
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/internal/message"
+)
+
+type metrics struct {
+	attempts   *prometheus.CounterVec
+	inflight   *prometheus.GaugeVec
+	duplicates prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer, numbers []string) *metrics {
+	m := &metrics{
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sluice_send_attempts_total",
+			Help: "Attempts to hand a message to Meta, by what came of them.",
+		}, []string{"number", "class", "outcome"}),
+		inflight: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "sluice_number_inflight",
+			Help: "Requests to Meta under way.",
+		}, []string{"number"}),
+		duplicates: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sluice_send_duplicates_total",
+			Help: "Messages that Meta is proven to have accepted more than once, seen when the answer came.",
+		}),
+	}
+	reg.MustRegister(m.attempts, m.inflight, m.duplicates)
+	for _, n := range numbers {
+		m.inflight.WithLabelValues(n)
+		for _, c := range message.Classes() {
+			for _, k := range message.Kinds() {
+				m.attempts.WithLabelValues(n, string(c), string(k))
+			}
+		}
+	}
+	return m
+}
+
+// sweeps are the moves that a sweeper makes.
+var sweeps = []struct{ from, to message.State }{
+	{message.Attempting, message.InDoubt},
+	{message.InDoubt, message.Queued},
+	{message.InDoubt, message.Parked},
+	{message.InDoubt, message.Failed},
+	{message.Queued, message.Expired},
+}
+
+func newSwept(reg prometheus.Registerer) *prometheus.CounterVec {
+	swept := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "sluice_sweep_moves_total",
+		Help: "Messages moved on by the sweeper: abandoned attempts, doubts past their window, deadlines.",
+	}, []string{"from", "to"})
+	reg.MustRegister(swept)
+	for _, s := range sweeps {
+		swept.WithLabelValues(string(s.from), string(s.to))
+	}
+	return swept
+}

@@ -1,0 +1,224 @@
+// Package send is the worker's use case: one attempt to hand one message to Meta, written
+// down before and after, and the sweeper that takes up what was left undone.
+package send
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/internal/message"
+)
+
+// attemptMax is how long an attempt may take from its record to its outcome. It is more than
+// the longest request, so what is older has been given up by its owner.
+const attemptMax = 60 * time.Second
+
+// busyWait is when a task looks again at a message that another attempt is at work on.
+const busyWait = 5 * time.Second
+
+// ledger is where attempts are written down.
+type ledger interface {
+	Begin(ctx context.Context, id string, k int, token string) (message.Attempt, error)
+	Finish(ctx context.Context, a message.Attempt, m message.Move) (message.State, bool, error)
+}
+
+// poster hands a message to Meta. It keeps its own deadline and returns no Go error: what
+// came of it is the outcome.
+type poster interface {
+	Send(ctx context.Context, number string, body []byte) message.Outcome
+}
+
+// Slot is a moment at which a message may leave.
+type Slot interface {
+	// Use blocks until the request may be written and spends the slot. Its error means that
+	// the slot was missed, or that ctx ended.
+	Use(ctx context.Context) error
+}
+
+// NextSlot blocks until the task's number has a slot for it. Its error means that the worker
+// stops.
+type NextSlot func(ctx context.Context) (Slot, error)
+
+// Options say how messages are treated. All fields are required.
+type Options struct {
+	Worker     string // names this process among all others
+	Policy     func(number string, c message.Class) message.Policy
+	Backoff    func(n int) time.Duration // the delay after the n-th attempt
+	Attempts   int                       // counted attempts before a message is dead
+	Body       func(payload []byte, id string, attempt int) ([]byte, error)
+	Numbers    []string // whose series exist from the start
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Sender makes attempts. It is safe for concurrent use.
+type Sender struct {
+	o       Options
+	ledger  ledger
+	poster  poster
+	metrics *metrics
+	seq     atomic.Int64
+}
+
+// New returns a sender that writes to l and sends by p.
+func New(l ledger, p poster, o Options) *Sender {
+	return &Sender{o: o, ledger: l, poster: p, metrics: newMetrics(o.Registerer, o.Numbers)}
+}
+
+// Again is when a task is to come back.
+type Again struct {
+	Due bool          // false: the task is done with
+	In  time.Duration // 0: at once, at the head of its queue
+}
+
+var (
+	done  = Again{}
+	again = func(in time.Duration) Again { return Again{Due: true, In: in} }
+)
+
+// Handle makes one attempt for the k-th task of message id. It blocks until the attempt is
+// written down; what it began it finishes even when ctx ends meanwhile.
+func (s *Sender) Handle(ctx context.Context, id string, k int, next NextSlot) Again {
+	token := s.o.Worker + "/" + strconv.FormatInt(s.seq.Add(1), 36)
+	var a message.Attempt
+	for {
+		slot, err := next(ctx)
+		if err != nil {
+			return s.giveUp(ctx, a)
+		}
+		// When a slot was missed this asks once more, with the same token: whoever stood still
+		// that long must learn whether the attempt is still its own.
+		if a, err = s.begin(ctx, id, k, token); err != nil {
+			s.o.Log.Error("begin", "msg_id", id, "err", err)
+			return again(time.Second)
+		}
+		switch a.Verdict {
+		case message.Done:
+			return done
+		case message.Early:
+			return again(a.Wait)
+		case message.Busy:
+			return again(busyWait)
+		}
+		if slot.Use(ctx) == nil {
+			break
+		}
+	}
+	m := s.attempt(ctx, a)
+	st, duplicate, err := s.finish(ctx, a, m)
+	if err != nil {
+		s.o.Log.Error("finish", "msg_id", id, "attempt", a.N, "err", err)
+		return done // the sweeper makes it a doubt
+	}
+	if duplicate {
+		s.metrics.duplicates.Inc()
+	}
+	if st == message.Queued && m.To == message.Queued {
+		return again(m.In)
+	}
+	return done
+}
+
+// giveUp takes back the intent of an attempt whose request never left.
+func (s *Sender) giveUp(ctx context.Context, a message.Attempt) Again {
+	if a.Verdict == message.Go {
+		if _, _, err := s.finish(ctx, a, message.Move{To: message.Queued}); err != nil {
+			s.o.Log.Error("take back intent", "msg_id", a.ID, "attempt", a.N, "err", err)
+		}
+	}
+	return again(0)
+}
+
+// attempt sends, and decides what follows from the outcome.
+func (s *Sender) attempt(ctx context.Context, a message.Attempt) message.Move {
+	start := time.Now()
+	number := a.Message.From
+	out := message.Outcome{}
+	body, err := s.o.Body(a.Payload, a.ID, a.N)
+	if err != nil {
+		out = message.Outcome{Kind: message.Refused, Reason: "payload_unreadable", Err: err}
+	} else {
+		s.metrics.inflight.WithLabelValues(number).Inc()
+		out = s.poster.Send(context.WithoutCancel(ctx), number, body)
+		s.metrics.inflight.WithLabelValues(number).Dec()
+	}
+	m := s.decide(a, out)
+	s.metrics.attempts.WithLabelValues(number, string(a.Message.Class), string(out.Kind)).Inc()
+	level := slog.LevelInfo
+	if out.Kind != message.Accepted {
+		level = slog.LevelWarn
+	}
+	s.o.Log.Log(ctx, level, "attempt", "msg_id", a.ID, "phone_number_id", number, "class", a.Message.Class,
+		"attempt", a.N, "outcome", out.Kind, "code", out.Code, "reason", out.Reason, "wamid", out.WAMID,
+		"seconds", time.Since(start).Seconds(), "state", m.To, "next_in", m.In.Seconds(), "err", out.Err)
+	return m
+}
+
+// decide says where a message goes after an outcome.
+func (s *Sender) decide(a message.Attempt, out message.Outcome) message.Move {
+	p := s.o.Policy(a.Message.From, a.Message.Class)
+	m := message.Move{Code: out.Code, Reason: out.Reason}
+	wait := max(s.o.Backoff(a.N), out.RetryAfter)
+	switch out.Kind {
+	case message.Accepted:
+		m.To, m.WAMID = message.Submitted, out.WAMID
+	case message.Throttled, message.Held:
+		m.To, m.In = message.Queued, wait
+	case message.Transient:
+		m.To, m.In, m.Counts = message.Queued, wait, true
+		if a.Failures+1 >= s.o.Attempts {
+			m = message.Move{To: message.Dead, Code: out.Code, Reason: message.ReasonAttempts, Keep: true}
+		}
+	case message.Refused:
+		m.To = message.Rejected
+	case message.ServerError:
+		m.To, m.In, m.Reason = message.InDoubt, max(p.ErrorWindow, wait), message.ReasonServerError
+	default:
+		m.To, m.In, m.Reason = message.InDoubt, p.DoubtWindow, message.ReasonNoAnswer
+	}
+	return m
+}
+
+// begin repeats until the ledger answers or ctx ends: an unanswered begin may have been
+// recorded, and only its owner can tell that nothing was sent.
+func (s *Sender) begin(ctx context.Context, id string, k int, token string) (a message.Attempt, err error) {
+	err = persist(ctx, func() error {
+		a, err = s.ledger.Begin(ctx, id, k, token)
+		return err
+	})
+	return a, err
+}
+
+// finish repeats until the outcome is recorded, past a stop signal, for as long as nobody
+// else may take the attempt for abandoned.
+func (s *Sender) finish(ctx context.Context, a message.Attempt, m message.Move) (st message.State, duplicate bool, err error) {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), attemptMax, errors.New("the store was away too long"))
+	defer cancel()
+	err = persist(ctx, func() error {
+		st, duplicate, err = s.ledger.Finish(ctx, a, m)
+		return err
+	})
+	return st, duplicate, err
+}
+
+// persist calls f until it succeeds or ctx ends, with growing pauses.
+func persist(ctx context.Context, f func() error) error {
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		err := f()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		case <-time.After(pause):
+		}
+	}
+}

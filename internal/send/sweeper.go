@@ -1,0 +1,202 @@
+package send
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/internal/message"
+)
+
+const (
+	// beatEvery is how often a worker says that it lives, and sweeps.
+	beatEvery = 2 * time.Second
+	// deadAfter is the silence after which a worker counts as dead.
+	deadAfter = 8 * time.Second
+	// sweepMost is how many messages of a kind one pass takes up in a shard.
+	sweepMost = 500
+)
+
+// records is the ledger as the sweeper sees it.
+type records interface {
+	Beat(ctx context.Context, worker string) error
+	Leave(ctx context.Context, worker string) error
+	Alive(ctx context.Context, d time.Duration) (map[string]bool, error)
+	Attempting(ctx context.Context, s message.Shard, limit int) ([]message.Open, error)
+	Doubts(ctx context.Context, s message.Shard, until time.Time, limit int) ([]message.Open, error)
+	Overdue(ctx context.Context, s message.Shard, now time.Time, limit int) ([]message.Open, error)
+	Sweep(ctx context.Context, o message.Open, m message.Move) (bool, error)
+}
+
+// Requeue moves an open message back to queued and adds a task for it, in one transaction.
+type Requeue func(ctx context.Context, o message.Open, m message.Move) error
+
+// Watermark says up to when all evidence of a shard is folded into the records.
+type Watermark func(ctx context.Context, s message.Shard) (time.Time, error)
+
+// Sweeper takes up what was left undone: attempts of dead workers, doubts whose window has
+// passed, deadlines. Each worker runs one; they may all do the same work without harm.
+type Sweeper struct {
+	Worker     string
+	Shards     message.Shards
+	Policy     func(number string, c message.Class) message.Policy
+	Records    records
+	Requeue    Requeue
+	Watermark  Watermark
+	Now        func(ctx context.Context) (time.Time, error) // the store's clock
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+
+	swept *prometheus.CounterVec
+	// since is when this worker's view of the others' beats became unbroken. After the store
+	// was away everybody's beat looks old, and nobody is dead.
+	since time.Time
+}
+
+// Run sweeps until ctx ends.
+func (s *Sweeper) Run(ctx context.Context) error {
+	s.swept = newSwept(s.Registerer)
+	tick := time.NewTicker(beatEvery)
+	defer tick.Stop()
+	for {
+		start := time.Now()
+		err := s.Records.Beat(ctx, s.Worker)
+		if err != nil || time.Since(start) > beatEvery || s.since.IsZero() {
+			s.since = time.Now()
+		}
+		if err == nil {
+			err = s.sweep(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			s.Log.Error("sweep", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			s.Records.Leave(leave, s.Worker) // else its beat grows old by itself
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func (s *Sweeper) sweep(ctx context.Context) error {
+	alive, err := s.Records.Alive(ctx, deadAfter)
+	if err != nil {
+		return err
+	}
+	now, err := s.Now(ctx)
+	if err != nil {
+		return fmt.Errorf("read the store's clock: %w", err)
+	}
+	for _, shard := range s.Shards.All() {
+		if err := s.abandoned(ctx, shard, alive, now); err != nil {
+			return err
+		}
+		if err := s.doubts(ctx, shard, now); err != nil {
+			return err
+		}
+		if err := s.overdue(ctx, shard, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// abandoned makes doubts of attempts whose owner is dead, or should be done long since.
+func (s *Sweeper) abandoned(ctx context.Context, shard message.Shard, alive map[string]bool, now time.Time) error {
+	attempts, err := s.Records.Attempting(ctx, shard, sweepMost)
+	if err != nil {
+		return err
+	}
+	for _, o := range attempts {
+		m := message.Move{To: message.InDoubt, In: s.Policy(o.Message.From, o.Message.Class).DoubtWindow}
+		switch {
+		case !alive[o.Worker] && time.Since(s.since) > deadAfter:
+			m.Reason = message.ReasonWorkerDied
+		case now.Sub(o.Since) > attemptMax+beatEvery:
+			m.Reason = message.ReasonNoAnswer
+		default:
+			continue
+		}
+		if err := s.move(ctx, o, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// doubts ends the doubts whose window has passed. What has passed is told by the watermark,
+// not by the clock: while evidence is still on its way through the stream, no policy is
+// applied.
+func (s *Sweeper) doubts(ctx context.Context, shard message.Shard, now time.Time) error {
+	mark, err := s.Watermark(ctx, shard)
+	if err != nil {
+		return err
+	}
+	doubts, err := s.Records.Doubts(ctx, shard, mark, sweepMost)
+	if err != nil {
+		return err
+	}
+	for _, o := range doubts {
+		m := s.settle(o, now)
+		if m.To != message.Queued {
+			if err := s.move(ctx, o, m); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := s.Requeue(ctx, o, m); err != nil {
+			return fmt.Errorf("requeue %s: %w", o.ID, err)
+		}
+		s.note(o, m)
+	}
+	return nil
+}
+
+// settle says what becomes of a doubt without evidence.
+func (s *Sweeper) settle(o message.Open, now time.Time) message.Move {
+	p := s.Policy(o.Message.From, o.Message.Class)
+	inTime := now.Before(o.ExpiresAt)
+	switch {
+	case o.Reason == message.ReasonServerError && inTime:
+		return message.Move{To: message.Queued, Reason: message.ReasonServerError}
+	case p.OnDoubt == message.Resend && o.Resent == 0 && inTime:
+		return message.Move{To: message.Queued, Reason: message.ReasonPolicy, Resend: true}
+	case p.OnDoubt == message.Park:
+		return message.Move{To: message.Parked, Reason: o.Reason}
+	}
+	return message.Move{To: message.Failed, Reason: message.ReasonUndetermined}
+}
+
+// overdue ends messages whose deadline passed while they waited.
+func (s *Sweeper) overdue(ctx context.Context, shard message.Shard, now time.Time) error {
+	late, err := s.Records.Overdue(ctx, shard, now, sweepMost)
+	if err != nil {
+		return err
+	}
+	for _, o := range late {
+		if err := s.move(ctx, o, message.Move{To: message.Expired, Reason: message.ReasonDeadline}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Sweeper) move(ctx context.Context, o message.Open, m message.Move) error {
+	moved, err := s.Records.Sweep(ctx, o, m)
+	if moved {
+		s.note(o, m)
+	}
+	return err
+}
+
+func (s *Sweeper) note(o message.Open, m message.Move) {
+	s.swept.WithLabelValues(string(o.State), string(m.To)).Inc()
+	s.Log.Info("swept", "msg_id", o.ID, "phone_number_id", o.Message.From, "class", o.Message.Class,
+		"attempt", o.N, "from", o.State, "state", m.To, "reason", m.Reason)
+}

@@ -1,0 +1,166 @@
+// Package webhook takes Meta's webhooks in: it checks that Meta sent them, writes everything
+// they tell to the event stream, and answers 200 once that is durable. It decides nothing.
+package webhook
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/internal/cloudapi"
+	"sluice/internal/message"
+)
+
+const (
+	// maxBody bounds a POST. Meta's are 3 MB at most, see
+	// https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/overview
+	maxBody = 4 << 20
+	// appendTimeout bounds the wait for Redis. Meta repeats what was not answered with 200.
+	appendTimeout = 5 * time.Second
+)
+
+// stream is where the events go.
+type stream interface {
+	Append(ctx context.Context, events []message.Event) error
+	Quarantine(ctx context.Context, body []byte, why string) error
+}
+
+// App is what a Meta app shares with us.
+type App struct {
+	Secrets     []string // app secrets that may sign, the current one first; a second one while rotating
+	VerifyToken string   // proves a handshake; empty: no handshake is answered
+}
+
+// Options say whose webhooks are taken.
+type Options struct {
+	Apps       func(name string) (App, bool) // the app of a path; asked at every request, so it may change
+	Registerer prometheus.Registerer         // nil: the metrics are not registered
+	Logger     *slog.Logger                  // nil: no logs
+}
+
+type server struct {
+	stream  stream
+	apps    func(string) (App, bool)
+	log     *slog.Logger
+	metrics metrics
+}
+
+// NewHandler serves GET and POST of /webhooks/whatsapp/{app}.
+func NewHandler(s stream, o Options) http.Handler {
+	log := o.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	srv := &server{stream: s, apps: o.Apps, log: log, metrics: newMetrics(o.Registerer)}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /webhooks/whatsapp/{app}", srv.answer(srv.handshake))
+	mux.HandleFunc("POST /webhooks/whatsapp/{app}", srv.answer(srv.receive))
+	return mux
+}
+
+// answer finds the app of a request, and counts what became of the request.
+func (s *server) answer(f func(http.ResponseWriter, *http.Request, App) result) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		got := unknownApp
+		if app, ok := s.apps(r.PathValue("app")); ok {
+			got = f(w, r, app)
+		}
+		if got != handshakeDone {
+			w.WriteHeader(got.status())
+		}
+		s.metrics.requests[got].Inc()
+	}
+}
+
+// challenges are what we are ready to echo; Meta's are digits.
+var challenges = regexp.MustCompile(`^[A-Za-z0-9_-]{1,256}$`)
+
+// handshake proves to Meta that the address is ours, see
+// https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/create-webhook-endpoint
+func (s *server) handshake(w http.ResponseWriter, r *http.Request, app App) result {
+	q := r.URL.Query()
+	token := q["hub.verify_token"]
+	if !slices.Equal(q["hub.mode"], []string{"subscribe"}) || len(token) != 1 || app.VerifyToken == "" || !same(token[0], app.VerifyToken) {
+		return handshakeRefused
+	}
+	challenge := q["hub.challenge"]
+	if len(challenge) != 1 || !challenges.MatchString(challenge[0]) {
+		return challengeBad
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	io.WriteString(w, challenge[0])
+	return handshakeDone
+}
+
+// same compares in a time that tells neither where the two differ nor their lengths.
+func same(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}
+
+// receive takes one notification. Nothing of the body is looked at before its signature.
+func (s *server) receive(w http.ResponseWriter, r *http.Request, app App) result {
+	began := time.Now()
+	signature := r.Header.Values(cloudapi.SignatureHeader)
+	if len(signature) != 1 {
+		return s.unsigned(r)
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return tooLarge
+		}
+		return unreadable
+	}
+	which, ok := cloudapi.Verify(signature[0], body, app.Secrets...)
+	if !ok {
+		return s.unsigned(r)
+	}
+	s.metrics.signedWith(which)
+	got := s.keep(r, body)
+	if got.status() == http.StatusOK {
+		s.metrics.ack.Observe(time.Since(began).Seconds())
+	}
+	return got
+}
+
+// keep makes a genuine notification durable.
+func (s *server) keep(r *http.Request, body []byte) result {
+	ctx, cancel := context.WithTimeoutCause(r.Context(), appendTimeout, errors.New("redis took too long"))
+	defer cancel()
+	events, err := cloudapi.Events(body, time.Now())
+	got := accepted
+	switch {
+	case errors.Is(err, cloudapi.ErrOtherObject):
+		return otherObject
+	case err != nil:
+		// Anything but 200 would make Meta repeat it for days.
+		got, err = quarantined, s.stream.Quarantine(ctx, body, err.Error())
+	default:
+		err = s.stream.Append(ctx, events)
+	}
+	if err != nil {
+		s.log.Error("webhook not kept, Meta will repeat it", slog.String("app", r.PathValue("app")), slog.Any("err", err))
+		return unavailable
+	}
+	for _, e := range events {
+		s.metrics.event(e.Type)
+	}
+	return got
+}
+
+func (s *server) unsigned(r *http.Request) result {
+	s.metrics.badSignatures.Inc()
+	s.log.Warn("webhook without a valid signature", slog.String("app", r.PathValue("app")))
+	return badSignature
+}

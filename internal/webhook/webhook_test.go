@@ -1,0 +1,416 @@
+package webhook_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/internal/cloudapi"
+	"sluice/internal/message"
+	"sluice/internal/webhook"
+)
+
+const (
+	current  = "current-app-secret"
+	previous = "previous-app-secret"
+	foreign  = "secret-of-the-other-app"
+	token    = "verify-token-0123456789"
+)
+
+var apps = map[string]webhook.App{
+	"shop":  {Secrets: []string{current, previous}, VerifyToken: token},
+	"other": {Secrets: []string{foreign}, VerifyToken: "another-token"},
+	"bare":  {},
+}
+
+// fakeStream remembers what it was given, and fails on demand.
+type fakeStream struct {
+	mu          sync.Mutex
+	err         error
+	appends     int
+	events      []message.Event
+	quarantined []string
+}
+
+func (f *fakeStream) Append(_ context.Context, events []message.Event) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return f.err
+	}
+	f.appends++
+	f.events = append(f.events, events...)
+	return nil
+}
+
+func (f *fakeStream) Quarantine(_ context.Context, body []byte, why string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return f.err
+	}
+	f.quarantined = append(f.quarantined, string(body))
+	return nil
+}
+
+// site is a webhook server with all that can be seen of it.
+type site struct {
+	stream *fakeStream
+	url    string
+	reg    *prometheus.Registry
+	logs   *bytes.Buffer
+}
+
+func setup(t testing.TB) *site {
+	s := &site{stream: &fakeStream{}, reg: prometheus.NewRegistry(), logs: &bytes.Buffer{}}
+	h := webhook.NewHandler(s.stream, webhook.Options{
+		Apps:       func(name string) (webhook.App, bool) { a, ok := apps[name]; return a, ok },
+		Registerer: s.reg,
+		Logger:     slog.New(slog.NewJSONHandler(s.logs, nil)),
+	})
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	s.url = server.URL + "/webhooks/whatsapp/"
+	return s
+}
+
+// count returns the series whose one label has that value; label "": the one without. Of a
+// histogram it is the number of observations.
+func (s *site) count(t testing.TB, name, label string) float64 {
+	t.Helper()
+	families, err := s.reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name && (label == "" || len(m.GetLabel()) == 1 && m.GetLabel()[0].GetValue() == label) {
+				return m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			}
+		}
+	}
+	t.Fatalf("no series %s %q", name, label)
+	return 0
+}
+
+// post sends a body with any number of signature headers.
+func (s *site) post(t testing.TB, app string, body []byte, signatures ...string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "POST", s.url+app, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header["X-Hub-Signature-256"] = signatures
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, res.Body)
+	res.Body.Close()
+	return res
+}
+
+func notification(statuses ...string) []byte {
+	return fmt.Appendf(nil, `{"object":"whatsapp_business_account","entry":[{"id":"102290129340398","changes":[{"field":"messages",`+
+		`"value":{"messaging_product":"whatsapp","metadata":{"display_phone_number":"15550783881","phone_number_id":"106540352242922"},`+
+		`"statuses":[%s]}}]}]}`, strings.Join(statuses, ","))
+}
+
+func status(n int, word, timestamp string) string {
+	return fmt.Sprintf(`{"id":"wamid.%d","status":%q,"timestamp":%q,"recipient_id":"16505551234",`+
+		`"pricing":{"billable":true,"pricing_model":"PMP","type":"regular","category":"utility"}}`, n, word, timestamp)
+}
+
+func sent(n int) string { return status(n, "sent", "1750030073") }
+
+func TestNotifications(t *testing.T) {
+	t.Parallel()
+	one := notification(sent(1))
+	spaced := bytes.ReplaceAll(one, []byte(`","`), []byte(`", "`))
+	signed := func(secret string, body []byte) []string { return []string{cloudapi.Sign(secret, body)} }
+	huge := slices.Concat(one, bytes.Repeat([]byte(" "), 4<<20-len(one)+1))
+	good := signed(current, one)[0]
+	inbound := []byte(`{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"messages","value":{` +
+		`"metadata":{"phone_number_id":"106540352242922"},"contacts":[{"wa_id":"16505551234","profile":{"name":"Ann"}}],` +
+		`"messages":[{"from":"16505551234","id":"wamid.in","type":"text","text":{"body":"\u202e\u001b[31m` + strings.Repeat("x", 1<<20) + `"}}]}}]}]}`)
+	account := []byte(`{"object":"whatsapp_business_account","entry":[{"id":"102290129340398","time":1739321024,"changes":[` +
+		`{"field":"account_update","value":{"event":"DISABLED_UPDATE"}},{"field":"not_known_yet","value":{}}]}]}`)
+
+	for _, tt := range []struct {
+		name       string
+		app        string // "shop" when empty
+		body       []byte
+		signatures []string
+		streamErr  error
+
+		status int
+		result string
+		events []string // types
+	}{
+		{name: "79 no signature", body: one, status: 401, result: "bad_signature"},
+		{name: "80 SHA-1", body: one, signatures: []string{"sha1=" + strings.Repeat("a", 40)}, status: 401, result: "bad_signature"},
+		{name: "81 one digit short", body: one, signatures: []string{good[:len(good)-1]}, status: 401, result: "bad_signature"},
+		{name: "81 not hex", body: one, signatures: []string{"sha256=" + strings.Repeat("g", 64)}, status: 401, result: "bad_signature"},
+		{name: "81 upper case", body: one, signatures: []string{"sha256=" + strings.ToUpper(good[7:])}, status: 200, result: "accepted", events: []string{"status"}},
+		{name: "82 two signatures", body: one, signatures: []string{good, good}, status: 401, result: "bad_signature"},
+		{name: "83 signed in another form", body: spaced, signatures: []string{good}, status: 401, result: "bad_signature"},
+		{name: "84 previous secret", body: one, signatures: signed(previous, one), status: 200, result: "accepted", events: []string{"status"}},
+		{name: "85 another app's secret", body: one, signatures: signed(foreign, one), status: 401, result: "bad_signature"},
+		{name: "an app without secrets", app: "bare", body: one, signatures: signed("", one), status: 401, result: "bad_signature"},
+		{name: "an unknown app", app: "nobody", body: one, signatures: signed(current, one), status: 404, result: "unknown_app"},
+		{name: "86 too large", body: huge, signatures: signed(current, huge), status: 413, result: "too_large"},
+		{name: "86 just small enough", body: huge[:4<<20], signatures: signed(current, huge[:4<<20]), status: 200, result: "accepted", events: []string{"status"}},
+		{name: "87 not JSON", body: []byte("<html>"), signatures: signed(current, []byte("<html>")), status: 200, result: "quarantined"},
+		{name: "87 nothing", body: nil, signatures: signed(current, nil), status: 200, result: "quarantined"},
+		{name: "87 while Redis is away", body: []byte("<html>"), signatures: signed(current, []byte("<html>")), streamErr: errors.New("away"), status: 503, result: "unavailable"},
+		{name: "88 another object", body: []byte(`{"object":"page","entry":[]}`), signatures: signed(current, []byte(`{"object":"page","entry":[]}`)), status: 200, result: "other_object"},
+		{name: "89 no entries", body: []byte(`{"object":"whatsapp_business_account","entry":[]}`), signatures: signed(current, []byte(`{"object":"whatsapp_business_account","entry":[]}`)), status: 200, result: "accepted"},
+		{name: "91 and 92 every status is kept", body: notification(sent(1), status(2, "teleported", "abc"), status(3, "read", "0")), signatures: signed(current, notification(sent(1), status(2, "teleported", "abc"), status(3, "read", "0"))), status: 200, result: "accepted", events: []string{"status", "status", "status"}},
+		{name: "99 Redis is away", body: one, signatures: signed(current, one), streamErr: errors.New("away"), status: 503, result: "unavailable"},
+		{name: "102 a long text with escapes", body: inbound, signatures: signed(current, inbound), status: 200, result: "accepted", events: []string{"inbound"}},
+		{name: "other fields", body: account, signatures: signed(current, account), status: 200, result: "accepted", events: []string{"update", "update"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t)
+			s.stream.err = tt.streamErr
+			if tt.app == "" {
+				tt.app = "shop"
+			}
+			res := s.post(t, tt.app, tt.body, tt.signatures...)
+			if res.StatusCode != tt.status {
+				t.Errorf("status %d, want %d", res.StatusCode, tt.status)
+			}
+			if got := s.count(t, "sluice_webhook_requests_total", tt.result); got != 1 {
+				t.Errorf("counted %v as %s, want 1", got, tt.result)
+			}
+			var types []string
+			for _, e := range s.stream.events {
+				types = append(types, e.Type)
+			}
+			if !slices.Equal(types, tt.events) {
+				t.Errorf("events %v, want %v", types, tt.events)
+			}
+			if s.stream.appends > 1 {
+				t.Errorf("%d appends for one body", s.stream.appends)
+			}
+			for _, kind := range []string{"status", "inbound", "update"} {
+				want := 0
+				for _, e := range tt.events {
+					if e == kind {
+						want++
+					}
+				}
+				if got := s.count(t, "sluice_webhook_events_total", kind); got != float64(want) {
+					t.Errorf("counted %v %s events, want %d", got, kind, want)
+				}
+			}
+			if quarantined := len(s.stream.quarantined) == 1; quarantined != (tt.result == "quarantined") {
+				t.Errorf("quarantine: %q", s.stream.quarantined)
+			}
+			refused := 0.0
+			if tt.status == 401 {
+				refused = 1
+			}
+			if got := s.count(t, "sluice_webhook_signature_failures_total", ""); got != refused {
+				t.Errorf("signature failures %v, want %v", got, refused)
+			}
+			acked := 0.0
+			if tt.status == 200 {
+				acked = 1
+			}
+			if got := s.count(t, "sluice_webhook_ack_duration_seconds", ""); got != acked {
+				t.Errorf("acknowledgements measured %v, want %v", got, acked)
+			}
+			for _, private := range []string{current, previous, foreign, "16505551234", "sha256=", "html", "xxxx", "\x1b"} {
+				if strings.Contains(s.logs.String(), private) {
+					t.Errorf("%q in the logs: %s", private, s.logs)
+				}
+			}
+		})
+	}
+}
+
+func TestWhichSecretSigned(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	body := notification(sent(1))
+	s.post(t, "shop", body, cloudapi.Sign(current, body))
+	s.post(t, "shop", body, cloudapi.Sign(current, body))
+	s.post(t, "shop", body, cloudapi.Sign(previous, body))
+	got := map[string]float64{}
+	for _, secret := range []string{"current", "previous"} {
+		got[secret] = s.count(t, "sluice_webhook_signatures_total", secret)
+	}
+	if want := map[string]float64{"current": 2, "previous": 1}; !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// 97, 98: Meta repeats what it likes, and signs no time. Each POST is taken.
+func TestARepeatedNotificationIsTakenAgain(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	body := notification(sent(1))
+	for range 50 {
+		if res := s.post(t, "shop", body, cloudapi.Sign(current, body)); res.StatusCode != 200 {
+			t.Fatalf("status %d", res.StatusCode)
+		}
+	}
+	if len(s.stream.events) != 50 {
+		t.Errorf("%d events, want 50", len(s.stream.events))
+	}
+}
+
+func TestWhatIsAppended(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	body := notification(sent(1), status(2, "read", "2099"))
+	before := time.Now()
+	s.post(t, "shop", body, cloudapi.Sign(current, body))
+	if len(s.stream.events) != 2 {
+		t.Fatalf("%d events, want 2", len(s.stream.events))
+	}
+	e := s.stream.events[0]
+	if e.Version != 1 || e.Number != "106540352242922" || e.WABA != "102290129340398" || e.Field != "messages" || string(e.Meta) != sent(1) {
+		t.Errorf("event %+v", e)
+	}
+	if at := time.UnixMilli(e.At); at.Before(before.Truncate(time.Millisecond)) || at.After(time.Now()) {
+		t.Errorf("at %v, want now", at)
+	}
+	want := message.Receipt{Number: "106540352242922", WAMID: "wamid.1", Status: "sent", At: time.Unix(1750030073, 0).UTC()}
+	if *e.Receipt != want {
+		t.Errorf("receipt %+v, want %+v", *e.Receipt, want)
+	}
+	if at := s.stream.events[1].Receipt.At; !at.IsZero() {
+		t.Errorf("95: time %v, want none", at)
+	}
+}
+
+func TestABodyThatBreaksOffIsNotTaken(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	body := notification(sent(1))
+	c, err := net.Dial("tcp", strings.TrimPrefix(s.url[:strings.Index(s.url, "/webhooks")], "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "POST /webhooks/whatsapp/shop HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nX-Hub-Signature-256: %s\r\n\r\n%s",
+		len(body), cloudapi.Sign(current, body), body[:len(body)-1])
+	c.(*net.TCPConn).CloseWrite()
+	answer, _ := io.ReadAll(c)
+	if !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") || len(s.stream.events) != 0 {
+		t.Errorf("answer %q, %d events", answer, len(s.stream.events))
+	}
+}
+
+func TestHandshake(t *testing.T) {
+	t.Parallel()
+	query := func(kv ...string) string {
+		q := url.Values{}
+		for i := 0; i < len(kv); i += 2 {
+			q.Add(kv[i], kv[i+1])
+		}
+		return q.Encode()
+	}
+	for _, tt := range []struct {
+		name, app, query string
+		status           int
+		result           string
+	}{
+		{"right", "shop", query("hub.mode", "subscribe", "hub.verify_token", token, "hub.challenge", "1158201444"), 200, "handshake"},
+		{"77 no mode", "shop", query("hub.verify_token", token, "hub.challenge", "1158201444"), 403, "handshake_refused"},
+		{"77 another mode", "shop", query("hub.mode", "unsubscribe", "hub.verify_token", token, "hub.challenge", "1158201444"), 403, "handshake_refused"},
+		{"77 wrong token", "shop", query("hub.mode", "subscribe", "hub.verify_token", token+"x", "hub.challenge", "1158201444"), 403, "handshake_refused"},
+		{"77 no token", "shop", query("hub.mode", "subscribe", "hub.challenge", "1158201444"), 403, "handshake_refused"},
+		{"77 token twice", "shop", query("hub.mode", "subscribe", "hub.verify_token", token, "hub.verify_token", token, "hub.challenge", "1158201444"), 403, "handshake_refused"},
+		{"another app's token", "shop", query("hub.mode", "subscribe", "hub.verify_token", "another-token", "hub.challenge", "1158201444"), 403, "handshake_refused"},
+		{"an app without a token", "bare", query("hub.mode", "subscribe", "hub.verify_token", "", "hub.challenge", "1158201444"), 403, "handshake_refused"},
+		{"78 long challenge", "shop", query("hub.mode", "subscribe", "hub.verify_token", token, "hub.challenge", strings.Repeat("1", 5<<10)), 400, "challenge_bad"},
+		{"78 script", "shop", query("hub.mode", "subscribe", "hub.verify_token", token, "hub.challenge", "<script>alert(1)</script>"), 400, "challenge_bad"},
+		{"78 a line more", "shop", query("hub.mode", "subscribe", "hub.verify_token", token, "hub.challenge", "1158201444\n"), 400, "challenge_bad"},
+		{"no challenge", "shop", query("hub.mode", "subscribe", "hub.verify_token", token), 400, "challenge_bad"},
+		{"an unknown app", "nobody", query("hub.mode", "subscribe", "hub.verify_token", token, "hub.challenge", "1158201444"), 404, "unknown_app"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t)
+			res, err := http.Get(s.url + tt.app + "?" + tt.query)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			body, _ := io.ReadAll(res.Body)
+			want := ""
+			if tt.status == 200 {
+				want = "1158201444"
+				if ct := res.Header.Get("Content-Type"); ct != "text/plain; charset=utf-8" {
+					t.Errorf("content type %q", ct)
+				}
+			}
+			if res.StatusCode != tt.status || string(body) != want {
+				t.Errorf("%d %q, want %d %q", res.StatusCode, body, tt.status, want)
+			}
+			if res.Header.Get("X-Content-Type-Options") != "nosniff" {
+				t.Error("nosniff is missing")
+			}
+			if got := s.count(t, "sluice_webhook_requests_total", tt.result); got != 1 {
+				t.Errorf("counted %v as %s, want 1", got, tt.result)
+			}
+		})
+	}
+}
+
+func TestOtherMethodsAreRefused(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	req, err := http.NewRequestWithContext(t.Context(), "PUT", s.url+"shop", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != 405 || res.Header.Get("Allow") != "GET, HEAD, POST" {
+		t.Errorf("%d, Allow %q", res.StatusCode, res.Header.Get("Allow"))
+	}
+}
+
+func BenchmarkPost(b *testing.B) {
+	for _, n := range []int{1, 1000} {
+		b.Run(fmt.Sprintf("%d statuses", n), func(b *testing.B) {
+			s := setup(b)
+			var all []string
+			for i := range n {
+				all = append(all, sent(i))
+			}
+			body := notification(all...)
+			signature := cloudapi.Sign(current, body)
+			b.SetBytes(int64(len(body)))
+			for b.Loop() {
+				if res := s.post(b, "shop", body, signature); res.StatusCode != 200 {
+					b.Fatal(res.Status)
+				}
+				s.stream.events = s.stream.events[:0]
+			}
+		})
+	}
+}
