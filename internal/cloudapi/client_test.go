@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/goleak"
 
 	"sluice/internal/cloudapi"
 	"sluice/internal/message"
@@ -25,6 +28,11 @@ const (
 	token  = "EAAJB-canary-token"
 	body   = `{"messaging_product":"whatsapp","to":"+16505551234","text":{"body":"canary text"}}`
 )
+
+func TestMain(m *testing.M) {
+	os.Setenv("NO_PROXY", "*") // these tests are about the connection itself
+	goleak.VerifyTestMain(m)
+}
 
 // setup returns a client of a server, and counts the requests the server reads.
 func setup(t *testing.T, handler http.HandlerFunc, change ...func(*cloudapi.Options)) (*cloudapi.Client, *atomic.Int32) {
@@ -183,24 +191,30 @@ func TestOutcomeByEvidence(t *testing.T) {
 
 func TestHang(t *testing.T) {
 	t.Parallel()
-	short := func(o *cloudapi.Options) { o.Timeout = 50 * time.Millisecond }
-	c, posts := setup(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, short)
-	out := c.Send(t.Context(), number, []byte(body))
-	if out.Kind != message.NoAnswer || out.Reason != "timeout" || !errors.Is(out.Err, context.DeadlineExceeded) {
-		t.Errorf("no answer: %+v", out)
-	}
-	if posts.Load() != 1 {
-		t.Errorf("posted %d times", posts.Load())
-	}
-
-	c, _ = setup(t, func(w http.ResponseWriter, r *http.Request) {
-		w.(http.Flusher).Flush()
-		<-r.Context().Done()
-	}, short)
-	out = c.Send(t.Context(), number, []byte(body))
-	if out.Kind != message.Accepted || out.Reason != "wamid_unreadable" {
-		t.Errorf("no body after 200: %+v", out)
-	}
+	// Long enough to connect and to send on a busy machine.
+	short := func(o *cloudapi.Options) { o.Timeout = time.Second }
+	t.Run("no answer", func(t *testing.T) {
+		t.Parallel()
+		c, posts := setup(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, short)
+		out := c.Send(t.Context(), number, []byte(body))
+		if out.Kind != message.NoAnswer || out.Reason != "timeout" || !errors.Is(out.Err, context.DeadlineExceeded) {
+			t.Errorf("%+v", out)
+		}
+		if posts.Load() != 1 {
+			t.Errorf("posted %d times", posts.Load())
+		}
+	})
+	t.Run("no body after 200", func(t *testing.T) {
+		t.Parallel()
+		c, _ := setup(t, func(w http.ResponseWriter, r *http.Request) {
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}, short)
+		out := c.Send(t.Context(), number, []byte(body))
+		if out.Kind != message.Accepted || out.Reason != "wamid_unreadable" {
+			t.Errorf("%+v", out)
+		}
+	})
 }
 
 func TestContext(t *testing.T) {
@@ -229,7 +243,7 @@ func TestNoConnection(t *testing.T) {
 	}
 	refused.Close()
 	untrusted := httptest.NewUnstartedServer(http.NotFoundHandler())
-	untrusted.Config.ErrorLog = nil
+	untrusted.Config.ErrorLog = log.New(io.Discard, "", 0) // it complains of our refusal
 	untrusted.StartTLS()
 	defer untrusted.Close()
 	closer, err := net.Listen("tcp", "127.0.0.1:0")
@@ -251,7 +265,7 @@ func TestNoConnection(t *testing.T) {
 		{"refused", "http://" + refused.Addr().String(), "dial"},
 		{"untrusted certificate", untrusted.URL, "tls"},
 		{"closed in the handshake", "https://" + closer.Addr().String(), "tls"},
-		{"no such host", "http://host.invalid:1", "dns"},
+		{"no such host", "http://" + strings.Repeat("a", 64) + ":1", "dns"},
 	}
 	for _, tt := range tests {
 		c := cloudapi.NewClient(cloudapi.Options{BaseURL: tt.url, Token: func(string) (string, error) { return token, nil }})
@@ -288,7 +302,7 @@ func TestReusedConnectionDies(t *testing.T) {
 	if n := posts.Load(); n != 2 {
 		t.Fatalf("the server read %d requests, want 2", n)
 	}
-	if <-peers != <-peers {
+	if first, second := <-peers, <-peers; first != second {
 		t.Error("the connection was not used again: this test shows nothing")
 	}
 }

@@ -1,6 +1,7 @@
 package cloudapi
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"strconv"
@@ -103,7 +104,7 @@ func Events(body []byte, now time.Time) ([]message.Event, error) {
 	case n.Object != whatsappObject:
 		return nil, ErrOtherObject
 	case malformed:
-		r.add(message.Event{Type: message.EventUpdate, Meta: body})
+		r.add(message.Event{Type: message.EventUpdate, Meta: bytes.Clone(body)})
 	}
 	for _, e := range n.Entry {
 		for _, c := range e.Changes {

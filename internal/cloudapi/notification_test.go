@@ -142,32 +142,50 @@ func TestReceipt(t *testing.T) {
 		name, status string
 		want         message.Receipt
 	}{
-		{"full", `{"id":"wamid.AA==","status":"delivered","timestamp":"1750030073","biz_opaque_callback_data":"sl1.x"}`,
-			message.Receipt{WAMID: "wamid.AA==", Status: "delivered", At: at, Marker: "sl1.x"}},
-		{"failed", `{"id":"wamid.AA","status":"failed","timestamp":"1750030073","errors":[{"code":131026},{"code":1}]}`,
-			message.Receipt{WAMID: "wamid.AA", Status: "failed", At: at, Code: 131026}},
-		{"code as text", `{"id":"wamid.AA","status":"failed","timestamp":"1750030073","errors":["?",{"code":"131026"}]}`,
-			message.Receipt{WAMID: "wamid.AA", Status: "failed", At: at, Code: 131026}},
-		{"errors of another type", `{"id":"wamid.AA","status":"failed","timestamp":"1750030073","errors":"131026"}`,
-			message.Receipt{WAMID: "wamid.AA", Status: "failed", At: at}},
-		{"milliseconds", `{"id":"wamid.AA","status":"read","timestamp":"1750030073000"}`,
-			message.Receipt{WAMID: "wamid.AA", Status: "read", At: at}},
-		{"time as number", `{"id":"wamid.AA","status":"read","timestamp":1750030073}`,
-			message.Receipt{WAMID: "wamid.AA", Status: "read", At: at}},
+		{
+			"full", `{"id":"wamid.AA==","status":"delivered","timestamp":"1750030073","biz_opaque_callback_data":"sl1.x"}`,
+			message.Receipt{WAMID: "wamid.AA==", Status: "delivered", At: at, Marker: "sl1.x"},
+		},
+		{
+			"failed", `{"id":"wamid.AA","status":"failed","timestamp":"1750030073","errors":[{"code":131026},{"code":1}]}`,
+			message.Receipt{WAMID: "wamid.AA", Status: "failed", At: at, Code: 131026},
+		},
+		{
+			"code as text", `{"id":"wamid.AA","status":"failed","timestamp":"1750030073","errors":["?",{"code":"131026"}]}`,
+			message.Receipt{WAMID: "wamid.AA", Status: "failed", At: at, Code: 131026},
+		},
+		{
+			"errors of another type", `{"id":"wamid.AA","status":"failed","timestamp":"1750030073","errors":"131026"}`,
+			message.Receipt{WAMID: "wamid.AA", Status: "failed", At: at},
+		},
+		{
+			"milliseconds", `{"id":"wamid.AA","status":"read","timestamp":"1750030073000"}`,
+			message.Receipt{WAMID: "wamid.AA", Status: "read", At: at},
+		},
+		{
+			"time as number", `{"id":"wamid.AA","status":"read","timestamp":1750030073}`,
+			message.Receipt{WAMID: "wamid.AA", Status: "read", At: at},
+		},
 		{"no time", `{"id":"wamid.AA","status":"read"}`, message.Receipt{WAMID: "wamid.AA", Status: "read"}},
 		{"time of words", `{"id":"wamid.AA","status":"read","timestamp":"abc"}`, message.Receipt{WAMID: "wamid.AA", Status: "read"}},
 		{"time 0", `{"id":"wamid.AA","status":"read","timestamp":"0"}`, message.Receipt{WAMID: "wamid.AA", Status: "read"}},
 		{"2014", `{"id":"wamid.AA","status":"read","timestamp":"1420070399"}`, message.Receipt{WAMID: "wamid.AA", Status: "read"}},
 		{"2099", `{"id":"wamid.AA","status":"read","timestamp":"4070908800"}`, message.Receipt{WAMID: "wamid.AA", Status: "read"}},
 		{"before 1970", `{"id":"wamid.AA","status":"read","timestamp":"-5"}`, message.Receipt{WAMID: "wamid.AA", Status: "read"}},
-		{"a day ahead", `{"id":"wamid.AA","status":"read","timestamp":"` + fmt.Sprint(now.Add(24*time.Hour).Unix()) + `"}`,
-			message.Receipt{WAMID: "wamid.AA", Status: "read", At: now.Add(24 * time.Hour)}},
-		{"more than a day ahead", `{"id":"wamid.AA","status":"read","timestamp":"` + fmt.Sprint(now.Add(24*time.Hour).Unix()+1) + `"}`,
-			message.Receipt{WAMID: "wamid.AA", Status: "read"}},
+		{
+			"a day ahead", `{"id":"wamid.AA","status":"read","timestamp":"` + fmt.Sprint(now.Add(24*time.Hour).Unix()) + `"}`,
+			message.Receipt{WAMID: "wamid.AA", Status: "read", At: now.Add(24 * time.Hour)},
+		},
+		{
+			"more than a day ahead", `{"id":"wamid.AA","status":"read","timestamp":"` + fmt.Sprint(now.Add(24*time.Hour).Unix()+1) + `"}`,
+			message.Receipt{WAMID: "wamid.AA", Status: "read"},
+		},
 		{"no id of Meta's", `{"id":"x{y}","status":"read"}`, message.Receipt{Status: "read"}},
 		{"members of other types", `{"id":["wamid.AA"],"status":{},"timestamp":true,"biz_opaque_callback_data":null}`, message.Receipt{}},
-		{"id of another type beside a good marker", `{"id":{},"status":"read","biz_opaque_callback_data":"sl1.x"}`,
-			message.Receipt{Status: "read", Marker: "sl1.x"}},
+		{
+			"id of another type beside a good marker", `{"id":{},"status":"read","biz_opaque_callback_data":"sl1.x"}`,
+			message.Receipt{Status: "read", Marker: "sl1.x"},
+		},
 	}
 	for _, tt := range tests {
 		body := `{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"messages","value":` +
@@ -200,15 +218,23 @@ func TestMalformedParts(t *testing.T) {
 	tests := []struct{ name, body, want string }{
 		{"status", change(`{"statuses":[7,` + good + `]}`), "update 7; status " + good},
 		{"message", change(`{"messages":["x"],"statuses":[` + good + `]}`), `update "x"; status ` + good},
-		{"messages no list", change(`{"messages":{},"statuses":[` + good + `]}`),
-			`status ` + good + `; update {"messages":{},"statuses":[` + good + `]}`},
-		{"contacts no list", change(`{"contacts":3,"statuses":[` + good + `]}`),
-			`status ` + good + `; update {"contacts":3,"statuses":[` + good + `]}`},
+		{
+			"messages no list", change(`{"messages":{},"statuses":[` + good + `]}`),
+			`status ` + good + `; update {"messages":{},"statuses":[` + good + `]}`,
+		},
+		{
+			"contacts no list", change(`{"contacts":3,"statuses":[` + good + `]}`),
+			`status ` + good + `; update {"contacts":3,"statuses":[` + good + `]}`,
+		},
 		{"contact", change(`{"contacts":[7],"messages":[` + good + `]}`), `inbound {"message":` + good + `}`},
-		{"errors beside a status", change(`{"statuses":[` + good + `],"errors":[{"code":0}]}`),
-			`status ` + good + `; update {"statuses":[` + good + `],"errors":[{"code":0}]}`},
-		{"metadata", change(`{"metadata":3,"statuses":[` + good + `]}`),
-			`status ` + good + `; update {"metadata":3,"statuses":[` + good + `]}`},
+		{
+			"errors beside a status", change(`{"statuses":[` + good + `],"errors":[{"code":0}]}`),
+			`status ` + good + `; update {"statuses":[` + good + `],"errors":[{"code":0}]}`,
+		},
+		{
+			"metadata", change(`{"metadata":3,"statuses":[` + good + `]}`),
+			`status ` + good + `; update {"metadata":3,"statuses":[` + good + `]}`,
+		},
 		{"number with a bracket", change(`{"metadata":{"phone_number_id":"1}:x"},"statuses":[` + good + `]}`), `status ` + good},
 		{"value", change(`[1]`), "update [1]"},
 		{"value is null", change(`null`), "update null"},
@@ -218,10 +244,14 @@ func TestMalformedParts(t *testing.T) {
 		{"no field", entries(`[{"id":"1","changes":[{"value":1}]}]`), "update 1"},
 		{"no value", entries(`[{"id":"1","changes":[{"field":"x"}]}]`), "update "},
 		{"empty change", entries(`[{"id":"1","changes":[{}]}]`), ""},
-		{"change", entries(`[{"id":"1","changes":[5]},` + entry + `]`),
-			whole(entries(`[{"id":"1","changes":[5]},`+entry+`]`)) + "; update 2"},
-		{"changes no list", entries(`[{"id":"1","changes":5},` + entry + `]`),
-			whole(entries(`[{"id":"1","changes":5},`+entry+`]`)) + "; update 2"},
+		{
+			"change", entries(`[{"id":"1","changes":[5]},` + entry + `]`),
+			whole(entries(`[{"id":"1","changes":[5]},`+entry+`]`)) + "; update 2",
+		},
+		{
+			"changes no list", entries(`[{"id":"1","changes":5},` + entry + `]`),
+			whole(entries(`[{"id":"1","changes":5},`+entry+`]`)) + "; update 2",
+		},
 		{"entry", entries(`["x",` + entry + `]`), whole(entries(`["x",`+entry+`]`)) + "; update 2"},
 		{"entries no list", entries(`"x"`), whole(entries(`"x"`))},
 		{"no entries", entries(`[]`), ""},

@@ -2,6 +2,7 @@ package deploytest
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -98,6 +99,29 @@ func TestComposeSimulator(t *testing.T) {
 	}
 	if got := c.worker.Graph.BaseURL; got != "http://simulator:8070" {
 		t.Errorf("the worker sends to %s", got)
+	}
+}
+
+// The tool itself is asked whether it knows what compose and the probes call it with.
+func TestToolKnowsItsFlags(t *testing.T) {
+	services, _ := compose(t)
+	tool := filepath.Join(t.TempDir(), "sluice")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", tool, root+"/cmd/sluice").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, line := range [][]string{
+		words(services["simulator"], "command"),
+		words(services["producer"], "healthcheck.test")[1:],
+	} {
+		out, err := exec.CommandContext(t.Context(), tool, append(line[1:2:2], "--help")...).CombinedOutput()
+		if err != nil {
+			t.Errorf("%q: %v\n%s", line, err, out)
+		}
+		for _, word := range line[2:] {
+			if strings.HasPrefix(word, "--") && !strings.Contains(string(out), word+"=") {
+				t.Errorf("sluice %s has no %s:\n%s", line[1], word, out)
+			}
+		}
 	}
 }
 

@@ -572,12 +572,21 @@ func TestWatermark(t *testing.T) {
 		if w := published(); !w.Equal(idle) {
 			t.Errorf("lagging again: %v, want it kept at %v", w, idle)
 		}
+		read(1)
+		ack("4000-0")
+		add("4000-1")
+		if err := db.Del(t.Context(), events.WatermarkKey(shard)).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if w := published(); w.UnixMilli() != 4000 {
+			t.Errorf("the newest, of the same time as the last read, is unread: %v, want 4000", w.UnixMilli())
+		}
 		future := time.Now().Add(time.Hour).UnixMilli()
 		if err := db.Set(t.Context(), events.WatermarkKey(shard), future, 0).Err(); err != nil {
 			t.Fatal(err)
 		}
-		if w := published(); w.UnixMilli() != 3000 {
-			t.Errorf("after a clock that ran ahead: %v, want 3000", w.UnixMilli())
+		if w := published(); w.UnixMilli() != 4000 {
+			t.Errorf("after a clock that ran ahead: %v, want 4000", w.UnixMilli())
 		}
 	})
 }
@@ -793,7 +802,9 @@ func TestIdleConsumersAskSeldom(t *testing.T) {
 	}
 	before := commands()
 	time.Sleep(2 * time.Second) // the measure itself
-	if perSecond := (commands() - before) / 2; perSecond > 60 {
+	perSecond := (commands() - before) / 2
+	t.Logf("%d commands a second", perSecond)
+	if perSecond > 60 {
 		t.Errorf("%d commands a second", perSecond)
 	}
 	cancel()

@@ -1,344 +1,259 @@
 package graphsim
 
 import (
-	"encoding/json"
+	"bytes"
+	"container/heap"
+	"context"
 	"fmt"
-	"math/rand/v2"
-	"strconv"
-	"strings"
+	"io"
+	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	"sluice/internal/cloudapi"
 )
 
-// Webhook says what is reported of the messages taken, and how. Rates are shares, 0 to 1.
-type Webhook struct {
-	URL     string  `json:"url"`     // reports are POSTed here; empty: none are made
-	Secret  string  `json:"secret"`  // the app secret that signs them
-	WABA    string  `json:"waba"`    // WhatsApp Business Account id in them; empty: "102290129340398"
-	Delay   Span    `json:"delay"`   // from taking to sent, and from each report of a message to its next
-	Read    float64 `json:"read"`    // of delivered messages: read; voice messages are then played too
-	Tap     float64 `json:"tap"`     // of messages with reply buttons or a list: read, and one tapped
-	Fail    float64 `json:"fail"`    // of messages: failed with 131026 instead of sent
-	Double  float64 `json:"double"`  // of reports: made twice
-	Shuffle float64 `json:"shuffle"` // of messages: their reports leave together, shuffled
-	Batch   int     `json:"batch"`   // most reports in a POST, up to 1,000, of those due when it leaves; 0: 1
-	Senders int     `json:"senders"` // POSTs under way at once; 0: 4. With more than 1, later ones may arrive first
-	Retry   Span    `json:"retry"`   // wait after a POST not answered 200, doubling from Min to Max; zero: 500ms..30s
+// WebhookStats is how the delivery of webhooks goes.
+type WebhookStats struct {
+	OK      int    `json:"ok"`                   // POSTs answered 200
+	Failed  int    `json:"failed"`               // POSTs answered otherwise or not at all; each is repeated
+	Waiting int    `json:"waiting"`              // statuses and inbound messages not yet answered with 200
+	Err     string `json:"last_error,omitempty"` // of the latest POST that failed
 }
 
-// hooks decides what is reported of each message and delivers it.
-type hooks struct {
-	options Webhook
-	metrics *metrics
-	queue   *queue
-	written atomic.Int64 // messages of people, see write
-
-	mu     sync.Mutex
-	chance *rand.Rand
-	ok     int
-	failed int
-	err    string // of the latest POST that failed
-}
-
-func newHooks(o Webhook, chance *rand.Rand, m *metrics) *hooks {
-	if o.WABA == "" {
-		o.WABA = "102290129340398"
-	}
-	if o.Senders <= 0 {
-		o.Senders = 4
-	}
-	o.Batch = min(max(o.Batch, 1), 1000)
-	if o.Retry == (Span{}) {
-		o.Retry = Span{500 * time.Millisecond, 30 * time.Second}
-	}
-	return &hooks{options: o, metrics: m, queue: newQueue(), chance: chance}
-}
-
-// report is one thing to tell: a status or an inbound message.
-type report struct {
-	number  string
-	person  contact
-	status  *status
-	inbound *inbound
-}
-
-// follow plans everything that will be reported of a message that was taken.
-func (h *hooks) follow(number, wamid string, m request, failed int) {
-	if h.options.URL == "" {
-		return
-	}
+func (h *hooks) stats() WebhookStats {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	hit := func(rate float64) bool { return h.chance.Float64() < rate }
-	if hit(h.options.Fail) && failed == 0 {
-		failed = 131026
-	}
-	tapped := hit(h.options.Tap) && len(m.choices) > 0
-	steps := []string{"sent", "delivered"}
-	if hit(h.options.Read) || tapped {
-		steps = append(steps, "read")
-		if m.voice {
-			steps = append(steps, "played")
-		}
-	}
-	switch {
-	case failed != 0:
-		steps, tapped = []string{"failed"}, false
-	case m.Type == "reaction":
-		steps = steps[:1] // Meta reports no more of reactions
+	return WebhookStats{OK: h.ok, Failed: h.failed, Waiting: h.queue.waiting(), Err: h.err}
+}
+
+// run delivers what falls due until ctx ends. What is under way then goes back to the
+// queue.
+func (h *hooks) run(ctx context.Context) {
+	transport := &http.Transport{MaxIdleConnsPerHost: h.options.Senders, IdleConnTimeout: time.Minute}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{
+		Transport:     transport,
+		Timeout:       10 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 
-	person := personOf(m)
-	var reports []report
-	var due []time.Time
-	at := time.Now()
-	for _, step := range steps {
-		at = at.Add(h.options.Delay.draw(h.chance))
-		reports = append(reports, report{number: number, person: person, status: newStatus(step, wamid, m, person, at, failed)})
-		due = append(due, at)
+	parcels := make(chan *parcel)
+	var senders sync.WaitGroup
+	for range h.options.Senders {
+		senders.Go(func() {
+			for p := range parcels {
+				h.deliver(ctx, client, p)
+			}
+		})
 	}
-	if tapped {
-		at = at.Add(h.options.Delay.draw(h.chance))
-		picked := m.choices[h.chance.IntN(len(m.choices))]
-		reports = append(reports, report{number: number, person: person, inbound: newTap(number, wamid, picked, person, at)})
-		due = append(due, at)
-	}
-	if hit(h.options.Shuffle) {
-		h.chance.Shuffle(len(reports), func(i, j int) { reports[i], reports[j] = reports[j], reports[i] })
-		for i := range due {
-			due[i] = at // not before the last has happened: no report tells of the future
-		}
-	}
-	var parcels []*parcel
-	for i, r := range reports {
-		parcels = append(parcels, &parcel{due: due[i], reports: []report{r}})
-		if hit(h.options.Double) {
-			again := due[i].Add(h.options.Delay.draw(h.chance))
-			parcels = append(parcels, &parcel{due: again, reports: []report{r}})
-		}
-	}
-	h.queue.put(parcels...)
-}
-
-// write makes a person write to a number, at once, and returns the message's id.
-func (h *hooks) write(from, number, text string) string {
-	now := time.Now()
-	in := &inbound{
-		From: from,
-		ID:   fmt.Sprintf("wamid.in%d.%d", now.UnixNano(), h.written.Add(1)),
-		Time: seconds(now),
-		Type: "text",
-		Text: &textBody{text},
-	}
-	h.queue.put(&parcel{due: now, reports: []report{{number: number, person: newContact(from), inbound: in}}})
-	return in.ID
-}
-
-// The shapes of Meta's webhooks, as they are sent:
-// https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/reference/messages
-
-type notification struct {
-	Object string         `json:"object"`
-	Entry  []accountEntry `json:"entry"`
-}
-
-type accountEntry struct {
-	ID      string   `json:"id"`
-	Changes []change `json:"changes"`
-}
-
-type change struct {
-	Value value  `json:"value"`
-	Field string `json:"field"`
-}
-
-type value struct {
-	Product  string     `json:"messaging_product"`
-	Metadata metadata   `json:"metadata"`
-	Contacts []contact  `json:"contacts,omitempty"`
-	Statuses []*status  `json:"statuses,omitempty"`
-	Messages []*inbound `json:"messages,omitempty"`
-}
-
-type metadata struct {
-	Displayed string `json:"display_phone_number"`
-	Number    string `json:"phone_number_id"`
-}
-
-type contact struct {
-	Profile profile `json:"profile"`
-	WaID    string  `json:"wa_id,omitempty"`
-	UserID  string  `json:"user_id,omitempty"`
-}
-
-type profile struct {
-	Name string `json:"name"`
-}
-
-type status struct {
-	ID        string        `json:"id"`
-	Status    string        `json:"status"`
-	Time      string        `json:"timestamp"`
-	Recipient string        `json:"recipient_id,omitempty"`
-	UserID    string        `json:"recipient_user_id,omitempty"`
-	Kind      string        `json:"recipient_type,omitempty"`
-	Marker    string        `json:"biz_opaque_callback_data,omitempty"`
-	Pricing   *pricing      `json:"pricing,omitempty"`
-	Errors    []statusError `json:"errors,omitempty"`
-}
-
-type pricing struct {
-	Billable bool   `json:"billable"`
-	Model    string `json:"pricing_model"`
-	Type     string `json:"type"`
-	Category string `json:"category"`
-}
-
-type statusError struct {
-	Code    int       `json:"code"`
-	Title   string    `json:"title"`
-	Message string    `json:"message"`
-	Data    errorData `json:"error_data"`
-	Href    string    `json:"href"`
-}
-
-type inbound struct {
-	Context     *quoted   `json:"context,omitempty"`
-	From        string    `json:"from,omitempty"`
-	UserID      string    `json:"from_user_id,omitempty"`
-	ID          string    `json:"id"`
-	Time        string    `json:"timestamp"`
-	Type        string    `json:"type"`
-	Text        *textBody `json:"text,omitempty"`
-	Interactive any       `json:"interactive,omitempty"`
-}
-
-type quoted struct {
-	From string `json:"from"`
-	ID   string `json:"id"`
-}
-
-type textBody struct {
-	Body string `json:"body"`
-}
-
-func newContact(phone string) contact { return contact{Profile: profile{"Zoë Sim"}, WaID: phone} }
-
-func personOf(m request) contact {
-	if m.To == "" {
-		return contact{Profile: profile{"Zoë Sim"}, UserID: m.recipient}
-	}
-	return newContact(m.recipient)
-}
-
-func newStatus(step, wamid string, m request, person contact, at time.Time, failed int) *status {
-	s := &status{
-		ID: wamid, Status: step, Time: seconds(at),
-		Recipient: person.WaID, UserID: person.UserID, Marker: m.Marker,
-	}
-	if m.RecipientType == "group" {
-		s.Kind = "group"
-	}
-	switch step {
-	case "failed":
-		known, _ := cloudapi.Lookup(failed)
-		s.Errors = []statusError{{
-			Code: failed, Title: known.Title, Message: known.Title, Data: errorData{Details: known.Meaning},
-			Href: "https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes/",
-		}}
-	case "sent", "delivered": // Meta prices on sent, and on one of delivered and read
-		s.Pricing = &pricing{Model: "PMP", Type: "free_customer_service", Category: "service"}
-		if m.Type == "template" {
-			s.Pricing = &pricing{Billable: true, Model: "PMP", Type: "regular", Category: "utility"}
-		}
-	}
-	return s
-}
-
-func newTap(number, wamid string, picked choice, person contact, at time.Time) *inbound {
-	return &inbound{
-		Context: &quoted{From: displayed(number), ID: wamid},
-		From:    person.WaID,
-		UserID:  person.UserID,
-		ID:      wamid + "tap",
-		Time:    seconds(at),
-		Type:    "interactive",
-		Interactive: map[string]any{
-			"type":      picked.kind,
-			picked.kind: picked.reply,
-		},
-	}
-}
-
-// notify renders reports as one notification, the way Meta sends it: one change for each
-// number, contacts once.
-func notify(waba string, reports []report) []byte {
-	var changes []change
-	place := map[string]int{}
-	known := map[string]map[contact]bool{}
-	for _, r := range reports {
-		i, ok := place[r.number]
+	for {
+		p, ok := h.queue.next(ctx, h.options.Batch)
 		if !ok {
-			i = len(changes)
-			place[r.number], known[r.number] = i, map[contact]bool{}
-			changes = append(changes, change{Field: "messages", Value: value{
-				Product:  "whatsapp",
-				Metadata: metadata{displayed(r.number), r.number},
-			}})
+			break
 		}
-		v := &changes[i].Value
-		// Meta sends no contact with failed.
-		if failed := r.status != nil && r.status.Status == "failed"; !failed && !known[r.number][r.person] {
-			known[r.number][r.person] = true
-			v.Contacts = append(v.Contacts, r.person)
-		}
-		if r.status != nil {
-			v.Statuses = append(v.Statuses, r.status)
-		} else {
-			v.Messages = append(v.Messages, r.inbound)
-		}
+		parcels <- p // senders receive until the channel is closed
 	}
-	body, err := json.Marshal(notification{
-		Object: "whatsapp_business_account",
-		Entry:  []accountEntry{{ID: waba, Changes: changes}},
-	})
+	close(parcels)
+	senders.Wait()
+}
+
+// deliver POSTs a parcel, and puts it back for later when that fails.
+func (h *hooks) deliver(ctx context.Context, client *http.Client, p *parcel) {
+	if p.body == nil {
+		p.body = notify(h.options.WABA, p.reports)
+	}
+	err := h.post(ctx, client, p.body)
+	h.record(err)
+	if err == nil {
+		h.queue.done(p)
+		return
+	}
+	p.due = time.Now().Add(backoff(h.options.Retry, p.tries))
+	p.tries++
+	h.queue.putBack(p)
+}
+
+func (h *hooks) record(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err == nil {
+		h.ok++
+		h.metrics.posts.WithLabelValues("ok").Inc()
+		return
+	}
+	h.failed++
+	h.err = err.Error()
+	h.metrics.posts.WithLabelValues("failed").Inc()
+}
+
+func (h *hooks) post(ctx context.Context, client *http.Client, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.options.URL, bytes.NewReader(body))
 	if err != nil {
-		panic(err) // nothing in it can fail to marshal
+		return err
 	}
-	return escape(body)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "facebookexternalua")
+	req.Header.Set("X-Hub-Signature-256", cloudapi.Sign(h.options.Secret, body))
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection can be used again
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("webhook answered %d", resp.StatusCode)
+	}
+	return nil
 }
 
-// escape writes JSON as Meta does before it signs: ASCII only, and slashes escaped, so that
-// who parses before verifying gets the signature wrong.
-func escape(body []byte) []byte {
-	out := make([]byte, 0, len(body)+len(body)/8)
-	for len(body) > 0 {
-		r, size := utf8.DecodeRune(body)
-		body = body[size:]
-		switch {
-		case r == '/':
-			out = append(out, '\\', '/')
-		case r < utf8.RuneSelf:
-			out = append(out, byte(r))
-		case r > 0xffff:
-			high, low := utf16.EncodeRune(r)
-			out = appendUnicode(appendUnicode(out, high), low)
-		default:
-			out = appendUnicode(out, r)
+// backoff is the wait after a parcel's try number tries, counted from 0.
+func backoff(s Span, tries int) time.Duration {
+	d := s.Min
+	for ; tries > 0 && d < s.Max; tries-- {
+		d *= 2
+	}
+	return min(d, max(s.Min, s.Max))
+}
+
+// parcel is what goes out in one POST.
+type parcel struct {
+	due     time.Time
+	serial  int // order among equals
+	reports []report
+	tries   int
+	body    []byte // once tried; repeats are byte for byte the same
+}
+
+// queue holds parcels until they fall due.
+type queue struct {
+	mu          sync.Mutex
+	parcels     byDue
+	serial      int
+	outstanding int           // reports put and not done
+	empty       chan struct{} // closed when outstanding falls to 0, made when it leaves it
+	wake        chan struct{} // holds one token when the earliest parcel may have changed
+}
+
+func newQueue() *queue {
+	empty := make(chan struct{})
+	close(empty)
+	return &queue{empty: empty, wake: make(chan struct{}, 1)}
+}
+
+// put adds new parcels, all in one step.
+func (q *queue) put(parcels ...*parcel) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, p := range parcels {
+		if q.outstanding == 0 {
+			q.empty = make(chan struct{})
 		}
+		q.outstanding += len(p.reports)
+		q.push(p)
 	}
-	return out
 }
 
-func appendUnicode(out []byte, r rune) []byte {
-	hex := strconv.FormatInt(int64(r), 16)
-	return append(append(out, `\u`...), strings.Repeat("0", 4-len(hex))+hex...)
+// putBack adds a parcel again that next handed out.
+func (q *queue) putBack(p *parcel) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.push(p)
 }
 
-// seconds is a time as webhooks carry it.
-func seconds(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }
+func (q *queue) push(p *parcel) {
+	q.serial++
+	p.serial = q.serial
+	heap.Push(&q.parcels, p)
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// done ends the story of a parcel that next handed out.
+func (q *queue) done(p *parcel) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.outstanding -= len(p.reports); q.outstanding == 0 {
+		close(q.empty)
+	}
+}
+
+// next returns what is due first, new parcels put together up to batch reports; it blocks
+// until something is due. It is false when ctx ended. One goroutine at a time may call it.
+func (q *queue) next(ctx context.Context, batch int) (*parcel, bool) {
+	for ctx.Err() == nil {
+		p, pause := q.take(batch)
+		if p != nil {
+			return p, true
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-q.wake:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+	return nil, false
+}
+
+// take returns what next promises, or how long nothing will be due.
+func (q *queue) take(batch int) (*parcel, time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.parcels) == 0 {
+		return nil, time.Hour
+	}
+	now := time.Now()
+	if pause := q.parcels[0].due.Sub(now); pause > 0 {
+		return nil, pause
+	}
+	p := heap.Pop(&q.parcels).(*parcel)
+	for p.tries == 0 && len(p.reports) < batch && len(q.parcels) > 0 {
+		if more := q.parcels[0]; more.tries > 0 || more.due.After(now) {
+			break
+		}
+		p.reports = append(p.reports, heap.Pop(&q.parcels).(*parcel).reports...)
+	}
+	return p, 0
+}
+
+func (q *queue) waiting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.outstanding
+}
+
+// drained blocks until nothing is outstanding or ctx ends.
+func (q *queue) drained(ctx context.Context) error {
+	q.mu.Lock()
+	empty := q.empty
+	q.mu.Unlock()
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// byDue is a heap of parcels, earliest first.
+type byDue []*parcel
+
+func (b byDue) Len() int      { return len(b) }
+func (b byDue) Swap(i, j int) { b[i], b[j] = b[j], b[i] }
+func (b byDue) Less(i, j int) bool {
+	if !b[i].due.Equal(b[j].due) {
+		return b[i].due.Before(b[j].due)
+	}
+	return b[i].serial < b[j].serial
+}
+func (b *byDue) Push(x any) { *b = append(*b, x.(*parcel)) }
+func (b *byDue) Pop() any {
+	last := (*b)[len(*b)-1]
+	(*b)[len(*b)-1] = nil
+	*b = (*b)[:len(*b)-1]
+	return last
+}

@@ -42,7 +42,7 @@ func TestQueueHandsOutWhatIsDue(t *testing.T) {
 		in := func(d time.Duration, name string) *parcel {
 			return &parcel{due: begin.Add(d), reports: []report{{number: name}}}
 		}
-		q.put(in(3*time.Second, "c"), in(time.Second, "a"), in(time.Second, "b"))
+		q.put(in(3*time.Second, "c"), in(2*time.Second, "d"), in(time.Second, "a"), in(time.Second, "b"))
 		go func() {
 			time.Sleep(500 * time.Millisecond)
 			q.put(in(700*time.Millisecond, "early"))
@@ -53,7 +53,9 @@ func TestQueueHandsOutWhatIsDue(t *testing.T) {
 		}{
 			{700 * time.Millisecond, []string{"early"}},
 			{time.Second, []string{"a", "b"}},
-			{2 * time.Second, []string{"a", "b"}}, // put back
+			{2 * time.Second, []string{"d"}},
+			{2 * time.Second, []string{"a", "b"}}, // put back: goes out again as it was
+			{2 * time.Second, []string{"e"}},
 			{3 * time.Second, []string{"c"}},
 		}
 		for i, w := range want {
@@ -68,6 +70,7 @@ func TestQueueHandsOutWhatIsDue(t *testing.T) {
 			if i == 1 {
 				p.tries, p.due = 1, begin.Add(2*time.Second)
 				q.putBack(p)
+				q.put(in(2*time.Second, "e"))
 				continue
 			}
 			q.done(p)
@@ -76,6 +79,23 @@ func TestQueueHandsOutWhatIsDue(t *testing.T) {
 			t.Errorf("%d left: %v", q.waiting(), err)
 		}
 	})
+}
+
+func TestNoReportTellsOfTheFuture(t *testing.T) {
+	t.Parallel()
+	o := Webhook{URL: "http://unused.invalid", Delay: Span{time.Hour, 2 * time.Hour}, Read: 1, Double: 1, Shuffle: 1}
+	s := New(Options{Webhook: o})
+	for range 20 {
+		s.hooks.follow("1", "wamid.x", request{To: "16505551234", Type: "text"}, 0)
+	}
+	for _, p := range s.hooks.queue.parcels {
+		if told := p.reports[0].status; told.Time > seconds(p.due) {
+			t.Errorf("%s of %s leaves at %s", told.Status, told.Time, seconds(p.due))
+		}
+	}
+	if got := len(s.hooks.queue.parcels); got != 20*6 {
+		t.Errorf("%d parcels", got)
+	}
 }
 
 func TestBackoff(t *testing.T) {

@@ -111,7 +111,7 @@ func (h *hooks) follow(number, wamid string, m request, failed int) {
 	if hit(h.options.Shuffle) {
 		h.chance.Shuffle(len(reports), func(i, j int) { reports[i], reports[j] = reports[j], reports[i] })
 		for i := range due {
-			_ = i
+			due[i] = at // not before the last has happened: no report tells of the future
 		}
 	}
 	var parcels []*parcel

@@ -141,13 +141,7 @@ func TestShuffle(t *testing.T) {
 	for range 40 {
 		b.send(text("16505551234", ""))
 		b.drained()
-		got := r.received()
-		for _, u := range got {
-			if seconds := time.Now().Unix(); u.Time > fmt.Sprint(seconds) {
-				t.Errorf("%s tells of the future: %s at %d", u.Status, u.Time, seconds)
-			}
-		}
-		orders[strings.Join(statuses(got), " ")] = true
+		orders[strings.Join(statuses(r.received()), " ")] = true
 	}
 	if len(orders) != 6 { // every order of three; the seed is fixed
 		t.Errorf("orders: %v", orders)

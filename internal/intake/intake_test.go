@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -495,6 +496,51 @@ func TestStoreAway(t *testing.T) {
 	}
 	if log := b.log.String(); !strings.Contains(log, "connection refused") || strings.Contains(log, "5551234567") {
 		t.Errorf("log: %s", log)
+	}
+}
+
+// A store that hangs must not use up the time the server has to answer.
+func TestStoreHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		token := intake.NewToken()
+		handler := intake.New(intake.Options{
+			Acceptor: hanging{}, Reader: hanging{},
+			Keys:    []intake.Key{{Hash: intake.HashToken(token), Scopes: []string{intake.ScopeSend, intake.ScopeRead}, Numbers: []string{ours}}},
+			Numbers: func(string) bool { return true },
+		}).Handler()
+		for _, r := range []*http.Request{
+			httptest.NewRequest("POST", "/v1/messages", strings.NewReader(envelope(""))),
+			httptest.NewRequest("GET", "/v1/messages/"+message.NewID(ours, "k"), nil),
+		} {
+			r.Header.Set("Authorization", "Bearer "+token)
+			r.Header.Set("Content-Type", "application/json")
+			w, start := httptest.NewRecorder(), time.Now()
+			handler.ServeHTTP(w, r)
+			if took := time.Since(start); w.Code != http.StatusServiceUnavailable || took >= 10*time.Second {
+				t.Errorf("%s: %d after %v", r.Method, w.Code, took)
+			}
+		}
+	})
+}
+
+// hanging never answers by itself.
+type hanging struct{}
+
+func (hanging) Accept(ctx context.Context, _ message.Message) (message.Acceptance, error) {
+	return message.Acceptance{}, hang(ctx)
+}
+
+func (hanging) Get(ctx context.Context, _ string) (message.Record, error) {
+	return message.Record{}, hang(ctx)
+}
+
+func hang(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Hour):
+		return errors.New("waited for an hour")
 	}
 }
 

@@ -118,7 +118,7 @@ func (in *Intake) complete(m *message.Message, now time.Time) {
 	if m.ExpiresAt.IsZero() {
 		begin := now
 		if m.SendAt.After(now) {
-			_ = begin
+			begin = m.SendAt
 		}
 		m.ExpiresAt = begin.Add(in.o.Policy(m.From, m.Class).Deadline).UTC().Truncate(time.Millisecond)
 	}
@@ -151,7 +151,7 @@ func (in *Intake) late(ctx context.Context, m message.Message) (message.Acceptan
 		return message.Acceptance{}, refused
 	}
 	same := rec.ExpiresAt.Equal(m.ExpiresAt) && rec.Type == m.Content.Type && rec.To == message.Mask(m.Content.Recipient())
-	if refused != nil || !same {
+	if !same {
 		return message.Acceptance{}, expired
 	}
 	return message.Acceptance{ID: m.ID, State: rec.State, Class: rec.Class, ExpiresAt: rec.ExpiresAt, Duplicate: true}, nil

@@ -76,9 +76,11 @@ func (l *Ledger) names(ctx context.Context, shard message.Shard, evidence []mess
 			if _, known := e.State(); e.ID != "" || !known {
 				continue
 			}
-			event, err := json.Marshal(message.Event{
-				Version: message.EventVersion, Type: message.EventStatus, At: e.At.UnixMilli(), Number: e.Number, Receipt: &e.Receipt,
-			})
+			ev := message.Event{Version: message.EventVersion, Type: message.EventStatus, Number: e.Number, Receipt: &e.Receipt}
+			if !e.At.IsZero() {
+				ev.At = e.At.UnixMilli() // not the clock's: a repeat must be the same event
+			}
+			event, err := json.Marshal(ev)
 			if err != nil {
 				continue // strings and numbers: cannot happen
 			}

@@ -123,7 +123,6 @@ func prefixes(list string) []netip.Prefix {
 }
 
 func publicAddr(addr netip.Addr) bool {
-	addr = addr.Unmap()
 	reserved := reservedIPv4
 	if addr.Is6() {
 		if !globalIPv6.Contains(addr) {

@@ -344,6 +344,19 @@ func TestTheWatermarkWaitsForTheLedger(t *testing.T) {
 	untilWatermark(t, s, arrived)
 }
 
+func TestWithoutAListEveryNumberIsKnown(t *testing.T) {
+	t.Parallel()
+	l := &fakeLedger{wake: make(chan struct{}, 1)}
+	r := reconcile.New(oneBatch{0, []message.Event{receipt("", "wamid.1", "sent", ""), receipt("555", "wamid.2", "sent", "")}},
+		l, reconcile.Options{Mark: mark})
+	if err := r.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(l.folded) != 1 || l.folded[0].WAMID != "wamid.2" {
+		t.Errorf("folded %+v, want the one that has a number", l.folded)
+	}
+}
+
 func TestRunReturnsTheStreamsError(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")

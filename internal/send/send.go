@@ -172,8 +172,10 @@ func (s *Sender) decide(a message.Attempt, out message.Outcome) message.Move {
 	case message.Throttled, message.Held:
 		m.To, m.In = message.Queued, wait
 	case message.Transient:
-		m.To, m.In, m.Counts = message.Queued, wait, true
-		if a.Failures+1 >= s.o.Attempts {
+		// Where no connection was had nobody refused anything: such attempts are not counted, or
+		// an outage of the network would burn the backlog.
+		m.To, m.In, m.Counts = message.Queued, wait, out.Code != 0
+		if m.Counts && a.Failures+1 >= s.o.Attempts {
 			m = message.Move{To: message.Dead, Code: out.Code, Reason: message.ReasonAttempts, Keep: true}
 		}
 	case message.Refused:

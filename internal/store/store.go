@@ -131,7 +131,7 @@ func (db *DB) exec(ctx context.Context, pipeline func() redis.Pipeliner, fill fu
 		for _, c := range cmds {
 			if e := c.Err(); e != nil && !errors.Is(e, redis.Nil) {
 				missing = missing || noScript(e)
-				if err == nil || errors.Is(err, redis.Nil) {
+				if err == nil || errors.Is(err, redis.Nil) || redis.HasErrorPrefix(err, "EXECABORT") {
 					err = e
 				}
 			}

@@ -28,12 +28,13 @@ local duplicate = 0
 if wamid ~= '' then
   if not r[6] then
     redis.call('HSET', rec, 'wamid', wamid)
-  elseif r[6] ~= wamid and not string.find(r[9] or '', wamid, 1, true) then
+  elseif r[6] ~= wamid and not string.find(' ' .. (r[9] or ''), ' ' .. wamid .. ' ', 1, true) then
     redis.call('HSET', rec, 'wamids', (r[9] or '') .. wamid .. ' ')
     redis.call('HINCRBY', rec, 'dup', 1)
     duplicate = 1
   end
-  redis.call('SET', KEYS[7], id, 'PX', ARGV[10])
+  local left = redis.call('PTTL', rec)
+  redis.call('SET', KEYS[7], id, 'PX', left > 0 and left or ARGV[10])
   -- Receipts that came before we knew this wamid go through the stream once more.
   for _, event in ipairs(redis.call('LRANGE', KEYS[8], 0, -1)) do
     redis.call('XADD', KEYS[6], '*', 'event', event)
@@ -50,8 +51,7 @@ if guard == 'owner' then
 elseif guard == 'sweep' then
   if st ~= ARGV[14] or tonumber(r[3]) ~= n or r[5] ~= ARGV[12] then return {'lower', st, duplicate} end
 else
-  if st == to then return {'repeat', st, duplicate} end
-  if rank(to, reason) <= rank(st, r[2]) then return {'lower', st, duplicate} end
+  if rank(to, reason) <= rank(st, r[2]) then return {st == to and 'repeat' or 'lower', st, duplicate} end
   if to == 'failed' and n > 0 and n < tonumber(r[3]) then return {'lower', st, duplicate} end
 end
 
@@ -80,5 +80,8 @@ if to ~= 'queued' and to ~= 'in_doubt' and to ~= 'parked' then
 end
 step(rec, ms, to, at, code, reason)
 publish(KEYS[6], ms, r[7], to, at, wamid ~= '' and wamid or r[6] or '', code, reason)
-if ARGV[10] ~= '0' then redis.call('PEXPIRE', rec, ARGV[10]) end
+if ARGV[10] ~= '0' then
+  redis.call('PEXPIRE', rec, ARGV[10])
+  if wamid ~= '' then redis.call('PEXPIRE', KEYS[7], ARGV[10]) end
+end
 return {'applied', to, duplicate}

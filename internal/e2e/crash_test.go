@@ -1,0 +1,119 @@
+package e2e
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"syscall"
+	"testing"
+	"time"
+
+	"sluice/internal/graphsim"
+	"sluice/internal/message"
+)
+
+func hash(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return hex.EncodeToString(sum[:])
+}
+
+// A worker is killed three times in the middle of its sends. Every message ends in one
+// state, and Meta took none twice: the policy of the class is to park, so nothing is resent.
+func TestKilledWorkerLosesAndRepeatsNothing(t *testing.T) {
+	t.Parallel()
+	w := setup(t, 100, graphsim.Options{
+		Seed: 7, Faults: graphsim.Faults{Latency: graphsim.Span{Min: 20 * time.Millisecond, Max: 60 * time.Millisecond}},
+		Webhook: graphsim.Webhook{Delay: graphsim.Span{Min: 10 * time.Millisecond, Max: 200 * time.Millisecond}, Read: 0.5, Batch: 20},
+	}, "classes: {service: {doubt_window: 2s, on_doubt: park}}")
+	workers := []*worker{w.worker(), w.worker()}
+
+	const messages = 1000
+	ids := w.order(messages, message.Service)
+	var kills []time.Time
+	for _, at := range []int{250, 500, 750} {
+		w.await(at)
+		kills = append(kills, time.Now())
+		workers[0].end(syscall.SIGKILL) // the elder: it holds the numbers' lines
+		workers = append(workers[1:], w.worker())
+	}
+	records := w.settled(ids, time.Minute, over)
+
+	if n := w.sim.Duplicates(); n != 0 {
+		t.Errorf("Meta accepted %d messages twice", n)
+	}
+	taken := map[string]bool{}
+	for _, a := range w.sim.Accepted() {
+		taken[idOf(a.Marker)] = true
+	}
+	died := 0
+	for id, r := range records {
+		if accepted := r.State != message.Parked; accepted != taken[id] {
+			t.Errorf("%s is %s, and that Meta took it is %v", id, r.State, taken[id])
+		}
+		for _, s := range r.Timeline {
+			if s.Reason != message.ReasonWorkerDied || s.State != message.InDoubt {
+				continue
+			}
+			died++
+			if late := s.At.Sub(latestBefore(kills, s.At)); late > 10*time.Second {
+				t.Errorf("%s was taken up %s after its worker's death", id, late)
+			}
+		}
+	}
+	last := kills[len(kills)-1]
+	for id, r := range records {
+		for _, s := range r.Timeline {
+			// Tasks that the dead had fetched and not begun; the backlog itself lasts 2 s more.
+			if s.State == message.Submitted && s.At.Sub(last) > 12*time.Second {
+				t.Errorf("%s was sent only %s after the last kill", id, s.At.Sub(last))
+			}
+		}
+	}
+	t.Logf("states %v, attempts of dead workers %d", states(records), died)
+	if died == 0 {
+		t.Error("no kill hit an attempt: this test proves nothing")
+	}
+}
+
+func latestBefore(times []time.Time, t time.Time) time.Time {
+	latest := times[0]
+	for _, x := range times {
+		if x.Before(t) {
+			latest = x
+		}
+	}
+	return latest
+}
+
+// Meta answers 5xx to everything for a minute. Nothing is parked or given up, and all of it
+// is sent afterwards.
+func TestOutageOfMetaBurnsNothing(t *testing.T) {
+	t.Parallel()
+	outage := time.Minute
+	if testing.Short() {
+		outage = 15 * time.Second
+	}
+	w := setup(t, 250, graphsim.Options{Seed: 3, Webhook: graphsim.Webhook{Batch: 100}},
+		"classes: {utility: {error_window: 10s}}", "retry: {base: 1s, max: 10s}")
+	w.worker()
+	w.worker()
+	const messages = 5000
+	ids := w.order(messages/2, message.Utility)
+	w.await(messages / 10)
+	w.sim.SetOutage(true)
+	end := time.After(outage)
+	ids = append(ids, w.order(messages/2, message.Utility)...)
+	<-end
+	during := w.sim.Stats().Accepted
+	w.sim.SetOutage(false)
+	records := w.settled(ids, 2*time.Minute, over)
+	by := states(records)
+	if by[message.Delivered] != messages {
+		t.Errorf("after the outage: %v, want all %d delivered", by, messages)
+	}
+	if n := w.sim.Duplicates(); n != 0 {
+		t.Errorf("Meta accepted %d messages twice", n)
+	}
+	if during >= messages {
+		t.Error("everything was sent before the outage: this test proves nothing")
+	}
+}

@@ -1,0 +1,337 @@
+package ledger_test
+
+import (
+	"context"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/ledger"
+	"sluice/internal/message"
+	"sluice/internal/redistest"
+)
+
+// swept moves an open message on and returns its new state.
+func (f fixture) swept(o message.Open, m message.Move) message.State {
+	f.t.Helper()
+	moved, err := f.Sweep(f.t.Context(), o, m)
+	if err != nil || !moved {
+		f.t.Fatalf("sweep %s -> %s: %t, %v", o.State, m.To, moved, err)
+	}
+	return m.To
+}
+
+func (f fixture) requeued(o message.Open, m message.Move) {
+	f.t.Helper()
+	err := f.db.Tx(f.t.Context(), func(p redis.Pipeliner) error { return f.AddRequeue(f.t.Context(), p, o, m) })
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func ids(all []message.Open, err error) []string {
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var found []string
+	for _, o := range all {
+		found = append(found, o.ID)
+	}
+	return found
+}
+
+func TestAttempting(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		var want []string
+		for i, key := range []string{"a", "b", "c"} {
+			id := f.attempting(key).ID
+			// Milliseconds are too coarse to tell three begins in a row apart.
+			if err := f.db.ZAdd(t.Context(), f.shard.Key("attempts"), redis.Z{Score: float64(100 - i), Member: id}).Err(); err != nil {
+				t.Fatal(err)
+			}
+			want = append([]string{id}, want...)
+		}
+		f.accepted("queued")
+		all, err := f.Attempting(t.Context(), f.shard, 9)
+		if got := ids(all, err); !slices.Equal(got, want) {
+			t.Fatalf("%v, want %v", got, want)
+		}
+		if got := ids(f.Attempting(t.Context(), f.shard, 2)); !slices.Equal(got, want[:2]) {
+			t.Errorf("the two oldest: %v, want %v", got, want[:2])
+		}
+		o := all[0]
+		if age := time.Since(o.Since); age < -time.Second || age > time.Minute {
+			t.Errorf("since %s", o.Since)
+		}
+		m := newMessage("c")
+		if o.State != message.Attempting || o.N != 1 || o.K != 0 || o.Worker != "w" || o.Message.Class != message.Utility ||
+			o.ExpiresAt.Sub(m.ExpiresAt).Abs() > time.Minute || o.Resent != 0 {
+			t.Errorf("%+v", o)
+		}
+		other := message.DefaultShards.All()[(int(f.shard)+1)%16]
+		if got := ids(f.Attempting(t.Context(), other, 9)); len(got) != 0 {
+			t.Errorf("in another shard: %v", got)
+		}
+	})
+}
+
+func TestDoubts(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		soon, late := f.attempting("soon"), f.attempting("late")
+		f.finished(soon, message.Move{To: message.InDoubt, Reason: message.ReasonServerError, In: time.Minute})
+		f.finished(late, message.Move{To: message.InDoubt, Reason: message.ReasonNoAnswer, In: time.Hour})
+		now := time.Now()
+		for _, tt := range []struct {
+			mark time.Time
+			want []string
+		}{
+			{time.Time{}, nil},
+			{now, nil},
+			{now.Add(2 * time.Minute), []string{soon.ID}},
+			{now.Add(2 * time.Hour), []string{soon.ID, late.ID}},
+		} {
+			if got := ids(f.Doubts(t.Context(), f.shard, tt.mark, 9)); !slices.Equal(got, tt.want) {
+				t.Errorf("up to %s: %v, want %v", tt.mark, got, tt.want)
+			}
+		}
+		all, _ := f.Doubts(t.Context(), f.shard, now.Add(2*time.Hour), 9)
+		if o := all[0]; o.State != message.InDoubt || o.Reason != message.ReasonServerError || o.N != 1 || o.Worker != "" || !o.Since.IsZero() {
+			t.Errorf("%+v", o)
+		}
+	})
+}
+
+func TestOverdue(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		id := f.accepted("k1")
+		if got := ids(f.Overdue(t.Context(), f.shard, time.Now(), 9)); len(got) != 0 {
+			t.Errorf("before its deadline: %v", got)
+		}
+		all, err := f.Overdue(t.Context(), f.shard, time.Now().Add(2*time.Hour), 9)
+		if got := ids(all, err); !slices.Equal(got, []string{id}) {
+			t.Fatalf("after its deadline: %v", got)
+		}
+		f.swept(all[0], message.Move{To: message.Expired, Reason: message.ReasonDeadline})
+		f.wantChanges(id, "queued 0  0 ", "expired 0  0 deadline")
+		f.wantLife("m:"+id, 7*24*time.Hour)
+		if f.hasPayload(id) || f.backlog() != (ledger.Backlog{}) {
+			t.Errorf("payload kept %t, backlog %+v", f.hasPayload(id), f.backlog())
+		}
+	})
+}
+
+// TestSweepGuards: nothing is moved on when something happened to it since it was read.
+func TestSweepGuards(t *testing.T) {
+	t.Parallel()
+	doubt := func(f fixture, id string) {
+		f.finished(f.begun(id, 0, "w/1"), message.Move{To: message.InDoubt})
+	}
+	asDoubt := func(id string) message.Open { return message.Open{ID: id, State: message.InDoubt, N: 1} }
+	tests := map[string]struct {
+		meanwhile func(f fixture, id string)
+		read      func(id string) message.Open
+	}{
+		"settled by evidence": {func(f fixture, id string) {
+			doubt(f, id)
+			f.fold(evidence(id, 1, "wamid."+id, "sent"))
+		}, asDoubt},
+		"settled by the answer": {func(f fixture, id string) {
+			a := f.begun(id, 0, "w/1")
+			f.swept(message.Open{ID: id, State: message.Attempting, N: 1}, message.Move{To: message.InDoubt})
+			f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid." + id})
+		}, asDoubt},
+		"settled by another sweeper": {func(f fixture, id string) {
+			doubt(f, id)
+			f.swept(asDoubt(id), message.Move{To: message.Parked})
+		}, asDoubt},
+		"requeued": {func(f fixture, id string) {
+			doubt(f, id)
+			f.requeued(asDoubt(id), message.Move{To: message.Queued})
+		}, asDoubt},
+		"a later doubt": {func(f fixture, id string) {
+			doubt(f, id)
+			f.requeued(asDoubt(id), message.Move{To: message.Queued})
+			f.finished(f.begun(id, 1, "w/2"), message.Move{To: message.InDoubt})
+		}, asDoubt},
+		"a later attempt": {func(f fixture, id string) {
+			f.finished(f.begun(id, 0, "w/1"), message.Move{To: message.Queued})
+			f.begun(id, 0, "w/2")
+		}, func(id string) message.Open { return message.Open{ID: id, State: message.Attempting, N: 1} }},
+		"begun before its deadline": {func(f fixture, id string) {
+			f.begun(id, 0, "w/1")
+		}, func(id string) message.Open { return message.Open{ID: id, State: message.Queued} }},
+		"gone": {func(f fixture, id string) {
+			f.db.Del(context.Background(), f.shard.Key("m:"+id))
+		}, asDoubt},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			on(t, func(t *testing.T, f fixture) {
+				id := f.accepted("k1")
+				tt.meanwhile(f, id)
+				before, backlog, events := f.db.HGetAll(t.Context(), f.shard.Key("m:"+id)).Val(), f.backlog(), len(f.events())
+				for _, m := range []message.Move{
+					{To: message.InDoubt, In: time.Minute}, {To: message.Parked}, {To: message.Expired},
+					{To: message.Failed, Reason: message.ReasonUndetermined},
+				} {
+					if moved, err := f.Sweep(t.Context(), tt.read(id), m); moved || err != nil {
+						t.Errorf("moved to %s: %t, %v", m.To, moved, err)
+					}
+				}
+				f.requeued(tt.read(id), message.Move{To: message.Queued, Resend: true})
+				after := f.db.HGetAll(t.Context(), f.shard.Key("m:"+id)).Val()
+				for k := range after {
+					if after[k] != before[k] {
+						t.Errorf("%s: %q, was %q", k, after[k], before[k])
+					}
+				}
+				if f.backlog() != backlog || len(f.events()) != events {
+					t.Errorf("backlog %+v, was %+v; %d events, were %d", f.backlog(), backlog, len(f.events()), events)
+				}
+			})
+		})
+	}
+}
+
+func TestRequeue(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		a := f.attempting("k1")
+		f.finished(a, message.Move{To: message.InDoubt, In: time.Millisecond})
+		read := func() message.Open {
+			t.Helper()
+			all, err := f.Doubts(t.Context(), f.shard, time.Now().Add(time.Minute), 9)
+			if err != nil || len(all) != 1 {
+				t.Fatalf("%v, %v", all, err)
+			}
+			return all[0]
+		}
+		o := read()
+		for range 2 { // the second by another worker's sweeper
+			f.requeued(o, message.Move{To: message.Queued, Reason: message.ReasonPolicy, Resend: true})
+		}
+		f.wantChanges(a.ID, "queued 0  0 ", "in_doubt 1  0 ", "queued 1  0 resent_by_policy")
+		if got := f.backlog(); got != (ledger.Backlog{Waiting: 1}) {
+			t.Errorf("%+v", got)
+		}
+		if got := f.begun(a.ID, 0, "w/2").Verdict; got != message.Done {
+			t.Errorf("the old task: %s", got)
+		}
+		second := f.begun(a.ID, 1, "w/2")
+		if second.Verdict != message.Go || second.N != 2 || len(second.Payload) == 0 {
+			t.Errorf("the new task: %+v", second)
+		}
+		f.finished(second, message.Move{To: message.InDoubt})
+		if o := read(); o.K != 1 || o.N != 2 || o.Resent != 1 {
+			t.Errorf("the second doubt: %+v", o)
+		}
+		f.swept(read(), message.Move{To: message.Parked})
+		if !f.hasPayload(a.ID) {
+			t.Error("a person cannot resend: the payload is gone")
+		}
+		f.requeued(message.Open{ID: a.ID, State: message.Parked, N: 2, K: 1}, message.Move{To: message.Queued})
+		if got := f.begun(a.ID, 2, "w/3"); got.Verdict != message.Go || got.N != 3 {
+			t.Errorf("resent by a person: %+v", got)
+		}
+	})
+}
+
+// TestStaleIndexEntry: an entry without its record is dropped, and does not hide the rest.
+func TestStaleIndexEntry(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		gone, there := f.attempting("gone"), f.attempting("there")
+		f.db.Del(t.Context(), f.shard.Key("m:"+gone.ID))
+		if got := ids(f.Attempting(t.Context(), f.shard, 9)); !slices.Equal(got, []string{there.ID}) {
+			t.Errorf("%v", got)
+		}
+		if got := f.backlog(); got.Attempting != 1 {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+// between runs f once, right before the next pipeline: between the reading of an index and
+// the reading of its records.
+type between struct {
+	once sync.Once
+	f    func()
+}
+
+func (b *between) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
+}
+func (b *between) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (b *between) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if strings.EqualFold(cmds[0].Name(), "hmget") {
+			b.once.Do(b.f)
+		}
+		return next(ctx, cmds)
+	}
+}
+
+// TestListsOnlyWhatIsStillThere: what happens between the two reads of a list must not make
+// a message look like one that is to be swept.
+func TestListsOnlyWhatIsStillThere(t *testing.T) {
+	t.Parallel()
+	const soon = time.Millisecond
+	later := time.Now().Add(2 * time.Hour)
+	tests := map[string]struct {
+		list      func(f fixture, l *ledger.Ledger) ([]message.Open, error)
+		prepare   func(f fixture, id string) message.Attempt
+		meanwhile func(f fixture, a message.Attempt)
+	}{
+		"an attempt that is finished": {
+			func(f fixture, l *ledger.Ledger) ([]message.Open, error) { return l.Attempting(f.t.Context(), f.shard, 9) },
+			func(f fixture, id string) message.Attempt { return f.begun(id, 0, "w/1") },
+			func(f fixture, a message.Attempt) {
+				f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid.1"})
+			},
+		},
+		"a doubt that another sweeper had sent again": {
+			func(f fixture, l *ledger.Ledger) ([]message.Open, error) {
+				return l.Doubts(f.t.Context(), f.shard, later, 9)
+			},
+			func(f fixture, id string) message.Attempt {
+				a := f.begun(id, 0, "w/1")
+				f.finished(a, message.Move{To: message.InDoubt, In: soon})
+				return a
+			},
+			func(f fixture, a message.Attempt) {
+				f.requeued(message.Open{ID: a.ID, State: message.InDoubt, N: 1}, message.Move{To: message.Queued, Resend: true})
+				f.begun(a.ID, 1, "w/2")
+			},
+		},
+		"a queued message that is begun": {
+			func(f fixture, l *ledger.Ledger) ([]message.Open, error) {
+				return l.Overdue(f.t.Context(), f.shard, later, 9)
+			},
+			func(f fixture, id string) message.Attempt { return message.Attempt{ID: id} },
+			func(f fixture, a message.Attempt) { f.begun(a.ID, 0, "w/1") },
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := redistest.Start(t)
+			f := newFixture(t, srv.Client())
+			a := tt.prepare(f, f.accepted("k1"))
+			c := srv.Client()
+			c.AddHook(&between{f: func() { tt.meanwhile(f, a) }})
+			all, err := tt.list(f, newFixture(t, c).Ledger)
+			if err != nil || len(all) != 0 {
+				t.Errorf("%+v, %v", all, err)
+			}
+		})
+	}
+}

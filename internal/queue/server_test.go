@@ -1,0 +1,456 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/message"
+	"sluice/internal/redistest"
+)
+
+const phone = "106540352242922"
+
+func TestAnUrgentMessageLeavesBeforeABacklog(t *testing.T) {
+	t.Parallel()
+	for what, setup := range map[string]func(testing.TB) *fixture{"redis": setup, "miniredis": setupMini} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t)
+			f.add(many(500, phone, message.Marketing)...)
+			j := newJournal()
+			f.serve("w", j.handle, Number{ID: phone, Rate: 80})
+			j.wait(t, 20)
+			urgent := many(1, phone, message.Authentication)
+			before := len(j.sent())
+			f.add(urgent...)
+			eventually(t, "the urgent message left", func() bool { return slices.Contains(j.sent(), urgent[0].ID) })
+			// The horizon holds 8 slots.
+			if ahead := slices.Index(j.sent(), urgent[0].ID) - before; ahead > 25 {
+				t.Errorf("%d marketing messages left before it", ahead)
+			}
+		})
+	}
+}
+
+func TestClassesLeaveInOrder(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	for _, c := range []message.Class{message.Marketing, message.Utility, message.Service, message.Authentication} {
+		f.add(many(3, phone, c)...)
+	}
+	j := newJournal()
+	f.serve("w", j.handle, Number{ID: phone, Rate: 2})
+	j.wait(t, 1)
+	j.wait(t, 1)
+	// Two a second: the horizon holds one slot, so what leaves first was taken first.
+	for i, id := range j.sent() {
+		if !strings.Contains(id, string(message.Authentication)) {
+			t.Errorf("%s left as number %d", id, i)
+		}
+	}
+	g, _ := f.gate("other", Number{ID: phone, Rate: 1000})
+	var rest []string
+	eventually(t, "the other took the rest", func() bool {
+		tasks, _, err := g.takeTasks(g.numbers[phone], 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, task := range tasks {
+			rest = append(rest, fmt.Sprint(task.class))
+		}
+		return f.info(phone, message.Marketing).Pending == 0
+	})
+	if !slices.IsSorted(rest) || len(rest) < 8 {
+		t.Errorf("classes were taken in the order %v", rest)
+	}
+}
+
+// Not parallel: it wants the machine for itself.
+func TestTwoWorkersKeepTheRateTogether(t *testing.T) {
+	f := setup(t)
+	const rate, n = 200, 600
+	tasks := many(n, phone, message.Marketing)
+	f.add(tasks...)
+	j := newJournal()
+	f.serve("a", j.handle, Number{ID: phone, Rate: rate})
+	f.serve("b", j.handle, Number{ID: phone, Rate: rate})
+	j.wait(t, n)
+	j.once(t, tasks)
+	slices.SortFunc(j.at, time.Time.Compare)
+	for i := rate; i < n; i++ {
+		// A moment is noted shortly after it: some milliseconds are the test's own.
+		if d := j.at[i].Sub(j.at[i-rate]); d < 980*time.Millisecond {
+			t.Fatalf("%d messages within %v", rate+1, d)
+		}
+	}
+	if took, most := j.at[n-1].Sub(j.at[0]), n*time.Second/rate*10/9; took > most {
+		t.Errorf("%d messages took %v: less than 90 %% of the rate", n, took)
+	}
+}
+
+func TestLaterComesBackAtTheHead(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	tasks := many(40, phone, message.Marketing)
+	f.add(tasks...)
+	var again, at sync.Map
+	j := newJournal()
+	put := func(id string, in time.Duration) (first bool) {
+		_, second := again.LoadOrStore(id, time.Now().Add(in))
+		if second {
+			at.Store(id, time.Now())
+		}
+		return !second
+	}
+	f.serve("w", func(ctx context.Context, id string, _ int, slots Slots) error {
+		if id == tasks[0].ID && put(id, time.Second) {
+			return Later{In: time.Second}
+		}
+		if id == tasks[1].ID && put(id, 0) {
+			return Later{}
+		}
+		return j.handle(ctx, id, 1, slots)
+	}, Number{ID: phone, Rate: 8})
+	j.wait(t, 40)
+	j.once(t, tasks)
+	for _, task := range tasks[:2] {
+		due, _ := again.Load(task.ID)
+		came, _ := at.Load(task.ID)
+		// Redis and this process share a clock here.
+		if early := due.(time.Time).Sub(came.(time.Time)); early > 0 {
+			t.Errorf("%s came back %v early", task.ID, early)
+		}
+	}
+	// In hand are 36 at most; the two that came back went before the last four at least,
+	// and in truth as soon as they were taken again: they are older than no one in the line,
+	// so what tells is the queue's order.
+	if i := slices.Index(j.sent(), tasks[1].ID); i == 39 {
+		t.Errorf("%s left last", tasks[1].ID)
+	}
+}
+
+// Tidying puts due tasks foremost, the earliest first, however many there are.
+func TestTidyKeepsOrder(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	waiting := many(3, phone, message.Marketing)
+	f.add(waiting...)
+	k := asynqKeys(name(shards.Of(phone), phone, message.Marketing))
+	var want []string
+	delayed := many(1200, phone, message.Marketing)[3:]
+	for i := range delayed {
+		delayed[i].At = time.Now().Add(time.Hour)
+	}
+	f.add(delayed...)
+	err := f.db.Pipe(t.Context(), func(p redis.Pipeliner) {
+		for i, task := range delayed {
+			id := taskID(task.ID, task.K)
+			p.ZAddXX(t.Context(), k.scheduled, redis.Z{Score: float64(1000 + i), Member: id})
+			want = append(want, id)
+		}
+		p.ZAdd(t.Context(), k.scheduled, redis.Z{Score: 5, Member: "deleted.1"}) // its task is gone
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range waiting {
+		want = append(want, taskID(w.ID, w.K))
+	}
+	g, _ := f.gate("w", Number{ID: phone, Rate: 80})
+	g.tidyUp(g.numbers[phone])
+	got := f.db.LRange(t.Context(), k.pending, 0, -1).Val()
+	slices.Reverse(got) // the head is on the right
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%d tasks in the order %.200q ..., want %d in the order %.200q ...", len(got), got, len(want), want)
+	}
+	if n := f.db.ZCard(t.Context(), k.scheduled).Val(); n != 0 {
+		t.Errorf("%d tasks are still scheduled", n)
+	}
+	if state := f.db.HGet(t.Context(), k.task+want[0], "state").Val(); state != "pending" {
+		t.Errorf("a task that was moved is %q", state)
+	}
+}
+
+func TestTasksOfADeadWorkerAreTakenUp(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	tasks := many(5, phone, message.Service)
+	f.add(tasks...)
+	dead, stop := f.gate("dead", Number{ID: phone, Rate: 80})
+	taken, _, err := dead.takeTasks(dead.numbers[phone], 100)
+	if err != nil || len(taken) != 5 {
+		t.Fatal(taken, err)
+	}
+	died := time.Now()
+	stop()
+	j := newJournal()
+	f.serve("alive", j.handle, Number{ID: phone, Rate: 80})
+	j.wait(t, 5)
+	if took := time.Since(died); took > 10*time.Second {
+		t.Errorf("taken up after %v", took)
+	}
+	j.once(t, tasks)
+	eventually(t, "all is acknowledged", func() bool { return f.info(phone, message.Service).Size == 0 })
+}
+
+func TestATaskInHandStaysWithItsWorkerUntilItsHandlerEnds(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.add(many(1, phone, message.Service)...)
+	k := asynqKeys(name(shards.Of(phone), phone, message.Service))
+	id := taskID(many(1, phone, message.Service)[0].ID, 1)
+	started, release := make(chan struct{}), make(chan struct{})
+	stop := f.serve("w", func(context.Context, string, int, Slots) error {
+		close(started)
+		<-release
+		return nil
+	}, Number{ID: phone, Rate: 80})
+	<-started
+	score := func() float64 { return f.db.ZScore(t.Context(), k.lease, id).Val() }
+	first := score()
+	eventually(t, "its lease is renewed", func() bool { return score() > first })
+	stopped := make(chan struct{})
+	go func() { stop(); close(stopped) }()
+	at := score()
+	for range 2 {
+		eventually(t, "its lease is renewed while the server stops", func() bool { return score() > at })
+		at = score()
+	}
+	close(release)
+	<-stopped
+	if n := f.info(phone, message.Service).Size; n != 0 {
+		t.Errorf("%d tasks are left", n)
+	}
+}
+
+func TestAStopLosesNothingAndSendsNothingTwice(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	tasks := many(60, phone, message.Utility)
+	f.add(tasks...)
+	j := newJournal()
+	for i := range 3 {
+		stop := f.serve(fmt.Sprint("w", i), j.handle, Number{ID: phone, Rate: 40})
+		j.wait(t, 10)
+		stop()
+		i := f.info(phone, message.Utility)
+		if sent := len(j.sent()); i.Active != 0 || i.Pending+i.Retry != len(tasks)-sent {
+			t.Fatalf("after %d sends %d tasks are pending, %d to be retried, %d active", sent, i.Pending, i.Retry, i.Active)
+		}
+	}
+	f.serve("last", j.handle, Number{ID: phone, Rate: 1000})
+	j.wait(t, len(tasks)-len(j.sent()))
+	eventually(t, "all is acknowledged", func() bool { return f.info(phone, message.Utility).Size == 0 })
+	j.once(t, tasks)
+}
+
+func TestTasksHandedBackKeepTheirPlace(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	var tasks []Task
+	for _, i := range []int{5, 3, 9, 1, 7, 2, 8, 0, 6, 4} {
+		tasks = append(tasks, many(10, phone, message.Utility)[i])
+	}
+	f.add(tasks...)
+	k := asynqKeys(name(shards.Of(phone), phone, message.Utility))
+	before := f.db.LRange(t.Context(), k.pending, 0, -1).Val()
+	g, stop := f.gate("w", Number{ID: phone, Rate: 80})
+	n := g.numbers[phone]
+	taken, _, err := g.takeTasks(n, 6)
+	if err != nil || len(taken) != 6 || f.info(phone, message.Utility).Active != 6 {
+		t.Fatal(taken, err)
+	}
+	stop()
+	g.handOut(n, taken) // nobody is there to take them
+	if after := f.db.LRange(t.Context(), k.pending, 0, -1).Val(); !reflect.DeepEqual(after, before) {
+		t.Errorf("pending\n%v, before\n%v", after, before)
+	}
+	if active := f.info(phone, message.Utility).Active; active != 0 || len(n.inHand()) != 0 {
+		t.Errorf("%d tasks are active, %v in hand", active, n.inHand())
+	}
+}
+
+func TestAnEnqueueWakesTheWorker(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	j := newJournal()
+	f.serve("w", j.handle, Number{ID: phone, Rate: 80})
+	f.add(many(1, phone, message.Service)...)
+	j.wait(t, 1)
+	start := time.Now()
+	const n = 10
+	for i := range n {
+		f.add(Task{ID: fmt.Sprint("m", i), Number: phone, Class: message.Service})
+		j.wait(t, 1)
+	}
+	// Each begins just after a look: without the call it would wait for the next.
+	if took := time.Since(start); took > n*tidyEvery/2 {
+		t.Errorf("%d messages, one after the other, took %v", n, took)
+	}
+}
+
+func TestAcknowledgementsSurviveALossOfRedis(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	f := open(t, server.Addr, nil)
+	const n = 10
+	f.add(many(n, phone, message.Service)...)
+	var runs atomic.Int32
+	started, release, ended := make(chan struct{}, 2*n), make(chan struct{}), make(chan struct{}, 2*n)
+	f.serve("w", func(_ context.Context, id string, _ int, _ Slots) error {
+		runs.Add(1)
+		started <- struct{}{}
+		<-release
+		ended <- struct{}{}
+		if id[len(id)-1]%2 == 0 {
+			return Later{In: time.Hour}
+		}
+		return nil
+	}, Number{ID: phone, Rate: 80})
+	for range n {
+		<-started
+	}
+	server.Kill()
+	close(release)
+	for range n {
+		<-ended
+	}
+	server.Restart()
+	eventually(t, "all is acknowledged", func() bool {
+		i, err := f.inspector.GetQueueInfo(name(shards.Of(phone), phone, message.Service))
+		return err == nil && i.Active == 0 && i.Pending == 0 && i.Retry == n/2
+	})
+	if runs.Load() != n {
+		t.Errorf("the handler ran %d times for %d tasks", runs.Load(), n)
+	}
+	if p := f.info(phone, message.Service).Processed; p != n/2 {
+		t.Errorf("%d tasks were counted as done, want %d", p, n/2)
+	}
+}
+
+// flaky fails scripts as a Redis does that went away in between.
+type flaky struct {
+	redis.UniversalClient
+	errs []error // the next answers; nil: the server's
+}
+
+func (f *flaky) next(ctx context.Context) *redis.Cmd {
+	if len(f.errs) == 0 {
+		return nil
+	}
+	err := f.errs[0]
+	f.errs = f.errs[1:]
+	if err == nil {
+		return nil
+	}
+	cmd := redis.NewCmd(ctx)
+	cmd.SetErr(err)
+	return cmd
+}
+
+func (f *flaky) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	if cmd := f.next(ctx); cmd != nil {
+		return cmd
+	}
+	return f.UniversalClient.EvalSha(ctx, sha, keys, args...)
+}
+
+func (f *flaky) Eval(ctx context.Context, text string, keys []string, args ...any) *redis.Cmd {
+	if cmd := f.next(ctx); cmd != nil {
+		return cmd
+	}
+	return f.UniversalClient.Eval(ctx, text, keys, args...)
+}
+
+func TestWhatIsRepeated(t *testing.T) {
+	t.Parallel()
+	refused := &net.OpError{Op: "dial", Err: errors.New("refused")}
+	loading := redisError("LOADING Redis is loading the dataset in memory")
+	notFound := redisError("NOT FOUND")
+	for _, c := range []struct {
+		what    string
+		errs    []error
+		bounded bool
+		want    error
+	}{
+		{"an answer", nil, true, nil},
+		{"no connection", []error{refused, io.EOF}, true, nil},
+		{"a Redis that is not ready", []error{loading, redisError("READONLY You can't write against a read only replica."), redisError("CLUSTERDOWN The cluster is down")}, true, nil},
+		{"a refusal", []error{notFound}, true, notFound},
+		{"a script not loaded, then no connection", []error{notLoaded{}, io.EOF, refused}, true, nil},
+		{"no deadline", []error{io.EOF}, false, io.EOF},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			t.Parallel()
+			f := setupMini(t)
+			g, _ := f.gate("w")
+			broken := &flaky{f.db, c.errs}
+			g.UniversalClient = broken
+			ctx := t.Context()
+			if c.bounded {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, 20*time.Second)
+				defer cancel()
+			}
+			err := redis.NewScript("return 1").Run(ctx, g, []string{"asynq:{q}:active"}).Err()
+			if err != c.want || len(broken.errs) != 0 {
+				t.Errorf("error %v, want %v; %d answers left", err, c.want, len(broken.errs))
+			}
+		})
+	}
+}
+
+type redisError string
+
+func (e redisError) Error() string { return string(e) }
+func (redisError) RedisError()     {}
+
+func TestSplitTaskID(t *testing.T) {
+	t.Parallel()
+	for s, ok := range map[string]bool{"a.1": true, taskID("106-abc", 12): true, "a": false, "a.": false, "a.x": false, "": false, "a.1.2": false} {
+		if _, _, got := splitTaskID(s); got != ok {
+			t.Errorf("%q is a task of ours: %t, want %t", s, got, ok)
+		}
+	}
+}
+
+func BenchmarkAddInTx(b *testing.B) {
+	f := setup(b)
+	i := 0
+	for b.Loop() {
+		i++
+		err := f.db.Tx(b.Context(), func(p redis.Pipeliner) error {
+			return f.client.Add(b.Context(), p, Task{ID: fmt.Sprint("m", i), Number: phone, Class: message.Service})
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkTake100(b *testing.B) {
+	f := setup(b)
+	g, _ := f.gate("w", Number{ID: phone, Rate: 1_000_000})
+	n := g.numbers[phone]
+	for b.Loop() {
+		b.StopTimer()
+		f.db.FlushAll(b.Context())
+		f.add(many(100, phone, message.Marketing)...)
+		b.StartTimer()
+		if tasks, _, err := g.takeTasks(n, 100); err != nil || len(tasks) != 100 {
+			b.Fatal(len(tasks), err)
+		}
+	}
+}
