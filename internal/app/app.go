@@ -172,6 +172,15 @@ func policies(c config.Common) func(number string, class message.Class) message.
 	}
 }
 
+// known tells whether a number is configured.
+func known(numbers []config.Number) func(string) bool {
+	ids := map[string]bool{}
+	for _, n := range numbers {
+		ids[n.ID] = true
+	}
+	return func(id string) bool { return ids[id] }
+}
+
 // explain is what people are told of one of Meta's codes.
 func explain(code int) (title, advice string) {
 	e, _ := cloudapi.Lookup(code)

@@ -34,14 +34,10 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return nil, err
 	}
 	book := newLedger(p.db, c.Common)
-	known := map[string]bool{}
-	for _, n := range c.Numbers {
-		known[n.ID] = true
-	}
 	door := intake.New(intake.Options{
 		Acceptor:   acceptor{p.db, book, queue.NewClient(p.db, message.Shards(c.Shards))},
 		Reader:     book,
-		Numbers:    func(number string) bool { return known[number] },
+		Numbers:    known(c.Numbers),
 		Policy:     policies(c.Common),
 		Explain:    explain,
 		Keys:       apiKeys(c.APIKeys),

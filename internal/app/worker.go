@@ -67,7 +67,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		Log: log, Registerer: p.registry,
 	}
 	reconciler := reconcile.New(stream, book, reconcile.Options{
-		Consumer: name, Mark: marks.Parse, Logger: log, Registerer: p.registry,
+		Consumer: name, Mark: marks.Parse, Known: known(c.Numbers), Logger: log, Registerer: p.registry,
 	})
 	p.work = append(p.work, server.Run)
 	p.background = append(p.background, sweeper.Run, reconciler.Run)

@@ -171,7 +171,7 @@ func build(ctx context.Context, o Options) (w *world, err error) {
 
 func common(redisURL, graphURL string) config.Common {
 	c := config.Common{
-		Environment: "demo", Shards: 4, Ops: "127.0.0.1:0", LogLevel: slog.LevelInfo,
+		Environment: "demo", Shards: int(message.DefaultShards), Ops: "127.0.0.1:0", LogLevel: slog.LevelInfo,
 		Redis:   config.Redis{URL: config.Secret(redisURL), Durability: config.Relaxed},
 		Graph:   config.Graph{BaseURL: graphURL, Version: "v25.0"},
 		Classes: map[string]config.Class{},

@@ -53,8 +53,9 @@ func recipient(order int) string { return fmt.Sprintf("+1555%07d", 2_200_000+ord
 func orderName(order int) string { return fmt.Sprintf("order-%04d", order) }
 
 // place orders the messages of all orders, kind by kind, over all numbers. It calls accepted
-// with the id and kind of each.
-func place(ctx context.Context, api *client.Client, orders int, accepted func(id, kind string)) error {
+// with the id and kind of each. Run sets their keys apart from those of an earlier run on
+// the same Redis.
+func place(ctx context.Context, api *client.Client, run string, orders int, accepted func(id, kind string)) error {
 	for _, k := range kinds {
 		g, ctx := errgroup.WithContext(ctx)
 		g.SetLimit(clients)
@@ -66,7 +67,7 @@ func place(ctx context.Context, api *client.Client, orders int, accepted func(id
 				}
 				r, err := api.Send(ctx, client.Order{
 					From: numbers[order%len(numbers)], Message: object, Ref: orderName(order),
-					Key: orderName(order) + "/" + k.name, Tags: []string{k.name},
+					Key: run + "/" + orderName(order) + "/" + k.name, Tags: []string{k.name},
 				})
 				if err != nil {
 					return fmt.Errorf("send %s of %s: %w", k.name, orderName(order), err)

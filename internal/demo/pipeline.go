@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -77,10 +78,10 @@ func (w *world) pipeline(ctx context.Context, o Options) error {
 	watch, stop := context.WithCancel(ctx)
 	defer stop()
 	var g errgroup.Group
-	g.Go(func() error { return w.stream.Follow(watch, "0", t.take) })
+	g.Go(func() error { return w.stream.Follow(watch, start.UTC().Format(time.RFC3339Nano), t.take) })
 	placed := make(chan error, 1)
 	g.Go(func() error {
-		placed <- place(ctx, w.api, o.Orders, t.accepted)
+		placed <- place(ctx, w.api, rand.Text()[:8], o.Orders, t.accepted)
 		return nil
 	})
 	err := w.await(ctx, o, t, placed)

@@ -82,6 +82,9 @@ func TestFoldInAnyOrder(t *testing.T) {
 				}
 			}
 		}
+		if got := f.backlog(); got != (ledger.Backlog{}) {
+			t.Errorf("left in the indexes: %+v", got)
+		}
 	})
 }
 
@@ -135,8 +138,8 @@ func (f fixture) foldOrder(t *testing.T, name, moment string, marked bool, order
 			t.Errorf("%s: %s after %s", name, s.State, r.Timeline[i].State)
 		}
 	}
-	if f.hasPayload(id) || f.backlog() != (ledger.Backlog{}) {
-		t.Errorf("%s: payload kept %t, backlog %+v", name, f.hasPayload(id), f.backlog())
+	if f.hasPayload(id) {
+		t.Errorf("%s: payload kept", name)
 	}
 }
 

@@ -47,7 +47,8 @@ type Task struct {
 }
 
 // Add adds the enqueueing of t to a transaction, just as asynq's client would do it at once,
-// and the call that wakes the number's workers. A task that is there already stays.
+// and, if it is due, the call that wakes the number's workers. A task that is there already
+// stays.
 func (c *Client) Add(ctx context.Context, p redis.Pipeliner, t Task) error {
 	shard := c.shards.Of(t.Number)
 	opts := []asynq.Option{
@@ -55,15 +56,16 @@ func (c *Client) Add(ctx context.Context, p redis.Pipeliner, t Task) error {
 		asynq.TaskID(taskID(t.ID, t.K)),
 		asynq.MaxRetry(maxRetry), asynq.Timeout(taskTimeout),
 	}
-	if !t.At.IsZero() {
-		opts = append(opts, asynq.ProcessAt(t.At.Truncate(time.Second).Add(time.Second))) // asynq counts in whole seconds, down
+	delayed := t.At.After(time.Now())
+	if delayed {
+		opts = append(opts, asynq.ProcessAt(t.At.Add(time.Second-1).Truncate(time.Second))) // asynq counts in whole seconds, down
 	}
 	to := &recording{}
 	if _, err := c.asynq.EnqueueContext(context.WithValue(ctx, recordingKey{}, to), asynq.NewTask(taskType, []byte(t.ID)), opts...); err != nil {
 		return fmt.Errorf("enqueue %s: %w", t.ID, err)
 	}
 	to.script.Add(ctx, p, to.keys, to.args...)
-	if t.At.IsZero() {
+	if !delayed {
 		p.Publish(ctx, wakeChannel(shard), t.Number)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -33,12 +34,12 @@ const (
 	// lease is how long a task stays with a worker that says nothing; renew, how often a
 	// living one says so. Asynq's own 30 s and minutely look would leave a dead worker's
 	// tasks for two minutes.
-	lease = 8 * time.Second
+	lease = 6 * time.Second
 	renew = 2 * time.Second
-	// tidyEvery is how often delayed tasks and expired leases are looked for.
+	// tidyEvery is how often delayed tasks and expired leases are looked for, and at a number
+	// without work if no wake-up came; tidyMost, how many of a kind are moved at once.
 	tidyEvery = 500 * time.Millisecond
-	// idlePoll is how often a number without work is looked at, if no wake-up came.
-	idlePoll = time.Second
+	tidyMost  = 500
 	// away is the pause after Redis failed to answer.
 	away = 250 * time.Millisecond
 )
@@ -113,14 +114,13 @@ func (n *number) lineKey() string { return n.shard.Key("line:" + n.id) }
 func inHand(rate int) int { return 2*rate + 20 }
 
 // run feeds the server until the gate stops, and returns when all its tasks are handed out
-// or back.
+// or back. Tasks in hand stay ours as long as renewLeases runs.
 func (g *gate) run() {
 	var wg sync.WaitGroup
 	for _, n := range g.numbers {
 		wg.Go(func() { n.line.Run(g.stopped) })
 		wg.Go(func() { g.fetch(n) })
 	}
-	wg.Go(g.renewLeases)
 	wg.Go(g.listen)
 	wg.Wait()
 }
@@ -130,11 +130,12 @@ func (g *gate) fetch(n *number) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var tidied time.Time
+	more := false
 	for {
 		wait := pacing.Horizon / 4
-		if time.Since(tidied) > tidyEvery {
+		if more || time.Since(tidied) > tidyEvery {
 			tidied = time.Now()
-			g.tidyUp(n)
+			more = g.tidyUp(n)
 		}
 		if room := n.room(); room > 0 {
 			tasks, next, err := g.takeTasks(n, room)
@@ -178,7 +179,7 @@ func (g *gate) takeTasks(n *number, room int) ([]task, time.Duration, error) {
 	}
 	trip := time.Since(sent)
 	now, first, wait := micros(r[0]), micros(r[1]), micros(r[2])
-	next := idlePoll
+	next := tidyEvery
 	if wait >= 0 {
 		next = time.Duration(wait)*time.Microsecond - trip
 	}
@@ -230,13 +231,16 @@ func (g *gate) handOut(n *number, tasks []task) {
 	}
 }
 
-// handBack ends the leases of tasks that no handler has seen, and tidies up.
+// handBack ends the leases of tasks that no handler has seen, in their order, and tidies up.
 func (g *gate) handBack(n *number, tasks []task) {
+	for _, t := range tasks {
+		n.release(t.id)
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.stopped), 3*time.Second)
 	defer cancel()
 	err := g.db.Pipe(ctx, func(p redis.Pipeliner) {
-		for _, t := range tasks {
-			p.ZAddXX(ctx, n.classes[t.class].lease, redis.Z{Score: 0, Member: t.id})
+		for i, t := range tasks {
+			p.ZAddXX(ctx, n.classes[t.class].lease, redis.Z{Score: float64(i), Member: t.id})
 		}
 		for _, k := range n.classes {
 			g.addTidy(ctx, p, k)
@@ -247,33 +251,39 @@ func (g *gate) handBack(n *number, tasks []task) {
 	}
 }
 
-// tidyUp brings a number's due tasks to the head of their queues.
-func (g *gate) tidyUp(n *number) {
+// tidyUp brings a number's due tasks to the head of their queues. It is true when there may
+// be more of them.
+func (g *gate) tidyUp(n *number) (more bool) {
+	cut := make([]*redis.Cmd, len(n.classes))
 	err := g.db.Pipe(g.stopped, func(p redis.Pipeliner) {
-		for _, k := range n.classes {
-			g.addTidy(g.stopped, p, k)
+		for i, k := range n.classes {
+			cut[i] = g.addTidy(g.stopped, p, k)
 		}
 	})
-	if err != nil && g.stopped.Err() == nil {
-		g.log.Warn("tidy queues", "phone_number_id", n.id, "err", err)
+	if err != nil {
+		if g.stopped.Err() == nil {
+			g.log.Warn("tidy queues", "phone_number_id", n.id, "err", err)
+		}
+		return false
 	}
+	return slices.ContainsFunc(cut, func(c *redis.Cmd) bool { more, _ := c.Bool(); return more })
 }
 
-func (g *gate) addTidy(ctx context.Context, p redis.Pipeliner, k keysOf) {
-	g.tidy.Add(ctx, p, []string{k.pending, k.active, k.lease, k.scheduled, k.retry}, k.task, 500)
+func (g *gate) addTidy(ctx context.Context, p redis.Pipeliner, k keysOf) *redis.Cmd {
+	return g.tidy.Add(ctx, p, []string{k.pending, k.active, k.lease, k.scheduled, k.retry}, k.task, tidyMost)
 }
 
-// renewLeases keeps the tasks in hand ours.
-func (g *gate) renewLeases() {
+// renewLeases keeps the tasks in hand ours until ctx ends.
+func (g *gate) renewLeases(ctx context.Context) {
 	tick := time.NewTicker(renew)
 	defer tick.Stop()
 	for {
 		select {
-		case <-g.stopped.Done():
+		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if err := g.renew(g.stopped); err != nil && g.stopped.Err() == nil {
+		if err := g.renew(ctx); err != nil && ctx.Err() == nil {
 			g.log.Warn("renew leases", "err", err)
 		}
 	}
@@ -298,7 +308,7 @@ func (g *gate) renew(ctx context.Context) error {
 }
 
 // listen wakes a number's fetching when something was enqueued for it. A lost call costs no
-// more than idlePoll.
+// more than tidyEvery.
 func (g *gate) listen() {
 	sub := g.db.PSubscribe(g.stopped, "sluice:{s*}:wake")
 	defer sub.Close()
@@ -346,15 +356,23 @@ func (g *gate) EvalSha(ctx context.Context, sha string, keys []string, args ...a
 	case beat:
 		args = beatRows(args)
 	}
-	return g.evalUntilDone(ctx, sha, keys, args)
+	return untilDone(ctx, func() *redis.Cmd { return g.UniversalClient.EvalSha(ctx, sha, keys, args...) })
 }
 
-// evalUntilDone repeats what has a deadline, an acknowledgement that is, until an answer
-// comes. Asynq's own repetition never works: it uses a context that is over.
-func (g *gate) evalUntilDone(ctx context.Context, sha string, keys []string, args []any) *redis.Cmd {
+// Eval is how asynq's server goes on when Redis did not know a script.
+func (g *gate) Eval(ctx context.Context, text string, keys []string, args ...any) *redis.Cmd {
+	if kind(keys) == beat {
+		args = beatRows(args)
+	}
+	return untilDone(ctx, func() *redis.Cmd { return g.UniversalClient.Eval(ctx, text, keys, args...) })
+}
+
+// untilDone repeats what has a deadline, an acknowledgement that is, until an answer comes.
+// Asynq's own repetition never works: it uses a context that is over.
+func untilDone(ctx context.Context, eval func() *redis.Cmd) *redis.Cmd {
 	_, bounded := ctx.Deadline()
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		cmd := g.UniversalClient.EvalSha(ctx, sha, keys, args...)
+		cmd := eval()
 		if err := cmd.Err(); err == nil || !bounded || answered(err) {
 			return cmd
 		}

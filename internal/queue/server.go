@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -84,19 +85,19 @@ func NewServer(db *store.DB, shards message.Shards, worker string, numbers []Num
 // Run drains until ctx ends, then takes nothing more, lets running handlers finish, hands
 // back what was fetched and not begun, and returns.
 func (s *Server) Run(ctx context.Context) error {
-	fed := make(chan struct{})
-	go func() {
-		defer close(fed)
-		s.gate.run()
-	}()
 	defer s.stop()
 	if err := s.asynq.Start(asynq.HandlerFunc(s.handle)); err != nil {
 		return fmt.Errorf("start queue server: %w", err)
 	}
-	<-ctx.Done()
-	s.stop()
-	<-fed
+	// Handlers that still run keep their tasks, or another worker would run them too.
+	working, done := context.WithCancel(context.WithoutCancel(ctx))
+	var renewals sync.WaitGroup
+	renewals.Go(func() { s.gate.renewLeases(working) })
+	defer context.AfterFunc(ctx, s.stop)()
+	s.gate.run()
 	s.asynq.Shutdown()
+	done()
+	renewals.Wait()
 	return nil
 }
 

@@ -15,7 +15,7 @@ const (
 	// beatEvery is how often a worker says that it lives, and sweeps.
 	beatEvery = 2 * time.Second
 	// deadAfter is the silence after which a worker counts as dead.
-	deadAfter = 8 * time.Second
+	deadAfter = 6 * time.Second
 	// sweepMost is how many messages of a kind one pass takes up in a shard.
 	sweepMost = 500
 )

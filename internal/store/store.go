@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -27,11 +28,14 @@ type DB struct {
 	scripts map[string]string // SHA-1 -> text, all that were ever used
 }
 
-// Open connects to the Redis at url: redis:// or rediss:// for one server. It fails when no
+// Open connects to the Redis at a URL: redis:// or rediss:// for one server. It fails when no
 // server answers within ctx.
-func Open(ctx context.Context, url string) (*DB, error) {
-	o, err := redis.ParseURL(url)
+func Open(ctx context.Context, address string) (*DB, error) {
+	o, err := redis.ParseURL(address)
 	if err != nil {
+		if _, isURL := errors.AsType[*url.Error](err); isURL {
+			err = errors.New("it is no URL; percent-encode what is special in its password") // url.Error quotes the password
+		}
 		return nil, fmt.Errorf("redis url: %w", err)
 	}
 	// Servers older than 7.2 answer these two with an error, which spoils their own counters.
@@ -58,7 +62,7 @@ func New(ctx context.Context, c redis.UniversalClient) (*DB, error) {
 	switch {
 	case err == nil:
 		db.header = header
-	case !isReply(err):
+	case !redis.HasErrorPrefix(err, "Error compiling script"): // says nothing of flags: loading, no password, no answer
 		c.Close()
 		return nil, err
 	}
@@ -178,9 +182,3 @@ func (db *DB) Load(ctx context.Context) error {
 func (db *DB) Now(ctx context.Context) (time.Time, error) { return db.Time(ctx).Result() }
 
 func noScript(err error) bool { return err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") }
-
-// isReply tells an error that the server answered from one of the connection.
-func isReply(err error) bool {
-	var r redis.Error
-	return errors.As(err, &r)
-}

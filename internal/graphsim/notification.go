@@ -1,0 +1,216 @@
+package graphsim
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"sluice/internal/cloudapi"
+)
+
+// The shapes of Meta's webhooks, as they are sent:
+// https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/reference/messages
+
+type notification struct {
+	Object string         `json:"object"`
+	Entry  []accountEntry `json:"entry"`
+}
+
+type accountEntry struct {
+	ID      string   `json:"id"`
+	Changes []change `json:"changes"`
+}
+
+type change struct {
+	Value value  `json:"value"`
+	Field string `json:"field"`
+}
+
+type value struct {
+	Product  string     `json:"messaging_product"`
+	Metadata metadata   `json:"metadata"`
+	Contacts []contact  `json:"contacts,omitempty"`
+	Statuses []*status  `json:"statuses,omitempty"`
+	Messages []*inbound `json:"messages,omitempty"`
+}
+
+type metadata struct {
+	Displayed string `json:"display_phone_number"`
+	Number    string `json:"phone_number_id"`
+}
+
+type contact struct {
+	Profile profile `json:"profile"`
+	WaID    string  `json:"wa_id,omitempty"`
+	UserID  string  `json:"user_id,omitempty"`
+}
+
+type profile struct {
+	Name string `json:"name"`
+}
+
+type status struct {
+	ID        string        `json:"id"`
+	Status    string        `json:"status"`
+	Time      string        `json:"timestamp"`
+	Recipient string        `json:"recipient_id,omitempty"`
+	UserID    string        `json:"recipient_user_id,omitempty"`
+	Kind      string        `json:"recipient_type,omitempty"`
+	Marker    string        `json:"biz_opaque_callback_data,omitempty"`
+	Pricing   *pricing      `json:"pricing,omitempty"`
+	Errors    []statusError `json:"errors,omitempty"`
+}
+
+type pricing struct {
+	Billable bool   `json:"billable"`
+	Model    string `json:"pricing_model"`
+	Type     string `json:"type"`
+	Category string `json:"category"`
+}
+
+type statusError struct {
+	Code    int       `json:"code"`
+	Title   string    `json:"title"`
+	Message string    `json:"message"`
+	Data    errorData `json:"error_data"`
+	Href    string    `json:"href"`
+}
+
+type inbound struct {
+	Context     *quoted   `json:"context,omitempty"`
+	From        string    `json:"from,omitempty"`
+	UserID      string    `json:"from_user_id,omitempty"`
+	ID          string    `json:"id"`
+	Time        string    `json:"timestamp"`
+	Type        string    `json:"type"`
+	Text        *textBody `json:"text,omitempty"`
+	Interactive any       `json:"interactive,omitempty"`
+}
+
+type quoted struct {
+	From string `json:"from"`
+	ID   string `json:"id"`
+}
+
+type textBody struct {
+	Body string `json:"body"`
+}
+
+func newContact(phone string) contact { return contact{Profile: profile{"Zoë Sim"}, WaID: phone} }
+
+func personOf(m request) contact {
+	if m.To == "" {
+		return contact{Profile: profile{"Zoë Sim"}, UserID: m.recipient}
+	}
+	return newContact(m.recipient)
+}
+
+func newStatus(step, wamid string, m request, person contact, at time.Time, failed int) *status {
+	s := &status{
+		ID: wamid, Status: step, Time: seconds(at),
+		Recipient: person.WaID, UserID: person.UserID, Marker: m.Marker,
+	}
+	if m.RecipientType == "group" {
+		s.Kind = "group"
+	}
+	switch step {
+	case "failed":
+		known, _ := cloudapi.Lookup(failed)
+		s.Errors = []statusError{{
+			Code: failed, Title: known.Title, Message: known.Title, Data: errorData{Details: known.Meaning},
+			Href: "https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes/",
+		}}
+	case "sent", "delivered": // Meta prices on sent, and on one of delivered and read
+		s.Pricing = &pricing{Model: "PMP", Type: "free_customer_service", Category: "service"}
+		if m.Type == "template" {
+			s.Pricing = &pricing{Billable: true, Model: "PMP", Type: "regular", Category: "utility"}
+		}
+	}
+	return s
+}
+
+func newTap(number, wamid string, picked choice, person contact, at time.Time) *inbound {
+	return &inbound{
+		Context: &quoted{From: displayed(number), ID: wamid},
+		From:    person.WaID,
+		UserID:  person.UserID,
+		ID:      wamid + "tap",
+		Time:    seconds(at),
+		Type:    "interactive",
+		Interactive: map[string]any{
+			"type":      picked.kind,
+			picked.kind: picked.reply,
+		},
+	}
+}
+
+// notify renders reports as one notification, the way Meta sends it: one change for each
+// number, contacts once.
+func notify(waba string, reports []report) []byte {
+	var changes []change
+	place := map[string]int{}
+	known := map[string]map[contact]bool{}
+	for _, r := range reports {
+		i, ok := place[r.number]
+		if !ok {
+			i = len(changes)
+			place[r.number], known[r.number] = i, map[contact]bool{}
+			changes = append(changes, change{Field: "messages", Value: value{
+				Product:  "whatsapp",
+				Metadata: metadata{displayed(r.number), r.number},
+			}})
+		}
+		v := &changes[i].Value
+		// Meta sends no contact with failed.
+		if failed := r.status != nil && r.status.Status == "failed"; !failed && !known[r.number][r.person] {
+			known[r.number][r.person] = true
+			v.Contacts = append(v.Contacts, r.person)
+		}
+		if r.status != nil {
+			v.Statuses = append(v.Statuses, r.status)
+		} else {
+			v.Messages = append(v.Messages, r.inbound)
+		}
+	}
+	body, err := json.Marshal(notification{
+		Object: "whatsapp_business_account",
+		Entry:  []accountEntry{{ID: waba, Changes: changes}},
+	})
+	if err != nil {
+		panic(err) // nothing in it can fail to marshal
+	}
+	return escape(body)
+}
+
+// escape writes JSON as Meta does before it signs: ASCII only, and slashes escaped, so that
+// who parses before verifying gets the signature wrong.
+func escape(body []byte) []byte {
+	out := make([]byte, 0, len(body)+len(body)/8)
+	for len(body) > 0 {
+		r, size := utf8.DecodeRune(body)
+		body = body[size:]
+		switch {
+		case r == '/':
+			out = append(out, '\\', '/')
+		case r < utf8.RuneSelf:
+			out = append(out, byte(r))
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = appendUnicode(appendUnicode(out, high), low)
+		default:
+			out = appendUnicode(out, r)
+		}
+	}
+	return out
+}
+
+func appendUnicode(out []byte, r rune) []byte {
+	hex := strconv.FormatInt(int64(r), 16)
+	return append(append(out, `\u`...), strings.Repeat("0", 4-len(hex))+hex...)
+}
+
+// seconds is a time as webhooks carry it.
+func seconds(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }
