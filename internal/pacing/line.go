@@ -164,7 +164,7 @@ func (l *Line) Run(ctx context.Context) {
 func hand(now time.Time, slots []time.Time, waiting *waiters) []time.Time {
 	for len(slots) > 0 {
 		switch {
-		case false:
+		case now.Sub(slots[0]) > Cap:
 			slots = slots[1:]
 			continue
 		case slots[0].After(now) || waiting.Len() == 0:

@@ -48,7 +48,7 @@ func (l *line) book(owner string, now time.Duration, n int) (slots []time.Durati
 
 func TestSlotsScript(t *testing.T) {
 	t.Parallel()
-	db := redistest.Client(t)
+	db := redistest.Start(t, "--appendonly", "no").Client()
 	const start = 1_700_000_000 * time.Second // large, as real ones are
 	l := newLine(t, db, "line", 80)
 
@@ -102,7 +102,7 @@ func TestSlotsScript(t *testing.T) {
 // be, keep to the rate together: each by what it sent itself, both by the shift.
 func TestChangesOfOwnerKeepTheRate(t *testing.T) {
 	t.Parallel()
-	db := redistest.Client(t)
+	db := redistest.Start(t, "--appendonly", "no").Client()
 	for seed := range uint64(12) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		rate := []int{1, 5, 20, 80, 200, 1000}[seed%6]

@@ -30,16 +30,22 @@ var bookLua string
 //go:embed tidy.lua
 var tidyLua string
 
+//go:embed renew.lua
+var renewLua string
+
 const (
-	// lease is how long a task stays with a worker that says nothing; renew, how often a
+	// lease is how long a task stays with a worker that says nothing; renewEvery, how often a
 	// living one says so. Asynq's own 30 s and minutely look would leave a dead worker's
 	// tasks for two minutes.
-	lease = 6 * time.Second
-	renew = 2 * time.Second
+	lease      = 6 * time.Second
+	renewEvery = 2 * time.Second
 	// tidyEvery is how often delayed tasks and expired leases are looked for, and at a number
 	// without work if no wake-up came; tidyMost, how many of a kind are moved at once.
 	tidyEvery = 500 * time.Millisecond
 	tidyMost  = 500
+	// burst is the least time between two looks that were called for: a campaign that is
+	// being enqueued calls thousands of times a second.
+	burst = 5 * time.Millisecond
 	// away is the pause after Redis failed to answer.
 	away = 250 * time.Millisecond
 )
@@ -54,7 +60,7 @@ type gate struct {
 	log   *slog.Logger
 	clock pacing.Clock
 
-	take, book, tidy store.Script
+	take, book, tidy, renew store.Script
 
 	numbers map[string]*number // by phone number id
 	queues  map[string]*number // by queue name
@@ -83,7 +89,7 @@ type number struct {
 func newGate(stopped context.Context, db *store.DB, shards message.Shards, owner string, numbers []Number, log *slog.Logger) *gate {
 	g := &gate{
 		UniversalClient: db, db: db, owner: owner, log: log, stopped: stopped,
-		take: db.Script(pacing.SlotsLua + takeLua), book: db.Script(pacing.SlotsLua + bookLua), tidy: db.Script(tidyLua),
+		take: db.Script(pacing.SlotsLua + takeLua), book: db.Script(pacing.SlotsLua + bookLua), tidy: db.Script(tidyLua), renew: db.Script(renewLua),
 		numbers: map[string]*number{}, queues: map[string]*number{}, ready: make(chan string),
 	}
 	for _, nr := range numbers {
@@ -132,9 +138,10 @@ func (g *gate) fetch(n *number) {
 	var tidied time.Time
 	more := false
 	for {
+		looked := time.Now()
 		wait := pacing.Horizon / 4
-		if more || time.Since(tidied) > tidyEvery {
-			tidied = time.Now()
+		if more || looked.Sub(tidied) > tidyEvery {
+			tidied = looked
 			more = g.tidyUp(n)
 		}
 		if room := n.room(); room > 0 {
@@ -153,6 +160,7 @@ func (g *gate) fetch(n *number) {
 		case <-g.stopped.Done():
 			return
 		case <-n.wake:
+			time.Sleep(burst - time.Since(looked))
 		case <-timer.C:
 		}
 	}
@@ -275,7 +283,7 @@ func (g *gate) addTidy(ctx context.Context, p redis.Pipeliner, k keysOf) *redis.
 
 // renewLeases keeps the tasks in hand ours until ctx ends.
 func (g *gate) renewLeases(ctx context.Context) {
-	tick := time.NewTicker(renew)
+	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -283,25 +291,17 @@ func (g *gate) renewLeases(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if err := g.renew(ctx); err != nil && ctx.Err() == nil {
+		if err := g.renewAll(ctx); err != nil && ctx.Err() == nil {
 			g.log.Warn("renew leases", "err", err)
 		}
 	}
 }
 
-func (g *gate) renew(ctx context.Context) error {
-	now, err := g.db.Now(ctx)
-	if err != nil {
-		return err
-	}
+func (g *gate) renewAll(ctx context.Context) error {
 	return g.db.Pipe(ctx, func(p redis.Pipeliner) {
 		for _, n := range g.numbers {
 			for class, ids := range n.inHand() {
-				members := make([]redis.Z, len(ids))
-				for i, id := range ids {
-					members[i] = redis.Z{Score: float64(now.Add(lease).Unix()), Member: id}
-				}
-				p.ZAddXX(ctx, n.classes[class].lease, members...)
+				g.renew.Add(ctx, p, []string{n.classes[class].lease}, append([]any{int(lease.Seconds())}, ids...)...)
 			}
 		}
 	})
@@ -423,10 +423,10 @@ func (n *number) release(id string) {
 }
 
 // inHand returns the tasks in hand by class.
-func (n *number) inHand() map[int][]string {
+func (n *number) inHand() map[int][]any {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	by := map[int][]string{}
+	by := map[int][]any{}
 	for id, class := range n.taken {
 		by[class] = append(by[class], id)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -93,7 +94,7 @@ func (s *Server) Run(ctx context.Context) error {
 	working, done := context.WithCancel(context.WithoutCancel(ctx))
 	var renewals sync.WaitGroup
 	renewals.Go(func() { s.gate.renewLeases(working) })
-	defer context.AfterFunc(ctx, s.stop)()
+	context.AfterFunc(ctx, s.stop)
 	s.gate.run()
 	s.asynq.Shutdown()
 	done()
@@ -113,13 +114,7 @@ func (s *Server) handle(ctx context.Context, t *asynq.Task) error {
 	if !ok {
 		return nil // no task of ours: there is nothing to do for it
 	}
-	order := 0
-	for i, q := range n.names {
-		if q == queue {
-			order = i
-		}
-	}
-	return s.h(ctx, id, k, Slots{n.line, order})
+	return s.h(ctx, id, k, Slots{n.line, slices.Index(n.names, queue)})
 }
 
 // logger takes asynq's log lines into ours.

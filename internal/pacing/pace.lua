@@ -1,0 +1,20 @@
+-- pace returns how many messages a second a number may send now, and no slot before which
+-- time. It goes in front of slots.lua.
+-- The hash holds what was learned and ordered at run time: 'order' (a rate that stands for the
+-- configured one), 'ramp_from', 'ramp_at', 'ramp_us' (a climb to that rate), 'cut' and 'cut_at'
+-- (the pace that a refusal left us, and when), 'ceiling' (the pace at that refusal), 'pause'.
+-- Times are microseconds of this node's clock.
+-- After a refusal the pace climbs back by a fixed share of the full rate each second.
+local function pace(key, configured, now, climb)
+  local p = redis.call('HMGET', key, 'order', 'ramp_from', 'ramp_at', 'ramp_us', 'cut', 'cut_at', 'pause')
+  local rate = tonumber(p[1] or configured)
+  if p[2] then
+    local done = (now - p[3]) / p[4]
+    if done < 1 then rate = math.max(1, p[2] + (rate - p[2]) * math.max(done, 0)) end
+  end
+  local full = rate
+  if p[5] then
+    rate = math.min(full, p[5] + full * climb * math.max(now - p[6], 0) / 1000000)
+  end
+  return math.max(rate, 1), full, tonumber(p[7] or 0)
+end

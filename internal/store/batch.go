@@ -1,0 +1,114 @@
+package store
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Limits of one run of a batch.
+const (
+	batchMost    = 500
+	batchTimeout = 30 * time.Second
+)
+
+// Batch lets commands of many callers share round trips: while one run is under way the next
+// gathers. It is safe for concurrent use and needs no closing.
+type Batch struct {
+	db     *DB
+	linger time.Duration
+	tx     bool
+
+	mu      sync.Mutex
+	waiting []*share
+	running bool
+}
+
+// share is one caller's part of a run.
+type share struct {
+	fill func(redis.Pipeliner)
+	done chan struct{}
+}
+
+// NewBatch returns a batch that waits linger for company before each run; with zero a lone
+// caller loses no time. With tx each run is one transaction in each Cluster slot.
+func (db *DB) NewBatch(linger time.Duration, tx bool) *Batch {
+	return &Batch{db: db, linger: linger, tx: tx}
+}
+
+// Do runs the commands that fill adds and returns when they have their answers, which may be
+// errors. Fill may be called twice, see Tx; it must not fail. When ctx ends first Do returns
+// its cause: the commands may run all the same, and must not be read.
+func (b *Batch) Do(ctx context.Context, fill func(redis.Pipeliner)) error {
+	s := &share{fill, make(chan struct{})}
+	b.mu.Lock()
+	b.waiting = append(b.waiting, s)
+	start := !b.running
+	b.running = true
+	b.mu.Unlock()
+	if start {
+		go b.run()
+	}
+	select {
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Run runs one script as part of a batch.
+func (b *Batch) Run(ctx context.Context, s Script, keys []string, args ...any) *redis.Cmd {
+	var cmd *redis.Cmd
+	if err := b.Do(ctx, func(p redis.Pipeliner) { cmd = s.Add(ctx, p, keys, args...) }); err != nil {
+		failed := redis.NewCmd(ctx)
+		failed.SetErr(err)
+		return failed
+	}
+	return cmd
+}
+
+// run serves until nobody waits.
+func (b *Batch) run() {
+	for {
+		if b.linger > 0 {
+			time.Sleep(b.linger)
+		}
+		shares := b.next()
+		if len(shares) == 0 {
+			return
+		}
+		b.once(shares)
+	}
+}
+
+func (b *Batch) next() []*share {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := min(len(b.waiting), batchMost)
+	shares := b.waiting[:n:n]
+	b.waiting = b.waiting[n:]
+	b.running = n > 0
+	return shares
+}
+
+func (b *Batch) once(shares []*share) {
+	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
+	defer cancel()
+	fill := func(p redis.Pipeliner) {
+		for _, s := range shares {
+			s.fill(p)
+		}
+	}
+	// Each command carries its own error.
+	if b.tx {
+		b.db.Tx(ctx, func(p redis.Pipeliner) error { fill(p); return nil })
+	} else {
+		b.db.Pipe(ctx, fill)
+	}
+	for _, s := range shares {
+		close(s.done)
+	}
+}
