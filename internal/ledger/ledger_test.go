@@ -421,13 +421,19 @@ func TestStoreAway(t *testing.T) {
 	ctx := t.Context()
 	o := message.Open{ID: a.ID, State: message.Attempting, N: 1}
 	for name, call := range map[string]func() error{
-		"accept":  func() error { _, err := f.tryAccept(newMessage("k2"), "n"); return err },
-		"begin":   func() error { _, err := f.Begin(ctx, a.ID, 0, "w/1"); return err },
-		"finish":  func() error { _, _, err := f.Finish(ctx, a, message.Move{To: message.Submitted}); return err },
-		"get":     func() error { _, err := f.Get(ctx, a.ID); return err },
-		"sweep":   func() error { _, err := f.Sweep(ctx, o, message.Move{To: message.InDoubt}); return err },
-		"fold":    func() error { _, err := f.Fold(ctx, f.shard, []message.Evidence{evidence(a.ID, 1, "w1", "sent")}); return err },
-		"orphan":  func() error { _, err := f.Fold(ctx, f.shard, []message.Evidence{evidence("", 0, "w1", "sent")}); return err },
+		"accept": func() error { _, err := f.tryAccept(newMessage("k2"), "n"); return err },
+		"begin":  func() error { _, err := f.Begin(ctx, a.ID, 0, "w/1"); return err },
+		"finish": func() error { _, _, err := f.Finish(ctx, a, message.Move{To: message.Submitted}); return err },
+		"get":    func() error { _, err := f.Get(ctx, a.ID); return err },
+		"sweep":  func() error { _, err := f.Sweep(ctx, o, message.Move{To: message.InDoubt}); return err },
+		"fold": func() error {
+			_, err := f.Fold(ctx, f.shard, []message.Evidence{evidence(a.ID, 1, "w1", "sent")})
+			return err
+		},
+		"orphan": func() error {
+			_, err := f.Fold(ctx, f.shard, []message.Evidence{evidence("", 0, "w1", "sent")})
+			return err
+		},
 		"list":    func() error { _, err := f.Attempting(ctx, f.shard, 9); return err },
 		"beat":    func() error { return f.Beat(ctx, "w") },
 		"leave":   func() error { return f.Leave(ctx, "w") },

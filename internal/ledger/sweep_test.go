@@ -245,6 +245,25 @@ func TestRequeue(t *testing.T) {
 	})
 }
 
+// TestRequeueOfALostTask: two sweepers that miss the same task make one new task of it.
+func TestRequeueOfALostTask(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		id := f.accepted("k1")
+		for range 2 {
+			f.requeued(message.Open{ID: id, State: message.Queued}, message.Move{To: message.Queued})
+		}
+		for k, want := range map[int]message.Verdict{0: message.Done, 2: message.Done} {
+			if got := f.begun(id, k, "w/1").Verdict; got != want {
+				t.Errorf("task %d: %s", k, got)
+			}
+		}
+		if got := f.begun(id, 1, "w/1").Verdict; got != message.Go {
+			t.Errorf("task 1: %s", got)
+		}
+	})
+}
+
 // TestStaleIndexEntry: an entry without its record is dropped, and does not hide the rest.
 func TestStaleIndexEntry(t *testing.T) {
 	t.Parallel()
@@ -292,7 +311,9 @@ func TestListsOnlyWhatIsStillThere(t *testing.T) {
 		meanwhile func(f fixture, a message.Attempt)
 	}{
 		"an attempt that is finished": {
-			func(f fixture, l *ledger.Ledger) ([]message.Open, error) { return l.Attempting(f.t.Context(), f.shard, 9) },
+			func(f fixture, l *ledger.Ledger) ([]message.Open, error) {
+				return l.Attempting(f.t.Context(), f.shard, 9)
+			},
 			func(f fixture, id string) message.Attempt { return f.begun(id, 0, "w/1") },
 			func(f fixture, a message.Attempt) {
 				f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid.1"})

@@ -192,7 +192,7 @@ func (s *Sender) decide(a message.Attempt, out message.Outcome) message.Move {
 // recorded, and only its owner can tell that nothing was sent.
 func (s *Sender) begin(ctx context.Context, id string, k int, token string) (a message.Attempt, err error) {
 	err = persist(ctx, func() error {
-		a, err = s.ledger.Begin(ctx, id, k, token)
+		a, err = s.ledger.Begin(context.WithoutCancel(ctx), id, k, token) // a stop must not hide the answer
 		return err
 	})
 	return a, err

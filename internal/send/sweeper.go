@@ -2,6 +2,7 @@ package send
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -52,21 +53,19 @@ type Sweeper struct {
 
 	swept *prometheus.CounterVec
 	// since is when this worker's view of the others' beats became unbroken. After the store
-	// was away everybody's beat looks old, and nobody is dead.
-	since time.Time
+	// was away, or this worker stood still, everybody's beat looks old, and nobody is dead.
+	since  time.Time
+	beaten time.Time // when this worker's last beat was answered
 }
 
-// Run sweeps until ctx ends.
+// Run sweeps until ctx ends, which must be after the worker's last attempt: whoever has left
+// has no attempt under way.
 func (s *Sweeper) Run(ctx context.Context) error {
 	s.swept = newSwept(s.Registerer)
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
 	for {
-		start := time.Now()
-		err := s.Records.Beat(ctx, s.Worker)
-		if err != nil || time.Since(start) > beatEvery || s.since.IsZero() {
-			s.since = time.Now()
-		}
+		err := s.beat(ctx)
 		if err == nil {
 			err = s.sweep(ctx)
 		}
@@ -84,6 +83,20 @@ func (s *Sweeper) Run(ctx context.Context) error {
 	}
 }
 
+// beat says that this worker lives, and notes when two beats were too far apart.
+func (s *Sweeper) beat(ctx context.Context) error {
+	err := s.Records.Beat(ctx, s.Worker)
+	now := time.Now()
+	if err != nil || now.Sub(s.beaten) > 2*beatEvery {
+		s.since = now
+	}
+	if err == nil {
+		s.beaten = now
+	}
+	return err
+}
+
+// sweep goes on to the next shard after an error: one node away must not stop the others.
 func (s *Sweeper) sweep(ctx context.Context) error {
 	alive, err := s.Records.Alive(ctx, deadAfter)
 	if err != nil {
@@ -93,18 +106,16 @@ func (s *Sweeper) sweep(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the store's clock: %w", err)
 	}
+	var errs []error
 	for _, shard := range s.Shards.All() {
-		if err := s.abandoned(ctx, shard, alive, now); err != nil {
-			return err
+		if time.Since(s.beaten) > beatEvery { // there is so much to sweep
+			if err := s.beat(ctx); err != nil {
+				return errors.Join(append(errs, err)...)
+			}
 		}
-		if err := s.doubts(ctx, shard, now); err != nil {
-			return err
-		}
-		if err := s.overdue(ctx, shard, now); err != nil {
-			return err
-		}
+		errs = append(errs, s.abandoned(ctx, shard, alive, now), s.doubts(ctx, shard, now), s.overdue(ctx, shard, now))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // abandoned makes doubts of attempts whose owner is dead, or should be done long since.
@@ -116,7 +127,8 @@ func (s *Sweeper) abandoned(ctx context.Context, shard message.Shard, alive map[
 	for _, o := range attempts {
 		m := message.Move{To: message.InDoubt, In: s.Policy(o.Message.From, o.Message.Class).DoubtWindow}
 		switch {
-		case !alive[o.Worker] && time.Since(s.since) > deadAfter:
+		case !alive[o.Worker] && now.Sub(o.Since) > deadAfter && time.Since(s.since) > deadAfter:
+			// A younger attempt proves that its owner lived: it came after alive was read.
 			m.Reason = message.ReasonWorkerDied
 		case now.Sub(o.Since) > attemptMax+beatEvery:
 			m.Reason = message.ReasonNoAnswer

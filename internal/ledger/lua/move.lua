@@ -43,7 +43,6 @@ if wamid ~= '' then
 end
 
 if guard == 'owner' then
-  if st == to and tonumber(r[3]) == n then return {'repeat', st, duplicate} end
   if st ~= 'attempting' or tonumber(r[3]) ~= n or r[4] ~= ARGV[4] then
     -- Somebody knew more meanwhile. That Meta took it is news all the same.
     if to ~= 'submitted' or rank(to, reason) <= rank(st, r[2]) then return {'lower', st, duplicate} end

@@ -1,0 +1,98 @@
+package send
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"sluice/internal/message"
+)
+
+func TestDecide(t *testing.T) {
+	t.Parallel()
+	const schedule = 7 * time.Second
+	policy := message.Policy{DoubtWindow: 2 * time.Minute, ErrorWindow: 30 * time.Second}
+	tests := []struct {
+		name     string
+		out      message.Outcome
+		failures int
+		want     message.Move
+	}{
+		{"accepted", message.Outcome{Kind: message.Accepted, WAMID: "wamid.1"}, 0,
+			message.Move{To: message.Submitted, WAMID: "wamid.1"}},
+		{"accepted, unreadable", message.Outcome{Kind: message.Accepted, Reason: "answer_unreadable"}, 9,
+			message.Move{To: message.Submitted, Reason: "answer_unreadable"}},
+		{"throttled", message.Outcome{Kind: message.Throttled, Code: 130429, Reason: "code 130429"}, 0,
+			message.Move{To: message.Queued, Code: 130429, Reason: "code 130429", In: schedule}},
+		{"throttled, the budget long used up", message.Outcome{Kind: message.Throttled}, 99,
+			message.Move{To: message.Queued, In: schedule}},
+		{"throttled, told how long", message.Outcome{Kind: message.Throttled, RetryAfter: time.Minute}, 0,
+			message.Move{To: message.Queued, In: time.Minute}},
+		{"held", message.Outcome{Kind: message.Held, Code: 190, Reason: "code 190"}, 99,
+			message.Move{To: message.Queued, Code: 190, Reason: "code 190", In: schedule}},
+		{"no connection, the budget long used up", message.Outcome{Kind: message.Transient, Reason: "dial"}, 99,
+			message.Move{To: message.Queued, Reason: "dial", In: schedule}},
+		{"transient", message.Outcome{Kind: message.Transient, Code: 133016, Reason: "code 133016"}, 0,
+			message.Move{To: message.Queued, Code: 133016, Reason: "code 133016", In: schedule, Counts: true}},
+		{"transient, told how long", message.Outcome{Kind: message.Transient, Code: 1, RetryAfter: time.Second}, 0,
+			message.Move{To: message.Queued, Code: 1, In: schedule, Counts: true}},
+		{"transient, one try left", message.Outcome{Kind: message.Transient, Code: 1}, 1,
+			message.Move{To: message.Queued, Code: 1, In: schedule, Counts: true}},
+		{"transient, the last try", message.Outcome{Kind: message.Transient, Code: 133016, Reason: "code 133016"}, 2,
+			message.Move{To: message.Dead, Code: 133016, Reason: message.ReasonAttempts, Keep: true}},
+		{"refused", message.Outcome{Kind: message.Refused, Code: 131026, Reason: "code 131026"}, 0,
+			message.Move{To: message.Rejected, Code: 131026, Reason: "code 131026"}},
+		{"server error", message.Outcome{Kind: message.ServerError, Code: 131000, Reason: "code 131000"}, 99,
+			message.Move{To: message.InDoubt, Code: 131000, Reason: message.ReasonServerError, In: 30 * time.Second}},
+		{"server error, told how long", message.Outcome{Kind: message.ServerError, RetryAfter: time.Minute}, 0,
+			message.Move{To: message.InDoubt, Reason: message.ReasonServerError, In: time.Minute}},
+		{"no answer", message.Outcome{Kind: message.NoAnswer, Reason: "timeout"}, 99,
+			message.Move{To: message.InDoubt, Reason: message.ReasonNoAnswer, In: 2 * time.Minute}},
+		{"a kind nobody knows", message.Outcome{Kind: "odd"}, 0,
+			message.Move{To: message.InDoubt, Reason: message.ReasonNoAnswer, In: 2 * time.Minute}},
+	}
+	var seen []message.Kind
+	for _, tt := range tests {
+		seen = append(seen, tt.out.Kind)
+		var asked int
+		s := &Sender{o: Options{
+			Policy: func(number string, c message.Class) message.Policy {
+				if number != "1" || c != message.Service {
+					t.Errorf("%s: policy of %s, %s", tt.name, number, c)
+				}
+				return policy
+			},
+			Backoff:  func(n int) time.Duration { asked = n; return schedule },
+			Attempts: 3,
+		}}
+		a := message.Attempt{N: 4, Message: message.Context{From: "1", Class: message.Service}, Failures: tt.failures}
+		if got := s.decide(a, tt.out); got != tt.want {
+			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
+		}
+		if asked != 4 {
+			t.Errorf("%s: the schedule was asked for attempt %d", tt.name, asked)
+		}
+		// What nobody may have taken must not be sent again without evidence being awaited.
+		if st := tt.want.To; tt.out.Kind.Doubt() && st != message.InDoubt {
+			t.Errorf("%s: a doubt goes to %s", tt.name, st)
+		}
+	}
+	for _, k := range message.Kinds() {
+		if !slices.Contains(seen, k) {
+			t.Errorf("%s is not in this test", k)
+		}
+	}
+}
+
+func TestDecideBacksOffAfterServerErrors(t *testing.T) {
+	t.Parallel()
+	s := &Sender{o: Options{
+		Policy:  func(string, message.Class) message.Policy { return message.DefaultPolicy(message.Authentication) },
+		Backoff: func(n int) time.Duration { return time.Duration(n) * 6 * time.Second },
+	}}
+	for n, want := range map[int]time.Duration{1: 10 * time.Second, 2: 12 * time.Second, 10: time.Minute} {
+		if got := s.decide(message.Attempt{N: n}, message.Outcome{Kind: message.ServerError}).In; got != want {
+			t.Errorf("attempt %d: %s, want %s", n, got, want)
+		}
+	}
+}

@@ -1,0 +1,360 @@
+package send_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"sluice/internal/message"
+	"sluice/internal/send"
+)
+
+const (
+	number = "106540352242922"
+	id     = number + "-abcdefghijklmnopqrstuvwxyz"
+)
+
+var errAway = errors.New("the store is away")
+
+// script plays the ledger, the slots and Meta, and writes down what was asked of it.
+type script struct {
+	begin  func(token string) (message.Attempt, error)
+	finish func(m message.Move) (message.State, bool, error)
+	next   func(ctx context.Context) (send.Slot, error)
+	post   func() message.Outcome
+	body   func(payload []byte) ([]byte, error)
+
+	asked  []string
+	tokens map[string]bool
+	reg    *prometheus.Registry
+}
+
+func (s *script) Begin(ctx context.Context, id string, k int, token string) (message.Attempt, error) {
+	s.asked = append(s.asked, "begin")
+	s.tokens[token] = true
+	if ctx.Err() != nil {
+		return message.Attempt{}, ctx.Err()
+	}
+	return s.begin(token)
+}
+
+func (s *script) Finish(ctx context.Context, a message.Attempt, m message.Move) (message.State, bool, error) {
+	s.asked = append(s.asked, fmt.Sprintf("finish %d %s", a.N, m.To))
+	if ctx.Err() != nil {
+		return "", false, ctx.Err()
+	}
+	return s.finish(m)
+}
+
+func (s *script) Send(ctx context.Context, to string, body []byte) message.Outcome {
+	s.asked = append(s.asked, fmt.Sprintf("post %s %s", to, body))
+	if ctx.Err() != nil {
+		return message.Outcome{Kind: message.Transient, Err: ctx.Err()}
+	}
+	return s.post()
+}
+
+func (s *script) use() error { s.asked = append(s.asked, "use"); return nil }
+
+// slot is a slot as its use tells it.
+type slot func() error
+
+func (s slot) Use(context.Context) error { return s() }
+
+func going(token string) (message.Attempt, error) {
+	return message.Attempt{
+		Verdict: message.Go, ID: id, N: 2, Token: token, Payload: []byte("{}"),
+		Message: message.Context{ID: id, From: number, Class: message.Utility},
+	}, nil
+}
+
+// newScript is a life in which all goes well.
+func newScript() *script {
+	s := &script{tokens: map[string]bool{}, reg: prometheus.NewRegistry(), begin: going}
+	s.finish = func(m message.Move) (message.State, bool, error) { return m.To, false, nil }
+	s.next = func(ctx context.Context) (send.Slot, error) {
+		s.asked = append(s.asked, "next")
+		return slot(s.use), ctx.Err()
+	}
+	s.post = func() message.Outcome { return message.Outcome{Kind: message.Accepted, WAMID: "wamid.1"} }
+	s.body = func(payload []byte) ([]byte, error) { return payload, nil }
+	return s
+}
+
+func (s *script) handle(ctx context.Context, log *slog.Logger) send.Again {
+	sender := send.New(s, s, send.Options{
+		Worker:   "w",
+		Policy:   func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) },
+		Backoff:  func(int) time.Duration { return 3 * time.Second },
+		Attempts: 5,
+		Body: func(payload []byte, of string, attempt int) ([]byte, error) {
+			if of != id || attempt != 2 {
+				return nil, fmt.Errorf("body of %s, attempt %d", of, attempt)
+			}
+			return s.body(payload)
+		},
+		Numbers: []string{number}, Log: log, Registerer: s.reg,
+	})
+	return sender.Handle(ctx, id, 0, s.next)
+}
+
+func TestHandle(t *testing.T) {
+	t.Parallel()
+	verdict := func(a message.Attempt) func(string) (message.Attempt, error) {
+		return func(string) (message.Attempt, error) { return a, nil }
+	}
+	outcome := func(k message.Kind) func() message.Outcome {
+		return func() message.Outcome { return message.Outcome{Kind: k, Code: 1} }
+	}
+	const post = "post " + number + " {}"
+	tests := map[string]struct {
+		change func(s *script)
+		again  send.Again
+		asked  []string
+	}{
+		"accepted": {func(s *script) {}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
+		"done": {func(s *script) { s.begin = verdict(message.Attempt{Verdict: message.Done}) },
+			send.Again{}, []string{"next", "begin"}},
+		"early": {func(s *script) {
+			s.begin = verdict(message.Attempt{Verdict: message.Early, Wait: 7 * time.Minute})
+		}, send.Again{Due: true, In: 7 * time.Minute}, []string{"next", "begin"}},
+		"busy": {func(s *script) { s.begin = verdict(message.Attempt{Verdict: message.Busy}) },
+			send.Again{Due: true, In: 5 * time.Second}, []string{"next", "begin"}},
+		"transient": {func(s *script) { s.post = outcome(message.Transient) },
+			send.Again{Due: true, In: 3 * time.Second}, []string{"next", "begin", "use", post, "finish 2 queued"}},
+		"throttled": {func(s *script) { s.post = outcome(message.Throttled) },
+			send.Again{Due: true, In: 3 * time.Second}, []string{"next", "begin", "use", post, "finish 2 queued"}},
+		"refused": {func(s *script) { s.post = outcome(message.Refused) },
+			send.Again{}, []string{"next", "begin", "use", post, "finish 2 rejected"}},
+		"no answer": {func(s *script) { s.post = outcome(message.NoAnswer) },
+			send.Again{}, []string{"next", "begin", "use", post, "finish 2 in_doubt"}},
+		"transient, but evidence was quicker": {func(s *script) {
+			s.post = outcome(message.Transient)
+			s.finish = func(message.Move) (message.State, bool, error) { return message.Delivered, false, nil }
+		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 queued"}},
+		"accepted, but requeued by another meanwhile": {func(s *script) {
+			s.finish = func(message.Move) (message.State, bool, error) { return message.Queued, false, nil }
+		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
+		"payload unreadable": {func(s *script) {
+			s.body = func([]byte) ([]byte, error) { return nil, errors.New("no JSON") }
+		}, send.Again{}, []string{"next", "begin", "use", "finish 2 rejected"}},
+		"slot missed, then not": {func(s *script) { s.missFirst(func() {}) },
+			send.Again{}, []string{"next", "begin", "missed", "next", "begin", "use", post, "finish 2 submitted"}},
+		"slot missed, and no longer ours": {func(s *script) {
+			s.missFirst(func() { s.begin = verdict(message.Attempt{Verdict: message.Done}) })
+		}, send.Again{}, []string{"next", "begin", "missed", "next", "begin"}},
+		"slot missed, and another at work": {func(s *script) {
+			s.missFirst(func() { s.begin = verdict(message.Attempt{Verdict: message.Busy}) })
+		}, send.Again{Due: true, In: 5 * time.Second}, []string{"next", "begin", "missed", "next", "begin"}},
+		"no slot any more": {func(s *script) {
+			s.next = func(context.Context) (send.Slot, error) {
+				s.asked = append(s.asked, "next")
+				return nil, errors.New("closed")
+			}
+		}, send.Again{Due: true}, []string{"next"}},
+		"no slot any more, after begin": {func(s *script) {
+			closed := false
+			s.next = func(context.Context) (send.Slot, error) {
+				if s.asked = append(s.asked, "next"); closed {
+					return nil, errors.New("closed")
+				}
+				closed = true
+				return slot(func() error { s.asked = append(s.asked, "missed"); return errors.New("late") }), nil
+			}
+		}, send.Again{Due: true}, []string{"next", "begin", "missed", "next", "finish 2 queued"}},
+		"begin unanswered twice": {func(s *script) {
+			s.begin = failing(2, going)
+		}, send.Again{}, []string{"next", "begin", "begin", "begin", "use", post, "finish 2 submitted"}},
+		"finish unanswered three times": {func(s *script) {
+			f := s.finish
+			s.finish = func(m message.Move) (message.State, bool, error) {
+				if len(s.asked) < 8 {
+					return "", false, errAway
+				}
+				return f(m)
+			}
+		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted", "finish 2 submitted", "finish 2 submitted", "finish 2 submitted"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newScript()
+				tt.change(s)
+				if got := s.handle(t.Context(), slog.New(slog.DiscardHandler)); got != tt.again {
+					t.Errorf("%+v, want %+v", got, tt.again)
+				}
+				if !reflect.DeepEqual(s.asked, tt.asked) {
+					t.Errorf("asked  %q\nwant %q", s.asked, tt.asked)
+				}
+				if len(s.tokens) > 1 {
+					t.Errorf("one attempt went by several names: %v", s.tokens)
+				}
+			})
+		})
+	}
+}
+
+// missFirst lets the first slot be missed, and then something happen.
+func (s *script) missFirst(then func()) {
+	next := s.next
+	first := true
+	s.next = func(ctx context.Context) (send.Slot, error) {
+		got, err := next(ctx)
+		if !first {
+			return got, err
+		}
+		first = false
+		return slot(func() error { s.asked = append(s.asked, "missed"); then(); return errors.New("late") }), nil
+	}
+}
+
+// failing fails n times before it does what f does.
+func failing(n int, f func(string) (message.Attempt, error)) func(string) (message.Attempt, error) {
+	return func(token string) (message.Attempt, error) {
+		if n--; n >= 0 {
+			return message.Attempt{}, errAway
+		}
+		return f(token)
+	}
+}
+
+// TestStop ends the context at each step: nothing new is posted, what was begun is written
+// down.
+func TestStop(t *testing.T) {
+	t.Parallel()
+	const post = "post " + number + " {}"
+	tests := map[string]struct {
+		change func(s *script, stop func())
+		again  send.Again
+		asked  []string
+	}{
+		"before": {func(s *script, stop func()) { stop() }, send.Again{Due: true}, []string{"next"}},
+		"in begin": {func(s *script, stop func()) {
+			s.begin = func(token string) (message.Attempt, error) { stop(); return going(token) }
+			s.next = func(ctx context.Context) (send.Slot, error) {
+				s.asked = append(s.asked, "next")
+				return slot(func() error { s.asked = append(s.asked, "missed"); return ctx.Err() }), ctx.Err()
+			}
+		}, send.Again{Due: true}, []string{"next", "begin", "missed", "next", "finish 2 queued"}},
+		"before begin": {func(s *script, stop func()) {
+			next := s.next
+			s.next = func(ctx context.Context) (send.Slot, error) { got, err := next(ctx); stop(); return got, err }
+		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted"}}, // its slot was still good
+		"in begin, the store away": {func(s *script, stop func()) {
+			s.begin = func(string) (message.Attempt, error) { stop(); return message.Attempt{}, errAway }
+		}, send.Again{Due: true, In: time.Second}, []string{"next", "begin"}},
+		"in the request": {func(s *script, stop func()) {
+			p := s.post
+			s.post = func() message.Outcome { stop(); return p() }
+		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
+		"before the request": {func(s *script, stop func()) {
+			b := s.body
+			s.body = func(payload []byte) ([]byte, error) { stop(); return b(payload) }
+		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
+		"in finish, unanswered": {func(s *script, stop func()) {
+			s.finish = func(m message.Move) (message.State, bool, error) {
+				if stop(); len(s.asked) < 7 {
+					return "", false, errAway
+				}
+				return m.To, false, nil
+			}
+		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted", "finish 2 submitted", "finish 2 submitted"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx, stop := context.WithCancel(t.Context())
+				defer stop()
+				s := newScript()
+				tt.change(s, stop)
+				if got := s.handle(ctx, slog.New(slog.DiscardHandler)); got != tt.again {
+					t.Errorf("%+v, want %+v", got, tt.again)
+				}
+				if !reflect.DeepEqual(s.asked, tt.asked) {
+					t.Errorf("asked  %q\nwant %q", s.asked, tt.asked)
+				}
+			})
+		})
+	}
+}
+
+// TestFinishGivesUp: after a minute another may take the attempt for abandoned, and the task
+// is done with: the record tells the rest.
+func TestFinishGivesUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		s.finish = func(message.Move) (message.State, bool, error) { return "", false, errAway }
+		start := time.Now()
+		if got := s.handle(t.Context(), slog.New(slog.DiscardHandler)); got != (send.Again{}) {
+			t.Errorf("%+v", got)
+		}
+		if took := time.Since(start); took < 55*time.Second || took > 65*time.Second {
+			t.Errorf("it tried for %s", took)
+		}
+		if n := len(s.asked); n < 50 || n > 100 {
+			t.Errorf("%d calls", n)
+		}
+	})
+}
+
+// TestEachHandleHasItsOwnToken: two tasks of one worker must not pass for each other.
+func TestEachHandleHasItsOwnToken(t *testing.T) {
+	t.Parallel()
+	s := newScript()
+	sender := send.New(s, s, send.Options{
+		Worker: "w", Policy: func(string, message.Class) message.Policy { return message.Policy{} },
+		Backoff: func(int) time.Duration { return 0 }, Attempts: 1,
+		Body: func(p []byte, _ string, _ int) ([]byte, error) { return p, nil },
+		Log:  slog.New(slog.DiscardHandler), Registerer: s.reg,
+	})
+	for range 3 {
+		sender.Handle(t.Context(), id, 0, s.next)
+	}
+	if len(s.tokens) != 3 {
+		t.Errorf("%v", s.tokens)
+	}
+	for token := range s.tokens {
+		if !strings.HasPrefix(token, "w/") {
+			t.Errorf("token %q", token)
+		}
+	}
+}
+
+func TestMetricsAndLogOfAnAttempt(t *testing.T) {
+	t.Parallel()
+	s := newScript()
+	s.finish = func(m message.Move) (message.State, bool, error) { return m.To, true, nil }
+	var out strings.Builder
+	s.handle(t.Context(), slog.New(slog.NewJSONHandler(&out, nil)))
+	for _, key := range []string{`"msg_id":"` + id, `"wamid":"wamid.1"`, `"attempt":2`, `"outcome":"accepted"`} {
+		if !strings.Contains(out.String(), key) {
+			t.Errorf("the log line lacks %s: %s", key, out.String())
+		}
+	}
+	if n, err := testutil.GatherAndCount(s.reg, "sluice_send_attempts_total"); err != nil || n != len(message.Classes())*len(message.Kinds()) {
+		t.Errorf("%d series of attempts, %v", n, err)
+	}
+	want := `
+# HELP sluice_number_inflight Requests to Meta under way.
+# TYPE sluice_number_inflight gauge
+sluice_number_inflight{number="` + number + `"} 0
+# HELP sluice_send_duplicates_total Messages that Meta is proven to have accepted more than once, seen when the answer came.
+# TYPE sluice_send_duplicates_total counter
+sluice_send_duplicates_total 1
+`
+	if err := testutil.GatherAndCompare(s.reg, strings.NewReader(want), "sluice_number_inflight", "sluice_send_duplicates_total"); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,503 @@
+package send_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/internal/message"
+	"sluice/internal/send"
+)
+
+// world is the records as a sweeper sees them, on the bubble's clock, and what was done to
+// them, when: "12s id attempting->in_doubt worker_died".
+type world struct {
+	beat     time.Time // of the sweeper's own worker
+	left     bool
+	others   map[string]lastBeat
+	attempts []message.Open
+	doubts   []message.Open
+	overdue  []message.Open
+	mark     func(now time.Duration) time.Time // the reconciler's watermark
+
+	fail   func(call string) error // nil: never
+	before func(call string)       // to take its time, say
+
+	start time.Time
+	did   []string
+	ends  []time.Time // of the doubts' windows, beside doubts
+	reg   *prometheus.Registry
+}
+
+// lastBeat tells another worker's last beat; times are counted from the world's start.
+type lastBeat func(now time.Duration) time.Duration
+
+func living(now time.Duration) time.Duration { return now }
+
+func diedAt(end time.Duration) lastBeat {
+	return func(now time.Duration) time.Duration { return min(now, end) }
+}
+
+func newWorld() *world {
+	w := &world{others: map[string]lastBeat{}, start: time.Now(), reg: prometheus.NewRegistry()}
+	w.mark = func(time.Duration) time.Time { return w.start }
+	return w
+}
+
+func (w *world) call(name string) error {
+	if w.before != nil {
+		w.before(name)
+	}
+	if w.fail != nil {
+		return w.fail(name)
+	}
+	return nil
+}
+
+func (w *world) Beat(ctx context.Context, worker string) error {
+	if err := w.call("beat"); err != nil {
+		return err
+	}
+	w.beat = time.Now()
+	return nil
+}
+
+func (w *world) Leave(ctx context.Context, worker string) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	w.left = worker == "me"
+	return nil
+}
+
+func (w *world) Alive(ctx context.Context, d time.Duration) (map[string]bool, error) {
+	now := time.Since(w.start)
+	alive := map[string]bool{"me": time.Since(w.beat) < d}
+	for name, last := range w.others {
+		alive[name] = now-last(now) < d
+	}
+	return alive, w.call("alive")
+}
+
+func (w *world) Attempting(ctx context.Context, s message.Shard, limit int) ([]message.Open, error) {
+	err := w.call("attempting")
+	return w.of(s, w.attempts), err
+}
+
+func (w *world) Doubts(ctx context.Context, s message.Shard, until time.Time, limit int) ([]message.Open, error) {
+	var past []message.Open
+	for i, o := range w.doubts {
+		if !w.ends[i].After(until) {
+			past = append(past, o)
+		}
+	}
+	return w.of(s, past), w.call("doubts")
+}
+
+func (w *world) Overdue(ctx context.Context, s message.Shard, now time.Time, limit int) ([]message.Open, error) {
+	var late []message.Open
+	for _, o := range w.overdue {
+		if o.ExpiresAt.Before(now) {
+			late = append(late, o)
+		}
+	}
+	return w.of(s, late), w.call("overdue")
+}
+
+// of puts everything into the last of two shards.
+func (w *world) of(s message.Shard, all []message.Open) []message.Open {
+	if s != 1 {
+		return nil
+	}
+	return slices.Clone(all)
+}
+
+func (w *world) Sweep(ctx context.Context, o message.Open, m message.Move) (bool, error) {
+	if err := w.call("sweep"); err != nil {
+		return false, err
+	}
+	w.note(o, m)
+	return true, nil
+}
+
+func (w *world) requeue(ctx context.Context, o message.Open, m message.Move) error {
+	if err := w.call("requeue"); err != nil {
+		return err
+	}
+	w.note(o, m)
+	return nil
+}
+
+func (w *world) note(o message.Open, m message.Move) {
+	line := fmt.Sprintf("%s %s %s->%s %s", time.Since(w.start), o.ID, o.State, m.To, m.Reason)
+	if m.In > 0 {
+		line += fmt.Sprintf(" in %s", m.In)
+	}
+	if m.Resend {
+		line += " resend"
+	}
+	w.did = append(w.did, line)
+	is := func(other message.Open) bool { return other.ID == o.ID }
+	w.attempts = slices.DeleteFunc(w.attempts, is)
+	w.overdue = slices.DeleteFunc(w.overdue, is)
+	for i, d := range w.doubts {
+		if is(d) {
+			w.doubts, w.ends = slices.Delete(w.doubts, i, i+1), slices.Delete(w.ends, i, i+1)
+			break
+		}
+	}
+}
+
+// sweepFor lets a sweeper run for d.
+func (w *world) sweepFor(t *testing.T, d time.Duration) {
+	t.Helper()
+	ctx, stop := context.WithTimeout(t.Context(), d)
+	defer stop()
+	s := &send.Sweeper{
+		Worker: "me", Shards: 2, Records: w, Requeue: w.requeue,
+		Policy: func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) },
+		Watermark: func(context.Context, message.Shard) (time.Time, error) {
+			return w.mark(time.Since(w.start)), w.call("watermark")
+		},
+		Now: func(context.Context) (time.Time, error) { return time.Now(), w.call("now") },
+		Log: slog.New(slog.DiscardHandler), Registerer: w.reg,
+	}
+	if err := s.Run(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func (w *world) want(t *testing.T, want ...string) {
+	t.Helper()
+	if !slices.Equal(w.did, want) {
+		t.Errorf("did\n%s\nwant\n%s", strings.Join(w.did, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// attempt is one that worker began at a time counted from the world's start.
+func (w *world) attempt(id, worker string, at time.Duration) message.Open {
+	return message.Open{
+		ID: id, State: message.Attempting, N: 1, Worker: worker, Since: w.start.Add(at),
+		Message: message.Context{From: number, Class: message.Service},
+	}
+}
+
+func bubble(t *testing.T, f func(t *testing.T, w *world)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { f(t, newWorld()) })
+}
+
+func TestSweeperBeats(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		var beats []time.Duration
+		w.before = func(call string) {
+			if call == "beat" {
+				beats = append(beats, time.Since(w.start))
+			}
+		}
+		w.sweepFor(t, 7*time.Second)
+		if want := []time.Duration{0, 2 * time.Second, 4 * time.Second, 6 * time.Second}; !slices.Equal(beats, want) {
+			t.Errorf("beats at %v, want %v", beats, want)
+		}
+		if !w.left {
+			t.Error("it did not leave")
+		}
+	})
+}
+
+// TestSweeperBeatsWhileItSweeps: a worker with much to sweep must not look dead.
+func TestSweeperBeatsWhileItSweeps(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		var last time.Time
+		w.before = func(call string) {
+			switch call {
+			case "beat":
+				if gap := time.Since(last); !last.IsZero() && gap >= 6*time.Second {
+					t.Errorf("%s without a beat", gap)
+				}
+				last = time.Now()
+			case "overdue", "doubts":
+				time.Sleep(2 * time.Second)
+			}
+		}
+		w.sweepFor(t, time.Minute)
+		if last.IsZero() {
+			t.Error("no beat at all")
+		}
+	})
+}
+
+func TestDeadWorker(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.attempts = []message.Open{
+			w.attempt("of-the-dead", "dead", -time.Minute/2),
+			w.attempt("of-the-living", "living", -time.Minute/2),
+			w.attempt("mine", "me", -time.Minute/2),
+		}
+		w.others["dead"], w.others["living"] = diedAt(-time.Minute), living
+		w.sweepFor(t, 21*time.Second)
+		w.want(t, "8s of-the-dead attempting->in_doubt worker_died in 2m0s")
+		if n := swept(t, w.reg, "attempting", "in_doubt"); n != 1 {
+			t.Errorf("counted %v", n)
+		}
+	})
+}
+
+// TestWorkerDies: it is noticed within ten seconds, and a late beat or two is no death.
+func TestWorkerDies(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.attempts = []message.Open{w.attempt("a", "other", 20*time.Second)}
+		w.others["other"] = diedAt(21 * time.Second)
+		w.sweepFor(t, 40*time.Second)
+		w.want(t, "28s a attempting->in_doubt worker_died in 2m0s")
+	})
+}
+
+// TestNewWorker: who came after the beats were read is not dead.
+func TestNewWorker(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.before = func(call string) {
+			if call == "attempting" && time.Since(w.start) == 12*time.Second && len(w.attempts) == 0 {
+				w.others["new"] = living
+				w.attempts = []message.Open{w.attempt("a", "new", 12*time.Second)}
+			}
+		}
+		w.sweepFor(t, 30*time.Second)
+		w.want(t)
+		if len(w.attempts) != 1 {
+			t.Error("the new worker never came")
+		}
+	})
+}
+
+// TestOutage: after the store was away all beats are old, and nobody is dead; and likewise
+// after this worker stood still.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	// Each keeps the other worker's beats away from 20 s to 40 s.
+	tests := map[string]func(w *world){
+		"beats fail": func(w *world) {
+			w.fail = func(call string) error {
+				if d := time.Since(w.start); d >= 20*time.Second && d < 40*time.Second {
+					return errAway
+				}
+				return nil
+			}
+		},
+		"a beat hangs":  func(w *world) { w.before = w.hang("beat") },
+		"a sweep hangs": func(w *world) { w.before = w.hang("attempting") },
+	}
+	for name, outage := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				outage(w)
+				w.attempts = []message.Open{w.attempt("a", "other", 10*time.Second)}
+				w.others["other"] = func(now time.Duration) time.Duration {
+					if now >= 20*time.Second && now < 45*time.Second { // it too needs a moment to come back
+						return 19 * time.Second
+					}
+					return now
+				}
+				w.sweepFor(t, 69*time.Second)
+				w.want(t)
+				w.sweepAgain(t)
+				w.want(t, "1m14s a attempting->in_doubt no_answer in 2m0s") // whoever it was, it is too old
+			})
+		})
+	}
+}
+
+// sweepAgain goes on with a new sweeper of the same worker.
+func (w *world) sweepAgain(t *testing.T) {
+	w.fail, w.before, w.reg = nil, nil, prometheus.NewRegistry()
+	time.Sleep(70*time.Second - time.Since(w.start))
+	w.sweepFor(t, 20*time.Second)
+}
+
+// hang stops a call that comes at 20 s until 40 s.
+func (w *world) hang(name string) func(string) {
+	return func(call string) {
+		if call == name && time.Since(w.start) == 20*time.Second {
+			time.Sleep(20 * time.Second)
+		}
+	}
+}
+
+// TestOldAttempt: an attempt older than any may be is a doubt, though its owner lives.
+func TestOldAttempt(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.attempts = []message.Open{w.attempt("a", "me", 0), w.attempt("b", "me", 10*time.Second)}
+		w.sweepFor(t, 71*time.Second)
+		w.want(t, "1m4s a attempting->in_doubt no_answer in 2m0s")
+	})
+}
+
+// TestDoubtsWaitForTheWatermark: what counts is not the clock but what has been folded.
+func TestDoubtsWaitForTheWatermark(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.doubts = []message.Open{{ID: "a", State: message.InDoubt, Reason: message.ReasonNoAnswer, Message: message.Context{Class: message.Service}}}
+		w.ends = []time.Time{w.start.Add(5 * time.Second)}
+		w.mark = func(now time.Duration) time.Time {
+			if now < 30*time.Second {
+				return w.start
+			}
+			if now < 60*time.Second {
+				return w.start.Add(5*time.Second - 1)
+			}
+			return w.start.Add(5 * time.Second)
+		}
+		w.sweepFor(t, 61*time.Second)
+		w.want(t, "1m0s a in_doubt->parked no_answer")
+	})
+}
+
+func TestSettle(t *testing.T) {
+	t.Parallel()
+	type doubt struct {
+		class  message.Class
+		reason string
+		resent int
+		late   bool // its deadline has passed
+	}
+	const (
+		park   = "in_doubt->parked "
+		closed = "in_doubt->failed undetermined"
+		resend = "in_doubt->queued resent_by_policy resend"
+		retry  = "in_doubt->queued server_error"
+	)
+	for d, want := range map[doubt]string{
+		{message.Authentication, message.ReasonNoAnswer, 0, false}:    resend,
+		{message.Authentication, message.ReasonWorkerDied, 0, false}:  resend,
+		{message.Authentication, message.ReasonNoAnswer, 1, false}:    closed,
+		{message.Authentication, message.ReasonNoAnswer, 0, true}:     closed,
+		{message.Authentication, message.ReasonServerError, 1, false}: retry,
+		{message.Authentication, message.ReasonServerError, 0, true}:  closed,
+		{message.Service, message.ReasonNoAnswer, 0, false}:           park + "no_answer",
+		{message.Service, message.ReasonWorkerDied, 0, false}:         park + "worker_died",
+		{message.Service, message.ReasonNoAnswer, 0, true}:            park + "no_answer",
+		{message.Service, message.ReasonServerError, 0, false}:        retry,
+		{message.Service, message.ReasonServerError, 0, true}:         park + "server_error",
+		{message.Utility, message.ReasonNoAnswer, 0, false}:           park + "no_answer",
+		{message.Utility, message.ReasonServerError, 0, false}:        retry,
+		{message.Utility, message.ReasonServerError, 0, true}:         park + "server_error",
+		{message.Marketing, message.ReasonNoAnswer, 0, false}:         closed,
+		{message.Marketing, message.ReasonWorkerDied, 0, true}:        closed,
+		{message.Marketing, message.ReasonServerError, 0, false}:      retry,
+		{message.Marketing, message.ReasonServerError, 0, true}:       closed,
+	} {
+		t.Run(fmt.Sprint(d), func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				expires := w.start.Add(time.Hour)
+				if d.late {
+					expires = w.start
+				}
+				w.doubts = []message.Open{{
+					ID: "a", State: message.InDoubt, Reason: d.reason, Resent: d.resent, ExpiresAt: expires,
+					Message: message.Context{From: number, Class: d.class},
+				}}
+				w.ends = []time.Time{w.start}
+				w.sweepFor(t, time.Second)
+				w.want(t, "0s a "+want)
+				from, to, _ := strings.Cut(strings.Fields(want)[0], "->")
+				if n := swept(t, w.reg, from, to); n != 1 {
+					t.Errorf("counted %v", n)
+				}
+			})
+		})
+	}
+}
+
+func TestOverdue(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.overdue = []message.Open{{ID: "a", State: message.Queued, ExpiresAt: w.start.Add(3 * time.Second)}}
+		w.sweepFor(t, 11*time.Second)
+		w.want(t, "4s a queued->expired deadline")
+	})
+}
+
+// TestSweepGoesOn: whatever fails, the rest is swept, and what failed next time.
+func TestSweepGoesOn(t *testing.T) {
+	t.Parallel()
+	const (
+		dead = "attempting->in_doubt no_answer in 2m0s"
+		park = "in_doubt->parked no_answer"
+		late = "queued->expired deadline"
+	)
+	for failing, want := range map[string][]string{
+		"attempting": {"0s d " + park, "0s o " + late, "2s a " + dead},
+		"watermark":  {"0s a " + dead, "0s o " + late, "2s d " + park},
+		"doubts":     {"0s a " + dead, "0s o " + late, "2s d " + park},
+		"overdue":    {"0s a " + dead, "0s d " + park, "2s o " + late},
+		"alive":      {"2s a " + dead, "2s d " + park, "2s o " + late},
+		"now":        {"2s a " + dead, "2s d " + park, "2s o " + late},
+		"sweep":      {"2s a " + dead, "2s d " + park, "2s o " + late},
+	} {
+		t.Run(failing, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				w.attempts = []message.Open{w.attempt("a", "me", -2*time.Minute)}
+				w.doubts = []message.Open{{ID: "d", State: message.InDoubt, Reason: message.ReasonNoAnswer, Message: message.Context{Class: message.Service}}}
+				w.ends = []time.Time{w.start}
+				w.overdue = []message.Open{{ID: "o", State: message.Queued, ExpiresAt: w.start.Add(-time.Second)}}
+				w.fail = func(call string) error {
+					if call == failing && time.Since(w.start) == 0 {
+						return errAway
+					}
+					return nil
+				}
+				w.sweepFor(t, 3*time.Second)
+				w.want(t, want...)
+			})
+		})
+	}
+}
+
+// TestRequeueFails: the doubt stays one, and is not counted as settled.
+func TestRequeueFails(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.doubts = []message.Open{{ID: "a", State: message.InDoubt, Reason: message.ReasonServerError, ExpiresAt: w.start.Add(time.Hour)}}
+		w.ends = []time.Time{w.start}
+		w.fail = func(call string) error {
+			if call == "requeue" && time.Since(w.start) < 3*time.Second {
+				return errors.New("full")
+			}
+			return nil
+		}
+		w.sweepFor(t, 5*time.Second)
+		w.want(t, "4s a in_doubt->queued server_error")
+		if n := swept(t, w.reg, "in_doubt", "queued"); n != 1 {
+			t.Errorf("counted %v", n)
+		}
+	})
+}
+
+// swept returns how many moves were counted.
+func swept(t *testing.T, reg *prometheus.Registry, from, to string) float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			labels := map[string]string{}
+			for _, l := range m.GetLabel() {
+				labels[l.GetName()] = l.GetValue()
+			}
+			if f.GetName() == "sluice_sweep_moves_total" && maps.Equal(labels, map[string]string{"from": from, "to": to}) {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	t.Fatalf("there is no series %s -> %s", from, to)
+	return 0
+}
