@@ -156,7 +156,13 @@ func TestTheListHasNoCircle(t *testing.T) {
 // Each rule is broken once, so that none of them can fall asleep.
 func TestFaultsAreFound(t *testing.T) {
 	t.Parallel()
-	good := sources(t)
+	var good []source
+	for _, r := range rooms {
+		good = append(good, source{file: r.name + "/doc.go"})
+	}
+	if found := faults(good); found != nil {
+		t.Errorf("in a house in order it finds %q", found)
+	}
 	for want, bad := range map[string]source{
 		"internal/intake may import only: internal/message.":    {file: "internal/intake/x.go", imports: []string{"sluice/internal/ledger"}},
 		"internal/message may import only: none of ours. It li": {file: "internal/message/x.go", imports: []string{"sluice/internal/store"}},
