@@ -17,12 +17,14 @@ import (
 
 // cli is the tool's command line.
 type cli struct {
-	Demo     demoCmd     `cmd:"" help:"Run all of Sluice in this process against a simulated Meta, and tell what became of 1,500 messages."`
-	Send     sendCmd     `cmd:"" help:"Send a message through the API."`
-	Events   eventsCmd   `cmd:"" help:"Follow the event stream, one JSON object a line."`
-	Simulate simulateCmd `cmd:"" help:"Run the Cloud API simulator."`
-	Key      keyCmd      `cmd:"" help:"Make an API key and print it with the hash for the configuration."`
-	Health   healthCmd   `cmd:"" help:"Ask a health URL; exit 0 when it answers 200. For containers without a shell."`
+	Demo      demoCmd      `cmd:"" help:"Run all of Sluice in this process against a simulated Meta, and tell what became of 1,500 messages."`
+	Send      sendCmd      `cmd:"" help:"Send a message through the API."`
+	Events    eventsCmd    `cmd:"" help:"Follow the event stream, one JSON object a line."`
+	Simulate  simulateCmd  `cmd:"" help:"Run the Cloud API simulator."`
+	Bench     benchCmd     `cmd:"" help:"Measure load: pace, latency, throughput, memory, each beside its baseline."`
+	BenchPart benchPartCmd `cmd:"" hidden:"" passthrough:""`
+	Key       keyCmd       `cmd:"" help:"Make an API key and print it with the hash for the configuration."`
+	Health    healthCmd    `cmd:"" help:"Ask a health URL; exit 0 when it answers 200. For containers without a shell."`
 }
 
 func main() { os.Exit(run(os.Args[1:])) }

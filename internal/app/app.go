@@ -85,6 +85,7 @@ func newProgram(ctx context.Context, c config.Common, log *slog.Logger) (*Progra
 		return nil, err
 	}
 	p := &Program{log: log, db: db, registry: ops.Registry()}
+	db.Measure(p.registry)
 	if err := newLedger(db, c).CheckShards(ctx); err != nil {
 		db.Close()
 		return nil, err

@@ -35,7 +35,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	}
 	book := newLedger(p.db, c.Common)
 	door := intake.New(intake.Options{
-		Acceptor:   acceptor{p.db, book, queue.NewClient(p.db, message.Shards(c.Shards))},
+		Acceptor:   newAcceptor(p.db, book, queue.NewClient(p.db, message.Shards(c.Shards))),
 		Reader:     book,
 		Numbers:    known(c.Numbers),
 		Policy:     policies(c.Common),
@@ -48,11 +48,15 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 }
 
 // acceptor makes the record of a message and its first task in one transaction: neither is
-// ever there without the other.
+// ever there without the other. Requests that come at the same time share transactions.
 type acceptor struct {
-	db    *store.DB
+	batch *store.Batch
 	book  *ledger.Ledger
 	tasks *queue.Client
+}
+
+func newAcceptor(db *store.DB, book *ledger.Ledger, tasks *queue.Client) acceptor {
+	return acceptor{db.NewBatch(0, true), book, tasks}
 }
 
 // Accept takes a message, durably. When it fails the message may have been taken or not: the
@@ -63,18 +67,22 @@ func (a acceptor) Accept(ctx context.Context, m message.Message) (message.Accept
 		return message.Acceptance{}, fmt.Errorf("accept %s: %w", m.ID, err)
 	}
 	m.Payload = object
-	nonce := rand.Text()
-	var made ledger.Accepting
-	err = a.db.Tx(ctx, func(p redis.Pipeliner) (err error) {
-		if made, err = a.book.Accept(ctx, p, m, nonce); err != nil {
-			return err
-		}
-		return a.tasks.Add(ctx, p, queue.Task{ID: m.ID, Number: m.From, Class: m.Class, At: m.SendAt})
+	accept, err := a.book.Accept(m, rand.Text())
+	if err != nil {
+		return message.Acceptance{}, err
+	}
+	task, err := a.tasks.Prepare(ctx, queue.Task{ID: m.ID, Number: m.From, Class: m.Class, At: m.SendAt})
+	if err != nil {
+		return message.Acceptance{}, err
+	}
+	err = a.batch.Do(ctx, func(p redis.Pipeliner) {
+		accept.Add(ctx, p)
+		task.Add(ctx, p)
 	})
 	if err != nil {
 		return message.Acceptance{}, fmt.Errorf("accept %s: %w", m.ID, err)
 	}
-	return made.Result()
+	return accept.Result()
 }
 
 func apiKeys(keys []config.APIKey) []intake.Key {

@@ -3,6 +3,9 @@ package app
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"os"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 
@@ -46,8 +49,15 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	graph := cloudapi.NewClient(cloudapi.Options{
 		BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: c.Tokens.Token, Registerer: p.registry,
 	})
+	rates := ratesOf(c.Numbers)
+	paces := queue.NewPaces(p.db, shards, rates.configured)
 	backoff := pacing.Backoff{Base: c.Retry.Base, Max: c.Retry.Max}
 
+	traced, err := openTrace(os.Getenv(traceEnv))
+	if err != nil {
+		p.close()
+		return nil, err
+	}
 	sender := send.New(book, graph, send.Options{
 		Worker:   name,
 		Policy:   policies(c.Common),
@@ -56,27 +66,36 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		Body: func(payload []byte, id string, attempt int) ([]byte, error) {
 			return cloudapi.Body(payload, "", marks.Make(id, attempt))
 		},
+		Throttled: func(ctx context.Context, number string) {
+			if _, err := paces.Throttled(ctx, number); err != nil {
+				log.Error("pace not cut", "phone_number_id", number, "err", err)
+			}
+		},
+		Wrote:      traced.wrote,
 		Numbers:    numberIDs(c.Numbers),
 		Log:        log,
 		Registerer: p.registry,
 	})
-	server := queue.NewServer(p.db, shards, name, rates(c.Numbers), handler(sender), log)
+	server := queue.NewServer(p.db, queue.Options{
+		Shards: shards, Worker: name, Rate: rates.of, Alive: living(book), Handler: traced.handler(handler(sender)), Log: log,
+		Standing: ledger.StandingLua, Records: ledger.RecordPrefix,
+	})
 	sweeper := &send.Sweeper{
 		Worker: name, Shards: shards, Policy: policies(c.Common),
 		Records: book, Requeue: requeue(p.db, book, tasks), Watermark: stream.Watermark, Now: p.db.Now,
 		Log: log, Registerer: p.registry,
 	}
 	reconciler := reconcile.New(stream, book, reconcile.Options{
-		Consumer: name, Mark: marks.Parse, Known: known(c.Numbers), Logger: log, Registerer: p.registry,
+		Consumer: name, Mark: marks.Parse, Known: known(c.Numbers), Inbound: paces.Debit, Logger: log, Registerer: p.registry,
 	})
 	p.work = append(p.work, server.Run)
-	p.background = append(p.background, sweeper.Run, reconciler.Run)
+	p.background = append(p.background, sweeper.Run, reconciler.Run, traced.run)
 	return p, nil
 }
 
 // handler lets the queue's tasks be handled by the sender.
 func handler(s *send.Sender) queue.Handler {
-	return func(ctx context.Context, id string, k int, slots queue.Slots) error {
+	return func(ctx context.Context, id string, k int, slots *queue.Slots) error {
 		again := s.Handle(ctx, id, k, func(ctx context.Context) (send.Slot, error) { return slots.Wait(ctx) })
 		if again.Due {
 			return queue.Later{In: again.In}
@@ -89,21 +108,47 @@ func handler(s *send.Sender) queue.Handler {
 // the move is refused because evidence came meanwhile, the task finds nothing to do.
 func requeue(db *store.DB, book *ledger.Ledger, tasks *queue.Client) send.Requeue {
 	return func(ctx context.Context, o message.Open, m message.Move) error {
+		task, err := tasks.Prepare(ctx, queue.Task{ID: o.ID, K: o.K + 1, Number: o.Message.From, Class: o.Message.Class})
+		if err != nil {
+			return err
+		}
 		return db.Tx(ctx, func(p redis.Pipeliner) error {
-			if err := book.AddRequeue(ctx, p, o, m); err != nil {
-				return err
-			}
-			return tasks.Add(ctx, p, queue.Task{ID: o.ID, K: o.K + 1, Number: o.Message.From, Class: o.Message.Class})
+			task.Add(ctx, p)
+			return book.AddRequeue(ctx, p, o, m)
 		})
 	}
 }
 
-func rates(numbers []config.Number) []queue.Number {
-	out := make([]queue.Number, len(numbers))
-	for i, n := range numbers {
-		out[i] = queue.Number{ID: n.ID, Rate: n.Rate}
+// rates are the configured rates of numbers, in messages a second.
+type rates map[string]int
+
+func ratesOf(numbers []config.Number) rates {
+	r := rates{}
+	for _, n := range numbers {
+		r[n.ID] = n.Rate
 	}
-	return out
+	return r
+}
+
+func (r rates) of(number string) (int, bool) {
+	rate, ok := r[number]
+	return rate, ok
+}
+
+// configured is the rate of a number, or Meta's usual one.
+func (r rates) configured(number string) int {
+	if rate, ok := r[number]; ok {
+		return rate
+	}
+	return config.DefaultRate
+}
+
+// living tells the queue which workers there are.
+func living(book *ledger.Ledger) func(context.Context) ([]string, error) {
+	return func(ctx context.Context) ([]string, error) {
+		alive, err := book.Alive(ctx, send.DeadAfter)
+		return slices.Collect(maps.Keys(alive)), err
+	}
 }
 
 func numberIDs(numbers []config.Number) []string {

@@ -100,10 +100,23 @@ func refused(status int, header http.Header, g graphError) (message.Outcome, Ent
 	return message.Outcome{
 		Kind:       e.Kind,
 		Code:       code,
+		Limit:      limitOf(e),
 		RetryAfter: retryAfter(e, header),
 		Reason:     reason,
 		Err:        errors.New(text + ")"),
 	}, e
+}
+
+func limitOf(e Entry) message.Limit {
+	switch {
+	case e.Kind != message.Throttled:
+		return ""
+	case e.Scope == ScopeNumber:
+		return message.LimitNumber
+	case e.Scope == ScopePair:
+		return message.LimitPair
+	}
+	return ""
 }
 
 // unlisted is what a code that is not in the catalogue is taken for.

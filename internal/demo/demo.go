@@ -54,7 +54,7 @@ var numbers = []string{"106540352242922", "106540352242923", "106540352242924"}
 // mishaps is what goes wrong at the simulated Meta.
 var mishaps = graphsim.Faults{
 	Latency:     graphsim.Span{Min: 20 * time.Millisecond, Max: 80 * time.Millisecond},
-	Throttle:    0.01,
+	Throttle:    0.002, // each slows its number for a while
 	ErrorBefore: 0.01,
 	ErrorAfter:  0.005,
 	Lost:        0.005,

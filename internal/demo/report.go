@@ -61,7 +61,7 @@ func (w *world) tell(o Options, t *tally, records map[string]client.Record) erro
 	fmt.Fprintln(o.Out, `
 Where to look next
   go run ./cmd/sluice demo --keep     the same, and it stays up for curl
-  README.md                           send your own messages, in three terminals or with compose
+  README.md                           send your own messages, with the programs by themselves or with compose
   docs/message-life.md                what each state means
   docs/errors.md                      what each code of Meta's means and what to do`)
 

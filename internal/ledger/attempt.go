@@ -16,7 +16,7 @@ func (l *Ledger) Begin(ctx context.Context, id string, k int, token string) (mes
 	if err != nil {
 		return message.Attempt{Verdict: message.Done}, nil // a task that is none of ours
 	}
-	r, err := l.db.Run(ctx, l.begin,
+	r, err := l.begins.Run(ctx, l.begin,
 		[]string{ks.record, ks.payload, ks.waiting, ks.attempts, ks.streams},
 		id, token, k, l.lifeOf(message.Expired).Milliseconds()).Slice()
 	if err != nil {
@@ -42,7 +42,11 @@ func (l *Ledger) Begin(ctx context.Context, id string, k int, token string) (mes
 // another than m.To when evidence was quicker, and whether a second acceptance by Meta was
 // proven. It may be repeated until it succeeds.
 func (l *Ledger) Finish(ctx context.Context, a message.Attempt, m message.Move) (message.State, bool, error) {
-	_, st, dup, err := l.apply(ctx, a.ID, guard{kind: "owner", n: a.N, token: a.Token}, m)
+	keys, args, err := l.moveArgs(a.ID, guard{kind: "owner", n: a.N, token: a.Token}, m)
+	if err != nil {
+		return "", false, fmt.Errorf("finish %s: %w", a.ID, err)
+	}
+	_, st, dup, err := moved(l.finishes.Run(ctx, l.move, keys, args...))
 	if err != nil {
 		return "", false, fmt.Errorf("finish %s: %w", a.ID, err)
 	}
@@ -56,14 +60,6 @@ type guard struct {
 	token string
 	k     int
 	from  message.State
-}
-
-func (l *Ledger) apply(ctx context.Context, id string, g guard, m message.Move) (message.Folded, message.State, bool, error) {
-	keys, args, err := l.moveArgs(id, g, m)
-	if err != nil {
-		return message.NoRecord, "", false, nil
-	}
-	return moved(l.db.Run(ctx, l.move, keys, args...))
 }
 
 func (l *Ledger) moveArgs(id string, g guard, m message.Move) ([]string, []any, error) {

@@ -16,15 +16,7 @@ const forgetAfter = 24 * time.Hour
 
 // Beat says that a worker lives.
 func (l *Ledger) Beat(ctx context.Context, worker string) error {
-	now, err := l.db.Now(ctx)
-	if err != nil {
-		return fmt.Errorf("beat: %w", err)
-	}
-	err = l.db.Pipe(ctx, func(p redis.Pipeliner) {
-		p.ZAdd(ctx, workersKey, redis.Z{Score: float64(now.UnixMilli()), Member: worker})
-		p.ZRemRangeByScore(ctx, workersKey, "-inf", fmt.Sprint(now.Add(-forgetAfter).UnixMilli()))
-	})
-	if err != nil {
+	if err := l.db.Run(ctx, l.beat, []string{workersKey}, worker, forgetAfter.Milliseconds()).Err(); err != nil {
 		return fmt.Errorf("beat: %w", err)
 	}
 	return nil

@@ -5,7 +5,9 @@ package ledger
 
 import (
 	"context"
+	"crypto/sha256"
 	_ "embed"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,6 +36,18 @@ var moveLua string
 //go:embed lua/orphan.lua
 var orphanLua string
 
+//go:embed lua/beat.lua
+var beatLua string
+
+// StandingLua defines standing(), which tells a queue's scripts whether a task may be sent
+// now, by the records under RecordPrefix.
+//
+//go:embed lua/standing.lua
+var StandingLua string
+
+// RecordPrefix is what the keys of a shard's records begin with; the message's id follows.
+func RecordPrefix(s message.Shard) string { return s.Key("m:") }
+
 // Options say how long records live. Zero means the default.
 type Options struct {
 	Shards        message.Shards // DefaultShards
@@ -51,8 +65,17 @@ type Ledger struct {
 	db *store.DB
 	o  Options
 
-	accept, begin, move, orphan store.Script
+	accept, begin, move, orphan, beat store.Script
+
+	begins, finishes *store.Batch
 }
+
+// How long a begin and a finish wait for company, to share a round trip and an fsync. A begin
+// has a little time before its slot comes; what waits on a finish is nobody.
+const (
+	beginLinger  = 3 * time.Millisecond
+	finishLinger = 5 * time.Millisecond
+)
 
 // New returns the ledger kept in db.
 func New(db *store.DB, o Options) *Ledger {
@@ -75,6 +98,9 @@ func New(db *store.DB, o Options) *Ledger {
 		begin:  db.Script(prelude + beginLua),
 		move:   db.Script(prelude + moveLua),
 		orphan: db.Script(orphanLua),
+		beat:   db.Script(prelude + beatLua),
+
+		begins: db.NewBatch(beginLinger, false), finishes: db.NewBatch(finishLinger, false),
 	}
 }
 
@@ -102,7 +128,7 @@ func (l *Ledger) keys(id string) (keys, error) {
 	}
 	s := l.o.Shards.Of(number)
 	return keys{
-		record: s.Key("m:" + id), payload: s.Key("p:" + id),
+		record: RecordPrefix(s) + id, payload: s.Key("p:" + id),
 		waiting: waitingKey(s), attempts: attemptsKey(s), doubts: doubtsKey(s), streams: s.StreamKey(),
 	}, nil
 }
@@ -125,35 +151,54 @@ func (l *Ledger) lifeOf(s message.State) time.Duration {
 	return l.o.FinalLife
 }
 
-// Accepting is an Accept that waits for its transaction.
+// Accepting is the making of a message's record.
 type Accepting struct {
-	m   message.Message
-	cmd *redis.Cmd
+	m      message.Message
+	script store.Script
+	keys   []string
+	args   []any
+	cmd    *redis.Cmd
 }
 
-// Accept adds the making of m's record to a transaction. Nonce names the caller's request:
-// with the same nonce a repeat of a lost transaction is recognised as the same request.
-func (l *Ledger) Accept(ctx context.Context, p redis.Pipeliner, m message.Message, nonce string) (Accepting, error) {
+// Accept prepares the making of m's record. Nonce names the caller's request: with the same
+// nonce a repeat of a lost transaction is recognised as the same request.
+func (l *Ledger) Accept(m message.Message, nonce string) (*Accepting, error) {
 	k, err := l.keys(m.ID)
 	if err != nil {
-		return Accepting{}, fmt.Errorf("accept: %q is no message id", m.ID)
+		return nil, fmt.Errorf("accept: %q is no message id", m.ID)
 	}
 	about, err := json.Marshal(m.Context())
 	if err != nil {
-		return Accepting{}, fmt.Errorf("accept %s: %w", m.ID, err)
+		return nil, fmt.Errorf("accept %s: %w", m.ID, err)
 	}
 	var sendAt int64
 	if !m.SendAt.IsZero() {
 		sendAt = m.SendAt.UnixMilli()
 	}
-	return Accepting{m, l.accept.Add(ctx, p,
-		[]string{k.record, k.payload, k.waiting, k.streams},
-		m.ID, nonce, m.Hash, about, m.ExpiresAt.UnixMilli(), sendAt, []byte(m.Payload))}, nil
+	return &Accepting{
+		m: m, script: l.accept, keys: []string{k.record, k.payload, k.waiting, k.streams},
+		args: []any{m.ID, nonce, m.Hash, about, m.ExpiresAt.UnixMilli(), sendAt, []byte(m.Payload), pair(m)},
+	}, nil
+}
+
+// Add adds it to a transaction. It may be added again when the transaction was lost.
+func (a *Accepting) Add(ctx context.Context, p redis.Pipeliner) {
+	a.cmd = a.script.Add(ctx, p, a.keys, a.args...)
+}
+
+// pair names a message's number and recipient without telling them; empty for groups, which
+// have no limit of their own.
+func pair(m message.Message) string {
+	if m.Content.Group {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(m.From + "\x00" + m.Content.Recipient()))
+	return hex.EncodeToString(sum[:8])
 }
 
 // Result tells what the transaction made of it. It is message.ErrKeyReused when the id
 // belongs to a message with other content.
-func (a Accepting) Result() (message.Acceptance, error) {
+func (a *Accepting) Result() (message.Acceptance, error) {
 	r, err := a.cmd.Slice()
 	if err != nil {
 		return message.Acceptance{}, fmt.Errorf("accept %s: %w", a.m.ID, err)
@@ -238,10 +283,12 @@ var ErrShards = errors.New("the store holds another number of shards")
 // number ever after: every key's place depends on it.
 func (l *Ledger) CheckShards(ctx context.Context) error {
 	const key = "sluice:shards"
-	if err := l.db.SetNX(ctx, key, int(l.o.Shards), 0).Err(); err != nil {
-		return fmt.Errorf("check shards: %w", err)
-	}
 	n, err := l.db.Get(ctx, key).Int()
+	if errors.Is(err, redis.Nil) {
+		if err = l.db.SetNX(ctx, key, int(l.o.Shards), 0).Err(); err == nil {
+			n, err = l.db.Get(ctx, key).Int()
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("check shards: %w", err)
 	}

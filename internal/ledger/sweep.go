@@ -70,7 +70,11 @@ func (l *Ledger) open(ctx context.Context, s message.Shard, in message.State, in
 // Sweep moves an open message on, provided that nothing happened to it since it was read.
 // It tells whether it did.
 func (l *Ledger) Sweep(ctx context.Context, o message.Open, m message.Move) (bool, error) {
-	f, _, _, err := l.apply(ctx, o.ID, openGuard(o), m)
+	keys, args, err := l.moveArgs(o.ID, openGuard(o), m)
+	if err != nil {
+		return false, fmt.Errorf("sweep %s: %w", o.ID, err)
+	}
+	f, _, _, err := moved(l.db.Run(ctx, l.move, keys, args...))
 	if err != nil {
 		return false, fmt.Errorf("sweep %s: %w", o.ID, err)
 	}

@@ -24,11 +24,21 @@ func Kinds() []Kind {
 // Doubt tells whether the message may have been taken although nobody said so.
 func (k Kind) Doubt() bool { return k == ServerError || k == NoAnswer }
 
+// Limit says whose limit a throttled message hit.
+type Limit string
+
+// The limits that a worker can keep by itself from then on.
+const (
+	LimitNumber Limit = "number" // the sender's throughput
+	LimitPair   Limit = "pair"   // what one recipient may get from the sender
+)
+
 // Outcome is what came of one attempt to hand a message to Meta.
 type Outcome struct {
 	Kind       Kind          // decides everything
 	WAMID      string        // Meta's id of the message, when Accepted; empty when the answer was unreadable
 	Code       int           // Meta's error code; 0: none
+	Limit      Limit         // whose limit was hit, when Throttled
 	RetryAfter time.Duration // at least this long before the next attempt; 0: by the schedule
 	Reason     string        // short and stable, for records and people: "dial", "timeout", "code 131026"
 	Err        error         // for the log line, never for a decision; holds no secret and no body

@@ -26,6 +26,18 @@ type Line struct {
 	i    int
 }
 
+// SetRate changes the rate. What was sent before is remembered.
+func (l *Line) SetRate(rate int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if rate == len(l.sent) {
+		return
+	}
+	last := append(slices.Clone(l.sent[l.i:]), l.sent[:l.i]...) // the oldest first
+	l.sent, l.i = make([]time.Time, rate), 0
+	copy(l.sent[max(0, rate-len(last)):], last[max(0, len(last)-rate):])
+}
+
 // NewLine returns the line of a number that may send rate messages a second. It hands out
 // nothing until Run is called.
 func NewLine(rate int, book Book) *Line {
@@ -56,15 +68,18 @@ type Slot struct {
 }
 
 type waiter struct {
-	order int
+	due   time.Time // before whom it goes: the time it came, and Patience for each class above
 	seq   int
 	slot  chan time.Time // buffered; closed when the line ended
 	gone  <-chan struct{}
 }
 
-// Wait blocks until a slot has come for a message of the given order (0 is the most urgent).
+// Wait blocks until a slot is about to come for a message of the given order (0 is the most
+// urgent).
 func (l *Line) Wait(ctx context.Context, order int) (Slot, error) {
-	w := &waiter{order: order, slot: make(chan time.Time, 1), gone: ctx.Done()}
+	w := &waiter{
+		due: time.Now().Add(time.Duration(order) * Patience), slot: make(chan time.Time, 1), gone: ctx.Done(),
+	}
 	select {
 	case l.arrived <- w:
 	case <-l.done:
@@ -83,8 +98,8 @@ func (l *Line) Wait(ctx context.Context, order int) (Slot, error) {
 	}
 }
 
-// Use blocks until the slot's request may be written, by what was really sent before, and
-// notes it as sent now. It is ErrLate when the slot is missed by more than Cap, or would be.
+// Use blocks until the slot has come and its request may be written, by what was really sent
+// before, and notes it as sent now. It is ErrLate when the slot is missed by more than Cap, or would be.
 func (s Slot) Use(ctx context.Context) error {
 	for {
 		wait, err := s.line.use(s.At)
@@ -103,7 +118,7 @@ func (l *Line) use(at time.Time) (time.Duration, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	wait := max(0, l.sent[l.i].Add(time.Second+guard).Sub(now))
+	wait := max(0, at.Sub(now), l.sent[l.i].Add(time.Second+guard).Sub(now))
 	if now.Add(wait).Sub(at) > Cap {
 		return 0, ErrLate
 	}
@@ -155,19 +170,19 @@ func (l *Line) Run(ctx context.Context) {
 			slots = again
 		}
 		if len(slots) > 0 && len(waiting) > 0 {
-			timer.Reset(time.Until(slots[0]))
+			timer.Reset(time.Until(slots[0]) - Early)
 		}
 	}
 }
 
-// hand gives the slots that have come to those who wait and returns the slots left over.
+// hand gives the slots that are about to come to those who wait and returns the slots left over.
 func hand(now time.Time, slots []time.Time, waiting *waiters) []time.Time {
 	for len(slots) > 0 {
 		switch {
 		case now.Sub(slots[0]) > Cap:
 			slots = slots[1:]
 			continue
-		case slots[0].After(now) || waiting.Len() == 0:
+		case slots[0].Sub(now) > Early || waiting.Len() == 0:
 			return slots
 		}
 		w := heap.Pop(waiting).(*waiter)
@@ -181,12 +196,12 @@ func hand(now time.Time, slots []time.Time, waiting *waiters) []time.Time {
 	return nil
 }
 
-// waiters is a heap, the most urgent first, then the first to come.
+// waiters is a heap, by due.
 type waiters []*waiter
 
 func (w waiters) Len() int { return len(w) }
 func (w waiters) Less(i, j int) bool {
-	return w[i].order < w[j].order || w[i].order == w[j].order && w[i].seq < w[j].seq
+	return w[i].due.Before(w[j].due) || w[i].due.Equal(w[j].due) && w[i].seq < w[j].seq
 }
 func (w waiters) Swap(i, j int) { w[i], w[j] = w[j], w[i] }
 func (w *waiters) Push(x any)   { *w = append(*w, x.(*waiter)) }

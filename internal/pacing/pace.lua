@@ -1,5 +1,6 @@
--- pace returns how many messages a second a number may send now, and no slot before which
--- time. It goes in front of slots.lua.
+-- pace returns how many messages a second a number may send now, how many it may when nothing
+-- was refused lately, and a time before which it may send none. It goes in front of scripts
+-- that need it.
 -- The hash holds what was learned and ordered at run time: 'order' (a rate that stands for the
 -- configured one), 'ramp_from', 'ramp_at', 'ramp_us' (a climb to that rate), 'cut' and 'cut_at'
 -- (the pace that a refusal left us, and when), 'ceiling' (the pace at that refusal), 'pause'.

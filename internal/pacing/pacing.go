@@ -13,6 +13,16 @@ import (
 //go:embed slots.lua
 var SlotsLua string
 
+// PaceLua defines pace(), how fast a number may go now, for the same scripts.
+//
+//go:embed pace.lua
+var PaceLua string
+
+// PairLua defines pair_free(), how often a number may write to one recipient.
+//
+//go:embed pair.lua
+var PairLua string
+
 const (
 	// Horizon is how far ahead slots are booked. Longer saves calls to Redis, shorter lets
 	// an urgent message wait less behind what was booked for others.
@@ -25,19 +35,23 @@ const (
 	// guard is kept, beyond one second, between a send and the rate-th send before it: the
 	// request is stamped just before it is written, not when it arrives.
 	guard = 4 * time.Millisecond
-	// slack is spread over the slots of a second. It exceeds guard, or lateness would never decay.
-	slack = 8 * time.Millisecond
-)
+	// Slack is spread over the slots of a second: they are (1 s + Slack)/rate apart. It exceeds
+	// guard, or lateness would never decay.
+	Slack = 8 * time.Millisecond
 
-// Spacing returns the time between two slots of a number that may send rate messages a
-// second, in whole microseconds.
-func Spacing(rate int) time.Duration {
-	t := (time.Second + slack) / time.Duration(rate)
-	if r := t % time.Microsecond; r != 0 {
-		t += time.Microsecond - r
-	}
-	return t
-}
+	// Early is how long before its slot a message is told of it: what it takes to write the
+	// attempt down, together with those of its neighbours.
+	Early = 10 * time.Millisecond
+	// Patience is how much longer than a message of the next more urgent class one may wait
+	// in hand: an urgent one overtakes what is there, and nobody is overtaken for ever.
+	Patience = 200 * time.Millisecond
+
+	// Climb is the share of the full pace that a number wins back each second after Meta
+	// refused it as too fast and its pace was halved.
+	Climb = 0.02
+	// Breath is how long a number sends nothing after such a refusal.
+	Breath = time.Second
+)
 
 // Clock converts the Redis server's clock to the local one. The zero value is ready; it is
 // safe for concurrent use.

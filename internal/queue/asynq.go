@@ -32,6 +32,13 @@ func name(s message.Shard, number string, c message.Class) string {
 	return s.String() + "}:" + number + ":" + string(c)
 }
 
+// splitName reads what name has made.
+func splitName(queue string) (number string, class int) {
+	_, rest, _ := strings.Cut(queue, "}:")
+	number, c, _ := strings.Cut(rest, ":")
+	return number, message.Class(c).Order()
+}
+
 // call is what a script that asynq's server runs is about.
 type call int
 
@@ -41,6 +48,7 @@ const (
 	expired      // the list of the virtual queue's expired leases: the gate's own matter
 	idle         // anything else about the virtual queue: nothing is there
 	beat         // the server's list of running tasks
+	done         // the acknowledgement of a task that is done with
 )
 
 func kind(keys []string) call {
@@ -56,6 +64,8 @@ func kind(keys []string) call {
 		return idle
 	case len(keys) == 2 && strings.HasPrefix(keys[0], "asynq:servers:"):
 		return beat
+	case len(keys) == 5 && strings.HasSuffix(keys[0], ":active") && strings.HasSuffix(keys[4], ":processed"):
+		return done
 	}
 	return other
 }

@@ -46,10 +46,17 @@ type Task struct {
 	At     time.Time // not before; zero: at once
 }
 
-// Add adds the enqueueing of t to a transaction, just as asynq's client would do it at once,
-// and, if it is due, the call that wakes the number's workers. A task that is there already
-// stays.
-func (c *Client) Add(ctx context.Context, p redis.Pipeliner, t Task) error {
+// Prepared is a task ready to be enqueued.
+type Prepared struct {
+	recording
+	shard   message.Shard
+	number  string
+	delayed bool
+}
+
+// Prepare makes a task ready. It may ask Redis, for which asynq's client has a reason at the
+// first task of a queue.
+func (c *Client) Prepare(ctx context.Context, t Task) (Prepared, error) {
 	shard := c.shards.Of(t.Number)
 	opts := []asynq.Option{
 		asynq.Queue(name(shard, t.Number, t.Class)),
@@ -60,15 +67,22 @@ func (c *Client) Add(ctx context.Context, p redis.Pipeliner, t Task) error {
 	if delayed {
 		opts = append(opts, asynq.ProcessAt(t.At.Add(time.Second-1).Truncate(time.Second))) // asynq counts in whole seconds, down
 	}
-	to := &recording{}
-	if _, err := c.asynq.EnqueueContext(context.WithValue(ctx, recordingKey{}, to), asynq.NewTask(taskType, []byte(t.ID)), opts...); err != nil {
-		return fmt.Errorf("enqueue %s: %w", t.ID, err)
+	r := Prepared{shard: shard, number: t.Number, delayed: delayed}
+	if _, err := c.asynq.EnqueueContext(context.WithValue(ctx, recordingKey{}, &r.recording), asynq.NewTask(taskType, []byte(t.ID)), opts...); err != nil {
+		return Prepared{}, fmt.Errorf("enqueue %s: %w", t.ID, err)
 	}
-	to.script.Add(ctx, p, to.keys, to.args...)
-	if !delayed {
-		p.Publish(ctx, wakeChannel(shard), t.Number)
+	return r, nil
+}
+
+// Add adds the enqueueing to a transaction, just as asynq's client would do it at once, and,
+// if the task is due, the call that wakes the number's workers. A task that is there already
+// stays.
+func (r Prepared) Add(ctx context.Context, p redis.Pipeliner) {
+	r.script.Add(ctx, p, r.keys, r.args...)
+	p.SAdd(ctx, workKey(r.shard), r.number)
+	if !r.delayed {
+		p.Publish(ctx, wakeChannel(r.shard), r.number)
 	}
-	return nil
 }
 
 func taskID(id string, k int) string { return id + "." + strconv.Itoa(k) }
@@ -112,9 +126,15 @@ func (r *recorder) EvalSha(ctx context.Context, sha string, keys []string, args 
 	return cmd
 }
 
-// Eval learns a script's text and notes the script.
+// Eval learns a script's text, makes sure that Redis knows it too, lest it fail amid a
+// transaction, and notes the script.
 func (r *recorder) Eval(ctx context.Context, text string, keys []string, args ...any) *redis.Cmd {
 	script := r.db.Foreign(text)
+	if err := r.db.Load(ctx); err != nil {
+		cmd := redis.NewCmd(ctx)
+		cmd.SetErr(err)
+		return cmd
+	}
 	r.known.Store(script.SHA(), script)
 	return r.EvalSha(ctx, script.SHA(), keys, args...)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -20,67 +19,84 @@ import (
 // attempt, shorter than a pod's grace period.
 const ShutdownTimeout = 25 * time.Second
 
-// Number is a phone number whose queues are drained.
-type Number struct {
-	ID   string // Meta's phone number id
-	Rate int    // messages a second
-}
-
 // Handler handles one task: an attempt to send message id, for its k-th task. It waits for
-// its slot by calling slot.Wait. It returns nil when the task is done with, or Later.
-type Handler func(ctx context.Context, id string, k int, slot Slots) error
+// its slot by calling slots.Wait. It returns nil when the task is done with, or Later.
+type Handler func(ctx context.Context, id string, k int, slots *Slots) error
 
 // Later is a Handler's word that the same task is to come again.
 type Later struct{ In time.Duration }
 
 func (l Later) Error() string { return fmt.Sprintf("again in %s", l.In) }
 
-// Slots gives a handler the send slots of its task's number and class.
+// Slots gives a handler the send slots of its task's number and class. It belongs to that
+// handler alone.
 type Slots struct {
-	line  *pacing.Line
-	order int
+	n     *number
+	class int
+	since time.Time // when the last slot came; zero: none did
 }
 
-// Wait blocks until a slot has come. Its error means that the worker stops.
-func (s Slots) Wait(ctx context.Context) (pacing.Slot, error) { return s.line.Wait(ctx, s.order) }
+// Wait blocks until a slot is about to come. Its error means that the worker stops.
+func (s *Slots) Wait(ctx context.Context) (pacing.Slot, error) {
+	slot, err := s.n.line.Wait(ctx, s.class)
+	s.since = time.Now()
+	return slot, err
+}
+
+// Options say what a server drains. All fields but Standing are required.
+type Options struct {
+	Shards  message.Shards
+	Worker  string                                       // names this process among all others
+	Rate    func(number string) (perSecond int, ok bool) // a number's configured rate; false: it is not configured, and waits. May change
+	Alive   func(ctx context.Context) ([]string, error)  // the living workers
+	Handler Handler
+	Log     *slog.Logger
+
+	// Standing is Lua that defines standing(), which tells whether a task may be sent now, by
+	// the records with the prefix Records; empty: every task may.
+	Standing string
+	Records  func(message.Shard) string
+}
+
+// concurrency is never the limit: each number's tasks in hand are.
+const concurrency = 1 << 16
 
 // Server drains queues.
 type Server struct {
 	gate  *gate
 	asynq *asynq.Server
 	stop  context.CancelFunc
-	h     Handler
 }
 
-// NewServer returns a server that drains the queues of numbers with h. Worker names this
-// process among all others.
-func NewServer(db *store.DB, shards message.Shards, worker string, numbers []Number, h Handler, log *slog.Logger) *Server {
-	stopped, stop := context.WithCancel(context.Background())
-	g := newGate(stopped, db, shards, worker, numbers, log)
-	concurrency := 1
-	for _, n := range g.numbers {
-		concurrency += n.most
+// NewServer returns a server. It drains nothing until Run.
+func NewServer(db *store.DB, o Options) *Server {
+	if o.Standing == "" {
+		o.Standing, o.Records = standingLua, func(message.Shard) string { return "" }
 	}
+	stopped, stop := context.WithCancel(context.Background())
+	g := newGate(stopped, db, o)
 	srv := asynq.NewServerFromRedisClient(g, asynq.Config{
-		Concurrency:       concurrency, // never the limit: each number's tasks in hand are
+		Concurrency:       concurrency,
 		Queues:            map[string]int{virtual: 1},
 		TaskCheckInterval: time.Millisecond, // the gate waits, not asynq
 		ShutdownTimeout:   ShutdownTimeout,
 		IsFailure:         func(error) bool { return false }, // attempts are counted in the record
-		RetryDelayFunc: func(_ int, err error, _ *asynq.Task) time.Duration {
-			later, ok := errors.AsType[Later](err)
-			if !ok {
-				return 5 * time.Second
-			}
-			if later.In == 0 {
-				return 0
-			}
-			return later.In + time.Second // asynq counts in whole seconds, down
-		},
-		Logger:   logger{log},
-		LogLevel: asynq.WarnLevel,
+		RetryDelayFunc:    retryDelay,
+		Logger:            logger{o.Log},
+		LogLevel:          asynq.WarnLevel,
 	})
-	return &Server{gate: g, asynq: srv, stop: stop, h: h}
+	return &Server{gate: g, asynq: srv, stop: stop}
+}
+
+func retryDelay(_ int, err error, _ *asynq.Task) time.Duration {
+	later, ok := errors.AsType[Later](err)
+	switch {
+	case !ok:
+		return 5 * time.Second
+	case later.In == 0:
+		return 0
+	}
+	return later.In + time.Second // asynq counts in whole seconds, down
 }
 
 // Run drains until ctx ends, then takes nothing more, lets running handlers finish, hands
@@ -105,16 +121,22 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) handle(ctx context.Context, t *asynq.Task) error {
 	queue, _ := asynq.GetQueueName(ctx)
 	task, _ := asynq.GetTaskID(ctx)
-	n := s.gate.queues[queue]
+	number, class := splitName(queue)
+	n := s.gate.number(number)
 	if n == nil {
-		return Later{In: time.Minute} // not ours: cannot come from the gate
+		return Later{} // let go of meanwhile; it comes again
 	}
 	defer n.release(task)
 	id, k, ok := splitTaskID(task)
 	if !ok {
 		return nil // no task of ours: there is nothing to do for it
 	}
-	return s.h(ctx, id, k, Slots{n.line, slices.Index(n.names, queue)})
+	slots := &Slots{n: n, class: class}
+	err := s.gate.o.Handler(ctx, id, k, slots)
+	if !slots.since.IsZero() {
+		n.answered(time.Since(slots.since))
+	}
+	return err
 }
 
 // logger takes asynq's log lines into ours.

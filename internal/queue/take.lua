@@ -1,44 +1,97 @@
--- Takes tasks of one number together with the send slots they leave on, the most urgent class
--- first: asynq's dequeue, for several queues and several tasks at once.
--- KEYS  line; then for each class, the most urgent first: pending, paused, active, lease
--- ARGV  owner, spacing us, horizon us, lead us, cap us, most tasks to take, lease in seconds,
---       then for each class the prefix of its task keys
--- Reply {now us, time of the first slot us, us until a further look is worth it (-1: nothing
---       waits), then for each task: class (from 0), id, asynq's message}
+-- Takes tasks of one number together with the send slots they leave on: asynq's dequeue, for
+-- several queues and several tasks at once. What cannot be sent now is set aside and costs no
+-- slot. The most urgent class comes first; every 20th slot goes to the others in turn, so
+-- that none waits for ever.
+-- KEYS  line, pace; then for each class, the most urgent first: pending, paused,
+--       active, lease, scheduled
+-- ARGV  owner, configured rate, climb, slack us, horizon us, lead us, cap us, end of the owner's
+--       own last booking us, most tasks to take, lease in seconds, prefix of records,
+--       prefix of pair lines; then for each class the prefix of its task keys
+-- Reply {now us, time of the first slot us, time between slots us, us until a further look is
+--       worth it (-1: nothing waits), full rate, then for each task: class (from 0), id, asynq's message}
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
-local T, horizon = tonumber(ARGV[2]), tonumber(ARGV[3])
-local book, first, free = slots(KEYS[1], ARGV[1], now, T, horizon, tonumber(ARGV[4]), tonumber(ARGV[5]))
-local most = math.min(free, tonumber(ARGV[6]))
-local until_s = t[1] + tonumber(ARGV[7])
-local reply, n, waits = {string.format('%.0f', now), string.format('%.0f', first), 0}, 0, false
-for class = 0, (#KEYS - 1) / 4 - 1 do
-  local k = 2 + class * 4
-  if redis.call('EXISTS', KEYS[k + 1]) == 0 then
-    while n < most do
-      local id = redis.call('RPOPLPUSH', KEYS[k], KEYS[k + 2])
-      if not id then break end
-      local task = ARGV[8 + class] .. id
+local horizon = tonumber(ARGV[5])
+local rate, full, pause = pace(KEYS[2], tonumber(ARGV[2]), now, tonumber(ARGV[3]))
+local T = math.ceil((1000000 + tonumber(ARGV[4])) / rate)
+local book, first, free = slots(KEYS[1], ARGV[1], now, T, horizon, tonumber(ARGV[6]), tonumber(ARGV[7]),
+  math.max(tonumber(ARGV[8]), pause))
+local most = math.min(free, tonumber(ARGV[9]))
+local until_s = t[1] + tonumber(ARGV[10])
+local classes = (#KEYS - 2) / 5
+local us = function(v) return string.format('%.0f', v) end
+local aside = 500 -- how many one call sets aside: more would keep others from Redis too long
+local reply = {us(now), us(first), us(T), '-1', us(full)}
+local paused = {}
+for c = 0, classes - 1 do paused[c] = redis.call('EXISTS', KEYS[4 + c * 5]) == 1 end
+
+-- later sets a task aside until ms, as asynq does with delayed ones.
+local function later(c, id, task, ms)
+  redis.call('ZADD', KEYS[7 + c * 5], math.ceil(ms / 1000), id)
+  redis.call('HSET', task, 'state', 'scheduled')
+  redis.call('HDEL', task, 'pending_since')
+end
+
+-- next_of takes the next task of a class that can be sent now, or returns false.
+local function next_of(c)
+  if paused[c] then return false end
+  local k = 3 + c * 5
+  while aside > 0 do
+    local id = redis.call('RPOP', KEYS[k])
+    if not id then return false end
+    local task = ARGV[13 + c] .. id
+    local verdict, ms, pair = standing(ARGV[11], id, now / 1000)
+    if verdict == 'go' and pair then
+      ms = pair_free(ARGV[12] .. pair, now)
+      if ms > 0 then verdict = 'later' end
+    end
+    if verdict == 'go' then
       local msg = redis.call('HGET', task, 'msg')
       if msg then
+        redis.call('LPUSH', KEYS[k + 2], id)
         redis.call('HSET', task, 'state', 'active')
         redis.call('HDEL', task, 'pending_since')
         redis.call('ZADD', KEYS[k + 3], until_s, id)
-        n = n + 1
-        reply[#reply + 1] = class
+        reply[#reply + 1] = c
         reply[#reply + 1] = id
         reply[#reply + 1] = msg
-      else
-        redis.call('LREM', KEYS[k + 2], 1, id) -- a task without its message is nothing
+        return true
       end
+    elseif verdict == 'later' then
+      later(c, id, task, ms)
+    else
+      redis.call('DEL', task) -- there is nothing to do for it
     end
-    if n >= most and redis.call('EXISTS', KEYS[k]) == 1 then waits = true end
+    aside = aside - 1
   end
+  return false
 end
-book(n)
-if waits then
-  reply[3] = string.format('%.0f', math.max(first + n * T - now - horizon / 2, 1000))
-else
-  reply[3] = '-1'
+
+local n, turn = 0, tonumber(redis.call('HGET', KEYS[1], 'turn') or 0)
+while n < most do
+  turn = turn + 1
+  local took = false
+  if turn % 20 == 0 then
+    local start = (turn / 20) % (classes - 1)
+    for i = 0, classes - 2 do
+      if next_of((start + i) % (classes - 1) + 1) then took = true; break end
+    end
+    took = took or next_of(0)
+  else
+    for c = 0, classes - 1 do
+      if next_of(c) then took = true; break end
+    end
+  end
+  if not took then break end
+  n = n + 1
+end
+if book(n) > 0 then redis.call('HSET', KEYS[1], 'turn', turn) end
+for c = 0, classes - 1 do
+  if not paused[c] and redis.call('EXISTS', KEYS[3 + c * 5]) == 1 then
+    local wait = first + n * T - now - horizon / 2
+    if aside == 0 then wait = 0 end
+    reply[4] = us(math.max(wait, 1000))
+    break
+  end
 end
 return reply

@@ -39,11 +39,14 @@ type ledger interface {
 
 // Options adjust a Reconciler.
 type Options struct {
-	Consumer   string                                           // this process's own name in the group
-	Mark       func(s string) (id string, attempt int, ok bool) // reads a marker of ours; false for anything else
-	Known      func(number string) bool                         // tells whether we send from a number; nil: from all
-	Registerer prometheus.Registerer                            // nil: the metrics are not registered
-	Logger     *slog.Logger                                     // nil: no logs
+	Consumer string                                           // this process's own name in the group
+	Mark     func(s string) (id string, attempt int, ok bool) // reads a marker of ours; false for anything else
+	Known    func(number string) bool                         // tells whether we send from a number; nil: from all
+	// Inbound hears how many messages people wrote to a number: they count against its
+	// throughput; nil: nobody does.
+	Inbound    func(ctx context.Context, number string, n int) error
+	Registerer prometheus.Registerer // nil: the metrics are not registered
+	Logger     *slog.Logger          // nil: no logs
 }
 
 // Reconciler folds receipts into records. Any number of them may share the work.
@@ -61,6 +64,9 @@ func New(s stream, l ledger, o Options) *Reconciler {
 	log := o.Logger
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
+	}
+	if o.Inbound == nil {
+		o.Inbound = func(context.Context, string, int) error { return nil }
 	}
 	return &Reconciler{
 		stream: s, ledger: l, o: o, log: log,
@@ -83,7 +89,11 @@ func (r *Reconciler) Run(ctx context.Context) error {
 // fold hands the evidence among a shard's events to the ledger.
 func (r *Reconciler) fold(ctx context.Context, shard message.Shard, events []message.Event) error {
 	var evidence []message.Evidence
+	inbound := map[string]int{}
 	for _, e := range events {
+		if e.Type == message.EventInbound && r.known(e.Number) {
+			inbound[e.Number]++
+		}
 		if e.Type != message.EventStatus || e.Receipt == nil {
 			continue
 		}
@@ -107,6 +117,12 @@ func (r *Reconciler) fold(ctx context.Context, shard message.Shard, events []mes
 				r.log.Error("Meta accepted a message twice", slog.String("msg_id", evidence[i].ID),
 					slog.String("wamid", evidence[i].WAMID), slog.Int("attempt", evidence[i].Attempt))
 			}
+		}
+	}
+	for number, n := range inbound {
+		// A pace that is a little too fast once is no reason to hand the events out again.
+		if err := r.o.Inbound(ctx, number, n); err != nil {
+			r.log.Warn("inbound messages not counted against the pace", slog.String("phone_number_id", number), slog.Any("err", err))
 		}
 	}
 	select {

@@ -53,7 +53,9 @@ type Options struct {
 	Backoff    func(n int) time.Duration // the delay after the n-th attempt
 	Attempts   int                       // counted attempts before a message is dead
 	Body       func(payload []byte, id string, attempt int) ([]byte, error)
-	Numbers    []string // whose series exist from the start
+	Throttled  func(ctx context.Context, number string) // hears of a number that Meta called too fast
+	Wrote      func(number string, at time.Time)        // hears of each request just before it is written; nil: nobody does
+	Numbers    []string                                 // whose series exist from the start
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -146,8 +148,14 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt) message.Move {
 		out = message.Outcome{Kind: message.Refused, Reason: "payload_unreadable", Err: err}
 	} else {
 		s.metrics.inflight.WithLabelValues(number).Inc()
+		if s.o.Wrote != nil {
+			s.o.Wrote(number, time.Now())
+		}
 		out = s.poster.Send(context.WithoutCancel(ctx), number, body)
 		s.metrics.inflight.WithLabelValues(number).Dec()
+	}
+	if out.Kind == message.Throttled && out.Limit == message.LimitNumber {
+		s.o.Throttled(context.WithoutCancel(ctx), number)
 	}
 	m := s.decide(a, out)
 	s.metrics.attempts.WithLabelValues(number, string(a.Message.Class), string(out.Kind)).Inc()
@@ -166,6 +174,9 @@ func (s *Sender) decide(a message.Attempt, out message.Outcome) message.Move {
 	p := s.o.Policy(a.Message.From, a.Message.Class)
 	m := message.Move{Code: out.Code, Reason: out.Reason}
 	wait := max(s.o.Backoff(a.N), out.RetryAfter)
+	if out.Limit == message.LimitPair {
+		wait = max(wait, pairBackoff(a.N))
+	}
 	switch out.Kind {
 	case message.Accepted:
 		m.To, m.WAMID = message.Submitted, out.WAMID
@@ -186,6 +197,13 @@ func (s *Sender) decide(a message.Attempt, out message.Outcome) message.Move {
 		m.To, m.In, m.Reason = message.InDoubt, p.DoubtWindow, message.ReasonNoAnswer
 	}
 	return m
+}
+
+// pairBackoff is how long to let a recipient rest after the n-th attempt, as Meta asks after
+// code 131056: 4^X seconds, X from 0. https://developers.facebook.com/docs/whatsapp/cloud-api/overview#pair-rate-limits
+func pairBackoff(n int) time.Duration {
+	const longest = 6 // 4^6 s is more than an hour
+	return time.Duration(1<<(2*min(n-1, longest))) * time.Second
 }
 
 // begin repeats until the ledger answers or ctx ends: an unanswered begin may have been

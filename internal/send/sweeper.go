@@ -15,8 +15,8 @@ import (
 const (
 	// beatEvery is how often a worker says that it lives, and sweeps.
 	beatEvery = 2 * time.Second
-	// deadAfter is the silence after which a worker counts as dead.
-	deadAfter = 6 * time.Second
+	// DeadAfter is the silence after which a worker counts as dead.
+	DeadAfter = 6 * time.Second
 	// sweepMost is how many messages of a kind one pass takes up in a shard.
 	sweepMost = 500
 )
@@ -98,7 +98,7 @@ func (s *Sweeper) beat(ctx context.Context) error {
 
 // sweep goes on to the next shard after an error: one node away must not stop the others.
 func (s *Sweeper) sweep(ctx context.Context) error {
-	alive, err := s.Records.Alive(ctx, deadAfter)
+	alive, err := s.Records.Alive(ctx, DeadAfter)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (s *Sweeper) abandoned(ctx context.Context, shard message.Shard, alive map[
 	for _, o := range attempts {
 		m := message.Move{To: message.InDoubt, In: s.Policy(o.Message.From, o.Message.Class).DoubtWindow}
 		switch {
-		case !alive[o.Worker] && now.Sub(o.Since) > deadAfter && time.Since(s.since) > deadAfter:
+		case !alive[o.Worker] && now.Sub(o.Since) > DeadAfter && time.Since(s.since) > DeadAfter:
 			// A younger attempt proves that its owner lived: it came after alive was read.
 			m.Reason = message.ReasonWorkerDied
 		case now.Sub(o.Since) > attemptMax+beatEvery:
@@ -154,6 +154,7 @@ func (s *Sweeper) doubts(ctx context.Context, shard message.Shard, now time.Time
 	if err != nil {
 		return err
 	}
+	var errs []error
 	for _, o := range doubts {
 		m := s.settle(o, now)
 		if m.To != message.Queued {
@@ -163,11 +164,12 @@ func (s *Sweeper) doubts(ctx context.Context, shard message.Shard, now time.Time
 			continue
 		}
 		if err := s.Requeue(ctx, o, m); err != nil {
-			return fmt.Errorf("requeue %s: %w", o.ID, err)
+			errs = append(errs, fmt.Errorf("requeue %s: %w", o.ID, err)) // a full Redis refuses these and not the others
+			continue
 		}
 		s.note(o, m)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // settle says what becomes of a doubt without evidence.

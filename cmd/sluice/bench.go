@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"sluice/internal/bench"
+)
+
+type benchCmd struct {
+	Name       string        `arg:"" enum:"pace,urgent,idle,drain,intake,webhook,memory,all" help:"Which: pace, urgent, idle, drain, intake, webhook, memory or all. docs/performance.md says what each measures."`
+	Rate       int           `help:"Messages a second and number." placeholder:"N"`
+	Workers    int           `help:"Worker processes." placeholder:"N"`
+	Numbers    int           `help:"Phone numbers; idle: those without work." placeholder:"N"`
+	Backlog    int           `help:"Messages waiting at the beginning." placeholder:"N"`
+	Duration   time.Duration `help:"Length of each measurement." placeholder:"TIME"`
+	Durability string        `enum:"fsync,relaxed," default:"" help:"What Redis promises: fsync or relaxed."`
+	Profiles   string        `type:"existingdir" help:"Write CPU profiles of the programs into this folder." placeholder:"DIR"`
+	JSON       bool          `name:"json" xor:"form" help:"One JSON object a line."`
+	Markdown   bool          `xor:"form" help:"Tables for docs/performance.md, at the end."`
+}
+
+func (b benchCmd) Run(ctx context.Context) error {
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program, to start parts of it: %w", err)
+	}
+	var rows []bench.Row
+	show := func(r bench.Row) { r.Print(os.Stdout) }
+	switch {
+	case b.JSON:
+		lines := json.NewEncoder(os.Stdout)
+		show = func(r bench.Row) { lines.Encode(r) }
+	case b.Markdown:
+		show = func(r bench.Row) { rows = append(rows, r) }
+	}
+	err = bench.Run(ctx, b.Name, bench.Options{
+		Rate: b.Rate, Workers: b.Workers, Numbers: b.Numbers, Backlog: b.Backlog,
+		Duration: b.Duration, Durability: b.Durability, Profiles: b.Profiles,
+		Program: program, Log: os.Stderr,
+	}, show)
+	if b.Markdown {
+		bench.Markdown(os.Stdout, rows)
+	}
+	return err
+}
+
+type benchPartCmd struct {
+	Args []string `arg:"" optional:"" help:"Part and its settings."`
+}
+
+// Run is one process of a load run.
+func (b benchPartCmd) Run() error {
+	os.Exit(bench.Part(b.Args))
+	return nil
+}

@@ -1,0 +1,95 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"sluice/internal/app"
+	"sluice/internal/message"
+)
+
+// content returns the i-th message: Meta's object, about 500 bytes of it, and its recipient.
+// Each has its own recipient, so that no pair limit plays a part, and none of those that the
+// simulator knows a fate for.
+func content(i int) (json.RawMessage, string) {
+	to := fmt.Sprintf("+49%09d00", i)
+	return json.RawMessage(`{"recipient_type":"individual","to":"` + to + `","type":"template","template":{"name":"order_shipped","language":{"code":"en_US"},"components":[` +
+		`{"type":"header","parameters":[{"type":"image","image":{"link":"https://shop.example/media/parcel-of-the-day.png"}}]},` +
+		`{"type":"body","parameters":[{"type":"text","text":"Maria"},{"type":"text","text":"#20261122-000123"},{"type":"text","text":"between 10 and 12 o'clock"}]},` +
+		`{"type":"button","sub_type":"url","index":"0","parameters":[{"type":"text","text":"20261122000123"}]}]}}`), to
+}
+
+// ordered returns the i-th message of a number as the intake would hand it over.
+func ordered(from string, class message.Class, i int) message.Message {
+	object, to := content(i)
+	return message.Message{
+		ID: message.NewID(from, ""), From: from, Class: class, Payload: object, Hash: "bench",
+		ExpiresAt: time.Now().Add(message.DefaultPolicy(class).Deadline).Truncate(time.Millisecond),
+		Content:   message.Content{Type: "template", To: to, Template: "order_shipped", Language: "en_US"},
+	}
+}
+
+// preload accepts n marketing messages, spread evenly over the numbers.
+func (w *world) preload(ctx context.Context, numbers []number, n int) error {
+	const batch = 100
+	loader := app.NewLoader(w.db, shards)
+	began := time.Now()
+	var next atomic.Int64
+	g, ctx := errgroup.WithContext(ctx)
+	for range 8 {
+		g.Go(func() error {
+			for ctx.Err() == nil {
+				b := int(next.Add(1) - 1)
+				first := b * batch
+				if first >= n {
+					return nil
+				}
+				from := numbers[b%len(numbers)].ID
+				var messages []message.Message
+				for i := first; i < min(first+batch, n); i++ {
+					messages = append(messages, ordered(from, message.Marketing, i))
+				}
+				if err := loader.Load(ctx, messages); err != nil {
+					return err
+				}
+			}
+			return context.Cause(ctx)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("load the backlog: %w", err)
+	}
+	w.o.say("  %d messages waiting, loaded in %s", n, time.Since(began).Round(time.Millisecond))
+	return nil
+}
+
+// arrivals waits until the simulator took n messages or d has passed, and returns how many it
+// took and when.
+func (w *world) arrivals(ctx context.Context, n int, d time.Duration) (int, time.Time, error) {
+	deadline := time.Now().Add(d)
+	for {
+		s, err := w.stats(ctx)
+		now := time.Now()
+		if err != nil || s.Accepted >= n || now.After(deadline) {
+			return s.Accepted, now, err
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return s.Accepted, now, err
+		}
+	}
+}
+
+// pause waits for d, or returns why ctx ended.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}

@@ -1,0 +1,201 @@
+package bench
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
+
+	"sluice/internal/cloudapi"
+)
+
+// asynqSettings say how asynq is used alone, as its documentation would have it.
+type asynqSettings struct {
+	Redis       string         `json:"redis"`
+	URL         string         `json:"url"` // each task's payload is POSTed there
+	Servers     int            `json:"servers"`
+	Concurrency int            `json:"concurrency"` // of each server
+	Queues      map[string]int `json:"queues"`
+	Strict      bool           `json:"strict"`
+	// Rate is the limit of each server, in tasks a second: the recipe of asynq's wiki, an
+	// error that counts as no failure and sends the task back for a while. 0: no limit.
+	// https://github.com/hibiken/asynq/wiki/Rate-Limiting
+	Rate float64 `json:"rate"`
+}
+
+// asynqCounts is what the asynq part answers at its address.
+type asynqCounts struct {
+	Tasks int64 `json:"tasks"` // taken out of a queue
+}
+
+var errLimited = errors.New("rate limited")
+
+// serveAsynq drains queues by asynq's own servers until ctx ends.
+func serveAsynq(ctx context.Context, addr string, s asynqSettings) error {
+	c := redis.NewClient(&redis.Options{Addr: s.Redis, PoolSize: 64})
+	defer c.Close()
+	post := &http.Client{
+		Timeout:   20 * time.Second,
+		Transport: &http.Transport{MaxIdleConns: 4096, MaxIdleConnsPerHost: 4096},
+	}
+	var tasks atomic.Int64
+	var servers []*asynq.Server
+	for range s.Servers {
+		limit := rate.NewLimiter(rate.Inf, 0)
+		if s.Rate > 0 {
+			limit = rate.NewLimiter(rate.Limit(s.Rate), max(1, int(s.Rate)))
+		}
+		srv := asynq.NewServerFromRedisClient(c, asynq.Config{
+			Concurrency: s.Concurrency, Queues: s.Queues, StrictPriority: s.Strict, LogLevel: asynq.FatalLevel,
+			ShutdownTimeout: time.Second,
+			IsFailure:       func(err error) bool { return !errors.Is(err, errLimited) },
+			RetryDelayFunc: func(int, error, *asynq.Task) time.Duration {
+				return rand.N(10 * time.Second) // as in the recipe
+			},
+		})
+		err := srv.Start(asynq.HandlerFunc(func(ctx context.Context, t *asynq.Task) error {
+			tasks.Add(1)
+			if !limit.Allow() {
+				return errLimited
+			}
+			return postTask(ctx, post, s.URL, t.Payload())
+		}))
+		if err != nil {
+			return err
+		}
+		servers = append(servers, srv)
+	}
+	err := listen(ctx, addr, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		json.NewEncoder(w).Encode(asynqCounts{tasks.Load()})
+	}))
+	var g errgroup.Group
+	for _, srv := range servers {
+		g.Go(func() error { srv.Shutdown(); return nil })
+	}
+	g.Wait()
+	return err
+}
+
+// postTask makes the POST that Sluice makes.
+func postTask(ctx context.Context, c *http.Client, url string, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := c.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("answered %s", resp.Status)
+	}
+	return nil
+}
+
+// enqueue adds a task whose payload is ready to be POSTed, with options under which asynq
+// never archives it.
+func enqueue(ctx context.Context, c *asynq.Client, queue string, body []byte) error {
+	_, err := c.EnqueueContext(ctx, asynq.NewTask("send", body), asynq.Queue(queue), asynq.MaxRetry(1_000_000))
+	return err
+}
+
+// fillAsynq enqueues n tasks by asynq's client, many at once.
+func (w *world) fillAsynq(ctx context.Context, queue string, n int) error {
+	const clients = 32
+	c := w.raw()
+	defer c.Close()
+	tasks := asynq.NewClientFromRedisClient(c)
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range clients {
+		g.Go(func() error {
+			for j := i; j < n; j += clients {
+				object, to := content(j)
+				body, err := cloudapi.Body(object, to, "sl1.bench.asynq.1.0")
+				if err != nil {
+					return err
+				}
+				if err := enqueue(ctx, tasks, queue, body); err != nil {
+					return fmt.Errorf("fill asynq's queue: %w", err)
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// asynq starts asynq alone.
+func (w *world) asynq(ctx context.Context, s asynqSettings) (*process, error) {
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	s.Redis = w.redis.addr
+	s.URL = cmp.Or(s.URL, "http://"+w.sim.addr+"/v25.0/"+numbers(1, 1)[0].ID+"/messages")
+	return w.served(ctx, "asynq", addr, s)
+}
+
+// counts asks asynq's process what it did.
+func (w *world) counts(ctx context.Context, p *process) (c asynqCounts, err error) {
+	b, err := w.get(ctx, "http://"+p.addr+"/")
+	if err != nil {
+		return c, errors.Join(err, p.alive())
+	}
+	return c, json.Unmarshal(b, &c)
+}
+
+// enqueueHandler is the least that an intake on asynq alone does.
+func enqueueHandler(addr string) http.Handler {
+	c := asynq.NewClientFromRedisClient(redis.NewClient(&redis.Options{Addr: addr, PoolSize: 64}))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 256<<10))
+		if err != nil {
+			http.Error(w, "unreadable", http.StatusBadRequest)
+			return
+		}
+		info, err := c.EnqueueContext(r.Context(), asynq.NewTask("send", body), asynq.Queue("q"))
+		if err != nil {
+			http.Error(w, "not enqueued", http.StatusServiceUnavailable)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusAccepted)
+		json.NewEncoder(w).Encode(map[string]string{"id": info.ID})
+	})
+}
+
+// checkHMAC is the least that a webhook does.
+func checkHMAC(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 4<<20))
+	if err != nil {
+		http.Error(w, "unreadable", http.StatusBadRequest)
+		return
+	}
+	mac := hmac.New(sha256.New, []byte(appSecret))
+	mac.Write(body)
+	given := r.Header.Get(cloudapi.SignatureHeader)
+	if !hmac.Equal([]byte(given), []byte("sha256="+hex.EncodeToString(mac.Sum(nil)))) {
+		http.Error(w, "signature", http.StatusUnauthorized)
+	}
+}

@@ -1,0 +1,142 @@
+package bench
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+)
+
+// unlimited is a pace that nothing here reaches: the most that can be configured.
+const unlimited = maxRate
+
+// drain empties a backlog as fast as it goes, by 1, 2 and 4 workers, and by asynq alone with
+// its best number of servers.
+func drain(ctx context.Context, o Options) ([]Row, error) {
+	o.Duration = cmp.Or(o.Duration, 30*time.Second)
+	row := Row{Rate: cmp.Or(o.Rate, unlimited), Numbers: cmp.Or(o.Numbers, 12), Backlog: cmp.Or(o.Backlog, 40_000)}
+	counts := []int{1, 2, 4}
+	if o.Workers > 0 {
+		counts = []int{o.Workers}
+	}
+	var rows []Row
+	for _, row.Durability = range o.durabilities(Relaxed, Fsync) {
+		best, err := drainAsynqBest(ctx, o, row)
+		if err != nil {
+			return rows, err
+		}
+		rows = append(rows, best)
+		for _, row.Workers = range counts {
+			row.Case = "full path"
+			o.say("drain: %s (%s)", row.Case, row.about())
+			one, err := drainOnce(ctx, o, row)
+			if err != nil {
+				return rows, err
+			}
+			one.Baseline = best.PerSecond
+			one.Ratio = new(ratio(*one.PerSecond, *best.PerSecond))
+			rows = append(rows, one)
+		}
+	}
+	return rows, nil
+}
+
+func drainOnce(ctx context.Context, o Options, row Row) (Row, error) {
+	w, err := newWorld(ctx, o, row.Durability)
+	if err != nil {
+		return row, err
+	}
+	defer w.close()
+	nrs := numbers(row.Numbers, row.Rate)
+	if err := w.simulate(ctx, 0, ""); err != nil {
+		return row, err
+	}
+	if err := w.configure(nrs); err != nil {
+		return row, err
+	}
+	if err := w.preload(ctx, nrs, row.Backlog); err != nil {
+		return row, err
+	}
+	workers, err := w.workers(ctx, row.Workers, false)
+	if err != nil {
+		return row, err
+	}
+	name := fmt.Sprintf("drain-%s-%d", row.Durability, row.Workers)
+	return row, w.profile(ctx, name, workers, o.Duration/4, func() error { return w.emptying(ctx, &row, o.Duration, workers) })
+}
+
+// emptying measures how fast a backlog goes, between a twentieth of it and nineteen.
+func (w *world) emptying(ctx context.Context, row *Row, d time.Duration, programs []*process) error {
+	if _, _, err := w.arrivals(ctx, row.Backlog/20, d); err != nil {
+		return err
+	}
+	before, err := w.used(ctx, programs)
+	if err != nil {
+		return err
+	}
+	if _, _, err = w.arrivals(ctx, row.Backlog*19/20, d); err != nil {
+		return err
+	}
+	after, err := w.used(ctx, programs)
+	if err != nil {
+		return err
+	}
+	used := after.since(before)
+	row.PerSecond = new(ratio(float64(used.accepted), after.at.Sub(before.at).Seconds()))
+	if used.trips > 0 {
+		row.Trips = new(ratio(used.trips, float64(used.accepted)))
+	}
+	used.costs(row, used.accepted)
+	for _, p := range programs {
+		b, err := p.resident()
+		if err != nil {
+			return err
+		}
+		row.Resident = new(max(deref(row.Resident), b/(1<<20)))
+	}
+	return nil
+}
+
+// drainAsynqBest finds asynq's best number of servers in short tries, and measures it.
+func drainAsynqBest(ctx context.Context, o Options, row Row) (Row, error) {
+	var best asynqSettings
+	most := 0.0
+	for _, servers := range []int{1, 2, 4, 8} {
+		for _, concurrency := range []int{10, 100} {
+			s := asynqSettings{Servers: servers, Concurrency: concurrency, Queues: map[string]int{"bulk": 1}}
+			try := row
+			try.Backlog = min(row.Backlog, 8_000)
+			one, err := drainAsynq(ctx, o, try, s)
+			if err != nil {
+				return one, err
+			}
+			o.say("drain: asynq alone, servers %d, concurrency %d: %s/s", servers, concurrency, show(*one.PerSecond))
+			if *one.PerSecond > most {
+				best, most = s, *one.PerSecond
+			}
+		}
+	}
+	row.Case = fmt.Sprintf("asynq: its best, servers %d, concurrency %d", best.Servers, best.Concurrency)
+	o.say("drain: %s (%s)", row.Case, row.about())
+	return drainAsynq(ctx, o, row, best)
+}
+
+func drainAsynq(ctx context.Context, o Options, row Row, s asynqSettings) (Row, error) {
+	w, err := newWorld(ctx, o, row.Durability)
+	if err != nil {
+		return row, err
+	}
+	defer w.close()
+	if err := w.simulate(ctx, 0, ""); err != nil {
+		return row, err
+	}
+	if err := w.fillAsynq(ctx, "bulk", row.Backlog); err != nil {
+		return row, err
+	}
+	row.Rate, row.Numbers = 0, 1
+	p, err := w.asynq(ctx, s)
+	if err != nil {
+		return row, err
+	}
+	return row, w.emptying(ctx, &row, o.Duration, []*process{p})
+}

@@ -1,0 +1,201 @@
+package queue
+
+import (
+	"context"
+	"hash/fnv"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/message"
+)
+
+const (
+	// placeEvery is how often the living workers and the numbers with work are looked at.
+	// An enqueue wakes its number at once.
+	placeEvery = time.Second
+	// restAfter is when a number that has had nothing to do is let go: longer than the
+	// second for which what it sent must be remembered.
+	restAfter = 10 * time.Second
+	// servers is how many workers look at a number: one that serves it and one that stands by.
+	servers = 2
+)
+
+// workKey is the index of a shard's numbers that have tasks.
+func workKey(s message.Shard) string { return s.Key("work") }
+
+// placement is which numbers this worker serves. What it says is a matter of speed, not of
+// right: a number's line has one owner whoever looks at it.
+type placement struct {
+	mu      sync.Mutex
+	workers []string
+	active  map[string]*active
+	wg      sync.WaitGroup
+}
+
+// active is a number that has work here.
+type active struct {
+	*number
+	stop context.CancelFunc
+}
+
+// rank is this worker's place among those that would serve a number: 0 serves it, the next
+// stands by. Each worker has a number's score, so one that comes or goes moves only its share.
+func (g *gate) rank(number string) int {
+	g.place.mu.Lock()
+	workers := g.place.workers
+	g.place.mu.Unlock()
+	mine, better := score(g.o.Worker, number), 0
+	for _, w := range workers {
+		if w != g.o.Worker && score(w, number) > mine {
+			better++
+		}
+	}
+	return better
+}
+
+func score(worker, number string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(worker + "\x00" + number))
+	x := h.Sum64() // its low bits are poor: mix them
+	x ^= x >> 33
+	x *= 0xff51afd7ed558ccd
+	return x ^ x>>33
+}
+
+func (g *gate) first(number string) bool { return g.rank(number) == 0 }
+
+// placeNumbers keeps the numbers that have work served until the gate stops, and returns when
+// all their tasks are handed out or back.
+func (g *gate) placeNumbers() {
+	tick := time.NewTicker(placeEvery)
+	defer tick.Stop()
+	for {
+		if err := g.look(); err != nil && g.stopped.Err() == nil {
+			g.o.Log.Warn("look for numbers with work", "err", err)
+		}
+		g.rest()
+		select {
+		case <-g.stopped.Done():
+			g.place.wg.Wait()
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// look learns who lives and which numbers have work.
+func (g *gate) look() error {
+	workers, err := g.o.Alive(g.stopped)
+	if err != nil {
+		return err
+	}
+	g.place.mu.Lock()
+	g.place.workers = workers
+	g.place.mu.Unlock()
+	indexes := make([]*redis.StringSliceCmd, g.o.Shards)
+	err = g.db.Pipe(g.stopped, func(p redis.Pipeliner) {
+		for i, s := range g.o.Shards.All() {
+			indexes[i] = p.SMembers(g.stopped, workKey(s))
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for _, c := range indexes {
+		for _, number := range c.Val() {
+			g.serve(number)
+		}
+	}
+	return nil
+}
+
+// serve makes sure that a number is served here if it is this worker's to serve, and calls it.
+func (g *gate) serve(id string) {
+	rate, known := g.o.Rate(id)
+	if !known || g.rank(id) >= servers || g.stopped.Err() != nil {
+		return
+	}
+	p := &g.place
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if a := p.active[id]; a != nil {
+		a.setRate(rate)
+		return
+	}
+	ctx, stop := context.WithCancel(g.stopped)
+	n := g.newNumber(id, rate)
+	p.active[id] = &active{n, stop}
+	p.wg.Go(func() { n.line.Run(ctx) })
+	p.wg.Go(func() { g.fetch(ctx, n) })
+}
+
+// wake calls a number whose queue got a task.
+func (g *gate) wake(id string) {
+	if a := g.number(id); a != nil {
+		a.call()
+		return
+	}
+	g.serve(id) // it begins with a look
+}
+
+func (g *gate) number(id string) *number {
+	g.place.mu.Lock()
+	defer g.place.mu.Unlock()
+	if a := g.place.active[id]; a != nil {
+		return a.number
+	}
+	return nil
+}
+
+// rest lets go of numbers that have nothing to do, are served elsewhere or are no longer ours.
+func (g *gate) rest() {
+	for id, a := range g.actives() {
+		_, known := g.o.Rate(id)
+		idle := a.idleFor()
+		if idle > restAfter || idle > placeEvery && (!known || g.rank(id) >= servers) {
+			g.place.mu.Lock()
+			delete(g.place.active, id)
+			g.place.mu.Unlock()
+			a.stop()
+		} else if !known {
+			a.stop() // takes nothing more; what is in hand goes on
+		}
+	}
+}
+
+func (g *gate) actives() map[string]*active {
+	g.place.mu.Lock()
+	defer g.place.mu.Unlock()
+	all := make(map[string]*active, len(g.place.active))
+	for id, a := range g.place.active {
+		all[id] = a
+	}
+	return all
+}
+
+func (n *number) setRate(rate int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.rate = rate
+}
+
+// listen wakes numbers when something was enqueued for them. A lost call costs no more than
+// placeEvery.
+func (g *gate) listen() {
+	sub := g.db.PSubscribe(g.stopped, "sluice:{s*}:wake")
+	defer sub.Close()
+	calls := sub.Channel()
+	for {
+		select {
+		case <-g.stopped.Done():
+			return
+		case m, ok := <-calls:
+			if !ok {
+				return
+			}
+			g.wake(m.Payload)
+		}
+	}
+}

@@ -1,0 +1,2 @@
+-- What stands in for standing() where tasks have no records: every task may go.
+local function standing() return 'go' end
