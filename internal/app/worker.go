@@ -30,67 +30,102 @@ func Worker(ctx context.Context, args []string, getenv func(string) string) (*Pr
 	return NewWorker(ctx, c, newLog(c.Common))
 }
 
-// NewWorker puts the sender and the reconciler together: tasks become requests to Meta, what
-// came of them becomes records, and so does what Meta reports later.
+// NewWorker puts the sender and the reconciler together, or one of them: tasks become requests
+// to Meta, what came of them becomes records, and so does what Meta reports later.
 func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program, error) {
 	p, err := newProgram(ctx, c.Common, log)
 	if err != nil {
 		return nil, err
 	}
-	name := workerName()
 	shards := message.Shards(c.Shards)
-	book := newLedger(p.db, c.Common)
-	tasks := queue.NewClient(p.db, shards)
-	marks := cloudapi.NewMarks(c.Environment, []byte(c.MarkerKey))
-	stream := events.New(p.db, shards, events.Options{Registerer: p.registry, Logger: log})
+	rates := ratesOf(c.Numbers)
+	w := worker{
+		Program: p, c: c, name: workerName(), shards: shards, rates: rates,
+		book:   newLedger(p.db, c.Common),
+		stream: events.New(p.db, shards, events.Options{Registerer: p.registry, Logger: log}),
+		paces:  queue.NewPaces(p.db, shards, rates.configured),
+		marks:  cloudapi.NewMarks(c.Environment, []byte(c.MarkerKey)),
+	}
+	if slices.Contains(c.Roles, config.RoleSend) {
+		if err := w.send(); err != nil {
+			p.close()
+			return nil, err
+		}
+	}
+	if slices.Contains(c.Roles, config.RoleReconcile) {
+		w.reconcile()
+	}
+	return p, nil
+}
+
+// worker is what a worker's roles share.
+type worker struct {
+	*Program
+	c      config.Worker
+	name   string
+	shards message.Shards
+	rates  rates
+	book   *ledger.Ledger
+	stream *events.Stream
+	paces  *queue.Paces
+	marks  *cloudapi.Marks
+}
+
+// send adds what drains the queues, and the sweeper. The sweeper ends after the last attempt:
+// until then this worker lives.
+func (w *worker) send() error {
+	c, log := w.c, w.log
 	c.Tokens.OnError = func(number string, err error) {
 		log.Error("token file unusable, the old token stays in use", "phone_number_id", number, "err", err)
 	}
 	graph := cloudapi.NewClient(cloudapi.Options{
-		BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: c.Tokens.Token, Registerer: p.registry,
+		BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: c.Tokens.Token, Registerer: w.registry,
 	})
-	rates := ratesOf(c.Numbers)
-	paces := queue.NewPaces(p.db, shards, rates.configured)
-	backoff := pacing.Backoff{Base: c.Retry.Base, Max: c.Retry.Max}
-
 	traced, err := openTrace(os.Getenv(traceEnv))
 	if err != nil {
-		p.close()
-		return nil, err
+		return err
 	}
-	sender := send.New(book, graph, send.Options{
-		Worker:   name,
+	sender := send.New(w.book, graph, send.Options{
+		Worker:   w.name,
 		Policy:   policies(c.Common),
-		Backoff:  backoff.Delay,
+		Backoff:  pacing.Backoff{Base: c.Retry.Base, Max: c.Retry.Max}.Delay,
 		Attempts: c.Retry.Attempts,
 		Body: func(payload []byte, id string, attempt int) ([]byte, error) {
-			return cloudapi.Body(payload, "", marks.Make(id, attempt))
+			return cloudapi.Body(payload, "", w.marks.Make(id, attempt))
 		},
 		Throttled: func(ctx context.Context, number string) {
-			if _, err := paces.Throttled(ctx, number); err != nil {
+			if _, err := w.paces.Throttled(ctx, number); err != nil {
 				log.Error("pace not cut", "phone_number_id", number, "err", err)
 			}
 		},
 		Wrote:      traced.wrote,
 		Numbers:    numberIDs(c.Numbers),
 		Log:        log,
-		Registerer: p.registry,
+		Registerer: w.registry,
 	})
-	server := queue.NewServer(p.db, queue.Options{
-		Shards: shards, Worker: name, Rate: rates.of, Alive: living(book), Handler: traced.handler(handler(sender)), Log: log,
+	server := queue.NewServer(w.db, queue.Options{
+		Shards: w.shards, Worker: w.name, Rate: w.rates.of, Alive: living(w.book),
+		Handler: traced.handler(handler(sender)), Log: log,
 		Standing: ledger.StandingLua, Records: ledger.RecordPrefix,
 	})
 	sweeper := &send.Sweeper{
-		Worker: name, Shards: shards, Policy: policies(c.Common),
-		Records: book, Requeue: requeue(p.db, book, tasks), Watermark: stream.Watermark, Now: p.db.Now,
-		Log: log, Registerer: p.registry,
+		Worker: w.name, Shards: w.shards, Policy: policies(c.Common),
+		Records: w.book, Requeue: requeue(w.db, w.book, queue.NewClient(w.db, w.shards)),
+		Watermark: w.stream.Watermark, Now: w.db.Now,
+		Log: log, Registerer: w.registry,
 	}
-	reconciler := reconcile.New(stream, book, reconcile.Options{
-		Consumer: name, Mark: marks.Parse, Known: known(c.Numbers), Inbound: paces.Debit, Logger: log, Registerer: p.registry,
+	w.work = append(w.work, server.Run)
+	w.background = append(w.background, sweeper.Run, traced.run)
+	return nil
+}
+
+// reconcile adds what folds Meta's events into the records.
+func (w *worker) reconcile() {
+	r := reconcile.New(w.stream, w.book, reconcile.Options{
+		Consumer: w.name, Mark: w.marks.Parse, Known: known(w.c.Numbers), Inbound: w.paces.Debit,
+		Logger: w.log, Registerer: w.registry,
 	})
-	p.work = append(p.work, server.Run)
-	p.background = append(p.background, sweeper.Run, reconciler.Run, traced.run)
-	return p, nil
+	w.background = append(w.background, r.Run)
 }
 
 // handler lets the queue's tasks be handled by the sender.

@@ -102,10 +102,17 @@ const (
 // Worker is the configuration of the sender and reconciler.
 type Worker struct {
 	Common
-	MarkerKey Secret  // of the MAC in our marker, at least 16 bytes
-	Tokens    *Tokens // the access token of every number
+	Roles     []string // of RoleSend and RoleReconcile; never empty
+	MarkerKey Secret   // of the MAC in our marker, at least 16 bytes
+	Tokens    *Tokens  // the access token of every number
 	Retry     Retry
 }
+
+// The roles of a worker.
+const (
+	RoleSend      = "send"      // drains the queues and sweeps
+	RoleReconcile = "reconcile" // folds Meta's events into the records
+)
 
 // Retry is the schedule after attempts that Meta did not take.
 type Retry struct {

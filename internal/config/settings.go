@@ -53,6 +53,7 @@ func (v *values) settings(program string) []setting {
 		{key: "graph.base_url", name: "GRAPH_BASE_URL", def: "https://graph.facebook.com", help: "where Meta's Graph API is", set: baseURL(&v.Graph.BaseURL)},
 		{key: "graph.version", name: "GRAPH_API_VERSION", def: "v25.0", help: "version of the Graph API", set: pattern(&v.Graph.Version, `v[0-9]{1,3}\.[0-9]{1,2}`, "a version like v25.0")},
 		{key: "marker_key_file", use: "worker", path: true, help: "file with the key of our marker's MAC", set: text(&v.markerKeyFile)},
+		{key: "roles", def: RoleSend + "," + RoleReconcile, use: "worker", help: "send, reconcile or both", set: someOf(&v.roles, RoleSend, RoleReconcile)},
 		{key: "retry.base", def: "1s", use: "worker", help: "first wait after an attempt that Meta did not take", set: duration(&v.retry.Base, 10*time.Millisecond, time.Hour)},
 		{key: "retry.max", def: "60s", use: "worker", help: "longest such wait", set: duration(&v.retry.Max, 10*time.Millisecond, 24*time.Hour)},
 		{key: "retry.attempts", def: "20", use: "worker", help: "attempts, each proven not taken, after which a message is dead", set: integer(&v.retry.Attempts, 1, 1000)},
@@ -105,6 +106,20 @@ func oneOf(dst *string, known ...string) func(string) error {
 			return fmt.Errorf("%q is none of %s", s, strings.Join(known, ", "))
 		}
 		*dst = s
+		return nil
+	}
+}
+
+func someOf(dst *[]string, known ...string) func(string) error {
+	return func(s string) error {
+		var some []string
+		for one := range strings.SplitSeq(s, ",") {
+			if one = strings.TrimSpace(one); !slices.Contains(known, one) || slices.Contains(some, one) {
+				return fmt.Errorf("%q is not a list of %s", s, strings.Join(known, ", "))
+			}
+			some = append(some, one)
+		}
+		*dst = some
 		return nil
 	}
 }

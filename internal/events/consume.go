@@ -22,6 +22,9 @@ const (
 	handleTimeout = 10 * time.Second // for one call of the handler and its acknowledgement
 	minPause      = 100 * time.Millisecond
 	maxPause      = 5 * time.Second
+	// gather is how long a reader that has caught up lets events come together: three round
+	// trips for each single one would be most of what Redis does.
+	gather = 50 * time.Millisecond
 )
 
 // Handler handles events of one shard in their order. An event may come more than once. Its
@@ -128,8 +131,15 @@ func (r *reader) step(ctx context.Context) error {
 	}
 	if err != nil {
 		r.settled = false
+		return r.check(err)
 	}
-	return r.check(err)
+	if len(fresh[0].Messages) < batch {
+		select {
+		case <-ctx.Done():
+		case <-time.After(gather):
+		}
+	}
+	return nil
 }
 
 // check notices when the group is gone, after somebody emptied Redis.
