@@ -5,11 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 
-	"sluice/internal/config"
 	"sluice/internal/events"
 	"sluice/internal/message"
-	"sluice/internal/store"
 )
 
 type eventsCmd struct {
@@ -18,28 +17,17 @@ type eventsCmd struct {
 	Config string   `env:"SLUICE_CONFIG" help:"Configuration file, for Redis and the number of shards." placeholder:"FILE"`
 }
 
+// Run prints events as they come.
 func (e eventsCmd) Run(ctx context.Context, env getenv) error {
-	var args []string
-	if e.Config != "" {
-		args = []string{"--config", e.Config}
-	}
-	c, err := config.LoadTool(args, env)
+	in, err := open(ctx, e.Config, env)
 	if err != nil {
 		return err
 	}
-	db, err := store.Open(ctx, string(c.Redis.URL))
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	wanted := map[string]bool{}
-	for _, t := range e.Type {
-		wanted[t] = true
-	}
+	defer in.db.Close()
 	out := json.NewEncoder(os.Stdout)
 	out.SetEscapeHTML(false)
-	return events.New(db, message.Shards(c.Shards), events.Options{}).Follow(ctx, e.From, func(ev message.Event) error {
-		if len(wanted) > 0 && !wanted[ev.Type] {
+	return events.New(in.db, message.Shards(in.Shards), events.Options{}).Follow(ctx, e.From, func(ev message.Event) error {
+		if len(e.Type) > 0 && !slices.Contains(e.Type, ev.Type) {
 			return nil
 		}
 		if err := out.Encode(ev); err != nil {

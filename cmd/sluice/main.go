@@ -20,6 +20,11 @@ type cli struct {
 	Demo      demoCmd      `cmd:"" help:"Run all of Sluice in this process against a simulated Meta, and tell what became of 1,500 messages."`
 	Send      sendCmd      `cmd:"" help:"Send a message through the API."`
 	Events    eventsCmd    `cmd:"" help:"Follow the event stream, one JSON object a line."`
+	Top       topCmd       `cmd:"" help:"Show numbers, their pace and what waits, live."`
+	Pace      paceCmd      `cmd:"" help:"Show a number's pace, and change it while workers run."`
+	Hold      holdCmd      `cmd:"" help:"Keep a number's messages, or those of one template, from being sent."`
+	Resume    resumeCmd    `cmd:"" help:"End a hold: what it kept goes on in its order."`
+	Holds     holdsCmd     `cmd:"" help:"List what is held, and why."`
 	Simulate  simulateCmd  `cmd:"" help:"Run the Cloud API simulator."`
 	Bench     benchCmd     `cmd:"" help:"Measure load: pace, latency, throughput, memory, each beside its baseline."`
 	BenchPart benchPartCmd `cmd:"" hidden:"" passthrough:""`

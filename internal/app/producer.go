@@ -34,11 +34,13 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return nil, err
 	}
 	book := newLedger(p.db, c.Common)
+	paces := queue.NewPaces(p.db, message.Shards(c.Shards), ratesOf(c.Numbers).configured)
 	door := intake.New(intake.Options{
 		Acceptor:   newAcceptor(p.db, book, queue.NewClient(p.db, message.Shards(c.Shards))),
 		Reader:     book,
 		Numbers:    known(c.Numbers),
 		Policy:     policies(c.Common),
+		Drain:      newDrains(paces.Read, log).of,
 		Explain:    explain,
 		Keys:       apiKeys(c.APIKeys),
 		Log:        log,

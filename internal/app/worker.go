@@ -1,11 +1,13 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"maps"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -44,6 +46,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		book:   newLedger(p.db, c.Common),
 		stream: events.New(p.db, shards, events.Options{Registerer: p.registry, Logger: log}),
 		paces:  queue.NewPaces(p.db, shards, rates.configured),
+		holds:  queue.NewHolds(p.db, shards),
 		marks:  cloudapi.NewMarks(c.Environment, []byte(c.MarkerKey)),
 	}
 	if slices.Contains(c.Roles, config.RoleSend) {
@@ -55,6 +58,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	if slices.Contains(c.Roles, config.RoleReconcile) {
 		w.reconcile()
 	}
+	p.registry.MustRegister(&gauges{paces: w.paces.ReadAll, backlog: w.book.Backlog, numbers: numberIDs(c.Numbers), log: log})
 	return p, nil
 }
 
@@ -68,6 +72,7 @@ type worker struct {
 	book   *ledger.Ledger
 	stream *events.Stream
 	paces  *queue.Paces
+	holds  *queue.Holds
 	marks  *cloudapi.Marks
 }
 
@@ -98,6 +103,7 @@ func (w *worker) send() error {
 				log.Error("pace not cut", "phone_number_id", number, "err", err)
 			}
 		},
+		Hold:       w.hold,
 		Wrote:      traced.wrote,
 		Numbers:    numberIDs(c.Numbers),
 		Log:        log,
@@ -117,6 +123,20 @@ func (w *worker) send() error {
 	w.work = append(w.work, server.Run)
 	w.background = append(w.background, sweeper.Run, traced.run)
 	return nil
+}
+
+// hold keeps back what Meta would refuse just like the message it has just refused.
+func (w *worker) hold(ctx context.Context, number, template string, out message.Outcome, d time.Duration) {
+	title, _ := explain(out.Code)
+	err := w.holds.Set(ctx, queue.Hold{
+		Number: number, Template: template, Reason: cmp.Or(title, out.Reason), Code: out.Code, By: "sluice",
+		Until: time.Now().Add(d),
+	})
+	if err != nil {
+		w.log.Error("hold", "phone_number_id", number, "code", out.Code, "err", err)
+		return
+	}
+	w.log.Warn("held back", "phone_number_id", number, "template", template, "code", out.Code, "reason", out.Reason, "seconds", d.Seconds())
 }
 
 // reconcile adds what folds Meta's events into the records.

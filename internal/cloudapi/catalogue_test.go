@@ -62,6 +62,35 @@ func TestEveryCodeIsClassified(t *testing.T) {
 	}
 }
 
+// TestWhoseLimitWasHit: a pace is learned from the throughput of the number alone, and only
+// from Meta's own word.
+func TestWhoseLimitWasHit(t *testing.T) {
+	t.Parallel()
+	limits := map[int]message.Limit{130429: message.LimitNumber, 131056: message.LimitPair}
+	for _, e := range cloudapi.Catalogue() {
+		if e.Subcode != 0 || e.Code == cloudapi.NoCode {
+			continue
+		}
+		for _, status := range []int{400, 429, 500} {
+			if got := cloudapi.Classify(status, nil, graphError(e.Code, "")).Limit; got != limits[e.Code] {
+				t.Errorf("HTTP %d, code %d: the limit of %q, want %q", status, e.Code, got, limits[e.Code])
+			}
+		}
+	}
+	for name, out := range map[string]message.Outcome{
+		"a gateway's 429":        cloudapi.Classify(429, nil, []byte("slow down")),
+		"429 with a new code":    cloudapi.Classify(429, nil, graphError(987654, "")),
+		"400 with a new code":    cloudapi.Classify(400, nil, graphError(987654, "")),
+		"accepted":               cloudapi.Classify(200, nil, []byte(`{"messages":[{"id":"wamid.A"}]}`)),
+		"accepted, unreadable":   cloudapi.Classify(200, nil, nil),
+		"no answer worth a name": cloudapi.Classify(503, nil, nil),
+	} {
+		if out.Limit != "" {
+			t.Errorf("%s: the limit of %q", name, out.Limit)
+		}
+	}
+}
+
 func TestCatalogueIsComplete(t *testing.T) {
 	t.Parallel()
 	last := -1

@@ -76,6 +76,7 @@ func classify(status int, header http.Header, body []byte) (message.Outcome, Ent
 	}
 	return message.Outcome{
 		Kind:       e.Kind,
+		Hold:       holdOn(e),
 		RetryAfter: retryAfter(e, header),
 		Reason:     "http " + strconv.Itoa(status),
 		Err:        fmt.Errorf("answer without a Graph error code: HTTP %d", status),
@@ -101,6 +102,7 @@ func refused(status int, header http.Header, g graphError) (message.Outcome, Ent
 		Kind:       e.Kind,
 		Code:       code,
 		Limit:      limitOf(e),
+		Hold:       holdOn(e),
 		RetryAfter: retryAfter(e, header),
 		Reason:     reason,
 		Err:        errors.New(text + ")"),
@@ -117,6 +119,16 @@ func limitOf(e Entry) message.Limit {
 		return message.LimitPair
 	}
 	return ""
+}
+
+func holdOn(e Entry) message.HoldOn {
+	switch {
+	case e.Kind != message.Held:
+		return ""
+	case e.Scope == ScopeTemplate:
+		return message.HoldTemplate
+	}
+	return message.HoldNumber
 }
 
 // unlisted is what a code that is not in the catalogue is taken for.

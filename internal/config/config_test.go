@@ -62,6 +62,7 @@ numbers:
 apps: [{name: main, secret_file: app, previous_secret_file: app.old, verify_token_file: verify}]
 api_keys: [{name: shop, sha256: `+aDigest+`, numbers: ["*"], scopes: [messages:send, messages:read]}]
 classes: {utility: {deadline: 12h, doubt_window: 5m, on_doubt: close, error_window: 20s}}
+roles: send
 retry: {base: 2s, max: 2m, attempts: 7}
 listen: {api: "127.0.0.1:1", webhook: ":2", ops: ":3"}
 log_level: warn
@@ -103,7 +104,7 @@ log_level: warn
 		t.Error("Token of an unknown number: no error")
 	}
 	w.Tokens = nil
-	same(t, err, w, Worker{Common: common, MarkerKey: "0123456789abcdef", Retry: Retry{Base: 2 * time.Second, Max: 2 * time.Minute, Attempts: 7}})
+	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: 2 * time.Second, Max: 2 * time.Minute, Attempts: 7}})
 
 	if got, want := w.Class("106540352242922", "utility"), wider; got.Deadline != 2*time.Hour || got.DoubtWindow != want.DoubtWindow {
 		t.Errorf("Class of the number with one of its own = %+v", got)
@@ -150,7 +151,7 @@ func TestWithoutAFile(t *testing.T) {
 		t.Errorf("Token = %q, %v", token, err)
 	}
 	w.Tokens = nil
-	same(t, err, w, Worker{Common: common, MarkerKey: "0123456789abcdef", Retry: Retry{Base: time.Second, Max: time.Minute, Attempts: 20}})
+	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend, RoleReconcile}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: time.Second, Max: time.Minute, Attempts: 20}})
 
 	common.Ops = ":9103"
 	wh, err := LoadWebhook(nil, guides)
@@ -278,6 +279,7 @@ numbers:
 		{"number twice", worker, file("numbers:\n- {id: \"7\"}\n- {id: \"7\"}\n"), env(), []string{"s.yaml:3: numbers[1].id: number 7 is there twice"}},
 		{"token file gone", worker, file("numbers: [{id: \"7\", token_file: gone}]"), env(), []string{"token_file of number 7: open /", "/gone: no such file"}},
 		{"PHONE_NUMBER_ID", worker, nil, env("PHONE_NUMBER_ID", "+49151"), []string{"PHONE_NUMBER_ID (environment): is not a phone number id"}},
+		{"roles", worker, file("roles: send,sweep\n"), env(), []string{`roles: "send,sweep" is not a list of send, reconcile`}},
 		{"retry", worker, file("retry: {base: 2m}\n"), env(), []string{"retry.max: is shorter than retry.base"}},
 
 		{"apps", webhook, file("apps:\n- {name: main}\n- {name: main}\n- {secret_file: gone}\n- {name: Big}\n- {name: other, secret_file: gone, verify_token_file: " + dir + "/empty}\n"), env(), []string{

@@ -53,7 +53,9 @@ func (in *Intake) get(w http.ResponseWriter, r *http.Request) {
 		refuse("not_found").write(w)
 		return
 	}
-	rec, refused := in.find(r.Context(), id)
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	rec, refused := in.find(ctx, id)
 	if refused != nil {
 		refused.write(w)
 		return
@@ -62,8 +64,6 @@ func (in *Intake) get(w http.ResponseWriter, r *http.Request) {
 }
 
 func (in *Intake) find(ctx context.Context, id string) (message.Record, refusal) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
 	rec, err := in.o.Reader.Get(ctx, id)
 	switch {
 	case errors.Is(err, message.ErrNotFound):

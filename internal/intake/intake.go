@@ -28,6 +28,10 @@ type reader interface {
 	Get(ctx context.Context, id string) (message.Record, error)
 }
 
+// drain estimates how long until a new message of a number and class would leave. It may
+// block for a moment; with an error nothing is known, and its maker has told so.
+type drain func(ctx context.Context, number string, c message.Class) (time.Duration, error)
+
 // Options says what an Intake works with.
 type Options struct {
 	Acceptor   acceptor                                            // required
@@ -35,14 +39,18 @@ type Options struct {
 	Keys       []Key                                               // who may call; nobody without
 	Numbers    func(number string) bool                            // whether a phone number id is configured; required
 	Policy     func(number string, c message.Class) message.Policy // nil: message.DefaultPolicy
+	Drain      drain                                               // nil: nothing is refused for the backlog before it
 	Explain    func(code int) (title, advice string)               // tells people of Meta's error codes; nil: records show the bare code
 	Log        *slog.Logger                                        // nil: no log
 	Registerer prometheus.Registerer                               // nil: the metrics are not exported
 }
 
-// storeTimeout bounds one call of the store, so that a caller gets an answer before the
+// storeTimeout bounds the calls of the store for one request, so that a caller gets an answer before the
 // server's own time to write one (10 s) is over.
 const storeTimeout = 5 * time.Second
+
+// drainTimeout bounds the question how long a message would wait: nobody waits long for it.
+const drainTimeout = 500 * time.Millisecond
 
 // Intake is the front door. It is safe for concurrent use; the zero value is not usable.
 type Intake struct {

@@ -73,6 +73,7 @@ type bench struct {
 	keeper   *keeper
 	registry *prometheus.Registry
 	log      *bytes.Buffer
+	drain    func(ctx context.Context, number string, c message.Class) (time.Duration, error) // nil: at once
 	// Tokens of keys: for everything, for our number, without the scope to send, revoked.
 	wide, narrow, readOnly, revoked string
 }
@@ -95,7 +96,13 @@ func setup(t testing.TB) *bench {
 			{Hash: intake.HashToken(b.readOnly), Scopes: []string{intake.ScopeRead}, Numbers: []string{ours}},
 			{Hash: intake.HashToken(b.revoked), Scopes: both, Numbers: []string{ours}, Revoked: true},
 		},
-		Numbers:    func(number string) bool { return number == ours || number == theirs },
+		Numbers: func(number string) bool { return number == ours || number == theirs },
+		Drain: func(ctx context.Context, number string, c message.Class) (time.Duration, error) {
+			if b.drain == nil {
+				return 0, nil
+			}
+			return b.drain(ctx, number, c)
+		},
 		Explain:    func(code int) (title, advice string) { return "Undeliverable", "Ask for another number." },
 		Log:        slog.New(slog.NewJSONHandler(b.log, nil)),
 		Registerer: b.registry,
@@ -308,6 +315,86 @@ func TestRepeatAfterDeadline(t *testing.T) {
 	}
 }
 
+// What would expire before its turn is refused, with the wait.
+func TestBacklogBeforeTheDeadline(t *testing.T) {
+	t.Parallel()
+	at := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.RFC3339) }
+	cases := []struct {
+		name  string
+		body  string
+		class message.Class // asked about; empty: nothing is asked
+		wait  time.Duration
+		err   error
+		after string // Retry-After of the refusal; empty: accepted
+	}{
+		{"authentication in time", envelope(`,"class":"authentication"`), message.Authentication, 9 * time.Minute, nil, ""},
+		{"authentication too late", envelope(`,"class":"authentication"`), message.Authentication, 11*time.Minute + time.Millisecond, nil, "661"},
+		{"the class's own deadline", envelope(`,"class":"marketing"`), message.Marketing, 25 * time.Hour, nil, ""},
+		{"default class", envelope(""), message.Service, 25 * time.Hour, nil, "90000"},
+		{"deadline of its own", envelope(`,"expires_at":"` + at(time.Minute) + `"`), message.Service, 2 * time.Minute, nil, "120"},
+		{"scheduled in the past", envelope(`,"send_at":"` + at(-time.Hour) + `"`), message.Service, 25 * time.Hour, nil, "90000"},
+		{"scheduled ahead", envelope(`,"send_at":"` + at(time.Hour) + `"`), "", 100 * time.Hour, nil, ""},
+		{"not known", envelope(""), message.Service, 100 * time.Hour, errors.New("away"), ""},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			var asked message.Class
+			b.drain = func(_ context.Context, number string, class message.Class) (time.Duration, error) {
+				if number != ours {
+					t.Errorf("asked about number %s", number)
+				}
+				asked = class
+				return c.wait, c.err
+			}
+			r := b.post(t, c.body)
+			if asked != c.class {
+				t.Errorf("asked about class %q, want %q", asked, c.class)
+			}
+			if got := r.header.Get("Retry-After"); got != c.after {
+				t.Errorf("Retry-After %q, want %q", got, c.after)
+			}
+			if c.after == "" {
+				r.accepted(t)
+				return
+			}
+			p := r.problem(t)
+			if r.status != http.StatusTooManyRequests || p.Code != "deadline_unreachable" || p.Errors[0].Path != "expires_at" {
+				t.Errorf("%d %s", r.status, r.body)
+			}
+			seconds, err := time.ParseDuration(c.after + "s")
+			if err != nil || !strings.Contains(p.Detail, " "+seconds.String()+";") || p.Errors[0].Fix == "" {
+				t.Errorf("the detail does not tell the wait of %v: %s", seconds, r.body)
+			}
+			if len(b.keeper.messages) != 0 {
+				t.Error("it was accepted all the same")
+			}
+		})
+	}
+}
+
+// A caller who repeats himself is told of the first message, whatever waits by then.
+func TestRepeatBehindABacklog(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	first := b.post(t, envelope(`,"key":"k"`)).accepted(t)
+	b.drain = func(context.Context, string, message.Class) (time.Duration, error) { return 100 * time.Hour, nil }
+	if r := b.post(t, envelope(`,"key":"k"`)); r.status != http.StatusOK || !r.accepted(t).Duplicate || r.accepted(t).ID != first.ID {
+		t.Errorf("repeat: %d %s", r.status, r.body)
+	}
+	if r := b.post(t, strings.Replace(envelope(`,"key":"k"`), "hi", "ho", 1)); r.problem(t).Code != "idempotency_key_reused" {
+		t.Errorf("other content: %d %s", r.status, r.body)
+	}
+	if r := b.post(t, envelope(`,"key":"l"`)); r.status != http.StatusTooManyRequests {
+		t.Errorf("another key: %d %s", r.status, r.body)
+	}
+	b.keeper.err = errors.New("away")
+	if r := b.post(t, envelope(`,"key":"k"`)); r.status != http.StatusServiceUnavailable {
+		t.Errorf("store away: %d %s", r.status, r.body)
+	}
+}
+
 // Bodies, headers and the answers they get. Message codes themselves are message's to test.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
@@ -506,18 +593,26 @@ func TestStoreHangs(t *testing.T) {
 		token := intake.NewToken()
 		handler := intake.New(intake.Options{
 			Acceptor: hanging{}, Reader: hanging{},
+			Drain: func(ctx context.Context, _ string, c message.Class) (time.Duration, error) {
+				if c == message.Utility { // long, and known just in time
+					time.Sleep(400 * time.Millisecond)
+					return 100 * time.Hour, nil
+				}
+				return 0, hang(ctx)
+			},
 			Keys:    []intake.Key{{Hash: intake.HashToken(token), Scopes: []string{intake.ScopeSend, intake.ScopeRead}, Numbers: []string{ours}}},
 			Numbers: func(string) bool { return true },
 		}).Handler()
 		for _, r := range []*http.Request{
 			httptest.NewRequest("POST", "/v1/messages", strings.NewReader(envelope(""))),
+			httptest.NewRequest("POST", "/v1/messages", strings.NewReader(envelope(`,"key":"k","class":"utility"`))),
 			httptest.NewRequest("GET", "/v1/messages/"+message.NewID(ours, "k"), nil),
 		} {
 			r.Header.Set("Authorization", "Bearer "+token)
 			r.Header.Set("Content-Type", "application/json")
 			w, start := httptest.NewRecorder(), time.Now()
 			handler.ServeHTTP(w, r)
-			if took := time.Since(start); w.Code != http.StatusServiceUnavailable || took >= 10*time.Second {
+			if took := time.Since(start); w.Code != http.StatusServiceUnavailable || took > 6*time.Second {
 				t.Errorf("%s: %d after %v", r.Method, w.Code, took)
 			}
 		}
@@ -659,13 +754,16 @@ func TestBrokenBodies(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	if n := testutil.CollectAndCount(b.registry, "sluice_intake_messages_total"); n != 5 {
-		t.Errorf("%d series at the start, want all 5", n)
+	if n := testutil.CollectAndCount(b.registry, "sluice_intake_messages_total"); n != 6 {
+		t.Errorf("%d series at the start, want all 6", n)
 	}
 	b.post(t, envelope(`,"key":"k"`))
 	b.post(t, envelope(`,"key":"k"`))
 	b.post(t, `{}`)
 	b.do(t, "POST", "/v1/messages", "", withHeader("Authorization", "Bearer x"))
+	b.drain = func(context.Context, string, message.Class) (time.Duration, error) { return 1000 * time.Hour, nil }
+	b.post(t, envelope(""))
+	b.drain = nil
 	b.keeper.err = errors.New("away")
 	b.post(t, envelope(""))
 	want := `
@@ -676,6 +774,7 @@ sluice_intake_messages_total{result="denied"} 1
 sluice_intake_messages_total{result="duplicate"} 1
 sluice_intake_messages_total{result="invalid"} 1
 sluice_intake_messages_total{result="unavailable"} 1
+sluice_intake_messages_total{result="unreachable"} 1
 `
 	if err := testutil.GatherAndCompare(b.registry, strings.NewReader(want), "sluice_intake_messages_total"); err != nil {
 		t.Error(err)
@@ -685,7 +784,7 @@ sluice_intake_messages_total{result="unavailable"} 1
 		t.Fatal(err)
 	}
 	for _, f := range families {
-		if f.GetName() == "sluice_intake_duration_seconds" && f.GetMetric()[0].GetHistogram().GetSampleCount() != 5 {
+		if f.GetName() == "sluice_intake_duration_seconds" && f.GetMetric()[0].GetHistogram().GetSampleCount() != 6 {
 			t.Errorf("durations: %v", f)
 		}
 	}

@@ -14,6 +14,7 @@ const (
 	resultDuplicate   = "duplicate"   // accepted before, under the same key
 	resultInvalid     = "invalid"     // the caller must change it
 	resultDenied      = "denied"      // no key, the wrong key, or a number the key does not cover
+	resultUnreachable = "unreachable" // it would expire before its turn
 	resultUnavailable = "unavailable" // the store could not be relied upon
 )
 
@@ -36,7 +37,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			NativeHistogramBucketFactor: 1.1,
 		}),
 	}
-	for _, result := range []string{resultAccepted, resultDuplicate, resultInvalid, resultDenied, resultUnavailable} {
+	for _, result := range []string{resultAccepted, resultDuplicate, resultInvalid, resultDenied, resultUnreachable, resultUnavailable} {
 		m.messages.WithLabelValues(result)
 	}
 	return m
@@ -52,6 +53,8 @@ func result(status int) string {
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
 		return resultDenied
+	case http.StatusTooManyRequests:
+		return resultUnreachable
 	case http.StatusServiceUnavailable:
 		return resultUnavailable
 	}

@@ -3,10 +3,13 @@ package intake
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"math"
 	"mime"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"sluice/internal/message"
@@ -71,10 +74,17 @@ func (in *Intake) submit(w http.ResponseWriter, r *http.Request, now time.Time) 
 	}
 	m.Hash = asked{m.From, m.Class, m.Ref, m.Tags, m.SendAt, m.ExpiresAt, document.members["message"]}.hash()
 	in.complete(&m, now)
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
 	if !m.ExpiresAt.After(now) {
-		return in.late(r.Context(), m)
+		return in.late(ctx, m)
 	}
-	return in.accept(r.Context(), m)
+	if wait := in.wait(ctx, m, now); now.Add(wait).After(m.ExpiresAt) {
+		if refused := in.unreachable(ctx, w, m, wait); refused != nil {
+			return none, refused
+		}
+	}
+	return in.accept(ctx, m)
 }
 
 // checkHeader reads the Idempotency-Key and refuses bodies that are not plain JSON.
@@ -126,8 +136,6 @@ func (in *Intake) complete(m *message.Message, now time.Time) {
 
 // accept hands a message over. Only its success means that the message is durable.
 func (in *Intake) accept(ctx context.Context, m message.Message) (message.Acceptance, refusal) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
 	a, err := in.o.Acceptor.Accept(ctx, m)
 	switch {
 	case errors.Is(err, message.ErrKeyReused):
@@ -155,4 +163,35 @@ func (in *Intake) late(ctx context.Context, m message.Message) (message.Acceptan
 		return message.Acceptance{}, expired
 	}
 	return message.Acceptance{ID: m.ID, State: rec.State, Class: rec.Class, ExpiresAt: rec.ExpiresAt, Duplicate: true}, nil
+}
+
+// wait is how long the messages before m will take; 0 when that is not known, or when m is for
+// later: what waits now may be gone by then.
+func (in *Intake) wait(ctx context.Context, m message.Message, now time.Time) time.Duration {
+	if in.o.Drain == nil || m.SendAt.After(now) {
+		return 0
+	}
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	wait, err := in.o.Drain(ctx, m.From, m.Class)
+	if err != nil {
+		return 0
+	}
+	return wait
+}
+
+// unreachable refuses a message that would wait beyond its deadline. It refuses no repeat of
+// one that was accepted: the caller is to learn what became of that.
+func (in *Intake) unreachable(ctx context.Context, w http.ResponseWriter, m message.Message, wait time.Duration) refusal {
+	if m.Key != "" {
+		_, refused := in.find(ctx, m.ID)
+		if refused == nil || refused.status() != http.StatusNotFound {
+			return refused
+		}
+	}
+	seconds := int(math.Ceil(wait.Seconds()))
+	w.Header().Set("Retry-After", strconv.Itoa(seconds))
+	p := problem("expires_at", "deadline_unreachable")
+	p.Detail = fmt.Sprintf("What this number has to send before would take about %s; the message would expire before its turn.", time.Duration(seconds)*time.Second)
+	return refusal{p}
 }

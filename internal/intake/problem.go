@@ -74,8 +74,9 @@ var answers = map[string]answer{
 	"schedule_after_ttl":       {0, "A message must be due before it expires.", "Set expires_at after send_at."},
 	"ttl_invalid":              {0, "A message must expire in the future.", "Set expires_at later, or leave it out."},
 
-	// Whether it can be kept.
-	"store_unavailable": {503, "The store cannot be relied upon just now; whether it kept a message is not known.", "Repeat the request. With the same key a message is accepted once."},
+	// Whether it can be sent in time, and kept.
+	"deadline_unreachable": {429, "The message would expire before its turn.", "Try again later, with a later expires_at, or from another number. Retry-After tells how long what waits now will take."},
+	"store_unavailable":    {503, "The store cannot be relied upon just now; whether it kept a message is not known.", "Repeat the request. With the same key a message is accepted once."},
 }
 
 // retryAfter is what a caller is told to wait when the store is away, in seconds.

@@ -177,7 +177,7 @@ func (l *Ledger) Accept(m message.Message, nonce string) (*Accepting, error) {
 	}
 	return &Accepting{
 		m: m, script: l.accept, keys: []string{k.record, k.payload, k.waiting, k.streams},
-		args: []any{m.ID, nonce, m.Hash, about, m.ExpiresAt.UnixMilli(), sendAt, []byte(m.Payload), pair(m)},
+		args: []any{m.ID, nonce, m.Hash, about, m.ExpiresAt.UnixMilli(), sendAt, []byte(m.Payload), pair(m), m.Content.TemplateID()},
 	}, nil
 }
 

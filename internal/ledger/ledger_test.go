@@ -70,11 +70,11 @@ func newMessage(key string) message.Message {
 
 func (f fixture) tryAccept(m message.Message, nonce string) (message.Acceptance, error) {
 	f.t.Helper()
-	var a ledger.Accepting
-	err := f.db.Tx(f.t.Context(), func(p redis.Pipeliner) (err error) {
-		a, err = f.Accept(f.t.Context(), p, m, nonce)
-		return err
-	})
+	a, err := f.Accept(m, nonce)
+	if err != nil {
+		return message.Acceptance{}, err
+	}
+	err = f.db.Tx(f.t.Context(), func(p redis.Pipeliner) error { a.Add(f.t.Context(), p); return nil })
 	if err != nil {
 		return message.Acceptance{}, err
 	}
@@ -401,6 +401,17 @@ func TestBeat(t *testing.T) {
 			}
 		}
 		wantAlive("a", "b")
+
+		ancient := float64(time.Now().Add(-25 * time.Hour).UnixMilli())
+		if err := f.db.ZAdd(t.Context(), "sluice:workers", redis.Z{Score: ancient, Member: "long dead"}).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Beat(t.Context(), "a"); err != nil {
+			t.Fatal(err)
+		}
+		if known := f.db.ZRange(t.Context(), "sluice:workers", 0, -1).Val(); len(known) != 3 {
+			t.Errorf("known: %v, want a, b and silent", known)
+		}
 		if err := f.Leave(t.Context(), "b"); err != nil {
 			t.Fatal(err)
 		}

@@ -31,7 +31,8 @@ type Context struct {
 	From     string   `json:"from"`
 	Class    Class    `json:"class"`
 	Type     string   `json:"type"`
-	To       string   `json:"to,omitempty"` // masked, see Mask
+	To       string   `json:"to,omitempty"`       // masked, see Mask
+	Template string   `json:"template,omitempty"` // "<name>/<language>"
 	Ref      string   `json:"ref,omitempty"`
 	Tags     []string `json:"tags,omitempty"`
 	Callback string   `json:"callback_data,omitempty"`
@@ -41,7 +42,7 @@ type Context struct {
 func (m Message) Context() Context {
 	return Context{
 		ID: m.ID, From: m.From, Class: m.Class, Type: m.Content.Type,
-		To: Mask(m.Content.Recipient()), Ref: m.Ref, Tags: m.Tags, Callback: m.Callback,
+		To: Mask(m.Content.Recipient()), Template: m.Content.TemplateID(), Ref: m.Ref, Tags: m.Tags, Callback: m.Callback,
 	}
 }
 
@@ -63,6 +64,15 @@ func (c Content) Recipient() string {
 		return c.To
 	}
 	return c.UserID
+}
+
+// TemplateID names the template as Meta tells templates apart: "<name>/<language>". It is
+// empty for what is no template message.
+func (c Content) TemplateID() string {
+	if c.Template == "" {
+		return ""
+	}
+	return c.Template + "/" + c.Language
 }
 
 // Mask keeps the ends of a phone number or user id: enough to tell two apart in a log,

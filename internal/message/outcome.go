@@ -33,12 +33,22 @@ const (
 	LimitPair   Limit = "pair"   // what one recipient may get from the sender
 )
 
+// HoldOn says what has to be mended before a message can be sent.
+type HoldOn string
+
+// What may have to be mended.
+const (
+	HoldNumber   HoldOn = "number"   // the sender: its token, its account, its registration
+	HoldTemplate HoldOn = "template" // the message's template
+)
+
 // Outcome is what came of one attempt to hand a message to Meta.
 type Outcome struct {
 	Kind       Kind          // decides everything
 	WAMID      string        // Meta's id of the message, when Accepted; empty when the answer was unreadable
 	Code       int           // Meta's error code; 0: none
 	Limit      Limit         // whose limit was hit, when Throttled
+	Hold       HoldOn        // what must be mended first, when Held
 	RetryAfter time.Duration // at least this long before the next attempt; 0: by the schedule
 	Reason     string        // short and stable, for records and people: "dial", "timeout", "code 131026"
 	Err        error         // for the log line, never for a decision; holds no secret and no body

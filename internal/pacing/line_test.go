@@ -66,7 +66,7 @@ func TestSlotsGoToTheMostUrgentThenTheFirstToCome(t *testing.T) {
 		start := time.Now()
 		var slots []time.Time
 		for i := range 5 {
-			slots = append(slots, start.Add(time.Duration(i+1)*10*ms))
+			slots = append(slots, start.Add(pacing.Early+time.Duration(i+1)*10*ms))
 		}
 		l.Offer(slots)
 
@@ -82,14 +82,132 @@ func TestSlotsGoToTheMostUrgentThenTheFirstToCome(t *testing.T) {
 			synctest.Wait() // it stands in the line
 		}
 		for _, want := range []string{
-			"waiter 3 of order 0 at 10ms, slot of 10ms",
-			"waiter 1 of order 1 at 20ms, slot of 20ms",
-			"waiter 4 of order 1 at 30ms, slot of 30ms",
-			"waiter 0 of order 3 at 40ms, slot of 40ms",
-			"waiter 2 of order 3 at 50ms, slot of 50ms",
+			"waiter 3 of order 0 at 10ms, slot of 20ms",
+			"waiter 1 of order 1 at 20ms, slot of 30ms",
+			"waiter 4 of order 1 at 30ms, slot of 40ms",
+			"waiter 0 of order 3 at 40ms, slot of 50ms",
+			"waiter 2 of order 3 at 50ms, slot of 60ms",
 		} {
 			if g := <-got; g != want {
 				t.Errorf("got %s, want %s", g, want)
+			}
+		}
+	})
+}
+
+// An urgent message overtakes what is in hand, but none is overtaken for ever.
+func TestPatienceEnds(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		late  time.Duration // of the urgent one
+		first int           // who gets the slot
+	}{{0, 0}, {3*pacing.Patience - 1, 0}, {3*pacing.Patience + 1, 3}} {
+		synctest.Test(t, func(t *testing.T) {
+			l := pacing.NewLine(80, noBook(t))
+			defer run(t, l)()
+			at := time.Now().Add(time.Second)
+			l.Offer([]time.Time{at, at.Add(10 * ms)})
+			got := make(chan int, 2)
+			wait := func(order int) {
+				if _, err := l.Wait(t.Context(), order); err != nil {
+					t.Error(err)
+				}
+				got <- order
+			}
+			go wait(3)
+			time.Sleep(c.late)
+			go wait(0)
+			if first := <-got; first != c.first {
+				t.Errorf("marketing waits, authentication comes %v later: order %d goes first", c.late, first)
+			}
+			<-got
+		})
+	}
+}
+
+// Urgent messages for every slot, twice over: those of the other classes leave all the same.
+func TestAFloodInHandStarvesNobody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const rate = 80
+		tl := &timeline{T: spacing(rate)}
+		l := pacing.NewLine(rate, tl.book)
+		end := run(t, l)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		var left [4]int
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		worker := func(order int) {
+			for {
+				s, err := l.Wait(ctx, order)
+				if err != nil {
+					return
+				}
+				if s.Use(ctx) == nil {
+					mu.Lock()
+					left[order]++
+					mu.Unlock()
+				}
+			}
+		}
+		for range 2 * rate {
+			wg.Go(func() { worker(0) })
+		}
+		for order := 1; order < 4; order++ {
+			for range 4 {
+				wg.Go(func() { worker(order) })
+			}
+		}
+		wg.Wait()
+		end()
+		for order, n := range left {
+			if n == 0 || order > 0 && n > left[0] {
+				t.Errorf("by order %v messages left", left)
+			}
+		}
+	})
+}
+
+// What was sent before a change of the rate counts after it.
+func TestSetRate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		l := pacing.NewLine(3, noBook(t))
+		defer run(t, l)()
+		use := func(at time.Duration) (time.Duration, error) {
+			l.Offer([]time.Time{start.Add(at)})
+			s, err := l.Wait(t.Context(), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = s.Use(t.Context())
+			return time.Since(start), err
+		}
+		for _, c := range []struct {
+			rate     int // set before
+			at, want time.Duration
+			err      error
+		}{
+			{3, 0, 0, nil}, {3, 300 * ms, 300 * ms, nil}, {3, 600 * ms, 600 * ms, nil},
+			{2, 950 * ms, 950 * ms, pacing.ErrLate}, // 300 and 600 ms are still in this second
+			{2, 1250 * ms, 1304 * ms, nil},
+			{4, 1310 * ms, 1310 * ms, nil}, {4, 1320 * ms, 1320 * ms, nil},
+			{4, 1550 * ms, 1604 * ms, nil}, // by the one of 600 ms
+			{1, 2600 * ms, 2608 * ms, nil}, // by the one of 1,604 ms
+		} {
+			l.SetRate(c.rate)
+			got, err := use(c.at)
+			if c.err != nil {
+				// It came when it was told, before its slot.
+				if err != c.err {
+					t.Errorf("rate %d, slot of %v: %v, want %v", c.rate, c.at, err, c.err)
+				}
+				continue
+			}
+			if err != nil || got != c.want {
+				t.Errorf("rate %d, slot of %v: used at %v (%v), want %v", c.rate, c.at, got, err, c.want)
 			}
 		}
 	})
@@ -104,7 +222,7 @@ func TestALateWaiterGetsAKeptSlotUntilItLapses(t *testing.T) {
 		t.Run(c.late.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				booked := 0
-				fresh := time.Now().Add(c.late + 7*ms)
+				fresh := time.Now().Add(c.late + pacing.Early + 7*ms)
 				l := pacing.NewLine(80, func(_ context.Context, n int) ([]time.Time, error) {
 					booked += n
 					return []time.Time{fresh}, nil
@@ -121,7 +239,7 @@ func TestALateWaiterGetsAKeptSlotUntilItLapses(t *testing.T) {
 				switch {
 				case !c.wantLapse && (!s.At.Equal(at) || booked != 0):
 					t.Errorf("slot of %v, %d booked; want the kept one", s.At.Sub(at), booked)
-				case c.wantLapse && (!s.At.Equal(fresh) || booked != 1 || time.Now() != fresh):
+				case c.wantLapse && (!s.At.Equal(fresh) || booked != 1 || time.Until(fresh) != pacing.Early):
 					t.Errorf("slot of %v at %v, %d booked; want one booked again", s.At.Sub(at), time.Since(at), booked)
 				}
 			})
@@ -137,7 +255,7 @@ func TestSlotsOfferedOutOfOrderAreHandedOutInOrder(t *testing.T) {
 		start := time.Now()
 		l.Offer([]time.Time{start.Add(60 * ms), start.Add(70 * ms)})
 		l.Offer([]time.Time{start.Add(10 * ms)}) // booked before, told later
-		for _, want := range []time.Duration{10 * ms, 60 * ms, 70 * ms} {
+		for _, want := range []time.Duration{10*ms - pacing.Early, 60*ms - pacing.Early, 70*ms - pacing.Early} {
 			if _, err := l.Wait(t.Context(), 0); err != nil || time.Since(start) != want {
 				t.Errorf("a slot after %v (%v), want %v", time.Since(start), err, want)
 			}
@@ -162,7 +280,7 @@ func TestBookingThatFailsIsTriedAgain(t *testing.T) {
 		if _, err := l.Wait(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
-		if got, want := time.Since(start), 2*pacing.Horizon/4+pacing.Lead; got != want || calls != 3 {
+		if got, want := time.Since(start), 2*pacing.Horizon/4; got != want || calls != 3 {
 			t.Errorf("a slot after %v and %d bookings, want %v and 3", got, calls, want)
 		}
 	})
@@ -291,7 +409,7 @@ func TestNoSecondHoldsMoreThanTheRate(t *testing.T) {
 
 func anySecond(t *testing.T, r *rand.Rand) {
 	rate := []int{1, 2, 5, 20, 80, 200}[r.IntN(6)]
-	tl := &timeline{T: pacing.Spacing(rate)}
+	tl := &timeline{T: spacing(rate)}
 	failing := r.IntN(4) == 0
 	mostLate := []time.Duration{0, 10 * ms, pacing.Cap, 2 * pacing.Cap}[r.IntN(4)]
 	// Only the line's goroutine and the feeder draw numbers from r's children.

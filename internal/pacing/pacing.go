@@ -68,16 +68,26 @@ type Clock struct {
 func (c *Clock) Local(sent time.Time, trip time.Duration, now, at int64) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	offset := time.Duration(sent.Add(trip/2).UnixMicro()-now) * time.Microsecond
+	// Each trip bounds the offset to half of it on either side. When two contradict each other
+	// a clock was set, or another server answers: what was learned before is void.
+	if best := c.best(); c.n > 0 && (offset-c.offset[best]).Abs() > (trip+c.trips[best])/2+time.Millisecond {
+		c.n = 0
+	}
 	i := c.n % len(c.trips)
-	c.trips[i] = trip
-	c.offset[i] = time.Duration(sent.Add(trip/2).UnixMicro()-now) * time.Microsecond
+	c.trips[i], c.offset[i] = trip, offset
 	c.n++
+	// Adding to sent keeps its monotonic reading: a step of the local clock moves no slot.
+	return sent.Add(time.Duration(at-sent.UnixMicro())*time.Microsecond + c.offset[c.best()])
+}
+
+// best is the place of the quickest trip.
+func (c *Clock) best() int {
 	best := 0
 	for i := range min(c.n, len(c.trips)) {
 		if c.trips[i] < c.trips[best] {
 			best = i
 		}
 	}
-	// Adding to sent keeps its monotonic reading: a step of the local clock moves no slot.
-	return sent.Add(time.Duration(at-sent.UnixMicro())*time.Microsecond + c.offset[best])
+	return best
 }

@@ -38,19 +38,6 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-func TestSpacing(t *testing.T) {
-	t.Parallel()
-	for rate := 1; rate <= 2000; rate++ {
-		T := pacing.Spacing(rate)
-		if T%time.Microsecond != 0 {
-			t.Fatalf("rate %d: %v is not in whole microseconds", rate, T)
-		}
-		if all := T * time.Duration(rate); all <= time.Second+4*ms || all > time.Second+10*ms {
-			t.Fatalf("rate %d: the slots of one second take %v: more than a second and its guard, hardly more than 1 %% lost", rate, all)
-		}
-	}
-}
-
 func TestClockFollowsTheQuickestTrip(t *testing.T) {
 	t.Parallel()
 	var c pacing.Clock
@@ -78,5 +65,27 @@ func TestClockFollowsTheQuickestTrip(t *testing.T) {
 	}
 	if e := ask(66, 100*time.Microsecond, 300*time.Microsecond); e > 101*time.Microsecond {
 		t.Errorf("off by %v, want half a quick trip at most", e)
+	}
+}
+
+// A server whose clock is set, or another one after a failover, is believed at once.
+func TestClockNoticesAStep(t *testing.T) {
+	t.Parallel()
+	for _, step := range []time.Duration{time.Hour, 50 * ms, -50 * ms, -time.Hour} {
+		var c pacing.Clock
+		sent := time.Now()
+		var local, want time.Time
+		for i := range 10 {
+			sent = sent.Add(20 * ms)
+			now := sent.Add(ms)
+			if i >= 5 {
+				now = now.Add(step)
+			}
+			local = c.Local(sent, 2*ms, now.UnixMicro(), now.Add(30*ms).UnixMicro())
+			want = sent.Add(31 * ms)
+			if off := local.Sub(want).Abs(); off > 2*time.Microsecond {
+				t.Errorf("a step by %v: trip %d is off by %v", step, i, off)
+			}
+		}
 	}
 }

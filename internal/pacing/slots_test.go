@@ -20,19 +20,25 @@ type line struct {
 	script *redis.Script
 	key    string
 	T      time.Duration
+	floor  time.Duration // before which nothing is booked
+}
+
+// spacing is the time between slots.
+func spacing(rate int) time.Duration {
+	return ((time.Second+pacing.Slack)/time.Duration(rate) + time.Microsecond - 1).Truncate(time.Microsecond)
 }
 
 func newLine(t testing.TB, db *redis.Client, key string, rate int) *line {
-	return &line{t, db, redis.NewScript(pacing.SlotsLua + `
-		local book, first, free = slots(KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]))
-		return {string.format('%.0f', first), free, book(tonumber(ARGV[7]))}`), key, pacing.Spacing(rate)}
+	return &line{t: t, db: db, script: redis.NewScript(pacing.SlotsLua + `
+		local book, first, free = slots(KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[8]))
+		return {string.format('%.0f', first), free, book(tonumber(ARGV[7]))}`), key: key, T: spacing(rate)}
 }
 
 // book books up to n slots at the time now, counted from the Unix epoch.
 func (l *line) book(owner string, now time.Duration, n int) (slots []time.Duration, free int64) {
 	l.t.Helper()
 	r, err := l.script.Run(l.t.Context(), l.db, []string{l.key}, owner, now.Microseconds(), l.T.Microseconds(),
-		pacing.Horizon.Microseconds(), pacing.Lead.Microseconds(), pacing.Cap.Microseconds(), n).Slice()
+		pacing.Horizon.Microseconds(), pacing.Lead.Microseconds(), pacing.Cap.Microseconds(), n, l.floor.Microseconds()).Slice()
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -95,6 +101,27 @@ func TestSlotsScript(t *testing.T) {
 	d, free := l.book("b", now+time.Hour, 1000)
 	if d[0] != now+time.Hour+pacing.Lead || len(d) != int(free) {
 		t.Errorf("after an idle hour %d slots from %v", len(d), d[0]-now-time.Hour)
+	}
+}
+
+// A failover may lose the line's last bookings. Their owner knows where they ended.
+func TestNothingIsBookedBeforeTheFloor(t *testing.T) {
+	t.Parallel()
+	db := redistest.Start(t, "--appendonly", "no").Client()
+	const start = 1_700_000_000 * time.Second
+	l := newLine(t, db, "line", 80)
+	a, _ := l.book("a", start, 5)
+	db.Del(t.Context(), "line")
+	l.floor = a[4] + l.T
+	if b, free := l.book("a", start+ms, 5); b[0] != l.floor || free > int64(pacing.Horizon/l.T)-4 {
+		t.Errorf("after a loss the line goes on at %v with %d slots free, want %v", b[0]-start, free, l.floor-start)
+	}
+	l.floor = start + time.Minute // a pause
+	if c, free := l.book("a", start+2*ms, 5); len(c) != 0 || free != 0 {
+		t.Errorf("%d slots (%d free) of a line that pauses", len(c), free)
+	}
+	if d, _ := l.book("a", l.floor-50*ms, 1); len(d) != 1 || d[0] != l.floor {
+		t.Errorf("the first slots after a pause are %v, want its end", d)
 	}
 }
 

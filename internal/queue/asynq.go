@@ -2,6 +2,7 @@ package queue
 
 import (
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -16,14 +17,23 @@ import (
 const virtual = "gate"
 
 // keysOf are asynq's keys of one queue.
-type keysOf struct{ pending, paused, active, lease, scheduled, retry, task string }
+type keysOf struct{ pending, paused, active, lease, scheduled, retry, processed, task string }
 
 func asynqKeys(queue string) keysOf {
 	p := "asynq:{" + queue + "}:"
 	return keysOf{
 		pending: p + "pending", paused: p + "paused", active: p + "active", lease: p + "lease",
-		scheduled: p + "scheduled", retry: p + "retry", task: p + "t:",
+		scheduled: p + "scheduled", retry: p + "retry", processed: p + "processed", task: p + "t:",
 	}
+}
+
+// asynqQueues is asynq's set of all queues' names.
+const asynqQueues = "asynq:queues"
+
+// statsKeys are asynq's counters of a queue's finished tasks, on a day and ever.
+func statsKeys(queue string, day time.Time) []string {
+	all := "asynq:{" + queue + "}:processed"
+	return []string{all + ":" + day.UTC().Format(time.DateOnly), all}
 }
 
 // name is the asynq queue of a number's class. Asynq puts it between braces, so the queue's

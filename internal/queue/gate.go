@@ -26,6 +26,8 @@ var (
 	tidyLua string
 	//go:embed renew.lua
 	renewLua string
+	//go:embed holds.lua
+	holdsLua string
 	//go:embed standing.lua
 	standingLua string
 )
@@ -63,9 +65,9 @@ func newGate(stopped context.Context, db *store.DB, o Options) *gate {
 		UniversalClient: db, db: db, o: o, stopped: stopped,
 		acks:  db.NewBatch(ackLinger, false),
 		place: placement{active: map[string]*active{}},
-		take:  db.Script(pacing.PaceLua + pacing.SlotsLua + pacing.PairLua + o.Standing + takeLua),
+		take:  db.Script(pacing.PaceLua + pacing.SlotsLua + pacing.PairLua + holdsLua + o.Standing + takeLua),
 		book:  db.Script(pacing.PaceLua + pacing.SlotsLua + bookLua),
-		tidy:  db.Script(tidyLua), renew: db.Script(renewLua),
+		tidy:  db.Script(holdsLua + tidyLua), renew: db.Script(renewLua),
 		ready: make(chan string),
 	}
 }
@@ -148,8 +150,11 @@ func (g *gate) ack(ctx context.Context, sha string, keys []string, args []any) *
 
 // Eval is how asynq's server goes on when Redis did not know a script.
 func (g *gate) Eval(ctx context.Context, text string, keys []string, args ...any) *redis.Cmd {
-	if kind(keys) == beat {
+	switch kind(keys) {
+	case beat:
 		args = beatRows(args)
+	case done:
+		g.db.Foreign(text) // so that a batch of them can load it when Redis lost it
 	}
 	return untilDone(ctx, func() *redis.Cmd { return g.UniversalClient.Eval(ctx, text, keys, args...) })
 }

@@ -55,10 +55,11 @@ func (g *gate) newNumber(id string, rate int) *number {
 	}
 	n.line = pacing.NewLine(rate, func(ctx context.Context, k int) ([]time.Time, error) { return g.bookSlots(ctx, n, k) })
 	n.bookKeys = []string{lineKey(n.shard, id), paceKey(n.shard, id)}
-	n.takeKeys = slices.Clone(n.bookKeys)
-	n.takeArgs = []any{g.o.Records(n.shard), n.shard.Key("pair:")}
-	n.tidyKeys = []string{workKey(n.shard)}
-	n.tidyArgs = []any{id, tidyMost}
+	holds, templates, held := holdsKey(n.shard), n.shard.Key("held:"+id), n.shard.Key("held:"+id+":")
+	n.takeKeys = append(slices.Clone(n.bookKeys), holds, templates)
+	n.takeArgs = []any{g.o.Records(n.shard), n.shard.Key("pair:"), id, held}
+	n.tidyKeys = []string{workKey(n.shard), holds, templates}
+	n.tidyArgs = []any{id, tidyMost, held}
 	for _, c := range message.Classes() {
 		q := name(n.shard, id, c)
 		k := asynqKeys(q)

@@ -1,9 +1,11 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -104,65 +106,151 @@ func (p *Paces) Order(ctx context.Context, number string, rate, from int, over t
 
 // Pace is how fast a number goes and what waits for it.
 type Pace struct {
-	Number  string
-	Rate    float64   // messages a second now
-	Full    float64   // when nothing was refused lately
-	Ceiling int       // the pace at which Meta last refused; 0: never
-	Pause   time.Time // nothing is sent before; zero: no pause
-	Waiting []Waiting // by class, the most urgent first
+	Number     string
+	Configured int
+	Ordered    int       // what Order set in place of the configured rate; 0: nothing
+	Rate       float64   // messages a second now
+	Full       float64   // when nothing was refused lately
+	Ramp       time.Time // until when the rate climbs to the one ordered; zero: it does not
+	Ceiling    int       // the pace at which Meta last refused; 0: never
+	Pause      time.Time // nothing is sent before; zero: no pause
+	Waiting    []Waiting // by class, the most urgent first
 }
 
 // Waiting is what waits in one class.
 type Waiting struct {
 	Class   message.Class
 	Pending int       // for a slot
+	Paused  bool      // in asynq: nothing of it is sent
 	Delayed int       // for their time: retries, scheduled, set aside
 	Active  int       // in a worker's hands
-	Oldest  time.Time // since when the first of the pending waits; zero: none
+	Done    int       // tasks done with since the number's first
+	Oldest  time.Time // since when the longest waiting of the pending does, about; zero: none
+}
+
+// Age is how long the longest waiting has waited; 0 when none waits.
+func (w Waiting) Age() time.Duration {
+	if w.Oldest.IsZero() {
+		return 0
+	}
+	return max(0, time.Since(w.Oldest))
 }
 
 // Read tells how fast a number goes and what waits for it.
 func (p *Paces) Read(ctx context.Context, number string) (Pace, error) {
-	s := p.shards.Of(number)
-	keys, args := []string{paceKey(s, number)}, []any{p.rate(number), pacing.Climb}
-	for _, c := range message.Classes() {
-		k := asynqKeys(name(s, number, c))
-		keys = append(keys, k.pending, k.scheduled, k.retry, k.active)
-		args = append(args, k.task)
-	}
-	r, err := p.db.Run(ctx, p.read, keys, args...).StringSlice()
+	all, err := p.ReadAll(ctx, []string{number})
 	if err != nil {
-		return Pace{}, fmt.Errorf("read pace: %w", err)
+		return Pace{}, err
 	}
-	out := Pace{Number: number, Ceiling: int(float(r[2]))}
-	out.Rate, out.Full = float(r[0]), float(r[1])
-	if us := int64(float(r[3])); us > time.Now().UnixMicro() {
-		out.Pause = time.UnixMicro(us)
+	return all[0], nil
+}
+
+// ReadAll is Read for several numbers, in one round trip. The paces come in their order.
+func (p *Paces) ReadAll(ctx context.Context, numbers []string) ([]Pace, error) {
+	cmds := make([]*redis.Cmd, len(numbers))
+	err := p.db.Pipe(ctx, func(t redis.Pipeliner) {
+		for i, number := range numbers {
+			s := p.shards.Of(number)
+			keys, args := []string{paceKey(s, number)}, []any{p.rate(number), pacing.Climb}
+			for _, c := range message.Classes() {
+				k := asynqKeys(name(s, number, c))
+				keys = append(keys, k.pending, k.paused, k.scheduled, k.retry, k.active, k.processed)
+				args = append(args, k.task)
+			}
+			cmds[i] = p.read.Add(ctx, t, keys, args...)
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read pace: %w", err)
+	}
+	paces := make([]Pace, len(numbers))
+	for i, number := range numbers {
+		r, err := cmds[i].StringSlice()
+		if err != nil {
+			return nil, fmt.Errorf("read pace: %w", err)
+		}
+		paces[i] = p.parse(number, r)
+	}
+	return paces, nil
+}
+
+// parse reads the reply of read.lua.
+func (p *Paces) parse(number string, r []string) Pace {
+	out := Pace{
+		Number: number, Configured: p.rate(number), Rate: float(r[0]), Full: float(r[1]),
+		Ordered: int(float(r[2])), Ramp: ahead(r[3]), Ceiling: int(float(r[4])), Pause: ahead(r[5]),
 	}
 	for i, c := range message.Classes() {
-		v := r[4+4*i:]
-		w := Waiting{Class: c, Pending: int(float(v[0])), Delayed: int(float(v[1])), Active: int(float(v[2]))}
-		if ns := int64(float(v[3])); ns > 0 {
+		v := r[6+6*i:]
+		w := Waiting{
+			Class: c, Pending: int(float(v[0])), Paused: v[1] == "1", Delayed: int(float(v[2])),
+			Active: int(float(v[3])), Done: int(float(v[4])),
+		}
+		if ns := int64(float(v[5])); ns > 0 {
 			w.Oldest = time.Unix(0, ns)
 		}
 		out.Waiting = append(out.Waiting, w)
 	}
-	return out, nil
+	return out
 }
 
-// Drain estimates how long until a new message of class c would leave.
+// Goal is where the rate climbs to.
+func (p Pace) Goal() float64 { return float64(cmp.Or(p.Ordered, p.Configured)) }
+
+// leastShare is the share of the slots that each class has at least, whatever waits in more
+// urgent ones: every 20th slot goes to the three others in turn.
+const leastShare = 1. / 60
+
+// Drain estimates how long until a new message of class c would leave, if nothing more urgent
+// came meanwhile.
 func (p Pace) Drain(c message.Class) time.Duration {
-	ahead := 0
+	own, all := 0, 0
 	for _, w := range p.Waiting {
-		if w.Class.Order() <= c.Order() {
-			ahead += w.Pending
+		if w.Class == c {
+			own = w.Pending
+		}
+		if w.Class == c || w.Class.Order() < c.Order() && !w.Paused {
+			all += w.Pending
 		}
 	}
-	wait := time.Duration(float64(ahead) / max(p.Rate, 1) * float64(time.Second))
-	if !p.Pause.IsZero() {
-		wait += max(0, time.Until(p.Pause))
+	n := float64(all)
+	if c.Order() > 0 {
+		n = min(n, float64(own+1)/leastShare)
 	}
-	return wait
+	return p.during(n) + max(0, time.Until(p.Pause))
+}
+
+// Empty estimates how long until all that is pending now would have left.
+func (p Pace) Empty() time.Duration {
+	n := 0
+	for _, w := range p.Waiting {
+		if !w.Paused {
+			n += w.Pending
+		}
+	}
+	return p.during(float64(n)) + max(0, time.Until(p.Pause))
+}
+
+// during is how long n sends take while the rate climbs evenly to its goal.
+func (p Pace) during(n float64) time.Duration {
+	rate, goal, full := max(p.Rate, 1), max(p.Goal(), 1), max(p.Full, 1)
+	climb := max(time.Until(p.Ramp).Seconds(), (full-rate)/(full*pacing.Climb))
+	var seconds float64
+	if climbing := (rate + goal) / 2 * climb; n < climbing {
+		growth := (goal - rate) / climb
+		seconds = 2 * n / (rate + math.Sqrt(rate*rate+2*growth*n))
+	} else {
+		seconds = climb + (n-climbing)/goal
+	}
+	return time.Duration(seconds * float64(time.Second))
+}
+
+// ahead reads a time in Unix microseconds; zero when it has passed.
+func ahead(us string) time.Time {
+	if t := time.UnixMicro(int64(float(us))); t.After(time.Now()) {
+		return t
+	}
+	return time.Time{}
 }
 
 func float(s string) float64 {

@@ -37,7 +37,8 @@ type placement struct {
 // active is a number that has work here.
 type active struct {
 	*number
-	stop context.CancelFunc
+	stop  context.CancelFunc
+	ended bool // takes nothing more; known to rest alone
 }
 
 // rank is this worker's place among those that would serve a number: 0 serves it, the next
@@ -126,7 +127,7 @@ func (g *gate) serve(id string) {
 	}
 	ctx, stop := context.WithCancel(g.stopped)
 	n := g.newNumber(id, rate)
-	p.active[id] = &active{n, stop}
+	p.active[id] = &active{number: n, stop: stop}
 	p.wg.Go(func() { n.line.Run(ctx) })
 	p.wg.Go(func() { g.fetch(ctx, n) })
 }
@@ -152,15 +153,16 @@ func (g *gate) number(id string) *number {
 // rest lets go of numbers that have nothing to do, are served elsewhere or are no longer ours.
 func (g *gate) rest() {
 	for id, a := range g.actives() {
-		_, known := g.o.Rate(id)
+		if _, known := g.o.Rate(id); !known {
+			a.stop() // what is in hand and has its slot goes on
+			a.ended = true
+		}
 		idle := a.idleFor()
-		if idle > restAfter || idle > placeEvery && (!known || g.rank(id) >= servers) {
+		if idle > restAfter || idle > placeEvery && (a.ended || g.rank(id) >= servers) {
 			g.place.mu.Lock()
 			delete(g.place.active, id)
 			g.place.mu.Unlock()
 			a.stop()
-		} else if !known {
-			a.stop() // takes nothing more; what is in hand goes on
 		}
 	}
 }

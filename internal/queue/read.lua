@@ -1,18 +1,36 @@
 -- Tells how fast a number goes and what waits for it.
--- KEYS  pace; then for each class: pending, scheduled, retry, active
+-- KEYS  pace; then for each class: pending, paused, scheduled, retry, active, processed
 -- ARGV  configured rate, climb; then for each class the prefix of its task keys
--- Reply {rate, full rate, ceiling, pause us, then for each class: pending, delayed, active, since
---       when the first pending one waits in ns}
+-- Reply {rate, full rate, rate ordered (0: none), end of the ramp us, ceiling, pause us, then for
+--       each class: pending, paused, delayed, active, done, since when the oldest pending one waits ns}
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 local rate, full, pause = pace(KEYS[1], tonumber(ARGV[1]), now, tonumber(ARGV[2]))
-local reply = {tostring(rate), tostring(full), redis.call('HGET', KEYS[1], 'ceiling') or '0', string.format('%.0f', pause)}
-for c = 0, (#KEYS - 1) / 4 - 1 do
-  local k = 2 + c * 4
-  reply[#reply + 1] = tostring(redis.call('LLEN', KEYS[k]))
-  reply[#reply + 1] = tostring(redis.call('ZCARD', KEYS[k + 1]) + redis.call('ZCARD', KEYS[k + 2]))
-  reply[#reply + 1] = tostring(redis.call('LLEN', KEYS[k + 3]))
-  local first = redis.call('LINDEX', KEYS[k], -1)
-  reply[#reply + 1] = first and redis.call('HGET', ARGV[3 + c] .. first, 'pending_since') or '0'
+local p = redis.call('HMGET', KEYS[1], 'order', 'ramp_at', 'ramp_us', 'ceiling')
+local us = function(v) return string.format('%.0f', v) end
+local reply = {tostring(rate), tostring(full), p[1] or '0', us(p[2] and p[2] + p[3] or 0), p[4] or '0', us(pause)}
+local function add(v) reply[#reply + 1] = tostring(v) end
+
+-- oldest looks at the 1st, 2nd, 4th, 8th ... place from the head: what comes again goes to the
+-- head and counts from then, so the one that waits longest may stand behind hundreds of those.
+local function oldest(pending, task)
+  local least = 0
+  for i = 0, 12 do
+    local id = redis.call('LINDEX', pending, -(2 ^ i))
+    if not id then break end
+    local since = tonumber(redis.call('HGET', task .. id, 'pending_since') or 0)
+    if since > 0 and (least == 0 or since < least) then least = since end
+  end
+  return us(least)
+end
+
+for c = 0, (#KEYS - 1) / 6 - 1 do
+  local k = 2 + c * 6
+  add(redis.call('LLEN', KEYS[k]))
+  add(redis.call('EXISTS', KEYS[k + 1]))
+  add(redis.call('ZCARD', KEYS[k + 2]) + redis.call('ZCARD', KEYS[k + 3]))
+  add(redis.call('LLEN', KEYS[k + 4]))
+  add(redis.call('GET', KEYS[k + 5]) or 0)
+  add(oldest(KEYS[k], ARGV[3 + c]))
 end
 return reply

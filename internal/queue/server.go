@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
 	"sluice/internal/pacing"
@@ -75,17 +76,20 @@ func NewServer(db *store.DB, o Options) *Server {
 	}
 	stopped, stop := context.WithCancel(context.Background())
 	g := newGate(stopped, db, o)
-	srv := asynq.NewServerFromRedisClient(g, asynq.Config{
+	return &Server{gate: g, asynq: asynqServer(g, o.Log), stop: stop}
+}
+
+func asynqServer(c redis.UniversalClient, log *slog.Logger) *asynq.Server {
+	return asynq.NewServerFromRedisClient(c, asynq.Config{
 		Concurrency:       concurrency,
 		Queues:            map[string]int{virtual: 1},
 		TaskCheckInterval: time.Millisecond, // the gate waits, not asynq
 		ShutdownTimeout:   ShutdownTimeout,
 		IsFailure:         func(error) bool { return false }, // attempts are counted in the record
 		RetryDelayFunc:    retryDelay,
-		Logger:            logger{o.Log},
+		Logger:            logger{log},
 		LogLevel:          asynq.WarnLevel,
 	})
-	return &Server{gate: g, asynq: srv, stop: stop}
 }
 
 func retryDelay(_ int, err error, _ *asynq.Task) time.Duration {
@@ -99,10 +103,16 @@ func retryDelay(_ int, err error, _ *asynq.Task) time.Duration {
 	return later.In + time.Second // asynq counts in whole seconds, down
 }
 
-// Run drains until ctx ends, then takes nothing more, lets running handlers finish, hands
+// Run probes asynq (see Probe) and drains until ctx ends, then takes nothing more, lets running handlers finish, hands
 // back what was fetched and not begun, and returns.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.stop()
+	if err := s.Probe(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
 	if err := s.asynq.Start(asynq.HandlerFunc(s.handle)); err != nil {
 		return fmt.Errorf("start queue server: %w", err)
 	}

@@ -2,11 +2,12 @@
 -- several queues and several tasks at once. What cannot be sent now is set aside and costs no
 -- slot. The most urgent class comes first; every 20th slot goes to the others in turn, so
 -- that none waits for ever.
--- KEYS  line, pace; then for each class, the most urgent first: pending, paused,
+-- KEYS  line, pace, holds, names of held templates; then for each class, the most urgent first: pending, paused,
 --       active, lease, scheduled
 -- ARGV  owner, configured rate, climb, slack us, horizon us, lead us, cap us, end of the owner's
 --       own last booking us, most tasks to take, lease in seconds, prefix of records,
---       prefix of pair lines; then for each class the prefix of its task keys
+--       prefix of pair lines, number, prefix of lists of held tasks; then for each class the
+--       prefix of its task keys
 -- Reply {now us, time of the first slot us, time between slots us, us until a further look is
 --       worth it (-1: nothing waits), full rate, then for each task: class (from 0), id, asynq's message}
 local t = redis.call('TIME')
@@ -18,30 +19,42 @@ local book, first, free = slots(KEYS[1], ARGV[1], now, T, horizon, tonumber(ARGV
   math.max(tonumber(ARGV[8]), pause))
 local most = math.min(free, tonumber(ARGV[9]))
 local until_s = t[1] + tonumber(ARGV[10])
-local classes = (#KEYS - 2) / 5
+local classes = (#KEYS - 4) / 5
 local us = function(v) return string.format('%.0f', v) end
 local aside = 500 -- how many one call sets aside: more would keep others from Redis too long
 local reply = {us(now), us(first), us(T), '-1', us(full)}
+local any_held = redis.call('EXISTS', KEYS[3]) == 1
+if any_held and held(KEYS[3], 'number:' .. ARGV[13], now / 1000) then return reply end
 local paused = {}
-for c = 0, classes - 1 do paused[c] = redis.call('EXISTS', KEYS[4 + c * 5]) == 1 end
+for c = 0, classes - 1 do paused[c] = redis.call('EXISTS', KEYS[6 + c * 5]) == 1 end
 
 -- later sets a task aside until ms, as asynq does with delayed ones.
 local function later(c, id, task, ms)
-  redis.call('ZADD', KEYS[7 + c * 5], math.ceil(ms / 1000), id)
+  redis.call('ZADD', KEYS[9 + c * 5], math.ceil(ms / 1000), id)
   redis.call('HSET', task, 'state', 'scheduled')
   redis.call('HDEL', task, 'pending_since')
+end
+
+-- template_held tells whether a template's messages are held, with one look a call.
+local templates = {}
+local function template_held(name)
+  if not any_held or not name then return false end
+  if templates[name] == nil then templates[name] = held(KEYS[3], 'template:' .. ARGV[13] .. ':' .. name, now / 1000) end
+  return templates[name]
 end
 
 -- next_of takes the next task of a class that can be sent now, or returns false.
 local function next_of(c)
   if paused[c] then return false end
-  local k = 3 + c * 5
+  local k = 5 + c * 5
   while aside > 0 do
     local id = redis.call('RPOP', KEYS[k])
     if not id then return false end
-    local task = ARGV[13 + c] .. id
-    local verdict, ms, pair = standing(ARGV[11], id, now / 1000)
-    if verdict == 'go' and pair then
+    local task = ARGV[15 + c] .. id
+    local verdict, ms, pair, template = standing(ARGV[11], id, now / 1000)
+    if verdict == 'go' and template_held(template) then
+      verdict = 'held'
+    elseif verdict == 'go' and pair then
       ms = pair_free(ARGV[12] .. pair, now)
       if ms > 0 then verdict = 'later' end
     end
@@ -59,6 +72,9 @@ local function next_of(c)
       end
     elseif verdict == 'later' then
       later(c, id, task, ms)
+    elseif verdict == 'held' then
+      redis.call('RPUSH', ARGV[14] .. template, c .. ' ' .. id)
+      redis.call('SADD', KEYS[4], template)
     else
       redis.call('DEL', task) -- there is nothing to do for it
     end
@@ -87,7 +103,7 @@ while n < most do
 end
 if book(n) > 0 then redis.call('HSET', KEYS[1], 'turn', turn) end
 for c = 0, classes - 1 do
-  if not paused[c] and redis.call('EXISTS', KEYS[3 + c * 5]) == 1 then
+  if not paused[c] and redis.call('EXISTS', KEYS[5 + c * 5]) == 1 then
     local wait = first + n * T - now - horizon / 2
     if aside == 0 then wait = 0 end
     reply[4] = us(math.max(wait, 1000))

@@ -1,14 +1,16 @@
 -- Moves the tasks of one number whose time has come to the head of their pending lists:
--- delayed ones, retries, and those whose worker let the lease run out. A number that has no
--- task left goes off the index of work.
--- KEYS  index of work; then for each class: pending, active, lease, scheduled, retry
--- ARGV  number, most to move of each kind; then for each class the prefix of its task keys
+-- delayed ones, retries, those whose worker let the lease run out, and those of templates no
+-- longer held. A number that has no task left goes off the index of work.
+-- KEYS  index of work, holds, names of held templates; then for each class: pending, active,
+--       lease, scheduled, retry
+-- ARGV  number, most to move of each kind, prefix of lists of held tasks; then for each class
+--       the prefix of its task keys
 -- Reply 1 when there may be more of them, else 0
 local now = redis.call('TIME')
 local more, left = 0, false
-for c = 0, (#KEYS - 1) / 5 - 1 do
-  local k = 2 + c * 5
-  local pending, prefix = KEYS[k], ARGV[3 + c]
+for c = 0, (#KEYS - 3) / 5 - 1 do
+  local k = 4 + c * 5
+  local pending, prefix = KEYS[k], ARGV[4 + c]
   local function head(id)
     if redis.call('EXISTS', prefix .. id) == 0 then return end
     redis.call('RPUSH', pending, id)
@@ -30,6 +32,21 @@ for c = 0, (#KEYS - 1) / 5 - 1 do
   end)
   for i = 0, 4 do
     if redis.call('EXISTS', KEYS[k + i]) == 1 then left = true end
+  end
+end
+for _, template in ipairs(redis.call('SMEMBERS', KEYS[3])) do
+  left = true
+  if not held(KEYS[2], 'template:' .. ARGV[1] .. ':' .. template, now[1] * 1000) then
+    -- The latest first here too.
+    for i = 1, tonumber(ARGV[2]) do
+      local class, id = string.match(redis.call('RPOP', ARGV[3] .. template) or '', '^(%d+) (.*)$')
+      if not id then
+        redis.call('SREM', KEYS[3], template)
+        break
+      end
+      redis.call('RPUSH', KEYS[4 + class * 5], id)
+    end
+    more = 1
   end
 end
 if not left then redis.call('SREM', KEYS[1], ARGV[1]) end

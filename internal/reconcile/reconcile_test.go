@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -354,6 +355,62 @@ func TestWithoutAListEveryNumberIsKnown(t *testing.T) {
 	}
 	if len(l.folded) != 1 || l.folded[0].WAMID != "wamid.2" {
 		t.Errorf("folded %+v, want the one that has a number", l.folded)
+	}
+}
+
+// TestInboundMessagesAreCounted: by number, our numbers' only, after the receipts are folded;
+// and whoever counts them cannot hold the events back.
+func TestInboundMessagesAreCounted(t *testing.T) {
+	t.Parallel()
+	inbound := func(number string) message.Event { return message.Event{Type: message.EventInbound, Number: number} }
+	for name, broken := range map[string]error{"counted": nil, "not to be counted": errors.New("broken")} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := &fakeLedger{wake: make(chan struct{}, 1)}
+			var logs bytes.Buffer
+			got := map[string]int{}
+			calls := 0
+			r := reconcile.New(oneBatch{0, []message.Event{
+				inbound(number), inbound("555"), inbound("42"), inbound(""), receipt(number, "wamid.1", "sent", ""), inbound(number),
+				{Type: message.EventUpdate, Number: number}, inbound(number),
+			}}, l, reconcile.Options{
+				Mark: mark, Known: func(n string) bool { return n == number || n == "42" },
+				Logger: slog.New(slog.NewJSONHandler(&logs, nil)),
+				Inbound: func(ctx context.Context, n string, count int) error {
+					calls++
+					got[n] += count
+					return broken
+				},
+			})
+			if err := r.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if want := map[string]int{number: 3, "42": 1}; !maps.Equal(got, want) || calls != len(want) {
+				t.Errorf("counted %v in %d calls, want %v in one call each", got, calls, want)
+			}
+			if len(l.folded) != 1 {
+				t.Errorf("folded %+v", l.folded)
+			}
+			if told := strings.Contains(logs.String(), number); told != (broken != nil) {
+				t.Errorf("the log: %s", &logs)
+			}
+		})
+	}
+}
+
+// TestInboundMessagesWaitForTheLedger: events that come again must not be counted twice.
+func TestInboundMessagesWaitForTheLedger(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	l := &fakeLedger{answer: func([]message.Evidence) ([]message.Folded, error) { return nil, broken }}
+	r := reconcile.New(oneBatch{0, []message.Event{
+		{Type: message.EventInbound, Number: number}, receipt(number, "wamid.1", "sent", ""),
+	}}, l, reconcile.Options{Mark: mark, Inbound: func(context.Context, string, int) error {
+		t.Error("counted")
+		return nil
+	}})
+	if err := r.Run(t.Context()); !errors.Is(err, broken) {
+		t.Errorf("Run: %v", err)
 	}
 }
 

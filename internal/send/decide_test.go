@@ -28,6 +28,12 @@ func TestDecide(t *testing.T) {
 			message.Move{To: message.Queued, In: schedule}},
 		{"throttled, told how long", message.Outcome{Kind: message.Throttled, RetryAfter: time.Minute}, 0,
 			message.Move{To: message.Queued, In: time.Minute}},
+		{"throttled, the number too fast", message.Outcome{Kind: message.Throttled, Limit: message.LimitNumber}, 0,
+			message.Move{To: message.Queued, In: schedule}},
+		{"throttled, one recipient gets too much", message.Outcome{Kind: message.Throttled, Limit: message.LimitPair}, 0,
+			message.Move{To: message.Queued, In: 64 * time.Second}},
+		{"throttled, one recipient gets too much, told how long", message.Outcome{Kind: message.Throttled, Limit: message.LimitPair, RetryAfter: time.Hour}, 0,
+			message.Move{To: message.Queued, In: time.Hour}},
 		{"held", message.Outcome{Kind: message.Held, Code: 190, Reason: "code 190"}, 99,
 			message.Move{To: message.Queued, Code: 190, Reason: "code 190", In: schedule}},
 		{"no connection, the budget long used up", message.Outcome{Kind: message.Transient, Reason: "dial"}, 99,
@@ -93,6 +99,19 @@ func TestDecideBacksOffAfterServerErrors(t *testing.T) {
 	for n, want := range map[int]time.Duration{1: 10 * time.Second, 2: 12 * time.Second, 10: time.Minute} {
 		if got := s.decide(message.Attempt{N: n}, message.Outcome{Kind: message.ServerError}).In; got != want {
 			t.Errorf("attempt %d: %s, want %s", n, got, want)
+		}
+	}
+}
+
+// TestPairBackoff: 4^X seconds, X from 0, as Meta asks; and never so long that it overflows.
+func TestPairBackoff(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int]time.Duration{
+		1: time.Second, 2: 4 * time.Second, 3: 16 * time.Second, 4: 64 * time.Second, 5: 256 * time.Second,
+		6: 1024 * time.Second, 7: 4096 * time.Second, 8: 4096 * time.Second, 1000: 4096 * time.Second,
+	} {
+		if got := pairBackoff(n); got != want {
+			t.Errorf("after attempt %d: %s, want %s", n, got, want)
 		}
 	}
 }

@@ -48,14 +48,16 @@ type NextSlot func(ctx context.Context) (Slot, error)
 
 // Options say how messages are treated. All fields are required.
 type Options struct {
-	Worker     string // names this process among all others
-	Policy     func(number string, c message.Class) message.Policy
-	Backoff    func(n int) time.Duration // the delay after the n-th attempt
-	Attempts   int                       // counted attempts before a message is dead
-	Body       func(payload []byte, id string, attempt int) ([]byte, error)
-	Throttled  func(ctx context.Context, number string) // hears of a number that Meta called too fast
-	Wrote      func(number string, at time.Time)        // hears of each request just before it is written; nil: nobody does
-	Numbers    []string                                 // whose series exist from the start
+	Worker    string // names this process among all others
+	Policy    func(number string, c message.Class) message.Policy
+	Backoff   func(n int) time.Duration // the delay after the n-th attempt
+	Attempts  int                       // counted attempts before a message is dead
+	Body      func(payload []byte, id string, attempt int) ([]byte, error)
+	Throttled func(ctx context.Context, number string) // hears of a number that Meta called too fast
+	// Hold keeps everything of a number, or of one of its templates, back for a time.
+	Hold       func(ctx context.Context, number, template string, out message.Outcome, d time.Duration)
+	Wrote      func(number string, at time.Time) // hears of each request just before it is written; nil: nobody does
+	Numbers    []string                          // whose series exist from the start
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -158,6 +160,15 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt) message.Move {
 		s.o.Throttled(context.WithoutCancel(ctx), number)
 	}
 	m := s.decide(a, out)
+	if out.Kind == message.Held {
+		// The rest of the backlog would be refused just the same. When the time is over the
+		// next messages try again.
+		template := ""
+		if out.Hold == message.HoldTemplate {
+			template = a.Message.Template
+		}
+		s.o.Hold(context.WithoutCancel(ctx), number, template, out, m.In)
+	}
 	s.metrics.attempts.WithLabelValues(number, string(a.Message.Class), string(out.Kind)).Inc()
 	level := slog.LevelInfo
 	if out.Kind != message.Accepted {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -32,6 +33,7 @@ type script struct {
 	next   func(ctx context.Context) (send.Slot, error)
 	post   func() message.Outcome
 	body   func(payload []byte) ([]byte, error)
+	wrote  func(number string, at time.Time)
 
 	asked  []string
 	tokens map[string]bool
@@ -102,6 +104,13 @@ func (s *script) handle(ctx context.Context, log *slog.Logger) send.Again {
 			}
 			return s.body(payload)
 		},
+		Throttled: func(ctx context.Context, of string) {
+			s.asked = append(s.asked, "throttled "+of)
+			if ctx.Err() != nil {
+				s.asked = append(s.asked, "in vain")
+			}
+		},
+		Wrote:   s.wrote,
 		Numbers: []string{number}, Log: log, Registerer: s.reg,
 	})
 	return sender.Handle(ctx, id, 0, s.next)
@@ -114,6 +123,9 @@ func TestHandle(t *testing.T) {
 	}
 	outcome := func(k message.Kind) func() message.Outcome {
 		return func() message.Outcome { return message.Outcome{Kind: k, Code: 1} }
+	}
+	throttled := func(l message.Limit) func() message.Outcome {
+		return func() message.Outcome { return message.Outcome{Kind: message.Throttled, Limit: l} }
 	}
 	const post = "post " + number + " {}"
 	tests := map[string]struct {
@@ -133,6 +145,11 @@ func TestHandle(t *testing.T) {
 			send.Again{Due: true, In: 3 * time.Second}, []string{"next", "begin", "use", post, "finish 2 queued"}},
 		"throttled": {func(s *script) { s.post = outcome(message.Throttled) },
 			send.Again{Due: true, In: 3 * time.Second}, []string{"next", "begin", "use", post, "finish 2 queued"}},
+		"throttled, the number was too fast": {func(s *script) { s.post = throttled(message.LimitNumber) },
+			send.Again{Due: true, In: 3 * time.Second},
+			[]string{"next", "begin", "use", post, "throttled " + number, "finish 2 queued"}},
+		"throttled, one recipient gets too much": {func(s *script) { s.post = throttled(message.LimitPair) },
+			send.Again{Due: true, In: 4 * time.Second}, []string{"next", "begin", "use", post, "finish 2 queued"}},
 		"refused": {func(s *script) { s.post = outcome(message.Refused) },
 			send.Again{}, []string{"next", "begin", "use", post, "finish 2 rejected"}},
 		"no answer": {func(s *script) { s.post = outcome(message.NoAnswer) },
@@ -257,6 +274,13 @@ func TestStop(t *testing.T) {
 			p := s.post
 			s.post = func() message.Outcome { stop(); return p() }
 		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
+		"in the request, throttled": {func(s *script, stop func()) {
+			s.post = func() message.Outcome {
+				stop()
+				return message.Outcome{Kind: message.Throttled, Limit: message.LimitNumber}
+			}
+		}, send.Again{Due: true, In: 3 * time.Second},
+			[]string{"next", "begin", "use", post, "throttled " + number, "finish 2 queued"}},
 		"before the request": {func(s *script, stop func()) {
 			b := s.body
 			s.body = func(payload []byte) ([]byte, error) { stop(); return b(payload) }
@@ -286,6 +310,50 @@ func TestStop(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestOnlyANumbersLimitSlowsItDown: no other outcome says that the number was too fast.
+func TestOnlyANumbersLimitSlowsItDown(t *testing.T) {
+	t.Parallel()
+	for _, k := range message.Kinds() {
+		for _, l := range []message.Limit{"", message.LimitNumber, message.LimitPair} {
+			s := newScript()
+			s.post = func() message.Outcome { return message.Outcome{Kind: k, Limit: l} }
+			s.handle(t.Context(), slog.New(slog.DiscardHandler))
+			want := k == message.Throttled && l == message.LimitNumber
+			if got := slices.Contains(s.asked, "throttled "+number); got != want {
+				t.Errorf("%s by the limit of %q: slowed down %v, want %v", k, l, got, want)
+			}
+		}
+	}
+}
+
+// TestWroteHearsOfRequests: of each that is about to be written, and of nothing else.
+func TestWroteHearsOfRequests(t *testing.T) {
+	t.Parallel()
+	const post = "post " + number + " {}"
+	for name, tt := range map[string]struct {
+		change func(s *script)
+		asked  []string
+	}{
+		"written": {func(*script) {}, []string{"next", "begin", "use", "wrote " + number, post, "finish 2 submitted"}},
+		"unreadable": {func(s *script) {
+			s.body = func([]byte) ([]byte, error) { return nil, errors.New("no JSON") }
+		}, []string{"next", "begin", "use", "finish 2 rejected"}},
+	} {
+		s := newScript()
+		s.wrote = func(of string, at time.Time) {
+			s.asked = append(s.asked, "wrote "+of)
+			if age := time.Since(at); age < 0 || age > time.Minute {
+				t.Errorf("written at %s", at)
+			}
+		}
+		tt.change(s)
+		s.handle(t.Context(), slog.New(slog.DiscardHandler))
+		if !reflect.DeepEqual(s.asked, tt.asked) {
+			t.Errorf("%s: asked %q, want %q", name, s.asked, tt.asked)
+		}
 	}
 }
 

@@ -480,6 +480,31 @@ func TestRequeueFails(t *testing.T) {
 	})
 }
 
+// TestRequeueFailsForOne: a Redis that is full refuses new tasks, and nothing else.
+func TestRequeueFailsForOne(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		doubt := func(id string, c message.Class, reason string) {
+			w.doubts = append(w.doubts, message.Open{
+				ID: id, State: message.InDoubt, Reason: reason, ExpiresAt: w.start.Add(time.Hour), Message: message.Context{Class: c},
+			})
+			w.ends = append(w.ends, w.start)
+		}
+		doubt("a", message.Utility, message.ReasonServerError)
+		doubt("b", message.Utility, message.ReasonNoAnswer)
+		doubt("c", message.Utility, message.ReasonServerError)
+		w.overdue = []message.Open{{ID: "o", State: message.Queued, ExpiresAt: w.start.Add(-time.Second)}}
+		w.fail = func(call string) error {
+			if call == "requeue" && time.Since(w.start) < time.Second {
+				return errors.New("full")
+			}
+			return nil
+		}
+		w.sweepFor(t, 3*time.Second)
+		w.want(t, "0s b in_doubt->parked no_answer", "0s o queued->expired deadline",
+			"2s a in_doubt->queued server_error", "2s c in_doubt->queued server_error")
+	})
+}
+
 // swept returns how many moves were counted.
 func swept(t *testing.T, reg *prometheus.Registry, from, to string) float64 {
 	t.Helper()

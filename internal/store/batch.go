@@ -29,6 +29,7 @@ type Batch struct {
 // share is one caller's part of a run.
 type share struct {
 	fill func(redis.Pipeliner)
+	cmds []redis.Cmder
 	done chan struct{}
 }
 
@@ -38,11 +39,11 @@ func (db *DB) NewBatch(linger time.Duration, tx bool) *Batch {
 	return &Batch{db: db, linger: linger, tx: tx}
 }
 
-// Do runs the commands that fill adds and returns when they have their answers, which may be
-// errors. Fill may be called twice, see Tx; it must not fail. When ctx ends first Do returns
+// Do runs the commands that fill adds and returns the first error of any of them; redis.Nil
+// is none. Fill may be called twice, see Tx; it must not fail. When ctx ends first Do returns
 // its cause: the commands may run all the same, and must not be read.
 func (b *Batch) Do(ctx context.Context, fill func(redis.Pipeliner)) error {
-	s := &share{fill, make(chan struct{})}
+	s := &share{fill: fill, done: make(chan struct{})}
 	b.mu.Lock()
 	b.waiting = append(b.waiting, s)
 	start := !b.running
@@ -53,7 +54,7 @@ func (b *Batch) Do(ctx context.Context, fill func(redis.Pipeliner)) error {
 	}
 	select {
 	case <-s.done:
-		return nil
+		return firstError(s.cmds)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -99,7 +100,9 @@ func (b *Batch) once(shares []*share) {
 	defer cancel()
 	fill := func(p redis.Pipeliner) {
 		for _, s := range shares {
+			before := p.Len()
 			s.fill(p)
+			s.cmds = p.Cmds()[before:]
 		}
 	}
 	// Each command carries its own error.

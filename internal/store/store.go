@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -131,18 +132,10 @@ func (db *DB) exec(ctx context.Context, pipeline func() redis.Pipeliner, fill fu
 			return err
 		}
 		cmds, err := p.Exec(ctx)
-		missing := noScript(err)
-		for _, c := range cmds {
-			if e := c.Err(); e != nil && !errors.Is(e, redis.Nil) {
-				missing = missing || noScript(e)
-				if err == nil || errors.Is(err, redis.Nil) || redis.HasErrorPrefix(err, "EXECABORT") {
-					err = e
-				}
-			}
+		if first := firstError(cmds); first != nil || errors.Is(err, redis.Nil) {
+			err = first
 		}
-		if errors.Is(err, redis.Nil) {
-			err = nil
-		}
+		missing := slices.ContainsFunc(cmds, func(c redis.Cmder) bool { return noScript(c.Err()) })
 		if !missing || !again {
 			return err
 		}
@@ -150,6 +143,18 @@ func (db *DB) exec(ctx context.Context, pipeline func() redis.Pipeliner, fill fu
 			return err
 		}
 	}
+}
+
+// firstError returns the first error of any command; redis.Nil is none. What made Redis
+// abort a transaction comes before the abortion itself.
+func firstError(cmds []redis.Cmder) error {
+	var first error
+	for _, c := range cmds {
+		if err := c.Err(); err != nil && !errors.Is(err, redis.Nil) && (first == nil || redis.HasErrorPrefix(first, "EXECABORT")) {
+			first = err
+		}
+	}
+	return first
 }
 
 // Load loads every known script on every master.

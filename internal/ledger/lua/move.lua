@@ -73,7 +73,7 @@ else
   end
 end
 if to ~= 'queued' and to ~= 'in_doubt' and to ~= 'parked' then
-  redis.call('HDEL', rec, 'nonce', 'f', 'pair')
+  redis.call('HDEL', rec, 'nonce', 'f', 'pair', 'tpl')
   if ARGV[13] ~= '1' then redis.call('DEL', KEYS[2])
   elseif ARGV[10] ~= '0' then redis.call('PEXPIRE', KEYS[2], ARGV[10]) end
 end

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"sluice/internal/config"
+	"sluice/internal/ledger"
+	"sluice/internal/message"
+	"sluice/internal/queue"
+	"sluice/internal/store"
+)
+
+// installation is what the tool knows of a running Sluice: its configuration and its Redis.
+type installation struct {
+	config.Common
+	db    *store.DB
+	book  *ledger.Ledger
+	paces *queue.Paces
+}
+
+// open reads the configuration (file may be empty) and connects. The caller closes db.
+func open(ctx context.Context, file string, env getenv) (*installation, error) {
+	var args []string
+	if file != "" {
+		args = []string{"--config", file}
+	}
+	c, err := config.LoadTool(args, env)
+	if err != nil {
+		return nil, err
+	}
+	if len(c.Numbers) == 0 {
+		return nil, errors.New("no number is configured here: name the workers' configuration by --config, or set PHONE_NUMBER_ID")
+	}
+	db, err := store.Open(ctx, string(c.Redis.URL))
+	if err != nil {
+		return nil, err
+	}
+	rates := map[string]int{}
+	for _, n := range c.Numbers {
+		rates[n.ID] = n.Rate
+	}
+	in := &installation{
+		Common: c, db: db,
+		book:  ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards)}),
+		paces: queue.NewPaces(db, message.Shards(c.Shards), func(number string) int { return rates[number] }),
+	}
+	if err := in.book.CheckShards(ctx); err != nil {
+		db.Close()
+		return nil, err
+	}
+	return in, nil
+}
+
+// look is what there is at one moment.
+type look struct {
+	at    time.Time
+	paces []queue.Pace
+	open  ledger.Backlog
+}
+
+func (in *installation) look(ctx context.Context) (look, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	numbers := make([]string, len(in.Numbers))
+	for i, n := range in.Numbers {
+		numbers[i] = n.ID
+	}
+	paces, err := in.paces.ReadAll(ctx, numbers)
+	if err != nil {
+		return look{}, err
+	}
+	backlog, err := in.book.Backlog(ctx)
+	return look{time.Now(), paces, backlog}, err
+}

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"sluice/internal/message"
+	"sluice/internal/queue"
+)
+
+type topCmd struct {
+	Every  time.Duration `default:"2s" help:"Time between two looks."`
+	Once   bool          `help:"Print one table and end; so does an output that is no terminal."`
+	Most   int           `default:"40" help:"Numbers to show, those with most waiting first; 0 for all."`
+	Config string        `env:"SLUICE_CONFIG" help:"Configuration file, for Redis and the numbers." placeholder:"FILE"`
+}
+
+func (t topCmd) Run(ctx context.Context, env getenv) error {
+	return t.run(ctx, env, os.Stdout, terminal(os.Stdout))
+}
+
+func (t topCmd) run(ctx context.Context, env getenv, out io.Writer, terminal bool) error {
+	if t.Every < 100*time.Millisecond {
+		return errors.New("--every is shorter than 100ms")
+	}
+	in, err := open(ctx, t.Config, env)
+	if err != nil {
+		return err
+	}
+	defer in.db.Close()
+	if terminal && !t.Once {
+		return t.live(ctx, out, in.look)
+	}
+	now, err := in.look(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(out, now.table(look{}, t.Most))
+	return err
+}
+
+func terminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// What a terminal is told (ECMA-48, and DEC's private modes): a screen of its own without
+// cursor and line wrap, and back; a frame over the last one without flicker.
+const (
+	screenOn  = "\x1b[?1049h\x1b[?25l\x1b[?7l"
+	screenOff = "\x1b[?7h\x1b[?25h\x1b[?1049l"
+	home      = "\x1b[H"
+	lineEnd   = "\x1b[K\n"
+	screenEnd = "\x1b[J"
+)
+
+// live shows look after look until ctx ends. A store that goes away is waited for, its error
+// above the last table.
+func (t topCmd) live(ctx context.Context, out io.Writer, read func(context.Context) (look, error)) error {
+	last, err := read(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(out, screenOn)
+	defer fmt.Fprint(out, screenOff)
+	tick := time.NewTicker(t.Every)
+	defer tick.Stop()
+	for table := last.table(look{}, t.Most); ; {
+		if _, err := io.WriteString(out, home+strings.ReplaceAll(table, "\n", lineEnd)+screenEnd); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		now, err := read(ctx)
+		if err != nil {
+			_, below, _ := strings.Cut(table, "\n")
+			table = fmt.Sprintf("since %s: %v\n%s", last.at.Format(time.TimeOnly), err, below)
+			continue
+		}
+		table = now.table(last, t.Most)
+		last = now
+	}
+}
+
+// table shows a look, with the throughput since an earlier one.
+func (l look) table(before look, most int) string {
+	paces := slices.Clone(l.paces)
+	slices.SortFunc(paces, func(a, b queue.Pace) int {
+		return cmp.Or(cmp.Compare(waiting(b), waiting(a)), cmp.Compare(a.Number, b.Number))
+	})
+	rest := paces[:0]
+	if most > 0 && len(paces) > most {
+		paces, rest = paces[:most], paces[most:]
+	}
+	done := map[string]int{}
+	for _, p := range before.paces {
+		done[p.Number] = sum(p, func(w queue.Waiting) int { return w.Done })
+	}
+
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s  waiting %d, attempting %d, in doubt %d\n\n",
+		l.at.Format(time.TimeOnly), l.open.Waiting, l.open.Attempting, l.open.InDoubt)
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprint(w, "NUMBER\tPACE\tCEILING\tPAUSE\tDONE/S\tIN HAND")
+	for _, c := range message.Classes() {
+		fmt.Fprint(w, "\t", strings.ToUpper(string(c)))
+	}
+	fmt.Fprintln(w, "\tLATER\tDRAIN")
+	for _, p := range paces {
+		speed := "-"
+		if from, ok := done[p.Number]; ok {
+			n := sum(p, func(w queue.Waiting) int { return w.Done }) - from
+			speed = fmt.Sprintf("%.1f", max(0, float64(n)/l.at.Sub(before.at).Seconds()))
+		}
+		fmt.Fprintf(w, "%s\t%.0f/%.0f\t%s\t%s\t%s\t%d", p.Number, p.Rate, p.Full, count(p.Ceiling),
+			span(max(0, time.Until(p.Pause))), speed, sum(p, func(w queue.Waiting) int { return w.Active }))
+		for _, c := range p.Waiting {
+			fmt.Fprint(w, "\t", backlog(c))
+		}
+		fmt.Fprintf(w, "\t%s\t%s\n", count(sum(p, func(w queue.Waiting) int { return w.Delayed })), span(p.Empty()))
+	}
+	w.Flush()
+	if len(rest) > 0 {
+		n := 0
+		for _, p := range rest {
+			n += waiting(p)
+		}
+		fmt.Fprintf(&b, "and %d more numbers, with %d waiting\n", len(rest), n)
+	}
+	return b.String()
+}
+
+func sum(p queue.Pace, of func(queue.Waiting) int) (n int) {
+	for _, w := range p.Waiting {
+		n += of(w)
+	}
+	return n
+}
+
+func waiting(p queue.Pace) int { return sum(p, func(w queue.Waiting) int { return w.Pending }) }
+
+// backlog is how many wait in a class and how long the first has.
+func backlog(w queue.Waiting) string {
+	s := count(w.Pending)
+	if w.Pending > 0 {
+		s += " (" + span(w.Age()) + ")"
+	}
+	if w.Paused {
+		s += " paused"
+	}
+	return s
+}
+
+func count(n int) string {
+	if n == 0 {
+		return "-"
+	}
+	return strconv.Itoa(n)
+}
+
+// span writes a time in its two largest units; - for none.
+func span(d time.Duration) string {
+	switch s := int(d.Round(time.Second) / time.Second); {
+	case d <= 0:
+		return "-"
+	case s < 60:
+		return fmt.Sprintf("%ds", s)
+	case s < 3600:
+		return fmt.Sprintf("%dm%02ds", s/60, s%60)
+	case s < 24*3600:
+		return fmt.Sprintf("%dh%02dm", s/3600, s/60%60)
+	default:
+		return fmt.Sprintf("%dd%02dh", s/86400, s/3600%24)
+	}
+}

@@ -1,0 +1,93 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/internal/ledger"
+	"sluice/internal/message"
+	"sluice/internal/queue"
+)
+
+// gaugesFresh is how long what was read of the store serves further scrapes.
+const gaugesFresh = 5 * time.Second
+
+// gauges are metrics of what the store holds, read when they are asked for. Every worker tells
+// the same: take the maximum over them, not the sum. Without an answer of the store there are
+// no such series.
+type gauges struct {
+	paces   func(ctx context.Context, numbers []string) ([]queue.Pace, error)
+	backlog func(ctx context.Context) (ledger.Backlog, error)
+	numbers []string
+	log     *slog.Logger
+
+	mu   sync.Mutex
+	at   time.Time // of the last look at the store
+	last []prometheus.Metric
+}
+
+var (
+	byClass  = []string{"number", "class"}
+	byNumber = []string{"number"}
+
+	depthDesc     = prometheus.NewDesc("sluice_queue_depth", "Messages that wait for their number's next slot; those that wait for their time do not count.", byClass, nil)
+	ageDesc       = prometheus.NewDesc("sluice_queue_oldest_age_seconds", "How long the first of them has waited; 0: there is none.", byClass, nil)
+	etaDesc       = prometheus.NewDesc("sluice_queue_eta_seconds", "How long until a message accepted now would leave.", byClass, nil)
+	limitDesc     = prometheus.NewDesc("sluice_number_rate_limit_messages_per_second", "How fast the number may go by configuration or by order, a climb counted in.", byNumber, nil)
+	effectiveDesc = prometheus.NewDesc("sluice_number_effective_rate", "How fast it goes after Meta's refusals, in messages a second.", byNumber, nil)
+	openDesc      = prometheus.NewDesc("sluice_messages_open", "Messages that wait, are being sent or are in doubt, by state.", []string{"state"}, nil)
+)
+
+// Describe is for the registry.
+func (g *gauges) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{depthDesc, ageDesc, etaDesc, limitDesc, effectiveDesc, openDesc} {
+		out <- d
+	}
+}
+
+// Collect is for the registry. It may ask the store, in two round trips for all numbers.
+func (g *gauges) Collect(out chan<- prometheus.Metric) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.at.IsZero() || time.Since(g.at) >= gaugesFresh {
+		g.last, g.at = g.look(), time.Now()
+	}
+	for _, m := range g.last {
+		out <- m
+	}
+}
+
+func (g *gauges) look() []prometheus.Metric {
+	ctx, cancel := context.WithTimeout(context.Background(), gaugesFresh)
+	defer cancel()
+	paces, err := g.paces(ctx, g.numbers)
+	var open ledger.Backlog
+	if err == nil {
+		open, err = g.backlog(ctx)
+	}
+	if err != nil {
+		g.log.Warn("queue metrics not read", "err", err)
+		return nil
+	}
+	var all []prometheus.Metric
+	add := func(d *prometheus.Desc, v float64, labels ...string) {
+		all = append(all, prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...))
+	}
+	for _, p := range paces {
+		add(limitDesc, p.Full, p.Number)
+		add(effectiveDesc, p.Rate, p.Number)
+		for _, w := range p.Waiting {
+			add(depthDesc, float64(w.Pending), p.Number, string(w.Class))
+			add(ageDesc, w.Age().Seconds(), p.Number, string(w.Class))
+			add(etaDesc, p.Drain(w.Class).Seconds(), p.Number, string(w.Class))
+		}
+	}
+	add(openDesc, float64(open.Waiting), string(message.Queued))
+	add(openDesc, float64(open.Attempting), string(message.Attempting))
+	add(openDesc, float64(open.InDoubt), string(message.InDoubt))
+	return all
+}

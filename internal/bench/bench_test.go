@@ -1,0 +1,193 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/graphsim"
+)
+
+func TestOptionsOutOfBounds(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]Options{
+		"rate":       {Rate: maxRate + 1},
+		"workers":    {Workers: -1},
+		"backlog":    {Backlog: maxBacklog + 1},
+		"duration":   {Duration: time.Hour},
+		"durability": {Durability: "always"},
+	} {
+		if err := Run(t.Context(), "pace", o, nil); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := Run(t.Context(), "speed", Options{}, nil); err == nil || !strings.Contains(err.Error(), "pace, urgent") {
+		t.Errorf("unknown run: %v", err)
+	}
+}
+
+func TestWithoutRedis(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	err := Run(t.Context(), "pace", Options{}, nil)
+	if err == nil || !strings.Contains(err.Error(), "redis-server is not installed") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestContent: the simulator takes what we send, each to somebody else.
+func TestContent(t *testing.T) {
+	t.Parallel()
+	a, to := content(7)
+	_, other := content(8)
+	var object struct{ To, Type string }
+	if err := json.Unmarshal(a, &object); err != nil || object.To != to || object.Type != "template" || to == other {
+		t.Errorf("%+v to %s and %s, %v", object, to, other, err)
+	}
+}
+
+// options are those of a run in this test, with a folder for what it leaves behind.
+func options(t *testing.T, o Options) Options {
+	t.Setenv("TMPDIR", t.TempDir())
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Program, o.Log = program, t.Output()
+	return o
+}
+
+// nothingLeft fails when a run left files behind.
+func nothingLeft(t *testing.T) {
+	t.Helper()
+	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "sluice-bench-*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestPace runs a short one and looks at what it tells, not at how fast it was.
+func TestPace(t *testing.T) {
+	var rows []Row
+	o := options(t, Options{Rate: 40, Workers: 2, Backlog: 500, Duration: 2 * time.Second})
+	if err := Run(t.Context(), "pace", o, func(r Row) { rows = append(rows, r) }); err != nil {
+		t.Fatal(err)
+	}
+	nothingLeft(t)
+	if len(rows) != 3 {
+		t.Fatalf("%d rows, want the limit, half of it, and asynq: %+v", len(rows), rows)
+	}
+	for i, row := range rows {
+		if row.Bench != "pace" || row.Workers != 2 || row.Numbers != 1 || row.Durability != Relaxed || row.Rate != []int{40, 20, 40}[i] {
+			t.Errorf("row %d is about something else: %+v", i, row)
+		}
+		for name, f := range map[string]*float64{
+			"utilisation": row.Utilisation, "messages per second": row.PerSecond, "dequeues": row.Dequeues,
+			"the simulator's window": row.SimWindow, "Redis's time": row.RedisCPU, "the programs' time": row.GoCPU,
+		} {
+			if f == nil || *f <= 0 {
+				t.Errorf("row %d: no %s", i, name)
+			}
+		}
+		if row.Throttled == nil {
+			t.Errorf("row %d: no word of throttling", i)
+		}
+		if ours(row) && (row.WindowsOver == nil || row.OurWindow == nil || *row.OurWindow <= 0 || row.Trips == nil || *row.Trips <= 0) {
+			t.Errorf("row %d: no windows or no round trips of ours: %+v", i, row)
+		}
+	}
+}
+
+// TestEndsEarly: everything is ended and cleared away when the caller has enough.
+func TestEndsEarly(t *testing.T) {
+	o := options(t, Options{Durability: Relaxed})
+	ctx, stop := context.WithCancelCause(t.Context())
+	enough := errors.New("enough")
+	w, err := newWorld(ctx, o, Relaxed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.simulate(ctx, 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	stop(enough)
+	if _, _, err := w.arrivals(ctx, 1, time.Minute); err == nil {
+		t.Error("waits on for messages")
+	}
+	children := w.children
+	w.close()
+	for _, p := range children {
+		select {
+		case <-p.ended:
+		default:
+			t.Errorf("%s runs on", p.name)
+		}
+	}
+	nothingLeft(t)
+	if err := pause(ctx, time.Minute); !errors.Is(err, enough) {
+		t.Errorf("pause: %v", err)
+	}
+}
+
+// TestAPartThatCannotStart tells why.
+func TestAPartThatCannotStart(t *testing.T) {
+	o := options(t, Options{})
+	w, err := newWorld(t.Context(), o, Fsync)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	taken := w.redis.addr
+	if _, err := w.part("simulate", nil, taken, "{}"); err != nil {
+		t.Fatal(err)
+	}
+	p := w.children[len(w.children)-1]
+	<-p.ended
+	if err := p.alive(); err == nil || !strings.Contains(err.Error(), "address already in use") {
+		t.Errorf("%v", err)
+	}
+	if _, err := w.program(t.Context(), "worker"); err == nil || !strings.Contains(err.Error(), "sluice.yaml") {
+		t.Errorf("a worker without its configuration: %v", err)
+	}
+}
+
+func TestMarked(t *testing.T) {
+	t.Parallel()
+	if id, ok := marked("sl1.bench.1-abc.1.mac"); !ok || id != "1-abc" {
+		t.Errorf("%q, %t", id, ok)
+	}
+	if _, ok := marked("no marker"); ok {
+		t.Error("that is no marker")
+	}
+}
+
+// TestPostsAreCounted: each answer is there once, and a wrong one is an error.
+func TestPostsAreCounted(t *testing.T) {
+	o := options(t, Options{})
+	w, err := newWorld(t.Context(), o, Relaxed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	if err := w.simulate(t.Context(), 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	object, _ := content(1)
+	body := []byte(`{"messaging_product":"whatsapp",` + string(object[1:]))
+	header := map[string]string{"Authorization": "Bearer " + token}
+	r := newRequest(w.sim.addr, "/v25.0/1/messages", header, body, 200)
+	a, err := post(t.Context(), w.sim.addr, r, 3, 5, time.Minute)
+	if err != nil || len(a.took) != 15 || a.perSecond() <= 0 {
+		t.Errorf("%d answers, %v", len(a.took), err)
+	}
+	var seen graphsim.Stats
+	if seen, err = w.stats(t.Context()); err != nil || seen.Accepted != 15 {
+		t.Errorf("%+v, %v", seen, err)
+	}
+	if _, err := post(t.Context(), w.sim.addr, newRequest(w.sim.addr, "/", header, body, 200), 1, 1, time.Minute); err == nil {
+		t.Error("a wrong answer passes")
+	}
+}

@@ -1,0 +1,102 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"sluice/internal/client"
+	"sluice/internal/graphsim"
+	"sluice/internal/message"
+	"sluice/internal/queue"
+	"sluice/internal/store"
+)
+
+func (w *world) holds() *queue.Holds {
+	w.t.Helper()
+	db, err := store.Open(w.t.Context(), w.redis.URL())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { db.Close() })
+	return queue.NewHolds(db, message.DefaultShards)
+}
+
+// A broken token holds its numbers' backlog: a few messages find out, the rest wait. With a
+// good one all go out.
+func TestBrokenTokenHoldsTheBacklog(t *testing.T) {
+	t.Parallel()
+	w := setup(t, 80, graphsim.Options{Token: "good", Webhook: graphsim.Webhook{Batch: 20}}, "retry: {base: 5s}")
+	w.worker()
+	const messages = 400
+	ids := w.order(messages, message.Utility)
+	holds := w.holds()
+	var held []queue.Hold
+	for len(held) < len(numbers) {
+		var err error
+		if held, err = holds.List(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if held[0].Code != 190 || held[0].Template != "" || held[0].By != "sluice" {
+		t.Errorf("held: %+v", held[0])
+	}
+	if err := os.WriteFile(filepath.Join(filepath.Dir(w.config), "token"), []byte("good"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	records := w.settled(ids, 2*time.Minute, over)
+	if by := states(records); by[message.Delivered] != messages {
+		t.Errorf("with a good token: %v, want all %d delivered", by, messages)
+	}
+	if tried := w.sim.Stats().Requests["190"]; tried > messages/4 {
+		t.Errorf("%d of %d messages were tried with the broken token", tried, messages)
+	}
+}
+
+// Meta has paused a template. Its thousands of messages wait without a slot, and the other
+// messages of the number go out meanwhile; resumed, the template's go out in their order.
+func TestPausedTemplateSlowsNobody(t *testing.T) {
+	t.Parallel()
+	w := setup(t, 200, graphsim.Options{Webhook: graphsim.Webhook{Batch: 50}})
+	holds := w.holds()
+	const paused, others = 3000, 100
+	hold := queue.Hold{Number: numbers[0], Template: "campaign/en_US", Reason: "quality", By: "test"}
+	if err := holds.Set(t.Context(), hold); err != nil {
+		t.Fatal(err)
+	}
+	send := func(n int, name string) []string {
+		ids := make([]string, n)
+		for i := range n {
+			r, err := w.api.Send(t.Context(), client.Order{
+				From: numbers[0], Key: fmt.Sprint(name, i), Class: message.Utility,
+				Message: json.RawMessage(fmt.Sprintf(`{"to":"+1555%07d","type":"template","template":{"name":%q,"language":{"code":"en_US"}}}`, 2_200_000+i, name)),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids[i] = r.ID
+		}
+		return ids
+	}
+	held := send(paused, "campaign")
+	free := send(others, "receipt")
+	w.worker()
+	start := time.Now()
+	w.settled(free, 20*time.Second, over)
+	took := time.Since(start)
+	if n := len(w.sim.Accepted()); n != others {
+		t.Errorf("Meta took %d messages, want the %d of the other template", n, others)
+	}
+	t.Logf("%d messages behind %d held ones took %s", others, paused, took)
+
+	if ok, err := holds.Lift(t.Context(), numbers[0], hold.Template); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	w.settled(held[:50], 20*time.Second, over) // the first ones come first
+	if n := len(w.sim.Accepted()); n > others+paused/2 {
+		t.Errorf("Meta had taken %d messages before the first of the held ones were settled", n)
+	}
+}

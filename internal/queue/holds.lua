@@ -1,0 +1,10 @@
+-- held tells whether there is a hold, by its field in the hash of holds, that has not ended.
+-- It goes in front of scripts that need it.
+local function held(holds, field, now_ms)
+  local v = redis.call('HGET', holds, field)
+  if not v then return false end
+  local ends = tonumber(string.match(v, '^%d+'))
+  if ends == 0 or ends > now_ms then return true end
+  redis.call('HDEL', holds, field)
+  return false
+end

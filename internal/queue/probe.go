@@ -1,0 +1,212 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/message"
+	"sluice/internal/store"
+)
+
+// probeTimeout is what a probe may take. It usually takes some milliseconds.
+const probeTimeout = 5 * time.Second
+
+// ErrAsynq means that asynq, or what it keeps in Redis, is not as the gate knows it.
+var ErrAsynq = errors.New("this build knows asynq v0.26.0 only, and found another")
+
+// Probe lets one task of a number that cannot exist go the whole way: enqueued by asynq's
+// client, taken by the gate, put off and brought back, then done with, by an asynq server.
+// After each step asynq's inspector must see what we mean. It leaves nothing in Redis. An
+// error that is ErrAsynq says that the gate and asynq do not fit: nothing may be drained then.
+// On a Redis that is full it proves nothing and returns nil, for the backlog must drain.
+func (s *Server) Probe(ctx context.Context) error {
+	return newProbe(s.gate.db, s.gate.o).run(ctx, func(c redis.UniversalClient) redis.UniversalClient { return c })
+}
+
+// probe is one task's way.
+type probe struct {
+	db     *store.DB
+	o      Options
+	number string
+	class  message.Class
+	queue  string
+	id     string
+
+	inspector *asynq.Inspector
+}
+
+func newProbe(db *store.DB, o Options) *probe {
+	p := &probe{
+		db: db, o: o, class: message.Authentication, id: taskID("probe", 1),
+		number: "probe-" + strconv.FormatUint(rand.Uint64(), 36), // phone number ids have digits only
+	}
+	p.o.Worker = p.number
+	p.o.Standing, p.o.Records = standingLua, func(message.Shard) string { return "" }
+	p.queue = name(o.Shards.Of(p.number), p.number, p.class)
+	p.inspector = asynq.NewInspectorFromRedisClient(db)
+	return p
+}
+
+// run goes the way. Asynq's server is given what wrap makes of the gate.
+func (p *probe) run(ctx context.Context, wrap func(redis.UniversalClient) redis.UniversalClient) (err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, probeTimeout, fmt.Errorf("not within %s", probeTimeout))
+	defer cancel()
+	begun := time.Now()
+	defer func() { err = errors.Join(err, p.clean(context.WithoutCancel(ctx), begun)) }()
+
+	if err := p.enqueue(ctx); err != nil {
+		if redis.IsOOMError(err) {
+			p.o.Log.Warn("asynq not probed: Redis is full", "err", err)
+			return nil
+		}
+		return err
+	}
+
+	running, stop := context.WithCancel(ctx)
+	g := newGate(running, p.db, p.o)
+	n := g.newNumber(p.number, 80)
+	var line sync.WaitGroup
+	line.Go(func() { n.line.Run(running) })
+	defer line.Wait()
+	defer stop()
+
+	w := &witness{gate: g, seen: map[call]bool{}}
+	answers := make(chan error, 2)
+	answers <- Later{}
+	answers <- nil
+	srv := asynqServer(wrap(w), p.o.Log)
+	err = srv.Start(asynq.HandlerFunc(func(ctx context.Context, t *asynq.Task) error {
+		queue, _ := asynq.GetQueueName(ctx)
+		id, _ := asynq.GetTaskID(ctx)
+		if queue != p.queue || id != p.id || string(t.Payload()) != "probe" {
+			return nil // the inspector will miss it
+		}
+		return <-answers
+	}))
+	if err != nil {
+		return fmt.Errorf("start queue server: %w", err)
+	}
+	defer srv.Shutdown()
+	defer stop() // or the server would wait for the gate's answer
+
+	if err := p.through(ctx, g, n, asynq.QueueInfo{Retry: 1}); err != nil {
+		return err
+	}
+	// Its time comes at once, whatever the clocks say.
+	if err := p.db.ZAddXX(ctx, n.classes[p.class.Order()].retry, redis.Z{Score: 0, Member: p.id}).Err(); err != nil {
+		return fmt.Errorf("probe asynq: %w", err)
+	}
+	g.tidyUp(ctx, n)
+	if err := p.expect(ctx, "its retry has come", asynq.QueueInfo{Pending: 1}); err != nil {
+		return err
+	}
+	if err := p.through(ctx, g, n, asynq.QueueInfo{}); err != nil {
+		return err
+	}
+	return w.check()
+}
+
+// enqueue adds the task as Prepared.Add does, but calls no worker.
+func (p *probe) enqueue(ctx context.Context) error {
+	t, err := NewClient(p.db, p.o.Shards).Prepare(ctx, Task{ID: "probe", K: 1, Number: p.number, Class: p.class})
+	if err == nil {
+		err = p.db.Pipe(ctx, func(pipe redis.Pipeliner) { t.script.Add(ctx, pipe, t.keys, t.args...) })
+	}
+	if err != nil {
+		return fmt.Errorf("probe asynq: %w", err)
+	}
+	return p.expect(ctx, "it was enqueued", asynq.QueueInfo{Pending: 1})
+}
+
+// through takes the task and lets the server handle it.
+func (p *probe) through(ctx context.Context, g *gate, n *number, want asynq.QueueInfo) error {
+	tasks, _, err := g.takeTasks(ctx, n, 1)
+	if err != nil {
+		return fmt.Errorf("probe asynq: %w", err)
+	}
+	if len(tasks) != 1 || tasks[0].id != p.id {
+		return fmt.Errorf("%w: the gate did not find its task", ErrAsynq)
+	}
+	if err := p.expect(ctx, "it was taken", asynq.QueueInfo{Active: 1}); err != nil {
+		return err
+	}
+	select {
+	case g.ready <- tasks[0].message:
+	case <-ctx.Done():
+		return fmt.Errorf("%w: its server did not fetch through the gate: %w", ErrAsynq, context.Cause(ctx))
+	}
+	return p.expect(ctx, "it was handled", want)
+}
+
+// expect waits until asynq's inspector counts the queue's tasks as wanted.
+func (p *probe) expect(ctx context.Context, when string, want asynq.QueueInfo) error {
+	for {
+		i, err := p.inspector.GetQueueInfo(p.queue)
+		if err != nil {
+			return fmt.Errorf("probe asynq: %w", err)
+		}
+		got := asynq.QueueInfo{Pending: i.Pending, Active: i.Active, Scheduled: i.Scheduled, Retry: i.Retry, Archived: i.Archived, Completed: i.Completed}
+		if got == want {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: after %s its inspector counts %d pending, %d active, %d scheduled, %d to be retried: %w",
+				ErrAsynq, when, got.Pending, got.Active, got.Scheduled, got.Retry, context.Cause(ctx))
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// clean removes what the way left, which is counters if it went well.
+func (p *probe) clean(ctx context.Context, begun time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	s, k := p.o.Shards.Of(p.number), asynqKeys(p.queue)
+	keys := append(statsKeys(p.queue, begun), statsKeys(p.queue, time.Now())...)
+	keys = append(keys, k.pending, k.active, k.lease, k.scheduled, k.retry, k.task+p.id, lineKey(s, p.number))
+	err := p.db.Pipe(ctx, func(pipe redis.Pipeliner) {
+		pipe.SRem(ctx, asynqQueues, p.queue)
+		pipe.Del(ctx, keys...)
+	})
+	if err != nil {
+		return fmt.Errorf("probe asynq: %w", err)
+	}
+	return nil
+}
+
+// witness notes which calls the gate recognised.
+type witness struct {
+	*gate
+	mu   sync.Mutex
+	seen map[call]bool
+}
+
+func (w *witness) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	w.mu.Lock()
+	w.seen[kind(keys)] = true
+	w.mu.Unlock()
+	return w.gate.EvalSha(ctx, sha, keys, args...)
+}
+
+// check fails unless each call that an asynq server makes at once, and with one task, was seen.
+func (w *witness) check() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for c, what := range map[call]string{
+		dequeue: "dequeue", expired: "look for expired leases", beat: "heartbeat", done: "acknowledgement",
+	} {
+		if !w.seen[c] {
+			return fmt.Errorf("%w: the gate did not recognise its server's %s", ErrAsynq, what)
+		}
+	}
+	return nil
+}

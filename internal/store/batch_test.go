@@ -1,0 +1,318 @@
+package store_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/redistest"
+	"sluice/internal/store"
+)
+
+// counter is a go-redis hook that counts pipelines. Hold is called before each goes out.
+type counter struct {
+	n    atomic.Int64
+	hold func()
+}
+
+func (c *counter) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (c *counter) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (c *counter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		c.n.Add(1)
+		if c.hold != nil {
+			c.hold()
+		}
+		return next(ctx, cmds)
+	}
+}
+
+// counted returns a database that answers OK to everything, for tests on a bubble's clock,
+// and the counter of its pipelines.
+func counted(t *testing.T) (*store.DB, *counter) {
+	t.Helper()
+	c := redis.NewClient(&redis.Options{
+		Addr: "127.0.0.1:1", Protocol: 2, DisableIdentity: true, MaxRetries: -1,
+		Dialer: func(context.Context, string, string) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			go answerOK(theirs)
+			return ours, nil
+		},
+	})
+	db, err := store.New(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := &counter{}
+	db.AddHook(count)
+	t.Cleanup(func() {
+		time.Sleep(time.Second) // batches end when nobody came
+		db.Close()
+	})
+	return db, count
+}
+
+// answerOK answers each command that it reads, and never lets its reading wait for that.
+func answerOK(conn net.Conn) {
+	answers := make(chan string, 10_000)
+	go func() {
+		for a := range answers {
+			io.WriteString(conn, a)
+		}
+	}()
+	defer close(answers)
+	defer conn.Close()
+	in := bufio.NewReader(conn)
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return
+		}
+		parts, _ := strconv.Atoi(strings.TrimSpace(line[1:]))
+		answer := "+OK\r\n"
+		for range 2 * parts { // a length and a word each
+			word, err := in.ReadString('\n')
+			if err != nil {
+				return
+			}
+			if strings.EqualFold(strings.TrimSpace(word), "hello") {
+				answer = "-ERR unknown command\r\n"
+			}
+		}
+		answers <- answer
+	}
+}
+
+// together runs f for 0 to n-1 at the same time.
+func together(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { f(i) })
+	}
+	wg.Wait()
+}
+
+// TestBatchSharesRoundTrips: what comes while one run is under way goes with the next.
+func TestBatchSharesRoundTrips(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		callers int
+		linger  time.Duration
+		want    int64
+	}{
+		{100, 0, 2}, // the first, and all who came while it was under way
+		{100, time.Millisecond, 1},
+		{1200, time.Millisecond, 3}, // no run is longer than 500
+		{1, time.Millisecond, 1},
+	} {
+		t.Run(fmt.Sprint(tt.callers, tt.linger), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				db, trips := counted(t)
+				trips.hold = func() { time.Sleep(10 * time.Millisecond) }
+				b := db.NewBatch(tt.linger, false)
+				var first sync.WaitGroup
+				if tt.linger == 0 {
+					first.Go(func() { b.Do(t.Context(), func(p redis.Pipeliner) { p.Ping(t.Context()) }) })
+					synctest.Wait()
+				}
+				together(tt.callers, func(int) {
+					var cmd *redis.StatusCmd
+					err := b.Do(t.Context(), func(p redis.Pipeliner) { cmd = p.Ping(t.Context()) })
+					if err != nil || cmd.Val() != "OK" {
+						t.Errorf("%v, %q", err, cmd.Val())
+					}
+				})
+				first.Wait()
+				if got := trips.n.Load(); got != tt.want {
+					t.Errorf("%d round trips, want %d", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// TestBatchOfOne: with linger 0 a lone caller loses no time, else just that.
+func TestBatchOfOne(t *testing.T) {
+	t.Parallel()
+	for _, linger := range []time.Duration{0, 3 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			db, trips := counted(t)
+			b := db.NewBatch(linger, false)
+			start := time.Now()
+			for i := range 3 {
+				if err := b.Do(t.Context(), func(p redis.Pipeliner) { p.Ping(t.Context()) }); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				if took, want := time.Since(start), time.Duration(i+1)*linger; took != want {
+					t.Errorf("linger %s: %s for %d calls", linger, took, i+1)
+				}
+			}
+			if got := trips.n.Load(); got != 3 {
+				t.Errorf("%d round trips", got)
+			}
+		})
+	}
+}
+
+// TestBatchWithoutACaller: who gives up is let go at once, and harms nobody.
+func TestBatchWithoutACaller(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		db, trips := counted(t)
+		trips.hold = func() { time.Sleep(time.Second) }
+		b := db.NewBatch(time.Millisecond, false)
+		gone := errors.New("gone")
+		start := time.Now()
+		var wg sync.WaitGroup
+		for _, after := range []time.Duration{0, time.Millisecond / 2, 10 * time.Millisecond} { // waiting, gathered, under way
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeoutCause(t.Context(), after, gone)
+				defer cancel()
+				cmd := b.Run(ctx, db.Script(set), []string{"k"}, "v")
+				if err := cmd.Err(); !errors.Is(err, gone) || time.Since(start) != after {
+					t.Errorf("%v after %s, want %v after %s", err, time.Since(start), gone, after)
+				}
+			})
+		}
+		for _, after := range []time.Duration{0, 20 * time.Millisecond} { // in the same run, and in the next
+			wg.Go(func() {
+				time.Sleep(after)
+				if err := b.Do(t.Context(), func(p redis.Pipeliner) { p.Ping(t.Context()) }); err != nil {
+					t.Errorf("another caller: %v", err)
+				}
+			})
+		}
+		wg.Wait()
+		synctest.Wait()
+	})
+}
+
+// TestBatchKeepsErrorsApart: each caller has the answers and errors of its own commands.
+func TestBatchKeepsErrorsApart(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, db *store.DB) {
+		ctx, good, bad, absent := t.Context(), db.Script(set), db.Script(fail), db.Script(none)
+		db.Set(ctx, "word", "w", 0)
+		for _, tx := range []bool{false, true} {
+			b := db.NewBatch(5*time.Millisecond, tx)
+			together(40, func(i int) {
+				switch i % 4 {
+				case 0:
+					if got, err := b.Run(ctx, good, []string{fmt.Sprint("k", i)}, i).Text(); err != nil || got != fmt.Sprint(i) {
+						t.Errorf("good: %q, %v", got, err)
+					}
+				case 1:
+					if err := b.Run(ctx, bad, []string{"word"}).Err(); err == nil || !strings.Contains(err.Error(), "integer") {
+						t.Errorf("bad: %v", err)
+					}
+				case 2:
+					if err := b.Run(ctx, absent, []string{"absent"}).Err(); !errors.Is(err, redis.Nil) {
+						t.Errorf("absent: %v", err)
+					}
+				case 3: // its second command fails
+					err := b.Do(ctx, func(p redis.Pipeliner) { p.Get(ctx, "absent"); p.Incr(ctx, "word"); p.Get(ctx, "word") })
+					if err == nil || !strings.Contains(err.Error(), "integer") {
+						t.Errorf("one of several: %v", err)
+					}
+				}
+			})
+		}
+	})
+}
+
+// TestBatchLoadsScriptsAgain: none of the callers hears that Redis had forgotten the script.
+func TestBatchLoadsScriptsAgain(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, db *store.DB) {
+		s := db.Script(set)
+		for _, tx := range []bool{false, true} {
+			b := db.NewBatch(5*time.Millisecond, tx)
+			for range 2 {
+				if err := db.ScriptFlush(t.Context()).Err(); err != nil {
+					t.Fatal(err)
+				}
+				together(20, func(i int) {
+					if got, err := b.Run(t.Context(), s, []string{fmt.Sprint("k", i)}, i).Text(); err != nil || got != fmt.Sprint(i) {
+						t.Errorf("tx %v: %q, %v", tx, got, err)
+					}
+				})
+			}
+		}
+	})
+}
+
+// TestBatchOnAFullRedis: a transaction is refused to all that share it, with the reason.
+func TestBatchOnAFullRedis(t *testing.T) {
+	t.Parallel()
+	db := open(t, redistest.Start(t, "--maxmemory", "1").Client())
+	ctx, s := t.Context(), db.Script(set)
+	b := db.NewBatch(5*time.Millisecond, true)
+	together(50, func(i int) {
+		err := b.Do(ctx, func(p redis.Pipeliner) {
+			s.Add(ctx, p, []string{fmt.Sprint("script", i)}, i)
+			p.Set(ctx, fmt.Sprint("plain", i), i, 0)
+		})
+		if err == nil || !strings.Contains(err.Error(), "OOM") {
+			t.Errorf("caller %d: %v", i, err)
+		}
+	})
+	if n := db.DBSize(ctx).Val(); n != 0 {
+		t.Errorf("the refused transactions left %d keys", n)
+	}
+}
+
+// TestBatchOnAStoreAway: everybody hears of it, and the batch goes on afterwards.
+func TestBatchOnAStoreAway(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	c := redis.NewClient(&redis.Options{Addr: srv.Addr, MaxRetries: -1, DialerRetries: 1, DisableIdentity: true})
+	t.Cleanup(func() { c.Close() })
+	db := open(t, c)
+	s, b := db.Script(set), db.NewBatch(time.Millisecond, true)
+	srv.Kill()
+	together(20, func(i int) {
+		if err := b.Run(t.Context(), s, []string{"k"}, i).Err(); err == nil {
+			t.Errorf("caller %d: no error", i)
+		}
+	})
+	srv.Restart()
+	if got, err := b.Run(t.Context(), s, []string{"k"}, "back").Text(); got != "back" || err != nil {
+		t.Errorf("after the restart: %q, %v", got, err)
+	}
+}
+
+// TestBatchOfMany is for the race detector, and for answers that went astray.
+func TestBatchOfMany(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, db *store.DB) {
+		s, b := db.Script(set), db.NewBatch(0, true)
+		together(200, func(i int) {
+			for j := range 3 {
+				ctx, cancel := context.WithCancel(t.Context())
+				if j == 1 {
+					cancel() // its commands may run or not
+				}
+				want := fmt.Sprint(i, ".", j)
+				got, err := b.Run(ctx, s, []string{fmt.Sprint("k", i)}, want).Text()
+				if j != 1 && (err != nil || got != want) || err == nil && got != want {
+					t.Errorf("caller %d: %q, %v, want %q", i, got, err, want)
+				}
+				cancel()
+			}
+		})
+	})
+}
