@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"sluice/internal/config"
@@ -18,6 +17,7 @@ type installation struct {
 	db    *store.DB
 	book  *ledger.Ledger
 	paces *queue.Paces
+	holds *queue.Holds
 }
 
 // open reads the configuration (file may be empty) and connects. The caller closes db.
@@ -29,9 +29,6 @@ func open(ctx context.Context, file string, env getenv) (*installation, error) {
 	c, err := config.LoadTool(args, env)
 	if err != nil {
 		return nil, err
-	}
-	if len(c.Numbers) == 0 {
-		return nil, errors.New("no number is configured here: name the workers' configuration by --config, or set PHONE_NUMBER_ID")
 	}
 	db, err := store.Open(ctx, string(c.Redis.URL))
 	if err != nil {
@@ -45,6 +42,7 @@ func open(ctx context.Context, file string, env getenv) (*installation, error) {
 		Common: c, db: db,
 		book:  ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards)}),
 		paces: queue.NewPaces(db, message.Shards(c.Shards), func(number string) int { return rates[number] }),
+		holds: queue.NewHolds(db, message.Shards(c.Shards)),
 	}
 	if err := in.book.CheckShards(ctx); err != nil {
 		db.Close()
@@ -58,6 +56,7 @@ type look struct {
 	at    time.Time
 	paces []queue.Pace
 	open  ledger.Backlog
+	holds []queue.Hold
 }
 
 func (in *installation) look(ctx context.Context) (look, error) {
@@ -72,5 +71,9 @@ func (in *installation) look(ctx context.Context) (look, error) {
 		return look{}, err
 	}
 	backlog, err := in.book.Backlog(ctx)
-	return look{time.Now(), paces, backlog}, err
+	if err != nil {
+		return look{}, err
+	}
+	holds, err := in.holds.List(ctx)
+	return look{time.Now(), paces, backlog, holds}, err
 }

@@ -37,6 +37,9 @@ func (t topCmd) run(ctx context.Context, env getenv, out io.Writer, terminal boo
 		return err
 	}
 	defer in.db.Close()
+	if len(in.Numbers) == 0 {
+		return errors.New("no number is configured here: name the workers' configuration by --config, or set PHONE_NUMBER_ID")
+	}
 	if terminal && !t.Once {
 		return t.live(ctx, out, in.look)
 	}
@@ -113,7 +116,7 @@ func (l look) table(before look, most int) string {
 	fmt.Fprintf(&b, "%s  waiting %d, attempting %d, in doubt %d\n\n",
 		l.at.Format(time.TimeOnly), l.open.Waiting, l.open.Attempting, l.open.InDoubt)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprint(w, "NUMBER\tPACE\tCEILING\tPAUSE\tDONE/S\tIN HAND")
+	fmt.Fprint(w, "NUMBER\tPACE\tCEILING\tPAUSE\tHELD\tDONE/S\tIN HAND")
 	for _, c := range message.Classes() {
 		fmt.Fprint(w, "\t", strings.ToUpper(string(c)))
 	}
@@ -124,8 +127,8 @@ func (l look) table(before look, most int) string {
 			n := sum(p, func(w queue.Waiting) int { return w.Done }) - from
 			speed = fmt.Sprintf("%.1f", max(0, float64(n)/l.at.Sub(before.at).Seconds()))
 		}
-		fmt.Fprintf(w, "%s\t%.0f/%.0f\t%s\t%s\t%s\t%d", p.Number, p.Rate, p.Full, count(p.Ceiling),
-			span(max(0, time.Until(p.Pause))), speed, sum(p, func(w queue.Waiting) int { return w.Active }))
+		fmt.Fprintf(w, "%s\t%.0f/%.0f\t%s\t%s\t%s\t%s\t%d", p.Number, p.Rate, p.Full, count(p.Ceiling),
+			span(time.Until(p.Pause)), l.held(p.Number), speed, sum(p, func(w queue.Waiting) int { return w.Active }))
 		for _, c := range p.Waiting {
 			fmt.Fprint(w, "\t", backlog(c))
 		}
@@ -140,6 +143,26 @@ func (l look) table(before look, most int) string {
 		fmt.Fprintf(&b, "and %d more numbers, with %d waiting\n", len(rest), n)
 	}
 	return b.String()
+}
+
+// held says what of a number is held: all of it, or so many templates.
+func (l look) held(number string) string {
+	templates := 0
+	for _, h := range l.holds {
+		switch {
+		case h.Number == number && h.Template == "":
+			return "all"
+		case h.Number == number:
+			templates++
+		}
+	}
+	switch templates {
+	case 0:
+		return "-"
+	case 1:
+		return "1 template"
+	}
+	return fmt.Sprintf("%d templates", templates)
 }
 
 func sum(p queue.Pace, of func(queue.Waiting) int) (n int) {

@@ -36,12 +36,15 @@ func ordered(from string, class message.Class, i int) message.Message {
 
 // preload accepts n marketing messages, spread evenly over the numbers.
 func (w *world) preload(ctx context.Context, numbers []number, n int) error {
-	const batch = 100
+	if n == 0 {
+		return nil
+	}
+	const batch = 1000
 	loader := app.NewLoader(w.db, shards)
 	began := time.Now()
 	var next atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)
-	for range 8 {
+	for range 4 {
 		g.Go(func() error {
 			for ctx.Err() == nil {
 				b := int(next.Add(1) - 1)

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -152,7 +151,7 @@ func (w *world) asynq(ctx context.Context, s asynqSettings) (*process, error) {
 		return nil, err
 	}
 	s.Redis = w.redis.addr
-	s.URL = cmp.Or(s.URL, "http://"+w.sim.addr+"/v25.0/"+numbers(1, 1)[0].ID+"/messages")
+	s.URL = "http://" + w.sim.addr + "/v25.0/" + numbers(1, 1)[0].ID + "/messages"
 	return w.served(ctx, "asynq", addr, s)
 }
 

@@ -88,7 +88,8 @@ func TestPace(t *testing.T) {
 			"utilisation": row.Utilisation, "messages per second": row.PerSecond, "dequeues": row.Dequeues,
 			"the simulator's window": row.SimWindow, "Redis's time": row.RedisCPU, "the programs' time": row.GoCPU,
 		} {
-			if f == nil || *f <= 0 {
+			// asynq's recipe may send nothing in a time as short as this.
+			if f == nil || *f <= 0 && ours(row) {
 				t.Errorf("row %d: no %s", i, name)
 			}
 		}
@@ -145,7 +146,11 @@ func TestAPartThatCannotStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := w.children[len(w.children)-1]
-	<-p.ended
+	select {
+	case <-p.ended:
+	case <-time.After(10 * time.Second):
+		t.Fatal("a simulator without a port runs on")
+	}
 	if err := p.alive(); err == nil || !strings.Contains(err.Error(), "address already in use") {
 		t.Errorf("%v", err)
 	}

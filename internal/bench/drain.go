@@ -81,6 +81,9 @@ func (w *world) emptying(ctx context.Context, row *Row, d time.Duration, program
 	if err != nil {
 		return err
 	}
+	if after.accepted < row.Backlog*19/20 {
+		w.o.say("  only %d of %d messages arrived in time", after.accepted, row.Backlog)
+	}
 	used := after.since(before)
 	row.PerSecond = new(ratio(float64(used.accepted), after.at.Sub(before.at).Seconds()))
 	if used.trips > 0 {

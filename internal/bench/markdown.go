@@ -104,7 +104,7 @@ func Markdown(w io.Writer, rows []Row) {
 func capacity(w io.Writer, rows []Row) {
 	fmt.Fprintln(w, "\n| path | with | one Redis core (a master) carries | one core of programs carries |\n| --- | --- | --- | --- |")
 	for _, r := range rows {
-		path, counts := map[string]string{"pace": "worker, paced", "drain": "worker, no limit", "intake": "producer", "webhook": "webhook"}[r.Bench]
+		path, counts := map[string]string{"pace": "worker, paced", "drain": "worker, no limit", "intake": "producer", "webhook": "webhook", "memory": "worker and webhook, to delivered"}[r.Bench]
 		if !counts || !ours(r) || r.RedisCPU == nil || r.GoCPU == nil || strings.HasPrefix(r.Case, "at half") {
 			continue
 		}

@@ -3,6 +3,7 @@ package bench
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -29,7 +30,7 @@ func memory(ctx context.Context, o Options) ([]Row, error) {
 		}
 		large.Baseline, large.Ratio = small.PerSecond, new(ratio(*large.PerSecond, *small.PerSecond))
 		rows = append(rows, small, large)
-		row.Case, row.Backlog = "delivered and read", smallBacklog
+		row.Case, row.Backlog = "delivered, with the webhooks that said so", smallBacklog
 		final, err := memoryFinal(ctx, o, row)
 		if err != nil {
 			return rows, err
@@ -82,7 +83,8 @@ func memoryOnce(ctx context.Context, o Options, row Row) (Row, error) {
 	return row, err
 }
 
-// memoryFinal weighs the records of messages that were read.
+// memoryFinal weighs the records of delivered messages, and adds up what their whole life
+// after the intake cost.
 func memoryFinal(ctx context.Context, o Options, row Row) (Row, error) {
 	o.say("memory: %s (%s)", row.Case, row.about())
 	w, err := newWorld(ctx, o, row.Durability)
@@ -113,13 +115,20 @@ func memoryFinal(ctx context.Context, o Options, row Row) (Row, error) {
 	if err := w.preload(ctx, nrs, row.Backlog); err != nil {
 		return row, err
 	}
+	before, err := w.used(ctx, []*process{hook}) // of the workers it is nothing so far
+	if err != nil {
+		return row, err
+	}
 	workers, err := w.workers(ctx, row.Workers, false)
 	if err != nil {
 		return row, err
 	}
 	// Sent and delivered, for each message: then its record is final.
 	deadline := time.Now().Add(4 * o.Duration)
-	for folded := 0.0; folded < 2*float64(row.Backlog) && time.Now().Before(deadline); {
+	for folded := 0.0; folded < 2*float64(row.Backlog); {
+		if time.Now().After(deadline) {
+			return row, fmt.Errorf("%.0f of %d statuses were folded in %s", folded, 2*row.Backlog, 4*o.Duration)
+		}
 		if err := pause(ctx, 200*time.Millisecond); err != nil {
 			return row, err
 		}
@@ -132,6 +141,11 @@ func memoryFinal(ctx context.Context, o Options, row Row) (Row, error) {
 			folded += n
 		}
 	}
+	after, err := w.used(ctx, append([]*process{hook}, workers...))
+	if err != nil {
+		return row, err
+	}
+	after.since(before).costs(&row, row.Backlog)
 	stopAll(workers)
 	full, err := w.weigh(ctx)
 	if err != nil {

@@ -61,7 +61,7 @@ func serve(ctx context.Context, name string, args []string) error {
 			return err
 		}
 		sim := graphsim.New(o)
-		var g errgroup.Group
+		g, ctx := errgroup.WithContext(ctx)
 		g.Go(func() error { return sim.Run(ctx) })
 		g.Go(func() error { return listen(ctx, addr, sim.Handler()) })
 		return g.Wait()

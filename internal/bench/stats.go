@@ -56,14 +56,6 @@ func percentile(d []time.Duration, p float64) time.Duration {
 	return d[min(max(i-1, 0), len(d)-1)]
 }
 
-func median(f []float64) float64 {
-	if len(f) == 0 {
-		return 0
-	}
-	f = slices.Sorted(slices.Values(f))
-	return (f[(len(f)-1)/2] + f[len(f)/2]) / 2
-}
-
 func millis(d time.Duration) *float64 { return new(float64(d) / float64(time.Millisecond)) }
 
 // ratio is a/b, and 0 when there is no b.

@@ -80,15 +80,6 @@ func TestPercentile(t *testing.T) {
 	}
 }
 
-func TestMedian(t *testing.T) {
-	t.Parallel()
-	for want, of := range map[float64][]float64{0: nil, 3: {3}, 2: {9, 1, 2}, 1.5: {2, 1}} {
-		if got := median(of); got != want {
-			t.Errorf("median of %v: %v, want %v", of, got, want)
-		}
-	}
-}
-
 func TestReadTrace(t *testing.T) {
 	t.Parallel()
 	s := &sends{times: map[string][]time.Time{}}

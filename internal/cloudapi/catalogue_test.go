@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,11 +63,10 @@ func TestEveryCodeIsClassified(t *testing.T) {
 	}
 }
 
-// TestWhoseLimitWasHit: a pace is learned from the throughput of the number alone, and only
-// from Meta's own word.
+// TestWhoseLimitWasHit: it is told of Meta's own codes alone.
 func TestWhoseLimitWasHit(t *testing.T) {
 	t.Parallel()
-	limits := map[int]message.Limit{130429: message.LimitNumber, 131056: message.LimitPair}
+	limits := map[int]message.Limit{130429: message.LimitNumber, 131208: message.LimitNumber, 131056: message.LimitPair}
 	for _, e := range cloudapi.Catalogue() {
 		if e.Subcode != 0 || e.Code == cloudapi.NoCode {
 			continue
@@ -87,6 +87,27 @@ func TestWhoseLimitWasHit(t *testing.T) {
 	} {
 		if out.Limit != "" {
 			t.Errorf("%s: the limit of %q", name, out.Limit)
+		}
+	}
+}
+
+// TestWhatIsHeld: what must be mended first holds back the template's messages, or else all of
+// the number's.
+func TestWhatIsHeld(t *testing.T) {
+	t.Parallel()
+	templates := []int{132001, 132007, 132015, 132016, 132068, 134102, 141002}
+	for kind, codes := range want {
+		for _, code := range codes {
+			var want message.HoldOn
+			switch {
+			case kind == message.Held && slices.Contains(templates, code):
+				want = message.HoldTemplate
+			case kind == message.Held:
+				want = message.HoldNumber
+			}
+			if got := cloudapi.Classify(400, nil, graphError(code, "")).Hold; got != want {
+				t.Errorf("code %d holds the %q, want %q", code, got, want)
+			}
 		}
 	}
 }

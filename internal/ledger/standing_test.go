@@ -15,8 +15,8 @@ func TestStanding(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		ask := f.db.Script(ledger.StandingLua + `
-			local verdict, ms, pair = standing(KEYS[1], ARGV[1], tonumber(ARGV[2]))
-			return {verdict, ms and string.format('%.0f', ms) or '', pair or ''}`)
+			local verdict, ms, pair, template = standing(KEYS[1], ARGV[1], tonumber(ARGV[2]))
+			return {verdict, ms and string.format('%.0f', ms) or '', pair or '', template or ''}`)
 		const later = time.Hour
 		now := time.Now()
 		resume := func(id string) string { return fmt.Sprint(f.get(id).NextAt.UnixMilli()) }
@@ -31,6 +31,11 @@ func TestStanding(t *testing.T) {
 				f.acceptedAs(m)
 				return m.ID + ".0"
 			}, now, "go without pair"},
+			"of a template": {func(m message.Message) string {
+				m.Content.Template, m.Content.Language = "sale", "en_US"
+				f.acceptedAs(m)
+				return m.ID + ".0"
+			}, now, "go, sale/en_US"},
 			"the task of another counter": {func(m message.Message) string { f.acceptedAs(m); return m.ID + ".1" }, now, "none"},
 			"no message":                  {func(m message.Message) string { return m.ID + ".0" }, now, "none"},
 			"no task of ours":             {func(message.Message) string { return "9b2c-77" }, now, "none"},
@@ -63,12 +68,14 @@ func TestStanding(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
-			want := []string{tt.want, "", ""}
+			want := []string{tt.want, "", "", ""}
 			switch tt.want {
 			case "go":
 				want[2] = f.pairOf(m.ID)
 			case "go without pair":
 				want[0] = "go"
+			case "go, sale/en_US":
+				want = []string{"go", "", f.pairOf(m.ID), "sale/en_US"}
 			case "later":
 				want[1] = resume(m.ID)
 			}

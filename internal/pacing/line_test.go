@@ -192,10 +192,10 @@ func TestSetRate(t *testing.T) {
 		}{
 			{3, 0, 0, nil}, {3, 300 * ms, 300 * ms, nil}, {3, 600 * ms, 600 * ms, nil},
 			{2, 950 * ms, 950 * ms, pacing.ErrLate}, // 300 and 600 ms are still in this second
-			{2, 1250 * ms, 1304 * ms, nil},
+			{2, 1250 * ms, 1300*ms + pacing.Guard, nil},
 			{4, 1310 * ms, 1310 * ms, nil}, {4, 1320 * ms, 1320 * ms, nil},
-			{4, 1550 * ms, 1604 * ms, nil}, // by the one of 600 ms
-			{1, 2600 * ms, 2608 * ms, nil}, // by the one of 1,604 ms
+			{4, 1550 * ms, 1600*ms + pacing.Guard, nil}, // by the one of 600 ms
+			{1, 2600 * ms, 2600*ms + 2*pacing.Guard, nil}, // by the one before
 		} {
 			l.SetRate(c.rate)
 			got, err := use(c.at)
@@ -352,20 +352,20 @@ func TestUseWaitsForTheSecondToPass(t *testing.T) {
 			}
 			return s.Use(ctx)
 		}
-		for _, want := range []time.Duration{0, 500 * ms, 1004 * ms} {
+		for _, want := range []time.Duration{0, 500 * ms, time.Second + pacing.Guard} {
 			if err := use(t.Context()); err != nil || time.Since(start) != want {
 				t.Errorf("used after %v (%v), want %v", time.Since(start), err, want)
 			}
 		}
-		// The fourth would have to wait until 1,504 ms: longer than its slot allows.
-		if err := use(t.Context()); err != pacing.ErrLate || time.Since(start) != 1004*ms {
+		// The fourth would have to wait until a second and a half: longer than its slot allows.
+		if err := use(t.Context()); err != pacing.ErrLate || time.Since(start) != time.Second+pacing.Guard {
 			t.Errorf("Use: %v after %v, want ErrLate at once", err, time.Since(start))
 		}
 		l.Offer([]time.Time{start.Add(1420 * ms)})
 		why := errors.New("stop")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(450*ms, func() { cancel(why) })
-		if err := use(ctx); err != why || time.Since(start) != 1454*ms {
+		if err := use(ctx); err != why || time.Since(start) != 1450*ms+pacing.Guard {
 			t.Errorf("Use: %v after %v, want the context's cause", err, time.Since(start))
 		}
 	})

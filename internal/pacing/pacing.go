@@ -34,10 +34,10 @@ const (
 
 	// guard is kept, beyond one second, between a send and the rate-th send before it: the
 	// request is stamped just before it is written, not when it arrives.
-	guard = 4 * time.Millisecond
+	guard = 7 * time.Millisecond
 	// Slack is spread over the slots of a second: they are (1 s + Slack)/rate apart. It exceeds
 	// guard, or lateness would never decay.
-	Slack = 8 * time.Millisecond
+	Slack = 9500 * time.Microsecond
 
 	// Early is how long before its slot a message is told of it: what it takes to write the
 	// attempt down, together with those of its neighbours.

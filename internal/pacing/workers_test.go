@@ -91,19 +91,21 @@ type worker struct {
 
 // book asks the server; the question and the answer are some time on their way.
 func (w *worker) book(_ context.Context, n int) ([]time.Time, error) {
+	// No lock is held while time passes: synctest's clock would stand still.
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.asleep {
+	asleep, floor := w.asleep, w.booked
+	out, back := w.way(), w.way()
+	if w.r.IntN(10) == 0 {
+		back += time.Duration(w.r.Int64N(int64(40 * ms))) // a slow answer
+	}
+	w.mu.Unlock()
+	if asleep {
 		return nil, errors.New("asleep")
 	}
-	trip := func() { time.Sleep(100*time.Microsecond + time.Duration(w.r.Int64N(int64(2*ms)))) }
 	sent := time.Now()
-	trip()
-	now, first, n, err := w.server.book(w.name, w.booked, n)
-	if w.r.IntN(10) == 0 {
-		time.Sleep(time.Duration(w.r.Int64N(int64(40 * ms)))) // a slow answer
-	}
-	trip()
+	time.Sleep(out)
+	now, first, n, err := w.server.book(w.name, floor, n)
+	time.Sleep(back)
 	if err != nil {
 		return nil, err
 	}
@@ -112,8 +114,15 @@ func (w *worker) book(_ context.Context, n int) ([]time.Time, error) {
 	for i := range n {
 		slots = append(slots, at.Add(time.Duration(i)*w.server.T))
 	}
+	w.mu.Lock()
 	w.booked = max(w.booked, first+int64(n)*w.server.T.Microseconds())
+	w.mu.Unlock()
 	return slots, nil
+}
+
+// way is how long a question or an answer takes.
+func (w *worker) way() time.Duration {
+	return 100*time.Microsecond + time.Duration(w.r.Int64N(int64(2*ms)))
 }
 
 func (w *worker) sleep(asleep bool) {

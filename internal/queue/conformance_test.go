@@ -69,14 +69,14 @@ func TestAddWritesWhatAsynqsClientWrites(t *testing.T) {
 			client := NewClient(f.db, shards) // one that has published no queue yet
 			task := Task{ID: phone + "-abc", K: 7, Number: phone, Class: message.Utility, At: c.at}
 			for range 2 { // what is there already stays
-				err := f.db.Tx(t.Context(), func(p redis.Pipeliner) error {
-					return client.Add(t.Context(), p, task)
-				})
-				if err != nil {
+				if err := f.tryAdd(client, task); err != nil {
 					t.Fatal(err)
 				}
 			}
 			ours := f.dump()
+			if work := f.db.SMembers(t.Context(), workKey(shards.Of(phone))).Val(); !slices.Equal(work, []string{phone}) {
+				t.Errorf("the index of work has %q", work)
+			}
 
 			f.db.FlushAll(t.Context())
 			opts := []asynq.Option{
@@ -129,6 +129,7 @@ func TestServerDrainsWhatAsynqsClientEnqueues(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			f.index(phone)
 			due := time.Now().Add(time.Second)
 			enqueue(message.Utility, asynq.TaskID("one.1"))
 			enqueue(message.Marketing, asynq.TaskID("two.12"))
@@ -142,7 +143,7 @@ func TestServerDrainsWhatAsynqsClientEnqueues(t *testing.T) {
 				k  int
 			}
 			got := make(chan run, 10)
-			stop := f.serve("w", func(_ context.Context, id string, k int, _ Slots) error {
+			stop := f.serve("w", func(_ context.Context, id string, k int, _ *Slots) error {
 				got <- run{id, k}
 				return nil
 			}, Number{ID: phone, Rate: 80})
@@ -199,7 +200,7 @@ func TestAsynqsInspectorSeesAndRulesOurQueues(t *testing.T) {
 
 	release := make(chan error)
 	started := make(chan string, 100)
-	f.serve("w", func(_ context.Context, id string, _ int, _ Slots) error {
+	f.serve("w", func(_ context.Context, id string, _ int, _ *Slots) error {
 		started <- id
 		if !strings.Contains(id, "marketing") {
 			return nil
@@ -312,7 +313,7 @@ func TestKindsOfAsynqsScripts(t *testing.T) {
 		{"redis.error_reply(\"INTERNAL\")", "complete", idle, other},
 		{`redis.call("ZRANGE", KEYS[4], 0, -ARGV[5])`, "archive", idle, other},
 		{`"state", "retry"`, "retry", idle, other},
-		{`redis.call("DEL", KEYS[3]) == 0`, "done", idle, other},
+		{`redis.call("DEL", KEYS[3]) == 0`, "done", idle, done},
 		{"SETEX", "beat", beat, beat},
 		{`redis.call("HGET", taskKey, "group")`, "forward", idle, other},
 		{`local ids = redis.call("ZRANGEBYSCORE", KEYS[1], "-inf", ARGV[1], "LIMIT", 0, tonumber(ARGV[3]))`, "janitor", idle, other},

@@ -103,8 +103,8 @@ func retryDelay(_ int, err error, _ *asynq.Task) time.Duration {
 	return later.In + time.Second // asynq counts in whole seconds, down
 }
 
-// Run probes asynq (see Probe) and drains until ctx ends, then takes nothing more, lets running handlers finish, hands
-// back what was fetched and not begun, and returns.
+// Run probes asynq, see Probe, and drains until ctx ends. Then it takes nothing more, lets
+// running handlers finish, hands back what was fetched and not begun, and returns.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.stop()
 	if err := s.Probe(ctx); err != nil {

@@ -56,7 +56,7 @@ func TestTasksAreTakenByClassThenInTheirOrder(t *testing.T) {
 	g, _ := f.gate("w", Number{ID: phone, Rate: 1000})
 	var got []string
 	for _, most := range []int{4, 100} {
-		tasks, next, err := g.takeTasks(g.numbers[phone], most)
+		tasks, next, err := g.takeTasks(t.Context(), g.number(phone), most)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,7 +113,7 @@ func TestLaterComesBackAtTheHead(t *testing.T) {
 		}
 		return !second
 	}
-	f.serve("w", func(ctx context.Context, id string, _ int, slots Slots) error {
+	f.serve("w", func(ctx context.Context, id string, _ int, slots *Slots) error {
 		if id == tasks[0].ID && put(id, time.Second) {
 			return Later{In: time.Second}
 		}
@@ -169,7 +169,7 @@ func TestTidyKeepsOrder(t *testing.T) {
 	}
 	g, _ := f.gate("w", Number{ID: phone, Rate: 80})
 	rounds := 1
-	for g.tidyUp(g.numbers[phone]) {
+	for g.tidyUp(t.Context(), g.number(phone)) {
 		rounds++
 	}
 	if rounds != 3 {
@@ -194,7 +194,7 @@ func TestTasksOfADeadWorkerAreTakenUp(t *testing.T) {
 	tasks := many(5, phone, message.Service)
 	f.add(tasks...)
 	dead, stop := f.gate("dead", Number{ID: phone, Rate: 80})
-	taken, _, err := dead.takeTasks(dead.numbers[phone], 100)
+	taken, _, err := dead.takeTasks(t.Context(), dead.number(phone), 100)
 	if err != nil || len(taken) != 5 {
 		t.Fatal(taken, err)
 	}
@@ -217,7 +217,7 @@ func TestATaskInHandStaysWithItsWorkerUntilItsHandlerEnds(t *testing.T) {
 	k := asynqKeys(name(shards.Of(phone), phone, message.Service))
 	id := taskID(many(1, phone, message.Service)[0].ID, 1)
 	started, release := make(chan struct{}), make(chan struct{})
-	stop := f.serve("w", func(context.Context, string, int, Slots) error {
+	stop := f.serve("w", func(context.Context, string, int, *Slots) error {
 		close(started)
 		<-release
 		return nil
@@ -264,16 +264,13 @@ func TestAFullRedisDrains(t *testing.T) {
 	if err := f.db.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
-	err := f.db.Tx(t.Context(), func(p redis.Pipeliner) error {
-		return f.client.Add(t.Context(), p, many(1, phone, message.Utility)[0])
-	})
-	if err == nil {
+	if err := f.tryAdd(f.client, many(1, phone, message.Utility)...); err == nil {
 		t.Error("a full Redis took another task")
 	}
 	// Leases are renewed as well.
 	g, stop := f.gate("first", Number{ID: phone, Rate: 80})
-	n := g.numbers[phone]
-	taken, _, err := g.takeTasks(n, 3)
+	n := g.number(phone)
+	taken, _, err := g.takeTasks(t.Context(), n, 3)
 	if err != nil || len(taken) != 3 {
 		t.Fatal(taken, err)
 	}
@@ -288,7 +285,7 @@ func TestAFullRedisDrains(t *testing.T) {
 		t.Errorf("%d leases were not renewed", due)
 	}
 	stop()
-	g.handBack(n, taken)
+	g.handBack(t.Context(), n, taken)
 	j := newJournal()
 	f.serve("second", j.handle, Number{ID: phone, Rate: 80})
 	j.wait(t, len(tasks))
@@ -328,13 +325,13 @@ func TestTasksHandedBackKeepTheirPlace(t *testing.T) {
 	k := asynqKeys(name(shards.Of(phone), phone, message.Utility))
 	before := f.db.LRange(t.Context(), k.pending, 0, -1).Val()
 	g, stop := f.gate("w", Number{ID: phone, Rate: 80})
-	n := g.numbers[phone]
-	taken, _, err := g.takeTasks(n, 6)
+	n := g.number(phone)
+	taken, _, err := g.takeTasks(t.Context(), n, 6)
 	if err != nil || len(taken) != 6 || f.info(phone, message.Utility).Active != 6 {
 		t.Fatal(taken, err)
 	}
 	stop()
-	g.handOut(n, taken) // nobody is there to take them
+	g.handOut(g.stopped, n, taken) // nobody is there to take them
 	if after := f.db.LRange(t.Context(), k.pending, 0, -1).Val(); !reflect.DeepEqual(after, before) {
 		t.Errorf("pending\n%v, before\n%v", after, before)
 	}
@@ -401,7 +398,7 @@ func TestAcknowledgementsSurviveALossOfRedis(t *testing.T) {
 	f.add(many(n, phone, message.Service)...)
 	var runs atomic.Int32
 	started, release, ended := make(chan struct{}, 2*n), make(chan struct{}), make(chan struct{}, 2*n)
-	f.serve("w", func(_ context.Context, id string, _ int, _ Slots) error {
+	f.serve("w", func(_ context.Context, id string, _ int, _ *Slots) error {
 		runs.Add(1)
 		started <- struct{}{}
 		<-release
@@ -523,25 +520,20 @@ func BenchmarkAddInTx(b *testing.B) {
 	i := 0
 	for b.Loop() {
 		i++
-		err := f.db.Tx(b.Context(), func(p redis.Pipeliner) error {
-			return f.client.Add(b.Context(), p, Task{ID: fmt.Sprint("m", i), Number: phone, Class: message.Service})
-		})
-		if err != nil {
-			b.Fatal(err)
-		}
+		f.add(Task{ID: fmt.Sprint("m", i), Number: phone, Class: message.Service})
 	}
 }
 
 func BenchmarkTake100(b *testing.B) {
 	f := setup(b)
 	g, _ := f.gate("w", Number{ID: phone, Rate: 1_000_000})
-	n := g.numbers[phone]
+	n := g.number(phone)
 	for b.Loop() {
 		b.StopTimer()
 		f.db.FlushAll(b.Context())
 		f.add(many(100, phone, message.Marketing)...)
 		b.StartTimer()
-		if tasks, _, err := g.takeTasks(n, 100); err != nil || len(tasks) != 100 {
+		if tasks, _, err := g.takeTasks(b.Context(), n, 100); err != nil || len(tasks) != 100 {
 			b.Fatal(len(tasks), err)
 		}
 	}

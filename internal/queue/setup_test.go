@@ -31,6 +31,55 @@ type fixture struct {
 	client    *Client
 	asynq     *asynq.Client
 	inspector *asynq.Inspector
+
+	// For the servers and gates to come.
+	standing string
+	records  func(message.Shard) string
+	rate     func(string) (int, bool) // nil: of the numbers that serve or gate is given
+
+	mu    sync.Mutex
+	alive []string
+}
+
+// Number is a number to drain and its rate.
+type Number struct {
+	ID   string
+	Rate int
+}
+
+// options are those of a worker that drains numbers.
+func (f *fixture) options(worker string, h Handler, numbers []Number) Options {
+	rate := f.rate
+	if rate == nil {
+		rate = func(id string) (int, bool) {
+			i := slices.IndexFunc(numbers, func(n Number) bool { return n.ID == id })
+			if i < 0 {
+				return 0, false
+			}
+			return numbers[i].Rate, true
+		}
+	}
+	return Options{
+		Shards: shards, Worker: worker, Rate: rate, Handler: h, Standing: f.standing, Records: f.records,
+		Alive: func(context.Context) ([]string, error) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return slices.Clone(f.alive), nil
+		},
+		Log: slog.New(slog.NewTextHandler(f.t.Output(), nil)),
+	}
+}
+
+func (f *fixture) live(worker string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.alive = append(f.alive, worker)
+}
+
+func (f *fixture) die(worker string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.alive = slices.DeleteFunc(f.alive, func(w string) bool { return w == worker })
 }
 
 // setup starts a Redis that keeps nothing on disk.
@@ -56,23 +105,44 @@ func open(t testing.TB, addr string, wrap func(redis.UniversalClient) redis.Univ
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	return &fixture{t, db, NewClient(db, shards), asynq.NewClientFromRedisClient(c), asynq.NewInspectorFromRedisClient(c)}
+	return &fixture{
+		t: t, db: db, client: NewClient(db, shards),
+		asynq: asynq.NewClientFromRedisClient(c), inspector: asynq.NewInspectorFromRedisClient(c),
+	}
 }
 
 // add adds tasks, in this order.
 func (f *fixture) add(tasks ...Task) {
 	f.t.Helper()
 	for some := range slices.Chunk(tasks, 1000) {
-		err := f.db.Pipe(f.t.Context(), func(p redis.Pipeliner) {
-			for _, task := range some {
-				if err := f.client.Add(f.t.Context(), p, task); err != nil {
-					f.t.Error(err)
-				}
-			}
-		})
-		if err != nil {
+		if err := f.tryAdd(f.client, some...); err != nil {
 			f.t.Fatal(err)
 		}
+	}
+}
+
+// tryAdd adds tasks of one shard in one transaction.
+func (f *fixture) tryAdd(c *Client, tasks ...Task) error {
+	prepared := make([]Prepared, len(tasks))
+	for i, task := range tasks {
+		var err error
+		if prepared[i], err = c.Prepare(f.t.Context(), task); err != nil {
+			return err
+		}
+	}
+	return f.db.Tx(f.t.Context(), func(p redis.Pipeliner) error {
+		for _, r := range prepared {
+			r.Add(f.t.Context(), p)
+		}
+		return nil
+	})
+}
+
+// index notes in the index of work that a number has some, as asynq's own client does not.
+func (f *fixture) index(number string) {
+	f.t.Helper()
+	if err := f.db.SAdd(f.t.Context(), workKey(shards.Of(number)), number).Err(); err != nil {
+		f.t.Fatal(err)
 	}
 }
 
@@ -88,26 +158,29 @@ func many(n int, number string, c message.Class) []Task {
 // serve runs a server until the test ends or the returned function is called.
 func (f *fixture) serve(worker string, h Handler, numbers ...Number) (stop func()) {
 	f.t.Helper()
-	log := slog.New(slog.NewTextHandler(f.t.Output(), nil))
-	s := NewServer(f.db, shards, worker, numbers, h, log)
+	s := NewServer(f.db, f.options(worker, h, numbers))
+	f.live(worker)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := s.Run(ctx); err != nil {
 			f.t.Error(err)
 		}
+		f.die(worker)
 	})
 	stop = func() { cancel(); wg.Wait() }
 	f.t.Cleanup(stop)
 	return stop
 }
 
-// gate returns a worker's gate that takes only when told.
+// gate returns a worker's gate that takes only when told. Its context ends with stop.
 func (f *fixture) gate(worker string, numbers ...Number) (g *gate, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	g = newGate(ctx, f.db, shards, worker, numbers, slog.New(slog.NewTextHandler(f.t.Output(), nil)))
+	g = newGate(ctx, f.db, NewServer(f.db, f.options(worker, nil, numbers)).gate.o)
 	var wg sync.WaitGroup
-	for _, n := range g.numbers {
+	for _, number := range numbers {
+		n := g.newNumber(number.ID, number.Rate)
+		g.place.active[number.ID] = &active{number: n, stop: cancel}
 		wg.Go(func() { n.line.Run(ctx) })
 	}
 	stop = func() { cancel(); wg.Wait() }
@@ -145,7 +218,7 @@ type journal struct {
 func newJournal() *journal { return &journal{more: make(chan struct{}, 10000)} }
 
 // send waits for a slot, uses it and notes the message. It is false when the worker stops.
-func (j *journal) send(ctx context.Context, id string, slots Slots) bool {
+func (j *journal) send(ctx context.Context, id string, slots *Slots) bool {
 	for {
 		s, err := slots.Wait(ctx)
 		if err != nil {
@@ -167,7 +240,7 @@ func (j *journal) send(ctx context.Context, id string, slots Slots) bool {
 }
 
 // handle sends each task once.
-func (j *journal) handle(ctx context.Context, id string, _ int, slots Slots) error {
+func (j *journal) handle(ctx context.Context, id string, _ int, slots *Slots) error {
 	if !j.send(ctx, id, slots) {
 		return Later{}
 	}

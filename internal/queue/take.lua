@@ -15,9 +15,12 @@ local now = t[1] * 1000000 + t[2]
 local horizon = tonumber(ARGV[5])
 local rate, full, pause = pace(KEYS[2], tonumber(ARGV[2]), now, tonumber(ARGV[3]))
 local T = math.ceil((1000000 + tonumber(ARGV[4])) / rate)
-local book, first, free = slots(KEYS[1], ARGV[1], now, T, horizon, tonumber(ARGV[6]), tonumber(ARGV[7]),
+-- Urgent tasks may book further ahead: at the worker they go before what it has in hand, and
+-- that takes the later slots.
+local book, first, free = slots(KEYS[1], ARGV[1], now, T, 2 * horizon, tonumber(ARGV[6]), tonumber(ARGV[7]),
   math.max(tonumber(ARGV[8]), pause))
-local most = math.min(free, tonumber(ARGV[9]))
+local most_urgent = math.min(free, tonumber(ARGV[9]))
+local most = math.min(math.floor((now + horizon - first) / T) + 1, most_urgent)
 local until_s = t[1] + tonumber(ARGV[10])
 local classes = (#KEYS - 4) / 5
 local us = function(v) return string.format('%.0f', v) end
@@ -84,10 +87,12 @@ local function next_of(c)
 end
 
 local n, turn = 0, tonumber(redis.call('HGET', KEYS[1], 'turn') or 0)
-while n < most do
+while n < most_urgent do
   turn = turn + 1
   local took = false
-  if turn % 20 == 0 then
+  if n >= most then
+    took = next_of(0)
+  elseif turn % 20 == 0 then
     local start = (turn / 20) % (classes - 1)
     for i = 0, classes - 2 do
       if next_of((start + i) % (classes - 1) + 1) then took = true; break end

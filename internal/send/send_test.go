@@ -75,7 +75,7 @@ func (s slot) Use(context.Context) error { return s() }
 func going(token string) (message.Attempt, error) {
 	return message.Attempt{
 		Verdict: message.Go, ID: id, N: 2, Token: token, Payload: []byte("{}"),
-		Message: message.Context{ID: id, From: number, Class: message.Utility},
+		Message: message.Context{ID: id, From: number, Class: message.Utility, Template: "sale/en"},
 	}, nil
 }
 
@@ -110,6 +110,12 @@ func (s *script) handle(ctx context.Context, log *slog.Logger) send.Again {
 				s.asked = append(s.asked, "in vain")
 			}
 		},
+		Hold: func(ctx context.Context, of, template string, out message.Outcome, d time.Duration) {
+			s.asked = append(s.asked, fmt.Sprintf("hold %s %q %d %s", of, template, out.Code, d))
+			if ctx.Err() != nil {
+				s.asked = append(s.asked, "in vain")
+			}
+		},
 		Wrote:   s.wrote,
 		Numbers: []string{number}, Log: log, Registerer: s.reg,
 	})
@@ -126,6 +132,9 @@ func TestHandle(t *testing.T) {
 	}
 	throttled := func(l message.Limit) func() message.Outcome {
 		return func() message.Outcome { return message.Outcome{Kind: message.Throttled, Limit: l} }
+	}
+	held := func(h message.HoldOn) func() message.Outcome {
+		return func() message.Outcome { return message.Outcome{Kind: message.Held, Hold: h, Code: 190} }
 	}
 	const post = "post " + number + " {}"
 	tests := map[string]struct {
@@ -150,6 +159,10 @@ func TestHandle(t *testing.T) {
 			[]string{"next", "begin", "use", post, "throttled " + number, "finish 2 queued"}},
 		"throttled, one recipient gets too much": {func(s *script) { s.post = throttled(message.LimitPair) },
 			send.Again{Due: true, In: 4 * time.Second}, []string{"next", "begin", "use", post, "finish 2 queued"}},
+		"held, the number": {func(s *script) { s.post = held(message.HoldNumber) }, send.Again{Due: true, In: 3 * time.Second},
+			[]string{"next", "begin", "use", post, "hold " + number + ` "" 190 3s`, "finish 2 queued"}},
+		"held, the template": {func(s *script) { s.post = held(message.HoldTemplate) }, send.Again{Due: true, In: 3 * time.Second},
+			[]string{"next", "begin", "use", post, "hold " + number + ` "sale/en" 190 3s`, "finish 2 queued"}},
 		"refused": {func(s *script) { s.post = outcome(message.Refused) },
 			send.Again{}, []string{"next", "begin", "use", post, "finish 2 rejected"}},
 		"no answer": {func(s *script) { s.post = outcome(message.NoAnswer) },
@@ -281,6 +294,10 @@ func TestStop(t *testing.T) {
 			}
 		}, send.Again{Due: true, In: 3 * time.Second},
 			[]string{"next", "begin", "use", post, "throttled " + number, "finish 2 queued"}},
+		"in the request, held": {func(s *script, stop func()) {
+			s.post = func() message.Outcome { stop(); return message.Outcome{Kind: message.Held, Hold: message.HoldNumber} }
+		}, send.Again{Due: true, In: 3 * time.Second},
+			[]string{"next", "begin", "use", post, "hold " + number + ` "" 0 3s`, "finish 2 queued"}},
 		"before the request": {func(s *script, stop func()) {
 			b := s.body
 			s.body = func(payload []byte) ([]byte, error) { stop(); return b(payload) }
@@ -313,8 +330,9 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestOnlyANumbersLimitSlowsItDown: no other outcome says that the number was too fast.
-func TestOnlyANumbersLimitSlowsItDown(t *testing.T) {
+// TestWhatConcernsOthersToo: each outcome tells the rest of the backlog what it is to know,
+// and nothing more.
+func TestWhatConcernsOthersToo(t *testing.T) {
 	t.Parallel()
 	for _, k := range message.Kinds() {
 		for _, l := range []message.Limit{"", message.LimitNumber, message.LimitPair} {
@@ -324,6 +342,10 @@ func TestOnlyANumbersLimitSlowsItDown(t *testing.T) {
 			want := k == message.Throttled && l == message.LimitNumber
 			if got := slices.Contains(s.asked, "throttled "+number); got != want {
 				t.Errorf("%s by the limit of %q: slowed down %v, want %v", k, l, got, want)
+			}
+			held := slices.ContainsFunc(s.asked, func(a string) bool { return strings.HasPrefix(a, "hold ") })
+			if want := k == message.Held; held != want {
+				t.Errorf("%s: held %v, want %v", k, held, want)
 			}
 		}
 	}

@@ -275,6 +275,28 @@ func TestBatchOnAFullRedis(t *testing.T) {
 	}
 }
 
+// TestAnAbortedTransactionSaysWhy: by the command that Redis did not take.
+func TestAnAbortedTransactionSaysWhy(t *testing.T) {
+	t.Parallel()
+	db := open(t, redistest.Client(t))
+	ctx := t.Context()
+	fill := func(p redis.Pipeliner) {
+		p.Set(ctx, "k", "v", 0)
+		p.Do(ctx, "nosuchcommand")
+	}
+	for name, err := range map[string]error{
+		"tx":    db.Tx(ctx, func(p redis.Pipeliner) error { fill(p); return nil }),
+		"batch": db.NewBatch(0, true).Do(ctx, fill),
+	} {
+		if err == nil || !strings.Contains(err.Error(), "nosuchcommand") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if n := db.Exists(ctx, "k").Val(); n != 0 {
+		t.Error("the rest of it ran")
+	}
+}
+
 // TestBatchOnAStoreAway: everybody hears of it, and the batch goes on afterwards.
 func TestBatchOnAStoreAway(t *testing.T) {
 	t.Parallel()

@@ -26,7 +26,7 @@ func (db *DB) CheckDurable(ctx context.Context) error {
 		}
 	}
 	if wrong != nil {
-		return fmt.Errorf("Redis does not keep what durability fsync promises: %s (set them in redis.conf or by CONFIG SET, or set redis.durability: relaxed)", strings.Join(wrong, "; "))
+		return fmt.Errorf("this Redis does not keep what durability fsync promises: %s (set them in redis.conf or by CONFIG SET, or set redis.durability: relaxed)", strings.Join(wrong, "; "))
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ if st ~= 'queued' or r[3] ~= ARGV[3] then return {'done', st} end
 local ms = now()
 if ms >= tonumber(r[4]) then
   redis.call('HSET', KEYS[1], 'st', 'expired', 'code', 0, 'why', 'deadline')
-  redis.call('HDEL', KEYS[1], 'next', 'nonce', 'f', 'pair')
+  redis.call('HDEL', KEYS[1], 'next', 'nonce', 'f', 'pair', 'tpl')
   redis.call('DEL', KEYS[2])
   redis.call('ZREM', KEYS[3], ARGV[1])
   step(KEYS[1], ms, 'expired', r[6], 0, 'deadline')

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sluice/internal/ledger"
+	"sluice/internal/message"
+	"sluice/internal/queue"
+	"sluice/internal/redistest"
+)
+
+// looks are two looks, 2 s apart, at three numbers.
+func looks() (before, now look) {
+	pace := func(number string, rate, full float64, done int, classes ...queue.Waiting) queue.Pace {
+		p := queue.Pace{Number: number, Configured: int(full), Rate: rate, Full: full, Waiting: make([]queue.Waiting, 4)}
+		for i, c := range message.Classes() {
+			p.Waiting[i].Class = c
+		}
+		for _, w := range classes {
+			p.Waiting[w.Class.Order()] = w
+		}
+		p.Waiting[0].Done = done
+		return p
+	}
+	ago := func(d time.Duration) time.Time { return time.Now().UTC().Add(-d) }
+	before = look{at: ago(2 * time.Second), paces: []queue.Pace{pace("106540352242922", 80, 80, 1000)}}
+	idle := pace("106540352242924", 1000, 1000, 0)
+	cut := pace("106540352242923", 40, 80, 7,
+		queue.Waiting{Class: message.Service, Pending: 500, Oldest: ago(125 * time.Second), Paused: true},
+		queue.Waiting{Class: message.Utility, Pending: 60, Oldest: ago(3 * time.Second)},
+	)
+	cut.Ceiling, cut.Pause = 80, time.Now().Add(time.Second)
+	now = look{ago(0), []queue.Pace{idle, cut, pace("106540352242922", 80, 80, 1157,
+		queue.Waiting{Class: message.Authentication, Active: 3, Delayed: 1},
+		queue.Waiting{Class: message.Marketing, Pending: 1e6, Oldest: ago(26 * time.Hour), Active: 9, Delayed: 20},
+	)}, ledger.Backlog{Waiting: 1000581, Attempting: 12, InDoubt: 3}, []queue.Hold{
+		{Number: "106540352242922", Template: "a/en"}, {Number: "106540352242922", Template: "b/en"},
+		{Number: "106540352242924", Template: "a/en"}, {Number: "106540352242924"},
+	}}
+	return before, now
+}
+
+func compare(t *testing.T, got, want string) {
+	t.Helper()
+	var trimmed strings.Builder
+	for line := range strings.Lines(got) {
+		trimmed.WriteString(strings.TrimRight(line, " \n") + "\n")
+	}
+	if want = strings.TrimPrefix(want, "\n"); trimmed.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", &trimmed, want)
+	}
+}
+
+func TestTable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // where it is midnight of 2000-01-01
+		before, now := looks()
+		compare(t, now.table(before, 0), `
+00:00:00  waiting 1000581, attempting 12, in doubt 3
+
+NUMBER           PACE       CEILING  PAUSE  HELD         DONE/S  IN HAND  AUTHENTICATION  SERVICE             UTILITY  MARKETING        LATER  DRAIN
+106540352242922  80/80      -        -      2 templates  78.5    12       -               -                   -        1000000 (1d02h)  21     3h28m
+106540352242923  40/80      80       1s     -            -       0        -               500 (2m05s) paused  60 (3s)  -                -      2s
+106540352242924  1000/1000  -        -      all          -       0        -               -                   -        -                -      -
+`)
+		now.holds = now.holds[1:]
+		compare(t, now.table(look{}, 1), `
+00:00:00  waiting 1000581, attempting 12, in doubt 3
+
+NUMBER           PACE   CEILING  PAUSE  HELD        DONE/S  IN HAND  AUTHENTICATION  SERVICE  UTILITY  MARKETING        LATER  DRAIN
+106540352242922  80/80  -        -      1 template  -       12       -               -        -        1000000 (1d02h)  21     3h28m
+and 2 more numbers, with 560 waiting
+`)
+	})
+}
+
+// The live view draws every look over the last, tells when the store is away, and leaves the
+// terminal as it was.
+func TestLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		begin, n := time.Now(), 0
+		var out bytes.Buffer
+		err := topCmd{Every: 2 * time.Second}.live(ctx, &out, func(context.Context) (look, error) {
+			if took := time.Since(begin); took != time.Duration(n)*2*time.Second {
+				t.Errorf("look %d after %v", n, took)
+			}
+			switch n++; n {
+			case 2, 3:
+				return look{}, errors.New("redis is away")
+			case 5:
+				defer stop()
+			}
+			_, now := looks()
+			seconds := int(time.Since(begin).Seconds())
+			now.paces[2].Waiting[0].Done = 10 * seconds * seconds
+			return now, nil
+		})
+		if err != nil || n != 5 {
+			t.Fatalf("%v after %d looks", err, n)
+		}
+		text, on := strings.CutPrefix(out.String(), screenOn)
+		text, off := strings.CutSuffix(text, screenOff)
+		if !on || !off {
+			t.Errorf("the terminal is not as it was: %q", out.String())
+		}
+		if !strings.Contains(text, "  60.0  ") || !strings.Contains(text, "  140.0  ") { // since the last look that succeeded
+			t.Errorf("throughput: %s", text)
+		}
+		var heads []string
+		for i, frame := range strings.SplitAfter(text, screenEnd) {
+			if frame == "" {
+				break
+			}
+			if !strings.HasPrefix(frame, home) || strings.Count(frame, "\n") != 6 || strings.Count(frame, "\n") != strings.Count(frame, lineEnd) {
+				t.Errorf("frame %d: %q", i, frame)
+			}
+			head, _, _ := strings.Cut(strings.TrimPrefix(frame, home), lineEnd)
+			heads = append(heads, head)
+		}
+		compare(t, strings.Join(heads, "\n"), `
+00:00:00  waiting 1000581, attempting 12, in doubt 3
+since 00:00:00: redis is away
+since 00:00:00: redis is away
+00:00:06  waiting 1000581, attempting 12, in doubt 3
+00:00:08  waiting 1000581, attempting 12, in doubt 3
+`)
+	})
+}
+
+// env is an environment of these names and values.
+func env(pairs ...string) getenv {
+	return func(name string) string {
+		for i := 0; i < len(pairs); i += 2 {
+			if pairs[i] == name {
+				return pairs[i+1]
+			}
+		}
+		return ""
+	}
+}
+
+func TestTopAndPaceOnRedis(t *testing.T) {
+	t.Chdir(t.TempDir()) // no sluice.yaml here
+	const number = "106540352242922"
+	url := redistest.Start(t).URL()
+	e := env("SLUICE_REDIS_URL", url, "PHONE_NUMBER_ID", number)
+	pace := func(p paceCmd) string {
+		t.Helper()
+		p.Number = number
+		var out strings.Builder
+		if err := p.run(t.Context(), e, &out); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	top := func() string {
+		t.Helper()
+		var out strings.Builder
+		if err := (topCmd{Every: time.Second}).run(t.Context(), e, &out, false); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(strings.Fields(out.String()), " ")
+	}
+	const configured = "80 messages a second, as configured\n"
+	if got := pace(paceCmd{}); got != configured {
+		t.Errorf("untouched: %s", got)
+	}
+	want := "before: " + configured + "after:  30 messages a second, ordered in place of 80\n"
+	if got := pace(paceCmd{Rate: 30}); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if got := top(); !strings.HasSuffix(got, " DRAIN "+number+" 30/30 - - - - 0 - - - - - -") || !strings.Contains(got, "waiting 0, attempting 0, in doubt 0") {
+		t.Errorf("top: %s", got)
+	}
+	got := pace(paceCmd{Rate: 500, From: 10, Over: 24 * time.Hour})
+	if !strings.Contains(got, "\nafter:  10 messages a second, climbing to 500 until ") || !strings.HasSuffix(got, ", ordered in place of 80\n") {
+		t.Errorf("a ramp: %s", got)
+	}
+	if got := top(); !strings.Contains(got, number+" 10/10 ") {
+		t.Errorf("top: %s", got)
+	}
+	if got := pace(paceCmd{Reset: true}); !strings.HasSuffix(got, "\nafter:  "+configured) {
+		t.Errorf("reset: %s", got)
+	}
+
+	var out strings.Builder
+	if err := (paceCmd{Number: "7", Rate: 30}).run(t.Context(), e, &out); err == nil || !strings.Contains(err.Error(), "number 7 is not configured") {
+		t.Errorf("a number of others: %v", err)
+	}
+	if err := (topCmd{Every: time.Second}).run(t.Context(), env("SLUICE_REDIS_URL", url), &out, false); err == nil || !strings.Contains(err.Error(), "no number is configured") {
+		t.Errorf("no numbers: %v", err)
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := queue.Pace{Configured: 80, Rate: 40, Full: 80, Ceiling: 80, Pause: time.Now().Add(time.Second)}
+		if got, want := describe(p), "40 messages a second, climbing back to 80, as configured; Meta last refused at 80; pauses for 1s"; got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	})
+}
+
+func TestPaceArguments(t *testing.T) {
+	t.Parallel()
+	for want, p := range map[string]paceCmd{
+		"":                     {Rate: 10000, From: 1, Over: time.Hour},
+		"1 to 10000":           {Rate: 10001},
+		"a rate is 1":          {Rate: -1},
+		"--reset stands":       {Reset: true, Rate: 10},
+		"go together":          {Rate: 10, From: 1},
+		"and --over go":        {Rate: 10, Over: time.Hour},
+		"--over is a":          {Rate: 10, From: 1, Over: -time.Hour},
+		"--from is lower than": {From: 10, Over: time.Hour},
+		"lower than --rate":    {Rate: 10, From: 10, Over: time.Hour},
+	} {
+		err := p.Validate()
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%+v: %v, want %q", p, err, want)
+		}
+	}
+}

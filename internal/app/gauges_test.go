@@ -1,0 +1,172 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"sluice/internal/config"
+	"sluice/internal/ledger"
+	"sluice/internal/message"
+	"sluice/internal/queue"
+	"sluice/internal/redistest"
+	"sluice/internal/store"
+)
+
+func TestGauges(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		reads := 0
+		var broken error
+		g := &gauges{
+			paces: func(_ context.Context, numbers []string) ([]queue.Pace, error) {
+				reads++
+				return []queue.Pace{{
+					Number: numbers[0], Configured: 80, Rate: 80, Full: 80,
+					Waiting: []queue.Waiting{
+						{Class: message.Authentication},
+						{Class: message.Marketing, Pending: 160 * reads, Oldest: time.Now().Add(-time.Minute)},
+					},
+				}}, broken
+			},
+			backlog: func(context.Context) (ledger.Backlog, error) {
+				return ledger.Backlog{Waiting: 3, Attempting: 2, InDoubt: 1}, nil
+			},
+			numbers: []string{"7"}, log: slog.New(slog.DiscardHandler),
+		}
+		want := `
+# HELP sluice_messages_open Messages that wait, are being sent or are in doubt, by state.
+# TYPE sluice_messages_open gauge
+sluice_messages_open{state="attempting"} 2
+sluice_messages_open{state="in_doubt"} 1
+sluice_messages_open{state="queued"} 3
+# HELP sluice_number_effective_rate How fast it goes after Meta's refusals, in messages a second.
+# TYPE sluice_number_effective_rate gauge
+sluice_number_effective_rate{number="7"} 80
+# HELP sluice_number_rate_limit_messages_per_second How fast the number may go by configuration or by order, a climb counted in.
+# TYPE sluice_number_rate_limit_messages_per_second gauge
+sluice_number_rate_limit_messages_per_second{number="7"} 80
+# HELP sluice_queue_depth Messages that wait for their number's next slot; those that wait for their time do not count.
+# TYPE sluice_queue_depth gauge
+sluice_queue_depth{class="authentication",number="7"} 0
+sluice_queue_depth{class="marketing",number="7"} 160
+# HELP sluice_queue_eta_seconds How long until a message accepted now would leave.
+# TYPE sluice_queue_eta_seconds gauge
+sluice_queue_eta_seconds{class="authentication",number="7"} 0
+sluice_queue_eta_seconds{class="marketing",number="7"} 2
+# HELP sluice_queue_oldest_age_seconds How long the first of them has waited; 0: there is none.
+# TYPE sluice_queue_oldest_age_seconds gauge
+sluice_queue_oldest_age_seconds{class="authentication",number="7"} 0
+sluice_queue_oldest_age_seconds{class="marketing",number="7"} 60
+`
+		compare := func(want string) {
+			t.Helper()
+			if err := testutil.CollectAndCompare(g, strings.NewReader(want)); err != nil {
+				t.Error(err)
+			}
+		}
+		compare(want)
+		time.Sleep(gaugesFresh - 1)
+		compare(want)
+		if reads != 1 {
+			t.Errorf("%d reads within %v", reads, gaugesFresh)
+		}
+		time.Sleep(1)
+		compare(strings.NewReplacer("} 160", "} 320", "marketing\",number=\"7\"} 2\n", "marketing\",number=\"7\"} 4\n").Replace(want))
+		broken = errors.New("away")
+		time.Sleep(gaugesFresh)
+		compare("")
+		if problems, err := testutil.CollectAndLint(&gauges{paces: g.paces, backlog: g.backlog, numbers: g.numbers, log: g.log}); err != nil || len(problems) != 0 {
+			t.Errorf("lint: %v, %v", problems, err)
+		}
+	})
+}
+
+// What a worker tells of a number on a real Redis, and that an order reaches it.
+func TestWorkerTellsOfItsNumbers(t *testing.T) {
+	t.Parallel()
+	const number = "106540352242922"
+	ctx := t.Context()
+	url := redistest.Start(t).URL()
+	db, err := store.Open(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	paces := queue.NewPaces(db, message.DefaultShards, func(string) int { return 80 })
+	loader := NewLoader(db, message.DefaultShards)
+	for _, key := range []string{"a", "b", "c"} {
+		m := message.Message{
+			ID: message.NewID(number, key), From: number, Class: message.Utility, Key: key, ExpiresAt: time.Now().Add(time.Hour),
+			Payload: []byte(`{"to":"+15551234567","type":"text","text":{"body":"hi"}}`), Content: message.Content{Type: "text", To: "+15551234567"},
+		}
+		if key == "c" {
+			m.SendAt = time.Now().Add(time.Hour)
+		}
+		if err := loader.Load(ctx, []message.Message{m}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := paces.Order(ctx, number, 20, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	p, err := NewWorker(ctx, config.Worker{
+		Common:    config.Common{Environment: "test", Redis: config.Redis{URL: config.Secret(url)}, Shards: int(message.DefaultShards), Ops: "127.0.0.1:0", Numbers: []config.Number{{ID: number, Rate: 80}}},
+		Roles:     []string{config.RoleReconcile}, // so that the messages stay
+		MarkerKey: "0123456789abcdef", Tokens: &config.Tokens{},
+	}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	resp, err := http.Get("http://" + p.OpsAddr() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	page, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`sluice_queue_depth{class="utility",number="` + number + `"} 2`,
+		`sluice_queue_depth{class="authentication",number="` + number + `"} 0`,
+		`sluice_queue_eta_seconds{class="marketing",number="` + number + `"} 0.1`,
+		`sluice_number_rate_limit_messages_per_second{number="` + number + `"} 20`,
+		`sluice_number_effective_rate{number="` + number + `"} 20`,
+		`sluice_messages_open{state="queued"} 3`,
+	} {
+		if !strings.Contains(string(page), want+"\n") {
+			t.Errorf("no %s", want)
+		}
+	}
+	if t.Failed() {
+		for line := range strings.Lines(string(page)) {
+			if strings.HasPrefix(line, "sluice_") {
+				t.Log(strings.TrimSpace(line))
+			}
+		}
+	}
+	all, err := paces.ReadAll(ctx, []string{"1", number})
+	if err != nil || all[0].Number != "1" || all[0].Ordered != 0 {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	w := all[1].Waiting[message.Utility.Order()]
+	if all[1].Ordered != 20 || w.Pending != 2 || w.Delayed != 1 || w.Active != 0 || w.Done != 0 || w.Age() <= 0 || w.Age() > time.Minute {
+		t.Errorf("read %+v", all[1])
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}

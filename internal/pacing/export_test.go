@@ -1,0 +1,4 @@
+package pacing
+
+// Guard lets tests know guard.
+const Guard = guard
