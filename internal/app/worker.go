@@ -115,7 +115,7 @@ func (w *worker) send() error {
 		Standing: ledger.StandingLua, Records: ledger.RecordPrefix,
 	})
 	sweeper := &send.Sweeper{
-		Worker: w.name, Shards: w.shards, Policy: policies(c.Common),
+		Worker: w.name, Policy: policies(c.Common),
 		Records: w.book, Requeue: requeue(w.db, w.book, queue.NewClient(w.db, w.shards)),
 		Watermark: w.stream.Watermark, Now: w.db.Now,
 		Log: log, Registerer: w.registry,

@@ -38,8 +38,13 @@ var runs = []struct {
 	name string
 	run  func(context.Context, Options) ([]Row, error)
 }{
-	{"pace", pace}, {"urgent", urgent}, {"idle", idle}, {"drain", drain},
-	{"intake", intake}, {"webhook", webhook}, {"memory", memory},
+	{"pace", pace},
+	{"urgent", urgent},
+	{"idle", idle},
+	{"drain", drain},
+	{"intake", intake},
+	{"webhook", webhook},
+	{"memory", memory},
 }
 
 // Names returns the names of the load runs.

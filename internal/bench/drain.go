@@ -21,6 +21,7 @@ func drain(ctx context.Context, o Options) ([]Row, error) {
 	}
 	var rows []Row
 	for _, row.Durability = range o.durabilities(Relaxed, Fsync) {
+		row.Workers = 0 // asynq has servers
 		best, err := drainAsynqBest(ctx, o, row)
 		if err != nil {
 			return rows, err

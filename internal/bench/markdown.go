@@ -19,6 +19,7 @@ type figure struct {
 func atLeast(low float64) func(Row, float64) bool {
 	return func(_ Row, v float64) bool { return v >= low }
 }
+
 func atMost(high float64) func(Row, float64) bool {
 	return func(_ Row, v float64) bool { return v <= high }
 }

@@ -178,14 +178,14 @@ func memoryIdle(ctx context.Context, o Options, row Row) (Row, error) {
 	return row, err
 }
 
-// weigh returns what Redis's data take, in bytes, without the event streams: those are
-// bounded, however many messages there are.
+// weigh returns what Redis's data take, in bytes, without the buffers of connections and
+// without the event streams: those are bounded, however many messages there are.
 func (w *world) weigh(ctx context.Context) (float64, error) {
 	m, err := info(ctx, w.db, "memory")
 	if err != nil {
 		return 0, err
 	}
-	bytes := m["used_memory"]
+	bytes := m["used_memory"] - m["mem_clients_normal"] - m["mem_aof_buffer"]
 	var streams []*redis.IntCmd
 	err = w.db.Pipe(ctx, func(p redis.Pipeliner) {
 		streams = nil

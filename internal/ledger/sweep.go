@@ -12,6 +12,31 @@ import (
 	"sluice/internal/message"
 )
 
+// Unsettled returns the shards in which there may be something to sweep: attempts under way,
+// doubts, or deadlines passed before now. One round trip tells for all.
+func (l *Ledger) Unsettled(ctx context.Context, now time.Time) ([]message.Shard, error) {
+	all := l.o.Shards.All()
+	counts := make([][3]*redis.IntCmd, len(all))
+	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
+		for i, s := range all {
+			counts[i] = [3]*redis.IntCmd{
+				p.ZCard(ctx, attemptsKey(s)), p.ZCard(ctx, doubtsKey(s)),
+				p.ZCount(ctx, waitingKey(s), "-inf", fmt.Sprint(now.UnixMilli())),
+			}
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for what is unsettled: %w", err)
+	}
+	var some []message.Shard
+	for i, c := range counts {
+		if c[0].Val()+c[1].Val()+c[2].Val() > 0 {
+			some = append(some, all[i])
+		}
+	}
+	return some, nil
+}
+
 // Attempting returns up to limit attempts of a shard that were begun and not finished, the
 // oldest first.
 func (l *Ledger) Attempting(ctx context.Context, s message.Shard, limit int) ([]message.Open, error) {

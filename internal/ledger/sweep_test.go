@@ -180,7 +180,9 @@ func TestSweepGuards(t *testing.T) {
 				tt.meanwhile(f, id)
 				before, backlog, events := f.db.HGetAll(t.Context(), f.shard.Key("m:"+id)).Val(), f.backlog(), len(f.events())
 				for _, m := range []message.Move{
-					{To: message.InDoubt, In: time.Minute}, {To: message.Parked}, {To: message.Expired},
+					{To: message.InDoubt, In: time.Minute},
+					{To: message.Parked},
+					{To: message.Expired},
 					{To: message.Failed, Reason: message.ReasonUndetermined},
 				} {
 					if moved, err := f.Sweep(t.Context(), tt.read(id), m); moved || err != nil {
@@ -355,4 +357,22 @@ func TestListsOnlyWhatIsStillThere(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestUnsettled(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		look := func(now time.Time, want ...message.Shard) {
+			t.Helper()
+			if got, err := f.Unsettled(t.Context(), now); err != nil || !slices.Equal(got, want) {
+				t.Errorf("unsettled: %v, %v; want %v", got, err, want)
+			}
+		}
+		look(time.Now())
+		f.accepted("waits")
+		look(time.Now())
+		look(time.Now().Add(30*24*time.Hour), f.shard) // its deadline has passed
+		f.attempting("sent")
+		look(time.Now(), f.shard)
+	})
 }

@@ -68,10 +68,10 @@ type Slot struct {
 }
 
 type waiter struct {
-	due   time.Time // before whom it goes: the time it came, and Patience for each class above
-	seq   int
-	slot  chan time.Time // buffered; closed when the line ended
-	gone  <-chan struct{}
+	due  time.Time // before whom it goes: the time it came, and Patience for each class above
+	seq  int
+	slot chan time.Time // buffered; closed when the line ended
+	gone <-chan struct{}
 }
 
 // Wait blocks until a slot is about to come for a message of the given order (0 is the most

@@ -190,11 +190,14 @@ func TestSetRate(t *testing.T) {
 			at, want time.Duration
 			err      error
 		}{
-			{3, 0, 0, nil}, {3, 300 * ms, 300 * ms, nil}, {3, 600 * ms, 600 * ms, nil},
+			{3, 0, 0, nil},
+			{3, 300 * ms, 300 * ms, nil},
+			{3, 600 * ms, 600 * ms, nil},
 			{2, 950 * ms, 950 * ms, pacing.ErrLate}, // 300 and 600 ms are still in this second
 			{2, 1250 * ms, 1300*ms + pacing.Guard, nil},
-			{4, 1310 * ms, 1310 * ms, nil}, {4, 1320 * ms, 1320 * ms, nil},
-			{4, 1550 * ms, 1600*ms + pacing.Guard, nil}, // by the one of 600 ms
+			{4, 1310 * ms, 1310 * ms, nil},
+			{4, 1320 * ms, 1320 * ms, nil},
+			{4, 1550 * ms, 1600*ms + pacing.Guard, nil},   // by the one of 600 ms
 			{1, 2600 * ms, 2600*ms + 2*pacing.Guard, nil}, // by the one before
 		} {
 			l.SetRate(c.rate)

@@ -16,8 +16,11 @@ local horizon = tonumber(ARGV[5])
 local rate, full, pause = pace(KEYS[2], tonumber(ARGV[2]), now, tonumber(ARGV[3]))
 local T = math.ceil((1000000 + tonumber(ARGV[4])) / rate)
 -- Urgent tasks may book further ahead: at the worker they go before what it has in hand, and
--- that takes the later slots.
-local book, first, free = slots(KEYS[1], ARGV[1], now, T, 2 * horizon, tonumber(ARGV[6]), tonumber(ARGV[7]),
+-- that takes the later slots. Not at a worker that does not own the line, or it would find
+-- slots while the owner keeps up.
+local reach = horizon
+if redis.call('HGET', KEYS[1], 'own') == ARGV[1] then reach = 2 * horizon end
+local book, first, free = slots(KEYS[1], ARGV[1], now, T, reach, tonumber(ARGV[6]), tonumber(ARGV[7]),
   math.max(tonumber(ARGV[8]), pause))
 local most_urgent = math.min(free, tonumber(ARGV[9]))
 local most = math.min(math.floor((now + horizon - first) / T) + 1, most_urgent)
@@ -90,7 +93,7 @@ local n, turn = 0, tonumber(redis.call('HGET', KEYS[1], 'turn') or 0)
 while n < most_urgent do
   turn = turn + 1
   local took = false
-  if n >= most then
+  if n >= most and (turn % 20 > 0 or redis.call('EXISTS', KEYS[5]) == 0) then
     took = next_of(0)
   elseif turn % 20 == 0 then
     local start = (turn / 20) % (classes - 1)

@@ -372,7 +372,8 @@ func TestInboundMessagesAreCounted(t *testing.T) {
 			calls := 0
 			r := reconcile.New(oneBatch{0, []message.Event{
 				inbound(number), inbound("555"), inbound("42"), inbound(""), receipt(number, "wamid.1", "sent", ""), inbound(number),
-				{Type: message.EventUpdate, Number: number}, inbound(number),
+				{Type: message.EventUpdate, Number: number},
+				inbound(number),
 			}}, l, reconcile.Options{
 				Mark: mark, Known: func(n string) bool { return n == number || n == "42" },
 				Logger: slog.New(slog.NewJSONHandler(&logs, nil)),

@@ -143,30 +143,59 @@ func TestHandle(t *testing.T) {
 		asked  []string
 	}{
 		"accepted": {func(s *script) {}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
-		"done": {func(s *script) { s.begin = verdict(message.Attempt{Verdict: message.Done}) },
-			send.Again{}, []string{"next", "begin"}},
+		"done": {
+			func(s *script) { s.begin = verdict(message.Attempt{Verdict: message.Done}) },
+			send.Again{},
+			[]string{"next", "begin"},
+		},
 		"early": {func(s *script) {
 			s.begin = verdict(message.Attempt{Verdict: message.Early, Wait: 7 * time.Minute})
 		}, send.Again{Due: true, In: 7 * time.Minute}, []string{"next", "begin"}},
-		"busy": {func(s *script) { s.begin = verdict(message.Attempt{Verdict: message.Busy}) },
-			send.Again{Due: true, In: 5 * time.Second}, []string{"next", "begin"}},
-		"transient": {func(s *script) { s.post = outcome(message.Transient) },
-			send.Again{Due: true, In: 3 * time.Second}, []string{"next", "begin", "use", post, "finish 2 queued"}},
-		"throttled": {func(s *script) { s.post = outcome(message.Throttled) },
-			send.Again{Due: true, In: 3 * time.Second}, []string{"next", "begin", "use", post, "finish 2 queued"}},
-		"throttled, the number was too fast": {func(s *script) { s.post = throttled(message.LimitNumber) },
+		"busy": {
+			func(s *script) { s.begin = verdict(message.Attempt{Verdict: message.Busy}) },
+			send.Again{Due: true, In: 5 * time.Second},
+			[]string{"next", "begin"},
+		},
+		"transient": {
+			func(s *script) { s.post = outcome(message.Transient) },
 			send.Again{Due: true, In: 3 * time.Second},
-			[]string{"next", "begin", "use", post, "throttled " + number, "finish 2 queued"}},
-		"throttled, one recipient gets too much": {func(s *script) { s.post = throttled(message.LimitPair) },
-			send.Again{Due: true, In: 4 * time.Second}, []string{"next", "begin", "use", post, "finish 2 queued"}},
-		"held, the number": {func(s *script) { s.post = held(message.HoldNumber) }, send.Again{Due: true, In: 3 * time.Second},
-			[]string{"next", "begin", "use", post, "hold " + number + ` "" 190 3s`, "finish 2 queued"}},
-		"held, the template": {func(s *script) { s.post = held(message.HoldTemplate) }, send.Again{Due: true, In: 3 * time.Second},
-			[]string{"next", "begin", "use", post, "hold " + number + ` "sale/en" 190 3s`, "finish 2 queued"}},
-		"refused": {func(s *script) { s.post = outcome(message.Refused) },
-			send.Again{}, []string{"next", "begin", "use", post, "finish 2 rejected"}},
-		"no answer": {func(s *script) { s.post = outcome(message.NoAnswer) },
-			send.Again{}, []string{"next", "begin", "use", post, "finish 2 in_doubt"}},
+			[]string{"next", "begin", "use", post, "finish 2 queued"},
+		},
+		"throttled": {
+			func(s *script) { s.post = outcome(message.Throttled) },
+			send.Again{Due: true, In: 3 * time.Second},
+			[]string{"next", "begin", "use", post, "finish 2 queued"},
+		},
+		"throttled, the number was too fast": {
+			func(s *script) { s.post = throttled(message.LimitNumber) },
+			send.Again{Due: true, In: 3 * time.Second},
+			[]string{"next", "begin", "use", post, "throttled " + number, "finish 2 queued"},
+		},
+		"throttled, one recipient gets too much": {
+			func(s *script) { s.post = throttled(message.LimitPair) },
+			send.Again{Due: true, In: 4 * time.Second},
+			[]string{"next", "begin", "use", post, "finish 2 queued"},
+		},
+		"held, the number": {
+			func(s *script) { s.post = held(message.HoldNumber) },
+			send.Again{Due: true, In: 3 * time.Second},
+			[]string{"next", "begin", "use", post, "hold " + number + ` "" 190 3s`, "finish 2 queued"},
+		},
+		"held, the template": {
+			func(s *script) { s.post = held(message.HoldTemplate) },
+			send.Again{Due: true, In: 3 * time.Second},
+			[]string{"next", "begin", "use", post, "hold " + number + ` "sale/en" 190 3s`, "finish 2 queued"},
+		},
+		"refused": {
+			func(s *script) { s.post = outcome(message.Refused) },
+			send.Again{},
+			[]string{"next", "begin", "use", post, "finish 2 rejected"},
+		},
+		"no answer": {
+			func(s *script) { s.post = outcome(message.NoAnswer) },
+			send.Again{},
+			[]string{"next", "begin", "use", post, "finish 2 in_doubt"},
+		},
 		"transient, but evidence was quicker": {func(s *script) {
 			s.post = outcome(message.Transient)
 			s.finish = func(message.Move) (message.State, bool, error) { return message.Delivered, false, nil }
@@ -177,8 +206,11 @@ func TestHandle(t *testing.T) {
 		"payload unreadable": {func(s *script) {
 			s.body = func([]byte) ([]byte, error) { return nil, errors.New("no JSON") }
 		}, send.Again{}, []string{"next", "begin", "use", "finish 2 rejected"}},
-		"slot missed, then not": {func(s *script) { s.missFirst(func() {}) },
-			send.Again{}, []string{"next", "begin", "missed", "next", "begin", "use", post, "finish 2 submitted"}},
+		"slot missed, then not": {
+			func(s *script) { s.missFirst(func() {}) },
+			send.Again{},
+			[]string{"next", "begin", "missed", "next", "begin", "use", post, "finish 2 submitted"},
+		},
 		"slot missed, and no longer ours": {func(s *script) {
 			s.missFirst(func() { s.begin = verdict(message.Attempt{Verdict: message.Done}) })
 		}, send.Again{}, []string{"next", "begin", "missed", "next", "begin"}},
@@ -287,17 +319,23 @@ func TestStop(t *testing.T) {
 			p := s.post
 			s.post = func() message.Outcome { stop(); return p() }
 		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
-		"in the request, throttled": {func(s *script, stop func()) {
-			s.post = func() message.Outcome {
-				stop()
-				return message.Outcome{Kind: message.Throttled, Limit: message.LimitNumber}
-			}
-		}, send.Again{Due: true, In: 3 * time.Second},
-			[]string{"next", "begin", "use", post, "throttled " + number, "finish 2 queued"}},
-		"in the request, held": {func(s *script, stop func()) {
-			s.post = func() message.Outcome { stop(); return message.Outcome{Kind: message.Held, Hold: message.HoldNumber} }
-		}, send.Again{Due: true, In: 3 * time.Second},
-			[]string{"next", "begin", "use", post, "hold " + number + ` "" 0 3s`, "finish 2 queued"}},
+		"in the request, throttled": {
+			func(s *script, stop func()) {
+				s.post = func() message.Outcome {
+					stop()
+					return message.Outcome{Kind: message.Throttled, Limit: message.LimitNumber}
+				}
+			},
+			send.Again{Due: true, In: 3 * time.Second},
+			[]string{"next", "begin", "use", post, "throttled " + number, "finish 2 queued"},
+		},
+		"in the request, held": {
+			func(s *script, stop func()) {
+				s.post = func() message.Outcome { stop(); return message.Outcome{Kind: message.Held, Hold: message.HoldNumber} }
+			},
+			send.Again{Due: true, In: 3 * time.Second},
+			[]string{"next", "begin", "use", post, "hold " + number + ` "" 0 3s`, "finish 2 queued"},
+		},
 		"before the request": {func(s *script, stop func()) {
 			b := s.body
 			s.body = func(payload []byte) ([]byte, error) { stop(); return b(payload) }

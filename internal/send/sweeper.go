@@ -26,6 +26,7 @@ type records interface {
 	Beat(ctx context.Context, worker string) error
 	Leave(ctx context.Context, worker string) error
 	Alive(ctx context.Context, d time.Duration) (map[string]bool, error)
+	Unsettled(ctx context.Context, now time.Time) ([]message.Shard, error)
 	Attempting(ctx context.Context, s message.Shard, limit int) ([]message.Open, error)
 	Doubts(ctx context.Context, s message.Shard, until time.Time, limit int) ([]message.Open, error)
 	Overdue(ctx context.Context, s message.Shard, now time.Time, limit int) ([]message.Open, error)
@@ -106,8 +107,12 @@ func (s *Sweeper) sweep(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the store's clock: %w", err)
 	}
+	shards, err := s.Records.Unsettled(ctx, now)
+	if err != nil {
+		return err
+	}
 	var errs []error
-	for _, shard := range s.Shards.All() {
+	for _, shard := range shards {
 		if time.Since(s.beaten) > beatEvery { // there is so much to sweep
 			if err := s.beat(ctx); err != nil {
 				return errors.Join(append(errs, err)...)

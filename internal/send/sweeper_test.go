@@ -88,6 +88,10 @@ func (w *world) Alive(ctx context.Context, d time.Duration) (map[string]bool, er
 	return alive, w.call("alive")
 }
 
+func (w *world) Unsettled(context.Context, time.Time) ([]message.Shard, error) {
+	return message.Shards(2).All(), nil
+}
+
 func (w *world) Attempting(ctx context.Context, s message.Shard, limit int) ([]message.Open, error) {
 	err := w.call("attempting")
 	return w.of(s, w.attempts), err
@@ -163,7 +167,7 @@ func (w *world) sweepFor(t *testing.T, d time.Duration) {
 	ctx, stop := context.WithTimeout(t.Context(), d)
 	defer stop()
 	s := &send.Sweeper{
-		Worker: "me", Shards: 2, Records: w, Requeue: w.requeue,
+		Worker: "me", Records: w, Requeue: w.requeue,
 		Policy: func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) },
 		Watermark: func(context.Context, message.Shard) (time.Time, error) {
 			return w.mark(time.Since(w.start)), w.call("watermark")

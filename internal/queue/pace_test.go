@@ -1,0 +1,276 @@
+package queue
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/message"
+	"sluice/internal/pacing"
+)
+
+// clock is a clock of a test's own for the scripts. It starts at a whole second of the true
+// time and moves only when told.
+type clock struct {
+	f    *fixture
+	base time.Time
+}
+
+func (f *fixture) stopClock() *clock {
+	now, err := f.db.Now(f.t.Context())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	c := &clock{f, now.Truncate(time.Second).Add(time.Second)}
+	c.set(0)
+	return c
+}
+
+// set sets the clock to d after its start.
+func (c *clock) set(d time.Duration) {
+	if err := c.f.db.Set(c.f.t.Context(), "clock", c.base.Add(d).UnixMicro(), 0).Err(); err != nil {
+		c.f.t.Fatal(err)
+	}
+}
+
+// script makes a script go by this clock.
+func (c *clock) script(parts ...string) string {
+	text := strings.Join(parts, "")
+	if strings.Count(text, "redis.call('TIME')") != 1 {
+		c.f.t.Fatal("the script does not ask for the time once")
+	}
+	return strings.Replace(text, "redis.call('TIME')",
+		"(function() local us = tonumber(redis.call('GET', 'clock')) return {math.floor(us / 1000000), us % 1000000} end)()", 1)
+}
+
+// paces goes by the clock but for Order and Pause, which go by the true time.
+func (c *clock) paces(rate int) *Paces {
+	p := NewPaces(c.f.db, shards, func(string) int { return rate })
+	p.cut = c.f.db.Script(c.script(pacing.PaceLua, cutLua))
+	p.debit = c.f.db.Script(c.script(pacing.PaceLua, debitLua))
+	p.read = c.f.db.Script(c.script(pacing.PaceLua, readLua))
+	return p
+}
+
+// gate is a gate that goes by the clock and its one number.
+func (c *clock) gate(worker string, rate int) (*gate, *number) {
+	g, _ := c.f.gate(worker, Number{ID: phone, Rate: rate})
+	g.take = c.f.db.Script(c.script(pacing.PaceLua, pacing.SlotsLua, pacing.PairLua, holdsLua, g.o.Standing, takeLua))
+	g.book = c.f.db.Script(c.script(pacing.PaceLua, pacing.SlotsLua, bookLua))
+	g.tidy = c.f.db.Script(c.script(holdsLua, tidyLua))
+	return g, g.number(phone)
+}
+
+func take(t *testing.T, g *gate, n *number, most int) []string {
+	t.Helper()
+	tasks, _, err := g.takeTasks(t.Context(), n, most)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := make([]string, len(tasks))
+	for i, task := range tasks {
+		ids[i], _, _ = splitTaskID(task.id)
+	}
+	return ids
+}
+
+// spaced is the time between the slots of a rate.
+func spaced(rate float64) time.Duration {
+	return time.Duration(math.Ceil(float64((time.Second+pacing.Slack).Microseconds())/rate)) * time.Microsecond
+}
+
+func TestThePaceIsCutAndClimbsBack(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	c := f.stopClock()
+	p := c.paces(80)
+	for _, step := range []struct {
+		at        time.Duration
+		throttled bool // Meta says so then
+		cut       bool
+		rate      float64
+		ceiling   int
+	}{
+		{at: 0, rate: 80},
+		{at: 0, throttled: true, cut: true, rate: 40, ceiling: 80},
+		{at: 400 * time.Millisecond, throttled: true, rate: 40, ceiling: 80}, // the same second's
+		{at: pacing.Breath, rate: 40, ceiling: 80},
+		{at: pacing.Breath + 10*time.Second, rate: 56, ceiling: 80}, // 10 times 2 % of 80
+		{at: pacing.Breath + 10*time.Second, throttled: true, cut: true, rate: 28, ceiling: 56},
+		{at: 2*pacing.Breath + 20*time.Second, rate: 44, ceiling: 56},
+		{at: 2*pacing.Breath + 43*time.Second, rate: 80, ceiling: 56},
+		{at: time.Hour, rate: 80, ceiling: 56},
+	} {
+		c.set(step.at)
+		if step.throttled {
+			if cut, err := p.Throttled(t.Context(), phone); err != nil || cut != step.cut {
+				t.Errorf("after %v: cut %t (%v), want %t", step.at, cut, err, step.cut)
+			}
+		}
+		got, err := p.Read(t.Context(), phone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if math.Abs(got.Rate-step.rate) > .01 || got.Full != 80 || got.Ceiling != step.ceiling {
+			t.Errorf("after %v: %+v, want the rate %v of 80, ceiling %d", step.at, got, step.rate, step.ceiling)
+		}
+	}
+}
+
+func TestARefusalLetsTheNumberRestAndSlowsItsSlots(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.add(many(100, phone, message.Utility)...)
+	c := f.stopClock()
+	g, n := c.gate("w", 80)
+	p := c.paces(80)
+	if _, err := p.Throttled(t.Context(), phone); err != nil {
+		t.Fatal(err)
+	}
+	c.set(pacing.Breath / 2)
+	if got := take(t, g, n, 100); len(got) != 0 {
+		t.Errorf("%d tasks were taken during the rest", len(got))
+	}
+	c.set(pacing.Breath)
+	if got := take(t, g, n, 100); len(got) == 0 || n.spacing != spaced(40) {
+		t.Errorf("%d tasks were taken after the rest, %v apart, want %v", len(got), n.spacing, spaced(40))
+	}
+	// A refusal that comes late does not end a longer pause.
+	if err := p.Pause(t.Context(), phone, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	c.set(10 * time.Second)
+	if cut, err := p.Throttled(t.Context(), phone); err != nil || !cut {
+		t.Fatal(cut, err)
+	}
+	c.set(time.Minute)
+	if got := take(t, g, n, 100); len(got) != 0 {
+		t.Errorf("%d tasks were taken during a pause", len(got))
+	}
+	if got, err := p.Read(t.Context(), phone); err != nil || time.Until(got.Pause) < 59*time.Minute {
+		t.Errorf("%+v (%v), want a pause of an hour", got, err)
+	}
+	c.set(time.Hour + 2*time.Second)
+	if got := take(t, g, n, 100); len(got) == 0 {
+		t.Error("nothing was taken after the pause")
+	}
+}
+
+func TestAnOrderedRateRamps(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.add(many(400, phone, message.Utility)...)
+	c := f.stopClock()
+	g, n := c.gate("w", 80)
+	p := c.paces(80)
+	order := func(rate, from int, over time.Duration) {
+		t.Helper()
+		if err := p.Order(t.Context(), phone, rate, from, over); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The orders are given up to a second before the clock starts.
+	check := func(at time.Duration, low, high float64) {
+		t.Helper()
+		c.set(at)
+		got, err := p.Read(t.Context(), phone)
+		if err != nil || got.Rate < low || got.Rate > high || got.Full != got.Rate {
+			t.Errorf("after %v: %+v (%v), want a rate of %v to %v", at, got, err, low, high)
+		}
+		if ids := take(t, g, n, 1); len(ids) != 1 || n.spacing < spaced(high) || n.spacing > spaced(low) {
+			t.Errorf("after %v: %q with slots %v apart, want %v to %v", at, ids, n.spacing, spaced(high), spaced(low))
+		}
+	}
+	order(10, 0, 0)
+	check(0, 10, 10)
+	order(80, 20, time.Minute) // by one each second
+	check(time.Second, 21, 23)
+	check(30*time.Second, 50, 52)
+	check(59*time.Second, 79, 80)
+	check(2*time.Minute, 80, 80)
+	order(200, 0, 0)
+	check(3*time.Minute, 200, 200)
+	order(0, 0, 0)
+	check(4*time.Minute, 80, 80)
+	// An order makes good what a refusal cut.
+	if _, err := p.Throttled(t.Context(), phone); err != nil {
+		t.Fatal(err)
+	}
+	order(80, 0, 0)
+	check(4*time.Minute+time.Second, 80, 80)
+}
+
+func TestWhatPeopleWriteTakesSlots(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.add(many(200, phone, message.Utility)...)
+	c := f.stopClock()
+	g, n := c.gate("w", 80)
+	p := c.paces(80)
+	if got := take(t, g, n, 2); len(got) != 2 {
+		t.Fatal(got)
+	}
+	end := n.booked
+	if err := p.Debit(t.Context(), phone, 3); err != nil {
+		t.Fatal(err)
+	}
+	if got := take(t, g, n, 1); len(got) != 1 || n.booked-end != (4*n.spacing).Microseconds() {
+		t.Errorf("%q: the line went on by %d us, want four times %v", got, n.booked-end, n.spacing)
+	}
+	if err := p.Debit(t.Context(), phone, 80); err != nil {
+		t.Fatal(err)
+	}
+	c.set(900 * time.Millisecond)
+	if got := take(t, g, n, 100); len(got) != 0 {
+		t.Errorf("%d tasks were taken in a second that was used up", len(got))
+	}
+	c.set(1100 * time.Millisecond)
+	if got := take(t, g, n, 100); len(got) == 0 {
+		t.Error("nothing is taken after that second")
+	}
+}
+
+// A failover may lose the line's last bookings; they are not issued again.
+func TestALineThatLostItsEndBooksNothingTwice(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.add(many(100, phone, message.Utility)...)
+	c := f.stopClock()
+	g, n := c.gate("w", 80)
+	line := lineKey(shards.Of(phone), phone)
+	for _, lose := range []func(){
+		func() { f.db.Del(t.Context(), line) },
+		func() { f.db.HIncrBy(t.Context(), line, "tat", -(3 * spaced(80)).Microseconds()) },
+	} {
+		if got := take(t, g, n, 4); len(got) == 0 {
+			t.Fatal("nothing was taken")
+		}
+		end := n.booked
+		lose()
+		got := take(t, g, n, 3)
+		if first := n.booked - int64(len(got))*n.spacing.Microseconds(); len(got) == 0 || first < end {
+			t.Errorf("%d tasks got slots from %d us before the end of those before", len(got), end-first)
+		}
+		slots, err := g.bookSlots(t.Context(), n, 1)
+		if err != nil || len(slots) != 1 {
+			t.Fatal(slots, err)
+		}
+		c.set(time.Second)
+	}
+}
+
+func TestSlotsOfAnyRateTakeASecond(t *testing.T) {
+	t.Parallel()
+	f := setupMini(t)
+	for _, rate := range []int{1, 2, 3, 7, 20, 79, 80, 999, 1000, 2000} {
+		g, _ := f.gate("w", Number{ID: phone, Rate: rate})
+		f.db.FlushAll(t.Context())
+		if _, err := g.bookSlots(t.Context(), g.number(phone), 1); err != nil {
+			t.Fatal(err)
+		}
+		if all := time.Duration(rate) * g.number(phone).spacing; all < time.Second+pacing.Slack || all > time.Second*1013/1000 {
+			t.Errorf("rate %d: its slots take %v: want a second and the slack, hardly more than 1 %% lost", rate, all)
+		}
+	}
+}

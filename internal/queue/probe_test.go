@@ -1,0 +1,128 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+func TestProbeLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	for what, setup := range map[string]func(testing.TB) *fixture{"redis": setup, "miniredis": setupMini} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t)
+			s := NewServer(f.db, f.options("w", nil, nil))
+			for range 3 {
+				begun := time.Now()
+				if err := s.Probe(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(begun); took > time.Second {
+					t.Errorf("it took %v", took)
+				}
+				if keys := f.db.Keys(t.Context(), "*").Val(); len(keys) != 0 {
+					t.Errorf("it left %q", keys)
+				}
+			}
+		})
+	}
+}
+
+// changed shows the gate the calls of another asynq.
+type changed struct {
+	redis.UniversalClient
+	keys func([]string) []string
+}
+
+func (c changed) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	return c.UniversalClient.EvalSha(ctx, sha, c.keys(keys), args...)
+}
+
+func (c changed) Eval(ctx context.Context, text string, keys []string, args ...any) *redis.Cmd {
+	return c.UniversalClient.Eval(ctx, text, c.keys(keys), args...)
+}
+
+func TestProbeNoticesAnotherAsynq(t *testing.T) {
+	t.Parallel()
+	replace := func(of call, change func([]string) []string) func([]string) []string {
+		return func(keys []string) []string {
+			if kind(keys) == of {
+				return change(slices.Clone(keys))
+			}
+			return keys
+		}
+	}
+	rename := func(old, to string) func([]string) []string {
+		return func(keys []string) []string {
+			for i := range keys {
+				keys[i] = strings.Replace(keys[i], old, to, 1)
+			}
+			return keys
+		}
+	}
+	more := func(keys []string) []string { return append(keys, keys[0]+"2") }
+	for what, c := range map[string]struct {
+		keys func([]string) []string
+		want string
+	}{
+		"a dequeue with more keys":         {replace(dequeue, more), "fetch through the gate"},
+		"another name of the list":         {replace(dequeue, rename(":pending", ":waiting")), "fetch through the gate"},
+		"an acknowledgement with more":     {replace(done, more), "acknowledgement"},
+		"a heartbeat elsewhere":            {replace(beat, rename("asynq:servers:", "asynq:live:")), "heartbeat"},
+		"expired leases elsewhere":         {replace(expired, rename(":lease", ":leases")), "expired leases"},
+		"another list of running tasks":    {replace(done, rename(":active", ":running")), "acknowledgement"},
+		"leases kept by another name":      {replace(done, rename(":lease", ":leases")), "after it was handled"},
+		"tasks kept by another name":       {replace(done, rename(":t:", ":task:")), "after it was handled"},
+		"retries that end up elsewhere":    {rename(":retry", ":again"), "after it was handled"},
+		"running tasks kept somewhere new": {rename(":active", ":running"), "after it was handled"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			f := setupMini(t)
+			p := newProbe(f.db, f.options("w", nil, nil))
+			ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("waited long enough"))
+			defer cancel()
+			err := p.run(ctx, func(gate redis.UniversalClient) redis.UniversalClient { return changed{gate, c.keys} })
+			if !errors.Is(err, ErrAsynq) || !strings.Contains(err.Error(), "v0.26.0") || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want one that says %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestAServerThatFailsItsProbeDrainsNothing(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	// Tasks are not where this asynq's inspector looks for them.
+	s := NewServer(f.db, f.options("w", nil, nil))
+	s.gate.db.UniversalClient.(*redis.Client).AddHook(hideTasks{})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := s.Run(ctx); err == nil || !strings.Contains(err.Error(), "asynq") {
+		t.Errorf("Run: %v, want the probe's error", err)
+	}
+}
+
+// hideTasks loses what is written into pending lists.
+type hideTasks struct{}
+
+func (hideTasks) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (hideTasks) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (hideTasks) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		for _, c := range cmds {
+			for i, a := range c.Args() {
+				if s, ok := a.(string); ok && strings.HasSuffix(s, ":pending") {
+					c.Args()[i] = s + "2"
+				}
+			}
+		}
+		return next(ctx, cmds)
+	}
+}
