@@ -14,7 +14,7 @@ import (
 )
 
 // gaugesFresh is how long what was read of the store serves further scrapes.
-const gaugesFresh = 5 * time.Second
+const gaugesFresh = 10 * time.Second
 
 // gauges are metrics of what the store holds, read when they are asked for. Every worker tells
 // the same: take the maximum over them, not the sum. Without an answer of the store there are
@@ -62,7 +62,7 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 }
 
 func (g *gauges) look() []prometheus.Metric {
-	ctx, cancel := context.WithTimeout(context.Background(), gaugesFresh)
+	ctx, cancel := context.WithTimeout(context.Background(), gaugesFresh/2)
 	defer cancel()
 	paces, err := g.paces(ctx, g.numbers)
 	var open ledger.Backlog

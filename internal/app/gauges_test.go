@@ -74,7 +74,7 @@ sluice_queue_oldest_age_seconds{class="marketing",number="7"} 60
 			}
 		}
 		compare(want)
-		time.Sleep(gaugesFresh - 1)
+		time.Sleep(gaugesFresh - time.Nanosecond)
 		compare(want)
 		if reads != 1 {
 			t.Errorf("%d reads within %v", reads, gaugesFresh)

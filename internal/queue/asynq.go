@@ -30,10 +30,9 @@ func asynqKeys(queue string) keysOf {
 // asynqQueues is asynq's set of all queues' names.
 const asynqQueues = "asynq:queues"
 
-// statsKeys are asynq's counters of a queue's finished tasks, on a day and ever.
-func statsKeys(queue string, day time.Time) []string {
-	all := "asynq:{" + queue + "}:processed"
-	return []string{all + ":" + day.UTC().Format(time.DateOnly), all}
+// onDay is the counter of one day beside the counter of ever.
+func onDay(processed string, day time.Time) string {
+	return processed + ":" + day.UTC().Format(time.DateOnly)
 }
 
 // name is the asynq queue of a number's class. Asynq puts it between braces, so the queue's

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -45,13 +46,16 @@ type number struct {
 	spacing time.Duration  // between the slots of the last booking
 	taken   map[string]int // task id -> class, of the tasks in hand
 	answer  time.Duration  // how long handlers take from their slot on, smoothed
+	most    float64        // tasks in hand at most, learned from missed slots
+	steady  float64        // from where on most grows slowly
+	cut     time.Time      // when most was last lowered
 	busy    time.Time      // when there last was something to do
 }
 
 func (g *gate) newNumber(id string, rate int) *number {
 	n := &number{
 		id: id, shard: g.o.Shards.Of(id), rate: rate, wake: make(chan struct{}, 1),
-		taken: map[string]int{}, answer: time.Second, busy: time.Now(),
+		taken: map[string]int{}, answer: time.Second, most: 64, steady: math.Inf(1), busy: time.Now(),
 	}
 	n.line = pacing.NewLine(rate, func(ctx context.Context, k int) ([]time.Time, error) { return g.bookSlots(ctx, n, k) })
 	n.bookKeys = []string{lineKey(n.shard, id), paceKey(n.shard, id)}
@@ -245,7 +249,19 @@ func (n *number) room() int {
 		perSecond = max(perSecond, float64(time.Second/n.spacing))
 	}
 	want := int(3*perSecond*n.answer.Seconds() + 2*perSecond*pacing.Horizon.Seconds())
-	return min(max(want, 20), int(2*perSecond)+20) - len(n.taken)
+	return min(max(want, 20), int(2*perSecond)+20, int(n.most)) - len(n.taken)
+}
+
+// missed notes that a task missed its slot: this worker has more in hand than it can see to.
+// It takes on half of that and then slowly more, or all would miss theirs.
+func (n *number) missed() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if time.Since(n.cut) > pacing.Horizon {
+		n.cut = time.Now()
+		n.most = max(min(n.most, float64(len(n.taken)))/2, 8)
+		n.steady = n.most
+	}
 }
 
 // answered notes how long a handler took from its slot on.
@@ -253,6 +269,11 @@ func (n *number) answered(d time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.answer += (d - n.answer) / 16
+	if n.most < n.steady {
+		n.most++
+	} else {
+		n.most += 4 / n.most
+	}
 }
 
 func (n *number) hold(tasks []task) {

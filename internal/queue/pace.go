@@ -151,7 +151,7 @@ func (p *Paces) ReadAll(ctx context.Context, numbers []string) ([]Pace, error) {
 	err := p.db.Pipe(ctx, func(t redis.Pipeliner) {
 		for i, number := range numbers {
 			s := p.shards.Of(number)
-			keys, args := []string{paceKey(s, number)}, []any{p.rate(number), pacing.Climb}
+			keys, args := []string{paceKey(s, number), workKey(s)}, []any{p.rate(number), pacing.Climb, number}
 			for _, c := range message.Classes() {
 				k := asynqKeys(name(s, number, c))
 				keys = append(keys, k.pending, k.paused, k.scheduled, k.retry, k.active, k.processed)
@@ -181,6 +181,10 @@ func (p *Paces) parse(number string, r []string) Pace {
 		Ordered: int(float(r[2])), Ramp: ahead(r[3]), Ceiling: int(float(r[4])), Pause: ahead(r[5]),
 	}
 	for i, c := range message.Classes() {
+		if len(r) == 6 { // it has no work
+			out.Waiting = append(out.Waiting, Waiting{Class: c})
+			continue
+		}
 		v := r[6+6*i:]
 		w := Waiting{
 			Class: c, Pending: int(float(v[0])), Paused: v[1] == "1", Delayed: int(float(v[2])),

@@ -111,7 +111,37 @@ func (p *probe) run(ctx context.Context, wrap func(redis.UniversalClient) redis.
 	if err := p.through(ctx, g, n, asynq.QueueInfo{}); err != nil {
 		return err
 	}
+	if err := p.gone(ctx); err != nil {
+		return err
+	}
 	return w.check()
+}
+
+// gone waits until nothing of the task is left but that it was counted.
+func (p *probe) gone(ctx context.Context) error {
+	k := asynqKeys(p.queue)
+	patient := context.WithoutCancel(ctx) // each answer tells of Redis, not of the time that is over
+	for {
+		left, err := p.db.Exists(patient, p.keys()...).Result()
+		if err != nil {
+			return fmt.Errorf("probe asynq: %w", err)
+		}
+		counted := p.db.Get(patient, k.processed).Val() == "1"
+		if left == 0 && counted {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: after its end %d of the task's keys are left, counted as done: %t: %w", ErrAsynq, left, counted, context.Cause(ctx))
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// keys are those that hold the task on its way.
+func (p *probe) keys() []string {
+	k := asynqKeys(p.queue)
+	return []string{k.pending, k.active, k.lease, k.scheduled, k.retry, k.task + p.id}
 }
 
 // enqueue adds the task as Prepared.Add does, but calls no worker.
@@ -170,9 +200,8 @@ func (p *probe) expect(ctx context.Context, when string, want asynq.QueueInfo) e
 func (p *probe) clean(ctx context.Context, begun time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	s, k := p.o.Shards.Of(p.number), asynqKeys(p.queue)
-	keys := append(statsKeys(p.queue, begun), statsKeys(p.queue, time.Now())...)
-	keys = append(keys, k.pending, k.active, k.lease, k.scheduled, k.retry, k.task+p.id, lineKey(s, p.number))
+	done := asynqKeys(p.queue).processed
+	keys := append(p.keys(), lineKey(p.o.Shards.Of(p.number), p.number), done, onDay(done, begun), onDay(done, time.Now()))
 	err := p.db.Pipe(ctx, func(pipe redis.Pipeliner) {
 		pipe.SRem(ctx, asynqQueues, p.queue)
 		pipe.Del(ctx, keys...)

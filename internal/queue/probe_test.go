@@ -76,9 +76,9 @@ func TestProbeNoticesAnotherAsynq(t *testing.T) {
 		"an acknowledgement with more":     {replace(done, more), "acknowledgement"},
 		"a heartbeat elsewhere":            {replace(beat, rename("asynq:servers:", "asynq:live:")), "heartbeat"},
 		"expired leases elsewhere":         {replace(expired, rename(":lease", ":leases")), "expired leases"},
-		"another list of running tasks":    {replace(done, rename(":active", ":running")), "acknowledgement"},
-		"leases kept by another name":      {replace(done, rename(":lease", ":leases")), "after it was handled"},
-		"tasks kept by another name":       {replace(done, rename(":t:", ":task:")), "after it was handled"},
+		"another list of running tasks":    {replace(done, rename(":active", ":running")), "after it was handled"},
+		"leases kept by another name":      {replace(done, rename(":lease", ":leases")), "after its end"},
+		"tasks kept by another name":       {replace(done, rename(":t:", ":task:")), "after its end"},
 		"retries that end up elsewhere":    {rename(":retry", ":again"), "after it was handled"},
 		"running tasks kept somewhere new": {rename(":active", ":running"), "after it was handled"},
 	} {

@@ -1,6 +1,7 @@
--- Tells how fast a number goes and what waits for it.
--- KEYS  pace; then for each class: pending, paused, scheduled, retry, active, processed
--- ARGV  configured rate, climb; then for each class the prefix of its task keys
+-- Tells how fast a number goes and what waits for it. Of a number without work only the pace
+-- is told: there may be thousands.
+-- KEYS  pace, index of work; then for each class: pending, paused, scheduled, retry, active, processed
+-- ARGV  configured rate, climb, number; then for each class the prefix of its task keys
 -- Reply {rate, full rate, rate ordered (0: none), end of the ramp us, ceiling, pause us, then for
 --       each class: pending, paused, delayed, active, done, since when the oldest pending one waits ns}
 local t = redis.call('TIME')
@@ -24,13 +25,14 @@ local function oldest(pending, task)
   return us(least)
 end
 
-for c = 0, (#KEYS - 1) / 6 - 1 do
-  local k = 2 + c * 6
+if redis.call('SISMEMBER', KEYS[2], ARGV[3]) == 0 then return reply end
+for c = 0, (#KEYS - 2) / 6 - 1 do
+  local k = 3 + c * 6
   add(redis.call('LLEN', KEYS[k]))
   add(redis.call('EXISTS', KEYS[k + 1]))
   add(redis.call('ZCARD', KEYS[k + 2]) + redis.call('ZCARD', KEYS[k + 3]))
   add(redis.call('LLEN', KEYS[k + 4]))
   add(redis.call('GET', KEYS[k + 5]) or 0)
-  add(oldest(KEYS[k], ARGV[3 + c]))
+  add(oldest(KEYS[k], ARGV[4 + c]))
 end
 return reply

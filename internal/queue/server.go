@@ -39,6 +39,9 @@ type Slots struct {
 
 // Wait blocks until a slot is about to come. Its error means that the worker stops.
 func (s *Slots) Wait(ctx context.Context) (pacing.Slot, error) {
+	if !s.since.IsZero() {
+		s.n.missed() // the last one
+	}
 	slot, err := s.n.line.Wait(ctx, s.class)
 	s.since = time.Now()
 	return slot, err

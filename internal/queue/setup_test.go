@@ -79,7 +79,9 @@ func (f *fixture) live(worker string) {
 func (f *fixture) die(worker string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.alive = slices.DeleteFunc(f.alive, func(w string) bool { return w == worker })
+	if i := slices.Index(f.alive, worker); i >= 0 {
+		f.alive = slices.Delete(f.alive, i, i+1)
+	}
 }
 
 // setup starts a Redis that keeps nothing on disk.
@@ -158,15 +160,19 @@ func many(n int, number string, c message.Class) []Task {
 // serve runs a server until the test ends or the returned function is called.
 func (f *fixture) serve(worker string, h Handler, numbers ...Number) (stop func()) {
 	f.t.Helper()
-	s := NewServer(f.db, f.options(worker, h, numbers))
 	f.live(worker)
+	end := f.run(NewServer(f.db, f.options(worker, h, numbers)))
+	return func() { end(); f.die(worker) }
+}
+
+// run runs a server until the test ends or the returned function is called.
+func (f *fixture) run(s *Server) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := s.Run(ctx); err != nil {
 			f.t.Error(err)
 		}
-		f.die(worker)
 	})
 	stop = func() { cancel(); wg.Wait() }
 	f.t.Cleanup(stop)
