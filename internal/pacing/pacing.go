@@ -48,7 +48,7 @@ const (
 
 	// Climb is the share of the full pace that a number wins back each second after Meta
 	// refused it as too fast and its pace was halved.
-	Climb = 0.05
+	Climb = 0.02
 	// Breath is how long a number sends nothing after such a refusal.
 	Breath = time.Second
 )

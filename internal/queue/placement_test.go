@@ -234,7 +234,7 @@ func TestIdleNumbersCostNoCommands(t *testing.T) {
 func TestAcknowledgementsShareRoundTrips(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	const n = 80
+	const n = 60 // what a worker takes on at first
 	f.add(many(n, phone, message.Service)...)
 	started, release := make(chan struct{}, n), make(chan struct{})
 	stop := f.serve("w", func(context.Context, string, int, *Slots) error {

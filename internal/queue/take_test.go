@@ -305,7 +305,7 @@ func TestRoomGoesByTheAnswerTime(t *testing.T) {
 	} {
 		g, _ := f.gate("w", Number{ID: phone, Rate: c.rate})
 		n := g.number(phone)
-		for range 300 {
+		for range 1000 { // each lets the next be one more
 			n.answered(c.answer)
 		}
 		for i := range c.inHand {
@@ -314,6 +314,38 @@ func TestRoomGoesByTheAnswerTime(t *testing.T) {
 		if got := n.room(); got < c.want-1 || got > c.want+1 {
 			t.Errorf("rate %d, answers after %v, %d in hand: room for %d, want %d", c.rate, c.answer, c.inHand, got, c.want)
 		}
+	}
+}
+
+// A worker begins with little in hand. When tasks miss their slots it takes on half of what it
+// has, and then slowly more.
+func TestRoomGoesByMissedSlots(t *testing.T) {
+	t.Parallel()
+	f := setupMini(t)
+	g, _ := f.gate("w", Number{ID: phone, Rate: 1000})
+	n := g.number(phone)
+	room := func(want int) {
+		t.Helper()
+		if got := n.room(); got != want {
+			t.Errorf("room for %d, want %d", got, want)
+		}
+	}
+	room(64)
+	for range 100 {
+		n.answered(time.Second)
+	}
+	room(164)
+	for i := range 60 {
+		n.hold([]task{{0, fmt.Sprint(i), ""}})
+	}
+	n.missed()
+	n.missed() // of the same moment
+	room(30 - 60)
+	for range 30 {
+		n.answered(time.Second)
+	}
+	if got := n.room() + 60; got < 32 || got > 34 {
+		t.Errorf("after 30 answers %d in hand at most, want a few more than 30", got)
 	}
 }
 
