@@ -79,7 +79,7 @@ sluice_queue_oldest_age_seconds{class="marketing",number="7"} 60
 		if reads != 1 {
 			t.Errorf("%d reads within %v", reads, gaugesFresh)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		compare(strings.NewReplacer("} 160", "} 320", "marketing\",number=\"7\"} 2\n", "marketing\",number=\"7\"} 4\n").Replace(want))
 		broken = errors.New("away")
 		time.Sleep(gaugesFresh)
