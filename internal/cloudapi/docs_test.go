@@ -32,7 +32,7 @@ What Sluice does is one of these:
 | --- | --- | --- |
 | **Slows down** | goes out again later, more slowly | no |
 | **Tries again** | goes out again after a wait | no |
-| **Holds** | waits with this code as its reason and tries from time to time, until what is wrong is mended or its deadline passes | no |
+| **Holds** | holds everything of the number, or of the template, which waits in order; after a while a few messages try whether it is mended. Deadlines go on | no |
 | **Rejects** | ends as ` + "`rejected`" + `; sending it again would bring the same answer | no |
 | **Waits for evidence** | is ` + "`in_doubt`" + ` until a webhook settles it; without one it goes out again after a wait | nobody knows |
 
