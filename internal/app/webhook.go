@@ -29,9 +29,9 @@ func NewWebhook(ctx context.Context, c config.Webhook, log *slog.Logger) (*Progr
 	for _, a := range c.Apps {
 		apps[a.Name] = webhook.App{Secrets: a.Secrets(), VerifyToken: string(a.VerifyToken)}
 	}
-	h := webhook.NewHandler(events.New(p.db, message.Shards(c.Shards), events.Options{Registerer: p.registry, Logger: log}), webhook.Options{
+	h := webhook.NewHandler(events.New(p.db, message.Shards(c.Shards), events.Options{Registerer: p.registry, Log: log}), webhook.Options{
 		Apps:       func(name string) (webhook.App, bool) { a, ok := apps[name]; return a, ok },
-		Registerer: p.registry, Logger: log,
+		Registerer: p.registry, Log: log,
 	})
 	return p, p.serve(c.Listen, h)
 }

@@ -44,7 +44,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	w := worker{
 		Program: p, c: c, name: workerName(), shards: shards, rates: rates,
 		book:   newLedger(p.db, c.Common),
-		stream: events.New(p.db, shards, events.Options{Registerer: p.registry, Logger: log}),
+		stream: events.New(p.db, shards, events.Options{Registerer: p.registry, Log: log}),
 		paces:  queue.NewPaces(p.db, shards, rates.configured),
 		holds:  queue.NewHolds(p.db, shards),
 		marks:  cloudapi.NewMarks(c.Environment, []byte(c.MarkerKey)),
@@ -143,7 +143,7 @@ func (w *worker) hold(ctx context.Context, number, template string, out message.
 func (w *worker) reconcile() {
 	r := reconcile.New(w.stream, w.book, reconcile.Options{
 		Consumer: w.name, Mark: w.marks.Parse, Known: known(w.c.Numbers), Inbound: w.paces.Debit,
-		Logger: w.log, Registerer: w.registry,
+		Log: w.log, Registerer: w.registry,
 	})
 	w.background = append(w.background, r.Run)
 }

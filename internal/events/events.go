@@ -49,7 +49,7 @@ type Options struct {
 	MaxLen     int                   // handled entries kept in each shard, whatever their age; 0: 20,000
 	MinIdle    time.Duration         // entries that a consumer holds longer than this are taken over by others; 0: 30 seconds
 	Registerer prometheus.Registerer // nil: the metrics are not registered
-	Logger     *slog.Logger          // nil: no logs
+	Log        *slog.Logger          // nil: no logs
 }
 
 // Stream is the event streams of an installation. It is safe for concurrent use.
@@ -68,7 +68,7 @@ func New(db *store.DB, shards message.Shards, o Options) *Stream {
 	o.Retention = cmp.Or(o.Retention, 24*time.Hour)
 	o.MaxLen = cmp.Or(o.MaxLen, 20_000)
 	o.MinIdle = cmp.Or(o.MinIdle, 30*time.Second)
-	log := o.Logger
+	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}

@@ -69,13 +69,15 @@ func (l *Ledger) moveArgs(id string, g guard, m message.Move) ([]string, []any, 
 	}
 	number, _ := message.Number(id)
 	s := l.o.Shards.Of(number)
-	return []string{
+	keys := []string{
 		ks.record, ks.payload, ks.waiting, ks.attempts, ks.doubts, ks.streams,
 		wamidKey(s, m.WAMID), orphansKey(s, m.WAMID),
-	}, []any{
+	}
+	args := []any{
 		id, g.kind, g.n, g.token, string(m.To), m.WAMID, m.Code, m.Reason, m.In.Milliseconds(),
 		l.lifeOf(m.To).Milliseconds(), flag(m.Counts), g.k, flag(m.Keep), string(g.from), flag(m.Resend),
-	}, nil
+	}
+	return keys, args, nil
 }
 
 type slicer interface{ Slice() ([]any, error) }

@@ -46,7 +46,7 @@ type Options struct {
 	// throughput; nil: nobody does.
 	Inbound    func(ctx context.Context, number string, n int) error
 	Registerer prometheus.Registerer // nil: the metrics are not registered
-	Logger     *slog.Logger          // nil: no logs
+	Log        *slog.Logger          // nil: no logs
 }
 
 // Reconciler folds receipts into records. Any number of them may share the work.
@@ -61,7 +61,7 @@ type Reconciler struct {
 
 // New returns a Reconciler that reads s and writes l.
 func New(s stream, l ledger, o Options) *Reconciler {
-	log := o.Logger
+	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}

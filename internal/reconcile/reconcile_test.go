@@ -113,7 +113,7 @@ func (s *setup) run(t *testing.T, known func(string) bool) (stop func()) {
 	t.Helper()
 	r := reconcile.New(s.stream, s.ledger, reconcile.Options{
 		Consumer: "one", Mark: mark, Known: known, Registerer: s.reg,
-		Logger: slog.New(slog.NewJSONHandler(s.logs, nil)),
+		Log: slog.New(slog.NewJSONHandler(s.logs, nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -376,7 +376,7 @@ func TestInboundMessagesAreCounted(t *testing.T) {
 				inbound(number),
 			}}, l, reconcile.Options{
 				Mark: mark, Known: func(n string) bool { return n == number || n == "42" },
-				Logger: slog.New(slog.NewJSONHandler(&logs, nil)),
+				Log: slog.New(slog.NewJSONHandler(&logs, nil)),
 				Inbound: func(ctx context.Context, n string, count int) error {
 					calls++
 					got[n] += count

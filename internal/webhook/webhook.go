@@ -44,7 +44,7 @@ type App struct {
 type Options struct {
 	Apps       func(name string) (App, bool) // the app of a path; asked at every request, so it may change
 	Registerer prometheus.Registerer         // nil: the metrics are not registered
-	Logger     *slog.Logger                  // nil: no logs
+	Log        *slog.Logger                  // nil: no logs
 }
 
 type server struct {
@@ -56,7 +56,7 @@ type server struct {
 
 // NewHandler serves GET and POST of /webhooks/whatsapp/{app}.
 func NewHandler(s stream, o Options) http.Handler {
-	log := o.Logger
+	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}

@@ -81,7 +81,7 @@ func setup(t testing.TB) *site {
 	h := webhook.NewHandler(s.stream, webhook.Options{
 		Apps:       func(name string) (webhook.App, bool) { a, ok := apps[name]; return a, ok },
 		Registerer: s.reg,
-		Logger:     slog.New(slog.NewJSONHandler(s.logs, nil)),
+		Log:        slog.New(slog.NewJSONHandler(s.logs, nil)),
 	})
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
