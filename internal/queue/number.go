@@ -24,6 +24,8 @@ const (
 	burst = 5 * time.Millisecond
 	// standby is how often the second worker of a number looks whether the first keeps up.
 	standby = 250 * time.Millisecond
+	// atFirst is how many tasks of a number a worker takes in hand before it knows how it fares.
+	atFirst = 64
 	// away is the pause after Redis failed to answer.
 	away = 250 * time.Millisecond
 )
@@ -55,7 +57,7 @@ type number struct {
 func (g *gate) newNumber(id string, rate int) *number {
 	n := &number{
 		id: id, shard: g.o.Shards.Of(id), rate: rate, wake: make(chan struct{}, 1),
-		taken: map[string]int{}, answer: time.Second, most: 64, steady: math.Inf(1), busy: time.Now(),
+		taken: map[string]int{}, answer: time.Second, most: atFirst, steady: math.Inf(1), busy: time.Now(),
 	}
 	n.line = pacing.NewLine(rate, func(ctx context.Context, k int) ([]time.Time, error) { return g.bookSlots(ctx, n, k) })
 	n.bookKeys = []string{lineKey(n.shard, id), paceKey(n.shard, id)}
@@ -253,13 +255,15 @@ func (n *number) room() int {
 }
 
 // missed notes that a task missed its slot: this worker has more in hand than it can see to.
-// It takes on half of that and then slowly more, or all would miss theirs.
+// It takes on half of that and then slowly more, or all would miss theirs. What a number at
+// Meta's usual pace needs is left to it, or its line would go from worker to worker.
 func (n *number) missed() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if time.Since(n.cut) > pacing.Horizon {
 		n.cut = time.Now()
-		n.most = max(min(n.most, float64(len(n.taken)))/2, 8)
+		least := min(2*float64(n.rate)*pacing.Horizon.Seconds()+8, atFirst)
+		n.most = max(min(n.most, float64(len(n.taken)))/2, least)
 		n.steady = n.most
 	}
 }
