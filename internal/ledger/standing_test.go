@@ -53,7 +53,7 @@ func TestStanding(t *testing.T) {
 			"under way": {func(m message.Message) string {
 				f.acceptedAs(m)
 				return f.begun(m.ID, 0, "w/1").ID + ".0"
-			}, now, "none"},
+			}, now, "in 5 s"}, // its attempt may end in a retry
 			"to be tried again": {f.after(message.Move{To: message.Queued, In: later}), now, "later"},
 			"to be tried now":   {f.after(message.Move{To: message.Queued}), now, "go"},
 			"in doubt":          {f.after(message.Move{To: message.InDoubt, In: later}), now, "none"},
@@ -76,6 +76,8 @@ func TestStanding(t *testing.T) {
 				want[0] = "go"
 			case "go, sale/en_US":
 				want = []string{"go", "", f.pairOf(m.ID), "sale/en_US"}
+			case "in 5 s":
+				want[0], want[1] = "later", fmt.Sprint(tt.at.UnixMilli()+5000)
 			case "later":
 				want[1] = resume(m.ID)
 			}

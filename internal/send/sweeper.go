@@ -43,7 +43,6 @@ type Watermark func(ctx context.Context, s message.Shard) (time.Time, error)
 // passed, deadlines. Each worker runs one; they may all do the same work without harm.
 type Sweeper struct {
 	Worker     string
-	Shards     message.Shards
 	Policy     func(number string, c message.Class) message.Policy
 	Records    records
 	Requeue    Requeue

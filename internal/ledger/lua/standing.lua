@@ -8,6 +8,9 @@ local function standing(records, task, now)
   local id, k = string.match(task, '^(.*)%.(%d+)$')
   if not id then return 'none' end
   local r = redis.call('HMGET', records .. id, 'st', 'k', 'exp', 'next', 'pair', 'tpl')
+  -- A task whose lease ran out while its owner still tries: if the attempt ends in a retry, this
+  -- is the task that makes it.
+  if r[1] == 'attempting' and r[2] == k then return 'later', now + 5000 end
   if r[1] ~= 'queued' or r[2] ~= k or now >= tonumber(r[3]) then return 'none' end
   if r[4] and tonumber(r[4]) > now then return 'later', tonumber(r[4]) end
   return 'go', nil, r[5], r[6]
