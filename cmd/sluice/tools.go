@@ -6,15 +6,15 @@ import (
 	"net/http"
 	"time"
 
-	"sluice/internal/intake"
+	"sluice/internal/httpapi"
 )
 
 type keyCmd struct{}
 
 // Run prints a new API key, once, and what the configuration needs to know of it.
 func (keyCmd) Run() error {
-	token := intake.NewToken()
-	fmt.Printf("key:    %s\nsha256: %s\n", token, intake.HashToken(token))
+	token := httpapi.NewToken()
+	fmt.Printf("key:    %s\nsha256: %s\n", token, httpapi.HashToken(token))
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
+	"sluice/internal/httpapi"
 	"sluice/internal/intake"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
@@ -87,10 +88,10 @@ func (a acceptor) Accept(ctx context.Context, m message.Message) (message.Accept
 	return accept.Result()
 }
 
-func apiKeys(keys []config.APIKey) []intake.Key {
-	out := make([]intake.Key, len(keys))
+func apiKeys(keys []config.APIKey) httpapi.Keys {
+	out := make(httpapi.Keys, len(keys))
 	for i, k := range keys {
-		out[i] = intake.Key{Hash: hex.EncodeToString(k.SHA256[:]), Scopes: k.Scopes, Numbers: k.Numbers}
+		out[i] = httpapi.Key{Name: k.Name, Hash: hex.EncodeToString(k.SHA256[:]), Scopes: k.Scopes, Numbers: k.Numbers}
 	}
 	return out
 }

@@ -90,14 +90,19 @@ type APIKey struct {
 	Name    string   // for logs and metrics
 	SHA256  [32]byte // of the key
 	Numbers []string // phone number ids; "*" means all
-	Scopes  []string // of ScopeSend and ScopeRead; never empty
+	Scopes  []string // never empty
 }
 
 // The scopes of API keys.
 const (
-	ScopeSend = "messages:send"
-	ScopeRead = "messages:read"
+	ScopeSend   = "messages:send"
+	ScopeRead   = "messages:read"
+	ScopeCancel = "messages:cancel"
+	ScopeAdmin  = "admin"
 )
+
+// Scopes returns all of them.
+func Scopes() []string { return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAdmin} }
 
 // Worker is the configuration of the sender and reconciler.
 type Worker struct {

@@ -142,7 +142,7 @@ func TestWithoutAFile(t *testing.T) {
 	p, err := LoadProducer(nil, guides)
 	same(t, err, p, Producer{Common: common, Listen: ":8080", APIKeys: []APIKey{{
 		Name: "environment", SHA256: sha256.Sum256([]byte("0123456789abcdef")),
-		Numbers: []string{"*"}, Scopes: []string{ScopeSend, ScopeRead},
+		Numbers: []string{"*"}, Scopes: Scopes(),
 	}}})
 
 	common.Ops = ":9102"
@@ -294,7 +294,7 @@ numbers:
 		{"api keys", producer, file("numbers: [{id: \"7\"}]\napi_keys:\n- {name: a, sha256: abc, numbers: [x], scopes: [all]}\n- {name: b}\n- {name: c, sha256: " + aDigest + ", numbers: [\"8\"], scopes: [messages:send]}\n- {name: d, sha256: " + aDigest + ", numbers: [\"7\"], scopes: [messages:send]}\n"), env("SLUICE_API_KEY", "short"), []string{
 			"s.yaml:3: api_keys[0].sha256: is not a SHA-256 in hex; make it with",
 			`s.yaml:3: api_keys[0].numbers[0]: is neither a phone number id (digits only) nor "*"`,
-			`s.yaml:3: api_keys[0].scopes[0]: "all" is none of messages:send, messages:read`,
+			`s.yaml:3: api_keys[0].scopes[0]: "all" is none of messages:send, messages:read, messages:cancel, admin`,
 			"s.yaml:4: api_keys[1].sha256: is missing", "api_keys[1].numbers: is missing", "api_keys[1].scopes: is missing",
 			"s.yaml:6: api_keys[3]: has the name or the key of another: c",
 			"numbers of API key c: one of them is not among the numbers configured",

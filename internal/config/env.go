@@ -51,7 +51,7 @@ func (l *loader) guides() {
 		l.need(len(key) >= 16, "SLUICE_API_KEY (environment)", "is shorter than 16 characters: make one with `openssl rand -hex 32`")
 		l.keys = append(l.keys, APIKey{
 			Name: "environment", SHA256: sha256.Sum256([]byte(key)),
-			Numbers: []string{"*"}, Scopes: []string{ScopeSend, ScopeRead},
+			Numbers: []string{"*"}, Scopes: Scopes(),
 		})
 	}
 }

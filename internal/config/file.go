@@ -146,7 +146,7 @@ func (d *document) apiKey(path string, n *yaml.Node) {
 			one.Numbers = append(one.Numbers, id)
 		}),
 		"scopes": d.list(func(path string, n *yaml.Node) {
-			d.scalar(oneOf(&scope, ScopeSend, ScopeRead))(path, n)
+			d.scalar(oneOf(&scope, Scopes()...))(path, n)
 			one.Scopes = append(one.Scopes, scope)
 		}),
 	}, "name", "sha256", "numbers", "scopes") {

@@ -121,7 +121,7 @@ func (w *world) writeConfig(rate int, settings []string) string {
 	for _, n := range numbers {
 		fmt.Fprintf(&b, "  - {id: %q, token_file: token, rate: %d}\n", n, rate)
 	}
-	fmt.Fprintf(&b, "apps:\n  - {name: main, secret_file: secret, verify_token_file: verify}\napi_keys:\n  - {name: e2e, sha256: %s, numbers: [\"*\"], scopes: [messages:send, messages:read]}\n", hash(apiKey))
+	fmt.Fprintf(&b, "apps:\n  - {name: main, secret_file: secret, verify_token_file: verify}\napi_keys:\n  - {name: e2e, sha256: %s, numbers: [\"*\"], scopes: [messages:send, messages:read, messages:cancel, admin]}\n", hash(apiKey))
 	b.WriteString(strings.Join(settings, "\n") + "\n")
 	path := filepath.Join(dir, "sluice.yaml")
 	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {

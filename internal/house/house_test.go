@@ -30,7 +30,8 @@ var rooms = []struct{ name, imports string }{
 	{"internal/ops", ""},
 	{"internal/store", ""},
 	{"internal/redistest", ""},
-	{"internal/intake", "message"},
+	{"internal/httpapi", "message"},
+	{"internal/intake", "message httpapi"},
 	{"internal/send", "message"},
 	{"internal/reconcile", "message"},
 	{"internal/client", "message"},
@@ -40,13 +41,13 @@ var rooms = []struct{ name, imports string }{
 	{"internal/cloudapi", "message store"},
 	{"internal/webhook", "message store cloudapi"},
 	{"internal/graphsim", "message store cloudapi"},
-	{"internal/app", "message pacing config ops store intake send reconcile ledger events queue cloudapi webhook"},
+	{"internal/app", "message pacing config ops store httpapi intake send reconcile ledger events queue cloudapi webhook"},
 	{"internal/demo", "message config ops store client events graphsim app"},
 	{"internal/bench", "message pacing config ops store intake send reconcile client ledger events queue cloudapi webhook graphsim app"},
 	{"cmd/producer", "app"},
 	{"cmd/worker", "app"},
 	{"cmd/webhook", "app"},
-	{"cmd/sluice", "message config ops store intake client ledger events queue graphsim demo bench"},
+	{"cmd/sluice", "message config ops store httpapi client ledger events queue graphsim demo bench"},
 }
 
 // testRooms hold tests and nothing else, so nobody can import them.
@@ -166,15 +167,15 @@ func TestFaultsAreFound(t *testing.T) {
 		t.Errorf("in a house in order it finds %q", found)
 	}
 	for want, bad := range map[string]source{
-		"internal/intake may import only: internal/message.":    {file: "internal/intake/x.go", imports: []string{"sluice/internal/ledger"}},
-		"internal/message may import only: none of ours. It li": {file: "internal/message/x.go", imports: []string{"sluice/internal/store"}},
-		"cmd/worker may import only: internal/app. A command":   {file: "cmd/worker/x.go", imports: []string{"sluice/internal/queue"}},
-		"internal/app may import only":                          {file: "internal/app/x.go", imports: []string{"sluice/internal/graphsim"}},
-		"internal/outbox is a new room":                         {file: "internal/outbox/x.go"},
-		"cmd/worker may import only: internal/app. A com":       {file: "cmd/worker/x.go", imports: []string{"sluice/internal/bench"}},
-		"internal/demo may import only":                         {file: "internal/demo/x.go", imports: []string{"sluice/internal/bench"}},
-		"internal/e2e is for tests only":                        {file: "internal/e2e/x.go"},
-		"internal/queue is the only room that knows":            {file: "internal/send/x.go", imports: []string{asynqs}},
+		"internal/intake may import only: internal/message, internal/httpapi.": {file: "internal/intake/x.go", imports: []string{"sluice/internal/ledger"}},
+		"internal/message may import only: none of ours. It li":                {file: "internal/message/x.go", imports: []string{"sluice/internal/store"}},
+		"cmd/worker may import only: internal/app. A command":                  {file: "cmd/worker/x.go", imports: []string{"sluice/internal/queue"}},
+		"internal/app may import only":                                         {file: "internal/app/x.go", imports: []string{"sluice/internal/graphsim"}},
+		"internal/outbox is a new room":                                        {file: "internal/outbox/x.go"},
+		"cmd/worker may import only: internal/app. A com":                      {file: "cmd/worker/x.go", imports: []string{"sluice/internal/bench"}},
+		"internal/demo may import only":                                        {file: "internal/demo/x.go", imports: []string{"sluice/internal/bench"}},
+		"internal/e2e is for tests only":                                       {file: "internal/e2e/x.go"},
+		"internal/queue is the only room that knows":                           {file: "internal/send/x.go", imports: []string{asynqs}},
 		"imports asynq":            {file: "internal/app/x.go", imports: []string{asynqs + "/x"}},
 		"names graph.facebook.com": {file: "internal/send/x.go", host: true},
 	} {

@@ -6,15 +6,16 @@ import (
 	"net/http/httptest"
 	"strings"
 
+	"sluice/internal/httpapi"
 	"sluice/internal/intake"
 )
 
 func ExampleNew() {
-	token := intake.NewToken() // its owner keeps it; we keep its hash
+	token := httpapi.NewToken() // its owner keeps it; we keep its hash
 	in := intake.New(intake.Options{
 		Acceptor: nothing{}, // the real one keeps messages
 		Reader:   nothing{},
-		Keys:     []intake.Key{{Hash: intake.HashToken(token), Scopes: []string{intake.ScopeSend}, Numbers: []string{intake.AllNumbers}}},
+		Keys:     []httpapi.Key{{Hash: httpapi.HashToken(token), Scopes: []string{httpapi.ScopeSend}, Numbers: []string{httpapi.AllNumbers}}},
 		Numbers:  func(number string) bool { return number == "100000000000001" },
 	})
 	r := httptest.NewRequest(http.MethodPost, "/v1/messages", strings.NewReader(`{

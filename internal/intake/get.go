@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"sluice/internal/httpapi"
 	"sluice/internal/message"
 )
 
@@ -43,24 +44,24 @@ type step struct {
 
 // get serves GET /v1/messages/{id}. What a key does not cover is not found.
 func (in *Intake) get(w http.ResponseWriter, r *http.Request) {
-	key, refused := in.authorize(r, ScopeRead)
+	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeRead)
 	if refused != nil {
-		refused.write(w)
+		refused.Write(w)
 		return
 	}
 	id := r.PathValue("id")
-	if number, ok := message.Number(id); !ok || !key.covers(number) {
-		refuse("not_found").write(w)
+	if number, ok := message.Number(id); !ok || !key.Covers(number) {
+		refuse("not_found").Write(w)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
 	rec, refused := in.find(ctx, id)
 	if refused != nil {
-		refused.write(w)
+		refused.Write(w)
 		return
 	}
-	writeJSON(w, "application/json", http.StatusOK, in.show(rec))
+	httpapi.WriteJSON(w, "application/json", http.StatusOK, in.show(rec))
 }
 
 func (in *Intake) find(ctx context.Context, id string) (message.Record, refusal) {

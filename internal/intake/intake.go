@@ -5,15 +5,13 @@ package intake
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"log/slog"
 	"net/http"
-	"path"
-	"regexp"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sluice/internal/httpapi"
 	"sluice/internal/message"
 )
 
@@ -36,7 +34,7 @@ type drain func(ctx context.Context, number string, c message.Class) (time.Durat
 type Options struct {
 	Acceptor   acceptor                                            // required
 	Reader     reader                                              // required
-	Keys       []Key                                               // who may call; nobody without
+	Keys       httpapi.Keys                                        // who may call; nobody without
 	Numbers    func(number string) bool                            // whether a phone number id is configured; required
 	Policy     func(number string, c message.Class) message.Policy // nil: message.DefaultPolicy
 	Drain      drain                                               // nil: nothing is refused for the backlog before it
@@ -72,34 +70,7 @@ func (in *Intake) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/messages", in.post)
 	mux.HandleFunc("GET /v1/messages/{id}", in.get)
-	mux.HandleFunc("/v1/messages", notAllowed("POST"))
-	mux.HandleFunc("/v1/messages/{id}", notAllowed("GET, HEAD"))
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { refuse("not_found").write(w) })
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Request-Id", requestID(r))
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Set("Cache-Control", "no-store")
-		if p := r.URL.EscapedPath(); p != path.Clean(p) { // the mux would redirect
-			refuse("not_found").write(w)
-			return
-		}
-		mux.ServeHTTP(w, r)
-	})
-}
-
-func notAllowed(allow string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Allow", allow)
-		refuse("method_not_allowed").write(w)
-	}
-}
-
-var goodRequestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
-
-// requestID is the caller's own, where it is fit for a log and a header, else a new one.
-func requestID(r *http.Request) string {
-	if id := r.Header.Get("X-Request-Id"); goodRequestID.MatchString(id) {
-		return id
-	}
-	return rand.Text()
+	mux.HandleFunc("/v1/messages", httpapi.NotAllowed("POST"))
+	mux.HandleFunc("/v1/messages/{id}", httpapi.NotAllowed("GET, HEAD"))
+	return httpapi.Handler(mux)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"sluice/internal/httpapi"
 	"sluice/internal/intake"
 	"sluice/internal/message"
 )
@@ -84,17 +85,17 @@ func setup(t testing.TB) *bench {
 		keeper:   &keeper{messages: map[string]message.Message{}, records: map[string]message.Record{}},
 		registry: prometheus.NewRegistry(),
 		log:      &bytes.Buffer{},
-		wide:     intake.NewToken(), narrow: intake.NewToken(), readOnly: intake.NewToken(), revoked: intake.NewToken(),
+		wide:     httpapi.NewToken(), narrow: httpapi.NewToken(), readOnly: httpapi.NewToken(), revoked: httpapi.NewToken(),
 	}
-	both := []string{intake.ScopeSend, intake.ScopeRead}
+	both := []string{httpapi.ScopeSend, httpapi.ScopeRead}
 	in := intake.New(intake.Options{
 		Acceptor: b.keeper,
 		Reader:   b.keeper,
-		Keys: []intake.Key{
-			{Hash: intake.HashToken(b.wide), Scopes: both, Numbers: []string{intake.AllNumbers}},
-			{Hash: intake.HashToken(b.narrow), Scopes: both, Numbers: []string{ours}},
-			{Hash: intake.HashToken(b.readOnly), Scopes: []string{intake.ScopeRead}, Numbers: []string{ours}},
-			{Hash: intake.HashToken(b.revoked), Scopes: both, Numbers: []string{ours}, Revoked: true},
+		Keys: []httpapi.Key{
+			{Hash: httpapi.HashToken(b.wide), Scopes: both, Numbers: []string{httpapi.AllNumbers}},
+			{Hash: httpapi.HashToken(b.narrow), Scopes: both, Numbers: []string{ours}},
+			{Hash: httpapi.HashToken(b.readOnly), Scopes: []string{httpapi.ScopeRead}, Numbers: []string{ours}},
+			{Hash: httpapi.HashToken(b.revoked), Scopes: both, Numbers: []string{ours}, Revoked: true},
 		},
 		Numbers: func(number string) bool { return number == ours || number == theirs },
 		Drain: func(ctx context.Context, number string, c message.Class) (time.Duration, error) {
@@ -415,8 +416,8 @@ func TestRefusals(t *testing.T) {
 		{"no key", func(r *http.Request) { r.Header.Del("Authorization") }, envelope(""), 401, "unauthenticated", ""},
 		{"Basic", func(r *http.Request) { r.SetBasicAuth("a", "b") }, envelope(""), 401, "unauthenticated", ""},
 		{"Basic with a good token", withHeader("Authorization", "Basic "+b.narrow), envelope(""), 401, "unauthenticated", ""},
-		{"unknown key", bearer(intake.NewToken()), envelope(""), 401, "unauthenticated", ""},
-		{"the hash as key", bearer(intake.HashToken(b.narrow)), envelope(""), 401, "unauthenticated", ""},
+		{"unknown key", bearer(httpapi.NewToken()), envelope(""), 401, "unauthenticated", ""},
+		{"the hash as key", bearer(httpapi.HashToken(b.narrow)), envelope(""), 401, "unauthenticated", ""},
 		{"two keys", withHeader("Authorization", "Bearer "+b.narrow, "Bearer "+b.narrow), envelope(""), 400, "header_duplicate", ""},
 		{"revoked", bearer(b.revoked), envelope(""), 401, "key_revoked", ""},
 		{"no scope", bearer(b.readOnly), envelope(""), 403, "scope_missing", ""},
@@ -590,7 +591,7 @@ func TestStoreAway(t *testing.T) {
 func TestStoreHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		token := intake.NewToken()
+		token := httpapi.NewToken()
 		handler := intake.New(intake.Options{
 			Acceptor: hanging{}, Reader: hanging{},
 			Drain: func(ctx context.Context, _ string, c message.Class) (time.Duration, error) {
@@ -600,7 +601,7 @@ func TestStoreHangs(t *testing.T) {
 				}
 				return 0, hang(ctx)
 			},
-			Keys:    []intake.Key{{Hash: intake.HashToken(token), Scopes: []string{intake.ScopeSend, intake.ScopeRead}, Numbers: []string{ours}}},
+			Keys:    []httpapi.Key{{Hash: httpapi.HashToken(token), Scopes: []string{httpapi.ScopeSend, httpapi.ScopeRead}, Numbers: []string{ours}}},
 			Numbers: func(string) bool { return true },
 		}).Handler()
 		for _, r := range []*http.Request{
@@ -623,11 +624,11 @@ func TestStoreHangs(t *testing.T) {
 func TestDrainHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		token := intake.NewToken()
+		token := httpapi.NewToken()
 		handler := intake.New(intake.Options{
 			Acceptor: nothing{}, Reader: nothing{},
 			Drain:   func(ctx context.Context, _ string, _ message.Class) (time.Duration, error) { return 0, hang(ctx) },
-			Keys:    []intake.Key{{Hash: intake.HashToken(token), Scopes: []string{intake.ScopeSend}, Numbers: []string{ours}}},
+			Keys:    []httpapi.Key{{Hash: httpapi.HashToken(token), Scopes: []string{httpapi.ScopeSend}, Numbers: []string{ours}}},
 			Numbers: func(string) bool { return true },
 		}).Handler()
 		r := httptest.NewRequest("POST", "/v1/messages", strings.NewReader(envelope("")))
@@ -814,22 +815,22 @@ sluice_intake_messages_total{result="unreachable"} 1
 
 func TestTokens(t *testing.T) {
 	t.Parallel()
-	one, two := intake.NewToken(), intake.NewToken()
+	one, two := httpapi.NewToken(), httpapi.NewToken()
 	if one == two || len(one) != len("sk_")+43 || !strings.HasPrefix(one, "sk_") {
 		t.Errorf("tokens %q and %q", one, two)
 	}
 	// SHA-256 of "abc", from FIPS 180-2.
-	if got := intake.HashToken("abc"); got != "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" {
+	if got := httpapi.HashToken("abc"); got != "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" {
 		t.Errorf("hash %s", got)
 	}
 }
 
 func BenchmarkPost(b *testing.B) {
 	k := nothing{}
-	token := intake.NewToken()
+	token := httpapi.NewToken()
 	handler := intake.New(intake.Options{
 		Acceptor: k, Reader: k,
-		Keys:    []intake.Key{{Hash: intake.HashToken(token), Scopes: []string{intake.ScopeSend}, Numbers: []string{ours}}},
+		Keys:    []httpapi.Key{{Hash: httpapi.HashToken(token), Scopes: []string{httpapi.ScopeSend}, Numbers: []string{ours}}},
 		Numbers: func(string) bool { return true },
 	}).Handler()
 	body := `{"from":"` + ours + `","key":"order-7","ref":"7","message":{"to":"+15551234567","type":"template","template":{"name":"order_update","language":{"code":"en_US"},` +

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"sluice/internal/httpapi"
 	"sluice/internal/message"
 )
 
@@ -23,8 +24,8 @@ func (in *Intake) post(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	a, refused := in.submit(w, r, start)
 	if refused != nil {
-		in.metrics.observe(result(refused.status()), start)
-		refused.write(w)
+		in.metrics.observe(result(refused.Status()), start)
+		refused.Write(w)
 		return
 	}
 	status, label := http.StatusAccepted, resultAccepted
@@ -33,7 +34,7 @@ func (in *Intake) post(w http.ResponseWriter, r *http.Request) {
 		status, label = http.StatusOK, resultDuplicate
 	}
 	in.metrics.observe(label, start)
-	writeJSON(w, "application/json", status, struct {
+	httpapi.WriteJSON(w, "application/json", status, struct {
 		ID        string        `json:"id"`
 		State     message.State `json:"state"`
 		Class     message.Class `json:"class"`
@@ -45,7 +46,7 @@ func (in *Intake) post(w http.ResponseWriter, r *http.Request) {
 // submit checks a request from the outside in and hands its message over.
 func (in *Intake) submit(w http.ResponseWriter, r *http.Request, now time.Time) (message.Acceptance, refusal) {
 	var none message.Acceptance
-	key, refused := in.authorize(r, ScopeSend)
+	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeSend)
 	if refused != nil {
 		return none, refused
 	}
@@ -63,7 +64,7 @@ func (in *Intake) submit(w http.ResponseWriter, r *http.Request, now time.Time) 
 	}
 	e := open(document)
 	m := e.order(idempotency)
-	if message.IsNumberID(m.From) && !(key.covers(m.From) && in.o.Numbers(m.From)) {
+	if message.IsNumberID(m.From) && !(key.Covers(m.From) && in.o.Numbers(m.From)) {
 		return none, refuseAt("from", "phone_not_found")
 	}
 	if m.SendAt.After(now.Add(maxAhead)) {
@@ -155,7 +156,7 @@ func (in *Intake) late(ctx context.Context, m message.Message) (message.Acceptan
 		return message.Acceptance{}, expired
 	}
 	rec, refused := in.find(ctx, m.ID)
-	if refused != nil && refused.status() != http.StatusNotFound {
+	if refused != nil && refused.Status() != http.StatusNotFound {
 		return message.Acceptance{}, refused
 	}
 	same := rec.ExpiresAt.Equal(m.ExpiresAt) && rec.Type == m.Content.Type && rec.To == message.Mask(m.Content.Recipient())
@@ -185,7 +186,7 @@ func (in *Intake) wait(ctx context.Context, m message.Message, now time.Time) ti
 func (in *Intake) unreachable(ctx context.Context, w http.ResponseWriter, m message.Message, wait time.Duration) refusal {
 	if m.Key != "" {
 		_, refused := in.find(ctx, m.ID)
-		if refused == nil || refused.status() != http.StatusNotFound {
+		if refused == nil || refused.Status() != http.StatusNotFound {
 			return refused
 		}
 	}

@@ -98,7 +98,7 @@ func FuzzStrict(f *testing.F) {
 			t.Errorf("the message was cut: %s", document.message)
 		case refused != nil && refused[0].Code == "json_invalid" && json.Valid(body):
 			t.Error("refused valid JSON as invalid")
-		case refused != nil && refused.status() >= 500:
+		case refused != nil && refused.Status() >= 500:
 			t.Errorf("blamed us: %v", refused)
 		}
 	})

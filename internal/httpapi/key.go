@@ -1,4 +1,4 @@
-package intake
+package httpapi
 
 import (
 	"crypto/rand"
@@ -13,17 +13,23 @@ import (
 
 // The scopes an API key may have.
 const (
-	ScopeSend = "messages:send"
-	ScopeRead = "messages:read"
+	ScopeSend   = "messages:send"   // order messages
+	ScopeRead   = "messages:read"   // see what became of them, and why they wait
+	ScopeCancel = "messages:cancel" // take them back
+	ScopeAdmin  = "admin"           // the console: holds, doubts, dead letters
 )
+
+// Scopes returns every scope.
+func Scopes() []string { return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAdmin} }
 
 // AllNumbers in a key's numbers stands for every number there is.
 const AllNumbers = "*"
 
 // Key is an API key as it is kept: without the token itself.
 type Key struct {
+	Name    string   // for people, and for the trail of what was ordered by it
 	Hash    string   // HashToken of the token: SHA-256, lower-case hex
-	Scopes  []string // ScopeSend, ScopeRead
+	Scopes  []string // of Scopes
 	Numbers []string // phone number ids, or AllNumbers; none: the key reaches nothing
 	Revoked bool     // known, and refused
 }
@@ -43,34 +49,41 @@ func HashToken(token string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func (k Key) covers(number string) bool {
-	return slices.Contains(k.Numbers, AllNumbers) || slices.Contains(k.Numbers, number)
+// Covers tells whether the key reaches a number.
+func (k Key) Covers(number string) bool {
+	return k.CoversAll() || slices.Contains(k.Numbers, number)
 }
 
-// authorize returns the key of a request, which must have the scope.
-func (in *Intake) authorize(r *http.Request, scope string) (Key, refusal) {
+// CoversAll tells whether the key reaches every number there is.
+func (k Key) CoversAll() bool { return slices.Contains(k.Numbers, AllNumbers) }
+
+// Keys are all keys that are known.
+type Keys []Key
+
+// Authorize returns the key of a request, which must have the scope.
+func (ks Keys) Authorize(r *http.Request, scope string) (Key, Refusal) {
 	headers := r.Header.Values("Authorization")
 	if len(headers) > 1 {
-		return Key{}, refuse("header_duplicate")
+		return Key{}, Refuse("header_duplicate")
 	}
-	key, ok := in.key(strings.Join(headers, ""))
+	key, ok := ks.key(strings.Join(headers, ""))
 	switch {
 	case !ok:
-		return Key{}, refuse("unauthenticated")
+		return Key{}, Refuse("unauthenticated")
 	case key.Revoked:
-		return Key{}, refuse("key_revoked")
+		return Key{}, Refuse("key_revoked")
 	case !slices.Contains(key.Scopes, scope):
-		return Key{}, refuse("scope_missing")
+		return Key{}, Refuse("scope_missing")
 	}
 	return key, nil
 }
 
 // key finds the key of an Authorization header. It looks at all keys whatever it finds, so
 // that the time it takes tells nothing.
-func (in *Intake) key(header string) (found Key, ok bool) {
+func (ks Keys) key(header string) (found Key, ok bool) {
 	scheme, token, _ := strings.Cut(header, " ")
 	hash := []byte(HashToken(token))
-	for _, k := range in.o.Keys {
+	for _, k := range ks {
 		if subtle.ConstantTimeCompare(hash, []byte(k.Hash)) == 1 {
 			found, ok = k, true
 		}

@@ -1,4 +1,4 @@
-package intake
+package httpapi
 
 import (
 	"encoding/json"
@@ -8,18 +8,18 @@ import (
 	"sluice/internal/message"
 )
 
-// refusal is an answer other than success: one problem or several, the first of which
+// Refusal is an answer other than success: one problem or several, the first of which
 // decides the status.
-type refusal []message.Problem
+type Refusal []message.Problem
 
-// refuse makes the refusal of a request as a whole.
-func refuse(code string) refusal { return refuseAt("", code) }
+// Refuse makes the refusal of a request as a whole.
+func Refuse(code string) Refusal { return RefuseAt("", code) }
 
-// refuseAt makes the refusal of a part of a request.
-func refuseAt(path, code string) refusal { return refusal{problem(path, code)} }
+// RefuseAt makes the refusal of a part of a request.
+func RefuseAt(path, code string) Refusal { return Refusal{Problem(path, code)} }
 
-// problem fills in what the table has for a code.
-func problem(path, code string) message.Problem {
+// Problem fills in what the table has for a code.
+func Problem(path, code string) message.Problem {
 	a := answers[code]
 	return message.Problem{Path: path, Code: code, Detail: a.detail, Fix: a.fix}
 }
@@ -36,7 +36,7 @@ var answers = map[string]answer{
 	// Who calls.
 	"unauthenticated": {401, "The request carries no API key that is known here.", "Send the header Authorization: Bearer <key>."},
 	"key_revoked":     {401, "This API key was revoked.", "Use the key that replaced it."},
-	"scope_missing":   {403, "This API key may not do that.", "Use a key with the scope for it: messages:send or messages:read."},
+	"scope_missing":   {403, "This API key may not do that.", "Use a key with the scope for it: messages:send, messages:read, messages:cancel or admin."},
 	"phone_not_found": {404, "This API key knows no such sender.", "Give a phone number id that is configured and within the key's numbers."},
 	"not_found":       {404, "There is nothing here under that name.", "Check the path and the id; a record goes some days after its message is final."},
 
@@ -82,23 +82,24 @@ var answers = map[string]answer{
 // retryAfter is what a caller is told to wait when the store is away, in seconds.
 const retryAfter = 2
 
-func (r refusal) status() int {
+// Status is the HTTP status of the answer.
+func (r Refusal) Status() int {
 	if a := answers[r[0].Code]; a.status != 0 {
 		return a.status
 	}
 	return http.StatusUnprocessableEntity
 }
 
-// write answers with the refusal in the form of RFC 9457.
-func (r refusal) write(w http.ResponseWriter) {
-	status := r.status()
+// Write answers with the refusal in the form of RFC 9457.
+func (r Refusal) Write(w http.ResponseWriter) {
+	status := r.Status()
 	switch status {
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 	}
-	writeJSON(w, "application/problem+json", status, struct {
+	WriteJSON(w, "application/problem+json", status, struct {
 		Type      string            `json:"type"`
 		Title     string            `json:"title"`
 		Status    int               `json:"status"`
@@ -109,8 +110,8 @@ func (r refusal) write(w http.ResponseWriter) {
 	}{"about:blank", http.StatusText(status), status, r[0].Detail, r[0].Code, r, w.Header().Get("X-Request-Id")})
 }
 
-// writeJSON answers with v. An error means that the caller is gone, which concerns nobody.
-func writeJSON(w http.ResponseWriter, mediaType string, status int, v any) {
+// WriteJSON answers with v. An error means that the caller is gone, which concerns nobody.
+func WriteJSON(w http.ResponseWriter, mediaType string, status int, v any) {
 	w.Header().Set("Content-Type", mediaType)
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(v)
