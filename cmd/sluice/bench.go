@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sluice/internal/bench"
+	"sluice/internal/rig"
 )
 
 type benchCmd struct {
@@ -48,12 +49,12 @@ func (b benchCmd) Run(ctx context.Context) error {
 	return err
 }
 
-type benchPartCmd struct {
+type partCmd struct {
 	Args []string `arg:"" optional:"" help:"Part and its settings."`
 }
 
-// Run is one process of a load run.
-func (b benchPartCmd) Run() error {
-	os.Exit(bench.Part(b.Args))
+// Run is one process of a load run or of the fault matrix.
+func (p partCmd) Run() error {
+	os.Exit(rig.Run(p.Args, bench.Parts))
 	return nil
 }

@@ -17,19 +17,19 @@ import (
 
 // cli is the tool's command line.
 type cli struct {
-	Demo      demoCmd      `cmd:"" help:"Run all of Sluice in this process against a simulated Meta, and tell what became of 1,500 messages."`
-	Send      sendCmd      `cmd:"" help:"Send a message through the API."`
-	Events    eventsCmd    `cmd:"" help:"Follow the event stream, one JSON object a line."`
-	Top       topCmd       `cmd:"" help:"Show numbers, their pace and what waits, live."`
-	Pace      paceCmd      `cmd:"" help:"Show a number's pace, and change it while workers run."`
-	Hold      holdCmd      `cmd:"" help:"Keep a number's messages, or those of one template, from being sent."`
-	Resume    resumeCmd    `cmd:"" help:"End a hold: what it kept goes on in its order."`
-	Holds     holdsCmd     `cmd:"" help:"List what is held, and why."`
-	Simulate  simulateCmd  `cmd:"" help:"Run the Cloud API simulator."`
-	Bench     benchCmd     `cmd:"" help:"Measure load: pace, latency, throughput, memory, each beside its baseline."`
-	BenchPart benchPartCmd `cmd:"" hidden:"" passthrough:""`
-	Key       keyCmd       `cmd:"" help:"Make an API key and print it with the hash for the configuration."`
-	Health    healthCmd    `cmd:"" help:"Ask a health URL; exit 0 when it answers 200. For containers without a shell."`
+	Demo     demoCmd     `cmd:"" help:"Run all of Sluice in this process against a simulated Meta, and tell what became of 1,500 messages."`
+	Send     sendCmd     `cmd:"" help:"Send a message through the API."`
+	Events   eventsCmd   `cmd:"" help:"Follow the event stream, one JSON object a line."`
+	Top      topCmd      `cmd:"" help:"Show numbers, their pace and what waits, live."`
+	Pace     paceCmd     `cmd:"" help:"Show a number's pace, and change it while workers run."`
+	Hold     holdCmd     `cmd:"" help:"Keep a number's messages, or those of one template, from being sent."`
+	Resume   resumeCmd   `cmd:"" help:"End a hold: what it kept goes on in its order."`
+	Holds    holdsCmd    `cmd:"" help:"List what is held, and why."`
+	Simulate simulateCmd `cmd:"" help:"Run the Cloud API simulator."`
+	Bench    benchCmd    `cmd:"" help:"Measure load: pace, latency, throughput, memory, each beside its baseline."`
+	Part     partCmd     `cmd:"" hidden:"" passthrough:""`
+	Key      keyCmd      `cmd:"" help:"Make an API key and print it with the hash for the configuration."`
+	Health   healthCmd   `cmd:"" help:"Ask a health URL; exit 0 when it answers 200. For containers without a shell."`
 }
 
 func main() { os.Exit(run(os.Args[1:])) }

@@ -11,6 +11,7 @@ import (
 
 	"sluice/internal/app"
 	"sluice/internal/message"
+	"sluice/internal/rig"
 )
 
 // content returns the i-th message: Meta's object, about 500 bytes of it, and its recipient.
@@ -35,7 +36,7 @@ func ordered(from string, class message.Class, i int) message.Message {
 }
 
 // preload accepts n marketing messages, spread evenly over the numbers.
-func (w *world) preload(ctx context.Context, numbers []number, n int) error {
+func (w *world) preload(ctx context.Context, numbers []rig.Number, n int) error {
 	if n == 0 {
 		return nil
 	}
@@ -76,7 +77,7 @@ func (w *world) preload(ctx context.Context, numbers []number, n int) error {
 func (w *world) arrivals(ctx context.Context, n int, d time.Duration) (int, time.Time, error) {
 	deadline := time.Now().Add(d)
 	for {
-		s, err := w.stats(ctx)
+		s, err := w.Stats(ctx)
 		now := time.Now()
 		if err != nil || s.Accepted >= n || now.After(deadline) {
 			return s.Accepted, now, err

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"sluice/internal/cloudapi"
+	"sluice/internal/rig"
 )
 
 // asynqSettings say how asynq is used alone, as its documentation would have it.
@@ -79,7 +80,7 @@ func serveAsynq(ctx context.Context, addr string, s asynqSettings) error {
 		}
 		servers = append(servers, srv)
 	}
-	err := listen(ctx, addr, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	err := rig.Listen(ctx, addr, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		json.NewEncoder(w).Encode(asynqCounts{tasks.Load()})
 	}))
 	var g errgroup.Group
@@ -97,7 +98,7 @@ func postTask(ctx context.Context, c *http.Client, url string, body []byte) erro
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Authorization", "Bearer "+rig.Token)
 	resp, err := c.Do(req)
 	if err != nil {
 		return err
@@ -145,21 +146,21 @@ func (w *world) fillAsynq(ctx context.Context, queue string, n int) error {
 }
 
 // asynq starts asynq alone.
-func (w *world) asynq(ctx context.Context, s asynqSettings) (*process, error) {
-	addr, err := freeAddr()
+func (w *world) asynq(ctx context.Context, s asynqSettings) (*rig.Process, error) {
+	addr, err := rig.FreeAddr()
 	if err != nil {
 		return nil, err
 	}
-	s.Redis = w.redis.addr
-	s.URL = "http://" + w.sim.addr + "/v25.0/" + numbers(1, 1)[0].ID + "/messages"
-	return w.served(ctx, "asynq", addr, s)
+	s.Redis = w.Redis.Addr
+	s.URL = "http://" + w.Sim.Addr + "/v25.0/" + rig.Numbers(1, 1)[0].ID + "/messages"
+	return w.Served(ctx, "asynq", addr, s)
 }
 
 // counts asks asynq's process what it did.
-func (w *world) counts(ctx context.Context, p *process) (c asynqCounts, err error) {
-	b, err := w.get(ctx, "http://"+p.addr+"/")
+func (w *world) counts(ctx context.Context, p *rig.Process) (c asynqCounts, err error) {
+	b, err := w.Get(ctx, "http://"+p.Addr+"/")
 	if err != nil {
-		return c, errors.Join(err, p.alive())
+		return c, errors.Join(err, p.Alive())
 	}
 	return c, json.Unmarshal(b, &c)
 }
@@ -191,7 +192,7 @@ func checkHMAC(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "unreadable", http.StatusBadRequest)
 		return
 	}
-	mac := hmac.New(sha256.New, []byte(appSecret))
+	mac := hmac.New(sha256.New, []byte(rig.AppSecret))
 	mac.Write(body)
 	given := r.Header.Get(cloudapi.SignatureHeader)
 	if !hmac.Equal([]byte(given), []byte("sha256="+hex.EncodeToString(mac.Sum(nil)))) {

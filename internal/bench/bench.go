@@ -23,7 +23,7 @@ type Options struct {
 	Durability string        // Fsync or Relaxed, of Redis
 	Profiles   string        // a folder for CPU profiles of the programs; empty: none are taken
 
-	Program string    // the executable that has Part behind its hidden command; required
+	Program string    // the executable that has rig.Run behind rig.Command; required
 	Log     io.Writer // says what is being done; nil: nobody listens
 }
 

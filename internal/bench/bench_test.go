@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sluice/internal/graphsim"
+	"sluice/internal/rig"
 )
 
 func TestOptionsOutOfBounds(t *testing.T) {
@@ -64,7 +65,7 @@ func options(t *testing.T, o Options) Options {
 // nothingLeft fails when a run left files behind.
 func nothingLeft(t *testing.T) {
 	t.Helper()
-	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "sluice-bench-*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "sluice-rig-*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }
@@ -118,13 +119,13 @@ func TestEndsEarly(t *testing.T) {
 	if _, _, err := w.arrivals(ctx, 1, time.Minute); err == nil {
 		t.Error("waits on for messages")
 	}
-	children := w.children
+	children := w.Children()
 	w.close()
 	for _, p := range children {
 		select {
-		case <-p.ended:
+		case <-p.Ended():
 		default:
-			t.Errorf("%s runs on", p.name)
+			t.Errorf("%s runs on", p.Name)
 		}
 	}
 	nothingLeft(t)
@@ -141,31 +142,21 @@ func TestAPartThatCannotStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.close()
-	taken := w.redis.addr
-	if _, err := w.part("simulate", nil, taken, "{}"); err != nil {
+	taken := w.Redis.Addr
+	if _, err := w.Part("simulate", nil, taken, "{}"); err != nil {
 		t.Fatal(err)
 	}
-	p := w.children[len(w.children)-1]
+	p := w.Children()[len(w.Children())-1]
 	select {
-	case <-p.ended:
+	case <-p.Ended():
 	case <-time.After(10 * time.Second):
 		t.Fatal("a simulator without a port runs on")
 	}
-	if err := p.alive(); err == nil || !strings.Contains(err.Error(), "address already in use") {
+	if err := p.Alive(); err == nil || !strings.Contains(err.Error(), "address already in use") {
 		t.Errorf("%v", err)
 	}
 	if _, err := w.program(t.Context(), "worker"); err == nil || !strings.Contains(err.Error(), "sluice.yaml") {
 		t.Errorf("a worker without its configuration: %v", err)
-	}
-}
-
-func TestMarked(t *testing.T) {
-	t.Parallel()
-	if id, ok := marked("sl1.bench.1-abc.1.mac"); !ok || id != "1-abc" {
-		t.Errorf("%q, %t", id, ok)
-	}
-	if _, ok := marked("no marker"); ok {
-		t.Error("that is no marker")
 	}
 }
 
@@ -182,17 +173,17 @@ func TestPostsAreCounted(t *testing.T) {
 	}
 	object, _ := content(1)
 	body := []byte(`{"messaging_product":"whatsapp",` + string(object[1:]))
-	header := map[string]string{"Authorization": "Bearer " + token}
-	r := newRequest(w.sim.addr, "/v25.0/1/messages", header, body, 200)
-	a, err := post(t.Context(), w.sim.addr, r, 3, 5, time.Minute)
+	header := map[string]string{"Authorization": "Bearer " + rig.Token}
+	r := newRequest(w.Sim.Addr, "/v25.0/1/messages", header, body, 200)
+	a, err := post(t.Context(), w.Sim.Addr, r, 3, 5, time.Minute)
 	if err != nil || len(a.took) != 15 || a.perSecond() <= 0 {
 		t.Errorf("%d answers, %v", len(a.took), err)
 	}
 	var seen graphsim.Stats
-	if seen, err = w.stats(t.Context()); err != nil || seen.Accepted != 15 {
+	if seen, err = w.Stats(t.Context()); err != nil || seen.Accepted != 15 {
 		t.Errorf("%+v, %v", seen, err)
 	}
-	if _, err := post(t.Context(), w.sim.addr, newRequest(w.sim.addr, "/", header, body, 200), 1, 1, time.Minute); err == nil {
+	if _, err := post(t.Context(), w.Sim.Addr, newRequest(w.Sim.Addr, "/", header, body, 200), 1, 1, time.Minute); err == nil {
 		t.Error("a wrong answer passes")
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"sluice/internal/rig"
 )
 
 // unlimited is a pace that nothing here reaches: the most that can be configured.
@@ -48,7 +50,7 @@ func drainOnce(ctx context.Context, o Options, row Row) (Row, error) {
 		return row, err
 	}
 	defer w.close()
-	nrs := numbers(row.Numbers, row.Rate)
+	nrs := rig.Numbers(row.Numbers, row.Rate)
 	if err := w.simulate(ctx, 0, ""); err != nil {
 		return row, err
 	}
@@ -67,7 +69,7 @@ func drainOnce(ctx context.Context, o Options, row Row) (Row, error) {
 }
 
 // emptying measures how fast a backlog goes, between a twentieth of it and nineteen.
-func (w *world) emptying(ctx context.Context, row *Row, d time.Duration, programs []*process) error {
+func (w *world) emptying(ctx context.Context, row *Row, d time.Duration, programs []*rig.Process) error {
 	if _, _, err := w.arrivals(ctx, row.Backlog/20, d); err != nil {
 		return err
 	}
@@ -92,7 +94,7 @@ func (w *world) emptying(ctx context.Context, row *Row, d time.Duration, program
 	}
 	used.costs(row, used.accepted)
 	for _, p := range programs {
-		b, err := p.resident()
+		b, err := p.Resident()
 		if err != nil {
 			return err
 		}
@@ -142,5 +144,5 @@ func drainAsynq(ctx context.Context, o Options, row Row, s asynqSettings) (Row, 
 	if err != nil {
 		return row, err
 	}
-	return row, w.emptying(ctx, &row, o.Duration, []*process{p})
+	return row, w.emptying(ctx, &row, o.Duration, []*rig.Process{p})
 }

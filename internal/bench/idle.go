@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"time"
+
+	"sluice/internal/rig"
 )
 
 // idle looks what thousands of numbers without work cost: the busy one's throughput, and
@@ -45,7 +47,7 @@ func idleOnce(ctx context.Context, o Options, r *Row) (quiet Row, err error) {
 		return quiet, err
 	}
 	defer w.close()
-	nrs := numbers(r.Numbers, r.Rate)
+	nrs := rig.Numbers(r.Numbers, r.Rate)
 	for i := range nrs[1:] {
 		nrs[i+1].Rate = 80
 	}
@@ -78,7 +80,7 @@ func idleOnce(ctx context.Context, o Options, r *Row) (quiet Row, err error) {
 	each := after.at.Sub(before.at).Seconds() * float64(r.Workers)
 	quiet.Commands, quiet.TripRate = new(used.commands/each), new(used.trips/each)
 	for _, p := range workers {
-		b, err := p.resident()
+		b, err := p.Resident()
 		if err != nil {
 			return quiet, err
 		}
@@ -110,12 +112,12 @@ func idleAsynq(ctx context.Context, o Options, row Row, idle int) (Row, error) {
 		return row, err
 	}
 	queues := map[string]int{"bulk": 1}
-	for _, n := range numbers(idle, 1) {
+	for _, n := range rig.Numbers(idle, 1) {
 		queues[n.ID] = 1
 	}
 	p, err := w.asynq(ctx, asynqSettings{Servers: 1, Concurrency: 100, Queues: queues})
 	if err != nil {
 		return row, err
 	}
-	return row, w.emptying(ctx, &row, o.Duration, []*process{p})
+	return row, w.emptying(ctx, &row, o.Duration, []*rig.Process{p})
 }

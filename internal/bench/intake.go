@@ -10,6 +10,7 @@ import (
 
 	"sluice/internal/client"
 	"sluice/internal/message"
+	"sluice/internal/rig"
 )
 
 // intake posts single messages to the producer, and to a bare net/http handler that gives
@@ -44,7 +45,7 @@ func intakeOnce(ctx context.Context, o Options, row *Row) error {
 		return err
 	}
 	defer w.close()
-	nrs := numbers(row.Numbers, 80)
+	nrs := rig.Numbers(row.Numbers, 80)
 	if err := w.configure(nrs); err != nil {
 		return err
 	}
@@ -56,8 +57,8 @@ func intakeOnce(ctx context.Context, o Options, row *Row) error {
 	if err != nil {
 		return err
 	}
-	r := newRequest(producer.addr, "/v1/messages", map[string]string{"Authorization": "Bearer " + apiKey}, body, http.StatusAccepted)
-	err = w.profile(ctx, "intake-"+row.Durability, []*process{producer}, 3*o.Duration, func() error {
+	r := newRequest(producer.Addr, "/v1/messages", map[string]string{"Authorization": "Bearer " + rig.APIKey}, body, http.StatusAccepted)
+	err = w.profile(ctx, "intake-"+row.Durability, []*rig.Process{producer}, 3*o.Duration, func() error {
 		n, err := w.loaded(ctx, row, producer, r, o.Duration)
 		row.Case += fmt.Sprintf(", best with %d connections", n)
 		return err
@@ -71,19 +72,19 @@ func intakeBare(ctx context.Context, o Options, row *Row) error {
 		return err
 	}
 	defer w.close()
-	addr, err := freeAddr()
+	addr, err := rig.FreeAddr()
 	if err != nil {
 		return err
 	}
-	p, err := w.served(ctx, "enqueue", addr, w.redis.addr)
+	p, err := w.Served(ctx, "enqueue", addr, w.Redis.Addr)
 	if err != nil {
 		return err
 	}
-	body, err := order(numbers(1, 1)[0].ID)
+	body, err := order(rig.Numbers(1, 1)[0].ID)
 	if err != nil {
 		return err
 	}
-	n, err := w.loaded(ctx, row, p, newRequest(addr, "/v1/messages", map[string]string{"Authorization": "Bearer " + apiKey}, body, http.StatusAccepted), o.Duration)
+	n, err := w.loaded(ctx, row, p, newRequest(addr, "/v1/messages", map[string]string{"Authorization": "Bearer " + rig.APIKey}, body, http.StatusAccepted), o.Duration)
 	row.Case += fmt.Sprintf(", best with %d connections", n)
 	return err
 }

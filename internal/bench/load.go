@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"sluice/internal/rig"
 )
 
 // request is one POST, ready to be written again and again: what the load generator itself
@@ -97,21 +99,21 @@ func (r request) once(c net.Conn, in *bufio.Reader) (time.Duration, error) {
 
 // loaded posts to a server with several numbers of connections, and measures the best of
 // them into row, with what the server and Redis used meanwhile.
-func (w *world) loaded(ctx context.Context, row *Row, server *process, r request, d time.Duration) (connections int, err error) {
-	if _, err := post(ctx, server.addr, r, 16, 0, d/5); err != nil { // so that everything is warm
+func (w *world) loaded(ctx context.Context, row *Row, server *rig.Process, r request, d time.Duration) (connections int, err error) {
+	if _, err := post(ctx, server.Addr, r, 16, 0, d/5); err != nil { // so that everything is warm
 		return 0, err
 	}
 	best := 0.0
 	for _, n := range []int{16, 64, 256} {
-		before, err := w.used(ctx, []*process{server})
+		before, err := w.used(ctx, []*rig.Process{server})
 		if err != nil {
 			return 0, err
 		}
-		a, err := post(ctx, server.addr, r, n, 0, d)
+		a, err := post(ctx, server.Addr, r, n, 0, d)
 		if err != nil {
-			return 0, fmt.Errorf("%s with %d connections: %w", server.name, n, err)
+			return 0, fmt.Errorf("%s with %d connections: %w", server.Name, n, err)
 		}
-		after, err := w.used(ctx, []*process{server})
+		after, err := w.used(ctx, []*rig.Process{server})
 		if err != nil {
 			return 0, err
 		}
@@ -121,12 +123,12 @@ func (w *world) loaded(ctx context.Context, row *Row, server *process, r request
 			row.PerSecond = new(rate)
 			row.P50, row.P99 = millis(percentile(a.took, 50)), millis(percentile(a.took, 99))
 			used.costs(row, len(a.took))
-			if server.ops != "" {
+			if server.Ops != "" {
 				row.Trips = new(ratio(used.trips, float64(len(a.took))))
 			}
 		}
 	}
-	b, err := server.resident()
+	b, err := server.Resident()
 	row.Resident = new(b / (1 << 20))
 	return connections, err
 }

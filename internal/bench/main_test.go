@@ -3,12 +3,14 @@ package bench
 import (
 	"os"
 	"testing"
+
+	"sluice/internal/rig"
 )
 
 // TestMain makes this executable what a run starts its parts with.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == PartCommand {
-		os.Exit(Part(os.Args[2:]))
+	if len(os.Args) > 1 && os.Args[1] == rig.Command {
+		os.Exit(rig.Run(os.Args[2:], Parts))
 	}
 	os.Exit(m.Run())
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/rig"
 )
 
 // smallBacklog is what the large one is compared with.
@@ -52,7 +54,7 @@ func memoryOnce(ctx context.Context, o Options, row Row) (Row, error) {
 		return row, err
 	}
 	defer w.close()
-	nrs := numbers(row.Numbers, row.Rate)
+	nrs := rig.Numbers(row.Numbers, row.Rate)
 	if err := w.simulate(ctx, 0, ""); err != nil {
 		return row, err
 	}
@@ -92,7 +94,7 @@ func memoryFinal(ctx context.Context, o Options, row Row) (Row, error) {
 		return row, err
 	}
 	defer w.close()
-	nrs := numbers(row.Numbers, row.Rate)
+	nrs := rig.Numbers(row.Numbers, row.Rate)
 	// The webhook's address must be known to the simulator before its configuration can be
 	// written, which holds the simulator's: so it is configured twice.
 	if err := w.configure(nrs); err != nil {
@@ -102,7 +104,7 @@ func memoryFinal(ctx context.Context, o Options, row Row) (Row, error) {
 	if err != nil {
 		return row, err
 	}
-	if err := w.simulate(ctx, 0, "http://"+hook.addr+"/webhooks/whatsapp/main"); err != nil {
+	if err := w.simulate(ctx, 0, "http://"+hook.Addr+"/webhooks/whatsapp/main"); err != nil {
 		return row, err
 	}
 	if err := w.configure(nrs); err != nil {
@@ -115,7 +117,7 @@ func memoryFinal(ctx context.Context, o Options, row Row) (Row, error) {
 	if err := w.preload(ctx, nrs, row.Backlog); err != nil {
 		return row, err
 	}
-	before, err := w.used(ctx, []*process{hook}) // of the workers it is nothing so far
+	before, err := w.used(ctx, []*rig.Process{hook}) // of the workers it is nothing so far
 	if err != nil {
 		return row, err
 	}
@@ -134,14 +136,14 @@ func memoryFinal(ctx context.Context, o Options, row Row) (Row, error) {
 		}
 		folded = 0
 		for _, p := range workers {
-			n, err := w.metric(ctx, p, `sluice_status_folded_total`)
+			n, err := w.Metric(ctx, p, `sluice_status_folded_total`)
 			if err != nil {
 				return row, err
 			}
 			folded += n
 		}
 	}
-	after, err := w.used(ctx, append([]*process{hook}, workers...))
+	after, err := w.used(ctx, append([]*rig.Process{hook}, workers...))
 	if err != nil {
 		return row, err
 	}
@@ -163,7 +165,7 @@ func memoryIdle(ctx context.Context, o Options, row Row) (Row, error) {
 		return row, err
 	}
 	defer w.close()
-	if err := w.configure(numbers(row.Numbers, 80)); err != nil {
+	if err := w.configure(rig.Numbers(row.Numbers, 80)); err != nil {
 		return row, err
 	}
 	workers, err := w.workers(ctx, 1, false)
@@ -173,7 +175,7 @@ func memoryIdle(ctx context.Context, o Options, row Row) (Row, error) {
 	if err := pause(ctx, 5*time.Second); err != nil {
 		return row, err
 	}
-	b, err := workers[0].resident()
+	b, err := workers[0].Resident()
 	row.Resident = new(b / (1 << 20))
 	return row, err
 }

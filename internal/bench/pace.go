@@ -8,6 +8,7 @@ import (
 
 	"sluice/internal/client"
 	"sluice/internal/message"
+	"sluice/internal/rig"
 )
 
 // settle is how long workers are given to share out the numbers among them.
@@ -58,7 +59,7 @@ func paceOnce(ctx context.Context, o Options, row Row) (Row, error) {
 		return row, err
 	}
 	defer w.close()
-	nrs := numbers(1, row.Rate)
+	nrs := rig.Numbers(1, row.Rate)
 	if err := w.simulate(ctx, row.Rate, ""); err != nil {
 		return row, err
 	}
@@ -92,14 +93,14 @@ func paceOnce(ctx context.Context, o Options, row Row) (Row, error) {
 		return row, err
 	}
 	for _, p := range workers {
-		mb, err := p.resident()
+		mb, err := p.Resident()
 		if err != nil {
 			return row, err
 		}
 		row.Resident = new(max(mb/(1<<20), deref(row.Resident)))
 	}
 	stopAll(workers)
-	seen, err := w.stats(ctx)
+	seen, err := w.Stats(ctx)
 	if err != nil {
 		return row, err
 	}
@@ -146,7 +147,7 @@ func (w *world) intakeTrips(ctx context.Context, number string) (float64, error)
 	if err := post(0); err != nil { // with the first, scripts become known
 		return 0, err
 	}
-	before, err := w.metric(ctx, producer, "sluice_redis_round_trips_total")
+	before, err := w.Metric(ctx, producer, "sluice_redis_round_trips_total")
 	if err != nil {
 		return 0, err
 	}
@@ -155,8 +156,8 @@ func (w *world) intakeTrips(ctx context.Context, number string) (float64, error)
 			return 0, err
 		}
 	}
-	after, err := w.metric(ctx, producer, "sluice_redis_round_trips_total")
-	producer.stop()
+	after, err := w.Metric(ctx, producer, "sluice_redis_round_trips_total")
+	producer.Stop()
 	return (after - before) / n, err
 }
 
@@ -180,7 +181,7 @@ func paceAsynq(ctx context.Context, o Options, row Row) (Row, error) {
 	if err := pause(ctx, settle); err != nil {
 		return row, err
 	}
-	all := []*process{p}
+	all := []*rig.Process{p}
 	before, err := w.used(ctx, all)
 	if err != nil {
 		return row, err
@@ -196,7 +197,7 @@ func paceAsynq(ctx context.Context, o Options, row Row) (Row, error) {
 	if err != nil {
 		return row, err
 	}
-	seen, err := w.stats(ctx)
+	seen, err := w.Stats(ctx)
 	if err != nil {
 		return row, err
 	}
@@ -204,7 +205,7 @@ func paceAsynq(ctx context.Context, o Options, row Row) (Row, error) {
 	seconds := after.at.Sub(before.at).Seconds()
 	row.PerSecond = new(float64(used.accepted) / seconds)
 	row.Utilisation = new(float64(used.accepted) / seconds / float64(row.Rate))
-	row.SimWindow = new(float64(seen.Windows[numbers(1, 1)[0].ID]))
+	row.SimWindow = new(float64(seen.Windows[rig.Numbers(1, 1)[0].ID]))
 	row.Throttled = new(float64(seen.Requests["130429"]))
 	row.Dequeues = new(ratio(float64(counts.Tasks), float64(seen.Accepted)))
 	used.costs(&row, used.accepted)

@@ -2,91 +2,36 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
-	"sluice/internal/graphsim"
+	"sluice/internal/rig"
 )
 
-// get reads a URL whose answer must be 200.
-func (w *world) get(ctx context.Context, url string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := w.http.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answered %s: %.200s", url, resp.Status, b)
-	}
-	return b, nil
-}
-
-// stats asks the simulator what it saw.
-func (w *world) stats(ctx context.Context) (s graphsim.Stats, err error) {
-	b, err := w.get(ctx, "http://"+w.sim.addr+"/_sim/stats")
-	if err != nil {
-		return s, fmt.Errorf("ask the simulator: %w", err)
-	}
-	return s, json.Unmarshal(b, &s)
-}
-
-// accepted hands every message that the simulator took to f.
-func (w *world) accepted(ctx context.Context, f func(graphsim.Accepted)) error {
-	b, err := w.get(ctx, "http://"+w.sim.addr+"/_sim/accepted")
-	if err != nil {
-		return fmt.Errorf("ask the simulator: %w", err)
-	}
-	for line := range strings.Lines(string(b)) {
-		var a graphsim.Accepted
-		if err := json.Unmarshal([]byte(line), &a); err != nil {
-			return fmt.Errorf("the simulator's ledger: %w", err)
+// info returns the numbers of INFO's sections.
+func info(ctx context.Context, c redis.Cmdable, sections ...string) (map[string]float64, error) {
+	numbers := map[string]float64{}
+	for _, s := range sections {
+		text, err := c.Info(ctx, s).Result()
+		if err != nil {
+			return nil, fmt.Errorf("info %s: %w", s, err)
 		}
-		f(a)
-	}
-	return nil
-}
-
-// metric adds up the series of a metric of one program.
-func (w *world) metric(ctx context.Context, p *process, name string) (float64, error) {
-	b, err := w.get(ctx, "http://"+p.ops+"/metrics")
-	if err != nil {
-		return 0, fmt.Errorf("metrics of %s: %w", p.name, err)
-	}
-	return sum(string(b), name), nil
-}
-
-// sum adds up the series of a metric in Prometheus's text format.
-func sum(text, name string) (total float64) {
-	for line := range strings.Lines(text) {
-		rest, ok := strings.CutPrefix(line, name)
-		if !ok || rest == "" || (rest[0] != ' ' && rest[0] != '{') {
-			continue
-		}
-		f := strings.Fields(rest[strings.LastIndexByte(rest, '}')+1:])
-		if len(f) > 0 {
-			v, _ := strconv.ParseFloat(f[0], 64)
-			total += v
+		for line := range strings.SplitSeq(text, "\r\n") {
+			name, value, _ := strings.Cut(line, ":")
+			if f, err := strconv.ParseFloat(value, 64); err == nil {
+				numbers[name] = f
+			}
 		}
 	}
-	return total
+	return numbers, nil
 }
 
 // usage is what was used up to a moment.
@@ -100,16 +45,16 @@ type usage struct {
 }
 
 // used looks what Redis and the given programs have used so far.
-func (w *world) used(ctx context.Context, programs []*process) (u usage, err error) {
+func (w *world) used(ctx context.Context, programs []*rig.Process) (u usage, err error) {
 	u.at = time.Now()
-	if w.sim != nil {
-		s, err := w.stats(ctx)
+	if w.Sim != nil {
+		s, err := w.Stats(ctx)
 		if err != nil {
 			return u, err
 		}
 		u.accepted = s.Accepted
 	}
-	if u.redis, err = w.redis.cpu(); err != nil {
+	if u.redis, err = w.Redis.CPU(); err != nil {
 		return u, err
 	}
 	stats, err := info(ctx, w.db, "stats")
@@ -118,15 +63,15 @@ func (w *world) used(ctx context.Context, programs []*process) (u usage, err err
 	}
 	u.commands = stats["total_commands_processed"]
 	for _, p := range programs {
-		cpu, err := p.cpu()
+		cpu, err := p.CPU()
 		if err != nil {
-			return u, errors.Join(err, p.alive())
+			return u, errors.Join(err, p.Alive())
 		}
 		u.programs += cpu
-		if p.ops == "" {
+		if p.Ops == "" {
 			continue
 		}
-		trips, err := w.metric(ctx, p, "sluice_redis_round_trips_total")
+		trips, err := w.Metric(ctx, p, "sluice_redis_round_trips_total")
 		if err != nil {
 			return u, err
 		}
@@ -154,18 +99,18 @@ func (u usage) costs(r *Row, n int) {
 }
 
 // profile takes a CPU profile of programs while f runs, if profiles are wanted.
-func (w *world) profile(ctx context.Context, name string, programs []*process, d time.Duration, f func() error) error {
+func (w *world) profile(ctx context.Context, name string, programs []*rig.Process, d time.Duration, f func() error) error {
 	if w.o.Profiles == "" {
 		return f()
 	}
 	var g errgroup.Group
 	for i, p := range programs[:min(2, len(programs))] {
 		g.Go(func() error {
-			b, err := w.get(ctx, fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", p.ops, min(max(1, int(d.Seconds())), 30)))
+			b, err := w.Get(ctx, fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", p.Ops, min(max(1, int(d.Seconds())), 30)))
 			if err != nil {
-				return fmt.Errorf("profile of %s: %w", p.name, err)
+				return fmt.Errorf("profile of %s: %w", p.Name, err)
 			}
-			file := filepath.Join(w.o.Profiles, fmt.Sprintf("%s-%s-%d.pprof", name, p.name, i))
+			file := filepath.Join(w.o.Profiles, fmt.Sprintf("%s-%s-%d.pprof", name, p.Name, i))
 			return os.WriteFile(file, b, 0o644)
 		})
 	}

@@ -104,11 +104,3 @@ func TestReadTrace(t *testing.T) {
 		}
 	}
 }
-
-func TestSum(t *testing.T) {
-	t.Parallel()
-	const text = "# TYPE trips counter\ntrips 3\ntrips_total 9\ntrips{a=\"} 7\"} 4 1763821860\ntrips{a=\"x\"} 1.5e1\n"
-	if got := sum(text, "trips"); got != 22 {
-		t.Errorf("%v, want 22", got)
-	}
-}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -13,6 +12,7 @@ import (
 	"sluice/internal/cloudapi"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
+	"sluice/internal/rig"
 )
 
 // urgentEvery is how often an urgent message comes.
@@ -52,7 +52,7 @@ func urgentOnce(ctx context.Context, o Options, row Row) (Row, error) {
 		return row, err
 	}
 	defer w.close()
-	nrs := numbers(1, row.Rate)
+	nrs := rig.Numbers(1, row.Rate)
 	if err := w.simulate(ctx, row.Rate, ""); err != nil {
 		return row, err
 	}
@@ -82,7 +82,7 @@ func urgentOnce(ctx context.Context, o Options, row Row) (Row, error) {
 	if err != nil {
 		return row, err
 	}
-	seen, err := w.stats(ctx)
+	seen, err := w.Stats(ctx)
 	if err != nil {
 		return row, err
 	}
@@ -124,8 +124,8 @@ func (w *world) latencies(ctx context.Context, row *Row, answered map[string]tim
 	for id, at := range answered {
 		took[id] = time.Since(at)
 	}
-	err := w.accepted(ctx, func(a graphsim.Accepted) {
-		if id, ok := marked(a.Marker); ok {
+	err := w.Accepted(ctx, func(a graphsim.Accepted) {
+		if id, ok := rig.MarkedID(a.Marker); ok {
 			if at, ours := answered[id]; ours {
 				took[id] = min(took[id], max(0, a.Start.Sub(at)))
 			}
@@ -140,15 +140,6 @@ func (w *world) latencies(ctx context.Context, row *Row, answered map[string]tim
 	}
 	row.UrgentP50, row.UrgentP99 = millis(percentile(all, 50)), millis(percentile(all, 99))
 	return nil
-}
-
-// marked returns the message id in a marker.
-func marked(marker string) (string, bool) {
-	parts := strings.Split(marker, ".")
-	if len(parts) != 5 {
-		return "", false
-	}
-	return parts[2], true
 }
 
 func urgentAsynq(ctx context.Context, o Options, row Row) (Row, error) {

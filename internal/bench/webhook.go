@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice/internal/cloudapi"
+	"sluice/internal/rig"
 )
 
 // webhook posts signed statuses to the webhook program, and to a bare net/http server that
@@ -33,14 +34,14 @@ func webhookOnce(ctx context.Context, o Options, durability string) (rows []Row,
 		return nil, err
 	}
 	defer w.close()
-	if err := w.configure(numbers(12, 80)); err != nil {
+	if err := w.configure(rig.Numbers(12, 80)); err != nil {
 		return nil, err
 	}
-	addr, err := freeAddr()
+	addr, err := rig.FreeAddr()
 	if err != nil {
 		return nil, err
 	}
-	bare, err := w.served(ctx, "hmac", addr, nil)
+	bare, err := w.Served(ctx, "hmac", addr, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -50,12 +51,12 @@ func webhookOnce(ctx context.Context, o Options, durability string) (rows []Row,
 	}
 	const path = "/webhooks/whatsapp/main"
 	signed := func(addr string, body []byte) request {
-		return newRequest(addr, path, map[string]string{cloudapi.SignatureHeader: cloudapi.Sign(appSecret, body)}, body, http.StatusOK)
+		return newRequest(addr, path, map[string]string{cloudapi.SignatureHeader: cloudapi.Sign(rig.AppSecret, body)}, body, http.StatusOK)
 	}
 
 	one := statuses(1)
 	baseline := Row{Case: "net/http: a server that checks the signature", Durability: durability}
-	n, err := w.loaded(ctx, &baseline, bare, signed(bare.addr, one), o.Duration)
+	n, err := w.loaded(ctx, &baseline, bare, signed(bare.Addr, one), o.Duration)
 	if err != nil {
 		return nil, err
 	}
@@ -63,8 +64,8 @@ func webhookOnce(ctx context.Context, o Options, durability string) (rows []Row,
 	rows = append(rows, baseline)
 
 	row := Row{Case: "one status in each POST", Durability: durability}
-	err = w.profile(ctx, "webhook-"+durability, []*process{ours}, 3*o.Duration, func() (err error) {
-		n, err = w.loaded(ctx, &row, ours, signed(ours.addr, one), o.Duration)
+	err = w.profile(ctx, "webhook-"+durability, []*rig.Process{ours}, 3*o.Duration, func() (err error) {
+		n, err = w.loaded(ctx, &row, ours, signed(ours.Addr, one), o.Duration)
 		return err
 	})
 	if err != nil {
@@ -76,15 +77,15 @@ func webhookOnce(ctx context.Context, o Options, durability string) (rows []Row,
 
 	large := Row{Case: "1,000 statuses in each POST, one after the other", Durability: durability}
 	body := statuses(1000)
-	before, err := w.used(ctx, []*process{ours})
+	before, err := w.used(ctx, []*rig.Process{ours})
 	if err != nil {
 		return rows, err
 	}
-	a, err := post(ctx, ours.addr, signed(ours.addr, body), 1, 50, o.Duration)
+	a, err := post(ctx, ours.Addr, signed(ours.Addr, body), 1, 50, o.Duration)
 	if err != nil {
 		return rows, err
 	}
-	after, err := w.used(ctx, []*process{ours})
+	after, err := w.used(ctx, []*rig.Process{ours})
 	if err != nil {
 		return rows, err
 	}
@@ -98,14 +99,14 @@ func webhookOnce(ctx context.Context, o Options, durability string) (rows []Row,
 func statuses(n int) []byte {
 	var b strings.Builder
 	b.WriteString(`{"object":"whatsapp_business_account","entry":[{"id":"102290129340398","changes":[{"value":{"messaging_product":"whatsapp",` +
-		`"metadata":{"display_phone_number":"15550783881","phone_number_id":"` + numbers(1, 1)[0].ID + `"},"statuses":[`)
+		`"metadata":{"display_phone_number":"15550783881","phone_number_id":"` + rig.Numbers(1, 1)[0].ID + `"},"statuses":[`)
 	for i := range n {
 		if i > 0 {
 			b.WriteByte(',')
 		}
 		fmt.Fprintf(&b, `{"id":"wamid.HBgLMTY0NjcwNDM1OTUVAgARGBI4RUZG%010d","status":"delivered","timestamp":"1763821860","recipient_id":"49%09d00",`+
 			`"biz_opaque_callback_data":"sl1.bench.%s-abcdefghijklmnopqrstuvwxyz.1.0123456789abcdef",`+
-			`"pricing":{"billable":true,"pricing_model":"PMP","type":"regular","category":"marketing"}}`, i, i, numbers(1, 1)[0].ID)
+			`"pricing":{"billable":true,"pricing_model":"PMP","type":"regular","category":"marketing"}}`, i, i, rig.Numbers(1, 1)[0].ID)
 	}
 	b.WriteString(`]},"field":"messages"}]}]}`)
 	return []byte(b.String())

@@ -43,11 +43,12 @@ var rooms = []struct{ name, imports string }{
 	{"internal/graphsim", "message store cloudapi"},
 	{"internal/app", "message pacing config ops store httpapi intake send reconcile ledger events queue cloudapi webhook"},
 	{"internal/demo", "message config ops store client events graphsim app"},
-	{"internal/bench", "message pacing config ops store intake send reconcile client ledger events queue cloudapi webhook graphsim app"},
+	{"internal/rig", "message config ops store client graphsim app"},
+	{"internal/bench", "message pacing config ops store intake send reconcile client ledger events queue cloudapi webhook graphsim app rig"},
 	{"cmd/producer", "app"},
 	{"cmd/worker", "app"},
 	{"cmd/webhook", "app"},
-	{"cmd/sluice", "message config ops store httpapi client ledger events queue graphsim demo bench"},
+	{"cmd/sluice", "message config ops store httpapi client ledger events queue graphsim demo rig bench"},
 }
 
 // testRooms hold tests and nothing else, so nobody can import them.

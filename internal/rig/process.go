@@ -1,0 +1,186 @@
+package rig
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// stopGrace is how long a process may take to stop: longer than a worker lets requests run.
+const stopGrace = 35 * time.Second
+
+// Process is a child of ours. It is safe for concurrent use.
+type Process struct {
+	Name string
+	Addr string // where it serves, host:port; empty: nowhere
+	Ops  string // its ops listener; empty: none
+	Log  string // the file that holds all it printed
+
+	cmd   *exec.Cmd
+	ended chan struct{}
+}
+
+// start starts a program in dir with the environment env and nothing else of ours. All it
+// prints goes to the file log.
+func start(name, dir, log string, env []string, program string, args ...string) (*Process, error) {
+	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	defer out.Close() // the child has its own
+	p := &Process{Name: name, Log: log, cmd: exec.Command(program, args...), ended: make(chan struct{})}
+	p.cmd.Dir, p.cmd.Env = dir, env
+	p.cmd.Stdout, p.cmd.Stderr = out, out
+	apart(p.cmd)
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	go func() {
+		p.cmd.Wait() // how it ended shows in what it printed
+		close(p.ended)
+	}()
+	return p, nil
+}
+
+// Ready waits until probe succeeds, 30 s at most.
+func (p *Process) Ready(ctx context.Context, probe func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, errors.New("not ready within 30 s"))
+	defer cancel()
+	for {
+		err := probe(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.ended:
+			return fmt.Errorf("%s ended at once; it printed:\n%s", p.Name, p.Printed())
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w: %w; it printed:\n%s", p.Name, context.Cause(ctx), err, p.Printed())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// Ended is closed when the process has ended.
+func (p *Process) Ended() <-chan struct{} { return p.ended }
+
+// Alive returns what a process that has ended printed last, as an error.
+func (p *Process) Alive() error {
+	select {
+	case <-p.ended:
+		return fmt.Errorf("%s ended; it printed:\n%s", p.Name, p.Printed())
+	default:
+		return nil
+	}
+}
+
+// Stop asks the process to end, waits for that, and ends it when it does not.
+func (p *Process) Stop() {
+	p.Signal(syscall.SIGTERM)
+	select {
+	case <-p.ended:
+	case <-time.After(stopGrace):
+		p.Kill()
+	}
+}
+
+// Kill ends the process at once.
+func (p *Process) Kill() {
+	p.Signal(syscall.SIGKILL)
+	<-p.ended
+}
+
+// Signal sends the process a signal: SIGSTOP freezes it, SIGCONT wakes it. One that has
+// ended hears nothing.
+func (p *Process) Signal(sig syscall.Signal) { p.cmd.Process.Signal(sig) }
+
+// PID is the process's id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// ticks is the unit of /proc/<pid>/stat: USER_HZ, which Linux fixes at 100 for programs.
+const ticks = 100
+
+// CPU returns the processor time the process has used.
+func (p *Process) CPU() (time.Duration, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+	if err != nil {
+		return 0, fmt.Errorf("processor time of %s: %w", p.Name, err)
+	}
+	_, rest, _ := bytes.Cut(b, []byte(") ")) // the name before it may hold anything
+	f := strings.Fields(string(rest))
+	if len(f) < 13 {
+		return 0, fmt.Errorf("processor time of %s: a short line", p.Name)
+	}
+	user, _ := strconv.ParseInt(f[11], 10, 64)
+	system, _ := strconv.ParseInt(f[12], 10, 64)
+	return time.Duration(user+system) * time.Second / ticks, nil
+}
+
+// Resident returns the process's resident memory in bytes.
+func (p *Process) Resident() (float64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.PID()))
+	if err != nil {
+		return 0, fmt.Errorf("memory of %s: %w", p.Name, err)
+	}
+	f := strings.Fields(string(b))
+	if len(f) < 2 {
+		return 0, fmt.Errorf("memory of %s: a short line", p.Name)
+	}
+	pages, _ := strconv.ParseFloat(f[1], 64)
+	return pages * float64(os.Getpagesize()), nil
+}
+
+// Printed returns the last of what the process printed.
+func (p *Process) Printed() string {
+	const most = 4 << 10
+	f, err := os.Open(p.Log)
+	if err != nil {
+		return err.Error()
+	}
+	defer f.Close()
+	if _, err := f.Seek(-most, io.SeekEnd); err != nil {
+		f.Seek(0, io.SeekStart) // it is shorter
+	}
+	b, _ := io.ReadAll(f)
+	return string(b)
+}
+
+// The ports of a rig lie below those that systems give to outgoing connections, one of which
+// would else take the port of a process that is just being started again.
+const lowPort, highPort = 18_000, 32_000
+
+// FreeAddr returns a loopback address at which nobody listens.
+func FreeAddr() (string, error) {
+	var err error
+	for range 100 {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(lowPort+rand.IntN(highPort-lowPort)))
+		l, lerr := net.Listen("tcp", addr)
+		if lerr == nil {
+			l.Close()
+			return addr, nil
+		}
+		err = lerr
+	}
+	return "", fmt.Errorf("find a free port: %w", err)
+}
+
+// Dials is a probe: somebody listens at addr.
+func Dials(addr string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		c, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return err
+		}
+		return c.Close()
+	}
+}
