@@ -3,8 +3,8 @@ package message
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"slices"
-	"strings"
 )
 
 // contentTypes are the types of message Meta takes, each with its content in a member of
@@ -14,49 +14,73 @@ var contentTypes = []string{
 	"video", "audio", "sticker", "location", "contacts", "reaction", "pin",
 }
 
-// callbackLimit is from Meta, Cloud API, "Status messages webhook reference".
-var callbackLimit = limit{what: "callback data", code: "callback_data", max: 512, optional: true}
+var (
+	typeUnknown      = rule(Invalid, "type_unknown", "The type must be "+list(contentTypes)+".", "Name the type of the content.")
+	contentMissing   = needed("content_missing", "A message needs its content in the member that its type names.", "Add it, or change the type.")
+	contentAmbiguous = rule(Invalid, "content_ambiguous", "A message has one content, the one its type names.", "Remove this member, or change the type.")
+)
 
-// Parse reads Meta's message object and checks it against Meta's limits, so that a caller
-// learns at once what Meta would say later. Text, image, document, template and the
-// interactive kinds button and list are checked in full, of the other types only what all
-// have in common: Meta has the last word on those. Members this version does not know pass.
-// It returns up to 20 problems, their paths relative to the object; without any, the
-// object may be sent. It expects JSON without duplicate members.
+// callbackLimit is from Meta, Cloud API, "Status messages webhook reference".
+var callbackLimit = atMost(512, "callback_data", "callback data")
+
+// Meta, Cloud API, "Contextual replies".
+var (
+	quotedMissing     = needed("context_message_id_empty", "A reply names the message it quotes.", "Give the wamid of that message, or leave out context.")
+	contextNotAllowed = rule(Invalid, "context_not_allowed", "A reaction and a pin cannot be replies.", "Leave out context.")
+)
+
+// Parse reads Meta's message object and checks it against Meta's rules, so that a caller
+// learns at once what Meta would say later. docs/messages.md shows each type and what is
+// checked of it. A type or interactive kind this version does not know is refused; a member
+// it does not know passes, and so does what only Meta can know: whether a template or a file
+// is there. It returns up to 20 problems, their paths relative to the object; without any,
+// the object may be sent. It expects JSON without duplicate members.
 func Parse(object json.RawMessage) (Content, []Problem) {
 	var value any
 	decoder := json.NewDecoder(bytes.NewReader(object))
 	decoder.UseNumber() // a member we do not know may hold any number
-	if err := decoder.Decode(&value); err != nil {
-		return Content{}, []Problem{{Code: "json_invalid", Detail: "The message is not valid JSON.", Fix: "Send Meta's message object."}}
+	err := decoder.Decode(&value)
+	if _, more := decoder.Token(); err != nil || more != io.EOF {
+		return Content{}, []Problem{{Code: jsonInvalid.Code, Detail: jsonInvalid.Detail, Fix: jsonInvalid.Fix}}
 	}
 	return ParseDecoded(value)
 }
 
 // ParseDecoded is Parse for what has been decoded already, numbers as json.Number.
 func ParseDecoded(object any) (Content, []Problem) {
-	var r report
-	root := node{value: object, report: &r}
-	if _, ok := root.value.(map[string]any); !ok {
-		root.mismatch("an object")
-		return Content{}, r.problems
+	var c Content
+	problems := inspect(object, func(root node) { c = root.content() })
+	return c, problems
+}
+
+func (n node) content() (c Content) {
+	if _, ok := n.value.(map[string]any); !ok {
+		n.mismatch("an object")
+		return c
 	}
-	c := Content{Type: root.contentType()}
-	root.recipient(&c)
-	root.common(&c)
-	content := root.get(c.Type)
+	c.Type = n.contentType()
+	n.recipient(&c)
+	n.common(&c)
+	content := n.get(c.Type)
 	switch c.Type {
 	case "text":
-		content.checkText()
-	case "image", "document":
-		content.checkMedia()
-		content.checkCaption()
+		content.checkText(n.directText())
 	case "template":
 		c.Template, c.Language = content.checkTemplate()
+	case "image", "video", "document", "audio", "sticker":
+		content.checkMediaMessage(c.Type)
 	case "interactive":
-		content.checkInteractive()
+		content.checkInteractive(c.Group)
+	case "location":
+		content.checkLocation()
+	case "contacts":
+		content.checkContacts()
+	case "reaction":
+		content.checkReaction()
+	case "pin":
+		content.checkPin(c.Group)
 	}
-	return c, r.problems
+	return c
 }
 
 // contentType returns the type, and reports a missing content and a second one.
@@ -67,15 +91,15 @@ func (n node) contentType() string {
 		return ""
 	}
 	if !slices.Contains(contentTypes, name) {
-		t.refuse("type_unknown", "The type must be one of "+strings.Join(contentTypes, ", ")+".", "Name the type of the content.")
+		t.refuse(typeUnknown)
 		return ""
 	}
 	if content := n.get(name); !content.present() {
-		content.refuse("content_missing", "A message of this type needs its content in the member of the same name.", "Add it, or change the type.")
+		content.refuse(contentMissing)
 	}
 	for _, other := range contentTypes {
 		if second := n.get(other); other != name && second.present() {
-			second.refuse("content_ambiguous", "A message has one content, the one its type names.", "Remove this member, or change the type.")
+			second.refuse(contentAmbiguous)
 		}
 	}
 	return name
@@ -83,17 +107,17 @@ func (n node) contentType() string {
 
 // common checks what all types share beside the recipient.
 func (n node) common(c *Content) {
-	product := n.get("messaging_product")
-	if s, _ := product.text(); s != "" && s != "whatsapp" {
-		product.refuse("value_not_allowed", "The messaging product must be whatsapp.", "Leave it out; it is filled in.")
-	}
+	n.get("messaging_product").oneOf("whatsapp")
 	c.Callback = n.get("biz_opaque_callback_data").within(callbackLimit)
+	n.texts("recipient_identity_key_hash")
+	n.checkDirectSend(c.Type)
 	quoted := n.get("context")
 	if !quoted.object() {
 		return
 	}
-	id := quoted.get("message_id")
-	if s, ok := id.text(); ok && s == "" {
-		id.refuse("context_message_id_empty", "A reply names the message it quotes.", "Give the wamid of that message, or leave out context.")
+	if c.Type == "reaction" || c.Type == "pin" {
+		quoted.refuse(contextNotAllowed)
+		return
 	}
+	quoted.get("message_id").word(quotedMissing)
 }

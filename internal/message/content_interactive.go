@@ -1,120 +1,130 @@
 package message
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
-// Meta, Cloud API, "Interactive reply buttons messages".
 var (
-	buttonBody  = limit{what: "body", code: "interactive_body", max: 1024}
-	headerText  = limit{what: "header", code: "header", max: 60}
-	footerText  = limit{what: "footer", code: "footer", max: 60}
-	buttonID    = limit{what: "button id", code: "button_id", max: 256}
-	buttonTitle = limit{what: "button title", code: "button_title", max: 20}
+	interactiveMissing = needed("interactive_type_missing", "An interactive message needs its kind.", "Give it in type: button, list or another of Meta's kinds.")
+	interactiveUnknown = rule(Invalid, "interactive_type_unknown", "Meta has no interactive message of this kind.", "Give button, list or another of Meta's kinds in type.")
+	notInGroups        = rule(Invalid, "interactive_not_in_groups", "A group cannot be asked for its contact.", "Send it to a person.")
 )
 
-const mostButtons = 3
-
-// Meta, Cloud API, "Interactive list messages".
+// Meta, Cloud API, "Interactive messages".
 var (
-	listBody       = limit{what: "body", code: "interactive_body", max: 4096}
-	listButton     = limit{what: "list button", code: "list_button", max: 20}
-	sectionTitle   = limit{what: "section title", code: "section_title", max: 24}
-	rowID          = limit{what: "row id", code: "row_id", max: 200}
-	rowTitle       = limit{what: "row title", code: "row_title", max: 24}
-	rowDescription = limit{what: "row description", code: "row_description", max: 72, optional: true}
+	bodyLimit         = required(1024, "interactive_body", "body")
+	headerLimit       = required(60, "header", "header")
+	footerLimit       = required(60, "footer", "footer")
+	headerMissing     = needed("header_missing", "A message of this kind has a header.", "Add one.")
+	headerTypeInvalid = rule(Invalid, "header_type_not_allowed", "A message of this kind has no header of this type.", "Change the header, or leave it out.")
+	headerNotAllowed  = rule(Invalid, "header_not_allowed", "A message of this kind has no header.", "Leave it out.")
+	footerNotAllowed  = rule(Invalid, "footer_not_allowed", "A message of this kind has no footer.", "Leave it out.")
+	actionMissing     = needed("action_missing", "An interactive message has an action.", "Add the action of its kind.")
 )
 
-const (
-	mostSections = 10
-	mostRows     = 10 // of all sections together
-)
+// frame is what may stand round an action.
+type frame struct {
+	headers  []string // the types of header; none: it has no header
+	needed   bool     // the header
+	body     *limit
+	bodiless bool // the body may be absent
+	noFooter bool
+}
 
-func (n node) checkInteractive() {
+var anyHeader = []string{"text", "image", "video", "document"}
+
+// interactives are the kinds of interactive message: what stands round their action, and
+// the check of the action.
+var interactives = map[string]struct {
+	frame
+	check func(action node)
+}{
+	"button":                   {frame{headers: anyHeader, body: bodyLimit}, node.checkButtons},
+	"list":                     {frame{headers: anyHeader[:1], body: listBody}, node.checkList},
+	"cta_url":                  {frame{headers: anyHeader, body: bodyLimit}, node.checkURLButton},
+	"flow":                     {frame{headers: anyHeader, body: bodyLimit}, node.checkFlow},
+	"product":                  {frame{body: bodyLimit, bodiless: true}, node.checkProduct},
+	"product_list":             {frame{headers: anyHeader[:1], needed: true, body: bodyLimit}, node.checkProductList},
+	"catalog_message":          {frame{headers: anyHeader, body: bodyLimit}, node.checkCatalog},
+	"carousel":                 {frame{body: bodyLimit, noFooter: true}, node.checkCarousel},
+	"location_request_message": {frame{body: bodyLimit, noFooter: true}, named("send_location")},
+	"address_message":          {frame{headers: anyHeader, body: bodyLimit}, node.checkAddress},
+	"order_details":            {frame{headers: anyHeader, body: bodyLimit}, node.checkOrderDetails},
+	"order_status":             {frame{headers: anyHeader, body: bodyLimit}, node.checkOrderStatus},
+	"call_permission_request":  {frame{headers: anyHeader, body: bodyLimit, bodiless: true}, named("call_permission_request")},
+	"voice_call":               {frame{headers: anyHeader, body: bodyLimit}, node.checkVoiceCall},
+	"request_contact_info":     {frame{headers: anyHeader, body: bodyLimit}, named("request_contact_info")},
+}
+
+func (n node) checkInteractive(group bool) {
 	if !n.object() {
 		return
 	}
-	kind := n.get("type")
-	name, ok := kind.text()
+	name := n.get("type").word(interactiveMissing)
+	kind, known := interactives[name]
+	if !known {
+		if name != "" {
+			n.get("type").refuse(interactiveUnknown)
+		}
+		return
+	}
+	if group && name == "request_contact_info" {
+		n.get("type").refuse(notInGroups)
+	}
+	n.checkFrame(kind.frame)
+	if action := n.get("action"); action.neededObject(actionMissing) {
+		kind.check(action)
+	}
+}
+
+func (n node) checkFrame(f frame) {
+	n.checkHeader(f)
+	if body := n.get("body"); body.object() || !body.present() && !f.bodiless {
+		body.get("text").within(f.body)
+	}
+	footer := n.get("footer")
 	switch {
-	case name == "button":
-		n.checkFrame(buttonBody, "text", "image", "video", "document")
-		n.checkButtons()
-	case name == "list":
-		n.checkFrame(listBody, "text")
-		n.checkList()
-	case ok && name == "":
-		kind.refuse("interactive_type_missing", "An interactive message needs its kind.", "Give button, list or another of Meta's interactive kinds.")
+	case f.noFooter && footer.present():
+		footer.refuse(footerNotAllowed)
+	case footer.object():
+		footer.get("text").within(footerLimit)
 	}
 }
 
-// checkFrame checks what stands round an action: header and footer may be absent.
-func (n node) checkFrame(body limit, headers ...string) {
-	if header := n.get("header"); header.object() {
-		kind, ok := header.get("type").text()
-		switch {
-		case !ok:
-		case !slices.Contains(headers, kind):
-			header.get("type").refuse("header_type_not_allowed", "The header's type must be one of "+strings.Join(headers, ", ")+".", "Change the header, or leave it out.")
-		case kind == "text":
-			header.get("text").within(headerText)
-		default:
-			header.get(kind).checkNeededMedia()
-		}
-	}
-	if b := n.get("body"); b.object() || !b.present() {
-		b.get("text").within(body)
-	}
-	if footer := n.get("footer"); footer.object() {
-		footer.get("text").within(footerText)
-	}
-}
-
-func (n node) checkButtons() {
-	ids, titles := map[string]bool{}, map[string]bool{}
-	for _, button := range n.get("action").get("buttons").between(1, mostButtons, "buttons", "buttons") {
-		if !button.object() {
-			continue
-		}
-		if kind, ok := button.get("type").text(); ok && kind != "reply" {
-			button.get("type").refuse("value_not_allowed", "A reply button's type is reply.", `Add "type": "reply".`)
-		}
-		id, title := button.get("reply").get("id"), button.get("reply").get("title")
-		id.distinct(ids, id.within(buttonID), "button_id_duplicate", "button id")
-		title.distinct(titles, title.within(buttonTitle), "button_title_duplicate", "button title")
-	}
-}
-
-func (n node) checkList() {
-	action := n.get("action")
-	action.get("button").within(listButton)
-	sections := action.get("sections")
-	ids, count := map[string]bool{}, 0
-	for _, section := range sections.between(1, mostSections, "sections", "sections") {
-		if !section.object() {
-			continue
-		}
-		section.get("title").within(sectionTitle)
-		rows := section.get("rows").items()
-		if len(rows) == 0 {
-			section.get("rows").refuse("rows_missing", "A section has at least one row.", "Add a row, or remove the section.")
-		}
-		count += len(rows)
-		for _, row := range rows {
-			row.checkRow(ids)
-		}
-	}
-	if count > mostRows {
-		sections.refuseCount(count, 1, mostRows, "rows", "rows in all sections together")
-	}
-}
-
-func (n node) checkRow(ids map[string]bool) {
-	if !n.object() {
+func (n node) checkHeader(f frame) {
+	header := n.get("header")
+	switch {
+	case !header.present() && f.needed:
+		header.refuse(headerMissing)
+		return
+	case header.present() && f.headers == nil:
+		header.refuse(headerNotAllowed)
+		return
+	case !header.object():
 		return
 	}
-	n.get("id").distinct(ids, n.get("id").within(rowID), "row_id_duplicate", "row id")
-	n.get("title").within(rowTitle)
-	n.get("description").within(rowDescription)
+	kind, ok := header.get("type").text()
+	switch {
+	case !ok:
+	case !slices.Contains(f.headers, kind):
+		header.get("type").refuseAs(headerTypeInvalid, "The header's type must be "+list(f.headers)+".", headerTypeInvalid.Fix)
+	case kind == "text":
+		header.get("text").within(headerLimit)
+	default:
+		header.get(kind).checkMedia()
+	}
+}
+
+// named is the check of an action of which nothing but the name is fixed.
+func named(name string) func(action node) {
+	return func(action node) { action.checkName(name) }
+}
+
+func (n node) checkName(name string) { n.get("name").neededOneOf(name) }
+
+var parametersMissing = needed("action_parameters_missing", "The action has parameters.", "Add the object parameters.")
+
+// parameters returns an action's parameters, and whether they are there.
+func (n node) parameters(name string) (node, bool) {
+	n.checkName(name)
+	p := n.get("parameters")
+	return p, p.neededObject(parametersMissing)
 }

@@ -8,6 +8,15 @@ import (
 	"strings"
 )
 
+const linkFix = "Give a public https link that needs no login."
+
+var (
+	linkInvalid  = rule(Invalid, "link_invalid", "The link is not a valid URL.", linkFix)
+	linkScheme   = rule(Invalid, "link_scheme", "A link must begin with https://.", linkFix)
+	linkUserinfo = rule(Invalid, "link_userinfo", "A link must not carry a user name or password.", linkFix)
+	linkHost     = rule(Invalid, "link_host_forbidden", "The link's host is not on the public internet.", linkFix)
+)
+
 // checkLink refuses links that Meta's servers cannot fetch or nobody should ask them to:
 // a link into somebody's own network is a mistake or an attempt on it.
 func (n node) checkLink() {
@@ -15,24 +24,37 @@ func (n node) checkLink() {
 	if !ok {
 		return
 	}
-	const fix = "Give a public https link that needs no login."
 	link, err := url.Parse(s)
 	switch {
-	case err != nil:
-		n.refuse("link_invalid", "The link is not a valid URL.", fix)
+	case err != nil || strings.ContainsAny(s, " \\"):
+		n.refuse(linkInvalid)
 	case link.Scheme != "https":
-		n.refuse("link_scheme", "A link must begin with https://.", fix)
+		n.refuse(linkScheme)
 	case link.User != nil:
-		n.refuse("link_userinfo", "A link must not carry a user name or password.", fix)
+		n.refuse(linkUserinfo)
 	case !plainHost(link.Hostname()):
-		n.refuse("link_invalid", "The link's host must be a name or an address in ASCII.", "Write an international name in its xn-- form.")
+		n.refuseAs(linkInvalid, "The link's host must be a name or an address in ASCII.", "Write an international name in its xn-- form.")
 	case !publicHost(link.Hostname()):
-		n.refuse("link_host_forbidden", "The link's host is not on the public internet.", fix)
+		n.refuse(linkHost)
+	}
+}
+
+var urlInvalid = rule(Invalid, "url_invalid", "A button's URL must begin with https:// or http:// and name a host.", "Give the whole URL.")
+
+// checkURL holds for links that people open and Meta does not.
+func (n node) checkURL() {
+	s, ok := n.text()
+	if !ok {
+		return
+	}
+	link, err := url.Parse(s)
+	if err != nil || link.Scheme != "https" && link.Scheme != "http" || link.Hostname() == "" {
+		n.refuse(urlInvalid)
 	}
 }
 
 // plainHost keeps out what browsers and resolvers read in different ways, full-width
-// digits for example.
+// digits and empty parts for example.
 func plainHost(host string) bool {
 	for _, r := range host {
 		letter := r|0x20 >= 'a' && r|0x20 <= 'z'
@@ -41,7 +63,7 @@ func plainHost(host string) bool {
 			return false
 		}
 	}
-	return host != ""
+	return host != "" && host[0] != '.' && !strings.Contains(host, "..")
 }
 
 // privateNames are the ends of names that no public resolver knows.

@@ -1,35 +1,50 @@
 package message
 
-// captionLimit is from Meta, Cloud API, "Image messages" and "Document messages".
-var captionLimit = limit{what: "caption", code: "caption", max: 1024, optional: true}
+// Meta, Cloud API, "Image messages" and the pages of the other kinds of media.
+var (
+	captionLimit      = atMost(1024, "caption", "caption")
+	captionNotAllowed = rule(Invalid, "caption_not_allowed", "Audio and stickers have no caption.", "Leave it out, or send the words as a text.")
+	mediaMissing      = needed("media_missing", "A media object has either an id or a link.", "Give the id of an uploaded file, or an https link.")
+	mediaAmbiguous    = rule(Invalid, "media_ambiguous", "A media object has either an id or a link.", "Remove one of the two.")
+	mediaIDEmpty      = needed("media_id_empty", "The media id is blank.", "Give the id of an uploaded file.")
+)
 
-// checkMedia holds for every object that names a file: it has an id or a link.
-func (n node) checkMedia() {
+// checkMediaMessage checks the content of a message whose type is a kind of media.
+func (n node) checkMediaMessage(kind string) {
 	if !n.object() {
 		return
 	}
+	n.checkFile()
+	caption := n.get("caption")
+	switch kind {
+	case "audio", "sticker":
+		if caption.present() {
+			caption.refuse(captionNotAllowed)
+		}
+		n.get("voice").boolean()
+	default:
+		caption.within(captionLimit)
+	}
+}
+
+// checkMedia holds for every object that names a file and may not be left out.
+func (n node) checkMedia() {
+	if n.neededObject(mediaMissing) {
+		n.checkFile()
+	}
+}
+
+func (n node) checkFile() {
 	id, link := n.get("id"), n.get("link")
 	switch {
 	case id.present() && link.present():
-		n.refuse("media_ambiguous", "A media object has either an id or a link.", "Remove one of the two.")
+		n.refuse(mediaAmbiguous)
 	case id.present():
-		if s, ok := id.text(); ok && s == "" {
-			id.refuse("media_id_empty", "The media id is empty.", "Give the id of an uploaded file.")
-		}
+		id.word(mediaIDEmpty)
 	case link.present():
 		link.checkLink()
 	default:
-		n.refuse("media_missing", "A media object has either an id or a link.", "Give the id of an uploaded file, or an https link.")
+		n.refuse(mediaMissing)
 	}
-	n.get("filename").text() // documents only; Meta names no limit
-}
-
-func (n node) checkCaption() { n.get("caption").within(captionLimit) }
-
-// checkNeededMedia is checkMedia where the object may not be left out.
-func (n node) checkNeededMedia() {
-	if !n.present() {
-		n.refuse("media_missing", "The media object is missing.", "Give the id of an uploaded file, or an https link.")
-	}
-	n.checkMedia()
+	n.texts("filename") // documents only; Meta names no limit
 }

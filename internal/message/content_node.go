@@ -1,7 +1,9 @@
 package message
 
 import (
-	"fmt"
+	"encoding/json"
+	"iter"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -18,11 +20,19 @@ type node struct {
 // get returns the member of that name.
 func (n node) get(name string) node {
 	members, _ := n.value.(map[string]any)
-	path := name
-	if n.path != "" {
-		path = n.path + "." + name
+	child := node{value: members[name], report: n.report}
+	if n.report.paths {
+		child.path = strings.TrimPrefix(n.path+"."+name, ".")
 	}
-	return node{members[name], path, n.report}
+	return child
+}
+
+func (n node) item(i int, value any) node {
+	child := node{value: value, report: n.report}
+	if n.report.paths {
+		child.path = n.path + "[" + strconv.Itoa(i) + "]"
+	}
+	return child
 }
 
 func (n node) present() bool { return n.value != nil }
@@ -36,21 +46,54 @@ func (n node) object() bool {
 	return ok
 }
 
-// items returns the elements of an array: none when it is absent or something else. It
-// reports that, and elements that are null.
-func (n node) items() []node {
-	array, ok := n.value.([]any)
-	if !ok && n.present() {
-		n.mismatch("an array")
+// neededObject is object for what may not be absent.
+func (n node) neededObject(missing *Rule) bool {
+	if !n.present() {
+		n.refuse(missing)
 	}
-	nodes := make([]node, len(array))
-	for i, value := range array {
-		nodes[i] = node{value, n.path + "[" + strconv.Itoa(i) + "]", n.report}
-		if value == nil {
-			nodes[i].mismatch("something, not null")
+	return n.object()
+}
+
+// length returns the length of an array; false for what is none.
+func (n node) length() (int, bool) {
+	array, ok := n.value.([]any)
+	return len(array), ok
+}
+
+// objects are the elements of an array that are objects, with their index. The others are
+// reported; so is what is no array.
+func (n node) objects() iter.Seq2[int, node] {
+	return func(yield func(int, node) bool) {
+		array, ok := n.value.([]any)
+		if !ok && n.present() {
+			n.mismatch("an array")
+		}
+		for i, value := range array {
+			element := n.item(i, value)
+			if _, ok := value.(map[string]any); !ok {
+				element.mismatch("an object")
+			} else if !yield(i, element) {
+				return
+			}
 		}
 	}
-	return nodes
+}
+
+// counted is objects for an array whose length is bounded.
+func (n node) counted(s *span) iter.Seq2[int, node] {
+	if length, ok := n.length(); ok || !n.present() {
+		s.check(n, length)
+	}
+	return n.objects()
+}
+
+// filled reports an array that is absent or has nothing in it, and returns its length.
+func (n node) filled(missing *Rule) int {
+	length, ok := n.length()
+	if length == 0 && (ok || !n.present()) {
+		n.refuse(missing)
+	}
+	return length
 }
 
 // text returns a string, an empty one when there is none. It is false for what is no
@@ -64,13 +107,33 @@ func (n node) text() (s string, ok bool) {
 	return s, true
 }
 
+// texts reports members that are there and are no strings.
+func (n node) texts(names ...string) {
+	for _, name := range names {
+		n.get(name).text()
+	}
+}
+
 // within returns a string that must keep to a limit; empty when it does not exist.
-func (n node) within(l limit) string {
+func (n node) within(l *limit) string {
 	s, ok := n.text()
-	if length := utf8.RuneCountInString(s); length > l.max {
-		n.refuse(l.tooLong(length))
-	} else if ok && !l.optional && strings.TrimSpace(s) == "" {
-		n.refuse(l.empty())
+	if len(s) > l.max { // there are no more code points than bytes
+		if length := utf8.RuneCountInString(s); length > l.max {
+			l.refuseLong(n, length)
+			return s
+		}
+	}
+	if ok && l.empty != nil && blank(s) {
+		l.refuseEmpty(n)
+	}
+	return s
+}
+
+// word returns a string that must not be missing or blank, or else breaks the rule.
+func (n node) word(missing *Rule) string {
+	s, ok := n.text()
+	if ok && blank(s) {
+		n.refuse(missing)
 	}
 	return s
 }
@@ -82,37 +145,69 @@ func (n node) boolean() {
 	}
 }
 
-func (n node) mismatch(want string) {
-	n.refuse("type_mismatch", "This must be "+want+".", "Change its JSON type.")
-}
-
-func (n node) refuse(code, detail, fix string) {
-	n.report.add(Problem{n.path, code, detail, fix})
-}
-
-// between returns the elements of an array whose number must lie in a range; it reports a
-// number that does not as <code>_missing or <code>_too_many.
-func (n node) between(least, most int, code, what string) []node {
-	items := n.items()
-	if _, ok := n.value.([]any); ok || !n.present() {
-		n.refuseCount(len(items), least, most, code, what)
+// oneOf returns a string that must be one of several. Absent is not one of them, but is
+// left to the caller.
+func (n node) oneOf(values ...string) string {
+	s, ok := n.text()
+	if ok && n.present() && !slices.Contains(values, s) {
+		n.refuseAs(notAllowed, "The value must be "+list(values)+".", "Give it as Meta writes it.")
 	}
-	return items
+	return s
 }
 
-func (n node) refuseCount(count, least, most int, code, what string) {
-	detail := fmt.Sprintf("%d to %d %s are allowed; there are %d.", least, most, what, count)
-	if count < least {
-		n.refuse(code+"_missing", detail, fmt.Sprintf("Give at least %d.", least))
-	} else if count > most {
-		n.refuse(code+"_too_many", detail, fmt.Sprintf("Remove all but %d.", most))
+// neededOneOf is oneOf for what may not be absent.
+func (n node) neededOneOf(values ...string) string {
+	if !n.present() {
+		n.refuseAs(noValue, "The member is missing; it must be "+list(values)+".", noValue.Fix)
+		return ""
 	}
+	return n.oneOf(values...)
+}
+
+// list writes "a", "a or b", "a, b or c".
+func list(values []string) string {
+	last := len(values) - 1
+	if last == 0 {
+		return values[0]
+	}
+	return strings.Join(values[:last], ", ") + " or " + values[last]
+}
+
+// whole returns a whole number in a range, and otherwise breaks the rule; so does what is
+// absent. Some of Meta's pages write numbers as strings.
+func (n node) whole(least, most int64, broken *Rule) (int64, bool) {
+	var digits string
+	switch v := n.value.(type) {
+	case json.Number:
+		digits = v.String()
+	case string:
+		digits = v
+	}
+	number, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || number < least || number > most {
+		n.refuse(broken)
+		return 0, false
+	}
+	return number, true
 }
 
 // distinct reports a value that an earlier node of the same set had.
-func (n node) distinct(seen map[string]bool, value, code, what string) {
+func (n node) distinct(seen map[string]bool, value string, twice *Rule) {
 	if value != "" && seen[value] {
-		n.refuse(code, "Each "+what+" must differ from the others of the message.", "Give it a value of its own.")
+		n.refuse(twice)
 	}
 	seen[value] = true
 }
+
+func (n node) mismatch(want string) {
+	n.refuseAs(wrongType, "This must be "+want+".", wrongType.Fix)
+}
+
+func (n node) refuse(r *Rule) { n.refuseAs(r, r.Detail, r.Fix) }
+
+// refuseAs says a rule more exactly than the list does.
+func (n node) refuseAs(r *Rule, detail, fix string) {
+	n.report.add(Problem{n.path, r.Code, detail, fix})
+}
+
+func blank(s string) bool { return strings.TrimSpace(s) == "" }

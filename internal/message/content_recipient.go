@@ -1,16 +1,13 @@
 package message
 
-import (
-	"regexp"
-	"strings"
+import "strings"
+
+var (
+	recipientMissing = needed("recipient_missing", "A message needs a recipient.", "Give a phone number or the id of a group in to, or a business-scoped user id in recipient.")
+	groupMissing     = needed("recipient_group_missing", "A message to a group has the group's id in to.", "Give it, or leave out recipient_type to write to a person.")
+	needsPlus        = rule(Invalid, "recipient_needs_plus", "A phone number begins with a plus and the country code.", "Write it as +<country code><number>.")
+	recipientInvalid = rule(Invalid, "recipient_invalid", "The recipient is neither a phone number of 7 to 15 digits, nor a group's id, nor a business-scoped user id.", "Write a phone number as +<country code><number>.")
 )
-
-// An international number without its formatting; the longest has 15 digits (ITU-T E.164).
-var e164 = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)
-
-// A business-scoped user id: a country, a full stop and up to 128 letters and digits; a
-// parent's begins with "ENT." after the country. Meta, Cloud API, "Business-scoped user IDs".
-var userID = regexp.MustCompile(`^[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}$`)
 
 // mostGroupID bounds a group id. Meta says only that it is a string; Meta, Cloud API, "Groups".
 const mostGroupID = 256
@@ -20,18 +17,13 @@ var unformat = strings.NewReplacer(" ", "", "-", "", "(", "", ")", "", ".", "")
 
 // recipient reads "to", "recipient" and "recipient_type" (Meta, Cloud API, "Send messages").
 func (n node) recipient(c *Content) {
-	kind := n.get("recipient_type")
-	switch s, _ := kind.text(); s {
-	case "", "individual":
-	case "group":
-		c.Group = true
-	default:
-		kind.refuse("value_not_allowed", "The recipient type must be individual or group.", "Leave it out for a person.")
-	}
+	c.Group = n.get("recipient_type").oneOf("individual", "group") == "group"
 	to, user := n.get("to"), n.get("recipient")
-	if !to.present() && !user.present() {
-		to.refuse("recipient_missing", "A message needs a recipient.", "Give a phone number in to, or a business-scoped user id in recipient.")
-		return
+	switch {
+	case c.Group && !to.present():
+		to.refuse(groupMissing)
+	case !to.present() && !user.present():
+		to.refuse(recipientMissing)
 	}
 	if s, ok := to.text(); ok && to.present() {
 		if c.Group {
@@ -42,8 +34,8 @@ func (n node) recipient(c *Content) {
 	}
 	if s, ok := user.text(); ok && user.present() {
 		c.UserID = s
-		if !userID.MatchString(s) {
-			user.refuse("recipient_invalid", "A business-scoped user id is a country code, a full stop and up to 128 letters and digits.", "Copy user_id from a webhook, or use to with a phone number.")
+		if !isUserID(s) {
+			user.refuseAs(recipientInvalid, "A business-scoped user id is a country code, a full stop and up to 128 letters and digits.", "Copy user_id from a webhook, or use to with a phone number.")
 		}
 	}
 }
@@ -52,21 +44,53 @@ func (n node) recipient(c *Content) {
 // code before it and might reach somebody else, so that is refused.
 func (n node) phone(s string) string {
 	s = unformat.Replace(s)
+	digits, plus := strings.CutPrefix(s, "+")
 	switch {
-	case e164.MatchString(s):
-		return s
-	case e164.MatchString("+" + s):
-		n.refuse("recipient_needs_plus", "A phone number begins with a plus and the country code.", "Write it as +<country code><number>.")
+	case !isNumber(digits):
+		n.refuseAs(recipientInvalid, "A phone number is a plus, then 7 to 15 digits of which the first is not 0.", recipientInvalid.Fix)
+	case !plus:
+		n.refuse(needsPlus)
 	default:
-		n.refuse("recipient_invalid", "A phone number is a plus, then 7 to 15 digits of which the first is not 0.", "Write it as +<country code><number>.")
+		return s
 	}
 	return ""
 }
 
+// isNumber tells whether s may be an international number without its plus; the longest has
+// 15 digits (ITU-T E.164).
+func isNumber(s string) bool {
+	if len(s) < 7 || len(s) > 15 || s[0] == '0' {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
+}
+
 func (n node) group(s string) string {
 	if s == "" || len(s) > mostGroupID || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		n.refuse("recipient_invalid", "A group id is a word of up to 256 characters.", "Copy the group's id as Meta gave it.")
+		n.refuseAs(recipientInvalid, "A group id is a word of up to 256 characters.", "Copy the group's id as Meta gave it.")
 		return ""
 	}
 	return s
+}
+
+// isUserID knows a business-scoped user id: a country, a full stop and up to 128 letters and
+// digits; a parent's begins with "ENT." after the country. Meta, Cloud API, "Business-scoped
+// user IDs".
+func isUserID(s string) bool {
+	country, id, _ := strings.Cut(s, ".")
+	id = strings.TrimPrefix(id, "ENT.")
+	return len(country) == 2 && only(country, 'A', 'Z') && id != "" && len(id) <= 128 &&
+		!strings.ContainsFunc(id, func(r rune) bool {
+			return !(r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z')
+		})
+}
+
+// only tells whether all of s lies between two characters.
+func only(s string, first, last rune) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < first || r > last })
 }

@@ -1,107 +1,105 @@
 package message
 
 import (
-	"encoding/json"
+	"slices"
 	"strings"
 )
 
-// Meta, Cloud API, "Template messages" and "Template components".
+// Meta, Cloud API, "Template messages".
 var (
-	parameterLimit = limit{what: "parameter's text", code: "template_parameter", max: 32768, optional: true}
-	couponLimit    = limit{what: "coupon code", code: "coupon_code", max: 20}
+	templateName     = rule(Invalid, "template_name_invalid", "A template's name has 1 to 512 lower-case letters, digits and underscores.", "Use the name as Meta shows it.")
+	languageMissing  = needed("template_language_missing", "A template needs the code of its language.", `Add "language": {"code": "en_US"} with the template's own code.`)
+	languageInvalid  = rule(Invalid, "template_language_invalid", "A language's code has letters, digits and underscores.", "Write en_US, not en-US: the code as Meta shows it beside the template.")
+	componentMissing = needed("template_component_type_missing", "A component needs its type.", "Give header, body, button or another of the template's components.")
+	componentTwice   = rule(Invalid, "template_component_duplicate", "Of all components only buttons may come more than once.", "Put the parameters of one component into one object.")
+	headerParameters = between(0, 1, "template_header_parameters", "parameters of a header")
+	expiryMissing    = needed("template_offer_missing", "A limited-time offer has one parameter of the type limited_time_offer.", "Give when it ends in expiration_time_ms, in milliseconds since 1970.")
 )
 
-const (
-	nameCharacters = "abcdefghijklmnopqrstuvwxyz0123456789_"
-	mostName       = 512
-	leastCards     = 2
-	mostCards      = 10
+// Meta, Cloud API, "Media card carousel templates", "Product card carousel templates".
+var (
+	templateCards     = between(2, 10, "template_cards", "cards")
+	templateCardsOnly = rule(Invalid, "template_cards_nested", "A card has no cards.", "Move the carousel out of the card.")
+	cardComponents    = needed("template_card_components_missing", "A card has components.", "List its header, its buttons, and its body if that has parameters.")
+
+	nameCharacters     = "abcdefghijklmnopqrstuvwxyz0123456789_"
+	languageCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 )
+
+const mostName = 512
 
 // checkTemplate returns the template's name and language. Whether the template exists and
-// takes these parameters only Meta knows.
+// takes these parameters only Meta knows, and so what kinds of component it has: those this
+// version does not know pass.
 func (n node) checkTemplate() (name, language string) {
 	if !n.object() {
 		return "", ""
 	}
 	name, ok := n.get("name").text()
 	if ok && (name == "" || len(name) > mostName || strings.Trim(name, nameCharacters) != "") {
-		n.get("name").refuse("template_name_invalid", "A template's name has 1 to 512 lower-case letters, digits and underscores.", "Use the name as Meta shows it.")
+		n.get("name").refuse(templateName)
 	}
 	if l := n.get("language"); l.object() || !l.present() {
-		language, ok = l.get("code").text()
-		if ok && language == "" {
-			l.get("code").refuse("template_language_missing", "A template needs the code of its language.", `Add "language": {"code": "en_US"} with the template's own code.`)
+		code := l.get("code")
+		language = code.word(languageMissing)
+		if strings.Trim(language, languageCharacters) != "" && !blank(language) {
+			code.refuse(languageInvalid)
 		}
 	}
-	n.checkComponents()
+	n.checkComponents(false)
 	return name, language
 }
 
 // checkComponents checks the components of a template or of a card in it.
-func (n node) checkComponents() {
-	for _, component := range n.get("components").items() {
-		if !component.object() {
+func (n node) checkComponents(card bool) {
+	var seen, buttons []string
+	for _, component := range n.get("components").objects() {
+		kind := strings.ToLower(component.get("type").word(componentMissing)) // Meta takes both, and its pages show both
+		if kind == "button" {
+			buttons = component.checkTemplateButton(buttons)
 			continue
 		}
-		kind, ok := component.get("type").text()
-		if ok && kind == "" {
-			component.get("type").refuse("template_component_type_missing", "A component needs its type.", "Give header, body, button or another of the template's components.")
+		if kind != "" && slices.Contains(seen, kind) {
+			component.get("type").refuse(componentTwice)
 		}
-		for _, parameter := range component.get("parameters").items() {
-			parameter.checkParameter()
+		seen = append(seen, kind)
+		if kind == "carousel" {
+			component.checkCards(card)
+			continue
 		}
-		switch strings.ToLower(kind) { // Meta takes both, and its pages show both
-		case "button":
-			component.get("index").checkButtonIndex()
-		case "carousel":
-			component.checkCards()
+		component.checkParameters(kind)
+	}
+}
+
+func (n node) checkParameters(kind string) {
+	parameters := n.get("parameters")
+	length, _ := parameters.length()
+	if kind == "header" {
+		headerParameters.check(parameters, length)
+	}
+	if kind == "limited_time_offer" && length != 1 {
+		parameters.refuse(expiryMissing)
+	}
+	var names parameterNames
+	for _, parameter := range parameters.objects() {
+		parameter.checkParameter()
+		if kind == "header" || kind == "body" {
+			names.add(parameter)
 		}
 	}
 }
 
-func (n node) checkCards() {
-	for _, card := range n.get("cards").between(leastCards, mostCards, "template_cards", "cards") {
-		if card.object() {
-			card.checkComponents()
-		}
-	}
-}
-
-// checkButtonIndex takes "0" and 0: Meta's pages show both.
-func (n node) checkButtonIndex() {
-	index, _ := n.value.(string)
-	if number, ok := n.value.(json.Number); ok {
-		index = number.String()
-	}
-	if len(index) != 1 || index < "0" || index > "9" {
-		n.refuse("template_button_index_invalid", "A button's index is 0 to 9.", "Count the template's buttons from 0.")
-	}
-}
-
-func (n node) checkParameter() {
-	if !n.object() {
+func (n node) checkCards(nested bool) {
+	if nested {
+		n.refuse(templateCardsOnly)
 		return
 	}
-	kind, _ := n.get("type").text()
-	switch strings.ToLower(kind) {
-	case "text":
-		n.get("text").checkParameterText()
-	case "image", "video", "document":
-		n.get(strings.ToLower(kind)).checkNeededMedia()
-	case "coupon_code":
-		n.get("coupon_code").within(couponLimit)
+	indexes := map[int64]bool{}
+	for _, card := range n.get("cards").counted(templateCards) {
+		card.checkCardIndex(indexes)
+		if components := card.get("components"); !components.present() {
+			components.refuse(cardComponents)
+		}
+		card.checkComponents(true)
 	}
-}
-
-func (n node) checkParameterText() {
-	s, ok := n.text()
-	if !ok {
-		return
-	}
-	if strings.TrimSpace(s) == "" || strings.ContainsAny(s, "\n\r\t") || strings.Contains(s, "     ") {
-		n.refuse("template_parameter_invalid", "A template parameter is not blank and has no new lines, no tabs and at most 4 spaces in a row.", "Put line breaks into the template, not into its parameters.")
-		return
-	}
-	n.within(parameterLimit)
 }

@@ -1,12 +1,15 @@
 package message
 
 // textLimit is from Meta, Cloud API, "Text messages".
-var textLimit = limit{what: "text body", code: "text", max: 4096}
+var textLimit = required(4096, "text", "text body")
 
-func (n node) checkText() {
+// directTextLimit is from Meta, Cloud API, "Direct Send".
+var directTextLimit = textLimit.allowing(1024)
+
+func (n node) checkText(l *limit) {
 	if !n.object() {
 		return
 	}
-	n.get("body").within(textLimit)
+	n.get("body").within(l)
 	n.get("preview_url").boolean()
 }

@@ -1,0 +1,50 @@
+package message
+
+// Meta, Cloud API, "Mark messages as read" and "Typing indicators".
+var (
+	markMissing   = needed("mark_message_id_empty", "What is marked as read is a message that a person sent.", "Give its wamid, messages[].id of the webhook, in message_id.")
+	markRecipient = rule(Invalid, "mark_not_allowed", "Marking a message as read sends nothing, so there is no recipient and no content.", "Remove this member; or remove status, to send a message.")
+)
+
+// Mark is Meta's other body for the path of messages. It sends nothing: it marks a message
+// that a person sent as read, and all before it, and may show that an answer is being typed.
+type Mark struct {
+	MessageID string // the wamid of the person's message
+	Typing    bool   // show it for 25 seconds or until the answer comes
+}
+
+// IsMark tells whether a decoded body is meant for ParseMark rather than for ParseDecoded:
+// it has a status, which no message has.
+func IsMark(object any) bool {
+	return node{value: object, report: &report{}}.get("status").present()
+}
+
+// ParseMark reads Meta's body {"status": "read", "message_id": ..., "typing_indicator":
+// {"type": "text"}}, decoded already with numbers as json.Number, and checks it as
+// ParseDecoded checks a message: up to 20 problems, their paths relative to the object;
+// without any, the object may go to Meta as it is. Members this version does not know pass.
+func ParseMark(object any) (Mark, []Problem) {
+	var m Mark
+	problems := inspect(object, func(root node) { m = root.mark() })
+	return m, problems
+}
+
+func (n node) mark() (m Mark) {
+	if _, ok := n.value.(map[string]any); !ok {
+		n.mismatch("an object")
+		return m
+	}
+	n.get("messaging_product").oneOf("whatsapp")
+	n.get("status").neededOneOf("read")
+	m.MessageID = n.get("message_id").word(markMissing)
+	for _, name := range []string{"to", "recipient", "type"} {
+		if member := n.get(name); member.present() {
+			member.refuse(markRecipient)
+		}
+	}
+	if typing := n.get("typing_indicator"); typing.object() {
+		typing.get("type").neededOneOf("text")
+		m.Typing = true
+	}
+	return m
+}
