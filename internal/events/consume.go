@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -31,21 +32,24 @@ const (
 // context outlives a stop, so that what was begun is finished.
 type Handler = func(ctx context.Context, shard message.Shard, events []message.Event) error
 
-// Consume hands every event to handle as a member of a group, until ctx ends; it then
-// returns nil, within a second or so. The group is made where it is missing and starts at
-// the oldest entry. Calls for different shards run at once, those for one shard do not.
+// Consume hands the events of some types, of all where none is named, to handle as a member
+// of a group, until ctx ends; it then returns nil, within a second or so. The group is made
+// where it is missing and starts at the oldest entry. The shards are spread over the group's
+// living members. Calls for different shards run at once, those for one shard do not.
 //
 // After an error of handle the same events come again one by one, with growing pauses;
 // events that fail on their own five times, or that take five consumers down with them, are
 // moved to the dead stream. While Redis is away Consume waits; its errors are logged.
 //
 // The consumer's name must be its own. Consume keeps one connection of the pool for each shard.
-func (s *Stream) Consume(ctx context.Context, group, consumer string, handle Handler) error {
+func (s *Stream) Consume(ctx context.Context, group, consumer string, types []string, handle Handler) error {
 	var wg sync.WaitGroup
+	share := s.newShare(group, consumer)
+	wg.Go(func() { share.run(ctx) })
 	for _, shard := range s.shards.All() {
 		r := &reader{
 			Stream: s, shard: shard, key: shard.StreamKey(), group: group, consumer: consumer,
-			handle: handle, excused: map[string]int{},
+			share: share, types: types, handle: handle, excused: map[string]int{},
 			log: s.log.With(slog.String("group", group), slog.String("shard", shard.String())),
 		}
 		wg.Go(func() { r.run(ctx) })
@@ -60,6 +64,8 @@ type reader struct {
 	shard           message.Shard
 	key             string
 	group, consumer string
+	share           *share
+	types           []string // wanted; empty: all
 	handle          Handler
 	log             *slog.Logger
 
@@ -72,6 +78,13 @@ type reader struct {
 func (r *reader) run(ctx context.Context) {
 	pause := minPause
 	for ctx.Err() == nil {
+		if mine, changed := r.share.mine(r.shard); !mine {
+			select {
+			case <-ctx.Done():
+			case <-changed:
+			}
+			continue
+		}
 		err := r.step(ctx)
 		if err == nil {
 			pause = minPause
@@ -158,6 +171,10 @@ func (r *reader) take(ctx context.Context, entries []redis.XMessage) error {
 	var events []message.Event
 	var ids []string
 	for _, x := range entries {
+		if !r.wants(x) {
+			ids = append(ids, x.ID)
+			continue
+		}
 		e, err := decode(x.Values)
 		if err != nil {
 			if err := r.dead(ctx, x.ID, "unreadable"); err != nil {
@@ -170,15 +187,26 @@ func (r *reader) take(ctx context.Context, entries []redis.XMessage) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	if err := r.handle(ctx, r.shard, events); err != nil {
-		if away(err) {
-			for _, id := range ids {
-				r.excused[id]++
+	if len(events) > 0 {
+		if err := r.handle(ctx, r.shard, events); err != nil {
+			if away(err) {
+				for _, id := range ids {
+					r.excused[id]++
+				}
 			}
+			return err
 		}
-		return err
 	}
 	return r.db.XAck(ctx, r.key, r.group, ids...).Err()
+}
+
+// wants tells by the head of an entry, which we wrote, whether it is of a wanted type: most
+// are not, and to decode them all would be much of a worker's work.
+func (r *reader) wants(x redis.XMessage) bool {
+	text, _ := x.Values[field].(string)
+	_, rest, found := strings.Cut(text[:min(len(text), 64)], `"type":"`)
+	kind, _, closed := strings.Cut(rest, `"`)
+	return len(r.types) == 0 || !found || !closed || slices.Contains(r.types, kind)
 }
 
 // again handles pending entries one by one, so that one that cannot be handled harms none

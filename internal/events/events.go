@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -60,7 +61,9 @@ type Stream struct {
 	log     *slog.Logger
 	metrics metrics
 
-	watermark, trim, bury, retire store.Script
+	watermark, trim, bury, retire, meet store.Script
+
+	shares sync.Map // group -> *share, of those that this process consumes for
 }
 
 // New returns the streams of an installation with that many shards. It does not use Redis yet.
@@ -78,6 +81,7 @@ func New(db *store.DB, shards message.Shards, o Options) *Stream {
 		trim:      db.Script(passedLua + trimLua),
 		bury:      db.Script(buryLua),
 		retire:    db.Script(retireLua),
+		meet:      db.Script(meetLua),
 	}
 }
 

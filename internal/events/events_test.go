@@ -125,7 +125,7 @@ func consume(t *testing.T, s *events.Stream, name string, h events.Handler) (sto
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- s.Consume(ctx, group, name, h) }()
+	go func() { done <- s.Consume(ctx, group, name, nil, h) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -790,7 +790,7 @@ func TestIdleConsumersAskSeldom(t *testing.T) {
 	got := newSeen()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- s.Consume(ctx, group, "one", got.handle) }()
+	go func() { done <- s.Consume(ctx, group, "one", nil, got.handle) }()
 	appendAll(t, s, statuses(numberA, 0, 1))
 	got.until(t, 1)
 	commands := func() int {

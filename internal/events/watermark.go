@@ -13,13 +13,14 @@ import (
 
 // PublishWatermark writes for every shard the time before which everything that arrived has
 // been handled by the group: now when nothing waits, by the clock of the Redis that holds the
-// shard. It returns how long ago the oldest of them is. The watermark may be published by
-// any number of processes at once.
+// shard. It returns how long ago the oldest of them is. A process that consumes for the group
+// publishes for the shards it reads. The watermark may be published by any number of
+// processes at once.
 func (s *Stream) PublishWatermark(ctx context.Context, group string) (age time.Duration, err error) {
 	var replies []*redis.Cmd
 	err = s.db.Pipe(ctx, func(p redis.Pipeliner) {
 		replies = nil
-		for _, shard := range s.shards.All() {
+		for _, shard := range s.readBy(group) {
 			keys := []string{shard.StreamKey(), WatermarkKey(shard)}
 			replies = append(replies, s.watermark.Add(ctx, p, keys, group))
 		}
@@ -51,10 +52,11 @@ func (s *Stream) Watermark(ctx context.Context, shard message.Shard) (time.Time,
 
 // Trim drops entries that the group has handled and that are past the retention or beyond
 // the number kept. It never drops what the group has not handled. One call drops some
-// thousand entries of each shard at most, so it wants to be called every few seconds.
+// thousand entries of each shard at most, so it wants to be called every few seconds. A
+// process that consumes for the group trims the shards it reads.
 func (s *Stream) Trim(ctx context.Context, group string) error {
 	err := s.db.Pipe(ctx, func(p redis.Pipeliner) {
-		for _, shard := range s.shards.All() {
+		for _, shard := range s.readBy(group) {
 			s.trim.Add(ctx, p, []string{shard.StreamKey()}, group, s.o.Retention.Milliseconds(), s.o.MaxLen)
 		}
 	})

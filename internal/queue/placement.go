@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"hash/fnv"
 	"sync"
 	"time"
 
@@ -42,27 +41,12 @@ type active struct {
 }
 
 // rank is this worker's place among those that would serve a number: 0 serves it, the next
-// stands by. Each worker has a number's score, so one that comes or goes moves only its share.
+// stands by.
 func (g *gate) rank(number string) int {
 	g.place.mu.Lock()
 	workers := g.place.workers
 	g.place.mu.Unlock()
-	mine, better := score(g.o.Worker, number), 0
-	for _, w := range workers {
-		if w != g.o.Worker && score(w, number) > mine {
-			better++
-		}
-	}
-	return better
-}
-
-func score(worker, number string) uint64 {
-	h := fnv.New64a()
-	h.Write([]byte(worker + "\x00" + number))
-	x := h.Sum64() // its low bits are poor: mix them
-	x ^= x >> 33
-	x *= 0xff51afd7ed558ccd
-	return x ^ x>>33
+	return message.Rank(g.o.Worker, workers, number)
 }
 
 func (g *gate) first(number string) bool { return g.rank(number) == 0 }

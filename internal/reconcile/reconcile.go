@@ -27,7 +27,7 @@ const (
 
 // stream is where Meta's reports come from.
 type stream interface {
-	Consume(ctx context.Context, group, consumer string, handle func(ctx context.Context, shard message.Shard, events []message.Event) error) error
+	Consume(ctx context.Context, group, consumer string, types []string, handle func(ctx context.Context, shard message.Shard, events []message.Event) error) error
 	PublishWatermark(ctx context.Context, group string) (age time.Duration, err error)
 	Trim(ctx context.Context, group string) error
 }
@@ -83,7 +83,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	defer cancel()
 	wg.Go(func() { r.publish(ctx) })
 	wg.Go(func() { r.trim(ctx) })
-	return r.stream.Consume(ctx, Group, r.o.Consumer, r.fold)
+	return r.stream.Consume(ctx, Group, r.o.Consumer, []string{message.EventStatus, message.EventInbound}, r.fold)
 }
 
 // fold hands the evidence among a shard's events to the ledger.

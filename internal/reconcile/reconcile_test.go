@@ -207,7 +207,7 @@ type oneBatch struct {
 	events []message.Event
 }
 
-func (o oneBatch) Consume(ctx context.Context, _, _ string, handle func(context.Context, message.Shard, []message.Event) error) error {
+func (o oneBatch) Consume(ctx context.Context, _, _ string, _ []string, handle func(context.Context, message.Shard, []message.Event) error) error {
 	return handle(ctx, o.shard, o.events)
 }
 func (oneBatch) PublishWatermark(context.Context, string) (time.Duration, error) { return 0, nil }
