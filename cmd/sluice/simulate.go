@@ -50,16 +50,17 @@ func (s simulateCmd) Run(ctx context.Context) error {
 		Latency: s.Latency, Throttle: s.Throttle, ErrorBefore: s.ErrorBefore, ErrorAfter: s.ErrorAfter,
 		Lost: s.Lost, Reset: s.Reset, Hang: s.Hang,
 	}
-	if err := faults.Validate(); err != nil {
-		return err
-	}
-	sim := graphsim.New(graphsim.Options{
+	options := graphsim.Options{
 		Token: token, Rate: s.Rate, Seed: s.Seed, Faults: faults,
 		Webhook: graphsim.Webhook{
 			URL: s.WebhookURL, Secret: secret, Delay: s.Delay, Read: s.Read, Tap: s.Tap, Fail: s.Fail,
 			Double: s.Double, Shuffle: s.Shuffle, Batch: s.Batch,
 		},
-	})
+	}
+	if err := options.Validate(); err != nil {
+		return err
+	}
+	sim := graphsim.New(options)
 	l, err := net.Listen("tcp", s.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)

@@ -3,26 +3,33 @@ package graphsim
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
-	"strings"
+	"time"
 
 	"sluice/internal/cloudapi"
 )
 
-// graph puts in front of a handler what holds for all of Meta's paths: the outage and the
-// token.
-func (s *Sim) graph(next http.HandlerFunc) http.Handler {
+// graph puts in front of a handler what holds for all of Meta's paths: the outage, the
+// version and, where judged says so, the token.
+func (s *Sim) graph(next http.HandlerFunc, judged bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.inOutage() {
 			s.count(outage)
 			writeError(w, 2, "")
 			return
 		}
-		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if !ok || token == "" || s.options.Token != "" && token != s.options.Token {
-			s.refuse(w, 190, "")
+		if judged {
+			if d := s.standing.Load().judge(bearer(r), time.Now()); d != nil {
+				s.deny(w, d)
+				return
+			}
+		}
+		if version := r.PathValue("version"); version != "" && !versionForm.MatchString(version) {
+			s.unsupported(w, r)
 			return
 		}
 		next(w, r)
@@ -44,18 +51,7 @@ func (s *Sim) succeed(w http.ResponseWriter, body any) {
 
 // unsupported answers for paths the simulator does not have, as the Graph API does for
 // objects that do not exist.
-func (s *Sim) unsupported(w http.ResponseWriter, r *http.Request) {
-	s.count("100")
-	e := graphError{
-		Message: "Unsupported " + strings.ToLower(r.Method) + " request. Object does not exist, cannot be loaded" +
-			" due to missing permissions, or does not support this operation",
-		Type:    "GraphMethodException",
-		Code:    100,
-		Subcode: 33,
-		Trace:   trace,
-	}
-	writeJSON(w, http.StatusBadRequest, map[string]graphError{"error": e})
-}
+func (s *Sim) unsupported(w http.ResponseWriter, r *http.Request) { s.deny(w, notFound(r.Method)) }
 
 // graphError is Meta's error shape:
 // https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes
@@ -77,24 +73,36 @@ type errorData struct {
 const trace = "SluiceGraphSimulator"
 
 func writeError(w http.ResponseWriter, code int, details string) {
-	known, ok := cloudapi.Lookup(code)
-	if !ok {
-		panic(fmt.Sprintf("graphsim: code %d is not in the catalogue", code))
-	}
-	if details == "" {
-		details = known.Meaning
-	}
+	known := describe(code)
 	writeJSON(w, cmp.Or(known.Status, http.StatusBadRequest), map[string]graphError{"error": {
 		Message: fmt.Sprintf("(#%d) %s", code, known.Title),
 		Type:    "OAuthException",
 		Code:    code,
-		Data:    &errorData{"whatsapp", details},
+		Data:    &errorData{"whatsapp", cmp.Or(details, known.Meaning)},
 		Trace:   trace,
 	}})
+}
+
+// describe returns what we know of a code, which must be one of Meta's.
+func describe(code int) cloudapi.Entry {
+	known, ok := cloudapi.Lookup(code)
+	if !ok {
+		panic(fmt.Sprintf("graphsim: code %d is not in the catalogue", code))
+	}
+	return known
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(body) // an error here is a client that left
+}
+
+// readBody reads a call's JSON. No body at all is an empty one.
+func readBody(w http.ResponseWriter, r *http.Request, into any) error {
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(into)
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }

@@ -1,6 +1,7 @@
 package graphsim
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 )
@@ -12,6 +13,10 @@ import (
 //	DELETE /_sim/ledger          empties the ledger and the windows
 //	PUT    /_sim/faults          replaces the Faults
 //	PUT    /_sim/outage          {"outage": true} begins a total outage, false ends it
+//	GET    /_sim/account         the set-up at Meta: Account
+//	PATCH  /_sim/account         changes members of it; a list is replaced as a whole
+//	PATCH  /_sim/numbers/{id}    changes members of one phone number, a new one if need be
+//	PATCH  /_sim/templates/{name}/{language}   the same of one template
 //	POST   /_sim/inbound         {"from", "to", "text"}: a person writes to phone number id "to"
 func (s *Sim) control(mux *http.ServeMux) {
 	mux.HandleFunc("GET /_sim/stats", func(w http.ResponseWriter, r *http.Request) {
@@ -25,6 +30,14 @@ func (s *Sim) control(mux *http.ServeMux) {
 	mux.HandleFunc("PUT /_sim/faults", s.putFaults)
 	mux.HandleFunc("PUT /_sim/outage", s.putOutage)
 	mux.HandleFunc("POST /_sim/inbound", s.postInbound)
+	mux.HandleFunc("GET /_sim/account", func(w http.ResponseWriter, r *http.Request) {
+		writeJSON(w, http.StatusOK, s.standing.Load().Account)
+	})
+	mux.HandleFunc("PATCH /_sim/account", s.patch(func(r *http.Request, a *Account) any { return a }))
+	mux.HandleFunc("PATCH /_sim/numbers/{id}", s.patch(func(r *http.Request, a *Account) any { return a.number(r.PathValue("id")) }))
+	mux.HandleFunc("PATCH /_sim/templates/{name}/{language}", s.patch(func(r *http.Request, a *Account) any {
+		return a.template(r.PathValue("name"), r.PathValue("language"))
+	}))
 }
 
 func (s *Sim) listAccepted(w http.ResponseWriter, r *http.Request) {
@@ -78,11 +91,34 @@ func (s *Sim) postInbound(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "from and to must be digits, and text must be there", http.StatusBadRequest)
 		return
 	}
-	if s.options.Webhook.URL == "" {
-		http.Error(w, "there is no webhook to tell", http.StatusConflict)
+	id, ok := s.hooks.write(body.From, body.To, body.Text)
+	if !ok {
+		http.Error(w, "there is no webhook to tell, or the app is not subscribed to messages", http.StatusConflict)
 		return
 	}
-	writeJSON(w, http.StatusAccepted, map[string]string{"id": s.hooks.write(body.From, body.To, body.Text)})
+	writeJSON(w, http.StatusAccepted, map[string]string{"id": id})
+}
+
+// patch answers a call that changes members of what part points at within the account.
+func (s *Sim) patch(part func(*http.Request, *Account) any) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var members json.RawMessage
+		if !readControl(w, r, &members) {
+			return
+		}
+		if err := s.change(func(a *Account) error { return strictly(members, part(r, a)) }); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		writeJSON(w, http.StatusOK, s.standing.Load().Account)
+	}
+}
+
+// strictly reads JSON over what there is: a misspelt member shall not pass as "nothing".
+func strictly(members []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(members))
+	d.DisallowUnknownFields()
+	return d.Decode(into)
 }
 
 // readControl reads a control call's body. It answers 400 itself and is false when it is

@@ -61,9 +61,9 @@ func (h *hooks) run(ctx context.Context) {
 // deliver POSTs a parcel, and puts it back for later when that fails.
 func (h *hooks) deliver(ctx context.Context, client *http.Client, p *parcel) {
 	if p.body == nil {
-		p.body = notify(h.options.WABA, p.reports)
+		p.body = notify(h.standing.Load(), p.reports)
 	}
-	err := h.post(ctx, client, p.body)
+	err := h.post(ctx, client, p.url, p.body)
 	h.record(err)
 	if err == nil {
 		h.queue.done(p)
@@ -87,8 +87,8 @@ func (h *hooks) record(err error) {
 	h.metrics.posts.WithLabelValues("failed").Inc()
 }
 
-func (h *hooks) post(ctx context.Context, client *http.Client, body []byte) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.options.URL, bytes.NewReader(body))
+func (h *hooks) post(ctx context.Context, client *http.Client, url string, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -120,6 +120,7 @@ func backoff(s Span, tries int) time.Duration {
 type parcel struct {
 	due     time.Time
 	serial  int // order among equals
+	url     string
 	reports []report
 	tries   int
 	body    []byte // once tried; repeats are byte for byte the same
@@ -212,7 +213,7 @@ func (q *queue) take(batch int) (*parcel, time.Duration) {
 	}
 	p := heap.Pop(&q.parcels).(*parcel)
 	for p.tries == 0 && len(p.reports) < batch && len(q.parcels) > 0 {
-		if more := q.parcels[0]; more.tries > 0 || more.due.After(now) {
+		if more := q.parcels[0]; more.tries > 0 || more.url != p.url || more.due.After(now) {
 			break
 		}
 		p.reports = append(p.reports, heap.Pop(&q.parcels).(*parcel).reports...)

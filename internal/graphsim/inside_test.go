@@ -12,7 +12,7 @@ import (
 
 func TestWindow(t *testing.T) {
 	t.Parallel()
-	l := newLimit(2)
+	l := newLimit()
 	begin := time.Now()
 	for i, c := range []struct {
 		at      time.Duration
@@ -27,7 +27,7 @@ func TestWindow(t *testing.T) {
 		{1900 * time.Millisecond, true, 0},
 		{1800 * time.Millisecond, false, 5}, // late to the lock: as if it came at 1900 ms
 	} {
-		ok, largest := l.admit("1", begin.Add(c.at))
+		ok, largest := l.admit("1", begin.Add(c.at), 2)
 		if ok != c.ok || largest != c.largest {
 			t.Errorf("arrival %d at %v: %v, largest %d; want %v, %d", i, c.at, ok, largest, c.ok, c.largest)
 		}

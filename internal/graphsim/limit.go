@@ -10,7 +10,6 @@ import (
 // second. Arrivals are measured exactly; Meta documents messages per second only.
 // https://developers.facebook.com/docs/whatsapp/cloud-api/overview#throughput
 type limit struct {
-	rate    int
 	mu      *sync.Mutex
 	numbers map[string]*traffic
 	most    map[string]int // by number: the largest window of arrivals
@@ -22,13 +21,13 @@ type traffic struct {
 	admitted window // those the limit let through: only they count against it
 }
 
-func newLimit(rate int) limit {
-	return limit{rate: rate, mu: new(sync.Mutex), numbers: map[string]*traffic{}, most: map[string]int{}}
+func newLimit() limit {
+	return limit{mu: new(sync.Mutex), numbers: map[string]*traffic{}, most: map[string]int{}}
 }
 
-// admit records an arrival and tells whether it is within the limit. largest is the
-// number's largest window when this arrival made it so, else 0.
-func (l limit) admit(number string, at time.Time) (ok bool, largest int) {
+// admit records an arrival and tells whether it is within the number's rate, 0 for none.
+// largest is the number's largest window when this arrival made it so, else 0.
+func (l limit) admit(number string, at time.Time, rate int) (ok bool, largest int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.numbers[number]
@@ -39,14 +38,21 @@ func (l limit) admit(number string, at time.Time) (ok bool, largest int) {
 	if n := t.arrived.add(at); n > l.most[number] {
 		l.most[number], largest = n, n
 	}
-	if l.rate <= 0 {
+	if rate <= 0 {
 		return true, largest
 	}
-	if t.admitted.trim(at); len(t.admitted) >= l.rate {
+	if t.admitted.trim(at); len(t.admitted) >= rate {
 		return false, largest
 	}
 	t.admitted.add(at)
 	return true, largest
+}
+
+// met notes a number that has sent nothing so far.
+func (l limit) met(number string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.most[number] += 0
 }
 
 // largest returns the largest window of arrivals of every number.

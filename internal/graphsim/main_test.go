@@ -72,6 +72,11 @@ type answer struct {
 	Status   int
 	Raw      string
 	Success  bool
+	ID       string
+	Mime     string `json:"mime_type"`
+	SHA256   string
+	Size     string `json:"file_size"`
+	URL      string
 	Contacts []struct {
 		Input  string
 		WaID   string `json:"wa_id"`
@@ -106,11 +111,19 @@ func (b *bundle) call(ctx context.Context, method, path, body string) (answer, e
 	if err != nil {
 		return answer{}, err
 	}
+	return read(b.t, resp), nil
+}
+
+func read(t *testing.T, resp *http.Response) answer {
+	t.Helper()
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
 	a := answer{Status: resp.StatusCode, Raw: string(raw)}
 	json.Unmarshal(raw, &a) // a gateway's HTML leaves the rest empty
-	return a, err
+	return a
 }
 
 func (b *bundle) do(method, path, body string) answer {

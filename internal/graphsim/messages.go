@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"regexp"
-	"strings"
 	"time"
 )
 
@@ -20,10 +19,18 @@ var (
 // messages answers POST /{version}/{number}/messages. A message is taken before its
 // latency passes: who gives up waiting has sent it, and webhooks may overtake the answer.
 func (s *Sim) messages(w http.ResponseWriter, r *http.Request) {
-	start := time.Now()
-	number := r.PathValue("number")
-	if !versionForm.MatchString(r.PathValue("version")) || !numberForm.MatchString(number) {
+	start, st, id := time.Now(), s.standing.Load(), r.PathValue("id")
+	number, ok := st.number(id, s.options.Rate)
+	if !ok {
 		s.unsupported(w, r)
+		return
+	}
+	if d := st.mayTouch(scopeMessaging); d != nil {
+		if d.code == 200 {
+			s.refuse(w, 10, "") // as Meta says of this path
+			return
+		}
+		s.deny(w, d)
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
@@ -46,9 +53,12 @@ func (s *Sim) messages(w http.ResponseWriter, r *http.Request) {
 	}
 
 	f, latency := s.decide(m.recipient)
-	ok, largest := s.limit.admit(number, start)
+	ok, largest := s.limit.admit(id, start, number.Rate)
 	if largest > 0 {
-		s.metrics.window.WithLabelValues(number).Set(float64(largest))
+		s.metrics.window.WithLabelValues(id).Set(float64(largest))
+	}
+	if code := st.refusalOf(number); code != 0 {
+		f = fate{code: code}
 	}
 	if !ok {
 		f = fate{code: 130429}
@@ -56,10 +66,10 @@ func (s *Sim) messages(w http.ResponseWriter, r *http.Request) {
 	var wamid string
 	if f.taken {
 		var serial int
-		serial, wamid = s.ledger.add(number, m, start)
+		serial, wamid = s.ledger.add(id, m, start)
 		defer func() { s.ledger.closed(serial, time.Now()) }()
 		if !f.silent {
-			s.hooks.follow(number, wamid, m, f.failed)
+			s.hooks.follow(id, wamid, m, f.failed)
 		}
 	}
 	switch {
@@ -90,42 +100,4 @@ func accepted(m request, wamid string) any {
 		"contacts":          []any{contact},
 		"messages":          []any{message},
 	}
-}
-
-// phone answers GET /{version}/{number}.
-func (s *Sim) phone(w http.ResponseWriter, r *http.Request) {
-	number := r.PathValue("number")
-	if !versionForm.MatchString(r.PathValue("version")) || !numberForm.MatchString(number) {
-		s.unsupported(w, r)
-		return
-	}
-	level := "STANDARD"
-	if s.options.Rate > 80 {
-		level = "HIGH"
-	}
-	info := map[string]any{
-		"id":                   number,
-		"display_phone_number": displayed(number),
-		"verified_name":        "Simulated Business",
-		"status":               "CONNECTED",
-		"quality_rating":       "GREEN",
-		"platform_type":        "CLOUD_API",
-		"throughput":           map[string]string{"level": level},
-	}
-	if fields := r.URL.Query().Get("fields"); fields != "" {
-		asked := map[string]any{"id": number}
-		for _, name := range strings.Split(fields, ",") {
-			if value, ok := info[name]; ok {
-				asked[name] = value
-			}
-		}
-		info = asked
-	}
-	s.succeed(w, info)
-}
-
-// displayed is the phone number behind a phone number id.
-func displayed(number string) string {
-	padded := "0000000" + number
-	return "1555" + padded[len(padded)-7:]
 }

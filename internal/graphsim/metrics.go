@@ -9,10 +9,11 @@ const (
 	outage = "outage" // 503 in a total outage
 )
 
-// codes are the Graph error codes the simulator can answer with.
+// codes are the Graph error codes that calls commonly meet: they have a series from the
+// start. An account or a scenario can name any other code of Meta's.
 var codes = []string{
-	"100", "190", "130429", "131000", "131008", "131009", "131016", "131042",
-	"131051", "131056", "132001", "132015",
+	"10", "100", "104", "190", "200", "130429", "131000", "131008", "131009", "131016", "131031", "131042",
+	"131048", "131051", "131053", "131056", "131057", "132000", "132001", "132012", "132015", "132016", "133010",
 }
 
 type metrics struct {

@@ -132,9 +132,9 @@ func newStatus(step, wamid string, m request, person contact, at time.Time, fail
 	return s
 }
 
-func newTap(number, wamid string, picked choice, person contact, at time.Time) *inbound {
+func newTap(display, wamid string, picked choice, person contact, at time.Time) *inbound {
 	return &inbound{
-		Context: &quoted{From: displayed(number), ID: wamid},
+		Context: &quoted{From: display, ID: wamid},
 		From:    person.WaID,
 		UserID:  person.UserID,
 		ID:      wamid + "tap",
@@ -149,7 +149,7 @@ func newTap(number, wamid string, picked choice, person contact, at time.Time) *
 
 // notify renders reports as one notification, the way Meta sends it: one change for each
 // number, contacts once.
-func notify(waba string, reports []report) []byte {
+func notify(st *standing, reports []report) []byte {
 	var changes []change
 	place := map[string]int{}
 	known := map[string]map[contact]bool{}
@@ -160,7 +160,7 @@ func notify(waba string, reports []report) []byte {
 			place[r.number], known[r.number] = i, map[contact]bool{}
 			changes = append(changes, change{Field: "messages", Value: value{
 				Product:  "whatsapp",
-				Metadata: metadata{displayed(r.number), r.number},
+				Metadata: metadata{st.digits(r.number), r.number},
 			}})
 		}
 		v := &changes[i].Value
@@ -177,7 +177,7 @@ func notify(waba string, reports []report) []byte {
 	}
 	body, err := json.Marshal(notification{
 		Object: "whatsapp_business_account",
-		Entry:  []accountEntry{{ID: waba, Changes: changes}},
+		Entry:  []accountEntry{{ID: st.ID, Changes: changes}},
 	})
 	if err != nil {
 		panic(err) // nothing in it can fail to marshal

@@ -20,10 +20,12 @@ package graphsim
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,23 +35,27 @@ import (
 // Options says how a simulator behaves. The zero value takes everything at once, from
 // anybody with a token, and reports nothing.
 type Options struct {
-	Token   string  `json:"token"`   // the Bearer token calls must carry; empty: any, but there must be one
+	Token   string  `json:"token"`   // short for Account.Token.Value
 	Rate    int     `json:"rate"`    // messages a number may send in any second; 0: no limit
 	Seed    uint64  `json:"seed"`    // of all chance; the same seed and the same calls one by one give the same run
 	Outage  bool    `json:"outage"`  // begin with a total outage; see SetOutage
 	Faults  Faults  `json:"faults"`  // what goes wrong by chance; zero: nothing
 	Webhook Webhook `json:"webhook"` // what is reported back; zero: nothing
+	Account Account `json:"account"` // the set-up at Meta; zero: in good standing
 
 	Registry *prometheus.Registry `json:"-"` // metrics go here, and /metrics shows it; nil: one of its own
 }
 
 // Sim is a simulator. It is safe for concurrent use.
 type Sim struct {
-	options Options
-	metrics *metrics
-	limit   limit
-	ledger  *ledger
-	hooks   *hooks
+	options  Options
+	metrics  *metrics
+	began    time.Time
+	standing *atomic.Pointer[standing]
+	limit    limit
+	ledger   *ledger
+	hooks    *hooks
+	media    *shelf
 
 	mu       sync.Mutex
 	chance   *rand.Rand
@@ -59,34 +65,68 @@ type Sim struct {
 }
 
 // New returns a simulator. Nothing runs until Run and nothing listens until Handler is
-// served.
+// served. It panics when o does not Validate.
 func New(o Options) *Sim {
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}
+	now := time.Now()
+	st, err := newStanding(o.Account, o, now)
+	if err != nil {
+		panic("graphsim: " + err.Error())
+	}
 	s := &Sim{
 		options:  o,
-		limit:    newLimit(o.Rate),
-		ledger:   newLedger(time.Now()),
+		began:    now,
+		standing: new(atomic.Pointer[standing]),
+		limit:    newLimit(),
+		ledger:   newLedger(now),
+		media:    newShelf(),
 		chance:   rand.New(rand.NewPCG(o.Seed, 1)),
 		faults:   o.Faults,
 		outage:   o.Outage,
 		requests: map[string]int{},
 	}
+	s.standing.Store(st)
 	s.metrics = newMetrics(o.Registry, s)
 	// Webhooks draw from a stream of their own, so that a change of faults leaves what is
 	// reported of each message alone.
-	s.hooks = newHooks(o.Webhook, rand.New(rand.NewPCG(o.Seed, 2)), s.metrics)
+	s.hooks = newHooks(o.Webhook, rand.New(rand.NewPCG(o.Seed, 2)), s.metrics, s.standing)
 	return s
+}
+
+// Validate returns what is wrong with the options, or nil.
+func (o Options) Validate() error {
+	if _, err := newStanding(o.Account, o, time.Now()); err != nil {
+		return fmt.Errorf("account: %w", err)
+	}
+	return o.Faults.Validate()
 }
 
 // Handler answers Meta's paths, the control API under /_sim/, and /metrics. The control API
 // asks for no token: serve it only where everybody may use it.
 func (s *Sim) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", s.graph(s.unsupported))
-	mux.Handle("POST /{version}/{number}/messages", s.graph(s.messages))
-	mux.Handle("GET /{version}/{number}", s.graph(s.phone))
+	for pattern, answer := range map[string]http.HandlerFunc{
+		"/":                                        s.unsupported,
+		"POST /{version}/{id}/messages":            s.messages,
+		"POST /{version}/{id}/media":               s.upload,
+		"GET " + mediaPath:                         s.download,
+		"GET /{version}/{id}":                      s.node,
+		"DELETE /{version}/{id}":                   s.deleteMedia,
+		"GET /{version}/{id}/phone_numbers":        s.phoneNumbers,
+		"GET /{version}/{id}/subscribed_apps":      s.listSubscribed,
+		"POST /{version}/{id}/subscribed_apps":     s.subscribe,
+		"DELETE /{version}/{id}/subscribed_apps":   s.unsubscribe,
+		"GET /{version}/{id}/message_templates":    s.listTemplates,
+		"POST /{version}/{id}/message_templates":   s.createTemplate,
+		"DELETE /{version}/{id}/message_templates": s.deleteTemplate,
+	} {
+		mux.Handle(pattern, s.graph(answer, true))
+	}
+	// These two judge tokens by themselves.
+	mux.Handle("GET /{version}/debug_token", s.graph(s.debugToken, false))
+	mux.Handle("GET /{version}/{id}/subscriptions", s.graph(s.appSubscriptions, false))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.options.Registry, promhttp.HandlerOpts{}))
 	s.control(mux)
 	return mux
@@ -178,4 +218,33 @@ func (s *Sim) inOutage() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.outage
+}
+
+// met notes a phone number that a call named, so that the account lists it.
+func (s *Sim) met(number string) { s.limit.met(number) }
+
+// SetAccount replaces the set-up at Meta from the next call on. The error says what is wrong
+// with it; nothing has changed then.
+func (s *Sim) SetAccount(a Account) error {
+	return s.change(func(now *Account) error { *now = clone(a); return nil })
+}
+
+// change alters the account in one step. The token's time runs on unless the token changes.
+func (s *Sim) change(alter func(*Account) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.standing.Load()
+	a := clone(before.given)
+	if err := alter(&a); err != nil {
+		return err
+	}
+	after, err := newStanding(a, s.options, time.Now())
+	if err != nil {
+		return err
+	}
+	if t := before.given.Token; t.Value == a.Token.Value && t.ExpiresIn == a.Token.ExpiresIn {
+		after.expires = before.expires
+	}
+	s.standing.Store(after)
+	return nil
 }

@@ -1,6 +1,7 @@
 package graphsim
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -12,7 +13,7 @@ import (
 type Webhook struct {
 	URL     string  `json:"url"`     // reports are POSTed here; empty: none are made
 	Secret  string  `json:"secret"`  // the app secret that signs them
-	WABA    string  `json:"waba"`    // WhatsApp Business Account id in them; empty: "102290129340398"
+	WABA    string  `json:"waba"`    // short for Account.ID
 	Delay   Span    `json:"delay"`   // from taking to sent, and from each report of a message to its next
 	Read    float64 `json:"read"`    // of delivered messages: read; voice messages are then played too
 	Tap     float64 `json:"tap"`     // of messages with reply buttons or a list: read, and one tapped
@@ -26,10 +27,11 @@ type Webhook struct {
 
 // hooks decides what is reported of each message and delivers it.
 type hooks struct {
-	options Webhook
-	metrics *metrics
-	queue   *queue
-	written atomic.Int64 // messages of people, see write
+	options  Webhook
+	metrics  *metrics
+	standing *atomic.Pointer[standing]
+	queue    *queue
+	written  atomic.Int64 // messages of people, see write
 
 	mu     sync.Mutex
 	chance *rand.Rand
@@ -38,10 +40,7 @@ type hooks struct {
 	err    string // of the latest POST that failed
 }
 
-func newHooks(o Webhook, chance *rand.Rand, m *metrics) *hooks {
-	if o.WABA == "" {
-		o.WABA = "102290129340398"
-	}
+func newHooks(o Webhook, chance *rand.Rand, m *metrics, st *atomic.Pointer[standing]) *hooks {
 	if o.Senders <= 0 {
 		o.Senders = 4
 	}
@@ -49,7 +48,7 @@ func newHooks(o Webhook, chance *rand.Rand, m *metrics) *hooks {
 	if o.Retry == (Span{}) {
 		o.Retry = Span{500 * time.Millisecond, 30 * time.Second}
 	}
-	return &hooks{options: o, metrics: m, queue: newQueue(), chance: chance}
+	return &hooks{options: o, metrics: m, standing: st, queue: newQueue(), chance: chance}
 }
 
 // report is one thing to tell: a status or an inbound message.
@@ -63,7 +62,8 @@ type report struct {
 
 // follow plans everything that will be reported of a message that was taken.
 func (h *hooks) follow(number, wamid string, m request, failed int) {
-	if h.options.URL == "" {
+	to, ok := h.target("messages", number)
+	if !ok {
 		return
 	}
 	h.mu.Lock()
@@ -80,10 +80,10 @@ func (h *hooks) follow(number, wamid string, m request, failed int) {
 		if shuffled {
 			due = last // no report tells of the future
 		}
-		parcels = append(parcels, &parcel{due: due, reports: []report{r}})
+		parcels = append(parcels, &parcel{due: due, url: to, reports: []report{r}})
 		if h.hit(h.options.Double) {
 			again := due.Add(h.options.Delay.draw(h.chance))
-			parcels = append(parcels, &parcel{due: again, reports: []report{r}})
+			parcels = append(parcels, &parcel{due: again, url: to, reports: []report{r}})
 		}
 	}
 	h.queue.put(parcels...)
@@ -118,16 +118,28 @@ func (h *hooks) story(number, wamid string, m request, failed int) []report {
 	if taps {
 		next.at = next.at.Add(h.options.Delay.draw(h.chance))
 		picked := m.choices[h.chance.IntN(len(m.choices))]
-		next.status, next.inbound = nil, newTap(number, wamid, picked, next.person, next.at)
+		next.status, next.inbound = nil, newTap(h.standing.Load().digits(number), wamid, picked, next.person, next.at)
 		reports = append(reports, next)
 	}
 	return reports
 }
 
+// target returns where webhooks of a field go, and false when they reach nobody.
+func (h *hooks) target(field, number string) (url string, ok bool) {
+	st := h.standing.Load()
+	n, _ := st.number(number, 0)
+	return cmp.Or(st.callback(field, n), h.options.URL), h.options.URL != "" && st.hears(field)
+}
+
 func (h *hooks) hit(rate float64) bool { return h.chance.Float64() < rate }
 
-// write makes a person write to a number, at once, and returns the message's id.
-func (h *hooks) write(from, number, text string) string {
+// write makes a person write to a number, at once, and returns the message's id. It is false
+// when no webhook tells of it.
+func (h *hooks) write(from, number, text string) (id string, ok bool) {
+	to, ok := h.target("messages", number)
+	if !ok {
+		return "", false
+	}
 	now := time.Now()
 	in := &inbound{
 		From: from,
@@ -136,6 +148,6 @@ func (h *hooks) write(from, number, text string) string {
 		Type: "text",
 		Text: &textBody{text},
 	}
-	h.queue.put(&parcel{due: now, reports: []report{{at: now, number: number, person: newContact(from), inbound: in}}})
-	return in.ID
+	h.queue.put(&parcel{due: now, url: to, reports: []report{{at: now, number: number, person: newContact(from), inbound: in}}})
+	return in.ID, true
 }

@@ -1,0 +1,252 @@
+package graphsim
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// mediaTypes are the types Meta takes, each with the most bytes a file of it may have:
+// https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media#supported-media-types
+var mediaTypes = []struct {
+	name string
+	most int
+}{
+	{"audio/aac", 16 << 20},
+	{"audio/amr", 16 << 20},
+	{"audio/mpeg", 16 << 20},
+	{"audio/mp4", 16 << 20},
+	{"audio/ogg", 16 << 20},
+	{"text/plain", 100 << 20},
+	{"application/pdf", 100 << 20},
+	{"application/msword", 100 << 20},
+	{"application/vnd.ms-excel", 100 << 20},
+	{"application/vnd.ms-powerpoint", 100 << 20},
+	{"application/vnd.openxmlformats-officedocument.wordprocessingml.document", 100 << 20},
+	{"application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", 100 << 20},
+	{"application/vnd.openxmlformats-officedocument.presentationml.presentation", 100 << 20},
+	{"image/jpeg", 5 << 20},
+	{"image/png", 5 << 20},
+	{"image/webp", 500 << 10}, // an animated sticker; a still one may have 100 KB
+	{"video/mp4", 16 << 20},
+	{"video/3gpp", 16 << 20},
+}
+
+const (
+	maxMedia     = 100<<20 + 1<<20 // the largest upload, with what surrounds the file
+	mediaKept    = 256 << 20       // of all files together; the oldest give way
+	mediaLives   = 30 * 24 * time.Hour
+	mediaURLGood = 5 * time.Minute
+	mediaPath    = "/whatsapp_business/attachments"
+)
+
+// file is media that somebody uploaded.
+type file struct {
+	id, number, kind, hash string
+	data                   []byte
+	at                     time.Time
+}
+
+// shelf keeps media.
+type shelf struct {
+	mu     sync.Mutex
+	files  map[string]*file
+	order  []string // ids, oldest first
+	size   int
+	serial int
+}
+
+func newShelf() *shelf { return &shelf{files: map[string]*file{}} }
+
+// add keeps a file and gives it its id.
+func (m *shelf) add(f *file) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.serial++
+	f.id = numberOf(fmt.Sprint("media", m.serial, f.at.UnixNano()))
+	m.files[f.id] = f
+	m.order = append(m.order, f.id)
+	for m.size += len(f.data); m.size > mediaKept; {
+		m.drop(m.order[0])
+	}
+	return f.id
+}
+
+func (m *shelf) get(id string) *file {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if f := m.files[id]; f != nil && time.Since(f.at) < mediaLives {
+		return f
+	}
+	return nil
+}
+
+func (m *shelf) has(id string) bool { return m.get(id) != nil }
+
+func (m *shelf) remove(id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.drop(id)
+}
+
+func (m *shelf) drop(id string) {
+	if f := m.files[id]; f != nil {
+		m.size -= len(f.data)
+		delete(m.files, id)
+		m.order = slices.DeleteFunc(m.order, func(other string) bool { return other == id })
+	}
+}
+
+// upload answers POST /{version}/{number}/media, a form with file, type and
+// messaging_product.
+func (s *Sim) upload(w http.ResponseWriter, r *http.Request) {
+	st, number := s.standing.Load(), r.PathValue("id")
+	if _, ok := st.number(number, s.options.Rate); !ok {
+		s.deny(w, notFound(r.Method))
+		return
+	}
+	if d := st.mayTouch(scopeMessaging); d != nil {
+		s.deny(w, d)
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxMedia)
+	f, product, err := readUpload(r)
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		s.refuse(w, 131053, "The file is larger than 100 MB.")
+		return
+	}
+	switch {
+	case err != nil || f == nil:
+		s.deny(w, &denial{http.StatusBadRequest, 100, 0, "(#100) The parameter file is required."})
+		return
+	case product != "whatsapp":
+		s.deny(w, &denial{http.StatusBadRequest, 100, 0, "(#100) The parameter messaging_product is required."})
+		return
+	}
+	i := slices.IndexFunc(mediaTypes, func(t struct {
+		name string
+		most int
+	},
+	) bool {
+		return t.name == f.kind
+	})
+	if i < 0 {
+		var names []string
+		for _, t := range mediaTypes {
+			names = append(names, t.name)
+		}
+		s.deny(w, &denial{http.StatusBadRequest, 100, 0, fmt.Sprintf(
+			"(#100) Param file must be a file with one of the following types: %s. Received file of type '%s'.", strings.Join(names, ", "), f.kind)})
+		return
+	}
+	// Meta documents the limits, not the code that tells of them.
+	if most := mediaTypes[i].most; len(f.data) > most {
+		s.refuse(w, 131053, fmt.Sprintf("The file has %d bytes; %s may have %d.", len(f.data), f.kind, most))
+		return
+	}
+	sum := sha256.Sum256(f.data)
+	f.number, f.hash, f.at = number, hex.EncodeToString(sum[:]), time.Now()
+	s.succeed(w, map[string]string{"id": s.media.add(f)})
+}
+
+// readUpload reads the parts of an upload; no file is nil.
+func readUpload(r *http.Request) (f *file, product string, err error) {
+	parts, err := r.MultipartReader()
+	if err != nil {
+		return nil, "", err
+	}
+	kind := ""
+	for {
+		p, err := parts.NextPart()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		data, err := io.ReadAll(p)
+		if err != nil {
+			return nil, "", err
+		}
+		switch p.FormName() {
+		case "file":
+			f = &file{data: data, kind: p.Header.Get("Content-Type")}
+		case "type":
+			kind = string(data)
+		case "messaging_product":
+			product = string(data)
+		}
+	}
+	if f != nil {
+		if f.kind == "" || f.kind == "application/octet-stream" {
+			f.kind = kind
+		}
+		if bare, _, err := mime.ParseMediaType(f.kind); err == nil {
+			f.kind = bare
+		}
+	}
+	return f, product, nil
+}
+
+// mediaInfo answers GET /{version}/{media}, with a URL that is good for five minutes.
+func (s *Sim) mediaInfo(w http.ResponseWriter, r *http.Request) {
+	f := s.media.get(r.PathValue("id"))
+	if !s.ownMedia(w, r, f) {
+		return
+	}
+	until := fmt.Sprint(time.Now().Add(mediaURLGood).Unix())
+	link := url.URL{Scheme: "http", Host: r.Host, Path: mediaPath, RawQuery: url.Values{"mid": {f.id}, "ext": {until}, "hash": {f.hash[:16]}}.Encode()}
+	s.succeed(w, map[string]any{
+		"messaging_product": "whatsapp", "id": f.id, "mime_type": f.kind, "sha256": f.hash, "file_size": fmt.Sprint(len(f.data)), "url": link.String(),
+	})
+}
+
+// deleteMedia answers DELETE /{version}/{media}.
+func (s *Sim) deleteMedia(w http.ResponseWriter, r *http.Request) {
+	f := s.media.get(r.PathValue("id"))
+	if !s.ownMedia(w, r, f) {
+		return
+	}
+	s.media.remove(f.id)
+	s.succeed(w, map[string]bool{"success": true})
+}
+
+// ownMedia tells whether a call may touch media; it answers itself when not. A call may say
+// of which number the media must be.
+func (s *Sim) ownMedia(w http.ResponseWriter, r *http.Request, f *file) bool {
+	number := r.URL.Query().Get("phone_number_id")
+	if f == nil || number != "" && number != f.number {
+		s.deny(w, notFound(r.Method))
+		return false
+	}
+	d := s.standing.Load().mayTouch(scopeMessaging)
+	if d != nil {
+		s.deny(w, d)
+	}
+	return d == nil
+}
+
+// download answers the URLs that mediaInfo gives; old ones are gone, as Meta's are.
+func (s *Sim) download(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	f := s.media.get(q.Get("mid"))
+	var until int64
+	fmt.Sscan(q.Get("ext"), &until) // what is no number is long past
+	if f == nil || time.Now().Unix() > until || q.Get("hash") != f.hash[:16] {
+		s.count("404")
+		http.Error(w, "this media URL is not valid any more: ask for the media's URL again", http.StatusNotFound)
+		return
+	}
+	s.count(okay)
+	w.Header().Set("Content-Type", f.kind)
+	w.Write(f.data)
+}

@@ -1,0 +1,215 @@
+package graphsim
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// node answers GET /{version}/{id}: a phone number, the account, the app or media.
+func (s *Sim) node(w http.ResponseWriter, r *http.Request) {
+	st, id := s.standing.Load(), r.PathValue("id")
+	switch {
+	case id == st.App.ID || id == "app":
+		s.fields(w, r, "Application", map[string]any{
+			"id": st.App.ID, "name": st.App.Name, "link": appLink(st.App.ID), "category": "Business",
+		}, "id", "name", "link", "category")
+	case id == st.ID:
+		if d := st.mayTouch(scopeManagement); d != nil {
+			s.deny(w, d)
+			return
+		}
+		s.fields(w, r, "WhatsAppBusinessAccount", s.accountFields(st), "id", "name", "timezone_id", "message_template_namespace")
+	case s.media.has(id):
+		s.mediaInfo(w, r)
+	default:
+		n, ok := st.number(id, s.options.Rate)
+		if !ok {
+			s.deny(w, notFound(r.Method))
+			return
+		}
+		if d := st.mayTouch(scopeManagement, scopeMessaging); d != nil {
+			s.deny(w, d)
+			return
+		}
+		s.met(id)
+		s.fields(w, r, "WhatsAppBusinessPhoneNumber", s.numberFields(st, n), numberDefaults...)
+	}
+}
+
+// numberDefaults are the fields Meta tells of a number unasked.
+var numberDefaults = []string{
+	"id", "display_phone_number", "verified_name", "code_verification_status", "quality_rating", "platform_type",
+	"throughput", "webhook_configuration",
+}
+
+// numberFields is all that can be asked of a number:
+// https://developers.facebook.com/docs/graph-api/reference/whats-app-business-account-to-number-current-status
+func (s *Sim) numberFields(st *standing, n Number) map[string]any {
+	callbacks := map[string]any{"application": s.options.Webhook.URL}
+	if st.App.Callback != "" {
+		callbacks["whatsapp_business_account"] = st.App.Callback
+	}
+	if n.Callback != "" {
+		callbacks["phone_number"] = n.Callback
+	}
+	return map[string]any{
+		"id":                           n.ID,
+		"display_phone_number":         n.display(),
+		"verified_name":                n.Name,
+		"status":                       n.Status,
+		"quality_rating":               n.Quality,
+		"code_verification_status":     n.CodeVerification,
+		"name_status":                  n.NameStatus,
+		"new_name_status":              "NONE",
+		"platform_type":                n.Platform,
+		"account_mode":                 n.Mode,
+		"is_official_business_account": n.Official,
+		"is_on_biz_app":                n.OnBizApp,
+		"throughput":                   map[string]string{"level": n.Throughput},
+		"messaging_limit_tier":         st.Tier,
+		"whatsapp_business_manager_messaging_limit": st.Tier,
+		"webhook_configuration":                     callbacks,
+		"health_status":                             st.health("PHONE_NUMBER", n.ID, st.refusalOf(n)),
+	}
+}
+
+func (s *Sim) accountFields(st *standing) map[string]any {
+	return map[string]any{
+		"id": st.ID, "name": st.Name, "timezone_id": "1", "message_template_namespace": "51b48d3f_sim",
+		"account_review_status": st.Review, "business_verification_status": "verified", "country": "US", "currency": "USD",
+		"ownership_type": "SELF",
+		"whatsapp_business_manager_messaging_limit": st.Tier,
+		"health_status": st.health("WABA", st.ID, st.Refuse),
+	}
+}
+
+// health is Meta's own word on whether a node can send:
+// https://developers.facebook.com/docs/whatsapp/cloud-api/health-status
+func (st *standing) health(kind, id string, code int) any {
+	entity := func(kind, id string, code int) map[string]any {
+		e := map[string]any{"entity_type": kind, "id": id, "can_send_message": "AVAILABLE"}
+		if code != 0 {
+			e["can_send_message"] = "BLOCKED"
+			e["errors"] = []any{map[string]any{
+				"error_code": code, "error_description": describe(code).Title, "possible_solution": describe(code).Advice,
+			}}
+		}
+		return e
+	}
+	entities := []any{entity(kind, id, code)}
+	if kind != "WABA" {
+		entities = append(entities, entity("WABA", st.ID, st.Refuse))
+	}
+	entities = append(entities, entity("APP", st.App.ID, 0))
+	overall := "AVAILABLE"
+	if code != 0 || st.Refuse != 0 {
+		overall = "BLOCKED"
+	}
+	return map[string]any{"can_send_message": overall, "entities": entities}
+}
+
+// fields answers with the members of a node that were asked for, or else its usual ones. A
+// field that does not exist is an error, as Meta has it.
+func (s *Sim) fields(w http.ResponseWriter, r *http.Request, kind string, all map[string]any, usual ...string) {
+	chosen, unknown := choose(r, all, usual)
+	if unknown != "" {
+		s.deny(w, nonexisting(unknown, kind))
+		return
+	}
+	s.succeed(w, chosen)
+}
+
+func nonexisting(field, kind string) *denial {
+	return &denial{http.StatusBadRequest, 100, 0, fmt.Sprintf("(#100) Tried accessing nonexisting field (%s) on node type (%s)", field, kind)}
+}
+
+// choose picks the members that a call's fields name, id always; it returns a name that
+// does not exist.
+func choose(r *http.Request, all map[string]any, usual []string) (chosen map[string]any, unknown string) {
+	names := usual
+	if fields := r.URL.Query().Get("fields"); fields != "" {
+		names = append([]string{"id"}, strings.Split(fields, ",")...)
+	}
+	chosen = map[string]any{}
+	for _, name := range names {
+		name, _, _ = strings.Cut(strings.TrimSpace(name), "{") // sub-fields: all are told
+		value, ok := all[name]
+		if !ok {
+			return nil, name
+		}
+		chosen[name] = value
+	}
+	return chosen, ""
+}
+
+// phoneNumbers answers GET /{version}/{account}/phone_numbers: the numbers configured, else
+// those that calls have named.
+func (s *Sim) phoneNumbers(w http.ResponseWriter, r *http.Request) {
+	st, ok := s.manages(w, r)
+	if !ok {
+		return
+	}
+	var ids []string
+	for _, n := range st.Numbers {
+		ids = append(ids, n.ID)
+	}
+	if len(ids) == 0 {
+		ids = slices.Sorted(maps.Keys(s.limit.largest()))
+	}
+	data := []any{}
+	for _, id := range ids {
+		n, _ := st.number(id, s.options.Rate)
+		chosen, unknown := choose(r, s.numberFields(st, n), numberDefaults)
+		if unknown != "" {
+			s.deny(w, nonexisting(unknown, "WhatsAppBusinessPhoneNumber"))
+			return
+		}
+		data = append(data, chosen)
+	}
+	s.succeed(w, page(data))
+}
+
+// manages is the start of a call on the account: it answers itself and is false when the
+// path names another one or the token may not manage it.
+func (s *Sim) manages(w http.ResponseWriter, r *http.Request) (*standing, bool) {
+	st := s.standing.Load()
+	d := st.mayTouch(scopeManagement)
+	if r.PathValue("id") != st.ID {
+		d = notFound(r.Method)
+	}
+	if d != nil {
+		s.deny(w, d)
+	}
+	return st, d == nil
+}
+
+// page is a list as the Graph API sends it; all fits on one page here.
+func page(data []any) any {
+	if len(data) == 0 {
+		return map[string]any{"data": data}
+	}
+	return map[string]any{"data": data, "paging": map[string]any{"cursors": map[string]string{"before": "QVFIU0", "after": "QVFIUX"}}}
+}
+
+func appLink(id string) string { return "https://www.facebook.com/games/?app_id=" + id }
+
+// display is the phone number behind an id, as people write it.
+func (n Number) display() string {
+	padded := "0000000" + n.ID
+	last := padded[len(padded)-7:]
+	return cmp.Or(n.Display, "+1 555-"+last[:3]+"-"+last[3:])
+}
+
+// digits is the phone number as webhooks write it.
+func (n Number) digits() string {
+	return strings.Map(func(r rune) rune {
+		if r < '0' || r > '9' {
+			return -1
+		}
+		return r
+	}, n.display())
+}

@@ -1,0 +1,116 @@
+package graphsim
+
+import (
+	"net/http"
+	"slices"
+)
+
+// webhookFields are the fields of the object whatsapp_business_account that an app can
+// subscribe to and that the simulator can report in:
+// https://developers.facebook.com/docs/graph-api/webhooks/getting-started/webhooks-for-whatsapp
+var webhookFields = []string{
+	"account_alerts", "account_review_update", "account_update", "business_capability_update", "message_template_components_update",
+	"message_template_quality_update", "message_template_status_update", "messages", "phone_number_name_update",
+	"phone_number_quality_update", "security", "template_category_update", "user_preferences",
+}
+
+// hears tells whether webhooks of a field reach the app at all.
+func (st *standing) hears(field string) bool {
+	return !st.App.Unsubscribed && (st.App.Fields == nil || slices.Contains(st.App.Fields, field))
+}
+
+// callback returns the URL that a number's webhooks of a field go to when it is not the
+// app's own. Overrides hold for messages only, the number's before the account's:
+// https://developers.facebook.com/docs/whatsapp/embedded-signup/webhooks/override
+func (st *standing) callback(field string, n Number) string {
+	switch {
+	case field != "messages":
+		return ""
+	case n.Callback != "":
+		return n.Callback
+	}
+	return st.App.Callback
+}
+
+// listSubscribed answers GET /{version}/{account}/subscribed_apps.
+func (s *Sim) listSubscribed(w http.ResponseWriter, r *http.Request) {
+	st, ok := s.manages(w, r)
+	if !ok {
+		return
+	}
+	data := []any{}
+	if !st.App.Unsubscribed {
+		app := map[string]any{"whatsapp_business_api_data": map[string]string{"id": st.App.ID, "name": st.App.Name, "link": appLink(st.App.ID)}}
+		if st.App.Callback != "" {
+			app["override_callback_uri"] = st.App.Callback
+		}
+		data = append(data, app)
+	}
+	s.succeed(w, map[string]any{"data": data})
+}
+
+// subscribe answers POST /{version}/{account}/subscribed_apps. A body may name an override
+// of the callback URL; without one an override is taken back.
+func (s *Sim) subscribe(w http.ResponseWriter, r *http.Request) {
+	if _, ok := s.manages(w, r); !ok {
+		return
+	}
+	var body struct {
+		Callback string `json:"override_callback_uri"`
+		Verify   string `json:"verify_token"`
+	}
+	if err := readBody(w, r, &body); err != nil {
+		s.refuse(w, 100, "The request body is not a JSON object with members of the right types.")
+		return
+	}
+	if (body.Callback == "") != (body.Verify == "") || len(body.Callback) > 200 {
+		s.refuse(w, 100, "override_callback_uri, of at most 200 characters, and verify_token go together.")
+		return
+	}
+	s.setSubscribed(w, true, body.Callback)
+}
+
+// unsubscribe answers DELETE /{version}/{account}/subscribed_apps.
+func (s *Sim) unsubscribe(w http.ResponseWriter, r *http.Request) {
+	if _, ok := s.manages(w, r); ok {
+		s.setSubscribed(w, false, "")
+	}
+}
+
+func (s *Sim) setSubscribed(w http.ResponseWriter, on bool, callback string) {
+	err := s.change(func(a *Account) error { a.App.Unsubscribed, a.App.Callback = !on, callback; return nil })
+	if err != nil {
+		s.refuse(w, 1, err.Error())
+		return
+	}
+	s.succeed(w, map[string]bool{"success": true})
+}
+
+// appSubscriptions answers GET /{version}/{app}/subscriptions, which takes the app's own
+// token only: https://developers.facebook.com/docs/graph-api/reference/app/subscriptions
+func (s *Sim) appSubscriptions(w http.ResponseWriter, r *http.Request) {
+	st := s.standing.Load()
+	switch {
+	case !s.isAppToken(st, bearer(r)):
+		s.deny(w, &denial{http.StatusBadRequest, 15, 0, "(#15) This method must be called with an app access_token."})
+		return
+	case r.PathValue("id") != st.App.ID:
+		s.deny(w, notFound(r.Method))
+		return
+	}
+	names := st.App.Fields
+	if names == nil {
+		names = webhookFields
+	}
+	fields := []any{}
+	for _, name := range names {
+		fields = append(fields, map[string]string{"name": name, "version": r.PathValue("version")})
+	}
+	data := []any{}
+	if s.options.Webhook.URL != "" {
+		data = append(data, map[string]any{
+			"object": "whatsapp_business_account", "callback_url": s.options.Webhook.URL, "active": true, "fields": fields,
+		})
+	}
+	s.succeed(w, map[string]any{"data": data})
+}

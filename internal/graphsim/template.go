@@ -1,0 +1,75 @@
+package graphsim
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+)
+
+// Template is a message template as Meta keeps it.
+type Template struct {
+	ID         string            `json:"id"` // empty: made from name and language
+	Name       string            `json:"name"`
+	Language   string            `json:"language"`         // empty: "en_US"
+	Category   string            `json:"category"`         // empty: "UTILITY"
+	Status     string            `json:"status"`           // empty: "APPROVED"; others refuse
+	Quality    string            `json:"quality_score"`    // empty: "UNKNOWN", as for a new template
+	Format     string            `json:"parameter_format"` // empty: "POSITIONAL"; "NAMED" for {{first_name}}
+	Components []json.RawMessage `json:"components"`       // as Meta's templates have them; null: any parameters will do
+}
+
+const defaultLanguage = "en_US"
+
+// key is the template's place in a registry.
+func (t Template) key() string { return t.Name + "/" + t.Language }
+
+// sheet is a template made ready for the messages that use it.
+type sheet struct {
+	Template
+	parts []part
+}
+
+// part is a component of a template, as far as messages must agree with it.
+type part struct {
+	Type    string `json:"type"`   // HEADER, BODY, FOOTER, BUTTONS, CAROUSEL, LIMITED_TIME_OFFER
+	Format  string `json:"format"` // of a header: TEXT, IMAGE, VIDEO, DOCUMENT, LOCATION, PRODUCT
+	Text    string `json:"text"`
+	Buttons []struct {
+		Type string `json:"type"`
+		URL  string `json:"url"`
+	} `json:"buttons"`
+	Cards []struct {
+		Components []part `json:"components"`
+	} `json:"cards"`
+}
+
+// newSheet fills a template's gaps and reads its components.
+func newSheet(t *Template) (*sheet, error) {
+	if t.Name == "" {
+		return nil, errors.New("has no name")
+	}
+	t.Language = cmp.Or(t.Language, defaultLanguage)
+	t.Category = cmp.Or(t.Category, "UTILITY")
+	t.Status = cmp.Or(t.Status, "APPROVED")
+	t.Quality = cmp.Or(t.Quality, "UNKNOWN")
+	t.Format = cmp.Or(t.Format, "POSITIONAL")
+	t.ID = cmp.Or(t.ID, numberOf(t.key()))
+	s := &sheet{Template: *t}
+	for i, raw := range t.Components {
+		var p part
+		if err := json.Unmarshal(raw, &p); err != nil {
+			return nil, fmt.Errorf("components[%d]: %w", i, err)
+		}
+		s.parts = append(s.parts, p)
+	}
+	return s, nil
+}
+
+// numberOf makes an id as Meta's are, 15 digits, from a name.
+func numberOf(name string) string {
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	return fmt.Sprint(100_000_000_000_000 + h.Sum64()%900_000_000_000_000)
+}
