@@ -11,8 +11,8 @@ import (
 
 // Handler serves an API by its routes. What no route is about is not found. Each answer names
 // its request, and is kept by no cache.
-func Handler(routes *http.ServeMux) http.Handler {
-	routes.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { Refuse("not_found").Write(w) })
+func Handler(routes []Route) http.Handler {
+	mux := mux(routes)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Request-Id", requestID(r))
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -21,16 +21,8 @@ func Handler(routes *http.ServeMux) http.Handler {
 			Refuse("not_found").Write(w)
 			return
 		}
-		routes.ServeHTTP(w, r)
+		mux.ServeHTTP(w, r)
 	})
-}
-
-// NotAllowed answers for the methods that a path does not take.
-func NotAllowed(allow string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Allow", allow)
-		Refuse("method_not_allowed").Write(w)
-	}
 }
 
 var goodRequestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)

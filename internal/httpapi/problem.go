@@ -99,15 +99,31 @@ func (r Refusal) Write(w http.ResponseWriter) {
 	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 	}
-	WriteJSON(w, "application/problem+json", status, struct {
-		Type      string            `json:"type"`
-		Title     string            `json:"title"`
-		Status    int               `json:"status"`
-		Detail    string            `json:"detail"`
-		Code      string            `json:"code"`
-		Errors    []message.Problem `json:"errors"`
-		RequestID string            `json:"request_id"`
-	}{"about:blank", http.StatusText(status), status, r[0].Detail, r[0].Code, r, w.Header().Get("X-Request-Id")})
+	f := r.Document()
+	f.RequestID = w.Header().Get("X-Request-Id")
+	WriteJSON(w, problemMedia, f.Status, f)
+}
+
+const problemMedia = "application/problem+json"
+
+// Failure is a refusal as it is written, in the form of RFC 9457.
+type Failure struct {
+	Type      string            `json:"type" doc:"Always about:blank."`
+	Title     string            `json:"title" doc:"The name of the HTTP status."`
+	Status    int               `json:"status" doc:"The HTTP status."`
+	Detail    string            `json:"detail" doc:"What is wrong, for people."`
+	Code      string            `json:"code" doc:"What is wrong, for programs: it stays the same from version to version."`
+	Errors    []message.Problem `json:"errors" doc:"All that is wrong, at most 20; the other members tell of the first."`
+	RequestID string            `json:"request_id,omitempty" doc:"What the header X-Request-Id says too."`
+}
+
+// Document returns the refusal as it is written.
+func (r Refusal) Document() Failure {
+	status := r.Status()
+	return Failure{
+		Type: "about:blank", Title: http.StatusText(status), Status: status,
+		Detail: r[0].Detail, Code: r[0].Code, Errors: r,
+	}
 }
 
 // WriteJSON answers with v. An error means that the caller is gone, which concerns nobody.

@@ -14,24 +14,24 @@ import (
 type record struct {
 	message.Context
 	State      message.State `json:"state"`
-	Reason     string        `json:"reason,omitempty"`
-	Code       int           `json:"code,omitempty"`
-	Error      *metaError    `json:"error,omitempty"`
-	Attempt    int           `json:"attempt"`
-	WAMID      string        `json:"wamid,omitempty"`
+	Reason     string        `json:"reason,omitempty" doc:"Why, when the state does not say it."`
+	Code       int           `json:"code,omitempty" doc:"Meta's error code."`
+	Error      *metaError    `json:"error,omitempty" doc:"What that code means."`
+	Attempt    int           `json:"attempt" doc:"Attempts started so far."`
+	WAMID      string        `json:"wamid,omitempty" doc:"Meta's id of the message."`
 	AcceptedAt time.Time     `json:"accepted_at,omitzero"`
-	SendAt     time.Time     `json:"send_at,omitzero"`
-	ExpiresAt  time.Time     `json:"expires_at,omitzero"`
-	NextAt     time.Time     `json:"next_at,omitzero"`
-	Duplicates int           `json:"duplicates"`
-	Timeline   []step        `json:"timeline"`
+	SendAt     time.Time     `json:"send_at,omitzero" doc:"Not before."`
+	ExpiresAt  time.Time     `json:"expires_at,omitzero" doc:"No attempt starts after this."`
+	NextAt     time.Time     `json:"next_at,omitzero" doc:"When the next thing happens by itself: a retry, the end of a doubt's window."`
+	Duplicates int           `json:"duplicates" doc:"Proven second acceptances by Meta."`
+	Timeline   []step        `json:"timeline" doc:"The last 20 transitions, oldest first."`
 }
 
 // metaError tells people what Meta's code means and what to do.
 type metaError struct {
 	Code   int    `json:"code"`
-	Title  string `json:"title"`
-	Advice string `json:"advice"`
+	Title  string `json:"title" doc:"What the code means."`
+	Advice string `json:"advice" doc:"What to do about it."`
 }
 
 type step struct {

@@ -65,12 +65,6 @@ func New(o Options) *Intake {
 	return &Intake{o: o, metrics: newMetrics(o.Registerer)}
 }
 
-// Handler serves the API. It sets no timeouts: the server it is given to does.
-func (in *Intake) Handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/messages", in.post)
-	mux.HandleFunc("GET /v1/messages/{id}", in.get)
-	mux.HandleFunc("/v1/messages", httpapi.NotAllowed("POST"))
-	mux.HandleFunc("/v1/messages/{id}", httpapi.NotAllowed("GET, HEAD"))
-	return httpapi.Handler(mux)
-}
+// Handler serves the API: the routes of the table in routes.go and nothing else. It sets no
+// timeouts: the server it is given to does.
+func (in *Intake) Handler() http.Handler { return httpapi.Handler(in.routes()) }

@@ -34,13 +34,16 @@ func (in *Intake) post(w http.ResponseWriter, r *http.Request) {
 		status, label = http.StatusOK, resultDuplicate
 	}
 	in.metrics.observe(label, start)
-	httpapi.WriteJSON(w, "application/json", status, struct {
-		ID        string        `json:"id"`
-		State     message.State `json:"state"`
-		Class     message.Class `json:"class"`
-		ExpiresAt time.Time     `json:"expires_at"`
-		Duplicate bool          `json:"duplicate"`
-	}{a.ID, a.State, a.Class, a.ExpiresAt.UTC(), a.Duplicate})
+	httpapi.WriteJSON(w, "application/json", status, acceptance{a.ID, a.State, a.Class, a.ExpiresAt.UTC(), a.Duplicate})
+}
+
+// acceptance is a message.Acceptance as the API shows it.
+type acceptance struct {
+	ID        string        `json:"id" doc:"The message's name, for ever."`
+	State     message.State `json:"state" doc:"Where the message is now."`
+	Class     message.Class `json:"class"`
+	ExpiresAt time.Time     `json:"expires_at" doc:"No attempt starts after this."`
+	Duplicate bool          `json:"duplicate" doc:"It was accepted before, under the same key."`
 }
 
 // submit checks a request from the outside in and hands its message over.

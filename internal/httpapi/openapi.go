@@ -1,0 +1,211 @@
+package httpapi
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// Document describes what a listener serves.
+type Document struct {
+	Title  string
+	Doc    string // Markdown, what a caller must know before all routes
+	Server string // base URL where it is tried out
+	Routes []Route
+}
+
+// OpenAPI returns the description, an OpenAPI 3.1 document in JSON.
+// https://spec.openapis.org/oas/v3.1.1.html
+func (d Document) OpenAPI() []byte {
+	s := newSchemas("#/components/schemas/")
+	paths := d.paths(s)
+	var tags []object
+	for _, group := range d.groups() {
+		tags = append(tags, object{{"name", group}})
+	}
+	return indent(object{
+		{"openapi", "3.1.0"},
+		{"info", object{{"title", d.Title}, {"version", "1"}, {"description", d.Doc}}},
+		{"servers", []object{{{"url", d.Server}}}},
+		{"security", []object{{{"key", []string{}}}}},
+		{"tags", tags},
+		{"paths", paths},
+		{"components", object{
+			{"securitySchemes", object{{"key", object{
+				{"type", "http"}, {"scheme", "bearer"}, {"description", "An API key. `sluice key` makes one."},
+			}}}},
+			{"schemas", s.definitions()},
+		}},
+	})
+}
+
+// groups returns the headings in the order of the routes.
+func (d Document) groups() (names []string) {
+	for _, r := range d.Routes {
+		if !slices.Contains(names, r.Group) {
+			names = append(names, r.Group)
+		}
+	}
+	return names
+}
+
+func (d Document) paths(s *schemas) (paths object) {
+	for _, r := range d.Routes {
+		operation := member{strings.ToLower(r.Method), operation(s, r)}
+		path := openPath(r.Path)
+		if i := slices.IndexFunc(paths, func(m member) bool { return m.name == path }); i >= 0 {
+			paths[i].value = append(paths[i].value.(object), operation)
+			continue
+		}
+		paths = append(paths, member{path, object{operation}})
+	}
+	return paths
+}
+
+// openPath writes a pattern as OpenAPI does, which knows no "...".
+func openPath(pattern string) string { return strings.ReplaceAll(pattern, "...}", "}") }
+
+var pathName = regexp.MustCompile(`\{(\w+)`)
+
+func operation(s *schemas, r Route) object {
+	o := object{{"operationId", r.Name}, {"tags", []string{r.Group}}, {"summary", r.Summary}}
+	if doc := scoped(r); doc != "" {
+		o = append(o, member{"description", doc})
+	}
+	if r.Scope == "" {
+		o = append(o, member{"security", []object{}})
+	}
+	if params := parameters(s, r); params != nil {
+		o = append(o, member{"parameters", params})
+	}
+	if r.Body != nil {
+		o = append(o, member{"requestBody", object{{"required", true}, {"content", r.Body.content(s)}}})
+	}
+	return append(o, member{"responses", responses(s, r)})
+}
+
+// scoped is what is written of a route, with what its caller's key must allow.
+func scoped(r Route) string {
+	if r.Scope == "" {
+		return r.Doc
+	}
+	return strings.TrimSpace(r.Doc + "\n\nThe API key needs the scope `" + r.Scope + "`.")
+}
+
+func parameters(s *schemas, r Route) (all []object) {
+	for _, p := range r.Params {
+		schema := object{{"type", "string"}}
+		if p.Type != nil {
+			schema = s.of(reflect.TypeOf(p.Type))
+		}
+		o := object{
+			{"name", p.Name},
+			{"in", p.In},
+			{"required", p.Needed || p.In == "path"},
+			{"description", p.Doc},
+			{"schema", schema},
+		}
+		if p.Example != "" {
+			o = append(o, member{"example", p.Example})
+		}
+		all = append(all, o)
+	}
+	for _, m := range pathName.FindAllStringSubmatch(r.Path, -1) {
+		if !slices.ContainsFunc(r.Params, func(p Param) bool { return p.In == "path" && p.Name == m[1] }) {
+			panic("httpapi: " + r.Path + " does not tell of " + m[1])
+		}
+	}
+	return all
+}
+
+func (b Body) content(s *schemas) object {
+	c := content(s, b.Type)
+	if b.Example != "" && json.Valid([]byte(b.Example)) {
+		c = append(c, member{"example", json.RawMessage(b.Example)})
+	} else if b.Example != "" {
+		c = append(c, member{"example", b.Example})
+	}
+	return object{{cmp.Or(b.Media, "application/json"), c}}
+}
+
+func content(s *schemas, of any) object {
+	if of == nil {
+		return object{}
+	}
+	return object{{"schema", s.of(reflect.TypeOf(of))}}
+}
+
+// responses puts what a route answers in the order of the statuses.
+func responses(s *schemas, r Route) (all object) {
+	answers := slices.Clone(r.Answers)
+	for _, p := range problems(r) {
+		doc := "One of: `" + strings.Join(p.codes, "`, `") + "`."
+		answers = append(answers, Answer{Status: p.status, Doc: doc, Media: problemMedia, Type: Failure{}})
+	}
+	slices.SortStableFunc(answers, func(a, b Answer) int { return cmp.Compare(a.Status, b.Status) })
+	for _, a := range answers {
+		o := object{{"description", a.Doc}}
+		if a.Type != nil || a.Media != "" {
+			o = append(o, member{"content", object{{cmp.Or(a.Media, "application/json"), content(s, a.Type)}}})
+		}
+		all = append(all, member{strconv.Itoa(a.Status), o})
+	}
+	return all
+}
+
+// problemSet are a route's problems of one status.
+type problemSet struct {
+	status int
+	codes  []string
+}
+
+func problems(r Route) (sets []problemSet) {
+	for _, code := range r.codes() {
+		if _, known := answers[code]; !known {
+			panic(fmt.Sprintf("httpapi: %s %s tells of the problem %q, which is none", r.Method, r.Path, code))
+		}
+		status := Refuse(code).Status()
+		i := slices.IndexFunc(sets, func(p problemSet) bool { return p.status == status })
+		if i < 0 {
+			i = len(sets)
+			sets = append(sets, problemSet{status: status})
+		}
+		sets[i].codes = append(sets[i].codes, code)
+	}
+	slices.SortFunc(sets, func(a, b problemSet) int { return cmp.Compare(a.status, b.status) })
+	return sets
+}
+
+// Description is the route under which an API tells of itself.
+func Description(d func() Document) Route {
+	text := sync.OnceValue(func() []byte { return d().OpenAPI() })
+	return Route{
+		Method: http.MethodGet, Path: "/openapi.json", Name: "getDescription", Group: "Description",
+		Summary: "This description, as an OpenAPI 3.1 document.",
+		Answers: []Answer{{Status: 200, Doc: "The document.", Type: map[string]any{}}},
+		Handler: func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.Write(text())
+		},
+	}
+}
+
+// indent writes v for people, links as they are.
+func indent(v any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(v); err != nil {
+		panic(err) // all of it is ours
+	}
+	return b.Bytes()
+}

@@ -1,0 +1,91 @@
+package httpapi
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Route is one operation: how it is served, and what is written of it. The mux, the OpenAPI
+// description, the page and the collection for Postman are all made from the same routes, so
+// that none can tell of what another has not.
+type Route struct {
+	Method  string   // "GET", which answers HEAD too, "POST", ...
+	Path    string   // as http.ServeMux has it: "/v1/messages/{id}"
+	Name    string   // for generated clients: "getMessage"
+	Group   string   // the heading it stands under: "Messages"
+	Summary string   // half a line
+	Doc     string   // Markdown; may be empty
+	Scope   string   // what the caller's API key must allow; empty: no key is asked for
+	Params  []Param  // beside those that all routes have
+	Body    *Body    // nil: it takes none
+	Answers []Answer // all but problems
+	Codes   []string // of the problems that it may answer, beside those of every route with a key
+	Handler http.HandlerFunc
+}
+
+// Param is a part of a request beside its body.
+type Param struct {
+	In      string // "path", "query" or "header"
+	Name    string
+	Doc     string
+	Example string
+	Type    any  // a value of its Go type; nil: a string
+	Needed  bool // as parameters in the path always are
+}
+
+// Body is what a request carries.
+type Body struct {
+	Media   string // empty: application/json
+	Type    any    // a value of the Go type it is read into, or that each line is; nil: bytes
+	Example string // written out
+}
+
+// Answer is one that a route may give.
+type Answer struct {
+	Status int
+	Doc    string // half a line
+	Media  string // empty: application/json
+	Type   any    // a value of the Go type it is written from, or that each line is; nil: bytes, or none
+}
+
+// keyCodes are the problems of every route that asks for a key.
+var keyCodes = []string{"unauthenticated", "key_revoked", "scope_missing", "header_duplicate"}
+
+// codes returns all codes of the route's problems.
+func (r Route) codes() []string {
+	if r.Scope == "" {
+		return r.Codes
+	}
+	return append(slices.Clone(keyCodes), r.Codes...)
+}
+
+// mux serves routes and nothing else: of a path that is one of them it refuses the methods that
+// it does not take, and of all other paths every method. It panics when two routes contradict
+// each other, as http.ServeMux does.
+func mux(routes []Route) *http.ServeMux {
+	mux := http.NewServeMux()
+	allow := map[string][]string{}
+	for _, r := range routes {
+		mux.HandleFunc(r.Method+" "+r.Path, r.Handler)
+		allow[r.Path] = append(allow[r.Path], r.Method)
+		if r.Method == http.MethodGet {
+			allow[r.Path] = append(allow[r.Path], http.MethodHead)
+		}
+	}
+	for path, methods := range allow {
+		slices.Sort(methods)
+		mux.HandleFunc(path, notAllowed(strings.Join(methods, ", ")))
+	}
+	if allow["/"] == nil {
+		mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { Refuse("not_found").Write(w) })
+	}
+	return mux
+}
+
+func notAllowed(allow string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Allow", allow)
+		Refuse("method_not_allowed").Write(w)
+	}
+}

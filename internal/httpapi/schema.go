@@ -1,0 +1,176 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"sluice/internal/message"
+)
+
+// object is a JSON object whose members keep their order.
+type object []member
+
+type member struct {
+	name  string
+	value any
+}
+
+// MarshalJSON writes the members in their order.
+func (o object) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, m := range o {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "%q:", m.name)
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		if err := e.Encode(m.value); err != nil {
+			return nil, err
+		}
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
+// schemas makes JSON Schemas of Go types, as encoding/json writes them. A struct becomes a
+// definition of its own. The words come from the tag doc; members that may be left out are
+// those with omitempty or omitzero.
+type schemas struct {
+	prefix string // of a reference to a definition
+	types  map[string]reflect.Type
+	order  []string
+}
+
+func newSchemas(prefix string) *schemas {
+	return &schemas{prefix: prefix, types: map[string]reflect.Type{}}
+}
+
+// enums are the types of a closed set of values.
+var enums = map[reflect.Type][]string{
+	reflect.TypeFor[message.State](): texts(message.States()),
+	reflect.TypeFor[message.Class](): texts(message.Classes()),
+}
+
+func texts[T ~string](values []T) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = string(v)
+	}
+	return out
+}
+
+// of returns the schema of a type.
+func (s *schemas) of(t reflect.Type) object {
+	switch t {
+	case reflect.TypeFor[time.Time]():
+		return object{{"type", "string"}, {"format", "date-time"}}
+	case reflect.TypeFor[json.RawMessage]():
+		return object{{"type", "object"}}
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return s.of(t.Elem())
+	case reflect.String:
+		if values := enums[t]; values != nil {
+			return object{{"type", "string"}, {"enum", values}}
+		}
+		return object{{"type", "string"}}
+	case reflect.Bool:
+		return object{{"type", "boolean"}}
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		return object{{"type", "integer"}}
+	case reflect.Float64:
+		return object{{"type", "number"}}
+	case reflect.Slice:
+		return object{{"type", "array"}, {"items", s.of(t.Elem())}}
+	case reflect.Interface:
+		return object{}
+	case reflect.Map:
+		return object{{"type", "object"}, {"additionalProperties", s.of(t.Elem())}}
+	case reflect.Struct:
+		return object{{"$ref", s.prefix + s.define(t)}}
+	}
+	panic(fmt.Sprintf("httpapi: no schema for %s", t))
+}
+
+// define notes a struct as a definition and returns its name.
+func (s *schemas) define(t reflect.Type) string {
+	name := strings.ToUpper(t.Name()[:1]) + t.Name()[1:]
+	switch known := s.types[name]; known {
+	case nil:
+		s.types[name] = t
+		s.order = append(s.order, name)
+	case t:
+	default:
+		panic(fmt.Sprintf("httpapi: %s and %s would have one name", known, t))
+	}
+	return name
+}
+
+// definitions returns all that was noted, and what that refers to.
+func (s *schemas) definitions() (all object) {
+	for i := 0; i < len(s.order); i++ {
+		all = append(all, member{s.order[i], s.structure(s.types[s.order[i]])})
+	}
+	return all
+}
+
+func (s *schemas) structure(t reflect.Type) object {
+	required := []string{}
+	properties := object{}
+	for _, f := range fields(t) {
+		schema := s.of(f.Type)
+		if doc := f.Tag.Get("doc"); doc != "" {
+			schema = append(schema, member{"description", doc})
+		}
+		if !f.optional {
+			required = append(required, f.name)
+		}
+		properties = append(properties, member{f.name, schema})
+	}
+	out := object{{"type", "object"}, {"properties", properties}}
+	if len(required) > 0 {
+		out = append(out, member{"required", required})
+	}
+	return out
+}
+
+// field is a member of a struct's JSON.
+type field struct {
+	reflect.StructField
+	name     string
+	optional bool
+}
+
+// fields returns the members that encoding/json writes of a struct, with those of embedded
+// structs in their place.
+func fields(t reflect.Type) (all []field) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		tag, has := f.Tag.Lookup("json")
+		if f.Anonymous && !has {
+			embedded := f.Type
+			if embedded.Kind() == reflect.Pointer {
+				embedded = embedded.Elem()
+			}
+			part := fields(embedded)
+			for i := range part {
+				part[i].optional = part[i].optional || f.Type.Kind() == reflect.Pointer
+			}
+			all = append(all, part...)
+			continue
+		}
+		name, options, _ := strings.Cut(tag, ",")
+		if name == "-" || !f.IsExported() {
+			continue
+		}
+		all = append(all, field{f, name, strings.Contains(options, "omit")})
+	}
+	return all
+}

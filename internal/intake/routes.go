@@ -1,0 +1,99 @@
+package intake
+
+import (
+	"net/http"
+	"time"
+
+	"sluice/internal/httpapi"
+	"sluice/internal/message"
+)
+
+// routes is all that the API serves.
+func (in *Intake) routes() []httpapi.Route {
+	return []httpapi.Route{
+		{
+			Method: http.MethodPost, Path: "/v1/messages", Name: "sendMessage", Group: "Messages",
+			Summary: "Send a message.",
+			Doc: "The answer comes when the message is durable. The same `key` is one message: a repeat is answered with 200 and where the message is, " +
+				"and its header `Idempotent-Replayed` is true. After a 503, or without an answer, repeat the request with the same key.",
+			Scope:  httpapi.ScopeSend,
+			Params: []httpapi.Param{paramKey},
+			Body:   &httpapi.Body{Type: order{}, Example: exampleOrder},
+			Answers: []httpapi.Answer{
+				{Status: 202, Doc: "Accepted: it is kept, and will be sent.", Type: acceptance{}},
+				{Status: 200, Doc: "Accepted before, under the same key.", Type: acceptance{}},
+			},
+			Codes:   append(append([]string{}, bodyCodes...), append(orderCodes, "deadline_unreachable", "store_unavailable")...),
+			Handler: in.post,
+		},
+		{
+			Method: http.MethodGet, Path: "/v1/messages/{id}", Name: "getMessage", Group: "Messages",
+			Summary: "What became of a message, with its timeline.",
+			Scope:   httpapi.ScopeRead,
+			Params:  []httpapi.Param{paramID},
+			Answers: []httpapi.Answer{{Status: 200, Doc: "The message's record.", Type: record{}}},
+			Codes:   []string{"not_found", "store_unavailable"},
+			Handler: in.get,
+		},
+		httpapi.Description(in.Document),
+	}
+}
+
+// Document describes the API.
+func (in *Intake) Document() httpapi.Document {
+	return httpapi.Document{
+		Title:  "Sluice",
+		Doc:    aboutAPI,
+		Server: "http://127.0.0.1:8080",
+		Routes: in.routes(),
+	}
+}
+
+const aboutAPI = "Sends WhatsApp messages through the Cloud API of Meta: queued, paced, never knowingly twice. " +
+	"Every request needs `Authorization: Bearer <API key>`. Bodies are JSON, not compressed. " +
+	"An `X-Request-Id` of the caller's own comes back with the answer; else it is given one. " +
+	"Errors are problem documents (RFC 9457) with a stable `code`, and in `errors` every place that is wrong, with its rule and its fix."
+
+// order is the body of a request to send, as it is described; envelope reads it.
+type order struct {
+	From      string        `json:"from" doc:"The sender: Meta's phone number id."`
+	Message   metaMessage   `json:"message" doc:"Meta's message object, unchanged."`
+	Class     message.Class `json:"class,omitempty" doc:"Decides priority, deadline and what is done in doubt. Without it, templates are utility and all else is service."`
+	Key       string        `json:"key,omitempty" doc:"Idempotency key, 1 to 255 printable ASCII characters: the same key from the same number is one message."`
+	Ref       string        `json:"ref,omitempty" doc:"Your own reference, an order id say; comes back in records and events. Up to 255 characters."`
+	Tags      []string      `json:"tags,omitempty" doc:"Up to 10 labels of 1 to 64 characters."`
+	SendAt    time.Time     `json:"send_at,omitzero" doc:"Not before; up to 90 days ahead."`
+	ExpiresAt time.Time     `json:"expires_at,omitzero" doc:"No attempt starts after this. Without it, by the class."`
+}
+
+// metaMessage is Meta's message object as far as all types have it in common; each has its
+// content in a member that is named like its type.
+// https://developers.facebook.com/docs/whatsapp/cloud-api/reference/messages
+type metaMessage struct {
+	Product   string `json:"messaging_product,omitempty" doc:"whatsapp; is filled in."`
+	Kind      string `json:"recipient_type,omitempty" doc:"individual (the default) or group."`
+	To        string `json:"to,omitempty" doc:"The recipient's phone number with its plus, or the id of a group."`
+	Recipient string `json:"recipient,omitempty" doc:"A business-scoped user id instead of to."`
+	Type      string `json:"type" doc:"text, template, image, ...: the member of that name holds the content."`
+	Callback  string `json:"biz_opaque_callback_data,omitempty" doc:"Up to 512 characters; comes back in the record and the events."`
+}
+
+const exampleOrder = `{"from":"106540352242922","key":"order-1001-shipped","message":{"to":"+15551234567","type":"text","text":{"body":"It has shipped."}}}`
+
+var (
+	paramKey = httpapi.Param{In: "header", Name: "Idempotency-Key", Doc: "The idempotency key, instead of the member `key`.", Example: "order-1001-shipped"}
+	paramID  = httpapi.Param{In: "path", Name: "id", Doc: "The message's id, as it was answered.", Example: "106540352242922-ufeqxlws3bsv46lbkkufh7m55l"}
+)
+
+// bodyCodes are the problems of a body that is JSON.
+var bodyCodes = []string{
+	"timeout", "body_too_large", "unsupported_media_type", "encoding_not_supported", "body_empty", "json_invalid",
+	"json_trailing_data", "json_not_object", "json_duplicate_member", "json_too_deep", "utf8_invalid", "char_not_allowed",
+}
+
+// orderCodes are the problems of an order, beside those of Meta's object.
+var orderCodes = []string{
+	"phone_not_found", "field_unknown", "type_mismatch", "from_missing", "from_invalid", "message_missing", "class_unknown",
+	"idempotency_key_invalid", "idempotency_key_mismatch", "idempotency_key_reused", "ref_invalid", "tags_too_many",
+	"tag_invalid", "time_invalid", "schedule_too_far", "schedule_after_ttl", "ttl_invalid",
+}
