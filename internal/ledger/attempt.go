@@ -71,11 +71,20 @@ func (l *Ledger) moveArgs(id string, g guard, m message.Move) ([]string, []any, 
 	s := l.o.Shards.Of(number)
 	keys := []string{
 		ks.record, ks.payload, ks.waiting, ks.attempts, ks.doubts, ks.streams,
-		wamidKey(s, m.WAMID), orphansKey(s, m.WAMID),
+		wamidKey(s, m.WAMID), orphansKey(s, m.WAMID), parkedKey(s), deadKey(s), s.AuditKey(),
+	}
+	deed, note, err := ordered(m)
+	if err != nil {
+		return nil, nil, err
+	}
+	var expires int64
+	if !m.ExpiresAt.IsZero() {
+		expires = m.ExpiresAt.UnixMilli()
 	}
 	args := []any{
 		id, g.kind, g.n, g.token, string(m.To), m.WAMID, m.Code, m.Reason, m.In.Milliseconds(),
 		l.lifeOf(m.To).Milliseconds(), flag(m.Counts), g.k, flag(m.Keep), string(g.from), flag(m.Resend),
+		deed, note, expires,
 	}
 	return keys, args, nil
 }

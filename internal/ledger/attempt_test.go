@@ -100,7 +100,7 @@ func TestFinish(t *testing.T) {
 		{"server error", message.Move{To: message.InDoubt, Code: 131000, Reason: message.ReasonServerError, In: time.Minute}, 0, true, ledger.Backlog{InDoubt: 1}, "in_doubt 1  131000 server_error"},
 		{"no answer", message.Move{To: message.InDoubt, Reason: message.ReasonNoAnswer, In: time.Minute}, 0, true, ledger.Backlog{InDoubt: 1}, "in_doubt 1  0 no_answer"},
 		{"refused", message.Move{To: message.Rejected, Code: 131026, Reason: "code 131026"}, week, false, ledger.Backlog{}, "rejected 1  131026 code 131026"},
-		{"used up", message.Move{To: message.Dead, Reason: message.ReasonAttempts, Keep: true}, week, true, ledger.Backlog{}, "dead 1  0 attempts_used_up"},
+		{"used up", message.Move{To: message.Dead, Reason: message.ReasonAttempts, Keep: true}, week, true, ledger.Backlog{Dead: 1}, "dead 1  0 attempts_used_up"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

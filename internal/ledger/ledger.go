@@ -177,7 +177,7 @@ func (l *Ledger) Accept(m message.Message, nonce string) (*Accepting, error) {
 	}
 	return &Accepting{
 		m: m, script: l.accept, keys: []string{k.record, k.payload, k.waiting, k.streams},
-		args: []any{m.ID, nonce, m.Hash, about, m.ExpiresAt.UnixMilli(), sendAt, []byte(m.Payload), pair(m), m.Content.TemplateID()},
+		args: []any{m.ID, nonce, m.Hash, about, m.ExpiresAt.UnixMilli(), sendAt, []byte(m.Payload), pair(m), m.Content.TemplateID(), refName(m.From, m.Ref)},
 	}, nil
 }
 
@@ -250,18 +250,20 @@ func record(h map[string]string) (message.Record, error) {
 	return r, nil
 }
 
-// Backlog is how many messages of a shard are open.
-type Backlog struct{ Waiting, Attempting, InDoubt int64 }
+// Backlog is how many messages are open, and how many are dead.
+type Backlog struct{ Waiting, Attempting, InDoubt, Parked, Dead int64 }
 
-// Backlog counts the open messages of all shards together.
+// Backlog counts those of all shards together.
 func (l *Ledger) Backlog(ctx context.Context) (Backlog, error) {
-	var cards [3][]*redis.IntCmd
+	var cards [5][]*redis.IntCmd
+	alive := fmt.Sprint(time.Now().Add(-l.lifeOf(message.Dead)).UnixMilli())
 	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
-		cards = [3][]*redis.IntCmd{}
+		cards = [5][]*redis.IntCmd{}
 		for _, s := range l.o.Shards.All() {
-			for i, key := range []string{waitingKey(s), attemptsKey(s), doubtsKey(s)} {
+			for i, key := range []string{waitingKey(s), attemptsKey(s), doubtsKey(s), parkedKey(s)} {
 				cards[i] = append(cards[i], p.ZCard(ctx, key))
 			}
+			cards[4] = append(cards[4], p.ZCount(ctx, deadKey(s), alive, "+inf"))
 		}
 	})
 	if err != nil {
@@ -273,7 +275,7 @@ func (l *Ledger) Backlog(ctx context.Context) (Backlog, error) {
 		}
 		return n
 	}
-	return Backlog{sum(cards[0]), sum(cards[1]), sum(cards[2])}, nil
+	return Backlog{sum(cards[0]), sum(cards[1]), sum(cards[2]), sum(cards[3]), sum(cards[4])}, nil
 }
 
 // ErrShards means that the store was made with another number of shards.

@@ -61,24 +61,13 @@ func (l *Ledger) open(ctx context.Context, s message.Shard, in message.State, in
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	cmds := make([]*redis.SliceCmd, len(ids))
-	err = l.db.Pipe(ctx, func(p redis.Pipeliner) {
-		for i, id := range ids {
-			cmds[i] = p.HMGet(ctx, s.Key("m:"+id), "ctx", "st", "why", "n", "k", "own", "at", "exp", "rs")
-		}
-	})
+	all, err := l.opens(ctx, s, ids)
 	if err != nil {
-		return nil, fmt.Errorf("read open messages: %w", err)
+		return nil, err
 	}
-	found := make([]message.Open, 0, len(ids))
-	for i, c := range cmds {
-		v := c.Val()
-		o := message.Open{
-			ID: ids[i], State: message.State(text(v[1])), Reason: text(v[2]),
-			N: int(number(v[3])), K: int(number(v[4])), Since: at(text(v[6])), ExpiresAt: at(text(v[7])), Resent: int(number(v[8])),
-		}
-		o.Worker, _, _ = strings.Cut(text(v[5]), "/")
-		if json.Unmarshal([]byte(text(v[0])), &o.Message) != nil {
+	var found []message.Open
+	for i, o := range all {
+		if o.ID == "" {
 			// The record is gone and its index entry is not: nothing refers to it any more.
 			if err := l.db.ZRem(ctx, index, ids[i]).Err(); err != nil {
 				return nil, fmt.Errorf("drop stale index entry: %w", err)
@@ -87,6 +76,32 @@ func (l *Ledger) open(ctx context.Context, s message.Shard, in message.State, in
 		}
 		if o.State == in { // else it moved on since the index was read
 			found = append(found, o)
+		}
+	}
+	return found, nil
+}
+
+// opens reads messages as a guard needs to know them. Those whose records are gone have no id.
+func (l *Ledger) opens(ctx context.Context, s message.Shard, ids []string) ([]message.Open, error) {
+	cmds := make([]*redis.SliceCmd, len(ids))
+	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
+		for i, id := range ids {
+			cmds[i] = p.HMGet(ctx, s.Key("m:"+id), "ctx", "st", "why", "n", "k", "own", "at", "exp", "rs")
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read open messages: %w", err)
+	}
+	found := make([]message.Open, len(ids))
+	for i, c := range cmds {
+		v := c.Val()
+		o := message.Open{
+			ID: ids[i], State: message.State(text(v[1])), Reason: text(v[2]),
+			N: int(number(v[3])), K: int(number(v[4])), Since: at(text(v[6])), ExpiresAt: at(text(v[7])), Resent: int(number(v[8])),
+		}
+		o.Worker, _, _ = strings.Cut(text(v[5]), "/")
+		if json.Unmarshal([]byte(text(v[0])), &o.Message) == nil {
+			found[i] = o
 		}
 	}
 	return found, nil
@@ -106,15 +121,10 @@ func (l *Ledger) Sweep(ctx context.Context, o message.Open, m message.Move) (boo
 	return f == message.Applied, nil
 }
 
-// AddRequeue adds the move of an open message back to queued to a transaction, beside the
-// task that the caller adds for it: number o.K+1.
+// AddRequeue is AddMove for who need not know whether it moved.
 func (l *Ledger) AddRequeue(ctx context.Context, p redis.Pipeliner, o message.Open, m message.Move) error {
-	keys, args, err := l.moveArgs(o.ID, openGuard(o), m)
-	if err != nil {
-		return fmt.Errorf("requeue %s: %w", o.ID, err)
-	}
-	l.move.Add(ctx, p, keys, args...)
-	return nil
+	_, err := l.AddMove(ctx, p, o, m)
+	return err
 }
 
 func openGuard(o message.Open) guard {

@@ -36,6 +36,9 @@ type Move struct {
 	Counts bool          // with Queued: against the attempt budget
 	Resend bool          // with Queued: a resend ordered by policy
 	Keep   bool          // keep the payload although the state would drop it
+
+	Deed      *Deed     // what ordered it; nil: nobody did
+	ExpiresAt time.Time // a new deadline; zero: as it is
 }
 
 // Open is an open message as the sweeper sees it.

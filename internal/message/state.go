@@ -83,4 +83,7 @@ const (
 	ReasonDeadline     = "deadline"
 	ReasonAttempts     = "attempts_used_up"
 	ReasonPolicy       = "resent_by_policy"
+	ReasonCaller       = "by_caller" // cancelled through the API
+	ReasonResolved     = "resolved"  // a doubt that a person settled
+	ReasonReplayed     = "replayed"  // sent again by a person's order
 )

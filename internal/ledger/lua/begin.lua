@@ -24,7 +24,7 @@ if ms >= tonumber(r[4]) then
   redis.call('ZREM', KEYS[3], ARGV[1])
   step(KEYS[1], ms, 'expired', r[6], 0, 'deadline')
   publish(KEYS[5], ms, r[7], 'expired', r[6], '', '0', 'deadline')
-  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+  live(KEYS[1], ARGV[1], ms, ARGV[4])
   return {'done', 'expired'}
 end
 local wait = tonumber(r[5] or '0') - ms

@@ -31,3 +31,42 @@ local function publish(stream, ms, ctx, state, n, wamid, code, reason)
   redis.call('XADD', stream, '*', 'event', '{"v":1,"type":"message","at":' .. int(ms)
     .. ',"number":"' .. number .. '","state":' .. change .. '},"message":' .. ctx .. '}')
 end
+
+-- A reference's index holds the messages with it by when their records end: a sorted set of the
+-- ids without their numbers. It lives as long as the longest of the records, which is for ever
+-- while one is open: such a one counts from when it was accepted, and FAR.
+local FAR = 1e13
+
+local function index_of(rec, ref) return string.match(rec, '^(.*}:)') .. 'r:' .. ref end
+local function rest_of(id) return string.match(id, '-(.*)$') end
+
+-- refer enters a new message into the index of its reference, which keeps the latest 100.
+local function refer(rec, id, ms, ref)
+  local index = index_of(rec, ref)
+  redis.call('HSET', rec, 'ref', ref)
+  redis.call('ZREMRANGEBYSCORE', index, '-inf', int(ms))
+  redis.call('ZADD', index, int(ms + FAR), rest_of(id))
+  redis.call('ZREMRANGEBYRANK', index, 0, -101)
+  redis.call('PERSIST', index)
+end
+
+-- live gives a record so long to live, in ms, and the index of its reference what it needs.
+local function live(rec, id, ms, life)
+  redis.call('PEXPIRE', rec, life)
+  local ref = redis.call('HGET', rec, 'ref')
+  if not ref then return end
+  local index = index_of(rec, ref)
+  redis.call('ZADD', index, 'XX', int(ms + life), rest_of(id))
+  local last = tonumber(redis.call('ZREVRANGE', index, 0, 0, 'WITHSCORES')[2])
+  if last and last < FAR then redis.call('PEXPIREAT', index, int(last)) end
+end
+
+-- reopen lets a record that had ended live on until it ends again.
+local function reopen(rec, payload, id, ms)
+  redis.call('PERSIST', rec)
+  redis.call('PERSIST', payload)
+  local ref = redis.call('HGET', rec, 'ref')
+  if not ref then return end
+  redis.call('ZADD', index_of(rec, ref), 'XX', int(ms + FAR), rest_of(id))
+  redis.call('PERSIST', index_of(rec, ref))
+end

@@ -1,6 +1,7 @@
 -- Moves a message to another state, if the guard allows it. Every change after begin is one
 -- of these; to repeat one is harmless.
--- KEYS  record, payload, waiting, attempts, doubts, stream, wamid index, orphans of that wamid
+-- KEYS  record, payload, waiting, attempts, doubts, stream, wamid index, orphans of that wamid,
+--       parked, dead, trail of deeds
 -- ARGV  1 id
 --       2 guard: 'owner' (from attempting n by this very token), 'sweep' (from state ARGV[14] at n and k),
 --         'evidence' (Meta said so: any rise in rank)
@@ -14,9 +15,11 @@
 --      13 1: keep the payload although the state would drop it
 --      14 state expected with 'sweep'
 --      15 1: a resend by policy
+--      16 deed that ordered it, as JSON ('': none), for the trail   17 the reason for the timeline, with who and why
+--      18 new deadline ms (0: as it is)
 -- Reply {'applied' | 'repeat' | 'lower' | 'no_record', state now, 1 when a second acceptance by Meta was proven}
 local rec, id, guard, to = KEYS[1], ARGV[1], ARGV[2], ARGV[5]
-local r = redis.call('HMGET', rec, 'st', 'why', 'n', 'own', 'k', 'wamid', 'ctx', 'exp', 'wamids')
+local r = redis.call('HMGET', rec, 'st', 'why', 'n', 'own', 'k', 'wamid', 'ctx', 'exp', 'wamids', 'code')
 local st = r[1]
 if not st then return {'no_record', '', 0} end
 local n, wamid, code, reason = tonumber(ARGV[3]), ARGV[6], ARGV[7], ARGV[8]
@@ -59,6 +62,21 @@ redis.call('ZREM', KEYS[4], id)
 redis.call('ZREM', KEYS[5], id)
 redis.call('HSET', rec, 'st', to, 'code', code, 'why', reason)
 redis.call('HDEL', rec, 'own', 'at', 'next')
+-- The dead are indexed by what they died of, so that they can be counted without their records.
+if st == 'parked' then redis.call('ZREM', KEYS[9], id) end
+if st == 'dead' then
+  redis.call('ZREM', KEYS[10], (r[10] or '0') .. ':' .. (r[2] or '') .. ':' .. id)
+  if to == 'queued' then reopen(rec, KEYS[2], id, ms) end
+end
+if to == 'parked' then redis.call('ZADD', KEYS[9], int(ms), id) end
+if to == 'dead' then
+  redis.call('ZREMRANGEBYSCORE', KEYS[10], '-inf', int(ms - ARGV[10]))
+  redis.call('ZADD', KEYS[10], int(ms), code .. ':' .. reason .. ':' .. id)
+end
+if ARGV[18] ~= '0' then
+  r[8] = ARGV[18]
+  redis.call('HSET', rec, 'exp', r[8])
+end
 if to == 'queued' then
   redis.call('ZADD', KEYS[3], r[8], id)
   if guard == 'sweep' then redis.call('HINCRBY', rec, 'k', 1) end
@@ -73,14 +91,17 @@ else
   end
 end
 if to ~= 'queued' and to ~= 'in_doubt' and to ~= 'parked' then
-  redis.call('HDEL', rec, 'nonce', 'f', 'pair', 'tpl')
-  if ARGV[13] ~= '1' then redis.call('DEL', KEYS[2])
+  redis.call('HDEL', rec, 'nonce', 'f')
+  if ARGV[13] ~= '1' then
+    redis.call('HDEL', rec, 'pair', 'tpl')
+    redis.call('DEL', KEYS[2])
   elseif ARGV[10] ~= '0' then redis.call('PEXPIRE', KEYS[2], ARGV[10]) end
 end
-step(rec, ms, to, at, code, reason)
+step(rec, ms, to, at, code, ARGV[17])
+if ARGV[16] ~= '' then redis.call('XADD', KEYS[11], 'MAXLEN', '~', 1000, '*', 'deed', ARGV[16]) end
 publish(KEYS[6], ms, r[7], to, at, wamid ~= '' and wamid or r[6] or '', code, reason)
 if ARGV[10] ~= '0' then
-  redis.call('PEXPIRE', rec, ARGV[10])
+  live(rec, id, ms, ARGV[10])
   if wamid ~= '' then redis.call('PEXPIRE', KEYS[7], ARGV[10]) end
 end
 return {'applied', to, duplicate}

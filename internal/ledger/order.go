@@ -1,0 +1,200 @@
+package ledger
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/message"
+)
+
+// ordered returns the deed behind a move as the trail keeps it, and the reason as the timeline
+// tells it: with who and why.
+func ordered(m message.Move) (deed, note string, err error) {
+	if m.Deed == nil {
+		return "", m.Reason, nil
+	}
+	about, err := json.Marshal(m.Deed)
+	if err != nil {
+		return "", "", fmt.Errorf("deed: %w", err)
+	}
+	note = m.Reason + " by " + m.Deed.Actor + ": " + m.Deed.Reason
+	return string(about), strings.ReplaceAll(note, "|", "/"), nil // | ends a step of the timeline
+}
+
+// Deeds returns the latest limit deeds of the trail, the latest first.
+func (l *Ledger) Deeds(ctx context.Context, limit int) ([]message.Deed, error) {
+	all := l.o.Shards.All()
+	cmds := make([]*redis.XMessageSliceCmd, len(all))
+	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
+		for i, s := range all {
+			cmds[i] = p.XRevRangeN(ctx, s.AuditKey(), "+", "-", int64(limit))
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read deeds: %w", err)
+	}
+	var deeds []message.Deed
+	for _, c := range cmds {
+		for _, entry := range c.Val() {
+			var d message.Deed
+			if err := json.Unmarshal([]byte(text(entry.Values["deed"])), &d); err != nil {
+				return nil, fmt.Errorf("deed %s: %w", entry.ID, err)
+			}
+			ms, _, _ := strings.Cut(entry.ID, "-")
+			d.At = at(ms)
+			deeds = append(deeds, d)
+		}
+	}
+	slices.SortStableFunc(deeds, func(a, b message.Deed) int { return b.At.Compare(a.At) })
+	return deeds[:min(limit, len(deeds))], nil
+}
+
+// Look returns a message as it is now, for a Sweep or an AddMove of what was seen; or
+// message.ErrNotFound.
+func (l *Ledger) Look(ctx context.Context, id string) (message.Open, error) {
+	number, ok := message.Number(id)
+	if !ok {
+		return message.Open{}, message.ErrNotFound
+	}
+	some, err := l.opens(ctx, l.o.Shards.Of(number), []string{id})
+	if err != nil {
+		return message.Open{}, err
+	}
+	if some[0].ID == "" {
+		return message.Open{}, message.ErrNotFound
+	}
+	return some[0], nil
+}
+
+// Cancel takes a message back that waits or is parked, and returns the state it is in then:
+// cancelled, or whatever came before. It may be repeated. It is message.ErrNotFound when there
+// is no such message.
+func (l *Ledger) Cancel(ctx context.Context, id string) (message.State, error) {
+	for {
+		o, err := l.Look(ctx, id)
+		if err != nil || o.State != message.Queued && o.State != message.Parked {
+			return o.State, err
+		}
+		done, err := l.Sweep(ctx, o, message.Move{To: message.Cancelled, Reason: message.ReasonCaller})
+		if err != nil {
+			return "", err
+		}
+		if done {
+			return message.Cancelled, nil
+		}
+		// Something happened to it since. Each round has seen it move on.
+	}
+}
+
+// Moving is a move of an open message that is part of a transaction.
+type Moving struct{ cmd *redis.Cmd }
+
+// AddMove adds the move of a message to a transaction, provided that nothing happened to it
+// since it was read. A move back to queued needs its task beside it: number o.K+1.
+func (l *Ledger) AddMove(ctx context.Context, p redis.Pipeliner, o message.Open, m message.Move) (Moving, error) {
+	keys, args, err := l.moveArgs(o.ID, openGuard(o), m)
+	if err != nil {
+		return Moving{}, fmt.Errorf("move %s: %w", o.ID, err)
+	}
+	return Moving{l.move.Add(ctx, p, keys, args...)}, nil
+}
+
+// Done tells, once the transaction has run, whether it moved.
+func (m Moving) Done() (bool, error) {
+	f, _, _, err := moved(m.cmd)
+	return f == message.Applied, err
+}
+
+// parkedKey is a shard's parked messages by when they were parked.
+func parkedKey(s message.Shard) string { return s.Key("parked") }
+
+// InDoubt returns up to limit messages that are parked or in doubt, those that wait longest
+// first: of one number, or of all for an empty one.
+func (l *Ledger) InDoubt(ctx context.Context, number string, limit int) ([]message.Record, error) {
+	shards := l.o.Shards.All()
+	if number != "" {
+		shards = []message.Shard{l.o.Shards.Of(number)}
+	}
+	var found []message.Record
+	for _, s := range shards {
+		for _, index := range []string{parkedKey(s), doubtsKey(s)} {
+			some, err := l.records(ctx, s, index, number, limit)
+			if err != nil {
+				return nil, err
+			}
+			found = append(found, some...)
+		}
+	}
+	found = slices.DeleteFunc(found, func(r message.Record) bool { // it moved on since the index was read
+		return r.State != message.Parked && r.State != message.InDoubt
+	})
+	slices.SortStableFunc(found, func(a, b message.Record) int { return since(a).Compare(since(b)) })
+	return found[:min(limit, len(found))], nil
+}
+
+// since is when a record came into its state.
+func since(r message.Record) time.Time {
+	if len(r.Timeline) == 0 {
+		return r.AcceptedAt
+	}
+	return r.Timeline[len(r.Timeline)-1].At
+}
+
+// records returns up to limit records of an index, of one number or of all, in its order.
+func (l *Ledger) records(ctx context.Context, s message.Shard, index, number string, limit int) ([]message.Record, error) {
+	const page = 500
+	var found []message.Record
+	for from := int64(0); len(found) < limit; from += page {
+		ids, err := l.db.ZRange(ctx, index, from, from+page-1).Result()
+		if err != nil {
+			return nil, fmt.Errorf("read index: %w", err)
+		}
+		n := len(ids)
+		if number != "" {
+			ids = slices.DeleteFunc(ids, func(id string) bool { return !strings.HasPrefix(id, number+"-") })
+		}
+		some, err := l.getAll(ctx, s, ids[:min(len(ids), limit-len(found))])
+		if err != nil {
+			return nil, err
+		}
+		if found = append(found, some...); n < page {
+			break
+		}
+	}
+	return found, nil
+}
+
+// getAll returns those of the records of a shard that are there.
+func (l *Ledger) getAll(ctx context.Context, s message.Shard, ids []string) ([]message.Record, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	cmds := make([]*redis.MapStringStringCmd, len(ids))
+	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
+		for i, id := range ids {
+			cmds[i] = p.HGetAll(ctx, RecordPrefix(s)+id)
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read records: %w", err)
+	}
+	var found []message.Record
+	for i, c := range cmds {
+		if len(c.Val()) == 0 {
+			continue
+		}
+		r, err := record(c.Val())
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", cmp.Or(ids[i], "record"), err)
+		}
+		found = append(found, r)
+	}
+	return found, nil
+}

@@ -1,0 +1,27 @@
+package message
+
+import "time"
+
+// Deed is something that was ordered from outside, by a person as a rule: who, what and why.
+type Deed struct {
+	At     time.Time `json:"at,omitzero"` // by the store's clock
+	Verb   string    `json:"verb"`
+	On     string    `json:"on"`            // what it was done to: a message's id, or the name of what is held
+	Actor  string    `json:"actor"`         // who, by his own word
+	Key    string    `json:"key,omitempty"` // the name of the API key by which it was ordered
+	Reason string    `json:"reason"`        // why, in a person's words
+}
+
+// The verbs of deeds.
+const (
+	VerbHold    = "hold"
+	VerbRelease = "release"
+	VerbSent    = "sent"     // a doubt resolved: Meta took it
+	VerbNotSent = "not-sent" // a doubt resolved: Meta did not
+	VerbCancel  = "cancel"   // a doubt resolved: whether or not, it is not to be sent
+	VerbReplay  = "replay"   // a dead message sent again
+)
+
+// AuditKey is the Redis key of a shard's trail of deeds: a stream whose entries have the deed
+// as JSON in the field "deed". Each shard keeps about the last thousand.
+func (s Shard) AuditKey() string { return s.Key("audit") }
