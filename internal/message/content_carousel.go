@@ -18,18 +18,20 @@ var (
 func (n node) checkCarousel() {
 	var first shape
 	indexes := map[int64]bool{}
-	for i, card := range n.get("cards").counted(cardCount) {
+	for _, card := range n.get("cards").counted(cardCount) {
 		card.checkCardIndex(indexes)
-		var s shape
-		switch s.card = card.get("type").neededOneOf("cta_url", "product"); s.card {
+		s := shape{card: card.get("type").neededOneOf("cta_url", "product")}
+		switch s.card {
 		case "product":
 			s.catalog = card.checkProductCard()
 		case "cta_url":
 			s.header, s.button = card.checkMediaCard()
+		default:
+			continue
 		}
-		if i == 0 {
+		if first.card == "" {
 			first = s
-		} else if s != first {
+		} else if !s.like(first) {
 			card.refuse(cardsDiffer)
 		}
 	}
@@ -37,6 +39,13 @@ func (n node) checkCarousel() {
 
 // shape is what the cards of a carousel have in common.
 type shape struct{ card, header, button, catalog string }
+
+// like tells whether two cards are alike in what both have. What one lacks is a problem
+// already.
+func (s shape) like(other shape) bool {
+	same := func(a, b string) bool { return a == b || a == "" || b == "" }
+	return s.card == other.card && same(s.header, other.header) && same(s.button, other.button) && same(s.catalog, other.catalog)
+}
 
 func (n node) checkCardIndex(seen map[int64]bool) {
 	index := n.get("card_index")
