@@ -87,7 +87,7 @@ func (l *limit) refuseEmpty(n node) {
 
 func (l *limit) refuseLong(n node, length int) {
 	n.refuseAs(l.tooLong,
-		fmt.Sprintf("The %s has %d characters; at most %d are allowed.", l.what, length, l.max),
+		fmt.Sprintf("The %s has at most %d characters; there are %d.", l.what, l.max, length),
 		fmt.Sprintf("Shorten it to %d characters. Each Unicode code point counts as one.", l.max))
 }
 

@@ -1,0 +1,95 @@
+package message_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"sluice/internal/message"
+)
+
+//go:generate go test . -run TestMessagesPage -update
+
+var update = flag.Bool("update", false, "rewrite docs/messages.md")
+
+// docs/messages.md is the examples and the rules, written out for callers.
+func TestMessagesPage(t *testing.T) {
+	t.Parallel()
+	path, got := filepath.Join("..", "..", "docs", "messages.md"), []byte(messagesPage(t))
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("docs/messages.md is stale (%v): run make docs and look at the difference", err)
+	}
+}
+
+const messagesHead = `# Messages
+
+<!-- Made from internal/message by: make docs -->
+
+What may be in ` + "`message`" + `: [Meta's message objects](https://developers.facebook.com/docs/whatsapp/cloud-api/reference/messages),
+each type with an example that passes and with what is refused. A refusal names every problem (up to 20) with the
+path of the member, a code for programs, the rule and what to do about it. The rules are Meta's. Where its pages
+disagree, the wider limit holds: Meta has the last word.
+
+- Lengths count Unicode code points: an emoji is one or a few, whatever its bytes.
+- Each member has the JSON type that the examples show; another one is a ` + "`type_mismatch`" + `. A member that
+  is ` + "`null`" + ` is as good as absent.
+- Members that are not on this page pass, and go to Meta as they are. A type or an interactive kind that is not on this
+  page is refused: a mistyped one would cost you the message.
+- Whether a template, a file or a quoted message is there, and what is in a file, only Meta can tell.
+`
+
+func messagesPage(t *testing.T) string {
+	var page strings.Builder
+	page.WriteString(messagesHead)
+	for _, e := range examples(t) {
+		fmt.Fprintf(&page, "\n## %s\n\n", e.Name)
+		if e.About != "" {
+			fmt.Fprintf(&page, "%s\n\n", e.About)
+		}
+		fmt.Fprintf(&page, "```json\n%s\n```\n\n", outdent(e.Message))
+		page.WriteString(refusedTable(t, e))
+	}
+	page.WriteString("\n## All codes\n\n| code | a problem that is | rule | what to do |\n| --- | --- | --- | --- |\n")
+	for _, r := range message.Rules() {
+		fmt.Fprintf(&page, "| `%s` | %s | %s | %s |\n", r.Code, r.Breach, r.Detail, r.Fix)
+	}
+	return page.String()
+}
+
+// outdent is the message as its file has it, without the indent of its lines.
+func outdent(message json.RawMessage) string {
+	return strings.ReplaceAll(string(message), "\n  ", "\n")
+}
+
+var index = regexp.MustCompile(`\[\d+\]`)
+
+// refusedTable has a row for each rule that an example breaks.
+func refusedTable(t *testing.T, e example) string {
+	rows := "| member | code | rule |\n| --- | --- | --- |\n"
+	seen := map[string]bool{}
+	for _, r := range e.Refused {
+		for _, p := range parse(e.with(t, r.Set)) {
+			detail, counted, _ := strings.Cut(p.Detail, "; there are ")
+			if counted != "" {
+				detail += "."
+			}
+			row := fmt.Sprintf("| `%s` | `%s` | %s |\n", index.ReplaceAllString(p.Path, "[]"), p.Code, detail)
+			if p.Code != "type_mismatch" && !seen[row] {
+				rows += row
+			}
+			seen[row] = true
+		}
+	}
+	return rows
+}
