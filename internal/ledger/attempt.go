@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"sluice/internal/message"
 )
 
@@ -16,7 +18,7 @@ func (l *Ledger) Begin(ctx context.Context, id string, k int, token string) (mes
 	if err != nil {
 		return message.Attempt{Verdict: message.Done}, nil // a task that is none of ours
 	}
-	r, err := l.begins.Run(ctx, l.begin,
+	r, err := l.db.Shared().Run(ctx, l.begin,
 		[]string{ks.record, ks.payload, ks.waiting, ks.attempts, ks.streams},
 		id, token, k, l.lifeOf(message.Expired).Milliseconds()).Slice()
 	if err != nil {
@@ -46,7 +48,12 @@ func (l *Ledger) Finish(ctx context.Context, a message.Attempt, m message.Move) 
 	if err != nil {
 		return "", false, fmt.Errorf("finish %s: %w", a.ID, err)
 	}
-	_, st, dup, err := moved(l.finishes.Run(ctx, l.move, keys, args...))
+	var cmd *redis.Cmd
+	err = l.db.Shared().Ride(ctx, finishPatience, func(p redis.Pipeliner) { cmd = l.move.Add(ctx, p, keys, args...) })
+	if err != nil {
+		return "", false, fmt.Errorf("finish %s: %w", a.ID, err)
+	}
+	_, st, dup, err := moved(cmd)
 	if err != nil {
 		return "", false, fmt.Errorf("finish %s: %w", a.ID, err)
 	}

@@ -66,16 +66,11 @@ type Ledger struct {
 	o  Options
 
 	accept, begin, move, orphan, beat store.Script
-
-	begins, finishes *store.Batch
 }
 
-// How long a begin and a finish wait for company, to share a round trip and an fsync. A begin
-// has a little time before its slot comes; what waits on a finish is nobody.
-const (
-	beginLinger  = 3 * time.Millisecond
-	finishLinger = 5 * time.Millisecond
-)
+// finishPatience is how long an outcome waits for company, to share a round trip and an fsync:
+// nobody waits for it, but a worker that dies meanwhile leaves a doubt.
+const finishPatience = 10 * time.Millisecond
 
 // New returns the ledger kept in db.
 func New(db *store.DB, o Options) *Ledger {
@@ -99,8 +94,6 @@ func New(db *store.DB, o Options) *Ledger {
 		move:   db.Script(prelude + moveLua),
 		orphan: db.Script(orphanLua),
 		beat:   db.Script(prelude + beatLua),
-
-		begins: db.NewBatch(beginLinger, false), finishes: db.NewBatch(finishLinger, false),
 	}
 }
 

@@ -38,9 +38,9 @@ const (
 	// tasks for two minutes.
 	lease      = 6 * time.Second
 	renewEvery = 2 * time.Second
-	// ackLinger is how long an acknowledgement waits for company. Nothing hangs on it: the
+	// ackPatience is how long an acknowledgement waits for company. Nothing hangs on it: the
 	// record knows what came of the task.
-	ackLinger = 25 * time.Millisecond
+	ackPatience = 250 * time.Millisecond
 )
 
 // gate is the Redis client that asynq's server is given. Of the calls that the server makes
@@ -51,7 +51,6 @@ type gate struct {
 	db    *store.DB
 	o     Options
 	clock pacing.Clock
-	acks  *store.Batch
 	place placement
 
 	take, book, tidy, renew store.Script
@@ -63,7 +62,6 @@ type gate struct {
 func newGate(stopped context.Context, db *store.DB, o Options) *gate {
 	return &gate{
 		UniversalClient: db, db: db, o: o, stopped: stopped,
-		acks:  db.NewBatch(ackLinger, false),
 		place: placement{active: map[string]*active{}},
 		take:  db.Script(pacing.PaceLua + pacing.SlotsLua + pacing.PairLua + holdsLua + o.Standing + takeLua),
 		book:  db.Script(pacing.PaceLua + pacing.SlotsLua + bookLua),
@@ -140,7 +138,7 @@ func (g *gate) EvalSha(ctx context.Context, sha string, keys []string, args ...a
 // ack runs an acknowledgement together with others.
 func (g *gate) ack(ctx context.Context, sha string, keys []string, args []any) *redis.Cmd {
 	var cmd *redis.Cmd
-	if err := g.acks.Do(ctx, func(p redis.Pipeliner) { cmd = p.EvalSha(ctx, sha, keys, args...) }); err != nil {
+	if err := g.db.Shared().Ride(ctx, ackPatience, func(p redis.Pipeliner) { cmd = p.EvalSha(ctx, sha, keys, args...) }); err != nil {
 		failed := redis.NewCmd(ctx)
 		failed.SetErr(err)
 		return failed

@@ -24,6 +24,7 @@ type DB struct {
 	redis.UniversalClient
 
 	header string // in front of every script; empty where the server knows no script flags
+	shared *Batch
 
 	mu      sync.Mutex
 	scripts map[string]string // SHA-1 -> text, all that were ever used
@@ -58,6 +59,7 @@ func Open(ctx context.Context, address string) (*DB, error) {
 // full Redis, so that a backlog can always drain.
 func New(ctx context.Context, c redis.UniversalClient) (*DB, error) {
 	db := &DB{UniversalClient: c, scripts: map[string]string{}}
+	db.shared = db.NewBatch(sharedLinger, false)
 	const header = "#!lua flags=allow-oom\n"
 	err := c.ScriptLoad(ctx, header+"return 1").Err()
 	switch {
