@@ -117,7 +117,7 @@ func (w *worker) send() error {
 	sweeper := &send.Sweeper{
 		Worker: w.name, Policy: policies(c.Common),
 		Records: w.book, Requeue: requeue(w.db, w.book, queue.NewClient(w.db, w.shards)),
-		Watermark: w.stream.Watermark, Now: w.db.Now,
+		Watermark: w.stream.Watermark, LastHeard: w.stream.LastHeard, Sends: sender.Sends, Now: w.db.Now,
 		Log: log, Registerer: w.registry,
 	}
 	w.work = append(w.work, server.Run)

@@ -61,7 +61,7 @@ type Stream struct {
 	log     *slog.Logger
 	metrics metrics
 
-	watermark, trim, bury, retire, meet store.Script
+	watermark, trim, bury, retire, meet, hear store.Script
 
 	shares sync.Map // group -> *share, of those that this process consumes for
 }
@@ -82,6 +82,7 @@ func New(db *store.DB, shards message.Shards, o Options) *Stream {
 		bury:      db.Script(buryLua),
 		retire:    db.Script(retireLua),
 		meet:      db.Script(meetLua),
+		hear:      db.Script(hearLua),
 	}
 }
 

@@ -127,9 +127,10 @@ func (l *Ledger) keys(id string) (keys, error) {
 }
 
 // The indexes of a shard: sorted sets of message ids.
-func waitingKey(s message.Shard) string  { return s.Key("waiting") }  // queued, by deadline
-func attemptsKey(s message.Shard) string { return s.Key("attempts") } // attempting, by start
-func doubtsKey(s message.Shard) string   { return s.Key("doubts") }   // in doubt, by the end of the window
+func waitingKey(s message.Shard) string   { return s.Key("waiting") }   // queued, by deadline
+func attemptsKey(s message.Shard) string  { return s.Key("attempts") }  // attempting, by start
+func doubtsKey(s message.Shard) string    { return s.Key("doubts") }    // in doubt, by the end of the window
+func submittedKey(s message.Shard) string { return s.Key("submitted") } // submitted and nothing more, by when
 
 // lifeOf returns how long a record lives on in a state; 0 means until it ends.
 func (l *Ledger) lifeOf(s message.State) time.Duration {

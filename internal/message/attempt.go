@@ -50,7 +50,7 @@ type Open struct {
 	N         int       // the attempt it is at
 	K         int       // its task counter
 	Worker    string    // who owns the attempt, when attempting
-	Since     time.Time // start of the attempt, when attempting
+	Since     time.Time // start of the attempt, when attempting; of the doubt, when in doubt; of the wait for a status, when submitted
 	ExpiresAt time.Time
 	Resent    int // resends by policy so far
 }

@@ -1,5 +1,7 @@
 package message
 
+import "time"
+
 // Evidence is a receipt with what its marker proved.
 type Evidence struct {
 	Receipt
@@ -24,4 +26,11 @@ const (
 // AllFolded returns every value of Folded.
 func AllFolded() []Folded {
 	return []Folded{Applied, Repeated, Lower, Orphan, NoRecord, Duplicate, UnknownStatus}
+}
+
+// Heard is when Meta was heard, by its webhooks: silence where something was due means that
+// they do not reach us.
+type Heard struct {
+	Any      time.Time            // the last webhook of all
+	Statuses map[string]time.Time // by number the last status, by Meta's clock or ours, the earlier
 }

@@ -83,7 +83,8 @@ const (
 	ReasonDeadline     = "deadline"
 	ReasonAttempts     = "attempts_used_up"
 	ReasonPolicy       = "resent_by_policy"
-	ReasonCaller       = "by_caller" // cancelled through the API
-	ReasonResolved     = "resolved"  // a doubt that a person settled
-	ReasonReplayed     = "replayed"  // sent again by a person's order
+	ReasonCaller       = "by_caller"        // cancelled through the API
+	ReasonResolved     = "resolved"         // a doubt that a person settled
+	ReasonReplayed     = "replayed"         // sent again by a person's order
+	ReasonResends      = "too_many_resends" // parked, though the policy is to resend
 )

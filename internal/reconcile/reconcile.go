@@ -30,6 +30,7 @@ type stream interface {
 	Consume(ctx context.Context, group, consumer string, types []string, handle func(ctx context.Context, shard message.Shard, events []message.Event) error) error
 	PublishWatermark(ctx context.Context, group string) (age time.Duration, err error)
 	Trim(ctx context.Context, group string) error
+	Hear(ctx context.Context, heard map[message.Shard]message.Heard) error
 }
 
 // ledger is where they go.
@@ -57,6 +58,7 @@ type Reconciler struct {
 	log     *slog.Logger
 	metrics *metrics
 	folded  chan struct{} // a batch was folded: the watermark has moved
+	ear     ear
 }
 
 // New returns a Reconciler that reads s and writes l.
@@ -83,6 +85,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	defer cancel()
 	wg.Go(func() { r.publish(ctx) })
 	wg.Go(func() { r.trim(ctx) })
+	wg.Go(func() { r.tell(ctx) })
 	return r.stream.Consume(ctx, Group, r.o.Consumer, []string{message.EventStatus, message.EventInbound}, r.fold)
 }
 
@@ -119,6 +122,7 @@ func (r *Reconciler) fold(ctx context.Context, shard message.Shard, events []mes
 			}
 		}
 	}
+	r.ear.hear(shard, events)
 	for number, n := range inbound {
 		// A pace that is a little too fast once is no reason to hand the events out again.
 		if err := r.o.Inbound(ctx, number, n); err != nil {

@@ -39,8 +39,8 @@ func newMetrics(reg prometheus.Registerer, numbers []string) *metrics {
 	return m
 }
 
-// sweeps are the moves that a sweeper makes.
-var sweeps = []struct{ from, to message.State }{
+// moves are those that a sweeper makes.
+var moves = []struct{ from, to message.State }{
 	{message.Attempting, message.InDoubt},
 	{message.InDoubt, message.Queued},
 	{message.InDoubt, message.Parked},
@@ -48,14 +48,30 @@ var sweeps = []struct{ from, to message.State }{
 	{message.Queued, message.Expired},
 }
 
-func newSwept(reg prometheus.Registerer) *prometheus.CounterVec {
-	swept := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "sluice_sweep_moves_total",
-		Help: "Messages moved on by the sweeper: abandoned attempts, doubts past their window, deadlines.",
-	}, []string{"from", "to"})
-	reg.MustRegister(swept)
-	for _, s := range sweeps {
-		swept.WithLabelValues(string(s.from), string(s.to))
+// sweeps are a sweeper's metrics.
+type sweeps struct {
+	moves              *prometheus.CounterVec
+	postponed, refused prometheus.Counter
+}
+
+func newSweeps(reg prometheus.Registerer) *sweeps {
+	s := &sweeps{
+		moves: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sluice_sweep_moves_total",
+			Help: "Messages moved on by the sweeper: abandoned attempts, doubts past their window, deadlines.",
+		}, []string{"from", "to"}),
+		postponed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sluice_doubts_postponed_total",
+			Help: "Times a doubt past its window was not settled, because Meta's webhooks seem not to reach us.",
+		}),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sluice_resends_refused_total",
+			Help: "Doubts parked though their policy is to resend: there were too many resends in the last minute.",
+		}),
 	}
-	return swept
+	reg.MustRegister(s.moves, s.postponed, s.refused)
+	for _, m := range moves {
+		s.moves.WithLabelValues(string(m.from), string(m.to))
+	}
+	return s
 }

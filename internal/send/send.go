@@ -69,12 +69,16 @@ type Sender struct {
 	poster  poster
 	metrics *metrics
 	seq     atomic.Int64
+	sends   minute
 }
 
 // New returns a sender that writes to l and sends by p.
 func New(l ledger, p poster, o Options) *Sender {
 	return &Sender{o: o, ledger: l, poster: p, metrics: newMetrics(o.Registerer, o.Numbers)}
 }
+
+// Sends is how many requests this sender made in the last minute.
+func (s *Sender) Sends() int { return s.sends.count() }
 
 // Again is when a task is to come back.
 type Again struct {
@@ -150,6 +154,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt) message.Move {
 		out = message.Outcome{Kind: message.Refused, Reason: "payload_unreadable", Err: err}
 	} else {
 		s.metrics.inflight.WithLabelValues(number).Inc()
+		s.sends.add()
 		if s.o.Wrote != nil {
 			s.o.Wrote(number, time.Now())
 		}

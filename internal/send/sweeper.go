@@ -29,6 +29,8 @@ type records interface {
 	Unsettled(ctx context.Context, now time.Time) ([]message.Shard, error)
 	Attempting(ctx context.Context, s message.Shard, limit int) ([]message.Open, error)
 	Doubts(ctx context.Context, s message.Shard, until time.Time, limit int) ([]message.Open, error)
+	Postpone(ctx context.Context, s message.Shard, ids []string, until time.Time) error
+	Owed(ctx context.Context, s message.Shard, after, before time.Time) (int64, error)
 	Overdue(ctx context.Context, s message.Shard, now time.Time, limit int) ([]message.Open, error)
 	Sweep(ctx context.Context, o message.Open, m message.Move) (bool, error)
 }
@@ -39,6 +41,10 @@ type Requeue func(ctx context.Context, o message.Open, m message.Move) error
 // Watermark says up to when all evidence of a shard is folded into the records.
 type Watermark func(ctx context.Context, s message.Shard) (time.Time, error)
 
+// LastHeard says when a webhook of Meta's last came at all, and when the last status of a
+// number was made.
+type LastHeard func(ctx context.Context, number string) (any, status time.Time, err error)
+
 // Sweeper takes up what was left undone: attempts of dead workers, doubts whose window has
 // passed, deadlines. Each worker runs one; they may all do the same work without harm.
 type Sweeper struct {
@@ -47,11 +53,14 @@ type Sweeper struct {
 	Records    records
 	Requeue    Requeue
 	Watermark  Watermark
+	LastHeard  LastHeard
+	Sends      func() int                                   // requests of this worker in the last minute
 	Now        func(ctx context.Context) (time.Time, error) // the store's clock
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 
-	swept *prometheus.CounterVec
+	metrics *sweeps
+	resends minute // by policy, without evidence
 	// since is when this worker's view of the others' beats became unbroken. After the store
 	// was away, or this worker stood still, everybody's beat looks old, and nobody is dead.
 	since  time.Time
@@ -61,7 +70,7 @@ type Sweeper struct {
 // Run sweeps until ctx ends, which must be after the worker's last attempt: whoever has left
 // has no attempt under way.
 func (s *Sweeper) Run(ctx context.Context) error {
-	s.swept = newSwept(s.Registerer)
+	s.metrics = newSweeps(s.Registerer)
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
 	for {
@@ -146,51 +155,6 @@ func (s *Sweeper) abandoned(ctx context.Context, shard message.Shard, alive map[
 	return nil
 }
 
-// doubts ends the doubts whose window has passed. What has passed is told by the watermark,
-// not by the clock: while evidence is still on its way through the stream, no policy is
-// applied.
-func (s *Sweeper) doubts(ctx context.Context, shard message.Shard, now time.Time) error {
-	mark, err := s.Watermark(ctx, shard)
-	if err != nil {
-		return err
-	}
-	doubts, err := s.Records.Doubts(ctx, shard, mark, sweepMost)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, o := range doubts {
-		m := s.settle(o, now)
-		if m.To != message.Queued {
-			if err := s.move(ctx, o, m); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := s.Requeue(ctx, o, m); err != nil {
-			errs = append(errs, fmt.Errorf("requeue %s: %w", o.ID, err)) // a full Redis refuses these and not the others
-			continue
-		}
-		s.note(o, m)
-	}
-	return errors.Join(errs...)
-}
-
-// settle says what becomes of a doubt without evidence.
-func (s *Sweeper) settle(o message.Open, now time.Time) message.Move {
-	p := s.Policy(o.Message.From, o.Message.Class)
-	inTime := now.Before(o.ExpiresAt)
-	switch {
-	case o.Reason == message.ReasonServerError && inTime:
-		return message.Move{To: message.Queued, Reason: message.ReasonServerError}
-	case p.OnDoubt == message.Resend && o.Resent == 0 && inTime:
-		return message.Move{To: message.Queued, Reason: message.ReasonPolicy, Resend: true}
-	case p.OnDoubt == message.Park:
-		return message.Move{To: message.Parked, Reason: o.Reason}
-	}
-	return message.Move{To: message.Failed, Reason: message.ReasonUndetermined}
-}
-
 // overdue ends messages whose deadline passed while they waited.
 func (s *Sweeper) overdue(ctx context.Context, shard message.Shard, now time.Time) error {
 	late, err := s.Records.Overdue(ctx, shard, now, sweepMost)
@@ -214,7 +178,7 @@ func (s *Sweeper) move(ctx context.Context, o message.Open, m message.Move) erro
 }
 
 func (s *Sweeper) note(o message.Open, m message.Move) {
-	s.swept.WithLabelValues(string(o.State), string(m.To)).Inc()
+	s.metrics.moves.WithLabelValues(string(o.State), string(m.To)).Inc()
 	s.Log.Info("swept", "msg_id", o.ID, "phone_number_id", o.Message.From, "class", o.Message.Class,
 		"attempt", o.N, "from", o.State, "state", m.To, "reason", m.Reason)
 }

@@ -28,6 +28,10 @@ type world struct {
 	doubts   []message.Open
 	overdue  []message.Open
 	mark     func(now time.Duration) time.Time // the reconciler's watermark
+	heard    func(now time.Duration) time.Time // when a webhook came last
+	status   time.Time                         // when the number's last status was made
+	owed     func(after, before time.Time) int64
+	sends    int
 
 	fail   func(call string) error // nil: never
 	before func(call string)       // to take its time, say
@@ -50,6 +54,7 @@ func diedAt(end time.Duration) lastBeat {
 func newWorld() *world {
 	w := &world{others: map[string]lastBeat{}, start: time.Now(), reg: prometheus.NewRegistry()}
 	w.mark = func(time.Duration) time.Time { return w.start }
+	w.heard = func(now time.Duration) time.Time { return w.start.Add(now) }
 	return w
 }
 
@@ -105,6 +110,22 @@ func (w *world) Doubts(ctx context.Context, s message.Shard, until time.Time, li
 		}
 	}
 	return w.of(s, past), w.call("doubts")
+}
+
+func (w *world) Postpone(ctx context.Context, s message.Shard, ids []string, until time.Time) error {
+	for i, d := range w.doubts {
+		if slices.Contains(ids, d.ID) {
+			w.ends[i] = until
+		}
+	}
+	return w.call("postpone")
+}
+
+func (w *world) Owed(ctx context.Context, s message.Shard, after, before time.Time) (int64, error) {
+	if w.owed == nil {
+		return 0, w.call("owed")
+	}
+	return w.owed(after, before), w.call("owed")
 }
 
 func (w *world) Overdue(ctx context.Context, s message.Shard, now time.Time, limit int) ([]message.Open, error) {
@@ -172,8 +193,12 @@ func (w *world) sweepFor(t *testing.T, d time.Duration) {
 		Watermark: func(context.Context, message.Shard) (time.Time, error) {
 			return w.mark(time.Since(w.start)), w.call("watermark")
 		},
-		Now: func(context.Context) (time.Time, error) { return time.Now(), w.call("now") },
-		Log: slog.New(slog.DiscardHandler), Registerer: w.reg,
+		LastHeard: func(context.Context, string) (time.Time, time.Time, error) {
+			return w.heard(time.Since(w.start)), w.status, w.call("heard")
+		},
+		Sends: func() int { return w.sends },
+		Now:   func(context.Context) (time.Time, error) { return time.Now(), w.call("now") },
+		Log:   slog.New(slog.DiscardHandler), Registerer: w.reg,
 	}
 	if err := s.Run(ctx); err != nil {
 		t.Error(err)

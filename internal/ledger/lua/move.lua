@@ -1,7 +1,7 @@
 -- Moves a message to another state, if the guard allows it. Every change after begin is one
 -- of these; to repeat one is harmless.
 -- KEYS  record, payload, waiting, attempts, doubts, stream, wamid index, orphans of that wamid,
---       parked, dead, trail of deeds
+--       parked, dead, trail of deeds, submitted
 -- ARGV  1 id
 --       2 guard: 'owner' (from attempting n by this very token), 'sweep' (from state ARGV[14] at n and k),
 --         'evidence' (Meta said so: any rise in rank)
@@ -58,17 +58,15 @@ else
 end
 
 local ms = now()
-redis.call('ZREM', KEYS[4], id)
-redis.call('ZREM', KEYS[5], id)
+local left = ({queued = KEYS[3], attempting = KEYS[4], in_doubt = KEYS[5], parked = KEYS[9], submitted = KEYS[12]})[st]
+if left then redis.call('ZREM', left, id) end
 redis.call('HSET', rec, 'st', to, 'code', code, 'why', reason)
 redis.call('HDEL', rec, 'own', 'at', 'next')
 -- The dead are indexed by what they died of, so that they can be counted without their records.
-if st == 'parked' then redis.call('ZREM', KEYS[9], id) end
 if st == 'dead' then
   redis.call('ZREM', KEYS[10], (r[10] or '0') .. ':' .. (r[2] or '') .. ':' .. id)
   if to == 'queued' then reopen(rec, KEYS[2], id, ms) end
 end
-if to == 'parked' then redis.call('ZADD', KEYS[9], int(ms), id) end
 if to == 'dead' then
   redis.call('ZREMRANGEBYSCORE', KEYS[10], '-inf', int(ms - ARGV[10]))
   redis.call('ZADD', KEYS[10], int(ms), code .. ':' .. reason .. ':' .. id)
@@ -83,12 +81,11 @@ if to == 'queued' then
   if ARGV[11] == '1' then redis.call('HINCRBY', rec, 'f', 1) end
   if ARGV[15] == '1' then redis.call('HINCRBY', rec, 'rs', 1) end
   if ARGV[9] ~= '0' then redis.call('HSET', rec, 'next', int(ms + ARGV[9])) end
-else
-  redis.call('ZREM', KEYS[3], id)
-  if to == 'in_doubt' then
-    redis.call('ZADD', KEYS[5], int(ms + ARGV[9]), id)
-    redis.call('HSET', rec, 'next', int(ms + ARGV[9]))
-  end
+elseif to == 'in_doubt' then
+  redis.call('ZADD', KEYS[5], int(ms + ARGV[9]), id)
+  redis.call('HSET', rec, 'next', int(ms + ARGV[9]), 'at', int(ms))
+elseif to == 'submitted' or to == 'parked' then
+  redis.call('ZADD', to == 'parked' and KEYS[9] or KEYS[12], int(ms), id)
 end
 if to ~= 'queued' and to ~= 'in_doubt' and to ~= 'parked' then
   redis.call('HDEL', rec, 'nonce', 'f')

@@ -1,0 +1,68 @@
+package events
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/message"
+)
+
+//go:embed lua/hear.lua
+var hearLua string
+
+// anyField stands beside the numbers of a shard for whatever Meta reported there.
+const anyField = "any"
+
+// heardKey is a shard's hash of when Meta was last heard: by number the latest status, by
+// Meta's own time for it, and in anyField whatever came, by ours. Unix milliseconds.
+func heardKey(s message.Shard) string { return s.Key("heard") }
+
+// Hear notes what was heard, one or more shards in one round trip.
+func (s *Stream) Hear(ctx context.Context, heard map[message.Shard]message.Heard) error {
+	err := s.db.Pipe(ctx, func(p redis.Pipeliner) {
+		for shard, h := range heard {
+			args := []any{anyField, h.Any.UnixMilli()}
+			for number, at := range h.Statuses {
+				args = append(args, number, at.UnixMilli())
+			}
+			s.hear.Add(ctx, p, []string{heardKey(shard)}, args...)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("note what Meta reported: %w", err)
+	}
+	return nil
+}
+
+// LastHeard tells when Meta was last heard at all, and when a number's last status was made.
+func (s *Stream) LastHeard(ctx context.Context, number string) (any, status time.Time, err error) {
+	var of *redis.StringCmd
+	all := make([]*redis.StringCmd, s.shards)
+	err = s.db.Pipe(ctx, func(p redis.Pipeliner) {
+		of = p.HGet(ctx, heardKey(s.shards.Of(number)), number)
+		for i, shard := range s.shards.All() {
+			all[i] = p.HGet(ctx, heardKey(shard), anyField)
+		}
+	})
+	if err != nil {
+		return time.Time{}, time.Time{}, fmt.Errorf("read what Meta reported: %w", err)
+	}
+	for _, c := range all {
+		if at := milli(c.Val()); at.After(any) {
+			any = at
+		}
+	}
+	return any, milli(of.Val()), nil
+}
+
+func milli(s string) time.Time {
+	if ms, err := strconv.ParseInt(s, 10, 64); err == nil && ms > 0 {
+		return time.UnixMilli(ms)
+	}
+	return time.Time{}
+}

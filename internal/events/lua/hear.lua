@@ -1,0 +1,12 @@
+-- Notes when Meta was last heard, and never goes back. A clock ahead of ours counts as now.
+-- KEYS: heard. ARGV: field and Unix milliseconds, for each.
+
+local t = redis.call('TIME')
+local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+for i = 1, #ARGV, 2 do
+  local at = math.min(tonumber(ARGV[i + 1]), now)
+  if at > tonumber(redis.call('HGET', KEYS[1], ARGV[i]) or 0) then
+    redis.call('HSET', KEYS[1], ARGV[i], string.format('%.0f', at))
+  end
+end
+return 1

@@ -1,0 +1,147 @@
+package send
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"sluice/internal/message"
+)
+
+const (
+	// aliveFor is how long after a webhook the channel counts as alive; what Meta took longer
+	// ago than that without a word of it is owed.
+	aliveFor = time.Minute
+	// resendLeft is the least time before the deadline in which a resend is worth it.
+	resendLeft = time.Minute
+	// resendShare and resendFew bound the resends of a minute: more of them mean that something
+	// is wrong at Meta or with our webhooks, and then repeating is the last thing to do.
+	resendShare = 100 // one of so many sends
+	resendFew   = 5   // however few sends there were
+	// lookAgain is when a doubt that may not be settled yet is looked at again.
+	lookAgain = 10 * time.Second
+)
+
+// doubts ends the doubts whose window has passed. What has passed is told by the watermark,
+// not by the clock: while evidence is still on its way through the stream, no policy is
+// applied.
+func (s *Sweeper) doubts(ctx context.Context, shard message.Shard, now time.Time) error {
+	mark, err := s.Watermark(ctx, shard)
+	if err != nil {
+		return err
+	}
+	doubts, err := s.Records.Doubts(ctx, shard, mark, sweepMost)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	var wait []string
+	c := channel{Sweeper: s, shard: shard, now: now, numbers: map[string]signs{}}
+	for _, o := range doubts {
+		m, ok, err := s.settle(ctx, o, now, &c)
+		switch {
+		case err != nil:
+			return errors.Join(append(errs, err)...)
+		case !ok:
+			wait = append(wait, o.ID)
+		case m.To != message.Queued:
+			if err := s.move(ctx, o, m); err != nil {
+				return err
+			}
+		default:
+			if err := s.Requeue(ctx, o, m); err != nil {
+				errs = append(errs, fmt.Errorf("requeue %s: %w", o.ID, err)) // a full Redis refuses these and not the others
+				continue
+			}
+			if m.Resend {
+				s.resends.add()
+			}
+			s.note(o, m)
+		}
+	}
+	if len(wait) > 0 {
+		s.metrics.postponed.Add(float64(len(wait)))
+		errs = append(errs, s.Records.Postpone(ctx, shard, wait, mark.Add(lookAgain)))
+	}
+	return errors.Join(errs...)
+}
+
+// settle says what becomes of a doubt without evidence. It is false when nothing may be done
+// about it yet, because Meta's webhooks may not reach us: silence is no evidence then. To ask
+// a person is always allowed, and all that is left at the deadline.
+func (s *Sweeper) settle(ctx context.Context, o message.Open, now time.Time, c *channel) (message.Move, bool, error) {
+	p := s.Policy(o.Message.From, o.Message.Class)
+	left := o.ExpiresAt.Sub(now)
+	park := message.Move{To: message.Parked, Reason: o.Reason}
+	m := message.Move{To: message.Failed, Reason: message.ReasonUndetermined}
+	sound := (*channel).alive
+	switch {
+	case o.Reason == message.ReasonServerError && left > 0:
+		// Most of these were not taken, and in an outage of Meta's nothing is reported: it is
+		// enough that nothing is owed.
+		m, sound = message.Move{To: message.Queued, Reason: message.ReasonServerError}, (*channel).notSilent
+	case p.OnDoubt == message.Resend && o.Resent == 0 && left >= resendLeft:
+		m = message.Move{To: message.Queued, Reason: message.ReasonPolicy, Resend: true}
+	case p.OnDoubt == message.Park:
+		return park, true, nil
+	}
+	ok, err := sound(c, ctx, o)
+	switch {
+	case err != nil:
+		return message.Move{}, false, err
+	case !ok && left <= 0:
+		return park, true, nil
+	case ok && m.Resend && s.resends.count() >= max(resendFew, s.Sends()/resendShare):
+		s.metrics.refused.Inc()
+		return message.Move{To: message.Parked, Reason: message.ReasonResends}, true, nil
+	}
+	return m, ok, nil
+}
+
+// channel is what one pass knows of whether Meta's webhooks reach us.
+type channel struct {
+	*Sweeper
+	shard   message.Shard
+	now     time.Time
+	numbers map[string]signs
+}
+
+// signs are the signs of life of the channel.
+type signs struct {
+	any    time.Time // when Meta was last heard at all
+	status time.Time // when the last status of the number was made
+	owed   bool      // Meta took a message, more than aliveFor ago, and was not heard since
+}
+
+func (c *channel) of(ctx context.Context, number string) (signs, error) {
+	if s, known := c.numbers[number]; known {
+		return s, nil
+	}
+	var s signs
+	var err error
+	if s.any, s.status, err = c.LastHeard(ctx, number); err != nil {
+		return s, err
+	}
+	owed, err := c.Records.Owed(ctx, c.shard, s.any, c.now.Add(-aliveFor))
+	s.owed = owed > 0
+	c.numbers[number] = s
+	return s, err
+}
+
+// alive tells whether evidence of a doubt would have reached us: webhooks came in the last
+// minute, or one of a later status of the same number did since the doubt began.
+func (c *channel) alive(ctx context.Context, o message.Open) (bool, error) {
+	s, err := c.of(ctx, o.Message.From)
+	return c.now.Sub(s.any) <= aliveFor || s.status.After(o.Since), err
+}
+
+// notSilent also believes in a channel that had nothing to carry.
+func (c *channel) notSilent(ctx context.Context, o message.Open) (bool, error) {
+	alive, err := c.alive(ctx, o)
+	if alive || err != nil {
+		return alive, err
+	}
+	s, err := c.of(ctx, o.Message.From)
+	return !s.owed, err
+}
