@@ -8,24 +8,37 @@ import (
 
 // Body returns what is POSTed to Meta for a message object: "messaging_product" is set, "to"
 // is replaced when to is not empty, and the marker goes into biz_opaque_callback_data, where
-// Meta gives it back in every status. Other members stay as they are, known to us or not.
-// The error names no content.
+// Meta gives it back in every status; without a marker the member is left out. Other members
+// stay as they are, known to us or not. The error names no content.
 func Body(object json.RawMessage, to, marker string) ([]byte, error) {
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(object, &members); err != nil || members == nil {
+	var plain bytes.Buffer // without the caller's white space
+	if json.Compact(&plain, object) != nil || plain.Bytes()[0] != '{' {
 		return nil, errors.New("message object: not a JSON object")
 	}
-	set := func(name, value string) { members[name], _ = json.Marshal(value) } // a string always marshals
-	set("messaging_product", "whatsapp")
-	set("biz_opaque_callback_data", marker)
+	body := make([]byte, 0, plain.Len()+256)
+	body = append(body, `{"messaging_product":"whatsapp"`...)
 	if to != "" {
-		set("to", to)
+		body = appendMember(body, "to", quote(to))
 	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false) // links keep their "&"
-	if err := enc.Encode(members); err != nil {
-		return nil, errors.New("message object: cannot be written")
+	if marker != "" {
+		body = appendMember(body, "biz_opaque_callback_data", quote(marker))
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	for name, value := range new(parts).members(plain.Bytes()) {
+		switch name := string(name); {
+		case name == "messaging_product", name == "biz_opaque_callback_data", name == "to" && to != "":
+		default:
+			body = appendMember(body, name, value)
+		}
+	}
+	return append(body, '}'), nil
+}
+
+func appendMember(b []byte, name string, value json.RawMessage) []byte {
+	b = append(append(b, ','), quote(name)...)
+	return append(append(b, ':'), value...)
+}
+
+func quote(s string) json.RawMessage {
+	quoted, _ := json.Marshal(s) // a string always marshals
+	return quoted
 }

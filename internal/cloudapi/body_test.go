@@ -14,19 +14,27 @@ func TestBody(t *testing.T) {
 	tests := []struct{ name, object, to, want string }{
 		{
 			"bare", `{"type":"text","text":{"body":"hi"}}`, "+16505551234",
-			`{"biz_opaque_callback_data":"mark","messaging_product":"whatsapp","text":{"body":"hi"},"to":"+16505551234","type":"text"}`,
+			`{"messaging_product":"whatsapp","to":"+16505551234","biz_opaque_callback_data":"mark","type":"text","text":{"body":"hi"}}`,
 		},
 		{
 			"everything replaced", `{"messaging_product":"other","to":"16505551234","biz_opaque_callback_data":"theirs"}`, "+16505551234",
-			`{"biz_opaque_callback_data":"mark","messaging_product":"whatsapp","to":"+16505551234"}`,
+			`{"messaging_product":"whatsapp","to":"+16505551234","biz_opaque_callback_data":"mark"}`,
 		},
 		{
 			"no recipient of ours", `{"to":"16505551234","recipient":"US.1"}`, "",
-			`{"biz_opaque_callback_data":"mark","messaging_product":"whatsapp","recipient":"US.1","to":"16505551234"}`,
+			`{"messaging_product":"whatsapp","biz_opaque_callback_data":"mark","to":"16505551234","recipient":"US.1"}`,
 		},
 		{
 			"unknown members, numbers and links unchanged", `{"new":{"n":1.50,"big":12345678901234567890,"null":null},"link":"https://a.example/?a=1&b=<2>","esc":"\u00e4"}`, "",
-			`{"biz_opaque_callback_data":"mark","esc":"\u00e4","link":"https://a.example/?a=1&b=<2>","messaging_product":"whatsapp","new":{"n":1.50,"big":12345678901234567890,"null":null}}`,
+			`{"messaging_product":"whatsapp","biz_opaque_callback_data":"mark","new":{"n":1.50,"big":12345678901234567890,"null":null},"link":"https://a.example/?a=1&b=<2>","esc":"\u00e4"}`,
+		},
+		{
+			"names in escapes", `{"\u0074o":"1","a\"b":2}`, "+16505551234",
+			`{"messaging_product":"whatsapp","to":"+16505551234","biz_opaque_callback_data":"mark","a\"b":2}`,
+		},
+		{
+			"white space", "\n{ \"text\" : { \"body\" : \" } ]\" } , \"n\" : [ ] ,\t\"o\":{ } , \"z\": -1e3 }\n", "",
+			`{"messaging_product":"whatsapp","biz_opaque_callback_data":"mark","text":{"body":" } ]"},"n":[],"o":{},"z":-1e3}`,
 		},
 	}
 	for _, tt := range tests {
@@ -34,6 +42,9 @@ func TestBody(t *testing.T) {
 		if err != nil || string(got) != tt.want {
 			t.Errorf("%s:\n got %s, %v\nwant %s", tt.name, got, err, tt.want)
 		}
+	}
+	if got, err := cloudapi.Body(json.RawMessage(`{"biz_opaque_callback_data":"theirs"}`), "", ""); err != nil || string(got) != `{"messaging_product":"whatsapp"}` {
+		t.Errorf("without a marker: %s, %v", got, err)
 	}
 	for _, object := range []string{``, `null`, `[]`, `"canary"`, `{"canary":`, `{} canary`} {
 		if got, err := cloudapi.Body(json.RawMessage(object), "", "mark"); err == nil || strings.Contains(err.Error(), "canary") {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,70 +15,23 @@ import (
 // subscribed to something else as well.
 var ErrOtherObject = errors.New("webhook is not about a WhatsApp Business Account")
 
+var errNoWebhook = errors.New("webhook is not a JSON object of Meta's")
+
 const whatsappObject = "whatsapp_business_account"
 
 // messagesField is Meta's webhook field for statuses and inbound messages.
 const messagesField = "messages"
 
-// What we read of a webhook; the rest stays raw JSON, for what we publish is Meta's own. See
-// https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/overview
-type (
-	notification struct {
-		Object text `json:"object"`
-		Entry  []struct {
-			ID      text `json:"id"`
-			Changes []struct {
-				Field text            `json:"field"`
-				Value json.RawMessage `json:"value"`
-			} `json:"changes"`
-		} `json:"entry"`
-	}
-	value struct {
-		Metadata struct {
-			PhoneNumberID text `json:"phone_number_id"`
-		} `json:"metadata"`
-		Contacts []json.RawMessage `json:"contacts"`
-		Messages []json.RawMessage `json:"messages"`
-		Statuses []json.RawMessage `json:"statuses"`
-		Errors   []json.RawMessage `json:"errors"`
-	}
-	contact struct {
-		WAID   text `json:"wa_id"`
-		UserID text `json:"user_id"`
-		raw    json.RawMessage
-	}
-	inbound struct {
-		From       text `json:"from"`
-		FromUserID text `json:"from_user_id"`
-	}
-	status struct {
-		ID        text `json:"id"`
-		Status    text `json:"status"`
-		Timestamp text `json:"timestamp"`
-		Marker    text `json:"biz_opaque_callback_data"`
-		Errors    []struct {
-			Code text `json:"code"`
-		} `json:"errors"`
-	}
-)
-
 // text reads a JSON string or number as a string: Meta uses both for ids, codes and times.
-// Anything else reads as empty.
-type text string
-
-// UnmarshalJSON never fails: a member of a strange type must not hide its neighbours.
-func (t *text) UnmarshalJSON(b []byte) error {
-	*t = ""
-	switch {
-	case b[0] == '-' || b[0] >= '0' && b[0] <= '9':
-		*t = text(b)
-	case b[0] == '"':
-		var s string
-		if json.Unmarshal(b, &s) == nil {
-			*t = text(s)
-		}
+// Anything else reads as empty: a member of a strange type must not hide its neighbours.
+func text(raw json.RawMessage) string {
+	switch c := raw[0]; {
+	case c == '-' || c >= '0' && c <= '9':
+		return string(raw)
+	case c == '"':
+		return string(unquote(raw))
 	}
-	return nil
+	return ""
 }
 
 // Events returns everything a webhook body tells, in its order: each message from a person as
@@ -90,124 +44,206 @@ func (t *text) UnmarshalJSON(b []byte) error {
 // A malformed part does not hide its neighbours: they become events, and so does what the
 // part was in, whole and as an EventUpdate.
 //
+// The events hold parts of body, which must not be changed after.
+//
 // The error is ErrOtherObject for a webhook about something else, and any other error for
 // what is no webhook at all; there are no events then.
 func Events(body []byte, now time.Time) ([]message.Event, error) {
 	r := reader{now: now}
-	var n notification
-	// Of parts of another type than ours json reads the rest, and tells of the first.
-	err := json.Unmarshal(body, &n)
-	_, malformed := errors.AsType[*json.UnmarshalTypeError](err)
-	switch {
-	case err != nil && (!malformed || n.Object == ""):
-		return nil, errors.New("webhook is not a JSON object of Meta's")
-	case n.Object != whatsappObject:
-		return nil, ErrOtherObject
-	case malformed:
-		r.add(message.Event{Type: message.EventUpdate, Meta: bytes.Clone(body)})
+	if !json.Valid(body) {
+		return nil, errNoWebhook
 	}
-	for _, e := range n.Entry {
-		for _, c := range e.Changes {
-			if c.Field == "" && len(c.Value) == 0 {
-				continue // nothing is known of it; a malformed one is in the body passed on above
-			}
-			r.change(message.Event{Type: message.EventUpdate, WABA: string(e.ID), Field: string(c.Field), Meta: c.Value})
+	body = bytes.TrimSpace(body)
+	var object string
+	var entries json.RawMessage
+	for name, raw := range r.members(body) {
+		switch string(name) {
+		case "object":
+			object = text(raw)
+		case "entry":
+			entries = raw
 		}
+	}
+	switch {
+	case r.odd:
+		return nil, errNoWebhook
+	case object != whatsappObject:
+		return nil, ErrOtherObject
+	}
+	for entry := range r.elements(entries) {
+		r.entry(entry)
+	}
+	if r.odd {
+		whole := r.stamp(message.Event{Type: message.EventUpdate, Meta: body})
+		r.events = slices.Insert(r.events, 0, whole)
 	}
 	return r.events, nil
 }
 
-// reader collects the events of one body.
+// reader collects the events of one body, see
+// https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/overview
 type reader struct {
+	parts
 	now    time.Time
 	events []message.Event
 }
 
-func (r *reader) add(e message.Event) {
+func (r *reader) stamp(e message.Event) message.Event {
 	e.Version, e.At = message.EventVersion, r.now.UnixMilli()
-	r.events = append(r.events, e)
+	return e
+}
+
+func (r *reader) add(e message.Event) { r.events = append(r.events, r.stamp(e)) }
+
+func (r *reader) entry(raw json.RawMessage) {
+	var waba string
+	var changes json.RawMessage
+	for name, raw := range r.members(raw) {
+		switch string(name) {
+		case "id":
+			waba = text(raw)
+		case "changes":
+			changes = raw
+		}
+	}
+	for raw := range r.elements(changes) {
+		e := message.Event{Type: message.EventUpdate, WABA: waba}
+		for name, raw := range r.members(raw) {
+			switch string(name) {
+			case "field":
+				e.Field = text(raw)
+			case "value":
+				e.Meta = raw
+			}
+		}
+		if e.Field != "" || len(e.Meta) > 0 { // else nothing is known of it; if malformed, it is in the whole
+			r.change(e)
+		}
+	}
 }
 
 // change takes a change as an update and splits it if it holds messages or statuses.
 func (r *reader) change(update message.Event) {
-	var v value
-	err := json.Unmarshal(update.Meta, &v)
-	// Redis keys and metric labels are made of the number.
-	if n := string(v.Metadata.PhoneNumberID); message.IsNumberID(n) {
-		update.Number = n
+	var v parts
+	var contacts, messages, statuses, errs []json.RawMessage
+	for name, raw := range v.members(update.Meta) {
+		switch string(name) {
+		case "metadata":
+			for name, raw := range v.members(raw) {
+				// Redis keys and metric labels are made of the number.
+				if n := text(raw); string(name) == "phone_number_id" && message.IsNumberID(n) {
+					update.Number = n
+				}
+			}
+		case "contacts":
+			contacts = slices.Collect(v.elements(raw))
+		case "messages":
+			messages = slices.Collect(v.elements(raw))
+		case "statuses":
+			statuses = slices.Collect(v.elements(raw))
+		case "errors":
+			errs = slices.Collect(v.elements(raw))
+		}
 	}
 	if update.Field != messagesField {
 		r.add(update)
 		return
 	}
-	contacts := make([]contact, len(v.Contacts))
-	for i, raw := range v.Contacts {
-		if json.Unmarshal(raw, &contacts[i]) == nil {
-			contacts[i].raw = raw
-		}
+	var people []person
+	for _, raw := range contacts {
+		people = append(people, new(parts).person(raw, "wa_id", "user_id"))
 	}
-	for _, raw := range v.Messages {
-		r.add(inboundEvent(update, raw, contacts))
+	for _, raw := range messages {
+		r.add(inboundEvent(update, raw, people))
 	}
-	for _, raw := range v.Statuses {
+	for _, raw := range statuses {
 		r.add(statusEvent(update, raw, r.now))
 	}
 	// Errors beside the messages are about the number or the account. They are passed on
 	// with the whole value, and so is whatever else comes in this field one day.
-	if err != nil || len(v.Errors) > 0 || len(v.Messages)+len(v.Statuses) == 0 {
+	if v.odd || len(errs) > 0 || len(messages)+len(statuses) == 0 {
 		r.add(update)
 	}
 }
 
 func statusEvent(e message.Event, raw json.RawMessage, now time.Time) message.Event {
 	e.Meta = raw
-	var s status
-	err := json.Unmarshal(raw, &s)
-	if err != nil && s.ID == "" {
-		return e // not a status at all: passed on as an update
-	}
-	r := &message.Receipt{
-		Number: e.Number,
-		Status: string(s.Status),
-		At:     metaTime(string(s.Timestamp), now),
-		Marker: string(s.Marker),
-	}
-	if ValidWAMID(string(s.ID)) {
-		r.WAMID = string(s.ID)
-	}
-	for _, e := range s.Errors {
-		if code, err := strconv.Atoi(string(e.Code)); err == nil {
-			r.Code = code
-			break
+	var s parts
+	r := &message.Receipt{Number: e.Number}
+	for name, raw := range s.members(raw) {
+		switch string(name) {
+		case "id":
+			if id := text(raw); ValidWAMID(id) {
+				r.WAMID = id
+			}
+		case "status":
+			r.Status = text(raw)
+		case "timestamp":
+			r.At = metaTime(text(raw), now)
+		case "biz_opaque_callback_data":
+			r.Marker = text(raw)
+		case "errors":
+			r.Code = firstCode(raw)
 		}
+	}
+	if s.odd {
+		return e // not a status at all: passed on as an update
 	}
 	e.Type, e.Receipt = message.EventStatus, r
 	return e
 }
 
-// inboundEvent puts a message together with the contact that wrote it. A person may have a
-// phone number, a business-scoped user id, or both; system messages come without a contact.
-func inboundEvent(e message.Event, raw json.RawMessage, contacts []contact) message.Event {
-	e.Meta = raw
-	var m inbound
-	if json.Unmarshal(raw, &m) != nil {
-		return e // not a message at all: passed on as an update
-	}
-	meta := struct {
-		Message json.RawMessage `json:"message"`
-		Contact json.RawMessage `json:"contact,omitempty"`
-	}{Message: raw}
-	for _, c := range contacts {
-		if m.From != "" && m.From == c.WAID || m.FromUserID != "" && m.FromUserID == c.UserID {
-			meta.Contact = c.raw
-			break
+// firstCode returns the first error code among a status's errors.
+func firstCode(raw json.RawMessage) int {
+	var errs parts
+	for e := range errs.elements(raw) {
+		for name, raw := range errs.members(e) {
+			if code, err := strconv.Atoi(text(raw)); string(name) == "code" && err == nil {
+				return code
+			}
 		}
 	}
-	joined, err := json.Marshal(meta)
-	if err != nil { // cannot be: both parts were just read
-		return e
+	return 0
+}
+
+// person is who wrote a message: a phone number, a business-scoped user id, or both.
+type person struct {
+	number, user string
+	raw          json.RawMessage
+}
+
+func (p person) same(q person) bool {
+	return p.number != "" && p.number == q.number || p.user != "" && p.user == q.user
+}
+
+// person reads a person from what has the members of those names.
+func (p *parts) person(raw json.RawMessage, number, user string) person {
+	who := person{raw: raw}
+	for name, raw := range p.members(raw) {
+		switch string(name) {
+		case number:
+			who.number = text(raw)
+		case user:
+			who.user = text(raw)
+		}
 	}
-	e.Type, e.Meta = message.EventInbound, joined
+	return who
+}
+
+// inboundEvent puts a message together with the contact that wrote it; system messages come
+// without one.
+func inboundEvent(e message.Event, raw json.RawMessage, contacts []person) message.Event {
+	e.Meta = raw
+	var m parts
+	from := m.person(raw, "from", "from_user_id")
+	if m.odd {
+		return e // not a message at all: passed on as an update
+	}
+	meta := append([]byte(`{"message":`), raw...)
+	if i := slices.IndexFunc(contacts, from.same); i >= 0 {
+		meta = append(append(meta, `,"contact":`...), contacts[i].raw...)
+	}
+	e.Type, e.Meta = message.EventInbound, append(meta, '}')
 	return e
 }
 

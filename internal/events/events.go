@@ -64,6 +64,8 @@ type Stream struct {
 	watermark, trim, bury, retire, meet, hear store.Script
 
 	shares sync.Map // group -> *share, of those that this process consumes for
+
+	appends *store.Batch // callers of Append share round trips
 }
 
 // New returns the streams of an installation with that many shards. It does not use Redis yet.
@@ -83,6 +85,7 @@ func New(db *store.DB, shards message.Shards, o Options) *Stream {
 		retire:    db.Script(retireLua),
 		meet:      db.Script(meetLua),
 		hear:      db.Script(hearLua),
+		appends:   db.NewBatch(0, false),
 	}
 }
 
@@ -104,15 +107,14 @@ func (s *Stream) Append(ctx context.Context, events []message.Event) error {
 	}
 	entries := make([]*redis.XAddArgs, len(events))
 	for i, e := range events {
-		e.Version = cmp.Or(e.Version, message.EventVersion)
-		text, err := json.Marshal(e)
+		text, err := encode(e)
 		if err != nil {
 			return fmt.Errorf("encode event: %w", err)
 		}
 		shard := s.shards.Of(cmp.Or(e.Number, e.WABA))
 		entries[i] = &redis.XAddArgs{Stream: shard.StreamKey(), Values: []any{field, text}}
 	}
-	err := s.db.Pipe(ctx, func(p redis.Pipeliner) {
+	err := s.appends.Do(ctx, func(p redis.Pipeliner) {
 		for _, e := range entries {
 			p.XAdd(ctx, e)
 		}
@@ -121,6 +123,19 @@ func (s *Stream) Append(ctx context.Context, events []message.Event) error {
 		return fmt.Errorf("append events: %w", err)
 	}
 	return nil
+}
+
+// encode writes an event as JSON. Meta goes in as it is: it is JSON already, and the most of it.
+func encode(e message.Event) ([]byte, error) {
+	e.Version = cmp.Or(e.Version, message.EventVersion)
+	meta := e.Meta
+	e.Meta = nil
+	text, err := json.Marshal(e)
+	if err != nil || len(meta) == 0 {
+		return text, err
+	}
+	text = append(text[:len(text)-1], `,"meta":`...)
+	return append(append(text, meta...), '}'), nil
 }
 
 // Quarantine keeps a signed body that could not be understood, for people: the newest

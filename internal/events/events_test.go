@@ -2,6 +2,7 @@ package events_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -455,7 +456,7 @@ func TestAppendChoosesTheShard(t *testing.T) {
 	db := open(t, redistest.Client(t))
 	s := events.New(db, shards, events.Options{})
 	appendAll(t, s, []message.Event{
-		{Type: message.EventUpdate, Number: numberA, WABA: numberB},
+		{Type: message.EventUpdate, Number: numberA, WABA: numberB, Meta: json.RawMessage(`{"a": "<as it came>"}`)},
 		{Type: message.EventUpdate, WABA: numberB},
 	})
 	for _, n := range []string{numberA, numberB} {
@@ -465,7 +466,7 @@ func TestAppendChoosesTheShard(t *testing.T) {
 		}
 	}
 	first := db.XRange(t.Context(), shards.Of(numberA).StreamKey(), "-", "+").Val()[0].Values["event"]
-	if want := fmt.Sprintf(`{"v":1,"type":"update","at":0,"number":%q,"waba":%q}`, numberA, numberB); first != want {
+	if want := fmt.Sprintf(`{"v":1,"type":"update","at":0,"number":%q,"waba":%q,"meta":{"a": "<as it came>"}}`, numberA, numberB); first != want {
 		t.Errorf("entry %s, want %s", first, want)
 	}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -81,7 +82,17 @@ func (b *Batch) do(ctx context.Context, within time.Duration, fill func(redis.Pi
 	case <-s.done:
 		return firstError(s.cmds)
 	case <-ctx.Done():
+		b.leave(s)
 		return context.Cause(ctx)
+	}
+}
+
+// leave takes a share out that no run has taken up: while Redis is away callers come and go.
+func (b *Batch) leave(s *share) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if i := slices.Index(b.waiting, s); i >= 0 {
+		b.waiting = slices.Delete(b.waiting, i, i+1)
 	}
 }
 

@@ -236,6 +236,38 @@ func TestBatchWithoutACaller(t *testing.T) {
 	})
 }
 
+// TestBatchForgetsWhoLeft: what nobody waits for any more, and no run has taken up, is not run.
+func TestBatchForgetsWhoLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		db, count := counted(t)
+		count.hold = func() { time.Sleep(time.Second) } // a store that does not answer
+		b := db.NewBatch(0, false)
+		var wg sync.WaitGroup
+		for i := range 100 {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+				defer cancel()
+				err := b.Do(ctx, func(p redis.Pipeliner) {
+					if i > 0 {
+						t.Error("ran for a caller who had left")
+					}
+					p.Ping(ctx)
+				})
+				if !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("%v, want a timeout", err)
+				}
+			})
+			synctest.Wait()
+		}
+		wg.Wait()
+		time.Sleep(2 * time.Second)
+		if n := count.n.Load(); n != 1 {
+			t.Errorf("%d pipelines, want 1", n)
+		}
+	})
+}
+
 // TestBatchKeepsErrorsApart: each caller has the answers and errors of its own commands.
 func TestBatchKeepsErrorsApart(t *testing.T) {
 	t.Parallel()
