@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -36,6 +37,11 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	}
 	book := newLedger(p.db, c.Common)
 	paces := queue.NewPaces(p.db, message.Shards(c.Shards), ratesOf(c.Numbers).configured)
+	graph, err := cloudapi.NewForwarder(cloudapi.Options{BaseURL: c.Graph.BaseURL, Token: cmp.Or(c.Tokens, config.FixedTokens(nil)).Token, Registerer: p.registry})
+	if err != nil {
+		p.close()
+		return nil, err
+	}
 	door := intake.New(intake.Options{
 		Acceptor:   newAcceptor(p.db, book, queue.NewClient(p.db, message.Shards(c.Shards))),
 		Reader:     book,
@@ -43,9 +49,20 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Policy:     policies(c.Common),
 		Drain:      newDrains(paces.Read, log).of,
 		Explain:    explain,
+		Graph:      graph,
 		Keys:       apiKeys(c.APIKeys),
 		Log:        log,
 		Registerer: p.registry,
+	})
+	p.work = append(p.work, func(ctx context.Context) error {
+		<-ctx.Done()
+		door.Stop()
+		return nil
+	})
+	p.background = append(p.background, func(ctx context.Context) error {
+		<-ctx.Done()
+		graph.Close()
+		return nil
 	})
 	return p, p.serve(c.Listen, door.Handler())
 }

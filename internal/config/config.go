@@ -83,6 +83,7 @@ type Producer struct {
 	Common
 	Listen  string   // host:port of the API
 	APIKeys []APIKey // never empty
+	Tokens  *Tokens  // the access tokens that are there, for calls that are passed on to Meta
 }
 
 // APIKey is what a caller of the API may do. The key itself is not known here.

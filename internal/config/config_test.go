@@ -85,6 +85,10 @@ log_level: warn
 
 	p, err := LoadProducer(args, env())
 	key := APIKey{Name: "shop", SHA256: sha256.Sum256([]byte("secret")), Numbers: []string{"*"}, Scopes: []string{ScopeSend, ScopeRead}}
+	if got, err := p.Tokens.Token("200000000000001"); got != "token-b" || err != nil {
+		t.Errorf("the producer's Token = %q, %v", got, err)
+	}
+	p.Tokens = nil
 	same(t, err, p, Producer{Common: common, Listen: "127.0.0.1:1", APIKeys: []APIKey{key}})
 
 	wh, err := LoadWebhook(args, env())
@@ -117,6 +121,20 @@ log_level: warn
 	}
 }
 
+// A producer starts without the tokens that it cannot read: it may be kept from them.
+func TestProducerNeedsNoTokens(t *testing.T) {
+	path := write(t, t.TempDir(), "s.yaml", "numbers: [{id: 1, token_file: nosuch}, {id: 2}]\napi_keys: [{name: k, sha256: "+aDigest+", numbers: [\"*\"], scopes: [messages:send]}]\n")
+	p, err := LoadProducer([]string{"--config", path}, env())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, number := range []string{"1", "2"} {
+		if token, err := p.Tokens.Token(number); token != "" || err == nil {
+			t.Errorf("Token(%s) = %q, %v", number, token, err)
+		}
+	}
+}
+
 func same[T any](t *testing.T, err error, got, want T) {
 	t.Helper()
 	if err != nil {
@@ -140,6 +158,10 @@ func TestWithoutAFile(t *testing.T) {
 		Ops:         ":9101",
 	}
 	p, err := LoadProducer(nil, guides)
+	if token, err := p.Tokens.Token("106540352242922"); token != "token" || err != nil {
+		t.Errorf("the producer's Token = %q, %v", token, err)
+	}
+	p.Tokens = nil
 	same(t, err, p, Producer{Common: common, Listen: ":8080", APIKeys: []APIKey{{
 		Name: "environment", SHA256: sha256.Sum256([]byte("0123456789abcdef")),
 		Numbers: []string{"*"}, Scopes: Scopes(),

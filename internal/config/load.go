@@ -19,7 +19,7 @@ func LoadProducer(args []string, getenv func(string) string) (Producer, error) {
 	l.need(len(l.numbers) > 0, "numbers", "none is configured: list them in the file, or set PHONE_NUMBER_ID")
 	l.need(len(l.keys) > 0, "api_keys", "none is configured, so nobody could send: list them in the file, or set SLUICE_API_KEY")
 	l.checkKeys()
-	return Producer{Common: l.common(), Listen: l.listenAPI, APIKeys: l.keys}, l.err()
+	return Producer{Common: l.common(), Listen: l.listenAPI, APIKeys: l.keys, Tokens: l.tokensThere()}, l.err()
 }
 
 // LoadWorker reads the worker's configuration, like LoadProducer, and the tokens and keys in
@@ -185,6 +185,20 @@ func (l *loader) markerKey() Secret {
 	l.need(key != "", "marker key", "is missing: "+fix)
 	l.need(key == "" || len(key) >= 16, "marker key", "is shorter than 16 bytes: "+fix)
 	return key
+}
+
+// tokensThere are those that a producer can read. It needs none for what it is for: a number
+// without has no calls passed on to Meta.
+func (l *loader) tokensThere() *Tokens {
+	t := &Tokens{all: map[string]*token{}}
+	for _, n := range l.numbers {
+		if n.token != "" {
+			t.all[n.ID] = &token{value: string(n.token)}
+		} else if token, err := openToken(n.tokenFile); n.tokenFile != "" && err == nil {
+			t.all[n.ID] = token
+		}
+	}
+	return t
 }
 
 func (l *loader) tokens() *Tokens {

@@ -9,10 +9,14 @@ import (
 	"regexp"
 )
 
-// Handler serves an API by its routes. What no route is about is not found. Each answer names
-// its request, and is kept by no cache.
+// Handler serves an API by its routes. What no route is about is not found.
 func Handler(routes []Route) http.Handler {
-	mux := mux(routes)
+	return Frame(Mux(routes, func(w http.ResponseWriter, code string) { Refuse(code).Write(w) }))
+}
+
+// Frame puts h into what all our APIs have in common: each answer names its request, and is
+// kept by no cache.
+func Frame(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Request-Id", requestID(r))
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -21,7 +25,7 @@ func Handler(routes []Route) http.Handler {
 			Refuse("not_found").Write(w)
 			return
 		}
-		mux.ServeHTTP(w, r)
+		h.ServeHTTP(w, r)
 	})
 }
 

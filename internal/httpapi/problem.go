@@ -43,7 +43,7 @@ var answers = map[string]answer{
 	// How it is said.
 	"method_not_allowed":     {405, "This path does not take that method.", "Use a method of the Allow header."},
 	"timeout":                {408, "The body did not arrive in time.", "Send it again; with the same key it is accepted once."},
-	"body_too_large":         {413, "The body has more than 256 KiB.", "Send media by id or link, not in the request."},
+	"body_too_large":         {413, "A message has more than 256 KiB.", "Send media by id or link, not in the request."},
 	"unsupported_media_type": {415, "The body must be JSON.", "Send the header Content-Type: application/json."},
 	"encoding_not_supported": {415, "The body must not be compressed.", "Leave out the header Content-Encoding."},
 	"header_duplicate":       {400, "A header that may come once came more than once.", "Send it once."},
@@ -52,35 +52,40 @@ var answers = map[string]answer{
 	"json_trailing_data":     {400, "Something follows the JSON object.", "Send one JSON object and nothing after it."},
 	"json_not_object":        {400, "The body is not a JSON object.", "Send a JSON object with from and message."},
 	"json_duplicate_member":  {400, "A member comes twice in the same object.", "Send it once."},
+	"key_of_batch":           {400, "A batch has no idempotency key of its own.", "Give each line its key."},
 	"json_too_deep":          {400, "The JSON is nested more than 64 deep.", "Send Meta's message object as Meta describes it."},
 	"utf8_invalid":           {400, "The text is not valid Unicode.", "Send UTF-8, and escape surrogates in pairs or not at all."},
 
 	// What it says.
-	"char_not_allowed":         {0, "The character U+0000 is not allowed.", "Remove it."},
-	"field_unknown":            {0, "The request has no such member.", "Members are from, message, class, key, ref, tags, send_at and expires_at; Meta's own belong in message."},
-	"type_mismatch":            {0, "This member has another JSON type.", "Change its JSON type: tags is an array of strings, message an object, the others are strings."},
-	"from_missing":             {0, "The request names no sender.", "Give Meta's phone number id in from."},
-	"from_invalid":             {0, "A sender is Meta's phone number id: up to 32 digits.", "Give the phone number id, not the phone number."},
-	"message_missing":          {0, "The request has no message.", "Give Meta's message object in message."},
-	"class_unknown":            {0, "A class is authentication, service, utility or marketing.", "Give one of them, or leave it out."},
-	"idempotency_key_invalid":  {0, "An idempotency key has 1 to 255 printable ASCII characters.", "Use an order id or a UUID."},
-	"idempotency_key_mismatch": {0, "The header Idempotency-Key and the member key differ.", "Send one of them, or the same in both."},
-	"idempotency_key_reused":   {0, "This key belongs to an earlier message with other content.", "Use a new key for a new message."},
-	"ref_invalid":              {0, "A reference has 1 to 255 characters and no control characters.", "Use an order id or the like."},
-	"tags_too_many":            {0, "At most 10 tags are allowed.", "Remove some."},
-	"tag_invalid":              {0, "A tag has 1 to 64 characters and no control characters.", "Use a short word, a campaign's name say."},
-	"time_invalid":             {0, "A time is written as RFC 3339 has it, and lies after 1970.", "Write it like 2026-01-31T15:04:05Z."},
-	"schedule_too_far":         {0, "A message may be scheduled up to 90 days ahead.", "Send it later."},
-	"schedule_after_ttl":       {0, "A message must be due before it expires.", "Set expires_at after send_at."},
-	"ttl_invalid":              {0, "A message must expire in the future.", "Set expires_at later, or leave it out."},
+	"char_not_allowed":          {0, "The character U+0000 is not allowed.", "Remove it."},
+	"field_unknown":             {0, "The request has no such member.", "Members are from, message, class, key, ref, tags, send_at and expires_at; Meta's own belong in message."},
+	"type_mismatch":             {0, "This member has another JSON type.", "Change its JSON type: tags is an array of strings, message an object, the others are strings."},
+	"from_missing":              {0, "The request names no sender.", "Give Meta's phone number id in from."},
+	"from_invalid":              {0, "A sender is Meta's phone number id: up to 32 digits.", "Give the phone number id, not the phone number."},
+	"message_missing":           {0, "The request has no message.", "Give Meta's message object in message."},
+	"class_unknown":             {0, "A class is authentication, service, utility or marketing.", "Give one of them, or leave it out."},
+	"idempotency_key_invalid":   {0, "An idempotency key has 1 to 255 printable ASCII characters.", "Use an order id or a UUID."},
+	"idempotency_key_mismatch":  {0, "The header Idempotency-Key and the member key differ.", "Send one of them, or the same in both."},
+	"idempotency_key_reused":    {0, "This key belongs to an earlier message with other content.", "Use a new key for a new message."},
+	"ref_invalid":               {0, "A reference has 1 to 255 characters and no control characters.", "Use an order id or the like."},
+	"tags_too_many":             {0, "At most 10 tags are allowed.", "Remove some."},
+	"tag_invalid":               {0, "A tag has 1 to 64 characters and no control characters.", "Use a short word, a campaign's name say."},
+	"time_invalid":              {0, "A time is written as RFC 3339 has it, and lies after 1970.", "Write it like 2026-01-31T15:04:05Z."},
+	"schedule_too_far":          {0, "A message may be scheduled up to 90 days ahead.", "Send it later."},
+	"schedule_after_ttl":        {0, "A message must be due before it expires.", "Set expires_at after send_at."},
+	"wait_invalid":              {0, "A request to send can wait for one thing: submitted.", "Write ?wait=submitted, or leave it out."},
+	"messaging_product_missing": {0, "Meta's own path needs messaging_product.", "Set it to whatsapp."},
+	"ttl_invalid":               {0, "A message must expire in the future.", "Set expires_at later, or leave it out."},
 
 	// Whether it can be sent in time, and kept.
 	"deadline_unreachable": {429, "The message would expire before its turn.", "Try again later, with a later expires_at, or from another number. Retry-After tells how long what waits now will take."},
+	"not_passed_on":        {503, "No calls are passed on to Meta for this number: the API has no access token of it.", "Ask who runs this Sluice, or call Meta itself."},
+	"stopping":             {503, "The server is about to stop. This line and those after it were not read.", "Send them again."},
 	"store_unavailable":    {503, "The store cannot be relied upon just now; whether it kept a message is not known.", "Repeat the request. With the same key a message is accepted once."},
 }
 
-// retryAfter is what a caller is told to wait when the store is away, in seconds.
-const retryAfter = 2
+// RetryAfter is what a caller is told to wait when the store is away, in seconds.
+const RetryAfter = 2
 
 // Status is the HTTP status of the answer.
 func (r Refusal) Status() int {
@@ -97,7 +102,7 @@ func (r Refusal) Write(w http.ResponseWriter) {
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	case http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+		w.Header().Set("Retry-After", strconv.Itoa(RetryAfter))
 	}
 	f := r.Document()
 	f.RequestID = w.Header().Get("X-Request-Id")

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ type Route struct {
 	Body    *Body    // nil: it takes none
 	Answers []Answer // all but problems
 	Codes   []string // of the problems that it may answer, beside those of every route with a key
+	Foreign bool     // its errors have not our shape: Answers has them too
 	Handler http.HandlerFunc
 }
 
@@ -54,38 +56,38 @@ var keyCodes = []string{"unauthenticated", "key_revoked", "scope_missing", "head
 
 // codes returns all codes of the route's problems.
 func (r Route) codes() []string {
-	if r.Scope == "" {
+	if r.Scope == "" || r.Foreign {
 		return r.Codes
 	}
 	return append(slices.Clone(keyCodes), r.Codes...)
 }
 
-// mux serves routes and nothing else: of a path that is one of them it refuses the methods that
-// it does not take, and of all other paths every method. It panics when two routes contradict
-// each other, as http.ServeMux does.
-func mux(routes []Route) *http.ServeMux {
+// Mux serves routes and nothing else: of a path that is one of them it refuses the methods that
+// it does not take with the code method_not_allowed, all other paths with not_found. It panics
+// when two routes contradict each other, as http.ServeMux does.
+func Mux(routes []Route, refuse func(w http.ResponseWriter, code string)) *http.ServeMux {
 	mux := http.NewServeMux()
-	allow := map[string][]string{}
+	methods := map[string]bool{}
 	for _, r := range routes {
 		mux.HandleFunc(r.Method+" "+r.Path, r.Handler)
-		allow[r.Path] = append(allow[r.Path], r.Method)
-		if r.Method == http.MethodGet {
-			allow[r.Path] = append(allow[r.Path], http.MethodHead)
+		methods[r.Method] = true
+		methods[http.MethodHead] = methods[http.MethodHead] || r.Method == http.MethodGet
+	}
+	all := slices.Sorted(maps.Keys(methods))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		var allow []string
+		for _, method := range all {
+			other := http.Request{Method: method, URL: r.URL, Host: r.Host}
+			if _, pattern := mux.Handler(&other); pattern != "/" {
+				allow = append(allow, method)
+			}
 		}
-	}
-	for path, methods := range allow {
-		slices.Sort(methods)
-		mux.HandleFunc(path, notAllowed(strings.Join(methods, ", ")))
-	}
-	if allow["/"] == nil {
-		mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { Refuse("not_found").Write(w) })
-	}
+		if allow == nil {
+			refuse(w, "not_found")
+			return
+		}
+		w.Header().Set("Allow", strings.Join(allow, ", "))
+		refuse(w, "method_not_allowed")
+	})
 	return mux
-}
-
-func notAllowed(allow string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Allow", allow)
-		Refuse("method_not_allowed").Write(w)
-	}
 }

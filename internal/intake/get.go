@@ -61,7 +61,7 @@ func (in *Intake) get(w http.ResponseWriter, r *http.Request) {
 		refused.Write(w)
 		return
 	}
-	httpapi.WriteJSON(w, "application/json", http.StatusOK, in.show(rec))
+	httpapi.WriteJSON(w, "application/json", http.StatusOK, in.record(rec))
 }
 
 func (in *Intake) find(ctx context.Context, id string) (message.Record, refusal) {
@@ -76,7 +76,7 @@ func (in *Intake) find(ctx context.Context, id string) (message.Record, refusal)
 	return rec, nil
 }
 
-func (in *Intake) show(rec message.Record) record {
+func (in *Intake) record(rec message.Record) record {
 	shown := record{
 		Context: rec.Context, State: rec.State, Reason: rec.Reason, Code: rec.Code, Attempt: rec.Attempt,
 		WAMID: rec.WAMID, AcceptedAt: rec.AcceptedAt.UTC(), SendAt: rec.SendAt.UTC(), ExpiresAt: rec.ExpiresAt.UTC(),

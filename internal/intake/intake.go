@@ -24,6 +24,9 @@ type acceptor interface {
 // reader finds a message again, or returns message.ErrNotFound.
 type reader interface {
 	Get(ctx context.Context, id string) (message.Record, error)
+	// Progress returns State, Reason, Code, Attempt and WAMID of each message, zero where
+	// there is none.
+	Progress(ctx context.Context, ids []string) ([]message.Record, error)
 }
 
 // drain estimates how long until a new message of a number and class would leave. It may
@@ -39,6 +42,7 @@ type Options struct {
 	Policy     func(number string, c message.Class) message.Policy // nil: message.DefaultPolicy
 	Drain      drain                                               // nil: nothing is refused for the backlog before it
 	Explain    func(code int) (title, advice string)               // tells people of Meta's error codes; nil: records show the bare code
+	Graph      graph                                               // passes calls on to Meta; nil: none are
 	Log        *slog.Logger                                        // nil: no log
 	Registerer prometheus.Registerer                               // nil: the metrics are not exported
 }
@@ -54,6 +58,8 @@ const drainTimeout = 500 * time.Millisecond
 type Intake struct {
 	o       Options
 	metrics *metrics
+	watch   *watch
+	stopped chan struct{}
 }
 
 // New makes an Intake.
@@ -62,9 +68,23 @@ func New(o Options) *Intake {
 		o.Policy = func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) }
 	}
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
-	return &Intake{o: o, metrics: newMetrics(o.Registerer)}
+	return &Intake{o: o, metrics: newMetrics(o.Registerer), watch: newWatch(o.Reader.Progress), stopped: make(chan struct{})}
 }
 
-// Handler serves the API: the routes of the table in routes.go and nothing else. It sets no
-// timeouts: the server it is given to does.
-func (in *Intake) Handler() http.Handler { return httpapi.Handler(in.routes()) }
+// Stop tells requests that may take long, batches and callers who wait, to come to their end:
+// they answer with what they have. It is called once, before the server waits for them.
+func (in *Intake) Stop() { close(in.stopped) }
+
+// Handler serves the API: the routes of the tables in routes.go and graph.go and nothing else.
+// It sets no timeouts: the server it is given to does.
+func (in *Intake) Handler() http.Handler {
+	own := httpapi.Handler(in.routes())
+	meta := httpapi.Frame(httpapi.Mux(in.graphRoutes(), func(w http.ResponseWriter, code string) { in.graphRefuse(w, refuse(code)) }))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if graphVersion.MatchString(r.URL.Path) {
+			meta.ServeHTTP(w, r)
+			return
+		}
+		own.ServeHTTP(w, r)
+	})
+}

@@ -68,10 +68,22 @@ func (k *keeper) Get(_ context.Context, id string) (message.Record, error) {
 	return rec, nil
 }
 
+func (k *keeper) Progress(_ context.Context, ids []string) ([]message.Record, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	all := make([]message.Record, len(ids))
+	for i, id := range ids {
+		all[i] = k.records[id]
+	}
+	return all, k.err
+}
+
 // bench is an intake behind real HTTP.
 type bench struct {
 	*httptest.Server
 	keeper   *keeper
+	meta     *meta
+	stop     func()
 	registry *prometheus.Registry
 	log      *bytes.Buffer
 	drain    func(ctx context.Context, number string, c message.Class) (time.Duration, error) // nil: at once
@@ -83,6 +95,7 @@ func setup(t testing.TB) *bench {
 	t.Helper()
 	b := &bench{
 		keeper:   &keeper{messages: map[string]message.Message{}, records: map[string]message.Record{}},
+		meta:     &meta{},
 		registry: prometheus.NewRegistry(),
 		log:      &bytes.Buffer{},
 		wide:     httpapi.NewToken(), narrow: httpapi.NewToken(), readOnly: httpapi.NewToken(), revoked: httpapi.NewToken(),
@@ -104,12 +117,14 @@ func setup(t testing.TB) *bench {
 			}
 			return b.drain(ctx, number, c)
 		},
+		Graph:      b.meta,
 		Explain:    func(code int) (title, advice string) { return "Undeliverable", "Ask for another number." },
 		Log:        slog.New(slog.NewJSONHandler(b.log, nil)),
 		Registerer: b.registry,
 	})
+	b.stop = in.Stop
 	b.Server = httptest.NewUnstartedServer(in.Handler())
-	b.Config.ReadTimeout = 300 * time.Millisecond // of a whole request; only the trickled body needs it
+	b.Config.ReadTimeout = time.Second // of a whole request; only the trickled body needs it
 	b.Start()
 	t.Cleanup(b.Close)
 	return b
@@ -653,6 +668,10 @@ func (hanging) Get(ctx context.Context, _ string) (message.Record, error) {
 	return message.Record{}, hang(ctx)
 }
 
+func (hanging) Progress(ctx context.Context, _ []string) ([]message.Record, error) {
+	return nil, hang(ctx)
+}
+
 func hang(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
@@ -854,6 +873,8 @@ type nothing struct{}
 func (nothing) Accept(_ context.Context, m message.Message) (message.Acceptance, error) {
 	return message.Acceptance{ID: m.ID, State: message.Queued, Class: m.Class, ExpiresAt: m.ExpiresAt}, nil
 }
+
+func (nothing) Progress(context.Context, []string) ([]message.Record, error) { return nil, nil }
 
 func (nothing) Get(context.Context, string) (message.Record, error) {
 	return message.Record{}, message.ErrNotFound

@@ -22,7 +22,11 @@ const maxBody = 256 << 10
 // post serves POST /v1/messages.
 func (in *Intake) post(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	a, refused := in.submit(w, r, start)
+	wait, refused := waitOf(r)
+	var a message.Acceptance
+	if refused == nil {
+		a, refused = in.submit(w, r, start)
+	}
 	if refused != nil {
 		in.metrics.observe(result(refused.Status()), start)
 		refused.Write(w)
@@ -34,7 +38,11 @@ func (in *Intake) post(w http.ResponseWriter, r *http.Request) {
 		status, label = http.StatusOK, resultDuplicate
 	}
 	in.metrics.observe(label, start)
-	httpapi.WriteJSON(w, "application/json", status, acceptance{a.ID, a.State, a.Class, a.ExpiresAt.UTC(), a.Duplicate})
+	shown := show(a)
+	if wait {
+		in.follow(w, r, &shown)
+	}
+	httpapi.WriteJSON(w, "application/json", status, shown)
 }
 
 // acceptance is a message.Acceptance as the API shows it.
@@ -44,6 +52,13 @@ type acceptance struct {
 	Class     message.Class `json:"class"`
 	ExpiresAt time.Time     `json:"expires_at" doc:"No attempt starts after this."`
 	Duplicate bool          `json:"duplicate" doc:"It was accepted before, under the same key."`
+	WAMID     string        `json:"wamid,omitempty" doc:"Meta's id of the message, when it was waited for and came."`
+	Code      int           `json:"code,omitempty" doc:"Meta's error code, when it was waited for Meta's answer."`
+	Reason    string        `json:"reason,omitempty" doc:"Why it is in this state, when it was waited for."`
+}
+
+func show(a message.Acceptance) acceptance {
+	return acceptance{ID: a.ID, State: a.State, Class: a.Class, ExpiresAt: a.ExpiresAt.UTC(), Duplicate: a.Duplicate}
 }
 
 // submit checks a request from the outside in and hands its message over.
@@ -61,12 +76,24 @@ func (in *Intake) submit(w http.ResponseWriter, r *http.Request, now time.Time) 
 	if refused != nil {
 		return none, refused
 	}
+	return in.take(r.Context(), w.Header(), key, idempotency, body, now)
+}
+
+// take reads the order in a body and hands its message over. What its caller should know
+// beside the answer goes into header.
+func (in *Intake) take(ctx context.Context, header http.Header, key httpapi.Key, idempotency *string, body []byte, now time.Time) (message.Acceptance, refusal) {
 	document, refused := strict(body)
 	if refused != nil {
-		return none, refused
+		return message.Acceptance{}, refused
 	}
 	e := open(document)
 	m := e.order(idempotency)
+	return in.hand(ctx, header, key, e, m, now)
+}
+
+// hand hands over the message that was read from e, if all is well with it.
+func (in *Intake) hand(ctx context.Context, header http.Header, key httpapi.Key, e *envelope, m message.Message, now time.Time) (message.Acceptance, refusal) {
+	var none message.Acceptance
 	if message.IsNumberID(m.From) && !(key.Covers(m.From) && in.o.Numbers(m.From)) {
 		return none, refuseAt("from", "phone_not_found")
 	}
@@ -76,15 +103,15 @@ func (in *Intake) submit(w http.ResponseWriter, r *http.Request, now time.Time) 
 	if len(e.problems) > 0 {
 		return none, e.problems
 	}
-	m.Hash = asked{m.From, m.Class, m.Ref, m.Tags, m.SendAt, m.ExpiresAt, document.members["message"]}.hash()
+	m.Hash = asked{m.From, m.Class, m.Ref, m.Tags, m.SendAt, m.ExpiresAt, e.members["message"]}.hash()
 	in.complete(&m, now)
-	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	if !m.ExpiresAt.After(now) {
 		return in.late(ctx, m)
 	}
 	if wait := in.wait(ctx, m, now); now.Add(wait).After(m.ExpiresAt) {
-		if refused := in.unreachable(ctx, w, m, wait); refused != nil {
+		if refused := in.unreachable(ctx, header, m, wait); refused != nil {
 			return none, refused
 		}
 	}
@@ -186,7 +213,7 @@ func (in *Intake) wait(ctx context.Context, m message.Message, now time.Time) ti
 
 // unreachable refuses a message that would wait beyond its deadline. It refuses no repeat of
 // one that was accepted: the caller is to learn what became of that.
-func (in *Intake) unreachable(ctx context.Context, w http.ResponseWriter, m message.Message, wait time.Duration) refusal {
+func (in *Intake) unreachable(ctx context.Context, header http.Header, m message.Message, wait time.Duration) refusal {
 	if m.Key != "" {
 		_, refused := in.find(ctx, m.ID)
 		if refused == nil || refused.Status() != http.StatusNotFound {
@@ -194,7 +221,7 @@ func (in *Intake) unreachable(ctx context.Context, w http.ResponseWriter, m mess
 		}
 	}
 	seconds := int(math.Ceil(wait.Seconds()))
-	w.Header().Set("Retry-After", strconv.Itoa(seconds))
+	header.Set("Retry-After", strconv.Itoa(seconds))
 	p := problem("expires_at", "deadline_unreachable")
 	p.Detail = fmt.Sprintf("What this number has to send before would take about %s; the message would expire before its turn.", time.Duration(seconds)*time.Second)
 	return refusal{p}

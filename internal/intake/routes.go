@@ -17,14 +17,29 @@ func (in *Intake) routes() []httpapi.Route {
 			Doc: "The answer comes when the message is durable. The same `key` is one message: a repeat is answered with 200 and where the message is, " +
 				"and its header `Idempotent-Replayed` is true. After a 503, or without an answer, repeat the request with the same key.",
 			Scope:  httpapi.ScopeSend,
-			Params: []httpapi.Param{paramKey},
+			Params: []httpapi.Param{paramKey, paramWait},
 			Body:   &httpapi.Body{Type: order{}, Example: exampleOrder},
 			Answers: []httpapi.Answer{
 				{Status: 202, Doc: "Accepted: it is kept, and will be sent.", Type: acceptance{}},
 				{Status: 200, Doc: "Accepted before, under the same key.", Type: acceptance{}},
 			},
-			Codes:   append(append([]string{}, bodyCodes...), append(orderCodes, "deadline_unreachable", "store_unavailable")...),
+			Codes:   append(append([]string{}, bodyCodes...), append(orderCodes, "wait_invalid", "deadline_unreachable", "store_unavailable")...),
 			Handler: in.post,
+		},
+		{
+			Method: http.MethodPost, Path: "/v1/messages/batch", Name: "sendBatch", Group: "Messages",
+			Summary: "Send many messages, one JSON object a line.",
+			Doc: "Each line is what `POST /v1/messages` takes, up to 256 KiB, and is answered by a line: in the order of the lines, with its number, and as soon as it " +
+				"and those before it are durable, while the body is still being read. A bad line does not concern the others. There is no limit to the number of lines; " +
+				"a batch may take 10 minutes, and 30 s without a byte end it. When it ends before its last line, a verdict for the line where it stopped says why " +
+				"(`timeout`, or `stopping` when the server is to stop). Give each line a `key` and send what was not answered again.",
+			Scope: httpapi.ScopeSend,
+			Body:  &httpapi.Body{Media: batchMedia[0], Type: order{}, Example: exampleOrder + "\n"},
+			Answers: []httpapi.Answer{
+				{Status: 200, Doc: "A verdict for each line.", Media: batchMedia[0], Type: verdict{}},
+			},
+			Codes:   []string{"unsupported_media_type", "encoding_not_supported", "key_of_batch"},
+			Handler: in.batch,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/messages/{id}", Name: "getMessage", Group: "Messages",

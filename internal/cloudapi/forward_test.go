@@ -1,0 +1,189 @@
+package cloudapi_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"sluice/internal/cloudapi"
+)
+
+const ownToken = "canary-token-of-meta"
+
+// forwarding is a forwarder before a Meta of the test's own.
+type forwarding struct {
+	*cloudapi.Forwarder
+	url      string
+	registry *prometheus.Registry
+}
+
+func forwarder(t *testing.T, meta http.HandlerFunc) forwarding {
+	t.Helper()
+	s := httptest.NewServer(meta)
+	t.Cleanup(s.Close)
+	reg := prometheus.NewRegistry()
+	f, err := cloudapi.NewForwarder(cloudapi.Options{
+		BaseURL: s.URL + "/", Registerer: reg,
+		Token: func(number string) (string, error) {
+			if number != "100" {
+				return "", errors.New("no token")
+			}
+			return ownToken, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.Close)
+	return forwarding{f, s.URL, reg}
+}
+
+// ask is a call as a caller makes it, with much that must not pass.
+func ask(method, target, body string) *http.Request {
+	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	for name, value := range map[string]string{
+		"Authorization": "Bearer sk_canary-key", "Cookie": "a=b", "X-Forwarded-For": "203.0.113.7", "Idempotency-Key": "k",
+		"Connection": "X-Secret", "X-Secret": "s", "Content-Type": "application/json", "Accept": "*/*", "Sluice-Ref": "r", "Te": "trailers",
+	} {
+		r.Header.Set(name, value)
+	}
+	return r
+}
+
+func TestForward(t *testing.T) {
+	t.Parallel()
+	var got *http.Request
+	var body []byte
+	f := forwarder(t, func(w http.ResponseWriter, r *http.Request) {
+		got = r
+		body, _ = io.ReadAll(r.Body)
+		w.Header().Set("Set-Cookie", "a=b")
+		w.Header().Set("X-App-Usage", "{}")
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusBadRequest)
+		io.WriteString(w, `{"error":{}}`)
+	})
+	w := httptest.NewRecorder()
+	f.Forward(w, ask("POST", "/v25.0/100/media?fields=x&access_token=stolen&method=DELETE", "the form"), "100")
+
+	if w.Code != http.StatusBadRequest || w.Body.String() != `{"error":{}}` || w.Header().Get("X-App-Usage") == "" || w.Header().Get("Set-Cookie") != "" {
+		t.Errorf("answered %d %v %s", w.Code, w.Header(), w.Body)
+	}
+	if got.Method != "POST" || got.URL.String() != "/v25.0/100/media?fields=x" || string(body) != "the form" {
+		t.Errorf("Meta got %s %s %s", got.Method, got.URL, body)
+	}
+	want := map[string]string{
+		"Authorization": "Bearer " + ownToken, "Content-Type": "application/json", "Accept": "*/*", "User-Agent": "sluice",
+		"Content-Length": "8",
+	}
+	for name := range got.Header {
+		if got.Header.Get(name) != want[name] && name != "Accept-Encoding" {
+			t.Errorf("Meta got the header %s: %v", name, got.Header[name])
+		}
+	}
+	for name := range want {
+		if got.Header.Get(name) == "" && name != "Content-Length" {
+			t.Errorf("Meta got no header %s", name)
+		}
+	}
+	if err := testutil.GatherAndCompare(f.registry, strings.NewReader(`
+# HELP sluice_graph_forwarded_total Calls that were passed on to Meta for others, by what came of them: the class of the HTTP status, or none.
+# TYPE sluice_graph_forwarded_total counter
+sluice_graph_forwarded_total{status="2xx"} 0
+sluice_graph_forwarded_total{status="3xx"} 0
+sluice_graph_forwarded_total{status="4xx"} 1
+sluice_graph_forwarded_total{status="5xx"} 0
+sluice_graph_forwarded_total{status="none"} 0
+`), "sluice_graph_forwarded_total"); err != nil {
+		t.Error(err)
+	}
+}
+
+// What cannot be passed on is answered in Meta's shape, and tells no token.
+func TestForwardFails(t *testing.T) {
+	t.Parallel()
+	hangUp := func(w http.ResponseWriter, _ *http.Request) {
+		c, _, err := w.(http.Hijacker).Hijack()
+		if err == nil {
+			c.Close()
+		}
+	}
+	f := forwarder(t, hangUp)
+	for number, name := range map[string]string{"100": "no answer", "200": "no token", "../1": "no number"} {
+		w := httptest.NewRecorder()
+		f.Forward(w, ask("GET", "/v25.0/100", ""), number)
+		if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), `"code":2`) || strings.Contains(w.Body.String(), "canary") {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+		if object, status, answer := f.Media(ask("GET", "/", ""), number, "v25.0", "77"); object != nil || status != 503 || !strings.Contains(string(answer), `"code":2`) {
+			t.Errorf("%s: %v %d %s", name, object, status, answer)
+		}
+	}
+	w := httptest.NewRecorder()
+	r := ask("POST", "/v25.0/100/media", strings.Repeat("x", 1<<20))
+	r.Body = http.MaxBytesReader(w, r.Body, 1<<10)
+	f.Forward(w, r, "100")
+	if w.Code != http.StatusBadRequest && w.Code != http.StatusServiceUnavailable {
+		t.Errorf("too large: %d %s", w.Code, w.Body)
+	}
+}
+
+// No redirect is followed: the token would go where it leads.
+func TestForwardFollowsNothing(t *testing.T) {
+	t.Parallel()
+	f := forwarder(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "https://example.com/", http.StatusFound)
+	})
+	w := httptest.NewRecorder()
+	f.Forward(w, ask("GET", "/v25.0/100", ""), "100")
+	if w.Code != http.StatusFound || w.Header().Get("Location") != "" {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+}
+
+func TestMediaAndDownload(t *testing.T) {
+	t.Parallel()
+	f := forwarder(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Header.Get("Authorization") != "Bearer "+ownToken:
+			w.WriteHeader(http.StatusUnauthorized)
+		case r.URL.String() == "/v25.0/77?phone_number_id=100":
+			fmt.Fprintf(w, `{"id":"77","url":"http://%s/bytes?a=b","mime_type":"image/png"}`, r.Host)
+		case r.URL.String() == "/bytes?a=b":
+			io.WriteString(w, "png")
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	})
+	object, status, answer := f.Media(ask("GET", "/v25.0/77", ""), "100", "v25.0", "77")
+	if status != http.StatusOK || object["mime_type"] != "image/png" {
+		t.Fatalf("%v %d %s", object, status, answer)
+	}
+	w := httptest.NewRecorder()
+	f.Download(w, ask("GET", "/v25.0/77/download", ""), "100", object["url"].(string))
+	if w.Code != http.StatusOK || w.Body.String() != "png" {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	here, err := url.Parse(f.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, elsewhere := range []string{
+		"https://example.com/bytes", "http://lookaside.fbsbx.com/", "https://fbsbx.com.example.com/", "https://u@lookaside.fbsbx.com/",
+		"https://lookaside.fbsbx.com:8443/", "https://" + here.Host + "/", "file:///etc/passwd", "://",
+	} {
+		w := httptest.NewRecorder()
+		f.Download(w, ask("GET", "/", ""), "100", elsewhere)
+		if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "no token") {
+			t.Errorf("%s: %d %s", elsewhere, w.Code, w.Body)
+		}
+	}
+}

@@ -1,0 +1,119 @@
+package intake_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sluice/internal/httpapi"
+	"sluice/internal/intake"
+	"sluice/internal/message"
+)
+
+// follower keeps nothing, and shows every message to be in state from a time on.
+type follower struct {
+	nothing
+	from  time.Time
+	state message.Record
+	looks atomic.Int32 // round trips
+}
+
+func (f *follower) Progress(_ context.Context, ids []string) ([]message.Record, error) {
+	f.looks.Add(1)
+	all := make([]message.Record, len(ids))
+	for i := range all {
+		all[i].State = message.Queued
+		if !time.Now().Before(f.from) {
+			all[i] = f.state
+		}
+	}
+	return all, nil
+}
+
+// waiting posts n messages and waits for each; it returns the answers.
+func waiting(t *testing.T, f *follower, n int) []*httptest.ResponseRecorder {
+	t.Helper()
+	token := httpapi.NewToken()
+	handler := intake.New(intake.Options{
+		Acceptor: f, Reader: f, Numbers: func(string) bool { return true },
+		Keys: []httpapi.Key{{Hash: httpapi.HashToken(token), Scopes: []string{httpapi.ScopeSend}, Numbers: []string{ours}}},
+	}).Handler()
+	answers := make([]*httptest.ResponseRecorder, n)
+	for i := range answers {
+		answers[i] = httptest.NewRecorder()
+		r := httptest.NewRequest("POST", "/v1/messages?wait=submitted", strings.NewReader(envelope("")))
+		r.Header.Set("Authorization", "Bearer "+token)
+		r.Header.Set("Content-Type", "application/json")
+		go handler.ServeHTTP(answers[i], r)
+	}
+	return answers
+}
+
+func TestWaitForSubmitted(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		after time.Duration // until the state is there
+		state message.Record
+		by    time.Duration // when the answer must be there
+		want  string
+	}{
+		"submitted": {300 * time.Millisecond, message.Record{State: message.Submitted, WAMID: "wamid.x", Attempt: 1}, 500 * time.Millisecond, `"wamid":"wamid.x"`},
+		"rejected":  {300 * time.Millisecond, message.Record{State: message.Rejected, Code: 131009}, 500 * time.Millisecond, `"code":131009`},
+		"parked":    {9 * time.Second, message.Record{State: message.Parked, Reason: message.ReasonNoAnswer}, 9600 * time.Millisecond, `"reason":"no_answer"`},
+		"in doubt":  {time.Second, message.Record{State: message.InDoubt, Reason: message.ReasonNoAnswer}, 10 * time.Second, `"state":"in_doubt"`},
+		"never":     {time.Hour, message.Record{}, 10 * time.Second, `"state":"queued"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := &follower{from: time.Now().Add(c.after), state: c.state}
+				answers := waiting(t, f, 100)
+				time.Sleep(c.by + time.Millisecond)
+				synctest.Wait()
+				for _, w := range answers {
+					if w.Code != http.StatusAccepted || !strings.Contains(w.Body.String(), c.want) || !json.Valid(w.Body.Bytes()) {
+						t.Fatalf("%d %s, want %s", w.Code, w.Body, c.want)
+					}
+				}
+				// A hundred who wait share their looks, and these get rare.
+				if looks := f.looks.Load(); looks > 30 {
+					t.Errorf("%d round trips", looks)
+				}
+				before := f.looks.Load()
+				time.Sleep(time.Minute)
+				if f.looks.Load() != before {
+					t.Error("it looks while nobody waits")
+				}
+			})
+		})
+	}
+}
+
+func TestWaitForWhat(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	if r := b.do(t, "POST", "/v1/messages?wait=read", envelope(""), nil); r.status != 422 || r.problem(t).Code != "wait_invalid" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if n := len(b.keeper.messages); n != 0 {
+		t.Errorf("%d messages accepted all the same", n)
+	}
+	// A stop of the server ends the waiting, not the message.
+	done := make(chan reply)
+	go func() { done <- b.do(t, "POST", "/v1/messages?wait=submitted", envelope(""), nil) }()
+	b.stop()
+	select {
+	case r := <-done:
+		if a := r.accepted(t); a.State != message.Queued {
+			t.Errorf("%s", r.body)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("it still waits")
+	}
+}

@@ -1,0 +1,201 @@
+package intake_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/message"
+)
+
+// verdict is an answered line.
+type verdict struct {
+	Line, Status int
+	ID           string
+	State        message.State
+	Duplicate    bool
+	Problem      struct {
+		Code   string
+		Errors []message.Problem
+	}
+}
+
+// batch is one under way: lines go in by the writer, verdicts come out by next.
+type batch struct {
+	*io.PipeWriter
+	t       *testing.T
+	resp    *http.Response
+	answers *bufio.Scanner
+}
+
+func (b *bench) batch(t *testing.T) *batch {
+	t.Helper()
+	out, in := io.Pipe()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.URL+"/v1/messages/batch", out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+b.narrow)
+	req.Header.Set("Content-Type", "application/x-ndjson")
+	resp, err := b.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { in.Close(); resp.Body.Close() })
+	return &batch{in, t, resp, bufio.NewScanner(resp.Body)}
+}
+
+func (b *batch) line(text string) {
+	b.t.Helper()
+	if _, err := io.WriteString(b, text+"\n"); err != nil {
+		b.t.Error(err)
+	}
+}
+
+// next returns the next verdict; false at the end.
+func (b *batch) next() (v verdict, ok bool) {
+	b.t.Helper()
+	if !b.answers.Scan() {
+		return v, false
+	}
+	if err := json.Unmarshal(b.answers.Bytes(), &v); err != nil {
+		b.t.Fatalf("%v in %q", err, b.answers.Text())
+	}
+	return v, true
+}
+
+// The answer to a line comes while the body is still being written.
+func TestBatchAnswersWhileItReads(t *testing.T) {
+	t.Parallel()
+	b := setup(t).batch(t)
+	for n := 1; n <= 3; n++ {
+		b.line(envelope(fmt.Sprintf(`,"key":"k-%d"`, n)))
+		if v, _ := b.next(); v.Line != n || v.Status != http.StatusAccepted || v.ID != message.NewID(ours, fmt.Sprintf("k-%d", n)) {
+			t.Errorf("%+v", v)
+		}
+	}
+	b.Close()
+	if v, ok := b.next(); ok {
+		t.Errorf("a verdict too many: %+v", v)
+	}
+}
+
+// Verdicts come in the order of the lines, and a bad line does not concern the others.
+func TestBatchVerdicts(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	b := s.batch(t)
+	for _, c := range []struct {
+		line   string
+		status int
+		code   string
+	}{
+		{envelope(`,"key":"a"`), 202, ""},
+		{envelope(`,"key":"a"`), 200, ""},
+		{`{`, 400, "json_invalid"},
+		{`[]`, 400, "json_not_object"},
+		{`{"from":"` + ours + `","message":{"to":"+15551234567","type":"text"}}`, 422, "content_missing"},
+		{`{"from":"` + theirs + `","message":` + hello + `}`, 404, "phone_not_found"},
+		{envelope(`,"ref":"` + strings.Repeat("x", 300<<10) + `"`), 413, "body_too_large"},
+		{" " + envelope(`,"key":"b"`) + " \r", 202, ""},
+	} {
+		go b.line(c.line) // a line of 300 KiB does not fit into what nobody has read
+		v, _ := b.next()
+		if v.Status != c.status || v.Problem.Code != c.code || (v.ID == "") != (c.code != "") || v.Duplicate != (v.Status == 200) {
+			t.Errorf("%.60s: %+v", c.line, v)
+		}
+	}
+	go func() { b.line(""); b.line(envelope("")); b.Close() }()
+	if v, _ := b.next(); v.Line != 10 || v.Status != 202 { // a blank line counts and says nothing
+		t.Errorf("after a blank line: %+v", v)
+	}
+	if n := len(s.keeper.messages); n != 3 {
+		t.Errorf("%d messages kept, want 3", n)
+	}
+}
+
+// Many lines go at once, also when their caller reads no verdict before he has written all.
+func TestBatchOfMany(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	const n = 5000
+	var body strings.Builder
+	for i := range n {
+		fmt.Fprintln(&body, envelope(fmt.Sprintf(`,"key":"%d"`, i)))
+	}
+	r := s.do(t, http.MethodPost, "/v1/messages/batch", body.String(), withHeader("Content-Type", "application/jsonl"))
+	lines := strings.Split(strings.TrimSpace(r.body), "\n")
+	if len(lines) != n || len(s.keeper.messages) != n {
+		t.Fatalf("%d verdicts, %d messages", len(lines), len(s.keeper.messages))
+	}
+	for i, l := range lines {
+		if !strings.HasPrefix(l, fmt.Sprintf(`{"line":%d,"status":202,"id":"%s"`, i+1, message.NewID(ours, fmt.Sprint(i)))) {
+			t.Fatalf("line %d: %s", i+1, l)
+		}
+	}
+}
+
+// When the server is to stop, a batch ends with a word to the line where it stopped.
+func TestBatchStops(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	b := s.batch(t)
+	b.line(envelope(""))
+	if v, _ := b.next(); v.Status != 202 {
+		t.Fatalf("%+v", v)
+	}
+	start := time.Now()
+	s.stop()
+	if v, _ := b.next(); v.Line != 2 || v.Status != 503 || v.Problem.Code != "stopping" {
+		t.Errorf("%+v", v)
+	}
+	if v, ok := b.next(); ok {
+		t.Errorf("a verdict too many: %+v", v)
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("the end took %v", took)
+	}
+}
+
+func TestBatchIsRefusedAsAWhole(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ndjson := withHeader("Content-Type", "application/x-ndjson")
+	for name, c := range map[string]struct {
+		change func(*http.Request)
+		status int
+		code   string
+	}{
+		"no key":    {func(r *http.Request) { ndjson(r); r.Header.Del("Authorization") }, 401, "unauthenticated"},
+		"no scope":  {func(r *http.Request) { ndjson(r); r.Header.Set("Authorization", "Bearer "+b.readOnly) }, 403, "scope_missing"},
+		"JSON":      {nil, 415, "unsupported_media_type"},
+		"gzip":      {func(r *http.Request) { ndjson(r); r.Header.Set("Content-Encoding", "gzip") }, 415, "encoding_not_supported"},
+		"one key":   {func(r *http.Request) { ndjson(r); r.Header.Set("Idempotency-Key", "k") }, 400, "key_of_batch"},
+		"two tries": {func(r *http.Request) { ndjson(r); r.Header["Authorization"] = []string{"a", "b"} }, 400, "header_duplicate"},
+	} {
+		if r := b.do(t, http.MethodPost, "/v1/messages/batch", envelope(""), c.change); r.status != c.status || r.problem(t).Code != c.code {
+			t.Errorf("%s: %d %s", name, r.status, r.body)
+		}
+	}
+}
+
+// A caller who goes away in the middle leaves nothing running (TestMain looks) and loses no
+// line that was answered.
+func TestBatchCallerGoes(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	b := s.batch(t)
+	b.line(envelope(`,"key":"k"`))
+	if v, _ := b.next(); v.Status != 202 {
+		t.Fatalf("%+v", v)
+	}
+	b.CloseWithError(io.ErrUnexpectedEOF)
+	if _, ok := b.next(); ok {
+		t.Error("a verdict too many")
+	}
+}

@@ -1,0 +1,345 @@
+package intake
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"sluice/internal/httpapi"
+	"sluice/internal/message"
+)
+
+// The drop-in: Meta's own paths, so that what was made to call the Graph API calls us by
+// another base URL alone. Messages become ours; a few other calls of a number pass through to
+// Meta. https://developers.facebook.com/docs/whatsapp/cloud-api/reference/messages
+
+// graph passes calls on to Meta with the access token of a number. Whatever comes of it is
+// answered, in the shape of Meta's errors when there is no answer of Meta's.
+type graph interface {
+	// Forward makes the call of r: its method, path, query and body.
+	Forward(w http.ResponseWriter, r *http.Request, number string)
+	// Media returns what Meta tells of a media object of the number, or the answer that refuses.
+	Media(r *http.Request, number, version, id string) (object map[string]any, status int, answer []byte)
+	// Download answers with what stands at the URL of a media object.
+	Download(w http.ResponseWriter, r *http.Request, number, url string)
+}
+
+var graphVersion = regexp.MustCompile(`^/v[0-9]{1,3}\.[0-9]{1,2}/`)
+
+// graphRoutes are those of the drop-in. Beside messages they are what a caller needs to show
+// himself and to handle media. What changes the number itself (registering, its PIN, its
+// settings) or reaches beyond the number is for its owner, with his own token.
+func (in *Intake) graphRoutes() []httpapi.Route {
+	version := httpapi.Param{In: "path", Name: "version", Doc: "A version of the Graph API. Messages go by the version that Sluice is set to.", Example: "v25.0"}
+	number := httpapi.Param{In: "path", Name: "number", Doc: "Phone number id.", Example: "106540352242922"}
+	media := []httpapi.Param{
+		version,
+		{In: "path", Name: "id", Doc: "Media id; or, to read, a phone number id.", Example: "2762702990552401"},
+		{In: "query", Name: "phone_number_id", Doc: "The number that the media object belongs to. It may be left out when the API key has one number.", Example: "106540352242922"},
+	}
+	failed := []httpapi.Answer{
+		{Status: 400, Doc: "Refused, in Meta's shape with Meta's codes: by us before it is accepted, or by Meta.", Type: graphFailure{}},
+		{Status: 401, Doc: "No API key that is known: code 190.", Type: graphFailure{}},
+		{Status: 403, Doc: "The API key lacks the scope: code 10.", Type: graphFailure{}},
+	}
+	away := httpapi.Answer{Status: 503, Doc: "The store, or Meta, cannot be relied upon just now, or no calls are passed on for this number: code 2.", Type: graphFailure{}}
+	passed := func(method, path, name, summary, scope string, params ...httpapi.Param) httpapi.Route {
+		return httpapi.Route{
+			Method: method, Path: "/{version}/" + path, Name: name, Group: "Meta's paths", Summary: summary, Scope: scope, Params: params,
+			Answers: append([]httpapi.Answer{{Status: 200, Doc: "Meta's answer.", Type: map[string]any{}}}, append(failed, away)...),
+			Handler: in.pass(scope), Foreign: true,
+		}
+	}
+	profile := "{number}/whatsapp_business_profile"
+	routes := []httpapi.Route{
+		{
+			Method: http.MethodPost, Path: "/{version}/{number}/messages", Name: "graphSendMessage", Group: "Meta's paths",
+			Summary: "Send a message, as one calls Meta.",
+			Doc: "The body is Meta's message object. The answer has Meta's shape, with our id in `messages[0].id`; it comes when the message is durable, before Meta has it. " +
+				"What `POST /v1/messages` takes beside the message rides in headers. A body with `status` marks a message as read and may show that an answer is being typed: " +
+				"it passes to Meta at once. `to` without its plus goes to Meta as it is.",
+			Scope: httpapi.ScopeSend, Foreign: true,
+			Params: []httpapi.Param{
+				version, number, paramKey,
+				{In: "header", Name: "Sluice-Class", Doc: "authentication, service, utility or marketing.", Example: "utility"},
+				{In: "header", Name: "Sluice-Ref", Doc: "Your own reference.", Example: "order-1001"},
+				{In: "header", Name: "Sluice-Tags", Doc: "Labels, with commas between them.", Example: "spring,loyal"},
+				{In: "header", Name: "Sluice-Send-At", Doc: "Not before.", Type: time.Time{}, Example: "2026-12-01T08:00:00Z"},
+				{In: "header", Name: "Sluice-Expires-At", Doc: "No attempt starts after this.", Type: time.Time{}, Example: "2026-12-01T20:00:00Z"},
+			},
+			Body: &httpapi.Body{Type: metaMessage{}, Example: `{"messaging_product":"whatsapp","to":"+15551234567","type":"text","text":{"body":"It has shipped."}}`},
+			Answers: append(append([]httpapi.Answer{{Status: 200, Doc: "Accepted: it is kept, and will be sent.", Type: graphAccepted{}}}, failed...),
+				httpapi.Answer{Status: 429, Doc: "It would expire before its turn: code 130429, with `Retry-After`.", Type: graphFailure{}}, away),
+			Handler: in.graphSend,
+		},
+		passed("POST", "{number}/media", "graphUploadMedia", "Upload media, up to 100 MB.", httpapi.ScopeSend, version, number),
+		passed("GET", profile, "graphGetProfile", "Read the number's business profile.", httpapi.ScopeRead, version, number),
+		passed("POST", profile, "graphSetProfile", "Change the number's business profile.", httpapi.ScopeSend, version, number),
+		passed("GET", "{id}", "graphGetObject", "Read the number's own facts, or where its media is. The `url` of media leads to us, since Meta's asks for Meta's token.", httpapi.ScopeRead, media...),
+		passed("DELETE", "{id}", "graphDeleteMedia", "Delete media of the number.", httpapi.ScopeSend, media...),
+		passed("GET", "{id}/download", "graphDownloadMedia", "Download media of the number.", httpapi.ScopeRead, media...),
+	}
+	routes[4].Handler, routes[5].Handler, routes[6].Handler = in.graphObject, in.graphDelete, in.graphDownload
+	return routes
+}
+
+// graphAccepted is what Meta answers to who sends a message.
+type graphAccepted struct {
+	Product  string         `json:"messaging_product" doc:"whatsapp"`
+	Contacts []graphContact `json:"contacts"`
+	Messages []graphMessage `json:"messages"`
+}
+
+type graphContact struct {
+	Input  string `json:"input" doc:"The recipient as it was given."`
+	WAID   string `json:"wa_id,omitempty" doc:"The recipient's digits. Only Meta's webhooks tell whether WhatsApp knows him by others."`
+	UserID string `json:"user_id,omitempty" doc:"The business-scoped user id."`
+}
+
+type graphMessage struct {
+	ID     string `json:"id" doc:"Our id of the message. Meta's comes with its events and stands in its record."`
+	Status string `json:"message_status,omitempty" doc:"accepted, for templates."`
+}
+
+// graphSend serves POST /{version}/{number}/messages.
+func (in *Intake) graphSend(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeSend)
+	idempotency, body := (*string)(nil), []byte(nil)
+	if refused == nil {
+		idempotency, refused = checkHeader(r.Header)
+	}
+	if refused == nil {
+		body, refused = readBody(w, r)
+	}
+	var d document
+	if refused == nil {
+		d, refused = strict(body)
+	}
+	if refused == nil && message.IsMark(d.members) {
+		in.graphMark(w, r, key, d.members, body)
+		return
+	}
+	var a message.Acceptance
+	var m message.Message
+	given, _ := d.members["to"].(string)
+	if refused == nil {
+		e := open(graphOrder(r, d, body))
+		plain := assumePlus(d.members)
+		if d.members["type"] == nil && d.members["text"] != nil { // as at Meta
+			d.members["type"] = "text"
+		}
+		m = e.order(idempotency)
+		if plain { // what Meta makes of it is Meta's to say
+			m.Content.To = strings.TrimPrefix(m.Content.To, "+")
+		}
+		if d.members["messaging_product"] == nil {
+			e.refuse("message.messaging_product", "messaging_product_missing")
+		}
+		a, refused = in.hand(r.Context(), w.Header(), key, e, m, start)
+	}
+	if refused != nil {
+		in.metrics.observe(result(refused.Status()), start)
+		in.graphRefuse(w, refused)
+		return
+	}
+	label := resultAccepted
+	if a.Duplicate {
+		w.Header().Set("Idempotent-Replayed", "true")
+		label = resultDuplicate
+	}
+	in.metrics.observe(label, start)
+	contact := graphContact{Input: given, WAID: strings.TrimPrefix(m.Content.To, "+")}
+	if m.Content.To == "" {
+		contact = graphContact{Input: m.Content.UserID, UserID: m.Content.UserID}
+	}
+	sent := graphMessage{ID: a.ID}
+	if m.Content.Type == "template" {
+		sent.Status = "accepted"
+	}
+	httpapi.WriteJSON(w, "application/json", http.StatusOK, graphAccepted{"whatsapp", []graphContact{contact}, []graphMessage{sent}})
+}
+
+// graphHeaders are the members of an order that ride in headers.
+var graphHeaders = map[string]string{
+	"class": "Sluice-Class", "ref": "Sluice-Ref", "tags": "Sluice-Tags", "send_at": "Sluice-Send-At", "expires_at": "Sluice-Expires-At",
+}
+
+// graphOrder makes the order that POST /v1/messages would have got.
+func graphOrder(r *http.Request, d document, body []byte) document {
+	members := map[string]any{"from": r.PathValue("number"), "message": d.members}
+	for member, header := range graphHeaders {
+		value := r.Header.Get(header)
+		switch {
+		case value == "":
+		case member == "tags":
+			var tags []any
+			for tag := range strings.SplitSeq(value, ",") {
+				tags = append(tags, strings.TrimSpace(tag))
+			}
+			members[member] = tags
+		default:
+			members[member] = value
+		}
+	}
+	return document{members: members, message: body}
+}
+
+var digits = regexp.MustCompile(`^[0-9 ().-]+$`)
+
+// assumePlus lets a phone number without its plus pass our rules, and tells whether it did:
+// on Meta's path it means what it means at Meta, which may be a number of the sender's country.
+func assumePlus(object map[string]any) bool {
+	to, _ := object["to"].(string)
+	if object["recipient_type"] == "group" || !digits.MatchString(to) {
+		return false
+	}
+	object["to"] = "+" + to
+	return true
+}
+
+// graphMark passes a mark as read, or that somebody types, on to Meta.
+func (in *Intake) graphMark(w http.ResponseWriter, r *http.Request, key httpapi.Key, object any, body []byte) {
+	_, problems := message.ParseMark(object)
+	if len(problems) > 0 {
+		in.graphRefuse(w, problems)
+		return
+	}
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	in.forward(w, r, key, r.PathValue("number"))
+}
+
+// forward passes a call on for a number, if the key covers it.
+func (in *Intake) forward(w http.ResponseWriter, r *http.Request, key httpapi.Key, number string) {
+	if in.reachable(w, key, number) {
+		in.o.Graph.Forward(w, r, number)
+	}
+}
+
+// reachable tells whether calls of a number are passed on for a key, and refuses them if not.
+func (in *Intake) reachable(w http.ResponseWriter, key httpapi.Key, number string) bool {
+	switch {
+	case !message.IsNumberID(number) || !key.Covers(number) || !in.o.Numbers(number):
+		in.graphRefuse(w, refuse("phone_not_found"))
+	case in.o.Graph == nil:
+		in.graphRefuse(w, refuse("not_passed_on"))
+	default:
+		return true
+	}
+	return false
+}
+
+const (
+	// maxMedia is what Meta takes at most, 100 MB, with room for the form around it.
+	maxMedia  = 100<<20 + 1<<20
+	mediaTime = 5 * time.Minute
+)
+
+// pass serves calls that go to Meta as they come.
+func (in *Intake) pass(scope string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		key, refused := in.o.Keys.Authorize(r, scope)
+		if refused != nil {
+			in.graphRefuse(w, refused)
+			return
+		}
+		most := int64(maxBody)
+		if strings.HasSuffix(r.URL.Path, "/media") {
+			most = maxMedia
+			giveTime(w)
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, most)
+		in.forward(w, r, key, r.PathValue("number"))
+	}
+}
+
+// giveTime lets a request with media take its time.
+func giveTime(w http.ResponseWriter) {
+	c := http.NewResponseController(w)
+	c.SetReadDeadline(time.Now().Add(mediaTime))
+	c.SetWriteDeadline(time.Now().Add(mediaTime))
+}
+
+// graphObject serves GET /{version}/{id}: a number of ours, or media of one.
+func (in *Intake) graphObject(w http.ResponseWriter, r *http.Request) {
+	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeRead)
+	if refused != nil {
+		in.graphRefuse(w, refused)
+		return
+	}
+	if id := r.PathValue("id"); in.o.Numbers(id) {
+		in.forward(w, r, key, id)
+		return
+	}
+	object, _, ok := in.graphMedia(w, r, key)
+	if !ok {
+		return
+	}
+	here := url.URL{Scheme: "http", Host: r.Host, Path: r.URL.Path + "/download", RawQuery: r.URL.RawQuery}
+	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
+		here.Scheme = "https"
+	}
+	object["url"] = here.String()
+	httpapi.WriteJSON(w, "application/json", http.StatusOK, object)
+}
+
+// graphDelete serves DELETE /{version}/{id}, of media alone.
+func (in *Intake) graphDelete(w http.ResponseWriter, r *http.Request) {
+	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeSend)
+	if refused != nil {
+		in.graphRefuse(w, refused)
+		return
+	}
+	if _, number, ok := in.graphMedia(w, r, key); ok {
+		in.forward(w, r, key, number)
+	}
+}
+
+// graphDownload serves GET /{version}/{id}/download, which Meta has not: what stands at the URL
+// of media, for those who have no token of Meta's.
+func (in *Intake) graphDownload(w http.ResponseWriter, r *http.Request) {
+	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeRead)
+	if refused != nil {
+		in.graphRefuse(w, refused)
+		return
+	}
+	object, number, ok := in.graphMedia(w, r, key)
+	if !ok {
+		return
+	}
+	giveTime(w)
+	in.o.Graph.Download(w, r, number, object["url"].(string))
+}
+
+// graphMedia asks Meta about the media object that a call names. What is no media of a number
+// within the key is not there: an id may be anything that the number's token reaches.
+func (in *Intake) graphMedia(w http.ResponseWriter, r *http.Request, key httpapi.Key) (object map[string]any, number string, ok bool) {
+	number = r.URL.Query().Get("phone_number_id")
+	if number == "" && !key.CoversAll() && len(key.Numbers) == 1 {
+		number = key.Numbers[0]
+	}
+	if !message.IsNumberID(r.PathValue("id")) {
+		in.graphRefuse(w, refuse("not_found"))
+		return nil, "", false
+	}
+	if !in.reachable(w, key, number) {
+		return nil, "", false
+	}
+	object, status, answer := in.o.Graph.Media(r, number, r.PathValue("version"), r.PathValue("id"))
+	if object == nil {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		w.Write(answer)
+		return nil, "", false
+	}
+	_, isURL := object["url"].(string)
+	if _, isMedia := object["mime_type"].(string); !isURL || !isMedia {
+		in.graphRefuse(w, refuse("not_found"))
+		return nil, "", false
+	}
+	return object, number, true
+}

@@ -1,0 +1,112 @@
+package intake
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+
+	"sluice/internal/httpapi"
+	"sluice/internal/message"
+)
+
+// graphFailure is an error as Meta writes it.
+type graphFailure struct {
+	Error graphError `json:"error"`
+}
+
+type graphError struct {
+	Message   string       `json:"message" doc:"Code and title."`
+	Type      string       `json:"type" doc:"Always OAuthException, as Meta has it."`
+	Code      int          `json:"code" doc:"Meta's error code; docs/errors.md tells of each."`
+	Subcode   int          `json:"error_subcode,omitempty" doc:"33: there is no such object."`
+	Transient bool         `json:"is_transient,omitempty" doc:"The same call may succeed later."`
+	Data      *graphDetail `json:"error_data,omitempty"`
+	Trace     string       `json:"fbtrace_id" doc:"What the header X-Request-Id says too."`
+}
+
+type graphDetail struct {
+	Product string `json:"messaging_product" doc:"whatsapp"`
+	Details string `json:"details" doc:"Where it is wrong, the rule and the fix, up to 20 of them."`
+}
+
+// graphCodes are Meta's codes for ours, where a message's content is not the matter.
+// Meta, Cloud API, "Error codes".
+var graphCodes = map[string]struct{ status, code, subcode int }{
+	"unauthenticated":       {401, 190, 0},
+	"key_revoked":           {401, 190, 0},
+	"scope_missing":         {403, 10, 0},
+	"phone_not_found":       {400, 100, 33},
+	"not_found":             {400, 100, 33},
+	"deadline_unreachable":  {429, 130429, 0},
+	"store_unavailable":     {503, 2, 0},
+	"not_passed_on":         {503, 2, 0},
+	"type_unknown":          {400, 131051, 0},
+	"recipient_is_sender":   {400, 131021, 0},
+	"template_name_invalid": {400, 132001, 0},
+}
+
+// breachCode returns Meta's code for a rule of Meta's that was broken; 100, an invalid
+// parameter, for everything else.
+var breachCode = sync.OnceValue(func() func(code string) int {
+	codes := map[string]int{}
+	for _, r := range message.Rules() {
+		switch r.Breach {
+		case message.Missing:
+			codes[r.Code] = 131008
+		case message.Invalid:
+			codes[r.Code] = 131009
+		}
+	}
+	return func(code string) int {
+		if c := codes[code]; c != 0 {
+			return c
+		}
+		return 100
+	}
+})
+
+// graphRefuse answers with a refusal in Meta's shape.
+func (in *Intake) graphRefuse(w http.ResponseWriter, refused refusal) {
+	answer, known := graphCodes[refused[0].Code]
+	if !known {
+		answer.status, answer.code = http.StatusBadRequest, breachCode()(refused[0].Code)
+	}
+	title := http.StatusText(answer.status)
+	if in.o.Explain != nil {
+		title, _ = in.o.Explain(answer.code)
+	}
+	f := graphFailure{graphError{
+		Message: fmt.Sprintf("(#%d) %s", answer.code, title), Type: "OAuthException", Code: answer.code, Subcode: answer.subcode,
+		Transient: answer.status >= 429, Data: &graphDetail{"whatsapp", details(refused)}, Trace: w.Header().Get("X-Request-Id"),
+	}}
+	switch answer.status {
+	case http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	case http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", strconv.Itoa(httpapi.RetryAfter))
+	}
+	httpapi.WriteJSON(w, "application/json", answer.status, f)
+}
+
+// details tells all problems in a line each, by the names that a caller of Meta's knows.
+func details(refused refusal) string {
+	var b strings.Builder
+	for i, p := range refused {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		path := strings.TrimPrefix(p.Path, "message.")
+		if header := graphHeaders[path]; header != "" {
+			path = header
+		} else if strings.HasPrefix(path, "tags[") {
+			path = graphHeaders["tags"]
+		}
+		if path != "" {
+			b.WriteString(path + ": ")
+		}
+		b.WriteString(p.Detail + " " + p.Fix)
+	}
+	return b.String()
+}

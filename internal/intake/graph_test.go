@@ -1,0 +1,224 @@
+package intake_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sluice/internal/message"
+)
+
+// meta is what stands for Meta: it notes the calls passed on to it.
+type meta struct {
+	mu     sync.Mutex
+	calls  []string // "<number> <method> <path>?<query> <body>"
+	object map[string]any
+}
+
+func (m *meta) note(r *http.Request, number string) {
+	body, _ := io.ReadAll(r.Body)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.calls = append(m.calls, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", number, r.Method, r.URL.RequestURI(), body)))
+}
+
+func (m *meta) Forward(w http.ResponseWriter, r *http.Request, number string) {
+	m.note(r, number)
+	w.Header().Set("Content-Type", "application/json")
+	io.WriteString(w, `{"success":true}`)
+}
+
+func (m *meta) Media(_ *http.Request, number, version, id string) (map[string]any, int, []byte) {
+	if m.object == nil {
+		return nil, 400, []byte(`{"error":{"message":"x","type":"x","code":100,"fbtrace_id":"x"}}`)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.calls = append(m.calls, number+" media "+version+" "+id)
+	return m.object, 200, nil
+}
+
+func (m *meta) Download(w http.ResponseWriter, r *http.Request, number, url string) {
+	m.note(r, number)
+	io.WriteString(w, "bytes of "+url)
+}
+
+// taken returns the calls since it was last asked.
+func (m *meta) taken() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	defer func() { m.calls = nil }()
+	return strings.Join(m.calls, "\n")
+}
+
+// failure is the answer's error in Meta's shape.
+func (r reply) failure(t *testing.T) (f struct {
+	Message, Type string
+	Code          int
+	Subcode       int                      `json:"error_subcode"`
+	Data          struct{ Details string } `json:"error_data"`
+	Trace         string                   `json:"fbtrace_id"`
+},
+) {
+	t.Helper()
+	var e struct{ Error *json.RawMessage }
+	if err := json.Unmarshal([]byte(r.body), &e); err != nil || e.Error == nil {
+		t.Fatalf("no error of Meta's: %v in %q", err, r.body)
+	}
+	if err := json.Unmarshal(*e.Error, &f); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+const metas = "/v25.0/" + ours + "/messages"
+
+func TestGraphSend(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	body := `{"messaging_product":"whatsapp","to":"+1 (555) 123-4567","type":"template","template":{"name":"shipped","language":{"code":"en_US"}}}`
+	headers := func(r *http.Request) {
+		for name, value := range map[string]string{
+			"Sluice-Class": "marketing", "Sluice-Ref": "order-1", "Sluice-Tags": "spring, loyal",
+			"Sluice-Send-At": "2030-01-01T00:00:00Z", "Sluice-Expires-At": "2030-01-02T00:00:00Z", "Idempotency-Key": "k",
+		} {
+			r.Header.Set(name, value)
+		}
+	}
+	b.do(t, "POST", metas, body, nil) // without any
+	for _, replayed := range []string{"", "true"} {
+		r := b.do(t, "POST", metas, body, func(r *http.Request) { headers(r); r.Header.Set("Sluice-Send-At", "") })
+		want := `{"messaging_product":"whatsapp","contacts":[{"input":"+1 (555) 123-4567","wa_id":"15551234567"}],` +
+			`"messages":[{"id":"` + message.NewID(ours, "k") + `","message_status":"accepted"}]}`
+		if r.status != http.StatusOK || strings.TrimSpace(r.body) != want || r.header.Get("Idempotent-Replayed") != replayed {
+			t.Errorf("%d %v %s", r.status, r.header, r.body)
+		}
+	}
+	m := b.keeper.messages[message.NewID(ours, "k")]
+	if m.From != ours || m.Class != message.Marketing || m.Ref != "order-1" || strings.Join(m.Tags, "|") != "spring|loyal" ||
+		!m.ExpiresAt.Equal(time.Date(2030, 1, 2, 0, 0, 0, 0, time.UTC)) || m.Content.To != "+15551234567" || string(m.Payload) != body {
+		t.Errorf("%+v", m)
+	}
+	if r := b.do(t, "POST", metas, body, headers); r.status != 400 || !strings.Contains(r.failure(t).Data.Details, "Sluice-Send-At: ") { // too far ahead
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
+// What has no plus goes to Meta as it is: Meta knows what it means.
+func TestGraphSendWithoutPlus(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	r := b.do(t, "POST", metas, `{"messaging_product":"whatsapp","to":"1555 1234567","text":{"body":"hi"}}`, withHeader("Idempotency-Key", "k"))
+	if r.status != http.StatusOK {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	if m := b.keeper.messages[message.NewID(ours, "k")]; m.Content.To != "15551234567" || m.Content.Type != "text" {
+		t.Errorf("%+v", m.Content)
+	}
+}
+
+func TestGraphRefuses(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	product := `{"messaging_product":"whatsapp",`
+	for name, c := range map[string]struct {
+		path, body string
+		change     func(*http.Request)
+		status     int
+		code       int
+		details    string
+	}{
+		"no key":          {metas, product + hello[1:], func(r *http.Request) { r.Header.Del("Authorization") }, 401, 190, "API key"},
+		"revoked":         {metas, product + hello[1:], func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+b.revoked) }, 401, 190, "revoked"},
+		"no scope":        {metas, product + hello[1:], func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+b.readOnly) }, 403, 10, "scope"},
+		"their number":    {"/v25.0/" + theirs + "/messages", product + hello[1:], nil, 400, 100, "sender"},
+		"no JSON":         {metas, "{", nil, 400, 100, "JSON"},
+		"no product":      {metas, hello, nil, 400, 100, "messaging_product: "},
+		"no recipient":    {metas, product + `"type":"text","text":{"body":"hi"}}`, nil, 400, 131008, "to: "},
+		"too long":        {metas, product + `"to":"+15551234567","type":"text","text":{"body":"` + strings.Repeat("x", 4097) + `"}}`, nil, 400, 131009, "text.body: "},
+		"unknown type":    {metas, product + `"to":"+15551234567","type":"telegram"}`, nil, 400, 131051, "type: "},
+		"unknown class":   {metas, product + hello[1:], withHeader("Sluice-Class", "urgent"), 400, 100, "Sluice-Class: "},
+		"long tag":        {metas, product + hello[1:], withHeader("Sluice-Tags", "a,"+strings.Repeat("x", 65)), 400, 100, "Sluice-Tags: "},
+		"nothing there":   {"/v25.0/" + ours + "/register", "{}", nil, 400, 100, ""},
+		"bad mark":        {metas, product + `"status":"read"}`, nil, 400, 131008, "message_id: "},
+		"not JSON's type": {metas, product + hello[1:], withHeader("Content-Type", "text/plain"), 400, 100, "JSON"},
+	} {
+		r := b.do(t, "POST", c.path, c.body, c.change)
+		f := r.failure(t)
+		if r.status != c.status || f.Code != c.code || !strings.Contains(f.Data.Details, c.details) || f.Trace == "" || f.Type != "OAuthException" {
+			t.Errorf("%s: %d %s", name, r.status, r.body)
+		}
+	}
+	b.keeper.err = fmt.Errorf("connection refused")
+	if r := b.do(t, "POST", metas, product+hello[1:], nil); r.status != 503 || r.failure(t).Code != 2 || r.header.Get("Retry-After") == "" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	b.keeper.err = nil
+	b.drain = func(context.Context, string, message.Class) (time.Duration, error) { return 100 * time.Hour, nil }
+	if r := b.do(t, "POST", metas, product+hello[1:], nil); r.status != 429 || r.failure(t).Code != 130429 || r.header.Get("Retry-After") == "" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if n := len(b.keeper.messages); n != 0 || b.meta.taken() != "" {
+		t.Errorf("%d messages accepted all the same", n)
+	}
+}
+
+// A few calls of a number pass through, and only for keys that cover it.
+func TestGraphPasses(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	mark := `{"messaging_product":"whatsapp","status":"read","message_id":"wamid.x","typing_indicator":{"type":"text"}}`
+	b.meta.object = map[string]any{"url": "https://lookaside.fbsbx.com/x", "mime_type": "image/png", "id": "77"}
+	for call, want := range map[string]string{
+		"POST " + metas + " " + mark:                                       ours + " POST " + metas + " " + mark,
+		"GET /v25.0/" + ours + "?fields=display_phone_number":              ours + " GET /v25.0/" + ours + "?fields=display_phone_number",
+		"POST /v25.0/" + ours + "/media {}":                                ours + " POST /v25.0/" + ours + "/media {}",
+		"GET /v25.0/" + ours + "/whatsapp_business_profile?fields=about":   ours + " GET /v25.0/" + ours + "/whatsapp_business_profile?fields=about",
+		"POST /v25.0/" + ours + `/whatsapp_business_profile {"about":"x"}`: ours + " POST /v25.0/" + ours + `/whatsapp_business_profile {"about":"x"}`,
+		"GET /v25.0/77":                         ours + " media v25.0 77",
+		"GET /v25.0/77?phone_number_id=" + ours: ours + " media v25.0 77",
+		"DELETE /v25.0/77":                      ours + " media v25.0 77\n" + ours + " DELETE /v25.0/77",
+		"GET /v25.0/77/download":                ours + " media v25.0 77\n" + ours + " GET /v25.0/77/download",
+	} {
+		parts := strings.SplitN(call, " ", 3)
+		body := strings.Join(parts[2:], "")
+		if r := b.do(t, parts[0], parts[1], body, nil); r.status != http.StatusOK {
+			t.Errorf("%s: %d %s", call, r.status, r.body)
+		}
+		if got := b.meta.taken(); got != want {
+			t.Errorf("%s: Meta got %q, want %q", call, got, want)
+		}
+	}
+	if r := b.do(t, "GET", "/v25.0/77?phone_number_id="+ours, "", nil); !strings.Contains(r.body, `"url":"`+b.URL+`/v25.0/77/download?phone_number_id=`+ours) {
+		t.Errorf("media: %s", r.body)
+	}
+	b.meta.taken()
+	for _, call := range []string{
+		"GET /v25.0/" + theirs,
+		"POST /v25.0/" + theirs + "/media",
+		"GET /v25.0/77?phone_number_id=" + theirs,
+		"POST /v25.0/" + ours + "/deregister",
+		"POST /v25.0/" + ours,
+		"GET /v25.0/" + ours + "/settings",
+		"DELETE /v25.0/" + ours,
+		"GET /v25.0/me",
+		"GET /v25.0/77/message_templates",
+	} {
+		method, path, _ := strings.Cut(call, " ")
+		if method == "DELETE" {
+			b.meta.object = map[string]any{"id": ours, "display_phone_number": "x"} // no media
+		}
+		if r := b.do(t, method, path, "", nil); r.status != http.StatusBadRequest || r.failure(t).Code != 100 {
+			t.Errorf("%s: %d %s", call, r.status, r.body)
+		}
+		if got := b.meta.taken(); got != "" && !strings.Contains(got, " media ") {
+			t.Errorf("%s reached Meta: %s", call, got)
+		}
+	}
+}
