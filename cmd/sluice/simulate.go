@@ -26,6 +26,9 @@ type simulateCmd struct {
 	Lost          float64       `help:"Share taken, the answer lost."`
 	Reset         float64       `help:"Share not taken, the connection reset."`
 	Hang          float64       `help:"Share never answered, every other one taken."`
+	Scenario      string        `help:"YAML file with the set-up at Meta and a script; see docs/simulator.md." placeholder:"FILE"`
+	PairLimit     bool          `default:"true" negatable:"" help:"One message in 6 s to the same recipient, 45 on credit; more are refused with 131056."`
+	Window        bool          `help:"Only templates reach who has not written for 24 hours."`
 	WebhookURL    string        `help:"Where to report; without it nothing is." placeholder:"URL"`
 	AppSecretFile string        `help:"File with the app secret that signs reports." placeholder:"FILE"`
 	Delay         graphsim.Span `default:"50ms..500ms" help:"Time before each report."`
@@ -51,7 +54,7 @@ func (s simulateCmd) Run(ctx context.Context) error {
 		Lost: s.Lost, Reset: s.Reset, Hang: s.Hang,
 	}
 	options := graphsim.Options{
-		Token: token, Rate: s.Rate, Seed: s.Seed, Faults: faults,
+		Token: token, Rate: s.Rate, Seed: s.Seed, Faults: faults, PairLimit: s.PairLimit, Window: s.Window,
 		Webhook: graphsim.Webhook{
 			URL: s.WebhookURL, Secret: secret, Delay: s.Delay, Read: s.Read, Tap: s.Tap, Fail: s.Fail,
 			Double: s.Double, Shuffle: s.Shuffle, Batch: s.Batch,
@@ -59,6 +62,11 @@ func (s simulateCmd) Run(ctx context.Context) error {
 	}
 	if err := options.Validate(); err != nil {
 		return err
+	}
+	if s.Scenario != "" {
+		if err := graphsim.ReadScenario(s.Scenario, &options); err != nil {
+			return err
+		}
 	}
 	sim := graphsim.New(options)
 	l, err := net.Listen("tcp", s.Listen)
@@ -71,7 +79,13 @@ func (s simulateCmd) Run(ctx context.Context) error {
 	g.Go(func() error {
 		return ops.Serve(ctx, l, sim.Handler(), ops.ServeOptions{WriteTimeout: time.Minute, Grace: time.Second})
 	})
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if unused := sim.Unused(); len(unused) > 0 {
+		return fmt.Errorf("steps of the scenario that nothing used: %s", strings.Join(unused, ", "))
+	}
+	return nil
 }
 
 // secretFile reads a secret; no path is no secret.

@@ -43,6 +43,15 @@ func (s *Sim) refuse(w http.ResponseWriter, code int, details string) {
 	writeError(w, code, details)
 }
 
+// refuseFor answers with what is wrong with a message and counts it.
+func (s *Sim) refuseFor(w http.ResponseWriter, wrong *wrong) {
+	if wrong.plain {
+		s.deny(w, &denial{http.StatusBadRequest, wrong.code, 0, fmt.Sprintf("(#%d) %s", wrong.code, wrong.details)})
+		return
+	}
+	s.refuse(w, wrong.code, wrong.details)
+}
+
 // succeed answers 200 and counts it.
 func (s *Sim) succeed(w http.ResponseWriter, body any) {
 	s.count(okay)

@@ -14,6 +14,7 @@ import (
 //	PUT    /_sim/faults          replaces the Faults
 //	PUT    /_sim/outage          {"outage": true} begins a total outage, false ends it
 //	GET    /_sim/account         the set-up at Meta: Account
+//	PUT    /_sim/steps           begins a script: a list of Step; Stats tells how often each was used
 //	PATCH  /_sim/account         changes members of it; a list is replaced as a whole
 //	PATCH  /_sim/numbers/{id}    changes members of one phone number, a new one if need be
 //	PATCH  /_sim/templates/{name}/{language}   the same of one template
@@ -30,6 +31,7 @@ func (s *Sim) control(mux *http.ServeMux) {
 	mux.HandleFunc("PUT /_sim/faults", s.putFaults)
 	mux.HandleFunc("PUT /_sim/outage", s.putOutage)
 	mux.HandleFunc("POST /_sim/inbound", s.postInbound)
+	mux.HandleFunc("PUT /_sim/steps", s.putSteps)
 	mux.HandleFunc("GET /_sim/account", func(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusOK, s.standing.Load().Account)
 	})
@@ -76,6 +78,18 @@ func (s *Sim) putOutage(w http.ResponseWriter, r *http.Request) {
 	}
 	s.SetOutage(body.Outage)
 	writeJSON(w, http.StatusOK, body)
+}
+
+func (s *Sim) putSteps(w http.ResponseWriter, r *http.Request) {
+	var steps []Step
+	if !readControl(w, r, &steps) {
+		return
+	}
+	if err := s.SetSteps(steps); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	writeJSON(w, http.StatusOK, s.script.Load().report())
 }
 
 func (s *Sim) postInbound(w http.ResponseWriter, r *http.Request) {

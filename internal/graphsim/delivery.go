@@ -123,7 +123,7 @@ type parcel struct {
 	url     string
 	reports []report
 	tries   int
-	body    []byte // once tried; repeats are byte for byte the same
+	body    []byte // once tried, or when it is of another field than messages; repeats are byte for byte the same
 }
 
 // queue holds parcels until they fall due.
@@ -212,8 +212,8 @@ func (q *queue) take(batch int) (*parcel, time.Duration) {
 		return nil, pause
 	}
 	p := heap.Pop(&q.parcels).(*parcel)
-	for p.tries == 0 && len(p.reports) < batch && len(q.parcels) > 0 {
-		if more := q.parcels[0]; more.tries > 0 || more.url != p.url || more.due.After(now) {
+	for p.body == nil && len(p.reports) < batch && len(q.parcels) > 0 {
+		if more := q.parcels[0]; more.body != nil || more.url != p.url || more.due.After(now) {
 			break
 		}
 		p.reports = append(p.reports, heap.Pop(&q.parcels).(*parcel).reports...)

@@ -92,6 +92,7 @@ type fate struct {
 	taken  bool   // it goes to the ledger and gets a wamid
 	code   int    // Graph error code of the answer; 0: success
 	ending string // instead of an answer; empty: answered
+	status string // message_status of a template; empty: accepted
 	failed int    // Graph error code of a failed webhook; 0: it is delivered
 	silent bool   // no webhook ever tells of it
 }
@@ -152,6 +153,13 @@ func (s *Sim) decide(recipient string) (fate, time.Duration) {
 		x -= fault.rate
 	}
 	return fate{taken: true}, latency
+}
+
+// draw draws from a span of a script.
+func (s *Sim) draw(span Span) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return span.draw(s.chance)
 }
 
 // end ends a call in one of the ways that are no answer of the Graph API.

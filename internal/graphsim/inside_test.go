@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sluice/internal/cloudapi"
+	"sluice/internal/message"
 )
 
 func TestWindow(t *testing.T) {
@@ -68,7 +69,7 @@ func TestQueueHandsOutWhatIsDue(t *testing.T) {
 				t.Errorf("got %q at %v, want %q at %v", names, at, w.names, w.at)
 			}
 			if i == 1 {
-				p.tries, p.due = 1, begin.Add(2*time.Second)
+				p.tries, p.body, p.due = 1, []byte("{}"), begin.Add(2*time.Second)
 				q.putBack(p)
 				q.put(in(2*time.Second, "e"))
 				continue
@@ -86,7 +87,7 @@ func TestNoReportTellsOfTheFuture(t *testing.T) {
 	o := Webhook{URL: "http://unused.invalid", Delay: Span{time.Hour, 2 * time.Hour}, Read: 1, Double: 1, Shuffle: 1}
 	s := New(Options{Webhook: o})
 	for range 20 {
-		s.hooks.follow("1", "wamid.x", request{To: "16505551234", Type: "text"}, 0)
+		s.hooks.follow("1", "wamid.x", request{recipient: "16505551234"}, 0)
 	}
 	for _, p := range s.hooks.queue.parcels {
 		if told := p.reports[0].status; told.Time > seconds(p.due) {
@@ -161,6 +162,101 @@ func TestCodesAreMetas(t *testing.T) {
 		}
 		if _, ok := cloudapi.Lookup(f.failed); f.failed != 0 && !ok {
 			t.Errorf("%d is not in the catalogue", f.failed)
+		}
+	}
+}
+
+// Meta must have an answer to every rule there is, and no answer may be to a rule that is
+// gone. Who adds a rule decides here whether its answer is the usual one.
+func TestEveryRuleHasAnAnswer(t *testing.T) {
+	t.Parallel()
+	rules := map[string]bool{}
+	for _, rule := range message.Rules() {
+		rules[rule.Code] = true
+		r := refusalFor(rule.Code)
+		if _, special := byRule[rule.Code]; !special && r.code == 0 {
+			t.Errorf("%s (%s) has no answer", rule.Code, rule.Breach)
+		}
+		for _, code := range []int{r.code, r.failed} {
+			if _, ok := cloudapi.Lookup(code); code != 0 && !ok {
+				t.Errorf("%s: %d is not in the catalogue", rule.Code, code)
+			}
+		}
+		if r.code != 0 && !slices.Contains(codes, strconv.Itoa(r.code)) {
+			t.Errorf("%s: %d has no series from the start", rule.Code, r.code)
+		}
+	}
+	for code := range byRule {
+		if !rules[code] {
+			t.Errorf("%s is no rule", code)
+		}
+	}
+}
+
+func TestPairLimit(t *testing.T) {
+	t.Parallel()
+	b := newBrakes()
+	begin := time.Now()
+	for range pairBurst {
+		if !b.pair("1", "a", begin) {
+			t.Fatal("refused within the credit")
+		}
+	}
+	for i, c := range []struct {
+		number, person string
+		at             time.Duration
+		ok             bool
+	}{
+		{"1", "a", 0, false},
+		{"1", "b", 0, true},
+		{"2", "a", 0, true},
+		{"1", "a", pairEvery - 1, false},
+		{"1", "a", pairEvery, true}, // one message's time has passed
+		{"1", "a", pairEvery, false},
+		{"1", "a", 3 * pairEvery, true},
+		{"1", "a", 3 * pairEvery, true},
+		{"1", "a", 3 * pairEvery, false},
+		{"1", "a", time.Hour, true},
+	} {
+		if got := b.pair(c.number, c.person, begin.Add(c.at)); got != c.ok {
+			t.Errorf("%d: %s to %s at %v: %v", i, c.number, c.person, c.at, got)
+		}
+	}
+}
+
+func TestPairLimitForgets(t *testing.T) {
+	t.Parallel()
+	b := newBrakes()
+	now := time.Now()
+	for i := range 100_000 {
+		b.pair("1", strconv.Itoa(i), now.Add(time.Duration(i)*time.Millisecond))
+	}
+	if len(b.free) > 20_000 { // 6,000 pairs are short of credit at the end
+		t.Errorf("%d pairs are remembered", len(b.free))
+	}
+}
+
+func TestPortfolioLimit(t *testing.T) {
+	t.Parallel()
+	b := newBrakes()
+	begin := time.Now()
+	for i, c := range []struct {
+		person string
+		at     time.Duration
+		ok     bool
+	}{
+		{"a", 0, true},
+		{"a", 0, true},
+		{"b", time.Hour, true},
+		{"c", time.Hour, false},
+		{"a", 2 * time.Hour, true},
+		{"c", day - 1, false},
+		{"c", day, true},
+		{"a", day, false},
+		{"a", day + time.Hour, true},
+	} {
+		if got := b.open(c.person, begin.Add(c.at), 2); got != c.ok {
+			t.Errorf("%d: %s at %v: %v", i, c.person, c.at, got)
 		}
 	}
 }

@@ -277,3 +277,43 @@ func statuses(all []update) []string {
 	}
 	return names
 }
+
+// notices is a webhook that keeps the change of each POST as text.
+type notices struct {
+	*httptest.Server
+	changes chan string
+}
+
+func newNotices(t *testing.T) *notices {
+	n := &notices{changes: make(chan string, 1000)}
+	n.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body struct {
+			Entry []struct {
+				ID      string
+				Time    int64
+				Changes []struct {
+					Field string          `json:"field"`
+					Value json.RawMessage `json:"value"`
+				}
+			}
+		}
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil || len(body.Entry) != 1 || len(body.Entry[0].Changes) != 1 {
+			t.Errorf("webhook %+v: %v", body, err)
+			return
+		}
+		change := body.Entry[0].Changes[0]
+		if change.Field != "messages" {
+			text, _ := json.Marshal(change)
+			n.changes <- string(text)
+		}
+	}))
+	t.Cleanup(n.Close)
+	return n
+}
+
+func (n *notices) received() (all []string) {
+	for len(n.changes) > 0 {
+		all = append(all, <-n.changes)
+	}
+	return all
+}

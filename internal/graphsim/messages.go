@@ -1,6 +1,7 @@
 package graphsim
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net/http"
@@ -44,25 +45,15 @@ func (s *Sim) messages(w http.ResponseWriter, r *http.Request) {
 	}
 	m, wrong := parse(body)
 	if wrong != nil {
-		s.refuse(w, wrong.code, wrong.details)
+		s.refuseFor(w, wrong)
 		return
 	}
-	if m.Status == "read" {
+	if m.mark {
 		s.succeed(w, map[string]bool{"success": true})
 		return
 	}
 
-	f, latency := s.decide(m.recipient)
-	ok, largest := s.limit.admit(id, start, number.Rate)
-	if largest > 0 {
-		s.metrics.window.WithLabelValues(id).Set(float64(largest))
-	}
-	if code := st.refusalOf(number); code != 0 {
-		f = fate{code: code}
-	}
-	if !ok {
-		f = fate{code: 130429}
-	}
+	f, latency, wrong := s.fateOf(st, number, m, start)
 	var wamid string
 	if f.taken {
 		var serial int
@@ -75,25 +66,69 @@ func (s *Sim) messages(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !wait(r.Context(), latency):
 		s.count(left)
+	case wrong != nil:
+		s.refuseFor(w, wrong)
 	case f.ending != "":
 		s.count(f.ending)
 		end(w, r, f.ending)
 	case f.code != 0:
 		s.refuse(w, f.code, "")
 	default:
-		s.succeed(w, accepted(m, wamid))
+		s.succeed(w, accepted(m, wamid, f.status))
 	}
 }
 
+// fateOf decides what becomes of a valid message and how long its answer takes. A script
+// has the first word, then the limits and the set-up, then chance and the recipient's
+// digits. What it returns as wrong is the answer, and nothing is taken then.
+func (s *Sim) fateOf(st *standing, number Number, m request, now time.Time) (fate, time.Duration, *wrong) {
+	f, latency := s.decide(m.recipient)
+	within, largest := s.limit.admit(number.ID, now, number.Rate)
+	if largest > 0 {
+		s.metrics.window.WithLabelValues(number.ID).Set(float64(largest))
+	}
+	script := s.script.Load()
+	if step, first := script.meet(number.ID, m, now); step != nil {
+		if first {
+			s.happen(script, step)
+			st = s.standing.Load()
+			number, _ = st.number(number.ID, s.options.Rate)
+		}
+		if a := step.Answer; a != nil {
+			if a.Latency != (Span{}) {
+				latency = s.draw(a.Latency)
+			}
+			return a.fate(), latency, nil
+		}
+	}
+	if !within {
+		return fate{code: 130429}, latency, nil
+	}
+	if code := st.refusalOf(number); code != 0 {
+		return fate{code: code}, latency, nil
+	}
+	if m.Type == "template" {
+		if wrong := st.checkTemplate(m); wrong != nil {
+			return fate{}, latency, wrong
+		}
+	}
+	refused, failed := s.brake(st, number.ID, m, now)
+	if refused != 0 {
+		return fate{code: refused}, latency, nil
+	}
+	f.failed = cmp.Or(f.failed, m.failed, failed)
+	return f, latency, nil
+}
+
 // accepted is Meta's answer to a message it took.
-func accepted(m request, wamid string) any {
-	contact := map[string]string{"input": m.To, "wa_id": m.recipient}
-	if m.To == "" {
-		contact = map[string]string{"input": m.Recipient, "user_id": m.recipient}
+func accepted(m request, wamid, status string) any {
+	contact := map[string]string{"input": m.input, "wa_id": m.recipient}
+	if m.toUser() {
+		contact = map[string]string{"input": m.input, "user_id": m.recipient}
 	}
 	message := map[string]string{"id": wamid}
 	if m.Type == "template" {
-		message["message_status"] = "accepted"
+		message["message_status"] = cmp.Or(status, "accepted")
 	}
 	return map[string]any{
 		"messaging_product": "whatsapp",

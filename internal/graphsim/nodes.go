@@ -205,11 +205,4 @@ func (n Number) display() string {
 }
 
 // digits is the phone number as webhooks write it.
-func (n Number) digits() string {
-	return strings.Map(func(r rune) rune {
-		if r < '0' || r > '9' {
-			return -1
-		}
-		return r
-	}, n.display())
-}
+func (n Number) digits() string { return digits(n.display()) }

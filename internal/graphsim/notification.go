@@ -102,7 +102,7 @@ type textBody struct {
 func newContact(phone string) contact { return contact{Profile: profile{"Zoë Sim"}, WaID: phone} }
 
 func personOf(m request) contact {
-	if m.To == "" {
+	if m.toUser() {
 		return contact{Profile: profile{"Zoë Sim"}, UserID: m.recipient}
 	}
 	return newContact(m.recipient)
@@ -113,7 +113,7 @@ func newStatus(step, wamid string, m request, person contact, at time.Time, fail
 		ID: wamid, Status: step, Time: seconds(at),
 		Recipient: person.WaID, UserID: person.UserID, Marker: m.Marker,
 	}
-	if m.RecipientType == "group" {
+	if m.Group {
 		s.Kind = "group"
 	}
 	switch step {

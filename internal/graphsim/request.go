@@ -1,28 +1,27 @@
 package graphsim
 
 import (
+	"bytes"
 	"encoding/json"
-	"regexp"
-	"slices"
+	"io"
 	"strings"
-	"unicode/utf8"
+
+	"sluice/internal/message"
 )
 
 // request is the body of POST /{version}/{number}/messages, as far as the simulator looks.
 // https://developers.facebook.com/docs/whatsapp/cloud-api/reference/messages
 type request struct {
-	Product       string `json:"messaging_product"`
-	RecipientType string `json:"recipient_type"`
-	To            string `json:"to"`
-	Recipient     string `json:"recipient"` // a user id, when there is no To
-	Type          string `json:"type"`
-	Marker        string `json:"biz_opaque_callback_data"`
-	Status        string `json:"status"` // "read": no message but a receipt of ours
-	MessageID     string `json:"message_id"`
+	message.Content
+	Marker string // biz_opaque_callback_data
 
-	recipient string   // wa_id, group id or user id
-	voice     bool     // a voice message: it can be played
-	choices   []choice // what the person can tap
+	mark      bool           // no message but a receipt of ours, or that we are typing
+	input     string         // the recipient as it was given
+	recipient string         // wa_id, group id or user id
+	failed    int            // the Graph error code of the failed webhook it will come to; 0: none
+	template  map[string]any // its content, of a template message
+	voice     bool           // a voice message: it can be played
+	choices   []choice       // what the person can tap
 }
 
 // choice is a reply button or a row of a list.
@@ -37,193 +36,96 @@ type reply struct {
 	Description string `json:"description,omitempty"`
 }
 
-// wrong is why a request is refused: a Graph error code, and details for people.
-type wrong struct {
-	code    int
-	details string
-}
-
-// types are the message types there are.
-var types = []string{
-	"text", "image", "audio", "video", "document", "sticker", "location", "contacts",
-	"reaction", "interactive", "template", "pin",
-}
-
-// content is what the simulator looks at inside a message's content, whatever its type.
-type content struct {
-	Body      json.RawMessage `json:"body"` // text: a string; interactive: an object
-	ID        string          `json:"id"`
-	Link      string          `json:"link"`
-	Voice     bool            `json:"voice"`
-	Latitude  any             `json:"latitude"`
-	Longitude any             `json:"longitude"`
-	MessageID string          `json:"message_id"`
-	Name      string          `json:"name"`
-	Language  struct {
-		Code string `json:"code"`
-	} `json:"language"`
-	Type   string  `json:"type"`
-	Action *action `json:"action"`
-}
-
-type action struct {
-	Buttons []struct {
-		Reply reply `json:"reply"`
-	} `json:"buttons"`
-	Sections []struct {
-		Rows []reply `json:"rows"`
-	} `json:"sections"`
-}
-
-// parse reads a request and checks it as Meta does: the first thing wrong is the
-// answer.
+// parse reads a request and checks it as Meta does: the first thing wrong is the answer.
 func parse(body []byte) (request, *wrong) {
 	var m request
-	var members map[string]json.RawMessage
-	if json.Unmarshal(body, &members) != nil || json.Unmarshal(body, &m) != nil {
-		return m, &wrong{100, "The request body is not a JSON object with members of the right types."}
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber()
+	var members map[string]any
+	err := decoder.Decode(&members)
+	if _, more := decoder.Token(); err != nil || more != io.EOF || members == nil {
+		return m, &wrong{100, true, "The request body is not a JSON object."}
 	}
-	if m.Product != "whatsapp" {
-		return m, &wrong{100, "The parameter messaging_product is required."}
+	if members["messaging_product"] != "whatsapp" {
+		return m, &wrong{100, true, "The parameter messaging_product is required."}
 	}
-	if m.Status != "" {
-		if m.Status != "read" || m.MessageID == "" {
-			return m, &wrong{100, "The parameter status must be read, with the parameter message_id."}
-		}
-		return m, nil
+	if m.mark = message.IsMark(members); m.mark {
+		_, problems := message.ParseMark(members)
+		return m, m.verdict(problems)
 	}
-	if w := m.checkRecipient(); w != nil {
+	if members["type"] == nil {
+		members["type"] = "text"
+	}
+	var problems []message.Problem
+	m.Content, problems = message.ParseDecoded(members)
+	if w := m.verdict(problems); w != nil {
 		return m, w
 	}
-	if utf8.RuneCountInString(m.Marker) > 512 {
-		return m, &wrong{100, "Param biz_opaque_callback_data must be at most 512 characters long."}
+	m.Marker = m.Callback
+	m.input, _ = members["to"].(string)
+	if m.recipient = strings.TrimPrefix(m.To, "+"); m.input == "" {
+		m.input, m.recipient = m.UserID, m.UserID
+	} else if m.To == "" { // Meta takes a number without its plus
+		m.recipient = digits(m.input)
 	}
-	if m.Type == "" {
-		m.Type = "text"
-	}
-	if !slices.Contains(types, m.Type) {
-		return m, &wrong{131051, "Message type is not currently supported."}
-	}
-	raw, ok := members[m.Type]
-	if !ok || string(raw) == "null" {
-		return m, &wrong{131008, "Parameter " + m.Type + " is missing."}
-	}
-	return m, m.checkContent(raw)
-}
-
-var userIDForm = regexp.MustCompile(`^[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}$`)
-
-func (m *request) checkRecipient() *wrong {
-	switch {
-	case m.To == "" && m.Recipient == "":
-		return &wrong{100, "The parameter to is required."}
-	case m.To == "":
-		if m.recipient = m.Recipient; !userIDForm.MatchString(m.Recipient) {
-			return &wrong{131009, "Parameter recipient is not a user id."}
-		}
-	case m.RecipientType == "group":
-		m.recipient = m.To
-	default:
-		m.recipient = strings.NewReplacer("+", "", "-", "", "(", "", ")", "", " ", "").Replace(m.To)
-		if !numberForm.MatchString(m.recipient) || len(m.recipient) < 7 || len(m.recipient) > 15 {
-			return &wrong{131009, "Parameter to is not a phone number."}
-		}
-	}
-	return nil
-}
-
-func (m *request) checkContent(raw json.RawMessage) *wrong {
-	if m.Type == "contacts" {
-		var people []json.RawMessage
-		if json.Unmarshal(raw, &people) != nil || len(people) == 0 {
-			return &wrong{131009, "Parameter contacts must be an array of contacts."}
-		}
-		return nil
-	}
-	var c content
-	if json.Unmarshal(raw, &c) != nil {
-		return &wrong{131009, "Parameter " + m.Type + " has members of wrong types."}
-	}
+	content, _ := members[m.Type].(map[string]any)
 	switch m.Type {
-	case "text":
-		return checkText(c.Body, "text['body']")
-	case "image", "audio", "video", "document", "sticker":
-		m.voice = m.Type == "audio" && c.Voice
-		if c.ID == "" && c.Link == "" {
-			return missing(m.Type + "['id'] or " + m.Type + "['link']")
-		}
-		if c.ID != "" && c.Link != "" {
-			return &wrong{131009, "Only one of id and link may be given."}
-		}
-	case "location":
-		if c.Latitude == nil || c.Longitude == nil {
-			return missing("location['latitude'] and location['longitude']")
-		}
-	case "reaction", "pin":
-		if c.MessageID == "" {
-			return missing(m.Type + "['message_id']")
-		}
+	case "audio":
+		m.voice = content["voice"] == true
 	case "template":
-		if c.Name == "" || c.Language.Code == "" {
-			return missing("template['name'] and template['language']['code']")
-		}
+		m.template = content
 	case "interactive":
-		return m.checkInteractive(c)
+		m.choices = choicesOf(content)
 	}
-	return nil
+	return m, nil
 }
 
-func (m *request) checkInteractive(c content) *wrong {
-	if c.Type == "" || c.Action == nil {
-		return missing("interactive['type'] and interactive['action']")
+// toUser tells whether the recipient is a user id rather than a phone number or a group.
+func (m request) toUser() bool { return m.UserID != "" && m.recipient == m.UserID }
+
+// choicesOf returns the reply buttons or the rows of an interactive message that has passed
+// the rules.
+func choicesOf(content map[string]any) (all []choice) {
+	add := func(kind string, of any) {
+		o, _ := of.(map[string]any)
+		id, _ := o["id"].(string)
+		title, _ := o["title"].(string)
+		description, _ := o["description"].(string)
+		all = append(all, choice{kind, reply{id, title, description}})
 	}
-	if c.Type != "button" && c.Type != "list" {
-		return nil
-	}
-	var body struct {
-		Text json.RawMessage `json:"text"`
-	}
-	if len(c.Body) > 0 && json.Unmarshal(c.Body, &body) != nil {
-		return &wrong{131009, "Parameter interactive['body'] is not an object."}
-	}
-	if w := checkText(body.Text, "interactive['body']['text']"); w != nil {
-		return w
-	}
-	for _, b := range c.Action.Buttons {
-		m.choices = append(m.choices, choice{"button_reply", b.Reply})
-	}
-	most, longest := 3, 20
-	if c.Type == "list" {
-		most, longest, m.choices = 10, 24, nil
-		for _, s := range c.Action.Sections {
-			for _, row := range s.Rows {
-				m.choices = append(m.choices, choice{"list_reply", row})
+	action, _ := content["action"].(map[string]any)
+	switch content["type"] {
+	case "button":
+		for _, b := range objects(action["buttons"]) {
+			add("button_reply", b["reply"])
+		}
+	case "list":
+		for _, section := range objects(action["sections"]) {
+			for _, row := range objects(section["rows"]) {
+				add("list_reply", row)
 			}
 		}
 	}
-	if n := len(m.choices); n == 0 || n > most {
-		return &wrong{131009, "Too few or too many buttons or rows."}
-	}
-	for _, c := range m.choices {
-		if c.reply.ID == "" || c.reply.Title == "" || utf8.RuneCountInString(c.reply.Title) > longest {
-			return &wrong{131009, "A button or row has no id, no title, or one that is too long."}
+	return all
+}
+
+// objects are the elements of an array that are objects.
+func objects(value any) (all []map[string]any) {
+	array, _ := value.([]any)
+	for _, element := range array {
+		if o, ok := element.(map[string]any); ok {
+			all = append(all, o)
 		}
 	}
-	return nil
+	return all
 }
 
-// checkText checks a text that must be there, of at most 4096 characters.
-func checkText(raw json.RawMessage, name string) *wrong {
-	var text string
-	if len(raw) == 0 {
-		return missing(name)
-	}
-	if json.Unmarshal(raw, &text) != nil || text == "" || utf8.RuneCountInString(text) > 4096 {
-		return &wrong{131009, "Param " + name + " must be 1 to 4096 characters long."}
-	}
-	return nil
-}
-
-func missing(name string) *wrong {
-	return &wrong{131008, "The parameter " + name + " is required."}
+// digits are the digits of a text.
+func digits(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < '0' || r > '9' {
+			return -1
+		}
+		return r
+	}, text)
 }

@@ -36,12 +36,16 @@ import (
 // anybody with a token, and reports nothing.
 type Options struct {
 	Token   string  `json:"token"`   // short for Account.Token.Value
-	Rate    int     `json:"rate"`    // messages a number may send in any second; 0: no limit
+	Rate    int     `json:"rate"`    // messages a number may send in any second; 0: no limit. A Number may have its own
 	Seed    uint64  `json:"seed"`    // of all chance; the same seed and the same calls one by one give the same run
 	Outage  bool    `json:"outage"`  // begin with a total outage; see SetOutage
 	Faults  Faults  `json:"faults"`  // what goes wrong by chance; zero: nothing
 	Webhook Webhook `json:"webhook"` // what is reported back; zero: nothing
 	Account Account `json:"account"` // the set-up at Meta; zero: in good standing
+	Steps   []Step  `json:"steps"`   // a script; it starts with New
+
+	PairLimit bool `json:"pair_limit"` // one message in 6 s from a number to a person, 45 on credit; more meet 131056
+	Window    bool `json:"window"`     // only templates reach who has not written for 24 hours; the rest fails with 131047
 
 	Registry *prometheus.Registry `json:"-"` // metrics go here, and /metrics shows it; nil: one of its own
 }
@@ -56,6 +60,9 @@ type Sim struct {
 	ledger   *ledger
 	hooks    *hooks
 	media    *shelf
+	brakes   *brakes
+	script   atomic.Pointer[script]
+	scripted chan struct{} // holds a token when there is another script
 
 	mu       sync.Mutex
 	chance   *rand.Rand
@@ -71,10 +78,10 @@ func New(o Options) *Sim {
 		o.Registry = prometheus.NewRegistry()
 	}
 	now := time.Now()
-	st, err := newStanding(o.Account, o, now)
-	if err != nil {
+	if err := o.Validate(); err != nil {
 		panic("graphsim: " + err.Error())
 	}
+	st, _ := newStanding(o.Account, o, now)
 	s := &Sim{
 		options:  o,
 		began:    now,
@@ -82,16 +89,19 @@ func New(o Options) *Sim {
 		limit:    newLimit(),
 		ledger:   newLedger(now),
 		media:    newShelf(),
+		brakes:   newBrakes(),
+		scripted: make(chan struct{}, 1),
 		chance:   rand.New(rand.NewPCG(o.Seed, 1)),
 		faults:   o.Faults,
 		outage:   o.Outage,
 		requests: map[string]int{},
 	}
 	s.standing.Store(st)
+	s.script.Store(newScript(o.Steps, now))
 	s.metrics = newMetrics(o.Registry, s)
 	// Webhooks draw from a stream of their own, so that a change of faults leaves what is
 	// reported of each message alone.
-	s.hooks = newHooks(o.Webhook, rand.New(rand.NewPCG(o.Seed, 2)), s.metrics, s.standing)
+	s.hooks = newHooks(o.Webhook, rand.New(rand.NewPCG(o.Seed, 2)), s.metrics, s.standing, s.wrote)
 	return s
 }
 
@@ -99,6 +109,9 @@ func New(o Options) *Sim {
 func (o Options) Validate() error {
 	if _, err := newStanding(o.Account, o, time.Now()); err != nil {
 		return fmt.Errorf("account: %w", err)
+	}
+	if err := checkSteps(o.Steps); err != nil {
+		return err
 	}
 	return o.Faults.Validate()
 }
@@ -132,11 +145,36 @@ func (s *Sim) Handler() http.Handler {
 	return mux
 }
 
-// Run delivers webhooks until ctx ends and returns nil then. What is undelivered stays
-// queued: a later Run goes on with it.
+// Run delivers webhooks and lets what is scripted happen, until ctx ends, and returns nil
+// then. What is undelivered stays queued: a later Run goes on with it.
 func (s *Sim) Run(ctx context.Context) error {
+	var clock sync.WaitGroup
+	clock.Go(func() { s.play(ctx) })
 	s.hooks.run(ctx)
+	clock.Wait()
 	return nil
+}
+
+// play lets the script's timed steps happen at their time.
+func (s *Sim) play(ctx context.Context) {
+	for ctx.Err() == nil {
+		script := s.script.Load()
+		step, pause := script.next(time.Now())
+		if step != nil {
+			s.happen(script, step)
+			continue
+		}
+		if pause == 0 {
+			pause = time.Hour
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-s.scripted:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
 }
 
 // Drained blocks until every webhook planned so far and since has been answered with 200,
@@ -182,6 +220,7 @@ type Stats struct {
 	Webhooks   WebhookStats   `json:"webhooks"`
 	Faults     Faults         `json:"faults"`
 	Outage     bool           `json:"outage"`
+	Steps      []StepUse      `json:"steps"` // of the script
 }
 
 // Stats returns what the simulator has seen: requests and webhooks since the start, the
@@ -192,6 +231,7 @@ func (s *Sim) Stats() Stats {
 		Duplicates: s.ledger.duplicates(),
 		Windows:    s.limit.largest(),
 		Webhooks:   s.hooks.stats(),
+		Steps:      s.script.Load().report(),
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -246,5 +286,13 @@ func (s *Sim) change(alter func(*Account) error) error {
 		after.expires = before.expires
 	}
 	s.standing.Store(after)
+	s.hooks.tell(before, after)
 	return nil
+}
+
+// wrote notes that a person wrote to a number, where that matters.
+func (s *Sim) wrote(number, person string, at time.Time) {
+	if s.options.Window || tiers[s.standing.Load().Tier] > 0 {
+		s.brakes.wroteAt(number, person, at)
+	}
 }

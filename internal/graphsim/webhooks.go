@@ -30,8 +30,9 @@ type hooks struct {
 	options  Webhook
 	metrics  *metrics
 	standing *atomic.Pointer[standing]
+	wrote    func(number, person string, at time.Time)
 	queue    *queue
-	written  atomic.Int64 // messages of people, see write
+	serial   atomic.Int64 // messages of people, see write
 
 	mu     sync.Mutex
 	chance *rand.Rand
@@ -40,7 +41,7 @@ type hooks struct {
 	err    string // of the latest POST that failed
 }
 
-func newHooks(o Webhook, chance *rand.Rand, m *metrics, st *atomic.Pointer[standing]) *hooks {
+func newHooks(o Webhook, chance *rand.Rand, m *metrics, st *atomic.Pointer[standing], wrote func(string, string, time.Time)) *hooks {
 	if o.Senders <= 0 {
 		o.Senders = 4
 	}
@@ -48,7 +49,7 @@ func newHooks(o Webhook, chance *rand.Rand, m *metrics, st *atomic.Pointer[stand
 	if o.Retry == (Span{}) {
 		o.Retry = Span{500 * time.Millisecond, 30 * time.Second}
 	}
-	return &hooks{options: o, metrics: m, standing: st, queue: newQueue(), chance: chance}
+	return &hooks{options: o, metrics: m, standing: st, wrote: wrote, queue: newQueue(), chance: chance}
 }
 
 // report is one thing to tell: a status or an inbound message.
@@ -120,6 +121,7 @@ func (h *hooks) story(number, wamid string, m request, failed int) []report {
 		picked := m.choices[h.chance.IntN(len(m.choices))]
 		next.status, next.inbound = nil, newTap(h.standing.Load().digits(number), wamid, picked, next.person, next.at)
 		reports = append(reports, next)
+		h.wrote(number, m.recipient, next.at)
 	}
 	return reports
 }
@@ -143,11 +145,12 @@ func (h *hooks) write(from, number, text string) (id string, ok bool) {
 	now := time.Now()
 	in := &inbound{
 		From: from,
-		ID:   fmt.Sprintf("wamid.in%d.%d", now.UnixNano(), h.written.Add(1)),
+		ID:   fmt.Sprintf("wamid.in%d.%d", now.UnixNano(), h.serial.Add(1)),
 		Time: seconds(now),
 		Type: "text",
 		Text: &textBody{text},
 	}
+	h.wrote(number, from, now)
 	h.queue.put(&parcel{due: now, url: to, reports: []report{{at: now, number: number, person: newContact(from), inbound: in}}})
 	return in.ID, true
 }

@@ -38,7 +38,7 @@ func TestReports(t *testing.T) {
 		{"failed", text("16505551234", ""), graphsim.Webhook{Senders: 1, Read: 1, Fail: 1}, []string{"failed"}},
 		{"voice", to + `"type":"audio","audio":{"id":"1","voice":true}`, all, []string{"sent", "delivered", "read", "played"}},
 		{"audio", to + `"type":"audio","audio":{"id":"1"}`, all, []string{"sent", "delivered", "read"}},
-		{"reaction", to + `"type":"reaction","reaction":{"message_id":"wamid.x","emoji":"x"}`, all, []string{"sent"}},
+		{"reaction", to + `"type":"reaction","reaction":{"message_id":"wamid.x","emoji":"👍"}`, all, []string{"sent"}},
 		{"buttons", to + buttons("Good"), all, []string{"sent", "delivered", "read", "interactive"}},
 		{"tapped, so read", to + buttons("Good"), graphsim.Webhook{Senders: 1, Tap: 1}, []string{"sent", "delivered", "read", "interactive"}},
 		{"buttons, not tapped", to + buttons("Good"), graphsim.Webhook{Senders: 1}, []string{"sent", "delivered"}},

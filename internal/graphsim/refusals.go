@@ -1,0 +1,107 @@
+package graphsim
+
+import (
+	"regexp"
+
+	"sluice/internal/message"
+)
+
+// wrong is why a message is refused: a Graph error code, and details for people.
+type wrong struct {
+	code    int
+	plain   bool // the Graph API's own check of parameters: its message says it, without error_data
+	details string
+}
+
+// refusal is what Meta answers to a breach of one of our rules.
+type refusal struct {
+	code   int  // Graph error code; 0: Meta takes the message
+	plain  bool // see wrong
+	failed int  // and later reports it failed with this code; 0: it does not
+}
+
+// byBreach is Meta's answer to each way of breaking a rule. The parameters that the Graph
+// API checks itself meet 100, those that WhatsApp checks behind it meet 131008 and 131009:
+// https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes
+var byBreach = map[message.Breach]refusal{
+	message.Missing:   {code: 131008},
+	message.Malformed: {code: 100, plain: true},
+	message.Invalid:   {code: 131009},
+}
+
+// byRule is where Meta answers a rule otherwise. Meta documents its codes, not which rule
+// meets which: these follow its error page's wording and answers that people published.
+var byRule = map[string]refusal{
+	// Meta takes these; we do not, because they cannot end well.
+	"recipient_needs_plus": {}, // it puts the sender's country code in front
+	"link_host_forbidden":  {failed: 131053},
+	"link_userinfo":        {failed: 131053},
+	"link_scheme":          {failed: 131053},
+
+	// Checked by the Graph API.
+	"recipient_missing":       {code: 100, plain: true},
+	"recipient_group_missing": {code: 100, plain: true},
+	"callback_data_too_long":  {code: 100, plain: true},
+	"text_too_long":           {code: 100, plain: true},
+	"value_not_allowed":       {code: 100, plain: true},
+	"value_missing":           {code: 100, plain: true},
+	"content_ambiguous":       {code: 100, plain: true},
+	"template_name_invalid":   {code: 100, plain: true},
+	"link_invalid":            {code: 100, plain: true},
+	"url_invalid":             {code: 100, plain: true},
+	"mark_message_id_empty":   {code: 100, plain: true},
+	"mark_not_allowed":        {code: 100, plain: true},
+	"ttl_needs_category":      {code: 100, plain: true},
+	"ttl_seconds_invalid":     {code: 100, plain: true},
+	"category_not_allowed":    {code: 100, plain: true},
+
+	// With codes of their own.
+	"type_unknown":                        {code: 131051},
+	"template_language_invalid":           {code: 132001},
+	"template_parameter_too_long":         {code: 132005},
+	"template_parameter_invalid":          {code: 132018},
+	"template_parameter_names_mixed":      {code: 132018},
+	"template_parameter_name_duplicate":   {code: 132018},
+	"template_header_parameters_too_many": {code: 132000},
+	"template_button_parameters_too_many": {code: 132000},
+	"template_button_parameter_invalid":   {code: 132012},
+}
+
+// breaches is the way of breaking each rule.
+var breaches = func() map[string]message.Breach {
+	all := map[string]message.Breach{}
+	for _, r := range message.Rules() {
+		all[r.Code] = r.Breach
+	}
+	return all
+}()
+
+func refusalFor(code string) refusal {
+	if r, ok := byRule[code]; ok {
+		return r
+	}
+	return byBreach[breaches[code]]
+}
+
+// verdict is Meta's answer to problems, or nil when it takes the message all the same.
+func (m *request) verdict(problems []message.Problem) *wrong {
+	for _, p := range problems {
+		r := refusalFor(p.Code)
+		if r.code != 0 {
+			return &wrong{r.code, r.plain, "Param " + metaPath(p.Path) + ": " + p.Detail}
+		}
+		m.failed = r.failed
+	}
+	return nil
+}
+
+var member = regexp.MustCompile(`\.([a-z_0-9]+)`)
+
+// metaPath writes a path as Meta does: text['body'].
+func metaPath(path string) string {
+	path = member.ReplaceAllString(path, "['$1']")
+	if path == "" {
+		return "body"
+	}
+	return path
+}
