@@ -27,11 +27,12 @@ func (h holdCmd) Run(ctx context.Context, env getenv) error {
 		if !message.IsNumberID(h.Number) {
 			return fmt.Errorf("%q is no phone number id", h.Number)
 		}
-		hold := queue.Hold{Number: h.Number, Template: h.Template, Reason: h.Reason, By: operator()}
+		hold := message.Hold{Number: h.Number, Template: h.Template, Reason: h.Reason, By: operator()}
 		if h.For > 0 {
 			hold.Until = time.Now().Add(h.For)
 		}
-		return holds.Set(ctx, hold)
+		_, err := holds.Set(ctx, hold)
+		return err
 	})
 }
 
@@ -44,7 +45,7 @@ type resumeCmd struct {
 // Run ends a hold: what it kept goes on in its order.
 func (r resumeCmd) Run(ctx context.Context, env getenv) error {
 	return withHolds(ctx, r.Config, env, func(holds *queue.Holds) error {
-		held, err := holds.Lift(ctx, r.Number, r.Template)
+		held, err := holds.Lift(ctx, message.Hold{Number: r.Number, Template: r.Template, By: operator(), Reason: "resumed"})
 		if err == nil && !held {
 			fmt.Println("nothing was held")
 		}

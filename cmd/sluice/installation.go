@@ -56,7 +56,7 @@ type look struct {
 	at    time.Time
 	paces []queue.Pace
 	open  ledger.Backlog
-	holds []queue.Hold
+	holds []message.Hold
 }
 
 func (in *installation) look(ctx context.Context) (look, error) {

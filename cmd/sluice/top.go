@@ -145,24 +145,35 @@ func (l look) table(before look, most int) string {
 	return b.String()
 }
 
-// held says what of a number is held: all of it, or so many templates.
+// held says what of a number is held: all of it, or so many templates and tags.
 func (l look) held(number string) string {
-	templates := 0
+	templates, tags := 0, 0
 	for _, h := range l.holds {
 		switch {
-		case h.Number == number && h.Template == "":
-			return "all"
-		case h.Number == number:
+		case h.Number != "" && h.Number != number:
+		case h.Template != "":
 			templates++
+		case h.Tag != "":
+			tags++
+		default:
+			return "all"
 		}
 	}
-	switch templates {
-	case 0:
-		return "-"
-	case 1:
-		return "1 template"
+	var some []string
+	if templates > 0 {
+		some = append(some, plural(templates, "template"))
 	}
-	return fmt.Sprintf("%d templates", templates)
+	if tags > 0 {
+		some = append(some, plural(tags, "tag"))
+	}
+	return cmp.Or(strings.Join(some, ", "), "-")
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func sum(p queue.Pace, of func(queue.Waiting) int) (n int) {

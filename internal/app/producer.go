@@ -45,6 +45,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	door := intake.New(intake.Options{
 		Acceptor:   newAcceptor(p.db, book, queue.NewClient(p.db, message.Shards(c.Shards))),
 		Reader:     book,
+		Desk:       desk{book, queue.NewHolds(p.db, message.Shards(c.Shards)), paces},
 		Numbers:    known(c.Numbers),
 		Policy:     policies(c.Common),
 		Drain:      newDrains(paces.Read, log).of,

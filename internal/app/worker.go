@@ -128,7 +128,7 @@ func (w *worker) send() error {
 // hold keeps back what Meta would refuse just like the message it has just refused.
 func (w *worker) hold(ctx context.Context, number, template string, out message.Outcome, d time.Duration) {
 	title, _ := explain(out.Code)
-	err := w.holds.Set(ctx, queue.Hold{
+	_, err := w.holds.Set(ctx, message.Hold{
 		Number: number, Template: template, Reason: cmp.Or(title, out.Reason), Code: out.Code, By: "sluice",
 		Until: time.Now().Add(d),
 	})

@@ -34,7 +34,7 @@ func TestBrokenTokenHoldsTheBacklog(t *testing.T) {
 	const messages = 400
 	ids := w.order(messages, message.Utility)
 	holds := w.holds()
-	var held []queue.Hold
+	var held []message.Hold
 	for len(held) < len(numbers) {
 		var err error
 		if held, err = holds.List(t.Context()); err != nil {
@@ -63,8 +63,8 @@ func TestPausedTemplateSlowsNobody(t *testing.T) {
 	w := setup(t, 200, graphsim.Options{Webhook: graphsim.Webhook{Batch: 50}})
 	holds := w.holds()
 	const paused, others = 3000, 100
-	hold := queue.Hold{Number: numbers[0], Template: "campaign/en_US", Reason: "quality", By: "test"}
-	if err := holds.Set(t.Context(), hold); err != nil {
+	hold := message.Hold{Number: numbers[0], Template: "campaign/en_US", Reason: "quality", By: "test"}
+	if _, err := holds.Set(t.Context(), hold); err != nil {
 		t.Fatal(err)
 	}
 	send := func(n int, name string) []string {
@@ -92,7 +92,7 @@ func TestPausedTemplateSlowsNobody(t *testing.T) {
 	}
 	t.Logf("%d messages behind %d held ones took %s", others, paused, took)
 
-	if ok, err := holds.Lift(t.Context(), numbers[0], hold.Template); !ok || err != nil {
+	if ok, err := holds.Lift(t.Context(), hold); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
 	w.settled(held[:50], 20*time.Second, over) // the first ones come first

@@ -40,6 +40,11 @@ var answers = map[string]answer{
 	"phone_not_found": {404, "This API key knows no such sender.", "Give a phone number id that is configured and within the key's numbers."},
 	"not_found":       {404, "There is nothing here under that name.", "Check the path and the id; a record goes some days after its message is final."},
 
+	"in_flight":     {409, "An attempt to send it is under way or in doubt: it may be with Meta.", "Ask again when its state has changed; an operator can settle a doubt."},
+	"already_sent":  {409, "Meta has taken the message.", "It cannot be taken back."},
+	"already_ended": {409, "The message has ended, unsent.", "Its record says how."},
+	"not_in_doubt":  {409, "The message is neither parked nor in doubt.", "Its record says where it is."},
+
 	// How it is said.
 	"method_not_allowed":     {405, "This path does not take that method.", "Use a method of the Allow header."},
 	"timeout":                {408, "The body did not arrive in time.", "Send it again; with the same key it is accepted once."},

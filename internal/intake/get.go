@@ -42,16 +42,11 @@ type step struct {
 	Reason  string        `json:"reason,omitempty"`
 }
 
-// get serves GET /v1/messages/{id}. What a key does not cover is not found.
+// get serves GET /v1/messages/{id}.
 func (in *Intake) get(w http.ResponseWriter, r *http.Request) {
-	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeRead)
+	id, refused := in.named(r, httpapi.ScopeRead)
 	if refused != nil {
 		refused.Write(w)
-		return
-	}
-	id := r.PathValue("id")
-	if number, ok := message.Number(id); !ok || !key.Covers(number) {
-		refuse("not_found").Write(w)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
@@ -82,12 +77,18 @@ func (in *Intake) record(rec message.Record) record {
 		WAMID: rec.WAMID, AcceptedAt: rec.AcceptedAt.UTC(), SendAt: rec.SendAt.UTC(), ExpiresAt: rec.ExpiresAt.UTC(),
 		NextAt: rec.NextAt.UTC(), Duplicates: rec.Duplicates, Timeline: []step{},
 	}
-	if rec.Code != 0 && in.o.Explain != nil {
-		title, advice := in.o.Explain(rec.Code)
-		shown.Error = &metaError{rec.Code, title, advice}
-	}
+	shown.Error = in.metaError(rec.Code)
 	for _, s := range rec.Timeline {
 		shown.Timeline = append(shown.Timeline, step{s.At.UTC(), s.State, s.Attempt, s.Code, s.Reason})
 	}
 	return shown
+}
+
+// metaError explains a code of Meta's; nil when there is none, or nobody who could.
+func (in *Intake) metaError(code int) *metaError {
+	if code == 0 || in.o.Explain == nil {
+		return nil
+	}
+	title, advice := in.o.Explain(code)
+	return &metaError{code, title, advice}
 }

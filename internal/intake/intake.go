@@ -29,6 +29,17 @@ type reader interface {
 	Progress(ctx context.Context, ids []string) ([]message.Record, error)
 }
 
+// desk is asked about messages that were accepted.
+type desk interface {
+	// ByRef returns a number's messages with a reference, the latest first.
+	ByRef(ctx context.Context, number, ref string) ([]message.Record, error)
+	// Standing tells what keeps a queued message beside its record.
+	Standing(ctx context.Context, r message.Record) (message.Standing, error)
+	// Cancel takes a message back that may still be taken back, and returns the state it is in
+	// then; or message.ErrNotFound.
+	Cancel(ctx context.Context, id string) (message.State, error)
+}
+
 // drain estimates how long until a new message of a number and class would leave. It may
 // block for a moment; with an error nothing is known, and its maker has told so.
 type drain func(ctx context.Context, number string, c message.Class) (time.Duration, error)
@@ -37,6 +48,7 @@ type drain func(ctx context.Context, number string, c message.Class) (time.Durat
 type Options struct {
 	Acceptor   acceptor                                            // required
 	Reader     reader                                              // required
+	Desk       desk                                                // required to find, explain and cancel
 	Keys       httpapi.Keys                                        // who may call; nobody without
 	Numbers    func(number string) bool                            // whether a phone number id is configured; required
 	Policy     func(number string, c message.Class) message.Policy // nil: message.DefaultPolicy

@@ -731,8 +731,8 @@ func TestNotThere(t *testing.T) {
 		{"GET", "/v1//messages", 404, "not_found", ""},
 		{"GET", "/v1/messages/", 404, "not_found", ""},
 		{"GET", "/", 404, "not_found", ""},
-		{"PUT", "/v1/messages", 405, "method_not_allowed", "POST"},
-		{"GET", "/v1/messages", 405, "method_not_allowed", "POST"},
+		{"PUT", "/v1/messages", 405, "method_not_allowed", "GET, HEAD, POST"},
+		{"GET", "/v1/messages/" + message.NewID(ours, "k") + "/cancel", 405, "method_not_allowed", "POST"},
 		{"DELETE", "/v1/messages/" + message.NewID(ours, "k"), 405, "method_not_allowed", "GET, HEAD"},
 	}
 	for _, c := range cases {

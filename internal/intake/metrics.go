@@ -18,8 +18,17 @@ const (
 	resultUnavailable = "unavailable" // the store could not be relied upon
 )
 
+// What else may come of a request to take one back.
+const (
+	resultCancelled = "cancelled"
+	resultInFlight  = "in_flight"
+	resultSent      = "already_sent"
+	resultEnded     = "already_ended"
+)
+
 type metrics struct {
 	messages *prometheus.CounterVec
+	cancels  *prometheus.CounterVec
 	duration prometheus.Histogram
 }
 
@@ -29,6 +38,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		messages: factory.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_intake_messages_total",
 			Help: "Requests to send a message, by what came of them.",
+		}, []string{"result"}),
+		cancels: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "sluice_intake_cancels_total",
+			Help: "Requests to take a message back, by what came of them.",
 		}, []string{"result"}),
 		duration: factory.NewHistogram(prometheus.HistogramOpts{
 			Name:                        "sluice_intake_duration_seconds",
@@ -40,12 +53,27 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, result := range []string{resultAccepted, resultDuplicate, resultInvalid, resultDenied, resultUnreachable, resultUnavailable} {
 		m.messages.WithLabelValues(result)
 	}
+	for _, result := range []string{resultCancelled, resultInFlight, resultSent, resultEnded, resultDenied, resultUnavailable} {
+		m.cancels.WithLabelValues(result)
+	}
 	return m
 }
 
 func (m *metrics) observe(result string, start time.Time) {
 	m.messages.WithLabelValues(result).Inc()
 	m.duration.Observe(time.Since(start).Seconds())
+}
+
+// cancelled counts a request to take a message back.
+func (m *metrics) cancelled(refused refusal) {
+	label := resultCancelled
+	switch {
+	case refused != nil && refused.Status() == http.StatusConflict:
+		label = refused[0].Code
+	case refused != nil:
+		label = result(refused.Status())
+	}
+	m.cancels.WithLabelValues(label).Inc()
 }
 
 // result is the label of a refusal with this status.

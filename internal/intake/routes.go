@@ -50,6 +50,38 @@ func (in *Intake) routes() []httpapi.Route {
 			Codes:   []string{"not_found", "store_unavailable"},
 			Handler: in.get,
 		},
+		{
+			Method: http.MethodGet, Path: "/v1/messages", Name: "findMessages", Group: "Messages",
+			Summary: "The messages with a reference.",
+			Doc:     "The latest hundred whose records live, the latest first.",
+			Scope:   httpapi.ScopeRead,
+			Params: []httpapi.Param{
+				{In: "query", Name: "from", Doc: "The sender: Meta's phone number id.", Example: "106540352242922", Needed: true},
+				{In: "query", Name: "ref", Doc: "The reference, as it was given with the messages.", Example: "order-1001", Needed: true},
+			},
+			Answers: []httpapi.Answer{{Status: 200, Doc: "Their records.", Type: found{}}},
+			Codes:   []string{"from_missing", "from_invalid", "phone_not_found", "ref_invalid", "store_unavailable"},
+			Handler: in.byRef,
+		},
+		{
+			Method: http.MethodGet, Path: "/v1/messages/{id}/explain", Name: "explainMessage", Group: "Messages",
+			Summary: "What a message waits for, and until when.",
+			Scope:   httpapi.ScopeRead,
+			Params:  []httpapi.Param{paramID},
+			Answers: []httpapi.Answer{{Status: 200, Doc: "The rule that keeps it.", Type: explanation{}}},
+			Codes:   []string{"not_found", "store_unavailable"},
+			Handler: in.explain,
+		},
+		{
+			Method: http.MethodPost, Path: "/v1/messages/{id}/cancel", Name: "cancelMessage", Group: "Messages",
+			Summary: "Take a message back.",
+			Doc:     "Possible while it is `queued` or `parked`. A repeat is answered the same. It takes no body.",
+			Scope:   httpapi.ScopeCancel,
+			Params:  []httpapi.Param{paramID},
+			Answers: []httpapi.Answer{{Status: 200, Doc: "It will not be sent.", Type: cancelled{}}},
+			Codes:   []string{"not_found", "in_flight", "already_sent", "already_ended", "store_unavailable"},
+			Handler: in.cancel,
+		},
 		httpapi.Description(in.Document),
 	}
 }

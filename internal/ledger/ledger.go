@@ -225,7 +225,7 @@ func (l *Ledger) Get(ctx context.Context, id string) (message.Record, error) {
 func record(h map[string]string) (message.Record, error) {
 	r := message.Record{
 		State: message.State(h["st"]), Reason: h["why"], WAMID: h["wamid"],
-		Code: int(number(h["code"])), Attempt: int(number(h["n"])), Duplicates: int(number(h["dup"])),
+		Code: int(number(h["code"])), Attempt: int(number(h["n"])), Task: int(number(h["k"])), Duplicates: int(number(h["dup"])),
 		AcceptedAt: at(h["acc"]), ExpiresAt: at(h["exp"]), NextAt: at(h["next"]),
 	}
 	if err := json.Unmarshal([]byte(h["ctx"]), &r.Context); err != nil {

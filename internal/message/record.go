@@ -29,6 +29,7 @@ type Record struct {
 	Reason     string // why, when the state does not say it; see the Reason constants
 	Code       int    // Meta's error code, 0: none
 	Attempt    int    // attempts started so far
+	Task       int    // the counter of its tasks
 	WAMID      string // Meta's id, once known
 	AcceptedAt time.Time
 	SendAt     time.Time // zero: at once

@@ -3,10 +3,10 @@ package queue
 import (
 	"cmp"
 	"context"
+	_ "embed"
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,87 +16,121 @@ import (
 	"sluice/internal/store"
 )
 
-// Hold keeps the messages of a number, or of one template of it, from being sent. They wait
-// in their order; their deadlines go on.
-type Hold struct {
-	Number   string    `json:"-"`
-	Template string    `json:"-"` // "<name>/<language>"; empty: everything of the number
-	Reason   string    `json:"reason"`
-	Code     int       `json:"code,omitempty"` // Meta's, when an answer of Meta's was the reason
-	By       string    `json:"by"`             // who ordered it
-	Since    time.Time `json:"since"`
-	Until    time.Time `json:"until,omitzero"` // when it ends by itself; zero: it does not
-}
+var (
+	//go:embed hold.lua
+	holdLua string
+	//go:embed lift.lua
+	liftLua string
+)
 
 // Holds orders and lists holds. It is safe for concurrent use.
 type Holds struct {
-	db     *store.DB
-	shards message.Shards
+	db         *store.DB
+	shards     message.Shards
+	hold, lift store.Script
 }
 
 // NewHolds returns the holds of an installation.
-func NewHolds(db *store.DB, shards message.Shards) *Holds { return &Holds{db, shards} }
-
-// holdsKey is a shard's holds, by what they hold: a hash. A value begins with the end of the
-// hold in Unix milliseconds (0: none) and a blank, for the scripts; JSON follows.
-func holdsKey(s message.Shard) string { return s.Key("holds") }
-
-func (h Hold) field() string {
-	if h.Template != "" {
-		return "template:" + h.Number + ":" + h.Template
-	}
-	return "number:" + h.Number
+func NewHolds(db *store.DB, shards message.Shards) *Holds {
+	return &Holds{db, shards, db.Script(holdLua), db.Script(liftLua)}
 }
 
-// Set orders a hold. One that is there already is replaced, unless the new one ends sooner.
-// Its effect begins with the next slots.
-func (hs *Holds) Set(ctx context.Context, h Hold) error {
-	key := holdsKey(hs.shards.Of(h.Number))
+// holdsKey is a shard's holds, by what they hold: a hash. A value begins with the end of the
+// hold in Unix milliseconds (0: none) and a blank, for the scripts; JSON follows. What is of no
+// number stands in every shard.
+func holdsKey(s message.Shard) string { return s.Key("holds") }
+
+// field names what is held, as take.lua does.
+func field(h message.Hold) string {
+	switch {
+	case h.Template != "":
+		return "template:" + h.Number + ":" + h.Template
+	case h.Tag != "":
+		return "tag:" + h.Number + ":" + h.Tag
+	case h.Number != "":
+		return "number:" + h.Number
+	}
+	return "all"
+}
+
+// of are the shards in which a hold stands.
+func (hs *Holds) of(h message.Hold) []message.Shard {
+	if h.Number == "" {
+		return hs.shards.All()
+	}
+	return []message.Shard{hs.shards.Of(h.Number)}
+}
+
+// deed is what is noted of a hold, or of its end, in the i-th of its shards: once.
+func deed(verb string, h message.Hold, i int) (string, error) {
+	if i > 0 {
+		return "", nil
+	}
+	about, err := json.Marshal(message.Deed{Verb: verb, On: h.On(), Actor: h.By, Key: h.Key, Reason: h.Reason})
+	return string(about), err
+}
+
+// Set orders a hold, and returns the one that is there then: one that lasts as long stays. Its
+// effect begins with the next slots. It may be repeated.
+func (hs *Holds) Set(ctx context.Context, h message.Hold) (message.Hold, error) {
 	if h.Since.IsZero() {
 		h.Since = time.Now().UTC()
 	}
-	old, err := hs.db.HGet(ctx, key, h.field()).Result()
-	if err == nil && !longer(h, old) {
-		return nil
-	}
 	about, err := json.Marshal(h)
 	if err != nil {
-		return fmt.Errorf("hold: %w", err)
+		return h, fmt.Errorf("hold: %w", err)
 	}
 	until := int64(0)
 	if !h.Until.IsZero() {
 		until = h.Until.UnixMilli()
 	}
-	if err := hs.db.HSet(ctx, key, h.field(), fmt.Sprintf("%d %s", until, about)).Err(); err != nil {
-		return fmt.Errorf("hold: %w", err)
+	replies, err := hs.run(ctx, hs.hold, h, message.VerbHold, field(h), until, about)
+	if err == nil {
+		var text string
+		if text, err = replies[0].Text(); err == nil {
+			err = json.Unmarshal([]byte(text), &h)
+		}
 	}
-	return nil
+	if err != nil {
+		return h, fmt.Errorf("hold: %w", err)
+	}
+	return h, nil
 }
 
-// longer tells whether h goes on for longer than the hold in a value of the hash.
-func longer(h Hold, value string) bool {
-	end, _, _ := strings.Cut(value, " ")
-	ms, _ := strconv.ParseInt(end, 10, 64)
-	return ms != 0 && (h.Until.IsZero() || h.Until.UnixMilli() > ms)
-}
-
-// Lift ends a hold on a number, or on one of its templates. Held messages go back to the
-// heads of their queues. It is false when there was none.
-func (hs *Holds) Lift(ctx context.Context, number, template string) (bool, error) {
-	s := hs.shards.Of(number)
-	var n *redis.IntCmd
-	err := hs.db.Pipe(ctx, func(p redis.Pipeliner) {
-		n = p.HDel(ctx, holdsKey(s), Hold{Number: number, Template: template}.field())
-		p.Publish(ctx, wakeChannel(s), number)
-	})
+// Lift ends the hold on what h is on, by order of h.By and for h.Reason. Held messages go back
+// to the heads of their queues. It is false when there was none.
+func (hs *Holds) Lift(ctx context.Context, h message.Hold) (bool, error) {
+	replies, err := hs.run(ctx, hs.lift, h, message.VerbRelease, field(h))
 	if err != nil {
 		return false, fmt.Errorf("lift hold: %w", err)
 	}
-	return n.Val() > 0, nil
+	if h.Number != "" {
+		hs.db.Publish(ctx, wakeChannel(hs.shards.Of(h.Number)), h.Number) // or it is seen at the next look
+	}
+	return slices.ContainsFunc(replies, func(c *redis.Cmd) bool { n, _ := c.Int(); return n > 0 }), nil
 }
 
-// List returns all holds that have not ended, by number and template.
-func (hs *Holds) List(ctx context.Context) ([]Hold, error) {
+// run runs a script in each shard of a hold, with args and the deed to note.
+func (hs *Holds) run(ctx context.Context, s store.Script, h message.Hold, verb string, args ...any) ([]*redis.Cmd, error) {
+	shards := hs.of(h)
+	noted := make([]string, len(shards))
+	for i := range shards {
+		var err error
+		if noted[i], err = deed(verb, h, i); err != nil {
+			return nil, err
+		}
+	}
+	replies := make([]*redis.Cmd, len(shards))
+	err := hs.db.Pipe(ctx, func(p redis.Pipeliner) {
+		for i, shard := range shards {
+			replies[i] = s.Add(ctx, p, []string{holdsKey(shard), shard.AuditKey()}, append(slices.Clone(args), noted[i])...)
+		}
+	})
+	return replies, err
+}
+
+// List returns all holds that have not ended, by number, template and tag.
+func (hs *Holds) List(ctx context.Context) ([]message.Hold, error) {
 	all := make([]*redis.MapStringStringCmd, hs.shards)
 	err := hs.db.Pipe(ctx, func(p redis.Pipeliner) {
 		for i, s := range hs.shards.All() {
@@ -106,25 +140,64 @@ func (hs *Holds) List(ctx context.Context) ([]Hold, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list holds: %w", err)
 	}
-	var holds []Hold
+	var holds []message.Hold
+	seen := map[string]bool{}
 	for _, c := range all {
 		for field, value := range c.Val() {
-			var h Hold
-			_, about, _ := strings.Cut(value, " ")
-			if err := json.Unmarshal([]byte(about), &h); err != nil {
+			h, err := parseHold(value)
+			if err != nil {
 				return nil, fmt.Errorf("hold %s: %w", field, err)
 			}
-			kind, rest, _ := strings.Cut(field, ":")
-			if h.Number = rest; kind == "template" {
-				h.Number, h.Template, _ = strings.Cut(rest, ":")
-			}
-			if h.Until.IsZero() || h.Until.After(time.Now()) {
+			if !seen[field] && !ended(h) {
 				holds = append(holds, h)
 			}
+			seen[field] = true
 		}
 	}
-	slices.SortFunc(holds, func(a, b Hold) int {
-		return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Template, b.Template))
+	slices.SortFunc(holds, func(a, b message.Hold) int {
+		return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Template, b.Template), cmp.Compare(a.Tag, b.Tag))
 	})
 	return holds, nil
 }
+
+// On returns the holds that keep a message, the widest first.
+func (hs *Holds) On(ctx context.Context, c message.Context) ([]message.Hold, error) {
+	may := []message.Hold{{}, {Number: c.From}}
+	if c.Template != "" {
+		may = append(may, message.Hold{Number: c.From, Template: c.Template})
+	}
+	for _, tag := range c.Tags {
+		may = append(may, message.Hold{Tag: tag}, message.Hold{Number: c.From, Tag: tag})
+	}
+	fields := make([]string, len(may))
+	for i, h := range may {
+		fields[i] = field(h)
+	}
+	values, err := hs.db.HMGet(ctx, holdsKey(hs.shards.Of(c.From)), fields...).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read holds: %w", err)
+	}
+	var holds []message.Hold
+	for i, v := range values {
+		value, held := v.(string)
+		if !held {
+			continue
+		}
+		h, err := parseHold(value)
+		if err != nil {
+			return nil, fmt.Errorf("hold %s: %w", fields[i], err)
+		}
+		if !ended(h) {
+			holds = append(holds, h)
+		}
+	}
+	return holds, nil
+}
+
+func parseHold(value string) (h message.Hold, err error) {
+	_, about, _ := strings.Cut(value, " ")
+	err = json.Unmarshal([]byte(about), &h)
+	return h, err
+}
+
+func ended(h message.Hold) bool { return !h.Until.IsZero() && !h.Until.After(time.Now()) }

@@ -2,7 +2,7 @@
 -- several queues and several tasks at once. What cannot be sent now is set aside and costs no
 -- slot. The most urgent class comes first; every 20th slot goes to the others in turn, so
 -- that none waits for ever.
--- KEYS  line, pace, holds, names of held templates; then for each class, the most urgent first: pending, paused,
+-- KEYS  line, pace, holds, names of what is held and has tasks set aside; then for each class, the most urgent first: pending, paused,
 --       active, lease, scheduled
 -- ARGV  owner, configured rate, climb, slack us, horizon us, lead us, cap us, end of the owner's
 --       own last booking us, most tasks to take, lease in seconds, prefix of records,
@@ -30,7 +30,17 @@ local us = function(v) return string.format('%.0f', v) end
 local aside = 500 -- how many one call sets aside: more would keep others from Redis too long
 local reply = {us(now), us(first), us(T), '-1', us(full)}
 local any_held = redis.call('EXISTS', KEYS[3]) == 1
-if any_held and held(KEYS[3], 'number:' .. ARGV[13], now / 1000) then return reply end
+-- held_by tells whether there is a hold of that name, with one look a call.
+local known = {}
+local function held_by(name)
+  if known[name] == nil then known[name] = held(KEYS[3], name, now / 1000) end
+  return known[name]
+end
+if any_held and (held_by('all') or held_by('number:' .. ARGV[13])) then return reply end
+local tag_held = false
+for _, name in ipairs(any_held and redis.call('HKEYS', KEYS[3]) or {}) do
+  tag_held = tag_held or string.sub(name, 1, 4) == 'tag:'
+end
 local paused = {}
 for c = 0, classes - 1 do paused[c] = redis.call('EXISTS', KEYS[6 + c * 5]) == 1 end
 
@@ -41,12 +51,17 @@ local function later(c, id, task, ms)
   redis.call('HDEL', task, 'pending_since')
 end
 
--- template_held tells whether a template's messages are held, with one look a call.
-local templates = {}
-local function template_held(name)
-  if not any_held or not name then return false end
-  if templates[name] == nil then templates[name] = held(KEYS[3], 'template:' .. ARGV[13] .. ':' .. name, now / 1000) end
-  return templates[name]
+-- kept_by returns the name of what keeps a task's message, of its template or a tag, or nil.
+local function kept_by(id, template)
+  if not any_held then return nil end
+  local name = template and 'template:' .. ARGV[13] .. ':' .. template
+  if name and held_by(name) then return name end
+  for _, tag in ipairs(tag_held and tags_of(ARGV[11], id) or {}) do
+    for _, number in ipairs({'', ARGV[13]}) do
+      name = 'tag:' .. number .. ':' .. tag
+      if held_by(name) then return name end
+    end
+  end
 end
 
 -- next_of takes the next task of a class that can be sent now, or returns false.
@@ -58,7 +73,8 @@ local function next_of(c)
     if not id then return false end
     local task = ARGV[15 + c] .. id
     local verdict, ms, pair, template = standing(ARGV[11], id, now / 1000)
-    if verdict == 'go' and template_held(template) then
+    local hold = verdict == 'go' and kept_by(id, template)
+    if hold then
       verdict = 'held'
     elseif verdict == 'go' and pair then
       ms = pair_free(ARGV[12] .. pair, now)
@@ -79,8 +95,8 @@ local function next_of(c)
     elseif verdict == 'later' then
       later(c, id, task, ms)
     elseif verdict == 'held' then
-      redis.call('RPUSH', ARGV[14] .. template, c .. ' ' .. id)
-      redis.call('SADD', KEYS[4], template)
+      redis.call('RPUSH', ARGV[14] .. hold, c .. ' ' .. id)
+      redis.call('SADD', KEYS[4], hold)
     else
       redis.call('DEL', task) -- there is nothing to do for it
     end

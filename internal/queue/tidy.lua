@@ -1,7 +1,7 @@
 -- Moves the tasks of one number whose time has come to the head of their pending lists:
--- delayed ones, retries, those whose worker let the lease run out, and those of templates no
--- longer held. A number that has no task left goes off the index of work.
--- KEYS  index of work, holds, names of held templates; then for each class: pending, active,
+-- delayed ones, retries, those whose worker let the lease run out, and those no longer
+-- held. A number that has no task left goes off the index of work.
+-- KEYS  index of work, holds, names of what is held and has tasks set aside; then for each class: pending, active,
 --       lease, scheduled, retry
 -- ARGV  number, most to move of each kind, prefix of lists of held tasks; then for each class
 --       the prefix of its task keys
@@ -34,14 +34,14 @@ for c = 0, (#KEYS - 3) / 5 - 1 do
     if redis.call('EXISTS', KEYS[k + i]) == 1 then left = true end
   end
 end
-for _, template in ipairs(redis.call('SMEMBERS', KEYS[3])) do
+for _, hold in ipairs(redis.call('SMEMBERS', KEYS[3])) do
   left = true
-  if not held(KEYS[2], 'template:' .. ARGV[1] .. ':' .. template, now[1] * 1000) then
+  if not held(KEYS[2], hold, now[1] * 1000) then
     -- The latest first here too.
     for i = 1, tonumber(ARGV[2]) do
-      local class, id = string.match(redis.call('RPOP', ARGV[3] .. template) or '', '^(%d+) (.*)$')
+      local class, id = string.match(redis.call('RPOP', ARGV[3] .. hold) or '', '^(%d+) (.*)$')
       if not id then
-        redis.call('SREM', KEYS[3], template)
+        redis.call('SREM', KEYS[3], hold)
         break
       end
       redis.call('RPUSH', KEYS[4 + class * 5], id)

@@ -15,3 +15,9 @@ local function standing(records, task, now)
   if r[4] and tonumber(r[4]) > now then return 'later', tonumber(r[4]) end
   return 'go', nil, r[5], r[6]
 end
+
+-- tags_of returns the tags of a task's message.
+local function tags_of(records, task)
+  local ctx = redis.call('HGET', records .. string.match(task, '^(.*)%.%d+$'), 'ctx')
+  return ctx and cjson.decode(ctx).tags or {}
+end

@@ -1,0 +1,67 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"sluice/internal/httpapi"
+	"sluice/internal/message"
+)
+
+// cancelled is what is answered of a message that was taken back.
+type cancelled struct {
+	ID    string        `json:"id"`
+	State message.State `json:"state"`
+}
+
+// cancel serves POST /v1/messages/{id}/cancel.
+func (in *Intake) cancel(w http.ResponseWriter, r *http.Request) {
+	id, refused := in.named(r, httpapi.ScopeCancel)
+	if refused == nil {
+		refused = in.takeBack(r.Context(), id)
+	}
+	if refused != nil {
+		in.metrics.cancelled(refused)
+		refused.Write(w)
+		return
+	}
+	in.metrics.cancelled(nil)
+	httpapi.WriteJSON(w, "application/json", http.StatusOK, cancelled{id, message.Cancelled})
+}
+
+func (in *Intake) takeBack(ctx context.Context, id string) refusal {
+	ctx, stop := context.WithTimeout(ctx, storeTimeout)
+	defer stop()
+	st, err := in.o.Desk.Cancel(ctx, id)
+	switch {
+	case errors.Is(err, message.ErrNotFound):
+		return refuse("not_found")
+	case err != nil:
+		in.o.Log.Error("message not cancelled", "msg_id", id, "err", err)
+		return refuse("store_unavailable")
+	}
+	switch st {
+	case message.Cancelled:
+		return nil
+	case message.Attempting, message.InDoubt:
+		return refuse("in_flight")
+	case message.Rejected, message.Expired, message.Dead:
+		return refuse("already_ended")
+	}
+	return refuse("already_sent")
+}
+
+// named returns the id in a request's path, of a message that its key covers with a scope. What
+// it does not cover is not found.
+func (in *Intake) named(r *http.Request, scope string) (string, refusal) {
+	key, refused := in.o.Keys.Authorize(r, scope)
+	if refused != nil {
+		return "", refused
+	}
+	id := r.PathValue("id")
+	if number, ok := message.Number(id); !ok || !key.Covers(number) {
+		return "", refuse("not_found")
+	}
+	return id, nil
+}

@@ -1,0 +1,201 @@
+package queue
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"sluice/internal/message"
+)
+
+// tagged writes the records of tasks with tags, as the ledger does.
+func (f *fixture) tagged(tasks []Task, template string, tags ...string) {
+	f.t.Helper()
+	about, err := json.Marshal(message.Context{Tags: tags})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	fields := []any{"ctx", about}
+	if template != "" {
+		fields = append(fields, "tpl", template)
+	}
+	f.record(tasks, fields...)
+}
+
+func messageIDs(tasks []Task) (all []string) {
+	for _, t := range tasks {
+		all = append(all, t.ID)
+	}
+	return all
+}
+
+// TestHolds: a hold keeps what it is on, without a slot; the rest goes. Lifted, what it kept
+// goes in its order, before what came meanwhile.
+func TestHolds(t *testing.T) {
+	t.Parallel()
+	const template = "sale/en_US"
+	for name, tt := range map[string]struct {
+		on   message.Hold
+		kept bool // of the first tasks; the second are another template's, without tags
+		all  bool // the second tasks are kept too
+	}{
+		"number":               {message.Hold{Number: phone}, true, true},
+		"another number":       {message.Hold{Number: "1999"}, false, false},
+		"all":                  {message.Hold{}, true, true},
+		"template":             {message.Hold{Number: phone, Template: template}, true, false},
+		"another template":     {message.Hold{Number: phone, Template: "sale/de"}, false, false},
+		"tag":                  {message.Hold{Tag: "spring: 50% off"}, true, false},
+		"tag of the number":    {message.Hold{Number: phone, Tag: "spring: 50% off"}, true, false},
+		"tag of another":       {message.Hold{Number: "1999", Tag: "spring: 50% off"}, false, false},
+		"another tag":          {message.Hold{Tag: "autumn"}, false, false},
+		"over, by itself":      {message.Hold{Until: time.Now().Add(-time.Second)}, false, false},
+		"tag and then the all": {message.Hold{Tag: "b"}, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := setupRecords(t)
+			holds := NewHolds(f.db, shards)
+			tasks := many(6, phone, message.Utility)
+			first, second := tasks[:3], tasks[3:]
+			f.tagged(first, template, "a", "spring: 50% off", "b")
+			f.tagged(second, "order/en_US")
+			f.add(first...)
+			f.add(second...)
+			tt.on.By, tt.on.Reason = "anna", "quality"
+			if _, err := holds.Set(t.Context(), tt.on); err != nil {
+				t.Fatal(err)
+			}
+			want, rest := messageIDs(tasks), []string(nil)
+			switch {
+			case tt.all:
+				want, rest = nil, messageIDs(tasks)
+			case tt.kept:
+				want, rest = messageIDs(second), messageIDs(first)
+			}
+			g, _ := f.gate("w", Number{ID: phone, Rate: 80})
+			n := g.number(phone)
+			if got := take(t, g, n, 100); !slices.Equal(got, want) {
+				t.Fatalf("taken %q, want %q", got, want)
+			}
+			held, err := holds.On(t.Context(), message.Context{From: phone, Template: template, Tags: []string{"a", "spring: 50% off", "b"}})
+			if err != nil || (len(held) == 1) != tt.kept {
+				t.Errorf("explained by %+v, %v", held, err)
+			}
+			if !tt.kept {
+				return
+			}
+			if !held[0].Concerns(message.Context{From: phone, Template: template, Tags: []string{"b", "spring: 50% off"}}) {
+				t.Errorf("%s does not concern its messages", held[0].On())
+			}
+			if g.tidyUp(t.Context(), n); len(take(t, g, n, 100)) != 0 {
+				t.Error("a held task went")
+			}
+			late := Task{ID: phone + "-late", K: 1, Number: phone, Class: message.Utility}
+			f.record([]Task{late})
+			f.add(late)
+			if ok, err := holds.Lift(t.Context(), message.Hold{Number: tt.on.Number, Template: tt.on.Template, Tag: tt.on.Tag, By: "ben", Reason: "mended"}); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+			g.tidyUp(t.Context(), n)
+			if got := take(t, g, n, 100); !slices.Equal(got, append(rest, late.ID)) {
+				t.Errorf("after the hold %q, want %q", got, append(rest, late.ID))
+			}
+			if ok, err := holds.Lift(t.Context(), tt.on); ok || err != nil {
+				t.Errorf("lifted twice: %t, %v", ok, err)
+			}
+			if got, want := f.deeds(), "hold "+tt.on.On()+" anna quality; release "+tt.on.On()+" ben mended; "; got != want {
+				t.Errorf("noted %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// deeds are those of the trails of all shards, the first first in each.
+func (f *fixture) deeds() (all string) {
+	f.t.Helper()
+	for _, s := range shards.All() {
+		entries, err := f.db.XRange(f.t.Context(), s.AuditKey(), "-", "+").Result()
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		for _, e := range entries {
+			var d message.Deed
+			if err := json.Unmarshal([]byte(e.Values["deed"].(string)), &d); err != nil {
+				f.t.Fatal(err)
+			}
+			all += fmt.Sprintf("%s %s %s %s; ", d.Verb, d.On, d.Actor, d.Reason)
+		}
+	}
+	return all
+}
+
+// TestTheLongerHoldStays: a hold that ends sooner does not shorten one that is there, and says so.
+func TestTheLongerHoldStays(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	holds := NewHolds(f.db, shards)
+	in := func(d time.Duration) time.Time { return time.Now().Add(d).UTC().Truncate(time.Millisecond) }
+	for i, tt := range []struct {
+		until time.Time
+		wins  bool
+	}{
+		{in(-time.Hour), true}, {in(time.Hour), true}, {in(time.Minute), false}, {in(2 * time.Hour), true},
+		{time.Time{}, true}, {in(3 * time.Hour), false}, {time.Time{}, false},
+	} {
+		reason := fmt.Sprint("reason ", i)
+		h, err := holds.Set(t.Context(), message.Hold{Tag: "spring", Reason: reason, By: "anna", Until: tt.until})
+		if err != nil || (h.Reason == reason) != tt.wins {
+			t.Errorf("%d, until %s: %q is in force, %v", i, tt.until, h.Reason, err)
+		}
+	}
+	list, err := holds.List(t.Context())
+	if err != nil || len(list) != 1 || list[0].Reason != "reason 4" || list[0].Tag != "spring" || list[0].Number != "" {
+		t.Errorf("listed %+v, %v", list, err)
+	}
+}
+
+// TestPlace: where a task is in its queue.
+func TestPlace(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	paces := NewPaces(f.db, shards, func(string) int { return 10 })
+	tasks := many(30, phone, message.Utility)
+	f.add(tasks...)
+	f.add(many(100, phone, message.Marketing)...)
+	f.add(many(50, phone, message.Authentication)...)
+	soon := time.Now().Add(time.Hour).Truncate(time.Second).UTC()
+	f.add(Task{ID: phone + "-soon", K: 1, Number: phone, Class: message.Utility, At: soon})
+	place := func(id string) message.Standing {
+		t.Helper()
+		p, err := paces.Place(t.Context(), phone, message.Utility, id, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	first, last := place(tasks[0].ID), place(tasks[29].ID)
+	if first.Task != message.TaskWaiting || first.Ahead != 0 || first.About || last.Ahead != 29 {
+		t.Errorf("the first %+v, the last %+v", first, last)
+	}
+	// 50 more urgent ones and 29 of its own, of which every third has a slot before them: see Drain.
+	if last.In < 7*time.Second || last.In > 8*time.Second || first.In >= last.In {
+		t.Errorf("the first leaves in %s, the last in %s", first.In, last.In)
+	}
+	if p := place(phone + "-soon"); p.Task != message.TaskDelayed || !p.Until.Equal(soon) {
+		t.Errorf("a later one %+v, due %s", p, soon)
+	}
+	if p := place(phone + "-none"); p.Task != message.TaskGone {
+		t.Errorf("none %+v", p)
+	}
+	g, _ := f.gate("w", Number{ID: phone, Rate: 10})
+	taken := take(t, g, g.number(phone), 100)
+	k := asynqKeys(name(shards.Of(phone), phone, message.Utility))
+	if err := f.db.HSet(t.Context(), k.task+taskID(tasks[0].ID, 1), "state", "active").Err(); err != nil || len(taken) == 0 {
+		t.Fatal(taken, err)
+	}
+	if p := place(tasks[0].ID); p.Task != message.TaskTaken {
+		t.Errorf("taken %+v", p)
+	}
+}

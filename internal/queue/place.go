@@ -1,0 +1,68 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/message"
+)
+
+// countMost is how far from its head a queue is counted: looking further would keep others
+// from Redis.
+const countMost = 20000
+
+// Place tells where the task of a queued message is, its k-th.
+func (p *Paces) Place(ctx context.Context, number string, c message.Class, id string, k int) (message.Standing, error) {
+	keys, task := asynqKeys(name(p.shards.Of(number), number, c)), taskID(id, k)
+	var (
+		state            *redis.StringCmd
+		at, length       *redis.IntCmd
+		scheduled, retry *redis.FloatCmd
+	)
+	err := p.db.Pipe(ctx, func(t redis.Pipeliner) {
+		state = t.HGet(ctx, keys.task+task, "state")
+		length = t.LLen(ctx, keys.pending)
+		at = t.LPos(ctx, keys.pending, task, redis.LPosArgs{Rank: -1, MaxLen: countMost})
+		scheduled, retry = t.ZScore(ctx, keys.scheduled, task), t.ZScore(ctx, keys.retry, task)
+	})
+	if err != nil {
+		return message.Standing{}, fmt.Errorf("look for the task of %s: %w", id, err)
+	}
+	for _, due := range []*redis.FloatCmd{scheduled, retry} {
+		if due.Err() == nil {
+			return message.Standing{Task: message.TaskDelayed, Until: time.Unix(int64(due.Val()), 0).UTC()}, nil
+		}
+	}
+	switch {
+	case errors.Is(state.Err(), redis.Nil):
+		return message.Standing{Task: message.TaskGone}, nil
+	case state.Val() == "active":
+		return message.Standing{Task: message.TaskTaken}, nil
+	}
+	found := at.Err() == nil // the head is at the right end
+	ahead := int(length.Val())
+	if found {
+		ahead = int(max(0, length.Val()-1-at.Val()))
+	}
+	pace, err := p.Read(ctx, number)
+	if err != nil {
+		return message.Standing{}, err
+	}
+	return message.Standing{Task: message.TaskWaiting, Ahead: ahead, About: !found, In: pace.behind(c, ahead)}, nil
+}
+
+// behind is Drain for a message with so many of its class before it.
+func (p Pace) behind(c message.Class, ahead int) time.Duration {
+	p.Waiting = slices.Clone(p.Waiting)
+	for i, w := range p.Waiting {
+		if w.Class == c {
+			p.Waiting[i].Pending = ahead
+		}
+	}
+	return p.Drain(c)
+}
