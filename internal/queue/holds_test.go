@@ -141,8 +141,13 @@ func TestTheLongerHoldStays(t *testing.T) {
 		until time.Time
 		wins  bool
 	}{
-		{in(-time.Hour), true}, {in(time.Hour), true}, {in(time.Minute), false}, {in(2 * time.Hour), true},
-		{time.Time{}, true}, {in(3 * time.Hour), false}, {time.Time{}, false},
+		{in(-time.Hour), true},
+		{in(time.Hour), true},
+		{in(time.Minute), false},
+		{in(2 * time.Hour), true},
+		{time.Time{}, true},
+		{in(3 * time.Hour), false},
+		{time.Time{}, false},
 	} {
 		reason := fmt.Sprint("reason ", i)
 		h, err := holds.Set(t.Context(), message.Hold{Tag: "spring", Reason: reason, By: "anna", Until: tt.until})
