@@ -45,7 +45,7 @@ func (in *Intake) byRef(w http.ResponseWriter, r *http.Request) {
 	}
 	shown := found{Messages: []record{}}
 	for _, rec := range records {
-		shown.Messages = append(shown.Messages, in.show(rec))
+		shown.Messages = append(shown.Messages, in.record(rec))
 	}
 	httpapi.WriteJSON(w, "application/json", http.StatusOK, shown)
 }

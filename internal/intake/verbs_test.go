@@ -19,6 +19,7 @@ import (
 
 // clerk is a desk that says what it is told to.
 type clerk struct {
+	nothing
 	records  map[string]message.Record
 	standing message.Standing
 	err      error
