@@ -103,7 +103,9 @@ func (in *Intake) hand(ctx context.Context, header http.Header, key httpapi.Key,
 	if len(e.problems) > 0 {
 		return none, e.problems
 	}
-	m.Hash = asked{m.From, m.Class, m.Ref, m.Tags, m.SendAt, m.ExpiresAt, e.members["message"]}.hash()
+	if m.Key != "" { // without one no other request can mean this message
+		m.Hash = asked{m.From, m.Class, m.Ref, m.Tags, m.SendAt, m.ExpiresAt, e.members["message"]}.hash()
+	}
 	in.complete(&m, now)
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()

@@ -53,11 +53,14 @@ type scanner struct {
 
 // next skips white space and returns the byte that follows; 0 at the end.
 func (s *scanner) next() byte {
-	s.rest = bytes.TrimLeft(s.rest, " \t\r\n")
-	if len(s.rest) == 0 {
-		return 0
+	for i, c := range s.rest {
+		if c != ' ' && c != '\t' && c != '\r' && c != '\n' {
+			s.rest = s.rest[i:]
+			return c
+		}
 	}
-	return s.rest[0]
+	s.rest = nil
+	return 0
 }
 
 // take steps over c if it is the next byte.

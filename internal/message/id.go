@@ -4,8 +4,8 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base32"
-	"fmt"
 	"hash/fnv"
+	"strconv"
 	"strings"
 )
 
@@ -71,7 +71,12 @@ func (s Shards) All() []Shard {
 }
 
 // String returns the shard's Cluster hash tag without its braces: "s07".
-func (s Shard) String() string { return fmt.Sprintf("s%02d", int(s)) }
+func (s Shard) String() string {
+	if s < 10 {
+		return "s0" + strconv.Itoa(int(s))
+	}
+	return "s" + strconv.Itoa(int(s))
+}
 
 // Key returns the Redis key "sluice:{sNN}:<name>".
 func (s Shard) Key(name string) string { return "sluice:{" + s.String() + "}:" + name }
