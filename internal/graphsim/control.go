@@ -6,40 +6,32 @@ import (
 	"net/http"
 )
 
-// control adds the control API:
-//
-//	GET    /_sim/stats           what the simulator saw: Stats
-//	GET    /_sim/accepted?id=    the ledger as NDJSON of Accepted; with id, one message id's entries
-//	DELETE /_sim/ledger          empties the ledger and the windows
-//	PUT    /_sim/faults          replaces the Faults
-//	PUT    /_sim/outage          {"outage": true} begins a total outage, false ends it
-//	GET    /_sim/account         the set-up at Meta: Account
-//	PUT    /_sim/steps           begins a script: a list of Step; Stats tells how often each was used
-//	PATCH  /_sim/account         changes members of it; a list is replaced as a whole
-//	PATCH  /_sim/numbers/{id}    changes members of one phone number, a new one if need be
-//	PATCH  /_sim/templates/{name}/{language}   the same of one template
-//	POST   /_sim/inbound         {"from", "to", "text"}: a person writes to phone number id "to"
-func (s *Sim) control(mux *http.ServeMux) {
-	mux.HandleFunc("GET /_sim/stats", func(w http.ResponseWriter, r *http.Request) {
-		writeJSON(w, http.StatusOK, s.Stats())
-	})
-	mux.HandleFunc("GET /_sim/accepted", s.listAccepted)
-	mux.HandleFunc("DELETE /_sim/ledger", func(w http.ResponseWriter, r *http.Request) {
-		s.forget()
-		w.WriteHeader(http.StatusNoContent)
-	})
-	mux.HandleFunc("PUT /_sim/faults", s.putFaults)
-	mux.HandleFunc("PUT /_sim/outage", s.putOutage)
-	mux.HandleFunc("POST /_sim/inbound", s.postInbound)
-	mux.HandleFunc("PUT /_sim/steps", s.putSteps)
-	mux.HandleFunc("GET /_sim/account", func(w http.ResponseWriter, r *http.Request) {
-		writeJSON(w, http.StatusOK, s.standing.Load().Account)
-	})
-	mux.HandleFunc("PATCH /_sim/account", s.patch(func(r *http.Request, a *Account) any { return a }))
-	mux.HandleFunc("PATCH /_sim/numbers/{id}", s.patch(func(r *http.Request, a *Account) any { return a.number(r.PathValue("id")) }))
-	mux.HandleFunc("PATCH /_sim/templates/{name}/{language}", s.patch(func(r *http.Request, a *Account) any {
-		return a.template(r.PathValue("name"), r.PathValue("language"))
-	}))
+// controls is the control API; docs/simulator.md tells what each call does.
+func (s *Sim) controls() map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{
+		"GET /_sim/stats":          func(w http.ResponseWriter, r *http.Request) { writeJSON(w, http.StatusOK, s.Stats()) },
+		"GET /_sim/accepted":       s.listAccepted,
+		"DELETE /_sim/ledger":      s.deleteLedger,
+		"PUT /_sim/faults":         s.putFaults,
+		"PUT /_sim/outage":         s.putOutage,
+		"PUT /_sim/steps":          s.putSteps,
+		"POST /_sim/inbound":       s.postInbound,
+		"GET /_sim/account":        s.getAccount,
+		"PATCH /_sim/account":      s.patch(func(r *http.Request, a *Account) any { return a }),
+		"PATCH /_sim/numbers/{id}": s.patch(func(r *http.Request, a *Account) any { return a.number(r.PathValue("id")) }),
+		"PATCH /_sim/templates/{name}/{language}": s.patch(func(r *http.Request, a *Account) any {
+			return a.template(r.PathValue("name"), r.PathValue("language"))
+		}),
+	}
+}
+
+func (s *Sim) getAccount(w http.ResponseWriter, r *http.Request) {
+	writeJSON(w, http.StatusOK, s.standing.Load().Account)
+}
+
+func (s *Sim) deleteLedger(w http.ResponseWriter, r *http.Request) {
+	s.forget()
+	w.WriteHeader(http.StatusNoContent)
 }
 
 func (s *Sim) listAccepted(w http.ResponseWriter, r *http.Request) {

@@ -120,7 +120,19 @@ func (o Options) Validate() error {
 // asks for no token: serve it only where everybody may use it.
 func (s *Sim) Handler() http.Handler {
 	mux := http.NewServeMux()
-	for pattern, answer := range map[string]http.HandlerFunc{
+	for pattern, answer := range s.routes() {
+		mux.Handle(pattern, s.graph(answer, !judgesTokens[pattern]))
+	}
+	for pattern, answer := range s.controls() {
+		mux.HandleFunc(pattern, answer)
+	}
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.options.Registry, promhttp.HandlerOpts{}))
+	return mux
+}
+
+// routes are Meta's paths.
+func (s *Sim) routes() map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{
 		"/":                                        s.unsupported,
 		"POST /{version}/{id}/messages":            s.messages,
 		"POST /{version}/{id}/media":               s.upload,
@@ -134,16 +146,13 @@ func (s *Sim) Handler() http.Handler {
 		"GET /{version}/{id}/message_templates":    s.listTemplates,
 		"POST /{version}/{id}/message_templates":   s.createTemplate,
 		"DELETE /{version}/{id}/message_templates": s.deleteTemplate,
-	} {
-		mux.Handle(pattern, s.graph(answer, true))
+		"GET /{version}/debug_token":               s.debugToken,
+		"GET /{version}/{id}/subscriptions":        s.appSubscriptions,
 	}
-	// These two judge tokens by themselves.
-	mux.Handle("GET /{version}/debug_token", s.graph(s.debugToken, false))
-	mux.Handle("GET /{version}/{id}/subscriptions", s.graph(s.appSubscriptions, false))
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.options.Registry, promhttp.HandlerOpts{}))
-	s.control(mux)
-	return mux
 }
+
+// judgesTokens are the paths that judge the call's token by themselves: it may be the app's.
+var judgesTokens = map[string]bool{"GET /{version}/debug_token": true, "GET /{version}/{id}/subscriptions": true}
 
 // Run delivers webhooks and lets what is scripted happen, until ctx ends, and returns nil
 // then. What is undelivered stays queued: a later Run goes on with it.
