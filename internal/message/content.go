@@ -26,7 +26,7 @@ var callbackLimit = atMost(512, "callback_data", "callback data")
 // Meta, Cloud API, "Contextual replies".
 var (
 	quotedMissing     = needed("context_message_id_empty", "A reply names the message it quotes.", "Give the wamid of that message, or leave out context.")
-	contextNotAllowed = rule(Invalid, "context_not_allowed", "A reaction and a pin cannot be replies.", "Leave out context.")
+	contextNotAllowed = rule(Invalid, "context_not_allowed", "A reaction cannot be a reply.", "Leave out context.")
 )
 
 // Parse reads Meta's message object and checks it against Meta's rules, so that a caller
@@ -110,12 +110,12 @@ func (n node) common(c *Content) {
 	n.get("messaging_product").oneOf("whatsapp")
 	c.Callback = n.get("biz_opaque_callback_data").within(callbackLimit)
 	n.texts("recipient_identity_key_hash")
-	n.checkDirectSend(c.Type)
+	n.checkDirectSend()
 	quoted := n.get("context")
 	if !quoted.object() {
 		return
 	}
-	if c.Type == "reaction" || c.Type == "pin" {
+	if c.Type == "reaction" {
 		quoted.refuse(contextNotAllowed)
 		return
 	}

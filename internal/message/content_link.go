@@ -26,7 +26,7 @@ func (n node) checkLink() {
 	}
 	link, err := url.Parse(s)
 	switch {
-	case err != nil || strings.ContainsAny(s, " \\"):
+	case err != nil:
 		n.refuse(linkInvalid)
 	case link.Scheme != "https":
 		n.refuse(linkScheme)

@@ -36,6 +36,9 @@ func TestParseLink(t *testing.T) {
 			https:///a
 			https:example.com
 			https://exa%6dple.com/
+			https://localhost../
+			https://.localhost/
+			https://example..com/
 			https://example.com\@10.0.0.1/
 			https://１２７.0.0.1/
 			https://127。0。0。1/

@@ -3,7 +3,7 @@ package message
 // Meta, Cloud API, "Mark messages as read" and "Typing indicators".
 var (
 	markMissing   = needed("mark_message_id_empty", "What is marked as read is a message that a person sent.", "Give its wamid, messages[].id of the webhook, in message_id.")
-	markRecipient = rule(Invalid, "mark_not_allowed", "Marking a message as read sends nothing, so there is no recipient and no content.", "Remove this member; or remove status, to send a message.")
+	markAmbiguous = rule(Invalid, "mark_ambiguous", "A body with a status marks a message as read, and one with a type is a message.", "Remove type; or remove status, to send a message.")
 )
 
 // Mark is Meta's other body for the path of messages. It sends nothing: it marks a message
@@ -16,7 +16,8 @@ type Mark struct {
 // IsMark tells whether a decoded body is meant for ParseMark rather than for ParseDecoded:
 // it has a status, which no message has.
 func IsMark(object any) bool {
-	return node{value: object, report: &report{}}.get("status").present()
+	members, _ := object.(map[string]any)
+	return members["status"] != nil
 }
 
 // ParseMark reads Meta's body {"status": "read", "message_id": ..., "typing_indicator":
@@ -37,10 +38,8 @@ func (n node) mark() (m Mark) {
 	n.get("messaging_product").oneOf("whatsapp")
 	n.get("status").neededOneOf("read")
 	m.MessageID = n.get("message_id").word(markMissing)
-	for _, name := range []string{"to", "recipient", "type"} {
-		if member := n.get(name); member.present() {
-			member.refuse(markRecipient)
-		}
+	if t := n.get("type"); t.present() {
+		t.refuse(markAmbiguous)
 	}
 	if typing := n.get("typing_indicator"); typing.object() {
 		typing.get("type").neededOneOf("text")

@@ -22,7 +22,7 @@ func TestParseMark(t *testing.T) {
 		{`{"messaging_product":"x","message_id":"wamid.x"}`, message.Mark{}, []string{"messaging_product value_not_allowed", "status value_missing"}},
 		{`{"status":"seen","message_id":" "}`, message.Mark{}, []string{"status value_not_allowed", "message_id mark_message_id_empty"}},
 		{`{"status":"read","message_id":7}`, message.Mark{}, []string{"message_id type_mismatch"}},
-		{`{"status":"read","message_id":"wamid.x","to":"+15551234567","type":"text"}`, message.Mark{}, []string{"to mark_not_allowed", "type mark_not_allowed"}},
+		{`{"status":"read","message_id":"wamid.x","to":"+15551234567","type":"text"}`, message.Mark{}, []string{"type mark_ambiguous"}},
 		{`{"status":"read","message_id":"wamid.x","typing_indicator":{}}`, message.Mark{}, []string{"typing_indicator.type value_missing"}},
 		{`{"status":"read","message_id":"wamid.x","typing_indicator":{"type":"audio"}}`, message.Mark{}, []string{"typing_indicator.type value_not_allowed"}},
 		{`{"status":"read","message_id":"wamid.x","typing_indicator":true}`, message.Mark{}, []string{"typing_indicator type_mismatch"}},

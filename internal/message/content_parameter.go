@@ -18,15 +18,14 @@ var (
 	fallbackMissing   = needed("template_fallback_empty", "A currency or time has a fallback_value.", "Give the words that stand there when it cannot be put in local form.")
 	currencyAmount    = rule(Invalid, "template_amount_invalid", "A currency's amount_1000 is a whole number: the amount times 1000.", "Write 12.34 as 12340.")
 	couponLimit       = required(20, "coupon_code", "coupon code")
-	couponCharacters  = rule(Invalid, "coupon_code_invalid", "A coupon code has letters and digits only.", "Leave out spaces and signs.")
+	couponOdd         = rule(Invalid, "coupon_code_invalid", "A coupon code has letters and digits only.", "Leave out spaces and signs.")
 	offerExpiry       = rule(Invalid, "template_offer_expiry_invalid", "An offer ends at a time in milliseconds since 1970.", "Give a whole number in expiration_time_ms.")
 	tapMissing        = needed("tap_target_empty", "A link's preview has a URL and a title.", "Give both, in one object of an array.")
 )
 
 // checkParameter checks a parameter of a kind this version knows; others are the template's.
 func (n node) checkParameter() {
-	kind := n.get("type").word(parameterType)
-	kind = strings.ToLower(kind)
+	kind := strings.ToLower(n.get("type").word(parameterType))
 	value := n.get(kind)
 	switch kind {
 	case "text":
@@ -52,8 +51,8 @@ func (n node) checkParameter() {
 			value.checkProduct()
 		}
 	case "coupon_code":
-		if code := value.within(couponLimit); strings.Trim(code, languageCharacters) != "" || strings.Contains(code, "_") {
-			value.refuse(couponCharacters)
+		if code := value.within(couponLimit); strings.Trim(code, couponCharacters) != "" {
+			value.refuse(couponOdd)
 		}
 	case "limited_time_offer":
 		if value.neededObject(parameterMissing) {

@@ -11,22 +11,27 @@ var (
 	languageMissing  = needed("template_language_missing", "A template needs the code of its language.", `Add "language": {"code": "en_US"} with the template's own code.`)
 	languageInvalid  = rule(Invalid, "template_language_invalid", "A language's code has letters, digits and underscores.", "Write en_US, not en-US: the code as Meta shows it beside the template.")
 	componentMissing = needed("template_component_type_missing", "A component needs its type.", "Give header, body, button or another of the template's components.")
-	componentTwice   = rule(Invalid, "template_component_duplicate", "Of all components only buttons may come more than once.", "Put the parameters of one component into one object.")
+	componentTwice   = rule(Invalid, "template_component_duplicate", "A template has at most one component of this type.", "Put the parameters of one component into one object.")
 	headerParameters = between(0, 1, "template_header_parameters", "parameters of a header")
 	expiryMissing    = needed("template_offer_missing", "A limited-time offer has one parameter of the type limited_time_offer.", "Give when it ends in expiration_time_ms, in milliseconds since 1970.")
 )
 
 // Meta, Cloud API, "Media card carousel templates", "Product card carousel templates".
 var (
-	templateCards     = between(2, 10, "template_cards", "cards")
-	templateCardsOnly = rule(Invalid, "template_cards_nested", "A card has no cards.", "Move the carousel out of the card.")
-	cardComponents    = needed("template_card_components_missing", "A card has components.", "List its header, its buttons, and its body if that has parameters.")
-
-	nameCharacters     = "abcdefghijklmnopqrstuvwxyz0123456789_"
-	languageCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+	templateCards  = between(2, 10, "template_cards", "cards")
+	cardsNested    = rule(Invalid, "template_cards_nested", "A card has no cards.", "Move the carousel out of the card.")
+	cardComponents = needed("template_card_components_missing", "A card has components.", "List its header, its buttons, and its body if that has parameters.")
 )
 
-const mostName = 512
+const (
+	mostName           = 512
+	nameCharacters     = "abcdefghijklmnopqrstuvwxyz0123456789_"
+	couponCharacters   = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	languageCharacters = couponCharacters + "_"
+)
+
+// single are the components of which a template or a card has one at most.
+var single = []string{"header", "body", "limited_time_offer", "carousel"}
 
 // checkTemplate returns the template's name and language. Whether the template exists and
 // takes these parameters only Meta knows, and so what kinds of component it has: those this
@@ -59,7 +64,7 @@ func (n node) checkComponents(card bool) {
 			buttons = component.checkTemplateButton(buttons)
 			continue
 		}
-		if kind != "" && slices.Contains(seen, kind) {
+		if slices.Contains(single, kind) && slices.Contains(seen, kind) {
 			component.get("type").refuse(componentTwice)
 		}
 		seen = append(seen, kind)
@@ -91,7 +96,7 @@ func (n node) checkParameters(kind string) {
 
 func (n node) checkCards(nested bool) {
 	if nested {
-		n.refuse(templateCardsOnly)
+		n.refuse(cardsNested)
 		return
 	}
 	indexes := map[int64]bool{}
