@@ -3,10 +3,10 @@
 TOOL = go tool -modfile=tools/go.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test check bench docs
+.PHONY: help demo build test check bench docs chaos chaos-ci chaos-long
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: ## an order pipeline through all programs in one process; needs nothing but Go
 	go run ./cmd/sluice demo
@@ -31,3 +31,15 @@ bench: ## the benchmarks
 
 docs: ## write the generated pages of docs/ anew
 	go generate ./...
+
+chaos: ## the fault matrix: breaks everything while messages go out, and counts what Meta received; 15 minutes
+	@tools/need redis-server:redis-server
+	go run ./cmd/sluice chaos --quiet
+
+chaos-ci: ## a part of the fault matrix, another one each time, in five minutes at most
+	@tools/need redis-server:redis-server
+	go run ./cmd/sluice chaos --quiet --ci
+
+chaos-long: ## the fault matrix for an hour, each time with another seed
+	@tools/need redis-server:redis-server
+	go run ./cmd/sluice chaos --quiet --long 1h

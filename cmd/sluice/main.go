@@ -27,6 +27,7 @@ type cli struct {
 	Holds    holdsCmd    `cmd:"" help:"List what is held, and why."`
 	Simulate simulateCmd `cmd:"" help:"Run the Cloud API simulator."`
 	Bench    benchCmd    `cmd:"" help:"Measure load: pace, latency, throughput, memory, each beside its baseline."`
+	Chaos    chaosCmd    `cmd:"" help:"Break everything while messages go out, and prove by what the far side received that none is lost and none knowingly sent twice."`
 	Part     partCmd     `cmd:"" hidden:"" passthrough:""`
 	Key      keyCmd      `cmd:"" help:"Make an API key and print it with the hash for the configuration."`
 	Health   healthCmd   `cmd:"" help:"Ask a health URL; exit 0 when it answers 200. For containers without a shell."`

@@ -48,7 +48,7 @@ var (
 type Options struct {
 	Retention  time.Duration         // how long handled entries are kept for other consumers; 0: 24 hours
 	MaxLen     int                   // handled entries kept in each shard, whatever their age; 0: 20,000
-	MinIdle    time.Duration         // entries that a consumer holds longer than this are taken over by others; 0: 30 seconds
+	MinIdle    time.Duration         // entries that a consumer holds longer than this are taken over by others; 0: 15 seconds, more than handling them may take
 	Registerer prometheus.Registerer // nil: the metrics are not registered
 	Log        *slog.Logger          // nil: no logs
 }
@@ -72,7 +72,7 @@ type Stream struct {
 func New(db *store.DB, shards message.Shards, o Options) *Stream {
 	o.Retention = cmp.Or(o.Retention, 24*time.Hour)
 	o.MaxLen = cmp.Or(o.MaxLen, 20_000)
-	o.MinIdle = cmp.Or(o.MinIdle, 30*time.Second)
+	o.MinIdle = cmp.Or(o.MinIdle, 15*time.Second)
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"sluice/internal/chaos"
+)
+
+type chaosCmd struct {
+	Seed     uint64        `help:"Of all chance; the same seed strikes at the same messages. 0: one by chance, which is printed." placeholder:"N"`
+	Only     []string      `help:"Rows of the matrix: C1,C4." placeholder:"ROWS"`
+	CI       bool          `name:"ci" help:"A part of the rows, by the seed, in five minutes at most."`
+	Long     time.Duration `help:"Play the rows again and again, each time with another seed, for so long." placeholder:"TIME"`
+	Lanes    int           `default:"2" help:"Rows played at the same time." placeholder:"N"`
+	Scale    float64       `default:"1" help:"Share of each row's messages." placeholder:"SHARE"`
+	Keep     string        `default:"out/chaos" help:"Folder for the histories of messages with which a promise was broken." placeholder:"DIR"`
+	Markdown bool          `help:"The table of docs/reliability.md."`
+	Quiet    bool          `help:"Do not tell what is being done."`
+}
+
+// Run plays the fault matrix. It fails when a promise was broken.
+func (c chaosCmd) Run(ctx context.Context) error {
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program, to start parts of it: %w", err)
+	}
+	keep, err := filepath.Abs(c.Keep)
+	if err != nil {
+		return err
+	}
+	seed := cmp.Or(c.Seed, rand.Uint64N(1_000_000))
+	fmt.Fprintf(os.Stderr, "seed %d\n", seed)
+	o := chaos.Options{
+		Seed: seed, Only: c.Only, CI: c.CI, Long: c.Long, Lanes: c.Lanes, Scale: c.Scale,
+		Keep: keep, Program: program,
+	}
+	if !c.Quiet {
+		o.Log = os.Stderr
+	}
+	results, err := chaos.Run(ctx, o, func(r chaos.Result) {
+		verdict := "holds"
+		if !r.OK() {
+			verdict = "BROKEN"
+		}
+		fmt.Fprintf(os.Stderr, "%s %s: %s (%d messages, %.0f s)\n", r.ID, verdict, r.Fault, r.Messages, r.Took.Seconds())
+	})
+	if c.Markdown {
+		chaos.Markdown(os.Stdout, results)
+	} else {
+		chaos.Table(os.Stdout, results)
+	}
+	chaos.Broken(os.Stderr, results)
+	fmt.Println(chaos.Line(results, seed))
+	for _, r := range results {
+		if !r.OK() && err == nil {
+			err = errors.New("a promise was broken")
+		}
+	}
+	return err
+}

@@ -1,0 +1,138 @@
+// Package chaos is the fault matrix behind docs/reliability.md: each row breaks something
+// while real programs send, as processes of their own, through a real Redis to the simulator.
+// What the simulator received, what the producer was answered and what the records say are
+// then held against each other: nothing lost, nothing knowingly sent twice.
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options say which rows are played and how.
+type Options struct {
+	Seed    uint64        // of all chance: where faults strike and what the simulator does
+	Only    []string      // ids of rows; empty: all
+	CI      bool          // a part of the rows by the seed, smaller, in five minutes at most
+	Long    time.Duration // rows again and again, each time with another seed, until so much time has passed; 0: once
+	Lanes   int           // rows played at the same time; 0: 2
+	Scale   float64       // share of each row's messages; 0: 1
+	Keep    string        // the folder for the histories of what went wrong; it is made when needed
+	Program string        // the executable that has rig.Run behind rig.Command; required
+	Log     io.Writer     // says what is being done; nil: nobody listens
+}
+
+// Run plays rows of the matrix and hands the result of each to show as soon as it is there.
+// Its error tells of rows that could not be played; what they broke is in the results.
+func Run(ctx context.Context, o Options, show func(Result)) ([]Result, error) {
+	rows, err := o.rows()
+	if err != nil {
+		return nil, err
+	}
+	if o.Log == nil {
+		o.Log = io.Discard
+	}
+	if o.Lanes == 0 {
+		o.Lanes = 2
+	}
+	if o.Scale == 0 {
+		o.Scale = 1
+	}
+	var all []Result
+	for began, seed := time.Now(), o.Seed; ; seed++ {
+		results, err := o.once(ctx, rows, seed, show)
+		all = append(all, results...)
+		if err != nil || time.Since(began) >= o.Long {
+			return all, err
+		}
+	}
+}
+
+// once plays rows in lanes side by side, and returns their results in the rows' order.
+func (o Options) once(ctx context.Context, rows []row, seed uint64, show func(Result)) ([]Result, error) {
+	results := make([]Result, len(rows))
+	next := make(chan int)
+	var mu sync.Mutex
+	var errs []error
+	var lanes sync.WaitGroup
+	for range o.Lanes {
+		lanes.Go(func() {
+			for i := range next {
+				result, err := play(ctx, o, rows[i], seed)
+				mu.Lock()
+				results[i] = result
+				if err != nil {
+					errs = append(errs, fmt.Errorf("%s: %w", rows[i].id, err))
+				}
+				show(result)
+				mu.Unlock()
+			}
+		})
+	}
+	for i := range rows {
+		if ctx.Err() != nil {
+			break
+		}
+		next <- i
+	}
+	close(next)
+	lanes.Wait()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return results, errors.Join(errs...)
+}
+
+// ciBudget is what the rows of a CI run may take one after the other.
+const ciBudget = 220 * time.Second
+
+// rows returns the rows asked for, in the matrix's order.
+func (o Options) rows() ([]row, error) {
+	var some []row
+	for _, id := range o.Only {
+		i := slices.IndexFunc(matrix, func(r row) bool { return strings.EqualFold(r.id, id) })
+		if i < 0 {
+			return nil, fmt.Errorf("the matrix has no row %q: there are %s", id, strings.Join(IDs(), ", "))
+		}
+		some = append(some, matrix[i])
+	}
+	if len(some) > 0 {
+		return some, nil
+	}
+	for _, r := range matrix {
+		if !r.extra {
+			some = append(some, r)
+		}
+	}
+	if !o.CI {
+		return some, nil
+	}
+	// A part: by the seed, as much as fits.
+	chance := rand.New(rand.NewPCG(o.Seed, 0))
+	chance.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
+	left := ciBudget
+	some = slices.DeleteFunc(some, func(r row) bool {
+		if r.takes > left {
+			return true
+		}
+		left -= r.takes
+		return false
+	})
+	return some, nil
+}
+
+// IDs returns the ids of all rows.
+func IDs() []string {
+	var ids []string
+	for _, r := range matrix {
+		ids = append(ids, r.id)
+	}
+	return ids
+}

@@ -1,0 +1,185 @@
+package chaos
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"sluice/internal/client"
+	"sluice/internal/graphsim"
+	"sluice/internal/message"
+)
+
+// evidence is what a run left behind, once everything is quiet.
+type evidence struct {
+	orders  []order                        // answered 202
+	tried   map[string]bool                // ids of all that were ordered, answered or not
+	records map[string]client.Record       // by id; none: no record
+	taken   map[string][]graphsim.Accepted // what the far side received, by our id
+	strange []graphsim.Accepted            // what it received under no id of ours
+	windows map[string]int                 // by number: the most requests that arrived in a second
+	rate    int                            // of each number
+	relaxed bool                           // Redis lost reports that it had: a message may stay as sent
+	left    map[string]int64               // what should be nothing by now, by what it is
+	grown   map[string]string              // by program: goroutines that it kept
+}
+
+// breach is a promise that did not hold.
+type breach struct {
+	Invariant string // "I1" to "I8", or the row's id for its own checks
+	ID        string // of the message; empty: of none
+	What      string
+}
+
+func (b breach) String() string {
+	if b.ID == "" {
+		return b.Invariant + ": " + b.What
+	}
+	return b.Invariant + ": " + b.ID + " " + b.What
+}
+
+// check holds every invariant against the evidence.
+func (e evidence) check() []breach {
+	var all []breach
+	for _, o := range e.orders {
+		r, ok := e.records[o.ID]
+		if !ok {
+			all = append(all, breach{"I1", o.ID, "was answered 202 and has no record"})
+			continue
+		}
+		if !over(r.State, e.relaxed) {
+			all = append(all, breach{"I1", o.ID, fmt.Sprintf("is still %s %s", r.State, r.Reason)})
+		}
+		all = append(all, rises(o.ID, r)...)
+		all = append(all, e.agrees(o.ID, r)...)
+	}
+	for _, id := range slices.Sorted(maps.Keys(e.taken)) {
+		all = append(all, twice(id, e.records[id], e.taken[id])...)
+		all = append(all, overlapping(id, e.taken[id])...)
+		if !e.tried[id] {
+			all = append(all, breach{"I5", id, "was received and never ordered"})
+		}
+	}
+	for _, a := range e.strange {
+		all = append(all, breach{"I5", "", fmt.Sprintf("received %s with the marker %q, which is none of ours", a.WAMID, a.Marker)})
+	}
+	all = append(all, e.paced()...)
+	return append(all, e.sums()...)
+}
+
+// over tells that nothing more happens to a message by itself (I1): it is at an end, or waits
+// for a person; with relaxed also when Meta has it and no more reports will come.
+func over(s message.State, relaxed bool) bool {
+	return s.Final() || s == message.Parked || relaxed && (s == message.Submitted || s == message.Sent)
+}
+
+// twice is I2: received once, and once more for each resend that policy ordered and counted.
+func twice(id string, r client.Record, taken []graphsim.Accepted) []breach {
+	if may := 1 + resends(r); len(taken) > may {
+		return []breach{{"I2", id, fmt.Sprintf("was received %d times, and policy allowed %d", len(taken), may)}}
+	}
+	return nil
+}
+
+// resends counts the resends that the policy of the class ordered.
+func resends(r client.Record) int {
+	n := 0
+	for _, s := range r.Timeline {
+		if s.State == message.Queued && s.Reason == message.ReasonPolicy {
+			n++
+		}
+	}
+	return n
+}
+
+// overlapping is I3: never two requests for one message under way at once.
+func overlapping(id string, taken []graphsim.Accepted) []breach {
+	byStart := slices.SortedFunc(slices.Values(taken), func(a, b graphsim.Accepted) int { return a.Start.Compare(b.Start) })
+	for i := 1; i < len(byStart); i++ {
+		if before := byStart[i-1]; before.End.IsZero() || before.End.After(byStart[i].Start) {
+			return []breach{{"I3", id, "had two requests under way at once"}}
+		}
+	}
+	return nil
+}
+
+// rises is I4: a message's state rises, but for an attempt or a doubt that goes back to the
+// queue.
+func rises(id string, r client.Record) []breach {
+	var all []breach
+	for i := 1; i < len(r.Timeline); i++ {
+		from, to := r.Timeline[i-1], r.Timeline[i]
+		back := to.State == message.Queued && (from.State == message.Attempting || from.State == message.InDoubt)
+		if !back && to.State.Rank(to.Reason) <= from.State.Rank(from.Reason) {
+			all = append(all, breach{"I4", id, fmt.Sprintf("went from %s to %s", from.State, to.State)})
+		}
+	}
+	return all
+}
+
+// agrees is I5: what the record says of Meta is what the far side did.
+func (e evidence) agrees(id string, r client.Record) []breach {
+	taken := e.taken[id]
+	says := r.State.Rank(r.Reason) >= message.Submitted.Rank("")
+	switch {
+	case says && len(taken) == 0:
+		return []breach{{"I5", id, fmt.Sprintf("is %s, and the far side never received it", r.State)}}
+	case !says && len(taken) > 0:
+		return []breach{{"I5", id, fmt.Sprintf("is %s %s, and the far side has it", r.State, r.Reason)}}
+	case says && !slices.ContainsFunc(taken, func(a graphsim.Accepted) bool { return a.WAMID == r.WAMID }):
+		return []breach{{"I5", id, fmt.Sprintf("has the wamid %q, which the far side never gave it", r.WAMID)}}
+	}
+	return nil
+}
+
+// jitter is the time by which requests that left in good order may arrive together, on a
+// machine with more to run than it has processors.
+const jitter = 250 * time.Millisecond
+
+// paced is I6: no second saw more requests of a number than it may send.
+func (e evidence) paced() []breach {
+	var all []breach
+	limit := e.rate + int(float64(e.rate)*jitter.Seconds())
+	for _, number := range slices.Sorted(maps.Keys(e.windows)) {
+		if n := e.windows[number]; n > limit {
+			all = append(all, breach{"I6", "", fmt.Sprintf("%d requests of %s arrived in a second, its rate is %d", n, number, e.rate)})
+		}
+	}
+	return all
+}
+
+// sums is I7 and I8: as many records as orders, each in one state, and nothing left over.
+func (e evidence) sums() []breach {
+	var all []breach
+	by := states(e.records)
+	sum := 0
+	for _, n := range by {
+		sum += n
+	}
+	ids := map[string]bool{}
+	for _, o := range e.orders {
+		ids[o.ID] = true
+	}
+	if sum != len(ids) {
+		all = append(all, breach{"I7", "", fmt.Sprintf("%d messages were accepted, and the records add up to %d: %v", len(ids), sum, by)})
+	}
+	for _, what := range slices.Sorted(maps.Keys(e.left)) {
+		if n := e.left[what]; n != 0 {
+			all = append(all, breach{cmp.Or(map[string]string{"open in the ledger's indexes": "I7"}[what], "I8"), "", fmt.Sprintf("%d %s", n, what)})
+		}
+	}
+	for _, program := range slices.Sorted(maps.Keys(e.grown)) {
+		all = append(all, breach{"I8", "", program + " " + e.grown[program]})
+	}
+	return all
+}
+
+func states(records map[string]client.Record) map[message.State]int {
+	by := map[message.State]int{}
+	for _, r := range records {
+		by[r.State]++
+	}
+	return by
+}

@@ -1,0 +1,139 @@
+package chaos
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/client"
+	"sluice/internal/graphsim"
+	"sluice/internal/message"
+)
+
+var noon = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+
+// step is one entry of a timeline.
+type step struct {
+	to  message.State
+	why string
+}
+
+func record(wamid string, steps ...step) client.Record {
+	r := client.Record{WAMID: wamid}
+	for i, s := range steps {
+		r.Timeline = append(r.Timeline, struct {
+			At      time.Time     `json:"at"`
+			State   message.State `json:"state"`
+			Attempt int           `json:"attempt"`
+			Code    int           `json:"code"`
+			Reason  string        `json:"reason"`
+		}{At: noon.Add(time.Duration(i) * time.Second), State: s.to, Reason: s.why})
+		r.State, r.Reason = s.to, s.why
+	}
+	return r
+}
+
+// received is a request that the far side took, from a second on, for half a second.
+func received(wamid string, second float64) graphsim.Accepted {
+	start := noon.Add(time.Duration(second * float64(time.Second)))
+	return graphsim.Accepted{WAMID: wamid, Start: start, End: start.Add(time.Second / 2)}
+}
+
+// sound is a run in which everything held: m1 delivered, m2 parked, m3 sent again by policy.
+func sound() evidence {
+	queued, attempting, doubt := step{message.Queued, ""}, step{message.Attempting, ""}, step{message.InDoubt, message.ReasonNoAnswer}
+	return evidence{
+		orders: []order{{ID: "m1", Taken: noon}, {ID: "m2", Taken: noon}, {ID: "m3", Taken: noon.Add(3 * time.Second)}},
+		tried:  map[string]bool{"m1": true, "m2": true, "m3": true},
+		records: map[string]client.Record{
+			"m1": record("w1", queued, attempting, step{message.Submitted, ""}, step{message.Delivered, ""}),
+			"m2": record("", queued, attempting, doubt, step{message.Parked, message.ReasonNoAnswer}),
+			"m3": record("w3b", queued, attempting, doubt, step{message.Queued, message.ReasonPolicy}, attempting, step{message.Delivered, ""}),
+		},
+		taken:   map[string][]graphsim.Accepted{"m1": {received("w1", 0)}, "m3": {received("w3", 1), received("w3b", 2)}},
+		windows: map[string]int{"1": 100}, rate: 100,
+		left: map[string]int64{tasks: 0, open: 0}, grown: map[string]string{},
+	}
+}
+
+func TestASoundRunBreaksNothing(t *testing.T) {
+	t.Parallel()
+	e := sound()
+	if broken := e.check(); len(broken) > 0 {
+		t.Errorf("%v", broken)
+	}
+	var r Result
+	r.count(e, nil)
+	if r.Messages != 3 || r.Lost != 0 || r.Doubled != 0 || r.Doubts != 2 || r.Policy != 2 || r.Evidence != 0 || r.Resent != 1 || r.InDoubt != 0 || r.Stopped != time.Second || !r.OK() {
+		t.Errorf("%+v", r)
+	}
+}
+
+// Each promise is broken once: the harness must see it, and see nothing else.
+func TestBreachesAreFound(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		spoil func(*evidence)
+		want  []string
+	}{
+		"lost: no record": {func(e *evidence) { delete(e.records, "m2") }, []string{"I1: m2", "I7: 3 messages were accepted, and the records add up to 2"}},
+		"lost: still open": {func(e *evidence) {
+			e.records["m2"] = record("", step{message.Queued, ""}, step{message.Attempting, ""}, step{message.InDoubt, ""})
+		}, []string{"I1: m2 is still in_doubt"}},
+		"twice": {func(e *evidence) {
+			e.taken["m1"] = append(e.taken["m1"], received("w1", 1))
+		}, []string{"I2: m1 was received 2 times, and policy allowed 1"}},
+		"twice although resent": {func(e *evidence) {
+			e.taken["m3"] = append(e.taken["m3"], received("w3c", 3))
+		}, []string{"I2: m3 was received 3 times, and policy allowed 2"}},
+		"overlapping":                            {func(e *evidence) { e.taken["m3"][1] = received("w3b", 1.4) }, []string{"I3: m3"}},
+		"overlapping a request that never ended": {func(e *evidence) { e.taken["m3"][0].End = time.Time{} }, []string{"I3: m3"}},
+		"sank": {func(e *evidence) {
+			e.records["m1"] = record("w1", step{message.Queued, ""}, step{message.Delivered, ""}, step{message.Sent, ""}, step{message.Delivered, ""})
+		}, []string{"I4: m1 went from delivered to sent"}},
+		"back to the queue from an end": {func(e *evidence) {
+			e.records["m2"] = record("", step{message.Queued, ""}, step{message.Expired, ""}, step{message.Queued, ""}, step{message.Expired, ""})
+		}, []string{"I4: m2 went from expired to queued"}},
+		"said and never received": {func(e *evidence) { delete(e.taken, "m1") }, []string{"I5: m1 is delivered, and the far side never"}},
+		"parked and received":     {func(e *evidence) { e.taken["m2"] = []graphsim.Accepted{received("w2", 0)} }, []string{"I5: m2 is parked no_answer, and the far side has it"}},
+		"another's wamid":         {func(e *evidence) { e.taken["m1"] = []graphsim.Accepted{received("w9", 0)} }, []string{"I5: m1 has the wamid"}},
+		"never ordered":           {func(e *evidence) { e.taken["m4"] = []graphsim.Accepted{received("w4", 0)} }, []string{"I5: m4 was received and never ordered"}},
+		"no marker":               {func(e *evidence) { e.strange = []graphsim.Accepted{received("w5", 0)} }, []string{"I5: received w5"}},
+		"too fast":                {func(e *evidence) { e.windows["1"] = 126 }, []string{"I6: 126 requests"}},
+		"left open":               {func(e *evidence) { e.left[open] = 2 }, []string{"I7: 2 open in the ledger"}},
+		"tasks left":              {func(e *evidence) { e.left[tasks] = 3 }, []string{"I8: 3 tasks"}},
+		"leaking":                 {func(e *evidence) { e.grown["worker 7"] = "leaks" }, []string{"I8: worker 7 leaks"}},
+	} {
+		e := sound()
+		c.spoil(&e)
+		var found []string
+		for _, b := range e.check() {
+			found = append(found, b.String())
+		}
+		if len(found) != len(c.want) || !slices.ContainsFunc(found, func(f string) bool { return strings.HasPrefix(f, c.want[0]) }) || !strings.HasPrefix(found[len(found)-1], c.want[len(c.want)-1]) {
+			t.Errorf("%s: found %q, want %q", name, found, c.want)
+		}
+	}
+}
+
+// What was lost or doubled is in the figures and in the last line.
+func TestBreachesAreCounted(t *testing.T) {
+	t.Parallel()
+	e := sound()
+	delete(e.records, "m2")
+	e.taken["m1"] = append(e.taken["m1"], received("w1", 1))
+	r := Result{ID: "C1"}
+	r.count(e, e.check())
+	const want = "chaos: faults=1 messages=3 lost=1 duplicated=1 resent_by_policy=1 in_doubt_left=0 seed=7"
+	if got := Line([]Result{r}, 7); got != want || r.OK() {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+}
+
+func TestARelaxedRunMayEndAtSent(t *testing.T) {
+	t.Parallel()
+	if over(message.Sent, false) || !over(message.Sent, true) || over(message.InDoubt, true) || over(message.Queued, true) {
+		t.Error("what is over?")
+	}
+}

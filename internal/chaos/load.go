@@ -1,0 +1,173 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"sluice/internal/client"
+	"sluice/internal/message"
+)
+
+// order is one message as its producer knows it.
+type order struct {
+	ID     string        `json:"id"`
+	Key    string        `json:"key"`
+	Number string        `json:"number"`
+	Class  message.Class `json:"class"`
+	Asked  time.Time     `json:"asked"`          // first try
+	Taken  time.Time     `json:"taken,omitzero"` // the 202; zero: none came
+	Tries  int           `json:"tries"`
+	Last   string        `json:"last_error,omitempty"`
+}
+
+// producer orders messages through the API as a careful caller does: by key, again and again
+// until the 202, and keeps its own list of what was answered.
+type producer struct {
+	api     *client.Client
+	numbers []string
+	class   message.Class
+	run     string // begins each key, so that no two runs share one
+	recipe  func(i int) (object map[string]any, to string)
+
+	mu      sync.Mutex
+	orders  []*order
+	down    time.Time     // since when every try failed; zero: the last one did not
+	away    time.Duration // the longest such time
+	orderly sync.WaitGroup
+	err     error // what made it give up
+}
+
+// order orders n messages in the background, evenly over the numbers, at a rate a second.
+func (p *producer) order(ctx context.Context, n int, rate float64) {
+	orders, first := p.reserve(n)
+	slots := make(chan int)
+	p.orderly.Go(func() {
+		defer close(slots)
+		tick := time.NewTicker(max(time.Millisecond, time.Duration(float64(time.Second)/rate)))
+		defer tick.Stop()
+		began := time.Now()
+		for i := 0; i < n; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			for due := int(time.Since(began).Seconds() * rate); i < min(n, due+1); i++ {
+				slots <- i
+			}
+		}
+	})
+	for range 16 {
+		p.orderly.Go(func() {
+			for i := range slots {
+				if err := p.one(ctx, orders[i], first+i); err != nil {
+					p.mu.Lock()
+					p.err = errors.Join(p.err, err)
+					p.mu.Unlock()
+				}
+			}
+		})
+	}
+}
+
+// reserve writes down n orders to come, and returns them with the place of the first.
+func (p *producer) reserve(n int) ([]*order, int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	first := len(p.orders)
+	for i := range n {
+		number := p.numbers[(first+i)%len(p.numbers)]
+		key := fmt.Sprintf("%s-%d", p.run, first+i)
+		p.orders = append(p.orders, &order{ID: message.NewID(number, key), Key: key, Number: number, Class: p.class})
+	}
+	return slices.Clone(p.orders[first:]), first
+}
+
+// one orders a message until it is taken. What it changes nobody else looks at meanwhile.
+func (p *producer) one(ctx context.Context, o *order, i int) error {
+	content, to := p.recipe(i)
+	content["to"] = to
+	object, err := json.Marshal(content)
+	if err != nil {
+		return err
+	}
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
+		receipt, err := p.try(ctx, o, object)
+		if err == nil {
+			if receipt.ID != o.ID {
+				return fmt.Errorf("order %s became %s, not %s", o.Key, receipt.ID, o.ID)
+			}
+			return nil
+		}
+		problem, refused := errors.AsType[*client.Problem](err)
+		if refused && problem.Status < 500 && problem.Status != http.StatusTooManyRequests {
+			return fmt.Errorf("order %s: %w", o.Key, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil // the run is over: nobody was answered
+		case <-time.After(pause):
+		}
+	}
+}
+
+// try orders once and keeps account.
+func (p *producer) try(ctx context.Context, o *order, object []byte) (client.Receipt, error) {
+	ctx, cancel := context.WithTimeout(ctx, 12*time.Second) // more than the API's own time to answer
+	defer cancel()
+	asked := time.Now()
+	r, err := p.api.Send(ctx, client.Order{From: o.Number, Class: o.Class, Key: o.Key, Message: object})
+	now := time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o.Tries++
+	if o.Asked.IsZero() {
+		o.Asked = asked
+	}
+	switch {
+	case err == nil:
+		o.Taken = now
+		if !p.down.IsZero() {
+			p.away = max(p.away, now.Sub(p.down))
+			p.down = time.Time{}
+		}
+	default:
+		o.Last = err.Error()
+		if p.down.IsZero() {
+			p.down = asked
+		}
+	}
+	return r, err
+}
+
+// wait blocks until everything ordered so far was taken or given up.
+func (p *producer) wait() error {
+	p.orderly.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
+
+// taken returns the orders that were answered 202.
+func (p *producer) taken() []order {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []order
+	for _, o := range p.orders {
+		if !o.Taken.IsZero() {
+			all = append(all, *o)
+		}
+	}
+	return all
+}
+
+// text is a plain message to somebody of its own.
+func text(i int) (map[string]any, string) {
+	return map[string]any{"type": "text", "text": map[string]any{"body": "Your order has left."}}, fmt.Sprintf("+49%09d00", i)
+}

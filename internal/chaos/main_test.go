@@ -1,0 +1,17 @@
+package chaos
+
+import (
+	"os"
+	"testing"
+
+	"sluice/internal/bench"
+	"sluice/internal/rig"
+)
+
+// TestMain makes this executable what a row starts its parts with.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == rig.Command {
+		os.Exit(rig.Run(os.Args[2:], bench.Parts))
+	}
+	os.Exit(m.Run())
+}

@@ -1,0 +1,97 @@
+package chaos
+
+import (
+	"time"
+
+	"sluice/internal/graphsim"
+	"sluice/internal/message"
+)
+
+// metaRows break what Meta reports, and the way of its reports.
+var metaRows = []row{
+	{
+		id: "C15", fault: "reconciler killed six times", n: 1000, takes: 60 * time.Second,
+		setup: setup{split: true},
+		play: func(r *run) {
+			r.reconciler()
+			r.order(r.n, r.pace())
+			for _, at := range r.moments(6) {
+				r.receives(at)
+				r.killOther("worker")
+				r.reconciler()
+			}
+			r.settle()
+			// Whatever was folded twice has changed the record once.
+			type effect struct {
+				id string
+				to message.State
+			}
+			seen := map[effect]int{}
+			for _, e := range r.happened() {
+				if e.Type == message.EventMessage && e.State != nil && e.State.To.Rank("") >= message.Sent.Rank("") {
+					seen[effect{e.Message.ID, e.State.To}]++
+				}
+			}
+			for x, n := range seen {
+				r.check(n == 1, "%s became %s %d times", x.id, x.to, n)
+			}
+			r.note("%d changes by events", len(seen))
+		},
+	},
+	{
+		id: "C17", fault: "webhook program killed and away for 10 s; reports doubled, shuffled, replayed", n: 2000, takes: 45 * time.Second,
+		setup: setup{webhook: graphsim.Webhook{
+			Delay: graphsim.Span{Min: 10 * time.Millisecond, Max: 500 * time.Millisecond}, Double: 0.3, Shuffle: 0.5, Read: 0.3, Fail: 0.02,
+		}},
+		play: func(r *run) {
+			r.order(r.n, r.pace())
+			r.receives(r.moments(1)[0])
+			r.killOther("webhook")
+			r.pause(10 * time.Second)
+			r.startWebhook()
+			r.settle()
+			before := r.records(r.producer.taken())
+			r.replay(time.Hour)
+			r.quiet()
+			for id, after := range r.records(r.producer.taken()) {
+				if b, ok := before[id]; ok {
+					r.check(b.State == after.State, "%s was %s and is %s after old reports came again", id, b.State, after.State)
+				}
+			}
+		},
+	},
+	{
+		id: "C18", fault: "reconciler starts 20 s late while doubts wait, policy resend", n: 2000, takes: 60 * time.Second,
+		setup: setup{split: true, resend: true, faults: graphsim.Faults{
+			Latency: graphsim.Span{Min: 20 * time.Millisecond, Max: 60 * time.Millisecond}, Lost: 0.03, ErrorAfter: 0.02,
+		}},
+		play: func(r *run) {
+			r.order(r.n, r.pace())
+			r.receives(r.n / 2)
+			r.killWorker(r.anyWorker())
+			r.worker()
+			r.must(r.producer.wait(), "order")
+			r.pause(20 * time.Second)
+			r.tell("start the reconciler")
+			r.reconciler()
+			r.settle()
+			for id, taken := range r.evidence().taken {
+				r.check(len(taken) == 1, "%s was received %d times", id, len(taken))
+			}
+		},
+	},
+	{
+		id: "C19", fault: "reports overtake the answers", n: 500, takes: 20 * time.Second,
+		setup: setup{
+			faults:  graphsim.Faults{Latency: graphsim.Span{Min: 300 * time.Millisecond, Max: 600 * time.Millisecond}},
+			webhook: graphsim.Webhook{Delay: graphsim.Span{Max: time.Nanosecond}, Read: 0.5},
+		},
+		play: func(r *run) {
+			r.order(r.n, r.pace()/2)
+			r.settle()
+			for id, rec := range r.records(r.producer.taken()) {
+				r.check(rec.State == message.Delivered || rec.State == message.Read, "%s is %s", id, rec.State)
+			}
+		},
+	},
+}

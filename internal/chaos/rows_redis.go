@@ -1,0 +1,141 @@
+package chaos
+
+import (
+	"os"
+	"strings"
+	"time"
+
+	"sluice/internal/graphsim"
+)
+
+// faulty is a Meta of which 5 in 100 requests go wrong, each in one of the ways that leave
+// doubts.
+var faulty = graphsim.Faults{
+	Latency:  graphsim.Span{Min: 20 * time.Millisecond, Max: 60 * time.Millisecond},
+	Throttle: 0.02, ErrorBefore: 0.01, ErrorAfter: 0.01, Lost: 0.01, Hang: 0.003,
+}
+
+// redisRows break Redis, or the way to it.
+var redisRows = []row{
+	{
+		id: "C4", fault: "Redis killed three times, appendfsync always", n: 5000, takes: 45 * time.Second,
+		setup: setup{workers: 3, rate: 200},
+		play: func(r *run) {
+			r.order(r.n, r.pace())
+			for _, at := range r.moments(3) {
+				r.receives(at)
+				r.killRedis()
+				r.startRedis()
+			}
+			r.settle()
+		},
+	},
+	{
+		id: "C5", fault: "Redis loses its last 0.8 s (appendfsync everysec); workers remember", n: 3000, takes: 45 * time.Second,
+		setup: setup{workers: 3, relaxed: true, late: true},
+		play:  func(r *run) { r.rewind(false) },
+	},
+	{
+		id: "C6", fault: "Redis and a worker killed, 4 % of Meta's answers bad, policy park", n: 5000, takes: 60 * time.Second,
+		setup: setup{workers: 3, rate: 200, faults: faulty},
+		play:  func(r *run) { r.bothKilled(); r.settle() },
+	},
+	{
+		id: "C7", fault: "the same, policy resend", n: 5000, takes: 60 * time.Second,
+		setup: setup{workers: 3, rate: 200, faults: faulty, resend: true},
+		play: func(r *run) {
+			r.bothKilled()
+			r.settle()
+			e := r.evidence()
+			r.check(len(e.taken) == len(e.orders), "%d of %d messages reached Meta", len(e.taken), len(e.orders))
+			for id, taken := range e.taken {
+				r.check(len(taken) == 1, "%s was received %d times, though evidence was never late", id, len(taken))
+			}
+		},
+	},
+	{
+		id: "C8", fault: "the workers' way to Redis cut for 3 s, at the acknowledgements", n: 300, takes: 25 * time.Second,
+		setup: setup{linked: true, faults: unhurried},
+		play: func(r *run) {
+			r.order(r.n, r.pace()/4)
+			r.receives(r.moments(1)[0])
+			r.tell("cut the way to Redis")
+			r.link.cut()
+			r.pause(3 * time.Second)
+			r.link.mend()
+			r.tell("mend it")
+			r.settle()
+		},
+	},
+	{
+		id: "C9", fault: "Redis 50 ms slow, then still for 2 s", n: 500, takes: 25 * time.Second,
+		setup: setup{linked: true, faults: unhurried},
+		play: func(r *run) {
+			r.link.slow(50 * time.Millisecond)
+			r.order(r.n, r.pace()/4)
+			r.receives(r.moments(1)[0])
+			r.tell("nothing passes to or from Redis")
+			r.link.stall()
+			r.pause(2 * time.Second)
+			r.link.resume()
+			r.tell("it goes on")
+			r.settle()
+			r.link.slow(0)
+		},
+	},
+	{
+		id: "C14", fault: "a Redis that would break the promise", takes: 10 * time.Second, alone: true,
+		play: func(r *run) {
+			for setting, value := range map[string][2]string{
+				"maxmemory-policy": {"allkeys-lru", "noeviction"}, "appendonly": {"no", "yes"}, "appendfsync": {"everysec", "always"},
+			} {
+				r.must(r.db.ConfigSet(r.ctx, setting, value[0]).Err(), "set "+setting)
+				for _, name := range []string{"producer", "webhook", "worker"} {
+					_, err := r.Program(r.ctx, name, "", nil)
+					r.check(err != nil && strings.Contains(err.Error(), setting), "with %s %s a %s says: %v", setting, value[0], name, err)
+				}
+				r.must(r.db.ConfigSet(r.ctx, setting, value[1]).Err(), "set "+setting)
+			}
+			p, err := r.Program(r.ctx, "worker", "", nil)
+			r.must(err, "start a worker on a good Redis")
+			p.Stop()
+		},
+	},
+}
+
+// bothKilled orders everything, and kills Redis three times and a worker with it, each time.
+func (r *run) bothKilled() {
+	r.order(r.n, r.pace())
+	for _, at := range r.moments(3) {
+		r.receives(at)
+		w := r.anyWorker()
+		r.killRedis()
+		r.killWorker(w)
+		r.startRedis()
+		r.worker()
+	}
+}
+
+// rewind accepts everything, and throws Redis back by 0.8 s while the workers send: a loss of
+// power with appendfsync everysec. With forgotten the workers die with it.
+func (r *run) rewind(forgotten bool) {
+	r.order(r.n, 2000)
+	r.must(r.producer.wait(), "order")
+	r.startWorkers(r.setup.workers)
+	r.receives(r.n / 4)
+	kept := r.aofSize()
+	r.tell("what Redis has until now, %d bytes, will be kept", kept)
+	r.pause(800 * time.Millisecond)
+	r.killRedis()
+	if forgotten {
+		for len(r.workers) > 0 {
+			r.killWorker(r.workers[0])
+		}
+	}
+	r.must(os.Truncate(r.aof(), kept), "throw Redis back")
+	r.startRedis()
+	if forgotten {
+		r.startWorkers(r.setup.workers)
+	}
+	r.settle()
+}

@@ -1,0 +1,150 @@
+package chaos
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/graphsim"
+	"sluice/internal/queue"
+)
+
+// unhurried is a Meta that takes its time, so that faults strike in the middle of requests.
+var unhurried = graphsim.Faults{Latency: graphsim.Span{Min: 50 * time.Millisecond, Max: 150 * time.Millisecond}}
+
+// tardy reports come up to seconds later, so that some find their message in doubt.
+var tardy = graphsim.Webhook{Delay: graphsim.Span{Min: 200 * time.Millisecond, Max: 6 * time.Second}}
+
+// workerRows break workers.
+var workerRows = []row{
+	{
+		id: "C1", fault: "worker killed in mid-POST, ten times", n: 2000, takes: 40 * time.Second,
+		setup: setup{workers: 3, faults: unhurried, webhook: tardy},
+		play: func(r *run) {
+			r.order(r.n, r.pace())
+			for _, at := range r.moments(10) {
+				r.receives(at)
+				r.killWorker(r.anyWorker())
+				r.worker()
+			}
+			r.settle()
+		},
+	},
+	{
+		id: "C2", fault: "rolling SIGTERM while requests last 3 s", n: 500, takes: 40 * time.Second,
+		setup: setup{workers: 3, faults: graphsim.Faults{Latency: graphsim.Span{Min: 3 * time.Second}}, webhook: graphsim.Webhook{Delay: graphsim.Span{Min: 4 * time.Second}}},
+		play: func(r *run) {
+			r.order(r.n, r.pace()/8)
+			for _, at := range r.moments(4) {
+				r.receives(at)
+				took := r.stopWorker(r.workers[0])
+				r.check(took < 30*time.Second, "a worker took %s to stop", took)
+				r.worker()
+			}
+			r.settle()
+			for id, rec := range r.records(r.producer.taken()) {
+				doubted, _ := settledBy(rec)
+				r.check(!doubted, "%s was in doubt, though every worker stopped in good order", id)
+			}
+		},
+	},
+	{
+		id: "C3", fault: "worker frozen for 12 s, taken for dead, and woken", n: 400, takes: 40 * time.Second,
+		setup: setup{faults: unhurried},
+		play: func(r *run) {
+			r.order(r.n, r.pace()/6)
+			r.receives(r.moments(1)[0] / 2)
+			r.freeze(r.anyWorker(), 12*time.Second)
+			r.settle()
+		},
+	},
+	{
+		id: "C21", fault: "each task three times, three sweepers, a worker killed", n: 500, takes: 30 * time.Second,
+		setup: setup{workers: 3, late: true},
+		play: func(r *run) {
+			r.order(r.n, 1000)
+			r.must(r.producer.wait(), "order")
+			r.doubleTasks(1, 2)
+			r.startWorkers(r.setup.workers)
+			r.receives(r.n / 3)
+			r.killWorker(r.anyWorker())
+			r.settle()
+		},
+	},
+	{
+		id: "C25", fault: "a message that takes its worker down with it, always", n: 200, takes: 60 * time.Second,
+		setup: setup{workers: 2},
+		play: func(r *run) {
+			// Its number is its own, so that who sends for that number has it in hand; Meta never
+			// answers it, so that there is time to die.
+			number := r.producer.numbers[r.setup.numbers-1]
+			r.producer.numbers = r.producer.numbers[:r.setup.numbers-1]
+			poison := &producer{
+				api: r.producer.api, numbers: []string{number}, class: r.producer.class, run: r.producer.run + "-poison",
+				recipe: func(int) (map[string]any, string) { content, _ := text(0); return content, "+4915550900006" },
+			}
+			poison.order(r.load, 1, 1)
+			r.must(poison.wait(), "order the poison")
+			r.order(r.n, r.pace()/4)
+			deaths := 0
+			id := poison.taken()[0].ID
+			r.until("the poisoned message is at an end or parked", func() bool {
+				for _, w := range slices.Clone(r.workers) {
+					if n, err := r.Metric(r.ctx, w, fmt.Sprintf("sluice_number_inflight{number=%q}", number)); err == nil && n > 0 {
+						deaths++
+						r.killWorker(w)
+						r.worker()
+					}
+				}
+				return len(r.ended(map[string]bool{id: true})) == 1
+			})
+			rec, err := r.book.Get(r.ctx, id)
+			r.must(err, "read the poisoned message")
+			r.note("the poisoned message killed %d and is %s", deaths, rec.State)
+			r.check(deaths >= 1 && deaths <= 2, "the message took down %d workers", deaths)
+			r.settle()
+			r.producer.adopt(poison)
+		},
+	},
+	{
+		id: "C26", fault: "everything stopped and started again in any order", n: 500, takes: 30 * time.Second,
+		setup: setup{faults: unhurried},
+		play: func(r *run) {
+			r.order(r.n, r.pace()/4)
+			r.receives(r.moments(1)[0] / 2)
+			r.stopAll()
+			r.tell("stop Redis")
+			r.Redis.Stop()
+			r.startRedis()
+			starts := []func(){r.startProducer, r.startWebhook, func() { r.worker() }, func() { r.worker() }}
+			r.chance.Shuffle(len(starts), func(i, j int) { starts[i], starts[j] = starts[j], starts[i] })
+			for _, start := range starts {
+				start()
+			}
+			r.settle()
+		},
+	},
+}
+
+// adopt takes over another producer's orders.
+func (p *producer) adopt(other *producer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.orders = append(p.orders, other.orders...)
+}
+
+// doubleTasks makes more tasks for every message that was accepted, under other counters, as
+// a repeat of a lost answer or a hand in Redis could.
+func (r *run) doubleTasks(counters ...int) {
+	tasks := queue.NewClient(r.db, shards)
+	for _, o := range r.producer.taken() {
+		for _, k := range counters {
+			task, err := tasks.Prepare(r.ctx, queue.Task{ID: o.ID, K: k, Number: o.Number, Class: o.Class})
+			r.must(err, "make a task")
+			r.must(r.db.Tx(r.ctx, func(p redis.Pipeliner) error { task.Add(r.ctx, p); return nil }), "make a task")
+		}
+	}
+	r.tell("made %d more tasks for each message", len(counters))
+}

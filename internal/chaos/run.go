@@ -1,0 +1,238 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"sluice/internal/ledger"
+	"sluice/internal/message"
+	"sluice/internal/rig"
+	"sluice/internal/store"
+)
+
+const shards = message.DefaultShards
+
+// run is one row being played. What goes wrong with the world itself, not with a promise,
+// ends it: see fatal.
+type run struct {
+	*rig.Rig
+	row    row
+	setup  setup
+	n      int // messages
+	chance *rand.Rand
+	log    func(format string, args ...any)
+
+	db       *store.DB // past every proxy
+	book     *ledger.Ledger
+	producer *producer
+	link     *proxy // between workers and Redis, when the set-up has it
+
+	redisAddr, hook, door string // where they are, also after a restart
+
+	ctx    context.Context // of the whole row
+	load   context.Context // of the orders
+	cancel context.CancelFunc
+
+	mu        sync.Mutex
+	began     time.Time
+	story     []string // what was done and when
+	breaches  []breach // of the row's own checks
+	notes     []string
+	workers   []*rig.Process
+	goroutine map[*rig.Process]float64 // goroutines of a program when it began
+	others    map[string]*rig.Process  // producer, webhook, reconciler
+}
+
+// patience is how long any single wait of a row may last.
+const patience = 90 * time.Second
+
+// play plays a row and returns what came of it. Its error says why it could not be played to
+// its end; the result is what is known all the same.
+func play(ctx context.Context, o Options, row row, seed uint64) (result Result, err error) {
+	result = Result{ID: row.id, Fault: row.fault, Seed: seed}
+	began := time.Now()
+	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Minute, errors.New("the row takes too long"))
+	defer cancel()
+	g, err := rig.New(o.Program)
+	if err != nil {
+		return result, err
+	}
+	defer g.Close()
+	h := fnv.New64()
+	h.Write([]byte(row.id))
+	r := &run{
+		Rig: g, row: row, setup: row.setup.withDefaults(), n: max(1, int(float64(row.n)*o.Scale)),
+		chance: rand.New(rand.NewPCG(seed, h.Sum64())), ctx: ctx, began: began,
+		goroutine: map[*rig.Process]float64{}, others: map[string]*rig.Process{},
+		log: func(format string, args ...any) { fmt.Fprintf(o.Log, row.id+": "+format+"\n", args...) },
+	}
+	r.load, r.cancel = context.WithCancel(ctx)
+	var e evidence
+	err = attempt(func() {
+		r.build(seed)
+		row.play(r)
+		e = r.evidence()
+	})
+	if err != nil { // what it left behind tells why
+		attempt(func() { e = r.evidence() })
+	}
+	broken := e.check()
+	r.cancel()
+	if r.link != nil {
+		r.link.close()
+	}
+	if r.producer != nil {
+		r.producer.wait()
+		result.Away = r.producer.away
+	}
+	if err != nil {
+		broken = append(broken, breach{row.id, "", "could not be played to its end: " + err.Error()})
+	}
+	broken = append(broken, r.breaches...)
+	result.count(e, broken)
+	result.Notes, result.Took = r.notes, time.Since(began)
+	if len(broken) > 0 {
+		var herr error
+		result.History, herr = r.keep(o.Keep, seed, e, broken)
+		err = errors.Join(err, herr)
+	}
+	if r.db != nil {
+		r.db.Close()
+	}
+	return result, err
+}
+
+// stop is what fatal panics with.
+type stop struct{ err error }
+
+// attempt calls f and returns what fatal was called with, like a test that ends early.
+func attempt(f func()) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s, ours := p.(stop)
+			if !ours {
+				panic(p)
+			}
+			err = s.err
+		}
+	}()
+	f()
+	return nil
+}
+
+// fatal ends the row: its world does not work.
+func (r *run) fatal(format string, args ...any) { panic(stop{fmt.Errorf(format, args...)}) }
+
+// must is fatal on an error.
+func (r *run) must(err error, doing string) {
+	if err != nil {
+		r.fatal("%s: %w", doing, err)
+	}
+}
+
+// check is a promise of this row alone.
+func (r *run) check(holds bool, format string, args ...any) {
+	if !holds {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.breaches = append(r.breaches, breach{r.row.id, "", fmt.Sprintf(format, args...)})
+	}
+}
+
+// note adds a figure to the row's result.
+func (r *run) note(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.notes = append(r.notes, fmt.Sprintf(format, args...))
+}
+
+// tell writes down what is done, for the history.
+func (r *run) tell(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	line := fmt.Sprintf("%7.3f s  ", time.Since(r.began).Seconds()) + fmt.Sprintf(format, args...)
+	r.story = append(r.story, line)
+	r.log("%s", line)
+}
+
+// until waits until done, or ends the row.
+func (r *run) until(what string, done func() bool) {
+	deadline := time.Now().Add(patience)
+	for !done() {
+		if time.Now().After(deadline) {
+			r.fatal("waited %s for this in vain: %s", patience, what)
+		}
+		r.pause(20 * time.Millisecond)
+	}
+}
+
+// pause lets time pass where time itself is the fault, or between two looks.
+func (r *run) pause(d time.Duration) {
+	select {
+	case <-r.ctx.Done():
+		r.fatal("%w", context.Cause(r.ctx))
+	case <-time.After(d):
+	}
+}
+
+// build starts the row's world.
+func (r *run) build(seed uint64) {
+	r.redisAddr, r.hook, r.door = r.free(), r.free(), r.free()
+	r.startRedis()
+	db, err := store.Open(r.ctx, "redis://"+r.redisAddr)
+	r.must(err, "open Redis")
+	r.db, r.book = db, ledger.New(db, ledger.Options{})
+	sim := r.options(seed)
+	r.must(r.Simulate(r.ctx, sim, r.hook), "start the simulator")
+	r.configure(nil)
+	if r.row.alone {
+		return
+	}
+	if r.setup.linked {
+		r.link, err = newProxy(r.redisAddr)
+		r.must(err, "start the link")
+	}
+	r.startWebhook()
+	r.startProducer()
+	numbers := rig.Numbers(r.setup.numbers, r.setup.rate)
+	r.producer = &producer{api: r.API(r.door), class: r.setup.class(), run: fmt.Sprintf("%s-%d", r.row.id, seed), recipe: text}
+	for _, n := range numbers {
+		r.producer.numbers = append(r.producer.numbers, n.ID)
+	}
+	if !r.setup.late {
+		r.startWorkers(r.setup.workers)
+	}
+	r.tell("the world stands: seed %d, %d messages to go", seed, r.n)
+}
+
+// configure writes the programs' configuration: the two classes of the matrix, and more.
+func (r *run) configure(more map[string]any) {
+	class := func(onDoubt string) map[string]any {
+		return map[string]any{"doubt_window": r.setup.window.String(), "error_window": "2s", "on_doubt": onDoubt}
+	}
+	durability := "fsync"
+	if r.setup.relaxed {
+		durability = "relaxed"
+	}
+	settings := map[string]any{
+		"log_level": "info",
+		"redis":     map[string]any{"url": "redis://" + r.redisAddr, "durability": durability},
+		"retry":     map[string]any{"base": "200ms", "max": "2s"},
+		"classes":   map[string]any{"service": class("park"), "authentication": class("resend")},
+	}
+	maps.Copy(settings, r.setup.settings)
+	maps.Copy(settings, more)
+	r.must(r.Configure(rig.Numbers(r.setup.numbers, r.setup.rate), settings), "configure")
+}
+
+func (r *run) free() string {
+	addr, err := rig.FreeAddr()
+	r.must(err, "find a port")
+	return addr
+}

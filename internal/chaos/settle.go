@@ -1,0 +1,223 @@
+package chaos
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
+
+	"sluice/internal/client"
+	"sluice/internal/events"
+	"sluice/internal/graphsim"
+	"sluice/internal/message"
+	"sluice/internal/reconcile"
+	"sluice/internal/rig"
+)
+
+// settle ends the faults and waits until everything is quiet: all orders answered, every
+// message at an end or parked, every report delivered, every event folded, no task left.
+// Meanwhile a little traffic goes on, as in any business that lives.
+func (r *run) settle() {
+	r.must(r.producer.wait(), "order")
+	r.tell("every order is answered; the API was away for %s at most", r.producer.away.Round(time.Millisecond))
+	r.until("nothing waits for its first attempt", func() bool {
+		b, err := r.book.Backlog(r.ctx)
+		return err == nil && b.Waiting == 0
+	})
+	if r.setup.faults != quick {
+		r.misbehave(quick)
+	}
+	r.quiet()
+}
+
+// quiet waits until everything is at its end, with some traffic beside it.
+func (r *run) quiet() {
+	taken := r.producer.taken()
+	trickle := time.Now().Add(time.Second)
+	r.end(taken, func() {
+		if time.Now().After(trickle) {
+			r.producer.order(r.load, r.setup.numbers, 100)
+			r.must(r.producer.wait(), "order")
+			trickle = time.Now().Add(time.Second)
+		}
+	})
+	r.end(r.producer.taken()[len(taken):], func() {})
+	r.tell("every message is at an end or parked")
+	r.until("every report is delivered", func() bool {
+		s, err := r.Stats(r.ctx)
+		return err == nil && s.Webhooks.Waiting == 0
+	})
+	var left map[string]int64
+	defer func() {
+		if left[unfolded]+left[tasks] > 0 {
+			r.tell("left over: %v", left)
+		}
+	}()
+	r.until("every event is folded and no task is left", func() bool {
+		var err error
+		left, err = r.leftovers()
+		return err == nil && left[unfolded] == 0 && left[tasks] == 0
+	})
+	r.tell("all is quiet")
+}
+
+// end waits until every one of the messages is at an end or parked, and calls also beside it.
+func (r *run) end(orders []order, also func()) {
+	left := map[string]bool{}
+	for _, o := range orders {
+		left[o.ID] = true
+	}
+	r.until("every message is at an end or parked", func() bool {
+		for _, id := range r.ended(left) {
+			delete(left, id)
+		}
+		also()
+		return len(left) == 0
+	})
+}
+
+// ended returns those of the messages that are at an end or parked.
+func (r *run) ended(ids map[string]bool) []string {
+	var mu sync.Mutex
+	var done []string
+	var g errgroup.Group
+	g.SetLimit(8)
+	for id := range ids {
+		g.Go(func() error {
+			rec, err := r.book.Get(r.ctx, id)
+			if err == nil && over(rec.State, r.setup.relaxed) {
+				mu.Lock()
+				done = append(done, id)
+				mu.Unlock()
+			}
+			return nil // what cannot be read is not at its end
+		})
+	}
+	g.Wait()
+	return done
+}
+
+// What may be left over, in words.
+const (
+	unfolded = "events that are not folded"
+	tasks    = "tasks of asynq's"
+	buried   = "events that nobody could handle"
+	open     = "open in the ledger's indexes"
+)
+
+// leftovers counts what should be nothing when all is quiet.
+func (r *run) leftovers() (map[string]int64, error) {
+	left := map[string]int64{}
+	for _, s := range shards.All() {
+		groups, err := r.db.XInfoGroups(r.ctx, s.StreamKey()).Result()
+		if err != nil {
+			if redis.HasErrorPrefix(err, "no such key") || redis.HasErrorPrefix(err, "ERR no such key") {
+				continue
+			}
+			return nil, err
+		}
+		for _, g := range groups {
+			if g.Name == reconcile.Group {
+				left[unfolded] += g.Lag + g.Pending
+			}
+		}
+		dead, err := r.db.XLen(r.ctx, events.DeadKey(s)).Result()
+		if err != nil {
+			return nil, err
+		}
+		left[buried] += dead
+	}
+	// The numbers of the rig begin with a 1; what a worker that was killed at its start leaves of
+	// its probe of asynq does not.
+	each := r.db.Scan(r.ctx, 0, "asynq:{s??}:1*:t:*", 10_000).Iterator()
+	for each.Next(r.ctx) {
+		left[tasks]++
+	}
+	b, err := r.book.Backlog(r.ctx)
+	left[open] = b.Waiting + b.Attempting + b.InDoubt
+	return left, errors.Join(err, each.Err())
+}
+
+// evidence gathers what the run left behind. Everything must be quiet.
+func (r *run) evidence() evidence {
+	e := evidence{
+		records: map[string]client.Record{}, taken: map[string][]graphsim.Accepted{}, tried: map[string]bool{},
+		rate: r.setup.rate, relaxed: r.setup.relaxed, left: map[string]int64{}, grown: map[string]string{},
+	}
+	if r.producer == nil {
+		return e
+	}
+	r.must(r.producer.wait(), "order")
+	e.orders = r.producer.taken()
+	for _, o := range r.producer.orders {
+		e.tried[o.ID] = true
+	}
+	e.records = r.records(e.orders)
+	r.must(r.Accepted(r.ctx, func(a graphsim.Accepted) {
+		if id, ok := rig.MarkedID(a.Marker); ok {
+			e.taken[id] = append(e.taken[id], a)
+		} else {
+			e.strange = append(e.strange, a)
+		}
+	}), "read the simulator's ledger")
+	seen, err := r.Stats(r.ctx)
+	r.must(err, "ask the simulator")
+	e.windows = seen.Windows
+	e.left, err = r.leftovers()
+	r.must(err, "look for what is left over")
+	for p, before := range r.goroutine {
+		now, err := r.Metric(r.ctx, p, "go_goroutines")
+		r.must(err, "weigh "+p.Name)
+		if now > 2*before+200 {
+			e.grown[fmt.Sprintf("%s %d", p.Name, p.PID())] = fmt.Sprintf("began with %.0f goroutines and has %.0f", before, now)
+		}
+	}
+	return e
+}
+
+// records reads what the API tells of every message, as anybody could.
+func (r *run) records(orders []order) map[string]client.Record {
+	var mu sync.Mutex
+	all := map[string]client.Record{}
+	api := r.API(r.door)
+	var g errgroup.Group
+	g.SetLimit(16)
+	for _, o := range orders {
+		g.Go(func() error {
+			rec, err := api.Get(r.ctx, o.ID)
+			if p, ok := err.(*client.Problem); ok && p.Status == 404 {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all[o.ID] = rec
+			return nil
+		})
+	}
+	r.must(g.Wait(), "read the records")
+	return all
+}
+
+// happened returns every event of the streams, as a consumer of one's own would read them.
+func (r *run) happened() []message.Event {
+	var all []message.Event
+	for _, s := range shards.All() {
+		entries, err := r.db.XRange(r.ctx, s.StreamKey(), "-", "+").Result()
+		r.must(err, "read the events")
+		for _, x := range entries {
+			var e message.Event
+			text, _ := x.Values["event"].(string)
+			if json.Unmarshal([]byte(text), &e) == nil {
+				all = append(all, e)
+			}
+		}
+	}
+	return all
+}
