@@ -50,10 +50,9 @@ var byRule = map[string]refusal{
 	"link_invalid":            {code: 100, plain: true},
 	"url_invalid":             {code: 100, plain: true},
 	"mark_message_id_empty":   {code: 100, plain: true},
-	"mark_not_allowed":        {code: 100, plain: true},
+	"mark_ambiguous":          {code: 100, plain: true},
 	"ttl_needs_category":      {code: 100, plain: true},
 	"ttl_seconds_invalid":     {code: 100, plain: true},
-	"category_not_allowed":    {code: 100, plain: true},
 
 	// With codes of their own.
 	"type_unknown":                        {code: 131051},
