@@ -8,18 +8,19 @@ import (
 	"time"
 
 	"sluice/internal/cloudapi"
+	"sluice/internal/golden"
 	"sluice/internal/message"
 )
 
 // docs/errors.md is the catalogue, written out for operators.
 func TestErrorsPage(t *testing.T) {
 	t.Parallel()
-	golden(t, filepath.Join("..", "..", "docs", "errors.md"), []byte(errorsPage()))
+	golden.File(t, filepath.Join("..", "..", "docs", "errors.md"), []byte(errorsPage()))
 }
 
 const errorsHead = `# Error codes
 
-<!-- Made from internal/cloudapi/codes.go by: go test ./internal/cloudapi -run TestErrorsPage -update -->
+<!-- Made from internal/cloudapi/codes.go by: make docs -->
 
 What Meta answers when it does not take a message, and what it reports later in a ` + "`failed`" + ` webhook. Codes, titles and
 meanings are [Meta's](https://developers.facebook.com/documentation/business-messaging/whatsapp/support/error-codes),

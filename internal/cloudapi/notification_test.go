@@ -1,10 +1,8 @@
 package cloudapi_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,10 +12,11 @@ import (
 	"time"
 
 	"sluice/internal/cloudapi"
+	"sluice/internal/golden"
 	"sluice/internal/message"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden files and docs/errors.md")
+//go:generate go test . -update
 
 // now is when the webhooks of the tests arrive.
 var now = time.Date(2025, 6, 16, 0, 0, 0, 0, time.UTC)
@@ -35,30 +34,12 @@ func TestGoldenEvents(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		golden(t, filepath.Join("testdata", name+".golden.json"), append(got, '\n'))
+		golden.File(t, filepath.Join("testdata", name+".golden.json"), append(got, '\n'))
 		for i, e := range events {
 			if e.Version != message.EventVersion || e.At != now.UnixMilli() || e.WABA != waba || e.Field == "" || len(e.Meta) == 0 {
 				t.Errorf("%s, event %d: %+v", name, i, e)
 			}
 		}
-	}
-}
-
-// golden compares got with a file, or rewrites the file with -update.
-func golden(t *testing.T, path string, got []byte) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s is stale: look at the difference that go test -update makes", path)
 	}
 }
 

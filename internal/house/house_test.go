@@ -30,6 +30,7 @@ var rooms = []struct{ name, imports string }{
 	{"internal/ops", ""},
 	{"internal/store", ""},
 	{"internal/redistest", ""},
+	{"internal/golden", ""},
 	{"internal/httpapi", "message"},
 	{"internal/intake", "message httpapi"},
 	{"internal/send", "message"},

@@ -143,21 +143,25 @@ func content(s *schemas, of any) object {
 	return object{{"schema", s.of(reflect.TypeOf(of))}}
 }
 
-// responses puts what a route answers in the order of the statuses.
 func responses(s *schemas, r Route) (all object) {
-	answers := slices.Clone(r.Answers)
-	for _, p := range problems(r) {
-		doc := "One of: `" + strings.Join(p.codes, "`, `") + "`."
-		answers = append(answers, Answer{Status: p.status, Doc: doc, Media: problemMedia, Type: Failure{}})
-	}
-	slices.SortStableFunc(answers, func(a, b Answer) int { return cmp.Compare(a.Status, b.Status) })
-	for _, a := range answers {
+	for _, a := range r.answers() {
 		o := object{{"description", a.Doc}}
 		if a.Type != nil || a.Media != "" {
 			o = append(o, member{"content", object{{cmp.Or(a.Media, "application/json"), content(s, a.Type)}}})
 		}
 		all = append(all, member{strconv.Itoa(a.Status), o})
 	}
+	return all
+}
+
+// answers returns all that a route answers, problems too, in the order of the statuses.
+func (r Route) answers() []Answer {
+	all := slices.Clone(r.Answers)
+	for _, p := range problems(r) {
+		doc := "`" + strings.Join(p.codes, "`, `") + "`"
+		all = append(all, Answer{Status: p.status, Doc: doc, Media: problemMedia, Type: Failure{}})
+	}
+	slices.SortStableFunc(all, func(a, b Answer) int { return cmp.Compare(a.Status, b.Status) })
 	return all
 }
 

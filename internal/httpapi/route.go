@@ -32,8 +32,9 @@ type Param struct {
 	Name    string
 	Doc     string
 	Example string
-	Type    any  // a value of its Go type; nil: a string
-	Needed  bool // as parameters in the path always are
+	Type    any    // a value of its Go type; nil: a string
+	Needed  bool   // as parameters in the path always are
+	Postman string // the variable of Meta's Postman collections that it is; empty: none
 }
 
 // Body is what a request carries.

@@ -43,12 +43,23 @@ func (o object) MarshalJSON() ([]byte, error) {
 // those with omitempty or omitzero.
 type schemas struct {
 	prefix string // of a reference to a definition
+	open   bool   // sets of values are not closed
 	types  map[string]reflect.Type
 	order  []string
 }
 
 func newSchemas(prefix string) *schemas {
 	return &schemas{prefix: prefix, types: map[string]reflect.Type{}}
+}
+
+// JSONSchema describes the JSON of a struct's Go type to those who read it, in a JSON Schema of
+// 2020-12: members and values that come in time break it no more than they break them. A tag
+// like when:"type=status" says that a member is there when another has that value.
+func JSONSchema(id, title string, of any) []byte {
+	s := newSchemas("#/$defs/")
+	s.open = true
+	o := append(object{{"$schema", "https://json-schema.org/draft/2020-12/schema"}, {"$id", id}, {"title", title}}, s.structure(reflect.TypeOf(of))...)
+	return indent(append(o, member{"$defs", s.definitions()}))
 }
 
 // enums are the types of a closed set of values.
@@ -71,13 +82,13 @@ func (s *schemas) of(t reflect.Type) object {
 	case reflect.TypeFor[time.Time]():
 		return object{{"type", "string"}, {"format", "date-time"}}
 	case reflect.TypeFor[json.RawMessage]():
-		return object{{"type", "object"}}
+		return object{} // any JSON
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
 		return s.of(t.Elem())
 	case reflect.String:
-		if values := enums[t]; values != nil {
+		if values := enums[t]; values != nil && !s.open {
 			return object{{"type", "string"}, {"enum", values}}
 		}
 		return object{{"type", "string"}}
@@ -124,6 +135,7 @@ func (s *schemas) definitions() (all object) {
 func (s *schemas) structure(t reflect.Type) object {
 	required := []string{}
 	properties := object{}
+	var conditions []object
 	for _, f := range fields(t) {
 		schema := s.of(f.Type)
 		if doc := f.Tag.Get("doc"); doc != "" {
@@ -133,10 +145,19 @@ func (s *schemas) structure(t reflect.Type) object {
 			required = append(required, f.name)
 		}
 		properties = append(properties, member{f.name, schema})
+		if other, value, has := strings.Cut(f.Tag.Get("when"), "="); has {
+			conditions = append(conditions, object{
+				{"if", object{{"properties", object{{other, object{{"const", value}}}}}}},
+				{"then", object{{"required", []string{f.name}}}},
+			})
+		}
 	}
 	out := object{{"type", "object"}, {"properties", properties}}
 	if len(required) > 0 {
 		out = append(out, member{"required", required})
+	}
+	if len(conditions) > 0 {
+		out = append(out, member{"allOf", conditions})
 	}
 	return out
 }

@@ -34,11 +34,11 @@ var graphVersion = regexp.MustCompile(`^/v[0-9]{1,3}\.[0-9]{1,2}/`)
 // himself and to handle media. What changes the number itself (registering, its PIN, its
 // settings) or reaches beyond the number is for its owner, with his own token.
 func (in *Intake) graphRoutes() []httpapi.Route {
-	version := httpapi.Param{In: "path", Name: "version", Doc: "A version of the Graph API. Messages go by the version that Sluice is set to.", Example: "v25.0"}
-	number := httpapi.Param{In: "path", Name: "number", Doc: "Phone number id.", Example: "106540352242922"}
+	version := httpapi.Param{In: "path", Name: "version", Doc: "A version of the Graph API. Messages go by the version that Sluice is set to.", Example: "v25.0", Postman: "Version"}
+	number := httpapi.Param{In: "path", Name: "number", Doc: "Phone number id.", Example: "106540352242922", Postman: "Phone-Number-ID"}
 	media := []httpapi.Param{
 		version,
-		{In: "path", Name: "id", Doc: "Media id; or, to read, a phone number id.", Example: "2762702990552401"},
+		{In: "path", Name: "id", Doc: "Media id; or, to read, a phone number id.", Example: "2762702990552401", Postman: "Media-ID"},
 		{In: "query", Name: "phone_number_id", Doc: "The number that the media object belongs to. It may be left out when the API key has one number.", Example: "106540352242922"},
 	}
 	failed := []httpapi.Answer{
@@ -83,15 +83,19 @@ func (in *Intake) graphRoutes() []httpapi.Route {
 		passed("DELETE", "{id}", "graphDeleteMedia", "Delete media of the number.", httpapi.ScopeSend, media...),
 		passed("GET", "{id}/download", "graphDownloadMedia", "Download media of the number.", httpapi.ScopeRead, media...),
 	}
+	routes[1].Body = &httpapi.Body{Media: "multipart/form-data"}
+	routes[3].Body = &httpapi.Body{Type: map[string]any{}, Example: `{"messaging_product":"whatsapp","about":"We deliver."}`}
+	routes[6].Answers[0] = httpapi.Answer{Status: 200, Doc: "The bytes.", Media: "*/*"}
 	routes[4].Handler, routes[5].Handler, routes[6].Handler = in.graphObject, in.graphDelete, in.graphDownload
 	return routes
 }
 
 // graphAccepted is what Meta answers to who sends a message.
 type graphAccepted struct {
-	Product  string         `json:"messaging_product" doc:"whatsapp"`
-	Contacts []graphContact `json:"contacts"`
-	Messages []graphMessage `json:"messages"`
+	Product  string         `json:"messaging_product,omitempty" doc:"whatsapp"`
+	Contacts []graphContact `json:"contacts,omitempty"`
+	Messages []graphMessage `json:"messages,omitempty"`
+	Success  bool           `json:"success,omitempty" doc:"Instead of all else, from Meta, for a mark as read."`
 }
 
 type graphContact struct {
@@ -161,7 +165,7 @@ func (in *Intake) graphSend(w http.ResponseWriter, r *http.Request) {
 	if m.Content.Type == "template" {
 		sent.Status = "accepted"
 	}
-	httpapi.WriteJSON(w, "application/json", http.StatusOK, graphAccepted{"whatsapp", []graphContact{contact}, []graphMessage{sent}})
+	httpapi.WriteJSON(w, "application/json", http.StatusOK, graphAccepted{Product: "whatsapp", Contacts: []graphContact{contact}, Messages: []graphMessage{sent}})
 }
 
 // graphHeaders are the members of an order that ride in headers.

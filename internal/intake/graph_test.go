@@ -19,7 +19,20 @@ type meta struct {
 	mu     sync.Mutex
 	calls  []string // "<number> <method> <path>?<query> <body>"
 	object map[string]any
+	away   bool
 }
+
+// unless answers as the real one does when Meta is away.
+func (m *meta) unless(w http.ResponseWriter) bool {
+	if m.away {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		io.WriteString(w, failed)
+	}
+	return m.away
+}
+
+const failed = `{"error":{"message":"x","type":"OAuthException","code":2,"fbtrace_id":""}}`
 
 func (m *meta) note(r *http.Request, number string) {
 	body, _ := io.ReadAll(r.Body)
@@ -29,14 +42,17 @@ func (m *meta) note(r *http.Request, number string) {
 }
 
 func (m *meta) Forward(w http.ResponseWriter, r *http.Request, number string) {
+	if m.unless(w) {
+		return
+	}
 	m.note(r, number)
 	w.Header().Set("Content-Type", "application/json")
 	io.WriteString(w, `{"success":true}`)
 }
 
 func (m *meta) Media(_ *http.Request, number, version, id string) (map[string]any, int, []byte) {
-	if m.object == nil {
-		return nil, 400, []byte(`{"error":{"message":"x","type":"x","code":100,"fbtrace_id":"x"}}`)
+	if m.away {
+		return nil, 503, []byte(failed)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -45,7 +61,11 @@ func (m *meta) Media(_ *http.Request, number, version, id string) (map[string]an
 }
 
 func (m *meta) Download(w http.ResponseWriter, r *http.Request, number, url string) {
+	if m.unless(w) {
+		return
+	}
 	m.note(r, number)
+	w.Header().Set("Content-Type", "image/png")
 	io.WriteString(w, "bytes of "+url)
 }
 

@@ -83,12 +83,13 @@ type bench struct {
 	*httptest.Server
 	keeper   *keeper
 	meta     *meta
+	clerk    *clerk
 	stop     func()
 	registry *prometheus.Registry
 	log      *bytes.Buffer
 	drain    func(ctx context.Context, number string, c message.Class) (time.Duration, error) // nil: at once
 	// Tokens of keys: for everything, for our number, without the scope to send, revoked.
-	wide, narrow, readOnly, revoked string
+	wide, narrow, readOnly, scopeless, revoked string
 }
 
 func setup(t testing.TB) *bench {
@@ -96,11 +97,12 @@ func setup(t testing.TB) *bench {
 	b := &bench{
 		keeper:   &keeper{messages: map[string]message.Message{}, records: map[string]message.Record{}},
 		meta:     &meta{},
+		clerk:    &clerk{records: map[string]message.Record{}},
 		registry: prometheus.NewRegistry(),
 		log:      &bytes.Buffer{},
-		wide:     httpapi.NewToken(), narrow: httpapi.NewToken(), readOnly: httpapi.NewToken(), revoked: httpapi.NewToken(),
+		wide:     httpapi.NewToken(), narrow: httpapi.NewToken(), readOnly: httpapi.NewToken(), scopeless: httpapi.NewToken(), revoked: httpapi.NewToken(),
 	}
-	both := []string{httpapi.ScopeSend, httpapi.ScopeRead}
+	both := []string{httpapi.ScopeSend, httpapi.ScopeRead, httpapi.ScopeCancel}
 	in := intake.New(intake.Options{
 		Acceptor: b.keeper,
 		Reader:   b.keeper,
@@ -108,6 +110,7 @@ func setup(t testing.TB) *bench {
 			{Hash: httpapi.HashToken(b.wide), Scopes: both, Numbers: []string{httpapi.AllNumbers}},
 			{Hash: httpapi.HashToken(b.narrow), Scopes: both, Numbers: []string{ours}},
 			{Hash: httpapi.HashToken(b.readOnly), Scopes: []string{httpapi.ScopeRead}, Numbers: []string{ours}},
+			{Hash: httpapi.HashToken(b.scopeless), Numbers: []string{ours}},
 			{Hash: httpapi.HashToken(b.revoked), Scopes: both, Numbers: []string{ours}, Revoked: true},
 		},
 		Numbers: func(number string) bool { return number == ours || number == theirs },
@@ -117,6 +120,7 @@ func setup(t testing.TB) *bench {
 			}
 			return b.drain(ctx, number, c)
 		},
+		Desk:       b.clerk,
 		Graph:      b.meta,
 		Explain:    func(code int) (title, advice string) { return "Undeliverable", "Ask for another number." },
 		Log:        slog.New(slog.NewJSONHandler(b.log, nil)),
@@ -183,6 +187,12 @@ func (b *bench) do(t testing.TB, method, path, body string, change func(*http.Re
 	if change != nil {
 		change(req)
 	}
+	return b.answered(t, req)
+}
+
+// answered makes a request and reads the answer.
+func (b *bench) answered(t testing.TB, req *http.Request) reply {
+	t.Helper()
 	resp, err := b.Client().Do(req)
 	if err != nil {
 		t.Fatal(err)

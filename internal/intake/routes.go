@@ -8,7 +8,7 @@ import (
 	"sluice/internal/message"
 )
 
-// routes is all that the API serves.
+// routes is all that the API serves beside the drop-in.
 func (in *Intake) routes() []httpapi.Route {
 	return []httpapi.Route{
 		{
@@ -92,7 +92,7 @@ func (in *Intake) Document() httpapi.Document {
 		Title:  "Sluice",
 		Doc:    aboutAPI,
 		Server: "http://127.0.0.1:8080",
-		Routes: in.routes(),
+		Routes: append(in.routes(), in.graphRoutes()...),
 	}
 }
 
@@ -129,7 +129,7 @@ const exampleOrder = `{"from":"106540352242922","key":"order-1001-shipped","mess
 
 var (
 	paramKey = httpapi.Param{In: "header", Name: "Idempotency-Key", Doc: "The idempotency key, instead of the member `key`.", Example: "order-1001-shipped"}
-	paramID  = httpapi.Param{In: "path", Name: "id", Doc: "The message's id, as it was answered.", Example: "106540352242922-ufeqxlws3bsv46lbkkufh7m55l"}
+	paramID  = httpapi.Param{In: "path", Name: "id", Doc: "The message's id, as it was answered.", Example: "106540352242922-ufeqxlws3bsv46lbkkufh7m55l", Postman: "Message-ID"}
 )
 
 // bodyCodes are the problems of a body that is JSON.

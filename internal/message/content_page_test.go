@@ -1,35 +1,23 @@
 package message_test
 
 import (
-	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
+	"sluice/internal/golden"
 	"sluice/internal/message"
 )
 
 //go:generate go test . -run TestMessagesPage -update
 
-var update = flag.Bool("update", false, "rewrite docs/messages.md")
-
 // docs/messages.md is the examples and the rules, written out for callers.
 func TestMessagesPage(t *testing.T) {
 	t.Parallel()
-	path, got := filepath.Join("..", "..", "docs", "messages.md"), []byte(messagesPage(t))
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if want, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("docs/messages.md is stale (%v): run make docs and look at the difference", err)
-	}
+	golden.File(t, filepath.Join("..", "..", "docs", "messages.md"), []byte(messagesPage(t)))
 }
 
 const messagesHead = `# Messages

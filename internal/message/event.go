@@ -16,25 +16,25 @@ const (
 
 // Event is one entry of the event stream: the public contract for consumers of one's own.
 type Event struct {
-	Version int             `json:"v"`
-	Type    string          `json:"type"`
-	At      int64           `json:"at"`                // when Sluice learned of it, Unix milliseconds
-	Number  string          `json:"number,omitempty"`  // phone number id; empty for account-wide updates
-	WABA    string          `json:"waba,omitempty"`    // WhatsApp Business Account id; Meta's events only
-	Field   string          `json:"field,omitempty"`   // Meta's webhook field; Meta's events only
-	State   *Change         `json:"state,omitempty"`   // EventMessage only
-	Message *Context        `json:"message,omitempty"` // EventMessage only
-	Receipt *Receipt        `json:"receipt,omitempty"` // EventStatus only
-	Meta    json.RawMessage `json:"meta,omitempty"`    // Meta's own object, unchanged: a status, a message with its contact, or an update's value
+	Version int             `json:"v" doc:"The version of this schema: 1."`
+	Type    string          `json:"type" doc:"message: a message of ours changed its state. status: Meta reported a status. inbound: a person wrote. update: Meta reported something of a template, an account or a number."`
+	At      int64           `json:"at" doc:"When Sluice learned of it, Unix milliseconds."`
+	Number  string          `json:"number,omitempty" doc:"Phone number id; absent in account-wide updates."`
+	WABA    string          `json:"waba,omitempty" doc:"WhatsApp Business Account id; in Meta's events."`
+	Field   string          `json:"field,omitempty" doc:"Meta's webhook field; in Meta's events."`
+	State   *Change         `json:"state,omitempty" when:"type=message" doc:"What changed."`
+	Message *Context        `json:"message,omitempty" when:"type=message" doc:"The message that it changed of."`
+	Receipt *Receipt        `json:"receipt,omitempty" when:"type=status" doc:"What Sluice read out of Meta's status."`
+	Meta    json.RawMessage `json:"meta,omitempty" doc:"Meta's own object, unchanged: a status, a message with its contact, or an update's value."`
 }
 
 // Change is what happened to a message's state.
 type Change struct {
-	To      State  `json:"to"`
-	Attempt int    `json:"attempt,omitempty"`
-	WAMID   string `json:"wamid,omitempty"`
-	Code    int    `json:"code,omitempty"`
-	Reason  string `json:"reason,omitempty"`
+	To      State  `json:"to" doc:"The state now."`
+	Attempt int    `json:"attempt,omitempty" doc:"The number of the attempt."`
+	WAMID   string `json:"wamid,omitempty" doc:"Meta's id of the message."`
+	Code    int    `json:"code,omitempty" doc:"Meta's error code."`
+	Reason  string `json:"reason,omitempty" doc:"Why, when the state does not say it."`
 }
 
 // StreamKey is the Redis key of a shard's event stream.

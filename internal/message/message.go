@@ -27,15 +27,15 @@ type Message struct {
 // Context is what a state event and the timeline tell of a message beside its state. It
 // names no recipient in full and no text.
 type Context struct {
-	ID       string   `json:"id"`
-	From     string   `json:"from"`
-	Class    Class    `json:"class"`
-	Type     string   `json:"type"`
-	To       string   `json:"to,omitempty"`       // masked, see Mask
-	Template string   `json:"template,omitempty"` // "<name>/<language>"
-	Ref      string   `json:"ref,omitempty"`
-	Tags     []string `json:"tags,omitempty"`
-	Callback string   `json:"callback_data,omitempty"`
+	ID       string   `json:"id" doc:"Our id of the message."`
+	From     string   `json:"from" doc:"The sender's phone number id."`
+	Class    Class    `json:"class" doc:"authentication, service, utility or marketing."`
+	Type     string   `json:"type" doc:"Meta's type of the message."`
+	To       string   `json:"to,omitempty" doc:"The recipient, masked."` // see Mask
+	Template string   `json:"template,omitempty" doc:"The template, as name/language."`
+	Ref      string   `json:"ref,omitempty" doc:"Your own reference."`
+	Tags     []string `json:"tags,omitempty" doc:"Your own labels."`
+	Callback string   `json:"callback_data,omitempty" doc:"What you put into biz_opaque_callback_data."`
 }
 
 // Context returns the part of m that may leave with its events.

@@ -3,10 +3,10 @@ package message
 // Problem is one thing wrong with a request. It never repeats what the caller wrote: that
 // may be private, and it may be long.
 type Problem struct {
-	Path   string `json:"path"`   // where: "message.interactive.action.buttons[3].reply.title"; empty: the request as a whole
-	Code   string `json:"code"`   // stable, for programs: "button_title_too_long"; Rules has those of this room
-	Detail string `json:"detail"` // the rule and its limit
-	Fix    string `json:"fix"`    // what to do about it
+	Path   string `json:"path" doc:"Where: message.interactive.action.buttons[3].reply.title, say. Empty: the request as a whole."`
+	Code   string `json:"code" doc:"Stable, for programs: button_title_too_long, say."` // Rules has those of this room
+	Detail string `json:"detail" doc:"The rule and its limit."`
+	Fix    string `json:"fix" doc:"What to do about it."`
 }
 
 // maxProblems bounds an answer: a body of 256 KiB has room for thousands of mistakes, and

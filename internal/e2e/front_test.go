@@ -1,0 +1,128 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"sluice/internal/client"
+	"sluice/internal/graphsim"
+	"sluice/internal/message"
+)
+
+// call makes a request of the API and returns its answer's body.
+func (w *world) call(method, path, media, body string, want int) string {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(w.t.Context(), method, w.api.Base+path, strings.NewReader(body))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+apiKey)
+	req.Header.Set("Content-Type", media)
+	resp, err := w.api.HTTP.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if resp.StatusCode != want {
+		w.t.Fatalf("%s %s: %d %s", method, path, resp.StatusCode, answer)
+	}
+	return string(answer)
+}
+
+// By every door a message goes the same way; who waits learns Meta's id; what passes through
+// reaches Meta with Meta's token; and all events are as their schema says.
+func TestEveryDoor(t *testing.T) {
+	t.Parallel()
+	w := setup(t, 80, graphsim.Options{Token: "e2e-access-token", Webhook: graphsim.Webhook{Read: 1}})
+	w.worker()
+	const text = `"to":"+15552300001","type":"text","text":{"body":"Hello"}`
+	var ids []string
+
+	var one struct{ ID, WAMID string }
+	answer := w.call("POST", "/v1/messages?wait=submitted", "application/json", `{"from":"`+numbers[0]+`","message":{`+text+`}}`, 202)
+	if err := json.Unmarshal([]byte(answer), &one); err != nil || !strings.HasPrefix(one.WAMID, "wamid.") {
+		t.Errorf("waited, and got %s", answer)
+	}
+	ids = append(ids, one.ID)
+
+	var sent struct{ Messages []struct{ ID string } }
+	answer = w.call("POST", "/v21.0/"+numbers[1]+"/messages", "application/json", `{"messaging_product":"whatsapp",`+text+`}`, 200)
+	if err := json.Unmarshal([]byte(answer), &sent); err != nil || len(sent.Messages) != 1 {
+		t.Fatalf("dropped in, and got %s", answer)
+	}
+	ids = append(ids, sent.Messages[0].ID)
+
+	var lines strings.Builder
+	for i := range 200 {
+		fmt.Fprintf(&lines, `{"from":"%s","key":"line-%d","message":{%s}}`+"\n", numbers[i%2], i, strings.ReplaceAll(text, "0001", fmt.Sprintf("%04d", i)))
+	}
+	answer = w.call("POST", "/v1/messages/batch", "application/x-ndjson", lines.String()+"{\n", 200)
+	verdicts := json.NewDecoder(strings.NewReader(answer))
+	for n := 1; verdicts.More(); n++ {
+		var v struct {
+			Line, Status int
+			ID           string
+		}
+		if err := verdicts.Decode(&v); err != nil || v.Line != n || (v.Status == 202) != (n <= 200) {
+			t.Fatalf("line %d: %+v, %v", n, v, err)
+		}
+		if v.ID != "" {
+			ids = append(ids, v.ID)
+		}
+	}
+
+	if answer = w.call("POST", "/v25.0/"+numbers[0]+"/messages", "application/json", `{"messaging_product":"whatsapp","status":"read","message_id":"wamid.x"}`, 200); !strings.Contains(answer, `"success":true`) {
+		t.Errorf("marked as read, and got %s", answer)
+	}
+	if answer = w.call("GET", "/v25.0/"+numbers[0], "", "", 200); !strings.Contains(answer, `"id"`) {
+		t.Errorf("asked for the number, and got %s", answer)
+	}
+
+	if len(ids) != 202 {
+		t.Fatalf("%d messages accepted", len(ids))
+	}
+	w.settled(ids, 60*time.Second, func(r client.Record) bool { return r.State == message.Read })
+	w.checkEvents()
+}
+
+// checkEvents holds everything in the streams against the published schema.
+func (w *world) checkEvents() {
+	w.t.Helper()
+	schema, err := jsonschema.NewCompiler().Compile("../../docs/events.schema.json")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	types := map[string]int{}
+	for _, shard := range message.DefaultShards.All() {
+		entries, err := w.redis.Client().XRange(w.t.Context(), shard.StreamKey(), "-", "+").Result()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for _, e := range entries {
+			text := e.Values["event"].(string)
+			value, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+			if err == nil {
+				err = schema.Validate(value)
+			}
+			if err != nil {
+				w.t.Errorf("%v in %s", err, text)
+				continue
+			}
+			types[value.(map[string]any)["type"].(string)]++
+		}
+	}
+	if types[message.EventMessage] == 0 || types[message.EventStatus] == 0 {
+		w.t.Errorf("only %v were seen", types)
+	}
+}
