@@ -98,11 +98,7 @@ func (w *worker) send() error {
 		Body: func(payload []byte, id string, attempt int) ([]byte, error) {
 			return cloudapi.Body(payload, "", w.marks.Make(id, attempt))
 		},
-		Throttled: func(ctx context.Context, number string) {
-			if _, err := w.paces.Throttled(ctx, number); err != nil {
-				log.Error("pace not cut", "phone_number_id", number, "err", err)
-			}
-		},
+		Paces:      w.paces,
 		Hold:       w.hold,
 		Wrote:      traced.wrote,
 		Numbers:    numberIDs(c.Numbers),
@@ -114,9 +110,10 @@ func (w *worker) send() error {
 		Handler: traced.handler(handler(sender)), Log: log,
 		Standing: ledger.StandingLua, Records: ledger.RecordPrefix,
 	})
+	tasks := queue.NewClient(w.db, w.shards)
 	sweeper := &send.Sweeper{
 		Worker: w.name, Policy: policies(c.Common),
-		Records: w.book, Requeue: requeue(w.db, w.book, queue.NewClient(w.db, w.shards)),
+		Shards: w.shards, Records: w.book, Requeue: requeue(w.db, w.book, tasks), Lost: lostTasks(tasks),
 		Watermark: w.stream.Watermark, LastHeard: w.stream.LastHeard, Sends: sender.Sends, Now: w.db.Now,
 		Log: log, Registerer: w.registry,
 	}
@@ -171,6 +168,23 @@ func requeue(db *store.DB, book *ledger.Ledger, tasks *queue.Client) send.Requeu
 			task.Add(ctx, p)
 			return book.AddRequeue(ctx, p, o, m)
 		})
+	}
+}
+
+// lostTasks finds the queued messages whose task is gone.
+func lostTasks(tasks *queue.Client) func(context.Context, []message.Open) ([]message.Open, error) {
+	return func(ctx context.Context, some []message.Open) ([]message.Open, error) {
+		some = slices.DeleteFunc(some, func(o message.Open) bool { return o.State != message.Queued })
+		all := make([]queue.Task, len(some))
+		for i, o := range some {
+			all[i] = queue.Task{ID: o.ID, K: o.K, Number: o.Message.From, Class: o.Message.Class}
+		}
+		missing, err := tasks.Missing(ctx, all)
+		gone := make([]message.Open, len(missing))
+		for i, m := range missing {
+			gone[i] = some[m]
+		}
+		return gone, err
 	}
 }
 

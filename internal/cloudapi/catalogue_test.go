@@ -16,8 +16,8 @@ import (
 // want holds the decision for every code that can come from sending, written down apart from
 // the catalogue.
 var want = map[message.Kind][]int{
-	message.Throttled: {4, 17, 341, 613, 80007, 80008, 130429, 131056, 131208, 132069},
-	message.Transient: {131057, 134101, 2494100},
+	message.Throttled: {131057, 4, 17, 341, 613, 80007, 80008, 130429, 131056, 131208, 132069},
+	message.Transient: {134101, 2494100},
 	message.Held: {
 		0, 3, 10, 33, 102, 104, 190, 200, 232, 299, 368, 803, 131005, 131031, 131037, 131042, 131045, 131048,
 		131064, 132001, 132007, 132015, 132016, 132068, 133006, 133010, 134102, 139200, 141002, 141006,
@@ -66,7 +66,7 @@ func TestEveryCodeIsClassified(t *testing.T) {
 // TestWhoseLimitWasHit: it is told of Meta's own codes alone.
 func TestWhoseLimitWasHit(t *testing.T) {
 	t.Parallel()
-	limits := map[int]message.Limit{130429: message.LimitNumber, 131208: message.LimitNumber, 131056: message.LimitPair}
+	limits := map[int]message.Limit{130429: message.LimitNumber, 131208: message.LimitNumber, 131056: message.LimitPair, 131057: message.LimitRest}
 	for _, e := range cloudapi.Catalogue() {
 		if e.Subcode != 0 || e.Code == cloudapi.NoCode {
 			continue
@@ -158,7 +158,7 @@ func TestCommonMistakes(t *testing.T) {
 		{131056, "(Business Account, Consumer Account) pair rate limit hit", message.Throttled, "pair"},  // likewise, and no one else's
 		{131048, "Spam rate limit hit", message.Held, cloudapi.ScopeNumber},                              // the number
 		{131049, "Meta chose not to deliver", message.Refused, cloudapi.ScopeRecipient},                  // the person
-		{131057, "Account in maintenance mode", message.Transient, cloudapi.ScopeNumber},                 // HTTP 500 and yet refused
+		{131057, "Account in maintenance mode", message.Throttled, cloudapi.ScopeNumber},                 // HTTP 500 and yet refused
 		{131063, "Marketing templates disabled on Cloud API", message.Refused, cloudapi.ScopeMessage},    //
 		{132015, "Template is paused", message.Held, cloudapi.ScopeTemplate},                             //
 		{132012, "Template parameter format mismatch", message.Refused, cloudapi.ScopeMessage},           //

@@ -109,10 +109,15 @@ func refused(status int, header http.Header, g graphError) (message.Outcome, Ent
 	}, e
 }
 
+// maintenance is the code of an account whose throughput is being raised, say.
+const maintenance = 131057
+
 func limitOf(e Entry) message.Limit {
 	switch {
 	case e.Kind != message.Throttled:
 		return ""
+	case e.Code == maintenance:
+		return message.LimitRest
 	case e.Scope == ScopeNumber:
 		return message.LimitNumber
 	case e.Scope == ScopePair:

@@ -332,7 +332,7 @@ var codes = []Entry{
 		Code: 131057, Title: "Account in maintenance mode",
 		Meaning: "The account is in maintenance, most often for about a minute while its throughput is raised.",
 		Advice:  "Nothing; it passes.",
-		Status:  500, Kind: message.Transient, Scope: ScopeNumber, From: FromAnswer, RetryAfter: time.Minute,
+		Status:  500, Kind: message.Throttled, Scope: ScopeNumber, From: FromAnswer, RetryAfter: time.Minute,
 	},
 	{
 		Code: 131062, Title: "BSUID recipient not supported",

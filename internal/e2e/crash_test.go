@@ -113,6 +113,19 @@ func TestOutageOfMetaBurnsNothing(t *testing.T) {
 	if n := w.sim.Duplicates(); n != 0 {
 		t.Errorf("Meta accepted %d messages twice", n)
 	}
+	doubted := 0
+	for _, r := range records {
+		for _, s := range r.Timeline {
+			if s.State == message.InDoubt {
+				doubted++
+				break
+			}
+		}
+	}
+	// What was under way when it began, and then one probe a second for each number.
+	if t.Logf("%d messages were in doubt", doubted); doubted > messages/5 {
+		t.Errorf("%d messages were in doubt", doubted)
+	}
 	if during >= messages {
 		t.Error("everything was sent before the outage: this test proves nothing")
 	}

@@ -53,6 +53,19 @@ func (l *Ledger) Overdue(ctx context.Context, s message.Shard, now time.Time, li
 	return l.open(ctx, s, message.Queued, waitingKey(s), fmt.Sprint(now.UnixMilli()), limit)
 }
 
+// Waiting returns queued messages of a shard, in the order of their deadlines and from the
+// offset-th on.
+func (l *Ledger) Waiting(ctx context.Context, s message.Shard, offset, limit int) ([]message.Open, error) {
+	ids, err := l.db.ZRange(ctx, waitingKey(s), int64(offset), int64(offset+limit-1)).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read what waits: %w", err)
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	return l.opens(ctx, s, ids)
+}
+
 func (l *Ledger) open(ctx context.Context, s message.Shard, in message.State, index, until string, limit int) ([]message.Open, error) {
 	entries, err := l.db.ZRangeByScoreWithScores(ctx, index, &redis.ZRangeBy{Min: "-inf", Max: until, Count: int64(limit)}).Result()
 	if err != nil {
@@ -93,7 +106,7 @@ func (l *Ledger) opens(ctx context.Context, s message.Shard, ids []string) ([]me
 	cmds := make([]*redis.SliceCmd, len(ids))
 	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
 		for i, id := range ids {
-			cmds[i] = p.HMGet(ctx, s.Key("m:"+id), "ctx", "st", "why", "n", "k", "own", "at", "exp", "rs")
+			cmds[i] = p.HMGet(ctx, s.Key("m:"+id), "ctx", "st", "why", "n", "k", "own", "at", "exp", "rs", "next")
 		}
 	})
 	if err != nil {
@@ -104,7 +117,7 @@ func (l *Ledger) opens(ctx context.Context, s message.Shard, ids []string) ([]me
 		v := c.Val()
 		o := message.Open{
 			ID: ids[i], State: message.State(text(v[1])), Reason: text(v[2]),
-			N: int(number(v[3])), K: int(number(v[4])), Since: at(text(v[6])), ExpiresAt: at(text(v[7])), Resent: int(number(v[8])),
+			N: int(number(v[3])), K: int(number(v[4])), Since: at(text(v[6])), ExpiresAt: at(text(v[7])), Resent: int(number(v[8])), NextAt: at(text(v[9])),
 		}
 		o.Worker, _, _ = strings.Cut(text(v[5]), "/")
 		if json.Unmarshal([]byte(text(v[0])), &o.Message) == nil {

@@ -52,5 +52,6 @@ type Open struct {
 	Worker    string    // who owns the attempt, when attempting
 	Since     time.Time // start of the attempt, when attempting; of the doubt, when in doubt; of the wait for a status, when submitted
 	ExpiresAt time.Time
-	Resent    int // resends by policy so far
+	NextAt    time.Time // not before, when queued; zero: at once
+	Resent    int       // resends by policy so far
 }

@@ -31,6 +31,7 @@ type Limit string
 const (
 	LimitNumber Limit = "number" // the sender's throughput
 	LimitPair   Limit = "pair"   // what one recipient may get from the sender
+	LimitRest   Limit = "rest"   // the sender is to rest for RetryAfter: its account is in maintenance
 )
 
 // HoldOn says what has to be mended before a message can be sent.

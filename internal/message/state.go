@@ -86,5 +86,6 @@ const (
 	ReasonCaller       = "by_caller"        // cancelled through the API
 	ReasonResolved     = "resolved"         // a doubt that a person settled
 	ReasonReplayed     = "replayed"         // sent again by a person's order
+	ReasonTaskLost     = "task_lost"        // queued again: its task was gone
 	ReasonResends      = "too_many_resends" // parked, though the policy is to resend
 )

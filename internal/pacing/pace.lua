@@ -4,10 +4,10 @@
 -- The hash holds what was learned and ordered at run time: 'order' (a rate that stands for the
 -- configured one), 'ramp_from', 'ramp_at', 'ramp_us' (a climb to that rate), 'cut' and 'cut_at'
 -- (the pace that a refusal left us, and when), 'ceiling' (the pace at that refusal), 'pause'.
--- Times are microseconds of this node's clock.
+-- 'probe' (until when one message a second has to do). Times are microseconds of this node's clock.
 -- After a refusal the pace climbs back by a fixed share of the full rate each second.
 local function pace(key, configured, now, climb)
-  local p = redis.call('HMGET', key, 'order', 'ramp_from', 'ramp_at', 'ramp_us', 'cut', 'cut_at', 'pause')
+  local p = redis.call('HMGET', key, 'order', 'ramp_from', 'ramp_at', 'ramp_us', 'cut', 'cut_at', 'pause', 'probe')
   local rate = tonumber(p[1] or configured)
   if p[2] then
     local done = (now - p[3]) / p[4]
@@ -17,5 +17,6 @@ local function pace(key, configured, now, climb)
   if p[5] then
     rate = math.min(full, p[5] + full * climb * math.max(now - p[6], 0) / 1000000)
   end
+  if p[8] and now < tonumber(p[8]) then rate = 1 end
   return math.max(rate, 1), full, tonumber(p[7] or 0)
 end

@@ -80,6 +80,32 @@ func (p *Paces) Pause(ctx context.Context, number string, d time.Duration) error
 	return nil
 }
 
+// Probe lets a number send one message a second for d, or until Recovered: Meta does not
+// answer, and each further message would only be in doubt.
+func (p *Paces) Probe(ctx context.Context, number string, d time.Duration) error {
+	now, err := p.db.Now(ctx)
+	if err == nil {
+		err = p.db.HSet(ctx, paceKey(p.shards.Of(number), number), "probe", now.Add(d).UnixMicro()).Err()
+	}
+	if err != nil {
+		return fmt.Errorf("let number probe: %w", err)
+	}
+	return nil
+}
+
+// Recovered ends Probe and wakes the number's workers.
+func (p *Paces) Recovered(ctx context.Context, number string) error {
+	s := p.shards.Of(number)
+	err := p.db.Pipe(ctx, func(t redis.Pipeliner) {
+		t.HDel(ctx, paceKey(s, number), "probe")
+		t.Publish(ctx, wakeChannel(s), number)
+	})
+	if err != nil {
+		return fmt.Errorf("end probing of number: %w", err)
+	}
+	return nil
+}
+
 // Order sets a number's rate at run time in place of the configured one, from the next slots
 // on; 0 takes the order back. With over the rate climbs there evenly from the rate from.
 func (p *Paces) Order(ctx context.Context, number string, rate, from int, over time.Duration) error {
@@ -89,7 +115,7 @@ func (p *Paces) Order(ctx context.Context, number string, rate, from int, over t
 	}
 	key := paceKey(p.shards.Of(number), number)
 	err = p.db.Tx(ctx, func(t redis.Pipeliner) error {
-		t.HDel(ctx, key, "order", "ramp_from", "ramp_at", "ramp_us", "cut", "cut_at", "pause")
+		t.HDel(ctx, key, "order", "ramp_from", "ramp_at", "ramp_us", "cut", "cut_at", "pause", "probe")
 		if rate > 0 {
 			t.HSet(ctx, key, "order", rate)
 		}

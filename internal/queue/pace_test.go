@@ -2,6 +2,7 @@ package queue
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -272,5 +273,56 @@ func TestSlotsOfAnyRateTakeASecond(t *testing.T) {
 		if all := time.Duration(rate) * g.number(phone).spacing; all < time.Second+pacing.Slack || all > time.Second*1013/1000 {
 			t.Errorf("rate %d: its slots take %v: want a second and the slack, hardly more than 1 %% lost", rate, all)
 		}
+	}
+}
+
+// TestANumberProbes: one message a second, until it is well again or nobody says otherwise.
+func TestANumberProbes(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	c := f.stopClock()
+	p := c.paces(80)
+	rate := func(at time.Duration) float64 {
+		c.set(at)
+		got, err := p.Read(t.Context(), phone)
+		if err != nil || got.Full != 80 {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		return got.Rate
+	}
+	if err := p.Probe(t.Context(), phone, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if got := rate(55 * time.Second); got != 1 {
+		t.Errorf("while it probes: %v a second", got)
+	}
+	if got := rate(65 * time.Second); got != 80 {
+		t.Errorf("after the probing's end: %v a second", got)
+	}
+	if err := p.Recovered(t.Context(), phone); err != nil {
+		t.Fatal(err)
+	}
+	if got := rate(55 * time.Second); got != 80 {
+		t.Errorf("well again: %v a second", got)
+	}
+}
+
+func TestMissingTasks(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	tasks := many(5, phone, message.Utility)
+	f.add(tasks...)
+	c := NewClient(f.db, shards)
+	if missing, err := c.Missing(t.Context(), tasks); err != nil || len(missing) != 0 {
+		t.Errorf("all are there: %v, %v", missing, err)
+	}
+	key := asynqKeys(name(shards.Of(phone), phone, message.Utility)).task + taskID(tasks[3].ID, tasks[3].K)
+	if n := f.db.Del(t.Context(), key).Val(); n != 1 {
+		t.Fatal("no such task")
+	}
+	again := append(slices.Clone(tasks), tasks[0])
+	again[5].K++
+	if missing, err := c.Missing(t.Context(), again); err != nil || !slices.Equal(missing, []int{3, 5}) {
+		t.Errorf("missing are %v, %v", missing, err)
 	}
 }

@@ -46,6 +46,7 @@ var moves = []struct{ from, to message.State }{
 	{message.InDoubt, message.Parked},
 	{message.InDoubt, message.Failed},
 	{message.Queued, message.Expired},
+	{message.Queued, message.Queued}, // its task was lost
 }
 
 // sweeps are a sweeper's metrics.
@@ -58,7 +59,7 @@ func newSweeps(reg prometheus.Registerer) *sweeps {
 	s := &sweeps{
 		moves: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_sweep_moves_total",
-			Help: "Messages moved on by the sweeper: abandoned attempts, doubts past their window, deadlines.",
+			Help: "Messages moved on by the sweeper: abandoned attempts, doubts past their window, deadlines, lost tasks.",
 		}, []string{"from", "to"}),
 		postponed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_doubts_postponed_total",

@@ -35,6 +35,14 @@ type poster interface {
 	Send(ctx context.Context, number string, body []byte) message.Outcome
 }
 
+// paces change how fast a number goes, for all workers at once.
+type paces interface {
+	Throttled(ctx context.Context, number string) (cut bool, err error) // Meta called the number too fast
+	Pause(ctx context.Context, number string, d time.Duration) error    // nothing is sent for d
+	Probe(ctx context.Context, number string, d time.Duration) error    // one message a second, for d or until Recovered
+	Recovered(ctx context.Context, number string) error                 // Meta answers again
+}
+
 // Slot is a moment at which a message may leave.
 type Slot interface {
 	// Use blocks until the request may be written and spends the slot. Its error means that
@@ -48,12 +56,12 @@ type NextSlot func(ctx context.Context) (Slot, error)
 
 // Options say how messages are treated. All fields are required.
 type Options struct {
-	Worker    string // names this process among all others
-	Policy    func(number string, c message.Class) message.Policy
-	Backoff   func(n int) time.Duration // the delay after the n-th attempt
-	Attempts  int                       // counted attempts before a message is dead
-	Body      func(payload []byte, id string, attempt int) ([]byte, error)
-	Throttled func(ctx context.Context, number string) // hears of a number that Meta called too fast
+	Worker   string // names this process among all others
+	Policy   func(number string, c message.Class) message.Policy
+	Backoff  func(n int) time.Duration // the delay after the n-th attempt
+	Attempts int                       // counted attempts before a message is dead
+	Body     func(payload []byte, id string, attempt int) ([]byte, error)
+	Paces    paces
 	// Hold keeps everything of a number, or of one of its templates, back for a time.
 	Hold       func(ctx context.Context, number, template string, out message.Outcome, d time.Duration)
 	Wrote      func(number string, at time.Time) // hears of each request just before it is written; nil: nobody does
@@ -70,6 +78,7 @@ type Sender struct {
 	metrics *metrics
 	seq     atomic.Int64
 	sends   minute
+	health  health
 }
 
 // New returns a sender that writes to l and sends by p.
@@ -101,6 +110,7 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, next NextSlot) Ag
 		if err != nil {
 			return s.giveUp(ctx, a)
 		}
+		begun := time.Now()
 		// When a slot was missed this asks once more, with the same token: whoever stood still
 		// that long must learn whether the attempt is still its own.
 		if a, err = s.begin(ctx, id, k, token); err != nil {
@@ -115,7 +125,7 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, next NextSlot) Ag
 		case message.Busy:
 			return again(busyWait)
 		}
-		if slot.Use(ctx) == nil {
+		if slot.Use(ctx) == nil && !frozen(begun, time.Now()) {
 			break
 		}
 	}
@@ -132,6 +142,17 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, next NextSlot) Ag
 		return again(m.In)
 	}
 	return done
+}
+
+// freezeMax is how old an intent may be when its request leaves. A process that stood still for
+// longer, or a machine that slept, must learn first whether the attempt is still its own: it
+// may have been taken for dead.
+const freezeMax = 5 * time.Second
+
+// frozen compares both clocks: the monotonic one stops while a machine sleeps, and the wall
+// clock may be set back.
+func frozen(begun, now time.Time) bool {
+	return now.Sub(begun) > freezeMax || now.Round(0).Sub(begun.Round(0)) > freezeMax
 }
 
 // giveUp takes back the intent of an attempt whose request never left.
@@ -161,13 +182,12 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt) message.Move {
 		out = s.poster.Send(context.WithoutCancel(ctx), number, body)
 		s.metrics.inflight.WithLabelValues(number).Dec()
 	}
-	if out.Kind == message.Throttled && out.Limit == message.LimitNumber {
-		s.o.Throttled(context.WithoutCancel(ctx), number)
-	}
+	held := s.pace(context.WithoutCancel(ctx), number, out)
 	m := s.decide(a, out)
 	if out.Kind == message.Held {
-		// The rest of the backlog would be refused just the same. When the time is over the
-		// next messages try again.
+		m.In = max(m.In, s.holdFor(held))
+		// The rest of the backlog would be refused just the same. When the time is over some
+		// message tries again.
 		template := ""
 		if out.Hold == message.HoldTemplate {
 			template = a.Message.Template

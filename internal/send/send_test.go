@@ -104,12 +104,7 @@ func (s *script) handle(ctx context.Context, log *slog.Logger) send.Again {
 			}
 			return s.body(payload)
 		},
-		Throttled: func(ctx context.Context, of string) {
-			s.asked = append(s.asked, "throttled "+of)
-			if ctx.Err() != nil {
-				s.asked = append(s.asked, "in vain")
-			}
-		},
+		Paces: pacer{s},
 		Hold: func(ctx context.Context, of, template string, out message.Outcome, d time.Duration) {
 			s.asked = append(s.asked, fmt.Sprintf("hold %s %q %d %s", of, template, out.Code, d))
 			if ctx.Err() != nil {
@@ -121,6 +116,31 @@ func (s *script) handle(ctx context.Context, log *slog.Logger) send.Again {
 	})
 	return sender.Handle(ctx, id, 0, s.next)
 }
+
+// pacer writes down what is said of the number's pace.
+type pacer struct{ s *script }
+
+func (p pacer) note(ctx context.Context, what, of string) error {
+	p.s.asked = append(p.s.asked, what+" "+of)
+	if ctx.Err() != nil {
+		p.s.asked = append(p.s.asked, "in vain")
+	}
+	return nil
+}
+
+func (p pacer) Throttled(ctx context.Context, of string) (bool, error) {
+	return true, p.note(ctx, "throttled", of)
+}
+
+func (p pacer) Pause(ctx context.Context, of string, d time.Duration) error {
+	return p.note(ctx, "pause "+d.String(), of)
+}
+
+func (p pacer) Probe(ctx context.Context, of string, d time.Duration) error {
+	return p.note(ctx, "probe "+d.String(), of)
+}
+
+func (p pacer) Recovered(ctx context.Context, of string) error { return p.note(ctx, "recovered", of) }
 
 func TestHandle(t *testing.T) {
 	t.Parallel()
@@ -179,7 +199,7 @@ func TestHandle(t *testing.T) {
 		"held, the number": {
 			func(s *script) { s.post = held(message.HoldNumber) },
 			send.Again{Due: true, In: 3 * time.Second},
-			[]string{"next", "begin", "use", post, "hold " + number + ` "" 190 3s`, "finish 2 queued"},
+			[]string{"next", "begin", "use", post, "probe 33s " + number, "hold " + number + ` "" 190 3s`, "finish 2 queued"},
 		},
 		"held, the template": {
 			func(s *script) { s.post = held(message.HoldTemplate) },
@@ -206,6 +226,26 @@ func TestHandle(t *testing.T) {
 		"payload unreadable": {func(s *script) {
 			s.body = func([]byte) ([]byte, error) { return nil, errors.New("no JSON") }
 		}, send.Again{}, []string{"next", "begin", "use", "finish 2 rejected"}},
+		"in maintenance": {
+			func(s *script) {
+				s.post = func() message.Outcome {
+					return message.Outcome{Kind: message.Throttled, Limit: message.LimitRest, RetryAfter: time.Hour}
+				}
+			},
+			send.Again{Due: true, In: time.Hour},
+			[]string{"next", "begin", "use", post, "pause 1m0s " + number, "finish 2 queued"},
+		},
+		"frozen after begin": {func(s *script) {
+			s.missFirst(func() {})
+			next, first := s.next, true
+			s.next = func(ctx context.Context) (send.Slot, error) {
+				if !first {
+					return next(ctx)
+				}
+				first = false
+				return slot(func() error { s.asked = append(s.asked, "frozen"); time.Sleep(6 * time.Second); return nil }), nil
+			}
+		}, send.Again{}, []string{"begin", "frozen", "next", "begin", "missed", "next", "begin", "use", post, "finish 2 submitted"}},
 		"slot missed, then not": {
 			func(s *script) { s.missFirst(func() {}) },
 			send.Again{},
@@ -334,7 +374,7 @@ func TestStop(t *testing.T) {
 				s.post = func() message.Outcome { stop(); return message.Outcome{Kind: message.Held, Hold: message.HoldNumber} }
 			},
 			send.Again{Due: true, In: 3 * time.Second},
-			[]string{"next", "begin", "use", post, "hold " + number + ` "" 0 3s`, "finish 2 queued"},
+			[]string{"next", "begin", "use", post, "probe 33s " + number, "hold " + number + ` "" 0 3s`, "finish 2 queued"},
 		},
 		"before the request": {func(s *script, stop func()) {
 			b := s.body

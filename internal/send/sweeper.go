@@ -31,6 +31,7 @@ type records interface {
 	Doubts(ctx context.Context, s message.Shard, until time.Time, limit int) ([]message.Open, error)
 	Postpone(ctx context.Context, s message.Shard, ids []string, until time.Time) error
 	Owed(ctx context.Context, s message.Shard, after, before time.Time) (int64, error)
+	Waiting(ctx context.Context, s message.Shard, offset, limit int) ([]message.Open, error)
 	Overdue(ctx context.Context, s message.Shard, now time.Time, limit int) ([]message.Open, error)
 	Sweep(ctx context.Context, o message.Open, m message.Move) (bool, error)
 }
@@ -50,8 +51,10 @@ type LastHeard func(ctx context.Context, number string) (any, status time.Time, 
 type Sweeper struct {
 	Worker     string
 	Policy     func(number string, c message.Class) message.Policy
+	Shards     message.Shards
 	Records    records
 	Requeue    Requeue
+	Lost       func(ctx context.Context, some []message.Open) ([]message.Open, error) // those whose task is gone
 	Watermark  Watermark
 	LastHeard  LastHeard
 	Sends      func() int                                   // requests of this worker in the last minute
@@ -60,6 +63,7 @@ type Sweeper struct {
 	Registerer prometheus.Registerer
 
 	metrics *sweeps
+	walk    walk
 	resends minute // by policy, without evidence
 	// since is when this worker's view of the others' beats became unbroken. After the store
 	// was away, or this worker stood still, everybody's beat looks old, and nobody is dead.
@@ -119,7 +123,7 @@ func (s *Sweeper) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
+	errs := []error{s.lost(ctx, alive, now)}
 	for _, shard := range shards {
 		if time.Since(s.beaten) > beatEvery { // there is so much to sweep
 			if err := s.beat(ctx); err != nil {

@@ -32,6 +32,8 @@ type world struct {
 	status   time.Time                         // when the number's last status was made
 	owed     func(after, before time.Time) int64
 	sends    int
+	waiting  []message.Open // by deadline
+	gone     []string       // of those, the ids of those without a task
 
 	fail   func(call string) error // nil: never
 	before func(call string)       // to take its time, say
@@ -128,6 +130,15 @@ func (w *world) Owed(ctx context.Context, s message.Shard, after, before time.Ti
 	return w.owed(after, before), w.call("owed")
 }
 
+func (w *world) Waiting(ctx context.Context, s message.Shard, offset, limit int) ([]message.Open, error) {
+	all := w.of(s, w.waiting)
+	return all[min(offset, len(all)):min(offset+limit, len(all))], w.call("waiting")
+}
+
+func (w *world) lost(ctx context.Context, some []message.Open) ([]message.Open, error) {
+	return slices.DeleteFunc(some, func(o message.Open) bool { return !slices.Contains(w.gone, o.ID) }), w.call("lost")
+}
+
 func (w *world) Overdue(ctx context.Context, s message.Shard, now time.Time, limit int) ([]message.Open, error) {
 	var late []message.Open
 	for _, o := range w.overdue {
@@ -173,6 +184,7 @@ func (w *world) note(o message.Open, m message.Move) {
 	w.did = append(w.did, line)
 	is := func(other message.Open) bool { return other.ID == o.ID }
 	w.attempts = slices.DeleteFunc(w.attempts, is)
+	w.gone = slices.DeleteFunc(w.gone, func(id string) bool { return id == o.ID })
 	w.overdue = slices.DeleteFunc(w.overdue, is)
 	for i, d := range w.doubts {
 		if is(d) {
@@ -188,7 +200,7 @@ func (w *world) sweepFor(t *testing.T, d time.Duration) {
 	ctx, stop := context.WithTimeout(t.Context(), d)
 	defer stop()
 	s := &send.Sweeper{
-		Worker: "me", Records: w, Requeue: w.requeue,
+		Worker: "me", Shards: 2, Records: w, Requeue: w.requeue, Lost: w.lost,
 		Policy: func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) },
 		Watermark: func(context.Context, message.Shard) (time.Time, error) {
 			return w.mark(time.Since(w.start)), w.call("watermark")
@@ -554,4 +566,35 @@ func swept(t *testing.T, reg *prometheus.Registry, from, to string) float64 {
 	}
 	t.Fatalf("there is no series %s -> %s", from, to)
 	return 0
+}
+
+// TestLostTasks: who waits without a task gets one, however many wait; but not who is overdue,
+// and only one worker looks.
+func TestLostTasks(t *testing.T) {
+	t.Parallel()
+	for _, other := range []string{"nobody", "a", "z"} { // the other living worker; this one is "me"
+		t.Run(other, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				if other != "nobody" {
+					w.others[other] = living
+				}
+				for i := range 1200 {
+					w.waiting = append(w.waiting, message.Open{
+						ID: fmt.Sprint(i), State: message.Queued, ExpiresAt: w.start.Add(time.Hour), NextAt: w.start.Add(time.Minute),
+					})
+				}
+				w.waiting[7].ExpiresAt = w.start
+				w.gone = []string{"3", "7", "1100"}
+				w.sweepFor(t, 20*time.Second)
+				if other == "a" {
+					w.want(t)
+					return
+				}
+				w.want(t, "0s 3 queued->queued task_lost in 1m0s", "4s 1100 queued->queued task_lost in 56s")
+				if n := swept(t, w.reg, "queued", "queued"); n != 2 {
+					t.Errorf("counted %v", n)
+				}
+			})
+		})
+	}
 }
