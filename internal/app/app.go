@@ -27,11 +27,12 @@ import (
 
 // Program is a program put together and listening.
 type Program struct {
-	addr, opsAddr string
-	log           *slog.Logger
-	db            *store.DB
-	ops           net.Listener
-	registry      *prometheus.Registry
+	addr, consoleAddr, opsAddr string
+
+	log      *slog.Logger
+	db       *store.DB
+	ops      net.Listener
+	registry *prometheus.Registry
 
 	// work is what the program is for: it ends when its context does. Background goes on
 	// until work has ended.
@@ -41,6 +42,9 @@ type Program struct {
 
 // Addr is where the program serves, as host:port; empty for a worker, which serves nobody.
 func (p *Program) Addr() string { return p.addr }
+
+// ConsoleAddr is where the producer's console is, as host:port; empty: it has none.
+func (p *Program) ConsoleAddr() string { return p.consoleAddr }
 
 // OpsAddr is where the program tells its metrics and health.
 func (p *Program) OpsAddr() string { return p.opsAddr }
@@ -110,14 +114,14 @@ func newProgram(ctx context.Context, c config.Common, log *slog.Logger) (*Progra
 	return p, nil
 }
 
-// serve adds an HTTP server to the program's work.
-func (p *Program) serve(addr string, h http.Handler) error {
+// serve adds an HTTP server to the program's work, and notes where it is.
+func (p *Program) serve(addr string, h http.Handler, at *string) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		p.close()
 		return fmt.Errorf("listen: %w", err)
 	}
-	p.addr = l.Addr().String()
+	*at = l.Addr().String()
 	p.work = append(p.work, func(ctx context.Context) error {
 		return ops.Serve(ctx, l, h, ops.ServeOptions{Log: p.log})
 	})

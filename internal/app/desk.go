@@ -3,14 +3,19 @@ package app
 import (
 	"context"
 
+	"github.com/redis/go-redis/v9"
+
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/queue"
+	"sluice/internal/store"
 )
 
-// desk answers callers of the API about messages that were accepted.
+// desk is where callers of the API and operators ask about messages that were accepted.
 type desk struct {
 	*ledger.Ledger
+	db    *store.DB
+	tasks *queue.Client
 	holds *queue.Holds
 	paces *queue.Paces
 }
@@ -23,4 +28,26 @@ func (d desk) Standing(ctx context.Context, r message.Record) (message.Standing,
 	}
 	s.Holds, err = d.holds.On(ctx, r.Context)
 	return s, err
+}
+
+// Move moves a message on, and makes its next task when it is to be sent again, in one
+// transaction. It tells whether it moved. If not, the task finds nothing to do.
+func (d desk) Move(ctx context.Context, o message.Open, m message.Move) (bool, error) {
+	if m.To != message.Queued {
+		return d.Sweep(ctx, o, m)
+	}
+	task, err := d.tasks.Prepare(ctx, queue.Task{ID: o.ID, K: o.K + 1, Number: o.Message.From, Class: o.Message.Class})
+	if err != nil {
+		return false, err
+	}
+	var moving ledger.Moving
+	err = d.db.Tx(ctx, func(p redis.Pipeliner) (err error) {
+		task.Add(ctx, p)
+		moving, err = d.AddMove(ctx, p, o, m)
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	return moving.Done()
 }

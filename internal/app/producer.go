@@ -12,6 +12,7 @@ import (
 
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
+	"sluice/internal/console"
 	"sluice/internal/httpapi"
 	"sluice/internal/intake"
 	"sluice/internal/ledger"
@@ -36,6 +37,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return nil, err
 	}
 	book := newLedger(p.db, c.Common)
+	tasks, holds := queue.NewClient(p.db, message.Shards(c.Shards)), queue.NewHolds(p.db, message.Shards(c.Shards))
 	paces := queue.NewPaces(p.db, message.Shards(c.Shards), ratesOf(c.Numbers).configured)
 	graph, err := cloudapi.NewForwarder(cloudapi.Options{BaseURL: c.Graph.BaseURL, Token: cmp.Or(c.Tokens, config.FixedTokens(nil)).Token, Registerer: p.registry})
 	if err != nil {
@@ -43,9 +45,9 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return nil, err
 	}
 	door := intake.New(intake.Options{
-		Acceptor:   newAcceptor(p.db, book, queue.NewClient(p.db, message.Shards(c.Shards))),
+		Acceptor:   newAcceptor(p.db, book, tasks),
 		Reader:     book,
-		Desk:       desk{book, queue.NewHolds(p.db, message.Shards(c.Shards)), paces},
+		Desk:       desk{Ledger: book, db: p.db, tasks: tasks, holds: holds, paces: paces},
 		Numbers:    known(c.Numbers),
 		Policy:     policies(c.Common),
 		Drain:      newDrains(paces.Read, log).of,
@@ -65,7 +67,14 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		graph.Close()
 		return nil
 	})
-	return p, p.serve(c.Listen, door.Handler())
+	if err := p.serve(c.Listen, door.Handler(), &p.addr); err != nil || c.Console == "" {
+		return p, err
+	}
+	operators := console.New(console.Options{
+		Holds: holds, Records: desk{Ledger: book, db: p.db, tasks: tasks}, Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
+		Log: log, Registerer: p.registry,
+	})
+	return p, p.serve(c.Console, operators.Handler(), &p.consoleAddr)
 }
 
 // acceptor makes the record of a message and its first task in one transaction: neither is

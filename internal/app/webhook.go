@@ -33,5 +33,5 @@ func NewWebhook(ctx context.Context, c config.Webhook, log *slog.Logger) (*Progr
 		Apps:       func(name string) (webhook.App, bool) { a, ok := apps[name]; return a, ok },
 		Registerer: p.registry, Log: log,
 	})
-	return p, p.serve(c.Listen, h)
+	return p, p.serve(c.Listen, h, &p.addr)
 }

@@ -82,6 +82,7 @@ func (c Class) over(wider Class) Class {
 type Producer struct {
 	Common
 	Listen  string   // host:port of the API
+	Console string   // host:port of the console; empty: there is none
 	APIKeys []APIKey // never empty
 	Tokens  *Tokens  // the access tokens that are there, for calls that are passed on to Meta
 }

@@ -64,7 +64,7 @@ api_keys: [{name: shop, sha256: `+aDigest+`, numbers: ["*"], scopes: [messages:s
 classes: {utility: {deadline: 12h, doubt_window: 5m, on_doubt: close, error_window: 20s}}
 roles: send
 retry: {base: 2s, max: 2m, attempts: 7}
-listen: {api: "127.0.0.1:1", webhook: ":2", ops: ":3"}
+listen: {api: "127.0.0.1:1", console: ":4", webhook: ":2", ops: ":3"}
 log_level: warn
 `)
 	args := []string{"--config", path}
@@ -89,7 +89,7 @@ log_level: warn
 		t.Errorf("the producer's Token = %q, %v", got, err)
 	}
 	p.Tokens = nil
-	same(t, err, p, Producer{Common: common, Listen: "127.0.0.1:1", APIKeys: []APIKey{key}})
+	same(t, err, p, Producer{Common: common, Listen: "127.0.0.1:1", Console: ":4", APIKeys: []APIKey{key}})
 
 	wh, err := LoadWebhook(args, env())
 	app := App{Name: "main", Secret: "new", PreviousSecret: "old", VerifyToken: "word"}
@@ -162,7 +162,7 @@ func TestWithoutAFile(t *testing.T) {
 		t.Errorf("the producer's Token = %q, %v", token, err)
 	}
 	p.Tokens = nil
-	same(t, err, p, Producer{Common: common, Listen: ":8080", APIKeys: []APIKey{{
+	same(t, err, p, Producer{Common: common, Listen: ":8080", Console: ":8081", APIKeys: []APIKey{{
 		Name: "environment", SHA256: sha256.Sum256([]byte("0123456789abcdef")),
 		Numbers: []string{"*"}, Scopes: Scopes(),
 	}}})

@@ -19,7 +19,7 @@ func LoadProducer(args []string, getenv func(string) string) (Producer, error) {
 	l.need(len(l.numbers) > 0, "numbers", "none is configured: list them in the file, or set PHONE_NUMBER_ID")
 	l.need(len(l.keys) > 0, "api_keys", "none is configured, so nobody could send: list them in the file, or set SLUICE_API_KEY")
 	l.checkKeys()
-	return Producer{Common: l.common(), Listen: l.listenAPI, APIKeys: l.keys, Tokens: l.tokensThere()}, l.err()
+	return Producer{Common: l.common(), Listen: l.listenAPI, Console: l.listenConsole, APIKeys: l.keys, Tokens: l.tokensThere()}, l.err()
 }
 
 // LoadWorker reads the worker's configuration, like LoadProducer, and the tokens and keys in
@@ -66,14 +66,14 @@ type loader struct {
 // values is everything that can be set.
 type values struct {
 	Common
-	redisPasswordFile        string
-	listenAPI, listenWebhook string
-	roles                    []string
-	markerKeyFile            string
-	retry                    Retry
-	numbers                  []number
-	apps                     []app
-	keys                     []APIKey
+	redisPasswordFile                       string
+	listenAPI, listenConsole, listenWebhook string
+	roles                                   []string
+	markerKeyFile                           string
+	retry                                   Retry
+	numbers                                 []number
+	apps                                    []app
+	keys                                    []APIKey
 }
 
 // number is a Number with the way to its token.

@@ -58,6 +58,7 @@ func (v *values) settings(program string) []setting {
 		{key: "retry.max", def: "60s", use: "worker", help: "longest such wait", set: duration(&v.retry.Max, 10*time.Millisecond, 24*time.Hour)},
 		{key: "retry.attempts", def: "20", use: "worker", help: "attempts, each proven not taken, after which a message is dead", set: integer(&v.retry.Attempts, 1, 1000)},
 		{key: "listen.api", def: ":8080", use: "producer", help: "host:port of the API", set: address(&v.listenAPI)},
+		{key: "listen.console", def: ":8081", use: "producer", help: "host:port of the console, for operators", set: address(&v.listenConsole)},
 		{key: "listen.webhook", def: ":8090", use: "webhook", help: "host:port for Meta's webhooks", set: address(&v.listenWebhook)},
 		{key: "listen.ops", def: opsListen[program], use: "producer worker webhook", help: "host:port of metrics, health and profiles", set: address(&v.Ops)},
 		{key: "log_level", def: "info", help: "debug, info, warn or error", set: level(&v.LogLevel)},

@@ -76,8 +76,12 @@ func TestComposePrograms(t *testing.T) {
 	if at(services["worker"], "deploy.replicas") != 2 {
 		t.Error("there are not two workers")
 	}
-	for name, address := range map[string]string{"producer": c.producer.Listen, "webhook": c.webhook.Listen} {
-		if want := []string{"127.0.0.1" + address + address}; !slices.Equal(words(services[name], "ports"), want) {
+	for name, addresses := range map[string][]string{"producer": {c.producer.Listen, c.producer.Console}, "webhook": {c.webhook.Listen}} {
+		var want []string
+		for _, address := range addresses {
+			want = append(want, "127.0.0.1"+address+address)
+		}
+		if !slices.Equal(words(services[name], "ports"), want) {
 			t.Errorf("%s publishes %q, want %q", name, words(services[name], "ports"), want)
 		}
 	}

@@ -144,12 +144,12 @@ func newShell(t *testing.T) *shell {
 			t.Fatalf("%s is not installed: the README needs it", tool)
 		}
 	}
-	free := freePorts(t, 7)
+	free := freePorts(t, 8)
 	s := &shell{t: t, dir: t.TempDir()}
 	s.ports = strings.NewReplacer(
-		"6379", free[0], "8080", free[1], "8090", free[2], "8070", free[3], "9101", free[4], "9102", free[5], "9103", free[6],
+		"6379", free[0], "8080", free[1], "8090", free[2], "8070", free[3], "9101", free[4], "9102", free[5], "9103", free[6], "8081", free[7],
 		"bin/sluice simulate --", "bin/sluice simulate --listen 127.0.0.1:"+free[3]+" --",
-		"bin/producer >", "bin/producer --listen-api 127.0.0.1:"+free[1]+" --listen-ops 127.0.0.1:"+free[4]+" >",
+		"bin/producer >", "bin/producer --listen-api 127.0.0.1:"+free[1]+" --listen-console 127.0.0.1:"+free[7]+" --listen-ops 127.0.0.1:"+free[4]+" >",
 		"bin/worker >", "bin/worker --listen-ops 127.0.0.1:"+free[5]+" >",
 		"bin/webhook >", "bin/webhook --listen-webhook 127.0.0.1:"+free[2]+" --listen-ops 127.0.0.1:"+free[6]+" >",
 		"make build\n", "",
@@ -161,7 +161,7 @@ func newShell(t *testing.T) *shell {
 
 	cmd := exec.Command("bash")
 	cmd.Dir = s.dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "SLUICE_API=" + s.api.Base}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "SLUICE_API=" + s.api.Base, "SLUICE_CONSOLE=http://127.0.0.1:" + free[7]}
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

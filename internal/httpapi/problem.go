@@ -45,6 +45,16 @@ var answers = map[string]answer{
 	"already_ended": {409, "The message has ended, unsent.", "Its record says how."},
 	"not_in_doubt":  {409, "The message is neither parked nor in doubt.", "Its record says where it is."},
 
+	// What an operator orders.
+	"key_too_narrow": {403, "This concerns all numbers, and the API key does not reach them all.", "Name a number that it reaches, or use a key for all numbers."},
+	"actor_missing":  {0, "Who orders it is not said.", "Give actor: 1 to 64 characters, a name or an address."},
+	"reason_missing": {0, "Why is not said.", "Give reason: 1 to 200 characters, for those who wonder later."},
+	"hold_unclear":   {0, "It is not clear what is meant.", "Name one: all (true), number, number with template (as name/language), or tag, with a number or for all."},
+	"for_invalid":    {0, "This is no time from 1 second to 90 days.", "Write it like 90s, 15m or 24h."},
+	"as_unknown":     {0, "A doubt is resolved as sent, not-sent or cancel.", "Give one of them."},
+	"number_missing": {0, "No number is named.", "Give Meta's phone number id in number."},
+	"query_invalid":  {0, "This value cannot be right here.", "Numbers and codes are digits, times are written like 2026-01-31T15:04:05Z, a limit is at most 1000."},
+
 	// How it is said.
 	"method_not_allowed":     {405, "This path does not take that method.", "Use a method of the Allow header."},
 	"timeout":                {408, "The body did not arrive in time.", "Send it again; with the same key it is accepted once."},

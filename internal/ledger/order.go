@@ -20,12 +20,30 @@ func ordered(m message.Move) (deed, note string, err error) {
 	if m.Deed == nil {
 		return "", m.Reason, nil
 	}
+	note = m.Reason + " by " + m.Deed.Actor + ": " + m.Deed.Reason
+	note = strings.ReplaceAll(note, "|", "/") // which ends a step of the timeline
+	if m.Deed.Verb == message.VerbReplay {
+		return "", note, nil // one of thousands: the trail has them as a whole, see Note
+	}
 	about, err := json.Marshal(m.Deed)
 	if err != nil {
 		return "", "", fmt.Errorf("deed: %w", err)
 	}
-	note = m.Reason + " by " + m.Deed.Actor + ": " + m.Deed.Reason
-	return string(about), strings.ReplaceAll(note, "|", "/"), nil // | ends a step of the timeline
+	return string(about), note, nil
+}
+
+// Note enters a deed into the trail that is about no single message.
+func (l *Ledger) Note(ctx context.Context, d message.Deed) error {
+	about, err := json.Marshal(d)
+	if err == nil {
+		err = l.db.XAdd(ctx, &redis.XAddArgs{
+			Stream: message.Shard(0).AuditKey(), MaxLen: 1000, Approx: true, Values: []any{"deed", about},
+		}).Err()
+	}
+	if err != nil {
+		return fmt.Errorf("note a deed: %w", err)
+	}
+	return nil
 }
 
 // Deeds returns the latest limit deeds of the trail, the latest first.

@@ -187,6 +187,9 @@ func (g *Rig) Program(ctx context.Context, name, addr string, env []string, args
 			}
 		}
 		all = append(all, flag, addr)
+		if name == "producer" {
+			all = append(all, "--listen-console", "127.0.0.1:0")
+		}
 	}
 	p, err := g.Part(name, env, append(all, args...)...)
 	if err != nil {

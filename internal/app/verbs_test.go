@@ -1,0 +1,208 @@
+package app_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/app"
+	"sluice/internal/config"
+	"sluice/internal/message"
+	"sluice/internal/redistest"
+)
+
+// call sends a request and returns the answer's JSON.
+func call(t *testing.T, method, url, body string, want int) map[string]any {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer verbs")
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := map[string]any{}
+	if err := json.Unmarshal(text, &answer); err != nil || resp.StatusCode != want {
+		t.Fatalf("%s %s: %d %s, want %d", method, url, resp.StatusCode, text, want)
+	}
+	return answer
+}
+
+// TestVerbsEndToEnd: a producer's two listeners on a real Redis. What callers and operators
+// order changes the records, and where something is to be sent again there is a task for it.
+func TestVerbsEndToEnd(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	key := config.APIKey{Name: "verbs", SHA256: sha256.Sum256([]byte("verbs")), Numbers: []string{"*"}, Scopes: config.Scopes()}
+	p, err := app.NewProducer(t.Context(), config.Producer{
+		Common: config.Common{
+			Shards: int(message.DefaultShards), Ops: "127.0.0.1:0", Numbers: []config.Number{{ID: number, Rate: 80}},
+			Redis: config.Redis{URL: config.Secret(srv.URL())}, Graph: config.Graph{BaseURL: "http://127.0.0.1:1"},
+		},
+		Listen: "127.0.0.1:0", Console: "127.0.0.1:0", APIKeys: []config.APIKey{key},
+	}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	api, console := "http://"+p.Addr(), "http://"+p.ConsoleAddr()
+	f := newFixture(t, srv.Client())
+	const signed = `"actor":"anna","reason":"because"`
+
+	// send orders a message, and try lets its first attempt end so.
+	send := func(key string) string {
+		id, _ := call(t, "POST", api+"/v1/messages", fmt.Sprintf(
+			`{"from":%q,"key":%q,"ref":"order-1","tags":["spring"],"message":{"to":"+4915123456789","type":"text","text":{"body":"hi"}}}`, number, key), 202)["id"].(string)
+		return id
+	}
+	try := func(id string, m message.Move) {
+		a, err := f.book.Begin(t.Context(), id, 0, "w/1")
+		if err == nil {
+			_, _, err = f.book.Finish(t.Context(), a, m)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	tasks := func() string {
+		shard := message.DefaultShards.Of(number)
+		ids, err := f.db.LRange(t.Context(), "asynq:{"+shard.String()+"}:"+number+":service}:pending", 0, -1).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(ids, " ")
+	}
+	explain := func(id string) map[string]any { return call(t, "GET", api+"/v1/messages/"+id+"/explain", "", 200) }
+
+	first, second, third := send("1"), send("2"), send("3")
+	if e := explain(third); e["rule"] != "queue" || e["ahead"] != 2. {
+		t.Errorf("third: %v", e)
+	}
+	call(t, "POST", console+"/v1/holds", `{"tag":"spring",`+signed+`}`, 200)
+	if e := explain(third); e["rule"] != "hold" || e["until"] != nil || !strings.Contains(e["detail"].(string), "tag spring: because") {
+		t.Errorf("held: %v", e)
+	}
+	if all := call(t, "GET", console+"/v1/holds", "", 200)["holds"].([]any); len(all) != 1 {
+		t.Errorf("holds: %v", all)
+	}
+	call(t, "POST", console+"/v1/holds/release", `{"tag":"spring",`+signed+`}`, 200)
+	if e := explain(third); e["rule"] != "queue" {
+		t.Errorf("released: %v", e)
+	}
+
+	for range 2 {
+		if got := call(t, "POST", api+"/v1/messages/"+third+"/cancel", "", 200); got["state"] != "cancelled" {
+			t.Errorf("cancelled: %v", got)
+		}
+	}
+	if all := call(t, "GET", api+"/v1/messages?from="+number+"&ref=order-1", "", 200)["messages"].([]any); len(all) != 3 {
+		t.Errorf("by reference: %v", all)
+	}
+
+	try(first, message.Move{To: message.InDoubt, Reason: message.ReasonNoAnswer, In: time.Minute})
+	if e := explain(first); e["rule"] != "evidence" || e["then"] != "park" {
+		t.Errorf("in doubt: %v", e)
+	}
+	call(t, "POST", api+"/v1/messages/"+first+"/cancel", "", 409)
+	if all := call(t, "GET", console+"/v1/doubts?number="+number, "", 200)["doubts"].([]any); len(all) != 1 {
+		t.Errorf("doubts: %v", all)
+	}
+	for range 2 {
+		if got := call(t, "POST", console+"/v1/doubts/"+first+"/resolve", `{"as":"not-sent",`+signed+`}`, 200); got["state"] != "queued" {
+			t.Errorf("resolved: %v", got)
+		}
+	}
+	if got := tasks(); !strings.HasPrefix(got, first+".1 ") || strings.Count(got, first) != 2 {
+		t.Errorf("tasks %q: want a second one of %s at the end", got, first)
+	}
+
+	try(second, message.Move{To: message.Dead, Code: 131000, Reason: message.ReasonAttempts, Keep: true})
+	if got := call(t, "GET", console+"/v1/dead?code=131000", "", 200); got["count"] != 1. {
+		t.Errorf("dead: %v", got)
+	}
+	for want := 1.; want >= 0; want-- {
+		if got := call(t, "POST", console+"/v1/dead/replay", `{"number":"`+number+`","code":131000,`+signed+`}`, 200); got["replayed"] != want {
+			t.Errorf("replayed: %v, want %v", got, want)
+		}
+	}
+	if got := tasks(); !strings.HasPrefix(got, second+".1 ") {
+		t.Errorf("tasks %q: want one of %s at the end", got, second)
+	}
+	r := call(t, "GET", api+"/v1/messages/"+second, "", 200)
+	steps := r["timeline"].([]any)
+	if last := steps[len(steps)-1].(map[string]any); r["state"] != "queued" || last["reason"] != "replayed by anna: because" {
+		t.Errorf("replayed: %v", r)
+	}
+
+	var trail bytes.Buffer
+	for _, d := range call(t, "GET", console+"/v1/audit", "", 200)["deeds"].([]any) {
+		deed := d.(map[string]any)
+		fmt.Fprintf(&trail, "%v %v by %v with %v; ", deed["verb"], deed["on"], deed["actor"], deed["key"])
+	}
+	for _, want := range []string{
+		"hold tag spring by anna with verbs;", "release tag spring by anna with verbs;",
+		"not-sent " + first + " by anna with verbs;", "replay 1 dead messages of number " + number + " by anna with verbs;",
+	} {
+		if !strings.Contains(trail.String(), want) {
+			t.Errorf("the trail %q has no %q", &trail, want)
+		}
+	}
+	if n := strings.Count(trail.String(), ";"); n != 4 {
+		t.Errorf("%d deeds in the trail: %s", n, &trail)
+	}
+}
+
+// A full Redis refuses the task, and then nothing is claimed and nothing moves.
+func TestResolveOnAFullRedis(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, redistest.Client(t))
+	m := newMessage("1")
+	if err := f.Load(t.Context(), []message.Message{m}); err != nil {
+		t.Fatal(err)
+	}
+	a, err := f.book.Begin(t.Context(), m.ID, 0, "w/1")
+	if err == nil {
+		_, _, err = f.book.Finish(t.Context(), a, message.Move{To: message.InDoubt, In: time.Minute})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := f.book.Look(t.Context(), m.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.db.ConfigSet(t.Context(), "maxmemory", "1")
+	move := app.Mover(f.db, message.DefaultShards)
+	if done, err := move(t.Context(), o, message.Move{To: message.Queued}); done || !redis.IsOOMError(err) {
+		t.Errorf("%t, %v", done, err)
+	}
+	if o, err = f.book.Look(t.Context(), m.ID); o.State != message.InDoubt || err != nil {
+		t.Errorf("state %s, %v", o.State, err)
+	}
+}

@@ -1,0 +1,125 @@
+// Package console serves operators: what is held, in doubt or dead, and the orders that change
+// it. Each order says who gives it and why, and is noted.
+package console
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"sluice/internal/httpapi"
+	"sluice/internal/message"
+)
+
+// holds keeps what is held.
+type holds interface {
+	List(ctx context.Context) ([]message.Hold, error)
+	Set(ctx context.Context, h message.Hold) (message.Hold, error)
+	Lift(ctx context.Context, h message.Hold) (bool, error)
+}
+
+// records keeps messages, and the trail of deeds.
+type records interface {
+	InDoubt(ctx context.Context, number string, limit int) ([]message.Record, error)
+	Dead(ctx context.Context, filter message.DeadFilter, f func(message.DeadLetter) bool) error
+	// Look returns a message as it is now, or message.ErrNotFound; Move moves it on, with a new
+	// task where it needs one, provided that nothing happened to it since. It tells whether it did.
+	Look(ctx context.Context, id string) (message.Open, error)
+	Move(ctx context.Context, o message.Open, m message.Move) (bool, error)
+	Note(ctx context.Context, d message.Deed) error
+	Deeds(ctx context.Context, limit int) ([]message.Deed, error)
+}
+
+// Options says what a Console works with. All but the last two are required.
+type Options struct {
+	Holds      holds
+	Records    records
+	Keys       httpapi.Keys             // those with httpapi.ScopeAdmin may call
+	Numbers    func(number string) bool // whether a phone number id is configured
+	Log        *slog.Logger             // nil: no log
+	Registerer prometheus.Registerer    // nil: the metrics are not exported
+}
+
+// storeTimeout bounds the calls of the store for one request.
+const storeTimeout = 8 * time.Second
+
+// Console serves operators. It is safe for concurrent use.
+type Console struct {
+	o      Options
+	orders *prometheus.CounterVec
+}
+
+// New makes a Console.
+func New(o Options) *Console {
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	orders := promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
+		Name: "sluice_console_orders_total",
+		Help: "What operators ordered and was done: holds, releases, doubts resolved, dead messages sent again.",
+	}, []string{"verb"})
+	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay} {
+		orders.WithLabelValues(verb)
+	}
+	return &Console{o: o, orders: orders}
+}
+
+// Handler serves the routes of the table in routes.go. It sets no timeouts.
+func (c *Console) Handler() http.Handler { return httpapi.Handler(c.routes()) }
+
+// handle makes a handler of what answers a request by a value or a refusal.
+func (c *Console) handle(f func(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		key, refused := c.o.Keys.Authorize(r, httpapi.ScopeAdmin)
+		if refused != nil {
+			refused.Write(w)
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+		defer cancel()
+		answer, refused := f(ctx, w, r, key)
+		if refused != nil {
+			refused.Write(w)
+			return
+		}
+		httpapi.WriteJSON(w, "application/json", http.StatusOK, answer)
+	}
+}
+
+// unavailable is the answer when the store failed.
+func (c *Console) unavailable(what string, err error) httpapi.Refusal {
+	c.o.Log.Error("console: "+what, "err", err)
+	return httpapi.Refuse("store_unavailable")
+}
+
+// order is what every order says beside what it is about.
+type order struct {
+	Actor  string `json:"actor" doc:"Who orders it, 1 to 64 characters."`
+	Reason string `json:"reason" doc:"Why, 1 to 200 characters; for those who wonder later."`
+}
+
+// signed refuses orders that do not say who and why.
+func (o order) signed() (wrong httpapi.Refusal) {
+	if !words(o.Actor, 64) {
+		wrong = append(wrong, httpapi.Problem("actor", "actor_missing"))
+	}
+	if !words(o.Reason, 200) {
+		wrong = append(wrong, httpapi.Problem("reason", "reason_missing"))
+	}
+	return wrong
+}
+
+// words tells whether a text says something in at most so many characters.
+func words(s string, most int) bool {
+	return strings.TrimSpace(s) != "" && utf8.ValidString(s) && utf8.RuneCountInString(s) <= most && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+func (o order) deed(verb, on string, key httpapi.Key) message.Deed {
+	return message.Deed{Verb: verb, On: on, Actor: o.Actor, Key: key.Name, Reason: o.Reason}
+}

@@ -1,0 +1,228 @@
+package console
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"sluice/internal/httpapi"
+	"sluice/internal/message"
+)
+
+// replayMost is how many dead messages one request sends again: who wants more asks again.
+const replayMost = 500
+
+// dead is the answer of GET /v1/dead.
+type dead struct {
+	Count    int      `json:"count" doc:"How many the filter selects."`
+	Groups   []group  `json:"groups" doc:"The same by number, code and reason."`
+	Messages []letter `json:"messages" doc:"The first of them."`
+}
+
+type group struct {
+	Number string    `json:"number"`
+	Code   int       `json:"code,omitempty"`
+	Reason string    `json:"reason"`
+	Count  int       `json:"count"`
+	First  time.Time `json:"first" doc:"When the first of them died."`
+	Last   time.Time `json:"last"`
+}
+
+type letter struct {
+	ID     string    `json:"id"`
+	Code   int       `json:"code,omitempty" doc:"Meta's last error code."`
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at" doc:"When it died."`
+}
+
+// filter selects dead messages; what is left out does not matter.
+type filter struct {
+	Number string    `json:"number"`
+	Code   int       `json:"code,omitempty"`
+	Cause  string    `json:"cause,omitempty" doc:"Their reason."`
+	Since  time.Time `json:"since,omitzero" doc:"They died then or later."`
+	Until  time.Time `json:"until,omitzero" doc:"They died then or before."`
+}
+
+func (f filter) dead() message.DeadFilter {
+	return message.DeadFilter{Number: f.Number, Code: f.Code, Reason: f.Cause, Since: f.Since, Until: f.Until}
+}
+
+// replay is the body of POST /v1/dead/replay.
+type replay struct {
+	filter
+	Limit  int    `json:"limit,omitempty" doc:"How many at most, up to 500; 100 without it."`
+	Extend string `json:"extend,omitempty" doc:"A new deadline for each, so long from now, like 2h. Without it those whose deadline has passed stay dead."`
+	order
+}
+
+// replayed is its answer.
+type replayed struct {
+	Replayed int       `json:"replayed" doc:"So many are queued again."`
+	Overdue  int       `json:"overdue" doc:"So many stay dead: their deadline has passed."`
+	More     bool      `json:"more" doc:"There may be more: ask again, with next as since."`
+	Next     time.Time `json:"next,omitzero"`
+}
+
+func (c *Console) listDead(ctx context.Context, _ http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
+	number, limit, refused := c.page(r, key)
+	f := message.DeadFilter{Number: number, Reason: r.URL.Query().Get("cause")}
+	refused = append(refused, query(r.URL.Query(), "code", &f.Code, strconv.Atoi)...)
+	refused = append(refused, query(r.URL.Query(), "since", &f.Since, rfc3339)...)
+	refused = append(refused, query(r.URL.Query(), "until", &f.Until, rfc3339)...)
+	if refused != nil {
+		return nil, refused
+	}
+	shown := dead{Groups: []group{}, Messages: []letter{}}
+	type kind struct {
+		number string
+		code   int
+		reason string
+	}
+	by := map[kind]group{}
+	err := c.o.Records.Dead(ctx, f, func(d message.DeadLetter) bool {
+		if !key.Covers(d.Number) {
+			return true
+		}
+		k := kind{d.Number, d.Code, d.Reason}
+		g := by[k]
+		g.Count++
+		if g.First.IsZero() {
+			g.First = d.At
+		}
+		g.Last = d.At
+		by[k] = g
+		shown.Count++
+		if len(shown.Messages) < limit {
+			shown.Messages = append(shown.Messages, letter{d.ID, d.Code, d.Reason, d.At})
+		}
+		return true
+	})
+	if err != nil {
+		return nil, c.unavailable("list the dead", err)
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(by), func(a, b kind) int {
+		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(by[b].Count, by[a].Count), cmp.Compare(a.code, b.code), cmp.Compare(a.reason, b.reason))
+	}) {
+		g := by[k]
+		g.Number, g.Code, g.Reason = k.number, k.code, k.reason
+		shown.Groups = append(shown.Groups, g)
+	}
+	return shown, nil
+}
+
+// replay sends dead messages again: the first that died first, at the ends of their queues, from
+// where they leave at their number's pace.
+func (c *Console) replay(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
+	var ask replay
+	if refused := httpapi.ReadJSON(w, r, &ask); refused != nil {
+		return nil, refused
+	}
+	extend, refused := c.replayable(ask, key)
+	if refused != nil {
+		return nil, refused
+	}
+	limit := cmp.Or(ask.Limit, 100)
+	var some []message.DeadLetter
+	err := c.o.Records.Dead(ctx, ask.dead(), func(d message.DeadLetter) bool {
+		some = append(some, d)
+		return len(some) < limit
+	})
+	answer := replayed{More: len(some) == limit}
+	if err == nil && len(some) > 0 {
+		answer.Next = some[len(some)-1].At
+		if !answer.Next.After(ask.Since) { // all of one moment, and there again
+			answer.Next = answer.Next.Add(time.Millisecond)
+		}
+		err = c.o.Records.Note(ctx, ask.deed(message.VerbReplay, fmt.Sprintf("%d dead messages of number %s", len(some), ask.Number), key))
+	}
+	for _, d := range some {
+		if err != nil {
+			break
+		}
+		err = c.again(ctx, d.ID, extend, ask.deed(message.VerbReplay, d.ID, key), &answer)
+	}
+	if err != nil {
+		return nil, c.unavailable("replay", err)
+	}
+	c.orders.WithLabelValues(message.VerbReplay).Add(float64(answer.Replayed))
+	return answer, nil
+}
+
+func (c *Console) replayable(ask replay, key httpapi.Key) (extend time.Duration, refused httpapi.Refusal) {
+	switch {
+	case ask.Number == "":
+		refused = httpapi.RefuseAt("number", "number_missing")
+	case !(key.Covers(ask.Number) && c.o.Numbers(ask.Number)):
+		refused = httpapi.RefuseAt("number", "phone_not_found")
+	case ask.Limit < 0 || ask.Limit > replayMost:
+		refused = httpapi.RefuseAt("limit", "query_invalid")
+	}
+	refused = append(refused, ask.signed()...)
+	if ask.Extend != "" {
+		var wrong httpapi.Refusal
+		extend, wrong = span("extend", ask.Extend)
+		refused = append(refused, wrong...)
+	}
+	return extend, refused
+}
+
+// again sends one dead message again, unless it lives or is overdue.
+func (c *Console) again(ctx context.Context, id string, extend time.Duration, d message.Deed, answer *replayed) error {
+	o, err := c.o.Records.Look(ctx, id)
+	if errors.Is(err, message.ErrNotFound) || err == nil && o.State != message.Dead {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	m := message.Move{To: message.Queued, Reason: message.ReasonReplayed, Deed: &d}
+	if by := now.Add(extend).UTC().Truncate(time.Millisecond); extend > 0 && by.After(o.ExpiresAt) {
+		m.ExpiresAt = by
+	} else if !now.Before(o.ExpiresAt) {
+		answer.Overdue++
+		return nil
+	}
+	done, err := c.o.Records.Move(ctx, o, m)
+	if done {
+		answer.Replayed++
+	}
+	return err
+}
+
+// page reads the number that a list is about, empty for all, and its limit.
+func (c *Console) page(r *http.Request, key httpapi.Key) (number string, limit int, refused httpapi.Refusal) {
+	number, limit = r.URL.Query().Get("number"), 100
+	if number != "" && !(key.Covers(number) && c.o.Numbers(number)) {
+		return "", 0, httpapi.RefuseAt("number", "phone_not_found")
+	}
+	refused = query(r.URL.Query(), "limit", &limit, strconv.Atoi)
+	if limit < 1 || limit > 1000 {
+		refused = httpapi.RefuseAt("limit", "query_invalid")
+	}
+	return number, limit, refused
+}
+
+// query reads a value of a request's query, where there is one.
+func query[T any](q url.Values, name string, into *T, parse func(string) (T, error)) httpapi.Refusal {
+	text := q.Get(name)
+	if text == "" {
+		return nil
+	}
+	v, err := parse(text)
+	if err != nil {
+		return httpapi.RefuseAt(name, "query_invalid")
+	}
+	*into = v
+	return nil
+}
+
+func rfc3339(s string) (time.Time, error) { return time.Parse(time.RFC3339, s) }
