@@ -6,30 +6,43 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
+
+	"github.com/hibiken/asynq"
+	"golang.org/x/sync/errgroup"
 
 	"sluice/internal/client"
 	"sluice/internal/message"
 	"sluice/internal/rig"
 )
 
+// batchLines is what one batch holds. The intake reads so many before it must be read itself.
+const batchLines = 1000
+
 // intake posts single messages to the producer, and to a bare net/http handler that gives
-// the body to asynq's client.
+// the body to asynq's client; then batches, beside asynq's client alone.
 func intake(ctx context.Context, o Options) ([]Row, error) {
 	o.Duration = cmp.Or(o.Duration, 5*time.Second)
 	var rows []Row
 	for _, durability := range o.durabilities(Relaxed, Fsync) {
-		row := Row{Case: "single posts", Durability: durability, Numbers: cmp.Or(o.Numbers, 12)}
 		bare := Row{Case: "net/http: a handler that calls asynq's client", Durability: durability}
+		single := Row{Case: "single posts", Durability: durability, Numbers: cmp.Or(o.Numbers, 12)}
+		alone := Row{Case: "asynq: its client alone", Durability: durability}
+		batches := Row{Case: "batches of 1,000", Durability: durability, Numbers: single.Numbers}
 		o.say("intake: %s", durability)
 		if err := intakeBare(ctx, o, &bare); err != nil {
 			return rows, err
 		}
-		if err := intakeOnce(ctx, o, &row); err != nil {
+		if err := intakeClient(ctx, o, &alone); err != nil {
 			return rows, err
 		}
-		row.Baseline, row.Ratio = bare.PerSecond, new(ratio(*row.PerSecond, *bare.PerSecond))
-		rows = append(rows, bare, row)
+		if err := intakeOurs(ctx, o, &single, &batches); err != nil {
+			return rows, err
+		}
+		single.Baseline, single.Ratio = bare.PerSecond, new(ratio(*single.PerSecond, *bare.PerSecond))
+		batches.Baseline, batches.Ratio = alone.PerSecond, new(ratio(*batches.PerSecond, *alone.PerSecond))
+		rows = append(rows, bare, single, alone, batches)
 	}
 	return rows, nil
 }
@@ -39,13 +52,13 @@ func order(from string) ([]byte, error) {
 	return json.Marshal(client.Order{From: from, Message: object, Class: message.Utility, Ref: "order-20261122-000123"})
 }
 
-func intakeOnce(ctx context.Context, o Options, row *Row) error {
-	w, err := newWorld(ctx, o, row.Durability)
+func intakeOurs(ctx context.Context, o Options, single, batches *Row) error {
+	w, err := newWorld(ctx, o, single.Durability)
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	nrs := rig.Numbers(row.Numbers, 80)
+	nrs := rig.Numbers(single.Numbers, 80)
 	if err := w.configure(nrs); err != nil {
 		return err
 	}
@@ -57,13 +70,25 @@ func intakeOnce(ctx context.Context, o Options, row *Row) error {
 	if err != nil {
 		return err
 	}
-	r := newRequest(producer.Addr, "/v1/messages", map[string]string{"Authorization": "Bearer " + rig.APIKey}, body, http.StatusAccepted)
-	err = w.profile(ctx, "intake-"+row.Durability, []*rig.Process{producer}, 3*o.Duration, func() error {
-		n, err := w.loaded(ctx, row, producer, r, o.Duration)
-		row.Case += fmt.Sprintf(", best with %d connections", n)
-		return err
-	})
-	return err
+	header := map[string]string{"Authorization": "Bearer " + rig.APIKey}
+	for _, m := range []struct {
+		name string
+		row  *Row
+		r    request
+	}{
+		{"intake-", single, newRequest(producer.Addr, "/v1/messages", header, body, http.StatusAccepted)},
+		{"batches-", batches, batchOf(batchLines, producer.Addr, "/v1/messages/batch", header, body)},
+	} {
+		err := w.profile(ctx, m.name+m.row.Durability, []*rig.Process{producer}, 3*o.Duration, func() error {
+			n, err := w.loaded(ctx, m.row, producer, m.r, o.Duration)
+			m.row.Case += fmt.Sprintf(", best with %d connections", n)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func intakeBare(ctx context.Context, o Options, row *Row) error {
@@ -87,4 +112,55 @@ func intakeBare(ctx context.Context, o Options, row *Row) error {
 	n, err := w.loaded(ctx, row, p, newRequest(addr, "/v1/messages", map[string]string{"Authorization": "Bearer " + rig.APIKey}, body, http.StatusAccepted), o.Duration)
 	row.Case += fmt.Sprintf(", best with %d connections", n)
 	return err
+}
+
+// intakeClient enqueues by asynq's client in this process, so many at once.
+func intakeClient(ctx context.Context, o Options, row *Row) error {
+	w, err := newWorld(ctx, o, row.Durability)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	body, err := order(rig.Numbers(1, 1)[0].ID)
+	if err != nil {
+		return err
+	}
+	c := w.raw()
+	defer c.Close()
+	tasks := asynq.NewClientFromRedisClient(c)
+	best, most := 0.0, 0
+	for _, n := range []int{16, 64, 256} {
+		before, err := w.used(ctx, nil)
+		if err != nil {
+			return err
+		}
+		var done atomic.Int64
+		g, together := errgroup.WithContext(ctx)
+		for range n {
+			g.Go(func() error {
+				for time.Since(before.at) < o.Duration {
+					if err := enqueue(together, tasks, "q", body); err != nil {
+						return err
+					}
+					done.Add(1)
+				}
+				return nil
+			})
+		}
+		if err := g.Wait(); err != nil {
+			return err
+		}
+		after, err := w.used(ctx, nil)
+		if err != nil {
+			return err
+		}
+		if rate := ratio(float64(done.Load()), after.at.Sub(before.at).Seconds()); rate > best {
+			best, most = rate, n
+			row.PerSecond = new(rate)
+			after.since(before).costs(row, int(done.Load()))
+			row.GoCPU = nil // it is not a process of its own
+		}
+	}
+	row.Case += fmt.Sprintf(", best with %d at once", most)
+	return nil
 }

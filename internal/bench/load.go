@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -19,19 +20,32 @@ import (
 // request is one POST, ready to be written again and again: what the load generator itself
 // costs is taken from the server beside it.
 type request struct {
-	wire []byte
-	want int // status
+	wire     []byte
+	want     int // status
+	messages int // in it: 1, or as many as the verdicts that a batch is answered with
 }
 
 func newRequest(addr, path string, header map[string]string, body []byte, want int) request {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", path, addr, len(body))
+	fmt.Fprintf(&b, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n", path, addr, len(body))
+	if header["Content-Type"] == "" {
+		b.WriteString("Content-Type: application/json\r\n")
+	}
 	for name, value := range header {
 		fmt.Fprintf(&b, "%s: %s\r\n", name, value)
 	}
 	b.WriteString("\r\n")
 	b.Write(body)
-	return request{b.Bytes(), want}
+	return request{b.Bytes(), want, 1}
+}
+
+// batchOf is a POST of n lines, each the body of a message of its own.
+func batchOf(n int, addr, path string, header map[string]string, body []byte) request {
+	header = maps.Clone(header)
+	header["Content-Type"] = "application/x-ndjson"
+	r := newRequest(addr, path, header, bytes.Repeat(append(body, '\n'), n), http.StatusOK)
+	r.messages = n
+	return r
 }
 
 // answers are the times that answers took.
@@ -94,17 +108,25 @@ func (r request) once(c net.Conn, in *bufio.Reader) (time.Duration, error) {
 	if resp.StatusCode != r.want {
 		return 0, fmt.Errorf("answered %s: %.200s", resp.Status, body)
 	}
+	if n := bytes.Count(body, []byte(`"status":202`)); r.messages > 1 && n != r.messages {
+		_, refused, _ := bytes.Cut(body, []byte(`"problem":`))
+		return 0, fmt.Errorf("accepted %d of %d: %.200s", n, r.messages, refused)
+	}
 	return time.Since(began), nil
 }
 
 // loaded posts to a server with several numbers of connections, and measures the best of
 // them into row, with what the server and Redis used meanwhile.
 func (w *world) loaded(ctx context.Context, row *Row, server *rig.Process, r request, d time.Duration) (connections int, err error) {
-	if _, err := post(ctx, server.Addr, r, 16, 0, d/5); err != nil { // so that everything is warm
+	best := 0.0
+	counts := []int{16, 64, 256}
+	if r.messages > 1 {
+		counts = []int{1, 2, 4} // what waits longer than 5 s for the store is refused
+	}
+	if _, err := post(ctx, server.Addr, r, counts[0], 0, d/5); err != nil { // so that everything is warm
 		return 0, err
 	}
-	best := 0.0
-	for _, n := range []int{16, 64, 256} {
+	for _, n := range counts {
 		before, err := w.used(ctx, []*rig.Process{server})
 		if err != nil {
 			return 0, err
@@ -117,14 +139,15 @@ func (w *world) loaded(ctx context.Context, row *Row, server *rig.Process, r req
 		if err != nil {
 			return 0, err
 		}
-		if rate := a.perSecond(); rate > best {
+		messages := r.messages * len(a.took)
+		if rate := a.perSecond() * float64(r.messages); rate > best {
 			best, connections = rate, n
 			used := after.since(before)
 			row.PerSecond = new(rate)
 			row.P50, row.P99 = millis(percentile(a.took, 50)), millis(percentile(a.took, 99))
-			used.costs(row, len(a.took))
+			used.costs(row, messages)
 			if server.Ops != "" {
-				row.Trips = new(ratio(used.trips, float64(len(a.took))))
+				row.Trips = new(ratio(used.trips, float64(messages)))
 			}
 		}
 	}

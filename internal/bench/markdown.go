@@ -62,7 +62,8 @@ var figures = []figure{
 	{"idle commands at Redis, a second and worker", "<= 500", "idle", both(called("nothing"), func(r Row) bool { return r.Numbers > 1 }), func(r Row) *float64 { return r.Commands }, atMost(500)},
 	{"full path beside asynq at its best, `relaxed`", ">= 1.0 x", "drain", both(ours, with(Relaxed)), func(r Row) *float64 { return r.Ratio }, atLeast(1)},
 	{"full path beside asynq at its best, `fsync`", ">= 0.5 x", "drain", both(ours, with(Fsync)), func(r Row) *float64 { return r.Ratio }, atLeast(0.5)},
-	{"single posts beside a bare handler", ">= 0.8 x", "intake", ours, func(r Row) *float64 { return r.Ratio }, atLeast(0.8)},
+	{"single posts beside a bare handler", ">= 0.8 x", "intake", called("single posts"), func(r Row) *float64 { return r.Ratio }, atLeast(0.8)},
+	{"batches beside asynq's client", ">= 0.8 x", "intake", called("batches"), func(r Row) *float64 { return r.Ratio }, atLeast(0.8)},
 	{"statuses beside a bare server", ">= 0.5 x", "webhook", called("one status"), func(r Row) *float64 { return r.Ratio }, atLeast(0.5)},
 	{"1,000 statuses in one POST, p99 in ms", "< 250", "webhook", called("1,000"), func(r Row) *float64 { return r.P99 }, atMost(250)},
 	{"drain rate of a large backlog beside a small one", "0.95 x", "memory", called("a large"), func(r Row) *float64 { return r.Ratio }, atLeast(0.95)},
@@ -108,6 +109,9 @@ func capacity(w io.Writer, rows []Row) {
 		path, counts := map[string]string{"pace": "worker, paced", "drain": "worker, no limit", "intake": "producer", "webhook": "webhook", "memory": "worker and webhook, to delivered"}[r.Bench]
 		if !counts || !ours(r) || r.RedisCPU == nil || r.GoCPU == nil || strings.HasPrefix(r.Case, "at half") {
 			continue
+		}
+		if called("batches")(r) {
+			path += ", batches"
 		}
 		carries := func(micros float64) string {
 			if micros == 0 {

@@ -35,6 +35,7 @@ type share struct {
 	fill func(redis.Pipeliner)
 	cmds []redis.Cmder
 	done chan struct{}
+	left bool // its caller has gone
 }
 
 // NewBatch returns a batch that waits linger for company before each run; with zero a lone
@@ -82,17 +83,10 @@ func (b *Batch) do(ctx context.Context, within time.Duration, fill func(redis.Pi
 	case <-s.done:
 		return firstError(s.cmds)
 	case <-ctx.Done():
-		b.leave(s)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		s.left = true
 		return context.Cause(ctx)
-	}
-}
-
-// leave takes a share out that no run has taken up: while Redis is away callers come and go.
-func (b *Batch) leave(s *share) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if i := slices.Index(b.waiting, s); i >= 0 {
-		b.waiting = slices.Delete(b.waiting, i, i+1)
 	}
 }
 
@@ -129,6 +123,8 @@ func (b *Batch) run() {
 func (b *Batch) next() (shares []*share, wait time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	// While Redis is away callers come and go.
+	b.waiting = slices.DeleteFunc(b.waiting, func(s *share) bool { return s.left })
 	n := min(len(b.waiting), batchMost)
 	if b.running = n > 0; !b.running {
 		return nil, 0
