@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -29,13 +28,9 @@ func (l *Ledger) Begin(ctx context.Context, id string, k int, token string) (mes
 	case message.Early:
 		a.Wait = time.Duration(number(r[1])) * time.Millisecond
 	case message.Go:
-		a.N = int(number(r[1]))
-		if err := json.Unmarshal([]byte(text(r[2])), &a.Message); err != nil {
-			return message.Attempt{}, fmt.Errorf("begin %s: context: %w", id, err)
-		}
-		a.Payload = []byte(text(r[3]))
-		a.ExpiresAt = at(text(r[4]))
-		a.Failures = int(number(r[5]))
+		from, _ := message.Number(id)
+		a.N, a.Payload, a.ExpiresAt, a.Failures = int(number(r[1])), []byte(text(r[2])), at(text(r[3])), int(number(r[4]))
+		a.Message = message.Context{ID: id, From: from, Class: message.Class(text(r[5])), Template: text(r[6])}
 	}
 	return a, nil
 }
@@ -89,7 +84,7 @@ func (l *Ledger) moveArgs(id string, g guard, m message.Move) ([]string, []any, 
 		expires = m.ExpiresAt.UnixMilli()
 	}
 	args := []any{
-		id, g.kind, g.n, g.token, string(m.To), m.WAMID, m.Code, m.Reason, m.In.Milliseconds(),
+		id, g.kind, g.n, g.token, string(m.To), shortWAMID(m.WAMID), m.Code, m.Reason, m.In.Milliseconds(),
 		l.lifeOf(m.To).Milliseconds(), flag(m.Counts), g.k, flag(m.Keep), string(g.from), flag(m.Resend),
 		deed, note, expires,
 	}

@@ -19,7 +19,8 @@ func TestBegin(t *testing.T) {
 		f.acceptedAs(m)
 		want := message.Attempt{
 			Verdict: message.Go, ID: m.ID, N: 1, Token: "w/1",
-			Message: m.Context(), Payload: m.Payload, ExpiresAt: m.ExpiresAt,
+			Message: message.Context{ID: m.ID, From: m.From, Class: m.Class, Template: m.Content.TemplateID()},
+			Payload: m.Payload, ExpiresAt: m.ExpiresAt,
 		}
 		if got := f.begun(m.ID, 1, "w/0"); got.Verdict != message.Done {
 			t.Errorf("the task of another k: %s", got.Verdict)

@@ -8,11 +8,9 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -86,7 +84,7 @@ func New(db *store.DB, o Options) *Ledger {
 	if o.OpenLife == 0 {
 		o.OpenLife = 31 * 24 * time.Hour
 	}
-	prelude := ranks() + commonLua
+	prelude := tables() + commonLua
 	return &Ledger{
 		db: db, o: o,
 		accept: db.Script(prelude + acceptLua),
@@ -95,17 +93,6 @@ func New(db *store.DB, o Options) *Ledger {
 		orphan: db.Script(orphanLua),
 		beat:   db.Script(prelude + beatLua),
 	}
-}
-
-// ranks writes message.State.Rank down as a Lua table, so that there is one rank order.
-func ranks() string {
-	var b strings.Builder
-	b.WriteString("local RANK = {")
-	for _, s := range message.States() {
-		fmt.Fprintf(&b, "%s=%d,", s, s.Rank(""))
-	}
-	fmt.Fprintf(&b, "closed=%d}\n", message.Failed.Rank(message.ReasonUndetermined))
-	return b.String()
 }
 
 // keys names what belongs to one message.
@@ -161,7 +148,7 @@ func (l *Ledger) Accept(m message.Message, nonce string) (*Accepting, error) {
 	if err != nil {
 		return nil, fmt.Errorf("accept: %q is no message id", m.ID)
 	}
-	about, err := json.Marshal(m.Context())
+	about, err := contextArgs(m.Context())
 	if err != nil {
 		return nil, fmt.Errorf("accept %s: %w", m.ID, err)
 	}
@@ -171,7 +158,9 @@ func (l *Ledger) Accept(m message.Message, nonce string) (*Accepting, error) {
 	}
 	return &Accepting{
 		m: m, script: l.accept, keys: []string{k.record, k.payload, k.waiting, k.streams},
-		args: []any{m.ID, nonce, m.Hash, about, m.ExpiresAt.UnixMilli(), sendAt, []byte(m.Payload), pair(m), m.Content.TemplateID(), refName(m.From, m.Ref)},
+		args: append([]any{
+			m.ID, nonce, m.Hash, m.ExpiresAt.UnixMilli(), sendAt, []byte(m.Payload), pair(m), refName(m.From, m.Ref),
+		}, about...),
 	}, nil
 }
 
@@ -219,29 +208,7 @@ func (l *Ledger) Get(ctx context.Context, id string) (message.Record, error) {
 	if len(h) == 0 {
 		return message.Record{}, message.ErrNotFound
 	}
-	return record(h)
-}
-
-func record(h map[string]string) (message.Record, error) {
-	r := message.Record{
-		State: message.State(h["st"]), Reason: h["why"], WAMID: h["wamid"],
-		Code: int(number(h["code"])), Attempt: int(number(h["n"])), Task: int(number(h["k"])), Duplicates: int(number(h["dup"])),
-		AcceptedAt: at(h["acc"]), ExpiresAt: at(h["exp"]), NextAt: at(h["next"]),
-	}
-	if err := json.Unmarshal([]byte(h["ctx"]), &r.Context); err != nil {
-		return message.Record{}, fmt.Errorf("record's context: %w", err)
-	}
-	for s := range strings.SplitSeq(strings.TrimSuffix(h["tl"], "|"), "|") {
-		if f := strings.SplitN(s, ":", 5); len(f) == 5 {
-			r.Timeline = append(r.Timeline, message.Step{
-				At: at(f[0]), State: message.State(f[1]), Attempt: int(number(f[2])), Code: int(number(f[3])), Reason: f[4],
-			})
-		}
-	}
-	if r.State == message.Queued && r.Attempt == 0 {
-		r.SendAt = r.NextAt
-	}
-	return r, nil
+	return record(id, h)
 }
 
 // Backlog is how many messages are open, and how many are dead.
@@ -309,12 +276,4 @@ func number(v any) int64 {
 		return n
 	}
 	return 0
-}
-
-// at reads Unix milliseconds; "" and "0" are the zero time.
-func at(s string) time.Time {
-	if ms := number(s); ms != 0 {
-		return time.UnixMilli(ms).UTC()
-	}
-	return time.Time{}
 }

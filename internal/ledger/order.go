@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -208,9 +207,9 @@ func (l *Ledger) getAll(ctx context.Context, s message.Shard, ids []string) ([]m
 		if len(c.Val()) == 0 {
 			continue
 		}
-		r, err := record(c.Val())
+		r, err := record(ids[i], c.Val())
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", cmp.Or(ids[i], "record"), err)
+			return nil, fmt.Errorf("%s: %w", ids[i], err)
 		}
 		found = append(found, r)
 	}

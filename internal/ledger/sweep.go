@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -106,7 +105,7 @@ func (l *Ledger) opens(ctx context.Context, s message.Shard, ids []string) ([]me
 	cmds := make([]*redis.SliceCmd, len(ids))
 	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
 		for i, id := range ids {
-			cmds[i] = p.HMGet(ctx, s.Key("m:"+id), "ctx", "st", "why", "n", "k", "own", "at", "exp", "rs", "next")
+			cmds[i] = p.HMGet(ctx, s.Key("m:"+id), "st", "why", "n", "k", "own", "at", "exp", "rs", "next", "c", "ty", "to", "tpl", "x")
 		}
 	})
 	if err != nil {
@@ -116,13 +115,17 @@ func (l *Ledger) opens(ctx context.Context, s message.Shard, ids []string) ([]me
 	for i, c := range cmds {
 		v := c.Val()
 		o := message.Open{
-			ID: ids[i], State: message.State(text(v[1])), Reason: text(v[2]),
-			N: int(number(v[3])), K: int(number(v[4])), Since: at(text(v[6])), ExpiresAt: at(text(v[7])), Resent: int(number(v[8])), NextAt: at(text(v[9])),
+			ID: ids[i], State: message.State(text(v[0])), Reason: text(v[1]), N: int(number(v[2])), K: int(number(v[3])),
+			Since: at(text(v[5])), ExpiresAt: at(text(v[6])), Resent: int(number(v[7])), NextAt: at(text(v[8])),
 		}
-		o.Worker, _, _ = strings.Cut(text(v[5]), "/")
-		if json.Unmarshal([]byte(text(v[0])), &o.Message) == nil {
-			found[i] = o
+		o.Worker, _, _ = strings.Cut(text(v[4]), "/")
+		if o.State == "" {
+			continue
 		}
+		if o.Message, err = readContext(o.ID, text(v[9]), text(v[10]), text(v[11]), text(v[12]), text(v[13])); err != nil {
+			return nil, fmt.Errorf("%s: %w", o.ID, err)
+		}
+		found[i] = o
 	}
 	return found, nil
 }

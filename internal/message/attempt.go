@@ -20,7 +20,7 @@ type Attempt struct {
 	ID        string
 	N         int     // 1 for the first attempt
 	Token     string  // names this attempt's owner: "<worker>/<sequence>"
-	Message   Context // this and what follows: with Go only
+	Message   Context // its id, number, class and template; this and what follows: with Go only
 	Payload   []byte  // Meta's message object
 	ExpiresAt time.Time
 	Failures  int // earlier attempts that count against the budget

@@ -1,4 +1,5 @@
--- What every script of the ledger shares. RANK is put in front by ledger.go, from message.State.Rank.
+-- What every script of the ledger shares. RANK and LETTER are put in front by record.go, which
+-- also says what a record holds.
 
 -- now returns this node's clock in milliseconds: one clock for all workers.
 local function now()
@@ -13,23 +14,44 @@ local function rank(state, reason)
   return RANK[state]
 end
 
--- step appends a transition to the record's timeline, which keeps the last 20.
-local function step(rec, ms, state, n, code, reason)
-  local tl = redis.call('HGET', rec, 'tl') or ''
-  local _, count = string.gsub(tl, '|', '')
-  if count >= 20 then tl = string.sub(tl, string.find(tl, '|', 1, true) + 1) end
-  redis.call('HSET', rec, 'tl', tl .. int(ms) .. ':' .. state .. ':' .. n .. ':' .. code .. ':' .. reason .. '|')
+-- stepped returns a timeline with one more step; it keeps the last 20. acc is when the message
+-- was accepted.
+local function stepped(tl, acc, ms, state, n, code, reason)
+  if #tl > 90 then
+    local _, count = string.gsub(tl, '|', '')
+    if count >= 20 then tl = string.sub(tl, string.find(tl, '|', 1, true) + 1) end
+  end
+  tl = tl .. LETTER[state] .. n .. '+' .. int(ms - acc)
+  if tonumber(code) ~= 0 or reason ~= '' then tl = tl .. ':' .. code .. ':' .. reason end
+  return tl .. '|'
 end
 
--- publish appends a state change to the shard's event stream, as message.Event.
-local function publish(stream, ms, ctx, state, n, wamid, code, reason)
-  local change = '{"to":"' .. state .. '","attempt":' .. n
-  if wamid ~= '' then change = change .. ',"wamid":' .. cjson.encode(wamid) end
-  if code ~= '0' then change = change .. ',"code":' .. code end
-  if reason ~= '' then change = change .. ',"reason":' .. cjson.encode(reason) end
-  local number = string.match(ctx, '"from":"(%d+)"') or ''
-  redis.call('XADD', stream, '*', 'event', '{"v":1,"type":"message","at":' .. int(ms)
-    .. ',"number":"' .. number .. '","state":' .. change .. '},"message":' .. ctx .. '}')
+local function quote(v)
+  if string.find(v, '[%c"\\]') then return cjson.encode(v) end
+  return '"' .. v .. '"'
+end
+
+-- publish appends a state change to the shard's event stream, as message.Event. about holds the
+-- record's fields c, ty, to, tpl, x.
+local function publish(stream, ms, id, about, state, n, wamid, code, reason)
+  local number = string.match(id, '^%d+')
+  local event = '{"v":1,"type":"message","at":' .. int(ms) .. ',"number":"' .. number
+    .. '","state":{"to":"' .. state .. '","attempt":' .. n
+  if wamid ~= '' then event = event .. ',"wamid":' .. quote(wamid) end
+  if tonumber(code) ~= 0 then event = event .. ',"code":' .. code end
+  if reason ~= '' then event = event .. ',"reason":' .. quote(reason) end
+  event = event .. '},"message":{"id":"' .. id .. '","from":"' .. number .. '","class":"' .. about[1] .. '","type":"' .. about[2] .. '"'
+  if about[3] then event = event .. ',"to":' .. quote(about[3]) end
+  if about[4] then event = event .. ',"template":' .. quote(about[4]) end
+  if about[5] then event = event .. ',' .. about[5] end
+  redis.call('XADD', stream, '*', 'event', event .. '}}')
+end
+
+-- long is Meta's id as Meta writes it, see record.go.
+local function long(wamid)
+  if wamid == '' then return '' end
+  if string.sub(wamid, 1, 1) == '=' then return string.sub(wamid, 2) end
+  return 'wamid.' .. wamid
 end
 
 -- A reference's index holds the messages with it by when their records end: a sorted set of the
