@@ -31,7 +31,7 @@ func (l *Ledger) Progress(ctx context.Context, ids []string) ([]message.Record, 
 		v := c.Val()
 		records[i] = message.Record{
 			State: message.State(text(v[0])), Reason: text(v[1]), Code: int(number(v[2])),
-			Attempt: int(number(v[3])), WAMID: text(v[4]),
+			Attempt: int(number(v[3])), WAMID: longWAMID(text(v[4])),
 		}
 	}
 	return records, nil

@@ -185,10 +185,10 @@ func TestAnOrderedRateRamps(t *testing.T) {
 	}
 	order(10, 0, 0)
 	check(0, 10, 10)
-	order(80, 20, time.Minute) // by one each second
-	check(time.Second, 21, 23)
-	check(30*time.Second, 50, 52)
-	check(59*time.Second, 79, 80)
+	order(80, 20, time.Minute) // by one each second; given a moment before or after the clock stopped
+	check(time.Second, 20.5, 23)
+	check(30*time.Second, 49.5, 52)
+	check(59*time.Second, 78.5, 80)
 	check(2*time.Minute, 80, 80)
 	order(200, 0, 0)
 	check(3*time.Minute, 200, 200)
