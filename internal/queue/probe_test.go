@@ -1,14 +1,19 @@
 package queue
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/message"
+	"sluice/internal/redistest"
 )
 
 func TestProbeLeavesNothingBehind(t *testing.T) {
@@ -126,3 +131,43 @@ func (hideTasks) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 		return next(ctx, cmds)
 	}
 }
+
+// A worker that starts while Redis is away waits for it: the probe has proven nothing.
+func TestAWorkerThatStartsWhileRedisIsAwayWaits(t *testing.T) {
+	t.Parallel()
+	r := redistest.Start(t)
+	f := open(t, r.Addr, nil)
+	f.add(Task{ID: "1-a", Number: "1", Class: message.Service})
+	handled := make(chan string, 1)
+	o := f.options("w", func(_ context.Context, id string, _ int, _ *Slots) error { handled <- id; return nil }, []Number{{"1", 80}})
+	f.live("w")
+	tried := make(chan struct{}, 100)
+	o.Log = slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) {
+		if bytes.Contains(p, []byte("not probed")) {
+			tried <- struct{}{}
+		}
+		return len(p), nil
+	}), nil))
+	s := NewServer(f.db, o)
+	r.Kill()
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	select {
+	case <-tried:
+	case err := <-ended:
+		t.Fatalf("it ended: %v", err)
+	}
+	r.Restart()
+	if id := <-handled; id != "1-a" {
+		t.Errorf("handled %q", id)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }

@@ -110,10 +110,7 @@ func retryDelay(_ int, err error, _ *asynq.Task) time.Duration {
 // running handlers finish, hands back what was fetched and not begun, and returns.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.stop()
-	if err := s.Probe(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
+	if err := s.probed(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
 	if err := s.asynq.Start(asynq.HandlerFunc(s.handle)); err != nil {
@@ -129,6 +126,24 @@ func (s *Server) Run(ctx context.Context) error {
 	done()
 	renewals.Wait()
 	return nil
+}
+
+// probed probes asynq until that says something: Redis may be away just then.
+func (s *Server) probed(ctx context.Context) error {
+	for {
+		err := s.Probe(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err == nil || errors.Is(err, ErrAsynq) {
+			return err
+		}
+		s.gate.o.Log.Warn("asynq not probed, will try again", "err", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
 }
 
 func (s *Server) handle(ctx context.Context, t *asynq.Task) error {
