@@ -125,3 +125,10 @@ func (s *Sim) brake(st *standing, number string, m request, now time.Time) (refu
 	}
 	return 0, 0
 }
+
+// wrote notes that a person wrote to a number, where that matters.
+func (s *Sim) wrote(number, person string, at time.Time) {
+	if s.options.Window || tiers[s.standing.Load().Tier] > 0 {
+		s.brakes.wroteAt(number, person, at)
+	}
+}

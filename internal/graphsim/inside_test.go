@@ -260,3 +260,32 @@ func TestPortfolioLimit(t *testing.T) {
 		}
 	}
 }
+
+// A change of the set-up does not give an old token new time; a new token has its own.
+func TestTokenTimeRunsOn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Options{Account: Account{Token: Token{Value: "old", ExpiresIn: Duration(time.Hour)}}})
+		for i, c := range []struct {
+			after time.Duration
+			alter func(*Account)
+			token string
+			ok    bool
+		}{
+			{59 * time.Minute, func(a *Account) { a.Name = "x" }, "old", true},
+			{2 * time.Minute, func(a *Account) { a.Name = "y" }, "old", false},
+			{0, func(a *Account) { a.Token.Value = "new" }, "old", false},
+			{59 * time.Minute, func(a *Account) { a.Token.Scopes = []string{scopeMessaging} }, "new", true},
+			{2 * time.Minute, func(*Account) {}, "new", false},
+			{0, func(a *Account) { a.Token.ExpiresIn = 0 }, "new", true},
+		} {
+			time.Sleep(c.after)
+			if err := s.change(func(a *Account) error { c.alter(a); return nil }); err != nil {
+				t.Fatal(err)
+			}
+			if d := s.standing.Load().judge(c.token, time.Now()); (d == nil) != c.ok {
+				t.Errorf("%d: %+v", i, d)
+			}
+		}
+	})
+}

@@ -49,6 +49,9 @@ func (s *Sim) messages(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if m.mark {
+		s.mu.Lock()
+		s.marks++
+		s.mu.Unlock()
 		s.succeed(w, map[string]bool{"success": true})
 		return
 	}

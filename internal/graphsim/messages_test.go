@@ -141,7 +141,7 @@ func TestMarkAsRead(t *testing.T) {
 	t.Parallel()
 	b := setup(t, graphsim.Options{Faults: graphsim.Faults{Throttle: 1}})
 	a := b.send(`"status":"read","message_id":"wamid.x","typing_indicator":{"type":"text"}`)
-	if a.Status != 200 || !a.Success || len(b.Accepted()) != 0 {
+	if a.Status != 200 || !a.Success || len(b.Accepted()) != 0 || b.Stats().Marks != 1 {
 		t.Errorf("%d %s, %d taken", a.Status, a.Raw, len(b.Accepted()))
 	}
 }

@@ -69,6 +69,7 @@ type Sim struct {
 	faults   Faults
 	outage   bool
 	requests map[string]int
+	marks    int
 }
 
 // New returns a simulator. Nothing runs until Run and nothing listens until Handler is
@@ -164,28 +165,6 @@ func (s *Sim) Run(ctx context.Context) error {
 	return nil
 }
 
-// play lets the script's timed steps happen at their time.
-func (s *Sim) play(ctx context.Context) {
-	for ctx.Err() == nil {
-		script := s.script.Load()
-		step, pause := script.next(time.Now())
-		if step != nil {
-			s.happen(script, step)
-			continue
-		}
-		if pause == 0 {
-			pause = time.Hour
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-s.scripted:
-		case <-ctx.Done():
-		}
-		timer.Stop()
-	}
-}
-
 // Drained blocks until every webhook planned so far and since has been answered with 200,
 // or ctx ends; then it returns ctx's error.
 func (s *Sim) Drained(ctx context.Context) error { return s.hooks.queue.drained(ctx) }
@@ -224,6 +203,7 @@ func (s *Sim) Duplicates() int { return s.ledger.duplicates() }
 type Stats struct {
 	Requests   map[string]int `json:"requests"`       // calls by what they came to: "ok", a Graph error code, or a way of not answering
 	Accepted   int            `json:"accepted"`       // messages taken, answered or not
+	Marks      int            `json:"marks"`          // marks of read taken, with a typing indicator or without
 	Duplicates int            `json:"duplicates"`     // see Sim.Duplicates
 	Windows    map[string]int `json:"largest_window"` // by number: the most messages that arrived in any second, refused ones included
 	Webhooks   WebhookStats   `json:"webhooks"`
@@ -244,7 +224,7 @@ func (s *Sim) Stats() Stats {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st.Requests, st.Faults, st.Outage = maps.Clone(s.requests), s.faults, s.outage
+	st.Requests, st.Marks, st.Faults, st.Outage = maps.Clone(s.requests), s.marks, s.faults, s.outage
 	return st
 }
 
@@ -267,41 +247,4 @@ func (s *Sim) inOutage() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.outage
-}
-
-// met notes a phone number that a call named, so that the account lists it.
-func (s *Sim) met(number string) { s.limit.met(number) }
-
-// SetAccount replaces the set-up at Meta from the next call on. The error says what is wrong
-// with it; nothing has changed then.
-func (s *Sim) SetAccount(a Account) error {
-	return s.change(func(now *Account) error { *now = clone(a); return nil })
-}
-
-// change alters the account in one step. The token's time runs on unless the token changes.
-func (s *Sim) change(alter func(*Account) error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	before := s.standing.Load()
-	a := clone(before.given)
-	if err := alter(&a); err != nil {
-		return err
-	}
-	after, err := newStanding(a, s.options, time.Now())
-	if err != nil {
-		return err
-	}
-	if t := before.given.Token; t.Value == a.Token.Value && t.ExpiresIn == a.Token.ExpiresIn {
-		after.expires = before.expires
-	}
-	s.standing.Store(after)
-	s.hooks.tell(before, after)
-	return nil
-}
-
-// wrote notes that a person wrote to a number, where that matters.
-func (s *Sim) wrote(number, person string, at time.Time) {
-	if s.options.Window || tiers[s.standing.Load().Tier] > 0 {
-		s.brakes.wroteAt(number, person, at)
-	}
 }
