@@ -19,6 +19,7 @@ import (
 type cli struct {
 	Demo     demoCmd     `cmd:"" help:"Run all of Sluice in this process against a simulated Meta, and tell what became of 1,500 messages."`
 	Send     sendCmd     `cmd:"" help:"Send a message through the API."`
+	Import   importCmd   `cmd:"" help:"Send many messages from a file, one JSON object a line."`
 	Events   eventsCmd   `cmd:"" help:"Follow the event stream, one JSON object a line."`
 	Top      topCmd      `cmd:"" help:"Show numbers, their pace and what waits, live."`
 	Pace     paceCmd     `cmd:"" help:"Show a number's pace, and change it while workers run."`

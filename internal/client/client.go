@@ -116,11 +116,7 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, into 
 	}
 	req.Header.Set("Authorization", "Bearer "+c.Key)
 	req.Header.Set("Content-Type", "application/json")
-	h := c.HTTP
-	if h == nil {
-		h = http.DefaultClient
-	}
-	resp, err := h.Do(req)
+	resp, err := c.http().Do(req)
 	if err != nil {
 		return fmt.Errorf("call the API: %w", err)
 	}
@@ -130,12 +126,24 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, into 
 		return fmt.Errorf("read the API's answer: %w", err)
 	}
 	if resp.StatusCode >= 300 {
-		p := &Problem{Status: resp.StatusCode, Code: "unknown", Detail: "no answer of Sluice's; is this its API?"}
-		json.Unmarshal(answer, p) // what is no problem+json keeps the words above
-		return p
+		return problem(resp.StatusCode, answer)
 	}
 	if err := json.Unmarshal(answer, into); err != nil {
 		return fmt.Errorf("read the API's answer: %w", err)
 	}
 	return nil
+}
+
+func (c *Client) http() *http.Client {
+	if c.HTTP == nil {
+		return http.DefaultClient
+	}
+	return c.HTTP
+}
+
+// problem reads an error answer.
+func problem(status int, answer []byte) *Problem {
+	p := &Problem{Status: status, Code: "unknown", Detail: "no answer of Sluice's; is this its API?"}
+	json.Unmarshal(answer, p) // what is no problem+json keeps the words above
+	return p
 }

@@ -30,6 +30,8 @@ type graph interface {
 
 var graphVersion = regexp.MustCompile(`^/v[0-9]{1,3}\.[0-9]{1,2}/`)
 
+const graphGroup = "Meta's paths"
+
 // graphRoutes are those of the drop-in. Beside messages they are what a caller needs to show
 // himself and to handle media. What changes the number itself (registering, its PIN, its
 // settings) or reaches beyond the number is for its owner, with his own token.
@@ -49,7 +51,7 @@ func (in *Intake) graphRoutes() []httpapi.Route {
 	away := httpapi.Answer{Status: 503, Doc: "The store, or Meta, cannot be relied upon just now, or no calls are passed on for this number: code 2.", Type: graphFailure{}}
 	passed := func(method, path, name, summary, scope string, params ...httpapi.Param) httpapi.Route {
 		return httpapi.Route{
-			Method: method, Path: "/{version}/" + path, Name: name, Group: "Meta's paths", Summary: summary, Scope: scope, Params: params,
+			Method: method, Path: "/{version}/" + path, Name: name, Group: graphGroup, Summary: summary, Scope: scope, Params: params,
 			Answers: append([]httpapi.Answer{{Status: 200, Doc: "Meta's answer.", Type: map[string]any{}}}, append(failed, away)...),
 			Handler: in.pass(scope), Foreign: true,
 		}
@@ -57,7 +59,7 @@ func (in *Intake) graphRoutes() []httpapi.Route {
 	profile := "{number}/whatsapp_business_profile"
 	routes := []httpapi.Route{
 		{
-			Method: http.MethodPost, Path: "/{version}/{number}/messages", Name: "graphSendMessage", Group: "Meta's paths",
+			Method: http.MethodPost, Path: "/{version}/{number}/messages", Name: "graphSendMessage", Group: graphGroup,
 			Summary: "Send a message, as one calls Meta.",
 			Doc: "The body is Meta's message object. The answer has Meta's shape, with our id in `messages[0].id`; it comes when the message is durable, before Meta has it. " +
 				"What `POST /v1/messages` takes beside the message rides in headers. A body with `status` marks a message as read and may show that an answer is being typed: " +

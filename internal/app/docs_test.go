@@ -1,0 +1,121 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/internal/golden"
+	"sluice/internal/redistest"
+)
+
+//go:generate go test . -run TestMetricsPage -update
+
+const metricsHead = `# Metrics
+
+<!-- Made from the programs' registries by: make docs -->
+
+What each program tells at ` + "`/metrics`" + ` of its ops listener, in the format of Prometheus, beside the metrics of the Go
+runtime and the process (` + "`go_`, `process_`" + `). No label holds a recipient or a message's id. ` + "`number`" + ` is a phone number id.
+Histograms have classic buckets, and native ones for a Prometheus that asks for them.
+
+| metric | type | labels | programs | what it tells |
+| --- | --- | --- | --- | --- |
+`
+
+// docs/metrics.md lists what the programs' registries really hold.
+func TestMetricsPage(t *testing.T) {
+	t.Parallel()
+	url := redistest.Start(t).URL()
+	env := func(name string) string {
+		return map[string]string{
+			"SLUICE_REDIS_URL": url, "SLUICE_REDIS_DURABILITY": "relaxed", "PHONE_NUMBER_ID": "106540352242922", "ACCESS_TOKEN": "token",
+			"APP_SECRET": "app-secret", "VERIFY_TOKEN": "verify-token", "SLUICE_API_KEY": "0123456789abcdef", "SLUICE_MARKER_KEY": "0123456789abcdef",
+			"SLUICE_LISTEN_OPS": "127.0.0.1:0", "SLUICE_LISTEN_API": "127.0.0.1:0", "SLUICE_LISTEN_WEBHOOK": "127.0.0.1:0",
+			"SLUICE_LISTEN_CONSOLE": "127.0.0.1:0", "SLUICE_LOG_LEVEL": "error",
+		}[name]
+	}
+	all := map[string]*metric{}
+	for _, program := range []string{"producer", "worker", "webhook"} {
+		p, err := map[string]Start{"producer": Producer, "worker": Worker, "webhook": Webhook}[program](t.Context(), nil, env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		described(t, p.registry, func(name string, m metric) {
+			if known := all[name]; known != nil {
+				m = *known
+			}
+			m.programs = append(m.programs, program)
+			all[name] = &m
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		stop()
+		if err := p.Run(ctx); err != nil {
+			t.Errorf("%s: %v", program, err)
+		}
+	}
+	var b strings.Builder
+	b.WriteString(metricsHead)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		m := all[name]
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", name, m.kind, m.labels, strings.Join(m.programs, ", "), m.help)
+	}
+	golden.File(t, filepath.Join("..", "..", "docs", "metrics.md"), []byte(b.String()))
+}
+
+type metric struct {
+	kind, labels, help string
+	programs           []string
+}
+
+var description = regexp.MustCompile(`^Desc\{fqName: "(.*?)", help: (".*"), unit: ".*", constLabels: \{(.*)\}, variableLabels: \{(.*)\}\}$`)
+
+// described calls f with every metric of ours in a registry.
+func described(t *testing.T, reg *prometheus.Registry, f func(name string, m metric)) {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]string{}
+	for _, family := range families {
+		kinds[family.GetName()] = strings.ToLower(family.GetType().String())
+	}
+	ch := make(chan *prometheus.Desc, 1000)
+	reg.Describe(ch)
+	close(ch)
+	for d := range ch {
+		parts := description.FindStringSubmatch(d.String())
+		if parts == nil {
+			t.Fatalf("not understood: %s", d)
+		}
+		name := parts[1]
+		if !strings.HasPrefix(name, "sluice_") {
+			continue
+		}
+		kind := "gauge" // one that has no series yet
+		if strings.HasSuffix(name, "_total") {
+			kind = "counter"
+		}
+		var labels []string
+		for label := range strings.SplitSeq(parts[3]+","+parts[4], ",") {
+			if label, _, _ = strings.Cut(label, "="); label != "" {
+				labels = append(labels, "`"+label+"`")
+			}
+		}
+		help, err := strconv.Unquote(parts[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		f(name, metric{kind: cmp.Or(kinds[name], kind), labels: strings.Join(labels, ", "), help: help})
+	}
+}
