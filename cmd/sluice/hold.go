@@ -1,96 +1,78 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"fmt"
-	"os"
-	"os/user"
-	"text/tabwriter"
 	"time"
 
 	"sluice/internal/message"
-	"sluice/internal/queue"
 )
 
-type holdCmd struct {
-	Number   string        `arg:"" help:"Phone number id."`
-	Template string        `help:"Only this template, as name/language: order_update/en_US." placeholder:"NAME/LANG"`
-	Reason   string        `required:"" help:"Why, for those who wonder."`
-	For      time.Duration `help:"How long; without it until resume."`
-	Config   string        `env:"SLUICE_CONFIG" help:"Configuration file, for Redis and the number of shards." placeholder:"FILE"`
+// heldFlags say what is held.
+type heldFlags struct {
+	Number   string `arg:"" optional:"" help:"Phone number id; without one give --tag or --all."`
+	Template string `help:"Only this template of the number, as name/language: order_update/en_US." placeholder:"NAME/LANG"`
+	Tag      string `help:"Only what was accepted with this tag, a campaign's say; of the number, or of all." placeholder:"TAG"`
+	All      bool   `help:"Everything there is."`
 }
 
-// Run keeps a number's messages, or those of one of its templates, from being sent.
-func (h holdCmd) Run(ctx context.Context, env getenv) error {
-	return withHolds(ctx, h.Config, env, func(holds *queue.Holds) error {
-		if !message.IsNumberID(h.Number) {
-			return fmt.Errorf("%q is no phone number id", h.Number)
-		}
-		hold := message.Hold{Number: h.Number, Template: h.Template, Reason: h.Reason, By: operator()}
-		if h.For > 0 {
-			hold.Until = time.Now().Add(h.For)
-		}
-		_, err := holds.Set(ctx, hold)
-		return err
-	})
+func (h heldFlags) what() map[string]any {
+	return map[string]any{"number": h.Number, "template": h.Template, "tag": h.Tag, "all": h.All}
+}
+
+type holdCmd struct {
+	heldFlags
+	For string `help:"How long, 15m or 24h say; without it until resume." placeholder:"TIME"`
+	signature
+	consoleFlags
+}
+
+// Run keeps messages from being sent.
+func (h holdCmd) Run(ctx context.Context) error {
+	order := h.order(h.what())
+	order["for"] = h.For
+	return h.ask(ctx, "POST", "/v1/holds", order, read(func(t table, one message.Hold) { showHolds(t, one) }))
 }
 
 type resumeCmd struct {
-	Number   string `arg:"" help:"Phone number id."`
-	Template string `help:"The template, as name/language." placeholder:"NAME/LANG"`
-	Config   string `env:"SLUICE_CONFIG" help:"Configuration file, for Redis and the number of shards." placeholder:"FILE"`
+	heldFlags
+	signature
+	consoleFlags
 }
 
 // Run ends a hold: what it kept goes on in its order.
-func (r resumeCmd) Run(ctx context.Context, env getenv) error {
-	return withHolds(ctx, r.Config, env, func(holds *queue.Holds) error {
-		held, err := holds.Lift(ctx, message.Hold{Number: r.Number, Template: r.Template, By: operator(), Reason: "resumed"})
-		if err == nil && !held {
-			fmt.Println("nothing was held")
+func (r resumeCmd) Run(ctx context.Context) error {
+	return r.ask(ctx, "POST", "/v1/holds/release", r.order(r.what()), read(func(t table, a struct{ Released bool }) {
+		if !a.Released {
+			t.row("nothing was held")
 		}
-		return err
-	})
+	}))
 }
 
-type holdsCmd struct {
-	Config string `env:"SLUICE_CONFIG" help:"Configuration file, for Redis and the number of shards." placeholder:"FILE"`
-}
+type holdsCmd struct{ consoleFlags }
 
 // Run lists what is held, and why.
-func (h holdsCmd) Run(ctx context.Context, env getenv) error {
-	return withHolds(ctx, h.Config, env, func(holds *queue.Holds) error {
-		list, err := holds.List(ctx)
-		if err != nil {
-			return err
-		}
-		w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "NUMBER\tTEMPLATE\tSINCE\tUNTIL\tBY\tCODE\tREASON")
-		for _, h := range list {
-			until := "resumed"
-			if !h.Until.IsZero() {
-				until = h.Until.Local().Format(time.DateTime)
-			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", h.Number, cmp.Or(h.Template, "all"), h.Since.Local().Format(time.DateTime), until, h.By, h.Code, h.Reason)
-		}
-		return w.Flush()
-	})
+func (h holdsCmd) Run(ctx context.Context) error {
+	return h.ask(ctx, "GET", "/v1/holds", nil, read(func(t table, a struct{ Holds []message.Hold }) { showHolds(t, a.Holds...) }))
 }
 
-// operator names who gives an order.
-func operator() string {
-	if u, err := user.Current(); err == nil {
-		return u.Username
+func showHolds(t table, holds ...message.Hold) {
+	t.row("HELD", "SINCE", "UNTIL", "BY", "CODE", "REASON")
+	for _, h := range holds {
+		t.row(h.On(), clock(h.Since, "-"), clock(h.Until, "resumed"), h.By, h.Code, h.Reason)
 	}
-	return "operator"
 }
 
-// withHolds opens the configured Redis for f.
-func withHolds(ctx context.Context, file string, env getenv, f func(*queue.Holds) error) error {
-	in, err := open(ctx, file, env)
-	if err != nil {
-		return err
-	}
-	defer in.db.Close()
-	return f(queue.NewHolds(in.db, message.Shards(in.Shards)))
+type auditCmd struct {
+	Limit string `default:"100" help:"How many, the latest first."`
+	consoleFlags
+}
+
+// Run lists what was ordered: who, what, when and why.
+func (a auditCmd) Run(ctx context.Context) error {
+	return a.ask(ctx, "GET", query("/v1/audit", "limit", a.Limit), nil, read(func(t table, trail struct{ Deeds []message.Deed }) {
+		t.row("AT", "WHAT", "ON", "WHO", "KEY", "WHY")
+		for _, d := range trail.Deeds {
+			t.row(clock(d.At.Truncate(time.Second), "-"), d.Verb, d.On, d.Actor, d.Key, d.Reason)
+		}
+	}))
 }

@@ -23,9 +23,15 @@ type cli struct {
 	Events   eventsCmd   `cmd:"" help:"Follow the event stream, one JSON object a line."`
 	Top      topCmd      `cmd:"" help:"Show numbers, their pace and what waits, live."`
 	Pace     paceCmd     `cmd:"" help:"Show a number's pace, and change it while workers run."`
-	Hold     holdCmd     `cmd:"" help:"Keep a number's messages, or those of one template, from being sent."`
+	Cancel   cancelCmd   `cmd:"" help:"Take a message back."`
+	Explain  explainCmd  `cmd:"" help:"Tell what a message waits for, and until when."`
+	Hold     holdCmd     `cmd:"" help:"Keep messages from being sent: of a number, a template, a tag, or all."`
 	Resume   resumeCmd   `cmd:"" help:"End a hold: what it kept goes on in its order."`
 	Holds    holdsCmd    `cmd:"" help:"List what is held, and why."`
+	Doubts   doubtsCmd   `cmd:"" help:"List messages of which nobody knows whether Meta took them, and settle them."`
+	Dead     deadCmd     `cmd:"" help:"Count and list messages whose attempts are used up."`
+	Replay   replayCmd   `cmd:"" help:"Send dead messages again; without --go count them only."`
+	Audit    auditCmd    `cmd:"" help:"List what was ordered: who, what, when and why."`
 	Simulate simulateCmd `cmd:"" help:"Run the Cloud API simulator."`
 	Bench    benchCmd    `cmd:"" help:"Measure load: pace, latency, throughput, memory, each beside its baseline."`
 	Chaos    chaosCmd    `cmd:"" help:"Break everything while messages go out, and prove by what the far side received that none is lost and none knowingly sent twice."`

@@ -39,12 +39,13 @@ var (
 	etaDesc       = prometheus.NewDesc("sluice_queue_eta_seconds", "How long until a message accepted now would leave.", byClass, nil)
 	limitDesc     = prometheus.NewDesc("sluice_number_rate_limit_messages_per_second", "How fast the number may go by configuration or by order, a climb counted in.", byNumber, nil)
 	effectiveDesc = prometheus.NewDesc("sluice_number_effective_rate", "How fast it goes after Meta's refusals, in messages a second.", byNumber, nil)
-	openDesc      = prometheus.NewDesc("sluice_messages_open", "Messages that wait, are being sent or are in doubt, by state.", []string{"state"}, nil)
+	openDesc      = prometheus.NewDesc("sluice_messages_open", "Messages that wait, are being sent, are in doubt or parked, by state.", []string{"state"}, nil)
+	deadDesc      = prometheus.NewDesc("sluice_messages_dead", "Messages whose attempts are used up and that can be sent again.", nil, nil)
 )
 
 // Describe is for the registry.
 func (g *gauges) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{depthDesc, ageDesc, etaDesc, limitDesc, effectiveDesc, openDesc} {
+	for _, d := range []*prometheus.Desc{depthDesc, ageDesc, etaDesc, limitDesc, effectiveDesc, openDesc, deadDesc} {
 		out <- d
 	}
 }
@@ -89,5 +90,7 @@ func (g *gauges) look() []prometheus.Metric {
 	add(openDesc, float64(open.Waiting), string(message.Queued))
 	add(openDesc, float64(open.Attempting), string(message.Attempting))
 	add(openDesc, float64(open.InDoubt), string(message.InDoubt))
+	add(openDesc, float64(open.Parked), string(message.Parked))
+	add(deadDesc, float64(open.Dead))
 	return all
 }

@@ -38,15 +38,19 @@ func TestGauges(t *testing.T) {
 				}}, broken
 			},
 			backlog: func(context.Context) (ledger.Backlog, error) {
-				return ledger.Backlog{Waiting: 3, Attempting: 2, InDoubt: 1}, nil
+				return ledger.Backlog{Waiting: 3, Attempting: 2, InDoubt: 1, Parked: 4, Dead: 5}, nil
 			},
 			numbers: []string{"7"}, log: slog.New(slog.DiscardHandler),
 		}
 		want := `
-# HELP sluice_messages_open Messages that wait, are being sent or are in doubt, by state.
+# HELP sluice_messages_dead Messages whose attempts are used up and that can be sent again.
+# TYPE sluice_messages_dead gauge
+sluice_messages_dead 5
+# HELP sluice_messages_open Messages that wait, are being sent, are in doubt or parked, by state.
 # TYPE sluice_messages_open gauge
 sluice_messages_open{state="attempting"} 2
 sluice_messages_open{state="in_doubt"} 1
+sluice_messages_open{state="parked"} 4
 sluice_messages_open{state="queued"} 3
 # HELP sluice_number_effective_rate How fast it goes after Meta's refusals, in messages a second.
 # TYPE sluice_number_effective_rate gauge

@@ -147,3 +147,18 @@ func problem(status int, answer []byte) *Problem {
 	json.Unmarshal(answer, p) // what is no problem+json keeps the words above
 	return p
 }
+
+// Ask calls the API, or the console where Base leads there: with in as the body's JSON, nil for
+// none. It returns what was answered; a refusal is a *Problem.
+func (c *Client) Ask(ctx context.Context, method, path string, in any) (json.RawMessage, error) {
+	var body []byte
+	if in != nil {
+		var err error
+		if body, err = json.Marshal(in); err != nil {
+			return nil, fmt.Errorf("ask: %w", err)
+		}
+	}
+	var answer json.RawMessage
+	err := c.do(ctx, method, path, body, &answer)
+	return answer, err
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/user"
+	"text/tabwriter"
+	"time"
+
+	"sluice/internal/client"
+)
+
+// apiFlags say where the API is.
+type apiFlags struct {
+	API    string `default:"http://127.0.0.1:8080" env:"SLUICE_API" help:"Base URL of the API."`
+	APIKey string `env:"SLUICE_API_KEY" required:"" help:"API key; better in the environment than on the command line."`
+	JSON   bool   `help:"Print what was answered, for scripts."`
+}
+
+// consoleFlags say where the console is.
+type consoleFlags struct {
+	Console string `default:"http://127.0.0.1:8081" env:"SLUICE_CONSOLE" help:"Base URL of the console."`
+	APIKey  string `env:"SLUICE_API_KEY" required:"" help:"API key with the scope admin; better in the environment than on the command line."`
+	JSON    bool   `help:"Print what was answered, for scripts."`
+}
+
+// signature is what every order says.
+type signature struct {
+	Reason string `required:"" help:"Why, for those who wonder later."`
+	Actor  string `help:"Who orders it; your user name without." placeholder:"NAME"`
+}
+
+// order adds who and why to what is ordered.
+func (s signature) order(what map[string]any) map[string]any {
+	what["reason"], what["actor"] = s.Reason, s.Actor
+	if s.Actor == "" {
+		what["actor"] = operator()
+	}
+	return what
+}
+
+// operator names who gives an order.
+func operator() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return "operator"
+}
+
+func (f apiFlags) ask(ctx context.Context, method, path string, in any, show func(table, json.RawMessage) error) error {
+	return ask(ctx, &client.Client{Base: f.API, Key: f.APIKey}, f.JSON, method, path, in, show)
+}
+
+func (f consoleFlags) ask(ctx context.Context, method, path string, in any, show func(table, json.RawMessage) error) error {
+	return ask(ctx, &client.Client{Base: f.Console, Key: f.APIKey}, f.JSON, method, path, in, show)
+}
+
+// ask prints an answer as it is, or as show does.
+func ask(ctx context.Context, c *client.Client, raw bool, method, path string, in any, show func(table, json.RawMessage) error) error {
+	answer, err := c.Ask(ctx, method, path, in)
+	if err != nil {
+		return err
+	}
+	if raw {
+		_, err := fmt.Printf("%s\n", answer)
+		return err
+	}
+	t := table{tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)}
+	if err := show(t, answer); err != nil {
+		return err
+	}
+	return t.Flush()
+}
+
+// read makes a show of what needs the answer's members.
+func read[T any](show func(t table, answer T)) func(table, json.RawMessage) error {
+	return func(t table, raw json.RawMessage) error {
+		var answer T
+		if err := json.Unmarshal(raw, &answer); err != nil {
+			return fmt.Errorf("read the answer: %w", err)
+		}
+		show(t, answer)
+		return nil
+	}
+}
+
+// table prints rows in columns.
+type table struct{ *tabwriter.Writer }
+
+func (t table) row(cells ...any) {
+	for i, c := range cells {
+		if i > 0 {
+			io.WriteString(t, "\t")
+		}
+		fmt.Fprint(t, c)
+	}
+	io.WriteString(t, "\n")
+}
+
+// clock shows a time where the operator is; otherwise what stands for none.
+func clock(t time.Time, otherwise string) string {
+	if t.IsZero() {
+		return otherwise
+	}
+	return t.Local().Format(time.DateTime)
+}
+
+// query makes the query of a path of what is not empty.
+func query(path string, pairs ...string) string {
+	q := url.Values{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			q.Set(pairs[i], pairs[i+1])
+		}
+	}
+	if len(q) == 0 {
+		return path
+	}
+	return path + "?" + q.Encode()
+}

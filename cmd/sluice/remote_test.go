@@ -1,0 +1,129 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestOrders: what the tool asks for, command by command, and what it prints.
+func TestOrders(t *testing.T) {
+	const number, id = "106540352242922", "106540352242922-ufeqxlws3bsv46lbkkufh7m55l"
+	for name, tt := range map[string]struct {
+		args   []string
+		asks   string // method, path and body
+		answer string
+		prints []string
+	}{
+		"cancel": {[]string{"cancel", id}, "POST /v1/messages/" + id + "/cancel ", `{"id":"` + id + `","state":"cancelled"}`, []string{"cancelled"}},
+		"explain": {
+			[]string{"explain", id}, "GET /v1/messages/" + id + "/explain ",
+			`{"state":"queued","rule":"hold","detail":"It is held.","error":{"title":"Too fast","advice":"Wait."}}`, []string{"rule     hold", "It is held.", "Too fast", "until    -"},
+		},
+		"for scripts": {[]string{"holds", "--json"}, "GET /v1/holds ", `{"holds":[]}`, []string{`{"holds":[]}`}},
+		"holds": {
+			[]string{"holds"}, "GET /v1/holds ", `{"holds":[{"tag":"spring","reason":"price","by":"anna","since":"2026-01-31T15:04:05Z"}]}`,
+			[]string{"tag spring", "resumed", "anna", "price"},
+		},
+		"hold": {
+			[]string{"hold", number, "--template", "a/en", "--for", "2h", "--reason", "price", "--actor", "anna"},
+			`POST /v1/holds {"actor":"anna","all":false,"for":"2h","number":"` + number + `","reason":"price","tag":"","template":"a/en"}`,
+			`{"number":"` + number + `","template":"a/en","reason":"price","by":"anna"}`, []string{"template a/en of number " + number},
+		},
+		"resume": {
+			[]string{"resume", "--tag", "spring", "--reason", "mended", "--actor", "anna"},
+			`POST /v1/holds/release {"actor":"anna","all":false,"number":"","reason":"mended","tag":"spring","template":""}`, `{"released":false}`, []string{"nothing was held"},
+		},
+		"doubts": {
+			[]string{"doubts", "--number", number}, "GET /v1/doubts?limit=100&number=" + number + " ",
+			`{"doubts":[{"id":"` + id + `","state":"parked","class":"service","to":"+15***67","since":"2026-01-31T15:04:05Z"}]}`, []string{id, "parked", "+15***67"},
+		},
+		"resolve": {
+			[]string{"doubts", "resolve", id, "not-sent", "--reason", "asked", "--actor", "anna"},
+			`POST /v1/doubts/` + id + `/resolve {"actor":"anna","as":"not-sent","reason":"asked"}`, `{"id":"` + id + `","state":"queued"}`, []string{"queued"},
+		},
+		"dead": {
+			[]string{"dead", "--code", "131000", "--list", "1"}, "GET /v1/dead?code=131000&limit=1 ",
+			`{"count":7,"groups":[{"number":"` + number + `","code":131000,"reason":"attempts_used_up","count":7}],"messages":[{"id":"` + id + `"}]}`, []string{"attempts_used_up  7", id},
+		},
+		"audit": {
+			[]string{"audit"}, "GET /v1/audit?limit=100 ", `{"deeds":[{"at":"2026-01-31T15:04:05Z","verb":"hold","on":"all","actor":"anna","key":"ops","reason":"stop"}]}`,
+			[]string{"hold", "anna", "ops", "stop"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked, printed, code := sluice(t, tt.args, tt.answer)
+			if code != 0 || !slices.Equal(asked, []string{tt.asks}) {
+				t.Errorf("asked %q, want %q; exit code %d", asked, tt.asks, code)
+			}
+			for _, want := range tt.prints {
+				if !strings.Contains(printed, want) {
+					t.Errorf("printed\n%s\nwithout %q", printed, want)
+				}
+			}
+		})
+	}
+}
+
+// TestReplayCountsFirst: without --go nothing is sent again; with it, part by part, those that
+// were dead at the beginning.
+func TestReplayCountsFirst(t *testing.T) {
+	const number = "106540352242922"
+	asked, printed, code := sluice(t, []string{"replay", "--number", number, "--code", "7"}, `{"count":3,"groups":[]}`)
+	if code != 0 || len(asked) != 1 || !strings.HasPrefix(asked[0], "GET /v1/dead?code=7&limit=1&number="+number+"&until=") || !strings.Contains(printed, "would be sent again") {
+		t.Errorf("asked %q, printed %q, exit code %d", asked, printed, code)
+	}
+	asked, printed, code = sluice(t, []string{"replay", "--number", number, "--go", "--reason", "back", "--rate", "2", "--json"},
+		`{"replayed":2,"overdue":0,"more":true,"next":"2026-01-31T15:04:05Z"}`, `{"replayed":1,"overdue":1}`)
+	if code != 0 || len(asked) != 2 || printed != `{"replayed":3,"overdue":1}`+"\n" {
+		t.Fatalf("asked %q, printed %q, exit code %d", asked, printed, code)
+	}
+	var orders [2]struct {
+		Limit        int
+		Since, Until time.Time
+		Reason       string
+	}
+	for i, a := range asked {
+		_, body, _ := strings.Cut(a, "/v1/dead/replay ")
+		if err := json.Unmarshal([]byte(body), &orders[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if orders[0].Limit != 2 || orders[0].Reason != "back" || !orders[0].Since.IsZero() || orders[1].Since.IsZero() || !orders[0].Until.Equal(orders[1].Until) {
+		t.Errorf("ordered %+v", orders)
+	}
+}
+
+// sluice runs the tool against an API, and console, with these answers, and returns what it asked for.
+func sluice(t *testing.T, args []string, answers ...string) (asked []string, printed string, code int) {
+	t.Helper()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		io.WriteString(w, answers[min(len(asked), len(answers)-1)])
+		asked = append(asked, r.Method+" "+r.URL.RequestURI()+" "+string(body))
+	}))
+	defer srv.Close()
+	t.Setenv("SLUICE_API", srv.URL)
+	t.Setenv("SLUICE_CONSOLE", srv.URL)
+	t.Setenv("SLUICE_API_KEY", "key")
+	in, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout := os.Stdout
+	os.Stdout = out
+	defer func() { os.Stdout = stdout }()
+	code = run(args)
+	out.Close()
+	text, err := io.ReadAll(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return asked, string(text), code
+}
