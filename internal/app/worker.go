@@ -113,12 +113,18 @@ func (w *worker) send() error {
 	tasks := queue.NewClient(w.db, w.shards)
 	sweeper := &send.Sweeper{
 		Worker: w.name, Policy: policies(c.Common),
-		Shards: w.shards, Records: w.book, Requeue: requeue(w.db, w.book, tasks), Lost: lostTasks(tasks),
+		Shards: w.shards, Records: w.book, Requeue: requeue(w.db, w.book, tasks), Lost: lostTasks(tasks), Holds: w.holds.List,
 		Watermark: w.stream.Watermark, LastHeard: w.stream.LastHeard, Sends: sender.Sends, Now: w.db.Now,
 		Log: log, Registerer: w.registry,
 	}
 	w.work = append(w.work, server.Run)
-	w.background = append(w.background, sweeper.Run, traced.run)
+	watch := &tokens{
+		numbers: numberIDs(c.Numbers), token: c.Tokens.Token, ask: graph.DebugToken, expiry: newExpiry(w.registry), log: log,
+		lift: func(ctx context.Context, number string) error {
+			return w.lift(ctx, "the number has a new access token", func(h message.Hold) bool { return h.Number == number && h.Template == "" })
+		},
+	}
+	w.background = append(w.background, sweeper.Run, traced.run, watch.run)
 	return nil
 }
 
@@ -126,7 +132,7 @@ func (w *worker) send() error {
 func (w *worker) hold(ctx context.Context, number, template string, out message.Outcome, d time.Duration) {
 	title, _ := explain(out.Code)
 	_, err := w.holds.Set(ctx, message.Hold{
-		Number: number, Template: template, Reason: cmp.Or(title, out.Reason), Code: out.Code, By: "sluice",
+		Number: number, Template: template, Reason: cmp.Or(title, out.Reason), Code: out.Code, By: bySluice,
 		Until: time.Now().Add(d),
 	})
 	if err != nil {
@@ -139,7 +145,7 @@ func (w *worker) hold(ctx context.Context, number, template string, out message.
 // reconcile adds what folds Meta's events into the records.
 func (w *worker) reconcile() {
 	r := reconcile.New(w.stream, w.book, reconcile.Options{
-		Consumer: w.name, Mark: w.marks.Parse, Known: known(w.c.Numbers), Inbound: w.paces.Debit,
+		Consumer: w.name, Mark: w.marks.Parse, Known: known(w.c.Numbers), Inbound: w.paces.Debit, Update: w.updated,
 		Log: w.log, Registerer: w.registry,
 	})
 	w.background = append(w.background, r.Run)

@@ -25,6 +25,10 @@ func (l *Ledger) Begin(ctx context.Context, id string, k int, token string) (mes
 	}
 	a := message.Attempt{Verdict: message.Verdict(text(r[0])), ID: id, Token: token}
 	switch a.Verdict {
+	case message.Done:
+		if len(r) > 2 {
+			a.Expired = text(r[2])
+		}
 	case message.Early:
 		a.Wait = time.Duration(number(r[1])) * time.Millisecond
 	case message.Go:

@@ -290,6 +290,15 @@ func TestDuplicate(t *testing.T) {
 		if r := f.get(a.ID); r.Duplicates != 3 || r.WAMID != "wamid.1" {
 			t.Errorf("%d duplicates, wamid %s", r.Duplicates, r.WAMID)
 		}
+		var told []string
+		for _, e := range f.events() {
+			if e.State != nil && e.State.Reason == message.ReasonDuplicate {
+				told = append(told, e.State.WAMID)
+			}
+		}
+		if want := []string{"wamid.234", "wamid.23", "amid.23"}; !slices.Equal(told, want) {
+			t.Errorf("events tell of %v, want %v", told, want)
+		}
 	})
 }
 

@@ -17,6 +17,7 @@ const (
 type Attempt struct {
 	Verdict   Verdict
 	Wait      time.Duration // with Early
+	Expired   string        // with Done: the reason, when its deadline was found to be over just now
 	ID        string
 	N         int     // 1 for the first attempt
 	Token     string  // names this attempt's owner: "<worker>/<sequence>"

@@ -76,16 +76,19 @@ func (s State) Final() bool {
 
 // Reasons that a record or an event may give for a state, beside Meta's error code.
 const (
-	ReasonUndetermined = "undetermined" // a doubt closed by policy
-	ReasonServerError  = "server_error" // Meta or a gateway answered 5xx: taken or not, nobody said
-	ReasonNoAnswer     = "no_answer"    // the request left and no answer came
-	ReasonWorkerDied   = "worker_died"  // the worker that recorded the attempt is gone
-	ReasonDeadline     = "deadline"
+	ReasonUndetermined = "undetermined"      // a doubt closed by policy
+	ReasonServerError  = "server_error"      // Meta or a gateway answered 5xx: taken or not, nobody said
+	ReasonNoAnswer     = "no_answer"         // the request left and no answer came
+	ReasonWorkerDied   = "worker_died"       // the worker that recorded the attempt is gone
+	ReasonDeadline     = "deadline"          // it passed while the message waited for its turn
+	ReasonLateRetry    = "deadline_in_retry" // between attempts
+	ReasonLateHeld     = "deadline_on_hold"  // while it was held back
 	ReasonAttempts     = "attempts_used_up"
 	ReasonPolicy       = "resent_by_policy"
 	ReasonCaller       = "by_caller"        // cancelled through the API
 	ReasonResolved     = "resolved"         // a doubt that a person settled
 	ReasonReplayed     = "replayed"         // sent again by a person's order
+	ReasonDuplicate    = "duplicate"        // of an event alone: Meta took the message a second time
 	ReasonTaskLost     = "task_lost"        // queued again: its task was gone
 	ReasonResends      = "too_many_resends" // parked, though the policy is to resend
 )

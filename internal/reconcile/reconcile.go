@@ -46,8 +46,9 @@ type Options struct {
 	// Inbound hears how many messages people wrote to a number: they count against its
 	// throughput; nil: nobody does.
 	Inbound    func(ctx context.Context, number string, n int) error
-	Registerer prometheus.Registerer // nil: the metrics are not registered
-	Log        *slog.Logger          // nil: no logs
+	Update     func(ctx context.Context, e message.Event) error // hears of Meta's updates of templates, accounts and numbers; nil: nobody does
+	Registerer prometheus.Registerer                            // nil: the metrics are not registered
+	Log        *slog.Logger                                     // nil: no logs
 }
 
 // Reconciler folds receipts into records. Any number of them may share the work.
@@ -86,7 +87,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	wg.Go(func() { r.publish(ctx) })
 	wg.Go(func() { r.trim(ctx) })
 	wg.Go(func() { r.tell(ctx) })
-	return r.stream.Consume(ctx, Group, r.o.Consumer, []string{message.EventStatus, message.EventInbound}, r.fold)
+	return r.stream.Consume(ctx, Group, r.o.Consumer, []string{message.EventStatus, message.EventInbound, message.EventUpdate}, r.fold)
 }
 
 // fold hands the evidence among a shard's events to the ledger.
@@ -94,6 +95,11 @@ func (r *Reconciler) fold(ctx context.Context, shard message.Shard, events []mes
 	var evidence []message.Evidence
 	inbound := map[string]int{}
 	for _, e := range events {
+		if e.Type == message.EventUpdate && r.o.Update != nil {
+			if err := r.o.Update(ctx, e); err != nil {
+				return fmt.Errorf("take in an update: %w", err)
+			}
+		}
 		if e.Type == message.EventInbound && r.known(e.Number) {
 			inbound[e.Number]++
 		}

@@ -34,12 +34,14 @@ type health struct {
 // streak is what came in a row.
 type streak struct {
 	doubts, held int
+	until        time.Time // the end of the last hold
 	probing      time.Time // when it was last said that the number is to probe; zero: it need not
 }
 
-// note takes in an outcome. It returns what is to be said of the number: to probe, or that it
-// is well again; and how many times in a row the number was held.
-func (h *health) note(number string, out message.Outcome) (probe, well bool, held int) {
+// note takes in an outcome. It returns what is to be said of the number, to probe or that it is
+// well again, and how long it is to be held: longer each time that it is refused after a hold.
+// What was under way when the hold began waits for its end.
+func (h *health) note(number string, out message.Outcome, backoff func(n int) time.Duration) (probe, well bool, hold time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.numbers[number]
@@ -55,8 +57,12 @@ func (h *health) note(number string, out message.Outcome) (probe, well bool, hel
 		s.doubts++
 		probe = s.doubts >= doubtsInRow && time.Since(s.probing) >= probeAgain
 	case out.Kind == message.Held && out.Hold != message.HoldTemplate:
-		s.held++
 		probe = true
+		if hold = time.Until(s.until); hold <= 0 {
+			s.held++
+			hold = backoff(s.held)
+			s.until = time.Now().Add(hold)
+		}
 	case out.Kind == message.Transient && out.Code == 0: // no connection: nothing was learned
 	default:
 		well = !s.probing.IsZero()
@@ -65,13 +71,13 @@ func (h *health) note(number string, out message.Outcome) (probe, well bool, hel
 	if probe {
 		s.probing = time.Now()
 	}
-	return probe, well, s.held
+	return probe, well, hold
 }
 
-// pace lets what came of an attempt have its effect on its number. Held tells how often in a
-// row the number was held.
-func (s *Sender) pace(ctx context.Context, number string, out message.Outcome) (held int) {
-	probe, well, held := s.health.note(number, out)
+// pace lets what came of an attempt have its effect on its number. It returns how long the
+// number is to be held.
+func (s *Sender) pace(ctx context.Context, number string, out message.Outcome) time.Duration {
+	probe, well, hold := s.health.note(number, out, s.o.Backoff)
 	var err error
 	switch {
 	case out.Kind == message.Throttled && out.Limit == message.LimitNumber:
@@ -80,20 +86,12 @@ func (s *Sender) pace(ctx context.Context, number string, out message.Outcome) (
 		err = s.o.Paces.Pause(ctx, number, min(out.RetryAfter, maxRest))
 	case probe:
 		// While it is held nothing is sent: what counts is how it begins again.
-		err = s.o.Paces.Probe(ctx, number, probeFor+s.holdFor(held))
+		err = s.o.Paces.Probe(ctx, number, hold+probeFor)
 	case well:
 		err = s.o.Paces.Recovered(ctx, number)
 	}
 	if err != nil {
 		s.o.Log.Error("pace not changed", "phone_number_id", number, "err", err)
 	}
-	return held
-}
-
-// holdFor is how long a number is held that was held so many times in a row.
-func (s *Sender) holdFor(times int) time.Duration {
-	if times == 0 {
-		return 0
-	}
-	return s.o.Backoff(times)
+	return hold
 }

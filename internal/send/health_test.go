@@ -14,10 +14,11 @@ func TestHealth(t *testing.T) {
 	well := message.Outcome{Kind: message.Accepted}
 	refused, gone := message.Outcome{Kind: message.Refused}, message.Outcome{Kind: message.Transient}
 	held := message.Outcome{Kind: message.Held, Hold: message.HoldNumber}
+	backoff := func(n int) time.Duration { return time.Duration(n) * 3 * time.Second }
 	type seen struct {
 		out         message.Outcome
 		probe, well bool
-		held        int
+		hold        time.Duration
 	}
 	for name, row := range map[string][]seen{
 		"five in a row": {
@@ -41,10 +42,12 @@ func TestHealth(t *testing.T) {
 			{doubt, false, false, 0},
 		},
 		"held": {
-			{held, true, false, 1},
-			{held, true, false, 2},
+			{held, true, false, 3 * time.Second},
+			{held, true, false, 2 * time.Second}, // it was under way
+			{held, true, false, time.Second},
+			{held, true, false, 6 * time.Second},                                              // after the hold
 			{message.Outcome{Kind: message.Held, Hold: message.HoldTemplate}, false, true, 0}, // the number itself is well
-			{held, true, false, 1},
+			{held, true, false, 3 * time.Second},
 			{well, false, true, 0},
 		},
 	} {
@@ -54,11 +57,11 @@ func TestHealth(t *testing.T) {
 				var h health
 				for i, want := range row {
 					time.Sleep(time.Second)
-					probe, well, held := h.note("1", want.out)
-					if probe != want.probe || well != want.well || held != want.held {
-						t.Errorf("%d: probe %t, well %t, held %d; want %+v", i, probe, well, held, want)
+					probe, well, hold := h.note("1", want.out, backoff)
+					if probe != want.probe || well != want.well || hold != want.hold {
+						t.Errorf("%d: probe %t, well %t, hold %s; want %+v", i, probe, well, hold, want)
 					}
-					h.note("2", doubt) // another number is another matter
+					h.note("2", doubt, backoff) // another number is another matter
 				}
 			})
 		})
@@ -66,7 +69,7 @@ func TestHealth(t *testing.T) {
 	var h health
 	said := 0
 	for range 100 { // all that was under way when Meta went down
-		if probe, _, _ := h.note("1", doubt); probe {
+		if probe, _, _ := h.note("1", doubt, backoff); probe {
 			said++
 		}
 	}

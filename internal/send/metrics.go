@@ -1,6 +1,8 @@
 package send
 
 import (
+	"errors"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sluice/internal/message"
@@ -10,6 +12,7 @@ type metrics struct {
 	attempts   *prometheus.CounterVec
 	inflight   *prometheus.GaugeVec
 	duplicates prometheus.Counter
+	expired    *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer, numbers []string) *metrics {
@@ -28,6 +31,7 @@ func newMetrics(reg prometheus.Registerer, numbers []string) *metrics {
 		}),
 	}
 	reg.MustRegister(m.attempts, m.inflight, m.duplicates)
+	m.expired = newExpired(reg)
 	for _, n := range numbers {
 		m.inflight.WithLabelValues(n)
 		for _, c := range message.Classes() {
@@ -53,6 +57,7 @@ var moves = []struct{ from, to message.State }{
 type sweeps struct {
 	moves              *prometheus.CounterVec
 	postponed, refused prometheus.Counter
+	expired            *prometheus.CounterVec
 }
 
 func newSweeps(reg prometheus.Registerer) *sweeps {
@@ -71,8 +76,29 @@ func newSweeps(reg prometheus.Registerer) *sweeps {
 		}),
 	}
 	reg.MustRegister(s.moves, s.postponed, s.refused)
+	s.expired = newExpired(reg)
 	for _, m := range moves {
 		s.moves.WithLabelValues(string(m.from), string(m.to))
 	}
 	return s
+}
+
+// stages are where a deadline may find a message, by the reason in its record.
+var stages = map[string]string{
+	message.ReasonDeadline: "queue", message.ReasonLateRetry: "retry", message.ReasonLateHeld: "hold",
+}
+
+// newExpired returns the counter that sender and sweeper share.
+func newExpired(reg prometheus.Registerer) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "sluice_expired_total",
+		Help: "Messages whose deadline passed before Meta took them, by where they were.",
+	}, []string{"stage"})
+	if there, ok := errors.AsType[prometheus.AlreadyRegisteredError](reg.Register(c)); ok {
+		return there.ExistingCollector.(*prometheus.CounterVec)
+	}
+	for _, s := range stages {
+		c.WithLabelValues(s)
+	}
+	return c
 }

@@ -119,6 +119,9 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, next NextSlot) Ag
 		}
 		switch a.Verdict {
 		case message.Done:
+			if a.Expired != "" {
+				s.metrics.expired.WithLabelValues(stages[a.Expired]).Inc()
+			}
 			return done
 		case message.Early:
 			return again(a.Wait)
@@ -182,10 +185,10 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt) message.Move {
 		out = s.poster.Send(context.WithoutCancel(ctx), number, body)
 		s.metrics.inflight.WithLabelValues(number).Dec()
 	}
-	held := s.pace(context.WithoutCancel(ctx), number, out)
+	hold := s.pace(context.WithoutCancel(ctx), number, out)
 	m := s.decide(a, out)
 	if out.Kind == message.Held {
-		m.In = max(m.In, s.holdFor(held))
+		m.In = max(m.In, hold)
 		// The rest of the backlog would be refused just the same. When the time is over some
 		// message tries again.
 		template := ""

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -55,6 +56,7 @@ type Sweeper struct {
 	Records    records
 	Requeue    Requeue
 	Lost       func(ctx context.Context, some []message.Open) ([]message.Open, error) // those whose task is gone
+	Holds      func(ctx context.Context) ([]message.Hold, error)
 	Watermark  Watermark
 	LastHeard  LastHeard
 	Sends      func() int                                   // requests of this worker in the last minute
@@ -165,8 +167,22 @@ func (s *Sweeper) overdue(ctx context.Context, shard message.Shard, now time.Tim
 	if err != nil {
 		return err
 	}
+	if len(late) == 0 {
+		return nil
+	}
+	holds, err := s.Holds(ctx)
+	if err != nil {
+		return err
+	}
 	for _, o := range late {
-		if err := s.move(ctx, o, message.Move{To: message.Expired, Reason: message.ReasonDeadline}); err != nil {
+		m := message.Move{To: message.Expired, Reason: message.ReasonDeadline}
+		switch {
+		case slices.ContainsFunc(holds, func(h message.Hold) bool { return h.Concerns(o.Message) }):
+			m.Reason = message.ReasonLateHeld
+		case o.N > 0:
+			m.Reason = message.ReasonLateRetry
+		}
+		if err := s.move(ctx, o, m); err != nil {
 			return err
 		}
 	}
@@ -182,6 +198,9 @@ func (s *Sweeper) move(ctx context.Context, o message.Open, m message.Move) erro
 }
 
 func (s *Sweeper) note(o message.Open, m message.Move) {
+	if m.To == message.Expired {
+		s.metrics.expired.WithLabelValues(stages[m.Reason]).Inc()
+	}
 	s.metrics.moves.WithLabelValues(string(o.State), string(m.To)).Inc()
 	s.Log.Info("swept", "msg_id", o.ID, "phone_number_id", o.Message.From, "class", o.Message.Class,
 		"attempt", o.N, "from", o.State, "state", m.To, "reason", m.Reason)

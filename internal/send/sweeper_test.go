@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"sluice/internal/message"
 	"sluice/internal/send"
@@ -32,6 +33,7 @@ type world struct {
 	status   time.Time                         // when the number's last status was made
 	owed     func(after, before time.Time) int64
 	sends    int
+	holds    []message.Hold
 	waiting  []message.Open // by deadline
 	gone     []string       // of those, the ids of those without a task
 
@@ -209,6 +211,7 @@ func (w *world) sweepFor(t *testing.T, d time.Duration) {
 			return w.heard(time.Since(w.start)), w.status, w.call("heard")
 		},
 		Sends: func() int { return w.sends },
+		Holds: func(context.Context) ([]message.Hold, error) { return w.holds, w.call("holds") },
 		Now:   func(context.Context) (time.Time, error) { return time.Now(), w.call("now") },
 		Log:   slog.New(slog.DiscardHandler), Registerer: w.reg,
 	}
@@ -458,11 +461,28 @@ func TestSettle(t *testing.T) {
 	}
 }
 
+// TestOverdue: what expires says where it was.
 func TestOverdue(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		w.overdue = []message.Open{{ID: "a", State: message.Queued, ExpiresAt: w.start.Add(3 * time.Second)}}
+		late := func(id string, n int, template string) message.Open {
+			return message.Open{
+				ID: id, State: message.Queued, N: n, ExpiresAt: w.start.Add(3 * time.Second),
+				Message: message.Context{From: number, Template: template},
+			}
+		}
+		w.holds = []message.Hold{{Number: number, Template: "sale/en"}}
+		w.overdue = []message.Open{late("a", 0, ""), late("b", 2, ""), late("c", 2, "sale/en")}
 		w.sweepFor(t, 11*time.Second)
-		w.want(t, "4s a queued->expired deadline")
+		w.want(t, "4s a queued->expired deadline", "4s b queued->expired deadline_in_retry", "4s c queued->expired deadline_on_hold")
+		want := strings.NewReader(`# HELP sluice_expired_total Messages whose deadline passed before Meta took them, by where they were.
+# TYPE sluice_expired_total counter
+sluice_expired_total{stage="hold"} 1
+sluice_expired_total{stage="queue"} 1
+sluice_expired_total{stage="retry"} 1
+`)
+		if err := testutil.GatherAndCompare(w.reg, want, "sluice_expired_total"); err != nil {
+			t.Error(err)
+		}
 	})
 }
 

@@ -4,7 +4,7 @@
 -- Reply {'go', attempt, payload, expires at ms, counted failures, class, template}
 --       {'early', ms to wait}  its time has not come
 --       {'busy'}               another attempt of it is under way
---       {'done', state}        nothing to do for this task
+--       {'done', state}        nothing to do for this task; {'done', 'expired', why} when that is news
 local rec = KEYS[1]
 local r = redis.call('HMGET', rec, 'st', 'k', 'exp', 'n', 'acc', 'c', 'ty', 'tl', 'next', 'to', 'tpl', 'x', 'f', 'own', 'why', 'code')
 local st = r[1]
@@ -19,13 +19,14 @@ end
 if st ~= 'queued' or r[2] ~= ARGV[3] then return {'done', st} end
 local ms = now()
 if ms >= tonumber(r[3]) then
-  redis.call('HSET', rec, 'st', 'expired', 'why', 'deadline', 'tl', stepped(r[8], r[5], ms, 'expired', r[4], 0, 'deadline'))
+  local why = tonumber(r[4]) > 0 and 'deadline_in_retry' or 'deadline'
+  redis.call('HSET', rec, 'st', 'expired', 'why', why, 'tl', stepped(r[8], r[5], ms, 'expired', r[4], 0, why))
   redis.call('HDEL', rec, 'next', 'nonce', 'f', 'pair', 'code')
   redis.call('DEL', KEYS[2])
   redis.call('ZREM', KEYS[3], ARGV[1])
-  publish(KEYS[5], ms, ARGV[1], {r[6], r[7], r[10], r[11], r[12]}, 'expired', r[4], '', 0, 'deadline')
+  publish(KEYS[5], ms, ARGV[1], {r[6], r[7], r[10], r[11], r[12]}, 'expired', r[4], '', 0, why)
   live(rec, ARGV[1], ms, ARGV[4])
-  return {'done', 'expired'}
+  return {'done', 'expired', why}
 end
 local wait = tonumber(r[9] or '0') - ms
 if wait > 0 then return {'early', wait} end

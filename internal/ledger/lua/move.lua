@@ -54,6 +54,7 @@ if wamid ~= '' then
     hset('wamids', (r[8] or '') .. wamid .. ' ')
     redis.call('HINCRBY', rec, 'dup', 1)
     duplicate = 1
+    publish(KEYS[6], now(), id, {r[12], r[13], r[14], r[15], r[16]}, st, at, long(wamid), 0, 'duplicate')
   end
   local life = tonumber(ARGV[10])
   if not applies then

@@ -1,0 +1,127 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/internal/cloudapi"
+	"sluice/internal/message"
+)
+
+// bySluice is who orders the holds that Meta's answers ask for.
+const bySluice = "sluice"
+
+const (
+	// tokensEvery is how often it is looked whether a token's file has changed: while its
+	// number is held nothing is sent, and nobody else looks.
+	tokensEvery = 5 * time.Second
+	// expiryEvery is how often Meta is asked about the tokens.
+	expiryEvery = time.Hour
+)
+
+// lift ends those automatic holds of which mended says that they may be over. What holds after
+// all shows at the next message: the number still probes.
+func (w *worker) lift(ctx context.Context, why string, mended func(message.Hold) bool) error {
+	holds, err := w.holds.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, h := range holds {
+		if h.By != bySluice || !mended(h) {
+			continue
+		}
+		_, err := w.holds.Lift(ctx, message.Hold{Number: h.Number, Template: h.Template, Tag: h.Tag, By: bySluice, Reason: why})
+		if err != nil {
+			return err
+		}
+		w.log.Info("hold lifted", "on", h.On(), "reason", why)
+	}
+	return nil
+}
+
+// updated lifts what Meta's webhooks say is mended.
+func (w *worker) updated(ctx context.Context, e message.Event) error {
+	template, account := cloudapi.Mended(e)
+	switch {
+	case template != "":
+		return w.lift(ctx, "Meta says that the template may be used", func(h message.Hold) bool { return h.Template == template })
+	case account:
+		return w.lift(ctx, "Meta says that the account may send", func(h message.Hold) bool { return h.Template == "" })
+	}
+	return nil
+}
+
+// tokens watches the access tokens: a new one lifts the holds of its number, and Meta says when
+// it ends.
+type tokens struct {
+	numbers []string
+	token   func(number string) (string, error)
+	ask     func(ctx context.Context, number string) (cloudapi.Token, error)
+	lift    func(ctx context.Context, number string) error
+	expiry  *prometheus.GaugeVec
+	log     *slog.Logger
+
+	last  map[string]string
+	asked map[string]time.Time
+}
+
+func newExpiry(reg prometheus.Registerer) *prometheus.GaugeVec {
+	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "sluice_token_expiry_timestamp_seconds",
+		Help: "When the access token of a number ends, as Meta says; 0: it is not valid now; +Inf: never.",
+	}, []string{"number"})
+	reg.MustRegister(g)
+	return g
+}
+
+func (t *tokens) run(ctx context.Context) error {
+	t.last, t.asked = map[string]string{}, map[string]time.Time{}
+	tick := time.NewTicker(tokensEvery)
+	defer tick.Stop()
+	for {
+		for _, number := range t.numbers {
+			t.look(ctx, number)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func (t *tokens) look(ctx context.Context, number string) {
+	token, err := t.token(number)
+	if err != nil || token == "" {
+		return // said by whoever reads it
+	}
+	last, known := t.last[number]
+	if known && token != last {
+		t.log.Info("new access token", "phone_number_id", number)
+		if err := t.lift(ctx, number); err != nil {
+			t.log.Error("hold not lifted for a new token, will try again", "phone_number_id", number, "err", err)
+			return
+		}
+	}
+	t.last[number] = token
+	if known && token == last && time.Since(t.asked[number]) < expiryEvery {
+		return
+	}
+	t.asked[number] = time.Now()
+	got, err := t.ask(ctx, number)
+	switch {
+	case err != nil:
+		t.log.Warn("expiry of access token not known", "phone_number_id", number, "err", err)
+	case !got.Valid:
+		t.log.Error("access token is not valid", "phone_number_id", number)
+		t.expiry.WithLabelValues(number).Set(0)
+	case got.Expires.IsZero():
+		t.expiry.WithLabelValues(number).Set(math.Inf(1))
+	default:
+		t.expiry.WithLabelValues(number).Set(float64(got.Expires.Unix()))
+	}
+}
