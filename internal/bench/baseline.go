@@ -24,8 +24,8 @@ import (
 	"sluice/internal/rig"
 )
 
-// asynqSettings say how asynq is used alone, as its documentation would have it.
-type asynqSettings struct {
+// AsynqSettings say how asynq is used alone, as its documentation would have it.
+type AsynqSettings struct {
 	Redis       string         `json:"redis"`
 	URL         string         `json:"url"` // each task's payload is POSTed there
 	Servers     int            `json:"servers"`
@@ -46,7 +46,7 @@ type asynqCounts struct {
 var errLimited = errors.New("rate limited")
 
 // serveAsynq drains queues by asynq's own servers until ctx ends.
-func serveAsynq(ctx context.Context, addr string, s asynqSettings) error {
+func serveAsynq(ctx context.Context, addr string, s AsynqSettings) error {
 	c := redis.NewClient(&redis.Options{Addr: s.Redis, PoolSize: 64})
 	defer c.Close()
 	post := &http.Client{
@@ -120,22 +120,30 @@ func enqueue(ctx context.Context, c *asynq.Client, queue string, body []byte) er
 	return err
 }
 
-// fillAsynq enqueues n tasks by asynq's client, many at once.
+// fillAsynq enqueues n tasks.
 func (w *world) fillAsynq(ctx context.Context, queue string, n int) error {
+	return EnqueueAsynq(ctx, w.Redis.Addr, queue, n, func(i int) ([]byte, error) {
+		object, to := content(i)
+		return cloudapi.Body(object, to, "sl1.bench.asynq.1.0")
+	})
+}
+
+// EnqueueAsynq enqueues n tasks, by asynq's own client and many at once, each with a body that
+// is ready to be POSTed.
+func EnqueueAsynq(ctx context.Context, addr, queue string, n int, body func(i int) ([]byte, error)) error {
 	const clients = 32
-	c := w.raw()
+	c := redis.NewClient(&redis.Options{Addr: addr, PoolSize: clients, DisableIdentity: true})
 	defer c.Close()
 	tasks := asynq.NewClientFromRedisClient(c)
 	g, ctx := errgroup.WithContext(ctx)
 	for i := range clients {
 		g.Go(func() error {
 			for j := i; j < n; j += clients {
-				object, to := content(j)
-				body, err := cloudapi.Body(object, to, "sl1.bench.asynq.1.0")
+				b, err := body(j)
 				if err != nil {
 					return err
 				}
-				if err := enqueue(ctx, tasks, queue, body); err != nil {
+				if err := enqueue(ctx, tasks, queue, b); err != nil {
 					return fmt.Errorf("fill asynq's queue: %w", err)
 				}
 			}
@@ -146,7 +154,7 @@ func (w *world) fillAsynq(ctx context.Context, queue string, n int) error {
 }
 
 // asynq starts asynq alone.
-func (w *world) asynq(ctx context.Context, s asynqSettings) (*rig.Process, error) {
+func (w *world) asynq(ctx context.Context, s AsynqSettings) (*rig.Process, error) {
 	addr, err := rig.FreeAddr()
 	if err != nil {
 		return nil, err

@@ -105,11 +105,11 @@ func (w *world) emptying(ctx context.Context, row *Row, d time.Duration, program
 
 // drainAsynqBest finds asynq's best number of servers in short tries, and measures it.
 func drainAsynqBest(ctx context.Context, o Options, row Row) (Row, error) {
-	var best asynqSettings
+	var best AsynqSettings
 	most := 0.0
 	for _, servers := range []int{1, 2, 4, 8} {
 		for _, concurrency := range []int{10, 100} {
-			s := asynqSettings{Servers: servers, Concurrency: concurrency, Queues: map[string]int{"bulk": 1}}
+			s := AsynqSettings{Servers: servers, Concurrency: concurrency, Queues: map[string]int{"bulk": 1}}
 			try := row
 			try.Backlog = min(row.Backlog, 8_000)
 			one, err := drainAsynq(ctx, o, try, s)
@@ -127,7 +127,7 @@ func drainAsynqBest(ctx context.Context, o Options, row Row) (Row, error) {
 	return drainAsynq(ctx, o, row, best)
 }
 
-func drainAsynq(ctx context.Context, o Options, row Row, s asynqSettings) (Row, error) {
+func drainAsynq(ctx context.Context, o Options, row Row, s AsynqSettings) (Row, error) {
 	w, err := newWorld(ctx, o, row.Durability)
 	if err != nil {
 		return row, err

@@ -115,7 +115,7 @@ func idleAsynq(ctx context.Context, o Options, row Row, idle int) (Row, error) {
 	for _, n := range rig.Numbers(idle, 1) {
 		queues[n.ID] = 1
 	}
-	p, err := w.asynq(ctx, asynqSettings{Servers: 1, Concurrency: 100, Queues: queues})
+	p, err := w.asynq(ctx, AsynqSettings{Servers: 1, Concurrency: 100, Queues: queues})
 	if err != nil {
 		return row, err
 	}

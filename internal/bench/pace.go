@@ -213,8 +213,8 @@ func paceAsynq(ctx context.Context, o Options, row Row) (Row, error) {
 }
 
 // recipe is asynq with the rate limit that its wiki shows, shared out among the servers.
-func recipe(row Row) asynqSettings {
-	return asynqSettings{
+func recipe(row Row) AsynqSettings {
+	return AsynqSettings{
 		Servers: row.Workers, Concurrency: 10, Strict: true, Queues: map[string]int{"urgent": 2, "bulk": 1},
 		Rate: float64(row.Rate) / float64(row.Workers),
 	}

@@ -11,7 +11,7 @@ import (
 // Parts are the baselines of load runs, as parts of a rig.
 var Parts = map[string]rig.Part{
 	"asynq": func(ctx context.Context, addr string, settings []byte) error {
-		var s asynqSettings
+		var s AsynqSettings
 		if err := json.Unmarshal(settings, &s); err != nil {
 			return err
 		}

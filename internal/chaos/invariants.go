@@ -21,6 +21,7 @@ type evidence struct {
 	strange []graphsim.Accepted            // what it received under no id of ours
 	windows map[string]int                 // by number: the most requests that arrived in a second
 	rate    int                            // of each number
+	until   time.Time                      // when the last order was answered, but for those beside the settling
 	relaxed bool                           // Redis lost reports that it had: a message may stay as sent
 	left    map[string]int64               // what should be nothing by now, by what it is
 	grown   map[string]string              // by program: goroutines that it kept

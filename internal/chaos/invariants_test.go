@@ -52,6 +52,7 @@ func sound() evidence {
 			"m3": record("w3b", queued, attempting, doubt, step{message.Queued, message.ReasonPolicy}, attempting, step{message.Delivered, ""}),
 		},
 		taken:   map[string][]graphsim.Accepted{"m1": {received("w1", 0)}, "m3": {received("w3", 1), received("w3b", 2)}},
+		until:   noon.Add(3 * time.Second),
 		windows: map[string]int{"1": 100}, rate: 100,
 		left: map[string]int64{tasks: 0, open: 0}, grown: map[string]string{},
 	}

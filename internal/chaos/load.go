@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -34,13 +33,15 @@ type producer struct {
 	class   message.Class
 	run     string // begins each key, so that no two runs share one
 	recipe  func(i int) (object map[string]any, to string)
+	once    bool // do not try again
 
-	mu      sync.Mutex
-	orders  []*order
-	down    time.Time     // since when every try failed; zero: the last one did not
-	away    time.Duration // the longest such time
-	orderly sync.WaitGroup
-	err     error // what made it give up
+	mu       sync.Mutex
+	orders   []*order
+	down     time.Time     // since when every try failed; zero: the last one did not
+	away     time.Duration // the longest such time
+	refusals int
+	orderly  sync.WaitGroup
+	err      error // what made it give up
 }
 
 // order orders n messages in the background, evenly over the numbers, at a rate a second.
@@ -91,12 +92,7 @@ func (p *producer) reserve(n int) ([]*order, int) {
 
 // one orders a message until it is taken. What it changes nobody else looks at meanwhile.
 func (p *producer) one(ctx context.Context, o *order, i int) error {
-	content, to := p.recipe(i)
-	content["to"] = to
-	object, err := json.Marshal(content)
-	if err != nil {
-		return err
-	}
+	object := withTo(p.recipe(i))
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
 		receipt, err := p.try(ctx, o, object)
 		if err == nil {
@@ -108,6 +104,9 @@ func (p *producer) one(ctx context.Context, o *order, i int) error {
 		problem, refused := errors.AsType[*client.Problem](err)
 		if refused && problem.Status < 500 && problem.Status != http.StatusTooManyRequests {
 			return fmt.Errorf("order %s: %w", o.Key, err)
+		}
+		if p.once {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -142,6 +141,7 @@ func (p *producer) try(ctx context.Context, o *order, object []byte) (client.Rec
 		if p.down.IsZero() {
 			p.down = asked
 		}
+		p.refusals++
 	}
 	return r, err
 }

@@ -2,5 +2,5 @@ package chaos
 
 import "slices"
 
-// matrix is every row, in the order of the page.
-var matrix = slices.Concat(workerRows, redisRows, metaRows)
+// matrix is every row.
+var matrix = slices.Concat(workerRows, redisRows, metaRows, answerRows, controlRows, killRows)

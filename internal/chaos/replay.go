@@ -4,42 +4,53 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
 	"sluice/internal/cloudapi"
 	"sluice/internal/graphsim"
+	"sluice/internal/message"
 	"sluice/internal/rig"
 )
 
-// replay lets Meta report once more, signed, that each message was sent and delivered, as of
-// so long ago and in any order: what a repeat that was under way for long, or a recording,
-// looks like.
+// replay lets Meta report once more that each message was sent and delivered, as of so long
+// ago and in any order: what a repeat that was under way for long, or a recording, looks like.
 func (r *run) replay(ago time.Duration) {
-	type object = map[string]any
-	at := strconv.FormatInt(time.Now().Add(-ago).Unix(), 10)
-	number := map[string][]object{}
+	records := r.records(r.producer.taken())
+	var all []graphsim.Accepted
 	r.must(r.Accepted(r.ctx, func(a graphsim.Accepted) {
-		for _, status := range []string{"delivered", "sent"} {
-			number[a.Number] = append(number[a.Number], object{
-				"id": a.WAMID, "status": status, "timestamp": at, "recipient_id": a.To, "biz_opaque_callback_data": a.Marker,
-			})
+		if id, ok := rig.MarkedID(a.Marker); ok && records[id].State != message.Failed {
+			all = append(all, a)
 		}
 	}), "read the simulator's ledger")
-	for id, statuses := range number {
-		r.chance.Shuffle(len(statuses), func(i, j int) { statuses[i], statuses[j] = statuses[j], statuses[i] })
-		for len(statuses) > 0 {
-			n := min(500, len(statuses))
-			r.report(object{"object": "whatsapp_business_account", "entry": []object{{
-				"id": "102290129340398", "changes": []object{{"field": "messages", "value": object{
-					"messaging_product": "whatsapp", "metadata": object{"display_phone_number": "15550783881", "phone_number_id": id},
-					"statuses": statuses[:n],
-				}}},
-			}}})
-			statuses = statuses[n:]
+	r.reports(all, time.Now().Add(-ago), "delivered", "sent")
+	r.tell("every report came again, as of %s ago", ago)
+}
+
+// reports lets Meta report statuses of messages, signed, in any order.
+func (r *run) reports(messages []graphsim.Accepted, at time.Time, statuses ...string) {
+	type object = map[string]any
+	by := map[string][]object{}
+	for _, a := range messages {
+		for _, status := range statuses {
+			by[a.Number] = append(by[a.Number], object{
+				"id": a.WAMID, "status": status, "timestamp": strconv.FormatInt(at.Unix(), 10), "recipient_id": a.To,
+				"biz_opaque_callback_data": a.Marker,
+			})
 		}
 	}
-	r.tell("every report came again, as of %s ago", ago)
+	for number, all := range by {
+		r.chance.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		for some := range slices.Chunk(all, 500) {
+			r.report(object{"object": "whatsapp_business_account", "entry": []object{{
+				"id": "102290129340398", "changes": []object{{"field": "messages", "value": object{
+					"messaging_product": "whatsapp", "metadata": object{"display_phone_number": "15550783881", "phone_number_id": number},
+					"statuses": some,
+				}}},
+			}}})
+		}
+	}
 }
 
 // report posts a signed notification of Meta's to the webhook program.

@@ -14,8 +14,11 @@ func Table(w io.Writer, results []Result) {
 	fmt.Fprintln(t, "row\tfault\tmessages\tlost\tduplicated\tin doubt\tby evidence\tby policy\tresent\tAPI away\tsending stopped\ttook\t")
 	for _, r := range results {
 		verdict := ""
-		if !r.OK() {
+		switch {
+		case !r.OK():
 			verdict = "BROKEN"
+		case r.Control:
+			verdict = "control"
 		}
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\n", r.ID, r.Fault, r.Messages, r.Lost, r.Doubled,
 			r.Doubts, r.Evidence, r.Policy, r.Resent, seconds(r.Away), seconds(r.Stopped), seconds(r.Took), verdict)
@@ -62,8 +65,12 @@ func Broken(w io.Writer, results []Result) {
 
 // Line is the last line of a run, for scripts.
 func Line(results []Result, seed uint64) string {
-	var messages, lost, doubled, resent, left int
+	var faults, messages, lost, doubled, resent, left int
 	for _, r := range results {
+		if r.Control {
+			continue
+		}
+		faults++
 		messages += r.Messages
 		lost += r.Lost
 		doubled += r.Doubled
@@ -71,7 +78,7 @@ func Line(results []Result, seed uint64) string {
 		left += r.InDoubt
 	}
 	return fmt.Sprintf("chaos: faults=%d messages=%d lost=%d duplicated=%d resent_by_policy=%d in_doubt_left=%d seed=%d",
-		len(results), messages, lost, doubled, resent, left, seed)
+		faults, messages, lost, doubled, resent, left, seed)
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }

@@ -25,6 +25,7 @@ type Result struct {
 	Stopped  time.Duration // the longest time in which nothing arrived although orders came in
 	Took     time.Duration
 	Notes    []string // figures of the row's own
+	Control  bool     // the row shows that the matrix bites, and breaches are what it is for
 	Breaches []string // what did not hold, in words
 	History  string   // the folder that tells how it came to that
 }
@@ -62,6 +63,22 @@ func (r *Result) count(e evidence, broken []breach) {
 	r.Stopped = stopped(e)
 }
 
+// bites judges a control: it could be played, and messages were sent twice.
+func (r *Result) bites(err error) []breach {
+	r.Breaches = nil
+	var broken []breach
+	switch {
+	case err != nil:
+		broken = []breach{{r.ID, "", "could not be played to its end: " + err.Error()}}
+	case r.Doubled == 0:
+		broken = []breach{{r.ID, "", "sent nothing twice: the matrix proves nothing here"}}
+	}
+	for _, b := range broken {
+		r.Breaches = append(r.Breaches, b.String())
+	}
+	return broken
+}
+
 // settledBy tells whether nobody answered some attempt of a message, so that it was in doubt
 // (or would have been, had Meta's report not come first), and whether policy had to end that.
 func settledBy(r client.Record) (doubted, policy bool) {
@@ -84,19 +101,10 @@ func settledBy(r client.Record) (doubted, policy bool) {
 
 // stopped is the longest time between two arrivals while orders came in.
 func stopped(e evidence) time.Duration {
-	if len(e.orders) == 0 {
-		return 0
-	}
-	var last time.Time
-	for _, o := range e.orders {
-		if o.Taken.After(last) {
-			last = o.Taken
-		}
-	}
 	var arrivals []time.Time
 	for _, taken := range e.taken {
 		for _, a := range taken {
-			if a.Start.Before(last) {
+			if a.Start.Before(e.until) {
 				arrivals = append(arrivals, a.Start)
 			}
 		}

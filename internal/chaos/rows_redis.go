@@ -1,7 +1,9 @@
 package chaos
 
 import (
+	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -71,7 +73,7 @@ var redisRows = []row{
 		id: "C9", fault: "Redis 50 ms slow, then still for 2 s", n: 500, takes: 25 * time.Second,
 		setup: setup{linked: true, faults: unhurried},
 		play: func(r *run) {
-			r.link.slow(50 * time.Millisecond)
+			r.link.slow(25 * time.Millisecond) // each way
 			r.order(r.n, r.pace()/4)
 			r.receives(r.moments(1)[0])
 			r.tell("nothing passes to or from Redis")
@@ -81,6 +83,40 @@ var redisRows = []row{
 			r.tell("it goes on")
 			r.settle()
 			r.link.slow(0)
+			for id, rec := range r.records(r.producer.taken()) {
+				doubted, _ := settledBy(rec)
+				r.check(!doubted, "%s was in doubt, though no worker died and every answer came", id)
+			}
+		},
+	},
+	{
+		id: "C13", fault: "Redis full: as many orders as it takes, then a drain without help", n: 10000, takes: 60 * time.Second,
+		setup: setup{workers: 2, late: true, rate: 500},
+		play: func(r *run) {
+			used := r.memory("used_memory")
+			most := used + 8<<20
+			r.must(r.db.ConfigSet(r.ctx, "maxmemory", strconv.FormatInt(most, 10)).Err(), "set maxmemory")
+			r.tell("Redis has %d bytes and may have %d", used, most)
+			r.producer.once = true
+			r.producer.recipe = func(i int) (map[string]any, string) {
+				return map[string]any{"type": "text", "text": map[string]any{"body": strings.Repeat("x", 1000)}}, fmt.Sprintf("+49%09d00", i)
+			}
+			r.order(r.n, 5000)
+			r.must(r.producer.wait(), "order")
+			full := float64(r.memory("used_memory")) / float64(most)
+			taken := len(r.producer.taken())
+			r.note("accepted %d of %d, then Redis was %.0f %% full", taken, r.n, 100*full)
+			r.check(taken > 0 && r.producer.refusals > 0, "%d of %d were accepted, %d refused", taken, r.n, r.producer.refusals)
+			r.check(full < 0.8, "the API went on until Redis was %.0f %% full", 100*full)
+			r.startWorkers(r.setup.workers)
+			r.until("the backlog has drained without help", func() bool {
+				b, err := r.book.Backlog(r.ctx)
+				return err == nil && b.Waiting == 0
+			})
+			// The reports of so many messages are larger than what their sending freed.
+			r.tell("give Redis more memory")
+			r.must(r.db.ConfigSet(r.ctx, "maxmemory", "1gb").Err(), "set maxmemory")
+			r.settle()
 		},
 	},
 	{
@@ -101,6 +137,36 @@ var redisRows = []row{
 			p.Stop()
 		},
 	},
+	{
+		id: "C24", fault: "disk full under Redis, twice", n: 500, takes: 30 * time.Second,
+		setup: setup{faults: unhurried},
+		play: func(r *run) {
+			r.Redis.Stop()
+			r.FileLimit = r.aofSize() + 1<<20 // a message writes about 10 KB in its life
+			r.startRedis()
+			r.order(r.n, r.pace()/4)
+			for range 2 {
+				r.until("Redis has ended: its disk is full", func() bool { return r.Redis.Alive() != nil })
+				r.tell("Redis has ended: its disk is full")
+				r.FileLimit += 1 << 18
+				r.startRedis()
+			}
+			r.until("Redis has ended: its disk is full", func() bool { return r.Redis.Alive() != nil })
+			r.tell("make room on the disk")
+			r.FileLimit = 0
+			r.startRedis()
+			r.settle()
+		},
+	},
+}
+
+// memory is a figure of Redis's INFO memory.
+func (r *run) memory(name string) int64 {
+	info, err := r.db.InfoMap(r.ctx, "memory").Result()
+	r.must(err, "ask Redis for its memory")
+	n, err := strconv.ParseInt(info["Memory"][name], 10, 64)
+	r.must(err, "ask Redis for its memory")
+	return n
 }
 
 // bothKilled orders everything, and kills Redis three times and a worker with it, each time.

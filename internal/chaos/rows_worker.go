@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -70,6 +71,24 @@ var workerRows = []row{
 			r.startWorkers(r.setup.workers)
 			r.receives(r.n / 3)
 			r.killWorker(r.anyWorker())
+			r.settle()
+		},
+	},
+	{
+		id: "C23", fault: "one worker's clock 90 s ahead, then 90 s behind", n: 500, takes: 30 * time.Second,
+		setup: setup{faults: unhurried},
+		play: func(r *run) {
+			r.order(r.n, r.pace()/4)
+			w := r.anyWorker()
+			for _, d := range []time.Duration{90 * time.Second, -90 * time.Second} {
+				r.receives(r.received() + r.n/4)
+				r.tell("set the clock of worker %d to %s from now", w.PID(), d)
+				if err := skew(w, d); errors.Is(err, errNoSkew) {
+					r.note("%v", err)
+				} else {
+					r.must(err, "set a worker's clock")
+				}
+			}
 			r.settle()
 		},
 	},

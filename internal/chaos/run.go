@@ -31,7 +31,11 @@ type run struct {
 	db       *store.DB // past every proxy
 	book     *ledger.Ledger
 	producer *producer
-	link     *proxy // between workers and Redis, when the set-up has it
+	link     *proxy   // between workers and Redis, when the set-up has it
+	far      *farSide // in the simulator's place, when the row has one
+	poison   int64    // events that are to be buried
+
+	naiveMessages, naiveDoubled int // see counted
 
 	redisAddr, hook, door string // where they are, also after a restart
 
@@ -41,8 +45,9 @@ type run struct {
 
 	mu        sync.Mutex
 	began     time.Time
-	story     []string // what was done and when
-	breaches  []breach // of the row's own checks
+	ordered   time.Time // when the last order of the row's own was answered
+	story     []string  // what was done and when
+	breaches  []breach  // of the row's own checks
 	notes     []string
 	workers   []*rig.Process
 	goroutine map[*rig.Process]float64 // goroutines of a program when it began
@@ -96,6 +101,13 @@ func play(ctx context.Context, o Options, row row, seed uint64) (result Result, 
 	}
 	broken = append(broken, r.breaches...)
 	result.count(e, broken)
+	if row.control {
+		result.Control = true
+		if r.naiveMessages > 0 {
+			result.Messages, result.Doubled = r.naiveMessages, r.naiveDoubled
+		}
+		broken = result.bites(err)
+	}
 	result.Notes, result.Took = r.notes, time.Since(began)
 	if len(broken) > 0 {
 		var herr error
@@ -107,6 +119,9 @@ func play(ctx context.Context, o Options, row row, seed uint64) (result Result, 
 	}
 	return result, err
 }
+
+// counted is what came of messages that Sluice did not send.
+func (r *run) counted(messages, doubled int) { r.naiveMessages, r.naiveDoubled = messages, doubled }
 
 // stop is what fatal panics with.
 type stop struct{ err error }

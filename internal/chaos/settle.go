@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,6 +25,7 @@ import (
 // Meanwhile a little traffic goes on, as in any business that lives.
 func (r *run) settle() {
 	r.must(r.producer.wait(), "order")
+	r.ordered = time.Now()
 	r.tell("every order is answered; the API was away for %s at most", r.producer.away.Round(time.Millisecond))
 	r.until("nothing waits for its first attempt", func() bool {
 		b, err := r.book.Backlog(r.ctx)
@@ -47,6 +50,11 @@ func (r *run) quiet() {
 	})
 	r.end(r.producer.taken()[len(taken):], func() {})
 	r.tell("every message is at an end or parked")
+	r.folded()
+}
+
+// folded waits until every report is delivered and folded, and no task is left.
+func (r *run) folded() {
 	r.until("every report is delivered", func() bool {
 		s, err := r.Stats(r.ctx)
 		return err == nil && s.Webhooks.Waiting == 0
@@ -114,10 +122,7 @@ func (r *run) leftovers() (map[string]int64, error) {
 	left := map[string]int64{}
 	for _, s := range shards.All() {
 		groups, err := r.db.XInfoGroups(r.ctx, s.StreamKey()).Result()
-		if err != nil {
-			if redis.HasErrorPrefix(err, "no such key") || redis.HasErrorPrefix(err, "ERR no such key") {
-				continue
-			}
+		if err != nil && !strings.Contains(err.Error(), "no such key") {
 			return nil, err
 		}
 		for _, g := range groups {
@@ -142,11 +147,18 @@ func (r *run) leftovers() (map[string]int64, error) {
 	return left, errors.Join(err, each.Err())
 }
 
+// groups is how far the reconcilers have read a shard.
+func (r *run) groups(s message.Shard) []redis.XInfoGroup {
+	groups, err := r.db.XInfoGroups(r.ctx, s.StreamKey()).Result()
+	r.must(err, "look at the stream")
+	return slices.DeleteFunc(groups, func(g redis.XInfoGroup) bool { return g.Name != reconcile.Group })
+}
+
 // evidence gathers what the run left behind. Everything must be quiet.
 func (r *run) evidence() evidence {
 	e := evidence{
 		records: map[string]client.Record{}, taken: map[string][]graphsim.Accepted{}, tried: map[string]bool{},
-		rate: r.setup.rate, relaxed: r.setup.relaxed, left: map[string]int64{}, grown: map[string]string{},
+		rate: r.setup.rate, until: r.ordered, relaxed: r.setup.relaxed, left: map[string]int64{}, grown: map[string]string{},
 	}
 	if r.producer == nil {
 		return e
@@ -157,22 +169,29 @@ func (r *run) evidence() evidence {
 		e.tried[o.ID] = true
 	}
 	e.records = r.records(e.orders)
-	r.must(r.Accepted(r.ctx, func(a graphsim.Accepted) {
+	received := func(a graphsim.Accepted) {
 		if id, ok := rig.MarkedID(a.Marker); ok {
 			e.taken[id] = append(e.taken[id], a)
 		} else {
 			e.strange = append(e.strange, a)
 		}
-	}), "read the simulator's ledger")
+	}
+	r.must(r.Accepted(r.ctx, received), "read the simulator's ledger")
+	if r.far != nil {
+		for _, a := range r.far.taken {
+			received(a)
+		}
+	}
 	seen, err := r.Stats(r.ctx)
 	r.must(err, "ask the simulator")
 	e.windows = seen.Windows
 	e.left, err = r.leftovers()
 	r.must(err, "look for what is left over")
+	e.left[buried] -= r.poison
 	for p, before := range r.goroutine {
 		now, err := r.Metric(r.ctx, p, "go_goroutines")
 		r.must(err, "weigh "+p.Name)
-		if now > 2*before+200 {
+		if now > before+1000 { // the idle connections of a fast number are some hundreds
 			e.grown[fmt.Sprintf("%s %d", p.Name, p.PID())] = fmt.Sprintf("began with %.0f goroutines and has %.0f", before, now)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os/exec"
+	"strconv"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -29,7 +30,13 @@ func (g *Rig) StartRedis(ctx context.Context, addr string, args ...string) (err 
 		"--auto-aof-rewrite-percentage", "0", // no fork in the middle of a measurement
 		"--maxmemory", "12gb", "--maxmemory-policy", "noeviction",
 	}
-	if g.Redis, err = g.Start("redis", nil, program, append(all, args...)...); err != nil {
+	all = append(all, args...)
+	if g.FileLimit > 0 {
+		// Counted in blocks of 512 bytes. What is beyond fails as on a full disk.
+		all = append([]string{"-c", `ulimit -f "$0"; trap '' XFSZ; exec "$@"`, strconv.FormatInt(g.FileLimit/512, 10), program}, all...)
+		program = "sh"
+	}
+	if g.Redis, err = g.Start("redis", nil, program, all...); err != nil {
 		return err
 	}
 	g.Redis.Addr = addr

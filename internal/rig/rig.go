@@ -34,6 +34,8 @@ type Rig struct {
 	Sim   *Process // nil before Simulate
 	HTTP  *http.Client
 
+	FileLimit int64 // the size in bytes at which Redis's files can grow no more, from its next start on; 0: none
+
 	program string
 
 	mu       sync.Mutex

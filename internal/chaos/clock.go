@@ -1,0 +1,92 @@
+package chaos
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"sluice/internal/rig"
+)
+
+// errNoSkew says that a process's clock cannot be changed on this machine.
+var errNoSkew = errors.New("the clock of a process can be set on linux/amd64 only")
+
+// skew sets the wall clock of a running process ahead by d, or back, in whole seconds; its
+// monotonic clock goes on as it did. The kernel maps the code that reads clocks (the vDSO)
+// into every process of its own: there clock_gettime is overwritten with one that asks the
+// kernel and adds d.
+func skew(p *rig.Process, d time.Duration) error {
+	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
+		return errNoSkew
+	}
+	from, to, err := vdso(p.PID())
+	if err != nil {
+		return err
+	}
+	mem, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", p.PID()), os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("set a clock: %w", err)
+	}
+	defer mem.Close()
+	image := make([]byte, to-from)
+	if _, err := mem.ReadAt(image, from); err != nil {
+		return fmt.Errorf("set a clock: %w", err)
+	}
+	lib, err := elf.NewFile(bytes.NewReader(image))
+	if err != nil {
+		return fmt.Errorf("set a clock: %w", err)
+	}
+	symbols, err := lib.DynamicSymbols()
+	if err != nil {
+		return fmt.Errorf("set a clock: %w", err)
+	}
+	for _, s := range symbols {
+		if s.Name == "__vdso_clock_gettime" {
+			if _, err := mem.WriteAt(clockGettime(d), from+int64(s.Value)); err != nil {
+				return fmt.Errorf("set a clock: %w", err)
+			}
+			return nil
+		}
+	}
+	return errors.New("set a clock: there is no clock_gettime in the vDSO")
+}
+
+// clockGettime is clock_gettime(clock, timespec) for linux/amd64, with d added to
+// CLOCK_REALTIME.
+func clockGettime(d time.Duration) []byte {
+	code := []byte{
+		0xb8, 0xe4, 0x00, 0x00, 0x00, // mov eax, SYS_clock_gettime
+		0x0f, 0x05, // syscall
+		0x85, 0xff, // test edi, edi: CLOCK_REALTIME is 0
+		0x75, 0x07, // jne over the next
+		0x48, 0x81, 0x06, // add qword [rsi], imm32
+	}
+	code = binary.LittleEndian.AppendUint32(code, uint32(int32(d/time.Second)))
+	return append(code, 0xc3) // ret
+}
+
+// vdso returns where the vDSO lies in a process.
+func vdso(pid int) (from, to int64, err error) {
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		return 0, 0, fmt.Errorf("set a clock: %w", err)
+	}
+	for line := range strings.Lines(string(maps)) {
+		if !strings.Contains(line, "[vdso]") {
+			continue
+		}
+		low, rest, _ := strings.Cut(line, "-")
+		high, _, _ := strings.Cut(rest, " ")
+		from, err1 := strconv.ParseInt(low, 16, 64)
+		to, err2 := strconv.ParseInt(high, 16, 64)
+		return from, to, errors.Join(err1, err2)
+	}
+	return 0, 0, errors.New("set a clock: the process has no vDSO")
+}

@@ -1,0 +1,89 @@
+package chaos
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/bench"
+	"sluice/internal/cloudapi"
+	"sluice/internal/events"
+	"sluice/internal/message"
+	"sluice/internal/rig"
+)
+
+// controlRows show that the matrix bites: what lacks one of Sluice's means under the same
+// fault sends messages twice. A control that sends none twice is broken.
+var controlRows = []row{
+	{
+		id: "C1-naive", fault: "plain asynq whose handler POSTs, under C1", n: 2000, takes: 60 * time.Second, control: true, alone: true,
+		setup: setup{faults: unhurried},
+		play:  func(r *run) { r.naive() },
+	},
+	{
+		id: "C5-forgotten", fault: "C5, and every worker dies with Redis: nobody remembers the sends", n: 3000, takes: 60 * time.Second, control: true,
+		setup: setup{workers: 3, relaxed: true, late: true},
+		play:  func(r *run) { r.rewind(true) },
+	},
+	{
+		id: "C18-clock", fault: "C18, and the clock stands in for the watermark", n: 2000, takes: 60 * time.Second, control: true,
+		setup: lateReconciler,
+		play: func(r *run) {
+			r.lateReconciler(func() {
+				now := strconv.FormatInt(time.Now().UnixMilli(), 10)
+				for _, s := range shards.All() {
+					r.must(r.db.Set(r.ctx, events.WatermarkKey(s), now, 0).Err(), "set the watermark")
+				}
+			})
+		},
+	},
+}
+
+// naive does under C1 what asynq's documentation has: a handler that POSTs. When its workers
+// are gone their tasks' leases are ended, so that asynq takes the tasks up at once and not
+// after two minutes.
+func (r *run) naive() {
+	const queue = "q"
+	r.tell("enqueue %d tasks", r.n)
+	number := rig.Numbers(1, 1)[0].ID
+	r.must(bench.EnqueueAsynq(r.ctx, r.redisAddr, queue, r.n, func(i int) ([]byte, error) {
+		object, to := text(i)
+		return cloudapi.Body(withTo(object, to), to, fmt.Sprintf("sl1.rig.%s.1.0", message.NewID(number, strconv.Itoa(i))))
+	}), "enqueue")
+	start := func() *rig.Process {
+		p, err := r.Served(r.ctx, "asynq", r.free(), bench.AsynqSettings{
+			Redis: r.redisAddr, URL: "http://" + r.Sim.Addr + "/v25.0/" + number + "/messages",
+			Servers: 1, Concurrency: 10, Queues: map[string]int{queue: 1},
+		})
+		r.must(err, "start plain asynq")
+		return p
+	}
+	workers := []*rig.Process{start(), start(), start()}
+	for _, at := range r.moments(10) {
+		r.receives(at)
+		i := r.chance.IntN(len(workers))
+		r.tell("kill -9 asynq %d", workers[i].PID())
+		workers[i].Kill()
+		workers[i] = start()
+	}
+	count := func(state string) int64 { return r.db.LLen(r.ctx, "asynq:{"+queue+"}:"+state).Val() }
+	r.until("no task waits", func() bool { return count("pending") == 0 })
+	for _, w := range workers {
+		w.Kill()
+	}
+	r.tell("end the leases of %d tasks that the dead have left", count("active"))
+	for _, id := range r.db.LRange(r.ctx, "asynq:{"+queue+"}:active", 0, -1).Val() {
+		r.must(r.db.ZAddXX(r.ctx, "asynq:{"+queue+"}:lease", redis.Z{Score: 1, Member: id}).Err(), "end a lease")
+	}
+	start()
+	r.until("every task is done", func() bool {
+		left := r.db.Keys(r.ctx, "asynq:{"+queue+"}:t:*").Val()
+		return len(slices.Compact(left)) == 0
+	})
+	s, err := r.Stats(r.ctx)
+	r.must(err, "ask the simulator")
+	r.counted(r.n, s.Duplicates)
+}
