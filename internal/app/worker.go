@@ -58,6 +58,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	if slices.Contains(c.Roles, config.RoleReconcile) {
 		w.reconcile()
 	}
+	p.registry.MustRegister(unreported(w.book))
 	p.registry.MustRegister(&gauges{paces: w.paces.ReadAll, backlog: w.book.Backlog, numbers: numberIDs(c.Numbers), log: log})
 	return p, nil
 }

@@ -20,6 +20,25 @@ func (l *Ledger) Owed(ctx context.Context, s message.Shard, after, before time.T
 	return n, nil
 }
 
+// OwedInAll is Owed for all shards together, from the beginning on.
+func (l *Ledger) OwedInAll(ctx context.Context, before time.Time) (int64, error) {
+	shards := l.o.Shards.All()
+	counts := make([]*redis.IntCmd, len(shards))
+	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
+		for i, s := range shards {
+			counts[i] = p.ZCount(ctx, submittedKey(s), "-inf", fmt.Sprint(before.UnixMilli()))
+		}
+	})
+	if err != nil {
+		return 0, fmt.Errorf("count messages without a status: %w", err)
+	}
+	var n int64
+	for _, c := range counts {
+		n += c.Val()
+	}
+	return n, nil
+}
+
 // Unreported returns up to limit messages of a shard that Meta took before a time and has
 // reported nothing of since, the longest waiting first. Open.Since says when it took them.
 func (l *Ledger) Unreported(ctx context.Context, s message.Shard, before time.Time, limit int) ([]message.Open, error) {

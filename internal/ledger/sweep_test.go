@@ -397,6 +397,9 @@ func TestSubmittedWithoutAStatus(t *testing.T) {
 		if owed(time.Time{}, after) != 1 || owed(after, after.Add(time.Hour)) != 0 || owed(time.Time{}, before) != 0 {
 			t.Error("the message is not owed, or at another time")
 		}
+		if n, err := f.OwedInAll(ctx, after); err != nil || n != 1 {
+			t.Errorf("%d owed in all shards, %v", n, err)
+		}
 		some, err := f.Unreported(ctx, f.shard, after, 10)
 		if err != nil || len(some) != 1 || some[0].ID != a.ID || some[0].Since.Before(before) || some[0].Since.After(after) {
 			t.Errorf("without a status: %+v, %v", some, err)

@@ -1,0 +1,31 @@
+package app
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/internal/ledger"
+)
+
+// reportsWithin is when Meta has reported something of a message as a rule: it says sent within
+// seconds.
+const reportsWithin = 15 * time.Minute
+
+// unreported finds statuses that were lost: of what Meta took long ago something should be known.
+func unreported(book *ledger.Ledger) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "sluice_messages_unreported",
+		Help: "Messages that Meta took more than 15 minutes ago and reported nothing of since. Every worker tells the same.",
+	}, func() float64 {
+		ctx, cancel := context.WithTimeout(context.Background(), gaugesFresh/2)
+		defer cancel()
+		n, err := book.OwedInAll(ctx, time.Now().Add(-reportsWithin))
+		if err != nil {
+			return math.NaN()
+		}
+		return float64(n)
+	})
+}
