@@ -53,14 +53,13 @@ var numbers = []string{"106540352242922", "106540352242923"}
 
 // world is a Redis, a simulated Meta, and Sluice between them.
 type world struct {
-	t       *testing.T
-	redis   *redistest.Server
-	sim     *graphsim.Sim
-	graph   string // base URL of the simulator
-	hooks   string // URL of the webhook
-	config  string // path of the configuration file
-	api     *client.Client
-	console *client.Client
+	t      *testing.T
+	redis  *redistest.Server
+	sim    *graphsim.Sim
+	graph  string // base URL of the simulator
+	hooks  string // URL of the webhook
+	config string // path of the configuration file
+	api    *client.Client
 }
 
 // setup starts everything but workers. Settings are lines for the end of sluice.yaml.
@@ -92,7 +91,6 @@ func setup(t *testing.T, rate int, sim graphsim.Options, settings ...string) *wo
 	webhook := w.start(app.NewWebhook(t.Context(), hook, slog.New(slog.DiscardHandler)))
 	producer := w.start(app.NewProducer(t.Context(), door, slog.New(slog.DiscardHandler)))
 	w.hooks = "http://" + webhook.Addr() + "/webhooks/whatsapp/main"
-	w.console = &client.Client{Base: "http://" + producer.ConsoleAddr(), Key: apiKey}
 	w.api = &client.Client{Base: "http://" + producer.Addr(), Key: apiKey, HTTP: &http.Client{
 		Transport: &http.Transport{MaxIdleConnsPerHost: 32},
 	}}
