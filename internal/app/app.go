@@ -105,7 +105,7 @@ func newProgram(ctx context.Context, c config.Common, log *slog.Logger) (*Progra
 		}
 		return nil
 	}
-	p.background = append(p.background, func(ctx context.Context) error {
+	p.background = append(p.background, db.WatchMemory, func(ctx context.Context) error {
 		return ops.Serve(ctx, p.ops, ops.Handler(p.registry, ready), ops.ServeOptions{
 			WriteTimeout: 2 * time.Minute, // a CPU profile takes as long as it was asked to
 			Log:          log,
@@ -141,11 +141,7 @@ func openStore(ctx context.Context, c config.Common, log *slog.Logger) (*store.D
 	if err != nil {
 		return nil, fmt.Errorf("%w (is it running? redis.url or SLUICE_REDIS_URL says where)", err)
 	}
-	if c.Redis.Durability == config.Relaxed {
-		log.Warn("durability relaxed: a crash of Redis may lose the last accepted messages, and may repeat sends of its last second")
-		return db, nil
-	}
-	if err := db.CheckDurable(ctx); err != nil {
+	if err := db.Require(ctx, store.Durability(c.Redis.Durability), log); err != nil {
 		db.Close()
 		return nil, err
 	}

@@ -3,8 +3,6 @@ package app
 import (
 	"context"
 
-	"github.com/redis/go-redis/v9"
-
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/queue"
@@ -30,8 +28,8 @@ func (d desk) Standing(ctx context.Context, r message.Record) (message.Standing,
 	return s, err
 }
 
-// Move moves a message on, and makes its next task when it is to be sent again, in one
-// transaction. It tells whether it moved. If not, the task finds nothing to do.
+// Move moves a message on, and makes its next task when it is to be sent again: both or neither,
+// and on a full Redis too. It tells whether it moved. If not, the task finds nothing to do.
 func (d desk) Move(ctx context.Context, o message.Open, m message.Move) (bool, error) {
 	if m.To != message.Queued {
 		return d.Sweep(ctx, o, m)
@@ -40,14 +38,10 @@ func (d desk) Move(ctx context.Context, o message.Open, m message.Move) (bool, e
 	if err != nil {
 		return false, err
 	}
-	var moving ledger.Moving
-	err = d.db.Tx(ctx, func(p redis.Pipeliner) (err error) {
-		task.Add(ctx, p)
-		moving, err = d.AddMove(ctx, p, o, m)
-		return err
-	})
+	move, err := d.Ledger.Move(o, m)
 	if err != nil {
 		return false, err
 	}
-	return moving.Done()
+	both := d.db.Join(false, append(task.Parts(), move.Part)...)
+	return move.Done(d.db.Run(ctx, both.Script, both.Keys, both.Args...))
 }

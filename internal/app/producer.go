@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -45,7 +46,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return nil, err
 	}
 	door := intake.New(intake.Options{
-		Acceptor:   newAcceptor(p.db, book, tasks),
+		Acceptor:   newAcceptor(p.db, book, tasks, message.Shards(c.Shards)),
 		Reader:     book,
 		Desk:       desk{Ledger: book, db: p.db, tasks: tasks, holds: holds, paces: paces},
 		Numbers:    known(c.Numbers),
@@ -77,21 +78,34 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	return p, p.serve(c.Console, operators.Handler(), &p.consoleAddr)
 }
 
-// acceptor makes the record of a message and its first task in one transaction: neither is
-// ever there without the other. Requests that come at the same time share transactions.
+// acceptor makes the record of a message and its first task in one step: neither is ever there
+// without the other. Requests that come at the same time share round trips.
 type acceptor struct {
-	batch *store.Batch
-	book  *ledger.Ledger
-	tasks *queue.Client
+	db     *store.DB
+	batch  *store.Batch
+	book   *ledger.Ledger
+	tasks  *queue.Client
+	shards message.Shards
 }
 
-func newAcceptor(db *store.DB, book *ledger.Ledger, tasks *queue.Client) acceptor {
-	return acceptor{db.NewBatch(0, true), book, tasks}
+func newAcceptor(db *store.DB, book *ledger.Ledger, tasks *queue.Client, shards message.Shards) acceptor {
+	return acceptor{db, db.NewBatch(0), book, tasks, shards}
 }
+
+// fullAt is the share of Redis's memory above which nothing more is accepted. The rest is for
+// what was: workers and Meta's webhooks need some to bring it to its end.
+const fullAt = 0.75
 
 // Accept takes a message, durably. When it fails the message may have been taken or not: the
-// caller repeats with the same key.
+// caller repeats with the same key. Only with message.ErrKeyReused and message.ErrFull it has
+// certainly not been.
 func (a acceptor) Accept(ctx context.Context, m message.Message) (message.Acceptance, error) {
+	if a.db.Fullness(ctx, ledger.RecordPrefix(a.shards.Of(m.From))) > fullAt {
+		// Who repeats himself takes no room, and is to learn what became of it.
+		if _, err := a.book.Get(ctx, m.ID); errors.Is(err, message.ErrNotFound) {
+			return message.Acceptance{}, message.ErrFull
+		}
+	}
 	object, err := cloudapi.Body(m.Payload, m.Content.To, "")
 	if err != nil {
 		return message.Acceptance{}, fmt.Errorf("accept %s: %w", m.ID, err)
@@ -105,14 +119,13 @@ func (a acceptor) Accept(ctx context.Context, m message.Message) (message.Accept
 	if err != nil {
 		return message.Acceptance{}, err
 	}
-	err = a.batch.Do(ctx, func(p redis.Pipeliner) {
-		accept.Add(ctx, p)
-		task.Add(ctx, p)
-	})
+	both := a.db.Join(true, append(task.Parts(), accept.Part)...)
+	var made *redis.Cmd
+	err = a.batch.Do(ctx, func(p redis.Pipeliner) { made = both.Add(ctx, p) })
 	if err != nil {
 		return message.Acceptance{}, fmt.Errorf("accept %s: %w", m.ID, err)
 	}
-	return accept.Result()
+	return accept.Result(made)
 }
 
 func apiKeys(keys []config.APIKey) httpapi.Keys {

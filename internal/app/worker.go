@@ -9,8 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
 	"sluice/internal/events"
@@ -115,7 +113,7 @@ func (w *worker) send() error {
 	sweeper := &send.Sweeper{
 		Worker: w.name, Policy: policies(c.Common),
 		Shards: w.shards, Records: w.book, Requeue: requeue(w.db, w.book, tasks), Lost: lostTasks(tasks), Holds: w.holds.List,
-		Watermark: w.stream.Watermark, LastHeard: w.stream.LastHeard, Sends: sender.Sends, Now: w.db.Now,
+		Watermark: w.stream.Watermark, LastHeard: w.stream.LastHeard, Sends: sender.Sends, Now: w.book.Now,
 		Log: log, Registerer: w.registry,
 	}
 	w.work = append(w.work, server.Run)
@@ -163,18 +161,11 @@ func handler(s *send.Sender) queue.Handler {
 	}
 }
 
-// requeue moves a message back to queued and makes its next task, in one transaction. When
-// the move is refused because evidence came meanwhile, the task finds nothing to do.
+// requeue moves a message back to queued with its next task.
 func requeue(db *store.DB, book *ledger.Ledger, tasks *queue.Client) send.Requeue {
 	return func(ctx context.Context, o message.Open, m message.Move) error {
-		task, err := tasks.Prepare(ctx, queue.Task{ID: o.ID, K: o.K + 1, Number: o.Message.From, Class: o.Message.Class})
-		if err != nil {
-			return err
-		}
-		return db.Tx(ctx, func(p redis.Pipeliner) error {
-			task.Add(ctx, p)
-			return book.AddRequeue(ctx, p, o, m)
-		})
+		_, err := desk{Ledger: book, db: db, tasks: tasks}.Move(ctx, o, m)
+		return err
 	}
 }
 

@@ -24,14 +24,16 @@ type Common struct {
 
 // Redis says where Redis is, and what is expected of it.
 type Redis struct {
-	URL        Secret // redis:// or rediss://, the password in it
-	Durability string // Fsync or Relaxed
+	URL        Secret // as store.Open has it, the password in it
+	Durability string // what an answered write must survive: one of the four below
 }
 
 // What may be expected of Redis.
 const (
-	Fsync   = "fsync"   // an answered write is on disk: appendonly yes, appendfsync always
-	Relaxed = "relaxed" // a crash of Redis may lose the last moments
+	Fsync    = "fsync"    // a crash: it is on disk
+	Replica  = "replica"  // a failover too: a replica has it
+	Asserted = "asserted" // the operator vouches for it, where Redis does not let itself be asked
+	Relaxed  = "relaxed"  // nothing: a crash may lose the last moments
 )
 
 // Graph says where Meta's Graph API is.

@@ -167,9 +167,9 @@ func (l *loader) common() Common {
 		l.Numbers = append(l.Numbers, n.Number)
 	}
 	if password := l.secret("redis.password_file", l.redisPasswordFile); password != "" {
-		u, _ := url.Parse(string(l.Redis.URL)) // it was checked when it was set
-		u.User = url.UserPassword(u.User.Username(), string(password))
-		l.Redis.URL = Secret(u.String())
+		scheme, user, hosts, rest := splitRedisURL(string(l.Redis.URL))
+		name, _, _ := strings.Cut(strings.TrimSuffix(user, "@"), ":")
+		l.Redis.URL = Secret(scheme + "://" + name + url.UserPassword("", string(password)).String() + "@" + hosts + rest)
 	}
 	return l.Common
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -46,9 +47,9 @@ var opsListen = map[string]string{"producer": ":9101", "worker": ":9102", "webho
 func (v *values) settings(program string) []setting {
 	return []setting{
 		{key: "environment", def: "default", help: "name of this installation, in the marker of each message", set: pattern(&v.Environment, `[a-z0-9-]{1,16}`, "1 to 16 of a-z, 0-9 and -")},
-		{key: "redis.url", def: "redis://127.0.0.1:6379", help: "redis:// or rediss:// URL", set: redisURL(&v.Redis.URL)},
+		{key: "redis.url", def: "redis://127.0.0.1:6379", help: "URL of one Redis, of Sentinels or of a Cluster", set: redisURL(&v.Redis.URL)},
 		{key: "redis.password_file", path: true, help: "file with Redis's password, when it is not in the URL", set: text(&v.redisPasswordFile)},
-		{key: "redis.durability", def: Fsync, help: "fsync or relaxed", set: oneOf(&v.Redis.Durability, Fsync, Relaxed)},
+		{key: "redis.durability", def: Fsync, help: "fsync, replica, asserted or relaxed", set: oneOf(&v.Redis.Durability, Fsync, Replica, Asserted, Relaxed)},
 		{key: "shards", def: "16", help: "parts of the keyspace, fixed at the first start", set: integer(&v.Shards, 1, 256)},
 		{key: "graph.base_url", name: "GRAPH_BASE_URL", def: "https://graph.facebook.com", help: "where Meta's Graph API is", set: baseURL(&v.Graph.BaseURL)},
 		{key: "graph.version", name: "GRAPH_API_VERSION", def: "v25.0", help: "version of the Graph API", set: pattern(&v.Graph.Version, `v[0-9]{1,3}\.[0-9]{1,2}`, "a version like v25.0")},
@@ -175,14 +176,30 @@ func level(dst *slog.Level) func(string) error {
 
 // redisURL quotes nothing: the URL may hold a password.
 func redisURL(dst *Secret) func(string) error {
+	kinds := regexp.MustCompile(`^rediss?(-sentinel|-cluster)?$`)
 	return func(s string) error {
-		u, err := url.Parse(s)
-		if err != nil || u.Host == "" || (u.Scheme != "redis" && u.Scheme != "rediss") {
-			return fmt.Errorf("is not a URL like redis://127.0.0.1:6379 or rediss://user:password@host:6379")
+		scheme, user, hosts, rest := splitRedisURL(s)
+		for host := range strings.SplitSeq(hosts, ",") { // which net/url does not know
+			u, err := url.Parse(scheme + "://" + user + host + rest)
+			if err != nil || u.Hostname() == "" || !kinds.MatchString(scheme) {
+				return errors.New("is not a URL like redis://host:6379, redis-sentinel://user:password@host:26379,host:26379/name or redis-cluster://host:6379,host:6379 (rediss for TLS)")
+			}
 		}
 		*dst = Secret(s)
 		return nil
 	}
+}
+
+// splitRedisURL divides a URL of Redis, which may have several hosts. The user ends in "@", if
+// there is one.
+func splitRedisURL(s string) (scheme, user, hosts, rest string) {
+	scheme, after, _ := strings.Cut(s, "://")
+	end := strings.IndexAny(after, "/?#")
+	if end < 0 {
+		end = len(after)
+	}
+	at := strings.LastIndex(after[:end], "@") + 1
+	return scheme, after[:at], after[at:end], after[end:]
 }
 
 func baseURL(dst *string) func(string) error {

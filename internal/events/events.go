@@ -85,7 +85,7 @@ func New(db *store.DB, shards message.Shards, o Options) *Stream {
 		retire:    db.Script(retireLua),
 		meet:      db.Script(meetLua),
 		hear:      db.Script(hearLua),
-		appends:   db.NewBatch(0, false),
+		appends:   db.NewBatch(0),
 	}
 }
 
@@ -141,10 +141,12 @@ func encode(e message.Event) ([]byte, error) {
 // Quarantine keeps a signed body that could not be understood, for people: the newest
 // thousand or so, each cut to 64 KiB. why is a short constant text.
 func (s *Stream) Quarantine(ctx context.Context, body []byte, why string) error {
-	err := s.db.XAdd(ctx, &redis.XAddArgs{
-		Stream: QuarantineKey(), MaxLen: maxQuarantined, Approx: true,
-		Values: []any{"why", why, "bytes", len(body), "body", body[:min(len(body), maxQuarantinedBody)]},
-	}).Err()
+	err := s.db.Durably(ctx, func(p redis.Pipeliner) {
+		p.XAdd(ctx, &redis.XAddArgs{
+			Stream: QuarantineKey(), MaxLen: maxQuarantined, Approx: true,
+			Values: []any{"why", why, "bytes", len(body), "body", body[:min(len(body), maxQuarantinedBody)]},
+		})
+	})
 	if err != nil {
 		return fmt.Errorf("quarantine a body: %w", err)
 	}

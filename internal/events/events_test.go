@@ -561,7 +561,7 @@ func TestWatermark(t *testing.T) {
 			t.Errorf("the third is pending: %v, want 2000", w.UnixMilli())
 		}
 		ack("2000-1")
-		before, err := db.Now(t.Context())
+		before, err := db.Now(t.Context(), "k")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -599,7 +599,7 @@ func TestPublishWatermarkTellsTheOldestAge(t *testing.T) {
 	if age, err := s.PublishWatermark(t.Context(), group); err != nil || age != 0 {
 		t.Errorf("nothing there: age %v, %v", age, err)
 	}
-	now, err := db.Now(t.Context())
+	now, err := db.Now(t.Context(), "k")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -96,11 +96,15 @@ var answers = map[string]answer{
 	"deadline_unreachable": {429, "The message would expire before its turn.", "Try again later, with a later expires_at, or from another number. Retry-After tells how long what waits now will take."},
 	"not_passed_on":        {503, "No calls are passed on to Meta for this number: the API has no access token of it.", "Ask who runs this Sluice, or call Meta itself."},
 	"stopping":             {503, "The server is about to stop. This line and those after it were not read.", "Send them again."},
+	"overloaded":           {503, "The store is nearly full; nothing more is accepted until what waits has been sent.", "Repeat the request after the time in Retry-After."},
 	"store_unavailable":    {503, "The store cannot be relied upon just now; whether it kept a message is not known.", "Repeat the request. With the same key a message is accepted once."},
 }
 
-// RetryAfter is what a caller is told to wait when the store is away, in seconds.
-const RetryAfter = 2
+// What a caller is told to wait, in seconds: when the store is away, and when it must drain.
+const (
+	RetryAfter     = 2
+	retryAfterFull = 10
+)
 
 // Status is the HTTP status of the answer.
 func (r Refusal) Status() int {
@@ -117,7 +121,11 @@ func (r Refusal) Write(w http.ResponseWriter) {
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	case http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", strconv.Itoa(RetryAfter))
+		after := RetryAfter
+		if r[0].Code == "overloaded" {
+			after = retryAfterFull
+		}
+		w.Header().Set("Retry-After", strconv.Itoa(after))
 	}
 	f := r.Document()
 	f.RequestID = w.Header().Get("X-Request-Id")

@@ -16,7 +16,7 @@ import (
 )
 
 // acceptor takes a message for sending. It returns when the message is durable, or an
-// error: message.ErrKeyReused, or else the store cannot be relied upon just now.
+// error: message.ErrKeyReused, message.ErrFull, or else the store cannot be relied upon just now.
 type acceptor interface {
 	Accept(ctx context.Context, m message.Message) (message.Acceptance, error)
 }

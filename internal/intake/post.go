@@ -173,6 +173,8 @@ func (in *Intake) accept(ctx context.Context, m message.Message) (message.Accept
 	switch {
 	case errors.Is(err, message.ErrKeyReused):
 		return a, refuseAt("key", "idempotency_key_reused")
+	case errors.Is(err, message.ErrFull):
+		return a, refuse("overloaded")
 	case err != nil:
 		in.o.Log.Error("message not accepted", "msg_id", m.ID, "phone_number_id", m.From, "err", err)
 		return a, refuse("store_unavailable")

@@ -2,12 +2,14 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
+	"sluice/internal/store"
 )
 
 // Begin records, durably, that the owner of token is about to send message id for its task
@@ -17,9 +19,14 @@ func (l *Ledger) Begin(ctx context.Context, id string, k int, token string) (mes
 	if err != nil {
 		return message.Attempt{Verdict: message.Done}, nil // a task that is none of ours
 	}
-	r, err := l.db.Shared().Run(ctx, l.begin,
+	cmd := l.db.Shared().Run(ctx, l.begin,
 		[]string{ks.record, ks.payload, ks.waiting, ks.attempts, ks.streams},
-		id, token, k, l.lifeOf(message.Expired).Milliseconds()).Slice()
+		id, token, k, l.lifeOf(message.Expired).Milliseconds())
+	unconfirmed := errors.Is(cmd.Err(), store.ErrUnconfirmed)
+	if unconfirmed {
+		cmd.SetErr(nil)
+	}
+	r, err := cmd.Slice()
 	if err != nil {
 		return message.Attempt{}, fmt.Errorf("begin %s: %w", id, err)
 	}
@@ -35,6 +42,9 @@ func (l *Ledger) Begin(ctx context.Context, id string, k int, token string) (mes
 		from, _ := message.Number(id)
 		a.N, a.Payload, a.ExpiresAt, a.Failures = int(number(r[1])), []byte(text(r[2])), at(text(r[3])), int(number(r[4]))
 		a.Message = message.Context{ID: id, From: from, Class: message.Class(text(r[5])), Template: text(r[6])}
+		if unconfirmed {
+			a.Verdict = message.Unconfirmed
+		}
 	}
 	return a, nil
 }

@@ -22,6 +22,9 @@ func (l *Ledger) Beat(ctx context.Context, worker string) error {
 	return nil
 }
 
+// Now is the time by the clock that beats are written with.
+func (l *Ledger) Now(ctx context.Context) (time.Time, error) { return l.db.Now(ctx, workersKey) }
+
 // Leave takes back a worker's beat at its orderly end.
 func (l *Ledger) Leave(ctx context.Context, worker string) error {
 	return l.db.ZRem(ctx, workersKey, worker).Err()
@@ -29,7 +32,7 @@ func (l *Ledger) Leave(ctx context.Context, worker string) error {
 
 // Alive returns the workers whose last beat is younger than d.
 func (l *Ledger) Alive(ctx context.Context, d time.Duration) (map[string]bool, error) {
-	now, err := l.db.Now(ctx)
+	now, err := l.Now(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read beats: %w", err)
 	}

@@ -24,7 +24,7 @@ func (l *Ledger) Dead(ctx context.Context, filter message.DeadFilter, f func(mes
 	if filter.Number != "" {
 		shards = []message.Shard{l.o.Shards.Of(filter.Number)}
 	}
-	now, err := l.db.Now(ctx)
+	now, err := l.Now(ctx)
 	if err != nil {
 		return fmt.Errorf("read the store's clock: %w", err)
 	}

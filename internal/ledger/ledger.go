@@ -134,39 +134,31 @@ func (l *Ledger) lifeOf(s message.State) time.Duration {
 
 // Accepting is the making of a message's record.
 type Accepting struct {
-	m      message.Message
-	script store.Script
-	keys   []string
-	args   []any
-	cmd    *redis.Cmd
+	store.Part
+	m message.Message
 }
 
 // Accept prepares the making of m's record. Nonce names the caller's request: with the same
-// nonce a repeat of a lost transaction is recognised as the same request.
-func (l *Ledger) Accept(m message.Message, nonce string) (*Accepting, error) {
+// nonce a repeat whose answer was lost is recognised as the same request.
+func (l *Ledger) Accept(m message.Message, nonce string) (Accepting, error) {
 	k, err := l.keys(m.ID)
 	if err != nil {
-		return nil, fmt.Errorf("accept: %q is no message id", m.ID)
+		return Accepting{}, fmt.Errorf("accept: %q is no message id", m.ID)
 	}
 	about, err := contextArgs(m.Context())
 	if err != nil {
-		return nil, fmt.Errorf("accept %s: %w", m.ID, err)
+		return Accepting{}, fmt.Errorf("accept %s: %w", m.ID, err)
 	}
 	var sendAt int64
 	if !m.SendAt.IsZero() {
 		sendAt = m.SendAt.UnixMilli()
 	}
-	return &Accepting{
-		m: m, script: l.accept, keys: []string{k.record, k.payload, k.waiting, k.streams},
-		args: append([]any{
+	return Accepting{m: m, Part: store.Part{
+		Script: l.accept, Keys: []string{k.record, k.payload, k.waiting, k.streams},
+		Args: append([]any{
 			m.ID, nonce, m.Hash, m.ExpiresAt.UnixMilli(), sendAt, []byte(m.Payload), pair(m), refName(m.From, m.Ref),
 		}, about...),
-	}, nil
-}
-
-// Add adds it to a transaction. It may be added again when the transaction was lost.
-func (a *Accepting) Add(ctx context.Context, p redis.Pipeliner) {
-	a.cmd = a.script.Add(ctx, p, a.keys, a.args...)
+	}}, nil
 }
 
 // pair names a message's number and recipient without telling them; empty for groups, which
@@ -179,10 +171,10 @@ func pair(m message.Message) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// Result tells what the transaction made of it. It is message.ErrKeyReused when the id
+// Result tells what its run made of it. It is message.ErrKeyReused when the id
 // belongs to a message with other content.
-func (a *Accepting) Result() (message.Acceptance, error) {
-	r, err := a.cmd.Slice()
+func (a Accepting) Result(cmd *redis.Cmd) (message.Acceptance, error) {
+	r, err := cmd.Slice()
 	if err != nil {
 		return message.Acceptance{}, fmt.Errorf("accept %s: %w", a.m.ID, err)
 	}

@@ -74,11 +74,8 @@ func (f fixture) tryAccept(m message.Message, nonce string) (message.Acceptance,
 	if err != nil {
 		return message.Acceptance{}, err
 	}
-	err = f.db.Tx(f.t.Context(), func(p redis.Pipeliner) error { a.Add(f.t.Context(), p); return nil })
-	if err != nil {
-		return message.Acceptance{}, err
-	}
-	return a.Result()
+	p := f.db.Join(true, a.Part)
+	return a.Result(f.db.Run(f.t.Context(), p.Script, p.Keys, p.Args...))
 }
 
 // accepted makes a message and returns its id.

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
+	"sluice/internal/store"
 )
 
 // ordered returns the deed behind a move as the trail keeps it, and the reason as the timeline
@@ -73,7 +74,7 @@ func (l *Ledger) Deeds(ctx context.Context, limit int) ([]message.Deed, error) {
 	return deeds[:min(limit, len(deeds))], nil
 }
 
-// Look returns a message as it is now, for a Sweep or an AddMove of what was seen; or
+// Look returns a message as it is now, for a Sweep or a Move of what was seen; or
 // message.ErrNotFound.
 func (l *Ledger) Look(ctx context.Context, id string) (message.Open, error) {
 	number, ok := message.Number(id)
@@ -110,22 +111,22 @@ func (l *Ledger) Cancel(ctx context.Context, id string) (message.State, error) {
 	}
 }
 
-// Moving is a move of an open message that is part of a transaction.
-type Moving struct{ cmd *redis.Cmd }
+// Moving is a move of a message that goes together with something else, see store.DB.Join.
+type Moving struct{ store.Part }
 
-// AddMove adds the move of a message to a transaction, provided that nothing happened to it
-// since it was read. A move back to queued needs its task beside it: number o.K+1.
-func (l *Ledger) AddMove(ctx context.Context, p redis.Pipeliner, o message.Open, m message.Move) (Moving, error) {
+// Move prepares the move of a message, provided that nothing happens to it after it was read.
+// A move back to queued needs its task beside it: number o.K+1.
+func (l *Ledger) Move(o message.Open, m message.Move) (Moving, error) {
 	keys, args, err := l.moveArgs(o.ID, openGuard(o), m)
 	if err != nil {
 		return Moving{}, fmt.Errorf("move %s: %w", o.ID, err)
 	}
-	return Moving{l.move.Add(ctx, p, keys, args...)}, nil
+	return Moving{store.Part{Script: l.move, Keys: keys, Args: args}}, nil
 }
 
-// Done tells, once the transaction has run, whether it moved.
-func (m Moving) Done() (bool, error) {
-	f, _, _, err := moved(m.cmd)
+// Done tells, by the answer of the join that it was the last part of, whether it moved.
+func (m Moving) Done(cmd *redis.Cmd) (bool, error) {
+	f, _, _, err := moved(cmd)
 	return f == message.Applied, err
 }
 

@@ -27,15 +27,11 @@ func (f fixture) look(id string) message.Open {
 // moved moves a message as a person's order does, and tells whether it moved.
 func (f fixture) moved(o message.Open, m message.Move) bool {
 	f.t.Helper()
-	var moving ledger.Moving
-	err := f.db.Tx(f.t.Context(), func(p redis.Pipeliner) (err error) {
-		moving, err = f.AddMove(f.t.Context(), p, o, m)
-		return err
-	})
+	moving, err := f.Move(o, m)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	done, err := moving.Done()
+	done, err := moving.Done(f.db.Run(f.t.Context(), moving.Script, moving.Keys, moving.Args...))
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -25,11 +25,12 @@ func refName(number, ref string) string {
 // live, the latest first: the latest hundred at most.
 func (l *Ledger) ByRef(ctx context.Context, number, ref string) ([]message.Record, error) {
 	s := l.o.Shards.Of(number)
-	now, err := l.db.Now(ctx)
+	key := s.Key("r:" + refName(number, ref))
+	now, err := l.db.Now(ctx, key)
 	if err != nil {
 		return nil, fmt.Errorf("read the store's clock: %w", err)
 	}
-	rests, err := l.db.ZRangeByScore(ctx, s.Key("r:"+refName(number, ref)), &redis.ZRangeBy{
+	rests, err := l.db.ZRangeByScore(ctx, key, &redis.ZRangeBy{
 		Min: fmt.Sprint(now.UnixMilli()), Max: "+inf",
 	}).Result()
 	if err != nil {

@@ -144,12 +144,6 @@ func (l *Ledger) Sweep(ctx context.Context, o message.Open, m message.Move) (boo
 	return f == message.Applied, nil
 }
 
-// AddRequeue is AddMove for who need not know whether it moved.
-func (l *Ledger) AddRequeue(ctx context.Context, p redis.Pipeliner, o message.Open, m message.Move) error {
-	_, err := l.AddMove(ctx, p, o, m)
-	return err
-}
-
 func openGuard(o message.Open) guard {
 	return guard{kind: "sweep", n: o.N, k: o.K, from: o.State}
 }

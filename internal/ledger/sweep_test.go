@@ -28,10 +28,7 @@ func (f fixture) swept(o message.Open, m message.Move) message.State {
 
 func (f fixture) requeued(o message.Open, m message.Move) {
 	f.t.Helper()
-	err := f.db.Tx(f.t.Context(), func(p redis.Pipeliner) error { return f.AddRequeue(f.t.Context(), p, o, m) })
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	f.moved(o, m)
 }
 
 func ids(all []message.Open, err error) []string {

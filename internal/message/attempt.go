@@ -11,6 +11,9 @@ const (
 	Early Verdict = "early" // its time has not come; see Attempt.Wait
 	Busy  Verdict = "busy"  // another attempt is under way
 	Done  Verdict = "done"  // there is nothing to do for this task
+	// Unconfirmed: the intent is recorded, and a failover may lose it. Nothing may be sent; the
+	// intent is to be taken back.
+	Unconfirmed Verdict = "unconfirmed"
 )
 
 // Attempt is one attempt to send a message, recorded before its request leaves.
@@ -21,7 +24,7 @@ type Attempt struct {
 	ID        string
 	N         int     // 1 for the first attempt
 	Token     string  // names this attempt's owner: "<worker>/<sequence>"
-	Message   Context // its id, number, class and template; this and what follows: with Go only
+	Message   Context // its id, number, class and template; this and what follows: with Go and Unconfirmed only
 	Payload   []byte  // Meta's message object
 	ExpiresAt time.Time
 	Failures  int // earlier attempts that count against the budget

@@ -11,6 +11,8 @@ var (
 	ErrNotFound = errors.New("message not found")
 	// ErrKeyReused: the idempotency key belongs to a message with other content.
 	ErrKeyReused = errors.New("idempotency key reused with other content")
+	// ErrFull: the store has no room for a new message until others have been sent.
+	ErrFull = errors.New("the store is nearly full")
 )
 
 // Acceptance is what a caller learns when a message was taken: durable before it is said.

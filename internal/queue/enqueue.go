@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 	"strconv"
 	"strings"
@@ -15,6 +16,9 @@ import (
 	"sluice/internal/store"
 )
 
+//go:embed announce.lua
+var announceLua string
+
 const (
 	taskType = "send"
 
@@ -27,14 +31,15 @@ const (
 
 // Client adds tasks to the queues. It is safe for concurrent use.
 type Client struct {
-	db     *store.DB
-	shards message.Shards
-	asynq  *asynq.Client
+	db       *store.DB
+	shards   message.Shards
+	asynq    *asynq.Client
+	announce store.Script
 }
 
 // NewClient returns a client that enqueues with asynq's own client.
 func NewClient(db *store.DB, shards message.Shards) *Client {
-	return &Client{db, shards, asynq.NewClientFromRedisClient(&recorder{UniversalClient: db, db: db})}
+	return &Client{db, shards, asynq.NewClientFromRedisClient(&recorder{UniversalClient: db, db: db}), db.Script(announceLua)}
 }
 
 // Task names a message's task.
@@ -48,10 +53,8 @@ type Task struct {
 
 // Prepared is a task ready to be enqueued.
 type Prepared struct {
-	recording
-	shard   message.Shard
-	number  string
-	delayed bool
+	enqueue  store.Part
+	announce store.Part
 }
 
 // Prepare makes a task ready. It may ask Redis, for which asynq's client has a reason at the
@@ -67,23 +70,21 @@ func (c *Client) Prepare(ctx context.Context, t Task) (Prepared, error) {
 	if delayed {
 		opts = append(opts, asynq.ProcessAt(t.At.Add(time.Second-1).Truncate(time.Second))) // asynq counts in whole seconds, down
 	}
-	r := Prepared{shard: shard, number: t.Number, delayed: delayed}
-	if _, err := c.asynq.EnqueueContext(context.WithValue(ctx, recordingKey{}, &r.recording), asynq.NewTask(taskType, []byte(t.ID)), opts...); err != nil {
+	call := ""
+	if !delayed {
+		call = wakeChannel(shard)
+	}
+	r := Prepared{announce: store.Part{Script: c.announce, Keys: []string{workKey(shard)}, Args: []any{t.Number, call}}}
+	if _, err := c.asynq.EnqueueContext(context.WithValue(ctx, recordingKey{}, &r.enqueue), asynq.NewTask(taskType, []byte(t.ID)), opts...); err != nil {
 		return Prepared{}, fmt.Errorf("enqueue %s: %w", t.ID, err)
 	}
 	return r, nil
 }
 
-// Add adds the enqueueing to a transaction, just as asynq's client would do it at once, and,
-// if the task is due, the call that wakes the number's workers. A task that is there already
-// stays.
-func (r Prepared) Add(ctx context.Context, p redis.Pipeliner) {
-	r.script.Add(ctx, p, r.keys, r.args...)
-	p.SAdd(ctx, workKey(r.shard), r.number)
-	if !r.delayed {
-		p.Publish(ctx, wakeChannel(r.shard), r.number)
-	}
-}
+// Parts are the enqueueing, just as asynq's client would do it at once, and, if the task is
+// due, the call that wakes the number's workers. A task that is there already stays. They go
+// together, see store.DB.Join.
+func (r Prepared) Parts() []store.Part { return []store.Part{r.enqueue, r.announce} }
 
 func taskID(id string, k int) string { return id + "." + strconv.Itoa(k) }
 
@@ -97,21 +98,15 @@ func splitTaskID(s string) (id string, k int, ok bool) {
 func wakeChannel(s message.Shard) string { return s.Key("wake") }
 
 // recorder is a Redis client for asynq's own client that does not run the script of an
-// enqueue but notes it, so that it can be part of a transaction.
+// enqueue but notes it, so that it can be joined with others.
 type recorder struct {
 	redis.UniversalClient
 	db    *store.DB
 	known sync.Map // SHA-1 -> store.Script
 }
 
-type (
-	recordingKey struct{}
-	recording    struct {
-		script store.Script
-		keys   []string
-		args   []any
-	}
-)
+// recordingKey leads to the *store.Part that the noted script goes to.
+type recordingKey struct{}
 
 // EvalSha notes a script whose text is known, and asks for the text of any other.
 func (r *recorder) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
@@ -121,20 +116,14 @@ func (r *recorder) EvalSha(ctx context.Context, sha string, keys []string, args 
 		cmd.SetErr(notLoaded{})
 		return cmd
 	}
-	*ctx.Value(recordingKey{}).(*recording) = recording{script.(store.Script), keys, args}
+	*ctx.Value(recordingKey{}).(*store.Part) = store.Part{Script: script.(store.Script), Keys: keys, Args: args}
 	cmd.SetVal(int64(1))
 	return cmd
 }
 
-// Eval learns a script's text, makes sure that Redis knows it too, lest it fail amid a
-// transaction, and notes the script.
+// Eval learns a script's text and notes the script.
 func (r *recorder) Eval(ctx context.Context, text string, keys []string, args ...any) *redis.Cmd {
 	script := r.db.Foreign(text)
-	if err := r.db.Load(ctx); err != nil {
-		cmd := redis.NewCmd(ctx)
-		cmd.SetErr(err)
-		return cmd
-	}
 	r.known.Store(script.SHA(), script)
 	return r.EvalSha(ctx, script.SHA(), keys, args...)
 }

@@ -20,10 +20,10 @@ func (c *Client) Missing(ctx context.Context, tasks []Task) ([]int, error) {
 	if n, err := c.db.Exists(ctx, keys...).Result(); err != nil || n == int64(len(keys)) {
 		return nil, wrapMissing(err)
 	}
-	there := make([]*redis.IntCmd, len(keys))
+	there := make([]*redis.IntCmd, len(keys)) // go-redis refuses EXISTS in a pipeline for a Cluster
 	err := c.db.Pipe(ctx, func(p redis.Pipeliner) {
 		for i, k := range keys {
-			there[i] = p.Exists(ctx, k)
+			there[i] = p.HLen(ctx, k)
 		}
 	})
 	if err != nil {

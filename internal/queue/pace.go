@@ -70,9 +70,10 @@ func (p *Paces) Debit(ctx context.Context, number string, n int) error {
 
 // Pause lets a number send nothing for d.
 func (p *Paces) Pause(ctx context.Context, number string, d time.Duration) error {
-	now, err := p.db.Now(ctx)
+	key := paceKey(p.shards.Of(number), number)
+	now, err := p.db.Now(ctx, key)
 	if err == nil {
-		err = p.db.HSet(ctx, paceKey(p.shards.Of(number), number), "pause", now.Add(d).UnixMicro()).Err()
+		err = p.db.HSet(ctx, key, "pause", now.Add(d).UnixMicro()).Err()
 	}
 	if err != nil {
 		return fmt.Errorf("pause number: %w", err)
@@ -83,9 +84,10 @@ func (p *Paces) Pause(ctx context.Context, number string, d time.Duration) error
 // Probe lets a number send one message a second for d, or until Recovered: Meta does not
 // answer, and each further message would only be in doubt.
 func (p *Paces) Probe(ctx context.Context, number string, d time.Duration) error {
-	now, err := p.db.Now(ctx)
+	key := paceKey(p.shards.Of(number), number)
+	now, err := p.db.Now(ctx, key)
 	if err == nil {
-		err = p.db.HSet(ctx, paceKey(p.shards.Of(number), number), "probe", now.Add(d).UnixMicro()).Err()
+		err = p.db.HSet(ctx, key, "probe", now.Add(d).UnixMicro()).Err()
 	}
 	if err != nil {
 		return fmt.Errorf("let number probe: %w", err)
@@ -109,11 +111,11 @@ func (p *Paces) Recovered(ctx context.Context, number string) error {
 // Order sets a number's rate at run time in place of the configured one, from the next slots
 // on; 0 takes the order back. With over the rate climbs there evenly from the rate from.
 func (p *Paces) Order(ctx context.Context, number string, rate, from int, over time.Duration) error {
-	now, err := p.db.Now(ctx)
+	key := paceKey(p.shards.Of(number), number)
+	now, err := p.db.Now(ctx, key)
 	if err != nil {
 		return fmt.Errorf("order a rate: %w", err)
 	}
-	key := paceKey(p.shards.Of(number), number)
 	err = p.db.Tx(ctx, func(t redis.Pipeliner) error {
 		t.HDel(ctx, key, "order", "ramp_from", "ramp_at", "ramp_us", "cut", "cut_at", "pause", "probe")
 		if rate > 0 {

@@ -19,7 +19,7 @@ type clock struct {
 }
 
 func (f *fixture) stopClock() *clock {
-	now, err := f.db.Now(f.t.Context())
+	now, err := f.db.Now(f.t.Context(), "k")
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -144,11 +144,11 @@ func (p *probe) keys() []string {
 	return []string{k.pending, k.active, k.lease, k.scheduled, k.retry, k.task + p.id}
 }
 
-// enqueue adds the task as Prepared.Add does, but calls no worker.
+// enqueue adds the task as a Client does, but calls no worker.
 func (p *probe) enqueue(ctx context.Context) error {
 	t, err := NewClient(p.db, p.o.Shards).Prepare(ctx, Task{ID: "probe", K: 1, Number: p.number, Class: p.class})
 	if err == nil {
-		err = p.db.Pipe(ctx, func(pipe redis.Pipeliner) { t.script.Add(ctx, pipe, t.keys, t.args...) })
+		err = p.db.Pipe(ctx, func(pipe redis.Pipeliner) { t.enqueue.Add(ctx, pipe) })
 	}
 	if err != nil {
 		return fmt.Errorf("probe asynq: %w", err)
@@ -202,11 +202,7 @@ func (p *probe) clean(ctx context.Context, begun time.Time) error {
 	defer cancel()
 	done := asynqKeys(p.queue).processed
 	keys := append(p.keys(), lineKey(p.o.Shards.Of(p.number), p.number), done, onDay(done, begun), onDay(done, time.Now()))
-	err := p.db.Pipe(ctx, func(pipe redis.Pipeliner) {
-		pipe.SRem(ctx, asynqQueues, p.queue)
-		pipe.Del(ctx, keys...)
-	})
-	if err != nil {
+	if err := errors.Join(p.db.SRem(ctx, asynqQueues, p.queue).Err(), p.db.Del(ctx, keys...).Err()); err != nil {
 		return fmt.Errorf("probe asynq: %w", err)
 	}
 	return nil

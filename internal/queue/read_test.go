@@ -38,7 +38,7 @@ func testRead(t *testing.T, db *store.DB) {
 		t.Helper()
 		p, err := client.Prepare(ctx, Task{ID: id, Number: number, Class: c, At: at})
 		if err == nil {
-			err = db.Pipe(ctx, func(pipe redis.Pipeliner) { p.Add(ctx, pipe) })
+			err = db.Pipe(ctx, func(pipe redis.Pipeliner) { db.Join(true, p.Parts()...).Add(ctx, pipe) })
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -134,7 +134,7 @@ func (f *fixture) tryAdd(c *Client, tasks ...Task) error {
 	}
 	return f.db.Tx(f.t.Context(), func(p redis.Pipeliner) error {
 		for _, r := range prepared {
-			r.Add(f.t.Context(), p)
+			f.db.Join(true, r.Parts()...).Add(f.t.Context(), p)
 		}
 		return nil
 	})

@@ -250,7 +250,7 @@ func TestRun(t *testing.T) {
 				receipt(number, "wamid.3", "failed", "mark:"+id+":2"))
 			stop := s.run(t, func(n string) bool { return n == number })
 			s.ledger.until(t, 5)
-			before, err := s.db.Now(t.Context())
+			before, err := s.db.Now(t.Context(), "k")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -325,7 +325,7 @@ func TestTheWatermarkWaitsForTheLedger(t *testing.T) {
 		return slices.Repeat([]message.Folded{message.Applied}, len(all)), nil
 	}
 	s.add(t, receipt(number, "wamid.1", "sent", ""), receipt(number, "wamid.2", "sent", ""))
-	arrived, err := s.db.Now(t.Context())
+	arrived, err := s.db.Now(t.Context(), "k")
 	if err != nil {
 		t.Fatal(err)
 	}

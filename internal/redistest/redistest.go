@@ -1,4 +1,5 @@
-// Package redistest hands a test an empty real Redis and takes it back at the test's end.
+// Package redistest hands a test an empty real Redis (one server, a Sentinel set-up, a Cluster)
+// and takes it back at the test's end.
 package redistest
 
 import (
@@ -9,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
@@ -30,6 +32,7 @@ type Server struct {
 	t    testing.TB
 	dir  string
 	args []string
+	ask  func() *redis.Client // the client by which this package asks it
 	mu   sync.Mutex
 	cmd  *exec.Cmd
 	out  *bytes.Buffer
@@ -39,6 +42,13 @@ type Server struct {
 // that override them. It fails the test when there is none to run.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
+	return start(t, "", append(append([]string{}, Settings...), args...))
+}
+
+// start runs a redis-server with arguments, or with a configuration file that names all but
+// its port and folder.
+func start(t testing.TB, config string, args []string) *Server {
+	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Fatal("redis-server is not installed: run the tests by `make test`, which installs it, or install your system's redis-server package")
 	}
@@ -46,7 +56,15 @@ func Start(t testing.TB, args ...string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Addr: freeAddr(t), t: t, dir: dir, args: append(append([]string{}, Settings...), args...)}
+	s := &Server{Addr: freeAddr(t), t: t, dir: dir, args: args}
+	s.ask = sync.OnceValue(s.Client)
+	if config != "" {
+		path := filepath.Join(dir, "redis.conf")
+		if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.args = append([]string{path}, args...)
+	}
 	t.Cleanup(func() {
 		s.Kill()
 		if t.Failed() && s.out != nil {
@@ -67,7 +85,7 @@ func (s *Server) Restart() {
 	_, port, _ := net.SplitHostPort(s.Addr)
 	s.mu.Lock()
 	s.out = new(bytes.Buffer)
-	s.cmd = exec.Command("redis-server", append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", s.dir}, s.args...)...)
+	s.cmd = exec.Command("redis-server", append(s.args, "--bind", "127.0.0.1", "--port", port, "--dir", s.dir)...)
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	err := s.cmd.Start()
@@ -114,6 +132,27 @@ func (s *Server) Client() *redis.Client {
 func Client(t testing.TB) *redis.Client {
 	t.Helper()
 	return Start(t).Client()
+}
+
+// alive tells whether the process runs.
+func (s *Server) alive() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cmd != nil
+}
+
+// await waits until ok.
+func await(t testing.TB, what string, ok func(context.Context) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	for !ok(ctx) {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("not within 30 s: %s", what)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 func untilAnswers(c *redis.Client) error {

@@ -20,6 +20,9 @@ import (
 // the longest request, so what is older has been given up by its owner.
 const attemptMax = 60 * time.Second
 
+// unconfirmedWait is when a message tries again whose intent too few replicas confirmed.
+const unconfirmedWait = 2 * time.Second
+
 // busyWait is when a task looks again at a message that another attempt is at work on.
 const busyWait = 5 * time.Second
 
@@ -108,7 +111,7 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, next NextSlot) Ag
 	for {
 		slot, err := next(ctx)
 		if err != nil {
-			return s.giveUp(ctx, a)
+			return s.takeBack(ctx, a, 0)
 		}
 		begun := time.Now()
 		// When a slot was missed this asks once more, with the same token: whoever stood still
@@ -127,6 +130,8 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, next NextSlot) Ag
 			return again(a.Wait)
 		case message.Busy:
 			return again(busyWait)
+		case message.Unconfirmed:
+			return s.takeBack(ctx, a, unconfirmedWait)
 		}
 		if slot.Use(ctx) == nil && !frozen(begun, time.Now()) {
 			break
@@ -158,14 +163,14 @@ func frozen(begun, now time.Time) bool {
 	return now.Sub(begun) > freezeMax || now.Round(0).Sub(begun.Round(0)) > freezeMax
 }
 
-// giveUp takes back the intent of an attempt whose request never left.
-func (s *Sender) giveUp(ctx context.Context, a message.Attempt) Again {
-	if a.Verdict == message.Go {
-		if _, _, err := s.finish(ctx, a, message.Move{To: message.Queued}); err != nil {
+// takeBack takes back the intent, if one was recorded, of an attempt whose request never left.
+func (s *Sender) takeBack(ctx context.Context, a message.Attempt, wait time.Duration) Again {
+	if a.N > 0 {
+		if _, _, err := s.finish(ctx, a, message.Move{To: message.Queued, In: wait}); err != nil {
 			s.o.Log.Error("take back intent", "msg_id", a.ID, "attempt", a.N, "err", err)
 		}
 	}
-	return again(0)
+	return again(wait)
 }
 
 // attempt sends, and decides what follows from the outcome.

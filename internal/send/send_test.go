@@ -176,6 +176,13 @@ func TestHandle(t *testing.T) {
 			send.Again{Due: true, In: 5 * time.Second},
 			[]string{"next", "begin"},
 		},
+		"intent unconfirmed": {
+			func(s *script) {
+				s.begin = verdict(message.Attempt{Verdict: message.Unconfirmed, ID: id, N: 2})
+			},
+			send.Again{Due: true, In: 2 * time.Second},
+			[]string{"next", "begin", "finish 2 queued"},
+		},
 		"transient": {
 			func(s *script) { s.post = outcome(message.Transient) },
 			send.Again{Due: true, In: 3 * time.Second},

@@ -122,7 +122,7 @@ func TestBatchSharesRoundTrips(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				db, trips := counted(t)
 				trips.hold = func() { time.Sleep(10 * time.Millisecond) }
-				b := db.NewBatch(tt.linger, false)
+				b := db.NewBatch(tt.linger)
 				var first sync.WaitGroup
 				if tt.linger == 0 {
 					first.Go(func() { b.Do(t.Context(), func(p redis.Pipeliner) { p.Ping(t.Context()) }) })
@@ -150,7 +150,7 @@ func TestBatchOfOne(t *testing.T) {
 	for _, linger := range []time.Duration{0, 3 * time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
 			db, trips := counted(t)
-			b := db.NewBatch(linger, false)
+			b := db.NewBatch(linger)
 			start := time.Now()
 			for i := range 3 {
 				if err := b.Do(t.Context(), func(p redis.Pipeliner) { p.Ping(t.Context()) }); err != nil {
@@ -173,7 +173,7 @@ func TestBatchTakesRidersAlong(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		db, trips := counted(t)
-		b := db.NewBatch(time.Millisecond, false)
+		b := db.NewBatch(time.Millisecond)
 		ping := func(p redis.Pipeliner) { p.Ping(t.Context()) }
 		start := time.Now()
 		ride := func(want time.Duration) {
@@ -209,7 +209,7 @@ func TestBatchWithoutACaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db, trips := counted(t)
 		trips.hold = func() { time.Sleep(time.Second) }
-		b := db.NewBatch(time.Millisecond, false)
+		b := db.NewBatch(time.Millisecond)
 		gone := errors.New("gone")
 		start := time.Now()
 		var wg sync.WaitGroup
@@ -242,7 +242,7 @@ func TestBatchForgetsWhoLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db, count := counted(t)
 		count.hold = func() { time.Sleep(time.Second) } // a store that does not answer
-		b := db.NewBatch(0, false)
+		b := db.NewBatch(0)
 		var wg sync.WaitGroup
 		for i := range 100 {
 			wg.Go(func() {
@@ -274,30 +274,28 @@ func TestBatchKeepsErrorsApart(t *testing.T) {
 	on(t, func(t *testing.T, db *store.DB) {
 		ctx, good, bad, absent := t.Context(), db.Script(set), db.Script(fail), db.Script(none)
 		db.Set(ctx, "word", "w", 0)
-		for _, tx := range []bool{false, true} {
-			b := db.NewBatch(5*time.Millisecond, tx)
-			together(40, func(i int) {
-				switch i % 4 {
-				case 0:
-					if got, err := b.Run(ctx, good, []string{fmt.Sprint("k", i)}, i).Text(); err != nil || got != fmt.Sprint(i) {
-						t.Errorf("good: %q, %v", got, err)
-					}
-				case 1:
-					if err := b.Run(ctx, bad, []string{"word"}).Err(); err == nil || !strings.Contains(err.Error(), "integer") {
-						t.Errorf("bad: %v", err)
-					}
-				case 2:
-					if err := b.Run(ctx, absent, []string{"absent"}).Err(); !errors.Is(err, redis.Nil) {
-						t.Errorf("absent: %v", err)
-					}
-				case 3: // its second command fails
-					err := b.Do(ctx, func(p redis.Pipeliner) { p.Get(ctx, "absent"); p.Incr(ctx, "word"); p.Get(ctx, "word") })
-					if err == nil || !strings.Contains(err.Error(), "integer") {
-						t.Errorf("one of several: %v", err)
-					}
+		b := db.NewBatch(5 * time.Millisecond)
+		together(40, func(i int) {
+			switch i % 4 {
+			case 0:
+				if got, err := b.Run(ctx, good, []string{fmt.Sprint("k", i)}, i).Text(); err != nil || got != fmt.Sprint(i) {
+					t.Errorf("good: %q, %v", got, err)
 				}
-			})
-		}
+			case 1:
+				if err := b.Run(ctx, bad, []string{"word"}).Err(); err == nil || !strings.Contains(err.Error(), "integer") {
+					t.Errorf("bad: %v", err)
+				}
+			case 2:
+				if err := b.Run(ctx, absent, []string{"absent"}).Err(); !errors.Is(err, redis.Nil) {
+					t.Errorf("absent: %v", err)
+				}
+			case 3: // its second command fails
+				err := b.Do(ctx, func(p redis.Pipeliner) { p.Get(ctx, "absent"); p.Incr(ctx, "word"); p.Get(ctx, "word") })
+				if err == nil || !strings.Contains(err.Error(), "integer") {
+					t.Errorf("one of several: %v", err)
+				}
+			}
+		})
 	})
 }
 
@@ -306,40 +304,18 @@ func TestBatchLoadsScriptsAgain(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, db *store.DB) {
 		s := db.Script(set)
-		for _, tx := range []bool{false, true} {
-			b := db.NewBatch(5*time.Millisecond, tx)
-			for range 2 {
-				if err := db.ScriptFlush(t.Context()).Err(); err != nil {
-					t.Fatal(err)
-				}
-				together(20, func(i int) {
-					if got, err := b.Run(t.Context(), s, []string{fmt.Sprint("k", i)}, i).Text(); err != nil || got != fmt.Sprint(i) {
-						t.Errorf("tx %v: %q, %v", tx, got, err)
-					}
-				})
+		b := db.NewBatch(5 * time.Millisecond)
+		for range 2 {
+			if err := db.ScriptFlush(t.Context()).Err(); err != nil {
+				t.Fatal(err)
 			}
+			together(20, func(i int) {
+				if got, err := b.Run(t.Context(), s, []string{fmt.Sprint("k", i)}, i).Text(); err != nil || got != fmt.Sprint(i) {
+					t.Errorf("%q, %v", got, err)
+				}
+			})
 		}
 	})
-}
-
-// TestBatchOnAFullRedis: a transaction is refused to all that share it, with the reason.
-func TestBatchOnAFullRedis(t *testing.T) {
-	t.Parallel()
-	db := open(t, redistest.Start(t, "--maxmemory", "1").Client())
-	ctx, s := t.Context(), db.Script(set)
-	b := db.NewBatch(5*time.Millisecond, true)
-	together(50, func(i int) {
-		err := b.Do(ctx, func(p redis.Pipeliner) {
-			s.Add(ctx, p, []string{fmt.Sprint("script", i)}, i)
-			p.Set(ctx, fmt.Sprint("plain", i), i, 0)
-		})
-		if err == nil || !strings.Contains(err.Error(), "OOM") {
-			t.Errorf("caller %d: %v", i, err)
-		}
-	})
-	if n := db.DBSize(ctx).Val(); n != 0 {
-		t.Errorf("the refused transactions left %d keys", n)
-	}
 }
 
 // TestAnAbortedTransactionSaysWhy: by the command that Redis did not take.
@@ -347,17 +323,13 @@ func TestAnAbortedTransactionSaysWhy(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Client(t))
 	ctx := t.Context()
-	fill := func(p redis.Pipeliner) {
+	err := db.Tx(ctx, func(p redis.Pipeliner) error {
 		p.Set(ctx, "k", "v", 0)
 		p.Do(ctx, "nosuchcommand")
-	}
-	for name, err := range map[string]error{
-		"tx":    db.Tx(ctx, func(p redis.Pipeliner) error { fill(p); return nil }),
-		"batch": db.NewBatch(0, true).Do(ctx, fill),
-	} {
-		if err == nil || !strings.Contains(err.Error(), "nosuchcommand") {
-			t.Errorf("%s: %v", name, err)
-		}
+		return nil
+	})
+	if err == nil || !strings.Contains(err.Error(), "nosuchcommand") {
+		t.Error(err)
 	}
 	if n := db.Exists(ctx, "k").Val(); n != 0 {
 		t.Error("the rest of it ran")
@@ -371,7 +343,7 @@ func TestBatchOnAStoreAway(t *testing.T) {
 	c := redis.NewClient(&redis.Options{Addr: srv.Addr, MaxRetries: -1, DialerRetries: 1, DisableIdentity: true})
 	t.Cleanup(func() { c.Close() })
 	db := open(t, c)
-	s, b := db.Script(set), db.NewBatch(time.Millisecond, true)
+	s, b := db.Script(set), db.NewBatch(time.Millisecond)
 	srv.Kill()
 	together(20, func(i int) {
 		if err := b.Run(t.Context(), s, []string{"k"}, i).Err(); err == nil {
@@ -388,7 +360,7 @@ func TestBatchOnAStoreAway(t *testing.T) {
 func TestBatchOfMany(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, db *store.DB) {
-		s, b := db.Script(set), db.NewBatch(0, true)
+		s, b := db.Script(set), db.NewBatch(0)
 		together(200, func(i int) {
 			for j := range 3 {
 				ctx, cancel := context.WithCancel(t.Context())

@@ -2,31 +2,145 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"strconv"
 	"strings"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
 )
 
-// CheckDurable returns an error that names the setting when this Redis may lose a write it
-// has answered, or may evict one. It asks by CONFIG GET; where that is forbidden it cannot
-// tell, and says so.
-func (db *DB) CheckDurable(ctx context.Context) error {
-	want := []struct{ name, value, why string }{
-		{"appendonly", "yes", "a restart would lose accepted messages"},
-		{"appendfsync", "always", "a crash would lose the last second of accepted messages and of recorded sends"},
-		{"maxmemory-policy", "noeviction", "a full Redis would drop waiting messages without a word"},
-	}
-	var wrong []string
-	for _, w := range want {
-		have, err := db.ConfigGet(ctx, w.name).Result()
+// Durability is what an answered write must survive.
+type Durability string
+
+const (
+	// Fsync: the write is on the master's disk. It survives a crash, and a failover unless that
+	// comes within the moment in which the replica lags.
+	Fsync Durability = "fsync"
+	// Replica: as Fsync, and a replica has it. It survives a failover too.
+	Replica Durability = "replica"
+	// Relaxed: whatever Redis is set to; a crash may lose the last moments.
+	Relaxed Durability = "relaxed"
+	// Asserted: the operator vouches that the write survives, where Redis cannot be asked.
+	Asserted Durability = "asserted"
+)
+
+// replicasWanted is how many replicas confirm a write where Replica is demanded: with one, a
+// master and a replica may not be lost at the same time.
+const replicasWanted = 1
+
+// Require demands a durability from now on: of Redis's settings, which are checked on every
+// master, and of what Durably and durable batches confirm. Its error names what is wrong and
+// the fix. What may be lost all the same it tells in the log.
+func (db *DB) Require(ctx context.Context, d Durability, log *slog.Logger) error {
+	var mu sync.Mutex
+	var wrong []error
+	err := db.eachMaster(ctx, func(ctx context.Context, c redis.UniversalClient, addr string) error {
+		said, err := settingsOf(ctx, c, d)
 		if err != nil {
-			return fmt.Errorf("ask Redis for its setting %s: %w (durability cannot be checked here; set redis.durability: relaxed to start without the promise)", w.name, err)
+			return err
 		}
-		if have[w.name] != w.value {
-			wrong = append(wrong, fmt.Sprintf("%s is %q, must be %q: %s", w.name, have[w.name], w.value, w.why))
+		mu.Lock()
+		defer mu.Unlock()
+		switch d {
+		case Relaxed:
+			log.Warn("durability relaxed: "+said.window(), "redis", addr)
+		case Asserted:
+			log.Warn("durability asserted: nobody checks that an answered write survives a crash and a failover; the operator vouches for it", "redis", addr)
 		}
+		for _, w := range said.faults(d) {
+			wrong = append(wrong, fmt.Errorf("redis at %s: %s", addr, w))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	if wrong != nil {
-		return fmt.Errorf("this Redis does not keep what durability fsync promises: %s (set them in redis.conf or by CONFIG SET, or set redis.durability: relaxed)", strings.Join(wrong, "; "))
+		return fmt.Errorf("this Redis does not keep what durability %s promises:\n%w\n(set it in redis.conf and by CONFIG SET, or set redis.durability: relaxed)", d, errors.Join(wrong...))
+	}
+	if d == Replica {
+		db.replicas = replicasWanted
 	}
 	return nil
+}
+
+// settings are what a server tells of itself by INFO and CONFIG GET, by name. What it does not
+// tell is absent.
+type settings map[string]string
+
+func settingsOf(ctx context.Context, c redis.UniversalClient, d Durability) (settings, error) {
+	s := settings{}
+	for _, section := range []string{"server", "memory", "persistence"} {
+		text, err := c.Info(ctx, section).Result()
+		if err != nil && d != Relaxed { // the Redis of the demo tells nothing
+			return nil, fmt.Errorf("ask Redis for INFO %s: %w", section, err)
+		}
+		for line := range strings.SplitSeq(text, "\r\n") {
+			if name, value, found := strings.Cut(line, ":"); found {
+				s[name] = value
+			}
+		}
+	}
+	s["maxmemory-policy"] = s["maxmemory_policy"] // by the name of the setting
+	if d == Asserted {
+		return s, nil
+	}
+	for _, name := range []string{"appendonly", "appendfsync", "min-replicas-to-write"} {
+		have, err := c.ConfigGet(ctx, name).Result()
+		if err != nil && d != Relaxed {
+			return nil, fmt.Errorf("ask Redis for its setting %s: %w (where that is forbidden nobody can check what durability %s promises; set redis.durability: asserted to vouch for it yourself)", name, err, d)
+		}
+		if v, found := have[name]; found {
+			s[name] = v
+		}
+	}
+	return s, nil
+}
+
+// faults returns what breaks the promise of a durability: each a setting, and why.
+func (s settings) faults(d Durability) []string {
+	if d == Relaxed {
+		return nil
+	}
+	var wrong []string
+	must := func(ok bool, name, want, why string) {
+		if !ok {
+			wrong = append(wrong, fmt.Sprintf("%s is %q, must be %s: %s", name, s[name], want, why))
+		}
+	}
+	major, _, _ := strings.Cut(s["redis_version"], ".")
+	n, _ := strconv.Atoi(major)
+	must(n >= 7, "redis_version", "7.0 or newer", "only then can a full Redis be drained")
+	must(s["maxmemory-policy"] == "noeviction", "maxmemory-policy", `"noeviction"`, "a full Redis would drop waiting messages without a word")
+	must(s["maxmemory"] != "0", "maxmemory", "less than the machine has", "else the system ends Redis when memory runs out, and nobody is refused before")
+	if d == Asserted {
+		return wrong
+	}
+	must(s["appendonly"] == "yes", "appendonly", `"yes"`, "a restart would lose accepted messages")
+	must(s["appendfsync"] == "always", "appendfsync", `"always"`, "a crash would lose the last second of accepted messages and of recorded sends")
+	must(s["aof_last_write_status"] == "ok", "aof_last_write_status", `"ok"`, "Redis cannot write its file; see its log and free the disk")
+	if d == Replica {
+		n, _ = strconv.Atoi(s["min-replicas-to-write"])
+		must(n >= replicasWanted, "min-replicas-to-write", strconv.Itoa(replicasWanted)+" or more", "a master cut off from its replicas would take writes that the next master never sees")
+	}
+	return wrong
+}
+
+// window says what a crash may lose.
+func (s settings) window() string {
+	const rest = "of accepted messages, and may repeat what was sent in that time"
+	switch {
+	case s["appendonly"] == "yes" && s["appendfsync"] == "always":
+		return "a crash of Redis loses nothing that it answered, but a failover may lose its last moments " + rest
+	case s["appendonly"] == "yes" && s["appendfsync"] == "everysec":
+		return "a crash of Redis may lose its last second, or two when the disk is slow, " + rest
+	case s["appendonly"] == "yes":
+		return "a crash of Redis may lose its last half minute or so " + rest
+	case s["appendonly"] == "no":
+		return "a crash of Redis may lose everything since its last snapshot " + rest
+	}
+	return "Redis does not tell how much a crash may lose " + rest
 }

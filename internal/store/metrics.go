@@ -8,14 +8,38 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Measure counts the DB's round trips to Redis in reg. Call it once, before the DB is used.
+type metrics struct {
+	trips, unconfirmed prometheus.Counter
+}
+
+func newMetrics() metrics {
+	return metrics{
+		trips: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sluice_redis_round_trips_total",
+			Help: "Times this process asked Redis and waited for the answer; a pipeline or a transaction is one.",
+		}),
+		unconfirmed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sluice_redis_unconfirmed_total",
+			Help: "Writes, together in one round trip, that too few replicas confirmed in time: nobody was told that they are safe.",
+		}),
+	}
+}
+
+// Measure tells the DB's metrics in reg: its round trips to Redis, and how full that is. Call
+// it once.
 func (db *DB) Measure(reg prometheus.Registerer) {
-	trips := prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "sluice_redis_round_trips_total",
-		Help: "Times this process asked Redis and waited for the answer; a pipeline or a transaction is one.",
-	})
-	reg.MustRegister(trips)
-	db.AddHook(tripHook{trips})
+	reg.MustRegister(db.metrics.trips, db.metrics.unconfirmed, &db.memory)
+}
+
+// count counts the round trips of a client that was not used yet. In a Cluster each node has
+// its own.
+func (m metrics) count(c redis.UniversalClient) {
+	hook := tripHook{m.trips}
+	if cluster, ok := c.(*redis.ClusterClient); ok {
+		cluster.OnNewNode(func(node *redis.Client) { node.AddHook(hook) })
+		return
+	}
+	c.AddHook(hook)
 }
 
 // tripHook counts what goes over the wire. Subscriptions are not asked for and not counted.

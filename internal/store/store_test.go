@@ -31,6 +31,16 @@ func open(t testing.TB, c redis.UniversalClient) *store.DB {
 	return db
 }
 
+func openURL(t testing.TB, url string) *store.DB {
+	t.Helper()
+	db, err := store.Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
 // on runs a test on a real Redis and on the one that the demo carries with it.
 func on(t *testing.T, f func(t *testing.T, db *store.DB)) {
 	t.Run("redis", func(t *testing.T) {
@@ -225,7 +235,7 @@ func TestOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	now, err := db.Now(t.Context())
+	now, err := db.Now(t.Context(), "k")
 	if err != nil || time.Since(now).Abs() > time.Minute {
 		t.Errorf("the server's clock: %s, %v", now, err)
 	}
@@ -291,29 +301,5 @@ func answerLoading(c net.Conn) {
 		if strings.HasPrefix(in.Text(), "*") { // one line begins a command
 			c.Write([]byte("-LOADING Redis is loading the dataset in memory\r\n"))
 		}
-	}
-}
-
-func TestCheckDurable(t *testing.T) {
-	t.Parallel()
-	db := open(t, redistest.Client(t))
-	if err := db.CheckDurable(t.Context()); err != nil {
-		t.Errorf("the settings we ask for: %v", err)
-	}
-	for name, bad := range map[string]struct{ value, good string }{
-		"appendfsync":      {"everysec", "always"},
-		"maxmemory-policy": {"allkeys-lru", "noeviction"},
-		"appendonly":       {"no", "yes"},
-	} {
-		db.ConfigSet(t.Context(), name, bad.value)
-		if err := db.CheckDurable(t.Context()); err == nil || !strings.Contains(err.Error(), name+" is \""+bad.value) {
-			t.Errorf("%s %s: %v", name, bad.value, err)
-		}
-		db.ConfigSet(t.Context(), name, bad.good)
-	}
-	mini := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr(), DisableIdentity: true})
-	defer mini.Close()
-	if err := open(t, mini).CheckDurable(t.Context()); err == nil {
-		t.Error("a server that cannot tell its settings passes")
 	}
 }

@@ -1,0 +1,101 @@
+package redistest
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// replicated are the settings of a server whose writes must reach a replica to count: a
+// master without one refuses writes after 3 s. The rest makes replicas follow at once.
+var replicated = append(append([]string{}, Settings...),
+	"--min-replicas-to-write", "1", "--min-replicas-max-lag", "3",
+	"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1",
+)
+
+// masterName is what the sentinels call their master.
+const masterName = "sluice"
+
+// Sentinel is a master, its replicas and three sentinels that watch over them.
+type Sentinel struct {
+	Servers   []*Server // at the start the first is the master
+	Sentinels []*Server
+
+	t   testing.TB
+	ask *redis.SentinelClient // the first of them
+}
+
+// StartSentinel runs a master with so many replicas and three sentinels, which replace a
+// master that has been silent for a second, and waits until all know each other.
+func StartSentinel(t testing.TB, replicas int) *Sentinel {
+	t.Helper()
+	s := &Sentinel{t: t}
+	master := start(t, "", replicated)
+	host, port, _ := net.SplitHostPort(master.Addr)
+	s.Servers = append(s.Servers, master)
+	for range replicas {
+		s.Servers = append(s.Servers, start(t, "", append(append([]string{}, replicated...), "--replicaof", host+" "+port)))
+	}
+	await(t, "replicas follow", func(ctx context.Context) bool {
+		return strings.Count(master.ask().Info(ctx, "replication").Val(), "state=online") == replicas
+	})
+	config := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s 2\nsentinel down-after-milliseconds %[1]s 1000\nsentinel failover-timeout %[1]s 5000\n", masterName, host, port)
+	for range 3 {
+		s.Sentinels = append(s.Sentinels, start(t, config, []string{"--sentinel"}))
+	}
+	for _, one := range s.Sentinels {
+		c := redis.NewSentinelClient(&redis.Options{Addr: one.Addr, DisableIdentity: true})
+		t.Cleanup(func() { c.Close() })
+		s.ask = cmp.Or(s.ask, c)
+		await(t, "sentinels know all", func(ctx context.Context) bool {
+			m := c.Master(ctx, masterName).Val()
+			return m["num-slaves"] == fmt.Sprint(replicas) && m["num-other-sentinels"] == "2"
+		})
+	}
+	return s
+}
+
+// URL returns the addresses of the sentinels as one URL.
+func (s *Sentinel) URL() string {
+	return "redis-sentinel://" + addrs(s.Sentinels) + "/" + masterName
+}
+
+// Master asks a sentinel which server is the master now.
+func (s *Sentinel) Master() *Server {
+	s.t.Helper()
+	var master *Server
+	await(s.t, "a sentinel names a master", func(ctx context.Context) bool {
+		at, err := s.ask.GetMasterAddrByName(ctx, masterName).Result()
+		for _, one := range s.Servers {
+			if err == nil && one.Addr == net.JoinHostPort(at[0], at[1]) {
+				master = one
+			}
+		}
+		return master != nil
+	})
+	return master
+}
+
+// Await waits until another server than old is the master.
+func (s *Sentinel) Await(old *Server) *Server {
+	s.t.Helper()
+	var now *Server
+	await(s.t, "a failover", func(ctx context.Context) bool {
+		now = s.Master()
+		return now != old && strings.Contains(now.ask().Info(ctx, "replication").Val(), "role:master")
+	})
+	return now
+}
+
+func addrs(servers []*Server) string {
+	all := make([]string, len(servers))
+	for i, s := range servers {
+		all[i] = s.Addr
+	}
+	return strings.Join(all, ",")
+}
