@@ -41,6 +41,7 @@ var graphCodes = map[string]struct{ status, code, subcode int }{
 	"not_found":             {400, 100, 33},
 	"deadline_unreachable":  {429, 130429, 0},
 	"store_unavailable":     {503, 2, 0},
+	"overloaded":            {503, 2, 0},
 	"not_passed_on":         {503, 2, 0},
 	"type_unknown":          {400, 131051, 0},
 	"recipient_is_sender":   {400, 131021, 0},

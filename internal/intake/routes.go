@@ -23,7 +23,7 @@ func (in *Intake) routes() []httpapi.Route {
 				{Status: 202, Doc: "Accepted: it is kept, and will be sent.", Type: acceptance{}},
 				{Status: 200, Doc: "Accepted before, under the same key.", Type: acceptance{}},
 			},
-			Codes:   append(append([]string{}, bodyCodes...), append(orderCodes, "wait_invalid", "deadline_unreachable", "store_unavailable")...),
+			Codes:   append(append([]string{}, bodyCodes...), append(orderCodes, "wait_invalid", "deadline_unreachable", "overloaded", "store_unavailable")...),
 			Handler: in.post,
 		},
 		{

