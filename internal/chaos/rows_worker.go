@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"sluice/internal/graphsim"
 	"sluice/internal/queue"
 )
@@ -162,7 +160,8 @@ func (r *run) doubleTasks(counters ...int) {
 		for _, k := range counters {
 			task, err := tasks.Prepare(r.ctx, queue.Task{ID: o.ID, K: k, Number: o.Number, Class: o.Class})
 			r.must(err, "make a task")
-			r.must(r.db.Tx(r.ctx, func(p redis.Pipeliner) error { task.Add(r.ctx, p); return nil }), "make a task")
+			made := r.db.Join(true, task.Parts()...)
+			r.must(r.db.Run(r.ctx, made.Script, made.Keys, made.Args...).Err(), "make a task")
 		}
 	}
 	r.tell("made %d more tasks for each message", len(counters))
