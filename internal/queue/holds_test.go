@@ -13,11 +13,14 @@ import (
 // tagged writes the records of tasks with tags, as the ledger does.
 func (f *fixture) tagged(tasks []Task, template string, tags ...string) {
 	f.t.Helper()
-	about, err := json.Marshal(message.Context{Tags: tags})
-	if err != nil {
-		f.t.Fatal(err)
+	var fields []any
+	if len(tags) > 0 {
+		list, err := json.Marshal(tags)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		fields = append(fields, "x", `"tags":`+string(list))
 	}
-	fields := []any{"ctx", about}
 	if template != "" {
 		fields = append(fields, "tpl", template)
 	}

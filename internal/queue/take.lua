@@ -41,8 +41,9 @@ local tag_held = false
 for _, name in ipairs(any_held and redis.call('HKEYS', KEYS[3]) or {}) do
   tag_held = tag_held or string.sub(name, 1, 4) == 'tag:'
 end
-local paused = {}
+local paused, empty = {}, {}
 for c = 0, classes - 1 do paused[c] = redis.call('EXISTS', KEYS[6 + c * 5]) == 1 end
+local active, leases = {}, {} -- by class: the ids taken, and what ZADD wants to know of them
 
 -- later sets a task aside until ms, as asynq does with delayed ones.
 local function later(c, id, task, ms)
@@ -66,11 +67,14 @@ end
 
 -- next_of takes the next task of a class that can be sent now, or returns false.
 local function next_of(c)
-  if paused[c] then return false end
+  if paused[c] or empty[c] then return false end
   local k = 5 + c * 5
   while aside > 0 do
     local id = redis.call('RPOP', KEYS[k])
-    if not id then return false end
+    if not id then
+      empty[c] = true
+      return false
+    end
     local task = ARGV[15 + c] .. id
     local verdict, ms, pair, template = standing(ARGV[11], id, now / 1000)
     local hold = verdict == 'go' and kept_by(id, template)
@@ -83,10 +87,13 @@ local function next_of(c)
     if verdict == 'go' then
       local msg = redis.call('HGET', task, 'msg')
       if msg then
-        redis.call('LPUSH', KEYS[k + 2], id)
         redis.call('HSET', task, 'state', 'active')
         redis.call('HDEL', task, 'pending_since')
-        redis.call('ZADD', KEYS[k + 3], until_s, id)
+        local ids, scores = active[c] or {}, leases[c] or {}
+        active[c], leases[c] = ids, scores
+        ids[#ids + 1] = id
+        scores[#scores + 1] = until_s
+        scores[#scores + 1] = id
         reply[#reply + 1] = c
         reply[#reply + 1] = id
         reply[#reply + 1] = msg
@@ -124,6 +131,10 @@ while n < most_urgent do
   end
   if not took then break end
   n = n + 1
+end
+for c, ids in pairs(active) do -- as many as two horizons have slots: unpack takes 8,000
+  redis.call('LPUSH', KEYS[7 + c * 5], unpack(ids))
+  redis.call('ZADD', KEYS[8 + c * 5], unpack(leases[c]))
 end
 if book(n) > 0 then redis.call('HSET', KEYS[1], 'turn', turn) end
 for c = 0, classes - 1 do

@@ -18,6 +18,6 @@ end
 
 -- tags_of returns the tags of a task's message.
 local function tags_of(records, task)
-  local ctx = redis.call('HGET', records .. string.match(task, '^(.*)%.%d+$'), 'ctx')
-  return ctx and cjson.decode(ctx).tags or {}
+  local x = redis.call('HGET', records .. string.match(task, '^(.*)%.%d+$'), 'x')
+  return x and cjson.decode('{' .. x .. '}').tags or {}
 end
