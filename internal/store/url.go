@@ -17,7 +17,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// What makes a failover short. A test kills masters under these.
+// What makes a failover short. TestFailoverLosesNothingConfirmed kills masters under these.
 const (
 	poolSize = 64
 	// dialTimeout bounds one try to connect: a host that is gone does not even refuse. Where
