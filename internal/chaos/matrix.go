@@ -3,4 +3,4 @@ package chaos
 import "slices"
 
 // matrix is every row.
-var matrix = slices.Concat(workerRows, redisRows, metaRows, answerRows, controlRows, killRows)
+var matrix = slices.Concat(workerRows, redisRows, failoverRows, metaRows, answerRows, controlRows, killRows)

@@ -36,6 +36,8 @@ type setup struct {
 	late     bool          // no worker runs at first
 	linked   bool          // the workers reach Redis by run.link
 	redis    []string      // further arguments of redis-server
+	sentinel bool          // a master, a replica and three Sentinels; an answered write is on both
+	cluster  bool          // three masters with a replica each, likewise
 	faults   graphsim.Faults
 	webhook  graphsim.Webhook
 	settings map[string]any

@@ -38,6 +38,10 @@ type run struct {
 	naiveMessages, naiveDoubled int // see counted
 
 	redisAddr, hook, door string // where they are, also after a restart
+	redisURL              string
+
+	sentinels *rig.Sentinels // when the set-up has them
+	nodes     *rig.Cluster   // likewise
 
 	ctx    context.Context // of the whole row
 	load   context.Context // of the orders
@@ -199,8 +203,21 @@ func (r *run) pause(d time.Duration) {
 // build starts the row's world.
 func (r *run) build(seed uint64) {
 	r.redisAddr, r.hook, r.door = r.free(), r.free(), r.free()
-	r.startRedis()
-	db, err := store.Open(r.ctx, "redis://"+r.redisAddr)
+	r.redisURL = "redis://" + r.redisAddr
+	var err error
+	switch {
+	case r.setup.sentinel:
+		r.sentinels, err = r.StartSentinels(r.ctx)
+		r.must(err, "start Sentinel")
+		r.redisURL = r.sentinels.URL
+	case r.setup.cluster:
+		r.nodes, err = r.StartCluster(r.ctx)
+		r.must(err, "start a Cluster")
+		r.redisURL = r.nodes.URL
+	default:
+		r.startRedis()
+	}
+	db, err := store.Open(r.ctx, r.redisURL)
 	r.must(err, "open Redis")
 	r.db, r.book = db, ledger.New(db, ledger.Options{})
 	sim := r.options(seed)
@@ -232,12 +249,15 @@ func (r *run) configure(more map[string]any) {
 		return map[string]any{"doubt_window": r.setup.window.String(), "error_window": "2s", "on_doubt": onDoubt}
 	}
 	durability := "fsync"
-	if r.setup.relaxed {
+	switch {
+	case r.setup.relaxed:
 		durability = "relaxed"
+	case r.setup.sentinel || r.setup.cluster:
+		durability = "replica"
 	}
 	settings := map[string]any{
 		"log_level": "info",
-		"redis":     map[string]any{"url": "redis://" + r.redisAddr, "durability": durability},
+		"redis":     map[string]any{"url": r.redisURL, "durability": durability},
 		"retry":     map[string]any{"base": "200ms", "max": "2s"},
 		"classes":   map[string]any{"service": class("park"), "authentication": class("resend")},
 	}

@@ -1,12 +1,13 @@
 package chaos
 
 import (
+	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -136,15 +137,33 @@ func (r *run) leftovers() (map[string]int64, error) {
 		}
 		left[buried] += dead
 	}
-	// The numbers of the rig begin with a 1; what a worker that was killed at its start leaves of
-	// its probe of asynq does not.
-	each := r.db.Scan(r.ctx, 0, "asynq:{s??}:1*:t:*", 10_000).Iterator()
-	for each.Next(r.ctx) {
-		left[tasks]++
+	n, err := r.countTasks()
+	if err != nil {
+		return nil, err
 	}
+	left[tasks] = n
 	b, err := r.book.Backlog(r.ctx)
 	left[open] = b.Waiting + b.Attempting + b.InDoubt
-	return left, errors.Join(err, each.Err())
+	return left, err
+}
+
+// countTasks counts asynq's tasks on every master. The numbers of the rig begin with a 1; what
+// a worker that was killed at its start leaves of its probe of asynq does not.
+func (r *run) countTasks() (int64, error) {
+	var n atomic.Int64
+	count := func(ctx context.Context, c redis.Cmdable) error {
+		each := c.Scan(ctx, 0, "asynq:{s??}:1*:t:*", 10_000).Iterator()
+		for each.Next(ctx) {
+			n.Add(1)
+		}
+		return each.Err()
+	}
+	if c, ok := r.db.UniversalClient.(*redis.ClusterClient); ok {
+		err := c.ForEachMaster(r.ctx, func(ctx context.Context, c *redis.Client) error { return count(ctx, c) })
+		return n.Load(), err
+	}
+	err := count(r.ctx, r.db)
+	return n.Load(), err
 }
 
 // groups is how far the reconcilers have read a shard.

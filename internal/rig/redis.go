@@ -14,9 +14,9 @@ import (
 // folder, and waits until it answers. Without further arguments an answered write is on disk;
 // the further ones win.
 func (g *Rig) StartRedis(ctx context.Context, addr string, args ...string) (err error) {
-	program, err := exec.LookPath("redis-server")
+	program, err := redisServer()
 	if err != nil {
-		return errors.New("redis-server is not installed, and only a real Redis is worth a run: install your system's redis-server package (7.0 or newer)")
+		return err
 	}
 	if addr == "" {
 		if addr, err = FreeAddr(); err != nil {
@@ -24,12 +24,7 @@ func (g *Rig) StartRedis(ctx context.Context, addr string, args ...string) (err 
 		}
 	}
 	_, port, _ := net.SplitHostPort(addr)
-	all := []string{
-		"--bind", "127.0.0.1", "--port", port, "--dir", g.Dir, "--save", "",
-		"--appendonly", "yes", "--appendfsync", "always",
-		"--auto-aof-rewrite-percentage", "0", // no fork in the middle of a measurement
-		"--maxmemory", "12gb", "--maxmemory-policy", "noeviction",
-	}
+	all := append(durable(), "--bind", "127.0.0.1", "--port", port, "--dir", g.Dir)
 	all = append(all, args...)
 	if g.FileLimit > 0 {
 		// Counted in blocks of 512 bytes. What is beyond fails as on a full disk.
@@ -40,7 +35,31 @@ func (g *Rig) StartRedis(ctx context.Context, addr string, args ...string) (err 
 		return err
 	}
 	g.Redis.Addr = addr
-	c := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1, DisableIdentity: true})
-	defer c.Close()
-	return g.Redis.Ready(ctx, func(ctx context.Context) error { return c.Ping(ctx).Err() })
+	return g.Redis.Ready(ctx, pings(addr))
+}
+
+func redisServer() (string, error) {
+	program, err := exec.LookPath("redis-server")
+	if err != nil {
+		return "", errors.New("redis-server is not installed, and only a real Redis is worth a run: install your system's redis-server package (7.0 or newer)")
+	}
+	return program, nil
+}
+
+// durable are the settings under which an answered write is on disk.
+func durable() []string {
+	return []string{
+		"--save", "", "--appendonly", "yes", "--appendfsync", "always",
+		"--auto-aof-rewrite-percentage", "0", // no fork in the middle of a measurement
+		"--maxmemory", "12gb", "--maxmemory-policy", "noeviction",
+	}
+}
+
+// pings is a probe: a Redis at addr answers.
+func pings(addr string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		c := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1, DisableIdentity: true})
+		defer c.Close()
+		return c.Ping(ctx).Err()
+	}
 }

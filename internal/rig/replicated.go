@@ -1,0 +1,204 @@
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// silence is after how many milliseconds a master that says nothing is replaced.
+const silence = "2000"
+
+// masterName is what the Sentinels call their master.
+const masterName = "sluice"
+
+// Sentinels is a master, a replica and three Sentinels.
+type Sentinels struct {
+	Servers []*Process // at the start the first is the master
+	URL     string
+
+	watchers []string // addresses of the Sentinels
+}
+
+// replicatedArgs are the settings of a server whose writes must reach a replica to count.
+func replicatedArgs() []string {
+	return append(durable(), "--min-replicas-to-write", "1", "--min-replicas-max-lag", "3",
+		"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
+}
+
+// node starts a redis-server with a folder of its own.
+func (g *Rig) node(ctx context.Context, name, addr string, args ...string) (*Process, error) {
+	dir := filepath.Join(g.Dir, name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	_, port, _ := net.SplitHostPort(addr)
+	all := append([]string{}, args...)
+	all = append(all, "--bind", "127.0.0.1", "--port", port, "--dir", dir)
+	program, err := redisServer()
+	if err != nil {
+		return nil, err
+	}
+	p, err := g.Start(name, nil, program, all...)
+	if err != nil {
+		return nil, err
+	}
+	p.Addr = addr
+	return p, p.Ready(ctx, pings(addr))
+}
+
+// StartSentinels starts a master, a replica and three Sentinels, and waits until all know each
+// other.
+func (g *Rig) StartSentinels(ctx context.Context) (*Sentinels, error) {
+	s := &Sentinels{}
+	for i := range 2 {
+		addr, err := FreeAddr()
+		if err != nil {
+			return nil, err
+		}
+		args := replicatedArgs()
+		if i > 0 {
+			host, port, _ := net.SplitHostPort(s.Servers[0].Addr)
+			args = append(args, "--replicaof", host+" "+port)
+		}
+		p, err := g.node(ctx, fmt.Sprintf("redis-%d", i), addr, args...)
+		if err != nil {
+			return nil, err
+		}
+		s.Servers = append(s.Servers, p)
+	}
+	host, port, _ := net.SplitHostPort(s.Servers[0].Addr)
+	for i := range 3 {
+		addr, err := FreeAddr()
+		if err != nil {
+			return nil, err
+		}
+		file := filepath.Join(g.Dir, fmt.Sprintf("sentinel-%d.conf", i))
+		config := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s 2\nsentinel down-after-milliseconds %[1]s %[4]s\nsentinel failover-timeout %[1]s 10000\n",
+			masterName, host, port, silence)
+		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+			return nil, err
+		}
+		if _, err := g.node(ctx, fmt.Sprintf("sentinel-%d", i), addr, file, "--sentinel"); err != nil {
+			return nil, err
+		}
+		s.watchers = append(s.watchers, addr)
+	}
+	s.URL = "redis-sentinel://" + strings.Join(s.watchers, ",") + "/" + masterName
+	for _, addr := range s.watchers {
+		c := redis.NewSentinelClient(&redis.Options{Addr: addr, DisableIdentity: true})
+		err := await(ctx, "the Sentinels know all", func() bool {
+			m := c.Master(ctx, masterName).Val()
+			return m["num-slaves"] == "1" && m["num-other-sentinels"] == "2"
+		})
+		c.Close()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// Restart starts a server of them again, on its data.
+func (g *Rig) Restart(ctx context.Context, p *Process, args ...string) (*Process, error) {
+	return g.node(ctx, p.Name, p.Addr, append(replicatedArgs(), args...)...)
+}
+
+// Cluster is a Redis Cluster of three masters with a replica each.
+type Cluster struct {
+	Servers []*Process // at the start the first three are the masters
+	URL     string
+	bus     map[string]string // the bus port of each address
+}
+
+// StartCluster starts a Redis Cluster and waits until it is whole.
+func (g *Rig) StartCluster(ctx context.Context) (*Cluster, error) {
+	const masters, slots = 3, 16384
+	c := &Cluster{bus: map[string]string{}}
+	var addrs []string
+	var clients []*redis.Client
+	for i := range 2 * masters {
+		addr, err := FreeAddr()
+		if err != nil {
+			return nil, err
+		}
+		bus, err := FreeAddr()
+		if err != nil {
+			return nil, err
+		}
+		_, c.bus[addr], _ = net.SplitHostPort(bus)
+		p, err := g.node(ctx, fmt.Sprintf("node-%d", i), addr, c.args(addr)...)
+		if err != nil {
+			return nil, err
+		}
+		c.Servers, addrs = append(c.Servers, p), append(addrs, addr)
+		one := redis.NewClient(&redis.Options{Addr: addr, DisableIdentity: true})
+		defer one.Close()
+		clients = append(clients, one)
+		if i < masters {
+			if err := one.ClusterAddSlotsRange(ctx, i*slots/masters, (i+1)*slots/masters-1).Err(); err != nil {
+				return nil, err
+			}
+		}
+		if i > 0 {
+			host, port, _ := net.SplitHostPort(addr)
+			if err := clients[0].Do(ctx, "cluster", "meet", host, port, c.bus[addr]).Err(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	c.URL = "redis-cluster://" + strings.Join(addrs, ",")
+	for i, one := range clients {
+		err := await(ctx, "the nodes know all", func() bool {
+			return strings.Count(one.ClusterNodes(ctx).Val(), " connected") == len(clients)
+		})
+		if err == nil && i >= masters {
+			id := clients[i-masters].ClusterMyID(ctx).Val()
+			err = await(ctx, "a replica is told whom to follow", func() bool { return one.ClusterReplicate(ctx, id).Err() == nil })
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	for _, one := range clients {
+		err := await(ctx, "the cluster is whole", func() bool {
+			role := one.Info(ctx, "replication").Val()
+			follows := strings.Contains(role, "state=online") || strings.Contains(role, "master_link_status:up")
+			return follows && strings.Contains(one.ClusterInfo(ctx).Val(), "cluster_state:ok")
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func (c *Cluster) args(addr string) []string {
+	return append(replicatedArgs(), "--cluster-enabled", "yes", "--cluster-node-timeout", silence, "--cluster-port", c.bus[addr])
+}
+
+// RestartNode starts a node of the Cluster again, on its data.
+func (g *Rig) RestartNode(ctx context.Context, c *Cluster, p *Process) (*Process, error) {
+	return g.node(ctx, p.Name, p.Addr, c.args(p.Addr)...)
+}
+
+// await waits until done holds, 30 s at most.
+func await(ctx context.Context, what string, done func() bool) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, errors.New("not within 30 s: "+what))
+	defer cancel()
+	for !done() {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return nil
+}
