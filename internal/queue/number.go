@@ -24,6 +24,9 @@ const (
 	burst = 5 * time.Millisecond
 	// standby is how often the second worker of a number looks whether the first keeps up.
 	standby = 250 * time.Millisecond
+	// lag is how far behind the present a line's end must be before the second worker takes it:
+	// a first that falters for a moment would lose more by the change, 0.1 s of slots each way.
+	lag = 150 * time.Millisecond
 	// atFirst is how many tasks of a number a worker takes in hand before it knows how it fares.
 	atFirst = 64
 	// away is the pause after Redis failed to answer.
@@ -126,11 +129,15 @@ type task struct {
 
 // slotArgs are the arguments about slots that taking and booking share.
 func (g *gate) slotArgs(n *number) []any {
+	shift := pacing.Cap
+	if !g.first(n.id) {
+		shift += lag
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return []any{
 		g.o.Worker, n.rate, pacing.Climb, pacing.Slack.Microseconds(), pacing.Horizon.Microseconds(),
-		pacing.Lead.Microseconds(), pacing.Cap.Microseconds(), n.booked,
+		pacing.Lead.Microseconds(), shift.Microseconds(), n.booked,
 	}
 }
 

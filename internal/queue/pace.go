@@ -46,11 +46,15 @@ func NewPaces(db *store.DB, shards message.Shards, rate func(number string) int)
 func lineKey(s message.Shard, number string) string { return s.Key("line:" + number) }
 func paceKey(s message.Shard, number string) string { return s.Key("pace:" + number) }
 
+// pacedKey is the index of a shard's numbers about whose pace anything was learned or ordered.
+func pacedKey(s message.Shard) string { return s.Key("paced") }
+
 // Throttled halves a number's pace and lets it rest for a moment: Meta said that it was too
 // fast. From there it climbs back. It is true unless the pace was cut a moment before.
 func (p *Paces) Throttled(ctx context.Context, number string) (bool, error) {
-	cut, err := p.db.Run(ctx, p.cut, []string{paceKey(p.shards.Of(number), number)},
-		p.rate(number), pacing.Climb, pacing.Breath.Microseconds()).Bool()
+	s := p.shards.Of(number)
+	cut, err := p.db.Run(ctx, p.cut, []string{paceKey(s, number), pacedKey(s)},
+		p.rate(number), pacing.Climb, pacing.Breath.Microseconds(), number).Bool()
 	if err != nil {
 		return false, fmt.Errorf("slow number down: %w", err)
 	}
@@ -70,12 +74,7 @@ func (p *Paces) Debit(ctx context.Context, number string, n int) error {
 
 // Pause lets a number send nothing for d.
 func (p *Paces) Pause(ctx context.Context, number string, d time.Duration) error {
-	key := paceKey(p.shards.Of(number), number)
-	now, err := p.db.Now(ctx, key)
-	if err == nil {
-		err = p.db.HSet(ctx, key, "pause", now.Add(d).UnixMicro()).Err()
-	}
-	if err != nil {
+	if err := p.until(ctx, number, "pause", d); err != nil {
 		return fmt.Errorf("pause number: %w", err)
 	}
 	return nil
@@ -84,15 +83,23 @@ func (p *Paces) Pause(ctx context.Context, number string, d time.Duration) error
 // Probe lets a number send one message a second for d, or until Recovered: Meta does not
 // answer, and each further message would only be in doubt.
 func (p *Paces) Probe(ctx context.Context, number string, d time.Duration) error {
-	key := paceKey(p.shards.Of(number), number)
-	now, err := p.db.Now(ctx, key)
-	if err == nil {
-		err = p.db.HSet(ctx, key, "probe", now.Add(d).UnixMicro()).Err()
-	}
-	if err != nil {
+	if err := p.until(ctx, number, "probe", d); err != nil {
 		return fmt.Errorf("let number probe: %w", err)
 	}
 	return nil
+}
+
+// until sets a time of a number's pace to d from now.
+func (p *Paces) until(ctx context.Context, number, field string, d time.Duration) error {
+	s := p.shards.Of(number)
+	now, err := p.db.Now(ctx, paceKey(s, number))
+	if err != nil {
+		return err
+	}
+	return p.db.Pipe(ctx, func(t redis.Pipeliner) {
+		t.HSet(ctx, paceKey(s, number), field, now.Add(d).UnixMicro())
+		t.SAdd(ctx, pacedKey(s), number)
+	})
 }
 
 // Recovered ends Probe and wakes the number's workers.
@@ -111,12 +118,14 @@ func (p *Paces) Recovered(ctx context.Context, number string) error {
 // Order sets a number's rate at run time in place of the configured one, from the next slots
 // on; 0 takes the order back. With over the rate climbs there evenly from the rate from.
 func (p *Paces) Order(ctx context.Context, number string, rate, from int, over time.Duration) error {
-	key := paceKey(p.shards.Of(number), number)
+	s := p.shards.Of(number)
+	key := paceKey(s, number)
 	now, err := p.db.Now(ctx, key)
 	if err != nil {
 		return fmt.Errorf("order a rate: %w", err)
 	}
 	err = p.db.Tx(ctx, func(t redis.Pipeliner) error {
+		t.SAdd(ctx, pacedKey(s), number)
 		t.HDel(ctx, key, "order", "ramp_from", "ramp_at", "ramp_us", "cut", "cut_at", "pause", "probe")
 		if rate > 0 {
 			t.HSet(ctx, key, "order", rate)
@@ -173,33 +182,67 @@ func (p *Paces) Read(ctx context.Context, number string) (Pace, error) {
 	return all[0], nil
 }
 
-// ReadAll is Read for several numbers, in one round trip. The paces come in their order.
+// ReadAll is Read for several numbers, in two round trips. The paces come in their order. Of
+// thousands few have work or anything learned about their pace: only those are asked about.
 func (p *Paces) ReadAll(ctx context.Context, numbers []string) ([]Pace, error) {
-	cmds := make([]*redis.Cmd, len(numbers))
+	indexes := map[string]*redis.StringSliceCmd{}
 	err := p.db.Pipe(ctx, func(t redis.Pipeliner) {
-		for i, number := range numbers {
+		clear(indexes)
+		for _, number := range numbers {
 			s := p.shards.Of(number)
-			keys, args := []string{paceKey(s, number), workKey(s)}, []any{p.rate(number), pacing.Climb, number}
-			for _, c := range message.Classes() {
-				k := asynqKeys(name(s, number, c))
-				keys = append(keys, k.pending, k.paused, k.scheduled, k.retry, k.active, k.processed)
-				args = append(args, k.task)
+			for _, key := range []string{workKey(s), pacedKey(s)} {
+				if indexes[key] == nil {
+					indexes[key] = t.SMembers(ctx, key)
+				}
 			}
-			cmds[i] = p.read.Add(ctx, t, keys, args...)
 		}
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read pace: %w", err)
+		return nil, fmt.Errorf("read paces: %w", err)
+	}
+	some := map[string]*redis.Cmd{}
+	for _, c := range indexes {
+		for _, number := range c.Val() {
+			some[number] = nil
+		}
+	}
+	err = p.db.Pipe(ctx, func(t redis.Pipeliner) {
+		for _, number := range numbers {
+			if _, ok := some[number]; ok {
+				some[number] = p.addRead(ctx, t, number)
+			}
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read paces: %w", err)
 	}
 	paces := make([]Pace, len(numbers))
 	for i, number := range numbers {
-		r, err := cmds[i].StringSlice()
+		c := some[number]
+		if c == nil {
+			rate := strconv.Itoa(p.rate(number))
+			paces[i] = p.parse(number, []string{rate, rate, "0", "0", "0", "0"})
+			continue
+		}
+		r, err := c.StringSlice()
 		if err != nil {
 			return nil, fmt.Errorf("read pace: %w", err)
 		}
 		paces[i] = p.parse(number, r)
 	}
 	return paces, nil
+}
+
+// addRead adds the reading of one number to a pipeline.
+func (p *Paces) addRead(ctx context.Context, t redis.Pipeliner, number string) *redis.Cmd {
+	s := p.shards.Of(number)
+	keys, args := []string{paceKey(s, number), workKey(s)}, []any{p.rate(number), pacing.Climb, number}
+	for _, c := range message.Classes() {
+		k := asynqKeys(name(s, number, c))
+		keys = append(keys, k.pending, k.paused, k.scheduled, k.retry, k.active, k.processed)
+		args = append(args, k.task)
+	}
+	return p.read.Add(ctx, t, keys, args...)
 }
 
 // parse reads the reply of read.lua.
