@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,12 +24,14 @@ func TestTokensAreWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		var did []string
-		token, fail := "old", true
+		var token atomic.Value
+		token.Store("old")
+		fail := true
 		w := &tokens{
 			numbers: []string{"1"}, log: slog.New(slog.DiscardHandler), expiry: newExpiry(prometheus.NewRegistry()),
-			token: func(string) (string, error) { return token, nil },
+			token: func(string) (string, error) { return token.Load().(string), nil },
 			ask: func(context.Context, string) (cloudapi.Token, error) {
-				did = append(did, time.Since(start).String()+" asked of "+token)
+				did = append(did, time.Since(start).String()+" asked of "+token.Load().(string))
 				return cloudapi.Token{Valid: true, Expires: start.Add(time.Hour)}, nil
 			},
 			lift: func(context.Context, string) error {
@@ -42,7 +45,7 @@ func TestTokensAreWatched(t *testing.T) {
 		}
 		ctx, stop := context.WithTimeout(t.Context(), 62*time.Minute)
 		defer stop()
-		time.AfterFunc(62*time.Second, func() { token = "new" })
+		time.AfterFunc(62*time.Second, func() { token.Store("new") })
 		if err := w.run(ctx); err != nil {
 			t.Error(err)
 		}

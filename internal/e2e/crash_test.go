@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -32,8 +34,10 @@ func TestKilledWorkerLosesAndRepeatsNothing(t *testing.T) {
 	for _, at := range []int{250, 500, 750} {
 		w.await(at)
 		kills = append(kills, time.Now())
-		workers[0].end(syscall.SIGKILL) // the elder: it holds the numbers' lines
-		workers = append(workers[1:], w.worker())
+		// The one that holds the number's line is the one in the middle of sends.
+		slices.SortFunc(workers, func(a, b *worker) int { return cmp.Compare(b.last.Load(), a.last.Load()) })
+		workers[0].end(syscall.SIGKILL)
+		workers[0] = w.worker()
 	}
 	records := w.settled(ids, time.Minute, over)
 

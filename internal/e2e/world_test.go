@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -153,6 +154,7 @@ func (w *world) start(p *app.Program, err error) *app.Program {
 type worker struct {
 	cmd  *exec.Cmd
 	done chan struct{}
+	last atomic.Int64 // Unix nanoseconds at which it last told of an attempt
 }
 
 // worker starts a worker process and waits until it works.
@@ -169,6 +171,7 @@ func (w *world) worker() *worker {
 		w.t.Fatal(err)
 	}
 	up, done := make(chan struct{}), make(chan struct{})
+	k := &worker{cmd: cmd, done: done}
 	go func() {
 		defer close(done)
 		var tail []string
@@ -177,6 +180,9 @@ func (w *world) worker() *worker {
 		for lines.Scan() {
 			if strings.Contains(lines.Text(), `"started"`) {
 				once.Do(func() { close(up) })
+			}
+			if strings.Contains(lines.Text(), `"msg":"attempt"`) {
+				k.last.Store(time.Now().UnixNano())
 			}
 			if strings.Contains(lines.Text(), `"ERROR"`) || strings.Contains(lines.Text(), "DATA RACE") || len(tail) > 0 && len(tail) < 40 {
 				tail = append(tail, lines.Text())
@@ -187,7 +193,6 @@ func (w *world) worker() *worker {
 			w.t.Logf("worker %d said:\n%s", cmd.Process.Pid, strings.Join(tail, "\n"))
 		}
 	}()
-	k := &worker{cmd, done}
 	w.t.Cleanup(func() { k.end(syscall.SIGTERM) })
 	select {
 	case <-up:
