@@ -37,7 +37,7 @@ const (
 	guard = 7 * time.Millisecond
 	// Slack is spread over the slots of a second: they are (1 s + Slack)/rate apart. It exceeds
 	// guard, or lateness would never decay.
-	Slack = 9500 * time.Microsecond
+	Slack = 9 * time.Millisecond
 
 	// Early is how long before its slot a message is told of it: what it takes to write the
 	// attempt down, together with those of its neighbours.

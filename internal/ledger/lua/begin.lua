@@ -6,7 +6,7 @@
 --       {'busy'}               another attempt of it is under way
 --       {'done', state}        nothing to do for this task; {'done', 'expired', why} when that is news
 local rec = KEYS[1]
-local r = redis.call('HMGET', rec, 'st', 'k', 'exp', 'n', 'acc', 'c', 'ty', 'tl', 'next', 'to', 'tpl', 'x', 'f', 'own', 'why', 'code')
+local r = redis.call('HMGET', rec, 'st', 'k', 'exp', 'n', 'acc', 'c', 'ty', 'tl', 'next', 'to', 'tpl', 'x', 'f', 'own', 'why', 'code', 'ref')
 local st = r[1]
 if not st then return {'done', 'gone'} end
 local function go(n)
@@ -25,7 +25,7 @@ if ms >= tonumber(r[3]) then
   redis.call('DEL', KEYS[2])
   redis.call('ZREM', KEYS[3], ARGV[1])
   publish(KEYS[5], ms, ARGV[1], {r[6], r[7], r[10], r[11], r[12]}, 'expired', r[4], '', 0, why)
-  live(rec, ARGV[1], ms, ARGV[4])
+  live(rec, ARGV[1], ms, ARGV[4], r[17])
   return {'done', 'expired', why}
 end
 local wait = tonumber(r[9] or '0') - ms

@@ -72,10 +72,10 @@ local function refer(rec, id, ms, ref)
   redis.call('PERSIST', index)
 end
 
--- live gives a record so long to live, in ms, and the index of its reference what it needs.
-local function live(rec, id, ms, life)
+-- live gives a record so long to live, in ms, and the index of its reference, if it has one,
+-- what it needs.
+local function live(rec, id, ms, life, ref)
   redis.call('PEXPIRE', rec, life)
-  local ref = redis.call('HGET', rec, 'ref')
   if not ref then return end
   local index = index_of(rec, ref)
   redis.call('ZADD', index, 'XX', int(ms + life), rest_of(id))

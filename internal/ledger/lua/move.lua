@@ -19,7 +19,7 @@
 --      18 new deadline ms (0: as it is)
 -- Reply {'applied' | 'repeat' | 'lower' | 'no_record', state now, 1 when a second acceptance by Meta was proven}
 local rec, id, guard, to = KEYS[1], ARGV[1], ARGV[2], ARGV[5]
-local r = redis.call('HMGET', rec, 'st', 'why', 'n', 'own', 'k', 'wamid', 'exp', 'wamids', 'code', 'acc', 'tl', 'c', 'ty', 'to', 'tpl', 'x')
+local r = redis.call('HMGET', rec, 'st', 'why', 'n', 'own', 'k', 'wamid', 'exp', 'wamids', 'code', 'acc', 'tl', 'c', 'ty', 'to', 'tpl', 'x', 'ref')
 local st, known = r[1], r[6]
 if not st then return {'no_record', '', 0} end
 local n, wamid, code, reason = tonumber(ARGV[3]), ARGV[6], ARGV[7], ARGV[8]
@@ -125,5 +125,5 @@ redis.call('HDEL', rec, unpack(gone))
 redis.call('HSET', rec, unpack(set))
 if ARGV[16] ~= '' then redis.call('XADD', KEYS[11], 'MAXLEN', '~', 1000, '*', 'deed', ARGV[16]) end
 publish(KEYS[6], ms, id, {r[12], r[13], r[14], r[15], r[16]}, to, at, long(wamid ~= '' and wamid or known or ''), code, reason)
-if ARGV[10] ~= '0' then live(rec, id, ms, ARGV[10]) end
+if ARGV[10] ~= '0' then live(rec, id, ms, ARGV[10], r[17]) end
 return {'applied', to, duplicate}
