@@ -1,12 +1,23 @@
 package chaos
 
 import (
+	"bytes"
 	"net"
 	"sync"
 	"time"
 )
 
-// proxy is a TCP link that can be cut, slowed and stalled, in both directions at once.
+// side is who uses a link to Redis: the programs, or other servers of Redis's. go-redis begins
+// a connection with HELLO, Redis and its Sentinels do not.
+type side int
+
+const (
+	programs side = iota
+	servers
+)
+
+// proxy is a TCP link, to be used by who speaks first, that can be cut, slowed and stalled, in
+// both directions at once.
 type proxy struct {
 	addr string // where it listens, host:port
 	to   string
@@ -14,8 +25,8 @@ type proxy struct {
 	l net.Listener
 
 	mu    sync.Mutex
-	conns map[net.Conn]struct{}
-	cutUp bool
+	conns map[net.Conn]side
+	cutUp map[side]bool
 	delay time.Duration
 	going chan struct{} // closed while bytes may pass
 }
@@ -28,7 +39,7 @@ func newProxy(to string) (*proxy, error) {
 	}
 	going := make(chan struct{})
 	close(going)
-	p := &proxy{addr: l.Addr().String(), to: to, l: l, conns: map[net.Conn]struct{}{}, going: going}
+	p := &proxy{addr: l.Addr().String(), to: to, l: l, conns: map[net.Conn]side{}, cutUp: map[side]bool{}, going: going}
 	go p.accept()
 	return p, nil
 }
@@ -41,11 +52,19 @@ func (p *proxy) close() {
 
 // cut breaks all connections and refuses new ones.
 func (p *proxy) cut() {
+	p.cutOff(programs)
+	p.cutOff(servers)
+}
+
+// cutOff cuts the link for one side.
+func (p *proxy) cutOff(off side) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cutUp = true
-	for c := range p.conns {
-		c.Close()
+	p.cutUp[off] = true
+	for c, s := range p.conns {
+		if s == off {
+			c.Close()
+		}
 	}
 }
 
@@ -53,7 +72,7 @@ func (p *proxy) cut() {
 func (p *proxy) mend() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cutUp = false
+	clear(p.cutUp)
 }
 
 // slow lets every byte arrive so much later.
@@ -93,7 +112,16 @@ func (p *proxy) accept() {
 
 func (p *proxy) pass(in net.Conn) {
 	defer in.Close()
-	if !p.keep(in) {
+	first := make([]byte, 32<<10)
+	n, err := in.Read(first)
+	if err != nil {
+		return
+	}
+	who := servers
+	if parts := bytes.SplitN(first[:n], []byte("\r\n"), 4); len(parts) == 4 && string(parts[2]) == "hello" {
+		who = programs
+	}
+	if !p.keep(in, who) {
 		return
 	}
 	defer p.drop(in)
@@ -102,24 +130,24 @@ func (p *proxy) pass(in net.Conn) {
 		return
 	}
 	defer out.Close()
-	if !p.keep(out) {
+	if !p.keep(out, who) {
 		return
 	}
 	defer p.drop(out)
 	var both sync.WaitGroup
-	both.Go(func() { p.copy(out, in); out.Close(); in.Close() })
-	both.Go(func() { p.copy(in, out); out.Close(); in.Close() })
+	both.Go(func() { p.copy(out, in, first[:n]); out.Close(); in.Close() })
+	both.Go(func() { p.copy(in, out, nil); out.Close(); in.Close() })
 	both.Wait()
 }
 
 // keep remembers a connection for cut; it is false when there may be none.
-func (p *proxy) keep(c net.Conn) bool {
+func (p *proxy) keep(c net.Conn, who side) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.cutUp {
-		p.conns[c] = struct{}{}
+	if !p.cutUp[who] {
+		p.conns[c] = who
 	}
-	return !p.cutUp
+	return !p.cutUp[who]
 }
 
 func (p *proxy) drop(c net.Conn) {
@@ -134,8 +162,8 @@ type chunk struct {
 	data []byte
 }
 
-// copy passes on what it reads until either side ends.
-func (p *proxy) copy(to, from net.Conn) {
+// copy passes on what was read already, and then what it reads until either side ends.
+func (p *proxy) copy(to, from net.Conn, read []byte) {
 	chunks := make(chan chunk, 1024)
 	ended := make(chan struct{})
 	go func() {
@@ -154,18 +182,19 @@ func (p *proxy) copy(to, from net.Conn) {
 			}
 		}
 	}()
+	defer func() { close(chunks); <-ended }()
+	later := func(data []byte) {
+		p.mu.Lock()
+		due := time.Now().Add(p.delay)
+		p.mu.Unlock()
+		chunks <- chunk{due, data}
+	}
+	later(read)
 	for {
 		buf := make([]byte, 32<<10)
 		n, err := from.Read(buf)
-		if n > 0 {
-			p.mu.Lock()
-			due := time.Now().Add(p.delay)
-			p.mu.Unlock()
-			chunks <- chunk{due, buf[:n]}
-		}
+		later(buf[:n])
 		if err != nil {
-			close(chunks)
-			<-ended
 			return
 		}
 	}

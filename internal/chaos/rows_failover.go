@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"slices"
 	"syscall"
 	"time"
 
@@ -12,53 +13,97 @@ import (
 // failoverRows lose a master whose replica takes its place.
 var failoverRows = []row{
 	{
-		id: "C10", fault: "Sentinel: the replica stands still for 300 ms, then the master is lost", n: 3000, takes: 60 * time.Second,
+		id: "C10", fault: "Sentinel: the replicas stand still for 300 ms, then the master is lost", n: 3000, takes: 45 * time.Second,
 		setup: setup{sentinel: true},
 		play: func(r *run) {
 			r.order(r.n, r.pace())
 			r.receives(r.moments(1)[0])
-			master, replica := r.sentinels.Servers[0], r.sentinels.Servers[1]
-			r.tell("SIGSTOP to the replica")
-			replica.Signal(syscall.SIGSTOP)
+			master, replicas := r.sentinels.Servers[0], r.sentinels.Servers[1:]
+			r.tell("SIGSTOP to the replicas")
+			for _, p := range replicas {
+				p.Signal(syscall.SIGSTOP)
+			}
 			r.pause(300 * time.Millisecond)
-			r.tell("kill -9 the master, SIGCONT to the replica")
+			r.tell("kill -9 the master, SIGCONT to the replicas")
 			master.Kill()
-			replica.Signal(syscall.SIGCONT)
-			r.until("the replica has become master", func() bool { return role(r, replica) == "master" })
-			r.tell("the replica has become master")
-			// A master without a replica refuses writes: the old one comes back as one.
-			_, err := r.Restart(r.ctx, master)
+			for _, p := range replicas {
+				p.Signal(syscall.SIGCONT)
+			}
+			r.promoted(replicas...)
+			// Not sooner: a master that is back while a replica still looks for it takes writes
+			// together with that replica, which are lost when the Sentinels' choice wins.
+			r.until("the other replica follows the new master", func() bool {
+				return slices.ContainsFunc(replicas, func(p *rig.Process) bool { return replication(r, p)["connected_slaves"] == "1" })
+			})
+			_, err := r.Restart(r.ctx, r.sentinels, master)
 			r.must(err, "start the old master")
 			r.settle()
-			r.note("the API was away for %.1f s", r.producer.away.Seconds())
 		},
 	},
 	{
-		id: "C12", fault: "Cluster of three and three: a master killed", n: 2000, takes: 60 * time.Second,
+		id: "C11", fault: "Sentinel: for 15 s the programs see the old master only, and everybody else does not", n: 3000, takes: 75 * time.Second,
+		setup: setup{sentinel: true},
+		play: func(r *run) {
+			r.order(r.n, r.pace())
+			r.receives(r.moments(1)[0])
+			master := r.sentinels.Servers[0]
+			r.tell("cut the programs and the master off from the rest")
+			for addr, l := range r.links {
+				if addr == master.Addr {
+					l.cutOff(servers)
+				} else {
+					l.cutOff(programs)
+				}
+			}
+			began := time.Now()
+			r.promoted(r.sentinels.Servers[1:]...)
+			r.check(role(r, master) == "master", "there is no second master: the row proves nothing")
+			r.pause(15*time.Second - time.Since(began))
+			r.tell("mend it")
+			for _, l := range r.links {
+				l.mend()
+			}
+			r.settle()
+		},
+	},
+	{
+		id: "C12", fault: "Cluster of three and three: the master of a number killed", n: 2000, takes: 45 * time.Second,
 		setup: setup{cluster: true},
 		play: func(r *run) {
 			r.order(r.n, r.pace())
 			r.receives(r.moments(1)[0])
-			i := r.chance.IntN(3)
+			const slots = 16384
+			slot, err := r.db.ClusterKeySlot(r.ctx, shards.Of(r.producer.numbers[0]).StreamKey()).Result()
+			r.must(err, "find the number's master")
+			i := int((3*slot + 2) / slots)
 			master, replica := r.nodes.Servers[i], r.nodes.Servers[i+3]
 			r.tell("kill -9 master %d", i)
 			master.Kill()
-			r.until("its replica has become master", func() bool { return role(r, replica) == "master" })
-			r.tell("its replica has become master")
-			_, err := r.RestartNode(r.ctx, r.nodes, master)
+			r.promoted(replica)
+			_, err = r.RestartNode(r.ctx, r.nodes, master)
 			r.must(err, "start the old master")
 			r.settle()
 		},
 	},
 }
 
-// role is "master" or "slave".
-func role(r *run, p *rig.Process) string {
+// promoted waits until one of the replicas is a master.
+func (r *run) promoted(replicas ...*rig.Process) {
+	r.until("a replica has become master", func() bool {
+		return slices.ContainsFunc(replicas, func(p *rig.Process) bool { return role(r, p) == "master" })
+	})
+	r.tell("a replica has become master")
+}
+
+// role is "master" or "slave"; "" where nobody answers.
+func role(r *run, p *rig.Process) string { return replication(r, p)["role"] }
+
+func replication(r *run, p *rig.Process) map[string]string {
 	c := redis.NewClient(&redis.Options{Addr: p.Addr, DisableIdentity: true})
 	defer c.Close()
 	info, err := c.InfoMap(r.ctx, "replication").Result()
 	if err != nil {
-		return ""
+		return nil
 	}
-	return info["Replication"]["role"]
+	return info["Replication"]
 }

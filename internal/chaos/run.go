@@ -31,9 +31,10 @@ type run struct {
 	db       *store.DB // past every proxy
 	book     *ledger.Ledger
 	producer *producer
-	link     *proxy   // between workers and Redis, when the set-up has it
-	far      *farSide // in the simulator's place, when the row has one
-	poison   int64    // events that are to be buried
+	link     *proxy            // between workers and Redis, when the set-up has it
+	links    map[string]*proxy // to each server of a Sentinel set-up, by its address
+	far      *farSide          // in the simulator's place, when the row has one
+	poison   int64             // events that are to be buried
 
 	naiveMessages, naiveDoubled int // see counted
 
@@ -78,7 +79,7 @@ func play(ctx context.Context, o Options, row row, seed uint64) (result Result, 
 	r := &run{
 		Rig: g, row: row, setup: row.setup.withDefaults(), n: max(1, int(float64(row.n)*o.Scale)),
 		chance: rand.New(rand.NewPCG(seed, h.Sum64())), ctx: ctx, began: began,
-		goroutine: map[*rig.Process]float64{}, others: map[string]*rig.Process{},
+		links: map[string]*proxy{}, goroutine: map[*rig.Process]float64{}, others: map[string]*rig.Process{},
 		log: func(format string, args ...any) { fmt.Fprintf(o.Log, row.id+": "+format+"\n", args...) },
 	}
 	r.load, r.cancel = context.WithCancel(ctx)
@@ -95,6 +96,9 @@ func play(ctx context.Context, o Options, row row, seed uint64) (result Result, 
 	r.cancel()
 	if r.link != nil {
 		r.link.close()
+	}
+	for _, l := range r.links {
+		l.close()
 	}
 	if r.producer != nil {
 		r.producer.wait()
@@ -207,7 +211,14 @@ func (r *run) build(seed uint64) {
 	var err error
 	switch {
 	case r.setup.sentinel:
-		r.sentinels, err = r.StartSentinels(r.ctx)
+		r.sentinels, err = r.StartSentinels(r.ctx, func(addr string) (string, error) {
+			p, err := newProxy(addr)
+			if err != nil {
+				return "", err
+			}
+			r.links[addr] = p
+			return p.addr, nil
+		})
 		r.must(err, "start Sentinel")
 		r.redisURL = r.sentinels.URL
 	case r.setup.cluster:

@@ -19,12 +19,14 @@ const silence = "2000"
 // masterName is what the Sentinels call their master.
 const masterName = "sluice"
 
-// Sentinels is a master, a replica and three Sentinels.
+// Sentinels is a master, two replicas and three Sentinels.
 type Sentinels struct {
 	Servers []*Process // at the start the first is the master
 	URL     string
 
-	watchers []string // addresses of the Sentinels
+	watchers  []string          // where the Sentinels are for others
+	announced map[string]string // where the server at an address is for others
+	announce  func(addr string) (string, error)
 }
 
 // replicatedArgs are the settings of a server whose writes must reach a replica to count.
@@ -54,18 +56,18 @@ func (g *Rig) node(ctx context.Context, name, addr string, args ...string) (*Pro
 	return p, p.Ready(ctx, pings(addr))
 }
 
-// StartSentinels starts a master, a replica and three Sentinels, and waits until all know each
-// other.
-func (g *Rig) StartSentinels(ctx context.Context) (*Sentinels, error) {
-	s := &Sentinels{}
-	for i := range 2 {
-		addr, err := FreeAddr()
+// StartSentinels starts a master, two replicas and three Sentinels, and waits until all know
+// each other. For all others, each of them is at what announce makes of its address.
+func (g *Rig) StartSentinels(ctx context.Context, announce func(addr string) (string, error)) (*Sentinels, error) {
+	s := &Sentinels{announced: map[string]string{}, announce: announce}
+	for i := range 3 {
+		addr, err := s.address()
 		if err != nil {
 			return nil, err
 		}
-		args := replicatedArgs()
+		args := s.args(addr)
 		if i > 0 {
-			host, port, _ := net.SplitHostPort(s.Servers[0].Addr)
+			host, port, _ := net.SplitHostPort(s.announced[s.Servers[0].Addr])
 			args = append(args, "--replicaof", host+" "+port)
 		}
 		p, err := g.node(ctx, fmt.Sprintf("redis-%d", i), addr, args...)
@@ -74,29 +76,30 @@ func (g *Rig) StartSentinels(ctx context.Context) (*Sentinels, error) {
 		}
 		s.Servers = append(s.Servers, p)
 	}
-	host, port, _ := net.SplitHostPort(s.Servers[0].Addr)
+	host, port, _ := net.SplitHostPort(s.announced[s.Servers[0].Addr])
 	for i := range 3 {
-		addr, err := FreeAddr()
+		addr, err := s.address()
 		if err != nil {
 			return nil, err
 		}
+		myHost, myPort, _ := net.SplitHostPort(s.announced[addr])
+		config := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s 2\nsentinel down-after-milliseconds %[1]s %[4]s\nsentinel failover-timeout %[1]s 10000\n"+
+			"sentinel announce-ip %[5]s\nsentinel announce-port %[6]s\n", masterName, host, port, silence, myHost, myPort)
 		file := filepath.Join(g.Dir, fmt.Sprintf("sentinel-%d.conf", i))
-		config := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s 2\nsentinel down-after-milliseconds %[1]s %[4]s\nsentinel failover-timeout %[1]s 10000\n",
-			masterName, host, port, silence)
 		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 			return nil, err
 		}
 		if _, err := g.node(ctx, fmt.Sprintf("sentinel-%d", i), addr, file, "--sentinel"); err != nil {
 			return nil, err
 		}
-		s.watchers = append(s.watchers, addr)
+		s.watchers = append(s.watchers, s.announced[addr])
 	}
 	s.URL = "redis-sentinel://" + strings.Join(s.watchers, ",") + "/" + masterName
 	for _, addr := range s.watchers {
 		c := redis.NewSentinelClient(&redis.Options{Addr: addr, DisableIdentity: true})
 		err := await(ctx, "the Sentinels know all", func() bool {
 			m := c.Master(ctx, masterName).Val()
-			return m["num-slaves"] == "1" && m["num-other-sentinels"] == "2"
+			return m["num-slaves"] == "2" && m["num-other-sentinels"] == "2"
 		})
 		c.Close()
 		if err != nil {
@@ -106,9 +109,24 @@ func (g *Rig) StartSentinels(ctx context.Context) (*Sentinels, error) {
 	return s, nil
 }
 
+// address is a free address, announced.
+func (s *Sentinels) address() (string, error) {
+	addr, err := FreeAddr()
+	if err != nil {
+		return "", err
+	}
+	s.announced[addr], err = s.announce(addr)
+	return addr, err
+}
+
+func (s *Sentinels) args(addr string) []string {
+	host, port, _ := net.SplitHostPort(s.announced[addr])
+	return append(replicatedArgs(), "--replica-announce-ip", host, "--replica-announce-port", port)
+}
+
 // Restart starts a server of them again, on its data.
-func (g *Rig) Restart(ctx context.Context, p *Process, args ...string) (*Process, error) {
-	return g.node(ctx, p.Name, p.Addr, append(replicatedArgs(), args...)...)
+func (g *Rig) Restart(ctx context.Context, s *Sentinels, p *Process) (*Process, error) {
+	return g.node(ctx, p.Name, p.Addr, s.args(p.Addr)...)
 }
 
 // Cluster is a Redis Cluster of three masters with a replica each.
