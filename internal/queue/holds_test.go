@@ -2,11 +2,15 @@ package queue
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/ledger"
 	"sluice/internal/message"
 )
 
@@ -206,4 +210,70 @@ func TestPlace(t *testing.T) {
 	if p := place(tasks[0].ID); p.Task != message.TaskTaken {
 		t.Errorf("taken %+v", p)
 	}
+}
+
+// A paused template's hundred thousand messages are set aside some hundreds a look, without a
+// slot: the urgent ones do not notice, those behind wait for it once, and nothing after them.
+func TestAHundredThousandHeldSlowNobody(t *testing.T) {
+	t.Parallel()
+	f := setupRecords(t)
+	const template, held = "campaign/en_US", 100_000
+	if _, err := NewHolds(f.db, shards).Set(t.Context(), message.Hold{Number: phone, Template: template, By: "anna", Reason: "quality"}); err != nil {
+		t.Fatal(err)
+	}
+	all := many(3, phone, message.Marketing)
+	pattern, behind, after := all[:1], all[1:2], all[2:]
+	urgent := many(1, phone, message.Authentication)
+	f.add(pattern...)
+	f.record(pattern, "tpl", template)
+	f.copies(pattern[0], held-1)
+	f.add(behind...)
+	f.add(urgent...)
+	f.record(behind)
+	f.record(urgent)
+
+	g, _ := f.gate("w", Number{ID: phone, Rate: 80})
+	n := g.number(phone)
+	if got := take(t, g, n, 10); !slices.Equal(got, messageIDs(urgent)) {
+		t.Fatalf("first %q", got)
+	}
+	for looks := 0; ; looks++ {
+		got := take(t, g, n, 10)
+		if slices.Equal(got, messageIDs(behind)) {
+			break
+		}
+		if len(got) > 0 || looks > held/500 {
+			t.Fatalf("look %d: %q", looks, got)
+		}
+	}
+	if got := f.held(template); got != held {
+		t.Errorf("%d were set aside", got)
+	}
+	f.add(after...)
+	f.record(after)
+	if got := take(t, g, n, 10); !slices.Equal(got, messageIDs(after)) {
+		t.Errorf("afterwards %q", got)
+	}
+}
+
+// copies adds n tasks of a class and their records, like one that is there.
+func (f *fixture) copies(of Task, n int) {
+	f.t.Helper()
+	k, record := asynqKeys(name(shards.Of(of.Number), of.Number, of.Class)), ledger.RecordPrefix(shards.Of(of.Number))
+	const script = `
+local task, record = redis.call('HGETALL', KEYS[2] .. ARGV[1] .. '.1'), redis.call('HGETALL', KEYS[3] .. ARGV[1])
+for i = 1, tonumber(ARGV[2]) do
+  local id = ARGV[1] .. '-' .. i
+  redis.call('HSET', KEYS[3] .. id, unpack(record))
+  redis.call('HSET', KEYS[2] .. id .. '.1', unpack(task))
+  redis.call('LPUSH', KEYS[1], id .. '.1')
+end`
+	if err := f.db.Eval(f.t.Context(), script, []string{k.pending, k.task, record}, of.ID, n).Err(); err != nil && !errors.Is(err, redis.Nil) {
+		f.t.Fatal(err)
+	}
+}
+
+// held is how many tasks are set aside for a template.
+func (f *fixture) held(template string) int64 {
+	return f.db.LLen(f.t.Context(), shards.Of(phone).Key("held:"+phone+":template:"+phone+":"+template)).Val()
 }
