@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"time"
 
 	"sluice/internal/chaos"
+	"sluice/internal/ops"
 )
 
 type chaosCmd struct {
@@ -35,6 +37,7 @@ func (c chaosCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ops.RouteRedis(slog.New(slog.DiscardHandler)) // it is away often enough
 	seed := cmp.Or(c.Seed, rand.Uint64N(1_000_000))
 	fmt.Fprintf(os.Stderr, "seed %d\n", seed)
 	o := chaos.Options{

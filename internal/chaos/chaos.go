@@ -119,7 +119,7 @@ func (o Options) rows() ([]row, error) {
 	chance.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
 	left := ciBudget
 	some = slices.DeleteFunc(some, func(r row) bool {
-		if r.takes > left {
+		if r.takes > left || r.lacks != "" {
 			return true
 		}
 		left -= r.takes

@@ -27,8 +27,8 @@ type history struct {
 // keep writes down how it came to breaches: what was done and when, everything that the
 // programs printed, and of each offending message its order, its record, what the far side
 // received and the lines of the logs that name it. It returns the folder.
-func (r *run) keep(dir string, seed uint64, e evidence, broken []breach) (string, error) {
-	dir = filepath.Join(dir, fmt.Sprintf("%s-%d", r.row.id, seed))
+func (r *run) keep(dir string, e evidence, broken []breach) (string, error) {
+	dir = filepath.Join(dir, fmt.Sprintf("%s-%d", r.row.id, r.seed))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("keep the history: %w", err)
 	}
@@ -63,16 +63,12 @@ func (r *run) keep(dir string, seed uint64, e evidence, broken []breach) (string
 			return dir, fmt.Errorf("keep the history: %w", err)
 		}
 	}
-	files := map[string]any{}
 	for id, h := range by {
-		files[id+".json"] = h
-	}
-	for name, content := range files {
-		b, err := json.MarshalIndent(content, "", "  ")
+		b, err := json.MarshalIndent(h, "", "  ")
 		if err != nil {
 			return dir, fmt.Errorf("keep the history: %w", err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, id+".json"), b, 0o644); err != nil {
 			return dir, fmt.Errorf("keep the history: %w", err)
 		}
 	}

@@ -1,6 +1,22 @@
 package chaos
 
-import "slices"
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
 
-// matrix is every row.
-var matrix = slices.Concat(workerRows, redisRows, failoverRows, metaRows, answerRows, controlRows, killRows)
+// matrix is every row, in the order of their numbers; controls and rows for long runs follow.
+var matrix = slices.Concat(
+	slices.SortedStableFunc(
+		slices.Values(slices.Concat(workerRows, redisRows, failoverRows, metaRows, answerRows)),
+		func(a, b row) int { return cmp.Compare(a.number(), b.number()) },
+	),
+	controlRows, killRows,
+)
+
+// number is that of C1 to C26.
+func (r row) number() (n int) {
+	fmt.Sscanf(r.id, "C%d", &n)
+	return n
+}

@@ -18,6 +18,8 @@ type row struct {
 	// play breaks things while messages go out, waits until all is quiet (run.settle) and
 	// checks what only this row promises. The invariants are held against every row after it.
 	play func(*run)
+	// lacks says what Sluice lacks today that the row needs: it is played, and left out of CI.
+	lacks string
 	// control marks a row that lacks one of Sluice's means, so that messages must be sent twice.
 	control bool
 	// alone plays a row that sends no messages through Sluice, in a world without programs.

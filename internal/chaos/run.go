@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"maps"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -24,6 +23,7 @@ type run struct {
 	*rig.Rig
 	row    row
 	setup  setup
+	seed   uint64
 	n      int // messages
 	chance *rand.Rand
 	log    func(format string, args ...any)
@@ -65,34 +65,53 @@ const patience = 90 * time.Second
 // play plays a row and returns what came of it. Its error says why it could not be played to
 // its end; the result is what is known all the same.
 func play(ctx context.Context, o Options, row row, seed uint64) (result Result, err error) {
-	result = Result{ID: row.id, Fault: row.fault, Seed: seed}
 	began := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Minute, errors.New("the row takes too long"))
 	defer cancel()
+	r, err := newRun(ctx, o, row, seed)
+	if err != nil {
+		return Result{ID: row.id, Fault: row.fault, Seed: seed, Breaches: []string{"not played"}}, err
+	}
+	defer r.close()
+	var e evidence
+	err = attempt(func() {
+		r.build()
+		row.play(r)
+		e = r.evidence()
+	})
+	if err != nil {
+		r.cancel()                           // orders that nobody answers are given up
+		attempt(func() { e = r.evidence() }) // what it left behind tells why
+	}
+	result, broken := r.judge(e, err)
+	if len(broken) > 0 {
+		var kept error
+		result.History, kept = r.keep(o.Keep, e, broken)
+		err = errors.Join(err, kept)
+	}
+	result.Took = time.Since(began)
+	return result, err
+}
+
+func newRun(ctx context.Context, o Options, row row, seed uint64) (*run, error) {
 	g, err := rig.New(o.Program)
 	if err != nil {
-		return result, err
+		return nil, err
 	}
-	defer g.Close()
 	h := fnv.New64()
 	h.Write([]byte(row.id))
 	r := &run{
-		Rig: g, row: row, setup: row.setup.withDefaults(), n: max(1, int(float64(row.n)*o.Scale)),
-		chance: rand.New(rand.NewPCG(seed, h.Sum64())), ctx: ctx, began: began,
+		Rig: g, row: row, setup: row.setup.withDefaults(), seed: seed, n: max(1, int(float64(row.n)*o.Scale)),
+		chance: rand.New(rand.NewPCG(seed, h.Sum64())), ctx: ctx, began: time.Now(),
 		links: map[string]*proxy{}, goroutine: map[*rig.Process]float64{}, others: map[string]*rig.Process{},
 		log: func(format string, args ...any) { fmt.Fprintf(o.Log, row.id+": "+format+"\n", args...) },
 	}
 	r.load, r.cancel = context.WithCancel(ctx)
-	var e evidence
-	err = attempt(func() {
-		r.build(seed)
-		row.play(r)
-		e = r.evidence()
-	})
-	if err != nil { // what it left behind tells why
-		attempt(func() { e = r.evidence() })
-	}
-	broken := e.check()
+	return r, nil
+}
+
+// close ends everything that the row started.
+func (r *run) close() {
 	r.cancel()
 	if r.link != nil {
 		r.link.close()
@@ -102,30 +121,37 @@ func play(ctx context.Context, o Options, row row, seed uint64) (result Result, 
 	}
 	if r.producer != nil {
 		r.producer.wait()
-		result.Away = r.producer.away
-	}
-	if err != nil {
-		broken = append(broken, breach{row.id, "", "could not be played to its end: " + err.Error()})
-	}
-	broken = append(broken, r.breaches...)
-	result.count(e, broken)
-	if row.control {
-		result.Control = true
-		if r.naiveMessages > 0 {
-			result.Messages, result.Doubled = r.naiveMessages, r.naiveDoubled
-		}
-		broken = result.bites(err)
-	}
-	result.Notes, result.Took = r.notes, time.Since(began)
-	if len(broken) > 0 {
-		var herr error
-		result.History, herr = r.keep(o.Keep, seed, e, broken)
-		err = errors.Join(err, herr)
 	}
 	if r.db != nil {
 		r.db.Close()
 	}
-	return result, err
+	r.Close()
+}
+
+// judge holds what the row promises against the evidence. err is why it was not played to its
+// end, or nil.
+func (r *run) judge(e evidence, err error) (Result, []breach) {
+	result := Result{ID: r.row.id, Fault: r.row.fault, Seed: r.seed, Control: r.row.control}
+	var broken []breach
+	if err != nil {
+		broken = append(broken, breach{r.row.id, "", "could not be played to its end: " + err.Error()})
+	}
+	broken = append(append(broken, e.check()...), r.breaches...)
+	result.count(e, broken)
+	switch {
+	case r.row.control:
+		if r.naiveMessages > 0 {
+			result.Messages, result.Doubled = r.naiveMessages, r.naiveDoubled
+		}
+		broken = result.bites(err)
+	case r.row.lacks != "" && len(broken) > 0:
+		r.note("%s", r.row.lacks)
+	}
+	result.Notes = r.notes
+	if r.producer != nil {
+		result.Away = r.producer.away
+	}
+	return result, broken
 }
 
 // counted is what came of messages that Sluice did not send.
@@ -202,83 +228,4 @@ func (r *run) pause(d time.Duration) {
 		r.fatal("%w", context.Cause(r.ctx))
 	case <-time.After(d):
 	}
-}
-
-// build starts the row's world.
-func (r *run) build(seed uint64) {
-	r.redisAddr, r.hook, r.door = r.free(), r.free(), r.free()
-	r.redisURL = "redis://" + r.redisAddr
-	var err error
-	switch {
-	case r.setup.sentinel:
-		r.sentinels, err = r.StartSentinels(r.ctx, func(addr string) (string, error) {
-			p, err := newProxy(addr)
-			if err != nil {
-				return "", err
-			}
-			r.links[addr] = p
-			return p.addr, nil
-		})
-		r.must(err, "start Sentinel")
-		r.redisURL = r.sentinels.URL
-	case r.setup.cluster:
-		r.nodes, err = r.StartCluster(r.ctx)
-		r.must(err, "start a Cluster")
-		r.redisURL = r.nodes.URL
-	default:
-		r.startRedis()
-	}
-	db, err := store.Open(r.ctx, r.redisURL)
-	r.must(err, "open Redis")
-	r.db, r.book = db, ledger.New(db, ledger.Options{})
-	sim := r.options(seed)
-	r.must(r.Simulate(r.ctx, sim, r.hook), "start the simulator")
-	r.configure(nil)
-	if r.row.alone {
-		return
-	}
-	if r.setup.linked {
-		r.link, err = newProxy(r.redisAddr)
-		r.must(err, "start the link")
-	}
-	r.startWebhook()
-	r.startProducer()
-	numbers := rig.Numbers(r.setup.numbers, r.setup.rate)
-	r.producer = &producer{api: r.API(r.door), class: r.setup.class(), run: fmt.Sprintf("%s-%d", r.row.id, seed), recipe: text}
-	for _, n := range numbers {
-		r.producer.numbers = append(r.producer.numbers, n.ID)
-	}
-	if !r.setup.late {
-		r.startWorkers(r.setup.workers)
-	}
-	r.tell("the world stands: seed %d, %d messages to go", seed, r.n)
-}
-
-// configure writes the programs' configuration: the two classes of the matrix, and more.
-func (r *run) configure(more map[string]any) {
-	class := func(onDoubt string) map[string]any {
-		return map[string]any{"doubt_window": r.setup.window.String(), "error_window": "2s", "on_doubt": onDoubt}
-	}
-	durability := "fsync"
-	switch {
-	case r.setup.relaxed:
-		durability = "relaxed"
-	case r.setup.sentinel || r.setup.cluster:
-		durability = "replica"
-	}
-	settings := map[string]any{
-		"log_level": "info",
-		"redis":     map[string]any{"url": r.redisURL, "durability": durability},
-		"retry":     map[string]any{"base": "200ms", "max": "2s"},
-		"classes":   map[string]any{"service": class("park"), "authentication": class("resend")},
-	}
-	maps.Copy(settings, r.setup.settings)
-	maps.Copy(settings, more)
-	r.must(r.Configure(rig.Numbers(r.setup.numbers, r.setup.rate), settings), "configure")
-}
-
-func (r *run) free() string {
-	addr, err := rig.FreeAddr()
-	r.must(err, "find a port")
-	return addr
 }

@@ -206,8 +206,3 @@ func (r *run) misbehave(f graphsim.Faults) {
 		r.fatal("the simulator answered %s to its faults", resp.Status)
 	}
 }
-
-// options is how the simulator begins.
-func (r *run) options(seed uint64) graphsim.Options {
-	return graphsim.Options{Seed: seed, Faults: r.setup.faults, Webhook: r.setup.webhook}
-}

@@ -1,0 +1,90 @@
+package chaos
+
+import (
+	"fmt"
+	"maps"
+
+	"sluice/internal/graphsim"
+	"sluice/internal/ledger"
+	"sluice/internal/rig"
+	"sluice/internal/store"
+)
+
+// build starts the row's world.
+func (r *run) build() {
+	r.redisAddr, r.hook, r.door = r.free(), r.free(), r.free()
+	r.redisURL = "redis://" + r.redisAddr
+	var err error
+	switch {
+	case r.setup.sentinel:
+		r.sentinels, err = r.StartSentinels(r.ctx, func(addr string) (string, error) {
+			p, err := newProxy(addr)
+			if err != nil {
+				return "", err
+			}
+			r.links[addr] = p
+			return p.addr, nil
+		})
+		r.must(err, "start Sentinel")
+		r.redisURL = r.sentinels.URL
+	case r.setup.cluster:
+		r.nodes, err = r.StartCluster(r.ctx)
+		r.must(err, "start a Cluster")
+		r.redisURL = r.nodes.URL
+	default:
+		r.startRedis()
+	}
+	db, err := store.Open(r.ctx, r.redisURL)
+	r.must(err, "open Redis")
+	r.db, r.book = db, ledger.New(db, ledger.Options{})
+	sim := graphsim.Options{Seed: r.seed, Faults: r.setup.faults, Webhook: r.setup.webhook}
+	r.must(r.Simulate(r.ctx, sim, r.hook), "start the simulator")
+	r.configure(nil)
+	if r.row.alone {
+		return
+	}
+	if r.setup.linked {
+		r.link, err = newProxy(r.redisAddr)
+		r.must(err, "start the link")
+	}
+	r.startWebhook()
+	r.startProducer()
+	numbers := rig.Numbers(r.setup.numbers, r.setup.rate)
+	r.producer = &producer{api: r.API(r.door), class: r.setup.class(), run: fmt.Sprintf("%s-%d", r.row.id, r.seed), recipe: text}
+	for _, n := range numbers {
+		r.producer.numbers = append(r.producer.numbers, n.ID)
+	}
+	if !r.setup.late {
+		r.startWorkers(r.setup.workers)
+	}
+	r.tell("the world stands: seed %d, %d messages to go", r.seed, r.n)
+}
+
+// configure writes the programs' configuration: the two classes of the matrix, and more.
+func (r *run) configure(more map[string]any) {
+	class := func(onDoubt string) map[string]any {
+		return map[string]any{"doubt_window": r.setup.window.String(), "error_window": "2s", "on_doubt": onDoubt}
+	}
+	durability := "fsync"
+	switch {
+	case r.setup.relaxed:
+		durability = "relaxed"
+	case r.setup.sentinel || r.setup.cluster:
+		durability = "replica"
+	}
+	settings := map[string]any{
+		"log_level": "info",
+		"redis":     map[string]any{"url": r.redisURL, "durability": durability},
+		"retry":     map[string]any{"base": "200ms", "max": "2s"},
+		"classes":   map[string]any{"service": class("park"), "authentication": class("resend")},
+	}
+	maps.Copy(settings, r.setup.settings)
+	maps.Copy(settings, more)
+	r.must(r.Configure(rig.Numbers(r.setup.numbers, r.setup.rate), settings), "configure")
+}
+
+func (r *run) free() string {
+	addr, err := rig.FreeAddr()
+	r.must(err, "find a port")
+	return addr
+}
