@@ -198,18 +198,21 @@ func noAnswer(ctx context.Context, err error) message.Outcome {
 	return message.Outcome{Kind: message.NoAnswer, Reason: reason, Err: scrub(err)}
 }
 
-// scrub lets the text of an error through only where it cannot quote what was sent or
+// scrub is plain for calls of the Graph API.
+func scrub(err error) error { return fmt.Errorf("graph: %w", plain(err)) }
+
+// plain lets the text of an error through only where it cannot quote what was sent or
 // received: net/http puts malformed answers into its errors. Of others only the type is told.
-func scrub(err error) error {
+func plain(err error) error {
 	_, dns := errors.AsType[*net.DNSError](err)
 	_, op := errors.AsType[*net.OpError](err)
 	_, sys := errors.AsType[*os.SyscallError](err)
 	_, cert := errors.AsType[*tls.CertificateVerificationError](err)
-	plain := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
+	ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 	switch {
-	case dns, op, sys, cert, plain:
-		return fmt.Errorf("graph: %w", err)
+	case dns, op, sys, cert, ended:
+		return err
 	}
-	return fmt.Errorf("graph: %T", err)
+	return fmt.Errorf("%T", err)
 }

@@ -2,12 +2,11 @@ package cloudapi
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -17,50 +16,77 @@ type Token struct {
 	Expires time.Time // zero: never
 }
 
-// DebugToken asks Meta about the access token of a number. The token rides in the query, for
+// Grant is a Token with what it is and what it may do. Of a token that is not valid Meta may
+// tell no more than that.
+type Grant struct {
+	Token
+	Expired  bool     // why it is not valid
+	Type     string   // "SYSTEM_USER", "USER"
+	App      string   // id of the app that it was made for
+	Scopes   []string // its permissions
+	Accounts []string // ids of the WhatsApp Business Accounts that it reaches; none: Meta names none
+}
+
+// tokenExpired is the subcode of 190 for it:
+// https://developers.facebook.com/docs/graph-api/guides/error-handling
+const tokenExpired = 463
+
+// DebugToken asks Meta about the access token of a number.
+func (c *Client) DebugToken(ctx context.Context, number string) (Token, error) {
+	g, err := c.Grant(ctx, number)
+	return g.Token, err
+}
+
+// Grant asks Meta about the access token of a number. The token rides in the query, for
 // the Graph API has no other place for it; it is in no error of ours.
 // https://developers.facebook.com/docs/graph-api/reference/debug_token/
-func (c *Client) DebugToken(ctx context.Context, number string) (Token, error) {
+func (c *Client) Grant(ctx context.Context, number string) (Grant, error) {
 	token, err := c.tokenOf(number)
 	if err != nil {
-		return Token{}, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"debug_token?input_token="+url.QueryEscape(token), nil)
-	if err != nil {
-		return Token{}, errors.New("graph base URL cannot be used")
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	req.Header.Set("User-Agent", "sluice")
-	resp, err := c.transport.RoundTrip(req)
-	if err != nil {
-		return Token{}, fmt.Errorf("ask about access token: %w", scrub(err))
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return Token{}, fmt.Errorf("ask about access token: %w", scrub(err))
+		return Grant{}, err
 	}
 	var a struct {
 		Data *struct {
-			Valid   bool  `json:"is_valid"`
-			Expires int64 `json:"expires_at"`
-			Access  int64 `json:"data_access_expires_at"`
+			Valid    bool     `json:"is_valid"`
+			Expires  int64    `json:"expires_at"`
+			Access   int64    `json:"data_access_expires_at"`
+			Type     string   `json:"type"`
+			App      string   `json:"app_id"`
+			Scopes   []string `json:"scopes"`
+			Granular []struct {
+				Scope   string   `json:"scope"`
+				Targets []string `json:"target_ids"`
+			} `json:"granular_scopes"`
+			Error struct {
+				Subcode int `json:"subcode"`
+			} `json:"error"`
 		} `json:"data"`
-		Error *graphError `json:"error"`
 	}
-	switch err := json.Unmarshal(body, &a); {
-	case err == nil && a.Error != nil && a.Error.Code != nil && *a.Error.Code == 190:
-		return Token{}, nil // it asked with the token itself
-	case err != nil || a.Data == nil:
-		return Token{}, fmt.Errorf("ask about access token: HTTP %d", resp.StatusCode)
+	err = c.get(ctx, token, "debug_token?input_token="+url.QueryEscape(token), &a)
+	if r, ok := errors.AsType[*Refusal](err); ok && r.Code == 190 {
+		return Grant{Expired: r.Subcode == tokenExpired}, nil // it asked with the token itself
 	}
-	t := Token{Valid: a.Data.Valid}
+	switch {
+	case err != nil:
+		return Grant{}, fmt.Errorf("ask about access token: %w", err)
+	case a.Data == nil:
+		return Grant{}, errors.New("ask about access token: the answer tells nothing of it")
+	}
+	g := Grant{
+		Token: Token{Valid: a.Data.Valid}, Expired: a.Data.Error.Subcode == tokenExpired,
+		Type: a.Data.Type, App: a.Data.App, Scopes: a.Data.Scopes,
+	}
 	for _, at := range []int64{a.Data.Expires, a.Data.Access} {
-		if at > 0 && (t.Expires.IsZero() || time.Unix(at, 0).Before(t.Expires)) {
-			t.Expires = time.Unix(at, 0)
+		if at > 0 && (g.Expires.IsZero() || time.Unix(at, 0).Before(g.Expires)) {
+			g.Expires = time.Unix(at, 0)
 		}
 	}
-	return t, nil
+	for _, s := range a.Data.Granular {
+		if strings.HasPrefix(s.Scope, "whatsapp_business_") {
+			g.Accounts = append(g.Accounts, s.Targets...)
+		}
+	}
+	slices.Sort(g.Accounts)
+	g.Accounts = slices.Compact(g.Accounts)
+	return g, nil
 }

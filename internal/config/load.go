@@ -45,6 +45,36 @@ func LoadTool(args []string, getenv func(string) string) (Common, error) {
 	return l.common(), l.err()
 }
 
+// All is the configuration of a whole installation.
+type All struct {
+	Producer Producer
+	Worker   Worker
+	Webhook  Webhook
+}
+
+// LoadAll reads the configuration of all programs from what they share: the file, and the
+// environment. It returns each mistake once.
+func LoadAll(args []string, getenv func(string) string) (All, []error) {
+	var a All
+	var found [3]error
+	a.Producer, found[0] = LoadProducer(args, getenv)
+	a.Worker, found[1] = LoadWorker(args, getenv)
+	a.Webhook, found[2] = LoadWebhook(args, getenv)
+	var all []error
+	for _, err := range found {
+		several, _ := err.(interface{ Unwrap() []error }) // errors.Join's
+		if several == nil {
+			continue
+		}
+		for _, one := range several.Unwrap() {
+			if !slices.ContainsFunc(all, func(err error) bool { return err.Error() == one.Error() }) {
+				all = append(all, one)
+			}
+		}
+	}
+	return a, all
+}
+
 // Help is what a Load function returns as its error when the arguments ask for help: the
 // text to print.
 type Help string

@@ -43,6 +43,7 @@ var rooms = []struct{ name, imports string }{
 	{"internal/cloudapi", "message store"},
 	{"internal/webhook", "message store cloudapi"},
 	{"internal/graphsim", "message store cloudapi"},
+	{"internal/doctor", "config store cloudapi"},
 	{"internal/app", "message pacing config ops store httpapi intake console send reconcile ledger events queue cloudapi webhook"},
 	{"internal/demo", "message config ops store client events graphsim app"},
 	{"internal/rig", "message config ops store client graphsim app"},
@@ -51,7 +52,7 @@ var rooms = []struct{ name, imports string }{
 	{"cmd/producer", "app"},
 	{"cmd/worker", "app"},
 	{"cmd/webhook", "app"},
-	{"cmd/sluice", "message config ops store httpapi client ledger events queue graphsim demo rig bench chaos"},
+	{"cmd/sluice", "message config ops store httpapi client ledger events queue graphsim doctor demo rig bench chaos"},
 }
 
 // testRooms hold tests and nothing else, so nobody can import them.

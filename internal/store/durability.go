@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,28 +36,20 @@ const replicasWanted = 1
 // master, and of what Durably and durable batches confirm. Its error names what is wrong and
 // the fix. What may be lost all the same it tells in the log.
 func (db *DB) Require(ctx context.Context, d Durability, log *slog.Logger) error {
-	var mu sync.Mutex
-	var wrong []error
-	err := db.eachMaster(ctx, func(ctx context.Context, c redis.UniversalClient, addr string) error {
-		said, err := settingsOf(ctx, c, d)
-		if err != nil {
-			return err
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		switch d {
-		case Relaxed:
-			log.Warn("durability relaxed: "+said.window(), "redis", addr)
-		case Asserted:
-			log.Warn("durability asserted: nobody checks that an answered write survives a crash and a failover; the operator vouches for it", "redis", addr)
-		}
-		for _, w := range said.faults(d) {
-			wrong = append(wrong, fmt.Errorf("redis at %s: %s", addr, w))
-		}
-		return nil
-	})
+	masters, err := db.Examine(ctx, d)
 	if err != nil {
 		return err
+	}
+	var wrong []error
+	for _, m := range masters {
+		if m.Risk != "" {
+			log.Warn("durability "+string(d)+": "+m.Risk, "redis", m.Addr)
+		}
+		for _, s := range m.Settings {
+			if !s.OK {
+				wrong = append(wrong, fmt.Errorf("redis at %s: %s", m.Addr, s))
+			}
+		}
 	}
 	if wrong != nil {
 		return fmt.Errorf("this Redis does not keep what durability %s promises:\n%w\n(set it in redis.conf and by CONFIG SET, or set redis.durability: relaxed)", d, errors.Join(wrong...))
@@ -65,6 +58,52 @@ func (db *DB) Require(ctx context.Context, d Durability, log *slog.Logger) error
 		db.replicas = replicasWanted
 	}
 	return nil
+}
+
+// Master is what was found of one master.
+type Master struct {
+	Addr     string
+	Settings []Setting // those that the durability asks for
+	Risk     string    // what may be lost all the same; empty: nothing is known
+}
+
+// Setting is one thing that a durability asks of Redis.
+type Setting struct {
+	Name string // as Redis has it
+	Have string
+	Want string
+	Why  string
+	OK   bool
+}
+
+// String tells what is wrong with a setting that is not OK.
+func (s Setting) String() string {
+	return fmt.Sprintf("%s is %q, must be %s: %s", s.Name, s.Have, s.Want, s.Why)
+}
+
+// Examine looks at every master, in the order of their addresses, and changes nothing.
+func (db *DB) Examine(ctx context.Context, d Durability) ([]Master, error) {
+	var mu sync.Mutex
+	var all []Master
+	err := db.eachMaster(ctx, func(ctx context.Context, c redis.UniversalClient, addr string) error {
+		said, err := settingsOf(ctx, c, d)
+		if err != nil {
+			return err
+		}
+		m := Master{Addr: addr, Settings: said.asked(d)}
+		switch d {
+		case Relaxed:
+			m.Risk = said.window()
+		case Asserted:
+			m.Risk = "nobody checks that an answered write survives a crash and a failover; the operator vouches for it"
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, m)
+		return nil
+	})
+	slices.SortFunc(all, func(a, b Master) int { return strings.Compare(a.Addr, b.Addr) })
+	return all, err
 }
 
 // settings are what a server tells of itself by INFO and CONFIG GET, by name. What it does not
@@ -100,24 +139,20 @@ func settingsOf(ctx context.Context, c redis.UniversalClient, d Durability) (set
 	return s, nil
 }
 
-// faults returns what breaks the promise of a durability: each a setting, and why.
-func (s settings) faults(d Durability) []string {
+// asked returns what a durability asks for, and whether it is so.
+func (s settings) asked(d Durability) []Setting {
 	if d == Relaxed {
 		return nil
 	}
-	var wrong []string
-	must := func(ok bool, name, want, why string) {
-		if !ok {
-			wrong = append(wrong, fmt.Sprintf("%s is %q, must be %s: %s", name, s[name], want, why))
-		}
-	}
+	var all []Setting
+	must := func(ok bool, name, want, why string) { all = append(all, Setting{name, s[name], want, why, ok}) }
 	major, _, _ := strings.Cut(s["redis_version"], ".")
 	n, _ := strconv.Atoi(major)
 	must(n >= 7, "redis_version", "7.0 or newer", "only then can a full Redis be drained")
 	must(s["maxmemory-policy"] == "noeviction", "maxmemory-policy", `"noeviction"`, "a full Redis would drop waiting messages without a word")
 	must(s["maxmemory"] != "0", "maxmemory", "less than the machine has", "else the system ends Redis when memory runs out, and nobody is refused before")
 	if d == Asserted {
-		return wrong
+		return all
 	}
 	must(s["appendonly"] == "yes", "appendonly", `"yes"`, "a restart would lose accepted messages")
 	must(s["appendfsync"] == "always", "appendfsync", `"always"`, "a crash would lose the last second of accepted messages and of recorded sends")
@@ -126,7 +161,7 @@ func (s settings) faults(d Durability) []string {
 		n, _ = strconv.Atoi(s["min-replicas-to-write"])
 		must(n >= replicasWanted, "min-replicas-to-write", strconv.Itoa(replicasWanted)+" or more", "a master cut off from its replicas would take writes that the next master never sees")
 	}
-	return wrong
+	return all
 }
 
 // window says what a crash may lose.

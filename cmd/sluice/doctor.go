@@ -1,0 +1,35 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"sluice/internal/doctor"
+)
+
+type doctorCmd struct {
+	Config     string `env:"SLUICE_CONFIG" help:"Configuration file, as the programs have it." placeholder:"FILE"`
+	WebhookURL string `help:"Where Meta reaches the webhook; it is called as Meta calls it, with a webhook about nothing." placeholder:"URL"`
+	JSON       bool   `help:"Print the findings as JSON, for scripts."`
+}
+
+// Run prints what was found. Its error says that a check failed.
+func (d doctorCmd) Run(ctx context.Context, env getenv) error {
+	var args []string
+	if d.Config != "" {
+		args = []string{"--config", d.Config}
+	}
+	report := doctor.Examine(ctx, doctor.Options{Args: args, Getenv: env, WebhookURL: d.WebhookURL})
+	if d.JSON {
+		if err := report.JSON(os.Stdout); err != nil {
+			return err
+		}
+	} else {
+		report.Text(os.Stdout)
+	}
+	if report.Failed() {
+		return errors.New("not everything is in order")
+	}
+	return nil
+}

@@ -1,0 +1,213 @@
+package cloudapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Refusal is an answer of the Graph API with an error in it.
+type Refusal struct {
+	Status  int // of HTTP
+	Code    int // 0: none that could be read
+	Subcode int
+}
+
+// Error tells status and code.
+func (r *Refusal) Error() string {
+	if r.Code == 0 {
+		return fmt.Sprintf("HTTP %d", r.Status)
+	}
+	return fmt.Sprintf("HTTP %d, code %d", r.Status, r.Code)
+}
+
+// get reads what a path tells into a value. Its error is a Refusal when there was an answer.
+func (c *Client) get(ctx context.Context, token, path string, into any) error {
+	_, err := c.getAt(ctx, token, path, into)
+	return err
+}
+
+// getAt also returns what the answer's clock showed; zero: it did not tell.
+func (c *Client) getAt(ctx context.Context, token, path string, into any) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
+	if err != nil {
+		return time.Time{}, errors.New("graph base URL cannot be used")
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	req.Header.Set("User-Agent", "sluice")
+	resp, err := c.transport.RoundTrip(req)
+	if err != nil {
+		return time.Time{}, scrub(err)
+	}
+	defer resp.Body.Close()
+	at, _ := http.ParseTime(resp.Header.Get("Date"))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return at, scrub(err)
+	}
+	var e struct {
+		Error *graphError `json:"error"`
+	}
+	if json.Unmarshal(body, &e) == nil && e.Error != nil && e.Error.Code != nil {
+		return at, &Refusal{resp.StatusCode, *e.Error.Code, e.Error.Subcode}
+	}
+	if !success(resp.StatusCode) || json.Unmarshal(body, into) != nil {
+		return at, &Refusal{Status: resp.StatusCode}
+	}
+	return at, nil
+}
+
+// Clock asks what time it is at Meta, to the second. Its error says that nobody answers.
+func (c *Client) Clock(ctx context.Context) (time.Time, error) {
+	var nothing json.RawMessage
+	at, err := c.getAt(ctx, "", "", &nothing)
+	if _, answered := errors.AsType[*Refusal](err); answered {
+		err = nil // without a token there is nothing to be had but an answer
+	}
+	if err == nil && at.IsZero() {
+		err = errors.New("graph: its answer has no date")
+	}
+	return at, err
+}
+
+// Number is what Meta says of a phone number. The texts are Meta's, and it may add new ones.
+// https://developers.facebook.com/docs/graph-api/reference/whats-app-business-account-to-number-current-status
+type Number struct {
+	Status     string `json:"status"`         // "CONNECTED"
+	Quality    string `json:"quality_rating"` // "GREEN"
+	NameStatus string `json:"name_status"`    // "APPROVED"
+	Platform   string `json:"platform_type"`  // "CLOUD_API"
+	Mode       string `json:"account_mode"`   // "LIVE", "SANDBOX"
+	OnBizApp   bool   `json:"is_on_biz_app"`  // people also use it in the WhatsApp Business app
+	Throughput struct {
+		Level string `json:"level"` // "STANDARD", "HIGH"
+	} `json:"throughput"`
+	Health struct {
+		CanSend  string `json:"can_send_message"` // "AVAILABLE", "LIMITED", "BLOCKED"
+		Entities []struct {
+			Type   string `json:"entity_type"` // "PHONE_NUMBER", "WABA", "BUSINESS", "APP"
+			Errors []struct {
+				Code     int    `json:"error_code"`
+				What     string `json:"error_description"`
+				Solution string `json:"possible_solution"`
+			} `json:"errors"`
+		} `json:"entities"`
+	} `json:"health_status"`
+}
+
+// Number asks Meta about a phone number.
+func (c *Client) Number(ctx context.Context, number string) (Number, error) {
+	var n Number
+	token, err := c.tokenOf(number)
+	if err == nil {
+		err = c.get(ctx, token, number+"?fields=status,quality_rating,name_status,platform_type,account_mode,is_on_biz_app,throughput,health_status", &n)
+	}
+	return n, err
+}
+
+// Subscribed asks which apps an account reports to, by the token of a number.
+// https://developers.facebook.com/docs/graph-api/reference/whats-app-business-account/subscribed_apps
+func (c *Client) Subscribed(ctx context.Context, number, account string) (apps []string, err error) {
+	token, err := c.tokenOf(number)
+	if err != nil {
+		return nil, err
+	}
+	var a struct {
+		Data []struct {
+			App struct {
+				ID string `json:"id"`
+			} `json:"whatsapp_business_api_data"`
+		} `json:"data"`
+	}
+	err = c.get(ctx, token, account+"/subscribed_apps", &a)
+	for _, one := range a.Data {
+		apps = append(apps, one.App.ID)
+	}
+	return apps, err
+}
+
+// Subscription is where an app gets its webhooks about WhatsApp, and which.
+type Subscription struct {
+	Callback string // empty: it gets none
+	Fields   []string
+}
+
+// Subscription asks for an app's, by the app's secret; a Refusal says that the secret is not
+// the app's. https://developers.facebook.com/docs/graph-api/reference/app/subscriptions
+func (c *Client) Subscription(ctx context.Context, app, secret string) (Subscription, error) {
+	var a struct {
+		Data []struct {
+			Object   string `json:"object"`
+			Callback string `json:"callback_url"`
+			Active   bool   `json:"active"`
+			Fields   []struct {
+				Name string `json:"name"`
+			} `json:"fields"`
+		} `json:"data"`
+	}
+	err := c.get(ctx, app+"|"+secret, app+"/subscriptions", &a)
+	var s Subscription
+	for _, one := range a.Data {
+		if one.Object == whatsappObject && one.Active {
+			s.Callback = one.Callback
+			for _, f := range one.Fields {
+				s.Fields = append(s.Fields, f.Name)
+			}
+		}
+	}
+	return s, err
+}
+
+// Handshake plays Meta before it sends webhooks to a URL: it tells whether the verify token
+// was taken, and the HTTP status.
+// https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/create-webhook-endpoint
+func (c *Client) Handshake(ctx context.Context, to, verifyToken, challenge string) (taken bool, status int, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, to, nil)
+	if err != nil {
+		return false, 0, errors.New("webhook URL cannot be used")
+	}
+	q := req.URL.Query()
+	q.Set("hub.mode", "subscribe")
+	q.Set("hub.verify_token", verifyToken)
+	q.Set("hub.challenge", challenge)
+	req.URL.RawQuery = q.Encode()
+	echo, status, err := c.play(req)
+	return status == http.StatusOK && echo == challenge, status, err
+}
+
+// Notify plays Meta with a webhook, and returns the HTTP status that it is answered with.
+func (c *Client) Notify(ctx context.Context, to, signature string, body string) (status int, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, strings.NewReader(body))
+	if err != nil {
+		return 0, errors.New("webhook URL cannot be used")
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set(SignatureHeader, signature)
+	_, status, err = c.play(req)
+	return status, err
+}
+
+// play makes a call to a webhook. It follows no redirect, as Meta does not.
+func (c *Client) play(req *http.Request) (answer string, status int, err error) {
+	ctx, cancel := context.WithTimeout(req.Context(), c.timeout)
+	defer cancel()
+	resp, err := c.transport.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		return "", 0, plain(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxObject))
+	if err != nil {
+		return "", 0, plain(err)
+	}
+	return string(b), resp.StatusCode, nil
+}

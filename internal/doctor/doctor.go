@@ -1,0 +1,155 @@
+// Package doctor walks a set-up as a newcomer meets it, and says what is missing and how to
+// mend it. It reads and asks; what it writes anywhere is one webhook about nothing.
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"sluice/internal/cloudapi"
+	"sluice/internal/config"
+)
+
+// Verdict is how a check came out.
+type Verdict string
+
+// The verdicts.
+const (
+	OK   Verdict = "ok"
+	Warn Verdict = "warn" // it works, and may not tomorrow
+	Fail Verdict = "fail" // messages or receipts would not pass
+)
+
+// Finding is what one check found. No secret and no phone number is in it.
+type Finding struct {
+	Verdict Verdict `json:"verdict"`
+	Check   string  `json:"check"`
+	Of      string  `json:"of,omitempty"` // the phone number id, account or app that it is about
+	Says    string  `json:"says"`
+	Fix     string  `json:"fix,omitempty"` // unless OK
+}
+
+// found makes a finding of a judgement: without a fix all is well.
+func found(v Verdict, says, fix string) Finding {
+	return Finding{Verdict: v, Says: says, Fix: fix}
+}
+
+// Report is everything that was found, in the order of the way of a message.
+type Report []Finding
+
+// Failed tells whether a check failed.
+func (r Report) Failed() bool { return r.count(Fail) > 0 }
+
+func (r Report) count(v Verdict) int {
+	n := 0
+	for _, f := range r {
+		if f.Verdict == v {
+			n++
+		}
+	}
+	return n
+}
+
+// Text writes a line for each finding, and the sum.
+func (r Report) Text(w io.Writer) {
+	for _, f := range r {
+		what := f.Check
+		if f.Of != "" {
+			what += " " + f.Of
+		}
+		line := fmt.Sprintf("%-4s  %-34s  %s", f.Verdict, what, f.Says)
+		if f.Fix != "" {
+			line += ". Fix: " + f.Fix
+		}
+		fmt.Fprintln(w, line)
+	}
+	fmt.Fprintf(w, "\n%d ok, %d to watch, %d failed\n", r.count(OK), r.count(Warn), r.count(Fail))
+}
+
+// JSON writes the findings as an array.
+func (r Report) JSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(r)
+}
+
+// callTimeout bounds each call.
+const callTimeout = 10 * time.Second
+
+// Options say what to look at.
+type Options struct {
+	Args       []string            // of a program: --config and its file, or nothing
+	Getenv     func(string) string // see config.Env
+	WebhookURL string              // where Meta reaches the webhook; empty: it is not called
+}
+
+// visit is one walk.
+type visit struct {
+	config.All
+	webhook string
+	graph   *cloudapi.Client
+	report  Report
+}
+
+// add notes a finding of a check about something, a phone number id say, or nothing.
+func (v *visit) add(check, of string, f Finding) {
+	f.Check, f.Of = check, of
+	v.report = append(v.report, f)
+}
+
+// Examine walks the set-up. It takes seconds; where nobody answers, up to ten for each call.
+// What depends on something that failed is not looked at.
+func Examine(ctx context.Context, o Options) Report {
+	all, mistakes := config.LoadAll(o.Args, o.Getenv)
+	v := &visit{All: all, webhook: o.WebhookURL}
+	for _, err := range mistakes {
+		v.add("configuration", "", found(Fail, err.Error(), "docs/configuration.md describes every setting; the rest is looked at when this is right"))
+	}
+	if mistakes != nil {
+		return v.report
+	}
+	c := v.Worker
+	v.add("configuration", "", found(OK, fmt.Sprintf("numbers: %d, apps: %d, API keys: %d", len(c.Numbers), len(v.Webhook.Apps), len(v.Producer.APIKeys)), ""))
+	v.graph = cloudapi.NewClient(cloudapi.Options{
+		BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: c.Tokens.Token, Timeout: callTimeout,
+	})
+	defer v.graph.Close()
+	v.redis(ctx)
+	v.meta(ctx)
+	v.hook(ctx)
+	return v.report
+}
+
+// meta looks at Meta's side: its clock, each number with its token, the accounts and apps of
+// the tokens.
+func (v *visit) meta(ctx context.Context) {
+	if !v.graphAnswers(ctx) {
+		return
+	}
+	var apps []string
+	accounts := map[string]bool{}
+	for _, n := range v.Worker.Numbers {
+		grant, ok := v.token(ctx, n.ID)
+		if !ok {
+			continue
+		}
+		v.number(ctx, n)
+		for _, account := range grant.Accounts {
+			if !accounts[account] {
+				accounts[account] = true
+				v.account(ctx, n.ID, account, grant.App)
+			}
+		}
+		if len(grant.Accounts) == 0 {
+			v.add("account", "", found(Warn, "the token of "+n.ID+" names no WhatsApp account, so it is not known whether one reports to the app", "assign the account to the system user, and make a new token"))
+		}
+		if !slices.Contains(apps, grant.App) {
+			apps = append(apps, grant.App)
+			v.app(ctx, grant.App)
+		}
+	}
+}

@@ -1,0 +1,288 @@
+package doctor_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/app"
+	"sluice/internal/config"
+	"sluice/internal/doctor"
+	"sluice/internal/golden"
+	"sluice/internal/graphsim"
+	"sluice/internal/redistest"
+)
+
+//go:generate go test . -run TestDoctorPage -update
+
+// TestMain makes the certificate of httptest's servers one of a known authority.
+func TestMain(m *testing.M) {
+	s := httptest.NewTLSServer(nil)
+	file := filepath.Join(os.TempDir(), fmt.Sprintf("doctor-%d.pem", os.Getpid()))
+	err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600)
+	s.Close()
+	if err != nil {
+		panic(err)
+	}
+	os.Setenv("SSL_CERT_FILE", file)
+	code := m.Run()
+	os.Remove(file)
+	os.Exit(code)
+}
+
+const (
+	number  = "106540352242922"
+	token   = "doctor-access-token"
+	secret  = "doctor-app-secret"
+	display = "+1 555-224-2922"
+)
+
+// world is a set-up that is healthy: a Redis, a simulated Meta, the webhook program and a
+// proxy with a certificate before it.
+type world struct {
+	t     *testing.T
+	env   map[string]string
+	redis *redistest.Server
+	sim   *graphsim.Sim
+	off   time.Duration // of Meta's clock
+	front http.HandlerFunc
+	url   string // of the webhook, in public
+
+	names *strings.Replacer // what differs from run to run
+}
+
+func setup(t *testing.T, redis *redistest.Server) *world {
+	w := &world{t: t, redis: redis}
+	w.env = map[string]string{
+		"SLUICE_REDIS_URL": w.redis.URL(), "PHONE_NUMBER_ID": number, "ACCESS_TOKEN": token, "APP_SECRET": secret,
+		"VERIFY_TOKEN": "doctor-verify-token", "SLUICE_API_KEY": "0123456789abcdef", "SLUICE_MARKER_KEY": "0123456789abcdef",
+	}
+	var inside string
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: inside}) }}
+	w.front = proxy.ServeHTTP
+	door := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.front(rw, r) }))
+	t.Cleanup(door.Close)
+	w.url = door.URL + "/webhooks/whatsapp/main"
+
+	w.sim = graphsim.New(graphsim.Options{
+		Token: token, Rate: 80, Webhook: graphsim.Webhook{URL: w.url, Secret: secret},
+		Account: graphsim.Account{Numbers: []graphsim.Number{{ID: number, Display: display}}},
+	})
+	served := w.sim.Handler()
+	graph := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Date", time.Now().Add(w.off).UTC().Format(http.TimeFormat))
+		served.ServeHTTP(rw, r)
+	}))
+	t.Cleanup(graph.Close)
+	w.env["GRAPH_BASE_URL"] = graph.URL
+
+	c, err := config.LoadWebhook([]string{"--listen-webhook", "127.0.0.1:0", "--listen-ops", "127.0.0.1:0", "--redis-durability", "relaxed"}, w.getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := app.NewWebhook(t.Context(), c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside = program.Addr()
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- program.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("program: %v", err)
+		}
+	})
+	version := regexp.MustCompile(`redis_version:(\S+)`).FindStringSubmatch(w.redis.Client().Info(t.Context(), "server").Val())
+	w.names = strings.NewReplacer(w.redis.Addr, "127.0.0.1:6379", graph.URL, "https://graph.facebook.com", version[1], "7.2.4")
+	return w
+}
+
+func (w *world) getenv(name string) string { return w.env[name] }
+
+// examine returns the report, as it is and as text in which nothing differs from run to run.
+func (w *world) examine() (doctor.Report, string) {
+	w.t.Helper()
+	r := doctor.Examine(w.t.Context(), doctor.Options{Getenv: w.getenv, WebhookURL: w.url})
+	var text, raw bytes.Buffer
+	r.Text(&text)
+	if err := r.JSON(&raw); err != nil || !json.Valid(raw.Bytes()) {
+		w.t.Errorf("JSON: %v: %s", err, raw.Bytes())
+	}
+	for _, hidden := range []string{token, secret, "doctor-verify", "0123456789abcdef", display, "15552242922"} {
+		if strings.Contains(text.String()+raw.String(), hidden) {
+			w.t.Errorf("the report tells %q", hidden)
+		}
+	}
+	return r, w.names.Replace(text.String())
+}
+
+// set changes the account at Meta.
+func (w *world) set(change func(*graphsim.Account)) {
+	w.t.Helper()
+	a := graphsim.Account{Numbers: []graphsim.Number{{ID: number, Display: display}}}
+	a.Token.Value = token
+	change(&a)
+	if err := w.sim.SetAccount(a); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// setups are what may be wrong with a set-up, and what is found then.
+var setups = []struct {
+	title string
+	wrong func(*world)
+	finds []string // "verdict check", in order: all that is not ok
+	shown bool     // on the page
+}{
+	{"A healthy set-up", func(*world) {}, nil, true},
+	{
+		"Redis forgets", func(w *world) { w.redisSet("appendonly", "no"); w.redisSet("maxmemory-policy", "allkeys-lru") },
+		[]string{"fail redis maxmemory-policy", "fail redis appendonly"},
+		true,
+	},
+	{
+		"The token has expired", func(w *world) { w.set(func(a *graphsim.Account) { a.Token.ExpiresIn = graphsim.Duration(-time.Hour) }) },
+		[]string{"fail token"},
+		true,
+	},
+	{"The token lacks a permission", func(w *world) {
+		w.set(func(a *graphsim.Account) { a.Token.Scopes = []string{"whatsapp_business_messaging"} })
+	}, []string{"fail token scopes", "fail account"}, true},
+	{"The number is restricted", func(w *world) {
+		w.set(func(a *graphsim.Account) { a.Numbers[0].Status, a.Numbers[0].Quality = "RESTRICTED", "RED" })
+	}, []string{"fail number status", "fail number health", "warn number quality"}, true},
+	{
+		"The account does not report to the app", func(w *world) { w.set(func(a *graphsim.Account) { a.App.Unsubscribed = true }) },
+		[]string{"fail account"},
+		true,
+	},
+	{
+		"The app secret is another app's", func(w *world) { w.env["APP_SECRET"] = "of-another-app" },
+		[]string{"fail app", "fail webhook signed"},
+		true,
+	},
+	{"The clocks differ", func(w *world) { w.off = 5 * time.Minute }, []string{"fail clock of graph"}, true},
+	{
+		"The configuration is not finished", func(w *world) { delete(w.env, "SLUICE_MARKER_KEY"); delete(w.env, "ACCESS_TOKEN") },
+		[]string{"fail configuration", "fail configuration"},
+		true,
+	},
+
+	{"nobody is Redis", func(w *world) { w.env["SLUICE_REDIS_URL"] = "redis://:pass-word@127.0.0.1:1" }, []string{"fail redis"}, false},
+	{"relaxed", func(w *world) { w.env["SLUICE_REDIS_DURABILITY"] = "relaxed" }, []string{"warn redis durability"}, false},
+	{"a person's token, soon over", func(w *world) {
+		w.set(func(a *graphsim.Account) { a.Token.Type, a.Token.ExpiresIn = "USER", graphsim.Duration(72*time.Hour) })
+	}, []string{"warn token type", "warn token expiry"}, false},
+	{"another token", func(w *world) { w.env["ACCESS_TOKEN"] = "not-" + token }, []string{"fail token"}, false},
+	{"a number's smaller troubles", func(w *world) {
+		w.set(func(a *graphsim.Account) {
+			n := &a.Numbers[0]
+			n.Status, n.Quality, n.NameStatus, n.Mode, n.OnBizApp = "FLAGGED", "YELLOW", "DECLINED", "SANDBOX", true
+		})
+	}, []string{"warn number status", "warn number quality", "warn number name", "warn number mode", "warn number throughput"}, false},
+	{
+		"not on the Cloud API", func(w *world) { w.set(func(a *graphsim.Account) { a.Numbers[0].Platform = "ON_PREMISE" }) },
+		[]string{"fail number status", "fail number health"},
+		false,
+	},
+	{"no such number", func(w *world) { w.set(func(a *graphsim.Account) { a.Numbers[0].ID = "1" }) }, []string{"fail number"}, false},
+	{"the app hears no messages", func(w *world) { w.set(func(a *graphsim.Account) { a.App.Fields = []string{"security"} }) }, []string{"fail app"}, false},
+	{"another verify token", func(w *world) { w.env["VERIFY_TOKEN"] = "of-another" }, []string{"fail webhook handshake"}, false},
+	{
+		"whoever answers takes all", func(w *world) { w.front = func(http.ResponseWriter, *http.Request) {} },
+		[]string{"fail webhook handshake", "fail webhook forged"},
+		false,
+	},
+	{
+		"no webhook behind the URL", func(w *world) { w.front = http.NotFound },
+		[]string{"fail webhook handshake", "fail webhook signed", "fail webhook forged"},
+		false,
+	},
+	{"the URL names no app", func(w *world) { w.url += "er" }, []string{"warn app", "fail webhook"}, false},
+	{"nobody is called", func(w *world) { w.url = "" }, []string{"warn webhook"}, false},
+	{"nobody is Meta", func(w *world) { w.env["GRAPH_BASE_URL"] = "http://127.0.0.1:1" }, []string{"fail graph"}, false},
+}
+
+func (w *world) redisSet(name, value string) {
+	w.t.Helper()
+	if err := w.redis.Client().ConfigSet(w.t.Context(), name, value).Err(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+const pageHead = `# sluice doctor
+
+<!-- Made by walking real set-ups by: make docs -->
+
+` + "`bin/sluice doctor --webhook-url https://<your host>/webhooks/whatsapp/main`" + ` looks at a whole set-up, from the
+configuration to the way back from Meta, and says what is missing and how to mend it: one line a check. It reads the
+same configuration as the programs do ([configuration.md](configuration.md)), sends no message and writes nothing; what
+the webhook gets is signed and about nothing. It exits with 1 when a check failed; ` + "`warn`" + ` is what works and may
+not tomorrow. ` + "`--json`" + ` prints the same for scripts. No secret and no phone number is in what it prints. What
+depends on something that failed is looked at once that is mended.
+
+Whether an app is in development or live the Graph API does not tell; the mode of a number it does. Meta's signed
+self-test goes to the URL that you give; where the URL that Meta has is another one, a line says so.
+
+Below is what a healthy set-up prints, and what broken ones do, without the lines that are ok.
+`
+
+// withoutOK finds the lines that the page leaves out of a broken set-up.
+var withoutOK = regexp.MustCompile(`(?m)^ok .*\n`)
+
+// TestDoctorPage: each broken set-up is found out, by its own checks and no others, and
+// docs/doctor.md shows what is printed.
+func TestDoctorPage(t *testing.T) {
+	redis := redistest.Start(t)
+	var page strings.Builder
+	page.WriteString(pageHead)
+	for _, s := range setups {
+		t.Run(s.title, func(t *testing.T) {
+			w := setup(t, redis)
+			s.wrong(w)
+			defer func() { w.redisSet("appendonly", "yes"); w.redisSet("maxmemory-policy", "noeviction") }()
+			report, text := w.examine()
+			var finds []string
+			failed := false
+			for _, f := range report {
+				if (f.Verdict == doctor.OK) != (f.Fix == "") {
+					t.Errorf("%+v: what is not ok has a fix, and nothing else", f)
+				}
+				if f.Verdict != doctor.OK {
+					finds = append(finds, string(f.Verdict)+" "+f.Check)
+				}
+				failed = failed || f.Verdict == doctor.Fail
+			}
+			if got, want := strings.Join(finds, ", "), strings.Join(s.finds, ", "); got != want {
+				t.Errorf("found %s, want %s:\n%s", got, want, text)
+			}
+			if report.Failed() != failed {
+				t.Errorf("Failed is %t", report.Failed())
+			}
+			if s.shown {
+				if s.finds != nil {
+					text = withoutOK.ReplaceAllString(text, "")
+				}
+				fmt.Fprintf(&page, "\n## %s\n\n```\n%s```\n", s.title, text)
+			}
+		})
+	}
+	if !t.Failed() {
+		golden.File(t, filepath.Join("..", "..", "docs", "doctor.md"), []byte(page.String()))
+	}
+}

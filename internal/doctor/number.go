@@ -1,0 +1,97 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"sluice/internal/cloudapi"
+	"sluice/internal/config"
+)
+
+// numberChecks are what is asked of a phone number that is configured with a rate.
+var numberChecks = []struct {
+	name  string
+	judge func(n cloudapi.Number, rate int) Finding
+}{
+	{"number status", func(n cloudapi.Number, _ int) Finding {
+		says := n.Status
+		switch {
+		case n.Platform != "CLOUD_API":
+			return found(Fail, "not registered for the Cloud API, but "+n.Platform, "register it: POST /{phone number id}/register with its PIN")
+		case says == "CONNECTED":
+			return found(OK, says, "")
+		case says == "FLAGGED":
+			return found(Warn, says+": it still sends; people blocked or reported it", "send only to who asked for it; Meta restricts a number that stays flagged")
+		case says == "RESTRICTED" || says == "BANNED" || says == "RATE_LIMITED":
+			return found(Fail, says+": Meta refuses what it sends", "read why in WhatsApp Manager, Account quality, and appeal there; Sluice keeps the messages meanwhile")
+		}
+		return found(Fail, says+": it cannot send", "verify and register the number in WhatsApp Manager")
+	}},
+	{"number health", func(n cloudapi.Number, _ int) Finding {
+		var troubles, fixes []string
+		for _, e := range n.Health.Entities {
+			for _, one := range e.Errors {
+				troubles = append(troubles, fmt.Sprintf("%s %d %s", e.Type, one.Code, one.What))
+				fixes = append(fixes, one.Solution)
+			}
+		}
+		says := strings.Join(append([]string{n.Health.CanSend}, troubles...), "; ")
+		fix := "Meta says: " + strings.Join(fixes, "; ")
+		switch n.Health.CanSend {
+		case "AVAILABLE":
+			return found(OK, "AVAILABLE", "")
+		case "BLOCKED":
+			return found(Fail, says, fix)
+		}
+		return found(Warn, says, fix)
+	}},
+	{"number quality", func(n cloudapi.Number, _ int) Finding {
+		const fix = "write less and better: people block or report what it sends"
+		switch n.Quality {
+		case "YELLOW":
+			return found(Warn, n.Quality, fix)
+		case "RED":
+			return found(Warn, n.Quality+": Meta may lower the limit or restrict the number", fix)
+		}
+		return found(OK, n.Quality, "")
+	}},
+	{"number name", func(n cloudapi.Number, _ int) Finding {
+		switch n.NameStatus {
+		case "APPROVED", "AVAILABLE_WITHOUT_REVIEW":
+			return found(OK, n.NameStatus, "")
+		}
+		return found(Warn, n.NameStatus+": people see the number without its name, and limits stay low", "enter a display name in WhatsApp Manager that follows Meta's rules, and wait for the review")
+	}},
+	{"number mode", func(n cloudapi.Number, _ int) Finding {
+		if n.Mode != "LIVE" {
+			return found(Warn, n.Mode+": a test number, which reaches only the recipients listed at Meta", "add a number of your own before customers wait for messages")
+		}
+		return found(OK, n.Mode, "")
+	}},
+	{"number throughput", func(n cloudapi.Number, rate int) Finding {
+		says, most := n.Throughput.Level, map[string]int{"STANDARD": 80, "HIGH": 1000}[n.Throughput.Level]
+		if n.OnBizApp {
+			says, most = "shared with the WhatsApp Business app", 20
+		}
+		switch {
+		case most == 0:
+			return found(Warn, "Meta tells no level but "+says, "register the number for the Cloud API")
+		case rate > most:
+			return found(Warn, fmt.Sprintf("%s, %d messages a second, and rate is %d", says, most, rate), fmt.Sprintf("set the number's rate to %d; until then Meta refuses and Sluice slows down by itself", most))
+		}
+		return found(OK, fmt.Sprintf("%s, %d messages a second; rate is %d", says, most, rate), "")
+	}},
+}
+
+// number looks at a phone number.
+func (v *visit) number(ctx context.Context, c config.Number) {
+	n, err := v.graph.Number(ctx, c.ID)
+	if err != nil {
+		v.add("number", c.ID, why(err))
+		return
+	}
+	for _, check := range numberChecks {
+		v.add(check.name, c.ID, check.judge(n, c.Rate))
+	}
+}

@@ -1,0 +1,89 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"sluice/internal/store"
+)
+
+// redis looks whether Redis answers, keeps what the durability promises, and knows the time.
+func (v *visit) redis(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	want := v.Worker.Redis
+	db, err := store.Open(ctx, string(want.URL))
+	if err != nil {
+		v.add("redis", "", found(Fail, err.Error(), "start it, or set redis.url or SLUICE_REDIS_URL to where it is"))
+		return
+	}
+	defer db.Close()
+	masters, err := db.Examine(ctx, store.Durability(want.Durability))
+	if err != nil {
+		v.add("redis", "", found(Fail, err.Error(), "allow Sluice's user INFO and CONFIG GET"))
+		return
+	}
+	for _, m := range masters {
+		v.add("redis", "", found(OK, m.Addr+" answers; durability: "+want.Durability, ""))
+		if m.Risk != "" {
+			v.add("redis durability", "", found(Warn, m.Risk, "redis.durability: fsync, where messages matter"))
+		}
+		for _, s := range m.Settings {
+			f := found(OK, s.Have, "")
+			if !s.OK {
+				f = found(Fail, s.String(), "set it in redis.conf and by CONFIG SET, or set redis.durability: relaxed and bear the loss")
+				switch s.Name {
+				case "redis_version":
+					f.Fix = "install Redis 7.0 or newer"
+				case "aof_last_write_status":
+					f.Fix = "free the disk of Redis; its log tells more"
+				}
+			}
+			v.add("redis "+strings.TrimPrefix(s.Name, "redis_"), "", f)
+		}
+	}
+	before := time.Now()
+	now, err := db.Time(ctx).Result()
+	if err != nil {
+		v.add("clock of redis", "", found(Fail, err.Error(), "allow Sluice's user TIME"))
+		return
+	}
+	v.add("clock of redis", "", skew(now, before, time.Now(), 0))
+}
+
+// Clocks may differ by so much. Deadlines are counted on Redis's clock, receipts carry Meta's.
+const (
+	skewWarn = 2 * time.Second
+	skewFail = 30 * time.Second
+)
+
+// skew judges another's clock, which was read between two moments of ours, and is exact to a
+// grain.
+func skew(theirs, before, after time.Time, grain time.Duration) Finding {
+	var ahead time.Duration
+	switch {
+	case theirs.After(after):
+		ahead = theirs.Sub(after)
+	case theirs.Add(grain).Before(before):
+		ahead = theirs.Add(grain).Sub(before)
+	}
+	off, side := ahead, "ahead of"
+	if ahead < 0 {
+		off, side = -ahead, "behind"
+	}
+	grain = time.Second
+	if off > 2*time.Minute {
+		grain = time.Minute
+	}
+	says := fmt.Sprintf("%s %s ours", off.Round(grain), side)
+	const fix = "run NTP (chrony, systemd-timesyncd) on both machines; then deadlines and receipts fit together"
+	switch {
+	case off < skewWarn:
+		return found(OK, "agrees with ours", "")
+	case off < skewFail:
+		return found(Warn, says, fix)
+	}
+	return found(Fail, says, fix)
+}
