@@ -33,7 +33,7 @@ type Finding struct {
 	Fix     string  `json:"fix,omitempty"` // unless OK
 }
 
-// found makes a finding of a judgement: without a fix all is well.
+// found makes a finding; what is not OK has a fix. add says of which check and about what.
 func found(v Verdict, says, fix string) Finding {
 	return Finding{Verdict: v, Says: says, Fix: fix}
 }
