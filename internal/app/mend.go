@@ -45,6 +45,10 @@ func (w *worker) lift(ctx context.Context, why string, mended func(message.Hold)
 
 // updated lifts what Meta's webhooks say is mended.
 func (w *worker) updated(ctx context.Context, e message.Event) error {
+	if cloudapi.Upgraded(e) {
+		w.levels(ctx)
+		return nil
+	}
 	template, account := cloudapi.Mended(e)
 	switch {
 	case template != "":
@@ -53,6 +57,28 @@ func (w *worker) updated(ctx context.Context, e message.Event) error {
 		return w.lift(ctx, "Meta says that the account may send", func(h message.Hold) bool { return h.Template == "" })
 	}
 	return nil
+}
+
+// levels learns what Meta lets those numbers send whose rate is not configured. A number about
+// which Meta says nothing keeps what was known of it.
+func (w *worker) levels(ctx context.Context) {
+	rates := map[string]int{}
+	for _, n := range w.c.Numbers {
+		if !n.Learn {
+			rates[n.ID] = 0
+			continue
+		}
+		rate, err := w.graph.Throughput(ctx, n.ID)
+		switch {
+		case err != nil:
+			w.log.Warn("what Meta lets the number send is not known", "phone_number_id", n.ID, "err", err)
+		case rate > 0:
+			rates[n.ID] = rate
+		}
+	}
+	if err := w.paces.Levels(ctx, rates); err != nil && ctx.Err() == nil {
+		w.log.Error("what Meta lets the numbers send is not noted", "err", err)
+	}
 }
 
 // tokens watches the access tokens: a new one lifts the holds of its number, and Meta says when

@@ -46,6 +46,9 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		paces:  queue.NewPaces(p.db, shards, rates.configured),
 		holds:  queue.NewHolds(p.db, shards),
 		marks:  cloudapi.NewMarks(c.Environment, []byte(c.MarkerKey)),
+		graph: cloudapi.NewClient(cloudapi.Options{
+			BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: c.Tokens.Token, Registerer: p.registry,
+		}),
 	}
 	if slices.Contains(c.Roles, config.RoleSend) {
 		if err := w.send(); err != nil {
@@ -73,6 +76,7 @@ type worker struct {
 	paces  *queue.Paces
 	holds  *queue.Holds
 	marks  *cloudapi.Marks
+	graph  *cloudapi.Client
 }
 
 // send adds what drains the queues, and the sweeper. The sweeper ends after the last attempt:
@@ -82,14 +86,11 @@ func (w *worker) send() error {
 	c.Tokens.OnError = func(number string, err error) {
 		log.Error("token file unusable, the old token stays in use", "phone_number_id", number, "err", err)
 	}
-	graph := cloudapi.NewClient(cloudapi.Options{
-		BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: c.Tokens.Token, Registerer: w.registry,
-	})
 	traced, err := openTrace(os.Getenv(traceEnv))
 	if err != nil {
 		return err
 	}
-	sender := send.New(w.book, graph, send.Options{
+	sender := send.New(w.book, w.graph, send.Options{
 		Worker:   w.name,
 		Policy:   policies(c.Common),
 		Backoff:  pacing.Backoff{Base: c.Retry.Base, Max: c.Retry.Max}.Delay,
@@ -118,12 +119,13 @@ func (w *worker) send() error {
 	}
 	w.work = append(w.work, server.Run)
 	watch := &tokens{
-		numbers: numberIDs(c.Numbers), token: c.Tokens.Token, ask: graph.DebugToken, expiry: newExpiry(w.registry), log: log,
+		numbers: numberIDs(c.Numbers), token: c.Tokens.Token, ask: w.graph.DebugToken, expiry: newExpiry(w.registry), log: log,
 		lift: func(ctx context.Context, number string) error {
 			return w.lift(ctx, "the number has a new access token", func(h message.Hold) bool { return h.Number == number && h.Template == "" })
 		},
 	}
-	w.background = append(w.background, sweeper.Run, traced.run, watch.run)
+	learn := func(ctx context.Context) error { w.levels(ctx); return nil }
+	w.background = append(w.background, sweeper.Run, traced.run, watch.run, learn)
 	return nil
 }
 

@@ -68,3 +68,31 @@ func TestMended(t *testing.T) {
 		}
 	}
 }
+
+func TestThroughput(t *testing.T) {
+	t.Parallel()
+	for answer, want := range map[string]int{
+		`{"throughput":{"level":"STANDARD"},"id":"1"}`: 80,
+		`{"throughput":{"level":"HIGH"},"id":"1"}`:     1000,
+		`{"throughput":{"level":"NOT_APPLICABLE"}}`:    0,
+		`{"id":"1"}`: 0,
+		`<html>`:     -1,
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.RequestURI() != "/v25.0/1?fields=throughput" {
+				t.Errorf("asked %s", r.URL)
+			}
+			io.WriteString(w, answer)
+		}))
+		c := cloudapi.NewClient(cloudapi.Options{BaseURL: srv.URL, Token: func(string) (string, error) { return "secret", nil }})
+		got, err := c.Throughput(t.Context(), "1")
+		if err != nil {
+			got = -1
+		}
+		if got != want {
+			t.Errorf("%s: %d, %v", answer, got, err)
+		}
+		c.Close()
+		srv.Close()
+	}
+}

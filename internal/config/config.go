@@ -46,6 +46,7 @@ type Graph struct {
 type Number struct {
 	ID      string           // Meta's phone number id
 	Rate    int              // messages per second
+	Learn   bool             // Rate is not configured: it stands until Meta says what the number may send
 	Classes map[string]Class // what differs for this number
 }
 

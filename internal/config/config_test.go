@@ -76,7 +76,7 @@ log_level: warn
 		Graph:       Graph{BaseURL: "http://127.0.0.1:8070", Version: "v24.0"},
 		Numbers: []Number{
 			{ID: "106540352242922", Rate: 1000, Classes: map[string]Class{"utility": {Deadline: 2 * time.Hour}}},
-			{ID: "200000000000001", Rate: DefaultRate},
+			{ID: "200000000000001", Rate: DefaultRate, Learn: true},
 		},
 		Classes:  map[string]Class{"utility": wider},
 		LogLevel: slog.LevelWarn,
@@ -153,7 +153,7 @@ func TestWithoutAFile(t *testing.T) {
 		Redis:       Redis{URL: "redis://127.0.0.1:6379", Durability: Fsync},
 		Shards:      16,
 		Graph:       Graph{BaseURL: "https://graph.facebook.com", Version: "v25.0"},
-		Numbers:     []Number{{ID: "106540352242922", Rate: DefaultRate}},
+		Numbers:     []Number{{ID: "106540352242922", Rate: DefaultRate, Learn: true}},
 		LogLevel:    slog.LevelInfo,
 		Ops:         ":9101",
 	}

@@ -63,7 +63,7 @@ func (l *loader) numberNamed(id string) *number {
 			return &l.numbers[i]
 		}
 	}
-	l.numbers = append(l.numbers, number{Number: Number{ID: id, Rate: DefaultRate}})
+	l.numbers = append(l.numbers, number{Number: Number{ID: id, Rate: DefaultRate, Learn: true}})
 	return &l.numbers[len(l.numbers)-1]
 }
 

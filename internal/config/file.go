@@ -100,7 +100,7 @@ func (d *document) root(n *yaml.Node, settings []setting) {
 }
 
 func (d *document) number(path string, n *yaml.Node) {
-	one := number{Number: Number{Rate: DefaultRate}}
+	one := number{}
 	if !d.mapping(path, n, members{
 		"id":         d.scalar(numberID(&one.ID)),
 		"token_file": d.scalar(d.resolved(text(&one.tokenFile))),
@@ -108,6 +108,9 @@ func (d *document) number(path string, n *yaml.Node) {
 		"classes":    d.classes(&one.Classes),
 	}, "id") {
 		return
+	}
+	if one.Rate == 0 {
+		one.Rate, one.Learn = DefaultRate, true
 	}
 	for _, other := range d.numbers {
 		if other.ID == one.ID {

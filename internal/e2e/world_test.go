@@ -63,7 +63,7 @@ type world struct {
 	api    *client.Client
 }
 
-// setup starts everything but workers. Settings are lines for the end of sluice.yaml.
+// setup starts everything but workers. Rate 0 is left to Meta. Settings are lines for the end of sluice.yaml.
 func setup(t *testing.T, rate int, sim graphsim.Options, settings ...string) *world {
 	t.Helper()
 	w := &world{t: t, redis: redistest.Start(t)}
@@ -121,7 +121,11 @@ func (w *world) writeConfig(rate int, settings []string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "environment: e2e\nredis: {url: %s}\ngraph: {base_url: %s}\nmarker_key_file: marker\nnumbers:\n", w.redis.URL(), w.graph)
 	for _, n := range numbers {
-		fmt.Fprintf(&b, "  - {id: %q, token_file: token, rate: %d}\n", n, rate)
+		fmt.Fprintf(&b, "  - {id: %q, token_file: token", n)
+		if rate > 0 {
+			fmt.Fprintf(&b, ", rate: %d", rate)
+		}
+		b.WriteString("}\n")
 	}
 	fmt.Fprintf(&b, "apps:\n  - {name: main, secret_file: secret, verify_token_file: verify}\napi_keys:\n  - {name: e2e, sha256: %s, numbers: [\"*\"], scopes: [messages:send, messages:read, messages:cancel, admin]}\n", hash(apiKey))
 	b.WriteString(strings.Join(settings, "\n") + "\n")

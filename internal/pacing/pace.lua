@@ -2,13 +2,14 @@
 -- was refused lately, and a time before which it may send none. It goes in front of scripts
 -- that need it.
 -- The hash holds what was learned and ordered at run time: 'order' (a rate that stands for the
--- configured one), 'ramp_from', 'ramp_at', 'ramp_us' (a climb to that rate), 'cut' and 'cut_at'
+-- configured one), 'level' (what Meta lets the number send, where the configuration leaves that
+-- to Meta), 'ramp_from', 'ramp_at', 'ramp_us' (a climb to that rate), 'cut' and 'cut_at'
 -- (the pace that a refusal left us, and when), 'ceiling' (the pace at that refusal), 'pause'.
 -- 'probe' (until when one message a second has to do). Times are microseconds of this node's clock.
 -- After a refusal the pace climbs back by a fixed share of the full rate each second.
 local function pace(key, configured, now, climb)
-  local p = redis.call('HMGET', key, 'order', 'ramp_from', 'ramp_at', 'ramp_us', 'cut', 'cut_at', 'pause', 'probe')
-  local rate = tonumber(p[1] or configured)
+  local p = redis.call('HMGET', key, 'order', 'ramp_from', 'ramp_at', 'ramp_us', 'cut', 'cut_at', 'pause', 'probe', 'level')
+  local rate = tonumber(p[1] or p[9] or configured)
   if p[2] then
     local done = (now - p[3]) / p[4]
     if done < 1 then rate = math.max(1, p[2] + (rate - p[2]) * math.max(done, 0)) end

@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -141,6 +140,26 @@ func (p *Paces) Order(ctx context.Context, number string, rate, from int, over t
 	return nil
 }
 
+// Levels notes what Meta lets numbers send, in messages a second, in place of the rates that
+// processes are configured with; 0 forgets it.
+func (p *Paces) Levels(ctx context.Context, rates map[string]int) error {
+	err := p.db.Pipe(ctx, func(t redis.Pipeliner) {
+		for number, rate := range rates {
+			s := p.shards.Of(number)
+			if rate == 0 {
+				t.HDel(ctx, paceKey(s, number), "level")
+				continue
+			}
+			t.HSet(ctx, paceKey(s, number), "level", rate)
+			t.SAdd(ctx, pacedKey(s), number)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("note what Meta lets numbers send: %w", err)
+	}
+	return nil
+}
+
 // Pace is how fast a number goes and what waits for it.
 type Pace struct {
 	Number     string
@@ -270,7 +289,12 @@ func (p *Paces) parse(number string, r []string) Pace {
 }
 
 // Goal is where the rate climbs to.
-func (p Pace) Goal() float64 { return float64(cmp.Or(p.Ordered, p.Configured)) }
+func (p Pace) Goal() float64 {
+	if p.Ordered > 0 {
+		return float64(p.Ordered)
+	}
+	return p.Full
+}
 
 // leastShare is the share of the slots that each class has at least, whatever waits in more
 // urgent ones: every 20th slot goes to the three others in turn.

@@ -1,0 +1,52 @@
+package e2e
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/graphsim"
+	"sluice/internal/message"
+	"sluice/internal/queue"
+	"sluice/internal/store"
+)
+
+// A number without a configured rate goes at what Meta lets it send, and at more from the
+// moment at which Meta reports an upgrade.
+func TestUpgradeRaisesThePace(t *testing.T) {
+	t.Parallel()
+	var account graphsim.Account
+	for _, id := range numbers {
+		account.Numbers = append(account.Numbers, graphsim.Number{ID: id, Throughput: "STANDARD"})
+	}
+	w := setup(t, 0, graphsim.Options{Account: account})
+	db, err := store.Open(t.Context(), w.redis.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	paces := queue.NewPaces(db, message.DefaultShards, func(string) int { return 1 })
+	w.worker()
+	await := func(rate float64) {
+		t.Helper()
+		var got queue.Pace
+		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			if got, err = paces.Read(t.Context(), numbers[0]); err == nil && got.Full == rate && got.Goal() == rate {
+				return
+			}
+		}
+		t.Fatalf("%+v, %v, want a rate of %v", got, err, rate)
+	}
+	await(80)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, w.graph+"/_sim/numbers/"+numbers[0], strings.NewReader(`{"throughput":"HIGH"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatal(resp, err)
+	}
+	resp.Body.Close()
+	await(1000)
+}
