@@ -182,6 +182,15 @@ func known(numbers []config.Number) func(string) bool {
 	return func(id string) bool { return ids[id] }
 }
 
+// phones returns the phone number of an id; empty where it is not configured.
+func phones(numbers []config.Number) func(string) string {
+	own := map[string]string{}
+	for _, n := range numbers {
+		own[n.ID] = n.Display
+	}
+	return func(id string) string { return own[id] }
+}
+
 // explain is what people are told of one of Meta's codes.
 func explain(code int) (title, advice string) {
 	e, _ := cloudapi.Lookup(code)

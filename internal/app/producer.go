@@ -50,6 +50,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Reader:     book,
 		Desk:       desk{Ledger: book, db: p.db, tasks: tasks, holds: holds, paces: paces},
 		Numbers:    known(c.Numbers),
+		Own:        phones(c.Numbers),
 		Policy:     policies(c.Common),
 		Drain:      newDrains(paces.Read, log).of,
 		Explain:    explain,
@@ -131,7 +132,7 @@ func (a acceptor) Accept(ctx context.Context, m message.Message) (message.Accept
 func apiKeys(keys []config.APIKey) httpapi.Keys {
 	out := make(httpapi.Keys, len(keys))
 	for i, k := range keys {
-		out[i] = httpapi.Key{Name: k.Name, Hash: hex.EncodeToString(k.SHA256[:]), Scopes: k.Scopes, Numbers: k.Numbers}
+		out[i] = httpapi.Key{Name: k.Name, Hash: hex.EncodeToString(k.SHA256[:]), Scopes: k.Scopes, Numbers: k.Numbers, Revoked: k.Revoked}
 	}
 	return out
 }

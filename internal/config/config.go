@@ -45,6 +45,7 @@ type Graph struct {
 // Number is one of our phone numbers.
 type Number struct {
 	ID      string           // Meta's phone number id
+	Display string           // the phone number itself, in E.164 with its plus; empty: not known
 	Rate    int              // messages per second
 	Learn   bool             // Rate is not configured: it stands until Meta says what the number may send
 	Classes map[string]Class // what differs for this number
@@ -96,6 +97,7 @@ type APIKey struct {
 	SHA256  [32]byte // of the key
 	Numbers []string // phone number ids; "*" means all
 	Scopes  []string // never empty
+	Revoked bool     // refused, and told so
 }
 
 // The scopes of API keys.

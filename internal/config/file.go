@@ -102,10 +102,11 @@ func (d *document) root(n *yaml.Node, settings []setting) {
 func (d *document) number(path string, n *yaml.Node) {
 	one := number{}
 	if !d.mapping(path, n, members{
-		"id":         d.scalar(numberID(&one.ID)),
-		"token_file": d.scalar(d.resolved(text(&one.tokenFile))),
-		"rate":       d.scalar(integer(&one.Rate, 1, 10000)),
-		"classes":    d.classes(&one.Classes),
+		"id":             d.scalar(numberID(&one.ID)),
+		"display_number": d.scalar(phoneNumber(&one.Display)),
+		"token_file":     d.scalar(d.resolved(text(&one.tokenFile))),
+		"rate":           d.scalar(integer(&one.Rate, 1, 10000)),
+		"classes":        d.classes(&one.Classes),
 	}, "id") {
 		return
 	}
@@ -152,6 +153,7 @@ func (d *document) apiKey(path string, n *yaml.Node) {
 			d.scalar(oneOf(&scope, Scopes()...))(path, n)
 			one.Scopes = append(one.Scopes, scope)
 		}),
+		"revoked": d.scalar(truth(&one.Revoked)),
 	}, "name", "sha256", "numbers", "scopes") {
 		return
 	}
@@ -270,6 +272,10 @@ func name(dst *string) func(string) error {
 
 func numberID(dst *string) func(string) error {
 	return id(dst, `[0-9]{1,32}`, "is not a phone number id: that is Meta's id of the number, digits only, not the number itself")
+}
+
+func phoneNumber(dst *string) func(string) error {
+	return id(dst, `\+[1-9][0-9]{6,14}`, `is not a phone number like "+15551234567": a plus, the country code and the rest, digits only`)
 }
 
 func idOrAll(dst *string) func(string) error {

@@ -137,6 +137,16 @@ func integer(dst *int, low, high int) func(string) error {
 	}
 }
 
+func truth(dst *bool) func(string) error {
+	return func(s string) error {
+		if s != "true" && s != "false" {
+			return fmt.Errorf("%q is neither true nor false", s)
+		}
+		*dst = s == "true"
+		return nil
+	}
+}
+
 func duration(dst *time.Duration, low, high time.Duration) func(string) error {
 	return func(s string) error {
 		d, err := time.ParseDuration(s)

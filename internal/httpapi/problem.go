@@ -77,6 +77,7 @@ var answers = map[string]answer{
 	"type_mismatch":             {0, "This member has another JSON type.", "Change its JSON type: tags is an array of strings, message an object, the others are strings."},
 	"from_missing":              {0, "The request names no sender.", "Give Meta's phone number id in from."},
 	"from_invalid":              {0, "A sender is Meta's phone number id: up to 32 digits.", "Give the phone number id, not the phone number."},
+	"recipient_is_sender":       {0, "The recipient is the sender itself; Meta does not take that.", "Give another phone number in to."},
 	"message_missing":           {0, "The request has no message.", "Give Meta's message object in message."},
 	"class_unknown":             {0, "A class is authentication, service, utility or marketing.", "Give one of them, or leave it out."},
 	"idempotency_key_invalid":   {0, "An idempotency key has 1 to 255 printable ASCII characters.", "Use an order id or a UUID."},

@@ -67,14 +67,20 @@ func (in *Intake) batch(w http.ResponseWriter, r *http.Request) {
 	body := &patient{Reader: r.Body, control: c, end: time.Now().Add(batchMost), stop: make(chan struct{})}
 	lines := make(chan *line, batchWindow)
 	var reading sync.WaitGroup
-	reading.Go(func() { defer close(lines); in.readLines(ctx, body, key, lines) })
+	read := make(chan struct{})
+	reading.Go(func() { defer close(lines); in.readLines(ctx, body, key, lines); close(read) })
 	reading.Go(func() { // wakes the reader when there is no use in more lines
 		select {
 		case <-ctx.Done():
 		case <-in.stopped:
+		case <-read:
 		}
 		close(body.stop)
-		c.SetReadDeadline(time.Now())
+		select {
+		case <-read: // now the server itself reads, and takes a deadline for the end of the connection
+		default:
+			c.SetReadDeadline(time.Now())
+		}
 	})
 	writeVerdicts(w, c, cancel, lines)
 	cancel()
@@ -211,7 +217,11 @@ func (p *patient) Read(b []byte) (int, error) {
 	case <-p.stop:
 		return 0, errStopped
 	default:
-		return p.Reader.Read(b)
+		n, err := p.Reader.Read(b)
+		if err == io.EOF { // from here on the server waits for the next request
+			p.control.SetReadDeadline(time.Time{})
+		}
+		return n, err
 	}
 }
 

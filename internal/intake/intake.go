@@ -51,6 +51,7 @@ type Options struct {
 	Desk       desk                                                // required to find, explain and cancel
 	Keys       httpapi.Keys                                        // who may call; nobody without
 	Numbers    func(number string) bool                            // whether a phone number id is configured; required
+	Own        func(number string) string                          // the phone number of an id, in E.164; empty, or nil: not known
 	Policy     func(number string, c message.Class) message.Policy // nil: message.DefaultPolicy
 	Drain      drain                                               // nil: nothing is refused for the backlog before it
 	Explain    func(code int) (title, advice string)               // tells people of Meta's error codes; nil: records show the bare code
@@ -60,7 +61,7 @@ type Options struct {
 }
 
 // storeTimeout bounds the calls of the store for one request, so that a caller gets an answer before the
-// server's own time to write one (10 s) is over.
+// server's own time to write one (20 s, in which the body comes too) is over.
 const storeTimeout = 5 * time.Second
 
 // drainTimeout bounds the question how long a message would wait: nobody waits long for it.
@@ -78,6 +79,9 @@ type Intake struct {
 func New(o Options) *Intake {
 	if o.Policy == nil {
 		o.Policy = func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) }
+	}
+	if o.Own == nil {
+		o.Own = func(string) string { return "" }
 	}
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	return &Intake{o: o, metrics: newMetrics(o.Registerer), watch: newWatch(o.Reader.Progress), stopped: make(chan struct{})}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"sluice/internal/httpapi"
@@ -96,6 +97,9 @@ func (in *Intake) hand(ctx context.Context, header http.Header, key httpapi.Key,
 	var none message.Acceptance
 	if message.IsNumberID(m.From) && !(key.Covers(m.From) && in.o.Numbers(m.From)) {
 		return none, refuseAt("from", "phone_not_found")
+	}
+	if own := in.o.Own(m.From); own != "" && strings.TrimPrefix(m.Content.To, "+") == own[1:] { // at Meta's path To may have no plus
+		e.refuse("message.to", "recipient_is_sender")
 	}
 	if m.SendAt.After(now.Add(maxAhead)) {
 		e.refuse("send_at", "schedule_too_far")

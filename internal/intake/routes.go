@@ -140,7 +140,7 @@ var bodyCodes = []string{
 
 // orderCodes are the problems of an order, beside those of Meta's object.
 var orderCodes = []string{
-	"phone_not_found", "field_unknown", "type_mismatch", "from_missing", "from_invalid", "message_missing", "class_unknown",
+	"phone_not_found", "recipient_is_sender", "field_unknown", "type_mismatch", "from_missing", "from_invalid", "message_missing", "class_unknown",
 	"idempotency_key_invalid", "idempotency_key_mismatch", "idempotency_key_reused", "ref_invalid", "tags_too_many",
 	"tag_invalid", "time_invalid", "schedule_too_far", "schedule_after_ttl", "ttl_invalid",
 }

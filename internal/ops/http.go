@@ -64,7 +64,7 @@ func Handler(reg *prometheus.Registry, ready Ready) http.Handler {
 // ServeOptions are the limits of a server. Zero means the default.
 type ServeOptions struct {
 	ReadTimeout  time.Duration // for a whole request with its body; default 10 s
-	WriteTimeout time.Duration // from the end of a request's header to the end of its answer; default 10 s
+	WriteTimeout time.Duration // from the end of a request's header to the end of its answer; default 20 s: a body in its last moment gets an answer too
 	Grace        time.Duration // how long a stop waits for running requests; default 10 s
 	Log          *slog.Logger  // for what net/http has to say; default none
 }
@@ -79,7 +79,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, o ServeOptions) 
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       cmp.Or(o.ReadTimeout, usual),
-		WriteTimeout:      cmp.Or(o.WriteTimeout, usual),
+		WriteTimeout:      cmp.Or(o.WriteTimeout, 2*usual),
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },

@@ -1,0 +1,268 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sluice/internal/app"
+	"sluice/internal/cloudapi"
+	"sluice/internal/config"
+	"sluice/internal/ledger"
+	"sluice/internal/message"
+	"sluice/internal/redistest"
+	"sluice/internal/store"
+)
+
+// The numbers and keys of the site that bad input is sent to.
+const (
+	ours    = "106540352242922" // within every key; its phone number is ownPhone
+	theirs  = "106540352242923" // within the key "wide" alone
+	slowOne = "106540352242924" // sends one message a second; within every key
+
+	ownPhone = "+15550783881"
+)
+
+const (
+	wide    = "bad-input-wide-0123456789"
+	narrow  = "bad-input-narrow-0123456789"
+	reader  = "bad-input-reader-0123456789"
+	revoked = "bad-input-revoked-0123456789"
+
+	currentSecret, previousSecret, otherSecret = "bad-input-secret", "bad-input-secret-before", "bad-input-secret-of-another-app"
+)
+
+// site is a producer, a webhook and a reconciler on a Redis, and nobody who sends.
+type site struct {
+	*world
+	api, console, hooks string // base URLs; that of the webhook ends before the app's name
+	book                *ledger.Ledger
+	logs                *locked
+}
+
+// locked is a buffer that all programs log to.
+type locked struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (l *locked) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Buffer.Write(b)
+}
+
+func (l *locked) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.String()
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	s := &site{world: &world{t: t, redis: redistest.Start(t)}, logs: &locked{}}
+	log := slog.New(slog.NewJSONHandler(s.logs, nil))
+	common := config.Common{
+		Environment: "e2e", Shards: int(message.DefaultShards), Ops: "127.0.0.1:0",
+		Redis: config.Redis{URL: config.Secret(s.redis.URL())}, Graph: config.Graph{BaseURL: "http://127.0.0.1:1"},
+		Numbers: []config.Number{{ID: ours, Rate: 80, Display: ownPhone}, {ID: theirs, Rate: 80}, {ID: slowOne, Rate: 1}},
+	}
+	key := func(name, token string, numbers []string, scopes ...string) config.APIKey {
+		return config.APIKey{Name: name, SHA256: sha256.Sum256([]byte(token)), Numbers: numbers, Scopes: scopes, Revoked: token == revoked}
+	}
+	producer := s.start(app.NewProducer(t.Context(), config.Producer{
+		Common: common, Listen: "127.0.0.1:0", Console: "127.0.0.1:0", APIKeys: []config.APIKey{
+			key("wide", wide, []string{"*"}, config.Scopes()...),
+			key("narrow", narrow, []string{ours, slowOne}, config.Scopes()...),
+			key("reader", reader, []string{"*"}, config.ScopeRead),
+			key("revoked", revoked, []string{"*"}, config.Scopes()...),
+		},
+	}, log))
+	webhook := s.start(app.NewWebhook(t.Context(), config.Webhook{Common: common, Listen: "127.0.0.1:0", Apps: []config.App{
+		{Name: "main", Secret: currentSecret, PreviousSecret: previousSecret, VerifyToken: verify},
+		{Name: "other", Secret: otherSecret, VerifyToken: verify},
+	}}, log))
+	s.start(app.NewWorker(t.Context(), config.Worker{Common: common, Roles: []string{config.RoleReconcile}, MarkerKey: markerKey}, log))
+	s.api, s.console, s.hooks = "http://"+producer.Addr(), "http://"+producer.ConsoleAddr(), "http://"+webhook.Addr()+"/webhooks/whatsapp/"
+	db, err := store.New(t.Context(), s.redis.Client())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.book = ledger.New(db, ledger.Options{})
+	return s
+}
+
+const markerKey = "bad-input-marker-key-0123456789"
+
+// TestBadInput sends the programs, on their own listeners and a real Redis, what callers should
+// not send: each row says what is answered, and what is kept of it.
+func TestBadInput(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	t.Run("refused", s.refuses)
+	if n := s.count(t, "sluice:*:m:*"); n != 0 {
+		t.Errorf("%d messages were kept of what was refused", n)
+	}
+	slow := s.slow(t) // all the others come beside these
+	t.Run("wire", s.wire)
+	t.Run("orders", s.orders)
+	t.Run("webhook", s.reports)
+	t.Run("handshake", s.handshakes)
+	t.Run("slow", slow)
+	t.Run("full and away", s.withoutRedis)
+	if t.Failed() {
+		t.Logf("the programs said:\n%s", s.logs.text())
+	}
+	for _, private := range []string{wide, narrow, reader, revoked, currentSecret, previousSecret, verify, "15551234567", "secret text", "\x1b", `\u001b`, `\u202e`} {
+		if strings.Contains(s.logs.text(), private) {
+			t.Errorf("%q is in the logs", private)
+		}
+	}
+}
+
+// answer is what a program said.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// code is a problem's, or empty.
+func (a answer) code() string {
+	var p struct{ Code string }
+	json.Unmarshal([]byte(a.body), &p)
+	return p.Code
+}
+
+func (a answer) member(name string) any {
+	var all map[string]any
+	json.Unmarshal([]byte(a.body), &all)
+	return all[name]
+}
+
+// ask makes a request as it is given. Headers are those of a good one, with changes: a value for
+// each time a header comes, none to leave it out.
+func ask(t *testing.T, method, url, body string, changes http.Header) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = http.Header{"Authorization": {"Bearer " + wide}, "Content-Type": {"application/json"}}
+	for name, values := range changes {
+		req.Header[http.CanonicalHeaderKey(name)] = values
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{resp.StatusCode, resp.Header, string(text)}
+}
+
+// order makes the body of a request: a text from our number, with more members of the envelope.
+func order(more string) string {
+	return `{"from":"` + ours + `","message":` + hello + more + `}`
+}
+
+const hello = `{"to":"+15551234567","type":"text","text":{"body":"secret text"}}`
+
+// count tells how many keys of Redis match.
+func (s *site) count(t *testing.T, pattern string) int {
+	t.Helper()
+	keys, err := s.redis.Client().Keys(t.Context(), pattern).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(keys)
+}
+
+// send has a message accepted and returns its id.
+func (s *site) send(t *testing.T, more string) string {
+	t.Helper()
+	a := ask(t, "POST", s.api+"/v1/messages", order(more), nil)
+	id, _ := a.member("id").(string)
+	if a.status != http.StatusAccepted || id == "" {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	return id
+}
+
+// try lets the first attempt of a message end so; without an end it stays under way.
+func (s *site) try(t *testing.T, id string, end message.Move) {
+	t.Helper()
+	a, err := s.book.Begin(t.Context(), id, 0, "w/1")
+	if err == nil && end.To != "" {
+		_, _, err = s.book.Finish(t.Context(), a, end)
+	}
+	if err != nil || a.Verdict != message.Go {
+		t.Fatal(a.Verdict, err)
+	}
+}
+
+// until waits until something holds.
+func until(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for !holds() {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("not within 10 s: %s", what)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// withoutRedis: while Redis is nearly full nothing new is taken, repeats and webhooks are; while
+// it is away nothing is, and everybody is told to repeat it.
+func (s *site) withoutRedis(t *testing.T) {
+	kept := order(`,"key":"before"`)
+	s.send(t, `,"key":"before"`)
+	body := notification(ours, status("wamid.away", "sent", ""))
+	signed := http.Header{cloudapi.SignatureHeader: {cloudapi.Sign(currentSecret, []byte(body))}}
+	redis := s.redis.Client()
+	info, err := redis.InfoMap(t.Context(), "memory").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	used, _ := strconv.Atoi(info["Memory"]["used_memory"])
+	if err := redis.ConfigSet(t.Context(), "maxmemory", strconv.Itoa(used*6/5)).Err(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "nothing is taken on a nearly full Redis", func() bool {
+		a := ask(t, "POST", s.api+"/v1/messages", order(""), nil)
+		return a.status == 503 && a.code() == "overloaded" && a.header.Get("Retry-After") != ""
+	})
+	if a := ask(t, "POST", s.api+"/v1/messages", kept, nil); a.status != 200 {
+		t.Errorf("a repeat on a nearly full Redis: %d %s", a.status, a.body)
+	}
+	if a := ask(t, "POST", s.hooks+"main", body, signed); a.status != 200 {
+		t.Errorf("a webhook on a nearly full Redis: %d", a.status)
+	}
+	s.redis.Kill()
+	if a := ask(t, "POST", s.api+"/v1/messages", kept, nil); a.status != 503 || a.code() != "store_unavailable" || a.header.Get("Retry-After") == "" {
+		t.Errorf("an order without Redis: %d %s", a.status, a.body)
+	}
+	if a := ask(t, "POST", s.hooks+"main", body, signed); a.status != 503 {
+		t.Errorf("a webhook without Redis: %d", a.status)
+	}
+	s.redis.Restart()
+	until(t, "the repeat meets what was kept", func() bool {
+		a := ask(t, "POST", s.api+"/v1/messages", kept, nil)
+		return a.status == 200 && a.member("duplicate") == true
+	})
+}

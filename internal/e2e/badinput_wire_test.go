@@ -1,0 +1,146 @@
+package e2e
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// raw sends a program bytes that no client library would.
+func raw(t *testing.T, url, request string) net.Conn {
+	t.Helper()
+	addr, _, _ := strings.Cut(strings.TrimPrefix(url, "http://"), "/")
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(30 * time.Second))
+	if _, err := io.WriteString(c, request); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// answers reads what the program answers until it closes the connection, or err says what else.
+func answers(c net.Conn) (statuses []int, bodies string, err error) {
+	for r := bufio.NewReader(c); ; {
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			return statuses, bodies, err
+		}
+		body, err := io.ReadAll(resp.Body)
+		statuses, bodies = append(statuses, resp.StatusCode), bodies+string(body)
+		if err != nil {
+			return statuses, bodies, err
+		}
+	}
+}
+
+// wire: requests that are broken below what HTTP libraries let through, and clients that are slow.
+func (s *site) wire(t *testing.T) {
+	head := func(key string) string {
+		return "POST /v1/messages HTTP/1.1\r\nHost: sluice\r\nAuthorization: Bearer " + wide + "\r\nContent-Type: application/json\r\nIdempotency-Key: " + key + "\r\n"
+	}
+	whole := order("")
+	length := fmt.Sprintf("Content-Length: %d\r\n", len(whole))
+	chunked := fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(whole), whole)
+	const close = "Connection: close\r\n"
+	for name, row := range map[string]struct {
+		request  string
+		statuses string
+		code     string
+	}{
+		"a length shorter than the body":   {head("") + "Content-Length: 20\r\n\r\n" + whole, "[400 400]", "json_invalid"},
+		"64 KiB of headers":                {head("") + "X-Pad: " + strings.Repeat("a", 65<<10) + "\r\n" + length + "\r\n" + whole, "[431]", ""},
+		"two lengths":                      {head("") + length + "Content-Length: 5\r\n\r\n" + whole, "[400]", ""},
+		"an unknown transfer encoding":     {head("") + "Transfer-Encoding: gzip, chunked\r\n\r\n" + chunked, "[501]", ""},
+		"a length and chunks: one message": {head("chunks") + close + length + "Transfer-Encoding: chunked\r\n\r\n" + chunked, "[202]", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, bodies, _ := answers(raw(t, s.api, row.request))
+			if fmt.Sprint(got) != row.statuses || !strings.Contains(bodies, row.code) {
+				t.Errorf("%v %s, want %s %s", got, bodies, row.statuses, row.code)
+			}
+		})
+	}
+}
+
+// slow opens connections that cost time. The function it returns waits for what becomes of them.
+func (s *site) slow(t *testing.T) func(*testing.T) {
+	began := time.Now()
+	const length = "Content-Length: 100\r\n\r\n"
+	order := raw(t, s.api, "POST /v1/messages HTTP/1.1\r\nHost: sluice\r\nAuthorization: Bearer "+wide+"\r\nContent-Type: application/json\r\n"+length)
+	report := raw(t, s.hooks, "POST /webhooks/whatsapp/main HTTP/1.1\r\nHost: sluice\r\nX-Hub-Signature-256: sha256=00\r\n"+length)
+	headers := raw(t, s.hooks, "POST /webhooks/whatsapp/main HTTP/1.1\r\n")
+	for _, c := range []net.Conn{order, report, headers} {
+		trickle(t, c)
+	}
+	var idle []net.Conn
+	for i := range 1000 {
+		idle = append(idle, raw(t, []string{s.api, s.hooks}[i%2], ""))
+	}
+	type row struct {
+		name  string
+		conns []net.Conn
+		want  string // the statuses of each connection
+		after time.Duration
+		got   chan error
+	}
+	rows := []row{
+		{"headers that trickle are not answered", []net.Conn{headers}, "[]", 5 * time.Second, nil},
+		{"a thousand connections that say nothing", idle, "[]", 5 * time.Second, nil},
+		{"a body that trickles is told so", []net.Conn{order}, "[408]", 10 * time.Second, nil},
+		{"a webhook's body that trickles", []net.Conn{report}, "[400]", 10 * time.Second, nil},
+	}
+	for i := range rows {
+		r := &rows[i]
+		r.got = make(chan error, 1)
+		go func() {
+			for _, c := range r.conns {
+				c.SetDeadline(began.Add(r.after + 5*time.Second)) // if it is not closed by then, reading fails
+				statuses, bodies, err := answers(c)
+				if fmt.Sprint(statuses) != r.want || errors.Is(err, os.ErrDeadlineExceeded) {
+					r.got <- fmt.Errorf("%v %s, %w; want %s", statuses, bodies, err, r.want)
+					return
+				}
+			}
+			r.got <- nil
+		}()
+	}
+	return func(t *testing.T) {
+		for _, r := range rows {
+			t.Run(r.name, func(t *testing.T) {
+				if err := <-r.got; err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+// trickle writes a byte a second until the other side is gone.
+func trickle(t *testing.T, c net.Conn) {
+	t.Helper()
+	ended := make(chan struct{})
+	t.Cleanup(func() { close(ended) })
+	go func() {
+		for {
+			select {
+			case <-ended:
+				return
+			case <-time.After(time.Second):
+			}
+			if _, err := io.WriteString(c, "a"); err != nil {
+				return
+			}
+		}
+	}()
+}

@@ -1,0 +1,53 @@
+package intake_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"sluice/internal/message"
+)
+
+// FuzzPost: whatever the body, on our path and on Meta's, it is accepted as a message that is
+// JSON to the letter, or refused with what is wrong and how to mend it, and then not kept.
+func FuzzPost(f *testing.F) {
+	for _, body := range []string{
+		``, `{}`, `{"from":"9"}`, envelope(""), envelope(`,"class":"marketing","key":"k","tags":["a"],"ref":"1","expires_at":"2999-01-01T00:00:00Z"`),
+		envelope(`,"send_at":"2999-01-01T00:00:00Z","key":1`), `{"messaging_product":"whatsapp",` + hello[1:], `{"messaging_product":"whatsapp","status":"read","message_id":"wamid.x"}`,
+	} {
+		f.Add([]byte(body))
+	}
+	b := setup(f)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		for _, path := range []string{"/v1/messages", metas} {
+			clear(b.keeper.messages)
+			clear(b.keeper.records)
+			r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(string(body)))
+			r.Header.Set("Authorization", "Bearer "+b.narrow)
+			r.Header.Set("Content-Type", "application/json")
+			w := httptest.NewRecorder()
+			b.Config.Handler.ServeHTTP(w, r)
+			if w.Code >= 500 || !json.Valid(w.Body.Bytes()) {
+				t.Fatalf("%s: %d %s", path, w.Code, w.Body)
+			}
+			if (w.Code >= 400) != (len(b.keeper.messages) == 0) && !strings.Contains(w.Body.String(), "success") {
+				t.Errorf("%s: %d with %d messages kept", path, w.Code, len(b.keeper.messages))
+			}
+			for id, m := range b.keeper.messages {
+				if number, ok := message.Number(id); !ok || number != ours || !json.Valid(m.Payload) || m.Content.Type == "" || m.Content.Recipient() == "" {
+					t.Errorf("%s: kept %+v", path, m)
+				}
+			}
+			var p struct {
+				Errors []message.Problem
+			}
+			if w.Code >= 400 && path == "/v1/messages" {
+				if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || len(p.Errors) == 0 || p.Errors[0].Code == "" || p.Errors[0].Fix == "" {
+					t.Errorf("refused by %s", w.Body)
+				}
+			}
+		}
+	})
+}
