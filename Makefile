@@ -36,9 +36,9 @@ chaos: ## the fault matrix: breaks everything while messages go out, and counts 
 	@tools/need redis-server:redis-server
 	go run ./cmd/sluice chaos --quiet
 
-chaos-ci: ## a part of the fault matrix, another one each time, in five minutes at most
+chaos-ci: ## a part of the fault matrix, another one for each SEED, in five minutes at most
 	@tools/need redis-server:redis-server
-	go run ./cmd/sluice chaos --quiet --ci
+	go run ./cmd/sluice chaos --quiet --ci --seed $(or $(SEED),1)
 
 chaos-long: ## the fault matrix for an hour, each time with another seed
 	@tools/need redis-server:redis-server
