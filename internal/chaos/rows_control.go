@@ -19,17 +19,17 @@ import (
 // fault sends messages twice. A control that sends none twice is broken.
 var controlRows = []row{
 	{
-		id: "C1-naive", fault: "plain asynq whose handler POSTs, under C1", n: 2000, takes: 60 * time.Second, control: true, alone: true,
+		id: "C1-naive", fault: "plain asynq whose handler POSTs, under C1", n: 2000, takes: 25 * time.Second, control: true, alone: true,
 		setup: setup{faults: unhurried},
 		play:  func(r *run) { r.naive() },
 	},
 	{
-		id: "C5-forgotten", fault: "C5, and every worker dies with Redis: nobody remembers the sends", n: 3000, takes: 60 * time.Second, control: true,
+		id: "C5-forgotten", fault: "C5, and every worker dies with Redis: nobody remembers the sends", n: 3000, takes: 20 * time.Second, control: true,
 		setup: setup{workers: 3, relaxed: true, late: true},
 		play:  func(r *run) { r.rewind(true) },
 	},
 	{
-		id: "C18-clock", fault: "C18, and the clock stands in for the watermark", n: 2000, takes: 60 * time.Second, control: true,
+		id: "C18-clock", fault: "C18, and the clock stands in for the watermark", n: 2000, takes: 40 * time.Second, control: true,
 		setup: lateReconciler,
 		play: func(r *run) {
 			r.lateReconciler(func() {

@@ -13,7 +13,7 @@ import (
 // failoverRows lose a master whose replica takes its place.
 var failoverRows = []row{
 	{
-		id: "C10", fault: "Sentinel: the replicas stand still for 300 ms, then the master is lost", n: 3000, takes: 45 * time.Second,
+		id: "C10", fault: "Sentinel: the replicas stand still for 300 ms, then the master is lost", n: 3000, takes: 30 * time.Second,
 		setup: setup{sentinel: true},
 		play: func(r *run) {
 			r.order(r.n, r.pace())
@@ -41,7 +41,7 @@ var failoverRows = []row{
 		},
 	},
 	{
-		id: "C11", fault: "Sentinel: for 15 s the programs see the old master only, and everybody else does not", n: 3000, takes: 75 * time.Second,
+		id: "C11", fault: "Sentinel: for 15 s the programs see the old master only, and everybody else does not", n: 3000, takes: 55 * time.Second,
 		setup: setup{sentinel: true},
 		play: func(r *run) {
 			r.order(r.n, r.pace())
@@ -67,7 +67,7 @@ var failoverRows = []row{
 		},
 	},
 	{
-		id: "C12", fault: "Cluster of three and three: the master of a number killed", n: 2000, takes: 45 * time.Second,
+		id: "C12", fault: "Cluster of three and three: the master of a number killed", n: 2000, takes: 25 * time.Second,
 		setup: setup{cluster: true},
 		play: func(r *run) {
 			r.order(r.n, r.pace())

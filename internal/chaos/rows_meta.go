@@ -12,7 +12,7 @@ import (
 // metaRows break what Meta reports, and the way of its reports.
 var metaRows = []row{
 	{
-		id: "C15", fault: "reconciler killed six times", n: 1000, takes: 60 * time.Second,
+		id: "C15", fault: "reconciler killed six times", n: 1000, takes: 40 * time.Second,
 		setup: setup{split: true},
 		play: func(r *run) {
 			r.reconciler()
@@ -41,7 +41,7 @@ var metaRows = []row{
 		},
 	},
 	{
-		id: "C16", fault: "unreadable events, and 120,000 foreign ones before ours", n: 1000, takes: 60 * time.Second,
+		id: "C16", fault: "unreadable events, and 120,000 foreign ones before ours", n: 1000, takes: 15 * time.Second,
 		setup: setup{split: true, rate: 250},
 		play: func(r *run) {
 			const foreign, unreadable = 120_000, 7
@@ -80,7 +80,7 @@ var metaRows = []row{
 		},
 	},
 	{
-		id: "C17", fault: "webhook program killed and away for 10 s; reports doubled, shuffled, replayed", n: 2000, takes: 45 * time.Second,
+		id: "C17", fault: "webhook program killed and away for 10 s; reports doubled, shuffled, replayed", n: 2000, takes: 25 * time.Second,
 		setup: setup{webhook: graphsim.Webhook{
 			Delay: graphsim.Span{Min: 10 * time.Millisecond, Max: 500 * time.Millisecond}, Double: 0.3, Shuffle: 0.5, Read: 0.3, Fail: 0.02,
 		}},
@@ -102,7 +102,7 @@ var metaRows = []row{
 		},
 	},
 	{
-		id: "C18", fault: "reconciler starts 20 s late while doubts wait, policy resend", n: 2000, takes: 60 * time.Second,
+		id: "C18", fault: "reconciler starts 20 s late while doubts wait, policy resend", n: 2000, takes: 30 * time.Second,
 		setup: lateReconciler,
 		play: func(r *run) {
 			r.lateReconciler(func() {})
@@ -112,7 +112,7 @@ var metaRows = []row{
 		},
 	},
 	{
-		id: "C19", fault: "reports overtake the answers", n: 500, takes: 20 * time.Second,
+		id: "C19", fault: "reports overtake the answers", n: 500, takes: 5 * time.Second,
 		setup: setup{
 			faults:  graphsim.Faults{Latency: graphsim.Span{Min: 300 * time.Millisecond, Max: 600 * time.Millisecond}},
 			webhook: graphsim.Webhook{Delay: graphsim.Span{Max: time.Nanosecond}, Read: 0.5},

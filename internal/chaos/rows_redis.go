@@ -21,7 +21,7 @@ var faulty = graphsim.Faults{
 // redisRows break Redis, or the way to it.
 var redisRows = []row{
 	{
-		id: "C4", fault: "Redis killed three times, appendfsync always", n: 5000, takes: 45 * time.Second,
+		id: "C4", fault: "Redis killed three times, appendfsync always", n: 5000, takes: 30 * time.Second,
 		setup: setup{workers: 3, rate: 200},
 		play: func(r *run) {
 			r.order(r.n, r.pace())
@@ -34,18 +34,18 @@ var redisRows = []row{
 		},
 	},
 	{
-		id: "C5", fault: "Redis loses its last 0.8 s (appendfsync everysec); workers remember", n: 3000, takes: 45 * time.Second,
+		id: "C5", fault: "Redis loses its last 0.8 s (appendfsync everysec); workers remember", n: 3000, takes: 75 * time.Second,
 		lacks: "workers do not yet write down again what they know",
 		setup: setup{workers: 3, relaxed: true, late: true},
 		play:  func(r *run) { r.rewind(false) },
 	},
 	{
-		id: "C6", fault: "Redis and a worker killed, 4 % of Meta's answers bad, policy park", n: 5000, takes: 60 * time.Second,
+		id: "C6", fault: "Redis and a worker killed, 4 % of Meta's answers bad, policy park", n: 5000, takes: 110 * time.Second,
 		setup: setup{workers: 3, rate: 200, faults: faulty},
 		play:  func(r *run) { r.bothKilled(); r.settle() },
 	},
 	{
-		id: "C7", fault: "the same, policy resend", n: 5000, takes: 60 * time.Second,
+		id: "C7", fault: "the same, policy resend", n: 5000, takes: 115 * time.Second,
 		setup: setup{workers: 3, rate: 200, faults: faulty, resend: true},
 		play: func(r *run) {
 			r.bothKilled()
@@ -61,7 +61,7 @@ var redisRows = []row{
 		},
 	},
 	{
-		id: "C8", fault: "the workers' way to Redis cut for 3 s, at the acknowledgements", n: 300, takes: 25 * time.Second,
+		id: "C8", fault: "the workers' way to Redis cut for 3 s, at the acknowledgements", n: 300, takes: 10 * time.Second,
 		setup: setup{linked: true, faults: unhurried},
 		play: func(r *run) {
 			r.order(r.n, r.pace()/4)
@@ -75,7 +75,7 @@ var redisRows = []row{
 		},
 	},
 	{
-		id: "C9", fault: "Redis 50 ms slow, then still for 2 s", n: 500, takes: 25 * time.Second,
+		id: "C9", fault: "Redis 50 ms slow, then still for 2 s", n: 500, takes: 20 * time.Second,
 		setup: setup{linked: true, faults: unhurried},
 		play: func(r *run) {
 			r.link.slow(25 * time.Millisecond) // each way
@@ -95,7 +95,7 @@ var redisRows = []row{
 		},
 	},
 	{
-		id: "C13", fault: "Redis full: as many orders as it takes, then a drain without help", n: 10000, takes: 60 * time.Second,
+		id: "C13", fault: "Redis full: as many orders as it takes, then a drain without help", n: 10000, takes: 30 * time.Second,
 		setup: setup{workers: 2, late: true, rate: 500},
 		play: func(r *run) {
 			used := r.memory("used_memory")
@@ -126,7 +126,7 @@ var redisRows = []row{
 		},
 	},
 	{
-		id: "C14", fault: "a Redis that would break the promise", takes: 10 * time.Second, alone: true,
+		id: "C14", fault: "a Redis that would break the promise", takes: 5 * time.Second, alone: true,
 		play: func(r *run) {
 			for setting, value := range map[string][2]string{
 				"maxmemory-policy": {"allkeys-lru", "noeviction"}, "appendonly": {"no", "yes"}, "appendfsync": {"everysec", "always"},
@@ -144,7 +144,7 @@ var redisRows = []row{
 		},
 	},
 	{
-		id: "C24", fault: "disk full under Redis, twice", n: 500, takes: 30 * time.Second,
+		id: "C24", fault: "disk full under Redis, twice", n: 500, takes: 10 * time.Second,
 		setup: setup{faults: unhurried},
 		play: func(r *run) {
 			r.Redis.Stop()

@@ -19,7 +19,7 @@ var tardy = graphsim.Webhook{Delay: graphsim.Span{Min: 200 * time.Millisecond, M
 // workerRows break workers.
 var workerRows = []row{
 	{
-		id: "C1", fault: "worker killed in mid-POST, ten times", n: 2000, takes: 40 * time.Second,
+		id: "C1", fault: "worker killed in mid-POST, ten times", n: 2000, takes: 35 * time.Second,
 		setup: setup{workers: 3, faults: unhurried, webhook: tardy},
 		play: func(r *run) {
 			r.order(r.n, r.pace())
@@ -32,7 +32,7 @@ var workerRows = []row{
 		},
 	},
 	{
-		id: "C2", fault: "rolling SIGTERM while requests last 3 s", n: 500, takes: 40 * time.Second,
+		id: "C2", fault: "rolling SIGTERM while requests last 3 s", n: 500, takes: 30 * time.Second,
 		setup: setup{workers: 3, faults: graphsim.Faults{Latency: graphsim.Span{Min: 3 * time.Second}}, webhook: graphsim.Webhook{Delay: graphsim.Span{Min: 4 * time.Second}}},
 		play: func(r *run) {
 			r.order(r.n, r.pace()/8)
@@ -50,7 +50,7 @@ var workerRows = []row{
 		},
 	},
 	{
-		id: "C3", fault: "worker frozen for 12 s, taken for dead, and woken", n: 400, takes: 40 * time.Second,
+		id: "C3", fault: "worker frozen for 12 s, taken for dead, and woken", n: 400, takes: 15 * time.Second,
 		setup: setup{faults: unhurried},
 		play: func(r *run) {
 			r.order(r.n, r.pace()/6)
@@ -60,7 +60,7 @@ var workerRows = []row{
 		},
 	},
 	{
-		id: "C21", fault: "each task three times, three sweepers, a worker killed", n: 500, takes: 30 * time.Second,
+		id: "C21", fault: "each task three times, three sweepers, a worker killed", n: 500, takes: 15 * time.Second,
 		setup: setup{workers: 3, late: true},
 		play: func(r *run) {
 			r.order(r.n, 1000)
@@ -73,7 +73,7 @@ var workerRows = []row{
 		},
 	},
 	{
-		id: "C23", fault: "one worker's clock 90 s ahead, then 90 s behind", n: 500, takes: 30 * time.Second,
+		id: "C23", fault: "one worker's clock 90 s ahead, then 90 s behind", n: 500, takes: 10 * time.Second,
 		setup: setup{faults: unhurried},
 		play: func(r *run) {
 			r.order(r.n, r.pace()/4)
@@ -91,7 +91,7 @@ var workerRows = []row{
 		},
 	},
 	{
-		id: "C25", fault: "a message that takes its worker down with it, always", n: 200, takes: 60 * time.Second,
+		id: "C25", fault: "a message that takes its worker down with it, always", n: 200, takes: 20 * time.Second,
 		setup: setup{workers: 2},
 		play: func(r *run) {
 			// Its number is its own, so that who sends for that number has it in hand; Meta never
@@ -126,7 +126,7 @@ var workerRows = []row{
 		},
 	},
 	{
-		id: "C26", fault: "everything stopped and started again in any order", n: 500, takes: 30 * time.Second,
+		id: "C26", fault: "everything stopped and started again in any order", n: 500, takes: 10 * time.Second,
 		setup: setup{faults: unhurried},
 		play: func(r *run) {
 			r.order(r.n, r.pace()/4)
