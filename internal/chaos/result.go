@@ -79,13 +79,21 @@ func (r *Result) bites(err error) []breach {
 	return broken
 }
 
+// wasInDoubt tells whether nobody knew of a message for a time.
+func wasInDoubt(r client.Record) bool {
+	for _, s := range r.Timeline {
+		if s.State == message.InDoubt {
+			return true
+		}
+	}
+	return false
+}
+
 // settledBy tells whether nobody answered some attempt of a message, so that it was in doubt
 // (or would have been, had Meta's report not come first), and whether policy had to end that.
 func settledBy(r client.Record) (doubted, policy bool) {
+	doubted = wasInDoubt(r)
 	for i, s := range r.Timeline {
-		if s.State == message.InDoubt {
-			doubted = true
-		}
 		if i == 0 {
 			continue
 		}

@@ -89,8 +89,7 @@ var redisRows = []row{
 			r.settle()
 			r.link.slow(0)
 			for id, rec := range r.records(r.producer.taken()) {
-				doubted, _ := settledBy(rec)
-				r.check(!doubted, "%s was in doubt, though no worker died and every answer came", id)
+				r.check(!wasInDoubt(rec), "%s was in doubt, though no worker died and every answer came", id)
 			}
 		},
 	},

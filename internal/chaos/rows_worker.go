@@ -44,8 +44,7 @@ var workerRows = []row{
 			}
 			r.settle()
 			for id, rec := range r.records(r.producer.taken()) {
-				doubted, _ := settledBy(rec)
-				r.check(!doubted, "%s was in doubt, though every worker stopped in good order", id)
+				r.check(!wasInDoubt(rec), "%s was in doubt, though every worker stopped in good order", id)
 			}
 		},
 	},
