@@ -1,104 +1,135 @@
 package config
 
 import (
+	"bytes"
+	"cmp"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"text/template"
+	"time"
+
+	"sluice/internal/golden"
+	"sluice/internal/message"
 )
 
-// documented returns the page of the settings, and the rows of its tables by first column.
-func documented(t *testing.T) (page string, rows map[string]string) {
-	t.Helper()
-	b, err := os.ReadFile("../../docs/configuration.md")
+//go:generate go test . -run TestConfigurationPage -update
+
+// docs/configuration.md is the tables of the code within the words of its template.
+func TestConfigurationPage(t *testing.T) {
+	t.Parallel()
+	page, err := template.ParseFiles(filepath.Join("testdata", "configuration.md.tmpl"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows = map[string]string{}
-	for line := range strings.Lines(string(b)) {
-		if key, ok := strings.CutPrefix(line, "| `"); ok {
-			key, _, _ = strings.Cut(key, "`")
-			rows[key] = line
-		}
+	var b bytes.Buffer
+	var d document
+	if err := page.Execute(&b, map[string]string{
+		"settings": settingRows(),
+		"numbers":  memberRows("numbers[].", d.ofNumber(new(number))),
+		"apps":     memberRows("apps[].", d.ofApp(new(app))),
+		"apiKeys":  memberRows("api_keys[].", d.ofAPIKey(new(APIKey))),
+		"classes":  classRows(d.ofClass(new(Class))),
+	}); err != nil {
+		t.Fatal(err)
 	}
-	return string(b), rows
+	golden.File(t, filepath.Join("..", "..", "docs", "configuration.md"), b.Bytes())
 }
 
-func TestEverySettingIsDocumented(t *testing.T) {
-	_, rows := documented(t)
-	for _, s := range new(values).settings("producer") {
-		for _, want := range []string{"`" + s.env() + "`", "`--" + s.flag() + "`", "`" + s.def + "`"} {
-			if want != "``" && !strings.Contains(rows[s.key], want) {
-				t.Errorf("%s: no %s in its row %q", s.key, want, rows[s.key])
-			}
+func settingRows() string {
+	var b strings.Builder
+	for _, s := range new(values).settings("") {
+		def := code(s.def)
+		if s.key == "listen.ops" {
+			def = fmt.Sprintf("producer `%s`, worker `%s`, webhook `%s`", opsListen["producer"], opsListen["worker"], opsListen["webhook"])
 		}
-		for program := range strings.FieldsSeq(s.use) {
-			if !strings.Contains(rows[s.key], program) {
-				t.Errorf("%s: no word of %s in its row", s.key, program)
-			}
-		}
+		meaning := strings.ToUpper(s.help[:1]) + s.help[1:] + ". " + s.more
+		row(&b, code(s.key), code(s.env()), code("--"+s.flag()), cmp.Or(def, "none"),
+			cmp.Or(strings.Join(strings.Fields(s.use), ", "), "all"), strings.TrimSpace(meaning))
 	}
-	for _, address := range opsListen {
-		if !strings.Contains(rows["listen.ops"], "`"+address+"`") {
-			t.Errorf("listen.ops: no %s", address)
-		}
-	}
+	return b.String()
 }
 
-// known asks the reader of the file itself which keys may stand at a place.
-func known(t *testing.T, content string) []string {
-	t.Helper()
-	_, err := LoadTool([]string{"--config", write(t, t.TempDir(), "s.yaml", content)}, env())
-	m := regexp.MustCompile(`unknown key; known here: (.*)`).FindStringSubmatch(err.Error())
-	if m == nil {
-		t.Fatalf("no keys in: %v", err)
+func memberRows(prefix string, members []member) string {
+	var b strings.Builder
+	for _, m := range members {
+		def := cmp.Or(m.def, "none")
+		if m.must {
+			def = "required"
+		}
+		row(&b, code(prefix+m.key), def, m.doc)
 	}
-	return strings.Split(m[1], ", ")
+	return b.String()
 }
 
-func TestEveryListIsDocumentedAndInTheExample(t *testing.T) {
-	page, rows := documented(t)
+// classRows shows the defaults that the classes have in message.
+func classRows(members []member) string {
+	var b strings.Builder
+	for _, m := range members {
+		cells := []string{code("classes.<class>." + m.key)}
+		for _, class := range classNames {
+			p := message.DefaultPolicy(message.Class(class))
+			cells = append(cells, map[string]string{
+				"deadline": short(p.Deadline), "doubt_window": short(p.DoubtWindow),
+				"on_doubt": string(p.OnDoubt), "error_window": short(p.ErrorWindow),
+			}[m.key])
+		}
+		row(&b, append(cells, m.doc)...)
+	}
+	return b.String()
+}
+
+func row(b *strings.Builder, cells ...string) {
+	fmt.Fprintf(b, "| %s |\n", strings.Join(cells, " | "))
+}
+
+func code(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "`" + s + "`"
+}
+
+// short writes a time as people do: 24h, not 24h0m0s.
+func short(d time.Duration) string {
+	return strings.NewReplacer("h0m0s", "h", "m0s", "m").Replace(d.String())
+}
+
+func TestEveryKeyIsInTheExample(t *testing.T) {
 	example, err := os.ReadFile("../../deploy/sluice.example.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	inExample := func(key string) {
+	_, err = LoadTool([]string{"--config", write(t, t.TempDir(), "s.yaml", "nosuch: 1\n")}, env())
+	_, top, ok := strings.Cut(err.Error(), "unknown key; known here: ")
+	if !ok {
+		t.Fatalf("no keys in: %v", err)
+	}
+	all := slices.Concat(strings.Split(top, ", "), classNames)
+	for _, s := range new(values).settings("") {
+		all = append(all, s.key[strings.LastIndex(s.key, ".")+1:])
+	}
+	var d document
+	for _, m := range slices.Concat(d.ofNumber(new(number)), d.ofApp(new(app)), d.ofAPIKey(new(APIKey)), d.ofClass(new(Class))) {
+		all = append(all, m.key)
+	}
+	for _, key := range all {
 		if !regexp.MustCompile(`(^|[\s{#])` + key + `:`).Match(example) {
 			t.Errorf("the example has no %s", key)
-		}
-	}
-	for _, key := range known(t, "nosuch: 1\n") {
-		inExample(key)
-	}
-	for list, content := range map[string]string{
-		"numbers[].":       "numbers: [{nosuch: 1}]\n",
-		"apps[].":          "apps: [{nosuch: 1}]\n",
-		"api_keys[].":      "api_keys: [{nosuch: 1}]\n",
-		"classes.<class>.": "classes: {utility: {nosuch: 1}}\n",
-	} {
-		for _, key := range known(t, content) {
-			inExample(key)
-			if rows[list+key] == "" {
-				t.Errorf("%s%s is not documented", list, key)
-			}
-		}
-	}
-	for _, s := range new(values).settings("producer") {
-		inExample(s.key[strings.LastIndex(s.key, ".")+1:])
-	}
-	for _, class := range known(t, "classes: {nosuch: {}}\n") {
-		inExample(class)
-		if !strings.Contains(page, "`"+class+"`") {
-			t.Errorf("class %s is not documented", class)
 		}
 	}
 }
 
 // Every variable that the code asks for by name has a row.
 func TestEveryVariableIsDocumented(t *testing.T) {
-	page, rows := documented(t)
+	page, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	files, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +145,7 @@ func TestEveryVariableIsDocumented(t *testing.T) {
 		}
 		for _, m := range regexp.MustCompile(`getenv\("([A-Z_]+)"\)`).FindAllStringSubmatch(string(b), -1) {
 			found = append(found, m[1])
-			if rows[m[1]] == "" && !strings.Contains(page, "`"+m[1]+"`") {
+			if !strings.Contains(string(page), "`"+m[1]+"`") {
 				t.Errorf("%s is not documented", m[1])
 			}
 		}

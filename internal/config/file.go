@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -67,18 +65,15 @@ type document struct {
 	name string
 }
 
-// members are what may stand in a mapping, by key.
-type members map[string]func(path string, n *yaml.Node)
-
 // root reads the whole document.
 func (d *document) root(n *yaml.Node, settings []setting) {
-	top := members{
-		"numbers":  d.list(d.number),
-		"apps":     d.list(d.app),
-		"api_keys": d.list(d.apiKey),
-		"classes":  d.classes(&d.Classes),
+	top := []member{
+		{key: "numbers", read: d.list(d.number)},
+		{key: "apps", read: d.list(d.app)},
+		{key: "api_keys", read: d.list(d.apiKey)},
+		{key: "classes", read: d.classes(&d.Classes)},
 	}
-	groups := map[string]members{}
+	groups := map[string][]member{}
 	for _, s := range settings {
 		set := d.scalar(s.set)
 		if s.path {
@@ -86,28 +81,20 @@ func (d *document) root(n *yaml.Node, settings []setting) {
 		}
 		group, key, nested := strings.Cut(s.key, ".")
 		if !nested {
-			top[s.key] = set
+			top = append(top, member{key: s.key, read: set})
 			continue
 		}
 		if groups[group] == nil {
-			m := members{}
-			groups[group] = m
-			top[group] = func(path string, n *yaml.Node) { d.mapping(path, n, m) }
+			top = append(top, member{key: group, read: func(path string, n *yaml.Node) { d.mapping(path, n, groups[group]) }})
 		}
-		groups[group][key] = set
+		groups[group] = append(groups[group], member{key: key, read: set})
 	}
 	d.mapping("", n, top)
 }
 
 func (d *document) number(path string, n *yaml.Node) {
 	one := number{}
-	if !d.mapping(path, n, members{
-		"id":             d.scalar(numberID(&one.ID)),
-		"display_number": d.scalar(phoneNumber(&one.Display)),
-		"token_file":     d.scalar(d.resolved(text(&one.tokenFile))),
-		"rate":           d.scalar(integer(&one.Rate, 1, 10000)),
-		"classes":        d.classes(&one.Classes),
-	}, "id") {
+	if !d.mapping(path, n, d.ofNumber(&one)) {
 		return
 	}
 	if one.Rate == 0 {
@@ -123,12 +110,7 @@ func (d *document) number(path string, n *yaml.Node) {
 
 func (d *document) app(path string, n *yaml.Node) {
 	var one app
-	if !d.mapping(path, n, members{
-		"name":                 d.scalar(name(&one.Name)),
-		"secret_file":          d.scalar(d.resolved(text(&one.secretFile))),
-		"previous_secret_file": d.scalar(d.resolved(text(&one.previousSecretFile))),
-		"verify_token_file":    d.scalar(d.resolved(text(&one.verifyTokenFile))),
-	}, "name") {
+	if !d.mapping(path, n, d.ofApp(&one)) {
 		return
 	}
 	for _, other := range d.apps {
@@ -141,20 +123,7 @@ func (d *document) app(path string, n *yaml.Node) {
 
 func (d *document) apiKey(path string, n *yaml.Node) {
 	var one APIKey
-	var id, scope string
-	if !d.mapping(path, n, members{
-		"name":   d.scalar(name(&one.Name)),
-		"sha256": d.scalar(digest(&one.SHA256)),
-		"numbers": d.list(func(path string, n *yaml.Node) {
-			d.scalar(idOrAll(&id))(path, n)
-			one.Numbers = append(one.Numbers, id)
-		}),
-		"scopes": d.list(func(path string, n *yaml.Node) {
-			d.scalar(oneOf(&scope, Scopes()...))(path, n)
-			one.Scopes = append(one.Scopes, scope)
-		}),
-		"revoked": d.scalar(truth(&one.Revoked)),
-	}, "name", "sha256", "numbers", "scopes") {
+	if !d.mapping(path, n, d.ofAPIKey(&one)) {
 		return
 	}
 	for _, other := range d.keys {
@@ -169,18 +138,13 @@ func (d *document) apiKey(path string, n *yaml.Node) {
 func (d *document) classes(dst *map[string]Class) func(string, *yaml.Node) {
 	return func(path string, n *yaml.Node) {
 		*dst = map[string]Class{}
-		known := members{}
+		var known []member
 		for _, name := range classNames {
-			known[name] = func(path string, n *yaml.Node) {
+			known = append(known, member{key: name, read: func(path string, n *yaml.Node) {
 				var c Class
-				d.mapping(path, n, members{
-					"deadline":     d.scalar(duration(&c.Deadline, time.Second, 30*24*time.Hour)),
-					"doubt_window": d.scalar(duration(&c.DoubtWindow, time.Second, 7*24*time.Hour)),
-					"on_doubt":     d.scalar(oneOf(&c.OnDoubt, doubtChoices...)),
-					"error_window": d.scalar(duration(&c.ErrorWindow, time.Second, time.Hour)),
-				})
+				d.mapping(path, n, d.ofClass(&c))
 				(*dst)[name] = c
-			}
+			}})
 		}
 		d.mapping(path, n, known)
 	}
@@ -188,7 +152,7 @@ func (d *document) classes(dst *map[string]Class) func(string, *yaml.Node) {
 
 // mapping gives each member of n to the function of its key. It tells whether the members
 // that must be there are, and all are well.
-func (d *document) mapping(path string, n *yaml.Node, known members, required ...string) bool {
+func (d *document) mapping(path string, n *yaml.Node, known []member) bool {
 	before := len(d.errs)
 	if n.Kind != yaml.MappingNode {
 		d.wrong(path, n, fmt.Errorf("must be a mapping with the keys %s", keys(known)))
@@ -198,20 +162,20 @@ func (d *document) mapping(path string, n *yaml.Node, known members, required ..
 	for i := 0; i < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		full := strings.TrimPrefix(path+"."+key.Value, ".")
-		read, ok := known[key.Value]
+		at := slices.IndexFunc(known, func(m member) bool { return m.key == key.Value })
 		switch {
-		case !ok:
+		case at < 0:
 			d.wrong(full, key, fmt.Errorf("unknown key; known here: %s", keys(known)))
 		case seen[key.Value]:
 			d.wrong(full, key, errors.New("is there twice"))
 		default:
-			read(full, value)
+			known[at].read(full, value)
 		}
 		seen[key.Value] = true
 	}
-	for _, key := range required {
-		if !seen[key] {
-			d.wrong(path+"."+key, n, errors.New("is missing"))
+	for _, m := range known {
+		if m.must && !seen[m.key] {
+			d.wrong(path+"."+m.key, n, errors.New("is missing"))
 		}
 	}
 	return len(d.errs) == before
@@ -263,7 +227,14 @@ func (d *document) wrong(path string, n *yaml.Node, err error) {
 	d.fail(place, err)
 }
 
-func keys(m members) string { return strings.Join(slices.Sorted(maps.Keys(m)), ", ") }
+func keys(known []member) string {
+	var all []string
+	for _, m := range known {
+		all = append(all, m.key)
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
 
 // name sets the name of an app or an API key.
 func name(dst *string) func(string) error {

@@ -19,7 +19,8 @@ type setting struct {
 	name string // of the environment variable; empty: made from key
 	def  string
 	use  string             // the programs with it, by name; empty: all
-	help string             // half a line
+	help string             // half a line, for -h; the page begins with it
+	more string             // what docs/configuration.md says beyond it
 	path bool               // a file's name: relative ones in the configuration file count from its folder
 	set  func(string) error // checks and keeps a value; the error does not quote secrets
 }
@@ -46,23 +47,38 @@ var opsListen = map[string]string{"producer": ":9101", "worker": ":9102", "webho
 // apps, api_keys, classes) are in file.go.
 func (v *values) settings(program string) []setting {
 	return []setting{
-		{key: "environment", def: "default", help: "name of this installation, in the marker of each message", set: pattern(&v.Environment, `[a-z0-9-]{1,16}`, "1 to 16 of a-z, 0-9 and -")},
-		{key: "redis.url", def: "redis://127.0.0.1:6379", help: "URL of one Redis, of Sentinels or of a Cluster", set: redisURL(&v.Redis.URL)},
-		{key: "redis.password_file", path: true, help: "file with Redis's password, when it is not in the URL", set: text(&v.redisPasswordFile)},
-		{key: "redis.durability", def: Fsync, help: "fsync, replica, asserted or relaxed", set: oneOf(&v.Redis.Durability, Fsync, Replica, Asserted, Relaxed)},
-		{key: "shards", def: "16", help: "parts of the keyspace, fixed at the first start", set: integer(&v.Shards, 1, 256)},
-		{key: "graph.base_url", name: "GRAPH_BASE_URL", def: "https://graph.facebook.com", help: "where Meta's Graph API is", set: baseURL(&v.Graph.BaseURL)},
+		{
+			key: "environment", def: "default", help: "name of this installation, in the marker of each message", set: pattern(&v.Environment, `[a-z0-9-]{1,16}`, "1 to 16 of a-z, 0-9 and -"),
+			more: "1 to 16 of a-z, 0-9 and `-`. By it two installations on one WhatsApp Business Account do not take each other's receipts for their own.",
+		},
+		{key: "redis.url", def: "redis://127.0.0.1:6379", help: "URL of one Redis, of Sentinels or of a Cluster", more: "See below.", set: redisURL(&v.Redis.URL)},
+		{key: "redis.password_file", path: true, help: "file with Redis's password, when it is not in the URL", more: "It wins over one in the URL.", set: text(&v.redisPasswordFile)},
+		{
+			key: "redis.durability", def: Fsync, help: "what an answered write must survive, checked at the start: fsync, replica, asserted or relaxed", set: oneOf(&v.Redis.Durability, Fsync, Replica, Asserted, Relaxed),
+			more: "See [reliability.md](reliability.md#what-an-answered-write-survives). `fsync`: a crash of Redis. `replica`: a failover too; for Sentinel and Cluster. `asserted`: you vouch for it, where a managed Redis forbids CONFIG. `relaxed`: nothing; for trying out.",
+		},
+		{key: "shards", def: "16", help: "parts of the keyspace, fixed at the first start of an installation", more: "1 to 256.", set: integer(&v.Shards, 1, 256)},
+		{key: "graph.base_url", name: "GRAPH_BASE_URL", def: "https://graph.facebook.com", help: "where Meta's Graph API is", more: "The simulator's address for trying out.", set: baseURL(&v.Graph.BaseURL)},
 		{key: "graph.version", name: "GRAPH_API_VERSION", def: "v25.0", help: "version of the Graph API", set: pattern(&v.Graph.Version, `v[0-9]{1,3}\.[0-9]{1,2}`, "a version like v25.0")},
-		{key: "marker_key_file", use: "worker", path: true, help: "file with the key of our marker's MAC", set: text(&v.markerKeyFile)},
-		{key: "roles", def: RoleSend + "," + RoleReconcile, use: "worker", help: "send, reconcile or both", set: someOf(&v.roles, RoleSend, RoleReconcile)},
-		{key: "retry.base", def: "1s", use: "worker", help: "first wait after an attempt that Meta did not take", set: duration(&v.retry.Base, 10*time.Millisecond, time.Hour)},
-		{key: "retry.max", def: "60s", use: "worker", help: "longest such wait", set: duration(&v.retry.Max, 10*time.Millisecond, 24*time.Hour)},
-		{key: "retry.attempts", def: "20", use: "worker", help: "attempts, each proven not taken, after which a message is dead", set: integer(&v.retry.Attempts, 1, 1000)},
+		{
+			key: "marker_key_file", use: "worker", path: true, help: "file with the key of our marker's MAC", set: text(&v.markerKeyFile),
+			more: "At least 16 bytes; `openssl rand -hex 32` makes one. The same for all workers. Changing it makes receipts of earlier messages be matched by Meta's id alone.",
+		},
+		{
+			key: "roles", def: RoleSend + "," + RoleReconcile, use: "worker", help: "what this worker does: send, reconcile or both", set: someOf(&v.roles, RoleSend, RoleReconcile),
+			more: "`send` drains the queues and sweeps, `reconcile` folds Meta's events into the records. Split them where one side must grow alone; both must run somewhere.",
+		},
+		{key: "retry.base", def: "1s", use: "worker", help: "first wait after an attempt that Meta did not take", more: "It doubles with each attempt. 10 ms to 1 h.", set: duration(&v.retry.Base, 10*time.Millisecond, time.Hour)},
+		{key: "retry.max", def: "60s", use: "worker", help: "the longest such wait", more: "Up to 24 h, and not less than `retry.base`.", set: duration(&v.retry.Max, 10*time.Millisecond, 24*time.Hour)},
+		{key: "retry.attempts", def: "20", use: "worker", help: "attempts, each proven not taken, after which a message is dead", more: "1 to 1000.", set: integer(&v.retry.Attempts, 1, 1000)},
 		{key: "listen.api", def: ":8080", use: "producer", help: "host:port of the API", set: address(&v.listenAPI)},
-		{key: "listen.console", def: ":8081", use: "producer", help: "host:port of the console, for operators", set: address(&v.listenConsole)},
+		{key: "listen.console", def: ":8081", use: "producer", help: "host:port of the console, for operators", more: "See [console.md](console.md). Not for the world.", set: address(&v.listenConsole)},
 		{key: "listen.webhook", def: ":8090", use: "webhook", help: "host:port for Meta's webhooks", set: address(&v.listenWebhook)},
-		{key: "listen.ops", def: opsListen[program], use: "producer worker webhook", help: "host:port of metrics, health and profiles", set: address(&v.Ops)},
-		{key: "log_level", def: "info", help: "debug, info, warn or error", set: level(&v.LogLevel)},
+		{
+			key: "listen.ops", def: opsListen[program], use: "producer worker webhook", help: "host:port of metrics, health and profiles", set: address(&v.Ops),
+			more: "They are `/metrics`, `/livez`, `/readyz` and `/debug/pprof`. Not for the world.",
+		},
+		{key: "log_level", def: "info", help: "the least level that is logged: debug, info, warn or error", set: level(&v.LogLevel)},
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -170,28 +169,6 @@ func TestExampleShowsTheDefaults(t *testing.T) {
 		want := config.Class{Deadline: p.Deadline, DoubtWindow: p.DoubtWindow, OnDoubt: string(p.OnDoubt), ErrorWindow: p.ErrorWindow}
 		if got := c.worker.Classes[string(class)]; got != want {
 			t.Errorf("%s: %+v, the default is %+v", class, got, want)
-		}
-	}
-}
-
-// The page of the settings does too, in a table with a column for each class.
-func TestPageShowsTheDefaults(t *testing.T) {
-	rows := map[string][]string{}
-	for line := range strings.Lines(read(t, "docs/configuration.md")) {
-		cells := strings.Split(line, " | ")
-		if key, ok := strings.CutPrefix(cells[0], "| `classes.<class>."); ok {
-			rows[strings.Trim(key, "`")] = cells[1:]
-		}
-	}
-	for i, class := range message.Classes() {
-		p := message.DefaultPolicy(class)
-		for key, want := range map[string]time.Duration{"deadline": p.Deadline, "doubt_window": p.DoubtWindow, "error_window": p.ErrorWindow} {
-			if got, err := time.ParseDuration(rows[key][i]); err != nil || got != want {
-				t.Errorf("%s of %s: the page says %s, the default is %s", key, class, rows[key][i], want)
-			}
-		}
-		if got := rows["on_doubt"][i]; got != string(p.OnDoubt) {
-			t.Errorf("on_doubt of %s: the page says %s, the default is %s", class, got, p.OnDoubt)
 		}
 	}
 }

@@ -1,15 +1,58 @@
 package events_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
+	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"text/template"
 
+	"sluice/internal/golden"
 	"sluice/internal/message"
 )
+
+//go:generate go test . -run TestEventsPage -update
+
+// docs/events.md is the members of message.Event within the words of its template.
+func TestEventsPage(t *testing.T) {
+	t.Parallel()
+	page, err := template.ParseFiles(filepath.Join("testdata", "events.md.tmpl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := page.Execute(&b, map[string]string{
+		"event":   members[message.Event](),
+		"change":  members[message.Change](),
+		"context": members[message.Context](),
+		"receipt": members[message.Receipt](),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	golden.File(t, filepath.Join("..", "..", "docs", "events.md"), b.Bytes())
+}
+
+// members returns the rows of a struct's JSON, from the tags that events.schema.json is made of.
+func members[T any]() string {
+	var b strings.Builder
+	for f := range reflect.TypeFor[T]().Fields() {
+		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		there := "always"
+		if typ, ok := strings.CutPrefix(f.Tag.Get("when"), "type="); ok {
+			there = "`" + typ + "` events"
+		} else if strings.HasPrefix(options, "omit") {
+			there = "where it applies"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", name, there, f.Tag.Get("doc"))
+	}
+	return b.String()
+}
 
 // The examples in the documentation are events, in every member.
 func TestTheDocumentedEventsAreEvents(t *testing.T) {

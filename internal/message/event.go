@@ -21,7 +21,7 @@ type Event struct {
 	At      int64           `json:"at" doc:"When Sluice learned of it, Unix milliseconds."`
 	Number  string          `json:"number,omitempty" doc:"Phone number id; absent in account-wide updates."`
 	WABA    string          `json:"waba,omitempty" doc:"WhatsApp Business Account id; in Meta's events."`
-	Field   string          `json:"field,omitempty" doc:"Meta's webhook field; in Meta's events."`
+	Field   string          `json:"field,omitempty" doc:"Meta's webhook field, such as messages; in Meta's events."`
 	State   *Change         `json:"state,omitempty" when:"type=message" doc:"What changed."`
 	Message *Context        `json:"message,omitempty" when:"type=message" doc:"The message that it changed of."`
 	Receipt *Receipt        `json:"receipt,omitempty" when:"type=status" doc:"What Sluice read out of Meta's status."`
