@@ -109,7 +109,7 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, next NextSlot) Ag
 	token := s.o.Worker + "/" + strconv.FormatInt(s.seq.Add(1), 36)
 	var a message.Attempt
 	for {
-		slot, err := next(ctx)
+		slot, err := nextWithin(ctx, next, a)
 		if err != nil {
 			return s.takeBack(ctx, a, 0)
 		}
@@ -150,6 +150,21 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, next NextSlot) Ag
 		return again(m.In)
 	}
 	return done
+}
+
+// secondSlotMax is how long an intent waits for another slot when the first was missed. A
+// number that rests or probes has none for long, and what waited for a minute would be taken
+// for abandoned: a doubt about a request that never left.
+const secondSlotMax = 2 * time.Second
+
+// nextWithin waits for a slot, with an intent recorded not for long.
+func nextWithin(ctx context.Context, next NextSlot, a message.Attempt) (Slot, error) {
+	if a.N > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, secondSlotMax)
+		defer cancel()
+	}
+	return next(ctx)
 }
 
 // freezeMax is how old an intent may be when its request leaves. A process that stood still for

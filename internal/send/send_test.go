@@ -280,6 +280,17 @@ func TestHandle(t *testing.T) {
 				return slot(func() error { s.asked = append(s.asked, "missed"); return errors.New("late") }), nil
 			}
 		}, send.Again{Due: true}, []string{"next", "begin", "missed", "next", "finish 2 queued"}},
+		"no slot for long, after begin": {func(s *script) {
+			missed := false
+			s.next = func(ctx context.Context) (send.Slot, error) {
+				if s.asked = append(s.asked, "next"); missed {
+					<-ctx.Done() // the number probes
+					return nil, ctx.Err()
+				}
+				missed = true
+				return slot(func() error { s.asked = append(s.asked, "missed"); return errors.New("late") }), nil
+			}
+		}, send.Again{Due: true}, []string{"next", "begin", "missed", "next", "finish 2 queued"}},
 		"begin unanswered twice": {func(s *script) {
 			s.begin = failing(2, going)
 		}, send.Again{}, []string{"next", "begin", "begin", "begin", "use", post, "finish 2 submitted"}},
