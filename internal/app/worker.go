@@ -100,6 +100,9 @@ func (w *worker) send() error {
 		},
 		Paces:      w.paces,
 		Hold:       w.hold,
+		Rewound:    w.rewound,
+		Quiet:      quiet(c.Redis.Durability),
+		Shards:     w.shards,
 		Wrote:      traced.wrote,
 		Numbers:    numberIDs(c.Numbers),
 		Log:        log,
@@ -125,7 +128,7 @@ func (w *worker) send() error {
 		},
 	}
 	learn := func(ctx context.Context) error { w.levels(ctx); return nil }
-	w.background = append(w.background, sweeper.Run, traced.run, watch.run, learn)
+	w.background = append(w.background, sweeper.Run, sender.Watch, traced.run, watch.run, learn)
 	return nil
 }
 
@@ -141,6 +144,35 @@ func (w *worker) hold(ctx context.Context, number, template string, out message.
 		return
 	}
 	w.log.Warn("held back", "phone_number_id", number, "template", template, "code", out.Code, "reason", out.Reason, "seconds", d.Seconds())
+}
+
+// quiet is how long nothing is sent after a restart of Redis: where it may lose what it had last
+// the workers need that long to write it down again.
+func quiet(durability string) time.Duration {
+	if durability == config.Relaxed {
+		return send.Quiet
+	}
+	return 0
+}
+
+// rewoundHold is how long the numbers of a shard are held that lost writes: Meta reports what it
+// took within seconds, also what was sent by a worker that is gone.
+const rewoundHold = 30 * time.Second
+
+// rewound holds the numbers of a shard whose Redis is proven to have lost writes.
+func (w *worker) rewound(ctx context.Context, shard message.Shard) {
+	for _, n := range w.c.Numbers {
+		if w.shards.Of(n.ID) != shard {
+			continue
+		}
+		_, err := w.holds.Set(ctx, message.Hold{
+			Number: n.ID, Reason: "Redis lost writes: waiting for Meta's reports of what was sent", By: bySluice,
+			Until: time.Now().Add(rewoundHold),
+		})
+		if err != nil {
+			w.log.Error("hold", "phone_number_id", n.ID, "err", err)
+		}
+	}
 }
 
 // reconcile adds what folds Meta's events into the records.

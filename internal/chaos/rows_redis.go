@@ -35,7 +35,6 @@ var redisRows = []row{
 	},
 	{
 		id: "C5", fault: "Redis loses its last 0.8 s (appendfsync everysec); workers remember", n: 3000, takes: 75 * time.Second,
-		lacks: "workers do not yet write down again what they know",
 		setup: setup{workers: 3, relaxed: true, late: true},
 		play:  func(r *run) { r.rewind(false) },
 	},

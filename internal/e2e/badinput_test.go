@@ -97,8 +97,22 @@ func newSite(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.book = ledger.New(db, ledger.Options{})
+	s.book = trusting(t, db)
 	return s
+}
+
+// trusting returns a ledger on whose servers attempts may begin.
+func trusting(t testing.TB, db *store.DB) *ledger.Ledger {
+	t.Helper()
+	book := ledger.New(db, ledger.Options{})
+	for _, s := range message.DefaultShards.All() {
+		run, err := book.Meet(t.Context(), s, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		book.Trust(s, run.ID)
+	}
+	return book
 }
 
 const markerKey = "bad-input-marker-key-0123456789"

@@ -13,15 +13,17 @@ import (
 )
 
 // Begin records, durably, that the owner of token is about to send message id for its task
-// number k. A repeat with the same token gives the same answer.
+// number k. A repeat with the same token gives the same answer. The verdict is Restarted until
+// the shard's server is trusted, see Meet.
 func (l *Ledger) Begin(ctx context.Context, id string, k int, token string) (message.Attempt, error) {
 	ks, err := l.keys(id)
 	if err != nil {
 		return message.Attempt{Verdict: message.Done}, nil // a task that is none of ours
 	}
+	from, _ := message.Number(id)
 	cmd := l.db.Shared().Run(ctx, l.begin,
 		[]string{ks.record, ks.payload, ks.waiting, ks.attempts, ks.streams},
-		id, token, k, l.lifeOf(message.Expired).Milliseconds())
+		id, token, k, l.lifeOf(message.Expired).Milliseconds(), l.runOf(l.o.Shards.Of(from)))
 	unconfirmed := errors.Is(cmd.Err(), store.ErrUnconfirmed)
 	if unconfirmed {
 		cmd.SetErr(nil)
@@ -39,7 +41,6 @@ func (l *Ledger) Begin(ctx context.Context, id string, k int, token string) (mes
 	case message.Early:
 		a.Wait = time.Duration(number(r[1])) * time.Millisecond
 	case message.Go:
-		from, _ := message.Number(id)
 		a.N, a.Payload, a.ExpiresAt, a.Failures = int(number(r[1])), []byte(text(r[2])), at(text(r[3])), int(number(r[4]))
 		a.Message = message.Context{ID: id, From: from, Class: message.Class(text(r[5])), Template: text(r[6])}
 		if unconfirmed {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -63,7 +64,9 @@ type Ledger struct {
 	db *store.DB
 	o  Options
 
-	accept, begin, move, orphan, beat store.Script
+	accept, begin, move, orphan, beat, meet, assert store.Script
+
+	runs sync.Map // shard -> the run of its server on which attempts may begin
 }
 
 // finishPatience is how long an outcome waits for company, to share a round trip and an fsync:
@@ -92,6 +95,8 @@ func New(db *store.DB, o Options) *Ledger {
 		move:   db.Script(prelude + moveLua),
 		orphan: db.Script(orphanLua),
 		beat:   db.Script(prelude + beatLua),
+		meet:   db.Script(prelude + meetLua),
+		assert: db.Script(prelude + assertLua),
 	}
 }
 

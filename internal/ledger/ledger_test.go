@@ -40,7 +40,21 @@ func newFixture(t testing.TB, c redis.UniversalClient) fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fixture{ledger.New(db, ledger.Options{}), t, db, message.DefaultShards.Of(number)}
+	return fixture{trusting(t, db), t, db, message.DefaultShards.Of(number)}
+}
+
+// trusting returns a ledger on whose servers attempts may begin.
+func trusting(t testing.TB, db *store.DB) *ledger.Ledger {
+	t.Helper()
+	book := ledger.New(db, ledger.Options{})
+	for _, s := range message.DefaultShards.All() {
+		run, err := book.Meet(t.Context(), s, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		book.Trust(s, run.ID)
+	}
+	return book
 }
 
 // on runs a test on a real Redis and on the one that the demo carries with it.

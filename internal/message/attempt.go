@@ -14,6 +14,9 @@ const (
 	// Unconfirmed: the intent is recorded, and a failover may lose it. Nothing may be sent; the
 	// intent is to be taken back.
 	Unconfirmed Verdict = "unconfirmed"
+	// Restarted: the store is not the process that it was, and may have lost what it had last.
+	// Nothing was recorded.
+	Restarted Verdict = "restarted"
 )
 
 // Attempt is one attempt to send a message, recorded before its request leaves.

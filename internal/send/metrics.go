@@ -13,6 +13,14 @@ type metrics struct {
 	inflight   *prometheus.GaugeVec
 	duplicates prometheus.Counter
 	expired    *prometheus.CounterVec
+	rewound    *prometheus.CounterVec
+}
+
+// note counts what the store had lost.
+func (m *metrics) note(l message.Lost) {
+	m.rewound.WithLabelValues("intent").Add(float64(l.Intents))
+	m.rewound.WithLabelValues("outcome").Add(float64(l.Outcomes))
+	m.rewound.WithLabelValues("record").Add(float64(l.Records))
 }
 
 func newMetrics(reg prometheus.Registerer, numbers []string) *metrics {
@@ -30,7 +38,12 @@ func newMetrics(reg prometheus.Registerer, numbers []string) *metrics {
 			Help: "Messages that Meta is proven to have accepted more than once, seen when the answer came.",
 		}),
 	}
-	reg.MustRegister(m.attempts, m.inflight, m.duplicates)
+	m.rewound = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "sluice_store_lost_writes_total",
+		Help: "Attempts that Redis had lost after a restart or a failover, by what it lacked: their intent, their outcome (both were written down again), or the whole record of their message.",
+	}, []string{"lacked"})
+	reg.MustRegister(m.attempts, m.inflight, m.duplicates, m.rewound)
+	m.note(message.Lost{})
 	m.expired = newExpired(reg)
 	for _, n := range numbers {
 		m.inflight.WithLabelValues(n)

@@ -30,6 +30,9 @@ const busyWait = 5 * time.Second
 type ledger interface {
 	Begin(ctx context.Context, id string, k int, token string) (message.Attempt, error)
 	Finish(ctx context.Context, a message.Attempt, m message.Move) (message.State, bool, error)
+	Meet(ctx context.Context, s message.Shard, quiet time.Duration) (message.Run, error)
+	Trust(s message.Shard, run string)
+	Assert(ctx context.Context, s message.Shard, all []message.Memory) (message.Lost, error)
 }
 
 // poster hands a message to Meta. It keeps its own deadline and returns no Go error: what
@@ -66,7 +69,11 @@ type Options struct {
 	Body     func(payload []byte, id string, attempt int) ([]byte, error)
 	Paces    paces
 	// Hold keeps everything of a number, or of one of its templates, back for a time.
-	Hold       func(ctx context.Context, number, template string, out message.Outcome, d time.Duration)
+	Hold func(ctx context.Context, number, template string, out message.Outcome, d time.Duration)
+	// Rewound hears of a shard whose server lost what had been written to it.
+	Rewound    func(ctx context.Context, shard message.Shard)
+	Quiet      time.Duration // how long nothing begins after a restart of the store; 0: it loses nothing
+	Shards     message.Shards
 	Wrote      func(number string, at time.Time) // hears of each request just before it is written; nil: nobody does
 	Numbers    []string                          // whose series exist from the start
 	Log        *slog.Logger
@@ -82,6 +89,9 @@ type Sender struct {
 	seq     atomic.Int64
 	sends   minute
 	health  health
+
+	memory   memory
+	restarts restarts
 }
 
 // New returns a sender that writes to l and sends by p.
@@ -107,15 +117,19 @@ var (
 // written down; what it began it finishes even when ctx ends meanwhile.
 func (s *Sender) Handle(ctx context.Context, id string, k int, next NextSlot) Again {
 	token := s.o.Worker + "/" + strconv.FormatInt(s.seq.Add(1), 36)
-	var a message.Attempt
+	number, _ := message.Number(id)
+	shard := s.o.Shards.Of(number)
+	var a, before message.Attempt
+	var mem *message.Memory
 	for {
 		slot, err := nextWithin(ctx, next, a)
 		if err != nil {
-			return s.takeBack(ctx, a, 0)
+			return s.takeBack(ctx, a, mem, 0)
 		}
 		begun := time.Now()
 		// When a slot was missed this asks once more, with the same token: whoever stood still
 		// that long must learn whether the attempt is still its own.
+		before = a
 		if a, err = s.begin(ctx, id, k, token); err != nil {
 			s.o.Log.Error("begin", "msg_id", id, "err", err)
 			return again(time.Second)
@@ -131,13 +145,22 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, next NextSlot) Ag
 		case message.Busy:
 			return again(busyWait)
 		case message.Unconfirmed:
-			return s.takeBack(ctx, a, unconfirmedWait)
+			return s.takeBack(ctx, a, mem, unconfirmedWait)
+		case message.Restarted:
+			if err := s.restarted(ctx, shard); err != nil {
+				s.o.Log.Error("store restarted", "msg_id", id, "err", err)
+			}
+			return s.takeBack(ctx, before, mem, 0)
+		}
+		if mem == nil {
+			mem = s.memory.add(shard, a, k)
 		}
 		if slot.Use(ctx) == nil && !frozen(begun, time.Now()) {
 			break
 		}
 	}
 	m := s.attempt(ctx, a)
+	s.memory.ended(mem, m)
 	st, duplicate, err := s.finish(ctx, a, m)
 	if err != nil {
 		s.o.Log.Error("finish", "msg_id", id, "attempt", a.N, "err", err)
@@ -179,9 +202,13 @@ func frozen(begun, now time.Time) bool {
 }
 
 // takeBack takes back the intent, if one was recorded, of an attempt whose request never left.
-func (s *Sender) takeBack(ctx context.Context, a message.Attempt, wait time.Duration) Again {
+func (s *Sender) takeBack(ctx context.Context, a message.Attempt, mem *message.Memory, wait time.Duration) Again {
 	if a.N > 0 {
-		if _, _, err := s.finish(ctx, a, message.Move{To: message.Queued, In: wait}); err != nil {
+		m := message.Move{To: message.Queued, In: wait}
+		if mem != nil {
+			s.memory.ended(mem, m)
+		}
+		if _, _, err := s.finish(ctx, a, m); err != nil {
 			s.o.Log.Error("take back intent", "msg_id", a.ID, "attempt", a.N, "err", err)
 		}
 	}

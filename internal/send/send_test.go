@@ -65,6 +65,17 @@ func (s *script) Send(ctx context.Context, to string, body []byte) message.Outco
 	return s.post()
 }
 
+func (s *script) Meet(context.Context, message.Shard, time.Duration) (message.Run, error) {
+	s.asked = append(s.asked, "meet")
+	return message.Run{Met: true}, nil
+}
+
+func (s *script) Trust(message.Shard, string) {}
+
+func (s *script) Assert(context.Context, message.Shard, []message.Memory) (message.Lost, error) {
+	return message.Lost{}, nil
+}
+
 func (s *script) use() error { s.asked = append(s.asked, "use"); return nil }
 
 // slot is a slot as its use tells it.
@@ -94,7 +105,7 @@ func newScript() *script {
 
 func (s *script) handle(ctx context.Context, log *slog.Logger) send.Again {
 	sender := send.New(s, s, send.Options{
-		Worker:   "w",
+		Worker: "w", Shards: message.DefaultShards,
 		Policy:   func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) },
 		Backoff:  func(int) time.Duration { return 3 * time.Second },
 		Attempts: 5,
@@ -502,8 +513,8 @@ func TestEachHandleHasItsOwnToken(t *testing.T) {
 	sender := send.New(s, s, send.Options{
 		Worker: "w", Policy: func(string, message.Class) message.Policy { return message.Policy{} },
 		Backoff: func(int) time.Duration { return 0 }, Attempts: 1,
-		Body: func(p []byte, _ string, _ int) ([]byte, error) { return p, nil },
-		Log:  slog.New(slog.DiscardHandler), Registerer: s.reg,
+		Body:   func(p []byte, _ string, _ int) ([]byte, error) { return p, nil },
+		Shards: message.DefaultShards, Log: slog.New(slog.DiscardHandler), Registerer: s.reg,
 	})
 	for range 3 {
 		sender.Handle(t.Context(), id, 0, s.next)

@@ -1,10 +1,13 @@
 -- Records the intent to send, before the request leaves.
 -- KEYS  record, payload, waiting, attempts, stream
--- ARGV  id, token of this attempt (worker/sequence), task counter k, record life ms when it ends here
+-- ARGV  id, token of this attempt (worker/sequence), task counter k, record life ms when it ends here,
+--       the run of this server that the worker knows
 -- Reply {'go', attempt, payload, expires at ms, counted failures, class, template}
 --       {'early', ms to wait}  its time has not come
 --       {'busy'}               another attempt of it is under way
 --       {'done', state}        nothing to do for this task; {'done', 'expired', why} when that is news
+--       {'restarted'}          this is another run of the server, and the worker must write down first what it remembers
+if run_id() ~= ARGV[5] then return {'restarted'} end
 local rec = KEYS[1]
 local r = redis.call('HMGET', rec, 'st', 'k', 'exp', 'n', 'acc', 'c', 'ty', 'tl', 'next', 'to', 'tpl', 'x', 'f', 'own', 'why', 'code', 'ref')
 local st = r[1]

@@ -9,6 +9,13 @@ end
 
 local function int(v) return string.format('%.0f', v) end
 
+-- run_id names this process of the server: a restart, or another node in its place, has another.
+-- A stand-in for Redis that has none lives as long as its data.
+local function run_id()
+  local info = redis.pcall('INFO', 'server')
+  return type(info) == 'string' and string.match(info, 'run_id:(%w+)') or 'only'
+end
+
 local function rank(state, reason)
   if state == 'failed' and reason == 'undetermined' then return RANK['closed'] end
   return RANK[state]
