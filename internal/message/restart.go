@@ -27,5 +27,6 @@ type Lost struct {
 	Records  int // messages that it did not know at all: they cannot be written down again
 }
 
-// Any tells whether anything was lost.
-func (l Lost) Any() bool { return l != Lost{} }
+// Rewound tells whether the server lost what it had confirmed. Outcomes alone prove nothing:
+// they do not wait for a replica.
+func (l Lost) Rewound() bool { return l.Intents+l.Records > 0 }

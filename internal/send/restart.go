@@ -99,7 +99,7 @@ func (s *Sender) assert(ctx context.Context, shard message.Shard, run string) er
 		s.o.Log.Warn("another run of the store", "shard", shard, "run_id", run, "remembered", len(all),
 			"lost_intents", lost.Intents, "lost_outcomes", lost.Outcomes, "lost_records", lost.Records)
 	}
-	if lost.Any() {
+	if lost.Rewound() {
 		// A worker that died meanwhile cannot say what it did: Meta's reports will.
 		s.o.Rewound(ctx, shard)
 	}
