@@ -55,12 +55,13 @@ graph: {base_url: "http://127.0.0.1:8070/", version: v24.0}
 marker_key_file: marker
 numbers:
   - id: "106540352242922"
+    display_number: "+15550783881"
     token_file: a.token
     rate: 1000
     classes: {utility: {deadline: 2h}}
   - {id: 200000000000001, token_file: b.token}
 apps: [{name: main, secret_file: app, previous_secret_file: app.old, verify_token_file: verify}]
-api_keys: [{name: shop, sha256: `+aDigest+`, numbers: ["*"], scopes: [messages:send, messages:read]}]
+api_keys: [{name: shop, sha256: `+aDigest+`, numbers: ["*"], scopes: [messages:send, messages:read], revoked: true}]
 classes: {utility: {deadline: 12h, doubt_window: 5m, on_doubt: close, error_window: 20s}}
 roles: send
 retry: {base: 2s, max: 2m, attempts: 7}
@@ -75,7 +76,7 @@ log_level: warn
 		Shards:      32,
 		Graph:       Graph{BaseURL: "http://127.0.0.1:8070", Version: "v24.0"},
 		Numbers: []Number{
-			{ID: "106540352242922", Rate: 1000, Classes: map[string]Class{"utility": {Deadline: 2 * time.Hour}}},
+			{ID: "106540352242922", Rate: 1000, Display: "+15550783881", Classes: map[string]Class{"utility": {Deadline: 2 * time.Hour}}},
 			{ID: "200000000000001", Rate: DefaultRate, Learn: true},
 		},
 		Classes:  map[string]Class{"utility": wider},
@@ -84,7 +85,7 @@ log_level: warn
 	}
 
 	p, err := LoadProducer(args, env())
-	key := APIKey{Name: "shop", SHA256: sha256.Sum256([]byte("secret")), Numbers: []string{"*"}, Scopes: []string{ScopeSend, ScopeRead}}
+	key := APIKey{Name: "shop", SHA256: sha256.Sum256([]byte("secret")), Numbers: []string{"*"}, Scopes: []string{ScopeSend, ScopeRead}, Revoked: true}
 	if got, err := p.Tokens.Token("200000000000001"); got != "token-b" || err != nil {
 		t.Errorf("the producer's Token = %q, %v", got, err)
 	}
@@ -299,6 +300,10 @@ numbers:
 			"marker key: is shorter than 16 bytes",
 		}},
 		{"number twice", worker, file("numbers:\n- {id: \"7\"}\n- {id: \"7\"}\n"), env(), []string{"s.yaml:3: numbers[1].id: number 7 is there twice"}},
+		{"no phone numbers", tool, file("numbers:\n- {id: \"1\", display_number: \"15550783881\"}\n- {id: \"2\", display_number: \"+1 555 078-3881\"}\n- {id: \"3\", display_number: \"+0155507838\"}\n- {id: \"4\", display_number: \"+155507\"}\n- {id: \"5\", display_number: \"+1555078388112345\"}\n"), env(), []string{
+			"s.yaml:2: numbers[0].display_number: is not a phone number like", "s.yaml:3: numbers[1].display_number: is not",
+			"s.yaml:4: numbers[2].display_number: is not", "s.yaml:5: numbers[3].display_number: is not", "s.yaml:6: numbers[4].display_number: is not",
+		}},
 		{"token file gone", worker, file("numbers: [{id: \"7\", token_file: gone}]"), env(), []string{"token_file of number 7: open /", "/gone: no such file"}},
 		{"PHONE_NUMBER_ID", worker, nil, env("PHONE_NUMBER_ID", "+49151"), []string{"PHONE_NUMBER_ID (environment): is not a phone number id"}},
 		{"roles", worker, file("roles: send,sweep\n"), env(), []string{`roles: "send,sweep" is not a list of send, reconcile`}},
@@ -313,11 +318,12 @@ numbers:
 			"secret_file of app other: open /",
 			"verify_token_file of app other: " + dir + "/empty is empty",
 		}},
-		{"api keys", producer, file("numbers: [{id: \"7\"}]\napi_keys:\n- {name: a, sha256: abc, numbers: [x], scopes: [all]}\n- {name: b}\n- {name: c, sha256: " + aDigest + ", numbers: [\"8\"], scopes: [messages:send]}\n- {name: d, sha256: " + aDigest + ", numbers: [\"7\"], scopes: [messages:send]}\n"), env("SLUICE_API_KEY", "short"), []string{
+		{"api keys", producer, file("numbers: [{id: \"7\"}]\napi_keys:\n- {name: a, sha256: abc, numbers: [x], scopes: [all]}\n- {name: b, revoked: yes}\n- {name: c, sha256: " + aDigest + ", numbers: [\"8\"], scopes: [messages:send]}\n- {name: d, sha256: " + aDigest + ", numbers: [\"7\"], scopes: [messages:send]}\n"), env("SLUICE_API_KEY", "short"), []string{
 			"s.yaml:3: api_keys[0].sha256: is not a SHA-256 in hex; make it with",
 			`s.yaml:3: api_keys[0].numbers[0]: is neither a phone number id (digits only) nor "*"`,
 			`s.yaml:3: api_keys[0].scopes[0]: "all" is none of messages:send, messages:read, messages:cancel, admin`,
 			"s.yaml:4: api_keys[1].sha256: is missing", "api_keys[1].numbers: is missing", "api_keys[1].scopes: is missing",
+			`s.yaml:4: api_keys[1].revoked: "yes" is neither true nor false`,
 			"s.yaml:6: api_keys[3]: has the name or the key of another: c",
 			"numbers of API key c: one of them is not among the numbers configured",
 			"SLUICE_API_KEY (environment): is shorter than 16 characters",

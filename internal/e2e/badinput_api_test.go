@@ -218,6 +218,7 @@ func (s *site) orders(t *testing.T) {
 				t.Errorf("ids %v", seen)
 			}
 		},
+		// There are no quotas of clients: what bounds them is what can still leave in time.
 		"more than can leave in time": func(t *testing.T) {
 			soon := time.Now().Add(5 * time.Second).UTC().Format(time.RFC3339)
 			for range 30 {

@@ -108,6 +108,8 @@ func (s *site) reports(t *testing.T) {
 		{"no entries", func(mark string) string {
 			return `{"object":"whatsapp_business_account","mark":"` + mark + `","entry":[]}`
 		}, good, 200, nothing},
+		// It moves no record. Others who read the stream may know the number: it stays there, and the
+		// reconciler counts it and names the number.
 		{"a number that is not ours", func(mark string) string { return notification("999", status(mark, "sent", "")) }, good, 200, kept},
 		{"a status nobody knows", func(mark string) string { return notification(ours, status(mark, "teleported", "")) }, good, 200, kept},
 		{"a megabyte of text with escapes", func(mark string) string {
@@ -132,6 +134,10 @@ func (s *site) reports(t *testing.T) {
 			}
 		})
 	}
+
+	until(t, "the foreign number is told of", func() bool {
+		return strings.Contains(s.logs.text(), `"Meta reports on a number that is not configured","phone_number_id":"999"`)
+	})
 
 	// A message that Meta took under this name, as it knows.
 	submitted := func(t *testing.T, wamid string) string {
@@ -223,7 +229,8 @@ func (s *site) reports(t *testing.T) {
 		if got := s.told(t, "main", body, good(body)...); got != 200 {
 			t.Errorf("status %d", got)
 		}
-		if took := time.Since(began); took > 2*time.Second { // it takes some 20 ms where nothing else runs
+		// 250 ms are the aim, of which `sluice bench webhook` tells the figures; here other tests run too.
+		if took := time.Since(began); took > 2*time.Second {
 			t.Errorf("it took %s", took)
 		}
 		if n := s.streamed(t, message.DefaultShards.Of(ours).StreamKey(), "wamid.many-"); n != 1000 {

@@ -2,12 +2,15 @@ package intake_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sluice/internal/message"
@@ -197,5 +200,84 @@ func TestBatchCallerGoes(t *testing.T) {
 	b.CloseWithError(io.ErrUnexpectedEOF)
 	if _, ok := b.next(); ok {
 		t.Error("a verdict too many")
+	}
+}
+
+// pipes is a network whose time synctest can pass.
+type pipes struct {
+	conns chan net.Conn
+	open  context.Context
+	close func()
+}
+
+func (p pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.open.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+func (p pipes) Close() error   { p.close(); return nil }
+func (p pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+
+func (p pipes) dial(context.Context, string, string) (net.Conn, error) {
+	here, there := net.Pipe()
+	p.conns <- there
+	return here, nil
+}
+
+// How long a batch may take, whatever the server allows to other requests.
+func TestBatchTimes(t *testing.T) {
+	t.Parallel()
+	for name, run := range map[string]func(t *testing.T, b *batch){
+		"half a minute without a byte": func(t *testing.T, b *batch) {
+			b.line(envelope(""))
+			b.next()
+			start := time.Now()
+			if v, _ := b.next(); v.Line != 2 || v.Status != 408 || v.Problem.Code != "timeout" || time.Since(start) != 30*time.Second {
+				t.Errorf("after %s: %+v", time.Since(start), v)
+			}
+		},
+		"ten minutes with a line now and then": func(t *testing.T, b *batch) {
+			start := time.Now()
+			n := 1
+			for ; ; n++ {
+				b.line(envelope(""))
+				if v, _ := b.next(); v.Line != n || v.Status != 202 {
+					t.Fatalf("%+v", v)
+				}
+				if time.Since(start) > 570*time.Second {
+					break
+				}
+				time.Sleep(29 * time.Second)
+			}
+			if v, _ := b.next(); v.Line != n+1 || v.Problem.Code != "timeout" || time.Since(start) != 10*time.Minute {
+				t.Errorf("after %s: %+v", time.Since(start), v)
+			}
+		},
+		"half a minute without taking an answer": func(t *testing.T, b *batch) {
+			start := time.Now()
+			for {
+				if _, err := io.WriteString(b, envelope("")+"\n"); err != nil {
+					break
+				}
+			}
+			if took := time.Since(start); took != 30*time.Second {
+				t.Errorf("it ended after %s", took)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				net := pipes{conns: make(chan net.Conn)}
+				net.open, net.close = context.WithCancel(t.Context())
+				s := setupOn(t, net)
+				s.Client().Transport = &http.Transport{DialContext: net.dial}
+				run(t, s.batch(t))
+			})
+		})
 	}
 }

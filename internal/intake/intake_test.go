@@ -94,6 +94,15 @@ type bench struct {
 
 func setup(t testing.TB) *bench {
 	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return setupOn(t, l)
+}
+
+func setupOn(t testing.TB, l net.Listener) *bench {
+	t.Helper()
 	b := &bench{
 		keeper:   &keeper{messages: map[string]message.Message{}, records: map[string]message.Record{}},
 		meta:     &meta{},
@@ -127,8 +136,9 @@ func setup(t testing.TB) *bench {
 		Registerer: b.registry,
 	})
 	b.stop = in.Stop
-	b.Server = httptest.NewUnstartedServer(in.Handler())
-	b.Config.ReadTimeout = time.Second // of a whole request; only the trickled body needs it
+	b.Server = &httptest.Server{Listener: l, Config: &http.Server{
+		Handler: in.Handler(), ReadTimeout: time.Second, // of a whole request; only the trickled body needs it
+	}}
 	b.Start()
 	t.Cleanup(b.Close)
 	return b

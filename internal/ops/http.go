@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -66,6 +67,7 @@ type ServeOptions struct {
 	ReadTimeout  time.Duration // for a whole request with its body; default 10 s
 	WriteTimeout time.Duration // from the end of a request's header to the end of its answer; default 20 s: a body in its last moment gets an answer too
 	Grace        time.Duration // how long a stop waits for running requests; default 10 s
+	Connections  int           // that may be open at once, further ones are closed at once; default 4,096
 	Log          *slog.Logger  // for what net/http has to say; default none
 }
 
@@ -82,6 +84,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, o ServeOptions) 
 		WriteTimeout:      cmp.Or(o.WriteTimeout, 2*usual),
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
+		ConnState:         atMost(cmp.Or(o.Connections, 4096), o.Log),
 		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 		ErrorLog:          log.New(lines{o.Log, "http server"}, "", 0),
 	}
@@ -105,4 +108,25 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, o ServeOptions) 
 		return fmt.Errorf("stop %s: %w", l.Addr(), err)
 	}
 	return nil
+}
+
+// atMost closes new connections while so many are open: who opens ever more of them is not to
+// use up the process's memory and files.
+func atMost(most int, l *slog.Logger) func(net.Conn, http.ConnState) {
+	var open, told atomic.Int64
+	return func(c net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			if open.Add(1) <= int64(most) {
+				return
+			}
+			c.Close() // which the server notices, and calls us with StateClosed
+			now, last := time.Now().Unix(), told.Load()
+			if l != nil && now >= last+60 && told.CompareAndSwap(last, now) {
+				l.Warn("too many connections, new ones are closed", slog.Int("open", most))
+			}
+		case http.StateClosed, http.StateHijacked:
+			open.Add(-1)
+		}
+	}
 }

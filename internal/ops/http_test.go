@@ -1,6 +1,7 @@
 package ops_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -192,6 +193,43 @@ func TestPanicGoesToTheLog(t *testing.T) {
 	}
 	if got := <-out; !strings.Contains(got, `"msg":"http server"`) || strings.Contains(got, "hunter2") {
 		t.Errorf("log line %q", got)
+	}
+	stop()
+	<-ended
+}
+
+// Connections above the limit are closed without an answer, and one that ends makes room.
+func TestTooManyConnections(t *testing.T) {
+	out := make(chan string, 10)
+	url, stop, ended := serve(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "whole") },
+		ops.ServeOptions{Connections: 2, Log: ops.NewLogger(writerFunc(func(p []byte) { out <- string(p) }), slog.LevelInfo)})
+	ask := func() (net.Conn, string) {
+		c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(c, "GET / HTTP/1.1\r\nHost: sluice\r\n\r\n")
+		line, _ := bufio.NewReader(c).ReadString('\n')
+		return c, strings.TrimSpace(line)
+	}
+	const ok = "HTTP/1.1 200 OK"
+	var kept []net.Conn
+	for _, want := range []string{ok, ok, "", ""} {
+		c, got := ask()
+		defer c.Close()
+		if got != want {
+			t.Errorf("connection %d is answered %q, want %q", len(kept)+1, got, want)
+		}
+		kept = append(kept, c)
+	}
+	if got := <-out; !strings.Contains(got, "too many connections") || len(out) > 0 {
+		t.Errorf("log line %q, and %d more", got, len(out))
+	}
+	kept[0].Close()
+	for got := ""; got != ok; { // the server notices within a moment
+		var c net.Conn
+		c, got = ask()
+		defer c.Close()
 	}
 	stop()
 	<-ended

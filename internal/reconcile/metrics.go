@@ -38,7 +38,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"result"}),
 		foreign: f.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_status_foreign_total",
-			Help: "Receipts for numbers that Sluice does not send from; they stay in the stream.",
+			Help: "Receipts for numbers that are not configured; they stay in the stream, and the log names each number once.",
 		}),
 		unusable: f.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_status_unusable_total",

@@ -59,6 +59,7 @@ type Reconciler struct {
 	log     *slog.Logger
 	metrics *metrics
 	folded  chan struct{} // a batch was folded: the watermark has moved
+	foreign sync.Map      // the numbers that are not ours, and were told of
 	ear     ear
 }
 
@@ -111,6 +112,9 @@ func (r *Reconciler) fold(ctx context.Context, shard message.Shard, events []mes
 			r.metrics.unusable.Inc()
 		case !r.known(ev.Number):
 			r.metrics.foreign.Inc()
+			if _, told := r.foreign.LoadOrStore(ev.Number, true); !told {
+				r.log.Warn("Meta reports on a number that is not configured", slog.String("phone_number_id", ev.Number))
+			}
 		default:
 			evidence = append(evidence, ev)
 		}

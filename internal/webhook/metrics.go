@@ -19,6 +19,7 @@ const (
 	badSignature     result = "bad_signature"
 	tooLarge         result = "too_large"
 	unreadable       result = "unreadable"  // the body broke off
+	tooSlow          result = "too_slow"    // it did not arrive in time
 	unavailable      result = "unavailable" // the stream could not take it
 	unknownApp       result = "unknown_app"
 	handshakeDone    result = "handshake"
@@ -33,6 +34,7 @@ var statuses = map[result]int{
 	badSignature:     http.StatusUnauthorized,
 	tooLarge:         http.StatusRequestEntityTooLarge,
 	unreadable:       http.StatusBadRequest,
+	tooSlow:          http.StatusRequestTimeout,
 	unavailable:      http.StatusServiceUnavailable,
 	unknownApp:       http.StatusNotFound,
 	handshakeDone:    http.StatusOK,

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"regexp"
 	"slices"
@@ -119,6 +120,9 @@ func (s *server) receive(w http.ResponseWriter, r *http.Request, app App) result
 	if err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return tooLarge
+		}
+		if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
+			return tooSlow
 		}
 		return unreadable
 	}
