@@ -2,9 +2,9 @@ package cloudapi_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -25,22 +25,41 @@ func TestDebugToken(t *testing.T) {
 		`{"error":{"code":2}}`: {},
 		`<html>`:               {},
 	} {
-		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, _ := setup(t, func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/v25.0/debug_token" || r.URL.Query().Get("input_token") != secret || r.Header.Get("Authorization") != "Bearer "+secret {
 				t.Errorf("asked %s %v", r.URL, r.Header)
 			}
 			io.WriteString(w, answer)
-		}))
-		c := cloudapi.NewClient(cloudapi.Options{BaseURL: srv.URL, Token: func(string) (string, error) { return secret, nil }})
+		}, func(o *cloudapi.Options) { o.Token = func(string) (string, error) { return secret, nil } })
 		got, err := c.DebugToken(t.Context(), "1")
 		bad := strings.Contains(answer, `"code":2`) || answer == "<html>"
 		if got != want || (err != nil) != bad || err != nil && strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %+v, %v, want %+v", answer, got, err, want)
 		}
-		c.Close()
-		srv.Close()
-		if _, err := c.DebugToken(t.Context(), "1"); err == nil || strings.Contains(err.Error(), "secret") {
-			t.Errorf("nobody answers: %v", err)
+	}
+	c, _ := setup(t, func(w http.ResponseWriter, _ *http.Request) { hijack(t, w, "", false) },
+		func(o *cloudapi.Options) { o.Token = func(string) (string, error) { return secret, nil } })
+	if _, err := c.DebugToken(t.Context(), "1"); err == nil || strings.Contains(err.Error(), "secret") {
+		t.Errorf("nobody answers: %v", err)
+	}
+}
+
+func TestGrant(t *testing.T) {
+	t.Parallel()
+	const scopes = `"scopes":["whatsapp_business_messaging","business_management"],"granular_scopes":[{"scope":"whatsapp_business_messaging","target_ids":["9","8"]},` +
+		`{"scope":"whatsapp_business_management","target_ids":["8"]},{"scope":"business_management","target_ids":["7"]}]`
+	for answer, want := range map[string]cloudapi.Grant{
+		`{"data":{"is_valid":true,"type":"SYSTEM_USER","app_id":"7",` + scopes + `}}`: {
+			Token: cloudapi.Token{Valid: true}, Type: "SYSTEM_USER", App: "7",
+			Scopes: []string{"whatsapp_business_messaging", "business_management"}, Accounts: []string{"8", "9"},
+		},
+		`{"data":{"is_valid":false,"error":{"code":190,"subcode":463}}}`: {Expired: true},
+		`{"data":{"is_valid":false,"error":{"code":190,"subcode":460}}}`: {},
+		`{"error":{"code":190,"error_subcode":463}}`:                     {Expired: true},
+	} {
+		got, err := answering(t, "/v25.0/debug_token?input_token="+token, "Bearer "+token, 200, answer).Grant(t.Context(), "1")
+		if err != nil || fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
+			t.Errorf("%s: %+v, %v, want %+v", answer, got, err, want)
 		}
 	}
 }
@@ -69,30 +88,14 @@ func TestMended(t *testing.T) {
 	}
 }
 
+// Levels that we do not know say nothing.
 func TestThroughput(t *testing.T) {
 	t.Parallel()
-	for answer, want := range map[string]int{
-		`{"throughput":{"level":"STANDARD"},"id":"1"}`: 80,
-		`{"throughput":{"level":"HIGH"},"id":"1"}`:     1000,
-		`{"throughput":{"level":"NOT_APPLICABLE"}}`:    0,
-		`{"id":"1"}`: 0,
-		`<html>`:     -1,
-	} {
-		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.RequestURI() != "/v25.0/1?fields=throughput" {
-				t.Errorf("asked %s", r.URL)
-			}
-			io.WriteString(w, answer)
-		}))
-		c := cloudapi.NewClient(cloudapi.Options{BaseURL: srv.URL, Token: func(string) (string, error) { return "secret", nil }})
-		got, err := c.Throughput(t.Context(), "1")
-		if err != nil {
-			got = -1
+	for level, want := range map[string]int{"STANDARD": 80, "HIGH": 1000, "NOT_APPLICABLE": 0} {
+		q := questions["throughput"]
+		got, err := q.ask(t.Context(), answering(t, q.uri, q.auth, 200, `{"throughput":{"level":"`+level+`"},"id":"100"}`))
+		if err != nil || got != want {
+			t.Errorf("%s: %v, %v", level, got, err)
 		}
-		if got != want {
-			t.Errorf("%s: %d, %v", answer, got, err)
-		}
-		c.Close()
-		srv.Close()
 	}
 }

@@ -1,0 +1,257 @@
+package cloudapi_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/cloudapi"
+	"sluice/internal/message"
+)
+
+// answering returns a client of a server that gives one answer to one request, with an access
+// token or whatever else must stand in the header.
+func answering(t *testing.T, uri, auth string, status int, answer string) *cloudapi.Client {
+	t.Helper()
+	c, _ := setup(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != "GET" || r.URL.RequestURI() != uri || r.Header.Get("Authorization") != auth {
+			t.Errorf("asked %s %s %v, want %s", r.Method, r.URL, r.Header, uri)
+		}
+		w.WriteHeader(status)
+		io.WriteString(w, answer)
+	})
+	return c
+}
+
+// questions are what a client can ask of Meta, with an answer and what it tells.
+var questions = map[string]struct {
+	ask    func(ctx context.Context, c *cloudapi.Client) (any, error)
+	uri    string
+	auth   string
+	answer string
+	want   string // in %+v
+	none   string // what an answer without anything in it tells
+}{
+	"number": {
+		func(ctx context.Context, c *cloudapi.Client) (any, error) { return c.Number(ctx, "100") },
+		"/v25.0/100?fields=status,quality_rating,name_status,platform_type,account_mode,is_on_biz_app,throughput,health_status", "Bearer " + token,
+		`{"id":"100","status":"CONNECTED","quality_rating":"GREEN","name_status":"APPROVED","platform_type":"CLOUD_API","account_mode":"LIVE","is_on_biz_app":true,
+		"throughput":{"level":"HIGH"},"health_status":{"can_send_message":"BLOCKED","entities":[{"entity_type":"WABA","id":"1","can_send_message":"BLOCKED",
+		"errors":[{"error_code":141006,"error_description":"no card","possible_solution":"add one"}]}]}}`,
+		"{Status:CONNECTED Quality:GREEN NameStatus:APPROVED Platform:CLOUD_API Mode:LIVE OnBizApp:true Throughput:{Level:HIGH} " +
+			"Health:{CanSend:BLOCKED Entities:[{Type:WABA Errors:[{Code:141006 What:no card Solution:add one}]}]}}",
+		"{Status: Quality: NameStatus: Platform: Mode: OnBizApp:false Throughput:{Level:} Health:{CanSend: Entities:[]}}",
+	},
+	"throughput": {
+		func(ctx context.Context, c *cloudapi.Client) (any, error) { return c.Throughput(ctx, "100") },
+		"/v25.0/100?fields=throughput", "Bearer " + token, `{"throughput":{"level":"HIGH"},"id":"100"}`, "1000", "0",
+	},
+	"apps of an account": {
+		func(ctx context.Context, c *cloudapi.Client) (any, error) { return c.Subscribed(ctx, "100", "200") },
+		"/v25.0/200/subscribed_apps", "Bearer " + token,
+		`{"data":[{"whatsapp_business_api_data":{"id":"7","name":"ours","link":"x"}},{"whatsapp_business_api_data":{"id":"8"},"override_callback_uri":"https://example.com"}]}`,
+		"[7 8]", "[]",
+	},
+	"subscription": {
+		func(ctx context.Context, c *cloudapi.Client) (any, error) { return c.Subscription(ctx, "7", "s3cret") },
+		"/v25.0/7/subscriptions", "Bearer 7|s3cret",
+		`{"data":[{"object":"page","callback_url":"https://example.com/page","active":true,"fields":[{"name":"feed"}]},
+		{"object":"whatsapp_business_account","callback_url":"https://example.com/wa","active":true,"fields":[{"name":"messages","version":"v25.0"},{"name":"account_update"}]}]}`,
+		"{Callback:https://example.com/wa Fields:[messages account_update]}", "{Callback: Fields:[]}",
+	},
+}
+
+// What Meta says is told; what it refuses, and what cannot be read, is an error that says no
+// more than status and code.
+func TestLook(t *testing.T) {
+	t.Parallel()
+	for name, q := range questions {
+		for _, a := range []struct {
+			name, answer string
+			status       int
+			want         string
+			refusal      cloudapi.Refusal // zero: it is no error
+		}{
+			{"answer", q.answer, 200, q.want, cloudapi.Refusal{}},
+			{"nothing", `{}`, 200, q.none, cloudapi.Refusal{}},
+			{"empty list", `{"data":[]}`, 200, q.none, cloudapi.Refusal{}},
+			{"refused", `{"error":{"message":"canary","code":190,"error_subcode":463}}`, 400, "", cloudapi.Refusal{Status: 400, Code: 190, Subcode: 463}},
+			{"an error with 200", `{"error":{"message":"canary","code":4}}`, 200, "", cloudapi.Refusal{Status: 200, Code: 4}},
+			{"an error without a code", `{"error":{"message":"canary"}}`, 500, "", cloudapi.Refusal{Status: 500}},
+			{"no JSON", `<html>canary`, 502, "", cloudapi.Refusal{Status: 502}},
+			{"no JSON with 200", `<html>canary`, 200, "", cloudapi.Refusal{Status: 200}},
+			{"cut", q.answer[:len(q.answer)-1], 200, "", cloudapi.Refusal{Status: 200}},
+			{"another type", `"canary"`, 200, "", cloudapi.Refusal{Status: 200}},
+		} {
+			t.Run(name+": "+a.name, func(t *testing.T) {
+				t.Parallel()
+				got, err := q.ask(t.Context(), answering(t, q.uri, q.auth, a.status, a.answer))
+				if a.refusal == (cloudapi.Refusal{}) {
+					if err != nil || fmt.Sprintf("%+v", got) != a.want {
+						t.Errorf("%+v, %v; want %s", got, err, a.want)
+					}
+					return
+				}
+				r, refused := errors.AsType[*cloudapi.Refusal](err)
+				if !refused || *r != a.refusal || strings.Contains(err.Error(), "canary") {
+					t.Errorf("%+v, %v; want %+v", got, err, a.refusal)
+				}
+			})
+		}
+		t.Run(name+": nobody", func(t *testing.T) {
+			t.Parallel()
+			c, _ := setup(t, func(w http.ResponseWriter, _ *http.Request) { hijack(t, w, "canary\r\n\r\n", false) })
+			_, err := q.ask(t.Context(), c)
+			if _, refused := errors.AsType[*cloudapi.Refusal](err); err == nil || refused || strings.Contains(err.Error(), "canary") || strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// A subscription that is switched off is none.
+func TestSubscriptionSwitchedOff(t *testing.T) {
+	t.Parallel()
+	q := questions["subscription"]
+	got, err := q.ask(t.Context(), answering(t, q.uri, q.auth, 200, strings.ReplaceAll(q.answer, `"active":true`, `"active":false`)))
+	if err != nil || !reflect.DeepEqual(got, cloudapi.Subscription{}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// Without a token, or for what is no number, Meta is not asked.
+func TestLookWithoutToken(t *testing.T) {
+	t.Parallel()
+	gone := errors.New("gone")
+	c, asked := setup(t, func(http.ResponseWriter, *http.Request) {}, func(o *cloudapi.Options) {
+		o.Token = func(string) (string, error) { return "", gone }
+	})
+	for name, ask := range map[string]func(number string) error{
+		"number":     func(n string) error { _, err := c.Number(t.Context(), n); return err },
+		"throughput": func(n string) error { _, err := c.Throughput(t.Context(), n); return err },
+		"apps":       func(n string) error { _, err := c.Subscribed(t.Context(), n, "200"); return err },
+		"token":      func(n string) error { _, err := c.Grant(t.Context(), n); return err },
+	} {
+		if err := ask("100"); !errors.Is(err, gone) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := ask("../100"); err == nil || errors.Is(err, gone) {
+			t.Errorf("%s of no number: %v", name, err)
+		}
+	}
+	if n := asked.Load(); n > 0 {
+		t.Errorf("Meta was asked %d times", n)
+	}
+}
+
+func TestClock(t *testing.T) {
+	t.Parallel()
+	noon := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	for name, tt := range map[string]struct {
+		date   []string
+		status int
+		answer string
+		want   time.Time // zero: an error
+	}{
+		"refused":           {[]string{noon.Format(http.TimeFormat)}, 400, `{"error":{"code":2500}}`, noon},
+		"answered":          {[]string{noon.Format(http.TimeFormat)}, 200, `{}`, noon},
+		"a proxy's page":    {[]string{noon.Format(http.TimeFormat)}, 502, `<html>`, noon},
+		"no date":           {nil, 200, `{}`, time.Time{}},
+		"a date of its own": {[]string{"today"}, 200, `{}`, time.Time{}},
+	} {
+		c, _ := setup(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/v25.0/" || r.Header.Get("Authorization") != "" {
+				t.Errorf("asked %s %v", r.URL, r.Header)
+			}
+			w.Header()["Date"] = tt.date
+			w.WriteHeader(tt.status)
+			io.WriteString(w, tt.answer)
+		})
+		if got, err := c.Clock(t.Context()); !got.Equal(tt.want) || (err != nil) != tt.want.IsZero() {
+			t.Errorf("%s: %s, %v", name, got, err)
+		}
+	}
+	c, _ := setup(t, func(w http.ResponseWriter, _ *http.Request) { hijack(t, w, "", false) })
+	if _, err := c.Clock(t.Context()); err == nil {
+		t.Error("nobody answers: no error")
+	}
+}
+
+// A webhook is played to as Meta does it: verify token and challenge in the query, the
+// signature in the header; no redirect is followed, and no error quotes either.
+func TestPlayMeta(t *testing.T) {
+	t.Parallel()
+	const elsewhere = "https://example.com/"
+	for name, tt := range map[string]struct {
+		answer func(w http.ResponseWriter, r *http.Request)
+		taken  bool
+		status int // 0: an error
+	}{
+		"taken":         {func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Query().Get("hub.challenge")) }, true, 200},
+		"not echoed":    {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") }, false, 200},
+		"refused":       {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, false, 403},
+		"redirected":    {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere, http.StatusFound) }, false, 302},
+		"cut":           {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Length", "9") }, false, 0},
+		"nobody's HTTP": {func(w http.ResponseWriter, _ *http.Request) { hijack(t, w, "canary\r\n\r\n", false) }, false, 0},
+	} {
+		c, url := playing(t, tt.answer)
+		taken, status, err := c.Handshake(t.Context(), url+"/hook?a=b", "canary-word", "1158201444")
+		if taken != tt.taken || status != tt.status || (err != nil) != (tt.status == 0) || err != nil && strings.Contains(err.Error(), "canary") {
+			t.Errorf("handshake, %s: %t %d %v", name, taken, status, err)
+		}
+		status, err = c.Notify(t.Context(), url+"/hook?a=b", "sha256=canary", `{"object":"x"}`)
+		if status != tt.status || (err != nil) != (tt.status == 0) || err != nil && strings.Contains(err.Error(), "canary") {
+			t.Errorf("notification, %s: %d %v", name, status, err)
+		}
+		if _, _, err := c.Handshake(t.Context(), "://", "", ""); err == nil {
+			t.Error("a handshake with no URL: no error")
+		}
+		if _, err := c.Notify(t.Context(), "://", "", ""); err == nil {
+			t.Error("a notification to no URL: no error")
+		}
+	}
+}
+
+// playing returns a client, and the base URL of a webhook that is played to.
+func playing(t *testing.T, answer http.HandlerFunc) (*cloudapi.Client, string) {
+	t.Helper()
+	var url string
+	c, _ := setup(t, func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		right := r.URL.Path == "/hook" && q.Get("a") == "b" && r.Header.Get("Authorization") == ""
+		if r.Method == "GET" {
+			right = right && q.Get("hub.mode") == "subscribe" && q.Get("hub.verify_token") == "canary-word" && q.Get("hub.challenge") == "1158201444"
+		} else {
+			right = right && r.Header.Get(cloudapi.SignatureHeader) == "sha256=canary" && r.Header.Get("Content-Type") == "application/json" && r.ContentLength == 14
+		}
+		if !right {
+			t.Errorf("asked %s %s %v", r.Method, r.URL, r.Header)
+		}
+		answer(w, r)
+	}, func(o *cloudapi.Options) { url = o.BaseURL })
+	return c, url
+}
+
+func TestUpgraded(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		field, meta string
+		want        bool
+	}{
+		{"phone_number_quality_update", `{"display_phone_number":"15550783881","event":"THROUGHPUT_UPGRADE","current_limit":"TIER_UNLIMITED"}`, true},
+		{"phone_number_quality_update", `{"event":"UPGRADE"}`, false},
+		{"phone_number_quality_update", `{"event":7}`, false},
+		{"phone_number_quality_update", ``, false},
+		{"phone_number_name_update", `{"event":"THROUGHPUT_UPGRADE"}`, false},
+	} {
+		if got := cloudapi.Upgraded(message.Event{Field: tt.field, Meta: []byte(tt.meta)}); got != tt.want {
+			t.Errorf("%s %s: %t", tt.field, tt.meta, got)
+		}
+	}
+}
