@@ -41,11 +41,13 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	rates := ratesOf(c.Numbers)
 	w := worker{
 		Program: p, c: c, name: workerName(), shards: shards, rates: rates,
-		book:   newLedger(p.db, c.Common),
-		stream: events.New(p.db, shards, events.Options{Registerer: p.registry, Log: log}),
-		paces:  queue.NewPaces(p.db, shards, rates.configured),
-		holds:  queue.NewHolds(p.db, shards),
-		marks:  cloudapi.NewMarks(c.Environment, []byte(c.MarkerKey)),
+		book: newLedger(p.db, c.Common),
+		stream: events.New(p.db, shards, events.Options{
+			Retention: c.Events.Retention, MaxLen: c.Events.MaxLength, Registerer: p.registry, Log: log,
+		}),
+		paces: queue.NewPaces(p.db, shards, rates.configured),
+		holds: queue.NewHolds(p.db, shards),
+		marks: cloudapi.NewMarks(c.Environment, []byte(c.MarkerKey)),
 		graph: cloudapi.NewClient(cloudapi.Options{
 			BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: c.Tokens.Token, Registerer: p.registry,
 		}),

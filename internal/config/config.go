@@ -118,6 +118,7 @@ type Worker struct {
 	MarkerKey Secret   // of the MAC in our marker, at least 16 bytes
 	Tokens    *Tokens  // the access token of every number
 	Retry     Retry
+	Events    Events
 }
 
 // The roles of a worker.
@@ -131,6 +132,12 @@ type Retry struct {
 	Base     time.Duration // the first wait, doubled after each attempt
 	Max      time.Duration // the longest wait
 	Attempts int           // after so many attempts, each proven not taken, a message is dead
+}
+
+// Events is how much of what was handled is kept for others to read.
+type Events struct {
+	Retention time.Duration // how long
+	MaxLength int           // entries of each shard, whatever their age
 }
 
 // Webhook is the configuration of the receiver of Meta's webhooks.

@@ -65,6 +65,7 @@ api_keys: [{name: shop, sha256: `+aDigest+`, numbers: ["*"], scopes: [messages:s
 classes: {utility: {deadline: 12h, doubt_window: 5m, on_doubt: close, error_window: 20s}}
 roles: send
 retry: {base: 2s, max: 2m, attempts: 7}
+events: {retention: 48h, max_length: 5000}
 listen: {api: "127.0.0.1:1", console: ":4", webhook: ":2", ops: ":3"}
 log_level: warn
 `)
@@ -109,7 +110,7 @@ log_level: warn
 		t.Error("Token of an unknown number: no error")
 	}
 	w.Tokens = nil
-	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: 2 * time.Second, Max: 2 * time.Minute, Attempts: 7}})
+	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: 2 * time.Second, Max: 2 * time.Minute, Attempts: 7}, Events: Events{48 * time.Hour, 5000}})
 
 	if got, want := w.Class("106540352242922", "utility"), wider; got.Deadline != 2*time.Hour || got.DoubtWindow != want.DoubtWindow {
 		t.Errorf("Class of the number with one of its own = %+v", got)
@@ -174,7 +175,7 @@ func TestWithoutAFile(t *testing.T) {
 		t.Errorf("Token = %q, %v", token, err)
 	}
 	w.Tokens = nil
-	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend, RoleReconcile}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: time.Second, Max: time.Minute, Attempts: 20}})
+	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend, RoleReconcile}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: time.Second, Max: time.Minute, Attempts: 20}, Events: Events{24 * time.Hour, 20_000}})
 
 	common.Ops = ":9103"
 	wh, err := LoadWebhook(nil, guides)

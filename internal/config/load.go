@@ -28,7 +28,7 @@ func LoadWorker(args []string, getenv func(string) string) (Worker, error) {
 	l := load("worker", args, getenv)
 	l.need(len(l.numbers) > 0, "numbers", "none is configured: list them in the file, or set PHONE_NUMBER_ID and ACCESS_TOKEN")
 	l.need(l.retry.Max >= l.retry.Base, "retry.max", "is shorter than retry.base: raise it")
-	return Worker{Common: l.common(), Roles: l.roles, MarkerKey: l.markerKey(), Tokens: l.tokens(), Retry: l.retry}, l.err()
+	return Worker{Common: l.common(), Roles: l.roles, MarkerKey: l.markerKey(), Tokens: l.tokens(), Retry: l.retry, Events: l.events}, l.err()
 }
 
 // LoadWebhook reads the webhook's configuration, like LoadProducer, and the secrets in the
@@ -101,6 +101,7 @@ type values struct {
 	roles                                   []string
 	markerKeyFile                           string
 	retry                                   Retry
+	events                                  Events
 	numbers                                 []number
 	apps                                    []app
 	keys                                    []APIKey

@@ -32,6 +32,7 @@ func TestEventsPage(t *testing.T) {
 		"change":  members[message.Change](),
 		"context": members[message.Context](),
 		"receipt": members[message.Receipt](),
+		"gap":     members[message.Gap](),
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +85,7 @@ func TestTheDocumentedEventsAreEvents(t *testing.T) {
 		}
 		types = append(types, e.Type)
 	}
-	if want := []string{message.EventMessage, message.EventStatus, message.EventInbound, message.EventUpdate}; !slices.Equal(types, want) {
+	if want := []string{message.EventMessage, message.EventStatus, message.EventInbound, message.EventUpdate, message.EventGap}; !slices.Equal(types, want) {
 		t.Errorf("examples of %v, want %v", types, want)
 	}
 }

@@ -98,6 +98,9 @@ func QuarantineKey() string { return message.Shard(0).Key("quarantine") }
 // WatermarkKey is the Redis key of a shard's watermark: Unix milliseconds as a decimal.
 func WatermarkKey(s message.Shard) string { return s.Key("watermark") }
 
+// gapsKey is a shard's hash of what groups missed and were not yet told; see trim.lua.
+func gapsKey(s message.Shard) string { return s.Key("events:gaps") }
+
 // Append writes events to the streams of their numbers, or of their accounts where they have
 // no number. It returns nil only when Redis confirmed every one of them; after an error any
 // of them may have been written.

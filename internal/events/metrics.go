@@ -9,6 +9,7 @@ type metrics struct {
 	retried     prometheus.Counter
 	dead        prometheus.Counter
 	quarantined prometheus.Counter
+	gaps        prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) metrics {
@@ -25,6 +26,10 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		quarantined: f.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_events_quarantined_total",
 			Help: "Signed webhook bodies kept aside because they were not JSON.",
+		}),
+		gaps: f.NewCounter(prometheus.CounterOpts{
+			Name: "sluice_events_gaps_total",
+			Help: "Gap events written: a consumer group outside of Sluice had not read what was dropped.",
 		}),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -51,17 +52,37 @@ func (s *Stream) Watermark(ctx context.Context, shard message.Shard) (time.Time,
 }
 
 // Trim drops entries that the group has handled and that are past the retention or beyond
-// the number kept. It never drops what the group has not handled. One call drops some
-// thousand entries of each shard at most, so it wants to be called every few seconds. A
-// process that consumes for the group trims the shards it reads.
+// the number kept. It never drops what the group has not handled. Other groups that had not
+// read what is dropped find a gap event once they read on. It wants to be called every few
+// seconds. A process that consumes for the group trims the shards it reads.
 func (s *Stream) Trim(ctx context.Context, group string) error {
-	err := s.db.Pipe(ctx, func(p redis.Pipeliner) {
-		for _, shard := range s.readBy(group) {
-			s.trim.Add(ctx, p, []string{shard.StreamKey()}, group, s.o.Retention.Milliseconds(), s.o.MaxLen)
+	for shards := s.readBy(group); len(shards) > 0; {
+		var replies []*redis.Cmd
+		err := s.db.Pipe(ctx, func(p redis.Pipeliner) {
+			replies = nil
+			for _, shard := range shards {
+				keys := []string{shard.StreamKey(), gapsKey(shard)}
+				replies = append(replies, s.trim.Add(ctx, p, keys, group, s.o.Retention.Milliseconds(), s.o.MaxLen))
+			}
+		})
+		if err != nil {
+			return fmt.Errorf("trim events: %w", err)
 		}
-	})
-	if err != nil {
-		return fmt.Errorf("trim events: %w", err)
+		var more []message.Shard
+		for i, r := range replies {
+			v, err := r.Slice()
+			if err != nil || len(v) == 0 {
+				return fmt.Errorf("trim events: unexpected reply: %w", err)
+			}
+			if v[0] == int64(1) {
+				more = append(more, shards[i])
+			}
+			for _, told := range v[1:] {
+				s.metrics.gaps.Inc()
+				s.log.Warn("a consumer group was too slow and missed events", slog.Any("group", told), slog.String("shard", shards[i].String()))
+			}
+		}
+		shards = more
 	}
 	return nil
 }
