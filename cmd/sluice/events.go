@@ -13,7 +13,7 @@ import (
 
 type eventsCmd struct {
 	From   string   `default:"$" help:"Where to begin: $ for what comes from now on, 0 for all there is, or a time like 2026-01-31T12:00:00Z."`
-	Type   []string `help:"Only these types: message, status, inbound, update."`
+	Type   []string `help:"Only these types: message, status, inbound, update, gap."`
 	Config string   `env:"SLUICE_CONFIG" help:"Configuration file, for Redis and the number of shards." placeholder:"FILE"`
 }
 

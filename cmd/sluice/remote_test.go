@@ -62,6 +62,11 @@ func TestOrders(t *testing.T) {
 			`{"count":7,"groups":[{"number":"` + number + `","code":131000,"reason":"attempts_used_up","count":7}],"messages":[{"id":"` + id + `"}]}`,
 			[]string{"attempts_used_up  7", id},
 		},
+		"unreported": {
+			[]string{"unreported", "--limit", "5"},
+			"GET /v1/unreported?limit=5 ", `{"unreported":[{"id":"` + id + `","wamid":"wamid.A","attempt":1,"since":"2026-01-31T15:04:05Z"}]}`,
+			[]string{id, "wamid.A"},
+		},
 		"audit": {
 			[]string{"audit"},
 			"GET /v1/audit?limit=100 ", `{"deeds":[{"at":"2026-01-31T15:04:05Z","verb":"hold","on":"all","actor":"anna","key":"ops","reason":"stop"}]}`,

@@ -8,11 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sluice/internal/ledger"
+	"sluice/internal/message"
 )
-
-// reportsWithin is when Meta has reported something of a message as a rule: it says sent within
-// seconds.
-const reportsWithin = 15 * time.Minute
 
 // unreported finds statuses that were lost: of what Meta took long ago something should be known.
 func unreported(book *ledger.Ledger) prometheus.Collector {
@@ -22,7 +19,7 @@ func unreported(book *ledger.Ledger) prometheus.Collector {
 	}, func() float64 {
 		ctx, cancel := context.WithTimeout(context.Background(), gaugesFresh/2)
 		defer cancel()
-		n, err := book.OwedInAll(ctx, time.Now().Add(-reportsWithin))
+		n, err := book.OwedInAll(ctx, time.Now().Add(-message.ReportsWithin))
 		if err != nil {
 			return math.NaN()
 		}

@@ -29,6 +29,7 @@ type holds interface {
 // records keeps messages, and the trail of deeds.
 type records interface {
 	InDoubt(ctx context.Context, number string, limit int) ([]message.Record, error)
+	Unreported(ctx context.Context, number string, before time.Time, limit int) ([]message.Record, error)
 	Dead(ctx context.Context, filter message.DeadFilter, f func(message.DeadLetter) bool) error
 	// Look returns a message as it is now, or message.ErrNotFound; Move moves it on, with a new
 	// task where it needs one, provided that nothing happened to it since. It tells whether it did.

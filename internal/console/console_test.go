@@ -57,6 +57,15 @@ func (s *shelf) InDoubt(context.Context, string, int) (all []message.Record, err
 	return all, s.err
 }
 
+func (s *shelf) Unreported(_ context.Context, number string, before time.Time, _ int) (all []message.Record, err error) {
+	for _, o := range s.open {
+		if o.State == message.Submitted && o.Since.Before(before) && (number == "" || o.Message.From == number) {
+			all = append(all, message.Record{Context: o.Message, State: o.State, Timeline: []message.Step{{State: o.State, At: o.Since}}})
+		}
+	}
+	return all, s.err
+}
+
 func (s *shelf) Dead(_ context.Context, filter message.DeadFilter, f func(message.DeadLetter) bool) error {
 	for _, d := range s.dead {
 		if filter.Selects(d) && s.open[d.ID].State != message.Queued && !f(d) {
@@ -272,6 +281,36 @@ func TestResolve(t *testing.T) {
 }
 
 // TestReplay: what lives or is overdue is left alone, and what is left is told.
+// TestListUnreported: what Meta took long ago without a word since, as far as the key reaches.
+func TestListUnreported(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	took := func(number, key string, ago time.Duration) string {
+		id := message.NewID(number, key)
+		d.shelf.open[id] = message.Open{ID: id, State: message.Submitted, Since: time.Now().Add(-ago), Message: message.Context{ID: id, From: number}}
+		return id
+	}
+	long := took(ours, "long ago", time.Hour)
+	took(ours, "just now", time.Minute)
+	took(theirs, "another's", time.Hour)
+	for _, tt := range []struct {
+		key, query string
+		want       int
+	}{{"admin", "", 1}, {"admin", "?number=" + ours, 1}, {"wide", "", 2}, {"wide", "?number=" + theirs, 1}} {
+		status, answer := d.ask(t, tt.key, "GET", "/v1/unreported"+tt.query, "")
+		list, _ := answer["unreported"].([]any)
+		if status != 200 || len(list) != tt.want {
+			t.Fatalf("%s sees %d %v, want %d", tt.key, status, answer, tt.want)
+		}
+		if one := list[0].(map[string]any); tt.key == "admin" && (one["id"] != long || one["since"] == nil) {
+			t.Errorf("listed %v, want %s", one, long)
+		}
+	}
+	if status, answer := d.ask(t, "admin", "GET", "/v1/unreported?number="+theirs, ""); status != 404 && status != 400 && status != 422 {
+		t.Errorf("another's number: %d %v", status, answer)
+	}
+}
+
 func TestReplay(t *testing.T) {
 	t.Parallel()
 	d := setup(t)

@@ -55,10 +55,7 @@ func (c *Console) listDoubts(ctx context.Context, _ http.ResponseWriter, r *http
 		}
 		d := doubt{
 			Context: rec.Context, State: rec.State, Reason: rec.Reason, Code: rec.Code, Attempt: rec.Attempt,
-			ExpiresAt: rec.ExpiresAt.UTC(),
-		}
-		if n := len(rec.Timeline); n > 0 {
-			d.Since = rec.Timeline[n-1].At.UTC()
+			Since: last(rec), ExpiresAt: rec.ExpiresAt.UTC(),
 		}
 		if rec.State == message.InDoubt {
 			d.Until = rec.NextAt.UTC()

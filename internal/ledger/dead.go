@@ -20,10 +20,6 @@ func deadKey(s message.Shard) string { return s.Key("dead") }
 // Dead calls f for each dead message that a filter selects, by number and the first to die
 // first, until f returns false.
 func (l *Ledger) Dead(ctx context.Context, filter message.DeadFilter, f func(message.DeadLetter) bool) error {
-	shards := l.o.Shards.All()
-	if filter.Number != "" {
-		shards = []message.Shard{l.o.Shards.Of(filter.Number)}
-	}
 	now, err := l.Now(ctx)
 	if err != nil {
 		return fmt.Errorf("read the store's clock: %w", err)
@@ -36,7 +32,7 @@ func (l *Ledger) Dead(ctx context.Context, filter message.DeadFilter, f func(mes
 	if !filter.Until.IsZero() {
 		until = fmt.Sprint(filter.Until.UnixMilli())
 	}
-	for _, s := range shards {
+	for _, s := range l.shards(filter.Number) {
 		const page = 1000
 		for from := int64(0); ; from += page {
 			entries, err := l.db.ZRangeByScoreWithScores(ctx, deadKey(s), &redis.ZRangeBy{

@@ -136,25 +136,33 @@ func parkedKey(s message.Shard) string { return s.Key("parked") }
 // InDoubt returns up to limit messages that are parked or in doubt, those that wait longest
 // first: of one number, or of all for an empty one.
 func (l *Ledger) InDoubt(ctx context.Context, number string, limit int) ([]message.Record, error) {
-	shards := l.o.Shards.All()
-	if number != "" {
-		shards = []message.Shard{l.o.Shards.Of(number)}
-	}
 	var found []message.Record
-	for _, s := range shards {
+	for _, s := range l.shards(number) {
 		for _, index := range []string{parkedKey(s), doubtsKey(s)} {
-			some, err := l.records(ctx, s, index, number, limit)
+			some, err := l.records(ctx, s, index, number, "+inf", limit)
 			if err != nil {
 				return nil, err
 			}
 			found = append(found, some...)
 		}
 	}
-	found = slices.DeleteFunc(found, func(r message.Record) bool { // it moved on since the index was read
-		return r.State != message.Parked && r.State != message.InDoubt
-	})
+	return oldest(found, limit, message.Parked, message.InDoubt), nil
+}
+
+// shards returns the shard of a number; all where it is empty.
+func (l *Ledger) shards(number string) []message.Shard {
+	if number == "" {
+		return l.o.Shards.All()
+	}
+	return []message.Shard{l.o.Shards.Of(number)}
+}
+
+// oldest returns those of the records that are still in one of the states, which the index said
+// when it was read, up to limit of them and those that came into it first.
+func oldest(found []message.Record, limit int, in ...message.State) []message.Record {
+	found = slices.DeleteFunc(found, func(r message.Record) bool { return !slices.Contains(in, r.State) })
 	slices.SortStableFunc(found, func(a, b message.Record) int { return since(a).Compare(since(b)) })
-	return found[:min(limit, len(found))], nil
+	return found[:min(limit, len(found))]
 }
 
 // since is when a record came into its state.
@@ -165,12 +173,13 @@ func since(r message.Record) time.Time {
 	return r.Timeline[len(r.Timeline)-1].At
 }
 
-// records returns up to limit records of an index, of one number or of all, in its order.
-func (l *Ledger) records(ctx context.Context, s message.Shard, index, number string, limit int) ([]message.Record, error) {
+// records returns up to limit records of an index up to a score, of one number or of all, in
+// its order.
+func (l *Ledger) records(ctx context.Context, s message.Shard, index, number, until string, limit int) ([]message.Record, error) {
 	const page = 500
 	var found []message.Record
 	for from := int64(0); len(found) < limit; from += page {
-		ids, err := l.db.ZRange(ctx, index, from, from+page-1).Result()
+		ids, err := l.db.ZRangeByScore(ctx, index, &redis.ZRangeBy{Min: "-inf", Max: until, Offset: from, Count: page}).Result()
 		if err != nil {
 			return nil, fmt.Errorf("read index: %w", err)
 		}

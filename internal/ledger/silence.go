@@ -20,12 +20,19 @@ func (l *Ledger) Owed(ctx context.Context, s message.Shard, after, before time.T
 	return n, nil
 }
 
-// OwedInAll is Owed for all shards together, from the beginning on.
+// forgetEnded drops a shard's submitted messages whose records ended from their index.
+func (l *Ledger) forgetEnded(ctx context.Context, c redis.Cmdable, s message.Shard) *redis.IntCmd {
+	return c.ZRemRangeByScore(ctx, submittedKey(s), "-inf", fmt.Sprint(time.Now().Add(-l.lifeOf(message.Submitted)).UnixMilli()))
+}
+
+// OwedInAll is Owed for all shards together, from the beginning on. It forgets those whose
+// records ended meanwhile.
 func (l *Ledger) OwedInAll(ctx context.Context, before time.Time) (int64, error) {
 	shards := l.o.Shards.All()
 	counts := make([]*redis.IntCmd, len(shards))
 	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
 		for i, s := range shards {
+			l.forgetEnded(ctx, p, s)
 			counts[i] = p.ZCount(ctx, submittedKey(s), "-inf", fmt.Sprint(before.UnixMilli()))
 		}
 	})
@@ -39,10 +46,21 @@ func (l *Ledger) OwedInAll(ctx context.Context, before time.Time) (int64, error)
 	return n, nil
 }
 
-// Unreported returns up to limit messages of a shard that Meta took before a time and has
-// reported nothing of since, the longest waiting first. Open.Since says when it took them.
-func (l *Ledger) Unreported(ctx context.Context, s message.Shard, before time.Time, limit int) ([]message.Open, error) {
-	return l.open(ctx, s, message.Submitted, submittedKey(s), fmt.Sprint(before.UnixMilli()), limit)
+// Unreported returns up to limit messages of a number, or of all where it is empty, that Meta
+// took before a time and has reported nothing of since, the longest waiting first.
+func (l *Ledger) Unreported(ctx context.Context, number string, before time.Time, limit int) ([]message.Record, error) {
+	var found []message.Record
+	for _, s := range l.shards(number) {
+		if err := l.forgetEnded(ctx, l.db, s).Err(); err != nil {
+			return nil, fmt.Errorf("forget messages whose records ended: %w", err)
+		}
+		some, err := l.records(ctx, s, submittedKey(s), number, fmt.Sprint(before.UnixMilli()), limit)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, some...)
+	}
+	return oldest(found, limit, message.Submitted), nil
 }
 
 // Postpone lets Doubts return messages of a shard only from a time on. Their records stay as

@@ -66,16 +66,12 @@ func (l *Ledger) Waiting(ctx context.Context, s message.Shard, offset, limit int
 }
 
 func (l *Ledger) open(ctx context.Context, s message.Shard, in message.State, index, until string, limit int) ([]message.Open, error) {
-	entries, err := l.db.ZRangeByScoreWithScores(ctx, index, &redis.ZRangeBy{Min: "-inf", Max: until, Count: int64(limit)}).Result()
+	ids, err := l.db.ZRangeByScore(ctx, index, &redis.ZRangeBy{Min: "-inf", Max: until, Count: int64(limit)}).Result()
 	if err != nil {
 		return nil, fmt.Errorf("read index: %w", err)
 	}
-	if len(entries) == 0 {
+	if len(ids) == 0 {
 		return nil, nil
-	}
-	ids := make([]string, len(entries))
-	for i, e := range entries {
-		ids[i], _ = e.Member.(string)
 	}
 	all, err := l.opens(ctx, s, ids)
 	if err != nil {
@@ -89,9 +85,6 @@ func (l *Ledger) open(ctx context.Context, s message.Shard, in message.State, in
 				return nil, fmt.Errorf("drop stale index entry: %w", err)
 			}
 			continue
-		}
-		if in == message.Submitted {
-			o.Since = time.UnixMilli(int64(entries[i].Score))
 		}
 		if o.State == in { // else it moved on since the index was read
 			found = append(found, o)

@@ -397,9 +397,23 @@ func TestSubmittedWithoutAStatus(t *testing.T) {
 		if n, err := f.OwedInAll(ctx, after); err != nil || n != 1 {
 			t.Errorf("%d owed in all shards, %v", n, err)
 		}
-		some, err := f.Unreported(ctx, f.shard, after, 10)
-		if err != nil || len(some) != 1 || some[0].ID != a.ID || some[0].Since.Before(before) || some[0].Since.After(after) {
-			t.Errorf("without a status: %+v, %v", some, err)
+		for _, tt := range []struct {
+			number string
+			before time.Time
+			want   int
+		}{{"", after, 1}, {number, after, 1}, {"999", after, 0}, {"", before, 0}} {
+			some, err := f.Unreported(ctx, tt.number, tt.before, 10)
+			if err != nil || len(some) != tt.want || tt.want == 1 && some[0].ID != a.ID {
+				t.Errorf("without a status: %+v, %v; want %d", some, err, tt.want)
+			}
+		}
+		long := redis.Z{Score: float64(time.Now().AddDate(0, -2, 0).UnixMilli()), Member: "its record ended"}
+		index := f.shard.Key("submitted")
+		if err := f.db.ZAdd(ctx, index, long).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := f.OwedInAll(ctx, after); err != nil || n != 1 || f.db.ZCard(ctx, index).Val() != 1 {
+			t.Errorf("%d owed in all shards beside one that ended, %v", n, err)
 		}
 		if _, err := f.Fold(ctx, f.shard, []message.Evidence{{Receipt: message.Receipt{Number: number, WAMID: "wamid.A", Status: "sent"}}}); err != nil {
 			t.Fatal(err)

@@ -1,6 +1,9 @@
 package message
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"time"
+)
 
 // EventVersion is the version of the event schema, in every event's "v". Members may be
 // added within a version; none is renamed, removed or given another meaning.
@@ -46,6 +49,10 @@ type Gap struct {
 	From  string `json:"from" doc:"The id of the first entry missed."`
 	To    string `json:"to" doc:"An entry id: nothing from it on was missed."`
 }
+
+// ReportsWithin is when Meta has reported something of a message that it took, as a rule: it
+// says sent within seconds. What it said nothing of by then is told to operators.
+const ReportsWithin = 15 * time.Minute
 
 // StreamKey is the Redis key of a shard's event stream.
 func (s Shard) StreamKey() string { return s.Key("events") }
