@@ -25,11 +25,12 @@ type evidence struct {
 	relaxed bool                           // Redis lost reports that it had: a message may stay as sent
 	left    map[string]int64               // what should be nothing by now, by what it is
 	grown   map[string]string              // by program: goroutines that it kept
+	leaks   map[string]string              // by place: what is secret or private and was seen there
 }
 
 // breach is a promise that did not hold.
 type breach struct {
-	Invariant string // "I1" to "I8", or the row's id for its own checks
+	Invariant string // "I1" to "I9", or the row's id for its own checks
 	ID        string // of the message; empty: of none
 	What      string
 }
@@ -67,7 +68,11 @@ func (e evidence) check() []breach {
 		all = append(all, breach{"I5", "", fmt.Sprintf("received %s with the marker %q, which is none of ours", a.WAMID, a.Marker)})
 	}
 	all = append(all, e.paced()...)
-	return append(all, e.sums()...)
+	all = append(all, e.sums()...)
+	for _, place := range slices.Sorted(maps.Keys(e.leaks)) { // I9
+		all = append(all, breach{"I9", "", "what is secret or private was seen in " + place + ": " + e.leaks[place]})
+	}
+	return all
 }
 
 // over tells that nothing more happens to a message by itself (I1): it is at an end, or waits

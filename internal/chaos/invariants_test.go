@@ -104,6 +104,7 @@ func TestBreachesAreFound(t *testing.T) {
 		"too fast":                {func(e *evidence) { e.windows["1"] = 126 }, []string{"I6: 126 requests"}},
 		"left open":               {func(e *evidence) { e.left[open] = 2 }, []string{"I7: 2 open in the ledger"}},
 		"tasks left":              {func(e *evidence) { e.left[tasks] = 3 }, []string{"I8: 3 tasks"}},
+		"a secret seen":           {func(e *evidence) { e.leaks = map[string]string{"a log": "token"} }, []string{"I9: what is secret or private was seen in a log: token"}},
 		"leaking":                 {func(e *evidence) { e.grown["worker 7"] = "leaks" }, []string{"I8: worker 7 leaks"}},
 	} {
 		e := sound()

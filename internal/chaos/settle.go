@@ -158,12 +158,16 @@ func (r *run) countTasks() (int64, error) {
 		}
 		return each.Err()
 	}
-	if c, ok := r.db.UniversalClient.(*redis.ClusterClient); ok {
-		err := c.ForEachMaster(r.ctx, func(ctx context.Context, c *redis.Client) error { return count(ctx, c) })
-		return n.Load(), err
-	}
-	err := count(r.ctx, r.db)
+	err := r.masters(count)
 	return n.Load(), err
+}
+
+// masters calls f with every master of Redis.
+func (r *run) masters(f func(ctx context.Context, c redis.Cmdable) error) error {
+	if c, ok := r.db.UniversalClient.(*redis.ClusterClient); ok {
+		return c.ForEachMaster(r.ctx, func(ctx context.Context, c *redis.Client) error { return f(ctx, c) })
+	}
+	return f(r.ctx, r.db)
 }
 
 // groups is how far the reconcilers have read a shard.
@@ -214,6 +218,7 @@ func (r *run) evidence() evidence {
 			e.grown[fmt.Sprintf("%s %d", p.Name, p.PID())] = fmt.Sprintf("began with %.0f goroutines and has %.0f", before, now)
 		}
 	}
+	e.leaks = r.leaked()
 	return e
 }
 

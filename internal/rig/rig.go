@@ -25,6 +25,9 @@ const (
 	APIKey    = "rig-api-key-of-no-use-elsewhere" // may do everything
 	Token     = "rig-access-token"                // the access token of every number
 	AppSecret = "rig-app-secret"                  // of the app "main"
+
+	VerifyToken = "rig-verify-token"
+	MarkerKey   = "rig-marker-key-0123456789"
 )
 
 // Rig is a folder and the processes that run in it. It is safe for concurrent use.
@@ -148,7 +151,7 @@ func Numbers(n, rate int) []Number {
 // run, and what settings add to it or put in its place.
 func (g *Rig) Configure(numbers []Number, settings map[string]any) error {
 	type object = map[string]any
-	for name, content := range map[string]string{"token": Token, "secret": AppSecret, "verify": "rig-verify-token", "marker": "rig-marker-key-0123456789"} {
+	for name, content := range map[string]string{"token": Token, "secret": AppSecret, "verify": VerifyToken, "marker": MarkerKey} {
 		if err := os.WriteFile(filepath.Join(g.Dir, name), []byte(content), 0o600); err != nil {
 			return fmt.Errorf("configure: %w", err)
 		}

@@ -1,0 +1,55 @@
+package chaos
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/message"
+	"sluice/internal/redistest"
+	"sluice/internal/rig"
+)
+
+// Each kind of key is planted with what must not be there, and found; what is in its own place
+// is not.
+func TestLeaksInRedisAreFound(t *testing.T) {
+	t.Parallel()
+	c := redistest.Client(t)
+	const phone, said = "4900000012300", "Your order has left."
+	status := func(meta, wamid string) *redis.XAddArgs {
+		return &redis.XAddArgs{Stream: message.Shard(0).StreamKey(), Values: []string{"event", `{"v":1,"type":"status","at":1,"receipt":{"number":"1","wamid":"` +
+			wamid + `","status":"sent"},"meta":{"recipient_id":"` + meta + `"}}`}}
+	}
+	ctx := t.Context()
+	search := func() []string {
+		t.Helper()
+		l := &leaks{found: map[string]string{}}
+		if err := l.redis(ctx, c); err != nil {
+			t.Fatal(err)
+		}
+		var found []string
+		for place := range l.found {
+			found = append(found, place)
+		}
+		slices.Sort(found)
+		return found
+	}
+	c.Set(ctx, "sluice:{s00}:p:1-a", `{"to":"+`+phone+`","text":"`+said+`"}`, 0)
+	c.HSet(ctx, "sluice:{s00}:m:1-a", "to", "+49***00", "own", "16490000001230017")
+	c.XAdd(ctx, status(phone, "wamid.A"))
+	if found := search(); len(found) > 0 {
+		t.Fatalf("what is in its place is a leak: %v", found)
+	}
+	c.Set(ctx, "s", rig.Token, 0)
+	c.HSet(ctx, "h", "to", "+"+phone)
+	c.RPush(ctx, "l", said)
+	c.SAdd(ctx, "e", rig.AppSecret)
+	c.ZAdd(ctx, "z", redis.Z{Member: rig.APIKey})
+	c.Set(ctx, "pair:"+phone, "", 0)
+	c.XAdd(ctx, status("1", phone))
+	want := []string{"the key e", "the key h", "the key l", "the key s", "the key sluice:{s00}:events", "the key z", "the name of a key"}
+	if found := search(); !slices.Equal(found, want) {
+		t.Errorf("found %q, want %q", found, want)
+	}
+}
