@@ -124,20 +124,24 @@ func setup(t *testing.T) *desk {
 		Holds: d.shelf, Records: d.shelf, Keys: keys,
 		Numbers: func(number string) bool { return number == ours || number == theirs },
 	})
-	d.Server = httptest.NewServer(d.c.Handler())
+	d.Server = httptest.NewUnstartedServer(d.c.Handler())
+	d.Config.ReadTimeout = time.Second // of a whole request; only the trickled body needs it
+	d.Start()
 	t.Cleanup(d.Close)
 	return d
 }
 
-// ask returns an answer's status and JSON.
-func (d *desk) ask(t *testing.T, key, method, path, body string) (int, map[string]any) {
+// do makes a request with a key; change may alter its header.
+func (d *desk) do(t *testing.T, key, method, path string, body io.Reader, change func(http.Header)) (status int, header http.Header, answer string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, d.URL+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(t.Context(), method, d.URL+path, body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+d.keys[key])
-	req.Header.Set("Content-Type", "application/json")
+	req.Header = http.Header{"Authorization": {"Bearer " + d.keys[key]}, "Content-Type": {"application/json"}}
+	if change != nil {
+		change(req.Header)
+	}
 	resp, err := d.Client().Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -147,11 +151,18 @@ func (d *desk) ask(t *testing.T, key, method, path, body string) (int, map[strin
 	if err != nil {
 		t.Fatal(err)
 	}
+	return resp.StatusCode, resp.Header, string(text)
+}
+
+// ask returns an answer's status and JSON.
+func (d *desk) ask(t *testing.T, key, method, path, body string) (int, map[string]any) {
+	t.Helper()
+	status, _, text := d.do(t, key, method, path, strings.NewReader(body), nil)
 	answer := map[string]any{}
-	if err := json.Unmarshal(text, &answer); err != nil {
+	if err := json.Unmarshal([]byte(text), &answer); err != nil {
 		t.Fatalf("%s %s: %q: %v", method, path, text, err)
 	}
-	return resp.StatusCode, answer
+	return status, answer
 }
 
 // TestEveryRouteAsksForItsScope: a key that may send may not hold.

@@ -27,25 +27,25 @@ type dead struct {
 }
 
 type group struct {
-	Number string    `json:"number"`
-	Code   int       `json:"code,omitempty"`
-	Reason string    `json:"reason"`
-	Count  int       `json:"count"`
+	Number string    `json:"number" doc:"The sender's phone number id."`
+	Code   int       `json:"code,omitempty" doc:"Meta's last error code."`
+	Reason string    `json:"reason" doc:"Why they died."`
+	Count  int       `json:"count" doc:"How many they are."`
 	First  time.Time `json:"first" doc:"When the first of them died."`
-	Last   time.Time `json:"last"`
+	Last   time.Time `json:"last" doc:"When the last of them died."`
 }
 
 type letter struct {
-	ID     string    `json:"id"`
+	ID     string    `json:"id" doc:"Our id of the message."`
 	Code   int       `json:"code,omitempty" doc:"Meta's last error code."`
-	Reason string    `json:"reason"`
+	Reason string    `json:"reason" doc:"Why it died."`
 	At     time.Time `json:"at" doc:"When it died."`
 }
 
 // filter selects dead messages; what is left out does not matter.
 type filter struct {
-	Number string    `json:"number"`
-	Code   int       `json:"code,omitempty"`
+	Number string    `json:"number" doc:"The sender's phone number id."`
+	Code   int       `json:"code,omitempty" doc:"With this last error code of Meta's."`
 	Cause  string    `json:"cause,omitempty" doc:"Their reason."`
 	Since  time.Time `json:"since,omitzero" doc:"They died then or later."`
 	Until  time.Time `json:"until,omitzero" doc:"They died then or before."`
@@ -68,7 +68,7 @@ type replayed struct {
 	Replayed int       `json:"replayed" doc:"So many are queued again."`
 	Overdue  int       `json:"overdue" doc:"So many stay dead: their deadline has passed."`
 	More     bool      `json:"more" doc:"There may be more: ask again, with next as since."`
-	Next     time.Time `json:"next,omitzero"`
+	Next     time.Time `json:"next,omitzero" doc:"When the last of these died."`
 }
 
 func (c *Console) listDead(ctx context.Context, _ http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
@@ -200,15 +200,21 @@ func (c *Console) again(ctx context.Context, id string, extend time.Duration, d 
 
 // page reads the number that a list is about, empty for all, and its limit.
 func (c *Console) page(r *http.Request, key httpapi.Key) (number string, limit int, refused httpapi.Refusal) {
-	number, limit = r.URL.Query().Get("number"), 100
+	number = r.URL.Query().Get("number")
 	if number != "" && !(key.Covers(number) && c.o.Numbers(number)) {
 		return "", 0, httpapi.RefuseAt("number", "phone_not_found")
 	}
+	limit, refused = limitOf(r)
+	return number, limit, refused
+}
+
+func limitOf(r *http.Request) (limit int, refused httpapi.Refusal) {
+	limit = 100
 	refused = query(r.URL.Query(), "limit", &limit, strconv.Atoi)
 	if limit < 1 || limit > 1000 {
 		refused = httpapi.RefuseAt("limit", "query_invalid")
 	}
-	return number, limit, refused
+	return limit, refused
 }
 
 // query reads a value of a request's query, where there is one.

@@ -10,9 +10,9 @@ import (
 	"sluice/internal/message"
 )
 
-// doubts is the answer of GET /v1/doubts.
-type doubts struct {
-	Doubts []doubt `json:"doubts"`
+// doubtList is the answer of GET /v1/doubts.
+type doubtList struct {
+	Doubts []doubt `json:"doubts" doc:"Those that wait longest first."`
 }
 
 // doubt is a message of which nobody knows whether Meta took it.
@@ -20,11 +20,11 @@ type doubt struct {
 	message.Context
 	State     message.State `json:"state" doc:"in_doubt: evidence is awaited; parked: a person decides."`
 	Reason    string        `json:"reason,omitempty" doc:"What made it a doubt."`
-	Code      int           `json:"code,omitempty"`
-	Attempt   int           `json:"attempt"`
-	Since     time.Time     `json:"since,omitzero"`
+	Code      int           `json:"code,omitempty" doc:"Meta's error code, if there was an answer."`
+	Attempt   int           `json:"attempt" doc:"Which attempt it is about."`
+	Since     time.Time     `json:"since,omitzero" doc:"Since when it is in this state."`
 	Until     time.Time     `json:"until,omitzero" doc:"In doubt: when the policy of its class decides."`
-	ExpiresAt time.Time     `json:"expires_at"`
+	ExpiresAt time.Time     `json:"expires_at" doc:"No attempt starts after this."`
 }
 
 // resolution is the body of POST /v1/doubts/{id}/resolve.
@@ -35,7 +35,7 @@ type resolution struct {
 
 // resolved is its answer.
 type resolved struct {
-	ID    string        `json:"id"`
+	ID    string        `json:"id" doc:"Our id of the message."`
 	State message.State `json:"state" doc:"Where it is now."`
 }
 
@@ -48,7 +48,7 @@ func (c *Console) listDoubts(ctx context.Context, _ http.ResponseWriter, r *http
 	if err != nil {
 		return nil, c.unavailable("list doubts", err)
 	}
-	shown := doubts{Doubts: []doubt{}}
+	shown := doubtList{Doubts: []doubt{}}
 	for _, rec := range all {
 		if !key.Covers(rec.From) {
 			continue

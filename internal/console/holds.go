@@ -12,7 +12,7 @@ import (
 
 // held is the answer of GET /v1/holds.
 type held struct {
-	Holds []message.Hold `json:"holds"`
+	Holds []message.Hold `json:"holds" doc:"Those that the key reaches."`
 }
 
 // scope names what is held. Just one way is right.
@@ -39,6 +39,16 @@ type release struct {
 // released is its answer.
 type released struct {
 	Released bool `json:"released" doc:"Whether there was such a hold."`
+}
+
+// ordered is the hold that an order is about, and who gives it why.
+func (c *Console) ordered(s scope, o order, key httpapi.Key) (message.Hold, httpapi.Refusal) {
+	h, refused := c.on(s, key)
+	if refused == nil {
+		refused = o.signed()
+	}
+	h.By, h.Key, h.Reason = o.Actor, key.Name, o.Reason
+	return h, refused
 }
 
 // on checks what an order is about.
@@ -79,10 +89,7 @@ func (c *Console) hold(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	if refused := httpapi.ReadJSON(w, r, &ask); refused != nil {
 		return nil, refused
 	}
-	h, refused := c.on(ask.scope, key)
-	if refused == nil {
-		refused = ask.signed()
-	}
+	h, refused := c.ordered(ask.scope, ask.order, key)
 	if ask.For != "" {
 		d, wrong := span("for", ask.For)
 		refused = append(refused, wrong...)
@@ -91,7 +98,6 @@ func (c *Console) hold(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	if refused != nil {
 		return nil, refused
 	}
-	h.By, h.Key, h.Reason = ask.Actor, key.Name, ask.Reason
 	h, err := c.o.Holds.Set(ctx, h)
 	if err != nil {
 		return nil, c.unavailable("hold", err)
@@ -105,14 +111,10 @@ func (c *Console) release(ctx context.Context, w http.ResponseWriter, r *http.Re
 	if refused := httpapi.ReadJSON(w, r, &ask); refused != nil {
 		return nil, refused
 	}
-	h, refused := c.on(ask.scope, key)
-	if refused == nil {
-		refused = ask.signed()
-	}
+	h, refused := c.ordered(ask.scope, ask.order, key)
 	if refused != nil {
 		return nil, refused
 	}
-	h.By, h.Key, h.Reason = ask.Actor, key.Name, ask.Reason
 	ended, err := c.o.Holds.Lift(ctx, h)
 	if err != nil {
 		return nil, c.unavailable("release", err)

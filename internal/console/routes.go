@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -16,7 +17,7 @@ type trail struct {
 }
 
 func (c *Console) audit(ctx context.Context, _ http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
-	_, limit, refused := c.page(r, key)
+	limit, refused := limitOf(r)
 	if !key.CoversAll() {
 		refused = httpapi.Refuse("key_too_narrow")
 	}
@@ -35,9 +36,6 @@ var (
 	paramLimit  = httpapi.Param{In: "query", Name: "limit", Doc: "How many are shown, up to 1000; 100 without it.", Example: strconv.Itoa(100), Type: 0}
 )
 
-// listCodes are the problems of a list.
-var listCodes = []string{"phone_not_found", "query_invalid", "store_unavailable"}
-
 // orderCodes are those of an order.
 func orderCodes(more ...string) []string {
 	return append(append(httpapi.BodyCodes(), "actor_missing", "reason_missing", "store_unavailable"), more...)
@@ -46,14 +44,21 @@ func orderCodes(more ...string) []string {
 // routes is all that the console serves.
 func (c *Console) routes() []httpapi.Route {
 	get := func(path, name, group, summary string, answer any, params []httpapi.Param, f http.HandlerFunc) httpapi.Route {
+		codes := []string{"store_unavailable"}
+		if slices.Contains(params, paramLimit) {
+			codes = append(codes, "query_invalid")
+		}
+		if slices.Contains(params, paramNumber) {
+			codes = append(codes, "phone_not_found")
+		}
 		return httpapi.Route{
 			Method: http.MethodGet, Path: path, Name: name, Group: group, Summary: summary, Scope: httpapi.ScopeAdmin,
-			Params: params, Answers: []httpapi.Answer{{Status: 200, Doc: "The list.", Type: answer}}, Codes: listCodes, Handler: f,
+			Params: params, Answers: []httpapi.Answer{{Status: 200, Doc: "The list.", Type: answer}}, Codes: codes, Handler: f,
 		}
 	}
 	audit := get("/v1/audit", "listDeeds", "Audit", "What was ordered: who, what, when and why.", trail{}, []httpapi.Param{paramLimit}, c.handle(c.audit))
 	audit.Doc = "Holds that Sluice ordered by itself are among it, by `sluice`. Each part of the store keeps about the last thousand. The key must reach all numbers."
-	audit.Codes = append([]string{"key_too_narrow"}, listCodes...)
+	audit.Codes = append(audit.Codes, "key_too_narrow")
 	return []httpapi.Route{
 		get("/v1/holds", "listHolds", "Holds", "What is held, and why.", held{}, nil, c.handle(c.listHolds)),
 		{
@@ -71,7 +76,7 @@ func (c *Console) routes() []httpapi.Route {
 			Answers: []httpapi.Answer{{Status: 200, Doc: "Done.", Type: released{}}},
 			Codes:   orderCodes("hold_unclear", "tag_invalid", "key_too_narrow", "phone_not_found"), Handler: c.handle(c.release),
 		},
-		get("/v1/doubts", "listDoubts", "Doubts", "Messages that are parked or in doubt, those that wait longest first.", doubts{},
+		get("/v1/doubts", "listDoubts", "Doubts", "Messages that are parked or in doubt, those that wait longest first.", doubtList{},
 			[]httpapi.Param{paramNumber, paramLimit}, c.handle(c.listDoubts)),
 		{
 			Method: http.MethodPost, Path: "/v1/doubts/{id}/resolve", Name: "resolveDoubt", Group: "Doubts", Scope: httpapi.ScopeAdmin,
@@ -90,8 +95,8 @@ func (c *Console) routes() []httpapi.Route {
 				paramNumber,
 				{In: "query", Name: "code", Doc: "With this last error code of Meta's.", Example: "131000", Type: 0},
 				{In: "query", Name: "cause", Doc: "With this reason.", Example: message.ReasonAttempts},
-				{In: "query", Name: "since", Doc: "They died then or later.", Type: time.Time{}},
-				{In: "query", Name: "until", Doc: "They died then or before.", Type: time.Time{}},
+				{In: "query", Name: "since", Doc: "They died then or later.", Example: "2026-01-31T08:00:00Z", Type: time.Time{}},
+				{In: "query", Name: "until", Doc: "They died then or before.", Example: "2026-01-31T20:00:00Z", Type: time.Time{}},
 				paramLimit,
 			}, c.handle(c.listDead)),
 		{

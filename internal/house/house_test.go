@@ -31,6 +31,7 @@ var rooms = []struct{ name, imports string }{
 	{"internal/store", ""},
 	{"internal/redistest", ""},
 	{"internal/golden", ""},
+	{"internal/described", ""},
 	{"internal/httpapi", "message"},
 	{"internal/intake", "message httpapi"},
 	{"internal/console", "message httpapi"},

@@ -19,6 +19,7 @@ type Document struct {
 	Title  string
 	Doc    string // Markdown, what a caller must know before all routes
 	Server string // base URL where it is tried out
+	Beside string // Markdown, what may be wrong beside the problems of the routes; empty: nothing
 	Routes []Route
 }
 

@@ -29,7 +29,7 @@ func (d Document) Markdown() []byte {
 	for i := 0; i < len(s.order); i++ {
 		pageShape(&b, s, s.order[i])
 	}
-	pageProblems(&b, d.Routes)
+	pageProblems(&b, d)
 	return b.Bytes()
 }
 
@@ -103,14 +103,18 @@ func typeName(s *schemas, t reflect.Type) string {
 }
 
 // pageProblems lists the codes that the routes may answer.
-func pageProblems(b *bytes.Buffer, routes []Route) {
+func pageProblems(b *bytes.Buffer, d Document) {
 	codes := map[string]bool{"not_found": true, "method_not_allowed": true}
-	for _, r := range routes {
+	for _, r := range d.Routes {
 		for _, code := range r.codes() {
 			codes[code] = true
 		}
 	}
-	b.WriteString("\n## Problems\n\nBeside these, [what may be wrong with a message](messages.md).\n\n| code | status | what it means | what to do |\n| --- | --- | --- | --- |\n")
+	b.WriteString("\n## Problems\n\n")
+	if d.Beside != "" {
+		fmt.Fprintf(b, "%s\n\n", d.Beside)
+	}
+	b.WriteString("| code | status | what it means | what to do |\n| --- | --- | --- | --- |\n")
 	for _, code := range slices.SortedFunc(maps.Keys(codes), func(a, b string) int {
 		return cmp.Or(cmp.Compare(Refuse(a).Status(), Refuse(b).Status()), cmp.Compare(a, b))
 	}) {

@@ -58,14 +58,14 @@ var answers = map[string]answer{
 	// How it is said.
 	"method_not_allowed":     {405, "This path does not take that method.", "Use a method of the Allow header."},
 	"timeout":                {408, "The body did not arrive in time.", "Send it again; with the same key it is accepted once."},
-	"body_too_large":         {413, "A message has more than 256 KiB.", "Send media by id or link, not in the request."},
+	"body_too_large":         {413, "The body has more than 256 KiB, or 64 KiB on the console.", "Send media by id or link, not in the request."},
 	"unsupported_media_type": {415, "The body must be JSON.", "Send the header Content-Type: application/json."},
 	"encoding_not_supported": {415, "The body must not be compressed.", "Leave out the header Content-Encoding."},
 	"header_duplicate":       {400, "A header that may come once came more than once.", "Send it once."},
-	"body_empty":             {400, "The body is empty.", "Send a JSON object with from and message."},
+	"body_empty":             {400, "The body is empty.", "Send a JSON object; for a message with from and message."},
 	"json_invalid":           {400, "The body is not valid JSON.", "Send one JSON object."},
 	"json_trailing_data":     {400, "Something follows the JSON object.", "Send one JSON object and nothing after it."},
-	"json_not_object":        {400, "The body is not a JSON object.", "Send a JSON object with from and message."},
+	"json_not_object":        {400, "The body is not a JSON object.", "Send a JSON object; for a message with from and message."},
 	"json_duplicate_member":  {400, "A member comes twice in the same object.", "Send it once."},
 	"key_of_batch":           {400, "A batch has no idempotency key of its own.", "Give each line its key."},
 	"json_too_deep":          {400, "The JSON is nested more than 64 deep.", "Send Meta's message object as Meta describes it."},
@@ -73,8 +73,8 @@ var answers = map[string]answer{
 
 	// What it says.
 	"char_not_allowed":          {0, "The character U+0000 is not allowed.", "Remove it."},
-	"field_unknown":             {0, "The request has no such member.", "Members are from, message, class, key, ref, tags, send_at and expires_at; Meta's own belong in message."},
-	"type_mismatch":             {0, "This member has another JSON type.", "Change its JSON type: tags is an array of strings, message an object, the others are strings."},
+	"field_unknown":             {0, "The request has no such member.", "/openapi.json tells the members. Those of a message are from, message, class, key, ref, tags, send_at and expires_at; Meta's own belong in message."},
+	"type_mismatch":             {0, "This member has another JSON type.", "/openapi.json tells its type. Of a message, tags is an array of strings, message an object, the others are strings."},
 	"from_missing":              {0, "The request names no sender.", "Give Meta's phone number id in from."},
 	"from_invalid":              {0, "A sender is Meta's phone number id: up to 32 digits.", "Give the phone number id, not the phone number."},
 	"recipient_is_sender":       {0, "The recipient is the sender itself; Meta does not take that.", "Give another phone number in to."},

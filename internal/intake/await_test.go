@@ -107,7 +107,7 @@ func TestWaitForWhat(t *testing.T) {
 	// A stop of the server ends the waiting, not the message.
 	done := make(chan reply)
 	go func() { done <- b.do(t, "POST", "/v1/messages?wait=submitted", envelope(""), nil) }()
-	b.stop()
+	b.in.Stop()
 	select {
 	case r := <-done:
 		if a := r.accepted(t); a.State != message.Queued {

@@ -153,7 +153,7 @@ func TestBatchStops(t *testing.T) {
 		t.Fatalf("%+v", v)
 	}
 	start := time.Now()
-	s.stop()
+	s.in.Stop()
 	if v, _ := b.next(); v.Line != 2 || v.Status != 503 || v.Problem.Code != "stopping" {
 		t.Errorf("%+v", v)
 	}

@@ -11,8 +11,8 @@ import (
 
 // cancelled is what is answered of a message that was taken back.
 type cancelled struct {
-	ID    string        `json:"id"`
-	State message.State `json:"state"`
+	ID    string        `json:"id" doc:"Our id of the message."`
+	State message.State `json:"state" doc:"Always cancelled."`
 }
 
 // cancel serves POST /v1/messages/{id}/cancel.

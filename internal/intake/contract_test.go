@@ -2,138 +2,34 @@ package intake_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"maps"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
-
+	"sluice/internal/described"
 	"sluice/internal/message"
 )
-
-// described is the description that the server itself serves.
-type described struct {
-	t        *testing.T
-	compiler *jsonschema.Compiler
-	Paths    map[string]map[string]struct {
-		OperationID string
-		Security    *[]any
-		Responses   map[string]struct {
-			Content map[string]struct{ Schema any }
-		}
-	}
-	open map[string]bool // "sendMessage 202": what no answer was seen of
-}
-
-func (b *bench) described(t *testing.T) *described {
-	t.Helper()
-	r := b.do(t, "GET", "/openapi.json", "", func(r *http.Request) { r.Header.Del("Authorization") })
-	d := &described{t: t, compiler: jsonschema.NewCompiler(), open: map[string]bool{}}
-	if err := json.Unmarshal([]byte(r.body), d); err != nil {
-		t.Fatal(err)
-	}
-	whole, err := jsonschema.UnmarshalJSON(strings.NewReader(r.body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	// A member that is not described is a fault here, though callers must bear it.
-	for name, schema := range whole.(map[string]any)["components"].(map[string]any)["schemas"].(map[string]any) {
-		if name != "MetaMessage" {
-			schema.(map[string]any)["additionalProperties"] = false
-		}
-	}
-	d.compiler.AssertFormat()
-	if err := d.compiler.AddResource("api.json", whole); err != nil {
-		t.Fatal(err)
-	}
-	for _, operations := range d.Paths {
-		for _, o := range operations {
-			for status := range o.Responses {
-				d.open[o.OperationID+" "+status] = true
-			}
-		}
-	}
-	return d
-}
-
-// path finds the described path of an operation.
-func (d *described) path(name string) (path, method string) {
-	d.t.Helper()
-	for path, operations := range d.Paths {
-		for method, o := range operations {
-			if o.OperationID == name {
-				return path, method
-			}
-		}
-	}
-	d.t.Fatalf("there is no operation %s", name)
-	return "", ""
-}
-
-// check holds an answer against what is described of the operation.
-func (d *described) check(name string, r reply) {
-	d.t.Helper()
-	path, method := d.path(name)
-	status := fmt.Sprint(r.status)
-	response, known := d.Paths[path][method].Responses[status]
-	if !known {
-		d.t.Errorf("%s answers %s, which is not described: %s", name, status, r.body)
-		return
-	}
-	delete(d.open, name+" "+status)
-	media, _, _ := strings.Cut(r.header.Get("Content-Type"), ";")
-	content, known := response.Content[media]
-	if _, any := response.Content["*/*"]; any {
-		known = true
-	}
-	if !known && len(response.Content) > 0 {
-		d.t.Errorf("%s answers %s as %s", name, status, media)
-	}
-	if content.Schema == nil {
-		return
-	}
-	escape := strings.NewReplacer("~", "~0", "/", "~1").Replace
-	schema, err := d.compiler.Compile("api.json#/paths/" + escape(path) + "/" + method + "/responses/" + status + "/content/" + escape(media) + "/schema")
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	values := json.NewDecoder(strings.NewReader(r.body))
-	values.UseNumber()
-	for values.More() {
-		var value any
-		err := values.Decode(&value)
-		if err == nil {
-			err = schema.Validate(value)
-		}
-		if err != nil {
-			d.t.Fatalf("%s %s: %v in %s", name, status, err, r.body)
-		}
-	}
-}
 
 // The server answers as its description says: every operation, each of its statuses, in the
 // shape that is described, and nothing else.
 func TestServerAnswersAsDescribed(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	d := b.described(t)
+	open := func(r *http.Request) { r.Header.Del("Authorization") }
+	d := described.Read(t, b.do(t, "GET", "/openapi.json", "", open).body, "MetaMessage")
+	check := func(name string, r reply) { t.Helper(); d.Check(name, r.status, r.header, r.body) }
 	sent, queued, nosuch := message.NewID(ours, "sent"), message.NewID(ours, "queued"), message.NewID(ours, "nosuch")
 	b.post(t, envelope(`,"key":"sent"`))
 	rich := b.keeper.records[sent]
 	rich.State, rich.Code, rich.WAMID, rich.Reason, rich.Attempt = message.Failed, 131026, "wamid.x", "x", 1
 	rich.AcceptedAt, rich.SendAt, rich.NextAt = time.Now(), time.Now(), time.Now()
 	rich.Timeline = []message.Step{{At: time.Now(), State: message.Failed, Attempt: 1, Code: 131026, Reason: "x"}}
-	b.keeper.records[sent] = rich
 	rich.Ref = "r"
-	b.clerk.records[sent] = rich
-	b.clerk.records[queued] = message.Record{State: message.Queued}
+	b.keeper.records[sent] = rich
+	b.keeper.records[queued] = message.Record{State: message.Queued}
 
 	const profile, media = "/v25.0/" + ours + "/whatsapp_business_profile", "/v25.0/" + ours + "/media"
 	const mark = `{"messaging_product":"whatsapp","status":"read","message_id":"wamid.x"}`
@@ -161,10 +57,9 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	}
 	b.meta.object = map[string]any{"id": "77", "url": "https://lookaside.fbsbx.com/x", "mime_type": "image/png"}
 	for name, g := range good {
-		_, method := d.path(name)
-		method = strings.ToUpper(method)
+		_, method := d.Find(name)
 		call := func(more func(*http.Request)) {
-			d.check(name, b.do(t, method, g.path, g.body, func(r *http.Request) {
+			check(name, b.do(t, method, g.path, g.body, func(r *http.Request) {
 				if g.change != nil {
 					g.change(r)
 				}
@@ -177,7 +72,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 		if name == "getDescription" {
 			continue
 		}
-		call(func(r *http.Request) { r.Header.Del("Authorization") })
+		call(open)
 		call(func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+b.scopeless) })
 		call(func(r *http.Request) { r.Header["Authorization"] = []string{"a", "b"} })
 		if strings.HasPrefix(name, "graph") {
@@ -186,11 +81,11 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 			b.meta.away = false
 		}
 	}
-	d.check("graphGetObject", b.do(t, "GET", "/v25.0/77", "", nil))
-	d.check("graphSendMessage", b.do(t, "POST", metas, mark, nil))
+	check("graphGetObject", b.do(t, "GET", "/v25.0/77", "", nil))
+	check("graphSendMessage", b.do(t, "POST", metas, mark, nil))
 	// What only a body or the store makes fail.
 	post := func(body string, change func(*http.Request)) {
-		d.check("sendMessage", b.do(t, "POST", "/v1/messages", body, change))
+		check("sendMessage", b.do(t, "POST", "/v1/messages", body, change))
 	}
 	post(envelope(""), nil)
 	post("{", nil)
@@ -206,28 +101,25 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	}
 	req.Header.Set("Authorization", "Bearer "+b.narrow)
 	req.Header.Set("Content-Type", "application/json")
-	d.check("sendMessage", b.answered(t, req))
-	d.check("sendBatch", b.do(t, "POST", "/v1/messages/batch", "", nil))
-	d.check("getMessage", b.do(t, "GET", "/v1/messages/"+nosuch, "", nil))
-	d.check("explainMessage", b.do(t, "GET", "/v1/messages/"+nosuch+"/explain", "", nil))
-	d.check("cancelMessage", b.do(t, "POST", "/v1/messages/"+nosuch+"/cancel", "", nil))
-	d.check("cancelMessage", b.do(t, "POST", "/v1/messages/"+sent+"/cancel", "", nil))
-	d.check("findMessages", b.do(t, "GET", "/v1/messages?from=x&ref=r", "", nil))
-	d.check("findMessages", b.do(t, "GET", "/v1/messages?from="+theirs+"&ref=r", "", nil))
+	check("sendMessage", b.answered(t, req))
+	check("sendBatch", b.do(t, "POST", "/v1/messages/batch", "", nil))
+	check("getMessage", b.do(t, "GET", "/v1/messages/"+nosuch, "", nil))
+	check("explainMessage", b.do(t, "GET", "/v1/messages/"+nosuch+"/explain", "", nil))
+	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+nosuch+"/cancel", "", nil))
+	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+sent+"/cancel", "", nil))
+	check("findMessages", b.do(t, "GET", "/v1/messages?from=x&ref=r", "", nil))
+	check("findMessages", b.do(t, "GET", "/v1/messages?from="+theirs+"&ref=r", "", nil))
 	b.drain = func(context.Context, string, message.Class) (time.Duration, error) { return 1000 * time.Hour, nil }
 	post(envelope(""), nil)
-	d.check("graphSendMessage", b.do(t, "POST", metas, product, nil))
+	check("graphSendMessage", b.do(t, "POST", metas, product, nil))
 	b.keeper.err = errors.New("connection refused")
-	b.clerk.err = b.keeper.err
-	d.check("explainMessage", b.do(t, "GET", "/v1/messages/"+sent+"/explain", "", nil))
-	d.check("cancelMessage", b.do(t, "POST", "/v1/messages/"+queued+"/cancel", "", nil))
-	d.check("findMessages", b.do(t, "GET", "/v1/messages?from="+ours+"&ref=r", "", nil))
+	check("explainMessage", b.do(t, "GET", "/v1/messages/"+sent+"/explain", "", nil))
+	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+queued+"/cancel", "", nil))
+	check("findMessages", b.do(t, "GET", "/v1/messages?from="+ours+"&ref=r", "", nil))
 	b.drain = nil
 	post(envelope(""), nil)
-	d.check("graphSendMessage", b.do(t, "POST", metas, product, nil))
-	d.check("getMessage", b.do(t, "GET", "/v1/messages/"+sent, "", nil))
+	check("graphSendMessage", b.do(t, "POST", metas, product, nil))
+	check("getMessage", b.do(t, "GET", "/v1/messages/"+sent, "", nil))
 
-	if len(d.open) > 0 {
-		t.Errorf("described, and never answered in this test: %s", strings.Join(slices.Sorted(maps.Keys(d.open)), ", "))
-	}
+	d.Done()
 }

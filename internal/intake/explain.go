@@ -3,10 +3,8 @@ package intake
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"time"
 
-	"sluice/internal/httpapi"
 	"sluice/internal/message"
 )
 
@@ -30,51 +28,38 @@ const (
 
 // explanation says what a message waits for.
 type explanation struct {
-	ID        string        `json:"id"`
-	State     message.State `json:"state"`
+	ID        string        `json:"id" doc:"Our id of the message."`
+	State     message.State `json:"state" doc:"Where it is."`
 	Rule      rule          `json:"rule" doc:"What keeps it: scheduled, backoff, hold, recipient, queue, taken, task_gone, attempt, evidence, person, receipt or end."`
 	Detail    string        `json:"detail" doc:"The same for people."`
 	Until     time.Time     `json:"until,omitzero" doc:"Until when, where that is known; with queue, about."`
 	Then      string        `json:"then,omitempty" doc:"With evidence: what happens without any: again, resend, park or close."`
 	Ahead     *int          `json:"ahead,omitempty" doc:"With queue: how many of its class are before it."`
 	Holds     []hold        `json:"holds,omitempty" doc:"With hold: all that keep it."`
-	Reason    string        `json:"reason,omitempty"`
+	Reason    string        `json:"reason,omitempty" doc:"Why, when the state does not say it."`
 	Code      int           `json:"code,omitempty" doc:"Meta's last error code."`
-	Error     *metaError    `json:"error,omitempty"`
+	Error     *metaError    `json:"error,omitempty" doc:"What that code means."`
 	ExpiresAt time.Time     `json:"expires_at,omitzero" doc:"No attempt starts after this."`
 }
 
 // hold is a message.Hold as callers see it.
 type hold struct {
-	On     string    `json:"on"`
-	Reason string    `json:"reason"`
-	Code   int       `json:"code,omitempty"`
-	By     string    `json:"by"`
-	Since  time.Time `json:"since"`
-	Until  time.Time `json:"until,omitzero"`
+	On     string    `json:"on" doc:"What is held: a number, a template, a tag, or all."`
+	Reason string    `json:"reason" doc:"Why."`
+	Code   int       `json:"code,omitempty" doc:"Meta's error code, when an answer of Meta's was the reason."`
+	By     string    `json:"by" doc:"Who ordered it; sluice: it did so by itself."`
+	Since  time.Time `json:"since" doc:"When it began."`
+	Until  time.Time `json:"until,omitzero" doc:"When it ends by itself; absent: it does not."`
 }
 
-// explain serves GET /v1/messages/{id}/explain.
-func (in *Intake) explain(w http.ResponseWriter, r *http.Request) {
-	id, refused := in.named(r, httpapi.ScopeRead)
-	if refused != nil {
-		refused.Write(w)
-		return
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
-	defer cancel()
-	rec, refused := in.find(ctx, id)
-	if refused != nil {
-		refused.Write(w)
-		return
-	}
+// explain answers GET /v1/messages/{id}/explain.
+func (in *Intake) explain(ctx context.Context, rec message.Record) (any, refusal) {
 	var standing message.Standing
 	if rec.State == message.Queued {
 		var err error
 		if standing, err = in.o.Desk.Standing(ctx, rec); err != nil {
-			in.o.Log.Error("message not explained", "msg_id", id, "err", err)
-			refuse("store_unavailable").Write(w)
-			return
+			in.o.Log.Error("message not explained", "msg_id", rec.ID, "err", err)
+			return nil, refuse("store_unavailable")
 		}
 	}
 	e := in.why(rec, standing, time.Now())
@@ -82,7 +67,7 @@ func (in *Intake) explain(w http.ResponseWriter, r *http.Request) {
 	if !rec.State.Final() {
 		e.ExpiresAt = rec.ExpiresAt.UTC()
 	}
-	httpapi.WriteJSON(w, "application/json", http.StatusOK, e)
+	return e, nil
 }
 
 // attemptMost is how long an attempt may take with its record before it is a doubt.

@@ -10,7 +10,7 @@ import (
 
 // found is what is answered of a reference.
 type found struct {
-	Messages []record `json:"messages"`
+	Messages []record `json:"messages" doc:"The latest first."`
 }
 
 // byRef serves GET /v1/messages?from=&ref=.

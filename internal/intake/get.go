@@ -13,13 +13,13 @@ import (
 // record is a message.Record as the API shows it.
 type record struct {
 	message.Context
-	State      message.State `json:"state"`
+	State      message.State `json:"state" doc:"Where it is; docs/message-life.md tells of each."`
 	Reason     string        `json:"reason,omitempty" doc:"Why, when the state does not say it."`
 	Code       int           `json:"code,omitempty" doc:"Meta's error code."`
 	Error      *metaError    `json:"error,omitempty" doc:"What that code means."`
 	Attempt    int           `json:"attempt" doc:"Attempts started so far."`
 	WAMID      string        `json:"wamid,omitempty" doc:"Meta's id of the message."`
-	AcceptedAt time.Time     `json:"accepted_at,omitzero"`
+	AcceptedAt time.Time     `json:"accepted_at,omitzero" doc:"When it was accepted."`
 	SendAt     time.Time     `json:"send_at,omitzero" doc:"Not before."`
 	ExpiresAt  time.Time     `json:"expires_at,omitzero" doc:"No attempt starts after this."`
 	NextAt     time.Time     `json:"next_at,omitzero" doc:"When the next thing happens by itself: a retry, the end of a doubt's window."`
@@ -29,34 +29,44 @@ type record struct {
 
 // metaError tells people what Meta's code means and what to do.
 type metaError struct {
-	Code   int    `json:"code"`
+	Code   int    `json:"code" doc:"Meta's error code."`
 	Title  string `json:"title" doc:"What the code means."`
 	Advice string `json:"advice" doc:"What to do about it."`
 }
 
 type step struct {
-	At      time.Time     `json:"at"`
-	State   message.State `json:"state"`
-	Attempt int           `json:"attempt,omitempty"`
-	Code    int           `json:"code,omitempty"`
-	Reason  string        `json:"reason,omitempty"`
+	At      time.Time     `json:"at" doc:"When."`
+	State   message.State `json:"state" doc:"What it became."`
+	Attempt int           `json:"attempt,omitempty" doc:"By which attempt."`
+	Code    int           `json:"code,omitempty" doc:"Meta's error code."`
+	Reason  string        `json:"reason,omitempty" doc:"Why, when the state does not say it."`
 }
 
-// get serves GET /v1/messages/{id}.
-func (in *Intake) get(w http.ResponseWriter, r *http.Request) {
-	id, refused := in.named(r, httpapi.ScopeRead)
-	if refused != nil {
-		refused.Write(w)
-		return
+// about serves a question about one message: by its record, show makes the answer.
+func (in *Intake) about(show func(ctx context.Context, rec message.Record) (any, refusal)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+		defer cancel()
+		var rec message.Record
+		var answer any
+		id, refused := in.named(r, httpapi.ScopeRead)
+		if refused == nil {
+			rec, refused = in.find(ctx, id)
+		}
+		if refused == nil {
+			answer, refused = show(ctx, rec)
+		}
+		if refused != nil {
+			refused.Write(w)
+			return
+		}
+		httpapi.WriteJSON(w, "application/json", http.StatusOK, answer)
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
-	defer cancel()
-	rec, refused := in.find(ctx, id)
-	if refused != nil {
-		refused.Write(w)
-		return
-	}
-	httpapi.WriteJSON(w, "application/json", http.StatusOK, in.record(rec))
+}
+
+// get answers GET /v1/messages/{id}.
+func (in *Intake) get(_ context.Context, rec message.Record) (any, refusal) {
+	return in.record(rec), nil
 }
 
 func (in *Intake) find(ctx context.Context, id string) (message.Record, refusal) {

@@ -95,8 +95,8 @@ func (in *Intake) graphRoutes() []httpapi.Route {
 // graphAccepted is what Meta answers to who sends a message.
 type graphAccepted struct {
 	Product  string         `json:"messaging_product,omitempty" doc:"whatsapp"`
-	Contacts []graphContact `json:"contacts,omitempty"`
-	Messages []graphMessage `json:"messages,omitempty"`
+	Contacts []graphContact `json:"contacts,omitempty" doc:"One, the recipient."`
+	Messages []graphMessage `json:"messages,omitempty" doc:"One, the message."`
 	Success  bool           `json:"success,omitempty" doc:"Instead of all else, from Meta, for a mark as read."`
 }
 

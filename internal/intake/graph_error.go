@@ -13,7 +13,7 @@ import (
 
 // graphFailure is an error as Meta writes it.
 type graphFailure struct {
-	Error graphError `json:"error"`
+	Error graphError `json:"error" doc:"What is wrong, in Meta's shape."`
 }
 
 type graphError struct {
@@ -22,7 +22,7 @@ type graphError struct {
 	Code      int          `json:"code" doc:"Meta's error code; docs/errors.md tells of each."`
 	Subcode   int          `json:"error_subcode,omitempty" doc:"33: there is no such object."`
 	Transient bool         `json:"is_transient,omitempty" doc:"The same call may succeed later."`
-	Data      *graphDetail `json:"error_data,omitempty"`
+	Data      *graphDetail `json:"error_data,omitempty" doc:"Where and how to mend it."`
 	Trace     string       `json:"fbtrace_id" doc:"What the header X-Request-Id says too."`
 }
 

@@ -84,12 +84,13 @@ type bench struct {
 	keeper   *keeper
 	meta     *meta
 	clerk    *clerk
-	stop     func()
+	in       *intake.Intake
 	registry *prometheus.Registry
 	log      *bytes.Buffer
 	drain    func(ctx context.Context, number string, c message.Class) (time.Duration, error) // nil: at once
 	// Tokens of keys: for everything, for our number, without the scope to send, revoked.
 	wide, narrow, readOnly, scopeless, revoked string
+	keys                                       map[string]string // of keys for our number, by the one scope that each has
 }
 
 func setup(t testing.TB) *bench {
@@ -106,23 +107,29 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 	b := &bench{
 		keeper:   &keeper{messages: map[string]message.Message{}, records: map[string]message.Record{}},
 		meta:     &meta{},
-		clerk:    &clerk{records: map[string]message.Record{}},
 		registry: prometheus.NewRegistry(),
 		log:      &bytes.Buffer{},
 		wide:     httpapi.NewToken(), narrow: httpapi.NewToken(), readOnly: httpapi.NewToken(), scopeless: httpapi.NewToken(), revoked: httpapi.NewToken(),
 	}
+	b.clerk = &clerk{keeper: b.keeper}
 	both := []string{httpapi.ScopeSend, httpapi.ScopeRead, httpapi.ScopeCancel}
-	in := intake.New(intake.Options{
+	keys := httpapi.Keys{
+		{Hash: httpapi.HashToken(b.wide), Scopes: both, Numbers: []string{httpapi.AllNumbers}},
+		{Hash: httpapi.HashToken(b.narrow), Scopes: both, Numbers: []string{ours}},
+		{Hash: httpapi.HashToken(b.readOnly), Scopes: []string{httpapi.ScopeRead}, Numbers: []string{ours}},
+		{Hash: httpapi.HashToken(b.scopeless), Numbers: []string{ours}},
+		{Hash: httpapi.HashToken(b.revoked), Scopes: both, Numbers: []string{ours}, Revoked: true},
+	}
+	b.keys = map[string]string{}
+	for _, scope := range httpapi.Scopes() {
+		b.keys[scope] = httpapi.NewToken()
+		keys = append(keys, httpapi.Key{Hash: httpapi.HashToken(b.keys[scope]), Scopes: []string{scope}, Numbers: []string{ours}})
+	}
+	b.in = intake.New(intake.Options{
 		Acceptor: b.keeper,
 		Reader:   b.keeper,
-		Keys: []httpapi.Key{
-			{Hash: httpapi.HashToken(b.wide), Scopes: both, Numbers: []string{httpapi.AllNumbers}},
-			{Hash: httpapi.HashToken(b.narrow), Scopes: both, Numbers: []string{ours}},
-			{Hash: httpapi.HashToken(b.readOnly), Scopes: []string{httpapi.ScopeRead}, Numbers: []string{ours}},
-			{Hash: httpapi.HashToken(b.scopeless), Numbers: []string{ours}},
-			{Hash: httpapi.HashToken(b.revoked), Scopes: both, Numbers: []string{ours}, Revoked: true},
-		},
-		Numbers: func(number string) bool { return number == ours || number == theirs },
+		Keys:     keys,
+		Numbers:  func(number string) bool { return number == ours || number == theirs },
 		Drain: func(ctx context.Context, number string, c message.Class) (time.Duration, error) {
 			if b.drain == nil {
 				return 0, nil
@@ -135,9 +142,8 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 		Log:        slog.New(slog.NewJSONHandler(b.log, nil)),
 		Registerer: b.registry,
 	})
-	b.stop = in.Stop
 	b.Server = &httptest.Server{Listener: l, Config: &http.Server{
-		Handler: in.Handler(), ReadTimeout: time.Second, // of a whole request; only the trickled body needs it
+		Handler: b.in.Handler(), ReadTimeout: time.Second, // of a whole request; only the trickled body needs it
 	}}
 	b.Start()
 	t.Cleanup(b.Close)

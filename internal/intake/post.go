@@ -50,7 +50,7 @@ func (in *Intake) post(w http.ResponseWriter, r *http.Request) {
 type acceptance struct {
 	ID        string        `json:"id" doc:"The message's name, for ever."`
 	State     message.State `json:"state" doc:"Where the message is now."`
-	Class     message.Class `json:"class"`
+	Class     message.Class `json:"class" doc:"The one that was asked for, or what follows from its type."`
 	ExpiresAt time.Time     `json:"expires_at" doc:"No attempt starts after this."`
 	Duplicate bool          `json:"duplicate" doc:"It was accepted before, under the same key."`
 	WAMID     string        `json:"wamid,omitempty" doc:"Meta's id of the message, when it was waited for and came."`

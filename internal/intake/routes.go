@@ -48,7 +48,7 @@ func (in *Intake) routes() []httpapi.Route {
 			Params:  []httpapi.Param{paramID},
 			Answers: []httpapi.Answer{{Status: 200, Doc: "The message's record.", Type: record{}}},
 			Codes:   []string{"not_found", "store_unavailable"},
-			Handler: in.get,
+			Handler: in.about(in.get),
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/messages", Name: "findMessages", Group: "Messages",
@@ -70,7 +70,7 @@ func (in *Intake) routes() []httpapi.Route {
 			Params:  []httpapi.Param{paramID},
 			Answers: []httpapi.Answer{{Status: 200, Doc: "The rule that keeps it.", Type: explanation{}}},
 			Codes:   []string{"not_found", "store_unavailable"},
-			Handler: in.explain,
+			Handler: in.about(in.explain),
 		},
 		{
 			Method: http.MethodPost, Path: "/v1/messages/{id}/cancel", Name: "cancelMessage", Group: "Messages",
@@ -93,6 +93,7 @@ func (in *Intake) Document() httpapi.Document {
 		Doc:    aboutAPI,
 		Server: "http://127.0.0.1:8080",
 		Routes: append(in.routes(), in.graphRoutes()...),
+		Beside: "Beside these, [what may be wrong with a message](messages.md).",
 	}
 }
 
@@ -121,7 +122,7 @@ type metaMessage struct {
 	Kind      string `json:"recipient_type,omitempty" doc:"individual (the default) or group."`
 	To        string `json:"to,omitempty" doc:"The recipient's phone number with its plus, or the id of a group."`
 	Recipient string `json:"recipient,omitempty" doc:"A business-scoped user id instead of to."`
-	Type      string `json:"type" doc:"text, template, image, ...: the member of that name holds the content."`
+	Type      string `json:"type" doc:"text, template, image, ...: the member of that name holds the content. docs/messages.md shows each."`
 	Callback  string `json:"biz_opaque_callback_data,omitempty" doc:"Up to 512 characters; comes back in the record and the events."`
 }
 

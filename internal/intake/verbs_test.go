@@ -4,33 +4,20 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"sluice/internal/httpapi"
-	"sluice/internal/intake"
 	"sluice/internal/message"
 )
 
-// clerk is a desk that says what it is told to.
+// clerk is a desk over a keeper's records.
 type clerk struct {
-	nothing
-	records  map[string]message.Record
+	*keeper
 	standing message.Standing
-	err      error
-}
-
-func (c *clerk) Get(_ context.Context, id string) (message.Record, error) {
-	r, ok := c.records[id]
-	if !ok {
-		return r, message.ErrNotFound
-	}
-	return r, nil
 }
 
 func (c *clerk) ByRef(_ context.Context, number, ref string) (found []message.Record, err error) {
@@ -60,60 +47,21 @@ func (c *clerk) Cancel(_ context.Context, id string) (message.State, error) {
 	return r.State, nil
 }
 
-// counter is an API in front of a clerk.
-type counter struct {
-	*httptest.Server
-	clerk *clerk
-	in    *intake.Intake
-	keys  map[string]string // tokens by the one scope that each has
-}
-
-func newCounter(t *testing.T) *counter {
+// ask returns an answer's status and JSON, with the key that has one scope alone.
+func (b *bench) ask(t *testing.T, scope, method, path string) (int, map[string]any) {
 	t.Helper()
-	c := &counter{clerk: &clerk{records: map[string]message.Record{}}, keys: map[string]string{}}
-	var keys httpapi.Keys
-	for _, scope := range httpapi.Scopes() {
-		c.keys[scope] = httpapi.NewToken()
-		keys = append(keys, httpapi.Key{Hash: httpapi.HashToken(c.keys[scope]), Scopes: []string{scope}, Numbers: []string{ours}})
-	}
-	c.in = intake.New(intake.Options{
-		Acceptor: nothing{}, Reader: c.clerk, Desk: c.clerk, Keys: keys,
-		Numbers: func(string) bool { return true },
-		Explain: func(int) (title, advice string) { return "Too fast", "Wait." },
-	})
-	c.Server = httptest.NewServer(c.in.Handler())
-	t.Cleanup(c.Close)
-	return c
-}
-
-// ask returns an answer's status and JSON.
-func (c *counter) ask(t *testing.T, scope, method, path string) (int, map[string]any) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, c.URL+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+c.keys[scope])
-	resp, err := c.Client().Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := b.do(t, method, path, "", withHeader("Authorization", "Bearer "+b.keys[scope]))
 	answer := map[string]any{}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		t.Fatalf("%s %s: %q: %v", method, path, body, err)
+	if err := json.Unmarshal([]byte(r.body), &answer); err != nil {
+		t.Fatalf("%s %s: %q: %v", method, path, r.body, err)
 	}
-	return resp.StatusCode, answer
+	return r.status, answer
 }
 
 // TestEveryRouteAsksForItsScope: of all scopes only the route's own opens it.
 func TestEveryRouteAsksForItsScope(t *testing.T) {
 	t.Parallel()
-	c := newCounter(t)
+	c := setup(t)
 	for _, r := range c.in.Document().Routes {
 		path := strings.NewReplacer("{id}", message.NewID(ours, "x"), "{version}", "v25.0", "{number}", ours).Replace(r.Path)
 		for _, scope := range httpapi.Scopes() {
@@ -140,7 +88,7 @@ func code(answer map[string]any) any {
 // TestCancel: cases 67 to 69 of what callers do, and the rest of the states.
 func TestCancel(t *testing.T) {
 	t.Parallel()
-	c := newCounter(t)
+	c := setup(t)
 	want := map[message.State]string{
 		message.Queued: "", message.Parked: "", message.Cancelled: "",
 		message.Attempting: "in_flight", message.InDoubt: "in_flight",
@@ -148,7 +96,7 @@ func TestCancel(t *testing.T) {
 	}
 	for _, st := range message.States() {
 		id := message.NewID(ours, string(st))
-		c.clerk.records[id] = message.Record{State: st}
+		c.keeper.records[id] = message.Record{State: st}
 		code, ends := want[st]
 		if !ends {
 			code = "already_sent"
@@ -170,7 +118,7 @@ func TestCancel(t *testing.T) {
 			t.Errorf("%s: %d %v", name, status, answer)
 		}
 	}
-	c.clerk.err = errors.New("away")
+	c.keeper.err = errors.New("away")
 	if status, answer := c.ask(t, httpapi.ScopeCancel, "POST", "/v1/messages/"+message.NewID(ours, "queued")+"/cancel"); status != 503 || answer["code"] != "store_unavailable" {
 		t.Errorf("without a store: %d %v", status, answer)
 	}
@@ -178,10 +126,10 @@ func TestCancel(t *testing.T) {
 
 func TestFind(t *testing.T) {
 	t.Parallel()
-	c := newCounter(t)
+	c := setup(t)
 	for _, number := range []string{ours, theirs} {
 		id := message.NewID(number, "x")
-		c.clerk.records[id] = message.Record{Context: message.Context{ID: id, From: number, Ref: "order 1 & 2"}, State: message.Read}
+		c.keeper.records[id] = message.Record{Context: message.Context{ID: id, From: number, Ref: "order 1 & 2"}, State: message.Read}
 	}
 	status, answer := c.ask(t, httpapi.ScopeRead, "GET", "/v1/messages?from="+ours+"&ref=order+1+%26+2")
 	if all, _ := answer["messages"].([]any); status != 200 || len(all) != 1 || all[0].(map[string]any)["id"] != message.NewID(ours, "x") {
@@ -233,15 +181,15 @@ func TestExplain(t *testing.T) {
 		"after a server error":   {message.Record{State: message.InDoubt, Reason: message.ReasonServerError, NextAt: soon}, message.Standing{}, "evidence", soon, `"then":"again"`},
 		"parked":                 {message.Record{State: message.Parked}, message.Standing{}, "person", time.Time{}, ""},
 		"submitted":              {message.Record{State: message.Submitted}, message.Standing{}, "receipt", time.Time{}, ""},
-		"failed":                 {message.Record{State: message.Failed, Code: 131026}, message.Standing{}, "end", time.Time{}, `"title":"Too fast"`},
+		"failed":                 {message.Record{State: message.Failed, Code: 131026}, message.Standing{}, "end", time.Time{}, `"title":"Undeliverable"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := newCounter(t)
+			c := setup(t)
 			id := message.NewID(ours, name)
 			tt.record.Context = message.Context{ID: id, From: ours, Class: message.Utility}
 			tt.record.ExpiresAt = later
-			c.clerk.records[id], c.clerk.standing = tt.record, tt.standing
+			c.keeper.records[id], c.clerk.standing = tt.record, tt.standing
 			status, answer := c.ask(t, httpapi.ScopeRead, "GET", "/v1/messages/"+id+"/explain")
 			text, _ := json.Marshal(answer)
 			if status != 200 || answer["rule"] != tt.rule || answer["state"] != string(tt.record.State) || answer["detail"] == "" || !strings.Contains(string(text), tt.more) {
@@ -256,7 +204,7 @@ func TestExplain(t *testing.T) {
 			}
 		})
 	}
-	c := newCounter(t)
+	c := setup(t)
 	if status, _ := c.ask(t, httpapi.ScopeRead, "GET", "/v1/messages/"+message.NewID(ours, "x")+"/explain"); status != 404 {
 		t.Errorf("not there: %d", status)
 	}

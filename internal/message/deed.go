@@ -4,12 +4,12 @@ import "time"
 
 // Deed is something that was ordered from outside, by a person as a rule: who, what and why.
 type Deed struct {
-	At     time.Time `json:"at,omitzero"` // by the store's clock
-	Verb   string    `json:"verb"`
-	On     string    `json:"on"`            // what it was done to: a message's id, or the name of what is held
-	Actor  string    `json:"actor"`         // who, by his own word
-	Key    string    `json:"key,omitempty"` // the name of the API key by which it was ordered
-	Reason string    `json:"reason"`        // why, in a person's words
+	At     time.Time `json:"at,omitzero" doc:"When, by the store's clock."`
+	Verb   string    `json:"verb" doc:"hold, release, sent, not-sent, cancel or replay."`
+	On     string    `json:"on" doc:"What it was done to: a message's id, or the name of what is held."`
+	Actor  string    `json:"actor" doc:"Who, by his own word."`
+	Key    string    `json:"key,omitempty" doc:"The name of the API key by which it was ordered."`
+	Reason string    `json:"reason" doc:"Why, in a person's words."`
 }
 
 // The verbs of deeds.

@@ -8,16 +8,16 @@ import (
 // Hold keeps messages from being sent: those of a number, of one template of it, with a tag, or
 // all there are. They wait in their order; their deadlines go on.
 type Hold struct {
-	Number   string `json:"number,omitempty"`   // empty: of all numbers
-	Template string `json:"template,omitempty"` // "<name>/<language>", of Number
-	Tag      string `json:"tag,omitempty"`
+	Number   string `json:"number,omitempty" doc:"Of this phone number id; absent: of all numbers."`
+	Template string `json:"template,omitempty" doc:"Of this template of the number, as name/language."`
+	Tag      string `json:"tag,omitempty" doc:"What was accepted with this tag."`
 
-	Reason string    `json:"reason"`
-	Code   int       `json:"code,omitempty"` // Meta's, when an answer of Meta's was the reason
-	By     string    `json:"by"`             // who ordered it
-	Key    string    `json:"key,omitempty"`  // the name of the API key by which it was ordered
-	Since  time.Time `json:"since"`
-	Until  time.Time `json:"until,omitzero"` // when it ends by itself; zero: it does not
+	Reason string    `json:"reason" doc:"Why."`
+	Code   int       `json:"code,omitempty" doc:"Meta's error code, when an answer of Meta's was the reason."`
+	By     string    `json:"by" doc:"Who ordered it; sluice: it did so by itself."`
+	Key    string    `json:"key,omitempty" doc:"The name of the API key by which it was ordered."`
+	Since  time.Time `json:"since" doc:"When it began."`
+	Until  time.Time `json:"until,omitzero" doc:"When it ends by itself; absent: it does not."`
 }
 
 // On names what is held, for people.

@@ -1,0 +1,85 @@
+package console_test
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/described"
+	"sluice/internal/message"
+)
+
+// The console answers as its description says: every operation, each of its statuses, in the
+// shape that is described, and nothing else.
+func TestConsoleAnswersAsDescribed(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	a := described.Read(t, string(d.c.Document().OpenAPI()))
+	parked, queued := message.NewID(ours, "parked"), message.NewID(ours, "queued")
+	d.shelf.dead = []message.DeadLetter{{ID: parked, Number: ours, Code: 131000, Reason: message.ReasonAttempts, At: time.Now()}}
+	full := message.Hold{Number: ours, Template: "sale/en_US", Reason: "because", Code: 132015, By: "anna", Key: "key-admin", Since: time.Now(), Until: time.Now()}
+	number := `"number":"` + ours + `"`
+
+	// The calls that work, by operation; below they are made to fail.
+	good := map[string]struct{ path, body string }{
+		"listHolds":      {"/v1/holds", ""},
+		"hold":           {"/v1/holds", `{` + number + `,"template":"sale/en_US","for":"2h",` + signed + `}`},
+		"release":        {"/v1/holds/release", `{` + number + `,` + signed + `}`},
+		"listDoubts":     {"/v1/doubts?number=" + ours, ""},
+		"resolveDoubt":   {"/v1/doubts/" + parked + "/resolve", `{"as":"sent",` + signed + `}`},
+		"listDead":       {"/v1/dead?number=" + ours, ""},
+		"replayDead":     {"/v1/dead/replay", `{` + number + `,` + signed + `}`},
+		"listDeeds":      {"/v1/audit", ""},
+		"getDescription": {"/openapi.json", ""},
+	}
+	for name, g := range good {
+		_, method := a.Find(name)
+		call := func(path, key string, body io.Reader, change func(http.Header)) {
+			t.Helper()
+			status, header, text := d.do(t, key, method, path, body, change)
+			a.Check(name, status, header, text)
+		}
+		body := func() io.Reader { return strings.NewReader(g.body) }
+		d.shelf.held = []message.Hold{full}
+		d.shelf.open = map[string]message.Open{
+			parked: {ID: parked, State: message.Parked, Message: message.Context{ID: parked, From: ours, Class: message.Service}},
+			queued: {ID: queued, State: message.Queued},
+		}
+		call(g.path, "wide", body(), nil)
+		if name == "getDescription" {
+			continue
+		}
+		call(g.path, "none", body(), nil)
+		call(g.path, "messages:send", body(), nil)
+		call(g.path, "admin", body(), func(h http.Header) { h["Authorization"] = []string{"a", "b"} })
+		if name == "listDoubts" || name == "listDead" {
+			call(g.path+"9", "admin", nil, nil)
+		}
+		if name != "listHolds" && method == "GET" {
+			path, _, _ := strings.Cut(g.path, "?")
+			call(path+"?limit=0", "wide", nil, nil)
+		}
+		if method == "POST" {
+			call(g.path, "admin", strings.NewReader("{"), nil)
+			call(g.path, "admin", strings.NewReader("{}"), nil)
+			call(g.path, "admin", body(), func(h http.Header) { h.Del("Content-Type") })
+			call(g.path, "admin", strings.NewReader(`{"actor":"`+strings.Repeat("x", 64<<10)+`"}`), nil)
+			slow, drip := io.Pipe()
+			call(g.path, "admin", slow, nil)
+			drip.Close()
+			if name == "resolveDoubt" {
+				call("/v1/doubts/"+queued+"/resolve", "admin", body(), nil)
+				call("/v1/doubts/"+message.NewID(ours, "nosuch")+"/resolve", "admin", body(), nil)
+			} else {
+				call(g.path, "admin", strings.NewReader(strings.Replace(g.body, ours, theirs, 1)), nil)
+			}
+		}
+		d.shelf.err = errors.New("away")
+		call(g.path, "wide", body(), nil)
+		d.shelf.err = nil
+	}
+	a.Done()
+}
