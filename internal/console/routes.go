@@ -88,7 +88,7 @@ func (c *Console) routes() []httpapi.Route {
 			Codes:   orderCodes("as_unknown", "not_found", "not_in_doubt"), Handler: c.handle(c.resolve),
 		},
 		get("/v1/unreported", "listUnreported", "Messages without a status",
-			"Messages that Meta took more than 15 minutes ago and reported nothing of since, those that wait longest first.", unreported{},
+			"Messages that Meta took more than 15 minutes ago and reported nothing of since, those that wait longest first.", unreportedList{},
 			[]httpapi.Param{paramNumber, paramLimit}, c.handle(c.listUnreported)),
 		get("/v1/dead", "listDead", "Dead messages", "Messages whose attempts are used up, counted and listed.", dead{},
 			[]httpapi.Param{

@@ -9,16 +9,16 @@ import (
 	"sluice/internal/message"
 )
 
-// unreported is the answer of GET /v1/unreported.
-type unreported struct {
-	Unreported []owed `json:"unreported"`
+// unreportedList is the answer of GET /v1/unreported.
+type unreportedList struct {
+	Unreported []owed `json:"unreported" doc:"Those that wait longest first."`
 }
 
 // owed is a message that Meta took and said nothing of since.
 type owed struct {
 	message.Context
 	WAMID   string    `json:"wamid,omitempty" doc:"Meta's id of the message."`
-	Attempt int       `json:"attempt"`
+	Attempt int       `json:"attempt" doc:"The attempt that Meta took."`
 	Since   time.Time `json:"since,omitzero" doc:"When Meta took it."`
 }
 
@@ -31,7 +31,7 @@ func (c *Console) listUnreported(ctx context.Context, _ http.ResponseWriter, r *
 	if err != nil {
 		return nil, c.unavailable("list messages without a status", err)
 	}
-	shown := unreported{[]owed{}}
+	shown := unreportedList{[]owed{}}
 	for _, rec := range all {
 		if key.Covers(rec.From) {
 			shown.Unreported = append(shown.Unreported, owed{rec.Context, rec.WAMID, rec.Attempt, last(rec)})
