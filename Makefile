@@ -3,7 +3,7 @@
 TOOL = go tool -modfile=tools/go.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test check bench docs chaos chaos-ci chaos-long
+.PHONY: help demo build test fuzz check bench docs chaos chaos-ci chaos-long
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -17,6 +17,15 @@ build: ## all programs, into bin/
 test: ## all tests with the race detector, against a real Redis that they start themselves
 	@tools/need redis-server:redis-server gcc:gcc,libc6-dev
 	CGO_ENABLED=1 go test -race ./...
+
+# Each as its directory and its name, with a colon between.
+FUZZ = $(shell grep -rEo '^func Fuzz[A-Za-z]+' --include='*_test.go' internal | sed 's|/[^/]*:func |:|')
+
+# A count, for until Go 1.27 a time now and then fails without a finding: https://go.dev/issue/75804
+fuzz: ## every fuzz target in turn, for FUZZTIME each: 30000x, so many inputs, or 10m
+	@test -n '$(FUZZ)'
+	@set -e; for t in $(FUZZ); do echo "$$t"; \
+		go test -run '^$$' -fuzz "^$${t#*:}\$$" -fuzztime $(or $(FUZZTIME),30000x) -fuzzminimizetime 10x ./$${t%:*}; done
 
 check: ## formatting, vet, staticcheck, checksums of the modules
 	@bad=$$($(TOOL) gofumpt -l cmd internal); if [ -n "$$bad" ]; then \
