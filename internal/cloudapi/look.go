@@ -95,6 +95,7 @@ type Number struct {
 		CanSend  string `json:"can_send_message"` // "AVAILABLE", "LIMITED", "BLOCKED"
 		Entities []struct {
 			Type   string `json:"entity_type"` // "PHONE_NUMBER", "WABA", "BUSINESS", "APP"
+			ID     string `json:"id"`
 			Errors []struct {
 				Code     int    `json:"error_code"`
 				What     string `json:"error_description"`
@@ -102,6 +103,18 @@ type Number struct {
 			} `json:"errors"`
 		} `json:"entities"`
 	} `json:"health_status"`
+}
+
+// Account is the id of the WhatsApp Business Account that the number belongs to; empty when it
+// is not told. Meta names it where it tells of the number's health.
+// https://developers.facebook.com/documentation/business-messaging/whatsapp/support/health-status
+func (n Number) Account() string {
+	for _, e := range n.Health.Entities {
+		if e.Type == "WABA" {
+			return e.ID
+		}
+	}
+	return ""
 }
 
 // Number asks Meta about a phone number.

@@ -45,7 +45,7 @@ var questions = map[string]struct {
 		"throughput":{"level":"HIGH"},"health_status":{"can_send_message":"BLOCKED","entities":[{"entity_type":"WABA","id":"1","can_send_message":"BLOCKED",
 		"errors":[{"error_code":141006,"error_description":"no card","possible_solution":"add one"}]}]}}`,
 		"{Status:CONNECTED Quality:GREEN NameStatus:APPROVED Platform:CLOUD_API Mode:LIVE OnBizApp:true Throughput:{Level:HIGH} " +
-			"Health:{CanSend:BLOCKED Entities:[{Type:WABA Errors:[{Code:141006 What:no card Solution:add one}]}]}}",
+			"Health:{CanSend:BLOCKED Entities:[{Type:WABA ID:1 Errors:[{Code:141006 What:no card Solution:add one}]}]}}",
 		"{Status: Quality: NameStatus: Platform: Mode: OnBizApp:false Throughput:{Level:} Health:{CanSend: Entities:[]}}",
 	},
 	"throughput": {
@@ -112,6 +112,20 @@ func TestLook(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		})
+	}
+}
+
+func TestAccountOfANumber(t *testing.T) {
+	t.Parallel()
+	q := questions["number"]
+	for entities, want := range map[string]string{
+		``: "",
+		`{"entity_type":"PHONE_NUMBER","id":"100"},{"entity_type":"WABA","id":"200"},{"entity_type":"BUSINESS","id":"300"},{"entity_type":"APP","id":"7"}`: "200",
+	} {
+		got, err := q.ask(t.Context(), answering(t, q.uri, q.auth, 200, `{"health_status":{"can_send_message":"AVAILABLE","entities":[`+entities+`]}}`))
+		if n, ok := got.(cloudapi.Number); err != nil || !ok || n.Account() != want {
+			t.Errorf("%s: %+v, %v, want %q", entities, got, err, want)
+		}
 	}
 }
 

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -20,11 +18,10 @@ type Token struct {
 // tell no more than that.
 type Grant struct {
 	Token
-	Expired  bool     // why it is not valid
-	Type     string   // "SYSTEM_USER", "USER"
-	App      string   // id of the app that it was made for
-	Scopes   []string // its permissions
-	Accounts []string // ids of the WhatsApp Business Accounts that it reaches; none: Meta names none
+	Expired bool     // why it is not valid
+	Type    string   // "SYSTEM_USER", "USER"
+	App     string   // id of the app that it was made for
+	Scopes  []string // its permissions
 }
 
 // tokenExpired is the subcode of 190 for it:
@@ -47,17 +44,13 @@ func (c *Client) Grant(ctx context.Context, number string) (Grant, error) {
 	}
 	var a struct {
 		Data *struct {
-			Valid    bool     `json:"is_valid"`
-			Expires  int64    `json:"expires_at"`
-			Access   int64    `json:"data_access_expires_at"`
-			Type     string   `json:"type"`
-			App      string   `json:"app_id"`
-			Scopes   []string `json:"scopes"`
-			Granular []struct {
-				Scope   string   `json:"scope"`
-				Targets []string `json:"target_ids"`
-			} `json:"granular_scopes"`
-			Error struct {
+			Valid   bool     `json:"is_valid"`
+			Expires int64    `json:"expires_at"`
+			Access  int64    `json:"data_access_expires_at"`
+			Type    string   `json:"type"`
+			App     string   `json:"app_id"`
+			Scopes  []string `json:"scopes"`
+			Error   struct {
 				Subcode int `json:"subcode"`
 			} `json:"error"`
 		} `json:"data"`
@@ -81,12 +74,5 @@ func (c *Client) Grant(ctx context.Context, number string) (Grant, error) {
 			g.Expires = time.Unix(at, 0)
 		}
 	}
-	for _, s := range a.Data.Granular {
-		if strings.HasPrefix(s.Scope, "whatsapp_business_") {
-			g.Accounts = append(g.Accounts, s.Targets...)
-		}
-	}
-	slices.Sort(g.Accounts)
-	g.Accounts = slices.Compact(g.Accounts)
 	return g, nil
 }

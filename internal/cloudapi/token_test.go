@@ -46,12 +46,11 @@ func TestDebugToken(t *testing.T) {
 
 func TestGrant(t *testing.T) {
 	t.Parallel()
-	const scopes = `"scopes":["whatsapp_business_messaging","business_management"],"granular_scopes":[{"scope":"whatsapp_business_messaging","target_ids":["9","8"]},` +
-		`{"scope":"whatsapp_business_management","target_ids":["8"]},{"scope":"business_management","target_ids":["7"]}]`
+	const scopes = `"scopes":["whatsapp_business_messaging","business_management"]`
 	for answer, want := range map[string]cloudapi.Grant{
 		`{"data":{"is_valid":true,"type":"SYSTEM_USER","app_id":"7",` + scopes + `}}`: {
 			Token: cloudapi.Token{Valid: true}, Type: "SYSTEM_USER", App: "7",
-			Scopes: []string{"whatsapp_business_messaging", "business_management"}, Accounts: []string{"8", "9"},
+			Scopes: []string{"whatsapp_business_messaging", "business_management"},
 		},
 		`{"data":{"is_valid":false,"error":{"code":190,"subcode":463}}}`: {Expired: true},
 		`{"data":{"is_valid":false,"error":{"code":190,"subcode":460}}}`: {},

@@ -124,28 +124,22 @@ func Examine(ctx context.Context, o Options) Report {
 	return v.report
 }
 
-// meta looks at Meta's side: its clock, each number with its token, the accounts and apps of
-// the tokens.
+// meta looks at Meta's side: its clock, each number with its token and its account, and the
+// apps of the tokens.
 func (v *visit) meta(ctx context.Context) {
 	if !v.graphAnswers(ctx) {
 		return
 	}
-	var apps []string
-	accounts := map[string]bool{}
+	var accounts, apps []string
 	for _, n := range v.Worker.Numbers {
 		grant, ok := v.token(ctx, n.ID)
 		if !ok {
 			continue
 		}
-		v.number(ctx, n)
-		for _, account := range grant.Accounts {
-			if !accounts[account] {
-				accounts[account] = true
-				v.account(ctx, n.ID, account, grant.App)
-			}
-		}
-		if len(grant.Accounts) == 0 {
-			v.add("account", "", found(Warn, "the token of "+n.ID+" names no WhatsApp account, so it is not known whether one reports to the app", "assign the account to the system user, and make a new token"))
+		// A token may reach accounts of which none of the numbers is.
+		if account, ok := v.number(ctx, n); ok && !slices.Contains(accounts, account) {
+			accounts = append(accounts, account)
+			v.account(ctx, n.ID, account, grant.App)
 		}
 		if !slices.Contains(apps, grant.App) {
 			apps = append(apps, grant.App)

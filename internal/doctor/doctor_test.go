@@ -188,6 +188,9 @@ var setups = []struct {
 	{"a person's token, soon over", func(w *world) {
 		w.set(func(a *graphsim.Account) { a.Token.Type, a.Token.ExpiresIn = "USER", graphsim.Duration(72*time.Hour) })
 	}, []string{"warn token type", "warn token expiry"}, false},
+	{"a token for accounts of others too", func(w *world) {
+		w.set(func(a *graphsim.Account) { a.Token.Targets = []string{"102290129340397", "102290129340398"} })
+	}, nil, false},
 	{"another token", func(w *world) { w.env["ACCESS_TOKEN"] = "not-" + token }, []string{"fail token"}, false},
 	{"a number's smaller troubles", func(w *world) {
 		w.set(func(a *graphsim.Account) {

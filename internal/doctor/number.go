@@ -84,14 +84,16 @@ var numberChecks = []struct {
 	}},
 }
 
-// number looks at a phone number.
-func (v *visit) number(ctx context.Context, c config.Number) {
+// number looks at a phone number, and returns the account that it belongs to. It is false when
+// Meta does not tell of the number.
+func (v *visit) number(ctx context.Context, c config.Number) (account string, ok bool) {
 	n, err := v.graph.Number(ctx, c.ID)
 	if err != nil {
 		v.add("number", c.ID, why(err))
-		return
+		return "", false
 	}
 	for _, check := range numberChecks {
 		v.add(check.name, c.ID, check.judge(n, c.Rate))
 	}
+	return n.Account(), true
 }

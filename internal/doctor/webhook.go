@@ -17,6 +17,10 @@ import (
 
 // account looks whether an account reports to the app of a number's token.
 func (v *visit) account(ctx context.Context, number, account, app string) {
+	if account == "" {
+		v.add("account", "", found(Warn, "Meta names none for the number "+number+", so it is not known whether it reports to the app", "look with the token: GET /{account}/subscribed_apps must name the app "+app))
+		return
+	}
 	apps, err := v.graph.Subscribed(ctx, number, account)
 	switch {
 	case err != nil:
