@@ -24,10 +24,11 @@ const messagesHead = `# Messages
 
 <!-- Made from internal/message by: make docs -->
 
-What may be in ` + "`message`" + `: [Meta's message objects](https://developers.facebook.com/docs/whatsapp/cloud-api/reference/messages),
-each type with an example that passes and with what is refused. A refusal names every problem (up to 20) with the
-path of the member, a code for programs, the rule and what to do about it. The rules are Meta's. Where its pages
-disagree, the wider limit holds: Meta has the last word.
+What may be in ` + "`message`" + ` of a [request to send](api.md#post-v1messages), or be the body of one to Meta's own path:
+[Meta's message objects](https://developers.facebook.com/docs/whatsapp/cloud-api/reference/messages), each type with an
+example that passes and with what is refused. A refusal names every problem (up to 20) with the path of the member, a
+code for programs, the rule and what to do about it. The rules are Meta's. Where its pages disagree, the wider limit
+holds: Meta has the last word.
 
 - Lengths count Unicode code points: an emoji is one or a few, whatever its bytes.
 - Each member has the JSON type that the examples show; another one is a ` + "`type_mismatch`" + `. A member that
@@ -48,7 +49,7 @@ func messagesPage(t *testing.T) string {
 		fmt.Fprintf(&page, "```json\n%s\n```\n\n", outdent(e.Message))
 		page.WriteString(refusedTable(t, e))
 	}
-	page.WriteString("\n## All codes\n\n| code | a problem that is | rule | what to do |\n| --- | --- | --- | --- |\n")
+	page.WriteString("\n## All codes\n\nOn Meta's own path a problem has Meta's code instead: 131008 for what is `missing`, 131009 for what is `invalid`, 100 for what is `malformed`.\n\n| code | a problem that is | rule | what to do |\n| --- | --- | --- | --- |\n")
 	for _, r := range message.Rules() {
 		fmt.Fprintf(&page, "| `%s` | %s | %s | %s |\n", r.Code, r.Breach, r.Detail, r.Fix)
 	}
