@@ -38,9 +38,6 @@ const (
 	// tasks for two minutes.
 	lease      = 6 * time.Second
 	renewEvery = 2 * time.Second
-	// ackPatience is how long an acknowledgement waits for company. Nothing hangs on it: the
-	// record knows what came of the task.
-	ackPatience = 250 * time.Millisecond
 )
 
 // gate is the Redis client that asynq's server is given. Of the calls that the server makes
@@ -52,8 +49,9 @@ type gate struct {
 	o     Options
 	clock pacing.Clock
 	place placement
+	acks  acks
 
-	take, book, tidy, renew store.Script
+	take, book, tidy, renew, done store.Script
 
 	ready   chan string     // asynq messages that have a slot coming
 	stopped context.Context // ends when nothing more is handed out
@@ -62,10 +60,10 @@ type gate struct {
 func newGate(stopped context.Context, db *store.DB, o Options) *gate {
 	return &gate{
 		UniversalClient: db, db: db, o: o, stopped: stopped,
-		place: placement{active: map[string]*active{}},
-		take:  db.Script(pacing.PaceLua + pacing.SlotsLua + pacing.PairLua + holdsLua + o.Standing + takeLua),
-		book:  db.Script(pacing.PaceLua + pacing.SlotsLua + bookLua),
-		tidy:  db.Script(holdsLua + tidyLua), renew: db.Script(renewLua),
+		place: placement{active: map[string]*active{}}, acks: acks{open: map[string]*ackGroup{}},
+		take: db.Script(pacing.PaceLua + pacing.SlotsLua + pacing.PairLua + holdsLua + o.Standing + takeLua),
+		book: db.Script(pacing.PaceLua + pacing.SlotsLua + bookLua),
+		tidy: db.Script(holdsLua + tidyLua), renew: db.Script(renewLua), done: db.Script(doneLua),
 		ready: make(chan string),
 	}
 }
@@ -130,29 +128,15 @@ func (g *gate) EvalSha(ctx context.Context, sha string, keys []string, args ...a
 	case beat:
 		args = beatRows(args)
 	case done:
-		return untilDone(ctx, func() *redis.Cmd { return g.ack(ctx, sha, keys, args) })
+		return untilDone(ctx, func() *redis.Cmd { return g.ack(ctx, keys, args) })
 	}
 	return untilDone(ctx, func() *redis.Cmd { return g.UniversalClient.EvalSha(ctx, sha, keys, args...) })
 }
 
-// ack runs an acknowledgement together with others.
-func (g *gate) ack(ctx context.Context, sha string, keys []string, args []any) *redis.Cmd {
-	var cmd *redis.Cmd
-	if err := g.db.Shared().Ride(ctx, ackPatience, func(p redis.Pipeliner) { cmd = p.EvalSha(ctx, sha, keys, args...) }); err != nil {
-		failed := redis.NewCmd(ctx)
-		failed.SetErr(err)
-		return failed
-	}
-	return cmd
-}
-
 // Eval is how asynq's server goes on when Redis did not know a script.
 func (g *gate) Eval(ctx context.Context, text string, keys []string, args ...any) *redis.Cmd {
-	switch kind(keys) {
-	case beat:
+	if kind(keys) == beat {
 		args = beatRows(args)
-	case done:
-		g.db.Foreign(text) // so that a batch of them can load it when Redis lost it
 	}
 	return untilDone(ctx, func() *redis.Cmd { return g.UniversalClient.Eval(ctx, text, keys, args...) })
 }
