@@ -11,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sluice/internal/httpapi"
 	"sluice/internal/intake"
 	"sluice/internal/message"
 )
@@ -36,21 +35,12 @@ func (f *follower) Progress(_ context.Context, ids []string) ([]message.Record, 
 	return all, nil
 }
 
-// waiting posts n messages and waits for each; it returns the answers.
-func waiting(t *testing.T, f *follower, n int) []*httptest.ResponseRecorder {
-	t.Helper()
-	token := httpapi.NewToken()
-	handler := intake.New(intake.Options{
-		Acceptor: f, Reader: f, Numbers: func(string) bool { return true },
-		Keys: []httpapi.Key{{Hash: httpapi.HashToken(token), Scopes: []string{httpapi.ScopeSend}, Numbers: []string{ours}}},
-	}).Handler()
-	answers := make([]*httptest.ResponseRecorder, n)
-	for i := range answers {
-		answers[i] = httptest.NewRecorder()
-		r := httptest.NewRequest("POST", "/v1/messages?wait=submitted", strings.NewReader(envelope("")))
-		r.Header.Set("Authorization", "Bearer "+token)
-		r.Header.Set("Content-Type", "application/json")
-		go handler.ServeHTTP(answers[i], r)
+// waiting posts n messages and waits for each; the answers come through the channel.
+func waiting(f *follower, n int) <-chan *httptest.ResponseRecorder {
+	serve := direct(intake.Options{Acceptor: f, Reader: f})
+	answers := make(chan *httptest.ResponseRecorder, n)
+	for range n {
+		go func() { answers <- serve("POST", "/v1/messages?wait=submitted", envelope("")) }()
 	}
 	return answers
 }
@@ -73,10 +63,14 @@ func TestWaitForSubmitted(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				f := &follower{from: time.Now().Add(c.after), state: c.state}
-				answers := waiting(t, f, 100)
+				answers := waiting(f, 100)
 				time.Sleep(c.by + time.Millisecond)
 				synctest.Wait()
-				for _, w := range answers {
+				if n := len(answers); n != 100 {
+					t.Fatalf("%d answers", n)
+				}
+				for range 100 {
+					w := <-answers
 					if w.Code != http.StatusAccepted || !strings.Contains(w.Body.String(), c.want) || !json.Valid(w.Body.Bytes()) {
 						t.Fatalf("%d %s, want %s", w.Code, w.Body, c.want)
 					}

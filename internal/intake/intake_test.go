@@ -628,12 +628,27 @@ func TestStoreAway(t *testing.T) {
 	}
 }
 
+// direct returns what serves requests of a key for our number without a network, so that
+// synctest can pass the time.
+func direct(o intake.Options) func(method, path, body string) *httptest.ResponseRecorder {
+	token := httpapi.NewToken()
+	o.Keys = []httpapi.Key{{Hash: httpapi.HashToken(token), Scopes: httpapi.Scopes(), Numbers: []string{ours}}}
+	o.Numbers = func(number string) bool { return number == ours }
+	handler := intake.New(o).Handler()
+	return func(method, path, body string) *httptest.ResponseRecorder {
+		r, w := httptest.NewRequest(method, path, strings.NewReader(body)), httptest.NewRecorder()
+		r.Header.Set("Authorization", "Bearer "+token)
+		r.Header.Set("Content-Type", "application/json")
+		handler.ServeHTTP(w, r)
+		return w
+	}
+}
+
 // A store that hangs must not use up the time the server has to answer.
 func TestStoreHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		token := httpapi.NewToken()
-		handler := intake.New(intake.Options{
+		serve := direct(intake.Options{
 			Acceptor: hanging{}, Reader: hanging{},
 			Drain: func(ctx context.Context, _ string, c message.Class) (time.Duration, error) {
 				if c == message.Utility { // long, and known just in time
@@ -642,20 +657,16 @@ func TestStoreHangs(t *testing.T) {
 				}
 				return 0, hang(ctx)
 			},
-			Keys:    []httpapi.Key{{Hash: httpapi.HashToken(token), Scopes: []string{httpapi.ScopeSend, httpapi.ScopeRead}, Numbers: []string{ours}}},
-			Numbers: func(string) bool { return true },
-		}).Handler()
-		for _, r := range []*http.Request{
-			httptest.NewRequest("POST", "/v1/messages", strings.NewReader(envelope(""))),
-			httptest.NewRequest("POST", "/v1/messages", strings.NewReader(envelope(`,"key":"k","class":"utility"`))),
-			httptest.NewRequest("GET", "/v1/messages/"+message.NewID(ours, "k"), nil),
+		})
+		for _, r := range [][3]string{
+			{"POST", "/v1/messages", envelope("")},
+			{"POST", "/v1/messages", envelope(`,"key":"k","class":"utility"`)},
+			{"GET", "/v1/messages/" + message.NewID(ours, "k"), ""},
 		} {
-			r.Header.Set("Authorization", "Bearer "+token)
-			r.Header.Set("Content-Type", "application/json")
-			w, start := httptest.NewRecorder(), time.Now()
-			handler.ServeHTTP(w, r)
+			start := time.Now()
+			w := serve(r[0], r[1], r[2])
 			if took := time.Since(start); w.Code != http.StatusServiceUnavailable || took > 5*time.Second {
-				t.Errorf("%s: %d after %v", r.Method, w.Code, took)
+				t.Errorf("%s: %d after %v", r[0], w.Code, took)
 			}
 		}
 	})
@@ -665,18 +676,12 @@ func TestStoreHangs(t *testing.T) {
 func TestDrainHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		token := httpapi.NewToken()
-		handler := intake.New(intake.Options{
+		serve := direct(intake.Options{
 			Acceptor: nothing{}, Reader: nothing{},
-			Drain:   func(ctx context.Context, _ string, _ message.Class) (time.Duration, error) { return 0, hang(ctx) },
-			Keys:    []httpapi.Key{{Hash: httpapi.HashToken(token), Scopes: []string{httpapi.ScopeSend}, Numbers: []string{ours}}},
-			Numbers: func(string) bool { return true },
-		}).Handler()
-		r := httptest.NewRequest("POST", "/v1/messages", strings.NewReader(envelope("")))
-		r.Header.Set("Authorization", "Bearer "+token)
-		r.Header.Set("Content-Type", "application/json")
-		w, start := httptest.NewRecorder(), time.Now()
-		handler.ServeHTTP(w, r)
+			Drain: func(ctx context.Context, _ string, _ message.Class) (time.Duration, error) { return 0, hang(ctx) },
+		})
+		start := time.Now()
+		w := serve("POST", "/v1/messages", envelope(""))
 		if took := time.Since(start); w.Code != http.StatusAccepted || took > time.Second {
 			t.Errorf("%d after %v", w.Code, took)
 		}
@@ -871,23 +876,12 @@ func TestTokens(t *testing.T) {
 }
 
 func BenchmarkPost(b *testing.B) {
-	k := nothing{}
-	token := httpapi.NewToken()
-	handler := intake.New(intake.Options{
-		Acceptor: k, Reader: k,
-		Keys:    []httpapi.Key{{Hash: httpapi.HashToken(token), Scopes: []string{httpapi.ScopeSend}, Numbers: []string{ours}}},
-		Numbers: func(string) bool { return true },
-	}).Handler()
+	serve := direct(intake.Options{Acceptor: nothing{}, Reader: nothing{}})
 	body := `{"from":"` + ours + `","key":"order-7","ref":"7","message":{"to":"+15551234567","type":"template","template":{"name":"order_update","language":{"code":"en_US"},` +
 		`"components":[{"type":"body","parameters":[{"type":"text","text":"Jo"},{"type":"text","text":"4711"}]}]}}}`
 	b.ReportAllocs()
 	for b.Loop() {
-		r := httptest.NewRequest(http.MethodPost, "/v1/messages", strings.NewReader(body))
-		r.Header.Set("Authorization", "Bearer "+token)
-		r.Header.Set("Content-Type", "application/json")
-		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, r)
-		if w.Code != http.StatusAccepted {
+		if w := serve(http.MethodPost, "/v1/messages", body); w.Code != http.StatusAccepted {
 			b.Fatal(w.Code, w.Body)
 		}
 	}

@@ -151,6 +151,7 @@ func TestFind(t *testing.T) {
 // TestExplain: each rule that may keep a message, and which of several is named.
 func TestExplain(t *testing.T) {
 	t.Parallel()
+	c := setup(t)
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	soon, later := now.Add(time.Minute), now.Add(time.Hour)
 	on := func(until time.Time) message.Hold {
@@ -184,8 +185,6 @@ func TestExplain(t *testing.T) {
 		"failed":                 {message.Record{State: message.Failed, Code: 131026}, message.Standing{}, "end", time.Time{}, `"title":"Undeliverable"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c := setup(t)
 			id := message.NewID(ours, name)
 			tt.record.Context = message.Context{ID: id, From: ours, Class: message.Utility}
 			tt.record.ExpiresAt = later
@@ -204,7 +203,6 @@ func TestExplain(t *testing.T) {
 			}
 		})
 	}
-	c := setup(t)
 	if status, _ := c.ask(t, httpapi.ScopeRead, "GET", "/v1/messages/"+message.NewID(ours, "x")+"/explain"); status != 404 {
 		t.Errorf("not there: %d", status)
 	}
