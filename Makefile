@@ -19,7 +19,7 @@ test: ## all tests with the race detector, against a real Redis that they start 
 	CGO_ENABLED=1 go test -race ./...
 
 # Each as its directory and its name, with a colon between.
-FUZZ = $(shell grep -rEo '^func Fuzz[A-Za-z]+' --include='*_test.go' internal | sed 's|/[^/]*:func |:|')
+FUZZ = $(shell grep -rEo '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' internal | sed 's|/[^/]*:func |:|')
 
 # A count, for until Go 1.27 a time now and then fails without a finding: https://go.dev/issue/75804
 fuzz: ## every fuzz target in turn, for FUZZTIME each: 30000x, so many inputs, or 10m
