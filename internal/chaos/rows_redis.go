@@ -93,6 +93,19 @@ var redisRows = []row{
 		},
 	},
 	{
+		id: "C8-far", fault: "Redis is 100 ms away from the workers, all the time", n: 400, takes: 25 * time.Second, extra: true,
+		setup: setup{linked: true, late: true},
+		play: func(r *run) {
+			r.link.slow(50 * time.Millisecond) // each way
+			r.startWorkers(r.setup.workers)
+			r.order(r.n, 60)
+			r.settle()
+			for id, rec := range r.records(r.producer.taken()) {
+				r.check(!wasInDoubt(rec), "%s was in doubt, though no worker died and every answer came", id)
+			}
+		},
+	},
+	{
 		id: "C13", fault: "Redis full: as many orders as it takes, then a drain without help", n: 10000, takes: 30 * time.Second,
 		setup: setup{workers: 2, late: true, rate: 500},
 		play: func(r *run) {

@@ -24,6 +24,33 @@ type Line struct {
 	mu   sync.Mutex
 	sent []time.Time // the last rate sends, a circle
 	i    int
+	prep time.Duration // from being told of a slot to being ready for it, as learned
+}
+
+// Prep is how long messages take from being told of their slot to being ready to leave: above
+// all a round trip to Redis, in which the attempt is written down.
+func (l *Line) Prep() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.prep
+}
+
+// Expect says how long that may take, before the first message.
+func (l *Line) Expect(prep time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.prep = min(prep, mostPrep)
+}
+
+// prepared learns from one message: at once that it takes longer, slowly that it takes less.
+func (l *Line) prepared(took time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	share := 16
+	if took > l.prep {
+		share = 4
+	}
+	l.prep += (min(took, mostPrep) - l.prep) / time.Duration(share)
 }
 
 // SetRate changes the rate. What was sent before is remembered.
@@ -65,6 +92,7 @@ func (l *Line) Offer(slots []time.Time) {
 type Slot struct {
 	At   time.Time
 	line *Line
+	told time.Time
 }
 
 type waiter struct {
@@ -92,7 +120,7 @@ func (l *Line) Wait(ctx context.Context, order int) (Slot, error) {
 		if !ok {
 			return Slot{}, ErrClosed
 		}
-		return Slot{at, l}, nil
+		return Slot{at, l, time.Now()}, nil
 	case <-ctx.Done():
 		return Slot{}, context.Cause(ctx)
 	}
@@ -101,6 +129,7 @@ func (l *Line) Wait(ctx context.Context, order int) (Slot, error) {
 // Use blocks until the slot has come and its request may be written, by what was really sent
 // before, and notes it as sent now. It is ErrLate when the slot is missed by more than Cap, or would be.
 func (s Slot) Use(ctx context.Context) error {
+	s.line.prepared(time.Since(s.told))
 	for {
 		wait, err := s.line.use(s.At)
 		if err != nil || wait <= 0 {
@@ -159,7 +188,8 @@ func (l *Line) Run(ctx context.Context) {
 			heap.Push(&waiting, w)
 		case <-timer.C:
 		}
-		slots = hand(time.Now(), slots, &waiting)
+		early := max(Early, l.Prep())
+		slots = hand(time.Now(), early, slots, &waiting)
 		if len(slots) == 0 && len(waiting) > 0 {
 			// Theirs lapsed: they were slow to come, or another message took it.
 			again, err := l.book(ctx, len(waiting))
@@ -170,19 +200,19 @@ func (l *Line) Run(ctx context.Context) {
 			slots = again
 		}
 		if len(slots) > 0 && len(waiting) > 0 {
-			timer.Reset(time.Until(slots[0]) - Early)
+			timer.Reset(time.Until(slots[0]) - early)
 		}
 	}
 }
 
 // hand gives the slots that are about to come to those who wait and returns the slots left over.
-func hand(now time.Time, slots []time.Time, waiting *waiters) []time.Time {
+func hand(now time.Time, early time.Duration, slots []time.Time, waiting *waiters) []time.Time {
 	for len(slots) > 0 {
 		switch {
 		case now.Sub(slots[0]) > Cap:
 			slots = slots[1:]
 			continue
-		case slots[0].Sub(now) > Early || waiting.Len() == 0:
+		case slots[0].Sub(now) > early || waiting.Len() == 0:
 			return slots
 		}
 		w := heap.Pop(waiting).(*waiter)

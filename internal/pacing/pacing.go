@@ -40,8 +40,10 @@ const (
 	Slack = 9 * time.Millisecond
 
 	// Early is how long before its slot a message is told of it: what it takes to write the
-	// attempt down, together with those of its neighbours.
-	Early = 10 * time.Millisecond
+	// attempt down, together with those of its neighbours. Where Redis is far it is longer, as
+	// long as that was seen to take, but for mostPrep at most.
+	Early    = 10 * time.Millisecond
+	mostPrep = 500 * time.Millisecond
 	// Patience is how much longer than a message of the next more urgent class one may wait
 	// in hand: an urgent one overtakes what is there, and nobody is overtaken for ever.
 	Patience = 200 * time.Millisecond
@@ -52,6 +54,11 @@ const (
 	// Breath is how long a number sends nothing after such a refusal.
 	Breath = time.Second
 )
+
+// Further is how much further ahead than usual slots must be booked where Redis is far, so that
+// they are not missed: an answer takes half a round trip to come, and a message prep to be
+// written down. What a slot may be late makes up for half of Cap.
+func Further(trip, prep time.Duration) time.Duration { return max(0, trip/2+prep-Cap/2) }
 
 // Clock converts the Redis server's clock to the local one. The zero value is ready; it is
 // safe for concurrent use.

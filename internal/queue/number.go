@@ -49,6 +49,7 @@ type number struct {
 	rate    int            // configured
 	booked  int64          // end of the last booking, in microseconds of Redis's clock
 	spacing time.Duration  // between the slots of the last booking
+	trip    time.Duration  // that Redis takes to answer, smoothed
 	taken   map[string]int // task id -> class, of the tasks in hand
 	answer  time.Duration  // how long handlers take from their slot on, smoothed
 	most    float64        // tasks in hand at most, learned from missed slots
@@ -129,17 +130,32 @@ type task struct {
 
 // slotArgs are the arguments about slots that taking and booking share.
 func (g *gate) slotArgs(n *number) []any {
-	shift := pacing.Cap
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	further := n.further()
+	horizon := pacing.Horizon + further
+	shift := max(pacing.Cap, horizon)
 	if !g.first(n.id) {
 		shift += lag
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	return []any{
-		g.o.Worker, n.rate, pacing.Climb, pacing.Slack.Microseconds(), pacing.Horizon.Microseconds(),
-		pacing.Lead.Microseconds(), shift.Microseconds(), n.booked,
+		g.o.Worker, n.rate, pacing.Climb, pacing.Slack.Microseconds(), horizon.Microseconds(),
+		(pacing.Lead + further).Microseconds(), shift.Microseconds(), n.booked,
 	}
 }
+
+// answeredIn notes how long Redis took. The first time says all that is known yet of how long
+// an attempt takes to be written down. The caller holds n.mu.
+func (n *number) answeredIn(trip time.Duration) {
+	if n.trip == 0 {
+		n.trip = trip
+		n.line.Expect(trip)
+	}
+	n.trip += (trip - n.trip) / 8
+}
+
+// further is pacing.Further of this number. The caller holds n.mu.
+func (n *number) further() time.Duration { return pacing.Further(n.trip, n.line.Prep()) }
 
 // takeTasks takes up to room tasks and offers the slots booked with them. It returns when a
 // further look is worth it.
@@ -177,6 +193,7 @@ func (g *gate) slots(n *number, sent time.Time, trip time.Duration, reply []any,
 	n.booked = max(n.booked, first+int64(count)*spacing.Microseconds())
 	n.busy = time.Now()
 	n.spacing = spacing
+	n.answeredIn(trip)
 	n.mu.Unlock()
 	slots := make([]time.Time, count)
 	at := g.clock.Local(sent, trip, now, first)
@@ -232,7 +249,11 @@ func (g *gate) handBack(ctx context.Context, n *number, tasks []task) {
 // tidyUp brings a number's due tasks to the head of their queues. It is true when there may
 // be more of them.
 func (g *gate) tidyUp(ctx context.Context, n *number) (more bool) {
+	sent := time.Now()
 	more, err := g.db.Run(ctx, g.tidy, n.tidyKeys, n.tidyArgs...).Bool()
+	n.mu.Lock()
+	n.answeredIn(time.Since(sent))
+	n.mu.Unlock()
 	if err != nil && ctx.Err() == nil {
 		g.o.Log.Warn("tidy queues", "phone_number_id", n.id, "err", err)
 	}
@@ -257,7 +278,7 @@ func (n *number) room() int {
 	if n.spacing > 0 {
 		perSecond = max(perSecond, float64(time.Second/n.spacing))
 	}
-	want := int(3*perSecond*n.answer.Seconds() + 2*perSecond*pacing.Horizon.Seconds())
+	want := int(3*perSecond*n.answer.Seconds() + 2*perSecond*(pacing.Horizon+n.further()).Seconds())
 	return min(max(want, 20), int(2*perSecond)+20, int(n.most)) - len(n.taken)
 }
 
@@ -269,7 +290,8 @@ func (n *number) missed() {
 	defer n.mu.Unlock()
 	if time.Since(n.cut) > pacing.Horizon {
 		n.cut = time.Now()
-		least := min(2*float64(n.rate)*pacing.Horizon.Seconds()+8, atFirst)
+		horizon := pacing.Horizon + 4*n.further() // where Redis is far each is in hand for longer
+		least := min(2*float64(n.rate)*horizon.Seconds()+8, atFirst)
 		n.most = max(min(n.most, float64(len(n.taken)))/2, least)
 		n.steady = n.most
 	}

@@ -16,8 +16,9 @@ import (
 	"sluice/internal/store"
 )
 
-// probeTimeout is what a probe may take. It usually takes some milliseconds.
-const probeTimeout = 5 * time.Second
+// probeTimeout is what a probe may take. It usually takes some milliseconds, and some round
+// trips where Redis is far.
+const probeTimeout = 15 * time.Second
 
 // ErrAsynq means that asynq, or what it keeps in Redis, is not as the gate knows it.
 var ErrAsynq = errors.New("this build knows asynq v0.26.0 only, and found another")

@@ -139,7 +139,7 @@ end
 if book(n) > 0 then redis.call('HSET', KEYS[1], 'turn', turn) end
 for c = 0, classes - 1 do
   if not paused[c] and redis.call('EXISTS', KEYS[5 + c * 5]) == 1 then
-    local wait = first + n * T - now - horizon / 2
+    local wait = first + n * T - now - (horizon + tonumber(ARGV[6])) / 2
     if aside == 0 then wait = 0 end
     reply[4] = us(math.max(wait, 1000))
     break
