@@ -121,14 +121,9 @@ func (db *DB) joined(name string, refused bool, parts []Part) Script {
 		b.WriteString(db.strict)
 	}
 	b.WriteString(`local K, A, k, a = KEYS, ARGV, 0, 0
-local function some(t, from, n)
-  local r = {}
-  for i = 1, n do r[i] = t[from + i] end
-  return r
-end
 local function run(part)
   local nk, na = tonumber(A[a + 1]), tonumber(A[a + 2])
-  local reply = part(some(K, k, nk), some(A, a + 2, na))
+  local reply = part({unpack(K, k + 1, k + nk)}, {unpack(A, a + 3, a + 2 + na)})
   k, a = k + nk, a + 2 + na
   return reply
 end

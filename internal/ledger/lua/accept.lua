@@ -13,7 +13,7 @@ end
 local ms = now()
 local about = {ARGV[9], ARGV[10]}
 -- What the scripts of the queue ask for comes first: short hashes are searched from the front.
-local fields = {'st', 'queued', 'k', 0, 'exp', ARGV[4], 'n', 0, 'acc', int(ms), 'c', ARGV[9], 'ty', ARGV[10],
+local fields = {'st', 'queued', 'k', '0', 'exp', ARGV[4], 'n', '0', 'acc', int(ms), 'c', ARGV[9], 'ty', ARGV[10],
   'hash', ARGV[3], 'nonce', ARGV[2], 'tl', stepped('', ms, ms, 'queued', 0, 0, '')}
 local function set(name, value)
   fields[#fields + 1] = name
@@ -21,6 +21,7 @@ local function set(name, value)
 end
 if ARGV[5] ~= '0' then set('next', ARGV[5]) end
 if ARGV[7] ~= '' then set('pair', ARGV[7]) end
+if ARGV[8] ~= '' then set('ref', ARGV[8]) end
 for i, name in ipairs({'to', 'tpl', 'x'}) do
   local value = ARGV[10 + i]
   if value ~= '' then

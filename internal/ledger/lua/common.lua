@@ -7,7 +7,7 @@ local function now()
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
-local function int(v) return string.format('%.0f', v) end
+local function int(v) return string.format('%d', v) end
 
 -- run_id names this process of the server: a restart, or another node in its place, has another.
 -- A stand-in for Redis that has none lives as long as its data.
@@ -33,25 +33,23 @@ local function stepped(tl, acc, ms, state, n, code, reason)
   return tl .. '|'
 end
 
-local function quote(v)
-  if string.find(v, '[%c"\\]') then return cjson.encode(v) end
-  return '"' .. v .. '"'
+-- member is one of a JSON object, after others; '' where there is no value.
+local function member(name, v)
+  if not v or v == '' then return '' end
+  if string.find(v, '[%c"\\]') then return ',"' .. name .. '":' .. cjson.encode(v) end
+  return ',"' .. name .. '":"' .. v .. '"'
 end
 
 -- publish appends a state change to the shard's event stream, as message.Event. about holds the
--- record's fields c, ty, to, tpl, x.
+-- record's fields c, ty, to, tpl, x. The event is one expression: each step in between would be a
+-- string of its own to Lua.
 local function publish(stream, ms, id, about, state, n, wamid, code, reason)
   local number = string.match(id, '^%d+')
-  local event = '{"v":1,"type":"message","at":' .. int(ms) .. ',"number":"' .. number
-    .. '","state":{"to":"' .. state .. '","attempt":' .. n
-  if wamid ~= '' then event = event .. ',"wamid":' .. quote(wamid) end
-  if tonumber(code) ~= 0 then event = event .. ',"code":' .. code end
-  if reason ~= '' then event = event .. ',"reason":' .. quote(reason) end
-  event = event .. '},"message":{"id":"' .. id .. '","from":"' .. number .. '","class":"' .. about[1] .. '","type":"' .. about[2] .. '"'
-  if about[3] then event = event .. ',"to":' .. quote(about[3]) end
-  if about[4] then event = event .. ',"template":' .. quote(about[4]) end
-  if about[5] then event = event .. ',' .. about[5] end
-  redis.call('XADD', stream, '*', 'event', event .. '}}')
+  redis.call('XADD', stream, '*', 'event', '{"v":1,"type":"message","at":' .. int(ms) .. ',"number":"' .. number
+    .. '","state":{"to":"' .. state .. '","attempt":' .. n .. member('wamid', wamid)
+    .. (tonumber(code) ~= 0 and ',"code":' .. code or '') .. member('reason', reason)
+    .. '},"message":{"id":"' .. id .. '","from":"' .. number .. '","class":"' .. about[1] .. '","type":"' .. about[2] .. '"'
+    .. member('to', about[3]) .. member('template', about[4]) .. (about[5] and ',' .. about[5] or '') .. '}}')
 end
 
 -- long is Meta's id as Meta writes it, see record.go.
@@ -72,11 +70,13 @@ local function rest_of(id) return string.match(id, '-(.*)$') end
 -- refer enters a new message into the index of its reference, which keeps the latest 100.
 local function refer(rec, id, ms, ref)
   local index = index_of(rec, ref)
-  redis.call('HSET', rec, 'ref', ref)
-  redis.call('ZREMRANGEBYSCORE', index, '-inf', int(ms))
   redis.call('ZADD', index, int(ms + FAR), rest_of(id))
-  redis.call('ZREMRANGEBYRANK', index, 0, -101)
-  redis.call('PERSIST', index)
+  local n = redis.call('ZCARD', index)
+  if n > 1 then redis.call('PERSIST', index) end
+  if n > 100 then
+    redis.call('ZREMRANGEBYSCORE', index, '-inf', int(ms))
+    redis.call('ZREMRANGEBYRANK', index, 0, -101)
+  end
 end
 
 -- live gives a record so long to live, in ms, and the index of its reference, if it has one,
