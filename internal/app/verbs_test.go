@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -21,8 +20,8 @@ import (
 	"sluice/internal/redistest"
 )
 
-// call sends a request and returns the answer's JSON.
-func call(t *testing.T, method, url, body string, want int) map[string]any {
+// ask sends a request and returns the answer's status and JSON.
+func ask(t *testing.T, method, url, body string) (int, map[string]any) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
@@ -35,27 +34,31 @@ func call(t *testing.T, method, url, body string, want int) map[string]any {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
 	answer := map[string]any{}
-	if err := json.Unmarshal(text, &answer); err != nil || resp.StatusCode != want {
-		t.Fatalf("%s %s: %d %s, want %d", method, url, resp.StatusCode, text, want)
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		t.Fatalf("%s %s: %d %v", method, url, resp.StatusCode, err)
+	}
+	return resp.StatusCode, answer
+}
+
+// call is ask where the status is known.
+func call(t *testing.T, method, url, body string, want int) map[string]any {
+	t.Helper()
+	status, answer := ask(t, method, url, body)
+	if status != want {
+		t.Fatalf("%s %s: %d %v, want %d", method, url, status, answer, want)
 	}
 	return answer
 }
 
-// TestVerbsEndToEnd: a producer's two listeners on a real Redis. What callers and operators
-// order changes the records, and where something is to be sent again there is a task for it.
-func TestVerbsEndToEnd(t *testing.T) {
-	t.Parallel()
-	srv := redistest.Start(t)
+// startProducer runs a producer until the test's end. Its API key is "verbs" and may do everything.
+func startProducer(t *testing.T, redisURL string) *app.Program {
+	t.Helper()
 	key := config.APIKey{Name: "verbs", SHA256: sha256.Sum256([]byte("verbs")), Numbers: []string{"*"}, Scopes: config.Scopes()}
 	p, err := app.NewProducer(t.Context(), config.Producer{
 		Common: config.Common{
 			Shards: int(message.DefaultShards), Ops: "127.0.0.1:0", Numbers: []config.Number{{ID: number, Rate: 80}},
-			Redis: config.Redis{URL: config.Secret(srv.URL())}, Graph: config.Graph{BaseURL: "http://127.0.0.1:1"},
+			Redis: config.Redis{URL: config.Secret(redisURL)}, Graph: config.Graph{BaseURL: "http://127.0.0.1:1"},
 		},
 		Listen: "127.0.0.1:0", Console: "127.0.0.1:0", APIKeys: []config.APIKey{key},
 	}, slog.New(slog.DiscardHandler))
@@ -71,6 +74,15 @@ func TestVerbsEndToEnd(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	return p
+}
+
+// TestVerbsEndToEnd: a producer's two listeners on a real Redis. What callers and operators
+// order changes the records, and where something is to be sent again there is a task for it.
+func TestVerbsEndToEnd(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	p := startProducer(t, srv.URL())
 	api, console := "http://"+p.Addr(), "http://"+p.ConsoleAddr()
 	f := newFixture(t, srv.Client())
 	const signed = `"actor":"anna","reason":"because"`
