@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -53,6 +54,7 @@ type server struct {
 	apps    func(string) (App, bool)
 	log     *slog.Logger
 	metrics metrics
+	told    atomic.Int64 // when a webhook without a valid signature was last in the log, Unix seconds
 }
 
 // NewHandler serves GET and POST of /webhooks/whatsapp/{app}.
@@ -163,8 +165,13 @@ func (s *server) keep(r *http.Request, body []byte) result {
 	return got
 }
 
+// unsigned counts what Meta did not sign. Anybody can send that, so the log has one line of it a
+// minute at most.
 func (s *server) unsigned(r *http.Request) result {
 	s.metrics.badSignatures.Inc()
-	s.log.Warn("webhook without a valid signature", slog.String("app", r.PathValue("app")))
+	now, last := time.Now().Unix(), s.told.Load()
+	if now >= last+60 && s.told.CompareAndSwap(last, now) {
+		s.log.Warn("webhook without a valid signature; further ones of this minute are only counted", slog.String("app", r.PathValue("app")))
+	}
 	return badSignature
 }

@@ -414,3 +414,20 @@ func BenchmarkPost(b *testing.B) {
 		})
 	}
 }
+
+// Anybody can send what Meta did not sign: each is counted, and the log is not filled by them.
+func TestAFloodWithoutSignaturesFillsNoLog(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	for range 200 {
+		if res := s.post(t, "shop", []byte("{}"), "sha256=00"); res.StatusCode != http.StatusUnauthorized {
+			t.Fatalf("status %d", res.StatusCode)
+		}
+	}
+	if n := s.count(t, "sluice_webhook_signature_failures_total", ""); n != 200 {
+		t.Errorf("%.0f counted, want 200", n)
+	}
+	if n := strings.Count(s.logs.String(), "\n"); n < 1 || n > 2 {
+		t.Errorf("%d lines of log, want one a minute", n)
+	}
+}
