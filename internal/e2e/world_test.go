@@ -66,7 +66,7 @@ type world struct {
 // setup starts everything but workers. Rate 0 is left to Meta. Settings are lines for the end of sluice.yaml.
 func setup(t *testing.T, rate int, sim graphsim.Options, settings ...string) *world {
 	t.Helper()
-	w := &world{t: t, redis: redistest.Start(t)}
+	w := &world{t: t, redis: redistest.Start(t, redisUser(t)...)}
 
 	// Meta is told where the webhook is, and the webhook's configuration where Meta is: the
 	// simulator's address comes first.
@@ -108,6 +108,22 @@ func setup(t *testing.T, rate int, sim graphsim.Options, settings ...string) *wo
 	return w
 }
 
+// redisUser are the arguments of a Redis with the user that docs/configuration.md shows. All
+// programs run as that user, so that whatever it may not do is noticed here.
+func redisUser(t *testing.T) []string {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rule, found := strings.Cut(string(page), "\nuser sluice ")
+	rule, _, _ = strings.Cut(rule, "\n")
+	if !found {
+		t.Fatal("docs/configuration.md shows no user of Redis")
+	}
+	return append([]string{"--user", "sluice"}, strings.Fields(strings.Replace(rule, "PASSWORD", "redis-password", 1))...)
+}
+
 func (w *world) writeConfig(rate int, settings []string) string {
 	w.t.Helper()
 	dir := w.t.TempDir()
@@ -119,7 +135,7 @@ func (w *world) writeConfig(rate int, settings []string) string {
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "environment: e2e\nredis: {url: %s}\ngraph: {base_url: %s}\nmarker_key_file: marker\nnumbers:\n", w.redis.URL(), w.graph)
+	fmt.Fprintf(&b, "environment: e2e\nredis: {url: \"redis://sluice:redis-password@%s\"}\ngraph: {base_url: %s}\nmarker_key_file: marker\nnumbers:\n", w.redis.Addr, w.graph)
 	for _, n := range numbers {
 		fmt.Fprintf(&b, "  - {id: %q, token_file: token", n)
 		if rate > 0 {
