@@ -132,7 +132,7 @@ func (a acceptor) Accept(ctx context.Context, m message.Message) (message.Accept
 func apiKeys(keys []config.APIKey) httpapi.Keys {
 	out := make(httpapi.Keys, len(keys))
 	for i, k := range keys {
-		out[i] = httpapi.Key{Name: k.Name, Hash: hex.EncodeToString(k.SHA256[:]), Scopes: k.Scopes, Numbers: k.Numbers, Revoked: k.Revoked}
+		out[i] = httpapi.Key{Name: k.Name, Hash: hex.EncodeToString(k.SHA256[:]), Scopes: k.Scopes, Numbers: k.Numbers, Revoked: k.Revoked, Expires: k.Expires}
 	}
 	return out
 }

@@ -93,11 +93,12 @@ type Producer struct {
 
 // APIKey is what a caller of the API may do. The key itself is not known here.
 type APIKey struct {
-	Name    string   // for logs and metrics
-	SHA256  [32]byte // of the key
-	Numbers []string // phone number ids; "*" means all
-	Scopes  []string // never empty
-	Revoked bool     // refused, and told so
+	Name    string    // for logs and metrics
+	SHA256  [32]byte  // of the key
+	Numbers []string  // phone number ids; "*" means all
+	Scopes  []string  // never empty
+	Revoked bool      // refused, and told so
+	Expires time.Time // the same from then on; zero: never
 }
 
 // The scopes of API keys.

@@ -61,7 +61,7 @@ numbers:
     classes: {utility: {deadline: 2h}}
   - {id: 200000000000001, token_file: b.token}
 apps: [{name: main, secret_file: app, previous_secret_file: app.old, verify_token_file: verify}]
-api_keys: [{name: shop, sha256: `+aDigest+`, numbers: ["*"], scopes: [messages:send, messages:read], revoked: true}]
+api_keys: [{name: shop, sha256: `+aDigest+`, numbers: ["*"], scopes: [messages:send, messages:read], revoked: true, expires: 2027-01-31T00:00:00Z}]
 classes: {utility: {deadline: 12h, doubt_window: 5m, on_doubt: close, error_window: 20s}}
 roles: send
 retry: {base: 2s, max: 2m, attempts: 7}
@@ -86,7 +86,7 @@ log_level: warn
 	}
 
 	p, err := LoadProducer(args, env())
-	key := APIKey{Name: "shop", SHA256: sha256.Sum256([]byte("secret")), Numbers: []string{"*"}, Scopes: []string{ScopeSend, ScopeRead}, Revoked: true}
+	key := APIKey{Name: "shop", SHA256: sha256.Sum256([]byte("secret")), Numbers: []string{"*"}, Scopes: []string{ScopeSend, ScopeRead}, Revoked: true, Expires: time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC)}
 	if got, err := p.Tokens.Token("200000000000001"); got != "token-b" || err != nil {
 		t.Errorf("the producer's Token = %q, %v", got, err)
 	}
@@ -319,12 +319,13 @@ numbers:
 			"secret_file of app other: open /",
 			"verify_token_file of app other: " + dir + "/empty is empty",
 		}},
-		{"api keys", producer, file("numbers: [{id: \"7\"}]\napi_keys:\n- {name: a, sha256: abc, numbers: [x], scopes: [all]}\n- {name: b, revoked: yes}\n- {name: c, sha256: " + aDigest + ", numbers: [\"8\"], scopes: [messages:send]}\n- {name: d, sha256: " + aDigest + ", numbers: [\"7\"], scopes: [messages:send]}\n"), env("SLUICE_API_KEY", "short"), []string{
+		{"api keys", producer, file("numbers: [{id: \"7\"}]\napi_keys:\n- {name: a, sha256: abc, numbers: [x], scopes: [all]}\n- {name: b, revoked: yes, expires: soon}\n- {name: c, sha256: " + aDigest + ", numbers: [\"8\"], scopes: [messages:send]}\n- {name: d, sha256: " + aDigest + ", numbers: [\"7\"], scopes: [messages:send]}\n"), env("SLUICE_API_KEY", "short"), []string{
 			"s.yaml:3: api_keys[0].sha256: is not a SHA-256 in hex; make it with",
 			`s.yaml:3: api_keys[0].numbers[0]: is neither a phone number id (digits only) nor "*"`,
 			`s.yaml:3: api_keys[0].scopes[0]: "all" is none of messages:send, messages:read, messages:cancel, admin`,
 			"s.yaml:4: api_keys[1].sha256: is missing", "api_keys[1].numbers: is missing", "api_keys[1].scopes: is missing",
 			`s.yaml:4: api_keys[1].revoked: "yes" is neither true nor false`,
+			`s.yaml:4: api_keys[1].expires: "soon" is not a time like 2027-01-31T00:00:00Z`,
 			"s.yaml:6: api_keys[3]: has the name or the key of another: c",
 			"numbers of API key c: one of them is not among the numbers configured",
 			"SLUICE_API_KEY (environment): is shorter than 16 characters",

@@ -93,6 +93,10 @@ func (d *document) ofAPIKey(one *APIKey) []member {
 			key: "revoked", def: "`false`", read: d.scalar(truth(&one.Revoked)),
 			doc: "`true`: the key is refused, and its owner is told that it was revoked. A key that is not listed is simply unknown.",
 		},
+		{
+			key: "expires", read: d.scalar(moment(&one.Expires)),
+			doc: "From then on the key is refused, and its owner is told that it expired: a time like `2027-01-31T00:00:00Z`. To change a key without a gap list the new one beside the old.",
+		},
 	}
 }
 

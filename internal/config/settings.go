@@ -171,6 +171,17 @@ func truth(dst *bool) func(string) error {
 	}
 }
 
+func moment(dst *time.Time) func(string) error {
+	return func(s string) error {
+		t, err := time.Parse(time.RFC3339, s)
+		if err != nil {
+			return fmt.Errorf("%q is not a time like 2027-01-31T00:00:00Z", s)
+		}
+		*dst = t
+		return nil
+	}
+}
+
 func duration(dst *time.Duration, low, high time.Duration) func(string) error {
 	return func(s string) error {
 		d, err := time.ParseDuration(s)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 )
 
 // The scopes an API key may have.
@@ -27,11 +28,12 @@ const AllNumbers = "*"
 
 // Key is an API key as it is kept: without the token itself.
 type Key struct {
-	Name    string   // for people, and for the trail of what was ordered by it
-	Hash    string   // HashToken of the token: SHA-256, lower-case hex
-	Scopes  []string // of Scopes
-	Numbers []string // phone number ids, or AllNumbers; none: the key reaches nothing
-	Revoked bool     // known, and refused
+	Name    string    // for people, and for the trail of what was ordered by it
+	Hash    string    // HashToken of the token: SHA-256, lower-case hex
+	Scopes  []string  // of Scopes
+	Numbers []string  // phone number ids, or AllNumbers; none: the key reaches nothing
+	Revoked bool      // known, and refused
+	Expires time.Time // from when on it is refused; zero: never
 }
 
 // NewToken makes the token of a new key, of 256 random bits. It is shown once and kept by
@@ -72,6 +74,8 @@ func (ks Keys) Authorize(r *http.Request, scope string) (Key, Refusal) {
 		return Key{}, Refuse("unauthenticated")
 	case key.Revoked:
 		return Key{}, Refuse("key_revoked")
+	case !key.Expires.IsZero() && !time.Now().Before(key.Expires):
+		return Key{}, Refuse("key_expired")
 	case !slices.Contains(key.Scopes, scope):
 		return Key{}, Refuse("scope_missing")
 	}

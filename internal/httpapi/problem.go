@@ -36,6 +36,7 @@ var answers = map[string]answer{
 	// Who calls.
 	"unauthenticated": {401, "The request carries no API key that is known here.", "Send the header Authorization: Bearer <key>."},
 	"key_revoked":     {401, "This API key was revoked.", "Use the key that replaced it."},
+	"key_expired":     {401, "This API key has expired.", "Use the key that replaced it, or ask the operator for a new one."},
 	"scope_missing":   {403, "This API key may not do that.", "Use a key with the scope for it: messages:send, messages:read, messages:cancel or admin."},
 	"phone_not_found": {404, "This API key knows no such sender.", "Give a phone number id that is configured and within the key's numbers."},
 	"not_found":       {404, "There is nothing here under that name.", "Check the path and the id; a record goes some days after its message is final."},

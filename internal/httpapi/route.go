@@ -53,7 +53,7 @@ type Answer struct {
 }
 
 // keyCodes are the problems of every route that asks for a key.
-var keyCodes = []string{"unauthenticated", "key_revoked", "scope_missing", "header_duplicate"}
+var keyCodes = []string{"unauthenticated", "key_revoked", "key_expired", "scope_missing", "header_duplicate"}
 
 // codes returns all codes of the route's problems.
 func (r Route) codes() []string {

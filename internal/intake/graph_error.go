@@ -36,6 +36,7 @@ type graphDetail struct {
 var graphCodes = map[string]struct{ status, code, subcode int }{
 	"unauthenticated":       {401, 190, 0},
 	"key_revoked":           {401, 190, 0},
+	"key_expired":           {401, 190, 463}, // Meta's subcode of a token that expired
 	"scope_missing":         {403, 10, 0},
 	"phone_not_found":       {400, 100, 33},
 	"not_found":             {400, 100, 33},

@@ -88,9 +88,9 @@ type bench struct {
 	registry *prometheus.Registry
 	log      *bytes.Buffer
 	drain    func(ctx context.Context, number string, c message.Class) (time.Duration, error) // nil: at once
-	// Tokens of keys: for everything, for our number, without the scope to send, revoked.
-	wide, narrow, readOnly, scopeless, revoked string
-	keys                                       map[string]string // of keys for our number, by the one scope that each has
+	// Tokens of keys: for everything, for our number, without the scope to send, without any, revoked, expired.
+	wide, narrow, readOnly, scopeless, revoked, expired string
+	keys                                                map[string]string // of keys for our number, by the one scope that each has
 }
 
 func setup(t testing.TB) *bench {
@@ -109,16 +109,17 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 		meta:     &meta{},
 		registry: prometheus.NewRegistry(),
 		log:      &bytes.Buffer{},
-		wide:     httpapi.NewToken(), narrow: httpapi.NewToken(), readOnly: httpapi.NewToken(), scopeless: httpapi.NewToken(), revoked: httpapi.NewToken(),
+		wide:     httpapi.NewToken(), narrow: httpapi.NewToken(), readOnly: httpapi.NewToken(), scopeless: httpapi.NewToken(), revoked: httpapi.NewToken(), expired: httpapi.NewToken(),
 	}
 	b.clerk = &clerk{keeper: b.keeper}
 	both := []string{httpapi.ScopeSend, httpapi.ScopeRead, httpapi.ScopeCancel}
 	keys := httpapi.Keys{
 		{Hash: httpapi.HashToken(b.wide), Scopes: both, Numbers: []string{httpapi.AllNumbers}},
-		{Hash: httpapi.HashToken(b.narrow), Scopes: both, Numbers: []string{ours}},
+		{Hash: httpapi.HashToken(b.narrow), Scopes: both, Numbers: []string{ours}, Expires: time.Now().Add(time.Hour)},
 		{Hash: httpapi.HashToken(b.readOnly), Scopes: []string{httpapi.ScopeRead}, Numbers: []string{ours}},
 		{Hash: httpapi.HashToken(b.scopeless), Numbers: []string{ours}},
 		{Hash: httpapi.HashToken(b.revoked), Scopes: both, Numbers: []string{ours}, Revoked: true},
+		{Hash: httpapi.HashToken(b.expired), Scopes: both, Numbers: []string{ours}, Expires: time.Now()},
 	}
 	b.keys = map[string]string{}
 	for _, scope := range httpapi.Scopes() {
@@ -460,6 +461,7 @@ func TestRefusals(t *testing.T) {
 		{"unknown key", bearer(httpapi.NewToken()), envelope(""), 401, "unauthenticated", ""},
 		{"the hash as key", bearer(httpapi.HashToken(b.narrow)), envelope(""), 401, "unauthenticated", ""},
 		{"two keys", withHeader("Authorization", "Bearer "+b.narrow, "Bearer "+b.narrow), envelope(""), 400, "header_duplicate", ""},
+		{"expired", bearer(b.expired), envelope(""), 401, "key_expired", ""},
 		{"revoked", bearer(b.revoked), envelope(""), 401, "key_revoked", ""},
 		{"no scope", bearer(b.readOnly), envelope(""), 403, "scope_missing", ""},
 		{"number of others", nil, strings.Replace(envelope(""), ours, theirs, 1), 404, "phone_not_found", "from"},
