@@ -34,6 +34,9 @@ check: ## formatting, vet, staticcheck, checksums of the modules
 	$(TOOL) staticcheck ./...
 	go mod verify
 
+vuln: ## known holes in what is built in; asks vuln.go.dev
+	$(TOOL) govulncheck ./...
+
 bench: ## the benchmarks
 	@tools/need redis-server:redis-server
 	go test -run '^$$' -bench . -benchmem ./...
