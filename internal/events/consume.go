@@ -25,7 +25,7 @@ const (
 	maxPause      = 5 * time.Second
 	// gather is how long a reader that has caught up lets events come together: three round
 	// trips for each single one would be most of what Redis does.
-	gather = 50 * time.Millisecond
+	gather = 100 * time.Millisecond
 )
 
 // Handler handles events of one shard in their order. An event may come more than once. Its

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // workersKey holds the last beat of each worker, by the clock of the node it lies on.
@@ -32,19 +30,13 @@ func (l *Ledger) Leave(ctx context.Context, worker string) error {
 
 // Alive returns the workers whose last beat is younger than d.
 func (l *Ledger) Alive(ctx context.Context, d time.Duration) (map[string]bool, error) {
-	now, err := l.Now(ctx)
+	r, err := l.db.Run(ctx, l.alive, []string{workersKey}, d.Milliseconds()).StringSlice()
 	if err != nil {
 		return nil, fmt.Errorf("read beats: %w", err)
 	}
-	names, err := l.db.ZRangeByScore(ctx, workersKey, &redis.ZRangeBy{
-		Min: fmt.Sprint(now.Add(-d).UnixMilli()), Max: "+inf",
-	}).Result()
-	if err != nil {
-		return nil, fmt.Errorf("read beats: %w", err)
-	}
-	alive := make(map[string]bool, len(names))
-	for _, n := range names {
-		alive[n] = true
+	alive := make(map[string]bool, len(r))
+	for _, name := range r {
+		alive[name] = true
 	}
 	return alive, nil
 }

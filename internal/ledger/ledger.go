@@ -38,6 +38,9 @@ var orphanLua string
 //go:embed lua/beat.lua
 var beatLua string
 
+//go:embed lua/alive.lua
+var aliveLua string
+
 // StandingLua defines standing(), which tells a queue's scripts whether a task may be sent
 // now, by the records under RecordPrefix.
 //
@@ -64,7 +67,7 @@ type Ledger struct {
 	db *store.DB
 	o  Options
 
-	accept, begin, move, orphan, beat, meet, assert store.Script
+	accept, begin, move, orphan, beat, alive, meet, assert store.Script
 
 	runs sync.Map // shard -> the run of its server on which attempts may begin
 }
@@ -95,6 +98,7 @@ func New(db *store.DB, o Options) *Ledger {
 		move:   db.Script(prelude + moveLua),
 		orphan: db.Script(orphanLua),
 		beat:   db.Script(prelude + beatLua),
+		alive:  db.Script(prelude + aliveLua),
 		meet:   db.Script(prelude + meetLua),
 		assert: db.Script(prelude + assertLua),
 	}

@@ -13,7 +13,7 @@ import (
 
 // Unsettled returns the shards in which there may be something to sweep: attempts under way,
 // doubts, or deadlines passed before now. One round trip tells for all.
-func (l *Ledger) Unsettled(ctx context.Context, now time.Time) ([]message.Shard, error) {
+func (l *Ledger) Unsettled(ctx context.Context, now time.Time) ([]message.Unsettled, error) {
 	all := l.o.Shards.All()
 	counts := make([][3]*redis.IntCmd, len(all))
 	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
@@ -27,10 +27,11 @@ func (l *Ledger) Unsettled(ctx context.Context, now time.Time) ([]message.Shard,
 	if err != nil {
 		return nil, fmt.Errorf("look for what is unsettled: %w", err)
 	}
-	var some []message.Shard
+	var some []message.Unsettled
 	for i, c := range counts {
-		if c[0].Val()+c[1].Val()+c[2].Val() > 0 {
-			some = append(some, all[i])
+		u := message.Unsettled{Shard: all[i], Attempts: c[0].Val() > 0, Doubts: c[1].Val() > 0, Overdue: c[2].Val() > 0}
+		if u.Attempts || u.Doubts || u.Overdue {
+			some = append(some, u)
 		}
 	}
 	return some, nil

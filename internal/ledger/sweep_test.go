@@ -359,7 +359,7 @@ func TestListsOnlyWhatIsStillThere(t *testing.T) {
 func TestUnsettled(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
-		look := func(now time.Time, want ...message.Shard) {
+		look := func(now time.Time, want ...message.Unsettled) {
 			t.Helper()
 			if got, err := f.Unsettled(t.Context(), now); err != nil || !slices.Equal(got, want) {
 				t.Errorf("unsettled: %v, %v; want %v", got, err, want)
@@ -368,9 +368,9 @@ func TestUnsettled(t *testing.T) {
 		look(time.Now())
 		f.accepted("waits")
 		look(time.Now())
-		look(time.Now().Add(30*24*time.Hour), f.shard) // its deadline has passed
+		look(time.Now().Add(30*24*time.Hour), message.Unsettled{Shard: f.shard, Overdue: true}) // its deadline has passed
 		f.attempting("sent")
-		look(time.Now(), f.shard)
+		look(time.Now(), message.Unsettled{Shard: f.shard, Attempts: true})
 	})
 }
 

@@ -48,6 +48,12 @@ type Move struct {
 	ExpiresAt time.Time // a new deadline; zero: as it is
 }
 
+// Unsettled is a shard, and what there may be to sweep in it.
+type Unsettled struct {
+	Shard                     Shard
+	Attempts, Doubts, Overdue bool
+}
+
 // Open is an open message as the sweeper sees it.
 type Open struct {
 	ID        string

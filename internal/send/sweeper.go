@@ -27,7 +27,7 @@ type records interface {
 	Beat(ctx context.Context, worker string) error
 	Leave(ctx context.Context, worker string) error
 	Alive(ctx context.Context, d time.Duration) (map[string]bool, error)
-	Unsettled(ctx context.Context, now time.Time) ([]message.Shard, error)
+	Unsettled(ctx context.Context, now time.Time) ([]message.Unsettled, error)
 	Attempting(ctx context.Context, s message.Shard, limit int) ([]message.Open, error)
 	Doubts(ctx context.Context, s message.Shard, until time.Time, limit int) ([]message.Open, error)
 	Postpone(ctx context.Context, s message.Shard, ids []string, until time.Time) error
@@ -121,18 +121,26 @@ func (s *Sweeper) sweep(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the store's clock: %w", err)
 	}
-	shards, err := s.Records.Unsettled(ctx, now)
+	unsettled, err := s.Records.Unsettled(ctx, now)
 	if err != nil {
 		return err
 	}
 	errs := []error{s.lost(ctx, alive, now)}
-	for _, shard := range shards {
+	for _, u := range unsettled {
 		if time.Since(s.beaten) > beatEvery { // there is so much to sweep
 			if err := s.beat(ctx); err != nil {
 				return errors.Join(append(errs, err)...)
 			}
 		}
-		errs = append(errs, s.abandoned(ctx, shard, alive, now), s.doubts(ctx, shard, now), s.overdue(ctx, shard, now))
+		if u.Attempts {
+			errs = append(errs, s.abandoned(ctx, u.Shard, alive, now))
+		}
+		if u.Doubts {
+			errs = append(errs, s.doubts(ctx, u.Shard, now))
+		}
+		if u.Overdue {
+			errs = append(errs, s.overdue(ctx, u.Shard, now))
+		}
 	}
 	return errors.Join(errs...)
 }

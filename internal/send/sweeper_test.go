@@ -97,8 +97,11 @@ func (w *world) Alive(ctx context.Context, d time.Duration) (map[string]bool, er
 	return alive, w.call("alive")
 }
 
-func (w *world) Unsettled(context.Context, time.Time) ([]message.Shard, error) {
-	return message.Shards(2).All(), nil
+func (w *world) Unsettled(context.Context, time.Time) (all []message.Unsettled, err error) {
+	for _, s := range message.Shards(2).All() {
+		all = append(all, message.Unsettled{Shard: s, Attempts: true, Doubts: true, Overdue: true})
+	}
+	return all, nil
 }
 
 func (w *world) Attempting(ctx context.Context, s message.Shard, limit int) ([]message.Open, error) {

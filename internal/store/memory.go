@@ -5,22 +5,29 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 )
 
-// memoryEvery is how often Redis is asked how full it is.
-const memoryEvery = time.Second
+// memoryEvery is how often Redis is asked how full it is; memoryIdle, by a program that does not
+// want to know and has it in its metrics only.
+const (
+	memoryEvery = time.Second
+	memoryIdle  = 5 * time.Second
+)
 
 // memory is how full each master was when last asked.
 type memory struct {
-	mu    sync.Mutex
-	ratio map[string]float64 // by address
+	wanted atomic.Bool // somebody called Fullness since
+	mu     sync.Mutex
+	ratio  map[string]float64 // by address
 }
 
-// WatchMemory asks every master how full it is, each second, until ctx ends. It returns nil.
+// WatchMemory asks every master how full it is until ctx ends: each second while somebody calls
+// Fullness, else every 5 s. It returns nil.
 func (db *DB) WatchMemory(ctx context.Context) error {
 	if db.header == "" { // the Redis of the demo does not tell
 		<-ctx.Done()
@@ -28,8 +35,12 @@ func (db *DB) WatchMemory(ctx context.Context) error {
 	}
 	tick := time.NewTicker(memoryEvery)
 	defer tick.Stop()
+	var read time.Time
 	for {
-		db.memory.set(db.readMemory(ctx))
+		if db.memory.wanted.Swap(false) || time.Since(read) > memoryIdle-memoryEvery/2 {
+			read = time.Now()
+			db.memory.set(db.readMemory(ctx))
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -41,6 +52,7 @@ func (db *DB) WatchMemory(ctx context.Context) error {
 // Fullness is the share of its memory that the master of key used when last asked: 0 when it
 // has no limit or was not asked yet. It asks nobody.
 func (db *DB) Fullness(ctx context.Context, key string) float64 {
+	db.memory.wanted.Store(true)
 	addr := db.addr()
 	if cluster := db.cluster(); cluster != nil {
 		master, err := cluster.MasterForKey(ctx, key)
