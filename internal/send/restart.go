@@ -26,13 +26,16 @@ func (r *restarts) lock(ctx context.Context, s message.Shard) (unlock func(), er
 	}
 }
 
-// Watch finds restarts of the store, also while this worker sends nothing, until ctx ends: the
-// others wait only so long for what it remembers.
+// Watch meets the store, so that no message has to, and then finds its restarts, also while this
+// worker sends nothing, until ctx ends: the others wait only so long for what it remembers.
 func (s *Sender) Watch(ctx context.Context) error {
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	for _, shard := range s.o.Shards.All() {
+		wg.Go(func() { s.restarted(ctx, shard) })
+	}
 	for {
 		select {
 		case <-ctx.Done():
