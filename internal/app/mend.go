@@ -91,8 +91,15 @@ type tokens struct {
 	expiry  *prometheus.GaugeVec
 	log     *slog.Logger
 
-	last  map[string]string
-	asked map[string]time.Time
+	last    map[string]string // by number
+	answers map[string]answer // by token: thousands of numbers may share one
+}
+
+// answer is what Meta said of a token.
+type answer struct {
+	at    time.Time
+	token cloudapi.Token
+	err   error
 }
 
 func newExpiry(reg prometheus.Registerer) *prometheus.GaugeVec {
@@ -105,7 +112,7 @@ func newExpiry(reg prometheus.Registerer) *prometheus.GaugeVec {
 }
 
 func (t *tokens) run(ctx context.Context) error {
-	t.last, t.asked = map[string]string{}, map[string]time.Time{}
+	t.last, t.answers = map[string]string{}, map[string]answer{}
 	tick := time.NewTicker(tokensEvery)
 	defer tick.Stop()
 	for {
@@ -134,20 +141,30 @@ func (t *tokens) look(ctx context.Context, number string) {
 		}
 	}
 	t.last[number] = token
-	if known && token == last && time.Since(t.asked[number]) < expiryEvery {
-		return
-	}
-	t.asked[number] = time.Now()
-	got, err := t.ask(ctx, number)
+	got, err := t.about(ctx, number, token)
 	switch {
-	case err != nil:
-		t.log.Warn("expiry of access token not known", "phone_number_id", number, "err", err)
+	case err != nil: // what was known of it may still hold
 	case !got.Valid:
-		t.log.Error("access token is not valid", "phone_number_id", number)
 		t.expiry.WithLabelValues(number).Set(0)
 	case got.Expires.IsZero():
 		t.expiry.WithLabelValues(number).Set(math.Inf(1))
 	default:
 		t.expiry.WithLabelValues(number).Set(float64(got.Expires.Unix()))
 	}
+}
+
+// about asks Meta about the token of a number, once an hour for all numbers that have it.
+func (t *tokens) about(ctx context.Context, number, token string) (cloudapi.Token, error) {
+	if a, ok := t.answers[token]; ok && time.Since(a.at) < expiryEvery {
+		return a.token, a.err
+	}
+	got, err := t.ask(ctx, number)
+	t.answers[token] = answer{time.Now(), got, err}
+	switch {
+	case err != nil:
+		t.log.Warn("expiry of access token not known", "phone_number_id", number, "err", err)
+	case !got.Valid:
+		t.log.Error("access token is not valid", "phone_number_id", number)
+	}
+	return got, err
 }
