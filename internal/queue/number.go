@@ -134,12 +134,13 @@ type task struct {
 
 // slotArgs are the arguments about slots that taking and booking share.
 func (g *gate) slotArgs(n *number) []any {
+	first := g.first(n.id) // before n.mu: placement holds its own lock while it asks for n.mu
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	further := n.further()
 	horizon := pacing.Horizon + further
 	shift := max(pacing.Cap, horizon)
-	if !g.first(n.id) {
+	if !first {
 		shift += lag
 	}
 	return []any{
