@@ -103,6 +103,19 @@ func TestPace(t *testing.T) {
 	}
 }
 
+// TestWholeLife: in the run that weighs final records the webhooks arrive and are folded.
+func TestWholeLife(t *testing.T) {
+	o := options(t, Options{Duration: 10 * time.Second})
+	row, err := memoryFinal(t.Context(), o, Row{Rate: unlimited, Workers: 1, Numbers: 2, Backlog: 200, Durability: Relaxed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if row.BytesFinal == nil || *row.BytesFinal <= 0 || row.RedisCPU == nil || row.GoCPU == nil {
+		t.Errorf("%+v", row)
+	}
+	nothingLeft(t)
+}
+
 // TestEndsEarly: everything is ended and cleared away when the caller has enough.
 func TestEndsEarly(t *testing.T) {
 	o := options(t, Options{Durability: Relaxed})

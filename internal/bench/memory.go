@@ -104,7 +104,7 @@ func memoryFinal(ctx context.Context, o Options, row Row) (Row, error) {
 	if err != nil {
 		return row, err
 	}
-	if err := w.simulate(ctx, 0, "http://"+hook.Addr+"/webhooks/whatsapp/main"); err != nil {
+	if err := w.simulate(ctx, 0, hook.Addr); err != nil {
 		return row, err
 	}
 	if err := w.configure(nrs); err != nil {
