@@ -3,7 +3,7 @@
 TOOL = go tool -modfile=tools/go.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test fuzz check bench docs chaos chaos-ci chaos-long
+.PHONY: help demo build test fuzz check vuln bench docs chaos chaos-ci chaos-long
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -44,7 +44,7 @@ bench: ## the benchmarks
 docs: ## write the generated pages of docs/ anew
 	go generate ./...
 
-chaos: ## the fault matrix: breaks everything while messages go out, and counts what Meta received; 15 minutes
+chaos: ## the fault matrix: breaks everything while messages go out, and counts what Meta received; ten minutes
 	@tools/need redis-server:redis-server
 	go run ./cmd/sluice chaos --quiet
 

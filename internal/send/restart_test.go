@@ -82,9 +82,13 @@ func watching(t *testing.T, r *restarting) *send.Sender {
 		Worker: "w", Shards: message.DefaultShards, Quiet: send.Quiet,
 		Policy:  func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) },
 		Backoff: func(int) time.Duration { return time.Second }, Attempts: 5,
-		Body:    func(p []byte, _ string, _ int) ([]byte, error) { return p, nil },
-		Rewound: func(context.Context, message.Shard) { r.told = append(r.told, "rewound") },
-		Log:     slog.New(slog.DiscardHandler), Registerer: r.reg,
+		Body: func(p []byte, _ string, _ int) ([]byte, error) { return p, nil },
+		Rewound: func(context.Context, message.Shard) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.told = append(r.told, "rewound")
+		},
+		Log: slog.New(slog.DiscardHandler), Registerer: r.reg,
 	})
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -150,7 +154,9 @@ func TestRestartOfTheStore(t *testing.T) {
 				r := &restarting{script: newScript(), run: "first"}
 				s := watching(t, r)
 				s.Handle(t.Context(), id, 0, r.next) // meets the first run
+				synctest.Wait()                      // and so did the watch, for all shards
 				tt.play(t, r, s)
+				synctest.Wait()
 				r.mu.Lock()
 				defer r.mu.Unlock()
 				if !reflect.DeepEqual(r.told, tt.told) {

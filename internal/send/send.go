@@ -119,7 +119,7 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, next NextSlot) Ag
 	token := s.o.Worker + "/" + strconv.FormatInt(s.seq.Add(1), 36)
 	number, _ := message.Number(id)
 	shard := s.o.Shards.Of(number)
-	var a, before message.Attempt
+	var a message.Attempt
 	var mem *message.Memory
 	for {
 		slot, err := nextWithin(ctx, next, a)
@@ -129,29 +129,30 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, next NextSlot) Ag
 		begun := time.Now()
 		// When a slot was missed this asks once more, with the same token: whoever stood still
 		// that long must learn whether the attempt is still its own.
-		before = a
-		if a, err = s.begin(ctx, id, k, token); err != nil {
+		latest, err := s.begin(ctx, id, k, token)
+		if err != nil {
 			s.o.Log.Error("begin", "msg_id", id, "err", err)
 			return again(time.Second)
 		}
-		switch a.Verdict {
+		switch latest.Verdict {
 		case message.Done:
-			if a.Expired != "" {
-				s.metrics.expired.WithLabelValues(stages[a.Expired]).Inc()
+			if latest.Expired != "" {
+				s.metrics.expired.WithLabelValues(stages[latest.Expired]).Inc()
 			}
 			return done
 		case message.Early:
-			return again(a.Wait)
+			return again(latest.Wait)
 		case message.Busy:
 			return again(busyWait)
 		case message.Unconfirmed:
-			return s.takeBack(ctx, a, mem, unconfirmedWait)
+			return s.takeBack(ctx, latest, mem, unconfirmedWait)
 		case message.Restarted:
 			if err := s.restarted(ctx, shard); err != nil {
 				s.o.Log.Error("store restarted", "msg_id", id, "err", err)
 			}
-			return s.takeBack(ctx, before, mem, 0)
+			return s.takeBack(ctx, a, mem, 0)
 		}
+		a = latest
 		if mem == nil {
 			mem = s.memory.add(shard, a, k)
 		}
