@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -107,7 +108,7 @@ func (a acceptor) Accept(ctx context.Context, m message.Message) (message.Accept
 			return message.Acceptance{}, message.ErrFull
 		}
 	}
-	object, err := cloudapi.Body(m.Payload, m.Content.To, "")
+	object, err := cloudapi.Body(m.Payload, m.Content.To, "", time.Time{})
 	if err != nil {
 		return message.Acceptance{}, fmt.Errorf("accept %s: %w", m.ID, err)
 	}

@@ -97,8 +97,8 @@ func (w *worker) send() error {
 		Policy:   policies(c.Common),
 		Backoff:  pacing.Backoff{Base: c.Retry.Base, Max: c.Retry.Max}.Delay,
 		Attempts: c.Retry.Attempts,
-		Body: func(payload []byte, id string, attempt int) ([]byte, error) {
-			return cloudapi.Body(payload, "", w.marks.Make(id, attempt))
+		Body: func(a message.Attempt) ([]byte, error) {
+			return cloudapi.Body(a.Payload, "", w.marks.Make(a.ID, a.N), a.ExpiresAt)
 		},
 		Paces:      w.paces,
 		Hold:       w.hold,

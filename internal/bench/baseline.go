@@ -124,7 +124,7 @@ func enqueue(ctx context.Context, c *asynq.Client, queue string, body []byte) er
 func (w *world) fillAsynq(ctx context.Context, queue string, n int) error {
 	return EnqueueAsynq(ctx, w.Redis.Addr, queue, n, func(i int) ([]byte, error) {
 		object, to := content(i)
-		return cloudapi.Body(object, to, "sl1.bench.asynq.1.0")
+		return cloudapi.Body(object, to, "sl1.bench.asynq.1.0", time.Time{})
 	})
 }
 

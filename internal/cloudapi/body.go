@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"strconv"
+	"time"
 )
 
 // Body returns what is POSTed to Meta for a message object: "messaging_product" is set, "to"
 // is replaced when to is not empty, and the marker goes into biz_opaque_callback_data, where
 // Meta gives it back in every status; without a marker the member is left out. Other members
-// stay as they are, known to us or not. The error names no content.
-func Body(object json.RawMessage, to, marker string) ([]byte, error) {
+// stay as they are, known to us or not. A Direct Send message without a ttl_seconds gets one
+// that ends when expires says; with a zero time it gets none. The error names no content.
+func Body(object json.RawMessage, to, marker string, expires time.Time) ([]byte, error) {
 	var plain bytes.Buffer // without the caller's white space
 	if json.Compact(&plain, object) != nil || plain.Bytes()[0] != '{' {
 		return nil, errors.New("message object: not a JSON object")
@@ -23,15 +26,32 @@ func Body(object json.RawMessage, to, marker string) ([]byte, error) {
 	if marker != "" {
 		body = appendMember(body, "biz_opaque_callback_data", quote(marker))
 	}
+	longest := 0
 	for name, value := range new(parts).members(plain.Bytes()) {
 		switch name := string(name); {
 		case name == "messaging_product", name == "biz_opaque_callback_data", name == "to" && to != "":
-		default:
-			body = appendMember(body, name, value)
+			continue
+		case name == "category":
+			longest = longestTTL[string(value)]
+		case name == "ttl_seconds" && string(value) == "null": // as good as none
+			continue
+		case name == "ttl_seconds":
+			expires = time.Time{} // the caller's own stands
 		}
+		body = appendMember(body, string(name), value)
+	}
+	if longest > 0 && !expires.IsZero() {
+		left := min(max(int(time.Until(expires).Seconds()), shortestTTL), longest)
+		body = appendMember(body, "ttl_seconds", strconv.AppendInt(nil, int64(left), 10))
 	}
 	return append(body, '}'), nil
 }
+
+// shortestTTL and longestTTL, by category, are what Meta takes as ttl_seconds. Meta, Cloud API,
+// "Direct Send".
+const shortestTTL = 30
+
+var longestTTL = map[string]int{`"utility"`: 43200, `"authentication"`: 900}
 
 func appendMember(b []byte, name string, value json.RawMessage) []byte {
 	b = append(append(b, ','), quote(name)...)

@@ -82,7 +82,7 @@ func watching(t *testing.T, r *restarting) *send.Sender {
 		Worker: "w", Shards: message.DefaultShards, Quiet: send.Quiet,
 		Policy:  func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) },
 		Backoff: func(int) time.Duration { return time.Second }, Attempts: 5,
-		Body: func(p []byte, _ string, _ int) ([]byte, error) { return p, nil },
+		Body: func(a message.Attempt) ([]byte, error) { return a.Payload, nil },
 		Rewound: func(context.Context, message.Shard) {
 			r.mu.Lock()
 			defer r.mu.Unlock()

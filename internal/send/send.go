@@ -64,9 +64,9 @@ type NextSlot func(ctx context.Context) (Slot, error)
 type Options struct {
 	Worker   string // names this process among all others
 	Policy   func(number string, c message.Class) message.Policy
-	Backoff  func(n int) time.Duration // the delay after the n-th attempt
-	Attempts int                       // counted attempts before a message is dead
-	Body     func(payload []byte, id string, attempt int) ([]byte, error)
+	Backoff  func(n int) time.Duration             // the delay after the n-th attempt
+	Attempts int                                   // counted attempts before a message is dead
+	Body     func(message.Attempt) ([]byte, error) // what is POSTed
 	Paces    paces
 	// Hold keeps everything of a number, or of one of its templates, back for a time.
 	Hold func(ctx context.Context, number, template string, out message.Outcome, d time.Duration)
@@ -221,7 +221,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt) message.Move {
 	start := time.Now()
 	number := a.Message.From
 	out := message.Outcome{}
-	body, err := s.o.Body(a.Payload, a.ID, a.N)
+	body, err := s.o.Body(a)
 	if err != nil {
 		out = message.Outcome{Kind: message.Refused, Reason: "payload_unreadable", Err: err}
 	} else {

@@ -109,11 +109,11 @@ func (s *script) handle(ctx context.Context, log *slog.Logger) send.Again {
 		Policy:   func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) },
 		Backoff:  func(int) time.Duration { return 3 * time.Second },
 		Attempts: 5,
-		Body: func(payload []byte, of string, attempt int) ([]byte, error) {
-			if of != id || attempt != 2 {
-				return nil, fmt.Errorf("body of %s, attempt %d", of, attempt)
+		Body: func(a message.Attempt) ([]byte, error) {
+			if a.ID != id || a.N != 2 {
+				return nil, fmt.Errorf("body of %s, attempt %d", a.ID, a.N)
 			}
-			return s.body(payload)
+			return s.body(a.Payload)
 		},
 		Paces: pacer{s},
 		Hold: func(ctx context.Context, of, template string, out message.Outcome, d time.Duration) {
@@ -513,7 +513,7 @@ func TestEachHandleHasItsOwnToken(t *testing.T) {
 	sender := send.New(s, s, send.Options{
 		Worker: "w", Policy: func(string, message.Class) message.Policy { return message.Policy{} },
 		Backoff: func(int) time.Duration { return 0 }, Attempts: 1,
-		Body:   func(p []byte, _ string, _ int) ([]byte, error) { return p, nil },
+		Body:   func(a message.Attempt) ([]byte, error) { return a.Payload, nil },
 		Shards: message.DefaultShards, Log: slog.New(slog.DiscardHandler), Registerer: s.reg,
 	})
 	for range 3 {
