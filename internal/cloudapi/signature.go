@@ -18,16 +18,29 @@ func Sign(secret string, body []byte) string {
 	return signaturePrefix + hex.EncodeToString(sum(secret, body))
 }
 
+// Signature tells whether header has the form of a signature: what has not is refused before
+// any body is read.
+func Signature(header string) bool {
+	_, ok := digest(header)
+	return ok
+}
+
+// digest reads the digest in a header.
+func digest(header string) ([]byte, bool) {
+	if len(header) != len(signaturePrefix)+2*sha256.Size || !strings.HasPrefix(header, signaturePrefix) {
+		return nil, false
+	}
+	d, err := hex.DecodeString(header[len(signaturePrefix):])
+	return d, err == nil
+}
+
 // Verify tells whether header signs body under one of the secrets, and under which: more
 // than one is valid while an app's secret is rotated. The body must be the raw bytes as they
 // came: Meta escapes characters in ways that no re-encoding repeats. Empty secrets never
 // match. Every secret is tried, whichever matches, so that the time taken tells nothing.
 func Verify(header string, body []byte, secrets ...string) (int, bool) {
-	if len(header) != len(signaturePrefix)+2*sha256.Size || !strings.HasPrefix(header, signaturePrefix) {
-		return 0, false
-	}
-	given, err := hex.DecodeString(header[len(signaturePrefix):])
-	if err != nil {
+	given, ok := digest(header)
+	if !ok {
 		return 0, false
 	}
 	match := -1

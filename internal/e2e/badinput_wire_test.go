@@ -80,7 +80,7 @@ func (s *site) slow(t *testing.T) func(*testing.T) {
 	began := time.Now()
 	const length = "Content-Length: 100\r\n\r\n"
 	order := raw(t, s.api, "POST /v1/messages HTTP/1.1\r\nHost: sluice\r\nAuthorization: Bearer "+wide+"\r\nContent-Type: application/json\r\n"+length)
-	report := raw(t, s.hooks, "POST /webhooks/whatsapp/main HTTP/1.1\r\nHost: sluice\r\nX-Hub-Signature-256: sha256=00\r\n"+length)
+	report := raw(t, s.hooks, "POST /webhooks/whatsapp/main HTTP/1.1\r\nHost: sluice\r\nX-Hub-Signature-256: sha256="+strings.Repeat("0", 64)+"\r\n"+length)
 	headers := raw(t, s.hooks, "POST /webhooks/whatsapp/main HTTP/1.1\r\n")
 	for _, c := range []net.Conn{order, report, headers} {
 		trickle(t, c)

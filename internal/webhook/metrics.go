@@ -20,6 +20,7 @@ const (
 	tooLarge         result = "too_large"
 	unreadable       result = "unreadable"  // the body broke off
 	tooSlow          result = "too_slow"    // it did not arrive in time
+	crowded          result = "crowded"     // large, while others in hand take the memory
 	unavailable      result = "unavailable" // the stream could not take it
 	unknownApp       result = "unknown_app"
 	handshakeDone    result = "handshake"
@@ -35,6 +36,7 @@ var statuses = map[result]int{
 	tooLarge:         http.StatusRequestEntityTooLarge,
 	unreadable:       http.StatusBadRequest,
 	tooSlow:          http.StatusRequestTimeout,
+	crowded:          http.StatusServiceUnavailable,
 	unavailable:      http.StatusServiceUnavailable,
 	unknownApp:       http.StatusNotFound,
 	handshakeDone:    http.StatusOK,

@@ -54,6 +54,7 @@ type server struct {
 	apps    func(string) (App, bool)
 	log     *slog.Logger
 	metrics metrics
+	crowd   crowd
 	told    atomic.Int64 // when a webhook without a valid signature was last in the log, Unix seconds
 }
 
@@ -115,11 +116,16 @@ func same(a, b string) bool {
 func (s *server) receive(w http.ResponseWriter, r *http.Request, app App) result {
 	began := time.Now()
 	signature := r.Header.Values(cloudapi.SignatureHeader)
-	if len(signature) != 1 {
+	if len(signature) != 1 || !cloudapi.Signature(signature[0]) {
 		return s.unsigned(r)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	b := &stranger{Reader: http.MaxBytesReader(w, r.Body, maxBody), crowd: &s.crowd}
+	defer b.forget()
+	body, err := io.ReadAll(b)
 	if err != nil {
+		if errors.Is(err, errCrowded) {
+			return crowded
+		}
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return tooLarge
 		}
