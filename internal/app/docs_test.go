@@ -39,7 +39,7 @@ func TestMetricsPage(t *testing.T) {
 	env := func(name string) string {
 		return map[string]string{
 			"SLUICE_REDIS_URL": url, "SLUICE_REDIS_DURABILITY": "relaxed", "PHONE_NUMBER_ID": "106540352242922", "ACCESS_TOKEN": "token",
-			"APP_SECRET": "app-secret", "VERIFY_TOKEN": "verify-token", "SLUICE_API_KEY": "0123456789abcdef", "SLUICE_MARKER_KEY": "0123456789abcdef",
+			"APP_SECRET": "app-secret", "VERIFY_TOKEN": "0123456789abcdef", "SLUICE_API_KEY": "0123456789abcdef", "SLUICE_MARKER_KEY": "0123456789abcdef",
 			"SLUICE_LISTEN_OPS": "127.0.0.1:0", "SLUICE_LISTEN_API": "127.0.0.1:0", "SLUICE_LISTEN_WEBHOOK": "127.0.0.1:0",
 			"SLUICE_LISTEN_CONSOLE": "127.0.0.1:0", "SLUICE_LOG_LEVEL": "error",
 		}[name]

@@ -42,7 +42,7 @@ const aDigest = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25
 func TestFileGivesEverything(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{
-		"a.token": "token-a\n", "b.token": "token-b", "app": " new ", "app.old": "old", "verify": "word",
+		"a.token": "token-a\n", "b.token": "token-b", "app": " new ", "app.old": "old", "verify": "a-verify-token-1",
 		"marker": "0123456789abcdef", "redis.password": "p@ss/word",
 	} {
 		write(t, dir, name, content)
@@ -94,7 +94,7 @@ log_level: warn
 	same(t, err, p, Producer{Common: common, Listen: "127.0.0.1:1", Console: ":4", APIKeys: []APIKey{key}})
 
 	wh, err := LoadWebhook(args, env())
-	app := App{Name: "main", Secret: "new", PreviousSecret: "old", VerifyToken: "word"}
+	app := App{Name: "main", Secret: "new", PreviousSecret: "old", VerifyToken: "a-verify-token-1"}
 	same(t, err, wh, Webhook{Common: common, Listen: ":2", Apps: []App{app}})
 	if got := app.Secrets(); !slices.Equal(got, []string{"new", "old"}) {
 		t.Errorf("Secrets() = %q", got)
@@ -148,7 +148,7 @@ func same[T any](t *testing.T, err error, got, want T) {
 }
 
 func TestWithoutAFile(t *testing.T) {
-	guides := env("ACCESS_TOKEN", "token", "PHONE_NUMBER_ID", "106540352242922", "VERIFY_TOKEN", "word",
+	guides := env("ACCESS_TOKEN", "token", "PHONE_NUMBER_ID", "106540352242922", "VERIFY_TOKEN", "a-verify-token-1",
 		"APP_SECRET", "app", "SLUICE_API_KEY", "0123456789abcdef", "SLUICE_MARKER_KEY", "0123456789abcdef")
 	common := Common{
 		Environment: "default",
@@ -179,7 +179,7 @@ func TestWithoutAFile(t *testing.T) {
 
 	common.Ops = ":9103"
 	wh, err := LoadWebhook(nil, guides)
-	same(t, err, wh, Webhook{Common: common, Listen: ":8090", Apps: []App{{Name: "main", Secret: "app", VerifyToken: "word"}}})
+	same(t, err, wh, Webhook{Common: common, Listen: ":8090", Apps: []App{{Name: "main", Secret: "app", VerifyToken: "a-verify-token-1"}}})
 
 	common.Ops = ""
 	common.Numbers = nil
@@ -213,7 +213,7 @@ func TestPrecedence(t *testing.T) {
 
 func TestGuidesNamesWinOverTheFile(t *testing.T) {
 	dir := t.TempDir()
-	write(t, dir, "token", "from-file")
+	write(t, dir, "token", "token-from-a-file")
 	path := write(t, dir, "s.yaml", `
 numbers: [{id: "1", token_file: token, rate: 5}, {id: "2", token_file: token}]
 apps: [{name: main, secret_file: no-such-file, verify_token_file: token}]
@@ -226,11 +226,11 @@ apps: [{name: main, secret_file: no-such-file, verify_token_file: token}]
 	}
 	one, _ := w.Tokens.Token("1")
 	two, _ := w.Tokens.Token("2")
-	if one != "from-env" || two != "from-file" || len(w.Numbers) != 2 || w.Numbers[0].Rate != 5 {
+	if one != "from-env" || two != "token-from-a-file" || len(w.Numbers) != 2 || w.Numbers[0].Rate != 5 {
 		t.Errorf("tokens %q, %q; numbers %+v", one, two, w.Numbers)
 	}
 	wh, err := LoadWebhook(args, e)
-	if err != nil || string(wh.Apps[0].Secret) != "s" || string(wh.Apps[0].VerifyToken) != "from-file" {
+	if err != nil || string(wh.Apps[0].Secret) != "s" || string(wh.Apps[0].VerifyToken) != "token-from-a-file" {
 		t.Errorf("app: %v", err)
 	}
 }
@@ -319,6 +319,9 @@ numbers:
 			"secret_file of app other: open /",
 			"verify_token_file of app other: " + dir + "/empty is empty",
 		}},
+		{"verify token", webhook, nil, env("APP_SECRET", "s", "VERIFY_TOKEN", "15-characters.."), []string{
+			"verify token of app main: is shorter than 16 characters: make one with `openssl rand -hex 32`",
+		}},
 		{"api keys", producer, file("numbers: [{id: \"7\"}]\napi_keys:\n- {name: a, sha256: abc, numbers: [x], scopes: [all]}\n- {name: b, revoked: yes, expires: soon}\n- {name: c, sha256: " + aDigest + ", numbers: [\"8\"], scopes: [messages:send]}\n- {name: d, sha256: " + aDigest + ", numbers: [\"7\"], scopes: [messages:send]}\n"), env("SLUICE_API_KEY", "short"), []string{
 			"s.yaml:3: api_keys[0].sha256: is not a SHA-256 in hex; make it with",
 			`s.yaml:3: api_keys[0].numbers[0]: is neither a phone number id (digits only) nor "*"`,
@@ -354,7 +357,8 @@ apps: [{name: main, secret_file: `+write(t, t.TempDir(), "s", canary+" "+canary)
 api_keys: [{name: a, sha256: `+canary+`, numbers: ["`+canary+`"], scopes: [messages:send]}]
 `)
 	e := env("SLUICE_REDIS_URL", "http://"+canary, "GRAPH_BASE_URL", "https://user:"+canary+"@x",
-		"PHONE_NUMBER_ID", canary, "ACCESS_TOKEN", canary, "SLUICE_MARKER_KEY", canary[:9], "SLUICE_API_KEY", canary[:9])
+		"PHONE_NUMBER_ID", canary, "ACCESS_TOKEN", canary, "SLUICE_MARKER_KEY", canary[:9], "SLUICE_API_KEY", canary[:9],
+		"VERIFY_TOKEN", canary[:9])
 	_, one := LoadProducer([]string{"--config", path}, e)
 	_, two := LoadWorker([]string{"--config", path}, e)
 	_, three := LoadWebhook([]string{"--config", path}, e)

@@ -59,7 +59,7 @@ func (d *document) ofApp(one *app) []member {
 		},
 		{
 			key: "verify_token_file", def: "required", read: d.scalar(d.resolved(text(&one.verifyTokenFile))),
-			doc: "File with the verify token of the handshake; make it long and random.",
+			doc: "File with the verify token of the handshake, which you enter at Meta too. At least 16 characters; `openssl rand -hex 32` makes one.",
 		},
 	}
 }

@@ -205,7 +205,7 @@ var setups = []struct {
 	},
 	{"no such number", func(w *world) { w.set(func(a *graphsim.Account) { a.Numbers[0].ID = "1" }) }, []string{"fail number"}, false},
 	{"the app hears no messages", func(w *world) { w.set(func(a *graphsim.Account) { a.App.Fields = []string{"security"} }) }, []string{"fail app"}, false},
-	{"another verify token", func(w *world) { w.env["VERIFY_TOKEN"] = "of-another" }, []string{"fail webhook handshake"}, false},
+	{"another verify token", func(w *world) { w.env["VERIFY_TOKEN"] = "verify-token-of-another" }, []string{"fail webhook handshake"}, false},
 	{
 		"whoever answers takes all", func(w *world) { w.front = func(http.ResponseWriter, *http.Request) {} },
 		[]string{"fail webhook handshake", "fail webhook forged"},
