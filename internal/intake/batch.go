@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sluice/internal/httpapi"
+	"sluice/internal/message"
 )
 
 const (
@@ -127,9 +128,8 @@ func (in *Intake) readLines(ctx context.Context, body *patient, key httpapi.Key,
 			l.refuse(refuse("body_too_large"))
 			lines <- l
 		case len(text) > 0:
-			text = bytes.Clone(text)
 			lines <- l
-			go in.takeLine(ctx, key, text, l)
+			in.takeLine(ctx, key, bytes.Clone(text), l)
 		}
 		if err != nil {
 			return
@@ -137,8 +137,22 @@ func (in *Intake) readLines(ctx context.Context, body *patient, key httpapi.Key,
 	}
 }
 
+// takeLine reads a line, and hands its message over while the next is read.
 func (in *Intake) takeLine(ctx context.Context, key httpapi.Key, text []byte, l *line) {
-	a, refused := in.take(ctx, http.Header{}, key, nil, text, time.Now())
+	document, refused := strict(text)
+	if refused != nil {
+		in.answerLine(l, message.Acceptance{}, refused)
+		return
+	}
+	e := open(document)
+	m := e.order(nil)
+	go func() {
+		a, refused := in.hand(ctx, http.Header{}, key, e, m, time.Now())
+		in.answerLine(l, a, refused)
+	}()
+}
+
+func (in *Intake) answerLine(l *line, a message.Acceptance, refused refusal) {
 	switch {
 	case refused != nil:
 		in.metrics.messages.WithLabelValues(result(refused.Status())).Inc()

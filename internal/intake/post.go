@@ -77,22 +77,17 @@ func (in *Intake) submit(w http.ResponseWriter, r *http.Request, now time.Time) 
 	if refused != nil {
 		return none, refused
 	}
-	return in.take(r.Context(), w.Header(), key, idempotency, body, now)
-}
-
-// take reads the order in a body and hands its message over. What its caller should know
-// beside the answer goes into header.
-func (in *Intake) take(ctx context.Context, header http.Header, key httpapi.Key, idempotency *string, body []byte, now time.Time) (message.Acceptance, refusal) {
 	document, refused := strict(body)
 	if refused != nil {
-		return message.Acceptance{}, refused
+		return none, refused
 	}
 	e := open(document)
 	m := e.order(idempotency)
-	return in.hand(ctx, header, key, e, m, now)
+	return in.hand(r.Context(), w.Header(), key, e, m, now)
 }
 
-// hand hands over the message that was read from e, if all is well with it.
+// hand hands over the message that was read from e, if all is well with it. What its caller
+// should know beside the answer goes into header.
 func (in *Intake) hand(ctx context.Context, header http.Header, key httpapi.Key, e *envelope, m message.Message, now time.Time) (message.Acceptance, refusal) {
 	var none message.Acceptance
 	if message.IsNumberID(m.From) && !(key.Covers(m.From) && in.o.Numbers(m.From)) {

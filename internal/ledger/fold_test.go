@@ -285,7 +285,7 @@ func TestDuplicate(t *testing.T) {
 		f.wantFolded(message.Lower, evidence(a.ID, 2, "wamid.234", "sent"))
 		f.wantFolded(message.Repeated, evidence(a.ID, 1, "wamid.1", "delivered"))
 		f.wantFolded(message.Duplicate, evidence(a.ID, 3, "wamid.23", "sent")) // not the same as 234
-		f.wantFolded(message.Duplicate, evidence(a.ID, 3, "amid.23", "sent"))
+		f.wantFolded(message.Duplicate, evidence(a.ID, 3, "wamid.34", "sent"))
 		f.wantFolded(message.Lower, evidence(a.ID, 3, "wamid.23", "sent"))
 		if r := f.get(a.ID); r.Duplicates != 3 || r.WAMID != "wamid.1" {
 			t.Errorf("%d duplicates, wamid %s", r.Duplicates, r.WAMID)
@@ -296,7 +296,7 @@ func TestDuplicate(t *testing.T) {
 				told = append(told, e.State.WAMID)
 			}
 		}
-		if want := []string{"wamid.234", "wamid.23", "amid.23"}; !slices.Equal(told, want) {
+		if want := []string{"wamid.234", "wamid.23", "wamid.34"}; !slices.Equal(told, want) {
 			t.Errorf("events tell of %v, want %v", told, want)
 		}
 	})

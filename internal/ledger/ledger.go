@@ -5,9 +5,7 @@ package ledger
 
 import (
 	"context"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -20,11 +18,17 @@ import (
 	"sluice/internal/store"
 )
 
-//go:embed lua/common.lua
-var commonLua string
+// What several scripts begin with. Each run of a script runs all of its text, so each has only
+// what it needs.
+//
+//go:embed lua/clock.lua
+var clockLua string
 
-//go:embed lua/accept.lua
-var acceptLua string
+//go:embed lua/refs.lua
+var refsLua string
+
+//go:embed lua/change.lua
+var changeLua string
 
 //go:embed lua/begin.lua
 var beginLua string
@@ -90,17 +94,17 @@ func New(db *store.DB, o Options) *Ledger {
 	if o.OpenLife == 0 {
 		o.OpenLife = 31 * 24 * time.Hour
 	}
-	prelude := tables() + commonLua
+	changing := clockLua + refsLua + tables() + changeLua
 	return &Ledger{
 		db: db, o: o,
-		accept: db.Script(prelude + acceptLua),
-		begin:  db.Script(prelude + beginLua),
-		move:   db.Script(prelude + moveLua),
+		accept: db.Script(clockLua + refsLua + acceptLua),
+		begin:  db.Script(changing + beginLua),
+		move:   db.Script(changing + moveLua),
 		orphan: db.Script(orphanLua),
-		beat:   db.Script(prelude + beatLua),
-		alive:  db.Script(prelude + aliveLua),
-		meet:   db.Script(prelude + meetLua),
-		assert: db.Script(prelude + assertLua),
+		beat:   db.Script(clockLua + beatLua),
+		alive:  db.Script(clockLua + aliveLua),
+		meet:   db.Script(clockLua + meetLua),
+		assert: db.Script(changing + assertLua),
 	}
 }
 
@@ -139,61 +143,6 @@ func (l *Ledger) lifeOf(s message.State) time.Duration {
 		return l.o.DeliveredLife
 	}
 	return l.o.FinalLife
-}
-
-// Accepting is the making of a message's record.
-type Accepting struct {
-	store.Part
-	m message.Message
-}
-
-// Accept prepares the making of m's record. Nonce names the caller's request: with the same
-// nonce a repeat whose answer was lost is recognised as the same request.
-func (l *Ledger) Accept(m message.Message, nonce string) (Accepting, error) {
-	k, err := l.keys(m.ID)
-	if err != nil {
-		return Accepting{}, fmt.Errorf("accept: %q is no message id", m.ID)
-	}
-	about, err := contextArgs(m.Context())
-	if err != nil {
-		return Accepting{}, fmt.Errorf("accept %s: %w", m.ID, err)
-	}
-	var sendAt int64
-	if !m.SendAt.IsZero() {
-		sendAt = m.SendAt.UnixMilli()
-	}
-	return Accepting{m: m, Part: store.Part{
-		Script: l.accept, Keys: []string{k.record, k.payload, k.waiting, k.streams},
-		Args: append([]any{
-			m.ID, nonce, m.Hash, m.ExpiresAt.UnixMilli(), sendAt, []byte(m.Payload), pair(m), refName(m.From, m.Ref),
-		}, about...),
-	}}, nil
-}
-
-// pair names a message's number and recipient without telling them; empty for groups, which
-// have no limit of their own.
-func pair(m message.Message) string {
-	if m.Content.Group {
-		return ""
-	}
-	sum := sha256.Sum256([]byte(m.From + "\x00" + m.Content.Recipient()))
-	return hex.EncodeToString(sum[:8])
-}
-
-// Result tells what its run made of it. It is message.ErrKeyReused when the id
-// belongs to a message with other content.
-func (a Accepting) Result(cmd *redis.Cmd) (message.Acceptance, error) {
-	r, err := cmd.Slice()
-	if err != nil {
-		return message.Acceptance{}, fmt.Errorf("accept %s: %w", a.m.ID, err)
-	}
-	if text(r[2]) != a.m.Hash {
-		return message.Acceptance{}, message.ErrKeyReused
-	}
-	return message.Acceptance{
-		ID: a.m.ID, State: message.State(text(r[1])), Class: a.m.Class,
-		ExpiresAt: time.UnixMilli(number(r[3])).UTC(), Duplicate: number(r[0]) == 0,
-	}, nil
 }
 
 // Get returns a message's record, or message.ErrNotFound.

@@ -3,6 +3,7 @@ package ledger
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -49,7 +50,7 @@ func tables() string {
 		fmt.Fprintf(&letter, "%s='%s',", s, letters[s])
 	}
 	fmt.Fprintf(&rank, "closed=%d", message.Failed.Rank(message.ReasonUndetermined))
-	return "local RANK = {" + rank.String() + "}\nlocal LETTER = {" + letter.String() + "}\n"
+	return "local function ranks() return {" + rank.String() + "} end\nlocal LETTER = {" + letter.String() + "}\n"
 }
 
 // further are the members of a context that few messages have.
@@ -59,17 +60,31 @@ type further struct {
 	Callback string   `json:"callback_data,omitempty"`
 }
 
-// contextArgs are what accept.lua is told of a context: class, type, to, template, and the
-// other members as JSON without its braces.
-func contextArgs(c message.Context) ([]any, error) {
+// firstFields are those of a new record, with their values, that Redis need not know. What the
+// scripts of the queue ask for comes first: short hashes are searched from the front.
+func firstFields(m message.Message) ([]any, error) {
+	c := m.Context()
 	rest, err := json.Marshal(further{c.Ref, c.Tags, c.Callback})
 	if err != nil {
 		return nil, err
 	}
-	return []any{string(c.Class), c.Type, c.To, c.Template, rest[1 : len(rest)-1]}, nil
+	var sendAt string
+	if !m.SendAt.IsZero() {
+		sendAt = strconv.FormatInt(m.SendAt.UnixMilli(), 10)
+	}
+	var fields []any
+	for _, f := range [...][2]string{
+		{"next", sendAt}, {"pair", pair(m)}, {"tpl", c.Template}, {"c", string(c.Class)}, {"ty", c.Type}, {"to", c.To},
+		{"x", string(rest[1 : len(rest)-1])}, {"ref", refName(m.From, m.Ref)}, {"tl", letters[message.Queued] + "0+0|"},
+	} {
+		if f[1] != "" {
+			fields = append(fields, f[0], f[1])
+		}
+	}
+	return fields, nil
 }
 
-// readContext reads what contextArgs wrote, from the fields c, ty, to, tpl and x.
+// readContext reads the fields c, ty, to, tpl and x.
 func readContext(id string, class, kind, to, template, rest string) (message.Context, error) {
 	number, _ := message.Number(id)
 	c := message.Context{ID: id, From: number, Class: message.Class(class), Type: kind, To: to, Template: template}
@@ -117,18 +132,13 @@ func timeline(s string, accepted time.Time) (steps []message.Step) {
 // wamidPrefix begins every id that Meta gives. With it an id would not fit into a short field.
 const wamidPrefix = "wamid."
 
-// shortWAMID is how records keep Meta's id of a message; "=" is in front of what has no prefix.
-func shortWAMID(wamid string) string {
-	if short, ok := strings.CutPrefix(wamid, wamidPrefix); ok || wamid == "" {
-		return short
-	}
-	return "=" + wamid
-}
+// shortWAMID is how records keep Meta's id of a message.
+func shortWAMID(wamid string) string { return strings.TrimPrefix(wamid, wamidPrefix) }
 
 // longWAMID reads what shortWAMID wrote.
 func longWAMID(short string) string {
-	if whole, ok := strings.CutPrefix(short, "="); ok || short == "" {
-		return whole
+	if short == "" {
+		return ""
 	}
 	return wamidPrefix + short
 }

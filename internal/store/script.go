@@ -97,19 +97,18 @@ func (p Part) Add(ctx context.Context, pipe redis.Pipeliner) *redis.Cmd {
 // transaction, which a full Redis would refuse. Refused says that a full Redis is to refuse
 // this too.
 func (db *DB) Join(refused bool, parts ...Part) Part {
-	names := []string{strconv.FormatBool(refused)}
-	joined := Part{}
+	name := strconv.FormatBool(refused)
+	var joined Part
 	for _, p := range parts {
-		names = append(names, p.Script.sha)
+		name += " " + p.Script.sha + " " + strconv.Itoa(len(p.Keys)) + " " + strconv.Itoa(len(p.Args))
 		joined.Keys = append(joined.Keys, p.Keys...)
-		joined.Args = append(joined.Args, len(p.Keys), len(p.Args))
 		joined.Args = append(joined.Args, p.Args...)
 	}
-	joined.Script = db.joined(strings.Join(names, " "), refused, parts)
+	joined.Script = db.joined(name, refused, parts)
 	return joined
 }
 
-// joined returns the script of a join, made once.
+// joined returns the script of a join, made once for each number of keys and arguments.
 func (db *DB) joined(name string, refused bool, parts []Part) Script {
 	if s, known := db.joins.Load(name); known {
 		return s.(Script)
@@ -120,23 +119,28 @@ func (db *DB) joined(name string, refused bool, parts []Part) Script {
 		b.Reset()
 		b.WriteString(db.strict)
 	}
-	b.WriteString(`local K, A, k, a = KEYS, ARGV, 0, 0
-local function run(part)
-  local nk, na = tonumber(A[a + 1]), tonumber(A[a + 2])
-  local reply = part({unpack(K, k + 1, k + nk)}, {unpack(A, a + 3, a + 2 + na)})
-  k, a = k + nk, a + 2 + na
-  return reply
-end
-`)
+	b.WriteString("local K, A = KEYS, ARGV\n")
+	keys, args := 0, 0
 	for i, p := range parts {
+		fmt.Fprintf(&b, "local function part(KEYS, ARGV)\n%s\nend\n", db.text(p.Script))
 		if i == len(parts)-1 {
 			b.WriteString("return ")
 		}
-		fmt.Fprintf(&b, "run(function(KEYS, ARGV)\n%s\nend)\n", db.text(p.Script))
+		fmt.Fprintf(&b, "part(%s, %s)\n", elements("K", keys, len(p.Keys)), elements("A", args, len(p.Args)))
+		keys, args = keys+len(p.Keys), args+len(p.Args)
 	}
 	s := db.know(b.String())
 	db.joins.Store(name, s)
 	return s
+}
+
+// elements is a Lua table of n elements of another.
+func elements(table string, from, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "%s[%d],", table, from+i+1)
+	}
+	return "{" + b.String() + "}"
 }
 
 // text returns a script without its header.

@@ -9,7 +9,7 @@
 --       {'restarted'}          this is another run of the server, and the worker must write down first what it remembers
 if run_id() ~= ARGV[5] then return {'restarted'} end
 local rec = KEYS[1]
-local r = redis.call('HMGET', rec, 'st', 'k', 'exp', 'n', 'acc', 'c', 'tl', 'next', 'tpl', 'f', 'own', 'why', 'code')
+local r = redis.call('HMGET', rec, 'st', 'k', 'exp', 'n', 'acc', 'c', 'tl', 'next', 'tpl', 'f', 'own')
 local st = r[1]
 if not st then return {'done', 'gone'} end
 local function go(n)
@@ -21,7 +21,7 @@ if st == 'attempting' then
 end
 if st ~= 'queued' or r[2] ~= ARGV[3] then return {'done', st} end
 local ms = now()
-if ms >= tonumber(r[3]) then
+if tonumber(ms) >= tonumber(r[3]) then
   local why = tonumber(r[4]) > 0 and 'deadline_in_retry' or 'deadline'
   local more = redis.call('HMGET', rec, 'ty', 'to', 'x', 'ref')
   redis.call('HSET', rec, 'st', 'expired', 'why', why, 'tl', stepped(r[7], r[5], ms, 'expired', r[4], 0, why))
@@ -35,9 +35,9 @@ end
 local wait = tonumber(r[8] or '0') - ms
 if wait > 0 then return {'early', wait} end
 local n = r[4] + 1
-redis.call('HSET', rec, 'st', 'attempting', 'own', ARGV[2], 'at', int(ms), 'n', n,
+redis.call('HSET', rec, 'st', 'attempting', 'own', ARGV[2], 'at', ms, 'n', n,
   'tl', stepped(r[7], r[5], ms, 'attempting', n, 0, ''))
-if r[8] or r[12] or r[13] then redis.call('HDEL', rec, 'next', 'why', 'code') end
+if r[8] or n > 1 then redis.call('HDEL', rec, 'next', 'why', 'code') end
 redis.call('ZREM', KEYS[3], ARGV[1])
-redis.call('ZADD', KEYS[4], int(ms), ARGV[1])
+redis.call('ZADD', KEYS[4], ms, ARGV[1])
 return go(n)

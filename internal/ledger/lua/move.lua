@@ -46,7 +46,7 @@ local function hset(name, value)
   set[#set + 1] = name
   set[#set + 1] = value
 end
-local arrived = rank(applies and to or st, reason) >= RANK['delivered']
+local arrived = rank(applies and to or st, reason) >= rank('delivered')
 if wamid ~= '' then
   if not known then
     hset('wamid', wamid)
@@ -54,7 +54,7 @@ if wamid ~= '' then
     hset('wamids', (r[8] or '') .. wamid .. ' ')
     redis.call('HINCRBY', rec, 'dup', 1)
     duplicate = 1
-    publish(KEYS[6], now(), id, {r[12], r[13], r[14], r[15], r[16]}, st, at, long(wamid), 0, 'duplicate')
+    publish(KEYS[6], now(), id, {r[12], r[13], r[14], r[15], r[16]}, st, at, wamid, 0, 'duplicate')
   end
   local life = tonumber(ARGV[10])
   if not applies then
@@ -95,7 +95,7 @@ if st == 'dead' then
 end
 if to == 'dead' then
   redis.call('ZREMRANGEBYSCORE', KEYS[10], '-inf', int(ms - ARGV[10]))
-  redis.call('ZADD', KEYS[10], int(ms), code .. ':' .. reason .. ':' .. id)
+  redis.call('ZADD', KEYS[10], ms, code .. ':' .. reason .. ':' .. id)
 end
 if to == 'queued' then
   redis.call('ZADD', KEYS[3], r[7], id)
@@ -106,9 +106,9 @@ if to == 'queued' then
 elseif to == 'in_doubt' then
   redis.call('ZADD', KEYS[5], int(ms + ARGV[9]), id)
   hset('next', int(ms + ARGV[9]))
-  hset('at', int(ms))
+  hset('at', ms)
 elseif to == 'submitted' or to == 'parked' then
-  redis.call('ZADD', to == 'parked' and KEYS[9] or KEYS[12], int(ms), id)
+  redis.call('ZADD', to == 'parked' and KEYS[9] or KEYS[12], ms, id)
 end
 if to ~= 'queued' and to ~= 'in_doubt' and to ~= 'parked' then
   hdel('nonce')
@@ -116,7 +116,7 @@ if to ~= 'queued' and to ~= 'in_doubt' and to ~= 'parked' then
   if ARGV[13] ~= '1' then
     hdel('pair')
     -- Whoever comes from here on has dropped it before.
-    if rank(st, r[2]) < RANK['submitted'] then redis.call('DEL', KEYS[2]) end
+    if rank(st, r[2]) < rank('submitted') then redis.call('DEL', KEYS[2]) end
   elseif ARGV[10] ~= '0' then
     redis.call('PEXPIRE', KEYS[2], ARGV[10])
   end
@@ -124,6 +124,6 @@ end
 redis.call('HDEL', rec, unpack(gone))
 redis.call('HSET', rec, unpack(set))
 if ARGV[16] ~= '' then redis.call('XADD', KEYS[11], 'MAXLEN', '~', 1000, '*', 'deed', ARGV[16]) end
-publish(KEYS[6], ms, id, {r[12], r[13], r[14], r[15], r[16]}, to, at, long(wamid ~= '' and wamid or known or ''), code, reason)
+publish(KEYS[6], ms, id, {r[12], r[13], r[14], r[15], r[16]}, to, at, wamid ~= '' and wamid or known or '', code, reason)
 if ARGV[10] ~= '0' then live(rec, id, ms, ARGV[10], r[17]) end
 return {'applied', to, duplicate}

@@ -1,22 +1,9 @@
--- What every script of the ledger shares. RANK and LETTER are put in front by record.go, which
+-- What the scripts that change a state share. ranks and LETTER are put in front by record.go, which
 -- also says what a record holds.
 
--- now returns this node's clock in milliseconds: one clock for all workers.
-local function now()
-  local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
-end
-
-local function int(v) return string.format('%d', v) end
-
--- run_id names this process of the server: a restart, or another node in its place, has another.
--- A stand-in for Redis that has none lives as long as its data.
-local function run_id()
-  local info = redis.pcall('INFO', 'server')
-  return type(info) == 'string' and string.match(info, 'run_id:(%w+)') or 'only'
-end
-
+local RANK
 local function rank(state, reason)
+  RANK = RANK or ranks()
   if state == 'failed' and reason == 'undetermined' then return RANK['closed'] end
   return RANK[state]
 end
@@ -41,42 +28,15 @@ local function member(name, v)
 end
 
 -- publish appends a state change to the shard's event stream, as message.Event. about holds the
--- record's fields c, ty, to, tpl, x. The event is one expression: each step in between would be a
--- string of its own to Lua.
+-- record's fields c, ty, to, tpl, x; wamid is as records have it, and has only letters of base64.
+-- The event is one expression: each step in between would be a string of its own to Lua.
 local function publish(stream, ms, id, about, state, n, wamid, code, reason)
   local number = string.match(id, '^%d+')
-  redis.call('XADD', stream, '*', 'event', '{"v":1,"type":"message","at":' .. int(ms) .. ',"number":"' .. number
-    .. '","state":{"to":"' .. state .. '","attempt":' .. n .. member('wamid', wamid)
+  redis.call('XADD', stream, '*', 'event', '{"v":1,"type":"message","at":' .. ms .. ',"number":"' .. number
+    .. '","state":{"to":"' .. state .. '","attempt":' .. n .. (wamid ~= '' and ',"wamid":"wamid.' .. wamid .. '"' or '')
     .. (tonumber(code) ~= 0 and ',"code":' .. code or '') .. member('reason', reason)
     .. '},"message":{"id":"' .. id .. '","from":"' .. number .. '","class":"' .. about[1] .. '","type":"' .. about[2] .. '"'
     .. member('to', about[3]) .. member('template', about[4]) .. (about[5] and ',' .. about[5] or '') .. '}}')
-end
-
--- long is Meta's id as Meta writes it, see record.go.
-local function long(wamid)
-  if wamid == '' then return '' end
-  if string.sub(wamid, 1, 1) == '=' then return string.sub(wamid, 2) end
-  return 'wamid.' .. wamid
-end
-
--- A reference's index holds the messages with it by when their records end: a sorted set of the
--- ids without their numbers. It lives as long as the longest of the records, which is for ever
--- while one is open: such a one counts from when it was accepted, and FAR.
-local FAR = 1e13
-
-local function index_of(rec, ref) return string.match(rec, '^(.*}:)') .. 'r:' .. ref end
-local function rest_of(id) return string.match(id, '-(.*)$') end
-
--- refer enters a new message into the index of its reference, which keeps the latest 100.
-local function refer(rec, id, ms, ref)
-  local index = index_of(rec, ref)
-  redis.call('ZADD', index, int(ms + FAR), rest_of(id))
-  local n = redis.call('ZCARD', index)
-  if n > 1 then redis.call('PERSIST', index) end
-  if n > 100 then
-    redis.call('ZREMRANGEBYSCORE', index, '-inf', int(ms))
-    redis.call('ZREMRANGEBYRANK', index, 0, -101)
-  end
 end
 
 -- live gives a record so long to live, in ms, and the index of its reference, if it has one,

@@ -1,0 +1,16 @@
+-- now returns this node's clock in milliseconds, as digits: one clock for all workers.
+local function now()
+  local t = redis.call('TIME')
+  return t[1] .. string.sub('000000' .. t[2], -6, -4)
+end
+
+local function int(v) return string.format('%d', v) end
+
+-- run_id names this process of the server: a restart, or another node in its place, has another.
+-- A stand-in for Redis that has none lives as long as its data.
+local function run_id()
+  local info = redis.pcall('INFO', 'server')
+  if type(info) ~= 'string' then return 'only' end
+  local _, last = string.find(info, 'run_id:', 1, true) -- a pattern would cost as much as INFO
+  return last and string.match(info, '^%w+', last + 1) or 'only'
+end
