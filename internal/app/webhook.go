@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"sluice/internal/config"
 	"sluice/internal/events"
@@ -25,12 +26,15 @@ func NewWebhook(ctx context.Context, c config.Webhook, log *slog.Logger) (*Progr
 	if err != nil {
 		return nil, err
 	}
-	apps := map[string]webhook.App{}
+	apps := map[string]config.App{}
 	for _, a := range c.Apps {
-		apps[a.Name] = webhook.App{Secrets: a.Secrets(), VerifyToken: string(a.VerifyToken)}
+		apps[a.Name] = a
 	}
 	h := webhook.NewHandler(events.New(p.db, message.Shards(c.Shards), events.Options{Registerer: p.registry, Log: log}), webhook.Options{
-		Apps:       func(name string) (webhook.App, bool) { a, ok := apps[name]; return a, ok },
+		Apps: func(name string) (webhook.App, bool) {
+			a, ok := apps[name]
+			return webhook.App{Secrets: a.Secrets(time.Now()), VerifyToken: string(a.VerifyToken)}, ok
+		},
 		Registerer: p.registry, Log: log,
 	})
 	return p, p.serve(c.Listen, h, &p.addr)

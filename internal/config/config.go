@@ -150,15 +150,16 @@ type Webhook struct {
 
 // App is one of our apps at Meta; its webhooks come to /webhooks/whatsapp/<name>.
 type App struct {
-	Name           string
-	Secret         Secret // signs the webhooks
-	PreviousSecret Secret // still accepted while the secret is being changed; empty: none
-	VerifyToken    Secret // for the handshake
+	Name            string
+	Secret          Secret    // signs the webhooks
+	PreviousSecret  Secret    // still accepted while the secret is being changed; empty: none
+	PreviousExpires time.Time // until then; zero: for as long as it is given
+	VerifyToken     Secret    // for the handshake
 }
 
-// Secrets returns the app's secrets, the present one first.
-func (a App) Secrets() []string {
-	if a.PreviousSecret == "" {
+// Secrets returns the app's secrets that sign at a moment, the present one first.
+func (a App) Secrets(now time.Time) []string {
+	if a.PreviousSecret == "" || !a.PreviousExpires.IsZero() && !now.Before(a.PreviousExpires) {
 		return []string{string(a.Secret)}
 	}
 	return []string{string(a.Secret), string(a.PreviousSecret)}

@@ -60,7 +60,7 @@ numbers:
     rate: 1000
     classes: {utility: {deadline: 2h}}
   - {id: 200000000000001, token_file: b.token}
-apps: [{name: main, secret_file: app, previous_secret_file: app.old, verify_token_file: verify}]
+apps: [{name: main, secret_file: app, previous_secret_file: app.old, previous_secret_expires: 2027-01-31T00:00:00Z, verify_token_file: verify}]
 api_keys: [{name: shop, sha256: `+aDigest+`, numbers: ["*"], scopes: [messages:send, messages:read], revoked: true, expires: 2027-01-31T00:00:00Z}]
 classes: {utility: {deadline: 12h, doubt_window: 5m, on_doubt: close, error_window: 20s}}
 roles: send
@@ -94,10 +94,17 @@ log_level: warn
 	same(t, err, p, Producer{Common: common, Listen: "127.0.0.1:1", Console: ":4", APIKeys: []APIKey{key}})
 
 	wh, err := LoadWebhook(args, env())
-	app := App{Name: "main", Secret: "new", PreviousSecret: "old", VerifyToken: "a-verify-token-1"}
+	app := App{Name: "main", Secret: "new", PreviousSecret: "old", PreviousExpires: time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC), VerifyToken: "a-verify-token-1"}
 	same(t, err, wh, Webhook{Common: common, Listen: ":2", Apps: []App{app}})
-	if got := app.Secrets(); !slices.Equal(got, []string{"new", "old"}) {
-		t.Errorf("Secrets() = %q", got)
+	end := app.PreviousExpires
+	for now, want := range map[time.Time][]string{end.Add(-1): {"new", "old"}, end: {"new"}} {
+		if got := app.Secrets(now); !slices.Equal(got, want) {
+			t.Errorf("Secrets(%s) = %q", now, got)
+		}
+	}
+	app.PreviousExpires = time.Time{}
+	if got := app.Secrets(end); !slices.Equal(got, []string{"new", "old"}) {
+		t.Errorf("Secrets without an end = %q", got)
 	}
 
 	w, err := LoadWorker(args, env())
@@ -310,12 +317,14 @@ numbers:
 		{"roles", worker, file("roles: send,sweep\n"), env(), []string{`roles: "send,sweep" is not a list of send, reconcile`}},
 		{"retry", worker, file("retry: {base: 2m}\n"), env(), []string{"retry.max: is shorter than retry.base"}},
 
-		{"apps", webhook, file("apps:\n- {name: main}\n- {name: main}\n- {secret_file: gone}\n- {name: Big}\n- {name: other, secret_file: gone, verify_token_file: " + dir + "/empty}\n"), env(), []string{
+		{"apps", webhook, file("apps:\n- {name: main}\n- {name: main}\n- {secret_file: gone, previous_secret_expires: soon}\n- {name: Big}\n- {name: other, secret_file: gone, verify_token_file: " + dir + "/empty}\n- {name: third, secret_file: gone, previous_secret_expires: 2027-01-31T00:00:00Z}\n"), env(), []string{
 			"s.yaml:3: apps[1].name: app main is there twice",
 			"s.yaml:4: apps[2].name: is missing",
 			`s.yaml:5: apps[3].name: "Big" is not 1 to 32 of a-z`,
 			"app main: has no secret: give it a secret_file, or set APP_SECRET",
 			"app main: has no verify token",
+			`s.yaml:4: apps[2].previous_secret_expires: "soon" is not a time like`,
+			"app third: has a previous_secret_expires and no previous_secret_file",
 			"secret_file of app other: open /",
 			"verify_token_file of app other: " + dir + "/empty is empty",
 		}},

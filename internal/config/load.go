@@ -259,6 +259,7 @@ func (l *loader) openApps() []App {
 		l.need(a.Secret != "" || a.secretFile != "", "app "+a.Name, "has no secret: give it a secret_file, or set APP_SECRET")
 		l.need(a.VerifyToken != "" || a.verifyTokenFile != "", "app "+a.Name, "has no verify token: give it a verify_token_file, or set VERIFY_TOKEN")
 		l.need(a.VerifyToken == "" || len(a.VerifyToken) >= 16, "verify token "+place, "is shorter than 16 characters: make one with `openssl rand -hex 32`, and enter it at Meta too")
+		l.need(a.PreviousExpires.IsZero() || a.previousSecretFile != "", "app "+a.Name, "has a previous_secret_expires and no previous_secret_file: give it both, or neither")
 		apps = append(apps, a.App)
 	}
 	return apps

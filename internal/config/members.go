@@ -58,6 +58,10 @@ func (d *document) ofApp(one *app) []member {
 			doc: "File with the secret before, still accepted while it is being changed.",
 		},
 		{
+			key: "previous_secret_expires", read: d.scalar(moment(&one.PreviousExpires)),
+			doc: "From then on it is not: a time like `2027-01-31T00:00:00Z`. Without it the secret before is accepted for as long as its file is named here.",
+		},
+		{
 			key: "verify_token_file", def: "required", read: d.scalar(d.resolved(text(&one.verifyTokenFile))),
 			doc: "File with the verify token of the handshake, which you enter at Meta too. At least 16 characters; `openssl rand -hex 32` makes one.",
 		},

@@ -89,7 +89,7 @@ func newSite(t *testing.T) *site {
 	}, log))
 	webhook := s.start(app.NewWebhook(t.Context(), config.Webhook{Common: common, Listen: "127.0.0.1:0", Apps: []config.App{
 		{Name: "main", Secret: currentSecret, PreviousSecret: previousSecret, VerifyToken: verify},
-		{Name: "other", Secret: otherSecret, VerifyToken: verify},
+		{Name: "other", Secret: otherSecret, PreviousSecret: previousSecret, PreviousExpires: time.Now(), VerifyToken: verify},
 	}}, log))
 	s.start(app.NewWorker(t.Context(), config.Worker{Common: common, Roles: []string{config.RoleReconcile}, MarkerKey: markerKey}, log))
 	s.api, s.console, s.hooks = "http://"+producer.Addr(), "http://"+producer.ConsoleAddr(), "http://"+webhook.Addr()+"/webhooks/whatsapp/"

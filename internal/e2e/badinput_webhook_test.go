@@ -134,6 +134,12 @@ func (s *site) reports(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a secret before whose time is over", func(t *testing.T) {
+		body := one("wamid.over")
+		if before, now := s.told(t, "other", body, sign(previousSecret)(body)...), s.told(t, "other", body, sign(otherSecret)(body)...); before != 401 || now != 200 {
+			t.Errorf("status %d, and %d by the present one", before, now)
+		}
+	})
 
 	until(t, "the foreign number is told of", func() bool {
 		return strings.Contains(s.logs.text(), `"Meta reports on a number that is not configured","phone_number_id":"999"`)
