@@ -18,9 +18,9 @@ import (
 	"sluice/internal/redistest"
 )
 
-// startWorker runs a worker that hands messages to a Meta which takes them all, and returns the
-// bodies that Meta gets.
-func startWorker(t *testing.T, redisURL string) <-chan []byte {
+// startWorker runs a worker, with the keys of c, that hands messages to a Meta which takes them
+// all, and returns the bodies that Meta gets.
+func startWorker(t *testing.T, redisURL string, c config.Worker) <-chan []byte {
 	t.Helper()
 	bodies := make(chan []byte, 10)
 	meta := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -36,14 +36,13 @@ func startWorker(t *testing.T, redisURL string) <-chan []byte {
 		bodies <- body
 	}))
 	t.Cleanup(meta.Close)
-	p, err := app.NewWorker(t.Context(), config.Worker{
-		Common: config.Common{
-			Environment: "test", Shards: int(message.DefaultShards), Ops: "127.0.0.1:0", Numbers: []config.Number{{ID: number, Rate: 80}},
-			Redis: config.Redis{URL: config.Secret(redisURL)}, Graph: config.Graph{BaseURL: meta.URL, Version: "v25.0"},
-		},
-		Roles: []string{config.RoleSend}, MarkerKey: "0123456789abcdef", Tokens: config.FixedTokens(map[string]string{number: "token"}),
-		Retry: config.Retry{Base: time.Second, Max: time.Minute, Attempts: 5},
-	}, slog.New(slog.DiscardHandler))
+	c.Common = config.Common{
+		Environment: "test", Shards: int(message.DefaultShards), Ops: "127.0.0.1:0", Numbers: []config.Number{{ID: number, Rate: 80}},
+		Redis: config.Redis{URL: config.Secret(redisURL)}, Graph: config.Graph{BaseURL: meta.URL, Version: "v25.0"},
+	}
+	c.Roles, c.MarkerKey, c.Tokens = []string{config.RoleSend}, "0123456789abcdef", config.FixedTokens(map[string]string{number: "token"})
+	c.Retry = config.Retry{Base: time.Second, Max: time.Minute, Attempts: 5}
+	p, err := app.NewWorker(t.Context(), c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,8 +62,8 @@ func startWorker(t *testing.T, redisURL string) <-chan []byte {
 func TestDirectSendEndsWithItsDeadline(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
-	api := "http://" + startProducer(t, srv.URL()).Addr()
-	bodies := startWorker(t, srv.URL())
+	api := "http://" + startProducer(t, srv.URL(), "").Addr()
+	bodies := startWorker(t, srv.URL(), config.Worker{})
 	expires := time.Now().Add(time.Hour)
 	call(t, "POST", api+"/v1/messages", fmt.Sprintf(
 		`{"from":%q,"key":"k","expires_at":%q,"message":{"to":"+15551234567","category":"utility","type":"text","text":{"body":"hi"}}}`,
@@ -79,4 +78,51 @@ func TestDirectSendEndsWithItsDeadline(t *testing.T) {
 	if late := time.Now().Add(time.Duration(got.TTL) * time.Second).Sub(expires); got.TTL < 3500 || late > 0 {
 		t.Errorf("ttl_seconds is %d, with %s left: %s", got.TTL, time.Until(expires), body)
 	}
+}
+
+// Whoever writes another text into Redis sends nothing: the message is dead, and goes out by a
+// replay when its text is what was accepted. What was sealed by the second key goes out too.
+func TestTamperedMessagesAreNotSent(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	p := startProducer(t, srv.URL(), "payload-key-0123456789")
+	api, console := "http://"+p.Addr(), "http://"+p.ConsoleAddr()
+	var ids []string
+	for _, key := range []string{"whole", "tampered", "swapped"} {
+		answer := call(t, "POST", api+"/v1/messages", fmt.Sprintf(
+			`{"from":%q,"key":%q,"message":{"to":"+15551234567","type":"text","text":{"body":%q}}}`, number, key, "hi "+key), 202)
+		ids = append(ids, answer["id"].(string))
+	}
+	c := srv.Client()
+	key := func(id string) string { return message.DefaultShards.Of(number).Key("p:" + id) }
+	whole, tampered := c.Get(t.Context(), key(ids[0])).Val(), c.Get(t.Context(), key(ids[1])).Val()
+	c.Set(t.Context(), key(ids[1]), strings.Replace(tampered, "hi", "no", 1), 0)
+	c.Set(t.Context(), key(ids[2]), whole, 0)
+
+	bodies := startWorker(t, srv.URL(), config.Worker{PayloadKey: "payload-key-of-tomorrow", SecondPayloadKey: "payload-key-0123456789"})
+	want := func(text string) {
+		t.Helper()
+		if got := string(<-bodies); !strings.Contains(got, `"body":"`+text+`"`) {
+			t.Errorf("Meta got %s, want %q", got, text)
+		}
+	}
+	want("hi whole")
+	for _, id := range ids[1:] {
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			r := call(t, "GET", api+"/v1/messages/"+id, "", 200)
+			if r["state"] == "dead" && r["reason"] == message.ReasonTampered {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%v", r)
+			}
+		}
+	}
+	c.Set(t.Context(), key(ids[1]), tampered, 0)
+	got := call(t, "POST", console+"/v1/dead/replay", fmt.Sprintf(
+		`{"number":%q,"cause":%q,"actor":"anna","reason":"mended"}`, number, message.ReasonTampered), 200)
+	if got["replayed"] != 2.0 {
+		t.Errorf("replayed: %v", got)
+	}
+	want("hi tampered")
 }

@@ -14,7 +14,7 @@ import (
 // those who are not to see these.
 func TestOpsPagesAreNowhereElse(t *testing.T) {
 	t.Parallel()
-	p := startProducer(t, redistest.Start(t).URL())
+	p := startProducer(t, redistest.Start(t).URL(), "")
 	for _, door := range []string{p.Addr(), p.ConsoleAddr()} {
 		for _, page := range []string{"/metrics", "/livez", "/readyz", "/debug/pprof/", "/debug/pprof/heap", "/debug/vars"} {
 			resp, err := http.Get("http://" + door + page)
@@ -35,7 +35,7 @@ func TestAdmissionEndsBeforeRedisIsFull(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
 	c := srv.Client()
-	p := startProducer(t, srv.URL())
+	p := startProducer(t, srv.URL(), "")
 	order := func(key string) string {
 		t.Helper()
 		status, answer := ask(t, "POST", "http://"+p.Addr()+"/v1/messages", fmt.Sprintf(

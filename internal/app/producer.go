@@ -20,6 +20,7 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/queue"
+	"sluice/internal/seal"
 	"sluice/internal/store"
 )
 
@@ -47,7 +48,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return nil, err
 	}
 	door := intake.New(intake.Options{
-		Acceptor:   newAcceptor(p.db, book, tasks, message.Shards(c.Shards)),
+		Acceptor:   newAcceptor(p.db, book, tasks, message.Shards(c.Shards), seal.New(string(c.PayloadKey))),
 		Reader:     book,
 		Desk:       desk{Ledger: book, db: p.db, tasks: tasks, holds: holds, paces: paces},
 		Numbers:    known(c.Numbers),
@@ -88,10 +89,11 @@ type acceptor struct {
 	book   *ledger.Ledger
 	tasks  *queue.Client
 	shards message.Shards
+	seal   seal.Seal
 }
 
-func newAcceptor(db *store.DB, book *ledger.Ledger, tasks *queue.Client, shards message.Shards) acceptor {
-	return acceptor{db, db.NewBatch(0), book, tasks, shards}
+func newAcceptor(db *store.DB, book *ledger.Ledger, tasks *queue.Client, shards message.Shards, sealed seal.Seal) acceptor {
+	return acceptor{db, db.NewBatch(0), book, tasks, shards, sealed}
 }
 
 // fullAt is the share of Redis's memory above which nothing more is accepted. The rest is for
@@ -112,7 +114,7 @@ func (a acceptor) Accept(ctx context.Context, m message.Message) (message.Accept
 	if err != nil {
 		return message.Acceptance{}, fmt.Errorf("accept %s: %w", m.ID, err)
 	}
-	m.Payload = object
+	m.Payload = a.seal.Close(m.ID, object)
 	accept, err := a.book.Accept(m, rand.Text())
 	if err != nil {
 		return message.Acceptance{}, err

@@ -52,7 +52,7 @@ func call(t *testing.T, method, url, body string, want int) map[string]any {
 }
 
 // startProducer runs a producer until the test's end. Its API key is "verbs" and may do everything.
-func startProducer(t *testing.T, redisURL string) *app.Program {
+func startProducer(t *testing.T, redisURL, payloadKey string) *app.Program {
 	t.Helper()
 	key := config.APIKey{Name: "verbs", SHA256: sha256.Sum256([]byte("verbs")), Numbers: []string{"*"}, Scopes: config.Scopes()}
 	p, err := app.NewProducer(t.Context(), config.Producer{
@@ -60,7 +60,7 @@ func startProducer(t *testing.T, redisURL string) *app.Program {
 			Shards: int(message.DefaultShards), Ops: "127.0.0.1:0", Numbers: []config.Number{{ID: number, Rate: 80}},
 			Redis: config.Redis{URL: config.Secret(redisURL)}, Graph: config.Graph{BaseURL: "http://127.0.0.1:1"},
 		},
-		Listen: "127.0.0.1:0", Console: "127.0.0.1:0", APIKeys: []config.APIKey{key},
+		Listen: "127.0.0.1:0", Console: "127.0.0.1:0", APIKeys: []config.APIKey{key}, PayloadKey: config.Secret(payloadKey),
 	}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +82,7 @@ func startProducer(t *testing.T, redisURL string) *app.Program {
 func TestVerbsEndToEnd(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
-	p := startProducer(t, srv.URL())
+	p := startProducer(t, srv.URL(), "")
 	api, console := "http://"+p.Addr(), "http://"+p.ConsoleAddr()
 	f := newFixture(t, srv.Client())
 	const signed = `"actor":"anna","reason":"because"`

@@ -17,6 +17,7 @@ import (
 	"sluice/internal/pacing"
 	"sluice/internal/queue"
 	"sluice/internal/reconcile"
+	"sluice/internal/seal"
 	"sluice/internal/send"
 	"sluice/internal/store"
 )
@@ -92,13 +93,18 @@ func (w *worker) send() error {
 	if err != nil {
 		return err
 	}
+	sealed := seal.New(string(c.PayloadKey), string(c.SecondPayloadKey))
 	sender := send.New(w.book, w.graph, send.Options{
 		Worker:   w.name,
 		Policy:   policies(c.Common),
 		Backoff:  pacing.Backoff{Base: c.Retry.Base, Max: c.Retry.Max}.Delay,
 		Attempts: c.Retry.Attempts,
 		Body: func(a message.Attempt) ([]byte, error) {
-			return cloudapi.Body(a.Payload, "", w.marks.Make(a.ID, a.N), a.ExpiresAt)
+			object, err := sealed.Open(a.ID, a.Payload)
+			if err != nil {
+				return nil, err
+			}
+			return cloudapi.Body(object, "", w.marks.Make(a.ID, a.N), a.ExpiresAt)
 		},
 		Paces:      w.paces,
 		Hold:       w.hold,

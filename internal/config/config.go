@@ -89,6 +89,8 @@ type Producer struct {
 	Console string   // host:port of the console; empty: there is none
 	APIKeys []APIKey // never empty
 	Tokens  *Tokens  // the access tokens that are there, for calls that are passed on to Meta
+
+	PayloadKey Secret // seals the content of what is accepted; empty: it is not sealed
 }
 
 // APIKey is what a caller of the API may do. The key itself is not known here.
@@ -120,6 +122,8 @@ type Worker struct {
 	Tokens    *Tokens  // the access token of every number
 	Retry     Retry
 	Events    Events
+
+	PayloadKey, SecondPayloadKey Secret // of the seals that are good; both empty: none is looked at
 }
 
 // The roles of a worker.

@@ -43,7 +43,7 @@ func TestFileGivesEverything(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{
 		"a.token": "token-a\n", "b.token": "token-b", "app": " new ", "app.old": "old", "verify": "a-verify-token-1",
-		"marker": "0123456789abcdef", "redis.password": "p@ss/word",
+		"marker": "0123456789abcdef", "payload": "payload-key-1234", "payload.old": "payload-key-0123", "redis.password": "p@ss/word",
 	} {
 		write(t, dir, name, content)
 	}
@@ -53,6 +53,8 @@ redis: {url: "rediss://sluice@redis:6380/2", password_file: redis.password, dura
 shards: 32
 graph: {base_url: "http://127.0.0.1:8070/", version: v24.0}
 marker_key_file: marker
+payload_key_file: payload
+second_payload_key_file: payload.old
 numbers:
   - id: "106540352242922"
     display_number: "+15550783881"
@@ -91,7 +93,7 @@ log_level: warn
 		t.Errorf("the producer's Token = %q, %v", got, err)
 	}
 	p.Tokens = nil
-	same(t, err, p, Producer{Common: common, Listen: "127.0.0.1:1", Console: ":4", APIKeys: []APIKey{key}})
+	same(t, err, p, Producer{Common: common, Listen: "127.0.0.1:1", Console: ":4", APIKeys: []APIKey{key}, PayloadKey: "payload-key-1234"})
 
 	wh, err := LoadWebhook(args, env())
 	app := App{Name: "main", Secret: "new", PreviousSecret: "old", PreviousExpires: time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC), VerifyToken: "a-verify-token-1"}
@@ -117,7 +119,7 @@ log_level: warn
 		t.Error("Token of an unknown number: no error")
 	}
 	w.Tokens = nil
-	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: 2 * time.Second, Max: 2 * time.Minute, Attempts: 7}, Events: Events{48 * time.Hour, 5000}})
+	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: 2 * time.Second, Max: 2 * time.Minute, Attempts: 7}, Events: Events{48 * time.Hour, 5000}, PayloadKey: "payload-key-1234", SecondPayloadKey: "payload-key-0123"})
 
 	if got, want := w.Class("106540352242922", "utility"), wider; got.Deadline != 2*time.Hour || got.DoubtWindow != want.DoubtWindow {
 		t.Errorf("Class of the number with one of its own = %+v", got)
@@ -314,6 +316,9 @@ numbers:
 		}},
 		{"token file gone", worker, file("numbers: [{id: \"7\", token_file: gone}]"), env(), []string{"token_file of number 7: open /", "/gone: no such file"}},
 		{"PHONE_NUMBER_ID", worker, nil, env("PHONE_NUMBER_ID", "+49151"), []string{"PHONE_NUMBER_ID (environment): is not a phone number id"}},
+		{"payload key", producer, []string{"--payload-key-file", write(t, dir, "weak", "weak")}, env(), []string{
+			"payload_key_file: holds a key shorter than 16 bytes: make one with `openssl rand -hex 32`",
+		}},
 		{"roles", worker, file("roles: send,sweep\n"), env(), []string{`roles: "send,sweep" is not a list of send, reconcile`}},
 		{"retry", worker, file("retry: {base: 2m}\n"), env(), []string{"retry.max: is shorter than retry.base"}},
 

@@ -19,7 +19,7 @@ func LoadProducer(args []string, getenv func(string) string) (Producer, error) {
 	l.need(len(l.numbers) > 0, "numbers", "none is configured: list them in the file, or set PHONE_NUMBER_ID")
 	l.need(len(l.keys) > 0, "api_keys", "none is configured, so nobody could send: list them in the file, or set SLUICE_API_KEY")
 	l.checkKeys()
-	return Producer{Common: l.common(), Listen: l.listenAPI, Console: l.listenConsole, APIKeys: l.keys, Tokens: l.tokensThere()}, l.err()
+	return Producer{Common: l.common(), Listen: l.listenAPI, Console: l.listenConsole, APIKeys: l.keys, Tokens: l.tokensThere(), PayloadKey: l.payloadKey("payload_key_file", l.payloadKeyFile)}, l.err()
 }
 
 // LoadWorker reads the worker's configuration, like LoadProducer, and the tokens and keys in
@@ -28,7 +28,11 @@ func LoadWorker(args []string, getenv func(string) string) (Worker, error) {
 	l := load("worker", args, getenv)
 	l.need(len(l.numbers) > 0, "numbers", "none is configured: list them in the file, or set PHONE_NUMBER_ID and ACCESS_TOKEN")
 	l.need(l.retry.Max >= l.retry.Base, "retry.max", "is shorter than retry.base: raise it")
-	return Worker{Common: l.common(), Roles: l.roles, MarkerKey: l.markerKey(), Tokens: l.tokens(), Retry: l.retry, Events: l.events}, l.err()
+	return Worker{
+		Common: l.common(), Roles: l.roles, MarkerKey: l.markerKey(), Tokens: l.tokens(), Retry: l.retry, Events: l.events,
+		PayloadKey:       l.payloadKey("payload_key_file", l.payloadKeyFile),
+		SecondPayloadKey: l.payloadKey("second_payload_key_file", l.secondPayloadKeyFile),
+	}, l.err()
 }
 
 // LoadWebhook reads the webhook's configuration, like LoadProducer, and the secrets in the
@@ -100,6 +104,7 @@ type values struct {
 	listenAPI, listenConsole, listenWebhook string
 	roles                                   []string
 	markerKeyFile                           string
+	payloadKeyFile, secondPayloadKeyFile    string
 	retry                                   Retry
 	events                                  Events
 	numbers                                 []number
@@ -215,6 +220,12 @@ func (l *loader) markerKey() Secret {
 	}
 	l.need(key != "", "marker key", "is missing: "+fix)
 	l.need(key == "" || len(key) >= 16, "marker key", "is shorter than 16 bytes: "+fix)
+	return key
+}
+
+func (l *loader) payloadKey(place, path string) Secret {
+	key := l.secret(place, path)
+	l.need(key == "" || len(key) >= 16, place, "holds a key shorter than 16 bytes: make one with `openssl rand -hex 32`")
 	return key
 }
 

@@ -65,6 +65,14 @@ func (v *values) settings(program string) []setting {
 			more: "At least 16 bytes; `openssl rand -hex 32` makes one. The same for all workers. Changing it makes receipts of earlier messages be matched by Meta's id alone.",
 		},
 		{
+			key: "payload_key_file", use: "producer worker", path: true, help: "file with the key that seals the content of messages in Redis", set: text(&v.payloadKeyFile),
+			more: "With it the producer seals what it accepts, and the worker sends nothing whose seal is not good. At least 16 bytes; `openssl rand -hex 32` makes one. Producers get it first: [security.md](security.md#who-can-write-to-redis).",
+		},
+		{
+			key: "second_payload_key_file", use: "worker", path: true, help: "file with another such key, whose seals are good too", set: text(&v.secondPayloadKeyFile),
+			more: "For the time in which the key is changed.",
+		},
+		{
 			key: "roles", def: RoleSend + "," + RoleReconcile, use: "worker", help: "what this worker does: send, reconcile or both", set: someOf(&v.roles, RoleSend, RoleReconcile),
 			more: "`send` drains the queues and sweeps, `reconcile` folds Meta's events into the records. Split them where one side must grow alone; both must run somewhere.",
 		},

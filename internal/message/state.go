@@ -84,6 +84,7 @@ const (
 	ReasonLateRetry    = "deadline_in_retry" // between attempts
 	ReasonLateHeld     = "deadline_on_hold"  // while it was held back
 	ReasonAttempts     = "attempts_used_up"
+	ReasonTampered     = "payload_tampered" // what the store held as its content was not what was accepted
 	ReasonPolicy       = "resent_by_policy"
 	ReasonCaller       = "by_caller"        // cancelled through the API
 	ReasonResolved     = "resolved"         // a doubt that a person settled

@@ -109,6 +109,12 @@ func TestDecide(t *testing.T) {
 			message.Move{To: message.Rejected, Code: 131026, Reason: "code 131026"},
 		},
 		{
+			"tampered with",
+			message.Outcome{Kind: message.Refused, Reason: message.ReasonTampered},
+			0,
+			message.Move{To: message.Dead, Reason: message.ReasonTampered, Keep: true},
+		},
+		{
 			"server error",
 			message.Outcome{Kind: message.ServerError, Code: 131000, Reason: "code 131000"},
 			99,

@@ -12,6 +12,7 @@ type metrics struct {
 	attempts   *prometheus.CounterVec
 	inflight   *prometheus.GaugeVec
 	duplicates prometheus.Counter
+	tampered   prometheus.Counter
 	expired    *prometheus.CounterVec
 	rewound    *prometheus.CounterVec
 }
@@ -37,12 +38,16 @@ func newMetrics(reg prometheus.Registerer, numbers []string) *metrics {
 			Name: "sluice_send_duplicates_total",
 			Help: "Messages that Meta is proven to have accepted more than once, seen when the answer came.",
 		}),
+		tampered: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sluice_payloads_tampered_total",
+			Help: "Messages that were not sent because what Redis held as their content was not what was accepted.",
+		}),
 	}
 	m.rewound = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_store_lost_writes_total",
 		Help: "Attempts that Redis had lost after a restart or a failover, by what it lacked: their intent, their outcome (both were written down again), or the whole record of their message.",
 	}, []string{"lacked"})
-	reg.MustRegister(m.attempts, m.inflight, m.duplicates, m.rewound)
+	reg.MustRegister(m.attempts, m.inflight, m.duplicates, m.tampered, m.rewound)
 	m.note(message.Lost{})
 	m.expired = newExpired(reg)
 	for _, n := range numbers {

@@ -66,7 +66,7 @@ type Options struct {
 	Policy   func(number string, c message.Class) message.Policy
 	Backoff  func(n int) time.Duration             // the delay after the n-th attempt
 	Attempts int                                   // counted attempts before a message is dead
-	Body     func(message.Attempt) ([]byte, error) // what is POSTed
+	Body     func(message.Attempt) ([]byte, error) // what is POSTed; message.ErrTampered: nothing
 	Paces    paces
 	// Hold keeps everything of a number, or of one of its templates, back for a time.
 	Hold func(ctx context.Context, number, template string, out message.Outcome, d time.Duration)
@@ -222,9 +222,13 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt) message.Move {
 	number := a.Message.From
 	out := message.Outcome{}
 	body, err := s.o.Body(a)
-	if err != nil {
+	switch {
+	case errors.Is(err, message.ErrTampered):
+		s.metrics.tampered.Inc()
+		out = message.Outcome{Kind: message.Refused, Reason: message.ReasonTampered, Err: err}
+	case err != nil:
 		out = message.Outcome{Kind: message.Refused, Reason: "payload_unreadable", Err: err}
-	} else {
+	default:
 		s.metrics.inflight.WithLabelValues(number).Inc()
 		s.sends.add()
 		if s.o.Wrote != nil {
@@ -278,6 +282,9 @@ func (s *Sender) decide(a message.Attempt, out message.Outcome) message.Move {
 		}
 	case message.Refused:
 		m.To = message.Rejected
+		if out.Reason == message.ReasonTampered {
+			m.To, m.Keep = message.Dead, true // a person looks into it, and it may be the key that is wrong
+		}
 	case message.ServerError:
 		m.To, m.In, m.Reason = message.InDoubt, max(p.ErrorWindow, wait), message.ReasonServerError
 	default:

@@ -241,6 +241,9 @@ func TestHandle(t *testing.T) {
 		"accepted, but requeued by another meanwhile": {func(s *script) {
 			s.finish = func(message.Move) (message.State, bool, error) { return message.Queued, false, nil }
 		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
+		"tampered with": {func(s *script) {
+			s.body = func([]byte) ([]byte, error) { return nil, fmt.Errorf("no seal: %w", message.ErrTampered) }
+		}, send.Again{}, []string{"next", "begin", "use", "finish 2 dead"}},
 		"payload unreadable": {func(s *script) {
 			s.body = func([]byte) ([]byte, error) { return nil, errors.New("no JSON") }
 		}, send.Again{}, []string{"next", "begin", "use", "finish 2 rejected"}},
