@@ -138,7 +138,7 @@ func TestRestartOfTheStore(t *testing.T) {
 			time.Sleep(send.Quiet)
 		}, []string{"trust first", "second to hear of 1 7/2 under way", "trust second"}},
 		"between the intent and its slot": {func(t *testing.T, r *restarting, s *send.Sender) {
-			r.missFirst(func() { r.restart("second") })
+			r.missFirst(func() { r.restart("second"); time.Sleep(6 * time.Second) })
 			if a := s.Handle(t.Context(), id, 7, r.next); a != (send.Again{Due: true}) {
 				t.Errorf("%+v", a)
 			}
@@ -146,6 +146,13 @@ func TestRestartOfTheStore(t *testing.T) {
 				t.Errorf("the intent was not taken back: %q", r.asked)
 			}
 		}, []string{"trust first", "second to hear of 1 7/2 under way", "trust second"}},
+		"just before a late slot": {func(t *testing.T, r *restarting, s *send.Sender) {
+			r.missFirst(func() { r.restart("second") })
+			if a := s.Handle(t.Context(), id, 7, r.next); a != (send.Again{}) { // as if it had not been late
+				t.Errorf("%+v", a)
+			}
+			time.Sleep(2*time.Second + send.Quiet)
+		}, []string{"trust first", "second to hear of 1 7/2 submitted", "trust second"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -121,40 +121,42 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, next NextSlot) Ag
 	shard := s.o.Shards.Of(number)
 	var a message.Attempt
 	var mem *message.Memory
+	var begun time.Time
 	for {
 		slot, err := nextWithin(ctx, next, a)
 		if err != nil {
 			return s.takeBack(ctx, a, mem, 0)
 		}
-		begun := time.Now()
-		// When a slot was missed this asks once more, with the same token: whoever stood still
-		// that long must learn whether the attempt is still its own.
-		latest, err := s.begin(ctx, id, k, token)
-		if err != nil {
-			s.o.Log.Error("begin", "msg_id", id, "err", err)
-			return again(time.Second)
-		}
-		switch latest.Verdict {
-		case message.Done:
-			if latest.Expired != "" {
-				s.metrics.expired.WithLabelValues(stages[latest.Expired]).Inc()
+		// Who stood still for long asks once more, with the same token, whether the attempt is
+		// still its own. Who only missed a slot need not.
+		if a.N == 0 || frozen(begun, time.Now()) {
+			begun = time.Now()
+			latest, err := s.begin(ctx, id, k, token)
+			if err != nil {
+				s.o.Log.Error("begin", "msg_id", id, "err", err)
+				return again(time.Second)
 			}
-			return done
-		case message.Early:
-			return again(latest.Wait)
-		case message.Busy:
-			return again(busyWait)
-		case message.Unconfirmed:
-			return s.takeBack(ctx, latest, mem, unconfirmedWait)
-		case message.Restarted:
-			if err := s.restarted(ctx, shard); err != nil {
-				s.o.Log.Error("store restarted", "msg_id", id, "err", err)
+			switch latest.Verdict {
+			case message.Done:
+				if latest.Expired != "" {
+					s.metrics.expired.WithLabelValues(stages[latest.Expired]).Inc()
+				}
+				return done
+			case message.Early:
+				return again(latest.Wait)
+			case message.Busy:
+				return again(busyWait)
+			case message.Unconfirmed:
+				return s.takeBack(ctx, latest, mem, unconfirmedWait)
+			case message.Restarted:
+				if err := s.restarted(ctx, shard); err != nil {
+					s.o.Log.Error("store restarted", "msg_id", id, "err", err)
+				}
+				return s.takeBack(ctx, a, mem, 0)
 			}
-			return s.takeBack(ctx, a, mem, 0)
-		}
-		a = latest
-		if mem == nil {
-			mem = s.memory.add(shard, a, k)
+			if a = latest; mem == nil {
+				mem = s.memory.add(shard, a, k)
+			}
 		}
 		if slot.Use(ctx) == nil && !frozen(begun, time.Now()) {
 			break

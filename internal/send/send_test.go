@@ -266,17 +266,17 @@ func TestHandle(t *testing.T) {
 				first = false
 				return slot(func() error { s.asked = append(s.asked, "frozen"); time.Sleep(6 * time.Second); return nil }), nil
 			}
-		}, send.Again{}, []string{"begin", "frozen", "next", "begin", "missed", "next", "begin", "use", post, "finish 2 submitted"}},
+		}, send.Again{}, []string{"begin", "frozen", "next", "begin", "missed", "next", "use", post, "finish 2 submitted"}},
 		"slot missed, then not": {
 			func(s *script) { s.missFirst(func() {}) },
 			send.Again{},
-			[]string{"next", "begin", "missed", "next", "begin", "use", post, "finish 2 submitted"},
+			[]string{"next", "begin", "missed", "next", "use", post, "finish 2 submitted"},
 		},
-		"slot missed, and no longer ours": {func(s *script) {
-			s.missFirst(func() { s.begin = verdict(message.Attempt{Verdict: message.Done}) })
+		"slot missed by long, and no longer ours": {func(s *script) {
+			s.missFirst(func() { time.Sleep(6 * time.Second); s.begin = verdict(message.Attempt{Verdict: message.Done}) })
 		}, send.Again{}, []string{"next", "begin", "missed", "next", "begin"}},
-		"slot missed, and another at work": {func(s *script) {
-			s.missFirst(func() { s.begin = verdict(message.Attempt{Verdict: message.Busy}) })
+		"slot missed by long, and another at work": {func(s *script) {
+			s.missFirst(func() { time.Sleep(6 * time.Second); s.begin = verdict(message.Attempt{Verdict: message.Busy}) })
 		}, send.Again{Due: true, In: 5 * time.Second}, []string{"next", "begin", "missed", "next", "begin"}},
 		"no slot any more": {func(s *script) {
 			s.next = func(context.Context) (send.Slot, error) {
