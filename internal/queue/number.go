@@ -88,7 +88,7 @@ func (g *gate) fetch(ctx context.Context, n *number) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var tidied time.Time
-	more := false
+	more, called := false, true
 	for {
 		looked := time.Now()
 		wait := pacing.Horizon / 4
@@ -96,7 +96,7 @@ func (g *gate) fetch(ctx context.Context, n *number) {
 			tidied = looked
 			more = g.tidyUp(ctx, n)
 		}
-		if room := n.room(); room > 0 {
+		if room := n.room(called); room > 0 {
 			tasks, next, err := g.takeTasks(ctx, n, room)
 			if err != nil {
 				if ctx.Err() == nil {
@@ -111,10 +111,12 @@ func (g *gate) fetch(ctx context.Context, n *number) {
 			wait = max(wait, standby)
 		}
 		timer.Reset(min(wait, tidyEvery))
+		called = false
 		select {
 		case <-ctx.Done():
 			return
 		case <-n.wake:
+			called = true
 			if g.first(n.id) {
 				time.Sleep(burst - time.Since(looked))
 			} else {
@@ -275,8 +277,9 @@ func (n *number) call() {
 
 // room is how many more tasks may be taken: three times what the pace needs at the time that
 // answers take, so that a Meta grown slow is not buried under requests, and no more than two
-// seconds' worth, so that one that hangs costs only its own numbers.
-func (n *number) room() int {
+// seconds' worth, so that one that hangs costs only its own numbers. A look for tasks costs Redis as
+// much as several tasks: a little room is none to whom nobody called.
+func (n *number) room(called bool) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	perSecond := float64(n.rate)
@@ -284,7 +287,12 @@ func (n *number) room() int {
 		perSecond = max(perSecond, float64(time.Second/n.spacing))
 	}
 	want := int(3*perSecond*n.answer.Seconds() + 2*perSecond*(pacing.Horizon+n.further()).Seconds())
-	return min(max(want, 20), int(2*perSecond)+20, int(n.most)) - len(n.taken)
+	most := min(max(want, 20), int(2*perSecond)+20, int(n.most))
+	room := most - len(n.taken)
+	if !called && 8*room < most {
+		return 0
+	}
+	return room
 }
 
 // missed notes that a task missed its slot: this worker has more in hand than it can see to.

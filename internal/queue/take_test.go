@@ -311,7 +311,7 @@ func TestRoomGoesByTheAnswerTime(t *testing.T) {
 		for i := range c.inHand {
 			n.hold([]task{{0, fmt.Sprint(i), ""}})
 		}
-		if got := n.room(); got < c.want-1 || got > c.want+1 {
+		if got := n.room(true); got < c.want-1 || got > c.want+1 {
 			t.Errorf("rate %d, answers after %v, %d in hand: room for %d, want %d", c.rate, c.answer, c.inHand, got, c.want)
 		}
 	}
@@ -326,7 +326,7 @@ func TestRoomGoesByMissedSlots(t *testing.T) {
 	n := g.number(phone)
 	room := func(want int) {
 		t.Helper()
-		if got := n.room(); got != want {
+		if got := n.room(true); got != want {
 			t.Errorf("room for %d, want %d", got, want)
 		}
 	}
@@ -344,8 +344,29 @@ func TestRoomGoesByMissedSlots(t *testing.T) {
 	for range 30 {
 		n.answered(time.Second)
 	}
-	if got := n.room() + 150; got < 76 || got > 78 {
+	if got := n.room(true) + 150; got < 76 || got > 78 {
 		t.Errorf("after 30 answers %d in hand at most, want one or two more than 75", got)
+	}
+}
+
+// A look for tasks is put off until there is room for an eighth of what may be in hand, unless
+// somebody calls.
+func TestALittleRoomIsWorthNoLook(t *testing.T) {
+	t.Parallel()
+	f := setupMini(t)
+	g, _ := f.gate("w", Number{ID: phone, Rate: 1000})
+	n := g.number(phone)
+	for i := range 64 {
+		n.hold([]task{{0, fmt.Sprint(i), ""}})
+	}
+	for i := range 8 {
+		if quiet, called := n.room(false), n.room(true); quiet != 0 || called != i {
+			t.Errorf("%d of 64 in hand: room for %d, when called for %d", 64-i, quiet, called)
+		}
+		n.release(fmt.Sprint(i))
+	}
+	if got := n.room(false); got != 8 {
+		t.Errorf("56 of 64 in hand: room for %d", got)
 	}
 }
 
