@@ -19,7 +19,7 @@ type benchCmd struct {
 	Backlog    int           `help:"Messages waiting at the beginning." placeholder:"N"`
 	Duration   time.Duration `help:"Length of each measurement." placeholder:"TIME"`
 	Durability string        `enum:"fsync,relaxed," default:"" help:"What Redis promises: fsync or relaxed."`
-	Profiles   string        `type:"existingdir" help:"Write CPU profiles of the programs into this folder." placeholder:"DIR"`
+	Profiles   string        `type:"existingdir" help:"Write CPU profiles of the programs, and what Redis ran, into this folder." placeholder:"DIR"`
 	JSON       bool          `name:"json" xor:"form" help:"One JSON object a line."`
 	Markdown   bool          `xor:"form" help:"Tables for docs/performance.md, at the end."`
 }

@@ -73,7 +73,7 @@ func nothingLeft(t *testing.T) {
 // TestPace runs a short one and looks at what it tells, not at how fast it was.
 func TestPace(t *testing.T) {
 	var rows []Row
-	o := options(t, Options{Rate: 40, Workers: 2, Backlog: 500, Duration: 2 * time.Second})
+	o := options(t, Options{Rate: 40, Workers: 2, Backlog: 500, Duration: 2 * time.Second, Profiles: t.TempDir()})
 	if err := Run(t.Context(), "pace", o, func(r Row) { rows = append(rows, r) }); err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestPace(t *testing.T) {
 		}
 		for name, f := range map[string]*float64{
 			"utilisation": row.Utilisation, "messages per second": row.PerSecond, "dequeues": row.Dequeues,
-			"the simulator's window": row.SimWindow, "Redis's time": row.RedisCPU, "the programs' time": row.GoCPU,
+			"the simulator's window": row.SimWindow, "Redis's commands": row.Commands, "Redis's time": row.RedisCPU, "the programs' time": row.GoCPU,
 		} {
 			// asynq's recipe may send nothing in a time as short as this.
 			if f == nil || *f <= 0 && ours(row) {
@@ -99,6 +99,11 @@ func TestPace(t *testing.T) {
 		}
 		if ours(row) && (row.WindowsOver == nil || row.OurWindow == nil || *row.OurWindow <= 0 || row.Trips == nil || *row.Trips <= 0) {
 			t.Errorf("row %d: no windows or no round trips of ours: %+v", i, row)
+		}
+	}
+	for _, name := range []string{"pace-40-worker-0.pprof", "pace-40-worker-1.pprof", "pace-40-redis.txt"} {
+		if text, err := os.ReadFile(filepath.Join(o.Profiles, name)); err != nil || len(text) == 0 {
+			t.Errorf("%s: %d bytes, %v", name, len(text), err)
 		}
 	}
 }

@@ -78,7 +78,7 @@ func idleOnce(ctx context.Context, o Options, r *Row) (quiet Row, err error) {
 	}
 	used := after.since(before)
 	each := after.at.Sub(before.at).Seconds() * float64(r.Workers)
-	quiet.Commands, quiet.TripRate = new(used.commands/each), new(used.trips/each)
+	quiet.CommandRate, quiet.TripRate = new(used.commands/each), new(used.trips/each)
 	for _, p := range workers {
 		b, err := p.Resident()
 		if err != nil {

@@ -39,12 +39,13 @@ type Row struct {
 	P50 *float64 `json:"p50_ms,omitempty"` // of an HTTP answer
 	P99 *float64 `json:"p99_ms,omitempty"`
 
-	RedisCPU *float64 `json:"redis_cpu_us,omitempty"` // a message
-	GoCPU    *float64 `json:"go_cpu_us,omitempty"`    // a message, of the programs measured, not of the simulator
-	Resident *float64 `json:"resident_mb,omitempty"`  // the largest program measured
+	Commands *float64 `json:"redis_commands_per_message,omitempty"` // those inside scripts too
+	RedisCPU *float64 `json:"redis_cpu_us,omitempty"`               // a message
+	GoCPU    *float64 `json:"go_cpu_us,omitempty"`                  // a message, of the programs measured, not of the simulator
+	Resident *float64 `json:"resident_mb,omitempty"`                // the largest program measured
 
-	Commands *float64 `json:"commands_per_second,omitempty"` // at Redis, those inside scripts too, for each worker
-	TripRate *float64 `json:"round_trips_per_second,omitempty"`
+	CommandRate *float64 `json:"commands_per_second,omitempty"` // at Redis, those inside scripts too, for each worker
+	TripRate    *float64 `json:"round_trips_per_second,omitempty"`
 
 	BytesWaiting *float64 `json:"bytes_per_waiting_message,omitempty"` // beyond its payload
 	BytesFinal   *float64 `json:"bytes_per_final_record,omitempty"`

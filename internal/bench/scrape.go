@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -95,13 +97,18 @@ func (u usage) costs(r *Row, n int) {
 	micros := func(d time.Duration) *float64 {
 		return new(ratio(float64(d)/float64(time.Microsecond), float64(n)))
 	}
-	r.RedisCPU, r.GoCPU = micros(u.redis), micros(u.programs)
+	r.Commands, r.RedisCPU, r.GoCPU = new(ratio(u.commands, float64(n))), micros(u.redis), micros(u.programs)
 }
 
-// profile takes a CPU profile of programs while f runs, if profiles are wanted.
+// profile takes, while f runs and if profiles are wanted, CPU profiles of programs, and notes what
+// Redis did.
 func (w *world) profile(ctx context.Context, name string, programs []*rig.Process, d time.Duration, f func() error) error {
 	if w.o.Profiles == "" {
 		return f()
+	}
+	before, err := w.commands(ctx)
+	if err != nil {
+		return err
 	}
 	var g errgroup.Group
 	for i, p := range programs[:min(2, len(programs))] {
@@ -114,5 +121,36 @@ func (w *world) profile(ctx context.Context, name string, programs []*rig.Proces
 			return os.WriteFile(file, b, 0o644)
 		})
 	}
-	return errors.Join(f(), g.Wait())
+	if err := errors.Join(f(), g.Wait()); err != nil {
+		return err
+	}
+	after, err := w.commands(ctx)
+	if err != nil {
+		return err
+	}
+	var table strings.Builder
+	for _, cmd := range slices.Sorted(maps.Keys(after)) {
+		fmt.Fprintf(&table, "%-20s %10d calls %10d us\n", cmd, after[cmd].calls-before[cmd].calls, after[cmd].micros-before[cmd].micros)
+	}
+	return os.WriteFile(filepath.Join(w.o.Profiles, name+"-redis.txt"), []byte(table.String()), 0o644)
+}
+
+// command is how often Redis ran one of its commands, and how long that took.
+type command struct{ calls, micros int }
+
+// commands are those that Redis ran so far, in scripts too; evalsha counts what is in them again.
+func (w *world) commands(ctx context.Context) (map[string]command, error) {
+	text, err := w.db.Info(ctx, "commandstats").Result()
+	if err != nil {
+		return nil, err
+	}
+	ran := map[string]command{}
+	for line := range strings.SplitSeq(text, "\r\n") {
+		name, rest, found := strings.Cut(strings.TrimPrefix(line, "cmdstat_"), ":")
+		var c command
+		if _, err := fmt.Sscanf(rest, "calls=%d,usec=%d", &c.calls, &c.micros); found && err == nil {
+			ran[name] = c
+		}
+	}
+	return ran, nil
 }
