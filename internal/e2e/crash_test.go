@@ -5,7 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
-	"syscall"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,7 +39,7 @@ func TestKilledWorkerLosesAndRepeatsNothing(t *testing.T) {
 		kills = append(kills, time.Now())
 		// The one that holds the number's line is the one in the middle of sends.
 		slices.SortFunc(workers, func(a, b *worker) int { return cmp.Compare(b.last.Load(), a.last.Load()) })
-		workers[0].end(syscall.SIGKILL)
+		workers[0].kill()
 		workers[0] = w.worker()
 	}
 	records := w.settled(ids, time.Minute, over)
@@ -142,5 +142,17 @@ func TestOutageOfMetaBurnsNothing(t *testing.T) {
 	}
 	if during >= messages {
 		t.Error("everything was sent before the outage: this test proves nothing")
+	}
+}
+
+// A program that does not stop is ended, tells what it did, and is not passed over.
+func TestAProgramThatDoesNotStopIsEnded(t *testing.T) {
+	t.Parallel()
+	k := (&world{t: t}).process("deaf")
+	if err := k.stop(100 * time.Millisecond); err == nil || !strings.Contains(k.said, "time.Sleep") {
+		t.Errorf("%v; it said %q", err, k.said)
+	}
+	if err := k.stop(time.Minute); err != nil {
+		t.Errorf("once it has ended: %v", err)
 	}
 }

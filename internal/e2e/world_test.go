@@ -16,7 +16,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,15 +36,24 @@ import (
 	"sluice/internal/redistest"
 )
 
-// asWorker makes this test binary a worker: a process that can be killed.
-const asWorker = "SLUICE_E2E_WORKER"
+// asProgram makes this test binary a program: a process that can be killed. "worker" is one,
+// "deaf" is one that never ends by itself.
+const asProgram = "SLUICE_E2E_PROGRAM"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asWorker) != "" {
+	switch os.Getenv(asProgram) {
+	case "worker":
 		os.Exit(app.Main("worker", app.Worker, os.Args[1:]))
+	case "deaf":
+		signal.Ignore(syscall.SIGTERM)
+		os.Stderr.WriteString(`{"msg":"started"}` + "\n")
+		time.Sleep(time.Hour)
 	}
 	os.Exit(m.Run())
 }
+
+// patience is how long a program may take to stop: longer than a worker lets requests run.
+const patience = 40 * time.Second
 
 const (
 	apiKey    = "e2e-api-key-0123456789abcdef"
@@ -163,8 +174,14 @@ func (w *world) start(p *app.Program, err error) *app.Program {
 	go func() { ended <- p.Run(ctx) }()
 	w.t.Cleanup(func() {
 		stop()
-		if err := <-ended; err != nil {
-			w.t.Errorf("program: %v", err)
+		select {
+		case err := <-ended:
+			if err != nil {
+				w.t.Errorf("program: %v", err)
+			}
+		case <-time.After(patience):
+			w.t.Errorf("a program did not stop within %s", patience)
+			pprof.Lookup("goroutine").WriteTo(w.t.Output(), 1)
 		}
 	})
 	return p
@@ -174,14 +191,26 @@ func (w *world) start(p *app.Program, err error) *app.Program {
 type worker struct {
 	cmd  *exec.Cmd
 	done chan struct{}
+	said string       // the last of it, once it has ended, if anything was wrong
 	last atomic.Int64 // Unix nanoseconds at which it last told of an attempt
 }
 
-// worker starts a worker process and waits until it works.
+// worker starts a worker process and waits until it works. The test's end stops it.
 func (w *world) worker() *worker {
 	w.t.Helper()
+	k := w.process("worker")
+	w.t.Cleanup(func() {
+		if err := k.stop(patience); err != nil {
+			w.t.Error(err)
+		}
+	})
+	return k
+}
+
+func (w *world) process(as string) *worker {
+	w.t.Helper()
 	cmd := exec.Command(os.Args[0], "--config", w.config, "--listen-ops", "127.0.0.1:0")
-	cmd.Env = append(os.Environ(), asWorker+"=1")
+	cmd.Env = append(os.Environ(), asProgram+"="+as)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	logs, err := cmd.StderrPipe()
 	if err != nil {
@@ -195,6 +224,7 @@ func (w *world) worker() *worker {
 	go func() {
 		defer close(done)
 		var tail []string
+		most := 40 // lines
 		var once sync.Once
 		lines := bufio.NewScanner(logs)
 		for lines.Scan() {
@@ -204,28 +234,52 @@ func (w *world) worker() *worker {
 			if strings.Contains(lines.Text(), `"msg":"attempt"`) {
 				k.last.Store(time.Now().UnixNano())
 			}
-			if strings.Contains(lines.Text(), `"ERROR"`) || strings.Contains(lines.Text(), "DATA RACE") || len(tail) > 0 && len(tail) < 40 {
+			quits := strings.HasPrefix(lines.Text(), "SIGQUIT")
+			if quits {
+				most = len(tail) + 1000 // what its goroutines do
+			}
+			if quits || strings.Contains(lines.Text(), `"ERROR"`) || strings.Contains(lines.Text(), "DATA RACE") || len(tail) > 0 && len(tail) < most {
 				tail = append(tail, lines.Text())
 			}
 		}
 		cmd.Wait()
 		if len(tail) > 0 {
-			w.t.Logf("worker %d said:\n%s", cmd.Process.Pid, strings.Join(tail, "\n"))
+			k.said = strings.Join(tail, "\n")
+			w.t.Logf("worker %d said:\n%s", cmd.Process.Pid, k.said)
 		}
 	}()
-	w.t.Cleanup(func() { k.end(syscall.SIGTERM) })
 	select {
 	case <-up:
 	case <-done:
 		w.t.Fatal("worker ended at its start")
+	case <-time.After(patience):
+		w.t.Fatal(errors.Join(errors.New("worker does not start"), k.stop(0)))
 	}
 	return k
 }
 
-// end signals the process and waits for its end.
-func (k *worker) end(sig syscall.Signal) {
-	k.cmd.Process.Signal(sig)
+// kill ends the process at once.
+func (k *worker) kill() {
+	k.cmd.Process.Kill()
 	<-k.done
+}
+
+// stop lets the process end in good order. One that does not within so long prints what its
+// goroutines do, is ended, and is the error.
+func (k *worker) stop(within time.Duration) error {
+	k.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-k.done:
+		return nil
+	case <-time.After(within):
+	}
+	k.cmd.Process.Signal(syscall.SIGQUIT)
+	select {
+	case <-k.done:
+	case <-time.After(5 * time.Second):
+		k.kill()
+	}
+	return fmt.Errorf("worker %d did not stop within %s of SIGTERM; above is what it did", k.cmd.Process.Pid, within)
 }
 
 // order sends n messages over the API, over all numbers, and returns their ids.

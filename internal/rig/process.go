@@ -84,13 +84,23 @@ func (p *Process) Alive() error {
 	}
 }
 
-// Stop asks the process to end, waits for that, and ends it when it does not.
+// Stop asks the process to end, waits for that, and ends it when it does not; then what its
+// goroutines did stands in its log.
 func (p *Process) Stop() {
-	p.Signal(syscall.SIGTERM)
+	if p.signalled(syscall.SIGTERM, stopGrace) || p.signalled(syscall.SIGQUIT, 5*time.Second) {
+		return
+	}
+	p.Kill()
+}
+
+// signalled tells whether the process ended within so long of a signal.
+func (p *Process) signalled(sig syscall.Signal, within time.Duration) bool {
+	p.Signal(sig)
 	select {
 	case <-p.ended:
-	case <-time.After(stopGrace):
-		p.Kill()
+		return true
+	case <-time.After(within):
+		return false
 	}
 }
 
