@@ -223,6 +223,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt) message.Move {
 	start := time.Now()
 	number := a.Message.From
 	out := message.Outcome{}
+	var hold time.Duration
 	body, err := s.o.Body(a)
 	switch {
 	case errors.Is(err, message.ErrTampered):
@@ -238,8 +239,8 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt) message.Move {
 		}
 		out = s.poster.Send(context.WithoutCancel(ctx), number, body)
 		s.metrics.inflight.WithLabelValues(number).Dec()
+		hold = s.pace(context.WithoutCancel(ctx), number, out)
 	}
-	hold := s.pace(context.WithoutCancel(ctx), number, out)
 	m := s.decide(a, out)
 	if out.Kind == message.Held {
 		m.In = max(m.In, hold)

@@ -532,6 +532,36 @@ func TestEachHandleHasItsOwnToken(t *testing.T) {
 	}
 }
 
+// TestUnsentSaysNothingOfMeta: a message that was not sent is no answer of Meta's, for which a
+// probing number waits.
+func TestUnsentSaysNothingOfMeta(t *testing.T) {
+	t.Parallel()
+	s := newScript()
+	sender := send.New(s, s, send.Options{
+		Worker: "w", Policy: func(string, message.Class) message.Policy { return message.Policy{} },
+		Backoff: func(int) time.Duration { return 0 }, Attempts: 1,
+		Body:  func(a message.Attempt) ([]byte, error) { return s.body(a.Payload) },
+		Paces: pacer{s}, Shards: message.DefaultShards, Log: slog.New(slog.DiscardHandler), Registerer: s.reg,
+	})
+	after := func(kind message.Kind, bodyErr error) []string {
+		s.asked = nil
+		s.post = func() message.Outcome { return message.Outcome{Kind: kind} }
+		s.body = func([]byte) ([]byte, error) { return nil, bodyErr }
+		sender.Handle(t.Context(), id, 0, s.next)
+		return s.asked
+	}
+	for range 5 {
+		after(message.NoAnswer, nil)
+	}
+	recovered := "recovered " + number
+	if got := after(message.Accepted, message.ErrTampered); slices.Contains(got, recovered) {
+		t.Errorf("tampered with: %q", got)
+	}
+	if got := after(message.Accepted, nil); !slices.Contains(got, recovered) {
+		t.Errorf("accepted: %q", got)
+	}
+}
+
 func TestMetricsAndLogOfAnAttempt(t *testing.T) {
 	t.Parallel()
 	s := newScript()
