@@ -2,7 +2,7 @@ package message
 
 import "time"
 
-// DeadLetter is a message whose attempts are used up.
+// DeadLetter is a dead message, for a person to look into and perhaps to send again.
 type DeadLetter struct {
 	ID     string
 	Number string

@@ -19,7 +19,7 @@ const (
 	Rejected   State = "rejected"  // Meta refused it for good
 	Expired    State = "expired"   // its deadline passed before an attempt
 	Cancelled  State = "cancelled" // by its caller
-	Dead       State = "dead"      // its attempts are used up, each proven not taken
+	Dead       State = "dead"      // its attempts are used up, each proven not taken; or it was tampered with
 )
 
 // States returns every state, in the order in which people read them.
