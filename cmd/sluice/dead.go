@@ -65,7 +65,7 @@ type deadCmd struct {
 	consoleFlags
 }
 
-// Run counts the messages whose attempts are used up, and lists them.
+// Run counts the messages that were given up, and lists them.
 func (d deadCmd) Run(ctx context.Context) error {
 	return d.ask(ctx, "GET", d.path(strconv.Itoa(max(d.List, 1))), nil, read(func(t table, found dead) {
 		found.show(t)

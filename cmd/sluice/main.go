@@ -29,7 +29,7 @@ type cli struct {
 	Resume     resumeCmd     `cmd:"" help:"End a hold: what it kept goes on in its order."`
 	Holds      holdsCmd      `cmd:"" help:"List what is held, and why."`
 	Doubts     doubtsCmd     `cmd:"" help:"List messages of which nobody knows whether Meta took them, and settle them."`
-	Dead       deadCmd       `cmd:"" help:"Count and list messages whose attempts are used up."`
+	Dead       deadCmd       `cmd:"" help:"Count and list messages that were given up."`
 	Unreported unreportedCmd `cmd:"" help:"List messages that Meta took a while ago and reported nothing of since."`
 	Replay     replayCmd     `cmd:"" help:"Send dead messages again; without --go count them only."`
 	Audit      auditCmd      `cmd:"" help:"List what was ordered: who, what, when and why."`

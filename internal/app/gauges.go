@@ -40,7 +40,7 @@ var (
 	limitDesc     = prometheus.NewDesc("sluice_number_rate_limit_messages_per_second", "How fast the number may go by configuration or by order, a climb counted in.", byNumber, nil)
 	effectiveDesc = prometheus.NewDesc("sluice_number_effective_rate", "How fast it goes after Meta's refusals, in messages a second.", byNumber, nil)
 	openDesc      = prometheus.NewDesc("sluice_messages_open", "Messages that wait, are being sent, are in doubt or parked, by state.", []string{"state"}, nil)
-	deadDesc      = prometheus.NewDesc("sluice_messages_dead", "Messages whose attempts are used up and that can be sent again.", nil, nil)
+	deadDesc      = prometheus.NewDesc("sluice_messages_dead", "Messages that were given up and that can be sent again.", nil, nil)
 )
 
 // Describe is for the registry.

@@ -43,7 +43,7 @@ func TestGauges(t *testing.T) {
 			numbers: []string{"7"}, log: slog.New(slog.DiscardHandler),
 		}
 		want := `
-# HELP sluice_messages_dead Messages whose attempts are used up and that can be sent again.
+# HELP sluice_messages_dead Messages that were given up and that can be sent again.
 # TYPE sluice_messages_dead gauge
 sluice_messages_dead 5
 # HELP sluice_messages_open Messages that wait, are being sent, are in doubt or parked, by state.

@@ -90,7 +90,7 @@ func (c *Console) routes() []httpapi.Route {
 		get("/v1/unreported", "listUnreported", "Messages without a status",
 			"Messages that Meta took more than 15 minutes ago and reported nothing of since, those that wait longest first.", unreportedList{},
 			[]httpapi.Param{paramNumber, paramLimit}, c.handle(c.listUnreported)),
-		get("/v1/dead", "listDead", "Dead messages", "Messages whose attempts are used up, counted and listed.", dead{},
+		get("/v1/dead", "listDead", "Dead messages", "Messages that were given up, counted and listed.", dead{},
 			[]httpapi.Param{
 				paramNumber,
 				{In: "query", Name: "code", Doc: "With this last error code of Meta's.", Example: "131000", Type: 0},

@@ -74,8 +74,15 @@ func firstFields(m message.Message) ([]any, error) {
 	}
 	var fields []any
 	for _, f := range [...][2]string{
-		{"next", sendAt}, {"pair", pair(m)}, {"tpl", c.Template}, {"c", string(c.Class)}, {"ty", c.Type}, {"to", c.To},
-		{"x", string(rest[1 : len(rest)-1])}, {"ref", refName(m.From, m.Ref)}, {"tl", letters[message.Queued] + "0+0|"},
+		{"next", sendAt},
+		{"pair", pair(m)},
+		{"tpl", c.Template},
+		{"c", string(c.Class)},
+		{"ty", c.Type},
+		{"to", c.To},
+		{"x", string(rest[1 : len(rest)-1])},
+		{"ref", refName(m.From, m.Ref)},
+		{"tl", letters[message.Queued] + "0+0|"},
 	} {
 		if f[1] != "" {
 			fields = append(fields, f[0], f[1])
