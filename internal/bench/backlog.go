@@ -44,10 +44,10 @@ func (w *world) preload(ctx context.Context, numbers []rig.Number, n int) error 
 	loader := app.NewLoader(w.db, shards)
 	began := time.Now()
 	var next atomic.Int64
-	g, ctx := errgroup.WithContext(ctx)
+	g, loading := errgroup.WithContext(ctx)
 	for range 4 {
 		g.Go(func() error {
-			for ctx.Err() == nil {
+			for loading.Err() == nil {
 				b := int(next.Add(1) - 1)
 				first := b * batch
 				if first >= n {
@@ -58,18 +58,32 @@ func (w *world) preload(ctx context.Context, numbers []rig.Number, n int) error 
 				for i := first; i < min(first+batch, n); i++ {
 					messages = append(messages, ordered(from, message.Marketing, i))
 				}
-				if err := loader.Load(ctx, messages); err != nil {
+				if err := loader.Load(loading, messages); err != nil {
 					return err
 				}
 			}
-			return context.Cause(ctx)
+			return context.Cause(loading)
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("load the backlog: %w", err)
 	}
 	w.o.say("  %d messages waiting, loaded in %s", n, time.Since(began).Round(time.Millisecond))
-	return nil
+	return w.written(ctx)
+}
+
+// written waits until Redis has rewritten its append-only file, which the loading of a large
+// backlog makes it do: the copying of pages for that would be measured too.
+func (w *world) written(ctx context.Context) error {
+	for {
+		now, err := info(ctx, w.db, "persistence")
+		if err != nil || now["aof_rewrite_in_progress"]+now["aof_rewrite_scheduled"]+now["rdb_bgsave_in_progress"] == 0 {
+			return err
+		}
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 // arrivals waits until the simulator took n messages or d has passed, and returns how many it

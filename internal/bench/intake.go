@@ -27,7 +27,7 @@ func intake(ctx context.Context, o Options) ([]Row, error) {
 	var rows []Row
 	for _, durability := range o.durabilities(Relaxed, Fsync) {
 		bare := Row{Case: "net/http: a handler that calls asynq's client", Durability: durability}
-		single := Row{Case: "single posts", Durability: durability, Numbers: cmp.Or(o.Numbers, 12)}
+		single := Row{Case: "single posts", Durability: durability, Numbers: 1}
 		alone := Row{Case: "asynq: its client alone", Durability: durability}
 		batches := Row{Case: "batches of 1,000", Durability: durability, Numbers: single.Numbers}
 		o.say("intake: %s", durability)
@@ -47,9 +47,10 @@ func intake(ctx context.Context, o Options) ([]Row, error) {
 	return rows, nil
 }
 
+// order is a body to post, with a reference of its own each time.
 func order(from string) ([]byte, error) {
 	object, _ := content(1)
-	return json.Marshal(client.Order{From: from, Message: object, Class: message.Utility, Ref: "order-20261122-000123"})
+	return json.Marshal(client.Order{From: from, Message: object, Class: message.Utility, Ref: "order-" + serial})
 }
 
 func intakeOurs(ctx context.Context, o Options, single, batches *Row) error {

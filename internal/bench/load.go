@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -21,8 +22,22 @@ import (
 // costs is taken from the server beside it.
 type request struct {
 	wire     []byte
-	want     int // status
-	messages int // in it: 1, or as many as the verdicts that a batch is answered with
+	want     int   // status
+	messages int   // in it: 1, or as many as the verdicts that a batch is answered with
+	serials  []int // where in wire another number is to stand each time, see serial
+}
+
+// serial is a text in a body instead of which each request has a number of its own.
+const serial = "{{serial}}"
+
+var lastSerial atomic.Int64
+
+// renew gives the request its next numbers.
+func (r request) renew() {
+	n := lastSerial.Add(int64(len(r.serials)))
+	for i, at := range r.serials {
+		copy(r.wire[at:], fmt.Sprintf("%0*d", len(serial), n-int64(i)))
+	}
 }
 
 func newRequest(addr, path string, header map[string]string, body []byte, want int) request {
@@ -36,7 +51,15 @@ func newRequest(addr, path string, header map[string]string, body []byte, want i
 	}
 	b.WriteString("\r\n")
 	b.Write(body)
-	return request{b.Bytes(), want, 1}
+	r := request{wire: b.Bytes(), want: want, messages: 1}
+	for at := 0; ; at += len(serial) {
+		next := bytes.Index(r.wire[at:], []byte(serial))
+		if next < 0 {
+			return r
+		}
+		at += next
+		r.serials = append(r.serials, at)
+	}
 }
 
 // batchOf is a POST of n lines, each the body of a message of its own.
@@ -64,6 +87,8 @@ func post(ctx context.Context, addr string, r request, connections, most int, d 
 	var mu sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
 	for range connections {
+		r := r
+		r.wire = bytes.Clone(r.wire)
 		g.Go(func() error {
 			c, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 			if err != nil {
@@ -73,6 +98,7 @@ func post(ctx context.Context, addr string, r request, connections, most int, d 
 			in := bufio.NewReader(c)
 			var took []time.Duration
 			for ctx.Err() == nil && time.Now().Before(end) && (most == 0 || len(took) < most) {
+				r.renew()
 				t, err := r.once(c, in)
 				if err != nil {
 					return err

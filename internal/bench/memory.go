@@ -3,11 +3,13 @@ package bench
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"sluice/internal/config"
 	"sluice/internal/rig"
 )
 
@@ -74,6 +76,9 @@ func memoryOnce(ctx context.Context, o Options, row Row) (Row, error) {
 	}
 	object, _ := content(1)
 	row.BytesWaiting = new((full-empty)/float64(row.Backlog) - float64(len(object)))
+	if err := w.readEvents(ctx); err != nil {
+		return row, err
+	}
 	workers, err := w.workers(ctx, row.Workers, false)
 	if err != nil {
 		return row, err
@@ -83,6 +88,28 @@ func memoryOnce(ctx context.Context, o Options, row Row) (Row, error) {
 	err = w.emptying(ctx, &row, o.Duration, workers)
 	row.Backlog = all
 	return row, err
+}
+
+// readEvents lets a worker that sends nothing read the events of the loading, as workers do while
+// a backlog grows.
+func (w *world) readEvents(ctx context.Context) error {
+	p, err := w.program(ctx, "worker", "SLUICE_ROLES="+config.RoleReconcile)
+	if err != nil {
+		return err
+	}
+	defer p.Stop()
+	for _, s := range shards.All() {
+		for {
+			groups, err := w.db.XInfoGroups(ctx, s.StreamKey()).Result()
+			if err == nil && len(groups) == 1 && groups[0].Lag == 0 && groups[0].Pending == 0 {
+				break
+			}
+			if err := errors.Join(pause(ctx, 20*time.Millisecond), p.Alive()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // memoryFinal weighs the records of delivered messages, and adds up what their whole life
