@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +122,19 @@ func TestWholeLife(t *testing.T) {
 	nothingLeft(t)
 }
 
+// TestABacklogIsWeighedAndDrained: after the events of its loading were read.
+func TestABacklogIsWeighedAndDrained(t *testing.T) {
+	o := options(t, Options{Duration: 10 * time.Second})
+	row, err := memoryOnce(t.Context(), o, Row{Rate: unlimited, Workers: 1, Numbers: 2, Backlog: 200, Durability: Relaxed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if row.BytesWaiting == nil || *row.BytesWaiting <= 0 || row.PerSecond == nil || *row.PerSecond <= 0 {
+		t.Errorf("%+v", row)
+	}
+	nothingLeft(t)
+}
+
 // TestEndsEarly: everything is ended and cleared away when the caller has enough.
 func TestEndsEarly(t *testing.T) {
 	o := options(t, Options{Durability: Relaxed})
@@ -179,6 +193,22 @@ func TestAPartThatCannotStart(t *testing.T) {
 }
 
 // TestPostsAreCounted: each answer is there once, and a wrong one is an error.
+// TestSerials: no two lines that are posted have the same.
+func TestSerials(t *testing.T) {
+	t.Parallel()
+	r := batchOf(3, "host", "/", map[string]string{}, []byte(`{"ref":"order-`+serial+`"}`))
+	size, seen := len(r.wire), map[string]bool{}
+	for range 2 {
+		r.renew()
+		for _, ref := range regexp.MustCompile(`order-\d{10}"`).FindAllString(string(r.wire), -1) {
+			seen[ref] = true
+		}
+	}
+	if len(seen) != 6 || len(r.wire) != size {
+		t.Errorf("%v in %q", seen, r.wire)
+	}
+}
+
 func TestPostsAreCounted(t *testing.T) {
 	o := options(t, Options{})
 	w, err := newWorld(t.Context(), o, Relaxed)
