@@ -42,6 +42,7 @@ func (l *Ledger) Begin(ctx context.Context, id string, k int, token string) (mes
 		a.Wait = time.Duration(number(r[1])) * time.Millisecond
 	case message.Go:
 		a.N, a.Payload, a.ExpiresAt, a.Failures = int(number(r[1])), []byte(text(r[2])), at(text(r[3])), int(number(r[4]))
+		a.Left = time.Duration(number(r[7])) * time.Millisecond
 		a.Message = message.Context{ID: id, From: from, Class: message.Class(text(r[5])), Template: text(r[6])}
 		if unconfirmed {
 			a.Verdict = message.Unconfirmed

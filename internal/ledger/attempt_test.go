@@ -26,7 +26,11 @@ func TestBegin(t *testing.T) {
 			t.Errorf("the task of another k: %s", got.Verdict)
 		}
 		for range 2 { // the second as after a lost answer
-			if got := f.begun(m.ID, 0, "w/1"); !reflect.DeepEqual(got, want) {
+			got := f.begun(m.ID, 0, "w/1")
+			if most := time.Until(m.ExpiresAt) + time.Second; got.Left > most || got.Left < most-time.Minute {
+				t.Errorf("%s left of an hour", got.Left)
+			}
+			if got.Left = 0; !reflect.DeepEqual(got, want) {
 				t.Errorf("%+v\nwant %+v", got, want)
 			}
 		}

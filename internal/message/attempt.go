@@ -30,7 +30,8 @@ type Attempt struct {
 	Message   Context // its id, number, class and template; this and what follows: with Go and Unconfirmed only
 	Payload   []byte  // Meta's message object
 	ExpiresAt time.Time
-	Failures  int // earlier attempts that count against the budget
+	Left      time.Duration // from when it was begun to ExpiresAt, by the store's clock
+	Failures  int           // earlier attempts that count against the budget
 }
 
 // Move is a change of a message's state.

@@ -158,9 +158,13 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, next NextSlot) Ag
 				mem = s.memory.add(shard, a, k)
 			}
 		}
-		if slot.Use(ctx) == nil && !frozen(begun, time.Now()) {
-			break
+		if slot.Use(ctx) != nil || frozen(begun, time.Now()) {
+			continue
 		}
+		if time.Since(begun) >= a.Left { // its deadline came meanwhile
+			return s.takeBack(ctx, a, mem, 0)
+		}
+		break
 	}
 	m := s.attempt(ctx, a)
 	s.memory.ended(mem, m)

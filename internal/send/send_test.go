@@ -85,7 +85,7 @@ func (s slot) Use(context.Context) error { return s() }
 
 func going(token string) (message.Attempt, error) {
 	return message.Attempt{
-		Verdict: message.Go, ID: id, N: 2, Token: token, Payload: []byte("{}"),
+		Verdict: message.Go, Left: time.Hour, ID: id, N: 2, Token: token, Payload: []byte("{}"),
 		Message: message.Context{ID: id, From: number, Class: message.Utility, Template: "sale/en"},
 	}, nil
 }
@@ -272,6 +272,14 @@ func TestHandle(t *testing.T) {
 			send.Again{},
 			[]string{"next", "begin", "missed", "next", "use", post, "finish 2 submitted"},
 		},
+		"deadline passes before its slot": {func(s *script) {
+			s.begin = func(token string) (message.Attempt, error) {
+				a, err := going(token)
+				a.Left = time.Second
+				return a, err
+			}
+			s.missFirst(func() { time.Sleep(time.Second) })
+		}, send.Again{Due: true}, []string{"next", "begin", "missed", "next", "use", "finish 2 queued"}},
 		"slot missed by long, and no longer ours": {func(s *script) {
 			s.missFirst(func() { time.Sleep(6 * time.Second); s.begin = verdict(message.Attempt{Verdict: message.Done}) })
 		}, send.Again{}, []string{"next", "begin", "missed", "next", "begin"}},

@@ -2,7 +2,7 @@
 -- KEYS  record, payload, waiting, attempts, stream
 -- ARGV  id, token of this attempt (worker/sequence), task counter k, record life ms when it ends here,
 --       the run of this server that the worker knows
--- Reply {'go', attempt, payload, expires at ms, counted failures, class, template}
+-- Reply {'go', attempt, payload, expires at ms, counted failures, class, template, ms left until then}
 --       {'early', ms to wait}  its time has not come
 --       {'busy'}               another attempt of it is under way
 --       {'done', state}        nothing to do for this task; {'done', 'expired', why} when that is news
@@ -12,11 +12,11 @@ local rec = KEYS[1]
 local r = redis.call('HMGET', rec, 'st', 'k', 'exp', 'n', 'acc', 'c', 'tl', 'next', 'tpl', 'f', 'own')
 local st = r[1]
 if not st then return {'done', 'gone'} end
-local function go(n)
-  return {'go', n, redis.call('GET', KEYS[2]) or '', r[3], r[10] or '0', r[6], r[9] or ''}
+local function go(n, ms)
+  return {'go', n, redis.call('GET', KEYS[2]) or '', r[3], r[10] or '0', r[6], r[9] or '', int(r[3] - ms)}
 end
 if st == 'attempting' then
-  if r[11] == ARGV[2] then return go(tonumber(r[4])) end
+  if r[11] == ARGV[2] then return go(tonumber(r[4]), now()) end
   return {'busy'}
 end
 if st ~= 'queued' or r[2] ~= ARGV[3] then return {'done', st} end
@@ -40,4 +40,4 @@ redis.call('HSET', rec, 'st', 'attempting', 'own', ARGV[2], 'at', ms, 'n', n,
 if r[8] or n > 1 then redis.call('HDEL', rec, 'next', 'why', 'code') end
 redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('ZADD', KEYS[4], ms, ARGV[1])
-return go(n)
+return go(n, ms)
