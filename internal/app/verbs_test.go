@@ -65,6 +65,13 @@ func startProducer(t *testing.T, redisURL, payloadKey string) *app.Program {
 	if err != nil {
 		t.Fatal(err)
 	}
+	run(t, p)
+	return p
+}
+
+// run runs a program until the test's end.
+func run(t *testing.T, p *app.Program) {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(ctx) }()
@@ -74,7 +81,6 @@ func startProducer(t *testing.T, redisURL, payloadKey string) *app.Program {
 			t.Error(err)
 		}
 	})
-	return p
 }
 
 // TestVerbsEndToEnd: a producer's two listeners on a real Redis. What callers and operators

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"strconv"
 	"time"
+
+	"sluice/internal/message"
 )
 
 // Body returns what is POSTed to Meta for a message object: "messaging_product" is set, "to"
@@ -32,7 +34,7 @@ func Body(object json.RawMessage, to, marker string, expires time.Time) ([]byte,
 		case name == "messaging_product", name == "biz_opaque_callback_data", name == "to" && to != "":
 			continue
 		case name == "category":
-			longest = longestTTL[string(value)]
+			longest = message.MaxTTL[text(value)]
 		case name == "ttl_seconds" && string(value) == "null": // as good as none
 			continue
 		case name == "ttl_seconds":
@@ -41,17 +43,11 @@ func Body(object json.RawMessage, to, marker string, expires time.Time) ([]byte,
 		body = appendMember(body, string(name), value)
 	}
 	if longest > 0 && !expires.IsZero() {
-		left := min(max(int(time.Until(expires).Seconds()), shortestTTL), longest)
+		left := min(max(int(time.Until(expires).Seconds()), message.MinTTL), longest)
 		body = appendMember(body, "ttl_seconds", strconv.AppendInt(nil, int64(left), 10))
 	}
 	return append(body, '}'), nil
 }
-
-// shortestTTL and longestTTL, by category, are what Meta takes as ttl_seconds. Meta, Cloud API,
-// "Direct Send".
-const shortestTTL = 30
-
-var longestTTL = map[string]int{`"utility"`: 43200, `"authentication"`: 900}
 
 func appendMember(b []byte, name string, value json.RawMessage) []byte {
 	b = append(append(b, ','), quote(name)...)

@@ -31,31 +31,36 @@ func (l *Ledger) Accept(m message.Message, nonce string) (Accepting, error) {
 	if err != nil {
 		return Accepting{}, fmt.Errorf("accept: %q is no message id", m.ID)
 	}
-	fields, err := firstFields(m)
+	about, ref := m.Context(), refName(m.From, m.Ref)
+	fields, err := firstFields(m, about, ref)
 	if err != nil {
 		return Accepting{}, fmt.Errorf("accept %s: %w", m.ID, err)
 	}
-	before, after, err := queuedEvent(m)
+	before, after, err := queuedEvent(about)
 	if err != nil {
 		return Accepting{}, fmt.Errorf("accept %s: %w", m.ID, err)
 	}
 	return Accepting{m: m, Part: store.Part{
 		Script: l.accept, Keys: []string{k.record, k.payload, k.waiting, k.streams},
 		Args: append([]any{
-			m.ID, nonce, m.Hash, m.ExpiresAt.UnixMilli(), []byte(m.Payload), refName(m.From, m.Ref), before, after,
+			m.ID, nonce, m.Hash, m.ExpiresAt.UnixMilli(), []byte(m.Payload), ref, before, after,
 		}, fields...),
 	}}, nil
 }
 
-// queuedEvent is the event that says that m was accepted, in two parts: its time stands between.
-func queuedEvent(m message.Message) (before, after []byte, err error) {
-	about := m.Context()
+// queuedEvent is the event that says that a message was accepted, in two parts: its time, as
+// Redis has it, stands between.
+func queuedEvent(about message.Context) (before, after []byte, err error) {
 	event, err := json.Marshal(message.Event{
-		Version: message.EventVersion, Type: message.EventMessage, Number: m.From,
+		Version: message.EventVersion, Type: message.EventMessage, Number: about.From,
 		State: &message.Change{To: message.Queued}, Message: &about,
 	})
-	before, after, _ = bytes.Cut(event, []byte(`"at":0`))
-	return append(before, `"at":`...), after, err
+	if err != nil {
+		return nil, nil, err
+	}
+	const zero = `"at":0`
+	end := bytes.Index(event, []byte(zero)) + len(zero)
+	return event[:end-1], event[end:], nil
 }
 
 // pair names a message's number and recipient without telling them; empty for groups, which

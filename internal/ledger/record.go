@@ -60,10 +60,10 @@ type further struct {
 	Callback string   `json:"callback_data,omitempty"`
 }
 
-// firstFields are those of a new record, with their values, that Redis need not know. What the
-// scripts of the queue ask for comes first: short hashes are searched from the front.
-func firstFields(m message.Message) ([]any, error) {
-	c := m.Context()
+// firstFields are those of a new record, with their values, that Redis need not know; ref names
+// its reference. What the scripts of the queue ask for comes first: short hashes are searched
+// from the front.
+func firstFields(m message.Message, c message.Context, ref string) ([]any, error) {
 	rest, err := json.Marshal(further{c.Ref, c.Tags, c.Callback})
 	if err != nil {
 		return nil, err
@@ -81,7 +81,7 @@ func firstFields(m message.Message) ([]any, error) {
 		{"ty", c.Type},
 		{"to", c.To},
 		{"x", string(rest[1 : len(rest)-1])},
-		{"ref", refName(m.From, m.Ref)},
+		{"ref", ref},
 		{"tl", letters[message.Queued] + "0+0|"},
 	} {
 		if f[1] != "" {

@@ -7,18 +7,21 @@ var (
 	ttlInvalid       = rule(Invalid, "ttl_seconds_invalid", "ttl_seconds is 30 to 43200 for utility, 30 to 900 for authentication.", "Give whole seconds in that range, or leave it out.")
 )
 
+// MinTTL is the least that Meta takes as the ttl_seconds of such a message.
+const MinTTL = 30
+
+// MaxTTL is the most, by category; the others take none.
+var MaxTTL = map[string]int{"utility": 43200, "authentication": 900}
+
 func (n node) checkDirectSend() {
 	category := n.get("category").oneOf("utility", "service", "authentication")
 	ttl := n.get("ttl_seconds")
 	if !ttl.present() {
 		return
 	}
-	switch category {
-	case "utility":
-		ttl.whole(30, 43200, ttlInvalid)
-	case "authentication":
-		ttl.whole(30, 900, ttlInvalid)
-	default:
+	if longest, ok := MaxTTL[category]; ok {
+		ttl.whole(MinTTL, int64(longest), ttlInvalid)
+	} else {
 		ttl.refuse(ttlNeedsCategory)
 	}
 }
