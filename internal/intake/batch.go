@@ -118,7 +118,7 @@ func (in *Intake) readLines(ctx context.Context, body *patient, key httpapi.Key,
 		l := &line{verdict: verdict{Line: n}, done: make(chan struct{})}
 		switch {
 		case err != nil && !errors.Is(err, io.EOF):
-			if refused := body.refusal(err); refused != nil {
+			if refused := in.unread(err); refused != nil {
 				l.refuse(refused)
 				lines <- l
 			}
@@ -241,10 +241,11 @@ func (p *patient) Read(b []byte) (int, error) {
 
 var errStopped = errors.New("stopped")
 
-// refusal is what is said to the line that could not be read; nil when nobody hears it.
-func (p *patient) refusal(err error) refusal {
+// unread is what is said to the line that could not be read; nil when nobody hears it. The
+// server ends the request of a body that it could not read, so its end says nothing.
+func (in *Intake) unread(err error) refusal {
 	select {
-	case <-p.stop:
+	case <-in.stopped:
 		return refuse("stopping")
 	default:
 	}
