@@ -877,18 +877,6 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-func BenchmarkPost(b *testing.B) {
-	serve := direct(intake.Options{Acceptor: nothing{}, Reader: nothing{}})
-	body := `{"from":"` + ours + `","key":"order-7","ref":"7","message":{"to":"+15551234567","type":"template","template":{"name":"order_update","language":{"code":"en_US"},` +
-		`"components":[{"type":"body","parameters":[{"type":"text","text":"Jo"},{"type":"text","text":"4711"}]}]}}}`
-	b.ReportAllocs()
-	for b.Loop() {
-		if w := serve(http.MethodPost, "/v1/messages", body); w.Code != http.StatusAccepted {
-			b.Fatal(w.Code, w.Body)
-		}
-	}
-}
-
 // nothing accepts everything and keeps nothing.
 type nothing struct{}
 
