@@ -78,10 +78,17 @@ func (d *Doc) keep(s string) span {
 	return span{int32(len(d.decoded) - 1), -1}
 }
 
+// maxKept is how many values of a text a Doc keeps the memory of for the next one: far more than
+// any message has.
+const maxKept = 4096
+
 // Reset empties d and lets go of the text.
 func (d *Doc) Reset() {
 	clear(d.decoded)
 	d.text, d.entries, d.decoded, d.spaced = "", d.entries[:0], d.decoded[:0], false
+	if cap(d.entries) > maxKept {
+		d.entries = nil
+	}
 }
 
 // Root returns the outermost value; a Value that is absent before anything was read.

@@ -14,16 +14,19 @@ var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPad
 // idLen is the length of an id's second part: 130 bits.
 const idLen = 26
 
+// idBytes is how many bytes have that many characters: whole groups of 5.
+const idBytes = 20
+
 // NewID names a message. With a key the name follows from number and key, so that a repeat
 // meets the same record without a second index; without one it is random.
 func NewID(number, key string) string {
 	var sum [sha256.Size]byte
 	if key == "" {
-		rand.Read(sum[:]) // never fails: it ends the program instead
+		rand.Read(sum[:idBytes]) // never fails: it ends the program instead
 	} else {
 		sum = sha256.Sum256([]byte(number + "\x00" + key))
 	}
-	return number + "-" + base32Lower.EncodeToString(sum[:])[:idLen]
+	return number + "-" + base32Lower.EncodeToString(sum[:idBytes])[:idLen]
 }
 
 // Number returns the phone number id in a message id, and whether id has the form of one.
