@@ -176,14 +176,14 @@ func TestFaultsAreFound(t *testing.T) {
 	}
 	for want, bad := range map[string]source{
 		"internal/intake may import only: internal/jsondoc, internal/message, internal/httpapi.": {file: "internal/intake/x.go", imports: []string{"sluice/internal/ledger"}},
-		"internal/message may import only: internal/jsondoc. It li":                {file: "internal/message/x.go", imports: []string{"sluice/internal/store"}},
-		"cmd/worker may import only: internal/app. A command":                  {file: "cmd/worker/x.go", imports: []string{"sluice/internal/queue"}},
-		"internal/app may import only":                                         {file: "internal/app/x.go", imports: []string{"sluice/internal/graphsim"}},
-		"internal/outbox is a new room":                                        {file: "internal/outbox/x.go"},
-		"cmd/worker may import only: internal/app. A com":                      {file: "cmd/worker/x.go", imports: []string{"sluice/internal/bench"}},
-		"internal/demo may import only":                                        {file: "internal/demo/x.go", imports: []string{"sluice/internal/bench"}},
-		"internal/e2e is for tests only":                                       {file: "internal/e2e/x.go"},
-		"internal/queue is the only room that knows":                           {file: "internal/send/x.go", imports: []string{asynqs}},
+		"internal/message may import only: internal/jsondoc. It li":                              {file: "internal/message/x.go", imports: []string{"sluice/internal/store"}},
+		"cmd/worker may import only: internal/app. A command":                                    {file: "cmd/worker/x.go", imports: []string{"sluice/internal/queue"}},
+		"internal/app may import only":                                                           {file: "internal/app/x.go", imports: []string{"sluice/internal/graphsim"}},
+		"internal/outbox is a new room":                                                          {file: "internal/outbox/x.go"},
+		"cmd/worker may import only: internal/app. A com":                                        {file: "cmd/worker/x.go", imports: []string{"sluice/internal/bench"}},
+		"internal/demo may import only":                                                          {file: "internal/demo/x.go", imports: []string{"sluice/internal/bench"}},
+		"internal/e2e is for tests only":                                                         {file: "internal/e2e/x.go"},
+		"internal/queue is the only room that knows":                                             {file: "internal/send/x.go", imports: []string{asynqs}},
 		"imports asynq":            {file: "internal/app/x.go", imports: []string{asynqs + "/x"}},
 		"names graph.facebook.com": {file: "internal/send/x.go", host: true},
 	} {
