@@ -56,14 +56,14 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	if attempt == 0 {
 		attempt = r.Attempt
 	}
-	if r.name(m.WAMID) {
-		d.Duplicate = true
+	if d.Changed, d.Duplicate = r.name(m.WAMID); d.Duplicate {
 		d.Changes = append(d.Changes, message.Change{To: r.State, Attempt: attempt, WAMID: m.WAMID, Reason: message.ReasonDuplicate})
 	}
 	if d.Applied = r.allows(in); !d.Applied {
 		d.Repeated = in.Kind == Status && r.State == m.To
 		return r, d
 	}
+	d.Changed = true
 	r.State, r.Code, r.Reason, r.ErrorText = m.To, m.Code, m.Reason, m.ErrorText
 	r.Token, r.NextAt = "", time.Time{}
 	if !m.ExpiresAt.IsZero() {

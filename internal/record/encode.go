@@ -307,6 +307,9 @@ func Decode(id, stored string) (Record, error) {
 			r.unknown = append(r.unknown, stored[start:len(stored)-len(b)]...)
 		}
 	}
+	if format == 0 && r.State == "" && len(r.unknown) == 0 && len(begun) > 0 {
+		return Record{size: len(stored)}, nil // somebody appended to a record that the store had lost
+	}
 	if format != Format || r.State == "" {
 		return Record{}, fmt.Errorf("%s: %w", id, ErrFormat)
 	}

@@ -47,6 +47,9 @@ func New(m message.Message, recipient string, at time.Time) Record {
 	}
 }
 
+// Replace lets the record be stored in the place of another, which was of no use any more.
+func (r *Record) Replace(old Record) { r.size = old.size }
+
 // Exists tells whether there is a record.
 func (r *Record) Exists() bool { return r.State != "" }
 
@@ -88,20 +91,21 @@ func (r *Record) step(at time.Time, attempt int, note string) {
 	r.Timeline = append(slices.Clip(r.Timeline), message.Step{At: at, State: r.State, Attempt: attempt, Code: r.Code, Reason: note})
 }
 
-// name notes what Meta calls the message. It is true when that proves a second acceptance.
-func (r *Record) name(wamid string) (duplicate bool) {
+// name notes what Meta calls the message: whether that was news, and whether it proves a second
+// acceptance.
+func (r *Record) name(wamid string) (news, duplicate bool) {
 	switch {
 	case wamid == "" || wamid == r.WAMID || slices.Contains(r.Others, wamid):
-		return false
+		return false, false
 	case r.WAMID == "":
 		r.WAMID = wamid
-		return false
+		return true, false
 	}
 	r.Duplicates++
 	if len(r.Others) < maxOthers {
 		r.Others = append(slices.Clip(r.Others), wamid)
 	}
-	return true
+	return true, true
 }
 
 // WAMIDs returns all ids that Meta gave the message.

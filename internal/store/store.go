@@ -22,11 +22,14 @@ type DB struct {
 	header   string // in front of every script; empty where the server knows no script flags
 	strict   string // the same for scripts that a full Redis refuses
 	barrier  Script
-	replicas int // how many must confirm a durable write, see Require
+	change   Script
+	proxied  bool // connections are shared with others: WATCH and MULTI do not work
+	replicas int  // how many must confirm a durable write, see Require
 	shared   *Batch
 
 	metrics metrics
 	memory  memory
+	clocks  clocks
 
 	mu      sync.Mutex
 	scripts map[string]string // SHA-1 -> text, all that were ever used
@@ -48,7 +51,7 @@ func New(ctx context.Context, c redis.UniversalClient) (*DB, error) {
 		c.Close()
 		return nil, err
 	}
-	db.barrier = db.Script(barrierLua)
+	db.barrier, db.change = db.Script(barrierLua), db.Script(changeLua)
 	return db, nil
 }
 

@@ -14,11 +14,12 @@ const EventsField = "events"
 // not safe for concurrent use.
 type Writes struct {
 	sets, hashes, zsets, lists, tails, members keyed
-	events                                   []stream
-	counters                                 []counter
+	events                                     []stream
+	counters                                   []counter
 
-	calls                                    [][2]string
-	others                                   [][]any
+	calls  [][2]string
+	others [][]any
+	count  int // of the writes asked for
 }
 
 // keyed are fields by key, in the order in which they came.
@@ -65,10 +66,14 @@ func (f *fields) put(name string, value any) {
 }
 
 // Set sets a string. A later Change of the same transaction reads it.
-func (w *Writes) Set(key string, value []byte) { w.sets.at("").put(key, value) }
+func (w *Writes) Set(key string, value []byte) {
+	w.count++
+	w.sets.at("").put(key, value)
+}
 
 // Delete deletes keys of any type. A later Change of the same transaction finds none.
 func (w *Writes) Delete(keys ...string) {
+	w.count++
 	for _, k := range keys {
 		w.sets.at("").put(k, nil)
 	}
@@ -76,6 +81,7 @@ func (w *Writes) Delete(keys ...string) {
 
 // HSet sets fields of a hash, given as name and value in turn.
 func (w *Writes) HSet(key string, pairs ...any) {
+	w.count++
 	f := w.hashes.at(key)
 	for i := 0; i+1 < len(pairs); i += 2 {
 		name, _ := pairs[i].(string)
@@ -84,28 +90,45 @@ func (w *Writes) HSet(key string, pairs ...any) {
 }
 
 // HDel removes a field of a hash.
-func (w *Writes) HDel(key, name string) { w.hashes.at(key).put(name, nil) }
+func (w *Writes) HDel(key, name string) {
+	w.count++
+	w.hashes.at(key).put(name, nil)
+}
 
 // ZAdd adds a member to a sorted set, or changes its score.
-func (w *Writes) ZAdd(key string, score int64, member string) { w.zsets.at(key).put(member, score) }
+func (w *Writes) ZAdd(key string, score int64, member string) {
+	w.count++
+	w.zsets.at(key).put(member, score)
+}
 
 // ZRem removes a member of a sorted set.
-func (w *Writes) ZRem(key, member string) { w.zsets.at(key).put(member, nil) }
+func (w *Writes) ZRem(key, member string) {
+	w.count++
+	w.zsets.at(key).put(member, nil)
+}
 
 // SAdd adds a member to a set.
-func (w *Writes) SAdd(key, member string) { w.members.at(key).put(member, true) }
+func (w *Writes) SAdd(key, member string) {
+	w.count++
+	w.members.at(key).put(member, true)
+}
 
 // SRem removes a member of a set.
-func (w *Writes) SRem(key, member string) { w.members.at(key).put(member, nil) }
+func (w *Writes) SRem(key, member string) {
+	w.count++
+	w.members.at(key).put(member, nil)
+}
 
 // LPush adds values to the left of a list, one after the other.
 func (w *Writes) LPush(key string, values ...string) {
+	w.count++
 	f := w.lists.at(key)
 	f.names = append(f.names, values...)
 }
 
 // RPush adds values to the right of a list, one after the other.
 func (w *Writes) RPush(key string, values ...string) {
+	w.count++
 	f := w.tails.at(key)
 	f.names = append(f.names, values...)
 }
@@ -113,6 +136,7 @@ func (w *Writes) RPush(key string, values ...string) {
 // Event appends an event, JSON without a line break, to a stream. All events of a transaction for
 // the same stream are one entry.
 func (w *Writes) Event(key string, event []byte) {
+	w.count++
 	i := slices.IndexFunc(w.events, func(s stream) bool { return s.key == key })
 	if i < 0 {
 		w.events, i = append(w.events, stream{key: key}), len(w.events)
@@ -126,6 +150,7 @@ func (w *Writes) Event(key string, event []byte) {
 
 // IncrBy adds n to a counter.
 func (w *Writes) IncrBy(key string, n int64) {
+	w.count++
 	if i := slices.IndexFunc(w.counters, func(c counter) bool { return c.key == key }); i >= 0 {
 		w.counters[i].n += n
 		return
@@ -135,13 +160,17 @@ func (w *Writes) IncrBy(key string, n int64) {
 
 // Publish sends a message to a channel, once however often it was asked for.
 func (w *Writes) Publish(channel, text string) {
+	w.count++
 	if c := [2]string{channel, text}; !slices.Contains(w.calls, c) {
 		w.calls = append(w.calls, c)
 	}
 }
 
 // Do adds any other command. It runs after the writes above.
-func (w *Writes) Do(args ...any) { w.others = append(w.others, args) }
+func (w *Writes) Do(args ...any) {
+	w.count++
+	w.others = append(w.others, args)
+}
 
 // lookup returns what a key holds after these writes; false when they do not set it.
 func (w *Writes) lookup(key string) ([]byte, bool) {
