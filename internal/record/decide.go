@@ -39,6 +39,7 @@ type Input struct {
 // Decision is what became of an input.
 type Decision struct {
 	Applied   bool
+	Changed   bool             // the record is another: the input applied, or it said what Meta calls the message
 	Repeated  bool             // not applied, because the record is exactly there already
 	Duplicate bool             // Meta is proven to have taken the message a second time
 	Changes   []message.Change // what is to be published, in this order
