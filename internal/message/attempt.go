@@ -52,8 +52,8 @@ type Move struct {
 
 // Unsettled is a shard, and what there may be to sweep in it.
 type Unsettled struct {
-	Shard                     Shard
-	Attempts, Doubts, Overdue bool
+	Shard                    Shard
+	Doubts, Overdue, Orphans bool
 }
 
 // Open is an open message as the sweeper sees it.

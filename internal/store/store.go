@@ -103,7 +103,7 @@ func (db *DB) Pipe(ctx context.Context, fill func(redis.Pipeliner)) error {
 // exec runs a pipeline, and once more when a master did not know a script.
 func (db *DB) exec(ctx context.Context, run func() ([]redis.Cmder, error)) error {
 	cmds, err := run()
-	if slices.ContainsFunc(cmds, func(c redis.Cmder) bool { return noScript(c.Err()) }) {
+	if slices.ContainsFunc(cmds, db.lacked) {
 		loaded := db.Load(ctx)
 		if cmds, err = run(); loaded != nil && err != nil {
 			return loaded

@@ -518,6 +518,23 @@ func (db *DB) conn(ctx context.Context, slot string) (*redis.Conn, error) {
 	return client.Conn(), nil
 }
 
+// OnOne calls f with a connection to the master of a key: all commands of f go to one process of
+// Redis, or fail.
+func (db *DB) OnOne(ctx context.Context, key string, f func(*redis.Conn) error) error {
+	c, err := db.conn(ctx, tagOf(key))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return f(c)
+}
+
+// AddIfUnchanged adds a command to a pipeline that also a full Redis runs, if a record is still so
+// long. Its value is 1, or 0 when the record has changed.
+func (db *DB) AddIfUnchanged(ctx context.Context, p redis.Pipeliner, record string, length int, command ...any) *redis.Cmd {
+	return db.change.Add(ctx, p, []string{record}, append([]any{length, len(command)}, command...)...)
+}
+
 // moved learns the layout of a Cluster anew when an error says that it has changed.
 func (db *DB) moved(ctx context.Context, err error) {
 	if cluster := db.cluster(); cluster != nil && strings.HasPrefix(err.Error(), "MOVED") {
