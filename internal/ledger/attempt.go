@@ -46,6 +46,11 @@ func (l *Ledger) Begin(ctx context.Context, id string, k int, token string, know
 		}
 		a := attempt(&after, now)
 		if known.State == message.Attempting { // by this token
+			if err := l.sameEpoch(ctx, s); errors.Is(err, errRestarted) {
+				a.Verdict = message.Restarted
+			} else if err != nil {
+				return message.Attempt{}, fmt.Errorf("begin %s: %w", id, err)
+			}
 			return a, nil
 		}
 		entry := record.Begun(k, token, now)

@@ -41,6 +41,16 @@ func (l *Ledger) guard(ctx context.Context, p redis.Pipeliner, s message.Shard) 
 	})
 }
 
+// sameEpoch is errRestarted when a shard's server is not in the epoch that this worker trusts.
+func (l *Ledger) sameEpoch(ctx context.Context, s message.Shard) error {
+	var guard *redis.Cmd
+	err := l.db.Shared().Do(ctx, func(p redis.Pipeliner) { guard = l.guard(ctx, p, s) })
+	if store.IsUnknownScript(guard.Err()) {
+		return errRestarted
+	}
+	return err
+}
+
 // Meet asks which epoch of its server a shard lies in. After another one nothing is to begin for
 // quiet, so that every worker can write down what it remembers; whoever meets it first starts
 // that time.
