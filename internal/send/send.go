@@ -155,7 +155,10 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 				if err := s.restarted(ctx, shard); err != nil {
 					s.o.Log.Error("store restarted", "msg_id", id, "err", err)
 				}
-				return s.takeBack(ctx, latest, mem, 0) // it may have been recorded
+				if latest.N > 0 { // it may have been recorded all the same
+					a = latest
+				}
+				return s.takeBack(ctx, a, mem, 0)
 			}
 			if a = latest; mem == nil {
 				mem = s.memory.add(shard, a, k)

@@ -129,10 +129,7 @@ func (s *Sweeper) beat(ctx context.Context) error {
 // sweep goes on to the next shard after an error: one node away must not stop the others.
 func (s *Sweeper) sweep(ctx context.Context) error {
 	// Hands first: who has tasks had sent a heartbeat before.
-	hands, err := s.Hands(ctx)
-	if err != nil {
-		return err
-	}
+	hands, handsErr := s.Hands(ctx)
 	alive, err := s.Records.Alive(ctx, DeadAfter)
 	if err != nil {
 		return err
@@ -145,7 +142,7 @@ func (s *Sweeper) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	errs := []error{s.abandoned(ctx, hands, alive, now), s.suspects(ctx, alive, now), s.lost(ctx, alive, now), s.forget(ctx, alive)}
+	errs := []error{handsErr, s.abandoned(ctx, hands, alive, now), s.suspects(ctx, alive, now), s.lost(ctx, alive, now), s.forget(ctx, alive)}
 	for _, u := range unsettled {
 		if time.Since(s.beaten) > beatEvery { // there is so much to sweep
 			if err := s.beat(ctx); err != nil {
