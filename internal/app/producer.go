@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 
@@ -110,11 +110,7 @@ func (a acceptor) Accept(ctx context.Context, m message.Message) (message.Accept
 			return message.Acceptance{}, message.ErrFull
 		}
 	}
-	object, err := cloudapi.Body(m.Payload, m.Content.To, "", time.Time{})
-	if err != nil {
-		return message.Acceptance{}, fmt.Errorf("accept %s: %w", m.ID, err)
-	}
-	m.Payload = a.seal.Close(m.ID, object)
+	m.Payload = a.seal.Close(m.ID, m.Payload)
 	accept, err := a.book.Accept(m, rand.Text())
 	if err != nil {
 		return message.Acceptance{}, err
@@ -130,6 +126,17 @@ func (a acceptor) Accept(ctx context.Context, m message.Message) (message.Accept
 		return message.Acceptance{}, fmt.Errorf("accept %s: %w", m.ID, err)
 	}
 	return accept.Result(made)
+}
+
+// AcceptAll is Accept for a group of messages.
+func (a acceptor) AcceptAll(ctx context.Context, messages []message.Message) []message.AcceptResult {
+	all := make([]message.AcceptResult, len(messages))
+	var accepting sync.WaitGroup
+	for i := range messages {
+		accepting.Go(func() { all[i].Acceptance, all[i].Err = a.Accept(ctx, messages[i]) })
+	}
+	accepting.Wait()
+	return all
 }
 
 func apiKeys(keys []config.APIKey) httpapi.Keys {

@@ -28,8 +28,12 @@ func content(i int) (json.RawMessage, string) {
 // ordered returns the i-th message of a number as the intake would hand it over.
 func ordered(from string, class message.Class, i int) message.Message {
 	object, to := content(i)
+	payload, err := message.Payload(object, to)
+	if err != nil {
+		panic(err) // it is JSON
+	}
 	return message.Message{
-		ID: message.NewID(from, ""), From: from, Class: class, Payload: object, Hash: "bench",
+		ID: message.NewID(from, ""), From: from, Class: class, Payload: payload, Hash: "bench",
 		ExpiresAt: time.Now().Add(message.DefaultPolicy(class).Deadline).Truncate(time.Millisecond),
 		Content:   message.Content{Type: "template", To: to, Template: "order_shipped", Language: "en_US"},
 	}

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"sluice/internal/cloudapi"
+	"sluice/internal/message"
 	"sluice/internal/rig"
 )
 
@@ -124,8 +125,17 @@ func enqueue(ctx context.Context, c *asynq.Client, queue string, body []byte) er
 func (w *world) fillAsynq(ctx context.Context, queue string, n int) error {
 	return EnqueueAsynq(ctx, w.Redis.Addr, queue, n, func(i int) ([]byte, error) {
 		object, to := content(i)
-		return cloudapi.Body(object, to, "sl1.bench.asynq.1.0", time.Time{})
+		return Body(object, to, "sl1.bench.asynq.1.0")
 	})
+}
+
+// Body is what Sluice POSTs to Meta for a message object.
+func Body(object json.RawMessage, to, marker string) ([]byte, error) {
+	payload, err := message.Payload(object, to)
+	if err != nil {
+		return nil, err
+	}
+	return cloudapi.Body(payload, marker, time.Time{})
 }
 
 // EnqueueAsynq enqueues n tasks, by asynq's own client and many at once, each with a body that

@@ -26,6 +26,12 @@ type Acceptance struct {
 	Duplicate bool // the message was there already, under the same key and with the same content
 }
 
+// AcceptResult is what came of one message of a group that was to be accepted.
+type AcceptResult struct {
+	Acceptance
+	Err error // nil: the message is durable
+}
+
 // Record is all that is known of a message.
 type Record struct {
 	Context
