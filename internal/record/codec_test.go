@@ -342,6 +342,19 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
+// TestEntriesAloneAreNoRecord: a worker that appends to a message whose record has been deleted
+// makes a new key. It must not keep that id from being used again.
+func TestEntriesAloneAreNoRecord(t *testing.T) {
+	t.Parallel()
+	entry := string(record.Begun(0, "w/1", t0))
+	for _, s := range []string{entry, entry + entry} {
+		r, err := record.Decode(messageID, s)
+		if err != nil || r.Exists() || r.Version() != len(s) {
+			t.Errorf("%d bytes: %v, exists: %t, version %d", len(s), err, r.Exists(), r.Version())
+		}
+	}
+}
+
 func TestWAMIDs(t *testing.T) {
 	t.Parallel()
 	for _, w := range []string{
@@ -458,7 +471,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(append(r.Encode(), newer()...))
 		f.Add(append(r.Encode(), record.Begun(r.Task, "w/9", t0.Add(time.Minute))...))
 	}
-	f.Add([]byte("\x08\x02\x10q\x78\x00"))                                // a time of zero
+	f.Add([]byte("\x08\x02\x10q\x78\x00"))                                      // a time of zero
 	f.Add([]byte("\x08\x02\x10q\x92\x01\x02\x00a\x92\x01\x01\x00\x92\x01\x00")) // empty ids of Meta's
 	f.Fuzz(func(t *testing.T, form []byte) {
 		r, err := record.Decode(messageID, string(form))

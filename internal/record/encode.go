@@ -312,6 +312,9 @@ func Decode(id, stored string) (Record, error) {
 			r.unknown = append(r.unknown, stored[start:len(stored)-len(b)]...)
 		}
 	}
+	if format == 0 && len(begun) > 0 && r.State == "" {
+		return Record{size: len(stored)}, nil // of a worker that came when the record had been deleted
+	}
 	if format != Format || r.State == "" {
 		return Record{}, fmt.Errorf("%s: %w", id, ErrFormat)
 	}
