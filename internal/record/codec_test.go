@@ -19,6 +19,8 @@ import (
 	"sluice/internal/record"
 )
 
+//go:generate go test . -update
+
 const (
 	number    = "106540352242922"
 	messageID = number + "-aaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -163,6 +165,33 @@ func TestDerivedMembers(t *testing.T) {
 	})
 	if r = stored(t, r); r.NextAt.IsZero() || !r.SendAt.IsZero() {
 		t.Errorf("after an attempt: send at %s, next at %s", r.SendAt, r.NextAt)
+	}
+}
+
+// TestTimesAreMilliseconds: who made a record sees the same times as who reads it, so both come to
+// the same decision.
+func TestTimesAreMilliseconds(t *testing.T) {
+	t.Parallel()
+	m := order()
+	odd := 345_678 * time.Nanosecond
+	m.SendAt, m.ExpiresAt = t0.Add(time.Second+odd), m.ExpiresAt.Add(odd).In(time.FixedZone("", 3600))
+	r := record.New(m, "", t0.Add(odd).Local())
+	if got := stored(t, r); !record.Same(got, r) {
+		t.Errorf("new:\n made %+v\n read %+v", r, got)
+	}
+	r, begin := r.Begin(0, "w/1", t0.Add(2*time.Second+odd).Local())
+	if begin.Verdict != message.Go {
+		t.Fatal(begin.Verdict)
+	}
+	if got := stored(t, r); !record.Same(got, r) {
+		t.Errorf("begun:\n made %+v\n read %+v", r, got)
+	}
+	r, _ = r.Decide(record.Input{
+		Kind: record.Outcome, At: t0.Add(3*time.Second + odd).Local(), Attempt: 1, Token: "w/1",
+		Move: message.Move{To: message.Queued, In: time.Second + odd, ExpiresAt: t0.Add(2*time.Hour + odd).Local()},
+	})
+	if got := stored(t, r); !record.Same(got, r) {
+		t.Errorf("queued again:\n made %+v\n read %+v", r, got)
 	}
 }
 

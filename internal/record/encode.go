@@ -323,9 +323,7 @@ func Decode(id, stored string) (Record, error) {
 	for _, e := range begun {
 		r = r.apply(e)
 	}
-	if r.State == message.Queued && r.Attempt == 0 {
-		r.SendAt = r.NextAt
-	}
+	r.SendAt = r.sendAt()
 	return r, nil
 }
 
