@@ -52,7 +52,7 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	if in.Kind == Status && in.Incarnation != 0 && in.Incarnation != r.Incarnation() {
 		return r, d
 	}
-	m := in.Move
+	m, at := in.Move, milli(in.At)
 	attempt := in.Attempt
 	if attempt == 0 {
 		attempt = r.Attempt
@@ -68,7 +68,7 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	r.State, r.Code, r.Reason, r.ErrorText = m.To, m.Code, m.Reason, m.ErrorText
 	r.Token, r.NextAt = "", time.Time{}
 	if !m.ExpiresAt.IsZero() {
-		r.ExpiresAt = m.ExpiresAt
+		r.ExpiresAt = milli(m.ExpiresAt)
 	}
 	switch m.To {
 	case message.Queued:
@@ -82,10 +82,10 @@ func (r Record) Decide(in Input) (Record, Decision) {
 			r.Resends++
 		}
 		if m.In > 0 {
-			r.NextAt = in.At.Add(m.In)
+			r.NextAt = milli(at.Add(m.In))
 		}
 	case message.InDoubt:
-		r.NextAt = in.At.Add(m.In)
+		r.NextAt = milli(at.Add(m.In))
 	}
 	if !m.To.Sendable() {
 		r.Failures = 0
@@ -97,7 +97,7 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	if note == "" {
 		note = m.Reason
 	}
-	r.step(in.At, attempt, note)
+	r.step(at, attempt, note)
 	wamid := m.WAMID
 	if wamid == "" {
 		wamid = r.WAMID
@@ -129,6 +129,7 @@ type Begin struct {
 // Begin says whether an attempt may begin for a task, by a token, at a time, and returns the record
 // as it is after that. A token that has begun already may go on.
 func (r Record) Begin(task int, token string, at time.Time) (Record, Begin) {
+	at = milli(at)
 	switch {
 	case r.State == message.Attempting && r.Token == token:
 		return r, Begin{Verdict: message.Go}
@@ -151,7 +152,7 @@ func (r Record) Begin(task int, token string, at time.Time) (Record, Begin) {
 func (r Record) begun(token string, at time.Time, note string) Record {
 	r.State, r.Token, r.Attempt = message.Attempting, token, r.Attempt+1
 	r.Reason, r.Code, r.NextAt, r.ErrorText = "", 0, time.Time{}, ""
-	r.step(at, r.Attempt, note)
+	r.step(milli(at), r.Attempt, note)
 	return r
 }
 

@@ -104,7 +104,11 @@ func moment(num protowire.Number, at func(*Record) *time.Time) field {
 			}
 			return appendNumber(b, num, at(r).UnixMilli())
 		},
-		func(r *Record, n uint64, _ string) { *at(r) = time.UnixMilli(int64(n)).UTC() },
+		func(r *Record, n uint64, _ string) {
+			if n != 0 {
+				*at(r) = time.UnixMilli(int64(n)).UTC()
+			}
+		},
 	}
 }
 
@@ -141,6 +145,7 @@ func putWAMIDs(b []byte, num protowire.Number, r *Record) []byte {
 
 func getWAMID(r *Record, _ uint64, s string) {
 	switch wamid := unpackWAMID(s); {
+	case wamid == "":
 	case r.WAMID == "":
 		r.WAMID = wamid
 	default:
@@ -318,9 +323,7 @@ func Decode(id, stored string) (Record, error) {
 	for _, e := range begun {
 		r = r.apply(e)
 	}
-	if r.State == message.Queued && r.Attempt == 0 {
-		r.SendAt = r.NextAt
-	}
+	r.SendAt = r.sendAt()
 	return r, nil
 }
 

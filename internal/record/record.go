@@ -38,10 +38,11 @@ const maxOthers = 20
 
 // New returns the record of a message that is accepted at a time.
 func New(m message.Message, recipient string, at time.Time) Record {
+	at, next := milli(at), milli(m.SendAt)
 	return Record{
 		Record: message.Record{
-			Context: m.Context(), State: message.Queued, AcceptedAt: at, SendAt: m.SendAt, ExpiresAt: m.ExpiresAt,
-			NextAt: m.SendAt, Timeline: []message.Step{{At: at, State: message.Queued}},
+			Context: m.Context(), State: message.Queued, AcceptedAt: at, SendAt: next, ExpiresAt: milli(m.ExpiresAt),
+			NextAt: next, Timeline: []message.Step{{At: at, State: message.Queued}},
 		},
 		Hash: m.Hash, Recipient: recipient, Payload: string(m.Payload),
 	}
@@ -49,6 +50,14 @@ func New(m message.Message, recipient string, at time.Time) Record {
 
 // Replace lets the record be stored in the place of another, which was of no use any more.
 func (r *Record) Replace(old Record) { r.size = old.size }
+
+// milli returns a time as it is stored, so that who made a record and who reads it decide alike.
+func milli(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return time.UnixMilli(t.UnixMilli()).UTC()
+}
 
 // Exists tells whether there is a record.
 func (r *Record) Exists() bool { return r.State != "" }
@@ -85,10 +94,19 @@ func (r *Record) Open() message.Open {
 
 // step enters the present state into the timeline.
 func (r *Record) step(at time.Time, attempt int, note string) {
+	r.SendAt = r.sendAt()
 	if n := len(r.Timeline) - maxSteps + 1; n > 0 {
 		r.Timeline = r.Timeline[n:]
 	}
 	r.Timeline = append(slices.Clip(r.Timeline), message.Step{At: at, State: r.State, Attempt: attempt, Code: r.Code, Reason: note})
+}
+
+// sendAt is the time that the message's caller asked for, while it waits for that.
+func (r *Record) sendAt() time.Time {
+	if r.State == message.Queued && r.Attempt == 0 {
+		return r.NextAt
+	}
+	return time.Time{}
 }
 
 // name notes what Meta calls the message: whether that was news, and whether it proves a second
