@@ -16,28 +16,21 @@ type Accepting struct {
 	Enqueue func(w *store.Writes) error // adds the task to the transaction that makes the record
 }
 
-// Accepted is what became of it. Err is message.ErrKeyReused when the id belongs to a message with
-// other content.
-type Accepted struct {
-	message.Acceptance
-	Err error
-}
-
 // refsMost is how many messages the index of a reference keeps.
 const refsMost = 100
 
 // Accept makes the records of messages, each together with its task, durably. It returns what became
-// of each, in their order. Where Err is neither nil nor message.ErrKeyReused, the message was
-// accepted or not: its caller repeats with the same key.
-func (l *Ledger) Accept(ctx context.Context, all []Accepting) []Accepted {
-	out := make([]Accepted, len(all))
+// of each, in their order. With message.ErrKeyReused the id belongs to a message with other content;
+// after any other error the message was accepted or not, and its caller repeats with the same key.
+func (l *Ledger) Accept(ctx context.Context, all []Accepting) []message.AcceptResult {
+	out := make([]message.AcceptResult, len(all))
 	changes := make([]store.Change, len(all))
 	for i, a := range all {
 		changes[i] = l.accepting(ctx, a, &out[i])
 	}
 	for i, err := range l.accepts.DoAll(ctx, 0, changes) {
 		if err != nil {
-			out[i] = Accepted{Err: err}
+			out[i] = message.AcceptResult{Err: err}
 			if err != message.ErrKeyReused {
 				out[i].Err = fmt.Errorf("accept %s: %w", all[i].Message.ID, err)
 			}
@@ -46,7 +39,7 @@ func (l *Ledger) Accept(ctx context.Context, all []Accepting) []Accepted {
 	return out
 }
 
-func (l *Ledger) accepting(ctx context.Context, a Accepting, out *Accepted) store.Change {
+func (l *Ledger) accepting(ctx context.Context, a Accepting, out *message.AcceptResult) store.Change {
 	m := a.Message
 	s := l.o.Shards.Of(m.From)
 	c := store.Change{Slot: RecordPrefix(s) + m.ID, Durable: true}
