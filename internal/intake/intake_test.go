@@ -654,6 +654,9 @@ func direct(o intake.Options) func(method, path, body string) *httptest.Response
 		r, w := httptest.NewRequest(method, path, strings.NewReader(body)), httptest.NewRecorder()
 		r.Header.Set("Authorization", "Bearer "+token)
 		r.Header.Set("Content-Type", "application/json")
+		if strings.HasSuffix(path, "/batch") {
+			r.Header.Set("Content-Type", "application/x-ndjson")
+		}
 		handler.ServeHTTP(w, r)
 		return w
 	}
