@@ -48,7 +48,7 @@ type Decision struct {
 // called on does not change.
 func (r Record) Decide(in Input) (Record, Decision) {
 	var d Decision
-	if in.Kind == Status && in.Incarnation != 0 && in.Incarnation != r.Incarnation() {
+	if !r.Exists() || in.Kind == Status && in.Incarnation != 0 && in.Incarnation != r.Incarnation() {
 		return r, d
 	}
 	m, at := in.Move, milli(in.At)
@@ -169,7 +169,7 @@ const (
 // restart or a failover may have taken the record back to an earlier state.
 func (r Record) Restore(m message.Memory, at time.Time) (Record, Loss, Decision) {
 	loss := NothingLost
-	if r.Attempt < m.N {
+	if r.Exists() && r.Attempt < m.N {
 		loss = IntentLost
 		if r.State == message.Queued || r.State == message.InDoubt || r.State == message.Parked {
 			r.Attempt, r.Task = m.N-1, m.K

@@ -315,6 +315,28 @@ func TestTimelineKeepsTheLast(t *testing.T) {
 	}
 }
 
+// TestNoRecord: nothing can happen to a message that there is no record of.
+func TestNoRecord(t *testing.T) {
+	t.Parallel()
+	var none record.Record
+	for _, kind := range []record.Kind{record.Outcome, record.Seen, record.Status} {
+		for _, to := range message.States() {
+			after, d := decide(t, none, record.Input{Kind: kind, At: t0, Move: message.Move{To: to, WAMID: wamid}})
+			if after.Exists() || d.Applied || d.Repeated || after.WAMID != "" {
+				t.Errorf("kind %d to %s: %+v", kind, to, d)
+			}
+		}
+	}
+	if after, begin := none.Begin(0, "", t0); begin.Verdict != message.Done || after.Exists() {
+		t.Errorf("begin: %+v", begin)
+	}
+	for _, move := range []*message.Move{nil, {To: message.Submitted}} {
+		if after, _, d := none.Restore(message.Memory{ID: messageID, N: 1, Token: "w/1", Move: move}, t0); after.Exists() || d.Applied {
+			t.Errorf("restore: %+v", after)
+		}
+	}
+}
+
 func TestBegin(t *testing.T) {
 	t.Parallel()
 	deadline := t0.Add(time.Hour)
