@@ -32,7 +32,7 @@ type Input struct {
 	Token   string        // with Outcome: of the attempt
 	From    message.State // with Seen
 	Task    int           // with Seen
-	// Incarnation is the record that a Status means, see Record.Incarnation; 0: it does not say.
+	// Incarnation is the record that is meant, see Record.Incarnation; 0: it is not known.
 	Incarnation int64
 }
 
@@ -48,7 +48,7 @@ type Decision struct {
 // called on does not change.
 func (r Record) Decide(in Input) (Record, Decision) {
 	var d Decision
-	if !r.Exists() || in.Kind == Status && in.Incarnation != 0 && in.Incarnation != r.Incarnation() {
+	if !r.Exists() || in.Incarnation != 0 && in.Incarnation != r.Incarnation() {
 		return r, d
 	}
 	m, at := in.Move, milli(in.At)

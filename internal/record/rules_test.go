@@ -337,6 +337,28 @@ func TestNoRecord(t *testing.T) {
 	}
 }
 
+// TestAnotherIncarnation: nothing that is known to be about an earlier record of the same id
+// changes this one.
+func TestAnotherIncarnation(t *testing.T) {
+	t.Parallel()
+	for name, r := range all() {
+		for _, input := range []record.Input{
+			{Kind: record.Outcome, Attempt: 2, Token: "w/2", Move: message.Move{To: message.Submitted, WAMID: wamid}},
+			{Kind: record.Seen, Attempt: 2, Task: 1, From: r.State, Move: message.Move{To: message.Cancelled}},
+			{Kind: record.Status, Attempt: 2, Move: message.Move{To: message.Played, WAMID: wamid}},
+		} {
+			input.At, input.Incarnation = t0.Add(time.Minute), r.Incarnation()-1
+			if after, d := decide(t, r, input); d.Applied || after.WAMID != "" {
+				t.Errorf("%s, kind %d: %+v", name, input.Kind, d)
+			}
+			input.Incarnation = r.Incarnation()
+			if _, d := decide(t, r, input); !d.Applied && input.Kind == record.Seen {
+				t.Errorf("%s, kind %d: not applied to its own record", name, input.Kind)
+			}
+		}
+	}
+}
+
 func TestBegin(t *testing.T) {
 	t.Parallel()
 	deadline := t0.Add(time.Hour)
