@@ -171,7 +171,7 @@ func (r Record) Restore(m message.Memory, at time.Time) (Record, Loss, Decision)
 	loss := NothingLost
 	if r.Exists() && r.Attempt < m.N {
 		loss = IntentLost
-		if r.State == message.Queued || r.State == message.InDoubt || r.State == message.Parked {
+		if r.State.Sendable() || r.State == message.Dead {
 			r.Attempt, r.Task = m.N-1, m.K
 			r = r.begun(m.Token, at, "remembered")
 		}

@@ -416,6 +416,69 @@ func TestBegin(t *testing.T) {
 	}
 }
 
+// TestRestore holds what becomes of what a worker remembers: that the attempt began, and its outcome.
+func TestRestore(t *testing.T) {
+	t.Parallel()
+	at := t0.Add(time.Minute)
+	move := func(to message.State) *message.Move { return &message.Move{To: to, WAMID: wamid, In: time.Minute} }
+	reopened := strings.Fields("queued attempting in_doubt parked dead") // what a later attempt may have followed
+	for name, r := range all() {
+		for _, m := range []message.Memory{
+			{N: 3, K: 2, Token: "w/3"},
+			{N: 3, K: 2, Token: "w/3", Move: move(message.Submitted)},
+			{N: 3, K: 2, Token: "w/3", Move: move(message.InDoubt)},
+			{N: 3, K: 2, Token: "w/3", Move: move(message.Queued)},
+			{N: 5, K: 2, Token: "w/3", Move: move(message.Rejected)},
+		} {
+			after, loss, d := r.Restore(m, at)
+			if loss != record.IntentLost {
+				t.Errorf("%s, attempt %d: loss %d", name, m.N, loss)
+			}
+			open := slices.Contains(reopened, name)
+			switch {
+			case m.Move == nil && open:
+				if after.State != message.Attempting || after.Attempt != m.N || after.Task != 2 || after.Token != "w/3" || after.Code != 0 || after.Reason != "" || d.Applied {
+					t.Errorf("%s: restored as %+v", name, after)
+				}
+				if step := after.Timeline[len(after.Timeline)-1]; step.Reason != "remembered" || step.Attempt != m.N {
+					t.Errorf("%s: the timeline says %+v", name, step)
+				}
+			case m.Move != nil && open:
+				if after.State != m.Move.To || after.Attempt != m.N || after.Task != 2 || !d.Applied || len(d.Changes) != 1 || d.Changes[0].Attempt != m.N {
+					t.Errorf("%s, outcome %s: restored as %+v, %+v", name, m.Move.To, after, d)
+				}
+			default:
+				rises := m.Move != nil && m.Move.To == message.Submitted && r.State.Rank(r.Reason) < message.Submitted.Rank("")
+				if after.Attempt != 2 || after.Task != 1 || d.Applied != rises || !rises && after.State != r.State {
+					t.Errorf("%s: restored as %+v, %+v", name, after, d)
+				}
+			}
+			again, loss, d := after.Restore(m, at)
+			if open && (loss != record.NothingLost || d.Applied || !record.Same(again, after)) {
+				t.Errorf("%s, attempt %d, once more: loss %d, %+v", name, m.N, loss, again)
+			}
+		}
+		// An attempt that the record has.
+		for _, m := range []message.Memory{
+			{N: 2, K: 1, Token: "w/2", Move: move(message.Submitted)},
+			{N: 2, K: 1, Token: "w/2", Move: move(message.Queued)},
+			{N: 2, K: 1, Token: "w/other", Move: move(message.Queued)},
+			{N: 1, K: 1, Token: "w/2", Move: move(message.InDoubt)},
+			{N: 2, K: 1, Token: "w/2"},
+		} {
+			after, loss, d := r.Restore(m, at)
+			want := m.Move != nil && (name == "attempting" && m.N == 2 && m.Token == "w/2" ||
+				m.Move.To == message.Submitted && r.State.Rank(r.Reason) < message.Submitted.Rank(""))
+			if d.Applied != want || (loss == record.OutcomeLost) != want || !want && loss != record.NothingLost {
+				t.Errorf("%s, remembered %+v: loss %d, %+v", name, m, loss, d)
+			}
+			if after.Attempt != 2 || after.Task != 1 {
+				t.Errorf("%s, remembered %+v: %+v", name, m, after)
+			}
+		}
+	}
+}
+
 func TestPlace(t *testing.T) {
 	t.Parallel()
 	since := t0.Add(time.Second).UnixMilli()
