@@ -505,6 +505,23 @@ func TestPlace(t *testing.T) {
 	}
 }
 
+func TestDeadLetter(t *testing.T) {
+	t.Parallel()
+	for _, reason := range []string{"", message.ReasonAttempts, "a reason: with colons:"} {
+		r := in(message.Dead)
+		r.Code, r.Reason = 131000, reason
+		code, why, id, ok := record.DeadLetter(r.Place().Member)
+		if code != r.Code || why != reason || id != messageID || !ok {
+			t.Errorf("%q is read as %d, %q, %q, %t", r.Place().Member, code, why, id, ok)
+		}
+	}
+	for _, member := range []string{"", "1", "1:a", "x:a:b"} {
+		if _, _, _, ok := record.DeadLetter(member); ok {
+			t.Errorf("%q is taken for a dead letter", member)
+		}
+	}
+}
+
 func TestUndelivered(t *testing.T) {
 	t.Parallel()
 	for name, r := range all() {
