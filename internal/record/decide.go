@@ -32,7 +32,7 @@ type Input struct {
 	Token   string        // with Outcome: of the attempt
 	From    message.State // with Seen
 	Task    int           // with Seen
-	// Incarnation is the record that a Status means, see Record.Incarnation; 0: it does not say.
+	// Incarnation is the record that is meant, see Record.Incarnation; 0: it is not known.
 	Incarnation int64
 }
 
@@ -49,7 +49,7 @@ type Decision struct {
 // called on does not change.
 func (r Record) Decide(in Input) (Record, Decision) {
 	var d Decision
-	if in.Kind == Status && in.Incarnation != 0 && in.Incarnation != r.Incarnation() {
+	if !r.Exists() || in.Incarnation != 0 && in.Incarnation != r.Incarnation() {
 		return r, d
 	}
 	m, at := in.Move, milli(in.At)
@@ -170,9 +170,9 @@ const (
 // restart or a failover may have taken the record back to an earlier state.
 func (r Record) Restore(m message.Memory, at time.Time) (Record, Loss, Decision) {
 	loss := NothingLost
-	if r.Attempt < m.N {
+	if r.Exists() && r.Attempt < m.N {
 		loss = IntentLost
-		if r.State == message.Queued || r.State == message.InDoubt || r.State == message.Parked {
+		if r.State.Sendable() || r.State == message.Dead {
 			r.Attempt, r.Task = m.N-1, m.K
 			r = r.begun(m.Token, at, "remembered")
 		}

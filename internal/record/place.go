@@ -37,12 +37,12 @@ func (r *Record) Place() Place {
 // DeadLetter reads the code, the reason and the id that the member of a dead letter holds, so that
 // dead letters can be counted without their records.
 func DeadLetter(member string) (code int, reason, id string, ok bool) {
-	f := strings.SplitN(member, ":", 3)
-	if len(f) < 3 {
+	first, last := strings.IndexByte(member, ':'), strings.LastIndexByte(member, ':')
+	if first == last {
 		return 0, "", "", false
 	}
-	code, err := strconv.Atoi(f[0])
-	return code, f[1], f[2], err == nil
+	code, err := strconv.Atoi(member[:first])
+	return code, member[first+1 : last], member[last+1:], err == nil
 }
 
 // Undelivered returns Meta's ids of a message whose delivery is still awaited: reports that do not
