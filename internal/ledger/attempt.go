@@ -74,7 +74,7 @@ func (l *Ledger) Begin(ctx context.Context, id string, k int, token string, know
 // attempt is what a worker must know of a record whose attempt has begun.
 func attempt(r *record.Record, now time.Time) message.Attempt {
 	return message.Attempt{
-		Verdict: message.Go, ID: r.ID, N: r.Attempt, Token: r.Token, Message: r.Context, Payload: []byte(r.Payload),
+		Verdict: message.Go, ID: r.ID, N: r.Attempt, Token: r.Token, Accepted: r.Incarnation(), Message: r.Context, Payload: []byte(r.Payload),
 		ExpiresAt: r.ExpiresAt, Left: r.ExpiresAt.Sub(now), Failures: r.Failures,
 	}
 }
@@ -139,7 +139,7 @@ func (l *Ledger) Finish(ctx context.Context, a message.Attempt, m message.Move) 
 	if err != nil {
 		return "", false, err
 	}
-	in.Attempt, in.Token = a.N, a.Token
+	in.Attempt, in.Token, in.Incarnation = a.N, a.Token, a.Accepted
 	out, err := l.move(ctx, a.ID, in, finishWithin, nil)
 	if err != nil {
 		return "", false, fmt.Errorf("finish %s: %w", a.ID, err)

@@ -116,7 +116,7 @@ func (l *Ledger) Move(ctx context.Context, o message.Open, m message.Move, also 
 	if err != nil {
 		return false, err
 	}
-	in.From, in.Attempt, in.Task = o.State, o.N, o.K
+	in.From, in.Attempt, in.Task, in.Incarnation = o.State, o.N, o.K, o.Accepted
 	out, err := l.move(ctx, o.ID, in, 0, also)
 	if err != nil {
 		return false, fmt.Errorf("move %s: %w", o.ID, err)

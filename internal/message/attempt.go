@@ -27,6 +27,7 @@ type Attempt struct {
 	ID        string
 	N         int     // 1 for the first attempt
 	Token     string  // names this attempt's owner: "<worker>/<sequence>"
+	Accepted  int64   // which record of the id it is of: Unix milliseconds of its acceptance
 	Message   Context // its id, number, class and template; this and what follows: with Go and Unconfirmed only
 	Payload   []byte  // Meta's message object
 	ExpiresAt time.Time
@@ -64,6 +65,7 @@ type Open struct {
 	Reason    string
 	N         int       // the attempt it is at
 	K         int       // its task counter
+	Accepted  int64     // which record of the id it is: Unix milliseconds of its acceptance
 	Worker    string    // who owns the attempt, when attempting
 	Since     time.Time // start of the attempt, when attempting; of the doubt, when in doubt; of the wait for a status, when submitted
 	ExpiresAt time.Time

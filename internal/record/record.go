@@ -87,7 +87,7 @@ func (r *Record) Worker() string {
 // Open returns the record as those see it who decide about open messages.
 func (r *Record) Open() message.Open {
 	return message.Open{
-		ID: r.ID, Message: r.Context, State: r.State, Reason: r.Reason, N: r.Attempt, K: r.Task, Worker: r.Worker(),
+		ID: r.ID, Message: r.Context, State: r.State, Reason: r.Reason, N: r.Attempt, K: r.Task, Accepted: r.Incarnation(), Worker: r.Worker(),
 		Since: r.Since(), ExpiresAt: r.ExpiresAt, NextAt: r.NextAt, Resent: r.Resends,
 	}
 }
