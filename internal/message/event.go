@@ -56,3 +56,6 @@ const ReportsWithin = 15 * time.Minute
 
 // StreamKey is the Redis key of a shard's event stream.
 func (s Shard) StreamKey() string { return s.Key("events") }
+
+// MessageEventsKey is the Redis key of a shard's stream of its messages' changes.
+func (s Shard) MessageEventsKey() string { return s.Key("events:message") }

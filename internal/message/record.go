@@ -38,6 +38,7 @@ type Record struct {
 	State      State
 	Reason     string // why, when the state does not say it; see the Reason constants
 	Code       int    // Meta's error code, 0: none
+	ErrorText  string // Meta's own words for it, if any
 	Attempt    int    // attempts started so far
 	Task       int    // the counter of its tasks
 	WAMID      string // Meta's id, once known

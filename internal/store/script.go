@@ -27,8 +27,7 @@ func (db *DB) Script(text string) Script { return db.know(db.header + text) }
 func (db *DB) Foreign(text string) Script { return db.know(text) }
 
 func (db *DB) know(text string) Script {
-	sum := sha1.Sum([]byte(text))
-	sha := hex.EncodeToString(sum[:])
+	sha := SHA(text)
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	db.scripts[sha] = text
@@ -76,6 +75,26 @@ func (db *DB) Load(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// lacked tells whether a command failed because the server does not know a script that it should.
+func (db *DB) lacked(c redis.Cmder) bool {
+	if !noScript(c.Err()) || len(c.Args()) < 2 {
+		return false
+	}
+	sha, _ := c.Args()[1].(string)
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.scripts[sha] != ""
+}
+
+// IsUnknownScript tells whether an error is the server's word that it does not know a script.
+func IsUnknownScript(err error) bool { return noScript(err) }
+
+// SHA is the name under which a server knows a script.
+func SHA(text string) string {
+	sum := sha1.Sum([]byte(text))
+	return hex.EncodeToString(sum[:])
 }
 
 func noScript(err error) bool { return err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") }

@@ -22,11 +22,14 @@ type DB struct {
 	header   string // in front of every script; empty where the server knows no script flags
 	strict   string // the same for scripts that a full Redis refuses
 	barrier  Script
-	replicas int // how many must confirm a durable write, see Require
+	change   Script
+	proxied  bool // connections are shared with others: WATCH and MULTI do not work
+	replicas int  // how many must confirm a durable write, see Require
 	shared   *Batch
 
 	metrics metrics
 	memory  memory
+	clocks  clocks
 
 	mu      sync.Mutex
 	scripts map[string]string // SHA-1 -> text, all that were ever used
@@ -48,7 +51,7 @@ func New(ctx context.Context, c redis.UniversalClient) (*DB, error) {
 		c.Close()
 		return nil, err
 	}
-	db.barrier = db.Script(barrierLua)
+	db.barrier, db.change = db.Script(barrierLua), db.Script(changeLua)
 	return db, nil
 }
 
@@ -100,7 +103,7 @@ func (db *DB) Pipe(ctx context.Context, fill func(redis.Pipeliner)) error {
 // exec runs a pipeline, and once more when a master did not know a script.
 func (db *DB) exec(ctx context.Context, run func() ([]redis.Cmder, error)) error {
 	cmds, err := run()
-	if slices.ContainsFunc(cmds, func(c redis.Cmder) bool { return noScript(c.Err()) }) {
+	if slices.ContainsFunc(cmds, db.lacked) {
 		loaded := db.Load(ctx)
 		if cmds, err = run(); loaded != nil && err != nil {
 			return loaded
