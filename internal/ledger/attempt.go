@@ -89,7 +89,7 @@ func (l *Ledger) moveArgs(id string, g guard, m message.Move) ([]string, []any, 
 	s := l.o.Shards.Of(number)
 	keys := []string{
 		ks.record, ks.payload, ks.waiting, ks.attempts, ks.doubts, ks.streams,
-		wamidKey(s, m.WAMID), orphansKey(s, m.WAMID), parkedKey(s), deadKey(s), s.AuditKey(), submittedKey(s),
+		wamidKey(s, m.WAMID), orphansKey(s, m.WAMID), parkedKey(s), deadKey(s), s.AuditKey(), submittedKey(s), s.MetaEventsKey(),
 	}
 	deed, note, err := ordered(m)
 	if err != nil {

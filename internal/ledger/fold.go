@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/redis/go-redis/v9"
@@ -12,8 +13,8 @@ import (
 
 // Fold folds what Meta said into the records of one shard: in any order, twice, or before
 // the send was recorded. It answers each piece in turn. On an error some may have been
-// folded; to fold them again is harmless.
-func (l *Ledger) Fold(ctx context.Context, shard message.Shard, evidence []message.Evidence) ([]message.Folded, error) {
+// folded; to fold them again is harmless. Then also, keys and their values, is stored as strings.
+func (l *Ledger) Fold(ctx context.Context, shard message.Shard, evidence []message.Evidence, also map[string]string) ([]message.Folded, error) {
 	ids, err := l.names(ctx, shard, evidence)
 	if err != nil {
 		return nil, fmt.Errorf("fold: %w", err)
@@ -52,6 +53,16 @@ func (l *Ledger) Fold(ctx context.Context, shard message.Shard, evidence []messa
 			if folded[i] = f; duplicate {
 				folded[i] = message.Duplicate
 			}
+		}
+	}
+	if len(also) > 0 {
+		var keys []string
+		var values []any
+		for k, v := range also {
+			keys, values = append(keys, k), append(values, v)
+		}
+		if err := l.db.Run(ctx, l.also, keys, values...).Err(); err != nil && !errors.Is(err, redis.Nil) {
+			return nil, fmt.Errorf("fold: %w", err)
 		}
 	}
 	return folded, nil

@@ -23,7 +23,7 @@ func evidence(id string, n int, wamid, status string) message.Evidence {
 
 func (f fixture) fold(all ...message.Evidence) []message.Folded {
 	f.t.Helper()
-	folded, err := f.Fold(f.t.Context(), f.shard, all)
+	folded, err := f.Fold(f.t.Context(), f.shard, all, nil)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func (f fixture) returned() []message.Evidence {
 			all = append(all, message.Evidence{Receipt: *e.Receipt})
 		}
 	}
-	if err := f.db.Del(f.t.Context(), f.shard.StreamKey()).Err(); err != nil {
+	if err := f.db.Del(f.t.Context(), f.shard.MetaEventsKey()).Err(); err != nil {
 		f.t.Fatal(err)
 	}
 	return all

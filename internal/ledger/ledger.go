@@ -71,7 +71,7 @@ type Ledger struct {
 	db *store.DB
 	o  Options
 
-	accept, begin, move, orphan, beat, alive, meet, assert store.Script
+	accept, begin, move, orphan, beat, alive, meet, assert, also store.Script
 
 	runs sync.Map // shard -> the run of its server on which attempts may begin
 }
@@ -105,6 +105,7 @@ func New(db *store.DB, o Options) *Ledger {
 		alive:  db.Script(clockLua + aliveLua),
 		meet:   db.Script(clockLua + meetLua),
 		assert: db.Script(changing + assertLua),
+		also:   db.Script("for i, key in ipairs(KEYS) do redis.call('SET', key, ARGV[i]) end"),
 	}
 }
 
@@ -122,7 +123,7 @@ func (l *Ledger) keys(id string) (keys, error) {
 	s := l.o.Shards.Of(number)
 	return keys{
 		record: RecordPrefix(s) + id, payload: s.Key("p:" + id),
-		waiting: waitingKey(s), attempts: attemptsKey(s), doubts: doubtsKey(s), streams: s.StreamKey(),
+		waiting: waitingKey(s), attempts: attemptsKey(s), doubts: doubtsKey(s), streams: s.MessageEventsKey(),
 	}, nil
 }
 

@@ -191,17 +191,28 @@ func (f fixture) backlog() ledger.Backlog {
 	return b
 }
 
-// events returns the stream's events, each of which must be what package message documents
+// events returns the streams' events, each of which must be what package message documents
 // and must tell no secret.
 func (f fixture) events() []message.Event {
 	f.t.Helper()
-	entries, err := f.db.XRange(f.t.Context(), f.shard.StreamKey(), "-", "+").Result()
-	if err != nil {
-		f.t.Fatal(err)
+	var lines []string
+	for _, stream := range []string{f.shard.MessageEventsKey(), f.shard.MetaEventsKey()} {
+		entries, err := f.db.XRange(f.t.Context(), stream, "-", "+").Result()
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		for _, e := range entries {
+			text, _ := e.Values[message.EventsField].(string)
+			for line := range strings.SplitSeq(text, "\n") {
+				if ours := strings.Contains(line, `"type":"message"`); ours != (stream == f.shard.MessageEventsKey()) {
+					f.t.Errorf("in %s is %s", stream, line)
+				}
+				lines = append(lines, line)
+			}
+		}
 	}
-	all := make([]message.Event, len(entries))
-	for i, e := range entries {
-		raw, _ := e.Values["event"].(string)
+	all := make([]message.Event, len(lines))
+	for i, raw := range lines {
 		if strings.Contains(raw, secret) || strings.Contains(raw, full) {
 			f.t.Errorf("event tells too much: %s", raw)
 		}
@@ -449,11 +460,11 @@ func TestStoreAway(t *testing.T) {
 		"get":    func() error { _, err := f.Get(ctx, a.ID); return err },
 		"sweep":  func() error { _, err := f.Sweep(ctx, o, message.Move{To: message.InDoubt}); return err },
 		"fold": func() error {
-			_, err := f.Fold(ctx, f.shard, []message.Evidence{evidence(a.ID, 1, "w1", "sent")})
+			_, err := f.Fold(ctx, f.shard, []message.Evidence{evidence(a.ID, 1, "w1", "sent")}, nil)
 			return err
 		},
 		"orphan": func() error {
-			_, err := f.Fold(ctx, f.shard, []message.Evidence{evidence("", 0, "w1", "sent")})
+			_, err := f.Fold(ctx, f.shard, []message.Evidence{evidence("", 0, "w1", "sent")}, nil)
 			return err
 		},
 		"list":    func() error { _, err := f.Attempting(ctx, f.shard, 9); return err },

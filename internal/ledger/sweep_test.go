@@ -415,7 +415,7 @@ func TestSubmittedWithoutAStatus(t *testing.T) {
 		if n, err := f.OwedInAll(ctx, after); err != nil || n != 1 || f.db.ZCard(ctx, index).Val() != 1 {
 			t.Errorf("%d owed in all shards beside one that ended, %v", n, err)
 		}
-		if _, err := f.Fold(ctx, f.shard, []message.Evidence{{Receipt: message.Receipt{Number: number, WAMID: "wamid.A", Status: "sent"}}}); err != nil {
+		if _, err := f.Fold(ctx, f.shard, []message.Evidence{{Receipt: message.Receipt{Number: number, WAMID: "wamid.A", Status: "sent"}}}, nil); err != nil {
 			t.Fatal(err)
 		}
 		if n := owed(time.Time{}, after); n != 0 {

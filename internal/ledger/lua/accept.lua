@@ -24,5 +24,5 @@ redis.call('HSET', KEYS[1], 'st', 'queued', 'k', '0', 'exp', ARGV[4], 'n', '0', 
 if ARGV[6] ~= '' then refer(KEYS[1], ARGV[1], ms, ARGV[6]) end
 redis.call('SET', KEYS[2], ARGV[5])
 redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1])
-redis.call('XADD', KEYS[4], '*', 'event', ARGV[7] .. ms .. ARGV[8])
+redis.call('XADD', KEYS[4], '*', 'events', ARGV[7] .. ms .. ARGV[8])
 return {1, 'queued', ARGV[3], ARGV[4]}

@@ -32,7 +32,7 @@ end
 -- The event is one expression: each step in between would be a string of its own to Lua.
 local function publish(stream, ms, id, about, state, n, wamid, code, reason)
   local number = string.match(id, '^%d+')
-  redis.call('XADD', stream, '*', 'event', '{"v":1,"type":"message","at":' .. ms .. ',"number":"' .. number
+  redis.call('XADD', stream, '*', 'events', '{"v":1,"type":"message","at":' .. ms .. ',"number":"' .. number
     .. '","state":{"to":"' .. state .. '","attempt":' .. n .. (wamid ~= '' and ',"wamid":"wamid.' .. wamid .. '"' or '')
     .. (tonumber(code) ~= 0 and ',"code":' .. code or '') .. member('reason', reason)
     .. '},"message":{"id":"' .. id .. '","from":"' .. number .. '","class":"' .. about[1] .. '","type":"' .. about[2] .. '"'

@@ -1,7 +1,7 @@
 -- Moves a message to another state, if the guard allows it. Every change after begin is one
 -- of these; to repeat one is harmless.
 -- KEYS  record, payload, waiting, attempts, doubts, stream, wamid index, orphans of that wamid,
---       parked, dead, trail of deeds, submitted
+--       parked, dead, trail of deeds, submitted, stream of what Meta reported
 -- ARGV  1 id
 --       2 guard: 'owner' (from attempting n by this very token), 'sweep' (from state ARGV[14] at n and k),
 --         'evidence' (Meta said so: any rise in rank)
@@ -65,7 +65,7 @@ if wamid ~= '' then
   -- Receipts that came before we knew this wamid go through the stream once more.
   local early = redis.call('LRANGE', KEYS[8], 0, -1)
   if #early > 0 then
-    for _, event in ipairs(early) do redis.call('XADD', KEYS[6], '*', 'event', event) end
+    for _, event in ipairs(early) do redis.call('XADD', KEYS[13], '*', 'events', event) end
     redis.call('DEL', KEYS[8])
   end
 end
