@@ -48,7 +48,9 @@ func trusting(t testing.TB, db *store.DB) *ledger.Ledger {
 		if err != nil {
 			t.Fatal(err)
 		}
-		book.Trust(s, run.ID)
+		if err := book.Trust(t.Context(), s, run.ID); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return book
 }
@@ -127,7 +129,7 @@ func TestAcceptTogether(t *testing.T) {
 	f.wantPending(n + 1)
 	for i := range n {
 		m := newMessage(fmt.Sprint(i))
-		a, err := f.book.Begin(t.Context(), m.ID, 0, "w/1")
+		a, err := f.book.Begin(t.Context(), m.ID, 0, "w/1", nil)
 		if err != nil || a.Verdict != message.Go || !strings.Contains(string(a.Payload), `"hello `+m.Key+`"`) {
 			t.Errorf("%s: %s %s, %v", m.Key, a.Verdict, a.Payload, err)
 		}
