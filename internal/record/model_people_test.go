@@ -35,7 +35,9 @@ func (w *world) accept() {
 			}
 		}
 		w.lives[id] = &life{id: id, incarnation: r.Incarnation(), hash: m.Hash, payload: string(m.Payload), last: r}
-		w.tasks[task{id, 0}] = w.tasks[task{id, 0}]
+		if _, there := w.tasks[task{id, 0}]; !there { // else it is the one of an earlier incarnation, perhaps in a worker's hands
+			w.tasks[task{id, 0}] = held{}
+		}
 		w.versions[id] = map[int]string{}
 		w.durable(id) // before its caller is told
 		return

@@ -94,7 +94,6 @@ type job struct {
 	record  record.Record
 	mem     *remembered
 	move    message.Move
-	tries   int
 	request *request
 }
 
