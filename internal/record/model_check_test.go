@@ -124,6 +124,9 @@ func (w *world) mayFollow(l *life, was, is record.Record) {
 		w.broken("%s: %s became %s once more", l.id, from, to)
 	}
 	begun := to == message.Attempting && is.Attempt == was.Attempt+1 && from == message.Queued
+	if begun && (was.NextAt.After(is.Since()) || !is.Since().Before(was.ExpiresAt)) {
+		w.broken("%s: attempt %d began at %s, not from %s and before %s", l.id, is.Attempt, is.Since(), was.NextAt, was.ExpiresAt)
+	}
 	if is.Attempt != was.Attempt && !begun {
 		w.broken("%s: %s, attempt %d became %s, attempt %d", l.id, from, was.Attempt, to, is.Attempt)
 	}
@@ -243,6 +246,9 @@ func (w *world) atTheEnd(l *life) {
 		}
 	case message.Rejected, message.Dead:
 		for _, q := range l.requests {
+			if r.State == message.Rejected && l.rewound {
+				break // a late refusal of an earlier attempt may have been restored first: nothing is sent then
+			}
 			if !q.proven && !q.ended {
 				w.broken("%s: it is %s, and Meta may have taken it (it did: %t)", l.id, r.State, q.taken)
 			}
