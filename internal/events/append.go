@@ -32,11 +32,9 @@ func (s *Stream) Append(ctx context.Context, events []message.Event) error {
 	}
 	c := &call{done: make(chan struct{})}
 	for _, e := range events {
-		text, err := encode(e)
-		if err != nil {
+		if err := c.add(s.shards.Of(cmp.Or(e.Number, e.WABA)), e); err != nil {
 			return fmt.Errorf("encode event: %w", err)
 		}
-		c.add(s.shards.Of(cmp.Or(e.Number, e.WABA)), e.Type == message.EventMessage, text)
 	}
 	if err := s.appends.do(ctx, c); err != nil {
 		return fmt.Errorf("append events: %w", err)
@@ -66,22 +64,31 @@ type part struct {
 }
 
 // add puts an event into the call's last part for its stream, or into another one.
-func (c *call) add(shard message.Shard, ours bool, line []byte) {
+func (c *call) add(shard message.Shard, e message.Event) (err error) {
+	ours := e.Type == message.EventMessage
 	i := len(c.parts) - 1
 	for i >= 0 && (c.parts[i].shard != shard || c.parts[i].ours != ours) {
 		i--
 	}
-	if i >= 0 {
-		if p := c.parts[i]; p.n < entryEvents && len(p.text)+1+len(line) <= entryBytes {
-			p.text, p.n = append(append(p.text, '\n'), line...), p.n+1
-			return
+	var line []byte // where the part is full
+	if i >= 0 && c.parts[i].n < entryEvents {
+		p := c.parts[i]
+		before := len(p.text)
+		p.text, err = encode(append(p.text, '\n'), e)
+		if err != nil || len(p.text) <= entryBytes {
+			p.n++
+			return err
 		}
+		line, p.text = bytes.Clone(p.text[before+1:]), p.text[:before]
+	} else if line, err = encode(make([]byte, 0, len(e.Meta)+512), e); err != nil {
+		return err
 	}
 	key := shard.MetaEventsKey()
 	if ours {
 		key = shard.MessageEventsKey()
 	}
 	c.parts = append(c.parts, &part{call: c, shard: shard, ours: ours, key: key, n: 1, text: line})
+	return nil
 }
 
 // appender writes entries. While one round trip is under way the next gathers. It needs no closing.
