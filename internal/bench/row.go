@@ -24,6 +24,7 @@ type Row struct {
 	WindowsOver *float64 `json:"windows_over,omitempty"`         // one-second windows above the pace, where requests are written
 	OurWindow   *float64 `json:"max_window,omitempty"`           // the most requests written in one second
 	SimWindow   *float64 `json:"simulator_max_window,omitempty"` // the most that arrived at the simulator in one second
+	FarWindow   *float64 `json:"far_side_max_window,omitempty"`  // the most that arrived at the plain far side in one second
 	Throttled   *float64 `json:"throttled,omitempty"`            // answers 130429
 
 	UrgentP50 *float64 `json:"urgent_p50_ms,omitempty"` // from the 202 to the arrival of the POST
@@ -39,10 +40,16 @@ type Row struct {
 	P50 *float64 `json:"p50_ms,omitempty"` // of an HTTP answer
 	P99 *float64 `json:"p99_ms,omitempty"`
 
-	Commands *float64 `json:"redis_commands_per_message,omitempty"` // those inside scripts too
-	RedisCPU *float64 `json:"redis_cpu_us,omitempty"`               // a message
-	GoCPU    *float64 `json:"go_cpu_us,omitempty"`                  // a message, of the programs measured, not of the simulator
-	Resident *float64 `json:"resident_mb,omitempty"`                // the largest program measured
+	Commands         *float64 `json:"redis_commands_per_message,omitempty"` // those inside scripts too
+	RedisCPU         *float64 `json:"redis_cpu_us,omitempty"`               // a message
+	BaselineCPU      *float64 `json:"baseline_redis_cpu_us,omitempty"`
+	CPURatio         *float64 `json:"redis_cpu_ratio,omitempty"`          // redis_cpu_us / baseline_redis_cpu_us, the median of pairs
+	Instructions     *float64 `json:"redis_instructions,omitempty"`       // that redis-server ran for a message, without the kernel's
+	InstructionRatio *float64 `json:"redis_instructions_ratio,omitempty"` // to asynq's
+	PerExec          *float64 `json:"messages_per_exec,omitempty"`        // messages for each transaction
+	Scripts        *float64 `json:"scripts_per_message,omitempty"`      // calls of scripts
+	GoCPU            *float64 `json:"go_cpu_us,omitempty"`                // a message, of the programs measured, not of the simulator
+	Resident         *float64 `json:"resident_mb,omitempty"`              // the largest program measured
 
 	CommandRate *float64 `json:"commands_per_second,omitempty"` // at Redis, those inside scripts too, for each worker
 	TripRate    *float64 `json:"round_trips_per_second,omitempty"`
