@@ -10,6 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/config"
+	"sluice/internal/graphsim"
+	"sluice/internal/message"
 	"sluice/internal/rig"
 )
 
@@ -90,23 +92,29 @@ func memoryOnce(ctx context.Context, o Options, row Row) (Row, error) {
 	return row, err
 }
 
+// quietBytes is how much Redis sends in a second, at most, to a worker that reads no events.
+const quietBytes = 100 << 10
+
 // readEvents lets a worker that sends nothing read the events of the loading, as workers do while
-// a backlog grows.
+// a backlog grows. It has read them when Redis sends hardly anything any more.
 func (w *world) readEvents(ctx context.Context) error {
 	p, err := w.program(ctx, "worker", "SLUICE_ROLES="+config.RoleReconcile)
 	if err != nil {
 		return err
 	}
 	defer p.Stop()
-	for _, s := range shards.All() {
-		for {
-			groups, err := w.db.XInfoGroups(ctx, s.StreamKey()).Result()
-			if err == nil && len(groups) == 1 && groups[0].Lag == 0 && groups[0].Pending == 0 {
-				break
-			}
-			if err := errors.Join(pause(ctx, 20*time.Millisecond), p.Alive()); err != nil {
-				return err
-			}
+	for last, quiet := -1.0, 0; quiet < 2; {
+		stats, err := info(ctx, w.db, "stats")
+		if err != nil {
+			return err
+		}
+		sent := stats["total_net_output_bytes"]
+		if quiet++; last < 0 || sent-last > quietBytes {
+			quiet = 0
+		}
+		last = sent
+		if err := errors.Join(pause(ctx, time.Second), p.Alive()); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -131,6 +139,10 @@ func memoryFinal(ctx context.Context, o Options, row Row) (Row, error) {
 	if err != nil {
 		return row, err
 	}
+	producer, err := w.program(ctx, "producer") // it tells what became of a message
+	if err != nil {
+		return row, err
+	}
 	if err := w.simulate(ctx, 0, hook.Addr); err != nil {
 		return row, err
 	}
@@ -152,30 +164,28 @@ func memoryFinal(ctx context.Context, o Options, row Row) (Row, error) {
 	if err != nil {
 		return row, err
 	}
+	if taken, _, err := w.arrivals(ctx, row.Backlog, 4*o.Duration); err != nil || taken < row.Backlog {
+		return row, errors.Join(err, fmt.Errorf("%d of %d messages arrived in %s", taken, row.Backlog, 4*o.Duration))
+	}
 	// Sent and delivered, for each message: then its record is final.
-	deadline := time.Now().Add(4 * o.Duration)
-	for folded := 0.0; folded < 2*float64(row.Backlog); {
-		if time.Now().After(deadline) {
-			return row, fmt.Errorf("%.0f of %d statuses were folded in %s", folded, 2*row.Backlog, 4*o.Duration)
-		}
-		if err := pause(ctx, 200*time.Millisecond); err != nil {
-			return row, err
-		}
-		folded = 0
-		for _, p := range workers {
-			n, err := w.Metric(ctx, p, `sluice_status_folded_total`)
-			if err != nil {
-				return row, err
-			}
-			folded += n
-		}
+	var all []arrival
+	err = w.Accepted(ctx, func(a graphsim.Accepted) { all = append(all, arrival{Number: a.Number, Marker: a.Marker, WAMID: a.WAMID}) })
+	if err != nil {
+		return row, err
+	}
+	api := w.api(producer)
+	if err := w.awaitState(ctx, api, all, message.Delivered, 4*o.Duration); err != nil {
+		return row, err
 	}
 	after, err := w.used(ctx, append([]*rig.Process{hook}, workers...))
 	if err != nil {
 		return row, err
 	}
 	after.since(before).costs(&row, row.Backlog)
-	stopAll(workers)
+	if err := w.verify(ctx, api, all, message.Delivered); err != nil {
+		return row, err
+	}
+	stopAll(append(workers, producer))
 	full, err := w.weigh(ctx)
 	if err != nil {
 		return row, err

@@ -47,7 +47,7 @@ type Row struct {
 	Instructions     *float64 `json:"redis_instructions,omitempty"`       // that redis-server ran for a message, without the kernel's
 	InstructionRatio *float64 `json:"redis_instructions_ratio,omitempty"` // to asynq's
 	PerExec          *float64 `json:"messages_per_exec,omitempty"`        // messages for each transaction
-	Scripts        *float64 `json:"scripts_per_message,omitempty"`      // calls of scripts
+	Scripts          *float64 `json:"scripts_per_message,omitempty"`      // calls of scripts
 	GoCPU            *float64 `json:"go_cpu_us,omitempty"`                // a message, of the programs measured, not of the simulator
 	Resident         *float64 `json:"resident_mb,omitempty"`              // the largest program measured
 
