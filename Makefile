@@ -40,7 +40,9 @@ vuln: ## known holes in what is built in; asks vuln.go.dev
 PEERS = out/peers
 
 bench-peers: ## BullMQ, asynq and Sluice in turns against the same far side; ROUNDS=3
-	@tools/need redis-server:redis-server node:nodejs npm:npm
+	@tools/need redis-server:redis-server
+	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || a == 20 && b >= 19 ? 0 : 1)' 2>/dev/null && command -v npm >/dev/null || { \
+		echo "bench-peers: Node.js 20.19 or newer, or npm, is not installed. Install both (https://nodejs.org) and run this again." >&2; exit 1; }
 	@mkdir -p $(PEERS)
 	@cp internal/bench/peers/* $(PEERS)
 	npm ci --prefix $(PEERS) --no-audit --no-fund --ignore-scripts

@@ -169,7 +169,9 @@ func memoryFinal(ctx context.Context, o Options, row Row) (Row, error) {
 	}
 	// Sent and delivered, for each message: then its record is final.
 	var all []arrival
-	err = w.Accepted(ctx, func(a graphsim.Accepted) { all = append(all, arrival{Number: a.Number, Marker: a.Marker, WAMID: a.WAMID}) })
+	err = w.Accepted(ctx, func(a graphsim.Accepted) {
+		all = append(all, arrival{Number: a.Number, Marker: a.Marker, WAMID: a.WAMID})
+	})
 	if err != nil {
 		return row, err
 	}

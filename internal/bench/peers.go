@@ -112,7 +112,7 @@ func ranked(measured [][]Row) (rows []Row) {
 
 // bullScript returns BullMQ's script beside its packages.
 func bullScript(folder string) (string, error) {
-	const remedy = "Run `make bench-peers`, which needs Node.js 20.18.1 or newer and npm"
+	const remedy = "Run `make bench-peers`, which needs Node.js 20.19 or newer and npm"
 	if _, err := exec.LookPath("node"); err != nil {
 		return "", fmt.Errorf("node is %w. %s", errMissing, remedy)
 	}
