@@ -13,10 +13,8 @@ import (
 )
 
 const (
-	lifeRounds    = 4   // pairs that are measured, after one that warms everything up
-	reportsOfPost = 20  // statuses in one notification
-	lifeBatch     = 200 // messages in one batch of the producer's
-	lifeAtOnce    = 4   // batches of the producer's at the same time
+	lifeRounds    = 4  // pairs that are measured, after one that warms everything up
+	reportsOfPost = 20 // statuses in one notification
 )
 
 // lifeSteps are the steps of a message's life that are measured, in their order.
@@ -182,7 +180,7 @@ func (l *lived) round(ctx context.Context, first int) ([]redisUse, error) {
 		return err
 	}
 	err := step(func() error {
-		return l.accept(ctx, l.producer, l.numbers, first, n, group{lines: lifeBatch, connections: lifeAtOnce})
+		return l.accept(ctx, l.producer, l.numbers, first, n, loads)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("accept: %w", err)

@@ -48,7 +48,7 @@ func peers(ctx context.Context, o Options) ([]Row, error) {
 		for _, n := range counts {
 			turns = append(turns,
 				turn{"bullmq: addBulk, then cold workers", n, func(r Row) (Row, error) { return bullOnce(ctx, o, r, script) }},
-				turn{"batches of 1,000, then cold workers", n, func(r Row) (Row, error) { return coldOnce(ctx, o, r) }})
+				turn{"accepted by HTTP, then cold workers", n, func(r Row) (Row, error) { return coldOnce(ctx, o, r) }})
 		}
 		measured := make([][]Row, len(turns))
 		for i := range cmp.Or(o.Rounds, peersRounds) {

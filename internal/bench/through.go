@@ -23,6 +23,10 @@ import (
 // group describes how messages are posted: so many in one request, over so many connections.
 type group struct{ lines, connections int }
 
+// loads is how a backlog is posted. More at the same time would not be stored within the 5 s
+// that the producer allows, on a machine that others keep busy.
+var loads = group{lines: 200, connections: 4}
+
 // accept sends messages first to first+n-1 to the producer as batches. Message i goes to
 // number i modulo the count of numbers.
 func (w *world) accept(ctx context.Context, producer *rig.Process, numbers []rig.Number, first, n int, as group) error {
@@ -76,7 +80,7 @@ func (w *world) fill(ctx context.Context, numbers []rig.Number, n int) error {
 		return err
 	}
 	began := time.Now()
-	if err := w.accept(ctx, producer, numbers, 0, n, group{lines: batchLines, connections: 4}); err != nil {
+	if err := w.accept(ctx, producer, numbers, 0, n, loads); err != nil {
 		return fmt.Errorf("fill the backlog: %w", err)
 	}
 	w.o.say("  %d messages waiting, accepted in %s", n, time.Since(began).Round(time.Millisecond))
