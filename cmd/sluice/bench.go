@@ -19,7 +19,7 @@ type benchCmd struct {
 	Backlog    int           `help:"Messages waiting at the beginning." placeholder:"N"`
 	Duration   time.Duration `help:"Length of each measurement." placeholder:"TIME"`
 	Durability string        `enum:"fsync,relaxed," default:"" help:"What Redis promises: fsync or relaxed."`
-	Rounds     int           `help:"How often life and peers take turns." placeholder:"N"`
+	Rounds     int           `help:"How often cold, life and peers take turns." placeholder:"N"`
 	Peers      string        `default:"out/peers" help:"Folder with the packages for peers; make bench-peers fills it." placeholder:"DIR"`
 	Profiles   string        `type:"existingdir" help:"Write CPU profiles of the programs, and what Redis ran, into this folder." placeholder:"DIR"`
 	JSON       bool          `name:"json" xor:"form" help:"One JSON object a line."`

@@ -21,7 +21,7 @@ type Options struct {
 	Backlog    int           // messages waiting when it begins
 	Duration   time.Duration // of one measurement
 	Durability string        // Fsync or Relaxed, of Redis
-	Rounds     int           // how often life and peers take turns
+	Rounds     int           // how often cold, life and peers take turns
 	Peers      string        // the folder with peers' packages, see peers
 	Profiles   string        // a folder for CPU profiles of the programs; empty: none are taken
 

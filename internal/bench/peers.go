@@ -75,37 +75,24 @@ type turn struct {
 	run     func(Row) (Row, error)
 }
 
-// ranked makes a row of the rounds of each turn: the medians, and for ours the median of its
-// ratios to the fastest of BullMQ's turns of the same round.
+// ranked makes a row of the rounds of each turn: the medians, and for ours the medians of what
+// compares it with the faster BullMQ of the same round.
 func ranked(measured [][]Row) (rows []Row) {
-	bull := func(round int) (best float64) {
+	bull := func(round int) (best Row) {
 		for _, turns := range measured {
-			if called("bullmq: ")(turns[round]) {
-				best = max(best, *turns[round].PerSecond)
+			if r := turns[round]; called("bullmq: ")(r) && (best.PerSecond == nil || *r.PerSecond > *best.PerSecond) {
+				best = r
 			}
 		}
 		return best
 	}
 	for _, turns := range measured {
-		r := turns[0]
-		of := func(f func(Row) *float64) *float64 {
-			if f(r) == nil {
-				return nil
+		for round := range turns {
+			if ours(turns[round]) {
+				turns[round].compare(bull(round))
 			}
-			return new(median(turns, func(r Row) float64 { return *f(r) }))
 		}
-		r.PerSecond = of(func(r Row) *float64 { return r.PerSecond })
-		r.RedisCPU, r.GoCPU = of(func(r Row) *float64 { return r.RedisCPU }), of(func(r Row) *float64 { return r.GoCPU })
-		r.Commands = of(func(r Row) *float64 { return r.Commands })
-		if ours(r) {
-			var rates, ratios []float64
-			for round, t := range turns {
-				rates, ratios = append(rates, bull(round)), append(ratios, ratio(*t.PerSecond, bull(round)))
-			}
-			itself := func(f float64) float64 { return f }
-			r.Baseline, r.Ratio = new(median(rates, itself)), new(median(ratios, itself))
-		}
-		rows = append(rows, r)
+		rows = append(rows, medians(turns))
 	}
 	return rows
 }
