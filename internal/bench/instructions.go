@@ -221,7 +221,7 @@ func instructionsOf(ctx context.Context, o Options, row Row, size int) ([]Row, e
 		if workers, err = l.workers(ctx, row.Workers, false); err != nil {
 			return err
 		}
-		return l.sent(ctx, size+n)
+		return l.sent(ctx, size+n, 2*time.Minute)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("send from a backlog: %w", err)
@@ -276,7 +276,7 @@ func (t tally) alive(ctx context.Context, first, n, size int) error {
 		if err := t.lived.accept(ctx, t.lived.producer, t.lived.numbers, at, size, group{lines: size, connections: 1}); err != nil {
 			return err
 		}
-		if taken, _, err := t.lived.arrivals(ctx, at+size, time.Minute); err != nil || taken < at+size {
+		if taken, _, err := t.lived.arrivals(ctx, at+size, 2*time.Minute); err != nil || taken < at+size {
 			return fmt.Errorf("%d of %d messages arrived at the far side: %w", taken, at+size, cmp.Or(err, context.DeadlineExceeded))
 		}
 		if err := pause(ctx, groupRest); err != nil {

@@ -190,7 +190,7 @@ func (l *lived) round(ctx context.Context, first int) ([]redisUse, error) {
 		if workers, err = l.workers(ctx, l.row.Workers, false); err != nil {
 			return err
 		}
-		return l.sent(ctx, first+n)
+		return l.sent(ctx, first+n, l.o.Duration)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("send: %w", err)
@@ -218,15 +218,15 @@ func (l *lived) round(ctx context.Context, first int) ([]redisUse, error) {
 	return steps, nil
 }
 
-// sent waits until the far side took n messages and the workers have had time to acknowledge
+// sent waits at most d until the far side took n messages, and then until the workers have had time to acknowledge
 // their tasks.
-func (l *lived) sent(ctx context.Context, n int) error {
-	taken, _, err := l.arrivals(ctx, n, l.o.Duration)
+func (l *lived) sent(ctx context.Context, n int, d time.Duration) error {
+	taken, _, err := l.arrivals(ctx, n, d)
 	if err != nil {
 		return err
 	}
 	if taken < n {
-		return fmt.Errorf("%d of %d messages arrived at the far side in %s", taken, n, l.o.Duration)
+		return fmt.Errorf("%d of %d messages arrived at the far side in %s", taken, n, d)
 	}
 	return pause(ctx, 500*time.Millisecond)
 }

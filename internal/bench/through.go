@@ -178,7 +178,7 @@ func (w *world) awaitOne(ctx context.Context, api *client.Client, a arrival, sta
 // verify makes sure that a sample of those messages has that state. It costs Redis a read for
 // each, so a run calls it after it has measured.
 func (w *world) verify(ctx context.Context, api *client.Client, of []arrival, state message.State) error {
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for i := 0; i < len(of); i += max(1, len(of)/200) {
 		if err := w.awaitOne(ctx, api, of[i], state, deadline); err != nil {
 			return err
