@@ -218,8 +218,8 @@ func (l *lived) round(ctx context.Context, first int) ([]redisUse, error) {
 	return steps, nil
 }
 
-// sent waits at most d until the far side took n messages, and then until the workers have had time to acknowledge
-// their tasks.
+// sent waits at most d until the far side took n messages, and then until the workers have had
+// time to acknowledge their tasks.
 func (l *lived) sent(ctx context.Context, n int, d time.Duration) error {
 	taken, _, err := l.arrivals(ctx, n, d)
 	if err != nil {
