@@ -188,12 +188,32 @@ func memoryFinal(ctx context.Context, o Options, row Row) (Row, error) {
 		return row, err
 	}
 	stopAll(append(workers, producer))
+	if err := w.expired(ctx); err != nil {
+		return row, err
+	}
 	full, err := w.weigh(ctx)
 	if err != nil {
 		return row, err
 	}
 	row.BytesFinal = new((full - empty) / float64(row.Backlog))
 	return row, nil
+}
+
+// expired waits until the keys that live for seconds only are gone: until a second, 30 at most,
+// in which Redis lost no key.
+func (w *world) expired(ctx context.Context) error {
+	last := int64(-1)
+	for range 30 {
+		keys, err := w.db.DBSize(ctx).Result()
+		if err != nil || keys == last {
+			return err
+		}
+		last = keys
+		if err := pause(ctx, time.Second); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // memoryIdle weighs a worker that has nothing to do.
