@@ -251,7 +251,7 @@ func (w *world) weigh(ctx context.Context) (float64, error) {
 	err = w.db.Pipe(ctx, func(p redis.Pipeliner) {
 		streams = nil
 		for _, s := range shards.All() {
-			streams = append(streams, p.MemoryUsage(ctx, s.StreamKey(), 0))
+			streams = append(streams, p.MemoryUsage(ctx, s.MessageEventsKey(), 0), p.MemoryUsage(ctx, s.MetaEventsKey(), 0))
 		}
 	})
 	for _, s := range streams {
