@@ -227,7 +227,7 @@ func instructionsOf(ctx context.Context, o Options, row Row, size int) ([]Row, e
 		return nil, fmt.Errorf("send from a backlog: %w", err)
 	}
 	all := append(fronts, workers...)
-	if err := pause(ctx, settle); err != nil {
+	if err := pause(ctx, 2*settle); err != nil { // what follows a backlog for a while is no idle time
 		return nil, err
 	}
 	working, err := t.idle(ctx, all)
