@@ -91,7 +91,9 @@ func (c *Client) Return(ctx context.Context, hands []Hand) error {
 }
 
 // fieldOf names a fetch. Sequences of one worker are never used twice.
-func fieldOf(worker string, seq int64) string { return worker + "/" + strconv.FormatInt(seq, 36) }
+func fieldOf(worker string, seq int64) string { return worker + "/" + seqText(seq) }
+
+func seqText(seq int64) string { return strconv.FormatInt(seq, 36) }
 
 func splitField(field string) (worker string, seq int64) {
 	i := strings.LastIndexByte(field, '/')
