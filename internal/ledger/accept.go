@@ -50,7 +50,9 @@ func (l *Ledger) accepting(ctx context.Context, a Accepting, out *message.Accept
 		c.Keys = []string{c.Slot}
 	}
 	if number, ok := message.Number(m.ID); !ok || number != m.From {
-		c.Decide = func([]string, *store.Writes) error { return fmt.Errorf("%q is no id of a message of number %s", m.ID, m.From) }
+		c.Decide = func([]string, *store.Writes) error {
+			return fmt.Errorf("%q is no id of a message of number %s", m.ID, m.From)
+		}
 		return c
 	}
 	c.Decide = func(values []string, w *store.Writes) error {

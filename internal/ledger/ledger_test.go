@@ -47,6 +47,17 @@ func newFixture(t testing.TB, c redis.UniversalClient) fixture {
 	return fixture{trusting(t, db), t, db, message.DefaultShards.Of(number)}
 }
 
+// openFixture is a ledger on the Redis at a URL.
+func openFixture(t testing.TB, url string) fixture {
+	t.Helper()
+	db, err := store.Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return fixture{trusting(t, db), t, db, message.DefaultShards.Of(number)}
+}
+
 // trusting returns a ledger on whose servers attempts may begin.
 func trusting(t testing.TB, db *store.DB) *ledger.Ledger {
 	t.Helper()
@@ -63,7 +74,8 @@ func trusting(t testing.TB, db *store.DB) *ledger.Ledger {
 	return book
 }
 
-// on runs a test on a real Redis and on the one that the demo carries with it.
+// on runs a test on a real Redis, on the one that the demo carries with it, and where transactions are
+// scripts.
 func on(t *testing.T, f func(t *testing.T, f fixture)) {
 	t.Run("redis", func(t *testing.T) {
 		t.Parallel()
@@ -72,6 +84,10 @@ func on(t *testing.T, f func(t *testing.T, f fixture)) {
 	t.Run("miniredis", func(t *testing.T) {
 		t.Parallel()
 		f(t, newFixture(t, mini(t)))
+	})
+	t.Run("by scripts", func(t *testing.T) {
+		t.Parallel()
+		f(t, openFixture(t, redistest.Start(t).URL()+"?transactions=script"))
 	})
 }
 

@@ -35,7 +35,9 @@ func (db *DB) Unlisted(text string) Script {
 }
 
 // LoadOn makes the server of a connection know a script of Unlisted, until its process ends.
-func (s Script) LoadOn(ctx context.Context, c *redis.Conn) error { return c.ScriptLoad(ctx, s.text).Err() }
+func (s Script) LoadOn(ctx context.Context, c *redis.Conn) error {
+	return c.ScriptLoad(ctx, s.text).Err()
+}
 
 func (db *DB) know(text string) Script {
 	sha := SHA(text)
