@@ -277,7 +277,7 @@ func (f fixture) events() (all []message.Event) {
 		f.t.Fatal(err)
 	}
 	for _, entry := range entries {
-		lines, _ := entry.Values[store.EventsField].(string)
+		lines, _ := entry.Values[message.EventsField].(string)
 		for raw := range strings.SplitSeq(lines, "\n") {
 			if strings.Contains(raw, secret) || strings.Contains(raw, full) {
 				f.t.Errorf("event tells too much: %s", raw)

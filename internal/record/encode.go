@@ -161,9 +161,8 @@ func packWAMID(wamid string) string {
 	if wamid == "" {
 		return ""
 	}
-	if rest, ok := strings.CutPrefix(wamid, wamidPrefix); ok {
-		if raw, err := base64.StdEncoding.Strict().DecodeString(rest); err == nil && len(raw) > 0 &&
-			base64.StdEncoding.EncodeToString(raw) == rest {
+	if rest, ok := strings.CutPrefix(wamid, wamidPrefix); ok && !strings.ContainsAny(rest, "\r\n") { // which base64 skips
+		if raw, err := base64.StdEncoding.Strict().DecodeString(rest); err == nil && len(raw) > 0 {
 			return "\x01" + string(raw)
 		}
 	}

@@ -61,6 +61,9 @@ func decide(t *testing.T, r record.Record, in record.Input) (record.Record, reco
 	if d.Applied != (changes == 1) || d.Applied && d.Repeated {
 		t.Fatalf("%+v", d)
 	}
+	if d.Changed == record.Same(after, r) {
+		t.Fatalf("changed is %t", d.Changed)
+	}
 	if !d.Applied && (after.State != r.State || len(after.Timeline) != len(r.Timeline)) {
 		t.Fatalf("not applied, and %s became %s", r.State, after.State)
 	}
@@ -545,7 +548,7 @@ func TestOpen(t *testing.T) {
 	r := in(message.Attempting)
 	r.NextAt = t0.Add(time.Minute)
 	want := message.Open{
-		ID: messageID, Message: r.Context, State: message.Attempting, N: 2, K: 1, Worker: "w", Since: t0.Add(time.Second),
+		ID: messageID, Message: r.Context, State: message.Attempting, N: 2, K: 1, Accepted: r.Incarnation(), Worker: "w", Since: t0.Add(time.Second),
 		ExpiresAt: r.ExpiresAt, NextAt: r.NextAt, Resent: 1,
 	}
 	if got := r.Open(); !reflect.DeepEqual(got, want) {

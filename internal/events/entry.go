@@ -1,0 +1,132 @@
+package events
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/message"
+)
+
+// Limits of one entry. One event may be larger alone.
+const (
+	entryEvents = 100
+	entryBytes  = 512 << 10
+)
+
+// encode appends an event as one line of JSON. Meta goes in as it is: it is JSON already, and the
+// most of it.
+func encode(b []byte, e message.Event) ([]byte, error) {
+	meta := e.Meta
+	e.Version, e.Meta = cmp.Or(e.Version, message.EventVersion), nil
+	b, err := encodeOwn(b, e)
+	if err != nil || len(meta) == 0 {
+		return b, err
+	}
+	b = append(b[:len(b)-1], `,"meta":`...)
+	start := len(b)
+	b = append(append(b, meta...), '}')
+	// In JSON a line break is space between tokens: within a string it is escaped.
+	for rest := b[start:]; ; {
+		i := bytes.IndexByte(rest, '\n')
+		if i < 0 {
+			return b, nil
+		}
+		rest[i] = ' '
+		rest = rest[i+1:]
+	}
+}
+
+// encodeOwn appends what is ours of an event, as encoding/json does it. Receipts are many.
+func encodeOwn(b []byte, e message.Event) ([]byte, error) {
+	if e.State != nil || e.Message != nil || e.Gap != nil {
+		text, err := json.Marshal(e)
+		return append(b, text...), err
+	}
+	b = strconv.AppendInt(append(b, `{"v":`...), int64(e.Version), 10)
+	b = quote(append(b, `,"type":`...), e.Type)
+	b = strconv.AppendInt(append(b, `,"at":`...), e.At, 10)
+	b = member(b, `,"number":`, e.Number)
+	b = member(b, `,"waba":`, e.WABA)
+	b = member(b, `,"field":`, e.Field)
+	if r := e.Receipt; r != nil {
+		b = quote(append(b, `,"receipt":{"number":`...), r.Number)
+		b = quote(append(b, `,"wamid":`...), r.WAMID)
+		b = quote(append(b, `,"status":`...), r.Status)
+		if !r.At.IsZero() {
+			var err error
+			if b, err = r.At.AppendText(append(b, `,"at":"`...)); err != nil {
+				return b, err
+			}
+			b = append(b, '"')
+		}
+		b = member(b, `,"marker":`, r.Marker)
+		if r.Code != 0 {
+			b = strconv.AppendInt(append(b, `,"code":`...), int64(r.Code), 10)
+		}
+		b = append(b, '}')
+	}
+	return append(b, '}'), nil
+}
+
+// member appends a member that is left out where it is empty.
+func member(b []byte, name, value string) []byte {
+	if value == "" {
+		return b
+	}
+	return quote(append(b, name...), value)
+}
+
+func quote(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			text, _ := json.Marshal(s) // a string: cannot fail
+			return append(b, text...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
+}
+
+// entry is an entry of a stream.
+type entry struct {
+	id     string
+	events []message.Event
+	lines  []string       // the events as they were read
+	bad    []string       // lines that are no events
+	values map[string]any // of an entry without the field: nothing of it can be read
+}
+
+// whole tells whether everything in the entry can be read.
+func (e entry) whole() bool { return e.values == nil && len(e.bad) == 0 }
+
+func parse(x redis.XMessage) entry {
+	e := entry{id: x.ID}
+	text, _ := x.Values[message.EventsField].(string)
+	if text == "" {
+		e.values = x.Values
+		return e
+	}
+	for line := range strings.SplitSeq(text, "\n") {
+		var ev message.Event
+		if err := json.Unmarshal([]byte(line), &ev); err != nil {
+			e.bad = append(e.bad, line)
+			continue
+		}
+		e.events, e.lines = append(e.events, ev), append(e.lines, line)
+	}
+	return e
+}
+
+// Decode returns the events of an entry. The error says that not all of it can be read.
+func Decode(x redis.XMessage) ([]message.Event, error) {
+	e := parse(x)
+	if !e.whole() {
+		return e.events, fmt.Errorf("entry %s: not all of it is events", x.ID)
+	}
+	return e.events, nil
+}
