@@ -2,7 +2,6 @@ package ledger_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -555,41 +554,4 @@ func TestStoreAway(t *testing.T) {
 	}
 	srv.Restart()
 	f.wantState(a.ID, message.Attempting) // fsync: what was answered is there
-}
-
-// TestFullRedis: a full Redis lets what was accepted drain, and refuses what is new as a
-// whole: a record without its task would be a message that nobody sends.
-func TestFullRedis(t *testing.T) {
-	t.Parallel()
-	srv := redistest.Start(t)
-	f := newFixture(t, srv.Client())
-	ctx := context.Background()
-	var ids []string
-	for i := range 3 {
-		ids = append(ids, f.accepted(fmt.Sprint(i)))
-	}
-	if err := f.db.ConfigSet(ctx, "maxmemory", "1").Err(); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.db.Set(ctx, "x", "y", 0).Err(); err == nil || !strings.HasPrefix(err.Error(), "OOM") {
-		t.Fatalf("the Redis is not full: %v", err)
-	}
-
-	m := newMessage("new")
-	if _, err := f.tryAccept(m); err == nil || !strings.Contains(err.Error(), "OOM") {
-		t.Errorf("accepted on a full Redis: %v", err)
-	}
-	if _, err := f.Get(ctx, m.ID); !errors.Is(err, message.ErrNotFound) {
-		t.Errorf("a refused message left a record: %v", err)
-	}
-
-	a := f.begun(ids[0], 0, "w/1")
-	f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid.1"})
-	f.finished(f.begun(ids[1], 0, "w/2"), message.Move{To: message.InDoubt})
-	f.finished(f.begun(ids[2], 0, "w/3"), message.Move{To: message.Queued})
-	f.wantFolded(message.Applied, evidence(ids[1], 1, "wamid.2", "delivered"))
-	f.wantFolded(message.Orphan, evidence("", 0, "wamid.3", "sent"))
-	for i, want := range []message.State{message.Submitted, message.Delivered, message.Queued} {
-		f.wantState(ids[i], want)
-	}
 }

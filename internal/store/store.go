@@ -23,8 +23,9 @@ type DB struct {
 	strict   string // the same for scripts that a full Redis refuses
 	barrier  Script
 	change   Script
-	scripted bool // transactions are scripts, see Open
-	replicas int  // how many must confirm a durable write, see Require
+	changeStrict Script // change, where a full Redis is to refuse it
+	scripted bool   // transactions are scripts, see Open
+	replicas int    // how many must confirm a durable write, see Require
 	shared   *Batch
 
 	metrics metrics
@@ -53,7 +54,7 @@ func newDB(ctx context.Context, c redis.UniversalClient, scripted bool) (*DB, er
 		c.Close()
 		return nil, err
 	}
-	db.barrier, db.change = db.Script(barrierLua), db.Script(changeLua)
+	db.barrier, db.change, db.changeStrict = db.Script(barrierLua), db.Script(changeLua), db.Foreign(db.strict+changeLua)
 	if err := db.tryTransaction(ctx); err != nil {
 		c.Close()
 		return nil, err

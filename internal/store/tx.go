@@ -463,7 +463,11 @@ func (t *Transactions) scriptArgs(b *txBatch, commands [][]any) []any {
 	if len(keys) == 0 { // a proxy finds the server by a key
 		keys, lengths = []string{b.shares[0].Slot}, append(lengths, "")
 	}
-	args := append(words("evalsha", []string{t.db.change.sha}), len(keys))
+	change := t.db.change
+	if t.strict {
+		change = t.db.changeStrict
+	}
+	args := append(words("evalsha", []string{change.sha}), len(keys))
 	for _, k := range keys {
 		args = append(args, k)
 	}
