@@ -138,6 +138,6 @@ func (f *found) write(l *ledger.Ledger, w *store.Writes, s message.Shard, now ti
 	}
 	w.Delete(s.Key(payloadPrefix + f.record.ID))
 	for _, wamid := range f.record.WAMIDs() {
-		w.Delete(s.Key(wamidPrefix + strings.TrimPrefix(wamid, metasWAMIDs)))
+		w.Delete(s.Key(wamidPrefix + wamid))
 	}
 }
