@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"slices"
 
 	"sluice/internal/events"
 	"sluice/internal/message"
@@ -26,10 +25,7 @@ func (e eventsCmd) Run(ctx context.Context, env getenv) error {
 	defer in.db.Close()
 	out := json.NewEncoder(os.Stdout)
 	out.SetEscapeHTML(false)
-	return events.New(in.db, message.Shards(in.Shards), events.Options{}).Follow(ctx, e.From, func(ev message.Event) error {
-		if len(e.Type) > 0 && !slices.Contains(e.Type, ev.Type) {
-			return nil
-		}
+	return events.New(in.db, message.Shards(in.Shards), events.Options{}).Follow(ctx, e.From, e.Type, func(ev message.Event) error {
 		if err := out.Encode(ev); err != nil {
 			return fmt.Errorf("print event: %w", err)
 		}

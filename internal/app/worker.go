@@ -188,7 +188,7 @@ func (w *worker) rewound(ctx context.Context, shard message.Shard) {
 // reconcile adds what folds Meta's events into the records.
 func (w *worker) reconcile() {
 	r := reconcile.New(w.stream, w.book, reconcile.Options{
-		Consumer: w.name, Mark: w.marks.Parse, Known: known(w.c.Numbers), Inbound: w.paces.Debit, Update: w.updated,
+		Name: w.name, Mark: w.marks.Parse, Known: known(w.c.Numbers), Inbound: w.paces.Debit, Update: w.updated,
 		Log: w.log, Registerer: w.registry,
 	})
 	w.background = append(w.background, r.Run)

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/config"
+	"sluice/internal/events"
 	"sluice/internal/rig"
 )
 
@@ -98,18 +99,15 @@ func (w *world) readEvents(ctx context.Context) error {
 		return err
 	}
 	defer p.Stop()
-	for _, s := range shards.All() {
-		for {
-			groups, err := w.db.XInfoGroups(ctx, s.StreamKey()).Result()
-			if err == nil && len(groups) == 1 && groups[0].Lag == 0 && groups[0].Pending == 0 {
-				break
-			}
-			if err := errors.Join(pause(ctx, 20*time.Millisecond), p.Alive()); err != nil {
-				return err
-			}
+	stream := events.New(w.db, shards, events.Options{})
+	for {
+		if behind, err := stream.Behind(ctx); err == nil && behind == 0 {
+			return nil
+		}
+		if err := errors.Join(pause(ctx, 20*time.Millisecond), p.Alive()); err != nil {
+			return err
 		}
 	}
-	return nil
 }
 
 // memoryFinal weighs the records of delivered messages, and adds up what their whole life
@@ -219,7 +217,7 @@ func (w *world) weigh(ctx context.Context) (float64, error) {
 	err = w.db.Pipe(ctx, func(p redis.Pipeliner) {
 		streams = nil
 		for _, s := range shards.All() {
-			streams = append(streams, p.MemoryUsage(ctx, s.StreamKey(), 0))
+			streams = append(streams, p.MemoryUsage(ctx, s.MessageEventsKey(), 0), p.MemoryUsage(ctx, s.MetaEventsKey(), 0))
 		}
 	})
 	for _, s := range streams {

@@ -84,8 +84,10 @@ func (l *leaks) redis(ctx context.Context, c redis.Cmdable) error {
 			return err
 		}
 		for _, v := range values {
-			if canaries.MatchString(v) {
-				l.look("the key "+key, withoutMeta(v))
+			for line := range strings.SplitSeq(v, "\n") {
+				if canaries.MatchString(line) {
+					l.look("the key "+key, withoutMeta(line))
+				}
 			}
 		}
 	}

@@ -18,7 +18,7 @@ func TestLeaksInRedisAreFound(t *testing.T) {
 	c := redistest.Client(t)
 	const phone, said = "4900000012300", "Your order has left."
 	status := func(meta, wamid string) *redis.XAddArgs {
-		return &redis.XAddArgs{Stream: message.Shard(0).StreamKey(), Values: []string{"event", `{"v":1,"type":"status","at":1,"receipt":{"number":"1","wamid":"` +
+		return &redis.XAddArgs{Stream: message.Shard(0).MetaEventsKey(), Values: []string{message.EventsField, `{"v":1,"type":"status","at":1,"receipt":{"number":"1","wamid":"` +
 			wamid + `","status":"sent"},"meta":{"recipient_id":"` + meta + `"}}`}}
 	}
 	ctx := t.Context()
@@ -48,7 +48,7 @@ func TestLeaksInRedisAreFound(t *testing.T) {
 	c.ZAdd(ctx, "z", redis.Z{Member: rig.APIKey})
 	c.Set(ctx, "pair:"+phone, "", 0)
 	c.XAdd(ctx, status("1", phone))
-	want := []string{"the key e", "the key h", "the key l", "the key s", "the key sluice:{s00}:events", "the key z", "the name of a key"}
+	want := []string{"the key e", "the key h", "the key l", "the key s", "the key sluice:{s00}:events:meta", "the key z", "the name of a key"}
 	if found := search(); !slices.Equal(found, want) {
 		t.Errorf("found %q, want %q", found, want)
 	}

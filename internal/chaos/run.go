@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"sluice/internal/events"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/rig"
@@ -30,6 +31,7 @@ type run struct {
 
 	db       *store.DB // past every proxy
 	book     *ledger.Ledger
+	stream   *events.Stream
 	producer *producer
 	link     *proxy            // between workers and Redis, when the set-up has it
 	links    map[string]*proxy // to each server of a Sentinel set-up, by its address

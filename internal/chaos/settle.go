@@ -2,10 +2,7 @@ package chaos
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +14,6 @@ import (
 	"sluice/internal/events"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
-	"sluice/internal/reconcile"
 	"sluice/internal/rig"
 )
 
@@ -112,7 +108,7 @@ func (r *run) ended(ids map[string]bool) []string {
 
 // What may be left over, in words.
 const (
-	unfolded = "events that are not folded"
+	unfolded = "shards whose events are not all applied"
 	tasks    = "tasks of asynq's"
 	buried   = "events that nobody could handle"
 	open     = "open in the ledger's indexes"
@@ -121,16 +117,12 @@ const (
 // leftovers counts what should be nothing when all is quiet.
 func (r *run) leftovers() (map[string]int64, error) {
 	left := map[string]int64{}
+	behind, err := r.stream.Behind(r.ctx)
+	if err != nil {
+		return nil, err
+	}
+	left[unfolded] = int64(behind)
 	for _, s := range shards.All() {
-		groups, err := r.db.XInfoGroups(r.ctx, s.StreamKey()).Result()
-		if err != nil && !strings.Contains(err.Error(), "no such key") {
-			return nil, err
-		}
-		for _, g := range groups {
-			if g.Name == reconcile.Group {
-				left[unfolded] += g.Lag + g.Pending
-			}
-		}
 		dead, err := r.db.XLen(r.ctx, events.DeadKey(s)).Result()
 		if err != nil {
 			return nil, err
@@ -168,13 +160,6 @@ func (r *run) masters(f func(ctx context.Context, c redis.Cmdable) error) error 
 		return c.ForEachMaster(r.ctx, func(ctx context.Context, c *redis.Client) error { return f(ctx, c) })
 	}
 	return f(r.ctx, r.db)
-}
-
-// groups is how far the reconcilers have read a shard.
-func (r *run) groups(s message.Shard) []redis.XInfoGroup {
-	groups, err := r.db.XInfoGroups(r.ctx, s.StreamKey()).Result()
-	r.must(err, "look at the stream")
-	return slices.DeleteFunc(groups, func(g redis.XInfoGroup) bool { return g.Name != reconcile.Group })
 }
 
 // evidence gathers what the run left behind. Everything must be quiet.
@@ -252,13 +237,12 @@ func (r *run) records(orders []order) map[string]client.Record {
 func (r *run) happened() []message.Event {
 	var all []message.Event
 	for _, s := range shards.All() {
-		entries, err := r.db.XRange(r.ctx, s.StreamKey(), "-", "+").Result()
-		r.must(err, "read the events")
-		for _, x := range entries {
-			var e message.Event
-			text, _ := x.Values["event"].(string)
-			if json.Unmarshal([]byte(text), &e) == nil {
-				all = append(all, e)
+		for _, key := range []string{s.MessageEventsKey(), s.MetaEventsKey()} {
+			entries, err := r.db.XRange(r.ctx, key, "-", "+").Result()
+			r.must(err, "read the events")
+			for _, x := range entries {
+				readable, _ := events.Decode(x)
+				all = append(all, readable...)
 			}
 		}
 	}

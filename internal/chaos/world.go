@@ -5,6 +5,7 @@ import (
 	"maps"
 
 	"sluice/internal/graphsim"
+	"sluice/internal/events"
 	"sluice/internal/ledger"
 	"sluice/internal/rig"
 	"sluice/internal/store"
@@ -36,7 +37,7 @@ func (r *run) build() {
 	}
 	db, err := store.Open(r.ctx, r.redisURL)
 	r.must(err, "open Redis")
-	r.db, r.book = db, ledger.New(db, ledger.Options{})
+	r.db, r.book, r.stream = db, ledger.New(db, ledger.Options{}), events.New(db, shards, events.Options{})
 	sim := graphsim.Options{Seed: r.seed, Faults: r.setup.faults, Webhook: r.setup.webhook}
 	r.must(r.Simulate(r.ctx, sim, r.hook), "start the simulator")
 	r.configure(nil)

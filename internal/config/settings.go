@@ -80,11 +80,11 @@ func (v *values) settings(program string) []setting {
 		{key: "retry.max", def: "60s", use: "worker", help: "the longest such wait", more: "Up to 24 h, and not less than `retry.base`.", set: duration(&v.retry.Max, 10*time.Millisecond, 24*time.Hour)},
 		{key: "retry.attempts", def: "20", use: "worker", help: "attempts, each proven not taken, after which a message is dead", more: "1 to 1000.", set: integer(&v.retry.Attempts, 1, 1000)},
 		{
-			key: "events.retention", def: "24h", use: "worker", help: "how long events are kept for consumers of your own", more: "What Sluice has not handled itself stays longer. 1 min to 720 h. See [events.md](events.md#what-you-can-rely-on-and-what-not).",
+			key: "events.retention", def: "24h", use: "worker", help: "how long events are kept for consumers of your own", more: "What Sluice has not applied itself stays longer. 1 min to 720 h. See [events.md](events.md#what-you-can-rely-on-and-what-not).",
 			set: duration(&v.events.Retention, time.Minute, 30*24*time.Hour),
 		},
 		{
-			key: "events.max_length", def: "20000", use: "worker", help: "the most events that are kept so, in each shard", more: "1000 to 100000000; 20,000 take about 15 MB of Redis's memory.",
+			key: "events.max_length", def: "20000", use: "worker", help: "the most events that are kept so, in each stream", more: "A shard has two streams. Events are counted, not stream entries, which hold several; within some percent. 1000 to 100000000; 20,000 take about 15 MB of Redis's memory.",
 			set: integer(&v.events.MaxLength, 1000, 100_000_000),
 		},
 		{key: "listen.api", def: ":8080", use: "producer", help: "host:port of the API", set: address(&v.listenAPI)},

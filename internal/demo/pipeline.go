@@ -78,7 +78,7 @@ func (w *world) pipeline(ctx context.Context, o Options) error {
 	watch, stop := context.WithCancel(ctx)
 	defer stop()
 	var g errgroup.Group
-	g.Go(func() error { return w.stream.Follow(watch, start.UTC().Format(time.RFC3339Nano), t.take) })
+	g.Go(func() error { return w.stream.Follow(watch, start.UTC().Format(time.RFC3339Nano), nil, t.take) })
 	placed := make(chan error, 1)
 	g.Go(func() error {
 		placed <- place(ctx, w.api, rand.Text()[:8], o.Orders, t.accepted)

@@ -34,8 +34,10 @@ func (s *site) streamed(t *testing.T, key, text string) int {
 	}
 	n := 0
 	for _, e := range entries {
-		if strings.Contains(fmt.Sprint(e.Values), text) {
-			n++
+		for line := range strings.SplitSeq(fmt.Sprint(e.Values), "\n") {
+			if strings.Contains(line, text) {
+				n++
+			}
 		}
 	}
 	return n
@@ -127,7 +129,7 @@ func (s *site) reports(t *testing.T) {
 			if strings.Contains(body, `"999"`) {
 				number = "999"
 			}
-			in := s.streamed(t, message.DefaultShards.Of(number).StreamKey(), mark)
+			in := s.streamed(t, message.DefaultShards.Of(number).MetaEventsKey(), mark)
 			away := s.streamed(t, events.QuarantineKey(), mark)
 			if got := map[[2]int]string{{1, 0}: kept, {0, 1}: put, {0, 0}: nothing}[[2]int{in, away}]; got != row.where {
 				t.Errorf("%d times in the stream and %d in quarantine, want it %s", in, away, row.where)
@@ -239,7 +241,7 @@ func (s *site) reports(t *testing.T) {
 		if took := time.Since(began); took > 2*time.Second {
 			t.Errorf("it took %s", took)
 		}
-		if n := s.streamed(t, message.DefaultShards.Of(ours).StreamKey(), "wamid.many-"); n != 1000 {
+		if n := s.streamed(t, message.DefaultShards.Of(ours).MetaEventsKey(), "wamid.many-"); n != 1000 {
 			t.Errorf("%d events", n)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"strings"
 	"testing"
@@ -96,6 +97,25 @@ func TestEveryDoor(t *testing.T) {
 	w.checkEvents()
 }
 
+// streamed returns the events of a shard as they are in its streams.
+func (w *world) streamed(shard message.Shard) iter.Seq2[string, string] {
+	return func(yield func(stream, text string) bool) {
+		for _, stream := range []string{shard.MessageEventsKey(), shard.MetaEventsKey()} {
+			entries, err := w.redis.Client().XRange(w.t.Context(), stream, "-", "+").Result()
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			for _, e := range entries {
+				for text := range strings.SplitSeq(e.Values[message.EventsField].(string), "\n") {
+					if !yield(stream, text) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
 // checkEvents holds everything in the streams against the published schema.
 func (w *world) checkEvents() {
 	w.t.Helper()
@@ -105,12 +125,7 @@ func (w *world) checkEvents() {
 	}
 	types := map[string]int{}
 	for _, shard := range message.DefaultShards.All() {
-		entries, err := w.redis.Client().XRange(w.t.Context(), shard.StreamKey(), "-", "+").Result()
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		for _, e := range entries {
-			text := e.Values["event"].(string)
+		for stream, text := range w.streamed(shard) {
 			value, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
 			if err == nil {
 				err = schema.Validate(value)
@@ -119,7 +134,11 @@ func (w *world) checkEvents() {
 				w.t.Errorf("%v in %s", err, text)
 				continue
 			}
-			types[value.(map[string]any)["type"].(string)]++
+			kind := value.(map[string]any)["type"].(string)
+			if ours := kind == message.EventMessage; ours != (stream == shard.MessageEventsKey()) {
+				w.t.Errorf("%s in %s", kind, stream)
+			}
+			types[kind]++
 		}
 	}
 	if types[message.EventMessage] == 0 || types[message.EventStatus] == 0 {

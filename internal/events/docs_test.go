@@ -28,15 +28,31 @@ func TestEventsPage(t *testing.T) {
 	}
 	var b bytes.Buffer
 	if err := page.Execute(&b, map[string]string{
-		"event":   members[message.Event](),
-		"change":  members[message.Change](),
-		"context": members[message.Context](),
-		"receipt": members[message.Receipt](),
-		"gap":     members[message.Gap](),
+		"event":    members[message.Event](),
+		"change":   members[message.Change](),
+		"context":  members[message.Context](),
+		"receipt":  members[message.Receipt](),
+		"gap":      members[message.Gap](),
+		"consumer": consumerOfTheDocs(t),
 	}); err != nil {
 		t.Fatal(err)
 	}
 	golden.File(t, filepath.Join("..", "..", "docs", "events.md"), b.Bytes())
+}
+
+// consumerOfTheDocs is the part of consumer_test.go that the page shows.
+func consumerOfTheDocs(t *testing.T) string {
+	t.Helper()
+	source, err := os.ReadFile("consumer_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, began := strings.Cut(string(source), "is in docs/events.md.\n\n")
+	text, _, ended := strings.Cut(rest, "\n// The mark:")
+	if !began || !ended {
+		t.Fatal("the marks are gone")
+	}
+	return text
 }
 
 // members returns the rows of a struct's JSON, from the tags that events.schema.json is made of.

@@ -1,17 +1,16 @@
-// Package events is the stream of all that happens: what Meta reports and every change of a
-// message's state. It appends to Redis streams, one for each shard, hands their entries to
-// consumer groups at least once, and trims what has been handled. docs/events.md describes
-// it for consumers outside of Sluice.
+// Package events is the streams of all that happens: what Meta reports, and every change of a
+// message's state. It appends to Redis streams, two for each shard, lets the reconciler apply what
+// Meta reports, at least once and in order, and trims what is applied. docs/events.md describes
+// the streams for consumers outside of Sluice.
 package events
 
 import (
 	"cmp"
 	"context"
 	_ "embed"
-	"encoding/json"
 	"fmt"
 	"log/slog"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,9 +20,6 @@ import (
 	"sluice/internal/store"
 )
 
-// field is the only field of an entry; its value is the event as JSON.
-const field = "event"
-
 // Limits of what is kept for people only.
 const (
 	maxQuarantined     = 1000     // bodies
@@ -31,24 +27,10 @@ const (
 	maxDead            = 10_000   // entries of each shard
 )
 
-var (
-	//go:embed lua/passed.lua
-	passedLua string
-	//go:embed lua/watermark.lua
-	watermarkLua string
-	//go:embed lua/trim.lua
-	trimLua string
-	//go:embed lua/bury.lua
-	buryLua string
-	//go:embed lua/retire.lua
-	retireLua string
-)
-
 // Options adjust a Stream. The zero value is usable.
 type Options struct {
-	Retention  time.Duration         // how long handled entries are kept for other consumers; 0: 24 hours
-	MaxLen     int                   // handled entries kept in each shard, whatever their age; 0: 20,000
-	MinIdle    time.Duration         // entries that a consumer holds longer than this are taken over by others; 0: 15 seconds, more than handling them may take
+	Retention  time.Duration         // how long events are kept for other consumers; 0: 24 hours
+	MaxLen     int                   // events kept in each stream, about, whatever their age; 0: 20,000
 	Registerer prometheus.Registerer // nil: the metrics are not registered
 	Log        *slog.Logger          // nil: no logs
 }
@@ -61,35 +43,38 @@ type Stream struct {
 	log     *slog.Logger
 	metrics metrics
 
-	watermark, trim, bury, retire, meet, hear store.Script
+	trim, meet, hear, save store.Script
 
-	shares sync.Map // group -> *share, of those that this process consumes for
-
-	appends *store.Batch // callers of Append share round trips
+	share   atomic.Pointer[share] // of a process that reads
+	lag     lag
+	appends appender
 }
 
 // New returns the streams of an installation with that many shards. It does not use Redis yet.
 func New(db *store.DB, shards message.Shards, o Options) *Stream {
 	o.Retention = cmp.Or(o.Retention, 24*time.Hour)
 	o.MaxLen = cmp.Or(o.MaxLen, 20_000)
-	o.MinIdle = cmp.Or(o.MinIdle, 15*time.Second)
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return &Stream{
 		db: db, shards: shards, o: o, log: log, metrics: newMetrics(o.Registerer),
-		watermark: db.Script(passedLua + watermarkLua),
-		trim:      db.Script(passedLua + trimLua),
-		bury:      db.Script(buryLua),
-		retire:    db.Script(retireLua),
-		meet:      db.Script(meetLua),
-		hear:      db.Script(hearLua),
-		appends:   db.NewBatch(0),
+		trim:    db.Script(trimLua),
+		meet:    db.Script(meetLua),
+		hear:    db.Script(hearLua),
+		save:    db.Script(saveLua),
+		appends: appender{db: db, apart: isCluster(db), lanes: map[message.Shard]*lane{}},
 	}
 }
 
-// DeadKey is the Redis key of the stream of a shard's entries that nobody could handle.
+// isCluster tells whether one command or pipeline cannot reach the keys of all shards at once.
+func isCluster(db *store.DB) bool {
+	_, is := db.UniversalClient.(*redis.ClusterClient)
+	return is
+}
+
+// DeadKey is the Redis key of the dead-letter stream of a shard: what could not be applied.
 func DeadKey(s message.Shard) string { return s.Key("events:dead") }
 
 // QuarantineKey is the Redis key of the stream of signed webhook bodies that are not JSON.
@@ -98,48 +83,9 @@ func QuarantineKey() string { return message.Shard(0).Key("quarantine") }
 // WatermarkKey is the Redis key of a shard's watermark: Unix milliseconds as a decimal.
 func WatermarkKey(s message.Shard) string { return s.Key("watermark") }
 
-// gapsKey is a shard's hash of what groups missed and were not yet told; see trim.lua.
-func gapsKey(s message.Shard) string { return s.Key("events:gaps") }
-
-// Append writes events to the streams of their numbers, or of their accounts where they have
-// no number. It returns nil only when Redis confirmed every one of them; after an error any
-// of them may have been written.
-func (s *Stream) Append(ctx context.Context, events []message.Event) error {
-	if len(events) == 0 {
-		return nil
-	}
-	entries := make([]*redis.XAddArgs, len(events))
-	for i, e := range events {
-		text, err := encode(e)
-		if err != nil {
-			return fmt.Errorf("encode event: %w", err)
-		}
-		shard := s.shards.Of(cmp.Or(e.Number, e.WABA))
-		entries[i] = &redis.XAddArgs{Stream: shard.StreamKey(), Values: []any{field, text}}
-	}
-	err := s.appends.Do(ctx, func(p redis.Pipeliner) {
-		for _, e := range entries {
-			p.XAdd(ctx, e)
-		}
-	})
-	if err != nil {
-		return fmt.Errorf("append events: %w", err)
-	}
-	return nil
-}
-
-// encode writes an event as JSON. Meta goes in as it is: it is JSON already, and the most of it.
-func encode(e message.Event) ([]byte, error) {
-	e.Version = cmp.Or(e.Version, message.EventVersion)
-	meta := e.Meta
-	e.Meta = nil
-	text, err := json.Marshal(e)
-	if err != nil || len(meta) == 0 {
-		return text, err
-	}
-	text = append(text[:len(text)-1], `,"meta":`...)
-	return append(append(text, meta...), '}'), nil
-}
+// AppliedKey is the Redis key of the reconciler's position in a shard's stream of Meta events: the
+// id of the last entry that is applied.
+func AppliedKey(s message.Shard) string { return s.Key("applied") }
 
 // Quarantine keeps a signed body that could not be understood, for people: the newest
 // thousand or so, each cut to 64 KiB. why is a short constant text.
@@ -155,17 +101,4 @@ func (s *Stream) Quarantine(ctx context.Context, body []byte, why string) error 
 	}
 	s.metrics.quarantined.Inc()
 	return nil
-}
-
-// decode reads the event out of an entry's fields.
-func decode(values map[string]any) (message.Event, error) {
-	var e message.Event
-	text, ok := values[field].(string)
-	if !ok {
-		return e, fmt.Errorf("no field %q", field)
-	}
-	if err := json.Unmarshal([]byte(text), &e); err != nil {
-		return e, fmt.Errorf("not an event: %w", err)
-	}
-	return e, nil
 }

@@ -5,10 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,10 +23,7 @@ import (
 	"sluice/internal/store"
 )
 
-const (
-	group   = "reconcile"
-	numberA = "106540352242922"
-)
+const numberA = "106540352242922"
 
 // shards is small so that a test sees every shard and leaves few connections.
 const shards message.Shards = 2
@@ -87,7 +85,7 @@ type seen struct {
 
 func newSeen() *seen { return &seen{wake: make(chan struct{}, 1)} }
 
-func (s *seen) handle(_ context.Context, _ message.Shard, batch []message.Event) error {
+func (s *seen) handle(_ context.Context, _ message.Shard, batch []message.Event, _ map[string]string) (bool, error) {
 	s.mu.Lock()
 	for _, e := range batch {
 		s.wamids = append(s.wamids, e.Receipt.WAMID)
@@ -97,7 +95,7 @@ func (s *seen) handle(_ context.Context, _ message.Shard, batch []message.Event)
 	case s.wake <- struct{}{}:
 	default:
 	}
-	return nil
+	return false, nil
 }
 
 func (s *seen) all() []string {
@@ -121,16 +119,22 @@ func (s *seen) until(t *testing.T, n int) []string {
 	}
 }
 
-// consume runs a consumer until the test or stop ends it.
-func consume(t *testing.T, s *events.Stream, name string, h events.Handler) (stop func()) {
+// read runs a reader until the test or stop ends it.
+func read(t *testing.T, s *events.Stream, name string, h events.Handler) (stop func()) {
+	t.Helper()
+	return run(t, func(ctx context.Context) error { return s.Read(ctx, name, h) })
+}
+
+// run runs f until the test or stop ends it.
+func run(t *testing.T, f func(context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- s.Consume(ctx, group, name, nil, h) }()
+	go func() { done <- f(ctx) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("Consume: %v", err)
+			t.Error(err)
 		}
 	})
 	t.Cleanup(stop)
@@ -144,13 +148,26 @@ func appendAll(t *testing.T, s *events.Stream, all []message.Event) {
 	}
 }
 
-func pending(t *testing.T, db *store.DB, number string) int64 {
+// add writes an entry past Append.
+func add(t *testing.T, db *store.DB, key, id string, values ...string) {
 	t.Helper()
-	p, err := db.XPending(context.Background(), shards.Of(number).StreamKey(), group).Result()
-	if err != nil {
+	if err := db.XAdd(t.Context(), &redis.XAddArgs{Stream: key, ID: id, Values: values}).Err(); err != nil {
 		t.Fatal(err)
 	}
-	return p.Count
+}
+
+// line is an event as it is in an entry.
+func line(number string, n int) string {
+	return fmt.Sprintf(`{"v":1,"type":"status","at":1,"number":%q,"receipt":{"number":%q,"wamid":"wamid.%d","status":"sent"}}`, number, number, n)
+}
+
+// applied waits until all Meta events are.
+func applied(t *testing.T, s *events.Stream) {
+	t.Helper()
+	eventually(t, "all applied", func() bool {
+		n, err := s.Behind(t.Context())
+		return err == nil && n == 0
+	})
 }
 
 // eventually waits for what Redis shows only when asked.
@@ -173,218 +190,6 @@ func wamids(from, to int) []string {
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestConsumeHandsOverEveryEventOnceAndInOrder(t *testing.T) {
-	on(t, func(t *testing.T, db *store.DB) {
-		s := events.New(db, shards, events.Options{})
-		appendAll(t, s, statuses(numberA, 0, 450)) // before the group exists, more than two batches
-		got := newSeen()
-		stop := consume(t, s, "one", func(ctx context.Context, shard message.Shard, batch []message.Event) error {
-			if shard != shards.Of(batch[0].Number) {
-				t.Errorf("event of %s came as one of shard %s", batch[0].Number, shard)
-			}
-			if len(batch) > 200 {
-				t.Errorf("a batch of %d", len(batch))
-			}
-			return got.handle(ctx, shard, batch)
-		})
-		got.until(t, 450)
-		appendAll(t, s, append(statuses(numberA, 450, 460), statuses(numberB, 1000, 1010)...))
-		all := got.until(t, 470)
-		a := slices.DeleteFunc(all, func(id string) bool { return len(id) > len("wamid.999") })
-		if !slices.Equal(a, wamids(0, 460)) {
-			t.Errorf("out of order or doubled: %v", a)
-		}
-		eventually(t, "all acknowledged", func() bool { return pending(t, db, numberA)+pending(t, db, numberB) == 0 })
-		stop()
-		for _, n := range []string{numberA, numberB} {
-			c, err := db.XInfoConsumers(t.Context(), shards.Of(n).StreamKey(), group).Result()
-			if err != nil || len(c) != 0 {
-				t.Errorf("consumers left behind: %v, %v", c, err)
-			}
-		}
-	})
-}
-
-func TestConsumersShareWithoutDoubling(t *testing.T) {
-	t.Parallel()
-	db := open(t, redistest.Client(t))
-	s := events.New(db, shards, events.Options{})
-	got := newSeen()
-	consume(t, s, "one", got.handle)
-	consume(t, s, "two", got.handle)
-	for n := 0; n < 1000; n += 50 {
-		appendAll(t, s, statuses(numberA, n, n+50))
-	}
-	got.until(t, 1000)
-	eventually(t, "all acknowledged", func() bool { return pending(t, db, numberA) == 0 })
-	all := got.all()
-	slices.Sort(all)
-	if n := len(slices.Compact(all)); n != 1000 || len(got.all()) != 1000 {
-		t.Errorf("%d events handled, %d of them different; want 1000 of each", len(got.all()), n)
-	}
-}
-
-// A consumer that dies holds entries that nobody else may have until they have been idle.
-func TestEntriesOfADeadConsumerAreTakenOver(t *testing.T) {
-	on(t, func(t *testing.T, db *store.DB) {
-		s := events.New(db, shards, events.Options{MinIdle: 300 * time.Millisecond})
-		appendAll(t, s, statuses(numberA, 0, 30))
-		key := shards.Of(numberA).StreamKey()
-		if err := db.XGroupCreateMkStream(t.Context(), key, group, "0").Err(); err != nil {
-			t.Fatal(err)
-		}
-		err := db.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: group, Consumer: "dead", Streams: []string{key, ">"}, Count: 20}).Err()
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := newSeen()
-		consume(t, s, "alive", got.handle)
-		if first := got.until(t, 10)[:10]; !slices.Equal(first, wamids(20, 30)) {
-			t.Errorf("first came %v, want what nobody held", first)
-		}
-		if all := got.until(t, 30); !slices.Equal(all[10:], wamids(0, 20)) {
-			t.Errorf("then came %v, want what the dead consumer held", all[10:])
-		}
-		eventually(t, "all acknowledged", func() bool { return pending(t, db, numberA) == 0 })
-	})
-}
-
-func TestAConsumerThatComesBackTakesUpItsOwnAtOnce(t *testing.T) {
-	t.Parallel()
-	db := open(t, redistest.Client(t))
-	s := events.New(db, shards, events.Options{MinIdle: time.Hour})
-	appendAll(t, s, statuses(numberA, 0, 10))
-	key := shards.Of(numberA).StreamKey()
-	if err := db.XGroupCreateMkStream(t.Context(), key, group, "0").Err(); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: group, Consumer: "one", Streams: []string{key, ">"}, Count: 5}).Err(); err != nil {
-		t.Fatal(err)
-	}
-	got := newSeen()
-	consume(t, s, "one", got.handle)
-	if all := got.until(t, 10); !slices.Equal(all, wamids(0, 10)) {
-		t.Errorf("got %v", all)
-	}
-}
-
-// One event that always fails must not keep others waiting for long, and must not be lost.
-func TestPoisonGoesToTheDeadStream(t *testing.T) {
-	on(t, func(t *testing.T, db *store.DB) {
-		s := events.New(db, shards, events.Options{})
-		appendAll(t, s, statuses(numberA, 0, 50))
-		got := newSeen()
-		var mu sync.Mutex
-		tries := 0
-		consume(t, s, "one", func(ctx context.Context, shard message.Shard, batch []message.Event) error {
-			for _, e := range batch {
-				if e.Receipt.WAMID == "wamid.7" {
-					mu.Lock()
-					tries++
-					mu.Unlock()
-					return errors.New("cannot be folded")
-				}
-			}
-			return got.handle(ctx, shard, batch)
-		})
-		if all := got.until(t, 49); !slices.Equal(all, slices.Concat(wamids(0, 7), wamids(8, 50))) {
-			t.Errorf("got %v", all)
-		}
-		dead := events.DeadKey(shards.Of(numberA))
-		eventually(t, "a dead entry", func() bool { return db.XLen(t.Context(), dead).Val() == 1 })
-		entry := db.XRange(t.Context(), dead, "-", "+").Val()[0].Values
-		original := db.XRangeN(t.Context(), shards.Of(numberA).StreamKey(), "-", "+", 8).Val()[7]
-		if entry["id"] != original.ID || entry["group"] != group || entry["event"] != original.Values["event"] {
-			t.Errorf("dead entry %v, want it made of %v", entry, original)
-		}
-		eventually(t, "all acknowledged", func() bool { return pending(t, db, numberA) == 0 })
-		mu.Lock()
-		defer mu.Unlock()
-		if tries != 5 {
-			t.Errorf("tried %d times, want 5", tries)
-		}
-	})
-}
-
-// When the store is away it is no event's fault: nothing dies, and all is handled after it.
-func TestAnOutageBuriesNothing(t *testing.T) {
-	t.Parallel()
-	db := open(t, redistest.Client(t))
-	s := events.New(db, shards, events.Options{})
-	appendAll(t, s, statuses(numberA, 0, 20))
-	got := newSeen()
-	var mu sync.Mutex
-	outages := 0
-	consume(t, s, "one", func(ctx context.Context, shard message.Shard, batch []message.Event) error {
-		mu.Lock()
-		outages++
-		n := outages
-		mu.Unlock()
-		if n <= 6 {
-			return fmt.Errorf("fold: %w", context.DeadlineExceeded)
-		}
-		return got.handle(ctx, shard, batch)
-	})
-	if all := got.until(t, 20); !slices.Equal(all, wamids(0, 20)) {
-		t.Errorf("got %v", all)
-	}
-	if n := db.XLen(t.Context(), events.DeadKey(shards.Of(numberA))).Val(); n != 0 {
-		t.Errorf("%d entries buried", n)
-	}
-}
-
-func TestUnreadableEntriesGoToTheDeadStream(t *testing.T) {
-	on(t, func(t *testing.T, db *store.DB) {
-		s := events.New(db, shards, events.Options{})
-		key := shards.Of(numberA).StreamKey()
-		for _, values := range [][]string{{"event", "{"}, {"other", "field"}} {
-			if err := db.XAdd(t.Context(), &redis.XAddArgs{Stream: key, Values: values}).Err(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		appendAll(t, s, statuses(numberA, 0, 3))
-		got := newSeen()
-		consume(t, s, "one", got.handle)
-		if all := got.until(t, 3); !slices.Equal(all, wamids(0, 3)) {
-			t.Errorf("got %v", all)
-		}
-		eventually(t, "all acknowledged", func() bool { return pending(t, db, numberA) == 0 })
-		dead := db.XRange(t.Context(), events.DeadKey(shards.Of(numberA)), "-", "+").Val()
-		if len(dead) != 2 || dead[0].Values["event"] != "{" || dead[1].Values["other"] != "field" || dead[1].Values["why"] != "unreadable" {
-			t.Errorf("dead: %v", dead)
-		}
-	})
-}
-
-func TestConsumeGoesOnAfterRedisWasAwayOrEmptied(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t)
-	db := open(t, server.Client())
-	s := events.New(db, shards, events.Options{})
-	got := newSeen()
-	consume(t, s, "one", got.handle)
-	appendAll(t, s, statuses(numberA, 0, 5))
-	got.until(t, 5)
-	eventually(t, "all acknowledged", func() bool { return pending(t, db, numberA) == 0 })
-	server.Kill()
-	if err := s.Append(t.Context(), statuses(numberA, 100, 101)); err == nil {
-		t.Error("Append returned nil with Redis away")
-	}
-	server.Restart()
-	appendAll(t, s, statuses(numberA, 5, 10))
-	eventually(t, "all after the restart", func() bool { return slices.Contains(got.all(), "wamid.9") })
-	if err := db.FlushAll(t.Context()).Err(); err != nil {
-		t.Fatal(err)
-	}
-	appendAll(t, s, statuses(numberA, 10, 15))
-	eventually(t, "all after the flush", func() bool { return slices.Contains(got.all(), "wamid.14") })
-	for _, id := range wamids(0, 15) {
-		if !slices.Contains(got.all(), id) {
-			t.Errorf("%s is missing", id)
-		}
-	}
-}
-
 // On a Cluster the shards lie in different slots: no command and no script may reach over two.
 func TestEverythingWorksOnACluster(t *testing.T) {
 	t.Parallel()
@@ -396,36 +201,42 @@ func TestEverythingWorksOnACluster(t *testing.T) {
 	t.Cleanup(func() { c.Close() })
 	eventually(t, "a cluster", func() bool { return c.Set(t.Context(), "probe", 1, 0).Err() == nil })
 	db := open(t, c)
-	s := events.New(db, shards, events.Options{Retention: time.Millisecond, MaxLen: 100, MinIdle: 300 * time.Millisecond})
-	appendAll(t, s, append(statuses(numberA, 0, 300), statuses(numberB, 300, 600)...))
+	s := events.New(db, shards, events.Options{Retention: time.Hour, MaxLen: 10_000})
+	for n := range 30 { // several entries
+		appendAll(t, s, append(statuses(numberA, 10*n, 10*n+10), statuses(numberB, 10*n+1000, 10*n+1010)...))
+	}
 	got := newSeen()
-	fails := true
-	stop := consume(t, s, "one", func(ctx context.Context, shard message.Shard, batch []message.Event) error {
-		if shard == shards.Of(numberB) && fails {
-			fails = false
-			return errors.New("once")
+	var failed atomic.Bool
+	stop := read(t, s, "one", func(ctx context.Context, shard message.Shard, batch []message.Event, also map[string]string) (bool, error) {
+		if shard == shards.Of(numberB) && !failed.Swap(true) {
+			return false, errors.New("once")
 		}
-		return got.handle(ctx, shard, batch)
+		return got.handle(ctx, shard, batch, also)
 	})
 	got.until(t, 600)
-	eventually(t, "all acknowledged", func() bool { return pending(t, db, numberA)+pending(t, db, numberB) == 0 })
+	applied(t, s)
 	stop()
-	if age, err := s.PublishWatermark(t.Context(), group); err != nil || age != 0 {
-		t.Errorf("watermark: age %v, %v", age, err)
-	}
-	for range 5 {
-		if err := s.Trim(t.Context(), group); err != nil {
-			t.Fatal(err)
+	for _, n := range []string{numberA, numberB} {
+		if w, err := s.Watermark(t.Context(), shards.Of(n)); err != nil || time.Since(w).Abs() > time.Minute {
+			t.Errorf("watermark %v, %v", w, err)
 		}
 	}
+	add(t, db, shards.Of(numberB).MetaEventsKey(), "*", message.EventsField, "{")
+	stop = read(t, s, "one", got.handle)
+	eventually(t, "a dead entry", func() bool { return db.XLen(t.Context(), events.DeadKey(shards.Of(numberB))).Val() == 1 })
+	stop()
+	short := events.New(db, shards, events.Options{Retention: time.Millisecond, MaxLen: 100})
+	if err := short.Trim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	for _, n := range []string{numberA, numberB} {
-		if l := db.XLen(t.Context(), shards.Of(n).StreamKey()).Val(); l > 100 {
+		if l := db.XLen(t.Context(), shards.Of(n).MetaEventsKey()).Val(); l > 10 {
 			t.Errorf("%d entries left after trimming", l)
 		}
 	}
 	appendAll(t, s, statuses(numberA, 600, 601))
 	enough := errors.New("enough")
-	err := s.Follow(t.Context(), "0", func(e message.Event) error {
+	err := s.Follow(t.Context(), "0", nil, func(e message.Event) error {
 		if e.Receipt.WAMID == "wamid.600" {
 			return enough
 		}
@@ -440,7 +251,7 @@ func TestAppendReportsEachFailedEntry(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Client(t))
 	s := events.New(db, shards, events.Options{})
-	if err := db.Set(t.Context(), shards.Of(numberB).StreamKey(), "not a stream", 0).Err(); err != nil {
+	if err := db.Set(t.Context(), shards.Of(numberB).MetaEventsKey(), "not a stream", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Append(t.Context(), []message.Event{status(numberA, 1), status(numberB, 2), status(numberA, 3)}); err == nil {
@@ -451,23 +262,120 @@ func TestAppendReportsEachFailedEntry(t *testing.T) {
 	}
 }
 
-func TestAppendChoosesTheShard(t *testing.T) {
+func TestAppendChoosesTheStream(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Client(t))
 	s := events.New(db, shards, events.Options{})
 	appendAll(t, s, []message.Event{
-		{Type: message.EventUpdate, Number: numberA, WABA: numberB, Meta: json.RawMessage(`{"a": "<as it came>"}`)},
+		{Type: message.EventUpdate, Number: numberA, WABA: numberB, Meta: json.RawMessage("{\"a\": \"<as it came>\",\n\n\"b\":\"\\n\"}")},
 		{Type: message.EventUpdate, WABA: numberB},
+		{Type: message.EventMessage, Number: numberA},
 	})
-	for _, n := range []string{numberA, numberB} {
-		entries := db.XRange(t.Context(), shards.Of(n).StreamKey(), "-", "+").Val()
-		if len(entries) != 1 {
-			t.Errorf("%d entries in the shard of %s, want 1", len(entries), n)
+	for key, want := range map[string]string{
+		shards.Of(numberA).MetaEventsKey():    fmt.Sprintf(`{"v":1,"type":"update","at":0,"number":%q,"waba":%q,"meta":{"a": "<as it came>",  "b":"\n"}}`, numberA, numberB),
+		shards.Of(numberB).MetaEventsKey():    fmt.Sprintf(`{"v":1,"type":"update","at":0,"waba":%q}`, numberB),
+		shards.Of(numberA).MessageEventsKey(): fmt.Sprintf(`{"v":1,"type":"message","at":0,"number":%q}`, numberA),
+	} {
+		entries := db.XRange(t.Context(), key, "-", "+").Val()
+		if len(entries) != 1 || entries[0].Values[message.EventsField] != want {
+			t.Errorf("%s: %v, want one entry of %s", key, entries, want)
 		}
 	}
-	first := db.XRange(t.Context(), shards.Of(numberA).StreamKey(), "-", "+").Val()[0].Values["event"]
-	if want := fmt.Sprintf(`{"v":1,"type":"update","at":0,"number":%q,"waba":%q,"meta":{"a": "<as it came>"}}`, numberA, numberB); first != want {
-		t.Errorf("entry %s, want %s", first, want)
+}
+
+// TestAppendPutsEventsTogether: as many events into an entry as it may hold, in their order.
+func TestAppendPutsEventsTogether(t *testing.T) {
+	t.Parallel()
+	db := open(t, redistest.Client(t))
+	s := events.New(db, shards, events.Options{})
+	entries := func() (counts []int, all []string) {
+		t.Helper()
+		for _, x := range db.XRange(t.Context(), shards.Of(numberA).MetaEventsKey(), "-", "+").Val() {
+			some, err := events.Decode(x)
+			if err != nil {
+				t.Fatal(err)
+			}
+			counts = append(counts, len(some))
+			for _, e := range some {
+				all = append(all, e.Receipt.WAMID)
+			}
+		}
+		return counts, all
+	}
+	appendAll(t, s, statuses(numberA, 0, 250))
+	if counts, all := entries(); !slices.Equal(counts, []int{100, 100, 50}) || !slices.Equal(all, wamids(0, 250)) {
+		t.Errorf("entries of %v events: %v", counts, all)
+	}
+	db.FlushAll(t.Context())
+	large := statuses(numberA, 0, 5)
+	for i, size := range []int{100, 300 << 10, 300 << 10, 2 << 20, 100} {
+		large[i].Meta = json.RawMessage(`"` + strings.Repeat("x", size) + `"`)
+	}
+	appendAll(t, s, large)
+	if counts, all := entries(); !slices.Equal(counts, []int{2, 1, 1, 1}) || !slices.Equal(all, wamids(0, 5)) {
+		t.Errorf("entries of %v events: %v", counts, all)
+	}
+}
+
+// held is a go-redis hook that holds every pipeline until the test lets it go.
+type held struct {
+	redis.Hook
+	came, leave chan struct{}
+}
+
+func (h held) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (h held) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (h held) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		h.came <- struct{}{}
+		<-h.leave
+		return next(ctx, cmds)
+	}
+}
+
+// TestCallersOfAppendShareEntries: those who come while a round trip is under way go with the next,
+// into one entry, and all learn what became of it. Of those who left nothing is written.
+func TestCallersOfAppendShareEntries(t *testing.T) {
+	t.Parallel()
+	db := open(t, redistest.Client(t))
+	s := events.New(db, shards, events.Options{})
+	hold := held{came: make(chan struct{}), leave: make(chan struct{})}
+	db.AddHook(hold)
+	results := make(chan error)
+	call := func(ctx context.Context, all []message.Event) { results <- s.Append(ctx, all) }
+	go call(t.Context(), statuses(numberA, 0, 1))
+	<-hold.came
+	ctx, leave := context.WithCancelCause(t.Context())
+	gone := errors.New("gone")
+	go call(ctx, statuses(numberA, 1, 2))
+	for i := 2; i < 32; i++ {
+		go call(t.Context(), append(statuses(numberA, i, i+1), statuses(numberB, i, i+1)...))
+	}
+	eventually(t, "61 parts wait", func() bool { return events.Waiting(s) == 61 })
+	leave(gone)
+	if err := <-results; !errors.Is(err, gone) {
+		t.Errorf("a caller who left: %v", err)
+	}
+	hold.leave <- struct{}{}
+	if err := <-results; err != nil {
+		t.Error(err)
+	}
+	<-hold.came
+	hold.leave <- struct{}{}
+	for range 30 {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+	for number, want := range map[string][]int{numberA: {1, 30}, numberB: {30}} {
+		var counts []int
+		for _, x := range db.XRange(t.Context(), shards.Of(number).MetaEventsKey(), "-", "+").Val() {
+			some, _ := events.Decode(x)
+			counts = append(counts, len(some))
+		}
+		if !slices.Equal(counts, want) {
+			t.Errorf("entries of %v events, want %v", counts, want)
+		}
 	}
 }
 
@@ -492,208 +400,6 @@ func TestQuarantineIsBounded(t *testing.T) {
 	}
 }
 
-func TestWatermark(t *testing.T) {
-	on(t, func(t *testing.T, db *store.DB) {
-		s := events.New(db, shards, events.Options{})
-		shard := shards.Of(numberA)
-		key := shard.StreamKey()
-		published := func() time.Time {
-			t.Helper()
-			if _, err := s.PublishWatermark(t.Context(), group); err != nil {
-				t.Fatal(err)
-			}
-			w, err := s.Watermark(t.Context(), shard)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return w
-		}
-		add := func(id string) {
-			t.Helper()
-			if err := db.XAdd(t.Context(), &redis.XAddArgs{Stream: key, ID: id, Values: []string{"event", "{}"}}).Err(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		read := func(n int64) {
-			t.Helper()
-			if err := db.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: group, Consumer: "c", Streams: []string{key, ">"}, Count: n}).Err(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		ack := func(ids ...string) {
-			t.Helper()
-			if err := db.XAck(t.Context(), key, group, ids...).Err(); err != nil {
-				t.Fatal(err)
-			}
-		}
-
-		if w, err := s.Watermark(t.Context(), shard); err != nil || !w.IsZero() {
-			t.Errorf("never published: %v, %v", w, err)
-		}
-		add("1000-0")
-		if w := published(); w.UnixMilli() != 0 {
-			t.Errorf("no group: %v, want 0", w.UnixMilli())
-		}
-		if err := db.XGroupCreateMkStream(t.Context(), key, group, "0").Err(); err != nil {
-			t.Fatal(err)
-		}
-		if w := published(); w.UnixMilli() != 0 {
-			t.Errorf("nothing read: %v, want 0", w.UnixMilli())
-		}
-		add("2000-0")
-		add("2000-1")
-		add("3000-0")
-		read(2)
-		if w := published(); w.UnixMilli() != 1000 {
-			t.Errorf("the first is pending: %v, want 1000", w.UnixMilli())
-		}
-		ack("1000-0")
-		if w := published(); w.UnixMilli() != 2000 {
-			t.Errorf("the second is pending: %v, want 2000", w.UnixMilli())
-		}
-		ack("2000-0")
-		if w := published(); w.UnixMilli() != 2000 {
-			t.Errorf("the third, of the same time, is unread: %v, want 2000", w.UnixMilli())
-		}
-		read(2)
-		ack("3000-0") // out of order
-		if w := published(); w.UnixMilli() != 2000 {
-			t.Errorf("the third is pending: %v, want 2000", w.UnixMilli())
-		}
-		ack("2000-1")
-		before, err := db.Now(t.Context(), "k")
-		if err != nil {
-			t.Fatal(err)
-		}
-		idle := published()
-		if idle.Before(before.Truncate(time.Millisecond)) || idle.After(before.Add(10*time.Second)) {
-			t.Errorf("idle: %v, want now, %v", idle, before)
-		}
-		add("4000-0") // what arrives now has a later id; this one shows that the mark is kept
-		if w := published(); !w.Equal(idle) {
-			t.Errorf("lagging again: %v, want it kept at %v", w, idle)
-		}
-		read(1)
-		ack("4000-0")
-		add("4000-1")
-		if err := db.Del(t.Context(), events.WatermarkKey(shard)).Err(); err != nil {
-			t.Fatal(err)
-		}
-		if w := published(); w.UnixMilli() != 4000 {
-			t.Errorf("the newest, of the same time as the last read, is unread: %v, want 4000", w.UnixMilli())
-		}
-		future := time.Now().Add(time.Hour).UnixMilli()
-		if err := db.Set(t.Context(), events.WatermarkKey(shard), future, 0).Err(); err != nil {
-			t.Fatal(err)
-		}
-		if w := published(); w.UnixMilli() != 4000 {
-			t.Errorf("after a clock that ran ahead: %v, want 4000", w.UnixMilli())
-		}
-	})
-}
-
-func TestPublishWatermarkTellsTheOldestAge(t *testing.T) {
-	t.Parallel()
-	db := open(t, redistest.Client(t))
-	s := events.New(db, shards, events.Options{})
-	if age, err := s.PublishWatermark(t.Context(), group); err != nil || age != 0 {
-		t.Errorf("nothing there: age %v, %v", age, err)
-	}
-	now, err := db.Now(t.Context(), "k")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, x := range []struct {
-		number string
-		ago    time.Duration
-	}{{numberA, time.Minute}, {numberB, time.Hour}} {
-		key := shards.Of(x.number).StreamKey()
-		id := fmt.Sprintf("%d-0", now.Add(-x.ago).UnixMilli())
-		if err := db.XAdd(t.Context(), &redis.XAddArgs{Stream: key, ID: id, Values: []string{"event", "{}"}}).Err(); err != nil {
-			t.Fatal(err)
-		}
-		if err := db.XGroupCreateMkStream(t.Context(), key, group, "0").Err(); err != nil {
-			t.Fatal(err)
-		}
-		if err := db.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: group, Consumer: "c", Streams: []string{key, ">"}}).Err(); err != nil {
-			t.Fatal(err)
-		}
-		db.Del(t.Context(), events.WatermarkKey(shards.Of(x.number)))
-	}
-	if age, err := s.PublishWatermark(t.Context(), group); err != nil || math.Abs((age-time.Hour).Minutes()) > 1 {
-		t.Errorf("age %v, %v; want an hour", age, err)
-	}
-}
-
-func TestTrimDropsOnlyWhatIsHandled(t *testing.T) {
-	on(t, func(t *testing.T, db *store.DB) {
-		const n = 3000
-		key := shards.Of(numberA).StreamKey()
-		short := events.New(db, shards, events.Options{Retention: time.Millisecond, MaxLen: 100})
-		long := events.New(db, shards, events.Options{Retention: time.Hour, MaxLen: 1000})
-		appendAll(t, long, statuses(numberA, 0, n))
-		length := func() int64 {
-			t.Helper()
-			l, err := db.XLen(t.Context(), key).Result()
-			if err != nil {
-				t.Fatal(err)
-			}
-			return l
-		}
-		trim := func(s *events.Stream) {
-			t.Helper()
-			if err := s.Trim(t.Context(), group); err != nil {
-				t.Fatal(err)
-			}
-		}
-		time.Sleep(2 * time.Millisecond) // all are older than the short retention now
-		trim(short)
-		if l := length(); l != n {
-			t.Fatalf("no group yet: %d left of %d", l, n)
-		}
-		if err := db.XGroupCreateMkStream(t.Context(), key, group, "0").Err(); err != nil {
-			t.Fatal(err)
-		}
-		trim(short)
-		if l := length(); l != n {
-			t.Fatalf("nothing read yet: %d left of %d", l, n)
-		}
-		x, err := db.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: group, Consumer: "c", Streams: []string{key, ">"}, Count: n}).Result()
-		if err != nil {
-			t.Fatal(err)
-		}
-		trim(short)
-		if l := length(); l != n {
-			t.Fatalf("all pending: %d left of %d", l, n)
-		}
-		var ids []string
-		for _, m := range x[0].Messages {
-			ids = append(ids, m.ID)
-		}
-		if err := db.XAck(t.Context(), key, group, ids[:n-500]...).Err(); err != nil {
-			t.Fatal(err)
-		}
-		trim(long)
-		if l := length(); l < 1000 || l > 1200 {
-			t.Errorf("young, handled: %d left, want the 1000 kept", l)
-		}
-		trim(short)
-		if l := length(); l < 500 || l > 700 {
-			t.Errorf("500 pending: %d left", l)
-		}
-		if oldest := db.XRange(t.Context(), key, ids[n-500], ids[n-500]).Val(); len(oldest) != 1 {
-			t.Error("a pending entry was trimmed")
-		}
-		if err := db.XAck(t.Context(), key, group, ids[n-500:]...).Err(); err != nil {
-			t.Fatal(err)
-		}
-		trim(short)
-		if l := length(); l > 100 {
-			t.Errorf("old, all handled: %d left", l)
-		}
-	})
-}
-
 func TestFollow(t *testing.T) {
 	on(t, func(t *testing.T, db *store.DB) {
 		s := events.New(db, shards, events.Options{})
@@ -702,18 +408,17 @@ func TestFollow(t *testing.T) {
 			if n%50 == 0 {
 				number = numberB
 			}
-			e := status(number, n)
-			text := fmt.Sprintf(`{"v":1,"type":"status","at":1,"number":%q,"receipt":{"number":%q,"wamid":%q,"status":"sent"}}`, number, number, e.Receipt.WAMID)
-			id := fmt.Sprintf("%d-0", 1000+n)
-			if err := db.XAdd(t.Context(), &redis.XAddArgs{Stream: shards.Of(number).StreamKey(), ID: id, Values: []string{"event", text}}).Err(); err != nil {
-				t.Fatal(err)
+			key := shards.Of(number).MetaEventsKey()
+			if n%3 == 0 { // for Follow it does not matter what is where
+				key = shards.Of(number).MessageEventsKey()
 			}
+			add(t, db, key, fmt.Sprintf("%d-0", 1000+n), message.EventsField, line(number, n))
 		}
-		db.XAdd(t.Context(), &redis.XAddArgs{Stream: shards.Of(numberA).StreamKey(), Values: []string{"event", "{"}})
+		add(t, db, shards.Of(numberA).MetaEventsKey(), "*", message.EventsField, "{")
 		enough := errors.New("enough")
 		follow := func(from string, n int) (got []string) {
 			t.Helper()
-			err := s.Follow(t.Context(), from, func(e message.Event) error {
+			err := s.Follow(t.Context(), from, nil, func(e message.Event) error {
 				if got = append(got, e.Receipt.WAMID); len(got) == n {
 					return enough
 				}
@@ -744,7 +449,7 @@ func TestFollow(t *testing.T) {
 		done := make(chan error, 1)
 		go func() {
 			var once sync.Once
-			done <- s.Follow(ctx, "$", func(e message.Event) error {
+			done <- s.Follow(ctx, "$", nil, func(e message.Event) error {
 				if e.Receipt.Status == "probe" {
 					once.Do(func() { close(started) })
 					return nil
@@ -773,41 +478,46 @@ func TestFollow(t *testing.T) {
 		}
 
 		for _, bad := range []string{"", "x", "-1", "1-", "1-2-3", "2026-13-01T00:00:00Z", "99999999999999999999"} {
-			if err := s.Follow(t.Context(), bad, nil); err == nil {
+			if err := s.Follow(t.Context(), bad, nil, nil); err == nil {
 				t.Errorf("from %q was taken", bad)
 			}
 		}
 	})
 }
 
-// An idle consumer must cost Redis next to nothing.
-func TestIdleConsumersAskSeldom(t *testing.T) {
+// TestFollowSomeTypes: only the streams are read that may hold them.
+func TestFollowSomeTypes(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	db := open(t, server.Client())
-	s := events.New(db, message.DefaultShards, events.Options{})
-	got := newSeen()
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Consume(ctx, group, "one", nil, got.handle) }()
-	appendAll(t, s, statuses(numberA, 0, 1))
-	got.until(t, 1)
-	commands := func() int {
-		var n int
-		if _, err := fmt.Sscan(db.InfoMap(context.Background(), "stats").Item("Stats", "total_commands_processed"), &n); err != nil {
-			t.Fatal(err)
+	db := open(t, redistest.Client(t))
+	s := events.New(db, shards, events.Options{})
+	other := message.Event{Type: message.EventInbound, Number: numberA}
+	ours := message.Event{Type: message.EventMessage, Number: numberA}
+	appendAll(t, s, []message.Event{other, status(numberA, 1), ours})
+	follow := func(types ...string) (got []string) {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		err := s.Follow(ctx, "0", types, func(e message.Event) error {
+			got = append(got, e.Type)
+			cancel()
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
 		}
-		return n
+		return got
 	}
-	before := commands()
-	time.Sleep(2 * time.Second) // the measure itself
-	perSecond := (commands() - before) / 2
-	t.Logf("%d commands a second", perSecond)
-	if perSecond > 60 {
-		t.Errorf("%d commands a second", perSecond)
+	// What is of another type than a stream cannot be read as one.
+	db.Rename(t.Context(), shards.Of(numberA).MessageEventsKey(), "kept")
+	db.Set(t.Context(), shards.Of(numberA).MessageEventsKey(), "no stream", 0)
+	if got := follow(message.EventStatus); !slices.Equal(got, []string{message.EventStatus}) {
+		t.Errorf("of statuses: %v", got)
 	}
-	cancel()
-	<-done
+	db.Rename(t.Context(), "kept", shards.Of(numberA).MessageEventsKey())
+	db.Set(t.Context(), shards.Of(numberA).MetaEventsKey(), "no stream", 0)
+	if got := follow(message.EventMessage); !slices.Equal(got, []string{message.EventMessage}) {
+		t.Errorf("of messages: %v", got)
+	}
 }
 
 func BenchmarkAppend(b *testing.B) {

@@ -18,23 +18,29 @@ import (
 // followPause is how long Follow waits when there is nothing new.
 const followPause = 250 * time.Millisecond
 
-// Follow calls f with every event from a point on, all shards merged by time, until ctx ends
-// or f returns an error, which it returns. It takes nothing from any consumer group. from is
-// "$" for what comes from now on, "0" for all there is, a time as RFC 3339 or Unix
-// milliseconds, or an entry's id, which is itself left out. Entries that are no events are
-// skipped.
-func (s *Stream) Follow(ctx context.Context, from string, f func(message.Event) error) error {
-	at, err := s.positions(ctx, from)
+// followEntries is how many entries of a stream Follow reads at once.
+const followEntries = 200
+
+// Follow calls f with every event of some types, of all where none is named, from a point on, all
+// streams merged by time, until ctx ends or f returns an error, which it returns. It takes nothing
+// from any consumer group, and reads only the streams that hold these types. from is "$" for what
+// comes from now on, "0" for all there is, a time as RFC 3339 or Unix milliseconds, or an entry's id,
+// which is itself left out. What is no event is skipped.
+func (s *Stream) Follow(ctx context.Context, from string, types []string, f func(message.Event) error) error {
+	all, err := s.followed(ctx, from, types)
 	if err != nil {
 		return err
 	}
 	for ctx.Err() == nil {
-		found, full, err := s.next(ctx, at)
+		found, full, err := s.next(ctx, all)
 		if err != nil && ctx.Err() == nil {
 			return fmt.Errorf("read events: %w", err)
 		}
 		for _, x := range found {
-			if e, err := decode(x.Values); err == nil {
+			for _, e := range parse(x).events {
+				if len(types) > 0 && !slices.Contains(types, e.Type) {
+					continue
+				}
 				if err := f(e); err != nil {
 					return err
 				}
@@ -51,24 +57,27 @@ func (s *Stream) Follow(ctx context.Context, from string, f func(message.Event) 
 	return nil
 }
 
-// next reads on from the positions in all shards, in the order of the entries' ids, and
-// moves the positions. full: there is more to read at once.
-func (s *Stream) next(ctx context.Context, at []string) (found []redis.XMessage, full bool, err error) {
-	replies := make([]*redis.XMessageSliceCmd, len(at))
+// followed is a stream that is followed, and the entry after which to read on.
+type followed struct{ key, at string }
+
+// next reads on in all streams, in the order of the entries' ids, and moves the positions.
+// full: there is more to read at once.
+func (s *Stream) next(ctx context.Context, all []followed) (found []redis.XMessage, full bool, err error) {
+	replies := make([]*redis.XMessageSliceCmd, len(all))
 	err = s.db.Pipe(ctx, func(p redis.Pipeliner) {
-		for i, id := range at {
-			replies[i] = p.XRangeN(ctx, message.Shard(i).StreamKey(), "("+id, "+", batch)
+		for i, f := range all {
+			replies[i] = p.XRangeN(ctx, f.key, "("+f.at, "+", followEntries)
 		}
 	})
 	if err != nil {
 		return nil, false, err
 	}
-	// Beyond the end of a full page the shard may have older entries than the others: they
+	// Beyond the end of a full page the stream may have older entries than the others: they
 	// wait for the next round.
 	end := ""
 	for _, r := range replies {
-		if page := r.Val(); len(page) == batch {
-			if last := page[batch-1].ID; end == "" || compareIDs(last, end) < 0 {
+		if page := r.Val(); len(page) == followEntries {
+			if last := page[followEntries-1].ID; end == "" || compareIDs(last, end) < 0 {
 				end = last
 			}
 		}
@@ -76,7 +85,7 @@ func (s *Stream) next(ctx context.Context, at []string) (found []redis.XMessage,
 	for i, r := range replies {
 		for _, x := range r.Val() {
 			if end == "" || compareIDs(x.ID, end) <= 0 {
-				found, at[i] = append(found, x), x.ID
+				found, all[i].at = append(found, x), x.ID
 			}
 		}
 	}
@@ -84,32 +93,42 @@ func (s *Stream) next(ctx context.Context, at []string) (found []redis.XMessage,
 	return found, end != "", nil
 }
 
-// positions returns for every shard the id after which to read.
-func (s *Stream) positions(ctx context.Context, from string) ([]string, error) {
-	at := make([]string, s.shards)
+// followed returns the streams that may hold events of the types, each with the entry after which
+// to read. Gap events are in both streams of a shard.
+func (s *Stream) followed(ctx context.Context, from string, types []string) (all []followed, err error) {
+	ours := len(types) == 0 || slices.Contains(types, message.EventMessage) || slices.Contains(types, message.EventGap)
+	metas := len(types) == 0 || slices.ContainsFunc(types, func(t string) bool { return t != message.EventMessage })
+	for _, shard := range s.shards.All() {
+		if metas {
+			all = append(all, followed{key: shard.MetaEventsKey()})
+		}
+		if ours {
+			all = append(all, followed{key: shard.MessageEventsKey()})
+		}
+	}
 	if from != "$" {
 		id, err := position(from)
-		for i := range at {
-			at[i] = id
+		for i := range all {
+			all[i].at = id
 		}
-		return at, err
+		return all, err
 	}
-	replies := make([]*redis.XMessageSliceCmd, len(at))
-	err := s.db.Pipe(ctx, func(p redis.Pipeliner) {
-		for i := range at {
-			replies[i] = p.XRevRangeN(ctx, message.Shard(i).StreamKey(), "+", "-", 1)
+	replies := make([]*redis.XMessageSliceCmd, len(all))
+	err = s.db.Pipe(ctx, func(p redis.Pipeliner) {
+		for i, f := range all {
+			replies[i] = p.XRevRangeN(ctx, f.key, "+", "-", 1)
 		}
 	})
 	if err != nil {
 		return nil, fmt.Errorf("find the streams' ends: %w", err)
 	}
 	for i, r := range replies {
-		at[i] = "0-0"
+		all[i].at = "0-0"
 		if last := r.Val(); len(last) > 0 {
-			at[i] = last[0].ID
+			all[i].at = last[0].ID
 		}
 	}
-	return at, nil
+	return all, nil
 }
 
 var errPosition = errors.New(`from: want "$", "0", a time such as 2026-11-22T10:00:00Z, Unix milliseconds or an entry id`)

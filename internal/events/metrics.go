@@ -17,11 +17,11 @@ func newMetrics(reg prometheus.Registerer) metrics {
 	return metrics{
 		retried: f.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_events_retried_total",
-			Help: "Stream entries handled again, one by one: their consumer died or failed.",
+			Help: "Stream entries applied again on their own, because to apply them had failed.",
 		}),
 		dead: f.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_events_dead_total",
-			Help: "Stream entries moved to the dead stream: unreadable, or failed in every delivery.",
+			Help: "Stream entries with something that was moved to the dead-letter stream: unreadable, or failed five times.",
 		}),
 		quarantined: f.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_events_quarantined_total",
@@ -29,7 +29,7 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		}),
 		gaps: f.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_events_gaps_total",
-			Help: "Gap events written: a consumer group outside of Sluice had not read what was dropped.",
+			Help: "Gap events written: a consumer group had not read what was dropped.",
 		}),
 	}
 }

@@ -14,56 +14,42 @@ import (
 
 const (
 	meetEvery = time.Second
-	silence   = 4 * time.Second // of a consumer means that it is gone
+	silence   = 4 * time.Second // of a reader means that it is gone
 )
 
 //go:embed lua/meet.lua
 var meetLua string
 
-// share is which shards this process reads for a group. Ten that read one shard would get its
-// entries one by one, at three round trips for each; so each shard is read by one of the
-// living consumers. That is a matter of cost alone: the group hands an entry to one reader,
-// however many there are.
+// readersKey is the Redis key of the sorted set of the living readers.
+func readersKey() string { return message.Shard(0).Key("readers") }
+
+// share is which shards this process reads: each is read by one of the living readers. For a moment,
+// while readers come or go, two may read one: then its events are applied twice.
 type share struct {
-	db              *store.DB
-	meet            store.Script
-	group, consumer string
-	log             *slog.Logger
+	db       *store.DB
+	meet     store.Script
+	consumer string
+	log      *slog.Logger
 
 	mu      sync.Mutex
-	members []string      // the living consumers, as last heard
-	changed chan struct{} // closed when they change
+	members []string      // the living readers, as last heard
+	changed chan struct{} // closed when they may have changed
 }
 
-func (s *Stream) newShare(group, consumer string) *share {
-	sh := &share{
-		db: s.db, meet: s.meet, group: group, consumer: consumer, changed: make(chan struct{}),
-		log: s.log.With(slog.String("group", group)),
-	}
-	s.shares.Store(group, sh)
-	return sh
-}
-
-// readBy returns the shards that this process reads for a group; all when it does not consume.
-func (s *Stream) readBy(group string) []message.Shard {
-	v, ok := s.shares.Load(group)
-	if !ok {
+// reads returns the shards that this process reads; all when it is no reader.
+func (s *Stream) reads() []message.Shard {
+	sh := s.share.Load()
+	if sh == nil {
 		return s.shards.All()
 	}
-	return slices.DeleteFunc(s.shards.All(), func(shard message.Shard) bool {
-		mine, _ := v.(*share).mine(shard)
-		return !mine
-	})
+	return slices.DeleteFunc(s.shards.All(), func(shard message.Shard) bool { return !sh.mine(shard) })
 }
 
-// run says that this consumer lives and learns who else does, until ctx ends.
+// run says that this reader lives and learns who else does, until ctx ends.
 func (s *share) run(ctx context.Context) {
 	tick := time.NewTicker(meetEvery)
 	defer tick.Stop()
 	for {
-		if err := s.look(ctx, silence); err != nil && ctx.Err() == nil {
-			s.log.Warn("consumers not known", slog.Any("err", err)) // those known last stay
-		}
 		select {
 		case <-ctx.Done():
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -71,13 +57,21 @@ func (s *share) run(ctx context.Context) {
 			s.look(ctx, 0) // if it fails the others learn of our end by our silence
 			return
 		case <-tick.C:
+			s.renew(ctx)
 		}
 	}
 }
 
-// look says that this consumer lives for d more.
+// renew says that this reader lives. If that fails, those known last stay.
+func (s *share) renew(ctx context.Context) {
+	if err := s.look(ctx, silence); err != nil && ctx.Err() == nil {
+		s.log.Warn("cannot learn who reads the events", slog.Any("err", err))
+	}
+}
+
+// look says that this reader lives for d more.
 func (s *share) look(ctx context.Context, d time.Duration) error {
-	members, err := s.db.Run(ctx, s.meet, []string{message.Shard(0).Key("readers:" + s.group)}, s.consumer, d.Milliseconds()).StringSlice()
+	members, err := s.db.Run(ctx, s.meet, []string{readersKey()}, s.consumer, d.Milliseconds()).StringSlice()
 	if err != nil {
 		return err
 	}
@@ -89,10 +83,16 @@ func (s *share) look(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
-// mine tells whether this process reads a shard; if not, changed is closed when that may be
-// otherwise.
-func (s *share) mine(shard message.Shard) (mine bool, changed <-chan struct{}) {
+// mine tells whether this process reads a shard.
+func (s *share) mine(shard message.Shard) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return message.Rank(s.consumer, s.members, shard.String()) == 0, s.changed
+	return message.Rank(s.consumer, s.members, shard.String()) == 0
+}
+
+// changes returns what is closed when mine may answer otherwise.
+func (s *share) changes() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
 }

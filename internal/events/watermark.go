@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"maps"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -12,34 +13,8 @@ import (
 	"sluice/internal/message"
 )
 
-// PublishWatermark writes for every shard the time before which everything that arrived has
-// been handled by the group: now when nothing waits, by the clock of the Redis that holds the
-// shard. It returns how long ago the oldest of them is. A process that consumes for the group
-// publishes for the shards it reads. The watermark may be published by any number of
-// processes at once.
-func (s *Stream) PublishWatermark(ctx context.Context, group string) (age time.Duration, err error) {
-	var replies []*redis.Cmd
-	err = s.db.Pipe(ctx, func(p redis.Pipeliner) {
-		replies = nil
-		for _, shard := range s.readBy(group) {
-			keys := []string{shard.StreamKey(), WatermarkKey(shard)}
-			replies = append(replies, s.watermark.Add(ctx, p, keys, group))
-		}
-	})
-	if err != nil {
-		return 0, fmt.Errorf("publish watermark: %w", err)
-	}
-	for _, r := range replies {
-		v, err := r.Int64Slice()
-		if err != nil {
-			return 0, fmt.Errorf("publish watermark: %w", err)
-		}
-		age = max(age, time.Duration(v[1]-v[0])*time.Millisecond)
-	}
-	return age, nil
-}
-
-// Watermark returns a shard's watermark as last published; zero when none was.
+// Watermark returns a shard's watermark: every Meta event that arrived before it is applied. It is
+// zero when none was written.
 func (s *Stream) Watermark(ctx context.Context, shard message.Shard) (time.Time, error) {
 	ms, err := s.db.Get(ctx, WatermarkKey(shard)).Int64()
 	if errors.Is(err, redis.Nil) {
@@ -51,38 +26,59 @@ func (s *Stream) Watermark(ctx context.Context, shard message.Shard) (time.Time,
 	return time.UnixMilli(ms), nil
 }
 
-// Trim drops entries that the group has handled and that are past the retention or beyond
-// the number kept. It never drops what the group has not handled. Other groups that had not
-// read what is dropped find a gap event once they read on. It wants to be called every few
-// seconds. A process that consumes for the group trims the shards it reads.
-func (s *Stream) Trim(ctx context.Context, group string) error {
-	for shards := s.readBy(group); len(shards) > 0; {
-		var replies []*redis.Cmd
-		err := s.db.Pipe(ctx, func(p redis.Pipeliner) {
-			replies = nil
-			for _, shard := range shards {
-				keys := []string{shard.StreamKey(), gapsKey(shard)}
-				replies = append(replies, s.trim.Add(ctx, p, keys, group, s.o.Retention.Milliseconds(), s.o.MaxLen))
-			}
-		})
-		if err != nil {
-			return fmt.Errorf("trim events: %w", err)
+// Behind returns how many shards have Meta events that are not applied.
+func (s *Stream) Behind(ctx context.Context) (shards int, err error) {
+	applied := make([]*redis.StringCmd, s.shards)
+	last := make([]*redis.XMessageSliceCmd, s.shards)
+	err = s.db.Pipe(ctx, func(p redis.Pipeliner) {
+		for i, shard := range s.shards.All() {
+			applied[i] = p.Get(ctx, AppliedKey(shard))
+			last[i] = p.XRevRangeN(ctx, shard.MetaEventsKey(), "+", "-", 1)
 		}
-		var more []message.Shard
-		for i, r := range replies {
-			v, err := r.Slice()
-			if err != nil || len(v) == 0 {
-				return fmt.Errorf("trim events: unexpected reply: %w", err)
-			}
-			if v[0] == int64(1) {
-				more = append(more, shards[i])
-			}
-			for _, told := range v[1:] {
-				s.metrics.gaps.Inc()
-				s.log.Warn("a consumer group was too slow and missed events", slog.Any("group", told), slog.String("shard", shards[i].String()))
-			}
-		}
-		shards = more
+	})
+	if err != nil {
+		return 0, fmt.Errorf("compare positions: %w", err)
 	}
-	return nil
+	for i, l := range last {
+		if x := l.Val(); len(x) > 0 && compareIDs(applied[i].Val(), x[0].ID) < 0 {
+			shards++
+		}
+	}
+	return shards, nil
+}
+
+// lag remembers when by our clock the watermarks were true that this process wrote. Its zero value
+// is ready.
+type lag struct {
+	mu    sync.Mutex
+	marks map[message.Shard]time.Time
+}
+
+// set says that a shard's watermark was true at some time. A shard that is new counts from when
+// it came.
+func (l *lag) set(s message.Shard, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.marks == nil {
+		l.marks = map[message.Shard]time.Time{}
+	}
+	l.marks[s] = at
+}
+
+// keep forgets the shards that this process does not read.
+func (l *lag) forget(s message.Shard) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.marks, s)
+}
+
+// Lag returns the age of the oldest watermark of the shards that this process reads.
+func (s *Stream) Lag() time.Duration {
+	s.lag.mu.Lock()
+	defer s.lag.mu.Unlock()
+	var oldest time.Duration
+	for at := range maps.Values(s.lag.marks) {
+		oldest = max(oldest, time.Since(at))
+	}
+	return oldest
 }

@@ -23,28 +23,37 @@ const refsMost = 100
 // of each, in their order. With message.ErrKeyReused the id belongs to a message with other content;
 // after any other error the message was accepted or not, and its caller repeats with the same key.
 func (l *Ledger) Accept(ctx context.Context, all []Accepting) []message.AcceptResult {
-	out := make([]message.AcceptResult, len(all))
+	decided := make([]message.Acceptance, len(all)) // not to be read after an error: a change may be decided on after ctx has ended
 	changes := make([]store.Change, len(all))
 	for i, a := range all {
-		changes[i] = l.accepting(ctx, a, &out[i])
+		changes[i] = l.accepting(ctx, a, &decided[i])
 	}
+	out := make([]message.AcceptResult, len(all))
 	for i, err := range l.accepts.DoAll(ctx, 0, changes) {
-		if err != nil {
-			out[i] = message.AcceptResult{Err: err}
-			if err != message.ErrKeyReused {
-				out[i].Err = fmt.Errorf("accept %s: %w", all[i].Message.ID, err)
-			}
+		switch {
+		case err == nil:
+			out[i].Acceptance = decided[i]
+		case err == message.ErrKeyReused:
+			out[i].Err = err
+		default:
+			out[i].Err = fmt.Errorf("accept %s: %w", all[i].Message.ID, err)
 		}
 	}
 	return out
 }
 
-func (l *Ledger) accepting(ctx context.Context, a Accepting, out *message.AcceptResult) store.Change {
+func (l *Ledger) accepting(ctx context.Context, a Accepting, out *message.Acceptance) store.Change {
 	m := a.Message
 	s := l.o.Shards.Of(m.From)
 	c := store.Change{Slot: RecordPrefix(s) + m.ID, Durable: true}
 	if m.Hash != "" { // else its id is random, and no record can have it
 		c.Keys = []string{c.Slot}
+	}
+	if number, ok := message.Number(m.ID); !ok || number != m.From {
+		c.Decide = func([]string, *store.Writes) error {
+			return fmt.Errorf("%q is no id of a message of number %s", m.ID, m.From)
+		}
+		return c
 	}
 	c.Decide = func(values []string, w *store.Writes) error {
 		var before record.Record
@@ -58,7 +67,7 @@ func (l *Ledger) accepting(ctx context.Context, a Accepting, out *message.Accept
 			if before.Hash != m.Hash {
 				return message.ErrKeyReused
 			}
-			out.Acceptance = message.Acceptance{
+			*out = message.Acceptance{
 				ID: m.ID, State: before.State, Class: m.Class, ExpiresAt: before.ExpiresAt, Duplicate: true,
 			}
 			return nil
@@ -72,7 +81,7 @@ func (l *Ledger) accepting(ctx context.Context, a Accepting, out *message.Accept
 			w.ZAdd(key, now.UnixMilli(), m.ID)
 			w.Do("zremrangebyrank", key, 0, -refsMost-1)
 		}
-		out.Acceptance = message.Acceptance{ID: m.ID, State: message.Queued, Class: m.Class, ExpiresAt: m.ExpiresAt.UTC()}
+		*out = message.Acceptance{ID: m.ID, State: message.Queued, Class: m.Class, ExpiresAt: m.ExpiresAt.UTC()}
 		return a.Enqueue(w)
 	}
 	return c

@@ -45,30 +45,39 @@ func (l *Ledger) Begin(ctx context.Context, id string, k int, token string, know
 			return message.Attempt{Verdict: b.Verdict, Wait: b.Wait}, nil
 		}
 		a := attempt(&after, now)
-		if known.State == message.Attempting { // by this token
-			if err := l.sameEpoch(ctx, s); errors.Is(err, errRestarted) {
-				a.Verdict = message.Restarted
-			} else if err != nil {
-				return message.Attempt{}, fmt.Errorf("begin %s: %w", id, err)
-			}
-			return a, nil
+		recorded := known.State == message.Attempting // by this token
+		if recorded {
+			err = l.sameEpoch(ctx, s)
+		} else {
+			recorded, err = l.appendIntent(ctx, s, key, known.Version(), record.Begun(k, token, now))
 		}
-		entry := record.Begun(k, token, now)
-		size, err := l.appendEntry(ctx, s, key, known.Version(), entry)
 		switch {
-		case errors.Is(err, errRestarted):
+		case errors.Is(err, errRestarted) && recorded:
 			a.Verdict = message.Restarted
 			return a, nil
-		case errors.Is(err, store.ErrUnconfirmed):
+		case errors.Is(err, errRestarted):
+			return message.Attempt{Verdict: message.Restarted}, nil
+		case errors.Is(err, store.ErrUnconfirmed) && recorded:
 			a.Verdict = message.Unconfirmed
 			return a, nil
-		case err != nil:
+		case err != nil && !errors.Is(err, store.ErrUnconfirmed):
 			return message.Attempt{}, fmt.Errorf("begin %s: %w", id, err)
-		case size == known.Version()+len(entry):
+		case recorded:
 			return a, nil
 		}
-		known = nil // somebody changed the record first: what the entry means is decided by reading it
+		known = nil // somebody changed the record first: what the intent means is decided by reading it
 	}
+}
+
+// appendIntent appends to a record, durably, and tells whether that was as it was known. If not, what
+// was appended has the meaning that Decode gives it; on a record that is gone it would have none, so
+// it is deleted.
+func (l *Ledger) appendIntent(ctx context.Context, s message.Shard, key string, known int, intent []byte) (bool, error) {
+	size, err := l.runBegin(ctx, s, key, intent)
+	if size == len(intent) {
+		return false, l.db.Shared().Do(ctx, func(p redis.Pipeliner) { l.db.AddIfUnchanged(ctx, p, key, size, "unlink", key) })
+	}
+	return size == known+len(intent), err
 }
 
 // attempt is what a worker must know of a record whose attempt has begun.
@@ -77,45 +86,6 @@ func attempt(r *record.Record, now time.Time) message.Attempt {
 		Verdict: message.Go, ID: r.ID, N: r.Attempt, Token: r.Token, Accepted: r.Incarnation(), Message: r.Context, Payload: []byte(r.Payload),
 		ExpiresAt: r.ExpiresAt, Left: r.ExpiresAt.Sub(now), Failures: r.Failures,
 	}
-}
-
-// appendEntry appends to a record, durably, and returns how long it is then. An entry that was
-// appended to a record that is longer than was known has the meaning that Decode gives it.
-func (l *Ledger) appendEntry(ctx context.Context, s message.Shard, key string, known int, entry []byte) (int, error) {
-	var guard *redis.Cmd
-	var size *redis.IntCmd
-	err := l.db.Shared().Do(ctx, func(p redis.Pipeliner) {
-		guard = l.guard(ctx, p, s)
-		size = p.Append(ctx, key, string(entry))
-	})
-	if redis.IsOOMError(err) { // a full Redis must drain
-		return l.appendByScript(ctx, s, key, known, entry)
-	}
-	switch {
-	case store.IsUnknownScript(guard.Err()):
-		return 0, errRestarted
-	case err != nil:
-		return int(size.Val()), err
-	}
-	return int(size.Val()), guard.Err()
-}
-
-// appendByScript is appendEntry for a full Redis. It appends nothing to a record that has changed.
-func (l *Ledger) appendByScript(ctx context.Context, s message.Shard, key string, known int, entry []byte) (int, error) {
-	var guard, done *redis.Cmd
-	err := l.db.Shared().Do(ctx, func(p redis.Pipeliner) {
-		guard = l.guard(ctx, p, s)
-		done = l.db.AddIfUnchanged(ctx, p, key, known, "append", key, entry)
-	})
-	switch {
-	case store.IsUnknownScript(guard.Err()):
-		return 0, errRestarted
-	case err != nil:
-		return 0, err
-	case done.Val() == int64(1):
-		return known + len(entry), nil
-	}
-	return 0, nil
 }
 
 // expire writes down that a message's deadline has passed, which a worker has just found.

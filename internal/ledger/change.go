@@ -31,7 +31,7 @@ func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Re
 		w.RPush(endedKey(s, l.endsAt(&after)), after.ID)
 	}
 	for _, c := range changes {
-		w.Event(s.MessageEventsKey(), after.AppendEvent(nil, at, c))
+		w.Append(s.MessageEventsKey(), message.EventsField, after.AppendEvent(nil, at, c))
 	}
 }
 
@@ -131,8 +131,10 @@ func (l *Ledger) move(ctx context.Context, id string, in input, within time.Dura
 		return result{}, err
 	}
 	var out result
-	err = l.tx.Do(ctx, within, l.change(ctx, s, id, in, &out, also))
-	return out, err
+	if err := l.tx.Do(ctx, within, l.change(ctx, s, id, in, &out, also)); err != nil {
+		return result{}, err // out may still be written to, see store.Change
+	}
+	return out, nil
 }
 
 // endsAt is when the record of a message that ended may be forgotten.

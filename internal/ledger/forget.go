@@ -58,7 +58,12 @@ func (l *Ledger) Forget(ctx context.Context, s message.Shard) (n int, err error)
 func (l *Ledger) forgetHour(ctx context.Context, s message.Shard, hour int64, now time.Time) (n int, err error) {
 	key := s.Key("ended:" + strconv.FormatInt(hour, 10))
 	for ctx.Err() == nil {
-		ids, err := l.db.LRange(ctx, key, 0, forgetMost-1).Result()
+		var length *redis.IntCmd
+		var some *redis.StringSliceCmd
+		err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
+			length, some = p.LLen(ctx, key), p.LRange(ctx, key, 0, forgetMost-1)
+		})
+		ids := some.Val()
 		if err != nil || len(ids) == 0 {
 			return n, err
 		}
@@ -66,7 +71,13 @@ func (l *Ledger) forgetHour(ctx context.Context, s message.Shard, hour int64, no
 		if n += k; err != nil {
 			return n, err
 		}
-		if err := l.db.LTrim(ctx, key, int64(len(ids)), -1).Err(); err != nil {
+		// By the length that the list is to have then, so that another worker who does the same does not
+		// take away what was not gone through.
+		left := length.Val() - int64(len(ids))
+		if left <= 0 {
+			return n, l.db.Unlink(ctx, key).Err()
+		}
+		if err := l.db.LTrim(ctx, key, -left, -1).Err(); err != nil {
 			return n, err
 		}
 	}
@@ -102,19 +113,26 @@ func (l *Ledger) forgetUndelivered(ctx context.Context, s message.Shard, now tim
 	}
 	// A 200 of Meta's that could not be read gives no id.
 	awaiting := listKey(s, message.Awaiting)
-	ids, err := l.db.ZRangeByScore(ctx, awaiting, &redis.ZRangeBy{
-		Min: "-inf", Max: fmt.Sprint(now.Add(-l.o.OpenLife).UnixMilli()), Count: forgetMost,
-	}).Result()
-	if err != nil {
-		return n, err
-	}
-	there, k, err := l.forget(ctx, s, ids, now)
-	for i, id := range ids {
-		if err == nil && !there[i] {
-			err = l.db.ZRem(ctx, awaiting, id).Err()
+	for ctx.Err() == nil {
+		ids, err := l.db.ZRangeByScore(ctx, awaiting, &redis.ZRangeBy{
+			Min: "-inf", Max: fmt.Sprint(now.Add(-l.o.OpenLife).UnixMilli()), Count: forgetMost,
+		}).Result()
+		if err != nil {
+			return n, err
+		}
+		there, k, err := l.forget(ctx, s, ids, now)
+		n += k
+		for i, id := range ids {
+			if err == nil && !there[i] {
+				err = l.db.ZRem(ctx, awaiting, id).Err()
+				k++
+			}
+		}
+		if err != nil || k == 0 {
+			return n, err
 		}
 	}
-	return n + k, err
+	return n, nil
 }
 
 // forget drops those of some records whose lives are over, n of them, and tells which were there.

@@ -47,7 +47,7 @@ type Ledger struct {
 	tx, accepts       *store.Transactions
 	beat, alive, meet store.Script
 
-	epochs sync.Map // shard -> the epoch of its server in which attempts may begin
+	epochs sync.Map // shard -> trust: the epoch of its server in which attempts may begin
 }
 
 // New returns the ledger kept in db.

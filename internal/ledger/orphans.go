@@ -28,14 +28,11 @@ const (
 	orphanMost  = 200 // at once
 )
 
-// orphansKey is a shard's orphans by when they are to be looked at again.
+// orphansKey is a shard's orphans, receipts as JSON, by when they are to be looked at again.
 func orphansKey(s message.Shard) string { return s.Key("orphans") }
 
-// orphan is a report that waits.
-type orphan struct {
-	Receipt message.Receipt `json:"receipt"`
-	Since   int64           `json:"since"` // Unix milliseconds
-}
+// orphansSinceKey is a shard's orphans by when they came.
+func orphansSinceKey(s message.Shard) string { return s.Key("orphans:since") }
 
 // name fills in our ids of reports that carry no marker, where Meta's id is known.
 func (l *Ledger) name(ctx context.Context, s message.Shard, evidence []message.Evidence) error {
@@ -82,11 +79,12 @@ func (l *Ledger) orphaned(ctx context.Context, s message.Shard, orphans []messag
 	return store.Change{Slot: key, Decide: func(_ []string, w *store.Writes) error {
 		now := l.db.Clock(ctx, key)
 		for _, e := range orphans {
-			o, err := json.Marshal(orphan{e.Receipt, now.UnixMilli()})
+			o, err := json.Marshal(e.Receipt)
 			if err != nil {
 				return err
 			}
-			w.ZAdd(key, now.Add(orphanFirst).UnixMilli(), string(o))
+			w.Do("zadd", key, "nx", now.Add(orphanFirst).UnixMilli(), o)
+			w.Do("zadd", orphansSinceKey(s), "nx", now.UnixMilli(), o)
 		}
 		return nil
 	}}
@@ -101,13 +99,15 @@ func (l *Ledger) Rejoin(ctx context.Context, s message.Shard, now time.Time) (in
 	if err != nil || len(texts) == 0 {
 		return 0, err
 	}
-	waiting := make([]orphan, len(texts))
+	since, err := l.db.ZMScore(ctx, orphansSinceKey(s), texts...).Result() // 0: it is not known
+	if err != nil {
+		return 0, err
+	}
 	evidence := make([]message.Evidence, len(texts))
 	for i, t := range texts {
-		if err := json.Unmarshal([]byte(t), &waiting[i]); err != nil {
+		if err := json.Unmarshal([]byte(t), &evidence[i].Receipt); err != nil {
 			return 0, errors.Join(fmt.Errorf("orphan: %w", err), l.db.ZRem(ctx, orphansKey(s), t).Err())
 		}
-		evidence[i] = message.Evidence{Receipt: waiting[i].Receipt}
 	}
 	if err := l.name(ctx, s, evidence); err != nil {
 		return 0, err
@@ -120,9 +120,10 @@ func (l *Ledger) Rejoin(ctx context.Context, s message.Shard, now time.Time) (in
 	}
 	return len(found), l.tx.Do(ctx, 0, store.Change{Slot: orphansKey(s), Decide: func(_ []string, w *store.Writes) error {
 		for i, t := range texts {
-			waited := now.Sub(time.UnixMilli(waiting[i].Since))
+			waited := now.Sub(time.UnixMilli(int64(since[i])))
 			if evidence[i].ID != "" || waited > orphanLife {
 				w.ZRem(orphansKey(s), t)
+				w.ZRem(orphansSinceKey(s), t)
 			} else {
 				w.ZAdd(orphansKey(s), now.Add(max(3*waited, orphanFirst)).UnixMilli(), t)
 			}

@@ -15,40 +15,52 @@ import (
 )
 
 // A Redis that restarts, or that another takes the place of, may have lost what it had last: with
-// appendfsync everysec a second of it. Then a message that was sent is queued again. So an attempt
-// begins only behind a guard: a script whose text names the epoch of the server, its run id, that
-// this worker has met. Another process of Redis does not know the script, for scripts are neither
-// saved nor replicated. What the worker remembers is written down again before it begins anything
-// there.
+// appendfsync everysec a second of it. Then a message that was sent is queued again. So attempts are
+// begun by a script whose text names the epoch of the server, its run id, that this worker has met.
+// Another process of Redis does not know the script, for scripts are neither saved nor replicated, and
+// changes nothing. What the worker remembers is written down again before it begins anything there.
 
 //go:embed lua/meet.lua
 var meetLua string
 
-// errRestarted means that the guard failed.
+//go:embed lua/begin.lua
+var beginLua string
+
+// errRestarted means that the server is not in the epoch that this worker trusts.
 var errRestarted = errors.New("another run of the server")
 
 // runKey is the epoch of its server that a shard was last used in, and until when nothing is to
 // begin in it: a hash.
 func runKey(s message.Shard) string { return s.Key("run") }
 
-// guardText is the script that only the server of an epoch knows.
-func guardText(epoch string) string { return "return 1 -- " + epoch }
-
-// guard adds the guard of a shard's epoch to a pipeline, once for all who share it.
-func (l *Ledger) guard(ctx context.Context, p redis.Pipeliner, s message.Shard) *redis.Cmd {
-	return store.Once(p, runKey(s), func() *redis.Cmd {
-		return p.EvalSha(ctx, store.SHA(guardText(l.epochOf(s))), []string{runKey(s)})
-	})
+// beginIn is the script that begins attempts, for a server in an epoch.
+func (l *Ledger) beginIn(epoch string) store.Script {
+	return l.db.Unlisted(beginLua + "-- " + epoch + "\n")
 }
 
-// sameEpoch is errRestarted when a shard's server is not in the epoch that this worker trusts.
+// sameEpoch is errRestarted when a shard's server is not in the epoch that this worker trusts. Like a
+// begun attempt it waits for replicas.
 func (l *Ledger) sameEpoch(ctx context.Context, s message.Shard) error {
-	var guard *redis.Cmd
-	err := l.db.Shared().Do(ctx, func(p redis.Pipeliner) { guard = l.guard(ctx, p, s) })
-	if store.IsUnknownScript(guard.Err()) {
-		return errRestarted
-	}
+	_, err := l.runBegin(ctx, s, runKey(s))
 	return err
+}
+
+// runBegin runs the script that begins attempts.
+func (l *Ledger) runBegin(ctx context.Context, s message.Shard, key string, args ...any) (int, error) {
+	epoch, trusted := l.epochs.Load(s)
+	if !trusted {
+		return 0, errRestarted
+	}
+	var cmd *redis.Cmd
+	err := l.db.Shared().Do(ctx, func(p redis.Pipeliner) { cmd = epoch.(trust).begin.Add(ctx, p, []string{key}, args...) })
+	switch {
+	case store.IsUnknownScript(err):
+		return 0, errRestarted
+	case err != nil && !errors.Is(err, store.ErrUnconfirmed):
+		return 0, err
+	}
+	size, _ := cmd.Val().(int64)
+	return int(size), err
 }
 
 // Meet asks which epoch of its server a shard lies in. After another one nothing is to begin for
@@ -60,14 +72,16 @@ func (l *Ledger) Meet(ctx context.Context, s message.Shard, quiet time.Duration)
 		return message.Run{}, fmt.Errorf("meet the server of shard %d: %w", s, err)
 	}
 	run := message.Run{ID: text(r[0]), Wait: time.Duration(number(r[1])) * time.Millisecond}
-	run.Met = run.ID == l.epochOf(s)
+	epoch, trusted := l.epochs.Load(s)
+	run.Met = trusted && epoch.(trust).run == run.ID
 	return run, nil
 }
 
 // Trust lets attempts begin in an epoch of a shard's server. It is an error when that server is in
 // another epoch by now, or does not answer.
 func (l *Ledger) Trust(ctx context.Context, s message.Shard, run string) error {
-	// On one connection, which belongs to one process of the server: the guard must not come to
+	t := trust{run, l.beginIn(run)}
+	// On one connection, which belongs to one process of the server: the script must not come to
 	// another one.
 	err := l.db.OnOne(ctx, runKey(s), func(c *redis.Conn) error {
 		r, err := c.EvalSha(ctx, l.meet.SHA(), []string{runKey(s)}, 0).Slice()
@@ -77,18 +91,19 @@ func (l *Ledger) Trust(ctx context.Context, s message.Shard, run string) error {
 		if text(r[0]) != run {
 			return errRestarted
 		}
-		return c.Eval(ctx, guardText(run), []string{runKey(s)}).Err()
+		return t.begin.LoadOn(ctx, c)
 	})
 	if err != nil {
 		return fmt.Errorf("trust the server of shard %d: %w", s, err)
 	}
-	l.epochs.Store(s, run)
+	l.epochs.Store(s, t)
 	return nil
 }
 
-func (l *Ledger) epochOf(s message.Shard) string {
-	epoch, _ := l.epochs.Load(s)
-	return text(epoch)
+// trust is an epoch of a server in which attempts may begin, and how.
+type trust struct {
+	run   string
+	begin store.Script
 }
 
 // assertMost is how many attempts go to the server at once.

@@ -81,14 +81,16 @@ func TestRewind(t *testing.T) {
 		f.wantState(underway.ID, message.Submitted)
 		f.wantState(done.ID, message.Submitted)
 		f.wantState(never, message.Queued)
-		if b := f.backlog(); b != (ledger.Backlog{Waiting: 1, Attempting: 1, InDoubt: 1}) {
+		if b := f.backlog(); b != (ledger.Backlog{Waiting: 2, InDoubt: 1}) {
 			t.Errorf("%+v", b)
 		}
 	}
 	if a := f.begun(never, 0, "w/5"); a.Verdict != message.Restarted {
 		t.Fatalf("begin on a server that is not trusted: %s", a.Verdict)
 	}
-	f.Trust(f.shard, run.ID)
+	if err := f.Trust(ctx, f.shard, run.ID); err != nil {
+		t.Fatal(err)
+	}
 	if a := f.begun(never, 0, "w/5"); a.Verdict != message.Go {
 		t.Fatalf("begin on a trusted server: %s", a.Verdict)
 	}

@@ -18,7 +18,7 @@ const (
 	EventGap     = "gap"     // a consumer group was too slow and missed events
 )
 
-// Event is one entry of the event stream: the public contract for consumers of one's own.
+// Event is one line of an entry of the event streams: the public contract for consumers of one's own.
 type Event struct {
 	Version int             `json:"v" doc:"The version of this schema: 1."`
 	Type    string          `json:"type" doc:"message: a message of ours changed its state. status: Meta reported a status. inbound: a person wrote. update: Meta reported something of a template, an account or a number. gap: a consumer group was too slow and missed events."`
@@ -54,8 +54,14 @@ type Gap struct {
 // says sent within seconds. What it said nothing of by then is told to operators.
 const ReportsWithin = 15 * time.Minute
 
-// StreamKey is the Redis key of a shard's event stream.
-func (s Shard) StreamKey() string { return s.Key("events") }
+// EventsField is the only field of a stream entry. Its value is one or more events as JSON, one a
+// line: separated by "\n", without one at the end.
+const EventsField = "events"
 
-// MessageEventsKey is the Redis key of a shard's stream of its messages' changes.
+// MessageEventsKey is the Redis key of the stream of a shard's message events: what Sluice itself
+// changed.
 func (s Shard) MessageEventsKey() string { return s.Key("events:message") }
+
+// MetaEventsKey is the Redis key of the stream of a shard's status, inbound and update events: what
+// Meta reported.
+func (s Shard) MetaEventsKey() string { return s.Key("events:meta") }

@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,15 +18,12 @@ type metrics struct {
 	folded   *prometheus.CounterVec
 	foreign  prometheus.Counter
 	unusable prometheus.Counter
-
-	mu   sync.Mutex
-	mark time.Time // the oldest watermark as last published
 }
 
-func newMetrics(reg prometheus.Registerer) *metrics {
+// newMetrics makes the metrics; lag is the age of the oldest watermark.
+func newMetrics(reg prometheus.Registerer, lag func() time.Duration) *metrics {
 	f := promauto.With(reg)
 	m := &metrics{
-		mark: time.Now(),
 		events: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_status_events_total",
 			Help: "Receipts folded, by status.",
@@ -47,12 +43,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	f.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "sluice_reconcile_watermark_age_seconds",
-		Help: "Age of the oldest time up to which all receipts were folded, as this process last published it. No doubt is settled without evidence while it stands still.",
-	}, func() float64 {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		return time.Since(m.mark).Seconds()
-	})
+		Help: "Age of the oldest time up to which everything that Meta reported is applied, in the shards that this process reads. No doubt is settled without evidence while it stands still.",
+	}, func() float64 { return lag().Seconds() })
 	for _, s := range statuses {
 		m.events.WithLabelValues(s)
 	}
@@ -68,10 +60,4 @@ func (m *metrics) fold(status string, result message.Folded) {
 	}
 	m.events.WithLabelValues(status).Inc()
 	m.folded.WithLabelValues(string(result)).Inc()
-}
-
-func (m *metrics) publishedAt(age time.Duration) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.mark = time.Now().Add(-age)
 }

@@ -1,6 +1,6 @@
-// Package reconcile folds what Meta reports of messages into their records: in any order,
-// twice, before the send was recorded, with or without our marker. It publishes how far it
-// is, so that doubts are settled only when their evidence must have been seen.
+// Package reconcile applies what Meta reports of messages to their records: in any order, twice,
+// before the send was recorded, with or without our marker. How far it is stands beside the records,
+// so that doubts are settled only when their evidence must have been seen.
 package reconcile
 
 import (
@@ -16,33 +16,27 @@ import (
 	"sluice/internal/message"
 )
 
-// Group is the consumer group whose progress decides over doubts and over trimming.
-const Group = "reconcile"
-
-const (
-	publishEvery = time.Second // while idle
-	publishPause = 100 * time.Millisecond
-	trimEvery    = 5 * time.Second
-)
+const trimEvery = 5 * time.Second
 
 // stream is where Meta's reports come from.
 type stream interface {
-	Consume(ctx context.Context, group, consumer string, types []string, handle func(ctx context.Context, shard message.Shard, events []message.Event) error) error
-	PublishWatermark(ctx context.Context, group string) (age time.Duration, err error)
-	Trim(ctx context.Context, group string) error
+	Read(ctx context.Context, name string, handle func(ctx context.Context, shard message.Shard, events []message.Event, also map[string]string) (stored bool, err error)) error
+	Lag() time.Duration
+	Trim(ctx context.Context) error
 	Hear(ctx context.Context, heard map[message.Shard]message.Heard) error
 }
 
-// ledger is where they go.
+// ledger is where they go. Fold stores also, keys and their values, as plain strings in the same
+// step as the last piece of evidence.
 type ledger interface {
-	Fold(ctx context.Context, shard message.Shard, evidence []message.Evidence) ([]message.Folded, error)
+	Fold(ctx context.Context, shard message.Shard, evidence []message.Evidence, also map[string]string) ([]message.Folded, error)
 }
 
 // Options adjust a Reconciler.
 type Options struct {
-	Consumer string                                           // this process's own name in the group
-	Mark     func(s string) (id string, attempt int, ok bool) // reads a marker of ours; false for anything else
-	Known    func(number string) bool                         // tells whether we send from a number; nil: from all
+	Name  string                                           // this process's own name among the readers
+	Mark  func(s string) (id string, attempt int, ok bool) // reads a marker of ours; false for anything else
+	Known func(number string) bool                         // tells whether we send from a number; nil: from all
 	// Inbound hears how many messages people wrote to a number: they count against its
 	// throughput; nil: nobody does.
 	Inbound    func(ctx context.Context, number string, n int) error
@@ -51,15 +45,14 @@ type Options struct {
 	Log        *slog.Logger                                     // nil: no logs
 }
 
-// Reconciler folds receipts into records. Any number of them may share the work.
+// Reconciler applies receipts to records. Any number of them may share the work.
 type Reconciler struct {
 	stream  stream
 	ledger  ledger
 	o       Options
 	log     *slog.Logger
 	metrics *metrics
-	folded  chan struct{} // a batch was folded: the watermark has moved
-	foreign sync.Map      // the numbers that are not ours, and were told of
+	foreign sync.Map // the numbers that are not ours, and were told of
 	ear     ear
 }
 
@@ -74,31 +67,31 @@ func New(s stream, l ledger, o Options) *Reconciler {
 	}
 	return &Reconciler{
 		stream: s, ledger: l, o: o, log: log,
-		metrics: newMetrics(o.Registerer), folded: make(chan struct{}, 1),
+		metrics: newMetrics(o.Registerer, s.Lag),
 	}
 }
 
-// Run folds until ctx ends, and returns nil once what was begun is finished. While Redis is
-// away it waits.
+// Run applies what Meta reports until ctx ends, and returns nil once what was begun is finished.
+// While Redis is away it waits.
 func (r *Reconciler) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	wg.Go(func() { r.publish(ctx) })
 	wg.Go(func() { r.trim(ctx) })
 	wg.Go(func() { r.tell(ctx) })
-	return r.stream.Consume(ctx, Group, r.o.Consumer, []string{message.EventStatus, message.EventInbound, message.EventUpdate}, r.fold)
+	return r.stream.Read(ctx, r.o.Name, r.apply)
 }
 
-// fold hands the evidence among a shard's events to the ledger.
-func (r *Reconciler) fold(ctx context.Context, shard message.Shard, events []message.Event) error {
+// apply hands the evidence among a shard's events to the ledger, and also with it. It tells whether
+// there was any.
+func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []message.Event, also map[string]string) (stored bool, err error) {
 	var evidence []message.Evidence
 	inbound := map[string]int{}
 	for _, e := range events {
 		if e.Type == message.EventUpdate && r.o.Update != nil {
 			if err := r.o.Update(ctx, e); err != nil {
-				return fmt.Errorf("take in an update: %w", err)
+				return false, fmt.Errorf("take in an update: %w", err)
 			}
 		}
 		if e.Type == message.EventInbound && r.known(e.Number) {
@@ -120,9 +113,9 @@ func (r *Reconciler) fold(ctx context.Context, shard message.Shard, events []mes
 		}
 	}
 	if len(evidence) > 0 {
-		folded, err := r.ledger.Fold(ctx, shard, evidence)
+		folded, err := r.ledger.Fold(ctx, shard, evidence, also)
 		if err != nil {
-			return fmt.Errorf("fold %d receipts: %w", len(evidence), err)
+			return false, fmt.Errorf("apply %d receipts: %w", len(evidence), err)
 		}
 		for i, f := range folded {
 			r.metrics.fold(evidence[i].Status, f)
@@ -139,11 +132,7 @@ func (r *Reconciler) fold(ctx context.Context, shard message.Shard, events []mes
 			r.log.Warn("inbound messages not counted against the pace", slog.String("phone_number_id", number), slog.Any("err", err))
 		}
 	}
-	select {
-	case r.folded <- struct{}{}:
-	default:
-	}
-	return nil
+	return len(evidence) > 0, nil
 }
 
 // evidence adds to a receipt what its marker proves. A marker of another environment, with a
@@ -164,30 +153,9 @@ func (r *Reconciler) known(number string) bool {
 	return number != "" && (r.o.Known == nil || r.o.Known(number))
 }
 
-// publish publishes the watermark after batches, and at least once a second.
-func (r *Reconciler) publish(ctx context.Context) {
-	idle := time.NewTicker(publishEvery)
-	defer idle.Stop()
-	for ctx.Err() == nil {
-		age, err := r.stream.PublishWatermark(ctx, Group)
-		switch {
-		case err == nil:
-			r.metrics.publishedAt(age)
-		case ctx.Err() == nil:
-			r.log.Warn("watermark not published", slog.Any("err", err))
-		}
-		pause(ctx, publishPause)
-		select {
-		case <-ctx.Done():
-		case <-r.folded:
-		case <-idle.C:
-		}
-	}
-}
-
 func (r *Reconciler) trim(ctx context.Context) {
 	for ctx.Err() == nil {
-		if err := r.stream.Trim(ctx, Group); err != nil && ctx.Err() == nil {
+		if err := r.stream.Trim(ctx); err != nil && ctx.Err() == nil {
 			r.log.Warn("events not trimmed", slog.Any("err", err))
 		}
 		pause(ctx, trimEvery)

@@ -16,3 +16,6 @@ func Same(a, b Record) bool {
 
 // Unknown returns the fields of a newer version that a record keeps.
 func Unknown(r Record) []byte { return r.unknown }
+
+// Forget makes a record forget how long its stored form was.
+func (r *Record) Forget() { r.size = 0 }

@@ -172,30 +172,10 @@ func (b *Batch) next(l *lane) (shares []*share, wait time.Duration) {
 	return shares, 0
 }
 
-// shared is the pipeline of a run of a batch. It remembers what its callers share.
-type shared struct {
-	redis.Pipeliner
-	cmds map[string]*redis.Cmd
-}
-
-// Once adds a command to the pipeline of a batch for the first caller who names it, and returns that
-// one's command to the others. Where the pipeline is not a batch's, every caller adds one.
-func Once(p redis.Pipeliner, name string, add func() *redis.Cmd) *redis.Cmd {
-	s, ok := p.(*shared)
-	if !ok {
-		return add()
-	}
-	if s.cmds[name] == nil {
-		s.cmds[name] = add()
-	}
-	return s.cmds[name]
-}
-
 func (b *Batch) once(shares []*share) {
 	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
 	defer cancel()
 	fill := func(p redis.Pipeliner) {
-		p = &shared{p, map[string]*redis.Cmd{}}
 		for _, s := range shares {
 			before := p.Len()
 			s.fill(p)

@@ -16,7 +16,8 @@ const allowOOM = "#!lua flags=allow-oom\n"
 
 // Script is a Lua script, known to a DB by Script.
 type Script struct {
-	sha string
+	sha  string
+	text string // of an unlisted one
 }
 
 // Script makes text known to the database. Scripts must be safe to run twice: they are
@@ -25,6 +26,18 @@ func (db *DB) Script(text string) Script { return db.know(db.header + text) }
 
 // Foreign makes a script known that is not ours and must stay as it is.
 func (db *DB) Foreign(text string) Script { return db.know(text) }
+
+// Unlisted returns a script that only those servers know on which Script.LoadOn loads it. It may be
+// run by Script.Add.
+func (db *DB) Unlisted(text string) Script {
+	text = db.header + text
+	return Script{SHA(text), text}
+}
+
+// LoadOn makes the server of a connection know a script of Unlisted, until its process ends.
+func (s Script) LoadOn(ctx context.Context, c *redis.Conn) error {
+	return c.ScriptLoad(ctx, s.text).Err()
+}
 
 func (db *DB) know(text string) Script {
 	sha := SHA(text)

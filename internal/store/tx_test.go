@@ -129,7 +129,7 @@ func TestWrites(t *testing.T) {
 				w.LPush("{x}l", "l"+n)
 				w.RPush("{x}l", "r"+n)
 				w.IncrBy("{x}c", 2)
-				w.Event("{x}e", []byte(`{"n":`+n+`}`))
+				w.Append("{x}e", "events", []byte(`{"n":`+n+`}`))
 				w.Do("setbit", "{x}bit", i, 1)
 				return nil
 			}}

@@ -1,20 +1,15 @@
 package store
 
 import (
-	"bytes"
 	"slices"
 )
-
-// EventsField is the only field of an entry of an event stream: the events as JSON, one on each
-// line.
-const EventsField = "events"
 
 // Writes are the commands of one transaction. What is written to the same key becomes one command,
 // because a command costs Redis as much as several of its arguments. Its zero value is ready; it is
 // not safe for concurrent use.
 type Writes struct {
 	sets, hashes, zsets, lists, tails, members keyed
-	events                                     []stream
+	streams                                    []stream
 	counters                                   []counter
 
 	calls  [][2]string
@@ -35,8 +30,8 @@ type fields struct {
 }
 
 type stream struct {
-	key    string
-	events []byte
+	key, field string
+	lines      []byte
 }
 
 type counter struct {
@@ -133,19 +128,19 @@ func (w *Writes) RPush(key string, values ...string) {
 	f.names = append(f.names, values...)
 }
 
-// Event appends an event, JSON without a line break, to a stream. All events of a transaction for
-// the same stream are one entry.
-func (w *Writes) Event(key string, event []byte) {
+// Append appends a line to a field of a new entry of a stream. All lines of a transaction for the
+// same stream are one entry, separated by line breaks.
+func (w *Writes) Append(key, field string, line []byte) {
 	w.count++
-	i := slices.IndexFunc(w.events, func(s stream) bool { return s.key == key })
+	i := slices.IndexFunc(w.streams, func(s stream) bool { return s.key == key })
 	if i < 0 {
-		w.events, i = append(w.events, stream{key: key}), len(w.events)
+		w.streams, i = append(w.streams, stream{key: key, field: field}), len(w.streams)
 	}
-	s := &w.events[i]
-	if len(s.events) > 0 {
-		s.events = append(s.events, '\n')
+	s := &w.streams[i]
+	if len(s.lines) > 0 {
+		s.lines = append(s.lines, '\n')
 	}
-	s.events = append(s.events, event...)
+	s.lines = append(s.lines, line...)
 }
 
 // IncrBy adds n to a counter.
@@ -241,8 +236,8 @@ func (w *Writes) commands() [][]any {
 	for _, c := range w.counters {
 		add("incrby", []any{c.key}, c.n)
 	}
-	for _, s := range w.events {
-		add("xadd", []any{s.key, "*", EventsField}, bytes.Clone(s.events))
+	for _, s := range w.streams {
+		add("xadd", []any{s.key, "*", s.field}, s.lines)
 	}
 	all = append(all, w.others...)
 	for _, c := range w.calls {

@@ -1,6 +1,6 @@
--- Says that a consumer of a group lives, and forgets those that were silent for too long.
--- KEYS: consumers. ARGV: consumer, ms until it counts as gone (0: it leaves).
--- Returns the living consumers.
+-- Says that a reader lives, and forgets those that were silent for too long.
+-- KEYS: readers. ARGV: reader, ms until it counts as gone (0: it leaves).
+-- Returns the living readers.
 
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)

@@ -1,44 +1,93 @@
--- Drops entries that the group has passed and that are older than the retention, or beyond
--- the number of entries kept. What the group has not passed stays, however much it is. Other
--- groups hold nothing back: one that had not read what is dropped is told by a gap event, once
--- it reads on.
--- KEYS: stream, gaps (hash: group -> first entry lost, end of what is lost, the group's
--- position then). ARGV: group, retention in ms, entries kept.
--- Returns {1 when there may be more to drop, groups told...}.
+-- Drops entries that are older than the retention, or beyond the number of events kept. What Sluice
+-- has not applied stays, however much it is. Consumer groups hold nothing back: one that had not
+-- read what is dropped finds a gap event, once it reads on.
+-- KEYS: stream, gaps (hash: group -> first entry lost, end of what is lost, the group's position
+-- then), and the position up to which Sluice applied the stream, where it applies it.
+-- ARGV: retention in ms, events kept, events that an entry may hold.
+-- Returns {1 when there may be more to drop, groups that a gap event was written for...}.
 
-local step = 1000 -- entries looked at in one run, so that Redis is never held up for long
+local function split(id)
+  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  return tonumber(ms), tonumber(seq)
+end
+
+local function before(a, b)
+  local am, as = split(a)
+  local bm, bs = split(b)
+  return am < bm or (am == bm and as < bs)
+end
 
 local function first(from)
   local found = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', 1)
   return found[1] and found[1][1]
 end
 
-local cut = string.format('%.0f-0', math.max(0, now() - tonumber(ARGV[2])))
-local excess = redis.call('XLEN', KEYS[1]) - tonumber(ARGV[3])
-if excess > 0 then
-  local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', math.min(excess, step) + 1)
-  local kept = oldest[#oldest][1]
-  if before(cut, kept) then cut = kept end
-end
-local id = passed(KEYS[1], ARGV[1])
-if id and before(id, cut) then cut = id end
-
-local groups = positions(KEYS[1])
-groups[ARGV[1]] = nil
-local unread = {} -- group -> its next entry, where that may be dropped
-for group, at in pairs(groups) do
-  if before(at, cut) then unread[group] = first('(' .. at) end
+-- positions returns by group's name the last entry that was handed to one of its consumers.
+local function positions()
+  local at = {}
+  for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+    local info = {}
+    for i = 1, #flat, 2 do info[flat[i]] = flat[i + 1] end
+    local id = info['last-delivered-id']
+    if not string.find(id, '-', 1, true) then id = id .. '-0' end
+    at[info['name']] = id
+  end
+  return at
 end
 
-local dropped = redis.call('XTRIM', KEYS[1], 'MINID', '~', cut)
-local rest = first('-') or cut
+-- excess returns how many of the oldest entries are beyond the number of events kept. Entries
+-- hold different numbers of events: the average is that of the oldest and the newest few.
+local function excess(length)
+  if length * ARGV[3] <= tonumber(ARGV[2]) then return 0 end
+  local entries, events = 0, 0
+  for _, some in ipairs({redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 5), redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 5)}) do
+    for _, entry in ipairs(some) do
+      local _, breaks = string.gsub(entry[2][2], '\n', '\n')
+      entries, events = entries + 1, events + breaks + 1
+    end
+  end
+  return math.floor(length - ARGV[2] * entries / events)
+end
 
-local reply = {(dropped > 0 and excess > step) and 1 or 0}
+if redis.call('EXISTS', KEYS[1]) == 0 then return {0} end
+local t = redis.call('TIME')
+local ms = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+local last = newest[1] and newest[1][1] or '0-0'
+local most = KEYS[3] and (redis.call('GET', KEYS[3]) or '0-0') or last -- nothing from here on is dropped
+local old = string.format('%.0f-0', math.max(0, ms - ARGV[1]))
+if before(most, old) then old = most end
+local length = redis.call('XLEN', KEYS[1])
+local over = excess(length)
+
+local groups = positions()
+local unread = {} -- group -> its next entry
+local oldest = first('-')
+if oldest and (over > 0 or before(oldest, old)) then
+  for group, at in pairs(groups) do unread[group] = first('(' .. at) end
+end
+
+local dropped = redis.call('XTRIM', KEYS[1], 'MINID', '~', old)
+over = over - dropped
+local more = dropped > 5000 and 1 or 0 -- Redis stops near 10,000
+if over > 0 then
+  -- A tenth at a time, so that the average is that of what is dropped, and Redis is not held up.
+  local step = math.min(over, math.max(100, math.ceil(length / 10)), 10000)
+  local n = redis.call('XTRIM', KEYS[1], 'MINID', '~', most, 'LIMIT', step)
+  if n == 0 and over > length / 20 then -- the oldest node, which goes as a whole, holds more entries
+    n = redis.call('XTRIM', KEYS[1], 'MINID', '~', most, 'LIMIT', 2 * step)
+  end
+  if n > 0 then more = 1 end -- the average is another one now
+  dropped = dropped + n
+end
+local rest = first('-') or old
+
+local reply = {more}
 for group, at in pairs(groups) do
   local gap = redis.call('HGET', KEYS[2], group)
   local from, to, stood = string.match(gap or '', '^(%S+) (%S+) (%S+)$')
   if from and at ~= stood then
-    redis.call('XADD', KEYS[1], '*', 'event', '{"v":1,"type":"gap","at":' .. string.format('%.0f', now())
+    redis.call('XADD', KEYS[1], '*', 'events', '{"v":1,"type":"gap","at":' .. string.format('%.0f', ms)
       .. ',"gap":{"group":' .. cjson.encode(group) .. ',"from":"' .. from .. '","to":"' .. to .. '"}}')
     redis.call('HDEL', KEYS[2], group)
     reply[#reply + 1] = group

@@ -1,0 +1,223 @@
+package events
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/message"
+	"sluice/internal/store"
+)
+
+// Limits of one round trip of an appender.
+const (
+	tripBytes   = 4 << 20
+	tripTimeout = 30 * time.Second
+)
+
+// Append writes events to the streams of their numbers, or of their accounts where they have
+// no number. Those of one stream go into as few entries as possible; callers that come together
+// share round trips and entries. It returns nil only when Redis confirmed every one of them; after
+// an error any of them may have been written.
+func (s *Stream) Append(ctx context.Context, events []message.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	c := &call{done: make(chan struct{})}
+	for _, e := range events {
+		text, err := encode(e)
+		if err != nil {
+			return fmt.Errorf("encode event: %w", err)
+		}
+		c.add(s.shards.Of(cmp.Or(e.Number, e.WABA)), e.Type == message.EventMessage, text)
+	}
+	if err := s.appends.do(ctx, c); err != nil {
+		return fmt.Errorf("append events: %w", err)
+	}
+	return nil
+}
+
+// call is one caller of an appender.
+type call struct {
+	parts []*part
+	done  chan struct{}
+
+	// guarded by the appender
+	waits int // parts that are not written yet
+	err   error
+	left  bool // the caller has gone
+}
+
+// part is what a call brings for one entry.
+type part struct {
+	call  *call
+	shard message.Shard
+	ours  bool // events of ours, not Meta's
+	key   string
+	n     int // events
+	text  []byte
+}
+
+// add puts an event into the call's last part for its stream, or into another one.
+func (c *call) add(shard message.Shard, ours bool, line []byte) {
+	i := len(c.parts) - 1
+	for i >= 0 && (c.parts[i].shard != shard || c.parts[i].ours != ours) {
+		i--
+	}
+	if i >= 0 {
+		if p := c.parts[i]; p.n < entryEvents && len(p.text)+1+len(line) <= entryBytes {
+			p.text, p.n = append(append(p.text, '\n'), line...), p.n+1
+			return
+		}
+	}
+	key := shard.MetaEventsKey()
+	if ours {
+		key = shard.MessageEventsKey()
+	}
+	c.parts = append(c.parts, &part{call: c, shard: shard, ours: ours, key: key, n: 1, text: line})
+}
+
+// appender writes entries. While one round trip is under way the next gathers. It needs no closing.
+type appender struct {
+	db    *store.DB
+	apart bool // each shard has round trips of its own: in a Cluster masters do not wait for each other
+
+	mu    sync.Mutex
+	lanes map[message.Shard]*lane
+}
+
+// lane is the callers who share round trips.
+type lane struct {
+	waiting []*part
+	running bool
+}
+
+func (a *appender) do(ctx context.Context, c *call) error {
+	a.mu.Lock()
+	c.waits = len(c.parts)
+	for _, p := range c.parts {
+		var name message.Shard
+		if a.apart {
+			name = p.shard
+		}
+		l := a.lanes[name]
+		if l == nil {
+			l = &lane{}
+			a.lanes[name] = l
+		}
+		l.waiting = append(l.waiting, p)
+		if !l.running {
+			l.running = true
+			go a.run(l)
+		}
+	}
+	a.mu.Unlock()
+	select {
+	case <-c.done:
+		return c.err
+	case <-ctx.Done():
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		c.left = true
+		return context.Cause(ctx)
+	}
+}
+
+// run serves a lane until no caller waits.
+func (a *appender) run(l *lane) {
+	for {
+		parts := a.next(l)
+		if len(parts) == 0 {
+			return
+		}
+		a.write(parts)
+	}
+}
+
+// next returns what is to be written now.
+func (a *appender) next(l *lane) []*part {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	// While Redis is away callers come and go.
+	l.waiting = slices.DeleteFunc(l.waiting, func(p *part) bool { return p.call.left })
+	n, size := 0, 0
+	for ; n < len(l.waiting) && (n == 0 || size+len(l.waiting[n].text) <= tripBytes); n++ {
+		size += len(l.waiting[n].text)
+	}
+	parts := l.waiting[:n:n]
+	l.waiting = l.waiting[n:]
+	if n == 0 {
+		l.waiting, l.running = nil, false
+	}
+	return parts
+}
+
+// write writes parts in one round trip.
+func (a *appender) write(parts []*part) {
+	ctx, cancel := context.WithTimeout(context.Background(), tripTimeout)
+	defer cancel()
+	entries := together(parts)
+	var cmds []*redis.StringCmd
+	all := a.db.Durably(ctx, func(p redis.Pipeliner) {
+		cmds = cmds[:0]
+		for _, parts := range entries {
+			text := parts[0].text
+			if len(parts) > 1 {
+				text = joined(parts)
+			}
+			cmds = append(cmds, p.XAdd(ctx, &redis.XAddArgs{Stream: parts[0].key, Values: []any{message.EventsField, text}}))
+		}
+	})
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i, parts := range entries {
+		err := cmds[i].Err()
+		if err == nil && errors.Is(all, store.ErrUnconfirmed) {
+			err = all
+		}
+		for _, p := range parts {
+			p.call.written(err)
+		}
+	}
+}
+
+// written says that a part of the call is written, or why not.
+func (c *call) written(err error) {
+	if c.err == nil {
+		c.err = err
+	}
+	if c.waits--; c.waits == 0 {
+		close(c.done)
+	}
+}
+
+// together sorts parts into entries: those of one stream into as few as possible, in order.
+func together(parts []*part) (entries [][]*part) {
+	type room struct{ at, events, bytes int }
+	last := map[string]*room{} // by stream
+	for _, p := range parts {
+		r := last[p.key]
+		if r == nil || r.events+p.n > entryEvents || r.bytes+1+len(p.text) > entryBytes {
+			r = &room{at: len(entries)}
+			last[p.key], entries = r, append(entries, nil)
+		}
+		entries[r.at] = append(entries[r.at], p)
+		r.events, r.bytes = r.events+p.n, r.bytes+1+len(p.text)
+	}
+	return entries
+}
+
+func joined(parts []*part) []byte {
+	texts := make([][]byte, len(parts))
+	for i, p := range parts {
+		texts[i] = p.text
+	}
+	return bytes.Join(texts, []byte{'\n'})
+}
