@@ -39,14 +39,14 @@ type envelope struct {
 	buffer   []byte // for reading and hashing
 }
 
-var envelopes = sync.Pool{New: func() any { return new(envelope) }}
+var envelopePool = sync.Pool{New: func() any { return new(envelope) }}
 
-func newEnvelope() *envelope { return envelopes.Get().(*envelope) }
+func newEnvelope() *envelope { return envelopePool.Get().(*envelope) }
 
 // free lets another request use e. What was read from e stays good: strings are never reused.
 func (e *envelope) free() {
 	e.reset()
-	envelopes.Put(e)
+	envelopePool.Put(e)
 }
 
 func (e *envelope) reset() {

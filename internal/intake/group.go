@@ -37,10 +37,10 @@ type estimate struct {
 	wait   time.Duration
 }
 
-var groups = sync.Pool{New: func() any { return new(group) }}
+var groupPool = sync.Pool{New: func() any { return new(group) }}
 
 func newGroup() *group {
-	g := groups.Get().(*group)
+	g := groupPool.Get().(*group)
 	g.done = make(chan struct{})
 	return g
 }
@@ -51,7 +51,7 @@ func (g *group) free() {
 	clear(g.messages)
 	clear(g.waits)
 	*g = group{lines: g.lines[:0], messages: g.messages[:0], waits: g.waits[:0]}
-	groups.Put(g)
+	groupPool.Put(g)
 }
 
 func (g *group) refuse(number int, refused refusal) {

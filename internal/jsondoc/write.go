@@ -38,7 +38,7 @@ func (v Value) AppendCompact(b []byte) []byte {
 	return b
 }
 
-// AppendName appends the name of a member as it was written, with its quotes.
+// AppendName appends the name of a member, with quotes, just as encoding/json writes it.
 func (v Value) AppendName(b []byte) []byte {
 	if v.doc == nil {
 		return b
