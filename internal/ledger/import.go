@@ -98,11 +98,12 @@ func ReferenceKey(s message.Shard, number, ref string) string { return refKey(s,
 
 // ImportOrphan lets a report wait for its message that has waited since a time.
 func (l *Ledger) ImportOrphan(w *store.Writes, s message.Shard, r message.Receipt, since time.Time) error {
-	o, err := json.Marshal(orphan{r, since.UnixMilli()})
+	o, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("orphan: %w", err)
 	}
 	w.ZAdd(orphansKey(s), since.Add(orphanFirst).UnixMilli(), string(o))
+	w.ZAdd(orphansSinceKey(s), since.UnixMilli(), string(o))
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"sluice/internal/events"
 	"sluice/internal/message"
 	"sluice/internal/queue"
 	"sluice/internal/store"
@@ -102,7 +103,7 @@ func (m *migration) orphans(ctx context.Context, s message.Shard, key string) er
 		for _, text := range texts {
 			var e message.Event
 			if err := json.Unmarshal([]byte(text), &e); err != nil || e.Receipt == nil {
-				w.Do("xadd", deadEvents(s), "*", "why", "not a status", oldField, text)
+				w.Do("xadd", events.DeadKey(s), "*", "why", "not a status", oldField, text)
 				continue
 			}
 			n++

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"sluice/internal/events"
 	"sluice/internal/message"
 	"sluice/internal/store"
 )
@@ -21,12 +22,6 @@ const (
 	// oldStreamLife is how long the old stream stays, for consumer groups that have not read all of it.
 	oldStreamLife = 7 * 24 * time.Hour
 )
-
-// metaEvents is the stream of what Meta reports.
-func metaEvents(s message.Shard) string { return s.Key("events:meta") }
-
-// deadEvents is the stream of what cannot be applied.
-func deadEvents(s message.Shard) string { return s.Key("events:dead") }
 
 // events copies what the group that applied Meta's reports has not handled to the new streams. The
 // group notes in the same transaction that it is handled.
@@ -47,19 +42,25 @@ func (m *migration) events(ctx context.Context) error {
 }
 
 // unhandled counts the entries of the old stream that the group has not handled.
-func (m *migration) unhandled(ctx context.Context, s message.Shard) (int, error) {
+func (m *migration) unhandled(ctx context.Context, s message.Shard) (n int, err error) {
 	groups, err := m.db.XInfoGroups(ctx, s.Key(oldStream)).Result()
 	if isGone(err) {
 		return 0, nil
 	}
+	at := "0"
 	for _, g := range groups {
 		if g.Name == oldGroup {
-			next, err := m.db.XRangeN(ctx, s.Key(oldStream), "("+g.LastDeliveredID, "+", 1).Result()
-			return int(g.Pending) + max(int(g.Lag), len(next)), err // old servers do not tell the lag
+			n, at = int(g.Pending), g.LastDeliveredID
 		}
 	}
-	n, err2 := m.db.XLen(ctx, s.Key(oldStream)).Result()
-	return int(n), errors.Join(err, err2)
+	for err == nil {
+		var next []redis.XMessage
+		if next, err = m.db.XRangeN(ctx, s.Key(oldStream), "("+at, "+", 500).Result(); len(next) == 0 {
+			break
+		}
+		n, at = n+len(next), next[len(next)-1].ID
+	}
+	return n, err
 }
 
 // groups makes the group where it is missing, and tells whether the stream has others.
@@ -160,14 +161,14 @@ func (m *migration) copy(ctx context.Context, s message.Shard, entries []redis.X
 			kind, line, err := event(x)
 			switch {
 			case err != nil:
-				w.Do("xadd", deadEvents(s), "*", "why", "not an event: "+err.Error(), "id", x.ID, oldField, line)
+				w.Do("xadd", events.DeadKey(s), "*", "why", "not an event: "+err.Error(), "id", x.ID, oldField, line)
 			case kind == message.EventGap: // of a consumer group of the old stream
 			case kind == message.EventMessage:
 				n++
-				w.Event(s.MessageEventsKey(), line)
+				w.Append(s.MessageEventsKey(), message.EventsField, line)
 			default:
 				n++
-				w.Event(metaEvents(s), line)
+				w.Append(s.MetaEventsKey(), message.EventsField, line)
 			}
 		}
 		w.Do(handled...)

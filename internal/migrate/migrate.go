@@ -57,8 +57,8 @@ type migration struct {
 	tx     *store.Transactions
 	o      Options
 	n      Counts
-	bad   []string  // ids of records that cannot be read
-	wrote time.Time // when progress was last printed
+	bad    []string  // ids of records that cannot be read
+	wrote  time.Time // when progress was last printed
 }
 
 // Run migrates a store, and returns what it did. It does nothing when the store has the new format or
