@@ -676,8 +676,8 @@ func TestEmptyStore(t *testing.T) {
 	}
 }
 
+// It is not parallel: a Cluster takes long to come up on a busy machine.
 func TestCluster(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts six servers")
 	}
