@@ -6,6 +6,7 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/queue"
+	"sluice/internal/store"
 )
 
 // desk is where callers of the API and operators ask about messages that were accepted.
@@ -32,9 +33,6 @@ func (d desk) Move(ctx context.Context, o message.Open, m message.Move) (bool, e
 	if m.To != message.Queued {
 		return d.Sweep(ctx, o, m)
 	}
-	enqueue, err := d.tasks.Prepare(ctx, queue.Task{ID: o.ID, K: o.K + 1, Number: o.Message.From, Class: o.Message.Class})
-	if err != nil {
-		return false, err
-	}
-	return d.Ledger.Move(ctx, o, m, enqueue)
+	task := queue.Task{ID: o.ID, K: o.K + 1, Number: o.Message.From, Class: o.Message.Class}
+	return d.Ledger.Move(ctx, o, m, func(w *store.Writes) error { return d.tasks.Enqueue(w, task) })
 }

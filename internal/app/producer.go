@@ -3,14 +3,9 @@ package app
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"log/slog"
-	"sync"
-
-	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
@@ -113,10 +108,8 @@ func (a acceptor) AcceptAll(ctx context.Context, messages []message.Message) []m
 			continue
 		}
 		m.Payload = a.seal.Close(m.ID, m.Payload)
-		enqueue, err := a.tasks.Prepare(ctx, queue.Task{ID: m.ID, Number: m.From, Class: m.Class, At: m.SendAt})
-		if out[i].Err = err; err != nil {
-			continue
-		}
+		task := queue.Task{ID: m.ID, Number: m.From, Class: m.Class, At: m.SendAt}
+		enqueue := func(w *store.Writes) error { return a.tasks.Enqueue(w, task) }
 		accepting, places = append(accepting, ledger.Accepting{Message: m, Enqueue: enqueue}), append(places, i)
 	}
 	for i, r := range a.book.Accept(ctx, accepting) {

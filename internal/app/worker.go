@@ -20,7 +20,6 @@ import (
 	"sluice/internal/record"
 	"sluice/internal/seal"
 	"sluice/internal/send"
-	"sluice/internal/store"
 )
 
 // Worker makes the program from its arguments and environment.
@@ -126,7 +125,7 @@ func (w *worker) send() error {
 	sweeper := &send.Sweeper{
 		Worker: w.name, Policy: policies(c.Common),
 		Shards: w.shards, Records: w.book, Requeue: requeue(w.book, tasks), Lost: lostTasks(tasks), Holds: w.holds.List,
-		Hands: hands(server), Suspects: due.take,
+		Hands: hands(tasks), Suspects: due.take,
 		Watermark: w.stream.Watermark, LastHeard: w.stream.LastHeard, Sends: sender.Sends, Now: w.book.Now,
 		Log: log, Registerer: w.registry,
 	}
@@ -196,9 +195,9 @@ func (w *worker) reconcile() {
 
 // handler lets the queue's tasks be handled by the sender.
 func handler(s *send.Sender) queue.Handler {
-	return func(ctx context.Context, t queue.TaskID, known any, slots *queue.Slots) error {
+	return func(ctx context.Context, id string, k int, known any, slots *queue.Slots) error {
 		r, _ := known.(*record.Record)
-		again := s.Handle(ctx, t.Message, t.K, r, func(ctx context.Context) (send.Slot, error) { return slots.Wait(ctx) })
+		again := s.Handle(ctx, id, k, r, func(ctx context.Context) (send.Slot, error) { return slots.Wait(ctx) })
 		if again.Due {
 			return queue.Later{In: again.In}
 		}
@@ -215,14 +214,14 @@ func requeue(book *ledger.Ledger, tasks *queue.Client) send.Requeue {
 }
 
 // hands tells the sweeper what workers have fetched and not finished.
-func hands(server *queue.Server) func(context.Context) ([]send.Hand, error) {
+func hands(tasks *queue.Client) func(context.Context) ([]send.Hand, error) {
 	return func(ctx context.Context) ([]send.Hand, error) {
-		all, err := server.Hands(ctx)
+		all, err := tasks.Hands(ctx)
 		out := make([]send.Hand, len(all))
 		for i, h := range all {
 			out[i] = send.Hand{
 				Worker: h.Worker, Shard: h.Shard, IDs: make([]string, len(h.Tasks)),
-				Return: func(ctx context.Context) error { return server.Return(ctx, []queue.Hand{h}) },
+				Return: func(ctx context.Context) error { return tasks.Return(ctx, []queue.Hand{h}) },
 			}
 			for j, t := range h.Tasks {
 				out[i].IDs[j] = t.Message

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"maps"
 
-	"sluice/internal/graphsim"
 	"sluice/internal/events"
+	"sluice/internal/graphsim"
 	"sluice/internal/ledger"
 	"sluice/internal/rig"
 	"sluice/internal/store"

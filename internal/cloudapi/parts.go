@@ -102,8 +102,12 @@ func length(b []byte) int {
 
 // quoted is the length of the string that b begins with, quotes and all.
 func quoted(b []byte) int {
-	end := 1
-	for ; b[end] != '"'; end++ {
+	end := 1 + bytes.IndexByte(b[1:], '"')
+	escape := bytes.IndexByte(b[1:end], '\\')
+	if escape < 0 {
+		return end + 1
+	}
+	for end = 1 + escape; b[end] != '"'; end++ {
 		if b[end] == '\\' {
 			end++
 		}

@@ -55,6 +55,8 @@ func (l *Ledger) accepting(ctx context.Context, a Accepting, out *message.Accept
 		}
 		return c
 	}
+	// The caller may use the payload again when the call has ended, which may be before Decide runs.
+	made := record.New(m, recipient(m), l.db.Clock(ctx, c.Slot))
 	c.Decide = func(values []string, w *store.Writes) error {
 		var before record.Record
 		if len(values) > 0 {
@@ -72,13 +74,12 @@ func (l *Ledger) accepting(ctx context.Context, a Accepting, out *message.Accept
 			}
 			return nil
 		}
-		now := l.db.Clock(ctx, c.Slot)
-		after := record.New(m, recipient(m), now)
+		after := made
 		after.Replace(before)
-		l.write(w, s, record.Record{}, after, []message.Change{{To: message.Queued}}, now)
+		l.write(w, s, record.Record{}, after, []message.Change{{To: message.Queued}}, after.AcceptedAt)
 		if m.Ref != "" {
 			key := refKey(s, m.From, m.Ref)
-			w.ZAdd(key, now.UnixMilli(), m.ID)
+			w.ZAdd(key, after.AcceptedAt.UnixMilli(), m.ID)
 			w.Do("zremrangebyrank", key, 0, -refsMost-1)
 		}
 		*out = message.Acceptance{ID: m.ID, State: message.Queued, Class: m.Class, ExpiresAt: m.ExpiresAt.UTC()}

@@ -61,6 +61,9 @@ func decide(t *testing.T, r record.Record, in record.Input) (record.Record, reco
 	if d.Applied != (changes == 1) || d.Applied && d.Repeated {
 		t.Fatalf("%+v", d)
 	}
+	if d.Changed == record.Same(after, r) {
+		t.Fatalf("changed is %t", d.Changed)
+	}
 	if !d.Applied && (after.State != r.State || len(after.Timeline) != len(r.Timeline)) {
 		t.Fatalf("not applied, and %s became %s", r.State, after.State)
 	}
