@@ -53,8 +53,8 @@ type Move struct {
 
 // Unsettled is a shard, and what there may be to sweep in it.
 type Unsettled struct {
-	Shard                    Shard
-	Doubts, Overdue, Orphans bool
+	Shard           Shard
+	Doubts, Overdue bool
 }
 
 // Open is an open message as the sweeper sees it.
