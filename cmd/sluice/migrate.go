@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"os"
 
 	"sluice/internal/config"
@@ -30,6 +31,9 @@ func (m migrateCmd) Run(ctx context.Context, env getenv) error {
 		return err
 	}
 	defer db.Close()
+	if err := db.Require(ctx, store.Durability(c.Redis.Durability), slog.New(slog.DiscardHandler)); err != nil {
+		return err
+	}
 	_, err = migrate.Run(ctx, db, migrate.Options{Shards: message.Shards(c.Shards), DryRun: m.DryRun, Out: os.Stdout})
 	return err
 }

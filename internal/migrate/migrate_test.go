@@ -54,7 +54,12 @@ func setup(t *testing.T) fixture {
 // load runs the commands of the fixture.
 func load(t *testing.T, c redis.UniversalClient) fixture {
 	t.Helper()
-	for line := range strings.Lines(unzip(t, "store.txt.gz")) {
+	return loadText(t, c, unzip(t, "store.txt.gz"))
+}
+
+func loadText(t *testing.T, c redis.UniversalClient, text string) fixture {
+	t.Helper()
+	for line := range strings.Lines(text) {
 		if err := c.Do(t.Context(), words(t, line)...).Err(); err != nil {
 			t.Fatalf("%.200s: %v", line, err)
 		}
@@ -119,7 +124,6 @@ func records(t *testing.T) map[string]map[string]any {
 // asked returns what the API says of a message now.
 func (f fixture) asked(id string) map[string]any {
 	f.t.Helper()
-	const token = "token"
 	in := intake.New(intake.Options{
 		Acceptor: nobody{}, Reader: f.ledger(), Numbers: func(string) bool { return true },
 		Keys: httpapi.Keys{{Name: "test", Hash: httpapi.HashToken(token), Scopes: httpapi.Scopes(), Numbers: []string{httpapi.AllNumbers}}},
