@@ -53,7 +53,7 @@ var rooms = []struct{ name, imports string }{
 	{"internal/demo", "message config ops store client events graphsim app"},
 	{"internal/rig", "message config ops store client graphsim app"},
 	{"internal/bench", "message pacing config ops store intake send reconcile client ledger events queue cloudapi webhook graphsim app rig"},
-	{"internal/chaos", "message config ops store client ledger events queue cloudapi graphsim rig bench"},
+	{"internal/chaos", "message record config ops store client ledger events queue cloudapi graphsim rig bench"},
 	{"cmd/producer", "app"},
 	{"cmd/worker", "app"},
 	{"cmd/webhook", "app"},

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -78,19 +79,29 @@ func (g *gate) last(n *number) {
 // lastTimeout is how long the last commands about a number may take.
 const lastTimeout = 3 * time.Second
 
-// finish writes how the last tasks ended, when no handler runs any more.
+// finish puts back what no handler has begun and writes how the last tasks ended, when no handler
+// runs any more.
 func (g *gate) finish() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.given), lastTimeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, g.giveUp)
 	defer stop()
 	for _, a := range g.actives() {
+		g.overheard(a.number, 0)
+		g.leave(a.number, exits(a.left(), toHead)...)
 		if err := g.finishNumber(ctx, a.number); err != nil {
 			g.o.Log.Warn("cannot record how the last tasks ended", "phone_number_id", a.id, "err", err) // the sweeper returns them
 		}
 	}
 	g.giveUp()
 	g.settling.Wait()
+}
+
+// left are the tasks in hand, in the order in which they were fetched.
+func (n *number) left() []*task {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.SortedFunc(maps.Values(n.taken), func(a, b *task) int { return a.came.Compare(b.came) })
 }
 
 func (g *gate) finishNumber(ctx context.Context, n *number) error {

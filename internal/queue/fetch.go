@@ -522,7 +522,7 @@ func (g *gate) tidyUp(ctx context.Context, n *number, first bool) (more bool) {
 	if err != nil && ctx.Err() == nil {
 		g.o.Log.Warn("cannot tidy queues", "phone_number_id", n.id, "err", err)
 	}
-	g.overheard(n)
+	g.overheard(n, unheard)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.answeredIn(trip)

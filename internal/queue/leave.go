@@ -335,12 +335,13 @@ func (n *number) retried(t *task, msg string, at int64) exit {
 	return exit{task: t, how: again, text: msg, at: cmp.Or(at, time.Now().Add(retryDelay(0, outcome, nil)).Unix())}
 }
 
-// overheard lets tasks leave whose handlers returned and of which asynq's server said nothing.
-func (g *gate) overheard(n *number) {
+// overheard lets tasks leave whose handlers returned and of which asynq's server said nothing for
+// so long.
+func (g *gate) overheard(n *number, silent time.Duration) {
 	var exits []exit
 	n.mu.Lock()
 	for _, t := range n.taken {
-		if !t.ended.IsZero() && time.Since(t.ended) > unheard {
+		if !t.ended.IsZero() && time.Since(t.ended) > silent {
 			exits = append(exits, exit{task: t, how: finished})
 		}
 	}
