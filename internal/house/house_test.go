@@ -44,6 +44,7 @@ var rooms = []struct{ name, imports string }{
 	{"internal/ledger", "message record store"},
 	{"internal/events", "message store"},
 	{"internal/queue", "message pacing store"},
+	{"internal/migrate", "message store record ledger events queue"},
 	{"internal/cloudapi", "jsondoc message store"},
 	{"internal/webhook", "message store cloudapi"},
 	{"internal/graphsim", "jsondoc message store cloudapi"},
@@ -56,7 +57,7 @@ var rooms = []struct{ name, imports string }{
 	{"cmd/producer", "app"},
 	{"cmd/worker", "app"},
 	{"cmd/webhook", "app"},
-	{"cmd/sluice", "message config ops store httpapi client ledger events queue graphsim doctor demo rig bench chaos"},
+	{"cmd/sluice", "message config ops store httpapi client ledger events queue migrate graphsim doctor demo rig bench chaos"},
 }
 
 // testRooms hold tests and nothing else, so nobody can import them.
