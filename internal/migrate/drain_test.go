@@ -181,7 +181,7 @@ func (f fixture) programs(url string) *graphsim.Sim {
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	after, stopMeta := context.WithCancel(context.WithoutCancel(t.Context())) // the last requests need answers
 	var ours, meta errgroup.Group
-	meta.Go(func() error { return ops.Serve(after, graph, sim.Handler(), ops.ServeOptions{Grace: time.Second}) })
+	meta.Go(func() error { return ops.Serve(after, graph, sim.Handler(), ops.ServeOptions{Grace: 10 * time.Second}) }) // an unused connection lasts 5 s
 	meta.Go(func() error { return sim.Run(after) })
 	for _, p := range []*app.Program{webhook, worker} {
 		ours.Go(func() error { return p.Run(ctx) })
