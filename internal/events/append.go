@@ -32,11 +32,9 @@ func (s *Stream) Append(ctx context.Context, events []message.Event) error {
 	}
 	c := &call{done: make(chan struct{})}
 	for _, e := range events {
-		text, err := encode(e)
-		if err != nil {
+		if err := c.add(s.shards.Of(cmp.Or(e.Number, e.WABA)), e); err != nil {
 			return fmt.Errorf("encode event: %w", err)
 		}
-		c.add(s.shards.Of(cmp.Or(e.Number, e.WABA)), e.Type == message.EventMessage, text)
 	}
 	if err := s.appends.do(ctx, c); err != nil {
 		return fmt.Errorf("append events: %w", err)
@@ -66,22 +64,31 @@ type part struct {
 }
 
 // add puts an event into the call's last part for its stream, or into another one.
-func (c *call) add(shard message.Shard, ours bool, line []byte) {
+func (c *call) add(shard message.Shard, e message.Event) (err error) {
+	ours := e.Type == message.EventMessage
 	i := len(c.parts) - 1
 	for i >= 0 && (c.parts[i].shard != shard || c.parts[i].ours != ours) {
 		i--
 	}
-	if i >= 0 {
-		if p := c.parts[i]; p.n < entryEvents && len(p.text)+1+len(line) <= entryBytes {
-			p.text, p.n = append(append(p.text, '\n'), line...), p.n+1
-			return
+	var line []byte // where the part is full
+	if i >= 0 && c.parts[i].n < entryEvents {
+		p := c.parts[i]
+		before := len(p.text)
+		p.text, err = encode(append(p.text, '\n'), e)
+		if err != nil || len(p.text) <= entryBytes {
+			p.n++
+			return err
 		}
+		line, p.text = bytes.Clone(p.text[before+1:]), p.text[:before]
+	} else if line, err = encode(make([]byte, 0, len(e.Meta)+512), e); err != nil {
+		return err
 	}
 	key := shard.MetaEventsKey()
 	if ours {
 		key = shard.MessageEventsKey()
 	}
 	c.parts = append(c.parts, &part{call: c, shard: shard, ours: ours, key: key, n: 1, text: line})
+	return nil
 }
 
 // appender writes entries. While one round trip is under way the next gathers. It needs no closing.
@@ -132,12 +139,13 @@ func (a *appender) do(ctx context.Context, c *call) error {
 
 // run serves a lane until no caller waits.
 func (a *appender) run(l *lane) {
+	var texts []byte
 	for {
 		parts := a.next(l)
 		if len(parts) == 0 {
 			return
 		}
-		a.write(parts)
+		texts = a.write(parts, texts[:0])
 	}
 }
 
@@ -159,20 +167,27 @@ func (a *appender) next(l *lane) []*part {
 	return parts
 }
 
-// write writes parts in one round trip.
-func (a *appender) write(parts []*part) {
+// write writes parts in one round trip. It returns texts, which it used, for the next time.
+func (a *appender) write(parts []*part, texts []byte) []byte {
 	ctx, cancel := context.WithTimeout(context.Background(), tripTimeout)
 	defer cancel()
 	entries := together(parts)
+	values := make([][]byte, len(entries))
+	for i, parts := range entries {
+		values[i] = parts[0].text
+		if len(parts) > 1 {
+			start := len(texts)
+			for _, p := range parts {
+				texts = append(append(texts, p.text...), '\n')
+			}
+			values[i] = texts[start : len(texts)-1]
+		}
+	}
 	var cmds []*redis.StringCmd
 	all := a.db.Durably(ctx, func(p redis.Pipeliner) {
 		cmds = cmds[:0]
-		for _, parts := range entries {
-			text := parts[0].text
-			if len(parts) > 1 {
-				text = joined(parts)
-			}
-			cmds = append(cmds, p.XAdd(ctx, &redis.XAddArgs{Stream: parts[0].key, Values: []any{message.EventsField, text}}))
+		for i, parts := range entries {
+			cmds = append(cmds, p.XAdd(ctx, &redis.XAddArgs{Stream: parts[0].key, Values: []any{message.EventsField, values[i]}}))
 		}
 	})
 	a.mu.Lock()
@@ -186,6 +201,7 @@ func (a *appender) write(parts []*part) {
 			p.call.written(err)
 		}
 	}
+	return texts
 }
 
 // written says that a part of the call is written, or why not.
@@ -212,12 +228,4 @@ func together(parts []*part) (entries [][]*part) {
 		r.events, r.bytes = r.events+p.n, r.bytes+1+len(p.text)
 	}
 	return entries
-}
-
-func joined(parts []*part) []byte {
-	texts := make([][]byte, len(parts))
-	for i, p := range parts {
-		texts[i] = p.text
-	}
-	return bytes.Join(texts, []byte{'\n'})
 }

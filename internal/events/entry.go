@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -18,24 +19,77 @@ const (
 	entryBytes  = 512 << 10
 )
 
-// encode writes an event as one line of JSON. Meta goes in as it is: it is JSON already, and the
+// encode appends an event as one line of JSON. Meta goes in as it is: it is JSON already, and the
 // most of it.
-func encode(e message.Event) ([]byte, error) {
-	e.Version = cmp.Or(e.Version, message.EventVersion)
+func encode(b []byte, e message.Event) ([]byte, error) {
 	meta := e.Meta
-	e.Meta = nil
-	text, err := json.Marshal(e)
+	e.Version, e.Meta = cmp.Or(e.Version, message.EventVersion), nil
+	b, err := encodeOwn(b, e)
 	if err != nil || len(meta) == 0 {
-		return text, err
+		return b, err
 	}
-	text = append(text[:len(text)-1], `,"meta":`...)
-	start := len(text)
-	text = append(append(text, meta...), '}')
+	b = append(b[:len(b)-1], `,"meta":`...)
+	start := len(b)
+	b = append(append(b, meta...), '}')
 	// In JSON a line break is space between tokens: within a string it is escaped.
-	for i := bytes.IndexByte(text[start:], '\n'); i >= 0; i = bytes.IndexByte(text[start:], '\n') {
-		text[start+i] = ' '
+	for rest := b[start:]; ; {
+		i := bytes.IndexByte(rest, '\n')
+		if i < 0 {
+			return b, nil
+		}
+		rest[i] = ' '
+		rest = rest[i+1:]
 	}
-	return text, nil
+}
+
+// encodeOwn appends what is ours of an event, as encoding/json does it. Receipts are many.
+func encodeOwn(b []byte, e message.Event) ([]byte, error) {
+	if e.State != nil || e.Message != nil || e.Gap != nil {
+		text, err := json.Marshal(e)
+		return append(b, text...), err
+	}
+	b = strconv.AppendInt(append(b, `{"v":`...), int64(e.Version), 10)
+	b = quote(append(b, `,"type":`...), e.Type)
+	b = strconv.AppendInt(append(b, `,"at":`...), e.At, 10)
+	b = member(b, `,"number":`, e.Number)
+	b = member(b, `,"waba":`, e.WABA)
+	b = member(b, `,"field":`, e.Field)
+	if r := e.Receipt; r != nil {
+		b = quote(append(b, `,"receipt":{"number":`...), r.Number)
+		b = quote(append(b, `,"wamid":`...), r.WAMID)
+		b = quote(append(b, `,"status":`...), r.Status)
+		if !r.At.IsZero() {
+			var err error
+			if b, err = r.At.AppendText(append(b, `,"at":"`...)); err != nil {
+				return b, err
+			}
+			b = append(b, '"')
+		}
+		b = member(b, `,"marker":`, r.Marker)
+		if r.Code != 0 {
+			b = strconv.AppendInt(append(b, `,"code":`...), int64(r.Code), 10)
+		}
+		b = append(b, '}')
+	}
+	return append(b, '}'), nil
+}
+
+// member appends a member that is left out where it is empty.
+func member(b []byte, name, value string) []byte {
+	if value == "" {
+		return b
+	}
+	return quote(append(b, name...), value)
+}
+
+func quote(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			text, _ := json.Marshal(s) // a string: cannot fail
+			return append(b, text...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
 }
 
 // entry is an entry of a stream.

@@ -30,7 +30,7 @@ func (l *Ledger) Forget(ctx context.Context, s message.Shard) (n int, err error)
 	now := l.db.Clock(ctx, RecordPrefix(s))
 	last, err := l.db.Get(ctx, forgottenKey(s)).Int64()
 	if errors.Is(err, redis.Nil) {
-		last, err = hourOf(now)-1, l.db.Set(ctx, forgottenKey(s), hourOf(now)-1, 0).Err()
+		last, err = hourOf(now)-1, l.setForgotten(ctx, s, hourOf(now)-1)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("forget records: %w", err)
@@ -47,11 +47,19 @@ func (l *Ledger) Forget(ctx context.Context, s message.Shard) (n int, err error)
 				return n, fmt.Errorf("forget records that were never delivered: %w", err)
 			}
 		}
-		if err := l.db.Set(ctx, forgottenKey(s), hour, 0).Err(); err != nil {
+		if err := l.setForgotten(ctx, s, hour); err != nil {
 			return n, fmt.Errorf("forget records: %w", err)
 		}
 	}
 	return n, ctx.Err()
+}
+
+// setForgotten notes that an hour has been gone through, also in a full Redis.
+func (l *Ledger) setForgotten(ctx context.Context, s message.Shard, hour int64) error {
+	return l.tx.Do(ctx, 0, store.Change{Slot: forgottenKey(s), Decide: func(_ []string, w *store.Writes) error {
+		w.Set(forgottenKey(s), strconv.AppendInt(nil, hour, 10))
+		return nil
+	}})
 }
 
 // forgetHour goes through the list of an hour that is over.

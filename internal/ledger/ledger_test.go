@@ -2,7 +2,6 @@ package ledger_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -47,6 +46,17 @@ func newFixture(t testing.TB, c redis.UniversalClient) fixture {
 	return fixture{trusting(t, db), t, db, message.DefaultShards.Of(number)}
 }
 
+// openFixture is a ledger on the Redis at a URL.
+func openFixture(t testing.TB, url string) fixture {
+	t.Helper()
+	db, err := store.Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return fixture{trusting(t, db), t, db, message.DefaultShards.Of(number)}
+}
+
 // trusting returns a ledger on whose servers attempts may begin.
 func trusting(t testing.TB, db *store.DB) *ledger.Ledger {
 	t.Helper()
@@ -63,7 +73,8 @@ func trusting(t testing.TB, db *store.DB) *ledger.Ledger {
 	return book
 }
 
-// on runs a test on a real Redis and on the one that the demo carries with it.
+// on runs a test on a real Redis, on the one that the demo carries with it, and where transactions are
+// scripts.
 func on(t *testing.T, f func(t *testing.T, f fixture)) {
 	t.Run("redis", func(t *testing.T) {
 		t.Parallel()
@@ -72,6 +83,10 @@ func on(t *testing.T, f func(t *testing.T, f fixture)) {
 	t.Run("miniredis", func(t *testing.T) {
 		t.Parallel()
 		f(t, newFixture(t, mini(t)))
+	})
+	t.Run("by scripts", func(t *testing.T) {
+		t.Parallel()
+		f(t, openFixture(t, redistest.Start(t).URL()+"?transactions=script"))
 	})
 }
 
@@ -539,41 +554,4 @@ func TestStoreAway(t *testing.T) {
 	}
 	srv.Restart()
 	f.wantState(a.ID, message.Attempting) // fsync: what was answered is there
-}
-
-// TestFullRedis: a full Redis lets what was accepted drain, and refuses what is new as a
-// whole: a record without its task would be a message that nobody sends.
-func TestFullRedis(t *testing.T) {
-	t.Parallel()
-	srv := redistest.Start(t)
-	f := newFixture(t, srv.Client())
-	ctx := context.Background()
-	var ids []string
-	for i := range 3 {
-		ids = append(ids, f.accepted(fmt.Sprint(i)))
-	}
-	if err := f.db.ConfigSet(ctx, "maxmemory", "1").Err(); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.db.Set(ctx, "x", "y", 0).Err(); err == nil || !strings.HasPrefix(err.Error(), "OOM") {
-		t.Fatalf("the Redis is not full: %v", err)
-	}
-
-	m := newMessage("new")
-	if _, err := f.tryAccept(m); err == nil || !strings.Contains(err.Error(), "OOM") {
-		t.Errorf("accepted on a full Redis: %v", err)
-	}
-	if _, err := f.Get(ctx, m.ID); !errors.Is(err, message.ErrNotFound) {
-		t.Errorf("a refused message left a record: %v", err)
-	}
-
-	a := f.begun(ids[0], 0, "w/1")
-	f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid.1"})
-	f.finished(f.begun(ids[1], 0, "w/2"), message.Move{To: message.InDoubt})
-	f.finished(f.begun(ids[2], 0, "w/3"), message.Move{To: message.Queued})
-	f.wantFolded(message.Applied, evidence(ids[1], 1, "wamid.2", "delivered"))
-	f.wantFolded(message.Orphan, evidence("", 0, "wamid.3", "sent"))
-	for i, want := range []message.State{message.Submitted, message.Delivered, message.Queued} {
-		f.wantState(ids[i], want)
-	}
 }

@@ -23,6 +23,9 @@ import (
 //go:embed lua/meet.lua
 var meetLua string
 
+//go:embed lua/trust.lua
+var trustLua string
+
 //go:embed lua/begin.lua
 var beginLua string
 
@@ -33,9 +36,14 @@ var errRestarted = errors.New("another run of the server")
 // begin in it: a hash.
 func runKey(s message.Shard) string { return s.Key("run") }
 
-// beginIn is the script that begins attempts, for a server in an epoch.
+// beginIn is the script that begins attempts, for a server in an epoch. Where a connection may lead to
+// another server at any time, it must also ask.
 func (l *Ledger) beginIn(epoch string) store.Script {
-	return l.db.Unlisted(beginLua + "-- " + epoch + "\n")
+	text := beginLua
+	if l.db.Scripted() {
+		text = clockLua + "if run_id() ~= '" + epoch + "' then return redis.error_reply('NOSCRIPT of another run') end\n" + beginLua
+	}
+	return l.db.Unlisted(text + "-- " + epoch + "\n")
 }
 
 // sameEpoch is errRestarted when a shard's server is not in the epoch that this worker trusts. Like a
@@ -46,21 +54,28 @@ func (l *Ledger) sameEpoch(ctx context.Context, s message.Shard) error {
 }
 
 // runBegin runs the script that begins attempts.
-func (l *Ledger) runBegin(ctx context.Context, s message.Shard, key string, args ...any) (int, error) {
-	epoch, trusted := l.epochs.Load(s)
+func (l *Ledger) runBegin(ctx context.Context, s message.Shard, key string, args ...any) (size int, err error) {
+	v, _ := l.epochs.Load(s)
+	epoch, trusted := v.(trust)
 	if !trusted {
 		return 0, errRestarted
 	}
-	var cmd *redis.Cmd
-	err := l.db.Shared().Do(ctx, func(p redis.Pipeliner) { cmd = epoch.(trust).begin.Add(ctx, p, []string{key}, args...) })
-	switch {
-	case store.IsUnknownScript(err):
-		return 0, errRestarted
-	case err != nil && !errors.Is(err, store.ErrUnconfirmed):
-		return 0, err
+	for range 2 {
+		var cmd *redis.Cmd
+		err = l.db.Shared().Do(ctx, func(p redis.Pipeliner) { cmd = epoch.begin.Add(ctx, p, []string{key}, args...) })
+		switch {
+		case store.IsUnknownScript(err): // another run, or somebody made this one forget all scripts
+			if l.Trust(ctx, s, epoch.run) != nil {
+				return 0, errRestarted
+			}
+		case err != nil && !errors.Is(err, store.ErrUnconfirmed):
+			return 0, err
+		default:
+			n, _ := cmd.Val().(int64)
+			return int(n), err
+		}
 	}
-	size, _ := cmd.Val().(int64)
-	return int(size), err
+	return 0, errRestarted
 }
 
 // Meet asks which epoch of its server a shard lies in. After another one nothing is to begin for
@@ -72,8 +87,9 @@ func (l *Ledger) Meet(ctx context.Context, s message.Shard, quiet time.Duration)
 		return message.Run{}, fmt.Errorf("meet the server of shard %d: %w", s, err)
 	}
 	run := message.Run{ID: text(r[0]), Wait: time.Duration(number(r[1])) * time.Millisecond}
-	epoch, trusted := l.epochs.Load(s)
-	run.Met = trusted && epoch.(trust).run == run.ID
+	v, _ := l.epochs.Load(s)
+	epoch, trusted := v.(trust)
+	run.Met = trusted && epoch.run == run.ID && run.Wait <= 0
 	return run, nil
 }
 
@@ -84,11 +100,13 @@ func (l *Ledger) Trust(ctx context.Context, s message.Shard, run string) error {
 	// On one connection, which belongs to one process of the server: the script must not come to
 	// another one.
 	err := l.db.OnOne(ctx, runKey(s), func(c *redis.Conn) error {
-		r, err := c.EvalSha(ctx, l.meet.SHA(), []string{runKey(s)}, 0).Slice()
-		if err != nil {
+		same := l.db.Unlisted(clockLua + trustLua)
+		if err := same.LoadOn(ctx, c); err != nil {
 			return err
 		}
-		if text(r[0]) != run {
+		if yes, err := c.EvalSha(ctx, same.SHA(), []string{runKey(s)}, run).Int(); err != nil {
+			return err
+		} else if yes == 0 {
 			return errRestarted
 		}
 		return t.begin.LoadOn(ctx, c)
@@ -124,23 +142,18 @@ func (l *Ledger) Assert(ctx context.Context, s message.Shard, all []message.Memo
 }
 
 func (l *Ledger) assertSome(ctx context.Context, s message.Shard, some []message.Memory, lost *message.Lost) error {
-	type found struct {
-		record bool
-		loss   record.Loss
-	}
-	results := make([]found, len(some))
+	losses := make([]record.Loss, len(some))
 	changes := make([]store.Change, len(some))
 	for i, m := range some {
 		key := RecordPrefix(s) + m.ID
 		changes[i] = store.Change{Keys: []string{key}, Slot: key, Durable: true, Decide: func(values []string, w *store.Writes) error {
 			before, err := record.Decode(m.ID, values[0])
-			results[i] = found{record: before.Exists()}
-			if err != nil || !before.Exists() {
+			if err != nil {
 				return err
 			}
 			now := l.db.Clock(ctx, key)
 			after, loss, d := before.Restore(m, now)
-			results[i].loss = loss
+			losses[i] = loss
 			if d.Changed || after.Attempt != before.Attempt {
 				l.write(w, s, before, after, d.Changes, now)
 			}
@@ -151,12 +164,12 @@ func (l *Ledger) assertSome(ctx context.Context, s message.Shard, some []message
 		if err != nil {
 			return err
 		}
-		switch {
-		case !results[i].record:
+		switch losses[i] {
+		case record.RecordLost:
 			lost.Records++
-		case results[i].loss == record.IntentLost:
+		case record.IntentLost:
 			lost.Intents++
-		case results[i].loss == record.OutcomeLost:
+		case record.OutcomeLost:
 			lost.Outcomes++
 		}
 	}

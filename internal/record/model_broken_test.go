@@ -26,6 +26,7 @@ func after(change func(was, is *record.Record, in record.Input, d *record.Decisi
 			is, d := r.Decide(in)
 			if r.Exists() {
 				change(&r, &is, in, &d)
+				d.Changed = !record.Same(r, is)
 			}
 			return is, d
 		}
@@ -61,7 +62,7 @@ func restores(pass func(r record.Record, m message.Memory) bool) func(*rules) {
 	}
 }
 
-// brokenRules are rules with one guard less, each with the promise that the model must see broken.
+// brokenRules are rules with one guard less.
 var brokenRules = []struct {
 	name string
 	do   func(*rules)

@@ -147,7 +147,7 @@ func (m *memory) Begin(s seen, task int, token string, at time.Time) (record.Rec
 func (m *memory) Decide(s seen, in record.Input) (record.Record, record.Decision) {
 	for {
 		r, d := m.rules.decide(s.record, in)
-		if !changed(r, s.record) {
+		if !d.Changed {
 			return r, d
 		}
 		if m.set(s, &r) {
@@ -164,7 +164,7 @@ func (m *memory) Decide(s seen, in record.Input) (record.Record, record.Decision
 func (m *memory) Restore(s seen, remembered message.Memory, at time.Time) (record.Record, record.Loss, record.Decision) {
 	for {
 		r, loss, d := m.rules.restore(s.record, remembered, at)
-		if !changed(r, s.record) {
+		if !d.Changed && r.Attempt == s.record.Attempt {
 			return r, loss, d
 		}
 		if m.set(s, &r) {
@@ -173,13 +173,6 @@ func (m *memory) Restore(s seen, remembered message.Memory, at time.Time) (recor
 		}
 		s = m.Read(s.id)
 	}
-}
-
-// changed tells whether a record must be written. That a decision was not applied does not say so: it
-// may have noted an id of Meta's.
-func changed(after, before record.Record) bool {
-	return after.State != before.State || after.Attempt != before.Attempt || after.Task != before.Task ||
-		after.WAMID != before.WAMID || after.Duplicates != before.Duplicates || !after.Since().Equal(before.Since())
 }
 
 func (m *memory) publish(id string, at time.Time, d record.Decision) {

@@ -61,6 +61,9 @@ func decide(t *testing.T, r record.Record, in record.Input) (record.Record, reco
 	if d.Applied != (changes == 1) || d.Applied && d.Repeated {
 		t.Fatalf("%+v", d)
 	}
+	if d.Changed == record.Same(after, r) {
+		t.Fatalf("changed is %t", d.Changed)
+	}
 	if !d.Applied && (after.State != r.State || len(after.Timeline) != len(r.Timeline)) {
 		t.Fatalf("not applied, and %s became %s", r.State, after.State)
 	}
@@ -292,6 +295,22 @@ func TestSecondIDs(t *testing.T) {
 	}
 	if len(r.Others) != record.MaxOthers || r.Duplicates != 2+2*record.MaxOthers || len(r.WAMIDs()) != record.MaxOthers+1 {
 		t.Errorf("%d others, %d duplicates", len(r.Others), r.Duplicates)
+	}
+}
+
+// TestDecisionsShareNothing: two decisions on the same record do not disturb each other.
+func TestDecisionsShareNothing(t *testing.T) {
+	t.Parallel()
+	r := in(message.Submitted)
+	r.WAMID, r.Others = "a", append(make([]string, 0, 8), "b")
+	r.Timeline = append(make([]message.Step, 0, 8), r.Timeline...)
+	report := func(to message.State, w string) record.Record {
+		after, _ := decide(t, r, record.Input{Kind: record.Status, At: t0.Add(time.Minute), Move: message.Move{To: to, WAMID: w}})
+		return after
+	}
+	one, other := report(message.Sent, "c"), report(message.Delivered, "d")
+	if one.Others[1] != "c" || other.Others[1] != "d" || one.Timeline[2].State != message.Sent || other.Timeline[2].State != message.Delivered {
+		t.Errorf("%q, %v and %q, %v", one.Others, one.Timeline, other.Others, other.Timeline)
 	}
 }
 

@@ -21,18 +21,22 @@ var changeLua string
 const (
 	txKeys    = 25
 	txChanges = 100
-	txTries   = 3 // of a change whose connection failed before anything was written
+	txTries   = 5                     // of a change of which nothing was written because of a failure
+	txPause   = 10 * time.Millisecond // before the second of them; then twice as long each time
 )
 
 // Change is a decision in Go about some keys of Redis: it says what to write, by what the keys hold,
 // and the writes happen only if none of the keys changed meanwhile. Else it decides again.
 type Change struct {
-	// Keys are the strings that Decide reads; none: what it writes rests on nothing.
+	// Keys are the strings that Decide reads; none: what it writes rests on nothing. Each change of
+	// such a string must change its length, as it does of a record: where transactions are scripts, and
+	// on a full Redis, that is how a change is noticed.
 	Keys []string
 	// Slot is any key of the Cluster slot in which all keys lie that it reads and writes.
 	Slot string
 	// Decide is given what Keys hold, in their order; "" for what is not there. It may be called
-	// several times and must do nothing but write to w. After an error nothing of it is written.
+	// several times, also after Do has returned because its ctx had ended, and must do nothing but write
+	// to w. After an error nothing of it is written.
 	Decide func(values []string, w *Writes) error
 	// Durable: Do returns nil only when the writes, or what was read where nothing is written, are as
 	// durable as Require demands.
@@ -112,10 +116,7 @@ func (t *Transactions) DoAll(ctx context.Context, within time.Duration, all []Ch
 
 // add lets a change wait in its lane. The caller holds t.mu.
 func (t *Transactions) add(s *txShare, due time.Time) {
-	slot := ""
-	if t.db.cluster() != nil {
-		slot = tagOf(s.Slot)
-	}
+	slot := t.db.slotOf(s.Slot)
 	l := t.lanes[slot]
 	if l == nil {
 		l = &txLane{slot: slot, sooner: make(chan struct{}, 1), most: txKeys}
@@ -169,6 +170,9 @@ func (t *Transactions) run(l *txLane) {
 			}
 		}
 		t.back(l, again)
+		if c.failures > 0 && len(again) > 0 {
+			time.Sleep(txPause << (min(c.failures, txTries) - 1))
+		}
 	}
 }
 
@@ -202,8 +206,8 @@ func (t *Transactions) next(l *txLane, open bool) (*txBatch, time.Duration) {
 	return b, 0
 }
 
-// back lets changes that must be decided again go before all others. Where that was because of a
-// conflict fewer go together from then on.
+// back lets changes that must be decided again go before all others, in smaller transactions from then
+// on. They hold up nobody whose keys do not change all the time: while they are written others are read.
 func (t *Transactions) back(l *txLane, again []*txShare) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -220,9 +224,19 @@ func (t *Transactions) back(l *txLane, again []*txShare) {
 // decide lets each change decide, and leaves those that wrote something, or that want to be sure of
 // what they read.
 func (b *txBatch) decide() {
+	for !b.decideAll() {
+	}
+}
+
+// decideAll is false when a change failed that had written something: the others must decide anew,
+// without that.
+func (b *txBatch) decideAll() bool {
 	b.writes = &Writes{}
-	wrote := false
+	wrote, clean := false, true
 	b.shares = slices.DeleteFunc(b.shares, func(s *txShare) bool {
+		if !clean {
+			return false
+		}
 		values := make([]string, len(s.Keys))
 		for i, k := range s.Keys {
 			values[i] = b.values[k]
@@ -232,6 +246,9 @@ func (b *txBatch) decide() {
 		}
 		before := b.writes.count
 		err := s.Decide(values, b.writes)
+		if err != nil {
+			clean = b.writes.count == before
+		}
 		if err != nil || b.writes.count == before && !s.Durable && !wrote {
 			s.end(err)
 			return true
@@ -239,6 +256,7 @@ func (b *txBatch) decide() {
 		wrote = wrote || b.writes.count > before
 		return false
 	})
+	return clean
 }
 
 // txConn is the connection of a lane: WATCH belongs to one.
@@ -247,6 +265,7 @@ type txConn struct {
 	slot     string
 	conn     *redis.Conn
 	watching bool
+	failures int // of its server, one after the other
 }
 
 // close gives the connection back.
@@ -267,9 +286,10 @@ func (c *txConn) step(write, read *txBatch) (again []*txShare) {
 	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
 	defer cancel()
 	var w txWrite
+	var watch *redis.Cmd
 	var values *redis.SliceCmd
 	var clock *redis.TimeCmd
-	sent := time.Now()
+	sent := c.t.db.clocks.monotonic()
 	err := c.pipe(ctx, func(p redis.Pipeliner) {
 		if write != nil {
 			w = c.t.addWrite(ctx, p, write)
@@ -280,8 +300,9 @@ func (c *txConn) step(write, read *txBatch) (again []*txShare) {
 			c.watching = false
 		}
 		if read != nil && len(read.keys) > 0 {
-			if !c.t.db.proxied {
-				p.Process(ctx, redis.NewCmd(ctx, words("watch", read.keys)...))
+			if !c.t.db.scripted {
+				watch = redis.NewCmd(ctx, words("watch", read.keys)...)
+				p.Process(ctx, watch)
 				c.watching = true
 			}
 			values = p.MGet(ctx, read.keys...)
@@ -291,26 +312,42 @@ func (c *txConn) step(write, read *txBatch) (again []*txShare) {
 		}
 	})
 	c.t.db.noteTime(c.slot, sent, clock)
-	switch {
-	case read == nil:
-	case values == nil:
-		read.values = map[string]string{}
-	case values.Err() == nil:
-		read.values = make(map[string]string, len(read.keys))
-		for i, v := range values.Val() {
-			read.values[read.keys[i]], _ = v.(string)
-		}
-	default:
-		again = append(again, retry(read.shares, values.Err())...)
+	if read != nil {
+		again = c.take(read, err, watch, values)
 	}
 	if write != nil {
 		again = append(c.finish(ctx, write, w), again...)
 	}
 	if err != nil {
-		c.close() // what it watched is not watched any more
-		c.t.db.moved(ctx, err)
+		c.failures++
+		c.drop(ctx, err) // what it watched is not watched any more
+	} else {
+		c.failures = 0
 	}
 	return again
+}
+
+// take gives a batch what was read for it, and returns those of its changes that must be tried again.
+// What was read is of use only while the connection watches it.
+func (c *txConn) take(b *txBatch, err error, watch *redis.Cmd, values *redis.SliceCmd) (again []*txShare) {
+	if values == nil {
+		b.values = map[string]string{}
+		return nil
+	}
+	if err == nil && watch != nil {
+		err = watch.Err()
+	}
+	if err == nil {
+		err = values.Err()
+	}
+	if err != nil {
+		return retry(b.shares, err)
+	}
+	b.values = make(map[string]string, len(b.keys))
+	for i, v := range values.Val() {
+		b.values[b.keys[i]], _ = v.(string)
+	}
+	return nil
 }
 
 // retry returns those of the changes that may try again, of which nothing was written, and ends the
@@ -324,6 +361,17 @@ func retry(shares []*txShare, err error) (again []*txShare) {
 		}
 	}
 	return again
+}
+
+// drop gives the connection back after an error. One to a server that is no master any more is
+// closed: an address that leads to another server by now would else never be asked again.
+func (c *txConn) drop(ctx context.Context, err error) {
+	c.t.db.moved(err)
+	if c.conn != nil && hasPrefix(err, "READONLY") {
+		c.conn.Do(ctx, "quit")
+		c.conn.Do(ctx, "ping") // finds it closed, so that the pool does not keep it
+	}
+	c.close()
 }
 
 // pipe runs commands on the lane's connection. Its error is that of the connection.
@@ -360,7 +408,17 @@ func answered(err error) bool {
 		return true
 	}
 	_, reply := errors.AsType[redis.Error](err)
-	return reply && !strings.HasPrefix(err.Error(), "MOVED") && !strings.HasPrefix(err.Error(), "READONLY")
+	return reply && !elsewhere(err)
+}
+
+// elsewhere tells whether a server refused a command because it is not the one to ask, or not now.
+// Then it has not run it.
+func elsewhere(err error) bool {
+	return hasPrefix(err, "MOVED", "ASK", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "LOADING", "MASTERDOWN")
+}
+
+func hasPrefix(err error, any ...string) bool {
+	return err != nil && slices.ContainsFunc(any, func(p string) bool { return strings.HasPrefix(err.Error(), p+" ") })
 }
 
 // txWrite is the answers to the writes of a batch.
@@ -380,7 +438,7 @@ func (t *Transactions) addWrite(ctx context.Context, p redis.Pipeliner, b *txBat
 	commands := b.writes.commands()
 	switch {
 	case len(commands) == 0:
-	case t.db.proxied && len(b.keys) > 0:
+	case t.db.scripted:
 		w.exec = do(t.scriptArgs(b, commands)...)
 	default:
 		do("multi")
@@ -398,13 +456,22 @@ func (t *Transactions) addWrite(ctx context.Context, p redis.Pipeliner, b *txBat
 
 // scriptArgs is a batch's writes as one script, for where a transaction is refused.
 func (t *Transactions) scriptArgs(b *txBatch, commands [][]any) []any {
-	args := append(words("evalsha", []string{t.db.change.sha}), len(b.keys))
-	for _, k := range b.keys {
+	keys, lengths := b.keys, make([]any, 0, len(b.keys))
+	for _, k := range keys {
+		lengths = append(lengths, len(b.values[k]))
+	}
+	if len(keys) == 0 { // a proxy finds the server by a key
+		keys, lengths = []string{b.shares[0].Slot}, append(lengths, "")
+	}
+	change := t.db.change
+	if t.strict {
+		change = t.db.changeStrict
+	}
+	args := append(words("evalsha", []string{change.sha}), len(keys))
+	for _, k := range keys {
 		args = append(args, k)
 	}
-	for _, k := range b.keys {
-		args = append(args, len(b.values[k]))
-	}
+	args = append(args, lengths...)
 	for _, c := range commands {
 		args = append(append(args, len(c)), c...)
 	}
@@ -416,11 +483,16 @@ func (t *Transactions) scriptArgs(b *txBatch, commands [][]any) []any {
 func (c *txConn) finish(ctx context.Context, b *txBatch, w txWrite) (again []*txShare) {
 	err := w.err()
 	if redis.IsOOMError(err) && !c.t.strict || noScript(err) {
-		err = c.script(ctx, b)
+		if err = c.script(ctx, b); err == nil && w.wait != nil {
+			c.wait(ctx, w) // it waited for what was before the script
+		}
 	}
-	if errors.Is(err, redis.Nil) || errors.Is(err, errChanged) {
+	switch {
+	case errors.Is(err, redis.Nil) || errors.Is(err, errChanged):
 		c.t.db.metrics.conflicts.Inc()
 		return b.shares
+	case elsewhere(err):
+		return retry(b.shares, err)
 	}
 	unconfirmed := err == nil && w.wait != nil && !c.confirmed(ctx, w)
 	for _, s := range b.shares {
@@ -464,10 +536,7 @@ func (c *txConn) script(ctx context.Context, b *txBatch) error {
 // confirmed tells whether enough replicas have the writes.
 func (c *txConn) confirmed(ctx context.Context, w txWrite) bool {
 	if noScript(w.barrier.Err()) && c.t.db.Load(ctx) == nil {
-		c.pipe(ctx, func(p redis.Pipeliner) {
-			p.Process(ctx, w.barrier)
-			p.Process(ctx, w.wait)
-		})
+		c.wait(ctx, w)
 	}
 	n, _ := w.wait.Val().(int64)
 	ok := w.barrier.Err() == nil && w.wait.Err() == nil && n >= int64(c.t.db.replicas)
@@ -475,6 +544,14 @@ func (c *txConn) confirmed(ctx context.Context, w txWrite) bool {
 		c.t.db.metrics.unconfirmed.Inc()
 	}
 	return ok
+}
+
+// wait waits for replicas once more.
+func (c *txConn) wait(ctx context.Context, w txWrite) {
+	c.pipe(ctx, func(p redis.Pipeliner) {
+		p.Process(ctx, w.barrier)
+		p.Process(ctx, w.wait)
+	})
 }
 
 // err is why the writes did not happen; redis.Nil when a record changed before.
@@ -536,9 +613,9 @@ func (db *DB) AddIfUnchanged(ctx context.Context, p redis.Pipeliner, record stri
 }
 
 // moved learns the layout of a Cluster anew when an error says that it has changed.
-func (db *DB) moved(ctx context.Context, err error) {
-	if cluster := db.cluster(); cluster != nil && strings.HasPrefix(err.Error(), "MOVED") {
-		cluster.ReloadState(ctx)
+func (db *DB) moved(err error) {
+	if cluster := db.cluster(); cluster != nil && (elsewhere(err) || !answered(err)) {
+		cluster.ReloadState(context.Background()) // it does not wait for that
 	}
 }
 

@@ -9,24 +9,47 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/redistest"
 	"sluice/internal/store"
 )
 
-// add is a change that adds one to a number.
+// add is a change that makes a string longer by one.
 func add(key string) store.Change {
 	return store.Change{Keys: []string{key}, Slot: key, Decide: func(values []string, w *store.Writes) error {
-		n, _ := strconv.Atoi(values[0])
-		w.Set(key, []byte(strconv.Itoa(n+1)))
+		w.Set(key, []byte(values[0]+"x"))
 		return nil
 	}}
 }
 
+// length is how often add was made with a key.
+func length(t testing.TB, db *store.DB, key string) int {
+	t.Helper()
+	n, err := db.StrLen(t.Context(), key).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(n)
+}
+
+// onBoth runs a test as on does, and also where transactions are scripts.
+func onBoth(t *testing.T, f func(t *testing.T, db *store.DB)) {
+	on(t, f)
+	t.Run("redis by scripts", func(t *testing.T) {
+		t.Parallel()
+		f(t, openURL(t, redistest.Start(t).URL()+"?transactions=script"))
+	})
+	t.Run("miniredis by scripts", func(t *testing.T) {
+		t.Parallel()
+		f(t, openURL(t, "redis://"+miniredis.RunT(t).Addr()+"?transactions=script"))
+	})
+}
+
 func TestNoChangeIsLostAmongMany(t *testing.T) {
 	t.Parallel()
-	on(t, func(t *testing.T, db *store.DB) {
+	onBoth(t, func(t *testing.T, db *store.DB) {
 		const each, keys = 100, 3
 		var wg sync.WaitGroup
 		for range 4 { // each is a process of its own
@@ -42,8 +65,7 @@ func TestNoChangeIsLostAmongMany(t *testing.T) {
 		wg.Wait()
 		sum := 0
 		for i := range keys {
-			n, _ := db.Get(t.Context(), fmt.Sprint("{x}", i)).Int()
-			sum += n
+			sum += length(t, db, fmt.Sprint("{x}", i))
 		}
 		if sum != 4*each {
 			t.Errorf("%d changes are left of %d", sum, 4*each)
@@ -54,7 +76,7 @@ func TestNoChangeIsLostAmongMany(t *testing.T) {
 // A change sees what those before it in the same transaction wrote.
 func TestChangesOfOneTransactionSeeEachOther(t *testing.T) {
 	t.Parallel()
-	on(t, func(t *testing.T, db *store.DB) {
+	onBoth(t, func(t *testing.T, db *store.DB) {
 		all := make([]store.Change, 60)
 		for i := range all {
 			all[i] = add("{x}n")
@@ -64,23 +86,30 @@ func TestChangesOfOneTransactionSeeEachOther(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got := db.Get(t.Context(), "{x}n").Val(); got != "60" {
-			t.Errorf("60 changes made %s", got)
+		if got := length(t, db, "{x}n"); got != 60 {
+			t.Errorf("60 changes made %d", got)
 		}
 	})
 }
 
 func TestARefusalConcernsNobodyElse(t *testing.T) {
 	t.Parallel()
-	on(t, func(t *testing.T, db *store.DB) {
+	onBoth(t, func(t *testing.T, db *store.DB) {
 		refused := errors.New("refused")
-		no := store.Change{Keys: []string{"{x}n"}, Slot: "{x}n", Decide: func([]string, *store.Writes) error { return refused }}
+		no := store.Change{Keys: []string{"{x}n"}, Slot: "{x}n", Decide: func(_ []string, w *store.Writes) error {
+			w.Set("{x}n", []byte("a long one")) // what it wrote before it failed is not written
+			w.LPush("{x}l", "v")
+			return refused
+		}}
 		errs := db.Transactions(false).DoAll(t.Context(), 0, []store.Change{add("{x}n"), no, add("{x}n")})
 		if errs[0] != nil || errs[1] != refused || errs[2] != nil {
 			t.Errorf("got %v", errs)
 		}
-		if got := db.Get(t.Context(), "{x}n").Val(); got != "2" {
-			t.Errorf("%s changes were made", got)
+		if got := length(t, db, "{x}n"); got != 2 {
+			t.Errorf("%d changes were made", got)
+		}
+		if db.Exists(t.Context(), "{x}l").Val() != 0 {
+			t.Error("half of a change that failed was written")
 		}
 	})
 }
@@ -108,7 +137,7 @@ func TestNoWatchIsLeftBehind(t *testing.T) {
 // All kinds of writes, merged, and the last word on a member holds.
 func TestWrites(t *testing.T) {
 	t.Parallel()
-	on(t, func(t *testing.T, db *store.DB) {
+	onBoth(t, func(t *testing.T, db *store.DB) {
 		ctx := t.Context()
 		db.Set(ctx, "{x}gone", "x", 0)
 		write := func(i int) store.Change {
@@ -172,16 +201,15 @@ func TestAFullRedisTakesWhatDrains(t *testing.T) {
 		tries++
 		conflict.Do(func() { // between the reading and the writing
 			db.ConfigSet(ctx, "maxmemory", "0")
-			db.Set(ctx, "{x}n", "10", 0)
+			db.Set(ctx, "{x}n", "xxxxx", 0)
 			db.ConfigSet(ctx, "maxmemory", "1")
 		})
-		n, _ := strconv.Atoi(values[0])
-		w.Set("{x}n", []byte(strconv.Itoa(n+1)))
+		w.Set("{x}n", []byte(values[0]+"x"))
 		w.ZAdd("{x}z", 5, "m")
 		return nil
 	}})
-	if got := db.Get(ctx, "{x}n").Val(); err != nil || got != "11" || tries != 2 || db.ZScore(ctx, "{x}z", "m").Val() != 5 {
-		t.Errorf("err %v, n is %s after %d tries", err, got, tries)
+	if got := length(t, db, "{x}n"); err != nil || got != 6 || tries != 2 || db.ZScore(ctx, "{x}z", "m").Val() != 5 {
+		t.Errorf("err %v, %d changes after %d tries", err, got, tries)
 	}
 }
 
@@ -202,7 +230,7 @@ func TestTransactionsOutliveARestart(t *testing.T) {
 			break
 		}
 	}
-	if got := db.Get(t.Context(), "{x}n").Val(); got != "2" {
-		t.Errorf("n is %s", got)
+	if got := length(t, db, "{x}n"); got != 2 {
+		t.Errorf("%d changes", got)
 	}
 }

@@ -51,7 +51,7 @@ type metrics struct {
 	ack           prometheus.Histogram
 	badSignatures prometheus.Counter
 	signatures    *prometheus.CounterVec
-	events        *prometheus.CounterVec
+	events        map[string]prometheus.Counter // by type
 }
 
 func newMetrics(reg prometheus.Registerer) metrics {
@@ -60,7 +60,12 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		Name: "sluice_webhook_requests_total",
 		Help: "Requests by what became of them.",
 	}, []string{"result"})
+	events := f.NewCounterVec(prometheus.CounterOpts{
+		Name: "sluice_webhook_events_total",
+		Help: "Events written to the stream.",
+	}, []string{"type"})
 	m := metrics{
+		events:   map[string]prometheus.Counter{},
 		requests: map[result]prometheus.Counter{},
 		ack: f.NewHistogram(prometheus.HistogramOpts{
 			Name:                        "sluice_webhook_ack_duration_seconds",
@@ -76,10 +81,6 @@ func newMetrics(reg prometheus.Registerer) metrics {
 			Name: "sluice_webhook_signatures_total",
 			Help: "Valid signatures by the secret that made them. A rotation is over when previous stands still.",
 		}, []string{"secret"}),
-		events: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "sluice_webhook_events_total",
-			Help: "Events written to the stream.",
-		}, []string{"type"}),
 	}
 	for r := range statuses {
 		m.requests[r] = requests.WithLabelValues(string(r))
@@ -88,7 +89,7 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		m.signatures.WithLabelValues(secret)
 	}
 	for _, t := range []string{message.EventStatus, message.EventInbound, message.EventUpdate} {
-		m.events.WithLabelValues(t)
+		m.events[t] = events.WithLabelValues(t)
 	}
 	return m
 }
@@ -101,4 +102,14 @@ func (m metrics) signedWith(secret int) {
 	m.signatures.WithLabelValues(label).Inc()
 }
 
-func (m metrics) event(kind string) { m.events.WithLabelValues(kind).Inc() }
+// wrote counts events that were written. Most webhooks have one type of them.
+func (m metrics) wrote(all []message.Event) {
+	for len(all) > 0 {
+		n := 1
+		for n < len(all) && all[n].Type == all[0].Type {
+			n++
+		}
+		m.events[all[0].Type].Add(float64(n))
+		all = all[n:]
+	}
+}

@@ -3,6 +3,7 @@
 package webhook
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -13,6 +14,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -71,10 +73,12 @@ func NewHandler(s stream, o Options) http.Handler {
 	return mux
 }
 
+var nosniff = []string{"nosniff"}
+
 // answer finds the app of a request, and counts what became of the request.
 func (s *server) answer(f func(http.ResponseWriter, *http.Request, App) result) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header()["X-Content-Type-Options"] = nosniff
 		got := unknownApp
 		if app, ok := s.apps(r.PathValue("app")); ok {
 			got = f(w, r, app)
@@ -112,6 +116,9 @@ func same(a, b string) bool {
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
 }
 
+// bodies are buffers for bodies. Nothing keeps parts of a body once it is answered.
+var bodies = sync.Pool{New: func() any { return &bytes.Buffer{} }}
+
 // receive takes one notification. Nothing of the body is looked at before its signature.
 func (s *server) receive(w http.ResponseWriter, r *http.Request, app App) result {
 	began := time.Now()
@@ -121,7 +128,15 @@ func (s *server) receive(w http.ResponseWriter, r *http.Request, app App) result
 	}
 	b := &stranger{Reader: http.MaxBytesReader(w, r.Body, maxBody), crowd: &s.crowd}
 	defer b.forget()
-	body, err := io.ReadAll(b)
+	buffer := bodies.Get().(*bytes.Buffer)
+	defer func() {
+		if buffer.Cap() <= smallBody {
+			buffer.Reset()
+			bodies.Put(buffer)
+		}
+	}()
+	_, err := buffer.ReadFrom(b)
+	body := buffer.Bytes()
 	if err != nil {
 		if errors.Is(err, errCrowded) {
 			return crowded
@@ -165,9 +180,7 @@ func (s *server) keep(r *http.Request, body []byte) result {
 		s.log.Error("webhook not kept, Meta will repeat it", slog.String("app", r.PathValue("app")), slog.Any("err", err))
 		return unavailable
 	}
-	for _, e := range events {
-		s.metrics.event(e.Type)
-	}
+	s.metrics.wrote(events)
 	return got
 }
 

@@ -1,0 +1,62 @@
+package events
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/message"
+)
+
+// TestEncode: as encoding/json does it, in one line.
+func TestEncode(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	for _, e := range []message.Event{
+		{},
+		{Version: 7, Type: message.EventInbound, At: 1763820431200, Number: "106540352242922", WABA: "1", Field: "messages", Meta: json.RawMessage(`{"a":1}`)},
+		{Type: message.EventStatus, Receipt: &message.Receipt{}},
+		{Type: message.EventStatus, Receipt: &message.Receipt{Number: "1", WAMID: "wamid.A==", Status: "failed", At: at, Marker: "sl1.x", Code: 131026}},
+		{Type: message.EventStatus, Receipt: &message.Receipt{Status: "a\n\"\\<b>&\u2028\xff\x00é\u007f", At: at.Add(time.Millisecond).In(time.FixedZone("", 3600))}},
+		{Type: "\n", Field: "\t"},
+		{Type: message.EventMessage, State: &message.Change{To: message.Sent}, Message: &message.Context{ID: "1-a"}},
+		{Type: message.EventGap, Gap: &message.Gap{Group: "crm"}},
+	} {
+		got, err := encode([]byte("before\n"), e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Version == 0 {
+			e.Version = message.EventVersion
+		}
+		want, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(got) != "before\n"+string(want) {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	got, err := encode(nil, message.Event{Meta: json.RawMessage("\n{\r\n\"a\":\n\"\\n\"}\n")})
+	if err != nil || strings.Contains(string(got), "\n") || !json.Valid(got) {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := encode(nil, message.Event{Receipt: &message.Receipt{At: time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC)}}); err == nil {
+		t.Error("a time that JSON cannot hold was taken")
+	}
+}
+
+func FuzzEncode(f *testing.F) {
+	f.Add("status", "wamid.A", "sent", "sl1")
+	f.Fuzz(func(t *testing.T, kind, wamid, status, marker string) {
+		e := message.Event{Version: 1, Type: kind, Field: marker, Receipt: &message.Receipt{WAMID: wamid, Status: status, Marker: marker}}
+		got, err := encode(nil, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want, _ := json.Marshal(e); string(got) != string(want) {
+			t.Errorf("%s, want %s", got, want)
+		}
+	})
+}
