@@ -542,7 +542,8 @@ func (g *gate) tidyUp(ctx context.Context, n *number, first bool) (more bool) {
 	n.pairs.done(pairs)
 	reply, err := tidy.Int64Slice()
 	if err == nil && list {
-		err = g.writeActive(ctx, n, hands)
+		n.listedAt = sent
+		err = g.list(n, hands)
 	}
 	if err != nil && ctx.Err() == nil {
 		g.o.Log.Warn("cannot tidy queues", "phone_number_id", n.id, "err", err)
