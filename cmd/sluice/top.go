@@ -113,8 +113,12 @@ func (l look) table(before look, most int) string {
 	}
 
 	var b strings.Builder
+	inHand := 0
+	for _, p := range l.paces {
+		inHand += sum(p, func(w queue.Waiting) int { return w.Active })
+	}
 	fmt.Fprintf(&b, "%s  waiting %d, attempting %d, in doubt %d\n\n",
-		l.at.Format(time.TimeOnly), l.open.Waiting, l.open.Attempting, l.open.InDoubt)
+		l.at.Format(time.TimeOnly), max(0, l.open.Waiting-int64(inHand)), inHand, l.open.InDoubt)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprint(w, "NUMBER\tPACE\tCEILING\tPAUSE\tHELD\tDONE/S\tIN HAND")
 	for _, c := range message.Classes() {

@@ -39,7 +39,7 @@ func looks() (before, now look) {
 	now = look{ago(0), []queue.Pace{idle, cut, pace("106540352242922", 80, 80, 1157,
 		queue.Waiting{Class: message.Authentication, Active: 3, Delayed: 1},
 		queue.Waiting{Class: message.Marketing, Pending: 1e6, Oldest: ago(26 * time.Hour), Active: 9, Delayed: 20},
-	)}, ledger.Backlog{Waiting: 1000581, Attempting: 12, InDoubt: 3}, []message.Hold{
+	)}, ledger.Backlog{Waiting: 1000593, InDoubt: 3}, []message.Hold{
 		{Number: "106540352242922", Template: "a/en"},
 		{Number: "106540352242922", Template: "b/en"},
 		{Number: "106540352242924", Template: "a/en"},

@@ -14,6 +14,7 @@ import (
 	"sluice/internal/app"
 	"sluice/internal/config"
 	"sluice/internal/message"
+	"sluice/internal/record"
 	"sluice/internal/redistest"
 )
 
@@ -85,10 +86,20 @@ func TestTamperedMessagesAreNotSent(t *testing.T) {
 		ids = append(ids, answer["id"].(string))
 	}
 	c := srv.Client()
-	key := func(id string) string { return message.DefaultShards.Of(number).Key("p:" + id) }
-	whole, tampered := c.Get(t.Context(), key(ids[0])).Val(), c.Get(t.Context(), key(ids[1])).Val()
-	c.Set(t.Context(), key(ids[1]), strings.Replace(tampered, "hi", "no", 1), 0)
-	c.Set(t.Context(), key(ids[2]), whole, 0)
+	// payload returns the stored payload of a message, and stores another one in its place.
+	payload := func(id, other string) string {
+		t.Helper()
+		key := message.DefaultShards.Of(number).Key("m:" + id)
+		r, err := record.Decode(id, c.Get(t.Context(), key).Val())
+		was := r.Payload
+		if r.Payload = other; err != nil || other != "" && c.Set(t.Context(), key, r.Encode(), 0).Err() != nil {
+			t.Fatal(err)
+		}
+		return was
+	}
+	whole, tampered := payload(ids[0], ""), payload(ids[1], "")
+	payload(ids[1], strings.Replace(tampered, "hi", "no", 1))
+	payload(ids[2], whole)
 
 	bodies := startWorker(t, srv.URL(), config.Worker{PayloadKey: "payload-key-of-tomorrow", SecondPayloadKey: "payload-key-0123456789"})
 	want := func(text string) {
@@ -109,7 +120,7 @@ func TestTamperedMessagesAreNotSent(t *testing.T) {
 			}
 		}
 	}
-	c.Set(t.Context(), key(ids[1]), tampered, 0)
+	payload(ids[1], tampered)
 	got := call(t, "POST", console+"/v1/dead/replay", fmt.Sprintf(
 		`{"number":%q,"cause":%q,"actor":"anna","reason":"mended"}`, number, message.ReasonTampered), 200)
 	if got["replayed"] != 2.0 {

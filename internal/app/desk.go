@@ -12,7 +12,6 @@ import (
 // desk is where callers of the API and operators ask about messages that were accepted.
 type desk struct {
 	*ledger.Ledger
-	db    *store.DB
 	tasks *queue.Client
 	holds *queue.Holds
 	paces *queue.Paces
@@ -29,19 +28,11 @@ func (d desk) Standing(ctx context.Context, r message.Record) (message.Standing,
 }
 
 // Move moves a message on, and makes its next task when it is to be sent again: both or neither,
-// and on a full Redis too. It tells whether it moved. If not, the task finds nothing to do.
+// and on a full Redis too. It tells whether it moved.
 func (d desk) Move(ctx context.Context, o message.Open, m message.Move) (bool, error) {
 	if m.To != message.Queued {
 		return d.Sweep(ctx, o, m)
 	}
-	task, err := d.tasks.Prepare(ctx, queue.Task{ID: o.ID, K: o.K + 1, Number: o.Message.From, Class: o.Message.Class})
-	if err != nil {
-		return false, err
-	}
-	move, err := d.Ledger.Move(o, m)
-	if err != nil {
-		return false, err
-	}
-	both := d.db.Join(false, append(task.Parts(), move.Part)...)
-	return move.Done(d.db.Run(ctx, both.Script, both.Keys, both.Args...))
+	task := queue.Task{ID: o.ID, K: o.K + 1, Number: o.Message.From, Class: o.Message.Class}
+	return d.Ledger.Move(ctx, o, m, func(w *store.Writes) error { return d.tasks.Enqueue(w, task) })
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -10,9 +11,15 @@ import (
 	"sluice/internal/queue"
 )
 
-// drainFresh is how long the intake goes by what it last read of a number, and the longest
-// that one reading may take.
-const drainFresh = time.Second
+const (
+	// drainFresh is how long the intake goes by what it last read of a number, and the longest
+	// that one reading may take.
+	drainFresh = time.Second
+	// drainTimeout is how long a message waits for such a reading. Without one it is accepted.
+	drainTimeout = 500 * time.Millisecond
+)
+
+var errDrainSlow = errors.New("no answer within 0.5 s")
 
 // drains tells the intake how long a message would wait. It reads each number at most once in
 // drainFresh, however many ask.
@@ -49,8 +56,16 @@ func (d *drains) of(ctx context.Context, number string, c message.Class) (time.D
 	d.mu.Unlock()
 	select {
 	case <-r.done:
-	case <-ctx.Done():
-		return 0, context.Cause(ctx)
+	default:
+		timeout := time.NewTimer(drainTimeout)
+		defer timeout.Stop()
+		select {
+		case <-r.done:
+		case <-timeout.C:
+			return 0, errDrainSlow
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
 	}
 	if r.err != nil {
 		return 0, r.err

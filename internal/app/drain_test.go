@@ -77,6 +77,9 @@ func TestDrainsWhileTheStoreHangs(t *testing.T) {
 		if _, err := d.of(ctx, "1", message.Service); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 300*time.Millisecond {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
+		if _, err := d.of(t.Context(), "1", message.Service); err == nil || time.Since(start) != 300*time.Millisecond+drainTimeout {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
 		if _, err := d.of(t.Context(), "1", message.Service); err == nil || time.Since(start) != drainFresh || reads != 1 {
 			t.Errorf("%v after %v and %d reads", err, time.Since(start), reads)
 		}

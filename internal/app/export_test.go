@@ -11,5 +11,5 @@ import (
 
 // Mover moves messages as an operator's order does.
 func Mover(db *store.DB, shards message.Shards) func(context.Context, message.Open, message.Move) (bool, error) {
-	return desk{Ledger: ledger.New(db, ledger.Options{Shards: shards}), db: db, tasks: queue.NewClient(db, shards)}.Move
+	return desk{Ledger: ledger.New(db, ledger.Options{Shards: shards}), tasks: queue.NewClient(db, shards)}.Move
 }

@@ -75,6 +75,7 @@ func (g *gauges) look() []prometheus.Metric {
 		return nil
 	}
 	var all []prometheus.Metric
+	inHand := 0
 	add := func(d *prometheus.Desc, v float64, labels ...string) {
 		all = append(all, prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...))
 	}
@@ -82,13 +83,15 @@ func (g *gauges) look() []prometheus.Metric {
 		add(limitDesc, p.Full, p.Number)
 		add(effectiveDesc, p.Rate, p.Number)
 		for _, w := range p.Waiting {
+			inHand += w.Active
 			add(depthDesc, float64(w.Pending), p.Number, string(w.Class))
 			add(ageDesc, w.Age().Seconds(), p.Number, string(w.Class))
 			add(etaDesc, p.Drain(w.Class).Seconds(), p.Number, string(w.Class))
 		}
 	}
-	add(openDesc, float64(open.Waiting), string(message.Queued))
-	add(openDesc, float64(open.Attempting), string(message.Attempting))
+	// What a worker has fetched counts as being sent; the two were not read at the same moment.
+	add(openDesc, float64(max(0, open.Waiting-int64(inHand))), string(message.Queued))
+	add(openDesc, float64(inHand), string(message.Attempting))
 	add(openDesc, float64(open.InDoubt), string(message.InDoubt))
 	add(openDesc, float64(open.Parked), string(message.Parked))
 	add(deadDesc, float64(open.Dead))

@@ -32,13 +32,13 @@ func TestGauges(t *testing.T) {
 				return []queue.Pace{{
 					Number: numbers[0], Configured: 80, Rate: 80, Full: 80,
 					Waiting: []queue.Waiting{
-						{Class: message.Authentication},
+						{Class: message.Authentication, Active: 2},
 						{Class: message.Marketing, Pending: 160 * reads, Oldest: time.Now().Add(-time.Minute)},
 					},
 				}}, broken
 			},
 			backlog: func(context.Context) (ledger.Backlog, error) {
-				return ledger.Backlog{Waiting: 3, Attempting: 2, InDoubt: 1, Parked: 4, Dead: 5}, nil
+				return ledger.Backlog{Waiting: 5, InDoubt: 1, Parked: 4, Dead: 5}, nil
 			},
 			numbers: []string{"7"}, log: slog.New(slog.DiscardHandler),
 		}

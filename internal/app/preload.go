@@ -18,7 +18,7 @@ type Loader struct{ acceptor }
 
 // NewLoader returns a loader into a store of so many shards.
 func NewLoader(db *store.DB, shards message.Shards) *Loader {
-	return &Loader{newAcceptor(db, ledger.New(db, ledger.Options{Shards: shards}), queue.NewClient(db, shards), shards, seal.Seal{})}
+	return &Loader{acceptor{db, ledger.New(db, ledger.Options{Shards: shards}), queue.NewClient(db, shards), shards, seal.Seal{}}}
 }
 
 // Load accepts messages, in no certain order. After an error some may have been accepted.

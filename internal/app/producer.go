@@ -3,14 +3,9 @@ package app
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"log/slog"
-	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
@@ -48,9 +43,9 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return nil, err
 	}
 	door := intake.New(intake.Options{
-		Acceptor:   newAcceptor(p.db, book, tasks, message.Shards(c.Shards), seal.New(string(c.PayloadKey))),
+		Acceptor:   acceptor{p.db, book, tasks, message.Shards(c.Shards), seal.New(string(c.PayloadKey))},
 		Reader:     book,
-		Desk:       desk{Ledger: book, db: p.db, tasks: tasks, holds: holds, paces: paces},
+		Desk:       desk{Ledger: book, tasks: tasks, holds: holds, paces: paces},
 		Numbers:    known(c.Numbers),
 		Own:        phones(c.Numbers),
 		Policy:     policies(c.Common),
@@ -75,25 +70,20 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return p, err
 	}
 	operators := console.New(console.Options{
-		Holds: holds, Records: desk{Ledger: book, db: p.db, tasks: tasks}, Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
+		Holds: holds, Records: desk{Ledger: book, tasks: tasks}, Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
 		Log: log, Registerer: p.registry,
 	})
 	return p, p.serve(c.Console, operators.Handler(), &p.consoleAddr)
 }
 
 // acceptor makes the record of a message and its first task in one step: neither is ever there
-// without the other. Requests that come at the same time share round trips.
+// without the other. Requests that come at the same time share transactions.
 type acceptor struct {
 	db     *store.DB
-	batch  *store.Batch
 	book   *ledger.Ledger
 	tasks  *queue.Client
 	shards message.Shards
 	seal   seal.Seal
-}
-
-func newAcceptor(db *store.DB, book *ledger.Ledger, tasks *queue.Client, shards message.Shards, sealed seal.Seal) acceptor {
-	return acceptor{db, db.NewBatch(0), book, tasks, shards, sealed}
 }
 
 // fullAt is the share of Redis's memory above which nothing more is accepted. The rest is for
@@ -104,32 +94,40 @@ const fullAt = 0.75
 // caller repeats with the same key. Only with message.ErrKeyReused and message.ErrFull it has
 // certainly not been.
 func (a acceptor) Accept(ctx context.Context, m message.Message) (message.Acceptance, error) {
-	if a.db.Fullness(ctx, ledger.RecordPrefix(a.shards.Of(m.From))) > fullAt {
-		// Who repeats himself takes no room, and is to learn what became of it.
-		if _, err := a.book.Get(ctx, m.ID); errors.Is(err, message.ErrNotFound) {
-			return message.Acceptance{}, message.ErrFull
+	r := a.AcceptAll(ctx, []message.Message{m})[0]
+	return r.Acceptance, r.Err
+}
+
+// AcceptAll is Accept for a group of messages.
+func (a acceptor) AcceptAll(ctx context.Context, messages []message.Message) []message.AcceptResult {
+	out := make([]message.AcceptResult, len(messages))
+	var accepting []ledger.Accepting
+	var places []int
+	for i, m := range messages {
+		if out[i].Err = a.room(ctx, m); out[i].Err != nil {
+			continue
 		}
+		m.Payload = a.seal.Close(m.ID, m.Payload)
+		task := queue.Task{ID: m.ID, Number: m.From, Class: m.Class, At: m.SendAt}
+		enqueue := func(w *store.Writes) error { return a.tasks.Enqueue(w, task) }
+		accepting, places = append(accepting, ledger.Accepting{Message: m, Enqueue: enqueue}), append(places, i)
 	}
-	object, err := cloudapi.Body(m.Payload, m.Content.To, "", time.Time{})
-	if err != nil {
-		return message.Acceptance{}, fmt.Errorf("accept %s: %w", m.ID, err)
+	for i, r := range a.book.Accept(ctx, accepting) {
+		out[places[i]] = r
 	}
-	m.Payload = a.seal.Close(m.ID, object)
-	accept, err := a.book.Accept(m, rand.Text())
-	if err != nil {
-		return message.Acceptance{}, err
+	return out
+}
+
+// room is message.ErrFull when Redis has no room for a new message. A repeat takes no room, and its
+// caller is to learn what became of the message.
+func (a acceptor) room(ctx context.Context, m message.Message) error {
+	if a.db.Fullness(ctx, ledger.RecordPrefix(a.shards.Of(m.From))) <= fullAt {
+		return nil
 	}
-	task, err := a.tasks.Prepare(ctx, queue.Task{ID: m.ID, Number: m.From, Class: m.Class, At: m.SendAt})
-	if err != nil {
-		return message.Acceptance{}, err
+	if _, err := a.book.Get(ctx, m.ID); errors.Is(err, message.ErrNotFound) {
+		return message.ErrFull
 	}
-	both := a.db.Join(true, append(task.Parts(), accept.Part)...)
-	var made *redis.Cmd
-	err = a.batch.Do(ctx, func(p redis.Pipeliner) { made = both.Add(ctx, p) })
-	if err != nil {
-		return message.Acceptance{}, fmt.Errorf("accept %s: %w", m.ID, err)
-	}
-	return accept.Result(made)
+	return nil
 }
 
 func apiKeys(keys []config.APIKey) httpapi.Keys {

@@ -52,9 +52,9 @@ func (t *trace) handler(h queue.Handler) queue.Handler {
 	if t == nil {
 		return h
 	}
-	return func(ctx context.Context, id string, k int, slots *queue.Slots) error {
+	return func(ctx context.Context, id string, k int, known any, slots *queue.Slots) error {
 		t.line(time.Now(), 't', "-")
-		return h(ctx, id, k, slots)
+		return h(ctx, id, k, known, slots)
 	}
 }
 

@@ -100,7 +100,7 @@ func TestVerbsEndToEnd(t *testing.T) {
 		return id
 	}
 	try := func(id string, m message.Move) {
-		a, err := f.book.Begin(t.Context(), id, 0, "w/1")
+		a, err := f.book.Begin(t.Context(), id, 0, "w/1", nil)
 		if err == nil {
 			_, _, err = f.book.Finish(t.Context(), a, m)
 		}
@@ -204,7 +204,7 @@ func TestResolveOnAFullRedis(t *testing.T) {
 	if err := f.Load(t.Context(), []message.Message{m}); err != nil {
 		t.Fatal(err)
 	}
-	a, err := f.book.Begin(t.Context(), m.ID, 0, "w/1")
+	a, err := f.book.Begin(t.Context(), m.ID, 0, "w/1", nil)
 	if err == nil {
 		_, _, err = f.book.Finish(t.Context(), a, message.Move{To: message.InDoubt, In: time.Minute})
 	}

@@ -17,9 +17,9 @@ import (
 	"sluice/internal/pacing"
 	"sluice/internal/queue"
 	"sluice/internal/reconcile"
+	"sluice/internal/record"
 	"sluice/internal/seal"
 	"sluice/internal/send"
-	"sluice/internal/store"
 )
 
 // Worker makes the program from its arguments and environment.
@@ -104,7 +104,7 @@ func (w *worker) send() error {
 			if err != nil {
 				return nil, err
 			}
-			return cloudapi.Body(object, "", w.marks.Make(a.ID, a.N), a.ExpiresAt)
+			return cloudapi.Body(object, w.marks.Make(a.ID, a.N), a.ExpiresAt)
 		},
 		Paces:      w.paces,
 		Hold:       w.hold,
@@ -116,15 +116,16 @@ func (w *worker) send() error {
 		Log:        log,
 		Registerer: w.registry,
 	})
+	due := &candidates{db: w.db, book: w.book}
 	server := queue.NewServer(w.db, queue.Options{
 		Shards: w.shards, Worker: w.name, Rate: w.rates.of, Alive: living(w.book),
-		Handler: traced.handler(handler(sender)), Log: log,
-		Standing: ledger.StandingLua, Records: ledger.RecordPrefix,
+		Handler: traced.handler(handler(sender)), Candidates: due.of, Log: log,
 	})
 	tasks := queue.NewClient(w.db, w.shards)
 	sweeper := &send.Sweeper{
 		Worker: w.name, Policy: policies(c.Common),
-		Shards: w.shards, Records: w.book, Requeue: requeue(w.db, w.book, tasks), Lost: lostTasks(tasks), Holds: w.holds.List,
+		Shards: w.shards, Records: w.book, Requeue: requeue(w.book, tasks), Lost: lostTasks(tasks), Holds: w.holds.List,
+		Hands: hands(tasks), Suspects: due.take,
 		Watermark: w.stream.Watermark, LastHeard: w.stream.LastHeard, Sends: sender.Sends, Now: w.book.Now,
 		Log: log, Registerer: w.registry,
 	}
@@ -194,8 +195,9 @@ func (w *worker) reconcile() {
 
 // handler lets the queue's tasks be handled by the sender.
 func handler(s *send.Sender) queue.Handler {
-	return func(ctx context.Context, id string, k int, slots *queue.Slots) error {
-		again := s.Handle(ctx, id, k, func(ctx context.Context) (send.Slot, error) { return slots.Wait(ctx) })
+	return func(ctx context.Context, id string, k int, known any, slots *queue.Slots) error {
+		r, _ := known.(*record.Record)
+		again := s.Handle(ctx, id, k, r, func(ctx context.Context) (send.Slot, error) { return slots.Wait(ctx) })
 		if again.Due {
 			return queue.Later{In: again.In}
 		}
@@ -204,10 +206,28 @@ func handler(s *send.Sender) queue.Handler {
 }
 
 // requeue moves a message back to queued with its next task.
-func requeue(db *store.DB, book *ledger.Ledger, tasks *queue.Client) send.Requeue {
+func requeue(book *ledger.Ledger, tasks *queue.Client) send.Requeue {
 	return func(ctx context.Context, o message.Open, m message.Move) error {
-		_, err := desk{Ledger: book, db: db, tasks: tasks}.Move(ctx, o, m)
+		_, err := desk{Ledger: book, tasks: tasks}.Move(ctx, o, m)
 		return err
+	}
+}
+
+// hands tells the sweeper what workers have fetched and not finished.
+func hands(tasks *queue.Client) func(context.Context) ([]send.Hand, error) {
+	return func(ctx context.Context) ([]send.Hand, error) {
+		all, err := tasks.Hands(ctx)
+		out := make([]send.Hand, len(all))
+		for i, h := range all {
+			out[i] = send.Hand{
+				Worker: h.Worker, Shard: h.Shard, IDs: make([]string, len(h.Tasks)),
+				Return: func(ctx context.Context) error { return tasks.Return(ctx, []queue.Hand{h}) },
+			}
+			for j, t := range h.Tasks {
+				out[i].IDs[j] = t.Message
+			}
+		}
+		return out, err
 	}
 }
 

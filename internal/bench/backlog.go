@@ -28,8 +28,12 @@ func content(i int) (json.RawMessage, string) {
 // ordered returns the i-th message of a number as the intake would hand it over.
 func ordered(from string, class message.Class, i int) message.Message {
 	object, to := content(i)
+	payload, err := message.Payload(object, to)
+	if err != nil {
+		panic(err) // it is JSON
+	}
 	return message.Message{
-		ID: message.NewID(from, ""), From: from, Class: class, Payload: object, Hash: "bench",
+		ID: message.NewID(from, ""), From: from, Class: class, Payload: payload, Hash: "bench",
 		ExpiresAt: time.Now().Add(message.DefaultPolicy(class).Deadline).Truncate(time.Millisecond),
 		Content:   message.Content{Type: "template", To: to, Template: "order_shipped", Language: "en_US"},
 	}
@@ -86,18 +90,18 @@ func (w *world) written(ctx context.Context) error {
 	}
 }
 
-// arrivals waits until the simulator took n messages or d has passed, and returns how many it
+// arrivals waits until the far side took n messages or d has passed, and returns how many it
 // took and when.
 func (w *world) arrivals(ctx context.Context, n int, d time.Duration) (int, time.Time, error) {
 	deadline := time.Now().Add(d)
 	for {
-		s, err := w.Stats(ctx)
+		taken, err := w.taken(ctx)
 		now := time.Now()
-		if err != nil || s.Accepted >= n || now.After(deadline) {
-			return s.Accepted, now, err
+		if err != nil || taken >= n || now.After(deadline) {
+			return taken, now, err
 		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
-			return s.Accepted, now, err
+			return taken, now, err
 		}
 	}
 }

@@ -21,13 +21,14 @@ import (
 	"golang.org/x/time/rate"
 
 	"sluice/internal/cloudapi"
+	"sluice/internal/message"
 	"sluice/internal/rig"
 )
 
 // AsynqSettings say how asynq is used alone, as its documentation would have it.
 type AsynqSettings struct {
 	Redis       string         `json:"redis"`
-	URL         string         `json:"url"` // each task's payload is POSTed there
+	URL         string         `json:"url"` // each task's payload is POSTed there; empty: the handler does nothing
 	Servers     int            `json:"servers"`
 	Concurrency int            `json:"concurrency"` // of each server
 	Queues      map[string]int `json:"queues"`
@@ -72,6 +73,9 @@ func serveAsynq(ctx context.Context, addr string, s AsynqSettings) error {
 			tasks.Add(1)
 			if !limit.Allow() {
 				return errLimited
+			}
+			if s.URL == "" {
+				return nil
 			}
 			return postTask(ctx, post, s.URL, t.Payload())
 		}))
@@ -124,8 +128,17 @@ func enqueue(ctx context.Context, c *asynq.Client, queue string, body []byte) er
 func (w *world) fillAsynq(ctx context.Context, queue string, n int) error {
 	return EnqueueAsynq(ctx, w.Redis.Addr, queue, n, func(i int) ([]byte, error) {
 		object, to := content(i)
-		return cloudapi.Body(object, to, "sl1.bench.asynq.1.0", time.Time{})
+		return Body(object, to, "sl1.bench.asynq.1.0")
 	})
+}
+
+// Body is what Sluice POSTs to Meta for a message object.
+func Body(object json.RawMessage, to, marker string) ([]byte, error) {
+	payload, err := message.Payload(object, to)
+	if err != nil {
+		return nil, err
+	}
+	return cloudapi.Body(payload, marker, time.Time{})
 }
 
 // EnqueueAsynq enqueues n tasks, by asynq's own client and many at once, each with a body that
@@ -153,15 +166,28 @@ func EnqueueAsynq(ctx context.Context, addr, queue string, n int, body func(i in
 	return g.Wait()
 }
 
-// asynq starts asynq alone.
+// asynq starts asynq alone. Its handler POSTs to the far side; without a far side it does
+// nothing.
 func (w *world) asynq(ctx context.Context, s AsynqSettings) (*rig.Process, error) {
 	addr, err := rig.FreeAddr()
 	if err != nil {
 		return nil, err
 	}
 	s.Redis = w.Redis.Addr
-	s.URL = "http://" + w.Sim.Addr + "/v25.0/" + rig.Numbers(1, 1)[0].ID + "/messages"
+	s.URL = w.messagesURL()
 	return w.Served(ctx, "asynq", addr, s)
+}
+
+// messagesURL is where the far side takes messages; empty: there is no far side.
+func (w *world) messagesURL() string {
+	far := w.far
+	if far == nil {
+		far = w.Sim
+	}
+	if far == nil {
+		return ""
+	}
+	return "http://" + far.Addr + "/v25.0/" + rig.Numbers(1, 1)[0].ID + "/messages"
 }
 
 // counts asks asynq's process what it did.

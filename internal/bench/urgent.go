@@ -9,7 +9,6 @@ import (
 	"github.com/hibiken/asynq"
 
 	"sluice/internal/client"
-	"sluice/internal/cloudapi"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
 	"sluice/internal/rig"
@@ -166,7 +165,7 @@ func urgentAsynq(ctx context.Context, o Options, row Row) (Row, error) {
 	answered, err := every(ctx, o.Duration, func(i int) (string, error) {
 		id := fmt.Sprintf("urgent-%d", i)
 		object, to := content(10_000_000 + i)
-		body, err := cloudapi.Body(object, to, "sl1.bench."+id+".1.0", time.Time{})
+		body, err := Body(object, to, "sl1.bench."+id+".1.0")
 		if err != nil {
 			return "", err
 		}

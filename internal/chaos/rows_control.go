@@ -9,7 +9,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/bench"
-	"sluice/internal/cloudapi"
 	"sluice/internal/events"
 	"sluice/internal/message"
 	"sluice/internal/rig"
@@ -51,7 +50,7 @@ func (r *run) naive() {
 	number := rig.Numbers(1, 1)[0].ID
 	r.must(bench.EnqueueAsynq(r.ctx, r.redisAddr, queue, r.n, func(i int) ([]byte, error) {
 		object, to := text(i)
-		return cloudapi.Body(withTo(object, to), to, fmt.Sprintf("sl1.rig.%s.1.0", message.NewID(number, strconv.Itoa(i))), time.Time{})
+		return bench.Body(withTo(object, to), to, fmt.Sprintf("sl1.rig.%s.1.0", message.NewID(number, strconv.Itoa(i))))
 	}), "enqueue")
 	start := func() *rig.Process {
 		p, err := r.Served(r.ctx, "asynq", r.free(), bench.AsynqSettings{

@@ -135,7 +135,7 @@ func (r *run) leftovers() (map[string]int64, error) {
 	}
 	left[tasks] = n
 	b, err := r.book.Backlog(r.ctx)
-	left[open] = b.Waiting + b.Attempting + b.InDoubt
+	left[open] = b.Waiting + b.InDoubt
 	return left, err
 }
 

@@ -110,7 +110,9 @@ func trusting(t testing.TB, db *store.DB) *ledger.Ledger {
 		if err != nil {
 			t.Fatal(err)
 		}
-		book.Trust(s, run.ID)
+		if err := book.Trust(t.Context(), s, run.ID); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return book
 }
@@ -218,7 +220,7 @@ func (s *site) send(t *testing.T, more string) string {
 // try lets the first attempt of a message end so; without an end it stays under way.
 func (s *site) try(t *testing.T, id string, end message.Move) {
 	t.Helper()
-	a, err := s.book.Begin(t.Context(), id, 0, "w/1")
+	a, err := s.book.Begin(t.Context(), id, 0, "w/1", nil)
 	if err == nil && end.To != "" {
 		_, _, err = s.book.Finish(t.Context(), a, end)
 	}

@@ -1,11 +1,10 @@
 package graphsim
 
 import (
-	"bytes"
 	"encoding/json"
-	"io"
 	"strings"
 
+	"sluice/internal/jsondoc"
 	"sluice/internal/message"
 )
 
@@ -39,36 +38,41 @@ type reply struct {
 // parse reads a request and checks it as Meta does: the first thing wrong is the answer.
 func parse(body []byte) (request, *wrong) {
 	var m request
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.UseNumber()
-	var members map[string]any
-	err := decoder.Decode(&members)
-	if _, more := decoder.Token(); err != nil || more != io.EOF || members == nil {
+	var d jsondoc.Doc
+	if err := d.Read(string(body)); err != nil || d.Root().Kind() != jsondoc.Object {
 		return m, &wrong{100, true, "The request body is not a JSON object."}
 	}
-	if members["messaging_product"] != "whatsapp" {
+	object := d.Root()
+	if product, _ := object.Get("messaging_product").Text(); product != "whatsapp" {
 		return m, &wrong{100, true, "The parameter messaging_product is required."}
 	}
-	if m.mark = message.IsMark(members); m.mark {
-		_, problems := message.ParseMark(members)
+	if m.mark = message.IsMark(object); m.mark {
+		_, problems := message.CheckMark(object)
 		return m, m.verdict(problems)
 	}
-	if members["type"] == nil {
-		members["type"] = "text"
+	if kind := object.Get("type"); kind.Kind() == jsondoc.Null {
+		kind.SetText("text")
+	} else if !kind.Present() {
+		d.AddText("type", "text")
 	}
 	var problems []message.Problem
-	m.Content, problems = message.ParseDecoded(members)
+	m.Content, problems = message.Check(object)
 	if w := m.verdict(problems); w != nil {
 		return m, w
 	}
 	m.Marker = m.Callback
-	m.input, _ = members["to"].(string)
+	m.input, _ = object.Get("to").Text()
 	if m.recipient = strings.TrimPrefix(m.To, "+"); m.input == "" {
 		m.input, m.recipient = m.UserID, m.UserID
 	} else if m.To == "" { // Meta takes a number without its plus
 		m.recipient = digits(m.input)
 	}
-	content, _ := members[m.Type].(map[string]any)
+	var content map[string]any
+	if m.Type == "audio" || m.Type == "template" || m.Type == "interactive" {
+		decoder := json.NewDecoder(strings.NewReader(object.Get(m.Type).Raw()))
+		decoder.UseNumber()
+		decoder.Decode(&content) // it has passed the rules: it is an object
+	}
 	switch m.Type {
 	case "audio":
 		m.voice = content["voice"] == true

@@ -156,6 +156,14 @@ func (r Refusal) Document() Failure {
 	}
 }
 
+// WriteBytes answers with a body that is ready. An error means that the caller is gone, which
+// concerns nobody.
+func WriteBytes(w http.ResponseWriter, mediaType string, status int, body []byte) {
+	w.Header()["Content-Type"] = []string{mediaType}
+	w.WriteHeader(status)
+	w.Write(body)
+}
+
 // WriteJSON answers with v. An error means that the caller is gone, which concerns nobody.
 func WriteJSON(w http.ResponseWriter, mediaType string, status int, v any) {
 	w.Header().Set("Content-Type", mediaType)

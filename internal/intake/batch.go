@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"mime"
@@ -19,9 +18,11 @@ import (
 )
 
 const (
-	// batchWindow is how many lines of one batch may be under way: enough to fill the round
-	// trips to the store, few enough to bound what a caller can make us keep.
-	batchWindow = 2048
+	// batchGroup is how many lines are stored together at most, and batchGroups how many groups of
+	// one batch may be on their way: enough to fill the round trips to the store, few enough to
+	// bound what a caller can make us keep.
+	batchGroup  = 256
+	batchGroups = 8
 	batchMost   = 10 * time.Minute // a whole batch
 	batchIdle   = 30 * time.Second // until more of the body comes, and until its caller takes more of the answer
 )
@@ -37,28 +38,22 @@ type verdict struct {
 	Problem *httpapi.Failure `json:"problem,omitempty" doc:"What is wrong with it, when it was not accepted."`
 }
 
-// line is one that is under way until done is closed.
-type line struct {
-	verdict
-	done chan struct{}
-}
-
-// batch serves POST /v1/messages/batch. It reads, accepts and answers at the same time: lines
-// are accepted together, as many as batchWindow, and answered in their order, each as soon as
-// it and those before it are durable.
+// batch serves POST /v1/messages/batch. It reads, accepts and answers at the same time: what has
+// arrived goes to the store in groups, as many as batchGroups at once, and lines are answered in
+// their order, each as soon as it and those before it are durable.
 func (in *Intake) batch(w http.ResponseWriter, r *http.Request) {
 	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeSend)
 	if refused == nil {
 		refused = checkBatch(r.Header)
 	}
 	if refused != nil {
-		in.metrics.messages.WithLabelValues(result(refused.Status())).Inc()
+		in.metrics.count(result(refused.Status()))
 		refused.Write(w)
 		return
 	}
 	c := http.NewResponseController(w)
-	// Where the connection cannot, HTTP/2 say needs nothing of it, the server says so by an error
-	// that is none to us.
+	// Where the connection cannot, as HTTP/2 needs nothing of it, the server returns an error that
+	// does not matter here.
 	c.EnableFullDuplex()
 	w.Header().Set("Content-Type", batchMedia[0])
 	w.WriteHeader(http.StatusOK)
@@ -66,10 +61,10 @@ func (in *Intake) batch(w http.ResponseWriter, r *http.Request) {
 
 	ctx, cancel := context.WithCancel(r.Context())
 	body := &patient{Reader: r.Body, control: c, end: time.Now().Add(batchMost), stop: make(chan struct{})}
-	lines := make(chan *line, batchWindow)
+	groups := make(chan *group, batchGroups)
 	var reading sync.WaitGroup
 	read := make(chan struct{})
-	reading.Go(func() { defer close(lines); in.readLines(ctx, body, key, lines); close(read) })
+	reading.Go(func() { defer close(groups); in.readLines(ctx, body, key, groups); close(read) })
 	reading.Go(func() { // wakes the reader when there is no use in more lines
 		select {
 		case <-ctx.Done():
@@ -83,7 +78,7 @@ func (in *Intake) batch(w http.ResponseWriter, r *http.Request) {
 			c.SetReadDeadline(time.Now())
 		}
 	})
-	writeVerdicts(w, c, cancel, lines)
+	writeVerdicts(w, c, cancel, groups)
 	cancel()
 	reading.Wait()
 }
@@ -104,32 +99,43 @@ func checkBatch(h http.Header) refusal {
 	return nil
 }
 
-// readLines starts the acceptance of each line and sends the lines on in their order. Blank
-// lines count and are not answered.
-func (in *Intake) readLines(ctx context.Context, body *patient, key httpapi.Key, lines chan<- *line) {
+// readLines reads lines, checks each, and starts the acceptance of those that have arrived: of a
+// single line at once, of many as a group. It sends the groups on in the order of their lines.
+// Blank lines count and are not answered.
+func (in *Intake) readLines(ctx context.Context, body *patient, key httpapi.Key, groups chan<- *group) {
 	b := bufio.NewReaderSize(body, maxBody+1)
+	e := newEnvelope()
+	defer e.free()
+	g := newGroup()
+	send := func() {
+		if len(g.lines) > 0 {
+			groups <- g
+			go in.acceptGroup(ctx, g)
+			g = newGroup()
+		}
+	}
+	defer func() { send(); g.free() }()
 	for n := 1; ; n++ {
+		if len(g.lines) == batchGroup || !lineBuffered(b) {
+			send()
+		}
 		text, err := b.ReadSlice('\n')
 		long := errors.Is(err, bufio.ErrBufferFull)
 		for errors.Is(err, bufio.ErrBufferFull) {
 			_, err = b.ReadSlice('\n')
 		}
 		text = bytes.TrimSpace(text)
-		l := &line{verdict: verdict{Line: n}, done: make(chan struct{})}
 		switch {
 		case err != nil && !errors.Is(err, io.EOF):
 			if refused := in.unread(err); refused != nil {
-				l.refuse(refused)
-				lines <- l
+				g.refuse(n, refused)
 			}
 			return
 		case long:
-			in.metrics.messages.WithLabelValues(resultInvalid).Inc()
-			l.refuse(refuse("body_too_large"))
-			lines <- l
+			in.metrics.count(resultInvalid)
+			g.refuse(n, refuse("body_too_large"))
 		case len(text) > 0:
-			lines <- l
-			in.takeLine(ctx, key, bytes.Clone(text), l)
+			in.readLine(e, g, key, n, text)
 		}
 		if err != nil {
 			return
@@ -137,51 +143,35 @@ func (in *Intake) readLines(ctx context.Context, body *patient, key httpapi.Key,
 	}
 }
 
-// takeLine reads a line, and hands its message over while the next is read.
-func (in *Intake) takeLine(ctx context.Context, key httpapi.Key, text []byte, l *line) {
-	document, refused := strict(text)
+// lineBuffered tells whether the next line has arrived whole.
+func lineBuffered(b *bufio.Reader) bool {
+	text, _ := b.Peek(b.Buffered())
+	return bytes.IndexByte(text, '\n') >= 0
+}
+
+// readLine adds a line to a group, with its message unless the line is refused.
+func (in *Intake) readLine(e *envelope, g *group, key httpapi.Key, n int, text []byte) {
+	e.reset()
+	var m message.Message
+	now := time.Now()
+	refused := e.read(text)
+	if refused == nil {
+		e.open(e.body.Root())
+		m = e.order(nil)
+		refused = in.check(e, &m, key, now)
+	}
 	if refused != nil {
-		in.answerLine(l, message.Acceptance{}, refused)
+		in.metrics.count(result(refused.Status()))
+		g.refuse(n, refused)
 		return
 	}
-	e := open(document)
-	m := e.order(nil)
-	go func() {
-		a, refused := in.hand(ctx, http.Header{}, key, e, m, time.Now())
-		in.answerLine(l, a, refused)
-	}()
+	g.add(n, &m)
 }
 
-func (in *Intake) answerLine(l *line, a message.Acceptance, refused refusal) {
-	switch {
-	case refused != nil:
-		in.metrics.messages.WithLabelValues(result(refused.Status())).Inc()
-		l.refuse(refused)
-		return
-	case a.Duplicate:
-		in.metrics.messages.WithLabelValues(resultDuplicate).Inc()
-		l.Status = http.StatusOK
-	default:
-		in.metrics.messages.WithLabelValues(resultAccepted).Inc()
-		l.Status = http.StatusAccepted
-	}
-	shown := show(a)
-	l.acceptance = &shown
-	close(l.done)
-}
-
-// refuse ends a line that was not accepted.
-func (l *line) refuse(refused refusal) {
-	f := refused.Document()
-	l.Status, l.Problem = f.Status, &f
-	close(l.done)
-}
-
-// writeVerdicts writes each line's verdict, and lets its caller have them when there is
-// nothing to add at once. When he is gone it ends the batch, and waits for what is under way.
-func writeVerdicts(w http.ResponseWriter, c *http.ResponseController, cancel func(), lines <-chan *line) {
+// writeVerdicts writes each line's verdict, and flushes when there is nothing to add at once. When
+// the caller is gone it ends the batch, and waits for what is under way.
+func writeVerdicts(w http.ResponseWriter, c *http.ResponseController, cancel func(), groups <-chan *group) {
 	out := bufio.NewWriterSize(w, 32<<10)
-	e := json.NewEncoder(out)
 	flush := func() {
 		c.SetWriteDeadline(time.Now().Add(batchIdle))
 		if out.Flush() != nil || c.Flush() != nil {
@@ -190,25 +180,28 @@ func writeVerdicts(w http.ResponseWriter, c *http.ResponseController, cancel fun
 	}
 	defer flush()
 	for {
-		var l *line
+		var g *group
 		select {
-		case l = <-lines:
+		case g = <-groups:
 		default:
 			flush()
-			l = <-lines
+			g = <-groups
 		}
-		if l == nil {
+		if g == nil {
 			return
 		}
 		select {
-		case <-l.done:
+		case <-g.done:
 		default:
 			flush()
-			<-l.done
+			<-g.done
 		}
-		if e.Encode(l.verdict) != nil {
-			cancel()
+		for i := range g.lines {
+			if _, err := out.Write(append(g.lines[i].appendVerdict(out.AvailableBuffer()), '\n')); err != nil {
+				cancel()
+			}
 		}
+		g.free()
 	}
 }
 

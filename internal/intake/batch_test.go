@@ -8,11 +8,15 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"sluice/internal/intake"
 	"sluice/internal/message"
 )
 
@@ -279,5 +283,79 @@ func TestBatchTimes(t *testing.T) {
 				run(t, s.batch(t))
 			})
 		})
+	}
+}
+
+// grouped notes the sizes of the groups that are stored.
+type grouped struct {
+	*keeper
+	mu    sync.Mutex
+	sizes []int
+}
+
+func (g *grouped) AcceptAll(ctx context.Context, messages []message.Message) []message.AcceptResult {
+	g.mu.Lock()
+	g.sizes = append(g.sizes, len(messages))
+	g.mu.Unlock()
+	return g.keeper.AcceptAll(ctx, messages)
+}
+
+// Lines that have arrived are stored together; what is wrong, late or would be late is answered in
+// its place, and does not keep the others.
+func TestBatchGroups(t *testing.T) {
+	t.Parallel()
+	k := &keeper{messages: map[string]message.Message{}, records: map[string]message.Record{}}
+	g := &grouped{keeper: k}
+	var asked atomic.Int64
+	serve := direct(intake.Options{
+		Acceptor: g, Reader: k,
+		Drain: func(_ context.Context, _ string, c message.Class) (time.Duration, error) {
+			asked.Add(1)
+			if c == message.Authentication {
+				return time.Hour, nil
+			}
+			return time.Minute, nil
+		},
+	})
+	past := time.Now().Add(-time.Second).Format(time.RFC3339)
+	var body strings.Builder
+	for i := range 600 {
+		more := ""
+		switch i {
+		case 3:
+			more = `,"class":"x"`
+		case 5:
+			more = `,"class":"authentication"`
+		case 7:
+			more = `,"expires_at":"` + past + `"`
+		}
+		fmt.Fprintf(&body, "%s\n", envelope(fmt.Sprintf(`,"key":"%d"`, i)+more))
+	}
+	serve("POST", "/v1/messages", envelope(`,"key":"9"`)) // so that the tenth line is a repeat
+	asked.Store(0)
+	w := serve("POST", "/v1/messages/batch", body.String())
+	want := map[int]int{4: 422, 6: 429, 8: 422, 10: 200}
+	scanner := bufio.NewScanner(w.Body)
+	n := 0
+	for scanner.Scan() {
+		n++
+		var v verdict
+		if err := json.Unmarshal(scanner.Bytes(), &v); err != nil {
+			t.Fatal(err)
+		}
+		status := want[n]
+		if status == 0 {
+			status = http.StatusAccepted
+		}
+		if v.Line != n || v.Status != status || status == 202 && v.ID != message.NewID(ours, fmt.Sprint(n-1)) {
+			t.Errorf("line %d: %+v", n, v)
+		}
+	}
+	slices.Sort(g.sizes) // groups are stored side by side
+	if n != 600 || !slices.Equal(g.sizes, []int{88, 253, 256}) {
+		t.Errorf("%d lines in groups of %v", n, g.sizes)
+	}
+	if n := asked.Load(); n > 2*3+1 {
+		t.Errorf("asked %d times how long it would take", n)
 	}
 }

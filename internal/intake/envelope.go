@@ -1,17 +1,21 @@
 package intake
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
+	"sluice/internal/jsondoc"
 	"sluice/internal/message"
 )
 
-// What an envelope may hold, beside Meta's limits on the message in it.
+// What an envelope may hold, in addition to Meta's limits on the message in it.
 const (
 	maxKey   = 255 // bytes, printable ASCII
 	maxRef   = 255 // code points
@@ -20,51 +24,108 @@ const (
 	maxAhead = 90 * 24 * time.Hour
 )
 
-// maxProblems bounds an answer, as message.Parse does its part of it.
+// maxProblems bounds an answer, as message.Check does its part of it.
 const maxProblems = 20
 
-// members are those of a request.
-var members = []string{"from", "message", "class", "key", "ref", "tags", "send_at", "expires_at"}
-
-// envelope reads a request member by member and collects its problems. A member that is
-// null is as good as absent.
+// envelope is a request: its JSON text is read once, and everything about it is taken from there.
+// It collects the request's problems. A member that is null is as good as absent.
 type envelope struct {
-	document
+	body    jsondoc.Doc
+	headers jsondoc.Doc // members that came in headers, on Meta's own path
+
+	from, class, key, ref, tags, sendAt, expiresAt, message jsondoc.Value
+
 	problems refusal
+	buffer   []byte // for reading and hashing
 }
 
-func open(d document) *envelope {
-	e := &envelope{document: d}
+var envelopePool = sync.Pool{New: func() any { return new(envelope) }}
+
+func newEnvelope() *envelope { return envelopePool.Get().(*envelope) }
+
+// free lets another request use e. What was read from e stays good: strings are never reused.
+func (e *envelope) free() {
+	e.reset()
+	envelopePool.Put(e)
+}
+
+func (e *envelope) reset() {
+	e.body.Reset()
+	e.headers.Reset()
+	buffer := e.buffer
+	if cap(buffer) > 16<<10 {
+		buffer = nil
+	}
+	*e = envelope{body: e.body, headers: e.headers, buffer: buffer[:0]}
+}
+
+// read reads a request's JSON object. It refuses what JSON readers understand in different ways.
+func (e *envelope) read(text []byte) refusal {
+	err := e.body.Read(string(text))
+	switch {
+	case err != nil:
+		return refuseAt(err.Path, err.Code)
+	case e.body.Root().Kind() != jsondoc.Object:
+		return refuse("json_not_object")
+	}
+	return nil
+}
+
+// open takes the members of a request from an object, and refuses unknown ones.
+func (e *envelope) open(object jsondoc.Value) {
 	var unknown []string
-	for name := range e.members {
-		if !slices.Contains(members, name) {
-			unknown = append(unknown, pathName(name))
+	for name, value := range object.Members() {
+		if member := e.member(name); member != nil {
+			*member = value
+		} else {
+			unknown = append(unknown, jsondoc.PathName(name))
 		}
 	}
 	slices.Sort(unknown)
 	for _, name := range slices.Compact(unknown) {
 		e.refuse(name, "field_unknown")
 	}
-	return e
 }
 
-// order reads the message a caller asked for, all but what depends on the time of asking.
-// key is his Idempotency-Key header.
+// member is where the member of that name goes; nil: there is no such member.
+func (e *envelope) member(name string) *jsondoc.Value {
+	switch name {
+	case "from":
+		return &e.from
+	case "message":
+		return &e.message
+	case "class":
+		return &e.class
+	case "key":
+		return &e.key
+	case "ref":
+		return &e.ref
+	case "tags":
+		return &e.tags
+	case "send_at":
+		return &e.sendAt
+	case "expires_at":
+		return &e.expiresAt
+	}
+	return nil
+}
+
+// order returns the message a caller asked for, without what depends on the time of asking, and
+// without Payload and Hash: see finish. key is the Idempotency-Key header.
 func (e *envelope) order(key *string) message.Message {
 	m := message.Message{
-		From:      e.from(),
-		Class:     message.Class(e.text("class")),
-		Key:       e.key(key),
-		Ref:       e.text("ref"),
-		Tags:      e.tags(),
-		SendAt:    e.time("send_at"),
-		ExpiresAt: e.time("expires_at"),
-		Payload:   e.message,
+		From:      e.sender(),
+		Class:     message.Class(e.text("class", &e.class)),
+		Key:       e.idempotency(key),
+		Ref:       e.text("ref", &e.ref),
+		Tags:      e.labels(),
+		SendAt:    e.time("send_at", &e.sendAt),
+		ExpiresAt: e.time("expires_at", &e.expiresAt),
 	}
 	if m.Class != "" && !m.Class.Valid() {
 		e.refuse("class", "class_unknown")
 	}
-	if e.members["ref"] != nil && !label(m.Ref, maxRef) {
+	if e.ref.Present() && !label(m.Ref, maxRef) {
 		e.refuse("ref", "ref_invalid")
 	}
 	if !m.ExpiresAt.IsZero() && !m.SendAt.Before(m.ExpiresAt) {
@@ -82,15 +143,14 @@ func (e *envelope) add(p message.Problem) {
 	}
 }
 
-// content reads Meta's object.
+// content checks Meta's object.
 func (e *envelope) content(m *message.Message) {
-	object := e.members["message"]
-	if object == nil {
+	if !e.message.Present() {
 		e.refuse("message", "message_missing")
 		return
 	}
 	var problems []message.Problem
-	m.Content, problems = message.ParseDecoded(object)
+	m.Content, problems = message.Check(e.message)
 	for _, p := range problems {
 		p.Path = strings.TrimSuffix("message."+p.Path, ".")
 		e.add(p)
@@ -98,32 +158,65 @@ func (e *envelope) content(m *message.Message) {
 	m.Callback = m.Content.Callback
 }
 
+// finish adds what is made from the request as it was given: the payload, and with a key the
+// hash. Without a key no other request can mean this message.
+func (e *envelope) finish(m *message.Message) {
+	const more = 64 // for messaging_product and the recipient
+	m.Payload = message.AppendPayload(make([]byte, 0, len(e.message.Raw())+more), e.message, m.Content.To)
+	if m.Key != "" {
+		m.Hash = e.hash(m)
+	}
+}
+
+// hash tells a repeat from another request under the same key. The order of members, white
+// space and the way characters are escaped do not count. 128 bits are plenty against accidents,
+// and nobody gains by a collision with their own key. Class, times and deadline count as they
+// were given: a default may change between a request and its repeat.
+func (e *envelope) hash(m *message.Message) string {
+	b := jsondoc.AppendString(append(e.buffer[:0], `{"from":`...), m.From)
+	b = jsondoc.AppendString(append(b, `,"class":`...), string(m.Class))
+	b = jsondoc.AppendString(append(b, `,"ref":`...), m.Ref)
+	b = append(b, `,"tags":`...)
+	if m.Tags == nil { // null, or empty
+		b = append(b, "null"...)
+	} else {
+		b = e.tags.AppendCanonical(b)
+	}
+	b = m.SendAt.AppendFormat(append(b, `,"send_at":"`...), time.RFC3339Nano)
+	b = m.ExpiresAt.AppendFormat(append(b, `","expires_at":"`...), time.RFC3339Nano)
+	b = e.message.AppendCanonical(append(b, `","message":`...))
+	b = append(b, '}')
+	e.buffer = b
+	sum := sha256.Sum256(b)
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
 // text returns a string member, empty when there is none or it is something else.
-func (e *envelope) text(name string) string {
-	s, ok := e.members[name].(string)
-	if !ok && e.members[name] != nil {
+func (e *envelope) text(name string, v *jsondoc.Value) string {
+	s, ok := v.Text()
+	if !ok && v.Present() {
 		e.refuse(name, "type_mismatch")
-		delete(e.members, name)
+		*v = jsondoc.Value{}
 	}
 	return s
 }
 
-func (e *envelope) from() string {
-	given := e.members["from"] != nil
-	from := e.text("from")
+func (e *envelope) sender() string {
+	given := e.from.Present()
+	from := e.text("from", &e.from)
 	switch {
 	case !given:
 		e.refuse("from", "from_missing")
-	case e.members["from"] != nil && !message.IsNumberID(from):
+	case e.from.Present() && !message.IsNumberID(from):
 		e.refuse("from", "from_invalid")
 	}
 	return from
 }
 
-// key returns the idempotency key, which may come as a header, as a member, or as both.
-func (e *envelope) key(header *string) string {
-	key := e.text("key")
-	if e.members["key"] != nil {
+// idempotency returns the idempotency key, which may come as a header, as a member, or as both.
+func (e *envelope) idempotency(header *string) string {
+	key := e.text("key", &e.key)
+	if e.key.Present() {
 		e.checkKey("key", key)
 		if header != nil && *header != key {
 			e.refuse("key", "idempotency_key_mismatch")
@@ -144,21 +237,21 @@ func (e *envelope) checkKey(path, key string) {
 	}
 }
 
-func (e *envelope) tags() (tags []string) {
-	list, ok := e.members["tags"].([]any)
-	if !ok && e.members["tags"] != nil {
+func (e *envelope) labels() (tags []string) {
+	if e.tags.Present() && e.tags.Kind() != jsondoc.Array {
 		e.refuse("tags", "type_mismatch")
+		return nil
 	}
-	if len(list) > maxTags {
+	if e.tags.Len() > maxTags {
 		e.refuse("tags", "tags_too_many")
 		return nil
 	}
-	for i, value := range list {
-		tag, ok := value.(string)
-		if path := "tags[" + strconv.Itoa(i) + "]"; !ok {
-			e.refuse(path, "type_mismatch")
+	for i, value := range e.tags.Elements() {
+		tag, ok := value.Text()
+		if !ok {
+			e.refuse("tags["+strconv.Itoa(i)+"]", "type_mismatch")
 		} else if !label(tag, maxTag) {
-			e.refuse(path, "tag_invalid")
+			e.refuse("tags["+strconv.Itoa(i)+"]", "tag_invalid")
 		}
 		tags = append(tags, tag)
 	}
@@ -172,9 +265,9 @@ func label(s string, most int) bool {
 }
 
 // time returns a time to the millisecond, which is what records keep; zero when there is none.
-func (e *envelope) time(name string) (t time.Time) {
-	s := e.text(name)
-	if e.members[name] == nil {
+func (e *envelope) time(name string, v *jsondoc.Value) (t time.Time) {
+	s := e.text(name, v)
+	if !v.Present() {
 		return time.Time{}
 	}
 	if t.UnmarshalText([]byte(s)) != nil || t.Unix() < 0 {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/internal/httpapi"
+	"sluice/internal/jsondoc"
 	"sluice/internal/message"
 )
 
@@ -28,7 +29,20 @@ type graph interface {
 	Download(w http.ResponseWriter, r *http.Request, number, url string)
 }
 
-var graphVersion = regexp.MustCompile(`^/v[0-9]{1,3}\.[0-9]{1,2}/`)
+// graphPath tells whether a path begins with a version of the Graph API: "/v25.0/".
+func graphPath(path string) bool {
+	rest, ok := strings.CutPrefix(path, "/v")
+	major := digitsOf(rest)
+	if !ok || major == 0 || major > 3 || !strings.HasPrefix(rest[major:], ".") {
+		return false
+	}
+	rest = rest[major+1:]
+	minor := digitsOf(rest)
+	return minor > 0 && minor <= 2 && strings.HasPrefix(rest[minor:], "/")
+}
+
+// digitsOf returns how many digits s begins with.
+func digitsOf(s string) int { return len(s) - len(strings.TrimLeft(s, "0123456789")) }
 
 const graphGroup = "Meta's paths"
 
@@ -115,38 +129,21 @@ type graphMessage struct {
 func (in *Intake) graphSend(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeSend)
-	idempotency, body := (*string)(nil), []byte(nil)
+	var idempotency *string
 	if refused == nil {
 		idempotency, refused = checkHeader(r.Header)
 	}
+	var m message.Message
+	var given string
 	if refused == nil {
-		body, refused = readBody(w, r)
-	}
-	var d document
-	if refused == nil {
-		d, refused = strict(body)
-	}
-	if refused == nil && message.IsMark(d.members) {
-		in.graphMark(w, r, key, d.members, body)
-		return
+		var mark bool
+		if m, given, mark, refused = in.readGraph(w, r, key, idempotency, start); mark {
+			return
+		}
 	}
 	var a message.Acceptance
-	var m message.Message
-	given, _ := d.members["to"].(string)
 	if refused == nil {
-		e := open(graphOrder(r, d, body))
-		plain := assumePlus(d.members)
-		if d.members["type"] == nil && d.members["text"] != nil { // as at Meta
-			d.members["type"] = "text"
-		}
-		m = e.order(idempotency)
-		if plain { // what Meta makes of it is Meta's to say
-			m.Content.To = strings.TrimPrefix(m.Content.To, "+")
-		}
-		if d.members["messaging_product"] == nil {
-			e.refuse("message.messaging_product", "messaging_product_missing")
-		}
-		a, refused = in.hand(r.Context(), w.Header(), key, e, m, start)
+		a, refused = in.hand(r.Context(), w.Header(), &m, start)
 	}
 	if refused != nil {
 		in.metrics.observe(result(refused.Status()), start)
@@ -170,47 +167,84 @@ func (in *Intake) graphSend(w http.ResponseWriter, r *http.Request) {
 	httpapi.WriteJSON(w, "application/json", http.StatusOK, graphAccepted{Product: "whatsapp", Contacts: []graphContact{contact}, Messages: []graphMessage{sent}})
 }
 
+// readGraph returns the message of a request to Meta's own path, and its recipient as it was given.
+// A mark as read is passed on, and answered.
+func (in *Intake) readGraph(w http.ResponseWriter, r *http.Request, key httpapi.Key, idempotency *string, now time.Time) (m message.Message, given string, mark bool, refused refusal) {
+	e := newEnvelope()
+	defer e.free()
+	if refused = e.readBody(w, r); refused != nil {
+		return m, "", false, refused
+	}
+	object := e.body.Root()
+	if message.IsMark(object) {
+		in.graphMark(w, r, key, object, bytes.Clone(e.buffer)) // the transport may read it for longer than the envelope lives
+		return m, "", true, nil
+	}
+	given, _ = object.Get("to").Text()
+	plain := e.assumeMeta(object)
+	e.openHeaders(r)
+	e.message = object
+	m = e.order(idempotency)
+	if plain { // what Meta makes of it is Meta's to say
+		m.Content.To = strings.TrimPrefix(m.Content.To, "+")
+	}
+	if !object.Get("messaging_product").Present() {
+		e.refuse("message.messaging_product", "messaging_product_missing")
+	}
+	return m, given, false, in.check(e, &m, key, now)
+}
+
 // graphHeaders are the members of an order that ride in headers.
 var graphHeaders = map[string]string{
 	"class": "Sluice-Class", "ref": "Sluice-Ref", "tags": "Sluice-Tags", "send_at": "Sluice-Send-At", "expires_at": "Sluice-Expires-At",
 }
 
-// graphOrder makes the order that POST /v1/messages would have got.
-func graphOrder(r *http.Request, d document, body []byte) document {
-	members := map[string]any{"from": r.PathValue("number"), "message": d.members}
+// openHeaders takes the members of a request from its path and headers.
+func (e *envelope) openHeaders(r *http.Request) {
+	e.headers.AddText("from", r.PathValue("number"))
 	for member, header := range graphHeaders {
 		value := r.Header.Get(header)
 		switch {
 		case value == "":
 		case member == "tags":
-			var tags []any
+			var tags []string
 			for tag := range strings.SplitSeq(value, ",") {
 				tags = append(tags, strings.TrimSpace(tag))
 			}
-			members[member] = tags
+			e.headers.AddTexts(member, tags)
 		default:
-			members[member] = value
+			e.headers.AddText(member, value)
 		}
 	}
-	return document{members: members, message: body}
+	e.open(e.headers.Root())
 }
 
 var digits = regexp.MustCompile(`^[0-9 ().-]+$`)
 
-// assumePlus lets a phone number without its plus pass our rules, and tells whether it did:
-// on Meta's path it means what it means at Meta, which may be a number of the sender's country.
-func assumePlus(object map[string]any) bool {
-	to, _ := object["to"].(string)
-	if object["recipient_type"] == "group" || !digits.MatchString(to) {
-		return false
+// assumeMeta lets pass what Meta lets pass: text without a type, and a phone number without its
+// plus. It tells whether there was one: on Meta's path it means what it means at Meta, which may
+// be a number of the sender's country.
+func (e *envelope) assumeMeta(object jsondoc.Value) (plain bool) {
+	to := object.Get("to")
+	kind, _ := object.Get("recipient_type").Text()
+	if digit, _ := to.Text(); kind != "group" && digits.MatchString(digit) {
+		to.SetText("+" + digit)
+		plain = true
 	}
-	object["to"] = "+" + to
-	return true
+	if object.Get("text").Present() {
+		switch kind := object.Get("type"); kind.Kind() {
+		case jsondoc.Absent:
+			e.body.AddText("type", "text")
+		case jsondoc.Null:
+			kind.SetText("text")
+		}
+	}
+	return plain
 }
 
 // graphMark passes a mark as read, or that somebody types, on to Meta.
-func (in *Intake) graphMark(w http.ResponseWriter, r *http.Request, key httpapi.Key, object any, body []byte) {
-	_, problems := message.ParseMark(object)
+func (in *Intake) graphMark(w http.ResponseWriter, r *http.Request, key httpapi.Key, object jsondoc.Value, body []byte) {
+	_, problems := message.CheckMark(object)
 	if len(problems) > 0 {
 		in.graphRefuse(w, problems)
 		return

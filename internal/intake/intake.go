@@ -15,10 +15,15 @@ import (
 	"sluice/internal/message"
 )
 
-// acceptor takes a message for sending. It returns when the message is durable, or an
-// error: message.ErrKeyReused, message.ErrFull, or else the store cannot be relied upon just now.
+// acceptor stores messages for sending. A message is durable when there is no error with it. An
+// error is message.ErrKeyReused, message.ErrFull, or something else: storage is temporarily
+// unavailable, and the message may or may not have been stored.
 type acceptor interface {
 	Accept(ctx context.Context, m message.Message) (message.Acceptance, error)
+	// AcceptAll accepts several messages as a group, up to some hundreds, and returns a result for
+	// each, in their order. Of messages with the same id the first is accepted, and the others
+	// repeat it. It does not keep the slice.
+	AcceptAll(ctx context.Context, messages []message.Message) []message.AcceptResult
 }
 
 // reader finds a message again, or returns message.ErrNotFound.
@@ -40,8 +45,8 @@ type desk interface {
 	Cancel(ctx context.Context, id string) (message.State, error)
 }
 
-// drain estimates how long until a new message of a number and class would leave. It may
-// block for a moment; with an error nothing is known, and its maker has told so.
+// drain estimates how long until a new message of a number and class would leave. It may block
+// for half a second at most; with an error nothing is known, and the drain has logged why.
 type drain func(ctx context.Context, number string, c message.Class) (time.Duration, error)
 
 // Options says what an Intake works with.
@@ -63,9 +68,6 @@ type Options struct {
 // storeTimeout bounds the calls of the store for one request, so that a caller gets an answer before the
 // server's own time to write one (20 s, in which the body comes too) is over.
 const storeTimeout = 5 * time.Second
-
-// drainTimeout bounds the question how long a message would wait: nobody waits long for it.
-const drainTimeout = 500 * time.Millisecond
 
 // Intake is the front door. It is safe for concurrent use; the zero value is not usable.
 type Intake struct {
@@ -97,7 +99,7 @@ func (in *Intake) Handler() http.Handler {
 	own := httpapi.Handler(in.routes())
 	meta := httpapi.Frame(httpapi.Mux(in.graphRoutes(), func(w http.ResponseWriter, code string) { in.graphRefuse(w, refuse(code)) }))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if graphVersion.MatchString(r.URL.Path) {
+		if graphPath(r.URL.Path) {
 			meta.ServeHTTP(w, r)
 			return
 		}

@@ -55,6 +55,19 @@ func (k *keeper) Accept(_ context.Context, m message.Message) (message.Acceptanc
 	return message.Acceptance{ID: old.ID, State: message.Queued, Class: old.Class, ExpiresAt: old.ExpiresAt, Duplicate: duplicate}, nil
 }
 
+func (k *keeper) AcceptAll(ctx context.Context, messages []message.Message) []message.AcceptResult {
+	return acceptAll(ctx, k.Accept, messages)
+}
+
+// acceptAll accepts messages one after the other.
+func acceptAll(ctx context.Context, accept func(context.Context, message.Message) (message.Acceptance, error), messages []message.Message) (all []message.AcceptResult) {
+	for _, m := range messages {
+		a, err := accept(ctx, m)
+		all = append(all, message.AcceptResult{Acceptance: a, Err: err})
+	}
+	return all
+}
+
 func (k *keeper) Get(_ context.Context, id string) (message.Record, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -254,7 +267,7 @@ func TestAccepted(t *testing.T) {
 		t.Errorf("expires in %v, want the class's 24 h", day)
 	}
 	m := b.keeper.messages[a.ID]
-	if string(m.Payload) != hello || m.Ref != "7" || len(m.Tags) != 2 || m.Content.To != "+15551234567" || m.Key != "order-7" {
+	if string(m.Payload) != `{"messaging_product":"whatsapp",`+hello[1:] || m.Ref != "7" || len(m.Tags) != 2 || m.Content.To != "+15551234567" || m.Key != "order-7" {
 		t.Errorf("handed over %+v", m)
 	}
 	if got := r.header.Get("Content-Type"); got != "application/json" {
@@ -641,6 +654,9 @@ func direct(o intake.Options) func(method, path, body string) *httptest.Response
 		r, w := httptest.NewRequest(method, path, strings.NewReader(body)), httptest.NewRecorder()
 		r.Header.Set("Authorization", "Bearer "+token)
 		r.Header.Set("Content-Type", "application/json")
+		if strings.HasSuffix(path, "/batch") {
+			r.Header.Set("Content-Type", "application/x-ndjson")
+		}
 		handler.ServeHTTP(w, r)
 		return w
 	}
@@ -674,27 +690,15 @@ func TestStoreHangs(t *testing.T) {
 	})
 }
 
-// A message is not lost because nobody could tell how long it would wait.
-func TestDrainHangs(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		serve := direct(intake.Options{
-			Acceptor: nothing{}, Reader: nothing{},
-			Drain: func(ctx context.Context, _ string, _ message.Class) (time.Duration, error) { return 0, hang(ctx) },
-		})
-		start := time.Now()
-		w := serve("POST", "/v1/messages", envelope(""))
-		if took := time.Since(start); w.Code != http.StatusAccepted || took > time.Second {
-			t.Errorf("%d after %v", w.Code, took)
-		}
-	})
-}
-
 // hanging never answers by itself.
 type hanging struct{}
 
 func (hanging) Accept(ctx context.Context, _ message.Message) (message.Acceptance, error) {
 	return message.Acceptance{}, hang(ctx)
+}
+
+func (h hanging) AcceptAll(ctx context.Context, messages []message.Message) []message.AcceptResult {
+	return acceptAll(ctx, h.Accept, messages)
 }
 
 func (hanging) Get(ctx context.Context, _ string) (message.Record, error) {
@@ -877,23 +881,15 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-func BenchmarkPost(b *testing.B) {
-	serve := direct(intake.Options{Acceptor: nothing{}, Reader: nothing{}})
-	body := `{"from":"` + ours + `","key":"order-7","ref":"7","message":{"to":"+15551234567","type":"template","template":{"name":"order_update","language":{"code":"en_US"},` +
-		`"components":[{"type":"body","parameters":[{"type":"text","text":"Jo"},{"type":"text","text":"4711"}]}]}}}`
-	b.ReportAllocs()
-	for b.Loop() {
-		if w := serve(http.MethodPost, "/v1/messages", body); w.Code != http.StatusAccepted {
-			b.Fatal(w.Code, w.Body)
-		}
-	}
-}
-
 // nothing accepts everything and keeps nothing.
 type nothing struct{}
 
 func (nothing) Accept(_ context.Context, m message.Message) (message.Acceptance, error) {
 	return message.Acceptance{ID: m.ID, State: message.Queued, Class: m.Class, ExpiresAt: m.ExpiresAt}, nil
+}
+
+func (n nothing) AcceptAll(ctx context.Context, messages []message.Message) []message.AcceptResult {
+	return acceptAll(ctx, n.Accept, messages)
 }
 
 func (nothing) Progress(context.Context, []string) ([]message.Record, error) { return nil, nil }

@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,7 +44,7 @@ func (in *Intake) post(w http.ResponseWriter, r *http.Request) {
 	if wait {
 		in.follow(w, r, &shown)
 	}
-	httpapi.WriteJSON(w, "application/json", status, shown)
+	httpapi.WriteBytes(w, "application/json", status, append(shown.append(make([]byte, 0, 256)), '\n'))
 }
 
 // acceptance is a message.Acceptance as the API shows it.
@@ -73,25 +74,30 @@ func (in *Intake) submit(w http.ResponseWriter, r *http.Request, now time.Time) 
 	if refused != nil {
 		return none, refused
 	}
-	body, refused := readBody(w, r)
+	m, refused := in.readPost(w, r, key, idempotency, now)
 	if refused != nil {
 		return none, refused
 	}
-	document, refused := strict(body)
-	if refused != nil {
-		return none, refused
-	}
-	e := open(document)
-	m := e.order(idempotency)
-	return in.hand(r.Context(), w.Header(), key, e, m, now)
+	return in.hand(r.Context(), w.Header(), &m, now)
 }
 
-// hand hands over the message that was read from e, if all is well with it. What its caller
-// should know beside the answer goes into header.
-func (in *Intake) hand(ctx context.Context, header http.Header, key httpapi.Key, e *envelope, m message.Message, now time.Time) (message.Acceptance, refusal) {
-	var none message.Acceptance
+// readPost returns the message of a request whose headers are good.
+func (in *Intake) readPost(w http.ResponseWriter, r *http.Request, key httpapi.Key, idempotency *string, now time.Time) (m message.Message, refused refusal) {
+	e := newEnvelope()
+	defer e.free()
+	if refused = e.readBody(w, r); refused != nil {
+		return m, refused
+	}
+	e.open(e.body.Root())
+	m = e.order(idempotency)
+	return m, in.check(e, &m, key, now)
+}
+
+// check checks what the text of a request does not tell, and completes its message. Nothing of the
+// request is needed afterwards.
+func (in *Intake) check(e *envelope, m *message.Message, key httpapi.Key, now time.Time) refusal {
 	if message.IsNumberID(m.From) && !(key.Covers(m.From) && in.o.Numbers(m.From)) {
-		return none, refuseAt("from", "phone_not_found")
+		return refuseAt("from", "phone_not_found")
 	}
 	if own := in.o.Own(m.From); own != "" && strings.TrimPrefix(m.Content.To, "+") == own[1:] { // at Meta's path To may have no plus
 		e.refuse("message.to", "recipient_is_sender")
@@ -100,12 +106,16 @@ func (in *Intake) hand(ctx context.Context, header http.Header, key httpapi.Key,
 		e.refuse("send_at", "schedule_too_far")
 	}
 	if len(e.problems) > 0 {
-		return none, e.problems
+		return e.problems
 	}
-	if m.Key != "" { // without one no other request can mean this message
-		m.Hash = asked{m.From, m.Class, m.Ref, m.Tags, m.SendAt, m.ExpiresAt, e.members["message"]}.hash()
-	}
-	in.complete(&m, now)
+	e.finish(m)
+	in.complete(m, now)
+	return nil
+}
+
+// hand hands over a message that was checked. What its caller should know in addition to the answer
+// goes into header.
+func (in *Intake) hand(ctx context.Context, header http.Header, m *message.Message, now time.Time) (message.Acceptance, refusal) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	if !m.ExpiresAt.After(now) {
@@ -113,15 +123,16 @@ func (in *Intake) hand(ctx context.Context, header http.Header, key httpapi.Key,
 	}
 	if wait := in.wait(ctx, m, now); now.Add(wait).After(m.ExpiresAt) {
 		if refused := in.unreachable(ctx, header, m, wait); refused != nil {
-			return none, refused
+			return message.Acceptance{}, refused
 		}
 	}
-	return in.accept(ctx, m)
+	a, err := in.o.Acceptor.Accept(ctx, *m)
+	return a, in.refused(m, err)
 }
 
 // checkHeader reads the Idempotency-Key and refuses bodies that are not plain JSON.
 func checkHeader(h http.Header) (idempotency *string, refused refusal) {
-	if media, _, err := mime.ParseMediaType(h.Get("Content-Type")); err != nil || media != "application/json" {
+	if !isJSON(h.Get("Content-Type")) {
 		return nil, refuse("unsupported_media_type")
 	}
 	if encoding := h.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
@@ -137,18 +148,33 @@ func checkHeader(h http.Header) (idempotency *string, refused refusal) {
 	}
 }
 
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, refusal) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+func isJSON(contentType string) bool {
+	if contentType == "application/json" {
+		return true
+	}
+	media, _, err := mime.ParseMediaType(contentType)
+	return err == nil && media == "application/json"
+}
+
+// readBody reads the JSON object that is a request's body.
+func (e *envelope) readBody(w http.ResponseWriter, r *http.Request) refusal {
+	var err error
+	if r.ContentLength >= 0 && r.ContentLength <= maxBody {
+		e.buffer = slices.Grow(e.buffer[:0], int(r.ContentLength))[:r.ContentLength]
+		_, err = io.ReadFull(r.Body, e.buffer)
+	} else {
+		e.buffer, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	}
 	if err == nil {
-		return body, nil
+		return e.read(e.buffer)
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, refuse("body_too_large")
+		return refuse("body_too_large")
 	}
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-		return nil, refuse("timeout")
+		return refuse("timeout")
 	}
-	return nil, refuse("json_invalid") // cut off
+	return refuse("json_invalid") // cut off
 }
 
 // complete fills in what follows from a checked message and the time it came.
@@ -166,24 +192,24 @@ func (in *Intake) complete(m *message.Message, now time.Time) {
 	}
 }
 
-// accept hands a message over. Only its success means that the message is durable.
-func (in *Intake) accept(ctx context.Context, m message.Message) (message.Acceptance, refusal) {
-	a, err := in.o.Acceptor.Accept(ctx, m)
+// refused is what is answered to an error of the acceptor; nil without one. Only then the message
+// is durable.
+func (in *Intake) refused(m *message.Message, err error) refusal {
 	switch {
+	case err == nil:
+		return nil
 	case errors.Is(err, message.ErrKeyReused):
-		return a, refuseAt("key", "idempotency_key_reused")
+		return refuseAt("key", "idempotency_key_reused")
 	case errors.Is(err, message.ErrFull):
-		return a, refuse("overloaded")
-	case err != nil:
-		in.o.Log.Error("message not accepted", "msg_id", m.ID, "phone_number_id", m.From, "err", err)
-		return a, refuse("store_unavailable")
+		return refuse("overloaded")
 	}
-	return a, nil
+	in.o.Log.Error("message not accepted", "msg_id", m.ID, "phone_number_id", m.From, "err", err)
+	return refuse("store_unavailable")
 }
 
 // late answers for a message that expires before it came: with an earlier acceptance where
 // the request repeats one, since a caller who repeats himself asks what became of it.
-func (in *Intake) late(ctx context.Context, m message.Message) (message.Acceptance, refusal) {
+func (in *Intake) late(ctx context.Context, m *message.Message) (message.Acceptance, refusal) {
 	expired := refuseAt("expires_at", "ttl_invalid")
 	if m.Key == "" {
 		return message.Acceptance{}, expired
@@ -201,12 +227,10 @@ func (in *Intake) late(ctx context.Context, m message.Message) (message.Acceptan
 
 // wait is how long the messages before m will take; 0 when that is not known, or when m is for
 // later: what waits now may be gone by then.
-func (in *Intake) wait(ctx context.Context, m message.Message, now time.Time) time.Duration {
+func (in *Intake) wait(ctx context.Context, m *message.Message, now time.Time) time.Duration {
 	if in.o.Drain == nil || m.SendAt.After(now) {
 		return 0
 	}
-	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
-	defer cancel()
 	wait, err := in.o.Drain(ctx, m.From, m.Class)
 	if err != nil {
 		return 0
@@ -216,7 +240,7 @@ func (in *Intake) wait(ctx context.Context, m message.Message, now time.Time) ti
 
 // unreachable refuses a message that would wait beyond its deadline. It refuses no repeat of
 // one that was accepted: the caller is to learn what became of that.
-func (in *Intake) unreachable(ctx context.Context, header http.Header, m message.Message, wait time.Duration) refusal {
+func (in *Intake) unreachable(ctx context.Context, header http.Header, m *message.Message, wait time.Duration) refusal {
 	if m.Key != "" {
 		_, refused := in.find(ctx, m.ID)
 		if refused == nil || refused.Status() != http.StatusNotFound {

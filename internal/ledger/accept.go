@@ -1,90 +1,99 @@
 package ledger
 
 import (
-	"bytes"
+	"context"
 	"crypto/sha256"
-	_ "embed"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
-	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
+	"sluice/internal/record"
 	"sluice/internal/store"
 )
 
-//go:embed lua/accept.lua
-var acceptLua string
-
-// Accepting is the making of a message's record.
+// Accepting is a message that is to be accepted, with what makes its first task.
 type Accepting struct {
-	store.Part
-	m message.Message
+	Message message.Message
+	Enqueue func(w *store.Writes) error // adds the task to the transaction that makes the record
 }
 
-// Accept prepares the making of m's record. Nonce names the caller's request: with the same
-// nonce a repeat whose answer was lost is recognised as the same request.
-func (l *Ledger) Accept(m message.Message, nonce string) (Accepting, error) {
-	k, err := l.keys(m.ID)
-	if err != nil {
-		return Accepting{}, fmt.Errorf("accept: %q is no message id", m.ID)
+// refsMost is how many messages the index of a reference keeps.
+const refsMost = 100
+
+// Accept makes the records of messages, each together with its task, durably. It returns what became
+// of each, in their order. With message.ErrKeyReused the id belongs to a message with other content;
+// after any other error the message was accepted or not, and its caller repeats with the same key.
+func (l *Ledger) Accept(ctx context.Context, all []Accepting) []message.AcceptResult {
+	decided := make([]message.Acceptance, len(all)) // not to be read after an error: a change may be decided on after ctx has ended
+	changes := make([]store.Change, len(all))
+	for i, a := range all {
+		changes[i] = l.accepting(ctx, a, &decided[i])
 	}
-	about, ref := m.Context(), refName(m.From, m.Ref)
-	fields, err := firstFields(m, about, ref)
-	if err != nil {
-		return Accepting{}, fmt.Errorf("accept %s: %w", m.ID, err)
+	out := make([]message.AcceptResult, len(all))
+	for i, err := range l.accepts.DoAll(ctx, 0, changes) {
+		switch {
+		case err == nil:
+			out[i].Acceptance = decided[i]
+		case err == message.ErrKeyReused:
+			out[i].Err = err
+		default:
+			out[i].Err = fmt.Errorf("accept %s: %w", all[i].Message.ID, err)
+		}
 	}
-	before, after, err := queuedEvent(about)
-	if err != nil {
-		return Accepting{}, fmt.Errorf("accept %s: %w", m.ID, err)
-	}
-	return Accepting{m: m, Part: store.Part{
-		Script: l.accept, Keys: []string{k.record, k.payload, k.waiting, k.streams},
-		Args: append([]any{
-			m.ID, nonce, m.Hash, m.ExpiresAt.UnixMilli(), []byte(m.Payload), ref, before, after,
-		}, fields...),
-	}}, nil
+	return out
 }
 
-// queuedEvent is the event that says that a message was accepted, in two parts: its time, as
-// Redis has it, stands between.
-func queuedEvent(about message.Context) (before, after []byte, err error) {
-	event, err := json.Marshal(message.Event{
-		Version: message.EventVersion, Type: message.EventMessage, Number: about.From,
-		State: &message.Change{To: message.Queued}, Message: &about,
-	})
-	if err != nil {
-		return nil, nil, err
+func (l *Ledger) accepting(ctx context.Context, a Accepting, out *message.Acceptance) store.Change {
+	m := a.Message
+	s := l.o.Shards.Of(m.From)
+	c := store.Change{Slot: RecordPrefix(s) + m.ID, Durable: true}
+	if m.Hash != "" { // else its id is random, and no record can have it
+		c.Keys = []string{c.Slot}
 	}
-	const zero = `"at":0`
-	end := bytes.Index(event, []byte(zero)) + len(zero)
-	return event[:end-1], event[end:], nil
+	if number, ok := message.Number(m.ID); !ok || number != m.From {
+		c.Decide = func([]string, *store.Writes) error {
+			return fmt.Errorf("%q is no id of a message of number %s", m.ID, m.From)
+		}
+		return c
+	}
+	// The caller may use the payload again when the call has ended, which may be before Decide runs.
+	made := record.New(m, recipient(m), l.db.Clock(ctx, c.Slot))
+	c.Decide = func(values []string, w *store.Writes) error {
+		var before record.Record
+		if len(values) > 0 {
+			var err error
+			if before, err = record.Decode(m.ID, values[0]); err != nil {
+				return err
+			}
+		}
+		if before.Exists() {
+			if before.Hash != m.Hash {
+				return message.ErrKeyReused
+			}
+			*out = message.Acceptance{
+				ID: m.ID, State: before.State, Class: m.Class, ExpiresAt: before.ExpiresAt, Duplicate: true,
+			}
+			return nil
+		}
+		after := made
+		after.Replace(before)
+		l.write(w, s, record.Record{}, after, []message.Change{{To: message.Queued}}, after.AcceptedAt)
+		if m.Ref != "" {
+			key := refKey(s, m.From, m.Ref)
+			w.ZAdd(key, after.AcceptedAt.UnixMilli(), m.ID)
+			w.Do("zremrangebyrank", key, 0, -refsMost-1)
+		}
+		*out = message.Acceptance{ID: m.ID, State: message.Queued, Class: m.Class, ExpiresAt: m.ExpiresAt.UTC()}
+		return a.Enqueue(w)
+	}
+	return c
 }
 
-// pair names a message's number and recipient without telling them; empty for groups, which
+// recipient names a message's number and recipient without revealing them; empty for groups, which
 // have no limit of their own.
-func pair(m message.Message) string {
+func recipient(m message.Message) string {
 	if m.Content.Group {
 		return ""
 	}
 	sum := sha256.Sum256([]byte(m.From + "\x00" + m.Content.Recipient()))
-	return hex.EncodeToString(sum[:8])
-}
-
-// Result tells what its run made of it. It is message.ErrKeyReused when the id
-// belongs to a message with other content.
-func (a Accepting) Result(cmd *redis.Cmd) (message.Acceptance, error) {
-	r, err := cmd.Slice()
-	if err != nil {
-		return message.Acceptance{}, fmt.Errorf("accept %s: %w", a.m.ID, err)
-	}
-	if text(r[2]) != a.m.Hash {
-		return message.Acceptance{}, message.ErrKeyReused
-	}
-	return message.Acceptance{
-		ID: a.m.ID, State: message.State(text(r[1])), Class: a.m.Class,
-		ExpiresAt: time.UnixMilli(number(r[3])).UTC(), Duplicate: number(r[0]) == 0,
-	}, nil
+	return string(sum[:8])
 }

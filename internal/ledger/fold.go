@@ -2,114 +2,117 @@ package ledger
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-
-	"github.com/redis/go-redis/v9"
+	"slices"
 
 	"sluice/internal/message"
+	"sluice/internal/record"
+	"sluice/internal/store"
 )
 
-// Fold folds what Meta said into the records of one shard: in any order, twice, or before
-// the send was recorded. It answers each piece in turn. On an error some may have been
-// folded; to fold them again is harmless. Then also, keys and their values, is stored as strings.
+// foldMost is how many messages one transaction changes.
+const foldMost = 24
+
+// Fold applies what Meta said to the records of one shard: in any order, twice, or before the send
+// was recorded. It answers each piece in turn. The keys of also, strings, are set in the same step as
+// the last piece. On an error some may have been applied; to apply them again is harmless.
 func (l *Ledger) Fold(ctx context.Context, shard message.Shard, evidence []message.Evidence, also map[string]string) ([]message.Folded, error) {
-	ids, err := l.names(ctx, shard, evidence)
-	if err != nil {
-		return nil, fmt.Errorf("fold: %w", err)
-	}
-	cmds := make([]*redis.Cmd, len(evidence))
-	err = l.db.Pipe(ctx, func(p redis.Pipeliner) {
-		for i, e := range evidence {
-			to, known := e.State()
-			if !known || ids[i] == "" {
-				continue
-			}
-			m := message.Move{To: to, WAMID: e.WAMID, Code: e.Code}
-			if keys, args, err := l.moveArgs(ids[i], guard{kind: "evidence", n: e.Attempt}, m); err == nil {
-				cmds[i] = l.move.Add(ctx, p, keys, args...)
-			}
-		}
-	})
-	if err != nil {
+	if err := l.name(ctx, shard, evidence); err != nil {
 		return nil, fmt.Errorf("fold: %w", err)
 	}
 	folded := make([]message.Folded, len(evidence))
+	var orphans []message.Evidence
+	byID := map[string][]int{}
+	var ids []string
 	for i, e := range evidence {
 		_, known := e.State()
 		switch {
 		case !known:
 			folded[i] = message.UnknownStatus
-		case ids[i] == "":
+		case e.ID == "":
 			folded[i] = message.Orphan
-		case cmds[i] == nil:
-			folded[i] = message.NoRecord
+			orphans = append(orphans, e)
 		default:
-			f, _, duplicate, err := moved(cmds[i])
-			if err != nil {
-				return nil, fmt.Errorf("fold: %w", err)
+			if byID[e.ID] == nil {
+				ids = append(ids, e.ID)
 			}
-			if folded[i] = f; duplicate {
-				folded[i] = message.Duplicate
-			}
+			byID[e.ID] = append(byID[e.ID], i)
 		}
 	}
-	if len(also) > 0 {
-		var keys []string
-		var values []any
-		for k, v := range also {
-			keys, values = append(keys, k), append(values, v)
+	changes := []store.Change{}
+	for some := range slices.Chunk(ids, foldMost) {
+		changes = append(changes, l.folding(ctx, shard, some, byID, evidence, folded))
+	}
+	if len(orphans) > 0 {
+		changes = append(changes, l.orphaned(ctx, shard, orphans))
+	}
+	last := store.Change{Slot: RecordPrefix(shard), Decide: func([]string, *store.Writes) error { return nil }}
+	if n := len(changes); n > 0 {
+		last, changes = changes[n-1], changes[:n-1]
+	}
+	decide := last.Decide
+	last.Decide = func(values []string, w *store.Writes) error {
+		for key, value := range also {
+			w.Set(key, []byte(value))
 		}
-		if err := l.db.Run(ctx, l.also, keys, values...).Err(); err != nil && !errors.Is(err, redis.Nil) {
+		return decide(values, w)
+	}
+	for _, err := range append(l.tx.DoAll(ctx, 0, changes), nil) {
+		if err != nil {
 			return nil, fmt.Errorf("fold: %w", err)
 		}
+	}
+	if err := l.tx.Do(ctx, 0, last); err != nil {
+		return nil, fmt.Errorf("fold: %w", err)
 	}
 	return folded, nil
 }
 
-// names returns our id for each piece of evidence: by its marker, else by its wamid, else
-// "" after it was put aside as an orphan.
-func (l *Ledger) names(ctx context.Context, shard message.Shard, evidence []message.Evidence) ([]string, error) {
-	ids := make([]string, len(evidence))
-	cmds := make([]*redis.Cmd, len(evidence))
-	unnamed := false
-	for i, e := range evidence {
-		ids[i] = e.ID
-		_, known := e.State()
-		unnamed = unnamed || e.ID == "" && known
+// folding applies all evidence of some messages.
+func (l *Ledger) folding(ctx context.Context, s message.Shard, ids []string, byID map[string][]int, evidence []message.Evidence, folded []message.Folded) store.Change {
+	keys := make([]string, len(ids))
+	for i, id := range ids {
+		keys[i] = RecordPrefix(s) + id
 	}
-	if !unnamed {
-		return ids, nil
-	}
-	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
-		for i, e := range evidence {
-			if _, known := e.State(); e.ID != "" || !known {
-				continue
-			}
-			ev := message.Event{Version: message.EventVersion, Type: message.EventStatus, Number: e.Number, Receipt: &e.Receipt}
-			if !e.At.IsZero() {
-				ev.At = e.At.UnixMilli() // not the clock's: a repeat must be the same event
-			}
-			event, err := json.Marshal(ev)
+	return store.Change{Keys: keys, Slot: keys[0], Decide: func(values []string, w *store.Writes) error {
+		now := l.db.Clock(ctx, keys[0])
+		for i, id := range ids {
+			before, err := record.Decode(id, values[i])
 			if err != nil {
-				continue // strings and numbers: cannot happen
+				return err
 			}
-			cmds[i] = l.orphan.Add(ctx, p, []string{wamidKey(shard, e.WAMID), orphansKey(shard, e.WAMID)}, event, orphanLife.Milliseconds())
+			after, changed := before, false
+			var events []message.Change
+			for _, n := range byID[id] {
+				if !before.Exists() {
+					folded[n] = message.NoRecord
+					continue
+				}
+				to, _ := evidence[n].State()
+				var d record.Decision
+				after, d = after.Decide(record.Input{
+					Kind: record.Status, At: now, Attempt: evidence[n].Attempt,
+					Move: message.Move{To: to, WAMID: evidence[n].WAMID, Code: evidence[n].Code},
+				})
+				changed, events = changed || d.Changed, append(events, d.Changes...)
+				folded[n] = verdict(d)
+			}
+			if changed {
+				l.write(w, s, before, after, events, now)
+			}
 		}
-	})
-	if err != nil {
-		return nil, err
+		return nil
+	}}
+}
+
+func verdict(d record.Decision) message.Folded {
+	switch {
+	case d.Duplicate:
+		return message.Duplicate
+	case d.Applied:
+		return message.Applied
+	case d.Repeated:
+		return message.Repeated
 	}
-	for i, c := range cmds {
-		if c == nil {
-			continue
-		}
-		id, err := c.Text()
-		if err != nil {
-			return nil, err
-		}
-		ids[i] = id
-	}
-	return ids, nil
+	return message.Lower
 }

@@ -2,14 +2,12 @@ package ledger_test
 
 import (
 	"fmt"
-	"reflect"
 	"slices"
 	"testing"
 	"time"
 
 	"sluice/internal/ledger"
 	"sluice/internal/message"
-	"sluice/internal/redistest"
 )
 
 // metaTime is when Meta says that something happened.
@@ -40,20 +38,21 @@ func (f fixture) wantFolded(want message.Folded, e message.Evidence) {
 	}
 }
 
-// returned takes the receipts that went through the stream once more, and their removal from
-// it makes the next call return only newer ones.
-func (f fixture) returned() []message.Evidence {
+// rejoined looks at all reports that wait for their messages, an hour from now, and returns how many
+// were applied.
+func (f fixture) rejoined() int {
 	f.t.Helper()
-	var all []message.Evidence
-	for _, e := range f.events() {
-		if e.Type == message.EventStatus {
-			all = append(all, message.Evidence{Receipt: *e.Receipt})
-		}
-	}
-	if err := f.db.Del(f.t.Context(), f.shard.MetaEventsKey()).Err(); err != nil {
+	n, err := f.Rejoin(f.t.Context(), f.shard, time.Now().Add(time.Hour))
+	if err != nil {
 		f.t.Fatal(err)
 	}
-	return all
+	return n
+}
+
+// waiting counts the reports that wait for their messages.
+func (f fixture) waiting() int64 {
+	f.t.Helper()
+	return f.db.ZCard(f.t.Context(), f.shard.Key("orphans")).Val()
 }
 
 // orders returns every order of every non-empty selection of all.
@@ -70,7 +69,7 @@ func orders[T any](all []T) (found [][]T) {
 
 // TestFoldInAnyOrder folds every order of every selection of statuses, before begin, between
 // begin and finish, and after, with our marker and without, each twice: a message ends in
-// the highest state that anybody told of. Only after delivered does it take our marker.
+// the highest state that anybody told of. Only after its end does it take our marker.
 func TestFoldInAnyOrder(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
@@ -98,7 +97,7 @@ func (f fixture) foldOrder(t *testing.T, name, moment string, marked bool, order
 			e.ID, e.Attempt = "", 0
 		}
 		all = append(all, e)
-		known := marked || moment != "after finish" || want.Rank("") < message.Delivered.Rank("")
+		known := marked || moment != "after finish" || !want.Final()
 		if st, _ := e.State(); known && st.Rank("") > want.Rank("") {
 			want = st
 		}
@@ -121,14 +120,14 @@ func (f fixture) foldOrder(t *testing.T, name, moment string, marked bool, order
 		f.finished(a, message.Move{To: message.Submitted, WAMID: wamid})
 	}
 	tell("after finish")
-	back := f.returned()
-	f.fold(back...)
-	if again := f.returned(); len(again) > 0 {
-		t.Errorf("%s: receipts went round twice: %v", name, again)
+	if waiting, want := f.waiting(), int64(len(order)); !marked && moment != "after finish" && waiting != want {
+		t.Errorf("%s: %d reports wait, want %d", name, waiting, want)
 	}
-	if !marked && moment != "after finish" && len(back) != len(order) {
-		t.Errorf("%s: %d of %d receipts came back", name, len(back), len(order))
+	f.rejoined()
+	if again := f.rejoined(); again > 0 {
+		t.Errorf("%s: %d reports were applied twice", name, again)
 	}
+	f.db.Del(t.Context(), f.shard.Key("orphans"), f.shard.Key("orphans:since")) // those of ended messages
 
 	r := f.get(id)
 	if r.State != want || r.WAMID != wamid || r.Duplicates != 0 {
@@ -168,7 +167,7 @@ func TestFoldAnswers(t *testing.T) {
 			t.Errorf("in one batch: %v, want %v", mixed, want)
 		}
 		f.wantChanges(a.ID, "queued 0  0 ", "delivered 1 wamid.1 0 ", "read 1 wamid.1 0 ")
-		f.wantLife("m:"+a.ID, 24*time.Hour)
+		f.wantLife(a.ID, day)
 	})
 }
 
@@ -316,8 +315,8 @@ func TestDuplicateSeenByFinish(t *testing.T) {
 	})
 }
 
-// TestOrphans: a receipt without a marker, before anybody knew its wamid, comes back through
-// the stream as soon as somebody does.
+// TestOrphans: a report without a marker, before anybody knew its wamid, waits, once, and is applied
+// as soon as somebody does.
 func TestOrphans(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
@@ -326,38 +325,46 @@ func TestOrphans(t *testing.T) {
 		e.Code, e.Marker = 131049, "of another system"
 		timeless := evidence("", 0, "wamid.1", "sent")
 		timeless.At = time.Time{}
-		f.wantFolded(message.Orphan, e)
-		f.wantFolded(message.Orphan, e)
-		f.wantFolded(message.Orphan, timeless)
-		f.wantLife("o:wamid.1", 24*time.Hour)
-		if got := f.events(); len(got) != 1 {
-			t.Fatalf("%d events before anybody knows the wamid", len(got))
+		for _, e := range []message.Evidence{e, e, timeless, evidence("", 0, "wamid.2", "sent")} {
+			f.wantFolded(message.Orphan, e)
+			time.Sleep(2 * time.Millisecond) // the same report comes at another time
+		}
+		if n := f.waiting(); n != 3 {
+			t.Fatalf("%d reports wait, want 3", n)
+		}
+		if n, err := f.Rejoin(t.Context(), f.shard, time.Now()); n != 0 || err != nil {
+			t.Errorf("before a second is over: %d, %v", n, err)
+		}
+		if n := f.rejoined(); n != 0 {
+			t.Errorf("%d are applied before anybody knows the wamid", n)
 		}
 
-		f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid.1"})
-		f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid.1"})
-		var back []message.Event
-		for _, got := range f.events() {
-			if got.Type == message.EventStatus {
-				back = append(back, got)
-			}
+		for range 2 {
+			f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid.1"})
 		}
-		want := []message.Event{
-			{Version: 1, Type: message.EventStatus, At: metaTime.UnixMilli(), Number: number, Receipt: &e.Receipt},
-			{Version: 1, Type: message.EventStatus, Number: number, Receipt: &timeless.Receipt},
+		if n, err := f.Rejoin(t.Context(), f.shard, time.Now().Add(2*time.Hour)); n != 0 || err != nil {
+			t.Errorf("before three times as long is over: %d, %v", n, err)
 		}
-		if !reflect.DeepEqual(back, want) {
-			t.Errorf("came back: %+v\nwant %+v", back, want)
+		if n, err := f.Rejoin(t.Context(), f.shard, time.Now().Add(5*time.Hour)); n != 2 || err != nil {
+			t.Errorf("applied: %d, %v; want 2", n, err)
 		}
-		if n := f.db.Exists(t.Context(), f.shard.Key("o:wamid.1")).Val(); n != 0 {
-			t.Error("the orphans are still there")
+		if r := f.get(a.ID); r.State != message.Failed || r.Code != 131049 {
+			t.Errorf("%+v", r)
 		}
-		f.wantFolded(message.Applied, e)
-		f.wantState(a.ID, message.Failed)
+		f.wantChanges(a.ID, "queued 0  0 ", "submitted 1 wamid.1 0 ", "sent 1 wamid.1 0 ", "failed 1 wamid.1 131049 ")
+		if n := f.waiting(); n != 1 {
+			t.Errorf("%d wait on", n)
+		}
+		if n, err := f.Rejoin(t.Context(), f.shard, time.Now().Add(25*time.Hour)); n != 0 || err != nil {
+			t.Errorf("of a message that is not ours: %d, %v", n, err)
+		}
+		if n := f.waiting() + f.db.ZCard(t.Context(), f.shard.Key("orphans:since")).Val(); n != 0 {
+			t.Errorf("after a day %d wait on", n)
+		}
 	})
 }
 
-// TestOrphanInTheBatchThatNamesIt: the marked receipt behind it tells whose it is.
+// TestOrphanInTheBatchThatNamesIt: the marked report behind it tells whose it is.
 func TestOrphanInTheBatchThatNamesIt(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
@@ -366,28 +373,34 @@ func TestOrphanInTheBatchThatNamesIt(t *testing.T) {
 		if want := []message.Folded{message.Orphan, message.Applied}; !slices.Equal(got, want) {
 			t.Errorf("%v, want %v", got, want)
 		}
-		f.fold(f.returned()...)
+		if n := f.rejoined(); n != 1 {
+			t.Errorf("%d applied", n)
+		}
 		f.wantState(a.ID, message.Read)
 	})
 }
 
-// TestWamidUntilDelivered: a receipt by wamid finds its record until that says delivered, and
+// TestWamidUntilDelivered: a report by wamid finds its record until that says delivered, and
 // the index holds nothing longer.
 func TestWamidUntilDelivered(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, redistest.Client(t))
-	a := f.attempting("k1")
-	f.finished(a, message.Move{To: message.Queued})
-	second := f.begun(a.ID, 0, "w/2")
-	f.finished(second, message.Move{To: message.Submitted, WAMID: "wamid.1"})
-	f.wantLife("w:wamid.1", 31*24*time.Hour)
-	f.wantFolded(message.Lower, evidence(a.ID, 1, "wamid.1", "failed"))
-	f.wantLife("m:"+a.ID, 31*24*time.Hour)
-	f.wantLife("w:wamid.1", 31*24*time.Hour)
-	f.wantFolded(message.Applied, evidence(a.ID, 2, "wamid.1", "delivered"))
-	f.wantFolded(message.Lower, evidence(a.ID, 2, "wamid.1", "sent"))
-	f.wantLife("m:"+a.ID, 24*time.Hour)
-	if n := f.db.Exists(t.Context(), f.shard.Key("w:wamid.1")).Val(); n != 0 {
-		t.Error("the index of a delivered message is kept")
-	}
+	on(t, func(t *testing.T, f fixture) {
+		a := f.attempting("k1")
+		f.finished(a, message.Move{To: message.Queued})
+		second := f.begun(a.ID, 0, "w/2")
+		f.finished(second, message.Move{To: message.Submitted, WAMID: "wamid.1"})
+		f.wantLife(a.ID, month)
+		f.wantFolded(message.Lower, evidence(a.ID, 1, "wamid.1", "failed"))
+		f.wantLife(a.ID, month)
+		f.wantFolded(message.Applied, evidence("", 0, "wamid.1", "sent"))
+		f.wantFolded(message.Duplicate, evidence(a.ID, 1, "wamid.2", "sent"))
+		f.wantFolded(message.Repeated, evidence("", 0, "wamid.2", "sent"))
+		f.wantLife(a.ID, month)
+		f.wantFolded(message.Applied, evidence("", 0, "wamid.2", "delivered"))
+		f.wantFolded(message.Lower, evidence(a.ID, 2, "wamid.1", "sent"))
+		f.wantLife(a.ID, day)
+		if keys := f.db.Keys(t.Context(), f.shard.Key("undelivered:*")).Val(); len(keys) != 0 {
+			t.Errorf("the index of a delivered message is kept: %q", keys)
+		}
+	})
 }

@@ -1,6 +1,6 @@
-// Package ledger keeps what happened to each message: one record a message in Redis, changed
-// only by scripts that compare before they set, so that any of them may be repeated. It is
-// the truth of the system; a task in a queue is only a hint.
+// Package ledger stores what happened to each message: one packed record a message in Redis. What a
+// change makes of a record is decided in Go by package record; Redis only compares and stores. The
+// record is the truth of the system; a task in a queue is only a hint.
 package ledger
 
 import (
@@ -15,41 +15,18 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
+	"sluice/internal/record"
 	"sluice/internal/store"
 )
 
-// What several scripts begin with. Each run of a script runs all of its text, so each has only
-// what it needs.
-//
 //go:embed lua/clock.lua
 var clockLua string
-
-//go:embed lua/refs.lua
-var refsLua string
-
-//go:embed lua/change.lua
-var changeLua string
-
-//go:embed lua/begin.lua
-var beginLua string
-
-//go:embed lua/move.lua
-var moveLua string
-
-//go:embed lua/orphan.lua
-var orphanLua string
 
 //go:embed lua/beat.lua
 var beatLua string
 
 //go:embed lua/alive.lua
 var aliveLua string
-
-// StandingLua defines standing(), which tells a queue's scripts whether a task may be sent
-// now, by the records under RecordPrefix.
-//
-//go:embed lua/standing.lua
-var StandingLua string
 
 // RecordPrefix is what the keys of a shard's records begin with; the message's id follows.
 func RecordPrefix(s message.Shard) string { return s.Key("m:") }
@@ -62,23 +39,16 @@ type Options struct {
 	OpenLife      time.Duration  // of a record Meta took and said nothing final of; 31 days: Meta keeps a message 30 days for a phone that is off
 }
 
-// orphanLife is how long a receipt waits for a record with its wamid: longer than any
-// worker takes to write down an answer.
-const orphanLife = 24 * time.Hour
-
 // Ledger reads and changes records. It is safe for concurrent use.
 type Ledger struct {
 	db *store.DB
 	o  Options
 
-	accept, begin, move, orphan, beat, alive, meet, assert, also store.Script
+	tx, accepts       *store.Transactions
+	beat, alive, meet store.Script
 
-	runs sync.Map // shard -> the run of its server on which attempts may begin
+	epochs sync.Map // shard -> trust: the epoch of its server in which attempts may begin
 }
-
-// finishPatience is how long an outcome waits for company, to share a round trip and an fsync:
-// nobody waits for it, but a worker that dies meanwhile leaves a doubt.
-const finishPatience = 10 * time.Millisecond
 
 // New returns the ledger kept in db.
 func New(db *store.DB, o Options) *Ledger {
@@ -94,44 +64,11 @@ func New(db *store.DB, o Options) *Ledger {
 	if o.OpenLife == 0 {
 		o.OpenLife = 31 * 24 * time.Hour
 	}
-	changing := clockLua + refsLua + tables() + changeLua
 	return &Ledger{
-		db: db, o: o,
-		accept: db.Script(clockLua + refsLua + acceptLua),
-		begin:  db.Script(changing + beginLua),
-		move:   db.Script(changing + moveLua),
-		orphan: db.Script(orphanLua),
-		beat:   db.Script(clockLua + beatLua),
-		alive:  db.Script(clockLua + aliveLua),
-		meet:   db.Script(clockLua + meetLua),
-		assert: db.Script(changing + assertLua),
-		also:   db.Script("for i, key in ipairs(KEYS) do redis.call('SET', key, ARGV[i]) end"),
+		db: db, o: o, tx: db.Transactions(false), accepts: db.Transactions(true),
+		beat: db.Script(clockLua + beatLua), alive: db.Script(clockLua + aliveLua), meet: db.Script(clockLua + meetLua),
 	}
 }
-
-// keys names what belongs to one message.
-type keys struct {
-	record, payload                    string
-	waiting, attempts, doubts, streams string
-}
-
-func (l *Ledger) keys(id string) (keys, error) {
-	number, ok := message.Number(id)
-	if !ok {
-		return keys{}, message.ErrNotFound
-	}
-	s := l.o.Shards.Of(number)
-	return keys{
-		record: RecordPrefix(s) + id, payload: s.Key("p:" + id),
-		waiting: waitingKey(s), attempts: attemptsKey(s), doubts: doubtsKey(s), streams: s.MessageEventsKey(),
-	}, nil
-}
-
-// The indexes of a shard: sorted sets of message ids.
-func waitingKey(s message.Shard) string   { return s.Key("waiting") }   // queued, by deadline
-func attemptsKey(s message.Shard) string  { return s.Key("attempts") }  // attempting, by start
-func doubtsKey(s message.Shard) string    { return s.Key("doubts") }    // in doubt, by the end of the window
-func submittedKey(s message.Shard) string { return s.Key("submitted") } // submitted and nothing more, by when
 
 // lifeOf returns how long a record lives on in a state; 0 means until it ends.
 func (l *Ledger) lifeOf(s message.State) time.Duration {
@@ -146,36 +83,112 @@ func (l *Ledger) lifeOf(s message.State) time.Duration {
 	return l.o.FinalLife
 }
 
+// listKey is one of a shard's lists of messages: a sorted set, see record.Place.
+func listKey(s message.Shard, l message.List) string { return s.Key(string(l)) }
+
+// shardOf returns the shard of a message and the key of its record, or message.ErrNotFound for what
+// is no message id.
+func (l *Ledger) shardOf(id string) (message.Shard, string, error) {
+	number, ok := message.Number(id)
+	if !ok {
+		return 0, "", message.ErrNotFound
+	}
+	s := l.o.Shards.Of(number)
+	return s, RecordPrefix(s) + id, nil
+}
+
 // Get returns a message's record, or message.ErrNotFound.
 func (l *Ledger) Get(ctx context.Context, id string) (message.Record, error) {
-	k, err := l.keys(id)
+	r, err := l.Read(ctx, id)
+	return r.Record, err
+}
+
+// Read returns all that is stored of a message, or message.ErrNotFound.
+func (l *Ledger) Read(ctx context.Context, id string) (record.Record, error) {
+	_, key, err := l.shardOf(id)
 	if err != nil {
-		return message.Record{}, err
+		return record.Record{}, err
 	}
-	h, err := l.db.HGetAll(ctx, k.record).Result()
+	text, err := l.db.Get(ctx, key).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return record.Record{}, fmt.Errorf("read record %s: %w", id, err)
+	}
+	r, err := record.Decode(id, text)
+	if err == nil && !r.Exists() {
+		err = message.ErrNotFound
+	}
+	return r, err
+}
+
+// ReadAll returns the records of messages of one shard, in the order of their ids. Those that are
+// not there do not exist.
+func (l *Ledger) ReadAll(ctx context.Context, s message.Shard, ids []string) ([]record.Record, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	keys := make([]string, len(ids))
+	for i, id := range ids {
+		keys[i] = RecordPrefix(s) + id
+	}
+	texts, err := l.db.MGet(ctx, keys...).Result()
 	if err != nil {
-		return message.Record{}, fmt.Errorf("read record %s: %w", id, err)
+		return nil, fmt.Errorf("read records: %w", err)
 	}
-	if len(h) == 0 {
-		return message.Record{}, message.ErrNotFound
+	all := make([]record.Record, len(ids))
+	for i, t := range texts {
+		text, _ := t.(string)
+		if all[i], err = record.Decode(ids[i], text); err != nil {
+			return nil, err
+		}
 	}
-	return record(id, h)
+	return all, nil
+}
+
+// Progress returns the records of messages, in two round trips at most, and zero where there is none.
+func (l *Ledger) Progress(ctx context.Context, ids []string) ([]message.Record, error) {
+	cmds := make([]*redis.StringCmd, len(ids))
+	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
+		for i, id := range ids {
+			if _, key, err := l.shardOf(id); err == nil {
+				cmds[i] = p.Get(ctx, key)
+			}
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read progress: %w", err)
+	}
+	records := make([]message.Record, len(ids))
+	for i, c := range cmds {
+		if c == nil {
+			continue
+		}
+		r, err := record.Decode(ids[i], c.Val())
+		if err != nil {
+			return nil, err
+		}
+		records[i] = r.Record
+	}
+	return records, nil
 }
 
 // Backlog is how many messages are open, and how many are dead.
-type Backlog struct{ Waiting, Attempting, InDoubt, Parked, Dead int64 }
+type Backlog struct {
+	Waiting int64 // for an attempt or for its outcome
+	InDoubt int64
+	Parked  int64
+	Dead    int64
+}
 
 // Backlog counts those of all shards together.
 func (l *Ledger) Backlog(ctx context.Context) (Backlog, error) {
-	var cards [5][]*redis.IntCmd
-	alive := fmt.Sprint(time.Now().Add(-l.lifeOf(message.Dead)).UnixMilli())
+	lists := []message.List{message.Waiting, message.Doubts, message.Parking, message.Graves}
+	cards := make([][]*redis.IntCmd, len(lists))
 	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
-		cards = [5][]*redis.IntCmd{}
+		clear(cards)
 		for _, s := range l.o.Shards.All() {
-			for i, key := range []string{waitingKey(s), attemptsKey(s), doubtsKey(s), parkedKey(s)} {
-				cards[i] = append(cards[i], p.ZCard(ctx, key))
+			for i, list := range lists {
+				cards[i] = append(cards[i], p.ZCard(ctx, listKey(s, list)))
 			}
-			cards[4] = append(cards[4], p.ZCount(ctx, deadKey(s), alive, "+inf"))
 		}
 	})
 	if err != nil {
@@ -187,29 +200,49 @@ func (l *Ledger) Backlog(ctx context.Context) (Backlog, error) {
 		}
 		return n
 	}
-	return Backlog{sum(cards[0]), sum(cards[1]), sum(cards[2]), sum(cards[3]), sum(cards[4])}, nil
+	return Backlog{sum(cards[0]), sum(cards[1]), sum(cards[2]), sum(cards[3])}, nil
 }
 
-// ErrShards means that the store was made with another number of shards.
-var ErrShards = errors.New("the store holds another number of shards")
+var (
+	// ErrShards means that the store was made with another number of shards.
+	ErrShards = errors.New("the store holds another number of shards")
+	// ErrOldFormat means that the store holds records of an older version.
+	ErrOldFormat = errors.New("the store holds records of an older version of Sluice: stop all programs, run `sluice migrate`, and start again")
+)
 
-// CheckShards stores the number of shards at the first start of all, and refuses another
-// number ever after: every key's place depends on it.
+const (
+	// layoutKey says how the store is laid out: "<shards>/<format of the records>". Before format 2 it
+	// was the number of shards alone; programs of that time refuse to start on any other text.
+	layoutKey = "sluice:shards"
+)
+
+func layout(shards message.Shards) string {
+	return strconv.Itoa(int(shards)) + "/" + strconv.Itoa(record.Format)
+}
+
+// CheckShards stores the layout at the first start of all, and refuses another ever after: every
+// key's place depends on it.
 func (l *Ledger) CheckShards(ctx context.Context) error {
-	const key = "sluice:shards"
-	n, err := l.db.Get(ctx, key).Int()
+	found, err := l.db.Get(ctx, layoutKey).Result()
 	if errors.Is(err, redis.Nil) {
-		if err = l.db.SetNX(ctx, key, int(l.o.Shards), 0).Err(); err == nil {
-			n, err = l.db.Get(ctx, key).Int()
+		if err = l.db.SetNX(ctx, layoutKey, layout(l.o.Shards), 0).Err(); err == nil {
+			found, err = l.db.Get(ctx, layoutKey).Result()
 		}
 	}
 	if err != nil {
 		return fmt.Errorf("check shards: %w", err)
 	}
-	if n != int(l.o.Shards) {
-		return fmt.Errorf("%w: it has %d, the configuration says shards: %d; set shards back, or start on an empty Redis", ErrShards, n, l.o.Shards)
+	if found == layout(l.o.Shards) {
+		return nil
 	}
-	return nil
+	var shards, format int
+	if n, _ := fmt.Sscanf(found, "%d/%d", &shards, &format); n == 1 {
+		return ErrOldFormat
+	}
+	if format != record.Format {
+		return fmt.Errorf("%w: it has format %d, this program reads %d; use the program that wrote it or a newer one", record.ErrFormat, format, record.Format)
+	}
+	return fmt.Errorf("%w: it has %d, the configuration says shards: %d; set shards back, or start on an empty Redis", ErrShards, shards, l.o.Shards)
 }
 
 // text and number read what a script or a hash holds.
@@ -227,4 +260,12 @@ func number(v any) int64 {
 		return n
 	}
 	return 0
+}
+
+// at reads Unix milliseconds; "" and "0" are the zero time.
+func at(s string) time.Time {
+	if ms := number(s); ms != 0 {
+		return time.UnixMilli(ms).UTC()
+	}
+	return time.Time{}
 }

@@ -2,11 +2,13 @@ package ledger_test
 
 import (
 	"bytes"
-	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +18,7 @@ import (
 
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/record"
 	"sluice/internal/redistest"
 	"sluice/internal/store"
 )
@@ -43,21 +46,35 @@ func newFixture(t testing.TB, c redis.UniversalClient) fixture {
 	return fixture{trusting(t, db), t, db, message.DefaultShards.Of(number)}
 }
 
+// openFixture is a ledger on the Redis at a URL.
+func openFixture(t testing.TB, url string) fixture {
+	t.Helper()
+	db, err := store.Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return fixture{trusting(t, db), t, db, message.DefaultShards.Of(number)}
+}
+
 // trusting returns a ledger on whose servers attempts may begin.
 func trusting(t testing.TB, db *store.DB) *ledger.Ledger {
 	t.Helper()
 	book := ledger.New(db, ledger.Options{})
 	for _, s := range message.DefaultShards.All() {
 		run, err := book.Meet(t.Context(), s, 0)
+		if err == nil {
+			err = book.Trust(t.Context(), s, run.ID)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		book.Trust(s, run.ID)
 	}
 	return book
 }
 
-// on runs a test on a real Redis and on the one that the demo carries with it.
+// on runs a test on a real Redis, on the one that the demo carries with it, and where transactions are
+// scripts.
 func on(t *testing.T, f func(t *testing.T, f fixture)) {
 	t.Run("redis", func(t *testing.T) {
 		t.Parallel()
@@ -65,10 +82,19 @@ func on(t *testing.T, f func(t *testing.T, f fixture)) {
 	})
 	t.Run("miniredis", func(t *testing.T) {
 		t.Parallel()
-		c := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr(), DisableIdentity: true})
-		t.Cleanup(func() { c.Close() })
-		f(t, newFixture(t, c))
+		f(t, newFixture(t, mini(t)))
 	})
+	t.Run("by scripts", func(t *testing.T) {
+		t.Parallel()
+		f(t, openFixture(t, redistest.Start(t).URL()+"?transactions=script"))
+	})
+}
+
+// mini returns a client of the Redis that the demo carries with it.
+func mini(t testing.TB) *redis.Client {
+	c := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr(), DisableIdentity: true})
+	t.Cleanup(func() { c.Close() })
+	return c
 }
 
 func newMessage(key string) message.Message {
@@ -82,14 +108,21 @@ func newMessage(key string) message.Message {
 	}
 }
 
-func (f fixture) tryAccept(m message.Message, nonce string) (message.Acceptance, error) {
+// tasks is the list to which accepting adds the task of a message.
+const tasks = "tasks"
+
+// accepting is a message with a task.
+func (f fixture) accepting(m message.Message) ledger.Accepting {
+	return ledger.Accepting{Message: m, Enqueue: func(w *store.Writes) error {
+		w.RPush(message.DefaultShards.Of(m.From).Key(tasks), m.ID)
+		return nil
+	}}
+}
+
+func (f fixture) tryAccept(m message.Message) (message.Acceptance, error) {
 	f.t.Helper()
-	a, err := f.Accept(m, nonce)
-	if err != nil {
-		return message.Acceptance{}, err
-	}
-	p := f.db.Join(true, a.Part)
-	return a.Result(f.db.Run(f.t.Context(), p.Script, p.Keys, p.Args...))
+	r := f.Accept(f.t.Context(), []ledger.Accepting{f.accepting(m)})[0]
+	return r.Acceptance, r.Err
 }
 
 // accepted makes a message and returns its id.
@@ -102,14 +135,31 @@ func (f fixture) accepted(key string) string {
 
 func (f fixture) acceptedAs(m message.Message) {
 	f.t.Helper()
-	if _, err := f.tryAccept(m, "nonce of "+m.Key); err != nil {
+	if _, err := f.tryAccept(m); err != nil {
 		f.t.Fatal(err)
 	}
 }
 
+// tasksOf counts the tasks of a message.
+func (f fixture) tasksOf(id string) (n int) {
+	f.t.Helper()
+	for _, task := range f.db.LRange(f.t.Context(), f.shard.Key(tasks), 0, -1).Val() {
+		if task == id {
+			n++
+		}
+	}
+	return n
+}
+
 func (f fixture) begun(id string, k int, token string) message.Attempt {
 	f.t.Helper()
-	a, err := f.Begin(f.t.Context(), id, k, token)
+	return f.begunAs(id, k, token, nil)
+}
+
+// begunAs begins an attempt on a record as it was read.
+func (f fixture) begunAs(id string, k int, token string, known *record.Record) message.Attempt {
+	f.t.Helper()
+	a, err := f.Begin(f.t.Context(), id, k, token, known)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -137,7 +187,13 @@ func (f fixture) finished(a message.Attempt, m message.Move) message.State {
 
 func (f fixture) get(id string) message.Record {
 	f.t.Helper()
-	r, err := f.Get(f.t.Context(), id)
+	return f.read(id).Record
+}
+
+// read returns all that is stored of a message.
+func (f fixture) read(id string) record.Record {
+	f.t.Helper()
+	r, err := f.Read(f.t.Context(), id)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -154,32 +210,52 @@ func (f fixture) wantState(id string, want message.State) {
 // hasPayload tells whether the message's content is still kept.
 func (f fixture) hasPayload(id string) bool {
 	f.t.Helper()
-	n, err := f.db.Exists(f.t.Context(), f.shard.Key("p:"+id)).Result()
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return n == 1
+	return f.read(id).Payload != ""
 }
 
-// life returns how long a key lives on; 0: without end.
-func (f fixture) life(name string) time.Duration {
+// wantLife tells whether a record is to be forgotten a time after it came into its state; 0: only
+// after something else has happened to it.
+func (f fixture) wantLife(id string, want time.Duration) {
 	f.t.Helper()
-	d, err := f.db.PTTL(f.t.Context(), f.shard.Key(name)).Result()
-	if err != nil {
-		f.t.Fatal(err)
+	r := f.read(id)
+	hour := r.Since().Add(want).Unix() / 3600
+	entered := slices.Contains(f.db.LRange(f.t.Context(), f.shard.Key(fmt.Sprint("ended:", hour)), 0, -1).Val(), id)
+	switch want {
+	case 0:
+		if r.State.Final() || r.State == message.Submitted || r.State == message.Sent {
+			f.t.Errorf("a record that does not end is %s", r.State)
+		}
+	case month:
+		if r.State.Final() || !reflect.DeepEqual(f.names(r), r.WAMIDs()) {
+			f.t.Errorf("a record that waits for reports is %s, Meta's ids %q, found by %q", r.State, r.WAMIDs(), f.names(r))
+		}
+	default:
+		if !entered {
+			f.t.Errorf("a record that came into %s at %s is not to be forgotten %s later", r.State, r.Since(), want)
+		}
+		if got := f.names(r); got != nil {
+			f.t.Errorf("its time is set, and it is still found by %q", got)
+		}
 	}
-	if d == -2 {
-		f.t.Fatalf("there is no %s", name)
-	}
-	return max(d, 0)
 }
 
-// wantLife allows for the time that the test takes.
-func (f fixture) wantLife(name string, want time.Duration) {
+const (
+	day   = 24 * time.Hour
+	week  = 7 * day
+	month = 31 * day
+)
+
+// names returns those of Meta's ids of a message by which it is found.
+func (f fixture) names(r record.Record) (found []string) {
 	f.t.Helper()
-	if got := f.life(name); got > want || got < want-time.Minute {
-		f.t.Errorf("%s lives %s on, want %s", name, got, want)
+	index := f.shard.Key("undelivered:" + r.AcceptedAt.Format(time.DateOnly))
+	for _, wamid := range r.WAMIDs() {
+		sum := sha256.Sum256([]byte(wamid))
+		if f.db.HGet(f.t.Context(), index, hex.EncodeToString(sum[:8])).Val() == r.ID {
+			found = append(found, wamid)
+		}
 	}
+	return found
 }
 
 func (f fixture) backlog() ledger.Backlog {
@@ -191,38 +267,30 @@ func (f fixture) backlog() ledger.Backlog {
 	return b
 }
 
-// events returns the streams' events, each of which must be what package message documents
+// events returns the events of messages, each of which must be what package message documents
 // and must tell no secret.
-func (f fixture) events() []message.Event {
+func (f fixture) events() (all []message.Event) {
 	f.t.Helper()
-	var lines []string
-	for _, stream := range []string{f.shard.MessageEventsKey(), f.shard.MetaEventsKey()} {
-		entries, err := f.db.XRange(f.t.Context(), stream, "-", "+").Result()
-		if err != nil {
-			f.t.Fatal(err)
-		}
-		for _, e := range entries {
-			text, _ := e.Values[message.EventsField].(string)
-			for line := range strings.SplitSeq(text, "\n") {
-				if ours := strings.Contains(line, `"type":"message"`); ours != (stream == f.shard.MessageEventsKey()) {
-					f.t.Errorf("in %s is %s", stream, line)
-				}
-				lines = append(lines, line)
-			}
-		}
+	entries, err := f.db.XRange(f.t.Context(), f.shard.MessageEventsKey(), "-", "+").Result()
+	if err != nil {
+		f.t.Fatal(err)
 	}
-	all := make([]message.Event, len(lines))
-	for i, raw := range lines {
-		if strings.Contains(raw, secret) || strings.Contains(raw, full) {
-			f.t.Errorf("event tells too much: %s", raw)
-		}
-		d := json.NewDecoder(strings.NewReader(raw))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&all[i]); err != nil || d.More() {
-			f.t.Fatalf("event %s: %v", raw, err)
-		}
-		if all[i].Version != message.EventVersion || all[i].Number != number || all[i].At == 0 && all[i].Type == message.EventMessage {
-			f.t.Errorf("event %s", raw)
+	for _, entry := range entries {
+		lines, _ := entry.Values[message.EventsField].(string)
+		for raw := range strings.SplitSeq(lines, "\n") {
+			if strings.Contains(raw, secret) || strings.Contains(raw, full) {
+				f.t.Errorf("event tells too much: %s", raw)
+			}
+			var e message.Event
+			d := json.NewDecoder(strings.NewReader(raw))
+			d.DisallowUnknownFields()
+			if err := d.Decode(&e); err != nil || d.More() {
+				f.t.Fatalf("event %s: %v", raw, err)
+			}
+			if e.Version != message.EventVersion || e.Type != message.EventMessage || e.At == 0 || e.Number != e.Message.From {
+				f.t.Errorf("event %s", raw)
+			}
+			all = append(all, e)
 		}
 	}
 	return all
@@ -233,7 +301,7 @@ func (f fixture) changes(id string) []string {
 	f.t.Helper()
 	var all []string
 	for _, e := range f.events() {
-		if e.Type == message.EventMessage && e.Message.ID == id {
+		if e.Message.ID == id {
 			all = append(all, fmt.Sprintf("%s %d %s %d %s", e.State.To, e.State.Attempt, e.State.WAMID, e.State.Code, e.State.Reason))
 		}
 	}
@@ -252,27 +320,26 @@ func TestAccept(t *testing.T) {
 	on(t, func(t *testing.T, f fixture) {
 		m := newMessage("k1")
 		want := message.Acceptance{ID: m.ID, State: message.Queued, Class: message.Utility, ExpiresAt: m.ExpiresAt}
-		for range 2 { // the second as after a lost answer
-			got, err := f.tryAccept(m, "request 1")
-			if err != nil || got != want {
-				t.Fatalf("%+v, %v, want %+v", got, err, want)
-			}
+		if got, err := f.tryAccept(m); err != nil || got != want {
+			t.Fatalf("%+v, %v, want %+v", got, err, want)
 		}
 
 		later := m
 		later.ExpiresAt = m.ExpiresAt.Add(time.Minute)
 		want.Duplicate = true
-		if got, err := f.tryAccept(later, "request 2"); err != nil || got != want {
-			t.Errorf("a repeat by the caller: %+v, %v, want %+v", got, err, want)
+		for range 2 { // a repeat by the caller, or after a lost answer: nobody can tell these apart
+			if got, err := f.tryAccept(later); err != nil || got != want {
+				t.Errorf("a repeat: %+v, %v, want %+v", got, err, want)
+			}
 		}
 
 		other := m
 		other.Hash, other.Payload = "hash-2", json.RawMessage(`{}`)
-		if got, err := f.tryAccept(other, "request 3"); !errors.Is(err, message.ErrKeyReused) {
+		if got, err := f.tryAccept(other); err != message.ErrKeyReused {
 			t.Errorf("other content under the same key: %+v, %v", got, err)
 		}
-		if _, err := f.tryAccept(other, "request 1"); !errors.Is(err, message.ErrKeyReused) {
-			t.Errorf("other content under the same key and nonce: %v", err)
+		if n := f.tasksOf(m.ID); n != 1 {
+			t.Errorf("it has %d tasks", n)
 		}
 
 		f.wantChanges(m.ID, "queued 0  0 ")
@@ -290,8 +357,9 @@ func TestAccept(t *testing.T) {
 		if got := f.begun(m.ID, 0, "w/1").Payload; !bytes.Equal(got, m.Payload) {
 			t.Errorf("payload %s", got)
 		}
-		if life := f.life("m:"+m.ID) + f.life("p:"+m.ID); life != 0 {
-			t.Errorf("an open message ends after %s", life)
+		f.wantLife(m.ID, 0)
+		if ttl := f.db.TTL(t.Context(), ledger.RecordPrefix(f.shard)+m.ID).Val(); ttl != -1 {
+			t.Errorf("Redis would drop it after %s", ttl)
 		}
 		if e := f.events()[0]; !reflect.DeepEqual(*e.Message, m.Context()) {
 			t.Errorf("event's message %+v, want %+v", *e.Message, m.Context())
@@ -304,7 +372,7 @@ func TestAcceptOfAnEndedMessage(t *testing.T) {
 	on(t, func(t *testing.T, f fixture) {
 		a := f.attempting("k1")
 		f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid.1"})
-		got, err := f.tryAccept(newMessage("k1"), "request 2")
+		got, err := f.tryAccept(newMessage("k1"))
 		if err != nil || !got.Duplicate || got.State != message.Submitted {
 			t.Errorf("%+v, %v", got, err)
 		}
@@ -319,7 +387,7 @@ func TestAcceptRefusesWhatIsNoID(t *testing.T) {
 	f := newFixture(t, redistest.Client(t))
 	m := newMessage("k1")
 	m.ID = "order-1"
-	if _, err := f.tryAccept(m, "request 1"); err == nil {
+	if _, err := f.tryAccept(m); err == nil {
 		t.Error("accepted")
 	}
 }
@@ -445,7 +513,7 @@ func TestBeat(t *testing.T) {
 func TestStoreAway(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
-	c := redis.NewClient(&redis.Options{Addr: srv.Addr, MaxRetries: -1, DialerRetries: 1, DisableIdentity: true})
+	c := redis.NewClient(&redis.Options{Addr: srv.Addr, MaxRetries: -1, DialerRetries: 1, PoolSize: 500, DisableIdentity: true})
 	t.Cleanup(func() { c.Close() })
 	f := newFixture(t, c)
 	a := f.attempting("k1")
@@ -454,8 +522,8 @@ func TestStoreAway(t *testing.T) {
 	ctx := t.Context()
 	o := message.Open{ID: a.ID, State: message.Attempting, N: 1}
 	for name, call := range map[string]func() error{
-		"accept": func() error { _, err := f.tryAccept(newMessage("k2"), "n"); return err },
-		"begin":  func() error { _, err := f.Begin(ctx, a.ID, 0, "w/1"); return err },
+		"accept": func() error { _, err := f.tryAccept(newMessage("k2")); return err },
+		"begin":  func() error { _, err := f.Begin(ctx, a.ID, 0, "w/1", nil); return err },
 		"finish": func() error { _, _, err := f.Finish(ctx, a, message.Move{To: message.Submitted}); return err },
 		"get":    func() error { _, err := f.Get(ctx, a.ID); return err },
 		"sweep":  func() error { _, err := f.Sweep(ctx, o, message.Move{To: message.InDoubt}); return err },
@@ -467,7 +535,13 @@ func TestStoreAway(t *testing.T) {
 			_, err := f.Fold(ctx, f.shard, []message.Evidence{evidence("", 0, "w1", "sent")}, nil)
 			return err
 		},
-		"list":    func() error { _, err := f.Attempting(ctx, f.shard, 9); return err },
+		"rejoin":  func() error { _, err := f.Rejoin(ctx, f.shard, time.Now()); return err },
+		"forget":  func() error { _, err := f.Forget(ctx, f.shard); return err },
+		"list":    func() error { _, err := f.Waiting(ctx, f.shard, 0, 9); return err },
+		"by ref":  func() error { _, err := f.ByRef(ctx, number, "order-1"); return err },
+		"assert":  func() error { _, err := f.Assert(ctx, f.shard, []message.Memory{{ID: a.ID, N: 1}}); return err },
+		"meet":    func() error { _, err := f.Meet(ctx, f.shard, 0); return err },
+		"trust":   func() error { return f.Trust(ctx, f.shard, "run") },
 		"beat":    func() error { return f.Beat(ctx, "w") },
 		"leave":   func() error { return f.Leave(ctx, "w") },
 		"alive":   func() error { _, err := f.Alive(ctx, time.Second); return err },
@@ -480,41 +554,4 @@ func TestStoreAway(t *testing.T) {
 	}
 	srv.Restart()
 	f.wantState(a.ID, message.Attempting) // fsync: what was answered is there
-}
-
-// TestFullRedis: a full Redis lets what was accepted drain, and refuses what is new as a
-// whole: a record without its task would be a message that nobody sends.
-func TestFullRedis(t *testing.T) {
-	t.Parallel()
-	srv := redistest.Start(t)
-	f := newFixture(t, srv.Client())
-	ctx := context.Background()
-	var ids []string
-	for i := range 3 {
-		ids = append(ids, f.accepted(fmt.Sprint(i)))
-	}
-	if err := f.db.ConfigSet(ctx, "maxmemory", "1").Err(); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.db.Set(ctx, "x", "y", 0).Err(); err == nil || !strings.HasPrefix(err.Error(), "OOM") {
-		t.Fatalf("the Redis is not full: %v", err)
-	}
-
-	m := newMessage("new")
-	if _, err := f.tryAccept(m, "request 1"); err == nil || !strings.Contains(err.Error(), "OOM") {
-		t.Errorf("accepted on a full Redis: %v", err)
-	}
-	if _, err := f.Get(ctx, m.ID); !errors.Is(err, message.ErrNotFound) {
-		t.Errorf("a refused message left a record: %v", err)
-	}
-
-	a := f.begun(ids[0], 0, "w/1")
-	f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid.1"})
-	f.finished(f.begun(ids[1], 0, "w/2"), message.Move{To: message.InDoubt})
-	f.finished(f.begun(ids[2], 0, "w/3"), message.Move{To: message.Queued})
-	f.wantFolded(message.Applied, evidence(ids[1], 1, "wamid.2", "delivered"))
-	f.wantFolded(message.Orphan, evidence("", 0, "wamid.3", "sent"))
-	for i, want := range []message.State{message.Submitted, message.Delivered, message.Queued} {
-		f.wantState(ids[i], want)
-	}
 }

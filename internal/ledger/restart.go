@@ -3,30 +3,82 @@ package ledger
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
+	"sluice/internal/record"
+	"sluice/internal/store"
 )
 
 // A Redis that restarts, or that another takes the place of, may have lost what it had last: with
-// appendfsync everysec a second of it. Then a message that was sent is queued again. So Begin
-// refuses to run on a server that this worker has not met, and what the worker remembers is
-// written down again before it does.
+// appendfsync everysec a second of it. Then a message that was sent is queued again. So attempts are
+// begun by a script whose text names the epoch of the server, its run id, that this worker has met.
+// Another process of Redis does not know the script, for scripts are neither saved nor replicated, and
+// changes nothing. What the worker remembers is written down again before it begins anything there.
 
 //go:embed lua/meet.lua
 var meetLua string
 
-//go:embed lua/assert.lua
-var assertLua string
+//go:embed lua/trust.lua
+var trustLua string
 
-// runKey is the run of its server that a shard was last used on, and until when nothing was to
-// begin on it: a hash.
+//go:embed lua/begin.lua
+var beginLua string
+
+// errRestarted means that the server is not in the epoch that this worker trusts.
+var errRestarted = errors.New("another run of the server")
+
+// runKey is the epoch of its server that a shard was last used in, and until when nothing is to
+// begin in it: a hash.
 func runKey(s message.Shard) string { return s.Key("run") }
 
-// Meet asks which run of its server a shard lies on. After another run nothing is to begin for
+// beginIn is the script that begins attempts, for a server in an epoch. Where a connection may lead to
+// another server at any time, it must also ask.
+func (l *Ledger) beginIn(epoch string) store.Script {
+	text := beginLua
+	if l.db.Scripted() {
+		text = clockLua + "if run_id() ~= '" + epoch + "' then return redis.error_reply('NOSCRIPT of another run') end\n" + beginLua
+	}
+	return l.db.Unlisted(text + "-- " + epoch + "\n")
+}
+
+// sameEpoch is errRestarted when a shard's server is not in the epoch that this worker trusts. Like a
+// begun attempt it waits for replicas.
+func (l *Ledger) sameEpoch(ctx context.Context, s message.Shard) error {
+	_, err := l.runBegin(ctx, s, runKey(s))
+	return err
+}
+
+// runBegin runs the script that begins attempts.
+func (l *Ledger) runBegin(ctx context.Context, s message.Shard, key string, args ...any) (size int, err error) {
+	v, _ := l.epochs.Load(s)
+	epoch, trusted := v.(trust)
+	if !trusted {
+		return 0, errRestarted
+	}
+	for range 2 {
+		var cmd *redis.Cmd
+		err = l.db.Shared().Do(ctx, func(p redis.Pipeliner) { cmd = epoch.begin.Add(ctx, p, []string{key}, args...) })
+		switch {
+		case store.IsUnknownScript(err): // another run, or somebody made this one forget all scripts
+			if l.Trust(ctx, s, epoch.run) != nil {
+				return 0, errRestarted
+			}
+		case err != nil && !errors.Is(err, store.ErrUnconfirmed):
+			return 0, err
+		default:
+			n, _ := cmd.Val().(int64)
+			return int(n), err
+		}
+	}
+	return 0, errRestarted
+}
+
+// Meet asks which epoch of its server a shard lies in. After another one nothing is to begin for
 // quiet, so that every worker can write down what it remembers; whoever meets it first starts
 // that time.
 func (l *Ledger) Meet(ctx context.Context, s message.Shard, quiet time.Duration) (message.Run, error) {
@@ -35,76 +87,91 @@ func (l *Ledger) Meet(ctx context.Context, s message.Shard, quiet time.Duration)
 		return message.Run{}, fmt.Errorf("meet the server of shard %d: %w", s, err)
 	}
 	run := message.Run{ID: text(r[0]), Wait: time.Duration(number(r[1])) * time.Millisecond}
-	run.Met = run.ID == l.runOf(s)
+	v, _ := l.epochs.Load(s)
+	epoch, trusted := v.(trust)
+	run.Met = trusted && epoch.run == run.ID && run.Wait <= 0
 	return run, nil
 }
 
-// Trust lets attempts begin on a run of a shard's server.
-func (l *Ledger) Trust(s message.Shard, run string) { l.runs.Store(s, run) }
+// Trust lets attempts begin in an epoch of a shard's server. It is an error when that server is in
+// another epoch by now, or does not answer.
+func (l *Ledger) Trust(ctx context.Context, s message.Shard, run string) error {
+	t := trust{run, l.beginIn(run)}
+	// On one connection, which belongs to one process of the server: the script must not come to
+	// another one.
+	err := l.db.OnOne(ctx, runKey(s), func(c *redis.Conn) error {
+		same := l.db.Unlisted(clockLua + trustLua)
+		if err := same.LoadOn(ctx, c); err != nil {
+			return err
+		}
+		if yes, err := c.EvalSha(ctx, same.SHA(), []string{runKey(s)}, run).Int(); err != nil {
+			return err
+		} else if yes == 0 {
+			return errRestarted
+		}
+		return t.begin.LoadOn(ctx, c)
+	})
+	if err != nil {
+		return fmt.Errorf("trust the server of shard %d: %w", s, err)
+	}
+	l.epochs.Store(s, t)
+	return nil
+}
 
-func (l *Ledger) runOf(s message.Shard) string {
-	run, _ := l.runs.Load(s)
-	return text(run)
+// trust is an epoch of a server in which attempts may begin, and how.
+type trust struct {
+	run   string
+	begin store.Script
 }
 
 // assertMost is how many attempts go to the server at once.
 const assertMost = 500
 
-// Assert writes down again what a worker remembers of a shard's attempts, where the server lacks
-// it. It may be repeated.
+// Assert writes down again what a worker remembers of a shard's attempts, durably, where the server
+// lacks it. It may be repeated.
 func (l *Ledger) Assert(ctx context.Context, s message.Shard, all []message.Memory) (message.Lost, error) {
 	var lost message.Lost
 	for len(all) > 0 {
 		n := min(len(all), assertMost)
-		some, err := l.assertSome(ctx, s, all[:n])
-		if err != nil {
+		if err := l.assertSome(ctx, s, all[:n], &lost); err != nil {
 			return lost, fmt.Errorf("write down again what was lost: %w", err)
 		}
-		lost.Intents, lost.Outcomes, lost.Records = lost.Intents+some.Intents, lost.Outcomes+some.Outcomes, lost.Records+some.Records
 		all = all[n:]
 	}
 	return lost, nil
 }
 
-func (l *Ledger) assertSome(ctx context.Context, s message.Shard, some []message.Memory) (lost message.Lost, err error) {
-	cmds := make([]*redis.Cmd, len(some))
-	err = l.db.Durably(ctx, func(p redis.Pipeliner) {
-		for i, m := range some {
-			to := ""
-			if m.Move != nil {
-				to = string(m.Move.To)
-			}
-			keys := []string{RecordPrefix(s) + m.ID, waitingKey(s), attemptsKey(s), doubtsKey(s), parkedKey(s)}
-			cmds[i] = l.assert.Add(ctx, p, keys, m.ID, m.N, m.K, m.Token, m.Since.UnixMilli(), to)
-		}
-	})
-	if err != nil {
-		return lost, err
-	}
-	var behind []message.Memory
+func (l *Ledger) assertSome(ctx context.Context, s message.Shard, some []message.Memory, lost *message.Lost) error {
+	losses := make([]record.Loss, len(some))
+	changes := make([]store.Change, len(some))
 	for i, m := range some {
-		switch cmds[i].Val() {
-		case "gone":
+		key := RecordPrefix(s) + m.ID
+		changes[i] = store.Change{Keys: []string{key}, Slot: key, Durable: true, Decide: func(values []string, w *store.Writes) error {
+			before, err := record.Decode(m.ID, values[0])
+			if err != nil {
+				return err
+			}
+			now := l.db.Clock(ctx, key)
+			after, loss, d := before.Restore(m, now)
+			losses[i] = loss
+			if d.Changed || after.Attempt != before.Attempt {
+				l.write(w, s, before, after, d.Changes, now)
+			}
+			return nil
+		}}
+	}
+	for i, err := range l.tx.DoAll(ctx, 0, changes) {
+		if err != nil {
+			return err
+		}
+		switch losses[i] {
+		case record.RecordLost:
 			lost.Records++
-		case "lost":
+		case record.IntentLost:
 			lost.Intents++
-			behind = append(behind, m)
-		case "behind":
+		case record.OutcomeLost:
 			lost.Outcomes++
-			behind = append(behind, m)
 		}
 	}
-	if len(behind) == 0 {
-		return lost, nil
-	}
-	return lost, l.db.Durably(ctx, func(p redis.Pipeliner) {
-		for _, m := range behind {
-			if m.Move == nil {
-				continue // its worker finishes it
-			}
-			if keys, args, err := l.moveArgs(m.ID, guard{kind: "owner", n: m.N, token: m.Token}, *m.Move); err == nil {
-				l.move.Add(ctx, p, keys, args...)
-			}
-		}
-	})
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/record"
 	"sluice/internal/redistest"
 )
 
@@ -81,14 +82,16 @@ func TestRewind(t *testing.T) {
 		f.wantState(underway.ID, message.Submitted)
 		f.wantState(done.ID, message.Submitted)
 		f.wantState(never, message.Queued)
-		if b := f.backlog(); b != (ledger.Backlog{Waiting: 1, Attempting: 1, InDoubt: 1}) {
+		if b := f.backlog(); b != (ledger.Backlog{Waiting: 2, InDoubt: 1}) {
 			t.Errorf("%+v", b)
 		}
 	}
 	if a := f.begun(never, 0, "w/5"); a.Verdict != message.Restarted {
 		t.Fatalf("begin on a server that is not trusted: %s", a.Verdict)
 	}
-	f.Trust(f.shard, run.ID)
+	if err := f.Trust(ctx, f.shard, run.ID); err != nil {
+		t.Fatal(err)
+	}
 	if a := f.begun(never, 0, "w/5"); a.Verdict != message.Go {
 		t.Fatalf("begin on a trusted server: %s", a.Verdict)
 	}
@@ -96,4 +99,148 @@ func TestRewind(t *testing.T) {
 	if st := f.finished(message.Attempt{ID: waiting, N: 1, Token: "w/1"}, *wamid("late")); st != message.Submitted {
 		t.Errorf("%s", st)
 	}
+}
+
+// restarted kills a server, and restarts it on its data.
+func (f fixture) restarted(server *redistest.Server) {
+	f.t.Helper()
+	server.Kill()
+	server.Restart()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		if f.db.Ping(f.t.Context()).Err() == nil {
+			return
+		} else if time.Now().After(end) {
+			f.t.Fatal("no answer within 20 s")
+		}
+	}
+}
+
+// trusts meets the server of the shard and trusts it.
+func (f fixture) trusts() {
+	f.t.Helper()
+	run, err := f.Meet(f.t.Context(), f.shard, 0)
+	if err == nil {
+		err = f.Trust(f.t.Context(), f.shard, run.ID)
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// onServer runs a test on a Redis that it may restart, by transactions and by scripts.
+func onServer(t *testing.T, f func(t *testing.T, f fixture, server *redistest.Server)) {
+	for name, query := range map[string]string{"by transactions": "", "by scripts": "?transactions=script"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t)
+			f(t, openFixture(t, server.URL()+query), server)
+		})
+	}
+}
+
+// TestARestartBetweenReadingAndBeginning: nothing begins, and nothing is changed, for the server may
+// have lost what its record would have said.
+func TestARestartBetweenReadingAndBeginning(t *testing.T) {
+	t.Parallel()
+	onServer(t, func(t *testing.T, f fixture, server *redistest.Server) {
+		fresh, own := f.accepted("fresh"), f.accepted("own")
+		known := f.read(fresh)
+		mine := f.begun(own, 0, "w/2")
+		before := f.db.Get(t.Context(), ledger.RecordPrefix(f.shard)+fresh).Val()
+		f.restarted(server)
+		for _, known := range []*record.Record{&known, nil} {
+			if a := f.begunAs(fresh, 0, "w/1", known); a.Verdict != message.Restarted || a.N != 0 {
+				t.Errorf("%+v", a)
+			}
+		}
+		if after := f.db.Get(t.Context(), ledger.RecordPrefix(f.shard)+fresh).Val(); after != before {
+			t.Errorf("the record became %q, was %q", after, before)
+		}
+		if a := f.begun(own, 0, "w/2"); a.Verdict != message.Restarted || a.N != mine.N || a.Token != "w/2" {
+			t.Errorf("whoever asks whether its attempt stands: %+v", a)
+		}
+		f.trusts()
+		if a := f.begunAs(fresh, 0, "w/1", &known); a.Verdict != message.Go {
+			t.Errorf("%+v", a)
+		}
+		if a := f.begun(own, 0, "w/2"); a.Verdict != message.Go || a.N != 1 {
+			t.Errorf("%+v", a)
+		}
+	})
+}
+
+// TestALostIntentIsMissed: two workers had the message in hand, one of them sent it, and Redis lost that.
+// The other, which asks first, leaves nothing that would hide the loss.
+func TestALostIntentIsMissed(t *testing.T) {
+	t.Parallel()
+	onServer(t, func(t *testing.T, f fixture, server *redistest.Server) {
+		ctx := t.Context()
+		other := trusting(t, f.db) // another worker
+		id := f.accepted("k")
+		known := f.read(id)
+		kept := f.db.Dump(ctx, ledger.RecordPrefix(f.shard)+id).Val()
+		sent := f.begun(id, 0, "w/1") // and its request is on the way
+		f.restarted(server)
+		f.db.RestoreReplace(ctx, ledger.RecordPrefix(f.shard)+id, 0, kept)
+
+		a, err := other.Begin(ctx, id, 0, "v/1", &known)
+		if err != nil || a.Verdict != message.Restarted {
+			t.Fatalf("%+v, %v", a, err)
+		}
+		if a.N > 0 {
+			other.Finish(ctx, a, message.Move{To: message.Queued})
+		}
+		lost, err := f.Assert(ctx, f.shard, []message.Memory{remembered(sent, nil)})
+		if err != nil || lost.Intents != 1 {
+			t.Errorf("%+v, %v", lost, err)
+		}
+		f.trusts()
+		run, err := other.Meet(ctx, f.shard, time.Minute)
+		if err == nil {
+			err = other.Trust(ctx, f.shard, run.ID)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, err := other.Begin(ctx, id, 0, "v/2", nil); err != nil || a.Verdict != message.Busy {
+			t.Errorf("the other sends it a second time: %+v, %v", a, err)
+		}
+		if st := f.finished(sent, message.Move{To: message.Submitted, WAMID: "wamid.1"}); st != message.Submitted {
+			t.Errorf("%s", st)
+		}
+	})
+}
+
+// TestTrustRacesARestart: a worker that met a server which restarts before it trusts it trusts nothing.
+func TestTrustRacesARestart(t *testing.T) {
+	t.Parallel()
+	onServer(t, func(t *testing.T, f fixture, server *redistest.Server) {
+		ctx := t.Context()
+		id := f.accepted("k")
+		first, err := f.Meet(ctx, f.shard, time.Minute)
+		if err != nil || !first.Met || first.Wait != 0 {
+			t.Fatalf("%+v, %v", first, err)
+		}
+		f.restarted(server)
+		for range 2 { // before and after anybody has met it
+			if err := f.Trust(ctx, f.shard, first.ID); err == nil {
+				t.Error("trusted a server that is gone")
+			}
+			if a := f.begun(id, 0, "w/1"); a.Verdict != message.Restarted {
+				t.Errorf("%+v", a)
+			}
+			second, err := f.Meet(ctx, f.shard, time.Minute)
+			if err != nil || second.Met || second.ID == first.ID || second.Wait < 50*time.Second {
+				t.Errorf("nobody may begin for a minute: %+v, %v", second, err)
+			}
+		}
+		late, err := f.Meet(ctx, f.shard, time.Hour)
+		if err != nil || late.Wait > time.Minute {
+			t.Errorf("whoever comes later waits longer: %+v, %v", late, err)
+		}
+		f.restarted(server) // once more, before the first is trusted
+		if err := f.Trust(ctx, f.shard, late.ID); err == nil {
+			t.Error("trusted a server that is gone")
+		}
+	})
 }

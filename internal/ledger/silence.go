@@ -13,27 +13,20 @@ import (
 // Owed counts the messages of a shard that Meta took between two times and has reported
 // nothing of since.
 func (l *Ledger) Owed(ctx context.Context, s message.Shard, after, before time.Time) (int64, error) {
-	n, err := l.db.ZCount(ctx, submittedKey(s), fmt.Sprintf("(%d", max(0, after.UnixMilli())), fmt.Sprint(before.UnixMilli())).Result()
+	n, err := l.db.ZCount(ctx, listKey(s, message.Awaiting), fmt.Sprintf("(%d", max(0, after.UnixMilli())), fmt.Sprint(before.UnixMilli())).Result()
 	if err != nil {
 		return 0, fmt.Errorf("count messages without a status: %w", err)
 	}
 	return n, nil
 }
 
-// forgetEnded drops a shard's submitted messages whose records ended from their index.
-func (l *Ledger) forgetEnded(ctx context.Context, c redis.Cmdable, s message.Shard) *redis.IntCmd {
-	return c.ZRemRangeByScore(ctx, submittedKey(s), "-inf", fmt.Sprint(time.Now().Add(-l.lifeOf(message.Submitted)).UnixMilli()))
-}
-
-// OwedInAll is Owed for all shards together, from the beginning on. It forgets those whose
-// records ended meanwhile.
+// OwedInAll is Owed for all shards together, from the beginning on.
 func (l *Ledger) OwedInAll(ctx context.Context, before time.Time) (int64, error) {
 	shards := l.o.Shards.All()
 	counts := make([]*redis.IntCmd, len(shards))
 	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
 		for i, s := range shards {
-			l.forgetEnded(ctx, p, s)
-			counts[i] = p.ZCount(ctx, submittedKey(s), "-inf", fmt.Sprint(before.UnixMilli()))
+			counts[i] = p.ZCount(ctx, listKey(s, message.Awaiting), "-inf", fmt.Sprint(before.UnixMilli()))
 		}
 	})
 	if err != nil {
@@ -51,10 +44,7 @@ func (l *Ledger) OwedInAll(ctx context.Context, before time.Time) (int64, error)
 func (l *Ledger) Unreported(ctx context.Context, number string, before time.Time, limit int) ([]message.Record, error) {
 	var found []message.Record
 	for _, s := range l.shards(number) {
-		if err := l.forgetEnded(ctx, l.db, s).Err(); err != nil {
-			return nil, fmt.Errorf("forget messages whose records ended: %w", err)
-		}
-		some, err := l.records(ctx, s, submittedKey(s), number, fmt.Sprint(before.UnixMilli()), limit)
+		some, err := l.records(ctx, s, message.Awaiting, number, fmt.Sprint(before.UnixMilli()), limit)
 		if err != nil {
 			return nil, err
 		}
@@ -70,7 +60,7 @@ func (l *Ledger) Postpone(ctx context.Context, s message.Shard, ids []string, un
 	for i, id := range ids {
 		doubts[i] = redis.Z{Score: float64(until.UnixMilli()), Member: id}
 	}
-	if err := l.db.ZAddXX(ctx, doubtsKey(s), doubts...).Err(); err != nil {
+	if err := l.db.ZAddXX(ctx, listKey(s, message.Doubts), doubts...).Err(); err != nil {
 		return fmt.Errorf("postpone doubts: %w", err)
 	}
 	return nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -42,38 +41,44 @@ func ids(all []message.Open, err error) []string {
 	return found
 }
 
-func TestAttempting(t *testing.T) {
+// TestWaiting: what waits for an attempt or its outcome is listed by its deadline.
+func TestWaiting(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		var want []string
-		for i, key := range []string{"a", "b", "c"} {
-			id := f.attempting(key).ID
-			// Milliseconds are too coarse to tell three begins in a row apart.
-			if err := f.db.ZAdd(t.Context(), f.shard.Key("attempts"), redis.Z{Score: float64(100 - i), Member: id}).Err(); err != nil {
-				t.Fatal(err)
-			}
-			want = append([]string{id}, want...)
+		for i, key := range []string{"a", "b", "c", "d"} {
+			m := newMessage(key)
+			m.ExpiresAt = m.ExpiresAt.Add(-time.Duration(i) * time.Minute)
+			f.acceptedAs(m)
+			want = append([]string{m.ID}, want...)
 		}
-		f.accepted("queued")
-		all, err := f.Attempting(t.Context(), f.shard, 9)
-		if got := ids(all, err); !slices.Equal(got, want) {
-			t.Fatalf("%v, want %v", got, want)
+		f.begun(want[0], 0, "w/1")
+		f.finished(f.begun(want[3], 0, "w/2"), message.Move{To: message.InDoubt})
+		all, err := f.Waiting(t.Context(), f.shard, 0, 9)
+		if got := ids(all, err); !slices.Equal(got, want[:3]) {
+			t.Fatalf("%v, want %v", got, want[:3])
 		}
-		if got := ids(f.Attempting(t.Context(), f.shard, 2)); !slices.Equal(got, want[:2]) {
-			t.Errorf("the two oldest: %v, want %v", got, want[:2])
+		if got := ids(f.Waiting(t.Context(), f.shard, 1, 1)); !slices.Equal(got, want[1:2]) {
+			t.Errorf("the second: %v, want %v", got, want[1:2])
 		}
 		o := all[0]
 		if age := time.Since(o.Since); age < -time.Second || age > time.Minute {
 			t.Errorf("since %s", o.Since)
 		}
-		m := newMessage("c")
 		if o.State != message.Attempting || o.N != 1 || o.K != 0 || o.Worker != "w" || o.Message.Class != message.Utility ||
-			o.ExpiresAt.Sub(m.ExpiresAt).Abs() > time.Minute || o.Resent != 0 {
+			o.ExpiresAt.Sub(newMessage("d").ExpiresAt).Abs() > 5*time.Minute || o.Resent != 0 || o.Accepted == 0 {
+			t.Errorf("%+v", o)
+		}
+		if o := all[1]; o.State != message.Queued || o.N != 0 || o.Worker != "" {
 			t.Errorf("%+v", o)
 		}
 		other := message.DefaultShards.All()[(int(f.shard)+1)%16]
-		if got := ids(f.Attempting(t.Context(), other, 9)); len(got) != 0 {
+		if got := ids(f.Waiting(t.Context(), other, 0, 9)); len(got) != 0 {
 			t.Errorf("in another shard: %v", got)
+		}
+		f.db.Del(t.Context(), f.shard.Key("m:"+want[1]))
+		if got := ids(f.Waiting(t.Context(), f.shard, 0, 9)); !slices.Equal(got, []string{want[0], "", want[2]}) {
+			t.Errorf("with a record that is gone: %v", got)
 		}
 	})
 }
@@ -118,7 +123,7 @@ func TestOverdue(t *testing.T) {
 		}
 		f.swept(all[0], message.Move{To: message.Expired, Reason: message.ReasonDeadline})
 		f.wantChanges(id, "queued 0  0 ", "expired 0  0 deadline")
-		f.wantLife("m:"+id, 7*24*time.Hour)
+		f.wantLife(id, week)
 		if f.hasPayload(id) || f.backlog() != (ledger.Backlog{}) {
 			t.Errorf("payload kept %t, backlog %+v", f.hasPayload(id), f.backlog())
 		}
@@ -175,7 +180,7 @@ func TestSweepGuards(t *testing.T) {
 			on(t, func(t *testing.T, f fixture) {
 				id := f.accepted("k1")
 				tt.meanwhile(f, id)
-				before, backlog, events := f.db.HGetAll(t.Context(), f.shard.Key("m:"+id)).Val(), f.backlog(), len(f.events())
+				before, backlog, events := f.db.Get(t.Context(), f.shard.Key("m:"+id)).Val(), f.backlog(), len(f.events())
 				for _, m := range []message.Move{
 					{To: message.InDoubt, In: time.Minute},
 					{To: message.Parked},
@@ -187,11 +192,8 @@ func TestSweepGuards(t *testing.T) {
 					}
 				}
 				f.requeued(tt.read(id), message.Move{To: message.Queued, Resend: true})
-				after := f.db.HGetAll(t.Context(), f.shard.Key("m:"+id)).Val()
-				for k := range after {
-					if after[k] != before[k] {
-						t.Errorf("%s: %q, was %q", k, after[k], before[k])
-					}
+				if after := f.db.Get(t.Context(), f.shard.Key("m:"+id)).Val(); after != before {
+					t.Errorf("%q, was %q", after, before)
 				}
 				if f.backlog() != backlog || len(f.events()) != events {
 					t.Errorf("backlog %+v, was %+v; %d events, were %d", f.backlog(), backlog, len(f.events()), events)
@@ -267,19 +269,30 @@ func TestRequeueOfALostTask(t *testing.T) {
 func TestStaleIndexEntry(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
-		gone, there := f.attempting("gone"), f.attempting("there")
-		f.db.Del(t.Context(), f.shard.Key("m:"+gone.ID))
-		if got := ids(f.Attempting(t.Context(), f.shard, 9)); !slices.Equal(got, []string{there.ID}) {
-			t.Errorf("%v", got)
-		}
-		if got := f.backlog(); got.Attempting != 1 {
-			t.Errorf("%+v", got)
+		for name, list := range map[string]func() ([]message.Open, error){
+			"overdue": func() ([]message.Open, error) {
+				return f.Overdue(t.Context(), f.shard, time.Now().Add(2*time.Hour), 9)
+			},
+			"doubts": func() ([]message.Open, error) { return f.Doubts(t.Context(), f.shard, time.Now().Add(time.Hour), 9) },
+		} {
+			gone, there := f.accepted(name+" gone"), f.accepted(name)
+			if name == "doubts" {
+				f.finished(f.begun(gone, 0, "w/1"), doubt)
+				f.finished(f.begun(there, 0, "w/1"), doubt)
+			}
+			before := f.backlog()
+			f.db.Del(t.Context(), f.shard.Key("m:"+gone))
+			if got := ids(list()); !slices.Contains(got, there) || slices.Contains(got, gone) {
+				t.Errorf("%s: %v", name, got)
+			}
+			if got := f.backlog(); got.Waiting+got.InDoubt != before.Waiting+before.InDoubt-1 {
+				t.Errorf("%s: %+v", name, got)
+			}
 		}
 	})
 }
 
-// between runs f once, right before the next pipeline: between the reading of an index and
-// the reading of its records.
+// between runs f once, right before records are read: after the reading of their list.
 type between struct {
 	once sync.Once
 	f    func()
@@ -288,13 +301,17 @@ type between struct {
 func (b *between) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
 }
-func (b *between) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
 func (b *between) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error {
-		if strings.EqualFold(cmds[0].Name(), "hmget") {
+	return next
+}
+
+func (b *between) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() == "mget" {
 			b.once.Do(b.f)
 		}
-		return next(ctx, cmds)
+		return next(ctx, cmd)
 	}
 }
 
@@ -309,15 +326,6 @@ func TestListsOnlyWhatIsStillThere(t *testing.T) {
 		prepare   func(f fixture, id string) message.Attempt
 		meanwhile func(f fixture, a message.Attempt)
 	}{
-		"an attempt that is finished": {
-			func(f fixture, l *ledger.Ledger) ([]message.Open, error) {
-				return l.Attempting(f.t.Context(), f.shard, 9)
-			},
-			func(f fixture, id string) message.Attempt { return f.begun(id, 0, "w/1") },
-			func(f fixture, a message.Attempt) {
-				f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid.1"})
-			},
-		},
 		"a doubt that another sweeper had sent again": {
 			func(f fixture, l *ledger.Ledger) ([]message.Open, error) {
 				return l.Doubts(f.t.Context(), f.shard, later, 9)
@@ -368,14 +376,27 @@ func TestUnsettled(t *testing.T) {
 		look(time.Now())
 		f.accepted("waits")
 		look(time.Now())
-		look(time.Now().Add(30*24*time.Hour), message.Unsettled{Shard: f.shard, Overdue: true}) // its deadline has passed
-		f.attempting("sent")
-		look(time.Now(), message.Unsettled{Shard: f.shard, Attempts: true})
+		far := time.Now().Add(30 * day)
+		look(far, message.Unsettled{Shard: f.shard, Overdue: true}) // its deadline has passed
+		f.finished(f.attempting("doubt"), doubt)
+		look(time.Now(), message.Unsettled{Shard: f.shard, Doubts: true})
+		look(far, message.Unsettled{Shard: f.shard, Doubts: true, Overdue: true})
+		other := message.DefaultShards.Of("1")
+		if f.shard == other {
+			t.Fatal("choose another number")
+		}
+		m := newMessage("other")
+		m.From, m.ID = "1", message.NewID("1", "other")
+		f.acceptedAs(m)
+		if got, err := f.Unsettled(t.Context(), far); err != nil || len(got) != 2 || got[0].Shard == got[1].Shard {
+			t.Errorf("in two shards: %v, %v", got, err)
+		}
 	})
 }
 
 // TestSubmittedWithoutAStatus: what Meta took is owed until it reports anything of it.
 func TestSubmittedWithoutAStatus(t *testing.T) {
+	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		ctx := t.Context()
 		a := f.attempting("a")
@@ -407,14 +428,6 @@ func TestSubmittedWithoutAStatus(t *testing.T) {
 				t.Errorf("without a status: %+v, %v; want %d", some, err, tt.want)
 			}
 		}
-		long := redis.Z{Score: float64(time.Now().AddDate(0, -2, 0).UnixMilli()), Member: "its record ended"}
-		index := f.shard.Key("submitted")
-		if err := f.db.ZAdd(ctx, index, long).Err(); err != nil {
-			t.Fatal(err)
-		}
-		if n, err := f.OwedInAll(ctx, after); err != nil || n != 1 || f.db.ZCard(ctx, index).Val() != 1 {
-			t.Errorf("%d owed in all shards beside one that ended, %v", n, err)
-		}
 		if _, err := f.Fold(ctx, f.shard, []message.Evidence{{Receipt: message.Receipt{Number: number, WAMID: "wamid.A", Status: "sent"}}}, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -426,6 +439,7 @@ func TestSubmittedWithoutAStatus(t *testing.T) {
 
 // TestPostpone: a doubt that was put off is not returned before, and tells since when it is one.
 func TestPostpone(t *testing.T) {
+	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		ctx := t.Context()
 		a := f.attempting("a")

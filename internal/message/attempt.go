@@ -27,23 +27,26 @@ type Attempt struct {
 	ID        string
 	N         int     // 1 for the first attempt
 	Token     string  // names this attempt's owner: "<worker>/<sequence>"
+	Accepted  int64   // which record of the id it is of: Unix milliseconds of its acceptance
 	Message   Context // its id, number, class and template; this and what follows: with Go and Unconfirmed only
 	Payload   []byte  // Meta's message object
 	ExpiresAt time.Time
+	Age       time.Duration // of the recorded intent; more than a moment when an earlier call recorded it
 	Left      time.Duration // from when it was begun to ExpiresAt, by the store's clock
 	Failures  int           // earlier attempts that count against the budget
 }
 
 // Move is a change of a message's state.
 type Move struct {
-	To     State
-	WAMID  string
-	Code   int
-	Reason string
-	In     time.Duration // until the next thing is due: the retry, with Queued; the end of the window, with InDoubt
-	Counts bool          // with Queued: against the attempt budget
-	Resend bool          // with Queued: a resend ordered by policy
-	Keep   bool          // keep the payload although the state would drop it
+	To        State
+	WAMID     string
+	Code      int
+	Reason    string
+	ErrorText string        // Meta's own words, if any
+	In        time.Duration // until the next thing is due: the retry, with Queued; the end of the window, with InDoubt
+	Counts    bool          // with Queued: against the attempt budget
+	Resend    bool          // with Queued: a resend ordered by policy
+	Keep      bool          // keep the payload although the state would drop it
 
 	Deed      *Deed     // what ordered it; nil: nobody did
 	ExpiresAt time.Time // a new deadline; zero: as it is
@@ -51,8 +54,8 @@ type Move struct {
 
 // Unsettled is a shard, and what there may be to sweep in it.
 type Unsettled struct {
-	Shard                     Shard
-	Attempts, Doubts, Overdue bool
+	Shard           Shard
+	Doubts, Overdue bool
 }
 
 // Open is an open message as the sweeper sees it.
@@ -63,6 +66,7 @@ type Open struct {
 	Reason    string
 	N         int       // the attempt it is at
 	K         int       // its task counter
+	Accepted  int64     // which record of the id it is: Unix milliseconds of its acceptance
 	Worker    string    // who owns the attempt, when attempting
 	Since     time.Time // start of the attempt, when attempting; of the doubt, when in doubt; of the wait for a status, when submitted
 	ExpiresAt time.Time

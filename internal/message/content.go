@@ -1,10 +1,10 @@
 package message
 
 import (
-	"bytes"
 	"encoding/json"
-	"io"
 	"slices"
+
+	"sluice/internal/jsondoc"
 )
 
 // contentTypes are the types of message Meta takes, each with its content in a member of
@@ -29,32 +29,30 @@ var (
 	contextNotAllowed = rule(Invalid, "context_not_allowed", "A reaction cannot be a reply.", "Leave out context.")
 )
 
-// Parse reads Meta's message object and checks it against Meta's rules, so that a caller
-// learns at once what Meta would say later. docs/messages.md shows each type and what is
-// checked of it. A type or interactive kind this version does not know is refused; a member
-// it does not know passes, and so does what only Meta can know: whether a template or a file
-// is there. It returns up to 20 problems, their paths relative to the object; without any,
-// the object may be sent. It expects JSON without duplicate members.
+// Parse is Check for an object that was not read yet. Whatever jsondoc refuses is one problem,
+// json_invalid.
 func Parse(object json.RawMessage) (Content, []Problem) {
-	var value any
-	decoder := json.NewDecoder(bytes.NewReader(object))
-	decoder.UseNumber() // a member we do not know may hold any number
-	err := decoder.Decode(&value)
-	if _, more := decoder.Token(); err != nil || more != io.EOF {
+	var d jsondoc.Doc
+	if d.Read(string(object)) != nil {
 		return Content{}, []Problem{{Code: jsonInvalid.Code, Detail: jsonInvalid.Detail, Fix: jsonInvalid.Fix}}
 	}
-	return ParseDecoded(value)
+	return Check(d.Root())
 }
 
-// ParseDecoded is Parse for what has been decoded already, numbers as json.Number.
-func ParseDecoded(object any) (Content, []Problem) {
+// Check checks Meta's message object against Meta's rules, so that a caller learns at once what
+// Meta would say later, and returns what Sluice needs to know of it. docs/messages.md shows each
+// type and what is checked of it. A type or interactive kind this version does not know is
+// refused; a member it does not know passes, and so does what only Meta can know: whether a
+// template or a file is there. It returns up to 20 problems, their paths relative to the object;
+// without any, the object may be sent.
+func Check(object jsondoc.Value) (Content, []Problem) {
 	var c Content
 	problems := inspect(object, func(root node) { c = root.content() })
 	return c, problems
 }
 
 func (n node) content() (c Content) {
-	if _, ok := n.value.(map[string]any); !ok {
+	if !n.isObject() {
 		n.mismatch("an object")
 		return c
 	}
@@ -98,8 +96,8 @@ func (n node) contentType() string {
 		content.refuse(contentMissing)
 	}
 	for _, other := range contentTypes {
-		if second := n.get(other); other != name && second.present() {
-			second.refuse(contentAmbiguous)
+		if other != name && n.value.Get(other).Present() {
+			n.get(other).refuse(contentAmbiguous)
 		}
 	}
 	return name

@@ -62,8 +62,7 @@ func (n node) checkProductCard() (catalog string) {
 		return ""
 	}
 	action.checkProduct()
-	catalog, _ = action.get("catalog_id").value.(string)
-	return catalog
+	return action.get("catalog_id").bare()
 }
 
 func (n node) checkMediaCard() (header, button string) {

@@ -28,7 +28,7 @@ func (n node) checkDirectSend() {
 
 // directText is the limit of a text, which is shorter for some categories.
 func (n node) directText() *limit {
-	switch n.get("category").value {
+	switch n.get("category").bare() {
 	case "utility", "authentication":
 		return directTextLimit
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"sluice/internal/jsondoc"
 	"sluice/internal/message"
 )
 
@@ -147,12 +148,30 @@ func numbered(value any, index string) any {
 
 // parse parses what is a message or a mark.
 func parse(object any) (problems []message.Problem) {
-	if message.IsMark(object) {
-		_, problems = message.ParseMark(object)
+	b, err := json.Marshal(object)
+	if err != nil {
+		panic(err) // it was decoded from JSON
+	}
+	var d jsondoc.Doc
+	if err := d.Read(string(b)); err != nil {
+		panic(err)
+	}
+	if message.IsMark(d.Root()) {
+		_, problems = message.CheckMark(d.Root())
 		return problems
 	}
-	_, problems = message.ParseDecoded(object)
+	_, problems = message.Check(d.Root())
 	return problems
+}
+
+// read returns a JSON text as it is checked.
+func read(t testing.TB, text string) jsondoc.Value {
+	t.Helper()
+	var d jsondoc.Doc
+	if err := d.Read(text); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+	return d.Root()
 }
 
 // refusals returns "path code" of each problem.

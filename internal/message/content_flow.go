@@ -44,7 +44,7 @@ func (n node) checkFlow() {
 }
 
 func (n node) checkFlowData() {
-	if n.object() && len(n.value.(map[string]any)) == 0 {
+	if n.object() && n.value.Len() == 0 {
 		n.refuse(flowDataEmpty)
 	}
 }

@@ -1,9 +1,6 @@
 package message
 
-import (
-	"encoding/json"
-	"strconv"
-)
+import "strconv"
 
 // Meta, Cloud API, "Location messages".
 var (
@@ -22,15 +19,8 @@ func (n node) checkLocation() {
 }
 
 func (n node) degrees(most float64, broken *Rule) {
-	var decimal string
-	switch v := n.value.(type) {
-	case json.Number:
-		decimal = v.String()
-	case string:
-		decimal = v
-	}
 	// The comparison is such that "NaN" fails it.
-	if degrees, err := strconv.ParseFloat(decimal, 64); err != nil || !(degrees >= -most && degrees <= most) {
+	if degrees, err := strconv.ParseFloat(n.numeral(), 64); err != nil || !(degrees >= -most && degrees <= most) {
 		n.refuse(broken)
 	}
 }

@@ -1,5 +1,7 @@
 package message
 
+import "sluice/internal/jsondoc"
+
 // Meta, Cloud API, "Mark messages as read" and "Typing indicators".
 var (
 	markMissing   = needed("mark_message_id_empty", "What is marked as read is a message that a person sent.", "Give its wamid, messages[].id of the webhook, in message_id.")
@@ -13,25 +15,21 @@ type Mark struct {
 	Typing    bool   // show it for 25 seconds or until the answer comes
 }
 
-// IsMark tells whether a decoded body is meant for ParseMark rather than for ParseDecoded:
-// it has a status, which no message has.
-func IsMark(object any) bool {
-	members, _ := object.(map[string]any)
-	return members["status"] != nil
-}
+// IsMark tells whether a body is meant for CheckMark rather than for Check: it has a status,
+// which no message has.
+func IsMark(object jsondoc.Value) bool { return object.Get("status").Present() }
 
-// ParseMark reads Meta's body {"status": "read", "message_id": ..., "typing_indicator":
-// {"type": "text"}}, decoded already with numbers as json.Number, and checks it as
-// ParseDecoded checks a message: up to 20 problems, their paths relative to the object;
-// without any, the object may go to Meta as it is. Members this version does not know pass.
-func ParseMark(object any) (Mark, []Problem) {
+// CheckMark checks Meta's body {"status": "read", "message_id": ..., "typing_indicator":
+// {"type": "text"}} as Check checks a message: up to 20 problems, their paths relative to the
+// object; without any, the object may go to Meta as it is. Members this version does not know pass.
+func CheckMark(object jsondoc.Value) (Mark, []Problem) {
 	var m Mark
 	problems := inspect(object, func(root node) { m = root.mark() })
 	return m, problems
 }
 
 func (n node) mark() (m Mark) {
-	if _, ok := n.value.(map[string]any); !ok {
+	if !n.isObject() {
 		n.mismatch("an object")
 		return m
 	}

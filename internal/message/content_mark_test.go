@@ -1,14 +1,13 @@
 package message_test
 
 import (
-	"encoding/json"
 	"reflect"
 	"testing"
 
 	"sluice/internal/message"
 )
 
-func TestParseMark(t *testing.T) {
+func TestCheckMark(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		body string
@@ -27,11 +26,7 @@ func TestParseMark(t *testing.T) {
 		{`{"status":"read","message_id":"wamid.x","typing_indicator":{"type":"audio"}}`, message.Mark{}, []string{"typing_indicator.type value_not_allowed"}},
 		{`{"status":"read","message_id":"wamid.x","typing_indicator":true}`, message.Mark{}, []string{"typing_indicator type_mismatch"}},
 	} {
-		var body any
-		if err := json.Unmarshal([]byte(c.body), &body); err != nil {
-			t.Fatal(err)
-		}
-		got, problems := message.ParseMark(body)
+		got, problems := message.CheckMark(read(t, c.body))
 		if say := refusals(problems); !reflect.DeepEqual(say, c.say) {
 			t.Errorf("%s: problems %q, want %q", c.body, say, c.say)
 		}
@@ -46,11 +41,7 @@ func TestIsMark(t *testing.T) {
 	for body, want := range map[string]bool{
 		`{"status":"read"}`: true, `{"status":7}`: true, `{"to":"+15551234567"}`: false, `{"status":null}`: false, `[]`: false,
 	} {
-		var object any
-		if err := json.Unmarshal([]byte(body), &object); err != nil {
-			t.Fatal(err)
-		}
-		if got := message.IsMark(object); got != want {
+		if got := message.IsMark(read(t, body)); got != want {
 			t.Errorf("%s: %v", body, got)
 		}
 	}

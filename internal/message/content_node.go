@@ -1,33 +1,33 @@
 package message
 
 import (
-	"encoding/json"
 	"iter"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"sluice/internal/jsondoc"
 )
 
 // node is a place in Meta's object: a value and the path that leads there. What is absent
 // and what is null are both a node without a value, so rules need not ask at every step.
 type node struct {
-	value  any
+	value  jsondoc.Value
 	path   string
 	report *report
 }
 
 // get returns the member of that name.
 func (n node) get(name string) node {
-	members, _ := n.value.(map[string]any)
-	child := node{value: members[name], report: n.report}
+	child := node{value: n.value.Get(name), report: n.report}
 	if n.report.paths {
 		child.path = strings.TrimPrefix(n.path+"."+name, ".")
 	}
 	return child
 }
 
-func (n node) item(i int, value any) node {
+func (n node) item(i int, value jsondoc.Value) node {
 	child := node{value: value, report: n.report}
 	if n.report.paths {
 		child.path = n.path + "[" + strconv.Itoa(i) + "]"
@@ -35,15 +35,18 @@ func (n node) item(i int, value any) node {
 	return child
 }
 
-func (n node) present() bool { return n.value != nil }
+func (n node) present() bool { return n.value.Present() }
+
+func (n node) isObject() bool { return n.value.Kind() == jsondoc.Object }
+
+func (n node) isArray() bool { return n.value.Kind() == jsondoc.Array }
 
 // object tells whether n is an object, and reports it when it is something else.
 func (n node) object() bool {
-	_, ok := n.value.(map[string]any)
-	if !ok && n.present() {
+	if !n.isObject() && n.present() {
 		n.mismatch("an object")
 	}
-	return ok
+	return n.isObject()
 }
 
 // neededObject is object for what may not be absent.
@@ -56,21 +59,22 @@ func (n node) neededObject(missing *Rule) bool {
 
 // length returns the length of an array; false for what is none.
 func (n node) length() (int, bool) {
-	array, ok := n.value.([]any)
-	return len(array), ok
+	if !n.isArray() {
+		return 0, false
+	}
+	return n.value.Len(), true
 }
 
 // objects are the elements of an array that are objects, with their index. The others are
 // reported; so is what is no array.
 func (n node) objects() iter.Seq2[int, node] {
 	return func(yield func(int, node) bool) {
-		array, ok := n.value.([]any)
-		if !ok && n.present() {
+		if !n.isArray() && n.present() {
 			n.mismatch("an array")
 		}
-		for i, value := range array {
+		for i, value := range n.value.Elements() {
 			element := n.item(i, value)
-			if _, ok := value.(map[string]any); !ok {
+			if !element.isObject() {
 				element.mismatch("an object")
 			} else if !yield(i, element) {
 				return
@@ -99,12 +103,18 @@ func (n node) filled(missing *Rule) int {
 // text returns a string, an empty one when there is none. It is false for what is no
 // string, and reports it.
 func (n node) text() (s string, ok bool) {
-	s, ok = n.value.(string)
+	s, ok = n.value.Text()
 	if !ok && n.present() {
 		n.mismatch("a string")
 		return "", false
 	}
 	return s, true
+}
+
+// bare is text for what may be no string: it reports nothing.
+func (n node) bare() string {
+	s, _ := n.value.Text()
+	return s
 }
 
 // texts reports members that are there and are no strings.
@@ -140,7 +150,7 @@ func (n node) word(missing *Rule) string {
 
 // boolean reports what is there and is neither true nor false.
 func (n node) boolean() {
-	if _, ok := n.value.(bool); !ok && n.present() {
+	if n.value.Kind() != jsondoc.Bool && n.present() {
 		n.mismatch("true or false")
 	}
 }
@@ -176,19 +186,20 @@ func list(values []string) string {
 // whole returns a whole number in a range, and otherwise breaks the rule; so does what is
 // absent. Some of Meta's pages write numbers as strings.
 func (n node) whole(least, most int64, broken *Rule) (int64, bool) {
-	var digits string
-	switch v := n.value.(type) {
-	case json.Number:
-		digits = v.String()
-	case string:
-		digits = v
-	}
-	number, err := strconv.ParseInt(digits, 10, 64)
+	number, err := strconv.ParseInt(n.numeral(), 10, 64)
 	if err != nil || number < least || number > most {
 		n.refuse(broken)
 		return 0, false
 	}
 	return number, true
+}
+
+// numeral returns a number as it was written, be it a number or a string.
+func (n node) numeral() string {
+	if number, ok := n.value.Number(); ok {
+		return number
+	}
+	return n.bare()
 }
 
 // distinct reports a value that an earlier node of the same set had.

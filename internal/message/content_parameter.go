@@ -51,7 +51,7 @@ func (n node) checkParameter() {
 			value.checkProduct()
 		}
 	case "coupon_code":
-		if code := value.within(couponLimit); strings.Trim(code, couponCharacters) != "" {
+		if code := value.within(couponLimit); !couponCharacters.spell(code) {
 			value.refuse(couponOdd)
 		}
 	case "limited_time_offer":
@@ -111,7 +111,7 @@ func (p *parameterNames) add(parameter node) {
 	case !given:
 		p.positional = true
 		return
-	case name == "" || strings.Trim(name, nameCharacters) != "":
+	case name == "" || !nameCharacters.spell(name):
 		n.refuse(parameterNameOdd)
 	case slices.Contains(p.names, name):
 		n.refuse(parameterNameSame)

@@ -16,7 +16,7 @@ const (
 	Invalid   Breach = "invalid"   // a value that Meta does not take: too long, too many, unknown, at odds with another
 )
 
-// Rule is one rule of Meta's for messages. Every Problem of Parse and ParseMark is a breach
+// Rule is one rule of Meta's for messages. Every Problem of Check and CheckMark is a breach
 // of one of Rules, and has its code.
 type Rule struct {
 	Code   string // stable: rules come, but a code that was published keeps its meaning

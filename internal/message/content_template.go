@@ -23,12 +23,34 @@ var (
 	cardComponents = needed("template_card_components_missing", "A card has components.", "List its header, its buttons, and its body if that has parameters.")
 )
 
-const (
-	mostName           = 512
-	nameCharacters     = "abcdefghijklmnopqrstuvwxyz0123456789_"
-	couponCharacters   = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-	languageCharacters = couponCharacters + "_"
+const mostName = 512
+
+var (
+	nameCharacters     = charactersOf("abcdefghijklmnopqrstuvwxyz0123456789_")
+	couponCharacters   = charactersOf("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+	languageCharacters = charactersOf("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 )
+
+// characters is a set of ASCII characters.
+type characters [256]bool
+
+func charactersOf(all string) *characters {
+	var c characters
+	for i := range len(all) {
+		c[all[i]] = true
+	}
+	return &c
+}
+
+// spell tells whether s has no other characters.
+func (c *characters) spell(s string) bool {
+	for i := range len(s) {
+		if !c[s[i]] {
+			return false
+		}
+	}
+	return true
+}
 
 // single are the components of which a template or a card has one at most.
 var single = []string{"header", "body", "limited_time_offer", "carousel"}
@@ -41,13 +63,13 @@ func (n node) checkTemplate() (name, language string) {
 		return "", ""
 	}
 	name, ok := n.get("name").text()
-	if ok && (name == "" || len(name) > mostName || strings.Trim(name, nameCharacters) != "") {
+	if ok && (name == "" || len(name) > mostName || !nameCharacters.spell(name)) {
 		n.get("name").refuse(templateName)
 	}
 	if l := n.get("language"); l.object() || !l.present() {
 		code := l.get("code")
 		language = code.word(languageMissing)
-		if strings.Trim(language, languageCharacters) != "" && !blank(language) {
+		if !languageCharacters.spell(language) && !blank(language) {
 			code.refuse(languageInvalid)
 		}
 	}

@@ -1,7 +1,6 @@
 package message
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 )
@@ -52,8 +51,7 @@ func (n node) checkTemplateButton(indexes []string) []string {
 	}
 	for _, parameter := range parameters.objects() {
 		parameter.checkParameter()
-		name, _ := parameter.get("type").value.(string)
-		name = strings.ToLower(name)
+		name := strings.ToLower(parameter.get("type").bare())
 		if known && name != "" && !slices.Contains(button.types, name) {
 			parameter.get("type").refuseAs(buttonWrongType, "The parameter's type must be "+list(button.types)+".", buttonWrongType.Fix)
 		}
@@ -69,10 +67,7 @@ func (n node) checkButtonIndex(seen []string, kind string) []string {
 	if kind == "voice_call" && !n.present() {
 		return seen
 	}
-	index, _ := n.value.(string)
-	if number, ok := n.value.(json.Number); ok {
-		index = number.String()
-	}
+	index := n.numeral()
 	switch {
 	case len(index) != 1 || index < "0" || index > "9":
 		n.refuse(buttonIndex)

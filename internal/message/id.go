@@ -14,16 +14,22 @@ var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPad
 // idLen is the length of an id's second part: 130 bits.
 const idLen = 26
 
+// idBytes is how many bytes have that many characters: whole groups of 5.
+const idBytes = 20
+
 // NewID names a message. With a key the name follows from number and key, so that a repeat
 // meets the same record without a second index; without one it is random.
 func NewID(number, key string) string {
+	var buffer [512]byte
 	var sum [sha256.Size]byte
 	if key == "" {
-		rand.Read(sum[:]) // never fails: it ends the program instead
+		rand.Read(sum[:idBytes]) // never fails: it ends the program instead
 	} else {
-		sum = sha256.Sum256([]byte(number + "\x00" + key))
+		b := append(buffer[:0], number...)
+		sum = sha256.Sum256(append(append(b, 0), key...))
 	}
-	return number + "-" + base32Lower.EncodeToString(sum[:])[:idLen]
+	b := append(append(buffer[:0], number...), '-')
+	return string(base32Lower.AppendEncode(b, sum[:idBytes])[:len(b)+idLen])
 }
 
 // Number returns the phone number id in a message id, and whether id has the form of one.
@@ -32,8 +38,10 @@ func Number(id string) (string, bool) {
 	if !ok || !IsNumberID(number) || len(rest) != idLen {
 		return "", false
 	}
-	if strings.Trim(rest, "abcdefghijklmnopqrstuvwxyz234567") != "" {
-		return "", false
+	for i := range len(rest) {
+		if c := rest[i]; (c < 'a' || c > 'z') && (c < '2' || c > '7') {
+			return "", false
+		}
 	}
 	return number, true
 }
@@ -41,7 +49,12 @@ func Number(id string) (string, bool) {
 // IsNumberID tells whether s can be one of Meta's phone number ids: up to 32 digits. Redis
 // keys, queue names and metric labels rely on it.
 func IsNumberID(s string) bool {
-	return s != "" && len(s) <= 32 && strings.Trim(s, "0123456789") == ""
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 32
 }
 
 // Shards is the number of shards of an installation. It is fixed at the first start.

@@ -19,8 +19,8 @@ type Message struct {
 	Callback  string          // what the caller put into biz_opaque_callback_data
 	SendAt    time.Time       // not before; zero: at once
 	ExpiresAt time.Time       // no attempt starts after this
-	Payload   json.RawMessage // Meta's message object as the caller gave it
-	Content   Content         // what Parse read out of Payload
+	Payload   json.RawMessage // Meta's message object in the form in which it is stored, see AppendPayload
+	Content   Content         // what Check read out of the object
 	Hash      string          // of the whole request, to tell a repeat from a different one under the same key
 }
 
@@ -46,8 +46,8 @@ func (m Message) Context() Context {
 	}
 }
 
-// Content is what Sluice itself needs to know of Meta's message object; the object travels
-// unchanged in Message.Payload.
+// Content is what Sluice itself needs to know of Meta's message object; the object itself is in
+// Message.Payload.
 type Content struct {
 	Type     string // "text", "template", ...
 	To       string // E.164 with its plus, or a group id; empty when To is a business-scoped user id

@@ -1,5 +1,7 @@
 package message
 
+import "sluice/internal/jsondoc"
+
 // Problem is one thing wrong with a request. It never repeats what the caller wrote: that
 // may be private, and it may be long.
 type Problem struct {
@@ -30,7 +32,7 @@ func (r *report) add(p Problem) {
 
 // inspect reads an object and returns its problems, nil without any. read must see the same
 // each time.
-func inspect(object any, read func(root node)) []Problem {
+func inspect(object jsondoc.Value, read func(root node)) []Problem {
 	var quick report
 	if read(node{value: object, report: &quick}); !quick.found {
 		return nil

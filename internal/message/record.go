@@ -26,12 +26,19 @@ type Acceptance struct {
 	Duplicate bool // the message was there already, under the same key and with the same content
 }
 
+// AcceptResult is what came of one message of a group that was to be accepted.
+type AcceptResult struct {
+	Acceptance
+	Err error // nil: the message is durable
+}
+
 // Record is all that is known of a message.
 type Record struct {
 	Context
 	State      State
 	Reason     string // why, when the state does not say it; see the Reason constants
 	Code       int    // Meta's error code, 0: none
+	ErrorText  string // Meta's own words for it, if any
 	Attempt    int    // attempts started so far
 	Task       int    // the counter of its tasks
 	WAMID      string // Meta's id, once known

@@ -22,56 +22,117 @@ const (
 	Dead       State = "dead"      // its attempts are used up, each proven not taken; or it was tampered with
 )
 
+// List is one of the lists that a store keeps of messages, by their state.
+type List string
+
+// The lists. A message is in one at most.
+const (
+	NoList   List = ""
+	Waiting  List = "waiting"  // for an attempt or for its outcome; by deadline
+	Doubts   List = "doubts"   // for evidence; by the end of the in-doubt window
+	Parking  List = "parked"   // for an operator; by when they were parked
+	Graves   List = "dead"     // the dead letters; by when they became so
+	Awaiting List = "awaiting" // for the first status; by when Meta took them
+)
+
+// states are all there is to know of each state. A new state is a row here.
+var states = []struct {
+	state    State
+	letter   byte // in a stored timeline
+	rank     int  // see Rank
+	final    bool // see Final
+	sendable bool // the message may yet be sent: its payload is kept
+	list     List
+}{
+	{Queued, 'q', 0, false, true, Waiting},
+	{Attempting, 'a', 10, false, true, Waiting},
+	{InDoubt, 'i', 20, false, true, Doubts},
+	{Parked, 'p', 30, false, true, Parking},
+	{Submitted, 's', 40, false, false, Awaiting},
+	{Sent, 't', 50, false, false, NoList},
+	{Delivered, 'd', 60, true, false, NoList},
+	{Read, 'r', 70, true, false, NoList},
+	{Played, 'y', 80, true, false, NoList},
+	{Failed, 'f', 55, true, false, NoList},
+	{Rejected, 'j', 35, true, false, NoList},
+	{Expired, 'x', 35, true, false, NoList},
+	{Cancelled, 'c', 35, true, false, NoList},
+	{Dead, 'b', 35, true, false, Graves},
+}
+
+// undetermined is the rank of a doubt that was closed: that of the ends below submitted.
+const undetermined = 35
+
 // States returns every state, in the order in which people read them.
 func States() []State {
-	return []State{
-		Queued, Attempting, InDoubt, Parked, Submitted, Sent, Delivered, Read, Played,
-		Failed, Rejected, Expired, Cancelled, Dead,
+	all := make([]State, len(states))
+	for i, s := range states {
+		all[i] = s.state
 	}
+	return all
+}
+
+func (s State) row() int {
+	for i := range states {
+		if states[i].state == s {
+			return i
+		}
+	}
+	return -1
 }
 
 // Rank orders the states: evidence from Meta may raise a message's rank and never lowers
 // it. A failure reported by Meta outranks sent and loses to delivered: a message that was
 // delivered did not fail. The other ends rank below submitted, so that evidence that Meta
 // did take the message after all wins. Reason tells a failure of Meta's from a closed doubt.
+// It is -1 for what is no state.
 func (s State) Rank(reason string) int {
-	switch s {
-	case Queued:
-		return 0
-	case Attempting:
-		return 10
-	case InDoubt:
-		return 20
-	case Parked:
-		return 30
-	case Rejected, Expired, Cancelled, Dead:
-		return 35
-	case Submitted:
-		return 40
-	case Sent:
-		return 50
-	case Failed:
-		if reason == ReasonUndetermined {
-			return 35
-		}
-		return 55
-	case Delivered:
-		return 60
-	case Read:
-		return 70
-	case Played:
-		return 80
+	i := s.row()
+	switch {
+	case i < 0:
+		return -1
+	case s == Failed && reason == ReasonUndetermined:
+		return undetermined
 	}
-	return -1
+	return states[i].rank
 }
 
 // Final tells whether nothing more is expected: the record may shrink and, in time, go.
 func (s State) Final() bool {
-	switch s {
-	case Delivered, Read, Played, Failed, Rejected, Expired, Cancelled, Dead:
-		return true
+	i := s.row()
+	return i >= 0 && states[i].final
+}
+
+// Sendable tells whether the message may yet be sent, so that its payload must be kept.
+func (s State) Sendable() bool {
+	i := s.row()
+	return i >= 0 && states[i].sendable
+}
+
+// List names the list of a store that messages of the state are in.
+func (s State) List() List {
+	if i := s.row(); i >= 0 {
+		return states[i].list
 	}
-	return false
+	return NoList
+}
+
+// Letter stands for the state in a stored record; 0 for what is no state.
+func (s State) Letter() byte {
+	if i := s.row(); i >= 0 {
+		return states[i].letter
+	}
+	return 0
+}
+
+// StateOf reads a letter; it is empty for a letter of no state.
+func StateOf(letter byte) State {
+	for _, s := range states {
+		if s.letter == letter {
+			return s.state
+		}
+	}
+	return ""
 }
 
 // Reasons that a record or an event may give for a state, beside Meta's error code.

@@ -105,8 +105,13 @@ type waiter struct {
 // Wait blocks until a slot is about to come for a message of the given order (0 is the most
 // urgent).
 func (l *Line) Wait(ctx context.Context, order int) (Slot, error) {
+	return l.WaitSince(ctx, order, time.Now())
+}
+
+// WaitSince is Wait for a message that came at a certain time, and goes before those that came later.
+func (l *Line) WaitSince(ctx context.Context, order int, came time.Time) (Slot, error) {
 	w := &waiter{
-		due: time.Now().Add(time.Duration(order) * Patience), slot: make(chan time.Time, 1), gone: ctx.Done(),
+		due: came.Add(time.Duration(order) * Patience), slot: make(chan time.Time, 1), gone: ctx.Done(),
 	}
 	select {
 	case l.arrived <- w:

@@ -18,11 +18,6 @@ var SlotsLua string
 //go:embed pace.lua
 var PaceLua string
 
-// PairLua defines pair_free(), how often a number may write to one recipient.
-//
-//go:embed pair.lua
-var PairLua string
-
 const (
 	// Horizon is how far ahead slots are booked. Longer saves calls to Redis, shorter lets
 	// an urgent message wait less behind what was booked for others.

@@ -94,8 +94,9 @@ func TestSlotsScript(t *testing.T) {
 	if len(c) != 1 || c[0] != last+l.T+pacing.Cap {
 		t.Errorf("after a change of owner %v, want %v", c, last+l.T+pacing.Cap)
 	}
-	if ttl := db.PTTL(t.Context(), "line").Val(); ttl < 50*time.Second || ttl > time.Minute {
-		t.Errorf("the line lives for %v, want a minute", ttl)
+	// What another would book again must not be forgotten while a slot of it is open.
+	if ttl := db.PTTL(t.Context(), "line").Val(); ttl > 0 {
+		t.Errorf("the line lives for %v", ttl)
 	}
 	// Idle time gives no credit.
 	d, free := l.book("b", now+time.Hour, 1000)

@@ -41,11 +41,11 @@ func name(s message.Shard, number string, c message.Class) string {
 	return s.String() + "}:" + number + ":" + string(c)
 }
 
-// splitName reads what name has made.
-func splitName(queue string) (number string, class int) {
+// numberOf reads the number in what name has made.
+func numberOf(queue string) string {
 	_, rest, _ := strings.Cut(queue, "}:")
-	number, c, _ := strings.Cut(rest, ":")
-	return number, message.Class(c).Order()
+	number, _, _ := strings.Cut(rest, ":")
+	return number
 }
 
 // call is what a script that asynq's server runs is about.
@@ -58,13 +58,16 @@ const (
 	idle         // anything else about the virtual queue: nothing is there
 	beat         // the server's list of running tasks
 	done         // the acknowledgement of a task that is done with
+	retry        // of a task that is to run again later
+	requeue      // of a task that is to run again at once, because the server stops
 )
 
 func kind(keys []string) call {
 	if len(keys) == 0 {
 		return other
 	}
-	switch rest, ours := strings.CutPrefix(keys[0], "asynq:{"+virtual+"}:"); {
+	rest, ours := strings.CutPrefix(keys[0], "asynq:{"+virtual+"}:")
+	switch {
 	case ours && rest == "pending" && len(keys) == 4:
 		return dequeue
 	case ours && rest == "lease":
@@ -73,10 +76,47 @@ func kind(keys []string) call {
 		return idle
 	case len(keys) == 2 && strings.HasPrefix(keys[0], "asynq:servers:"):
 		return beat
-	case len(keys) == 5 && strings.HasSuffix(keys[0], ":active") && strings.HasSuffix(keys[4], ":processed"):
+	case len(keys) == 5 && ends(keys, ":active", ":lease", "", "", ":processed") && strings.Contains(keys[2], "}:t:"):
 		return done
+	case len(keys) == 8 && ends(keys, "", ":active", ":lease", ":retry") && strings.Contains(keys[0], "}:t:"):
+		return retry
+	case len(keys) == 4 && ends(keys, ":active", ":lease", ":pending") && strings.Contains(keys[3], "}:t:"):
+		return requeue
 	}
 	return other
+}
+
+// ends tells whether the first keys end as given.
+func ends(keys []string, with ...string) bool {
+	for i, end := range with {
+		if !strings.HasSuffix(keys[i], end) {
+			return false
+		}
+	}
+	return true
+}
+
+// taskOf is the task that a script of kind done, retry or requeue is about.
+func taskOf(k call, keys []string) (number, id string) {
+	key := keys[0]
+	switch k {
+	case done:
+		key = keys[2]
+	case requeue:
+		key = keys[3]
+	}
+	queue, id, _ := strings.Cut(strings.TrimPrefix(key, "asynq:{"), "}:t:")
+	return numberOf(queue), id
+}
+
+// retryAt is when a task is to run again, in Unix seconds, and asynq's new encoding of it.
+func retryAt(args []any) (msg string, at int64) {
+	if len(args) > 2 {
+		b, _ := args[1].([]byte)
+		at, _ = args[2].(int64)
+		msg = string(b)
+	}
+	return msg, at
 }
 
 // beatRows caps the running tasks that a server lists in its heartbeat: thousands of rows

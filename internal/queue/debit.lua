@@ -8,5 +8,4 @@ local rate = pace(KEYS[2], tonumber(ARGV[1]), now, tonumber(ARGV[2]))
 local T = math.ceil((1000000 + tonumber(ARGV[3])) / rate)
 local tat = math.max(tonumber(redis.call('HGET', KEYS[1], 'tat') or 0), now) + ARGV[4] * T
 redis.call('HSET', KEYS[1], 'tat', string.format('%.0f', tat))
-redis.call('PEXPIRE', KEYS[1], 60000)
 return 1

@@ -27,19 +27,30 @@ const (
 	maxRetry = 1000
 	// taskTimeout is more than the longest attempt, which ends by its own deadlines.
 	taskTimeout = 90 * time.Second
+
+	// publishTimeout bounds the one command of an enqueue that Redis must answer first.
+	publishTimeout = 5 * time.Second
 )
 
 // Client adds tasks to the queues. It is safe for concurrent use.
 type Client struct {
-	db       *store.DB
-	shards   message.Shards
-	asynq    *asynq.Client
+	db        *store.DB
+	shards    message.Shards
+	encoder   *encoder
+	published sync.Map // queues that asynq's set of all queues has
+
+	giveBack store.Script
+
+	asynq    *asynq.Client // of Prepare
 	announce store.Script
 }
 
-// NewClient returns a client that enqueues with asynq's own client.
+// NewClient returns a client that writes what asynq's own client would.
 func NewClient(db *store.DB, shards message.Shards) *Client {
-	return &Client{db, shards, asynq.NewClientFromRedisClient(&recorder{UniversalClient: db, db: db}), db.Script(announceLua)}
+	return &Client{
+		db: db, shards: shards, encoder: newEncoder(), giveBack: db.Script(namesLua + returnLua),
+		asynq: asynq.NewClientFromRedisClient(&recorder{UniversalClient: db, db: db}), announce: db.Script(announceLua),
+	}
 }
 
 // Task names a message's task.
@@ -51,7 +62,52 @@ type Task struct {
 	At     time.Time // not before; zero: at once
 }
 
-// Prepared is a task ready to be enqueued.
+// Enqueue adds a task to a transaction: what asynq's own client would write, a call for the
+// number's workers if the task is due, and the number's entry in the index of work. The task must
+// not be there yet. At the first task of a queue it waits for Redis, as asynq's client does.
+func (c *Client) Enqueue(w *store.Writes, t Task) error {
+	shard := c.shards.Of(t.Number)
+	queue := name(shard, t.Number, t.Class)
+	id := taskID(t.ID, t.K)
+	msg, err := c.encoder.encode(queue, t.ID, id)
+	if err == nil {
+		err = c.publish(queue)
+	}
+	if err != nil {
+		return fmt.Errorf("enqueue %s: %w", t.ID, err)
+	}
+	k := asynqKeys(queue)
+	if now := time.Now(); t.At.After(now) {
+		w.HSet(k.task+id, "msg", msg, "state", "scheduled")
+		w.ZAdd(k.scheduled, wholeSecond(t.At).Unix(), id)
+	} else {
+		w.HSet(k.task+id, "msg", msg, "state", "pending", "pending_since", now.UnixNano())
+		w.LPush(k.pending, id)
+		w.Publish(wakeChannel(shard), wakeText(t.Number, t.Class))
+	}
+	w.SAdd(workKey(shard), t.Number)
+	return nil
+}
+
+// publish enters a queue into asynq's set of all queues, once: that set lies in another Cluster slot
+// than the queue, so it cannot be part of the transaction.
+func (c *Client) publish(queue string) error {
+	if _, done := c.published.Load(queue); done {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
+	defer cancel()
+	if err := c.db.SAdd(ctx, asynqQueues, queue).Err(); err != nil {
+		return err
+	}
+	c.published.Store(queue, true)
+	return nil
+}
+
+// wholeSecond rounds up: asynq counts in whole seconds.
+func wholeSecond(at time.Time) time.Time { return at.Add(time.Second - 1).Truncate(time.Second) }
+
+// Prepared is a task ready to be enqueued. Nothing should use it any more: see Client.Enqueue.
 type Prepared struct {
 	enqueue  store.Part
 	announce store.Part
@@ -68,7 +124,7 @@ func (c *Client) Prepare(ctx context.Context, t Task) (Prepared, error) {
 	}
 	delayed := t.At.After(time.Now())
 	if delayed {
-		opts = append(opts, asynq.ProcessAt(t.At.Add(time.Second-1).Truncate(time.Second))) // asynq counts in whole seconds, down
+		opts = append(opts, asynq.ProcessAt(wholeSecond(t.At)))
 	}
 	call := ""
 	if !delayed {
@@ -94,8 +150,11 @@ func splitTaskID(s string) (id string, k int, ok bool) {
 	return id, k, found && err == nil
 }
 
-// wakeChannel is where an enqueue is announced to the shard's workers.
+// wakeChannel is where an enqueue is announced to the shard's workers: by the number, or by the
+// number, a blank and the class from 0.
 func wakeChannel(s message.Shard) string { return s.Key("wake") }
+
+func wakeText(number string, c message.Class) string { return number + " " + strconv.Itoa(c.Order()) }
 
 // recorder is a Redis client for asynq's own client that does not run the script of an
 // enqueue but notes it, so that it can be joined with others.

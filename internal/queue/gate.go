@@ -7,8 +7,9 @@ import (
 	"context"
 	_ "embed"
 	"errors"
-	"strconv"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -18,58 +19,74 @@ import (
 )
 
 var (
+	//go:embed names.lua
+	namesLua string
 	//go:embed take.lua
 	takeLua string
 	//go:embed book.lua
 	bookLua string
 	//go:embed tidy.lua
 	tidyLua string
-	//go:embed renew.lua
-	renewLua string
 	//go:embed holds.lua
 	holdsLua string
-	//go:embed standing.lua
-	standingLua string
 )
 
-const (
-	// lease is how long a task stays with a worker that says nothing; renewEvery, how often a
-	// living one says so. Asynq's own 30 s and minutely look would leave a dead worker's
-	// tasks for two minutes.
-	lease      = 6 * time.Second
-	renewEvery = 2 * time.Second
+// boundsLua gives the scripts what Go knows of the send schedule.
+var boundsLua = fmt.Sprintf("local LEAD, HORIZON, CAP, LAG, SLACK, CLIMB, ASIDE = %d, %d, %d, %d, %d, %g, %d\n",
+	pacing.Lead.Microseconds(), pacing.Horizon.Microseconds(), pacing.Cap.Microseconds(), lag.Microseconds(),
+	pacing.Slack.Microseconds(), pacing.Climb, takeMost)
+
+// The scripts of a gate, by parts.
+var (
+	takeScript = []string{namesLua, boundsLua, pacing.PaceLua, pacing.SlotsLua, holdsLua, takeLua}
+	bookScript = []string{namesLua, boundsLua, pacing.PaceLua, pacing.SlotsLua, bookLua}
+	tidyScript = []string{namesLua, holdsLua, tidyLua}
 )
 
 // gate is the Redis client that asynq's server is given. Of the calls that the server makes
-// it answers those about its one virtual queue itself, lets acknowledgements share round
-// trips and repeats those that failed, and passes the rest on.
+// it answers those about its one virtual queue itself, notes how tasks ended, and passes the rest on.
 type gate struct {
 	redis.UniversalClient
-	db    *store.DB
-	o     Options
-	clock pacing.Clock
-	place placement
-	acks  acks
+	db      *store.DB
+	o       Options
+	clock   pacing.Clock
+	place   placement
+	encoder *encoder
+	client  *Client
+	tx      *store.Transactions
+	seq     atomic.Int64 // of fetches
 
-	take, book, tidy, renew, done store.Script
+	take, book, tidy store.Script
 
-	ready   chan string     // asynq messages that have a slot coming
-	stopped context.Context // ends when nothing more is handed out
+	ready    chan string     // asynq messages that have a slot coming
+	stopped  context.Context // ends when nothing more is handed out
+	given    context.Context // ends when what is not written yet is given up
+	giveUp   context.CancelFunc
+	settling sync.WaitGroup
 }
 
 func newGate(stopped context.Context, db *store.DB, o Options) *gate {
-	return &gate{
+	g := &gate{
 		UniversalClient: db, db: db, o: o, stopped: stopped,
-		place: placement{active: map[string]*active{}}, acks: acks{open: map[string]*ackGroup{}},
-		take: db.Script(pacing.PaceLua + pacing.SlotsLua + pacing.PairLua + holdsLua + o.Standing + takeLua),
-		book: db.Script(pacing.PaceLua + pacing.SlotsLua + bookLua),
-		tidy: db.Script(holdsLua + tidyLua), renew: db.Script(renewLua), done: db.Script(doneLua),
-		ready: make(chan string),
+		place: placement{active: map[string]*active{}}, encoder: newEncoder(), client: NewClient(db, o.Shards),
+		tx:   o.Transactions,
+		take: db.Script(join(takeScript)), book: db.Script(join(bookScript)), tidy: db.Script(join(tidyScript)),
+		ready: make(chan string, readyMost),
 	}
+	if g.tx == nil {
+		g.tx = db.Transactions(false)
+	}
+	g.given, g.giveUp = context.WithCancel(context.WithoutCancel(stopped))
+	// A process that comes again under the same name must not use a sequence of the last one.
+	g.seq.Store(time.Now().UnixMicro())
+	return g
 }
 
+// readyMost is how many tasks wait for asynq's server to fetch them: it fetches one at a time.
+const readyMost = 64
+
 // run feeds the server until the gate stops, and returns when all its tasks are handed out
-// or back. Tasks in hand stay ours as long as renewLeases runs.
+// or back.
 func (g *gate) run() {
 	var wg sync.WaitGroup
 	wg.Go(g.listen)
@@ -77,45 +94,14 @@ func (g *gate) run() {
 	wg.Wait()
 }
 
-// renewLeases keeps the tasks in hand ours until ctx ends.
-func (g *gate) renewLeases(ctx context.Context) {
-	tick := time.NewTicker(renewEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if err := g.renewAll(ctx); err != nil && ctx.Err() == nil {
-			g.o.Log.Warn("renew leases", "err", err)
-		}
-	}
-}
-
-func (g *gate) renewAll(ctx context.Context) error {
-	return g.db.Pipe(ctx, func(p redis.Pipeliner) {
-		for _, n := range g.actives() {
-			for class, ids := range n.inHand() {
-				g.renew.Add(ctx, p, []string{n.classes[class].lease}, append([]any{int(lease.Seconds())}, ids...)...)
-			}
-		}
-	})
-}
-
-// EvalSha answers, repeats or passes on a script of asynq's server.
+// EvalSha answers, notes or passes on a script of asynq's server.
 func (g *gate) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
 	cmd := redis.NewCmd(ctx)
-	switch kind(keys) {
+	switch k := kind(keys); k {
 	case dequeue:
-		t := time.NewTimer(time.Second)
-		defer t.Stop()
-		select {
-		case m := <-g.ready:
+		if m, ok := g.next(); ok {
 			cmd.SetVal(m)
-		case <-t.C:
-			cmd.SetErr(redis.Nil)
-		case <-g.stopped.Done():
+		} else {
 			cmd.SetErr(redis.Nil)
 		}
 		return cmd
@@ -125,12 +111,32 @@ func (g *gate) EvalSha(ctx context.Context, sha string, keys []string, args ...a
 	case idle:
 		cmd.SetVal(int64(0))
 		return cmd
+	case done, retry, requeue:
+		g.ended(k, keys, args)
+		cmd.SetVal("OK")
+		return cmd
 	case beat:
 		args = beatRows(args)
-	case done:
-		return untilDone(ctx, func() *redis.Cmd { return g.ack(ctx, keys, args) })
 	}
 	return untilDone(ctx, func() *redis.Cmd { return g.UniversalClient.EvalSha(ctx, sha, keys, args...) })
+}
+
+// next waits for a task that asynq's server may run; false: there is none yet, or the gate stops.
+func (g *gate) next() (string, bool) {
+	select {
+	case m := <-g.ready:
+		return m, true
+	default:
+	}
+	t := time.NewTimer(time.Second)
+	defer t.Stop()
+	select {
+	case m := <-g.ready:
+		return m, true
+	case <-t.C:
+	case <-g.stopped.Done():
+	}
+	return "", false
 }
 
 // Eval is how asynq's server goes on when Redis did not know a script.
@@ -141,8 +147,8 @@ func (g *gate) Eval(ctx context.Context, text string, keys []string, args ...any
 	return untilDone(ctx, func() *redis.Cmd { return g.UniversalClient.Eval(ctx, text, keys, args...) })
 }
 
-// untilDone repeats what has a deadline, an acknowledgement that is, until an answer comes.
-// Asynq's own repetition never works: it uses a context that is over.
+// untilDone repeats what has a deadline until an answer comes. Asynq's own repetition never works:
+// it uses a context that is over.
 func untilDone(ctx context.Context, eval func() *redis.Cmd) *redis.Cmd {
 	_, bounded := ctx.Deadline()
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
@@ -166,17 +172,11 @@ func answered(err error) bool {
 	return !redis.IsLoadingError(err) && !redis.IsReadOnlyError(err) && !redis.IsClusterDownError(err) && !redis.IsMasterDownError(err)
 }
 
-// ZAddXX: asynq's server extends the leases of its tasks every 5 s. The gate does so itself,
-// sooner and for longer than that would, so the server's call needs no answer of Redis.
+// ZAddXX: asynq's server extends the leases of its tasks every 5 s. What is in hand is ours as long
+// as this worker has a heartbeat, so the call needs no answer of Redis.
 func (g *gate) ZAddXX(ctx context.Context, key string, members ...redis.Z) *redis.IntCmd {
 	if isLease(key) {
 		return redis.NewIntResult(0, nil)
 	}
 	return g.UniversalClient.ZAddXX(ctx, key, members...)
-}
-
-func micros(v any) int64 {
-	s, _ := v.(string)
-	n, _ := strconv.ParseInt(s, 10, 64)
-	return n
 }

@@ -57,15 +57,14 @@ func (c *clock) paces(rate int) *Paces {
 // gate is a gate that goes by the clock and its one number.
 func (c *clock) gate(worker string, rate int) (*gate, *number) {
 	g, _ := c.f.gate(worker, Number{ID: phone, Rate: rate})
-	g.take = c.f.db.Script(c.script(pacing.PaceLua, pacing.SlotsLua, pacing.PairLua, holdsLua, g.o.Standing, takeLua))
-	g.book = c.f.db.Script(c.script(pacing.PaceLua, pacing.SlotsLua, bookLua))
-	g.tidy = c.f.db.Script(c.script(holdsLua, tidyLua))
+	g.take, g.book, g.tidy = c.f.db.Script(c.script(takeScript...)), c.f.db.Script(c.script(bookScript...)), c.f.db.Script(c.script(tidyScript...))
 	return g, g.number(phone)
 }
 
 func take(t *testing.T, g *gate, n *number, most int) []string {
 	t.Helper()
-	tasks, _, err := g.takeTasks(t.Context(), n, most)
+	n.call(every)
+	tasks, _, err := g.fetch(t.Context(), n, most)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,11 +21,13 @@ func (p *Paces) Place(ctx context.Context, number string, c message.Class, id st
 	keys, task := asynqKeys(name(p.shards.Of(number), number, c)), taskID(id, k)
 	var (
 		state            *redis.StringCmd
+		hands            *redis.StringSliceCmd
 		at, length       *redis.IntCmd
 		scheduled, retry *redis.FloatCmd
 	)
 	err := p.db.Pipe(ctx, func(t redis.Pipeliner) {
 		state = t.HGet(ctx, keys.task+task, "state")
+		hands = t.HVals(ctx, handsKey(p.shards.Of(number), number))
 		length = t.LLen(ctx, keys.pending)
 		at = t.LPos(ctx, keys.pending, task, redis.LPosArgs{Rank: -1, MaxLen: countMost})
 		scheduled, retry = t.ZScore(ctx, keys.scheduled, task), t.ZScore(ctx, keys.retry, task)
@@ -41,7 +43,7 @@ func (p *Paces) Place(ctx context.Context, number string, c message.Class, id st
 	switch {
 	case errors.Is(state.Err(), redis.Nil):
 		return message.Standing{Task: message.TaskGone}, nil
-	case state.Val() == "active":
+	case slices.ContainsFunc(hands.Val(), func(value string) bool { return hasInHand(value, task) }):
 		return message.Standing{Task: message.TaskTaken}, nil
 	}
 	found := at.Err() == nil // the head is at the right end

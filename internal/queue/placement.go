@@ -2,6 +2,9 @@ package queue
 
 import (
 	"context"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +17,8 @@ const (
 	// placeEvery is how often the living workers and the numbers with work are looked at.
 	// An enqueue wakes its number at once.
 	placeEvery = time.Second
+	// joinEvery is how often it is looked whether this worker's first heartbeat is there.
+	joinEvery = 50 * time.Millisecond
 	// restAfter is when a number that has had nothing to do is let go: longer than the
 	// second for which what it sent must be remembered.
 	restAfter = 10 * time.Second
@@ -29,6 +34,7 @@ func workKey(s message.Shard) string { return s.Key("work") }
 type placement struct {
 	mu      sync.Mutex
 	workers []string
+	joined  bool // this worker is one of them: others know that it lives
 	active  map[string]*active
 	wg      sync.WaitGroup
 }
@@ -51,21 +57,33 @@ func (g *gate) rank(number string) int {
 
 func (g *gate) first(number string) bool { return g.rank(number) == 0 }
 
+// joined tells whether this worker has a heartbeat, by what it last heard. Whoever has none counts
+// as dead, and what it took in hand would be returned to the queues.
+func (g *gate) joined() bool {
+	g.place.mu.Lock()
+	defer g.place.mu.Unlock()
+	return g.place.joined
+}
+
 // placeNumbers keeps the numbers that have work served until the gate stops, and returns when
 // all their tasks are handed out or back.
 func (g *gate) placeNumbers() {
-	tick := time.NewTicker(placeEvery)
-	defer tick.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		if err := g.look(); err != nil && g.stopped.Err() == nil {
-			g.o.Log.Warn("look for numbers with work", "err", err)
-		}
-		g.rest()
 		select {
 		case <-g.stopped.Done():
 			g.place.wg.Wait()
 			return
-		case <-tick.C:
+		case <-timer.C:
+		}
+		err := g.look()
+		if err != nil && g.stopped.Err() == nil {
+			g.o.Log.Warn("cannot read which numbers have work", "err", err)
+		}
+		g.rest()
+		if timer.Reset(placeEvery); err == nil && !g.joined() {
+			timer.Reset(joinEvery)
 		}
 	}
 }
@@ -77,7 +95,7 @@ func (g *gate) look() error {
 		return err
 	}
 	g.place.mu.Lock()
-	g.place.workers = workers
+	g.place.workers, g.place.joined = workers, slices.Contains(workers, g.o.Worker)
 	g.place.mu.Unlock()
 	indexes := make([]*redis.StringSliceCmd, g.o.Shards)
 	err = g.db.Pipe(g.stopped, func(p redis.Pipeliner) {
@@ -99,7 +117,7 @@ func (g *gate) look() error {
 // serve makes sure that a number is served here if it is this worker's to serve, and calls it.
 func (g *gate) serve(id string) {
 	rate, known := g.o.Rate(id)
-	if !known || g.rank(id) >= servers || g.stopped.Err() != nil {
+	if !known || !g.joined() || g.rank(id) >= servers || g.stopped.Err() != nil {
 		return
 	}
 	p := &g.place
@@ -113,13 +131,18 @@ func (g *gate) serve(id string) {
 	n := g.newNumber(id, rate)
 	p.active[id] = &active{number: n, stop: stop}
 	p.wg.Go(func() { n.line.Run(ctx) })
-	p.wg.Go(func() { g.fetch(ctx, n) })
+	p.wg.Go(func() { g.feed(ctx, n) })
 }
 
-// wake calls a number whose queue got a task.
-func (g *gate) wake(id string) {
+// wake calls a number for which something is to do, as was published: see wakeChannel.
+func (g *gate) wake(text string) {
+	id, class, found := strings.Cut(text, " ")
+	classes := every
+	if c, err := strconv.Atoi(class); found && err == nil {
+		classes = 1 << c & every
+	}
 	if a := g.number(id); a != nil {
-		a.call()
+		a.call(classes)
 		return
 	}
 	g.serve(id) // it begins with a look
@@ -159,12 +182,6 @@ func (g *gate) actives() map[string]*active {
 		all[id] = a
 	}
 	return all
-}
-
-func (n *number) setRate(rate int) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.rate = rate
 }
 
 // listen wakes numbers when something was enqueued for them. A lost call costs no more than

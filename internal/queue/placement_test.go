@@ -6,12 +6,9 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
 )
@@ -143,8 +140,8 @@ func TestAnIdleNumberIsLetGoAndComesBack(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	j := newJournal()
+	f.live("w")
 	g := NewServer(f.db, f.options("w", j.handle, []Number{{phone, 80}})).gate
-	g.place.active = map[string]*active{}
 	f.add(many(1, phone, message.Service)...)
 	if err := g.look(); err != nil {
 		t.Fatal(err)
@@ -169,7 +166,12 @@ func TestAnIdleNumberIsLetGoAndComesBack(t *testing.T) {
 	if rested(time.Hour) {
 		t.Error("a number with a task in hand was let go")
 	}
-	a.release(taskID(many(1, phone, message.Service)[0].ID, 1))
+	task := a.task(taskID(many(1, phone, message.Service)[0].ID, 1))
+	a.returned(task, nil)
+	g.leave(a.number, exit{task: task, how: finished})
+	if err := g.write(a.number, 0); err != nil {
+		t.Fatal(err)
+	}
 	if rested(restAfter - time.Second) {
 		t.Error("a number was let go early")
 	}
@@ -184,6 +186,8 @@ func TestAnIdleNumberIsLetGoAndComesBack(t *testing.T) {
 		a.stop()
 	}
 	g.place.wg.Wait()
+	g.giveUp()
+	g.settling.Wait()
 }
 
 // Numbers without work cost nothing, however many have been busy before.
@@ -238,7 +242,7 @@ func TestAcknowledgementsShareRoundTrips(t *testing.T) {
 	const n = 60 // what a worker takes on at first
 	f.add(many(n, phone, message.Service)...)
 	started, release := make(chan struct{}, n), make(chan struct{})
-	stop := f.serve("w", func(context.Context, string, int, *Slots) error {
+	stop := f.serve("w", func(context.Context, string, int, any, *Slots) error {
 		started <- struct{}{}
 		<-release
 		return nil
@@ -246,71 +250,19 @@ func TestAcknowledgementsShareRoundTrips(t *testing.T) {
 	for range n {
 		<-started
 	}
-	trips := &ackTrips{}
-	f.db.UniversalClient.(*redis.Client).AddHook(trips)
+	execs := commands(t, f, "exec")
 	close(release)
-	eventually(t, "all is acknowledged", func() bool { return f.info(phone, message.Service).Size == 0 })
+	f.idle(phone)
+	trips := commands(t, f, "exec") - execs
 	stop()
-	// The first of all finds the script unknown, and runs again.
-	if trips.acks.Load() < n || trips.trips.Load() > 10 {
-		t.Errorf("%d acknowledgements took %d round trips", trips.acks.Load(), trips.trips.Load())
+	if trips > 6 {
+		t.Errorf("%d acknowledgements took %d transactions", n, trips)
 	}
-	if p := f.info(phone, message.Service).Processed; p != n {
-		t.Errorf("%d of %d tasks were counted as done", p, n)
+	if i := f.info(phone, message.Service); i.Processed != n || i.ProcessedTotal != n || i.Size != 0 {
+		t.Errorf("%+v, want %d tasks counted as done", i, n)
 	}
-}
-
-// ackTrips counts acknowledgements, and the pipelines that carry them.
-type ackTrips struct{ acks, trips atomic.Int64 }
-
-func (*ackTrips) DialHook(next redis.DialHook) redis.DialHook          { return next }
-func (*ackTrips) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
-func (c *ackTrips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error {
-		acks := 0
-		for _, cmd := range cmds {
-			if a := cmd.Args(); len(a) > 6 && strings.HasSuffix(fmt.Sprint(a[6]), ":processed") { // of done.lua
-				acks += len(a) - 3 - 4 - 1 - (len(a)-3-4-1)/2
-			}
-		}
-		if acks > 0 {
-			c.acks.Add(int64(acks))
-			c.trips.Add(1)
-		}
-		return next(ctx, cmds)
-	}
-}
-
-// Of what is acknowledged together, what a worker no longer has in its hands stays as it is.
-func TestAcknowledgementOfWhatIsNotInHand(t *testing.T) {
-	t.Parallel()
-	f := setup(t)
-	f.add(many(3, phone, message.Service)...)
-	g := NewServer(f.db, f.options("w", nil, nil)).gate
-	k := g.newNumber(phone, 80).classes[message.Service.Order()]
-	ids := f.db.LRange(t.Context(), k.pending, 0, -1).Val()
-	for range 2 {
-		id := f.db.LMove(t.Context(), k.pending, k.active, "RIGHT", "LEFT").Val()
-		f.db.ZAdd(t.Context(), k.lease, redis.Z{Score: 1, Member: id})
-	}
-	ends := time.Now().Add(time.Hour)
-	var acks sync.WaitGroup
-	for _, id := range ids {
-		acks.Go(func() {
-			keys := []string{k.active, k.lease, k.task + id, onDay(k.processed, time.Now()), k.processed}
-			if err := g.ack(t.Context(), keys, []any{id, ends.Unix()}).Err(); err != nil {
-				t.Errorf("acknowledge: %v", err)
-			}
-		})
-	}
-	acks.Wait()
-	if i := f.info(phone, message.Service); i.Size != 1 || i.Pending != 1 || i.Processed != 2 || i.ProcessedTotal != 2 {
-		t.Errorf("%+v, want one pending and two counted as done", i)
-	}
-	if n := f.db.ZCard(t.Context(), k.lease).Val(); n != 0 {
-		t.Errorf("%d leases are left", n)
-	}
-	if f.db.TTL(t.Context(), onDay(k.processed, time.Now())).Val() <= 0 {
+	day := onDay(asynqKeys(name(shards.Of(phone), phone, message.Service)).processed, time.Now())
+	if f.db.TTL(t.Context(), day).Val() <= 0 {
 		t.Error("the day's count lives for ever")
 	}
 }

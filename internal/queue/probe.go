@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,7 +51,7 @@ func newProbe(db *store.DB, o Options) *probe {
 		number: "probe-" + strconv.FormatUint(rand.Uint64(), 36), // phone number ids have digits only
 	}
 	p.o.Worker = p.number
-	p.o.Standing, p.o.Records = standingLua, func(message.Shard) string { return "" }
+	p.o.Candidates = nil
 	p.queue = name(o.Shards.Of(p.number), p.number, p.class)
 	p.inspector = asynq.NewInspectorFromRedisClient(db)
 	return p
@@ -63,17 +64,19 @@ func (p *probe) run(ctx context.Context, wrap func(redis.UniversalClient) redis.
 	begun := time.Now()
 	defer func() { err = errors.Join(err, p.clean(context.WithoutCancel(ctx), begun)) }()
 
-	if err := p.enqueue(ctx); err != nil {
+	running, stop := context.WithCancel(ctx)
+	g := newGate(running, p.db, p.o)
+	n := g.newNumber(p.number, 80)
+	g.place.active[p.number] = &active{number: n, stop: stop}
+	defer g.finish()
+	if err := p.enqueue(ctx, g, n); err != nil {
+		stop()
 		if redis.IsOOMError(err) {
 			p.o.Log.Warn("asynq not probed: Redis is full", "err", err)
 			return nil
 		}
 		return err
 	}
-
-	running, stop := context.WithCancel(ctx)
-	g := newGate(running, p.db, p.o)
-	n := g.newNumber(p.number, 80)
 	var line sync.WaitGroup
 	line.Go(func() { n.line.Run(running) })
 	defer line.Wait()
@@ -81,16 +84,19 @@ func (p *probe) run(ctx context.Context, wrap func(redis.UniversalClient) redis.
 
 	w := &witness{gate: g, seen: map[call]bool{}}
 	answers := make(chan error, 2)
-	answers <- Later{}
+	answers <- Later{In: time.Second}
 	answers <- nil
 	srv := asynqServer(wrap(w), p.o.Log)
+	p.o.Handler = func(context.Context, string, int, any, *Slots) error { return <-answers }
+	g.o = p.o
+	handle := (&Server{gate: g}).handle
 	err = srv.Start(asynq.HandlerFunc(func(ctx context.Context, t *asynq.Task) error {
 		queue, _ := asynq.GetQueueName(ctx)
 		id, _ := asynq.GetTaskID(ctx)
 		if queue != p.queue || id != p.id || string(t.Payload()) != "probe" {
 			return nil // the inspector will miss it
 		}
-		return <-answers
+		return handle(ctx, t)
 	}))
 	if err != nil {
 		return fmt.Errorf("start queue server: %w", err)
@@ -99,23 +105,21 @@ func (p *probe) run(ctx context.Context, wrap func(redis.UniversalClient) redis.
 	defer stop() // or the server would wait for the gate's answer
 
 	if err := p.through(ctx, g, n, asynq.QueueInfo{Retry: 1}); err != nil {
-		return err
+		return cmp.Or(w.check(err, dequeue, expired, beat, retry), err)
 	}
 	// Its time comes at once, whatever the clocks say.
 	if err := p.db.ZAddXX(ctx, n.classes[p.class.Order()].retry, redis.Z{Score: 0, Member: p.id}).Err(); err != nil {
 		return fmt.Errorf("probe asynq: %w", err)
 	}
-	g.tidyUp(ctx, n)
-	if err := p.expect(ctx, "its retry has come", asynq.QueueInfo{Pending: 1}); err != nil {
+	g.tidyUp(ctx, n, true)
+	if err := p.expect(ctx, g, n, "its retry has come", asynq.QueueInfo{Pending: 1}); err != nil {
 		return err
 	}
-	if err := p.through(ctx, g, n, asynq.QueueInfo{}); err != nil {
-		return err
+	err = p.through(ctx, g, n, asynq.QueueInfo{})
+	if err == nil {
+		err = p.gone(ctx)
 	}
-	if err := p.gone(ctx); err != nil {
-		return err
-	}
-	return w.check()
+	return cmp.Or(w.check(err, dequeue, expired, beat, retry, done), err)
 }
 
 // gone waits until nothing of the task is left but that it was counted.
@@ -142,44 +146,43 @@ func (p *probe) gone(ctx context.Context) error {
 // keys are those that hold the task on its way.
 func (p *probe) keys() []string {
 	k := asynqKeys(p.queue)
-	return []string{k.pending, k.active, k.lease, k.scheduled, k.retry, k.task + p.id}
+	return []string{k.pending, k.active, k.lease, k.scheduled, k.retry, k.task + p.id, handsKey(p.o.Shards.Of(p.number), p.number)}
 }
 
 // enqueue adds the task as a Client does, but calls no worker.
-func (p *probe) enqueue(ctx context.Context) error {
-	t, err := NewClient(p.db, p.o.Shards).Prepare(ctx, Task{ID: "probe", K: 1, Number: p.number, Class: p.class})
-	if err == nil {
-		err = p.db.Pipe(ctx, func(pipe redis.Pipeliner) { t.enqueue.Add(ctx, pipe) })
-	}
+func (p *probe) enqueue(ctx context.Context, g *gate, n *number) error {
+	err := p.db.Transactions(true).Do(ctx, 0, store.Change{Slot: n.hands, Decide: func(_ []string, w *store.Writes) error {
+		return g.client.Enqueue(w, Task{ID: "probe", K: 1, Number: p.number, Class: p.class})
+	}})
 	if err != nil {
 		return fmt.Errorf("probe asynq: %w", err)
 	}
-	return p.expect(ctx, "it was enqueued", asynq.QueueInfo{Pending: 1})
+	return p.expect(ctx, g, n, "it was enqueued", asynq.QueueInfo{Pending: 1})
 }
 
-// through takes the task and lets the server handle it.
+// through fetches the task and lets the server handle it.
 func (p *probe) through(ctx context.Context, g *gate, n *number, want asynq.QueueInfo) error {
-	tasks, _, err := g.takeTasks(ctx, n, 1)
+	tasks, _, err := g.fetch(ctx, n, 1)
 	if err != nil {
 		return fmt.Errorf("probe asynq: %w", err)
 	}
 	if len(tasks) != 1 || tasks[0].id != p.id {
 		return fmt.Errorf("%w: the gate did not find its task", ErrAsynq)
 	}
-	if err := p.expect(ctx, "it was taken", asynq.QueueInfo{Active: 1}); err != nil {
+	if err := p.expect(ctx, g, n, "it was fetched", asynq.QueueInfo{Active: 1}); err != nil {
 		return err
 	}
-	select {
-	case g.ready <- tasks[0].message:
-	case <-ctx.Done():
-		return fmt.Errorf("%w: its server did not fetch through the gate: %w", ErrAsynq, context.Cause(ctx))
-	}
-	return p.expect(ctx, "it was handled", want)
+	g.handOut(ctx, n, tasks)
+	return p.expect(ctx, g, n, "it was handled", want)
 }
 
 // expect waits until asynq's inspector counts the queue's tasks as wanted.
-func (p *probe) expect(ctx context.Context, when string, want asynq.QueueInfo) error {
+func (p *probe) expect(ctx context.Context, g *gate, n *number, when string, want asynq.QueueInfo) error {
+	patient := context.WithoutCancel(ctx) // each answer tells of Redis, not of the time that is over
 	for {
+		if err := g.finishNumber(patient, n); err != nil {
+			return fmt.Errorf("probe asynq: %w", err)
+		}
 		i, err := p.inspector.GetQueueInfo(p.queue)
 		if err != nil {
 			return fmt.Errorf("probe asynq: %w", err)
@@ -202,6 +205,9 @@ func (p *probe) clean(ctx context.Context, begun time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	done := asynqKeys(p.queue).processed
+	if err := p.db.SRem(ctx, workKey(p.o.Shards.Of(p.number)), p.number).Err(); err != nil {
+		return fmt.Errorf("probe asynq: %w", err)
+	}
 	keys := append(p.keys(), lineKey(p.o.Shards.Of(p.number), p.number), done, onDay(done, begun), onDay(done, time.Now()))
 	if err := errors.Join(p.db.SRem(ctx, asynqQueues, p.queue).Err(), p.db.Del(ctx, keys...).Err()); err != nil {
 		return fmt.Errorf("probe asynq: %w", err)
@@ -223,16 +229,23 @@ func (w *witness) EvalSha(ctx context.Context, sha string, keys []string, args .
 	return w.gate.EvalSha(ctx, sha, keys, args...)
 }
 
-// check fails unless each call that an asynq server makes at once, and with one task, was seen.
-func (w *witness) check() error {
+// check fails unless the gate recognised each of those calls of its server, or if it was the time
+// that was over for another reason.
+func (w *witness) check(err error, calls ...call) error {
+	if err != nil && !errors.Is(err, ErrAsynq) {
+		return nil
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for c, what := range map[call]string{
-		dequeue: "dequeue", expired: "look for expired leases", beat: "heartbeat", done: "acknowledgement",
-	} {
+	for _, c := range calls {
 		if !w.seen[c] {
-			return fmt.Errorf("%w: the gate did not recognise its server's %s", ErrAsynq, what)
+			return fmt.Errorf("%w: the gate did not recognise its server's %s", ErrAsynq, callNames[c])
 		}
 	}
 	return nil
+}
+
+// callNames are the calls that an asynq server makes at once, and with one task.
+var callNames = map[call]string{
+	dequeue: "dequeue", expired: "look for expired leases", beat: "heartbeat", done: "acknowledgement", retry: "retry",
 }

@@ -76,16 +76,16 @@ func TestProbeNoticesAnotherAsynq(t *testing.T) {
 		keys func([]string) []string
 		want string
 	}{
-		"a dequeue with more keys":         {replace(dequeue, more), "fetch through the gate"},
-		"another name of the list":         {replace(dequeue, rename(":pending", ":waiting")), "fetch through the gate"},
+		"a dequeue with more keys":         {replace(dequeue, more), "dequeue"},
+		"another name of the list":         {replace(dequeue, rename(":pending", ":waiting")), "dequeue"},
 		"an acknowledgement with more":     {replace(done, more), "acknowledgement"},
 		"a heartbeat elsewhere":            {replace(beat, rename("asynq:servers:", "asynq:live:")), "heartbeat"},
 		"expired leases elsewhere":         {replace(expired, rename(":lease", ":leases")), "expired leases"},
-		"another list of running tasks":    {replace(done, rename(":active", ":running")), "after it was handled"},
-		"leases kept by another name":      {replace(done, rename(":lease", ":leases")), "after its end"},
-		"tasks kept by another name":       {replace(done, rename(":t:", ":task:")), "after its end"},
-		"retries that end up elsewhere":    {rename(":retry", ":again"), "after it was handled"},
-		"running tasks kept somewhere new": {rename(":active", ":running"), "after it was handled"},
+		"another list of running tasks":    {replace(done, rename(":active", ":running")), "acknowledgement"},
+		"leases kept by another name":      {replace(done, rename(":lease", ":leases")), "acknowledgement"},
+		"tasks kept by another name":       {replace(done, rename(":t:", ":task:")), "acknowledgement"},
+		"retries that end up elsewhere":    {rename(":retry", ":again"), "retry"},
+		"running tasks kept somewhere new": {rename(":active", ":running"), "retry"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -139,7 +139,7 @@ func TestAWorkerThatStartsWhileRedisIsAwayWaits(t *testing.T) {
 	f := open(t, r.Addr, nil)
 	f.add(Task{ID: "1-a", Number: "1", Class: message.Service})
 	handled := make(chan string, 1)
-	o := f.options("w", func(_ context.Context, id string, _ int, _ *Slots) error { handled <- id; return nil }, []Number{{"1", 80}})
+	o := f.options("w", func(_ context.Context, id string, _ int, known any, _ *Slots) error { handled <- id; return nil }, []Number{{"1", 80}})
 	f.live("w")
 	tried := make(chan struct{}, 100)
 	o.Log = slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) {

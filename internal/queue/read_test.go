@@ -32,14 +32,13 @@ func TestReadTellsWhatWaits(t *testing.T) {
 }
 
 func testRead(t *testing.T, db *store.DB) {
-	const number, shards = "106540352242922", message.DefaultShards
+	const number = "106540352242922"
 	ctx, client := t.Context(), NewClient(db, shards)
 	add := func(id string, c message.Class, at time.Time) {
 		t.Helper()
-		p, err := client.Prepare(ctx, Task{ID: id, Number: number, Class: c, At: at})
-		if err == nil {
-			err = db.Pipe(ctx, func(pipe redis.Pipeliner) { db.Join(true, p.Parts()...).Add(ctx, pipe) })
-		}
+		err := db.Transactions(true).Do(ctx, 0, store.Change{Slot: workKey(shards.Of(number)), Decide: func(_ []string, w *store.Writes) error {
+			return client.Enqueue(w, Task{ID: id, Number: number, Class: c, At: at})
+		}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
+	"strings"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -20,9 +20,10 @@ import (
 // attempt, shorter than a pod's grace period.
 const ShutdownTimeout = 25 * time.Second
 
-// Handler handles one task: an attempt to send message id, for its k-th task. It waits for
+// Handler handles one task: an attempt to send message id, for its k-th task. Known is what
+// Options.Candidates said that is known of the message when the task was fetched. It waits for
 // its slot by calling slots.Wait. It returns nil when the task is done with, or Later.
-type Handler func(ctx context.Context, id string, k int, slots *Slots) error
+type Handler func(ctx context.Context, id string, k int, known any, slots *Slots) error
 
 // Later is a Handler's word that the same task is to come again.
 type Later struct{ In time.Duration }
@@ -34,6 +35,7 @@ func (l Later) Error() string { return fmt.Sprintf("again in %s", l.In) }
 type Slots struct {
 	n     *number
 	class int
+	came  time.Time // when the task was fetched
 	since time.Time // when the last slot came; zero: none did
 }
 
@@ -41,25 +43,24 @@ type Slots struct {
 func (s *Slots) Wait(ctx context.Context) (pacing.Slot, error) {
 	if !s.since.IsZero() {
 		s.n.missed() // the last one
+		s.came = time.Now()
 	}
-	slot, err := s.n.line.Wait(ctx, s.class)
+	slot, err := s.n.line.WaitSince(ctx, s.class, s.came)
 	s.since = time.Now()
 	return slot, err
 }
 
-// Options say what a server drains. All fields but Standing are required.
+// Options say what a server drains. All fields but Candidates and Transactions are required.
 type Options struct {
 	Shards  message.Shards
 	Worker  string                                       // names this process among all others
 	Rate    func(number string) (perSecond int, ok bool) // a number's configured rate; false: it is not configured, and waits. May change
-	Alive   func(ctx context.Context) ([]string, error)  // the living workers
+	Alive   func(ctx context.Context) ([]string, error)  // the workers that have a heartbeat; nothing is fetched before this one has
 	Handler Handler
 	Log     *slog.Logger
 
-	// Standing is Lua that defines standing(), which tells whether a task may be sent now, by
-	// the records with the prefix Records; empty: every task may.
-	Standing string
-	Records  func(message.Shard) string
+	Candidates   Candidates          // what may be sent; nil: every task
+	Transactions *store.Transactions // that run on a full Redis too; nil: the server's own
 }
 
 // concurrency is never the limit: each number's tasks in hand are.
@@ -74,9 +75,6 @@ type Server struct {
 
 // NewServer returns a server. It drains nothing until Run.
 func NewServer(db *store.DB, o Options) *Server {
-	if o.Standing == "" {
-		o.Standing, o.Records = standingLua, func(message.Shard) string { return "" }
-	}
 	stopped, stop := context.WithCancel(context.Background())
 	g := newGate(stopped, db, o)
 	return &Server{gate: g, asynq: asynqServer(g, o.Log), stop: stop}
@@ -116,15 +114,10 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.asynq.Start(asynq.HandlerFunc(s.handle)); err != nil {
 		return fmt.Errorf("start queue server: %w", err)
 	}
-	// Handlers that still run keep their tasks, or another worker would run them too.
-	working, done := context.WithCancel(context.WithoutCancel(ctx))
-	var renewals sync.WaitGroup
-	renewals.Go(func() { s.gate.renewLeases(working) })
 	context.AfterFunc(ctx, s.stop)
 	s.gate.run()
-	s.asynq.Shutdown()
-	done()
-	renewals.Wait()
+	s.asynq.Shutdown() // handlers that still run keep their tasks, or another worker would run them too
+	s.gate.finish()
 	return nil
 }
 
@@ -146,26 +139,37 @@ func (s *Server) probed(ctx context.Context) error {
 	}
 }
 
-func (s *Server) handle(ctx context.Context, t *asynq.Task) error {
+func (s *Server) handle(ctx context.Context, at *asynq.Task) (err error) {
 	queue, _ := asynq.GetQueueName(ctx)
-	task, _ := asynq.GetTaskID(ctx)
-	number, class := splitName(queue)
-	n := s.gate.number(number)
+	id, _ := asynq.GetTaskID(ctx)
+	n := s.gate.number(numberOf(queue))
 	if n == nil {
-		return Later{} // let go of meanwhile; it comes again
+		return nil // it cannot be: a number with tasks in hand is not let go
 	}
-	defer n.release(task)
-	id, k, ok := splitTaskID(task)
-	if !ok {
-		return nil // no task of ours: there is nothing to do for it
+	t := n.task(id)
+	if t == nil {
+		return nil
 	}
-	slots := &Slots{n: n, class: class}
-	err := s.gate.o.Handler(ctx, id, k, slots)
-	if !slots.since.IsZero() {
-		n.answered(time.Since(slots.since))
+	panicked := true
+	defer func() {
+		if panicked {
+			n.returned(t, errPanic)
+		}
+	}()
+	if t.Message != "" { // else it is no task of ours: there is nothing to do for it
+		slots := &Slots{n: n, class: t.class, came: t.came}
+		err = s.gate.o.Handler(ctx, t.Message, t.K, t.known, slots)
+		if !slots.since.IsZero() {
+			n.answered(time.Since(slots.since))
+		}
 	}
+	panicked = false
+	n.returned(t, err)
 	return err
 }
+
+// errPanic stands for the error of a handler that panicked.
+var errPanic = errors.New("the handler panicked")
 
 // logger takes asynq's log lines into ours.
 type logger struct{ log *slog.Logger }
@@ -177,3 +181,6 @@ func (l logger) Error(a ...any) { l.log.Error("asynq", "text", fmt.Sprint(a...))
 
 // Fatal is what asynq calls before it would end the process; it never does so here.
 func (l logger) Fatal(a ...any) { l.log.Error("asynq", "text", fmt.Sprint(a...)) }
+
+// join makes one text of the parts of a script.
+func join(parts []string) string { return strings.Join(parts, "") }

@@ -56,7 +56,7 @@ func TestTasksAreTakenByClassThenInTheirOrder(t *testing.T) {
 	g, _ := f.gate("w", Number{ID: phone, Rate: 1000})
 	var got []string
 	for _, most := range []int{4, 100} {
-		tasks, next, err := g.takeTasks(t.Context(), g.number(phone), most)
+		tasks, next, err := g.fetch(t.Context(), g.number(phone), most)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,14 +113,14 @@ func TestLaterComesBackAtTheHead(t *testing.T) {
 		}
 		return !second
 	}
-	f.serve("w", func(ctx context.Context, id string, _ int, slots *Slots) error {
+	f.serve("w", func(ctx context.Context, id string, _ int, known any, slots *Slots) error {
 		if id == tasks[0].ID && put(id, time.Second) {
 			return Later{In: time.Second}
 		}
 		if id == tasks[1].ID && put(id, 0) {
 			return Later{}
 		}
-		return j.handle(ctx, id, 1, slots)
+		return j.handle(ctx, id, 1, nil, slots)
 	}, Number{ID: phone, Rate: 8})
 	j.wait(t, 40)
 	j.once(t, tasks)
@@ -169,7 +169,7 @@ func TestTidyKeepsOrder(t *testing.T) {
 	}
 	g, _ := f.gate("w", Number{ID: phone, Rate: 80})
 	rounds := 1
-	for g.tidyUp(t.Context(), g.number(phone)) {
+	for g.tidyUp(t.Context(), g.number(phone), true) {
 		rounds++
 	}
 	if rounds != 3 {
@@ -188,55 +188,120 @@ func TestTidyKeepsOrder(t *testing.T) {
 	}
 }
 
-func TestTasksOfADeadWorkerAreTakenUp(t *testing.T) {
+// Tasks of a dead worker go back to the heads of their queues once, in their order, however many
+// return them.
+func TestTasksOfADeadWorkerAreReturnedOnceInTheirOrder(t *testing.T) {
+	t.Parallel()
+	for what, setup := range map[string]func(testing.TB) *fixture{"redis": setup, "miniredis": setupMini} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t)
+			tasks := many(12, phone, message.Service)
+			urgent := many(2, phone, message.Authentication)
+			f.add(tasks...)
+			f.add(urgent...)
+			k := asynqKeys(name(shards.Of(phone), phone, message.Service))
+			before := f.db.LRange(t.Context(), k.pending, 0, -1).Val()
+			dead, stop := f.gate("dead", Number{ID: phone, Rate: 1000})
+			for range 3 { // several hands
+				if taken, _, err := dead.fetch(t.Context(), dead.number(phone), 4); err != nil || len(taken) != 4 {
+					t.Fatal(taken, err)
+				}
+			}
+			stop()
+			dead.giveUp()
+			// One that it finished, and did not live to strike off.
+			f.db.Del(t.Context(), k.task+taskID(tasks[0].ID, 1))
+
+			hands, err := f.client.Hands(t.Context())
+			if err != nil || len(hands) != 3 {
+				t.Fatalf("%+v, %v", hands, err)
+			}
+			found := 0
+			for _, h := range hands {
+				if h.Worker != "dead" || h.Number != phone || h.Shard != shards.Of(phone) {
+					t.Errorf("%+v", h)
+				}
+				found += len(h.Tasks)
+			}
+			if found != 12 {
+				t.Errorf("%d tasks are in hand, want 12", found)
+			}
+			var both sync.WaitGroup
+			for range 2 {
+				both.Go(func() {
+					if err := NewClient(f.db, shards).Return(t.Context(), hands); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			both.Wait()
+			if after := f.db.LRange(t.Context(), k.pending, 0, -1).Val(); !slices.Equal(after, before[:11]) {
+				t.Errorf("pending\n%v, before\n%v", after, before)
+			}
+			if n := f.info(phone, message.Authentication).Pending; n != 2 {
+				t.Errorf("%d urgent tasks are pending, want 2", n)
+			}
+			if hands, err := f.client.Hands(t.Context()); err != nil || len(hands) != 0 {
+				t.Errorf("%+v, %v", hands, err)
+			}
+			j := newJournal()
+			f.serve("alive", j.handle, Number{ID: phone, Rate: 80})
+			j.wait(t, 13)
+			j.once(t, append(urgent, tasks[1:]...))
+			eventually(t, "all is acknowledged", func() bool { return f.info(phone, message.Service).Size == 0 })
+			f.idle(phone)
+		})
+	}
+}
+
+// A worker takes nothing before others can know that it lives.
+func TestNothingIsFetchedBeforeTheFirstHeartbeat(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	tasks := many(5, phone, message.Service)
-	f.add(tasks...)
-	dead, stop := f.gate("dead", Number{ID: phone, Rate: 80})
-	taken, _, err := dead.takeTasks(t.Context(), dead.number(phone), 100)
-	if err != nil || len(taken) != 5 {
-		t.Fatal(taken, err)
-	}
-	died := time.Now()
-	stop()
+	f.add(many(3, phone, message.Service)...)
+	f.live("another")
 	j := newJournal()
-	f.serve("alive", j.handle, Number{ID: phone, Rate: 80})
-	j.wait(t, 5)
-	if took := time.Since(died); took > 10*time.Second {
-		t.Errorf("taken up after %v", took)
+	f.run(NewServer(f.db, f.options("w", j.handle, []Number{{phone, 80}})))
+	time.Sleep(300 * time.Millisecond) // that nothing happens
+	if got := j.sent(); len(got) > 0 || f.info(phone, message.Service).Pending != 3 {
+		t.Errorf("fetched without a heartbeat: %q", got)
 	}
-	j.once(t, tasks)
-	eventually(t, "all is acknowledged", func() bool { return f.info(phone, message.Service).Size == 0 })
+	beaten := time.Now()
+	f.live("w")
+	j.wait(t, 1)
+	if took := time.Since(beaten); took > 500*time.Millisecond {
+		t.Errorf("the first message left %v after the heartbeat", took)
+	}
+	j.wait(t, 2)
 }
 
 func TestATaskInHandStaysWithItsWorkerUntilItsHandlerEnds(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.add(many(1, phone, message.Service)...)
-	k := asynqKeys(name(shards.Of(phone), phone, message.Service))
-	id := taskID(many(1, phone, message.Service)[0].ID, 1)
 	started, release := make(chan struct{}), make(chan struct{})
-	stop := f.serve("w", func(context.Context, string, int, *Slots) error {
+	stop := f.serve("w", func(context.Context, string, int, any, *Slots) error {
 		close(started)
 		<-release
 		return nil
 	}, Number{ID: phone, Rate: 80})
 	<-started
-	score := func() float64 { return f.db.ZScore(t.Context(), k.lease, id).Val() }
-	first := score()
-	eventually(t, "its lease is renewed", func() bool { return score() > first })
 	stopped := make(chan struct{})
 	go func() { stop(); close(stopped) }()
-	at := score()
-	for range 2 {
-		eventually(t, "its lease is renewed while the server stops", func() bool { return score() > at })
-		at = score()
+	for range 5 {
+		time.Sleep(100 * time.Millisecond) // that nothing happens
+		if hands := f.hands(phone); len(hands) != 1 {
+			t.Errorf("in hand are %q while the server stops", hands)
+		}
 	}
 	close(release)
 	<-stopped
 	if n := f.info(phone, message.Service).Size; n != 0 {
 		t.Errorf("%d tasks are left", n)
+	}
+	if hands := f.hands(phone); len(hands) != 0 {
+		t.Errorf("in hand are still %q", hands)
 	}
 }
 
@@ -260,32 +325,26 @@ func TestAFullRedisDrains(t *testing.T) {
 	f := setup(t)
 	tasks := many(20, phone, message.Service)
 	f.add(tasks...)
-	k := asynqKeys(name(shards.Of(phone), phone, message.Service))
 	if err := f.db.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.tryAdd(f.client, many(1, phone, message.Utility)...); err == nil {
 		t.Error("a full Redis took another task")
 	}
-	// Leases are renewed as well.
 	g, stop := f.gate("first", Number{ID: phone, Rate: 80})
 	n := g.number(phone)
-	taken, _, err := g.takeTasks(t.Context(), n, 3)
-	if err != nil || len(taken) != 3 {
+	taken, _, err := g.fetch(t.Context(), n, 5)
+	if err != nil || len(taken) != 5 {
 		t.Fatal(taken, err)
 	}
-	n.hold(taken)
-	for _, task := range taken {
-		f.db.Eval(t.Context(), "#!lua flags=allow-oom\nredis.call('ZADD', KEYS[1], 'XX', 1, ARGV[1])", []string{k.lease}, task.id)
-	}
-	if err := g.renewAll(t.Context()); err != nil {
+	// All ways out of a worker's hands.
+	g.leave(n, exit{task: taken[0], how: later, at: 1}, exit{task: taken[1], how: again, at: 1, text: "changed"}, exit{task: taken[2], how: held, text: "tag::none"})
+	if err := g.write(n, 0); err != nil {
 		t.Fatal(err)
 	}
-	if due := f.db.ZCount(t.Context(), k.lease, "-inf", fmt.Sprint(time.Now().Unix())).Val(); due != 0 {
-		t.Errorf("%d leases were not renewed", due)
-	}
+	g.tidyUp(t.Context(), n, true)
 	stop()
-	g.handBack(t.Context(), n, taken)
+	g.handBack(n, taken[3:])
 	j := newJournal()
 	f.serve("second", j.handle, Number{ID: phone, Rate: 80})
 	j.wait(t, len(tasks))
@@ -326,17 +385,20 @@ func TestTasksHandedBackKeepTheirPlace(t *testing.T) {
 	before := f.db.LRange(t.Context(), k.pending, 0, -1).Val()
 	g, stop := f.gate("w", Number{ID: phone, Rate: 80})
 	n := g.number(phone)
-	taken, _, err := g.takeTasks(t.Context(), n, 6)
-	if err != nil || len(taken) != 6 || f.info(phone, message.Utility).Active != 6 {
+	taken, _, err := g.fetch(t.Context(), n, 6)
+	if err != nil || len(taken) != 6 || len(n.taken) != 6 {
 		t.Fatal(taken, err)
 	}
 	stop()
+	for range cap(g.ready) {
+		g.ready <- ""
+	}
 	g.handOut(g.stopped, n, taken) // nobody is there to take them
 	if after := f.db.LRange(t.Context(), k.pending, 0, -1).Val(); !reflect.DeepEqual(after, before) {
 		t.Errorf("pending\n%v, before\n%v", after, before)
 	}
-	if active := f.info(phone, message.Utility).Active; active != 0 || len(n.inHand()) != 0 {
-		t.Errorf("%d tasks are active, %v in hand", active, n.inHand())
+	if len(f.hands(phone)) != 0 || len(n.taken) != 0 || n.running != 0 {
+		t.Errorf("in hand are %q, %v, %d running", f.hands(phone), n.taken, n.running)
 	}
 }
 
@@ -398,7 +460,7 @@ func TestAcknowledgementsSurviveALossOfRedis(t *testing.T) {
 	f.add(many(n, phone, message.Service)...)
 	var runs atomic.Int32
 	started, release, ended := make(chan struct{}, 2*n), make(chan struct{}), make(chan struct{}, 2*n)
-	f.serve("w", func(_ context.Context, id string, _ int, _ *Slots) error {
+	f.serve("w", func(_ context.Context, id string, _ int, known any, _ *Slots) error {
 		runs.Add(1)
 		started <- struct{}{}
 		<-release
@@ -533,7 +595,7 @@ func BenchmarkTake100(b *testing.B) {
 		f.db.FlushAll(b.Context())
 		f.add(many(100, phone, message.Marketing)...)
 		b.StartTimer()
-		if tasks, _, err := g.takeTasks(b.Context(), n, 100); err != nil || len(tasks) != 100 {
+		if tasks, _, err := g.fetch(b.Context(), n, 100); err != nil || len(tasks) != 100 {
 			b.Fatal(len(tasks), err)
 		}
 	}

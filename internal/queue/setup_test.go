@@ -32,13 +32,15 @@ type fixture struct {
 	asynq     *asynq.Client
 	inspector *asynq.Inspector
 
-	// For the servers and gates to come.
-	standing string
-	records  func(message.Shard) string
-	rate     func(string) (int, bool) // nil: of the numbers that serve or gate is given
+	tx *store.Transactions // strict
 
-	mu    sync.Mutex
-	alive []string
+	// For the servers and gates to come.
+	candidates Candidates
+	rate       func(string) (int, bool) // nil: of the numbers that serve or gate is given
+
+	mu      sync.Mutex
+	alive   []string
+	records map[string]Candidate // by message, see record
 }
 
 // Number is a number to drain and its rate.
@@ -60,7 +62,7 @@ func (f *fixture) options(worker string, h Handler, numbers []Number) Options {
 		}
 	}
 	return Options{
-		Shards: shards, Worker: worker, Rate: rate, Handler: h, Standing: f.standing, Records: f.records,
+		Shards: shards, Worker: worker, Rate: rate, Handler: h, Candidates: f.candidates,
 		Alive: func(context.Context) ([]string, error) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
@@ -108,7 +110,7 @@ func open(t testing.TB, addr string, wrap func(redis.UniversalClient) redis.Univ
 	}
 	t.Cleanup(func() { db.Close() })
 	return &fixture{
-		t: t, db: db, client: NewClient(db, shards),
+		t: t, db: db, client: NewClient(db, shards), tx: db.Transactions(true), records: map[string]Candidate{},
 		asynq: asynq.NewClientFromRedisClient(c), inspector: asynq.NewInspectorFromRedisClient(c),
 	}
 }
@@ -125,19 +127,49 @@ func (f *fixture) add(tasks ...Task) {
 
 // tryAdd adds tasks of one shard in one transaction.
 func (f *fixture) tryAdd(c *Client, tasks ...Task) error {
-	prepared := make([]Prepared, len(tasks))
-	for i, task := range tasks {
-		var err error
-		if prepared[i], err = c.Prepare(f.t.Context(), task); err != nil {
-			return err
-		}
-	}
-	return f.db.Tx(f.t.Context(), func(p redis.Pipeliner) error {
-		for _, r := range prepared {
-			f.db.Join(true, r.Parts()...).Add(f.t.Context(), p)
-		}
-		return nil
+	return f.tx.Do(f.t.Context(), 0, store.Change{
+		Slot: workKey(shards.Of(tasks[0].Number)),
+		Decide: func(_ []string, w *store.Writes) error {
+			for _, task := range tasks {
+				if err := c.Enqueue(w, task); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
 	})
+}
+
+// setupRecords is setup with tasks whose messages have records: see record.
+func setupRecords(t testing.TB) *fixture {
+	f := setup(t)
+	f.candidates = f.ask
+	return f
+}
+
+// record says what the records say about tasks. Of those that it was not called for they say that
+// there is nothing to do.
+func (f *fixture) record(tasks []Task, c Candidate) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, task := range tasks {
+		f.records[task.ID] = c
+	}
+}
+
+// ask is Candidates, by what record said.
+func (f *fixture) ask(_ context.Context, _ message.Shard, tasks []TaskID) ([]Candidate, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := make([]Candidate, len(tasks))
+	for i, t := range tasks {
+		c, known := f.records[t.Message]
+		if !known || t.K != 1 {
+			c.Verdict = Void
+		}
+		all[i] = c
+	}
+	return all, nil
 }
 
 // index notes in the index of work that a number has some, as asynq's own client does not.
@@ -182,16 +214,46 @@ func (f *fixture) run(s *Server) (stop func()) {
 // gate returns a worker's gate that takes only when told. Its context ends with stop.
 func (f *fixture) gate(worker string, numbers ...Number) (g *gate, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	g = newGate(ctx, f.db, NewServer(f.db, f.options(worker, nil, numbers)).gate.o)
+	g = newGate(ctx, f.db, f.options(worker, nil, numbers))
 	var wg sync.WaitGroup
 	for _, number := range numbers {
 		n := g.newNumber(number.ID, number.Rate)
 		g.place.active[number.ID] = &active{number: n, stop: cancel}
+		g.place.joined = true
 		wg.Go(func() { n.line.Run(ctx) })
 	}
 	stop = func() { cancel(); wg.Wait() }
-	f.t.Cleanup(stop)
+	f.t.Cleanup(func() { stop(); g.giveUp(); g.settling.Wait() })
 	return g, stop
+}
+
+// end lets tasks in hand leave, and waits for Redis.
+func (f *fixture) end(g *gate, n *number, how way, ids ...string) {
+	f.t.Helper()
+	var tasks []*task
+	for _, id := range ids {
+		t := n.task(taskID(id, 1))
+		if t == nil {
+			f.t.Fatalf("%s is not in hand", id)
+		}
+		tasks = append(tasks, t)
+	}
+	g.leave(n, exits(tasks, how)...)
+	if err := g.write(n, 0); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// hands is what Redis has of all hands of a number, by field.
+func (f *fixture) hands(number string) map[string]string {
+	f.t.Helper()
+	return f.db.HGetAll(f.t.Context(), handsKey(shards.Of(number), number)).Val()
+}
+
+// idle waits until nothing of a number is in hand anywhere.
+func (f *fixture) idle(number string) {
+	f.t.Helper()
+	eventually(f.t, "nothing is in hand", func() bool { return len(f.hands(number)) == 0 })
 }
 
 func (f *fixture) info(number string, c message.Class) *asynq.QueueInfo {
@@ -246,7 +308,7 @@ func (j *journal) send(ctx context.Context, id string, slots *Slots) bool {
 }
 
 // handle sends each task once.
-func (j *journal) handle(ctx context.Context, id string, _ int, slots *Slots) error {
+func (j *journal) handle(ctx context.Context, id string, _ int, _ any, slots *Slots) error {
 	if !j.send(ctx, id, slots) {
 		return Later{}
 	}

@@ -1,148 +1,123 @@
--- Takes tasks of one number together with the send slots they leave on: asynq's dequeue, for
--- several queues and several tasks at once. What cannot be sent now is set aside and costs no
--- slot. The most urgent class comes first; every 20th slot goes to the others in turn, so
--- that none waits for ever.
--- KEYS  line, pace, holds, names of what is held and has tasks set aside; then for each class, the most urgent first: pending, paused,
---       active, lease, scheduled
--- ARGV  owner, configured rate, climb, slack us, horizon us, lead us, cap us, end of the owner's
---       own last booking us, most tasks to take, lease in seconds, prefix of records,
---       prefix of pair lines, number, prefix of lists of held tasks; then for each class the
---       prefix of its task keys
--- Reply {now us, time of the first slot us, time between slots us, us until a further look is
---       worth it (-1: nothing waits), full rate, then for each task: class (from 0), id, asynq's message}
+-- Takes tasks of one number out of their queues together with the send slots they leave on, and
+-- notes who has them in hand. The most urgent class comes first; every 20th slot goes to the
+-- others in turn, so that none waits for ever. What can be sent only Go can tell: it has the
+-- records. A slot whose task cannot be sent is spare, and the next call fills it.
+-- Strings are dear here, in and out, and so are numbers that become strings: so there are few.
+-- KEYS  send schedule of the number
+-- ARGV  worker, configured rate, end of the worker's own last booking us, most tasks to take,
+--       sequence of this fetch, what to ask of each class: a digit for each, 0 nothing, n 2^(n-1)
+--       tasks a slot, and a digit: 1 when the worker serves the number, 0 when it stands by; then, if
+--       not 0, how much further than usual slots are booked us, spare slots
+-- Reply seconds, us: now; until the first slot us, time between slots us, slots booked, full rate,
+--       classes that may have more, as bits; what is in hand now: for each class a line: class
+--       (from 0), the tasks' ids; the names of holds on templates and tags
+-- LEAD, HORIZON, CAP, LAG, SLACK, CLIMB and ASIDE are set in front of it.
+local line, worker = KEYS[1], ARGV[1]
+local number, shard, queues = names_of(line)
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
-local horizon = tonumber(ARGV[5])
-local rate, full, pause = pace(KEYS[2], tonumber(ARGV[2]), now, tonumber(ARGV[3]))
-local T = math.ceil((1000000 + tonumber(ARGV[4])) / rate)
--- Urgent tasks may book further ahead: at the worker they go before what it has in hand, and
--- that takes the later slots. Not at a worker that does not own the line, or it would find
--- slots while the owner keeps up.
-local reach = horizon
-if redis.call('HGET', KEYS[1], 'own') == ARGV[1] then reach = 2 * horizon end
-local book, first, free = slots(KEYS[1], ARGV[1], now, T, reach, tonumber(ARGV[6]), tonumber(ARGV[7]),
-  math.max(tonumber(ARGV[8]), pause))
-local most_urgent = math.min(free, tonumber(ARGV[9]))
-local most = math.min(math.floor((now + horizon - first) / T) + 1, most_urgent)
-local until_s = t[1] + tonumber(ARGV[10])
-local classes = (#KEYS - 4) / 5
-local us = function(v) return string.format('%.0f', v) end
-local aside = 500 -- how many one call sets aside: more would keep others from Redis too long
-local reply = {us(now), us(first), us(T), '-1', us(full)}
-local any_held = redis.call('EXISTS', KEYS[3]) == 1
--- held_by tells whether there is a hold of that name, with one look a call.
-local known = {}
-local function held_by(name)
-  if known[name] == nil then known[name] = held(KEYS[3], name, now / 1000) end
-  return known[name]
-end
-if any_held and (held_by('all') or held_by('number:' .. ARGV[13])) then return reply end
-local tag_held = false
-for _, name in ipairs(any_held and redis.call('HKEYS', KEYS[3]) or {}) do
-  tag_held = tag_held or string.sub(name, 1, 4) == 'tag:'
-end
-local paused, empty = {}, {}
-for c = 0, classes - 1 do paused[c] = redis.call('EXISTS', KEYS[6 + c * 5]) == 1 end
-local active, leases = {}, {} -- by class: the ids taken, and what ZADD wants to know of them
-
--- later sets a task aside until ms, as asynq does with delayed ones.
-local function later(c, id, task, ms)
-  redis.call('ZADD', KEYS[9 + c * 5], math.ceil(ms / 1000), id)
-  redis.call('HSET', task, 'state', 'scheduled')
-  redis.call('HDEL', task, 'pending_since')
-end
-
--- kept_by returns the name of what keeps a task's message, of its template or a tag, or nil.
-local function kept_by(id, template)
-  if not any_held then return nil end
-  local name = template and 'template:' .. ARGV[13] .. ':' .. template
-  if name and held_by(name) then return name end
-  for _, tag in ipairs(tag_held and tags_of(ARGV[11], id) or {}) do
-    for _, number in ipairs({'', ARGV[13]}) do
-      name = 'tag:' .. number .. ':' .. tag
-      if held_by(name) then return name end
-    end
+local room, further, spare = tonumber(ARGV[4]), 0, 0
+if ARGV[7] then further, spare = tonumber(ARGV[7]), tonumber(ARGV[8]) end
+local ask = ARGV[6]
+local pace_key, holds = shard .. 'pace:' .. number, shard .. 'holds'
+local asked = {} -- by class: tasks for each slot; nil: nothing of it
+local rare = {pace_key, holds}
+for c = 1, 4 do
+  local digit = string.byte(ask, c) - 48
+  if digit > 0 then
+    asked[c] = 2 ^ (digit - 1)
+    rare[#rare + 1] = queues .. CLASSES[c] .. 'paused'
   end
 end
-
--- next_of takes the next task of a class that can be sent now, or returns false.
-local function next_of(c)
-  if paused[c] or empty[c] then return false end
-  local k = 5 + c * 5
-  while aside > 0 do
-    local id = redis.call('RPOP', KEYS[k])
-    if not id then
-      empty[c] = true
-      return false
-    end
-    local task = ARGV[15 + c] .. id
-    local verdict, ms, pair, template = standing(ARGV[11], id, now / 1000)
-    local hold = verdict == 'go' and kept_by(id, template)
-    if hold then
-      verdict = 'held'
-    elseif verdict == 'go' and pair then
-      ms = pair_free(ARGV[12] .. pair, now)
-      if ms > 0 then verdict = 'later' end
-    end
-    if verdict == 'go' then
-      local msg = redis.call('HGET', task, 'msg')
-      if msg then
-        redis.call('HSET', task, 'state', 'active')
-        redis.call('HDEL', task, 'pending_since')
-        local ids, scores = active[c] or {}, leases[c] or {}
-        active[c], leases[c] = ids, scores
-        ids[#ids + 1] = id
-        scores[#scores + 1] = until_s
-        scores[#scores + 1] = id
-        reply[#reply + 1] = c
-        reply[#reply + 1] = id
-        reply[#reply + 1] = msg
-        return true
+local rate, pause = tonumber(ARGV[2]), tonumber(ARGV[3])
+local full, kept, names = rate, false, nil
+if redis.call('EXISTS', unpack(rare)) > 0 then
+  local until_us
+  rate, full, until_us = pace(pace_key, rate, now, CLIMB)
+  pause = math.max(pause, until_us)
+  if redis.call('EXISTS', holds) == 1 then
+    names, kept = {}, held(holds, 'all', now / 1000) or held(holds, 'number:' .. number, now / 1000)
+    for _, hold in ipairs(kept and {} or redis.call('HKEYS', holds)) do
+      local kind, of = string.match(hold, '^(%a+):(%d*):')
+      if (kind == 'template' or kind == 'tag') and (of == '' or of == number) and held(holds, hold, now / 1000) then
+        names[#names + 1] = hold
       end
-    elseif verdict == 'later' then
-      later(c, id, task, ms)
-    elseif verdict == 'held' then
-      redis.call('RPUSH', ARGV[14] .. hold, c .. ' ' .. id)
-      redis.call('SADD', KEYS[4], hold)
-    else
-      redis.call('DEL', task) -- there is nothing to do for it
     end
-    aside = aside - 1
   end
-  return false
+  for c = 1, 4 do
+    if asked[c] and redis.call('EXISTS', queues .. CLASSES[c] .. 'paused') == 1 then asked[c] = nil end
+  end
+end
+local T = math.ceil((1000000 + SLACK) / rate)
+local horizon = HORIZON + further
+local shift = math.max(CAP, horizon)
+if string.byte(ask, 5) == 48 then shift = shift + LAG end
+-- Urgent tasks may book further ahead: at the worker they go before what it has in hand, and
+-- that takes the later slots. Not at a worker that does not own the schedule, or it would find
+-- slots while the owner keeps up.
+local book, first, reach, owns, turn = slots(line, worker, now, T, 2 * horizon, LEAD + further, shift, pause)
+local most = math.max(0, math.min(math.floor((now + horizon - first) / T) + 1, reach))
+if not owns then reach = most end
+most, reach = math.min(most + spare, room), math.min(reach + spare, room)
+
+local taken, n = {}, 0 -- by class: the ids taken; for how many slots that is
+-- pop takes the tasks for up to so many slots from a class, and returns for how many there were.
+local function pop(c, wanted)
+  if wanted <= 0 or not asked[c] then return 0 end
+  local some = math.min(wanted * asked[c], ASIDE)
+  local ids = redis.call('RPOP', queues .. CLASSES[c] .. 'pending', some)
+  if not ids or #ids < some then asked[c] = nil end -- no more are there
+  if not ids then return 0 end
+  if taken[c] then
+    for _, id in ipairs(ids) do taken[c][#taken[c] + 1] = id end
+  else
+    taken[c] = ids
+  end
+  return math.min(#ids, wanted)
+end
+-- shares is how many of the next slots go to the others.
+local function shares(of) return math.floor((turn + of) / 20) - math.floor(turn / 20) end
+local function others(slots)
+  for i = 1, slots do
+    local start = math.floor(turn / 20) + i
+    for j = 0, 2 do
+      local got = pop((start + j) % 3 + 2, 1)
+      n = n + got
+      if got > 0 then break end
+    end
+  end
+end
+if not kept and reach > 0 then
+  local share = shares(reach)
+  n = pop(1, reach - share)
+  -- Where more of the most urgent wait they get all but the share of the others.
+  if asked[1] and (n > 0 or redis.call('EXISTS', queues .. CLASSES[1] .. 'pending') == 1) then
+    others(share)
+    n = n + pop(1, reach - n)
+  end
+  if n < most then
+    others(math.min(shares(most) - (asked[1] and share or 0), most - n))
+    for c = 1, 4 do n = n + pop(c, most - n) end
+  end
 end
 
-local n, turn = 0, tonumber(redis.call('HGET', KEYS[1], 'turn') or 0)
-while n < most_urgent do
-  turn = turn + 1
-  local took = false
-  if n >= most and (turn % 20 > 0 or redis.call('EXISTS', KEYS[5]) == 0) then
-    took = next_of(0)
-  elseif turn % 20 == 0 then
-    local start = (turn / 20) % (classes - 1)
-    for i = 0, classes - 2 do
-      if next_of((start + i) % (classes - 1) + 1) then took = true; break end
-    end
-    took = took or next_of(0)
-  else
-    for c = 0, classes - 1 do
-      if next_of(c) then took = true; break end
-    end
+local hand, booked, left = nil, 0, 0
+for c = 4, 1, -1 do
+  if taken[c] then
+    local ids = table.concat(taken[c], ' ')
+    hand = (c - 1) .. ' ' .. ids .. (hand and '\n' .. hand or '')
   end
-  if not took then break end
-  n = n + 1
+  left = 2 * left + (asked[c] and not kept and 1 or 0)
 end
-for c, ids in pairs(active) do -- as many as two horizons have slots: unpack takes 8,000
-  redis.call('LPUSH', KEYS[7 + c * 5], unpack(ids))
-  redis.call('ZADD', KEYS[8 + c * 5], unpack(leases[c]))
-end
-if book(n) > 0 then redis.call('HSET', KEYS[1], 'turn', turn) end
-for c = 0, classes - 1 do
-  if not paused[c] and redis.call('EXISTS', KEYS[5 + c * 5]) == 1 then
-    local wait = first + n * T - now - (horizon + tonumber(ARGV[6])) / 2
-    if aside == 0 then wait = 0 end
-    reply[4] = us(math.max(wait, 1000))
-    break
+if hand then
+  local hands, field = shard .. 'hands:' .. number, worker .. '/' .. ARGV[5]
+  if redis.call('HSETNX', hands, field, hand) == 1 then
+    booked = book(math.max(n - spare, 0), turn + n)
+  else -- this call runs for the second time, because its first answer was lost
+    for c = 1, 4 do
+      for i = #(taken[c] or {}), 1, -1 do redis.call('RPUSH', queues .. CLASSES[c] .. 'pending', taken[c][i]) end
+    end
+    hand = redis.call('HGET', hands, field)
   end
 end
-return reply
+return {t[1], t[2], first - now, T, booked, full, left, hand or false, names or false}

@@ -3,97 +3,20 @@ package queue
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
-	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/pacing"
 )
-
-// setupRecords is setup with tasks that have records.
-func setupRecords(t testing.TB) *fixture {
-	f := setup(t)
-	f.standing, f.records = ledger.StandingLua, ledger.RecordPrefix
-	return f
-}
-
-// record writes tasks' records as the ledger does, changed by fields.
-func (f *fixture) record(tasks []Task, fields ...any) {
-	f.t.Helper()
-	err := f.db.Pipe(f.t.Context(), func(p redis.Pipeliner) {
-		for _, task := range tasks {
-			key := ledger.RecordPrefix(shards.Of(task.Number)) + task.ID
-			p.HSet(f.t.Context(), key, "st", "queued", "k", task.K, "exp", time.Now().Add(24*time.Hour).UnixMilli(), "next", 0)
-			if len(fields) > 0 {
-				p.HSet(f.t.Context(), key, fields...)
-			}
-		}
-	})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-}
-
-// finish acknowledges tasks that were taken, as asynq's server does.
-func (f *fixture) finish(c message.Class, ids ...string) {
-	f.t.Helper()
-	k := asynqKeys(name(shards.Of(phone), phone, c))
-	err := f.db.Pipe(f.t.Context(), func(p redis.Pipeliner) {
-		for _, id := range ids {
-			p.LRem(f.t.Context(), k.active, 0, taskID(id, 1))
-			p.ZRem(f.t.Context(), k.lease, taskID(id, 1))
-			p.Del(f.t.Context(), k.task+taskID(id, 1))
-		}
-	})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-}
 
 // tat is the end of a number's line in microseconds.
 func (f *fixture) tat(number string) int64 {
 	n, _ := f.db.HGet(f.t.Context(), lineKey(shards.Of(number), number), "tat").Int64()
 	return n
-}
-
-func TestRecordsTheLedgerMakesAreKnownToTheGate(t *testing.T) {
-	t.Parallel()
-	f := setupRecords(t)
-	book := ledger.New(f.db, ledger.Options{})
-	ids := map[string]string{}
-	accept := func(id string, m message.Message) {
-		t.Helper()
-		ids[id] = message.NewID(phone, id)
-		m.ID, m.From, m.Class, m.Payload = ids[id], phone, message.Utility, []byte("{}")
-		m.Content.To = "+4915112345678"
-		a, err := book.Accept(m, "nonce")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := f.db.Tx(t.Context(), func(p redis.Pipeliner) error { a.Add(t.Context(), p); return nil }); err != nil {
-			t.Fatal(err)
-		}
-		f.add(Task{ID: m.ID, K: 0, Number: phone, Class: m.Class})
-	}
-	tomorrow := time.Now().Add(24 * time.Hour)
-	accept("old", message.Message{ExpiresAt: time.Now().Add(-time.Second)})
-	accept("later", message.Message{ExpiresAt: tomorrow, SendAt: time.Now().Add(time.Hour)})
-	accept("good", message.Message{ExpiresAt: tomorrow})
-	f.add(Task{ID: phone + "-stranger", Number: phone, Class: message.Utility})
-	g, _ := f.gate("w", Number{ID: phone, Rate: 80})
-	if got := take(t, g, g.number(phone), 100); !slices.Equal(got, []string{ids["good"]}) {
-		t.Errorf("taken %q", got)
-	}
-	if i := f.info(phone, message.Utility); i.Scheduled != 1 || i.Active != 1 || i.Pending != 0 || i.Size != 2 {
-		t.Errorf("%+v", i)
-	}
-	if n := f.db.Exists(t.Context(), f.db.Keys(t.Context(), "sluice:*pair:*").Val()...).Val(); n != 1 {
-		t.Errorf("%d recipients are remembered, want one", n)
-	}
 }
 
 func TestWhatCannotBeSentIsSetAsideWithoutASlot(t *testing.T) {
@@ -102,35 +25,35 @@ func TestWhatCannotBeSentIsSetAsideWithoutASlot(t *testing.T) {
 	c := f.stopClock()
 	due := c.base.Add(90*time.Second + 300*time.Millisecond)
 	kinds := []struct {
-		name   string
-		fields []any // nil: no record
-		later  bool
+		name  string
+		known *Candidate // nil: no record
+		later bool
 	}{
-		{"cancelled", []any{"st", "cancelled"}, false},
-		{"expired", []any{"exp", c.base.UnixMilli()}, false},
+		{"cancelled", &Candidate{Verdict: Void}, false},
 		{"stray", nil, false},
-		{"replaced", []any{"k", 2}, false},
-		{"later", []any{"next", due.UnixMilli()}, true},
-		{"settled", []any{"st", "delivered"}, false},
+		{"later", &Candidate{Verdict: NotYet, At: due}, true},
+		{"settled", &Candidate{Verdict: Void}, false},
 	}
 	for _, kind := range kinds {
 		tasks := []Task{{ID: phone + "-" + kind.name, K: 1, Number: phone, Class: message.Service}}
 		f.add(tasks...)
-		if kind.fields != nil {
-			f.record(tasks, kind.fields...)
+		if kind.known != nil {
+			f.record(tasks, *kind.known)
 		}
 	}
+	replaced := []Task{{ID: phone + "-replaced", K: 0, Number: phone, Class: message.Service}}
+	f.add(replaced...)
+	f.record(replaced, Candidate{})
+	f.add(Task{ID: "stranger", K: -1, Number: phone, Class: message.Service})
 	good := many(2, phone, message.Service)
 	f.add(good...)
-	f.record(good)
+	f.record(good, Candidate{Known: "this"})
 	g, n := c.gate("w", 80)
-	if got := take(t, g, n, 100); !slices.Equal(got, []string{good[0].ID, good[1].ID}) {
-		t.Errorf("taken %q", got)
+	tasks, _, err := g.fetch(t.Context(), n, 100)
+	if err != nil || len(tasks) != 2 || tasks[0].Message != good[0].ID || tasks[1].Message != good[1].ID || tasks[0].known != "this" {
+		t.Fatalf("fetched %+v, %v", tasks, err)
 	}
-	f.finish(message.Service, good[0].ID, good[1].ID)
-	if line := f.tat(phone) - c.base.Add(2*time.Millisecond).UnixMicro(); line != (2 * spaced(80)).Microseconds() {
-		t.Errorf("the line went on by %d us, want two slots", line)
-	}
+	f.end(g, n, finished, good[0].ID, good[1].ID)
 	k := asynqKeys(name(shards.Of(phone), phone, message.Service))
 	for _, kind := range kinds {
 		id := phone + "-" + kind.name + ".1"
@@ -138,41 +61,132 @@ func TestWhatCannotBeSentIsSetAsideWithoutASlot(t *testing.T) {
 			t.Errorf("%s: the task is there: %t", kind.name, there)
 		}
 	}
+	if i := f.info(phone, message.Service); i.Size != 1 || i.Scheduled != 1 {
+		t.Errorf("left %+v, want one delayed task", i)
+	}
 	if at := f.db.ZScore(t.Context(), k.scheduled, phone+"-later.1").Val(); at != float64(due.Unix()+1) {
 		t.Errorf("it is to come back at %.0f, want %d", at, due.Unix()+1)
 	}
+	if state := f.db.HGet(t.Context(), k.task+phone+"-later.1", "state").Val(); state != "scheduled" {
+		t.Errorf("its state is %q", state)
+	}
+	if hands := f.hands(phone); len(hands) != 0 {
+		t.Errorf("in hand are still %q", hands)
+	}
 	c.set(92 * time.Second)
-	g.tidyUp(t.Context(), n)
+	f.record([]Task{{ID: phone + "-later"}}, Candidate{})
+	g.tidyUp(t.Context(), n, true)
 	if got := take(t, g, n, 100); !slices.Equal(got, []string{phone + "-later"}) {
 		t.Errorf("taken when its time had come: %q", got)
 	}
 }
 
-func TestAThousandToSetAsideDelayTheNextByALookOrTwo(t *testing.T) {
+// The slots of tasks that cannot be sent go to the next ones, as far as there are any in time.
+func TestVoidTasksCostNoSlot(t *testing.T) {
 	t.Parallel()
 	f := setupRecords(t)
-	bad, good := many(1000, phone, message.Marketing), many(1, phone, message.Utility)[:1]
-	good[0].Class = message.Marketing
+	c := f.stopClock()
+	void, good := many(3, phone, message.Service), many(20, phone, message.Service)[3:]
+	f.add(void...)
+	f.add(good...)
+	f.record(void, Candidate{Verdict: Void})
+	f.record(good, Candidate{})
+	g, n := c.gate("w", 80)
+	free := int((pacing.Horizon-pacing.Lead)/spaced(80)) + 1
+	first := take(t, g, n, 100)
+	second := take(t, g, n, 100)
+	if got := slices.Concat(first, second); !slices.Equal(got, messageIDs(good[:free])) || len(first) != free-3 {
+		t.Errorf("taken %q, then %q, want %d in all", first, second, free)
+	}
+	if line := f.tat(phone) - c.base.Add(2*time.Millisecond).UnixMicro(); line != int64(free)*spaced(80).Microseconds() {
+		t.Errorf("the schedule went on by %d us, want %d slots", line, free)
+	}
+	if got := take(t, g, n, 100); len(got) != 0 {
+		t.Errorf("without a slot %q were taken", got)
+	}
+}
+
+// A thousand cancelled messages in front of a good one are out of its way within a horizon or two,
+// and a good one behind them keeps its place before the next.
+func TestAThousandVoidDelayTheNextByAHorizonOrTwo(t *testing.T) {
+	t.Parallel()
+	f := setupRecords(t)
+	bad, good := many(1000, phone, message.Marketing), many(1003, phone, message.Marketing)[1000:]
 	f.add(bad...)
 	f.add(good...)
-	f.record(bad, "st", "cancelled")
-	f.record(good)
-	g, _ := f.gate("w", Number{ID: phone, Rate: 80})
-	n := g.number(phone)
-	for look := 1; ; look++ {
-		tasks, next, err := g.takeTasks(t.Context(), n, 10)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(tasks) == 1 {
-			break
-		}
-		if look == 3 || next > 2*time.Millisecond {
-			t.Fatalf("nothing after %d looks, the next is in %v", look, next)
+	f.record(bad, Candidate{Verdict: Void})
+	f.record(good, Candidate{})
+	j := newJournal()
+	begun := time.Now()
+	f.serve("w", j.handle, Number{ID: phone, Rate: 80})
+	f.awaitBegin(phone)
+	first := time.Now()
+	j.wait(t, 3)
+	if took := time.Since(first); took > 2*pacing.Horizon+100*time.Millisecond {
+		t.Errorf("the good ones left after %v, %v after the start", took, time.Since(begun))
+	}
+	j.once(t, good)
+	eventually(t, "nothing is left", func() bool { return f.info(phone, message.Marketing).Size == 0 })
+	f.idle(phone)
+	if keys := f.db.Keys(t.Context(), "asynq:*:t:*").Val(); len(keys) != 0 {
+		t.Errorf("%d tasks are left", len(keys))
+	}
+}
+
+// awaitBegin waits until a worker has booked slots of a number.
+func (f *fixture) awaitBegin(number string) {
+	f.t.Helper()
+	for end := time.Now().Add(15 * time.Second); f.tat(number) == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			f.t.Fatal("nothing is fetched")
 		}
 	}
-	if i := f.info(phone, message.Marketing); i.Size != 1 || i.Active != 1 {
-		t.Errorf("%+v", i)
+}
+
+// What cannot be sent is fetched in growing numbers. Those among it that can be and find no slot go
+// back, in their order, also those of other classes.
+func TestTasksWithoutASlotGoBackInTheirOrder(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(8) {
+		f := setupRecords(t)
+		c := f.stopClock()
+		r := rand.New(rand.NewPCG(seed, 1))
+		var want [4][]string
+		for class, name := range message.Classes() {
+			tasks := many(300, phone, name)
+			f.add(tasks...)
+			for i := 0; i < len(tasks); {
+				stretch := min(1+r.IntN(60), len(tasks)-i)
+				known := Candidate{Verdict: Verdict(2 * r.IntN(2))}
+				f.record(tasks[i:i+stretch], known)
+				if known.Verdict == Sendable {
+					want[class] = append(want[class], messageIDs(tasks[i:i+stretch])...)
+				}
+				i += stretch
+			}
+		}
+		g, n := c.gate("w", 200)
+		var got [4][]string
+		for at := time.Duration(0); ; at += pacing.Horizon / 4 {
+			c.set(at)
+			tasks, _, err := g.fetch(t.Context(), n, 1+r.IntN(40))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, task := range tasks {
+				got[task.class] = append(got[task.class], task.Message)
+				g.leave(n, exit{task: task, how: finished})
+			}
+			if len(tasks) == 0 && n.may == 0 {
+				break
+			}
+		}
+		for class := range want {
+			if !slices.Equal(got[class], want[class]) {
+				t.Errorf("seed %d, class %d: %d tasks, want %d in this order: %.200s ...", seed, class, len(got[class]), len(want[class]), fmt.Sprint(want[class]))
+			}
+		}
+		f.idle(phone)
 	}
 }
 
@@ -182,31 +196,34 @@ func TestOneRecipientGetsABurstThenOneEachSixSeconds(t *testing.T) {
 	c := f.stopClock()
 	same, others := many(60, phone, message.Marketing), many(70, phone, message.Marketing)[60:]
 	f.add(same...)
-	f.record(same, "pair", "a")
+	f.record(same, Candidate{Recipient: pacing.Recipient{'a'}})
 	f.add(others...)
-	f.record(others)
+	f.record(others, Candidate{})
 	g, n := c.gate("w", 2000)
 	want := slices.Concat(same[:45], others) // the rest steps back, the others overtake
-	if got := take(t, g, n, 1000); len(got) != 55 || got[44] != want[44].ID || got[45] != others[0].ID || got[54] != others[9].ID {
+	if got := take(t, g, n, 1000); !slices.Equal(got, messageIDs(want)) {
 		t.Fatalf("taken %d: %q", len(got), got)
 	} else {
-		f.finish(message.Marketing, got...)
+		f.end(g, n, finished, got...)
 	}
 	line := f.tat(phone) - c.base.Add(2*time.Millisecond).UnixMicro()
-	if line != (55 * spaced(2000)).Microseconds() {
-		t.Errorf("55 tasks used %d us of the line, want %v", line, 55*spaced(2000))
+	if line != (70 * spaced(2000)).Microseconds() { // booked before it is known who is to get them
+		t.Errorf("70 tasks used %d us of the line, want %v", line, 70*spaced(2000))
 	}
 	if i := f.info(phone, message.Marketing); i.Scheduled != 15 || i.Pending != 0 {
 		t.Errorf("%+v", i)
 	}
 	for i, at := range []time.Duration{5 * time.Second, 6 * time.Second, 11 * time.Second, 12 * time.Second, 18 * time.Second, 90 * time.Second} {
 		c.set(at)
-		g.tidyUp(t.Context(), n)
+		n.mu.Lock()
+		n.told, n.asked = c.base.Add(at).UnixMicro(), time.Now()
+		n.mu.Unlock()
+		g.tidyUp(t.Context(), n, true)
 		got := take(t, g, n, 1000)
 		if want := []int{0, 1, 0, 1, 1, 12}[i]; len(got) != want {
 			t.Errorf("after %v %d were taken, want %d", at, len(got), want)
 		}
-		f.finish(message.Marketing, got...)
+		f.end(g, n, finished, got...)
 	}
 }
 
@@ -308,8 +325,8 @@ func TestRoomGoesByTheAnswerTime(t *testing.T) {
 		for range 1000 { // each lets the next be one more
 			n.answered(c.answer)
 		}
-		for i := range c.inHand {
-			n.hold([]task{{0, fmt.Sprint(i), ""}})
+		for range c.inHand {
+			n.running++
 		}
 		if got := n.room(true); got < c.want-1 || got > c.want+1 {
 			t.Errorf("rate %d, answers after %v, %d in hand: room for %d, want %d", c.rate, c.answer, c.inHand, got, c.want)
@@ -335,8 +352,8 @@ func TestRoomGoesByMissedSlots(t *testing.T) {
 		n.answered(time.Second)
 	}
 	room(164)
-	for i := range 150 {
-		n.hold([]task{{0, fmt.Sprint(i), ""}})
+	for range 150 {
+		n.running++
 	}
 	n.missed()
 	n.missed() // of the same moment
@@ -356,14 +373,14 @@ func TestALittleRoomIsWorthNoLook(t *testing.T) {
 	f := setupMini(t)
 	g, _ := f.gate("w", Number{ID: phone, Rate: 1000})
 	n := g.number(phone)
-	for i := range 64 {
-		n.hold([]task{{0, fmt.Sprint(i), ""}})
+	for range 64 {
+		n.running++
 	}
 	for i := range 8 {
 		if quiet, called := n.room(false), n.room(true); quiet != 0 || called != i {
 			t.Errorf("%d of 64 in hand: room for %d, when called for %d", 64-i, quiet, called)
 		}
-		n.release(fmt.Sprint(i))
+		n.returned(&task{}, nil)
 	}
 	if got := n.room(false); got != 8 {
 		t.Errorf("56 of 64 in hand: room for %d", got)
@@ -380,7 +397,7 @@ func TestASlowNumberKeepsItsRequestsFew(t *testing.T) {
 	j := newJournal()
 	release := make(chan struct{})
 	defer close(release)
-	f.serve("w", func(ctx context.Context, id string, k int, slots *Slots) error {
+	f.serve("w", func(ctx context.Context, id string, k int, known any, slots *Slots) error {
 		if strings.HasPrefix(id, slow) {
 			if _, err := slots.Wait(ctx); err != nil {
 				return Later{}
@@ -388,10 +405,14 @@ func TestASlowNumberKeepsItsRequestsFew(t *testing.T) {
 			<-release
 			return nil
 		}
-		return j.handle(ctx, id, k, slots)
+		return j.handle(ctx, id, k, nil, slots)
 	}, Number{ID: slow, Rate: 80}, Number{ID: quick, Rate: 80})
 	j.wait(t, 60)
-	if active := f.info(slow, message.Utility).Active; active < 20 || active > 180 {
+	active := 0
+	for _, value := range f.hands(slow) {
+		eachInHand(value, func(int, string) { active++ })
+	}
+	if active < 20 || active > 180 {
 		t.Errorf("%d tasks of the slow number are in hand, want 180 at most", active)
 	}
 }

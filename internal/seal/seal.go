@@ -1,6 +1,5 @@
-// Package seal keeps messages from being forged in the store: who accepts one seals its
-// content, who sends it looks at the seal. A person who can write to the store, and has no
-// key, cannot send a text of his own.
+// Package seal signs the payload of a message when it is accepted, and checks the signature before
+// it is sent: a person who can write to Redis, and has no payload key, cannot send a text of their own.
 package seal
 
 import (
@@ -9,52 +8,66 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"hash"
+	"sync"
 
 	"sluice/internal/message"
 )
 
-// Seal has the keys, the one that seals first; each is good for looking. Without keys nothing
-// is sealed or looked at. It is safe for concurrent use.
-type Seal struct{ keys []string }
+// Seal has the payload keys: the first one signs, each of them may check. Without keys nothing is
+// signed or checked. It is safe for concurrent use.
+type Seal struct{ keys []*key }
 
-// New returns a seal with those of the keys that are not empty.
+// key keeps MACs that have taken in the key, which costs as much as a small payload.
+type key struct{ macs sync.Pool }
+
+// signatureLen is the length of a signature in base64.
+var signatureLen = base64.RawURLEncoding.EncodedLen(sha256.Size)
+
+// New returns a Seal with those of the keys that are not empty.
 func New(keys ...string) Seal {
 	var s Seal
 	for _, k := range keys {
 		if k != "" {
-			s.keys = append(s.keys, k)
+			s.keys = append(s.keys, &key{sync.Pool{New: func() any { return hmac.New(sha256.New, []byte(k)) }}})
 		}
 	}
 	return s
 }
 
-// Close returns the content of message id, a JSON object, with its seal in front.
+// Close returns the payload of message id, a JSON object, with its signature in front.
 func (s Seal) Close(id string, object []byte) []byte {
 	if len(s.keys) == 0 {
 		return object
 	}
-	return append(sum(s.keys[0], id, object), object...)
+	signed := make([]byte, 0, signatureLen+len(object))
+	return append(s.keys[0].sign(signed, id, object), object...)
 }
 
-// Open returns the content without the seal, or message.ErrTampered when the seal is not of
-// this content, this message and one of the keys. Without keys every seal is good, and none
+// Open returns the payload without the signature, or message.ErrTampered when the signature is not
+// of this payload, this message and one of the keys. Without keys every signature passes, and none
 // too.
-func (s Seal) Open(id string, sealed []byte) ([]byte, error) {
-	object := sealed[max(0, bytes.IndexByte(sealed, '{')):] // which no seal has in it
+func (s Seal) Open(id string, signed []byte) ([]byte, error) {
+	object := signed[max(0, bytes.IndexByte(signed, '{')):] // which no signature has in it
 	if len(s.keys) == 0 {
 		return object, nil
 	}
-	for _, key := range s.keys {
-		if hmac.Equal(sealed[:len(sealed)-len(object)], sum(key, id, object)) {
+	var wanted [64]byte
+	for _, k := range s.keys {
+		if hmac.Equal(signed[:len(signed)-len(object)], k.sign(wanted[:0], id, object)) {
 			return object, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: its seal does not fit the payload key", message.ErrTampered)
+	return nil, fmt.Errorf("%w: its signature does not match the payload key", message.ErrTampered)
 }
 
-func sum(key, id string, object []byte) []byte {
-	h := hmac.New(sha256.New, []byte(key))
-	h.Write([]byte(id + "\x00")) // so that the content of one message is none for another
+// sign appends the signature of a payload.
+func (k *key) sign(b []byte, id string, object []byte) []byte {
+	h := k.macs.Get().(hash.Hash)
+	defer k.macs.Put(h)
+	h.Reset()
+	var buffer [96]byte                           // of an id, and of a sum
+	h.Write(append(append(buffer[:0], id...), 0)) // so that the payload of one message is none for another
 	h.Write(object)
-	return base64.RawURLEncoding.AppendEncode(nil, h.Sum(nil))
+	return base64.RawURLEncoding.AppendEncode(b, h.Sum(buffer[:0]))
 }

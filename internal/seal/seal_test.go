@@ -64,7 +64,17 @@ func FuzzOpen(f *testing.F) {
 func BenchmarkOpen(b *testing.B) {
 	s := seal.New("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")
 	sealed := s.Close(id, []byte(`{"to":"`+string(make([]byte, 500))+`"}`))
+	b.ReportAllocs()
 	for b.Loop() {
 		s.Open(id, sealed)
+	}
+}
+
+func BenchmarkClose(b *testing.B) {
+	s := seal.New("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")
+	payload := []byte(`{"to":"` + string(make([]byte, 500)) + `"}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Close(id, payload)
 	}
 }

@@ -13,15 +13,13 @@ import (
 // and its task a hint that somebody may have deleted. It walks through what waits, some of it
 // in each pass, and one living worker does so for all: the first by name.
 func (s *Sweeper) lost(ctx context.Context, alive map[string]bool, now time.Time) error {
-	for worker := range alive {
-		if worker < s.Worker {
-			return nil
-		}
+	if !s.firstByName(alive) {
+		return nil
 	}
 	var errs []error
 	looked := 0
 	for range s.Shards.All() {
-		if looked >= sweepMost || len(errs) > 0 {
+		if looked >= sweepMost || errors.Join(errs...) != nil {
 			break
 		}
 		shard := s.walk.shard % message.Shard(s.Shards)
@@ -32,6 +30,9 @@ func (s *Sweeper) lost(ctx context.Context, alive map[string]bool, now time.Time
 		looked += len(some)
 		if s.walk.offset += len(some); len(some) < sweepMost {
 			s.walk = walk{shard: shard + 1}
+		}
+		for _, o := range some {
+			errs = append(errs, s.doubtIfAbandoned(ctx, o, alive, now))
 		}
 		errs = append(errs, s.again(ctx, some, now)...)
 	}

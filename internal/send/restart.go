@@ -79,7 +79,9 @@ func (s *Sender) restarted(ctx context.Context, shard message.Shard) error {
 		case run.Met:
 			return nil // another goroutine dealt with it
 		case run.Wait <= 0:
-			s.ledger.Trust(shard, run.ID)
+			if err := s.ledger.Trust(ctx, shard, run.ID); err != nil {
+				continue // it restarted once more, or is away: Meet says
+			}
 			return nil
 		}
 		asserted = run.ID

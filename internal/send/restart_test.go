@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sluice/internal/message"
+	"sluice/internal/record"
 	"sluice/internal/send"
 )
 
@@ -31,13 +32,13 @@ func (r *restarting) restart(run string) {
 	r.run, r.quietEnd = run, time.Time{}
 }
 
-func (r *restarting) Begin(ctx context.Context, id string, k int, token string) (message.Attempt, error) {
+func (r *restarting) Begin(ctx context.Context, id string, k int, token string, known *record.Record) (message.Attempt, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.run != r.trusted {
 		return message.Attempt{Verdict: message.Restarted}, nil
 	}
-	return r.script.Begin(ctx, id, k, token)
+	return r.script.Begin(ctx, id, k, token, known)
 }
 
 func (r *restarting) Meet(_ context.Context, _ message.Shard, quiet time.Duration) (message.Run, error) {
@@ -49,13 +50,14 @@ func (r *restarting) Meet(_ context.Context, _ message.Shard, quiet time.Duratio
 	return message.Run{ID: r.run, Met: r.run == r.trusted, Wait: time.Until(r.quietEnd)}, nil
 }
 
-func (r *restarting) Trust(_ message.Shard, run string) {
+func (r *restarting) Trust(_ context.Context, _ message.Shard, run string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.trusted != run { // by the first of the shards
 		r.told = append(r.told, "trust "+run)
 	}
 	r.trusted = run
+	return nil
 }
 
 func (r *restarting) Assert(_ context.Context, _ message.Shard, all []message.Memory) (message.Lost, error) {
@@ -106,27 +108,27 @@ func TestRestartOfTheStore(t *testing.T) {
 		told []string
 	}{
 		"while sending": {func(t *testing.T, r *restarting, s *send.Sender) {
-			s.Handle(t.Context(), id, 7, r.next)
+			s.Handle(t.Context(), id, 7, nil, r.next)
 			r.lost = message.Lost{Intents: 1}
 			r.restart("second")
 			from := time.Now()
-			if a := s.Handle(t.Context(), id, 8, r.next); a != (send.Again{Due: true}) || time.Since(from) != send.Quiet {
+			if a := s.Handle(t.Context(), id, 8, nil, r.next); a != (send.Again{Due: true}) || time.Since(from) != send.Quiet {
 				t.Errorf("%+v after %s", a, time.Since(from))
 			}
-			if a := s.Handle(t.Context(), id, 8, r.next); a != (send.Again{}) {
+			if a := s.Handle(t.Context(), id, 8, nil, r.next); a != (send.Again{}) {
 				t.Errorf("%+v", a)
 			}
 		}, []string{"trust first", "second to hear of 1 7/2 submitted", "rewound", "trust second"}},
 		"while idle": {func(t *testing.T, r *restarting, s *send.Sender) {
-			s.Handle(t.Context(), id, 7, r.next)
+			s.Handle(t.Context(), id, 7, nil, r.next)
 			r.restart("second")
 			time.Sleep(2*time.Second + send.Quiet) // fake
 		}, []string{"trust first", "second to hear of 1 7/2 submitted", "trust second"}},
 		"long after": {func(t *testing.T, r *restarting, s *send.Sender) {
-			s.Handle(t.Context(), id, 7, r.next)
+			s.Handle(t.Context(), id, 7, nil, r.next)
 			time.Sleep(2 * time.Minute)
 			r.restart("second")
-			s.Handle(t.Context(), id, 8, r.next)
+			s.Handle(t.Context(), id, 8, nil, r.next)
 		}, []string{"trust first", "trust second"}},
 		"during an attempt": {func(t *testing.T, r *restarting, s *send.Sender) {
 			r.post = func() message.Outcome {
@@ -134,12 +136,12 @@ func TestRestartOfTheStore(t *testing.T) {
 				time.Sleep(3 * time.Second)
 				return message.Outcome{Kind: message.NoAnswer}
 			}
-			s.Handle(t.Context(), id, 7, r.next)
+			s.Handle(t.Context(), id, 7, nil, r.next)
 			time.Sleep(send.Quiet)
 		}, []string{"trust first", "second to hear of 1 7/2 under way", "trust second"}},
 		"between the intent and its slot": {func(t *testing.T, r *restarting, s *send.Sender) {
 			r.missFirst(func() { r.restart("second"); time.Sleep(6 * time.Second) })
-			if a := s.Handle(t.Context(), id, 7, r.next); a != (send.Again{Due: true}) {
+			if a := s.Handle(t.Context(), id, 7, nil, r.next); a != (send.Again{Due: true}) {
 				t.Errorf("%+v", a)
 			}
 			if last := r.asked[len(r.asked)-1]; last != "finish 2 queued" {
@@ -148,7 +150,7 @@ func TestRestartOfTheStore(t *testing.T) {
 		}, []string{"trust first", "second to hear of 1 7/2 under way", "trust second"}},
 		"just before a late slot": {func(t *testing.T, r *restarting, s *send.Sender) {
 			r.missFirst(func() { r.restart("second") })
-			if a := s.Handle(t.Context(), id, 7, r.next); a != (send.Again{}) { // as if it had not been late
+			if a := s.Handle(t.Context(), id, 7, nil, r.next); a != (send.Again{}) { // as if it had not been late
 				t.Errorf("%+v", a)
 			}
 			time.Sleep(2*time.Second + send.Quiet)
@@ -160,8 +162,8 @@ func TestRestartOfTheStore(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := &restarting{script: newScript(), run: "first"}
 				s := watching(t, r)
-				s.Handle(t.Context(), id, 0, r.next) // meets the first run
-				synctest.Wait()                      // and so did the watch, for all shards
+				s.Handle(t.Context(), id, 0, nil, r.next) // meets the first run
+				synctest.Wait()                           // and so did the watch, for all shards
 				tt.play(t, r, s)
 				synctest.Wait()
 				r.mu.Lock()

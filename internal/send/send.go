@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sluice/internal/message"
+	"sluice/internal/record"
 )
 
 // attemptMax is how long an attempt may take from its record to its outcome. It is more than
@@ -28,10 +29,10 @@ const busyWait = 5 * time.Second
 
 // ledger is where attempts are written down.
 type ledger interface {
-	Begin(ctx context.Context, id string, k int, token string) (message.Attempt, error)
+	Begin(ctx context.Context, id string, k int, token string, known *record.Record) (message.Attempt, error)
 	Finish(ctx context.Context, a message.Attempt, m message.Move) (message.State, bool, error)
 	Meet(ctx context.Context, s message.Shard, quiet time.Duration) (message.Run, error)
-	Trust(s message.Shard, run string)
+	Trust(ctx context.Context, s message.Shard, run string) error
 	Assert(ctx context.Context, s message.Shard, all []message.Memory) (message.Lost, error)
 }
 
@@ -113,15 +114,17 @@ var (
 	again = func(in time.Duration) Again { return Again{Due: true, In: in} }
 )
 
-// Handle makes one attempt for the k-th task of message id. It blocks until the attempt is
-// written down; what it began it finishes even when ctx ends meanwhile.
-func (s *Sender) Handle(ctx context.Context, id string, k int, next NextSlot) Again {
+// Handle makes one attempt for the k-th task of message id, whose record was known when the task was
+// fetched (nil: it is read). It blocks until the attempt is written down; what it began it finishes
+// even when ctx ends meanwhile.
+func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Record, next NextSlot) Again {
 	token := s.o.Worker + "/" + strconv.FormatInt(s.seq.Add(1), 36)
 	number, _ := message.Number(id)
 	shard := s.o.Shards.Of(number)
 	var a message.Attempt
 	var mem *message.Memory
 	var begun time.Time
+	fetched := time.Now()
 	for {
 		slot, err := nextWithin(ctx, next, a)
 		if err != nil {
@@ -130,8 +133,12 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, next NextSlot) Ag
 		// Who stood still for long asks once more, with the same token, whether the attempt is
 		// still its own. Who only missed a slot need not.
 		if a.N == 0 || frozen(begun, time.Now()) {
+			if frozen(fetched, time.Now()) {
+				known = nil
+			}
 			begun = time.Now()
-			latest, err := s.begin(ctx, id, k, token)
+			latest, err := s.begin(ctx, id, k, token, known)
+			known = nil
 			if err != nil {
 				s.o.Log.Error("begin", "msg_id", id, "err", err)
 				return again(time.Second)
@@ -152,10 +159,16 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, next NextSlot) Ag
 				if err := s.restarted(ctx, shard); err != nil {
 					s.o.Log.Error("store restarted", "msg_id", id, "err", err)
 				}
+				if latest.N > 0 { // it may have been recorded all the same
+					a = latest
+				}
 				return s.takeBack(ctx, a, mem, 0)
 			}
 			if a = latest; mem == nil {
 				mem = s.memory.add(shard, a, k)
+			}
+			if a.Age > intentMax { // the store was away for long between the intent and its answer
+				return s.takeBack(ctx, a, mem, 0)
 			}
 		}
 		if slot.Use(ctx) != nil || frozen(begun, time.Now()) {
@@ -171,7 +184,7 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, next NextSlot) Ag
 	st, duplicate, err := s.finish(ctx, a, m)
 	if err != nil {
 		s.o.Log.Error("finish", "msg_id", id, "attempt", a.N, "err", err)
-		return done // the sweeper makes it a doubt
+		return again(busyWait) // it stays in sight until the sweeper has made it a doubt
 	}
 	if duplicate {
 		s.metrics.duplicates.Inc()
@@ -201,6 +214,10 @@ func nextWithin(ctx context.Context, next NextSlot, a message.Attempt) (Slot, er
 // longer, or a machine that slept, must learn first whether the attempt is still its own: it
 // may have been taken for dead.
 const freezeMax = 5 * time.Second
+
+// intentMax is how old a recorded intent may be when its request leaves: after attemptMax it is taken
+// for abandoned, and the request itself takes its time.
+const intentMax = attemptMax / 2
 
 // frozen compares both clocks: the monotonic one stops while a machine sleeps, and the wall
 // clock may be set back.
@@ -309,9 +326,10 @@ func pairBackoff(n int) time.Duration {
 
 // begin repeats until the ledger answers or ctx ends: an unanswered begin may have been
 // recorded, and only its owner can tell that nothing was sent.
-func (s *Sender) begin(ctx context.Context, id string, k int, token string) (a message.Attempt, err error) {
+func (s *Sender) begin(ctx context.Context, id string, k int, token string, known *record.Record) (a message.Attempt, err error) {
 	err = persist(ctx, func() error {
-		a, err = s.ledger.Begin(context.WithoutCancel(ctx), id, k, token) // a stop must not hide the answer
+		a, err = s.ledger.Begin(context.WithoutCancel(ctx), id, k, token, known) // a stop must not hide the answer
+		known = nil
 		return err
 	})
 	return a, err

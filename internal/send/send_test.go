@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"sluice/internal/message"
+	"sluice/internal/record"
 	"sluice/internal/send"
 )
 
@@ -40,7 +41,7 @@ type script struct {
 	reg    *prometheus.Registry
 }
 
-func (s *script) Begin(ctx context.Context, id string, k int, token string) (message.Attempt, error) {
+func (s *script) Begin(ctx context.Context, id string, k int, token string, known *record.Record) (message.Attempt, error) {
 	s.asked = append(s.asked, "begin")
 	s.tokens[token] = true
 	if ctx.Err() != nil {
@@ -70,7 +71,7 @@ func (s *script) Meet(context.Context, message.Shard, time.Duration) (message.Ru
 	return message.Run{Met: true}, nil
 }
 
-func (s *script) Trust(message.Shard, string) {}
+func (s *script) Trust(context.Context, message.Shard, string) error { return nil }
 
 func (s *script) Assert(context.Context, message.Shard, []message.Memory) (message.Lost, error) {
 	return message.Lost{}, nil
@@ -125,7 +126,7 @@ func (s *script) handle(ctx context.Context, log *slog.Logger) send.Again {
 		Wrote:   s.wrote,
 		Numbers: []string{number}, Log: log, Registerer: s.reg,
 	})
-	return sender.Handle(ctx, id, 0, s.next)
+	return sender.Handle(ctx, id, 0, nil, s.next)
 }
 
 // pacer writes down what is said of the number's pace.
@@ -497,15 +498,15 @@ func TestWroteHearsOfRequests(t *testing.T) {
 	}
 }
 
-// TestFinishGivesUp: after a minute another may take the attempt for abandoned, and the task
-// is done with: the record tells the rest.
+// TestFinishGivesUp: after a minute another may take the attempt for abandoned. The task comes back
+// until somebody has, so that the message is not forgotten.
 func TestFinishGivesUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript()
 		s.finish = func(message.Move) (message.State, bool, error) { return "", false, errAway }
 		start := time.Now()
-		if got := s.handle(t.Context(), slog.New(slog.DiscardHandler)); got != (send.Again{}) {
+		if got := s.handle(t.Context(), slog.New(slog.DiscardHandler)); got != (send.Again{Due: true, In: 5 * time.Second}) {
 			t.Errorf("%+v", got)
 		}
 		if took := time.Since(start); took < 55*time.Second || took > 65*time.Second {
@@ -528,7 +529,7 @@ func TestEachHandleHasItsOwnToken(t *testing.T) {
 		Shards: message.DefaultShards, Log: slog.New(slog.DiscardHandler), Registerer: s.reg,
 	})
 	for range 3 {
-		sender.Handle(t.Context(), id, 0, s.next)
+		sender.Handle(t.Context(), id, 0, nil, s.next)
 	}
 	if len(s.tokens) != 3 {
 		t.Errorf("%v", s.tokens)
@@ -555,7 +556,7 @@ func TestUnsentSaysNothingOfMeta(t *testing.T) {
 		s.asked = nil
 		s.post = func() message.Outcome { return message.Outcome{Kind: kind} }
 		s.body = func([]byte) ([]byte, error) { return nil, bodyErr }
-		sender.Handle(t.Context(), id, 0, s.next)
+		sender.Handle(t.Context(), id, 0, nil, s.next)
 		return s.asked
 	}
 	for range 5 {

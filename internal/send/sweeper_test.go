@@ -36,6 +36,8 @@ type world struct {
 	holds    []message.Hold
 	waiting  []message.Open // by deadline
 	gone     []string       // of those, the ids of those without a task
+	returned []string       // the messages whose tasks were put back
+	forgot   []message.Shard
 
 	fail   func(call string) error // nil: never
 	before func(call string)       // to take its time, say
@@ -99,14 +101,45 @@ func (w *world) Alive(ctx context.Context, d time.Duration) (map[string]bool, er
 
 func (w *world) Unsettled(context.Context, time.Time) (all []message.Unsettled, err error) {
 	for _, s := range message.Shards(2).All() {
-		all = append(all, message.Unsettled{Shard: s, Attempts: true, Doubts: true, Overdue: true})
+		all = append(all, message.Unsettled{Shard: s, Doubts: true, Overdue: true})
 	}
 	return all, nil
 }
 
-func (w *world) Attempting(ctx context.Context, s message.Shard, limit int) ([]message.Open, error) {
-	err := w.call("attempting")
-	return w.of(s, w.attempts), err
+// hands has each attempt in its worker's hand.
+func (w *world) hands(ctx context.Context) (all []send.Hand, err error) {
+	err = w.call("hands")
+	for _, o := range w.attempts {
+		all = append(all, send.Hand{Worker: o.Worker, Shard: 1, IDs: []string{o.ID}, Return: func(context.Context) error {
+			w.returned = append(w.returned, o.ID)
+			return w.call("return")
+		}})
+	}
+	return all, err
+}
+
+// suspects finds all attempts when their tasks come up.
+func (w *world) suspects() (ids []string) {
+	for _, o := range w.attempts {
+		ids = append(ids, o.ID)
+	}
+	return ids
+}
+
+func (w *world) Opens(ctx context.Context, s message.Shard, ids []string) ([]message.Open, error) {
+	err := w.call("opens")
+	var found []message.Open
+	for _, o := range w.attempts {
+		if slices.Contains(ids, o.ID) {
+			found = append(found, o)
+		}
+	}
+	return found, err
+}
+
+func (w *world) Forget(ctx context.Context, s message.Shard) (int, error) {
+	w.forgot = append(w.forgot, s)
+	return 0, w.call("forget")
 }
 
 func (w *world) Doubts(ctx context.Context, s message.Shard, until time.Time, limit int) ([]message.Open, error) {
@@ -205,7 +238,7 @@ func (w *world) sweepFor(t *testing.T, d time.Duration) {
 	ctx, stop := context.WithTimeout(t.Context(), d)
 	defer stop()
 	s := &send.Sweeper{
-		Worker: "me", Shards: 2, Records: w, Requeue: w.requeue, Lost: w.lost,
+		Worker: "me", Shards: 2, Records: w, Requeue: w.requeue, Lost: w.lost, Hands: w.hands, Suspects: w.suspects,
 		Policy: func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) },
 		Watermark: func(context.Context, message.Shard) (time.Time, error) {
 			return w.mark(time.Since(w.start)), w.call("watermark")
@@ -294,6 +327,9 @@ func TestDeadWorker(t *testing.T) {
 		w.others["dead"], w.others["living"] = diedAt(-time.Minute), living
 		w.sweepFor(t, 21*time.Second)
 		w.want(t, "8s of-the-dead attempting->in_doubt worker_died in 2m0s")
+		if !slices.Equal(w.returned, []string{"of-the-dead"}) {
+			t.Errorf("the tasks of %v were put back", w.returned)
+		}
 		if n := swept(t, w.reg, "attempting", "in_doubt"); n != 1 {
 			t.Errorf("counted %v", n)
 		}
@@ -314,7 +350,7 @@ func TestWorkerDies(t *testing.T) {
 func TestNewWorker(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.before = func(call string) {
-			if call == "attempting" && time.Since(w.start) == 12*time.Second && len(w.attempts) == 0 {
+			if call == "alive" && time.Since(w.start) == 12*time.Second && len(w.attempts) == 0 {
 				w.others["new"] = living
 				w.attempts = []message.Open{w.attempt("a", "new", 12*time.Second)}
 			}
@@ -342,7 +378,7 @@ func TestOutage(t *testing.T) {
 			}
 		},
 		"a beat hangs":  func(w *world) { w.before = w.hang("beat") },
-		"a sweep hangs": func(w *world) { w.before = w.hang("attempting") },
+		"a sweep hangs": func(w *world) { w.before = w.hang("opens") },
 	}
 	for name, outage := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -498,13 +534,13 @@ func TestSweepGoesOn(t *testing.T) {
 		late = "queued->expired deadline"
 	)
 	for failing, want := range map[string][]string{
-		"attempting": {"0s d " + park, "0s o " + late, "2s a " + dead},
-		"watermark":  {"0s a " + dead, "0s o " + late, "2s d " + park},
-		"doubts":     {"0s a " + dead, "0s o " + late, "2s d " + park},
-		"overdue":    {"0s a " + dead, "0s d " + park, "2s o " + late},
-		"alive":      {"2s a " + dead, "2s d " + park, "2s o " + late},
-		"now":        {"2s a " + dead, "2s d " + park, "2s o " + late},
-		"sweep":      {"2s a " + dead, "2s d " + park, "2s o " + late},
+		"opens":     {"0s d " + park, "0s o " + late, "2s a " + dead},
+		"watermark": {"0s a " + dead, "0s o " + late, "2s d " + park},
+		"doubts":    {"0s a " + dead, "0s o " + late, "2s d " + park},
+		"overdue":   {"0s a " + dead, "0s d " + park, "2s o " + late},
+		"alive":     {"2s a " + dead, "2s d " + park, "2s o " + late},
+		"now":       {"2s a " + dead, "2s d " + park, "2s o " + late},
+		"sweep":     {"2s a " + dead, "2s d " + park, "2s o " + late},
 	} {
 		t.Run(failing, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {

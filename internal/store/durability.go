@@ -36,6 +36,9 @@ const replicasWanted = 1
 // master, and of what Durably and durable batches confirm. Its error names what is wrong and
 // the fix. What may be lost all the same it tells in the log.
 func (db *DB) Require(ctx context.Context, d Durability, log *slog.Logger) error {
+	if d == Replica && db.scripted {
+		return errors.New("durability replica needs connections of its own to Redis, and redis.url has transactions=script: through a proxy nobody can tell which writes a replica has. Connect without the proxy, or set redis.durability: asserted to vouch for it yourself")
+	}
 	masters, err := db.Examine(ctx, d)
 	if err != nil {
 		return err

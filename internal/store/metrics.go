@@ -9,7 +9,7 @@ import (
 )
 
 type metrics struct {
-	trips, unconfirmed prometheus.Counter
+	trips, unconfirmed, conflicts prometheus.Counter
 }
 
 func newMetrics() metrics {
@@ -17,6 +17,10 @@ func newMetrics() metrics {
 		trips: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_redis_round_trips_total",
 			Help: "Times this process asked Redis and waited for the answer; a pipeline or a transaction is one.",
+		}),
+		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sluice_redis_conflicts_total",
+			Help: "Transactions that were decided again because somebody else changed one of their records first.",
 		}),
 		unconfirmed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_redis_unconfirmed_total",
@@ -28,7 +32,7 @@ func newMetrics() metrics {
 // Measure tells the DB's metrics in reg: its round trips to Redis, and how full that is. Call
 // it once.
 func (db *DB) Measure(reg prometheus.Registerer) {
-	reg.MustRegister(db.metrics.trips, db.metrics.unconfirmed, &db.memory)
+	reg.MustRegister(db.metrics.trips, db.metrics.unconfirmed, db.metrics.conflicts, &db.memory)
 }
 
 // count counts the round trips of a client that was not used yet. In a Cluster each node has

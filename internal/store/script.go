@@ -16,7 +16,8 @@ const allowOOM = "#!lua flags=allow-oom\n"
 
 // Script is a Lua script, known to a DB by Script.
 type Script struct {
-	sha string
+	sha  string
+	text string // of an unlisted one
 }
 
 // Script makes text known to the database. Scripts must be safe to run twice: they are
@@ -26,9 +27,20 @@ func (db *DB) Script(text string) Script { return db.know(db.header + text) }
 // Foreign makes a script known that is not ours and must stay as it is.
 func (db *DB) Foreign(text string) Script { return db.know(text) }
 
+// Unlisted returns a script that only those servers know on which Script.LoadOn loads it. It may be
+// run by Script.Add.
+func (db *DB) Unlisted(text string) Script {
+	text = db.header + text
+	return Script{SHA(text), text}
+}
+
+// LoadOn makes the server of a connection know a script of Unlisted, until its process ends.
+func (s Script) LoadOn(ctx context.Context, c *redis.Conn) error {
+	return c.ScriptLoad(ctx, s.text).Err()
+}
+
 func (db *DB) know(text string) Script {
-	sum := sha1.Sum([]byte(text))
-	sha := hex.EncodeToString(sum[:])
+	sha := SHA(text)
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	db.scripts[sha] = text
@@ -76,6 +88,26 @@ func (db *DB) Load(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// lacked tells whether a command failed because the server does not know a script that it should.
+func (db *DB) lacked(c redis.Cmder) bool {
+	if !noScript(c.Err()) || len(c.Args()) < 2 {
+		return false
+	}
+	sha, _ := c.Args()[1].(string)
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.scripts[sha] != ""
+}
+
+// IsUnknownScript tells whether an error is the server's word that it does not know a script.
+func IsUnknownScript(err error) bool { return noScript(err) }
+
+// SHA is the name under which a server knows a script.
+func SHA(text string) string {
+	sum := sha1.Sum([]byte(text))
+	return hex.EncodeToString(sum[:])
 }
 
 func noScript(err error) bool { return err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") }

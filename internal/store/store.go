@@ -22,11 +22,15 @@ type DB struct {
 	header   string // in front of every script; empty where the server knows no script flags
 	strict   string // the same for scripts that a full Redis refuses
 	barrier  Script
-	replicas int // how many must confirm a durable write, see Require
+	change   Script
+	changeStrict Script // change, where a full Redis is to refuse it
+	scripted bool   // transactions are scripts, see Open
+	replicas int    // how many must confirm a durable write, see Require
 	shared   *Batch
 
 	metrics metrics
 	memory  memory
+	clocks  clocks
 
 	mu      sync.Mutex
 	scripts map[string]string // SHA-1 -> text, all that were ever used
@@ -36,8 +40,10 @@ type DB struct {
 // New wraps a client that the caller made and gives its ownership to the DB. It asks the
 // server whether it knows script flags (Redis 7.0 or newer): with them our scripts run on a
 // full Redis, so that a backlog can always drain.
-func New(ctx context.Context, c redis.UniversalClient) (*DB, error) {
-	db := &DB{UniversalClient: c, scripts: map[string]string{}, metrics: newMetrics()}
+func New(ctx context.Context, c redis.UniversalClient) (*DB, error) { return newDB(ctx, c, false) }
+
+func newDB(ctx context.Context, c redis.UniversalClient, scripted bool) (*DB, error) {
+	db := &DB{UniversalClient: c, scripted: scripted, scripts: map[string]string{}, metrics: newMetrics()}
 	db.shared = db.NewBatch(sharedLinger)
 	db.metrics.count(c)
 	err := c.Eval(ctx, "#!lua flags=allow-oom,no-writes\nreturn 1", []string{barrierKey("")}).Err()
@@ -48,8 +54,37 @@ func New(ctx context.Context, c redis.UniversalClient) (*DB, error) {
 		c.Close()
 		return nil, err
 	}
-	db.barrier = db.Script(barrierLua)
+	db.barrier, db.change, db.changeStrict = db.Script(barrierLua), db.Script(changeLua), db.Foreign(db.strict+changeLua)
+	if err := db.tryTransaction(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
 	return db, nil
+}
+
+// Scripted tells whether transactions are scripts: then a connection may lead to several servers, and
+// to another one at any time.
+func (db *DB) Scripted() bool { return db.scripted }
+
+// oneServer tells whether all keys lie on one server.
+func (db *DB) oneServer() bool { return db.cluster() == nil && !db.scripted }
+
+// tryTransaction finds out at the start whether Redis has what transactions need.
+func (db *DB) tryTransaction(ctx context.Context) error {
+	if db.scripted {
+		return nil
+	}
+	return db.OnOne(ctx, barrierKey(""), func(c *redis.Conn) error {
+		for _, words := range [][]any{{"watch", barrierKey("")}, {"multi"}, {"exec"}} {
+			err := c.Do(ctx, words...).Err()
+			if _, refused := errors.AsType[redis.Error](err); refused && !errors.Is(err, redis.Nil) && !elsewhere(err) {
+				return fmt.Errorf("it refuses %s: %w. Permit WATCH, UNWATCH, MULTI and EXEC, or add transactions=script to the query of redis.url", words[0], err)
+			} else if err != nil && !refused {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // cluster returns the client of a Redis Cluster; nil when it is none.
@@ -100,7 +135,7 @@ func (db *DB) Pipe(ctx context.Context, fill func(redis.Pipeliner)) error {
 // exec runs a pipeline, and once more when a master did not know a script.
 func (db *DB) exec(ctx context.Context, run func() ([]redis.Cmder, error)) error {
 	cmds, err := run()
-	if slices.ContainsFunc(cmds, func(c redis.Cmder) bool { return noScript(c.Err()) }) {
+	if slices.ContainsFunc(cmds, db.lacked) {
 		loaded := db.Load(ctx)
 		if cmds, err = run(); loaded != nil && err != nil {
 			return loaded

@@ -39,24 +39,28 @@ const (
 //
 // With rediss in front instead of redis everything goes over TLS. Sentinels have the password
 // sentinel_password, and the user sentinel_user, of the query, if any; and may be asked for a
-// database by db.
+// database by db. With transactions=script in the query transactions are Lua scripts: for a proxy that
+// shares its connections to Redis among its clients, so that WATCH and MULTI do not work.
 func Open(ctx context.Context, address string) (*DB, error) {
-	c, err := newClient(address)
+	c, scripted, err := newClient(address)
 	if err != nil {
 		return nil, fmt.Errorf("redis url: %w", err)
 	}
-	db, err := New(ctx, c)
+	db, err := newDB(ctx, c, scripted)
 	if err != nil {
 		return nil, fmt.Errorf("redis at %s: %w", hostsOf(address), err)
 	}
 	return db, nil
 }
 
+// transactions is the member of the query that says how transactions are made.
+const transactions = "transactions"
+
 // newClient makes the client that a URL asks for. Its errors quote nothing that may be secret.
-func newClient(address string) (redis.UniversalClient, error) {
+func newClient(address string) (c redis.UniversalClient, scripted bool, err error) {
 	u, hosts, err := split(address)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	user := u.User.Username()
 	password, _ := u.User.Password()
@@ -66,35 +70,42 @@ func newClient(address string) (redis.UniversalClient, error) {
 		scheme, secure = "redis"+rest, &tls.Config{MinVersion: tls.VersionTLS12} // it verifies the host that it dials
 	}
 	q := u.Query()
+	how := cmp.Or(q.Get(transactions), "watch")
+	if scripted = how == "script"; !scripted && how != "watch" {
+		return nil, false, errors.New("transactions in its query is neither watch nor script")
+	}
+	q.Del(transactions)
 	switch {
 	case scheme == "redis" && len(hosts) == 1:
-		return single(u)
+		u.RawQuery = q.Encode()
+		c, err := single(u)
+		return c, scripted, err
 	case scheme == "redis-sentinel":
 		name := strings.Trim(u.Path, "/")
 		if name == "" || strings.Contains(name, "/") {
-			return nil, errors.New("it names no master: end it in /<the name by which the sentinels know it>")
+			return nil, false, errors.New("it names no master: end it in /<the name by which the sentinels know it>")
 		}
 		database, err := strconv.Atoi(cmp.Or(q.Get("db"), "0"))
 		if err != nil || !only(q, "db", "sentinel_user", "sentinel_password") {
-			return nil, errors.New("its query may have db (a number), sentinel_user and sentinel_password")
+			return nil, false, errors.New("its query may have db (a number), sentinel_user, sentinel_password and transactions")
 		}
 		return redis.NewFailoverClient(&redis.FailoverOptions{
 			MasterName: name, SentinelAddrs: withPort(hosts, "26379"), SentinelUsername: q.Get("sentinel_user"), SentinelPassword: q.Get("sentinel_password"),
 			Username: user, Password: password, DB: database, TLSConfig: secure,
 			PoolSize: poolSize, DialTimeout: dialTimeout, DialerRetries: dialTries, DisableIdentity: true,
-		}), nil
+		}), scripted, nil
 	case scheme == "redis-cluster":
 		if strings.Trim(u.Path, "/") != "" || !only(q) {
-			return nil, errors.New("the one of a cluster has neither path nor query: there is one database")
+			return nil, false, errors.New("the one of a cluster has no path, because there is one database, and in its query transactions at most")
 		}
 		return redis.NewClusterClient(&redis.ClusterOptions{
 			Addrs: withPort(hosts, "6379"), Username: user, Password: password, TLSConfig: secure,
 			PoolSize: poolSize, DialTimeout: dialTimeout, DialerRetries: dialTries,
 			ClusterStateReloadInterval: slotsEvery, MaxRedirects: redirects,
 			DisableIdentity: true, MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-		}), nil
+		}), scripted, nil
 	}
-	return nil, errors.New("it begins with none of redis://host, redis-sentinel://host,host,host/name and redis-cluster://host,host (rediss for TLS)")
+	return nil, false, errors.New("it begins with none of redis://host, redis-sentinel://host,host,host/name and redis-cluster://host,host (rediss for TLS)")
 }
 
 // single makes the client of one server. Its URL may have the options of go-redis in its query.

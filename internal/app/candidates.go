@@ -1,0 +1,84 @@
+package app
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"sluice/internal/ledger"
+	"sluice/internal/message"
+	"sluice/internal/queue"
+	"sluice/internal/record"
+	"sluice/internal/store"
+)
+
+// busyAgain is when a task comes up again whose message is in another attempt.
+const busyAgain = 5 * time.Second
+
+// candidates tells the queue, by the messages' records, which of the tasks that it has fetched may be
+// sent now. It notes messages that are in an attempt, for the sweeper to look at.
+type candidates struct {
+	db   *store.DB
+	book *ledger.Ledger
+
+	mu       sync.Mutex
+	suspects map[string]bool
+}
+
+// of reads the records of tasks of one shard, in one round trip.
+func (c *candidates) of(ctx context.Context, shard message.Shard, tasks []queue.TaskID) ([]queue.Candidate, error) {
+	ids := make([]string, len(tasks))
+	for i, t := range tasks {
+		ids[i] = t.Message
+	}
+	all, err := c.book.ReadAll(ctx, shard, ids)
+	if err != nil {
+		return nil, err
+	}
+	now := c.db.Clock(ctx, ledger.RecordPrefix(shard))
+	out := make([]queue.Candidate, len(tasks))
+	for i := range all {
+		out[i] = candidate(&all[i], tasks[i].K, now)
+		if all[i].State == message.Attempting {
+			c.suspect(ids[i])
+		}
+	}
+	return out, nil
+}
+
+func candidate(r *record.Record, task int, now time.Time) queue.Candidate {
+	switch {
+	case r.Task != task:
+		return queue.Candidate{Verdict: queue.Void}
+	case r.State == message.Attempting: // if the attempt ends in a retry, this is the task that makes it
+		return queue.Candidate{Verdict: queue.NotYet, At: now.Add(busyAgain)}
+	case r.State != message.Queued || !now.Before(r.ExpiresAt):
+		return queue.Candidate{Verdict: queue.Void}
+	case r.NextAt.After(now):
+		return queue.Candidate{Verdict: queue.NotYet, At: r.NextAt}
+	}
+	c := queue.Candidate{Verdict: queue.Sendable, Template: r.Template, Tags: r.Tags, Known: r}
+	copy(c.Recipient[:], r.Recipient)
+	return c
+}
+
+func (c *candidates) suspect(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.suspects == nil {
+		c.suspects = map[string]bool{}
+	}
+	c.suspects[id] = true
+}
+
+// take returns the messages noted since it was last called.
+func (c *candidates) take() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ids := make([]string, 0, len(c.suspects))
+	for id := range c.suspects {
+		ids = append(ids, id)
+	}
+	c.suspects = nil
+	return ids
+}

@@ -1,0 +1,146 @@
+package intake
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"sluice/internal/message"
+)
+
+// group is lines of a batch that arrived together: they are stored together, and answered when all
+// of them are. At any time one goroutine owns it: who reads it, then who stores it, then, when done
+// is closed, who answers.
+type group struct {
+	lines    []line
+	messages []message.Message // of the lines that are not refused, in their order
+	waits    []estimate
+	done     chan struct{}
+}
+
+// line is a line of a batch, and what came of it.
+type line struct {
+	number   int
+	message  int     // its place in the group's messages; alone: it is not in them
+	refused  refusal // why it was not accepted; nil: it was
+	accepted message.Acceptance
+}
+
+// alone is the message of a line that is not accepted with its group.
+const alone = -1
+
+// estimate is how long a message of a number and class would wait.
+type estimate struct {
+	number string
+	class  message.Class
+	wait   time.Duration
+}
+
+var groupPool = sync.Pool{New: func() any { return new(group) }}
+
+func newGroup() *group {
+	g := groupPool.Get().(*group)
+	g.done = make(chan struct{})
+	return g
+}
+
+// free lets another batch use g.
+func (g *group) free() {
+	clear(g.lines)
+	clear(g.messages)
+	clear(g.waits)
+	*g = group{lines: g.lines[:0], messages: g.messages[:0], waits: g.waits[:0]}
+	groupPool.Put(g)
+}
+
+func (g *group) refuse(number int, refused refusal) {
+	g.lines = append(g.lines, line{number: number, message: alone, refused: refused})
+}
+
+// add adds a line with its message.
+func (g *group) add(number int, m *message.Message) {
+	g.lines = append(g.lines, line{number: number, message: len(g.messages)})
+	g.messages = append(g.messages, *m)
+}
+
+// acceptGroup hands over the messages of a group, and notes what came of each line.
+func (in *Intake) acceptGroup(ctx context.Context, g *group) {
+	defer close(g.done)
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	var others sync.WaitGroup // lines that are late, or would be: their earlier acceptance is looked for
+	store, now := g.messages[:0], time.Now()
+	for i := range g.lines {
+		l := &g.lines[i]
+		if l.refused != nil {
+			continue
+		}
+		m := &g.messages[l.message]
+		if wait := in.groupWait(ctx, g, m, now); now.Add(wait).Before(m.ExpiresAt) {
+			if n := len(store); n != l.message {
+				g.messages[n] = *m
+			}
+			l.message, store = len(store), g.messages[:len(store)+1]
+			continue
+		}
+		l.message = alone
+		other := *m
+		others.Go(func() {
+			l.accepted, l.refused = in.hand(ctx, http.Header{}, &other, now)
+			in.metrics.count(l.result())
+		})
+	}
+	if len(store) > 0 {
+		results := in.o.Acceptor.AcceptAll(ctx, store)
+		for i := range g.lines {
+			if l := &g.lines[i]; l.message != alone {
+				l.accepted, l.refused = results[l.message].Acceptance, in.refused(&store[l.message], results[l.message].Err)
+				in.metrics.count(l.result())
+			}
+		}
+	}
+	others.Wait()
+}
+
+// groupWait is wait, asked once for all messages of a group with the same number and class.
+func (in *Intake) groupWait(ctx context.Context, g *group, m *message.Message, now time.Time) time.Duration {
+	if in.o.Drain == nil || m.SendAt.After(now) {
+		return 0
+	}
+	for _, e := range g.waits {
+		if e.class == m.Class && e.number == m.From {
+			return e.wait
+		}
+	}
+	wait := in.wait(ctx, m, now)
+	g.waits = append(g.waits, estimate{m.From, m.Class, wait})
+	return wait
+}
+
+// result is the line's label in the metrics.
+func (l *line) result() string {
+	switch {
+	case l.refused != nil:
+		return result(l.refused.Status())
+	case l.accepted.Duplicate:
+		return resultDuplicate
+	}
+	return resultAccepted
+}
+
+// appendVerdict appends the line's answer.
+func (l *line) appendVerdict(b []byte) []byte {
+	v := verdict{Line: l.number, Status: http.StatusAccepted}
+	switch {
+	case l.refused != nil:
+		f := l.refused.Document()
+		v.Status, v.Problem = f.Status, &f
+		return v.append(b)
+	case l.accepted.Duplicate:
+		v.Status = http.StatusOK
+	}
+	shown := show(l.accepted)
+	v.acceptance = &shown
+	return v.append(b)
+}

@@ -1,0 +1,148 @@
+package ledger
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"sluice/internal/message"
+	"sluice/internal/record"
+	"sluice/internal/store"
+)
+
+// write writes what a change made of a record: the record, its places in the lists, and its events.
+// Before is the record as it was read; one that does not exist, for a new message.
+func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Record, changes []message.Change, at time.Time) {
+	w.Set(RecordPrefix(s)+after.ID, after.Encode())
+	was, is := before.Place(), after.Place()
+	if was.List != message.NoList && (was.List != is.List || was.Member != is.Member) {
+		w.ZRem(listKey(s, was.List), was.Member)
+	}
+	if is != was && is.List != message.NoList {
+		w.ZAdd(listKey(s, is.List), is.Score, is.Member)
+	}
+	l.writeNames(w, s, before, after)
+	if after.State.Final() && (after.State != before.State || was != is) {
+		w.RPush(endedKey(s, l.endsAt(&after)), after.ID)
+	}
+	for _, c := range changes {
+		w.Append(s.MessageEventsKey(), message.EventsField, after.AppendEvent(nil, at, c))
+	}
+}
+
+// writeNames keeps the index of Meta's ids: it leads from them to messages whose delivery is awaited.
+func (l *Ledger) writeNames(w *store.Writes, s message.Shard, before, after record.Record) {
+	was, is := before.Undelivered(), after.Undelivered()
+	if len(was) == len(is) {
+		return // ids are added, or all of them go
+	}
+	key := undeliveredKey(s, after.AcceptedAt)
+	if len(is) == 0 {
+		for _, wamid := range was {
+			w.HDel(key, nameOf(wamid))
+		}
+	}
+	for _, wamid := range is[min(len(was), len(is)):] {
+		w.HSet(key, nameOf(wamid), after.ID)
+	}
+}
+
+// undeliveredKey is the index of Meta's ids of messages that were accepted on a day: a hash of their
+// names to our ids.
+func undeliveredKey(s message.Shard, accepted time.Time) string {
+	return s.Key("undelivered:" + accepted.UTC().Format(time.DateOnly))
+}
+
+// nameOf names one of Meta's ids in an index.
+func nameOf(wamid string) string {
+	sum := sha256.Sum256([]byte(wamid))
+	return hex.EncodeToString(sum[:8])
+}
+
+// input is what somebody asks of a message, with what an operator ordered it by.
+type input struct {
+	record.Input
+	deed string // as JSON, for the audit log; empty: none
+}
+
+// asked makes an input of a move.
+func asked(kind record.Kind, m message.Move) (input, error) {
+	in := input{Input: record.Input{Kind: kind, Move: m}}
+	if m.Deed == nil {
+		return in, nil
+	}
+	in.Note = strings.TrimPrefix(m.Reason+" by "+m.Deed.Actor+": "+m.Deed.Reason, " ")
+	if m.Deed.Verb == message.VerbReplay {
+		return in, nil // one of thousands: the audit log has them as a whole, see Note
+	}
+	about, err := json.Marshal(m.Deed)
+	if err != nil {
+		return in, fmt.Errorf("deed: %w", err)
+	}
+	in.deed = string(about)
+	return in, nil
+}
+
+// result is what became of an input.
+type result struct {
+	record.Decision
+	found bool          // there is a record
+	state message.State // of it now
+}
+
+// change returns the change that decides on an input for a message and writes what follows, and also
+// what else is to be written when it applies.
+func (l *Ledger) change(ctx context.Context, s message.Shard, id string, in input, out *result, also func(w *store.Writes) error) store.Change {
+	key := RecordPrefix(s) + id
+	return store.Change{Keys: []string{key}, Slot: key, Decide: func(values []string, w *store.Writes) error {
+		before, err := record.Decode(id, values[0])
+		*out = result{found: before.Exists()}
+		if err != nil || !out.found {
+			return err
+		}
+		in.At = l.db.Clock(ctx, key)
+		after, d := before.Decide(in.Input)
+		out.Decision, out.state = d, after.State
+		if !d.Changed {
+			return nil
+		}
+		if d.Applied && also != nil {
+			if err := also(w); err != nil {
+				return err
+			}
+		}
+		l.write(w, s, before, after, d.Changes, in.At)
+		if d.Applied && in.deed != "" {
+			w.Do("xadd", s.AuditKey(), "maxlen", "~", 1000, "*", "deed", in.deed)
+		}
+		return nil
+	}}
+}
+
+// move runs change for one message.
+func (l *Ledger) move(ctx context.Context, id string, in input, within time.Duration, also func(w *store.Writes) error) (result, error) {
+	s, _, err := l.shardOf(id)
+	if err != nil {
+		return result{}, err
+	}
+	var out result
+	if err := l.tx.Do(ctx, within, l.change(ctx, s, id, in, &out, also)); err != nil {
+		return result{}, err // out may still be written to, see store.Change
+	}
+	return out, nil
+}
+
+// endsAt is when the record of a message that ended may be forgotten.
+func (l *Ledger) endsAt(r *record.Record) time.Time { return r.Since().Add(l.lifeOf(r.State)) }
+
+// endedKey is the list of a shard's messages whose records end in an hour: the hour of a time.
+func endedKey(s message.Shard, at time.Time) string {
+	return s.Key("ended:" + strconv.FormatInt(hourOf(at), 10))
+}
+
+func hourOf(at time.Time) int64 { return at.Unix() / 3600 }

@@ -1,0 +1,369 @@
+package ledger_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/ledger"
+	"sluice/internal/message"
+	"sluice/internal/record"
+)
+
+// ages lets everything in Redis happen so many days earlier than it did.
+func (f fixture) ages(days int) {
+	f.t.Helper()
+	ctx, d := f.t.Context(), time.Duration(days)*day
+	must := func(err error) {
+		f.t.Helper()
+		if err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	for id, r := range f.stored() {
+		for _, at := range []*time.Time{&r.AcceptedAt, &r.ExpiresAt, &r.NextAt, &r.SendAt} {
+			if !at.IsZero() {
+				*at = at.Add(-d)
+			}
+		}
+		for i := range r.Timeline {
+			r.Timeline[i].At = r.Timeline[i].At.Add(-d)
+		}
+		must(f.db.Set(ctx, ledger.RecordPrefix(f.shard)+id, r.Encode(), 0).Err())
+	}
+	for _, list := range []string{"waiting", "doubts", "parked", "dead", "awaiting", "orphans", "orphans:since"} {
+		for _, z := range f.db.ZRangeWithScores(ctx, f.shard.Key(list), 0, -1).Val() {
+			must(f.db.ZAdd(ctx, f.shard.Key(list), redis.Z{Score: z.Score - float64(d.Milliseconds()), Member: z.Member}).Err())
+		}
+	}
+	rename := func(pattern string, earlier func(string) string) {
+		keys := f.keys(pattern)
+		slices.Sort(keys) // the earliest first, so that none is in the way
+		for _, key := range keys {
+			i := strings.LastIndex(key, ":") + 1
+			must(f.db.Rename(ctx, key, key[:i]+earlier(key[i:])).Err())
+		}
+	}
+	rename("ended:*", func(hour string) string {
+		n, err := strconv.Atoi(hour)
+		must(err)
+		return strconv.Itoa(n - 24*days)
+	})
+	rename("undelivered:*", func(date string) string {
+		at, err := time.Parse(time.DateOnly, date)
+		must(err)
+		return at.Add(-d).Format(time.DateOnly)
+	})
+	if last, err := f.db.Get(ctx, f.shard.Key("forgotten")).Int(); err == nil {
+		must(f.db.Set(ctx, f.shard.Key("forgotten"), last-24*days, 0).Err())
+	}
+}
+
+// forgets runs Forget, and checks how many records it forgot.
+func (f fixture) forgets(want int) {
+	f.t.Helper()
+	if n, err := f.Forget(f.t.Context(), f.shard); err != nil || n != want {
+		f.t.Errorf("%d were forgotten, %v; want %d", n, err, want)
+	}
+}
+
+// exists tells whether a message has a record.
+func (f fixture) exists(id string) bool {
+	f.t.Helper()
+	_, err := f.Get(f.t.Context(), id)
+	if err != nil && !errors.Is(err, message.ErrNotFound) {
+		f.t.Fatal(err)
+	}
+	return err == nil
+}
+
+// TestForget: each record is forgotten when its life is over and not before, and of a message that is
+// forgotten nothing is left.
+func TestForget(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		f.forgets(0) // an installation's first
+		empty := f.kinds()
+		taken := func(id string) {
+			f.finished(f.begun(id, 0, "w/1"), message.Move{To: message.Submitted, WAMID: "wamid." + id})
+		}
+		lives := map[string]struct {
+			end  func(id string)
+			days int // it lives
+		}{
+			"delivered": {func(id string) { taken(id); f.fold(evidence(id, 1, "wamid."+id, "delivered")) }, 1},
+			"played":    {func(id string) { taken(id); f.fold(evidence(id, 1, "wamid."+id, "played")) }, 1},
+			"a duplicate": {func(id string) {
+				taken(id)
+				f.fold(evidence(id, 1, "wamid.2"+id, "sent"), evidence(id, 1, "wamid.3"+id, "delivered"))
+			}, 1},
+			"cancelled":           {func(id string) { f.Cancel(t.Context(), id) }, 7},
+			"rejected":            {func(id string) { f.finished(f.begun(id, 0, "w/1"), message.Move{To: message.Rejected}) }, 7},
+			"failed":              {func(id string) { taken(id); f.fold(evidence(id, 1, "wamid."+id, "failed")) }, 7},
+			"dead":                {func(id string) { f.finished(f.begun(id, 0, "w/1"), used) }, 7},
+			"submitted":           {taken, 31},
+			"submitted, no wamid": {func(id string) { f.finished(f.begun(id, 0, "w/1"), message.Move{To: message.Submitted}) }, 31},
+			"sent":                {func(id string) { taken(id); f.fold(evidence(id, 1, "wamid."+id, "sent")) }, 31},
+		}
+		ids := map[string]string{}
+		for _, name := range slices.Sorted(maps.Keys(lives)) {
+			ids[name] = f.accepted(name)
+			lives[name].end(ids[name])
+		}
+		open := []string{f.accepted("queued"), f.attempting("attempting").ID, f.parked("parked"), f.dead("in doubt", doubt)}
+
+		age := 0
+		for _, to := range []int{1, 2, 7, 8, 30, 33} {
+			f.ages(to - age)
+			age = to
+			want := 0
+			for name, id := range ids {
+				if lives[name].days < age && f.exists(id) {
+					want++
+				}
+			}
+			f.forgets(want)
+			f.forgets(0)
+			for name, id := range ids {
+				if there := f.exists(id); there != (lives[name].days >= age) {
+					t.Errorf("after %d days: %s is there: %t", age, name, there)
+				}
+			}
+			f.wantConsistent(fmt.Sprintf("after %d days", age))
+		}
+		for _, id := range open {
+			f.db.Del(t.Context(), ledger.RecordPrefix(f.shard)+id)
+			f.db.ZRem(t.Context(), f.refIndex(), id)
+			for _, list := range []string{"waiting", "doubts", "parked"} {
+				f.db.ZRem(t.Context(), f.shard.Key(list), id)
+			}
+		}
+		if left := f.kinds(); !slices.Equal(left, empty) {
+			t.Errorf("left in Redis: %q, at first there was %q", left, empty)
+		}
+	})
+}
+
+// refIndex is the key of the index of the references of the test's messages.
+func (f fixture) refIndex() string {
+	f.t.Helper()
+	keys := f.keys("r:*")
+	if len(keys) != 1 {
+		f.t.Fatalf("indexes: %q", keys)
+	}
+	return keys[0]
+}
+
+// kinds returns all keys in Redis, but the streams and the queue of the tests.
+func (f fixture) kinds() []string {
+	f.t.Helper()
+	keys := slices.DeleteFunc(f.db.Keys(f.t.Context(), "*").Val(), func(key string) bool {
+		return key == f.shard.MessageEventsKey() || key == f.shard.AuditKey() || key == f.shard.Key(tasks)
+	})
+	slices.Sort(keys)
+	return keys
+}
+
+// TestForgetWhatWentOn: a life begins anew when something happens to a message that had ended.
+func TestForgetWhatWentOn(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		read := f.attempting("read").ID
+		f.fold(evidence(read, 1, "wamid."+read, "delivered"))
+		replayed := f.dead("replayed", used)
+		twice := f.dead("dead twice", used)
+		closed := f.dead("closed", doubt)
+		f.swept(f.look(closed), message.Move{To: message.Failed, Reason: message.ReasonUndetermined})
+		f.forgets(0)
+		f.ages(2)
+		f.fold(evidence(read, 1, "wamid."+read, "read"), evidence(closed, 1, "wamid."+closed, "sent"))
+		f.forgets(0) // it was delivered two days ago, and read now
+		f.ages(2)
+		f.forgets(1)
+		f.ages(3)
+		f.moved(f.look(replayed), message.Move{To: message.Queued, Reason: message.ReasonReplayed})
+		f.moved(f.look(twice), message.Move{To: message.Queued, Reason: message.ReasonReplayed, ExpiresAt: time.Now().Add(time.Hour)})
+		f.finished(f.begun(twice, 1, "w/2"), used)
+		f.ages(1)
+		f.forgets(0)
+		for name, want := range map[string]bool{read: false, replayed: true, twice: true, closed: true} {
+			if f.exists(name) != want {
+				t.Errorf("%s is there: %t", name, !want)
+			}
+		}
+		if !f.hasPayload(replayed) || !f.hasPayload(twice) {
+			t.Error("what is to be sent has lost its payload")
+		}
+		f.wantConsistent("then")
+		f.ages(7)
+		f.forgets(1) // dead for the second time
+		if !f.exists(replayed) || f.exists(twice) || !f.exists(closed) {
+			t.Error("not the second dead letter was forgotten")
+		}
+		f.wantConsistent("at the end")
+	})
+}
+
+// TestForgetAReplayedDeadLetter: one that is sent again at this very moment is not forgotten.
+func TestForgetAReplayedDeadLetter(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		f.forgets(0)
+		id := f.dead("k", used)
+		f.ages(8)
+		other := ledger.New(f.db, ledger.Options{})
+		var once bool
+		f.db.AddHook(beforeReadOf(ledger.RecordPrefix(f.shard)+id, func() {
+			if !once {
+				once = true
+				if ok, err := other.Move(t.Context(), f.look(id), message.Move{To: message.Queued, Reason: message.ReasonReplayed}, nil); !ok || err != nil {
+					t.Errorf("%t, %v", ok, err)
+				}
+			}
+		}))
+		if _, err := f.Forget(t.Context(), f.shard); err != nil {
+			t.Fatal(err)
+		}
+		if !once || !f.hasPayload(id) {
+			t.Error("it is gone")
+		}
+		f.wantState(id, message.Queued)
+		f.wantConsistent("at the end")
+	})
+}
+
+// afterRead is a go-redis hook that calls f after the records were read for the first time.
+type afterRead struct {
+	key string
+	f   func()
+}
+
+func beforeReadOf(key string, f func()) afterRead { return afterRead{key, f} }
+
+func (a afterRead) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (a afterRead) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (a afterRead) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if cmd.Name() == "mget" && slices.Contains(cmd.Args(), any(a.key)) {
+			a.f()
+		}
+		return err
+	}
+}
+
+// TestForgetAfterACrash: an hour whose list was gone through in part is gone through to its end, also by
+// several workers at once, and several hours after a pause.
+func TestForgetAfterACrash(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		f.forgets(0)
+		const n = 350
+		var all []ledger.Accepting
+		for i := range n {
+			m := newMessage(fmt.Sprint(i))
+			m.Ref = ""
+			all = append(all, f.accepting(m))
+		}
+		for _, r := range f.Accept(t.Context(), all) {
+			if r.Err != nil {
+				t.Fatal(r.Err)
+			}
+		}
+		var reports []message.Evidence
+		for _, a := range all {
+			reports = append(reports, evidence(a.Message.ID, 1, "wamid."+a.Message.ID, "delivered"))
+		}
+		f.fold(reports...)
+		// Some of them ended some hours later.
+		for i, a := range all[:30] {
+			f.edit(a.Message.ID, func(r *record.Record) {
+				r.Timeline[len(r.Timeline)-1].At = r.Since().Add(time.Duration(i%3) * time.Hour)
+			})
+			list := f.db.Keys(t.Context(), f.shard.Key("ended:*")).Val()[0]
+			f.db.LRem(t.Context(), list, 1, a.Message.ID)
+			later := f.read(a.Message.ID)
+			f.db.RPush(t.Context(), f.shard.Key(fmt.Sprint("ended:", later.Since().Add(day).Unix()/3600)), a.Message.ID)
+		}
+		f.ages(3)
+
+		// A worker dies: after it has dropped a hundred, before it has shortened the list.
+		ctx, crash := context.WithCancel(t.Context())
+		dies := f.db
+		dies.AddHook(dyingAtTrim{crash})
+		f.Forget(ctx, f.shard)
+		if ctx.Err() == nil {
+			t.Fatal("it did not come so far")
+		}
+		left := len(f.stored())
+		if left == n || left == 0 {
+			t.Errorf("%d of %d are left", left, n)
+		}
+		second := ledger.New(f.db, ledger.Options{})
+		together(2, func(i int) {
+			if _, err := []*ledger.Ledger{f.Ledger, second}[i].Forget(t.Context(), f.shard); err != nil {
+				t.Error(err)
+			}
+		})
+		if left := f.stored(); len(left) != 0 {
+			t.Errorf("%d are left", len(left))
+		}
+		if lists := f.keys("ended:*"); len(lists) != 0 {
+			t.Errorf("lists are left: %q", lists)
+		}
+	})
+}
+
+// dyingAtTrim ends the context of the first command that shortens a list.
+type dyingAtTrim struct{ crash context.CancelFunc }
+
+func (d dyingAtTrim) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (d dyingAtTrim) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (d dyingAtTrim) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() == "ltrim" || cmd.Name() == "unlink" {
+			d.crash()
+			if ctx.Err() != nil {
+				cmd.SetErr(ctx.Err())
+				return ctx.Err()
+			}
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// TestForgetWhatNobodyRemembers: names and entries that lead to no record go, however many there are.
+func TestForgetWhatNobodyRemembers(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		f.forgets(0)
+		ctx := t.Context()
+		long := time.Now().Add(-32 * day)
+		for i := range 250 {
+			f.db.ZAdd(ctx, f.shard.Key("awaiting"), redis.Z{Score: float64(long.UnixMilli()), Member: message.NewID(number, fmt.Sprint(i))})
+			f.db.HSet(ctx, f.shard.Key("undelivered:"+long.UTC().Format(time.DateOnly)), fmt.Sprint("name", i), message.NewID(number, fmt.Sprint(i)))
+		}
+		f.ages(0)
+		f.db.Set(ctx, f.shard.Key("forgotten"), time.Now().Unix()/3600-26, 0)
+		f.forgets(0)
+		if n, keys := f.db.ZCard(ctx, f.shard.Key("awaiting")).Val(), f.keys("undelivered:*"); n != 0 || len(keys) != 0 {
+			t.Errorf("%d await a status, %q are left", n, keys)
+		}
+	})
+}

@@ -1,0 +1,139 @@
+package queue
+
+import (
+	"cmp"
+	"context"
+	_ "embed"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/message"
+)
+
+//go:embed return.lua
+var returnLua string
+
+// handsKey is the hash of what workers have in hand of a number. A field is one fetch of a worker,
+// "<worker>/<sequence>"; its value has a line for each class: the class from 0, then task ids, with
+// blanks between. It is the lease: what is in hand stays there as long as its worker has a heartbeat.
+func handsKey(s message.Shard, number string) string { return s.Key("hands:" + number) }
+
+// Hand is what one fetch of a worker took and has not finished.
+type Hand struct {
+	Worker string
+	Number string
+	Shard  message.Shard
+	Field  string   // of the number's hash of hands
+	Tasks  []TaskID // some may be finished already
+}
+
+// Hands returns what all workers have in hand. Whoever wants to know which of it was left by dead
+// workers must ask afterwards who lives: a worker has a heartbeat before it fetches.
+func (c *Client) Hands(ctx context.Context) ([]Hand, error) {
+	numbers := make([]*redis.StringSliceCmd, c.shards)
+	err := c.db.Pipe(ctx, func(p redis.Pipeliner) {
+		for i, s := range c.shards.All() {
+			numbers[i] = p.SMembers(ctx, workKey(s))
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the index of work: %w", err)
+	}
+	hands := map[string]*redis.MapStringStringCmd{}
+	err = c.db.Pipe(ctx, func(p redis.Pipeliner) {
+		for _, cmd := range numbers {
+			for _, number := range cmd.Val() {
+				hands[number] = p.HGetAll(ctx, handsKey(c.shards.Of(number), number))
+			}
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what is in hand: %w", err)
+	}
+	var all []Hand
+	for number, cmd := range hands {
+		for field, value := range cmd.Val() {
+			worker, _ := splitField(field)
+			h := Hand{Worker: worker, Number: number, Shard: c.shards.Of(number), Field: field}
+			eachInHand(value, func(_ int, id string) {
+				if message, k, ok := splitTaskID(id); ok {
+					h.Tasks = append(h.Tasks, TaskID{message, k})
+				}
+			})
+			all = append(all, h)
+		}
+	}
+	return all, nil
+}
+
+// Return puts the tasks of hands back to the heads of their queues, in their order, and removes the
+// hands. What somebody else has returned meanwhile stays as it is.
+func (c *Client) Return(ctx context.Context, hands []Hand) error {
+	byNumber := map[string][]string{}
+	for _, h := range hands {
+		byNumber[h.Number] = append(byNumber[h.Number], h.Field)
+	}
+	err := c.db.Pipe(ctx, func(p redis.Pipeliner) {
+		for number, fields := range byNumber {
+			s := c.shards.Of(number)
+			c.giveBack.Add(ctx, p, []string{lineKey(s, number)}, latestFirst(fields)...)
+			p.Publish(ctx, wakeChannel(s), number)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("return tasks to their queues: %w", err)
+	}
+	return nil
+}
+
+// fieldOf names a fetch. Sequences of one worker are never used twice.
+func fieldOf(worker string, seq int64) string { return worker + "/" + seqText(seq) }
+
+func seqText(seq int64) string { return strconv.FormatInt(seq, 36) }
+
+func splitField(field string) (worker string, seq int64) {
+	i := strings.LastIndexByte(field, '/')
+	if i < 0 {
+		return field, 0
+	}
+	seq, _ = strconv.ParseInt(field[i+1:], 36, 64)
+	return field[:i], seq
+}
+
+// latestFirst orders fields as return.lua wants them.
+func latestFirst(fields []string) []any {
+	slices.SortFunc(fields, func(a, b string) int {
+		_, m := splitField(a)
+		_, n := splitField(b)
+		return cmp.Compare(n, m)
+	})
+	args := make([]any, len(fields))
+	for i, f := range fields {
+		args[i] = f
+	}
+	return args
+}
+
+// eachInHand calls f with each task of a value, by class and in their order.
+func eachInHand(value string, f func(class int, id string)) {
+	for line := range strings.SplitSeq(value, "\n") {
+		class, ids, _ := strings.Cut(line, " ")
+		c, err := strconv.Atoi(class)
+		if err != nil || c < 0 || c >= len(message.Classes()) {
+			continue
+		}
+		for id := range strings.SplitSeq(ids, " ") {
+			f(c, id)
+		}
+	}
+}
+
+// hasInHand tells whether a value has a task.
+func hasInHand(value, task string) (has bool) {
+	eachInHand(value, func(_ int, id string) { has = has || id == task })
+	return has
+}

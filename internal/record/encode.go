@@ -1,0 +1,376 @@
+package record
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"sluice/internal/message"
+)
+
+// A stored record is a protobuf message without a schema file: `protoc --decode_raw` shows it. What
+// is zero is not there. A program keeps the fields that it does not know, so a new field needs no new
+// format.
+//
+// The length of the stored form is its version. It is even while the record has a payload and odd
+// without one, and within each of the two no later form is as short as an earlier one. So whoever
+// appends to a record, or runs a script that expects a length, finds it only if nothing happened
+// meanwhile.
+
+// maxPadding bounds what a record grows so: an outage of days makes thousands of attempts. Beyond it
+// a length may come again that was there more than a hundred attempts before; whoever read the record
+// then reads it again before it appends.
+const maxPadding = 4 << 10
+
+// Format is the number of the stored form. Another one cannot be read.
+const Format = 2
+
+// Numbers of the fields that are no members.
+const (
+	numFormat  = 1
+	numState   = 2
+	numBegun   = 40 // appended to a record: an attempt that began
+	numPadding = 41
+)
+
+// fields are the members of a record as they are stored. A new member is a row here.
+var fields = []field{
+	moment(3, func(r *Record) *time.Time { return &r.AcceptedAt }),
+	moment(4, func(r *Record) *time.Time { return &r.ExpiresAt }),
+	count(5, func(r *Record) *int { return &r.Attempt }),
+	count(6, func(r *Record) *int { return &r.Task }),
+	text(7, func(r *Record) *string { return (*string)(&r.Class) }),
+	text(8, func(r *Record) *string { return &r.Type }),
+	{9, putTimeline, getTimeline},
+	text(10, func(r *Record) *string { return &r.Payload }),
+	text(11, func(r *Record) *string { return &r.Hash }),
+	text(12, func(r *Record) *string { return &r.To }),
+	text(13, func(r *Record) *string { return &r.Template }),
+	text(14, func(r *Record) *string { return &r.Recipient }),
+	moment(15, func(r *Record) *time.Time { return &r.NextAt }),
+	text(16, func(r *Record) *string { return &r.Reason }),
+	count(17, func(r *Record) *int { return &r.Code }),
+	{18, putWAMIDs, getWAMID},
+	text(19, func(r *Record) *string { return &r.Token }),
+	count(20, func(r *Record) *int { return &r.Failures }),
+	count(21, func(r *Record) *int { return &r.Resends }),
+	count(22, func(r *Record) *int { return &r.Duplicates }),
+	text(23, func(r *Record) *string { return &r.Ref }),
+	{24, putTags, getTag},
+	text(25, func(r *Record) *string { return &r.Callback }),
+	text(26, func(r *Record) *string { return &r.ErrorText }),
+	text(27, func(r *Record) *string { return &r.Account }),
+	text(28, func(r *Record) *string { return &r.Trace }),
+	text(29, func(r *Record) *string { return &r.RecipientHash }),
+}
+
+// byNumber are the rows of fields by their numbers.
+var byNumber = func() (by [numBegun]*field) {
+	for i := range fields {
+		by[fields[i].num] = &fields[i]
+	}
+	return by
+}()
+
+// field is how one member of a record is stored.
+type field struct {
+	num protowire.Number
+	put func(b []byte, num protowire.Number, r *Record) []byte
+	get func(r *Record, n uint64, s string)
+}
+
+func text(num protowire.Number, at func(*Record) *string) field {
+	return field{
+		num,
+		func(b []byte, num protowire.Number, r *Record) []byte { return appendText(b, num, *at(r)) },
+		func(r *Record, _ uint64, s string) { *at(r) = s },
+	}
+}
+
+func count(num protowire.Number, at func(*Record) *int) field {
+	return field{
+		num,
+		func(b []byte, num protowire.Number, r *Record) []byte { return appendNumber(b, num, int64(*at(r))) },
+		func(r *Record, n uint64, _ string) { *at(r) = int(int64(n)) },
+	}
+}
+
+// moment stores a time in Unix milliseconds.
+func moment(num protowire.Number, at func(*Record) *time.Time) field {
+	return field{
+		num,
+		func(b []byte, num protowire.Number, r *Record) []byte {
+			if at(r).IsZero() {
+				return b
+			}
+			return appendNumber(b, num, at(r).UnixMilli())
+		},
+		func(r *Record, n uint64, _ string) {
+			if n != 0 {
+				*at(r) = time.UnixMilli(int64(n)).UTC()
+			}
+		},
+	}
+}
+
+func appendText(b []byte, num protowire.Number, s string) []byte {
+	if s == "" {
+		return b
+	}
+	return protowire.AppendString(protowire.AppendTag(b, num, protowire.BytesType), s)
+}
+
+func appendNumber(b []byte, num protowire.Number, n int64) []byte {
+	if n == 0 {
+		return b
+	}
+	return protowire.AppendVarint(protowire.AppendTag(b, num, protowire.VarintType), uint64(n))
+}
+
+func putTags(b []byte, num protowire.Number, r *Record) []byte {
+	for _, t := range r.Tags {
+		b = protowire.AppendString(protowire.AppendTag(b, num, protowire.BytesType), t)
+	}
+	return b
+}
+
+func getTag(r *Record, _ uint64, s string) { r.Tags = append(r.Tags, s) }
+
+func putWAMIDs(b []byte, num protowire.Number, r *Record) []byte {
+	b = appendText(b, num, packWAMID(r.WAMID))
+	for _, o := range r.Others {
+		b = appendText(b, num, packWAMID(o))
+	}
+	return b
+}
+
+func getWAMID(r *Record, _ uint64, s string) {
+	switch wamid := unpackWAMID(s); {
+	case wamid == "":
+	case r.WAMID == "":
+		r.WAMID = wamid
+	default:
+		r.Others = append(r.Others, wamid)
+	}
+}
+
+const wamidPrefix = "wamid."
+
+// packWAMID writes Meta's id of a message, which is base64 after a prefix, in three quarters of its
+// room where that is exact: after a 1. Any other id comes after a 0.
+func packWAMID(wamid string) string {
+	if wamid == "" {
+		return ""
+	}
+	if rest, ok := strings.CutPrefix(wamid, wamidPrefix); ok && !strings.ContainsAny(rest, "\r\n") { // which base64 skips
+		if raw, err := base64.StdEncoding.Strict().DecodeString(rest); err == nil && len(raw) > 0 {
+			return "\x01" + string(raw)
+		}
+	}
+	return "\x00" + wamid
+}
+
+func unpackWAMID(s string) string {
+	switch {
+	case s == "":
+		return ""
+	case s[0] == 1:
+		return wamidPrefix + base64.StdEncoding.EncodeToString([]byte(s[1:]))
+	}
+	return s[1:]
+}
+
+// putTimeline writes steps one after the other: letter of the state, attempt, milliseconds since the
+// acceptance, code, length of the reason, reason.
+func putTimeline(b []byte, num protowire.Number, r *Record) []byte {
+	if len(r.Timeline) == 0 {
+		return b
+	}
+	var steps []byte
+	for _, s := range r.Timeline {
+		steps = append(steps, s.State.Letter())
+		steps = protowire.AppendVarint(steps, uint64(s.Attempt))
+		steps = protowire.AppendVarint(steps, protowire.EncodeZigZag(s.At.UnixMilli()-r.AcceptedAt.UnixMilli()))
+		steps = protowire.AppendVarint(steps, uint64(s.Code))
+		steps = protowire.AppendString(steps, s.Reason)
+	}
+	return protowire.AppendBytes(protowire.AppendTag(b, num, protowire.BytesType), steps)
+}
+
+// getTimeline reads what putTimeline wrote. AcceptedAt must have been read before. A step that
+// cannot be read ends the timeline: it is for people, and no rule rests on it.
+func getTimeline(r *Record, _ uint64, s string) {
+	accepted := r.AcceptedAt.UnixMilli()
+	for b := []byte(s); len(b) > 0; {
+		step := message.Step{State: message.StateOf(b[0])}
+		b = b[1:]
+		var n [3]uint64
+		for i := range n {
+			v, size := protowire.ConsumeVarint(b)
+			if size < 0 {
+				return
+			}
+			n[i], b = v, b[size:]
+		}
+		reason, size := protowire.ConsumeString(b)
+		if size < 0 {
+			return
+		}
+		b = b[size:]
+		step.Attempt, step.At = int(n[0]), time.UnixMilli(accepted+protowire.DecodeZigZag(n[1])).UTC()
+		step.Code, step.Reason = int(n[2]), reason
+		r.Timeline = append(r.Timeline, step)
+	}
+}
+
+// Version is the length of the stored form that the record was read from or written as: what
+// STRLEN answers while nothing has happened to it. 0: it is not stored.
+func (r *Record) Version() int { return r.size }
+
+// Encode writes the record as it is to be stored in the place of the one that it was read as, and
+// notes its new version.
+func (r *Record) Encode() []byte {
+	b := make([]byte, 0, 256+len(r.Payload))
+	b = appendNumber(b, numFormat, Format)
+	b = appendNumber(b, numState, int64(r.State.Letter()))
+	for _, f := range fields {
+		b = f.put(b, f.num, r)
+	}
+	b = append(b, r.unknown...)
+	parity := 1
+	if r.Payload != "" {
+		parity = 0
+	}
+	least := 0
+	if r.size%2 == parity && r.size-len(b) < maxPadding {
+		least = r.size + 1
+	}
+	b = pad(b, least, parity)
+	r.size = len(b)
+	return b
+}
+
+// pad makes b at least so long, and its length even or odd.
+func pad(b []byte, least, parity int) []byte {
+	if len(b) >= least && len(b)%2 == parity {
+		return b
+	}
+	size := max(0, least-len(b)-protowire.SizeTag(numPadding)-1)
+	total := func() int { return len(b) + protowire.SizeTag(numPadding) + protowire.SizeBytes(size) }
+	for total() < least || total()%2 != parity {
+		size++
+	}
+	return protowire.AppendBytes(protowire.AppendTag(b, numPadding, protowire.BytesType), make([]byte, size))
+}
+
+// ErrFormat means that a stored string is no record that this program can read.
+var ErrFormat = errors.New("not a record of a format that this version reads")
+
+// Decode reads the stored record of a message. Nothing stored is no record, see Exists.
+func Decode(id, stored string) (Record, error) {
+	r := Record{size: len(stored)}
+	if stored == "" {
+		return r, nil
+	}
+	var begun []string
+	format, b := uint64(0), []byte(stored)
+	for len(b) > 0 {
+		num, kind, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return Record{}, fmt.Errorf("%s: %w", id, ErrFormat)
+		}
+		start := len(stored) - len(b)
+		b = b[n:]
+		var number uint64
+		var bytes string
+		switch kind {
+		case protowire.VarintType:
+			number, n = protowire.ConsumeVarint(b)
+		case protowire.BytesType:
+			var v []byte
+			v, n = protowire.ConsumeBytes(b)
+			end := len(stored) - len(b) + max(n, 0)
+			bytes = stored[end-len(v) : end] // shares the memory of stored
+		default:
+			n = protowire.ConsumeFieldValue(num, kind, b)
+		}
+		if n < 0 {
+			return Record{}, fmt.Errorf("%s: %w", id, ErrFormat)
+		}
+		b = b[n:]
+		switch {
+		case num == numFormat:
+			format = number
+		case num == numState:
+			r.State = message.StateOf(byte(number))
+		case num == numBegun:
+			begun = append(begun, bytes)
+		case num == numPadding:
+		case num < numBegun && byNumber[num] != nil:
+			byNumber[num].get(&r, number, bytes)
+		default:
+			r.unknown = append(r.unknown, stored[start:len(stored)-len(b)]...)
+		}
+	}
+	if format == 0 && r.State == "" && len(r.unknown) == 0 && len(begun) > 0 {
+		return Record{size: len(stored)}, nil // somebody appended to a record that the store had lost
+	}
+	if format != Format || r.State == "" {
+		return Record{}, fmt.Errorf("%s: %w", id, ErrFormat)
+	}
+	r.ID = id
+	r.From, _ = message.Number(id)
+	for _, e := range begun {
+		r = r.apply(e)
+	}
+	r.SendAt = r.sendAt()
+	return r, nil
+}
+
+// Begun is what a worker appends to the record of a message to begin an attempt for a task. What it
+// means is decided by whoever reads the record, from its front: an entry that came too late is void
+// for everybody alike.
+func Begun(task int, token string, at time.Time) []byte {
+	e := protowire.AppendVarint(nil, uint64(task))
+	e = protowire.AppendVarint(e, uint64(at.UnixMilli()))
+	e = protowire.AppendString(e, token)
+	for {
+		entry := protowire.AppendBytes(protowire.AppendTag(nil, numBegun, protowire.BytesType), e)
+		if len(entry)%2 == 0 { // see Version
+			return entry
+		}
+		e = append(e, 0)
+	}
+}
+
+// apply applies an entry that Begun made.
+func (r Record) apply(entry string) Record {
+	b := []byte(entry)
+	task, n := protowire.ConsumeVarint(b)
+	if n < 0 {
+		return r
+	}
+	at, m := protowire.ConsumeVarint(b[n:])
+	if m < 0 {
+		return r
+	}
+	token, k := protowire.ConsumeString(b[n+m:])
+	if k < 0 {
+		return r
+	}
+	if after, begin := r.Begin(int(task), token, time.UnixMilli(int64(at)).UTC()); begin.Verdict == message.Go {
+		after.size = r.size
+		return after
+	}
+	return r
+}
+
+// Appended returns the record as it is after its writer appended an entry of Begun to it, alone.
+func (r Record) Appended(entry []byte) Record {
+	r.size += len(entry)
+	return r
+}

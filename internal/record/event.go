@@ -1,0 +1,74 @@
+package record
+
+import (
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"sluice/internal/message"
+)
+
+// AppendEvent appends the event of a change to b: a message.Event as JSON. It writes by hand what
+// encoding/json would write, because every message has several.
+func (r *Record) AppendEvent(b []byte, at time.Time, c message.Change) []byte {
+	b = append(b, `{"v":`...)
+	b = strconv.AppendInt(b, message.EventVersion, 10)
+	b = append(b, `,"type":"`+message.EventMessage+`","at":`...)
+	b = strconv.AppendInt(b, at.UnixMilli(), 10)
+	b = member(b, "number", r.From)
+	b = append(b, `,"state":{"to":"`...)
+	b = append(b, c.To...)
+	b = append(b, '"')
+	if c.Attempt != 0 {
+		b = strconv.AppendInt(append(b, `,"attempt":`...), int64(c.Attempt), 10)
+	}
+	b = member(b, "wamid", c.WAMID)
+	if c.Code != 0 {
+		b = strconv.AppendInt(append(b, `,"code":`...), int64(c.Code), 10)
+	}
+	b = member(b, "reason", c.Reason)
+	b = append(b, `},"message":{"id":`...)
+	b = quote(b, r.ID)
+	b = append(b, `,"from":`...)
+	b = quote(b, r.From)
+	b = append(b, `,"class":`...)
+	b = quote(b, string(r.Class))
+	b = append(b, `,"type":`...)
+	b = quote(b, r.Type)
+	b = member(b, "to", r.To)
+	b = member(b, "template", r.Template)
+	b = member(b, "ref", r.Ref)
+	for i, tag := range r.Tags {
+		if i == 0 {
+			b = append(b, `,"tags":[`...)
+		} else {
+			b = append(b, ',')
+		}
+		b = quote(b, tag)
+		if i == len(r.Tags)-1 {
+			b = append(b, ']')
+		}
+	}
+	b = member(b, "callback_data", r.Callback)
+	return append(b, "}}"...)
+}
+
+// member appends a member that is not the first of its object, unless it is empty.
+func member(b []byte, name, v string) []byte {
+	if v == "" {
+		return b
+	}
+	b = append(append(append(b, `,"`...), name...), `":`...)
+	return quote(b, v)
+}
+
+// quote appends a string as JSON.
+func quote(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			text, _ := json.Marshal(s) // a string: cannot fail
+			return append(b, text...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
+}

@@ -1,0 +1,266 @@
+package record_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"sluice/internal/message"
+	"sluice/internal/record"
+)
+
+// mayBeSent says when a request may leave: the record has the attempt, and each earlier request of the
+// message is proven not to have been taken, or a policy or a person ended its doubt.
+func (w *world) mayBeSent(l *life, j *job) {
+	if l == nil || l.incarnation != j.record.Incarnation() {
+		w.broken("%s: a request of a record that is gone", j.id)
+	}
+	for _, q := range l.requests {
+		if !q.proven && !q.ended {
+			w.broken("%s: attempt %d is sent, and attempt %d may have been taken (it was: %t)", j.id, j.record.Attempt, q.attempt, q.taken)
+		}
+	}
+	if l.cancelled && !l.unsure {
+		w.broken("%s: sent although it was cancelled", j.id)
+	}
+	if j.record.Payload != l.payload {
+		w.broken("%s: sent with the content %q", j.id, j.record.Payload)
+	}
+	if w.restoring {
+		return // what the record says is not yet true again
+	}
+	r := w.store.Read(j.id).record
+	own := r.State == message.Attempting && r.Token == j.token && r.Attempt == j.record.Attempt
+	known := r.State.Rank(r.Reason) >= message.Submitted.Rank("") || // a report was quicker
+		l.rewound && r.State == message.Rejected && r.Attempt < j.record.Attempt // see atTheEnd
+	if !own && !known && !l.unsure {
+		w.broken("%s: attempt %d by %s is sent, and the record is %s, attempt %d by %q", j.id, j.record.Attempt, j.token, r.State, r.Attempt, r.Token)
+	}
+	if !w.now.Before(r.ExpiresAt) {
+		w.broken("%s: sent after its deadline", j.id)
+	}
+}
+
+// check looks whether all promises hold.
+func (w *world) check() {
+	total := 0
+	lists := w.store.Lists()
+	for _, id := range w.ids {
+		l := w.lives[id]
+		switch v := w.memory.values[id]; {
+		case l == nil && v != "":
+			w.broken("%s: a record that nobody ordered: %x", id, v)
+		case l == nil:
+			continue
+		case v != l.stored:
+			w.checkOne(l, w.store.Read(id))
+			l.stored = v
+		}
+		if p := l.last.Place(); p.List != message.NoList {
+			total++
+			if score, is := lists[p.List][p.Member]; !is || score != p.Score {
+				w.broken("%s: it is %s and not in its place %+v: %v", id, l.last.State, p, lists)
+			}
+		}
+	}
+	for _, members := range lists {
+		total -= len(members)
+	}
+	if total != 0 {
+		w.broken("the lists hold others, too: %v", lists)
+	}
+}
+
+// checkOne looks at a record that has changed.
+func (w *world) checkOne(l *life, s seen) {
+	r, was := s.record, l.last
+	if !r.Exists() || r.State.Rank(r.Reason) < 0 || r.Incarnation() != l.incarnation || r.Hash != l.hash {
+		w.broken("%s: accepted, and there is no record of it: %+v", l.id, r)
+	}
+	w.did("state " + string(r.State))
+	w.say("%s is %s %q, attempt %d by %q, task %d, next %s", l.id[len(number)+1:len(number)+5], r.State, r.Reason, r.Attempt, r.Token, r.Task, r.NextAt.Sub(t0))
+
+	if _, used := w.versions[l.id][len(s.stored)]; used {
+		w.broken("%s: another content of the same length %d", l.id, len(s.stored))
+	}
+	w.versions[l.id][len(s.stored)] = s.stored
+	if even := len(s.stored)%2 == 0; even != (r.Payload != "") || r.Version() != len(s.stored) {
+		w.broken("%s: length %d, payload %t, version %d", l.id, len(s.stored), r.Payload != "", r.Version())
+	}
+
+	if kept := r.Payload == l.payload && r.Recipient != ""; (r.State.Sendable() || r.State == message.Dead) && !kept {
+		w.broken("%s: it is %s and its content is %q", l.id, r.State, r.Payload)
+	}
+	if !r.State.Sendable() && r.State != message.Dead && r.Payload+r.Recipient != "" {
+		w.broken("%s: it is %s and its content is still there", l.id, r.State)
+	}
+	if (r.Token != "") != (r.State == message.Attempting) {
+		w.broken("%s: it is %s and has the owner %q", l.id, r.State, r.Token)
+	}
+	w.mayFollow(l, was, r)
+	w.published(l, r)
+	if w.deep && w.steps%8 == 0 {
+		again := r
+		if read, err := record.Decode(l.id, string(again.Encode())); err != nil || !record.Same(read, r) {
+			w.broken("%s: read as\n %+v, written and read again as\n %+v", l.id, r, read)
+		}
+	}
+	l.last = r
+}
+
+// mayFollow says how a record may change in one step.
+func (w *world) mayFollow(l *life, was, is record.Record) {
+	if w.restoring && is.Attempt > was.Attempt {
+		return // a later attempt is restored, and perhaps its outcome
+	}
+	from, to := was.State, is.State
+	down := is.State.Rank(is.Reason) < was.State.Rank(was.Reason)
+	back := to == message.Queued && slices.Contains([]message.State{message.Attempting, message.InDoubt, message.Parked, message.Dead}, from)
+	same := from == message.Queued && is.Task == was.Task+1 || is.State.Rank(is.Reason) > was.State.Rank(was.Reason)
+	if is.State.Rank(is.Reason) == was.State.Rank(was.Reason) && from != to || down && !back {
+		w.broken("%s: %s became %s", l.id, from, to)
+	}
+	if from == to && !same && !is.Since().Equal(was.Since()) {
+		w.broken("%s: %s became %s once more", l.id, from, to)
+	}
+	begun := to == message.Attempting && is.Attempt == was.Attempt+1 && from == message.Queued
+	if begun && (was.NextAt.After(is.Since()) || !is.Since().Before(was.ExpiresAt)) {
+		w.broken("%s: attempt %d began at %s, not from %s and before %s", l.id, is.Attempt, is.Since(), was.NextAt, was.ExpiresAt)
+	}
+	if is.Attempt != was.Attempt && !begun {
+		w.broken("%s: %s, attempt %d became %s, attempt %d", l.id, from, was.Attempt, to, is.Attempt)
+	}
+	if back && (from == message.Parked || from == message.Dead || from == message.InDoubt) && is.Task != was.Task+1 {
+		w.broken("%s: %s became queued with the same task %d", l.id, from, is.Task)
+	}
+}
+
+// published looks whether the events tell what the timeline tells.
+func (w *world) published(l *life, r record.Record) {
+	var timeline, events []string
+	for _, s := range r.Timeline {
+		if s.State != message.Attempting {
+			timeline = append(timeline, fmt.Sprint(s.At.UnixMilli(), s.State, s.Attempt, s.Code, s.Reason))
+		}
+	}
+	for _, e := range w.store.Events(l.id) {
+		if c := e.Change; c.Reason != message.ReasonDuplicate {
+			events = append(events, fmt.Sprint(e.At, c.To, c.Attempt, c.Code, c.Reason))
+		}
+	}
+	if len(r.Timeline) > record.MaxSteps || len(events) < len(timeline) || !slices.Equal(events[len(events)-len(timeline):], timeline) ||
+		len(r.Timeline) < record.MaxSteps && len(events) != len(timeline) {
+		w.broken("%s: the timeline tells\n %s, the events\n %s", l.id, strings.Join(timeline, ", "), strings.Join(events, ", "))
+	}
+}
+
+// drain ends all lives: nothing fails any more, Meta takes what it gets, and time passes until nothing
+// is left to do.
+func (w *world) drain() {
+	w.quiet = true
+	for len(w.late) > 0 {
+		w.steps++
+		w.deliver()
+		w.check()
+	}
+	for t, h := range w.tasks {
+		h.hold = false
+		w.tasks[t] = h
+	}
+	w.sights = nil
+	for round := range 400 {
+		for _, k := range w.workers {
+			k.frozen = time.Time{}
+		}
+		for range 30 {
+			w.steps++
+			w.work()
+			w.now = w.now.Add(10 * time.Millisecond)
+			w.check()
+		}
+		for len(w.reports) > 0 {
+			w.steps++
+			n := len(w.reports)
+			if w.report(); len(w.reports) == n {
+				w.reports = append(w.reports[1:], w.reports[0])
+				if !w.anyReport(w.now) {
+					break
+				}
+			}
+			w.check()
+		}
+		for _, id := range w.ids {
+			w.steps++
+			if s := w.store.Read(id); s.record.Exists() {
+				if m, what, ok := w.choose(s.record); ok && s.record.State != message.Parked {
+					w.move(s, m, what)
+				}
+			}
+			w.check()
+		}
+		if round > 5 && w.settled() {
+			break
+		}
+		w.now = w.now.Add(time.Duration(1+w.rng.IntN(30)) * time.Second * time.Duration(1+round*round/4))
+	}
+	for _, id := range w.ids {
+		if l := w.lives[id]; l != nil {
+			w.atTheEnd(l)
+		}
+	}
+}
+
+// anyReport tells whether there is a report by a time that a message is known for.
+func (w *world) anyReport(by time.Time) bool {
+	return slices.ContainsFunc(w.reports, func(p report) bool { return !p.due.After(by) && (p.marked || w.store.Names(p.wamid) != "") })
+}
+
+// settled tells whether nothing is left to do.
+func (w *world) settled() bool {
+	for _, l := range w.lives {
+		if s := l.last.State; s == message.Queued || s == message.Attempting || s == message.InDoubt {
+			return false
+		}
+	}
+	for _, k := range w.workers {
+		if k.job != nil {
+			return false
+		}
+	}
+	return !w.anyReport(w.now.Add(48 * time.Hour))
+}
+
+// atTheEnd looks at a message that nobody will do anything with any more.
+func (w *world) atTheEnd(l *life) {
+	r := l.last
+	switch r.State {
+	case message.Queued, message.Attempting, message.InDoubt:
+		w.broken("%s: still %s at the end", l.id, r.State)
+	case message.Submitted, message.Sent, message.Delivered, message.Read, message.Played:
+		if taken(l) == 0 && !l.settled {
+			w.broken("%s: it is %s, and Meta never took it", l.id, r.State)
+		}
+	case message.Failed:
+		if taken(l) == 0 && r.Reason != message.ReasonUndetermined {
+			w.broken("%s: it is %s, and Meta never took it", l.id, r.State)
+		}
+	case message.Rejected, message.Dead:
+		for _, q := range l.requests {
+			if r.State == message.Rejected && l.rewound {
+				break // a late refusal of an earlier attempt may have been restored first: nothing is sent then
+			}
+			if !q.proven && !q.ended {
+				w.broken("%s: it is %s, and Meta may have taken it (it did: %t)", l.id, r.State, q.taken)
+			}
+		}
+	}
+	if l.reported != "" && r.State.Rank(r.Reason) < l.reported.Rank("") {
+		w.broken("%s: reported %s and %s at the end", l.id, l.reported, r.State)
+	}
+	for t := range w.tasks {
+		if t.id == l.id {
+			w.broken("%s: it is %s and has the task %d at the end", l.id, r.State, t.k)
+		}
+	}
+}

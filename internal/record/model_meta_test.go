@@ -1,0 +1,154 @@
+package record_test
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"sluice/internal/message"
+	"sluice/internal/record"
+)
+
+// meta is what Meta makes of a request, and what the worker makes of its answer.
+func (w *world) meta(l *life, j *job) message.Move {
+	n := w.rng.IntN(12)
+	if w.quiet {
+		n = 0
+	}
+	taken := n < 4 || n < 8 && w.one(2)
+	wamid := ""
+	if taken {
+		wamid = w.taken(l, j)
+	}
+	j.request.proven = n >= 8
+	wait := time.Duration(1+w.rng.IntN(20)) * time.Second
+	switch n {
+	case 0, 1, 2:
+		return message.Move{To: message.Submitted, WAMID: wamid}
+	case 3: // the answer could not be read
+		return message.Move{To: message.Submitted}
+	case 4, 5:
+		return message.Move{To: message.InDoubt, In: w.policies[j.id].DoubtWindow, Reason: message.ReasonNoAnswer}
+	case 6, 7:
+		return message.Move{To: message.InDoubt, In: w.policies[j.id].ErrorWindow, Code: 131000, Reason: message.ReasonServerError, ErrorText: "Something went wrong"}
+	case 8:
+		return message.Move{To: message.Rejected, Code: 131026, Reason: "code 131026"}
+	case 9, 10:
+		if j.record.Failures+1 >= 2 {
+			return message.Move{To: message.Dead, Code: 131016, Reason: message.ReasonAttempts, Keep: true}
+		}
+		return message.Move{To: message.Queued, In: wait, Code: 131016, Reason: "code 131016", Counts: true}
+	}
+	return message.Move{To: message.Queued, In: wait, Code: 130429, Reason: "code 130429"}
+}
+
+// taken lets Meta take a message, and report on it.
+func (w *world) taken(l *life, j *job) string {
+	j.request.taken = true
+	w.wamids++
+	wamid := fmt.Sprintf("wamid.%08d", w.wamids)
+	late := w.now
+	if w.one(6) {
+		late = late.Add(time.Duration(w.rng.IntN(30*60)) * time.Minute)
+	}
+	add := func(s message.State, code int) {
+		w.reports = append(w.reports, report{of: l, attempt: j.record.Attempt, state: s, code: code, wamid: wamid, marked: !w.one(8), due: late})
+	}
+	if !w.one(4) {
+		add(message.Sent, 0)
+	}
+	if w.one(5) {
+		add(message.Failed, 131053)
+		return wamid
+	}
+	add(message.Delivered, 0)
+	if w.one(2) {
+		add(message.Read, 0)
+	}
+	if w.one(8) {
+		add(message.Played, 0)
+	}
+	return wamid
+}
+
+func taken(l *life) (n int) {
+	for _, q := range l.requests {
+		if q.taken {
+			n++
+		}
+	}
+	return n
+}
+
+// report lets the reconciler fold one of Meta's reports, in any order.
+func (w *world) report() {
+	if len(w.reports) == 0 {
+		return
+	}
+	i := w.rng.IntN(len(w.reports))
+	p := w.reports[i]
+	if w.now.Before(p.due) {
+		return
+	}
+	if w.fold(p) && (w.quiet || !w.one(4)) { // else it comes once more
+		w.reports = slices.Delete(w.reports, i, i+1)
+	}
+}
+
+// fold folds a report. It is false while nobody knows whose it is.
+func (w *world) fold(p report) bool {
+	in := record.Input{
+		Kind: record.Status, At: w.now, Move: message.Move{To: p.state, WAMID: p.wamid, Code: p.code},
+		Attempt: p.attempt, Incarnation: p.of.incarnation,
+	}
+	id := p.of.id
+	if !p.marked {
+		if id = w.store.Names(p.wamid); id == "" {
+			return false
+		}
+		if id != p.of.id || w.lives[id] != p.of {
+			w.broken("%s: a report without a marker was taken for one of %s", p.of.id, id)
+		}
+		w.did("report unmarked")
+		in.Attempt, in.Incarnation = 0, 0
+	}
+	done, answered := w.heard()
+	if !done {
+		return false
+	}
+	l := w.lives[id]
+	if l == nil {
+		return true // its record's time is over
+	}
+	s := w.store.Read(id)
+	if s.record.State == message.Attempting && s.record.Attempt == p.attempt {
+		w.did("report early")
+	}
+	if in.Attempt != 0 && in.Attempt != s.record.Attempt {
+		w.did("report of another attempt")
+	}
+	r, d := w.decideOf(s, in)
+	switch {
+	case l != p.of:
+		w.did("report of another incarnation")
+		if d.Applied || d.Repeated || len(d.Changes) > 0 {
+			w.broken("%s: a report of another incarnation was folded", id)
+		}
+		return true
+	case d.Applied:
+		w.did("report applied")
+		if p.state == message.Failed && in.Attempt != 0 && in.Attempt < s.record.Attempt {
+			w.broken("%s: attempt %d failed, and attempt %d is to be made", id, p.attempt, s.record.Attempt)
+		}
+	}
+	if !slices.Contains(r.WAMIDs(), p.wamid) {
+		w.broken("%s: Meta's id %s was not noted", id, p.wamid)
+	}
+	if p.state != message.Failed && p.state.Rank("") > l.reported.Rank("") {
+		l.reported = p.state
+	}
+	if answered {
+		w.folded = append(w.folded, p)
+	}
+	return answered
+}

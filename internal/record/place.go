@@ -1,0 +1,55 @@
+package record
+
+import (
+	"strconv"
+	"strings"
+
+	"sluice/internal/message"
+)
+
+// Place is where a message stands in the lists of a store. It follows from the record alone, so a
+// list holds exactly those whom it should.
+type Place struct {
+	List   message.List
+	Score  int64 // Unix milliseconds; what the list is ordered by
+	Member string
+}
+
+// Place returns the place of the message; the zero value when it is in no list.
+func (r *Record) Place() Place {
+	p := Place{List: r.State.List(), Member: r.ID}
+	switch p.List {
+	case message.NoList:
+		return Place{}
+	case message.Waiting:
+		p.Score = r.ExpiresAt.UnixMilli()
+	case message.Doubts:
+		p.Score = r.NextAt.UnixMilli()
+	case message.Graves:
+		p.Member = strconv.Itoa(r.Code) + ":" + r.Reason + ":" + r.ID
+		fallthrough
+	default:
+		p.Score = r.Since().UnixMilli()
+	}
+	return p
+}
+
+// DeadLetter reads the code, the reason and the id that the member of a dead letter holds, so that
+// dead letters can be counted without their records.
+func DeadLetter(member string) (code int, reason, id string, ok bool) {
+	first, last := strings.IndexByte(member, ':'), strings.LastIndexByte(member, ':')
+	if first == last {
+		return 0, "", "", false
+	}
+	code, err := strconv.Atoi(member[:first])
+	return code, member[first+1 : last], member[last+1:], err == nil
+}
+
+// Undelivered returns Meta's ids of a message whose delivery is still awaited: reports that do not
+// carry our marker find the message by them.
+func (r *Record) Undelivered() []string {
+	if r.State.Final() {
+		return nil
+	}
+	return r.WAMIDs()
+}

@@ -1,0 +1,576 @@
+package record_test
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/message"
+	"sluice/internal/record"
+)
+
+// in returns a record in a state, at attempt 2 of task 1, as the rules see one.
+func in(s message.State) record.Record {
+	r := fresh()
+	r.State, r.Attempt, r.Task, r.Failures, r.Resends = s, 2, 1, 1, 1
+	r.Reason, r.Code, r.ErrorText = "before", 7, "words"
+	switch s {
+	case message.Attempting:
+		r.Token, r.Reason, r.Code, r.ErrorText = "w/2", "", 0, ""
+	case message.Queued, message.InDoubt:
+		r.NextAt = t0.Add(time.Minute)
+	}
+	if !s.Sendable() && s != message.Dead {
+		r.Payload, r.Recipient, r.Failures = "", "", 0
+	}
+	r.Timeline = append(r.Timeline, message.Step{At: t0.Add(time.Second), State: s, Attempt: 2})
+	return r
+}
+
+// undetermined is a doubt that was closed.
+func undetermined() record.Record {
+	r := in(message.Failed)
+	r.Reason = message.ReasonUndetermined
+	return r
+}
+
+// all are records in each state, by its name; a closed doubt is "undetermined".
+func all() map[string]record.Record {
+	m := map[string]record.Record{"undetermined": undetermined()}
+	for _, s := range message.States() {
+		m[string(s)] = in(s)
+	}
+	return m
+}
+
+// decide checks what holds of every decision, and returns it.
+func decide(t *testing.T, r record.Record, in record.Input) (record.Record, record.Decision) {
+	t.Helper()
+	before := fmt.Sprintf("%+v", r)
+	after, d := r.Decide(in)
+	if now := fmt.Sprintf("%+v", r); now != before {
+		t.Fatalf("the record that was asked has changed:\nbefore %s\n after %s", before, now)
+	}
+	changes := len(d.Changes)
+	if d.Duplicate {
+		changes--
+	}
+	if d.Applied != (changes == 1) || d.Applied && d.Repeated {
+		t.Fatalf("%+v", d)
+	}
+	if d.Changed == record.Same(after, r) {
+		t.Fatalf("changed is %t", d.Changed)
+	}
+	if !d.Applied && (after.State != r.State || len(after.Timeline) != len(r.Timeline)) {
+		t.Fatalf("not applied, and %s became %s", r.State, after.State)
+	}
+	if d.Applied {
+		step := after.Timeline[len(after.Timeline)-1]
+		c := d.Changes[len(d.Changes)-1]
+		if after.State != in.Move.To || step.State != after.State || !step.At.Equal(in.At) || step.Code != in.Move.Code ||
+			c.To != step.State || c.Attempt != step.Attempt || c.Code != step.Code || after.Token != "" {
+			t.Fatalf("%+v led to %+v, step %+v, event %+v", in, after, step, c)
+		}
+	}
+	return after, d
+}
+
+// TestStatus holds which report lifts what: docs/message-life.md.
+func TestStatus(t *testing.T) {
+	t.Parallel()
+	reports := []message.State{message.Sent, message.Failed, message.Delivered, message.Read, message.Played}
+	from := map[string]string{
+		"queued": "sent failed delivered read played", "attempting": "sent failed delivered read played",
+		"in_doubt": "sent failed delivered read played", "parked": "sent failed delivered read played",
+		"rejected": "sent failed delivered read played", "expired": "sent failed delivered read played",
+		"cancelled": "sent failed delivered read played", "dead": "sent failed delivered read played",
+		"undetermined": "sent failed delivered read played", "submitted": "sent failed delivered read played",
+		"sent": "failed delivered read played", "failed": "delivered read played", "delivered": "read played",
+		"read": "played", "played": "",
+	}
+	records := all()
+	if len(from) != len(records) {
+		t.Errorf("the table has %d states of %d", len(from), len(records))
+	}
+	for name, r := range records {
+		for _, to := range reports {
+			for attempt := range 4 { // 0: the report names none; 1: an earlier one; 3: one that the record does not know
+				input := record.Input{
+					Kind: record.Status, At: t0.Add(time.Minute), Attempt: attempt,
+					Move: message.Move{To: to, WAMID: wamid, Code: 5}, Incarnation: r.Incarnation(),
+				}
+				after, d := decide(t, r, input)
+				want := slices.Contains(strings.Fields(from[name]), string(to)) && (to != message.Failed || attempt != 1)
+				if d.Applied != want {
+					t.Errorf("%s, reported %s of attempt %d: applied is %t", name, to, attempt, d.Applied)
+				}
+				if d.Repeated != (!want && r.State == to) {
+					t.Errorf("%s, reported %s: repeated is %t", name, to, d.Repeated)
+				}
+				if after.WAMID != wamid {
+					t.Errorf("%s, reported %s: Meta's id was not noted", name, to)
+				}
+				if want && (after.Code != 5 || after.Payload != "" || after.Recipient != "" || after.Failures != 0 || !after.NextAt.IsZero() || after.Reason != "" || after.ErrorText != "") {
+					t.Errorf("%s, reported %s: %+v", name, to, after)
+				}
+				if at := cmpOr(attempt, 2); want && d.Changes[0].Attempt != at {
+					t.Errorf("%s, reported %s of attempt %d: the event is of attempt %d", name, to, attempt, d.Changes[0].Attempt)
+				}
+				input.Incarnation++
+				if after, d = decide(t, r, input); d.Applied || d.Repeated || after.WAMID != "" || len(d.Changes) > 0 {
+					t.Errorf("%s, reported %s of another record: %+v", name, to, d)
+				}
+			}
+		}
+	}
+}
+
+func cmpOr(a, b int) int {
+	if a != 0 {
+		return a
+	}
+	return b
+}
+
+// TestOutcome holds when an outcome counts: while its attempt is under way; afterwards only that
+// Meta took the message, unless more is known.
+func TestOutcome(t *testing.T) {
+	t.Parallel()
+	late := strings.Fields("queued attempting in_doubt parked rejected expired cancelled dead undetermined")
+	for name, r := range all() {
+		for _, to := range []message.State{message.Queued, message.InDoubt, message.Submitted, message.Rejected, message.Dead} {
+			for _, owner := range []struct {
+				attempt int
+				token   string
+				own     bool
+			}{{2, "w/2", true}, {2, "w/1", false}, {1, "w/2", false}, {3, "w/2", false}, {2, "", false}} {
+				after, d := decide(t, r, record.Input{
+					Kind: record.Outcome, At: t0.Add(time.Minute), Attempt: owner.attempt, Token: owner.token, Move: message.Move{To: to, WAMID: wamid},
+				})
+				want := name == "attempting" && owner.own || to == message.Submitted && slices.Contains(late, name)
+				if d.Applied != want || d.Repeated {
+					t.Errorf("%s, outcome %s of attempt %d by %q: %+v", name, to, owner.attempt, owner.token, d)
+				}
+				if after.WAMID != wamid {
+					t.Errorf("%s, outcome %s: Meta's id was not noted", name, to)
+				}
+				if after.Task != r.Task {
+					t.Errorf("%s, outcome %s: task %d became %d", name, to, r.Task, after.Task)
+				}
+			}
+		}
+	}
+}
+
+// TestSeen holds that a decision on what was seen counts only while nothing has happened since.
+func TestSeen(t *testing.T) {
+	t.Parallel()
+	for name, r := range all() {
+		for seen, other := range all() {
+			for _, to := range message.States() {
+				for _, at := range []struct{ attempt, task int }{{2, 1}, {1, 1}, {3, 1}, {2, 0}, {2, 2}} {
+					after, d := decide(t, r, record.Input{
+						Kind: record.Seen, At: t0.Add(time.Minute), From: other.State, Attempt: at.attempt, Task: at.task, Move: message.Move{To: to, In: time.Second},
+					})
+					if want := r.State == other.State && at.attempt == 2 && at.task == 1; d.Applied != want {
+						t.Fatalf("%s, seen as %s at attempt %d, task %d, to %s: applied is %t", name, seen, at.attempt, at.task, to, d.Applied)
+					}
+					task := r.Task
+					if d.Applied && to == message.Queued {
+						task++ // the task that was there finds nothing to do
+					}
+					if after.Task != task {
+						t.Errorf("%s to %s: task %d, want %d", name, to, after.Task, task)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestWhatFollows holds what a change does to the other members of a record.
+func TestWhatFollows(t *testing.T) {
+	t.Parallel()
+	at := t0.Add(10 * time.Minute)
+	move := func(from message.State, m message.Move) record.Record {
+		t.Helper()
+		r := in(from)
+		after, d := decide(t, r, record.Input{Kind: record.Seen, At: at, From: from, Attempt: 2, Task: 1, Move: m})
+		if !d.Applied {
+			t.Fatalf("%s to %s: %+v", from, m.To, d)
+		}
+		return after
+	}
+	for _, to := range message.States() {
+		r := move(message.InDoubt, message.Move{To: to, In: time.Minute, Reason: "why", Code: 9, ErrorText: "said", Counts: true, Resend: true})
+		if r.Reason != "why" || r.Code != 9 || r.ErrorText != "said" || r.Since() != at {
+			t.Errorf("%s: %+v", to, r)
+		}
+		kept := to.Sendable()
+		if (r.Payload != "") != kept || (r.Recipient != "") != kept || (r.Failures != 0) != kept {
+			t.Errorf("%s: payload %q, recipient %q, failures %d", to, r.Payload, r.Recipient, r.Failures)
+		}
+		next, failures, resends := time.Time{}, 0, 1
+		switch {
+		case to == message.Queued:
+			next, failures, resends = at.Add(time.Minute), 2, 2
+		case to == message.InDoubt:
+			next, failures = at.Add(time.Minute), 1
+		case kept:
+			failures = 1
+		}
+		if !r.NextAt.Equal(next) || r.Failures != failures || r.Resends != resends {
+			t.Errorf("%s: next at %s, %d failures, %d resends; want %s, %d, %d", to, r.NextAt, r.Failures, r.Resends, next, failures, resends)
+		}
+		// Nothing of it is left when the next change says nothing.
+		if r, _ = decide(t, r, record.Input{Kind: record.Seen, At: at, From: to, Attempt: 2, Task: r.Task, Move: message.Move{To: message.Parked}}); r.Reason != "" || r.Code != 0 || r.ErrorText != "" || !r.NextAt.IsZero() {
+			t.Errorf("%s, then parked: %+v", to, r)
+		}
+	}
+	if r := move(message.InDoubt, message.Move{To: message.Queued}); r.Failures != 1 || r.Resends != 1 || !r.NextAt.IsZero() {
+		t.Errorf("queued at once: %d failures, %d resends, next at %s", r.Failures, r.Resends, r.NextAt)
+	}
+	if r := move(message.InDoubt, message.Move{To: message.InDoubt}); !r.NextAt.Equal(at) {
+		t.Errorf("a doubt without a window ends at %s", r.NextAt)
+	}
+	if r := move(message.Queued, message.Move{To: message.Dead, Keep: true}); r.Payload == "" || r.Recipient == "" || r.Failures != 0 {
+		t.Errorf("kept: payload %q, recipient %q, failures %d", r.Payload, r.Recipient, r.Failures)
+	}
+	later := t0.Add(48 * time.Hour)
+	if r := move(message.Dead, message.Move{To: message.Queued, ExpiresAt: later}); !r.ExpiresAt.Equal(later) || r.Payload == "" || r.Place().Score != later.UnixMilli() {
+		t.Errorf("replayed with a new deadline: %+v", r)
+	}
+	if r := move(message.Dead, message.Move{To: message.Queued}); !r.ExpiresAt.Equal(t0.Add(time.Hour)) {
+		t.Errorf("replayed: the deadline is %s", r.ExpiresAt)
+	}
+	after, _ := decide(t, in(message.Parked), record.Input{
+		Kind: record.Seen, At: at, From: message.Parked, Attempt: 2, Task: 1, Note: "resolved by jo: asked them",
+		Move: message.Move{To: message.Cancelled, Reason: message.ReasonResolved},
+	})
+	if step := after.Timeline[len(after.Timeline)-1]; step.Reason != "resolved by jo: asked them" || after.Reason != message.ReasonResolved {
+		t.Errorf("the timeline says %q, the record %q", step.Reason, after.Reason)
+	}
+}
+
+// TestSecondIDs: what Meta calls a message is noted whatever else happens, and a second id proves
+// a duplicate.
+func TestSecondIDs(t *testing.T) {
+	t.Parallel()
+	r := in(message.Submitted)
+	report := func(w string, to message.State) record.Decision {
+		t.Helper()
+		var d record.Decision
+		r, d = decide(t, r, record.Input{Kind: record.Status, At: t0.Add(time.Minute), Attempt: 1, Move: message.Move{To: to, WAMID: w}})
+		return d
+	}
+	if d := report("", message.Sent); d.Duplicate || r.WAMID != "" || d.Changes[0].WAMID != "" {
+		t.Errorf("no id: %+v", d)
+	}
+	if d := report("a", message.Sent); d.Duplicate || d.Applied || r.WAMID != "a" || len(d.Changes) > 0 {
+		t.Errorf("the first id: %+v", d)
+	}
+	if d := report("b", message.Sent); !d.Duplicate || d.Applied || !d.Repeated || r.WAMID != "a" || !slices.Equal(r.Others, []string{"b"}) || r.Duplicates != 1 ||
+		!reflect.DeepEqual(d.Changes, []message.Change{{To: message.Sent, Attempt: 1, WAMID: "b", Reason: message.ReasonDuplicate}}) {
+		t.Errorf("a second id: %+v", d)
+	}
+	if d := report("c", message.Delivered); !d.Duplicate || !d.Applied || r.Duplicates != 2 || !reflect.DeepEqual(d.Changes, []message.Change{
+		{To: message.Sent, Attempt: 1, WAMID: "c", Reason: message.ReasonDuplicate},
+		{To: message.Delivered, Attempt: 1, WAMID: "c"},
+	}) {
+		t.Errorf("a third id with news: %+v", d)
+	}
+	for _, w := range []string{"a", "b", "c"} {
+		if d := report(w, message.Delivered); d.Duplicate || r.Duplicates != 2 {
+			t.Errorf("%s again: %+v", w, d)
+		}
+	}
+	if d := report("", message.Read); !d.Applied || d.Changes[0].WAMID != "a" {
+		t.Errorf("news without an id: %+v", d)
+	}
+	for i := range 2 * record.MaxOthers {
+		report(fmt.Sprint("more ", i), message.Read)
+	}
+	if len(r.Others) != record.MaxOthers || r.Duplicates != 2+2*record.MaxOthers || len(r.WAMIDs()) != record.MaxOthers+1 {
+		t.Errorf("%d others, %d duplicates", len(r.Others), r.Duplicates)
+	}
+}
+
+// TestDecisionsShareNothing: two decisions on the same record do not disturb each other.
+func TestDecisionsShareNothing(t *testing.T) {
+	t.Parallel()
+	r := in(message.Submitted)
+	r.WAMID, r.Others = "a", append(make([]string, 0, 8), "b")
+	r.Timeline = append(make([]message.Step, 0, 8), r.Timeline...)
+	report := func(to message.State, w string) record.Record {
+		after, _ := decide(t, r, record.Input{Kind: record.Status, At: t0.Add(time.Minute), Move: message.Move{To: to, WAMID: w}})
+		return after
+	}
+	one, other := report(message.Sent, "c"), report(message.Delivered, "d")
+	if one.Others[1] != "c" || other.Others[1] != "d" || one.Timeline[2].State != message.Sent || other.Timeline[2].State != message.Delivered {
+		t.Errorf("%q, %v and %q, %v", one.Others, one.Timeline, other.Others, other.Timeline)
+	}
+}
+
+func TestTimelineKeepsTheLast(t *testing.T) {
+	t.Parallel()
+	r := fresh()
+	for i := 1; i <= 30; i++ {
+		at := t0.Add(time.Duration(i) * time.Second)
+		r, _ = r.Begin(0, "w/1", at)
+		if len(r.Timeline) > record.MaxSteps {
+			t.Fatalf("%d steps", len(r.Timeline))
+		}
+		before := r
+		r, _ = decide(t, r, record.Input{Kind: record.Outcome, At: at, Attempt: i, Token: "w/1", Move: message.Move{To: message.Queued}})
+		if last := before.Timeline[len(before.Timeline)-1]; last.State != message.Attempting || last.Attempt != i {
+			t.Fatalf("the record before has changed: %+v", last)
+		}
+	}
+	if n := len(r.Timeline); n != record.MaxSteps || r.Timeline[0].Attempt != 21 || r.Timeline[n-1].Attempt != 30 || r.Attempt != 30 {
+		t.Errorf("%d steps from attempt %d", n, r.Timeline[0].Attempt)
+	}
+}
+
+// TestNoRecord: nothing can happen to a message that there is no record of.
+func TestNoRecord(t *testing.T) {
+	t.Parallel()
+	var none record.Record
+	for _, kind := range []record.Kind{record.Outcome, record.Seen, record.Status} {
+		for _, to := range message.States() {
+			after, d := decide(t, none, record.Input{Kind: kind, At: t0, Move: message.Move{To: to, WAMID: wamid}})
+			if after.Exists() || d.Applied || d.Repeated || after.WAMID != "" {
+				t.Errorf("kind %d to %s: %+v", kind, to, d)
+			}
+		}
+	}
+	if after, begin := none.Begin(0, "", t0); begin.Verdict != message.Done || after.Exists() {
+		t.Errorf("begin: %+v", begin)
+	}
+	for _, move := range []*message.Move{nil, {To: message.Submitted}} {
+		if after, _, d := none.Restore(message.Memory{ID: messageID, N: 1, Token: "w/1", Move: move}, t0); after.Exists() || d.Applied {
+			t.Errorf("restore: %+v", after)
+		}
+	}
+}
+
+// TestAnotherIncarnation: nothing that is known to be about an earlier record of the same id
+// changes this one.
+func TestAnotherIncarnation(t *testing.T) {
+	t.Parallel()
+	for name, r := range all() {
+		for _, input := range []record.Input{
+			{Kind: record.Outcome, Attempt: 2, Token: "w/2", Move: message.Move{To: message.Submitted, WAMID: wamid}},
+			{Kind: record.Seen, Attempt: 2, Task: 1, From: r.State, Move: message.Move{To: message.Cancelled}},
+			{Kind: record.Status, Attempt: 2, Move: message.Move{To: message.Played, WAMID: wamid}},
+		} {
+			input.At, input.Incarnation = t0.Add(time.Minute), r.Incarnation()-1
+			if after, d := decide(t, r, input); d.Applied || after.WAMID != "" {
+				t.Errorf("%s, kind %d: %+v", name, input.Kind, d)
+			}
+			input.Incarnation = r.Incarnation()
+			if _, d := decide(t, r, input); !d.Applied && input.Kind == record.Seen {
+				t.Errorf("%s, kind %d: not applied to its own record", name, input.Kind)
+			}
+		}
+	}
+}
+
+func TestBegin(t *testing.T) {
+	t.Parallel()
+	deadline := t0.Add(time.Hour)
+	due := in(message.Queued)
+	due.NextAt = time.Time{}
+	untried := fresh()
+	for name, c := range map[string]struct {
+		r     record.Record
+		task  int
+		token string
+		at    time.Time
+		want  record.Begin
+	}{
+		"its turn":                  {due, 1, "w/3", t0, record.Begin{Verdict: message.Go}},
+		"an earlier task":           {due, 0, "w/3", t0, record.Begin{Verdict: message.Done}},
+		"a later task":              {due, 2, "w/3", t0, record.Begin{Verdict: message.Done}},
+		"before its time":           {in(message.Queued), 1, "w/3", t0, record.Begin{Verdict: message.Early, Wait: time.Minute}},
+		"just before its time":      {in(message.Queued), 1, "w/3", t0.Add(time.Minute - time.Millisecond), record.Begin{Verdict: message.Early, Wait: time.Millisecond}},
+		"at its time":               {in(message.Queued), 1, "w/3", t0.Add(time.Minute), record.Begin{Verdict: message.Go}},
+		"the last moment":           {due, 1, "w/3", deadline.Add(-time.Millisecond), record.Begin{Verdict: message.Go}},
+		"the deadline":              {due, 1, "w/3", deadline, record.Begin{Verdict: message.Done, Expired: message.ReasonLateRetry}},
+		"the deadline, never tried": {untried, 0, "w/3", deadline, record.Begin{Verdict: message.Done, Expired: message.ReasonDeadline}},
+		"under way":                 {in(message.Attempting), 1, "w/3", t0, record.Begin{Verdict: message.Busy}},
+		"under way, another task":   {in(message.Attempting), 0, "w/3", t0, record.Begin{Verdict: message.Busy}},
+		"its own":                   {in(message.Attempting), 1, "w/2", t0, record.Begin{Verdict: message.Go}},
+		"its own, past the deadline": {
+			in(message.Attempting), 1, "w/2", deadline.Add(time.Hour), record.Begin{Verdict: message.Go},
+		},
+	} {
+		after, begin := c.r.Begin(c.task, c.token, c.at)
+		if begin != c.want {
+			t.Errorf("%s: %+v, want %+v", name, begin, c.want)
+		}
+		if begin.Verdict != message.Go || c.r.State == message.Attempting {
+			if !reflect.DeepEqual(after, c.r) {
+				t.Errorf("%s: the record changed to %+v", name, after)
+			}
+			continue
+		}
+		want := c.r
+		want.State, want.Token, want.Attempt = message.Attempting, c.token, c.r.Attempt+1
+		want.Reason, want.Code, want.ErrorText, want.NextAt, want.SendAt = "", 0, "", time.Time{}, time.Time{}
+		want.Timeline = append(slices.Clone(c.r.Timeline), message.Step{At: c.at, State: message.Attempting, Attempt: want.Attempt})
+		if !record.Same(after, want) {
+			t.Errorf("%s: the record is\n %+v, want\n %+v", name, after, want)
+		}
+		if after.Place() != c.r.Place() {
+			t.Errorf("%s: moved from %+v to %+v, which an APPEND cannot do", name, c.r.Place(), after.Place())
+		}
+	}
+	for _, s := range message.States() {
+		if _, begin := in(s).Begin(1, "w/3", t0.Add(time.Minute)); begin.Verdict == message.Go && s != message.Queued {
+			t.Errorf("an attempt of a message that is %s", s)
+		}
+	}
+}
+
+// TestRestore holds what becomes of what a worker remembers: that the attempt began, and its outcome.
+func TestRestore(t *testing.T) {
+	t.Parallel()
+	at := t0.Add(time.Minute)
+	move := func(to message.State) *message.Move { return &message.Move{To: to, WAMID: wamid, In: time.Minute} }
+	reopened := strings.Fields("queued attempting in_doubt parked dead") // what a later attempt may have followed
+	for name, r := range all() {
+		for _, m := range []message.Memory{
+			{N: 3, K: 2, Token: "w/3"},
+			{N: 3, K: 2, Token: "w/3", Move: move(message.Submitted)},
+			{N: 3, K: 2, Token: "w/3", Move: move(message.InDoubt)},
+			{N: 3, K: 2, Token: "w/3", Move: move(message.Queued)},
+			{N: 5, K: 2, Token: "w/3", Move: move(message.Rejected)},
+		} {
+			after, loss, d := r.Restore(m, at)
+			if loss != record.IntentLost {
+				t.Errorf("%s, attempt %d: loss %d", name, m.N, loss)
+			}
+			open := slices.Contains(reopened, name)
+			switch {
+			case m.Move == nil && open:
+				if after.State != message.Attempting || after.Attempt != m.N || after.Task != 2 || after.Token != "w/3" || after.Code != 0 || after.Reason != "" || d.Applied {
+					t.Errorf("%s: restored as %+v", name, after)
+				}
+				if step := after.Timeline[len(after.Timeline)-1]; step.Reason != "remembered" || step.Attempt != m.N {
+					t.Errorf("%s: the timeline says %+v", name, step)
+				}
+			case m.Move != nil && open:
+				if after.State != m.Move.To || after.Attempt != m.N || after.Task != 2 || !d.Applied || len(d.Changes) != 1 || d.Changes[0].Attempt != m.N {
+					t.Errorf("%s, outcome %s: restored as %+v, %+v", name, m.Move.To, after, d)
+				}
+			default:
+				rises := m.Move != nil && m.Move.To == message.Submitted && r.State.Rank(r.Reason) < message.Submitted.Rank("")
+				if after.Attempt != 2 || after.Task != 1 || d.Applied != rises || !rises && after.State != r.State {
+					t.Errorf("%s: restored as %+v, %+v", name, after, d)
+				}
+			}
+			again, loss, d := after.Restore(m, at)
+			if open && (loss != record.NothingLost || d.Applied || !record.Same(again, after)) {
+				t.Errorf("%s, attempt %d, once more: loss %d, %+v", name, m.N, loss, again)
+			}
+		}
+		// An attempt that the record has.
+		for _, m := range []message.Memory{
+			{N: 2, K: 1, Token: "w/2", Move: move(message.Submitted)},
+			{N: 2, K: 1, Token: "w/2", Move: move(message.Queued)},
+			{N: 2, K: 1, Token: "w/other", Move: move(message.Queued)},
+			{N: 1, K: 1, Token: "w/2", Move: move(message.InDoubt)},
+			{N: 2, K: 1, Token: "w/2"},
+		} {
+			after, loss, d := r.Restore(m, at)
+			want := m.Move != nil && (name == "attempting" && m.N == 2 && m.Token == "w/2" ||
+				m.Move.To == message.Submitted && r.State.Rank(r.Reason) < message.Submitted.Rank(""))
+			if d.Applied != want || (loss == record.OutcomeLost) != want || !want && loss != record.NothingLost {
+				t.Errorf("%s, remembered %+v: loss %d, %+v", name, m, loss, d)
+			}
+			if after.Attempt != 2 || after.Task != 1 {
+				t.Errorf("%s, remembered %+v: %+v", name, m, after)
+			}
+		}
+	}
+}
+
+func TestPlace(t *testing.T) {
+	t.Parallel()
+	since := t0.Add(time.Second).UnixMilli()
+	for name, want := range map[string]record.Place{
+		"queued":     {List: message.Waiting, Score: t0.Add(time.Hour).UnixMilli(), Member: messageID},
+		"attempting": {List: message.Waiting, Score: t0.Add(time.Hour).UnixMilli(), Member: messageID},
+		"in_doubt":   {List: message.Doubts, Score: t0.Add(time.Minute).UnixMilli(), Member: messageID},
+		"parked":     {List: message.Parking, Score: since, Member: messageID},
+		"dead":       {List: message.Graves, Score: since, Member: "7:before:" + messageID},
+		"submitted":  {List: message.Awaiting, Score: since, Member: messageID},
+	} {
+		r := in(message.State(name))
+		if got := r.Place(); got != want {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
+	}
+	for _, s := range message.States() {
+		if r := in(s); (r.Place() == record.Place{}) != (s.List() == message.NoList) {
+			t.Errorf("%s: %+v", s, r.Place())
+		}
+	}
+	if (&record.Record{}).Place() != (record.Place{}) {
+		t.Error("no record has a place")
+	}
+}
+
+func TestDeadLetter(t *testing.T) {
+	t.Parallel()
+	for _, reason := range []string{"", message.ReasonAttempts, "a reason: with colons:"} {
+		r := in(message.Dead)
+		r.Code, r.Reason = 131000, reason
+		code, why, id, ok := record.DeadLetter(r.Place().Member)
+		if code != r.Code || why != reason || id != messageID || !ok {
+			t.Errorf("%q is read as %d, %q, %q, %t", r.Place().Member, code, why, id, ok)
+		}
+	}
+	for _, member := range []string{"", "1", "1:a", "x:a:b"} {
+		if _, _, _, ok := record.DeadLetter(member); ok {
+			t.Errorf("%q is taken for a dead letter", member)
+		}
+	}
+}
+
+func TestUndelivered(t *testing.T) {
+	t.Parallel()
+	for name, r := range all() {
+		r.WAMID, r.Others = "a", []string{"b"}
+		want := []string{"a", "b"}
+		if r.State.Final() {
+			want = nil
+		}
+		if got := r.Undelivered(); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	r := fresh()
+	if r.Undelivered() != nil {
+		t.Error("a message without an id of Meta's has one")
+	}
+}
+
+func TestOpen(t *testing.T) {
+	t.Parallel()
+	r := in(message.Attempting)
+	r.NextAt = t0.Add(time.Minute)
+	want := message.Open{
+		ID: messageID, Message: r.Context, State: message.Attempting, N: 2, K: 1, Accepted: r.Incarnation(), Worker: "w", Since: t0.Add(time.Second),
+		ExpiresAt: r.ExpiresAt, NextAt: r.NextAt, Resent: 1,
+	}
+	if got := r.Open(); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if r = in(message.Parked); r.Worker() != "" || r.Open().Reason != "before" {
+		t.Errorf("%+v", r.Open())
+	}
+}
