@@ -8,6 +8,7 @@ import (
 
 	"sluice/internal/graphsim"
 	"sluice/internal/queue"
+	"sluice/internal/store"
 )
 
 // unhurried is a Meta that takes its time, so that faults strike in the middle of requests.
@@ -154,13 +155,15 @@ func (p *producer) adopt(other *producer) {
 // doubleTasks makes more tasks for every message that was accepted, under other counters, as
 // a repeat of a lost answer or a hand in Redis could.
 func (r *run) doubleTasks(counters ...int) {
-	tasks := queue.NewClient(r.db, shards)
+	tasks, tx := queue.NewClient(r.db, shards), r.db.Transactions(true)
 	for _, o := range r.producer.taken() {
 		for _, k := range counters {
-			task, err := tasks.Prepare(r.ctx, queue.Task{ID: o.ID, K: k, Number: o.Number, Class: o.Class})
+			task := queue.Task{ID: o.ID, K: k, Number: o.Number, Class: o.Class}
+			err := tx.Do(r.ctx, 0, store.Change{
+				Slot:   shards.Of(o.Number).Key("work"),
+				Decide: func(_ []string, w *store.Writes) error { return tasks.Enqueue(w, task) },
+			})
 			r.must(err, "make a task")
-			made := r.db.Join(true, task.Parts()...)
-			r.must(r.db.Run(r.ctx, made.Script, made.Keys, made.Args...).Err(), "make a task")
 		}
 	}
 	r.tell("made %d more tasks for each message", len(counters))

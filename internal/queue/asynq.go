@@ -4,8 +4,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"sluice/internal/message"
 )
 
@@ -130,11 +128,3 @@ func beatRows(args []any) []any {
 func isLease(key string) bool {
 	return strings.HasPrefix(key, "asynq:{") && strings.HasSuffix(key, "}:lease")
 }
-
-// notLoaded is the answer that makes asynq send a script's text instead of its hash.
-type notLoaded struct{}
-
-func (notLoaded) Error() string { return "NOSCRIPT not loaded yet" }
-func (notLoaded) RedisError()   {}
-
-var _ redis.Error = notLoaded{}

@@ -486,7 +486,7 @@ func (g *gate) handOut(ctx context.Context, n *number, tasks []*task) {
 	n.running += len(tasks)
 	n.mu.Unlock()
 	for i, t := range tasks {
-		message, err := g.encoder.encode(n.names[t.class], cmp.Or(t.Message, t.id), t.id)
+		message, err := g.client.encoder.encode(n.names[t.class], cmp.Or(t.Message, t.id), t.id)
 		if err != nil {
 			g.o.Log.Error("cannot hand tasks to asynq", "phone_number_id", n.id, "err", err)
 			g.handBack(n, tasks[i:])

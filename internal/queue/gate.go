@@ -47,14 +47,13 @@ var (
 // it answers those about its one virtual queue itself, notes how tasks ended, and passes the rest on.
 type gate struct {
 	redis.UniversalClient
-	db      *store.DB
-	o       Options
-	clock   pacing.Clock
-	place   placement
-	encoder *encoder
-	client  *Client
-	tx      *store.Transactions
-	seq     atomic.Int64 // of fetches
+	db     *store.DB
+	o      Options
+	clock  pacing.Clock
+	place  placement
+	client *Client
+	tx     *store.Transactions
+	seq    atomic.Int64 // of fetches
 
 	take, book, tidy store.Script
 
@@ -68,7 +67,7 @@ type gate struct {
 func newGate(stopped context.Context, db *store.DB, o Options) *gate {
 	g := &gate{
 		UniversalClient: db, db: db, o: o, stopped: stopped,
-		place: placement{active: map[string]*active{}}, encoder: newEncoder(), client: NewClient(db, o.Shards),
+		place: placement{active: map[string]*active{}}, client: NewClient(db, o.Shards),
 		tx:   o.Transactions,
 		take: db.Script(join(takeScript)), book: db.Script(join(bookScript)), tidy: db.Script(join(tidyScript)),
 		ready: make(chan string, readyMost),

@@ -31,8 +31,9 @@ type Hand struct {
 	Tasks  []TaskID // some may be finished already
 }
 
-// Hands returns what all workers have in hand. Whoever wants to know which of it was left by dead
-// workers must ask afterwards who lives: a worker has a heartbeat before it fetches.
+// Hands returns what all workers have in hand, of each number the latest first: returned in this
+// order the tasks come into theirs. Whoever wants to know which of it was left by dead workers must
+// ask afterwards who lives: a worker has a heartbeat before it fetches.
 func (c *Client) Hands(ctx context.Context) ([]Hand, error) {
 	numbers := make([]*redis.StringSliceCmd, c.shards)
 	err := c.db.Pipe(ctx, func(p redis.Pipeliner) {
@@ -67,6 +68,9 @@ func (c *Client) Hands(ctx context.Context) ([]Hand, error) {
 			all = append(all, h)
 		}
 	}
+	slices.SortFunc(all, func(a, b Hand) int {
+		return cmp.Or(cmp.Compare(a.Number, b.Number), compareFields(b.Field, a.Field))
+	})
 	return all, nil
 }
 
@@ -135,13 +139,16 @@ func splitField(field string) (worker string, seq int64) {
 	return field[:i], seq
 }
 
+// compareFields compares by when the fetches happened: sequences begin with the time.
+func compareFields(a, b string) int {
+	_, m := splitField(a)
+	_, n := splitField(b)
+	return cmp.Compare(m, n)
+}
+
 // latestFirst orders fields as return.lua wants them.
 func latestFirst(fields []string) []any {
-	slices.SortFunc(fields, func(a, b string) int {
-		_, m := splitField(a)
-		_, n := splitField(b)
-		return cmp.Compare(n, m)
-	})
+	slices.SortFunc(fields, func(a, b string) int { return compareFields(b, a) })
 	args := make([]any, len(fields))
 	for i, f := range fields {
 		args[i] = f

@@ -563,6 +563,12 @@ func TestWhatIsRepeated(t *testing.T) {
 	}
 }
 
+// notLoaded is the answer to the hash of a script that Redis does not know.
+type notLoaded struct{}
+
+func (notLoaded) Error() string { return "NOSCRIPT not loaded yet" }
+func (notLoaded) RedisError()   {}
+
 type redisError string
 
 func (e redisError) Error() string { return string(e) }
