@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
+	"sluice/internal/store"
 )
 
 const (
@@ -244,7 +245,7 @@ func away(err error) bool {
 	var n net.Error
 	if errors.As(err, &n) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
-		errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrClosed) {
+		errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrClosed) || errors.Is(err, store.ErrUnconfirmed) {
 		return true
 	}
 	var reply redis.Error
@@ -252,7 +253,7 @@ func away(err error) bool {
 		return false
 	}
 	switch word, _, _ := strings.Cut(reply.Error(), " "); word {
-	case "LOADING", "READONLY", "OOM", "EXECABORT", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "BUSY", "UNBLOCKED":
+	case "LOADING", "READONLY", "OOM", "EXECABORT", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN", "NOREPLICAS", "BUSY", "UNBLOCKED":
 		return true
 	}
 	return false
