@@ -3,10 +3,10 @@
 TOOL = go tool -modfile=tools/go.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test fuzz check vuln bench docs chaos chaos-ci chaos-long
+.PHONY: help demo build test fuzz check vuln bench bench-peers docs chaos chaos-ci chaos-long
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: ## an order pipeline through all programs in one process; needs nothing but Go
 	go run ./cmd/sluice demo
@@ -36,6 +36,17 @@ check: ## formatting, vet, staticcheck, checksums of the modules
 
 vuln: ## known holes in what is built in; asks vuln.go.dev
 	$(TOOL) govulncheck ./...
+
+PEERS = out/peers
+
+bench-peers: ## BullMQ, asynq and Sluice in turns against the same far side; ROUNDS=3
+	@tools/need redis-server:redis-server
+	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || a == 20 && b >= 19 ? 0 : 1)' 2>/dev/null && command -v npm >/dev/null || { \
+		echo "bench-peers: Node.js 20.19 or newer, or npm, is not installed. Install both (https://nodejs.org) and run this again." >&2; exit 1; }
+	@mkdir -p $(PEERS)
+	@cp internal/bench/peers/* $(PEERS)
+	npm ci --prefix $(PEERS) --no-audit --no-fund --ignore-scripts
+	go run ./cmd/sluice bench peers --peers $(PEERS) --rounds $(or $(ROUNDS),3)
 
 bench: ## the benchmarks
 	@tools/need redis-server:redis-server

@@ -12,13 +12,15 @@ import (
 )
 
 type benchCmd struct {
-	Name       string        `arg:"" enum:"pace,urgent,idle,drain,intake,webhook,memory,all" help:"Which: pace, urgent, idle, drain, intake, webhook, memory or all. docs/performance.md says what each measures."`
+	Name       string        `arg:"" enum:"pace,urgent,idle,drain,cold,life,instructions,foreign,peers,intake,webhook,memory,all" help:"Which: pace, urgent, idle, drain, cold, life, instructions, foreign, peers, intake, webhook, memory or all. docs/performance.md says what each measures."`
 	Rate       int           `help:"Messages a second and number." placeholder:"N"`
 	Workers    int           `help:"Worker processes." placeholder:"N"`
 	Numbers    int           `help:"Phone numbers; idle: those without work." placeholder:"N"`
 	Backlog    int           `help:"Messages waiting at the beginning." placeholder:"N"`
 	Duration   time.Duration `help:"Length of each measurement." placeholder:"TIME"`
 	Durability string        `enum:"fsync,relaxed," default:"" help:"What Redis promises: fsync or relaxed."`
+	Rounds     int           `help:"How often cold, life and peers take turns." placeholder:"N"`
+	Peers      string        `default:"out/peers" help:"Folder with the packages for peers; make bench-peers fills it." placeholder:"DIR"`
 	Profiles   string        `type:"existingdir" help:"Write CPU profiles of the programs, and what Redis ran, into this folder." placeholder:"DIR"`
 	JSON       bool          `name:"json" xor:"form" help:"One JSON object a line."`
 	Markdown   bool          `xor:"form" help:"Tables for docs/performance.md, at the end."`
@@ -40,7 +42,7 @@ func (b benchCmd) Run(ctx context.Context) error {
 	}
 	err = bench.Run(ctx, b.Name, bench.Options{
 		Rate: b.Rate, Workers: b.Workers, Numbers: b.Numbers, Backlog: b.Backlog,
-		Duration: b.Duration, Durability: b.Durability, Profiles: b.Profiles,
+		Duration: b.Duration, Durability: b.Durability, Profiles: b.Profiles, Rounds: b.Rounds, Peers: b.Peers,
 		Program: program, Log: os.Stderr,
 	}, show)
 	if b.Markdown {

@@ -34,6 +34,7 @@ type cli struct {
 	Replay     replayCmd     `cmd:"" help:"Send dead messages again; without --go count them only."`
 	Audit      auditCmd      `cmd:"" help:"List what was ordered: who, what, when and why."`
 	Doctor     doctorCmd     `cmd:"" help:"Look at the whole set-up, say what is missing and how to mend it."`
+	Migrate    migrateCmd    `cmd:"" help:"Convert a store that an older version wrote, while all programs are stopped. See docs/upgrade.md."`
 	Simulate   simulateCmd   `cmd:"" help:"Run the Cloud API simulator."`
 	Bench      benchCmd      `cmd:"" help:"Measure load: pace, latency, throughput, memory, each beside its baseline."`
 	Chaos      chaosCmd      `cmd:"" help:"Break everything while messages go out, and prove by what the far side received that none is lost and none knowingly sent twice."`

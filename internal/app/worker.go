@@ -125,7 +125,7 @@ func (w *worker) send() error {
 	sweeper := &send.Sweeper{
 		Worker: w.name, Policy: policies(c.Common),
 		Shards: w.shards, Records: w.book, Requeue: requeue(w.book, tasks), Lost: lostTasks(tasks), Holds: w.holds.List,
-		Hands: hands(tasks), Suspects: due.take,
+		Hands: hands(tasks, server), Suspects: due.take,
 		Watermark: w.stream.Watermark, LastHeard: w.stream.LastHeard, Sends: sender.Sends, Now: w.book.Now,
 		Log: log, Registerer: w.registry,
 	}
@@ -213,10 +213,14 @@ func requeue(book *ledger.Ledger, tasks *queue.Client) send.Requeue {
 	}
 }
 
-// hands tells the sweeper what workers have fetched and not finished.
-func hands(tasks *queue.Client) func(context.Context) ([]send.Hand, error) {
+// hands tells the sweeper what workers have fetched and not finished. What bears this worker's name
+// and is none of its own is returned first.
+func hands(tasks *queue.Client, server *queue.Server) func(context.Context) ([]send.Hand, error) {
 	return func(ctx context.Context) ([]send.Hand, error) {
 		all, err := tasks.Hands(ctx)
+		if strays := server.Strays(all); len(strays) > 0 {
+			err = tasks.Return(ctx, strays)
+		}
 		out := make([]send.Hand, len(all))
 		for i, h := range all {
 			out[i] = send.Hand{

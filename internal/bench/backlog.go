@@ -90,18 +90,18 @@ func (w *world) written(ctx context.Context) error {
 	}
 }
 
-// arrivals waits until the simulator took n messages or d has passed, and returns how many it
+// arrivals waits until the far side took n messages or d has passed, and returns how many it
 // took and when.
 func (w *world) arrivals(ctx context.Context, n int, d time.Duration) (int, time.Time, error) {
 	deadline := time.Now().Add(d)
 	for {
-		s, err := w.Stats(ctx)
+		taken, err := w.taken(ctx)
 		now := time.Now()
-		if err != nil || s.Accepted >= n || now.After(deadline) {
-			return s.Accepted, now, err
+		if err != nil || taken >= n || now.After(deadline) {
+			return taken, now, err
 		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
-			return s.Accepted, now, err
+			return taken, now, err
 		}
 	}
 }

@@ -28,7 +28,7 @@ import (
 // AsynqSettings say how asynq is used alone, as its documentation would have it.
 type AsynqSettings struct {
 	Redis       string         `json:"redis"`
-	URL         string         `json:"url"` // each task's payload is POSTed there
+	URL         string         `json:"url"` // each task's payload is POSTed there; empty: the handler does nothing
 	Servers     int            `json:"servers"`
 	Concurrency int            `json:"concurrency"` // of each server
 	Queues      map[string]int `json:"queues"`
@@ -73,6 +73,9 @@ func serveAsynq(ctx context.Context, addr string, s AsynqSettings) error {
 			tasks.Add(1)
 			if !limit.Allow() {
 				return errLimited
+			}
+			if s.URL == "" {
+				return nil
 			}
 			return postTask(ctx, post, s.URL, t.Payload())
 		}))
@@ -163,15 +166,28 @@ func EnqueueAsynq(ctx context.Context, addr, queue string, n int, body func(i in
 	return g.Wait()
 }
 
-// asynq starts asynq alone.
+// asynq starts asynq alone. Its handler POSTs to the far side; without a far side it does
+// nothing.
 func (w *world) asynq(ctx context.Context, s AsynqSettings) (*rig.Process, error) {
 	addr, err := rig.FreeAddr()
 	if err != nil {
 		return nil, err
 	}
 	s.Redis = w.Redis.Addr
-	s.URL = "http://" + w.Sim.Addr + "/v25.0/" + rig.Numbers(1, 1)[0].ID + "/messages"
+	s.URL = w.messagesURL()
 	return w.Served(ctx, "asynq", addr, s)
+}
+
+// messagesURL is where the far side takes messages; empty: there is no far side.
+func (w *world) messagesURL() string {
+	far := w.far
+	if far == nil {
+		far = w.Sim
+	}
+	if far == nil {
+		return ""
+	}
+	return "http://" + far.Addr + "/v25.0/" + rig.Numbers(1, 1)[0].ID + "/messages"
 }
 
 // counts asks asynq's process what it did.

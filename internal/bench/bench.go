@@ -21,6 +21,8 @@ type Options struct {
 	Backlog    int           // messages waiting when it begins
 	Duration   time.Duration // of one measurement
 	Durability string        // Fsync or Relaxed, of Redis
+	Rounds     int           // how often cold, life and peers take turns
+	Peers      string        // the folder with peers' packages, see peers
 	Profiles   string        // a folder for CPU profiles of the programs; empty: none are taken
 
 	Program string    // the executable that has rig.Run behind rig.Command; required
@@ -42,6 +44,11 @@ var runs = []struct {
 	{"urgent", urgent},
 	{"idle", idle},
 	{"drain", drain},
+	{"cold", cold},
+	{"life", life},
+	{"instructions", instructions},
+	{"foreign", foreign},
+	{"peers", peers},
 	{"intake", intake},
 	{"webhook", webhook},
 	{"memory", memory},
@@ -57,7 +64,8 @@ func Names() []string {
 }
 
 // Run makes the load run of that name, or every one for "all", and hands each result to show
-// when it is there. When one run fails, the others of "all" go on. All processes it started
+// when it is there. When one run fails, the others of "all" go on; one that needs a program
+// that is not installed is left out of "all". All processes it started
 // have ended when it returns, also when ctx ends early.
 func Run(ctx context.Context, name string, o Options, show func(Row)) error {
 	if name != "all" && !slices.Contains(Names(), name) {
@@ -82,6 +90,10 @@ func Run(ctx context.Context, name string, o Options, show func(Row)) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		if name == "all" && errors.Is(err, errMissing) {
+			o.say("%s: left out: %v", r.name, err)
+			continue
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", r.name, err))
 		}
@@ -96,6 +108,7 @@ const (
 	maxBacklog  = 2_000_000
 	maxDuration = 10 * time.Minute
 	maxRate     = 10_000 // the configuration's own
+	maxRounds   = 100
 )
 
 func (o Options) check() error {
@@ -107,6 +120,7 @@ func (o Options) check() error {
 		{"workers", int64(o.Workers), maxWorkers},
 		{"numbers", int64(o.Numbers), maxNumbers},
 		{"backlog", int64(o.Backlog), maxBacklog},
+		{"rounds", int64(o.Rounds), maxRounds},
 		{"duration in seconds", int64(o.Duration / time.Second), int64(maxDuration / time.Second)},
 	} {
 		if c.have < 0 || c.have > c.max {

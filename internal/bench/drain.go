@@ -24,7 +24,7 @@ func drain(ctx context.Context, o Options) ([]Row, error) {
 	var rows []Row
 	for _, row.Durability = range o.durabilities(Relaxed, Fsync) {
 		row.Workers = 0 // asynq has servers
-		best, err := drainAsynqBest(ctx, o, row)
+		best, err := drainAsynqBest(ctx, o, row, toSimulator)
 		if err != nil {
 			return rows, err
 		}
@@ -103,8 +103,21 @@ func (w *world) emptying(ctx context.Context, row *Row, d time.Duration, program
 	return nil
 }
 
+// toSimulator and toFarSide start the far side of a drain. Both answer at once.
+func toSimulator(ctx context.Context, w *world) error { return w.simulate(ctx, 0, "") }
+func toFarSide(ctx context.Context, w *world) error   { return w.farSide(ctx, farSideSettings{}) }
+
 // drainAsynqBest finds asynq's best number of servers in short tries, and measures it.
-func drainAsynqBest(ctx context.Context, o Options, row Row) (Row, error) {
+func drainAsynqBest(ctx context.Context, o Options, row Row, far func(context.Context, *world) error) (Row, error) {
+	best, err := asynqBest(ctx, o, row, far)
+	if err != nil {
+		return row, err
+	}
+	return drainAsynq(ctx, o, row, best, far)
+}
+
+// asynqBest finds asynq's best number of servers in short tries.
+func asynqBest(ctx context.Context, o Options, row Row, far func(context.Context, *world) error) (AsynqSettings, error) {
 	var best AsynqSettings
 	most := 0.0
 	for _, servers := range []int{1, 2, 4, 8} {
@@ -112,28 +125,27 @@ func drainAsynqBest(ctx context.Context, o Options, row Row) (Row, error) {
 			s := AsynqSettings{Servers: servers, Concurrency: concurrency, Queues: map[string]int{"bulk": 1}}
 			try := row
 			try.Backlog = min(row.Backlog, 8_000)
-			one, err := drainAsynq(ctx, o, try, s)
+			one, err := drainAsynq(ctx, o, try, s, far)
 			if err != nil {
-				return one, err
+				return best, err
 			}
-			o.say("drain: asynq alone, servers %d, concurrency %d: %s/s", servers, concurrency, show(*one.PerSecond))
+			o.say("  asynq alone, servers %d, concurrency %d: %s/s", servers, concurrency, show(*one.PerSecond))
 			if *one.PerSecond > most {
 				best, most = s, *one.PerSecond
 			}
 		}
 	}
-	row.Case = fmt.Sprintf("asynq: its best, servers %d, concurrency %d", best.Servers, best.Concurrency)
-	o.say("drain: %s (%s)", row.Case, row.about())
-	return drainAsynq(ctx, o, row, best)
+	return best, nil
 }
 
-func drainAsynq(ctx context.Context, o Options, row Row, s AsynqSettings) (Row, error) {
+func drainAsynq(ctx context.Context, o Options, row Row, s AsynqSettings, far func(context.Context, *world) error) (Row, error) {
+	row.Case = fmt.Sprintf("asynq: its best, servers %d, concurrency %d", s.Servers, s.Concurrency)
 	w, err := newWorld(ctx, o, row.Durability)
 	if err != nil {
 		return row, err
 	}
 	defer w.close()
-	if err := w.simulate(ctx, 0, ""); err != nil {
+	if err := far(ctx, w); err != nil {
 		return row, err
 	}
 	if err := w.fillAsynq(ctx, "bulk", row.Backlog); err != nil {

@@ -25,7 +25,12 @@ func atMost(high float64) func(Row, float64) bool {
 }
 
 func ours(r Row) bool {
-	return !strings.HasPrefix(r.Case, "asynq: ") && !strings.HasPrefix(r.Case, "net/http: ")
+	for _, baseline := range []string{"asynq: ", "net/http: ", "bullmq: "} {
+		if strings.HasPrefix(r.Case, baseline) {
+			return false
+		}
+	}
+	return true
 }
 
 func called(prefix string) func(Row) bool {
@@ -62,6 +67,18 @@ var figures = []figure{
 	{"idle commands at Redis, a second and worker", "<= 500", "idle", both(called("nothing"), func(r Row) bool { return r.Numbers > 1 }), func(r Row) *float64 { return r.CommandRate }, atMost(500)},
 	{"full path beside asynq at its best, `relaxed`", ">= 1.0 x", "drain", both(ours, with(Relaxed)), func(r Row) *float64 { return r.Ratio }, atLeast(1)},
 	{"full path beside asynq at its best, `fsync`", ">= 0.5 x", "drain", both(ours, with(Fsync)), func(r Row) *float64 { return r.Ratio }, atLeast(0.5)},
+	{"cold workers, to asynq at its best, `relaxed`", ">= 1.0 x", "cold", both(ours, with(Relaxed)), func(r Row) *float64 { return r.Ratio }, atLeast(1)},
+	{"cold workers, to asynq at its best, `fsync`", ">= 0.5 x", "cold", both(ours, with(Fsync)), func(r Row) *float64 { return r.Ratio }, atLeast(0.5)},
+	{"Redis's processor time for a whole life, to asynq's enqueue and process", "<= 1.0 x", "life", called(wholeLife), func(r Row) *float64 { return r.CPURatio }, atMost(1)},
+	{"Redis's instructions for a whole life, to asynq's enqueue and process", "<= 1.0 x", "instructions", called(wholeLife + ", groups of 20"), func(r Row) *float64 { return r.InstructionRatio }, atMost(1)},
+	{"share of the limit used, plain far side", ">= 99 %", "foreign", ours, func(r Row) *float64 { return r.Utilisation }, atLeast(0.99)},
+	{"the plain far side's largest window", "<= 1.02 x", "foreign", ours, func(r Row) *float64 {
+		if r.FarWindow == nil {
+			return nil
+		}
+		return new(ratio(*r.FarWindow, float64(r.Rate)))
+	}, atMost(1.02)},
+	{"drain rate to the faster BullMQ", ">= 1.0 x", "peers", ours, func(r Row) *float64 { return r.Ratio }, atLeast(1)},
 	{"single posts beside a bare handler", ">= 0.8 x", "intake", called("single posts"), func(r Row) *float64 { return r.Ratio }, atLeast(0.8)},
 	{"batches beside asynq's client", ">= 0.8 x", "intake", called("batches"), func(r Row) *float64 { return r.Ratio }, atLeast(0.8)},
 	{"statuses beside a bare server", ">= 0.5 x", "webhook", called("one status"), func(r Row) *float64 { return r.Ratio }, atLeast(0.5)},
@@ -106,7 +123,7 @@ func Markdown(w io.Writer, rows []Row) {
 func capacity(w io.Writer, rows []Row) {
 	fmt.Fprintln(w, "\n| path | with | one Redis core (a master) carries | one core of programs carries |\n| --- | --- | --- | --- |")
 	for _, r := range rows {
-		path, counts := map[string]string{"pace": "worker, paced", "drain": "worker, no limit", "intake": "producer", "webhook": "webhook", "memory": "worker and webhook, to delivered"}[r.Bench]
+		path, counts := map[string]string{"pace": "worker, paced", "drain": "worker, no limit", "cold": "worker, cold", "intake": "producer", "webhook": "webhook", "memory": "worker and webhook, to delivered"}[r.Bench]
 		if !counts || !ours(r) || r.RedisCPU == nil || r.GoCPU == nil || strings.HasPrefix(r.Case, "at half") {
 			continue
 		}

@@ -10,7 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/config"
-	"sluice/internal/events"
+	"sluice/internal/graphsim"
+	"sluice/internal/message"
 	"sluice/internal/rig"
 )
 
@@ -91,23 +92,32 @@ func memoryOnce(ctx context.Context, o Options, row Row) (Row, error) {
 	return row, err
 }
 
+// quietBytes is how much Redis sends in a second, at most, to a worker that reads no events.
+const quietBytes = 100 << 10
+
 // readEvents lets a worker that sends nothing read the events of the loading, as workers do while
-// a backlog grows.
+// a backlog grows. It has read them when Redis sends hardly anything any more.
 func (w *world) readEvents(ctx context.Context) error {
 	p, err := w.program(ctx, "worker", "SLUICE_ROLES="+config.RoleReconcile)
 	if err != nil {
 		return err
 	}
 	defer p.Stop()
-	stream := events.New(w.db, shards, events.Options{})
-	for {
-		if behind, err := stream.Behind(ctx); err == nil && behind == 0 {
-			return nil
+	for last, quiet := -1.0, 0; quiet < 2; {
+		stats, err := info(ctx, w.db, "stats")
+		if err != nil {
+			return err
 		}
-		if err := errors.Join(pause(ctx, 20*time.Millisecond), p.Alive()); err != nil {
+		sent := stats["total_net_output_bytes"]
+		if quiet++; last < 0 || sent-last > quietBytes {
+			quiet = 0
+		}
+		last = sent
+		if err := errors.Join(pause(ctx, time.Second), p.Alive()); err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
 // memoryFinal weighs the records of delivered messages, and adds up what their whole life
@@ -126,6 +136,10 @@ func memoryFinal(ctx context.Context, o Options, row Row) (Row, error) {
 		return row, err
 	}
 	hook, err := w.program(ctx, "webhook")
+	if err != nil {
+		return row, err
+	}
+	producer, err := w.program(ctx, "producer") // it tells what became of a message
 	if err != nil {
 		return row, err
 	}
@@ -150,36 +164,56 @@ func memoryFinal(ctx context.Context, o Options, row Row) (Row, error) {
 	if err != nil {
 		return row, err
 	}
+	if taken, _, err := w.arrivals(ctx, row.Backlog, 4*o.Duration); err != nil || taken < row.Backlog {
+		return row, errors.Join(err, fmt.Errorf("%d of %d messages arrived in %s", taken, row.Backlog, 4*o.Duration))
+	}
 	// Sent and delivered, for each message: then its record is final.
-	deadline := time.Now().Add(4 * o.Duration)
-	for folded := 0.0; folded < 2*float64(row.Backlog); {
-		if time.Now().After(deadline) {
-			return row, fmt.Errorf("%.0f of %d statuses were folded in %s", folded, 2*row.Backlog, 4*o.Duration)
-		}
-		if err := pause(ctx, 200*time.Millisecond); err != nil {
-			return row, err
-		}
-		folded = 0
-		for _, p := range workers {
-			n, err := w.Metric(ctx, p, `sluice_status_folded_total`)
-			if err != nil {
-				return row, err
-			}
-			folded += n
-		}
+	var all []arrival
+	err = w.Accepted(ctx, func(a graphsim.Accepted) {
+		all = append(all, arrival{Number: a.Number, Marker: a.Marker, WAMID: a.WAMID})
+	})
+	if err != nil {
+		return row, err
+	}
+	api := w.api(producer)
+	if err := w.awaitState(ctx, api, all, message.Delivered, 4*o.Duration); err != nil {
+		return row, err
 	}
 	after, err := w.used(ctx, append([]*rig.Process{hook}, workers...))
 	if err != nil {
 		return row, err
 	}
 	after.since(before).costs(&row, row.Backlog)
-	stopAll(workers)
+	if err := w.verify(ctx, api, all, message.Delivered); err != nil {
+		return row, err
+	}
+	stopAll(append(workers, producer))
+	if err := w.expired(ctx); err != nil {
+		return row, err
+	}
 	full, err := w.weigh(ctx)
 	if err != nil {
 		return row, err
 	}
 	row.BytesFinal = new((full - empty) / float64(row.Backlog))
 	return row, nil
+}
+
+// expired waits until the keys that live for seconds only are gone: until a second, 30 at most,
+// in which Redis lost no key.
+func (w *world) expired(ctx context.Context) error {
+	last := int64(-1)
+	for range 30 {
+		keys, err := w.db.DBSize(ctx).Result()
+		if err != nil || keys == last {
+			return err
+		}
+		last = keys
+		if err := pause(ctx, time.Second); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // memoryIdle weighs a worker that has nothing to do.

@@ -8,7 +8,7 @@ import (
 	"sluice/internal/rig"
 )
 
-// Parts are the baselines of load runs, as parts of a rig.
+// Parts are the baselines of load runs and their plain far side, as parts of a rig.
 var Parts = map[string]rig.Part{
 	"asynq": func(ctx context.Context, addr string, settings []byte) error {
 		var s AsynqSettings
@@ -23,6 +23,13 @@ var Parts = map[string]rig.Part{
 			return err
 		}
 		return rig.Listen(ctx, addr, enqueueHandler(redis))
+	},
+	"farside": func(ctx context.Context, addr string, settings []byte) error {
+		var s farSideSettings
+		if err := json.Unmarshal(settings, &s); err != nil {
+			return err
+		}
+		return serveFarSide(ctx, addr, s)
 	},
 	"hmac": func(ctx context.Context, addr string, _ []byte) error {
 		return rig.Listen(ctx, addr, http.HandlerFunc(checkHMAC))

@@ -24,6 +24,7 @@ type Row struct {
 	WindowsOver *float64 `json:"windows_over,omitempty"`         // one-second windows above the pace, where requests are written
 	OurWindow   *float64 `json:"max_window,omitempty"`           // the most requests written in one second
 	SimWindow   *float64 `json:"simulator_max_window,omitempty"` // the most that arrived at the simulator in one second
+	FarWindow   *float64 `json:"far_side_max_window,omitempty"`  // the most that arrived at the plain far side in one second
 	Throttled   *float64 `json:"throttled,omitempty"`            // answers 130429
 
 	UrgentP50 *float64 `json:"urgent_p50_ms,omitempty"` // from the 202 to the arrival of the POST
@@ -39,10 +40,17 @@ type Row struct {
 	P50 *float64 `json:"p50_ms,omitempty"` // of an HTTP answer
 	P99 *float64 `json:"p99_ms,omitempty"`
 
-	Commands *float64 `json:"redis_commands_per_message,omitempty"` // those inside scripts too
-	RedisCPU *float64 `json:"redis_cpu_us,omitempty"`               // a message
-	GoCPU    *float64 `json:"go_cpu_us,omitempty"`                  // a message, of the programs measured, not of the simulator
-	Resident *float64 `json:"resident_mb,omitempty"`                // the largest program measured
+	Commands         *float64 `json:"redis_commands_per_message,omitempty"` // those inside scripts too
+	RedisCPU         *float64 `json:"redis_cpu_us,omitempty"`               // a message
+	BaselineCPU      *float64 `json:"baseline_redis_cpu_us,omitempty"`
+	CPURatio         *float64 `json:"redis_cpu_ratio,omitempty"`          // redis_cpu_us / baseline_redis_cpu_us, the median of pairs
+	Instructions     *float64 `json:"redis_instructions,omitempty"`       // that redis-server ran for a message, without the kernel's
+	CostRatio        *float64 `json:"cpu_ratio,omitempty"`                // redis_cpu_us + go_cpu_us, to that of the baseline
+	InstructionRatio *float64 `json:"redis_instructions_ratio,omitempty"` // to asynq's
+	PerExec          *float64 `json:"messages_per_exec,omitempty"`        // messages for each transaction
+	Scripts          *float64 `json:"scripts_per_message,omitempty"`      // calls of scripts
+	GoCPU            *float64 `json:"go_cpu_us,omitempty"`                // a message, of the programs measured, not of the simulator
+	Resident         *float64 `json:"resident_mb,omitempty"`              // the largest program measured
 
 	CommandRate *float64 `json:"commands_per_second,omitempty"` // at Redis, those inside scripts too, for each worker
 	TripRate    *float64 `json:"round_trips_per_second,omitempty"`
@@ -81,6 +89,38 @@ func (r Row) figures(f func(name string, value float64)) {
 			f(name, *p)
 		}
 	}
+}
+
+// compare sets r's ratios to some baselines' mean.
+func (r *Row) compare(baselines ...Row) {
+	rate, cost := 0.0, 0.0
+	for _, b := range baselines {
+		rate += *b.PerSecond / float64(len(baselines))
+		cost += (deref(b.RedisCPU) + deref(b.GoCPU)) / float64(len(baselines))
+	}
+	r.Baseline, r.Ratio = new(rate), new(ratio(*r.PerSecond, rate))
+	r.CostRatio = new(ratio(deref(r.RedisCPU)+deref(r.GoCPU), cost))
+}
+
+// medians is the first of some rows of the same case, with the median of each figure.
+func medians(rows []Row) Row {
+	m := rows[0]
+	to := reflect.ValueOf(&m).Elem()
+	for i := range to.NumField() {
+		if _, ok := to.Field(i).Interface().(*float64); !ok {
+			continue
+		}
+		var all []float64
+		for _, r := range rows {
+			if p := reflect.ValueOf(r).Field(i).Interface().(*float64); p != nil {
+				all = append(all, *p)
+			}
+		}
+		if len(all) > 0 {
+			to.Field(i).Set(reflect.ValueOf(new(median(all, func(f float64) float64 { return f }))))
+		}
+	}
+	return m
 }
 
 // about says with what a row was measured.

@@ -43,18 +43,14 @@ type usage struct {
 	programs time.Duration // processor time
 	commands float64       // that Redis ran, in scripts too
 	trips    float64       // that the programs made to Redis
-	accepted int           // messages that the simulator took
+	accepted int           // messages that the far side took
 }
 
 // used looks what Redis and the given programs have used so far.
 func (w *world) used(ctx context.Context, programs []*rig.Process) (u usage, err error) {
 	u.at = time.Now()
-	if w.Sim != nil {
-		s, err := w.Stats(ctx)
-		if err != nil {
-			return u, err
-		}
-		u.accepted = s.Accepted
+	if u.accepted, err = w.taken(ctx); err != nil {
+		return u, err
 	}
 	if u.redis, err = w.Redis.CPU(); err != nil {
 		return u, err

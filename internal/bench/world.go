@@ -25,13 +25,22 @@ type world struct {
 	o          Options
 	durability string
 	db         *store.DB
+	far        *rig.Process // the plain far side; nil: the simulator is the far side, or there is none
 }
 
 // newWorld starts an empty Redis.
 func newWorld(ctx context.Context, o Options, durability string) (*world, error) {
+	return newWorldUnder(ctx, o, durability, nil)
+}
+
+// newWorldUnder starts an empty Redis after prepare, which may be nil, changed the rig.
+func newWorldUnder(ctx context.Context, o Options, durability string, prepare func(*rig.Rig)) (*world, error) {
 	g, err := rig.New(o.Program)
 	if err != nil {
 		return nil, err
+	}
+	if prepare != nil {
+		prepare(g)
 	}
 	w := &world{Rig: g, o: o, durability: durability}
 	fsync := "everysec"
@@ -65,10 +74,14 @@ func (w *world) simulate(ctx context.Context, rate int, hook string) error {
 
 // configure writes the programs' configuration.
 func (w *world) configure(numbers []rig.Number) error {
-	return w.Configure(numbers, map[string]any{
+	settings := map[string]any{
 		"shards": int(shards),
 		"redis":  map[string]any{"url": "redis://" + w.Redis.Addr, "durability": w.durability},
-	})
+	}
+	if w.far != nil {
+		settings["graph"] = map[string]any{"base_url": "http://" + w.far.Addr}
+	}
+	return w.Configure(numbers, settings)
 }
 
 // program starts one of Sluice's programs and waits until it is ready.
@@ -76,21 +89,21 @@ func (w *world) program(ctx context.Context, name string, env ...string) (*rig.P
 	return w.Program(ctx, name, "", env)
 }
 
-// workers starts n workers, each with its own trace when traced.
+// workers starts n workers at the same time, each with its own trace when traced.
 func (w *world) workers(ctx context.Context, n int, traced bool) ([]*rig.Process, error) {
 	all := make([]*rig.Process, n)
+	g, ctx := errgroup.WithContext(ctx)
 	for i := range all {
 		var env []string
 		if traced {
 			env = append(env, "SLUICE_TRACE_SENDS="+w.traceFile(i))
 		}
-		p, err := w.program(ctx, "worker", env...)
-		if err != nil {
-			return nil, err
-		}
-		all[i] = p
+		g.Go(func() (err error) {
+			all[i], err = w.program(ctx, "worker", env...)
+			return err
+		})
 	}
-	return all, nil
+	return all, g.Wait()
 }
 
 func (w *world) traceFile(i int) string { return filepath.Join(w.Dir, fmt.Sprintf("trace-%d", i)) }

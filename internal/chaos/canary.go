@@ -15,6 +15,7 @@ import (
 
 	"sluice/internal/events"
 	"sluice/internal/message"
+	packed "sluice/internal/record"
 	"sluice/internal/rig"
 )
 
@@ -84,7 +85,7 @@ func (l *leaks) redis(ctx context.Context, c redis.Cmdable) error {
 			return err
 		}
 		for _, v := range values {
-			for line := range strings.SplitSeq(v, "\n") {
+			for line := range strings.SplitSeq(withoutPayload(key, v), "\n") {
 				if canaries.MatchString(line) {
 					l.look("the key "+key, withoutMeta(line))
 				}
@@ -94,10 +95,19 @@ func (l *leaks) redis(ctx context.Context, c redis.Cmdable) error {
 	return keys.Err()
 }
 
-// private tells of a key that it is the place for what is private: what is still to be sent,
-// and what Meta sent and nobody understood.
-func private(key string) bool {
-	return strings.Contains(key, "}:p:") || key == events.QuarantineKey()
+// private tells of a key that it is the place for what Meta sent and nobody understood.
+func private(key string) bool { return key == events.QuarantineKey() }
+
+// withoutPayload is a record without what is still to be sent, which is the place of that; any other
+// value as it is.
+func withoutPayload(key, value string) string {
+	_, id, found := strings.Cut(key, "}:m:")
+	r, err := packed.Decode(id, value)
+	if !found || err != nil || !r.State.Sendable() && r.State != message.Dead {
+		return value
+	}
+	r.Payload = ""
+	return string(r.Encode())
 }
 
 // withoutMeta is an event without what Meta itself sent, which is the place of that; any other

@@ -3,10 +3,12 @@ package chaos
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
+	packed "sluice/internal/record"
 	"sluice/internal/redistest"
 	"sluice/internal/rig"
 )
@@ -35,8 +37,13 @@ func TestLeaksInRedisAreFound(t *testing.T) {
 		slices.Sort(found)
 		return found
 	}
-	c.Set(ctx, "sluice:{s00}:p:1-a", `{"to":"+`+phone+`","text":"`+said+`"}`, 0)
-	c.HSet(ctx, "sluice:{s00}:m:1-a", "to", "+49***00", "own", "16490000001230017")
+	stored := func(id string, change func(*packed.Record)) {
+		r := packed.New(message.Message{ID: id, From: "1", Class: message.Service, Payload: []byte(`{"to":"+` + phone + `","text":"` + said + `"}`)}, "", time.Now())
+		r.To = "+49***00"
+		change(&r)
+		c.Set(ctx, "sluice:{s00}:m:"+id, string(r.Encode()), 0)
+	}
+	stored("1-a", func(*packed.Record) {})
 	c.XAdd(ctx, status(phone, "wamid.A"))
 	if found := search(); len(found) > 0 {
 		t.Fatalf("what is in its place is a leak: %v", found)
@@ -44,11 +51,13 @@ func TestLeaksInRedisAreFound(t *testing.T) {
 	c.Set(ctx, "s", rig.Token, 0)
 	c.HSet(ctx, "h", "to", "+"+phone)
 	c.RPush(ctx, "l", said)
+	stored("1-sent", func(r *packed.Record) { r.State = message.Sent }) // its payload should be gone
+	stored("1-named", func(r *packed.Record) { r.To = "+" + phone })
 	c.SAdd(ctx, "e", rig.AppSecret)
 	c.ZAdd(ctx, "z", redis.Z{Member: rig.APIKey})
 	c.Set(ctx, "pair:"+phone, "", 0)
 	c.XAdd(ctx, status("1", phone))
-	want := []string{"the key e", "the key h", "the key l", "the key s", "the key sluice:{s00}:events:meta", "the key z", "the name of a key"}
+	want := []string{"the key e", "the key h", "the key l", "the key s", "the key sluice:{s00}:events:meta", "the key sluice:{s00}:m:1-named", "the key sluice:{s00}:m:1-sent", "the key z", "the name of a key"}
 	if found := search(); !slices.Equal(found, want) {
 		t.Errorf("found %q, want %q", found, want)
 	}

@@ -13,10 +13,15 @@ import (
 // Body returns what is POSTed to Meta for a stored message, see message.AppendPayload. The marker
 // goes into biz_opaque_callback_data, where Meta gives it back in every status; an empty marker is
 // left out. A Direct Send message without a ttl_seconds gets one that ends when expires says; with
-// a zero time it gets none. Body parses nothing: it appends to a copy. The error names no content.
+// a zero time it gets none. Body parses nothing, except of an old Direct Send message, see
+// message.Ordered: it appends to a copy. The error names no content.
 func Body(payload []byte, marker string, expires time.Time) ([]byte, error) {
 	if !bytes.HasPrefix(payload, []byte(`{"messaging_product":`)) || payload[len(payload)-1] != '}' {
 		return nil, errors.New("stored message: not in the form that message.AppendPayload writes")
+	}
+	payload, err := message.Ordered(payload)
+	if err != nil {
+		return nil, err
 	}
 	body := make([]byte, 0, len(payload)+len(marker)+64)
 	body = append(body, payload[:len(payload)-1]...)

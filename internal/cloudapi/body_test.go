@@ -135,3 +135,27 @@ func BenchmarkBody(b *testing.B) {
 		}
 	}
 }
+
+// Before format 2 of the records a message was stored in the order of its caller's members.
+func TestBodyOfAnOldMessage(t *testing.T) {
+	t.Parallel()
+	const head, mark = `{"messaging_product":"whatsapp","to":"+16505551234"`, `,"biz_opaque_callback_data":"mark"}`
+	synctest.Test(t, func(t *testing.T) {
+		for object, want := range map[string]string{
+			`,"type":"text"}`:                                                 `,"type":"text"`,
+			`,"category":"utility","type":"text"}`:                            `,"type":"text","category":"utility","ttl_seconds":3600`,
+			`,"type":"text","category":"utility"}`:                            `,"type":"text","category":"utility","ttl_seconds":3600`,
+			`,"ttl_seconds":7200,"category":"utility"}`:                       `,"category":"utility","ttl_seconds":7200`,
+			`,"category":"utility","ttl_seconds":7200,"type":"text"}`:         `,"type":"text","category":"utility","ttl_seconds":7200`,
+			`,"category":"utility","ttl_seconds":7200}`:                       `,"category":"utility","ttl_seconds":7200`,
+			`,"text":{"body":",\"category\":\"utility"},"type":"text"}`:       `,"text":{"body":",\"category\":\"utility"},"type":"text"`,
+			`,"category":"utility","text":{"body":"a, \"b\": c"}}`:            `,"text":{"body":"a, \"b\": c"},"category":"utility","ttl_seconds":3600`,
+			`,"ttl_seconds":7200,"type":"text","new":{"a":1,"category":"x"}}`: `,"type":"text","new":{"a":1,"category":"x"},"ttl_seconds":7200`,
+		} {
+			body, err := cloudapi.Body([]byte(head+object), "mark", time.Now().Add(time.Hour))
+			if err != nil || string(body) != head+want+mark {
+				t.Errorf("%s: %v\n got %s\nwant %s", object, err, body, head+want+mark)
+			}
+		}
+	})
+}

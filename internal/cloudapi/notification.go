@@ -49,11 +49,11 @@ func text(raw json.RawMessage) string {
 // The error is ErrOtherObject for a webhook about something else, and any other error for
 // what is no webhook at all; there are no events then.
 func Events(body []byte, now time.Time) ([]message.Event, error) {
-	r := reader{now: now}
 	if !json.Valid(body) {
 		return nil, errNoWebhook
 	}
 	body = bytes.TrimSpace(body)
+	r := reader{now: now, parts: parts{ends: endsOf(body)}}
 	var object string
 	var entries json.RawMessage
 	for name, raw := range r.members(body) {
@@ -90,6 +90,7 @@ type reader struct {
 
 func (r *reader) stamp(e message.Event) message.Event {
 	e.Version, e.At = message.EventVersion, r.now.UnixMilli()
+	e.Meta = slices.Clip(e.Meta)
 	return e
 }
 
@@ -124,7 +125,7 @@ func (r *reader) entry(raw json.RawMessage) {
 
 // change takes a change as an update and splits it if it holds messages or statuses.
 func (r *reader) change(update message.Event) {
-	var v parts
+	v := parts{ends: r.ends}
 	var contacts, messages, statuses, errs []json.RawMessage
 	for name, raw := range v.members(update.Meta) {
 		switch string(name) {
@@ -151,13 +152,13 @@ func (r *reader) change(update message.Event) {
 	}
 	var people []person
 	for _, raw := range contacts {
-		people = append(people, new(parts).person(raw, "wa_id", "user_id"))
+		people = append(people, (&parts{ends: r.ends}).person(raw, "wa_id", "user_id"))
 	}
 	for _, raw := range messages {
-		r.add(inboundEvent(update, raw, people))
+		r.add(inboundEvent(update, raw, people, r.ends))
 	}
 	for _, raw := range statuses {
-		r.add(statusEvent(update, raw, r.now))
+		r.add(statusEvent(update, raw, r.now, r.ends))
 	}
 	// Errors beside the messages are about the number or the account. They are passed on
 	// with the whole value, and so is whatever else comes in this field one day.
@@ -166,9 +167,9 @@ func (r *reader) change(update message.Event) {
 	}
 }
 
-func statusEvent(e message.Event, raw json.RawMessage, now time.Time) message.Event {
+func statusEvent(e message.Event, raw json.RawMessage, now time.Time, ends *ends) message.Event {
 	e.Meta = raw
-	var s parts
+	s := parts{ends: ends}
 	r := &message.Receipt{Number: e.Number}
 	for name, raw := range s.members(raw) {
 		switch string(name) {
@@ -232,9 +233,9 @@ func (p *parts) person(raw json.RawMessage, number, user string) person {
 
 // inboundEvent puts a message together with the contact that wrote it; system messages come
 // without one.
-func inboundEvent(e message.Event, raw json.RawMessage, contacts []person) message.Event {
+func inboundEvent(e message.Event, raw json.RawMessage, contacts []person, ends *ends) message.Event {
 	e.Meta = raw
-	var m parts
+	m := parts{ends: ends}
 	from := m.person(raw, "from", "from_user_id")
 	if m.odd {
 		return e // not a message at all: passed on as an update

@@ -4,13 +4,52 @@ import (
 	"bytes"
 	"encoding/json"
 	"iter"
+	"slices"
 )
 
 // parts takes apart JSON that is known to be valid. It gives out pieces of what it is given,
 // not decoded and not copied: encoding/json would check and read all that lies in an object
 // again at each step down.
 type parts struct {
-	odd bool // something was neither null nor absent nor what it was taken for
+	odd  bool  // something was neither null nor absent nor what it was taken for
+	ends *ends // of the text that all pieces are of; nil: they are looked for each time
+}
+
+// ends are where the objects and arrays of a text end, so that none is read again at each step
+// down. A piece's place in the text follows from its capacity, which reaches to the text's end.
+type ends struct {
+	size  int // capacity of the text
+	spans []span
+}
+
+// span is an object or array: the offset of its bracket, and its length.
+type span struct{ at, length int }
+
+// endsOf looks for them once.
+func endsOf(text []byte) *ends {
+	e := &ends{size: cap(text), spans: make([]span, 0, 16)}
+	var open []int // spans
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			i += quoted(text[i:]) - 1
+		case '{', '[':
+			open = append(open, len(e.spans))
+			e.spans = append(e.spans, span{at: i})
+		case '}', ']':
+			last := &e.spans[open[len(open)-1]]
+			last.length = i + 1 - last.at
+			open = open[:len(open)-1]
+		}
+	}
+	return e
+}
+
+// length is that of the object or array that b begins with.
+func (e *ends) length(b []byte) int {
+	at := e.size - cap(b)
+	i, _ := slices.BinarySearchFunc(e.spans, at, func(s span, at int) int { return s.at - at })
+	return e.spans[i].length
 }
 
 // members yields an object's members, their names as they read.
@@ -18,8 +57,8 @@ func (p *parts) members(object json.RawMessage) iter.Seq2[[]byte, json.RawMessag
 	return func(yield func([]byte, json.RawMessage) bool) {
 		for rest := p.open(object, '{'); len(rest) > 0; {
 			var name, value json.RawMessage
-			name, rest = cut(rest)
-			value, rest = cut(after(rest)) // the colon
+			name, rest = p.cut(rest)
+			value, rest = p.cut(after(rest)) // the colon
 			if !yield(unquote(name), value) {
 				return
 			}
@@ -33,7 +72,7 @@ func (p *parts) elements(array json.RawMessage) iter.Seq[json.RawMessage] {
 	return func(yield func(json.RawMessage) bool) {
 		for rest := p.open(array, '['); len(rest) > 0; {
 			var element json.RawMessage
-			element, rest = cut(rest)
+			element, rest = p.cut(rest)
 			if !yield(element) {
 				return
 			}
@@ -59,10 +98,16 @@ func (p *parts) open(value json.RawMessage, bracket byte) []byte {
 	return inside
 }
 
-// cut returns the value that b begins with, and what follows it.
-func cut(b []byte) (value json.RawMessage, rest []byte) {
-	end := length(b)
-	return b[:end:end], trim(b[end:])
+// cut returns the value that b begins with, and what follows it. To append to the value would
+// overwrite that.
+func (p *parts) cut(b []byte) (value json.RawMessage, rest []byte) {
+	var end int
+	if p.ends != nil && (b[0] == '{' || b[0] == '[') {
+		end = p.ends.length(b)
+	} else {
+		end = length(b)
+	}
+	return b[:end], trim(b[end:])
 }
 
 // after steps over a byte and the white space behind it.

@@ -163,9 +163,9 @@ func (s *site) orders(t *testing.T) {
 		"a recipient as people write it is normalised": func(t *testing.T) {
 			a := want(t, post(t, swap("", "+15551234567", "+1 (555) 123-4567")), 202, "")
 			id, _ := a.member("id").(string)
-			payload, err := s.redis.Client().Get(t.Context(), message.DefaultShards.Of(ours).Key("p:"+id)).Result()
-			if err != nil || !strings.Contains(payload, `"+15551234567"`) {
-				t.Errorf("kept %s, %v", payload, err)
+			r, err := s.book.Read(t.Context(), id)
+			if err != nil || !strings.Contains(r.Payload, `"+15551234567"`) {
+				t.Errorf("kept %s, %v", r.Payload, err)
 			}
 		},
 		"4,096 emoji are 4,096 characters": func(t *testing.T) { want(t, post(t, swap("", "secret text", strings.Repeat("😀", 4096))), 202, "") },

@@ -20,7 +20,6 @@ import (
 const (
 	tripBytes   = 4 << 20
 	tripTimeout = 30 * time.Second
-	linger      = 500 * time.Microsecond // between round trips that callers share
 )
 
 // Append writes events to the streams of their numbers, or of their accounts where they have
@@ -146,12 +145,7 @@ func (a *appender) run(l *lane) {
 		if len(parts) == 0 {
 			return
 		}
-		began := time.Now()
 		texts = a.write(parts, texts[:0])
-		if len(parts) > 1 {
-			// Those who have just been answered are about to come with more.
-			time.Sleep(min(time.Since(began)/4, linger))
-		}
 	}
 }
 

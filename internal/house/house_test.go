@@ -44,6 +44,7 @@ var rooms = []struct{ name, imports string }{
 	{"internal/ledger", "message record store"},
 	{"internal/events", "message store"},
 	{"internal/queue", "message pacing store"},
+	{"internal/migrate", "message store record ledger events queue"},
 	{"internal/cloudapi", "jsondoc message store"},
 	{"internal/webhook", "message store cloudapi"},
 	{"internal/graphsim", "jsondoc message store cloudapi"},
@@ -52,11 +53,11 @@ var rooms = []struct{ name, imports string }{
 	{"internal/demo", "message config ops store client events graphsim app"},
 	{"internal/rig", "message config ops store client graphsim app"},
 	{"internal/bench", "message pacing config ops store intake send reconcile client ledger events queue cloudapi webhook graphsim app rig"},
-	{"internal/chaos", "message config ops store client ledger events queue cloudapi graphsim rig bench"},
+	{"internal/chaos", "message record config ops store client ledger events queue cloudapi graphsim rig bench"},
 	{"cmd/producer", "app"},
 	{"cmd/worker", "app"},
 	{"cmd/webhook", "app"},
-	{"cmd/sluice", "message config ops store httpapi client ledger events queue graphsim doctor demo rig bench chaos"},
+	{"cmd/sluice", "message config ops store httpapi client ledger events queue migrate graphsim doctor demo rig bench chaos"},
 }
 
 // testRooms hold tests and nothing else, so nobody can import them.

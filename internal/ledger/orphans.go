@@ -90,6 +90,30 @@ func (l *Ledger) orphaned(ctx context.Context, s message.Shard, orphans []messag
 	}}
 }
 
+// RejoinAll is Rejoin for all shards that have orphans to look at again. One round trip says which.
+func (l *Ledger) RejoinAll(ctx context.Context) error {
+	now := make([]time.Time, l.o.Shards)
+	due := make([]*redis.IntCmd, l.o.Shards)
+	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
+		for i, s := range l.o.Shards.All() {
+			now[i] = l.db.Clock(ctx, orphansKey(s))
+			due[i] = p.ZCount(ctx, orphansKey(s), "-inf", strconv.FormatInt(now[i].UnixMilli(), 10))
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("count orphans: %w", err)
+	}
+	for i, s := range l.o.Shards.All() {
+		if due[i].Val() == 0 {
+			continue
+		}
+		if _, err := l.Rejoin(ctx, s, now[i]); err != nil {
+			return fmt.Errorf("apply orphans: %w", err)
+		}
+	}
+	return nil
+}
+
 // Rejoin applies the orphans of a shard whose message is known by now, and returns how many reports
 // it applied.
 func (l *Ledger) Rejoin(ctx context.Context, s message.Shard, now time.Time) (int, error) {

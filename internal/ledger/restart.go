@@ -142,23 +142,18 @@ func (l *Ledger) Assert(ctx context.Context, s message.Shard, all []message.Memo
 }
 
 func (l *Ledger) assertSome(ctx context.Context, s message.Shard, some []message.Memory, lost *message.Lost) error {
-	type found struct {
-		record bool
-		loss   record.Loss
-	}
-	results := make([]found, len(some))
+	losses := make([]record.Loss, len(some))
 	changes := make([]store.Change, len(some))
 	for i, m := range some {
 		key := RecordPrefix(s) + m.ID
 		changes[i] = store.Change{Keys: []string{key}, Slot: key, Durable: true, Decide: func(values []string, w *store.Writes) error {
 			before, err := record.Decode(m.ID, values[0])
-			results[i] = found{record: before.Exists()}
-			if err != nil || !before.Exists() {
+			if err != nil {
 				return err
 			}
 			now := l.db.Clock(ctx, key)
 			after, loss, d := before.Restore(m, now)
-			results[i].loss = loss
+			losses[i] = loss
 			if d.Changed || after.Attempt != before.Attempt {
 				l.write(w, s, before, after, d.Changes, now)
 			}
@@ -169,12 +164,12 @@ func (l *Ledger) assertSome(ctx context.Context, s message.Shard, some []message
 		if err != nil {
 			return err
 		}
-		switch {
-		case !results[i].record:
+		switch losses[i] {
+		case record.RecordLost:
 			lost.Records++
-		case results[i].loss == record.IntentLost:
+		case record.IntentLost:
 			lost.Intents++
-		case results[i].loss == record.OutcomeLost:
+		case record.OutcomeLost:
 			lost.Outcomes++
 		}
 	}

@@ -12,18 +12,17 @@ import (
 	"sluice/internal/store"
 )
 
-// Unsettled returns the shards in which there may be something to sweep: doubts, deadlines passed
-// before now, or reports that wait for their message. One round trip tells for all.
+// Unsettled returns the shards in which there may be something to sweep: doubts, or deadlines passed
+// before now. One round trip tells for all.
 func (l *Ledger) Unsettled(ctx context.Context, now time.Time) ([]message.Unsettled, error) {
 	all := l.o.Shards.All()
-	counts := make([][3]*redis.IntCmd, len(all))
+	counts := make([][2]*redis.IntCmd, len(all))
 	due := fmt.Sprint(now.UnixMilli())
 	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
 		for i, s := range all {
-			counts[i] = [3]*redis.IntCmd{
+			counts[i] = [2]*redis.IntCmd{
 				p.ZCard(ctx, listKey(s, message.Doubts)),
 				p.ZCount(ctx, listKey(s, message.Waiting), "-inf", due),
-				p.ZCount(ctx, orphansKey(s), "-inf", due),
 			}
 		}
 	})
@@ -32,8 +31,8 @@ func (l *Ledger) Unsettled(ctx context.Context, now time.Time) ([]message.Unsett
 	}
 	var some []message.Unsettled
 	for i, c := range counts {
-		u := message.Unsettled{Shard: all[i], Doubts: c[0].Val() > 0, Overdue: c[1].Val() > 0, Orphans: c[2].Val() > 0}
-		if u.Doubts || u.Overdue || u.Orphans {
+		u := message.Unsettled{Shard: all[i], Doubts: c[0].Val() > 0, Overdue: c[1].Val() > 0}
+		if u.Doubts || u.Overdue {
 			some = append(some, u)
 		}
 	}

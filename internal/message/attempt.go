@@ -31,6 +31,7 @@ type Attempt struct {
 	Message   Context // its id, number, class and template; this and what follows: with Go and Unconfirmed only
 	Payload   []byte  // Meta's message object
 	ExpiresAt time.Time
+	Age       time.Duration // of the recorded intent; more than a moment when an earlier call recorded it
 	Left      time.Duration // from when it was begun to ExpiresAt, by the store's clock
 	Failures  int           // earlier attempts that count against the budget
 }
@@ -53,8 +54,8 @@ type Move struct {
 
 // Unsettled is a shard, and what there may be to sweep in it.
 type Unsettled struct {
-	Shard                    Shard
-	Doubts, Overdue, Orphans bool
+	Shard           Shard
+	Doubts, Overdue bool
 }
 
 // Open is an open message as the sweeper sees it.

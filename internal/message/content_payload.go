@@ -52,6 +52,22 @@ func Payload(object json.RawMessage, to string) (json.RawMessage, error) {
 	return AppendPayload(nil, d.Root(), to), nil
 }
 
+// Ordered returns a stored message with its members in the order of AppendPayload. Before format 2 of
+// the records they were stored in the caller's order. Of most messages it is what they are.
+func Ordered(payload []byte) ([]byte, error) {
+	const category, ttl = `,"category":`, `,"ttl_seconds":`
+	// In a string these quotes would have backslashes before them.
+	before, rest, direct := bytes.Cut(payload, []byte(category))
+	if !direct && !bytes.Contains(payload, []byte(ttl)) {
+		return payload, nil
+	}
+	value, after, _ := bytes.Cut(rest, []byte(ttl))
+	if direct && !bytes.ContainsAny(value, ",:") && !bytes.ContainsAny(after, ",:") && !bytes.Contains(before, []byte(ttl)) {
+		return payload, nil
+	}
+	return Payload(payload, "")
+}
+
 // OpenTTL returns the most that Meta takes as the ttl_seconds of a stored Direct Send message whose
 // caller gave none; 0 for every other message.
 func OpenTTL(payload []byte) int {

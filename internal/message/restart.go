@@ -5,12 +5,13 @@ import "time"
 // Memory is what a worker remembers of an attempt, to write it down again where the store lost
 // it.
 type Memory struct {
-	ID    string
-	N     int
-	K     int // the task's counter
-	Token string
-	Since time.Time
-	Move  *Move // what came of it; nil: it is under way
+	ID       string
+	N        int
+	K        int // the task's counter
+	Token    string
+	Accepted int64 // which record of the id: Unix milliseconds of its acceptance
+	Since    time.Time
+	Move     *Move // what came of it; nil: it is under way
 }
 
 // Run is one run of a shard's server: until it restarts, or another takes its place.

@@ -22,7 +22,7 @@ local function slots(line, owner, now, T, horizon, lead, cap, floor)
   local function book(n, turn)
     n = math.min(n, free)
     if n > 0 then
-      redis.call('HSET', line, 'tat', string.format('%.0f', tat + n * T), 'own', owner, 'turn', turn or st[3] or '0')
+      redis.call('HSET', line, 'tat', tat + n * T, 'own', owner, 'turn', turn or st[3] or '0')
     end
     return n
   end

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -14,56 +15,87 @@ import (
 // listEvery is how often asynq's lists of active tasks are written anew, by the worker that serves
 // the number, so that asynq's inspector counts and lists right to a second. Of one task in hand
 // asynq says that it is pending: its state is not written for each. Delete, run and archive refuse
-// it, because it is not in the list of pending tasks.
+// it, because it is not in the list of pending tasks. A task that is deleted leaves the list in the
+// same transaction: asynq's inspector fails on a list that has a task which is not there.
 const listEvery = time.Second
 
-// writeActive writes asynq's lists of active tasks if they have changed, by what is in hand.
-func (g *gate) writeActive(ctx context.Context, n *number, hands *redis.MapStringStringCmd) error {
+// lists are asynq's lists of active tasks of a number by class, as this worker has written them.
+type lists struct {
+	written bool
+	ids     [4]string
+	others  [4][]string // what other workers have in hand, as last read
+}
+
+// writeActive writes the lists that have changed. A worker that does not serve the number takes only
+// its own tasks out of them. The caller holds n.mu.
+func (n *number) writeActive(w *store.Writes, first bool) lists {
+	l := &n.leaving
+	if !first {
+		for _, e := range l.exits {
+			w.Do("lrem", n.classes[e.class].active, 1, e.id)
+		}
+		return lists{others: l.lists.others}
+	}
+	written := lists{written: true, others: l.lists.others}
+	for class, ids := range n.inHand() {
+		slices.Reverse(ids) // the oldest is on the right
+		text := strings.Join(ids, " ")
+		written.ids[class] = text
+		if l.lists.written && text == l.lists.ids[class] {
+			continue
+		}
+		w.Delete(n.classes[class].active)
+		if len(ids) > 0 {
+			w.RPush(n.classes[class].active, ids...)
+		}
+	}
+	return written
+}
+
+// inHand are the tasks in hand by class, the oldest first. The caller holds n.mu.
+func (n *number) inHand() (by [4][]string) {
+	for class := range by {
+		by[class] = slices.Clone(n.leaving.lists.others[class])
+	}
+	for _, h := range n.leaving.hands {
+		for _, t := range h.tasks {
+			if !t.gone {
+				by[t.class] = append(by[t.class], t.id)
+			}
+		}
+	}
+	return by
+}
+
+// list notes what other workers have in hand and lets asynq's lists be written if they have changed.
+func (g *gate) list(n *number, hands *redis.MapStringStringCmd) error {
 	all, err := hands.Result()
 	if err != nil {
 		return err
 	}
-	n.listedAt = time.Now()
-	active := n.inHand()
-	fields := make([]string, 0, len(all))
-	for field := range all {
+	var others [4][]string
+	for _, field := range slices.Sorted(maps.Keys(all)) {
 		if worker, _ := splitField(field); worker != g.o.Worker { // of its own this worker knows more
-			fields = append(fields, field)
+			eachInHand(all[field], func(class int, id string) { others[class] = append(others[class], id) })
 		}
 	}
-	slices.Sort(fields)
-	for _, field := range fields {
-		eachInHand(all[field], func(class int, id string) { active[class] = append(active[class], id) })
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l := &n.leaving
+	l.lists.others = others
+	changed := !l.lists.written
+	for class, ids := range n.inHand() {
+		slices.Reverse(ids)
+		changed = changed || strings.Join(ids, " ") != l.lists.ids[class]
 	}
-	var text strings.Builder
-	for _, ids := range active {
-		slices.Reverse(ids) // the oldest is on the right
-		for _, id := range ids {
-			text.WriteString(id)
-			text.WriteByte(' ')
-		}
-		text.WriteByte('\n')
+	if changed || len(l.exits) > 0 {
+		g.settleWithin(n, 0)
 	}
-	if text.String() == n.listed {
-		return nil
-	}
-	err = g.tx.Do(ctx, 0, store.Change{Slot: n.hands, Decide: func(_ []string, w *store.Writes) error {
-		for class, ids := range active {
-			w.Delete(n.classes[class].active)
-			if len(ids) > 0 {
-				w.RPush(n.classes[class].active, ids...)
-			}
-		}
-		return nil
-	}})
-	if err == nil {
-		n.listed = text.String()
-	}
-	return err
+	return nil
 }
 
 // last leaves a number behind as it should be when this worker serves it no more, or when the
-// worker stops: what was handed out is in the log of recipients, and asynq's lists are right.
+// worker stops: what was handed out is in the log of recipients, and no fetch is unknown.
 func (g *gate) last(n *number) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.given), lastTimeout)
 	defer cancel()
@@ -78,13 +110,16 @@ func (g *gate) last(n *number) {
 // lastTimeout is how long the last commands about a number may take.
 const lastTimeout = 3 * time.Second
 
-// finish writes how the last tasks ended, when no handler runs any more.
+// finish puts back what no handler has begun and writes how the last tasks ended, when no handler
+// runs any more.
 func (g *gate) finish() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.given), lastTimeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, g.giveUp)
 	defer stop()
 	for _, a := range g.actives() {
+		g.overheard(a.number, 0)
+		g.leave(a.number, exits(a.left(), toHead)...)
 		if err := g.finishNumber(ctx, a.number); err != nil {
 			g.o.Log.Warn("cannot record how the last tasks ended", "phone_number_id", a.id, "err", err) // the sweeper returns them
 		}
@@ -93,17 +128,17 @@ func (g *gate) finish() {
 	g.settling.Wait()
 }
 
+// left are the tasks in hand, in the order in which they were fetched.
+func (n *number) left() []*task {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.SortedFunc(maps.Values(n.taken), func(a, b *task) int { return a.came.Compare(b.came) })
+}
+
+// finishNumber writes at once what there is to write of a number.
 func (g *gate) finishNumber(ctx context.Context, n *number) error {
-	for n.idleFor() == 0 { // what came while the last was written
-		n.mu.Lock()
-		some := len(n.leaving.exits) > 0
-		n.mu.Unlock()
-		if !some {
-			break
-		}
-		if err := g.write(n, 0); err != nil {
-			return err
-		}
+	if err := g.list(n, g.db.HGetAll(ctx, n.hands)); err != nil {
+		return err
 	}
-	return g.writeActive(ctx, n, g.db.HGetAll(ctx, n.hands))
+	return g.write(n, 0)
 }

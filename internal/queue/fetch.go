@@ -231,17 +231,22 @@ func (n *number) sort(r taken, tasks []*task, known []Candidate) (ready []*task,
 	return ready, out, behind
 }
 
-// slotArgs are the arguments about slots that taking and booking share.
-func (g *gate) slotArgs(n *number) []any {
-	first := g.first(n.id) // before n.mu: placement holds its own lock while it asks for n.mu
+// slotArgs is what taking and booking slots must know.
+type slotArgs struct {
+	rate    int
+	booked  int64 // end of this worker's last booking, us
+	further int64 // how much further than usual to book, us
+	first   byte  // '1' when this worker serves the number, else '0'
+}
+
+func (g *gate) slotArgs(n *number) slotArgs {
+	first := byte('0')
+	if g.first(n.id) { // before n.mu: placement holds its own lock while it asks for n.mu
+		first = '1'
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	further := n.further()
-	shift := max(pacing.Cap, pacing.Horizon+further)
-	if !first {
-		shift += lag
-	}
-	return []any{g.o.Worker, n.rate, further.Microseconds(), shift.Microseconds(), n.booked}
+	return slotArgs{n.rate, n.booked, n.further().Microseconds(), first}
 }
 
 // answeredIn notes how long Redis took. The first time says all that is known yet of how long
@@ -264,8 +269,13 @@ func (g *gate) takeTasks(ctx context.Context, n *number, room int, sent time.Tim
 	may, now := n.may, n.redisTime(sent)
 	n.may = 0 // a call that comes meanwhile sets it again
 	n.mu.Unlock()
-	field := fieldOf(g.o.Worker, g.seq.Add(1))
-	args := append(g.slotArgs(n), room, len(n.spare), field, n.ask(may))
+	seq := g.seq.Add(1)
+	field := fieldOf(g.o.Worker, seq)
+	a := g.slotArgs(n)
+	args := []any{g.o.Worker, a.rate, a.booked, room, seqText(seq), n.ask(may, a.first)}
+	if a.further > 0 || len(n.spare) > 0 {
+		args = append(args, a.further, len(n.spare))
+	}
 	var cmd *redis.Cmd
 	var pairs pairCommands
 	g.db.Pipe(ctx, func(p redis.Pipeliner) { // each command has its own error
@@ -276,26 +286,31 @@ func (g *gate) takeTasks(ctx context.Context, n *number, room int, sent time.Tim
 	})
 	trip := time.Since(sent)
 	n.pairs.done(pairs)
-	reply, err := cmd.StringSlice()
-	if err != nil || len(reply) < 2 {
+	reply, err := cmd.Slice()
+	if err == nil && len(reply) < 9 {
+		err = errReply
+	}
+	if err != nil {
 		n.mu.Lock()
 		n.may |= may
 		n.mu.Unlock()
 		n.unknown = append(n.unknown, field) // it may have taken some
-		return taken{}, 0, cmp.Or(err, errReply)
+		return taken{}, 0, err
 	}
-	b, rest := readBooking(reply[0])
-	r := taken{now: time.UnixMicro(b.now), left: bits(rest), holds: reply[2:]}
+	b := readBooking(reply)
+	full, left := integer(reply[5]), integer(reply[6])
+	inHand, _ := reply[7].(string)
+	r := taken{now: time.UnixMicro(b.now), left: int(left), holds: texts(reply[8])}
 	slots := g.slots(n, sent, trip, b)
 	n.mu.Lock()
-	tasks, twice := n.take(field, reply[1])
+	tasks, twice := n.take(field, inHand)
 	n.may |= r.left
 	further := n.further()
 	n.mu.Unlock()
 	r.tasks = tasks
 	g.leave(n, exits(twice, dropped)...)
 	if len(slots) > 0 {
-		n.line.SetRate(max(b.full, 1))
+		n.line.SetRate(max(int(full), 1))
 		n.line.Offer(slots)
 		n.spare = append(n.spare, slots...)
 	}
@@ -309,23 +324,15 @@ func (g *gate) takeTasks(ctx context.Context, n *number, room int, sent time.Tim
 // errReply means that a script replied what it never does.
 var errReply = errors.New("a script's reply is not understood")
 
-// ask says what take.lua asks of each class.
-func (n *number) ask(may int) string {
-	var ask [4]byte
-	for c := range ask {
+// ask says what take.lua asks of each class, and for whom.
+func (n *number) ask(may int, first byte) string {
+	ask := [5]byte{4: first}
+	for c := range n.skip {
 		if ask[c] = '0'; may>>c&1 == 1 {
 			ask[c] = '1' + byte(n.skip[c])
 		}
 	}
 	return string(ask[:])
-}
-
-// bits reads a digit for each class, 1 or 0.
-func bits(digits string) (b int) {
-	for c := range digits {
-		b |= int(digits[c]&1) << c
-	}
-	return b
 }
 
 // take notes what is in hand since a fetch. What was in its queue twice and is in hand already it
@@ -404,20 +411,35 @@ func (n *number) redisTime(at time.Time) time.Time {
 // booking is what the scripts reply about slots.
 type booking struct {
 	now, first, spacing int64 // us
-	slots, full         int
+	slots               int
 }
 
-// readBooking reads the numbers of a reply and returns what follows them.
-func readBooking(s string) (b booking, rest string) {
-	next := func() (v int64) {
-		var word string
-		word, s, _ = strings.Cut(s, " ")
-		v, _ = strconv.ParseInt(word, 10, 64)
+func readBooking(reply []any) booking {
+	now := 1_000_000*integer(reply[0]) + integer(reply[1])
+	return booking{now, now + integer(reply[2]), integer(reply[3]), int(integer(reply[4]))}
+}
+
+// integer reads a number of a reply.
+func integer(v any) int64 {
+	switch v := v.(type) {
+	case int64:
 		return v
+	case string:
+		n, _ := strconv.ParseInt(v, 10, 64)
+		return n
 	}
-	b.now, b.first, b.spacing = next(), next(), next()
-	b.slots, b.full = int(next()), int(next())
-	return b, s
+	return 0
+}
+
+// texts reads a list of a reply, which may be missing.
+func texts(v any) (all []string) {
+	list, _ := v.([]any)
+	for _, e := range list {
+		if s, ok := e.(string); ok {
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // slots are those of a booking.
@@ -443,12 +465,15 @@ func (g *gate) slots(n *number, sent time.Time, trip time.Duration, b booking) [
 // bookSlots books slots for tasks in hand that missed theirs.
 func (g *gate) bookSlots(ctx context.Context, n *number, count int) ([]time.Time, error) {
 	sent := time.Now()
-	r, err := g.db.Run(ctx, g.book, []string{n.schedule}, append(g.slotArgs(n), count)...).Text()
+	a := g.slotArgs(n)
+	reply, err := g.db.Run(ctx, g.book, []string{n.schedule}, g.o.Worker, a.rate, a.booked, count, string(a.first), a.further).Slice()
+	if err == nil && len(reply) < 5 {
+		err = errReply
+	}
 	if err != nil {
 		return nil, err
 	}
-	b, _ := readBooking(r)
-	return g.slots(n, sent, time.Since(sent), b), nil
+	return g.slots(n, sent, time.Since(sent), readBooking(reply)), nil
 }
 
 // handOut gives tasks to asynq's server. At a stop those left go back to the head of their
@@ -515,20 +540,21 @@ func (g *gate) tidyUp(ctx context.Context, n *number, first bool) (more bool) {
 	})
 	trip := time.Since(sent)
 	n.pairs.done(pairs)
-	reply, err := tidy.Text()
+	reply, err := tidy.Int64Slice()
 	if err == nil && list {
-		err = g.writeActive(ctx, n, hands)
+		n.listedAt = sent
+		err = g.list(n, hands)
 	}
 	if err != nil && ctx.Err() == nil {
 		g.o.Log.Warn("cannot tidy queues", "phone_number_id", n.id, "err", err)
 	}
-	g.overheard(n)
+	g.overheard(n, unheard)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.answeredIn(trip)
-	if len(reply) < 1 {
+	if len(reply) < 2 {
 		return false
 	}
-	n.may |= bits(reply[1:])
-	return reply[0] == '1'
+	n.may |= int(reply[1])
+	return reply[0] == 1
 }

@@ -32,8 +32,9 @@ var (
 )
 
 // boundsLua gives the scripts what Go knows of the send schedule.
-var boundsLua = fmt.Sprintf("local LEAD, HORIZON, SLACK, CLIMB, ASIDE = %d, %d, %d, %g, %d\n",
-	pacing.Lead.Microseconds(), pacing.Horizon.Microseconds(), pacing.Slack.Microseconds(), pacing.Climb, takeMost)
+var boundsLua = fmt.Sprintf("local LEAD, HORIZON, CAP, LAG, SLACK, CLIMB, ASIDE = %d, %d, %d, %d, %d, %g, %d\n",
+	pacing.Lead.Microseconds(), pacing.Horizon.Microseconds(), pacing.Cap.Microseconds(), lag.Microseconds(),
+	pacing.Slack.Microseconds(), pacing.Climb, takeMost)
 
 // The scripts of a gate, by parts.
 var (

@@ -90,8 +90,41 @@ func (c *Client) Return(ctx context.Context, hands []Hand) error {
 	return nil
 }
 
+// Strays returns those of some hands that bear this worker's name and that it knew nothing of, now
+// and when it was last asked: Redis lost that it had finished their tasks. They must be returned like
+// those of a dead worker. It is to be asked by one goroutine, some seconds apart: a fetch whose answer
+// is on its way is not known yet.
+func (s *Server) Strays(hands []Hand) []Hand {
+	var strays []Hand
+	seen := map[string]bool{}
+	for _, h := range hands {
+		if h.Worker != s.gate.o.Worker || s.gate.has(h) {
+			continue
+		}
+		seen[h.Field] = true
+		if s.strays[h.Field] {
+			strays = append(strays, h)
+		}
+	}
+	s.strays = seen
+	return strays
+}
+
+// has tells whether this worker knows a hand of its own.
+func (g *gate) has(h Hand) bool {
+	n := g.number(h.Number)
+	if n == nil {
+		return false
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.ContainsFunc(n.leaving.hands, func(own *hand) bool { return own.field == h.Field })
+}
+
 // fieldOf names a fetch. Sequences of one worker are never used twice.
-func fieldOf(worker string, seq int64) string { return worker + "/" + strconv.FormatInt(seq, 36) }
+func fieldOf(worker string, seq int64) string { return worker + "/" + seqText(seq) }
+
+func seqText(seq int64) string { return strconv.FormatInt(seq, 36) }
 
 func splitField(field string) (worker string, seq int64) {
 	i := strings.LastIndexByte(field, '/')

@@ -12,14 +12,15 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"sluice/internal/message"
 	"sluice/internal/store"
 )
 
 const (
 	// leaveGather is how long the ends of one number's tasks gather, to be one transaction;
-	// leaveMost, how many at most. Nothing hangs on them: the record knows what came of a task.
-	leaveGather = 100 * time.Millisecond
+	// leaveMost, how many at most. Nothing hangs on them: the record knows what came of a task. Tasks
+	// that are to come again gather for leaveSoon.
+	leaveGather = time.Second
+	leaveSoon   = 100 * time.Millisecond
 	leaveMost   = 500
 	// leavePatience is how long such a transaction then waits for another one to go with.
 	leavePatience = 50 * time.Millisecond
@@ -56,10 +57,12 @@ type leaving struct {
 	exits    []exit
 	hands    []*hand       // all of this worker that Redis has
 	settling bool          // a goroutine is at it
-	hurry    chan struct{} // gets a value when there are many
+	due      time.Time     // when it is to write
+	sooner   chan struct{} // due was brought forward
 	writing  sync.Mutex    // held while they are written; taken before number.mu
 	unsure   bool          // the last transaction may have run; guarded by writing
 	closed   []string      // queues and days whose counter was given an end
+	lists    lists
 }
 
 // hand is one fetch, as its worker remembers it. It is guarded by number.mu.
@@ -113,16 +116,28 @@ func (g *gate) leave(n *number, exits ...exit) {
 		l.exits = append(l.exits, e)
 	}
 	n.busy = time.Now()
-	if len(l.exits) == 0 {
-		return
-	}
-	if !l.settling {
-		l.settling = true
-		g.settling.Go(func() { g.settle(n) })
-	}
+	wait := leaveGather
 	if len(l.exits) >= leaveMost {
+		wait = 0
+	} else if slices.ContainsFunc(exits, func(e exit) bool { return e.how > void }) {
+		wait = leaveSoon
+	}
+	if len(l.exits) > 0 {
+		g.settleWithin(n, wait)
+	}
+}
+
+// settleWithin lets what there is to write be written within a time. The caller holds n.mu.
+func (g *gate) settleWithin(n *number, wait time.Duration) {
+	l := &n.leaving
+	due := time.Now().Add(wait)
+	if !l.settling {
+		l.settling, l.due = true, due
+		g.settling.Go(func() { g.settle(n) })
+	} else if due.Before(l.due) {
+		l.due = due
 		select {
-		case l.hurry <- struct{}{}:
+		case l.sooner <- struct{}{}:
 		default:
 		}
 	}
@@ -130,25 +145,37 @@ func (g *gate) leave(n *number, exits ...exit) {
 
 // settle writes what has gathered until nothing is left.
 func (g *gate) settle(n *number) {
-	pause := leaveGather
+	l := &n.leaving
+	pause := away
 	for {
-		select {
-		case <-n.leaving.hurry:
-		case <-time.After(pause):
+		n.mu.Lock()
+		wait := time.Until(l.due)
+		if wait <= 0 {
+			l.due = time.Now().Add(leaveGather)
+		}
+		n.mu.Unlock()
+		if wait > 0 {
+			select {
+			case <-l.sooner:
+			case <-time.After(wait):
+			}
+			continue
 		}
 		err := g.write(n, leavePatience)
-		switch {
-		case err == nil:
-			pause = leaveGather
-		case g.given.Err() != nil:
-			return
-		default:
+		if err != nil {
+			if g.given.Err() != nil {
+				return
+			}
 			g.o.Log.Warn("cannot record how tasks ended, will try again", "phone_number_id", n.id, "err", err)
+			time.Sleep(pause)
 			pause = min(2*pause, time.Second)
 		}
 		n.mu.Lock()
-		n.leaving.settling = len(n.leaving.exits) > 0
-		more := n.leaving.settling
+		l.settling = err != nil || len(l.exits) > 0
+		if err != nil {
+			l.due = time.Now()
+		}
+		more := l.settling
 		n.mu.Unlock()
 		if !more {
 			return
@@ -170,8 +197,10 @@ func (g *gate) write(n *number, within time.Duration) error {
 		l.unsure = false
 	}
 	var written int
+	var active lists
+	first := g.first(n.id)
 	err := g.tx.Do(ctx, within, store.Change{Slot: n.hands, Decide: func(_ []string, w *store.Writes) error {
-		written = n.compose(w)
+		written, active = n.compose(w, first)
 		return nil
 	}})
 	if err != nil {
@@ -181,6 +210,7 @@ func (g *gate) write(n *number, within time.Duration) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	l.exits = slices.Delete(l.exits, 0, written)
+	l.lists = active
 	for _, h := range l.hands {
 		h.changed = h.changed && h.left != h.writing
 	}
@@ -188,8 +218,9 @@ func (g *gate) write(n *number, within time.Duration) error {
 	return nil
 }
 
-// compose writes all exits there are, and returns how many.
-func (n *number) compose(w *store.Writes) int {
+// compose writes all exits there are, and returns how many. Asynq's lists of active tasks are right
+// afterwards.
+func (n *number) compose(w *store.Writes, first bool) (int, lists) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	l := &n.leaving
@@ -246,7 +277,7 @@ func (n *number) compose(w *store.Writes) int {
 	if len(over) > 2 {
 		w.Do(over...)
 	}
-	return len(l.exits)
+	return len(l.exits), n.writeActive(w, first)
 }
 
 // count adds to asynq's counters of tasks that were done.
@@ -335,12 +366,13 @@ func (n *number) retried(t *task, msg string, at int64) exit {
 	return exit{task: t, how: again, text: msg, at: cmp.Or(at, time.Now().Add(retryDelay(0, outcome, nil)).Unix())}
 }
 
-// overheard lets tasks leave whose handlers returned and of which asynq's server said nothing.
-func (g *gate) overheard(n *number) {
+// overheard lets tasks leave whose handlers returned and of which asynq's server said nothing for
+// so long.
+func (g *gate) overheard(n *number, silent time.Duration) {
 	var exits []exit
 	n.mu.Lock()
 	for _, t := range n.taken {
-		if !t.ended.IsZero() && time.Since(t.ended) > unheard {
+		if !t.ended.IsZero() && time.Since(t.ended) > silent {
 			exits = append(exits, exit{task: t, how: finished})
 		}
 	}
@@ -351,19 +383,4 @@ func (g *gate) overheard(n *number) {
 		}
 	}
 	g.leave(n, exits...)
-}
-
-// inHand are the tasks of this worker's hands by class, the oldest first.
-func (n *number) inHand() [][]string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	by := make([][]string, len(message.Classes()))
-	for _, h := range n.leaving.hands {
-		for _, t := range h.tasks {
-			if !t.gone {
-				by[t.class] = append(by[t.class], t.id)
-			}
-		}
-	}
-	return by
 }

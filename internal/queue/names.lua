@@ -1,14 +1,9 @@
--- names_of derives the keys of a number from that of its send schedule. It goes in front of scripts
--- that need it: a key that is given costs a script more than one that is made here.
-local CLASSES = {'authentication', 'service', 'utility', 'marketing'} -- the most urgent first
+-- names_of reads the number in the key of its send schedule, and returns it and what the keys of its
+-- shard and of its queues begin with: a key that is given costs a script more than one that is made
+-- here. A queue's own part begins with its class, the most urgent first. It goes in front of scripts
+-- that need it.
+local CLASSES = {'authentication}:', 'service}:', 'utility}:', 'marketing}:'}
 local function names_of(line)
   local tag, number = string.match(line, '^sluice:({s%d+}):line:(.*)$')
-  local base, queues = 'sluice:' .. tag .. ':', 'asynq:' .. tag .. ':' .. number .. ':'
-  local names = {number = number}
-  -- own is a key of the number's, shared one of its shard's.
-  function names.own(what) return base .. what .. ':' .. number end
-  function names.shared(what) return base .. what end
-  -- asynq is a key of asynq's queue of a class, from 1.
-  function names.asynq(c, what) return queues .. CLASSES[c] .. '}:' .. what end
-  return names
+  return number, 'sluice:' .. tag .. ':', 'asynq:' .. tag .. ':' .. number .. ':'
 end

@@ -31,8 +31,7 @@ type number struct {
 	unknown  []string    // fields of fetches that were not answered, of the same goroutine
 	skip     [4]int      // by class: how often all that was fetched could not be sent; of the same goroutine
 	spare    []time.Time // slots whose tasks could not be sent; of the same goroutine
-	listed   string      // what asynq's lists of active tasks hold; of the same goroutine
-	listedAt time.Time   // when that was last seen to
+	listedAt time.Time   // when asynq's lists of active tasks were last seen to; of the same goroutine
 
 	mu      sync.Mutex
 	rate    int              // configured
@@ -78,7 +77,7 @@ func (g *gate) newNumber(id string, rate int) *number {
 		n.classes = append(n.classes, asynqKeys(q))
 		n.names = append(n.names, q)
 	}
-	n.leaving.hurry = make(chan struct{}, 1)
+	n.leaving.sooner = make(chan struct{}, 1)
 	return n
 }
 

@@ -64,6 +64,10 @@ func (p *probe) run(ctx context.Context, wrap func(redis.UniversalClient) redis.
 	begun := time.Now()
 	defer func() { err = errors.Join(err, p.clean(context.WithoutCancel(ctx), begun)) }()
 
+	answers := make(chan error, 2)
+	answers <- Later{In: time.Second}
+	answers <- nil
+	p.o.Handler = func(context.Context, string, int, any, *Slots) error { return <-answers }
 	running, stop := context.WithCancel(ctx)
 	g := newGate(running, p.db, p.o)
 	n := g.newNumber(p.number, 80)
@@ -83,12 +87,7 @@ func (p *probe) run(ctx context.Context, wrap func(redis.UniversalClient) redis.
 	defer stop()
 
 	w := &witness{gate: g, seen: map[call]bool{}}
-	answers := make(chan error, 2)
-	answers <- Later{In: time.Second}
-	answers <- nil
 	srv := asynqServer(wrap(w), p.o.Log)
-	p.o.Handler = func(context.Context, string, int, any, *Slots) error { return <-answers }
-	g.o = p.o
 	handle := (&Server{gate: g}).handle
 	err = srv.Start(asynq.HandlerFunc(func(ctx context.Context, t *asynq.Task) error {
 		queue, _ := asynq.GetQueueName(ctx)

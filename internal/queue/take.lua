@@ -2,56 +2,60 @@
 -- notes who has them in hand. The most urgent class comes first; every 20th slot goes to the
 -- others in turn, so that none waits for ever. What can be sent only Go can tell: it has the
 -- records. A slot whose task cannot be sent is spare, and the next call fills it.
+-- Strings are dear here, in and out, and so are numbers that become strings: so there are few.
 -- KEYS  send schedule of the number
--- ARGV  worker, configured rate, how much further than usual slots are booked us, how far a change
---       of owner shifts the schedule us, end of the worker's own last booking us; most tasks to
---       take, spare slots, name of the field of hands, what to ask of each class: a digit for each,
---       0 nothing, n 2^(n-1) tasks a slot
--- Reply {numbers, what is in hand now; then the names of the holds on templates and tags}
---       numbers: now us, first slot us, time between slots us, slots booked, full rate; then for each
---       class 1 when it may have more, else 0
---       in hand: for each class a line: class (from 0), the tasks' ids
--- LEAD, HORIZON, SLACK, CLIMB and ASIDE are set in front of it.
-local line = KEYS[1]
-local name = names_of(line)
+-- ARGV  worker, configured rate, end of the worker's own last booking us, most tasks to take,
+--       sequence of this fetch, what to ask of each class: a digit for each, 0 nothing, n 2^(n-1)
+--       tasks a slot, and a digit: 1 when the worker serves the number, 0 when it stands by; then, if
+--       not 0, how much further than usual slots are booked us, spare slots
+-- Reply seconds, us: now; until the first slot us, time between slots us, slots booked, full rate,
+--       classes that may have more, as bits; what is in hand now: for each class a line: class
+--       (from 0), the tasks' ids; the names of holds on templates and tags
+-- LEAD, HORIZON, CAP, LAG, SLACK, CLIMB and ASIDE are set in front of it.
+local line, worker = KEYS[1], ARGV[1]
+local number, shard, queues = names_of(line)
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
-local room, spare = tonumber(ARGV[6]), tonumber(ARGV[7])
+local room, further, spare = tonumber(ARGV[4]), 0, 0
+if ARGV[7] then further, spare = tonumber(ARGV[7]), tonumber(ARGV[8]) end
+local ask = ARGV[6]
+local pace_key, holds = shard .. 'pace:' .. number, shard .. 'holds'
 local asked = {} -- by class: tasks for each slot; nil: nothing of it
-local rare = {name.own('pace'), name.shared('holds')}
+local rare = {pace_key, holds}
 for c = 1, 4 do
-  local digit = string.byte(ARGV[9], c) - 48
+  local digit = string.byte(ask, c) - 48
   if digit > 0 then
     asked[c] = 2 ^ (digit - 1)
-    rare[#rare + 1] = name.asynq(c, 'paused')
+    rare[#rare + 1] = queues .. CLASSES[c] .. 'paused'
   end
 end
-local rate, full, pause = tonumber(ARGV[2]), tonumber(ARGV[2]), 0
-local kept, names = false, {}
+local rate, pause = tonumber(ARGV[2]), tonumber(ARGV[3])
+local full, kept, names = rate, false, nil
 if redis.call('EXISTS', unpack(rare)) > 0 then
-  local holds = name.shared('holds')
-  rate, full, pause = pace(name.own('pace'), rate, now, CLIMB)
+  local until_us
+  rate, full, until_us = pace(pace_key, rate, now, CLIMB)
+  pause = math.max(pause, until_us)
   if redis.call('EXISTS', holds) == 1 then
-    kept = held(holds, 'all', now / 1000) or held(holds, 'number:' .. name.number, now / 1000)
+    names, kept = {}, held(holds, 'all', now / 1000) or held(holds, 'number:' .. number, now / 1000)
     for _, hold in ipairs(kept and {} or redis.call('HKEYS', holds)) do
-      local kind, number = string.match(hold, '^(%a+):(%d*):')
-      if (kind == 'template' or kind == 'tag') and (number == '' or number == name.number) and
-        held(holds, hold, now / 1000) then
+      local kind, of = string.match(hold, '^(%a+):(%d*):')
+      if (kind == 'template' or kind == 'tag') and (of == '' or of == number) and held(holds, hold, now / 1000) then
         names[#names + 1] = hold
       end
     end
   end
   for c = 1, 4 do
-    if asked[c] and redis.call('EXISTS', name.asynq(c, 'paused')) == 1 then asked[c] = nil end
+    if asked[c] and redis.call('EXISTS', queues .. CLASSES[c] .. 'paused') == 1 then asked[c] = nil end
   end
 end
 local T = math.ceil((1000000 + SLACK) / rate)
-local horizon = HORIZON + ARGV[3]
+local horizon = HORIZON + further
+local shift = math.max(CAP, horizon)
+if string.byte(ask, 5) == 48 then shift = shift + LAG end
 -- Urgent tasks may book further ahead: at the worker they go before what it has in hand, and
 -- that takes the later slots. Not at a worker that does not own the schedule, or it would find
 -- slots while the owner keeps up.
-local book, first, reach, owns, turn = slots(line, ARGV[1], now, T, 2 * horizon, LEAD + ARGV[3], tonumber(ARGV[4]),
-  math.max(tonumber(ARGV[5]), pause))
+local book, first, reach, owns, turn = slots(line, worker, now, T, 2 * horizon, LEAD + further, shift, pause)
 local most = math.max(0, math.min(math.floor((now + horizon - first) / T) + 1, reach))
 if not owns then reach = most end
 most, reach = math.min(most + spare, room), math.min(reach + spare, room)
@@ -61,7 +65,7 @@ local taken, n = {}, 0 -- by class: the ids taken; for how many slots that is
 local function pop(c, wanted)
   if wanted <= 0 or not asked[c] then return 0 end
   local some = math.min(wanted * asked[c], ASIDE)
-  local ids = redis.call('RPOP', name.asynq(c, 'pending'), string.format('%.0f', some))
+  local ids = redis.call('RPOP', queues .. CLASSES[c] .. 'pending', some)
   if not ids or #ids < some then asked[c] = nil end -- no more are there
   if not ids then return 0 end
   if taken[c] then
@@ -87,7 +91,7 @@ if not kept and reach > 0 then
   local share = shares(reach)
   n = pop(1, reach - share)
   -- Where more of the most urgent wait they get all but the share of the others.
-  if asked[1] and (n > 0 or redis.call('EXISTS', name.asynq(1, 'pending')) == 1) then
+  if asked[1] and (n > 0 or redis.call('EXISTS', queues .. CLASSES[1] .. 'pending') == 1) then
     others(share)
     n = n + pop(1, reach - n)
   end
@@ -97,21 +101,23 @@ if not kept and reach > 0 then
   end
 end
 
-local value = {}
-for c = 1, 4 do
-  if taken[c] then value[#value + 1] = (c - 1) .. ' ' .. table.concat(taken[c], ' ') end
+local hand, booked, left = nil, 0, 0
+for c = 4, 1, -1 do
+  if taken[c] then
+    local ids = table.concat(taken[c], ' ')
+    hand = (c - 1) .. ' ' .. ids .. (hand and '\n' .. hand or '')
+  end
+  left = 2 * left + (asked[c] and not kept and 1 or 0)
 end
-local hand, booked = table.concat(value, '\n'), 0
-if hand ~= '' then
-  if redis.call('HSETNX', name.own('hands'), ARGV[8], hand) == 1 then
+if hand then
+  local hands, field = shard .. 'hands:' .. number, worker .. '/' .. ARGV[5]
+  if redis.call('HSETNX', hands, field, hand) == 1 then
     booked = book(math.max(n - spare, 0), turn + n)
   else -- this call runs for the second time, because its first answer was lost
     for c = 1, 4 do
-      for i = #(taken[c] or {}), 1, -1 do redis.call('RPUSH', name.asynq(c, 'pending'), taken[c][i]) end
+      for i = #(taken[c] or {}), 1, -1 do redis.call('RPUSH', queues .. CLASSES[c] .. 'pending', taken[c][i]) end
     end
-    hand = redis.call('HGET', name.own('hands'), ARGV[8])
+    hand = redis.call('HGET', hands, field)
   end
 end
-local left = ''
-for c = 1, 4 do left = left .. (asked[c] and not kept and '1' or '0') end
-return {string.format('%.0f %.0f %.0f %d %.0f %s', now, first, T, booked, full, left), hand, unpack(names)}
+return {t[1], t[2], first - now, T, booked, full, left, hand or false, names or false}

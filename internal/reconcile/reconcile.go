@@ -16,7 +16,10 @@ import (
 	"sluice/internal/message"
 )
 
-const trimEvery = 5 * time.Second
+const (
+	trimEvery   = 5 * time.Second
+	rejoinEvery = time.Second
+)
 
 // stream is where Meta's reports come from.
 type stream interface {
@@ -30,6 +33,8 @@ type stream interface {
 // step as the last piece of evidence.
 type ledger interface {
 	Fold(ctx context.Context, shard message.Shard, evidence []message.Evidence, also map[string]string) ([]message.Folded, error)
+	// RejoinAll applies reports that came before their message was known, where it is known by now.
+	RejoinAll(ctx context.Context) error
 }
 
 // Options adjust a Reconciler.
@@ -80,6 +85,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	defer cancel()
 	wg.Go(func() { r.trim(ctx) })
 	wg.Go(func() { r.tell(ctx) })
+	wg.Go(func() { r.rejoin(ctx) })
 	return r.stream.Read(ctx, r.o.Name, r.apply)
 }
 
@@ -151,6 +157,15 @@ func (r *Reconciler) evidence(e message.Event) (message.Evidence, bool) {
 
 func (r *Reconciler) known(number string) bool {
 	return number != "" && (r.o.Known == nil || r.o.Known(number))
+}
+
+func (r *Reconciler) rejoin(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := r.ledger.RejoinAll(ctx); err != nil && ctx.Err() == nil {
+			r.log.Warn("reports that came before their message are not applied, will retry", slog.Any("err", err))
+		}
+		pause(ctx, rejoinEvery)
+	}
 }
 
 func (r *Reconciler) trim(ctx context.Context) {

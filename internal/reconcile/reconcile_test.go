@@ -489,3 +489,5 @@ func TestWhatWasHeardIsTold(t *testing.T) {
 		t.Errorf("of a number never heard of: %s, %s, %v", other, made, err)
 	}
 }
+
+func (l *fakeLedger) RejoinAll(context.Context) error { return nil }

@@ -164,13 +164,17 @@ const (
 	NothingLost Loss = iota
 	OutcomeLost      // the attempt is in it, and not what came of it
 	IntentLost       // the attempt is not in it
+	RecordLost       // there is none, or one of another incarnation
 )
 
 // Restore writes down again what a worker remembers of an attempt, where the store lost it: a
 // restart or a failover may have taken the record back to an earlier state.
 func (r Record) Restore(m message.Memory, at time.Time) (Record, Loss, Decision) {
+	if !r.Exists() || m.Accepted != 0 && m.Accepted != r.Incarnation() {
+		return r, RecordLost, Decision{}
+	}
 	loss := NothingLost
-	if r.Exists() && r.Attempt < m.N {
+	if r.Attempt < m.N {
 		loss = IntentLost
 		if r.State.Sendable() || r.State == message.Dead {
 			r.Attempt, r.Task = m.N-1, m.K

@@ -21,6 +21,11 @@ import (
 // appends to a record, or runs a script that expects a length, finds it only if nothing happened
 // meanwhile.
 
+// maxPadding bounds what a record grows so: an outage of days makes thousands of attempts. Beyond it
+// a length may come again that was there more than a hundred attempts before; whoever read the record
+// then reads it again before it appends.
+const maxPadding = 4 << 10
+
 // Format is the number of the stored form. Another one cannot be read.
 const Format = 2
 
@@ -241,7 +246,7 @@ func (r *Record) Encode() []byte {
 		parity = 0
 	}
 	least := 0
-	if r.size%2 == parity {
+	if r.size%2 == parity && r.size-len(b) < maxPadding {
 		least = r.size + 1
 	}
 	b = pad(b, least, parity)

@@ -32,7 +32,8 @@ func (w *world) mayBeSent(l *life, j *job) {
 	}
 	r := w.store.Read(j.id).record
 	own := r.State == message.Attempting && r.Token == j.token && r.Attempt == j.record.Attempt
-	known := r.State.Rank(r.Reason) >= message.Submitted.Rank("") // a report was quicker
+	known := r.State.Rank(r.Reason) >= message.Submitted.Rank("") || // a report was quicker
+		l.rewound && r.State == message.Rejected && r.Attempt < j.record.Attempt // see atTheEnd
 	if !own && !known && !l.unsure {
 		w.broken("%s: attempt %d by %s is sent, and the record is %s, attempt %d by %q", j.id, j.record.Attempt, j.token, r.State, r.Attempt, r.Token)
 	}

@@ -298,6 +298,22 @@ func TestSecondIDs(t *testing.T) {
 	}
 }
 
+// TestDecisionsShareNothing: two decisions on the same record do not disturb each other.
+func TestDecisionsShareNothing(t *testing.T) {
+	t.Parallel()
+	r := in(message.Submitted)
+	r.WAMID, r.Others = "a", append(make([]string, 0, 8), "b")
+	r.Timeline = append(make([]message.Step, 0, 8), r.Timeline...)
+	report := func(to message.State, w string) record.Record {
+		after, _ := decide(t, r, record.Input{Kind: record.Status, At: t0.Add(time.Minute), Move: message.Move{To: to, WAMID: w}})
+		return after
+	}
+	one, other := report(message.Sent, "c"), report(message.Delivered, "d")
+	if one.Others[1] != "c" || other.Others[1] != "d" || one.Timeline[2].State != message.Sent || other.Timeline[2].State != message.Delivered {
+		t.Errorf("%q, %v and %q, %v", one.Others, one.Timeline, other.Others, other.Timeline)
+	}
+}
+
 func TestTimelineKeepsTheLast(t *testing.T) {
 	t.Parallel()
 	r := fresh()

@@ -74,6 +74,12 @@ func (p *Process) Ready(ctx context.Context, probe func(context.Context) error) 
 // Ended is closed when the process has ended.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
+// Succeeded waits for the end of the process and tells whether its exit code was 0.
+func (p *Process) Succeeded() bool {
+	<-p.ended
+	return p.cmd.ProcessState != nil && p.cmd.ProcessState.Success()
+}
+
 // Alive returns what a process that has ended printed last, as an error.
 func (p *Process) Alive() error {
 	select {

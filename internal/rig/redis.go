@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os/exec"
+	"slices"
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
@@ -31,10 +32,17 @@ func (g *Rig) StartRedis(ctx context.Context, addr string, args ...string) (err 
 		all = append([]string{"-c", `ulimit -f "$0"; trap '' XFSZ; exec "$@"`, strconv.FormatInt(g.FileLimit/512, 10), program}, all...)
 		program = "sh"
 	}
-	if g.Redis, err = g.Start("redis", nil, program, all...); err != nil {
+	if len(g.RedisUnder) > 0 {
+		all = append(append(slices.Clone(g.RedisUnder[1:]), program), all...)
+		program = g.RedisUnder[0]
+	}
+	if g.Redis, err = g.Start("redis", g.RedisEnv, program, all...); err != nil {
 		return err
 	}
 	g.Redis.Addr = addr
+	if err := g.Redis.Ready(ctx, Dials(addr)); err != nil {
+		return err
+	}
 	return g.Redis.Ready(ctx, pings(addr))
 }
 

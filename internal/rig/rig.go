@@ -37,6 +37,9 @@ type Rig struct {
 	Sim   *Process // nil before Simulate
 	HTTP  *http.Client
 
+	RedisUnder []string // a command that runs redis-server as its last arguments, such as valgrind; empty: none
+	RedisEnv   []string // of redis-server
+
 	FileLimit int64 // the size in bytes at which Redis's files can grow no more, from its next start on; 0: none
 
 	program string

@@ -27,7 +27,7 @@ type memory struct {
 // add remembers an attempt that has been recorded.
 func (m *memory) add(s message.Shard, a message.Attempt, k int) *message.Memory {
 	now := time.Now()
-	e := &message.Memory{ID: a.ID, N: a.N, K: k, Token: a.Token, Since: now}
+	e := &message.Memory{ID: a.ID, N: a.N, K: k, Token: a.Token, Accepted: a.Accepted, Since: now}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.shards == nil {

@@ -124,6 +124,7 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 	var a message.Attempt
 	var mem *message.Memory
 	var begun time.Time
+	fetched := time.Now()
 	for {
 		slot, err := nextWithin(ctx, next, a)
 		if err != nil {
@@ -132,6 +133,9 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 		// Who stood still for long asks once more, with the same token, whether the attempt is
 		// still its own. Who only missed a slot need not.
 		if a.N == 0 || frozen(begun, time.Now()) {
+			if frozen(fetched, time.Now()) {
+				known = nil
+			}
 			begun = time.Now()
 			latest, err := s.begin(ctx, id, k, token, known)
 			known = nil
@@ -162,6 +166,9 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 			}
 			if a = latest; mem == nil {
 				mem = s.memory.add(shard, a, k)
+			}
+			if a.Age > intentMax { // the store was away for long between the intent and its answer
+				return s.takeBack(ctx, a, mem, 0)
 			}
 		}
 		if slot.Use(ctx) != nil || frozen(begun, time.Now()) {
@@ -207,6 +214,10 @@ func nextWithin(ctx context.Context, next NextSlot, a message.Attempt) (Slot, er
 // longer, or a machine that slept, must learn first whether the attempt is still its own: it
 // may have been taken for dead.
 const freezeMax = 5 * time.Second
+
+// intentMax is how old a recorded intent may be when its request leaves: after attemptMax it is taken
+// for abandoned, and the request itself takes its time.
+const intentMax = attemptMax / 2
 
 // frozen compares both clocks: the monotonic one stops while a machine sleeps, and the wall
 // clock may be set back.

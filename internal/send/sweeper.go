@@ -35,7 +35,6 @@ type records interface {
 	Waiting(ctx context.Context, s message.Shard, offset, limit int) ([]message.Open, error)
 	Overdue(ctx context.Context, s message.Shard, now time.Time, limit int) ([]message.Open, error)
 	Sweep(ctx context.Context, o message.Open, m message.Move) (bool, error)
-	Rejoin(ctx context.Context, s message.Shard, now time.Time) (int, error)
 	Forget(ctx context.Context, s message.Shard) (int, error)
 }
 
@@ -148,10 +147,6 @@ func (s *Sweeper) sweep(ctx context.Context) error {
 			if err := s.beat(ctx); err != nil {
 				return errors.Join(append(errs, err)...)
 			}
-		}
-		if u.Orphans {
-			_, err := s.Records.Rejoin(ctx, u.Shard, now)
-			errs = append(errs, err)
 		}
 		if u.Doubts {
 			errs = append(errs, s.doubts(ctx, u.Shard, now))

@@ -37,7 +37,6 @@ type world struct {
 	waiting  []message.Open // by deadline
 	gone     []string       // of those, the ids of those without a task
 	returned []string       // the messages whose tasks were put back
-	rejoined int
 	forgot   []message.Shard
 
 	fail   func(call string) error // nil: never
@@ -102,7 +101,7 @@ func (w *world) Alive(ctx context.Context, d time.Duration) (map[string]bool, er
 
 func (w *world) Unsettled(context.Context, time.Time) (all []message.Unsettled, err error) {
 	for _, s := range message.Shards(2).All() {
-		all = append(all, message.Unsettled{Shard: s, Doubts: true, Overdue: true, Orphans: true})
+		all = append(all, message.Unsettled{Shard: s, Doubts: true, Overdue: true})
 	}
 	return all, nil
 }
@@ -136,11 +135,6 @@ func (w *world) Opens(ctx context.Context, s message.Shard, ids []string) ([]mes
 		}
 	}
 	return found, err
-}
-
-func (w *world) Rejoin(context.Context, message.Shard, time.Time) (int, error) {
-	w.rejoined++
-	return 0, w.call("rejoin")
 }
 
 func (w *world) Forget(ctx context.Context, s message.Shard) (int, error) {

@@ -1,0 +1,194 @@
+package migrate
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/events"
+	"sluice/internal/message"
+	"sluice/internal/queue"
+	"sluice/internal/store"
+)
+
+// clean removes what format 1 held beside the records, once these are converted, and keeps the reports
+// that wait for their message.
+func (m *migration) clean(ctx context.Context) error {
+	for _, prefix := range []string{payloadPrefix, wamidPrefix, pairPrefix} {
+		if err := m.db.EachKey(ctx, pattern(prefix), "string", func(keys []string) error { return m.unlink(ctx, keys, prefix) }); err != nil {
+			return err
+		}
+	}
+	err := m.db.EachKey(ctx, pattern(orphansPrefix), "list", func(keys []string) error {
+		for s, wamids := range byShard(keys, orphansPrefix) {
+			for _, wamid := range wamids {
+				if err := m.orphans(ctx, s, s.Key(orphansPrefix+wamid)); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = m.db.EachKey(ctx, pattern(refPrefix), "zset", func(keys []string) error {
+		for s, refs := range byShard(keys, refPrefix) {
+			for _, ref := range refs {
+				if err := m.reference(ctx, s.Key(refPrefix+ref)); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, s := range m.o.Shards.All() {
+		if err := m.db.Unlink(ctx, s.Key(oldAttempts), s.Key(oldSent), s.Key(oldGaps), s.Key(oldReaders)).Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unlink removes keys. A payload stays while its message is not converted.
+func (m *migration) unlink(ctx context.Context, keys []string, prefix string) error {
+	for s, names := range byShard(keys, prefix) {
+		types := make([]*redis.StatusCmd, len(names))
+		err := m.db.Pipe(ctx, func(p redis.Pipeliner) {
+			for i, name := range names {
+				types[i] = p.Type(ctx, s.Key(recordPrefix+name))
+			}
+		})
+		if err != nil {
+			return err
+		}
+		var gone []string
+		for i, name := range names {
+			if types[i].Val() != "hash" {
+				gone = append(gone, s.Key(prefix+name))
+			}
+		}
+		for some := range slices.Chunk(gone, batchMost) {
+			if err := m.db.Unlink(ctx, some...).Err(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// orphans moves the reports of one of Meta's ids to the new list of reports that wait.
+func (m *migration) orphans(ctx context.Context, s message.Shard, key string) error {
+	texts, err := m.db.LRange(ctx, key, 0, -1).Result()
+	if err != nil {
+		return err
+	}
+	left, err := m.db.PTTL(ctx, key).Result()
+	if err != nil {
+		return err
+	}
+	waited := min(max(0, orphanLife-left), orphanLife)
+	n := 0
+	err = m.tx.Do(ctx, 0, store.Change{Slot: key, Durable: true, Decide: func(_ []string, w *store.Writes) error {
+		n = 0
+		since := m.db.Clock(ctx, key).Add(-waited)
+		for _, text := range texts {
+			var e message.Event
+			if err := json.Unmarshal([]byte(text), &e); err != nil || e.Receipt == nil {
+				w.Do("xadd", events.DeadKey(s), "*", "why", "not a status", oldField, text)
+				continue
+			}
+			n++
+			if err := m.ledger.ImportOrphan(w, s, *e.Receipt, since.Truncate(time.Millisecond)); err != nil {
+				return err
+			}
+		}
+		w.Delete(key)
+		return nil
+	}})
+	if err == nil {
+		m.n.Orphans += n
+	}
+	return err
+}
+
+// reference removes the members of an old index that are left over: their records are gone.
+func (m *migration) reference(ctx context.Context, key string) error {
+	members, err := m.db.ZRange(ctx, key, 0, -1).Result()
+	if err != nil {
+		return err
+	}
+	var stale []any
+	for _, member := range members {
+		if !strings.Contains(member, "-") { // a new one is a whole id
+			stale = append(stale, member)
+		}
+	}
+	return m.db.Tx(ctx, func(p redis.Pipeliner) error {
+		if len(stale) > 0 {
+			p.ZRem(ctx, key, stale...)
+		}
+		p.Persist(ctx, key)
+		return nil
+	})
+}
+
+// count is Run with DryRun.
+func (m *migration) count(ctx context.Context) error {
+	if err := m.stopped(ctx); err != nil {
+		m.say("Now a migration would be refused: %v.", err)
+	}
+	tasks, err := queue.CountActive(ctx, m.db)
+	if err != nil {
+		return err
+	}
+	m.n.Tasks = int(tasks)
+	for _, s := range m.o.Shards.All() {
+		n, err := m.unhandled(ctx, s)
+		if m.n.Events += n; err != nil {
+			return fmt.Errorf("count events: %w", err)
+		}
+	}
+	err = m.db.EachKey(ctx, pattern(recordPrefix), "hash", func(keys []string) error {
+		states := make([]*redis.StringCmd, len(keys))
+		err := m.db.Pipe(ctx, func(p redis.Pipeliner) {
+			for i, key := range keys {
+				states[i] = p.HGet(ctx, key, "st")
+			}
+		})
+		if err != nil {
+			return err
+		}
+		for _, c := range states {
+			m.n.States[message.State(c.Val())]++
+			m.n.Converted++
+		}
+		m.report("counted %d messages", m.n.Converted)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = m.db.EachKey(ctx, pattern(orphansPrefix), "list", func(keys []string) error {
+		for _, key := range keys {
+			n, err := m.db.LLen(ctx, key).Result()
+			if m.n.Orphans += int(n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("count reports: %w", err)
+	}
+	m.table("The store has format 1. To be converted:")
+	return nil
+}

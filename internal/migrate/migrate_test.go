@@ -1,0 +1,705 @@
+package migrate_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/events"
+	"sluice/internal/httpapi"
+	"sluice/internal/intake"
+	"sluice/internal/ledger"
+	"sluice/internal/message"
+	"sluice/internal/migrate"
+	"sluice/internal/record"
+	"sluice/internal/redistest"
+	"sluice/internal/store"
+)
+
+// The fixture is a store that programs of format 1 made: see testdata/fixture.go.txt.
+const (
+	normal = "106540300000000" // most of its messages were sent
+	held   = "106540300000001"
+	hangs  = "106540300000008" // its attempts were under way when the worker was killed
+
+	shards = message.DefaultShards
+)
+
+// fixture is a store of format 1 that the test has loaded.
+type fixture struct {
+	t  *testing.T
+	db *store.DB
+}
+
+func setup(t *testing.T) fixture {
+	t.Helper()
+	return load(t, redistest.Client(t))
+}
+
+// load runs the commands of the fixture.
+func load(t *testing.T, c redis.UniversalClient) fixture {
+	t.Helper()
+	return loadText(t, c, unzip(t, "store.txt.gz"))
+}
+
+func loadText(t *testing.T, c redis.UniversalClient, text string) fixture {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		if err := c.Do(t.Context(), words(t, line)...).Err(); err != nil {
+			t.Fatalf("%.200s: %v", line, err)
+		}
+	}
+	db, err := store.New(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fixture{t, db}
+}
+
+func unzip(t *testing.T, name string) string {
+	t.Helper()
+	f, err := os.Open(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// words reads a line of quoted words.
+func words(t *testing.T, line string) (all []any) {
+	t.Helper()
+	for line = strings.TrimSpace(line); line != ""; line = strings.TrimPrefix(line, " ") {
+		quoted, err := strconv.QuotedPrefix(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		word, err := strconv.Unquote(quoted)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, line = append(all, word), line[len(quoted):]
+	}
+	return all
+}
+
+// records are what the API said of each message before, by id.
+func records(t *testing.T) map[string]map[string]any {
+	t.Helper()
+	all := map[string]map[string]any{}
+	for line := range strings.Lines(unzip(t, "records.jsonl.gz")) {
+		var r map[string]any
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatal(err)
+		}
+		delete(r, "error") // explains the code
+		all[r["id"].(string)] = r
+	}
+	return all
+}
+
+// asked returns what the API says of a message now.
+func (f fixture) asked(id string) map[string]any {
+	f.t.Helper()
+	in := intake.New(intake.Options{
+		Acceptor: nobody{}, Reader: f.ledger(), Numbers: func(string) bool { return true },
+		Keys: httpapi.Keys{{Name: "test", Hash: httpapi.HashToken(token), Scopes: httpapi.Scopes(), Numbers: []string{httpapi.AllNumbers}}},
+	})
+	w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/v1/messages/"+id, nil)
+	r.Header.Set("Authorization", "Bearer "+token)
+	in.Handler().ServeHTTP(w, r)
+	var answer map[string]any
+	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || w.Code != 200 {
+		f.t.Fatalf("%s: %d %s", id, w.Code, w.Body)
+	}
+	return answer
+}
+
+type nobody struct{}
+
+func (nobody) Accept(context.Context, message.Message) (message.Acceptance, error) {
+	return message.Acceptance{}, errors.New("not here")
+}
+
+func (nobody) AcceptAll(context.Context, []message.Message) []message.AcceptResult { return nil }
+
+func (f fixture) ledger() *ledger.Ledger { return ledger.New(f.db, ledger.Options{}) }
+
+func (f fixture) migrate() migrate.Counts {
+	f.t.Helper()
+	n, err := migrate.Run(f.t.Context(), f.db, migrate.Options{})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return n
+}
+
+// dump is all that the store holds, by key. What follows from the time of the migration is left out.
+func (f fixture) dump() map[string]string {
+	f.t.Helper()
+	all := map[string]string{}
+	ctx := f.t.Context()
+	for _, key := range f.db.Keys(ctx, "*").Val() {
+		var v any
+		switch kind := f.db.Type(ctx, key).Val(); kind {
+		case "string":
+			v = f.db.Get(ctx, key).Val()
+		case "hash":
+			h := f.db.HGetAll(ctx, key).Val()
+			if strings.Contains(key, "}:t:") {
+				delete(h, "pending_since")
+			}
+			v = h
+		case "list":
+			v = f.db.LRange(ctx, key, 0, -1).Val()
+		case "set":
+			v = f.db.SMembersMap(ctx, key).Val()
+		case "zset":
+			v = f.db.ZRangeWithScores(ctx, key, 0, -1).Val()
+			if strings.Contains(key, ":orphans") {
+				v = f.db.ZCard(ctx, key).Val()
+			}
+		case "stream":
+			v = f.lines(key)
+		}
+		if strings.Contains(key, "}:ended:") || strings.Contains(key, "}:pair:") { // lists of hours; some seconds
+			continue
+		}
+		all[key] = fmt.Sprint(v)
+	}
+	return all
+}
+
+// lines are the events of a stream, in their order.
+func (f fixture) lines(key string) (all []string) {
+	f.t.Helper()
+	for _, x := range f.db.XRange(f.t.Context(), key, "-", "+").Val() {
+		text, _ := x.Values[message.EventsField].(string)
+		if text == "" {
+			text = fmt.Sprint(x.Values)
+		}
+		all = append(all, strings.Split(text, "\n")...)
+	}
+	return all
+}
+
+// Everything that people see of a message is what it was.
+func TestRecordsStayAsTheyWere(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	before := f.hashes()
+	n := f.migrate()
+	want := records(t)
+	states := map[message.State]int{}
+	for id, was := range want {
+		states[message.State(was["state"].(string))]++
+		if now := f.asked(id); !reflect.DeepEqual(now, was) {
+			t.Errorf("%s is\n%v, was\n%v", id, now, was)
+		}
+	}
+	if !reflect.DeepEqual(n.States, states) || n.Converted != len(want) {
+		t.Errorf("counted %v, converted %d; want %v", n.States, n.Converted, states)
+	}
+	for _, s := range []message.State{"attempting", "cancelled", "dead", "delivered", "expired", "failed", "in_doubt", "parked", "queued", "read", "rejected", "sent", "submitted"} {
+		if states[s] == 0 {
+			t.Errorf("the fixture has no message that is %s", s)
+		}
+	}
+	for id, h := range before { // what people do not see
+		r, err := f.ledger().Read(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Hash != h["hash"] || r.Token != h["own"] || fmt.Sprintf("%x", r.Recipient) != h["pair"] || r.Payload != h["payload"] ||
+			len(r.WAMIDs()) != len(strings.Fields(h["wamid"]+" "+h["wamids"])) ||
+			r.Resends != len(h["rs"]) {
+			t.Errorf("%s: %+v, was %v", id, r, h)
+		}
+	}
+}
+
+// hashes are the records in the old format, each with its payload.
+func (f fixture) hashes() map[string]map[string]string {
+	f.t.Helper()
+	all := map[string]map[string]string{}
+	for id := range records(f.t) {
+		number, _ := message.Number(id)
+		s := shards.Of(number)
+		all[id] = f.db.HGetAll(f.t.Context(), s.Key("m:"+id)).Val()
+		all[id]["payload"] = f.db.Get(f.t.Context(), s.Key("p:"+id)).Val()
+	}
+	return all
+}
+
+func TestListsAndIndexes(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	ctx := t.Context()
+	// Left over: the time of these records is over.
+	gone := normal + "-aaaaaaaaaaaaaaaaaaaaaaaaaa"
+	s := shards.Of(normal)
+	f.db.ZAdd(ctx, s.Key("dead"), redis.Z{Score: 1, Member: "131026:why:" + gone})
+	f.db.ZAdd(ctx, s.Key("waiting"), redis.Z{Score: 1, Member: gone})
+	f.db.Set(ctx, s.Key("p:"+gone), "{}", 0)
+	n := f.migrate()
+	count := func(states ...message.State) (all int64) {
+		for _, s := range states {
+			all += int64(n.States[s])
+		}
+		return all
+	}
+	for list, want := range map[string]int64{
+		"waiting": count("queued", "attempting"), "doubts": count("in_doubt"), "parked": count("parked"),
+		"dead": count("dead"), "awaiting": count("submitted"), "attempts": 0, "submitted": 0,
+	} {
+		var got int64
+		for _, s := range shards.All() {
+			got += f.db.ZCard(ctx, s.Key(list)).Val()
+		}
+		if got != want {
+			t.Errorf("%s: %d, want %d", list, got, want)
+		}
+	}
+	for _, prefix := range []string{"p:", "w:", "o:", "pair:"} {
+		if keys := f.db.Keys(ctx, "sluice:{s*}:"+prefix+"*").Val(); len(keys) > 0 {
+			t.Errorf("left: %q", keys)
+		}
+	}
+	// Records that have ended are forgotten when their time is over, and not before.
+	ended := map[string]bool{}
+	for _, key := range f.db.Keys(ctx, "sluice:{s*}:ended:*").Val() {
+		hour, _ := strconv.ParseInt(key[strings.LastIndexByte(key, ':')+1:], 10, 64)
+		if hour < time.Now().Unix()/3600 {
+			t.Errorf("%s is over already", key)
+		}
+		for _, id := range f.db.LRange(ctx, key, 0, -1).Val() {
+			if ended[id] {
+				t.Errorf("%s ends twice", id)
+			}
+			ended[id] = true
+		}
+	}
+	if want := count("delivered", "read", "failed", "rejected", "expired", "cancelled", "dead"); int64(len(ended)) != want {
+		t.Errorf("%d records end, want %d", len(ended), want)
+	}
+	for _, s := range shards.All() {
+		if f.db.Get(ctx, s.Key("forgotten")).Val() == "" {
+			t.Error("it is not known where forgetting begins")
+		}
+	}
+	// Messages are found by their reference: the latest hundred.
+	for ref, want := range map[string]int{"campaign": 100, "later": 3, "unknown": 0} {
+		number := normal
+		if ref == "campaign" {
+			number = held
+		}
+		found, err := f.ledger().ByRef(ctx, number, ref)
+		if err != nil || len(found) != want {
+			t.Errorf("by reference %s: %d, %v; want %d", ref, len(found), err, want)
+		}
+		for i := range max(0, len(found)-1) {
+			if found[i].AcceptedAt.Before(found[i+1].AcceptedAt) {
+				t.Errorf("by reference %s: not the latest first", ref)
+			}
+		}
+	}
+	for _, key := range f.db.Keys(ctx, "sluice:{s*}:r:*").Val() {
+		if f.db.TTL(ctx, key).Val() > 0 {
+			t.Errorf("%s ends by itself", key)
+		}
+	}
+}
+
+// A report that names a message by Meta's id alone finds it, and one that waits goes on waiting.
+func TestReportsFindTheirMessages(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	ctx := t.Context()
+	n := f.migrate()
+	if n.Orphans != 3 {
+		t.Errorf("%d reports wait, want 3", n.Orphans)
+	}
+	submitted := 0
+	for id, r := range records(t) {
+		if r["state"] != "submitted" {
+			continue
+		}
+		submitted++
+		number, _ := message.Number(id)
+		folded, err := f.ledger().Fold(ctx, shards.Of(number), []message.Evidence{{Receipt: message.Receipt{Number: number, WAMID: r["wamid"].(string), Status: "delivered"}}}, nil)
+		if err != nil || folded[0] != message.Applied {
+			t.Errorf("%s: %v, %v", id, folded, err)
+		}
+	}
+	if submitted == 0 {
+		t.Error("nothing was submitted")
+	}
+	for range 2 { // looked at again: their messages are not known
+		if k, err := f.ledger().Rejoin(ctx, shards.Of(normal), time.Now().Add(time.Minute)); err != nil || k != 0 {
+			t.Errorf("%d found their message, %v", k, err)
+		}
+	}
+	if k := f.db.ZCard(ctx, shards.Of(normal).Key("orphans")).Val(); k != 2 {
+		t.Errorf("%d reports wait, want 2", k)
+	}
+}
+
+// What Sluice had not applied is in the new streams, once and in its order; the old ones stay for
+// other consumer groups.
+func TestEventsAreNotLost(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	ctx := t.Context()
+	want := map[string][]string{}
+	for _, s := range shards.All() {
+		old := s.Key("events")
+		ids := map[string]bool{}
+		for _, p := range f.db.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: old, Group: "reconcile", Start: "-", End: "+", Count: 1000}).Val() {
+			ids[p.ID] = true
+		}
+		for _, g := range f.db.XInfoGroups(ctx, old).Val() {
+			if g.Name == "reconcile" {
+				for _, x := range f.db.XRange(ctx, old, "("+g.LastDeliveredID, "+").Val() {
+					ids[x.ID] = true
+				}
+			}
+		}
+		for _, x := range f.db.XRange(ctx, old, "-", "+").Val() {
+			if !ids[x.ID] {
+				continue
+			}
+			line := x.Values["event"].(string)
+			key := s.MetaEventsKey()
+			if strings.HasPrefix(line, `{"v":1,"type":"message"`) {
+				key = s.MessageEventsKey()
+			}
+			want[key] = append(want[key], line)
+		}
+	}
+	n := f.migrate()
+	total := 0
+	for _, s := range shards.All() {
+		for _, key := range []string{s.MetaEventsKey(), s.MessageEventsKey()} {
+			total += len(want[key])
+			if got := f.lines(key); !reflect.DeepEqual(got, want[key]) {
+				t.Errorf("%s: %d events, want %d", key, len(got), len(want[key]))
+			}
+		}
+	}
+	if total == 0 || n.Events != total || len(want[shards.Of(normal).MetaEventsKey()]) < 20 {
+		t.Errorf("copied %d events, want %d", n.Events, total)
+	}
+	old := shards.Of(normal).Key("events")
+	if f.db.XLen(ctx, old).Val() < 300 || f.db.TTL(ctx, old).Val() <= 0 {
+		t.Error("the group crm cannot read on")
+	}
+	if k := f.db.XLen(ctx, shards.Of(hangs).Key("events")).Val(); k > 1 {
+		t.Errorf("%d entries that are handled stay, and no group may want them", k)
+	}
+	stream := events.New(f.db, shards, events.Options{})
+	if behind, err := stream.Behind(ctx); err != nil || behind == 0 {
+		t.Errorf("%d shards have Meta's events to be applied, %v", behind, err)
+	}
+}
+
+// Tasks that the killed worker had in hand are at the heads of their queues, and asynq agrees.
+func TestTasksGoBackToTheirQueues(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	queue := func(number string) string { return shards.Of(number).String() + "}:" + number + ":service" }
+	inspector := asynq.NewInspectorFromRedisClient(f.db)
+	before, err := inspector.GetQueueInfo(queue(hangs))
+	if err != nil || before.Active < 8 {
+		t.Fatalf("%+v, %v", before, err)
+	}
+	list := "asynq:{" + queue(hangs) + "}:active"
+	first := f.db.LIndex(t.Context(), list, -1).Val()
+	totals := map[string]int{}
+	names, _ := inspector.Queues()
+	for _, name := range names {
+		info, _ := inspector.GetQueueInfo(name)
+		totals[name] = info.Active + info.Pending + info.Scheduled + info.Retry
+	}
+	n := f.migrate()
+	if n.Tasks < before.Active {
+		t.Errorf("%d tasks went back, want %d", n.Tasks, before.Active)
+	}
+	for _, name := range names {
+		info, err := inspector.GetQueueInfo(name)
+		if err != nil || info.Active != 0 || info.Pending+info.Scheduled+info.Retry != totals[name] {
+			t.Errorf("%s: %+v, %v; want %d tasks", name, info, err, totals[name])
+		}
+	}
+	task, err := inspector.GetTaskInfo(queue(hangs), first)
+	if err != nil || task.State != asynq.TaskStatePending {
+		t.Errorf("%+v, %v", task, err)
+	}
+	if head := f.db.LIndex(t.Context(), strings.Replace(list, "active", "pending", 1), -1).Val(); head != first {
+		t.Errorf("%s is at the head, want %s, which was taken first", head, first)
+	}
+	if k := f.db.Exists(t.Context(), "asynq:{"+queue(hangs)+"}:lease").Val(); k != 0 {
+		t.Error("the lease is there")
+	}
+}
+
+// A migration that ends after any number of writes, and is run again, comes to the same.
+func TestKilledAndRunAgain(t *testing.T) {
+	t.Parallel()
+	whole := setup(t)
+	whole.migrate()
+	want := whole.dump()
+	for _, writes := range []int{1, 4, 11, 23, 38} {
+		t.Run(strconv.Itoa(writes), func(t *testing.T) {
+			t.Parallel()
+			c := redistest.Client(t)
+			f := load(t, c)
+			for left := writes; ; left += 7 {
+				ctx, cancel := context.WithCancelCause(t.Context())
+				hook := &killer{left: left, kill: cancel}
+				other := redis.NewClient(c.Options())
+				other.AddHook(hook)
+				db, err := store.New(t.Context(), other)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = migrate.Run(ctx, db, migrate.Options{})
+				db.Close()
+				cancel(nil)
+				if err == nil {
+					break
+				}
+				if !errors.Is(err, errKilled) {
+					t.Fatal(err)
+				}
+				if err := f.ledger().CheckShards(t.Context()); !errors.Is(err, ledger.ErrOldFormat) {
+					t.Fatalf("a program may start: %v", err)
+				}
+			}
+			got := f.dump()
+			for key := range want {
+				if got[key] != want[key] {
+					t.Errorf("%s:\n%.300s, want\n%.300s", key, got[key], want[key])
+				}
+			}
+			for key := range got {
+				if _, ok := want[key]; !ok {
+					t.Errorf("%s is there", key)
+				}
+			}
+			if n := f.migrate(); n.Converted != 0 {
+				t.Errorf("converted again: %+v", n)
+			}
+		})
+	}
+}
+
+var errKilled = errors.New("killed")
+
+// killer lets some writes through.
+type killer struct {
+	left int
+	kill context.CancelCauseFunc
+}
+
+func (k *killer) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (k *killer) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if err := k.count(cmd); err != nil {
+			cmd.SetErr(err)
+			return err
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (k *killer) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		for _, cmd := range cmds {
+			if err := k.count(cmd); err != nil {
+				for _, cmd := range cmds {
+					cmd.SetErr(err)
+				}
+				return err
+			}
+		}
+		return next(ctx, cmds)
+	}
+}
+
+func (k *killer) count(cmd redis.Cmder) error {
+	switch cmd.Name() {
+	case "multi", "set", "unlink", "zrem", "del", "xgroup", "expire":
+		if k.left--; k.left < 0 {
+			k.kill(errKilled)
+			return errKilled
+		}
+	}
+	return nil
+}
+
+func TestOldProgramsRefuseTheStore(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	if err := f.ledger().CheckShards(t.Context()); !errors.Is(err, ledger.ErrOldFormat) {
+		t.Errorf("a new program starts on the old store: %v", err)
+	}
+	// So the old programs read the layout.
+	old := func() error {
+		_, err := f.db.Get(t.Context(), "sluice:shards").Int()
+		return err
+	}
+	if err := old(); err != nil {
+		t.Error(err)
+	}
+	if err := f.ledger().BeginMigration(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if old() == nil {
+		t.Error("an old program starts on a store that is being migrated")
+	}
+	f.migrate()
+	if old() == nil {
+		t.Error("an old program starts on the migrated store")
+	}
+	if err := f.ledger().CheckShards(t.Context()); err != nil {
+		t.Errorf("a new program refuses the migrated store: %v", err)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	for name, of := range map[string]struct {
+		first func(f fixture)
+		shard message.Shards
+		want  error
+	}{
+		"a worker runs": {func(f fixture) { f.ledger().Beat(f.t.Context(), "worker-1") }, shards, migrate.ErrRunning},
+		"an asynq server runs": {func(f fixture) {
+			f.db.ZAdd(f.t.Context(), "asynq:servers", redis.Z{Score: float64(time.Now().Add(time.Minute).Unix()), Member: "asynq:servers:{host:1:x}"})
+		}, shards, migrate.ErrRunning},
+		"a record cannot be read": {func(f fixture) {
+			f.db.HSet(f.t.Context(), shards.Of(normal).Key("m:"+normal+"-aaaaaaaaaaaaaaaaaaaaaaaaaa"), "st", "queued")
+		}, shards, migrate.ErrUnreadable},
+		"another number of shards": {func(fixture) {}, 8, ledger.ErrShards},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t)
+			of.first(f)
+			_, err := migrate.Run(t.Context(), f.db, migrate.Options{Shards: of.shard})
+			if !errors.Is(err, of.want) {
+				t.Errorf("%v, want %v", err, of.want)
+			}
+			if err := f.ledger().CheckShards(t.Context()); !errors.Is(err, ledger.ErrOldFormat) {
+				t.Errorf("a new program may start: %v", err)
+			}
+		})
+	}
+}
+
+// A dry run changes nothing and counts the same.
+func TestDryRun(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	before := f.dump()
+	var out bytes.Buffer
+	n, err := migrate.Run(t.Context(), f.db, migrate.Options{DryRun: true, Out: &out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after := f.dump(); !reflect.DeepEqual(before, after) {
+		t.Error("it changed the store")
+	}
+	if done := f.migrate(); !reflect.DeepEqual(n, done) {
+		t.Errorf("it counted %+v, the migration %+v", n, done)
+	}
+	if row := fmt.Sprintf("  %d queued\n", n.States[message.Queued]); !strings.Contains(out.String(), row) {
+		t.Errorf("it printed\n%s", &out)
+	}
+}
+
+// What an old program wrote after the migration is converted by another one.
+func TestLateWrites(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	ctx := t.Context()
+	f.migrate()
+	s := shards.Of(normal)
+	id := normal + "-aaaaaaaaaaaaaaaaaaaaaaaaaa"
+	f.db.HSet(ctx, s.Key("m:"+id), "st", "queued", "k", "0", "n", "0", "f", "1", "acc", "1795896169216", "exp", "1795982569216", "c", "service", "ty", "text", "tl", "q0+0|")
+	f.db.Set(ctx, s.Key("p:"+id), "{}", 0)
+	f.db.XAdd(ctx, &redis.XAddArgs{Stream: s.Key("events"), Values: []any{"event", "{\n\"type\": \"status\"}"}})
+	n := f.migrate()
+	if n.Converted != 1 || n.Events != 1 {
+		t.Errorf("%+v", n)
+	}
+	if r, err := f.ledger().Read(ctx, id); err != nil || r.Payload != "{}" || r.Failures != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if lines := f.lines(s.MetaEventsKey()); lines[len(lines)-1] != `{"type":"status"}` {
+		t.Errorf("%q", lines[len(lines)-1])
+	}
+}
+
+func TestEmptyStore(t *testing.T) {
+	t.Parallel()
+	db, err := store.New(t.Context(), redistest.Client(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if _, err := migrate.Run(t.Context(), db, migrate.Options{Out: &out}); err != nil || !strings.Contains(out.String(), "empty") {
+		t.Errorf("%v: %s", err, &out)
+	}
+	if n := db.DBSize(t.Context()).Val(); n != 0 {
+		t.Errorf("%d keys", n)
+	}
+}
+
+// It is not parallel: a Cluster takes long to come up on a busy machine.
+func TestCluster(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts six servers")
+	}
+	c := redistest.StartCluster(t)
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{c.Servers[0].Addr}})
+	t.Cleanup(func() { client.Close() })
+	f := load(t, client)
+	n := f.migrate()
+	if want := records(t); n.Converted != len(want) || n.Orphans != 3 {
+		t.Errorf("%+v", n)
+	} else {
+		for id, was := range want {
+			if now := f.asked(id); !reflect.DeepEqual(now, was) {
+				t.Errorf("%s is\n%v, was\n%v", id, now, was)
+			}
+		}
+	}
+	if format, err := f.ledger().Format(t.Context()); err != nil || format != record.Format {
+		t.Errorf("format %d, %v", format, err)
+	}
+}
