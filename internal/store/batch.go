@@ -32,7 +32,7 @@ type Batch struct {
 type lane struct {
 	waiting []*share
 	due     time.Time     // when the next run is to begin
-	sooner  chan struct{} // due was brought forward
+	sooner  chan struct{} // due was brought forward, or nobody else has room
 	running bool
 }
 
@@ -81,8 +81,11 @@ func (b *Batch) do(ctx context.Context, within time.Duration, s *share) error {
 		b.lanes[tag] = l
 	}
 	l.waiting = append(l.waiting, s)
+	sooner := len(l.waiting) == batchMost // nobody else has room
 	if len(l.waiting) == 1 || due.Before(l.due) {
-		l.due = due
+		l.due, sooner = due, true
+	}
+	if sooner {
 		select {
 		case l.sooner <- struct{}{}:
 		default:

@@ -82,15 +82,26 @@ func answerOK(conn net.Conn) {
 			return
 		}
 		parts, _ := strconv.Atoi(strings.TrimSpace(line[1:]))
-		answer := "+OK\r\n"
-		for range 2 * parts { // a length and a word each
-			word, err := in.ReadString('\n')
-			if err != nil {
+		words := make([]string, parts)
+		for i := range words {
+			if line, err = in.ReadString('\n'); err != nil {
 				return
 			}
-			if strings.EqualFold(strings.TrimSpace(word), "hello") {
-				answer = "-ERR unknown command\r\n"
+			size, _ := strconv.Atoi(strings.TrimSpace(line[1:]))
+			word := make([]byte, size+len("\r\n"))
+			if _, err := io.ReadFull(in, word); err != nil {
+				return
 			}
+			words[i] = strings.ToLower(string(word[:size]))
+		}
+		answer := "+OK\r\n"
+		switch words[0] {
+		case "hello":
+			answer = "-ERR unknown command\r\n"
+		case "time":
+			answer = "*2\r\n$10\r\n1800000000\r\n$1\r\n0\r\n"
+		case "mget":
+			answer = fmt.Sprintf("*%d\r\n", parts-1) + strings.Repeat("$-1\r\n", parts-1)
 		}
 		answers <- answer
 	}

@@ -19,14 +19,14 @@ import (
 type DB struct {
 	redis.UniversalClient
 
-	header   string // in front of every script; empty where the server knows no script flags
-	strict   string // the same for scripts that a full Redis refuses
-	barrier  Script
-	change   Script
+	header       string // in front of every script; empty where the server knows no script flags
+	strict       string // the same for scripts that a full Redis refuses
+	barrier      Script
+	change       Script
 	changeStrict Script // change, where a full Redis is to refuse it
-	scripted bool   // transactions are scripts, see Open
-	replicas int    // how many must confirm a durable write, see Require
-	shared   *Batch
+	scripted     bool   // transactions are scripts, see Open
+	replicas     int    // how many must confirm a durable write, see Require
+	shared       *Batch
 
 	metrics metrics
 	memory  memory

@@ -64,7 +64,7 @@ type txLane struct {
 	slot    string
 	waiting []*txShare
 	due     time.Time
-	sooner  chan struct{}
+	sooner  chan struct{} // due was brought forward, or nobody else has room
 	running bool
 	most    int // keys of a transaction: fewer after conflicts
 }
@@ -76,6 +76,8 @@ type txShare struct {
 	err   error
 	tries int
 	left  bool
+
+	refused error // what Decide said in the transaction that is being made
 }
 
 func (s *txShare) end(err error) {
@@ -123,8 +125,11 @@ func (t *Transactions) add(s *txShare, due time.Time) {
 		t.lanes[slot] = l
 	}
 	l.waiting = append(l.waiting, s)
+	sooner := len(l.waiting) == l.most || len(l.waiting) == txChanges // nobody else has room
 	if len(l.waiting) == 1 || due.Before(l.due) {
-		l.due = due
+		l.due, sooner = due, true
+	}
+	if sooner {
 		select {
 		case l.sooner <- struct{}{}:
 		default:
@@ -224,39 +229,46 @@ func (t *Transactions) back(l *txLane, again []*txShare) {
 // decide lets each change decide, and leaves those that wrote something, or that want to be sure of
 // what they read.
 func (b *txBatch) decide() {
+	for _, s := range b.shares {
+		s.refused = nil
+	}
 	for !b.decideAll() {
 	}
 }
 
 // decideAll is false when a change failed that had written something: the others must decide anew,
-// without that.
-func (b *txBatch) decideAll() bool {
-	b.writes = &Writes{}
-	wrote, clean := false, true
+// without that. What a change decides after others wrote may rest on that, and counts only when it is
+// written.
+func (b *txBatch) decideAll() (clean bool) {
+	b.writes, clean = &Writes{}, true
 	b.shares = slices.DeleteFunc(b.shares, func(s *txShare) bool {
 		if !clean {
 			return false
 		}
-		values := make([]string, len(s.Keys))
-		for i, k := range s.Keys {
-			values[i] = b.values[k]
-			if v, set := b.writes.lookup(k); set {
-				values[i] = string(v)
-			}
-		}
 		before := b.writes.count
-		err := s.Decide(values, b.writes)
-		if err != nil {
-			clean = b.writes.count == before
+		if s.refused == nil {
+			s.refused = s.Decide(b.valuesOf(s), b.writes)
+			clean = s.refused == nil || b.writes.count == before
 		}
-		if err != nil || b.writes.count == before && !s.Durable && !wrote {
-			s.end(err)
-			return true
+		if !clean || before > 0 || b.writes.count > 0 || s.refused == nil && s.Durable {
+			return false
 		}
-		wrote = wrote || b.writes.count > before
-		return false
+		s.end(s.refused)
+		return true
 	})
 	return clean
+}
+
+// valuesOf returns what a change reads: what is stored, or what those before it wrote.
+func (b *txBatch) valuesOf(s *txShare) []string {
+	values := make([]string, len(s.Keys))
+	for i, k := range s.Keys {
+		values[i] = b.values[k]
+		if v, set := b.writes.lookup(k); set {
+			values[i] = string(v)
+		}
+	}
+	return values
 }
 
 // txConn is the connection of a lane: WATCH belongs to one.
@@ -496,10 +508,13 @@ func (c *txConn) finish(ctx context.Context, b *txBatch, w txWrite) (again []*tx
 	}
 	unconfirmed := err == nil && w.wait != nil && !c.confirmed(ctx, w)
 	for _, s := range b.shares {
-		if unconfirmed && s.Durable {
+		switch {
+		case unconfirmed && s.Durable:
 			s.end(ErrUnconfirmed)
-		} else {
+		case err != nil:
 			s.end(err)
+		default:
+			s.end(s.refused)
 		}
 	}
 	return nil

@@ -319,3 +319,30 @@ func TestTransactionsLeaveNothingBehind(t *testing.T) {
 		}
 	})
 }
+
+// A refusal that rests on what another change of the same transaction wrote counts only when that was
+// written: else it is decided again.
+func TestARefusalThatRestsOnAConflict(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *store.DB) {
+		refused := errors.New("somebody else has it")
+		var once sync.Once
+		take := func(owner string) store.Change {
+			return store.Change{Keys: []string{"{x}owner"}, Slot: "{x}", Decide: func(values []string, w *store.Writes) error {
+				if values[0] == "" {
+					once.Do(func() { db.Set(t.Context(), "{x}owner", "second", 0) }) // between the reading and the writing
+					w.Set("{x}owner", []byte(owner))
+					return nil
+				}
+				if values[0] != owner {
+					return refused
+				}
+				return nil
+			}}
+		}
+		errs := db.Transactions(false).DoAll(t.Context(), 0, []store.Change{take("first"), take("second"), take("third")})
+		if errs[0] != refused || errs[1] != nil || errs[2] != refused {
+			t.Errorf("%v", errs)
+		}
+	})
+}

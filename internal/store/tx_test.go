@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -232,5 +233,41 @@ func TestTransactionsOutliveARestart(t *testing.T) {
 	}
 	if got := length(t, db, "{x}n"); got != 2 {
 		t.Errorf("%d changes", got)
+	}
+}
+
+// The writes of a transaction go with the reads of the next, a lone change waits for company as long as
+// it may, and when nobody waits nothing runs on: a bubble does not end before its goroutines.
+func TestTransactionsShareRoundTrips(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		callers, keys int
+		within        time.Duration
+		trips         int64
+		took          time.Duration
+	}{
+		{1, 1, 0, 2, 20 * time.Millisecond},
+		{1, 1, 5 * time.Millisecond, 2, 25 * time.Millisecond},
+		{25, 25, 5 * time.Millisecond, 2, 20 * time.Millisecond}, // nobody else has room
+		{100, 100, 5 * time.Millisecond, 5, 50 * time.Millisecond},
+		{100, 1, 5 * time.Millisecond, 2, 20 * time.Millisecond},
+		{250, 1, time.Hour, 5, time.Hour + 20*time.Millisecond}, // the last 50 wait on
+	} {
+		t.Run(fmt.Sprint(tt.callers, tt.keys, tt.within), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				db, trips := counted(t)
+				trips.hold = func() { time.Sleep(10 * time.Millisecond) }
+				tx := db.Transactions(false)
+				start := time.Now()
+				together(tt.callers, func(i int) {
+					if err := tx.Do(t.Context(), tt.within, add(fmt.Sprint("{x}", i%tt.keys))); err != nil {
+						t.Error(err)
+					}
+				})
+				if took := time.Since(start); trips.n.Load() != tt.trips || took != tt.took {
+					t.Errorf("%d round trips in %s, want %d in %s", trips.n.Load(), took, tt.trips, tt.took)
+				}
+			})
+		})
 	}
 }
