@@ -31,7 +31,7 @@ func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Re
 		w.RPush(endedKey(s, l.endsAt(&after)), after.ID)
 	}
 	for _, c := range changes {
-		w.Append(s.MessageEventsKey(), message.EventsField, after.AppendEvent(nil, at, c))
+		w.Append(s.MessageEventsKey(), message.EventsField, after.AppendEvent(make([]byte, 0, 512), at, c))
 	}
 }
 

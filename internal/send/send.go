@@ -278,6 +278,9 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt) message.Move {
 	if out.Kind != message.Accepted {
 		level = slog.LevelWarn
 	}
+	if !s.o.Log.Enabled(ctx, level) {
+		return m // the values of the line would cost as much as the line
+	}
 	s.o.Log.Log(ctx, level, "attempt", "msg_id", a.ID, "phone_number_id", number, "class", a.Message.Class,
 		"attempt", a.N, "outcome", out.Kind, "code", out.Code, "reason", out.Reason, "wamid", out.WAMID,
 		"seconds", time.Since(start).Seconds(), "state", m.To, "next_in", m.In.Seconds(), "err", out.Err)
