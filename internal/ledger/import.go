@@ -117,9 +117,6 @@ func (l *Ledger) ImportForgetting(ctx context.Context, s message.Shard) error {
 	return nil
 }
 
-// lists are all lists of a shard.
-var lists = []message.List{message.Waiting, message.Doubts, message.Parking, message.Graves, message.Awaiting}
-
 // pruneMost is how many entries of a list are looked at together.
 const pruneMost = 200
 

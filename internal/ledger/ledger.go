@@ -120,6 +120,58 @@ func (l *Ledger) Read(ctx context.Context, id string) (record.Record, error) {
 	return r, err
 }
 
+// lists are all lists of a shard.
+var lists = []message.List{message.Waiting, message.Doubts, message.Parking, message.Graves, message.Awaiting}
+
+// inspectTries is how often Inspect reads a record that changes all the time.
+const inspectTries = 10
+
+// Inspect returns all that is stored of a message and its entries in the lists as they were at the
+// same moment, or message.ErrNotFound. It does not search the dead-letter list for a message that is
+// no dead letter any more.
+func (l *Ledger) Inspect(ctx context.Context, id string) (record.Record, []record.Place, error) {
+	s, key, err := l.shardOf(id)
+	if err != nil {
+		return record.Record{}, nil, err
+	}
+	for range inspectTries {
+		r, err := l.Read(ctx, id)
+		if err != nil {
+			return record.Record{}, nil, err
+		}
+		scores := make([]*redis.FloatCmd, len(lists))
+		var length *redis.IntCmd
+		err = l.db.Pipe(ctx, func(p redis.Pipeliner) {
+			for i, list := range lists {
+				scores[i] = p.ZScore(ctx, listKey(s, list), memberOf(&r, list))
+			}
+			length = p.StrLen(ctx, key)
+		})
+		if err != nil {
+			return record.Record{}, nil, fmt.Errorf("read the lists of %s: %w", id, err)
+		}
+		if int(length.Val()) != r.Version() {
+			continue // it changed meanwhile
+		}
+		var found []record.Place
+		for i, c := range scores {
+			if c.Err() == nil {
+				found = append(found, record.Place{List: lists[i], Score: int64(c.Val()), Member: memberOf(&r, lists[i])})
+			}
+		}
+		return r, found, nil
+	}
+	return record.Record{}, nil, fmt.Errorf("record %s changes all the time: try again", id)
+}
+
+// memberOf is how a message stands in a list.
+func memberOf(r *record.Record, list message.List) string {
+	if p := r.Place(); p.List == list {
+		return p.Member
+	}
+	return r.ID
+}
+
 // ReadAll returns the records of messages of one shard, in the order of their ids. Those that are
 // not there do not exist.
 func (l *Ledger) ReadAll(ctx context.Context, s message.Shard, ids []string) ([]record.Record, error) {

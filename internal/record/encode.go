@@ -368,9 +368,3 @@ func (r Record) apply(entry string) Record {
 	}
 	return r
 }
-
-// Appended returns the record as it is after its writer appended an entry of Begun to it, alone.
-func (r Record) Appended(entry []byte) Record {
-	r.size += len(entry)
-	return r
-}

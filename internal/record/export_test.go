@@ -19,3 +19,9 @@ func Unknown(r Record) []byte { return r.unknown }
 
 // Forget makes a record forget how long its stored form was.
 func (r *Record) Forget() { r.size = 0 }
+
+// Appended returns the record as it is after an entry of Begun was appended to it, alone.
+func (r Record) Appended(entry []byte) Record {
+	r.size += len(entry)
+	return r
+}

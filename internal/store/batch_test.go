@@ -179,41 +179,6 @@ func TestBatchOfOne(t *testing.T) {
 	}
 }
 
-// TestBatchTakesRidersAlong: what can wait goes with what cannot, or alone when nobody comes.
-func TestBatchTakesRidersAlong(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		db, trips := counted(t)
-		b := db.NewBatch(time.Millisecond)
-		ping := func(p redis.Pipeliner) { p.Ping(t.Context()) }
-		start := time.Now()
-		ride := func(want time.Duration) {
-			if err := b.Ride(t.Context(), time.Second, ping); err != nil {
-				t.Error(err)
-			}
-			if took := time.Since(start); took != want {
-				t.Errorf("a rider was back after %s, want %s", took, want)
-			}
-		}
-		var riders sync.WaitGroup
-		riders.Go(func() { ride(101 * time.Millisecond) })
-		riders.Go(func() { ride(101 * time.Millisecond) })
-		time.Sleep(100 * time.Millisecond)
-		if err := b.Do(t.Context(), ping); err != nil {
-			t.Error(err)
-		}
-		riders.Wait()
-		if got := trips.n.Load(); got != 1 {
-			t.Errorf("%d round trips", got)
-		}
-		start = time.Now()
-		ride(time.Second)
-		if got := trips.n.Load(); got != 2 {
-			t.Errorf("%d round trips with one alone", got)
-		}
-	})
-}
-
 // TestBatchWithoutACaller: who gives up is let go at once, and harms nobody.
 func TestBatchWithoutACaller(t *testing.T) {
 	t.Parallel()

@@ -5,7 +5,6 @@ import (
 	"crypto/sha1"
 	"encoding/hex"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -23,9 +22,6 @@ type Script struct {
 // Script makes text known to the database. Scripts must be safe to run twice: they are
 // repeated when an answer was lost.
 func (db *DB) Script(text string) Script { return db.know(db.header + text) }
-
-// Foreign makes a script known that is not ours and must stay as it is.
-func (db *DB) Foreign(text string) Script { return db.know(text) }
 
 // Unlisted returns a script that only those servers know on which Script.LoadOn loads it. It may be
 // run by Script.Add.
@@ -111,73 +107,3 @@ func SHA(text string) string {
 }
 
 func noScript(err error) bool { return err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") }
-
-// Part is a script with what one run of it is given.
-type Part struct {
-	Script Script
-	Keys   []string
-	Args   []any
-}
-
-// Add puts the run into a pipeline.
-func (p Part) Add(ctx context.Context, pipe redis.Pipeliner) *redis.Cmd {
-	return p.Script.Add(ctx, pipe, p.Keys, p.Args...)
-}
-
-// Join makes one script of several, which runs them in turn and replies what the last one
-// does; an error in one keeps the later ones from running. So they happen together, as in a
-// transaction, which a full Redis would refuse. Refused says that a full Redis is to refuse
-// this too.
-func (db *DB) Join(refused bool, parts ...Part) Part {
-	name := strconv.FormatBool(refused)
-	var joined Part
-	for _, p := range parts {
-		name += " " + p.Script.sha + " " + strconv.Itoa(len(p.Keys)) + " " + strconv.Itoa(len(p.Args))
-		joined.Keys = append(joined.Keys, p.Keys...)
-		joined.Args = append(joined.Args, p.Args...)
-	}
-	joined.Script = db.joined(name, refused, parts)
-	return joined
-}
-
-// joined returns the script of a join, made once for each number of keys and arguments.
-func (db *DB) joined(name string, refused bool, parts []Part) Script {
-	if s, known := db.joins.Load(name); known {
-		return s.(Script)
-	}
-	var b strings.Builder
-	b.WriteString(db.header)
-	if refused {
-		b.Reset()
-		b.WriteString(db.strict)
-	}
-	b.WriteString("local K, A = KEYS, ARGV\n")
-	keys, args := 0, 0
-	for i, p := range parts {
-		fmt.Fprintf(&b, "local function part(KEYS, ARGV)\n%s\nend\n", db.text(p.Script))
-		if i == len(parts)-1 {
-			b.WriteString("return ")
-		}
-		fmt.Fprintf(&b, "part(%s, %s)\n", elements("K", keys, len(p.Keys)), elements("A", args, len(p.Args)))
-		keys, args = keys+len(p.Keys), args+len(p.Args)
-	}
-	s := db.know(b.String())
-	db.joins.Store(name, s)
-	return s
-}
-
-// elements is a Lua table of n elements of another.
-func elements(table string, from, n int) string {
-	var b strings.Builder
-	for i := range n {
-		fmt.Fprintf(&b, "%s[%d],", table, from+i+1)
-	}
-	return "{" + b.String() + "}"
-}
-
-// text returns a script without its header.
-func (db *DB) text(s Script) string {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	return strings.TrimPrefix(db.scripts[s.sha], db.header)
-}

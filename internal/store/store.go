@@ -20,7 +20,6 @@ type DB struct {
 	redis.UniversalClient
 
 	header       string // in front of every script; empty where the server knows no script flags
-	strict       string // the same for scripts that a full Redis refuses
 	barrier      Script
 	change       Script
 	changeStrict Script // change, where a full Redis is to refuse it
@@ -34,7 +33,6 @@ type DB struct {
 
 	mu      sync.Mutex
 	scripts map[string]string // SHA-1 -> text, all that were ever used
-	joins   sync.Map          // what was joined -> Script
 }
 
 // New wraps a client that the caller made and gives its ownership to the DB. It asks the
@@ -44,17 +42,18 @@ func New(ctx context.Context, c redis.UniversalClient) (*DB, error) { return new
 
 func newDB(ctx context.Context, c redis.UniversalClient, scripted bool) (*DB, error) {
 	db := &DB{UniversalClient: c, scripted: scripted, scripts: map[string]string{}, metrics: newMetrics()}
-	db.shared = db.NewBatch(sharedLinger)
+	db.shared = db.newBatch(sharedLinger)
 	db.metrics.count(c)
 	err := c.Eval(ctx, "#!lua flags=allow-oom,no-writes\nreturn 1", []string{barrierKey("")}).Err()
+	strict := ""
 	switch {
 	case err == nil:
-		db.header, db.strict = allowOOM, "#!lua\n"
+		db.header, strict = allowOOM, "#!lua\n"
 	case !strings.Contains(err.Error(), "rror compiling script"): // says nothing of flags: loading, no password, no answer
 		c.Close()
 		return nil, err
 	}
-	db.barrier, db.change, db.changeStrict = db.Script(barrierLua), db.Script(changeLua), db.Foreign(db.strict+changeLua)
+	db.barrier, db.change, db.changeStrict = db.Script(barrierLua), db.Script(changeLua), db.know(strict+changeLua)
 	if err := db.tryTransaction(ctx); err != nil {
 		c.Close()
 		return nil, err

@@ -86,39 +86,21 @@ var runs = map[string]func(ctx context.Context, db *store.DB, s store.Script, ke
 func TestScriptsAreLoadedAgain(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, db *store.DB) {
-		ours, theirs := db.Script(set), db.Foreign(set+" -- theirs")
+		s := db.Script(set)
 		for name, run := range runs {
-			for _, s := range []store.Script{ours, theirs} {
-				for _, value := range []string{"first", "known", "forgotten"} {
-					if value == "forgotten" {
-						if err := db.ScriptFlush(t.Context()).Err(); err != nil {
-							t.Fatal(err)
-						}
+			for _, value := range []string{"first", "known", "forgotten"} {
+				if value == "forgotten" {
+					if err := db.ScriptFlush(t.Context()).Err(); err != nil {
+						t.Fatal(err)
 					}
-					got, err := run(t.Context(), db, s, "k", value)
-					if kept := db.Get(t.Context(), "k").Val(); err != nil || got != value || kept != value {
-						t.Errorf("%s, %s: reply %q, %v, key %q", name, value, got, err, kept)
-					}
+				}
+				got, err := run(t.Context(), db, s, "k", value)
+				if kept := db.Get(t.Context(), "k").Val(); err != nil || got != value || kept != value {
+					t.Errorf("%s, %s: reply %q, %v, key %q", name, value, got, err, kept)
 				}
 			}
 		}
 	})
-}
-
-// TestForeignStaysAsItIs: asynq knows its scripts by their SHA.
-func TestForeignStaysAsItIs(t *testing.T) {
-	t.Parallel()
-	db := open(t, redistest.Client(t))
-	want, err := db.ScriptLoad(t.Context(), set).Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := db.Foreign(set).SHA(); got != want {
-		t.Errorf("%s, want %s", got, want)
-	}
-	if got := db.Script(set).SHA(); got == want {
-		t.Error("our script has no header")
-	}
 }
 
 func TestNilIsNoError(t *testing.T) {
@@ -183,7 +165,7 @@ func TestTxOfAFailedFillRunsNothing(t *testing.T) {
 func TestFullRedis(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Start(t, "--maxmemory", "1").Client())
-	ctx, ours, theirs := t.Context(), db.Script(set), db.Foreign(set)
+	ctx, s := t.Context(), db.Script(set)
 	if err := db.Set(ctx, "x", "y", 0).Err(); err == nil {
 		t.Fatal("the Redis is not full")
 	}
@@ -191,14 +173,11 @@ func TestFullRedis(t *testing.T) {
 		if err := db.ScriptFlush(ctx).Err(); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := runs[name](ctx, db, ours, "k", name); got != name || err != nil {
+		if got, err := runs[name](ctx, db, s, "k", name); got != name || err != nil {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
-		if _, err := runs[name](ctx, db, theirs, "k", "v"); err == nil || !strings.Contains(err.Error(), "OOM") {
-			t.Errorf("%s of a script that may not: %v", name, err)
-		}
 	}
-	if _, err := runs["tx"](ctx, db, ours, "k", "tx"); err == nil || !strings.Contains(err.Error(), "OOM") {
+	if _, err := runs["tx"](ctx, db, s, "k", "tx"); err == nil || !strings.Contains(err.Error(), "OOM") {
 		t.Errorf("tx: %v", err)
 	}
 	if got := db.Get(ctx, "k").Val(); got != "pipe" {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -48,42 +47,30 @@ type Change struct {
 type Transactions struct {
 	db     *DB
 	strict bool
-
-	mu    sync.Mutex
-	lanes map[string]*txLane
+	lanes  lanes[*txPart]
 }
 
 // Transactions returns a new set of transactions. Strict ones are refused by a full Redis; others
 // run there too, so that a backlog can drain.
 func (db *DB) Transactions(strict bool) *Transactions {
-	return &Transactions{db: db, strict: strict, lanes: map[string]*txLane{}}
+	t := &Transactions{db: db, strict: strict}
+	t.lanes.full, t.lanes.serve = txKeys, t.serve
+	return t
 }
 
-// txLane is the changes that share transactions: all of a server's, or in a Cluster of a slot's.
-type txLane struct {
-	slot    string
-	waiting []*txShare
-	due     time.Time
-	sooner  chan struct{} // due was brought forward, or nobody else has room
-	running bool
-	most    int // keys of a transaction: fewer after conflicts
-}
-
-// txShare is one caller's change.
-type txShare struct {
+// txPart is one caller's change.
+type txPart struct {
 	Change
-	done  chan struct{}
-	err   error
-	tries int
-	left  bool
-
+	tries   int
 	refused error // what Decide said in the transaction that is being made
 }
 
-func (s *txShare) end(err error) {
-	s.err = err
-	close(s.done)
-}
+// txShare is a change whose caller waits; txLane is the changes that share transactions. Its full is
+// how many keys a transaction has at most: fewer after conflicts.
+type (
+	txShare = share[*txPart]
+	txLane  = lane[*txPart]
+)
 
 // Do runs a change, within a time in which others may join its transaction. It blocks until the
 // writes are answered. When ctx ends first it returns the cause: the writes may happen all the same.
@@ -93,52 +80,15 @@ func (t *Transactions) Do(ctx context.Context, within time.Duration, c Change) e
 
 // DoAll is Do for several changes. It returns the error of each, in their order.
 func (t *Transactions) DoAll(ctx context.Context, within time.Duration, all []Change) []error {
-	shares := make([]*txShare, len(all))
-	due := time.Now().Add(within)
-	t.mu.Lock()
+	parts := make([]*txPart, len(all))
 	for i, c := range all {
-		shares[i] = &txShare{Change: c, done: make(chan struct{})}
-		t.add(shares[i], due)
+		parts[i] = &txPart{Change: c}
 	}
-	t.mu.Unlock()
 	errs := make([]error, len(all))
-	for i, s := range shares {
-		select {
-		case <-s.done:
-			errs[i] = s.err
-		case <-ctx.Done():
-			t.mu.Lock()
-			s.left = true
-			t.mu.Unlock()
-			errs[i] = context.Cause(ctx)
-		}
+	for i, s := range t.lanes.join(within, func(p *txPart) string { return t.db.slotOf(p.Slot) }, parts...) {
+		errs[i] = t.lanes.wait(ctx, s)
 	}
 	return errs
-}
-
-// add lets a change wait in its lane. The caller holds t.mu.
-func (t *Transactions) add(s *txShare, due time.Time) {
-	slot := t.db.slotOf(s.Slot)
-	l := t.lanes[slot]
-	if l == nil {
-		l = &txLane{slot: slot, sooner: make(chan struct{}, 1), most: txKeys}
-		t.lanes[slot] = l
-	}
-	l.waiting = append(l.waiting, s)
-	sooner := len(l.waiting) == l.most || len(l.waiting) == txChanges // nobody else has room
-	if len(l.waiting) == 1 || due.Before(l.due) {
-		l.due, sooner = due, true
-	}
-	if sooner {
-		select {
-		case l.sooner <- struct{}{}:
-		default:
-		}
-	}
-	if !l.running {
-		l.running = true
-		go t.run(l)
-	}
 }
 
 // txBatch is the changes of one transaction.
@@ -149,10 +99,10 @@ type txBatch struct {
 	writes *Writes
 }
 
-// run serves a lane until nobody waits. The writes of a batch go together with the reads of the
-// next, so that under load a transaction costs no more round trips than a pipeline.
-func (t *Transactions) run(l *txLane) {
-	c := &txConn{t: t, slot: l.slot}
+// serve runs the changes of a lane until nobody waits. The writes of a batch go together with the
+// reads of the next, so that under load a transaction costs no more round trips than a pipeline.
+func (t *Transactions) serve(l *txLane) {
+	c := &txConn{t: t, slot: l.name}
 	defer c.close()
 	var decided *txBatch
 	for {
@@ -161,10 +111,7 @@ func (t *Transactions) run(l *txLane) {
 			if wait == 0 {
 				return
 			}
-			select {
-			case <-time.After(wait):
-			case <-l.sooner:
-			}
+			l.pause(wait)
 			continue
 		}
 		again := c.step(decided, next)
@@ -184,43 +131,39 @@ func (t *Transactions) run(l *txLane) {
 // next returns the batch whose turn it is, or how long to wait for company. A lane without changes
 // ends, unless writes are open.
 func (t *Transactions) next(l *txLane, open bool) (*txBatch, time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	l.waiting = slices.DeleteFunc(l.waiting, func(s *txShare) bool { return s.left })
-	if len(l.waiting) == 0 {
-		l.running = open
-		return nil, 0
-	}
 	b := &txBatch{}
-	for _, s := range l.waiting {
-		keys := b.keys
-		for _, k := range s.Keys {
-			if !slices.Contains(keys, k) {
-				keys = append(keys, k)
+	shares, wait := t.lanes.next(l, open, func(waiting []*txShare) (n int, full bool) {
+		for _, s := range waiting {
+			keys := b.keys
+			for _, k := range s.part.Keys {
+				if !slices.Contains(keys, k) {
+					keys = append(keys, k)
+				}
 			}
+			if n == txChanges || n > 0 && len(keys) > l.full {
+				break
+			}
+			b.keys, n = keys, n+1
 		}
-		if n := len(b.shares); n == txChanges || n > 0 && len(keys) > l.most {
-			break
-		}
-		b.keys, b.shares = keys, append(b.shares, s)
-	}
-	if wait := time.Until(l.due); wait > 0 && len(b.shares) == len(l.waiting) && len(b.keys) < l.most && len(b.shares) < txChanges {
+		return n, n == txChanges || len(b.keys) >= l.full
+	})
+	if len(shares) == 0 {
 		return nil, wait
 	}
-	l.waiting = slices.Clone(l.waiting[len(b.shares):]) // what is left over has waited long enough
+	b.shares = shares
 	return b, 0
 }
 
 // back lets changes that must be decided again go before all others, in smaller transactions from then
 // on. They hold up nobody whose keys do not change all the time: while they are written others are read.
 func (t *Transactions) back(l *txLane, again []*txShare) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.lanes.mu.Lock()
+	defer t.lanes.mu.Unlock()
 	if len(again) == 0 {
-		l.most = min(l.most+1, txKeys)
+		l.full = min(l.full+1, txKeys)
 		return
 	}
-	l.most = max(l.most/2, 1)
+	l.full = max(l.full/2, 1)
 	l.waiting = append(again, l.waiting...)
 	l.due = time.Now()
 	l.running = true
@@ -230,7 +173,7 @@ func (t *Transactions) back(l *txLane, again []*txShare) {
 // what they read.
 func (b *txBatch) decide() {
 	for _, s := range b.shares {
-		s.refused = nil
+		s.part.refused = nil
 	}
 	for !b.decideAll() {
 	}
@@ -246,14 +189,14 @@ func (b *txBatch) decideAll() (clean bool) {
 			return false
 		}
 		before := b.writes.count
-		if s.refused == nil {
-			s.refused = s.Decide(b.valuesOf(s), b.writes)
-			clean = s.refused == nil || b.writes.count == before
+		if s.part.refused == nil {
+			s.part.refused = s.part.Decide(b.valuesOf(s), b.writes)
+			clean = s.part.refused == nil || b.writes.count == before
 		}
-		if !clean || before > 0 || b.writes.count > 0 || s.refused == nil && s.Durable {
+		if !clean || before > 0 || b.writes.count > 0 || s.part.refused == nil && s.part.Durable {
 			return false
 		}
-		s.end(s.refused)
+		s.end(s.part.refused)
 		return true
 	})
 	return clean
@@ -261,8 +204,8 @@ func (b *txBatch) decideAll() (clean bool) {
 
 // valuesOf returns what a change reads: what is stored, or what those before it wrote.
 func (b *txBatch) valuesOf(s *txShare) []string {
-	values := make([]string, len(s.Keys))
-	for i, k := range s.Keys {
+	values := make([]string, len(s.part.Keys))
+	for i, k := range s.part.Keys {
 		values[i] = b.values[k]
 		if v, set := b.writes.lookup(k); set {
 			values[i] = string(v)
@@ -366,7 +309,7 @@ func (c *txConn) take(b *txBatch, err error, watch *redis.Cmd, values *redis.Sli
 // others with the error.
 func retry(shares []*txShare, err error) (again []*txShare) {
 	for _, s := range shares {
-		if s.tries++; s.tries < txTries {
+		if s.part.tries++; s.part.tries < txTries {
 			again = append(again, s)
 		} else {
 			s.end(err)
@@ -459,8 +402,8 @@ func (t *Transactions) addWrite(ctx context.Context, p redis.Pipeliner, b *txBat
 		}
 		w.exec = do("exec")
 	}
-	if t.db.replicas > 0 && slices.ContainsFunc(b.shares, func(s *txShare) bool { return s.Durable }) {
-		w.barrier = t.db.barrier.Add(ctx, p, []string{barrierKey(tagOf(b.shares[0].Slot))})
+	if t.db.replicas > 0 && slices.ContainsFunc(b.shares, func(s *txShare) bool { return s.part.Durable }) {
+		w.barrier = t.db.barrier.Add(ctx, p, []string{barrierKey(tagOf(b.shares[0].part.Slot))})
 		w.wait = do("wait", t.db.replicas, confirmWithin.Milliseconds())
 	}
 	return w
@@ -473,7 +416,7 @@ func (t *Transactions) scriptArgs(b *txBatch, commands [][]any) []any {
 		lengths = append(lengths, len(b.values[k]))
 	}
 	if len(keys) == 0 { // a proxy finds the server by a key
-		keys, lengths = []string{b.shares[0].Slot}, append(lengths, "")
+		keys, lengths = []string{b.shares[0].part.Slot}, append(lengths, "")
 	}
 	change := t.db.change
 	if t.strict {
@@ -509,12 +452,12 @@ func (c *txConn) finish(ctx context.Context, b *txBatch, w txWrite) (again []*tx
 	unconfirmed := err == nil && w.wait != nil && !c.confirmed(ctx, w)
 	for _, s := range b.shares {
 		switch {
-		case unconfirmed && s.Durable:
+		case unconfirmed && s.part.Durable:
 			s.end(ErrUnconfirmed)
 		case err != nil:
 			s.end(err)
 		default:
-			s.end(s.refused)
+			s.end(s.part.refused)
 		}
 	}
 	return nil

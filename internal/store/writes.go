@@ -108,12 +108,6 @@ func (w *Writes) SAdd(key, member string) {
 	w.members.at(key).put(member, true)
 }
 
-// SRem removes a member of a set.
-func (w *Writes) SRem(key, member string) {
-	w.count++
-	w.members.at(key).put(member, nil)
-}
-
 // LPush adds values to the left of a list, one after the other.
 func (w *Writes) LPush(key string, values ...string) {
 	w.count++
