@@ -104,7 +104,7 @@ func (w *worker) send() error {
 			if err != nil {
 				return nil, err
 			}
-			return cloudapi.Body(object, w.marks.Make(a.ID, a.N), a.ExpiresAt)
+			return cloudapi.Body(object, w.marks.Make(a.ID, a.N, a.Accepted), a.ExpiresAt)
 		},
 		Paces:      w.paces,
 		Hold:       w.hold,
