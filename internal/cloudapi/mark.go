@@ -16,8 +16,9 @@ const (
 )
 
 // Marks makes and reads the markers that ride in biz_opaque_callback_data and come back in
-// Meta's webhooks: "sl1.<env>.<id>.<attempt>.<mac>". The MAC keeps markers of other
-// installations and of other apps on the same account from being taken for ours; every app
+// Meta's webhooks: "sl1.<env>.<id>.<attempt>-<accepted>.<mac>". When the message was accepted, in
+// Unix milliseconds to the base 36, tells its record from a later one of the same id; markers of older
+// versions lack it. The MAC keeps markers of other installations and of other apps on the same account from being taken for ours; every app
 // on the account can read the field, so a marker holds nothing private. Safe for concurrent use.
 type Marks struct {
 	env string
@@ -41,30 +42,40 @@ func NewMarks(env string, key []byte) *Marks {
 	return &Marks{env: env, key: key}
 }
 
-// Make returns the marker of an attempt, about 80 characters; Meta allows 512.
-func (m *Marks) Make(id string, attempt int) string {
+// Make returns the marker of an attempt, about 90 characters; Meta allows 512. Accepted is when the
+// message was accepted, in Unix milliseconds; 0: the marker does not say it.
+func (m *Marks) Make(id string, attempt int, accepted int64) string {
 	body := m.env + "." + id + "." + strconv.Itoa(attempt)
+	if accepted > 0 {
+		body += "-" + strconv.FormatInt(accepted, 36)
+	}
 	return markVersion + "." + body + "." + m.mac(body)
 }
 
-// Parse returns the message id and the attempt of a marker that Make made with the same
-// environment and key. It is false for everything else.
-func (m *Marks) Parse(s string) (id string, attempt int, ok bool) {
+// Parse returns what Make was given for a marker with the same environment and key. It is false for
+// everything else.
+func (m *Marks) Parse(s string) (id string, attempt int, accepted int64, ok bool) {
 	parts := strings.Split(s, ".")
 	if len(s) > 512 || len(parts) != 5 || parts[0] != markVersion || parts[1] != m.env {
-		return "", 0, false
+		return "", 0, 0, false
 	}
 	if !hmac.Equal([]byte(parts[4]), []byte(m.mac(strings.Join(parts[1:4], ".")))) {
-		return "", 0, false
+		return "", 0, 0, false
 	}
 	if _, isID := message.Number(parts[2]); !isID {
-		return "", 0, false
+		return "", 0, 0, false
 	}
-	n, err := strconv.Atoi(parts[3])
-	if err != nil || n < 1 {
-		return "", 0, false
+	number, since, dated := strings.Cut(parts[3], "-")
+	attempt, err := strconv.Atoi(number)
+	if err != nil || attempt < 1 {
+		return "", 0, 0, false
 	}
-	return parts[2], n, true
+	if dated {
+		if accepted, err = strconv.ParseInt(since, 36, 64); err != nil || accepted < 1 {
+			return "", 0, 0, false
+		}
+	}
+	return parts[2], attempt, accepted, true
 }
 
 func (m *Marks) mac(s string) string {

@@ -182,13 +182,13 @@ func (s *site) reports(t *testing.T) {
 			return []string{status(w, "read", ""), old, old}
 		}, message.Read},
 		{"another environment's marker: by Meta's id", func(w string) []string {
-			return []string{status(w, "sent", `,"biz_opaque_callback_data":"`+cloudapi.NewMarks("other", []byte(markerKey)).Make(message.NewID(ours, "x"), 1)+`"`)}
+			return []string{status(w, "sent", `,"biz_opaque_callback_data":"`+cloudapi.NewMarks("other", []byte(markerKey)).Make(message.NewID(ours, "x"), 1, 0)+`"`)}
 		}, message.Sent},
 		{"a marker of a false key: by Meta's id", func(w string) []string {
-			return []string{status(w, "sent", `,"biz_opaque_callback_data":"`+cloudapi.NewMarks("e2e", []byte("another key of a marker")).Make(message.NewID(ours, "x"), 1)+`"`)}
+			return []string{status(w, "sent", `,"biz_opaque_callback_data":"`+cloudapi.NewMarks("e2e", []byte("another key of a marker")).Make(message.NewID(ours, "x"), 1, 0)+`"`)}
 		}, message.Sent},
 		{"a marker of another number's message: by Meta's id", func(w string) []string {
-			return []string{status(w, "sent", `,"biz_opaque_callback_data":"`+cloudapi.NewMarks("e2e", []byte(markerKey)).Make(message.NewID(theirs, "x"), 1)+`"`)}
+			return []string{status(w, "sent", `,"biz_opaque_callback_data":"`+cloudapi.NewMarks("e2e", []byte(markerKey)).Make(message.NewID(theirs, "x"), 1, 0)+`"`)}
 		}, message.Sent},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -203,7 +203,7 @@ func (s *site) reports(t *testing.T) {
 	}
 	t.Run("a marker of a false key does not reach its message", func(t *testing.T) {
 		id := s.send(t, "")
-		s.tell(t, status("wamid.forged", "read", `,"biz_opaque_callback_data":"`+cloudapi.NewMarks("e2e", []byte("another key of a marker")).Make(id, 1)+`"`))
+		s.tell(t, status("wamid.forged", "read", `,"biz_opaque_callback_data":"`+cloudapi.NewMarks("e2e", []byte("another key of a marker")).Make(id, 1, 0)+`"`))
 		settled(t)
 		if r := s.record(t, id); r.State != message.Queued {
 			t.Errorf("state %s", r.State)

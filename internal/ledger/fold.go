@@ -84,14 +84,15 @@ func (l *Ledger) folding(ctx context.Context, s message.Shard, ids []string, byI
 			after, changed := before, false
 			var events []message.Change
 			for _, n := range byID[id] {
-				if !before.Exists() {
-					folded[n] = message.NoRecord
+				accepted := evidence[n].Accepted
+				if !before.Exists() || accepted != 0 && accepted != before.Incarnation() {
+					folded[n] = message.NoRecord // or another one of the same id, made after the time of that was over
 					continue
 				}
 				to, _ := evidence[n].State()
 				var d record.Decision
 				after, d = after.Decide(record.Input{
-					Kind: record.Status, At: now, Attempt: evidence[n].Attempt,
+					Kind: record.Status, At: now, Attempt: evidence[n].Attempt, Incarnation: accepted,
 					Move: message.Move{To: to, WAMID: evidence[n].WAMID, Code: evidence[n].Code},
 				})
 				changed, events = changed || d.Changed, append(events, d.Changes...)

@@ -405,3 +405,24 @@ func TestWamidUntilRead(t *testing.T) {
 		}
 	})
 }
+
+// A person may read a message long after its record is gone. If its key was used again by then, the
+// report must not say of the new message that it was read: that would never be sent.
+func TestAReportOfAnEarlierRecord(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		first := f.attempting("key")
+		f.finished(first, message.Move{To: message.Submitted, WAMID: "wamid.1"})
+		read := evidence(first.ID, 1, "wamid.1", "read")
+		read.Accepted = first.Accepted
+		f.db.Del(t.Context(), ledger.RecordPrefix(f.shard)+first.ID)
+		time.Sleep(2 * time.Millisecond)
+		f.accepted("key")
+		f.wantFolded(message.NoRecord, read)
+		if r := f.get(first.ID); r.State != message.Queued || r.WAMID != "" {
+			t.Errorf("the later message is %s, %q", r.State, r.WAMID)
+		}
+		read.Accepted = 0 // in the marker of an older version
+		f.wantFolded(message.Applied, read)
+	})
+}

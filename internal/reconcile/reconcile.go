@@ -40,7 +40,7 @@ type ledger interface {
 // Options adjust a Reconciler.
 type Options struct {
 	Name  string                                           // this process's own name among the readers
-	Mark  func(s string) (id string, attempt int, ok bool) // reads a marker of ours; false for anything else
+	Mark  func(s string) (id string, attempt int, accepted int64, ok bool) // reads a marker of ours; false for anything else
 	Known func(number string) bool                         // tells whether we send from a number; nil: from all
 	// Inbound hears how many messages people wrote to a number: they count against its
 	// throughput; nil: nobody does.
@@ -147,9 +147,9 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 func (r *Reconciler) evidence(e message.Event) (message.Evidence, bool) {
 	ev := message.Evidence{Receipt: *e.Receipt}
 	ev.Number = cmp.Or(ev.Number, e.Number)
-	if id, attempt, ok := r.o.Mark(ev.Marker); ok {
+	if id, attempt, accepted, ok := r.o.Mark(ev.Marker); ok {
 		if number, _ := message.Number(id); number == ev.Number {
-			ev.ID, ev.Attempt = id, attempt
+			ev.ID, ev.Attempt, ev.Accepted = id, attempt, accepted
 		}
 	}
 	return ev, ev.ID != "" || ev.WAMID != ""

@@ -85,14 +85,14 @@ func (f *fakeLedger) until(t *testing.T, n int) []message.Evidence {
 	}
 }
 
-// mark reads the markers of these tests, "mark:<id>:<attempt>".
-func mark(s string) (id string, attempt int, ok bool) {
+// mark reads the markers of these tests, "mark:<id>:<attempt>", which say 17 as the time of acceptance.
+func mark(s string) (id string, attempt int, accepted int64, ok bool) {
 	parts := strings.Split(s, ":")
 	if len(parts) != 3 || parts[0] != "mark" {
-		return "", 0, false
+		return "", 0, 0, false
 	}
 	_, err := fmt.Sscan(parts[2], &attempt)
-	return parts[1], attempt, err == nil
+	return parts[1], attempt, 17, err == nil
 }
 
 type setup struct {
@@ -174,8 +174,8 @@ func TestEvidence(t *testing.T) {
 		event message.Event
 		want  *message.Evidence // nil: none
 	}{
-		{"marker and wamid", receipt(number, "wamid.1", "sent", "mark:"+mine+":3"), &message.Evidence{ID: mine, Attempt: 3}},
-		{"marker only", receipt(number, "", "sent", "mark:"+mine+":1"), &message.Evidence{ID: mine, Attempt: 1}},
+		{"marker and wamid", receipt(number, "wamid.1", "sent", "mark:"+mine+":3"), &message.Evidence{ID: mine, Attempt: 3, Accepted: 17}},
+		{"marker only", receipt(number, "", "sent", "mark:"+mine+":1"), &message.Evidence{ID: mine, Attempt: 1, Accepted: 17}},
 		{"wamid only", receipt(number, "wamid.1", "sent", ""), &message.Evidence{}},
 		{"93 somebody else's marker", receipt(number, "wamid.1", "sent", "order 77"), &message.Evidence{}},
 		{"93 a marker of another number's message", receipt(number, "wamid.1", "sent", "mark:"+theirs+":1"), &message.Evidence{}},

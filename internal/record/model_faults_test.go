@@ -8,6 +8,10 @@ import (
 
 // durable makes a message in all snapshots what it is now: the store does not lose that.
 func (w *world) durable(id string) {
+	if w.twin {
+		w.snapshots = nil // a real store has no message of its own to adopt
+		return
+	}
 	for _, s := range w.snapshots {
 		s.memory.adopt(w.memory, id)
 		for t := range s.tasks {
@@ -95,13 +99,16 @@ func (w *world) remove() {
 
 // snapshot is a moment that the store may go back to.
 func (w *world) snapshot() {
-	if w.twin || w.restoring {
+	if w.restoring {
 		return
 	}
 	if len(w.snapshots) == 3 {
 		w.snapshots = slices.Delete(w.snapshots, 0, 1)
 	}
 	s := &snapshot{at: w.now, memory: w.memory.copy(), tasks: map[task]held{}, reports: len(w.folded)}
+	if w.twin {
+		s.rewind = w.store.Snapshot()
+	}
 	for t, h := range w.tasks {
 		s.tasks[t] = held{hold: h.hold}
 	}
@@ -120,8 +127,12 @@ func (w *world) rewind() {
 	w.did("rewind")
 	s := w.snapshots[w.rng.IntN(len(w.snapshots))]
 	w.snapshots = slices.DeleteFunc(w.snapshots, func(o *snapshot) bool { return o.at.After(s.at) })
-	back := s.memory.copy()
-	w.memory.values, w.memory.lists, w.memory.names, w.memory.events = back.values, back.lists, back.names, back.events
+	if s.rewind != nil {
+		s.rewind()
+	} else {
+		back := s.memory.copy()
+		w.memory.values, w.memory.lists, w.memory.names, w.memory.events = back.values, back.lists, back.names, back.events
+	}
 	w.tasks = map[task]held{}
 	for t, h := range s.tasks {
 		w.tasks[t] = h

@@ -12,11 +12,12 @@ import (
 	"sluice/internal/record"
 )
 
-// store keeps records, as the model drives it. memory is one; a real Redis behind internal/ledger can
-// be another, which then is compared with memory record by record: see twin. Times are given, so a
-// real store must take its clock from the model.
+// store keeps records, as the model drives it. memory is one; real, a ledger on Redis, is another, which
+// is compared with memory call by call: see twin. Times are given: a real store must take its clock from
+// the model.
 //
-// What a call returns is the truth. That its caller does not hear of it is for the model to decide.
+// What a call returns is the truth. That its caller does not hear of it is for the model to decide. Of a
+// decision a real store need only return what answer reads.
 type store interface {
 	// Read returns a record, for a later call to decide on. The call may be so late that the record has
 	// changed since; a store that reads by itself may leave what was seen aside.
@@ -35,6 +36,23 @@ type store interface {
 	Lists() map[message.List]map[string]int64 // the lists of messages: members with their scores
 	Events(id string) []said                  // the events of a message's present record, the oldest first
 	Names(wamid string) string                // the message that a report without our marker is about; empty: none
+
+	Snapshot() (rewind func()) // rewind takes the store back to what it holds now
+}
+
+// answer is what the caller of a decision learns beside the record.
+func answer(in record.Input, d record.Decision) string {
+	switch {
+	case d.Duplicate:
+		return "duplicate"
+	case in.Kind == record.Outcome:
+		return "" // the state, which the record has
+	case d.Applied:
+		return "applied"
+	case d.Repeated:
+		return "repeated"
+	}
+	return "not applied"
 }
 
 // seen is a record as somebody saw it.
@@ -229,6 +247,14 @@ func (m *memory) Lists() map[message.List]map[string]int64 { return m.lists }
 func (m *memory) Events(id string) []said                  { return m.events[id] }
 func (m *memory) Names(wamid string) string                { return m.names[wamid] }
 
+func (m *memory) Snapshot() func() {
+	then := m.copy()
+	return func() {
+		c := then.copy()
+		m.values, m.lists, m.names, m.events = c.values, c.lists, c.names, c.events
+	}
+}
+
 // copy returns a copy, to go back to.
 func (m *memory) copy() *memory {
 	c := *m
@@ -288,6 +314,11 @@ func (t twin) same(what, id string, a, b any) {
 	if x, y := t.store.Events(id), t.other.Events(id); !slices.Equal(x, y) {
 		t.broken("%s %s: one store published\n %+v, the other\n %+v", what, id, x, y)
 	}
+	for _, wamid := range x.record.WAMIDs() {
+		if x, y := t.store.Names(wamid), t.other.Names(wamid); x != y {
+			t.broken("%s %s: %s leads to %q in one store, to %q in the other", what, id, wamid, x, y)
+		}
+	}
 	x2, y2 := t.store.Lists(), t.other.Lists()
 	for list := range x2 {
 		if !maps.Equal(x2[list], y2[list]) {
@@ -313,7 +344,7 @@ func (t twin) Begin(s seen, task int, token string, at time.Time) (record.Record
 func (t twin) Decide(s seen, in record.Input) (record.Record, record.Decision) {
 	r, d := t.store.Decide(s, in)
 	_, too := t.other.Decide(t.again(s), in)
-	t.same("decide", s.id, d, too)
+	t.same("decide", s.id, answer(in, d), answer(in, too))
 	return r, d
 }
 
@@ -322,6 +353,14 @@ func (t twin) Restore(s seen, m message.Memory, at time.Time) (record.Record, re
 	_, too, _ := t.other.Restore(t.again(s), m, at)
 	t.same("restore", s.id, loss, too)
 	return r, loss, d
+}
+
+func (t twin) Snapshot() func() {
+	one, other := t.store.Snapshot(), t.other.Snapshot()
+	return func() {
+		one()
+		other()
+	}
 }
 
 func (t twin) Remove(id string) {

@@ -102,14 +102,16 @@ type snapshot struct {
 	at      time.Time
 	memory  *memory
 	tasks   map[task]held
-	reports int // how many reports had been folded
+	reports int    // how many reports had been folded
+	rewind  func() // of a twin
 }
 
 // world is all that happens to a few messages.
 type world struct {
 	rules rules
-	deep  bool // whether written records are compared with what is read of them
-	twin  bool // whether a second store goes along
+	deep  bool                 // whether written records are compared with what is read of them
+	twin  bool                 // whether a second store goes along
+	other func(w *world) store // makes it; nil: another memory
 	print bool
 
 	rng      *rand.Rand
@@ -141,10 +143,15 @@ func (w *world) setup(rng *rand.Rand) {
 	w.memory = newMemory(w.rules, rng, w.broken)
 	w.store = w.memory
 	if w.twin {
-		other := newMemory(w.rules, rng, w.broken)
-		other.script = func() bool { return true }
 		w.memory.script = func() bool { return false }
-		w.store = twin{w.memory, other, w.broken}
+		if w.other == nil {
+			w.other = func(w *world) store {
+				m := newMemory(w.rules, rng, w.broken)
+				m.script = func() bool { return true }
+				return m
+			}
+		}
+		w.store = twin{w.memory, w.other(w), w.broken}
 	}
 	w.lives, w.tasks, w.versions, w.policies = map[string]*life{}, map[task]held{}, map[string]map[int]string{}, map[string]message.Policy{}
 	for i := range 1 + rng.IntN(3) {

@@ -27,8 +27,9 @@ type clocks struct {
 	mu   sync.Mutex
 	read map[string]reading
 
-	mono func() time.Duration // of a test; nil: the monotonic clock
-	wall func() time.Time     // of a test; nil: the wall clock
+	mono    func() time.Duration // of a test; nil: the monotonic clock
+	wall    func() time.Time     // of a test; nil: the wall clock
+	instead func() time.Time     // of a test: see UseClock
 }
 
 // started is when the monotonic clock is 0.
@@ -110,6 +111,9 @@ func (db *DB) slotOf(key string) string {
 // a part of a round trip. It asks Redis when there was no transaction for a while. It is this machine's
 // clock when Redis has never answered.
 func (db *DB) Clock(ctx context.Context, key string) time.Time {
+	if db.clocks.instead != nil {
+		return db.clocks.instead()
+	}
 	slot := db.slotOf(key)
 	if db.clocks.older(slot, clockOld) {
 		sent := db.clocks.monotonic()
@@ -122,6 +126,9 @@ func (db *DB) Clock(ctx context.Context, key string) time.Time {
 	}
 	return time.Now()
 }
+
+// UseClock lets Clock return what a function returns. It is for tests, and must come before any use.
+func (db *DB) UseClock(now func() time.Time) { db.clocks.instead = now }
 
 // addTime lets a pipeline to a slot's server read its clock, when that is due; the result must be
 // given to noteTime. It is nil when nothing is due. A proxy would answer for itself.

@@ -1,0 +1,313 @@
+package record_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/ledger"
+	"sluice/internal/message"
+	"sluice/internal/record"
+	"sluice/internal/redistest"
+	db "sluice/internal/store"
+)
+
+// real is a store: a ledger on a Redis of its own.
+type real struct {
+	db     *db.DB
+	book   *ledger.Ledger
+	shard  message.Shard
+	rng    *rand.Rand
+	broken func(format string, args ...any)
+
+	now      time.Time                // what the ledger's clock says
+	events   map[string][]said        // of the stream, up to its entry last
+	last     string                   // entry of the stream
+	early    map[string]record.Record // a queued record as it was read some time ago
+	expiring map[string]string        // token of who found that the deadline of a message has passed
+}
+
+// openReal connects to a Redis, which may hold nothing else.
+func openReal(t testing.TB, url string) *real {
+	t.Helper()
+	d, err := db.Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	r := &real{db: d, book: ledger.New(d, ledger.Options{}), shard: message.DefaultShards.Of(number)}
+	d.UseClock(func() time.Time { return r.now })
+	run, err := r.book.Meet(t.Context(), r.shard, 0)
+	if err == nil {
+		err = r.book.Trust(t.Context(), r.shard, run.ID)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// begin makes it the empty second store of a world.
+func (r *real) begin(w *world) store {
+	r.rng, r.broken = rand.New(rand.NewPCG(*seed, w.rng.Uint64())), w.broken
+	r.events, r.last, r.early, r.expiring = map[string][]said{}, "-", map[string]record.Record{}, map[string]string{}
+	r.must(r.db.FlushDB(context.Background()).Err())
+	return r
+}
+
+func (r *real) must(err error) {
+	if err != nil && !errors.Is(err, redis.Nil) {
+		r.broken("the ledger fails: %v", err)
+	}
+}
+
+func (r *real) key(name string) string { return r.shard.Key(name) }
+
+func (r *real) Read(id string) seen {
+	got, err := r.book.Read(context.Background(), id)
+	if !errors.Is(err, message.ErrNotFound) {
+		r.must(err)
+	}
+	if got.Recipient != "" {
+		got.Recipient = "recipient" // the ledger stores a hash
+	}
+	return seen{id: id, record: got}
+}
+
+func (r *real) Accept(s seen, m message.Message, at time.Time) (record.Record, bool) {
+	r.now = at
+	a := ledger.Accepting{Message: m, Enqueue: func(*db.Writes) error { return nil }}
+	out := r.book.Accept(context.Background(), []ledger.Accepting{a})[0]
+	if out.Err == message.ErrKeyReused {
+		return r.Read(s.id).record, false
+	}
+	r.must(out.Err)
+	return r.Read(s.id).record, !out.Duplicate
+}
+
+func (r *real) Begin(s seen, task int, token string, at time.Time) (record.Record, record.Begin) {
+	r.now = at
+	if got, b := s.record.Begin(task, token, at); b.Expired != "" {
+		r.expiring[s.id] = token // the ledger writes it down at once, the model in its next call
+		return got, b
+	}
+	var known *record.Record
+	switch old, is := r.early[s.id]; r.rng.IntN(3) {
+	case 0:
+		known = &s.record
+		if !s.record.Exists() {
+			known = nil
+		}
+	case 1:
+		if _, b := old.Begin(task, token, at); is && old.State == message.Queued && b.Verdict == message.Go {
+			known = &old
+		}
+	}
+	a, err := r.book.Begin(context.Background(), s.id, task, token, known)
+	r.must(err)
+	got := r.Read(s.id).record
+	if a.Verdict == message.Go && (a.N != got.Attempt || a.Token != token || a.Accepted != got.Incarnation() || string(a.Payload) != got.Payload ||
+		a.Failures != got.Failures || !a.ExpiresAt.Equal(got.ExpiresAt) || a.Age != at.Sub(got.Since()) || a.Left != got.ExpiresAt.Sub(at)) {
+		r.broken("%s: began %+v\n and the record is %+v", s.id, a, got)
+	}
+	return got, record.Begin{Verdict: a.Verdict, Expired: a.Expired, Wait: a.Wait}
+}
+
+func (r *real) Decide(s seen, in record.Input) (record.Record, record.Decision) {
+	r.now = in.At
+	ctx := context.Background()
+	var d record.Decision
+	var err error
+	switch in.Kind {
+	case record.Outcome:
+		a := message.Attempt{ID: s.id, N: in.Attempt, Token: in.Token, Accepted: in.Incarnation}
+		var state message.State
+		state, d.Duplicate, err = r.book.Finish(ctx, a, in.Move)
+		if is := r.Read(s.id).record.State; state != is {
+			r.broken("%s: the outcome made it %q, and it is %q", s.id, state, is)
+		}
+	case record.Seen:
+		o := message.Open{ID: s.id, State: in.From, N: in.Attempt, K: in.Task, Accepted: in.Incarnation}
+		if token := r.expiring[s.id]; token != "" && in.Move.To == message.Expired && s.record.State == in.From {
+			var a message.Attempt
+			a, err = r.book.Begin(ctx, s.id, in.Task, token, nil)
+			d.Applied = a.Expired == in.Move.Reason
+		} else {
+			d.Applied, err = r.book.Sweep(ctx, o, in.Move)
+		}
+		delete(r.expiring, s.id)
+	case record.Status:
+		e := message.Evidence{Receipt: message.Receipt{Number: number, WAMID: in.Move.WAMID, Status: string(in.Move.To), Code: in.Move.Code}}
+		if in.Incarnation != 0 {
+			e.ID, e.Attempt, e.Accepted = s.id, in.Attempt, in.Incarnation
+		}
+		var folded []message.Folded
+		if folded, err = r.book.Fold(ctx, r.shard, []message.Evidence{e}, nil); err == nil {
+			d.Applied, d.Repeated, d.Duplicate = folded[0] == message.Applied, folded[0] == message.Repeated, folded[0] == message.Duplicate
+		}
+	}
+	r.must(err)
+	return r.Read(s.id).record, d
+}
+
+func (r *real) Restore(s seen, m message.Memory, at time.Time) (record.Record, record.Loss, record.Decision) {
+	r.now = at
+	lost, err := r.book.Assert(context.Background(), r.shard, []message.Memory{m})
+	r.must(err)
+	loss := record.NothingLost
+	switch lost {
+	case message.Lost{Outcomes: 1}:
+		loss = record.OutcomeLost
+	case message.Lost{Intents: 1}:
+		loss = record.IntentLost
+	case message.Lost{Records: 1}:
+		loss = record.RecordLost
+	}
+	return r.Read(s.id).record, loss, record.Decision{}
+}
+
+// Remove removes what Forget would, whose turn has not come.
+func (r *real) Remove(id string) {
+	got := r.Read(id).record
+	_, err := r.db.Pipelined(context.Background(), func(p redis.Pipeliner) error {
+		ctx := context.Background()
+		p.Del(ctx, ledger.RecordPrefix(r.shard)+id)
+		if at := got.Place(); at.List != message.NoList {
+			p.ZRem(ctx, r.key(string(at.List)), at.Member)
+		}
+		for _, wamid := range got.Undelivered() {
+			p.HDel(ctx, r.key("undelivered:"+got.AcceptedAt.Format(time.DateOnly)), nameOf(wamid))
+		}
+		return nil
+	})
+	r.must(err)
+	r.Events(id)
+	delete(r.events, id)
+	delete(r.early, id)
+}
+
+func (r *real) Lists() map[message.List]map[string]int64 {
+	ctx := context.Background()
+	cmds := map[message.List]*redis.ZSliceCmd{}
+	_, err := r.db.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, l := range []message.List{message.Waiting, message.Doubts, message.Parking, message.Graves, message.Awaiting} {
+			cmds[l] = p.ZRangeWithScores(ctx, r.key(string(l)), 0, -1)
+		}
+		return nil
+	})
+	r.must(err)
+	all := map[message.List]map[string]int64{}
+	for l, c := range cmds {
+		all[l] = map[string]int64{}
+		for _, z := range c.Val() {
+			all[l][z.Member.(string)] = int64(z.Score)
+		}
+	}
+	return all
+}
+
+func (r *real) Events(id string) []said {
+	entries, err := r.db.XRange(context.Background(), r.shard.MessageEventsKey(), r.last, "+").Result()
+	r.must(err)
+	for _, e := range entries {
+		r.last = "(" + e.ID
+		text, _ := e.Values[message.EventsField].(string)
+		for line := range strings.SplitSeq(text, "\n") {
+			var ev message.Event
+			r.must(json.Unmarshal([]byte(line), &ev))
+			r.events[ev.Message.ID] = append(r.events[ev.Message.ID], said{ev.At, *ev.State})
+		}
+	}
+	if got := r.Read(id).record; got.State == message.Queued && r.rng.IntN(4) == 0 {
+		r.early[id] = got
+	}
+	return r.events[id]
+}
+
+// nameOf names one of Meta's ids as the ledger does.
+func nameOf(wamid string) string {
+	sum := sha256.Sum256([]byte(wamid))
+	return hex.EncodeToString(sum[:8])
+}
+
+func (r *real) Names(wamid string) string {
+	ctx := context.Background()
+	days, err := r.db.Keys(ctx, strings.NewReplacer("{", `\{`, "}", `\}`).Replace(r.key("undelivered:*"))).Result()
+	r.must(err)
+	for _, day := range days {
+		id, err := r.db.HGet(ctx, day, nameOf(wamid)).Result()
+		r.must(err)
+		if id != "" {
+			return id
+		}
+	}
+	return ""
+}
+
+func (r *real) Snapshot() func() {
+	ctx := context.Background()
+	keys, err := r.db.Keys(ctx, "*").Result()
+	r.must(err)
+	dumps := map[string]string{}
+	for _, k := range keys {
+		dumps[k], err = r.db.Dump(ctx, k).Result()
+		r.must(err)
+	}
+	r.Events("")
+	events, last, early := maps.Clone(r.events), r.last, maps.Clone(r.early)
+	return func() {
+		r.must(r.db.FlushDB(ctx).Err())
+		for k, v := range dumps {
+			r.must(r.db.Restore(ctx, k, 0, v).Err())
+		}
+		r.events, r.last, r.early = maps.Clone(events), last, maps.Clone(early)
+	}
+}
+
+// TestRedis drives the ledger on a real Redis beside memory, and compares records, lists, events and
+// names after each call. Every second world has transactions by scripts.
+func TestRedis(t *testing.T) {
+	t.Parallel()
+	n := *lives
+	switch {
+	case n > 0:
+	case testing.Short() || raceDetector:
+		n = 12
+	default:
+		n = 120
+	}
+	const worlds = 8 // each in a database of its own
+	srv := redistest.Start(t, "--appendfsync", "no")
+	var next atomic.Int64
+	var counts tally
+	var wg sync.WaitGroup
+	began := time.Now()
+	for i := range worlds {
+		url := fmt.Sprint(srv.URL(), "/", i)
+		if i%2 == 1 {
+			url += "?transactions=script"
+		}
+		r := openReal(t, url)
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n && !t.Failed(); i = int(next.Add(1)) - 1 {
+				if err := live(world{rules: theRules(), twin: true, other: r.begin}, i, &counts); err != nil {
+					t.Errorf("seed %d, %s: %v", *seed, url, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("seed %d: %d lives in %s\n%s", *seed, n, time.Since(began).Round(time.Millisecond), counts.String())
+}
