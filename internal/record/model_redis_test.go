@@ -187,7 +187,7 @@ func (r *real) Remove(id string) {
 		if at := got.Place(); at.List != message.NoList {
 			p.ZRem(ctx, r.key(string(at.List)), at.Member)
 		}
-		for _, wamid := range got.Undelivered() {
+		for _, wamid := range got.Awaited() {
 			p.HDel(ctx, r.key("undelivered:"+got.AcceptedAt.Format(time.DateOnly)), nameOf(wamid))
 		}
 		return nil
