@@ -188,7 +188,7 @@ func (r *real) Remove(id string) {
 			p.ZRem(ctx, r.key(string(at.List)), at.Member)
 		}
 		for _, wamid := range got.Awaited() {
-			p.HDel(ctx, r.key("undelivered:"+got.AcceptedAt.Format(time.DateOnly)), nameOf(wamid))
+			p.HDel(ctx, r.key("wamids:"+got.AcceptedAt.Format(time.DateOnly)), nameOf(wamid))
 		}
 		return nil
 	})
