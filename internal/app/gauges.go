@@ -39,7 +39,7 @@ var (
 	etaDesc       = prometheus.NewDesc("sluice_queue_eta_seconds", "How long until a message accepted now would leave.", byClass, nil)
 	limitDesc     = prometheus.NewDesc("sluice_number_rate_limit_messages_per_second", "How fast the number may go by configuration or by order, a climb counted in.", byNumber, nil)
 	effectiveDesc = prometheus.NewDesc("sluice_number_effective_rate", "How fast it goes after Meta's refusals, in messages a second.", byNumber, nil)
-	openDesc      = prometheus.NewDesc("sluice_messages_open", "Messages that wait, are being sent, are in doubt or parked, by state.", []string{"state"}, nil)
+	openDesc      = prometheus.NewDesc("sluice_messages_open", "Open messages by state. attempting: a worker has fetched them, to send them within moments; known to a second. queued: all others that wait, also for their time or with a hold.", []string{"state"}, nil)
 	deadDesc      = prometheus.NewDesc("sluice_messages_dead", "Messages that were given up and that can be sent again.", nil, nil)
 )
 

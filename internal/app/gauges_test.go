@@ -46,7 +46,7 @@ func TestGauges(t *testing.T) {
 # HELP sluice_messages_dead Messages that were given up and that can be sent again.
 # TYPE sluice_messages_dead gauge
 sluice_messages_dead 5
-# HELP sluice_messages_open Messages that wait, are being sent, are in doubt or parked, by state.
+# HELP sluice_messages_open Open messages by state. attempting: a worker has fetched them, to send them within moments; known to a second. queued: all others that wait, also for their time or with a hold.
 # TYPE sluice_messages_open gauge
 sluice_messages_open{state="attempting"} 2
 sluice_messages_open{state="in_doubt"} 1

@@ -119,7 +119,7 @@ func TestMessageLifePageShowsPolicies(t *testing.T) {
 
 var pages = []string{
 	"README.md", "docs/architecture.md", "docs/message-life.md", "docs/reliability.md",
-	"docs/api.md", "docs/cli.md", "docs/metrics.md", "docs/configuration.md", "docs/console.md", "docs/console-api.md", "docs/doctor.md", "docs/events.md", "docs/errors.md", "docs/messages.md", "docs/performance.md", "docs/simulator.md",
+	"docs/api.md", "docs/cli.md", "docs/metrics.md", "docs/configuration.md", "docs/console.md", "docs/console-api.md", "docs/doctor.md", "docs/events.md", "docs/errors.md", "docs/messages.md", "docs/performance.md", "docs/security.md", "docs/simulator.md", "docs/upgrade.md",
 }
 
 // A page that says which test holds a sentence must not outlive the test.

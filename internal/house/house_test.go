@@ -57,7 +57,7 @@ var rooms = []struct{ name, imports string }{
 	{"cmd/producer", "app"},
 	{"cmd/worker", "app"},
 	{"cmd/webhook", "app"},
-	{"cmd/sluice", "message config ops store httpapi client ledger events queue migrate graphsim doctor demo rig bench chaos"},
+	{"cmd/sluice", "message record config ops store httpapi client ledger events queue migrate graphsim doctor demo rig bench chaos"},
 }
 
 // testRooms hold tests and nothing else, so nobody can import them.

@@ -35,13 +35,13 @@ func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Re
 	}
 }
 
-// writeNames keeps the index of Meta's ids: it leads from them to messages whose delivery is awaited.
+// writeNames keeps the index of Meta's ids: it leads from them to messages of which a report is awaited.
 func (l *Ledger) writeNames(w *store.Writes, s message.Shard, before, after record.Record) {
-	was, is := before.Undelivered(), after.Undelivered()
+	was, is := before.Awaited(), after.Awaited()
 	if len(was) == len(is) {
 		return // ids are added, or all of them go
 	}
-	key := undeliveredKey(s, after.AcceptedAt)
+	key := wamidsKey(s, after.AcceptedAt)
 	if len(is) == 0 {
 		for _, wamid := range was {
 			w.HDel(key, nameOf(wamid))
@@ -52,10 +52,10 @@ func (l *Ledger) writeNames(w *store.Writes, s message.Shard, before, after reco
 	}
 }
 
-// undeliveredKey is the index of Meta's ids of messages that were accepted on a day: a hash of their
+// wamidsKey is the index of Meta's ids of messages that were accepted on a day: a hash of their
 // names to our ids.
-func undeliveredKey(s message.Shard, accepted time.Time) string {
-	return s.Key("undelivered:" + accepted.UTC().Format(time.DateOnly))
+func wamidsKey(s message.Shard, accepted time.Time) string {
+	return s.Key("wamids:" + accepted.UTC().Format(time.DateOnly))
 }
 
 // nameOf names one of Meta's ids in an index.

@@ -65,8 +65,8 @@ func (f fixture) wantConsistent(when string) {
 		if p := r.Place(); p.List != message.NoList {
 			lists[string(p.List)][p.Member] = p.Score
 		}
-		for _, wamid := range r.Undelivered() {
-			day := "undelivered:" + r.AcceptedAt.Format(time.DateOnly)
+		for _, wamid := range r.Awaited() {
+			day := "wamids:" + r.AcceptedAt.Format(time.DateOnly)
 			if names[day] == nil {
 				names[day] = map[string]string{}
 			}
@@ -108,7 +108,7 @@ func (f fixture) wantConsistent(when string) {
 		}
 	}
 	found := map[string]map[string]string{}
-	for _, key := range f.keys("undelivered:*") {
+	for _, key := range f.keys("wamids:*") {
 		found[strings.TrimPrefix(key, f.shard.Key(""))] = f.db.HGetAll(ctx, key).Val()
 	}
 	if !reflect.DeepEqual(found, names) {

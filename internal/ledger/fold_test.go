@@ -97,8 +97,7 @@ func (f fixture) foldOrder(t *testing.T, name, moment string, marked bool, order
 			e.ID, e.Attempt = "", 0
 		}
 		all = append(all, e)
-		known := marked || moment != "after finish" || !want.Final()
-		if st, _ := e.State(); known && st.Rank("") > want.Rank("") {
+		if st, _ := e.State(); st.Rank("") > want.Rank("") {
 			want = st
 		}
 	}
@@ -150,7 +149,7 @@ func TestFoldAnswers(t *testing.T) {
 		f.wantFolded(message.Applied, evidence(a.ID, 1, "wamid.1", "delivered"))
 		f.wantFolded(message.Repeated, evidence(a.ID, 1, "wamid.1", "delivered"))
 		f.wantFolded(message.Lower, evidence(a.ID, 1, "wamid.1", "sent"))
-		f.wantFolded(message.Orphan, evidence("", 0, "wamid.1", "failed"))
+		f.wantFolded(message.Lower, evidence("", 0, "wamid.1", "failed"))
 		f.wantFolded(message.UnknownStatus, evidence(a.ID, 1, "wamid.1", "teleported"))
 		f.wantFolded(message.UnknownStatus, evidence("", 0, "wamid.2", "deleted"))
 		f.wantFolded(message.NoRecord, evidence(message.NewID(number, "gone"), 1, "wamid.3", "sent"))
@@ -380,9 +379,9 @@ func TestOrphanInTheBatchThatNamesIt(t *testing.T) {
 	})
 }
 
-// TestWamidUntilDelivered: a report by wamid finds its record until that says delivered, and
-// the index holds nothing longer.
-func TestWamidUntilDelivered(t *testing.T) {
+// TestWamidUntilRead: a report by wamid finds its record until that says read, and the index holds
+// nothing longer.
+func TestWamidUntilRead(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		a := f.attempting("k1")
@@ -399,8 +398,10 @@ func TestWamidUntilDelivered(t *testing.T) {
 		f.wantFolded(message.Applied, evidence("", 0, "wamid.2", "delivered"))
 		f.wantFolded(message.Lower, evidence(a.ID, 2, "wamid.1", "sent"))
 		f.wantLife(a.ID, day)
-		if keys := f.db.Keys(t.Context(), f.shard.Key("undelivered:*")).Val(); len(keys) != 0 {
-			t.Errorf("the index of a delivered message is kept: %q", keys)
+		f.wantFolded(message.Applied, evidence("", 0, "wamid.2", "read"))
+		f.wantLife(a.ID, day)
+		if keys := f.db.Keys(t.Context(), f.shard.Key("wamids:*")).Val(); len(keys) != 0 {
+			t.Errorf("the index of a message that was read is kept: %q", keys)
 		}
 	})
 }

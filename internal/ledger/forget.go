@@ -96,7 +96,7 @@ func (l *Ledger) forgetHour(ctx context.Context, s message.Shard, hour int64, no
 // names that lead to no record.
 func (l *Ledger) forgetUndelivered(ctx context.Context, s message.Shard, now time.Time) (n int, err error) {
 	for day := now.Add(-l.o.OpenLife); now.Sub(day) <= l.longestLife()+7*24*time.Hour; day = day.Add(-24 * time.Hour) {
-		key := undeliveredKey(s, day)
+		key := wamidsKey(s, day)
 		for cursor, first := uint64(0), true; first || cursor != 0; first = false {
 			var pairs []string
 			if pairs, cursor, err = l.db.HScan(ctx, key, cursor, "", forgetMost).Result(); err != nil {
@@ -196,8 +196,8 @@ func (l *Ledger) drop(w *store.Writes, s message.Shard, r *record.Record) {
 	if p := r.Place(); p.List != message.NoList {
 		w.ZRem(listKey(s, p.List), p.Member)
 	}
-	for _, wamid := range r.Undelivered() {
-		w.HDel(undeliveredKey(s, r.AcceptedAt), nameOf(wamid))
+	for _, wamid := range r.Awaited() {
+		w.HDel(wamidsKey(s, r.AcceptedAt), nameOf(wamid))
 	}
 	if r.Ref != "" {
 		w.ZRem(refKey(s, r.From, r.Ref), r.ID)

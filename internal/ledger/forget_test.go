@@ -57,7 +57,7 @@ func (f fixture) ages(days int) {
 		must(err)
 		return strconv.Itoa(n - 24*days)
 	})
-	rename("undelivered:*", func(date string) string {
+	rename("wamids:*", func(date string) string {
 		at, err := time.Parse(time.DateOnly, date)
 		must(err)
 		return at.Add(-d).Format(time.DateOnly)
@@ -357,12 +357,12 @@ func TestForgetWhatNobodyRemembers(t *testing.T) {
 		long := time.Now().Add(-32 * day)
 		for i := range 250 {
 			f.db.ZAdd(ctx, f.shard.Key("awaiting"), redis.Z{Score: float64(long.UnixMilli()), Member: message.NewID(number, fmt.Sprint(i))})
-			f.db.HSet(ctx, f.shard.Key("undelivered:"+long.UTC().Format(time.DateOnly)), fmt.Sprint("name", i), message.NewID(number, fmt.Sprint(i)))
+			f.db.HSet(ctx, f.shard.Key("wamids:"+long.UTC().Format(time.DateOnly)), fmt.Sprint("name", i), message.NewID(number, fmt.Sprint(i)))
 		}
 		f.ages(0)
 		f.db.Set(ctx, f.shard.Key("forgotten"), time.Now().Unix()/3600-26, 0)
 		f.forgets(0)
-		if n, keys := f.db.ZCard(ctx, f.shard.Key("awaiting")).Val(), f.keys("undelivered:*"); n != 0 || len(keys) != 0 {
+		if n, keys := f.db.ZCard(ctx, f.shard.Key("awaiting")).Val(), f.keys("wamids:*"); n != 0 || len(keys) != 0 {
 			t.Errorf("%d await a status, %q are left", n, keys)
 		}
 	})

@@ -54,7 +54,7 @@ func (l *Ledger) name(ctx context.Context, s message.Shard, evidence []message.E
 	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
 		days = nil
 		for at := now; now.Sub(at) <= l.longestLife(); at = at.Add(-24 * time.Hour) {
-			days = append(days, p.HMGet(ctx, undeliveredKey(s, at), names...))
+			days = append(days, p.HMGet(ctx, wamidsKey(s, at), names...))
 		}
 	})
 	if err != nil {

@@ -32,6 +32,7 @@ type Client struct {
 	encoder *encoder
 
 	giveBack store.Script
+	seen     seen
 
 	mu     sync.RWMutex
 	queues map[queueID]*target

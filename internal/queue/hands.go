@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 
@@ -31,9 +32,10 @@ type Hand struct {
 	Tasks  []TaskID // some may be finished already
 }
 
-// Hands returns what all workers have in hand, of each number the latest first: returned in this
-// order the tasks come into theirs. Whoever wants to know which of it was left by dead workers must
-// ask afterwards who lives: a worker has a heartbeat before it fetches.
+// Hands returns what workers have in hand and had so when Hands was last called: what dead workers
+// left behind is among it. Of each number the latest comes first: returned in this order the tasks
+// come into theirs. Whoever wants to know who is dead must ask that afterwards: a worker has a
+// heartbeat before it fetches.
 func (c *Client) Hands(ctx context.Context) ([]Hand, error) {
 	numbers := make([]*redis.StringSliceCmd, c.shards)
 	err := c.db.Pipe(ctx, func(p redis.Pipeliner) {
@@ -44,11 +46,13 @@ func (c *Client) Hands(ctx context.Context) ([]Hand, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the index of work: %w", err)
 	}
-	hands := map[string]*redis.MapStringStringCmd{}
+	fields := map[string]*redis.StringSliceCmd{}
 	err = c.db.Pipe(ctx, func(p redis.Pipeliner) {
 		for _, cmd := range numbers {
 			for _, number := range cmd.Val() {
-				hands[number] = p.HGetAll(ctx, handsKey(c.shards.Of(number), number))
+				if message.IsNumberID(number) { // else it is of a probe
+					fields[number] = p.HKeys(ctx, handsKey(c.shards.Of(number), number))
+				}
 			}
 		}
 	})
@@ -56,17 +60,50 @@ func (c *Client) Hands(ctx context.Context) ([]Hand, error) {
 		return nil, fmt.Errorf("read what is in hand: %w", err)
 	}
 	var all []Hand
-	for number, cmd := range hands {
-		for field, value := range cmd.Val() {
-			worker, _ := splitField(field)
-			h := Hand{Worker: worker, Number: number, Shard: c.shards.Of(number), Field: field}
-			eachInHand(value, func(_ int, id string) {
-				if message, k, ok := splitTaskID(id); ok {
-					h.Tasks = append(h.Tasks, TaskID{message, k})
-				}
-			})
-			all = append(all, h)
+	c.seen.Lock()
+	seen := map[string]bool{}
+	for number, cmd := range fields {
+		for _, field := range cmd.Val() {
+			seen[field] = true
+			if c.seen.fields[field] {
+				worker, _ := splitField(field)
+				all = append(all, Hand{Worker: worker, Number: number, Shard: c.shards.Of(number), Field: field})
+			}
 		}
+	}
+	c.seen.fields = seen
+	c.seen.Unlock()
+	return c.tasksOf(ctx, all)
+}
+
+// seen are the fields of hands that were there when they were last read.
+type seen struct {
+	sync.Mutex
+	fields map[string]bool
+}
+
+// tasksOf reads the tasks of hands. Those that are gone meanwhile are left out.
+func (c *Client) tasksOf(ctx context.Context, hands []Hand) ([]Hand, error) {
+	values := make([]*redis.StringCmd, len(hands))
+	err := c.db.Pipe(ctx, func(p redis.Pipeliner) {
+		for i, h := range hands {
+			values[i] = p.HGet(ctx, handsKey(h.Shard, h.Number), h.Field)
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read tasks in hand: %w", err)
+	}
+	var all []Hand
+	for i, h := range hands {
+		if values[i].Err() != nil {
+			continue
+		}
+		eachInHand(values[i].Val(), func(_ int, id string) {
+			if message, k, ok := splitTaskID(id); ok {
+				h.Tasks = append(h.Tasks, TaskID{message, k})
+			}
+		})
+		all = append(all, h)
 	}
 	slices.SortFunc(all, func(a, b Hand) int {
 		return cmp.Or(cmp.Compare(a.Number, b.Number), compareFields(b.Field, a.Field))

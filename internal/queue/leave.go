@@ -130,6 +130,9 @@ func (g *gate) leave(n *number, exits ...exit) {
 // settleWithin lets what there is to write be written within a time. The caller holds n.mu.
 func (g *gate) settleWithin(n *number, wait time.Duration) {
 	l := &n.leaving
+	if g.given.Err() != nil {
+		return
+	}
 	due := time.Now().Add(wait)
 	if !l.settling {
 		l.settling, l.due = true, due

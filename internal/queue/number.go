@@ -51,7 +51,7 @@ type number struct {
 	leaving leaving          // how tasks ended that Redis does not know of yet
 }
 
-// task is one that was fetched. All fields but the last three never change.
+// task is one that was fetched. Known and the last three fields change, under number.mu.
 type task struct {
 	TaskID // zero: its id is none of ours
 	class  int
@@ -163,7 +163,7 @@ func (n *number) returned(t *task, outcome error) {
 	defer n.mu.Unlock()
 	n.running--
 	n.busy = time.Now()
-	t.ended, t.outcome = n.busy, outcome
+	t.ended, t.outcome, t.known = n.busy, outcome, nil
 }
 
 func (n *number) setRate(rate int) {

@@ -148,7 +148,7 @@ func (p *probe) keys() []string {
 	return []string{k.pending, k.active, k.lease, k.scheduled, k.retry, k.task + p.id, handsKey(p.o.Shards.Of(p.number), p.number)}
 }
 
-// enqueue adds the task as a Client does, but calls no worker.
+// enqueue adds the task as a Client does. No worker serves a number that is not configured.
 func (p *probe) enqueue(ctx context.Context, g *gate, n *number) error {
 	err := p.db.Transactions(true).Do(ctx, 0, store.Change{Slot: n.hands, Decide: func(_ []string, w *store.Writes) error {
 		return g.client.Enqueue(w, Task{ID: "probe", K: 1, Number: p.number, Class: p.class})

@@ -213,6 +213,9 @@ func TestTasksOfADeadWorkerAreReturnedOnceInTheirOrder(t *testing.T) {
 			// One that it finished, and did not live to strike off.
 			f.db.Del(t.Context(), k.task+taskID(tasks[0].ID, 1))
 
+			if hands, err := f.client.Hands(t.Context()); err != nil || len(hands) != 0 {
+				t.Fatalf("at first sight %+v, %v", hands, err)
+			}
 			hands, err := f.client.Hands(t.Context())
 			if err != nil || len(hands) != 3 {
 				t.Fatalf("%+v, %v", hands, err)

@@ -523,7 +523,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		r.Place()
 		r.Open()
-		r.Undelivered()
+		r.Awaited()
 	})
 }
 

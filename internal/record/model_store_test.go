@@ -110,7 +110,7 @@ type memory struct {
 
 	values map[string]string
 	lists  map[message.List]map[string]int64
-	names  map[string]string // by Meta's ids of undelivered messages
+	names  map[string]string // by Meta's ids
 	events map[string][]said
 }
 
@@ -218,7 +218,7 @@ func (m *memory) set(s seen, r *record.Record) bool {
 			m.lists[after.List][after.Member] = after.Score
 		}
 	}
-	was, is := s.record.Undelivered(), r.Undelivered()
+	was, is := s.record.Awaited(), r.Awaited()
 	if !slices.Equal(was, is) {
 		for _, w := range was {
 			delete(m.names, w)
@@ -236,7 +236,7 @@ func (m *memory) Remove(id string) {
 	if p := m.rules.place(&r); p.List != message.NoList {
 		delete(m.lists[p.List], p.Member)
 	}
-	for _, w := range r.Undelivered() {
+	for _, w := range r.Awaited() {
 		delete(m.names, w)
 	}
 	delete(m.values, id)

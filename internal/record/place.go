@@ -45,10 +45,10 @@ func DeadLetter(member string) (code int, reason, id string, ok bool) {
 	return code, member[first+1 : last], member[last+1:], err == nil
 }
 
-// Undelivered returns Meta's ids of a message whose delivery is still awaited: reports that do not
+// Awaited returns Meta's ids of a message of which Meta may report something new: reports that do not
 // carry our marker find the message by them.
-func (r *Record) Undelivered() []string {
-	if r.State.Final() {
+func (r *Record) Awaited() []string {
+	if r.State == message.Read || r.State == message.Played {
 		return nil
 	}
 	return r.WAMIDs()

@@ -541,20 +541,20 @@ func TestDeadLetter(t *testing.T) {
 	}
 }
 
-func TestUndelivered(t *testing.T) {
+func TestAwaited(t *testing.T) {
 	t.Parallel()
 	for name, r := range all() {
 		r.WAMID, r.Others = "a", []string{"b"}
 		want := []string{"a", "b"}
-		if r.State.Final() {
+		if r.State == message.Read || r.State == message.Played {
 			want = nil
 		}
-		if got := r.Undelivered(); !slices.Equal(got, want) {
+		if got := r.Awaited(); !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
 	r := fresh()
-	if r.Undelivered() != nil {
+	if r.Awaited() != nil {
 		t.Error("a message without an id of Meta's has one")
 	}
 }

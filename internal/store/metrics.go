@@ -20,7 +20,7 @@ func newMetrics() metrics {
 		}),
 		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_redis_conflicts_total",
-			Help: "Transactions that were decided again because somebody else changed one of their records first.",
+			Help: "Transactions of which nothing was written, because one of their records had changed since it was read; they were decided again.",
 		}),
 		unconfirmed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_redis_unconfirmed_total",
