@@ -188,8 +188,8 @@ func (r *real) Remove(id string) {
 		if at := got.Place(); at.List != message.NoList {
 			p.ZRem(ctx, r.key(string(at.List)), at.Member)
 		}
-		for _, wamid := range got.Undelivered() {
-			p.HDel(ctx, r.key("undelivered:"+got.AcceptedAt.Format(time.DateOnly)), nameOf(wamid))
+		for _, wamid := range got.Awaited() {
+			p.HDel(ctx, r.key("wamids:"+got.AcceptedAt.Format(time.DateOnly)), nameOf(wamid))
 		}
 		return nil
 	})
@@ -245,7 +245,7 @@ func nameOf(wamid string) string {
 
 func (r *real) Names(wamid string) string {
 	ctx := context.Background()
-	days, err := r.db.Keys(ctx, strings.NewReplacer("{", `\{`, "}", `\}`).Replace(r.key("undelivered:*"))).Result()
+	days, err := r.db.Keys(ctx, strings.NewReplacer("{", `\{`, "}", `\}`).Replace(r.key("wamids:*"))).Result()
 	r.must(err)
 	for _, day := range days {
 		id, err := r.db.HGet(ctx, day, nameOf(wamid)).Result()
