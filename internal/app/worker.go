@@ -119,7 +119,7 @@ func (w *worker) send() error {
 	due := &candidates{db: w.db, book: w.book}
 	server := queue.NewServer(w.db, queue.Options{
 		Shards: w.shards, Worker: w.name, Rate: w.rates.of, Alive: living(w.book),
-		Handler: traced.handler(handler(sender)), Candidates: due.of, Log: log,
+		Handler: traced.handler(handler(sender)), Candidates: due.of, Transactions: w.book.Transactions(), Log: log,
 	})
 	tasks := queue.NewClient(w.db, w.shards)
 	sweeper := &send.Sweeper{

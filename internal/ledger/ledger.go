@@ -70,6 +70,9 @@ func New(db *store.DB, o Options) *Ledger {
 	}
 }
 
+// Transactions returns those of the ledger that run on a full Redis too, for others to share.
+func (l *Ledger) Transactions() *store.Transactions { return l.tx }
+
 // lifeOf returns how long a record lives on in a state; 0 means until it ends.
 func (l *Ledger) lifeOf(s message.State) time.Duration {
 	switch s {

@@ -49,20 +49,19 @@ func (l *Ledger) beginIn(epoch string) store.Script {
 // sameEpoch is errRestarted when a shard's server is not in the epoch that this worker trusts. Like a
 // begun attempt it waits for replicas.
 func (l *Ledger) sameEpoch(ctx context.Context, s message.Shard) error {
-	_, err := l.runBegin(ctx, s, runKey(s))
+	_, err := l.runBegin(ctx, s, runKey(s), nil)
 	return err
 }
 
-// runBegin runs the script that begins attempts.
-func (l *Ledger) runBegin(ctx context.Context, s message.Shard, key string, args ...any) (size int, err error) {
+// runBegin runs the script that begins attempts, together with others of the shard who do so now.
+func (l *Ledger) runBegin(ctx context.Context, s message.Shard, key string, intent []byte) (size int, err error) {
 	v, _ := l.epochs.Load(s)
 	epoch, trusted := v.(trust)
 	if !trusted {
 		return 0, errRestarted
 	}
 	for range 2 {
-		var cmd *redis.Cmd
-		err = l.db.Shared().Do(ctx, func(p redis.Pipeliner) { cmd = epoch.begin.Add(ctx, p, []string{key}, args...) })
+		n, err := l.db.Shared().Each(ctx, epoch.begin, key, string(intent))
 		switch {
 		case store.IsUnknownScript(err): // another run, or somebody made this one forget all scripts
 			if l.Trust(ctx, s, epoch.run) != nil {
@@ -71,7 +70,6 @@ func (l *Ledger) runBegin(ctx context.Context, s message.Shard, key string, args
 		case err != nil && !errors.Is(err, store.ErrUnconfirmed):
 			return 0, err
 		default:
-			n, _ := cmd.Val().(int64)
 			return int(n), err
 		}
 	}

@@ -118,7 +118,7 @@ func (g *gate) finish() {
 	stop := context.AfterFunc(ctx, g.giveUp)
 	defer stop()
 	for _, a := range g.actives() {
-		g.overheard(a.number, 0)
+		g.leaveReturned(a.number, 0)
 		g.leave(a.number, exits(a.left(), toHead)...)
 		if err := g.finishNumber(ctx, a.number); err != nil {
 			g.o.Log.Warn("cannot record how the last tasks ended", "phone_number_id", a.id, "err", err) // the sweeper returns them

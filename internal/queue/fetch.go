@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -17,93 +15,11 @@ import (
 )
 
 const (
-	// tidyEvery is how often delayed tasks are brought to the heads of their queues, and when a
-	// lost call for a number is noticed; a worker that stands by does so tidyStandby times less often.
-	// tidyMost is how many tasks of a kind are moved at once.
-	tidyEvery   = 500 * time.Millisecond
-	tidyStandby = 4
-	tidyMost    = 500
 	// takeMost is how many tasks one fetch takes from a class: more would keep others from Redis.
 	takeMost = 500
-	// burst is the least time between two fetches that were called for: a campaign that is
-	// being enqueued calls thousands of times a second.
-	burst = 5 * time.Millisecond
-	// standby is how often the second worker of a number looks whether the first keeps up.
-	standby = 250 * time.Millisecond
-	// lag is how far behind the present a schedule's end must be before the second worker takes it:
-	// a first that falters for a moment would lose more by the change, 0.1 s of slots each way.
-	lag = 150 * time.Millisecond
-	// away is the pause after Redis failed to answer.
-	away = 250 * time.Millisecond
 	// skipMost bounds how many tasks are taken for one slot, 2^skipMost, while none can be sent.
 	skipMost = 8
 )
-
-// feed fetches one number's tasks and hands them out until ctx ends.
-func (g *gate) feed(ctx context.Context, n *number) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	defer g.last(n)
-	var tidied time.Time
-	more, called := false, true
-	for {
-		looked := time.Now()
-		first := g.first(n.id)
-		every := tidyEvery
-		if !first {
-			every *= tidyStandby
-		}
-		if more || looked.Sub(tidied) >= every {
-			tidied = looked
-			more = g.tidyUp(ctx, n, first)
-		}
-		wait := g.feedOnce(ctx, n, called)
-		if !first {
-			wait = max(wait, standby)
-		}
-		timer.Reset(min(wait, tidyEvery))
-		called = false
-		select {
-		case <-ctx.Done():
-			return
-		case <-n.wake:
-			called = true
-			if first {
-				time.Sleep(burst - time.Since(looked))
-			} else {
-				time.Sleep(lag) // the first hears the same call: both at once would take the line from each other
-			}
-		case <-timer.C:
-		}
-	}
-}
-
-// feedOnce fetches tasks once, if there is room and may be some, and hands them out. It returns
-// when to come again.
-func (g *gate) feedOnce(ctx context.Context, n *number, called bool) time.Duration {
-	n.mu.Lock()
-	none := n.may == 0
-	n.mu.Unlock()
-	room := n.room(called)
-	switch {
-	case none || !g.joined():
-		return tidyEvery
-	case room <= 0:
-		return pacing.Horizon / 4
-	}
-	tasks, next, err := g.fetch(ctx, n, room)
-	if err != nil {
-		if ctx.Err() == nil {
-			g.o.Log.Warn("cannot fetch tasks", "phone_number_id", n.id, "err", err)
-		}
-		next = away
-	}
-	g.handOut(ctx, n, tasks)
-	if next == 0 {
-		return 0
-	}
-	return next + rand.N(time.Millisecond)
-}
 
 // taken is the answer to a call of take.lua.
 type taken struct {
@@ -230,37 +146,6 @@ func (n *number) sort(r taken, tasks []*task, known []Candidate) (ready []*task,
 	}
 	return ready, out, behind
 }
-
-// slotArgs is what taking and booking slots must know.
-type slotArgs struct {
-	rate    int
-	booked  int64 // end of this worker's last booking, us
-	further int64 // how much further than usual to book, us
-	first   byte  // '1' when this worker serves the number, else '0'
-}
-
-func (g *gate) slotArgs(n *number) slotArgs {
-	first := byte('0')
-	if g.first(n.id) { // before n.mu: placement holds its own lock while it asks for n.mu
-		first = '1'
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return slotArgs{n.rate, n.booked, n.further().Microseconds(), first}
-}
-
-// answeredIn notes how long Redis took. The first time says all that is known yet of how long
-// an attempt takes to be written down. The caller holds n.mu.
-func (n *number) answeredIn(trip time.Duration) {
-	if n.trip == 0 {
-		n.trip = trip
-		n.line.Expect(trip)
-	}
-	n.trip += (trip - n.trip) / 8
-}
-
-// further is pacing.Further of this number. The caller holds n.mu.
-func (n *number) further() time.Duration { return pacing.Further(n.trip, n.line.Prep()) }
 
 // takeTasks calls take.lua and offers the slots that it booked. It returns when a further call is
 // worth it.
@@ -397,164 +282,4 @@ func (g *gate) readPairs(ctx context.Context, n *number) error {
 		return nil
 	}
 	return cmp.Or(err, errReply)
-}
-
-// redisTime is about what Redis's clock reads at a time; zero: it was not asked yet. The caller
-// holds n.mu.
-func (n *number) redisTime(at time.Time) time.Time {
-	if n.asked.IsZero() {
-		return time.Time{}
-	}
-	return time.UnixMicro(n.told).Add(at.Sub(n.asked))
-}
-
-// booking is what the scripts reply about slots.
-type booking struct {
-	now, first, spacing int64 // us
-	slots               int
-}
-
-func readBooking(reply []any) booking {
-	now := 1_000_000*integer(reply[0]) + integer(reply[1])
-	return booking{now, now + integer(reply[2]), integer(reply[3]), int(integer(reply[4]))}
-}
-
-// integer reads a number of a reply.
-func integer(v any) int64 {
-	switch v := v.(type) {
-	case int64:
-		return v
-	case string:
-		n, _ := strconv.ParseInt(v, 10, 64)
-		return n
-	}
-	return 0
-}
-
-// texts reads a list of a reply, which may be missing.
-func texts(v any) (all []string) {
-	list, _ := v.([]any)
-	for _, e := range list {
-		if s, ok := e.(string); ok {
-			all = append(all, s)
-		}
-	}
-	return all
-}
-
-// slots are those of a booking.
-func (g *gate) slots(n *number, sent time.Time, trip time.Duration, b booking) []time.Time {
-	spacing := time.Duration(b.spacing) * time.Microsecond
-	n.mu.Lock()
-	n.told, n.asked = b.now, sent.Add(trip/2)
-	n.answeredIn(trip)
-	if b.slots > 0 {
-		n.booked = max(n.booked, b.first+int64(b.slots)*b.spacing)
-		n.busy = time.Now()
-		n.spacing = spacing
-	}
-	n.mu.Unlock()
-	at := g.clock.Local(sent, trip, b.now, b.first)
-	slots := make([]time.Time, b.slots)
-	for i := range slots {
-		slots[i] = at.Add(time.Duration(i) * spacing)
-	}
-	return slots
-}
-
-// bookSlots books slots for tasks in hand that missed theirs.
-func (g *gate) bookSlots(ctx context.Context, n *number, count int) ([]time.Time, error) {
-	sent := time.Now()
-	a := g.slotArgs(n)
-	reply, err := g.db.Run(ctx, g.book, []string{n.schedule}, g.o.Worker, a.rate, a.booked, count, string(a.first), a.further).Slice()
-	if err == nil && len(reply) < 5 {
-		err = errReply
-	}
-	if err != nil {
-		return nil, err
-	}
-	return g.slots(n, sent, time.Since(sent), readBooking(reply)), nil
-}
-
-// handOut gives tasks to asynq's server. At a stop those left go back to the head of their
-// queues.
-func (g *gate) handOut(ctx context.Context, n *number, tasks []*task) {
-	if len(tasks) == 0 {
-		return
-	}
-	n.mu.Lock()
-	n.running += len(tasks)
-	n.mu.Unlock()
-	for i, t := range tasks {
-		message, err := g.client.encoder.encode(n.names[t.class], cmp.Or(t.Message, t.id), t.id)
-		if err != nil {
-			g.o.Log.Error("cannot hand tasks to asynq", "phone_number_id", n.id, "err", err)
-			g.handBack(n, tasks[i:])
-			return
-		}
-		select {
-		case g.ready <- message:
-			continue
-		default:
-		}
-		select {
-		case g.ready <- message:
-		case <-ctx.Done():
-			g.handBack(n, tasks[i:])
-			return
-		}
-	}
-}
-
-// handBack puts tasks that no handler has seen back to the heads of their queues, in their order.
-func (g *gate) handBack(n *number, tasks []*task) {
-	n.mu.Lock()
-	n.running -= len(tasks)
-	n.mu.Unlock()
-	g.leave(n, exits(tasks, toHead)...)
-	if err := g.write(n, 0); err != nil {
-		g.o.Log.Warn("cannot return tasks to their queues, will try again", "phone_number_id", n.id, "err", err)
-	}
-}
-
-// tidyUp brings a number's due tasks to the head of their queues and learns which classes have
-// tasks. Who serves the number writes asynq's lists of active tasks too. It is true when more may be
-// due.
-func (g *gate) tidyUp(ctx context.Context, n *number, first bool) (more bool) {
-	sent := time.Now()
-	list := first && sent.Sub(n.listedAt) >= listEvery
-	n.mu.Lock()
-	now := n.redisTime(sent)
-	n.mu.Unlock()
-	var tidy *redis.Cmd
-	var hands *redis.MapStringStringCmd
-	var pairs pairCommands
-	g.db.Pipe(ctx, func(p redis.Pipeliner) { // each command has its own error
-		tidy = g.tidy.Add(ctx, p, []string{n.schedule}, tidyMost)
-		if list {
-			hands = p.HGetAll(ctx, n.hands)
-		}
-		if pairs = (pairCommands{}); len(n.pairs.unsent) > 0 {
-			pairs = n.pairs.add(ctx, p, n, now)
-		}
-	})
-	trip := time.Since(sent)
-	n.pairs.done(pairs)
-	reply, err := tidy.Int64Slice()
-	if err == nil && list {
-		n.listedAt = sent
-		err = g.list(n, hands)
-	}
-	if err != nil && ctx.Err() == nil {
-		g.o.Log.Warn("cannot tidy queues", "phone_number_id", n.id, "err", err)
-	}
-	g.overheard(n, unheard)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.answeredIn(trip)
-	if len(reply) < 2 {
-		return false
-	}
-	n.may |= int(reply[1])
-	return reply[0] == 1
 }

@@ -326,8 +326,8 @@ func TestThePairLimitHoldsForAllWorkersTogether(t *testing.T) {
 			at += 500 * time.Millisecond // the schedule is free, whoever had it
 			c.set(at)
 			n.mu.Lock()
-			if !n.asked.IsZero() {
-				n.told, n.asked = c.base.Add(at).UnixMicro(), time.Now()
+			if !n.redisAt.IsZero() {
+				n.redisNow, n.redisAt = c.base.Add(at).UnixMicro(), time.Now()
 			}
 			n.mu.Unlock()
 			got := take(t, g, n, most)

@@ -216,7 +216,7 @@ func TestOneRecipientGetsABurstThenOneEachSixSeconds(t *testing.T) {
 	for i, at := range []time.Duration{5 * time.Second, 6 * time.Second, 11 * time.Second, 12 * time.Second, 18 * time.Second, 90 * time.Second} {
 		c.set(at)
 		n.mu.Lock()
-		n.told, n.asked = c.base.Add(at).UnixMicro(), time.Now()
+		n.redisNow, n.redisAt = c.base.Add(at).UnixMicro(), time.Now()
 		n.mu.Unlock()
 		g.tidyUp(t.Context(), n, true)
 		got := take(t, g, n, 1000)

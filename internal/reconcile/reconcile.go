@@ -39,9 +39,9 @@ type ledger interface {
 
 // Options adjust a Reconciler.
 type Options struct {
-	Name  string                                           // this process's own name among the readers
+	Name  string                                                           // this process's own name among the readers
 	Mark  func(s string) (id string, attempt int, accepted int64, ok bool) // reads a marker of ours; false for anything else
-	Known func(number string) bool                         // tells whether we send from a number; nil: from all
+	Known func(number string) bool                                         // tells whether we send from a number; nil: from all
 	// Inbound hears how many messages people wrote to a number: they count against its
 	// throughput; nil: nobody does.
 	Inbound    func(ctx context.Context, number string, n int) error

@@ -26,7 +26,17 @@ type Batch struct {
 // commands are what one caller of a batch wants to run.
 type commands struct {
 	fill func(redis.Pipeliner)
+	each *part // instead of fill, see Each
 	cmds []redis.Cmder
+}
+
+// part is one caller's part of a script that several callers run together.
+type part struct {
+	script Script
+	key    string
+	arg    any
+	cmd    *redis.Cmd
+	place  int // in the reply, from 0
 }
 
 // newBatch returns a batch that waits linger for other callers before each run; with zero a lone
@@ -48,10 +58,64 @@ func (b *Batch) Do(ctx context.Context, fill func(redis.Pipeliner)) error {
 	return b.lanes.wait(ctx, b.lanes.join(b.linger, b.tag, &commands{fill: fill})[0])
 }
 
+// Each runs a script that takes any number of keys, an argument for each, and replies with a number
+// for each: once for all callers that come together. Otherwise it is as Do; with ErrUnconfirmed the
+// number is there too.
+func (b *Batch) Each(ctx context.Context, s Script, key string, arg any) (int64, error) {
+	p := &part{script: s, key: key, arg: arg}
+	err := b.lanes.wait(ctx, b.lanes.join(b.linger, b.tag, &commands{each: p})[0])
+	if err != nil && !errors.Is(err, ErrUnconfirmed) {
+		return 0, err
+	}
+	n, ok := p.reply()
+	if !ok {
+		return 0, errors.New("a script replied with something else than a number for each key")
+	}
+	return n, err
+}
+
+func (p *part) reply() (int64, bool) {
+	all, _ := p.cmd.Val().([]any)
+	if p.place >= len(all) {
+		return 0, false
+	}
+	n, ok := all[p.place].(int64)
+	return n, ok
+}
+
+// addEach adds the scripts of callers who run the same one, with keys of the same hash tag, as one.
+func addEach(ctx context.Context, p redis.Pipeliner, shares []*share[*commands]) {
+	type name struct{ sha, tag string }
+	together := map[name][]*share[*commands]{}
+	var names []name
+	for _, s := range shares {
+		if e := s.part.each; e != nil {
+			n := name{e.script.SHA(), tagOf(e.key)}
+			if together[n] == nil {
+				names = append(names, n)
+			}
+			together[n] = append(together[n], s)
+		}
+	}
+	for _, n := range names {
+		keys, args := make([]string, len(together[n])), make([]any, len(together[n]))
+		for i, s := range together[n] {
+			keys[i], args[i], s.part.each.place = s.part.each.key, s.part.each.arg, i
+		}
+		cmd := together[n][0].part.each.script.Add(ctx, p, keys, args...)
+		for _, s := range together[n] {
+			s.part.each.cmd, s.part.cmds = cmd, []redis.Cmder{cmd}
+		}
+	}
+}
+
 // tag names the lane of a caller's commands: one for all, but in a Cluster.
 func (b *Batch) tag(c *commands) string {
 	if b.db.cluster() == nil {
 		return ""
+	}
+	if c.each != nil {
+		return tagOf(c.each.key)
 	}
 	p := b.db.Pipeline()
 	c.fill(p)
@@ -97,10 +161,13 @@ func (b *Batch) run(shares []*share[*commands]) {
 	defer cancel()
 	// Each command carries its own error.
 	confirmed, _ := b.db.durably(ctx, func(p redis.Pipeliner) {
+		addEach(ctx, p, shares)
 		for _, s := range shares {
-			before := p.Len()
-			s.part.fill(p)
-			s.part.cmds = p.Cmds()[before:]
+			if s.part.fill != nil {
+				before := p.Len()
+				s.part.fill(p)
+				s.part.cmds = p.Cmds()[before:]
+			}
 		}
 	})
 	for _, s := range shares {
