@@ -288,9 +288,9 @@ func TestRedis(t *testing.T) {
 	switch {
 	case n > 0:
 	case testing.Short() || raceDetector:
-		n = 12
+		n = 20
 	default:
-		n = 120
+		n = 200
 	}
 	const worlds = 8 // each in a database of its own
 	srv := redistest.Start(t, "--appendfsync", "no")
