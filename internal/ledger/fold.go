@@ -92,7 +92,7 @@ func (l *Ledger) folding(ctx context.Context, s message.Shard, ids []string, byI
 				to, _ := evidence[n].State()
 				var d record.Decision
 				after, d = after.Decide(record.Input{
-					Kind: record.Status, At: now, Attempt: evidence[n].Attempt, Incarnation: accepted,
+					Kind: record.Status, At: now, Attempt: evidence[n].Attempt,
 					Move: message.Move{To: to, WAMID: evidence[n].WAMID, Code: evidence[n].Code},
 				})
 				changed, events = changed || d.Changed, append(events, d.Changes...)

@@ -132,7 +132,7 @@ func (l *Ledger) forgetUndelivered(ctx context.Context, s message.Shard, now tim
 		n += k
 		for i, id := range ids {
 			if err == nil && !there[i] {
-				err = l.db.ZRem(ctx, awaiting, id).Err()
+				err = l.dropEntry(ctx, s, message.Awaiting, id)
 				k++
 			}
 		}

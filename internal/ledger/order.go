@@ -136,14 +136,18 @@ func (l *Ledger) records(ctx context.Context, s message.Shard, list message.List
 		if number != "" {
 			ids = slices.DeleteFunc(ids, func(id string) bool { return !strings.HasPrefix(id, number+"-") })
 		}
-		some, err := l.ReadAll(ctx, s, ids[:min(len(ids), limit-len(found))])
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range some {
-			if r.Exists() {
-				found = append(found, r.Record)
+		for len(ids) > 0 && len(found) < limit {
+			k := min(len(ids), limit-len(found))
+			some, err := l.ReadAll(ctx, s, ids[:k])
+			if err != nil {
+				return nil, err
 			}
+			for _, r := range some {
+				if r.Exists() {
+					found = append(found, r.Record)
+				}
+			}
+			ids = ids[k:]
 		}
 		if n < page {
 			break

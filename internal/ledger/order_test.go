@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -134,6 +135,23 @@ func TestACancelAndAnAttempt(t *testing.T) {
 			t.Fatalf("the attempt was told %s, the caller %s", begun.Verdict, st)
 		}
 	}
+}
+
+// A list is read up to its limit, also beyond entries whose records are gone.
+func TestInDoubtBeyondStaleEntries(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		for i := range 4 {
+			a := f.attempting(strconv.Itoa(i))
+			f.finished(a, message.Move{To: message.InDoubt, Reason: message.ReasonNoAnswer, In: time.Duration(i+1) * time.Minute})
+			if i < 2 {
+				f.db.Del(t.Context(), ledger.RecordPrefix(f.shard)+a.ID)
+			}
+		}
+		if all, err := f.InDoubt(t.Context(), number, 2); len(all) != 2 || err != nil {
+			t.Errorf("%d of 2 are listed: %v", len(all), err)
+		}
+	})
 }
 
 // TestInDoubtIsListed: what is in doubt or parked is listed until it is settled.

@@ -73,9 +73,8 @@ func (l *Ledger) open(ctx context.Context, s message.Shard, in message.State, li
 	var found []message.Open
 	for i, o := range all {
 		if o.ID == "" {
-			// The record is gone and its entry in the list is not: nothing refers to it any more.
-			if err := l.db.ZRem(ctx, listKey(s, list), ids[i]).Err(); err != nil {
-				return nil, fmt.Errorf("drop stale entry of a list: %w", err)
+			if err := l.dropEntry(ctx, s, list, ids[i]); err != nil {
+				return nil, err
 			}
 			continue
 		}
@@ -84,6 +83,23 @@ func (l *Ledger) open(ctx context.Context, s message.Shard, in message.State, li
 		}
 	}
 	return found, nil
+}
+
+// dropEntry drops the entry of a message from a list, if there is no record of it: its id may have been
+// used again since.
+func (l *Ledger) dropEntry(ctx context.Context, s message.Shard, list message.List, id string) error {
+	key := RecordPrefix(s) + id
+	err := l.tx.Do(ctx, 0, store.Change{Keys: []string{key}, Slot: key, Decide: func(values []string, w *store.Writes) error {
+		r, err := record.Decode(id, values[0])
+		if err == nil && !r.Exists() {
+			w.ZRem(listKey(s, list), id)
+		}
+		return err
+	}})
+	if err != nil {
+		return fmt.Errorf("drop stale entry of a list: %w", err)
+	}
+	return nil
 }
 
 // Opens reads messages of a shard as they are now, for a Sweep of what was seen. Those whose records

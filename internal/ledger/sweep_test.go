@@ -465,3 +465,51 @@ func TestPostpone(t *testing.T) {
 		}
 	})
 }
+
+// afterMGet is a go-redis hook that calls a function once, after the next MGET.
+type afterMGet struct{ do func() }
+
+func (*afterMGet) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (*afterMGet) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (h *afterMGet) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if do := h.do; cmd.Name() == "mget" && do != nil {
+			h.do = nil
+			do()
+		}
+		return err
+	}
+}
+
+// An entry of a list without a record is dropped, but not when the id is used again at that moment.
+func TestStaleEntry(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		const longAgo = 1e12
+		id, waiting := message.NewID(number, "key"), f.shard.Key(string(message.Waiting))
+		hook := &afterMGet{do: func() { f.accepted("key") }}
+		f.db.AddHook(hook)
+		f.db.ZAdd(t.Context(), waiting, redis.Z{Score: longAgo, Member: id})
+		overdue := func() {
+			t.Helper()
+			if all, err := f.Overdue(t.Context(), f.shard, time.Now(), 9); len(all) != 0 || err != nil {
+				t.Fatalf("%v, %v", all, err)
+			}
+		}
+		overdue()
+		if at := f.db.ZScore(t.Context(), waiting, id).Val(); hook.do != nil || at <= longAgo {
+			t.Errorf("the new message waits until %g", at)
+		}
+		f.db.Del(t.Context(), ledger.RecordPrefix(f.shard)+id)
+		f.db.ZAdd(t.Context(), waiting, redis.Z{Score: longAgo, Member: id})
+		overdue()
+		if n := f.db.ZCard(t.Context(), waiting).Val(); n != 0 {
+			t.Errorf("%d entries are left", n)
+		}
+	})
+}

@@ -140,7 +140,8 @@ func (r *real) Decide(s seen, in record.Input) (record.Record, record.Decision) 
 		}
 	case record.Seen:
 		o := message.Open{ID: s.id, State: in.From, N: in.Attempt, K: in.Task, Accepted: in.Incarnation}
-		if token := r.expiring[s.id]; token != "" && in.Move.To == message.Expired && s.record.State == in.From {
+		token, found := r.expiring[s.id]
+		if _, b := s.record.Begin(in.Task, token, in.At); found && in.Move.To == message.Expired && in.Move.Reason == b.Expired {
 			var a message.Attempt
 			a, err = r.book.Begin(ctx, s.id, in.Task, token, nil)
 			d.Applied = a.Expired == in.Move.Reason
@@ -244,7 +245,7 @@ func nameOf(wamid string) string {
 
 func (r *real) Names(wamid string) string {
 	ctx := context.Background()
-	days, err := r.db.Keys(ctx, strings.NewReplacer("{", `\{`, "}", `\}`).Replace(r.key("undelivered:*"))).Result()
+	days, err := r.db.Keys(ctx, strings.NewReplacer("{", `\{`, "}", `\}`).Replace(r.key("wamids:*"))).Result()
 	r.must(err)
 	for _, day := range days {
 		id, err := r.db.HGet(ctx, day, nameOf(wamid)).Result()
@@ -280,19 +281,23 @@ func (r *real) Snapshot() func() {
 // names after each call. Every second world has transactions by scripts.
 func TestRedis(t *testing.T) {
 	t.Parallel()
-	n := *lives
+	n, from := *lives, 0
+	if *only >= 0 {
+		from, n = *only, *only+1
+	}
 	switch {
 	case n > 0:
 	case testing.Short() || raceDetector:
-		n = 12
+		n = 20
 	default:
-		n = 120
+		n = 200
 	}
 	const worlds = 8 // each in a database of its own
 	srv := redistest.Start(t, "--appendfsync", "no")
 	var next atomic.Int64
 	var counts tally
 	var wg sync.WaitGroup
+	next.Store(int64(from))
 	began := time.Now()
 	for i := range worlds {
 		url := fmt.Sprint(srv.URL(), "/", i)
@@ -302,7 +307,7 @@ func TestRedis(t *testing.T) {
 		r := openReal(t, url)
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n && !t.Failed(); i = int(next.Add(1)) - 1 {
-				if err := live(world{rules: theRules(), twin: true, other: r.begin}, i, &counts); err != nil {
+				if err := live(world{rules: theRules(), twin: true, other: r.begin, print: *only >= 0}, i, &counts); err != nil {
 					t.Errorf("seed %d, %s: %v", *seed, url, err)
 				}
 			}

@@ -10,7 +10,7 @@ import (
 // lanes let callers share round trips: who comes while a run of a lane is under way gathers for its
 // next run. A goroutine serves a lane while callers wait in it.
 type lanes[T any] struct {
-	full  int            // how many callers make a run full, see lane
+	full  int            // of a new lane
 	serve func(*lane[T]) // serves a lane until next returns nothing
 
 	mu sync.Mutex
@@ -20,7 +20,7 @@ type lanes[T any] struct {
 // lane is the callers who share runs: all of a server, or in a Cluster all of a slot.
 type lane[T any] struct {
 	name    string
-	full    int // how many callers may make a run full
+	full    int // see serve of the owner: at so many callers a run may be full
 	waiting []*share[T]
 	due     time.Time     // when the next run begins
 	sooner  chan struct{} // due was brought forward, or the run may be full
@@ -103,7 +103,7 @@ func (ls *lanes[T]) wait(ctx context.Context, s *share[T]) error {
 func (ls *lanes[T]) next(l *lane[T], open bool, pick func(waiting []*share[T]) (n int, full bool)) ([]*share[T], time.Duration) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	// While Redis is away callers come and go.
+	// While Redis does not answer, callers join and give up.
 	l.waiting = slices.DeleteFunc(l.waiting, func(s *share[T]) bool { return s.left })
 	if len(l.waiting) == 0 {
 		l.running = open
@@ -114,7 +114,7 @@ func (ls *lanes[T]) next(l *lane[T], open bool, pick func(waiting []*share[T]) (
 		return nil, wait
 	}
 	some := l.waiting[:n:n]
-	l.waiting = slices.Clone(l.waiting[n:]) // their turn is next: due has passed, or this run was full
+	l.waiting = slices.Clone(l.waiting[n:]) // a run of their own follows, by the same due
 	return some, 0
 }
 

@@ -128,8 +128,8 @@ func (t *Transactions) serve(l *txLane) {
 	}
 }
 
-// next returns the batch whose turn it is, or how long to wait for company. A lane without changes
-// ends, unless writes are open.
+// next returns the next batch, or how long to wait for more changes. A lane without changes ends,
+// unless writes are open.
 func (t *Transactions) next(l *txLane, open bool) (*txBatch, time.Duration) {
 	b := &txBatch{}
 	shares, wait := t.lanes.next(l, open, func(waiting []*txShare) (n int, full bool) {
@@ -226,6 +226,7 @@ type txConn struct {
 // close gives the connection back.
 func (c *txConn) close() {
 	if c.conn == nil {
+		c.watching = false
 		return
 	}
 	if c.watching {
