@@ -218,8 +218,8 @@ func requeue(book *ledger.Ledger, tasks *queue.Client) send.Requeue {
 func hands(tasks *queue.Client, server *queue.Server) func(context.Context) ([]send.Hand, error) {
 	return func(ctx context.Context) ([]send.Hand, error) {
 		all, err := tasks.Hands(ctx)
-		if strays := server.Strays(all); len(strays) > 0 {
-			err = tasks.Return(ctx, strays)
+		if err == nil {
+			err = tasks.Return(ctx, server.Strays(all))
 		}
 		out := make([]send.Hand, len(all))
 		for i, h := range all {

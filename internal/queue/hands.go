@@ -131,24 +131,12 @@ func (c *Client) Return(ctx context.Context, hands []Hand) error {
 	return nil
 }
 
-// Strays returns those of some hands that bear this worker's name and that it knew nothing of, now
-// and when it was last asked: Redis lost that it had finished their tasks. They must be returned like
-// those of a dead worker. It is to be asked by one goroutine, some seconds apart: a fetch whose answer
-// is on its way is not known yet.
-func (s *Server) Strays(hands []Hand) []Hand {
-	var strays []Hand
-	seen := map[string]bool{}
-	for _, h := range hands {
-		if h.Worker != s.gate.o.Worker || s.gate.has(h) {
-			continue
-		}
-		seen[h.Field] = true
-		if s.strays[h.Field] {
-			strays = append(strays, h)
-		}
-	}
-	s.strays = seen
-	return strays
+// Strays returns those of some hands that bear this worker's name and that it knows nothing of: Redis
+// lost that it had finished their tasks. They must be returned like those of a dead worker.
+func (s *Server) Strays(hands []Hand) []Hand { return s.gate.strays(hands) }
+
+func (g *gate) strays(hands []Hand) []Hand {
+	return slices.DeleteFunc(slices.Clone(hands), func(h Hand) bool { return h.Worker != g.o.Worker || g.has(h) })
 }
 
 // has tells whether this worker knows a hand of its own.

@@ -71,8 +71,6 @@ type Server struct {
 	gate  *gate
 	asynq *asynq.Server
 	stop  context.CancelFunc
-
-	strays map[string]bool // the fields that Strays knew nothing of when last asked
 }
 
 // NewServer returns a server. It drains nothing until Run.

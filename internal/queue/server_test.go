@@ -188,6 +188,32 @@ func TestTidyKeepsOrder(t *testing.T) {
 	}
 }
 
+// A rewind of Redis brings back hands whose tasks are done: their worker lives, and knows nothing of
+// them.
+func TestHandsThatCameBackAreStrays(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.add(many(4, phone, message.Service)...)
+	g, stop := f.gate("w", Number{ID: phone, Rate: 1000})
+	defer stop()
+	if taken, _, err := g.fetch(t.Context(), g.number(phone), 2); err != nil || len(taken) != 2 {
+		t.Fatal(taken, err)
+	}
+	hands := handsKey(shards.Of(phone), phone)
+	for field, value := range f.db.HGetAll(t.Context(), hands).Val() {
+		f.db.HSet(t.Context(), hands, "w/0", value, "other/0", value, field, value)
+	}
+	f.client.Hands(t.Context()) // sees them for the first time
+	all, err := f.client.Hands(t.Context())
+	if err != nil || len(all) != 3 {
+		t.Fatal(all, err)
+	}
+	strays := g.strays(all)
+	if len(strays) != 1 || strays[0].Field != "w/0" || len(strays[0].Tasks) != 2 {
+		t.Errorf("strays: %+v", strays)
+	}
+}
+
 // Tasks of a dead worker go back to the heads of their queues once, in their order, however many
 // return them.
 func TestTasksOfADeadWorkerAreReturnedOnceInTheirOrder(t *testing.T) {

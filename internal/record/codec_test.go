@@ -19,7 +19,7 @@ import (
 	"sluice/internal/record"
 )
 
-//go:generate go test . -update
+//go:generate go test . -run Stored -update
 
 const (
 	number    = "106540352242922"

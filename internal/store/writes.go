@@ -32,7 +32,11 @@ type fields struct {
 type stream struct {
 	key, field string
 	lines      []byte
+	n          int // lines
 }
+
+// entryMost is how many lines an entry of a stream has at most.
+const entryMost = 100
 
 type counter struct {
 	key string
@@ -126,11 +130,12 @@ func (w *Writes) RPush(key string, values ...string) {
 // same stream are one entry, separated by line breaks.
 func (w *Writes) Append(key, field string, line []byte) {
 	w.count++
-	i := slices.IndexFunc(w.streams, func(s stream) bool { return s.key == key })
+	i := slices.IndexFunc(w.streams, func(s stream) bool { return s.key == key && s.n < entryMost })
 	if i < 0 {
 		w.streams, i = append(w.streams, stream{key: key, field: field}), len(w.streams)
 	}
 	s := &w.streams[i]
+	s.n++
 	if len(s.lines) > 0 {
 		s.lines = append(s.lines, '\n')
 	}
