@@ -104,6 +104,7 @@ func (g *gate) leave(n *number, exits ...exit) {
 			delete(n.taken, e.id)
 		}
 		e.hand.left--
+		e.over = e.how <= void
 		e.hand.changed = e.hand.changed || e.how > void
 		if e.how == toHead {
 			n.may |= 1 << e.class

@@ -61,6 +61,7 @@ type task struct {
 	came   time.Time // when it was fetched: one after the other
 
 	gone    bool      // it is in hand no more
+	over    bool      // and is to be deleted
 	ended   time.Time // when its handler returned
 	outcome error     // what it returned
 }

@@ -111,7 +111,13 @@ func (n *number) compose(w *store.Writes, first bool) (int, lists) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	l := &n.leaving
+	deleted := map[string]bool{}
 	gone := []any{"del"}
+	remove := func(key string) {
+		if !deleted[key] {
+			deleted[key], gone = true, append(gone, key)
+		}
+	}
 	heads := make([][]string, len(n.classes))
 	counts := make([]int64, len(n.classes))
 	for _, e := range l.exits {
@@ -119,9 +125,9 @@ func (n *number) compose(w *store.Writes, first bool) (int, lists) {
 		switch e.how {
 		case finished:
 			counts[e.class]++
-			gone = append(gone, k.task+e.id)
+			remove(k.task + e.id)
 		case void:
-			gone = append(gone, k.task+e.id)
+			remove(k.task + e.id)
 		case later:
 			w.ZAdd(k.scheduled, e.at, e.id)
 			w.HSet(k.task+e.id, "state", "scheduled")
@@ -148,18 +154,23 @@ func (n *number) compose(w *store.Writes, first bool) (int, lists) {
 		}
 	}
 	n.count(w, counts)
-	if len(gone) > 1 {
-		w.Do(gone...)
-	}
 	over := []any{"hdel", n.hands}
 	for _, h := range l.hands {
 		h.writing = h.left
 		switch {
 		case h.left == 0:
 			over = append(over, h.field)
+			for _, t := range h.tasks { // once more, where a rewind brought back what had been deleted
+				if t.over {
+					remove(n.classes[t.class].task + t.id)
+				}
+			}
 		case h.changed:
 			w.HSet(n.hands, h.field, h.value())
 		}
+	}
+	if len(gone) > 1 {
+		w.Do(gone...)
 	}
 	if len(over) > 2 {
 		w.Do(over...)
