@@ -9,11 +9,9 @@ import (
 	"sluice/internal/message"
 	"sluice/internal/queue"
 	"sluice/internal/record"
+	"sluice/internal/send"
 	"sluice/internal/store"
 )
-
-// busyAgain is when a task comes up again whose message is in another attempt.
-const busyAgain = 5 * time.Second
 
 // candidates tells the queue, by the messages' records, which of the tasks that it has fetched may be
 // sent now. It notes messages that are in an attempt, for the sweeper to look at.
@@ -51,7 +49,7 @@ func candidate(r *record.Record, task int, now time.Time) queue.Candidate {
 	case r.Task != task:
 		return queue.Candidate{Verdict: queue.Void}
 	case r.State == message.Attempting: // if the attempt ends in a retry, this is the task that makes it
-		return queue.Candidate{Verdict: queue.NotYet, At: now.Add(busyAgain)}
+		return queue.Candidate{Verdict: queue.NotYet, At: now.Add(send.BusyWait)}
 	case r.State != message.Queued || !now.Before(r.ExpiresAt):
 		return queue.Candidate{Verdict: queue.Void}
 	case r.NextAt.After(now):

@@ -19,8 +19,8 @@ const finishWithin = 10 * time.Millisecond
 
 // Begin records, durably, that the owner of token is about to send message id for its task number
 // k. Known is the record as it was last read; nil: it is read first. A repeat with the same token
-// gives the same answer. With Restarted, Unconfirmed and an error the intent may be recorded: it is
-// when the Attempt has an N, and must be taken back.
+// gives the same answer. With Restarted and Unconfirmed the intent is recorded when the Attempt has an
+// N, and must be taken back. After an error it may be recorded.
 func (l *Ledger) Begin(ctx context.Context, id string, k int, token string, known *record.Record) (message.Attempt, error) {
 	s, key, err := l.shardOf(id)
 	if err != nil {

@@ -15,7 +15,7 @@ const (
 	// intent is to be taken back.
 	Unconfirmed Verdict = "unconfirmed"
 	// Restarted: the store is not the process that it was, and may have lost what it had last.
-	// Nothing was recorded.
+	// Nothing was recorded, unless the attempt has an N: then an earlier call recorded it.
 	Restarted Verdict = "restarted"
 )
 

@@ -214,6 +214,35 @@ func TestHandsThatCameBackAreStrays(t *testing.T) {
 	}
 }
 
+// A rewind of Redis may bring back a task that was deleted while others of its hand were not finished:
+// it is deleted again with the hand, for no list leads to it any more.
+func TestATaskThatCameBackGoesWithItsHand(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.add(many(2, phone, message.Service)...)
+	g, stop := f.gate("w", Number{ID: phone, Rate: 1000})
+	defer stop()
+	n := g.number(phone)
+	taken, _, err := g.fetch(t.Context(), n, 2)
+	if err != nil || len(taken) != 2 {
+		t.Fatal(taken, err)
+	}
+	first := n.classes[message.Service.Order()].task + taken[0].id
+	was := f.db.HGetAll(t.Context(), first).Val()
+	for _, task := range taken {
+		g.leave(n, exit{task: task, how: finished})
+		if err := g.write(n, 0); err != nil {
+			t.Fatal(err)
+		}
+		if task == taken[0] {
+			f.db.HSet(t.Context(), first, was)
+		}
+	}
+	if left := f.db.Exists(t.Context(), first, n.hands).Val(); left != 0 {
+		t.Errorf("%d of the task and its hand are left", left)
+	}
+}
+
 // Tasks of a dead worker go back to the heads of their queues once, in their order, however many
 // return them.
 func TestTasksOfADeadWorkerAreReturnedOnceInTheirOrder(t *testing.T) {

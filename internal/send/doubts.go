@@ -51,7 +51,7 @@ func (s *Sweeper) doubts(ctx context.Context, shard message.Shard, now time.Time
 			}
 		default:
 			if err := s.Requeue(ctx, o, m); err != nil {
-				errs = append(errs, fmt.Errorf("requeue %s: %w", o.ID, err)) // a full Redis refuses these and not the others
+				errs = append(errs, fmt.Errorf("requeue %s: %w", o.ID, err)) // one that fails does not keep the others
 				continue
 			}
 			if m.Resend {

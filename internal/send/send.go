@@ -24,8 +24,8 @@ const attemptMax = 60 * time.Second
 // unconfirmedWait is when a message tries again whose intent too few replicas confirmed.
 const unconfirmedWait = 2 * time.Second
 
-// busyWait is when a task looks again at a message that another attempt is at work on.
-const busyWait = 5 * time.Second
+// BusyWait is when a task comes up again whose message is in another attempt.
+const BusyWait = 5 * time.Second
 
 // ledger is where attempts are written down.
 type ledger interface {
@@ -152,7 +152,7 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 			case message.Early:
 				return again(latest.Wait)
 			case message.Busy:
-				return again(busyWait)
+				return again(BusyWait)
 			case message.Unconfirmed:
 				return s.takeBack(ctx, latest, mem, unconfirmedWait)
 			case message.Restarted:
@@ -184,7 +184,7 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 	st, duplicate, err := s.finish(ctx, a, m)
 	if err != nil {
 		s.o.Log.Error("finish", "msg_id", id, "attempt", a.N, "err", err)
-		return again(busyWait) // it stays in sight until the sweeper has made it a doubt
+		return again(BusyWait) // it stays in sight until the sweeper has made it a doubt
 	}
 	if duplicate {
 		s.metrics.duplicates.Inc()
