@@ -21,6 +21,9 @@ var groupSizes = []int{20, 4, 1}
 const (
 	groupRest = 300 * time.Millisecond // after a group's last message arrived at the far side
 	groupGap  = 600 * time.Millisecond // from one notification to the next
+	// groupsFirst messages are there before any is measured: Redis keeps a small hash or sorted set as a list,
+	// in which it looks for a member from the front.
+	groupsFirst = 600
 )
 
 // instructions counts the instructions that Redis runs for each message, by callgrind, step by
@@ -198,10 +201,10 @@ func instructionsOf(ctx context.Context, o Options, row Row, size int) ([]Row, e
 		return nil, err
 	}
 	t := tally{cg, l}
-	n := row.Backlog
+	n, first := row.Backlog, groupsFirst
 	fronts := []*rig.Process{l.producer, l.hook}
-	// The first messages make scripts and connections known.
-	if err := l.accept(ctx, l.producer, l.numbers, 0, size, group{lines: size, connections: 1}); err != nil {
+	// They make scripts and connections known too.
+	if err := l.accept(ctx, l.producer, l.numbers, 0, first, group{lines: 100, connections: 1}); err != nil {
 		return nil, err
 	}
 	quiet, err := t.idle(ctx, fronts)
@@ -209,7 +212,7 @@ func instructionsOf(ctx context.Context, o Options, row Row, size int) ([]Row, e
 		return nil, err
 	}
 	accept, err := t.step(ctx, fronts, func() error {
-		return l.accept(ctx, l.producer, l.numbers, size, n, group{lines: size, connections: 1})
+		return l.accept(ctx, l.producer, l.numbers, first, n, group{lines: size, connections: 1})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("accept: %w", err)
@@ -221,7 +224,7 @@ func instructionsOf(ctx context.Context, o Options, row Row, size int) ([]Row, e
 		if workers, err = l.workers(ctx, row.Workers, false); err != nil {
 			return err
 		}
-		return l.sent(ctx, size+n, 2*time.Minute)
+		return l.sent(ctx, first+n, 2*time.Minute)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("send from a backlog: %w", err)
@@ -234,21 +237,21 @@ func instructionsOf(ctx context.Context, o Options, row Row, size int) ([]Row, e
 	if err != nil {
 		return nil, err
 	}
-	both, err := t.step(ctx, all, func() error { return t.alive(ctx, size+n, n, size) })
+	both, err := t.step(ctx, all, func() error { return t.alive(ctx, first+n, n, size) })
 	if err != nil {
 		return nil, fmt.Errorf("accept and send: %w", err)
 	}
 	both, drained = both.beyond(working), drained.beyond(working)
 	var rows []Row
-	add := func(what string, c counts) {
+	add := func(what string, c counts, n int) {
 		r := c.row(row, fmt.Sprintf("%s, groups of %d", what, size), n)
 		o.say("  %s: %s", r.Case, c.list(n))
 		rows = append(rows, r)
 	}
-	add("accept", accept)
-	add("send from a backlog, with the worker's start", drained)
-	add("send", both.minus(accept, 1))
-	sent, err := l.arrived(ctx, size+n)
+	add("accept", accept, n)
+	add("send from a backlog, with the worker's start", drained, first+n)
+	add("send", both.minus(accept, 1), n)
+	sent, err := l.arrived(ctx, first+n)
 	if err != nil {
 		return nil, err
 	}
@@ -263,9 +266,9 @@ func instructionsOf(ctx context.Context, o Options, row Row, size int) ([]Row, e
 		}
 		reported = reported.beyond(working)
 		whole = whole.plus(reported)
-		add("reports: "+string(to), reported)
+		add("reports: "+string(to), reported, n)
 	}
-	add(wholeLife, whole)
+	add(wholeLife, whole, n)
 	return rows, nil
 }
 

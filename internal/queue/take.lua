@@ -77,14 +77,19 @@ local function pop(c, wanted)
 end
 -- shares is how many of the next slots go to the others.
 local function shares(of) return math.floor((turn + of) / 20) - math.floor(turn / 20) end
+-- others takes tasks of the other classes: the slots go to them in turn, and those of a class that
+-- has no more to the next.
 local function others(slots)
-  for i = 1, slots do
-    local start = math.floor(turn / 20) + i
-    for j = 0, 2 do
-      local got = pop((start + j) % 3 + 2, 1)
-      n = n + got
-      if got > 0 then break end
-    end
+  local start = math.floor(turn / 20)
+  local rest = 0
+  for j = 1, 3 do
+    local wanted = math.floor((slots + 3 - j) / 3)
+    local got = pop((start + j) % 3 + 2, wanted)
+    n, rest = n + got, rest + wanted - got
+  end
+  for j = 1, 3 do
+    local got = pop((start + j) % 3 + 2, rest)
+    n, rest = n + got, rest - got
   end
 end
 if not kept and reach > 0 then

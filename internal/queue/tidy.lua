@@ -53,11 +53,13 @@ for _, hold in ipairs(redis.call('SMEMBERS', kept)) do
   end
 end
 
-for c = 4, 1, -1 do
-  pending = 2 * pending
-  if redis.call('EXISTS', queue[c] .. 'pending') == 1 then
-    left = true
-    if redis.call('EXISTS', queue[c] .. 'paused') == 0 then pending = pending + 1 end
+local lists = {}
+for c = 1, 4 do lists[c] = queue[c] .. 'pending' end
+if redis.call('EXISTS', unpack(lists)) > 0 then
+  left = true
+  for c = 4, 1, -1 do
+    pending = 2 * pending
+    if redis.call('EXISTS', lists[c]) == 1 and redis.call('EXISTS', queue[c] .. 'paused') == 0 then pending = pending + 1 end
   end
 end
 if not left and redis.call('EXISTS', shard .. 'hands:' .. number) == 0 then
