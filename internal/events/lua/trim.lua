@@ -42,8 +42,11 @@ local function excess(length)
   local entries, events = 0, 0
   for _, some in ipairs({redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 5), redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 5)}) do
     for _, entry in ipairs(some) do
-      local _, breaks = string.gsub(entry[2][2], '\n', '\n')
-      entries, events = entries + 1, events + breaks + 1
+      local at = 0
+      repeat -- a pattern would cost Redis a step of Lua's for each byte
+        at, events = string.find(entry[2][2], '\n', at + 1, true), events + 1
+      until not at
+      entries = entries + 1
     end
   end
   return math.floor(length - ARGV[2] * entries / events)
