@@ -21,8 +21,9 @@ var groupSizes = []int{20, 4, 1}
 const (
 	groupRest = 300 * time.Millisecond // after a group's last message arrived at the far side
 	groupGap  = 600 * time.Millisecond // from one notification to the next
-	// groupsFirst messages are there before any is measured: Redis keeps a small hash or sorted set as a list,
-	// in which it looks for a member from the front.
+	// groupsFirst messages are there before any is measured, as in a store that is in use: Redis keeps a small
+	// hash or sorted set as a list, in which it looks for a member from the front, and short streams of events
+	// need no look at how many each entry holds.
 	groupsFirst = 600
 )
 
@@ -204,7 +205,7 @@ func instructionsOf(ctx context.Context, o Options, row Row, size int) ([]Row, e
 	n, first := row.Backlog, groupsFirst
 	fronts := []*rig.Process{l.producer, l.hook}
 	// They make scripts and connections known too.
-	if err := l.accept(ctx, l.producer, l.numbers, 0, first, group{lines: 100, connections: 1}); err != nil {
+	if err := l.accept(ctx, l.producer, l.numbers, 0, first, group{lines: 2, connections: 1}); err != nil {
 		return nil, err
 	}
 	quiet, err := t.idle(ctx, fronts)
