@@ -149,7 +149,7 @@ func openStore(ctx context.Context, c config.Common, log *slog.Logger) (*store.D
 }
 
 func newLedger(db *store.DB, c config.Common) *ledger.Ledger {
-	return ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards)})
+	return ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards), Mend: cloudapi.Mend})
 }
 
 // policies returns how messages are treated: what is configured, else the defaults.

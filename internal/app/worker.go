@@ -7,6 +7,8 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
+	"sync"
 	"time"
 
 	"sluice/internal/cloudapi"
@@ -47,7 +49,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 			Retention: c.Events.Retention, MaxLen: c.Events.MaxLength, Registerer: p.registry, Log: log,
 		}),
 		paces: queue.NewPaces(p.db, shards, rates.configured),
-		holds: queue.NewHolds(p.db, shards),
+		holds: queue.NewHolds(p.db, shards), accounts: queue.NewAccounts(p.db), belongs: &sync.Map{},
 		marks: cloudapi.NewMarks(c.Environment, []byte(c.MarkerKey)),
 		graph: cloudapi.NewClient(cloudapi.Options{
 			BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: c.Tokens.Token, Registerer: p.registry,
@@ -80,6 +82,9 @@ type worker struct {
 	holds  *queue.Holds
 	marks  *cloudapi.Marks
 	graph  *cloudapi.Client
+
+	accounts *queue.Accounts
+	belongs  *sync.Map // the account of each number, as it is noted
 }
 
 // send adds what drains the queues, and the sweeper. The sweeper ends after the last attempt:
@@ -108,6 +113,8 @@ func (w *worker) send() error {
 		},
 		Paces:      w.paces,
 		Hold:       w.hold,
+		Mended:     w.mended,
+		Siblings:   w.siblings,
 		Rewound:    w.rewound,
 		Quiet:      quiet(c.Redis.Durability),
 		Shards:     w.shards,
@@ -141,18 +148,45 @@ func (w *worker) send() error {
 	return nil
 }
 
-// hold keeps back what Meta would refuse just like the message it has just refused.
-func (w *worker) hold(ctx context.Context, number, template string, out message.Outcome, d time.Duration) {
+// hold keeps back what Meta would refuse just like the message it has just refused. A template's hold
+// then lets one message go first: a number probes by its pace.
+func (w *worker) hold(ctx context.Context, number, template string, out message.Outcome, d time.Duration) error {
 	title, _ := explain(out.Code)
-	_, err := w.holds.Set(ctx, message.Hold{
-		Number: number, Template: template, Reason: cmp.Or(title, out.Reason), Code: out.Code, By: bySluice,
-		Until: time.Now().Add(d),
+	h := message.Hold{Number: number, Template: template, Reason: cmp.Or(title, out.Reason, "code "+strconv.Itoa(out.Code)), Code: out.Code, By: bySluice}
+	if !out.Endless {
+		h.Until = time.Now().Add(d)
+	}
+	if template != "" {
+		h.Probe = send.ProbeFor
+	}
+	if _, err := w.holds.Set(ctx, h); err != nil {
+		return err
+	}
+	w.log.Warn("held back", "phone_number_id", number, "template", template, "code", out.Code, "reason", out.Reason, "until", h.Until)
+	return nil
+}
+
+// mended ends the automatic hold on a template of which Meta took a message again.
+func (w *worker) mended(ctx context.Context, number, template string) {
+	err := w.lift(ctx, "Meta took a message of the template", func(h message.Hold) bool {
+		return h.Number == number && h.Template == template
 	})
 	if err != nil {
-		w.log.Error("hold", "phone_number_id", number, "code", out.Code, "err", err)
-		return
+		w.log.Error("hold not lifted", "phone_number_id", number, "template", template, "err", err)
 	}
-	w.log.Warn("held back", "phone_number_id", number, "template", template, "code", out.Code, "reason", out.Reason, "seconds", d.Seconds())
+}
+
+// siblings are the numbers that share a number's token: what the app, the token or the account may
+// call they share too.
+func (w *worker) siblings(number string) []string {
+	own, _ := w.c.Tokens.Token(number)
+	some := []string{number}
+	for _, n := range w.c.Numbers {
+		if token, _ := w.c.Tokens.Token(n.ID); n.ID != number && token != "" && token == own {
+			some = append(some, n.ID)
+		}
+	}
+	return some
 }
 
 // quiet is how long nothing is sent after a restart of Redis: where it may lose what it had last
@@ -186,9 +220,13 @@ func (w *worker) rewound(ctx context.Context, shard message.Shard) {
 
 // reconcile adds what folds Meta's events into the records.
 func (w *worker) reconcile() {
+	reports := &send.Reports{
+		Backoff: pacing.Backoff{Base: w.c.Retry.Base, Max: w.c.Retry.Max}.Delay,
+		Paces:   w.paces, Means: cloudapi.Reported, Hold: w.hold, Mended: w.mended, Log: w.log,
+	}
 	r := reconcile.New(w.stream, w.book, reconcile.Options{
 		Name: w.name, Mark: w.marks.Parse, Known: known(w.c.Numbers), Inbound: w.paces.Debit, Update: w.updated,
-		Log: w.log, Registerer: w.registry,
+		Applied: reports.Note, Met: w.met, Log: w.log, Registerer: w.registry,
 	})
 	w.background = append(w.background, r.Run)
 }
@@ -198,10 +236,13 @@ func handler(s *send.Sender) queue.Handler {
 	return func(ctx context.Context, id string, k int, known any, slots *queue.Slots) error {
 		r, _ := known.(*record.Record)
 		again := s.Handle(ctx, id, k, r, func(ctx context.Context) (send.Slot, error) { return slots.Wait(ctx) })
-		if again.Due {
-			return queue.Later{In: again.In}
+		switch number, _ := message.Number(id); {
+		case !again.Due:
+			return nil
+		case again.On != "":
+			return queue.Later{Hold: queue.Name(message.Hold{Number: number, Template: again.Template})}
 		}
-		return nil
+		return queue.Later{In: again.In}
 	}
 }
 

@@ -66,7 +66,10 @@ func TestEveryCodeIsClassified(t *testing.T) {
 // TestWhoseLimitWasHit: it is told of Meta's own codes alone.
 func TestWhoseLimitWasHit(t *testing.T) {
 	t.Parallel()
-	limits := map[int]message.Limit{130429: message.LimitNumber, 131208: message.LimitNumber, 131056: message.LimitPair, 131057: message.LimitRest}
+	limits := map[int]message.Limit{
+		130429: message.LimitNumber, 131056: message.LimitPair, 131057: message.LimitRest, 2494100: message.LimitRest,
+		4: message.LimitApp, 17: message.LimitApp, 341: message.LimitApp, 613: message.LimitApp, 80007: message.LimitApp, 80008: message.LimitApp,
+	}
 	for _, e := range cloudapi.Catalogue() {
 		if e.Subcode != 0 || e.Code == cloudapi.NoCode {
 			continue
@@ -78,8 +81,6 @@ func TestWhoseLimitWasHit(t *testing.T) {
 		}
 	}
 	for name, out := range map[string]message.Outcome{
-		"a gateway's 429":        cloudapi.Classify(429, nil, []byte("slow down")),
-		"429 with a new code":    cloudapi.Classify(429, nil, graphError(987654, "")),
 		"400 with a new code":    cloudapi.Classify(400, nil, graphError(987654, "")),
 		"accepted":               cloudapi.Classify(200, nil, []byte(`{"messages":[{"id":"wamid.A"}]}`)),
 		"accepted, unreadable":   cloudapi.Classify(200, nil, nil),
@@ -89,13 +90,41 @@ func TestWhoseLimitWasHit(t *testing.T) {
 			t.Errorf("%s: the limit of %q", name, out.Limit)
 		}
 	}
+	for name, out := range map[string]message.Outcome{
+		"a gateway's 429":     cloudapi.Classify(429, nil, []byte("slow down")),
+		"429 with a new code": cloudapi.Classify(429, nil, graphError(987654, "")),
+	} {
+		if out.Limit != message.LimitApp {
+			t.Errorf("%s: the limit of %q", name, out.Limit)
+		}
+	}
+}
+
+// TestWhatAFailedStatusMeans: codes of numbers and templates hold as in an answer, and those of people
+// never do.
+func TestWhatAFailedStatusMeans(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[int]message.HoldOn{
+		131042: message.HoldNumber, 131031: message.HoldNumber, 131048: message.HoldNumber, 131037: message.HoldNumber,
+		131045: message.HoldNumber, 131064: message.HoldNumber, 368: message.HoldNumber,
+		132015: message.HoldTemplate, 132016: message.HoldTemplate,
+		131026: "", 131049: "", 131047: "", 130472: "", 131050: "", 0: "",
+	} {
+		out := cloudapi.Reported(code)
+		if out.Hold != want || out.Unknown || cloudapi.Mend(code) != (want != "") || out.Endless != (code == 132016) {
+			t.Errorf("%d: %+v, to be mended: %t", code, out, cloudapi.Mend(code))
+		}
+	}
+	if out := cloudapi.Reported(987654); !out.Unknown || out.Hold != "" || !cloudapi.Mend(987654) {
+		t.Errorf("a new code: %+v", out)
+	}
 }
 
 // TestWhatIsHeld: what must be mended first holds back the template's messages, or else all of
 // the number's.
 func TestWhatIsHeld(t *testing.T) {
 	t.Parallel()
-	templates := []int{132001, 132007, 132015, 132016, 132068, 134102, 141002}
+	templates := []int{132001, 132007, 132015, 132016, 132068, 132069, 134102, 141002}
 	for kind, codes := range want {
 		for _, code := range codes {
 			var want message.HoldOn

@@ -93,6 +93,7 @@ type fate struct {
 	code   int    // Graph error code of the answer; 0: success
 	ending string // instead of an answer; empty: answered
 	status string // message_status of a template; empty: accepted
+	after  int    // with code: seconds in Retry-After; 0: no such header
 	failed int    // Graph error code of a failed webhook; 0: it is delivered
 	silent bool   // no webhook ever tells of it
 }

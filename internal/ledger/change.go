@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -47,8 +48,10 @@ func (l *Ledger) writeNames(w *store.Writes, s message.Shard, before, after reco
 			w.HDel(key, nameOf(wamid))
 		}
 	}
-	for _, wamid := range is[min(len(was), len(is)):] {
-		w.HSet(key, nameOf(wamid), after.ID)
+	for _, wamid := range is {
+		if !slices.Contains(was, wamid) {
+			w.HSet(key, nameOf(wamid), after.ID)
+		}
 	}
 }
 

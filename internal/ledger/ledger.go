@@ -33,10 +33,11 @@ func RecordPrefix(s message.Shard) string { return s.Key("m:") }
 
 // Options say how long records live. Zero means the default.
 type Options struct {
-	Shards        message.Shards // DefaultShards
-	DeliveredLife time.Duration  // of a record after delivered, read or played; 24 h
-	FinalLife     time.Duration  // of a record after any other end; 7 days
-	OpenLife      time.Duration  // of a record Meta took and said nothing final of; 31 days: Meta keeps a message 30 days for a phone that is off
+	Shards        message.Shards      // DefaultShards
+	DeliveredLife time.Duration       // of a record after delivered, read or played; 24 h
+	FinalLife     time.Duration       // of a record after any other end; 7 days
+	Mend          func(code int) bool // tells whether a failure that Meta reports with a code says that a number or a template must be mended: the message is dead then, and can be sent again; nil: none does
+	OpenLife      time.Duration       // of a record Meta took and said nothing final of; 31 days: Meta keeps a message 30 days for a phone that is off
 }
 
 // Ledger reads and changes records. It is safe for concurrent use.
@@ -60,6 +61,9 @@ func New(db *store.DB, o Options) *Ledger {
 	}
 	if o.FinalLife == 0 {
 		o.FinalLife = 7 * 24 * time.Hour
+	}
+	if o.Mend == nil {
+		o.Mend = func(int) bool { return false }
 	}
 	if o.OpenLife == 0 {
 		o.OpenLife = 31 * 24 * time.Hour

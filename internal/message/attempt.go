@@ -44,7 +44,7 @@ type Move struct {
 	Reason    string
 	ErrorText string        // Meta's own words, if any
 	In        time.Duration // until the next thing is due: the retry, with Queued; the end of the window, with InDoubt
-	Counts    bool          // with Queued: against the attempt budget
+	Counts    bool          // with Queued and InDoubt: against the attempt budget
 	Resend    bool          // with Queued: a resend ordered by policy
 	Keep      bool          // keep the payload although the state would drop it
 
@@ -72,4 +72,6 @@ type Open struct {
 	ExpiresAt time.Time
 	NextAt    time.Time // not before, when queued; zero: at once
 	Resent    int       // resends by policy so far
+	Failures  int       // attempts so far that count against the budget
+	Code      int       // Meta's error code, 0: none
 }

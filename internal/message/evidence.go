@@ -5,9 +5,13 @@ import "time"
 // Evidence is a receipt with what its marker proved.
 type Evidence struct {
 	Receipt
-	ID       string // our message, when the receipt carried a genuine marker of ours; else empty, and the wamid must do
-	Attempt  int    // the attempt the marker named; 0 without one
-	Accepted int64  // which record of the id the marker named: Unix milliseconds of its acceptance; 0: it names none
+	ID      string // our message, when the receipt carried a genuine marker of ours; else empty, and the wamid must do
+	Attempt int    // the attempt the marker named; 0 without one
+	// What Fold found, when it applied the receipt:
+	Template string // of the message
+	First    bool   // nothing had been reported of the message before
+
+	Accepted int64 // which record of the id the marker named: Unix milliseconds of its acceptance; 0: it names none
 }
 
 // Folded says what became of a piece of evidence. The set is closed: it is a metric label too.

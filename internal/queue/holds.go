@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,9 +37,13 @@ func NewHolds(db *store.DB, shards message.Shards) *Holds {
 }
 
 // holdsKey is a shard's holds, by what they hold: a hash. A value begins with the end of the
-// hold in Unix milliseconds (0: none) and a blank, for the scripts; JSON follows. What is of no
-// number stands in every shard.
+// hold in Unix milliseconds (0: none), for the scripts; a plus and further milliseconds may follow, in
+// which one task at a time is let go, to find out whether all may go; then a blank and JSON. What is of
+// no number stands in every shard. A field that begins with "probe:" names a task that may go.
 func holdsKey(s message.Shard) string { return s.Key("holds") }
+
+// Name names what is held, as Later and the keys in Redis do.
+func Name(h message.Hold) string { return field(h) }
 
 // field names what is held, as take.lua does.
 func field(h message.Hold) string {
@@ -84,7 +89,11 @@ func (hs *Holds) Set(ctx context.Context, h message.Hold) (message.Hold, error) 
 	if !h.Until.IsZero() {
 		until = h.Until.UnixMilli()
 	}
-	replies, err := hs.run(ctx, hs.hold, h, message.VerbHold, field(h), until, about)
+	ends := strconv.FormatInt(until, 10)
+	if h.Probe > 0 && until > 0 {
+		ends += "+" + strconv.FormatInt(h.Probe.Milliseconds(), 10)
+	}
+	replies, err := hs.run(ctx, hs.hold, h, message.VerbHold, field(h), ends, about)
 	if err == nil {
 		var text string
 		if text, err = replies[0].Text(); err == nil {
@@ -144,6 +153,9 @@ func (hs *Holds) List(ctx context.Context) ([]message.Hold, error) {
 	seen := map[string]bool{}
 	for _, c := range all {
 		for field, value := range c.Val() {
+			if strings.HasPrefix(field, "probe:") {
+				continue
+			}
 			h, err := parseHold(value)
 			if err != nil {
 				return nil, fmt.Errorf("hold %s: %w", field, err)
@@ -194,9 +206,18 @@ func (hs *Holds) On(ctx context.Context, c message.Context) ([]message.Hold, err
 	return holds, nil
 }
 
+// parseHold reads a hold. One that probes ends when it has done so for long enough.
 func parseHold(value string) (h message.Hold, err error) {
-	_, about, _ := strings.Cut(value, " ")
+	ends, about, _ := strings.Cut(value, " ")
 	err = json.Unmarshal([]byte(about), &h)
+	until, probes, _ := strings.Cut(ends, "+")
+	at, _ := strconv.ParseInt(until, 10, 64)
+	rest, _ := strconv.ParseInt(probes, 10, 64)
+	if h.Probe = time.Duration(rest) * time.Millisecond; rest > 0 {
+		if h.Until = time.UnixMilli(at).UTC(); ended(h) {
+			h.Until = h.Until.Add(h.Probe)
+		}
+	}
 	return h, err
 }
 

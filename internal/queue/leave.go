@@ -32,7 +32,7 @@ type exit struct {
 	*task
 	how  way
 	at   int64  // of later and again: when, in Unix seconds
-	text string // of again: asynq's encoding, empty: as it is; of held: the hold's name
+	text string // of again: asynq's encoding, empty: as it is; of held and refused: the hold's name
 }
 
 type way int
@@ -43,6 +43,7 @@ const (
 	later               // set aside until its time, as asynq does with delayed tasks
 	again               // to be retried
 	held                // kept by a hold
+	refused             // kept by a hold that it was the reason for: it goes before the others
 	toHead              // back to the head of its queue
 	dropped             // it was in its queue twice, and is in hand by another fetch
 )
@@ -151,7 +152,10 @@ func (n *number) retried(t *task, msg string, at int64) exit {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	outcome := t.outcome
-	if l, ok := errors.AsType[Later](outcome); ok && l.In == 0 {
+	switch l, ok := errors.AsType[Later](outcome); {
+	case ok && l.Hold != "":
+		return exit{task: t, how: refused, text: l.Hold}
+	case ok && l.In == 0:
 		return exit{task: t, how: toHead}
 	}
 	return exit{task: t, how: again, text: msg, at: cmp.Or(at, time.Now().Add(retryDelay(0, outcome, nil)).Unix())}

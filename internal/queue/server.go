@@ -26,9 +26,12 @@ const ShutdownTimeout = 25 * time.Second
 type Handler func(ctx context.Context, id string, k int, known any, slots *Slots) error
 
 // Later is a Handler's word that the same task is to come again.
-type Later struct{ In time.Duration }
+type Later struct {
+	In   time.Duration
+	Hold string // as Name says: it comes when that hold has ended, before all others that it keeps; empty: after In
+}
 
-func (l Later) Error() string { return fmt.Sprintf("again in %s", l.In) }
+func (l Later) Error() string { return fmt.Sprintf("again in %s %s", l.In, l.Hold) }
 
 // Slots gives a handler the send slots of its task's number and class. It belongs to that
 // handler alone.
@@ -98,7 +101,7 @@ func retryDelay(_ int, err error, _ *asynq.Task) time.Duration {
 	switch {
 	case !ok:
 		return 5 * time.Second
-	case later.In == 0:
+	case later.In == 0 || later.Hold != "":
 		return 0
 	}
 	return later.In + time.Second // asynq counts in whole seconds, down

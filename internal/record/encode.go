@@ -66,6 +66,7 @@ var fields = []field{
 	text(27, func(r *Record) *string { return &r.Account }),
 	text(28, func(r *Record) *string { return &r.Trace }),
 	text(29, func(r *Record) *string { return &r.RecipientHash }),
+	{33, putRefused, getRefused},
 }
 
 // byNumber are the rows of fields by their numbers.
@@ -157,6 +158,15 @@ func getWAMID(r *Record, _ uint64, s string) {
 		r.Others = append(r.Others, wamid)
 	}
 }
+
+func putRefused(b []byte, num protowire.Number, r *Record) []byte {
+	for _, wamid := range r.Refused {
+		b = appendText(b, num, packWAMID(wamid))
+	}
+	return b
+}
+
+func getRefused(r *Record, _ uint64, s string) { r.Refused = append(r.Refused, unpackWAMID(s)) }
 
 const wamidPrefix = "wamid."
 

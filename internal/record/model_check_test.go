@@ -92,7 +92,7 @@ func (w *world) checkOne(l *life, s seen) {
 	if kept := r.Payload == l.payload && r.Recipient != ""; (r.State.Sendable() || r.State == message.Dead) && !kept {
 		w.broken("%s: it is %s and its content is %q", l.id, r.State, r.Payload)
 	}
-	if !r.State.Sendable() && r.State != message.Dead && r.Payload+r.Recipient != "" {
+	if !r.State.Kept() && r.State != message.Dead && r.Payload+r.Recipient != "" {
 		w.broken("%s: it is %s and its content is still there", l.id, r.State)
 	}
 	if (r.Token != "") != (r.State == message.Attempting) {
