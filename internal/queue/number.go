@@ -48,6 +48,7 @@ type number struct {
 	steady   float64          // from where on most grows slowly
 	cut      time.Time        // when most was last lowered
 	busy     time.Time        // when there last was something to do
+	full     map[pacing.Recipient]int64 // whom Meta lets get nothing now, and until when, in microseconds of Redis's clock
 	leaving  leaving          // how tasks ended that Redis does not know of yet
 }
 
@@ -57,6 +58,7 @@ type task struct {
 	class  int
 	id     string    // asynq's
 	known  any       // for the handler
+	pair   pair      // its recipient, once handed out
 	hand   *hand     // the fetch that it came with
 	came   time.Time // when it was fetched: one after the other
 
