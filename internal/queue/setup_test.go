@@ -292,6 +292,7 @@ func (j *journal) send(ctx context.Context, id string, slots *Slots) bool {
 		if err != nil {
 			return false
 		}
+		s.Ready()
 		switch err := s.Use(ctx); err {
 		case nil:
 			j.mu.Lock()

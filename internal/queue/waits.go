@@ -41,7 +41,9 @@ func (p pair) name() string { return hex.EncodeToString(p.recipient[:]) }
 
 // orderOf orders the tasks of a recipient: the most urgent class first, then those accepted first.
 // It is below 2^53, so that a score tells all of it.
-func orderOf(class int, accepted int64) int64 { return int64(class)<<51 + max(0, min(accepted, 1<<51-1)) }
+func orderOf(class int, accepted int64) int64 {
+	return int64(class)<<51 + max(0, min(accepted, 1<<51-1))
+}
 
 // wait writes that a task waits for its recipient until e.at at least.
 func (n *number) wait(w *store.Writes, e exit) {

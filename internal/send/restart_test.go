@@ -163,7 +163,7 @@ func TestRestartOfTheStore(t *testing.T) {
 				r := &restarting{script: newScript(), run: "first"}
 				s := watching(t, r)
 				s.Handle(t.Context(), id, 0, nil, r.nextSlot) // meets the first run
-				synctest.Wait()                           // and so did the watch, for all shards
+				synctest.Wait()                               // and so did the watch, for all shards
 				tt.play(t, r, s)
 				synctest.Wait()
 				r.mu.Lock()
