@@ -52,10 +52,12 @@ func (s *Slots) Wait(ctx context.Context) (pacing.Slot, error) {
 
 // Options say what a server drains. All fields but Candidates and Transactions are required.
 type Options struct {
-	Shards  message.Shards
-	Worker  string                                       // names this process among all others
-	Rate    func(number string) (perSecond int, ok bool) // a number's configured rate; false: it is not configured, and waits. May change
-	Alive   func(ctx context.Context) ([]string, error)  // the workers that have a heartbeat; nothing is fetched before this one has
+	Shards message.Shards
+	Worker string                                       // names this process among all others
+	Rate   func(number string) (perSecond int, ok bool) // a number's configured rate; false: it is not configured, and waits. May change
+	// Alive returns the workers that have a heartbeat, by shard; a shard is absent that cannot be read, which
+	// the error tells. Nothing of a shard is fetched before this worker has a heartbeat there.
+	Alive   func(ctx context.Context) (map[message.Shard][]string, error)
 	Handler Handler
 	Log     *slog.Logger
 
