@@ -120,7 +120,7 @@ func (w *worker) send() error {
 	})
 	due := &candidates{db: w.db, book: w.book, shards: w.shards}
 	server := queue.NewServer(w.db, queue.Options{
-		Shards: w.shards, Worker: w.name, Rate: w.rates.of, Alive: living(w.book, w.shards),
+		Shards: w.shards, Worker: w.name, Rate: w.rates.of, Era: sender.Era, Alive: living(w.book, w.shards),
 		Handler: traced.handler(handler(sender)), Candidates: due.of, Transactions: w.book.Transactions(), Log: log,
 	})
 	tasks := queue.NewClient(w.db, w.shards)

@@ -58,6 +58,7 @@ func (l *Ledger) Beat(ctx context.Context, pulses []message.Pulse) []message.Run
 		}
 	})
 	runs := make([]message.Run, len(pulses))
+	flushed := false
 	for i, c := range cmds {
 		s := pulses[i].Shard
 		r, failed := c.Slice()
@@ -76,8 +77,9 @@ func (l *Ledger) Beat(ctx context.Context, pulses []message.Pulse) []message.Run
 			ID: text(r[0]), Wait: time.Duration(number(r[1])) * time.Millisecond,
 			Kept: number(r[2]), Now: time.UnixMilli(number(r[3])),
 		}
-		if number(r[4]) == 1 {
+		if number(r[4]) == 1 && (!flushed || l.db.Cluster()) {
 			l.forgetScripts(ctx, s)
+			flushed = true
 		}
 		v, _ := l.epochs.Load(s)
 		epoch, trusted := v.(trust)

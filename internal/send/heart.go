@@ -34,6 +34,7 @@ type heart struct {
 	clock time.Time           // what the server's clock said then
 	sight Sight
 	loss  loss // not replayed yet
+	era   int64
 }
 
 // next returns the next heartbeat.
@@ -92,11 +93,13 @@ func (h *heart) lost() loss {
 	return h.loss
 }
 
-// replayed notes that a loss is dealt with.
-func (h *heart) replayed() {
+// replayed notes that a loss is dealt with. If there was one, another era begins.
+func (h *heart) replayed(lost bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.loss = loss{}
+	if h.loss = (loss{}); lost {
+		h.era++
+	}
 }
 
 func (h *heart) view() Sight {
@@ -111,6 +114,15 @@ type hearts struct{ shards sync.Map } // shard -> *heart
 func (h *hearts) of(s message.Shard) *heart {
 	v, _ := h.shards.LoadOrStore(s, &heart{})
 	return v.(*heart)
+}
+
+// Era counts how often this worker found that a shard lost writes. A task that was fetched in another era goes
+// back to its queue: the hold that the loss asked for was not there when it was fetched.
+func (s *Sender) Era(shard message.Shard) int64 {
+	h := s.hearts.of(shard)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.era
 }
 
 // Sight returns since when this worker's view of a shard is good.

@@ -163,6 +163,6 @@ func (s *Sender) replay(ctx context.Context, shard message.Shard, epoch string) 
 		// A worker that died meanwhile cannot say what it did: Meta's reports will.
 		s.o.Rewound(ctx, shard)
 	}
-	heart.replayed()
+	heart.replayed(loss.proven || lost.Rewound())
 	return nil
 }
