@@ -64,7 +64,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		w.reconcile()
 	}
 	p.registry.MustRegister(unreported(w.book))
-	p.registry.MustRegister(&gauges{paces: w.paces.ReadAll, backlog: w.book.Backlog, numbers: numberIDs(c.Numbers), log: log})
+	p.registry.MustRegister(&gauges{paces: w.paces.ReadAll, unknown: w.paces.Unserved, backlog: w.book.Backlog, numbers: numberIDs(c.Numbers), log: log})
 	return p, nil
 }
 

@@ -37,6 +37,10 @@ type Options struct {
 	DeliveredLife time.Duration  // of a record after delivered, read or played; 24 h
 	FinalLife     time.Duration  // of a record after any other end; 7 days
 	OpenLife      time.Duration  // of a record Meta took and said nothing final of; 31 days: Meta keeps a message 30 days for a phone that is off
+
+	// Ended adds to a transaction what follows when a message that was queued is so no more, or has
+	// another task, without an attempt of its own: as it was before. Nil: nothing does.
+	Ended func(w *store.Writes, s message.Shard, o message.Open)
 }
 
 // Ledger reads and changes records. It is safe for concurrent use.
