@@ -24,6 +24,7 @@ type record struct {
 	ExpiresAt  time.Time     `json:"expires_at,omitzero" doc:"No attempt starts after this."`
 	NextAt     time.Time     `json:"next_at,omitzero" doc:"When the next thing happens by itself: a retry, the end of a doubt's window."`
 	Duplicates int           `json:"duplicates" doc:"Proven second acceptances by Meta."`
+	KeyUntil   time.Time     `json:"key_until,omitzero" doc:"The time of the record is over: this is what is left of it, until then."`
 	Timeline   []step        `json:"timeline" doc:"The last 20 transitions, oldest first."`
 }
 
@@ -85,7 +86,7 @@ func (in *Intake) record(rec message.Record) record {
 	shown := record{
 		Context: rec.Context, State: rec.State, Reason: rec.Reason, Code: rec.Code, Attempt: rec.Attempt,
 		WAMID: rec.WAMID, AcceptedAt: rec.AcceptedAt.UTC(), SendAt: rec.SendAt.UTC(), ExpiresAt: rec.ExpiresAt.UTC(),
-		NextAt: rec.NextAt.UTC(), Duplicates: rec.Duplicates, Timeline: []step{},
+		NextAt: rec.NextAt.UTC(), Duplicates: rec.Duplicates, KeyUntil: rec.KeyUntil.UTC(), Timeline: []step{},
 	}
 	shown.Error = in.metaError(rec.Code)
 	for _, s := range rec.Timeline {
