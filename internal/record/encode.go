@@ -62,10 +62,11 @@ var fields = []field{
 	text(23, func(r *Record) *string { return &r.Ref }),
 	{24, putTags, getTag},
 	text(25, func(r *Record) *string { return &r.Callback }),
-	{26, putDetail, getDetail},
+	text(26, func(r *Record) *string { return &r.Detail.Message }),
 	text(27, func(r *Record) *string { return &r.Account }),
 	text(28, func(r *Record) *string { return &r.Trace }),
 	text(29, func(r *Record) *string { return &r.RecipientHash }),
+	{35, putDetail, getDetail},
 }
 
 // byNumber are the rows of fields by their numbers.
@@ -227,15 +228,14 @@ func getTimeline(r *Record, _ uint64, s string) {
 	}
 }
 
-// putDetail writes what Meta said as a message within the message.
+// putDetail writes what Meta said beside its message, as a message within the message.
 func putDetail(b []byte, num protowire.Number, r *Record) []byte {
-	if r.Detail == (message.ErrorDetail{}) {
+	d := appendText(nil, 1, r.Detail.Details)
+	d = appendNumber(d, 2, int64(r.Detail.Subcode))
+	d = appendText(d, 3, r.Detail.Trace)
+	if d == nil {
 		return b
 	}
-	d := appendText(nil, 1, r.Detail.Message)
-	d = appendText(d, 2, r.Detail.Details)
-	d = appendNumber(d, 3, int64(r.Detail.Subcode))
-	d = appendText(d, 4, r.Detail.Trace)
 	return protowire.AppendBytes(protowire.AppendTag(b, num, protowire.BytesType), d)
 }
 
@@ -264,12 +264,10 @@ func getDetail(r *Record, _ uint64, s string) {
 		b = b[n:]
 		switch num {
 		case 1:
-			r.Detail.Message = text
-		case 2:
 			r.Detail.Details = text
-		case 3:
+		case 2:
 			r.Detail.Subcode = int(int64(number))
-		case 4:
+		case 3:
 			r.Detail.Trace = text
 		}
 	}
