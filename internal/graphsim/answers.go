@@ -94,13 +94,16 @@ func writeError(w http.ResponseWriter, code int, details string) {
 	}})
 }
 
-// describe returns what we know of a code. Meta has codes that nobody has written down, and so has the
-// simulator: any other will do.
+// describe returns what we know of a code, which must be one of Meta's or unlisted.
 func describe(code int) cloudapi.Entry {
-	if known, ok := cloudapi.Lookup(code); ok {
+	known, ok := cloudapi.Lookup(code)
+	switch {
+	case ok:
 		return known
+	case unlisted(code):
+		return cloudapi.Entry{Code: code, Title: "Something new", Meaning: "This code is in no list.", Status: http.StatusBadRequest}
 	}
-	return cloudapi.Entry{Code: code, Title: "Something new", Meaning: "This code is in no list.", Status: http.StatusBadRequest}
+	panic(fmt.Sprintf("graphsim: code %d is not in the catalogue", code))
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {
