@@ -12,6 +12,7 @@ var matrix = slices.Concat(
 		slices.Values(slices.Concat(
 			workerRows, redisRows, failoverRows, metaRows, answerRows,
 			durableRows,
+			gateRows,
 			portalRows,
 		)),
 		func(a, b row) int { return cmp.Compare(a.number(), b.number()) },
