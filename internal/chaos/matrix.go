@@ -13,6 +13,7 @@ var matrix = slices.Concat(
 			workerRows, redisRows, failoverRows, metaRows, answerRows,
 			durableRows,
 			gateRows,
+			portalRows,
 			keyRows,
 		)),
 		func(a, b row) int { return cmp.Compare(a.number(), b.number()) },
