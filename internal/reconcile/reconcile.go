@@ -41,7 +41,7 @@ type ledger interface {
 type Options struct {
 	Name  string                                                           // this process's own name among the readers
 	Mark  func(s string) (id string, attempt int, accepted int64, ok bool) // reads a marker of ours; false for anything else
-	Known func(number string) bool                                         // tells whether we send from a number; nil: from all
+	Known func(number string) bool                                         // tells whether a number is configured; nil: all are. What carries a marker of ours is applied all the same
 	// Inbound hears how many messages people wrote to a number: they count against its
 	// throughput; nil: nobody does.
 	Inbound    func(ctx context.Context, number string, n int) error
@@ -58,6 +58,7 @@ type Reconciler struct {
 	log     *slog.Logger
 	metrics *metrics
 	foreign sync.Map // the numbers that are not ours, and were told of
+	proven  sync.Map // numbers that are not configured, and that a marker of ours came back from
 	ear     ear
 }
 
@@ -109,7 +110,7 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 		switch ev, ok := r.evidence(e); {
 		case !ok:
 			r.metrics.unusable.Inc()
-		case !r.known(ev.Number):
+		case ev.ID == "" && !r.known(ev.Number):
 			r.metrics.foreign.Inc()
 			if _, told := r.foreign.LoadOrStore(ev.Number, true); !told {
 				r.log.Warn("Meta reports on a number that is not configured", slog.String("phone_number_id", ev.Number))
@@ -150,13 +151,26 @@ func (r *Reconciler) evidence(e message.Event) (message.Evidence, bool) {
 	if id, attempt, accepted, ok := r.o.Mark(ev.Marker); ok {
 		if number, _ := message.Number(id); number == ev.Number {
 			ev.ID, ev.Attempt, ev.Accepted = id, attempt, accepted
+			if !r.known(number) {
+				r.proven.Store(number, true)
+			}
 		}
 	}
 	return ev, ev.ID != "" || ev.WAMID != ""
 }
 
+// known tells whether a number is one of ours: it is configured, or a marker of ours came back from
+// it. During a rolling restart, and where roles are split, the configuration of this process may
+// lack a number that another process sends from.
 func (r *Reconciler) known(number string) bool {
-	return number != "" && (r.o.Known == nil || r.o.Known(number))
+	if number == "" {
+		return false
+	}
+	if r.o.Known == nil || r.o.Known(number) {
+		return true
+	}
+	_, ours := r.proven.Load(number)
+	return ours
 }
 
 func (r *Reconciler) rejoin(ctx context.Context) {

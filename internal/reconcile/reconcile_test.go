@@ -183,6 +183,8 @@ func TestEvidence(t *testing.T) {
 		{"92 a status nobody knows", receipt(number, "wamid.1", "teleported", ""), &message.Evidence{}},
 		{"neither", receipt(number, "", "sent", "order 77"), nil},
 		{"91 not our number", receipt("555", "wamid.1", "sent", ""), nil},
+		{"a marker of ours from a number that is not configured", receipt("42", "wamid.1", "sent", "mark:"+theirs+":2"), &message.Evidence{ID: theirs, Attempt: 2, Accepted: 17}},
+		{"the same without Meta's id", receipt("42", "", "sent", "mark:"+theirs+":2"), &message.Evidence{ID: theirs, Attempt: 2, Accepted: 17}},
 		{"no number", receipt("", "wamid.1", "sent", ""), nil},
 		{"an inbound message", message.Event{Type: message.EventInbound, Number: number}, nil},
 		{"a change of ours", message.Event{Type: message.EventMessage, Number: number, State: &message.Change{To: message.Sent}}, nil},
@@ -429,6 +431,30 @@ func TestInboundMessagesWaitForTheLedger(t *testing.T) {
 	}})
 	if err := r.Run(t.Context()); !errors.Is(err, broken) {
 		t.Errorf("Run: %v", err)
+	}
+}
+
+// TestANumberIsKnownByItsMarkers: once a marker of ours came back from a number that is not
+// configured here, its reports without a marker are applied too.
+func TestANumberIsKnownByItsMarkers(t *testing.T) {
+	t.Parallel()
+	l := &fakeLedger{wake: make(chan struct{}, 1)}
+	theirs := message.NewID("42", "a")
+	r := reconcile.New(oneBatch{0, []message.Event{
+		receipt("42", "wamid.1", "failed", ""),
+		receipt("42", "wamid.2", "sent", "mark:"+theirs+":1"),
+		receipt("42", "wamid.3", "failed", ""),
+		receipt("43", "wamid.4", "failed", ""),
+	}}, l, reconcile.Options{Mark: mark, Known: func(n string) bool { return n == number }})
+	if err := r.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range l.folded {
+		got = append(got, e.WAMID)
+	}
+	if want := []string{"wamid.2", "wamid.3"}; !slices.Equal(got, want) {
+		t.Errorf("applied %v, want %v", got, want)
 	}
 }
 
