@@ -126,7 +126,7 @@ func (w *worker) send() error {
 		Worker: w.name, Policy: policies(c.Common),
 		Shards: w.shards, Records: w.book, Requeue: requeue(w.book, tasks), Lost: lostTasks(tasks), Holds: w.holds.List,
 		Hands: hands(tasks, server), Suspects: due.take,
-		Watermark: w.stream.Watermark, LastHeard: w.stream.LastHeard, Sends: sender.Sends, Now: w.book.Now,
+		Watermark: w.stream.Watermark, Channel: w.stream.Channel, Sends: sender.Sends, Now: w.book.Now,
 		Log: log, Registerer: w.registry,
 	}
 	w.work = append(w.work, server.Run)

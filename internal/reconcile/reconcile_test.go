@@ -487,10 +487,11 @@ func TestWhatWasHeardIsTold(t *testing.T) {
 	)
 	s.run(t, nil)
 	for late := time.After(20 * time.Second); ; {
-		last, made, err := s.stream.LastHeard(t.Context(), number)
+		c, err := s.stream.Channel(t.Context(), number)
 		if err != nil {
 			t.Fatal(err)
 		}
+		last, made := c.LastWebhook, c.LastStatus
 		if last.Equal(now.Add(-10*time.Second)) && made.Equal(now.Add(-time.Minute)) {
 			break
 		}
@@ -507,12 +508,13 @@ func TestWhatWasHeardIsTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	last, made, err := s.stream.LastHeard(t.Context(), number)
+	c, err := s.stream.Channel(t.Context(), number)
+	last, made := c.LastWebhook, c.LastStatus
 	if err != nil || last.After(time.Now().Add(time.Second)) || last.Before(now) || !made.Equal(now.Add(-time.Minute)) {
 		t.Errorf("heard at %s, a status made at %s, %v; now is %s", last, made, err, now)
 	}
-	if other, made, err := s.stream.LastHeard(t.Context(), "1"); err != nil || !other.Equal(last) || !made.IsZero() {
-		t.Errorf("of a number never heard of: %s, %s, %v", other, made, err)
+	if c, err := s.stream.Channel(t.Context(), "1"); err != nil || !c.LastWebhook.Equal(last) || !c.LastStatus.IsZero() || c.Reported {
+		t.Errorf("of a number never heard of: %+v, %v", c, err)
 	}
 }
 
