@@ -187,8 +187,10 @@ func (w *worker) rewound(ctx context.Context, shard message.Shard) {
 // reconcile adds what folds Meta's events into the records.
 func (w *worker) reconcile() {
 	r := reconcile.New(w.stream, w.book, reconcile.Options{
-		Name: w.name, Mark: w.marks.Parse, Known: known(w.c.Numbers), Inbound: w.paces.Debit, Update: w.updated,
-		Log: w.log, Registerer: w.registry,
+		Name: w.name, Mark: w.marks.Parse, Known: known(w.c.Numbers), Inbound: w.paces.Debit, Written: cloudapi.Written,
+		Now:    func(ctx context.Context) time.Time { return w.db.Clock(ctx, ledger.RecordPrefix(0)) },
+		Update: w.updated,
+		Log:    w.log, Registerer: w.registry,
 	})
 	w.background = append(w.background, r.Run)
 }

@@ -42,9 +42,13 @@ type Options struct {
 	Name  string                                                           // this process's own name among the readers
 	Mark  func(s string) (id string, attempt int, accepted int64, ok bool) // reads a marker of ours; false for anything else
 	Known func(number string) bool                                         // tells whether a number is configured; nil: all are. What carries a marker of ours is applied all the same
-	// Inbound hears how many messages people wrote to a number: they count against its
+	// Inbound hears how many messages people wrote to a number just now: they count against its
 	// throughput; nil: nobody does.
-	Inbound    func(ctx context.Context, number string, n int) error
+	Inbound func(ctx context.Context, number string, n int) error
+	// Written reads Meta's id of a message that a person wrote, and when it was written. It may be nil
+	// where Inbound is.
+	Written    func(e message.Event) (id string, at time.Time)
+	Now        func(ctx context.Context) time.Time              // Redis's clock; nil: this machine's
 	Update     func(ctx context.Context, e message.Event) error // hears of Meta's updates of templates, accounts and numbers; nil: nobody does
 	Registerer prometheus.Registerer                            // nil: the metrics are not registered
 	Log        *slog.Logger                                     // nil: no logs
@@ -60,6 +64,7 @@ type Reconciler struct {
 	foreign sync.Map // the numbers that are not ours, and were told of
 	proven  sync.Map // numbers that are not configured, and that a marker of ours came back from
 	ear     ear
+	written written
 }
 
 // New returns a Reconciler that reads s and writes l.
@@ -68,8 +73,8 @@ func New(s stream, l ledger, o Options) *Reconciler {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	if o.Inbound == nil {
-		o.Inbound = func(context.Context, string, int) error { return nil }
+	if o.Now == nil {
+		o.Now = func(context.Context) time.Time { return time.Now() }
 	}
 	return &Reconciler{
 		stream: s, ledger: l, o: o, log: log,
@@ -94,15 +99,11 @@ func (r *Reconciler) Run(ctx context.Context) error {
 // there was any.
 func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []message.Event, also map[string]string) (stored bool, err error) {
 	var evidence []message.Evidence
-	inbound := map[string]int{}
 	for _, e := range events {
 		if e.Type == message.EventUpdate && r.o.Update != nil {
 			if err := r.o.Update(ctx, e); err != nil {
 				return false, fmt.Errorf("take in an update: %w", err)
 			}
-		}
-		if e.Type == message.EventInbound && r.known(e.Number) {
-			inbound[e.Number]++
 		}
 		if e.Type != message.EventStatus || e.Receipt == nil {
 			continue
@@ -133,12 +134,7 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 		}
 	}
 	r.ear.hear(shard, events)
-	for number, n := range inbound {
-		// A pace that is a little too fast once is no reason to hand the events out again.
-		if err := r.o.Inbound(ctx, number, n); err != nil {
-			r.log.Warn("inbound messages not counted against the pace", slog.String("phone_number_id", number), slog.Any("err", err))
-		}
-	}
+	r.inbound(ctx, events)
 	return len(evidence) > 0, nil
 }
 
