@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path"
 	"strings"
 	"time"
 
@@ -103,9 +104,10 @@ func newProgram(ctx context.Context, c config.Common, log *slog.Logger) (*Progra
 		if err := db.Ping(ctx).Err(); err != nil {
 			return fmt.Errorf("redis: %w", err)
 		}
-		return nil
+		return db.Fit()
 	}
-	p.background = append(p.background, db.WatchMemory, func(ctx context.Context) error {
+	observe := func(ctx context.Context) error { return db.Observe(ctx, log) }
+	p.background = append(p.background, observe, func(ctx context.Context) error {
 		return ops.Serve(ctx, p.ops, ops.Handler(p.registry, ready), ops.ServeOptions{
 			WriteTimeout: 2 * time.Minute, // a CPU profile takes as long as it was asked to
 			Log:          log,
@@ -141,6 +143,9 @@ func openStore(ctx context.Context, c config.Common, log *slog.Logger) (*store.D
 	db, err := store.Open(ctx, string(c.Redis.URL))
 	if err != nil {
 		return nil, fmt.Errorf("%w (is it running? redis.url or SLUICE_REDIS_URL says where)", err)
+	}
+	if c.Redis.FailoverMayLose {
+		db.AllowLossAtFailover()
 	}
 	if err := db.Require(ctx, store.Durability(c.Redis.Durability), log); err != nil {
 		db.Close()
@@ -193,6 +198,24 @@ func phones(numbers []config.Number) func(string) string {
 		own[n.ID] = n.Display
 	}
 	return func(id string) string { return own[id] }
+}
+
+// classes returns the class of a message whose caller names none.
+func classes(numbers []config.Number) func(number string, c message.Content) message.Class {
+	by := map[string][]config.TemplateClass{}
+	for _, n := range numbers {
+		by[n.ID] = n.TemplateClasses
+	}
+	return func(number string, c message.Content) message.Class {
+		if c.Template != "" {
+			for _, t := range by[number] {
+				if fits, _ := path.Match(t.Name, c.Template); fits { // the pattern was checked
+					return message.Class(t.Class)
+				}
+			}
+		}
+		return message.DefaultClass(c)
+	}
 }
 
 // explain is what people are told of one of Meta's codes.

@@ -25,6 +25,7 @@ func Producer(ctx context.Context, args []string, getenv func(string) string) (*
 	if err != nil {
 		return nil, err
 	}
+	collectRarely()
 	return NewProducer(ctx, c, newLog(c.Common))
 }
 
@@ -49,6 +50,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Numbers:    known(c.Numbers),
 		Own:        phones(c.Numbers),
 		Policy:     policies(c.Common),
+		Class:      classes(c.Numbers),
 		Drain:      newDrains(paces.Read, log).of,
 		Explain:    explain,
 		Graph:      graph,
@@ -101,6 +103,12 @@ func (a acceptor) Accept(ctx context.Context, m message.Message) (message.Accept
 // AcceptAll is Accept for a group of messages.
 func (a acceptor) AcceptAll(ctx context.Context, messages []message.Message) []message.AcceptResult {
 	out := make([]message.AcceptResult, len(messages))
+	if err := a.db.Breach(); err != nil {
+		for i := range out {
+			out[i].Err = err
+		}
+		return out
+	}
 	var accepting []ledger.Accepting
 	var places []int
 	for i, m := range messages {

@@ -26,6 +26,8 @@ type Common struct {
 type Redis struct {
 	URL        Secret // as store.Open has it, the password in it
 	Durability string // what an answered write must survive: one of the four below
+	// FailoverMayLose accepts Fsync on Sentinel or a Cluster.
+	FailoverMayLose bool
 }
 
 // What may be expected of Redis.
@@ -49,6 +51,14 @@ type Number struct {
 	Rate    int              // messages per second
 	Learn   bool             // Rate is not configured: it stands until Meta says what the number may send
 	Classes map[string]Class // what differs for this number
+
+	TemplateClasses []TemplateClass // of messages whose caller names no class, the first that fits
+}
+
+// TemplateClass says which class templates with a name have.
+type TemplateClass struct {
+	Name  string // of the template; * stands for any characters
+	Class string
 }
 
 // Class says how messages of a class are treated. Zero means: as the next wider setting

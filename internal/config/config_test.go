@@ -61,6 +61,7 @@ numbers:
     token_file: a.token
     rate: 1000
     classes: {utility: {deadline: 2h}}
+    template_classes: [{name: "otp_*", class: authentication}, {name: "*", class: marketing}]
   - {id: 200000000000001, token_file: b.token}
 apps: [{name: main, secret_file: app, previous_secret_file: app.old, previous_secret_expires: 2027-01-31T00:00:00Z, verify_token_file: verify}]
 api_keys: [{name: shop, sha256: `+aDigest+`, numbers: ["*"], scopes: [messages:send, messages:read], revoked: true, expires: 2027-01-31T00:00:00Z}]
@@ -79,7 +80,8 @@ log_level: warn
 		Shards:      32,
 		Graph:       Graph{BaseURL: "http://127.0.0.1:8070", Version: "v24.0"},
 		Numbers: []Number{
-			{ID: "106540352242922", Rate: 1000, Display: "+15550783881", Classes: map[string]Class{"utility": {Deadline: 2 * time.Hour}}},
+			{ID: "106540352242922", Rate: 1000, Display: "+15550783881", Classes: map[string]Class{"utility": {Deadline: 2 * time.Hour}},
+				TemplateClasses: []TemplateClass{{"otp_*", "authentication"}, {"*", "marketing"}}},
 			{ID: "200000000000001", Rate: DefaultRate, Learn: true},
 		},
 		Classes:  map[string]Class{"utility": wider},
@@ -271,7 +273,7 @@ func TestMistakesAreToldTogetherWithPlaceAndFix(t *testing.T) {
 		}},
 		{"file named and not there", tool, []string{"--config", "/no/such.yaml"}, env(), []string{"configuration file: open /no/such.yaml"}},
 		{"no YAML", tool, file("a: b: c\n"), env(), []string{"s.yaml: yaml: mapping values are not allowed"}},
-		{"a list for a mapping", tool, file("redis: [a]\n"), env(), []string{"s.yaml:1: redis: must be a mapping with the keys durability, password_file, url"}},
+		{"a list for a mapping", tool, file("redis: [a]\n"), env(), []string{"s.yaml:1: redis: must be a mapping with the keys durability, failover_may_lose_writes, password_file, url"}},
 		{"a mapping for a value", tool, file("shards: {a: 1}\n"), env(), []string{"s.yaml:1: shards: must be a single value"}},
 		{"a key without value", tool, file("\nshards:\n"), env(), []string{"s.yaml:2: shards: has no value"}},
 		{"a key twice", tool, file("shards: 1\nshards: 2\n"), env(), []string{"s.yaml:2: shards: is there twice"}},

@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -44,21 +45,25 @@ func (s *Stream) Channel(ctx context.Context, number string) (message.Channel, e
 	var of *redis.StringCmd
 	var beats *redis.MapStringStringCmd
 	all := make([]*redis.StringCmd, s.shards)
-	err := s.db.Pipe(ctx, func(p redis.Pipeliner) {
+	s.db.Pipe(ctx, func(p redis.Pipeliner) { // each command has its own error
 		of = p.HGet(ctx, heardKey(s.shards.Of(number)), number)
 		beats = p.HGetAll(ctx, webhooksKey())
 		for i, shard := range s.shards.All() {
 			all[i] = p.HGet(ctx, heardKey(shard), anyField)
 		}
 	})
-	if err != nil {
+	if err := of.Err(); err != nil && !errors.Is(err, redis.Nil) {
 		return message.Channel{}, fmt.Errorf("read what Meta reported: %w", err)
 	}
 	c := message.Channel{LastStatus: milli(of.Val())}
-	for _, cmd := range all {
+	for _, cmd := range all { // a shard that cannot be read tells nothing, and stops nothing
 		if at := milli(cmd.Val()); at.After(c.LastWebhook) {
 			c.LastWebhook = at
 		}
+	}
+	if beats.Err() != nil {
+		c.Reported = true // perhaps: then nothing is proven
+		return c, nil
 	}
 	liveness(&c, beats.Val())
 	return c, nil
