@@ -58,6 +58,7 @@ type Options struct {
 	Numbers    func(number string) bool                            // whether a phone number id is configured; required
 	Own        func(number string) string                          // the phone number of an id, in E.164; empty, or nil: not known
 	Policy     func(number string, c message.Class) message.Policy // nil: message.DefaultPolicy
+	Refuse     func(number string) bool                            // whether messages of a number with a type that is not known here are refused; nil: they pass
 	Drain      drain                                               // nil: nothing is refused for the backlog before it
 	Explain    func(code int) (title, advice string)               // tells people of Meta's error codes; nil: records show the bare code
 	Graph      graph                                               // passes calls on to Meta; nil: none are
@@ -84,6 +85,9 @@ func New(o Options) *Intake {
 	}
 	if o.Own == nil {
 		o.Own = func(string) string { return "" }
+	}
+	if o.Refuse == nil {
+		o.Refuse = func(string) bool { return false }
 	}
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	return &Intake{o: o, metrics: newMetrics(o.Registerer), watch: newWatch(o.Reader.Progress), stopped: make(chan struct{})}

@@ -100,6 +100,7 @@ type bench struct {
 	in       *intake.Intake
 	registry *prometheus.Registry
 	log      *bytes.Buffer
+	refuse   bool // types that are not known
 	drain    func(ctx context.Context, number string, c message.Class) (time.Duration, error) // nil: at once
 	// Tokens of keys: for everything, for our number, without the scope to send, without any, revoked, expired.
 	wide, narrow, readOnly, scopeless, revoked, expired string
@@ -150,6 +151,7 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 			}
 			return b.drain(ctx, number, c)
 		},
+		Refuse:     func(string) bool { return b.refuse },
 		Desk:       b.clerk,
 		Graph:      b.meta,
 		Explain:    func(code int) (title, advice string) { return "Undeliverable", "Ask for another number." },

@@ -156,7 +156,7 @@ func (l *Ledger) forget(ctx context.Context, s message.Shard, ids []string, now 
 		there[i] = r.Exists()
 		switch {
 		case !l.over(&r, now):
-		case r.State == message.Dead: // an operator may send it again at this moment
+		case r.Payload != "": // an operator may send it again at this moment
 			changes = append(changes, l.forgetting(s, r.ID, now))
 		default: // at worst a late report is lost, to a message whose record's time is over
 			over = append(over, r)

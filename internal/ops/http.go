@@ -25,8 +25,8 @@ type Ready func(ctx context.Context) error
 // readyTimeout is how long a readiness check may take; the probes wait a second longer.
 const readyTimeout = 2 * time.Second
 
-// Handler serves /metrics, /livez, /readyz and /debug/pprof. It belongs on a listener of its
-// own that the world cannot reach. A nil ready is always ready.
+// Handler serves /metrics, /livez, /readyz and /debug/pprof, by GET and HEAD alone. It belongs on
+// a listener of its own that the world cannot reach. A nil ready is always ready.
 //
 // /livez answers 200 as long as the process serves at all. It does not ask ready: an outage
 // of Redis must not get every worker killed in the middle of its requests.
@@ -54,11 +54,11 @@ func Handler(reg *prometheus.Registry, ready Ready) http.Handler {
 		}
 		io.WriteString(w, "ok\n")
 	})
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return mux
 }
 
@@ -73,12 +73,12 @@ type ServeOptions struct {
 
 // Serve answers requests on l by h until ctx ends; then it takes no new ones, waits for the
 // running ones up to o.Grace, and returns nil. Requests still running after that are cut
-// off and reported as an error. The end of ctx does not end the contexts of running
-// requests. Serve closes l.
+// off and reported as an error. Neither the end of ctx nor a caller who leaves ends the context
+// of a running request. Serve closes l.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, o ServeOptions) error {
 	const usual = 10 * time.Second
 	s := &http.Server{
-		Handler:           h,
+		Handler:           finishing(h),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       cmp.Or(o.ReadTimeout, usual),
 		WriteTimeout:      cmp.Or(o.WriteTimeout, 2*usual),
@@ -108,6 +108,17 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, o ServeOptions) 
 		return fmt.Errorf("stop %s: %w", l.Addr(), err)
 	}
 	return nil
+}
+
+// finishing lets h finish what it began. net/http ends a request's context as soon as the caller
+// closes its side of the connection. Callers who only say that they send no more (a half-close,
+// as "nc -N" and some HTTP clients do) still wait for the answer; and of those who left, what was
+// begun is better done than reported as a failure of the store. What h waits for has limits of
+// its own.
+func finishing(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r.WithContext(context.WithoutCancel(r.Context())))
+	})
 }
 
 // atMost closes new connections while so many are open: who opens ever more of them is not to

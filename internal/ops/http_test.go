@@ -48,6 +48,55 @@ func TestHandler(t *testing.T) {
 	want("/livez", 200, "ok")
 }
 
+func TestHandlerTakesGetAndHeadAlone(t *testing.T) {
+	h := ops.Handler(ops.Registry(), nil)
+	for _, path := range []string{"/livez", "/readyz", "/metrics", "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/profile", "/debug/pprof/symbol", "/debug/pprof/trace"} {
+		for _, method := range []string{"POST", "PUT", "DELETE", "OPTIONS"} {
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, path, nil))
+			if w.Code != http.StatusMethodNotAllowed {
+				t.Errorf("%s %s: %d", method, path, w.Code)
+			}
+		}
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "HEAD", "/livez", nil))
+	if w.Code != http.StatusOK {
+		t.Errorf("HEAD: %d", w.Code)
+	}
+}
+
+// A caller who closes its side of the connection still waits for the answer.
+func TestHalfClosedConnectionIsAnswered(t *testing.T) {
+	started := make(chan struct{})
+	url, stop, ended := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		//lint:ignore SA1019 only this tells that the server has noticed
+		noticed := w.(http.CloseNotifier).CloseNotify()
+		close(started)
+		<-noticed
+		if err := r.Context().Err(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		io.WriteString(w, "whole")
+	}, ops.ServeOptions{})
+	c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	io.WriteString(c, "GET / HTTP/1.1\r\nHost: sluice\r\n\r\n")
+	<-started
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := io.ReadAll(c); !strings.HasPrefix(string(got), "HTTP/1.1 200 OK") || !strings.HasSuffix(string(got), "whole") {
+		t.Errorf("answered %q", got)
+	}
+	stop()
+	<-ended
+}
+
 func TestHandlerSpeaksOpenMetrics(t *testing.T) {
 	r := httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil)
 	r.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
