@@ -457,14 +457,14 @@ func TestResendEnded(t *testing.T) {
 	add("4", message.Failed, 0, message.ReasonUndetermined, "spring", soon)
 	add("5", message.Delivered, 0, "", "spring", soon)
 	for query, want := range map[string][5]float64{ // count, ready, gone, unclear, overdue
-		"":                      {4, 3, 0, 1, 1},
-		"&state=expired,dead":   {2, 2, 0, 0, 1},
-		"&tag=spring":           {3, 2, 0, 1, 1},
-		"&template=order/en_US": {4, 3, 0, 1, 1},
-		"&template=other/en_US": {},
-		"&code=131047":          {1, 1, 0, 0, 0},
-		"&code=0":               {2, 1, 0, 1, 1},
-		"&until=" + past.Format(time.RFC3339):     {},
+		"":                                    {4, 3, 0, 1, 1},
+		"&state=expired,dead":                 {2, 2, 0, 0, 1},
+		"&tag=spring":                         {3, 2, 0, 1, 1},
+		"&template=order/en_US":               {4, 3, 0, 1, 1},
+		"&template=other/en_US":               {},
+		"&code=131047":                        {1, 1, 0, 0, 0},
+		"&code=0":                             {2, 1, 0, 1, 1},
+		"&until=" + past.Format(time.RFC3339): {},
 		"&since=" + past.Format(time.RFC3339Nano): {4, 3, 0, 1, 1},
 	} {
 		status, a := d.ask(t, "admin", "GET", "/v1/ended?number="+ours+query, "")

@@ -94,7 +94,7 @@ func (s *site) refuses(t *testing.T) {
 		{"a parameter of two lines", nil, parameter(`a\nb`), 422, "template_parameter_invalid", ""},
 		{"a parameter with five spaces", nil, parameter(`a     b`), 422, "template_parameter_invalid", ""},
 
-		{"a link without TLS", nil, link("http://example.com/a.png"), 422, "link_scheme", "message.image.link"},
+		{"a link of FTP", nil, link("ftp://example.com/a.png"), 422, "link_scheme", "message.image.link"},
 		{"a link to a file", nil, link("file:///etc/passwd"), 422, "link_scheme", "message.image.link"},
 		{"a link of gopher", nil, link("gopher://example.com/a"), 422, "link_scheme", "message.image.link"},
 		{"a link with a user", nil, link("https://a@example.com/"), 422, "link_userinfo", "message.image.link"},

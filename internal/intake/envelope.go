@@ -21,7 +21,7 @@ const (
 	maxKey   = 255 // bytes, printable ASCII
 	maxRef   = 255 // code points
 	maxTags  = 10
-	maxTag   = 64 // code points
+	maxTag   = 64                  // code points
 	maxAhead = 90 * 24 * time.Hour // of every time: what is computed with it stays far from what a time can hold
 )
 

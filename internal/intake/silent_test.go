@@ -97,7 +97,7 @@ func TestUnknownTypes(t *testing.T) {
 	}
 	// What else is wrong with it is refused all the same.
 	for object, code := range map[string]string{
-		strings.Replace(poll, `"+1555`, `"1555`, 1):        "recipient_needs_plus",
+		strings.Replace(poll, `"+1555`, `"1555`, 1):                "recipient_needs_plus",
 		strings.Replace(poll, `"type":"poll"`, `"type":"Text"`, 1): "type_spelling",
 		strings.Replace(poll, `"type":"poll"`, `"type":"a b"`, 1):  "kind_invalid",
 		strings.Replace(poll, `"type":"poll"`, `"type":""`, 1):     "type_missing",

@@ -46,7 +46,9 @@ func Parse(object json.RawMessage) (Content, []Problem) {
 
 // IsUnknownKind tells whether a problem of Check is a type or an interactive kind that Meta may have
 // added since this version was made. The rest of the object is checked as usual.
-func IsUnknownKind(p Problem) bool { return p.Code == typeUnknown.Code || p.Code == interactiveUnknown.Code }
+func IsUnknownKind(p Problem) bool {
+	return p.Code == typeUnknown.Code || p.Code == interactiveUnknown.Code
+}
 
 // kindName is how Meta names types and interactive kinds.
 var kindName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
