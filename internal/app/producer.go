@@ -25,6 +25,7 @@ func Producer(ctx context.Context, args []string, getenv func(string) string) (*
 	if err != nil {
 		return nil, err
 	}
+	collectRarely()
 	return NewProducer(ctx, c, newLog(c.Common))
 }
 

@@ -17,6 +17,7 @@ func Webhook(ctx context.Context, args []string, getenv func(string) string) (*P
 	if err != nil {
 		return nil, err
 	}
+	collectRarely()
 	return NewWebhook(ctx, c, newLog(c.Common))
 }
 
