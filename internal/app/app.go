@@ -103,9 +103,10 @@ func newProgram(ctx context.Context, c config.Common, log *slog.Logger) (*Progra
 		if err := db.Ping(ctx).Err(); err != nil {
 			return fmt.Errorf("redis: %w", err)
 		}
-		return nil
+		return db.Fit()
 	}
-	p.background = append(p.background, db.WatchMemory, func(ctx context.Context) error {
+	observe := func(ctx context.Context) error { return db.Observe(ctx, log) }
+	p.background = append(p.background, observe, func(ctx context.Context) error {
 		return ops.Serve(ctx, p.ops, ops.Handler(p.registry, ready), ops.ServeOptions{
 			WriteTimeout: 2 * time.Minute, // a CPU profile takes as long as it was asked to
 			Log:          log,
@@ -140,6 +141,9 @@ func openStore(ctx context.Context, c config.Common, log *slog.Logger) (*store.D
 	db, err := store.Open(ctx, string(c.Redis.URL))
 	if err != nil {
 		return nil, fmt.Errorf("%w (is it running? redis.url or SLUICE_REDIS_URL says where)", err)
+	}
+	if c.Redis.FailoverMayLose {
+		db.AllowLossAtFailover()
 	}
 	if err := db.Require(ctx, store.Durability(c.Redis.Durability), log); err != nil {
 		db.Close()

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,6 +19,8 @@ import (
 type candidates struct {
 	db   *store.DB
 	book *ledger.Ledger
+
+	shards message.Shards
 
 	mu       sync.Mutex
 	suspects map[string]bool
@@ -69,14 +72,17 @@ func (c *candidates) suspect(id string) {
 	c.suspects[id] = true
 }
 
-// take returns the messages noted since it was last called.
-func (c *candidates) take() []string {
+// take returns the messages of some shards noted since it was last called for them.
+func (c *candidates) take(shards []message.Shard) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	ids := make([]string, 0, len(c.suspects))
+	var ids []string
 	for id := range c.suspects {
-		ids = append(ids, id)
+		number, _ := message.Number(id)
+		if slices.Contains(shards, c.shards.Of(number)) {
+			ids = append(ids, id)
+			delete(c.suspects, id)
+		}
 	}
-	c.suspects = nil
 	return ids
 }

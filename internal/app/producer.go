@@ -103,6 +103,12 @@ func (a acceptor) Accept(ctx context.Context, m message.Message) (message.Accept
 // AcceptAll is Accept for a group of messages.
 func (a acceptor) AcceptAll(ctx context.Context, messages []message.Message) []message.AcceptResult {
 	out := make([]message.AcceptResult, len(messages))
+	if err := a.db.Breach(); err != nil {
+		for i := range out {
+			out[i].Err = err
+		}
+		return out
+	}
 	var accepting []ledger.Accepting
 	var places []int
 	for i, m := range messages {

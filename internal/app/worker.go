@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"os"
@@ -109,16 +110,17 @@ func (w *worker) send() error {
 		Paces:      w.paces,
 		Hold:       w.hold,
 		Rewound:    w.rewound,
-		Quiet:      quiet(c.Redis.Durability),
+		Restored:   w.restored,
 		Shards:     w.shards,
+		Parts:      w.book.Parts(),
 		Wrote:      traced.wrote,
 		Numbers:    numberIDs(c.Numbers),
 		Log:        log,
 		Registerer: w.registry,
 	})
-	due := &candidates{db: w.db, book: w.book}
+	due := &candidates{db: w.db, book: w.book, shards: w.shards}
 	server := queue.NewServer(w.db, queue.Options{
-		Shards: w.shards, Worker: w.name, Rate: w.rates.of, Alive: living(w.book),
+		Shards: w.shards, Worker: w.name, Rate: w.rates.of, Era: sender.Era, Alive: living(w.book, w.shards),
 		Handler: traced.handler(handler(sender)), Candidates: due.of, Transactions: w.book.Transactions(), Log: log,
 	})
 	tasks := queue.NewClient(w.db, w.shards)
@@ -126,7 +128,8 @@ func (w *worker) send() error {
 		Worker: w.name, Policy: policies(c.Common),
 		Shards: w.shards, Records: w.book, Requeue: requeue(w.book, tasks), Lost: lostTasks(tasks), Holds: w.holds.List,
 		Hands: hands(tasks, server), Suspects: due.take,
-		Watermark: w.stream.Watermark, LastHeard: w.stream.LastHeard, Sends: sender.Sends, Now: w.book.Now,
+		Watermark: w.stream.Watermark, LastHeard: w.stream.LastHeard, Sends: sender.Sends,
+		Sight: sender.Sight, Parts: w.book.Parts(),
 		Log: log, Registerer: w.registry,
 	}
 	w.work = append(w.work, server.Run)
@@ -155,15 +158,6 @@ func (w *worker) hold(ctx context.Context, number, template string, out message.
 	w.log.Warn("held back", "phone_number_id", number, "template", template, "code", out.Code, "reason", out.Reason, "seconds", d.Seconds())
 }
 
-// quiet is how long nothing is sent after a restart of Redis: where it may lose what it had last
-// the workers need that long to write it down again.
-func quiet(durability string) time.Duration {
-	if durability == config.Relaxed {
-		return send.Quiet
-	}
-	return 0
-}
-
 // rewoundHold is how long the numbers of a shard are held that lost writes: Meta reports what it
 // took within seconds, also what was sent by a worker that is gone.
 const rewoundHold = 30 * time.Second
@@ -182,6 +176,24 @@ func (w *worker) rewound(ctx context.Context, shard message.Shard) {
 			w.log.Error("hold", "phone_number_id", n.ID, "err", err)
 		}
 	}
+}
+
+// restoredReason is why a shard is held whose Redis lost more than workers remember.
+const restoredReason = "Redis was restored or lost too much: compare with Meta which messages were sent, then release"
+
+// restored holds the numbers of a shard until somebody releases them: Redis lost more than workers
+// remember, so messages that it has as queued may have been sent.
+func (w *worker) restored(ctx context.Context, shard message.Shard, depth time.Duration) error {
+	for _, n := range w.c.Numbers {
+		if w.shards.Of(n.ID) != shard {
+			continue
+		}
+		if _, err := w.holds.Set(ctx, message.Hold{Number: n.ID, Reason: restoredReason, By: byRestore}); err != nil {
+			return err
+		}
+		w.log.Error("Redis lost more than workers remember: the number is held until an operator releases it", "phone_number_id", n.ID, "shard", shard, "lost_seconds", depth.Seconds())
+	}
+	return nil
 }
 
 // reconcile adds what folds Meta's events into the records.
@@ -215,9 +227,9 @@ func requeue(book *ledger.Ledger, tasks *queue.Client) send.Requeue {
 
 // hands tells the sweeper what workers have fetched and not finished. What bears this worker's name
 // and is none of its own is returned first.
-func hands(tasks *queue.Client, server *queue.Server) func(context.Context) ([]send.Hand, error) {
-	return func(ctx context.Context) ([]send.Hand, error) {
-		all, err := tasks.Hands(ctx)
+func hands(tasks *queue.Client, server *queue.Server) func(context.Context, []message.Shard) ([]send.Hand, error) {
+	return func(ctx context.Context, shards []message.Shard) ([]send.Hand, error) {
+		all, err := tasks.Hands(ctx, shards...)
 		if err == nil {
 			err = tasks.Return(ctx, server.Strays(all))
 		}
@@ -276,11 +288,19 @@ func (r rates) configured(number string) int {
 	return config.DefaultRate
 }
 
-// living tells the queue which workers there are.
-func living(book *ledger.Ledger) func(context.Context) ([]string, error) {
-	return func(ctx context.Context) ([]string, error) {
-		alive, err := book.Alive(ctx, send.DeadAfter)
-		return slices.Collect(maps.Keys(alive)), err
+// living tells the queue which workers there are, by shard.
+func living(book *ledger.Ledger, shards message.Shards) func(context.Context) (map[message.Shard][]string, error) {
+	return func(ctx context.Context) (map[message.Shard][]string, error) {
+		all := map[message.Shard][]string{}
+		var errs []error
+		for i, l := range book.Alive(ctx, shards.All(), message.DeadAfter) {
+			if l.Err != nil {
+				errs = append(errs, l.Err)
+				continue
+			}
+			all[shards.All()[i]] = slices.Collect(maps.Keys(l.Workers))
+		}
+		return all, errors.Join(errs...)
 	}
 }
 

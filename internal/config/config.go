@@ -26,6 +26,8 @@ type Common struct {
 type Redis struct {
 	URL        Secret // as store.Open has it, the password in it
 	Durability string // what an answered write must survive: one of the four below
+	// FailoverMayLose accepts Fsync on Sentinel or a Cluster.
+	FailoverMayLose bool
 }
 
 // What may be expected of Redis.

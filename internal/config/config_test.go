@@ -271,7 +271,7 @@ func TestMistakesAreToldTogetherWithPlaceAndFix(t *testing.T) {
 		}},
 		{"file named and not there", tool, []string{"--config", "/no/such.yaml"}, env(), []string{"configuration file: open /no/such.yaml"}},
 		{"no YAML", tool, file("a: b: c\n"), env(), []string{"s.yaml: yaml: mapping values are not allowed"}},
-		{"a list for a mapping", tool, file("redis: [a]\n"), env(), []string{"s.yaml:1: redis: must be a mapping with the keys durability, password_file, url"}},
+		{"a list for a mapping", tool, file("redis: [a]\n"), env(), []string{"s.yaml:1: redis: must be a mapping with the keys durability, failover_may_lose_writes, password_file, url"}},
 		{"a mapping for a value", tool, file("shards: {a: 1}\n"), env(), []string{"s.yaml:1: shards: must be a single value"}},
 		{"a key without value", tool, file("\nshards:\n"), env(), []string{"s.yaml:2: shards: has no value"}},
 		{"a key twice", tool, file("shards: 1\nshards: 2\n"), env(), []string{"s.yaml:2: shards: is there twice"}},

@@ -57,6 +57,10 @@ func (v *values) settings(program string) []setting {
 			key: "redis.durability", def: Fsync, help: "what an answered write must survive, checked at the start: fsync, replica, asserted or relaxed", set: oneOf(&v.Redis.Durability, Fsync, Replica, Asserted, Relaxed),
 			more: "See [reliability.md](reliability.md#what-an-answered-write-survives). `fsync`: a crash of Redis. `replica`: a failover too; for Sentinel and Cluster. `asserted`: you vouch for it, where a managed Redis forbids CONFIG. `relaxed`: nothing; for trying out.",
 		},
+		{
+			key: "redis.failover_may_lose_writes", def: "false", help: "true: accept durability fsync on Sentinel or a Cluster", set: truth(&v.Redis.FailoverMayLose),
+			more: "Without it the programs refuse to start there: a failover loses what the next master has not received, answered messages among it. `redis.durability: replica` prevents the loss.",
+		},
 		{key: "shards", def: "16", help: "parts of the keyspace, fixed at the first start of an installation", more: "1 to 256.", set: integer(&v.Shards, 1, 256)},
 		{key: "graph.base_url", name: "GRAPH_BASE_URL", def: "https://graph.facebook.com", help: "where Meta's Graph API is", more: "The simulator's address for trying out.", set: baseURL(&v.Graph.BaseURL)},
 		{key: "graph.version", name: "GRAPH_API_VERSION", def: "v25.0", help: "version of the Graph API", set: pattern(&v.Graph.Version, `v[0-9]{1,3}\.[0-9]{1,2}`, "a version like v25.0")},

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"sluice/internal/config"
 	"sluice/internal/store"
 )
 
@@ -28,7 +29,14 @@ func (v *visit) redis(ctx context.Context) {
 	for _, m := range masters {
 		v.add("redis", "", found(OK, m.Addr+" answers; durability: "+want.Durability, ""))
 		if m.Risk != "" {
-			v.add("redis durability", "", found(Warn, m.Risk, "redis.durability: fsync, where messages matter"))
+			level, fix := Warn, "redis.durability: fsync, where messages matter"
+			if want.Durability == config.Fsync {
+				fix = "set redis.durability: replica"
+				if !want.FailoverMayLose {
+					level, fix = Fail, fix+", or accept the loss by redis.failover_may_lose_writes: true; until then no program starts"
+				}
+			}
+			v.add("redis durability", "", found(level, m.Risk, fix))
 		}
 		for _, s := range m.Settings {
 			f := found(OK, s.Have, "")

@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -43,16 +44,16 @@ func (s *Stream) Hear(ctx context.Context, heard map[message.Shard]message.Heard
 func (s *Stream) LastHeard(ctx context.Context, number string) (any, status time.Time, err error) {
 	var of *redis.StringCmd
 	all := make([]*redis.StringCmd, s.shards)
-	err = s.db.Pipe(ctx, func(p redis.Pipeliner) {
+	s.db.Pipe(ctx, func(p redis.Pipeliner) { // each command has its own error
 		of = p.HGet(ctx, heardKey(s.shards.Of(number)), number)
 		for i, shard := range s.shards.All() {
 			all[i] = p.HGet(ctx, heardKey(shard), anyField)
 		}
 	})
-	if err != nil {
+	if err := of.Err(); err != nil && !errors.Is(err, redis.Nil) {
 		return time.Time{}, time.Time{}, fmt.Errorf("read what Meta reported: %w", err)
 	}
-	for _, c := range all {
+	for _, c := range all { // a shard that cannot be read tells nothing, and stops nothing
 		if at := milli(c.Val()); at.After(any) {
 			any = at
 		}

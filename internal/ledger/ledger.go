@@ -44,8 +44,8 @@ type Ledger struct {
 	db *store.DB
 	o  Options
 
-	tx, accepts       *store.Transactions
-	beat, alive, meet store.Script
+	tx, accepts *store.Transactions
+	beat, alive store.Script
 
 	epochs sync.Map // shard -> trust: the epoch of its server in which attempts may begin
 }
@@ -66,7 +66,7 @@ func New(db *store.DB, o Options) *Ledger {
 	}
 	return &Ledger{
 		db: db, o: o, tx: db.Transactions(false), accepts: db.Transactions(true),
-		beat: db.Script(clockLua + beatLua), alive: db.Script(clockLua + aliveLua), meet: db.Script(clockLua + meetLua),
+		beat: db.Script(clockLua + beatLua), alive: db.Script(clockLua + aliveLua),
 	}
 }
 
@@ -178,6 +178,22 @@ func memberOf(r *record.Record, list message.List) string {
 // ReadAll returns the records of messages of one shard, in the order of their ids. Those that are
 // not there do not exist.
 func (l *Ledger) ReadAll(ctx context.Context, s message.Shard, ids []string) ([]record.Record, error) {
+	texts, err := l.texts(ctx, s, ids)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]record.Record, len(texts))
+	for i, text := range texts {
+		if all[i], err = record.Decode(ids[i], text); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// texts returns the records of messages of one shard as they are stored, in the order of their ids; empty
+// where there is none.
+func (l *Ledger) texts(ctx context.Context, s message.Shard, ids []string) ([]string, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
@@ -185,18 +201,15 @@ func (l *Ledger) ReadAll(ctx context.Context, s message.Shard, ids []string) ([]
 	for i, id := range ids {
 		keys[i] = RecordPrefix(s) + id
 	}
-	texts, err := l.db.MGet(ctx, keys...).Result()
+	values, err := l.db.MGet(ctx, keys...).Result()
 	if err != nil {
 		return nil, fmt.Errorf("read records: %w", err)
 	}
-	all := make([]record.Record, len(ids))
-	for i, t := range texts {
-		text, _ := t.(string)
-		if all[i], err = record.Decode(ids[i], text); err != nil {
-			return nil, err
-		}
+	texts := make([]string, len(ids))
+	for i, v := range values {
+		texts[i], _ = v.(string)
 	}
-	return all, nil
+	return texts, nil
 }
 
 // Progress returns the records of messages, in two round trips at most, and zero where there is none.

@@ -59,6 +59,7 @@ type task struct {
 	known  any       // for the handler
 	hand   *hand     // the fetch that it came with
 	came   time.Time // when it was fetched: one after the other
+	era    int64     // of its shard, see Options.Era, when its fetch began
 
 	gone    bool      // it is in hand no more
 	over    bool      // and is to be deleted

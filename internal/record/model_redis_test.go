@@ -49,7 +49,7 @@ func openReal(t testing.TB, url string) *real {
 	t.Cleanup(func() { d.Close() })
 	r := &real{db: d, book: ledger.New(d, ledger.Options{}), shard: message.DefaultShards.Of(number)}
 	d.UseClock(func() time.Time { return r.now })
-	run, err := r.book.Meet(t.Context(), r.shard, 0)
+	run, err := r.book.Meet(t.Context(), r.shard)
 	if err == nil {
 		err = r.book.Trust(t.Context(), r.shard, run.ID)
 	}

@@ -32,23 +32,18 @@ func (s *Sweeper) doubts(ctx context.Context, shard message.Shard, now time.Time
 		return err
 	}
 	doubts, err := s.Records.Doubts(ctx, shard, mark, sweepMost)
-	if err != nil {
-		return err
-	}
-	var errs []error
+	errs := []error{err}
 	var wait []string
 	c := channel{Sweeper: s, shard: shard, now: now, numbers: map[string]signs{}}
 	for _, o := range doubts {
 		m, ok, err := s.settle(ctx, o, now, &c)
 		switch {
 		case err != nil:
-			return errors.Join(append(errs, err)...)
+			errs = append(errs, err)
 		case !ok:
 			wait = append(wait, o.ID)
 		case m.To != message.Queued:
-			if err := s.move(ctx, o, m); err != nil {
-				return err
-			}
+			errs = append(errs, s.move(ctx, o, m))
 		default:
 			if err := s.Requeue(ctx, o, m); err != nil {
 				errs = append(errs, fmt.Errorf("requeue %s: %w", o.ID, err)) // one that fails does not keep the others

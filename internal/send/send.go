@@ -31,7 +31,8 @@ const BusyWait = 5 * time.Second
 type ledger interface {
 	Begin(ctx context.Context, id string, k int, token string, known *record.Record) (message.Attempt, error)
 	Finish(ctx context.Context, a message.Attempt, m message.Move) (message.State, bool, error)
-	Meet(ctx context.Context, s message.Shard, quiet time.Duration) (message.Run, error)
+	Beat(ctx context.Context, pulses []message.Pulse) []message.Run
+	Leave(ctx context.Context, worker string) error
 	Trust(ctx context.Context, s message.Shard, run string) error
 	Assert(ctx context.Context, s message.Shard, all []message.Memory) (message.Lost, error)
 }
@@ -72,9 +73,12 @@ type Options struct {
 	// Hold keeps everything of a number, or of one of its templates, back for a time.
 	Hold func(ctx context.Context, number, template string, out message.Outcome, d time.Duration)
 	// Rewound hears of a shard whose server lost what had been written to it.
-	Rewound    func(ctx context.Context, shard message.Shard)
-	Quiet      time.Duration // how long nothing begins after a restart of the store; 0: it loses nothing
+	Rewound func(ctx context.Context, shard message.Shard)
+	// Restored holds everything of a shard without an end: its server lost more than workers remember, or
+	// nobody knows how much (depth 0). An error: it is called again, and nothing begins before.
+	Restored   func(ctx context.Context, shard message.Shard, depth time.Duration) error
 	Shards     message.Shards
+	Parts      [][]message.Shard                 // the shards, those together that are on one server
 	Wrote      func(number string, at time.Time) // hears of each request just before it is written; nil: nobody does
 	Numbers    []string                          // whose series exist from the start
 	Log        *slog.Logger
@@ -92,6 +96,7 @@ type Sender struct {
 	health  health
 
 	memory   memory
+	hearts   hearts
 	restarts restarts
 }
 

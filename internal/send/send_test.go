@@ -66,10 +66,16 @@ func (s *script) Send(ctx context.Context, to string, body []byte) message.Outco
 	return s.post()
 }
 
-func (s *script) Meet(context.Context, message.Shard, time.Duration) (message.Run, error) {
-	s.asked = append(s.asked, "meet")
-	return message.Run{Met: true}, nil
+func (s *script) Beat(_ context.Context, pulses []message.Pulse) []message.Run {
+	s.asked = append(s.asked, "beat")
+	runs := make([]message.Run, len(pulses))
+	for i := range runs {
+		runs[i].Met = true
+	}
+	return runs
 }
+
+func (s *script) Leave(context.Context, string) error { return nil }
 
 func (s *script) Trust(context.Context, message.Shard, string) error { return nil }
 
