@@ -14,7 +14,7 @@ import (
 // one read of Redis for 500 messages that ended in the time of the filter, whatever their number.
 func (l *Ledger) Ended(ctx context.Context, filter message.EndedFilter, f func(message.Ended) bool) error {
 	s := l.o.Shards.Of(filter.Number)
-	now, err := l.Now(ctx)
+	now, err := l.db.Now(ctx, RecordPrefix(s))
 	if err != nil {
 		return fmt.Errorf("read the store's clock: %w", err)
 	}
