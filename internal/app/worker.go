@@ -209,9 +209,11 @@ func (w *worker) reconcile() {
 func handler(s *send.Sender) queue.Handler {
 	return func(ctx context.Context, id string, k int, known any, slots *queue.Slots) error {
 		r, _ := known.(*record.Record)
-		again := s.Handle(ctx, id, k, r, func(ctx context.Context) (send.Slot, error) { return slots.Wait(ctx) })
+		again := s.Handle(ctx, id, k, r, func(ctx context.Context, connecting bool) (send.Slot, error) {
+			return slots.Wait(ctx, connecting)
+		})
 		if again.Due {
-			return queue.Later{In: again.In}
+			return queue.Later{In: again.In, Recipient: again.Recipient}
 		}
 		return nil
 	}
