@@ -65,7 +65,7 @@ func printRecord(t table, r record.Record) {
 	member("state", string(r.State))
 	member("reason", r.Reason)
 	count("code", r.Code)
-	member("error text", r.ErrorText)
+	showDetail(r.Detail, member)
 	member("class", string(r.Class))
 	member("type", r.Type)
 	member("template", r.Template)

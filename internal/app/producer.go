@@ -51,6 +51,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Own:        phones(c.Numbers),
 		Policy:     policies(c.Common),
 		Refuse:     refusesUnknown(c.Numbers),
+		Class:      classes(c.Numbers),
 		Drain:      newDrains(paces.Read, log).of,
 		Explain:    explain,
 		Graph:      graph,

@@ -146,9 +146,12 @@ func (w *worker) send() error {
 
 // hold keeps back what Meta would refuse just like the message it has just refused.
 func (w *worker) hold(ctx context.Context, number, template string, out message.Outcome, d time.Duration) {
-	title, _ := explain(out.Code)
+	title := ""
+	if out.HasCode() {
+		title, _ = explain(out.Code)
+	}
 	_, err := w.holds.Set(ctx, message.Hold{
-		Number: number, Template: template, Reason: cmp.Or(title, out.Reason), Code: out.Code, By: bySluice,
+		Number: number, Template: template, Reason: cmp.Or(title, out.Detail.Message, out.Reason), Code: out.Code, By: bySluice,
 		Until: time.Now().Add(d),
 	})
 	if err != nil {

@@ -215,7 +215,7 @@ func (c *Client) post(ctx context.Context, number, token string, body []byte, g 
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil && !success(resp.StatusCode) {
+	if err != nil { // whatever the status: only a whole answer proves anything
 		return noAnswer(ctx, err), "other"
 	}
 	out, entry := classify(resp.StatusCode, resp.Header, answer)

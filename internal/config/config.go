@@ -52,6 +52,14 @@ type Number struct {
 	Learn   bool             // Rate is not configured: it stands until Meta says what the number may send
 	Unknown string           // what is done with message types that this version does not know: "pass", also when empty, or "refuse"
 	Classes map[string]Class // what differs for this number
+
+	TemplateClasses []TemplateClass // of messages whose caller names no class, the first that fits
+}
+
+// TemplateClass says which class templates with a name have.
+type TemplateClass struct {
+	Name  string // of the template; * stands for any characters
+	Class string
 }
 
 // Class says how messages of a class are treated. Zero means: as the next wider setting

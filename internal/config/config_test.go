@@ -61,6 +61,7 @@ numbers:
     token_file: a.token
     rate: 1000
     classes: {utility: {deadline: 2h}}
+    template_classes: [{name: "otp_*", class: authentication}, {name: "*", class: marketing}]
   - {id: 200000000000001, token_file: b.token}
 apps: [{name: main, secret_file: app, previous_secret_file: app.old, previous_secret_expires: 2027-01-31T00:00:00Z, verify_token_file: verify}]
 api_keys: [{name: shop, sha256: `+aDigest+`, numbers: ["*"], scopes: [messages:send, messages:read], revoked: true, expires: 2027-01-31T00:00:00Z}]
@@ -79,7 +80,8 @@ log_level: warn
 		Shards:      32,
 		Graph:       Graph{BaseURL: "http://127.0.0.1:8070", Version: "v24.0"},
 		Numbers: []Number{
-			{ID: "106540352242922", Rate: 1000, Display: "+15550783881", Classes: map[string]Class{"utility": {Deadline: 2 * time.Hour}}},
+			{ID: "106540352242922", Rate: 1000, Display: "+15550783881", Classes: map[string]Class{"utility": {Deadline: 2 * time.Hour}},
+				TemplateClasses: []TemplateClass{{"otp_*", "authentication"}, {"*", "marketing"}}},
 			{ID: "200000000000001", Rate: DefaultRate, Learn: true},
 		},
 		Classes:  map[string]Class{"utility": wider},

@@ -151,10 +151,15 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 			}
 			return b.drain(ctx, number, c)
 		},
-		Refuse:     func(string) bool { return b.refuse },
-		Desk:       b.clerk,
-		Graph:      b.meta,
-		Explain:    func(code int) (title, advice string) { return "Undeliverable", "Ask for another number." },
+		Refuse: func(string) bool { return b.refuse },
+		Desk:   b.clerk,
+		Graph:  b.meta,
+		Explain: func(code int) (title, advice string) {
+			if code == unknownCode {
+				return "", ""
+			}
+			return "Undeliverable", "Ask for another number."
+		},
 		Log:        slog.New(slog.NewJSONHandler(b.log, nil)),
 		Registerer: b.registry,
 	})

@@ -185,7 +185,7 @@ func (e *envelope) readBody(w http.ResponseWriter, r *http.Request) refusal {
 func (in *Intake) complete(m *message.Message, now time.Time) {
 	m.ID = message.NewID(m.From, m.Key)
 	if m.Class == "" {
-		m.Class = message.DefaultClass(m.Content.Type)
+		m.Class = in.o.Class(m.From, m.Content)
 	}
 	if m.ExpiresAt.IsZero() {
 		begin := now

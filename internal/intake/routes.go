@@ -107,7 +107,7 @@ const aboutAPI = "Sends WhatsApp messages through the Cloud API of Meta: queued,
 type order struct {
 	From      string        `json:"from" doc:"The sender: Meta's phone number id."`
 	Message   metaMessage   `json:"message" doc:"Meta's message object, unchanged."`
-	Class     message.Class `json:"class,omitempty" doc:"Decides priority, deadline and what is done in doubt; docs/message-life.md tells how. Without it, templates are utility and all else is service."`
+	Class     message.Class `json:"class,omitempty" doc:"Decides priority, deadline and what is done in doubt; docs/message-life.md tells how. Without it: what the number's template_classes say of the template's name; of a Direct Send message its category; else utility for templates and service for all else."`
 	Key       string        `json:"key,omitempty" doc:"Idempotency key, 1 to 255 printable ASCII characters, not all spaces: the same key from the same number is one message."`
 	Ref       string        `json:"ref,omitempty" doc:"Your own reference, an order id say; comes back in records and events. Up to 255 characters."`
 	Tags      []string      `json:"tags,omitempty" doc:"Up to 10 labels of 1 to 64 characters."`

@@ -182,6 +182,8 @@ func TestExplain(t *testing.T) {
 		"after a server error":   {message.Record{State: message.InDoubt, Reason: message.ReasonServerError, NextAt: soon}, message.Standing{}, "evidence", soon, `"then":"again"`},
 		"parked":                 {message.Record{State: message.Parked}, message.Standing{}, "person", time.Time{}, ""},
 		"submitted":              {message.Record{State: message.Submitted}, message.Standing{}, "receipt", time.Time{}, ""},
+		"held by Meta":           {message.Record{State: message.Submitted, Reason: message.ReasonQuality}, message.Standing{}, "receipt", time.Time{}, `its message_status is held_for_quality_assessment`},
+		"with Meta's words":      {message.Record{State: message.Failed, Code: 131026, Detail: message.ErrorDetail{Details: "said Meta"}}, message.Standing{}, "end", time.Time{}, `"details":"said Meta"`},
 		"failed":                 {message.Record{State: message.Failed, Code: 131026}, message.Standing{}, "end", time.Time{}, `"title":"Undeliverable"`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -93,7 +93,7 @@ func (l *Ledger) folding(ctx context.Context, s message.Shard, ids []string, byI
 				var d record.Decision
 				after, d = after.Decide(record.Input{
 					Kind: record.Status, At: now, Attempt: evidence[n].Attempt,
-					Move: message.Move{To: to, WAMID: evidence[n].WAMID, Code: evidence[n].Code},
+					Move: message.Move{To: to, WAMID: evidence[n].WAMID, Code: evidence[n].Code, Detail: evidence[n].Detail},
 				})
 				changed, events = changed || d.Changed, append(events, d.Changes...)
 				folded[n] = verdict(d)

@@ -57,6 +57,7 @@ type Content struct {
 	Language string // the template's language code, when Type is "template"
 	Callback string // biz_opaque_callback_data as the caller gave it
 	Unknown  string // the member with a type or an interactive kind that this version does not know; empty: it knows it
+	Category string // of a Direct Send message; empty: it is none
 }
 
 // Recipient is To, or UserID when there is no To.

@@ -65,7 +65,7 @@ func (r Record) Decide(in Input) (Record, Decision) {
 		return r, d
 	}
 	d.Changed = true
-	r.State, r.Code, r.Reason, r.ErrorText = m.To, m.Code, m.Reason, m.ErrorText
+	r.State, r.Code, r.Reason, r.Detail = m.To, m.Code, m.Reason, m.Detail
 	r.Token, r.NextAt = "", time.Time{}
 	if !m.ExpiresAt.IsZero() {
 		r.ExpiresAt = milli(m.ExpiresAt)
@@ -102,7 +102,7 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	if wamid == "" {
 		wamid = r.WAMID
 	}
-	d.Changes = append(d.Changes, message.Change{To: m.To, Attempt: attempt, WAMID: wamid, Code: m.Code, Reason: m.Reason})
+	d.Changes = append(d.Changes, message.Change{To: m.To, Attempt: attempt, WAMID: wamid, Code: m.Code, Reason: m.Reason, Detail: m.Detail})
 	return r, d
 }
 
@@ -151,7 +151,7 @@ func (r Record) Begin(task int, token string, at time.Time) (Record, Begin) {
 
 func (r Record) begun(token string, at time.Time, note string) Record {
 	r.State, r.Token, r.Attempt = message.Attempting, token, r.Attempt+1
-	r.Reason, r.Code, r.NextAt, r.ErrorText = "", 0, time.Time{}, ""
+	r.Reason, r.Code, r.NextAt, r.Detail = "", 0, time.Time{}, message.ErrorDetail{}
 	r.step(milli(at), r.Attempt, note)
 	return r
 }

@@ -30,7 +30,7 @@ func (w *world) meta(l *life, j *job) message.Move {
 	case 4, 5:
 		return message.Move{To: message.InDoubt, In: w.policies[j.id].DoubtWindow, Reason: message.ReasonNoAnswer}
 	case 6, 7:
-		return message.Move{To: message.InDoubt, In: w.policies[j.id].ErrorWindow, Code: 131000, Reason: message.ReasonServerError, ErrorText: "Something went wrong"}
+		return message.Move{To: message.InDoubt, In: w.policies[j.id].ErrorWindow, Code: 131000, Reason: message.ReasonServerError, Detail: message.ErrorDetail{Message: "Something went wrong"}}
 	case 8:
 		return message.Move{To: message.Rejected, Code: 131026, Reason: "code 131026", Keep: true}
 	case 9, 10:

@@ -3,6 +3,7 @@ package record
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"sluice/internal/message"
 )
@@ -15,6 +16,11 @@ type Place struct {
 	Member string
 }
 
+// pacedFor is how long a message that Meta holds while it watches a template counts as one whose report is
+// not due: Meta says that it decides within about an hour.
+// https://developers.facebook.com/documentation/business-messaging/whatsapp/templates/template-pacing
+const pacedFor = 24 * time.Hour
+
 // Place returns the place of the message; the zero value when it is in no list.
 func (r *Record) Place() Place {
 	p := Place{List: r.State.List(), Member: r.ID}
@@ -25,6 +31,11 @@ func (r *Record) Place() Place {
 		p.Score = r.ExpiresAt.UnixMilli()
 	case message.Doubts:
 		p.Score = r.NextAt.UnixMilli()
+	case message.Awaiting:
+		p.Score = r.Since().UnixMilli()
+		if r.Reason == message.ReasonQuality || r.Reason == message.ReasonPaused {
+			p.Score += pacedFor.Milliseconds()
+		}
 	case message.Graves:
 		p.Member = strconv.Itoa(r.Code) + ":" + r.Reason + ":" + r.ID
 		fallthrough

@@ -354,7 +354,10 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, ready func() er
 		hold = s.pace(context.WithoutCancel(ctx), number, out)
 	}
 	m := s.decide(a, out)
-	if out.Kind == message.Held {
+	switch {
+	case out.Kind.Doubt() && hold > 0:
+		s.o.Hold(context.WithoutCancel(ctx), number, "", out, hold)
+	case out.Kind == message.Held:
 		m.In = max(m.In, hold)
 		// The rest of the backlog would be refused just the same. When the time is over some
 		// message tries again.
@@ -381,7 +384,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, ready func() er
 // decide says where a message goes after an outcome.
 func (s *Sender) decide(a message.Attempt, out message.Outcome) message.Move {
 	p := s.o.Policy(a.Message.From, a.Message.Class)
-	m := message.Move{Code: out.Code, Reason: out.Reason}
+	m := message.Move{Code: out.Code, Reason: out.Reason, Detail: out.Detail}
 	wait := max(s.o.Backoff(a.N), out.RetryAfter)
 	if out.Limit == message.LimitPair {
 		wait = max(wait, pairBackoff(a.N))
@@ -396,7 +399,7 @@ func (s *Sender) decide(a message.Attempt, out message.Outcome) message.Move {
 		// an outage of the network would burn the backlog.
 		m.To, m.In, m.Counts = message.Queued, wait, out.Code != 0
 		if m.Counts && a.Failures+1 >= s.o.Attempts {
-			m = message.Move{To: message.Dead, Code: out.Code, Reason: message.ReasonAttempts, Keep: true}
+			m = message.Move{To: message.Dead, Code: out.Code, Reason: message.ReasonAttempts, Detail: out.Detail, Keep: true}
 		}
 	case message.Refused:
 		m.To, m.Keep = message.Rejected, true // what it was refused for may be mended: an operator can have it sent again
