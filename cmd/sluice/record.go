@@ -77,6 +77,7 @@ func printRecord(t table, r record.Record) {
 	at("send at", r.SendAt)
 	at("next at", r.NextAt)
 	at("expires", r.ExpiresAt)
+	at("key until", r.KeyUntil)
 	count("attempts", r.Attempt)
 	count("failures", r.Failures)
 	count("resends", r.Resends)

@@ -79,6 +79,9 @@ func (in *Intake) why(r message.Record, s message.Standing, now time.Time) expla
 	if len(r.Timeline) > 0 {
 		since = r.Timeline[len(r.Timeline)-1].At
 	}
+	if !r.KeyUntil.IsZero() {
+		return explanation{Rule: ruleEnd, Detail: "The time of its record is over. Its key is remembered until key_until; a late status of Meta's still changes its state."}
+	}
 	switch r.State {
 	case message.Queued:
 		return queued(r, s, now)

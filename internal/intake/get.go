@@ -25,6 +25,7 @@ type record struct {
 	ExpiresAt  time.Time     `json:"expires_at,omitzero" doc:"No attempt starts after this."`
 	NextAt     time.Time     `json:"next_at,omitzero" doc:"When the next thing happens by itself: a retry, the end of a doubt's window."`
 	Duplicates int           `json:"duplicates" doc:"Proven second acceptances by Meta."`
+	KeyUntil   time.Time     `json:"key_until,omitzero" doc:"The time of the record is over: this is what is left of it, until then."`
 	Timeline   []step        `json:"timeline" doc:"The last 20 transitions, oldest first."`
 }
 
@@ -87,7 +88,7 @@ func (in *Intake) record(rec message.Record) record {
 	shown := record{
 		Context: rec.Context, State: rec.State, Reason: rec.Reason, Code: rec.Code, Attempt: rec.Attempt,
 		WAMID: rec.WAMID, AcceptedAt: rec.AcceptedAt.UTC(), SendAt: rec.SendAt.UTC(), ExpiresAt: rec.ExpiresAt.UTC(),
-		NextAt: rec.NextAt.UTC(), Duplicates: rec.Duplicates, Timeline: []step{},
+		NextAt: rec.NextAt.UTC(), Duplicates: rec.Duplicates, KeyUntil: rec.KeyUntil.UTC(), Timeline: []step{},
 	}
 	shown.Error = in.metaError(rec)
 	for _, s := range rec.Timeline {
@@ -108,6 +109,13 @@ func (in *Intake) metaError(rec message.Record) *metaError {
 		if in.o.Explain != nil {
 			e.Title, e.Advice = in.o.Explain(rec.Code)
 		}
+	}
+	switch { // what Sluice would do about such an answer it does no more
+	case !in.o.Passes(rec.Code):
+	case rec.State == message.Failed:
+		e.Advice = "Meta took the message and did not deliver it, for a reason that passes. Sluice does not send it again: send it again, under another key, while it is of use."
+	case rec.State == message.Dead:
+		e.Advice = "The message was not delivered, for a reason that passes. Replay it while it is of use."
 	}
 	if e.Title == "" {
 		e.Title = codePrefix.ReplaceAllString(rec.Detail.Message, "")

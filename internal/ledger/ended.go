@@ -62,7 +62,7 @@ func (l *Ledger) someEnded(ctx context.Context, s message.Shard, ids []string, h
 	for i := range all {
 		r := &all[i]
 		// A message that was sent again and ended again is in the list of each end: the last one counts.
-		if !r.Exists() || seen[r.ID] || hourOf(l.endsAt(r)) != hour || !filter.Selects(r.Record, r.Since()) {
+		if !r.Exists() || r.Tombstone() || seen[r.ID] || hourOf(l.endsAt(r)) != hour || !filter.Selects(r.Record, r.Since()) {
 			continue
 		}
 		seen[r.ID] = true

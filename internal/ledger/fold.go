@@ -29,6 +29,8 @@ func (l *Ledger) Fold(ctx context.Context, shard message.Shard, evidence []messa
 		switch {
 		case !known:
 			folded[i] = message.UnknownStatus
+		case e.ID == "" && e.Other:
+			folded[i] = message.OtherEnvironment
 		case e.ID == "":
 			folded[i] = message.Orphan
 			orphans = append(orphans, e)
@@ -87,6 +89,10 @@ func (l *Ledger) folding(ctx context.Context, s message.Shard, ids []string, byI
 				accepted := evidence[n].Accepted
 				if !before.Exists() || accepted != 0 && accepted != before.Incarnation() {
 					folded[n] = message.NoRecord // or another one of the same id, made after the time of that was over
+					continue
+				}
+				if wamids := before.WAMIDs(); evidence[n].Attempt == 0 && !slices.Contains(wamids, evidence[n].WAMID) {
+					folded[n] = message.NoRecord // the index led to it, and it is about another message
 					continue
 				}
 				to, _ := evidence[n].State()

@@ -47,6 +47,7 @@ type Record struct {
 	ExpiresAt  time.Time
 	NextAt     time.Time // when the next thing happens by itself: a retry, the end of a doubt's window; zero: nothing is due
 	Duplicates int       // proven second acceptances by Meta
+	KeyUntil   time.Time // of a tombstone, what is left of a record whose life is over: until when the id is remembered; zero: the record lives
 	Timeline   []Step    // the last 20, oldest first
 }
 

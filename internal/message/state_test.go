@@ -126,14 +126,14 @@ func TestFoldedIsClosed(t *testing.T) {
 	t.Parallel()
 	all := message.AllFolded()
 	for _, f := range []message.Folded{
-		message.Applied, message.Repeated, message.Lower, message.Orphan, message.NoRecord, message.Duplicate, message.UnknownStatus,
+		message.Applied, message.Repeated, message.Lower, message.Orphan, message.OtherEnvironment, message.NoRecord, message.Duplicate, message.UnknownStatus,
 	} {
 		if !slices.Contains(all, f) {
 			t.Errorf("%s is missing", f)
 		}
 	}
 	slices.Sort(all)
-	if len(slices.Compact(all)) != 7 {
+	if len(slices.Compact(all)) != 8 {
 		t.Errorf("%v", all)
 	}
 }

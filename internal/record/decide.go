@@ -57,7 +57,10 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	if attempt == 0 {
 		attempt = r.Attempt
 	}
-	if d.Changed, d.Duplicate = r.name(m.WAMID); d.Duplicate {
+	if !r.Tombstone() { // which names none of Meta's ids
+		d.Changed, d.Duplicate = r.name(m.WAMID)
+	}
+	if d.Duplicate {
 		d.Changes = append(d.Changes, message.Change{To: r.State, Attempt: attempt, WAMID: m.WAMID, Reason: message.ReasonDuplicate})
 	}
 	if d.Applied = r.allows(in); !d.Applied {
@@ -110,6 +113,9 @@ func (r Record) Decide(in Input) (Record, Decision) {
 func (r *Record) allows(in Input) bool {
 	to := in.Move.To
 	rises := to.Rank(in.Move.Reason) > r.State.Rank(r.Reason)
+	if r.Tombstone() && (in.Kind == Seen || to.Sendable() || to == message.Dead) {
+		return false // its content is gone: nothing can be sent again
+	}
 	switch in.Kind {
 	case Outcome:
 		return r.State == message.Attempting && r.Attempt == in.Attempt && r.Token == in.Token || to == message.Submitted && rises
@@ -176,7 +182,7 @@ func (r Record) Restore(m message.Memory, at time.Time) (Record, Loss, Decision)
 	loss := NothingLost
 	if r.Attempt < m.N {
 		loss = IntentLost
-		if r.State.Sendable() || r.Payload != "" { // with its content a message that ended may have been sent again
+		if (r.State.Sendable() || r.Payload != "") && !r.Tombstone() { // with its content a message that ended may have been sent again
 			r.Attempt, r.Task = m.N-1, m.K
 			r = r.begun(m.Token, at, "remembered")
 		}

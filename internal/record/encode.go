@@ -19,7 +19,7 @@ import (
 // The length of the stored form is its version. It is even while the record has a payload and odd
 // without one, and within each of the two no later form is as short as an earlier one. So whoever
 // appends to a record, or runs a script that expects a length, finds it only if nothing happened
-// meanwhile.
+// meanwhile. Only a tombstone is shorter than the record that it replaces; see Entomb.
 
 // maxPadding bounds what a record grows so: an outage of days makes thousands of attempts. Beyond it
 // a length may come again that was there more than a hundred attempts before; whoever read the record
@@ -67,6 +67,7 @@ var fields = []field{
 	text(28, func(r *Record) *string { return &r.Trace }),
 	text(29, func(r *Record) *string { return &r.RecipientHash }),
 	{35, putDetail, getDetail},
+	moment(38, func(r *Record) *time.Time { return &r.KeyUntil }),
 }
 
 // byNumber are the rows of fields by their numbers.

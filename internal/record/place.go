@@ -21,8 +21,11 @@ type Place struct {
 // https://developers.facebook.com/documentation/business-messaging/whatsapp/templates/template-pacing
 const pacedFor = 24 * time.Hour
 
-// Place returns the place of the message; the zero value when it is in no list.
+// Place returns the place of the message; the zero value when it is in no list, as a tombstone.
 func (r *Record) Place() Place {
+	if r.Tombstone() {
+		return Place{}
+	}
 	p := Place{List: r.State.List(), Member: r.ID}
 	switch p.List {
 	case message.NoList:
@@ -57,9 +60,9 @@ func DeadLetter(member string) (code int, reason, id string, ok bool) {
 }
 
 // Awaited returns Meta's ids of a message of which Meta may report something new: reports that do not
-// carry our marker find the message by them.
+// carry our marker find the message by them. They do not find a tombstone.
 func (r *Record) Awaited() []string {
-	if r.State == message.Read || r.State == message.Played {
+	if r.State == message.Read || r.State == message.Played || r.Tombstone() {
 		return nil
 	}
 	return r.WAMIDs()
