@@ -116,8 +116,9 @@ func newProgram(ctx context.Context, c config.Common, log *slog.Logger) (*Progra
 	return p, nil
 }
 
-// serve adds an HTTP server to the program's work, and notes where it is.
-func (p *Program) serve(addr string, h http.Handler, at *string) error {
+// serve adds an HTTP server to the program's work, and notes where it is. It calls refused, which may be
+// nil, when it refuses a connection.
+func (p *Program) serve(addr string, h http.Handler, at *string, refused func()) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		p.close()
@@ -125,7 +126,7 @@ func (p *Program) serve(addr string, h http.Handler, at *string) error {
 	}
 	*at = l.Addr().String()
 	p.work = append(p.work, func(ctx context.Context) error {
-		return ops.Serve(ctx, l, h, ops.ServeOptions{Log: p.log})
+		return ops.Serve(ctx, l, h, ops.ServeOptions{Detach: true, Refused: refused, Log: p.log})
 	})
 	return nil
 }
@@ -173,6 +174,9 @@ func policies(c config.Common) func(number string, class message.Class) message.
 		}
 		if o.ErrorWindow != 0 {
 			p.ErrorWindow = o.ErrorWindow
+		}
+		if o.RepeatWindow != 0 {
+			p.RepeatWindow = o.RepeatWindow
 		}
 		return p
 	}

@@ -14,6 +14,7 @@ var matrix = slices.Concat(
 			durableRows,
 			gateRows,
 			portalRows,
+			reportRows,
 			keyRows,
 		)),
 		func(a, b row) int { return cmp.Compare(a.number(), b.number()) },

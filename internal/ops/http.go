@@ -68,23 +68,28 @@ type ServeOptions struct {
 	WriteTimeout time.Duration // from the end of a request's header to the end of its answer; default 20 s: a body in its last moment gets an answer too
 	Grace        time.Duration // how long a stop waits for running requests; default 10 s
 	Connections  int           // that may be open at once, further ones are closed at once; default 4,096
+	Refused      func()        // called when a connection is closed because too many are open; default none
+	Detach       bool          // a caller that leaves, or closes its half of the connection, does not end the context of its request
 	Log          *slog.Logger  // for what net/http has to say; default none
 }
 
 // Serve answers requests on l by h until ctx ends; then it takes no new ones, waits for the
 // running ones up to o.Grace, and returns nil. Requests still running after that are cut
-// off and reported as an error. Neither the end of ctx nor a caller who leaves ends the context
-// of a running request. Serve closes l.
+// off and reported as an error. The end of ctx does not end the contexts of running
+// requests. Serve closes l.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, o ServeOptions) error {
 	const usual = 10 * time.Second
+	if o.Detach {
+		h = detached(h)
+	}
 	s := &http.Server{
-		Handler:           finishing(h),
+		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       cmp.Or(o.ReadTimeout, usual),
 		WriteTimeout:      cmp.Or(o.WriteTimeout, 2*usual),
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
-		ConnState:         atMost(cmp.Or(o.Connections, 4096), o.Log),
+		ConnState:         atMost(cmp.Or(o.Connections, 4096), o.Refused, o.Log),
 		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 		ErrorLog:          log.New(lines{o.Log, "http server"}, "", 0),
 	}
@@ -110,12 +115,10 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, o ServeOptions) 
 	return nil
 }
 
-// finishing lets h finish what it began. net/http ends a request's context as soon as the caller
-// closes its side of the connection. Callers who only say that they send no more (a half-close,
-// as "nc -N" and some HTTP clients do) still wait for the answer; and of those who left, what was
-// begun is better done than reported as a failure of the store. What h waits for has limits of
-// its own.
-func finishing(h http.Handler) http.Handler {
+// detached keeps the context of a request alive when its caller is gone. net/http cannot tell a caller
+// that has closed its half of the connection, and waits for the answer, from one that has left: it ends
+// the context of both. What was begun is finished and answered; each handler has time limits of its own.
+func detached(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.ServeHTTP(w, r.WithContext(context.WithoutCancel(r.Context())))
 	})
@@ -123,7 +126,7 @@ func finishing(h http.Handler) http.Handler {
 
 // atMost closes new connections while so many are open: who opens ever more of them is not to
 // use up the process's memory and files.
-func atMost(most int, l *slog.Logger) func(net.Conn, http.ConnState) {
+func atMost(most int, refused func(), l *slog.Logger) func(net.Conn, http.ConnState) {
 	var open, told atomic.Int64
 	return func(c net.Conn, state http.ConnState) {
 		switch state {
@@ -132,6 +135,9 @@ func atMost(most int, l *slog.Logger) func(net.Conn, http.ConnState) {
 				return
 			}
 			c.Close() // which the server notices, and calls us with StateClosed
+			if refused != nil {
+				refused()
+			}
 			now, last := time.Now().Unix(), told.Load()
 			if l != nil && now >= last+60 && told.CompareAndSwap(last, now) {
 				l.Warn("too many connections, new ones are closed", slog.Int("open", most))
