@@ -31,6 +31,9 @@ func (m migrateCmd) Run(ctx context.Context, env getenv) error {
 		return err
 	}
 	defer db.Close()
+	if c.Redis.FailoverMayLose {
+		db.AllowLossAtFailover()
+	}
 	if err := db.Require(ctx, store.Durability(c.Redis.Durability), slog.New(slog.DiscardHandler)); err != nil {
 		return err
 	}

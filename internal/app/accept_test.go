@@ -44,7 +44,7 @@ func trusting(t testing.TB, db *store.DB) *ledger.Ledger {
 	t.Helper()
 	book := ledger.New(db, ledger.Options{})
 	for _, s := range message.DefaultShards.All() {
-		run, err := book.Meet(t.Context(), s, 0)
+		run, err := book.Meet(t.Context(), s)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path"
 	"strings"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/ops"
+	"sluice/internal/queue"
 	"sluice/internal/store"
 )
 
@@ -103,9 +105,10 @@ func newProgram(ctx context.Context, c config.Common, log *slog.Logger) (*Progra
 		if err := db.Ping(ctx).Err(); err != nil {
 			return fmt.Errorf("redis: %w", err)
 		}
-		return nil
+		return db.Fit()
 	}
-	p.background = append(p.background, db.WatchMemory, func(ctx context.Context) error {
+	observe := func(ctx context.Context) error { return db.Observe(ctx, log) }
+	p.background = append(p.background, observe, func(ctx context.Context) error {
 		return ops.Serve(ctx, p.ops, ops.Handler(p.registry, ready), ops.ServeOptions{
 			WriteTimeout: 2 * time.Minute, // a CPU profile takes as long as it was asked to
 			Log:          log,
@@ -114,8 +117,9 @@ func newProgram(ctx context.Context, c config.Common, log *slog.Logger) (*Progra
 	return p, nil
 }
 
-// serve adds an HTTP server to the program's work, and notes where it is.
-func (p *Program) serve(addr string, h http.Handler, at *string) error {
+// serve adds an HTTP server to the program's work, and notes where it is. It calls refused, which may be
+// nil, when it refuses a connection.
+func (p *Program) serve(addr string, h http.Handler, at *string, refused func()) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		p.close()
@@ -123,7 +127,7 @@ func (p *Program) serve(addr string, h http.Handler, at *string) error {
 	}
 	*at = l.Addr().String()
 	p.work = append(p.work, func(ctx context.Context) error {
-		return ops.Serve(ctx, l, h, ops.ServeOptions{Log: p.log})
+		return ops.Serve(ctx, l, h, ops.ServeOptions{Detach: true, Refused: refused, Log: p.log})
 	})
 	return nil
 }
@@ -141,6 +145,9 @@ func openStore(ctx context.Context, c config.Common, log *slog.Logger) (*store.D
 	if err != nil {
 		return nil, fmt.Errorf("%w (is it running? redis.url or SLUICE_REDIS_URL says where)", err)
 	}
+	if c.Redis.FailoverMayLose {
+		db.AllowLossAtFailover()
+	}
 	if err := db.Require(ctx, store.Durability(c.Redis.Durability), log); err != nil {
 		db.Close()
 		return nil, err
@@ -149,7 +156,12 @@ func openStore(ctx context.Context, c config.Common, log *slog.Logger) (*store.D
 }
 
 func newLedger(db *store.DB, c config.Common) *ledger.Ledger {
-	return ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards), Mend: cloudapi.Mend})
+	return ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards), Ended: dropTask, Mend: cloudapi.Mend})
+}
+
+// dropTask lets the task of a message go that needs it no more.
+func dropTask(w *store.Writes, s message.Shard, o message.Open) {
+	queue.Drop(w, s, queue.Task{ID: o.ID, K: o.K, Number: o.Message.From, Class: o.Message.Class})
 }
 
 // policies returns how messages are treated: what is configured, else the defaults.
@@ -168,6 +180,9 @@ func policies(c config.Common) func(number string, class message.Class) message.
 		}
 		if o.ErrorWindow != 0 {
 			p.ErrorWindow = o.ErrorWindow
+		}
+		if o.RepeatWindow != 0 {
+			p.RepeatWindow = o.RepeatWindow
 		}
 		return p
 	}
@@ -189,6 +204,24 @@ func phones(numbers []config.Number) func(string) string {
 		own[n.ID] = n.Display
 	}
 	return func(id string) string { return own[id] }
+}
+
+// classes returns the class of a message whose caller names none.
+func classes(numbers []config.Number) func(number string, c message.Content) message.Class {
+	by := map[string][]config.TemplateClass{}
+	for _, n := range numbers {
+		by[n.ID] = n.TemplateClasses
+	}
+	return func(number string, c message.Content) message.Class {
+		if c.Template != "" {
+			for _, t := range by[number] {
+				if fits, _ := path.Match(t.Name, c.Template); fits { // the pattern was checked
+					return message.Class(t.Class)
+				}
+			}
+		}
+		return message.DefaultClass(c)
+	}
 }
 
 // explain is what people are told of one of Meta's codes.

@@ -2,8 +2,13 @@ package app
 
 import (
 	"context"
+	"log/slog"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"sluice/internal/ledger"
 	"sluice/internal/message"
@@ -16,8 +21,12 @@ import (
 // candidates tells the queue, by the messages' records, which of the tasks that it has fetched may be
 // sent now. It notes messages that are in an attempt, for the sweeper to look at.
 type candidates struct {
-	db   *store.DB
-	book *ledger.Ledger
+	db         *store.DB
+	book       *ledger.Ledger
+	log        *slog.Logger
+	unreadable prometheus.Counter // messages that were passed over
+
+	shards message.Shards
 
 	mu       sync.Mutex
 	suspects map[string]bool
@@ -29,9 +38,15 @@ func (c *candidates) of(ctx context.Context, shard message.Shard, tasks []queue.
 	for i, t := range tasks {
 		ids[i] = t.Message
 	}
-	all, err := c.book.ReadAll(ctx, shard, ids)
+	all, unreadable, err := c.book.ReadReadable(ctx, shard, ids)
 	if err != nil {
 		return nil, err
+	}
+	// The others must not wait for one that nobody can send. Its record stays as it is; a program that can
+	// read it makes its task again.
+	for id, err := range unreadable {
+		c.unreadable.Inc()
+		c.log.Error("a message's record cannot be read: the message is not sent", "msg_id", id, "err", err)
 	}
 	now := c.db.Clock(ctx, ledger.RecordPrefix(shard))
 	out := make([]queue.Candidate, len(tasks))
@@ -55,7 +70,7 @@ func candidate(r *record.Record, task int, now time.Time) queue.Candidate {
 	case r.NextAt.After(now):
 		return queue.Candidate{Verdict: queue.NotYet, At: r.NextAt}
 	}
-	c := queue.Candidate{Verdict: queue.Sendable, Template: r.Template, Tags: r.Tags, Known: r}
+	c := queue.Candidate{Verdict: queue.Sendable, Template: r.Template, Tags: r.Tags, Known: r, Accepted: r.AcceptedAt}
 	copy(c.Recipient[:], r.Recipient)
 	return c
 }
@@ -69,14 +84,25 @@ func (c *candidates) suspect(id string) {
 	c.suspects[id] = true
 }
 
-// take returns the messages noted since it was last called.
-func (c *candidates) take() []string {
+// take returns the messages of some shards noted since it was last called for them.
+func (c *candidates) take(shards []message.Shard) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	ids := make([]string, 0, len(c.suspects))
+	var ids []string
 	for id := range c.suspects {
-		ids = append(ids, id)
+		number, _ := message.Number(id)
+		if slices.Contains(shards, c.shards.Of(number)) {
+			ids = append(ids, id)
+			delete(c.suspects, id)
+		}
 	}
-	c.suspects = nil
 	return ids
+}
+
+// newUnreadable counts the messages whose records cannot be read.
+func newUnreadable(reg prometheus.Registerer) prometheus.Counter {
+	return promauto.With(reg).NewCounter(prometheus.CounterOpts{
+		Name: "sluice_records_unreadable_total",
+		Help: "Messages that were not sent because their record in Redis cannot be read; the log names them.",
+	})
 }

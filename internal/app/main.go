@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"sluice/internal/config"
@@ -42,6 +43,14 @@ func run(ctx context.Context, start Start, args []string) error {
 		return err
 	}
 	return p.Run(ctx)
+}
+
+// collectRarely makes the garbage collector of a program whose requests leave nothing behind run when the heap is five
+// times what is in use, and not twice: that is a fifth of its processor time. GOGC overrides it, and GOMEMLIMIT bounds it.
+func collectRarely() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
 }
 
 func newLog(c config.Common) *slog.Logger {

@@ -17,6 +17,9 @@ import (
 // bySluice is who orders the holds that Meta's answers ask for.
 const bySluice = "sluice"
 
+// byRestore is who orders the holds that only an operator releases.
+const byRestore = "sluice: restored"
+
 const (
 	// tokensEvery is how often it is looked whether a token's file has changed: while its
 	// number is held nothing is sent, and nobody else looks.

@@ -25,6 +25,7 @@ func Producer(ctx context.Context, args []string, getenv func(string) string) (*
 	if err != nil {
 		return nil, err
 	}
+	collectRarely()
 	return NewProducer(ctx, c, newLog(c.Common))
 }
 
@@ -49,8 +50,11 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Numbers:    known(c.Numbers),
 		Own:        phones(c.Numbers),
 		Policy:     policies(c.Common),
+		Refuse:     refusesUnknown(c.Numbers),
+		Class:      classes(c.Numbers),
 		Drain:      newDrains(paces.Read, log).of,
 		Explain:    explain,
+		Passes:     cloudapi.Passes,
 		Graph:      graph,
 		Keys:       apiKeys(c.APIKeys),
 		Log:        log,
@@ -66,14 +70,14 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		graph.Close()
 		return nil
 	})
-	if err := p.serve(c.Listen, door.Handler(), &p.addr); err != nil || c.Console == "" {
+	if err := p.serve(c.Listen, door.Handler(), &p.addr, nil); err != nil || c.Console == "" {
 		return p, err
 	}
 	operators := console.New(console.Options{
 		Holds: holds, Records: desk{Ledger: book, tasks: tasks}, Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
 		Log: log, Registerer: p.registry,
 	})
-	return p, p.serve(c.Console, operators.Handler(), &p.consoleAddr)
+	return p, p.serve(c.Console, operators.Handler(), &p.consoleAddr, nil)
 }
 
 // acceptor makes the record of a message and its first task in one step: neither is ever there
@@ -101,6 +105,12 @@ func (a acceptor) Accept(ctx context.Context, m message.Message) (message.Accept
 // AcceptAll is Accept for a group of messages.
 func (a acceptor) AcceptAll(ctx context.Context, messages []message.Message) []message.AcceptResult {
 	out := make([]message.AcceptResult, len(messages))
+	if err := a.db.Breach(); err != nil {
+		for i := range out {
+			out[i].Err = err
+		}
+		return out
+	}
 	var accepting []ledger.Accepting
 	var places []int
 	for i, m := range messages {
@@ -128,6 +138,15 @@ func (a acceptor) room(ctx context.Context, m message.Message) error {
 		return message.ErrFull
 	}
 	return nil
+}
+
+// refusesUnknown tells of which numbers messages with a type that is not known here are refused.
+func refusesUnknown(numbers []config.Number) func(number string) bool {
+	refuse := map[string]bool{}
+	for _, n := range numbers {
+		refuse[n.ID] = n.Unknown == "refuse"
+	}
+	return func(number string) bool { return refuse[number] }
 }
 
 func apiKeys(keys []config.APIKey) httpapi.Keys {

@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"os"
@@ -42,18 +43,26 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	}
 	shards := message.Shards(c.Shards)
 	rates := ratesOf(c.Numbers)
+	keyLife := c.KeyLife
+	if keyLife == 0 {
+		keyLife = -1 // none
+	}
 	w := worker{
 		Program: p, c: c, name: workerName(), shards: shards, rates: rates,
-		book: newLedger(p.db, c.Common),
+		book: ledger.New(p.db, ledger.Options{Shards: shards, KeyLife: keyLife, OrphanLife: c.Orphans.Retention, OrphanMost: c.Orphans.Max}),
 		stream: events.New(p.db, shards, events.Options{
 			Retention: c.Events.Retention, MaxLen: c.Events.MaxLength, Registerer: p.registry, Log: log,
 		}),
 		paces: queue.NewPaces(p.db, shards, rates.configured),
 		holds: queue.NewHolds(p.db, shards), accounts: queue.NewAccounts(p.db), belongs: &sync.Map{},
-		marks: cloudapi.NewMarks(c.Environment, []byte(c.MarkerKey)),
+		marks: cloudapi.NewMarks(c.Environment, []byte(c.MarkerKey), []byte(c.SecondMarkerKey)),
 		graph: cloudapi.NewClient(cloudapi.Options{
 			BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: c.Tokens.Token, Registerer: p.registry,
 		}),
+	}
+	if err := w.book.CheckInstallation(ctx, c.Environment, string(c.MarkerKey), string(c.SecondMarkerKey)); err != nil {
+		p.close()
+		return nil, err
 	}
 	if slices.Contains(c.Roles, config.RoleSend) {
 		if err := w.send(); err != nil {
@@ -65,7 +74,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		w.reconcile()
 	}
 	p.registry.MustRegister(unreported(w.book))
-	p.registry.MustRegister(&gauges{paces: w.paces.ReadAll, backlog: w.book.Backlog, numbers: numberIDs(c.Numbers), log: log})
+	p.registry.MustRegister(&gauges{paces: w.paces.ReadAll, unknown: w.paces.Unserved, backlog: w.book.Backlog, numbers: numberIDs(c.Numbers), log: log})
 	return p, nil
 }
 
@@ -116,16 +125,17 @@ func (w *worker) send() error {
 		Mended:     w.mended,
 		Siblings:   w.siblings,
 		Rewound:    w.rewound,
-		Quiet:      quiet(c.Redis.Durability),
+		Restored:   w.restored,
 		Shards:     w.shards,
+		Parts:      w.book.Parts(),
 		Wrote:      traced.wrote,
 		Numbers:    numberIDs(c.Numbers),
 		Log:        log,
 		Registerer: w.registry,
 	})
-	due := &candidates{db: w.db, book: w.book}
+	due := &candidates{db: w.db, book: w.book, log: log, unreadable: newUnreadable(w.registry), shards: w.shards}
 	server := queue.NewServer(w.db, queue.Options{
-		Shards: w.shards, Worker: w.name, Rate: w.rates.of, Alive: living(w.book),
+		Shards: w.shards, Worker: w.name, Rate: w.rates.of, Era: sender.Era, Alive: living(w.book, w.shards),
 		Handler: traced.handler(handler(sender)), Candidates: due.of, Transactions: w.book.Transactions(), Log: log,
 	})
 	tasks := queue.NewClient(w.db, w.shards)
@@ -133,7 +143,8 @@ func (w *worker) send() error {
 		Worker: w.name, Policy: policies(c.Common),
 		Shards: w.shards, Records: w.book, Requeue: requeue(w.book, tasks), Lost: lostTasks(tasks), Holds: w.holds.List,
 		Hands: hands(tasks, server), Suspects: due.take,
-		Watermark: w.stream.Watermark, LastHeard: w.stream.LastHeard, Sends: sender.Sends, Now: w.book.Now,
+		Watermark: w.stream.Watermark, Channel: w.stream.Channel, Sends: sender.Sends,
+		Sight: sender.Sight, Parts: w.book.Parts(),
 		Log: log, Registerer: w.registry,
 	}
 	w.work = append(w.work, server.Run)
@@ -151,8 +162,11 @@ func (w *worker) send() error {
 // hold keeps back what Meta would refuse just like the message it has just refused. A template's hold
 // then lets one message go first: a number probes by its pace.
 func (w *worker) hold(ctx context.Context, number, template string, out message.Outcome, d time.Duration) error {
-	title, _ := explain(out.Code)
-	h := message.Hold{Number: number, Template: template, Reason: cmp.Or(title, out.Reason, "code "+strconv.Itoa(out.Code)), Code: out.Code, By: bySluice}
+	title := ""
+	if out.HasCode() {
+		title, _ = explain(out.Code)
+	}
+	h := message.Hold{Number: number, Template: template, Reason: cmp.Or(title, out.Detail.Message, out.Reason, "code "+strconv.Itoa(out.Code)), Code: out.Code, By: bySluice}
 	if !out.Endless {
 		h.Until = time.Now().Add(d)
 	}
@@ -189,15 +203,6 @@ func (w *worker) siblings(number string) []string {
 	return some
 }
 
-// quiet is how long nothing is sent after a restart of Redis: where it may lose what it had last
-// the workers need that long to write it down again.
-func quiet(durability string) time.Duration {
-	if durability == config.Relaxed {
-		return send.Quiet
-	}
-	return 0
-}
-
 // rewoundHold is how long the numbers of a shard are held that lost writes: Meta reports what it
 // took within seconds, also what was sent by a worker that is gone.
 const rewoundHold = 30 * time.Second
@@ -218,6 +223,24 @@ func (w *worker) rewound(ctx context.Context, shard message.Shard) {
 	}
 }
 
+// restoredReason is why a shard is held whose Redis lost more than workers remember.
+const restoredReason = "Redis was restored or lost too much: compare with Meta which messages were sent, then release"
+
+// restored holds the numbers of a shard until somebody releases them: Redis lost more than workers
+// remember, so messages that it has as queued may have been sent.
+func (w *worker) restored(ctx context.Context, shard message.Shard, depth time.Duration) error {
+	for _, n := range w.c.Numbers {
+		if w.shards.Of(n.ID) != shard {
+			continue
+		}
+		if _, err := w.holds.Set(ctx, message.Hold{Number: n.ID, Reason: restoredReason, By: byRestore}); err != nil {
+			return err
+		}
+		w.log.Error("Redis lost more than workers remember: the number is held until an operator releases it", "phone_number_id", n.ID, "shard", shard, "lost_seconds", depth.Seconds())
+	}
+	return nil
+}
+
 // reconcile adds what folds Meta's events into the records.
 func (w *worker) reconcile() {
 	reports := &send.Reports{
@@ -225,8 +248,11 @@ func (w *worker) reconcile() {
 		Paces:   w.paces, Means: cloudapi.Reported, Hold: w.hold, Mended: w.mended, Log: w.log,
 	}
 	r := reconcile.New(w.stream, w.book, reconcile.Options{
-		Name: w.name, Mark: w.marks.Parse, Known: known(w.c.Numbers), Inbound: w.paces.Debit, Update: w.updated,
-		Applied: reports.Note, Met: w.met, Log: w.log, Registerer: w.registry,
+		Name: w.name, Mark: w.marks.Parse, Other: w.marks.Other, Known: known(w.c.Numbers),
+		Inbound: w.paces.Debit, Written: cloudapi.Written,
+		Now:    func(ctx context.Context) time.Time { return w.db.Clock(ctx, ledger.RecordPrefix(0)) },
+		Update: w.updated, Applied: reports.Note, Met: w.met,
+		Log: w.log, Registerer: w.registry,
 	})
 	w.background = append(w.background, r.Run)
 }
@@ -235,7 +261,9 @@ func (w *worker) reconcile() {
 func handler(s *send.Sender) queue.Handler {
 	return func(ctx context.Context, id string, k int, known any, slots *queue.Slots) error {
 		r, _ := known.(*record.Record)
-		again := s.Handle(ctx, id, k, r, func(ctx context.Context) (send.Slot, error) { return slots.Wait(ctx) })
+		again := s.Handle(ctx, id, k, r, func(ctx context.Context, connecting bool) (send.Slot, error) {
+			return slots.Wait(ctx, connecting)
+		})
 		switch number, _ := message.Number(id); {
 		case !again.Due:
 			return nil
@@ -256,9 +284,9 @@ func requeue(book *ledger.Ledger, tasks *queue.Client) send.Requeue {
 
 // hands tells the sweeper what workers have fetched and not finished. What bears this worker's name
 // and is none of its own is returned first.
-func hands(tasks *queue.Client, server *queue.Server) func(context.Context) ([]send.Hand, error) {
-	return func(ctx context.Context) ([]send.Hand, error) {
-		all, err := tasks.Hands(ctx)
+func hands(tasks *queue.Client, server *queue.Server) func(context.Context, []message.Shard) ([]send.Hand, error) {
+	return func(ctx context.Context, shards []message.Shard) ([]send.Hand, error) {
+		all, err := tasks.Hands(ctx, shards...)
 		if err == nil {
 			err = tasks.Return(ctx, server.Strays(all))
 		}
@@ -317,11 +345,19 @@ func (r rates) configured(number string) int {
 	return config.DefaultRate
 }
 
-// living tells the queue which workers there are.
-func living(book *ledger.Ledger) func(context.Context) ([]string, error) {
-	return func(ctx context.Context) ([]string, error) {
-		alive, err := book.Alive(ctx, send.DeadAfter)
-		return slices.Collect(maps.Keys(alive)), err
+// living tells the queue which workers there are, by shard.
+func living(book *ledger.Ledger, shards message.Shards) func(context.Context) (map[message.Shard][]string, error) {
+	return func(ctx context.Context) (map[message.Shard][]string, error) {
+		all := map[message.Shard][]string{}
+		var errs []error
+		for i, l := range book.Alive(ctx, shards.All(), message.DeadAfter) {
+			if l.Err != nil {
+				errs = append(errs, l.Err)
+				continue
+			}
+			all[shards.All()[i]] = slices.Collect(maps.Keys(l.Workers))
+		}
+		return all, errors.Join(errs...)
 	}
 }
 

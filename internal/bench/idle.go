@@ -13,7 +13,7 @@ import (
 func idle(ctx context.Context, o Options) ([]Row, error) {
 	idle := cmp.Or(o.Numbers, 2000)
 	o.Duration = cmp.Or(o.Duration, 15*time.Second)
-	row := Row{Rate: cmp.Or(o.Rate, unlimited), Workers: cmp.Or(o.Workers, 2), Backlog: cmp.Or(o.Backlog, 30_000)}
+	row := Row{Rate: cmp.Or(o.Rate, unlimited), Workers: cmp.Or(o.Workers, 2), Backlog: cmp.Or(o.Backlog, 100_000)}
 	var rows []Row
 	for _, row.Durability = range o.durabilities(Relaxed) {
 		alone, busy := row, row

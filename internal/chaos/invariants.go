@@ -30,7 +30,7 @@ type evidence struct {
 
 // breach is a promise that did not hold.
 type breach struct {
-	Invariant string // "I1" to "I9", or the row's id for its own checks
+	Invariant string // "I1" to "I10", or the row's id for its own checks
 	ID        string // of the message; empty: of none
 	What      string
 }
@@ -57,9 +57,15 @@ func (e evidence) check() []breach {
 		all = append(all, rises(o.ID, r)...)
 		all = append(all, e.agrees(o.ID, r)...)
 	}
+	made := map[string]int{}
+	for _, o := range e.orders {
+		made[o.ID] = o.Made
+		all = append(all, fewer(o, e.records[o.ID], e.taken[o.ID])...)
+	}
 	for _, id := range slices.Sorted(maps.Keys(e.taken)) {
-		all = append(all, twice(id, e.records[id], e.taken[id])...)
+		all = append(all, twice(id, made[id], e.records[id], e.taken[id])...)
 		all = append(all, overlapping(id, e.taken[id])...)
+		all = append(all, reported(id, e.records[id], e.taken[id])...)
 		if !e.tried[id] {
 			all = append(all, breach{"I5", id, "was received and never ordered"})
 		}
@@ -81,9 +87,19 @@ func over(s message.State, relaxed bool) bool {
 	return s.Final() || s == message.Parked || relaxed && (s == message.Submitted || s == message.Sent)
 }
 
-// twice is I2: received once, and once more for each resend that policy ordered and counted.
-func twice(id string, r client.Record, taken []graphsim.Accepted) []breach {
-	if may := 1 + resends(r); len(taken) > may {
+// fewer is I1 for a key that was used for several messages, each answered as a new one: each was received,
+// or its record says why not.
+func fewer(o order, r client.Record, taken []graphsim.Accepted) []breach {
+	if o.Made > 1 && len(taken) < o.Made && r.State.Rank(r.Reason) >= message.Submitted.Rank("") {
+		return []breach{{"I1", o.ID, fmt.Sprintf("was accepted %d times as a new message and received %d times", o.Made, len(taken))}}
+	}
+	return nil
+}
+
+// twice is I2: received as often as it was accepted as a new message (an answer may have been lost), and
+// once more for each resend that policy ordered and counted.
+func twice(id string, made int, r client.Record, taken []graphsim.Accepted) []breach {
+	if may := max(1, made) + resends(r); len(taken) > may {
 		return []breach{{"I2", id, fmt.Sprintf("was received %d times, and policy allowed %d", len(taken), may)}}
 	}
 	return nil
@@ -106,6 +122,28 @@ func overlapping(id string, taken []graphsim.Accepted) []breach {
 	for i := 1; i < len(byStart); i++ {
 		if before := byStart[i-1]; before.End.IsZero() || before.End.After(byStart[i].Start) {
 			return []breach{{"I3", id, "had two requests under way at once"}}
+		}
+	}
+	return nil
+}
+
+// applying is the time that a report may take from our webhook to the record.
+const applying = 3 * time.Second
+
+// reported is I10: no message goes out again after Meta's report of it had been sent to us, whether we
+// took that report, refused it or were away.
+func reported(id string, r client.Record, taken []graphsim.Accepted) []breach {
+	byStart := slices.SortedFunc(slices.Values(taken), func(a, b graphsim.Accepted) int { return a.Start.Compare(b.Start) })
+	for i := 1; i < len(byStart); i++ {
+		decided := byStart[i].Start
+		for _, s := range slices.Backward(r.Timeline) { // when it was queued again
+			if s.State == message.Queued && !s.At.After(decided) {
+				decided = s.At
+				break
+			}
+		}
+		if at := byStart[i-1].Reported; !at.IsZero() && at.Before(decided.Add(-applying)) {
+			return []breach{{"I10", id, fmt.Sprintf("went out again %.1f s after Meta's report of it was sent to us", decided.Sub(at).Seconds())}}
 		}
 	}
 	return nil

@@ -71,6 +71,13 @@ func Lookup(code int) (Entry, bool) {
 	return lookup(code, 0)
 }
 
+// Passes tells whether a code is for a fault that passes by itself: in an answer Sluice sends the message
+// again. Of a message that Meta took it says, by webhook, that it was not delivered.
+func Passes(code int) bool {
+	e, _ := Lookup(code)
+	return e.Kind == message.Throttled || e.Kind == message.Transient || e.Kind == message.ServerError
+}
+
 // lookup prefers an entry made for the subcode. A code needs no subcode to be known: Meta
 // has deprecated them.
 func lookup(code, subcode int) (Entry, bool) {
@@ -93,7 +100,7 @@ func Catalogue() []Entry { return slices.Clone(codes) }
 // Fallbacks returns what an answer is taken for when it carries no code we know, in the
 // order in which the cases are tried. The slice is the caller's.
 func Fallbacks() []Entry {
-	return []Entry{tooManyRequests, unauthorized, unknownServerError, unknownTransient, unknownCode, gatewayError, notMeta}
+	return []Entry{tooManyRequests, unauthorized, unknownServerError, unknownTransient, unknownCode, gatewayError, notMeta, unreadable, notMeta2xx}
 }
 
 // byCode indexes codes; a range appears under each code in it.

@@ -26,6 +26,8 @@ type Common struct {
 type Redis struct {
 	URL        Secret // as store.Open has it, the password in it
 	Durability string // what an answered write must survive: one of the four below
+	// FailoverMayLose accepts Fsync on Sentinel or a Cluster.
+	FailoverMayLose bool
 }
 
 // What may be expected of Redis.
@@ -48,7 +50,16 @@ type Number struct {
 	Display string           // the phone number itself, in E.164 with its plus; empty: not known
 	Rate    int              // messages per second
 	Learn   bool             // Rate is not configured: it stands until Meta says what the number may send
+	Unknown string           // what is done with message types that this version does not know: "pass", also when empty, or "refuse"
 	Classes map[string]Class // what differs for this number
+
+	TemplateClasses []TemplateClass // of messages whose caller names no class, the first that fits
+}
+
+// TemplateClass says which class templates with a name have.
+type TemplateClass struct {
+	Name  string // of the template; * stands for any characters
+	Class string
 }
 
 // Class says how messages of a class are treated. Zero means: as the next wider setting
@@ -58,6 +69,8 @@ type Class struct {
 	DoubtWindow time.Duration // how long evidence is awaited after a request without an answer
 	OnDoubt     string        // what then: "resend", "park" or "close"
 	ErrorWindow time.Duration // how long evidence is awaited after a server error
+
+	RepeatWindow time.Duration // how long Meta's repeats are awaited of what we refused or missed
 }
 
 // Class returns how messages of a class from a number are treated: what the number says,
@@ -79,6 +92,8 @@ func (c Class) over(wider Class) Class {
 		DoubtWindow: cmp.Or(c.DoubtWindow, wider.DoubtWindow),
 		OnDoubt:     cmp.Or(c.OnDoubt, wider.OnDoubt),
 		ErrorWindow: cmp.Or(c.ErrorWindow, wider.ErrorWindow),
+
+		RepeatWindow: cmp.Or(c.RepeatWindow, wider.RepeatWindow),
 	}
 }
 
@@ -119,10 +134,13 @@ type Worker struct {
 	Common
 	Roles     []string // of RoleSend and RoleReconcile; never empty
 	MarkerKey Secret   // of the MAC in our marker, at least 16 bytes
-	Tokens    *Tokens  // the access token of every number
+	Orphans   Orphans
+	KeyLife   time.Duration // of a key after the end of its message's record; 0: it ends with the record
+	Tokens    *Tokens       // the access token of every number
 	Retry     Retry
 	Events    Events
 
+	SecondMarkerKey              Secret // markers made with it are read too; empty: there is none
 	PayloadKey, SecondPayloadKey Secret // of the seals that are good; both empty: none is looked at
 }
 
@@ -143,6 +161,12 @@ type Retry struct {
 type Events struct {
 	Retention time.Duration // how long
 	MaxLength int           // entries of each shard, whatever their age
+}
+
+// Orphans is how many of Meta's statuses wait that match no message yet.
+type Orphans struct {
+	Retention time.Duration // how long
+	Max       int           // in each shard
 }
 
 // Webhook is the configuration of the receiver of Meta's webhooks.

@@ -37,8 +37,16 @@ func (d *document) ofNumber(one *number) []member {
 			doc: "Messages per second, 1 to 10000. Where it is not given, workers ask Meta for the number's [throughput](https://developers.facebook.com/docs/whatsapp/cloud-api/overview#throughput) (80 or 1,000) at their start, and again when a webhook reports an upgrade.",
 		},
 		{
+			key: "unknown_types", def: "`pass`", read: d.scalar(oneOf(&one.Unknown, "pass", "refuse")),
+			doc: "What the producer does with a message of a type, or an interactive kind, that this version of Sluice does not know, since Meta may have added it: `pass` accepts it unchecked and warns in the answer, `refuse` refuses it.",
+		},
+		{
 			key: "classes", read: d.classes(&one.Classes),
 			doc: "What differs for this number; the keys of `classes`.",
+		},
+		{
+			key: "template_classes", read: d.list(d.templateClass(one)),
+			doc: "The class of template messages whose caller names none, by the template's name: a list of `{name: otp_*, class: authentication}`. `*` stands for any characters. The first that fits counts; without one it is `utility`.",
 		},
 	}
 }
@@ -121,6 +129,10 @@ func (d *document) ofClass(c *Class) []member {
 		{
 			key: "error_window", read: d.scalar(duration(&c.ErrorWindow, time.Second, time.Hour)),
 			doc: "How long evidence is awaited after a server error, before the retry. 1 s to 1 h.",
+		},
+		{
+			key: "repeat_window", read: d.scalar(duration(&c.RepeatWindow, time.Second, 7*24*time.Hour)),
+			doc: "How long Sluice waits for Meta's repeats after it refused or missed a webhook while a message was in doubt, before it sends the message again or closes it. A message whose deadline comes first is parked. 1 s to 168 h.",
 		},
 	}
 }

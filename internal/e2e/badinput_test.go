@@ -106,7 +106,7 @@ func trusting(t testing.TB, db *store.DB) *ledger.Ledger {
 	t.Helper()
 	book := ledger.New(db, ledger.Options{})
 	for _, s := range message.DefaultShards.All() {
-		run, err := book.Meet(t.Context(), s, 0)
+		run, err := book.Meet(t.Context(), s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,6 +130,7 @@ func TestBadInput(t *testing.T) {
 	}
 	slow := s.slow(t) // all the others come beside these
 	t.Run("wire", s.wire)
+	t.Run("half-closed", s.halfClosed)
 	t.Run("orders", s.orders)
 	t.Run("webhook", s.reports)
 	t.Run("handshake", s.handshakes)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"sluice/internal/cloudapi"
 )
 
 // Account is a business's set-up at Meta: what the read endpoints tell of it, and what
@@ -92,11 +93,14 @@ func (d *Duration) UnmarshalText(text []byte) error {
 
 // checkCode tells whether a code is one of Meta's, or 0.
 func checkCode(name string, code int) error {
-	if code < 0 {
-		return fmt.Errorf("%s: %d is no error code: they are not negative", name, code)
+	if _, ok := cloudapi.Lookup(code); !ok && code != 0 && !unlisted(code) {
+		return fmt.Errorf("%s: %d is no error code of Meta's", name, code)
 	}
 	return nil
 }
+
+// unlisted tells whether a code stands for one that is in no list: Meta has some, and adds more.
+func unlisted(code int) bool { return code >= 900_000 && code <= 999_999 }
 
 // clone copies an account down to its lists.
 func clone(a Account) Account {

@@ -7,7 +7,6 @@ import (
 	"time"
 	"unicode/utf16"
 	"unicode/utf8"
-
 )
 
 // The shapes of Meta's webhooks, as they are sent:

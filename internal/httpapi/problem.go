@@ -43,7 +43,7 @@ var answers = map[string]answer{
 
 	"in_flight":     {409, "An attempt to send it is under way or in doubt: it may be with Meta.", "Ask again when its state has changed; an operator can settle a doubt."},
 	"already_sent":  {409, "Meta has taken the message.", "It cannot be taken back."},
-	"already_ended": {409, "The message has ended, unsent.", "Its record says how."},
+	"already_ended": {409, "The message has ended.", "Its record says how."},
 	"not_in_doubt":  {409, "The message is neither parked nor in doubt.", "Its record says where it is."},
 
 	// What an operator orders.
@@ -53,14 +53,18 @@ var answers = map[string]answer{
 	"hold_unclear":   {0, "It is not clear what is meant.", "Name one: all (true), number, number with template (as name/language), or tag, with a number or for all."},
 	"for_invalid":    {0, "This is no time from 1 second to 90 days.", "Write it like 90s, 15m or 24h."},
 	"as_unknown":     {0, "A doubt is resolved as sent, not-sent or cancel.", "Give one of them."},
+	"state_unknown":  {0, "Messages are sent again from the states failed, rejected, expired and dead.", "Give one of them, or several with commas between them."},
 	"number_missing": {0, "No number is named.", "Give Meta's phone number id in number."},
-	"query_invalid":  {0, "This value cannot be right here.", "Numbers and codes are digits, times are written like 2026-01-31T15:04:05Z, a limit is at most 1000."},
+	"query_invalid":  {0, "This value cannot be right here.", "Numbers and codes are digits, times are written like 2026-01-31T15:04:05Z, a limit is 1 to 1000. Give each parameter once, with a value."},
+	"query_unknown":  {0, "The path takes no such query parameter.", "Check its spelling; the description at /openapi.json names those that there are."},
+	"value_blank":    {0, "The value is empty.", "Give one, or leave the member out."},
 
 	// How it is said.
 	"method_not_allowed":     {405, "This path does not take that method.", "Use a method of the Allow header."},
 	"timeout":                {408, "The body did not arrive in time.", "Send it again; with the same key it is accepted once."},
 	"body_too_large":         {413, "The body has more than 256 KiB, or 64 KiB on the console.", "Send media by id or link, not in the request."},
 	"unsupported_media_type": {415, "The body must be JSON.", "Send the header Content-Type: application/json."},
+	"charset_not_supported":  {415, "The body must be UTF-8.", "Send UTF-8, and the header Content-Type without charset or with charset=utf-8."},
 	"encoding_not_supported": {415, "The body must not be compressed.", "Leave out the header Content-Encoding."},
 	"header_duplicate":       {400, "A header that may come once came more than once.", "Send it once."},
 	"body_empty":             {400, "The body is empty.", "Send a JSON object; for a message with from and message."},
@@ -81,17 +85,18 @@ var answers = map[string]answer{
 	"recipient_is_sender":       {0, "The recipient is the sender itself; Meta does not take that.", "Give another phone number in to."},
 	"message_missing":           {0, "The request has no message.", "Give Meta's message object in message."},
 	"class_unknown":             {0, "A class is authentication, service, utility or marketing.", "Give one of them, or leave it out."},
-	"idempotency_key_invalid":   {0, "An idempotency key has 1 to 255 printable ASCII characters.", "Use an order id or a UUID."},
+	"idempotency_key_invalid":   {0, "An idempotency key has 1 to 255 printable ASCII characters, not all of them spaces.", "Use an order id or a UUID, or leave the key out."},
 	"idempotency_key_mismatch":  {0, "The header Idempotency-Key and the member key differ.", "Send one of them, or the same in both."},
 	"idempotency_key_reused":    {0, "This key belongs to an earlier message with other content.", "Use a new key for a new message."},
 	"ref_invalid":               {0, "A reference has 1 to 255 characters and no control characters.", "Use an order id or the like."},
 	"tags_too_many":             {0, "At most 10 tags are allowed.", "Remove some."},
 	"tag_invalid":               {0, "A tag has 1 to 64 characters and no control characters.", "Use a short word, a campaign's name say."},
-	"time_invalid":              {0, "A time is written as RFC 3339 has it, and lies after 1970.", "Write it like 2026-01-31T15:04:05Z."},
+	"time_invalid":              {0, "A time is written as RFC 3339 has it, with at most 9 digits after the second and an offset of at most 14 hours, and lies after 1970.", "Write it like 2026-01-31T15:04:05Z."},
 	"schedule_too_far":          {0, "A message may be scheduled up to 90 days ahead.", "Send it later."},
 	"schedule_after_ttl":        {0, "A message must be due before it expires.", "Set expires_at after send_at."},
 	"wait_invalid":              {0, "A request to send can wait for one thing: submitted.", "Write ?wait=submitted, or leave it out."},
 	"messaging_product_missing": {0, "Meta's own path needs messaging_product.", "Set it to whatsapp."},
+	"ttl_too_far":               {0, "A message expires at most 90 days ahead.", "Set expires_at earlier, or leave it out."},
 	"ttl_invalid":               {0, "A message must expire in the future.", "Set expires_at later, or leave it out."},
 
 	// Whether it can be sent in time, and kept.

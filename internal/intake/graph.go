@@ -2,6 +2,7 @@ package intake
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"net/url"
@@ -41,6 +42,19 @@ func graphPath(path string) bool {
 	return minor > 0 && minor <= 2 && strings.HasPrefix(rest[minor:], "/")
 }
 
+// decoded returns r with its path as it reads: an encoded slash divides segments like any other, so a
+// route means the path that Meta would read.
+func decoded(r *http.Request) *http.Request {
+	if r.URL.RawPath == "" {
+		return r
+	}
+	r = r.WithContext(r.Context())
+	u := *r.URL
+	u.RawPath = ""
+	r.URL = &u
+	return r
+}
+
 // digitsOf returns how many digits s begins with.
 func digitsOf(s string) int { return len(s) - len(strings.TrimLeft(s, "0123456789")) }
 
@@ -77,7 +91,7 @@ func (in *Intake) graphRoutes() []httpapi.Route {
 			Summary: "Send a message, as one calls Meta.",
 			Doc: "The body is Meta's message object. The answer has Meta's shape, with our id in `messages[0].id`; it comes when the message is durable, before Meta has it. " +
 				"What `POST /v1/messages` takes beside the message rides in headers. A body with `status` marks a message as read and may show that an answer is being typed: " +
-				"it passes to Meta at once. `to` without its plus goes to Meta as it is.",
+				"it passes to Meta at once. `to` without its plus goes to Meta as it is. With a type that Sluice does not know, the answer has the header `Sluice-Warning: type_unknown`.",
 			Scope: httpapi.ScopeSend, Foreign: true,
 			Params: []httpapi.Param{
 				version, number, paramKey,
@@ -99,6 +113,10 @@ func (in *Intake) graphRoutes() []httpapi.Route {
 		passed("DELETE", "{id}", "graphDeleteMedia", "Delete media of the number.", httpapi.ScopeSend, media...),
 		passed("GET", "{id}/download", "graphDownloadMedia", "Download media of the number.", httpapi.ScopeRead, media...),
 	}
+	routes[1].Doc = "The form has the fields `file`, `type` and `messaging_product`, and no others."
+	routes[2].Doc = "Of the query `fields` passes, with plain names."
+	routes[4].Doc = routes[2].Doc
+	routes[3].Doc = "The body is a JSON object. A token, a method or a batch in it is refused: those of the call count."
 	routes[1].Body = &httpapi.Body{Media: "multipart/form-data"}
 	routes[3].Body = &httpapi.Body{Type: map[string]any{}, Example: `{"messaging_product":"whatsapp","about":"We deliver."}`}
 	routes[6].Answers[0] = httpapi.Answer{Status: 200, Doc: "The bytes.", Media: "*/*"}
@@ -156,6 +174,9 @@ func (in *Intake) graphSend(w http.ResponseWriter, r *http.Request) {
 		label = resultDuplicate
 	}
 	in.metrics.observe(label, start)
+	if m.Content.Unknown != "" { // Meta's answer has no member for it
+		w.Header().Set("Sluice-Warning", warningUnknown)
+	}
 	contact := graphContact{Input: given, WAID: strings.TrimPrefix(m.Content.To, "+")}
 	if m.Content.To == "" {
 		contact = graphContact{Input: m.Content.UserID, UserID: m.Content.UserID}
@@ -199,13 +220,21 @@ var graphHeaders = map[string]string{
 	"class": "Sluice-Class", "ref": "Sluice-Ref", "tags": "Sluice-Tags", "send_at": "Sluice-Send-At", "expires_at": "Sluice-Expires-At",
 }
 
-// openHeaders takes the members of a request from its path and headers.
+// openHeaders takes the members of a request from its path and headers. A header that is there
+// and blank is not as good as absent: its caller meant to give something.
 func (e *envelope) openHeaders(r *http.Request) {
 	e.headers.AddText("from", r.PathValue("number"))
 	for member, header := range graphHeaders {
-		value := r.Header.Get(header)
+		values := r.Header.Values(header)
+		if len(values) == 0 {
+			continue
+		}
+		value := values[0]
 		switch {
+		case len(values) > 1:
+			e.refuse(member, "header_duplicate")
 		case value == "":
+			e.refuse(member, "value_blank")
 		case member == "tags":
 			var tags []string
 			for tag := range strings.SplitSeq(value, ",") {
@@ -250,14 +279,23 @@ func (in *Intake) graphMark(w http.ResponseWriter, r *http.Request, key httpapi.
 		return
 	}
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	in.forward(w, r, key, r.PathValue("number"))
+	in.forward(w, r, key, r.PathValue("number"), passTime)
 }
 
 // forward passes a call on for a number, if the key covers it.
-func (in *Intake) forward(w http.ResponseWriter, r *http.Request, key httpapi.Key, number string) {
+func (in *Intake) forward(w http.ResponseWriter, r *http.Request, key httpapi.Key, number string, most time.Duration) {
 	if in.reachable(w, key, number) {
+		r, cancel := within(r, most)
+		defer cancel()
 		in.o.Graph.Forward(w, r, number)
 	}
+}
+
+// within gives a call of Meta so much time at most: its caller is to get an answer of ours when Meta
+// gives none, while there is time left to write it.
+func within(r *http.Request, most time.Duration) (*http.Request, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(r.Context(), most)
+	return r.WithContext(ctx), cancel
 }
 
 // reachable tells whether calls of a number are passed on for a key, and refuses them if not.
@@ -277,6 +315,10 @@ const (
 	// maxMedia is what Meta takes at most, 100 MB, with room for the form around it.
 	maxMedia  = 100<<20 + 1<<20
 	mediaTime = 5 * time.Minute
+	// A call that is passed on may take so long, one with media so long. The server's own time to answer
+	// is 20 s, in which the body comes too; for media it is mediaTime.
+	passTime      = 8 * time.Second
+	passMediaTime = mediaTime - 10*time.Second
 )
 
 // pass serves calls that go to Meta as they come.
@@ -287,13 +329,13 @@ func (in *Intake) pass(scope string) http.HandlerFunc {
 			in.graphRefuse(w, refused)
 			return
 		}
-		most := int64(maxBody)
+		most, limit := int64(maxBody), passTime
 		if strings.HasSuffix(r.URL.Path, "/media") {
-			most = maxMedia
+			most, limit = maxMedia, passMediaTime
 			giveTime(w)
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, most)
-		in.forward(w, r, key, r.PathValue("number"))
+		in.forward(w, r, key, r.PathValue("number"), limit)
 	}
 }
 
@@ -312,14 +354,14 @@ func (in *Intake) graphObject(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if id := r.PathValue("id"); in.o.Numbers(id) {
-		in.forward(w, r, key, id)
+		in.forward(w, r, key, id, passTime)
 		return
 	}
-	object, _, ok := in.graphMedia(w, r, key)
+	object, number, ok := in.graphMedia(w, r, key)
 	if !ok {
 		return
 	}
-	here := url.URL{Scheme: "http", Host: r.Host, Path: r.URL.Path + "/download", RawQuery: r.URL.RawQuery}
+	here := url.URL{Scheme: "http", Host: r.Host, Path: r.URL.Path + "/download", RawQuery: url.Values{"phone_number_id": {number}}.Encode()}
 	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
 		here.Scheme = "https"
 	}
@@ -335,7 +377,7 @@ func (in *Intake) graphDelete(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if _, number, ok := in.graphMedia(w, r, key); ok {
-		in.forward(w, r, key, number)
+		in.forward(w, r, key, number, passTime)
 	}
 }
 
@@ -352,6 +394,8 @@ func (in *Intake) graphDownload(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	giveTime(w)
+	r, cancel := within(r, passMediaTime)
+	defer cancel()
 	in.o.Graph.Download(w, r, number, object["url"].(string))
 }
 
@@ -369,6 +413,8 @@ func (in *Intake) graphMedia(w http.ResponseWriter, r *http.Request, key httpapi
 	if !in.reachable(w, key, number) {
 		return nil, "", false
 	}
+	r, cancel := within(r, passTime)
+	defer cancel()
 	object, status, answer := in.o.Graph.Media(r, number, r.PathValue("version"), r.PathValue("id"))
 	if object == nil {
 		w.Header().Set("Content-Type", "application/json")

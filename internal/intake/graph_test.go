@@ -20,6 +20,26 @@ type meta struct {
 	calls  []string // "<number> <method> <path>?<query> <body>"
 	object map[string]any
 	away   bool
+	left   []time.Duration // that each call has; 0: no limit
+}
+
+// limit notes how long a call may take.
+func (m *meta) limit(r *http.Request) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var left time.Duration
+	if at, ok := r.Context().Deadline(); ok {
+		left = time.Until(at)
+	}
+	m.left = append(m.left, left)
+}
+
+// timeLeft returns what limit noted since it was last asked.
+func (m *meta) timeLeft() []time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	defer func() { m.left = nil }()
+	return m.left
 }
 
 // unless answers as the real one does when Meta is away.
@@ -35,6 +55,7 @@ func (m *meta) unless(w http.ResponseWriter) bool {
 const failed = `{"error":{"message":"x","type":"OAuthException","code":2,"fbtrace_id":""}}`
 
 func (m *meta) note(r *http.Request, number string) {
+	m.limit(r)
 	body, _ := io.ReadAll(r.Body)
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -50,10 +71,11 @@ func (m *meta) Forward(w http.ResponseWriter, r *http.Request, number string) {
 	io.WriteString(w, `{"success":true}`)
 }
 
-func (m *meta) Media(_ *http.Request, number, version, id string) (map[string]any, int, []byte) {
+func (m *meta) Media(r *http.Request, number, version, id string) (map[string]any, int, []byte) {
 	if m.away {
 		return nil, 503, []byte(failed)
 	}
+	m.limit(r)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.calls = append(m.calls, number+" media "+version+" "+id)
@@ -102,18 +124,19 @@ const metas = "/v25.0/" + ours + "/messages"
 func TestGraphSend(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	expires := time.Now().Add(24 * time.Hour).UTC().Truncate(time.Second)
 	body := `{"messaging_product":"whatsapp","to":"+1 (555) 123-4567","type":"template","template":{"name":"shipped","language":{"code":"en_US"}}}`
 	headers := func(r *http.Request) {
 		for name, value := range map[string]string{
 			"Sluice-Class": "marketing", "Sluice-Ref": "order-1", "Sluice-Tags": "spring, loyal",
-			"Sluice-Send-At": "2030-01-01T00:00:00Z", "Sluice-Expires-At": "2030-01-02T00:00:00Z", "Idempotency-Key": "k",
+			"Sluice-Send-At": "2030-01-01T00:00:00Z", "Sluice-Expires-At": expires.Format(time.RFC3339), "Idempotency-Key": "k",
 		} {
 			r.Header.Set(name, value)
 		}
 	}
 	b.do(t, "POST", metas, body, nil) // without any
 	for _, replayed := range []string{"", "true"} {
-		r := b.do(t, "POST", metas, body, func(r *http.Request) { headers(r); r.Header.Set("Sluice-Send-At", "") })
+		r := b.do(t, "POST", metas, body, func(r *http.Request) { headers(r); r.Header.Del("Sluice-Send-At") })
 		want := `{"messaging_product":"whatsapp","contacts":[{"input":"+1 (555) 123-4567","wa_id":"15551234567"}],` +
 			`"messages":[{"id":"` + message.NewID(ours, "k") + `","message_status":"accepted"}]}`
 		if r.status != http.StatusOK || strings.TrimSpace(r.body) != want || r.header.Get("Idempotent-Replayed") != replayed {
@@ -122,7 +145,7 @@ func TestGraphSend(t *testing.T) {
 	}
 	m := b.keeper.messages[message.NewID(ours, "k")]
 	if m.From != ours || m.Class != message.Marketing || m.Ref != "order-1" || strings.Join(m.Tags, "|") != "spring|loyal" ||
-		!m.ExpiresAt.Equal(time.Date(2030, 1, 2, 0, 0, 0, 0, time.UTC)) || m.Content.To != "+15551234567" || string(m.Payload) != strings.Replace(body, "+1 (555) 123-4567", "+15551234567", 1) {
+		!m.ExpiresAt.Equal(expires) || m.Content.To != "+15551234567" || string(m.Payload) != strings.Replace(body, "+1 (555) 123-4567", "+15551234567", 1) {
 		t.Errorf("%+v", m)
 	}
 	if r := b.do(t, "POST", metas, body, headers); r.status != 400 || !strings.Contains(r.failure(t).Data.Details, "Sluice-Send-At: ") { // too far ahead
@@ -162,7 +185,7 @@ func TestGraphRefuses(t *testing.T) {
 		"no product":      {metas, hello, nil, 400, 100, "messaging_product: "},
 		"no recipient":    {metas, product + `"type":"text","text":{"body":"hi"}}`, nil, 400, 131008, "to: "},
 		"too long":        {metas, product + `"to":"+15551234567","type":"text","text":{"body":"` + strings.Repeat("x", 4097) + `"}}`, nil, 400, 131009, "text.body: "},
-		"unknown type":    {metas, product + `"to":"+15551234567","type":"telegram"}`, nil, 400, 131051, "type: "},
+		"unknown type":    {metas, product + `"to":"+15551234567","type":"telegram"}`, func(*http.Request) { b.refuse = true }, 400, 131051, "type: "},
 		"unknown class":   {metas, product + hello[1:], withHeader("Sluice-Class", "urgent"), 400, 100, "Sluice-Class: "},
 		"long tag":        {metas, product + hello[1:], withHeader("Sluice-Tags", "a,"+strings.Repeat("x", 65)), 400, 100, "Sluice-Tags: "},
 		"nothing there":   {"/v25.0/" + ours + "/register", "{}", nil, 400, 100, ""},
@@ -239,6 +262,58 @@ func TestGraphPasses(t *testing.T) {
 		}
 		if got := b.meta.taken(); got != "" && !strings.Contains(got, " media ") {
 			t.Errorf("%s reached Meta: %s", call, got)
+		}
+	}
+}
+
+// A path is read once before it is looked at: an encoded slash, dot or digit is what Meta would read in
+// its place, and Meta gets the path as it reads.
+func TestGraphPathsAreDecodedFirst(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for path, want := range map[string]string{
+		"/v25.0/" + ours + "%2Fmedia":                         ours + " POST /v25.0/" + ours + "/media {}",
+		"/v25.0/" + ours + "/%6dedia":                         ours + " POST /v25.0/" + ours + "/media {}",
+		"/v25%2e0/" + ours + "/media":                         ours + " POST /v25.0/" + ours + "/media {}",
+		"/v25.0%2F" + theirs + "/" + ours + "/media":          "",
+		"/v25.0%2Fme/" + ours + "/media":                      "",
+		"/v25.0/" + ours + "%2F..%2F" + theirs + "/media":     "",
+		"/v25.0/%2e%2e/" + ours + "/media":                    "",
+		"/v25.0/" + ours + "/media%2F..%2Fregister":           "",
+		"/v25.0/" + ours + "%252Fmedia":                       "",
+		"/v25.0/" + ours + "/media%3Faccess_token=x":          "",
+		"/v25.0/" + theirs + "%2f%2e%2e%2f" + ours + "/media": "",
+	} {
+		r := b.do(t, "POST", path, "{}", nil)
+		if got := b.meta.taken(); got != want || (r.status == http.StatusOK) != (want != "") {
+			t.Errorf("%s: %d %s, Meta got %q, want %q", path, r.status, r.body, got, want)
+		}
+	}
+}
+
+// A call that is passed on ends before the server's own time to answer does.
+func TestGraphCallsHaveALimit(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.meta.object = map[string]any{"url": "https://lookaside.fbsbx.com/x", "mime_type": "image/png", "id": "77"}
+	for call, most := range map[string]time.Duration{
+		"POST " + metas:                  10 * time.Second,
+		"GET /v25.0/" + ours:             10 * time.Second,
+		"POST /v25.0/" + ours + "/media": 5 * time.Minute,
+		"GET /v25.0/77":                  10 * time.Second,
+		"DELETE /v25.0/77":               10 * time.Second,
+		"GET /v25.0/77/download":         5 * time.Minute,
+	} {
+		method, path, _ := strings.Cut(call, " ")
+		b.do(t, method, path, `{"messaging_product":"whatsapp","status":"read","message_id":"wamid.x"}`, nil)
+		left := b.meta.timeLeft()
+		if left == nil {
+			t.Errorf("%s did not reach Meta", call)
+		}
+		for _, d := range left {
+			if d <= 0 || d >= most {
+				t.Errorf("%s may take %s, want less than %s", call, d, most)
+			}
 		}
 	}
 }

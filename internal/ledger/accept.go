@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"strings"
 
 	"sluice/internal/message"
 	"sluice/internal/record"
@@ -16,7 +17,8 @@ type Accepting struct {
 	Enqueue func(w *store.Writes) error // adds the task to the transaction that makes the record
 }
 
-// refsMost is how many messages the index of a reference keeps.
+// refsMost is how many messages a reference leads to. One acceptance in 32 cuts its index to that
+// size: most references have one message, and a cut costs Redis a command.
 const refsMost = 100
 
 // Accept makes the records of messages, each together with its task, durably. It returns what became
@@ -80,7 +82,9 @@ func (l *Ledger) accepting(ctx context.Context, a Accepting, out *message.Accept
 		if m.Ref != "" {
 			key := refKey(s, m.From, m.Ref)
 			w.ZAdd(key, after.AcceptedAt.UnixMilli(), m.ID)
-			w.Do("zremrangebyrank", key, 0, -refsMost-1)
+			if strings.HasSuffix(m.ID, "a") {
+				w.Do("zremrangebyrank", key, 0, -refsMost-1)
+			}
 		}
 		*out = message.Acceptance{ID: m.ID, State: message.Queued, Class: m.Class, ExpiresAt: m.ExpiresAt.UTC()}
 		return a.Enqueue(w)

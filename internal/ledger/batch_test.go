@@ -106,10 +106,8 @@ func TestStartOnAFullRedis(t *testing.T) {
 	if err := f.CheckShards(ctx); err != nil {
 		t.Errorf("a later start: %v", err)
 	}
-	if err := f.Beat(ctx, "w"); err != nil {
-		t.Errorf("beat: %v", err)
-	}
-	if alive, err := f.Alive(ctx, time.Minute); err != nil || !alive["w"] {
+	f.beats("w", 1, 0, "")
+	if alive, err := f.Workers(ctx, time.Minute); err != nil || !alive["w"] {
 		t.Errorf("alive: %v, %v", alive, err)
 	}
 }

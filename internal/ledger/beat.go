@@ -2,41 +2,159 @@ package ledger
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/message"
 )
 
-// workersKey holds the last beat of each worker, by the clock of the node it lies on.
-const workersKey = "sluice:workers"
+// A shard has the heartbeats of all workers: a server that is away, or set back, concerns its own shards
+// only. Each worker numbers its heartbeats, in each shard from 1. The server keeps the latest number, and
+// the worker knows which were answered. A server that lacks one of these has lost writes: it was restored,
+// loaded an older file, or took its data from an older copy.
 
-// forgetAfter is when a dead worker's beat is dropped: long after its attempts were taken up.
-const forgetAfter = 24 * time.Hour
+// workersKey holds the time of the last heartbeat of each worker, by the clock of the shard's node.
+func workersKey(s message.Shard) string { return s.Key("workers") }
 
-// Beat says that a worker lives.
-func (l *Ledger) Beat(ctx context.Context, worker string) error {
-	if err := l.db.Run(ctx, l.beat, []string{workersKey}, worker, forgetAfter.Milliseconds()).Err(); err != nil {
-		return fmt.Errorf("beat: %w", err)
+// pulsesKey holds the number of the last heartbeat of each worker: a hash.
+func pulsesKey(s message.Shard) string { return s.Key("pulses") }
+
+// replayingKey holds the workers that lived before the shard's epoch began, and have not replayed: a set.
+func replayingKey(s message.Shard) string { return s.Key("replaying") }
+
+const (
+	// forgetAfter is when a dead worker's heartbeat is dropped: long after its attempts were reclaimed.
+	forgetAfter = 24 * time.Hour
+	// beatAhead is how far a heartbeat may lie in the future and count.
+	beatAhead = time.Second
+)
+
+// Parts divides the shards into those that are available together: all where there is one server, each
+// for itself in a Cluster.
+func (l *Ledger) Parts() [][]message.Shard {
+	if !l.db.Cluster() {
+		return [][]message.Shard{l.o.Shards.All()}
+	}
+	var parts [][]message.Shard
+	for _, s := range l.o.Shards.All() {
+		parts = append(parts, []message.Shard{s})
+	}
+	return parts
+}
+
+// Beat sends heartbeats, in one round trip, and returns what the servers said to each, in their order.
+// A shard whose heartbeat fails is not trusted until Trust is called again: while it was away another
+// server may have taken its place, and given it back.
+func (l *Ledger) Beat(ctx context.Context, pulses []message.Pulse) []message.Run {
+	cmds := make([]*redis.Cmd, len(pulses))
+	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
+		for i, b := range pulses {
+			s := b.Shard
+			cmds[i] = l.beat.Add(ctx, p, []string{runKey(s), workersKey(s), pulsesKey(s), replayingKey(s)},
+				b.Worker, b.N, b.Answered, b.Replayed, rand.Text()[:8], message.DeadAfter.Milliseconds(), forgetAfter.Milliseconds())
+		}
+	})
+	runs := make([]message.Run, len(pulses))
+	flushed := false
+	for i, c := range cmds {
+		s := pulses[i].Shard
+		r, failed := c.Slice()
+		if failed == nil && len(r) < 5 {
+			failed = fmt.Errorf("the heartbeat's script replied %d values", len(r))
+		}
+		if failed != nil {
+			if err != nil && failed == redis.Nil {
+				failed = err
+			}
+			l.epochs.Delete(s)
+			runs[i].Err = fmt.Errorf("heartbeat in shard %d: %w", s, failed)
+			continue
+		}
+		run := message.Run{
+			ID: text(r[0]), Wait: time.Duration(number(r[1])) * time.Millisecond,
+			Kept: number(r[2]), Now: time.UnixMilli(number(r[3])),
+		}
+		if number(r[4]) == 1 && (!flushed || l.db.Cluster()) {
+			l.forgetScripts(ctx, s)
+			flushed = true
+		}
+		v, _ := l.epochs.Load(s)
+		epoch, trusted := v.(trust)
+		if run.Met = trusted && epoch.run == run.ID && run.Wait == 0; !run.Met {
+			l.epochs.Delete(s)
+		}
+		runs[i] = run
+	}
+	return runs
+}
+
+// Meet tells in which epoch of its server a shard is, without a heartbeat.
+func (l *Ledger) Meet(ctx context.Context, s message.Shard) (message.Run, error) {
+	run := l.Beat(ctx, []message.Pulse{{Shard: s}})[0]
+	return run, run.Err
+}
+
+// forgetScripts makes a server that was set back forget the scripts by which others begin attempts there,
+// so that they learn of it at once. Where that is forbidden they learn of it by their next heartbeats.
+func (l *Ledger) forgetScripts(ctx context.Context, s message.Shard) {
+	l.db.OnOne(ctx, runKey(s), func(c *redis.Conn) error { return c.ScriptFlush(ctx).Err() })
+}
+
+// Leave takes back a worker's heartbeats at its orderly end.
+func (l *Ledger) Leave(ctx context.Context, worker string) error {
+	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
+		for _, s := range l.o.Shards.All() {
+			p.ZRem(ctx, workersKey(s), worker)
+			p.HDel(ctx, pulsesKey(s), worker)
+			p.SRem(ctx, replayingKey(s), worker)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("take back heartbeats: %w", err)
 	}
 	return nil
 }
 
-// Now is the time by the clock that beats are written with.
-func (l *Ledger) Now(ctx context.Context) (time.Time, error) { return l.db.Now(ctx, workersKey) }
-
-// Leave takes back a worker's beat at its orderly end.
-func (l *Ledger) Leave(ctx context.Context, worker string) error {
-	return l.db.ZRem(ctx, workersKey, worker).Err()
+// Alive returns, for each of some shards, the workers whose last heartbeat there is younger than d. What
+// cannot be read has an error, and says nothing of the others.
+func (l *Ledger) Alive(ctx context.Context, shards []message.Shard, d time.Duration) []message.Living {
+	cmds := make([]*redis.Cmd, len(shards))
+	l.db.Pipe(ctx, func(p redis.Pipeliner) { // each command has its own error
+		for i, s := range shards {
+			cmds[i] = l.alive.Add(ctx, p, []string{workersKey(s)}, d.Milliseconds(), beatAhead.Milliseconds())
+		}
+	})
+	all := make([]message.Living, len(shards))
+	for i, c := range cmds {
+		names, err := c.StringSlice()
+		if err == nil && len(names) == 0 {
+			err = fmt.Errorf("the script replied nothing")
+		}
+		if err != nil {
+			all[i].Err = fmt.Errorf("read the heartbeats of shard %d: %w", shards[i], err)
+			continue
+		}
+		all[i] = message.Living{Now: time.UnixMilli(number(names[0])), Workers: map[string]bool{}}
+		for _, name := range names[1:] {
+			all[i].Workers[name] = true
+		}
+	}
+	return all
 }
 
-// Alive returns the workers whose last beat is younger than d.
-func (l *Ledger) Alive(ctx context.Context, d time.Duration) (map[string]bool, error) {
-	r, err := l.db.Run(ctx, l.alive, []string{workersKey}, d.Milliseconds()).StringSlice()
-	if err != nil {
-		return nil, fmt.Errorf("read beats: %w", err)
+// Workers returns the workers whose last heartbeat in any shard is younger than d.
+func (l *Ledger) Workers(ctx context.Context, d time.Duration) (map[string]bool, error) {
+	all := map[string]bool{}
+	for _, a := range l.Alive(ctx, l.o.Shards.All(), d) {
+		if a.Err != nil {
+			return nil, a.Err
+		}
+		for w := range a.Workers {
+			all[w] = true
+		}
 	}
-	alive := make(map[string]bool, len(r))
-	for _, name := range r {
-		alive[name] = true
-	}
-	return alive, nil
+	return all, nil
 }

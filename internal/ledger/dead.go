@@ -14,7 +14,7 @@ import (
 // Dead calls f for each dead message that a filter selects, by number and the first to die
 // first, until f returns false.
 func (l *Ledger) Dead(ctx context.Context, filter message.DeadFilter, f func(message.DeadLetter) bool) error {
-	now, err := l.Now(ctx)
+	now, err := l.db.Now(ctx, listKey(l.shards(filter.Number)[0], message.Graves))
 	if err != nil {
 		return fmt.Errorf("read the store's clock: %w", err)
 	}

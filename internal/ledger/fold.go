@@ -29,6 +29,8 @@ func (l *Ledger) Fold(ctx context.Context, shard message.Shard, evidence []messa
 		switch {
 		case !known:
 			folded[i] = message.UnknownStatus
+		case e.ID == "" && e.Other:
+			folded[i] = message.OtherEnvironment
 		case e.ID == "":
 			folded[i] = message.Orphan
 			orphans = append(orphans, e)
@@ -89,8 +91,12 @@ func (l *Ledger) folding(ctx context.Context, s message.Shard, ids []string, byI
 					folded[n] = message.NoRecord // or another one of the same id, made after the time of that was over
 					continue
 				}
+				if wamids := before.WAMIDs(); evidence[n].Attempt == 0 && !slices.Contains(wamids, evidence[n].WAMID) {
+					folded[n] = message.NoRecord // the index led to it, and it is about another message
+					continue
+				}
 				to, _ := evidence[n].State()
-				m := message.Move{To: to, WAMID: evidence[n].WAMID, Code: evidence[n].Code}
+				m := message.Move{To: to, WAMID: evidence[n].WAMID, Code: evidence[n].Code, Detail: evidence[n].Detail}
 				if to == message.Failed {
 					m = after.Failure(m, l.o.Mend(m.Code))
 				}

@@ -33,11 +33,22 @@ func RecordPrefix(s message.Shard) string { return s.Key("m:") }
 
 // Options say how long records live. Zero means the default.
 type Options struct {
-	Shards        message.Shards      // DefaultShards
-	DeliveredLife time.Duration       // of a record after delivered, read or played; 24 h
-	FinalLife     time.Duration       // of a record after any other end; 7 days
-	Mend          func(code int) bool // tells whether a failure that Meta reports with a code says that a number or a template must be mended: the message is dead then, and can be sent again; nil: none does
-	OpenLife      time.Duration       // of a record Meta took and said nothing final of; 31 days: Meta keeps a message 30 days for a phone that is off
+	Shards        message.Shards // DefaultShards
+	DeliveredLife time.Duration  // of a record after delivered, read or played; 24 h
+	FinalLife     time.Duration  // of a record after any other end; 7 days
+	OpenLife      time.Duration  // of a record Meta took and said nothing final of; 31 days: Meta keeps a message 30 days for a phone that is off
+	KeyLife       time.Duration  // of the key of a message after the end of its record; 30 days; less than 0: it ends with the record
+
+	OrphanLife time.Duration // how long a report waits whose message is not known; 15 minutes
+	OrphanMost int           // how many of them wait in a shard at most; 10,000
+
+	// Ended adds to a transaction what follows when a message that was queued is so no more, or has
+	// another task, without an attempt of its own: as it was before. Nil: nothing does.
+	Ended func(w *store.Writes, s message.Shard, o message.Open)
+
+	// Mend tells whether a failure that Meta reports with a code says that a number or a template must be
+	// mended first: the message is dead then, and can be sent again. Nil: none does.
+	Mend func(code int) bool
 }
 
 // Ledger reads and changes records. It is safe for concurrent use.
@@ -45,8 +56,8 @@ type Ledger struct {
 	db *store.DB
 	o  Options
 
-	tx, accepts       *store.Transactions
-	beat, alive, meet store.Script
+	tx, accepts *store.Transactions
+	beat, alive store.Script
 
 	epochs sync.Map // shard -> trust: the epoch of its server in which attempts may begin
 }
@@ -68,9 +79,18 @@ func New(db *store.DB, o Options) *Ledger {
 	if o.OpenLife == 0 {
 		o.OpenLife = 31 * 24 * time.Hour
 	}
+	if o.KeyLife == 0 {
+		o.KeyLife = 30 * 24 * time.Hour
+	}
+	if o.OrphanLife == 0 {
+		o.OrphanLife = 15 * time.Minute
+	}
+	if o.OrphanMost == 0 {
+		o.OrphanMost = 10_000
+	}
 	return &Ledger{
 		db: db, o: o, tx: db.Transactions(false), accepts: db.Transactions(true),
-		beat: db.Script(clockLua + beatLua), alive: db.Script(clockLua + aliveLua), meet: db.Script(clockLua + meetLua),
+		beat: db.Script(clockLua + beatLua), alive: db.Script(clockLua + aliveLua),
 	}
 }
 
@@ -182,6 +202,42 @@ func memberOf(r *record.Record, list message.List) string {
 // ReadAll returns the records of messages of one shard, in the order of their ids. Those that are
 // not there do not exist.
 func (l *Ledger) ReadAll(ctx context.Context, s message.Shard, ids []string) ([]record.Record, error) {
+	texts, err := l.texts(ctx, s, ids)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]record.Record, len(texts))
+	for i, text := range texts {
+		if all[i], err = record.Decode(ids[i], text); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// ReadReadable is ReadAll that passes over records which cannot be read: it returns them as such that
+// are not there, and the error of each by its message's id.
+func (l *Ledger) ReadReadable(ctx context.Context, s message.Shard, ids []string) ([]record.Record, map[string]error, error) {
+	texts, err := l.texts(ctx, s, ids)
+	if err != nil {
+		return nil, nil, err
+	}
+	var unreadable map[string]error
+	all := make([]record.Record, len(texts))
+	for i, text := range texts {
+		if all[i], err = record.Decode(ids[i], text); err != nil {
+			if unreadable == nil {
+				unreadable = map[string]error{}
+			}
+			unreadable[ids[i]] = err
+		}
+	}
+	return all, unreadable, nil
+}
+
+// texts returns the records of messages of one shard as they are stored, in the order of their ids; empty
+// where there is none.
+func (l *Ledger) texts(ctx context.Context, s message.Shard, ids []string) ([]string, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
@@ -189,18 +245,15 @@ func (l *Ledger) ReadAll(ctx context.Context, s message.Shard, ids []string) ([]
 	for i, id := range ids {
 		keys[i] = RecordPrefix(s) + id
 	}
-	texts, err := l.db.MGet(ctx, keys...).Result()
+	values, err := l.db.MGet(ctx, keys...).Result()
 	if err != nil {
 		return nil, fmt.Errorf("read records: %w", err)
 	}
-	all := make([]record.Record, len(ids))
-	for i, t := range texts {
-		text, _ := t.(string)
-		if all[i], err = record.Decode(ids[i], text); err != nil {
-			return nil, err
-		}
+	texts := make([]string, len(ids))
+	for i, v := range values {
+		texts[i], _ = v.(string)
 	}
-	return all, nil
+	return texts, nil
 }
 
 // Progress returns the records of messages, in two round trips at most, and zero where there is none.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -62,7 +63,7 @@ func trusting(t testing.TB, db *store.DB) *ledger.Ledger {
 	t.Helper()
 	book := ledger.New(db, ledger.Options{})
 	for _, s := range message.DefaultShards.All() {
-		run, err := book.Meet(t.Context(), s, 0)
+		run, err := book.Meet(t.Context(), s)
 		if err == nil {
 			err = book.Trust(t.Context(), s, run.ID)
 		}
@@ -463,44 +464,56 @@ func TestCheckShards(t *testing.T) {
 	})
 }
 
+// beats sends a heartbeat of a worker in the fixture's shard.
+func (f fixture) beats(worker string, n, answered int64, replayed string) message.Run {
+	f.t.Helper()
+	run := f.Beat(f.t.Context(), []message.Pulse{{Shard: f.shard, Worker: worker, N: n, Answered: answered, Replayed: replayed}})[0]
+	if run.Err != nil {
+		f.t.Fatal(run.Err)
+	}
+	return run
+}
+
 func TestBeat(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
-		for _, w := range []string{"a", "b", "b"} {
-			if err := f.Beat(t.Context(), w); err != nil {
+		for i, w := range []string{"a", "b", "b"} {
+			f.beats(w, int64(i+1), 0, "")
+		}
+		workers := f.shard.Key("workers")
+		for name, age := range map[string]time.Duration{"silent": 9 * time.Second, "from the future": -time.Minute} {
+			at := float64(time.Now().Add(-age).UnixMilli())
+			if err := f.db.ZAdd(t.Context(), workers, redis.Z{Score: at, Member: name}).Err(); err != nil {
 				t.Fatal(err)
 			}
-		}
-		old := float64(time.Now().Add(-9 * time.Second).UnixMilli())
-		if err := f.db.ZAdd(t.Context(), "sluice:workers", redis.Z{Score: old, Member: "silent"}).Err(); err != nil {
-			t.Fatal(err)
 		}
 		wantAlive := func(want ...string) {
 			t.Helper()
-			alive, err := f.Alive(t.Context(), 8*time.Second)
-			if err != nil {
-				t.Fatal(err)
+			other := message.DefaultShards.All()[(int(f.shard)+1)%16]
+			all := f.Alive(t.Context(), []message.Shard{other, f.shard}, 8*time.Second)
+			if all[0].Err != nil || len(all[0].Workers) != 0 {
+				t.Errorf("in another shard: %+v", all[0])
 			}
-			for _, w := range want {
-				if !alive[w] {
-					t.Errorf("%s is not alive", w)
-				}
+			alive := all[1]
+			if alive.Err != nil {
+				t.Fatal(alive.Err)
 			}
-			if len(alive) != len(want) {
-				t.Errorf("alive: %v, want %v", alive, want)
+			if d := time.Since(alive.Now).Abs(); d > time.Minute {
+				t.Errorf("the server's clock is %s off", d)
+			}
+			if got := slices.Sorted(maps.Keys(alive.Workers)); !slices.Equal(got, want) {
+				t.Errorf("alive: %v, want %v", got, want)
 			}
 		}
 		wantAlive("a", "b")
 
 		ancient := float64(time.Now().Add(-25 * time.Hour).UnixMilli())
-		if err := f.db.ZAdd(t.Context(), "sluice:workers", redis.Z{Score: ancient, Member: "long dead"}).Err(); err != nil {
+		if err := f.db.ZAdd(t.Context(), workers, redis.Z{Score: ancient, Member: "long dead"}).Err(); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.Beat(t.Context(), "a"); err != nil {
-			t.Fatal(err)
-		}
-		if known := f.db.ZRange(t.Context(), "sluice:workers", 0, -1).Val(); len(known) != 3 {
-			t.Errorf("known: %v, want a, b and silent", known)
+		f.beats("a", 2, 1, "")
+		if known := f.db.ZRange(t.Context(), workers, 0, -1).Val(); slices.Contains(known, "long dead") || len(known) != 4 {
+			t.Errorf("known: %v, want all but the long dead", known)
 		}
 		if err := f.Leave(t.Context(), "b"); err != nil {
 			t.Fatal(err)
@@ -535,16 +548,16 @@ func TestStoreAway(t *testing.T) {
 			_, err := f.Fold(ctx, f.shard, []message.Evidence{evidence("", 0, "w1", "sent")}, nil)
 			return err
 		},
-		"rejoin":  func() error { _, err := f.Rejoin(ctx, f.shard, time.Now()); return err },
+		"rejoin":  func() error { _, _, err := f.Rejoin(ctx, f.shard, time.Now()); return err },
 		"forget":  func() error { _, err := f.Forget(ctx, f.shard); return err },
 		"list":    func() error { _, err := f.Waiting(ctx, f.shard, 0, 9); return err },
 		"by ref":  func() error { _, err := f.ByRef(ctx, number, "order-1"); return err },
 		"assert":  func() error { _, err := f.Assert(ctx, f.shard, []message.Memory{{ID: a.ID, N: 1}}); return err },
-		"meet":    func() error { _, err := f.Meet(ctx, f.shard, 0); return err },
+		"meet":    func() error { _, err := f.Meet(ctx, f.shard); return err },
 		"trust":   func() error { return f.Trust(ctx, f.shard, "run") },
-		"beat":    func() error { return f.Beat(ctx, "w") },
+		"beat":    func() error { return f.Beat(ctx, []message.Pulse{{Shard: f.shard, Worker: "w", N: 1}})[0].Err },
 		"leave":   func() error { return f.Leave(ctx, "w") },
-		"alive":   func() error { _, err := f.Alive(ctx, time.Second); return err },
+		"alive":   func() error { return f.Alive(ctx, []message.Shard{f.shard}, time.Second)[0].Err },
 		"backlog": func() error { _, err := f.Backlog(ctx); return err },
 		"shards":  func() error { return f.CheckShards(ctx) },
 	} {

@@ -5,7 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"time"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -16,12 +16,10 @@ import (
 
 // A Redis that restarts, or that another takes the place of, may have lost what it had last: with
 // appendfsync everysec a second of it. Then a message that was sent is queued again. So attempts are
-// begun by a script whose text names the epoch of the server, its run id, that this worker has met.
-// Another process of Redis does not know the script, for scripts are neither saved nor replicated, and
-// changes nothing. What the worker remembers is written down again before it begins anything there.
-
-//go:embed lua/meet.lua
-var meetLua string
+// begun by a script whose text names the epoch of the server that this worker has met: its run id, and
+// what distinguishes the times in which the same process was set back (see Beat). Another process of Redis
+// does not know the script, for scripts are neither saved nor replicated, and changes nothing. What the
+// worker remembers is written down again before it begins anything there.
 
 //go:embed lua/trust.lua
 var trustLua string
@@ -30,10 +28,10 @@ var trustLua string
 var beginLua string
 
 // errRestarted means that the server is not in the epoch that this worker trusts.
-var errRestarted = errors.New("another run of the server")
+var errRestarted = errors.New("another epoch of the server")
 
-// runKey is the epoch of its server that a shard was last used in, and until when nothing is to
-// begin in it: a hash.
+// runKey is the epoch of its server that a shard was last used in, and until when nothing begins in it
+// unless every worker has replayed: a hash.
 func runKey(s message.Shard) string { return s.Key("run") }
 
 // beginIn is the script that begins attempts, for a server in an epoch. Where a connection may lead to
@@ -41,7 +39,8 @@ func runKey(s message.Shard) string { return s.Key("run") }
 func (l *Ledger) beginIn(epoch string) store.Script {
 	text := beginLua
 	if l.db.Scripted() {
-		text = clockLua + "if run_id() ~= '" + epoch + "' then return redis.error_reply('NOSCRIPT of another run') end\n" + beginLua
+		id, _, _ := strings.Cut(epoch, ".")
+		text = clockLua + "if run_id() ~= '" + id + "' then return redis.error_reply('NOSCRIPT of another run') end\n" + beginLua
 	}
 	return l.db.Unlisted(text + "-- " + epoch + "\n")
 }
@@ -74,21 +73,6 @@ func (l *Ledger) runBegin(ctx context.Context, s message.Shard, key string, inte
 		}
 	}
 	return 0, errRestarted
-}
-
-// Meet asks which epoch of its server a shard lies in. After another one nothing is to begin for
-// quiet, so that every worker can write down what it remembers; whoever meets it first starts
-// that time.
-func (l *Ledger) Meet(ctx context.Context, s message.Shard, quiet time.Duration) (message.Run, error) {
-	r, err := l.db.Shared().Run(ctx, l.meet, []string{runKey(s)}, quiet.Milliseconds()).Slice()
-	if err != nil {
-		return message.Run{}, fmt.Errorf("meet the server of shard %d: %w", s, err)
-	}
-	run := message.Run{ID: text(r[0]), Wait: time.Duration(number(r[1])) * time.Millisecond}
-	v, _ := l.epochs.Load(s)
-	epoch, trusted := v.(trust)
-	run.Met = trusted && epoch.run == run.ID && run.Wait <= 0
-	return run, nil
 }
 
 // Trust lets attempts begin in an epoch of a shard's server. It is an error when that server is in

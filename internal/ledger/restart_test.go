@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -68,8 +69,8 @@ func TestRewind(t *testing.T) {
 	if a := f.begun(never, 0, "w/5"); a.Verdict != message.Restarted {
 		t.Fatalf("begin on a server that nobody met: %s", a.Verdict)
 	}
-	run, err := f.Meet(ctx, f.shard, time.Minute)
-	if err != nil || run.Met || run.Wait < 50*time.Second {
+	run, err := f.Meet(ctx, f.shard)
+	if err != nil || run.Met {
 		t.Fatalf("%+v, %v", run, err)
 	}
 	for _, want := range []message.Lost{{Intents: 3, Outcomes: 1, Records: 1}, {Records: 1}} { // to repeat it changes nothing
@@ -118,7 +119,7 @@ func (f fixture) restarted(server *redistest.Server) {
 // trusts meets the server of the shard and trusts it.
 func (f fixture) trusts() {
 	f.t.Helper()
-	run, err := f.Meet(f.t.Context(), f.shard, 0)
+	run, err := f.Meet(f.t.Context(), f.shard)
 	if err == nil {
 		err = f.Trust(f.t.Context(), f.shard, run.ID)
 	}
@@ -195,7 +196,7 @@ func TestALostIntentIsMissed(t *testing.T) {
 			t.Errorf("%+v, %v", lost, err)
 		}
 		f.trusts()
-		run, err := other.Meet(ctx, f.shard, time.Minute)
+		run, err := other.Meet(ctx, f.shard)
 		if err == nil {
 			err = other.Trust(ctx, f.shard, run.ID)
 		}
@@ -217,30 +218,125 @@ func TestTrustRacesARestart(t *testing.T) {
 	onServer(t, func(t *testing.T, f fixture, server *redistest.Server) {
 		ctx := t.Context()
 		id := f.accepted("k")
-		first, err := f.Meet(ctx, f.shard, time.Minute)
-		if err != nil || !first.Met || first.Wait != 0 {
-			t.Fatalf("%+v, %v", first, err)
+		first := f.beats("w", 1, 0, "")
+		other := f.beats("v", 1, 0, "")
+		if !first.Met || first.Wait != 0 || other.ID != first.ID {
+			t.Fatalf("%+v, %+v", first, other)
 		}
 		f.restarted(server)
-		for range 2 { // before and after anybody has met it
+		for i := range int64(2) { // before and after anybody has met it
 			if err := f.Trust(ctx, f.shard, first.ID); err == nil {
 				t.Error("trusted a server that is gone")
 			}
 			if a := f.begun(id, 0, "w/1"); a.Verdict != message.Restarted {
 				t.Errorf("%+v", a)
 			}
-			second, err := f.Meet(ctx, f.shard, time.Minute)
-			if err != nil || second.Met || second.ID == first.ID || second.Wait < 50*time.Second {
-				t.Errorf("nobody may begin for a minute: %+v, %v", second, err)
+			second := f.beats("w", 2+i, 1+i, "")
+			if second.Met || second.ID == first.ID || second.Wait < message.DeadAfter/2 || second.Kept != 1+i {
+				t.Errorf("nobody may begin before all have replayed: %+v", second)
 			}
 		}
-		late, err := f.Meet(ctx, f.shard, time.Hour)
-		if err != nil || late.Wait > time.Minute {
+		late, err := f.Meet(ctx, f.shard)
+		if err != nil || late.Wait > message.DeadAfter {
 			t.Errorf("whoever comes later waits longer: %+v, %v", late, err)
 		}
 		f.restarted(server) // once more, before the first is trusted
 		if err := f.Trust(ctx, f.shard, late.ID); err == nil {
 			t.Error("trusted a server that is gone")
+		}
+	})
+}
+
+// TestAttemptsWaitForWhoLivedBefore: in another epoch nothing begins before every worker that lived before it has replayed.
+func TestAttemptsWaitForWhoLivedBefore(t *testing.T) {
+	t.Parallel()
+	onServer(t, func(t *testing.T, f fixture, server *redistest.Server) {
+		ctx := t.Context()
+		f.beats("w", 1, 0, "")
+		f.beats("v", 1, 0, "")
+		f.beats("left", 1, 0, "")
+		if err := f.Leave(ctx, "left"); err != nil {
+			t.Fatal(err)
+		}
+		f.restarted(server)
+		run := f.beats("w", 2, 1, "")
+		if run = f.beats("w", 3, 2, run.ID); run.Wait <= 0 {
+			t.Errorf("the other has not replayed: %+v", run)
+		}
+		if run = f.beats("new", 1, 0, ""); run.Wait <= 0 {
+			t.Errorf("a new worker does not wait for the others: %+v", run)
+		}
+		f.beats("v", 2, 1, "")
+		if run = f.beats("v", 3, 2, run.ID); run.Wait != 0 {
+			t.Errorf("all have replayed, and it waits: %+v", run)
+		}
+	})
+}
+
+// TestASetBackServerIsNoticed: the same process lost writes, as by DEBUG RELOAD, FLUSHALL and a restore,
+// or an older copy taken from another server. Whoever has a heartbeat missing notices, and then nobody begins.
+func TestASetBackServerIsNoticed(t *testing.T) {
+	t.Parallel()
+	onServer(t, func(t *testing.T, f fixture, server *redistest.Server) {
+		ctx := t.Context()
+		idle := trusting(t, f.db) // another worker, with a heartbeat only before and after
+		id := f.accepted("k")
+		first := f.beats("w", 1, 0, "")
+		f.beats("idle", 1, 0, "")
+		kept := map[string]string{}
+		for _, k := range f.db.Keys(ctx, "*").Val() {
+			kept[k] = f.db.Dump(ctx, k).Val()
+		}
+		f.beats("w", 2, 1, "")
+		f.beats("w", 3, 2, "")
+		if a := f.begun(f.accepted("other"), 0, "w/1"); a.Verdict != message.Go {
+			t.Fatalf("%+v", a)
+		}
+		f.db.FlushAll(ctx)
+		for k, v := range kept {
+			if err := f.db.Restore(ctx, k, 0, v).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		run := f.beats("w", 4, 3, "")
+		if run.Met || run.ID == first.ID || run.Kept != 1 || run.Wait <= 0 {
+			t.Errorf("%+v", run)
+		}
+		if a := f.begun(id, 0, "w/2"); a.Verdict != message.Restarted {
+			t.Errorf("%+v", a)
+		}
+		if a, err := idle.Begin(ctx, id, 0, "idle/1", nil); err != nil || a.Verdict != message.Restarted {
+			t.Errorf("who did not notice begins an attempt: %+v, %v", a, err)
+		}
+		if again := f.beats("w", 5, 4, ""); again.ID != run.ID || again.Kept != 4 {
+			t.Errorf("noticed a second time: %+v", again)
+		}
+	})
+}
+
+// TestAServerThatComesBack: whoever could not send its heartbeats does not trust the server that answers then,
+// though it is the process that it knew: another may have taken its place meanwhile.
+func TestAServerThatComesBack(t *testing.T) {
+	t.Parallel()
+	onServer(t, func(t *testing.T, f fixture, server *redistest.Server) {
+		id := f.accepted("k")
+		run := f.beats("w", 1, 0, "")
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if r := f.Beat(gone, []message.Pulse{{Shard: f.shard, Worker: "w", N: 2, Answered: 1}})[0]; r.Err == nil {
+			t.Fatal("a heartbeat that nobody sent was answered")
+		}
+		if a := f.begun(id, 0, "w/1"); a.Verdict != message.Restarted {
+			t.Errorf("%+v", a)
+		}
+		if r := f.beats("w", 3, 1, ""); r.ID != run.ID || r.Met || r.Wait != 0 {
+			t.Errorf("%+v", r)
+		}
+		if err := f.Trust(t.Context(), f.shard, run.ID); err != nil {
+			t.Error(err)
+		}
+		if a := f.begun(id, 0, "w/1"); a.Verdict != message.Go {
+			t.Errorf("%+v", a)
 		}
 	})
 }

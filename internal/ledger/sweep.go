@@ -1,8 +1,12 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -12,31 +16,33 @@ import (
 	"sluice/internal/store"
 )
 
-// Unsettled returns the shards in which there may be something to sweep: doubts, or deadlines passed
-// before now. One round trip tells for all.
-func (l *Ledger) Unsettled(ctx context.Context, now time.Time) ([]message.Unsettled, error) {
-	all := l.o.Shards.All()
+// Unsettled returns those of some shards in which there may be something to sweep: doubts, or deadlines
+// passed before now, by the clock of each shard's server. One round trip tells for all. What cannot be
+// read is in the error, and left out.
+func (l *Ledger) Unsettled(ctx context.Context, now map[message.Shard]time.Time) ([]message.Unsettled, error) {
+	all := slices.Sorted(maps.Keys(now))
 	counts := make([][2]*redis.IntCmd, len(all))
-	due := fmt.Sprint(now.UnixMilli())
-	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
+	l.db.Pipe(ctx, func(p redis.Pipeliner) { // each command has its own error
 		for i, s := range all {
 			counts[i] = [2]*redis.IntCmd{
 				p.ZCard(ctx, listKey(s, message.Doubts)),
-				p.ZCount(ctx, listKey(s, message.Waiting), "-inf", due),
+				p.ZCount(ctx, listKey(s, message.Waiting), "-inf", fmt.Sprint(now[s].UnixMilli())),
 			}
 		}
 	})
-	if err != nil {
-		return nil, fmt.Errorf("look for what is unsettled: %w", err)
-	}
 	var some []message.Unsettled
+	var errs []error
 	for i, c := range counts {
+		if err := cmp.Or(c[0].Err(), c[1].Err()); err != nil {
+			errs = append(errs, fmt.Errorf("look for what is unsettled in shard %d: %w", all[i], err))
+			continue
+		}
 		u := message.Unsettled{Shard: all[i], Doubts: c[0].Val() > 0, Overdue: c[1].Val() > 0}
 		if u.Doubts || u.Overdue {
 			some = append(some, u)
 		}
 	}
-	return some, nil
+	return some, errors.Join(errs...)
 }
 
 // Doubts returns up to limit doubts of a shard whose window ended before until.
@@ -67,23 +73,22 @@ func (l *Ledger) open(ctx context.Context, s message.Shard, in message.State, li
 		return nil, fmt.Errorf("read list: %w", err)
 	}
 	all, err := l.Opens(ctx, s, ids)
-	if err != nil {
-		return nil, err
-	}
+	errs := []error{err}
 	var found []message.Open
 	for i, o := range all {
-		if o.ID == "" {
-			if err := l.dropEntry(ctx, s, list, ids[i]); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		if o.State == in { // else it moved on since the list was read
+		switch {
+		case o.ID == "" && o.State == unreadable:
+		case o.ID == "":
+			errs = append(errs, l.dropEntry(ctx, s, list, ids[i]))
+		case o.State == in: // else it moved on since the list was read
 			found = append(found, o)
 		}
 	}
-	return found, nil
+	return found, errors.Join(errs...)
 }
+
+// unreadable is the state in which Opens returns a record that cannot be read.
+const unreadable message.State = "unreadable"
 
 // dropEntry drops the entry of a message from a list, if there is no record of it: its id may have been
 // used again since.
@@ -103,19 +108,24 @@ func (l *Ledger) dropEntry(ctx context.Context, s message.Shard, list message.Li
 }
 
 // Opens reads messages of a shard as they are now, for a Sweep of what was seen. Those whose records
-// are gone have no id.
+// are gone or cannot be read have no id; the error names the latter.
 func (l *Ledger) Opens(ctx context.Context, s message.Shard, ids []string) ([]message.Open, error) {
-	all, err := l.ReadAll(ctx, s, ids)
+	texts, err := l.texts(ctx, s, ids)
 	if err != nil {
 		return nil, fmt.Errorf("read open messages: %w", err)
 	}
 	found := make([]message.Open, len(ids))
-	for i, r := range all {
-		if r.Exists() {
+	var errs []error
+	for i, id := range ids {
+		switch r, err := record.Decode(id, texts[i]); {
+		case err != nil:
+			found[i].State = unreadable
+			errs = append(errs, err)
+		case r.Exists():
 			found[i] = r.Open()
 		}
 	}
-	return found, nil
+	return found, errors.Join(errs...)
 }
 
 // Sweep moves an open message on, provided that nothing happened to it since it was read.

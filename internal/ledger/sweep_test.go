@@ -364,12 +364,51 @@ func TestListsOnlyWhatIsStillThere(t *testing.T) {
 	}
 }
 
+// everywhere is the same time for every shard.
+func everywhere(now time.Time) map[message.Shard]time.Time {
+	all := map[message.Shard]time.Time{}
+	for _, s := range message.DefaultShards.All() {
+		all[s] = now
+	}
+	return all
+}
+
+// TestSweepsPastWhatIsUnreadable: one record that cannot be read, and one list, keep nothing else from the
+// sweeper.
+func TestSweepsPastWhatIsUnreadable(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		ctx, far := t.Context(), time.Now().Add(30*day)
+		bad, good := f.accepted("bad"), f.accepted("good")
+		f.db.Set(ctx, f.shard.Key("m:"+bad), "\xff\xffno record", 0)
+		for name, read := range map[string]func() ([]message.Open, error){
+			"overdue": func() ([]message.Open, error) { return f.Overdue(ctx, f.shard, far, 9) },
+			"waiting": func() ([]message.Open, error) { return f.Waiting(ctx, f.shard, 0, 9) },
+			"opens":   func() ([]message.Open, error) { return f.Opens(ctx, f.shard, []string{bad, good}) },
+		} {
+			all, err := read()
+			if err == nil {
+				t.Errorf("%s: no error for the record that cannot be read", name)
+			}
+			if !slices.ContainsFunc(all, func(o message.Open) bool { return o.ID == good }) || slices.ContainsFunc(all, func(o message.Open) bool { return o.ID == bad }) {
+				t.Errorf("%s: %+v", name, all)
+			}
+		}
+		other := message.DefaultShards.All()[(int(f.shard)+1)%16]
+		f.db.Set(ctx, other.Key("doubts"), "no list", 0)
+		got, err := f.Unsettled(ctx, everywhere(far))
+		if err == nil || !slices.Equal(got, []message.Unsettled{{Shard: f.shard, Overdue: true}}) {
+			t.Errorf("unsettled: %+v, %v", got, err)
+		}
+	})
+}
+
 func TestUnsettled(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		look := func(now time.Time, want ...message.Unsettled) {
 			t.Helper()
-			if got, err := f.Unsettled(t.Context(), now); err != nil || !slices.Equal(got, want) {
+			if got, err := f.Unsettled(t.Context(), everywhere(now)); err != nil || !slices.Equal(got, want) {
 				t.Errorf("unsettled: %v, %v; want %v", got, err, want)
 			}
 		}
@@ -388,7 +427,7 @@ func TestUnsettled(t *testing.T) {
 		m := newMessage("other")
 		m.From, m.ID = "1", message.NewID("1", "other")
 		f.acceptedAs(m)
-		if got, err := f.Unsettled(t.Context(), far); err != nil || len(got) != 2 || got[0].Shard == got[1].Shard {
+		if got, err := f.Unsettled(t.Context(), everywhere(far)); err != nil || len(got) != 2 || got[0].Shard == got[1].Shard {
 			t.Errorf("in two shards: %v, %v", got, err)
 		}
 	})

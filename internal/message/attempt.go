@@ -38,15 +38,15 @@ type Attempt struct {
 
 // Move is a change of a message's state.
 type Move struct {
-	To        State
-	WAMID     string
-	Code      int
-	Reason    string
-	ErrorText string        // Meta's own words, if any
-	In        time.Duration // until the next thing is due: the retry, with Queued; the end of the window, with InDoubt
-	Counts    bool          // with Queued and InDoubt: against the attempt budget
-	Resend    bool          // with Queued: a resend ordered by policy
-	Keep      bool          // keep the payload although the state would drop it
+	To     State
+	WAMID  string
+	Code   int
+	Reason string
+	Detail ErrorDetail   // Meta's own words, if any
+	In     time.Duration // until the next thing is due: the retry, with Queued; the end of the window, with InDoubt
+	Counts bool          // with Queued and InDoubt: against the attempt budget
+	Resend bool          // with Queued: a resend ordered by policy
+	Keep   bool          // keep the payload although the state would drop it
 
 	Deed      *Deed     // what ordered it; nil: nobody did
 	ExpiresAt time.Time // a new deadline; zero: as it is
@@ -68,6 +68,7 @@ type Open struct {
 	K         int       // its task counter
 	Accepted  int64     // which record of the id it is: Unix milliseconds of its acceptance
 	Worker    string    // who owns the attempt, when attempting
+	Began     time.Time // start of its latest attempt; zero: not known
 	Since     time.Time // start of the attempt, when attempting; of the doubt, when in doubt; of the wait for a status, when submitted
 	ExpiresAt time.Time
 	NextAt    time.Time // not before, when queued; zero: at once

@@ -2,6 +2,9 @@ package message
 
 import "time"
 
+// DeadAfter is the silence after which a worker counts as dead.
+const DeadAfter = 6 * time.Second
+
 // Memory is what a worker remembers of an attempt, to write it down again where the store lost
 // it.
 type Memory struct {
@@ -14,11 +17,30 @@ type Memory struct {
 	Move     *Move // what came of it; nil: it is under way
 }
 
-// Run is one run of a shard's server: until it restarts, or another takes its place.
+// Pulse is a heartbeat of a worker in a shard.
+type Pulse struct {
+	Shard    Shard
+	Worker   string // empty: no heartbeat, only a question
+	N        int64  // which heartbeat it is, counted by the worker from 1
+	Answered int64  // the latest that was answered; 0: none
+	Replayed string // the epoch in which the worker has written down again what it remembers; empty: none
+}
+
+// Run is what a shard's server says to a heartbeat: its epoch, and what it has of the worker.
 type Run struct {
-	ID   string
-	Wait time.Duration // until attempts may begin on it
-	Met  bool          // they may: it is the run that the ledger trusts
+	ID   string        // of the epoch: another one begins when the server restarts, is replaced or is set back
+	Wait time.Duration // until attempts may begin in it
+	Met  bool          // they may: it is the epoch that the ledger trusts
+	Kept int64         // the worker's latest heartbeat that the server had before; 0: none
+	Now  time.Time     // by the server's clock
+	Err  error         // the server did not answer; then nothing else is set
+}
+
+// Living is the workers that live, by the heartbeats in a shard.
+type Living struct {
+	Workers map[string]bool
+	Now     time.Time // by the clock of the shard's server
+	Err     error     // the server did not answer; then nothing else is set
 }
 
 // Lost is how much a server had lost of what a worker remembered.

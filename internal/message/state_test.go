@@ -73,11 +73,13 @@ func TestClasses(t *testing.T) {
 	if c := message.Class("urgent"); c.Valid() || c.Order() != len(message.Classes()) {
 		t.Errorf("%s: order %d, valid %t", c, c.Order(), c.Valid())
 	}
-	for contentType, want := range map[string]message.Class{
-		"template": message.Utility, "text": message.Service, "interactive": message.Service, "": message.Service,
+	for content, want := range map[message.Content]message.Class{
+		{Type: "template"}: message.Utility, {Type: "text"}: message.Service, {Type: "interactive"}: message.Service, {}: message.Service,
+		{Type: "text", Category: "authentication"}: message.Authentication, {Type: "image", Category: "utility"}: message.Utility,
+		{Type: "text", Category: "service"}: message.Service,
 	} {
-		if got := message.DefaultClass(contentType); got != want {
-			t.Errorf("default class of %q is %s, want %s", contentType, got, want)
+		if got := message.DefaultClass(content); got != want {
+			t.Errorf("default class of %+v is %s, want %s", content, got, want)
 		}
 	}
 }
@@ -85,10 +87,10 @@ func TestClasses(t *testing.T) {
 func TestDefaultPolicy(t *testing.T) {
 	t.Parallel()
 	for c, want := range map[message.Class]message.Policy{
-		message.Authentication: {Deadline: 10 * time.Minute, DoubtWindow: 45 * time.Second, OnDoubt: message.Resend, ErrorWindow: 10 * time.Second},
-		message.Service:        {Deadline: 24 * time.Hour, DoubtWindow: 2 * time.Minute, OnDoubt: message.Park, ErrorWindow: 30 * time.Second},
-		message.Utility:        {Deadline: 24 * time.Hour, DoubtWindow: 15 * time.Minute, OnDoubt: message.Park, ErrorWindow: 30 * time.Second},
-		message.Marketing:      {Deadline: 168 * time.Hour, DoubtWindow: 24 * time.Hour, OnDoubt: message.Close, ErrorWindow: 30 * time.Second},
+		message.Authentication: {Deadline: 10 * time.Minute, DoubtWindow: 45 * time.Second, OnDoubt: message.Resend, ErrorWindow: 10 * time.Second, RepeatWindow: 15 * time.Minute},
+		message.Service:        {Deadline: 24 * time.Hour, DoubtWindow: 2 * time.Minute, OnDoubt: message.Park, ErrorWindow: 30 * time.Second, RepeatWindow: 15 * time.Minute},
+		message.Utility:        {Deadline: 24 * time.Hour, DoubtWindow: 15 * time.Minute, OnDoubt: message.Park, ErrorWindow: 30 * time.Second, RepeatWindow: 15 * time.Minute},
+		message.Marketing:      {Deadline: 168 * time.Hour, DoubtWindow: 24 * time.Hour, OnDoubt: message.Close, ErrorWindow: 30 * time.Second, RepeatWindow: 15 * time.Minute},
 	} {
 		if got := message.DefaultPolicy(c); got != want {
 			t.Errorf("%s: %+v, want %+v", c, got, want)
@@ -124,14 +126,14 @@ func TestFoldedIsClosed(t *testing.T) {
 	t.Parallel()
 	all := message.AllFolded()
 	for _, f := range []message.Folded{
-		message.Applied, message.Repeated, message.Lower, message.Orphan, message.NoRecord, message.Duplicate, message.UnknownStatus,
+		message.Applied, message.Repeated, message.Lower, message.Orphan, message.OtherEnvironment, message.NoRecord, message.Duplicate, message.UnknownStatus,
 	} {
 		if !slices.Contains(all, f) {
 			t.Errorf("%s is missing", f)
 		}
 	}
 	slices.Sort(all)
-	if len(slices.Compact(all)) != 7 {
+	if len(slices.Compact(all)) != 8 {
 		t.Errorf("%v", all)
 	}
 }

@@ -9,10 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/ledger"
 	"sluice/internal/message"
@@ -134,9 +138,22 @@ func do(ctx context.Context, steps ...func(context.Context) error) error {
 	return nil
 }
 
+// oldWorkers returns the workers of older versions that live: these had one list of heartbeats.
+func (m *migration) oldWorkers(ctx context.Context) ([]string, error) {
+	now, err := m.db.Now(ctx, "sluice:workers")
+	if err != nil {
+		return nil, err
+	}
+	return m.db.ZRangeByScore(ctx, "sluice:workers", &redis.ZRangeBy{Min: strconv.FormatInt(now.Add(-aliveFor).UnixMilli(), 10), Max: "+inf"}).Result()
+}
+
 // stopped is ErrRunning while a worker runs.
 func (m *migration) stopped(ctx context.Context) error {
-	alive, err := m.ledger.Alive(ctx, aliveFor)
+	alive, err := m.ledger.Workers(ctx, aliveFor)
+	if err != nil {
+		return err
+	}
+	old, err := m.oldWorkers(ctx)
 	if err != nil {
 		return err
 	}
@@ -145,7 +162,7 @@ func (m *migration) stopped(ctx context.Context) error {
 		return err
 	}
 	var running []string
-	for worker := range alive {
+	for _, worker := range slices.Concat(slices.Collect(maps.Keys(alive)), old) {
 		running = append(running, "worker "+worker)
 	}
 	for _, server := range servers {

@@ -358,7 +358,7 @@ func TestReportsFindTheirMessages(t *testing.T) {
 		t.Error("nothing was submitted")
 	}
 	for range 2 { // looked at again: their messages are not known
-		if k, err := f.ledger().Rejoin(ctx, shards.Of(normal), time.Now().Add(time.Minute)); err != nil || k != 0 {
+		if k, _, err := f.ledger().Rejoin(ctx, shards.Of(normal), time.Now().Add(time.Minute)); err != nil || k != 0 {
 			t.Errorf("%d found their message, %v", k, err)
 		}
 	}
@@ -597,7 +597,7 @@ func TestRefused(t *testing.T) {
 		shard message.Shards
 		want  error
 	}{
-		"a worker runs": {func(f fixture) { f.ledger().Beat(f.t.Context(), "worker-1") }, shards, migrate.ErrRunning},
+		"a worker runs": {func(f fixture) { f.ledger().Beat(f.t.Context(), []message.Pulse{{Shard: 3, Worker: "worker-1", N: 1}}) }, shards, migrate.ErrRunning},
 		"an asynq server runs": {func(f fixture) {
 			f.db.ZAdd(f.t.Context(), "asynq:servers", redis.Z{Score: float64(time.Now().Add(time.Minute).Unix()), Member: "asynq:servers:{host:1:x}"})
 		}, shards, migrate.ErrRunning},

@@ -82,7 +82,7 @@ func (g *gate) feedOnce(ctx context.Context, n *number, called bool) time.Durati
 	n.mu.Unlock()
 	room := n.room(called)
 	switch {
-	case none || !g.joined():
+	case none || !g.joined(g.o.Shards.Of(n.id)):
 		return tidyEvery
 	case room <= 0:
 		return pacing.Horizon / 4

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"sluice/internal/message"
 	"sluice/internal/pacing"
 )
 
@@ -36,7 +37,7 @@ func (g *gate) fetch(ctx context.Context, n *number, room int) ([]*task, time.Du
 		return nil, 0, err
 	}
 	n.spare = slices.DeleteFunc(n.spare, func(at time.Time) bool { return time.Until(at) < pacing.Lead })
-	sent := time.Now()
+	sent, era := time.Now(), g.era(n.shard)
 	r, next, err := g.takeTasks(ctx, n, room, sent)
 	if err != nil || len(r.tasks) == 0 {
 		return nil, next, err
@@ -45,6 +46,10 @@ func (g *gate) fetch(ctx context.Context, n *number, room int) ([]*task, time.Du
 	if err != nil {
 		g.leave(n, exits(r.tasks, toHead)...) // nothing else can be done with them
 		return nil, 0, errors.Join(fmt.Errorf("read records of tasks: %w", err), g.write(n, 0))
+	}
+	n.noteExhausted()
+	for _, t := range tasks {
+		t.era = era
 	}
 	ready, out, behind := n.sort(r, tasks, known)
 	g.leave(n, out...)
@@ -58,6 +63,14 @@ func (g *gate) fetch(ctx context.Context, n *number, room int) ([]*task, time.Du
 		next = 0
 	}
 	return ready, next, nil
+}
+
+// era is that of a shard, see Options.Era.
+func (g *gate) era(s message.Shard) int64 {
+	if g.o.Era == nil {
+		return 0
+	}
+	return g.o.Era(s)
 }
 
 func exits(tasks []*task, how way) []exit {
@@ -120,11 +133,9 @@ func (n *number) sort(r taken, tasks []*task, known []Candidate) (ready []*task,
 			out = append(out, exit{task: t, how: held, text: hold})
 			continue
 		}
-		if len(ready) < slots {
-			if free := n.pairs.limit.Free(c.Recipient, r.now); !free.IsZero() {
-				out = append(out, exit{task: t, how: later, at: wholeSecond(free).Unix()})
-				continue
-			}
+		if free := n.pairs.limit.Free(c.Recipient, r.now); !free.IsZero() {
+			out = append(out, exit{task: t, how: paired, at: free.UnixMicro(), pair: pair{c.Recipient, c.Accepted.UnixMicro()}})
+			continue
 		}
 		good[t.class]++
 		if len(ready) == slots {
@@ -132,7 +143,7 @@ func (n *number) sort(r taken, tasks []*task, known []Candidate) (ready []*task,
 			continue
 		}
 		n.pairs.sent(c.Recipient, r.now)
-		t.known = c.Known
+		t.known, t.pair = c.Known, pair{c.Recipient, c.Accepted.UnixMicro()}
 		ready = append(ready, t)
 	}
 	n.spare = slices.Delete(n.spare, 0, len(ready))

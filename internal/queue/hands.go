@@ -5,6 +5,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,14 +33,18 @@ type Hand struct {
 	Tasks  []TaskID // some may be finished already
 }
 
-// Hands returns what workers have in hand and had so when Hands was last called: what dead workers
+// Hands returns what workers have in hand of some shards (none: of all), and had so when Hands was last
+// called: what dead workers
 // left behind is among it. Of each number the latest comes first: returned in this order the tasks
 // come into theirs. Whoever wants to know who is dead must ask that afterwards: a worker has a
 // heartbeat before it fetches.
-func (c *Client) Hands(ctx context.Context) ([]Hand, error) {
-	numbers := make([]*redis.StringSliceCmd, c.shards)
+func (c *Client) Hands(ctx context.Context, shards ...message.Shard) ([]Hand, error) {
+	if len(shards) == 0 {
+		shards = c.shards.All()
+	}
+	numbers := make([]*redis.StringSliceCmd, len(shards))
 	err := c.db.Pipe(ctx, func(p redis.Pipeliner) {
-		for i, s := range c.shards.All() {
+		for i, s := range shards {
 			numbers[i] = p.SMembers(ctx, workKey(s))
 		}
 	})
@@ -61,17 +66,24 @@ func (c *Client) Hands(ctx context.Context) ([]Hand, error) {
 	}
 	var all []Hand
 	c.seen.Lock()
-	seen := map[string]bool{}
+	seen := map[message.Shard]map[string]bool{}
+	for _, s := range shards {
+		seen[s] = map[string]bool{}
+	}
 	for number, cmd := range fields {
+		s := c.shards.Of(number)
 		for _, field := range cmd.Val() {
-			seen[field] = true
-			if c.seen.fields[field] {
+			seen[s][field] = true
+			if c.seen.fields[s][field] {
 				worker, _ := splitField(field)
-				all = append(all, Hand{Worker: worker, Number: number, Shard: c.shards.Of(number), Field: field})
+				all = append(all, Hand{Worker: worker, Number: number, Shard: s, Field: field})
 			}
 		}
 	}
-	c.seen.fields = seen
+	if c.seen.fields == nil {
+		c.seen.fields = map[message.Shard]map[string]bool{}
+	}
+	maps.Copy(c.seen.fields, seen)
 	c.seen.Unlock()
 	return c.tasksOf(ctx, all)
 }
@@ -79,7 +91,7 @@ func (c *Client) Hands(ctx context.Context) ([]Hand, error) {
 // seen are the fields of hands that were there when they were last read.
 type seen struct {
 	sync.Mutex
-	fields map[string]bool
+	fields map[message.Shard]map[string]bool
 }
 
 // tasksOf reads the tasks of hands. Those that are gone meanwhile are left out.

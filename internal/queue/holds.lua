@@ -4,7 +4,7 @@ local function held(holds, field, now_ms)
   local v = redis.call('HGET', holds, field)
   if not v then return false end
   local ends, probes = string.match(v, '^(%d+)%+?(%d*)')
-  ends = tonumber(ends)
+  ends = tonumber(ends or 0) -- one that cannot be read holds, and stops nothing else
   if ends == 0 or ends > now_ms then return true end
   if probes ~= '' and ends + probes > now_ms then return 'probe' end
   redis.call('HDEL', holds, field)

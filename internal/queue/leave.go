@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"sluice/internal/pacing"
 )
 
 const (
@@ -33,6 +35,7 @@ type exit struct {
 	how  way
 	at   int64  // of later and again: when, in Unix seconds
 	text string // of again: asynq's encoding, empty: as it is; of held and refused: the hold's name
+	pair pair   // of paired, whose at is in microseconds
 }
 
 type way int
@@ -44,6 +47,7 @@ const (
 	again               // to be retried
 	held                // kept by a hold
 	refused             // kept by a hold that it was the reason for: it goes before the others
+	paired              // to wait until its recipient may get another message
 	toHead              // back to the head of its queue
 	dropped             // it was in its queue twice, and is in hand by another fetch
 )
@@ -152,11 +156,17 @@ func (n *number) retried(t *task, msg string, at int64) exit {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	outcome := t.outcome
-	switch l, ok := errors.AsType[Later](outcome); {
-	case ok && l.Hold != "":
+	l, ok := errors.AsType[Later](outcome)
+	if ok && l.Hold != "" {
 		return exit{task: t, how: refused, text: l.Hold}
-	case ok && l.In == 0:
+	}
+	if ok && l.In == 0 {
 		return exit{task: t, how: toHead}
+	}
+	if ok && l.Recipient && t.pair.recipient != (pacing.Recipient{}) {
+		until := n.redisTime(time.Now().Add(l.In)).UnixMicro()
+		n.exhausted(t.pair.recipient, until)
+		return exit{task: t, how: paired, at: until, pair: t.pair}
 	}
 	return exit{task: t, how: again, text: msg, at: cmp.Or(at, time.Now().Add(retryDelay(0, outcome, nil)).Unix())}
 }

@@ -14,7 +14,7 @@ func TestPlacementAndBookingDoNotWaitForEachOther(t *testing.T) {
 	g, _ := f.gate("w", Number{ID: phone, Rate: 80})
 	n := g.newNumber(phone, 80)
 	g.place.active[phone] = &active{number: n, stop: func() {}}
-	g.place.workers = []string{"w", "v"}
+	g.place.workers = alike(shards, "w", "v")
 	var wg sync.WaitGroup
 	for range 2 {
 		wg.Go(func() {

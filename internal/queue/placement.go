@@ -2,6 +2,8 @@ package queue
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,8 +35,7 @@ func workKey(s message.Shard) string { return s.Key("work") }
 // right: a number's line has one owner whoever looks at it.
 type placement struct {
 	mu      sync.Mutex
-	workers []string
-	joined  bool // this worker is one of them: others know that it lives
+	workers map[message.Shard][]string // by the heartbeats in each shard; absent: not known
 	active  map[string]*active
 	wg      sync.WaitGroup
 }
@@ -50,19 +51,24 @@ type active struct {
 // stands by.
 func (g *gate) rank(number string) int {
 	g.place.mu.Lock()
-	workers := g.place.workers
+	workers := g.place.workers[g.o.Shards.Of(number)]
 	g.place.mu.Unlock()
 	return message.Rank(g.o.Worker, workers, number)
 }
 
 func (g *gate) first(number string) bool { return g.rank(number) == 0 }
 
-// joined tells whether this worker has a heartbeat, by what it last heard. Whoever has none counts
-// as dead, and what it took in hand would be returned to the queues.
-func (g *gate) joined() bool {
+// joined tells whether this worker has a heartbeat in a shard, by what it last read. Whoever has none
+// counts as dead, and what it took in hand would be returned to the queues.
+func (g *gate) joined(s message.Shard) bool {
 	g.place.mu.Lock()
 	defer g.place.mu.Unlock()
-	return g.place.joined
+	return slices.Contains(g.place.workers[s], g.o.Worker)
+}
+
+// joinedAll tells whether this worker has a heartbeat in every shard.
+func (g *gate) joinedAll() bool {
+	return !slices.ContainsFunc(g.o.Shards.All(), func(s message.Shard) bool { return !g.joined(s) })
 }
 
 // placeNumbers keeps the numbers that have work served until the gate stops, and returns when
@@ -82,42 +88,43 @@ func (g *gate) placeNumbers() {
 			g.o.Log.Warn("cannot read which numbers have work", "err", err)
 		}
 		g.rest()
-		if timer.Reset(placeEvery); err == nil && !g.joined() {
+		if timer.Reset(placeEvery); err == nil && !g.joinedAll() {
 			timer.Reset(joinEvery)
 		}
 	}
 }
 
-// look learns who lives and which numbers have work.
+// look learns who lives and which numbers have work. A shard that cannot be read keeps the others from
+// nothing.
 func (g *gate) look() error {
 	workers, err := g.o.Alive(g.stopped)
-	if err != nil {
-		return err
-	}
 	g.place.mu.Lock()
-	g.place.workers, g.place.joined = workers, slices.Contains(workers, g.o.Worker)
+	if g.place.workers == nil {
+		g.place.workers = map[message.Shard][]string{}
+	}
+	maps.Copy(g.place.workers, workers)
 	g.place.mu.Unlock()
 	indexes := make([]*redis.StringSliceCmd, g.o.Shards)
-	err = g.db.Pipe(g.stopped, func(p redis.Pipeliner) {
+	err = errors.Join(err, g.db.Pipe(g.stopped, func(p redis.Pipeliner) { // each command has its own error
 		for i, s := range g.o.Shards.All() {
 			indexes[i] = p.SMembers(g.stopped, workKey(s))
 		}
-	})
-	if err != nil {
-		return err
-	}
+	}))
+	var numbers []string
 	for _, c := range indexes {
-		for _, number := range c.Val() {
-			g.serve(number)
-		}
+		numbers = append(numbers, c.Val()...)
 	}
-	return nil
+	for _, number := range numbers {
+		g.serve(number)
+	}
+	g.tidyUnserved(g.stopped, numbers)
+	return err
 }
 
 // serve makes sure that a number is served here if it is this worker's to serve, and calls it.
 func (g *gate) serve(id string) {
 	rate, known := g.o.Rate(id)
-	if !known || !g.joined() || g.rank(id) >= servers || g.stopped.Err() != nil {
+	if !known || !g.joined(g.o.Shards.Of(id)) || g.rank(id) >= servers || g.stopped.Err() != nil {
 		return
 	}
 	p := &g.place

@@ -17,8 +17,8 @@ import (
 func served(workers []string, number string) []string {
 	sorted := slices.Clone(workers)
 	g := func(w string) int {
-		x := &gate{o: Options{Worker: w}}
-		x.place.workers = workers
+		x := &gate{o: Options{Worker: w, Shards: 1}}
+		x.place.workers = alike(1, workers...)
 		return x.rank(number)
 	}
 	slices.SortFunc(sorted, func(a, b string) int { return g(a) - g(b) })

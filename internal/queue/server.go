@@ -27,8 +27,9 @@ type Handler func(ctx context.Context, id string, k int, known any, slots *Slots
 
 // Later is a Handler's word that the same task is to come again.
 type Later struct {
-	In   time.Duration
-	Hold string // as Name says: it comes when that hold has ended, before all others that it keeps; empty: after In
+	In        time.Duration
+	Hold      string // as Name says: it comes when that hold has ended, before all others that it keeps; empty: after In
+	Recipient bool   // because its recipient has had enough for now: nothing else goes there either
 }
 
 func (l Later) Error() string { return fmt.Sprintf("again in %s %s", l.In, l.Hold) }
@@ -40,25 +41,42 @@ type Slots struct {
 	class int
 	came  time.Time // when the task was fetched
 	since time.Time // when the last slot came; zero: none did
+
+	current func() bool // the task was fetched in this era of its shard
 }
 
-// Wait blocks until a slot is about to come. Its error means that the worker stops.
-func (s *Slots) Wait(ctx context.Context) (pacing.Slot, error) {
+// errEra means that a task goes back to its queue.
+var errEra = errors.New("Redis lost writes since the task was fetched")
+
+// Wait blocks until a slot is about to come. Its error means that the worker stops, or that the task goes
+// back to its queue. Connecting says that the last slot passed while there was no connection, which
+// tells nothing about this worker.
+func (s *Slots) Wait(ctx context.Context, connecting bool) (pacing.Slot, error) {
 	if !s.since.IsZero() {
-		s.n.missed() // the last one
+		if !connecting {
+			s.n.missed() // the last one
+		}
 		s.came = time.Now()
 	}
 	slot, err := s.n.line.WaitSince(ctx, s.class, s.came)
 	s.since = time.Now()
+	if err == nil && !s.current() {
+		err = errEra
+	}
 	return slot, err
 }
 
 // Options say what a server drains. All fields but Candidates and Transactions are required.
 type Options struct {
-	Shards  message.Shards
-	Worker  string                                       // names this process among all others
-	Rate    func(number string) (perSecond int, ok bool) // a number's configured rate; false: it is not configured, and waits. May change
-	Alive   func(ctx context.Context) ([]string, error)  // the workers that have a heartbeat; nothing is fetched before this one has
+	Shards message.Shards
+	Worker string                                       // names this process among all others
+	Rate   func(number string) (perSecond int, ok bool) // a number's configured rate; false: it is not configured, and waits. May change
+	// Alive returns the workers that have a heartbeat, by shard; a shard is absent that cannot be read, which
+	// the error tells. Nothing of a shard is fetched before this worker has a heartbeat there.
+	Alive func(ctx context.Context) (map[message.Shard][]string, error)
+	// Era changes when Redis was found to have lost writes, and what that asked for is done: what was fetched before
+	// gets no slot, and goes back to its queue; a hold may keep it there. Nil: it never changes.
+	Era     func(message.Shard) int64
 	Handler Handler
 	Log     *slog.Logger
 
@@ -104,8 +122,11 @@ func retryDelay(_ int, err error, _ *asynq.Task) time.Duration {
 	case later.In == 0 || later.Hold != "":
 		return 0
 	}
-	return later.In + time.Second // asynq counts in whole seconds, down
+	return min(later.In, longest) + time.Second // asynq counts in whole seconds, down
 }
+
+// longest is what a task may be put off by: a time far away must not become one in the past.
+const longest = 10 * 365 * 24 * time.Hour
 
 // Run probes asynq, see Probe, and drains until ctx ends. Then it takes nothing more, lets
 // running handlers finish, hands back what was fetched and not begun, and returns.
@@ -160,7 +181,7 @@ func (s *Server) handle(ctx context.Context, at *asynq.Task) (err error) {
 		}
 	}()
 	if t.Message != "" { // else it is no task of ours: there is nothing to do for it
-		slots := &Slots{n: n, class: t.class, came: t.came}
+		slots := &Slots{n: n, class: t.class, came: t.came, current: func() bool { return s.gate.era(n.shard) == t.era }}
 		err = s.gate.o.Handler(ctx, t.Message, t.K, t.known, slots)
 		if !slots.since.IsZero() {
 			n.answered(time.Since(slots.since))

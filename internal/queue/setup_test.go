@@ -63,10 +63,10 @@ func (f *fixture) options(worker string, h Handler, numbers []Number) Options {
 	}
 	return Options{
 		Shards: shards, Worker: worker, Rate: rate, Handler: h, Candidates: f.candidates,
-		Alive: func(context.Context) ([]string, error) {
+		Alive: func(context.Context) (map[message.Shard][]string, error) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			return slices.Clone(f.alive), nil
+			return alike(shards, f.alive...), nil
 		},
 		Log: slog.New(slog.NewTextHandler(f.t.Output(), nil)),
 	}
@@ -211,6 +211,15 @@ func (f *fixture) run(s *Server) (stop func()) {
 	return stop
 }
 
+// alike returns the same workers for each shard.
+func alike(shards message.Shards, workers ...string) map[message.Shard][]string {
+	all := map[message.Shard][]string{}
+	for _, s := range shards.All() {
+		all[s] = slices.Clone(workers)
+	}
+	return all
+}
+
 // gate returns a worker's gate that takes only when told. Its context ends with stop.
 func (f *fixture) gate(worker string, numbers ...Number) (g *gate, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -219,7 +228,7 @@ func (f *fixture) gate(worker string, numbers ...Number) (g *gate, stop func()) 
 	for _, number := range numbers {
 		n := g.newNumber(number.ID, number.Rate)
 		g.place.active[number.ID] = &active{number: n, stop: cancel}
-		g.place.joined = true
+		g.place.workers = alike(shards, worker)
 		wg.Go(func() { n.line.Run(ctx) })
 	}
 	stop = func() { cancel(); wg.Wait() }
@@ -288,10 +297,11 @@ func newJournal() *journal { return &journal{more: make(chan struct{}, 10000)} }
 // send waits for a slot, uses it and notes the message. It is false when the worker stops.
 func (j *journal) send(ctx context.Context, id string, slots *Slots) bool {
 	for {
-		s, err := slots.Wait(ctx)
+		s, err := slots.Wait(ctx, false)
 		if err != nil {
 			return false
 		}
+		s.Ready()
 		switch err := s.Use(ctx); err {
 		case nil:
 			j.mu.Lock()

@@ -58,7 +58,10 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	if attempt == 0 {
 		attempt = r.Attempt
 	}
-	if d.Changed, d.Duplicate = r.name(m.WAMID); d.Duplicate {
+	if !r.Tombstone() { // which names none of Meta's ids
+		d.Changed, d.Duplicate = r.name(m.WAMID)
+	}
+	if d.Duplicate {
 		d.Changes = append(d.Changes, message.Change{To: r.State, Attempt: attempt, WAMID: m.WAMID, Reason: message.ReasonDuplicate})
 	}
 	if d.Applied = r.allows(in); !d.Applied {
@@ -66,7 +69,7 @@ func (r Record) Decide(in Input) (Record, Decision) {
 		return r, d
 	}
 	d.Changed = true
-	r.State, r.Code, r.Reason, r.ErrorText = m.To, m.Code, m.Reason, m.ErrorText
+	r.State, r.Code, r.Reason, r.Detail = m.To, m.Code, m.Reason, m.Detail
 	r.Token, r.NextAt = "", time.Time{}
 	if !m.ExpiresAt.IsZero() {
 		r.ExpiresAt = milli(m.ExpiresAt)
@@ -106,7 +109,7 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	if wamid == "" {
 		wamid = r.WAMID
 	}
-	d.Changes = append(d.Changes, message.Change{To: m.To, Attempt: attempt, WAMID: wamid, Code: m.Code, Reason: m.Reason})
+	d.Changes = append(d.Changes, message.Change{To: m.To, Attempt: attempt, WAMID: wamid, Code: m.Code, Reason: m.Reason, Detail: m.Detail})
 	return r, d
 }
 
@@ -114,6 +117,9 @@ func (r Record) Decide(in Input) (Record, Decision) {
 func (r *Record) allows(in Input) bool {
 	to := in.Move.To
 	rises := to.Rank(in.Move.Reason) > r.State.Rank(r.Reason)
+	if r.Tombstone() && (in.Kind == Seen || to.Sendable() || to == message.Dead) {
+		return false // its content is gone: nothing can be sent again
+	}
 	switch in.Kind {
 	case Outcome:
 		return r.State == message.Attempting && r.Attempt == in.Attempt && r.Token == in.Token || to == message.Submitted && rises
@@ -171,7 +177,7 @@ func (r Record) Begin(task int, token string, at time.Time) (Record, Begin) {
 
 func (r Record) begun(token string, at time.Time, note string) Record {
 	r.State, r.Token, r.Attempt = message.Attempting, token, r.Attempt+1
-	r.Reason, r.Code, r.NextAt, r.ErrorText = "", 0, time.Time{}, ""
+	r.Reason, r.Code, r.NextAt, r.Detail = "", 0, time.Time{}, message.ErrorDetail{}
 	r.step(milli(at), r.Attempt, note)
 	return r
 }
@@ -196,7 +202,7 @@ func (r Record) Restore(m message.Memory, at time.Time) (Record, Loss, Decision)
 	loss := NothingLost
 	if r.Attempt < m.N {
 		loss = IntentLost
-		if r.State.Sendable() || r.State == message.Dead {
+		if (r.State.Sendable() || r.Payload != "") && !r.Tombstone() { // with its content a message that ended may have been sent again
 			r.Attempt, r.Task = m.N-1, m.K
 			r = r.begun(m.Token, at, "remembered")
 		}

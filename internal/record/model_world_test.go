@@ -19,11 +19,13 @@ type life struct {
 	last        record.Record // when it was last looked at
 	stored      string        // its stored form then
 	reported    message.State // the highest of the reports that were folded, failures aside
+	over        bool          // the record's time is over: a tombstone is left
 	cancelled   bool          // so its caller was told
 	settled     bool          // a person said that it was sent
 	rewound     bool          // the store has lost something of it
 	unsure      bool          // and somebody decided about it before that was restored
 	resends     int
+	extended    time.Time // the latest deadline that a person gave it
 }
 
 // request is one that was written to Meta.

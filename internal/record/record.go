@@ -89,8 +89,18 @@ func (r *Record) Worker() string {
 func (r *Record) Open() message.Open {
 	return message.Open{
 		ID: r.ID, Message: r.Context, State: r.State, Reason: r.Reason, N: r.Attempt, K: r.Task, Accepted: r.Incarnation(), Worker: r.Worker(),
-		Since: r.Since(), ExpiresAt: r.ExpiresAt, NextAt: r.NextAt, Resent: r.Resends, Failures: r.Failures, Code: r.Code,
+		Began: r.began(), Since: r.Since(), ExpiresAt: r.ExpiresAt, NextAt: r.NextAt, Resent: r.Resends, Failures: r.Failures, Code: r.Code,
 	}
+}
+
+// began is when the latest attempt began; zero when the timeline does not say it.
+func (r *Record) began() time.Time {
+	for _, s := range slices.Backward(r.Timeline) {
+		if s.State == message.Attempting {
+			return s.At
+		}
+	}
+	return time.Time{}
 }
 
 // step enters the present state into the timeline.
@@ -98,6 +108,9 @@ func (r *Record) step(at time.Time, attempt int, note string) {
 	r.SendAt = r.sendAt()
 	if n := len(r.Timeline) - maxSteps + 1; n > 0 {
 		r.Timeline = r.Timeline[n:]
+	}
+	if r.Tombstone() {
+		r.Timeline = nil
 	}
 	r.Timeline = append(slices.Clip(r.Timeline), message.Step{At: at, State: r.State, Attempt: attempt, Code: r.Code, Reason: note})
 }

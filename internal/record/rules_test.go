@@ -16,10 +16,10 @@ import (
 func in(s message.State) record.Record {
 	r := fresh()
 	r.State, r.Attempt, r.Task, r.Failures, r.Resends = s, 2, 1, 1, 1
-	r.Reason, r.Code, r.ErrorText = "before", 7, "words"
+	r.Reason, r.Code, r.Detail = "before", 7, message.ErrorDetail{Message: "words"}
 	switch s {
 	case message.Attempting:
-		r.Token, r.Reason, r.Code, r.ErrorText = "w/2", "", 0, ""
+		r.Token, r.Reason, r.Code, r.Detail = "w/2", "", 0, message.ErrorDetail{}
 	case message.Queued, message.InDoubt:
 		r.NextAt = t0.Add(time.Minute)
 	}
@@ -116,7 +116,7 @@ func TestStatus(t *testing.T) {
 				if after.WAMID != wamid {
 					t.Errorf("%s, reported %s: Meta's id was not noted", name, to)
 				}
-				if want && (after.Code != 5 || after.Payload != "" || after.Recipient != "" || after.Failures != 0 || !after.NextAt.IsZero() || after.Reason != "" || after.ErrorText != "") {
+				if want && (after.Code != 5 || after.Payload != "" || after.Recipient != "" || after.Failures != 0 || !after.NextAt.IsZero() || after.Reason != "" || after.Detail != (message.ErrorDetail{})) {
 					t.Errorf("%s, reported %s: %+v", name, to, after)
 				}
 				if at := cmpOr(attempt, 2); want && d.Changes[0].Attempt != at {
@@ -208,8 +208,8 @@ func TestWhatFollows(t *testing.T) {
 		return after
 	}
 	for _, to := range message.States() {
-		r := move(message.InDoubt, message.Move{To: to, In: time.Minute, Reason: "why", Code: 9, ErrorText: "said", Counts: true, Resend: true})
-		if r.Reason != "why" || r.Code != 9 || r.ErrorText != "said" || r.Since() != at {
+		r := move(message.InDoubt, message.Move{To: to, In: time.Minute, Reason: "why", Code: 9, Detail: message.ErrorDetail{Message: "said"}, Counts: true, Resend: true})
+		if r.Reason != "why" || r.Code != 9 || r.Detail.Message != "said" || r.Since() != at {
 			t.Errorf("%s: %+v", to, r)
 		}
 		if kept := to.Kept(); (r.Payload != "") != kept || (r.Recipient != "") != kept || (r.Failures != 0) != to.Sendable() {
@@ -229,7 +229,7 @@ func TestWhatFollows(t *testing.T) {
 			t.Errorf("%s: next at %s, %d failures, %d resends; want %s, %d, %d", to, r.NextAt, r.Failures, r.Resends, next, failures, resends)
 		}
 		// Nothing of it is left when the next change says nothing.
-		if r, _ = decide(t, r, record.Input{Kind: record.Seen, At: at, From: to, Attempt: 2, Task: r.Task, Move: message.Move{To: message.Parked}}); r.Reason != "" || r.Code != 0 || r.ErrorText != "" || !r.NextAt.IsZero() {
+		if r, _ = decide(t, r, record.Input{Kind: record.Seen, At: at, From: to, Attempt: 2, Task: r.Task, Move: message.Move{To: message.Parked}}); r.Reason != "" || r.Code != 0 || r.Detail != (message.ErrorDetail{}) || !r.NextAt.IsZero() {
 			t.Errorf("%s, then parked: %+v", to, r)
 		}
 	}
@@ -484,7 +484,7 @@ func TestBegin(t *testing.T) {
 		}
 		want := c.r
 		want.State, want.Token, want.Attempt = message.Attempting, c.token, c.r.Attempt+1
-		want.Reason, want.Code, want.ErrorText, want.NextAt, want.SendAt = "", 0, "", time.Time{}, time.Time{}
+		want.Reason, want.Code, want.Detail, want.NextAt, want.SendAt = "", 0, message.ErrorDetail{}, time.Time{}, time.Time{}
 		want.Timeline = append(slices.Clone(c.r.Timeline), message.Step{At: c.at, State: message.Attempting, Attempt: want.Attempt})
 		if !record.Same(after, want) {
 			t.Errorf("%s: the record is\n %+v, want\n %+v", name, after, want)
@@ -579,6 +579,13 @@ func TestPlace(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}
 	}
+	for _, why := range []string{message.ReasonQuality, message.ReasonPaused} { // Meta has not sent it: no report is due
+		r := in(message.Submitted)
+		r.Reason = why
+		if want := (record.Place{List: message.Awaiting, Score: since + (24 * time.Hour).Milliseconds(), Member: messageID}); r.Place() != want {
+			t.Errorf("submitted, %s: %+v, want %+v", why, r.Place(), want)
+		}
+	}
 	for _, s := range message.States() {
 		if r := in(s); (r.Place() == record.Place{}) != (s.List() == message.NoList) {
 			t.Errorf("%s: %+v", s, r.Place())
@@ -629,7 +636,7 @@ func TestOpen(t *testing.T) {
 	r := in(message.Attempting)
 	r.NextAt = t0.Add(time.Minute)
 	want := message.Open{
-		ID: messageID, Message: r.Context, State: message.Attempting, N: 2, K: 1, Accepted: r.Incarnation(), Worker: "w", Since: t0.Add(time.Second),
+		ID: messageID, Message: r.Context, State: message.Attempting, N: 2, K: 1, Accepted: r.Incarnation(), Worker: "w", Began: t0.Add(time.Second), Since: t0.Add(time.Second),
 		ExpiresAt: r.ExpiresAt, NextAt: r.NextAt, Resent: 1,
 	}
 	if got := r.Open(); !reflect.DeepEqual(got, want) {

@@ -11,37 +11,37 @@ import (
 
 // lost makes the tasks again of queued messages whose task is gone: the record is the truth,
 // and its task a hint that somebody may have deleted. It walks through what waits, some of it
-// in each pass, and one living worker does so for all: the first by name.
-func (s *Sweeper) lost(ctx context.Context, alive map[string]bool, now time.Time) error {
-	if !s.firstByName(alive) {
-		return nil
-	}
+// in each pass, and one living worker does so for all: the first by name. After an error it goes on.
+func (p *part) lost(ctx context.Context, seen map[message.Shard]view) error {
 	var errs []error
 	looked := 0
-	for range s.Shards.All() {
-		if looked >= sweepMost || errors.Join(errs...) != nil {
+	for range p.shards {
+		if looked >= sweepMost {
 			break
 		}
-		shard := s.walk.shard % message.Shard(s.Shards)
-		some, err := s.Records.Waiting(ctx, shard, s.walk.offset, sweepMost)
-		if err != nil {
-			return err
+		shard := p.shards[p.walk.shard%len(p.shards)]
+		v, ok := seen[shard]
+		if !ok || !p.firstByName(v) {
+			p.walk = walk{shard: p.walk.shard + 1}
+			continue
 		}
+		some, err := p.Records.Waiting(ctx, shard, p.walk.offset, sweepMost)
+		errs = append(errs, err)
 		looked += len(some)
-		if s.walk.offset += len(some); len(some) < sweepMost {
-			s.walk = walk{shard: shard + 1}
+		if p.walk.offset += len(some); len(some) < sweepMost {
+			p.walk = walk{shard: p.walk.shard + 1}
 		}
 		for _, o := range some {
-			errs = append(errs, s.doubtIfAbandoned(ctx, o, alive, now))
+			errs = append(errs, p.doubtIfAbandoned(ctx, o, v))
 		}
-		errs = append(errs, s.again(ctx, some, now)...)
+		errs = append(errs, p.again(ctx, some, v.Now)...)
 	}
 	return errors.Join(errs...)
 }
 
 // walk is where a sweeper is on its way through what waits.
 type walk struct {
-	shard  message.Shard
+	shard  int // index of the shard, counted on round and round
 	offset int
 }
 

@@ -1,7 +1,6 @@
 package send
 
 import (
-	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +21,7 @@ const (
 type memory struct {
 	mu     sync.Mutex
 	shards map[message.Shard][]*message.Memory // the oldest first
+	gone   map[message.Shard]time.Time         // when the latest attempt began that was forgotten
 }
 
 // add remembers an attempt that has been recorded.
@@ -31,9 +31,9 @@ func (m *memory) add(s message.Shard, a message.Attempt, k int) *message.Memory 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.shards == nil {
-		m.shards = map[message.Shard][]*message.Memory{}
+		m.shards, m.gone = map[message.Shard][]*message.Memory{}, map[message.Shard]time.Time{}
 	}
-	m.shards[s] = append(forgetting(m.shards[s], now), e)
+	m.shards[s] = append(m.forgetting(s, now), e)
 	return e
 }
 
@@ -48,15 +48,22 @@ func (m *memory) ended(e *message.Memory, move message.Move) {
 func (m *memory) forget(s message.Shard) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.shards[s] = forgetting(m.shards[s], time.Now()); len(m.shards[s]) == 0 {
+	if len(m.shards[s]) == 0 {
+		return
+	}
+	if m.shards[s] = m.forgetting(s, time.Now()); len(m.shards[s]) == 0 {
 		delete(m.shards, s)
 	}
 }
 
-func forgetting(all []*message.Memory, now time.Time) []*message.Memory {
+func (m *memory) forgetting(s message.Shard, now time.Time) []*message.Memory {
+	all := m.shards[s]
 	n := max(0, len(all)-rememberMost)
 	for n < len(all) && now.Sub(all[n].Since) > rememberFor {
 		n++
+	}
+	if n > 0 {
+		m.gone[s] = all[n-1].Since
 	}
 	clear(all[:n]) // so that they can be freed
 	return all[n:]
@@ -73,14 +80,9 @@ func (m *memory) of(s message.Shard) []message.Memory {
 	return all
 }
 
-// known returns the shards of which anything is remembered.
-func (m *memory) known() []message.Shard {
+// dropped returns when the latest attempt of a shard began that was forgotten; zero: none was.
+func (m *memory) dropped(s message.Shard) time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var some []message.Shard
-	for s := range m.shards {
-		some = append(some, s)
-	}
-	slices.Sort(some)
-	return some
+	return m.gone[s]
 }

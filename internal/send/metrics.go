@@ -15,6 +15,7 @@ type metrics struct {
 	tampered   prometheus.Counter
 	expired    *prometheus.CounterVec
 	rewound    *prometheus.CounterVec
+	restored   prometheus.Counter
 }
 
 // note counts what the store had lost.
@@ -47,7 +48,11 @@ func newMetrics(reg prometheus.Registerer, numbers []string) *metrics {
 		Name: "sluice_store_lost_writes_total",
 		Help: "Attempts that Redis had lost after a restart or a failover, by what it lacked: their intent, their outcome (both were written down again), or the whole record of their message.",
 	}, []string{"lacked"})
-	reg.MustRegister(m.attempts, m.inflight, m.duplicates, m.tampered, m.rewound)
+	m.restored = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "sluice_store_restored_total",
+		Help: "Shards that were held because Redis lost more than workers remember, or nobody knows how much: it was restored from a copy. An operator must compare, and release them.",
+	})
+	reg.MustRegister(m.attempts, m.inflight, m.duplicates, m.tampered, m.rewound, m.restored)
 	m.note(message.Lost{})
 	m.expired = newExpired(reg)
 	for _, n := range numbers {
@@ -75,6 +80,7 @@ var moves = []struct{ from, to message.State }{
 type sweeps struct {
 	moves              *prometheus.CounterVec
 	postponed, refused prometheus.Counter
+	failures           prometheus.Counter
 	expired            *prometheus.CounterVec
 }
 
@@ -93,7 +99,11 @@ func newSweeps(reg prometheus.Registerer) *sweeps {
 			Help: "Doubts parked though their policy is to resend: there were too many resends in the last minute.",
 		}),
 	}
-	reg.MustRegister(s.moves, s.postponed, s.refused)
+	s.failures = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "sluice_sweep_failures_total",
+		Help: "Passes of the sweeper in which something could not be read or moved on: a shard was away, or a record is unreadable. The log says what; the rest was swept.",
+	})
+	reg.MustRegister(s.moves, s.postponed, s.refused, s.failures)
 	s.expired = newExpired(reg)
 	for _, m := range moves {
 		s.moves.WithLabelValues(string(m.from), string(m.to))

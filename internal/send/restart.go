@@ -8,16 +8,23 @@ import (
 	"sluice/internal/message"
 )
 
-// Quiet is how long nothing is sent after a restart of a store that may lose what it had last:
-// as long as a living worker may take to find the restart and write down again what it did.
-const Quiet = DeadAfter
+const (
+	// beatAgain is when a heartbeat is tried again that was not answered.
+	beatAgain = 250 * time.Millisecond
+	// replayedAgain is how often a worker asks whether all others have replayed.
+	replayedAgain = 200 * time.Millisecond
+)
 
 // restarts lets one goroutine at a time deal with the restart of a shard's server.
 type restarts struct{ shards sync.Map } // shard -> chan struct{}, full while somebody does
 
-func (r *restarts) lock(ctx context.Context, s message.Shard) (unlock func(), err error) {
+func (r *restarts) turn(s message.Shard) chan struct{} {
 	v, _ := r.shards.LoadOrStore(s, make(chan struct{}, 1))
-	turn := v.(chan struct{})
+	return v.(chan struct{})
+}
+
+func (r *restarts) lock(ctx context.Context, s message.Shard) (unlock func(), err error) {
+	turn := r.turn(s)
 	select {
 	case turn <- struct{}{}:
 		return func() { <-turn }, nil
@@ -26,52 +33,90 @@ func (r *restarts) lock(ctx context.Context, s message.Shard) (unlock func(), er
 	}
 }
 
-// Watch meets the store, so that no message has to, and then finds its restarts, also while this
-// worker sends nothing, until ctx ends: the others wait only so long for what it remembers.
+func (r *restarts) busy(s message.Shard) bool { return len(r.turn(s)) > 0 }
+
+// Watch sends this worker's heartbeats, and deals with restarts of the store and with a store that was set
+// back, also while this worker sends nothing: the others wait only so long for what it remembers. It
+// blocks until ctx ends, which must be after the worker's last attempt: whoever has left has no attempt
+// under way.
 func (s *Sender) Watch(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for _, part := range s.o.Parts { // a server that is away must not stop the heartbeats of the others
+		wg.Go(func() { s.watch(ctx, part) })
+	}
+	wg.Wait()
+	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	s.ledger.Leave(leave, s.o.Worker) // else its heartbeats grow old by themselves
+	return nil
+}
+
+func (s *Sender) watch(ctx context.Context, shards []message.Shard) {
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for _, shard := range s.o.Shards.All() {
-		wg.Go(func() { s.restarted(ctx, shard) })
-	}
 	for {
+		var retry <-chan time.Time
+		for i, run := range s.beat(ctx, shards, "") {
+			shard := shards[i]
+			switch {
+			case run.Err != nil:
+				retry = time.After(beatAgain)
+			case run.Met:
+				s.memory.forget(shard)
+			case !s.restarts.busy(shard):
+				wg.Go(func() { s.restarted(ctx, shard) })
+			}
+		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-tick.C:
-		}
-		for _, shard := range s.memory.known() {
-			wg.Go(func() { // one master away must not stop the others
-				if run, err := s.ledger.Meet(ctx, shard, s.o.Quiet); err != nil {
-					return // while it is away nothing can begin there
-				} else if run.Met {
-					s.memory.forget(shard)
-					return
-				}
-				s.restarted(ctx, shard)
-			})
+		case <-retry:
 		}
 	}
 }
 
-// restarted deals with a shard whose server is another than this worker knew: it writes down
-// again what it remembers, and blocks until attempts may begin, or ctx ends.
+// beat sends a heartbeat to each of some shards.
+func (s *Sender) beat(ctx context.Context, shards []message.Shard, replayed string) []message.Run {
+	pulses := make([]message.Pulse, len(shards))
+	for i, shard := range shards {
+		pulses[i] = s.hearts.of(shard).next(message.Pulse{Shard: shard, Worker: s.o.Worker, Replayed: replayed})
+	}
+	sent := time.Now()
+	runs := s.ledger.Beat(ctx, pulses)
+	for i, run := range runs {
+		s.hearts.of(shards[i]).answered(pulses[i], run, sent, s.memory.dropped(shards[i]))
+	}
+	return runs
+}
+
+// restarted deals with a shard whose server is in another epoch than this worker knew: it writes down
+// again what it remembers, and blocks until every worker has done so or had its time for it, or ctx ends.
 func (s *Sender) restarted(ctx context.Context, shard message.Shard) error {
 	unlock, err := s.restarts.lock(ctx, shard)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	asserted := ""
+	replayed := ""
 	for {
 		var run message.Run
-		err := persist(ctx, func() (err error) {
-			if run, err = s.ledger.Meet(ctx, shard, s.o.Quiet); err != nil || run.Met || run.ID == asserted {
-				return err
+		err := persist(ctx, func() error {
+			if run = s.beat(ctx, []message.Shard{shard}, replayed)[0]; run.Err != nil || run.Met {
+				return run.Err
 			}
-			return s.assert(ctx, shard, run.ID)
+			for run.ID != replayed { // the second heartbeat says so to the others
+				if err := s.replay(ctx, shard, run.ID); err != nil {
+					return err
+				}
+				replayed = run.ID
+				if run = s.beat(ctx, []message.Shard{shard}, replayed)[0]; run.Err != nil {
+					return run.Err
+				}
+			}
+			return nil
 		})
 		switch {
 		case err != nil:
@@ -79,34 +124,45 @@ func (s *Sender) restarted(ctx context.Context, shard message.Shard) error {
 		case run.Met:
 			return nil // another goroutine dealt with it
 		case run.Wait <= 0:
-			if err := s.ledger.Trust(ctx, shard, run.ID); err != nil {
-				continue // it restarted once more, or is away: Meet says
+			if err := s.ledger.Trust(ctx, shard, run.ID); err == nil {
+				return nil
 			}
-			return nil
+			// It restarted once more, or is away: the next heartbeat tells.
 		}
-		asserted = run.ID
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(run.Wait):
+		case <-time.After(min(max(run.Wait, time.Millisecond), replayedAgain)):
 		}
 	}
 }
 
-func (s *Sender) assert(ctx context.Context, shard message.Shard, run string) error {
+// replay writes down again what this worker remembers of a shard's attempts. Where the server lost more
+// than that it has the shard held: until somebody who compared releases it.
+func (s *Sender) replay(ctx context.Context, shard message.Shard, epoch string) error {
+	heart := s.hearts.of(shard)
 	all := s.memory.of(shard)
 	lost, err := s.ledger.Assert(ctx, shard, all)
 	if err != nil {
 		return err
 	}
+	loss := heart.lost()
 	s.metrics.note(lost)
-	if len(all) > 0 {
-		s.o.Log.Warn("another run of the store", "shard", shard, "run_id", run, "remembered", len(all),
-			"lost_intents", lost.Intents, "lost_outcomes", lost.Outcomes, "lost_records", lost.Records)
+	if len(all) > 0 || loss.proven {
+		s.o.Log.Warn("another epoch of the store: what this worker remembers is written again", "shard", shard, "epoch", epoch,
+			"remembered", len(all), "lost_intents", lost.Intents, "lost_outcomes", lost.Outcomes, "lost_records", lost.Records,
+			"lost_heartbeats", loss.proven, "lost_seconds", loss.depth.Seconds())
 	}
-	if lost.Rewound() {
+	switch {
+	case loss.deep:
+		if err := s.o.Restored(ctx, shard, loss.depth); err != nil {
+			return err
+		}
+		s.metrics.restored.Inc()
+	case lost.Rewound() || loss.proven:
 		// A worker that died meanwhile cannot say what it did: Meta's reports will.
 		s.o.Rewound(ctx, shard)
 	}
+	heart.replayed(loss.proven || lost.Rewound())
 	return nil
 }

@@ -31,7 +31,8 @@ const BusyWait = 5 * time.Second
 type ledger interface {
 	Begin(ctx context.Context, id string, k int, token string, known *record.Record) (message.Attempt, error)
 	Finish(ctx context.Context, a message.Attempt, m message.Move) (message.State, bool, error)
-	Meet(ctx context.Context, s message.Shard, quiet time.Duration) (message.Run, error)
+	Beat(ctx context.Context, pulses []message.Pulse) []message.Run
+	Leave(ctx context.Context, worker string) error
 	Trust(ctx context.Context, s message.Shard, run string) error
 	Assert(ctx context.Context, s message.Shard, all []message.Memory) (message.Lost, error)
 }
@@ -39,7 +40,13 @@ type ledger interface {
 // poster hands a message to Meta. It keeps its own deadline and returns no Go error: what
 // came of it is the outcome.
 type poster interface {
-	Send(ctx context.Context, number string, body []byte) message.Outcome
+	// Reserve blocks until there may be one more request under way, and returns for how long. Release
+	// ends that.
+	Reserve(ctx context.Context) (time.Duration, error)
+	Release()
+	// Send gets a connection, calls ready, and writes the request. When ready returns an error it writes
+	// nothing.
+	Send(ctx context.Context, number string, body []byte, ready func() error) message.Outcome
 }
 
 // paces change how fast a number goes, for all workers at once.
@@ -52,14 +59,16 @@ type paces interface {
 
 // Slot is a moment at which a message may leave.
 type Slot interface {
+	// Ready notes that the message is ready to leave, but for a connection.
+	Ready()
 	// Use blocks until the request may be written and spends the slot. Its error means that
 	// the slot was missed, or that ctx ended.
 	Use(ctx context.Context) error
 }
 
 // NextSlot blocks until the task's number has a slot for it. Its error means that the worker
-// stops.
-type NextSlot func(ctx context.Context) (Slot, error)
+// stops. Connecting says that the last slot passed while there was no connection.
+type NextSlot func(ctx context.Context, connecting bool) (Slot, error)
 
 // Hold keeps everything of a number, or of one of its templates, back for a time; with an endless
 // outcome until somebody ends it.
@@ -78,9 +87,12 @@ type Options struct {
 	// Siblings are the numbers that share a number's token, it among them.
 	Siblings func(number string) []string
 	// Rewound hears of a shard whose server lost what had been written to it.
-	Rewound    func(ctx context.Context, shard message.Shard)
-	Quiet      time.Duration // how long nothing begins after a restart of the store; 0: it loses nothing
+	Rewound func(ctx context.Context, shard message.Shard)
+	// Restored holds everything of a shard without an end: its server lost more than workers remember, or
+	// nobody knows how much (depth 0). An error: it is called again, and nothing begins before.
+	Restored   func(ctx context.Context, shard message.Shard, depth time.Duration) error
 	Shards     message.Shards
+	Parts      [][]message.Shard                 // the shards, those together that are on one server
 	Wrote      func(number string, at time.Time) // hears of each request just before it is written; nil: nobody does
 	Numbers    []string                          // whose series exist from the start
 	Log        *slog.Logger
@@ -98,6 +110,7 @@ type Sender struct {
 	health  health
 
 	memory   memory
+	hearts   hearts
 	restarts restarts
 }
 
@@ -111,8 +124,9 @@ func (s *Sender) Sends() int { return s.sends.count() }
 
 // Again is when a task is to come back.
 type Again struct {
-	Due bool          // false: the task is done with
-	In  time.Duration // 0: at once, at the head of its queue
+	Due       bool          // false: the task is done with
+	In        time.Duration // 0: at once, at the head of its queue
+	Recipient bool          // Meta says that the recipient has had enough for now
 	// On: when what is held now is held no more, at the head of its queue; empty: it does not wait for that.
 	On       message.HoldOn
 	Template string // with HoldTemplate
@@ -134,11 +148,35 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 	var mem *message.Memory
 	var begun time.Time
 	fetched := time.Now()
+	var out message.Outcome
+	var m message.Move
+	var on message.HoldOn
+	reserved, connecting := false, false
+	defer func() {
+		if reserved {
+			s.poster.Release()
+		}
+	}()
 	for {
-		slot, err := nextWithin(ctx, next, a)
+		slot, err := nextWithin(ctx, next, a, reserved, connecting)
+		if err != nil && reserved && a.N == 0 && ctx.Err() == nil { // others can use its connection
+			s.poster.Release()
+			reserved = false
+			continue
+		}
 		if err != nil {
 			return s.takeBack(ctx, a, mem, 0)
 		}
+		if !reserved {
+			waited, err := s.poster.Reserve(ctx)
+			if err != nil {
+				return s.takeBack(ctx, a, mem, 0)
+			}
+			if reserved, connecting = true, waited > connectMost; connecting { // the slot has passed
+				continue
+			}
+		}
+		connecting = false
 		// Who stood still for long asks once more, with the same token, whether the attempt is
 		// still its own. Who only missed a slot need not.
 		if a.N == 0 || frozen(begun, time.Now()) {
@@ -148,6 +186,10 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 			begun = time.Now()
 			latest, err := s.begin(ctx, id, k, token, known)
 			known = nil
+			if errors.Is(err, record.ErrFormat) { // its task would come again for ever
+				s.o.Log.Error("a message's record cannot be read: the message is not sent", "msg_id", id, "err", err)
+				return done
+			}
 			if err != nil {
 				s.o.Log.Error("begin", "msg_id", id, "err", err)
 				return again(time.Second)
@@ -180,15 +222,15 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 				return s.takeBack(ctx, a, mem, 0)
 			}
 		}
-		if slot.Use(ctx) != nil || frozen(begun, time.Now()) {
-			continue
+		slot.Ready()
+		ready := time.Now()
+		if out, m, on, err = s.attempt(ctx, a, func() error { return leave(ctx, next, slot, begun, ready, a.Left) }); err == nil {
+			break
 		}
-		if time.Since(begun) >= a.Left { // its deadline came meanwhile
+		if !errors.Is(err, errFrozen) {
 			return s.takeBack(ctx, a, mem, 0)
 		}
-		break
 	}
-	m, on := s.attempt(ctx, a)
 	s.memory.ended(mem, m)
 	st, duplicate, err := s.finish(ctx, a, m)
 	if err != nil {
@@ -200,6 +242,7 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 	}
 	if st == message.Queued && m.To == message.Queued {
 		after := again(m.In)
+		after.Recipient = out.Limit == message.LimitPair
 		if after.On = on; on == message.HoldTemplate {
 			after.Template = a.Message.Template
 		}
@@ -213,14 +256,55 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 // for abandoned: a doubt about a request that never left.
 const secondSlotMax = 2 * time.Second
 
-// nextWithin waits for a slot, with an intent recorded not for long.
-func nextWithin(ctx context.Context, next NextSlot, a message.Attempt) (Slot, error) {
+// reservedMax is how long one of the connections is kept from others by a message that waits for its slot.
+const reservedMax = 250 * time.Millisecond
+
+// connectMost is how long a connection may take to come while its slot can still be used.
+const connectMost = 50 * time.Millisecond
+
+// nextWithin waits for a slot: not for long with an intent recorded or a connection reserved.
+func nextWithin(ctx context.Context, next NextSlot, a message.Attempt, reserved, connecting bool) (Slot, error) {
+	most := reservedMax
 	if a.N > 0 {
+		most = secondSlotMax
+	}
+	if a.N > 0 || reserved {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, secondSlotMax)
+		ctx, cancel = context.WithTimeout(ctx, most)
 		defer cancel()
 	}
-	return next(ctx)
+	return next(ctx, connecting)
+}
+
+var (
+	errFrozen  = errors.New("the intent is too old for its request")
+	errOverdue = errors.New("the deadline has passed")
+)
+
+// leave blocks until a request that has its connection may be written. When the connection was slow to
+// come the slot has passed, and another one is waited for. Its error means that the request must not
+// be written.
+func leave(ctx context.Context, next NextSlot, slot Slot, begun, ready time.Time, left time.Duration) error {
+	connecting := time.Since(ready) > connectMost
+	again, cancel := context.WithTimeout(ctx, secondSlotMax)
+	defer cancel()
+	for slot.Use(ctx) != nil {
+		if frozen(begun, time.Now()) {
+			return errFrozen
+		}
+		var err error
+		if slot, err = next(again, connecting); err != nil {
+			return err
+		}
+		connecting = false
+	}
+	if frozen(begun, time.Now()) {
+		return errFrozen
+	}
+	if time.Since(begun) >= left {
+		return errOverdue
+	}
+	return nil
 }
 
 // freezeMax is how old an intent may be when its request leaves. A process that stood still for
@@ -252,12 +336,12 @@ func (s *Sender) takeBack(ctx context.Context, a message.Attempt, mem *message.M
 	return again(wait)
 }
 
-// attempt sends, and decides what follows from the outcome. It returns what was held, so that the
-// message waits for the end of that.
-func (s *Sender) attempt(ctx context.Context, a message.Attempt) (m message.Move, on message.HoldOn) {
+// attempt sends when ready allows it, and decides what follows from the outcome. It returns what was
+// held, so that the message waits for the end of that. Its error is ready's: nothing was sent.
+func (s *Sender) attempt(ctx context.Context, a message.Attempt, ready func() error) (out message.Outcome, m message.Move, on message.HoldOn, err error) {
 	start := time.Now()
+	var refused error
 	number := a.Message.From
-	out := message.Outcome{}
 	var e effect
 	body, err := s.o.Body(a)
 	switch {
@@ -268,12 +352,21 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt) (m message.Move
 		out = message.Outcome{Kind: message.Refused, Reason: "payload_unreadable", Err: err}
 	default:
 		s.metrics.inflight.WithLabelValues(number).Inc()
-		s.sends.add()
-		if s.o.Wrote != nil {
-			s.o.Wrote(number, time.Now())
-		}
-		out = s.poster.Send(context.WithoutCancel(ctx), number, body)
+		out = s.poster.Send(context.WithoutCancel(ctx), number, body, func() error {
+			if refused = ready(); refused != nil {
+				return refused
+			}
+			start = time.Now()
+			s.sends.add()
+			if s.o.Wrote != nil {
+				s.o.Wrote(number, start)
+			}
+			return nil
+		})
 		s.metrics.inflight.WithLabelValues(number).Dec()
+		if refused != nil {
+			return out, message.Move{}, "", refused
+		}
 		e = s.pace(context.WithoutCancel(ctx), a, out)
 	}
 	m = s.decide(a, out, e)
@@ -296,18 +389,18 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt) (m message.Move
 		level = slog.LevelWarn
 	}
 	if !s.o.Log.Enabled(ctx, level) {
-		return m, on // the values of the line would cost as much as the line
+		return out, m, on, nil // the values of the line would cost as much as the line
 	}
 	s.o.Log.Log(ctx, level, "attempt", "msg_id", a.ID, "phone_number_id", number, "class", a.Message.Class,
 		"attempt", a.N, "outcome", out.Kind, "code", out.Code, "reason", out.Reason, "wamid", out.WAMID,
 		"seconds", time.Since(start).Seconds(), "state", m.To, "next_in", m.In.Seconds(), "err", out.Err)
-	return m, on
+	return out, m, on, nil
 }
 
 // decide says where a message goes after an outcome with an effect.
 func (s *Sender) decide(a message.Attempt, out message.Outcome, e effect) message.Move {
 	p := s.o.Policy(a.Message.From, a.Message.Class)
-	m := message.Move{Code: out.Code, Reason: out.Reason}
+	m := message.Move{Code: out.Code, Reason: out.Reason, Detail: out.Detail}
 	wait := max(s.o.Backoff(a.N), out.RetryAfter)
 	if out.Limit == message.LimitPair {
 		wait = max(wait, pairBackoff(a.N))
@@ -327,11 +420,11 @@ func (s *Sender) decide(a message.Attempt, out message.Outcome, e effect) messag
 		// an outage of the network would burn the backlog.
 		m.To, m.In, m.Counts = message.Queued, wait, out.Code != 0
 	case message.Refused:
-		m.To = message.Rejected
+		m.To, m.Keep = message.Rejected, true // what it was refused for may be mended: an operator can have it sent again
 		// A person looks into these: it may be the key that is wrong, or something at Meta that nobody
 		// knows yet.
 		if out.Reason == message.ReasonTampered || out.Unknown {
-			m.To, m.Keep = message.Dead, true
+			m.To = message.Dead
 		}
 	case message.ServerError:
 		m.To, m.In, m.Reason, m.Counts = message.InDoubt, max(p.ErrorWindow, wait), message.ReasonServerError, e.counts
@@ -339,7 +432,7 @@ func (s *Sender) decide(a message.Attempt, out message.Outcome, e effect) messag
 		m.To, m.In, m.Reason = message.InDoubt, p.DoubtWindow, message.ReasonNoAnswer
 	}
 	if m.To == message.Queued && m.Counts && a.Failures+1 >= s.o.Attempts {
-		return message.Move{To: message.Dead, Code: out.Code, Reason: message.ReasonAttempts, Keep: true}
+		return message.Move{To: message.Dead, Code: out.Code, Reason: message.ReasonAttempts, Detail: out.Detail, Keep: true}
 	}
 	return m
 }
@@ -374,12 +467,12 @@ func (s *Sender) finish(ctx context.Context, a message.Attempt, m message.Move) 
 	return st, duplicate, err
 }
 
-// persist calls f until it succeeds or ctx ends, with growing pauses.
+// persist calls f until it succeeds or ctx ends, with growing pauses, or a record cannot be read.
 func persist(ctx context.Context, f func() error) error {
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		err := f()
-		if err == nil {
-			return nil
+		if err == nil || errors.Is(err, record.ErrFormat) {
+			return err
 		}
 		select {
 		case <-ctx.Done():

@@ -3,9 +3,9 @@ package send
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,20 +14,17 @@ import (
 )
 
 const (
-	// beatEvery is how often a worker says that it lives, and sweeps.
+	// beatEvery is how often a worker sends its heartbeats, and sweeps.
 	beatEvery = 2 * time.Second
-	// DeadAfter is the silence after which a worker counts as dead.
-	DeadAfter = 6 * time.Second
 	// sweepMost is how many messages of a kind one pass takes up in a shard.
 	sweepMost = 500
 )
 
 // records is the ledger as the sweeper sees it.
 type records interface {
-	Beat(ctx context.Context, worker string) error
-	Leave(ctx context.Context, worker string) error
-	Alive(ctx context.Context, d time.Duration) (map[string]bool, error)
-	Unsettled(ctx context.Context, now time.Time) ([]message.Unsettled, error)
+	Alive(ctx context.Context, shards []message.Shard, d time.Duration) []message.Living
+	// What these return is good beside an error, which is about the others.
+	Unsettled(ctx context.Context, now map[message.Shard]time.Time) ([]message.Unsettled, error)
 	Opens(ctx context.Context, s message.Shard, ids []string) ([]message.Open, error)
 	Doubts(ctx context.Context, s message.Shard, until time.Time, limit int) ([]message.Open, error)
 	Postpone(ctx context.Context, s message.Shard, ids []string, until time.Time) error
@@ -54,105 +51,109 @@ type Requeue func(ctx context.Context, o message.Open, m message.Move) error
 // Watermark says up to when all evidence of a shard is folded into the records.
 type Watermark func(ctx context.Context, s message.Shard) (time.Time, error)
 
-// LastHeard says when a webhook of Meta's last came at all, and when the last status of a
-// number was made.
-type LastHeard func(ctx context.Context, number string) (any, status time.Time, err error)
+// Channel tells whether what Meta reports of a number's messages reaches us.
+type Channel func(ctx context.Context, number string) (message.Channel, error)
 
 // Sweeper takes up what was left undone: attempts of dead workers, doubts whose window has
 // passed, deadlines. Each worker runs one; they may all do the same work without harm.
 type Sweeper struct {
-	Worker     string
-	Policy     func(number string, c message.Class) message.Policy
-	Shards     message.Shards
-	Records    records
-	Requeue    Requeue
-	Lost       func(ctx context.Context, some []message.Open) ([]message.Open, error) // those whose task is gone
-	Hands      func(ctx context.Context) ([]Hand, error)
-	Suspects   func() []string // messages that were found in an attempt when their task came up, since it was last called
-	Holds      func(ctx context.Context) ([]message.Hold, error)
-	Watermark  Watermark
-	LastHeard  LastHeard
-	Sends      func() int                                   // requests of this worker in the last minute
-	Now        func(ctx context.Context) (time.Time, error) // the store's clock
+	Worker    string
+	Policy    func(number string, c message.Class) message.Policy
+	Shards    message.Shards
+	Records   records
+	Requeue   Requeue
+	Lost      func(ctx context.Context, some []message.Open) ([]message.Open, error) // those whose task is gone
+	Hands     func(ctx context.Context, shards []message.Shard) ([]Hand, error)
+	Suspects  func(shards []message.Shard) []string // messages of some shards that were found in an attempt when their task came up, since it was last called
+	Holds     func(ctx context.Context) ([]message.Hold, error)
+	Watermark Watermark
+	Channel   Channel
+	Sends     func() int // requests of this worker in the last minute
+	// Sight is since when this worker's view of a shard is good. After the store was away, or this worker
+	// stood still, everybody's heartbeat looks old, and nobody is dead.
+	Sight      func(s message.Shard) Sight
+	Parts      [][]message.Shard // the shards, those together that are on one server
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 
-	metrics    *sweeps
-	walk       walk
-	forgetting message.Shard // whose records were looked through last
-	resends    minute        // by policy, without evidence
-	// since is when this worker's view of the others' beats became unbroken. After the store
-	// was away, or this worker stood still, everybody's beat looks old, and nobody is dead.
-	since  time.Time
-	beaten time.Time // when this worker's last beat was answered
+	metrics *sweeps
+	resends minute // by policy, without evidence
 }
 
-// Run sweeps until ctx ends, which must be after the worker's last attempt: whoever has left
-// has no attempt under way.
+// Run sweeps until ctx ends. What shares a server is swept together, and one server that is away stops
+// only its own sweep.
 func (s *Sweeper) Run(ctx context.Context) error {
 	s.metrics = newSweeps(s.Registerer)
+	var wg sync.WaitGroup
+	for _, shards := range s.Parts {
+		wg.Go(func() { (&part{Sweeper: s, shards: shards}).run(ctx) })
+	}
+	wg.Wait()
+	return nil
+}
+
+// part is the sweep of the shards of one server.
+type part struct {
+	*Sweeper
+	shards     []message.Shard
+	walk       walk
+	forgetting int // index of the shard whose records were looked through last
+}
+
+func (p *part) run(ctx context.Context) {
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
 	for {
-		err := s.beat(ctx)
-		if err == nil {
-			err = s.sweep(ctx)
-		}
-		if err != nil && ctx.Err() == nil {
-			s.Log.Error("sweep", "err", err)
+		if err := p.sweep(ctx); err != nil && ctx.Err() == nil {
+			p.metrics.failures.Inc()
+			p.Log.Error("sweep", "err", err)
 		}
 		select {
 		case <-ctx.Done():
-			leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-			defer cancel()
-			s.Records.Leave(leave, s.Worker) // else its beat grows old by itself
-			return nil
+			return
 		case <-tick.C:
 		}
 	}
 }
 
-// beat says that this worker lives, and notes when two beats were too far apart.
-func (s *Sweeper) beat(ctx context.Context) error {
-	err := s.Records.Beat(ctx, s.Worker)
-	now := time.Now()
-	if err != nil || now.Sub(s.beaten) > 2*beatEvery {
-		s.since = now
-	}
-	if err == nil {
-		s.beaten = now
-	}
-	return err
+// view is what one pass knows of a shard.
+type view struct {
+	message.Living
+	sight Sight
 }
 
-// sweep goes on to the next shard after an error: one node away must not stop the others.
-func (s *Sweeper) sweep(ctx context.Context) error {
-	// Hands first: who has tasks had sent a heartbeat before.
-	hands, handsErr := s.Hands(ctx)
-	alive, err := s.Records.Alive(ctx, DeadAfter)
-	if err != nil {
-		return err
-	}
-	now, err := s.Now(ctx)
-	if err != nil {
-		return fmt.Errorf("read the store's clock: %w", err)
-	}
-	unsettled, err := s.Records.Unsettled(ctx, now)
-	if err != nil {
-		return err
-	}
-	errs := []error{handsErr, s.abandoned(ctx, hands, alive, now), s.suspects(ctx, alive, now), s.lost(ctx, alive, now), s.forget(ctx, alive)}
-	for _, u := range unsettled {
-		if time.Since(s.beaten) > beatEvery { // there is so much to sweep
-			if err := s.beat(ctx); err != nil {
-				return errors.Join(append(errs, err)...)
-			}
+// views reads the heartbeats of all shards. Those that cannot be read are left out.
+func (p *part) views(ctx context.Context) (map[message.Shard]view, error) {
+	var errs []error
+	seen := map[message.Shard]view{}
+	for i, l := range p.Records.Alive(ctx, p.shards, message.DeadAfter) {
+		if l.Err != nil {
+			errs = append(errs, l.Err)
+			continue
 		}
+		seen[p.shards[i]] = view{l, p.Sight(p.shards[i])}
+	}
+	return seen, errors.Join(errs...)
+}
+
+// sweep goes on to the next shard, and to the next message, after an error.
+func (p *part) sweep(ctx context.Context) error {
+	// Hands first: who has tasks had sent a heartbeat before.
+	hands, handsErr := p.Hands(ctx, p.shards)
+	seen, err := p.views(ctx)
+	errs := []error{handsErr, err, p.abandoned(ctx, hands, seen), p.suspects(ctx, seen), p.lost(ctx, seen), p.forget(ctx, seen)}
+	now := map[message.Shard]time.Time{}
+	for shard, v := range seen {
+		now[shard] = v.Now
+	}
+	unsettled, err := p.Records.Unsettled(ctx, now)
+	errs = append(errs, err)
+	for _, u := range unsettled {
 		if u.Doubts {
-			errs = append(errs, s.doubts(ctx, u.Shard, now))
+			errs = append(errs, p.doubts(ctx, u.Shard, now[u.Shard]))
 		}
 		if u.Overdue {
-			errs = append(errs, s.overdue(ctx, u.Shard, now))
+			errs = append(errs, p.overdue(ctx, u.Shard, now[u.Shard]))
 		}
 	}
 	return errors.Join(errs...)
@@ -160,88 +161,91 @@ func (s *Sweeper) sweep(ctx context.Context) error {
 
 // abandoned takes up what dead workers have in hand: their attempts are in doubt, and their tasks go
 // back to their queues.
-func (s *Sweeper) abandoned(ctx context.Context, hands []Hand, alive map[string]bool, now time.Time) error {
+func (p *part) abandoned(ctx context.Context, hands []Hand, seen map[message.Shard]view) error {
 	var errs []error
 	for _, h := range hands {
-		if !s.dead(h.Worker, alive) {
+		v, ok := seen[h.Shard]
+		if !ok || !v.dead(h.Worker) {
 			continue
 		}
-		err := s.doubt(ctx, h.Shard, h.IDs, alive, now)
+		err := p.doubt(ctx, h.Shard, h.IDs, v)
 		if err == nil {
 			err = h.Return(ctx)
 		}
-		errs = append(errs, err) // one node away must not stop the others
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
 // suspects makes doubts of attempts that came up again with their task, and that nobody works on.
-func (s *Sweeper) suspects(ctx context.Context, alive map[string]bool, now time.Time) error {
+func (p *part) suspects(ctx context.Context, seen map[message.Shard]view) error {
 	by := map[message.Shard][]string{}
-	for _, id := range s.Suspects() {
+	for _, id := range p.Suspects(p.shards) {
 		number, _ := message.Number(id)
-		shard := s.Shards.Of(number)
+		shard := p.Shards.Of(number)
 		by[shard] = append(by[shard], id)
 	}
 	var errs []error
 	for shard, ids := range by {
-		errs = append(errs, s.doubt(ctx, shard, ids, alive, now))
+		if v, ok := seen[shard]; ok {
+			errs = append(errs, p.doubt(ctx, shard, ids, v))
+		}
 	}
 	return errors.Join(errs...)
 }
 
-func (s *Sweeper) doubt(ctx context.Context, shard message.Shard, ids []string, alive map[string]bool, now time.Time) error {
+func (p *part) doubt(ctx context.Context, shard message.Shard, ids []string, v view) error {
+	var errs []error
 	for some := range slices.Chunk(ids, sweepMost) {
-		opens, err := s.Records.Opens(ctx, shard, some)
-		if err != nil {
-			return err
-		}
+		opens, err := p.Records.Opens(ctx, shard, some)
+		errs = append(errs, err)
 		for _, o := range opens {
-			if err := s.doubtIfAbandoned(ctx, o, alive, now); err != nil {
-				return err
-			}
+			errs = append(errs, p.doubtIfAbandoned(ctx, o, v))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
-// dead tells whether a worker that was not named among the living is dead.
-func (s *Sweeper) dead(worker string, alive map[string]bool) bool {
-	return !alive[worker] && time.Since(s.since) > DeadAfter
+// dead tells whether a worker is dead.
+func (v view) dead(worker string) bool {
+	return !v.Workers[worker] && !v.sight.Unbroken.IsZero() && time.Since(v.sight.Unbroken) > message.DeadAfter
 }
 
 // doubtIfAbandoned makes a doubt of an attempt whose owner is dead, or should be done long since.
-func (s *Sweeper) doubtIfAbandoned(ctx context.Context, o message.Open, alive map[string]bool, now time.Time) error {
+func (p *part) doubtIfAbandoned(ctx context.Context, o message.Open, v view) error {
 	if o.State != message.Attempting {
 		return nil
 	}
-	m := message.Move{To: message.InDoubt, In: s.Policy(o.Message.From, o.Message.Class).DoubtWindow}
+	m := message.Move{To: message.InDoubt, In: p.Policy(o.Message.From, o.Message.Class).DoubtWindow}
+	const old = attemptMax + beatEvery
 	switch {
-	case s.dead(o.Worker, alive) && now.Sub(o.Since) > DeadAfter:
-		// A younger attempt proves that its owner lived: it came after alive was read.
+	case v.dead(o.Worker) && v.Now.Sub(o.Since) > message.DeadAfter:
+		// A younger attempt proves that its owner lived: it came after the heartbeats were read.
 		m.Reason = message.ReasonWorkerDied
-	case now.Sub(o.Since) > attemptMax+beatEvery:
+	case v.Now.Sub(o.Since) > old && !v.sight.Steady.IsZero() && time.Since(v.sight.Steady) > old:
+		// Where the clock was set ahead since it began, only the time since then is certain.
 		m.Reason = message.ReasonNoAnswer
 	default:
 		return nil
 	}
-	return s.move(ctx, o, m)
+	return p.move(ctx, o, m)
 }
 
 // forget drops the records of one shard whose lives are over, in each pass of another. One living
 // worker does so for all: the first by name.
-func (s *Sweeper) forget(ctx context.Context, alive map[string]bool) error {
-	if !s.firstByName(alive) {
+func (p *part) forget(ctx context.Context, seen map[message.Shard]view) error {
+	p.forgetting = (p.forgetting + 1) % len(p.shards)
+	shard := p.shards[p.forgetting]
+	if v, ok := seen[shard]; !ok || !p.firstByName(v) {
 		return nil
 	}
-	s.forgetting = (s.forgetting + 1) % message.Shard(s.Shards)
-	_, err := s.Records.Forget(ctx, s.forgetting)
+	_, err := p.Records.Forget(ctx, shard)
 	return err
 }
 
-func (s *Sweeper) firstByName(alive map[string]bool) bool {
-	for worker := range alive {
-		if worker < s.Worker {
+func (s *Sweeper) firstByName(v view) bool {
+	for worker, lives := range v.Workers {
+		if lives && worker < s.Worker {
 			return false
 		}
 	}
@@ -251,29 +255,23 @@ func (s *Sweeper) firstByName(alive map[string]bool) bool {
 // overdue ends messages whose deadline passed while they waited.
 func (s *Sweeper) overdue(ctx context.Context, shard message.Shard, now time.Time) error {
 	late, err := s.Records.Overdue(ctx, shard, now, sweepMost)
-	if err != nil {
-		return err
-	}
+	errs := []error{err}
 	if len(late) == 0 {
-		return nil
-	}
-	holds, err := s.Holds(ctx)
-	if err != nil {
 		return err
 	}
+	holds, err := s.Holds(ctx) // without them the reason is less exact
+	errs = append(errs, err)
 	for _, o := range late {
-		m := message.Move{To: message.Expired, Reason: message.ReasonDeadline}
+		m := message.Move{To: message.Expired, Reason: message.ReasonDeadline, Keep: true}
 		switch {
 		case slices.ContainsFunc(holds, func(h message.Hold) bool { return h.Concerns(o.Message) }):
 			m.Reason = message.ReasonLateHeld
 		case o.N > 0:
 			m.Reason = message.ReasonLateRetry
 		}
-		if err := s.move(ctx, o, m); err != nil {
-			return err
-		}
+		errs = append(errs, s.move(ctx, o, m))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (s *Sweeper) move(ctx context.Context, o message.Open, m message.Move) error {

@@ -22,15 +22,16 @@ import (
 // world is the records as a sweeper sees them, on the bubble's clock, and what was done to
 // them, when: "12s id attempting->in_doubt worker_died".
 type world struct {
-	beat     time.Time // of the sweeper's own worker
-	left     bool
+	sight    func(now time.Duration) send.Sight // of the sweeper's own worker
+	ahead    time.Duration                      // of the server's clock
 	others   map[string]lastBeat
 	attempts []message.Open
 	doubts   []message.Open
 	overdue  []message.Open
-	mark     func(now time.Duration) time.Time // the reconciler's watermark
-	heard    func(now time.Duration) time.Time // when a webhook came last
-	status   time.Time                         // when the number's last status was made
+	mark     func(now time.Duration) time.Time             // the reconciler's watermark
+	heard    func(now time.Duration) time.Time             // when a webhook came last
+	status   time.Time                                     // when the number's last status was made
+	open     func(now time.Duration) (gap, open time.Time) // of the channel; nil: no webhook program ever reported
 	owed     func(after, before time.Time) int64
 	sends    int
 	holds    []message.Hold
@@ -43,6 +44,7 @@ type world struct {
 	before func(call string)       // to take its time, say
 
 	start time.Time
+	parts [][]message.Shard
 	did   []string
 	ends  []time.Time // of the doubts' windows, beside doubts
 	reg   *prometheus.Registry
@@ -58,9 +60,11 @@ func diedAt(end time.Duration) lastBeat {
 }
 
 func newWorld() *world {
-	w := &world{others: map[string]lastBeat{}, start: time.Now(), reg: prometheus.NewRegistry()}
+	w := &world{others: map[string]lastBeat{}, start: time.Now(), reg: prometheus.NewRegistry(), parts: [][]message.Shard{{0, 1}}}
+	w.sight = func(time.Duration) send.Sight { return send.Sight{Unbroken: w.start, Steady: w.start.Add(-time.Hour)} }
 	w.mark = func(time.Duration) time.Time { return w.start }
 	w.heard = func(now time.Duration) time.Time { return w.start.Add(now) }
+	w.open = func(now time.Duration) (gap, open time.Time) { return time.Time{}, w.start.Add(now) }
 	return w
 }
 
@@ -74,41 +78,34 @@ func (w *world) call(name string) error {
 	return nil
 }
 
-func (w *world) Beat(ctx context.Context, worker string) error {
-	if err := w.call("beat"); err != nil {
-		return err
-	}
-	w.beat = time.Now()
-	return nil
-}
-
-func (w *world) Leave(ctx context.Context, worker string) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	w.left = worker == "me"
-	return nil
-}
-
-func (w *world) Alive(ctx context.Context, d time.Duration) (map[string]bool, error) {
+func (w *world) Alive(ctx context.Context, shards []message.Shard, d time.Duration) []message.Living {
 	now := time.Since(w.start)
-	alive := map[string]bool{"me": time.Since(w.beat) < d}
+	alive := map[string]bool{"me": true}
 	for name, last := range w.others {
 		alive[name] = now-last(now) < d
 	}
-	return alive, w.call("alive")
+	all := make([]message.Living, len(shards))
+	for i, s := range shards {
+		if all[i].Err = w.call(fmt.Sprintf("alive %d", s)); all[i].Err == nil {
+			all[i] = message.Living{Workers: alive, Now: time.Now().Add(w.ahead)}
+		}
+	}
+	return all
 }
 
-func (w *world) Unsettled(context.Context, time.Time) (all []message.Unsettled, err error) {
-	for _, s := range message.Shards(2).All() {
+func (w *world) Unsettled(_ context.Context, now map[message.Shard]time.Time) (all []message.Unsettled, err error) {
+	for _, s := range slices.Sorted(maps.Keys(now)) {
 		all = append(all, message.Unsettled{Shard: s, Doubts: true, Overdue: true})
 	}
-	return all, nil
+	return all, w.call("unsettled")
 }
 
 // hands has each attempt in its worker's hand.
-func (w *world) hands(ctx context.Context) (all []send.Hand, err error) {
+func (w *world) hands(ctx context.Context, shards []message.Shard) (all []send.Hand, err error) {
 	err = w.call("hands")
+	if !slices.Contains(shards, 1) {
+		return nil, err
+	}
 	for _, o := range w.attempts {
 		all = append(all, send.Hand{Worker: o.Worker, Shard: 1, IDs: []string{o.ID}, Return: func(context.Context) error {
 			w.returned = append(w.returned, o.ID)
@@ -119,7 +116,10 @@ func (w *world) hands(ctx context.Context) (all []send.Hand, err error) {
 }
 
 // suspects finds all attempts when their tasks come up.
-func (w *world) suspects() (ids []string) {
+func (w *world) suspects(shards []message.Shard) (ids []string) {
+	if !slices.Contains(shards, w.shardOf()) {
+		return nil
+	}
 	for _, o := range w.attempts {
 		ids = append(ids, o.ID)
 	}
@@ -127,14 +127,16 @@ func (w *world) suspects() (ids []string) {
 }
 
 func (w *world) Opens(ctx context.Context, s message.Shard, ids []string) ([]message.Open, error) {
-	err := w.call("opens")
+	if err := w.call("opens"); err != nil {
+		return nil, err
+	}
 	var found []message.Open
 	for _, o := range w.attempts {
 		if slices.Contains(ids, o.ID) {
 			found = append(found, o)
 		}
 	}
-	return found, err
+	return found, nil
 }
 
 func (w *world) Forget(ctx context.Context, s message.Shard) (int, error) {
@@ -143,13 +145,16 @@ func (w *world) Forget(ctx context.Context, s message.Shard) (int, error) {
 }
 
 func (w *world) Doubts(ctx context.Context, s message.Shard, until time.Time, limit int) ([]message.Open, error) {
+	if err := w.call("doubts"); err != nil {
+		return nil, err
+	}
 	var past []message.Open
 	for i, o := range w.doubts {
 		if !w.ends[i].After(until) {
 			past = append(past, o)
 		}
 	}
-	return w.of(s, past), w.call("doubts")
+	return w.of(s, past), nil
 }
 
 func (w *world) Postpone(ctx context.Context, s message.Shard, ids []string, until time.Time) error {
@@ -178,14 +183,20 @@ func (w *world) lost(ctx context.Context, some []message.Open) ([]message.Open, 
 }
 
 func (w *world) Overdue(ctx context.Context, s message.Shard, now time.Time, limit int) ([]message.Open, error) {
+	if err := w.call("overdue"); err != nil {
+		return nil, err
+	}
 	var late []message.Open
 	for _, o := range w.overdue {
 		if o.ExpiresAt.Before(now) {
 			late = append(late, o)
 		}
 	}
-	return w.of(s, late), w.call("overdue")
+	return w.of(s, late), nil
 }
+
+// shardOf is the shard of the suspects' number.
+func (w *world) shardOf() message.Shard { return message.Shards(2).Of("") }
 
 // of puts everything into the last of two shards.
 func (w *world) of(s message.Shard, all []message.Open) []message.Open {
@@ -243,13 +254,18 @@ func (w *world) sweepFor(t *testing.T, d time.Duration) {
 		Watermark: func(context.Context, message.Shard) (time.Time, error) {
 			return w.mark(time.Since(w.start)), w.call("watermark")
 		},
-		LastHeard: func(context.Context, string) (time.Time, time.Time, error) {
-			return w.heard(time.Since(w.start)), w.status, w.call("heard")
+		Channel: func(context.Context, string) (message.Channel, error) {
+			c := message.Channel{LastWebhook: w.heard(time.Since(w.start)), LastStatus: w.status}
+			if w.open != nil {
+				c.Reported = true
+				c.Gap, c.Open = w.open(time.Since(w.start))
+			}
+			return c, w.call("heard")
 		},
 		Sends: func() int { return w.sends },
 		Holds: func(context.Context) ([]message.Hold, error) { return w.holds, w.call("holds") },
-		Now:   func(context.Context) (time.Time, error) { return time.Now(), w.call("now") },
-		Log:   slog.New(slog.DiscardHandler), Registerer: w.reg,
+		Sight: func(message.Shard) send.Sight { return w.sight(time.Since(w.start)) }, Parts: w.parts,
+		Log: slog.New(slog.DiscardHandler), Registerer: w.reg,
 	}
 	if err := s.Run(ctx); err != nil {
 		t.Error(err)
@@ -275,46 +291,6 @@ func bubble(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) { f(t, newWorld()) })
-}
-
-func TestSweeperBeats(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		var beats []time.Duration
-		w.before = func(call string) {
-			if call == "beat" {
-				beats = append(beats, time.Since(w.start))
-			}
-		}
-		w.sweepFor(t, 7*time.Second)
-		if want := []time.Duration{0, 2 * time.Second, 4 * time.Second, 6 * time.Second}; !slices.Equal(beats, want) {
-			t.Errorf("beats at %v, want %v", beats, want)
-		}
-		if !w.left {
-			t.Error("it did not leave")
-		}
-	})
-}
-
-// TestSweeperBeatsWhileItSweeps: a worker with much to sweep must not look dead.
-func TestSweeperBeatsWhileItSweeps(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		var last time.Time
-		w.before = func(call string) {
-			switch call {
-			case "beat":
-				if gap := time.Since(last); !last.IsZero() && gap >= 6*time.Second {
-					t.Errorf("%s without a beat", gap)
-				}
-				last = time.Now()
-			case "overdue", "doubts":
-				time.Sleep(2 * time.Second)
-			}
-		}
-		w.sweepFor(t, time.Minute)
-		if last.IsZero() {
-			t.Error("no beat at all")
-		}
-	})
 }
 
 func TestDeadWorker(t *testing.T) {
@@ -350,7 +326,7 @@ func TestWorkerDies(t *testing.T) {
 func TestNewWorker(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.before = func(call string) {
-			if call == "alive" && time.Since(w.start) == 12*time.Second && len(w.attempts) == 0 {
+			if call == "alive 1" && time.Since(w.start) == 12*time.Second && len(w.attempts) == 0 {
 				w.others["new"] = living
 				w.attempts = []message.Open{w.attempt("a", "new", 12*time.Second)}
 			}
@@ -363,38 +339,72 @@ func TestNewWorker(t *testing.T) {
 	})
 }
 
-// TestOutage: after the store was away all beats are old, and nobody is dead; and likewise
-// after this worker stood still.
+// TestOutage: while and after this worker's view was broken all heartbeats look old, and nobody is dead.
 func TestOutage(t *testing.T) {
-	t.Parallel()
-	// Each keeps the other worker's beats away from 20 s to 40 s.
-	tests := map[string]func(w *world){
-		"beats fail": func(w *world) {
-			w.fail = func(call string) error {
-				if d := time.Since(w.start); d >= 20*time.Second && d < 40*time.Second {
-					return errAway
-				}
-				return nil
+	bubble(t, func(t *testing.T, w *world) {
+		w.sight = func(now time.Duration) send.Sight {
+			switch {
+			case now < 20*time.Second:
+				return send.Sight{Unbroken: w.start, Steady: w.start}
+			case now < 40*time.Second:
+				return send.Sight{Steady: w.start}
 			}
-		},
-		"a beat hangs":  func(w *world) { w.before = w.hang("beat") },
-		"a sweep hangs": func(w *world) { w.before = w.hang("opens") },
-	}
-	for name, outage := range tests {
-		t.Run(name, func(t *testing.T) {
+			return send.Sight{Unbroken: w.start.Add(40 * time.Second), Steady: w.start}
+		}
+		w.attempts = []message.Open{w.attempt("a", "other", 10*time.Second)}
+		w.others["other"] = func(now time.Duration) time.Duration {
+			if now >= 20*time.Second && now < 45*time.Second { // it too needs a moment to come back
+				return 19 * time.Second
+			}
+			return now
+		}
+		w.sweepFor(t, 69*time.Second)
+		w.want(t)
+		w.sweepAgain(t)
+		w.want(t, "1m14s a attempting->in_doubt no_answer in 2m0s") // whoever it was, it is too old
+	})
+}
+
+// TestTheClockOfRedisIsSetAhead: the attempt of a living worker is no doubt, though it looks a minute old.
+func TestTheClockOfRedisIsSetAhead(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.others["other"] = living
+		w.attempts = []message.Open{w.attempt("a", "other", 0)}
+		w.sight = func(now time.Duration) send.Sight {
+			if now < 10*time.Second {
+				return send.Sight{Unbroken: w.start, Steady: w.start}
+			}
+			w.ahead = 90 * time.Second
+			return send.Sight{Unbroken: w.start.Add(10 * time.Second), Steady: w.start.Add(10 * time.Second)}
+		}
+		w.sweepFor(t, 71*time.Second)
+		w.want(t)
+		w.sweepAgainFor(t, 5*time.Second)
+		w.want(t, "1m13s a attempting->in_doubt no_answer in 2m0s")
+	})
+}
+
+// TestOneShardAway: its server is away, and the shards of others are swept all the same.
+func TestOneShardAway(t *testing.T) {
+	t.Parallel()
+	for _, call := range []string{"alive 0", "hangs"} {
+		t.Run(call, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
-				outage(w)
-				w.attempts = []message.Open{w.attempt("a", "other", 10*time.Second)}
-				w.others["other"] = func(now time.Duration) time.Duration {
-					if now >= 20*time.Second && now < 45*time.Second { // it too needs a moment to come back
-						return 19 * time.Second
+				w.parts = [][]message.Shard{{0}, {1}}
+				w.overdue = []message.Open{{ID: "o", State: message.Queued, ExpiresAt: w.start.Add(time.Second)}}
+				w.before = func(name string) {
+					if call == "hangs" && name == "alive 0" {
+						time.Sleep(time.Hour)
 					}
-					return now
 				}
-				w.sweepFor(t, 69*time.Second)
-				w.want(t)
-				w.sweepAgain(t)
-				w.want(t, "1m14s a attempting->in_doubt no_answer in 2m0s") // whoever it was, it is too old
+				w.fail = func(name string) error {
+					if name == call {
+						return errAway
+					}
+					return nil
+				}
+				w.sweepFor(t, 3*time.Second)
+				w.want(t, "2s o queued->expired deadline")
 			})
 		})
 	}
@@ -402,18 +412,13 @@ func TestOutage(t *testing.T) {
 
 // sweepAgain goes on with a new sweeper of the same worker.
 func (w *world) sweepAgain(t *testing.T) {
-	w.fail, w.before, w.reg = nil, nil, prometheus.NewRegistry()
 	time.Sleep(70*time.Second - time.Since(w.start))
-	w.sweepFor(t, 20*time.Second)
+	w.sweepAgainFor(t, 20*time.Second)
 }
 
-// hang stops a call that comes at 20 s until 40 s.
-func (w *world) hang(name string) func(string) {
-	return func(call string) {
-		if call == name && time.Since(w.start) == 20*time.Second {
-			time.Sleep(20 * time.Second)
-		}
-	}
+func (w *world) sweepAgainFor(t *testing.T, d time.Duration) {
+	w.fail, w.before, w.reg = nil, nil, prometheus.NewRegistry()
+	w.sweepFor(t, d)
 }
 
 // TestOldAttempt: an attempt older than any may be is a doubt, though its owner lives.
@@ -538,8 +543,9 @@ func TestSweepGoesOn(t *testing.T) {
 		"watermark": {"0s a " + dead, "0s o " + late, "2s d " + park},
 		"doubts":    {"0s a " + dead, "0s o " + late, "2s d " + park},
 		"overdue":   {"0s a " + dead, "0s d " + park, "2s o " + late},
-		"alive":     {"2s a " + dead, "2s d " + park, "2s o " + late},
-		"now":       {"2s a " + dead, "2s d " + park, "2s o " + late},
+		"alive 1":   {"2s a " + dead, "2s d " + park, "2s o " + late},
+		"alive 0":   {"0s a " + dead, "0s d " + park, "0s o " + late},
+		"unsettled": {"0s a " + dead, "0s d " + park, "0s o " + late},
 		"sweep":     {"2s a " + dead, "2s d " + park, "2s o " + late},
 	} {
 		t.Run(failing, func(t *testing.T) {

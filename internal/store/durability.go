@@ -39,28 +39,45 @@ func (db *DB) Require(ctx context.Context, d Durability, log *slog.Logger) error
 	if d == Replica && db.scripted {
 		return errors.New("durability replica needs connections of its own to Redis, and redis.url has transactions=script: through a proxy nobody can tell which writes a replica has. Connect without the proxy, or set redis.durability: asserted to vouch for it yourself")
 	}
+	if d == Fsync && db.failsOver() && !db.riskFailover {
+		return errors.New("durability fsync does not survive a failover, and redis.url names Sentinels or a Cluster: the next master may lack accepted messages and recorded sends. Set redis.durability: replica, or set redis.failover_may_lose_writes: true to accept that loss")
+	}
 	masters, err := db.Examine(ctx, d)
 	if err != nil {
 		return err
 	}
-	var wrong []error
 	for _, m := range masters {
 		if m.Risk != "" {
 			log.Warn("durability "+string(d)+": "+m.Risk, "redis", m.Addr)
 		}
+	}
+	if err := breachOf(masters, d); err != nil {
+		return err
+	}
+	if db.required = d; d == Replica {
+		db.replicas = replicasWanted
+	}
+	return nil
+}
+
+// AllowLossAtFailover lets Require accept Fsync on Sentinel or a Cluster: the operator has agreed that
+// a failover may lose writes. Call it before Require.
+func (db *DB) AllowLossAtFailover() { db.riskFailover = true }
+
+// breachOf returns which settings of masters break a durability, and the fix; nil: none does.
+func breachOf(masters []Master, d Durability) error {
+	var wrong []error
+	for _, m := range masters {
 		for _, s := range m.Settings {
 			if !s.OK {
 				wrong = append(wrong, fmt.Errorf("redis at %s: %s", m.Addr, s))
 			}
 		}
 	}
-	if wrong != nil {
-		return fmt.Errorf("this Redis does not keep what durability %s promises:\n%w\n(set it in redis.conf and by CONFIG SET, or set redis.durability: relaxed)", d, errors.Join(wrong...))
+	if wrong == nil {
+		return nil
 	}
-	if d == Replica {
-		db.replicas = replicasWanted
-	}
-	return nil
+	return fmt.Errorf("this Redis does not keep what durability %s promises:\n%w\n(set it in redis.conf and by CONFIG SET, or set redis.durability: relaxed)", d, errors.Join(wrong...))
 }
 
 // Master is what was found of one master.
@@ -95,6 +112,10 @@ func (db *DB) Examine(ctx context.Context, d Durability) ([]Master, error) {
 		}
 		m := Master{Addr: addr, Settings: said.asked(d)}
 		switch d {
+		case Fsync:
+			if db.failsOver() {
+				m.Risk = "a failover may lose the last moments of accepted messages, and may repeat what was sent in that time; redis.durability: replica prevents it"
+			}
 		case Relaxed:
 			m.Risk = said.window()
 		case Asserted:

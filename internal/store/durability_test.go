@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -75,8 +76,95 @@ func TestRequireEveryMaster(t *testing.T) {
 	if err := bad.Client().ConfigSet(t.Context(), "appendfsync", "no").Err(); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Require(t.Context(), store.Fsync, silent); err == nil || !strings.Contains(err.Error(), bad.Addr+`: appendfsync is "no"`) {
+	if err := db.Require(t.Context(), store.Replica, silent); err == nil || !strings.Contains(err.Error(), bad.Addr+`: appendfsync is "no"`) {
 		t.Error(err)
+	}
+}
+
+// TestFsyncWhereAFailoverLoses: a write on the disk of a master alone does not survive a failover, so fsync is refused
+// on Sentinel and on a Cluster, unless the operator accepts the loss.
+func TestFsyncWhereAFailoverLoses(t *testing.T) {
+	t.Parallel()
+	for kind, start := range map[string]func(t *testing.T) string{
+		"sentinel": func(t *testing.T) string { return redistest.StartSentinel(t, 1).URL() },
+		"cluster":  func(t *testing.T) string { return redistest.StartCluster(t).URL() },
+	} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			db := openURL(t, start(t))
+			err := db.Require(t.Context(), store.Fsync, silent)
+			if err == nil || !strings.Contains(err.Error(), "redis.durability: replica") || !strings.Contains(err.Error(), "redis.failover_may_lose_writes: true") {
+				t.Errorf("%v", err)
+			}
+			db.AllowLossAtFailover()
+			var log bytes.Buffer
+			if err := db.Require(t.Context(), store.Fsync, slog.New(slog.NewTextHandler(&log, nil))); err != nil || !strings.Contains(log.String(), "a failover may lose") {
+				t.Errorf("%v, the log says %q", err, log.String())
+			}
+		})
+	}
+}
+
+// TestABreachIsNoticed: at the next run id, or after a minute, and its end at once.
+func TestABreachIsNoticed(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	db := openURL(t, srv.URL())
+	if err := db.Require(t.Context(), store.Fsync, silent); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	look := func(broken bool) {
+		t.Helper()
+		store.Look(t, db, slog.New(slog.NewTextHandler(&log, nil)))
+		for name, err := range map[string]error{"breach": db.Breach(), "fit": db.Fit()} {
+			if (err != nil) != broken || err != nil && !strings.Contains(err.Error(), `appendfsync is "everysec"`) {
+				t.Errorf("%s: %v, want an error: %t", name, err, broken)
+			}
+		}
+	}
+	set := func(v string) {
+		t.Helper()
+		if err := db.ConfigSet(t.Context(), "appendfsync", v).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look(false)
+	set("everysec")
+	look(false) // it was compared a moment ago
+	store.Aged(db)
+	look(true)
+	set("always")
+	look(false)
+	srv.Kill()
+	srv.Restart()
+	for db.Ping(t.Context()).Err() != nil {
+	}
+	set("everysec")
+	look(true) // another run
+	for _, want := range []string{"does not keep the required durability", "keeps the required durability again"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log lacks %q:\n%s", want, log.String())
+		}
+	}
+}
+
+// TestClockOffset: no more than what is certain; a minute makes the program unfit.
+func TestClockOffset(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for d, want := range map[time.Duration]time.Duration{0: 0, 30 * time.Millisecond: 0, time.Minute: time.Minute - 50*time.Millisecond, -time.Minute: -time.Minute} {
+		if got := store.Offset(now.Add(d), now, now.Add(50*time.Millisecond)); got != want {
+			t.Errorf("%s ahead of when it was asked: %s, want %s", d, got, want)
+		}
+	}
+	db := openURL(t, redistest.Start(t).URL())
+	store.Look(t, db, silent)
+	for d, fit := range map[time.Duration]bool{0: true, 59 * time.Second: true, time.Minute: false, -time.Minute: false} {
+		store.Ahead(db, d)
+		if err := db.Fit(); (err == nil) != fit {
+			t.Errorf("%s ahead: %v", d, err)
+		}
 	}
 }
 

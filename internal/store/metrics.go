@@ -29,10 +29,10 @@ func newMetrics() metrics {
 	}
 }
 
-// Measure tells the DB's metrics in reg: its round trips to Redis, and how full that is. Call
+// Measure tells the DB's metrics in reg: its round trips to Redis, and what Observe finds. Call
 // it once.
 func (db *DB) Measure(reg prometheus.Registerer) {
-	reg.MustRegister(db.metrics.trips, db.metrics.unconfirmed, db.metrics.conflicts, &db.memory)
+	reg.MustRegister(db.metrics.trips, db.metrics.unconfirmed, db.metrics.conflicts, &db.watch)
 }
 
 // count counts the round trips of a client that was not used yet. In a Cluster each node has

@@ -27,8 +27,11 @@ type DB struct {
 	replicas     int    // how many must confirm a durable write, see Require
 	shared       *Batch
 
+	required     Durability // by Require
+	riskFailover bool       // fsync is enough where a failover may lose writes, see AllowLossAtFailover
+
 	metrics metrics
-	memory  memory
+	watch   watch
 	clocks  clocks
 
 	mu      sync.Mutex
@@ -86,6 +89,9 @@ func (db *DB) tryTransaction(ctx context.Context) error {
 	})
 }
 
+// Cluster tells whether the keys lie on several servers.
+func (db *DB) Cluster() bool { return db.cluster() != nil }
+
 // cluster returns the client of a Redis Cluster; nil when it is none.
 func (db *DB) cluster() *redis.ClusterClient {
 	c, _ := db.UniversalClient.(*redis.ClusterClient)
@@ -100,12 +106,18 @@ func (db *DB) eachMaster(ctx context.Context, f func(ctx context.Context, c redi
 	return f(ctx, db.UniversalClient, db.addr())
 }
 
+// failsOver tells whether another server may take the place of a master: Sentinel, or a Cluster.
+func (db *DB) failsOver() bool { return db.cluster() != nil || db.addr() == changing }
+
+// changing is the address of a master that Sentinels choose.
+const changing = "master"
+
 // addr names the one master where there is no Cluster.
 func (db *DB) addr() string {
 	if c, ok := db.UniversalClient.(*redis.Client); ok && c.Options().Addr != "FailoverClient" { // so go-redis calls what changes
 		return c.Options().Addr
 	}
-	return "master"
+	return changing
 }
 
 // Tx runs the commands that fill adds as one transaction; all keys must lie in one Cluster

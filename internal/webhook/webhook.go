@@ -46,14 +46,16 @@ type App struct {
 
 // Options say whose webhooks are taken.
 type Options struct {
-	Apps       func(name string) (App, bool) // the app of a path; asked at every request, so it may change
-	Registerer prometheus.Registerer         // nil: the metrics are not registered
-	Log        *slog.Logger                  // nil: no logs
+	Apps       func(name string) (App, bool)    // the app of a path; asked at every request, so it may change
+	Track      func() (done func(refused bool)) // called when a delivery that may be Meta's arrives, and done when it is answered: whether its repeat is needed; nil: nobody asks
+	Registerer prometheus.Registerer            // nil: the metrics are not registered
+	Log        *slog.Logger                     // nil: no logs
 }
 
 type server struct {
 	stream  stream
 	apps    func(string) (App, bool)
+	track   func() (done func(refused bool))
 	log     *slog.Logger
 	metrics metrics
 	crowd   crowd
@@ -66,7 +68,11 @@ func NewHandler(s stream, o Options) http.Handler {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	srv := &server{stream: s, apps: o.Apps, log: log, metrics: newMetrics(o.Registerer)}
+	track := o.Track
+	if track == nil {
+		track = func() func(bool) { return func(bool) {} }
+	}
+	srv := &server{stream: s, apps: o.Apps, track: track, log: log, metrics: newMetrics(o.Registerer)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /webhooks/whatsapp/{app}", srv.answer(srv.handshake))
 	mux.HandleFunc("POST /webhooks/whatsapp/{app}", srv.answer(srv.receive))
@@ -120,12 +126,14 @@ func same(a, b string) bool {
 var bodies = sync.Pool{New: func() any { return &bytes.Buffer{} }}
 
 // receive takes one notification. Nothing of the body is looked at before its signature.
-func (s *server) receive(w http.ResponseWriter, r *http.Request, app App) result {
+func (s *server) receive(w http.ResponseWriter, r *http.Request, app App) (got result) {
 	began := time.Now()
 	signature := r.Header.Values(cloudapi.SignatureHeader)
 	if len(signature) != 1 || !cloudapi.Signature(signature[0]) {
 		return s.unsigned(r)
 	}
+	done := s.track()
+	defer func() { done(got.repeated()) }()
 	b := &stranger{Reader: http.MaxBytesReader(w, r.Body, maxBody), crowd: &s.crowd}
 	defer b.forget()
 	buffer := bodies.Get().(*bytes.Buffer)
@@ -154,7 +162,7 @@ func (s *server) receive(w http.ResponseWriter, r *http.Request, app App) result
 		return s.unsigned(r)
 	}
 	s.metrics.signedWith(which)
-	got := s.keep(r, body)
+	got = s.keep(r, body)
 	if got.status() == http.StatusOK {
 		s.metrics.ack.Observe(time.Since(began).Seconds())
 	}

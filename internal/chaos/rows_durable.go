@@ -1,0 +1,136 @@
+package chaos
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"sluice/internal/graphsim"
+	"sluice/internal/message"
+	"sluice/internal/queue"
+	"sluice/internal/rig"
+)
+
+// durableRows let Redis lose what it had promised to keep, or break its promise while programs run.
+var durableRows = []row{
+	{
+		id: "C27", fault: "Redis restored from a copy of before the workers came, and one of them dies with it", n: 400, takes: 15 * time.Second,
+		setup: setup{late: true},
+		play:  func(r *run) { r.restore() },
+	},
+	{
+		id: "C28", fault: "Redis loses its last 0.8 s under appendfsync always: its disk lied", n: 1500, takes: 45 * time.Second,
+		setup: setup{workers: 3, late: true},
+		play: func(r *run) {
+			r.order(r.n, 2000)
+			r.must(r.producer.wait(), "order")
+			r.startWorkers(r.setup.workers)
+			r.receives(r.n / 4)
+			kept := r.aofSize()
+			r.pause(800 * time.Millisecond)
+			r.killRedis()
+			r.must(os.Truncate(r.aof(), kept), "throw Redis back")
+			r.tell("Redis has lost its last 0.8 s")
+			r.startRedis()
+			r.until("nothing waits for its first attempt", func() bool {
+				b, err := r.book.Backlog(r.ctx)
+				return err == nil && b.Waiting == 0
+			})
+			r.reportAll() // the reports of these 0.8 s were answered 200 and lost
+			r.settle()
+		},
+	},
+	{
+		id: "C29", fault: "Redis comes back with appendfsync everysec, and gets its setting again", n: 400, takes: 10 * time.Second,
+		setup: setup{faults: unhurried},
+		play:  func(r *run) { r.breach() },
+	},
+}
+
+// restore takes Redis back to before the workers' first heartbeats, so that nobody knows how much it lost, while
+// one worker dies with it, so that nobody knows what that one sent. Then it does what docs/reliability.md asks of an operator.
+func (r *run) restore() {
+	r.order(r.n, 2000)
+	r.must(r.producer.wait(), "order")
+	kept := r.aofSize()
+	r.startWorkers(r.setup.workers)
+	r.receives(r.n / 4)
+	r.killRedis()
+	r.killWorker(r.workers[0])
+	r.must(os.Truncate(r.aof(), kept), "restore Redis")
+	r.tell("restore Redis as it was before the workers came")
+	r.startRedis()
+	holds := queue.NewHolds(r.db, shards)
+	var held []message.Hold
+	r.until("every number is held without an end", func() bool {
+		all, err := holds.List(r.ctx)
+		held = all
+		return err == nil && len(all) == r.setup.numbers
+	})
+	for _, h := range held {
+		r.check(h.Until.IsZero(), "number %s is held until %s", h.Number, h.Until)
+	}
+	r.pause(time.Second) // requests that were under way
+	sent := r.received()
+	r.worker() // who comes later holds itself back too
+	r.pause(3 * time.Second)
+	r.check(r.received() == sent, "%d messages were sent while all numbers were held", r.received()-sent)
+
+	all := r.reportAll()
+	r.until("Redis knows again what was sent", func() bool {
+		for _, a := range all {
+			id, _ := rig.MarkedID(a.Marker)
+			if rec, err := r.book.Get(r.ctx, id); err != nil || rec.State == message.Queued {
+				return false
+			}
+		}
+		return true
+	})
+	r.tell("release the numbers")
+	for _, h := range held {
+		_, err := holds.Lift(r.ctx, message.Hold{Number: h.Number, By: "operator", Reason: "compared with Meta"})
+		r.must(err, "release a number")
+	}
+	r.settle()
+}
+
+// reportAll lets Meta report once more what it has received, which it returns.
+func (r *run) reportAll() (all []graphsim.Accepted) {
+	r.must(r.Accepted(r.ctx, func(a graphsim.Accepted) { all = append(all, a) }), "read the simulator's ledger")
+	r.reports(all, time.Now(), "sent", "delivered")
+	r.tell("Meta reports %d messages once more", len(all))
+	return all
+}
+
+// breach lets Redis come back with a setting that breaks the promise: then programs are not ready, and
+// nothing is accepted.
+func (r *run) breach() {
+	ready := func() (string, int) {
+		resp, err := r.HTTP.Get("http://" + r.others["producer"].Ops + "/readyz")
+		if err != nil {
+			return err.Error(), 0
+		}
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(resp.Body)
+		return string(text), resp.StatusCode
+	}
+	r.order(r.n/2, r.pace()/4)
+	r.must(r.producer.wait(), "order")
+	r.killRedis()
+	r.tell("start Redis with appendfsync everysec")
+	r.startRedis("--appendfsync", "everysec")
+	r.until("the producer is not ready, and says why", func() bool {
+		text, status := ready()
+		return status == http.StatusServiceUnavailable && strings.Contains(text, "appendfsync")
+	})
+	taken := len(r.producer.taken())
+	r.order(r.n/2, r.pace()/4)
+	r.pause(2 * time.Second)
+	r.check(len(r.producer.taken()) == taken, "%d messages were accepted by a Redis that may lose them", len(r.producer.taken())-taken)
+	r.tell("appendfsync always")
+	r.must(r.db.ConfigSet(r.ctx, "appendfsync", "always").Err(), "set appendfsync")
+	r.until("the producer is ready again", func() bool { _, status := ready(); return status == http.StatusOK })
+	r.settle()
+}

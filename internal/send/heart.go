@@ -1,0 +1,129 @@
+package send
+
+import (
+	"sync"
+	"time"
+
+	"sluice/internal/message"
+)
+
+// clockJump is by how much a server's clock may run apart from this worker's monotonic clock between two
+// heartbeats: more means that somebody set it, or that another server answers.
+const clockJump = time.Second
+
+// Sight says since when a worker's view of a shard is good. A time is zero while it is not.
+type Sight struct {
+	Unbroken time.Time // its heartbeats had no gap, and the server's clock did not jump: who looks dead is dead
+	Steady   time.Time // the server's clock did not jump: ages by it are right
+}
+
+// loss is what the heartbeats tell of the writes that a server has lost.
+type loss struct {
+	proven bool          // the server lacked a heartbeat that it had answered
+	deep   bool          // it lost more than this worker remembers, or nobody knows how much
+	depth  time.Duration // how much, at least; 0: not known
+}
+
+// heart is this worker's heartbeats in one shard. Its zero value is ready; it is safe for concurrent use.
+type heart struct {
+	mu    sync.Mutex
+	n     int64               // of the last heartbeat
+	sent  map[int64]time.Time // when those were sent that were answered, of the last minutes
+	last  int64               // the latest of them
+	at    time.Time           // when that was answered
+	clock time.Time           // what the server's clock said then
+	sight Sight
+	loss  loss // not replayed yet
+	era   int64
+}
+
+// next returns the next heartbeat.
+func (h *heart) next(p message.Pulse) message.Pulse {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.n++
+	p.N, p.Answered = h.n, h.last
+	return p
+}
+
+// answered takes in what the server said to a heartbeat that was sent at a time. Dropped is when the latest
+// attempt began that this worker has forgotten; zero: none.
+func (h *heart) answered(p message.Pulse, run message.Run, sent, dropped time.Time) {
+	now := time.Now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if run.Err != nil {
+		h.sight.Unbroken = time.Time{}
+		return
+	}
+	jumped := !h.clock.IsZero() && (run.Now.Sub(h.clock)-now.Sub(h.at)).Abs() > clockJump+now.Sub(sent)
+	if h.sight.Steady.IsZero() || jumped {
+		h.sight.Steady = now
+	}
+	if h.sight.Unbroken.IsZero() || jumped || now.Sub(h.at) > 2*beatEvery {
+		h.sight.Unbroken = now
+	}
+	if run.Kept < p.Answered {
+		kept, known := h.sent[run.Kept]
+		h.loss.proven = true
+		if known {
+			h.loss.depth = max(h.loss.depth, h.sent[p.Answered].Sub(kept))
+		}
+		h.loss.deep = h.loss.deep || !known || h.loss.depth > rememberFor || dropped.After(kept)
+	}
+	if p.N < h.last {
+		return
+	}
+	h.at, h.clock, h.last = now, run.Now, p.N
+	if h.sent == nil {
+		h.sent = map[int64]time.Time{}
+	}
+	h.sent[p.N] = sent
+	for n, at := range h.sent {
+		if sent.Sub(at) > 2*rememberFor {
+			delete(h.sent, n)
+		}
+	}
+}
+
+// lost returns what the server lost since the last replay.
+func (h *heart) lost() loss {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.loss
+}
+
+// replayed notes that a loss is dealt with. If there was one, another era begins.
+func (h *heart) replayed(lost bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.loss = (loss{}); lost {
+		h.era++
+	}
+}
+
+func (h *heart) view() Sight {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sight
+}
+
+// hearts are those of all shards.
+type hearts struct{ shards sync.Map } // shard -> *heart
+
+func (h *hearts) of(s message.Shard) *heart {
+	v, _ := h.shards.LoadOrStore(s, &heart{})
+	return v.(*heart)
+}
+
+// Era counts how often this worker found that a shard lost writes. A task that was fetched in another era goes
+// back to its queue: the hold that the loss asked for was not there when it was fetched.
+func (s *Sender) Era(shard message.Shard) int64 {
+	h := s.hearts.of(shard)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.era
+}
+
+// Sight returns since when this worker's view of a shard is good.
+func (s *Sender) Sight(shard message.Shard) Sight { return s.hearts.of(shard).view() }

@@ -1,0 +1,247 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// watchEvery is how often Observe asks Redis while Fullness is in use, and watchIdle while it is not.
+	watchEvery = time.Second
+	watchIdle  = 5 * time.Second
+	// checkEvery is how often Observe compares the settings of every master with the required durability.
+	// It also does so whenever a master has a new run id.
+	checkEvery = time.Minute
+	// ClockWarn and ClockFail are the differences between the clock of this machine and that of a master
+	// at which Observe warns, and at which Fit fails.
+	ClockWarn = 2 * time.Second
+	ClockFail = time.Minute
+)
+
+// watch is what Observe found last.
+type watch struct {
+	wanted atomic.Bool // Fullness was called since Observe last asked
+
+	mu      sync.Mutex
+	masters map[string]vitals // by address
+	breach  error             // what breaks the required durability; nil: nothing that is known
+	checked time.Time         // when the settings were last compared; zero: never
+}
+
+// vitals are what a master says of itself in INFO.
+type vitals struct {
+	memory float64       // share of maxmemory in use; 0: there is no limit
+	run    string        // run id
+	offset time.Duration // how far the master's clock is ahead of this machine's
+	warned bool          // the log has the offset
+}
+
+// Observe asks every master how full it is, what its clock says and whether its settings still keep what
+// Require demanded, until ctx ends. It asks each second while Fullness is in use, else every 5 s, and
+// compares the settings each minute, at each new run id and while they are in breach. It logs what changes, and returns nil.
+func (db *DB) Observe(ctx context.Context, log *slog.Logger) error {
+	if db.header == "" { // the Redis of the demo does not tell
+		<-ctx.Done()
+		return nil
+	}
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	var read time.Time
+	for {
+		if db.watch.wanted.Swap(false) || time.Since(read) > watchIdle-watchEvery/2 {
+			read = time.Now()
+			db.look(ctx, log)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// look is one round of Observe.
+func (db *DB) look(ctx context.Context, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, 5*watchEvery)
+	defer cancel()
+	found := db.readVitals(ctx)
+	db.watch.mu.Lock()
+	before := db.watch.masters
+	check := db.watch.breach != nil || time.Since(db.watch.checked) >= checkEvery
+	for addr, v := range found {
+		check = check || v.run != before[addr].run
+		off := v.offset.Abs() >= ClockWarn
+		if off && !before[addr].warned {
+			log.Warn("the clocks of this machine and of Redis differ", "redis", addr, "redis_ahead_seconds", v.offset.Seconds())
+		}
+		v.warned = off
+		found[addr] = v
+	}
+	db.watch.masters = found
+	db.watch.mu.Unlock()
+	if check && len(found) > 0 {
+		db.recheck(ctx, log)
+	}
+}
+
+// recheck compares the settings of every master with the required durability. What it cannot ask, it
+// does not judge: the next round asks again.
+func (db *DB) recheck(ctx context.Context, log *slog.Logger) {
+	masters, err := db.Examine(ctx, db.required)
+	if err != nil {
+		if ctx.Err() == nil {
+			log.Warn("cannot check the durability of Redis", "err", err)
+		}
+		return
+	}
+	breach := breachOf(masters, db.required)
+	db.watch.mu.Lock()
+	before := db.watch.breach
+	db.watch.breach, db.watch.checked = breach, time.Now()
+	db.watch.mu.Unlock()
+	switch {
+	case breach != nil && before == nil:
+		log.Error("Redis does not keep the required durability: this program is not ready, and the API accepts nothing", "durability", db.required, "err", breach)
+	case breach == nil && before != nil:
+		log.Info("Redis keeps the required durability again", "durability", db.required)
+	}
+}
+
+// Breach returns what breaks the required durability, as Observe found it; nil when nothing does. It
+// asks Redis nothing.
+func (db *DB) Breach() error {
+	db.watch.mu.Lock()
+	defer db.watch.mu.Unlock()
+	return db.watch.breach
+}
+
+// Fit returns why the program should not work with this Redis, as Observe found it: a breach of the
+// required durability, or a clock a minute apart; nil when it should. It asks Redis nothing.
+func (db *DB) Fit() error {
+	db.watch.mu.Lock()
+	defer db.watch.mu.Unlock()
+	errs := []error{db.watch.breach}
+	for addr, v := range db.watch.masters {
+		if v.offset.Abs() >= ClockFail {
+			errs = append(errs, fmt.Errorf("the clock of Redis at %s is %s ahead of this machine's (negative: behind). Run NTP (chrony, systemd-timesyncd) on both machines", addr, v.offset.Round(time.Second)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Fullness returns the share of its memory that the master of key used when Observe last asked: 0 when
+// it has no limit or was not asked yet. It asks Redis nothing.
+func (db *DB) Fullness(ctx context.Context, key string) float64 {
+	db.watch.wanted.Store(true)
+	addr := db.addr()
+	if cluster := db.cluster(); cluster != nil {
+		master, err := cluster.MasterForKey(ctx, key)
+		if err != nil {
+			return 0
+		}
+		addr = master.Options().Addr
+	}
+	db.watch.mu.Lock()
+	defer db.watch.mu.Unlock()
+	return db.watch.masters[addr].memory
+}
+
+// readVitals asks every master. A master that does not answer is left out.
+func (db *DB) readVitals(ctx context.Context) map[string]vitals {
+	var mu sync.Mutex
+	all := map[string]vitals{}
+	db.eachMaster(ctx, func(ctx context.Context, c redis.UniversalClient, addr string) error {
+		v, err := vitalsOf(ctx, c)
+		mu.Lock()
+		defer mu.Unlock()
+		if err == nil {
+			all[addr] = v
+		}
+		return nil
+	})
+	return all
+}
+
+func vitalsOf(ctx context.Context, c redis.UniversalClient) (v vitals, err error) {
+	sent := time.Now()
+	text, err := c.Info(ctx, "memory", "server").Result()
+	if err != nil {
+		return v, err
+	}
+	answered := time.Now()
+	used, most := 0., 0.
+	for line := range strings.SplitSeq(text, "\r\n") {
+		name, value, _ := strings.Cut(line, ":")
+		switch name {
+		case "used_memory":
+			used, _ = strconv.ParseFloat(value, 64)
+		case "maxmemory":
+			most, _ = strconv.ParseFloat(value, 64)
+		case "run_id":
+			v.run = value
+		case "server_time_usec":
+			if us, err := strconv.ParseInt(value, 10, 64); err == nil {
+				v.offset = offset(time.UnixMicro(us), sent, answered)
+			}
+		}
+	}
+	if most > 0 {
+		v.memory = used / most
+	}
+	return v, nil
+}
+
+// offset returns how far a clock is ahead of this machine's that was read between sent and answered,
+// by the wall clock: no more than is certain.
+func offset(server, sent, answered time.Time) time.Duration {
+	sent, answered = sent.Round(0), answered.Round(0)
+	switch {
+	case server.After(answered):
+		return server.Sub(answered)
+	case server.Before(sent):
+		return server.Sub(sent)
+	}
+	return 0
+}
+
+var (
+	memoryDesc = prometheus.NewDesc("sluice_redis_memory_ratio",
+		"Share of its maxmemory that a master of Redis uses; above 0.75 nothing more is accepted.", []string{"redis"}, nil)
+	offsetDesc = prometheus.NewDesc("sluice_redis_clock_offset_seconds",
+		"How far the clock of a master of Redis is ahead of this machine's; negative: behind. From 60 s on the program is not ready.", []string{"redis"}, nil)
+	breachDesc = prometheus.NewDesc("sluice_redis_durability_broken",
+		"1 while a setting of Redis breaks the required durability: the program is not ready, and the API accepts nothing. Else 0.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (w *watch) Describe(ch chan<- *prometheus.Desc) {
+	ch <- memoryDesc
+	ch <- offsetDesc
+	ch <- breachDesc
+}
+
+// Collect implements prometheus.Collector.
+func (w *watch) Collect(ch chan<- prometheus.Metric) {
+	w.mu.Lock()
+	masters, broken := maps.Clone(w.masters), 0.
+	if w.breach != nil {
+		broken = 1
+	}
+	w.mu.Unlock()
+	ch <- prometheus.MustNewConstMetric(breachDesc, prometheus.GaugeValue, broken)
+	for addr, v := range masters {
+		ch <- prometheus.MustNewConstMetric(memoryDesc, prometheus.GaugeValue, v.memory, addr)
+		ch <- prometheus.MustNewConstMetric(offsetDesc, prometheus.GaugeValue, v.offset.Seconds(), addr)
+	}
+}
