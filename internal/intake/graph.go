@@ -114,6 +114,8 @@ func (in *Intake) graphRoutes() []httpapi.Route {
 		passed("GET", "{id}/download", "graphDownloadMedia", "Download media of the number.", httpapi.ScopeRead, media...),
 	}
 	routes[1].Doc = "The form has the fields `file`, `type` and `messaging_product`, and no others."
+	routes[2].Doc = "Of the query `fields` passes, with plain names."
+	routes[4].Doc = routes[2].Doc
 	routes[3].Doc = "The body is a JSON object. A token, a method or a batch in it is refused: those of the call count."
 	routes[1].Body = &httpapi.Body{Media: "multipart/form-data"}
 	routes[3].Body = &httpapi.Body{Type: map[string]any{}, Example: `{"messaging_product":"whatsapp","about":"We deliver."}`}
