@@ -44,18 +44,19 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return nil, err
 	}
 	door := intake.New(intake.Options{
-		Acceptor:   acceptor{p.db, book, tasks, message.Shards(c.Shards), seal.New(string(c.PayloadKey))},
-		Reader:     book,
-		Desk:       desk{Ledger: book, tasks: tasks, holds: holds, paces: paces},
-		Numbers:    known(c.Numbers),
-		Own:        phones(c.Numbers),
-		Policy:     policies(c.Common),
-		Drain:      newDrains(paces.Read, log).of,
-		Explain:    explain,
-		Graph:      graph,
-		Keys:       apiKeys(c.APIKeys),
-		Log:        log,
-		Registerer: p.registry,
+		Acceptor:    acceptor{p.db, book, tasks, message.Shards(c.Shards), seal.New(string(c.PayloadKey))},
+		Reader:      book,
+		Desk:        desk{Ledger: book, tasks: tasks, holds: holds, paces: paces},
+		Numbers:     known(c.Numbers),
+		Own:         phones(c.Numbers),
+		Policy:      policies(c.Common),
+		ClockOffset: p.db.ClockOffset,
+		Drain:       newDrains(paces.Read, log).of,
+		Explain:     explain,
+		Graph:       graph,
+		Keys:        apiKeys(c.APIKeys),
+		Log:         log,
+		Registerer:  p.registry,
 	})
 	p.work = append(p.work, func(ctx context.Context) error {
 		<-ctx.Done()

@@ -36,7 +36,7 @@ func NewWebhook(ctx context.Context, c config.Webhook, log *slog.Logger) (*Progr
 			a, ok := apps[name]
 			return webhook.App{Secrets: a.Secrets(time.Now()), VerifyToken: string(a.VerifyToken)}, ok
 		},
-		Registerer: p.registry, Log: log,
+		ClockOffset: p.db.ClockOffset, Registerer: p.registry, Log: log,
 	})
 	return p, p.serve(c.Listen, h, &p.addr)
 }

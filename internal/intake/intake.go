@@ -51,18 +51,20 @@ type drain func(ctx context.Context, number string, c message.Class) (time.Durat
 
 // Options says what an Intake works with.
 type Options struct {
-	Acceptor   acceptor                                            // required
-	Reader     reader                                              // required
-	Desk       desk                                                // required to find, explain and cancel
-	Keys       httpapi.Keys                                        // who may call; nobody without
-	Numbers    func(number string) bool                            // whether a phone number id is configured; required
-	Own        func(number string) string                          // the phone number of an id, in E.164; empty, or nil: not known
-	Policy     func(number string, c message.Class) message.Policy // nil: message.DefaultPolicy
-	Drain      drain                                               // nil: nothing is refused for the backlog before it
-	Explain    func(code int) (title, advice string)               // tells people of Meta's error codes; nil: records show the bare code
-	Graph      graph                                               // passes calls on to Meta; nil: none are
-	Log        *slog.Logger                                        // nil: no log
-	Registerer prometheus.Registerer                               // nil: the metrics are not exported
+	Acceptor acceptor                                            // required
+	Reader   reader                                              // required
+	Desk     desk                                                // required to find, explain and cancel
+	Keys     httpapi.Keys                                        // who may call; nobody without
+	Numbers  func(number string) bool                            // whether a phone number id is configured; required
+	Own      func(number string) string                          // the phone number of an id, in E.164; empty, or nil: not known
+	Policy   func(number string, c message.Class) message.Policy // nil: message.DefaultPolicy
+	// ClockOffset is how far the store's clock is ahead of this machine's: deadlines are by the store's. Nil: not at all.
+	ClockOffset func() time.Duration
+	Drain       drain                                 // nil: nothing is refused for the backlog before it
+	Explain     func(code int) (title, advice string) // tells people of Meta's error codes; nil: records show the bare code
+	Graph       graph                                 // passes calls on to Meta; nil: none are
+	Log         *slog.Logger                          // nil: no log
+	Registerer  prometheus.Registerer                 // nil: the metrics are not exported
 }
 
 // storeTimeout bounds the calls of the store for one request, so that a caller gets an answer before the
@@ -77,10 +79,16 @@ type Intake struct {
 	stopped chan struct{}
 }
 
+// now is the time by the store's clock.
+func (in *Intake) now() time.Time { return time.Now().Add(in.o.ClockOffset()) }
+
 // New makes an Intake.
 func New(o Options) *Intake {
 	if o.Policy == nil {
 		o.Policy = func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) }
+	}
+	if o.ClockOffset == nil {
+		o.ClockOffset = func() time.Duration { return 0 }
 	}
 	if o.Own == nil {
 		o.Own = func(string) string { return "" }

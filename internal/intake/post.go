@@ -27,7 +27,7 @@ func (in *Intake) post(w http.ResponseWriter, r *http.Request) {
 	wait, refused := waitOf(r)
 	var a message.Acceptance
 	if refused == nil {
-		a, refused = in.submit(w, r, start)
+		a, refused = in.submit(w, r, in.now())
 	}
 	if refused != nil {
 		in.metrics.observe(result(refused.Status()), start)

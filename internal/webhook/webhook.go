@@ -46,14 +46,17 @@ type App struct {
 
 // Options say whose webhooks are taken.
 type Options struct {
-	Apps       func(name string) (App, bool) // the app of a path; asked at every request, so it may change
-	Registerer prometheus.Registerer         // nil: the metrics are not registered
-	Log        *slog.Logger                  // nil: no logs
+	Apps func(name string) (App, bool) // the app of a path; asked at every request, so it may change
+	// ClockOffset is how far the store's clock is ahead of this machine's; nil: not at all.
+	ClockOffset func() time.Duration
+	Registerer  prometheus.Registerer // nil: the metrics are not registered
+	Log         *slog.Logger          // nil: no logs
 }
 
 type server struct {
 	stream  stream
 	apps    func(string) (App, bool)
+	offset  func() time.Duration
 	log     *slog.Logger
 	metrics metrics
 	crowd   crowd
@@ -66,7 +69,10 @@ func NewHandler(s stream, o Options) http.Handler {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	srv := &server{stream: s, apps: o.Apps, log: log, metrics: newMetrics(o.Registerer)}
+	if o.ClockOffset == nil {
+		o.ClockOffset = func() time.Duration { return 0 }
+	}
+	srv := &server{stream: s, apps: o.Apps, offset: o.ClockOffset, log: log, metrics: newMetrics(o.Registerer)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /webhooks/whatsapp/{app}", srv.answer(srv.handshake))
 	mux.HandleFunc("POST /webhooks/whatsapp/{app}", srv.answer(srv.receive))
@@ -165,7 +171,7 @@ func (s *server) receive(w http.ResponseWriter, r *http.Request, app App) result
 func (s *server) keep(r *http.Request, body []byte) result {
 	ctx, cancel := context.WithTimeoutCause(r.Context(), appendTimeout, errors.New("redis took too long"))
 	defer cancel()
-	events, err := cloudapi.Events(body, time.Now())
+	events, err := cloudapi.Events(body, time.Now().Add(s.offset()))
 	got := accepted
 	switch {
 	case errors.Is(err, cloudapi.ErrOtherObject):
