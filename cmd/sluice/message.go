@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net/url"
+	"strconv"
 	"time"
 
 	"sluice/internal/message"
@@ -31,7 +32,7 @@ func (c explainCmd) Run(ctx context.Context) error {
 		Detail    string
 		Until     time.Time
 		Reason    string
-		Error     struct{ Title, Advice string }
+		Error     errorShown
 		ExpiresAt time.Time `json:"expires_at"`
 	}
 	return c.ask(ctx, "GET", "/v1/messages/"+url.PathEscape(c.ID)+"/explain", nil, read(func(t table, e explanation) {
@@ -42,12 +43,37 @@ func (c explainCmd) Run(ctx context.Context) error {
 		if e.Reason != "" {
 			t.row("reason", e.Reason)
 		}
-		if e.Error.Title != "" {
-			t.row("Meta", e.Error.Title)
-			t.row("", e.Error.Advice)
-		}
+		e.Error.show(func(name, value string) { t.row(name, value) })
 		t.row("expires", clock(e.ExpiresAt, "-"))
 	}))
+}
+
+// errorShown is what the API tells of an error of Meta's.
+type errorShown struct {
+	Title, Advice string
+	message.ErrorDetail
+}
+
+// show calls line for each part of the error that is there, with a name for it.
+func (e errorShown) show(line func(name, value string)) {
+	part := func(name, value string) {
+		if value != "" {
+			line(name, value)
+		}
+	}
+	part("Meta", e.Title)
+	part("advice", e.Advice)
+	showDetail(e.ErrorDetail, part)
+}
+
+// showDetail calls part with each member of what Meta said.
+func showDetail(d message.ErrorDetail, part func(name, value string)) {
+	part("Meta's message", d.Message)
+	part("Meta's details", d.Details)
+	if d.Subcode != 0 {
+		part("error_subcode", strconv.Itoa(d.Subcode))
+	}
+	part("fbtrace_id", d.Trace)
 }
 
 // state is what is answered of a message that was changed.

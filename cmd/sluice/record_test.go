@@ -32,7 +32,7 @@ func TestRecordPrintsEveryMember(t *testing.T) {
 	each = func(members reflect.Value, r *record.Record) {
 		for i := range members.NumField() {
 			f, member := members.Type().Field(i), members.Field(i)
-			if f.Anonymous {
+			if f.Anonymous || f.Type == reflect.TypeFor[message.ErrorDetail]() {
 				each(member, r)
 				continue
 			}

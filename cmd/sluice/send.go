@@ -82,9 +82,7 @@ func (s sendCmd) follow(ctx context.Context, api *client.Client, id string) erro
 			fmt.Println()
 		}
 		if r.State.Final() || r.State == message.Parked {
-			if r.Error.Title != "" {
-				fmt.Printf("%s. %s\n", r.Error.Title, r.Error.Advice)
-			}
+			errorShown(r.Error).show(func(name, value string) { fmt.Printf("%s: %s\n", name, value) })
 			return nil
 		}
 		select {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path"
 	"strings"
 	"time"
 
@@ -193,6 +194,24 @@ func phones(numbers []config.Number) func(string) string {
 		own[n.ID] = n.Display
 	}
 	return func(id string) string { return own[id] }
+}
+
+// classes returns the class of a message whose caller names none.
+func classes(numbers []config.Number) func(number string, c message.Content) message.Class {
+	by := map[string][]config.TemplateClass{}
+	for _, n := range numbers {
+		by[n.ID] = n.TemplateClasses
+	}
+	return func(number string, c message.Content) message.Class {
+		if c.Template != "" {
+			for _, t := range by[number] {
+				if fits, _ := path.Match(t.Name, c.Template); fits { // the pattern was checked
+					return message.Class(t.Class)
+				}
+			}
+		}
+		return message.DefaultClass(c)
+	}
 }
 
 // explain is what people are told of one of Meta's codes.

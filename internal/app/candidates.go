@@ -58,7 +58,7 @@ func candidate(r *record.Record, task int, now time.Time) queue.Candidate {
 	case r.NextAt.After(now):
 		return queue.Candidate{Verdict: queue.NotYet, At: r.NextAt}
 	}
-	c := queue.Candidate{Verdict: queue.Sendable, Template: r.Template, Tags: r.Tags, Known: r}
+	c := queue.Candidate{Verdict: queue.Sendable, Template: r.Template, Tags: r.Tags, Known: r, Accepted: r.AcceptedAt}
 	copy(c.Recipient[:], r.Recipient)
 	return c
 }

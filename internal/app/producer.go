@@ -50,6 +50,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Numbers:     known(c.Numbers),
 		Own:         phones(c.Numbers),
 		Policy:      policies(c.Common),
+		Class:       classes(c.Numbers),
 		ClockOffset: p.db.ClockOffset,
 		Drain:       newDrains(paces.Read, log).of,
 		Explain:     explain,

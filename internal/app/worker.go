@@ -41,18 +41,26 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	}
 	shards := message.Shards(c.Shards)
 	rates := ratesOf(c.Numbers)
+	keyLife := c.KeyLife
+	if keyLife == 0 {
+		keyLife = -1 // none
+	}
 	w := worker{
 		Program: p, c: c, name: workerName(), shards: shards, rates: rates,
-		book: newLedger(p.db, c.Common),
+		book: ledger.New(p.db, ledger.Options{Shards: shards, KeyLife: keyLife, OrphanLife: c.Orphans.Retention, OrphanMost: c.Orphans.Max}),
 		stream: events.New(p.db, shards, events.Options{
 			Retention: c.Events.Retention, MaxLen: c.Events.MaxLength, Registerer: p.registry, Log: log,
 		}),
 		paces: queue.NewPaces(p.db, shards, rates.configured),
 		holds: queue.NewHolds(p.db, shards),
-		marks: cloudapi.NewMarks(c.Environment, []byte(c.MarkerKey)),
+		marks: cloudapi.NewMarks(c.Environment, []byte(c.MarkerKey), []byte(c.SecondMarkerKey)),
 		graph: cloudapi.NewClient(cloudapi.Options{
 			BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: c.Tokens.Token, Registerer: p.registry,
 		}),
+	}
+	if err := w.book.CheckInstallation(ctx, c.Environment, string(c.MarkerKey), string(c.SecondMarkerKey)); err != nil {
+		p.close()
+		return nil, err
 	}
 	if slices.Contains(c.Roles, config.RoleSend) {
 		if err := w.send(); err != nil {
@@ -146,9 +154,12 @@ func (w *worker) send() error {
 
 // hold keeps back what Meta would refuse just like the message it has just refused.
 func (w *worker) hold(ctx context.Context, number, template string, out message.Outcome, d time.Duration) {
-	title, _ := explain(out.Code)
+	title := ""
+	if out.HasCode() {
+		title, _ = explain(out.Code)
+	}
 	_, err := w.holds.Set(ctx, message.Hold{
-		Number: number, Template: template, Reason: cmp.Or(title, out.Reason), Code: out.Code, By: bySluice,
+		Number: number, Template: template, Reason: cmp.Or(title, out.Detail.Message, out.Reason), Code: out.Code, By: bySluice,
 		Until: time.Now().Add(d),
 	})
 	if err != nil {
@@ -199,7 +210,7 @@ func (w *worker) restored(ctx context.Context, shard message.Shard, depth time.D
 // reconcile adds what folds Meta's events into the records.
 func (w *worker) reconcile() {
 	r := reconcile.New(w.stream, w.book, reconcile.Options{
-		Name: w.name, Mark: w.marks.Parse, Known: known(w.c.Numbers), Inbound: w.paces.Debit, Update: w.updated,
+		Name: w.name, Mark: w.marks.Parse, Other: w.marks.Other, Known: known(w.c.Numbers), Inbound: w.paces.Debit, Update: w.updated,
 		Log: w.log, Registerer: w.registry,
 	})
 	w.background = append(w.background, r.Run)
@@ -209,9 +220,11 @@ func (w *worker) reconcile() {
 func handler(s *send.Sender) queue.Handler {
 	return func(ctx context.Context, id string, k int, known any, slots *queue.Slots) error {
 		r, _ := known.(*record.Record)
-		again := s.Handle(ctx, id, k, r, func(ctx context.Context) (send.Slot, error) { return slots.Wait(ctx) })
+		again := s.Handle(ctx, id, k, r, func(ctx context.Context, connecting bool) (send.Slot, error) {
+			return slots.Wait(ctx, connecting)
+		})
 		if again.Due {
-			return queue.Later{In: again.In}
+			return queue.Later{In: again.In, Recipient: again.Recipient}
 		}
 		return nil
 	}

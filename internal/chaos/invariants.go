@@ -57,8 +57,13 @@ func (e evidence) check() []breach {
 		all = append(all, rises(o.ID, r)...)
 		all = append(all, e.agrees(o.ID, r)...)
 	}
+	made := map[string]int{}
+	for _, o := range e.orders {
+		made[o.ID] = o.Made
+		all = append(all, fewer(o, e.records[o.ID], e.taken[o.ID])...)
+	}
 	for _, id := range slices.Sorted(maps.Keys(e.taken)) {
-		all = append(all, twice(id, e.records[id], e.taken[id])...)
+		all = append(all, twice(id, made[id], e.records[id], e.taken[id])...)
 		all = append(all, overlapping(id, e.taken[id])...)
 		if !e.tried[id] {
 			all = append(all, breach{"I5", id, "was received and never ordered"})
@@ -81,9 +86,19 @@ func over(s message.State, relaxed bool) bool {
 	return s.Final() || s == message.Parked || relaxed && (s == message.Submitted || s == message.Sent)
 }
 
-// twice is I2: received once, and once more for each resend that policy ordered and counted.
-func twice(id string, r client.Record, taken []graphsim.Accepted) []breach {
-	if may := 1 + resends(r); len(taken) > may {
+// fewer is I1 for a key that was used for several messages, each answered as a new one: each was received,
+// or its record says why not.
+func fewer(o order, r client.Record, taken []graphsim.Accepted) []breach {
+	if o.Made > 1 && len(taken) < o.Made && r.State.Rank(r.Reason) >= message.Submitted.Rank("") {
+		return []breach{{"I1", o.ID, fmt.Sprintf("was accepted %d times as a new message and received %d times", o.Made, len(taken))}}
+	}
+	return nil
+}
+
+// twice is I2: received as often as it was accepted as a new message (an answer may have been lost), and
+// once more for each resend that policy ordered and counted.
+func twice(id string, made int, r client.Record, taken []graphsim.Accepted) []breach {
+	if may := max(1, made) + resends(r); len(taken) > may {
 		return []breach{{"I2", id, fmt.Sprintf("was received %d times, and policy allowed %d", len(taken), may)}}
 	}
 	return nil

@@ -88,6 +88,11 @@ func TestBreachesAreFound(t *testing.T) {
 		"twice although resent": {func(e *evidence) {
 			e.taken["m3"] = append(e.taken["m3"], received("w3c", 3))
 		}, []string{"I2: m3 was received 3 times, and policy allowed 2"}},
+		"a key of two messages, received three times": {func(e *evidence) {
+			e.orders[0].Made = 2
+			e.taken["m1"] = []graphsim.Accepted{received("w1", 1), received("w1b", 2), received("w1c", 3)}
+		}, []string{"I2: m1 was received 3 times, and policy allowed 2"}},
+		"a key of two messages, received once":   {func(e *evidence) { e.orders[0].Made = 2 }, []string{"I1: m1 was accepted 2 times as a new message and received 1 times"}},
 		"overlapping":                            {func(e *evidence) { e.taken["m3"][1] = received("w3b", 1.4) }, []string{"I3: m3"}},
 		"overlapping a request that never ended": {func(e *evidence) { e.taken["m3"][0].End = time.Time{} }, []string{"I3: m3"}},
 		"sank": {func(e *evidence) {

@@ -22,6 +22,7 @@ type order struct {
 	Asked  time.Time     `json:"asked"`          // first try
 	Taken  time.Time     `json:"taken,omitzero"` // the 202; zero: none came
 	Tries  int           `json:"tries"`
+	Made   int           `json:"made"` // how often it was answered as a new message, and not as a repeat
 	Last   string        `json:"last_error,omitempty"`
 }
 
@@ -132,6 +133,9 @@ func (p *producer) try(ctx context.Context, o *order, object []byte) (client.Rec
 	switch {
 	case err == nil:
 		o.Taken = now
+		if !r.Duplicate {
+			o.Made++
+		}
 		if !p.down.IsZero() {
 			p.away = max(p.away, now.Sub(p.down))
 			p.down = time.Time{}

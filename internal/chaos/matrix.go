@@ -9,7 +9,14 @@ import (
 // matrix is every row, in the order of their numbers; controls and rows for long runs follow.
 var matrix = slices.Concat(
 	slices.SortedStableFunc(
-		slices.Values(slices.Concat(workerRows, redisRows, failoverRows, metaRows, answerRows, durableRows, clockRows)),
+		slices.Values(slices.Concat(
+			workerRows, redisRows, failoverRows, metaRows, answerRows,
+			durableRows,
+			clockRows,
+			gateRows,
+			portalRows,
+			keyRows,
+		)),
 		func(a, b row) int { return cmp.Compare(a.number(), b.number()) },
 	),
 	controlRows, killRows,

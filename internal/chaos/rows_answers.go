@@ -125,7 +125,7 @@ func (r *run) ambiguous() {
 		outcomes[way][fmt.Sprintf("%s %s", rec.State, rec.Reason)]++
 	}
 	for way, want := range map[string]string{
-		good: "submitted ", truncated: "submitted wamid_unreadable", html502: "in_doubt server_error", reset: "in_doubt no_answer", redirect: "queued http 307",
+		good: "submitted ", truncated: "in_doubt no_answer", html502: "in_doubt server_error", reset: "in_doubt no_answer", redirect: "queued http 307",
 	} {
 		r.check(outcomes[way][want] > 0 && (len(outcomes[way]) == 1 || way == redirect), "%s: %v, not %s", way, outcomes[way], want)
 	}

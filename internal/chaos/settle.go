@@ -199,7 +199,7 @@ func (r *run) evidence() evidence {
 	for p, before := range r.goroutine {
 		now, err := r.Metric(r.ctx, p, "go_goroutines")
 		r.must(err, "weigh "+p.Name)
-		if now > before+1000 { // the idle connections of a fast number are some hundreds
+		if now > before+1200 { // up to 512 idle connections, with two goroutines each
 			e.grown[fmt.Sprintf("%s %d", p.Name, p.PID())] = fmt.Sprintf("began with %.0f goroutines and has %.0f", before, now)
 		}
 	}

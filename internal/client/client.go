@@ -58,6 +58,7 @@ type Record struct {
 	Error   struct {
 		Title  string `json:"title"`
 		Advice string `json:"advice"`
+		message.ErrorDetail
 	} `json:"error"`
 	Timeline []struct {
 		At      time.Time     `json:"at"`

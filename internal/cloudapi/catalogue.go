@@ -92,7 +92,7 @@ func Catalogue() []Entry { return slices.Clone(codes) }
 // Fallbacks returns what an answer is taken for when it carries no code we know, in the
 // order in which the cases are tried. The slice is the caller's.
 func Fallbacks() []Entry {
-	return []Entry{tooManyRequests, unauthorized, unknownServerError, unknownTransient, unknownCode, gatewayError, notMeta}
+	return []Entry{tooManyRequests, unauthorized, unknownServerError, unknownTransient, unknownCode, gatewayError, notMeta, unreadable, notMeta2xx}
 }
 
 // byCode indexes codes; a range appears under each code in it.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"sluice/internal/cloudapi"
 	"sluice/internal/message"
@@ -24,8 +25,8 @@ var want = map[message.Kind][]int{
 	},
 	message.Refused: {
 		100, 506, 1026, 130403, 130472, 130497, 131002, 131008, 131009, 131014, 131020, 131021, 131026, 131030,
-		131041, 131043, 131047, 131049, 131050, 131051, 131052, 131053, 131055, 131062, 131063, 131203, 131207,
-		132000, 132005, 132008, 132012, 132018, 134011, 134100, 134103, 135000, 137000, 138009, 138017,
+		131041, 131043, 131044, 131047, 131049, 131050, 131051, 131052, 131053, 131055, 131061, 131062, 131063, 131203, 131207,
+		132000, 132005, 132008, 132012, 132018, 134011, 134100, 134103, 135000, 137000, 138009, 138017, 138038, 2494191,
 	},
 	message.ServerError: {1, 2, 131000, 131016, 133004},
 }
@@ -198,7 +199,16 @@ func TestAnswersWithoutAKnownCode(t *testing.T) {
 		{"subcode alone", 400, `{"error":{"error_subcode":33}}`, message.Held, "http 400", 0},
 		{"object not found by subcode", 400, `{"error":{"code":100,"error_subcode":33}}`, message.Held, "code 100/33", 100},
 		{"another subcode", 400, `{"error":{"code":100,"error_subcode":34}}`, message.Refused, "code 100", 100},
-		{"code as text", 400, `{"error":{"code":"100"}}`, message.Held, "http 400", 0},
+		{"code as text", 400, `{"error":{"code":"100"}}`, message.Refused, "code 100", 100},
+		{"code and subcode as text", 400, `{"error":{"code":" 100","error_subcode":"33"}}`, message.Held, "code 100/33", 100},
+		{"transient as text", 400, `{"error":{"code":"999999","is_transient":"true"}}`, message.ServerError, "code 999999", 999999},
+		{"odd neighbours", 400, `{"messages":{"id":7},"error":{"message":7,"type":[],"error_data":[1],"fbtrace_id":{},"code":131026}}`, message.Refused, "code 131026", 131026},
+		{"code is an object", 400, `{"error":{"code":{}}}`, message.Held, "http 400", 0},
+		{"error is text", 400, `{"error":"invalid_request"}`, message.Held, "http 400", 0},
+		{"error is text, 401", 401, `{"error":"invalid_token"}`, message.Held, "http 401", 0},
+		{"code 0", 401, `{"error":{"code":0}}`, message.Held, "code 0", 0},
+		{"code 0, 500", 500, `{"error":{"code":"0"}}`, message.Held, "code 0", 0},
+		{"a byte order mark", 400, "\ufeff" + `{"error":{"code":131026}}`, message.Refused, "code 131026", 131026},
 		{"error is null", 500, `{"error":null}`, message.ServerError, "http 500", 0},
 		{"page, 502", 502, page, message.ServerError, "http 502", 0},
 		{"page, 503", 503, page, message.ServerError, "http 503", 0},
@@ -232,11 +242,12 @@ func TestAccepted(t *testing.T) {
 	}{
 		{"full", 200, `{"messaging_product":"whatsapp","contacts":[{"input":"+16505551234","wa_id":"16505551234"}],"messages":[{"id":"` + id + `"}]}`, id, ""},
 		{"201", 201, `{"messages":[{"id":"` + id + `"}]}`, id, ""},
-		{"held for quality", 200, `{"messages":[{"id":"` + id + `","message_status":"held_for_quality_assessment"}]}`, id, ""},
-		{"truncated", 200, `{"messages":[{"id":"` + id, "", "wamid_unreadable"},
-		{"empty", 200, ``, "", "wamid_unreadable"},
-		{"page", 200, `<html>`, "", "wamid_unreadable"},
-		{"no message", 200, `{"success":true}`, "", "wamid_unreadable"},
+		{"its status", 200, `{"messages":[{"id":"` + id + `","message_status":"accepted"}]}`, id, ""},
+		{"held for quality", 200, `{"messages":[{"id":"` + id + `","message_status":"held_for_quality_assessment"}]}`, id, "held_for_quality_assessment"},
+		{"paused", 200, `{"messages":[{"id":"` + id + `","message_status":"paused"}]}`, id, "paused"},
+		{"a status of another type", 200, `{"messages":[{"message_status":[1],"id":"` + id + `"}]}`, id, ""},
+		{"a status that is none", 200, `{"messages":[{"message_status":"Call +16505551234","id":"` + id + `"}]}`, id, ""},
+		{"odd neighbours", 200, `{"contacts":"none","error":null,"messages":[{"id":"` + id + `"},7]}`, id, ""},
 		{"another id", 200, `{"messages":[{"id":"gBEGkYiEB1VXAglK1ZEqA1YKPrU"}]}`, "", "wamid_unreadable"},
 		{"control characters", 200, `{"messages":[{"id":"wamid.AA\nBB"}]}`, "", "wamid_unreadable"},
 		{"id as number", 200, `{"messages":[{"id":7}]}`, "", "wamid_unreadable"},
@@ -245,6 +256,69 @@ func TestAccepted(t *testing.T) {
 		out := cloudapi.Classify(tt.status, nil, []byte(tt.body))
 		if out != (message.Outcome{Kind: message.Accepted, WAMID: tt.wamid, Reason: tt.reason}) {
 			t.Errorf("%s: %+v", tt.name, out)
+		}
+	}
+}
+
+// TestTwoHundredProvesNothing: a 2xx that names no message is a doubt, whoever gave it, and the outcome
+// tells who. After several in a row the number is held.
+func TestTwoHundredProvesNothing(t *testing.T) {
+	t.Parallel()
+	metas := http.Header{"Facebook-Api-Version": {"v25.0"}, "Content-Type": {"application/json"}}
+	proxys := http.Header{"Content-Type": {"text/html; charset=utf-8"}, "Server": {"nginx \x1b[31m" + strings.Repeat("x", 100)}}
+	for name, body := range map[string]string{
+		"truncated": `{"messages":[{"id":"wamid.AA`, "empty": ``, "page": `<html>`, "no message": `{"success":true}`, "no messages": `{"messages":[]}`,
+		"a message without an id": `{"messages":[{}]}`, "messages are text": `{"messages":"wamid.AA"}`, "a list": `[{"messages":[{"id":"wamid.AA"}]}]`,
+		"an error without a code": `{"error":{"message":"Oops"}}`, "a number": `7`,
+	} {
+		for _, status := range []int{200, 201, 204} {
+			reason := fmt.Sprint("http ", status)
+			if out := cloudapi.Classify(status, metas, []byte(body)); out.Kind != message.NoAnswer || out.Reason != reason || out.Hold != message.HoldNumber || out.HasCode() {
+				t.Errorf("%s of Meta's, %d: %+v", name, status, out)
+			}
+			out := cloudapi.Classify(status, proxys, []byte(body))
+			if out.Kind != message.ServerError || out.Reason != reason || out.Hold != message.HoldNumber || out.HasCode() {
+				t.Errorf("%s of a proxy's, %d: %+v", name, status, out)
+			}
+			for _, text := range []string{out.Detail.Message, out.Err.Error()} {
+				if !strings.Contains(text, reason[5:]) || !strings.Contains(text, `text/html; charset=utf-8`) || !strings.Contains(text, "nginx") ||
+					strings.Contains(text, "\x1b") || len(text) > 400 {
+					t.Errorf("%s of a proxy's: who answered is told as %q", name, text)
+				}
+			}
+		}
+	}
+}
+
+// TestWhatMetaSaidIsKept: its words come with the outcome, fit to be shown.
+func TestWhatMetaSaidIsKept(t *testing.T) {
+	t.Parallel()
+	const answer = `{"error":{"message":"(#131030) Recipient +1 (650) 555-1234 is not in the list","type":"OAuthException","code":131030,"error_subcode":2655007,
+		"error_data":{"messaging_product":"whatsapp","details":"Number 16505551234 \u001b[31m is\nnot allowed \u202e, see #2494191; ١٦٥٠٥٥٥١٢٣٤"},"fbtrace_id":"Az8or2yhqkZfEZ-_4Qn_Bam"}}`
+	got := cloudapi.Classify(400, nil, []byte(answer)).Detail
+	want := message.ErrorDetail{
+		Message: "(#131030) Recipient +1 ***34 is not in the list", Details: `Number 165***34 \x1b[31m is\nnot allowed \u202e, see #2494191; ***`,
+		Subcode: 2655007, Trace: "Az8or2yhqkZfEZ-_4Qn_Bam",
+	}
+	if got != want {
+		t.Errorf("%+v\nwant %+v", got, want)
+	}
+	long := cloudapi.Classify(400, nil, graphError(131009, strings.Repeat("ä", 10_000))).Detail
+	if len(long.Message) > 256 || len(long.Details) > 512 || !utf8.ValidString(long.Details) || !strings.HasSuffix(long.Details, "ä…") {
+		t.Errorf("%d and %d bytes: %q", len(long.Message), len(long.Details), long.Details)
+	}
+	for name, body := range map[string]string{
+		"an error that is text":         `{"error":"it failed"}`,
+		"error_data that is text":       `{"error":{"code":1,"error_data":"it failed"}}`,
+		"only words for the user":       `{"error":{"code":1,"error_user_msg":"it failed"}}`,
+		"only a title for the user":     `{"error":{"code":1,"error_user_title":"it failed"}}`,
+		"no code":                       `{"error":{"message":"it failed"}}`,
+		"a trace that is none is none":  `{"error":{"code":1,"message":"it failed","fbtrace_id":"+16505551234 said"}}`,
+		"a message that is cut in half": `{"error":{"code":1,"message":"it failed","details":"` + "\xff" + `"}}`,
+	} {
+		d := cloudapi.Classify(400, nil, []byte(body)).Detail
+		if text := d.Message + d.Details; !strings.Contains(text, "it failed") || d.Trace != "" {
+			t.Errorf("%s: %+v", name, d)
 		}
 	}
 }
@@ -310,7 +384,7 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// Meta's texts quote what was sent, so an outcome must not quote them.
+// Meta's texts quote what was sent, so what is logged of an outcome must not quote them.
 func TestAnswersTextsStayOut(t *testing.T) {
 	t.Parallel()
 	const canary = "+16505551234 said hello"

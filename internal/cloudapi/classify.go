@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -25,26 +26,12 @@ func ValidWAMID(s string) bool {
 	return ok && rest != "" && len(rest) <= 512 && strings.Trim(rest, idLetters) == ""
 }
 
-// answer is what we read of Meta's answer to a POST.
-type answer struct {
-	Messages []struct {
-		ID string `json:"id"`
-	} `json:"messages"`
-	Error *graphError `json:"error"`
-}
-
-type graphError struct {
-	Code        *int   `json:"code"`
-	Subcode     int    `json:"error_subcode"`
-	IsTransient bool   `json:"is_transient"`
-	Trace       string `json:"fbtrace_id"`
-}
-
 // Classify says what a complete answer from the Graph API means for the attempt. Meta's
 // error.code decides, through the catalogue. The HTTP status decides only where there is no
 // code we know, and texts never do: they are translated.
 //
-// A 2xx without a readable id is Accepted without a WAMID: webhooks will bring it.
+// Only an answer that names the message proves that Meta took it. A message id of another form than
+// Meta documents is Accepted without a WAMID: webhooks will bring it.
 func Classify(status int, header http.Header, body []byte) message.Outcome {
 	out, _ := classify(status, header, body)
 	return out
@@ -52,21 +39,21 @@ func Classify(status int, header http.Header, body []byte) message.Outcome {
 
 // classify also returns the entry that decided; it is zero when Accepted.
 func classify(status int, header http.Header, body []byte) (message.Outcome, Entry) {
-	var a answer
-	readable := json.Unmarshal(body, &a) == nil
-	if readable && len(a.Messages) > 0 && success(status) {
-		if id := a.Messages[0].ID; ValidWAMID(id) {
-			return message.Outcome{Kind: message.Accepted, WAMID: id}, Entry{}
-		}
-	}
-	if readable && a.Error != nil && a.Error.Code != nil {
-		return refused(status, header, *a.Error)
-	}
-	if success(status) {
+	a := readAnswer(body)
+	switch {
+	case success(status) && ValidWAMID(a.id):
+		return message.Outcome{Kind: message.Accepted, WAMID: a.id, Reason: statusReason(a.status)}, Entry{}
+	case a.err != nil && a.err.coded:
+		return refused(status, header, *a.err)
+	case success(status) && a.id != "":
 		return message.Outcome{Kind: message.Accepted, Reason: "wamid_unreadable"}, Entry{}
 	}
 	e := notMeta
 	switch {
+	case success(status) && fromMeta(header):
+		e = unreadable
+	case success(status):
+		e = notMeta2xx
 	case status == http.StatusTooManyRequests:
 		e = tooManyRequests
 	case status == http.StatusUnauthorized:
@@ -74,37 +61,60 @@ func classify(status int, header http.Header, body []byte) (message.Outcome, Ent
 	case status >= 500 || status == http.StatusRequestTimeout:
 		e = gatewayError
 	}
-	return message.Outcome{
+	who := answered(status, header)
+	out := message.Outcome{
 		Kind:       e.Kind,
 		Hold:       holdOn(e),
 		RetryAfter: retryAfter(e, header),
 		Reason:     "http " + strconv.Itoa(status),
-		Err:        fmt.Errorf("answer without a Graph error code: HTTP %d", status),
-	}, e
+		Detail:     message.ErrorDetail{Message: who},
+		Err:        errors.New("answer without a Graph error code: " + who),
+	}
+	if a.err != nil {
+		out.Detail = shown(a.err.detail)
+		out.Detail.Message = strings.TrimSuffix(who+": "+out.Detail.Message, ": ")
+	}
+	if success(status) {
+		out.Hold = message.HoldNumber // when several come in a row
+	}
+	return out, e
+}
+
+// statusWord is the form of Meta's message_status.
+var statusWord = regexp.MustCompile(`^[a-z_]{1,40}$`)
+
+// statusReason is the reason that a record gives for a message_status of Meta's; empty for accepted,
+// which the state says.
+func statusReason(status string) string {
+	if status == "accepted" || !statusWord.MatchString(status) {
+		return ""
+	}
+	return status
 }
 
 // refused is the outcome of an answer with a Graph error code.
 func refused(status int, header http.Header, g graphError) (message.Outcome, Entry) {
-	code := *g.Code
-	e, known := lookup(code, g.Subcode)
+	e, known := lookup(g.code, g.subcode)
 	if !known {
-		e = unlisted(status, g.IsTransient)
+		e = unlisted(status, g.transient)
 	}
-	reason := "code " + strconv.Itoa(code)
+	reason := "code " + strconv.Itoa(g.code)
 	if e.Subcode != 0 {
 		reason = "code " + e.Name()
 	}
-	text := fmt.Sprintf("graph error %d: %s (HTTP %d", code, e.Title, status)
-	if len(g.Trace) <= 64 && strings.Trim(g.Trace, idLetters) == "" {
-		text += ", fbtrace_id " + g.Trace // what Meta's support asks for
+	detail := shown(g.detail)
+	text := fmt.Sprintf("graph error %d: %s (HTTP %d", g.code, e.Title, status)
+	if detail.Trace != "" {
+		text += ", fbtrace_id " + detail.Trace // what Meta's support asks for
 	}
 	return message.Outcome{
 		Kind:       e.Kind,
-		Code:       code,
+		Code:       g.code,
 		Limit:      limitOf(e),
 		Hold:       holdOn(e),
 		RetryAfter: retryAfter(e, header),
 		Reason:     reason,
+		Detail:     detail,
 		Err:        errors.New(text + ")"),
 	}, e
 }

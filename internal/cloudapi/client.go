@@ -16,7 +16,6 @@ import (
 	"net/http/httptrace"
 	"os"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -56,6 +55,7 @@ type Client struct {
 	token     func(string) (string, error)
 	timeout   time.Duration
 	transport *http.Transport
+	places    chan struct{} // one for each connection that may be in use
 	metrics   *metrics
 }
 
@@ -80,6 +80,7 @@ func NewClient(o Options) *Client {
 			// single reset, or a server going away, would leave every message on it in doubt.
 			Protocols: http1(),
 		},
+		places:  make(chan struct{}, maxConns),
 		metrics: newMetrics(o.Registerer),
 	}
 }
@@ -93,26 +94,76 @@ func http1() *http.Protocols {
 // Close closes the idle connections. Requests under way are not touched.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
 
+// Reserve waits until fewer requests are under way than there may be connections, and returns how long
+// it waited. Whoever reserves calls Release after Send. So no request waits for a connection of another.
+func (c *Client) Reserve(ctx context.Context) (time.Duration, error) {
+	select {
+	case c.places <- struct{}{}:
+		return 0, nil
+	default:
+	}
+	start := time.Now()
+	select {
+	case c.places <- struct{}{}:
+		return time.Since(start), nil
+	case <-ctx.Done():
+		return time.Since(start), context.Cause(ctx)
+	}
+}
+
+// Release ends what Reserve began.
+func (c *Client) Release() { <-c.places }
+
 // Send makes one attempt to hand a message to Meta: one POST of body, as Body made it, to
-// /{version}/{number}/messages. It blocks until there is an outcome, at most Options.Timeout.
+// /{version}/{number}/messages. It gets a connection, calls ready, and then writes the request at once.
+// Ready blocks until the request may be written; when it returns an error nothing is written. Nil: it
+// may be written as soon as there is a connection. Send blocks until there is an outcome: at most
+// Options.Timeout, and as long as ready takes.
 //
-// The outcome follows from evidence alone. Without a connection nothing can have left:
-// Transient. With one, whatever ends the attempt before a complete answer is NoAnswer, and
+// The outcome follows from evidence alone. Without a connection, and without ready's consent, nothing
+// can have left: Transient. With both, whatever ends the attempt before a complete answer is NoAnswer, and
 // that includes ctx: a caller that would rather wait for an answer than be in doubt when it
 // is told to stop passes a context that outlives the stop. A complete answer is for Classify.
-func (c *Client) Send(ctx context.Context, number string, body []byte) message.Outcome {
+func (c *Client) Send(ctx context.Context, number string, body []byte, ready func() error) message.Outcome {
 	token, err := c.tokenOf(number)
 	if err != nil {
 		c.metrics.failed("other")
 		return message.Outcome{Kind: message.Held, Reason: "token", Err: err}
 	}
+	g := gate{ready: ready}
 	start := time.Now()
-	out, code := c.post(ctx, number, token, body)
-	c.metrics.observe(out.Kind, time.Since(start))
+	out, code := c.post(ctx, number, token, body, &g)
+	if g.refused != nil {
+		return out // it was no request
+	}
+	c.metrics.observe(out.Kind, time.Since(start)-g.waited)
 	if out.Kind != message.Accepted {
 		c.metrics.failed(code)
 	}
 	return out
+}
+
+// gate lets a request out once it has a connection. The goroutine that makes the request calls it.
+type gate struct {
+	ready   func() error
+	opened  bool // the request may have been written
+	refused error
+	waited  time.Duration
+}
+
+// connected blocks until the request may be written, or makes sure that it cannot be: net/http has no
+// way to take a request back at this point, but nothing leaves by a connection that is closed.
+func (g *gate) connected(conn net.Conn) {
+	start := time.Now()
+	if g.ready != nil {
+		g.refused = g.ready()
+	}
+	g.waited += time.Since(start)
+	if g.refused != nil {
+		conn.Close()
+		return
+	}
+	g.opened = true
 }
 
 // tokenOf refuses what could change the request's path or its headers.
@@ -134,12 +185,11 @@ func (c *Client) tokenOf(number string) (string, error) {
 }
 
 // post also returns the code to count the outcome under, when it is not Accepted.
-func (c *Client) post(ctx context.Context, number, token string, body []byte) (message.Outcome, string) {
+func (c *Client) post(ctx context.Context, number, token string, body []byte, g *gate) (message.Outcome, string) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	var connected atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+		GotConn: func(i httptrace.GotConnInfo) { g.connected(i.Conn) },
 	})
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+number+"/messages", bytes.NewReader(body))
 	if err != nil {
@@ -155,14 +205,17 @@ func (c *Client) post(ctx context.Context, number, token string, body []byte) (m
 
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
-		if connected.Load() {
+		if g.opened {
 			return noAnswer(ctx, err), "other"
+		}
+		if g.refused != nil {
+			return message.Outcome{Kind: message.Transient, Reason: "not_sent", Err: g.refused}, "other"
 		}
 		return notSent(ctx, err), "other"
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil && !success(resp.StatusCode) {
+	if err != nil { // whatever the status: only a whole answer proves anything
 		return noAnswer(ctx, err), "other"
 	}
 	out, entry := classify(resp.StatusCode, resp.Header, answer)

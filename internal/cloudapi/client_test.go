@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -59,6 +60,10 @@ func setup(t *testing.T, handler http.HandlerFunc, change ...func(*cloudapi.Opti
 
 func mustNotTell(t *testing.T, out message.Outcome, secrets ...string) {
 	t.Helper()
+	if text := fmt.Sprintf("%+v", out.Detail); strings.Contains(text, token) || strings.Contains(text, "16505551234") {
+		t.Errorf("what is kept of the answer has a token or a recipient in it: %s", text)
+	}
+	out.Detail = message.ErrorDetail{} // Meta's own words are for records, and in no log
 	text := fmt.Sprintf("%+v", out)
 	for _, secret := range append(secrets, token, "16505551234", "canary") {
 		if strings.Contains(text, secret) {
@@ -98,7 +103,7 @@ func TestSendIsMetasRequest(t *testing.T) {
 	}})
 	defer c.Close()
 
-	out := c.Send(t.Context(), number, []byte(body))
+	out := c.Send(t.Context(), number, []byte(body), nil)
 	if out != (message.Outcome{Kind: message.Accepted, WAMID: "wamid.HBgL"}) {
 		t.Fatalf("outcome %+v", out)
 	}
@@ -126,10 +131,24 @@ func TestOutcomeByEvidence(t *testing.T) {
 	}{
 		{"truncated 200", func(t *testing.T, w http.ResponseWriter, _ *http.Request) {
 			hijack(t, w, "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"messages\":[{\"id\":\"wamid.AA\"", false)
-		}, message.Accepted, "wamid_unreadable"},
+		}, message.NoAnswer, "cut"},
+		{"truncated 200 of Meta's", func(t *testing.T, w http.ResponseWriter, _ *http.Request) {
+			hijack(t, w, "HTTP/1.1 200 OK\r\nFacebook-Api-Version: v25.0\r\nContent-Length: 500\r\n\r\n{\"messages\":[{\"id\":\"wamid.AA\"", false)
+		}, message.NoAnswer, "cut"},
+		{"sign-in page", func(_ *testing.T, w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			io.WriteString(w, "<html>canary</html>")
+		}, message.ServerError, "http 200"},
+		{"204", func(_ *testing.T, w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(204)
+		}, message.ServerError, "http 204"},
+		{"another answer of Meta's", func(_ *testing.T, w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Fb-Trace-Id", "x")
+			io.WriteString(w, `{"success":true}`)
+		}, message.NoAnswer, "http 200"},
 		{"huge 200", func(_ *testing.T, w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(w, `{"pad":"`+huge+`","messages":[{"id":"wamid.AA"}]}`)
-		}, message.Accepted, "wamid_unreadable"},
+		}, message.ServerError, "http 200"},
 		{"HTML 502", func(_ *testing.T, w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(502)
 			io.WriteString(w, "<html>Bad Gateway</html>")
@@ -174,7 +193,7 @@ func TestOutcomeByEvidence(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			c, posts := setup(t, func(w http.ResponseWriter, r *http.Request) { tt.handler(t, w, r) })
-			out := c.Send(t.Context(), number, []byte(body))
+			out := c.Send(t.Context(), number, []byte(body), nil)
 			if out.Kind != tt.kind || out.Reason != tt.reason || out.WAMID != "" {
 				t.Errorf("%+v, want %q, %q", out, tt.kind, tt.reason)
 			}
@@ -196,7 +215,7 @@ func TestHang(t *testing.T) {
 	t.Run("no answer", func(t *testing.T) {
 		t.Parallel()
 		c, posts := setup(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, short)
-		out := c.Send(t.Context(), number, []byte(body))
+		out := c.Send(t.Context(), number, []byte(body), nil)
 		if out.Kind != message.NoAnswer || out.Reason != "timeout" || !errors.Is(out.Err, context.DeadlineExceeded) {
 			t.Errorf("%+v", out)
 		}
@@ -210,8 +229,8 @@ func TestHang(t *testing.T) {
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
 		}, short)
-		out := c.Send(t.Context(), number, []byte(body))
-		if out.Kind != message.Accepted || out.Reason != "wamid_unreadable" {
+		out := c.Send(t.Context(), number, []byte(body), nil)
+		if out.Kind != message.NoAnswer || out.Reason != "timeout" {
 			t.Errorf("%+v", out)
 		}
 	})
@@ -224,10 +243,10 @@ func TestContext(t *testing.T) {
 		cancel()
 		<-r.Context().Done()
 	})
-	if out := c.Send(ctx, number, []byte(body)); out.Kind != message.NoAnswer || out.Reason != "cancelled" {
+	if out := c.Send(ctx, number, []byte(body), nil); out.Kind != message.NoAnswer || out.Reason != "cancelled" {
 		t.Errorf("cancelled under way: %+v", out)
 	}
-	if out := c.Send(ctx, number, []byte(body)); out.Kind != message.Transient || out.Reason != "no_connection" {
+	if out := c.Send(ctx, number, []byte(body), nil); out.Kind != message.Transient || out.Reason != "no_connection" {
 		t.Errorf("cancelled before: %+v", out)
 	}
 	if posts.Load() != 1 {
@@ -269,7 +288,7 @@ func TestNoConnection(t *testing.T) {
 	}
 	for _, tt := range tests {
 		c := cloudapi.NewClient(cloudapi.Options{BaseURL: tt.url, Token: func(string) (string, error) { return token, nil }})
-		out := c.Send(t.Context(), number, []byte(body))
+		out := c.Send(t.Context(), number, []byte(body), nil)
 		c.Close()
 		if out.Kind != message.Transient || out.Reason != tt.reason || out.Err == nil {
 			t.Errorf("%s: %+v, want reason %q", tt.name, out, tt.reason)
@@ -293,10 +312,10 @@ func TestReusedConnectionDies(t *testing.T) {
 		}
 		hijack(t, w, "", false)
 	})
-	if out := c.Send(t.Context(), number, []byte(body)); out.Kind != message.Accepted {
+	if out := c.Send(t.Context(), number, []byte(body), nil); out.Kind != message.Accepted {
 		t.Fatalf("first: %+v", out)
 	}
-	if out := c.Send(t.Context(), number, []byte(body)); out.Kind != message.NoAnswer {
+	if out := c.Send(t.Context(), number, []byte(body), nil); out.Kind != message.NoAnswer {
 		t.Errorf("second: %+v", out)
 	}
 	if n := posts.Load(); n != 2 {
@@ -305,6 +324,114 @@ func TestReusedConnectionDies(t *testing.T) {
 	if first, second := <-peers, <-peers; first != second {
 		t.Error("the connection was not used again: this test shows nothing")
 	}
+}
+
+// What ready refuses does not leave, by a new connection and by one that was used before.
+func TestNothingLeavesUnready(t *testing.T) {
+	t.Parallel()
+	answer := `{"messages":[{"id":"wamid.AA"}]}`
+	server, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	read := make(chan string) // what came by each connection
+	go func() {
+		for {
+			conn, err := server.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				var all strings.Builder
+				b := make([]byte, 4096)
+				for {
+					n, err := conn.Read(b)
+					all.Write(b[:n])
+					if err != nil {
+						read <- all.String()
+						return
+					}
+					if strings.HasSuffix(all.String(), body) {
+						fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(answer), answer)
+					}
+				}
+			}()
+		}
+	}()
+	reg := prometheus.NewRegistry()
+	c := cloudapi.NewClient(cloudapi.Options{
+		BaseURL: "http://" + server.Addr().String(), Token: func(string) (string, error) { return token, nil }, Registerer: reg,
+	})
+	defer c.Close()
+	late := errors.New("late")
+	refuse := func() {
+		t.Helper()
+		out := c.Send(t.Context(), number, []byte(body), func() error { return late })
+		if out.Kind != message.Transient || out.Reason != "not_sent" || out.Err != late {
+			t.Errorf("%+v", out)
+		}
+	}
+	refuse()
+	if came := <-read; came != "" {
+		t.Errorf("a new connection carried %q", came)
+	}
+	if out := c.Send(t.Context(), number, []byte(body), nil); out.Kind != message.Accepted {
+		t.Fatalf("%+v", out)
+	}
+	refuse()
+	if came := <-read; strings.Count(came, "POST ") != 1 {
+		t.Errorf("the connection that was used before carried %q", came)
+	}
+	if n := counter(t, reg, "other"); n != 0 {
+		t.Errorf("%v failures counted, of requests that were none", n)
+	}
+}
+
+// The request is ready when there is a connection, and not before.
+func TestReadyIsAskedWithAConnection(t *testing.T) {
+	t.Parallel()
+	refused, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused.Close()
+	c := cloudapi.NewClient(cloudapi.Options{BaseURL: "http://" + refused.Addr().String(), Token: func(string) (string, error) { return token, nil }})
+	defer c.Close()
+	asked := false
+	if out := c.Send(t.Context(), number, []byte(body), func() error { asked = true; return nil }); out.Reason != "dial" || asked {
+		t.Errorf("%+v, asked: %t", out, asked)
+	}
+}
+
+// There are never more requests under way than connections, and whoever had to wait learns so.
+func TestReserve(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := cloudapi.NewClient(cloudapi.Options{})
+		n := 0
+		for ; n < 10_000; n++ {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			waited, err := c.Reserve(ctx)
+			cancel()
+			if err != nil {
+				break
+			}
+			if waited != 0 {
+				t.Fatalf("the %d-th waited for %s", n, waited)
+			}
+		}
+		if n != 512 {
+			t.Errorf("%d requests at once", n)
+		}
+		go func() {
+			time.Sleep(3 * time.Second)
+			c.Release()
+		}()
+		if waited, err := c.Reserve(t.Context()); waited != 3*time.Second || err != nil {
+			t.Errorf("waited %s, %v", waited, err)
+		}
+	})
 }
 
 func TestNoTokenNothingSent(t *testing.T) {
@@ -322,7 +449,7 @@ func TestNoTokenNothingSent(t *testing.T) {
 		c, posts := setup(t, func(http.ResponseWriter, *http.Request) {}, func(o *cloudapi.Options) {
 			o.Token = func(string) (string, error) { return tt.token, tt.err }
 		})
-		out := c.Send(t.Context(), tt.number, []byte(body))
+		out := c.Send(t.Context(), tt.number, []byte(body), nil)
 		if out.Kind != message.Held || out.Reason != "token" || posts.Load() != 0 {
 			t.Errorf("%s: %+v, %d posts", tt.name, out, posts.Load())
 		}
@@ -357,11 +484,11 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("%d series of durations at the start", n)
 	}
 
-	c.Send(t.Context(), number, []byte(body))
+	c.Send(t.Context(), number, []byte(body), nil)
 	answer = graphError(999999, "")
-	c.Send(t.Context(), number, []byte(body))
+	c.Send(t.Context(), number, []byte(body), nil)
 	answer = []byte(`{"error":{"code":100,"error_subcode":33}}`)
-	c.Send(t.Context(), number, []byte(body))
+	c.Send(t.Context(), number, []byte(body), nil)
 	for code, want := range map[string]float64{"200-299": 1, "other": 1, "100/33": 1, "100": 0} {
 		if got := counter(t, reg, code); got != want {
 			t.Errorf("code %q counted %v times, want %v", code, got, want)

@@ -267,6 +267,12 @@ var codes = []Entry{
 		Kind:    message.Refused, Scope: ScopeMessage, From: FromWebhook,
 	},
 	{
+		Code: 131044, Title: "Business eligibility payment issue (calling)",
+		Meaning: "The account cannot pay for calls: as 131042, for calls that people make to you.",
+		Advice:  "Mend the account's billing; messages are not affected unless 131042 comes too.",
+		Status:  400, Kind: message.Refused, Scope: ScopeMessage, From: FromWebhook,
+	},
+	{
 		Code: 131045, Title: "Incorrect certificate",
 		Meaning: "The number's registration failed or was lost.",
 		Advice:  "Register the number again.",
@@ -333,6 +339,13 @@ var codes = []Entry{
 		Meaning: "The account is in maintenance, most often for about a minute while its throughput is raised.",
 		Advice:  "Nothing; it passes.",
 		Status:  500, Kind: message.Throttled, Scope: ScopeNumber, From: FromAnswer, RetryAfter: time.Minute,
+	},
+	// Meta, Marketing Messages API, "Pricing": max-price templates, open beta since October 2026.
+	{
+		Code: 131061, Title: "Max-price template not supported here",
+		Meaning: "A template with a maximum price is sent only through the Marketing Messages API.",
+		Advice:  "Send it through the Marketing Messages API, or use a template without a maximum price.",
+		Kind:    message.Refused, Scope: ScopeMessage, From: FromAnswer,
 	},
 	{
 		Code: 131062, Title: "BSUID recipient not supported",
@@ -511,6 +524,14 @@ var codes = []Entry{
 		Advice:  "Nothing; call.",
 		Status:  400, Kind: message.Refused, Scope: ScopePair, From: FromAnswer,
 	},
+	// Meta, Conversation Routing, "Routing roles": several apps share a number, one owns a conversation.
+	// Meta does not document the code for messages; these are those of calls and of thread control.
+	{
+		Code: 138038, Title: "Conversation owned by another app (calling)",
+		Meaning: "Another app owns the conversation with this person, so yours may not call or ask to.",
+		Advice:  "Take over the conversation, or leave it to its owner.",
+		Kind:    message.Refused, Scope: ScopePair, From: FromAnswer,
+	},
 	{
 		Code: 139200, Title: "Direct Send access blocked",
 		Meaning: "The account may not send free-form messages outside the window (Direct Send).",
@@ -534,6 +555,12 @@ var codes = []Entry{
 		Meaning: "The number is being moved or registered.",
 		Advice:  "Nothing; it takes minutes.",
 		Kind:    message.Transient, Scope: ScopeNumber, From: FromAnswer, RetryAfter: 2 * time.Minute,
+	},
+	{
+		Code: 2494191, Title: "Conversation owned by another app",
+		Meaning: "Another app owns the conversation with this person (Conversation Routing), so yours may send templates only.",
+		Advice:  "Take over the conversation, send a template, or leave it to its owner.",
+		Kind:    message.Refused, Scope: ScopePair, From: FromAnswer,
 	},
 }
 
@@ -581,5 +608,19 @@ var (
 		Meaning: "Something that is not the Graph API answered.",
 		Advice:  "Check the Graph base URL, the API version and the proxies in between.",
 		Status:  404, Kind: message.Held, Scope: ScopeNumber, From: FromAnswer,
+	}
+	// The status alone proves nothing: proxies and sign-in pages answer 200 too. What they answer for may
+	// have reached Meta all the same.
+	unreadable = Entry{
+		Code: NoCode, Title: "HTTP 2xx of the Graph API that names no message",
+		Meaning: "Meta answered, and its answer does not say whether it took the message.",
+		Advice:  "Report it to Meta with the fbtrace_id when it lasts; look at the proxies in between.",
+		Status:  200, Kind: message.NoAnswer, Scope: ScopeNumber, From: FromAnswer,
+	}
+	notMeta2xx = Entry{
+		Code: NoCode, Title: "HTTP 2xx that names no message and lacks Meta's headers",
+		Meaning: "Something that is not the Graph API answered: a sign-in page of the network, a proxy, a wrong base URL. The record says who.",
+		Advice:  "Check the Graph base URL and the proxies in between. Sluice holds the number after five such answers in a row; what waits is sent by itself.",
+		Status:  200, Kind: message.ServerError, Scope: ScopeNumber, From: FromAnswer,
 	}
 )

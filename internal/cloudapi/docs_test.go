@@ -40,6 +40,10 @@ What Sluice does is one of these:
 A wait grows from one attempt to the next and is never shorter than the time given here. Whatever Meta reports by
 webhook after it took the message ends it as ` + "`failed`" + `, with the code in its timeline.
 
+Meta's own words come with the code: the ` + "`error`" + ` of a record, of its events and of ` + "`sluice explain`" + ` has Meta's ` + "`message`" + `, ` + "`details`" + `,
+` + "`error_subcode`" + ` and ` + "`fbtrace_id`" + `, cut to some hundred characters, with phone numbers masked. For a code that is not listed here they are
+all there is to say. They are in no log.
+
 Several lists in circulation have codes wrong; where a wrong meaning is common, it is named here.
 
 ## Codes
@@ -63,8 +67,8 @@ const errorsTail = `
 | What happened | Reason in the log | What Sluice does |
 | --- | --- | --- |
 | There was no connection: the name was not found, nobody listened, TLS failed, or none was free in time | ` + "`dns`, `dial`, `tls`, `no_connection`" + ` | **Tries again**: nothing can have left |
-| The request left, and no complete answer came | ` + "`timeout`, `reset`, `cut`, `cancelled`" + ` | **Waits for evidence**; what happens without it depends on the message's class |
-| Meta took the message (2xx), but its answer could not be read | ` + "`wamid_unreadable`" + ` | Waits for the webhooks, which bring Meta's id |
+| The request left, and no complete answer came, whatever its HTTP status | ` + "`timeout`, `reset`, `cut`, `cancelled`" + ` | **Waits for evidence**; what happens without it depends on the message's class |
+| Meta took the message (2xx), and named it by an id of another form than it documents | ` + "`wamid_unreadable`" + ` | Waits for the webhooks, which bring Meta's id |
 | There is no usable access token for the number, or no usable base URL | ` + "`token`, `base_url`" + ` | **Holds** the number's messages; nothing was sent |
 `
 
@@ -106,6 +110,8 @@ func action(e cloudapi.Entry) string {
 		return "**Holds** the " + string(e.Scope) + "'s messages" + wait
 	case message.Refused:
 		return "**Rejects**"
+	case message.NoAnswer:
+		return "**Waits for evidence**; what happens without it depends on the message's class"
 	}
 	return "**Waits for evidence**"
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -69,18 +70,40 @@ func NewForwarder(o Options) (*Forwarder, error) {
 // Close closes the idle connections.
 func (f *Forwarder) Close() { f.client.Close() }
 
+// passable are the paths of calls that are passed on. None needs a letter that a URL would encode.
+var passable = regexp.MustCompile(`^/v[0-9]{1,3}\.[0-9]{1,2}/[0-9]{1,32}(/(messages|media|whatsapp_business_profile))?$`)
+
+// passedQuery are the parameters that pass. Others, a token or a method above all, are left out.
+var passedQuery = []string{"fields", "phone_number_id"}
+
 // Forward makes the call of r, its method, path, query and body, and answers with what Meta
-// answers. A token in the query is left out.
+// answers. The call ends with r's context. It passes on only what is known to concern the number:
+// see passable, passedQuery and passedBody.
 func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, number string) {
+	if !passable.MatchString(r.URL.Path) {
+		f.answer(w, http.StatusBadRequest, 100, "Calls of this path are not passed on.")
+		return
+	}
+	body, err := passedBody(r)
+	if err != nil {
+		f.fail(w, err)
+		return
+	}
+	defer body.Close()
+	r = r.WithContext(r.Context())
+	r.Body = body
 	f.pass(w, r, number, f.at(r.URL.Path, r.URL.Query()))
 }
 
-// at is the URL of a call. What a caller may not decide is left out of its query.
+// at is the URL of a call.
 func (f *Forwarder) at(path string, query url.Values) *url.URL {
-	for _, name := range []string{"access_token", "appsecret_proof", "method"} { // the last would change the method
-		query.Del(name)
+	passed := url.Values{}
+	for _, name := range passedQuery {
+		if query.Has(name) {
+			passed[name] = query[name]
+		}
 	}
-	return &url.URL{Scheme: f.base.Scheme, Host: f.base.Host, Path: f.base.Path + path, RawQuery: query.Encode()}
+	return &url.URL{Scheme: f.base.Scheme, Host: f.base.Host, Path: f.base.Path + path, RawQuery: passed.Encode()}
 }
 
 // pass makes the call of r at another URL.
@@ -112,11 +135,7 @@ func (f *Forwarder) pass(w http.ResponseWriter, r *http.Request, number string, 
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			if _, large := errors.AsType[*http.MaxBytesError](err); large {
-				f.answer(w, http.StatusBadRequest, 100, "The body is too large.")
-				return
-			}
-			f.refuse(w)
+			f.fail(w, err)
 		},
 		ErrorLog: log.New(io.Discard, "", 0), // it would quote what came
 	}
@@ -199,6 +218,20 @@ func (f *Forwarder) count(status int) {
 		class = string('0'+byte(status/100)) + "xx"
 	}
 	f.calls.WithLabelValues(class).Inc()
+}
+
+// fail answers for a call that ended with an error.
+func (f *Forwarder) fail(w http.ResponseWriter, err error) {
+	_, large := errors.AsType[*http.MaxBytesError](err)
+	refused, ours := errors.AsType[bodyRefused](err)
+	switch {
+	case large:
+		f.answer(w, http.StatusBadRequest, 100, "The body is too large.")
+	case ours:
+		f.answer(w, http.StatusBadRequest, 100, string(refused))
+	default:
+		f.refuse(w)
+	}
 }
 
 // refuse answers for a call that could not be made, or got no answer.

@@ -1,13 +1,16 @@
 package cloudapi_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -72,17 +75,17 @@ func TestForward(t *testing.T) {
 		io.WriteString(w, `{"error":{}}`)
 	})
 	w := httptest.NewRecorder()
-	f.Forward(w, ask("POST", "/v25.0/100/media?fields=x&access_token=stolen&method=DELETE", "the form"), "100")
+	f.Forward(w, ask("POST", "/v25.0/100/whatsapp_business_profile?fields=x&access_token=stolen&method=DELETE&Method=GET&access%2Etoken=stolen&ids=7&batch=[]", `{"about":"we"}`), "100")
 
 	if w.Code != http.StatusBadRequest || w.Body.String() != `{"error":{}}` || w.Header().Get("X-App-Usage") == "" || w.Header().Get("Set-Cookie") != "" {
 		t.Errorf("answered %d %v %s", w.Code, w.Header(), w.Body)
 	}
-	if got.Method != "POST" || got.URL.String() != "/v25.0/100/media?fields=x" || string(body) != "the form" {
+	if got.Method != "POST" || got.URL.String() != "/v25.0/100/whatsapp_business_profile?fields=x" || string(body) != `{"about":"we"}` {
 		t.Errorf("Meta got %s %s %s", got.Method, got.URL, body)
 	}
 	want := map[string]string{
 		"Authorization": "Bearer " + ownToken, "Content-Type": "application/json", "Accept": "*/*", "User-Agent": "sluice",
-		"Content-Length": "8",
+		"Content-Length": "14",
 	}
 	for name := range got.Header {
 		if got.Header.Get(name) != want[name] && name != "Accept-Encoding" {
@@ -128,11 +131,145 @@ func TestForwardFails(t *testing.T) {
 		}
 	}
 	w := httptest.NewRecorder()
-	r := ask("POST", "/v25.0/100/media", strings.Repeat("x", 1<<20))
+	r := ask("POST", "/v25.0/100/whatsapp_business_profile", strings.Repeat("x", 1<<20))
 	r.Body = http.MaxBytesReader(w, r.Body, 1<<10)
 	f.Forward(w, r, "100")
 	if w.Code != http.StatusBadRequest && w.Code != http.StatusServiceUnavailable {
 		t.Errorf("too large: %d %s", w.Code, w.Body)
+	}
+}
+
+// TestForwardPassesNoOtherPath: whatever stands in a path, our token goes to the number's own calls alone.
+func TestForwardPassesNoOtherPath(t *testing.T) {
+	t.Parallel()
+	f := forwarder(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("Meta got %s", r.URL) })
+	for _, path := range []string{
+		"/v25.0/100/register", "/v25.0/100/media/", "/v25.0/100/../200/media", "/v25.0//100/media", "/v25.0/100%2Fmedia/x", "/v25.0/me", "/me/accounts",
+		"/v25.0/100/media%2f..%2fregister", "/v25.0/100%2e%2e/media", "/v25.0%2Fme%2F100/media", "/v25.0/100/media;x", "/", "/v25.0/100?x",
+	} {
+		u, err := url.ParseRequestURI(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if path == "/v25.0/100?x" { // a question mark that is part of the path
+			u = &url.URL{Path: path}
+		}
+		r := ask("POST", "/", "{}")
+		r.URL = u
+		w := httptest.NewRecorder()
+		f.Forward(w, r, "100")
+		if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), `"code":100`) {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+	}
+}
+
+// TestForwardPassesNoParameter: the Graph API takes the token and the method from bodies too.
+func TestForwardPassesNoParameter(t *testing.T) {
+	t.Parallel()
+	var complete atomic.Bool
+	f := forwarder(t, func(_ http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err == nil {
+			complete.Store(true)
+		}
+	})
+	json := map[string]string{"Content-Type": "application/json"}
+	form := func(fields ...string) (string, map[string]string) {
+		var b strings.Builder
+		m := multipart.NewWriter(&b)
+		for _, name := range fields {
+			part, err := m.CreateFormField(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(part, strings.Repeat("x", 100<<10))
+		}
+		m.Close()
+		return b.String(), map[string]string{"Content-Type": m.FormDataContentType()}
+	}
+	type call struct {
+		path, body string
+		header     map[string]string
+	}
+	calls := map[string]call{
+		"token":               {"whatsapp_business_profile", `{"about":"x","access_token":"stolen"}`, json},
+		"method":              {"whatsapp_business_profile", `{"method":"delete"}`, json},
+		"escaped":             {"whatsapp_business_profile", `{"m\u0065thod":"delete"}`, json},
+		"large letters":       {"whatsapp_business_profile", `{"Access_Token":"stolen"}`, json},
+		"twice":               {"whatsapp_business_profile", `{"about":"x","about":"y"}`, json},
+		"no object":           {"whatsapp_business_profile", `["method"]`, json},
+		"no JSON":             {"whatsapp_business_profile", `access_token=stolen`, json},
+		"a form":              {"whatsapp_business_profile", `access_token=stolen`, map[string]string{"Content-Type": "application/x-www-form-urlencoded"}},
+		"no type":             {"whatsapp_business_profile", `access_token=stolen`, map[string]string{"Content-Type": ""}},
+		"a mark as read":      {"messages", `{"messaging_product":"whatsapp","status":"read","message_id":"wamid.A","access_token":"stolen"}`, json},
+		"media as JSON":       {"media", `{"access_token":"stolen"}`, json},
+		"media, no boundary":  {"media", `x`, map[string]string{"Content-Type": "multipart/form-data"}},
+		"media, not a form":   {"media", `access_token=stolen`, map[string]string{"Content-Type": "multipart/form-data; boundary=x"}},
+		"media, two boundary": {"media", `x`, map[string]string{"Content-Type": "multipart/form-data; boundary=x; boundary=y"}},
+	}
+	for _, fields := range [][]string{{"access_token"}, {"file", "method"}, {"messaging_product", "type", "file", "access_token"}, {"file", ""}} {
+		body, header := form(fields...)
+		calls["media with "+strings.Join(fields, ", ")] = call{"media", body, header}
+	}
+	body, header := form("file", "type")
+	calls["media, cut off"] = call{"media", body[:len(body)-4], header}
+	for name, c := range calls {
+		r := ask("POST", "/v25.0/100/"+c.path, c.body)
+		for k, v := range c.header {
+			r.Header.Set(k, v)
+		}
+		w := httptest.NewRecorder()
+		f.Forward(w, r, "100")
+		if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), `"code":100`) || complete.Swap(false) {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+	}
+}
+
+// TestForwardMedia: a form with media arrives byte by byte as it was, with its length.
+func TestForwardMedia(t *testing.T) {
+	t.Parallel()
+	var form strings.Builder
+	m := multipart.NewWriter(&form)
+	for name, value := range map[string]string{"messaging_product": "whatsapp", "type": "image/png"} {
+		if err := m.WriteField(name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file, err := m.CreateFormFile("file", "a.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(file, strings.Repeat("png\r\n--", 200<<10))
+	m.Close()
+	var got string
+	var length int64
+	f := forwarder(t, func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		got, length = string(b), r.ContentLength
+		io.WriteString(w, `{"id":"77"}`)
+	})
+	r := ask("POST", "/v25.0/100/media", form.String())
+	r.Header.Set("Content-Type", m.FormDataContentType())
+	w := httptest.NewRecorder()
+	f.Forward(w, r, "100")
+	if w.Code != http.StatusOK || got != form.String() || length != int64(form.Len()) {
+		t.Errorf("%d %s: Meta got %d bytes of %d, announced as %d", w.Code, w.Body, len(got), form.Len(), length)
+	}
+}
+
+// A call ends with its context, and is answered in Meta's shape.
+func TestForwardEnds(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	f := forwarder(t, func(_ http.ResponseWriter, r *http.Request) {
+		cancel()
+		<-r.Context().Done()
+	})
+	w := httptest.NewRecorder()
+	f.Forward(w, ask("GET", "/v25.0/100", "").WithContext(ctx), "100")
+	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), `"code":2`) {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
 

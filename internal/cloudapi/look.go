@@ -54,11 +54,8 @@ func (c *Client) getAt(ctx context.Context, token, path string, into any) (time.
 	if err != nil {
 		return at, scrub(err)
 	}
-	var e struct {
-		Error *graphError `json:"error"`
-	}
-	if json.Unmarshal(body, &e) == nil && e.Error != nil && e.Error.Code != nil {
-		return at, &Refusal{resp.StatusCode, *e.Error.Code, e.Error.Subcode}
+	if e := readAnswer(body).err; e != nil && e.coded {
+		return at, &Refusal{resp.StatusCode, e.code, e.subcode}
 	}
 	if !success(resp.StatusCode) || json.Unmarshal(body, into) != nil {
 		return at, &Refusal{Status: resp.StatusCode}

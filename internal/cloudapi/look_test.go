@@ -50,7 +50,11 @@ var questions = map[string]struct {
 	},
 	"throughput": {
 		func(ctx context.Context, c *cloudapi.Client) (any, error) { return c.Throughput(ctx, "100") },
-		"/v25.0/100?fields=throughput", "Bearer " + token, `{"throughput":{"level":"HIGH"},"id":"100"}`, "1000", "0",
+		"/v25.0/100?fields=throughput,is_on_biz_app", "Bearer " + token, `{"throughput":{"level":"HIGH"},"is_on_biz_app":false,"id":"100"}`, "1000", "0",
+	},
+	"throughput of a number that people also use in the app": {
+		func(ctx context.Context, c *cloudapi.Client) (any, error) { return c.Throughput(ctx, "100") },
+		"/v25.0/100?fields=throughput,is_on_biz_app", "Bearer " + token, `{"throughput":{"level":"STANDARD"},"is_on_biz_app":true,"id":"100"}`, "20", "0",
 	},
 	"apps of an account": {
 		func(ctx context.Context, c *cloudapi.Client) (any, error) { return c.Subscribed(ctx, "100", "200") },

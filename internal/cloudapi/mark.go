@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,8 +22,8 @@ const (
 // versions lack it. The MAC keeps markers of other installations and of other apps on the same account from being taken for ours; every app
 // on the account can read the field, so a marker holds nothing private. Safe for concurrent use.
 type Marks struct {
-	env string
-	key []byte
+	env  string
+	keys [][]byte // that are good; markers are made with the first
 }
 
 // ValidEnv tells whether s can name an environment: 1 to 16 of a-z, 0-9 and "-".
@@ -30,16 +31,23 @@ func ValidEnv(s string) bool {
 	return s != "" && len(s) <= 16 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }
 
-// NewMarks returns the markers of one environment ("prod", "staging"). It panics unless
-// ValidEnv(env) and the key is not empty: that is for the configuration to see to.
-func NewMarks(env string, key []byte) *Marks {
+// NewMarks returns the markers of one environment ("prod", "staging"). Those made with a second key are
+// read, too; an empty one is none. It panics unless ValidEnv(env) and the key is not empty: that is for
+// the configuration to see to.
+func NewMarks(env string, key []byte, second ...[]byte) *Marks {
 	if !ValidEnv(env) {
 		panic("cloudapi: invalid environment name")
 	}
 	if len(key) == 0 {
 		panic("cloudapi: empty marker key")
 	}
-	return &Marks{env: env, key: key}
+	m := &Marks{env: env, keys: [][]byte{key}}
+	for _, k := range second {
+		if len(k) > 0 {
+			m.keys = append(m.keys, k)
+		}
+	}
+	return m
 }
 
 // Make returns the marker of an attempt, about 90 characters; Meta allows 512. Accepted is when the
@@ -49,17 +57,18 @@ func (m *Marks) Make(id string, attempt int, accepted int64) string {
 	if accepted > 0 {
 		body += "-" + strconv.FormatInt(accepted, 36)
 	}
-	return markVersion + "." + body + "." + m.mac(body)
+	return markVersion + "." + body + "." + mac(m.keys[0], body)
 }
 
-// Parse returns what Make was given for a marker with the same environment and key. It is false for
-// everything else.
+// Parse returns what Make was given for a marker with the same environment and one of the keys. It is
+// false for everything else.
 func (m *Marks) Parse(s string) (id string, attempt int, accepted int64, ok bool) {
 	parts := strings.Split(s, ".")
 	if len(s) > 512 || len(parts) != 5 || parts[0] != markVersion || parts[1] != m.env {
 		return "", 0, 0, false
 	}
-	if !hmac.Equal([]byte(parts[4]), []byte(m.mac(strings.Join(parts[1:4], ".")))) {
+	body := strings.Join(parts[1:4], ".")
+	if !slices.ContainsFunc(m.keys, func(key []byte) bool { return hmac.Equal([]byte(parts[4]), []byte(mac(key, body))) }) {
 		return "", 0, 0, false
 	}
 	if _, isID := message.Number(parts[2]); !isID {
@@ -78,8 +87,19 @@ func (m *Marks) Parse(s string) (id string, attempt int, accepted int64, ok bool
 	return parts[2], attempt, accepted, true
 }
 
-func (m *Marks) mac(s string) string {
-	h := hmac.New(sha256.New, m.key)
+// Other tells whether s has the form of a marker and names another environment. Its MAC is not looked
+// at: nobody has the key of another environment.
+func (m *Marks) Other(s string) bool {
+	parts := strings.Split(s, ".")
+	if len(s) > 512 || len(parts) != 5 || parts[0] != markVersion || !ValidEnv(parts[1]) || parts[1] == m.env {
+		return false
+	}
+	_, isID := message.Number(parts[2])
+	return isID && len(parts[4]) == macLen
+}
+
+func mac(key []byte, s string) string {
+	h := hmac.New(sha256.New, key)
 	h.Write([]byte(s))
 	return hex.EncodeToString(h.Sum(nil))[:macLen]
 }

@@ -73,6 +73,44 @@ func TestForeignMarks(t *testing.T) {
 	}
 }
 
+// TestASecondKey: while the key is changed, markers of both keys are read, and made with the first.
+func TestASecondKey(t *testing.T) {
+	t.Parallel()
+	before, after := cloudapi.NewMarks("prod", []byte("old")), cloudapi.NewMarks("prod", []byte("new"))
+	both := cloudapi.NewMarks("prod", []byte("new"), []byte("old"))
+	for name, m := range map[string]*cloudapi.Marks{"old": before, "new": after} {
+		if id, n, since, ok := both.Parse(m.Make(messageID, 2, 17)); !ok || id != messageID || n != 2 || since != 17 {
+			t.Errorf("a marker of the %s key is read as %q, %d, %d, %t", name, id, n, since, ok)
+		}
+	}
+	if made := both.Make(messageID, 2, 17); made != after.Make(messageID, 2, 17) {
+		t.Errorf("made %q", made)
+	}
+	empty := cloudapi.NewMarks("prod", []byte("new"), nil)
+	if _, _, _, ok := empty.Parse(cloudapi.NewMarks("prod", []byte("x")).Make(messageID, 1, 17)); ok {
+		t.Error("an empty second key reads foreign markers")
+	}
+}
+
+// TestOtherEnvironments: a marker that names another environment is told from ours and from what is no
+// marker at all.
+func TestOtherEnvironments(t *testing.T) {
+	t.Parallel()
+	m, other := cloudapi.NewMarks("prod", []byte("key")), cloudapi.NewMarks("staging", []byte("another"))
+	for s, want := range map[string]bool{
+		other.Make(messageID, 1, 17): true,
+		other.Make(messageID, 1, 0):  true,
+		m.Make(messageID, 1, 17):     false,
+		cloudapi.NewMarks("prod", []byte("another")).Make(messageID, 1, 17): false,
+		"": false, "order-4711": false, "sl1.staging.x.1.00000000": false, "a.b.c.d.e": false,
+		other.Make(messageID, 1, 17) + ".x": false,
+	} {
+		if got := m.Other(s); got != want {
+			t.Errorf("%q is of another environment: %t", s, got)
+		}
+	}
+}
+
 func TestNewMarksRefuses(t *testing.T) {
 	t.Parallel()
 	refuses := func(env, key string) (refused bool) {

@@ -184,7 +184,7 @@ func statusEvent(e message.Event, raw json.RawMessage, now time.Time, ends *ends
 		case "biz_opaque_callback_data":
 			r.Marker = text(raw)
 		case "errors":
-			r.Code = firstCode(raw)
+			r.Code, r.Detail = firstError(raw)
 		}
 	}
 	if s.odd {
@@ -194,17 +194,22 @@ func statusEvent(e message.Event, raw json.RawMessage, now time.Time, ends *ends
 	return e
 }
 
-// firstCode returns the first error code among a status's errors.
-func firstCode(raw json.RawMessage) int {
+// firstError returns the first error with a code among a status's errors, and what Meta says of it;
+// without one, what it says of the first.
+func firstError(raw json.RawMessage) (code int, detail message.ErrorDetail) {
 	var errs parts
-	for e := range errs.elements(raw) {
-		for name, raw := range errs.members(e) {
-			if code, err := strconv.Atoi(text(raw)); string(name) == "code" && err == nil {
-				return code
-			}
+	var first graphError
+	for raw := range errs.elements(raw) {
+		g := errs.graphError(raw)
+		switch {
+		case g == nil:
+		case g.coded:
+			return g.code, shown(g.detail)
+		case first == (graphError{}):
+			first = *g
 		}
 	}
-	return 0
+	return 0, shown(first.detail)
 }
 
 // person is who wrote a message: a phone number, a business-scoped user id, or both.

@@ -12,6 +12,10 @@ import (
 // https://developers.facebook.com/docs/whatsapp/cloud-api/overview#throughput
 var levels = map[string]int{"STANDARD": 80, "HIGH": 1000}
 
+// coexistence is what a number may send that people also use in the WhatsApp Business app, whatever
+// its level. Same page.
+const coexistence = 20
+
 // Throughput asks Meta how many messages a second a number may send; 0: it gives no level that
 // we know.
 func (c *Client) Throughput(ctx context.Context, number string) (int, error) {
@@ -20,12 +24,16 @@ func (c *Client) Throughput(ctx context.Context, number string) (int, error) {
 		return 0, err
 	}
 	var a struct {
+		OnBizApp   bool `json:"is_on_biz_app"`
 		Throughput struct {
 			Level string `json:"level"`
 		} `json:"throughput"`
 	}
-	if err := c.get(ctx, token, number+"?fields=throughput", &a); err != nil {
+	if err := c.get(ctx, token, number+"?fields=throughput,is_on_biz_app", &a); err != nil {
 		return 0, fmt.Errorf("ask about throughput: %w", err)
+	}
+	if a.OnBizApp {
+		return coexistence, nil
 	}
 	return levels[a.Throughput.Level], nil
 }

@@ -51,6 +51,14 @@ type Number struct {
 	Rate    int              // messages per second
 	Learn   bool             // Rate is not configured: it stands until Meta says what the number may send
 	Classes map[string]Class // what differs for this number
+
+	TemplateClasses []TemplateClass // of messages whose caller names no class, the first that fits
+}
+
+// TemplateClass says which class templates with a name have.
+type TemplateClass struct {
+	Name  string // of the template; * stands for any characters
+	Class string
 }
 
 // Class says how messages of a class are treated. Zero means: as the next wider setting
@@ -121,10 +129,13 @@ type Worker struct {
 	Common
 	Roles     []string // of RoleSend and RoleReconcile; never empty
 	MarkerKey Secret   // of the MAC in our marker, at least 16 bytes
-	Tokens    *Tokens  // the access token of every number
+	Orphans   Orphans
+	KeyLife   time.Duration // of a key after the end of its message's record; 0: it ends with the record
+	Tokens    *Tokens       // the access token of every number
 	Retry     Retry
 	Events    Events
 
+	SecondMarkerKey              Secret // markers made with it are read too; empty: there is none
 	PayloadKey, SecondPayloadKey Secret // of the seals that are good; both empty: none is looked at
 }
 
@@ -145,6 +156,12 @@ type Retry struct {
 type Events struct {
 	Retention time.Duration // how long
 	MaxLength int           // entries of each shard, whatever their age
+}
+
+// Orphans is how many of Meta's statuses wait that match no message yet.
+type Orphans struct {
+	Retention time.Duration // how long
+	Max       int           // in each shard
 }
 
 // Webhook is the configuration of the receiver of Meta's webhooks.

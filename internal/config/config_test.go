@@ -43,7 +43,7 @@ func TestFileGivesEverything(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{
 		"a.token": "token-a\n", "b.token": "token-b", "app": " new ", "app.old": "old", "verify": "a-verify-token-1",
-		"marker": "0123456789abcdef", "payload": "payload-key-1234", "payload.old": "payload-key-0123", "redis.password": "p@ss/word",
+		"marker": "0123456789abcdef", "marker.old": "fedcba9876543210", "payload": "payload-key-1234", "payload.old": "payload-key-0123", "redis.password": "p@ss/word",
 	} {
 		write(t, dir, name, content)
 	}
@@ -53,6 +53,7 @@ redis: {url: "rediss://sluice@redis:6380/2", password_file: redis.password, dura
 shards: 32
 graph: {base_url: "http://127.0.0.1:8070/", version: v24.0}
 marker_key_file: marker
+second_marker_key_file: marker.old
 payload_key_file: payload
 second_payload_key_file: payload.old
 numbers:
@@ -61,6 +62,7 @@ numbers:
     token_file: a.token
     rate: 1000
     classes: {utility: {deadline: 2h}}
+    template_classes: [{name: "otp_*", class: authentication}, {name: "*", class: marketing}]
   - {id: 200000000000001, token_file: b.token}
 apps: [{name: main, secret_file: app, previous_secret_file: app.old, previous_secret_expires: 2027-01-31T00:00:00Z, verify_token_file: verify}]
 api_keys: [{name: shop, sha256: `+aDigest+`, numbers: ["*"], scopes: [messages:send, messages:read], revoked: true, expires: 2027-01-31T00:00:00Z}]
@@ -68,6 +70,8 @@ classes: {utility: {deadline: 12h, doubt_window: 5m, on_doubt: close, error_wind
 roles: send
 retry: {base: 2s, max: 2m, attempts: 7}
 events: {retention: 48h, max_length: 5000}
+key_retention: 0s
+orphans: {retention: 5m, max: 500}
 listen: {api: "127.0.0.1:1", console: ":4", webhook: ":2", ops: ":3"}
 log_level: warn
 `)
@@ -79,7 +83,8 @@ log_level: warn
 		Shards:      32,
 		Graph:       Graph{BaseURL: "http://127.0.0.1:8070", Version: "v24.0"},
 		Numbers: []Number{
-			{ID: "106540352242922", Rate: 1000, Display: "+15550783881", Classes: map[string]Class{"utility": {Deadline: 2 * time.Hour}}},
+			{ID: "106540352242922", Rate: 1000, Display: "+15550783881", Classes: map[string]Class{"utility": {Deadline: 2 * time.Hour}},
+				TemplateClasses: []TemplateClass{{"otp_*", "authentication"}, {"*", "marketing"}}},
 			{ID: "200000000000001", Rate: DefaultRate, Learn: true},
 		},
 		Classes:  map[string]Class{"utility": wider},
@@ -119,7 +124,7 @@ log_level: warn
 		t.Error("Token of an unknown number: no error")
 	}
 	w.Tokens = nil
-	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: 2 * time.Second, Max: 2 * time.Minute, Attempts: 7}, Events: Events{48 * time.Hour, 5000}, PayloadKey: "payload-key-1234", SecondPayloadKey: "payload-key-0123"})
+	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: 2 * time.Second, Max: 2 * time.Minute, Attempts: 7}, Events: Events{48 * time.Hour, 5000}, Orphans: Orphans{5 * time.Minute, 500}, SecondMarkerKey: "fedcba9876543210", PayloadKey: "payload-key-1234", SecondPayloadKey: "payload-key-0123"})
 
 	if got, want := w.Class("106540352242922", "utility"), wider; got.Deadline != 2*time.Hour || got.DoubtWindow != want.DoubtWindow {
 		t.Errorf("Class of the number with one of its own = %+v", got)
@@ -184,7 +189,7 @@ func TestWithoutAFile(t *testing.T) {
 		t.Errorf("Token = %q, %v", token, err)
 	}
 	w.Tokens = nil
-	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend, RoleReconcile}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: time.Second, Max: time.Minute, Attempts: 20}, Events: Events{24 * time.Hour, 20_000}})
+	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend, RoleReconcile}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: time.Second, Max: time.Minute, Attempts: 20}, Events: Events{24 * time.Hour, 20_000}, KeyLife: 720 * time.Hour, Orphans: Orphans{15 * time.Minute, 10_000}})
 
 	common.Ops = ":9103"
 	wh, err := LoadWebhook(nil, guides)

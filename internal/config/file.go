@@ -134,6 +134,20 @@ func (d *document) apiKey(path string, n *yaml.Node) {
 	d.keys = append(d.keys, one)
 }
 
+// templateClass reads an entry of the list by which a number's templates get their class.
+func (d *document) templateClass(of *number) func(string, *yaml.Node) {
+	return func(path string, n *yaml.Node) {
+		var one TemplateClass
+		known := []member{
+			{key: "name", must: true, read: d.scalar(pattern(&one.Name, `[a-z0-9_*]{1,512}`, "a template's name, of a-z, 0-9, _ and *"))},
+			{key: "class", must: true, read: d.scalar(oneOf(&one.Class, classNames...))},
+		}
+		if d.mapping(path, n, known) {
+			of.TemplateClasses = append(of.TemplateClasses, one)
+		}
+	}
+}
+
 // classes reads a mapping from class names to what differs.
 func (d *document) classes(dst *map[string]Class) func(string, *yaml.Node) {
 	return func(path string, n *yaml.Node) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 )
 
 // LoadProducer reads the producer's configuration from its arguments (without the program's
@@ -19,7 +20,7 @@ func LoadProducer(args []string, getenv func(string) string) (Producer, error) {
 	l.need(len(l.numbers) > 0, "numbers", "none is configured: list them in the file, or set PHONE_NUMBER_ID")
 	l.need(len(l.keys) > 0, "api_keys", "none is configured, so nobody could send: list them in the file, or set SLUICE_API_KEY")
 	l.checkKeys()
-	return Producer{Common: l.common(), Listen: l.listenAPI, Console: l.listenConsole, APIKeys: l.keys, Tokens: l.tokensThere(), PayloadKey: l.payloadKey("payload_key_file", l.payloadKeyFile)}, l.err()
+	return Producer{Common: l.common(), Listen: l.listenAPI, Console: l.listenConsole, APIKeys: l.keys, Tokens: l.tokensThere(), PayloadKey: l.optionalKey("payload_key_file", l.payloadKeyFile)}, l.err()
 }
 
 // LoadWorker reads the worker's configuration, like LoadProducer, and the tokens and keys in
@@ -30,8 +31,10 @@ func LoadWorker(args []string, getenv func(string) string) (Worker, error) {
 	l.need(l.retry.Max >= l.retry.Base, "retry.max", "is shorter than retry.base: raise it")
 	return Worker{
 		Common: l.common(), Roles: l.roles, MarkerKey: l.markerKey(), Tokens: l.tokens(), Retry: l.retry, Events: l.events,
-		PayloadKey:       l.payloadKey("payload_key_file", l.payloadKeyFile),
-		SecondPayloadKey: l.payloadKey("second_payload_key_file", l.secondPayloadKeyFile),
+		KeyLife: l.keyLife, Orphans: Orphans{l.orphanLife, l.orphanMost},
+		SecondMarkerKey:  l.optionalKey("second_marker_key_file", l.secondMarkerKeyFile),
+		PayloadKey:       l.optionalKey("payload_key_file", l.payloadKeyFile),
+		SecondPayloadKey: l.optionalKey("second_payload_key_file", l.secondPayloadKeyFile),
 	}, l.err()
 }
 
@@ -103,9 +106,11 @@ type values struct {
 	redisPasswordFile                       string
 	listenAPI, listenConsole, listenWebhook string
 	roles                                   []string
-	markerKeyFile                           string
+	markerKeyFile, secondMarkerKeyFile      string
 	payloadKeyFile, secondPayloadKeyFile    string
 	retry                                   Retry
+	keyLife, orphanLife                     time.Duration
+	orphanMost                              int
 	events                                  Events
 	numbers                                 []number
 	apps                                    []app
@@ -223,7 +228,8 @@ func (l *loader) markerKey() Secret {
 	return key
 }
 
-func (l *loader) payloadKey(place, path string) Secret {
+// optionalKey reads a key that need not be there.
+func (l *loader) optionalKey(place, path string) Secret {
 	key := l.secret(place, path)
 	l.need(key == "" || len(key) >= 16, place, "holds a key shorter than 16 bytes: make one with `openssl rand -hex 32`")
 	return key

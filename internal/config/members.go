@@ -40,6 +40,10 @@ func (d *document) ofNumber(one *number) []member {
 			key: "classes", read: d.classes(&one.Classes),
 			doc: "What differs for this number; the keys of `classes`.",
 		},
+		{
+			key: "template_classes", read: d.list(d.templateClass(one)),
+			doc: "The class of template messages whose caller names none, by the template's name: a list of `{name: otp_*, class: authentication}`. `*` stands for any characters. The first that fits counts; without one it is `utility`.",
+		},
 	}
 }
 

@@ -66,7 +66,11 @@ func (v *values) settings(program string) []setting {
 		{key: "graph.version", name: "GRAPH_API_VERSION", def: "v25.0", help: "version of the Graph API", set: pattern(&v.Graph.Version, `v[0-9]{1,3}\.[0-9]{1,2}`, "a version like v25.0")},
 		{
 			key: "marker_key_file", use: "worker", path: true, help: "file with the key of our marker's MAC", set: text(&v.markerKeyFile),
-			more: "At least 16 bytes; `openssl rand -hex 32` makes one. The same for all workers. Changing it makes receipts of earlier messages be matched by Meta's id alone.",
+			more: "At least 16 bytes; `openssl rand -hex 32` makes one. The same for all workers of an installation: a worker with another key refuses to start. See [changing the key](#changing-the-marker-key).",
+		},
+		{
+			key: "second_marker_key_file", use: "worker", path: true, help: "file with another such key, whose markers are read too", set: text(&v.secondMarkerKeyFile),
+			more: "For the time in which the key is changed.",
 		},
 		{
 			key: "payload_key_file", use: "producer worker", path: true, help: "file with the key that seals the content of messages in Redis", set: text(&v.payloadKeyFile),
@@ -90,6 +94,18 @@ func (v *values) settings(program string) []setting {
 		{
 			key: "events.max_length", def: "20000", use: "worker", help: "the most events that are kept so, in each stream", more: "A shard has two streams. Events are counted, not stream entries, which hold several; within some percent. 1000 to 100000000; 20,000 take about 15 MB of Redis's memory.",
 			set: integer(&v.events.MaxLength, 1000, 100_000_000),
+		},
+		{
+			key: "key_retention", def: "720h", use: "worker", help: "how long a key is remembered after the record of its message was dropped", set: duration(&v.keyLife, 0, 365*24*time.Hour),
+			more: "0s to 8760h; with `0s` a key ends with its record. A key takes about 300 bytes of Redis's memory for this time. See [reliability.md](reliability.md#the-same-key-and-how-long-a-record-lives).",
+		},
+		{
+			key: "orphans.retention", def: "15m", use: "worker", help: "how long a status of Meta's waits that matches no message", set: duration(&v.orphanLife, time.Minute, 24*time.Hour),
+			more: "It may have come before the outcome of its message; most are of messages that other systems sent from the number. 1m to 24h.",
+		},
+		{
+			key: "orphans.max", def: "10000", use: "worker", help: "the most statuses that wait so, in each shard", set: integer(&v.orphanMost, 100, 1_000_000),
+			more: "The oldest give way. 100 to 1000000; 10,000 take about 8 MB of Redis's memory.",
 		},
 		{key: "listen.api", def: ":8080", use: "producer", help: "host:port of the API", set: address(&v.listenAPI)},
 		{key: "listen.console", def: ":8081", use: "producer", help: "host:port of the console, for operators", more: "See [console.md](console.md). Not for the world.", set: address(&v.listenConsole)},

@@ -30,6 +30,7 @@ func TestEventsPage(t *testing.T) {
 	if err := page.Execute(&b, map[string]string{
 		"event":    members[message.Event](),
 		"change":   members[message.Change](),
+		"detail":   members[message.ErrorDetail](),
 		"context":  members[message.Context](),
 		"receipt":  members[message.Receipt](),
 		"gap":      members[message.Gap](),

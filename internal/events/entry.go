@@ -69,6 +69,13 @@ func encodeOwn(b []byte, e message.Event) ([]byte, error) {
 		if r.Code != 0 {
 			b = strconv.AppendInt(append(b, `,"code":`...), int64(r.Code), 10)
 		}
+		if r.Detail != (message.ErrorDetail{}) {
+			text, err := json.Marshal(r.Detail)
+			if err != nil {
+				return b, err
+			}
+			b = append(append(b, `,"error":`...), text...)
+		}
 		b = append(b, '}')
 	}
 	return append(b, '}'), nil

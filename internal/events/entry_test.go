@@ -19,6 +19,8 @@ func TestEncode(t *testing.T) {
 		{Type: message.EventStatus, Receipt: &message.Receipt{}},
 		{Type: message.EventStatus, Receipt: &message.Receipt{Number: "1", WAMID: "wamid.A==", Status: "failed", At: at, Marker: "sl1.x", Code: 131026}},
 		{Type: message.EventStatus, Receipt: &message.Receipt{Status: "a\n\"\\<b>&\u2028\xff\x00é\u007f", At: at.Add(time.Millisecond).In(time.FixedZone("", 3600))}},
+		{Type: message.EventStatus, Receipt: &message.Receipt{Code: 131026, Detail: message.ErrorDetail{Message: "<b>\n", Details: "é", Subcode: 7, Trace: "A"}}},
+		{Type: message.EventStatus, Receipt: &message.Receipt{Detail: message.ErrorDetail{Subcode: 7}}},
 		{Type: "\n", Field: "\t"},
 		{Type: message.EventMessage, State: &message.Change{To: message.Sent}, Message: &message.Context{ID: "1-a"}},
 		{Type: message.EventGap, Gap: &message.Gap{Group: "crm"}},

@@ -17,6 +17,8 @@ import (
 // version and, where judged says so, the token.
 func (s *Sim) graph(next http.HandlerFunc, judged bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Facebook-Api-Version", "v25.0")
+		w.Header().Set("X-Fb-Trace-Id", trace)
 		if s.inOutage() {
 			s.count(outage)
 			writeError(w, 2, "")
@@ -92,13 +94,16 @@ func writeError(w http.ResponseWriter, code int, details string) {
 	}})
 }
 
-// describe returns what we know of a code, which must be one of Meta's.
+// describe returns what we know of a code, which must be one of Meta's or unlisted.
 func describe(code int) cloudapi.Entry {
 	known, ok := cloudapi.Lookup(code)
-	if !ok {
-		panic(fmt.Sprintf("graphsim: code %d is not in the catalogue", code))
+	switch {
+	case ok:
+		return known
+	case unlisted(code):
+		return cloudapi.Entry{Code: code, Title: "Something new", Meaning: "This code is in no list.", Status: http.StatusBadRequest}
 	}
-	return known
+	panic(fmt.Sprintf("graphsim: code %d is not in the catalogue", code))
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {

@@ -21,12 +21,13 @@ type Faults struct {
 	Lost        float64 `json:"lost"`         // taken, and the connection closed without an answer
 	Reset       float64 `json:"reset"`        // not taken, and the connection reset
 	Hang        float64 `json:"hang"`         // never answered; every other one taken
+	Portal      float64 `json:"portal"`       // not taken; the network's sign-in page, in HTML with 200
 }
 
 // Validate returns what is wrong with the rates, or nil.
 func (f Faults) Validate() error {
 	sum := 0.0
-	for _, rate := range []float64{f.Throttle, f.ErrorBefore, f.ErrorAfter, f.Lost, f.Reset, f.Hang} {
+	for _, rate := range []float64{f.Throttle, f.ErrorBefore, f.ErrorAfter, f.Lost, f.Reset, f.Hang, f.Portal} {
 		if !(rate >= 0 && rate <= 1) {
 			return fmt.Errorf("fault rate %v is not between 0 and 1", rate)
 		}
@@ -85,6 +86,10 @@ const (
 	lost    = "lost"    // connection closed
 	reset   = "reset"   // connection reset
 	hang    = "hang"    // nothing, until the client leaves
+	portal  = "portal"  // the sign-in page of a network between: 200 in HTML
+	empty   = "empty"   // a proxy's 204, without a body
+	mute    = "mute"    // the Graph API's 200 that names no message: {"success": true}
+	cut     = "cut"     // the Graph API's 200, its JSON cut off
 )
 
 // fate is what becomes of a valid message.
@@ -96,6 +101,9 @@ type fate struct {
 	failed int    // Graph error code of a failed webhook; 0: it is delivered
 	silent bool   // no webhook ever tells of it
 }
+
+// allEndings are the ways to end a call other than by an answer of the Graph API.
+var allEndings = []string{gateway, lost, reset, hang, portal, empty, mute, cut}
 
 // endings are the fates of recipients by the last digits of their number.
 var endings = map[string]fate{
@@ -121,6 +129,13 @@ var endings = map[string]fate{
 	"900006": {ending: hang},
 	"900007": {taken: true, ending: hang},
 	"900008": {taken: true, silent: true},
+	"900009": {ending: portal},
+	"900010": {ending: empty},
+	"900011": {taken: true, ending: mute},
+	"900012": {taken: true, ending: cut},
+	"900013": {code: 987654},
+	"900014": {taken: true, failed: 987654},
+	"900015": {taken: true, status: "held_for_quality_assessment", silent: true},
 }
 
 // decide draws the fate of a message and how long its answer takes. It draws equally often
@@ -146,6 +161,7 @@ func (s *Sim) decide(recipient string) (fate, time.Duration) {
 		{f.Lost, fate{taken: true, ending: lost}},
 		{f.Reset, fate{ending: reset}},
 		{f.Hang, fate{taken: coin%2 == 0, ending: hang}},
+		{f.Portal, fate{ending: portal}},
 	} {
 		if x < fault.rate {
 			return fault.fate, latency
@@ -164,7 +180,23 @@ func (s *Sim) draw(span Span) time.Duration {
 
 // end ends a call in one of the ways that are no answer of the Graph API.
 func end(w http.ResponseWriter, r *http.Request, how string) {
+	if how == gateway || how == portal || how == empty { // it is not Meta that answers
+		w.Header().Del("Facebook-Api-Version")
+		w.Header().Del("X-Fb-Trace-Id")
+	}
 	switch how {
+	case portal:
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Server", "nginx")
+		fmt.Fprint(w, "<html><head><title>Sign in to the network</title></head><body><form>...</form></body></html>\n")
+	case empty:
+		w.WriteHeader(http.StatusNoContent)
+	case mute:
+		writeJSON(w, http.StatusOK, map[string]bool{"success": true})
+	case cut:
+		w.Header().Set("Content-Type", "application/json; charset=UTF-8")
+		w.Header().Set("Content-Length", "200")
+		fmt.Fprint(w, `{"messaging_product":"whatsapp","contacts":[{"inp`) // net/http then closes the connection
 	case gateway:
 		w.Header().Set("Content-Type", "text/html")
 		w.WriteHeader(http.StatusBadGateway)

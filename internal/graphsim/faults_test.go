@@ -32,6 +32,10 @@ func (b *bundle) outcome(to string, patience time.Duration) string {
 		return err.Error()
 	case a.Status == 502 && strings.Contains(a.Raw, "<html>"):
 		return "html"
+	case a.Status == 200 && strings.Contains(a.Raw, "<html>"):
+		return "html 200"
+	case a.Status == 200 && !strings.Contains(a.Raw, "wamid."):
+		return a.Raw
 	case a.Error.Code != 0:
 		return strconv.Itoa(a.Error.Code)
 	}
@@ -57,6 +61,7 @@ func TestFaults(t *testing.T) {
 		{"error after", graphsim.Faults{ErrorAfter: 1}, []string{"131000"}, true},
 		{"lost", graphsim.Faults{Lost: 1}, []string{"closed"}, true},
 		{"reset", graphsim.Faults{Reset: 1}, []string{"reset"}, false},
+		{"portal", graphsim.Faults{Portal: 1}, []string{"html 200"}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -140,6 +145,13 @@ func TestEndingsOfRecipients(t *testing.T) {
 		{"900006", "hang", false, 0, 0},
 		{"900007", "hang", true, 0, 2},
 		{"900008", "200", true, 0, 0},
+		{"900009", "html 200", false, 0, 0},
+		{"900010", "204", false, 0, 0},
+		{"900011", `{"success":true}` + "\n", true, 0, 2},
+		{"900012", `{"messaging_product":"whatsapp","contacts":[{"inp`, true, 0, 2},
+		{"900013", "987654", false, 0, 0},
+		{"900014", "200", true, 987654, 1},
+		{"900015", "200", true, 0, 0},
 		{"900000", "200", true, 0, 2},
 	} {
 		before := len(b.Accepted())

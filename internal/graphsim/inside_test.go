@@ -144,7 +144,7 @@ func TestEscape(t *testing.T) {
 }
 
 // Every code the simulator can answer with or report must be one Meta has, and must have a
-// series from the start.
+// series from the start; but for those that stand for a code in no list.
 func TestCodesAreMetas(t *testing.T) {
 	t.Parallel()
 	for _, code := range codes {
@@ -157,10 +157,10 @@ func TestCodesAreMetas(t *testing.T) {
 		if len(digits) != 6 {
 			t.Errorf("%q is not six digits", digits)
 		}
-		if f.code != 0 && !slices.Contains(codes, strconv.Itoa(f.code)) {
+		if f.code != 0 && !unlisted(f.code) && !slices.Contains(codes, strconv.Itoa(f.code)) {
 			t.Errorf("%d has no series", f.code)
 		}
-		if _, ok := cloudapi.Lookup(f.failed); f.failed != 0 && !ok {
+		if _, ok := cloudapi.Lookup(f.failed); f.failed != 0 && !unlisted(f.failed) && !ok {
 			t.Errorf("%d is not in the catalogue", f.failed)
 		}
 	}

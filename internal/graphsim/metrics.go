@@ -1,6 +1,10 @@
 package graphsim
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // What a call can come to besides a Graph error code or one of the endings in faults.go.
 const (
@@ -38,7 +42,7 @@ func newMetrics(reg prometheus.Registerer, s *Sim) *metrics {
 			Help: "Webhook calls, by result: ok means 200.",
 		}, []string{"result"}),
 	}
-	for _, code := range append([]string{okay, left, outage, gateway, lost, reset, hang}, codes...) {
+	for _, code := range slices.Concat([]string{okay, left, outage}, allEndings, codes) {
 		m.requests.WithLabelValues(code)
 	}
 	m.posts.WithLabelValues("ok")

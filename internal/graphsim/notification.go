@@ -7,8 +7,6 @@ import (
 	"time"
 	"unicode/utf16"
 	"unicode/utf8"
-
-	"sluice/internal/cloudapi"
 )
 
 // The shapes of Meta's webhooks, as they are sent:
@@ -118,7 +116,7 @@ func newStatus(step, wamid string, m request, person contact, at time.Time, fail
 	}
 	switch step {
 	case "failed":
-		known, _ := cloudapi.Lookup(failed)
+		known := describe(failed)
 		s.Errors = []statusError{{
 			Code: failed, Title: known.Title, Message: known.Title, Data: errorData{Details: known.Meaning},
 			Href: "https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes/",

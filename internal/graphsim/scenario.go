@@ -46,7 +46,7 @@ func (o On) fits(number string, m request) bool {
 type Answer struct {
 	Code    int    `json:"code"`    // Graph error code; 0: success
 	Taken   bool   `json:"taken"`   // it is in the ledger in spite of Code or Ending; with neither it always is
-	Ending  string `json:"ending"`  // no answer: "gateway" (a 502 in HTML), "lost", "reset" or "hang"
+	Ending  string `json:"ending"`  // no answer: "gateway" (a 502 in HTML), "lost", "reset", "hang", "portal" (a 200 in HTML), "empty" (204), "mute" (200 without a message) or "cut"
 	Latency Span   `json:"latency"` // before the answer
 	Status  string `json:"status"`  // message_status of a template: "held_for_quality_assessment" say; empty: "accepted"
 	Failed  int    `json:"failed"`  // taken, and reported failed with this code
@@ -74,8 +74,8 @@ func (st Step) validate() error {
 		return errors.New("at, skip and times are not negative, but for times: -1")
 	}
 	if a := st.Answer; a != nil {
-		if !slices.Contains([]string{"", gateway, lost, reset, hang}, a.Ending) {
-			return fmt.Errorf("answer.ending %q is none of gateway, lost, reset, hang", a.Ending)
+		if a.Ending != "" && !slices.Contains(allEndings, a.Ending) {
+			return fmt.Errorf("answer.ending %q is none of %s", a.Ending, strings.Join(allEndings, ", "))
 		}
 		if a.Code != 0 && a.Ending != "" {
 			return errors.New("answer has a code or an ending, not both")

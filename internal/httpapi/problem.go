@@ -43,7 +43,7 @@ var answers = map[string]answer{
 
 	"in_flight":     {409, "An attempt to send it is under way or in doubt: it may be with Meta.", "Ask again when its state has changed; an operator can settle a doubt."},
 	"already_sent":  {409, "Meta has taken the message.", "It cannot be taken back."},
-	"already_ended": {409, "The message has ended, unsent.", "Its record says how."},
+	"already_ended": {409, "The message has ended.", "Its record says how."},
 	"not_in_doubt":  {409, "The message is neither parked nor in doubt.", "Its record says where it is."},
 
 	// What an operator orders.

@@ -46,10 +46,10 @@ func (in *Intake) takeBack(ctx context.Context, id string) refusal {
 		return nil
 	case message.Attempting, message.InDoubt:
 		return refuse("in_flight")
-	case message.Rejected, message.Expired, message.Dead:
-		return refuse("already_ended")
+	case message.Submitted, message.Sent, message.Delivered, message.Read, message.Played:
+		return refuse("already_sent")
 	}
-	return refuse("already_sent")
+	return refuse("already_ended")
 }
 
 // named returns the id in a request's path, of a message that its key covers with a scope. What

@@ -38,7 +38,7 @@ type explanation struct {
 	Holds     []hold        `json:"holds,omitempty" doc:"With hold: all that keep it."`
 	Reason    string        `json:"reason,omitempty" doc:"Why, when the state does not say it."`
 	Code      int           `json:"code,omitempty" doc:"Meta's last error code."`
-	Error     *metaError    `json:"error,omitempty" doc:"What that code means."`
+	Error     *metaError    `json:"error,omitempty" doc:"What that code means, and what Meta said."`
 	ExpiresAt time.Time     `json:"expires_at,omitzero" doc:"No attempt starts after this."`
 }
 
@@ -63,7 +63,7 @@ func (in *Intake) explain(ctx context.Context, rec message.Record) (any, refusal
 		}
 	}
 	e := in.why(rec, standing, time.Now())
-	e.ID, e.State, e.Reason, e.Code, e.Error = rec.ID, rec.State, rec.Reason, rec.Code, in.metaError(rec.Code)
+	e.ID, e.State, e.Reason, e.Code, e.Error = rec.ID, rec.State, rec.Reason, rec.Code, in.metaError(rec)
 	if !rec.State.Final() {
 		e.ExpiresAt = rec.ExpiresAt.UTC()
 	}
@@ -79,6 +79,9 @@ func (in *Intake) why(r message.Record, s message.Standing, now time.Time) expla
 	if len(r.Timeline) > 0 {
 		since = r.Timeline[len(r.Timeline)-1].At
 	}
+	if !r.KeyUntil.IsZero() {
+		return explanation{Rule: ruleEnd, Detail: "The time of its record is over. Its key is remembered until key_until; a late status of Meta's still changes its state."}
+	}
 	switch r.State {
 	case message.Queued:
 		return queued(r, s, now)
@@ -88,7 +91,12 @@ func (in *Intake) why(r message.Record, s message.Standing, now time.Time) expla
 		return in.doubt(r)
 	case message.Parked:
 		return explanation{Rule: rulePerson, Detail: "Whether Meta took it is not known. A person decides, or a late receipt of Meta's; until then it is not sent."}
-	case message.Submitted, message.Sent:
+	case message.Submitted:
+		if r.Reason == message.ReasonQuality || r.Reason == message.ReasonPaused {
+			return explanation{Rule: ruleReceipt, Detail: "Meta has it and has not sent it yet: its message_status is " + r.Reason + ". It watches how the template does before it sends the rest; it then sends the message, or reports it failed with code 132015."}
+		}
+		fallthrough
+	case message.Sent:
 		return explanation{Rule: ruleReceipt, Detail: "Meta has it. What becomes of it Meta reports; it tries for up to 30 days."}
 	}
 	return explanation{Rule: ruleEnd, Detail: "Nothing more happens to it by itself, unless Meta reports something later."}

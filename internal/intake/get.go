@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"regexp"
 	"time"
 
 	"sluice/internal/httpapi"
@@ -16,7 +17,7 @@ type record struct {
 	State      message.State `json:"state" doc:"Where it is; docs/message-life.md tells of each."`
 	Reason     string        `json:"reason,omitempty" doc:"Why, when the state does not say it."`
 	Code       int           `json:"code,omitempty" doc:"Meta's error code."`
-	Error      *metaError    `json:"error,omitempty" doc:"What that code means."`
+	Error      *metaError    `json:"error,omitempty" doc:"What that code means, and what Meta said."`
 	Attempt    int           `json:"attempt" doc:"Attempts started so far."`
 	WAMID      string        `json:"wamid,omitempty" doc:"Meta's id of the message."`
 	AcceptedAt time.Time     `json:"accepted_at,omitzero" doc:"When it was accepted."`
@@ -24,14 +25,16 @@ type record struct {
 	ExpiresAt  time.Time     `json:"expires_at,omitzero" doc:"No attempt starts after this."`
 	NextAt     time.Time     `json:"next_at,omitzero" doc:"When the next thing happens by itself: a retry, the end of a doubt's window."`
 	Duplicates int           `json:"duplicates" doc:"Proven second acceptances by Meta."`
+	KeyUntil   time.Time     `json:"key_until,omitzero" doc:"The time of the record is over: this is what is left of it, until then."`
 	Timeline   []step        `json:"timeline" doc:"The last 20 transitions, oldest first."`
 }
 
-// metaError tells people what Meta's code means and what to do.
+// metaError tells people what Meta refused or reported, and what to do.
 type metaError struct {
-	Code   int    `json:"code" doc:"Meta's error code."`
-	Title  string `json:"title" doc:"What the code means."`
+	Code   *int   `json:"code,omitempty" doc:"Meta's error code; absent when the answer had none."`
+	Title  string `json:"title" doc:"What the code means: in Meta's own words when docs/errors.md does not list it."`
 	Advice string `json:"advice" doc:"What to do about it."`
+	message.ErrorDetail
 }
 
 type step struct {
@@ -85,20 +88,36 @@ func (in *Intake) record(rec message.Record) record {
 	shown := record{
 		Context: rec.Context, State: rec.State, Reason: rec.Reason, Code: rec.Code, Attempt: rec.Attempt,
 		WAMID: rec.WAMID, AcceptedAt: rec.AcceptedAt.UTC(), SendAt: rec.SendAt.UTC(), ExpiresAt: rec.ExpiresAt.UTC(),
-		NextAt: rec.NextAt.UTC(), Duplicates: rec.Duplicates, Timeline: []step{},
+		NextAt: rec.NextAt.UTC(), Duplicates: rec.Duplicates, KeyUntil: rec.KeyUntil.UTC(), Timeline: []step{},
 	}
-	shown.Error = in.metaError(rec.Code)
+	shown.Error = in.metaError(rec)
 	for _, s := range rec.Timeline {
 		shown.Timeline = append(shown.Timeline, step{s.At.UTC(), s.State, s.Attempt, s.Code, s.Reason})
 	}
 	return shown
 }
 
-// metaError explains a code of Meta's; nil when there is none, or nobody who could.
-func (in *Intake) metaError(code int) *metaError {
-	if code == 0 || in.o.Explain == nil {
+// metaError explains what Meta said of a message last; nil when there is no error.
+func (in *Intake) metaError(rec message.Record) *metaError {
+	coded := message.HasCode(rec.Code, rec.Reason)
+	if !coded && rec.Detail == (message.ErrorDetail{}) {
 		return nil
 	}
-	title, advice := in.o.Explain(code)
-	return &metaError{code, title, advice}
+	e := &metaError{ErrorDetail: rec.Detail}
+	if coded {
+		e.Code = &rec.Code
+		if in.o.Explain != nil {
+			e.Title, e.Advice = in.o.Explain(rec.Code)
+		}
+	}
+	if e.Title == "" {
+		e.Title = codePrefix.ReplaceAllString(rec.Detail.Message, "")
+	}
+	if e.Advice == "" {
+		e.Advice = "docs/errors.md does not list it: see message and details."
+	}
+	return e
 }
+
+// codePrefix is what Meta puts in front of its messages: "(#131026) ".
+var codePrefix = regexp.MustCompile(`^\(#\d+\) `)

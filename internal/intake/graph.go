@@ -2,6 +2,7 @@ package intake
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"net/url"
@@ -39,6 +40,19 @@ func graphPath(path string) bool {
 	rest = rest[major+1:]
 	minor := digitsOf(rest)
 	return minor > 0 && minor <= 2 && strings.HasPrefix(rest[minor:], "/")
+}
+
+// decoded returns r with its path as it reads: an encoded slash divides segments like any other, so a
+// route means the path that Meta would read.
+func decoded(r *http.Request) *http.Request {
+	if r.URL.RawPath == "" {
+		return r
+	}
+	r = r.WithContext(r.Context())
+	u := *r.URL
+	u.RawPath = ""
+	r.URL = &u
+	return r
 }
 
 // digitsOf returns how many digits s begins with.
@@ -99,6 +113,8 @@ func (in *Intake) graphRoutes() []httpapi.Route {
 		passed("DELETE", "{id}", "graphDeleteMedia", "Delete media of the number.", httpapi.ScopeSend, media...),
 		passed("GET", "{id}/download", "graphDownloadMedia", "Download media of the number.", httpapi.ScopeRead, media...),
 	}
+	routes[1].Doc = "The form has the fields `file`, `type` and `messaging_product`, and no others."
+	routes[3].Doc = "The body is a JSON object. A token, a method or a batch in it is refused: those of the call count."
 	routes[1].Body = &httpapi.Body{Media: "multipart/form-data"}
 	routes[3].Body = &httpapi.Body{Type: map[string]any{}, Example: `{"messaging_product":"whatsapp","about":"We deliver."}`}
 	routes[6].Answers[0] = httpapi.Answer{Status: 200, Doc: "The bytes.", Media: "*/*"}
@@ -250,14 +266,23 @@ func (in *Intake) graphMark(w http.ResponseWriter, r *http.Request, key httpapi.
 		return
 	}
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	in.forward(w, r, key, r.PathValue("number"))
+	in.forward(w, r, key, r.PathValue("number"), passTime)
 }
 
 // forward passes a call on for a number, if the key covers it.
-func (in *Intake) forward(w http.ResponseWriter, r *http.Request, key httpapi.Key, number string) {
+func (in *Intake) forward(w http.ResponseWriter, r *http.Request, key httpapi.Key, number string, most time.Duration) {
 	if in.reachable(w, key, number) {
+		r, cancel := within(r, most)
+		defer cancel()
 		in.o.Graph.Forward(w, r, number)
 	}
+}
+
+// within gives a call of Meta so much time at most: its caller is to get an answer of ours when Meta
+// gives none, while there is time left to write it.
+func within(r *http.Request, most time.Duration) (*http.Request, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(r.Context(), most)
+	return r.WithContext(ctx), cancel
 }
 
 // reachable tells whether calls of a number are passed on for a key, and refuses them if not.
@@ -277,6 +302,10 @@ const (
 	// maxMedia is what Meta takes at most, 100 MB, with room for the form around it.
 	maxMedia  = 100<<20 + 1<<20
 	mediaTime = 5 * time.Minute
+	// A call that is passed on may take so long, one with media so long. The server's own time to answer
+	// is 20 s, in which the body comes too; for media it is mediaTime.
+	passTime      = 8 * time.Second
+	passMediaTime = mediaTime - 10*time.Second
 )
 
 // pass serves calls that go to Meta as they come.
@@ -287,13 +316,13 @@ func (in *Intake) pass(scope string) http.HandlerFunc {
 			in.graphRefuse(w, refused)
 			return
 		}
-		most := int64(maxBody)
+		most, limit := int64(maxBody), passTime
 		if strings.HasSuffix(r.URL.Path, "/media") {
-			most = maxMedia
+			most, limit = maxMedia, passMediaTime
 			giveTime(w)
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, most)
-		in.forward(w, r, key, r.PathValue("number"))
+		in.forward(w, r, key, r.PathValue("number"), limit)
 	}
 }
 
@@ -312,14 +341,14 @@ func (in *Intake) graphObject(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if id := r.PathValue("id"); in.o.Numbers(id) {
-		in.forward(w, r, key, id)
+		in.forward(w, r, key, id, passTime)
 		return
 	}
-	object, _, ok := in.graphMedia(w, r, key)
+	object, number, ok := in.graphMedia(w, r, key)
 	if !ok {
 		return
 	}
-	here := url.URL{Scheme: "http", Host: r.Host, Path: r.URL.Path + "/download", RawQuery: r.URL.RawQuery}
+	here := url.URL{Scheme: "http", Host: r.Host, Path: r.URL.Path + "/download", RawQuery: url.Values{"phone_number_id": {number}}.Encode()}
 	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
 		here.Scheme = "https"
 	}
@@ -335,7 +364,7 @@ func (in *Intake) graphDelete(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if _, number, ok := in.graphMedia(w, r, key); ok {
-		in.forward(w, r, key, number)
+		in.forward(w, r, key, number, passTime)
 	}
 }
 
@@ -352,6 +381,8 @@ func (in *Intake) graphDownload(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	giveTime(w)
+	r, cancel := within(r, passMediaTime)
+	defer cancel()
 	in.o.Graph.Download(w, r, number, object["url"].(string))
 }
 
@@ -369,6 +400,8 @@ func (in *Intake) graphMedia(w http.ResponseWriter, r *http.Request, key httpapi
 	if !in.reachable(w, key, number) {
 		return nil, "", false
 	}
+	r, cancel := within(r, passTime)
+	defer cancel()
 	object, status, answer := in.o.Graph.Media(r, number, r.PathValue("version"), r.PathValue("id"))
 	if object == nil {
 		w.Header().Set("Content-Type", "application/json")

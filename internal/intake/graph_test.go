@@ -20,6 +20,26 @@ type meta struct {
 	calls  []string // "<number> <method> <path>?<query> <body>"
 	object map[string]any
 	away   bool
+	left   []time.Duration // that each call has; 0: no limit
+}
+
+// limit notes how long a call may take.
+func (m *meta) limit(r *http.Request) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var left time.Duration
+	if at, ok := r.Context().Deadline(); ok {
+		left = time.Until(at)
+	}
+	m.left = append(m.left, left)
+}
+
+// timeLeft returns what limit noted since it was last asked.
+func (m *meta) timeLeft() []time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	defer func() { m.left = nil }()
+	return m.left
 }
 
 // unless answers as the real one does when Meta is away.
@@ -35,6 +55,7 @@ func (m *meta) unless(w http.ResponseWriter) bool {
 const failed = `{"error":{"message":"x","type":"OAuthException","code":2,"fbtrace_id":""}}`
 
 func (m *meta) note(r *http.Request, number string) {
+	m.limit(r)
 	body, _ := io.ReadAll(r.Body)
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -50,10 +71,11 @@ func (m *meta) Forward(w http.ResponseWriter, r *http.Request, number string) {
 	io.WriteString(w, `{"success":true}`)
 }
 
-func (m *meta) Media(_ *http.Request, number, version, id string) (map[string]any, int, []byte) {
+func (m *meta) Media(r *http.Request, number, version, id string) (map[string]any, int, []byte) {
 	if m.away {
 		return nil, 503, []byte(failed)
 	}
+	m.limit(r)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.calls = append(m.calls, number+" media "+version+" "+id)
@@ -239,6 +261,58 @@ func TestGraphPasses(t *testing.T) {
 		}
 		if got := b.meta.taken(); got != "" && !strings.Contains(got, " media ") {
 			t.Errorf("%s reached Meta: %s", call, got)
+		}
+	}
+}
+
+// A path is read once before it is looked at: an encoded slash, dot or digit is what Meta would read in
+// its place, and Meta gets the path as it reads.
+func TestGraphPathsAreDecodedFirst(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for path, want := range map[string]string{
+		"/v25.0/" + ours + "%2Fmedia":                         ours + " POST /v25.0/" + ours + "/media {}",
+		"/v25.0/" + ours + "/%6dedia":                         ours + " POST /v25.0/" + ours + "/media {}",
+		"/v25%2e0/" + ours + "/media":                         ours + " POST /v25.0/" + ours + "/media {}",
+		"/v25.0%2F" + theirs + "/" + ours + "/media":          "",
+		"/v25.0%2Fme/" + ours + "/media":                      "",
+		"/v25.0/" + ours + "%2F..%2F" + theirs + "/media":     "",
+		"/v25.0/%2e%2e/" + ours + "/media":                    "",
+		"/v25.0/" + ours + "/media%2F..%2Fregister":           "",
+		"/v25.0/" + ours + "%252Fmedia":                       "",
+		"/v25.0/" + ours + "/media%3Faccess_token=x":          "",
+		"/v25.0/" + theirs + "%2f%2e%2e%2f" + ours + "/media": "",
+	} {
+		r := b.do(t, "POST", path, "{}", nil)
+		if got := b.meta.taken(); got != want || (r.status == http.StatusOK) != (want != "") {
+			t.Errorf("%s: %d %s, Meta got %q, want %q", path, r.status, r.body, got, want)
+		}
+	}
+}
+
+// A call that is passed on ends before the server's own time to answer does.
+func TestGraphCallsHaveALimit(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.meta.object = map[string]any{"url": "https://lookaside.fbsbx.com/x", "mime_type": "image/png", "id": "77"}
+	for call, most := range map[string]time.Duration{
+		"POST " + metas:                  10 * time.Second,
+		"GET /v25.0/" + ours:             10 * time.Second,
+		"POST /v25.0/" + ours + "/media": 5 * time.Minute,
+		"GET /v25.0/77":                  10 * time.Second,
+		"DELETE /v25.0/77":               10 * time.Second,
+		"GET /v25.0/77/download":         5 * time.Minute,
+	} {
+		method, path, _ := strings.Cut(call, " ")
+		b.do(t, method, path, `{"messaging_product":"whatsapp","status":"read","message_id":"wamid.x"}`, nil)
+		left := b.meta.timeLeft()
+		if left == nil {
+			t.Errorf("%s did not reach Meta", call)
+		}
+		for _, d := range left {
+			if d <= 0 || d >= most {
+				t.Errorf("%s may take %s, want less than %s", call, d, most)
+			}
 		}
 	}
 }

@@ -51,13 +51,14 @@ type drain func(ctx context.Context, number string, c message.Class) (time.Durat
 
 // Options says what an Intake works with.
 type Options struct {
-	Acceptor acceptor                                            // required
-	Reader   reader                                              // required
-	Desk     desk                                                // required to find, explain and cancel
-	Keys     httpapi.Keys                                        // who may call; nobody without
-	Numbers  func(number string) bool                            // whether a phone number id is configured; required
-	Own      func(number string) string                          // the phone number of an id, in E.164; empty, or nil: not known
-	Policy   func(number string, c message.Class) message.Policy // nil: message.DefaultPolicy
+	Acceptor acceptor                                             // required
+	Reader   reader                                               // required
+	Desk     desk                                                 // required to find, explain and cancel
+	Keys     httpapi.Keys                                         // who may call; nobody without
+	Numbers  func(number string) bool                             // whether a phone number id is configured; required
+	Own      func(number string) string                           // the phone number of an id, in E.164; empty, or nil: not known
+	Policy   func(number string, c message.Class) message.Policy  // nil: message.DefaultPolicy
+	Class    func(number string, c message.Content) message.Class // of a message whose caller names none; nil: message.DefaultClass
 	// ClockOffset is how far the store's clock is ahead of this machine's: deadlines are by the store's. Nil: not at all.
 	ClockOffset func() time.Duration
 	Drain       drain                                 // nil: nothing is refused for the backlog before it
@@ -90,6 +91,9 @@ func New(o Options) *Intake {
 	if o.ClockOffset == nil {
 		o.ClockOffset = func() time.Duration { return 0 }
 	}
+	if o.Class == nil {
+		o.Class = func(_ string, c message.Content) message.Class { return message.DefaultClass(c) }
+	}
 	if o.Own == nil {
 		o.Own = func(string) string { return "" }
 	}
@@ -108,7 +112,7 @@ func (in *Intake) Handler() http.Handler {
 	meta := httpapi.Frame(httpapi.Mux(in.graphRoutes(), func(w http.ResponseWriter, code string) { in.graphRefuse(w, refuse(code)) }))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if graphPath(r.URL.Path) {
-			meta.ServeHTTP(w, r)
+			meta.ServeHTTP(w, decoded(r))
 			return
 		}
 		own.ServeHTTP(w, r)

@@ -150,9 +150,14 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 			}
 			return b.drain(ctx, number, c)
 		},
-		Desk:       b.clerk,
-		Graph:      b.meta,
-		Explain:    func(code int) (title, advice string) { return "Undeliverable", "Ask for another number." },
+		Desk:  b.clerk,
+		Graph: b.meta,
+		Explain: func(code int) (title, advice string) {
+			if code == unknownCode {
+				return "", ""
+			}
+			return "Undeliverable", "Ask for another number."
+		},
 		Log:        slog.New(slog.NewJSONHandler(b.log, nil)),
 		Registerer: b.registry,
 	})
@@ -341,25 +346,31 @@ func TestIdempotency(t *testing.T) {
 	}
 }
 
-// A caller who repeats a request after its deadline learns what became of the first.
+// A caller who repeats a request after its deadline learns what became of the first, and one who uses the
+// key for another message that it is taken.
 func TestRepeatAfterDeadline(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	past := time.Now().Add(-time.Hour).UTC().Truncate(time.Second)
 	id := message.NewID(ours, "k")
-	b.keeper.records[id] = message.Record{
-		Context: message.Context{ID: id, Type: "text", To: message.Mask("+15551234567"), Class: message.Service},
-		State:   message.Delivered, ExpiresAt: past,
-	}
+	b.keeper.records[id] = message.Record{Context: message.Context{ID: id}, State: message.Queued, ExpiresAt: past}
 	body := envelope(`,"key":"k","expires_at":"` + past.Format(time.RFC3339) + `"`)
-	if r := b.post(t, body); r.status != http.StatusOK || !r.accepted(t).Duplicate || r.accepted(t).State != message.Delivered {
+	b.post(t, body).accepted(t) // from here on the keeper knows the content of that record
+	if r := b.post(t, body); r.status != http.StatusOK || !r.accepted(t).Duplicate || r.accepted(t).ID != id {
 		t.Errorf("repeat: %d %s", r.status, r.body)
 	}
 	for name, other := range map[string]string{
-		"other key":       strings.Replace(body, `"k"`, `"l"`, 1),
+		"other content":   strings.Replace(body, `"hi"`, `"ho"`, 1),
 		"other recipient": strings.Replace(body, "4567", "4568", 1),
 		"other deadline":  strings.Replace(body, past.Format(time.RFC3339), past.Add(time.Second).Format(time.RFC3339), 1),
-		"no key":          strings.Replace(body, `"key":"k",`, ``, 1),
+	} {
+		if r := b.post(t, other); r.status != http.StatusUnprocessableEntity || r.problem(t).Code != "idempotency_key_reused" {
+			t.Errorf("%s: %d %s", name, r.status, r.body)
+		}
+	}
+	for name, other := range map[string]string{
+		"other key": strings.Replace(body, `"k"`, `"l"`, 1),
+		"no key":    strings.Replace(body, `"key":"k",`, ``, 1),
 	} {
 		if r := b.post(t, other); r.status != http.StatusUnprocessableEntity || r.problem(t).Code != "ttl_invalid" {
 			t.Errorf("%s: %d %s", name, r.status, r.body)

@@ -119,9 +119,10 @@ func (in *Intake) hand(ctx context.Context, header http.Header, m *message.Messa
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	if !m.ExpiresAt.After(now) {
-		return in.late(ctx, m)
-	}
-	if wait := in.wait(ctx, m, now); now.Add(wait).After(m.ExpiresAt) {
+		if refused := in.late(ctx, m); refused != nil {
+			return message.Acceptance{}, refused
+		}
+	} else if wait := in.wait(ctx, m, now); now.Add(wait).After(m.ExpiresAt) {
 		if refused := in.unreachable(ctx, header, m, wait); refused != nil {
 			return message.Acceptance{}, refused
 		}
@@ -181,7 +182,7 @@ func (e *envelope) readBody(w http.ResponseWriter, r *http.Request) refusal {
 func (in *Intake) complete(m *message.Message, now time.Time) {
 	m.ID = message.NewID(m.From, m.Key)
 	if m.Class == "" {
-		m.Class = message.DefaultClass(m.Content.Type)
+		m.Class = in.o.Class(m.From, m.Content)
 	}
 	if m.ExpiresAt.IsZero() {
 		begin := now
@@ -207,22 +208,18 @@ func (in *Intake) refused(m *message.Message, err error) refusal {
 	return refuse("store_unavailable")
 }
 
-// late answers for a message that expires before it came: with an earlier acceptance where
-// the request repeats one, since a caller who repeats himself asks what became of it.
-func (in *Intake) late(ctx context.Context, m *message.Message) (message.Acceptance, refusal) {
+// late refuses a message that expires before it came, unless its key is known: whoever repeats a request
+// asks what became of it, and whoever uses the key for another message must learn that.
+func (in *Intake) late(ctx context.Context, m *message.Message) refusal {
 	expired := refuseAt("expires_at", "ttl_invalid")
 	if m.Key == "" {
-		return message.Acceptance{}, expired
+		return expired
 	}
-	rec, refused := in.find(ctx, m.ID)
-	if refused != nil && refused.Status() != http.StatusNotFound {
-		return message.Acceptance{}, refused
+	_, refused := in.find(ctx, m.ID)
+	if refused != nil && refused.Status() == http.StatusNotFound {
+		return expired
 	}
-	same := rec.ExpiresAt.Equal(m.ExpiresAt) && rec.Type == m.Content.Type && rec.To == message.Mask(m.Content.Recipient())
-	if !same {
-		return message.Acceptance{}, expired
-	}
-	return message.Acceptance{ID: m.ID, State: rec.State, Class: rec.Class, ExpiresAt: rec.ExpiresAt, Duplicate: true}, nil
+	return refused
 }
 
 // wait is how long the messages before m will take; 0 when that is not known, or when m is for

@@ -44,6 +44,8 @@ func (in *Intake) routes() []httpapi.Route {
 		{
 			Method: http.MethodGet, Path: "/v1/messages/{id}", Name: "getMessage", Group: "Messages",
 			Summary: "What became of a message, with its timeline.",
+			Doc: "A record lives until the message ends, then 24 hours after `delivered`, `read` or `played`, and 7 days after another end. " +
+				"Of a message with a key its last state and times are answered for 30 days more, with `key_until`; of one without, 404.",
 			Scope:   httpapi.ScopeRead,
 			Params:  []httpapi.Param{paramID},
 			Answers: []httpapi.Answer{{Status: 200, Doc: "The message's record.", Type: record{}}},
@@ -106,8 +108,8 @@ const aboutAPI = "Sends WhatsApp messages through the Cloud API of Meta: queued,
 type order struct {
 	From      string        `json:"from" doc:"The sender: Meta's phone number id."`
 	Message   metaMessage   `json:"message" doc:"Meta's message object, unchanged."`
-	Class     message.Class `json:"class,omitempty" doc:"Decides priority, deadline and what is done in doubt; docs/message-life.md tells how. Without it, templates are utility and all else is service."`
-	Key       string        `json:"key,omitempty" doc:"Idempotency key, 1 to 255 printable ASCII characters: the same key from the same number is one message."`
+	Class     message.Class `json:"class,omitempty" doc:"Decides priority, deadline and what is done in doubt; docs/message-life.md tells how. Without it: what the number's template_classes say of the template's name; of a Direct Send message its category; else utility for templates and service for all else."`
+	Key       string        `json:"key,omitempty" doc:"Idempotency key, 1 to 255 printable ASCII characters: the same key from the same number is one message, for as long as its record lives and 30 days more, or what key_retention says. Then it may name another message."`
 	Ref       string        `json:"ref,omitempty" doc:"Your own reference, an order id say; comes back in records and events. Up to 255 characters."`
 	Tags      []string      `json:"tags,omitempty" doc:"Up to 10 labels of 1 to 64 characters."`
 	SendAt    time.Time     `json:"send_at,omitzero" doc:"Not before; up to 90 days ahead."`

@@ -92,14 +92,15 @@ func TestCancel(t *testing.T) {
 	want := map[message.State]string{
 		message.Queued: "", message.Parked: "", message.Cancelled: "",
 		message.Attempting: "in_flight", message.InDoubt: "in_flight",
-		message.Rejected: "already_ended", message.Expired: "already_ended", message.Dead: "already_ended",
+		message.Submitted: "already_sent", message.Sent: "already_sent", message.Delivered: "already_sent", message.Read: "already_sent", message.Played: "already_sent",
+		message.Failed: "already_ended", message.Rejected: "already_ended", message.Expired: "already_ended", message.Dead: "already_ended",
 	}
 	for _, st := range message.States() {
 		id := message.NewID(ours, string(st))
 		c.keeper.records[id] = message.Record{State: st}
-		code, ends := want[st]
-		if !ends {
-			code = "already_sent"
+		code, named := want[st]
+		if !named {
+			t.Errorf("the test does not say what is answered of %s", st)
 		}
 		for range 2 {
 			status, answer := c.ask(t, httpapi.ScopeCancel, "POST", "/v1/messages/"+id+"/cancel")
@@ -182,6 +183,8 @@ func TestExplain(t *testing.T) {
 		"after a server error":   {message.Record{State: message.InDoubt, Reason: message.ReasonServerError, NextAt: soon}, message.Standing{}, "evidence", soon, `"then":"again"`},
 		"parked":                 {message.Record{State: message.Parked}, message.Standing{}, "person", time.Time{}, ""},
 		"submitted":              {message.Record{State: message.Submitted}, message.Standing{}, "receipt", time.Time{}, ""},
+		"held by Meta":           {message.Record{State: message.Submitted, Reason: message.ReasonQuality}, message.Standing{}, "receipt", time.Time{}, `its message_status is held_for_quality_assessment`},
+		"with Meta's words":      {message.Record{State: message.Failed, Code: 131026, Detail: message.ErrorDetail{Details: "said Meta"}}, message.Standing{}, "end", time.Time{}, `"details":"said Meta"`},
 		"failed":                 {message.Record{State: message.Failed, Code: 131026}, message.Standing{}, "end", time.Time{}, `"title":"Undeliverable"`},
 	} {
 		t.Run(name, func(t *testing.T) {

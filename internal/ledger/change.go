@@ -27,7 +27,8 @@ func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Re
 		w.ZAdd(listKey(s, is.List), is.Score, is.Member)
 	}
 	l.writeNames(w, s, before, after)
-	if after.State.Final() && (after.State != before.State || was != is) {
+	ends := after.State.Final() || after.State == message.Sent && len(after.Awaited()) == 0 // which is in no list or index to be found by
+	if ends && (after.State != before.State || was != is) && !after.Tombstone() {
 		w.RPush(endedKey(s, l.endsAt(&after)), after.ID)
 	}
 	for _, c := range changes {
@@ -36,6 +37,8 @@ func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Re
 }
 
 // writeNames keeps the index of Meta's ids: it leads from them to messages of which a report is awaited.
+// A report names an id only where no message has it: reports that contradict each other must not lead
+// those of one message to another. Meta's answer to our own request is certain.
 func (l *Ledger) writeNames(w *store.Writes, s message.Shard, before, after record.Record) {
 	was, is := before.Awaited(), after.Awaited()
 	if len(was) == len(is) {
@@ -48,7 +51,11 @@ func (l *Ledger) writeNames(w *store.Writes, s message.Shard, before, after reco
 		}
 	}
 	for _, wamid := range is[min(len(was), len(is)):] {
-		w.HSet(key, nameOf(wamid), after.ID)
+		if after.State == message.Submitted {
+			w.HSet(key, nameOf(wamid), after.ID)
+		} else {
+			w.Do("hsetnx", key, nameOf(wamid), after.ID)
+		}
 	}
 }
 
@@ -137,8 +144,16 @@ func (l *Ledger) move(ctx context.Context, id string, in input, within time.Dura
 	return out, nil
 }
 
-// endsAt is when the record of a message that ended may be forgotten.
-func (l *Ledger) endsAt(r *record.Record) time.Time { return r.Since().Add(l.lifeOf(r.State)) }
+// endsAt is when the life of a record is over; the zero time: not before the message ends.
+func (l *Ledger) endsAt(r *record.Record) time.Time {
+	if r.Tombstone() {
+		return r.KeyUntil
+	}
+	if life := l.lifeOf(r.State); life > 0 {
+		return r.Since().Add(life)
+	}
+	return time.Time{}
+}
 
 // endedKey is the list of a shard's messages whose records end in an hour: the hour of a time.
 func endedKey(s message.Shard, at time.Time) string {

@@ -29,6 +29,8 @@ func (l *Ledger) Fold(ctx context.Context, shard message.Shard, evidence []messa
 		switch {
 		case !known:
 			folded[i] = message.UnknownStatus
+		case e.ID == "" && e.Other:
+			folded[i] = message.OtherEnvironment
 		case e.ID == "":
 			folded[i] = message.Orphan
 			orphans = append(orphans, e)
@@ -89,11 +91,15 @@ func (l *Ledger) folding(ctx context.Context, s message.Shard, ids []string, byI
 					folded[n] = message.NoRecord // or another one of the same id, made after the time of that was over
 					continue
 				}
+				if wamids := before.WAMIDs(); evidence[n].Attempt == 0 && !slices.Contains(wamids, evidence[n].WAMID) {
+					folded[n] = message.NoRecord // the index led to it, and it is about another message
+					continue
+				}
 				to, _ := evidence[n].State()
 				var d record.Decision
 				after, d = after.Decide(record.Input{
 					Kind: record.Status, At: now, Attempt: evidence[n].Attempt,
-					Move: message.Move{To: to, WAMID: evidence[n].WAMID, Code: evidence[n].Code},
+					Move: message.Move{To: to, WAMID: evidence[n].WAMID, Code: evidence[n].Code, Detail: evidence[n].Detail},
 				})
 				changed, events = changed || d.Changed, append(events, d.Changes...)
 				folded[n] = verdict(d)

@@ -1,8 +1,11 @@
 package ledger_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,7 +45,7 @@ func (f fixture) wantFolded(want message.Folded, e message.Evidence) {
 // were applied.
 func (f fixture) rejoined() int {
 	f.t.Helper()
-	n, err := f.Rejoin(f.t.Context(), f.shard, time.Now().Add(time.Hour))
+	n, _, err := f.Rejoin(f.t.Context(), f.shard, time.Now().Add(10*time.Minute))
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -331,21 +334,29 @@ func TestOrphans(t *testing.T) {
 		if n := f.waiting(); n != 3 {
 			t.Fatalf("%d reports wait, want 3", n)
 		}
-		if n, err := f.Rejoin(t.Context(), f.shard, time.Now()); n != 0 || err != nil {
-			t.Errorf("before a second is over: %d, %v", n, err)
+		rejoin := func(after time.Duration) (applied, dropped int) {
+			t.Helper()
+			applied, dropped, err := f.Rejoin(t.Context(), f.shard, time.Now().Add(after))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return applied, dropped
 		}
-		if n := f.rejoined(); n != 0 {
+		if n, _ := rejoin(0); n != 0 {
+			t.Errorf("before a second is over: %d are applied", n)
+		}
+		if n, _ := rejoin(time.Minute); n != 0 {
 			t.Errorf("%d are applied before anybody knows the wamid", n)
 		}
 
 		for range 2 {
 			f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid.1"})
 		}
-		if n, err := f.Rejoin(t.Context(), f.shard, time.Now().Add(2*time.Hour)); n != 0 || err != nil {
-			t.Errorf("before three times as long is over: %d, %v", n, err)
+		if n, _ := rejoin(2 * time.Minute); n != 0 {
+			t.Errorf("before three times as long is over: %d are applied", n)
 		}
-		if n, err := f.Rejoin(t.Context(), f.shard, time.Now().Add(5*time.Hour)); n != 2 || err != nil {
-			t.Errorf("applied: %d, %v; want 2", n, err)
+		if n, dropped := rejoin(5 * time.Minute); n != 2 || dropped != 0 {
+			t.Errorf("applied: %d, want 2; dropped: %d", n, dropped)
 		}
 		if r := f.get(a.ID); r.State != message.Failed || r.Code != 131049 {
 			t.Errorf("%+v", r)
@@ -354,11 +365,61 @@ func TestOrphans(t *testing.T) {
 		if n := f.waiting(); n != 1 {
 			t.Errorf("%d wait on", n)
 		}
-		if n, err := f.Rejoin(t.Context(), f.shard, time.Now().Add(25*time.Hour)); n != 0 || err != nil {
-			t.Errorf("of a message that is not ours: %d, %v", n, err)
+		if n, dropped := rejoin(16 * time.Minute); n != 0 || dropped != 1 {
+			t.Errorf("of a message that is not ours: %d applied, %d dropped", n, dropped)
 		}
 		if n := f.waiting() + f.db.ZCard(t.Context(), f.shard.Key("orphans:since")).Val(); n != 0 {
-			t.Errorf("after a day %d wait on", n)
+			t.Errorf("after a quarter of an hour %d wait on", n)
+		}
+	})
+}
+
+// TestReportsOfOtherEnvironmentsDoNotWait: what carries the marker of another environment finds a message by
+// Meta's id, and is dropped where there is none.
+func TestReportsOfOtherEnvironmentsDoNotWait(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		a := f.attempting("k1")
+		f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid.1"})
+		known, unknown := evidence("", 0, "wamid.1", "sent"), evidence("", 0, "wamid.2", "sent")
+		known.Other, unknown.Other = true, true
+		f.wantFolded(message.Applied, known)
+		f.wantFolded(message.OtherEnvironment, unknown)
+		if n := f.waiting(); n != 0 {
+			t.Errorf("%d wait", n)
+		}
+	})
+}
+
+// TestOrphansAreBounded: a flood of reports on messages of another system takes a bounded room, and the
+// latest stay, whose message may be about to be recorded.
+func TestOrphansAreBounded(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		const most, all = 300, 1000
+		f.Ledger = ledger.New(f.db, ledger.Options{OrphanMost: most})
+		for i := range 10 {
+			var some []message.Evidence
+			for j := range all / 10 {
+				some = append(some, evidence("", 0, fmt.Sprint("wamid.", i, ".", j), "sent"))
+			}
+			f.fold(some...)
+			time.Sleep(2 * time.Millisecond) // they come later than those before
+		}
+		dropped, err := f.RejoinAll(t.Context())
+		if err != nil || dropped != all-most {
+			t.Errorf("%d were dropped, %v; want %d", dropped, err, all-most)
+		}
+		if n, since := f.waiting(), f.db.ZCard(t.Context(), f.shard.Key("orphans:since")).Val(); n != most || since != most {
+			t.Errorf("%d wait, by when they came %d; want %d", n, since, most)
+		}
+		for _, text := range f.db.ZRange(t.Context(), f.shard.Key("orphans"), 0, -1).Val() {
+			if !strings.Contains(text, "wamid.9.") && !strings.Contains(text, "wamid.8.") && !strings.Contains(text, "wamid.7.") {
+				t.Errorf("an early one stayed: %s", text)
+			}
+		}
+		if dropped, err := f.RejoinAll(t.Context()); err != nil || dropped != 0 {
+			t.Errorf("once more: %d, %v", dropped, err)
 		}
 	})
 }
@@ -403,6 +464,27 @@ func TestWamidUntilRead(t *testing.T) {
 		if keys := f.db.Keys(t.Context(), f.shard.Key("wamids:*")).Val(); len(keys) != 0 {
 			t.Errorf("the index of a message that was read is kept: %q", keys)
 		}
+	})
+}
+
+// TestAnotherMessageDoesNotTakeTheName: a report that carries the marker of one message and Meta's id of
+// another does not lead the other's reports astray.
+func TestAnotherMessageDoesNotTakeTheName(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		first, second := f.attempting("first"), f.attempting("second")
+		f.finished(first, message.Move{To: message.Submitted, WAMID: "wamid.1"})
+		f.wantFolded(message.Applied, evidence(second.ID, 1, "wamid.1", "sent"))
+		f.wantFolded(message.Applied, evidence("", 0, "wamid.1", "delivered"))
+		f.wantState(first.ID, message.Delivered)
+		f.wantState(second.ID, message.Sent)
+
+		// An index that leads to a message that does not have the id is not believed.
+		third := f.attempting("third")
+		sum := sha256.Sum256([]byte("wamid.3"))
+		f.db.HSet(t.Context(), f.shard.Key("wamids:"+f.get(third.ID).AcceptedAt.Format(time.DateOnly)), hex.EncodeToString(sum[:8]), third.ID)
+		f.wantFolded(message.NoRecord, evidence("", 0, "wamid.3", "read"))
+		f.wantState(third.ID, message.Attempting)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -16,16 +17,24 @@ import (
 
 // Records are forgotten when their lives are over: a message that ends is entered in the list of the
 // hour in which that will be, and Forget goes through the hours. Records have no time to live in
-// Redis, which would cost as much as a transaction.
+// Redis, which would cost as much as a transaction. The record of a message with a key leaves a
+// tombstone, whose own life ends in the same way.
 
-// forgetMost is how many records are forgotten at once.
-const forgetMost = 100
+const (
+	// forgetMost is how many records are looked at in one round, and forgetTogether how many of them share
+	// a transaction.
+	forgetMost     = 100
+	forgetTogether = 25
+	// forgetBack is how long a message may have waited, from its acceptance, until Meta took it, so that its
+	// record is found when Meta reports no end: it may be scheduled for 90 days later, and replayed then.
+	forgetBack = 150 * 24 * time.Hour
+)
 
 // forgottenKey is the last hour of a shard whose list Forget has gone through.
 func forgottenKey(s message.Shard) string { return s.Key("forgotten") }
 
-// Forget drops the records of a shard whose lives are over, and what refers to them. It returns how
-// many, and blocks until no more are due or ctx ends.
+// Forget ends the records and tombstones of a shard whose lives are over, and drops what refers to them.
+// It returns how many, and blocks until no more are due or ctx ends.
 func (l *Ledger) Forget(ctx context.Context, s message.Shard) (n int, err error) {
 	now := l.db.Clock(ctx, RecordPrefix(s))
 	last, err := l.db.Get(ctx, forgottenKey(s)).Int64()
@@ -95,7 +104,7 @@ func (l *Ledger) forgetHour(ctx context.Context, s message.Shard, hour int64, no
 // forgetUndelivered drops the records of messages that Meta took and never reported an end of, and
 // names that lead to no record.
 func (l *Ledger) forgetUndelivered(ctx context.Context, s message.Shard, now time.Time) (n int, err error) {
-	for day := now.Add(-l.o.OpenLife); now.Sub(day) <= l.longestLife()+7*24*time.Hour; day = day.Add(-24 * time.Hour) {
+	for day := now.Add(-l.o.OpenLife); now.Sub(day) <= l.o.OpenLife+forgetBack; day = day.Add(-24 * time.Hour) {
 		key := wamidsKey(s, day)
 		for cursor, first := uint64(0), true; first || cursor != 0; first = false {
 			var pairs []string
@@ -143,63 +152,79 @@ func (l *Ledger) forgetUndelivered(ctx context.Context, s message.Shard, now tim
 	return n, nil
 }
 
-// forget drops those of some records whose lives are over, n of them, and tells which were there.
+// forget ends those of some records whose lives are over, n of them, and tells which ids lead to a
+// record that is no tombstone.
 func (l *Ledger) forget(ctx context.Context, s message.Shard, ids []string, now time.Time) (there []bool, n int, err error) {
-	all, err := l.ReadAll(ctx, s, ids)
-	if err != nil {
-		return nil, 0, err
-	}
-	there = make([]bool, len(ids))
+	there, over := make([]bool, len(ids)), make([]bool, len(ids)) // not to be read after an error: a change may be decided on after ctx has ended
 	var changes []store.Change
-	var over []record.Record
-	for i, r := range all {
-		there[i] = r.Exists()
-		switch {
-		case !l.over(&r, now):
-		case r.State == message.Dead: // an operator may send it again at this moment
-			changes = append(changes, l.forgetting(s, r.ID, now))
-		default: // at worst a late report is lost, to a message whose record's time is over
-			over = append(over, r)
+	for from := 0; from < len(ids); from += forgetTogether {
+		to := min(from+forgetTogether, len(ids))
+		changes = append(changes, l.forgetting(s, ids[from:to], now, there[from:to], over[from:to]))
+	}
+	for _, err := range l.tx.DoAll(ctx, 0, changes) {
+		if err != nil {
+			return nil, 0, err
 		}
 	}
-	n = len(changes) + len(over)
-	changes = append(changes, store.Change{Slot: RecordPrefix(s), Decide: func(_ []string, w *store.Writes) error {
-		for _, r := range over {
-			l.drop(w, s, &r)
+	for _, is := range over {
+		if is {
+			n++
+		}
+	}
+	return there, n, nil
+}
+
+// forgetting ends those of some records whose lives are over, unless something happens to one meanwhile:
+// a report comes, an operator sends a dead letter again, or, after another worker has dropped it, its
+// caller uses the key for another message.
+func (l *Ledger) forgetting(s message.Shard, ids []string, now time.Time, there, over []bool) store.Change {
+	keys := make([]string, len(ids))
+	for i, id := range ids {
+		keys[i] = RecordPrefix(s) + id
+	}
+	return store.Change{Keys: keys, Slot: keys[0], Decide: func(values []string, w *store.Writes) error {
+		for i, id := range ids {
+			if first := slices.Index(ids, id); first < i { // it stands there twice
+				there[i], over[i] = there[first], false
+				continue
+			}
+			r, err := record.Decode(id, values[i])
+			if there[i], over[i] = err != nil, false; err != nil {
+				continue // it stays, and keeps no other from being forgotten
+			}
+			there[i] = r.Exists() && !r.Tombstone()
+			if over[i] = l.over(&r, now); over[i] {
+				l.end(w, s, &r, now)
+			}
 		}
 		return nil
-	}})
-	return there, n, errors.Join(l.tx.DoAll(ctx, 0, changes)...)
+	}}
 }
 
 // over tells whether the life of a record is over.
 func (l *Ledger) over(r *record.Record, now time.Time) bool {
-	life := l.lifeOf(r.State)
-	return r.Exists() && life > 0 && !now.Before(r.Since().Add(life))
+	end := l.endsAt(r)
+	return r.Exists() && !end.IsZero() && !now.Before(end)
 }
 
-// forgetting drops one record, unless something has happened to it.
-func (l *Ledger) forgetting(s message.Shard, id string, now time.Time) store.Change {
-	key := RecordPrefix(s) + id
-	return store.Change{Keys: []string{key}, Slot: key, Decide: func(values []string, w *store.Writes) error {
-		r, err := record.Decode(id, values[0])
-		if err == nil && l.over(&r, now) {
-			l.drop(w, s, &r)
-		}
-		return err
-	}}
-}
-
-// drop deletes a record and what refers to it.
-func (l *Ledger) drop(w *store.Writes, s message.Shard, r *record.Record) {
-	w.Delete(RecordPrefix(s) + r.ID)
+// end drops a record whose life is over and what refers to it. Of a message that has a key a tombstone
+// stays, and is dropped in its turn.
+func (l *Ledger) end(w *store.Writes, s message.Shard, r *record.Record, now time.Time) {
+	key := RecordPrefix(s) + r.ID
+	if until := l.endsAt(r).Add(l.o.KeyLife); r.Hash != "" && !r.Tombstone() && until.After(now) {
+		t := r.Entomb(until)
+		w.Set(key, t.Encode())
+		w.RPush(endedKey(s, until), r.ID)
+	} else {
+		w.Delete(key)
+	}
 	if p := r.Place(); p.List != message.NoList {
 		w.ZRem(listKey(s, p.List), p.Member)
 	}
 	for _, wamid := range r.Awaited() {
 		w.HDel(wamidsKey(s, r.AcceptedAt), nameOf(wamid))
 	}
-	if r.Ref != "" {
+	if r.Ref != "" && !r.Tombstone() {
 		w.ZRem(refKey(s, r.From, r.Ref), r.ID)
 	}
 }

@@ -29,7 +29,7 @@ func (f fixture) ages(days int) {
 		}
 	}
 	for id, r := range f.stored() {
-		for _, at := range []*time.Time{&r.AcceptedAt, &r.ExpiresAt, &r.NextAt, &r.SendAt} {
+		for _, at := range []*time.Time{&r.AcceptedAt, &r.ExpiresAt, &r.NextAt, &r.SendAt, &r.KeyUntil} {
 			if !at.IsZero() {
 				*at = at.Add(-d)
 			}
@@ -75,14 +75,24 @@ func (f fixture) forgets(want int) {
 	}
 }
 
-// exists tells whether a message has a record.
+// exists tells whether a message has a record, and not only a tombstone.
 func (f fixture) exists(id string) bool {
 	f.t.Helper()
-	_, err := f.Get(f.t.Context(), id)
+	r, err := f.Read(f.t.Context(), id)
 	if err != nil && !errors.Is(err, message.ErrNotFound) {
 		f.t.Fatal(err)
 	}
-	return err == nil
+	return err == nil && !r.Tombstone()
+}
+
+// remembered tells whether a message has a tombstone.
+func (f fixture) remembered(id string) bool {
+	f.t.Helper()
+	r, err := f.Read(f.t.Context(), id)
+	if err != nil && !errors.Is(err, message.ErrNotFound) {
+		f.t.Fatal(err)
+	}
+	return err == nil && r.Tombstone()
 }
 
 // TestForget: each record is forgotten when its life is over and not before, and of a message that is
@@ -121,12 +131,13 @@ func TestForget(t *testing.T) {
 		open := []string{f.accepted("queued"), f.attempting("attempting").ID, f.parked("parked"), f.dead("in doubt", doubt)}
 
 		age := 0
-		for _, to := range []int{1, 2, 7, 8, 30, 33} {
+		const keyDays = 30 // a tombstone stays
+		for _, to := range []int{1, 2, 7, 8, 30, 33, 38, 40, 60, 62} {
 			f.ages(to - age)
 			age = to
 			want := 0
 			for name, id := range ids {
-				if lives[name].days < age && f.exists(id) {
+				if lives[name].days < age && f.exists(id) || lives[name].days+keyDays < age && f.remembered(id) {
 					want++
 				}
 			}
@@ -135,6 +146,9 @@ func TestForget(t *testing.T) {
 			for name, id := range ids {
 				if there := f.exists(id); there != (lives[name].days >= age) {
 					t.Errorf("after %d days: %s is there: %t", age, name, there)
+				}
+				if there := f.remembered(id); there != (lives[name].days < age && lives[name].days+keyDays >= age) {
+					t.Errorf("after %d days: %s has a tombstone: %t", age, name, there)
 				}
 			}
 			f.wantConsistent(fmt.Sprintf("after %d days", age))
@@ -212,6 +226,171 @@ func TestForgetWhatWentOn(t *testing.T) {
 	})
 }
 
+// TestAKeyOutlivesItsRecord: what is left of a message whose record's life is over answers whoever repeats the
+// request or asks, refuses another message with the key, and takes late reports; and nothing sends it again.
+func TestAKeyOutlivesItsRecord(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		f.forgets(0)
+		m, bare := newMessage("delivered"), newMessage("no key")
+		bare.ID, bare.Key, bare.Hash = message.NewID(number, ""), "", ""
+		f.acceptedAs(m)
+		f.acceptedAs(bare)
+		a := f.begun(m.ID, 0, "w/1")
+		f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid.1"})
+		f.fold(evidence(m.ID, 1, "wamid.1", "delivered"), evidence(bare.ID, 1, "wamid.b", "delivered"))
+		dead, cancelled := f.dead("dead", used), f.accepted("cancelled")
+		f.Cancel(t.Context(), cancelled)
+		f.ages(8)
+		before := f.read(m.ID)
+		f.forgets(4)
+		if f.exists(bare.ID) || f.remembered(bare.ID) {
+			t.Error("of a message without a key something is left")
+		}
+		r := f.read(m.ID)
+		if !r.Tombstone() || r.State != message.Delivered || r.Type != "text" || r.Ref != m.Ref || len(r.Timeline) != 1 || !r.AcceptedAt.Equal(before.AcceptedAt) {
+			t.Errorf("%+v", r)
+		}
+		if n := r.Version(); n > 120 || n >= before.Version() {
+			t.Errorf("%d bytes are left of %d", n, before.Version())
+		}
+
+		// A repeat, and another message.
+		again, err := f.tryAccept(m)
+		if want := (message.Acceptance{ID: m.ID, State: message.Delivered, Class: m.Class, ExpiresAt: before.ExpiresAt, Duplicate: true}); err != nil || again != want {
+			t.Errorf("a repeat: %+v, %v; want %+v", again, err, want)
+		}
+		other := m
+		other.Hash = "hash-2"
+		if _, err := f.tryAccept(other); err != message.ErrKeyReused {
+			t.Errorf("another message with the key: %v", err)
+		}
+
+		// Late reports.
+		read := evidence(m.ID, 1, "wamid.1", "read")
+		read.Accepted = r.Incarnation()
+		f.wantFolded(message.Applied, read)
+		f.wantFolded(message.Repeated, read)
+		f.wantFolded(message.Lower, evidence(m.ID, 1, "wamid.1", "delivered"))
+		f.wantState(m.ID, message.Read)
+		f.wantFolded(message.Applied, evidence(cancelled, 1, "wamid.2", "sent"))
+		if got := f.changes(m.ID); got[len(got)-1] != "read 1 wamid.1 0 " {
+			t.Errorf("the events %q", got)
+		}
+
+		// Nothing can be sent again.
+		for _, to := range []message.State{message.Queued, message.Submitted, message.Cancelled} {
+			if f.moved(f.look(dead), message.Move{To: to, Reason: message.ReasonReplayed}) {
+				t.Errorf("what is left of a dead letter became %s", to)
+			}
+		}
+		if letters := f.letters(message.DeadFilter{}); len(letters) != 0 {
+			t.Errorf("dead letters: %q", letters)
+		}
+		for _, id := range []string{dead, m.ID} {
+			if b := f.begun(id, f.read(id).Task, "w/9"); b.Verdict != message.Done {
+				t.Errorf("begin: %s", b.Verdict)
+			}
+		}
+		left := f.read(dead)
+		lost, err := f.Assert(t.Context(), f.shard, []message.Memory{{ID: dead, N: 2, Token: "w/8", Accepted: left.Incarnation()}})
+		if err != nil || f.read(dead).State != message.Dead {
+			t.Errorf("restored: %+v, %v", lost, err)
+		}
+		f.wantConsistent("with tombstones")
+
+		f.ages(31)
+		f.forgets(3)
+		if _, err := f.Get(t.Context(), m.ID); !errors.Is(err, message.ErrNotFound) {
+			t.Errorf("after its time: %v", err)
+		}
+		if got, err := f.tryAccept(other); err != nil || got.Duplicate {
+			t.Errorf("the key after its time: %+v, %v", got, err)
+		}
+		f.wantFolded(message.NoRecord, read) // of the earlier message
+		f.wantState(m.ID, message.Queued)
+		f.wantConsistent("with a new message")
+	})
+}
+
+// TestNoKeyLife: where keys are not to outlive their records, nothing is left.
+func TestNoKeyLife(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		f.Ledger = ledger.New(f.db, ledger.Options{KeyLife: -1})
+		f.forgets(0)
+		id := f.accepted("k")
+		f.Cancel(t.Context(), id)
+		f.ages(8)
+		f.forgets(1)
+		if f.exists(id) || f.remembered(id) {
+			t.Error("something is left")
+		}
+		if lists := f.keys("ended:*"); len(lists) != 0 {
+			t.Errorf("lists are left: %q", lists)
+		}
+	})
+}
+
+// TestForgetLeavesAKeyThatIsUsedAgain: two workers forget the same records, and between them the caller uses
+// the key again: the second one leaves the new message alone.
+func TestForgetLeavesAKeyThatIsUsedAgain(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		first, second := ledger.New(f.db, ledger.Options{KeyLife: -1}), ledger.New(f.db, ledger.Options{KeyLife: -1})
+		f.Ledger = first
+		f.forgets(0)
+		id := f.accepted("k")
+		f.Cancel(t.Context(), id)
+		f.ages(8)
+		var once bool
+		f.db.AddHook(beforeReadOf(ledger.RecordPrefix(f.shard)+id, func() {
+			if !once {
+				once = true
+				if n, err := second.Forget(t.Context(), f.shard); n != 1 || err != nil {
+					t.Errorf("the other worker forgot %d, %v", n, err)
+				}
+				f.accepted("k")
+			}
+		}))
+		if _, err := f.Forget(t.Context(), f.shard); err != nil {
+			t.Fatal(err)
+		}
+		if !once {
+			t.Error("nobody came in between")
+		}
+		f.wantState(id, message.Queued)
+		f.wantConsistent("then")
+	})
+}
+
+// TestForgetWhatWasTakenLate: a message that Meta took weeks after its acceptance and said no end of is
+// forgotten like others, also where Meta's status named no id.
+func TestForgetWhatWasTakenLate(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		f.forgets(0)
+		ids := []string{f.accepted("scheduled"), f.accepted("without an id")}
+		f.ages(80) // it was scheduled for then
+		for _, id := range ids {
+			f.edit(id, func(r *record.Record) { r.ExpiresAt = time.Now().Add(time.Hour) })
+		}
+		wamid := "wamid.1"
+		for _, id := range ids {
+			f.finished(f.begun(id, 0, "w/1"), message.Move{To: message.Submitted, WAMID: wamid})
+			f.fold(evidence(id, 1, wamid, "sent"))
+			wamid = ""
+		}
+		f.ages(33)
+		f.forgets(2)
+		for _, id := range ids {
+			if f.exists(id) {
+				t.Errorf("%s is kept", id)
+			}
+		}
+	})
+}
+
 // TestForgetAReplayedDeadLetter: one that is sent again at this very moment is not forgotten.
 func TestForgetAReplayedDeadLetter(t *testing.T) {
 	t.Parallel()
@@ -240,7 +419,7 @@ func TestForgetAReplayedDeadLetter(t *testing.T) {
 	})
 }
 
-// afterRead is a go-redis hook that calls f after the records were read for the first time.
+// afterRead is a go-redis hook that calls f after a record was read to be forgotten.
 type afterRead struct {
 	key string
 	f   func()
@@ -250,15 +429,15 @@ func beforeReadOf(key string, f func()) afterRead { return afterRead{key, f} }
 
 func (a afterRead) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-func (a afterRead) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
+func (a afterRead) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
 
-func (a afterRead) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		err := next(ctx, cmd)
-		if cmd.Name() == "mget" && slices.Contains(cmd.Args(), any(a.key)) {
-			a.f()
+func (a afterRead) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		for _, cmd := range cmds {
+			if cmd.Name() == "mget" && slices.Contains(cmd.Args(), any(a.key)) {
+				a.f()
+			}
 		}
 		return err
 	}
@@ -269,6 +448,7 @@ func (a afterRead) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 func TestForgetAfterACrash(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
+		f.Ledger = ledger.New(f.db, ledger.Options{KeyLife: -1})
 		f.forgets(0)
 		const n = 350
 		var all []ledger.Accepting
@@ -311,7 +491,7 @@ func TestForgetAfterACrash(t *testing.T) {
 		if left == n || left == 0 {
 			t.Errorf("%d of %d are left", left, n)
 		}
-		second := ledger.New(f.db, ledger.Options{})
+		second := ledger.New(f.db, ledger.Options{KeyLife: -1})
 		together(2, func(i int) {
 			if _, err := []*ledger.Ledger{f.Ledger, second}[i].Forget(t.Context(), f.shard); err != nil {
 				t.Error(err)

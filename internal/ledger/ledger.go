@@ -37,6 +37,10 @@ type Options struct {
 	DeliveredLife time.Duration  // of a record after delivered, read or played; 24 h
 	FinalLife     time.Duration  // of a record after any other end; 7 days
 	OpenLife      time.Duration  // of a record Meta took and said nothing final of; 31 days: Meta keeps a message 30 days for a phone that is off
+	KeyLife       time.Duration  // of the key of a message after the end of its record; 30 days; less than 0: it ends with the record
+
+	OrphanLife time.Duration // how long a report waits whose message is not known; 15 minutes
+	OrphanMost int           // how many of them wait in a shard at most; 10,000
 }
 
 // Ledger reads and changes records. It is safe for concurrent use.
@@ -63,6 +67,15 @@ func New(db *store.DB, o Options) *Ledger {
 	}
 	if o.OpenLife == 0 {
 		o.OpenLife = 31 * 24 * time.Hour
+	}
+	if o.KeyLife == 0 {
+		o.KeyLife = 30 * 24 * time.Hour
+	}
+	if o.OrphanLife == 0 {
+		o.OrphanLife = 15 * time.Minute
+	}
+	if o.OrphanMost == 0 {
+		o.OrphanMost = 10_000
 	}
 	return &Ledger{
 		db: db, o: o, tx: db.Transactions(false), accepts: db.Transactions(true),

@@ -548,7 +548,7 @@ func TestStoreAway(t *testing.T) {
 			_, err := f.Fold(ctx, f.shard, []message.Evidence{evidence("", 0, "w1", "sent")}, nil)
 			return err
 		},
-		"rejoin":  func() error { _, err := f.Rejoin(ctx, f.shard, time.Now()); return err },
+		"rejoin":  func() error { _, _, err := f.Rejoin(ctx, f.shard, time.Now()); return err },
 		"forget":  func() error { _, err := f.Forget(ctx, f.shard); return err },
 		"list":    func() error { _, err := f.Waiting(ctx, f.shard, 0, 9); return err },
 		"by ref":  func() error { _, err := f.ByRef(ctx, number, "order-1"); return err },

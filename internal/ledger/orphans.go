@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -17,15 +16,14 @@ import (
 
 // A report without our marker finds its message by Meta's id. Where no message has that id yet, the
 // report is an orphan: it waits, and is looked at again at growing intervals, because its message's
-// outcome may be on its way; most are of messages that somebody else sent from the number.
+// outcome may be on its way. Most are of messages that another system sent from the number, so orphans
+// do not wait for long, and a shard has a limited number of them: the oldest give way.
 
 const (
-	// orphanLife is how long an orphan waits: longer than any worker takes to write down an answer.
-	orphanLife = 24 * time.Hour
 	// orphanFirst is when it is looked at again first; each time after that it has waited three times
 	// as long again.
 	orphanFirst = time.Second
-	orphanMost  = 200 // at once
+	orphanSome  = 200 // at once
 )
 
 // orphansKey is a shard's orphans, receipts as JSON, by when they are to be looked at again.
@@ -90,67 +88,116 @@ func (l *Ledger) orphaned(ctx context.Context, s message.Shard, orphans []messag
 	}}
 }
 
-// RejoinAll is Rejoin for all shards that have orphans to look at again. One round trip says which.
-func (l *Ledger) RejoinAll(ctx context.Context) error {
+// RejoinAll is Rejoin for all shards that have orphans to look at again, and limits how many wait. One
+// round trip says which. It returns how many orphans it dropped, unapplied.
+func (l *Ledger) RejoinAll(ctx context.Context) (dropped int, err error) {
 	now := make([]time.Time, l.o.Shards)
-	due := make([]*redis.IntCmd, l.o.Shards)
-	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
+	due, waiting := make([]*redis.IntCmd, l.o.Shards), make([]*redis.IntCmd, l.o.Shards)
+	err = l.db.Pipe(ctx, func(p redis.Pipeliner) {
 		for i, s := range l.o.Shards.All() {
 			now[i] = l.db.Clock(ctx, orphansKey(s))
 			due[i] = p.ZCount(ctx, orphansKey(s), "-inf", strconv.FormatInt(now[i].UnixMilli(), 10))
+			waiting[i] = p.ZCard(ctx, orphansKey(s))
 		}
 	})
 	if err != nil {
-		return fmt.Errorf("count orphans: %w", err)
+		return 0, fmt.Errorf("count orphans: %w", err)
 	}
 	for i, s := range l.o.Shards.All() {
-		if due[i].Val() == 0 {
-			continue
+		if due[i].Val() > 0 {
+			_, n, err := l.Rejoin(ctx, s, now[i])
+			if dropped += n; err != nil {
+				return dropped, fmt.Errorf("apply orphans: %w", err)
+			}
 		}
-		if _, err := l.Rejoin(ctx, s, now[i]); err != nil {
-			return fmt.Errorf("apply orphans: %w", err)
+		if over := waiting[i].Val() - int64(l.o.OrphanMost); over > 0 {
+			n, err := l.dropOldest(ctx, s, over)
+			if dropped += n; err != nil {
+				return dropped, fmt.Errorf("drop the oldest orphans: %w", err)
+			}
 		}
 	}
-	return nil
+	return dropped, nil
 }
 
-// Rejoin applies the orphans of a shard whose message is known by now, and returns how many reports
-// it applied.
-func (l *Ledger) Rejoin(ctx context.Context, s message.Shard, now time.Time) (int, error) {
+// dropOldest drops the n orphans of a shard that came first.
+func (l *Ledger) dropOldest(ctx context.Context, s message.Shard, n int64) (dropped int, err error) {
+	for n > 0 {
+		texts, err := l.db.ZRange(ctx, orphansSinceKey(s), 0, min(n, orphanSome)-1).Result()
+		if err != nil || len(texts) == 0 {
+			return dropped, err
+		}
+		if err := l.dropOrphans(ctx, s, texts); err != nil {
+			return dropped, err
+		}
+		n, dropped = n-int64(len(texts)), dropped+len(texts)
+	}
+	return dropped, nil
+}
+
+// dropOrphans drops some orphans, also on a full Redis.
+func (l *Ledger) dropOrphans(ctx context.Context, s message.Shard, texts []string) error {
+	return l.tx.Do(ctx, 0, store.Change{Slot: orphansKey(s), Decide: func(_ []string, w *store.Writes) error {
+		for _, t := range texts {
+			w.ZRem(orphansKey(s), t)
+			w.ZRem(orphansSinceKey(s), t)
+		}
+		return nil
+	}})
+}
+
+// Rejoin applies the orphans of a shard whose message is known by now. It returns how many reports it
+// applied, and how many it dropped because they had waited for long enough.
+func (l *Ledger) Rejoin(ctx context.Context, s message.Shard, now time.Time) (applied, dropped int, err error) {
 	texts, err := l.db.ZRangeByScore(ctx, orphansKey(s), &redis.ZRangeBy{
-		Min: "-inf", Max: strconv.FormatInt(now.UnixMilli(), 10), Count: orphanMost,
+		Min: "-inf", Max: strconv.FormatInt(now.UnixMilli(), 10), Count: orphanSome,
 	}).Result()
 	if err != nil || len(texts) == 0 {
-		return 0, err
+		return 0, 0, err
 	}
 	since, err := l.db.ZMScore(ctx, orphansSinceKey(s), texts...).Result() // 0: it is not known
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	evidence := make([]message.Evidence, len(texts))
+	var unreadable []string
 	for i, t := range texts {
-		if err := json.Unmarshal([]byte(t), &evidence[i].Receipt); err != nil {
-			return 0, errors.Join(fmt.Errorf("orphan: %w", err), l.db.ZRem(ctx, orphansKey(s), t).Err())
+		if json.Unmarshal([]byte(t), &evidence[i].Receipt) != nil {
+			unreadable = append(unreadable, t)
 		}
 	}
+	if len(unreadable) > 0 { // the others have their turn in the next call
+		return 0, len(unreadable), l.dropOrphans(ctx, s, unreadable)
+	}
 	if err := l.name(ctx, s, evidence); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	found := slices.DeleteFunc(slices.Clone(evidence), func(e message.Evidence) bool { return e.ID == "" })
 	if len(found) > 0 {
 		if _, err := l.Fold(ctx, s, found, nil); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	}
-	return len(found), l.tx.Do(ctx, 0, store.Change{Slot: orphansKey(s), Decide: func(_ []string, w *store.Writes) error {
-		for i, t := range texts {
-			waited := now.Sub(time.UnixMilli(int64(since[i])))
-			if evidence[i].ID != "" || waited > orphanLife {
-				w.ZRem(orphansKey(s), t)
-				w.ZRem(orphansSinceKey(s), t)
-			} else {
-				w.ZAdd(orphansKey(s), now.Add(max(3*waited, orphanFirst)).UnixMilli(), t)
-			}
+	var over []string
+	wait := map[string]int64{}
+	for i, t := range texts {
+		waited := now.Sub(time.UnixMilli(int64(since[i])))
+		switch {
+		case evidence[i].ID != "":
+			over = append(over, t)
+		case waited >= l.o.OrphanLife:
+			over, dropped = append(over, t), dropped+1
+		default:
+			wait[t] = now.Add(min(max(3*waited, orphanFirst), l.o.OrphanLife-waited)).UnixMilli()
+		}
+	}
+	return len(found), dropped, l.tx.Do(ctx, 0, store.Change{Slot: orphansKey(s), Decide: func(_ []string, w *store.Writes) error {
+		for _, t := range over {
+			w.ZRem(orphansKey(s), t)
+			w.ZRem(orphansSinceKey(s), t)
+		}
+		for t, at := range wait {
+			w.ZAdd(orphansKey(s), at, t)
 		}
 		return nil
 	}})

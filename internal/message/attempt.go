@@ -38,15 +38,15 @@ type Attempt struct {
 
 // Move is a change of a message's state.
 type Move struct {
-	To        State
-	WAMID     string
-	Code      int
-	Reason    string
-	ErrorText string        // Meta's own words, if any
-	In        time.Duration // until the next thing is due: the retry, with Queued; the end of the window, with InDoubt
-	Counts    bool          // with Queued: against the attempt budget
-	Resend    bool          // with Queued: a resend ordered by policy
-	Keep      bool          // keep the payload although the state would drop it
+	To     State
+	WAMID  string
+	Code   int
+	Reason string
+	Detail ErrorDetail   // Meta's own words, if any
+	In     time.Duration // until the next thing is due: the retry, with Queued; the end of the window, with InDoubt
+	Counts bool          // with Queued: against the attempt budget
+	Resend bool          // with Queued: a resend ordered by policy
+	Keep   bool          // keep the payload although the state would drop it
 
 	Deed      *Deed     // what ordered it; nil: nobody did
 	ExpiresAt time.Time // a new deadline; zero: as it is

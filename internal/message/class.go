@@ -32,10 +32,13 @@ func (c Class) Order() int {
 	return len(classes)
 }
 
-// DefaultClass is the class of a message whose caller names none: template messages are
-// utility, answers inside the customer service window are service.
-func DefaultClass(contentType string) Class {
-	if contentType == "template" {
+// DefaultClass is the class of a message whose caller names none: that of a Direct Send message is its
+// category, template messages are utility, answers inside the customer service window are service.
+func DefaultClass(c Content) Class {
+	switch {
+	case Class(c.Category).Valid():
+		return Class(c.Category)
+	case c.Type == "template":
 		return Utility
 	}
 	return Service

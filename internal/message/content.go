@@ -108,7 +108,7 @@ func (n node) common(c *Content) {
 	n.get("messaging_product").oneOf("whatsapp")
 	c.Callback = n.get("biz_opaque_callback_data").within(callbackLimit)
 	n.texts("recipient_identity_key_hash")
-	n.checkDirectSend()
+	c.Category = n.checkDirectSend()
 	quoted := n.get("context")
 	if !quoted.object() {
 		return

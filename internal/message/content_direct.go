@@ -13,17 +13,19 @@ const MinTTL = 30
 // MaxTTL is the most, by category; the others take none.
 var MaxTTL = map[string]int{"utility": 43200, "authentication": 900}
 
-func (n node) checkDirectSend() {
-	category := n.get("category").oneOf("utility", "service", "authentication")
+// checkDirectSend returns the category.
+func (n node) checkDirectSend() (category string) {
+	category = n.get("category").oneOf("utility", "service", "authentication")
 	ttl := n.get("ttl_seconds")
 	if !ttl.present() {
-		return
+		return category
 	}
 	if longest, ok := MaxTTL[category]; ok {
 		ttl.whole(MinTTL, int64(longest), ttlInvalid)
 	} else {
 		ttl.refuse(ttlNeedsCategory)
 	}
+	return category
 }
 
 // directText is the limit of a text, which is shorter for some categories.

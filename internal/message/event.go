@@ -35,11 +35,12 @@ type Event struct {
 
 // Change is what happened to a message's state.
 type Change struct {
-	To      State  `json:"to" doc:"The state now."`
-	Attempt int    `json:"attempt,omitempty" doc:"The number of the attempt."`
-	WAMID   string `json:"wamid,omitempty" doc:"Meta's id of the message."`
-	Code    int    `json:"code,omitempty" doc:"Meta's error code."`
-	Reason  string `json:"reason,omitempty" doc:"Why, when the state does not say it."`
+	To      State       `json:"to" doc:"The state now."`
+	Attempt int         `json:"attempt,omitempty" doc:"The number of the attempt."`
+	WAMID   string      `json:"wamid,omitempty" doc:"Meta's id of the message."`
+	Code    int         `json:"code,omitempty" doc:"Meta's error code."`
+	Reason  string      `json:"reason,omitempty" doc:"Why, when the state does not say it."`
+	Detail  ErrorDetail `json:"error,omitzero" doc:"What Meta said of the error."`
 }
 
 // Gap is what a consumer group missed: entries of its shard's stream that were dropped before

@@ -7,6 +7,7 @@ type Evidence struct {
 	Receipt
 	ID       string // our message, when the receipt carried a genuine marker of ours; else empty, and the wamid must do
 	Attempt  int    // the attempt the marker named; 0 without one
+	Other    bool   // the marker is one of another environment: where no message has the wamid, none will
 	Accepted int64  // which record of the id the marker named: Unix milliseconds of its acceptance; 0: it names none
 }
 
@@ -15,18 +16,19 @@ type Folded string
 
 // What may become of evidence.
 const (
-	Applied       Folded = "applied"        // the record rose to it
-	Repeated      Folded = "repeat"         // the record was exactly there already
-	Lower         Folded = "lower"          // the record knew better: receipts come in any order
-	Orphan        Folded = "orphan"         // no record has that wamid yet; kept until one has
-	NoRecord      Folded = "no_record"      // the marker is ours, the record's time is over
-	Duplicate     Folded = "duplicate"      // it names a second acceptance by Meta: the message went out twice
-	UnknownStatus Folded = "unknown_status" // a status this version does not know; kept in the stream only
+	Applied          Folded = "applied"           // the record rose to it
+	Repeated         Folded = "repeat"            // the record was exactly there already
+	Lower            Folded = "lower"             // the record knew better: receipts come in any order
+	Orphan           Folded = "orphan"            // no record has that wamid yet; kept until one has
+	OtherEnvironment Folded = "other_environment" // no record has that wamid, and the marker is one of another environment
+	NoRecord         Folded = "no_record"         // the marker is ours, the record's time is over
+	Duplicate        Folded = "duplicate"         // it names a second acceptance by Meta: the message went out twice
+	UnknownStatus    Folded = "unknown_status"    // a status this version does not know; kept in the stream only
 )
 
 // AllFolded returns every value of Folded.
 func AllFolded() []Folded {
-	return []Folded{Applied, Repeated, Lower, Orphan, NoRecord, Duplicate, UnknownStatus}
+	return []Folded{Applied, Repeated, Lower, Orphan, OtherEnvironment, NoRecord, Duplicate, UnknownStatus}
 }
 
 // Heard is when Meta was heard, by its webhooks: silence where something was due means that

@@ -7,7 +7,7 @@ type Kind string
 
 // The kinds of outcome.
 const (
-	Accepted    Kind = "accepted"     // Meta answered 2xx
+	Accepted    Kind = "accepted"     // Meta answered 2xx and named the message
 	Throttled   Kind = "throttled"    // refused before acceptance because we were too fast
 	Transient   Kind = "transient"    // certainly not taken; again later
 	Held        Kind = "held"         // certainly not taken: the number or template must be mended first
@@ -46,11 +46,18 @@ const (
 // Outcome is what came of one attempt to hand a message to Meta.
 type Outcome struct {
 	Kind       Kind          // decides everything
-	WAMID      string        // Meta's id of the message, when Accepted; empty when the answer was unreadable
+	WAMID      string        // Meta's id of the message, when Accepted; empty when it had another form than Meta documents
 	Code       int           // Meta's error code; 0: none
 	Limit      Limit         // whose limit was hit, when Throttled
-	Hold       HoldOn        // what must be mended first, when Held
+	Hold       HoldOn        // what must be mended first, when Held; with a doubt: what to hold when several such answers come in a row
 	RetryAfter time.Duration // at least this long before the next attempt; 0: by the schedule
-	Reason     string        // short and stable, for records and people: "dial", "timeout", "code 131026"
+	Reason     string        // short and stable, for records and people: "dial", "timeout", "code 131026"; of a message taken: Meta's message_status, when it is another than accepted
+	Detail     ErrorDetail   // what Meta, or who else answered, said of it
 	Err        error         // for the log line, never for a decision; holds no secret and no body
 }
+
+// HasCode tells whether Meta gave an error code. Zero is one of its codes: the reason tells it from none.
+func (o Outcome) HasCode() bool { return HasCode(o.Code, o.Reason) }
+
+// HasCode tells whether a code is one of Meta's, by the code and the reason of an outcome or a record.
+func HasCode(code int, reason string) bool { return code != 0 || reason == ReasonCodeZero }

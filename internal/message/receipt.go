@@ -4,12 +4,13 @@ import "time"
 
 // Receipt is one thing Meta said of a message in a signed webhook.
 type Receipt struct {
-	Number string    `json:"number" doc:"The sender's phone number id."`
-	WAMID  string    `json:"wamid" doc:"Meta's id of the message."`
-	Status string    `json:"status" doc:"sent, delivered, read, played, failed, or something newer."`
-	At     time.Time `json:"at,omitzero" doc:"Meta's time; absent when Meta sent none that can be true."`
-	Marker string    `json:"marker,omitempty" doc:"biz_opaque_callback_data as it came back."`
-	Code   int       `json:"code,omitempty" doc:"Meta's error code, when failed."`
+	Number string      `json:"number" doc:"The sender's phone number id."`
+	WAMID  string      `json:"wamid" doc:"Meta's id of the message."`
+	Status string      `json:"status" doc:"sent, delivered, read, played, failed, or something newer."`
+	At     time.Time   `json:"at,omitzero" doc:"Meta's time; absent when Meta sent none that can be true."`
+	Marker string      `json:"marker,omitempty" doc:"biz_opaque_callback_data as it came back."`
+	Code   int         `json:"code,omitempty" doc:"Meta's error code, when failed."`
+	Detail ErrorDetail `json:"error,omitzero" doc:"What Meta said of it, when failed."`
 }
 
 // State returns the state a receipt is evidence of. It is false for statuses that say

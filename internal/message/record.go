@@ -36,17 +36,18 @@ type AcceptResult struct {
 type Record struct {
 	Context
 	State      State
-	Reason     string // why, when the state does not say it; see the Reason constants
-	Code       int    // Meta's error code, 0: none
-	ErrorText  string // Meta's own words for it, if any
-	Attempt    int    // attempts started so far
-	Task       int    // the counter of its tasks
-	WAMID      string // Meta's id, once known
+	Reason     string      // why, when the state does not say it; see the Reason constants
+	Code       int         // Meta's error code, 0: none
+	Detail     ErrorDetail // Meta's own words for it, if any
+	Attempt    int         // attempts started so far
+	Task       int         // the counter of its tasks
+	WAMID      string      // Meta's id, once known
 	AcceptedAt time.Time
 	SendAt     time.Time // zero: at once
 	ExpiresAt  time.Time
 	NextAt     time.Time // when the next thing happens by itself: a retry, the end of a doubt's window; zero: nothing is due
 	Duplicates int       // proven second acceptances by Meta
+	KeyUntil   time.Time // of a tombstone, what is left of a record whose life is over: until when the id is remembered; zero: the record lives
 	Timeline   []Step    // the last 20, oldest first
 }
 

@@ -153,4 +153,9 @@ const (
 	ReasonDuplicate    = "duplicate"        // of an event alone: Meta took the message a second time
 	ReasonTaskLost     = "task_lost"        // queued again: its task was gone
 	ReasonResends      = "too_many_resends" // parked, though the policy is to resend
+	ReasonCodeZero     = "code 0"           // refused with Meta's code 0, which a record's code cannot tell from none
+	// Meta took the message and has not sent it yet: its message_status. It watches how a template does
+	// before it sends the rest of a campaign.
+	ReasonQuality = "held_for_quality_assessment"
+	ReasonPaused  = "paused"
 )

@@ -73,11 +73,13 @@ func TestClasses(t *testing.T) {
 	if c := message.Class("urgent"); c.Valid() || c.Order() != len(message.Classes()) {
 		t.Errorf("%s: order %d, valid %t", c, c.Order(), c.Valid())
 	}
-	for contentType, want := range map[string]message.Class{
-		"template": message.Utility, "text": message.Service, "interactive": message.Service, "": message.Service,
+	for content, want := range map[message.Content]message.Class{
+		{Type: "template"}: message.Utility, {Type: "text"}: message.Service, {Type: "interactive"}: message.Service, {}: message.Service,
+		{Type: "text", Category: "authentication"}: message.Authentication, {Type: "image", Category: "utility"}: message.Utility,
+		{Type: "text", Category: "service"}: message.Service,
 	} {
-		if got := message.DefaultClass(contentType); got != want {
-			t.Errorf("default class of %q is %s, want %s", contentType, got, want)
+		if got := message.DefaultClass(content); got != want {
+			t.Errorf("default class of %+v is %s, want %s", content, got, want)
 		}
 	}
 }
@@ -124,14 +126,14 @@ func TestFoldedIsClosed(t *testing.T) {
 	t.Parallel()
 	all := message.AllFolded()
 	for _, f := range []message.Folded{
-		message.Applied, message.Repeated, message.Lower, message.Orphan, message.NoRecord, message.Duplicate, message.UnknownStatus,
+		message.Applied, message.Repeated, message.Lower, message.Orphan, message.OtherEnvironment, message.NoRecord, message.Duplicate, message.UnknownStatus,
 	} {
 		if !slices.Contains(all, f) {
 			t.Errorf("%s is missing", f)
 		}
 	}
 	slices.Sort(all)
-	if len(slices.Compact(all)) != 7 {
+	if len(slices.Compact(all)) != 8 {
 		t.Errorf("%v", all)
 	}
 }

@@ -358,7 +358,7 @@ func TestReportsFindTheirMessages(t *testing.T) {
 		t.Error("nothing was submitted")
 	}
 	for range 2 { // looked at again: their messages are not known
-		if k, err := f.ledger().Rejoin(ctx, shards.Of(normal), time.Now().Add(time.Minute)); err != nil || k != 0 {
+		if k, _, err := f.ledger().Rejoin(ctx, shards.Of(normal), time.Now().Add(time.Minute)); err != nil || k != 0 {
 			t.Errorf("%d found their message, %v", k, err)
 		}
 	}

@@ -26,6 +26,7 @@ func TestFarRedisMissesNoSlots(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(prep)
+			slot.Ready()
 			if slot.Use(t.Context()) != nil {
 				missed++
 			}

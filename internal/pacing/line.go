@@ -131,10 +131,13 @@ func (l *Line) WaitSince(ctx context.Context, order int, came time.Time) (Slot, 
 	}
 }
 
+// Ready notes that its message is ready to leave, but for a connection: slots are told early enough
+// for that.
+func (s Slot) Ready() { s.line.prepared(time.Since(s.told)) }
+
 // Use blocks until the slot has come and its request may be written, by what was really sent
 // before, and notes it as sent now. It is ErrLate when the slot is missed by more than Cap, or would be.
 func (s Slot) Use(ctx context.Context) error {
-	s.line.prepared(time.Since(s.told))
 	for {
 		wait, err := s.line.use(s.At)
 		if err != nil || wait <= 0 {

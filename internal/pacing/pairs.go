@@ -45,15 +45,28 @@ func (p *Pairs) Sent(r Recipient, at time.Time) {
 	if r == (Recipient{}) {
 		return
 	}
+	p.note(r, max(p.clear[r], at.UnixMicro())+PairEvery.Microseconds(), at)
+}
+
+func (p *Pairs) note(r Recipient, clear int64, at time.Time) {
 	if p.clear == nil {
 		p.clear, p.sweep = map[Recipient]int64{}, pairsLeast
 	}
-	p.clear[r] = max(p.clear[r], at.UnixMicro()) + PairEvery.Microseconds()
-	if len(p.clear) >= p.sweep {
+	p.clear[r] = clear
+	if len(p.clear) >= p.sweep && !at.IsZero() {
 		now := at.UnixMicro()
 		maps.DeleteFunc(p.clear, func(_ Recipient, clear int64) bool { return clear <= now })
 		p.sweep = max(2*len(p.clear), pairsLeast)
 	}
+}
+
+// Exhausted notes that Meta refused a message to a recipient: nothing goes to it before until, and
+// then one message each PairEvery.
+func (p *Pairs) Exhausted(r Recipient, until time.Time) {
+	if r == (Recipient{}) {
+		return
+	}
+	p.note(r, max(p.clear[r], until.Add((PairBurst-1)*PairEvery).UnixMicro()), time.Time{})
 }
 
 // Len is how many recipients are remembered.

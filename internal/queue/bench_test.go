@@ -47,7 +47,7 @@ func BenchmarkDrain(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	f.serve("w", func(ctx context.Context, _ string, _ int, _ any, slots *Slots) error {
-		slots.Wait(ctx)
+		slots.Wait(ctx, false)
 		if left.Add(-1) == 0 {
 			close(done)
 		}

@@ -28,6 +28,7 @@ type Candidate struct {
 	Verdict
 	At        time.Time        // of NotYet, by Redis's clock
 	Recipient pacing.Recipient // names number and recipient; zero: no limit holds
+	Accepted  time.Time        // when the message was: the order in which it waits for its recipient
 	Template  string           // what holds on templates name
 	Tags      []string         // what holds on tags name
 	Known     any              // what the handler is given

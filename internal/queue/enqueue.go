@@ -32,6 +32,7 @@ type Client struct {
 	encoder *encoder
 
 	giveBack store.Script
+	missing  store.Script
 	seen     seen
 
 	mu     sync.RWMutex
@@ -53,7 +54,8 @@ type target struct {
 // NewClient returns a client that writes what asynq's own client would.
 func NewClient(db *store.DB, shards message.Shards) *Client {
 	return &Client{
-		db: db, shards: shards, encoder: newEncoder(), giveBack: db.Script(namesLua + returnLua), queues: map[queueID]*target{},
+		db: db, shards: shards, encoder: newEncoder(), giveBack: db.Script(namesLua + returnLua),
+		missing: db.Script(missingScript), queues: map[queueID]*target{},
 	}
 }
 

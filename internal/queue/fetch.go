@@ -47,6 +47,7 @@ func (g *gate) fetch(ctx context.Context, n *number, room int) ([]*task, time.Du
 		g.leave(n, exits(r.tasks, toHead)...) // nothing else can be done with them
 		return nil, 0, errors.Join(fmt.Errorf("read records of tasks: %w", err), g.write(n, 0))
 	}
+	n.noteExhausted()
 	for _, t := range tasks {
 		t.era = era
 	}
@@ -132,11 +133,9 @@ func (n *number) sort(r taken, tasks []*task, known []Candidate) (ready []*task,
 			out = append(out, exit{task: t, how: held, text: hold})
 			continue
 		}
-		if len(ready) < slots {
-			if free := n.pairs.limit.Free(c.Recipient, r.now); !free.IsZero() {
-				out = append(out, exit{task: t, how: later, at: wholeSecond(free).Unix()})
-				continue
-			}
+		if free := n.pairs.limit.Free(c.Recipient, r.now); !free.IsZero() {
+			out = append(out, exit{task: t, how: paired, at: free.UnixMicro(), pair: pair{c.Recipient, c.Accepted.UnixMicro()}})
+			continue
 		}
 		good[t.class]++
 		if len(ready) == slots {
@@ -144,7 +143,7 @@ func (n *number) sort(r taken, tasks []*task, known []Candidate) (ready []*task,
 			continue
 		}
 		n.pairs.sent(c.Recipient, r.now)
-		t.known = c.Known
+		t.known, t.pair = c.Known, pair{c.Recipient, c.Accepted.UnixMicro()}
 		ready = append(ready, t)
 	}
 	n.spare = slices.Delete(n.spare, 0, len(ready))

@@ -116,13 +116,12 @@ func TestHandsDrainToZero(t *testing.T) {
 				}
 			}
 			eventually(t, "asynq's lists are right", func() bool {
-				waiting := 0
+				waiting := f.waiting(phone) // for their recipient
 				for _, c := range message.Classes() {
 					i := f.info(phone, c)
-					if i.Active > 0 || i.Retry > 0 || i.Pending > 0 || i.Archived > 0 {
+					if i.Active > 0 || i.Retry > 0 || i.Pending > 0 || i.Archived > 0 || i.Scheduled > 0 {
 						return false
 					}
-					waiting += i.Scheduled
 				}
 				return waiting == len(want)-len(j.sent()) && len(f.db.Keys(t.Context(), "asynq:*:t:*").Val()) == waiting
 			})
@@ -362,9 +361,8 @@ func TestThePairLimitHoldsForAllWorkersTogether(t *testing.T) {
 	if n := b(10); n != 0 {
 		t.Errorf("the second handed out %d more", n)
 	}
-	k := asynqKeys(name(shards.Of(phone), phone, message.Utility))
-	if n := f.db.ZCard(t.Context(), k.scheduled).Val(); n != per+2 {
-		t.Errorf("%d wait for their time, want %d", n, per+2)
+	if n := f.waiting(phone); n != per+2 {
+		t.Errorf("%d wait for their recipient, want %d", n, per+2)
 	}
 	keys := f.db.Keys(t.Context(), "sluice:*:pairs:*").Val()
 	for _, key := range keys {
@@ -399,7 +397,7 @@ func TestThePairLimitOnAFullRedis(t *testing.T) {
 	j := newJournal()
 	f.serve("w", j.handle, Number{ID: phone, Rate: 1000})
 	j.wait(t, pacing.PairBurst)
-	eventually(t, "the rest waits", func() bool { return f.info(phone, message.Utility).Scheduled >= 60-pacing.PairBurst-1 })
+	eventually(t, "the rest waits", func() bool { return f.waiting(phone) >= 60-pacing.PairBurst-1 })
 	f.idle(phone)
 }
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"sluice/internal/pacing"
 )
 
 const (
@@ -32,6 +34,7 @@ type exit struct {
 	how  way
 	at   int64  // of later and again: when, in Unix seconds
 	text string // of again: asynq's encoding, empty: as it is; of held: the hold's name
+	pair pair   // of paired, whose at is in microseconds
 }
 
 type way int
@@ -42,6 +45,7 @@ const (
 	later               // set aside until its time, as asynq does with delayed tasks
 	again               // to be retried
 	held                // kept by a hold
+	paired              // to wait until its recipient may get another message
 	toHead              // back to the head of its queue
 	dropped             // it was in its queue twice, and is in hand by another fetch
 )
@@ -150,8 +154,14 @@ func (n *number) retried(t *task, msg string, at int64) exit {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	outcome := t.outcome
-	if l, ok := errors.AsType[Later](outcome); ok && l.In == 0 {
+	l, ok := errors.AsType[Later](outcome)
+	if ok && l.In == 0 {
 		return exit{task: t, how: toHead}
+	}
+	if ok && l.Recipient && t.pair.recipient != (pacing.Recipient{}) {
+		until := n.redisTime(time.Now().Add(l.In)).UnixMicro()
+		n.exhausted(t.pair.recipient, until)
+		return exit{task: t, how: paired, at: until, pair: t.pair}
 	}
 	now := time.Now()
 	if at == 0 {

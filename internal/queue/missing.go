@@ -2,45 +2,83 @@ package queue
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/store"
 )
 
-// Missing returns the places of those tasks that are not there. All of them must belong to
-// one shard.
+//go:embed missing.lua
+var missingLua string
+
+const (
+	// missingAfter is how long a task must have waited before it is looked for in its queue: what
+	// moves it from list to list takes moments.
+	missingAfter = time.Minute
+	// missingOnce is how many tasks one call looks for.
+	missingOnce = 100
+	// missingMost is how long a list may be that is searched. In a longer one the order tells.
+	missingMost = 1000
+)
+
+var missingScript = namesLua + fmt.Sprintf("local MOST = %d\n", missingMost) + missingLua
+
+// Missing returns the places of those tasks that nothing would bring to their turn: that are not
+// there, that have lost their message in asynq's form, that are active though no worker has them,
+// or that are in no list. It brings back the numbers of the others into the index of work, if they are
+// missing from it. All tasks must belong to one shard and to messages that are queued.
 func (c *Client) Missing(ctx context.Context, tasks []Task) ([]int, error) {
-	if len(tasks) == 0 {
-		return nil, nil
+	type part struct {
+		places []int
+		reply  *redis.Cmd
 	}
-	keys := make([]string, len(tasks))
+	byNumber := map[string][]int{}
 	for i, t := range tasks {
-		keys[i] = asynqKeys(name(c.shards.Of(t.Number), t.Number, t.Class)).task + taskID(t.ID, t.K)
+		byNumber[t.Number] = append(byNumber[t.Number], i)
 	}
-	if n, err := c.db.Exists(ctx, keys...).Result(); err != nil || n == int64(len(keys)) {
-		return nil, wrapMissing(err)
+	var parts []*part
+	for _, places := range byNumber {
+		for some := range slices.Chunk(places, missingOnce) {
+			parts = append(parts, &part{places: some})
+		}
 	}
-	there := make([]*redis.IntCmd, len(keys)) // go-redis refuses EXISTS in a pipeline for a Cluster
 	err := c.db.Pipe(ctx, func(p redis.Pipeliner) {
-		for i, k := range keys {
-			there[i] = p.HLen(ctx, k)
+		for _, part := range parts {
+			number := tasks[part.places[0]].Number
+			args := []any{int(missingAfter / time.Second)}
+			for _, i := range part.places {
+				args = append(args, tasks[i].Class.Order(), taskID(tasks[i].ID, tasks[i].K))
+			}
+			part.reply = c.missing.Add(ctx, p, []string{lineKey(c.shards.Of(number), number)}, args...)
 		}
 	})
 	if err != nil {
-		return nil, wrapMissing(err)
+		return nil, fmt.Errorf("look for tasks: %w", err)
 	}
 	var missing []int
-	for i, c := range there {
-		if c.Val() == 0 {
-			missing = append(missing, i)
+	for _, part := range parts {
+		lost, err := part.reply.Int64Slice()
+		if err != nil {
+			return nil, fmt.Errorf("look for tasks: %w", err)
+		}
+		for _, i := range lost {
+			missing = append(missing, part.places[i])
 		}
 	}
+	slices.Sort(missing)
 	return missing, nil
 }
 
-func wrapMissing(err error) error {
-	if err != nil {
-		return fmt.Errorf("look for tasks: %w", err)
-	}
-	return nil
+// Drop adds to a transaction that a task goes, because its message needs it no more. Its id leaves its
+// queue when it comes up there, or by Tidy.
+func (c *Client) Drop(w *store.Writes, t Task) {
+	k := asynqKeys(name(c.shards.Of(t.Number), t.Number, t.Class))
+	id := taskID(t.ID, t.K)
+	w.Delete(k.task + id)
+	w.ZRem(k.scheduled, id)
+	w.ZRem(k.retry, id)
 }

@@ -34,21 +34,22 @@ type number struct {
 	listedAt time.Time   // when asynq's lists of active tasks were last seen to; of the same goroutine
 
 	mu       sync.Mutex
-	rate     int              // configured
-	booked   int64            // end of the last booking, in microseconds of Redis's clock
-	spacing  time.Duration    // between the slots of the last booking
-	trip     time.Duration    // that Redis takes to answer, smoothed
-	redisNow int64            // what Redis's clock read last, in microseconds
-	redisAt  time.Time        // when it read that
-	may      int              // classes that may have tasks to fetch, as bits
-	taken    map[string]*task // by id: what is in hand and has not ended
-	running  int              // of those, the ones that a handler has or will have
-	answer   time.Duration    // how long handlers take from their slot on, smoothed
-	most     float64          // tasks running at most, learned from missed slots
-	steady   float64          // from where on most grows slowly
-	cut      time.Time        // when most was last lowered
-	busy     time.Time        // when there last was something to do
-	leaving  leaving          // how tasks ended that Redis does not know of yet
+	rate     int                        // configured
+	booked   int64                      // end of the last booking, in microseconds of Redis's clock
+	spacing  time.Duration              // between the slots of the last booking
+	trip     time.Duration              // that Redis takes to answer, smoothed
+	redisNow int64                      // what Redis's clock read last, in microseconds
+	redisAt  time.Time                  // when it read that
+	may      int                        // classes that may have tasks to fetch, as bits
+	taken    map[string]*task           // by id: what is in hand and has not ended
+	running  int                        // of those, the ones that a handler has or will have
+	answer   time.Duration              // how long handlers take from their slot on, smoothed
+	most     float64                    // tasks running at most, learned from missed slots
+	steady   float64                    // from where on most grows slowly
+	cut      time.Time                  // when most was last lowered
+	busy     time.Time                  // when there last was something to do
+	full     map[pacing.Recipient]int64 // whom Meta lets get nothing now, and until when, in microseconds of Redis's clock
+	leaving  leaving                    // how tasks ended that Redis does not know of yet
 }
 
 // task is one that was fetched. Known and the last three fields change, under number.mu.
@@ -57,6 +58,7 @@ type task struct {
 	class  int
 	id     string    // asynq's
 	known  any       // for the handler
+	pair   pair      // its recipient, once handed out
 	hand   *hand     // the fetch that it came with
 	came   time.Time // when it was fetched: one after the other
 	era    int64     // of its shard, see Options.Era, when its fetch began

@@ -47,6 +47,26 @@ func (l *pairLog) sent(r pacing.Recipient, at time.Time) {
 	l.unsent = append(l.unsent, r[:]...)
 }
 
+// noteExhausted takes in what Meta said of recipients since the last fetch.
+func (n *number) noteExhausted() {
+	n.mu.Lock()
+	full := n.full
+	n.full = nil
+	n.mu.Unlock()
+	for r, until := range full {
+		n.pairs.exhausted(r, time.UnixMicro(until))
+	}
+}
+
+// exhausted notes that a recipient has had a burst, whoever sent it, and gets nothing before a time. Other
+// workers read of as many messages to it.
+func (l *pairLog) exhausted(r pacing.Recipient, until time.Time) {
+	l.limit.Exhausted(r, until)
+	for range pacing.PairBurst {
+		l.unsent = append(l.unsent, r[:]...)
+	}
+}
+
 // pairCommands are the commands about the log that go with a fetch.
 type pairCommands struct {
 	now    time.Time

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
+	"sluice/internal/pacing"
 )
 
 // countMost is how far from its head a queue is counted: looking further would keep others
@@ -20,13 +22,13 @@ const countMost = 20000
 func (p *Paces) Place(ctx context.Context, number string, c message.Class, id string, k int) (message.Standing, error) {
 	keys, task := asynqKeys(name(p.shards.Of(number), number, c)), taskID(id, k)
 	var (
-		state            *redis.StringCmd
+		state, waits     *redis.StringCmd
 		hands            *redis.StringSliceCmd
 		at, length       *redis.IntCmd
 		scheduled, retry *redis.FloatCmd
 	)
 	err := p.db.Pipe(ctx, func(t redis.Pipeliner) {
-		state = t.HGet(ctx, keys.task+task, "state")
+		state, waits = t.HGet(ctx, keys.task+task, "state"), t.HGet(ctx, keys.task+task, waitField)
 		hands = t.HVals(ctx, handsKey(p.shards.Of(number), number))
 		length = t.LLen(ctx, keys.pending)
 		at = t.LPos(ctx, keys.pending, task, redis.LPosArgs{Rank: -1, MaxLen: countMost})
@@ -46,6 +48,9 @@ func (p *Paces) Place(ctx context.Context, number string, c message.Class, id st
 	case slices.ContainsFunc(hands.Val(), func(value string) bool { return hasInHand(value, task) }):
 		return message.Standing{Task: message.TaskTaken}, nil
 	}
+	if r := waits.Val(); r != "" {
+		return p.placeOf(ctx, waitsKey(p.shards.Of(number), number), r, strconv.Itoa(c.Order())+" "+task)
+	}
 	found := at.Err() == nil // the head is at the right end
 	ahead := int(length.Val())
 	if found {
@@ -56,6 +61,23 @@ func (p *Paces) Place(ctx context.Context, number string, c message.Class, id st
 		return message.Standing{}, err
 	}
 	return message.Standing{Task: message.TaskWaiting, Ahead: ahead, About: !found, In: pace.behind(c, ahead)}, nil
+}
+
+// placeOf tells when a task that waits for its recipient may be sent, about: one goes each 6 s.
+func (p *Paces) placeOf(ctx context.Context, waits, recipient, member string) (message.Standing, error) {
+	var rank *redis.IntCmd
+	var due *redis.FloatCmd
+	err := p.db.Pipe(ctx, func(t redis.Pipeliner) {
+		rank, due = t.ZRank(ctx, waitsOf(waits, recipient), member), t.ZScore(ctx, waits, recipient)
+	})
+	switch {
+	case err != nil:
+		return message.Standing{}, fmt.Errorf("look for a task that waits for its recipient: %w", err)
+	case rank.Err() != nil || due.Err() != nil:
+		return message.Standing{Task: message.TaskGone}, nil
+	}
+	until := time.UnixMicro(int64(due.Val())).Add(time.Duration(rank.Val()) * pacing.PairEvery)
+	return message.Standing{Task: message.TaskDelayed, Until: until.UTC()}, nil
 }
 
 // behind is Drain for a message with so many of its class before it.

@@ -25,12 +25,24 @@ local function oldest(pending, task)
   return us(least)
 end
 
+-- waiting is how many tasks of a class wait for their recipients: of the 20 who are next. To look at all
+-- would keep others from Redis, and one recipient is the usual case.
+local waits = string.gsub(KEYS[1], ':pace:', ':waits:', 1)
+local recipients = redis.call('ZRANGE', waits, 0, 19)
+local function waiting(c)
+  local n = 0
+  for _, r in ipairs(recipients) do
+    n = n + redis.call('ZCOUNT', waits .. ':' .. r, us(c * 2 ^ 51), '(' .. us((c + 1) * 2 ^ 51))
+  end
+  return n
+end
+
 if redis.call('SISMEMBER', KEYS[2], ARGV[3]) == 0 then return reply end
 for c = 0, (#KEYS - 2) / 6 - 1 do
   local k = 3 + c * 6
   add(redis.call('LLEN', KEYS[k]))
   add(redis.call('EXISTS', KEYS[k + 1]))
-  add(redis.call('ZCARD', KEYS[k + 2]) + redis.call('ZCARD', KEYS[k + 3]))
+  add(redis.call('ZCARD', KEYS[k + 2]) + redis.call('ZCARD', KEYS[k + 3]) + waiting(c))
   add(redis.call('LLEN', KEYS[k + 4]))
   add(redis.call('GET', KEYS[k + 5]) or 0)
   add(oldest(KEYS[k], ARGV[4 + c]))

@@ -26,7 +26,10 @@ const ShutdownTimeout = 25 * time.Second
 type Handler func(ctx context.Context, id string, k int, known any, slots *Slots) error
 
 // Later is a Handler's word that the same task is to come again.
-type Later struct{ In time.Duration }
+type Later struct {
+	In        time.Duration
+	Recipient bool // because its recipient has had enough for now: nothing else goes there either
+}
 
 func (l Later) Error() string { return fmt.Sprintf("again in %s", l.In) }
 
@@ -45,10 +48,13 @@ type Slots struct {
 var errEra = errors.New("Redis lost writes since the task was fetched")
 
 // Wait blocks until a slot is about to come. Its error means that the worker stops, or that the task goes
-// back to its queue.
-func (s *Slots) Wait(ctx context.Context) (pacing.Slot, error) {
+// back to its queue. Connecting says that the last slot passed while there was no connection, which
+// tells nothing about this worker.
+func (s *Slots) Wait(ctx context.Context, connecting bool) (pacing.Slot, error) {
 	if !s.since.IsZero() {
-		s.n.missed() // the last one
+		if !connecting {
+			s.n.missed() // the last one
+		}
 		s.came = time.Now()
 	}
 	slot, err := s.n.line.WaitSince(ctx, s.class, s.came)

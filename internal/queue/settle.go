@@ -119,6 +119,7 @@ func (n *number) compose(w *store.Writes, first bool) (int, lists) {
 		}
 	}
 	heads := make([][]string, len(n.classes))
+	due := map[string]int64{}
 	counts := make([]int64, len(n.classes))
 	for _, e := range l.exits {
 		k := &n.classes[e.class]
@@ -143,9 +144,17 @@ func (n *number) compose(w *store.Writes, first bool) (int, lists) {
 			kept := n.shard.Key("held:" + n.id)
 			w.RPush(kept+":"+e.text, strconv.Itoa(e.class)+" "+e.id)
 			w.SAdd(kept, e.text)
+		case paired:
+			n.wait(w, e)
+			if r := e.pair.name(); due[r] < e.at {
+				due[r] = e.at
+			}
 		case toHead:
 			heads[e.class] = append(heads[e.class], e.id)
 		}
+	}
+	for recipient, at := range due { // what waits for it already waits as long
+		w.Do("zadd", waitsKey(n.shard, n.id), "gt", at, recipient)
 	}
 	for class, ids := range heads {
 		if len(ids) > 0 {

@@ -297,10 +297,11 @@ func newJournal() *journal { return &journal{more: make(chan struct{}, 10000)} }
 // send waits for a slot, uses it and notes the message. It is false when the worker stops.
 func (j *journal) send(ctx context.Context, id string, slots *Slots) bool {
 	for {
-		s, err := slots.Wait(ctx)
+		s, err := slots.Wait(ctx, false)
 		if err != nil {
 			return false
 		}
+		s.Ready()
 		switch err := s.Use(ctx); err {
 		case nil:
 			j.mu.Lock()

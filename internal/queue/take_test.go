@@ -210,8 +210,8 @@ func TestOneRecipientGetsABurstThenOneEachSixSeconds(t *testing.T) {
 	if line != (70 * spaced(2000)).Microseconds() { // booked before it is known who is to get them
 		t.Errorf("70 tasks used %d us of the line, want %v", line, 70*spaced(2000))
 	}
-	if i := f.info(phone, message.Marketing); i.Scheduled != 15 || i.Pending != 0 {
-		t.Errorf("%+v", i)
+	if i := f.info(phone, message.Marketing); i.Size != 0 || f.waiting(phone) != 15 {
+		t.Errorf("%d wait for the recipient; asynq's inspector: %+v", f.waiting(phone), i)
 	}
 	for i, at := range []time.Duration{5 * time.Second, 6 * time.Second, 11 * time.Second, 12 * time.Second, 18 * time.Second, 90 * time.Second} {
 		c.set(at)
@@ -224,6 +224,148 @@ func TestOneRecipientGetsABurstThenOneEachSixSeconds(t *testing.T) {
 			t.Errorf("after %v %d were taken, want %d", at, len(got), want)
 		}
 		f.end(g, n, finished, got...)
+	}
+	if keys := f.db.Keys(t.Context(), "sluice:*:waits:*").Val(); len(keys) != 0 {
+		t.Errorf("left: %q", keys)
+	}
+}
+
+// waiting is how many tasks of a number wait for their recipients.
+func (f *fixture) waiting(number string) (n int) {
+	f.t.Helper()
+	paces := NewPaces(f.db, shards, func(string) int { return 1 })
+	p, err := paces.Read(f.t.Context(), number)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, w := range p.Waiting {
+		n += w.Delayed
+	}
+	return n
+}
+
+// Whoever waits for a recipient costs Redis nothing while it waits, and leaves in its order: what is urgent
+// first, and then what was accepted first, whatever came to the front of the queue meanwhile.
+func TestTasksWaitForTheirRecipientInOrder(t *testing.T) {
+	t.Parallel()
+	f := setupRecords(t)
+	c := f.stopClock()
+	recipient := pacing.Recipient{'a'}
+	accepted := func(tasks []Task, from int) {
+		for i, task := range tasks {
+			f.record([]Task{task}, Candidate{Recipient: recipient, Accepted: c.base.Add(time.Duration(from+i) * time.Millisecond)})
+		}
+	}
+	burst, slow, urgent := many(pacing.PairBurst, phone, message.Marketing), many(545, phone, message.Marketing)[45:], many(2, phone, message.Authentication)
+	f.add(burst...)
+	accepted(burst, 0)
+	g, n := c.gate("w", 2000)
+	f.end(g, n, finished, take(t, g, n, 1000)...)
+	f.add(slow...)
+	accepted(slow, 100)
+	f.add(urgent...)
+	accepted(urgent, 1000)
+	at := time.Duration(0)
+	set := func(d time.Duration) {
+		at = d
+		c.set(d)
+		n.mu.Lock()
+		n.redisNow, n.redisAt = c.base.Add(d).UnixMicro(), time.Now()
+		n.mu.Unlock()
+	}
+	for f.waiting(phone) < len(slow)+len(urgent) {
+		set(at + pacing.Horizon)
+		if at > 3*time.Second {
+			t.Fatalf("%d wait", f.waiting(phone))
+		}
+		if got := take(t, g, n, 1000); len(got) != 0 {
+			t.Fatalf("taken: %q", got)
+		}
+		if err := g.write(n, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := slices.Concat(messageIDs(urgent), messageIDs(slow))
+	for i := range 6 {
+		set(time.Duration(i+1) * pacing.PairEvery)
+		g.tidyUp(t.Context(), n, true)
+		if i == 3 { // it was fetched and gave way to another worker's message: it comes again first
+			got := take(t, g, n, 1000)
+			if !slices.Equal(got, left[:1]) {
+				t.Fatalf("%d: taken %q, want %q", i, got, left[:1])
+			}
+			task := n.task(taskID(got[0], 1))
+			g.leave(n, exit{task: task, how: paired, at: c.base.Add(at).UnixMicro(), pair: task.pair})
+			if err := g.write(n, 0); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		want := left[:1]
+		got := take(t, g, n, 1000)
+		if !slices.Equal(got, want) {
+			t.Fatalf("%d: taken %q, want %q", i, got, want)
+		}
+		left = left[len(got):]
+		f.end(g, n, finished, got...)
+	}
+	place, err := NewPaces(f.db, shards, func(string) int { return 1 }).Place(t.Context(), phone, message.Marketing, left[9], 1)
+	if want := c.base.Add(16 * pacing.PairEvery); err != nil || place.Task != message.TaskDelayed || place.Until.Sub(want).Abs() > time.Second {
+		t.Errorf("the tenth: %+v, %v, want it at %s", place, err, want)
+	}
+}
+
+// A recipient of whom Meta says that it has had enough gets nothing for so long, of no message.
+func TestARefusalForTheRecipientTeachesTheLimit(t *testing.T) {
+	t.Parallel()
+	f := setupRecords(t)
+	c := f.stopClock()
+	same, other := many(3, phone, message.Utility), many(4, phone, message.Utility)[3:]
+	f.add(same[0])
+	f.record(same, Candidate{Recipient: pacing.Recipient{'a'}})
+	f.record(other, Candidate{Recipient: pacing.Recipient{'b'}})
+	g, n := c.gate("w", 2000)
+	got := take(t, g, n, 10)
+	if len(got) != 1 {
+		t.Fatal(got)
+	}
+	refused := n.task(taskID(got[0], 1))
+	n.mu.Lock()
+	n.redisNow, n.redisAt = c.base.UnixMicro(), time.Now()
+	n.mu.Unlock()
+	n.returned(refused, Later{In: 16 * time.Second, Recipient: true})
+	g.leave(n, n.retried(refused, "", 0))
+	if err := g.write(n, 0); err != nil {
+		t.Fatal(err)
+	}
+	f.add(same[1:]...)
+	f.add(other...)
+	for _, tt := range []struct {
+		after time.Duration
+		want  []string
+	}{
+		{0, messageIDs(other)}, {15 * time.Second, nil}, {17 * time.Second, messageIDs(same[:1])}, {18 * time.Second, nil},
+		{23 * time.Second, messageIDs(same[1:2])}, {29 * time.Second, messageIDs(same[2:])},
+	} {
+		c.set(tt.after)
+		n.mu.Lock()
+		n.redisNow, n.redisAt = c.base.Add(tt.after).UnixMicro(), time.Now()
+		n.mu.Unlock()
+		g.tidyUp(t.Context(), n, true)
+		got := take(t, g, n, 10)
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("after %v: %q, want %q", tt.after, got, tt.want)
+		}
+		f.end(g, n, finished, got...)
+	}
+	// A worker that takes the number over knows as much as it must: that the burst is used up.
+	next, m := c.gate("x", 2000)
+	again := many(5, phone, message.Utility)[4:]
+	f.record(again, Candidate{Recipient: pacing.Recipient{'a'}})
+	f.add(again...)
+	c.set(30 * time.Second)
+	if got := take(t, next, m, 10); len(got) != 0 {
+		t.Errorf("another worker took %q", got)
 	}
 }
 
@@ -399,7 +541,7 @@ func TestASlowNumberKeepsItsRequestsFew(t *testing.T) {
 	defer close(release)
 	f.serve("w", func(ctx context.Context, id string, k int, known any, slots *Slots) error {
 		if strings.HasPrefix(id, slow) {
-			if _, err := slots.Wait(ctx); err != nil {
+			if _, err := slots.Wait(ctx, false); err != nil {
 				return Later{}
 			}
 			<-release

@@ -1,5 +1,5 @@
 -- Moves the tasks of one number whose time has come to the head of their pending lists: delayed
--- ones, retries, and those no longer held. A number that has no task left goes off the index of work.
+-- ones, retries, those no longer held, and those whose recipients may get another message. A number that has no task left goes off the index of work.
 -- KEYS  send schedule of the number
 -- ARGV  most to move of each kind
 -- Reply 1 when there may be more to move, else 0; classes in which tasks are pending that may go, as
@@ -52,6 +52,10 @@ for _, hold in ipairs(redis.call('SMEMBERS', kept)) do
     more = 1
   end
 end
+
+local waiting, due_too = release_waits(shard .. 'waits:' .. number, queues, now[1] * 1000000 + now[2], now[1], most)
+left = left or waiting
+if due_too then more = 1 end
 
 local lists = {}
 for c = 1, 4 do lists[c] = queue[c] .. 'pending' end

@@ -18,6 +18,7 @@ type metrics struct {
 	folded   *prometheus.CounterVec
 	foreign  prometheus.Counter
 	unusable prometheus.Counter
+	dropped  prometheus.Counter
 }
 
 // newMetrics makes the metrics; lag is the age of the oldest watermark.
@@ -39,6 +40,10 @@ func newMetrics(reg prometheus.Registerer, lag func() time.Duration) *metrics {
 		unusable: f.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_status_unusable_total",
 			Help: "Receipts with neither a message id of Meta's nor a marker of ours; they stay in the stream.",
+		}),
+		dropped: f.NewCounter(prometheus.CounterOpts{
+			Name: "sluice_status_unmatched_dropped_total",
+			Help: "Receipts without our marker that were dropped because no message had their id: after orphans.retention, or because more than orphans.max waited in a shard.",
 		}),
 	}
 	f.NewGaugeFunc(prometheus.GaugeOpts{

@@ -33,14 +33,16 @@ type stream interface {
 // step as the last piece of evidence.
 type ledger interface {
 	Fold(ctx context.Context, shard message.Shard, evidence []message.Evidence, also map[string]string) ([]message.Folded, error)
-	// RejoinAll applies reports that came before their message was known, where it is known by now.
-	RejoinAll(ctx context.Context) error
+	// RejoinAll applies reports that came before their message was known, where it is known by now, and
+	// returns how many it dropped because they had waited for too long or were too many.
+	RejoinAll(ctx context.Context) (dropped int, err error)
 }
 
 // Options adjust a Reconciler.
 type Options struct {
 	Name  string                                                           // this process's own name among the readers
 	Mark  func(s string) (id string, attempt int, accepted int64, ok bool) // reads a marker of ours; false for anything else
+	Other func(s string) bool                                              // tells whether a marker is one of another environment; nil: none is
 	Known func(number string) bool                                         // tells whether we send from a number; nil: from all
 	// Inbound hears how many messages people wrote to a number: they count against its
 	// throughput; nil: nobody does.
@@ -152,6 +154,7 @@ func (r *Reconciler) evidence(e message.Event) (message.Evidence, bool) {
 			ev.ID, ev.Attempt, ev.Accepted = id, attempt, accepted
 		}
 	}
+	ev.Other = ev.ID == "" && r.o.Other != nil && r.o.Other(ev.Marker)
 	return ev, ev.ID != "" || ev.WAMID != ""
 }
 
@@ -161,7 +164,9 @@ func (r *Reconciler) known(number string) bool {
 
 func (r *Reconciler) rejoin(ctx context.Context) {
 	for ctx.Err() == nil {
-		if err := r.ledger.RejoinAll(ctx); err != nil && ctx.Err() == nil {
+		dropped, err := r.ledger.RejoinAll(ctx)
+		r.metrics.dropped.Add(float64(dropped))
+		if err != nil && ctx.Err() == nil {
 			r.log.Warn("reports that came before their message are not applied, will retry", slog.Any("err", err))
 		}
 		pause(ctx, rejoinEvery)

@@ -490,4 +490,4 @@ func TestWhatWasHeardIsTold(t *testing.T) {
 	}
 }
 
-func (l *fakeLedger) RejoinAll(context.Context) error { return nil }
+func (l *fakeLedger) RejoinAll(context.Context) (int, error) { return 0, nil }

@@ -211,7 +211,7 @@ func cases() map[string]record.Record {
 	r = add("2 attempting", r)
 	r, _ = r.Decide(record.Input{
 		Kind: record.Outcome, At: at(2), Attempt: 1, Token: "w-1/a",
-		Move: message.Move{To: message.Queued, Code: 131056, Reason: "code 131056", ErrorText: "Pair rate limit", In: time.Second, Counts: true},
+		Move: message.Move{To: message.Queued, Code: 131056, Reason: "code 131056", Detail: message.ErrorDetail{Message: "Pair rate limit"}, In: time.Second, Counts: true},
 	})
 	r = add("3 queued again", r)
 	r, _ = r.Begin(0, "w-2/b", at(4))

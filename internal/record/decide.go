@@ -57,7 +57,10 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	if attempt == 0 {
 		attempt = r.Attempt
 	}
-	if d.Changed, d.Duplicate = r.name(m.WAMID); d.Duplicate {
+	if !r.Tombstone() { // which names none of Meta's ids
+		d.Changed, d.Duplicate = r.name(m.WAMID)
+	}
+	if d.Duplicate {
 		d.Changes = append(d.Changes, message.Change{To: r.State, Attempt: attempt, WAMID: m.WAMID, Reason: message.ReasonDuplicate})
 	}
 	if d.Applied = r.allows(in); !d.Applied {
@@ -66,7 +69,7 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	}
 	d.Changed = true
 	doubted := r.State == message.InDoubt
-	r.State, r.Code, r.Reason, r.ErrorText = m.To, m.Code, m.Reason, m.ErrorText
+	r.State, r.Code, r.Reason, r.Detail = m.To, m.Code, m.Reason, m.Detail
 	if r.NextAt = (time.Time{}); m.To != message.InDoubt || in.Kind == Outcome {
 		r.Token = "" // else its owner may still tell
 	}
@@ -105,7 +108,7 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	if wamid == "" {
 		wamid = r.WAMID
 	}
-	d.Changes = append(d.Changes, message.Change{To: m.To, Attempt: attempt, WAMID: wamid, Code: m.Code, Reason: m.Reason})
+	d.Changes = append(d.Changes, message.Change{To: m.To, Attempt: attempt, WAMID: wamid, Code: m.Code, Reason: m.Reason, Detail: m.Detail})
 	return r, d
 }
 
@@ -113,6 +116,9 @@ func (r Record) Decide(in Input) (Record, Decision) {
 func (r *Record) allows(in Input) bool {
 	to := in.Move.To
 	rises := to.Rank(in.Move.Reason) > r.State.Rank(r.Reason)
+	if r.Tombstone() && (in.Kind == Seen || to.Sendable() || to == message.Dead) {
+		return false // its content is gone: nothing can be sent again
+	}
 	switch in.Kind {
 	case Outcome:
 		// What the owner knows for certain counts also when somebody took it for dead meanwhile.
@@ -156,7 +162,7 @@ func (r Record) Begin(task int, token string, at time.Time) (Record, Begin) {
 
 func (r Record) begun(token string, at time.Time, note string) Record {
 	r.State, r.Token, r.Attempt = message.Attempting, token, r.Attempt+1
-	r.Reason, r.Code, r.NextAt, r.ErrorText = "", 0, time.Time{}, ""
+	r.Reason, r.Code, r.NextAt, r.Detail = "", 0, time.Time{}, message.ErrorDetail{}
 	r.step(milli(at), r.Attempt, note)
 	return r
 }
@@ -181,7 +187,7 @@ func (r Record) Restore(m message.Memory, at time.Time) (Record, Loss, Decision)
 	loss := NothingLost
 	if r.Attempt < m.N {
 		loss = IntentLost
-		if r.State.Sendable() || r.State == message.Dead {
+		if (r.State.Sendable() || r.State == message.Dead) && !r.Tombstone() {
 			r.Attempt, r.Task = m.N-1, m.K
 			r = r.begun(m.Token, at, "remembered")
 		}

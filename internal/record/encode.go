@@ -19,7 +19,7 @@ import (
 // The length of the stored form is its version. It is even while the record has a payload and odd
 // without one, and within each of the two no later form is as short as an earlier one. So whoever
 // appends to a record, or runs a script that expects a length, finds it only if nothing happened
-// meanwhile.
+// meanwhile. Only a tombstone is shorter than the record that it replaces; see Entomb.
 
 // maxPadding bounds what a record grows so: an outage of days makes thousands of attempts. Beyond it
 // a length may come again that was there more than a hundred attempts before; whoever read the record
@@ -62,10 +62,12 @@ var fields = []field{
 	text(23, func(r *Record) *string { return &r.Ref }),
 	{24, putTags, getTag},
 	text(25, func(r *Record) *string { return &r.Callback }),
-	text(26, func(r *Record) *string { return &r.ErrorText }),
+	text(26, func(r *Record) *string { return &r.Detail.Message }),
 	text(27, func(r *Record) *string { return &r.Account }),
 	text(28, func(r *Record) *string { return &r.Trace }),
 	text(29, func(r *Record) *string { return &r.RecipientHash }),
+	{35, putDetail, getDetail},
+	moment(38, func(r *Record) *time.Time { return &r.KeyUntil }),
 }
 
 // byNumber are the rows of fields by their numbers.
@@ -224,6 +226,51 @@ func getTimeline(r *Record, _ uint64, s string) {
 		step.Attempt, step.At = int(n[0]), time.UnixMilli(accepted+protowire.DecodeZigZag(n[1])).UTC()
 		step.Code, step.Reason = int(n[2]), reason
 		r.Timeline = append(r.Timeline, step)
+	}
+}
+
+// putDetail writes what Meta said beside its message, as a message within the message.
+func putDetail(b []byte, num protowire.Number, r *Record) []byte {
+	d := appendText(nil, 1, r.Detail.Details)
+	d = appendNumber(d, 2, int64(r.Detail.Subcode))
+	d = appendText(d, 3, r.Detail.Trace)
+	if d == nil {
+		return b
+	}
+	return protowire.AppendBytes(protowire.AppendTag(b, num, protowire.BytesType), d)
+}
+
+// getDetail reads what putDetail wrote. What it cannot read it leaves out: it is for people, and no
+// rule rests on it.
+func getDetail(r *Record, _ uint64, s string) {
+	for b := []byte(s); len(b) > 0; {
+		num, kind, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return
+		}
+		b = b[n:]
+		var text string
+		var number uint64
+		switch kind {
+		case protowire.BytesType:
+			text, n = protowire.ConsumeString(b)
+		case protowire.VarintType:
+			number, n = protowire.ConsumeVarint(b)
+		default:
+			n = protowire.ConsumeFieldValue(num, kind, b)
+		}
+		if n < 0 {
+			return
+		}
+		b = b[n:]
+		switch num {
+		case 1:
+			r.Detail.Details = text
+		case 2:
+			r.Detail.Subcode = int(int64(number))
+		case 3:
+			r.Detail.Trace = text
+		}
 	}
 }
 

@@ -27,6 +27,10 @@ func (r *Record) AppendEvent(b []byte, at time.Time, c message.Change) []byte {
 		b = strconv.AppendInt(append(b, `,"code":`...), int64(c.Code), 10)
 	}
 	b = member(b, "reason", c.Reason)
+	if c.Detail != (message.ErrorDetail{}) {
+		text, _ := json.Marshal(c.Detail) // strings and a number: cannot fail
+		b = append(append(b, `,"error":`...), text...)
+	}
 	b = append(b, `},"message":{"id":`...)
 	b = quote(b, r.ID)
 	b = append(b, `,"from":`...)

@@ -112,6 +112,21 @@ var brokenRules = []struct {
 			in.Incarnation = 0
 		}
 	})},
+	{"a tombstone is a record like others", before(func(r *record.Record, _ *record.Input) { r.KeyUntil = time.Time{} })},
+	{"a tombstone does not know its message", func(r *rules) {
+		r.entomb = func(r record.Record, until time.Time) record.Record {
+			t := r.Entomb(until)
+			t.Hash = ""
+			return t
+		}
+	}},
+	{"a tombstone forgets the state", func(r *rules) {
+		r.entomb = func(r record.Record, until time.Time) record.Record {
+			t := r.Entomb(until)
+			t.State = message.Expired
+			return t
+		}
+	}},
 	{"a closed doubt ranks as a failure of Meta's", after(func(was, is *record.Record, in record.Input, d *record.Decision) {
 		if in.Kind == record.Status && was.Reason == message.ReasonUndetermined && in.Move.To.Rank("") <= message.Failed.Rank("") {
 			*is, *d = *was, record.Decision{}

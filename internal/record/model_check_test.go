@@ -16,6 +16,9 @@ func (w *world) mayBeSent(l *life, j *job) {
 	if l == nil || l.incarnation != j.record.Incarnation() {
 		w.broken("%s: a request of a record that is gone", j.id)
 	}
+	if l.over {
+		w.broken("%s: sent after its record's time was over", j.id)
+	}
 	for _, q := range l.requests {
 		if !q.proven && !q.ended {
 			w.broken("%s: attempt %d is sent, and attempt %d may have been taken (it was: %t)", j.id, j.record.Attempt, q.attempt, q.taken)
@@ -89,7 +92,10 @@ func (w *world) checkOne(l *life, s seen) {
 		w.broken("%s: length %d, payload %t, version %d", l.id, len(s.stored), r.Payload != "", r.Version())
 	}
 
-	if kept := r.Payload == l.payload && r.Recipient != ""; (r.State.Sendable() || r.State == message.Dead) && !kept {
+	if r.Tombstone() != l.over || l.over && (r.State.Sendable() || r.State == message.Dead && l.last.State != message.Dead || r.Payload+r.Recipient != "") {
+		w.broken("%s: its time is over (%t), and it is %+v", l.id, l.over, r)
+	}
+	if kept := r.Payload == l.payload && r.Recipient != ""; !l.over && (r.State.Sendable() || r.State == message.Dead) && !kept {
 		w.broken("%s: it is %s and its content is %q", l.id, r.State, r.Payload)
 	}
 	if !r.State.Sendable() && r.State != message.Dead && r.Payload+r.Recipient != "" {
@@ -150,7 +156,7 @@ func (w *world) published(l *life, r record.Record) {
 		}
 	}
 	if len(r.Timeline) > record.MaxSteps || len(events) < len(timeline) || !slices.Equal(events[len(events)-len(timeline):], timeline) ||
-		len(r.Timeline) < record.MaxSteps && len(events) != len(timeline) {
+		len(r.Timeline) < record.MaxSteps && len(events) != len(timeline) && !l.over || l.over && len(timeline) != 1 {
 		w.broken("%s: the timeline tells\n %s, the events\n %s", l.id, strings.Join(timeline, ", "), strings.Join(events, ", "))
 	}
 }

@@ -70,8 +70,8 @@ func (w *world) deliver() {
 	}
 }
 
-// remove ends the time of a final record. It has been so for a day or more, so nobody is about to do
-// something with what was seen of it.
+// remove ends the time of a final record, which may leave a tombstone, or that of a tombstone. The record
+// has been final for a day or more, so nobody is about to do something with what was seen of it.
 func (w *world) remove() {
 	id := w.id()
 	l := w.lives[id]
@@ -86,6 +86,17 @@ func (w *world) remove() {
 	w.sights = slices.DeleteFunc(w.sights, func(s seen) bool { return s.id == id })
 	for _, k := range w.workers {
 		k.memory = slices.DeleteFunc(k.memory, func(m *remembered) bool { return m.ID == id })
+	}
+	if !l.over && w.one(2) {
+		l.over = true
+		w.store.Entomb(id, w.now.Add(time.Hour))
+		w.versions[id] = map[int]string{}
+		if r := w.memory.Read(id).record; len(w.memory.values[id])%2 == 0 || w.memory.values[id] == l.stored || r.Version() == l.last.Version() {
+			w.broken("%s: a record of %d bytes has a tombstone of %d", id, l.last.Version(), r.Version())
+		}
+		w.durable(id)
+		w.did("entombed")
+		return
 	}
 	w.store.Remove(id)
 	delete(w.lives, id)

@@ -30,7 +30,7 @@ func (w *world) meta(l *life, j *job) message.Move {
 	case 4, 5:
 		return message.Move{To: message.InDoubt, In: w.policies[j.id].DoubtWindow, Reason: message.ReasonNoAnswer}
 	case 6, 7:
-		return message.Move{To: message.InDoubt, In: w.policies[j.id].ErrorWindow, Code: 131000, Reason: message.ReasonServerError, ErrorText: "Something went wrong"}
+		return message.Move{To: message.InDoubt, In: w.policies[j.id].ErrorWindow, Code: 131000, Reason: message.ReasonServerError, Detail: message.ErrorDetail{Message: "Something went wrong"}}
 	case 8:
 		return message.Move{To: message.Rejected, Code: 131026, Reason: "code 131026"}
 	case 9, 10:
@@ -137,11 +137,14 @@ func (w *world) fold(p report) bool {
 		return true
 	case d.Applied:
 		w.did("report applied")
+		if l.over {
+			w.did("report of what is over")
+		}
 		if p.state == message.Failed && in.Attempt != 0 && in.Attempt < s.record.Attempt {
 			w.broken("%s: attempt %d failed, and attempt %d is to be made", id, p.attempt, s.record.Attempt)
 		}
 	}
-	if !slices.Contains(r.WAMIDs(), p.wamid) {
+	if !l.over && !slices.Contains(r.WAMIDs(), p.wamid) {
 		w.broken("%s: Meta's id %s was not noted", id, p.wamid)
 	}
 	if p.state != message.Failed && p.state.Rank("") > l.reported.Rank("") {

@@ -45,6 +45,9 @@ func (w *world) accept() {
 	if before == nil || r.Hash != before.hash {
 		w.broken("%s: there is a record that nobody ordered: %+v", id, r)
 	}
+	if before.over {
+		w.did("accept repeat of what is over")
+	}
 	if answered && r.Hash == m.Hash {
 		w.did("accept repeat")
 	} else if answered {

@@ -181,10 +181,28 @@ func (r *real) Restore(s seen, m message.Memory, at time.Time) (record.Record, r
 
 // Remove removes what Forget would, whose turn has not come.
 func (r *real) Remove(id string) {
+	r.forget(id, func(ctx context.Context, p redis.Pipeliner, _ record.Record) {
+		p.Del(ctx, ledger.RecordPrefix(r.shard)+id)
+	})
+	r.Events(id)
+	delete(r.events, id)
+	delete(r.early, id)
+}
+
+// Entomb does the same for a message with a key.
+func (r *real) Entomb(id string, until time.Time) {
+	r.forget(id, func(ctx context.Context, p redis.Pipeliner, got record.Record) {
+		t := got.Entomb(until)
+		p.Set(ctx, ledger.RecordPrefix(r.shard)+id, t.Encode(), 0)
+	})
+	delete(r.early, id)
+}
+
+func (r *real) forget(id string, record func(context.Context, redis.Pipeliner, record.Record)) {
 	got := r.Read(id).record
 	_, err := r.db.Pipelined(context.Background(), func(p redis.Pipeliner) error {
 		ctx := context.Background()
-		p.Del(ctx, ledger.RecordPrefix(r.shard)+id)
+		record(ctx, p, got)
 		if at := got.Place(); at.List != message.NoList {
 			p.ZRem(ctx, r.key(string(at.List)), at.Member)
 		}
@@ -194,9 +212,6 @@ func (r *real) Remove(id string) {
 		return nil
 	})
 	r.must(err)
-	r.Events(id)
-	delete(r.events, id)
-	delete(r.early, id)
 }
 
 func (r *real) Lists() map[message.List]map[string]int64 {

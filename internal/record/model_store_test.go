@@ -30,7 +30,9 @@ type store interface {
 	Decide(s seen, in record.Input) (record.Record, record.Decision)
 	// Restore writes down again what a worker remembers.
 	Restore(s seen, m message.Memory, at time.Time) (record.Record, record.Loss, record.Decision)
-	// Remove removes a record whose time is over.
+	// Entomb leaves a tombstone of a record whose time is over.
+	Entomb(id string, until time.Time)
+	// Remove removes a record whose time is over, or a tombstone.
 	Remove(id string)
 
 	Lists() map[message.List]map[string]int64 // the lists of messages: members with their scores
@@ -78,6 +80,7 @@ type rules struct {
 	begin   func(r record.Record, task int, token string, at time.Time) (record.Record, record.Begin)
 	decide  func(r record.Record, in record.Input) (record.Record, record.Decision)
 	restore func(r record.Record, m message.Memory, at time.Time) (record.Record, record.Loss, record.Decision)
+	entomb  func(r record.Record, until time.Time) record.Record
 	place   func(r *record.Record) record.Place
 
 	watch    func(now, was string) bool // whether a transaction may change what was watched
@@ -92,6 +95,7 @@ func theRules() rules {
 	return rules{
 		encode: (*record.Record).Encode, decode: record.Decode, begun: record.Begun,
 		begin: record.Record.Begin, decide: record.Record.Decide, restore: record.Record.Restore, place: (*record.Record).Place,
+		entomb:   record.Record.Entomb,
 		watch:    func(now, was string) bool { return now == was },
 		length:   func(now, was string) bool { return len(now) == len(was) },
 		alone:    func(length, want int) bool { return length == want },
@@ -231,6 +235,12 @@ func (m *memory) set(s seen, r *record.Record) bool {
 	return true
 }
 
+func (m *memory) Entomb(id string, until time.Time) {
+	s := m.Read(id)
+	t := m.rules.entomb(s.record, until)
+	m.set(s, &t)
+}
+
 func (m *memory) Remove(id string) {
 	r := m.Read(id).record
 	if p := m.rules.place(&r); p.List != message.NoList {
@@ -361,6 +371,12 @@ func (t twin) Snapshot() func() {
 		one()
 		other()
 	}
+}
+
+func (t twin) Entomb(id string, until time.Time) {
+	t.store.Entomb(id, until)
+	t.other.Entomb(id, until)
+	t.same("entomb", id, nil, nil)
 }
 
 func (t twin) Remove(id string) {

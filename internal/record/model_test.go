@@ -123,7 +123,7 @@ func (c *tally) covers(t *testing.T) {
 		"report early", "report of another incarnation", "report of another attempt", "report unmarked", "report applied",
 		"sweep abandoned", "sweep requeue", "sweep resend", "sweep park", "sweep close", "sweep expire", "sweep lost task",
 		"cancel", "settle sent", "settle queued", "settle cancelled", "replay", "rewind", "restore intent", "restore outcome",
-		"freeze", "crash", "take back", "duplicate", "removed", "submitted after rewind",
+		"freeze", "crash", "take back", "duplicate", "removed", "submitted after rewind", "entombed", "accept repeat of what is over", "report of what is over",
 	}
 	for _, s := range message.States() {
 		want = append(want, "state "+string(s))

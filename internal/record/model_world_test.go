@@ -19,6 +19,7 @@ type life struct {
 	last        record.Record // when it was last looked at
 	stored      string        // its stored form then
 	reported    message.State // the highest of the reports that were folded, failures aside
+	over        bool          // the record's time is over: a tombstone is left
 	cancelled   bool          // so its caller was told
 	settled     bool          // a person said that it was sent
 	rewound     bool          // the store has lost something of it

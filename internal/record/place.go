@@ -3,6 +3,7 @@ package record
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"sluice/internal/message"
 )
@@ -15,8 +16,16 @@ type Place struct {
 	Member string
 }
 
-// Place returns the place of the message; the zero value when it is in no list.
+// pacedFor is how long a message that Meta holds while it watches a template counts as one whose report is
+// not due: Meta says that it decides within about an hour.
+// https://developers.facebook.com/documentation/business-messaging/whatsapp/templates/template-pacing
+const pacedFor = 24 * time.Hour
+
+// Place returns the place of the message; the zero value when it is in no list, as a tombstone.
 func (r *Record) Place() Place {
+	if r.Tombstone() {
+		return Place{}
+	}
 	p := Place{List: r.State.List(), Member: r.ID}
 	switch p.List {
 	case message.NoList:
@@ -25,6 +34,11 @@ func (r *Record) Place() Place {
 		p.Score = r.ExpiresAt.UnixMilli()
 	case message.Doubts:
 		p.Score = r.NextAt.UnixMilli()
+	case message.Awaiting:
+		p.Score = r.Since().UnixMilli()
+		if r.Reason == message.ReasonQuality || r.Reason == message.ReasonPaused {
+			p.Score += pacedFor.Milliseconds()
+		}
 	case message.Graves:
 		p.Member = strconv.Itoa(r.Code) + ":" + r.Reason + ":" + r.ID
 		fallthrough
@@ -46,9 +60,9 @@ func DeadLetter(member string) (code int, reason, id string, ok bool) {
 }
 
 // Awaited returns Meta's ids of a message of which Meta may report something new: reports that do not
-// carry our marker find the message by them.
+// carry our marker find the message by them. They do not find a tombstone.
 func (r *Record) Awaited() []string {
-	if r.State == message.Read || r.State == message.Played {
+	if r.State == message.Read || r.State == message.Played || r.Tombstone() {
 		return nil
 	}
 	return r.WAMIDs()

@@ -101,6 +101,9 @@ func (r *Record) step(at time.Time, attempt int, note string) {
 	if n := len(r.Timeline) - maxSteps + 1; n > 0 {
 		r.Timeline = r.Timeline[n:]
 	}
+	if r.Tombstone() {
+		r.Timeline = nil
+	}
 	r.Timeline = append(slices.Clip(r.Timeline), message.Step{At: at, State: r.State, Attempt: attempt, Code: r.Code, Reason: note})
 }
 

@@ -16,10 +16,10 @@ import (
 func in(s message.State) record.Record {
 	r := fresh()
 	r.State, r.Attempt, r.Task, r.Failures, r.Resends = s, 2, 1, 1, 1
-	r.Reason, r.Code, r.ErrorText = "before", 7, "words"
+	r.Reason, r.Code, r.Detail = "before", 7, message.ErrorDetail{Message: "words"}
 	switch s {
 	case message.Attempting:
-		r.Token, r.Reason, r.Code, r.ErrorText = "w/2", "", 0, ""
+		r.Token, r.Reason, r.Code, r.Detail = "w/2", "", 0, message.ErrorDetail{}
 	case message.Queued, message.InDoubt:
 		r.NextAt = t0.Add(time.Minute)
 	}
@@ -113,7 +113,7 @@ func TestStatus(t *testing.T) {
 				if after.WAMID != wamid {
 					t.Errorf("%s, reported %s: Meta's id was not noted", name, to)
 				}
-				if want && (after.Code != 5 || after.Payload != "" || after.Recipient != "" || after.Failures != 0 || !after.NextAt.IsZero() || after.Reason != "" || after.ErrorText != "") {
+				if want && (after.Code != 5 || after.Payload != "" || after.Recipient != "" || after.Failures != 0 || !after.NextAt.IsZero() || after.Reason != "" || after.Detail != (message.ErrorDetail{})) {
 					t.Errorf("%s, reported %s: %+v", name, to, after)
 				}
 				if at := cmpOr(attempt, 2); want && d.Changes[0].Attempt != at {
@@ -226,8 +226,8 @@ func TestWhatFollows(t *testing.T) {
 		return after
 	}
 	for _, to := range message.States() {
-		r := move(message.InDoubt, message.Move{To: to, In: time.Minute, Reason: "why", Code: 9, ErrorText: "said", Counts: true, Resend: true})
-		if r.Reason != "why" || r.Code != 9 || r.ErrorText != "said" || r.Since() != at {
+		r := move(message.InDoubt, message.Move{To: to, In: time.Minute, Reason: "why", Code: 9, Detail: message.ErrorDetail{Message: "said"}, Counts: true, Resend: true})
+		if r.Reason != "why" || r.Code != 9 || r.Detail.Message != "said" || r.Since() != at {
 			t.Errorf("%s: %+v", to, r)
 		}
 		kept := to.Sendable()
@@ -247,7 +247,7 @@ func TestWhatFollows(t *testing.T) {
 			t.Errorf("%s: next at %s, %d failures, %d resends; want %s, %d, %d", to, r.NextAt, r.Failures, r.Resends, next, failures, resends)
 		}
 		// Nothing of it is left when the next change says nothing.
-		if r, _ = decide(t, r, record.Input{Kind: record.Seen, At: at, From: to, Attempt: 2, Task: r.Task, Move: message.Move{To: message.Parked}}); r.Reason != "" || r.Code != 0 || r.ErrorText != "" || !r.NextAt.IsZero() {
+		if r, _ = decide(t, r, record.Input{Kind: record.Seen, At: at, From: to, Attempt: 2, Task: r.Task, Move: message.Move{To: message.Parked}}); r.Reason != "" || r.Code != 0 || r.Detail != (message.ErrorDetail{}) || !r.NextAt.IsZero() {
 			t.Errorf("%s, then parked: %+v", to, r)
 		}
 	}
@@ -440,7 +440,7 @@ func TestBegin(t *testing.T) {
 		}
 		want := c.r
 		want.State, want.Token, want.Attempt = message.Attempting, c.token, c.r.Attempt+1
-		want.Reason, want.Code, want.ErrorText, want.NextAt, want.SendAt = "", 0, "", time.Time{}, time.Time{}
+		want.Reason, want.Code, want.Detail, want.NextAt, want.SendAt = "", 0, message.ErrorDetail{}, time.Time{}, time.Time{}
 		want.Timeline = append(slices.Clone(c.r.Timeline), message.Step{At: c.at, State: message.Attempting, Attempt: want.Attempt})
 		if !record.Same(after, want) {
 			t.Errorf("%s: the record is\n %+v, want\n %+v", name, after, want)
@@ -533,6 +533,13 @@ func TestPlace(t *testing.T) {
 		r := in(message.State(name))
 		if got := r.Place(); got != want {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
+	}
+	for _, why := range []string{message.ReasonQuality, message.ReasonPaused} { // Meta has not sent it: no report is due
+		r := in(message.Submitted)
+		r.Reason = why
+		if want := (record.Place{List: message.Awaiting, Score: since + (24 * time.Hour).Milliseconds(), Member: messageID}); r.Place() != want {
+			t.Errorf("submitted, %s: %+v, want %+v", why, r.Place(), want)
 		}
 	}
 	for _, s := range message.States() {

@@ -56,13 +56,13 @@ func (h *health) note(number string, out message.Outcome, backoff func(n int) ti
 	case out.Kind.Doubt():
 		s.doubts++
 		probe = s.doubts >= doubtsInRow && time.Since(s.probing) >= probeAgain
+		// What answers for Meta would answer the rest of the backlog just the same.
+		if out.Hold == message.HoldNumber && s.doubts >= doubtsInRow {
+			hold = s.hold(backoff)
+		}
 	case out.Kind == message.Held && out.Hold != message.HoldTemplate:
 		probe = true
-		if hold = time.Until(s.until); hold <= 0 {
-			s.held++
-			hold = backoff(s.held)
-			s.until = time.Now().Add(hold)
-		}
+		hold = s.hold(backoff)
 	case out.Kind == message.Transient && out.Code == 0: // no connection: nothing was learned
 	default:
 		well = !s.probing.IsZero()
@@ -72,6 +72,17 @@ func (h *health) note(number string, out message.Outcome, backoff func(n int) ti
 		s.probing = time.Now()
 	}
 	return probe, well, hold
+}
+
+// hold returns how long the number is to be held: longer each time that it is refused after a hold.
+func (s *streak) hold(backoff func(n int) time.Duration) time.Duration {
+	left := time.Until(s.until)
+	if left <= 0 {
+		s.held++
+		left = backoff(s.held)
+		s.until = time.Now().Add(left)
+	}
+	return left
 }
 
 // pace lets what came of an attempt have its effect on its number. It returns how long the

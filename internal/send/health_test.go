@@ -14,6 +14,7 @@ func TestHealth(t *testing.T) {
 	well := message.Outcome{Kind: message.Accepted}
 	refused, gone := message.Outcome{Kind: message.Refused}, message.Outcome{Kind: message.Transient}
 	held := message.Outcome{Kind: message.Held, Hold: message.HoldNumber}
+	strange := message.Outcome{Kind: message.ServerError, Hold: message.HoldNumber} // a 200 of a proxy's, say
 	backoff := func(n int) time.Duration { return time.Duration(n) * 3 * time.Second }
 	type seen struct {
 		out         message.Outcome
@@ -40,6 +41,18 @@ func TestHealth(t *testing.T) {
 			{doubt, false, false, 0},
 			{refused, false, false, 0},
 			{doubt, false, false, 0},
+		},
+		"answered by another five times in a row": {
+			{doubt, false, false, 0},
+			{strange, false, false, 0},
+			{other, false, false, 0},
+			{strange, false, false, 0},
+			{strange, true, false, 3 * time.Second},
+			{strange, true, false, 2 * time.Second},
+			{doubt, true, false, 0},
+			{strange, true, false, 6 * time.Second}, // after the hold
+			{well, false, true, 0},
+			{strange, false, false, 0},
 		},
 		"held": {
 			{held, true, false, 3 * time.Second},

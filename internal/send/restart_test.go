@@ -168,27 +168,27 @@ func TestRestartOfTheStore(t *testing.T) {
 		told []string
 	}{
 		"while sending": {func(t *testing.T, r *restarting, s *send.Sender) {
-			s.Handle(t.Context(), id, 7, nil, r.next)
+			s.Handle(t.Context(), id, 7, nil, r.nextSlot)
 			r.lost = message.Lost{Intents: 1}
 			r.restart("second")
 			from := time.Now()
-			if a := s.Handle(t.Context(), id, 8, nil, r.next); a != (send.Again{Due: true}) || time.Since(from) != quiet {
+			if a := s.Handle(t.Context(), id, 8, nil, r.nextSlot); a != (send.Again{Due: true}) || time.Since(from) != quiet {
 				t.Errorf("%+v after %s", a, time.Since(from))
 			}
-			if a := s.Handle(t.Context(), id, 8, nil, r.next); a != (send.Again{}) {
+			if a := s.Handle(t.Context(), id, 8, nil, r.nextSlot); a != (send.Again{}) {
 				t.Errorf("%+v", a)
 			}
 		}, []string{"trust first", "second to hear of 1 7/2 submitted", "rewound", "trust second"}},
 		"while idle": {func(t *testing.T, r *restarting, s *send.Sender) {
-			s.Handle(t.Context(), id, 7, nil, r.next)
+			s.Handle(t.Context(), id, 7, nil, r.nextSlot)
 			r.restart("second")
 			time.Sleep(2*time.Second + quiet) // fake
 		}, []string{"trust first", "second to hear of 1 7/2 submitted", "trust second"}},
 		"long after": {func(t *testing.T, r *restarting, s *send.Sender) {
-			s.Handle(t.Context(), id, 7, nil, r.next)
+			s.Handle(t.Context(), id, 7, nil, r.nextSlot)
 			time.Sleep(2 * time.Minute)
 			r.restart("second")
-			s.Handle(t.Context(), id, 8, nil, r.next)
+			s.Handle(t.Context(), id, 8, nil, r.nextSlot)
 		}, []string{"trust first", "trust second"}},
 		"during an attempt": {func(t *testing.T, r *restarting, s *send.Sender) {
 			r.post = func() message.Outcome {
@@ -196,12 +196,12 @@ func TestRestartOfTheStore(t *testing.T) {
 				time.Sleep(3 * time.Second)
 				return message.Outcome{Kind: message.NoAnswer}
 			}
-			s.Handle(t.Context(), id, 7, nil, r.next)
+			s.Handle(t.Context(), id, 7, nil, r.nextSlot)
 			time.Sleep(quiet)
 		}, []string{"trust first", "second to hear of 1 7/2 under way", "trust second"}},
 		"between the intent and its slot": {func(t *testing.T, r *restarting, s *send.Sender) {
 			r.missFirst(func() { r.restart("second"); time.Sleep(6 * time.Second) })
-			if a := s.Handle(t.Context(), id, 7, nil, r.next); a != (send.Again{Due: true}) {
+			if a := s.Handle(t.Context(), id, 7, nil, r.nextSlot); a != (send.Again{Due: true}) {
 				t.Errorf("%+v", a)
 			}
 			if last := r.asked[len(r.asked)-1]; last != "finish 2 queued" {
@@ -210,7 +210,7 @@ func TestRestartOfTheStore(t *testing.T) {
 		}, []string{"trust first", "second to hear of 1 7/2 under way", "trust second"}},
 		"just before a late slot": {func(t *testing.T, r *restarting, s *send.Sender) {
 			r.missFirst(func() { r.restart("second") })
-			if a := s.Handle(t.Context(), id, 7, nil, r.next); a != (send.Again{}) { // as if it had not been late
+			if a := s.Handle(t.Context(), id, 7, nil, r.nextSlot); a != (send.Again{}) { // as if it had not been late
 				t.Errorf("%+v", a)
 			}
 			time.Sleep(2*time.Second + quiet)
@@ -236,8 +236,8 @@ func TestRestartOfTheStore(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := &restarting{script: newScript(), run: "first", start: time.Now()}
 				s := watching(t, r)
-				s.Handle(t.Context(), id, 0, nil, r.next) // meets the first run
-				synctest.Wait()                           // and so did the watch, for all shards
+				s.Handle(t.Context(), id, 0, nil, r.nextSlot) // meets the first run
+				synctest.Wait()                               // and so did the watch, for all shards
 				tt.play(t, r, s)
 				synctest.Wait()
 				r.mu.Lock()

@@ -40,7 +40,13 @@ type ledger interface {
 // poster hands a message to Meta. It keeps its own deadline and returns no Go error: what
 // came of it is the outcome.
 type poster interface {
-	Send(ctx context.Context, number string, body []byte) message.Outcome
+	// Reserve blocks until there may be one more request under way, and returns for how long. Release
+	// ends that.
+	Reserve(ctx context.Context) (time.Duration, error)
+	Release()
+	// Send gets a connection, calls ready, and writes the request. When ready returns an error it writes
+	// nothing.
+	Send(ctx context.Context, number string, body []byte, ready func() error) message.Outcome
 }
 
 // paces change how fast a number goes, for all workers at once.
@@ -53,14 +59,16 @@ type paces interface {
 
 // Slot is a moment at which a message may leave.
 type Slot interface {
+	// Ready notes that the message is ready to leave, but for a connection.
+	Ready()
 	// Use blocks until the request may be written and spends the slot. Its error means that
 	// the slot was missed, or that ctx ended.
 	Use(ctx context.Context) error
 }
 
 // NextSlot blocks until the task's number has a slot for it. Its error means that the worker
-// stops.
-type NextSlot func(ctx context.Context) (Slot, error)
+// stops. Connecting says that the last slot passed while there was no connection.
+type NextSlot func(ctx context.Context, connecting bool) (Slot, error)
 
 // Options say how messages are treated. All fields are required.
 type Options struct {
@@ -110,8 +118,9 @@ func (s *Sender) Sends() int { return s.sends.count() }
 
 // Again is when a task is to come back.
 type Again struct {
-	Due bool          // false: the task is done with
-	In  time.Duration // 0: at once, at the head of its queue
+	Due       bool          // false: the task is done with
+	In        time.Duration // 0: at once, at the head of its queue
+	Recipient bool          // Meta says that the recipient has had enough for now
 }
 
 var (
@@ -130,11 +139,34 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 	var mem *message.Memory
 	var begun time.Time
 	fetched := time.Now()
+	var out message.Outcome
+	var m message.Move
+	reserved, connecting := false, false
+	defer func() {
+		if reserved {
+			s.poster.Release()
+		}
+	}()
 	for {
-		slot, err := nextWithin(ctx, next, a)
+		slot, err := nextWithin(ctx, next, a, reserved, connecting)
+		if err != nil && reserved && a.N == 0 && ctx.Err() == nil { // others can use its connection
+			s.poster.Release()
+			reserved = false
+			continue
+		}
 		if err != nil {
 			return s.takeBack(ctx, a, mem, 0)
 		}
+		if !reserved {
+			waited, err := s.poster.Reserve(ctx)
+			if err != nil {
+				return s.takeBack(ctx, a, mem, 0)
+			}
+			if reserved, connecting = true, waited > connectMost; connecting { // the slot has passed
+				continue
+			}
+		}
+		connecting = false
 		// Who stood still for long asks once more, with the same token, whether the attempt is
 		// still its own. Who only missed a slot need not.
 		if a.N == 0 || frozen(begun, time.Now()) {
@@ -176,15 +208,15 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 				return s.takeBack(ctx, a, mem, 0)
 			}
 		}
-		if slot.Use(ctx) != nil || frozen(begun, time.Now()) {
-			continue
+		slot.Ready()
+		ready := time.Now()
+		if out, m, err = s.attempt(ctx, a, func() error { return leave(ctx, next, slot, begun, ready, a.Left) }); err == nil {
+			break
 		}
-		if time.Since(begun) >= a.Left { // its deadline came meanwhile
+		if !errors.Is(err, errFrozen) {
 			return s.takeBack(ctx, a, mem, 0)
 		}
-		break
 	}
-	m := s.attempt(ctx, a)
 	s.memory.ended(mem, m)
 	st, duplicate, err := s.finish(ctx, a, m)
 	if err != nil {
@@ -195,7 +227,9 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 		s.metrics.duplicates.Inc()
 	}
 	if st == message.Queued && m.To == message.Queued {
-		return again(m.In)
+		a := again(m.In)
+		a.Recipient = out.Limit == message.LimitPair
+		return a
 	}
 	return done
 }
@@ -205,14 +239,55 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 // for abandoned: a doubt about a request that never left.
 const secondSlotMax = 2 * time.Second
 
-// nextWithin waits for a slot, with an intent recorded not for long.
-func nextWithin(ctx context.Context, next NextSlot, a message.Attempt) (Slot, error) {
+// reservedMax is how long one of the connections is kept from others by a message that waits for its slot.
+const reservedMax = 250 * time.Millisecond
+
+// connectMost is how long a connection may take to come while its slot can still be used.
+const connectMost = 50 * time.Millisecond
+
+// nextWithin waits for a slot: not for long with an intent recorded or a connection reserved.
+func nextWithin(ctx context.Context, next NextSlot, a message.Attempt, reserved, connecting bool) (Slot, error) {
+	most := reservedMax
 	if a.N > 0 {
+		most = secondSlotMax
+	}
+	if a.N > 0 || reserved {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, secondSlotMax)
+		ctx, cancel = context.WithTimeout(ctx, most)
 		defer cancel()
 	}
-	return next(ctx)
+	return next(ctx, connecting)
+}
+
+var (
+	errFrozen  = errors.New("the intent is too old for its request")
+	errOverdue = errors.New("the deadline has passed")
+)
+
+// leave blocks until a request that has its connection may be written. When the connection was slow to
+// come the slot has passed, and another one is waited for. Its error means that the request must not
+// be written.
+func leave(ctx context.Context, next NextSlot, slot Slot, begun, ready time.Time, left time.Duration) error {
+	connecting := time.Since(ready) > connectMost
+	again, cancel := context.WithTimeout(ctx, secondSlotMax)
+	defer cancel()
+	for slot.Use(ctx) != nil {
+		if frozen(begun, time.Now()) {
+			return errFrozen
+		}
+		var err error
+		if slot, err = next(again, connecting); err != nil {
+			return err
+		}
+		connecting = false
+	}
+	if frozen(begun, time.Now()) {
+		return errFrozen
+	}
+	if time.Since(begun) >= left {
+		return errOverdue
+	}
+	return nil
 }
 
 // freezeMax is how old an intent may be when its request leaves. A process that stood still for
@@ -244,9 +319,11 @@ func (s *Sender) takeBack(ctx context.Context, a message.Attempt, mem *message.M
 	return again(wait)
 }
 
-// attempt sends, and decides what follows from the outcome.
-func (s *Sender) attempt(ctx context.Context, a message.Attempt) message.Move {
+// attempt sends when ready allows it, and decides what follows from the outcome. Its error is ready's:
+// nothing was sent.
+func (s *Sender) attempt(ctx context.Context, a message.Attempt, ready func() error) (message.Outcome, message.Move, error) {
 	start := time.Now()
+	var refused error
 	number := a.Message.From
 	out := message.Outcome{}
 	var hold time.Duration
@@ -259,16 +336,28 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt) message.Move {
 		out = message.Outcome{Kind: message.Refused, Reason: "payload_unreadable", Err: err}
 	default:
 		s.metrics.inflight.WithLabelValues(number).Inc()
-		s.sends.add()
-		if s.o.Wrote != nil {
-			s.o.Wrote(number, time.Now())
-		}
-		out = s.poster.Send(context.WithoutCancel(ctx), number, body)
+		out = s.poster.Send(context.WithoutCancel(ctx), number, body, func() error {
+			if refused = ready(); refused != nil {
+				return refused
+			}
+			start = time.Now()
+			s.sends.add()
+			if s.o.Wrote != nil {
+				s.o.Wrote(number, start)
+			}
+			return nil
+		})
 		s.metrics.inflight.WithLabelValues(number).Dec()
+		if refused != nil {
+			return out, message.Move{}, refused
+		}
 		hold = s.pace(context.WithoutCancel(ctx), number, out)
 	}
 	m := s.decide(a, out)
-	if out.Kind == message.Held {
+	switch {
+	case out.Kind.Doubt() && hold > 0:
+		s.o.Hold(context.WithoutCancel(ctx), number, "", out, hold)
+	case out.Kind == message.Held:
 		m.In = max(m.In, hold)
 		// The rest of the backlog would be refused just the same. When the time is over some
 		// message tries again.
@@ -284,18 +373,18 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt) message.Move {
 		level = slog.LevelWarn
 	}
 	if !s.o.Log.Enabled(ctx, level) {
-		return m // the values of the line would cost as much as the line
+		return out, m, nil // the values of the line would cost as much as the line
 	}
 	s.o.Log.Log(ctx, level, "attempt", "msg_id", a.ID, "phone_number_id", number, "class", a.Message.Class,
 		"attempt", a.N, "outcome", out.Kind, "code", out.Code, "reason", out.Reason, "wamid", out.WAMID,
 		"seconds", time.Since(start).Seconds(), "state", m.To, "next_in", m.In.Seconds(), "err", out.Err)
-	return m
+	return out, m, nil
 }
 
 // decide says where a message goes after an outcome.
 func (s *Sender) decide(a message.Attempt, out message.Outcome) message.Move {
 	p := s.o.Policy(a.Message.From, a.Message.Class)
-	m := message.Move{Code: out.Code, Reason: out.Reason}
+	m := message.Move{Code: out.Code, Reason: out.Reason, Detail: out.Detail}
 	wait := max(s.o.Backoff(a.N), out.RetryAfter)
 	if out.Limit == message.LimitPair {
 		wait = max(wait, pairBackoff(a.N))
@@ -310,7 +399,7 @@ func (s *Sender) decide(a message.Attempt, out message.Outcome) message.Move {
 		// an outage of the network would burn the backlog.
 		m.To, m.In, m.Counts = message.Queued, wait, out.Code != 0
 		if m.Counts && a.Failures+1 >= s.o.Attempts {
-			m = message.Move{To: message.Dead, Code: out.Code, Reason: message.ReasonAttempts, Keep: true}
+			m = message.Move{To: message.Dead, Code: out.Code, Reason: message.ReasonAttempts, Detail: out.Detail, Keep: true}
 		}
 	case message.Refused:
 		m.To = message.Rejected

@@ -36,6 +36,11 @@ type script struct {
 	body   func(payload []byte) ([]byte, error)
 	wrote  func(number string, at time.Time)
 
+	reserve  func(ctx context.Context) (time.Duration, error)
+	reserved int
+	released int
+	connect  func() // until there is a connection
+
 	asked  []string
 	tokens map[string]bool
 	reg    *prometheus.Registry
@@ -58,7 +63,23 @@ func (s *script) Finish(ctx context.Context, a message.Attempt, m message.Move) 
 	return s.finish(m)
 }
 
-func (s *script) Send(ctx context.Context, to string, body []byte) message.Outcome {
+func (s *script) Reserve(ctx context.Context) (time.Duration, error) {
+	s.reserved++
+	if s.reserve == nil {
+		return 0, nil
+	}
+	return s.reserve(ctx)
+}
+
+func (s *script) Release() { s.released++ }
+
+func (s *script) Send(ctx context.Context, to string, body []byte, ready func() error) message.Outcome {
+	if s.connect != nil {
+		s.connect()
+	}
+	if err := ready(); err != nil {
+		return message.Outcome{Kind: message.Transient, Err: err}
+	}
 	s.asked = append(s.asked, fmt.Sprintf("post %s %s", to, body))
 	if ctx.Err() != nil {
 		return message.Outcome{Kind: message.Transient, Err: ctx.Err()}
@@ -89,6 +110,7 @@ func (s *script) use() error { s.asked = append(s.asked, "use"); return nil }
 type slot func() error
 
 func (s slot) Use(context.Context) error { return s() }
+func (s slot) Ready()                    {}
 
 func going(token string) (message.Attempt, error) {
 	return message.Attempt{
@@ -132,7 +154,15 @@ func (s *script) handle(ctx context.Context, log *slog.Logger) send.Again {
 		Wrote:   s.wrote,
 		Numbers: []string{number}, Log: log, Registerer: s.reg,
 	})
-	return sender.Handle(ctx, id, 0, nil, s.next)
+	return sender.Handle(ctx, id, 0, nil, s.nextSlot)
+}
+
+func (s *script) nextSlot(ctx context.Context, connecting bool) (send.Slot, error) {
+	slot, err := s.next(ctx)
+	if last := len(s.asked) - 1; connecting && s.asked[last] == "next" {
+		s.asked[last] = "next after a connection"
+	}
+	return slot, err
 }
 
 // pacer writes down what is said of the number's pace.
@@ -218,7 +248,7 @@ func TestHandle(t *testing.T) {
 		},
 		"throttled, one recipient gets too much": {
 			func(s *script) { s.post = throttled(message.LimitPair) },
-			send.Again{Due: true, In: 4 * time.Second},
+			send.Again{Due: true, In: 4 * time.Second, Recipient: true},
 			[]string{"next", "begin", "use", post, "finish 2 queued"},
 		},
 		"held, the number": {
@@ -250,10 +280,10 @@ func TestHandle(t *testing.T) {
 		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
 		"tampered with": {func(s *script) {
 			s.body = func([]byte) ([]byte, error) { return nil, fmt.Errorf("no seal: %w", message.ErrTampered) }
-		}, send.Again{}, []string{"next", "begin", "use", "finish 2 dead"}},
+		}, send.Again{}, []string{"next", "begin", "finish 2 dead"}},
 		"payload unreadable": {func(s *script) {
 			s.body = func([]byte) ([]byte, error) { return nil, errors.New("no JSON") }
-		}, send.Again{}, []string{"next", "begin", "use", "finish 2 rejected"}},
+		}, send.Again{}, []string{"next", "begin", "finish 2 rejected"}},
 		"in maintenance": {
 			func(s *script) {
 				s.post = func() message.Outcome {
@@ -279,6 +309,33 @@ func TestHandle(t *testing.T) {
 			send.Again{},
 			[]string{"next", "begin", "missed", "next", "use", post, "finish 2 submitted"},
 		},
+		"the connection is slow to come": {func(s *script) {
+			s.connect = func() { time.Sleep(time.Second); s.connect = nil }
+			s.missFirst(func() {})
+		}, send.Again{}, []string{"next", "begin", "missed", "next after a connection", "use", post, "finish 2 submitted"}},
+		"the connection comes too late": {func(s *script) {
+			s.connect = func() { time.Sleep(6 * time.Second); s.connect = nil }
+			s.missFirst(func() {})
+		}, send.Again{}, []string{"next", "begin", "missed", "next", "begin", "use", post, "finish 2 submitted"}},
+		"no connection is free at first": {func(s *script) {
+			s.reserve = func(context.Context) (time.Duration, error) { return time.Second, nil }
+		}, send.Again{}, []string{"next", "next after a connection", "begin", "use", post, "finish 2 submitted"}},
+		"no connection is free for a moment": {func(s *script) {
+			s.reserve = func(context.Context) (time.Duration, error) { return 20 * time.Millisecond, nil }
+		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
+		"no connection is free, and then no slot": {func(s *script) {
+			s.reserve = func(context.Context) (time.Duration, error) { return time.Second, nil }
+			next, n := s.next, 0
+			s.next = func(ctx context.Context) (send.Slot, error) {
+				if n++; n == 2 {
+					s.asked = append(s.asked, "next")
+					<-ctx.Done() // the connection goes to another
+					s.reserve = nil
+					return nil, ctx.Err()
+				}
+				return next(ctx)
+			}
+		}, send.Again{}, []string{"next", "next after a connection", "next after a connection", "begin", "use", post, "finish 2 submitted"}},
 		"deadline passes before its slot": {func(s *script) {
 			s.begin = func(token string) (message.Attempt, error) {
 				a, err := going(token)
@@ -344,6 +401,9 @@ func TestHandle(t *testing.T) {
 				}
 				if !reflect.DeepEqual(s.asked, tt.asked) {
 					t.Errorf("asked  %q\nwant %q", s.asked, tt.asked)
+				}
+				if s.reserved != s.released {
+					t.Errorf("%d connections reserved, %d released", s.reserved, s.released)
 				}
 				if len(s.tokens) > 1 {
 					t.Errorf("one attempt went by several names: %v", s.tokens)
@@ -487,7 +547,7 @@ func TestWroteHearsOfRequests(t *testing.T) {
 		"written": {func(*script) {}, []string{"next", "begin", "use", "wrote " + number, post, "finish 2 submitted"}},
 		"unreadable": {func(s *script) {
 			s.body = func([]byte) ([]byte, error) { return nil, errors.New("no JSON") }
-		}, []string{"next", "begin", "use", "finish 2 rejected"}},
+		}, []string{"next", "begin", "finish 2 rejected"}},
 	} {
 		s := newScript()
 		s.wrote = func(of string, at time.Time) {
@@ -535,7 +595,7 @@ func TestEachHandleHasItsOwnToken(t *testing.T) {
 		Shards: message.DefaultShards, Log: slog.New(slog.DiscardHandler), Registerer: s.reg,
 	})
 	for range 3 {
-		sender.Handle(t.Context(), id, 0, nil, s.next)
+		sender.Handle(t.Context(), id, 0, nil, s.nextSlot)
 	}
 	if len(s.tokens) != 3 {
 		t.Errorf("%v", s.tokens)
@@ -562,7 +622,7 @@ func TestUnsentSaysNothingOfMeta(t *testing.T) {
 		s.asked = nil
 		s.post = func() message.Outcome { return message.Outcome{Kind: kind} }
 		s.body = func([]byte) ([]byte, error) { return nil, bodyErr }
-		sender.Handle(t.Context(), id, 0, nil, s.next)
+		sender.Handle(t.Context(), id, 0, nil, s.nextSlot)
 		return s.asked
 	}
 	for range 5 {

@@ -1,0 +1,134 @@
+package cloudapi
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"slices"
+	"strings"
+
+	"sluice/internal/jsondoc"
+)
+
+// The Graph API takes its parameters from bodies as well as from queries, the access token and another
+// method included. So what stands in the body of a call that gets our token is read first.
+
+// bodyRefused says why a body is not passed on.
+type bodyRefused string
+
+// Error returns the reason.
+func (b bodyRefused) Error() string { return string(b) }
+
+var (
+	// formFields are the fields of a form with media. Meta, Cloud API, "Upload media".
+	formFields = []string{"file", "messaging_product", "type"}
+	// notPassed are parameters of the Graph API that would change whose call it is, or which.
+	notPassed = []string{"access_token", "appsecret_proof", "appsecret_time", "input_token", "method", "batch", "ids"}
+)
+
+// passedBody returns the body of a call as it may be passed on, and sets its length and type in r. The
+// caller closes it.
+func passedBody(r *http.Request) (io.ReadCloser, error) {
+	kind, params, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) // an error: it is no type that passes
+	switch {
+	case r.Method != http.MethodPost:
+		r.ContentLength = 0
+		r.Header.Del("Content-Type")
+		return http.NoBody, nil
+	case strings.HasSuffix(r.URL.Path, "/media"):
+		if kind != "multipart/form-data" || params["boundary"] == "" {
+			return nil, bodyRefused("Media comes as multipart/form-data.")
+		}
+		r.Header.Set("Content-Type", mime.FormatMediaType(kind, map[string]string{"boundary": params["boundary"]}))
+		return newForm(r.Body, params["boundary"]), nil
+	case kind != "application/json":
+		return nil, bodyRefused("The body is to be JSON.")
+	}
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	var d jsondoc.Doc
+	if d.Read(string(text)) != nil || d.Root().Kind() != jsondoc.Object {
+		return nil, bodyRefused("The body is not a JSON object.")
+	}
+	for name := range d.Root().Members() {
+		if slices.Contains(notPassed, strings.ToLower(name)) {
+			return nil, bodyRefused(strings.ToLower(name) + ": this parameter is not passed on. Remove it; the token and the method are those of the call.")
+		}
+	}
+	r.ContentLength = int64(len(text))
+	return io.NopCloser(bytes.NewReader(text)), nil
+}
+
+// form passes a multipart body on as it comes, and reads along: the last of it is given out only once
+// all of its fields are known to be formFields. What has not come to its end does nothing at Meta.
+type form struct {
+	body    io.Closer
+	ahead   *bufio.Reader
+	along   *io.PipeWriter
+	verdict chan error
+}
+
+func newForm(body io.ReadCloser, boundary string) *form {
+	read, along := io.Pipe()
+	f := &form{body, bufio.NewReaderSize(io.TeeReader(body, along), 32<<10), along, make(chan error, 1)}
+	go func() { // until along is closed
+		err := readForm(read, boundary)
+		if err == nil {
+			_, err = io.Copy(io.Discard, read) // what follows the form
+		}
+		read.CloseWithError(err)
+		f.verdict <- err
+	}()
+	return f
+}
+
+// readForm reads a form and refuses fields that do not pass.
+func readForm(r io.Reader, boundary string) error {
+	parts := multipart.NewReader(r, boundary)
+	for {
+		p, err := parts.NextRawPart()
+		if err == io.EOF { // as it is: one that is wrapped says that the form's end is missing
+			return nil
+		}
+		if err != nil {
+			return bodyRefused("The form cannot be read.")
+		}
+		if !slices.Contains(formFields, p.FormName()) {
+			return bodyRefused("A form with media has the fields file, type and messaging_product, and no others.")
+		}
+	}
+}
+
+// Read reads the body.
+func (f *form) Read(p []byte) (int, error) {
+	n, err := f.ahead.Read(p)
+	if err != nil {
+		return 0, err
+	}
+	_, err = f.ahead.Peek(1)
+	switch {
+	case err == nil:
+		return n, nil
+	case !errors.Is(err, io.EOF):
+		return 0, err
+	}
+	f.along.Close()
+	err = <-f.verdict
+	f.verdict <- err // for the next Read, should there be one
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// Close ends the reading along.
+func (f *form) Close() error {
+	f.along.CloseWithError(io.ErrClosedPipe)
+	return f.body.Close()
+}

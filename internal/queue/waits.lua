@@ -1,0 +1,31 @@
+-- release_waits brings tasks of recipients who may get another message to the heads of their queues: of
+-- each recipient as many as it may get by now, the most urgent first, and of those the oldest. It looks
+-- at no others, so the cost is that of the recipients, not of the tasks that wait. It returns whether
+-- any wait, and whether more may be due.
+-- PAIR (us from one message to a recipient to the next) and BURST (most messages at once) are set in
+-- front of it.
+local function release_waits(waits, queues, now_us, now_s, most)
+  local due = redis.call('ZRANGEBYSCORE', waits, '-inf', now_us, 'WITHSCORES', 'LIMIT', 0, most)
+  for i = 1, #due, 2 do
+    local tasks, at = waits .. ':' .. due[i], tonumber(due[i + 1])
+    local may, released = math.min(math.floor((now_us - at) / PAIR) + 1, BURST), {}
+    for j = 1, may + 50 do -- some may be gone: their messages ended meanwhile
+      if #released == may then break end
+      local class, id = string.match(redis.call('ZPOPMIN', tasks)[1] or '', '^(%d) (.*)$')
+      if not id then break end
+      local queue = queues .. CLASSES[class + 1]
+      if redis.call('EXISTS', queue .. 't:' .. id) == 1 then
+        redis.call('HDEL', queue .. 't:' .. id, 'wait')
+        redis.call('HSET', queue .. 't:' .. id, 'state', 'pending', 'pending_since', now_s .. '000000000')
+        released[#released + 1] = {queue .. 'pending', id}
+      end
+    end
+    for j = #released, 1, -1 do redis.call('RPUSH', released[j][1], released[j][2]) end
+    if redis.call('EXISTS', tasks) == 0 then
+      redis.call('ZREM', waits, due[i])
+    elseif #released > 0 then
+      redis.call('ZADD', waits, string.format('%.0f', at + #released * PAIR), due[i])
+    end
+  end
+  return redis.call('EXISTS', waits) == 1, #due == 2 * most
+end
