@@ -54,6 +54,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		ClockOffset: p.db.ClockOffset,
 		Drain:       newDrains(paces.Read, log).of,
 		Explain:     explain,
+		Passes:      cloudapi.Passes,
 		Graph:       graph,
 		Keys:        apiKeys(c.APIKeys),
 		Log:         log,

@@ -70,6 +70,13 @@ func Lookup(code int) (Entry, bool) {
 	return lookup(code, 0)
 }
 
+// Passes tells whether a code is for a fault that passes by itself: in an answer Sluice sends the message
+// again. Of a message that Meta took it says, by webhook, that it was not delivered.
+func Passes(code int) bool {
+	e, _ := Lookup(code)
+	return e.Kind == message.Throttled || e.Kind == message.Transient || e.Kind == message.ServerError
+}
+
 // lookup prefers an entry made for the subcode. A code needs no subcode to be known: Meta
 // has deprecated them.
 func lookup(code, subcode int) (Entry, bool) {

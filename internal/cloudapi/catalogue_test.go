@@ -407,3 +407,19 @@ func graphError(code int, text string) []byte {
 	}
 	return b
 }
+
+// TestPasses: the codes of faults that pass, among them those that Meta also reports by webhook.
+func TestPasses(t *testing.T) {
+	t.Parallel()
+	for kind, codes := range want {
+		for _, code := range codes {
+			want := kind == message.Throttled || kind == message.Transient || kind == message.ServerError
+			if got := cloudapi.Passes(code); got != want {
+				t.Errorf("%d passes: %t", code, got)
+			}
+		}
+	}
+	if cloudapi.Passes(987654) {
+		t.Error("a code that nobody knows passes")
+	}
+}

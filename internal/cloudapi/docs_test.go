@@ -38,7 +38,9 @@ What Sluice does is one of these:
 | **Waits for evidence** | is ` + "`in_doubt`" + ` until a webhook settles it; without one it goes out again after a wait | nobody knows |
 
 A wait grows from one attempt to the next and is never shorter than the time given here. Whatever Meta reports by
-webhook after it took the message ends it as ` + "`failed`" + `, with the code in its timeline.
+webhook after it took the message ends it as ` + "`failed`" + `, with the code in its timeline. So do %s, which pass by themselves: such a message was not
+delivered, and Sluice does not send it again. Your system does, under another key, while it is of use; the record's advice
+says so.
 
 Meta's own words come with the code: the ` + "`error`" + ` of a record, of its events and of ` + "`sluice explain`" + ` has Meta's ` + "`message`" + `, ` + "`details`" + `,
 ` + "`error_subcode`" + ` and ` + "`fbtrace_id`" + `, cut to some hundred characters, with phone numbers masked. For a code that is not listed here they are
@@ -74,7 +76,7 @@ const errorsTail = `
 
 func errorsPage() string {
 	var b strings.Builder
-	b.WriteString(errorsHead)
+	fmt.Fprintf(&b, errorsHead, strings.Join(passing(), ", "))
 	for _, e := range cloudapi.Catalogue() {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", e.Name(), e.Title, e.Meaning, action(e), e.Advice)
 	}
@@ -84,6 +86,16 @@ func errorsPage() string {
 	}
 	b.WriteString(errorsTail)
 	return b.String()
+}
+
+// passing names the codes that Meta also reports by webhook, of faults that pass.
+func passing() (names []string) {
+	for _, e := range cloudapi.Catalogue() {
+		if e.From == cloudapi.FromBoth && cloudapi.Passes(e.Code) {
+			names = append(names, e.Name())
+		}
+	}
+	return names
 }
 
 // action says what Sluice does about an entry.

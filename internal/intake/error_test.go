@@ -1,6 +1,7 @@
 package intake_test
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 	"testing"
@@ -8,8 +9,10 @@ import (
 	"sluice/internal/message"
 )
 
-// unknownCode is a code of Meta's that the tests' Explain does not know.
-const unknownCode = 987654
+const (
+	unknownCode = 987654 // a code of Meta's that the tests' Explain does not know
+	passingCode = 131000 // the code of a fault that passes
+)
 
 // TestErrorOfARecord: a record shows what Meta said; no code and Meta's code 0 differ; a code that we do
 // not know has Meta's own title.
@@ -27,9 +30,12 @@ func TestErrorOfARecord(t *testing.T) {
 		"an unknown one": {message.Record{Code: unknownCode, Detail: message.ErrorDetail{Message: "(#987654) Something new"}}, `"error":{"code":987654,"title":"Something new","advice":"docs/errors.md`},
 		"no code":        {message.Record{Reason: "server_error", Detail: message.ErrorDetail{Message: "HTTP 200"}}, `"error":{"title":"HTTP 200","advice":"docs/errors.md`},
 		"no answer":      {message.Record{Reason: "no_answer"}, ``},
+		"passes, failed": {message.Record{State: message.Failed, Code: passingCode}, `"advice":"Meta took the message and did not deliver it, for a reason that passes. Sluice does not send it again`},
+		"passes, dead":   {message.Record{State: message.Dead, Code: passingCode}, `for a reason that passes. Replay it`},
+		"passes, queued": {message.Record{State: message.Queued, Code: passingCode}, `"advice":"Ask for another number."`},
 	} {
 		id := message.NewID(ours, name)
-		tt.record.Context, tt.record.State = message.Context{ID: id, From: ours, Class: message.Utility}, message.InDoubt
+		tt.record.Context, tt.record.State = message.Context{ID: id, From: ours, Class: message.Utility}, cmp.Or(tt.record.State, message.InDoubt)
 		c.keeper.records[id] = tt.record
 		for _, path := range []string{"", "/explain"} {
 			r := c.do(t, http.MethodGet, "/v1/messages/"+id+path, "", withHeader("Authorization", "Bearer "+c.readOnly))

@@ -110,6 +110,13 @@ func (in *Intake) metaError(rec message.Record) *metaError {
 			e.Title, e.Advice = in.o.Explain(rec.Code)
 		}
 	}
+	switch { // what Sluice would do about such an answer it does no more
+	case !in.o.Passes(rec.Code):
+	case rec.State == message.Failed:
+		e.Advice = "Meta took the message and did not deliver it, for a reason that passes. Sluice does not send it again: send it again, under another key, while it is of use."
+	case rec.State == message.Dead:
+		e.Advice = "The message was not delivered, for a reason that passes. Replay it while it is of use."
+	}
 	if e.Title == "" {
 		e.Title = codePrefix.ReplaceAllString(rec.Detail.Message, "")
 	}

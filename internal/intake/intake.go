@@ -63,6 +63,7 @@ type Options struct {
 	ClockOffset func() time.Duration
 	Drain       drain                                 // nil: nothing is refused for the backlog before it
 	Explain     func(code int) (title, advice string) // tells people of Meta's error codes; nil: records show the bare code
+	Passes      func(code int) bool                   // whether a code is for a fault that passes by itself; nil: none is
 	Graph       graph                                 // passes calls on to Meta; nil: none are
 	Log         *slog.Logger                          // nil: no log
 	Registerer  prometheus.Registerer                 // nil: the metrics are not exported
@@ -93,6 +94,9 @@ func New(o Options) *Intake {
 	}
 	if o.Class == nil {
 		o.Class = func(_ string, c message.Content) message.Class { return message.DefaultClass(c) }
+	}
+	if o.Passes == nil {
+		o.Passes = func(int) bool { return false }
 	}
 	if o.Own == nil {
 		o.Own = func(string) string { return "" }

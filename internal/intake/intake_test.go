@@ -150,8 +150,9 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 			}
 			return b.drain(ctx, number, c)
 		},
-		Desk:  b.clerk,
-		Graph: b.meta,
+		Desk:   b.clerk,
+		Graph:  b.meta,
+		Passes: func(code int) bool { return code == passingCode },
 		Explain: func(code int) (title, advice string) {
 			if code == unknownCode {
 				return "", ""
