@@ -23,6 +23,7 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/ops"
+	"sluice/internal/queue"
 	"sluice/internal/store"
 )
 
@@ -116,8 +117,9 @@ func newProgram(ctx context.Context, c config.Common, log *slog.Logger) (*Progra
 	return p, nil
 }
 
-// serve adds an HTTP server to the program's work, and notes where it is.
-func (p *Program) serve(addr string, h http.Handler, at *string) error {
+// serve adds an HTTP server to the program's work, and notes where it is. It calls refused, which may be
+// nil, when it refuses a connection.
+func (p *Program) serve(addr string, h http.Handler, at *string, refused func()) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		p.close()
@@ -125,7 +127,7 @@ func (p *Program) serve(addr string, h http.Handler, at *string) error {
 	}
 	*at = l.Addr().String()
 	p.work = append(p.work, func(ctx context.Context) error {
-		return ops.Serve(ctx, l, h, ops.ServeOptions{Log: p.log})
+		return ops.Serve(ctx, l, h, ops.ServeOptions{Detach: true, Refused: refused, Log: p.log})
 	})
 	return nil
 }
@@ -154,7 +156,12 @@ func openStore(ctx context.Context, c config.Common, log *slog.Logger) (*store.D
 }
 
 func newLedger(db *store.DB, c config.Common) *ledger.Ledger {
-	return ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards)})
+	return ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards), Ended: dropTask})
+}
+
+// dropTask lets the task of a message go that needs it no more.
+func dropTask(w *store.Writes, s message.Shard, o message.Open) {
+	queue.Drop(w, s, queue.Task{ID: o.ID, K: o.K, Number: o.Message.From, Class: o.Message.Class})
 }
 
 // policies returns how messages are treated: what is configured, else the defaults.
@@ -173,6 +180,9 @@ func policies(c config.Common) func(number string, class message.Class) message.
 		}
 		if o.ErrorWindow != 0 {
 			p.ErrorWindow = o.ErrorWindow
+		}
+		if o.RepeatWindow != 0 {
+			p.RepeatWindow = o.RepeatWindow
 		}
 		return p
 	}

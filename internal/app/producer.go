@@ -70,14 +70,14 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		graph.Close()
 		return nil
 	})
-	if err := p.serve(c.Listen, door.Handler(), &p.addr); err != nil || c.Console == "" {
+	if err := p.serve(c.Listen, door.Handler(), &p.addr, nil); err != nil || c.Console == "" {
 		return p, err
 	}
 	operators := console.New(console.Options{
 		Holds: holds, Records: desk{Ledger: book, tasks: tasks}, Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
 		Log: log, Registerer: p.registry,
 	})
-	return p, p.serve(c.Console, operators.Handler(), &p.consoleAddr)
+	return p, p.serve(c.Console, operators.Handler(), &p.consoleAddr, nil)
 }
 
 // acceptor makes the record of a message and its first task in one step: neither is ever there

@@ -31,12 +31,25 @@ func NewWebhook(ctx context.Context, c config.Webhook, log *slog.Logger) (*Progr
 	for _, a := range c.Apps {
 		apps[a.Name] = a
 	}
-	h := webhook.NewHandler(events.New(p.db, message.Shards(c.Shards), events.Options{Registerer: p.registry, Log: log}), webhook.Options{
+	stream := events.New(p.db, message.Shards(c.Shards), events.Options{Registerer: p.registry, Log: log})
+	live := stream.NewLiveness(workerName())
+	h := webhook.NewHandler(stream, webhook.Options{
 		Apps: func(name string) (webhook.App, bool) {
 			a, ok := apps[name]
 			return webhook.App{Secrets: a.Secrets(time.Now()), VerifyToken: string(a.VerifyToken)}, ok
 		},
-		ClockOffset: p.db.ClockOffset, Registerer: p.registry, Log: log,
+		Track: live.Track, ClockOffset: p.db.ClockOffset, Registerer: p.registry, Log: log,
 	})
-	return p, p.serve(c.Listen, h, &p.addr)
+	if err := p.serve(c.Listen, h, &p.addr, func() { live.Track()(true) }); err != nil {
+		return nil, err
+	}
+	p.work = append(p.work, live.Run)
+	p.background = append(p.background, func(ctx context.Context) error {
+		<-ctx.Done() // the last delivery is answered
+		if err := live.Leave(context.WithoutCancel(ctx)); err != nil {
+			log.Warn("cannot report that the webhook program ends", slog.Any("err", err))
+		}
+		return nil
+	})
+	return p, nil
 }

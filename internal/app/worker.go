@@ -72,7 +72,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		w.reconcile()
 	}
 	p.registry.MustRegister(unreported(w.book))
-	p.registry.MustRegister(&gauges{paces: w.paces.ReadAll, backlog: w.book.Backlog, numbers: numberIDs(c.Numbers), log: log})
+	p.registry.MustRegister(&gauges{paces: w.paces.ReadAll, unknown: w.paces.Unserved, backlog: w.book.Backlog, numbers: numberIDs(c.Numbers), log: log})
 	return p, nil
 }
 
@@ -136,7 +136,7 @@ func (w *worker) send() error {
 		Worker: w.name, Policy: policies(c.Common),
 		Shards: w.shards, Records: w.book, Requeue: requeue(w.book, tasks), Lost: lostTasks(tasks), Holds: w.holds.List,
 		Hands: hands(tasks, server), Suspects: due.take,
-		Watermark: w.stream.Watermark, LastHeard: w.stream.LastHeard, Sends: sender.Sends,
+		Watermark: w.stream.Watermark, Channel: w.stream.Channel, Sends: sender.Sends,
 		Sight: sender.Sight, Parts: w.book.Parts(),
 		Log: log, Registerer: w.registry,
 	}
@@ -210,8 +210,11 @@ func (w *worker) restored(ctx context.Context, shard message.Shard, depth time.D
 // reconcile adds what folds Meta's events into the records.
 func (w *worker) reconcile() {
 	r := reconcile.New(w.stream, w.book, reconcile.Options{
-		Name: w.name, Mark: w.marks.Parse, Other: w.marks.Other, Known: known(w.c.Numbers), Inbound: w.paces.Debit, Update: w.updated,
-		Log: w.log, Registerer: w.registry,
+		Name: w.name, Mark: w.marks.Parse, Other: w.marks.Other, Known: known(w.c.Numbers),
+		Inbound: w.paces.Debit, Written: cloudapi.Written,
+		Now:    func(ctx context.Context) time.Time { return w.db.Clock(ctx, ledger.RecordPrefix(0)) },
+		Update: w.updated,
+		Log:    w.log, Registerer: w.registry,
 	})
 	w.background = append(w.background, r.Run)
 }

@@ -30,7 +30,7 @@ type evidence struct {
 
 // breach is a promise that did not hold.
 type breach struct {
-	Invariant string // "I1" to "I9", or the row's id for its own checks
+	Invariant string // "I1" to "I10", or the row's id for its own checks
 	ID        string // of the message; empty: of none
 	What      string
 }
@@ -65,6 +65,7 @@ func (e evidence) check() []breach {
 	for _, id := range slices.Sorted(maps.Keys(e.taken)) {
 		all = append(all, twice(id, made[id], e.records[id], e.taken[id])...)
 		all = append(all, overlapping(id, e.taken[id])...)
+		all = append(all, reported(id, e.records[id], e.taken[id])...)
 		if !e.tried[id] {
 			all = append(all, breach{"I5", id, "was received and never ordered"})
 		}
@@ -121,6 +122,28 @@ func overlapping(id string, taken []graphsim.Accepted) []breach {
 	for i := 1; i < len(byStart); i++ {
 		if before := byStart[i-1]; before.End.IsZero() || before.End.After(byStart[i].Start) {
 			return []breach{{"I3", id, "had two requests under way at once"}}
+		}
+	}
+	return nil
+}
+
+// applying is the time that a report may take from our webhook to the record.
+const applying = 3 * time.Second
+
+// reported is I10: no message goes out again after Meta's report of it had been sent to us, whether we
+// took that report, refused it or were away.
+func reported(id string, r client.Record, taken []graphsim.Accepted) []breach {
+	byStart := slices.SortedFunc(slices.Values(taken), func(a, b graphsim.Accepted) int { return a.Start.Compare(b.Start) })
+	for i := 1; i < len(byStart); i++ {
+		decided := byStart[i].Start
+		for _, s := range slices.Backward(r.Timeline) { // when it was queued again
+			if s.State == message.Queued && !s.At.After(decided) {
+				decided = s.At
+				break
+			}
+		}
+		if at := byStart[i-1].Reported; !at.IsZero() && at.Before(decided.Add(-applying)) {
+			return []breach{{"I10", id, fmt.Sprintf("went out again %.1f s after Meta's report of it was sent to us", decided.Sub(at).Seconds())}}
 		}
 	}
 	return nil

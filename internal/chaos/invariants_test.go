@@ -95,6 +95,13 @@ func TestBreachesAreFound(t *testing.T) {
 		"a key of two messages, received once":   {func(e *evidence) { e.orders[0].Made = 2 }, []string{"I1: m1 was accepted 2 times as a new message and received 1 times"}},
 		"overlapping":                            {func(e *evidence) { e.taken["m3"][1] = received("w3b", 1.4) }, []string{"I3: m3"}},
 		"overlapping a request that never ended": {func(e *evidence) { e.taken["m3"][0].End = time.Time{} }, []string{"I3: m3"}},
+		"again after its report": {func(e *evidence) {
+			e.taken["m3"][0].Reported, e.taken["m3"][1] = noon.Add(time.Second), received("w3b", 5)
+			e.records["m3"].Timeline[3].At = noon.Add(4100 * time.Millisecond)
+		}, []string{"I10: m3 went out again 3.1 s after Meta's report of it was sent to us"}},
+		"again before its report": {func(e *evidence) {
+			e.taken["m3"][0].Reported = noon.Add(time.Second)
+		}, nil},
 		"sank": {func(e *evidence) {
 			e.records["m1"] = record("w1", step{message.Queued, ""}, step{message.Delivered, ""}, step{message.Sent, ""}, step{message.Delivered, ""})
 		}, []string{"I4: m1 went from delivered to sent"}},
@@ -117,6 +124,9 @@ func TestBreachesAreFound(t *testing.T) {
 		var found []string
 		for _, b := range e.check() {
 			found = append(found, b.String())
+		}
+		if len(found) == 0 && len(c.want) == 0 {
+			continue
 		}
 		if len(found) != len(c.want) || !slices.ContainsFunc(found, func(f string) bool { return strings.HasPrefix(f, c.want[0]) }) || !strings.HasPrefix(found[len(found)-1], c.want[len(c.want)-1]) {
 			t.Errorf("%s: found %q, want %q", name, found, c.want)

@@ -15,6 +15,7 @@ var matrix = slices.Concat(
 			clockRows,
 			gateRows,
 			portalRows,
+			reportRows,
 			keyRows,
 		)),
 		func(a, b row) int { return cmp.Compare(a.number(), b.number()) },

@@ -33,6 +33,7 @@ type setup struct {
 	numbers  int           // 4
 	rate     int           // of each number; 100
 	window   time.Duration // of a doubt; 4 s
+	repeat   time.Duration // how long Meta's repeats are awaited; 4 s
 	resend   bool          // policy after a doubt: send again, once; else park
 	relaxed  bool          // appendfsync everysec
 	late     bool          // no worker runs at first
@@ -60,6 +61,9 @@ func (s setup) withDefaults() setup {
 	}
 	if s.window == 0 {
 		s.window = 4 * time.Second
+	}
+	if s.repeat == 0 {
+		s.repeat = 4 * time.Second
 	}
 	if s.faults == (graphsim.Faults{}) {
 		s.faults = quick

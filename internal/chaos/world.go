@@ -64,7 +64,7 @@ func (r *run) build() {
 // configure writes the programs' configuration: the two classes of the matrix, and more.
 func (r *run) configure(more map[string]any) {
 	class := func(onDoubt string) map[string]any {
-		return map[string]any{"doubt_window": r.setup.window.String(), "error_window": "2s", "on_doubt": onDoubt}
+		return map[string]any{"doubt_window": r.setup.window.String(), "error_window": "2s", "repeat_window": r.setup.repeat.String(), "on_doubt": onDoubt}
 	}
 	durability := "fsync"
 	switch {
@@ -81,7 +81,7 @@ func (r *run) configure(more map[string]any) {
 	}
 	maps.Copy(settings, r.setup.settings)
 	maps.Copy(settings, more)
-	r.must(r.Configure(rig.Numbers(r.setup.numbers, r.setup.rate), settings), "configure")
+	r.must(r.Configure(rig.Numbers(r.setup.numbers, r.setup.rate)[r.removed:], settings), "configure")
 }
 
 func (r *run) free() string {

@@ -253,6 +253,30 @@ func inboundEvent(e message.Event, raw json.RawMessage, contacts []person, ends 
 	return e
 }
 
+// Written returns Meta's id of the message in an inbound event, and when the person wrote it; empty and
+// zero where it does not say so.
+func Written(e message.Event) (id string, at time.Time) {
+	var p parts
+	for name, raw := range p.members(e.Meta) {
+		if string(name) != "message" {
+			continue
+		}
+		for name, raw := range p.members(raw) {
+			switch string(name) {
+			case "id":
+				id = text(raw)
+			case "timestamp":
+				at = metaTime(text(raw), time.UnixMilli(e.At))
+			}
+		}
+		break
+	}
+	return id, at
+}
+
+// earliest is before the API existed.
+var earliest = time.Date(2015, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+
 // metaTime reads one of Meta's times: seconds, in places milliseconds, since 1970. It is zero
 // for a time that cannot be true: before the API existed or more than a day ahead.
 func metaTime(s string, now time.Time) time.Time {
@@ -260,12 +284,12 @@ func metaTime(s string, now time.Time) time.Time {
 	if err != nil {
 		return time.Time{}
 	}
-	t := time.Unix(n, 0)
-	if n > 100_000_000_000 { // as seconds the year 5138, as milliseconds 1973
-		t = time.UnixMilli(n)
+	// Compared as numbers: times that are far enough away overflow, and then pass as ordinary ones.
+	if n >= 0 && n <= 100_000_000_000 { // as seconds the year 5138, as milliseconds 1973
+		n *= 1000
 	}
-	if t.Year() < 2015 || t.After(now.Add(24*time.Hour)) {
+	if n < earliest || n > now.Add(24*time.Hour).UnixMilli() {
 		return time.Time{}
 	}
-	return t.UTC()
+	return time.UnixMilli(n).UTC()
 }

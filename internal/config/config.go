@@ -68,6 +68,8 @@ type Class struct {
 	DoubtWindow time.Duration // how long evidence is awaited after a request without an answer
 	OnDoubt     string        // what then: "resend", "park" or "close"
 	ErrorWindow time.Duration // how long evidence is awaited after a server error
+
+	RepeatWindow time.Duration // how long Meta's repeats are awaited of what we refused or missed
 }
 
 // Class returns how messages of a class from a number are treated: what the number says,
@@ -89,6 +91,8 @@ func (c Class) over(wider Class) Class {
 		DoubtWindow: cmp.Or(c.DoubtWindow, wider.DoubtWindow),
 		OnDoubt:     cmp.Or(c.OnDoubt, wider.OnDoubt),
 		ErrorWindow: cmp.Or(c.ErrorWindow, wider.ErrorWindow),
+
+		RepeatWindow: cmp.Or(c.RepeatWindow, wider.RepeatWindow),
 	}
 }
 

@@ -76,6 +76,7 @@ func classRows(members []member) string {
 			cells = append(cells, map[string]string{
 				"deadline": short(p.Deadline), "doubt_window": short(p.DoubtWindow),
 				"on_doubt": string(p.OnDoubt), "error_window": short(p.ErrorWindow),
+				"repeat_window": short(p.RepeatWindow),
 			}[m.key])
 		}
 		row(&b, append(cells, m.doc)...)

@@ -126,5 +126,9 @@ func (d *document) ofClass(c *Class) []member {
 			key: "error_window", read: d.scalar(duration(&c.ErrorWindow, time.Second, time.Hour)),
 			doc: "How long evidence is awaited after a server error, before the retry. 1 s to 1 h.",
 		},
+		{
+			key: "repeat_window", read: d.scalar(duration(&c.RepeatWindow, time.Second, 7*24*time.Hour)),
+			doc: "How long Sluice waits for Meta's repeats after it refused or missed a webhook while a message was in doubt, before it sends the message again or closes it. A message whose deadline comes first is parked. 1 s to 168 h.",
+		},
 	}
 }

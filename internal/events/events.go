@@ -43,7 +43,7 @@ type Stream struct {
 	log     *slog.Logger
 	metrics metrics
 
-	trim, meet, hear, save store.Script
+	trim, meet, hear, save, beat store.Script
 
 	share   atomic.Pointer[share] // of a process that reads
 	lag     lag
@@ -64,6 +64,7 @@ func New(db *store.DB, shards message.Shards, o Options) *Stream {
 		meet:    db.Script(meetLua),
 		hear:    db.Script(hearLua),
 		save:    db.Script(saveLua),
+		beat:    db.Script(beatLua),
 		appends: appender{db: db, apart: isCluster(db), lanes: map[message.Shard]*lane{}},
 	}
 }

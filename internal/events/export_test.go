@@ -43,3 +43,6 @@ func (m Members) Set(all ...string) {
 func (s *Stream) ReadAmong(ctx context.Context, m Members, handle Handler) {
 	s.newReader(m.share.consumer, m.share, s.shards.All(), handle).run(ctx)
 }
+
+// Beat writes one heartbeat.
+func Beat(ctx context.Context, l *Liveness) error { return l.report(ctx, false) }

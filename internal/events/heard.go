@@ -40,25 +40,33 @@ func (s *Stream) Hear(ctx context.Context, heard map[message.Shard]message.Heard
 	return nil
 }
 
-// LastHeard tells when Meta was last heard at all, and when a number's last status was made.
-func (s *Stream) LastHeard(ctx context.Context, number string) (any, status time.Time, err error) {
+// Channel tells whether what Meta reports of a number's messages reaches us.
+func (s *Stream) Channel(ctx context.Context, number string) (message.Channel, error) {
 	var of *redis.StringCmd
+	var beats *redis.MapStringStringCmd
 	all := make([]*redis.StringCmd, s.shards)
 	s.db.Pipe(ctx, func(p redis.Pipeliner) { // each command has its own error
 		of = p.HGet(ctx, heardKey(s.shards.Of(number)), number)
+		beats = p.HGetAll(ctx, webhooksKey())
 		for i, shard := range s.shards.All() {
 			all[i] = p.HGet(ctx, heardKey(shard), anyField)
 		}
 	})
 	if err := of.Err(); err != nil && !errors.Is(err, redis.Nil) {
-		return time.Time{}, time.Time{}, fmt.Errorf("read what Meta reported: %w", err)
+		return message.Channel{}, fmt.Errorf("read what Meta reported: %w", err)
 	}
-	for _, c := range all { // a shard that cannot be read tells nothing, and stops nothing
-		if at := milli(c.Val()); at.After(any) {
-			any = at
+	c := message.Channel{LastStatus: milli(of.Val())}
+	for _, cmd := range all { // a shard that cannot be read tells nothing, and stops nothing
+		if at := milli(cmd.Val()); at.After(c.LastWebhook) {
+			c.LastWebhook = at
 		}
 	}
-	return any, milli(of.Val()), nil
+	if beats.Err() != nil {
+		c.Reported = true // perhaps: then nothing is proven
+		return c, nil
+	}
+	liveness(&c, beats.Val())
+	return c, nil
 }
 
 func milli(s string) time.Time {

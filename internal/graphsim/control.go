@@ -3,8 +3,13 @@ package graphsim
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"time"
 )
+
+// maxInbound is how many messages one call lets a person write.
+const maxInbound = 100_000
 
 // controls is the control API; docs/simulator.md tells what each call does.
 func (s *Sim) controls() map[string]http.HandlerFunc {
@@ -86,9 +91,11 @@ func (s *Sim) putSteps(w http.ResponseWriter, r *http.Request) {
 
 func (s *Sim) postInbound(w http.ResponseWriter, r *http.Request) {
 	var body struct {
-		From string `json:"from"`
-		To   string `json:"to"`
-		Text string `json:"text"`
+		From  string   `json:"from"`
+		To    string   `json:"to"`
+		Text  string   `json:"text"`
+		Count int      `json:"count"` // messages; 0: 1
+		Ago   Duration `json:"ago"`   // when they were written
 	}
 	if !readControl(w, r, &body) {
 		return
@@ -97,7 +104,11 @@ func (s *Sim) postInbound(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "from and to must be digits, and text must be there", http.StatusBadRequest)
 		return
 	}
-	id, ok := s.hooks.write(body.From, body.To, body.Text)
+	if body.Count < 0 || body.Count > maxInbound || body.Ago < 0 {
+		http.Error(w, fmt.Sprintf("count goes up to %d, and ago is not negative", maxInbound), http.StatusBadRequest)
+		return
+	}
+	id, ok := s.hooks.write(body.From, body.To, body.Text, max(body.Count, 1), time.Duration(body.Ago))
 	if !ok {
 		http.Error(w, "there is no webhook to tell, or the app is not subscribed to messages", http.StatusConflict)
 		return

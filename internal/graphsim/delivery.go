@@ -63,6 +63,12 @@ func (h *hooks) deliver(ctx context.Context, client *http.Client, p *parcel) {
 	if p.body == nil {
 		p.body = notify(h.standing.Load(), p.reports)
 	}
+	now := time.Now()
+	for _, r := range p.reports {
+		if r.status != nil && r.status.Status != "failed" {
+			h.reported(r.status.ID, now)
+		}
+	}
 	err := h.post(ctx, client, p.url, p.body)
 	h.record(err)
 	if err == nil {

@@ -20,6 +20,9 @@ type Accepted struct {
 	To     string    `json:"to"`           // digits of the recipient, or another id as received
 	Start  time.Time `json:"start"`        // arrival of the request
 	End    time.Time `json:"end,omitzero"` // when it was answered or its connection ended; zero: still open
+	// Reported is when a webhook first went out that says that it was sent, delivered or read, whatever
+	// the answer to that; zero: none did.
+	Reported time.Time `json:"reported,omitzero"`
 }
 
 // ledger remembers every message taken, in less than 200 bytes each: what can be computed or
@@ -41,6 +44,7 @@ type entry struct {
 	data   string // marker, then recipient
 	start  int64  // Unix nanoseconds
 	took   int64  // nanoseconds; -1: still open
+	told   int64  // nanoseconds from start to its first report; 0: none went out
 	marker uint16 // length of the marker
 	number uint32 // index into names
 	kind   uint32 // index into names
@@ -85,6 +89,24 @@ func (l *ledger) closed(serial int, at time.Time) {
 	}
 }
 
+// reported records that a report of a message goes out.
+func (l *ledger) reported(wamid string, at time.Time) {
+	text, ok := strings.CutPrefix(wamid, "wamid.")
+	b, err := base64.StdEncoding.DecodeString(text)
+	if !ok || err != nil || len(b) != 12 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := int(binary.BigEndian.Uint32(b[8:])) - l.first
+	if i < 0 || i >= len(l.entries) {
+		return
+	}
+	if e := &l.entries[i]; e.told == 0 {
+		e.told = max(at.UnixNano()-e.start, 1)
+	}
+}
+
 // all yields every entry, oldest first. It holds no lock while the caller looks, and ends
 // early when the ledger is emptied meanwhile.
 func (l *ledger) all() iter.Seq[Accepted] {
@@ -118,6 +140,9 @@ func (l *ledger) at(serial int) (Accepted, bool) {
 	}
 	if e.took >= 0 {
 		a.End = time.Unix(0, e.start+e.took).UTC()
+	}
+	if e.told > 0 {
+		a.Reported = time.Unix(0, e.start+e.told).UTC()
 	}
 	return a, true
 }

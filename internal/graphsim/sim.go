@@ -102,7 +102,7 @@ func New(o Options) *Sim {
 	s.metrics = newMetrics(o.Registry, s)
 	// Webhooks draw from a stream of their own, so that a change of faults leaves what is
 	// reported of each message alone.
-	s.hooks = newHooks(o.Webhook, rand.New(rand.NewPCG(o.Seed, 2)), s.metrics, s.standing, s.wrote)
+	s.hooks = newHooks(o.Webhook, rand.New(rand.NewPCG(o.Seed, 2)), s.metrics, s.standing, s.wrote, s.ledger.reported)
 	return s
 }
 

@@ -31,6 +31,7 @@ type hooks struct {
 	metrics  *metrics
 	standing *atomic.Pointer[standing]
 	wrote    func(number, person string, at time.Time)
+	reported func(wamid string, at time.Time) // called when a status other than failed goes out
 	queue    *queue
 	serial   atomic.Int64 // messages of people, see write
 
@@ -41,7 +42,7 @@ type hooks struct {
 	err    string // of the latest POST that failed
 }
 
-func newHooks(o Webhook, chance *rand.Rand, m *metrics, st *atomic.Pointer[standing], wrote func(string, string, time.Time)) *hooks {
+func newHooks(o Webhook, chance *rand.Rand, m *metrics, st *atomic.Pointer[standing], wrote func(string, string, time.Time), reported func(string, time.Time)) *hooks {
 	if o.Senders <= 0 {
 		o.Senders = 4
 	}
@@ -49,7 +50,7 @@ func newHooks(o Webhook, chance *rand.Rand, m *metrics, st *atomic.Pointer[stand
 	if o.Retry == (Span{}) {
 		o.Retry = Span{500 * time.Millisecond, 30 * time.Second}
 	}
-	return &hooks{options: o, metrics: m, standing: st, wrote: wrote, queue: newQueue(), chance: chance}
+	return &hooks{options: o, metrics: m, standing: st, wrote: wrote, reported: reported, queue: newQueue(), chance: chance}
 }
 
 // report is one thing to tell: a status or an inbound message.
@@ -135,22 +136,30 @@ func (h *hooks) target(field, number string) (url string, ok bool) {
 
 func (h *hooks) hit(rate float64) bool { return h.chance.Float64() < rate }
 
-// write makes a person write to a number, at once, and returns the message's id. It is false
-// when no webhook tells of it.
-func (h *hooks) write(from, number, text string) (id string, ok bool) {
+// write makes a person write n times to a number, so long ago, and reports it at once. It returns the
+// id of the first message, and false when no webhook tells of it.
+func (h *hooks) write(from, number, text string, n int, ago time.Duration) (id string, ok bool) {
 	to, ok := h.target("messages", number)
 	if !ok {
 		return "", false
 	}
 	now := time.Now()
-	in := &inbound{
-		From: from,
-		ID:   fmt.Sprintf("wamid.in%d.%d", now.UnixNano(), h.serial.Add(1)),
-		Time: seconds(now),
-		Type: "text",
-		Text: &textBody{text},
+	at := now.Add(-ago)
+	parcels := make([]*parcel, n)
+	for i := range parcels {
+		in := &inbound{
+			From: from,
+			ID:   fmt.Sprintf("wamid.in%d.%d", now.UnixNano(), h.serial.Add(1)),
+			Time: seconds(at),
+			Type: "text",
+			Text: &textBody{text},
+		}
+		if i == 0 {
+			id = in.ID
+		}
+		parcels[i] = &parcel{due: now, url: to, reports: []report{{at: at, number: number, person: newContact(from), inbound: in}}}
 	}
-	h.wrote(number, from, now)
-	h.queue.put(&parcel{due: now, url: to, reports: []report{{at: now, number: number, person: newContact(from), inbound: in}}})
-	return in.ID, true
+	h.wrote(number, from, at)
+	h.queue.put(parcels...)
+	return id, true
 }

@@ -48,7 +48,7 @@ var rooms = []struct{ name, imports string }{
 	{"internal/cloudapi", "jsondoc message store"},
 	{"internal/webhook", "message store cloudapi"},
 	{"internal/graphsim", "jsondoc message store cloudapi"},
-	{"internal/doctor", "config store cloudapi"},
+	{"internal/doctor", "message config store queue cloudapi"},
 	{"internal/app", "message record pacing config ops store httpapi intake console send reconcile ledger events queue cloudapi webhook seal"},
 	{"internal/demo", "message config ops store client events graphsim app"},
 	{"internal/rig", "message config ops store client graphsim app"},

@@ -129,7 +129,7 @@ func queued(r message.Record, s message.Standing, now time.Time) explanation {
 	case s.Task == message.TaskTaken:
 		return explanation{Rule: ruleTaken, Detail: "A worker has it in hand and waits for its slot."}
 	case s.Task == message.TaskGone:
-		return explanation{Rule: ruleTaskGone, Until: r.ExpiresAt.UTC(), Detail: "Nothing is there that would bring it to its turn; it expires at its deadline. Cancel it, and order it anew."}
+		return explanation{Rule: ruleTaskGone, Until: r.ExpiresAt.UTC(), Detail: "Nothing is there that would bring it to its turn. A worker finds it when it next goes through what waits, and brings it back to its queue."}
 	}
 	most := ""
 	if s.About {

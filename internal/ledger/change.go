@@ -27,6 +27,9 @@ func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Re
 		w.ZAdd(listKey(s, is.List), is.Score, is.Member)
 	}
 	l.writeNames(w, s, before, after)
+	if before.State == message.Queued && (after.State != message.Queued || after.Task != before.Task) && l.o.Ended != nil {
+		l.o.Ended(w, s, before.Open())
+	}
 	ends := after.State.Final() || after.State == message.Sent && len(after.Awaited()) == 0 // which is in no list or index to be found by
 	if ends && (after.State != before.State || was != is) && !after.Tombstone() {
 		w.RPush(endedKey(s, l.endsAt(&after)), after.ID)

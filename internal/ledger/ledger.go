@@ -41,6 +41,10 @@ type Options struct {
 
 	OrphanLife time.Duration // how long a report waits whose message is not known; 15 minutes
 	OrphanMost int           // how many of them wait in a shard at most; 10,000
+
+	// Ended adds to a transaction what follows when a message that was queued is so no more, or has
+	// another task, without an attempt of its own: as it was before. Nil: nothing does.
+	Ended func(w *store.Writes, s message.Shard, o message.Open)
 }
 
 // Ledger reads and changes records. It is safe for concurrent use.

@@ -68,6 +68,7 @@ type Open struct {
 	K         int       // its task counter
 	Accepted  int64     // which record of the id it is: Unix milliseconds of its acceptance
 	Worker    string    // who owns the attempt, when attempting
+	Began     time.Time // start of its latest attempt; zero: not known
 	Since     time.Time // start of the attempt, when attempting; of the doubt, when in doubt; of the wait for a status, when submitted
 	ExpiresAt time.Time
 	NextAt    time.Time // not before, when queued; zero: at once

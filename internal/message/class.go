@@ -60,18 +60,21 @@ type Policy struct {
 	DoubtWindow time.Duration // how long evidence is awaited after a request without an answer
 	OnDoubt     OnDoubt       // what then
 	ErrorWindow time.Duration // how long evidence is awaited after a server error, before a retry
+	// RepeatWindow is how long Meta's repeats are awaited of what we refused or missed, before silence is
+	// believed.
+	RepeatWindow time.Duration
 }
 
 // DefaultPolicy returns how class c is treated unless configured otherwise.
 func DefaultPolicy(c Class) Policy {
 	switch c {
 	case Authentication:
-		return Policy{Deadline: 10 * time.Minute, DoubtWindow: 45 * time.Second, OnDoubt: Resend, ErrorWindow: 10 * time.Second}
+		return Policy{Deadline: 10 * time.Minute, DoubtWindow: 45 * time.Second, OnDoubt: Resend, ErrorWindow: 10 * time.Second, RepeatWindow: ReportsWithin}
 	case Service:
-		return Policy{Deadline: 24 * time.Hour, DoubtWindow: 2 * time.Minute, OnDoubt: Park, ErrorWindow: 30 * time.Second}
+		return Policy{Deadline: 24 * time.Hour, DoubtWindow: 2 * time.Minute, OnDoubt: Park, ErrorWindow: 30 * time.Second, RepeatWindow: ReportsWithin}
 	case Utility:
-		return Policy{Deadline: 24 * time.Hour, DoubtWindow: 15 * time.Minute, OnDoubt: Park, ErrorWindow: 30 * time.Second}
+		return Policy{Deadline: 24 * time.Hour, DoubtWindow: 15 * time.Minute, OnDoubt: Park, ErrorWindow: 30 * time.Second, RepeatWindow: ReportsWithin}
 	default:
-		return Policy{Deadline: 7 * 24 * time.Hour, DoubtWindow: 24 * time.Hour, OnDoubt: Close, ErrorWindow: 30 * time.Second}
+		return Policy{Deadline: 7 * 24 * time.Hour, DoubtWindow: 24 * time.Hour, OnDoubt: Close, ErrorWindow: 30 * time.Second, RepeatWindow: ReportsWithin}
 	}
 }

@@ -37,3 +37,14 @@ type Heard struct {
 	Any      time.Time            // the last webhook of all
 	Statuses map[string]time.Time // by number the last status, by Meta's clock or ours, the earlier
 }
+
+// Channel is whether Meta's reports reach us. Silence about a message is evidence only where a report
+// would have reached us.
+type Channel struct {
+	LastWebhook time.Time // when the last webhook came
+	LastStatus  time.Time // when Meta made the number's last status
+	Reported    bool      // a webhook program has reported at some time
+	Programs    int       // webhook programs that live
+	Gap         time.Time // the end of the latest time in which a delivery may have been refused or missed; zero: none is known
+	Open        time.Time // from Gap up to this time no delivery was refused or missed; zero: not proven
+}

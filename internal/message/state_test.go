@@ -87,10 +87,10 @@ func TestClasses(t *testing.T) {
 func TestDefaultPolicy(t *testing.T) {
 	t.Parallel()
 	for c, want := range map[message.Class]message.Policy{
-		message.Authentication: {Deadline: 10 * time.Minute, DoubtWindow: 45 * time.Second, OnDoubt: message.Resend, ErrorWindow: 10 * time.Second},
-		message.Service:        {Deadline: 24 * time.Hour, DoubtWindow: 2 * time.Minute, OnDoubt: message.Park, ErrorWindow: 30 * time.Second},
-		message.Utility:        {Deadline: 24 * time.Hour, DoubtWindow: 15 * time.Minute, OnDoubt: message.Park, ErrorWindow: 30 * time.Second},
-		message.Marketing:      {Deadline: 168 * time.Hour, DoubtWindow: 24 * time.Hour, OnDoubt: message.Close, ErrorWindow: 30 * time.Second},
+		message.Authentication: {Deadline: 10 * time.Minute, DoubtWindow: 45 * time.Second, OnDoubt: message.Resend, ErrorWindow: 10 * time.Second, RepeatWindow: 15 * time.Minute},
+		message.Service:        {Deadline: 24 * time.Hour, DoubtWindow: 2 * time.Minute, OnDoubt: message.Park, ErrorWindow: 30 * time.Second, RepeatWindow: 15 * time.Minute},
+		message.Utility:        {Deadline: 24 * time.Hour, DoubtWindow: 15 * time.Minute, OnDoubt: message.Park, ErrorWindow: 30 * time.Second, RepeatWindow: 15 * time.Minute},
+		message.Marketing:      {Deadline: 168 * time.Hour, DoubtWindow: 24 * time.Hour, OnDoubt: message.Close, ErrorWindow: 30 * time.Second, RepeatWindow: 15 * time.Minute},
 	} {
 		if got := message.DefaultPolicy(c); got != want {
 			t.Errorf("%s: %+v, want %+v", c, got, want)

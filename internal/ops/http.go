@@ -68,6 +68,8 @@ type ServeOptions struct {
 	WriteTimeout time.Duration // from the end of a request's header to the end of its answer; default 20 s: a body in its last moment gets an answer too
 	Grace        time.Duration // how long a stop waits for running requests; default 10 s
 	Connections  int           // that may be open at once, further ones are closed at once; default 4,096
+	Refused      func()        // called when a connection is closed because too many are open; default none
+	Detach       bool          // a caller that leaves, or closes its half of the connection, does not end the context of its request
 	Log          *slog.Logger  // for what net/http has to say; default none
 }
 
@@ -77,6 +79,9 @@ type ServeOptions struct {
 // requests. Serve closes l.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, o ServeOptions) error {
 	const usual = 10 * time.Second
+	if o.Detach {
+		h = detached(h)
+	}
 	s := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -84,7 +89,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, o ServeOptions) 
 		WriteTimeout:      cmp.Or(o.WriteTimeout, 2*usual),
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
-		ConnState:         atMost(cmp.Or(o.Connections, 4096), o.Log),
+		ConnState:         atMost(cmp.Or(o.Connections, 4096), o.Refused, o.Log),
 		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 		ErrorLog:          log.New(lines{o.Log, "http server"}, "", 0),
 	}
@@ -110,9 +115,18 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, o ServeOptions) 
 	return nil
 }
 
+// detached keeps the context of a request alive when its caller is gone. net/http cannot tell a caller
+// that has closed its half of the connection, and waits for the answer, from one that has left: it ends
+// the context of both. What was begun is finished and answered; each handler has time limits of its own.
+func detached(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r.WithContext(context.WithoutCancel(r.Context())))
+	})
+}
+
 // atMost closes new connections while so many are open: who opens ever more of them is not to
 // use up the process's memory and files.
-func atMost(most int, l *slog.Logger) func(net.Conn, http.ConnState) {
+func atMost(most int, refused func(), l *slog.Logger) func(net.Conn, http.ConnState) {
 	var open, told atomic.Int64
 	return func(c net.Conn, state http.ConnState) {
 		switch state {
@@ -121,6 +135,9 @@ func atMost(most int, l *slog.Logger) func(net.Conn, http.ConnState) {
 				return
 			}
 			c.Close() // which the server notices, and calls us with StateClosed
+			if refused != nil {
+				refused()
+			}
 			now, last := time.Now().Unix(), told.Load()
 			if l != nil && now >= last+60 && told.CompareAndSwap(last, now) {
 				l.Warn("too many connections, new ones are closed", slog.Int("open", most))

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -201,8 +202,9 @@ func TestPanicGoesToTheLog(t *testing.T) {
 // Connections above the limit are closed without an answer, and one that ends makes room.
 func TestTooManyConnections(t *testing.T) {
 	out := make(chan string, 10)
+	var refused atomic.Int32
 	url, stop, ended := serve(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "whole") },
-		ops.ServeOptions{Connections: 2, Log: ops.NewLogger(writerFunc(func(p []byte) { out <- string(p) }), slog.LevelInfo)})
+		ops.ServeOptions{Connections: 2, Refused: func() { refused.Add(1) }, Log: ops.NewLogger(writerFunc(func(p []byte) { out <- string(p) }), slog.LevelInfo)})
 	ask := func() (net.Conn, string) {
 		c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
 		if err != nil {
@@ -225,6 +227,9 @@ func TestTooManyConnections(t *testing.T) {
 	if got := <-out; !strings.Contains(got, "too many connections") || len(out) > 0 {
 		t.Errorf("log line %q, and %d more", got, len(out))
 	}
+	if n := refused.Load(); n != 2 {
+		t.Errorf("%d refused, want 2", n)
+	}
 	kept[0].Close()
 	for got := ""; got != ok; { // the server notices within a moment
 		var c net.Conn
@@ -238,3 +243,27 @@ func TestTooManyConnections(t *testing.T) {
 type writerFunc func([]byte)
 
 func (f writerFunc) Write(p []byte) (int, error) { f(p); return len(p), nil }
+
+// A caller that has sent everything may close its half of the connection and wait for the answer.
+func TestAHalfClosedConnectionIsAnswered(t *testing.T) {
+	url, stop, ended := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		select {
+		case <-r.Context().Done(): // net/http notices within moments
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}, ops.ServeOptions{Detach: true})
+	c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+	c.(*net.TCPConn).CloseWrite()
+	if answer, _ := io.ReadAll(c); !strings.HasPrefix(string(answer), "HTTP/1.1 200 ") {
+		t.Errorf("answer %q", answer)
+	}
+	stop()
+	<-ended
+}

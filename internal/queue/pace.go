@@ -31,7 +31,7 @@ type Paces struct {
 	shards message.Shards
 	rate   func(number string) int
 
-	cut, debit, read store.Script
+	cut, debit, read, missing store.Script
 }
 
 // NewPaces returns the paces of an installation. Rate is a number's configured rate.
@@ -39,6 +39,7 @@ func NewPaces(db *store.DB, shards message.Shards, rate func(number string) int)
 	return &Paces{
 		db: db, shards: shards, rate: rate,
 		cut: db.Script(pacing.PaceLua + cutLua), debit: db.Script(pacing.PaceLua + debitLua), read: db.Script(pacing.PaceLua + readLua),
+		missing: db.Script(missingScript),
 	}
 }
 
@@ -60,11 +61,15 @@ func (p *Paces) Throttled(ctx context.Context, number string) (bool, error) {
 	return cut, nil
 }
 
-// Debit takes n slots off a number's line for messages that people wrote to it.
+// debitMost is how far ahead of now Debit pushes a number's send schedule at most.
+const debitMost = time.Second
+
+// Debit takes n slots off a number's send schedule for messages that people wrote to it, but none that is
+// more than a second ahead.
 func (p *Paces) Debit(ctx context.Context, number string, n int) error {
 	s := p.shards.Of(number)
 	err := p.db.Run(ctx, p.debit, []string{lineKey(s, number), paceKey(s, number)},
-		p.rate(number), pacing.Climb, pacing.Slack.Microseconds(), n).Err()
+		p.rate(number), pacing.Climb, pacing.Slack.Microseconds(), n, debitMost.Microseconds()).Err()
 	if err != nil {
 		return fmt.Errorf("debit number: %w", err)
 	}

@@ -35,7 +35,7 @@ func newMetrics(reg prometheus.Registerer, lag func() time.Duration) *metrics {
 		}, []string{"result"}),
 		foreign: f.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_status_foreign_total",
-			Help: "Receipts for numbers that are not configured; they stay in the stream, and the log names each number once.",
+			Help: "Receipts without a marker of ours for numbers that are not configured; they stay in the stream, and the log names each number once.",
 		}),
 		unusable: f.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_status_unusable_total",

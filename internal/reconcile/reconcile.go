@@ -43,10 +43,14 @@ type Options struct {
 	Name  string                                                           // this process's own name among the readers
 	Mark  func(s string) (id string, attempt int, accepted int64, ok bool) // reads a marker of ours; false for anything else
 	Other func(s string) bool                                              // tells whether a marker is one of another environment; nil: none is
-	Known func(number string) bool                                         // tells whether we send from a number; nil: from all
-	// Inbound hears how many messages people wrote to a number: they count against its
+	Known func(number string) bool                                         // tells whether a number is configured; nil: all are. What carries a marker of ours is applied all the same
+	// Inbound hears how many messages people wrote to a number just now: they count against its
 	// throughput; nil: nobody does.
-	Inbound    func(ctx context.Context, number string, n int) error
+	Inbound func(ctx context.Context, number string, n int) error
+	// Written reads Meta's id of a message that a person wrote, and when it was written. It may be nil
+	// where Inbound is.
+	Written    func(e message.Event) (id string, at time.Time)
+	Now        func(ctx context.Context) time.Time              // Redis's clock; nil: this machine's
 	Update     func(ctx context.Context, e message.Event) error // hears of Meta's updates of templates, accounts and numbers; nil: nobody does
 	Registerer prometheus.Registerer                            // nil: the metrics are not registered
 	Log        *slog.Logger                                     // nil: no logs
@@ -60,7 +64,9 @@ type Reconciler struct {
 	log     *slog.Logger
 	metrics *metrics
 	foreign sync.Map // the numbers that are not ours, and were told of
+	proven  sync.Map // numbers that are not configured, and that a marker of ours came back from
 	ear     ear
+	written written
 }
 
 // New returns a Reconciler that reads s and writes l.
@@ -69,8 +75,8 @@ func New(s stream, l ledger, o Options) *Reconciler {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	if o.Inbound == nil {
-		o.Inbound = func(context.Context, string, int) error { return nil }
+	if o.Now == nil {
+		o.Now = func(context.Context) time.Time { return time.Now() }
 	}
 	return &Reconciler{
 		stream: s, ledger: l, o: o, log: log,
@@ -95,15 +101,11 @@ func (r *Reconciler) Run(ctx context.Context) error {
 // there was any.
 func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []message.Event, also map[string]string) (stored bool, err error) {
 	var evidence []message.Evidence
-	inbound := map[string]int{}
 	for _, e := range events {
 		if e.Type == message.EventUpdate && r.o.Update != nil {
 			if err := r.o.Update(ctx, e); err != nil {
 				return false, fmt.Errorf("take in an update: %w", err)
 			}
-		}
-		if e.Type == message.EventInbound && r.known(e.Number) {
-			inbound[e.Number]++
 		}
 		if e.Type != message.EventStatus || e.Receipt == nil {
 			continue
@@ -111,7 +113,7 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 		switch ev, ok := r.evidence(e); {
 		case !ok:
 			r.metrics.unusable.Inc()
-		case !r.known(ev.Number):
+		case ev.ID == "" && !r.known(ev.Number):
 			r.metrics.foreign.Inc()
 			if _, told := r.foreign.LoadOrStore(ev.Number, true); !told {
 				r.log.Warn("Meta reports on a number that is not configured", slog.String("phone_number_id", ev.Number))
@@ -134,12 +136,7 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 		}
 	}
 	r.ear.hear(shard, events)
-	for number, n := range inbound {
-		// A pace that is a little too fast once is no reason to hand the events out again.
-		if err := r.o.Inbound(ctx, number, n); err != nil {
-			r.log.Warn("inbound messages not counted against the pace", slog.String("phone_number_id", number), slog.Any("err", err))
-		}
-	}
+	r.inbound(ctx, events)
 	return len(evidence) > 0, nil
 }
 
@@ -152,14 +149,27 @@ func (r *Reconciler) evidence(e message.Event) (message.Evidence, bool) {
 	if id, attempt, accepted, ok := r.o.Mark(ev.Marker); ok {
 		if number, _ := message.Number(id); number == ev.Number {
 			ev.ID, ev.Attempt, ev.Accepted = id, attempt, accepted
+			if !r.known(number) {
+				r.proven.Store(number, true)
+			}
 		}
 	}
 	ev.Other = ev.ID == "" && r.o.Other != nil && r.o.Other(ev.Marker)
 	return ev, ev.ID != "" || ev.WAMID != ""
 }
 
+// known tells whether a number is one of ours: it is configured, or a marker of ours came back from
+// it. During a rolling restart, and where roles are split, the configuration of this process may
+// lack a number that another process sends from.
 func (r *Reconciler) known(number string) bool {
-	return number != "" && (r.o.Known == nil || r.o.Known(number))
+	if number == "" {
+		return false
+	}
+	if r.o.Known == nil || r.o.Known(number) {
+		return true
+	}
+	_, ours := r.proven.Load(number)
+	return ours
 }
 
 func (r *Reconciler) rejoin(ctx context.Context) {

@@ -183,6 +183,8 @@ func TestEvidence(t *testing.T) {
 		{"92 a status nobody knows", receipt(number, "wamid.1", "teleported", ""), &message.Evidence{}},
 		{"neither", receipt(number, "", "sent", "order 77"), nil},
 		{"91 not our number", receipt("555", "wamid.1", "sent", ""), nil},
+		{"a marker of ours from a number that is not configured", receipt("42", "wamid.1", "sent", "mark:"+theirs+":2"), &message.Evidence{ID: theirs, Attempt: 2, Accepted: 17}},
+		{"the same without Meta's id", receipt("42", "", "sent", "mark:"+theirs+":2"), &message.Evidence{ID: theirs, Attempt: 2, Accepted: 17}},
 		{"no number", receipt("", "wamid.1", "sent", ""), nil},
 		{"an inbound message", message.Event{Type: message.EventInbound, Number: number}, nil},
 		{"a change of ours", message.Event{Type: message.EventMessage, Number: number, State: &message.Change{To: message.Sent}}, nil},
@@ -375,14 +377,33 @@ func TestWithoutAListEveryNumberIsKnown(t *testing.T) {
 	}
 }
 
-// TestInboundMessagesAreCounted: by number, our numbers' only, after the receipts are folded;
-// and whoever counts them cannot hold the events back.
+// written reads the messages of these tests: the account is the message's id, and its arrival is when it
+// was written.
+func written(e message.Event) (string, time.Time) {
+	if e.At == 0 {
+		return e.WABA, time.Time{}
+	}
+	return e.WABA, time.Unix(e.At, 0)
+}
+
+// TestInboundMessagesAreCounted: those that were written just now, each once, by number, our numbers' only,
+// after the receipts are folded; and whoever counts them cannot hold the events back.
 func TestInboundMessagesAreCounted(t *testing.T) {
 	t.Parallel()
-	inbound := func(number string) message.Event { return message.Event{Type: message.EventInbound, Number: number} }
+	now := time.Date(2026, 11, 25, 12, 0, 0, 700e6, time.UTC)
 	for name, broken := range map[string]error{"counted": nil, "not to be counted": errors.New("broken")} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			serial := 0
+			inbound := func(number string) message.Event {
+				serial++
+				return message.Event{Type: message.EventInbound, Number: number, WABA: fmt.Sprint(serial), At: now.Unix()}
+			}
+			aged := func(ago time.Duration) message.Event {
+				e := inbound(number)
+				e.At = now.Add(-ago).Unix()
+				return e
+			}
 			l := &fakeLedger{wake: make(chan struct{}, 1)}
 			var logs bytes.Buffer
 			got := map[string]int{}
@@ -391,9 +412,15 @@ func TestInboundMessagesAreCounted(t *testing.T) {
 				inbound(number), inbound("555"), inbound("42"), inbound(""), receipt(number, "wamid.1", "sent", ""), inbound(number),
 				{Type: message.EventUpdate, Number: number},
 				inbound(number),
+				{Type: message.EventInbound, Number: number, WABA: fmt.Sprint(serial), At: now.Unix()},
+				aged(3 * time.Second), aged(time.Hour), aged(-time.Hour),
+				{Type: message.EventInbound, Number: number, WABA: "x"},
+				aged(2 * time.Second),
 			}}, l, reconcile.Options{
 				Mark: mark, Known: func(n string) bool { return n == number || n == "42" },
-				Log: slog.New(slog.NewJSONHandler(&logs, nil)),
+				Log:     slog.New(slog.NewJSONHandler(&logs, nil)),
+				Written: written,
+				Now:     func(context.Context) time.Time { return now },
 				Inbound: func(ctx context.Context, n string, count int) error {
 					calls++
 					got[n] += count
@@ -403,7 +430,7 @@ func TestInboundMessagesAreCounted(t *testing.T) {
 			if err := r.Run(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if want := map[string]int{number: 3, "42": 1}; !maps.Equal(got, want) || calls != len(want) {
+			if want := map[string]int{number: 4, "42": 1}; !maps.Equal(got, want) || calls != len(want) {
 				t.Errorf("counted %v in %d calls, want %v in one call each", got, calls, want)
 			}
 			if len(l.folded) != 1 {
@@ -422,13 +449,37 @@ func TestInboundMessagesWaitForTheLedger(t *testing.T) {
 	broken := errors.New("broken")
 	l := &fakeLedger{answer: func([]message.Evidence) ([]message.Folded, error) { return nil, broken }}
 	r := reconcile.New(oneBatch{0, []message.Event{
-		{Type: message.EventInbound, Number: number}, receipt(number, "wamid.1", "sent", ""),
-	}}, l, reconcile.Options{Mark: mark, Inbound: func(context.Context, string, int) error {
+		{Type: message.EventInbound, Number: number, WABA: "1", At: time.Now().Unix()}, receipt(number, "wamid.1", "sent", ""),
+	}}, l, reconcile.Options{Mark: mark, Written: written, Inbound: func(context.Context, string, int) error {
 		t.Error("counted")
 		return nil
 	}})
 	if err := r.Run(t.Context()); !errors.Is(err, broken) {
 		t.Errorf("Run: %v", err)
+	}
+}
+
+// TestANumberIsKnownByItsMarkers: once a marker of ours came back from a number that is not
+// configured here, its reports without a marker are applied too.
+func TestANumberIsKnownByItsMarkers(t *testing.T) {
+	t.Parallel()
+	l := &fakeLedger{wake: make(chan struct{}, 1)}
+	theirs := message.NewID("42", "a")
+	r := reconcile.New(oneBatch{0, []message.Event{
+		receipt("42", "wamid.1", "failed", ""),
+		receipt("42", "wamid.2", "sent", "mark:"+theirs+":1"),
+		receipt("42", "wamid.3", "failed", ""),
+		receipt("43", "wamid.4", "failed", ""),
+	}}, l, reconcile.Options{Mark: mark, Known: func(n string) bool { return n == number }})
+	if err := r.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range l.folded {
+		got = append(got, e.WAMID)
+	}
+	if want := []string{"wamid.2", "wamid.3"}; !slices.Equal(got, want) {
+		t.Errorf("applied %v, want %v", got, want)
 	}
 }
 
@@ -461,10 +512,11 @@ func TestWhatWasHeardIsTold(t *testing.T) {
 	)
 	s.run(t, nil)
 	for late := time.After(20 * time.Second); ; {
-		last, made, err := s.stream.LastHeard(t.Context(), number)
+		c, err := s.stream.Channel(t.Context(), number)
 		if err != nil {
 			t.Fatal(err)
 		}
+		last, made := c.LastWebhook, c.LastStatus
 		if last.Equal(now.Add(-10*time.Second)) && made.Equal(now.Add(-time.Minute)) {
 			break
 		}
@@ -481,12 +533,13 @@ func TestWhatWasHeardIsTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	last, made, err := s.stream.LastHeard(t.Context(), number)
+	c, err := s.stream.Channel(t.Context(), number)
+	last, made := c.LastWebhook, c.LastStatus
 	if err != nil || last.After(time.Now().Add(time.Second)) || last.Before(now) || !made.Equal(now.Add(-time.Minute)) {
 		t.Errorf("heard at %s, a status made at %s, %v; now is %s", last, made, err, now)
 	}
-	if other, made, err := s.stream.LastHeard(t.Context(), "1"); err != nil || !other.Equal(last) || !made.IsZero() {
-		t.Errorf("of a number never heard of: %s, %s, %v", other, made, err)
+	if c, err := s.stream.Channel(t.Context(), "1"); err != nil || !c.LastWebhook.Equal(last) || !c.LastStatus.IsZero() || c.Reported {
+		t.Errorf("of a number never heard of: %+v, %v", c, err)
 	}
 }
 

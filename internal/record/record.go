@@ -91,8 +91,18 @@ func (r *Record) Worker() string {
 func (r *Record) Open() message.Open {
 	return message.Open{
 		ID: r.ID, Message: r.Context, State: r.State, Reason: r.Reason, N: r.Attempt, K: r.Task, Accepted: r.Incarnation(), Worker: r.Worker(),
-		Since: r.Since(), ExpiresAt: r.ExpiresAt, NextAt: r.NextAt, Resent: r.Resends,
+		Began: r.began(), Since: r.Since(), ExpiresAt: r.ExpiresAt, NextAt: r.NextAt, Resent: r.Resends,
 	}
+}
+
+// began is when the latest attempt began; zero when the timeline does not say it.
+func (r *Record) began() time.Time {
+	for _, s := range slices.Backward(r.Timeline) {
+		if s.State == message.Attempting {
+			return s.At
+		}
+	}
+	return time.Time{}
 }
 
 // step enters the present state into the timeline.

@@ -592,7 +592,7 @@ func TestOpen(t *testing.T) {
 	r := in(message.Attempting)
 	r.NextAt = t0.Add(time.Minute)
 	want := message.Open{
-		ID: messageID, Message: r.Context, State: message.Attempting, N: 2, K: 1, Accepted: r.Incarnation(), Worker: "w", Since: t0.Add(time.Second),
+		ID: messageID, Message: r.Context, State: message.Attempting, N: 2, K: 1, Accepted: r.Incarnation(), Worker: "w", Began: t0.Add(time.Second), Since: t0.Add(time.Second),
 		ExpiresAt: r.ExpiresAt, NextAt: r.NextAt, Resent: 1,
 	}
 	if got := r.Open(); !reflect.DeepEqual(got, want) {

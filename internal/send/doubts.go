@@ -21,6 +21,10 @@ const (
 	resendFew   = 5   // however few sends there were
 	// lookAgain is when a doubt that may not be settled yet is looked at again.
 	lookAgain = 10 * time.Second
+	// proofLag is how far the proof that the channel is open may lie behind the clock while all is well.
+	proofLag = 5 * time.Second
+	// clockSlack is by how much the clocks of two masters may differ.
+	clockSlack = 2 * time.Second
 )
 
 // doubts ends the doubts whose window has passed. What has passed is told by the watermark,
@@ -37,14 +41,18 @@ func (s *Sweeper) doubts(ctx context.Context, shard message.Shard, now time.Time
 	doubts, err := s.Records.Doubts(ctx, shard, mark, sweepMost)
 	errs := []error{err}
 	var wait []string
+	next := mark.Add(lookAgain)
 	c := channel{Sweeper: s, shard: shard, now: now, numbers: map[string]signs{}}
 	for _, o := range doubts {
-		m, ok, err := s.settle(ctx, o, now, &c)
+		m, again, err := s.settle(ctx, o, now, &c)
 		switch {
 		case err != nil:
 			errs = append(errs, err)
-		case !ok:
+		case !again.IsZero():
 			wait = append(wait, o.ID)
+			if again.Before(next) {
+				next = again
+			}
 		case m.To != message.Queued:
 			errs = append(errs, s.move(ctx, o, m))
 		default:
@@ -60,19 +68,19 @@ func (s *Sweeper) doubts(ctx context.Context, shard message.Shard, now time.Time
 	}
 	if len(wait) > 0 {
 		s.metrics.postponed.Add(float64(len(wait)))
-		errs = append(errs, s.Records.Postpone(ctx, shard, wait, mark.Add(lookAgain)))
+		errs = append(errs, s.Records.Postpone(ctx, shard, wait, next))
 	}
 	return errors.Join(errs...)
 }
 
-// settle says what becomes of a doubt without evidence. It is false when nothing may be done
-// about it yet, because Meta's webhooks may not reach us: silence is no evidence then. To ask
-// a person is always allowed, and all that is left at the deadline.
-func (s *Sweeper) settle(ctx context.Context, o message.Open, now time.Time, c *channel) (message.Move, bool, error) {
+// settle says what becomes of a doubt without evidence, or when to look at it again: as long as Meta's
+// report may have been missed, silence is no evidence. To ask a person is always allowed, and all that
+// is left at the deadline.
+func (s *Sweeper) settle(ctx context.Context, o message.Open, now time.Time, c *channel) (m message.Move, again time.Time, err error) {
 	p := s.Policy(o.Message.From, o.Message.Class)
 	left := o.ExpiresAt.Sub(now)
 	park := message.Move{To: message.Parked, Reason: o.Reason}
-	m := message.Move{To: message.Failed, Reason: message.ReasonUndetermined}
+	m = message.Move{To: message.Failed, Reason: message.ReasonUndetermined}
 	sound := (*channel).alive
 	switch {
 	case o.Reason == message.ReasonServerError && left > 0:
@@ -82,19 +90,21 @@ func (s *Sweeper) settle(ctx context.Context, o message.Open, now time.Time, c *
 	case p.OnDoubt == message.Resend && o.Resent == 0 && left >= resendLeft:
 		m = message.Move{To: message.Queued, Reason: message.ReasonPolicy, Resend: true}
 	case p.OnDoubt == message.Park:
-		return park, true, nil
+		return park, time.Time{}, nil
 	}
-	ok, err := sound(c, ctx, o)
+	ok, again, err := sound(c, ctx, o, p.RepeatWindow)
 	switch {
 	case err != nil:
-		return message.Move{}, false, err
+		return message.Move{}, time.Time{}, err
 	case !ok && left <= 0:
-		return park, true, nil
-	case ok && m.Resend && s.resends.count() >= max(resendFew, s.Sends()/resendShare):
+		return park, time.Time{}, nil
+	case !ok:
+		return message.Move{}, again, nil
+	case m.Resend && s.resends.count() >= max(resendFew, s.Sends()/resendShare):
 		s.metrics.refused.Inc()
-		return message.Move{To: message.Parked, Reason: message.ReasonResends}, true, nil
+		return message.Move{To: message.Parked, Reason: message.ReasonResends}, time.Time{}, nil
 	}
-	return m, ok, nil
+	return m, time.Time{}, nil
 }
 
 // channel is what one pass knows of whether Meta's webhooks reach us.
@@ -107,9 +117,8 @@ type channel struct {
 
 // signs are the signs of life of the channel.
 type signs struct {
-	any    time.Time // when Meta was last heard at all
-	status time.Time // when the last status of the number was made
-	owed   bool      // Meta took a message, more than aliveFor ago, and was not heard since
+	message.Channel
+	owed bool // Meta took a message, more than aliveFor ago, and was not heard since
 }
 
 func (c *channel) of(ctx context.Context, number string) (signs, error) {
@@ -118,28 +127,66 @@ func (c *channel) of(ctx context.Context, number string) (signs, error) {
 	}
 	var s signs
 	var err error
-	if s.any, s.status, err = c.LastHeard(ctx, number); err != nil {
+	if s.Channel, err = c.Channel(ctx, number); err != nil {
 		return s, err
 	}
-	owed, err := c.Records.Owed(ctx, c.shard, s.any, c.now.Add(-aliveFor))
+	owed, err := c.Records.Owed(ctx, c.shard, s.LastWebhook, c.now.Add(-aliveFor))
 	s.owed = owed > 0
 	c.numbers[number] = s
 	return s, err
 }
 
 // alive tells whether evidence of a doubt would have reached us: webhooks came in the last
-// minute, or one of a later status of the same number did since the doubt began.
-func (c *channel) alive(ctx context.Context, o message.Open) (bool, error) {
+// minute, or one of a later status of the same number did since the doubt began, and none was refused
+// or missed meanwhile. If not, again is when to look again.
+func (c *channel) alive(ctx context.Context, o message.Open, repeat time.Duration) (ok bool, again time.Time, err error) {
 	s, err := c.of(ctx, o.Message.From)
-	return c.now.Sub(s.any) <= aliveFor || s.status.After(o.Since), err
+	if err != nil {
+		return false, again, err
+	}
+	if c.now.Sub(s.LastWebhook) > aliveFor && !s.LastStatus.After(o.Since) {
+		return false, c.now.Add(lookAgain), nil
+	}
+	ok, again = s.open(o, repeat, c.now)
+	return ok, again, nil
 }
 
 // notSilent also believes in a channel that had nothing to carry.
-func (c *channel) notSilent(ctx context.Context, o message.Open) (bool, error) {
-	alive, err := c.alive(ctx, o)
-	if alive || err != nil {
-		return alive, err
-	}
+func (c *channel) notSilent(ctx context.Context, o message.Open, repeat time.Duration) (ok bool, again time.Time, err error) {
 	s, err := c.of(ctx, o.Message.From)
-	return !s.owed, err
+	switch {
+	case err != nil:
+		return false, again, err
+	case c.now.Sub(s.LastWebhook) > aliveFor && !s.LastStatus.After(o.Since) && s.owed:
+		return false, c.now.Add(lookAgain), nil
+	case !s.Reported: // nobody takes webhooks here
+		return true, again, nil
+	}
+	ok, again = s.open(o, repeat, c.now)
+	return ok, again, nil
+}
+
+// open tells whether no delivery of Meta's was refused or missed from the beginning of an attempt to the
+// end of its doubt's window, or since then for so long that Meta has repeated it. If not, again is when
+// to look again.
+func (s signs) open(o message.Open, repeat time.Duration, now time.Time) (ok bool, again time.Time) {
+	began := o.Began
+	if began.IsZero() {
+		began = o.Since.Add(-attemptMax)
+	}
+	need := o.NextAt
+	if !s.Gap.Before(began.Add(-clockSlack)) {
+		need = s.Gap.Add(repeat)
+	}
+	switch {
+	case !s.Open.IsZero() && !s.Open.Before(need):
+		return true, again
+	case now.Sub(s.Open) <= proofLag && now.Sub(need) <= proofLag:
+		// Soon it may be proven.
+		if need.Before(now) {
+			need = now
+		}
+		return false, need
+	}
+	return false, now.Add(lookAgain)
 }

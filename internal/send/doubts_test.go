@@ -84,6 +84,60 @@ func TestSilenceIsNoEvidence(t *testing.T) {
 	}
 }
 
+// TestARefusedWebhookIsNoSilence: while a message was in doubt, its report may be what we refused or
+// missed. Then Meta's repeats are awaited.
+func TestARefusedWebhookIsNoSilence(t *testing.T) {
+	t.Parallel()
+	const (
+		resend = "in_doubt->queued resent_by_policy resend"
+		retry  = "in_doubt->queued server_error"
+	)
+	always := func(gap time.Duration) func(w *world) {
+		return func(w *world) {
+			w.open = func(now time.Duration) (time.Time, time.Time) { return w.start.Add(gap), w.start.Add(now) }
+		}
+	}
+	// The attempt began 20 s before the doubt, whose window of 10 s ends at 0 s.
+	for name, tt := range map[string]struct {
+		class    message.Class
+		reason   string
+		deadline time.Duration
+		world    func(w *world)
+		want     string
+	}{
+		"refused before the attempt": {message.Authentication, message.ReasonNoAnswer, 10 * time.Minute, always(-40 * time.Second), "0s a " + resend},
+		"refused during the attempt": {message.Authentication, message.ReasonNoAnswer, 90 * time.Second, always(-25 * time.Second), "1m30s a in_doubt->parked no_answer"},
+		"refused in the window":      {message.Authentication, message.ReasonNoAnswer, 90 * time.Second, always(-time.Second), "1m30s a in_doubt->parked no_answer"},
+		"a server error too":         {message.Marketing, message.ReasonServerError, 90 * time.Second, always(-time.Second), "1m30s a in_doubt->parked server_error"},
+		"to close it as well":        {message.Marketing, message.ReasonNoAnswer, 90 * time.Second, always(-time.Second), "1m30s a in_doubt->parked no_answer"},
+		"parking needs no proof":     {message.Utility, message.ReasonNoAnswer, time.Hour, always(-time.Second), "0s a in_doubt->parked no_answer"},
+		"until Meta has repeated it": {message.Marketing, message.ReasonServerError, time.Hour, always(-time.Second), "15m0s a " + retry},
+		"no webhook program runs": {message.Authentication, message.ReasonNoAnswer, 90 * time.Second, func(w *world) {
+			w.open = func(time.Duration) (time.Time, time.Time) { return w.start.Add(-time.Hour), time.Time{} }
+		}, "1m30s a in_doubt->parked no_answer"},
+		"none ever reported":                     {message.Authentication, message.ReasonNoAnswer, 90 * time.Second, func(w *world) { w.open = nil }, "1m30s a in_doubt->parked no_answer"},
+		"none ever reported, and a server error": {message.Marketing, message.ReasonServerError, time.Hour, func(w *world) { w.open = nil }, "0s a " + retry},
+		"the proof lags behind the window": {message.Authentication, message.ReasonNoAnswer, 10 * time.Minute, func(w *world) {
+			w.open = func(now time.Duration) (time.Time, time.Time) { return time.Time{}, w.start.Add(now - 3*time.Second) }
+		}, "4s a " + resend},
+		"the proof stands still before it": {message.Authentication, message.ReasonNoAnswer, 80 * time.Second, func(w *world) {
+			w.open = func(time.Duration) (time.Time, time.Time) { return time.Time{}, w.start.Add(-time.Second) }
+		}, "1m26s a in_doubt->parked no_answer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				w.mark = func(now time.Duration) time.Time { return w.start.Add(now) }
+				tt.world(w)
+				w.doubt("a", tt.class, tt.reason, tt.deadline)
+				d := &w.doubts[0]
+				d.Began, d.Since, d.NextAt = w.start.Add(-30*time.Second), w.start.Add(-10*time.Second), w.start
+				w.sweepFor(t, 20*time.Minute)
+				w.want(t, tt.want)
+			})
+		})
+	}
+}
+
 // TestFewResends: more resends in a minute than one of a hundred sends mean that something
 // else is wrong.
 func TestFewResends(t *testing.T) {

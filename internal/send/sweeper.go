@@ -51,9 +51,8 @@ type Requeue func(ctx context.Context, o message.Open, m message.Move) error
 // Watermark says up to when all evidence of a shard is folded into the records.
 type Watermark func(ctx context.Context, s message.Shard) (time.Time, error)
 
-// LastHeard says when a webhook of Meta's last came at all, and when the last status of a
-// number was made.
-type LastHeard func(ctx context.Context, number string) (any, status time.Time, err error)
+// Channel tells whether what Meta reports of a number's messages reaches us.
+type Channel func(ctx context.Context, number string) (message.Channel, error)
 
 // Sweeper takes up what was left undone: attempts of dead workers, doubts whose window has
 // passed, deadlines. Each worker runs one; they may all do the same work without harm.
@@ -68,7 +67,7 @@ type Sweeper struct {
 	Suspects  func(shards []message.Shard) []string // messages of some shards that were found in an attempt when their task came up, since it was last called
 	Holds     func(ctx context.Context) ([]message.Hold, error)
 	Watermark Watermark
-	LastHeard LastHeard
+	Channel   Channel
 	Sends     func() int // requests of this worker in the last minute
 	// Sight is since when this worker's view of a shard is good. After the store was away, or this worker
 	// stood still, everybody's heartbeat looks old, and nobody is dead.

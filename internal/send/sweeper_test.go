@@ -29,9 +29,10 @@ type world struct {
 	attempts []message.Open
 	doubts   []message.Open
 	overdue  []message.Open
-	mark     func(now time.Duration) time.Time // the reconciler's watermark
-	heard    func(now time.Duration) time.Time // when a webhook came last
-	status   time.Time                         // when the number's last status was made
+	mark     func(now time.Duration) time.Time             // the reconciler's watermark
+	heard    func(now time.Duration) time.Time             // when a webhook came last
+	status   time.Time                                     // when the number's last status was made
+	open     func(now time.Duration) (gap, open time.Time) // of the channel; nil: no webhook program ever reported
 	owed     func(after, before time.Time) int64
 	sends    int
 	holds    []message.Hold
@@ -65,6 +66,7 @@ func newWorld() *world {
 	w.sight = func(time.Duration) send.Sight { return send.Sight{Unbroken: w.start, Steady: w.start.Add(-time.Hour)} }
 	w.mark = func(time.Duration) time.Time { return w.start }
 	w.heard = func(now time.Duration) time.Time { return w.start.Add(now) }
+	w.open = func(now time.Duration) (gap, open time.Time) { return time.Time{}, w.start.Add(now) }
 	return w
 }
 
@@ -256,8 +258,13 @@ func (w *world) sweepFor(t *testing.T, d time.Duration) {
 		Watermark: func(context.Context, message.Shard) (time.Time, error) {
 			return w.mark(time.Since(w.start)), w.call("watermark")
 		},
-		LastHeard: func(context.Context, string) (time.Time, time.Time, error) {
-			return w.heard(time.Since(w.start)), w.status, w.call("heard")
+		Channel: func(context.Context, string) (message.Channel, error) {
+			c := message.Channel{LastWebhook: w.heard(time.Since(w.start)), LastStatus: w.status}
+			if w.open != nil {
+				c.Reported = true
+				c.Gap, c.Open = w.open(time.Since(w.start))
+			}
+			return c, w.call("heard")
 		},
 		Sends: func() int { return w.sends },
 		Holds: func(context.Context) ([]message.Hold, error) { return w.holds, w.call("holds") },

@@ -46,6 +46,13 @@ var statuses = map[result]int{
 
 func (r result) status() int { return statuses[r] }
 
+// repeated tells whether Meta's repeat is needed: the delivery may be Meta's, and nothing of it was
+// kept. A false signature is none of Meta's while the app secret is right; a body that is too large
+// never is.
+func (r result) repeated() bool {
+	return r == unavailable || r == crowded || r == tooSlow || r == unreadable || r == "" // it panicked
+}
+
 type metrics struct {
 	requests      map[result]prometheus.Counter
 	ack           prometheus.Histogram

@@ -46,7 +46,8 @@ type App struct {
 
 // Options say whose webhooks are taken.
 type Options struct {
-	Apps func(name string) (App, bool) // the app of a path; asked at every request, so it may change
+	Apps  func(name string) (App, bool)    // the app of a path; asked at every request, so it may change
+	Track func() (done func(refused bool)) // called when a delivery that may be Meta's arrives, and done when it is answered: whether its repeat is needed; nil: nobody asks
 	// ClockOffset is how far the store's clock is ahead of this machine's; nil: not at all.
 	ClockOffset func() time.Duration
 	Registerer  prometheus.Registerer // nil: the metrics are not registered
@@ -57,6 +58,7 @@ type server struct {
 	stream  stream
 	apps    func(string) (App, bool)
 	offset  func() time.Duration
+	track   func() (done func(refused bool))
 	log     *slog.Logger
 	metrics metrics
 	crowd   crowd
@@ -73,6 +75,11 @@ func NewHandler(s stream, o Options) http.Handler {
 		o.ClockOffset = func() time.Duration { return 0 }
 	}
 	srv := &server{stream: s, apps: o.Apps, offset: o.ClockOffset, log: log, metrics: newMetrics(o.Registerer)}
+	track := o.Track
+	if track == nil {
+		track = func() func(bool) { return func(bool) {} }
+	}
+	srv := &server{stream: s, apps: o.Apps, track: track, log: log, metrics: newMetrics(o.Registerer)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /webhooks/whatsapp/{app}", srv.answer(srv.handshake))
 	mux.HandleFunc("POST /webhooks/whatsapp/{app}", srv.answer(srv.receive))
@@ -126,12 +133,14 @@ func same(a, b string) bool {
 var bodies = sync.Pool{New: func() any { return &bytes.Buffer{} }}
 
 // receive takes one notification. Nothing of the body is looked at before its signature.
-func (s *server) receive(w http.ResponseWriter, r *http.Request, app App) result {
+func (s *server) receive(w http.ResponseWriter, r *http.Request, app App) (got result) {
 	began := time.Now()
 	signature := r.Header.Values(cloudapi.SignatureHeader)
 	if len(signature) != 1 || !cloudapi.Signature(signature[0]) {
 		return s.unsigned(r)
 	}
+	done := s.track()
+	defer func() { done(got.repeated()) }()
 	b := &stranger{Reader: http.MaxBytesReader(w, r.Body, maxBody), crowd: &s.crowd}
 	defer b.forget()
 	buffer := bodies.Get().(*bytes.Buffer)
@@ -160,7 +169,7 @@ func (s *server) receive(w http.ResponseWriter, r *http.Request, app App) result
 		return s.unsigned(r)
 	}
 	s.metrics.signedWith(which)
-	got := s.keep(r, body)
+	got = s.keep(r, body)
 	if got.status() == http.StatusOK {
 		s.metrics.ack.Observe(time.Since(began).Seconds())
 	}

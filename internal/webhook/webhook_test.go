@@ -74,19 +74,45 @@ type site struct {
 	url    string
 	reg    *prometheus.Registry
 	logs   *bytes.Buffer
+	server *httptest.Server
+
+	mu      sync.Mutex
+	tracked []string
 }
 
 func setup(t testing.TB) *site {
 	s := &site{stream: &fakeStream{}, reg: prometheus.NewRegistry(), logs: &bytes.Buffer{}}
 	h := webhook.NewHandler(s.stream, webhook.Options{
-		Apps:       func(name string) (webhook.App, bool) { a, ok := apps[name]; return a, ok },
+		Apps: func(name string) (webhook.App, bool) { a, ok := apps[name]; return a, ok },
+		Track: func() func(bool) {
+			return func(refused bool) {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.tracked = append(s.tracked, map[bool]string{false: "kept", true: "refused"}[refused])
+			}
+		},
 		Registerer: s.reg,
 		Log:        slog.New(slog.NewJSONHandler(s.logs, nil)),
 	})
-	server := httptest.NewServer(h)
-	t.Cleanup(server.Close)
-	s.url = server.URL + "/webhooks/whatsapp/"
+	s.server = httptest.NewServer(h)
+	t.Cleanup(s.server.Close)
+	s.url = s.server.URL + "/webhooks/whatsapp/"
 	return s
+}
+
+// raw sends a body and announces another length, closes its half of the connection, and returns the
+// answer.
+func (s *site) raw(t *testing.T, signature string, body []byte, length int) string {
+	t.Helper()
+	c, err := net.Dial("tcp", strings.TrimPrefix(s.server.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "POST /webhooks/whatsapp/shop HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nX-Hub-Signature-256: %s\r\n\r\n%s", length, signature, body)
+	c.(*net.TCPConn).CloseWrite()
+	answer, _ := io.ReadAll(c)
+	return string(answer)
 }
 
 // count returns the series whose one label has that value; label "": the one without. Of a
@@ -246,6 +272,38 @@ func TestNotifications(t *testing.T) {
 	}
 }
 
+// TestRefusedDeliveriesAreTracked: what may be Meta's and was not kept comes again, and until then
+// silence proves nothing.
+func TestRefusedDeliveriesAreTracked(t *testing.T) {
+	t.Parallel()
+	one := notification(sent(1))
+	signature := cloudapi.Sign(current, one)
+	post := func(t *testing.T, s *site) { s.post(t, "shop", one, signature) }
+	for _, tt := range []struct {
+		name string
+		err  error
+		send func(t *testing.T, s *site)
+		want string // "kept" or "refused" of each delivery
+	}{
+		{"kept", nil, post, "kept"},
+		{"Redis is away", errors.New("away"), post, "refused"},
+		{"a body that breaks off", nil, func(t *testing.T, s *site) { s.raw(t, signature, one[:len(one)-1], len(one)) }, "refused"},
+		{"another secret", nil, func(t *testing.T, s *site) { s.post(t, "shop", one, cloudapi.Sign(foreign, one)) }, "kept"},
+		{"no signature", nil, func(t *testing.T, s *site) { s.post(t, "shop", one) }, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t)
+			s.stream.err = tt.err
+			tt.send(t, s)
+			s.server.Close() // waits for the handlers
+			if got := strings.Join(s.tracked, " "); got != tt.want {
+				t.Errorf("tracked %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestWhichSecretSigned(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -306,16 +364,8 @@ func TestABodyThatBreaksOffIsNotTaken(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	body := notification(sent(1))
-	c, err := net.Dial("tcp", strings.TrimPrefix(s.url[:strings.Index(s.url, "/webhooks")], "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	fmt.Fprintf(c, "POST /webhooks/whatsapp/shop HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nX-Hub-Signature-256: %s\r\n\r\n%s",
-		len(body), cloudapi.Sign(current, body), body[:len(body)-1])
-	c.(*net.TCPConn).CloseWrite()
-	answer, _ := io.ReadAll(c)
-	if !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") || len(s.stream.events) != 0 {
+	answer := s.raw(t, cloudapi.Sign(current, body), body[:len(body)-1], len(body))
+	if !strings.HasPrefix(answer, "HTTP/1.1 400 ") || len(s.stream.events) != 0 {
 		t.Errorf("answer %q, %d events", answer, len(s.stream.events))
 	}
 }

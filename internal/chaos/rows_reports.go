@@ -1,0 +1,95 @@
+package chaos
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"sluice/internal/graphsim"
+	"sluice/internal/message"
+)
+
+// reportRows break the way of Meta's reports to the records.
+var reportRows = []row{
+	{
+		id: "C71", fault: "webhooks missed for 3 s, then refused for 3 s; Meta repeats after 6 s, policy resend", n: 600, takes: 18 * time.Second,
+		setup: setup{
+			resend: true, window: 3 * time.Second, repeat: time.Hour,
+			faults:  graphsim.Faults{Latency: quick.Latency, Lost: 0.04, ErrorAfter: 0.02},
+			webhook: graphsim.Webhook{Retry: graphsim.Span{Min: 6 * time.Second, Max: 6 * time.Second}},
+		},
+		play: func(r *run) {
+			link, err := newProxy(r.redisAddr)
+			r.must(err, "start the link of the webhook program")
+			defer link.close()
+			start := func() { r.other("webhook", r.hook, "--redis-url", "redis://"+link.addr) }
+			r.killOther("webhook")
+			start()
+			r.order(r.n/2, r.pace())
+			r.receives(r.n / 4)
+			r.killOther("webhook")
+			r.pause(3 * time.Second)
+			start()
+			r.order(r.n/2, r.pace())
+			r.receives(3 * r.n / 4)
+			r.tell("cut the webhook program's way to Redis")
+			link.cut()
+			r.pause(3 * time.Second)
+			link.mend()
+			r.settle()
+			for id, rec := range r.records(r.producer.taken()) {
+				r.check(resends(rec) == 0, "%s was sent again by policy, and Meta had taken it", id)
+			}
+		},
+	},
+	{
+		id: "C72", fault: "a reconciler that knows half of the numbers, as in a rolling restart, policy resend", n: 300, takes: 10 * time.Second,
+		setup: setup{
+			split: true, late: true, resend: true, window: 3 * time.Second,
+			faults: graphsim.Faults{Latency: quick.Latency, Lost: 0.1},
+		},
+		play: func(r *run) {
+			all := r.setup.numbers
+			r.setup.numbers = all / 2
+			r.configure(nil)
+			r.reconciler()
+			r.setup.numbers = all
+			r.configure(nil)
+			r.startWorkers(r.setup.workers)
+			r.order(r.n, r.pace())
+			r.settle()
+			for id, rec := range r.records(r.producer.taken()) {
+				r.check(rec.State == message.Delivered && resends(rec) == 0, "%s is %s, sent again %d times by policy", id, rec.State, resends(rec))
+			}
+		},
+	},
+	{
+		id: "C73", fault: "30,000 inbound messages of an hour ago", n: 600, takes: 12 * time.Second,
+		setup: setup{numbers: 1, webhook: graphsim.Webhook{Batch: 500}},
+		play: func(r *run) {
+			r.order(r.n, r.pace())
+			r.receives(r.n / 4)
+			r.inbound(r.producer.numbers[0], 30_000, time.Hour)
+			r.settle()
+			silent := stopped(r.evidence())
+			r.check(silent < 3*time.Second, "nothing was sent for %s", silent)
+		},
+	},
+}
+
+// inbound lets a person write n messages to a number, so long ago, and Meta report them now.
+func (r *run) inbound(number string, n int, ago time.Duration) {
+	r.tell("%d inbound messages of %s ago", n, ago)
+	body, err := json.Marshal(map[string]any{"from": "15551234567", "to": number, "text": "Hello", "count": n, "ago": ago.String()})
+	r.must(err, "inbound")
+	req, err := http.NewRequestWithContext(r.ctx, http.MethodPost, fmt.Sprintf("http://%s/_sim/inbound", r.Sim.Addr), bytes.NewReader(body))
+	r.must(err, "inbound")
+	resp, err := r.HTTP.Do(req)
+	r.must(err, "let a person write")
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusAccepted {
+		r.fatal("the simulator answered %s to inbound messages", resp.Status)
+	}
+}

@@ -1,0 +1,160 @@
+package events_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"sluice/internal/events"
+	"sluice/internal/message"
+	"sluice/internal/store"
+)
+
+const webhooks = "sluice:{s00}:webhooks"
+
+// beats lets webhook programs report.
+func beats(t *testing.T, all ...*events.Liveness) {
+	t.Helper()
+	for _, l := range all {
+		if err := events.Beat(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func channel(t *testing.T, s *events.Stream) message.Channel {
+	t.Helper()
+	c, err := s.Channel(t.Context(), numberA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func clock(t *testing.T, db *store.DB) time.Time {
+	t.Helper()
+	now, err := db.Now(t.Context(), webhooks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return now
+}
+
+// silent makes a program's last heartbeat older.
+func silent(t *testing.T, db *store.DB, name string, ago time.Duration) {
+	t.Helper()
+	at := clock(t, db).Add(-ago).UnixMilli()
+	if err := db.HSet(t.Context(), webhooks, name, fmt.Sprintf("%d %d", at, at)).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLiveness: silence about a message is evidence only while each webhook program takes everything.
+func TestLiveness(t *testing.T) {
+	on(t, func(t *testing.T, db *store.DB) {
+		s := events.New(db, shards, events.Options{})
+		if c := channel(t, s); c != (message.Channel{}) {
+			t.Errorf("before any program reported: %+v", c)
+		}
+		one, two := s.NewLiveness("host-one"), s.NewLiveness("host-two")
+
+		began := clock(t, db).Truncate(time.Millisecond)
+		beats(t, one)
+		c := channel(t, s)
+		if !c.Reported || c.Programs != 1 || c.Gap.Before(began) || !c.Open.IsZero() {
+			t.Errorf("after the first start: %+v, it was %s", c, began)
+		}
+		first := c.Gap
+		beats(t, one, one)
+		if c = channel(t, s); c.Gap != first || c.Open.Before(first) || c.Open.After(clock(t, db)) {
+			t.Errorf("while one runs: %+v", c)
+		}
+		beats(t, two, two)
+		if c = channel(t, s); c.Gap != first || c.Programs != 2 {
+			t.Errorf("a second one is no gap: %+v", c)
+		}
+
+		// What is in hand may be refused yet: nothing is proven from its arrival on.
+		done := one.Track()
+		arrived := clock(t, db)
+		beats(t, one, two, one)
+		if c = channel(t, s); c.Gap != first || c.Open.After(arrived.Add(time.Millisecond)) {
+			t.Errorf("with a delivery in hand since %s: %+v", arrived, c)
+		}
+		done(false)
+		beats(t, one, two, one, two)
+		if c = channel(t, s); c.Gap != first || c.Open.Before(arrived.Truncate(time.Millisecond)) {
+			t.Errorf("after it was kept: %+v", c)
+		}
+		one.Track()(true)
+		refused := clock(t, db)
+		beats(t, one)
+		if c = channel(t, s); c.Gap.Before(refused.Add(-10*time.Millisecond)) || c.Gap.After(clock(t, db)) {
+			t.Errorf("after a refusal at %s: %+v", refused, c)
+		}
+
+		// A Redis that lost the refusal learns of it again.
+		db.HSet(t.Context(), webhooks, "gap", first.UnixMilli())
+		beats(t, one)
+		if c = channel(t, s); c.Gap.Before(refused.Add(-10 * time.Millisecond)) {
+			t.Errorf("after a loss: %+v", c)
+		}
+
+		// One that leaves in good order while another runs is no gap; one that dies is.
+		before := channel(t, s).Gap
+		if err := two.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		beats(t, one)
+		if c = channel(t, s); c.Programs != 1 || c.Gap.Sub(before) > 20*time.Millisecond {
+			t.Errorf("after one left: %+v, before it %s", c, before)
+		}
+		silent(t, db, "host-two", 4*time.Second)
+		if c = channel(t, s); c.Open.After(clock(t, db).Add(-3 * time.Second)) {
+			t.Errorf("while one is silent: %+v", c)
+		}
+		died := clock(t, db).Truncate(time.Millisecond)
+		beats(t, one)
+		if c = channel(t, s); c.Programs != 1 || c.Gap.Before(died) {
+			t.Errorf("after one died at %s: %+v", died, c)
+		}
+		// One that stood still may have let deliveries time out.
+		silent(t, db, "host-one", 4*time.Second)
+		woken := clock(t, db).Truncate(time.Millisecond)
+		beats(t, one)
+		if c = channel(t, s); c.Programs != 1 || c.Gap.Before(woken) {
+			t.Errorf("after it stood still until %s: %+v", woken, c)
+		}
+		// While none runs nothing is proven, and the next start ends the gap.
+		if err := one.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if c = channel(t, s); !c.Reported || c.Programs != 0 || !c.Open.IsZero() {
+			t.Errorf("while none runs: %+v", c)
+		}
+		again := clock(t, db).Truncate(time.Millisecond)
+		beats(t, s.NewLiveness("host-three"))
+		if c = channel(t, s); c.Programs != 1 || c.Gap.Before(again) {
+			t.Errorf("after the next start at %s: %+v", again, c)
+		}
+	})
+}
+
+func TestLivenessRuns(t *testing.T) {
+	on(t, func(t *testing.T, db *store.DB) {
+		s := events.New(db, shards, events.Options{})
+		l := s.NewLiveness("host-one")
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- l.Run(ctx) }()
+		eventually(t, "proven open", func() bool { return !channel(t, s).Open.IsZero() })
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if c := channel(t, s); c.Programs != 1 {
+			t.Errorf("before it left: %+v", c)
+		}
+	})
+}
