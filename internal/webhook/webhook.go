@@ -74,12 +74,11 @@ func NewHandler(s stream, o Options) http.Handler {
 	if o.ClockOffset == nil {
 		o.ClockOffset = func() time.Duration { return 0 }
 	}
-	srv := &server{stream: s, apps: o.Apps, offset: o.ClockOffset, log: log, metrics: newMetrics(o.Registerer)}
 	track := o.Track
 	if track == nil {
 		track = func() func(bool) { return func(bool) {} }
 	}
-	srv := &server{stream: s, apps: o.Apps, track: track, log: log, metrics: newMetrics(o.Registerer)}
+	srv := &server{stream: s, apps: o.Apps, track: track, offset: o.ClockOffset, log: log, metrics: newMetrics(o.Registerer)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /webhooks/whatsapp/{app}", srv.answer(srv.handshake))
 	mux.HandleFunc("POST /webhooks/whatsapp/{app}", srv.answer(srv.receive))
