@@ -44,21 +44,22 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return nil, err
 	}
 	door := intake.New(intake.Options{
-		Acceptor:    acceptor{p.db, book, tasks, message.Shards(c.Shards), seal.New(string(c.PayloadKey))},
-		Reader:      book,
-		Desk:        desk{Ledger: book, tasks: tasks, holds: holds, paces: paces},
-		Numbers:     known(c.Numbers),
-		Own:         phones(c.Numbers),
-		Policy:      policies(c.Common),
-		Class:       classes(c.Numbers),
-		ClockOffset: p.db.ClockOffset,
-		Drain:       newDrains(paces.Read, log).of,
-		Explain:     explain,
-		Passes:      cloudapi.Passes,
-		Graph:       graph,
-		Keys:        apiKeys(c.APIKeys),
-		Log:         log,
-		Registerer:  p.registry,
+		Acceptor:   acceptor{p.db, book, tasks, message.Shards(c.Shards), seal.New(string(c.PayloadKey))},
+		Reader:     book,
+		Desk:       desk{Ledger: book, tasks: tasks, holds: holds, paces: paces},
+		Numbers:    known(c.Numbers),
+		Own:        phones(c.Numbers),
+		Policy:     policies(c.Common),
+		Refuse:     refusesUnknown(c.Numbers),
+		Class:      classes(c.Numbers),
+		Offset:     p.db.ClockOffset,
+		Drain:      newDrains(paces.Read, log).of,
+		Explain:    explain,
+		Passes:     cloudapi.Passes,
+		Graph:      graph,
+		Keys:       apiKeys(c.APIKeys),
+		Log:        log,
+		Registerer: p.registry,
 	})
 	p.work = append(p.work, func(ctx context.Context) error {
 		<-ctx.Done()
@@ -138,6 +139,15 @@ func (a acceptor) room(ctx context.Context, m message.Message) error {
 		return message.ErrFull
 	}
 	return nil
+}
+
+// refusesUnknown tells of which numbers messages with a type that is not known here are refused.
+func refusesUnknown(numbers []config.Number) func(number string) bool {
+	refuse := map[string]bool{}
+	for _, n := range numbers {
+		refuse[n.ID] = n.Unknown == "refuse"
+	}
+	return func(number string) bool { return refuse[number] }
 }
 
 func apiKeys(keys []config.APIKey) httpapi.Keys {

@@ -34,7 +34,7 @@ var rooms = []struct{ name, imports string }{
 	{"internal/redistest", ""},
 	{"internal/golden", ""},
 	{"internal/described", ""},
-	{"internal/httpapi", "message"},
+	{"internal/httpapi", "jsondoc message"},
 	{"internal/intake", "jsondoc message httpapi"},
 	{"internal/console", "message httpapi"},
 	{"internal/send", "message record"},

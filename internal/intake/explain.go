@@ -118,7 +118,7 @@ func (in *Intake) doubt(r message.Record) explanation {
 // queued says what a queued message waits for: what is named first lasts whatever comes after.
 func queued(r message.Record, s message.Standing, now time.Time) explanation {
 	switch {
-	case r.NextAt.After(now) && r.Attempt == 0:
+	case r.NextAt.After(now) && (r.Attempt == 0 || r.Reason == message.ReasonReplayed):
 		return explanation{Rule: ruleScheduled, Until: r.NextAt.UTC(), Detail: "It is to be sent then, not before."}
 	case r.NextAt.After(now):
 		return explanation{Rule: ruleBackoff, Until: r.NextAt.UTC(), Detail: fmt.Sprintf("Attempt %d was not taken; the next comes then.", r.Attempt)}

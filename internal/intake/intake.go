@@ -51,22 +51,22 @@ type drain func(ctx context.Context, number string, c message.Class) (time.Durat
 
 // Options says what an Intake works with.
 type Options struct {
-	Acceptor acceptor                                             // required
-	Reader   reader                                               // required
-	Desk     desk                                                 // required to find, explain and cancel
-	Keys     httpapi.Keys                                         // who may call; nobody without
-	Numbers  func(number string) bool                             // whether a phone number id is configured; required
-	Own      func(number string) string                           // the phone number of an id, in E.164; empty, or nil: not known
-	Policy   func(number string, c message.Class) message.Policy  // nil: message.DefaultPolicy
-	Class    func(number string, c message.Content) message.Class // of a message whose caller names none; nil: message.DefaultClass
-	// ClockOffset is how far the store's clock is ahead of this machine's: deadlines are by the store's. Nil: not at all.
-	ClockOffset func() time.Duration
-	Drain       drain                                 // nil: nothing is refused for the backlog before it
-	Explain     func(code int) (title, advice string) // tells people of Meta's error codes; nil: records show the bare code
-	Passes      func(code int) bool                   // whether a code is for a fault that passes by itself; nil: none is
-	Graph       graph                                 // passes calls on to Meta; nil: none are
-	Log         *slog.Logger                          // nil: no log
-	Registerer  prometheus.Registerer                 // nil: the metrics are not exported
+	Acceptor   acceptor                                             // required
+	Reader     reader                                               // required
+	Desk       desk                                                 // required to find, explain and cancel
+	Keys       httpapi.Keys                                         // who may call; nobody without
+	Numbers    func(number string) bool                             // whether a phone number id is configured; required
+	Own        func(number string) string                           // the phone number of an id, in E.164; empty, or nil: not known
+	Policy     func(number string, c message.Class) message.Policy  // nil: message.DefaultPolicy
+	Class      func(number string, c message.Content) message.Class // of a message whose caller names none; nil: message.DefaultClass
+	Refuse     func(number string) bool                             // whether messages of a number with a type that is not known here are refused; nil: they pass
+	Offset     func() time.Duration                                 // how far the store's clock, which decides on deadlines, is ahead of this machine's; nil: not at all
+	Drain      drain                                                // nil: nothing is refused for the backlog before it
+	Explain    func(code int) (title, advice string)                // tells people of Meta's error codes; nil: records show the bare code
+	Passes     func(code int) bool                                  // whether a code is for a fault that passes by itself; nil: none is
+	Graph      graph                                                // passes calls on to Meta; nil: none are
+	Log        *slog.Logger                                         // nil: no log
+	Registerer prometheus.Registerer                                // nil: the metrics are not exported
 }
 
 // storeTimeout bounds the calls of the store for one request, so that a caller gets an answer before the
@@ -82,15 +82,15 @@ type Intake struct {
 }
 
 // now is the time by the store's clock.
-func (in *Intake) now() time.Time { return time.Now().Add(in.o.ClockOffset()) }
+func (in *Intake) now() time.Time { return time.Now().Add(in.o.Offset()) }
 
 // New makes an Intake.
 func New(o Options) *Intake {
 	if o.Policy == nil {
 		o.Policy = func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) }
 	}
-	if o.ClockOffset == nil {
-		o.ClockOffset = func() time.Duration { return 0 }
+	if o.Offset == nil {
+		o.Offset = func() time.Duration { return 0 }
 	}
 	if o.Class == nil {
 		o.Class = func(_ string, c message.Content) message.Class { return message.DefaultClass(c) }
@@ -100,6 +100,9 @@ func New(o Options) *Intake {
 	}
 	if o.Own == nil {
 		o.Own = func(string) string { return "" }
+	}
+	if o.Refuse == nil {
+		o.Refuse = func(string) bool { return false }
 	}
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	return &Intake{o: o, metrics: newMetrics(o.Registerer), watch: newWatch(o.Reader.Progress), stopped: make(chan struct{})}

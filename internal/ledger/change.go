@@ -87,7 +87,7 @@ func asked(kind record.Kind, m message.Move) (input, error) {
 		return in, nil
 	}
 	in.Note = strings.TrimPrefix(m.Reason+" by "+m.Deed.Actor+": "+m.Deed.Reason, " ")
-	if m.Deed.Verb == message.VerbReplay {
+	if m.Deed.Verb == message.VerbReplay || m.Deed.Verb == message.VerbResend {
 		return in, nil // one of thousands: the audit log has them as a whole, see Note
 	}
 	about, err := json.Marshal(m.Deed)

@@ -294,11 +294,11 @@ func TestDeadLetters(t *testing.T) {
 			"all":              {message.DeadFilter{}, []string{first, second, third}},
 			"of the number":    {message.DeadFilter{Number: number}, []string{first, second, third}},
 			"of another":       {message.DeadFilter{Number: "1999"}, nil},
-			"by code":          {message.DeadFilter{Code: 131000}, []string{second}},
+			"by code":          {message.DeadFilter{Code: &other.Code}, []string{second}},
 			"by reason":        {message.DeadFilter{Reason: message.ReasonAttempts}, []string{first, second, third}},
 			"another reason":   {message.DeadFilter{Reason: "x"}, nil},
 			"since":            {message.DeadFilter{Since: mid}, []string{third}},
-			"until, by code":   {message.DeadFilter{Until: mid, Code: used.Code}, []string{first}},
+			"until, by code":   {message.DeadFilter{Until: mid, Code: &used.Code}, []string{first}},
 			"long in the past": {message.DeadFilter{Until: mid.Add(-time.Hour)}, nil},
 		} {
 			got := f.letters(tt.filter)

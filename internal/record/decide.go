@@ -187,7 +187,7 @@ func (r Record) Restore(m message.Memory, at time.Time) (Record, Loss, Decision)
 	loss := NothingLost
 	if r.Attempt < m.N {
 		loss = IntentLost
-		if (r.State.Sendable() || r.State == message.Dead) && !r.Tombstone() {
+		if (r.State.Sendable() || r.Payload != "") && !r.Tombstone() { // with its content a message that ended may have been sent again
 			r.Attempt, r.Task = m.N-1, m.K
 			r = r.begun(m.Token, at, "remembered")
 		}

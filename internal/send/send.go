@@ -402,9 +402,9 @@ func (s *Sender) decide(a message.Attempt, out message.Outcome) message.Move {
 			m = message.Move{To: message.Dead, Code: out.Code, Reason: message.ReasonAttempts, Detail: out.Detail, Keep: true}
 		}
 	case message.Refused:
-		m.To = message.Rejected
+		m.To, m.Keep = message.Rejected, true // what it was refused for may be mended: an operator can have it sent again
 		if out.Reason == message.ReasonTampered {
-			m.To, m.Keep = message.Dead, true // a person looks into it, and it may be the key that is wrong
+			m.To = message.Dead // a person looks into it, and it may be the key that is wrong
 		}
 	case message.ServerError:
 		m.To, m.In, m.Reason = message.InDoubt, max(p.ErrorWindow, wait), message.ReasonServerError
