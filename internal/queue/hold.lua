@@ -6,7 +6,7 @@ local old = redis.call('HGET', KEYS[1], ARGV[1])
 if old then
   local ends, about = string.match(old, '^(%d+)%+?%d* (.*)$')
   local mine = tonumber(string.match(ARGV[2], '^%d+'))
-  if ends == '0' or mine ~= 0 and mine <= tonumber(ends) then return about end
+  if ends and (ends == '0' or mine ~= 0 and mine <= tonumber(ends)) then return about end
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. ARGV[3])
 if ARGV[4] ~= '' then redis.call('XADD', KEYS[2], 'MAXLEN', '~', 1000, '*', 'deed', ARGV[4]) end

@@ -160,7 +160,7 @@ func (hs *Holds) List(ctx context.Context) ([]message.Hold, error) {
 			if strings.HasPrefix(field, "probe:") {
 				continue
 			}
-			h, err := parseHold(value)
+			h, err := hs.parseHold(value)
 			if err != nil {
 				return nil, fmt.Errorf("hold %s: %w", field, err)
 			}
@@ -199,7 +199,7 @@ func (hs *Holds) On(ctx context.Context, c message.Context) ([]message.Hold, err
 		if !held {
 			continue
 		}
-		h, err := parseHold(value)
+		h, err := hs.parseHold(value)
 		if err != nil {
 			return nil, fmt.Errorf("hold %s: %w", fields[i], err)
 		}
@@ -211,14 +211,14 @@ func (hs *Holds) On(ctx context.Context, c message.Context) ([]message.Hold, err
 }
 
 // parseHold reads a hold. One that probes ends when it has done so for long enough.
-func parseHold(value string) (h message.Hold, err error) {
+func (hs *Holds) parseHold(value string) (h message.Hold, err error) {
 	ends, about, _ := strings.Cut(value, " ")
 	err = json.Unmarshal([]byte(about), &h)
 	until, probes, _ := strings.Cut(ends, "+")
 	at, _ := strconv.ParseInt(until, 10, 64)
 	rest, _ := strconv.ParseInt(probes, 10, 64)
 	if h.Probe = time.Duration(rest) * time.Millisecond; rest > 0 {
-		if h.Until = time.UnixMilli(at).UTC(); ended(h) {
+		if h.Until = time.UnixMilli(at).UTC(); hs.ended(h) {
 			h.Until = h.Until.Add(h.Probe)
 		}
 	}

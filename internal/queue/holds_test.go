@@ -258,7 +258,7 @@ func TestATemplateProbes(t *testing.T) {
 		t.Fatalf("the next is %q", got)
 	}
 	over(2 * time.Hour)
-	if got := look(); !slices.Equal(got, messageIDs(tasks[2:])) {
+	if got := look(); len(got) < 3 || !slices.Equal(got, messageIDs(tasks[2:2+len(got)])) {
 		t.Errorf("at last %q", got)
 	}
 }

@@ -526,7 +526,7 @@ func TestRestore(t *testing.T) {
 	t.Parallel()
 	at := t0.Add(time.Minute)
 	move := func(to message.State) *message.Move { return &message.Move{To: to, WAMID: wamid, In: time.Minute} }
-	reopened := strings.Fields("queued attempting in_doubt parked dead") // what a later attempt may have followed
+	reopened := strings.Fields("queued attempting in_doubt parked dead submitted") // what a later attempt may have followed
 	for name, r := range all() {
 		for _, m := range []message.Memory{
 			{N: 3, K: 2, Token: "w/3"},
@@ -658,7 +658,7 @@ func TestOpen(t *testing.T) {
 	r.NextAt = t0.Add(time.Minute)
 	want := message.Open{
 		ID: messageID, Message: r.Context, State: message.Attempting, N: 2, K: 1, Accepted: r.Incarnation(), Worker: "w", Began: t0.Add(time.Second), Since: t0.Add(time.Second),
-		ExpiresAt: r.ExpiresAt, NextAt: r.NextAt, Resent: 1,
+		ExpiresAt: r.ExpiresAt, NextAt: r.NextAt, Resent: 1, Failures: 1,
 	}
 	if got := r.Open(); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)

@@ -62,18 +62,6 @@ func TestHealth(t *testing.T) {
 			{well, "", isWell},
 			{strange, "", none},
 		},
-		"answered by another five times in a row": {
-			{doubt, false, false, 0},
-			{strange, false, false, 0},
-			{other, false, false, 0},
-			{strange, false, false, 0},
-			{strange, true, false, 3 * time.Second},
-			{strange, true, false, 2 * time.Second},
-			{doubt, true, false, 0},
-			{strange, true, false, 6 * time.Second}, // after the hold
-			{well, false, true, 0},
-			{strange, false, false, 0},
-		},
 		"held": {
 			{held, "", number(3)},
 			{held, "", number(2)}, // it was under way

@@ -519,7 +519,7 @@ func TestStop(t *testing.T) {
 			func(s *script, stop func()) {
 				s.post = func() message.Outcome { stop(); return message.Outcome{Kind: message.Held, Hold: message.HoldNumber} }
 			},
-			send.Again{Due: true, In: 3 * time.Second},
+			send.Again{Due: true, On: message.HoldNumber},
 			[]string{"next", "begin", "use", post, "probe 33s " + number, "hold " + number + ` "" 0 3s`, "finish 2 queued"},
 		},
 		"before the request": {func(s *script, stop func()) {
