@@ -49,7 +49,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	}
 	w := worker{
 		Program: p, c: c, name: workerName(), shards: shards, rates: rates,
-		book: ledger.New(p.db, ledger.Options{Shards: shards, KeyLife: keyLife, OrphanLife: c.Orphans.Retention, OrphanMost: c.Orphans.Max}),
+		book: ledger.New(p.db, ledger.Options{Shards: shards, KeyLife: keyLife, Mend: cloudapi.Mend, OrphanLife: c.Orphans.Retention, OrphanMost: c.Orphans.Max}),
 		stream: events.New(p.db, shards, events.Options{
 			Retention: c.Events.Retention, MaxLen: c.Events.MaxLength, Registerer: p.registry, Log: log,
 		}),

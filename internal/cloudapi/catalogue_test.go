@@ -189,10 +189,10 @@ func TestCommonMistakes(t *testing.T) {
 		{131048, "Spam rate limit hit", message.Held, cloudapi.ScopeNumber},                              // the number
 		{131049, "Meta chose not to deliver", message.Refused, cloudapi.ScopeRecipient},                  // the person
 		{131057, "Account in maintenance mode", message.ServerError, cloudapi.ScopeNumber},
-		{131063, "Marketing templates disabled on Cloud API", message.Refused, cloudapi.ScopeMessage},    //
-		{132015, "Template is paused", message.Held, cloudapi.ScopeTemplate},                             //
-		{132012, "Template parameter format mismatch", message.Refused, cloudapi.ScopeMessage},           //
-		{131042, "Business eligibility payment issue", message.Held, cloudapi.ScopeNumber},               //
+		{131063, "Marketing templates disabled on Cloud API", message.Refused, cloudapi.ScopeMessage}, //
+		{132015, "Template is paused", message.Held, cloudapi.ScopeTemplate},                          //
+		{132012, "Template parameter format mismatch", message.Refused, cloudapi.ScopeMessage},        //
+		{131042, "Business eligibility payment issue", message.Held, cloudapi.ScopeNumber},            //
 	}
 	for _, tt := range tests {
 		e, ok := cloudapi.Lookup(tt.code)
