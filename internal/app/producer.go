@@ -52,6 +52,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Policy:     policies(c.Common),
 		Refuse:     refusesUnknown(c.Numbers),
 		Class:      classes(c.Numbers),
+		Offset:     p.db.ClockOffset,
 		Drain:      newDrains(paces.Read, log).of,
 		Explain:    explain,
 		Passes:     cloudapi.Passes,

@@ -113,7 +113,7 @@ func (w *worker) send() error {
 			if err != nil {
 				return nil, err
 			}
-			return cloudapi.Body(object, w.marks.Make(a.ID, a.N, a.Accepted), a.ExpiresAt)
+			return cloudapi.Body(object, w.marks.Make(a.ID, a.N, a.Accepted), time.Now().Add(a.Left)) // not ExpiresAt: that is by Redis's clock
 		},
 		Paces:      w.paces,
 		Hold:       w.hold,

@@ -149,7 +149,7 @@ func lineBuffered(b *bufio.Reader) bool {
 func (in *Intake) readLine(e *envelope, g *group, key httpapi.Key, n int, text []byte) {
 	e.reset()
 	var m message.Message
-	now := time.Now()
+	now := in.now()
 	refused := e.read(text)
 	if refused == nil {
 		e.open(e.body.Root())

@@ -155,13 +155,13 @@ func (in *Intake) graphSend(w http.ResponseWriter, r *http.Request) {
 	var given string
 	if refused == nil {
 		var mark bool
-		if m, given, mark, refused = in.readGraph(w, r, key, idempotency, start); mark {
+		if m, given, mark, refused = in.readGraph(w, r, key, idempotency, in.now()); mark {
 			return
 		}
 	}
 	var a message.Acceptance
 	if refused == nil {
-		a, refused = in.hand(r.Context(), w.Header(), &m, start)
+		a, refused = in.hand(r.Context(), w.Header(), &m, in.now())
 	}
 	if refused != nil {
 		in.metrics.observe(result(refused.Status()), start)

@@ -71,7 +71,7 @@ func (in *Intake) acceptGroup(ctx context.Context, g *group) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	var others sync.WaitGroup // lines that are late, or would be: their earlier acceptance is looked for
-	store, now := g.messages[:0], time.Now()
+	store, now := g.messages[:0], in.now()
 	for i := range g.lines {
 		l := &g.lines[i]
 		if l.refused != nil {

@@ -25,7 +25,7 @@ func (in *Intake) post(w http.ResponseWriter, r *http.Request) {
 	wait, refused := waitOf(r)
 	var shown acceptance
 	if refused == nil {
-		shown, refused = in.submit(w, r, start)
+		shown, refused = in.submit(w, r, in.now())
 	}
 	if refused != nil {
 		in.metrics.observe(result(refused.Status()), start)

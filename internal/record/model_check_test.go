@@ -106,7 +106,7 @@ func (w *world) checkOne(l *life, s seen) {
 	if !r.State.Sendable() && !keeps(r.State) && r.Payload+r.Recipient != "" {
 		w.broken("%s: it is %s and its content is still there", l.id, r.State)
 	}
-	if (r.Token != "") != (r.State == message.Attempting) {
+	if (r.Token != "") != (r.State == message.Attempting) && (r.Token == "" || r.State != message.InDoubt) {
 		w.broken("%s: it is %s and has the owner %q", l.id, r.State, r.Token)
 	}
 	w.mayFollow(l, was, r)
