@@ -114,9 +114,6 @@ func resends(r client.Record) int {
 		if s.State == message.Queued && s.Reason == message.ReasonPolicy {
 			n++
 		}
-		if s.State == message.Dead && s.Reason == message.ReasonReported {
-			n++ // it was not delivered, and may be replayed
-		}
 	}
 	return n
 }
