@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -15,24 +14,15 @@ import (
 
 // deadFlags select dead messages.
 type deadFlags struct {
-	Number string    `help:"Of this phone number id." placeholder:"NUMBER"`
-	Code   int       `help:"With this last error code of Meta's." placeholder:"CODE"`
-	Cause  string    `help:"With this reason." placeholder:"REASON"`
+	Number *string   `help:"Of this phone number id." placeholder:"NUMBER"`
+	Code   *int      `help:"With this last error code of Meta's; 0: with none." placeholder:"CODE"`
+	Cause  *string   `help:"With this reason." placeholder:"REASON"`
 	Since  time.Time `help:"They died then or later, 2026-01-31T15:04:05Z say." placeholder:"TIME"`
 	Until  time.Time `help:"They died then or before." placeholder:"TIME"`
 }
 
-func (f deadFlags) path(limit string) string {
-	code, at := "", func(t time.Time) string {
-		if t.IsZero() {
-			return ""
-		}
-		return t.Format(time.RFC3339Nano)
-	}
-	if f.Code != 0 {
-		code = strconv.Itoa(f.Code)
-	}
-	return query("/v1/dead", "number", f.Number, "code", code, "cause", f.Cause, "since", at(f.Since), "until", at(f.Until), "limit", limit)
+func (f deadFlags) path(limit int) string {
+	return query("/v1/dead", "number", f.Number, "code", f.Code, "cause", f.Cause, "since", stamp(f.Since), "until", stamp(f.Until), "limit", &limit)
 }
 
 // dead is what is answered of them.
@@ -67,7 +57,7 @@ type deadCmd struct {
 
 // Run counts the messages that were given up, and lists them.
 func (d deadCmd) Run(ctx context.Context) error {
-	return d.ask(ctx, "GET", d.path(strconv.Itoa(max(d.List, 1))), nil, read(func(t table, found dead) {
+	return d.ask(ctx, "GET", d.path(max(d.List, 1)), nil, read(func(t table, found dead) {
 		found.show(t)
 		for i, m := range found.Messages {
 			if i < d.List {
@@ -79,18 +69,18 @@ func (d deadCmd) Run(ctx context.Context) error {
 
 type replayCmd struct {
 	deadFlags
-	Go     bool   `help:"Do it; without this they are counted only."`
-	Rate   int    `default:"10" help:"How many a second."`
-	Extend string `help:"Give each a new deadline, so long from now: 2h say. Else those whose deadline has passed stay dead." placeholder:"TIME"`
-	Reason string `help:"Why, for those who wonder later; needed with --go."`
-	Actor  string `help:"Who orders it; your user name without." placeholder:"NAME"`
+	Go     bool    `help:"Do it; without this they are counted only."`
+	Rate   int     `default:"10" help:"How many a second."`
+	Extend *string `help:"Give each a new deadline, so long from now: 2h say. Else those whose deadline has passed stay dead." placeholder:"TIME"`
+	Reason string  `help:"Why, for those who wonder later; needed with --go."`
+	Actor  string  `help:"Who orders it; your user name without." placeholder:"NAME"`
 	consoleFlags
 }
 
 // Validate is called when the command line was read.
 func (r replayCmd) Validate() error {
 	switch {
-	case r.Number == "":
+	case r.Number == nil:
 		return errors.New("--number says whose dead messages: sluice dead tells which there are")
 	case r.Go && r.Reason == "":
 		return errors.New("--reason says why, for those who wonder later")
@@ -107,7 +97,7 @@ func (r replayCmd) Run(ctx context.Context) error {
 		r.Until = time.Now()
 	}
 	if !r.Go {
-		return r.ask(ctx, "GET", r.path("1"), nil, read(func(t table, found dead) {
+		return r.ask(ctx, "GET", r.path(1), nil, read(func(t table, found dead) {
 			found.show(t)
 			t.row(found.Count, "would be sent again: give --go and --reason")
 		}))

@@ -14,8 +14,8 @@ type doubtsCmd struct {
 }
 
 type listDoubtsCmd struct {
-	Number string `help:"Only those of this phone number id." placeholder:"NUMBER"`
-	Limit  string `default:"100" help:"How many."`
+	Number *string `help:"Only those of this phone number id." placeholder:"NUMBER"`
+	Limit  *string `default:"100" help:"How many."`
 	consoleFlags
 }
 

@@ -9,10 +9,10 @@ import (
 
 // heldFlags say what is held.
 type heldFlags struct {
-	Number   string `arg:"" optional:"" help:"Phone number id; without one give --tag or --all."`
-	Template string `help:"Only this template of the number, as name/language: order_update/en_US." placeholder:"NAME/LANG"`
-	Tag      string `help:"Only what was accepted with this tag, a campaign's say; of the number, or of all." placeholder:"TAG"`
-	All      bool   `help:"Everything there is."`
+	Number   *string `arg:"" optional:"" help:"Phone number id; without one give --tag or --all."`
+	Template *string `help:"Only this template of the number, as name/language: order_update/en_US." placeholder:"NAME/LANG"`
+	Tag      *string `help:"Only what was accepted with this tag, a campaign's say; of the number, or of all." placeholder:"TAG"`
+	All      bool    `help:"Everything there is."`
 }
 
 func (h heldFlags) what() map[string]any {
@@ -21,16 +21,16 @@ func (h heldFlags) what() map[string]any {
 
 type holdCmd struct {
 	heldFlags
-	For string `help:"How long, 15m or 24h say; without it until resume." placeholder:"TIME"`
+	For *string `help:"How long, 15m or 24h say; without it until resume." placeholder:"TIME"`
 	signature
 	consoleFlags
 }
 
 // Run keeps messages from being sent.
 func (h holdCmd) Run(ctx context.Context) error {
-	order := h.order(h.what())
-	order["for"] = h.For
-	return h.ask(ctx, "POST", "/v1/holds", order, read(func(t table, one message.Hold) { showHolds(t, one) }))
+	what := h.what()
+	what["for"] = h.For
+	return h.ask(ctx, "POST", "/v1/holds", h.order(what), read(func(t table, one message.Hold) { showHolds(t, one) }))
 }
 
 type resumeCmd struct {
@@ -63,7 +63,7 @@ func showHolds(t table, holds ...message.Hold) {
 }
 
 type auditCmd struct {
-	Limit string `default:"100" help:"How many, the latest first."`
+	Limit *string `default:"100" help:"How many, the latest first."`
 	consoleFlags
 }
 

@@ -33,6 +33,7 @@ type cli struct {
 	Dead       deadCmd       `cmd:"" help:"Count and list messages that were given up."`
 	Unreported unreportedCmd `cmd:"" help:"List messages that Meta took a while ago and reported nothing of since."`
 	Replay     replayCmd     `cmd:"" help:"Send dead messages again; without --go count them only."`
+	Resend     resendCmd     `cmd:"" help:"Send messages again that ended undelivered: failed, rejected, expired or dead; without --go count them only."`
 	Audit      auditCmd      `cmd:"" help:"List what was ordered: who, what, when and why."`
 	Doctor     doctorCmd     `cmd:"" help:"Look at the whole set-up, say what is missing and how to mend it."`
 	Migrate    migrateCmd    `cmd:"" help:"Convert a store that an older version wrote, while all programs are stopped. See docs/upgrade.md."`

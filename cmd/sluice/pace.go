@@ -14,12 +14,12 @@ import (
 )
 
 type paceCmd struct {
-	Number string        `arg:"" help:"Phone number id, as configured."`
-	Rate   int           `help:"Order this rate in place of the configured one, in messages a second." placeholder:"N"`
-	From   int           `help:"With --rate and --over: begin at this rate and climb." placeholder:"N"`
-	Over   time.Duration `help:"How long the climb takes; 24h say." placeholder:"TIME"`
-	Reset  bool          `help:"Go back to the configured rate, in full: also from where a refusal left it."`
-	Config string        `env:"SLUICE_CONFIG" help:"Configuration file, for Redis and the numbers." placeholder:"FILE"`
+	Number string         `arg:"" help:"Phone number id, as configured."`
+	Rate   *int           `help:"Order this rate in place of the configured one, in messages a second." placeholder:"N"`
+	From   *int           `help:"With --rate and --over: begin at this rate and climb." placeholder:"N"`
+	Over   *time.Duration `help:"How long the climb takes; 24h say." placeholder:"TIME"`
+	Reset  bool           `help:"Go back to the configured rate, in full: also from where a refusal left it."`
+	Config string         `env:"SLUICE_CONFIG" help:"Configuration file, for Redis and the numbers." placeholder:"FILE"`
 }
 
 // mostRate is the highest rate that may be ordered, as it may be configured.
@@ -27,16 +27,17 @@ const mostRate = 10000
 
 // Validate is called when the command line was read.
 func (p paceCmd) Validate() error {
+	wrong := func(rate *int) bool { return rate != nil && (*rate < 1 || *rate > mostRate) }
 	switch {
-	case p.Rate < 0 || p.Rate > mostRate || p.From < 0 || p.From > mostRate:
-		return fmt.Errorf("a rate is 1 to %d messages a second", mostRate)
-	case p.Reset && (p.Rate != 0 || p.From != 0 || p.Over != 0):
+	case wrong(p.Rate) || wrong(p.From):
+		return fmt.Errorf("a rate is 1 to %d messages a second; to send nothing hold the number", mostRate)
+	case p.Reset && (p.Rate != nil || p.From != nil || p.Over != nil):
 		return errors.New("--reset stands alone")
-	case (p.From == 0) != (p.Over == 0):
+	case (p.From == nil) != (p.Over == nil):
 		return errors.New("--from and --over go together")
-	case p.Over < 0:
+	case p.Over != nil && *p.Over <= 0:
 		return errors.New("--over is a time ahead")
-	case p.From != 0 && p.From >= p.Rate:
+	case p.From != nil && (p.Rate == nil || *p.From >= *p.Rate):
 		return errors.New("--from is lower than --rate, where the climb ends")
 	}
 	return nil
@@ -57,11 +58,11 @@ func (p paceCmd) run(ctx context.Context, env getenv, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if p.Rate == 0 && !p.Reset {
+	if p.Rate == nil && !p.Reset {
 		fmt.Fprintln(out, describe(before))
 		return nil
 	}
-	if err := in.paces.Order(ctx, p.Number, p.Rate, p.From, p.Over); err != nil {
+	if err := in.paces.Order(ctx, p.Number, valueOf(p.Rate), valueOf(p.From), valueOf(p.Over)); err != nil {
 		return err
 	}
 	after, err := in.paces.Read(ctx, p.Number)
@@ -70,6 +71,14 @@ func (p paceCmd) run(ctx context.Context, env getenv, out io.Writer) error {
 	}
 	fmt.Fprintf(out, "before: %s\nafter:  %s\n", describe(before), describe(after))
 	return nil
+}
+
+// valueOf returns what is given, else zero.
+func valueOf[T any](given *T) (value T) {
+	if given != nil {
+		value = *given
+	}
+	return value
 }
 
 // describe says how fast a number goes, and why.

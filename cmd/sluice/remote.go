@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"os"
 	"os/user"
+	"reflect"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -34,8 +37,12 @@ type signature struct {
 	Actor  string `help:"Who orders it; your user name without." placeholder:"NAME"`
 }
 
-// order adds who and why to what is ordered.
+// order adds who and why to what is ordered, from which it takes what is not given.
 func (s signature) order(what map[string]any) map[string]any {
+	maps.DeleteFunc(what, func(_ string, value any) bool {
+		v := reflect.ValueOf(value)
+		return v.Kind() == reflect.Pointer && v.IsNil()
+	})
 	what["reason"], what["actor"] = s.Reason, s.Actor
 	if s.Actor == "" {
 		what["actor"] = operator()
@@ -109,12 +116,22 @@ func clock(t time.Time, otherwise string) string {
 	return t.Local().Format(time.DateTime)
 }
 
-// query makes the query of a path of what is not empty.
-func query(path string, pairs ...string) string {
+// query makes the query of a path of what is given, names and values in turn. A value is a *string or
+// a *int; nil: it is not given. What is given and empty is passed on, and refused: an empty variable in
+// a script must not mean "all".
+func query(path string, pairs ...any) string {
 	q := url.Values{}
 	for i := 0; i+1 < len(pairs); i += 2 {
-		if pairs[i+1] != "" {
-			q.Set(pairs[i], pairs[i+1])
+		name := pairs[i].(string)
+		switch value := pairs[i+1].(type) {
+		case *string:
+			if value != nil {
+				q.Set(name, *value)
+			}
+		case *int:
+			if value != nil {
+				q.Set(name, strconv.Itoa(*value))
+			}
 		}
 	}
 	if len(q) == 0 {

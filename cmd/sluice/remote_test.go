@@ -36,13 +36,13 @@ func TestOrders(t *testing.T) {
 		},
 		"hold": {
 			[]string{"hold", number, "--template", "a/en", "--for", "2h", "--reason", "price", "--actor", "anna"},
-			`POST /v1/holds {"actor":"anna","all":false,"for":"2h","number":"` + number + `","reason":"price","tag":"","template":"a/en"}`,
+			`POST /v1/holds {"actor":"anna","all":false,"for":"2h","number":"` + number + `","reason":"price","template":"a/en"}`,
 			`{"number":"` + number + `","template":"a/en","reason":"price","by":"anna"}`,
 			[]string{"template a/en of number " + number},
 		},
 		"resume": {
 			[]string{"resume", "--tag", "spring", "--reason", "mended", "--actor", "anna"},
-			`POST /v1/holds/release {"actor":"anna","all":false,"number":"","reason":"mended","tag":"spring","template":""}`, `{"released":false}`,
+			`POST /v1/holds/release {"actor":"anna","all":false,"reason":"mended","tag":"spring"}`, `{"released":false}`,
 			[]string{"nothing was held"},
 		},
 		"doubts": {
@@ -95,6 +95,10 @@ func TestReplayCountsFirst(t *testing.T) {
 	if code != 0 || len(asked) != 1 || !strings.HasPrefix(asked[0], "GET /v1/dead?code=7&limit=1&number="+number+"&until=") || !strings.Contains(printed, "would be sent again") {
 		t.Errorf("asked %q, printed %q, exit code %d", asked, printed, code)
 	}
+	asked, _, code = sluice(t, []string{"replay", "--number", number, "--code", "0"}, `{"count":3,"groups":[]}`)
+	if code != 0 || len(asked) != 1 || !strings.Contains(asked[0], "code=0&") {
+		t.Errorf("with code 0 asked %q, exit code %d", asked, code)
+	}
 	asked, printed, code = sluice(t, []string{"replay", "--number", number, "--go", "--reason", "back", "--rate", "2", "--json"},
 		`{"replayed":2,"overdue":0,"more":true,"next":"2026-01-31T15:04:05Z"}`, `{"replayed":1,"overdue":1}`)
 	if code != 0 || len(asked) != 2 || printed != `{"replayed":3,"overdue":1}`+"\n" {
@@ -113,6 +117,46 @@ func TestReplayCountsFirst(t *testing.T) {
 	}
 	if orders[0].Limit != 2 || orders[0].Reason != "back" || !orders[0].Since.IsZero() || orders[1].Since.IsZero() || !orders[0].Until.Equal(orders[1].Until) {
 		t.Errorf("ordered %+v", orders)
+	}
+}
+
+// TestResend: what ended is counted first; with --go it is sent again by one order.
+func TestResend(t *testing.T) {
+	const number = "106540352242922"
+	asked, printed, code := sluice(t, []string{"resend", number, "--state", "expired", "--tag", "spring", "--code", "0"},
+		`{"count":5,"ready":3,"gone":1,"unclear":1,"overdue":2,"groups":[{"state":"expired","reason":"deadline","count":5,"ready":3}]}`)
+	if code != 0 || !slices.Equal(asked, []string{"GET /v1/ended?code=0&number=" + number + "&state=expired&tag=spring "}) || !strings.Contains(strings.Join(strings.Fields(printed), " "), "3 of 5 can be sent again") {
+		t.Errorf("asked %q, printed %q, exit code %d", asked, printed, code)
+	}
+	asked, printed, code = sluice(t, []string{"resend", number, "--template", "order/en_US", "--rate", "50", "--extend", "2h", "--go", "--reason", "held", "--actor", "anna"},
+		`{"resent":3,"overdue":1,"more":true}`)
+	want := "POST /v1/ended/resend " + `{"actor":"anna","extend":"2h","number":"` + number + `","rate":50,"reason":"held","template":"order/en_US"}`
+	if code != 0 || !slices.Equal(asked, []string{want}) || !strings.Contains(printed, "there are more") {
+		t.Errorf("asked %q, want %q; printed %q, exit code %d", asked, want, printed, code)
+	}
+}
+
+// An empty value, of a variable that a script did not set, is passed on to be refused, and does not
+// widen what is meant.
+func TestEmptyFlagsAreNotLeftOut(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"hold", "1", "--template", "", "--reason", "x", "--actor", "a"}, `"template":""`},
+		{[]string{"hold", "1", "--for", "", "--reason", "x", "--actor", "a"}, `"for":""`},
+		{[]string{"dead", "--number", ""}, "number="},
+		{[]string{"resend", "1", "--tag", ""}, "tag="},
+		{[]string{"replay", "--number", "1", "--cause", "", "--go", "--reason", "x"}, `"cause":""`},
+	} {
+		if asked, _, _ := sluice(t, tt.args, `{}`); len(asked) != 1 || !strings.Contains(asked[0], tt.want) {
+			t.Errorf("%q: asked %q, want %s", tt.args, asked, tt.want)
+		}
+	}
+	for _, c := range []sendCmd{{Key: new("")}, {Key: new(" ")}, {Ref: new("")}} {
+		if c.Validate() == nil {
+			t.Errorf("sent with an empty key or ref: %+v", c)
+		}
 	}
 }
 

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"sluice/internal/client"
@@ -20,10 +22,22 @@ type sendCmd struct {
 	Text   string        `help:"Send this text."`
 	File   string        `arg:"" optional:"" help:"File with Meta's message object, - for standard input."`
 	Class  message.Class `help:"authentication, service, utility or marketing."`
-	Key    string        `help:"Idempotency key: the same key sends once."`
-	Ref    string        `help:"Your own reference."`
+	Key    *string       `help:"Idempotency key: the same key sends once."`
+	Ref    *string       `help:"Your own reference."`
 	Tag    []string      `help:"A label; may be repeated."`
 	Wait   time.Duration `help:"Follow the message until it is delivered, read or lost, so long at most; 30s say."`
+}
+
+// Validate is called when the command line was read. A key that is given and empty, by a variable
+// of a script that is not set, must not send without one.
+func (s sendCmd) Validate() error {
+	switch {
+	case s.Key != nil && strings.TrimSpace(*s.Key) == "":
+		return errors.New("--key is empty: give one, or leave it out")
+	case s.Ref != nil && *s.Ref == "":
+		return errors.New("--ref is empty: give one, or leave it out")
+	}
+	return nil
 }
 
 func (s sendCmd) Run(ctx context.Context) error {
@@ -32,7 +46,7 @@ func (s sendCmd) Run(ctx context.Context) error {
 		return err
 	}
 	api := &client.Client{Base: s.API, Key: s.APIKey}
-	r, err := api.Send(ctx, client.Order{From: s.From, Message: object, Class: s.Class, Key: s.Key, Ref: s.Ref, Tags: s.Tag})
+	r, err := api.Send(ctx, client.Order{From: s.From, Message: object, Class: s.Class, Key: valueOf(s.Key), Ref: valueOf(s.Ref), Tags: s.Tag})
 	if err != nil {
 		return err
 	}

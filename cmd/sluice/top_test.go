@@ -174,13 +174,13 @@ func TestTopAndPaceOnRedis(t *testing.T) {
 		t.Errorf("untouched: %s", got)
 	}
 	want := "before: " + configured + "after:  30 messages a second, ordered in place of 80\n"
-	if got := pace(paceCmd{Rate: 30}); got != want {
+	if got := pace(paceCmd{Rate: new(30)}); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	if got := top(); !strings.HasSuffix(got, " DRAIN "+number+" 30/30 - - - - 0 - - - - - -") || !strings.Contains(got, "waiting 0, attempting 0, in doubt 0") {
 		t.Errorf("top: %s", got)
 	}
-	got := pace(paceCmd{Rate: 500, From: 10, Over: 24 * time.Hour})
+	got := pace(paceCmd{Rate: new(500), From: new(10), Over: new(24 * time.Hour)})
 	if !strings.Contains(got, "\nafter:  10 messages a second, climbing to 500 until ") || !strings.HasSuffix(got, ", ordered in place of 80\n") {
 		t.Errorf("a ramp: %s", got)
 	}
@@ -192,7 +192,7 @@ func TestTopAndPaceOnRedis(t *testing.T) {
 	}
 
 	var out strings.Builder
-	if err := (paceCmd{Number: "7", Rate: 30}).run(t.Context(), e, &out); err == nil || !strings.Contains(err.Error(), "number 7 is not configured") {
+	if err := (paceCmd{Number: "7", Rate: new(30)}).run(t.Context(), e, &out); err == nil || !strings.Contains(err.Error(), "number 7 is not configured") {
 		t.Errorf("a number of others: %v", err)
 	}
 	if err := (topCmd{Every: time.Second}).run(t.Context(), env("SLUICE_REDIS_URL", url), &out, false); err == nil || !strings.Contains(err.Error(), "no number is configured") {
@@ -212,15 +212,17 @@ func TestDescribe(t *testing.T) {
 func TestPaceArguments(t *testing.T) {
 	t.Parallel()
 	for want, p := range map[string]paceCmd{
-		"":                     {Rate: 10000, From: 1, Over: time.Hour},
-		"1 to 10000":           {Rate: 10001},
-		"a rate is 1":          {Rate: -1},
-		"--reset stands":       {Reset: true, Rate: 10},
-		"go together":          {Rate: 10, From: 1},
-		"and --over go":        {Rate: 10, Over: time.Hour},
-		"--over is a":          {Rate: 10, From: 1, Over: -time.Hour},
-		"--from is lower than": {From: 10, Over: time.Hour},
-		"lower than --rate":    {Rate: 10, From: 10, Over: time.Hour},
+		"":                     {Rate: new(10000), From: new(1), Over: new(time.Hour)},
+		"1 to 10000":           {Rate: new(10001)},
+		"a rate is 1":          {Rate: new(-1)},
+		"to send nothing hold": {Rate: new(0)},
+		"10000 messages":       {Rate: new(10), From: new(0), Over: new(time.Hour)},
+		"--reset stands":       {Reset: true, Rate: new(10)},
+		"go together":          {Rate: new(10), From: new(1)},
+		"and --over go":        {Rate: new(10), Over: new(time.Hour)},
+		"--over is a":          {Rate: new(10), From: new(1), Over: new(-time.Hour)},
+		"--from is lower than": {From: new(10), Over: new(time.Hour)},
+		"lower than --rate":    {Rate: new(10), From: new(10), Over: new(time.Hour)},
 	} {
 		err := p.Validate()
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {

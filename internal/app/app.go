@@ -23,6 +23,7 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/ops"
+	"sluice/internal/queue"
 	"sluice/internal/store"
 )
 
@@ -155,7 +156,12 @@ func openStore(ctx context.Context, c config.Common, log *slog.Logger) (*store.D
 }
 
 func newLedger(db *store.DB, c config.Common) *ledger.Ledger {
-	return ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards)})
+	return ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards), Ended: dropTask})
+}
+
+// dropTask lets the task of a message go that needs it no more.
+func dropTask(w *store.Writes, s message.Shard, o message.Open) {
+	queue.Drop(w, s, queue.Task{ID: o.ID, K: o.K, Number: o.Message.From, Class: o.Message.Class})
 }
 
 // policies returns how messages are treated: what is configured, else the defaults.

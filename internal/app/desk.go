@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"time"
 
 	"sluice/internal/ledger"
 	"sluice/internal/message"
@@ -34,5 +35,8 @@ func (d desk) Move(ctx context.Context, o message.Open, m message.Move) (bool, e
 		return d.Sweep(ctx, o, m)
 	}
 	task := queue.Task{ID: o.ID, K: o.K + 1, Number: o.Message.From, Class: o.Message.Class}
+	if m.In > 0 {
+		task.At = time.Now().Add(m.In)
+	}
 	return d.Ledger.Move(ctx, o, m, func(w *store.Writes) error { return d.tasks.Enqueue(w, task) })
 }

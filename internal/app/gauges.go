@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ const gaugesFresh = 10 * time.Second
 // no such series.
 type gauges struct {
 	paces   func(ctx context.Context, numbers []string) ([]queue.Pace, error)
+	unknown func(ctx context.Context, known func(string) bool) ([]queue.Pace, error)
 	backlog func(ctx context.Context) (ledger.Backlog, error)
 	numbers []string
 	log     *slog.Logger
@@ -39,13 +41,14 @@ var (
 	etaDesc       = prometheus.NewDesc("sluice_queue_eta_seconds", "How long until a message accepted now would leave.", byClass, nil)
 	limitDesc     = prometheus.NewDesc("sluice_number_rate_limit_messages_per_second", "How fast the number may go by configuration or by order, a climb counted in.", byNumber, nil)
 	effectiveDesc = prometheus.NewDesc("sluice_number_effective_rate", "How fast it goes after Meta's refusals, in messages a second.", byNumber, nil)
+	unknownDesc   = prometheus.NewDesc("sluice_number_unconfigured_messages", "Messages that wait for a number that is not configured: nothing is sent for it.", byNumber, nil)
 	openDesc      = prometheus.NewDesc("sluice_messages_open", "Open messages by state. attempting: a worker has fetched them, to send them within moments; known to a second. queued: all others that wait, also for their time or with a hold.", []string{"state"}, nil)
 	deadDesc      = prometheus.NewDesc("sluice_messages_dead", "Messages that were given up and that can be sent again.", nil, nil)
 )
 
 // Describe is for the registry.
 func (g *gauges) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{depthDesc, ageDesc, etaDesc, limitDesc, effectiveDesc, openDesc, deadDesc} {
+	for _, d := range []*prometheus.Desc{depthDesc, ageDesc, etaDesc, limitDesc, effectiveDesc, unknownDesc, openDesc, deadDesc} {
 		out <- d
 	}
 }
@@ -70,6 +73,10 @@ func (g *gauges) look() []prometheus.Metric {
 	if err == nil {
 		open, err = g.backlog(ctx)
 	}
+	var unknown []queue.Pace
+	if err == nil {
+		unknown, err = g.unknown(ctx, func(number string) bool { return slices.Contains(g.numbers, number) })
+	}
 	if err != nil {
 		g.log.Warn("queue metrics not read", "err", err)
 		return nil
@@ -88,6 +95,13 @@ func (g *gauges) look() []prometheus.Metric {
 			add(ageDesc, w.Age().Seconds(), p.Number, string(w.Class))
 			add(etaDesc, p.Drain(w.Class).Seconds(), p.Number, string(w.Class))
 		}
+	}
+	for _, p := range unknown {
+		n := 0
+		for _, w := range p.Waiting {
+			n += w.Pending + w.Delayed + w.Active
+		}
+		add(unknownDesc, float64(n), p.Number)
 	}
 	// What a worker has fetched counts as being sent; the two were not read at the same moment.
 	add(openDesc, float64(max(0, open.Waiting-int64(inHand))), string(message.Queued))

@@ -37,6 +37,12 @@ func TestGauges(t *testing.T) {
 					},
 				}}, broken
 			},
+			unknown: func(_ context.Context, known func(string) bool) ([]queue.Pace, error) {
+				if known("8") || !known("7") {
+					t.Error("a number is taken for another")
+				}
+				return []queue.Pace{{Number: "8", Waiting: []queue.Waiting{{Pending: 3, Delayed: 2}, {Active: 1}}}}, nil
+			},
 			backlog: func(context.Context) (ledger.Backlog, error) {
 				return ledger.Backlog{Waiting: 5, InDoubt: 1, Parked: 4, Dead: 5}, nil
 			},
@@ -58,6 +64,9 @@ sluice_number_effective_rate{number="7"} 80
 # HELP sluice_number_rate_limit_messages_per_second How fast the number may go by configuration or by order, a climb counted in.
 # TYPE sluice_number_rate_limit_messages_per_second gauge
 sluice_number_rate_limit_messages_per_second{number="7"} 80
+# HELP sluice_number_unconfigured_messages Messages that wait for a number that is not configured: nothing is sent for it.
+# TYPE sluice_number_unconfigured_messages gauge
+sluice_number_unconfigured_messages{number="8"} 6
 # HELP sluice_queue_depth Messages that wait for their number's next slot; those that wait for their time do not count.
 # TYPE sluice_queue_depth gauge
 sluice_queue_depth{class="authentication",number="7"} 0
@@ -88,7 +97,7 @@ sluice_queue_oldest_age_seconds{class="marketing",number="7"} 60
 		broken = errors.New("away")
 		time.Sleep(gaugesFresh)
 		compare("")
-		if problems, err := testutil.CollectAndLint(&gauges{paces: g.paces, backlog: g.backlog, numbers: g.numbers, log: g.log}); err != nil || len(problems) != 0 {
+		if problems, err := testutil.CollectAndLint(&gauges{paces: g.paces, unknown: g.unknown, backlog: g.backlog, numbers: g.numbers, log: g.log}); err != nil || len(problems) != 0 {
 			t.Errorf("lint: %v, %v", problems, err)
 		}
 	})

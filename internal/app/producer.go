@@ -50,7 +50,9 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Numbers:    known(c.Numbers),
 		Own:        phones(c.Numbers),
 		Policy:     policies(c.Common),
+		Refuse:     refusesUnknown(c.Numbers),
 		Class:      classes(c.Numbers),
+		Offset:     p.db.ClockOffset,
 		Drain:      newDrains(paces.Read, log).of,
 		Explain:    explain,
 		Passes:     cloudapi.Passes,
@@ -137,6 +139,15 @@ func (a acceptor) room(ctx context.Context, m message.Message) error {
 		return message.ErrFull
 	}
 	return nil
+}
+
+// refusesUnknown tells of which numbers messages with a type that is not known here are refused.
+func refusesUnknown(numbers []config.Number) func(number string) bool {
+	refuse := map[string]bool{}
+	for _, n := range numbers {
+		refuse[n.ID] = n.Unknown == "refuse"
+	}
+	return func(number string) bool { return refuse[number] }
 }
 
 func apiKeys(keys []config.APIKey) httpapi.Keys {

@@ -178,6 +178,26 @@ func TestVerbsEndToEnd(t *testing.T) {
 		t.Errorf("replayed: %v", r)
 	}
 
+	fourth, fifth := send("4"), send("5")
+	for _, id := range []string{fourth, fifth} {
+		try(id, message.Move{To: message.Rejected, Code: 131047, Keep: true})
+	}
+	of := `{"number":"` + number + `","state":"rejected","tag":"spring","rate":1,` + signed + `}`
+	if got := call(t, "GET", console+"/v1/ended?number="+number+"&state=rejected&tag=spring&code=131047", "", 200); got["ready"] != 2. || got["overdue"] != 0. {
+		t.Errorf("ended: %v", got)
+	}
+	for want := 2.; want >= 0; want -= 2 {
+		if got := call(t, "POST", console+"/v1/ended/resend", of, 200); got["resent"] != want {
+			t.Errorf("sent again: %v, want %v", got, want)
+		}
+	}
+	if got := tasks(); !strings.HasPrefix(got, fourth+".1 ") || strings.Contains(got, fifth+".1") {
+		t.Errorf("tasks %q: want one of %s at the end, and none yet of %s", got, fourth, fifth)
+	}
+	if e := explain(fifth); e["rule"] != "scheduled" {
+		t.Errorf("to be sent again a second later: %v", e)
+	}
+
 	var trail bytes.Buffer
 	for _, d := range call(t, "GET", console+"/v1/audit", "", 200)["deeds"].([]any) {
 		deed := d.(map[string]any)
@@ -186,12 +206,13 @@ func TestVerbsEndToEnd(t *testing.T) {
 	for _, want := range []string{
 		"hold tag spring by anna with verbs;", "release tag spring by anna with verbs;",
 		"not-sent " + first + " by anna with verbs;", "replay 1 dead messages of number " + number + " by anna with verbs;",
+		"resend 2 messages of number " + number + ", state rejected, tag spring by anna with verbs;",
 	} {
 		if !strings.Contains(trail.String(), want) {
 			t.Errorf("the trail %q has no %q", &trail, want)
 		}
 	}
-	if n := strings.Count(trail.String(), ";"); n != 4 {
+	if n := strings.Count(trail.String(), ";"); n != 5 {
 		t.Errorf("%d deeds in the trail: %s", n, &trail)
 	}
 }

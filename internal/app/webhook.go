@@ -38,7 +38,7 @@ func NewWebhook(ctx context.Context, c config.Webhook, log *slog.Logger) (*Progr
 			a, ok := apps[name]
 			return webhook.App{Secrets: a.Secrets(time.Now()), VerifyToken: string(a.VerifyToken)}, ok
 		},
-		Track: live.Track, Registerer: p.registry, Log: log,
+		Track: live.Track, ClockOffset: p.db.ClockOffset, Registerer: p.registry, Log: log,
 	})
 	if err := p.serve(c.Listen, h, &p.addr, func() { live.Track()(true) }); err != nil {
 		return nil, err

@@ -72,7 +72,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		w.reconcile()
 	}
 	p.registry.MustRegister(unreported(w.book))
-	p.registry.MustRegister(&gauges{paces: w.paces.ReadAll, backlog: w.book.Backlog, numbers: numberIDs(c.Numbers), log: log})
+	p.registry.MustRegister(&gauges{paces: w.paces.ReadAll, unknown: w.paces.Unserved, backlog: w.book.Backlog, numbers: numberIDs(c.Numbers), log: log})
 	return p, nil
 }
 
@@ -113,7 +113,7 @@ func (w *worker) send() error {
 			if err != nil {
 				return nil, err
 			}
-			return cloudapi.Body(object, w.marks.Make(a.ID, a.N, a.Accepted), a.ExpiresAt)
+			return cloudapi.Body(object, w.marks.Make(a.ID, a.N, a.Accepted), time.Now().Add(a.Left)) // not ExpiresAt: that is by Redis's clock
 		},
 		Paces:      w.paces,
 		Hold:       w.hold,
@@ -126,7 +126,7 @@ func (w *worker) send() error {
 		Log:        log,
 		Registerer: w.registry,
 	})
-	due := &candidates{db: w.db, book: w.book, shards: w.shards}
+	due := &candidates{db: w.db, book: w.book, log: log, unreadable: newUnreadable(w.registry), shards: w.shards}
 	server := queue.NewServer(w.db, queue.Options{
 		Shards: w.shards, Worker: w.name, Rate: w.rates.of, Era: sender.Era, Alive: living(w.book, w.shards),
 		Handler: traced.handler(handler(sender)), Candidates: due.of, Transactions: w.book.Transactions(), Log: log,

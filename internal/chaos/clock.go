@@ -20,8 +20,8 @@ var errNoSkew = errors.New("the clock of a process can be set on linux/amd64 onl
 
 // skew sets the wall clock of a running process ahead by d, or back, in whole seconds; its
 // monotonic clock goes on as it did. The kernel maps the code that reads clocks (the vDSO)
-// into every process of its own: there clock_gettime is overwritten with one that asks the
-// kernel and adds d.
+// into every process of its own: there its functions are overwritten with some that ask the
+// kernel and add d.
 func skew(p *rig.Process, d time.Duration) error {
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
 		return errNoSkew
@@ -47,15 +47,50 @@ func skew(p *rig.Process, d time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("set a clock: %w", err)
 	}
+	set := 0
 	for _, s := range symbols {
-		if s.Name == "__vdso_clock_gettime" {
-			if _, err := mem.WriteAt(clockGettime(d), from+int64(s.Value)); err != nil {
-				return fmt.Errorf("set a clock: %w", err)
-			}
-			return nil
+		code := map[string][]byte{
+			"__vdso_clock_gettime": clockGettime(d), "__vdso_gettimeofday": getTimeOfDay(d), "__vdso_time": getTime(d),
+		}[s.Name]
+		if code == nil {
+			continue
 		}
+		if _, err := mem.WriteAt(code, from+int64(s.Value)); err != nil {
+			return fmt.Errorf("set a clock: %w", err)
+		}
+		set++
 	}
-	return errors.New("set a clock: there is no clock_gettime in the vDSO")
+	if set < 3 {
+		return errors.New("set a clock: the vDSO lacks clock_gettime, gettimeofday or time")
+	}
+	return nil
+}
+
+// getTimeOfDay is gettimeofday(timeval, nothing) for linux/amd64, with d added. Redis asks it.
+func getTimeOfDay(d time.Duration) []byte {
+	code := []byte{
+		0xb8, 0x60, 0x00, 0x00, 0x00, // mov eax, SYS_gettimeofday
+		0x0f, 0x05, // syscall
+		0x48, 0x81, 0x07, // add qword [rdi], imm32
+	}
+	code = binary.LittleEndian.AppendUint32(code, uint32(int32(d/time.Second)))
+	return append(code, 0x31, 0xc0, 0xc3) // xor eax, eax; ret
+}
+
+// getTime is time(seconds or NULL) for linux/amd64, with d added.
+func getTime(d time.Duration) []byte {
+	code := []byte{
+		0xb8, 0xc9, 0x00, 0x00, 0x00, // mov eax, SYS_time
+		0x0f, 0x05, // syscall
+		0x48, 0x05, // add rax, imm32
+	}
+	code = binary.LittleEndian.AppendUint32(code, uint32(int32(d/time.Second)))
+	return append(code,
+		0x48, 0x85, 0xff, // test rdi, rdi
+		0x74, 0x03, // je over the next
+		0x48, 0x89, 0x07, // mov [rdi], rax
+		0xc3, // ret
+	)
 }
 
 // clockGettime is clock_gettime(clock, timespec) for linux/amd64, with d added to

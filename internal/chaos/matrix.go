@@ -12,6 +12,7 @@ var matrix = slices.Concat(
 		slices.Values(slices.Concat(
 			workerRows, redisRows, failoverRows, metaRows, answerRows,
 			durableRows,
+			clockRows,
 			gateRows,
 			portalRows,
 			reportRows,

@@ -1,9 +1,11 @@
 package chaos
 
 import (
+	"slices"
 	"time"
 
 	"sluice/internal/graphsim"
+	"sluice/internal/message"
 	"sluice/internal/queue"
 )
 
@@ -28,6 +30,87 @@ var gateRows = []row{
 			r.note("%d messages in hand at %d connections", most, connections)
 		},
 	},
+	{
+		id: "C51", fault: "most messages go to one recipient", n: 3000, takes: 25 * time.Second,
+		setup: setup{numbers: 1, rate: 80, settings: shortDeadline},
+		play: func(r *run) {
+			const share = 15 // one of so many goes to somebody else
+			r.producer.recipe = func(i int) (map[string]any, string) {
+				object, to := text(i)
+				if i%share > 0 {
+					_, to = text(0)
+				}
+				return object, to
+			}
+			r.order(r.n, 600)
+			r.must(r.producer.wait(), "order")
+			all := r.producer.taken()
+			r.settle()
+			records := r.records(all)
+			var waits []time.Duration
+			sent := 0
+			for i, o := range all {
+				rec := records[o.ID]
+				switch {
+				case i%share == 0:
+					r.check(rec.State != message.Expired, "%s to another recipient expired", o.ID)
+					for _, step := range rec.Timeline {
+						if step.State == message.Submitted {
+							waits = append(waits, step.At.Sub(rec.Timeline[0].At))
+						}
+					}
+				case rec.State != message.Expired:
+					sent++
+				}
+			}
+			slices.Sort(waits)
+			if len(waits) > 0 {
+				median := waits[len(waits)/2]
+				r.check(median < time.Second, "half of the messages to others waited for %s and more", median)
+				r.note("half of the messages to others waited for %d ms at most", median.Milliseconds())
+			}
+			most := 45 + int(time.Since(r.began)/(6*time.Second)) + 1
+			r.check(sent >= 45 && sent <= most, "%d messages went to one recipient, of whom Meta lets us send %d", sent, most)
+			r.until("nothing waits for a recipient", func() bool { return r.keys("sluice:*:waits:*") == 0 })
+		},
+	},
+	{
+		id: "C52", fault: "a number is taken out of the workers' configuration while messages wait for it", n: 400, takes: 30 * time.Second,
+		setup: setup{late: true, settings: shortDeadline},
+		play: func(r *run) {
+			r.order(r.n, 800)
+			r.must(r.producer.wait(), "order")
+			removed := r.producer.numbers[0]
+			r.tell("take %s out of the configuration", removed)
+			r.removed = 1
+			r.configure(nil)
+			r.startWorkers(r.setup.workers)
+			r.until("a metric tells of what waits for it", func() bool {
+				n, err := r.Metric(r.ctx, r.workers[0], "sluice_number_unconfigured_messages")
+				return err == nil && n > 0
+			})
+			all := r.producer.taken()
+			r.settle()
+			for id, rec := range r.records(all) {
+				r.check((rec.State == message.Expired) == (rec.From == removed), "%s is %s", id, rec.State)
+			}
+			r.until("the number has left no task and no entry", func() bool {
+				return r.keys("asynq:{s??}:"+removed+":*:pending") == 0 && !r.db.SIsMember(r.ctx, shards.Of(removed).Key("work"), removed).Val()
+			})
+		},
+	},
+}
+
+// shortDeadline is settings under which messages that cannot be sent end soon.
+var shortDeadline = map[string]any{"classes": map[string]any{"service": map[string]any{
+	"deadline": "8s", "doubt_window": "4s", "error_window": "2s", "on_doubt": "park",
+}}}
+
+// keys counts the keys of a pattern.
+func (r *run) keys(pattern string) int {
+	all, err := r.db.Keys(r.ctx, pattern).Result()
+	r.must(err, "look for keys")
+	return len(all)
 }
 
 // connections is how many a worker opens to Meta at most.

@@ -36,6 +36,7 @@ type run struct {
 	link     *proxy            // between workers and Redis, when the set-up has it
 	links    map[string]*proxy // to each server of a Sentinel set-up, by its address
 	far      *farSide          // in the simulator's place, when the row has one
+	removed  int               // numbers that the configuration lacks, of the first
 	poison   int64             // events that are to be buried
 
 	naiveMessages, naiveDoubled int // see counted

@@ -81,7 +81,7 @@ func (r *run) configure(more map[string]any) {
 	}
 	maps.Copy(settings, r.setup.settings)
 	maps.Copy(settings, more)
-	r.must(r.Configure(rig.Numbers(r.setup.numbers, r.setup.rate), settings), "configure")
+	r.must(r.Configure(rig.Numbers(r.setup.numbers, r.setup.rate)[r.removed:], settings), "configure")
 }
 
 func (r *run) free() string {

@@ -76,6 +76,10 @@ var passable = regexp.MustCompile(`^/v[0-9]{1,3}\.[0-9]{1,2}/[0-9]{1,32}(/(messa
 // passedQuery are the parameters that pass. Others, a token or a method above all, are left out.
 var passedQuery = []string{"fields", "phone_number_id"}
 
+// plainFields are names of fields. With braces and parentheses the Graph API goes on from an object to
+// others, which are not the number's.
+var plainFields = regexp.MustCompile(`^[A-Za-z0-9_, ]*$`)
+
 // Forward makes the call of r, its method, path, query and body, and answers with what Meta
 // answers. The call ends with r's context. It passes on only what is known to concern the number:
 // see passable, passedQuery and passedBody.
@@ -83,6 +87,12 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, number strin
 	if !passable.MatchString(r.URL.Path) {
 		f.answer(w, http.StatusBadRequest, 100, "Calls of this path are not passed on.")
 		return
+	}
+	for _, fields := range r.URL.Query()["fields"] {
+		if !plainFields.MatchString(fields) {
+			f.answer(w, http.StatusBadRequest, 100, "fields: names with commas between them pass, and nothing else.")
+			return
+		}
 	}
 	body, err := passedBody(r)
 	if err != nil {

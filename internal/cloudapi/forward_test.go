@@ -145,7 +145,7 @@ func TestForwardPassesNoOtherPath(t *testing.T) {
 	f := forwarder(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("Meta got %s", r.URL) })
 	for _, path := range []string{
 		"/v25.0/100/register", "/v25.0/100/media/", "/v25.0/100/../200/media", "/v25.0//100/media", "/v25.0/100%2Fmedia/x", "/v25.0/me", "/me/accounts",
-		"/v25.0/100/media%2f..%2fregister", "/v25.0/100%2e%2e/media", "/v25.0%2Fme%2F100/media", "/v25.0/100/media;x", "/", "/v25.0/100?x",
+		"/v25.0/100?fields=id,whatsapp_business_account%7Bphone_numbers%7D", "/v25.0/100?fields=id&fields=x.limit(5)", "/v25.0/100/media%2f..%2fregister", "/v25.0/100%2e%2e/media", "/v25.0%2Fme%2F100/media", "/v25.0/100/media;x", "/", "/v25.0/100?x",
 	} {
 		u, err := url.ParseRequestURI(path)
 		if err != nil {

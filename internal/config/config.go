@@ -50,6 +50,7 @@ type Number struct {
 	Display string           // the phone number itself, in E.164 with its plus; empty: not known
 	Rate    int              // messages per second
 	Learn   bool             // Rate is not configured: it stands until Meta says what the number may send
+	Unknown string           // what is done with message types that this version does not know: "pass", also when empty, or "refuse"
 	Classes map[string]Class // what differs for this number
 
 	TemplateClasses []TemplateClass // of messages whose caller names no class, the first that fits

@@ -37,6 +37,10 @@ func (d *document) ofNumber(one *number) []member {
 			doc: "Messages per second, 1 to 10000. Where it is not given, workers ask Meta for the number's [throughput](https://developers.facebook.com/docs/whatsapp/cloud-api/overview#throughput) (80 or 1,000) at their start, and again when a webhook reports an upgrade.",
 		},
 		{
+			key: "unknown_types", def: "`pass`", read: d.scalar(oneOf(&one.Unknown, "pass", "refuse")),
+			doc: "What the producer does with a message of a type, or an interactive kind, that this version of Sluice does not know, since Meta may have added it: `pass` accepts it unchecked and warns in the answer, `refuse` refuses it.",
+		},
+		{
 			key: "classes", read: d.classes(&one.Classes),
 			doc: "What differs for this number; the keys of `classes`.",
 		},

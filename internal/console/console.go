@@ -31,6 +31,7 @@ type records interface {
 	InDoubt(ctx context.Context, number string, limit int) ([]message.Record, error)
 	Unreported(ctx context.Context, number string, before time.Time, limit int) ([]message.Record, error)
 	Dead(ctx context.Context, filter message.DeadFilter, f func(message.DeadLetter) bool) error
+	Ended(ctx context.Context, filter message.EndedFilter, f func(message.Ended) bool) error
 	// Look returns a message as it is now, or message.ErrNotFound; Move moves it on, with a new
 	// task where it needs one, provided that nothing happened to it since. It tells whether it did.
 	Look(ctx context.Context, id string) (message.Open, error)
@@ -63,9 +64,9 @@ func New(o Options) *Console {
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	orders := promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_console_orders_total",
-		Help: "What operators ordered and was done: holds, releases, doubts resolved, dead messages sent again.",
+		Help: "What operators ordered and was done: holds, releases, doubts resolved, messages sent again.",
 	}, []string{"verb"})
-	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay} {
+	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend} {
 		orders.WithLabelValues(verb)
 	}
 	return &Console{o: o, orders: orders}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,10 +24,13 @@ const (
 
 // shelf keeps messages and holds in memory, as far as the console asks.
 type shelf struct {
+	mu    sync.Mutex // of Move
 	held  []message.Hold
 	open  map[string]message.Open
 	moves []message.Move
 	dead  []message.DeadLetter
+	ended []message.Record
+	gone  bool // the content of what ended
 	noted []message.Deed
 	busy  int // so many moves find that something happened meanwhile
 	err   error
@@ -75,6 +79,16 @@ func (s *shelf) Dead(_ context.Context, filter message.DeadFilter, f func(messag
 	return s.err
 }
 
+func (s *shelf) Ended(_ context.Context, filter message.EndedFilter, f func(message.Ended) bool) error {
+	for _, r := range s.ended {
+		o := s.open[r.ID]
+		if o.State == r.State && r.From == filter.Number && filter.Selects(r, r.Timeline[0].At) && !f(message.Ended{Open: o, Code: r.Code, At: r.Timeline[0].At, Kept: !s.gone}) {
+			break
+		}
+	}
+	return s.err
+}
+
 func (s *shelf) Look(_ context.Context, id string) (message.Open, error) {
 	o, ok := s.open[id]
 	if !ok {
@@ -84,6 +98,8 @@ func (s *shelf) Look(_ context.Context, id string) (message.Open, error) {
 }
 
 func (s *shelf) Move(_ context.Context, o message.Open, m message.Move) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.busy > 0 {
 		s.busy--
 		return false, s.err
@@ -193,7 +209,7 @@ const signed = `"actor":"anna","reason":"because"`
 func TestOrdersAreChecked(t *testing.T) {
 	t.Parallel()
 	parked := message.NewID(ours, "parked")
-	resolve, holds, replay := "/v1/doubts/"+parked+"/resolve", "/v1/holds", "/v1/dead/replay"
+	resolve, holds, replay, resend := "/v1/doubts/"+parked+"/resolve", "/v1/holds", "/v1/dead/replay", "/v1/ended/resend"
 	for name, tt := range map[string]struct {
 		path, body string
 		status     int
@@ -227,6 +243,26 @@ func TestOrdersAreChecked(t *testing.T) {
 		"replay another's":            {replay, `{"number":"` + theirs + `",` + signed + `}`, 404, "phone_not_found"},
 		"replay too many":             {replay, `{"number":"` + ours + `","limit":501,` + signed + `}`, 422, "query_invalid"},
 		"replay for how long":         {replay, `{"number":"` + ours + `","extend":"x",` + signed + `}`, 422, "for_invalid"},
+		"a member in capitals":        {resolve, `{"As":"sent",` + signed + `}`, 422, "field_unknown"},
+		"a member with a Kelvin sign": {resolve, `{"\u212aey":1,"as":"sent",` + signed + `}`, 422, "field_unknown"},
+		"a member twice":              {resolve, `{"as":"cancel","as":"sent",` + signed + `}`, 400, "json_duplicate_member"},
+		"an array":                    {resolve, `[{"as":"sent",` + signed + `}]`, 400, "json_not_object"},
+		"half of a surrogate pair":    {resolve, `{"as":"sent\ud800",` + signed + `}`, 400, "utf8_invalid"},
+		"a blank template":            {holds, `{"number":"` + ours + `","template":"",` + signed + `}`, 422, "value_blank"},
+		"a blank number":              {holds, `{"number":"","all":true,` + signed + `}`, 422, "value_blank"},
+		"for a blank time":            {holds, `{"number":"` + ours + `","for":"",` + signed + `}`, 422, "value_blank"},
+		"replay none":                 {replay, `{"number":"` + ours + `","limit":0,` + signed + `}`, 422, "query_invalid"},
+		"replay of a blank cause":     {replay, `{"number":"` + ours + `","cause":"",` + signed + `}`, 422, "value_blank"},
+		"replay since an odd time":    {replay, `{"number":"` + ours + `","since":"2026-01-31T15:04:05+25:00",` + signed + `}`, 422, "time_invalid"},
+		"resend what":                 {resend, `{` + signed + `}`, 422, "number_missing"},
+		"resend another's":            {resend, `{"number":"` + theirs + `",` + signed + `}`, 404, "phone_not_found"},
+		"resend from a state":         {resend, `{"number":"` + ours + `","state":"dead,delivered",` + signed + `}`, 422, "state_unknown"},
+		"resend none":                 {resend, `{"number":"` + ours + `","limit":0,` + signed + `}`, 422, "query_invalid"},
+		"resend too many":             {resend, `{"number":"` + ours + `","limit":10001,` + signed + `}`, 422, "query_invalid"},
+		"resend too fast":             {resend, `{"number":"` + ours + `","rate":501,` + signed + `}`, 422, "query_invalid"},
+		"resend for how long":         {resend, `{"number":"` + ours + `","extend":"x",` + signed + `}`, 422, "for_invalid"},
+		"resend of a blank tag":       {resend, `{"number":"` + ours + `","tag":"",` + signed + `}`, 422, "value_blank"},
+		"resend why":                  {resend, `{"number":"` + ours + `","actor":"anna"}`, 422, "reason_missing"},
 		"replay why":                  {replay, `{"number":"` + ours + `"}`, 422, "actor_missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -362,6 +398,117 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+// A code of 0 is a code: it selects those that died without one of Meta's, not all of them.
+func TestCodeZeroIsACode(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	for key, code := range map[string]int{"with": 131000, "without": 0} {
+		id := message.NewID(ours, key)
+		d.shelf.open[id] = message.Open{ID: id, State: message.Dead, ExpiresAt: time.Now().Add(time.Hour)}
+		d.shelf.dead = append(d.shelf.dead, message.DeadLetter{ID: id, Number: ours, Code: code, At: time.Now()})
+	}
+	for query, want := range map[string]float64{"": 2, "&code=0": 1, "&code=131000": 1} {
+		if status, answer := d.ask(t, "admin", "GET", "/v1/dead?number="+ours+query, ""); status != 200 || answer["count"] != want {
+			t.Errorf("%q: %d %v, want %v", query, status, answer, want)
+		}
+	}
+	status, answer := d.ask(t, "admin", "POST", "/v1/dead/replay", `{"number":"`+ours+`","code":0,`+signed+`}`)
+	if status != 200 || answer["replayed"] != 1. || d.shelf.open[message.NewID(ours, "with")].State != message.Dead {
+		t.Errorf("%d %v", status, answer)
+	}
+}
+
+// What a query says is honoured or refused.
+func TestQueries(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	for path, code := range map[string]string{
+		"/v1/dead?code=%2B131000": "query_invalid", "/v1/dead?code=0x1F": "query_invalid", "/v1/dead?code=-1": "query_invalid", "/v1/dead?code=": "query_invalid",
+		"/v1/dead?since=2026-01-31T15:04:05,5Z": "query_invalid", "/v1/dead?limit=1001": "query_invalid", "/v1/dead?limit=1&limit=2": "query_invalid",
+		"/v1/dead?cursor=x": "query_unknown", "/v1/dead?Limit=5": "query_unknown", "/v1/holds?number=" + ours: "query_unknown", "/v1/dead?number=": "query_invalid",
+		"/v1/dead?%zz": "query_invalid", "/v1/ended": "number_missing", "/v1/ended?number=" + ours + "&state=sent": "state_unknown",
+	} {
+		if status, answer := d.ask(t, "admin", "GET", path, ""); status != 422 || answer["code"] != code {
+			t.Errorf("%s: %d %v, want %s", path, status, answer, code)
+		}
+	}
+	if status, answer := d.ask(t, "admin", "POST", "/v1/holds?dry=true", `{"number":"`+ours+`",`+signed+`}`); status != 422 || answer["code"] != "query_unknown" || len(d.shelf.held) > 0 {
+		t.Errorf("%d %v", status, answer)
+	}
+}
+
+// TestResendEnded: what ended undelivered is counted and sent again by what it was, evenly, and by one
+// entry of the audit log; what cannot be sent again is told.
+func TestResendEnded(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	add := func(key string, state message.State, code int, reason, tag string, expires time.Time) string {
+		id := message.NewID(ours, key)
+		about := message.Context{ID: id, From: ours, Tags: []string{tag}, Template: "order/en_US"}
+		d.shelf.open[id] = message.Open{ID: id, State: state, Reason: reason, ExpiresAt: expires, Message: about}
+		d.shelf.ended = append(d.shelf.ended, message.Record{Context: about, State: state, Code: code, Reason: reason, Timeline: []message.Step{{At: now}}})
+		return id
+	}
+	soon, past := now.Add(time.Hour), now.Add(-time.Hour)
+	add("1", message.Rejected, 131047, "", "spring", soon)
+	add("2", message.Expired, 0, message.ReasonDeadline, "spring", past)
+	add("3", message.Dead, 131000, message.ReasonAttempts, "autumn", soon)
+	add("4", message.Failed, 0, message.ReasonUndetermined, "spring", soon)
+	add("5", message.Delivered, 0, "", "spring", soon)
+	for query, want := range map[string][5]float64{ // count, ready, gone, unclear, overdue
+		"":                                    {4, 3, 0, 1, 1},
+		"&state=expired,dead":                 {2, 2, 0, 0, 1},
+		"&tag=spring":                         {3, 2, 0, 1, 1},
+		"&template=order/en_US":               {4, 3, 0, 1, 1},
+		"&template=other/en_US":               {},
+		"&code=131047":                        {1, 1, 0, 0, 0},
+		"&code=0":                             {2, 1, 0, 1, 1},
+		"&until=" + past.Format(time.RFC3339): {},
+		"&since=" + past.Format(time.RFC3339Nano): {4, 3, 0, 1, 1},
+	} {
+		status, a := d.ask(t, "admin", "GET", "/v1/ended?number="+ours+query, "")
+		if got := [5]any{a["count"], a["ready"], a["gone"], a["unclear"], a["overdue"]}; status != 200 || got != [5]any{want[0], want[1], want[2], want[3], want[4]} {
+			t.Errorf("%q: %d %v, want %v", query, status, got, want)
+		}
+	}
+	if len(d.shelf.moves) > 0 {
+		t.Fatal("counting moved something")
+	}
+	d.shelf.gone = true
+	if _, a := d.ask(t, "admin", "GET", "/v1/ended?number="+ours, ""); a["gone"] != 3. || a["ready"] != 0. {
+		t.Errorf("without content: %v", a)
+	}
+	if _, a := d.ask(t, "admin", "POST", "/v1/ended/resend", `{"number":"`+ours+`",`+signed+`}`); a["resent"] != 0. || a["gone"] != 3. || len(d.shelf.noted) != 0 {
+		t.Errorf("without content: %v", a)
+	}
+	d.shelf.gone = false
+	status, a := d.ask(t, "admin", "POST", "/v1/ended/resend", `{"number":"`+ours+`","rate":2,"limit":1,`+signed+`}`)
+	if status != 200 || a["resent"] != 1. || a["overdue"] != 1. || a["more"] != true {
+		t.Fatalf("the first: %d %v", status, a)
+	}
+	status, a = d.ask(t, "admin", "POST", "/v1/ended/resend", `{"number":"`+ours+`","rate":2,"extend":"2h",`+signed+`}`)
+	if status != 200 || a["resent"] != 2. || a["overdue"] != 0. || a["unclear"] != 1. || a["more"] != false {
+		t.Fatalf("the rest: %d %v", status, a)
+	}
+	due := map[time.Duration]bool{}
+	for _, m := range d.shelf.moves[1:] {
+		due[m.In] = true
+		if m.To != message.Queued || m.Reason != message.ReasonReplayed || m.Deed.Verb != message.VerbResend || time.Until(m.ExpiresAt) < time.Hour {
+			t.Errorf("%+v", m)
+		}
+	}
+	if !due[0] || !due[500*time.Millisecond] {
+		t.Errorf("due after %v: two a second are half a second apart", due)
+	}
+	if len(d.shelf.noted) != 2 || d.shelf.noted[1].On != "2 messages of number "+ours || d.shelf.noted[1].Actor != "anna" {
+		t.Errorf("noted %+v", d.shelf.noted)
+	}
+	if _, a := d.ask(t, "admin", "GET", "/v1/ended?number="+ours, ""); a["count"] != 1. {
+		t.Errorf("left: %v", a)
+	}
+}
+
 // TestHold: what is ordered is what is asked for, by whom, with which key.
 func TestHold(t *testing.T) {
 	t.Parallel()
@@ -395,12 +542,13 @@ func TestStoreAway(t *testing.T) {
 	for path, body := range map[string]string{
 		"/v1/holds": `{"number":"` + ours + `",` + signed + `}`, "/v1/holds/release": `{"number":"` + ours + `",` + signed + `}`,
 		"/v1/doubts/" + id + "/resolve": `{"as":"sent",` + signed + `}`, "/v1/dead/replay": `{"number":"` + ours + `",` + signed + `}`,
+		"/v1/ended/resend": `{"number":"` + ours + `",` + signed + `}`,
 	} {
 		if status, answer := d.ask(t, "admin", "POST", path, body); status != 503 || answer["code"] != "store_unavailable" {
 			t.Errorf("%s: %d %v", path, status, answer)
 		}
 	}
-	for _, path := range []string{"/v1/holds", "/v1/doubts", "/v1/dead", "/v1/audit"} {
+	for _, path := range []string{"/v1/holds", "/v1/doubts", "/v1/dead", "/v1/audit", "/v1/ended?number=" + ours} {
 		if status, _ := d.ask(t, "wide", "GET", path, ""); status != 503 {
 			t.Errorf("%s: %d", path, status)
 		}

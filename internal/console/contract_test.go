@@ -20,6 +20,7 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 	a := described.Read(t, string(d.c.Document().OpenAPI()))
 	parked, queued, owed := message.NewID(ours, "parked"), message.NewID(ours, "queued"), message.NewID(ours, "owed")
 	d.shelf.dead = []message.DeadLetter{{ID: parked, Number: ours, Code: 131000, Reason: message.ReasonAttempts, At: time.Now()}}
+	d.shelf.ended = []message.Record{{Context: message.Context{ID: queued, From: ours}, State: message.Dead, Code: 131000, Reason: "x", Timeline: []message.Step{{At: time.Now()}}}}
 	full := message.Hold{Number: ours, Template: "sale/en_US", Reason: "because", Code: 132015, By: "anna", Key: "key-admin", Since: time.Now(), Until: time.Now()}
 	number := `"number":"` + ours + `"`
 
@@ -34,6 +35,8 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 		"replayDead":     {"/v1/dead/replay", `{` + number + `,` + signed + `}`},
 		"listUnreported": {"/v1/unreported?number=" + ours, ""},
 		"listDeeds":      {"/v1/audit", ""},
+		"countEnded":     {"/v1/ended?number=" + ours, ""},
+		"resendEnded":    {"/v1/ended/resend", `{` + number + `,` + signed + `}`},
 		"getDescription": {"/openapi.json", ""},
 	}
 	for name, g := range good {
@@ -51,6 +54,7 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 			owed:   {ID: owed, State: message.Submitted, Message: message.Context{ID: owed, From: ours, Class: message.Service}},
 		}
 		call(g.path, "wide", body(), nil)
+		call(g.path[:strings.IndexByte(g.path+"?", '?')]+"?nosuch=1", "wide", body(), nil)
 		if name == "getDescription" {
 			continue
 		}
@@ -60,7 +64,7 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 		if strings.Contains(g.path, "?number=") {
 			call(g.path+"9", "admin", nil, nil)
 		}
-		if name != "listHolds" && method == "GET" {
+		if name != "listHolds" && name != "countEnded" && method == "GET" {
 			path, _, _ := strings.Cut(g.path, "?")
 			call(path+"?limit=0", "wide", nil, nil)
 		}

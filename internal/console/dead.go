@@ -45,7 +45,7 @@ type letter struct {
 // filter selects dead messages; what is left out does not matter.
 type filter struct {
 	Number string    `json:"number" doc:"The sender's phone number id."`
-	Code   int       `json:"code,omitempty" doc:"With this last error code of Meta's."`
+	Code   *int      `json:"code,omitempty" doc:"With this last error code of Meta's; 0: with none."`
 	Cause  string    `json:"cause,omitempty" doc:"Their reason."`
 	Since  time.Time `json:"since,omitzero" doc:"They died then or later."`
 	Until  time.Time `json:"until,omitzero" doc:"They died then or before."`
@@ -58,7 +58,7 @@ func (f filter) dead() message.DeadFilter {
 // replay is the body of POST /v1/dead/replay.
 type replay struct {
 	filter
-	Limit  int    `json:"limit,omitempty" doc:"How many at most, up to 500; 100 without it."`
+	Limit  *int   `json:"limit,omitempty" doc:"How many at most, 1 to 500; 100 without it."`
 	Extend string `json:"extend,omitempty" doc:"A new deadline for each, so long from now, like 2h. Without it those whose deadline has passed stay dead."`
 	order
 }
@@ -74,9 +74,9 @@ type replayed struct {
 func (c *Console) listDead(ctx context.Context, _ http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
 	number, limit, refused := c.page(r, key)
 	f := message.DeadFilter{Number: number, Reason: r.URL.Query().Get("cause")}
-	refused = append(refused, query(r.URL.Query(), "code", &f.Code, strconv.Atoi)...)
-	refused = append(refused, query(r.URL.Query(), "since", &f.Since, rfc3339)...)
-	refused = append(refused, query(r.URL.Query(), "until", &f.Until, rfc3339)...)
+	refused = append(refused, query(r.URL.Query(), "code", func(code int) { f.Code = &code }, digits)...)
+	refused = append(refused, query(r.URL.Query(), "since", func(t time.Time) { f.Since = t }, httpapi.ParseTime)...)
+	refused = append(refused, query(r.URL.Query(), "until", func(t time.Time) { f.Until = t }, httpapi.ParseTime)...)
 	if refused != nil {
 		return nil, refused
 	}
@@ -129,7 +129,10 @@ func (c *Console) replay(ctx context.Context, w http.ResponseWriter, r *http.Req
 	if refused != nil {
 		return nil, refused
 	}
-	limit := cmp.Or(ask.Limit, 100)
+	limit := 100
+	if ask.Limit != nil {
+		limit = *ask.Limit
+	}
 	var some []message.DeadLetter
 	err := c.o.Records.Dead(ctx, ask.dead(), func(d message.DeadLetter) bool {
 		some = append(some, d)
@@ -162,7 +165,7 @@ func (c *Console) replayable(ask replay, key httpapi.Key) (extend time.Duration,
 		refused = httpapi.RefuseAt("number", "number_missing")
 	case !(key.Covers(ask.Number) && c.o.Numbers(ask.Number)):
 		refused = httpapi.RefuseAt("number", "phone_not_found")
-	case ask.Limit < 0 || ask.Limit > replayMost:
+	case ask.Limit != nil && (*ask.Limit < 1 || *ask.Limit > replayMost):
 		refused = httpapi.RefuseAt("limit", "query_invalid")
 	}
 	refused = append(refused, ask.signed()...)
@@ -210,25 +213,28 @@ func (c *Console) page(r *http.Request, key httpapi.Key) (number string, limit i
 
 func limitOf(r *http.Request) (limit int, refused httpapi.Refusal) {
 	limit = 100
-	refused = query(r.URL.Query(), "limit", &limit, strconv.Atoi)
+	refused = query(r.URL.Query(), "limit", func(n int) { limit = n }, digits)
 	if limit < 1 || limit > 1000 {
 		refused = httpapi.RefuseAt("limit", "query_invalid")
 	}
 	return limit, refused
 }
 
-// query reads a value of a request's query, where there is one.
-func query[T any](q url.Values, name string, into *T, parse func(string) (T, error)) httpapi.Refusal {
-	text := q.Get(name)
-	if text == "" {
+// query gives a value of a request's query to set, where there is one.
+func query[T any](q url.Values, name string, set func(T), parse func(string) (T, bool)) httpapi.Refusal {
+	if !q.Has(name) {
 		return nil
 	}
-	v, err := parse(text)
-	if err != nil {
+	v, ok := parse(q.Get(name))
+	if !ok {
 		return httpapi.RefuseAt(name, "query_invalid")
 	}
-	*into = v
+	set(v)
 	return nil
 }
 
-func rfc3339(s string) (time.Time, error) { return time.Parse(time.RFC3339, s) }
+// digits reads a whole number that is not negative, and has no sign.
+func digits(s string) (int, bool) {
+	n, err := strconv.ParseUint(s, 10, 31)
+	return int(n), err == nil
+}

@@ -121,7 +121,7 @@ func settle(o message.Open, as string, now time.Time) message.Move {
 	case now.Before(o.ExpiresAt):
 		m.To = message.Queued
 	default:
-		m.To = message.Expired
+		m.To, m.Keep = message.Expired, true
 	}
 	return m
 }

@@ -93,7 +93,7 @@ func (c *Console) routes() []httpapi.Route {
 		get("/v1/dead", "listDead", "Dead messages", "Messages that were given up, counted and listed.", dead{},
 			[]httpapi.Param{
 				paramNumber,
-				{In: "query", Name: "code", Doc: "With this last error code of Meta's.", Example: "131000", Type: 0},
+				{In: "query", Name: "code", Doc: "With this last error code of Meta's; 0: with none.", Example: "131000", Type: 0},
 				{In: "query", Name: "cause", Doc: "With this reason.", Example: message.ReasonAttempts},
 				{In: "query", Name: "since", Doc: "They died then or later.", Example: "2026-01-31T08:00:00Z", Type: time.Time{}},
 				{In: "query", Name: "until", Doc: "They died then or before.", Example: "2026-01-31T20:00:00Z", Type: time.Time{}},
@@ -107,10 +107,39 @@ func (c *Console) routes() []httpapi.Route {
 			Answers: []httpapi.Answer{{Status: 200, Doc: "What was done.", Type: replayed{}}},
 			Codes:   orderCodes("number_missing", "phone_not_found", "query_invalid", "for_invalid"), Handler: c.handle(c.replay),
 		},
+		{
+			Method: http.MethodGet, Path: "/v1/ended", Name: "countEnded", Group: "Messages that ended", Scope: httpapi.ScopeAdmin,
+			Summary: "How many messages of a number ended undelivered, and how many of them can be sent again.",
+			Doc:     aboutEnded,
+			Params: []httpapi.Param{
+				{In: "query", Name: "number", Doc: "Of this phone number id.", Example: "106540352242922", Needed: true},
+				{In: "query", Name: "state", Doc: "How they ended: `failed`, `rejected`, `expired` or `dead`, or several with commas between them.", Example: "expired,dead"},
+				{In: "query", Name: "code", Doc: "With this last error code of Meta's; 0: with none.", Example: "131000", Type: 0},
+				{In: "query", Name: "template", Doc: "Of this template, as name/language.", Example: "order_shipped/en_US"},
+				{In: "query", Name: "tag", Doc: "Accepted with this tag.", Example: "spring"},
+				{In: "query", Name: "since", Doc: "They ended then or later.", Example: "2026-01-31T08:00:00Z", Type: time.Time{}},
+				{In: "query", Name: "until", Doc: "They ended then or before.", Example: "2026-01-31T20:00:00Z", Type: time.Time{}},
+			},
+			Answers: []httpapi.Answer{{Status: 200, Doc: "The counts.", Type: ended{}}},
+			Codes:   []string{"number_missing", "phone_not_found", "state_unknown", "store_unavailable"}, Handler: c.handle(c.listEnded),
+		},
+		{
+			Method: http.MethodPost, Path: "/v1/ended/resend", Name: "resendEnded", Group: "Messages that ended", Scope: httpapi.ScopeAdmin,
+			Summary: "Send messages that ended undelivered again.",
+			Doc: "The same messages, with their ids and histories, in the order in which they ended. They become due one after the other at the rate of the order. " +
+				"The audit log gets one entry for the whole order. GET /v1/ended with the same filter tells how many there are.",
+			Body:    &httpapi.Body{Type: resend{}, Example: `{"number":"106540352242922","state":"expired","tag":"spring","rate":20,"extend":"2h","actor":"anna","reason":"the number was held over night"}`},
+			Answers: []httpapi.Answer{{Status: 200, Doc: "What was done.", Type: resent{}}},
+			Codes:   orderCodes("number_missing", "phone_not_found", "state_unknown", "query_invalid", "for_invalid"), Handler: c.handle(c.resendEnded),
+		},
 		audit,
 		httpapi.Description(c.Document),
 	}
 }
+
+const aboutEnded = "A message can be sent again when it is proven that Meta did not deliver it and when its content is kept: " +
+	"one that is `rejected`, `expired` or `dead` keeps its content as long as its record lives. One that is `failed` does not, since Meta had taken it: its caller must send it anew, as a new message. " +
+	"A closed doubt (`failed`, `undetermined`) is never sent again. Records of messages that ended live 7 days."
 
 // Document describes the console.
 func (c *Console) Document() httpapi.Document {

@@ -23,6 +23,7 @@ import (
 	"sluice/internal/doctor"
 	"sluice/internal/golden"
 	"sluice/internal/graphsim"
+	"sluice/internal/message"
 	"sluice/internal/redistest"
 )
 
@@ -142,6 +143,14 @@ func (w *world) set(change func(*graphsim.Account)) {
 	}
 }
 
+// removed is a number that is not configured, and the keys that tell of its messages.
+const removed = "106540352242999"
+
+var removedKeys = []string{
+	message.DefaultShards.Of(removed).Key("work"),
+	"asynq:{" + message.DefaultShards.Of(removed).String() + "}:" + removed + ":utility}:pending",
+}
+
 // setups are what may be wrong with a set-up, and what is found then.
 var setups = []struct {
 	title string
@@ -176,6 +185,10 @@ var setups = []struct {
 		[]string{"fail app", "fail webhook signed"},
 		true,
 	},
+	{"A number was taken out of the configuration", func(w *world) {
+		w.redis.Client().SAdd(w.t.Context(), removedKeys[0], removed)
+		w.redis.Client().LPush(w.t.Context(), removedKeys[1], "a.1", "b.1", "c.1")
+	}, []string{"warn number not configured"}, true},
 	{"The clocks differ", func(w *world) { w.off = 5 * time.Minute }, []string{"fail clock of graph"}, true},
 	{
 		"The configuration is not finished", func(w *world) { delete(w.env, "SLUICE_MARKER_KEY"); delete(w.env, "ACCESS_TOKEN") },
@@ -259,6 +272,7 @@ func TestDoctorPage(t *testing.T) {
 			w := setup(t, redis)
 			s.wrong(w)
 			defer func() { w.redisSet("appendonly", "yes"); w.redisSet("maxmemory-policy", "noeviction") }()
+			defer func() { w.redis.Client().Del(w.t.Context(), removedKeys...) }()
 			report, text := w.examine()
 			var finds []string
 			failed := false

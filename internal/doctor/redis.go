@@ -3,10 +3,13 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"sluice/internal/config"
+	"sluice/internal/message"
+	"sluice/internal/queue"
 	"sluice/internal/store"
 )
 
@@ -52,6 +55,7 @@ func (v *visit) redis(ctx context.Context) {
 			v.add("redis "+strings.TrimPrefix(s.Name, "redis_"), "", f)
 		}
 	}
+	v.unserved(ctx, db)
 	before := time.Now()
 	now, err := db.Time(ctx).Result()
 	if err != nil {
@@ -59,6 +63,25 @@ func (v *visit) redis(ctx context.Context) {
 		return
 	}
 	v.add("clock of redis", "", skew(now, before, time.Now(), 0))
+}
+
+// unserved names the numbers that have messages and are not configured.
+func (v *visit) unserved(ctx context.Context, db *store.DB) {
+	paces := queue.NewPaces(db, message.Shards(v.Worker.Shards), func(string) int { return 1 })
+	all, err := paces.Unserved(ctx, func(id string) bool {
+		return slices.ContainsFunc(v.Worker.Numbers, func(n config.Number) bool { return n.ID == id })
+	})
+	if err != nil {
+		v.add("queues", "", found(Fail, err.Error(), "allow Sluice's user SMEMBERS and EVALSHA"))
+	}
+	for _, p := range all {
+		n := 0
+		for _, w := range p.Waiting {
+			n += w.Pending + w.Delayed + w.Active
+		}
+		v.add("number not configured", p.Number, found(Warn, fmt.Sprintf("%d messages wait for it, and none is sent", n),
+			"add it under numbers in sluice.yaml, or let its messages expire"))
+	}
 }
 
 // Clocks may differ by so much. Deadlines are counted on Redis's clock, receipts carry Meta's.

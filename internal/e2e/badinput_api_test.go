@@ -76,8 +76,13 @@ func (s *site) refuses(t *testing.T) {
 		{"the sender as recipient, spelt otherwise", nil, to(`"+1 (555) 078-3881"`), 422, "recipient_is_sender", "message.to"},
 		{"Arabic-Indic digits", nil, to(`"+١٥٥٥١٢٣٤٥٦٧"`), 422, "recipient_invalid", "message.to"},
 
-		{"no type", nil, swap(`"type":"text",`, ""), 422, "type_unknown", "message.type"},
-		{"an unknown type", nil, swap(`"type":"text"`, `"type":"telegram"`), 422, "type_unknown", "message.type"},
+		{"a recipient with a trunk 0", nil, to(`"+44 (0)20 7946 0958"`), 422, "recipient_invalid", "message.to"},
+		{"a user id as phone number", nil, to(`"US.13491208655302741918"`), 422, "recipient_invalid", "message.to"},
+		{"two recipients", nil, swap(`"to":`, `"recipient":"US.13491208655302741918","to":`), 422, "recipient_ambiguous", "message.recipient"},
+		{"a member in capitals", nil, swap(`"body":`, `"Preview_url":true,"body":`), 422, "member_spelling", "message.text.preview_url"},
+
+		{"no type", nil, swap(`"type":"text",`, ""), 422, "type_missing", "message.type"},
+		{"a type in capitals", nil, swap(`"type":"text"`, `"type":"Text"`), 422, "type_spelling", "message.type"},
 		{"a text without text", nil, swap(`,"text":{"body":"secret text"}`, ""), 422, "content_missing", "message.text"},
 		{"an empty text", nil, body(""), 422, "text_empty", "message.text.body"},
 		{"a text of spaces", nil, body("  "), 422, "text_empty", "message.text.body"},
@@ -89,7 +94,7 @@ func (s *site) refuses(t *testing.T) {
 		{"a parameter of two lines", nil, parameter(`a\nb`), 422, "template_parameter_invalid", ""},
 		{"a parameter with five spaces", nil, parameter(`a     b`), 422, "template_parameter_invalid", ""},
 
-		{"a link without TLS", nil, link("http://example.com/a.png"), 422, "link_scheme", "message.image.link"},
+		{"a link of FTP", nil, link("ftp://example.com/a.png"), 422, "link_scheme", "message.image.link"},
 		{"a link to a file", nil, link("file:///etc/passwd"), 422, "link_scheme", "message.image.link"},
 		{"a link of gopher", nil, link("gopher://example.com/a"), 422, "link_scheme", "message.image.link"},
 		{"a link with a user", nil, link("https://a@example.com/"), 422, "link_userinfo", "message.image.link"},
@@ -110,6 +115,16 @@ func (s *site) refuses(t *testing.T) {
 		{"a key of 256 characters", key(strings.Repeat("k", 256)), order(""), 422, "idempotency_key_invalid", "Idempotency-Key"},
 		{"a key with a tab", key("a\tb"), order(""), 422, "idempotency_key_invalid", "Idempotency-Key"},
 		{"a key that is not ASCII", key("é"), order(""), 422, "idempotency_key_invalid", "Idempotency-Key"},
+		{"a blank key", key(""), order(""), 422, "idempotency_key_invalid", "Idempotency-Key"},
+		{"a key of spaces", nil, order(`,"key":"  "`), 422, "idempotency_key_invalid", "key"},
+		{"an empty key", nil, order(`,"key":""`), 422, "idempotency_key_invalid", "key"},
+		{"a class of nothing", nil, order(`,"class":""`), 422, "class_unknown", "class"},
+		{"another charset", http.Header{"Content-Type": {"application/json; charset=iso-8859-1"}}, order(""), 415, "charset_not_supported", ""},
+		{"expires in 91 days", nil, order(`,"expires_at":"` + in(91*24*time.Hour) + `"`), 422, "ttl_too_far", "expires_at"},
+		{"expires in the year 9999", nil, order(`,"expires_at":"9999-12-31T23:59:59Z"`), 422, "ttl_too_far", "expires_at"},
+		{"an offset of a day", nil, order(`,"expires_at":"2026-01-31T15:04:05+24:00"`), 422, "time_invalid", "expires_at"},
+		{"a fraction after a comma", nil, order(`,"send_at":"2026-01-31T15:04:05,5Z"`), 422, "time_invalid", "send_at"},
+		{"an hour of one digit", nil, order(`,"send_at":"2026-01-31T5:04:05Z"`), 422, "time_invalid", "send_at"},
 		{"two keys", key("a", "a"), order(""), 400, "header_duplicate", "Idempotency-Key"},
 	}
 	for _, host := range []string{"169.254.169.254", "[::1]", "10.0.0.1", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]"} {

@@ -130,6 +130,7 @@ func TestBadInput(t *testing.T) {
 	}
 	slow := s.slow(t) // all the others come beside these
 	t.Run("wire", s.wire)
+	t.Run("half-closed", s.halfClosed)
 	t.Run("orders", s.orders)
 	t.Run("webhook", s.reports)
 	t.Run("handshake", s.handshakes)

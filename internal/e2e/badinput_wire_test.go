@@ -75,6 +75,32 @@ func (s *site) wire(t *testing.T) {
 	}
 }
 
+// A client that closes its side after the request still waits for the answer.
+func (s *site) halfClosed(t *testing.T) {
+	body := order("")
+	sent := func(url, path, body string, headers ...string) []int {
+		c := raw(t, url, fmt.Sprintf("POST %s HTTP/1.1\r\nHost: sluice\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n%s\r\n\r\n%s", path, wide, len(body), strings.Join(headers, "\r\n"), body))
+		if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		statuses, _, _ := answers(c)
+		return statuses
+	}
+	for range 20 { // who closes first is by chance
+		for what, got := range map[string][]int{
+			"an order": sent(s.api, "/v1/messages", body, "Content-Type: application/json"),
+			"a hold":   sent(s.console, "/v1/holds", `{"tag":"half","actor":"anna","reason":"because"}`, "Content-Type: application/json"),
+		} {
+			if status := fmt.Sprint(got); status != "[202]" && status != "[200]" {
+				t.Errorf("%s: %s", what, status)
+			}
+		}
+	}
+	if logs := s.logs.text(); strings.Contains(logs, "context canceled") {
+		t.Errorf("who leaves is in the log: %s", logs)
+	}
+}
+
 // slow opens connections that cost time. The function it returns waits for what becomes of them.
 func (s *site) slow(t *testing.T) func(*testing.T) {
 	began := time.Now()

@@ -248,7 +248,7 @@ func (r *reader) save(ctx context.Context, p redis.Pipeliner, ready []*cursor) (
 	var late []*cursor
 	var values []any
 	for _, c := range ready {
-		if c.mark.Sub(c.saved) >= saveEvery {
+		if c.mark.Sub(c.saved).Abs() >= saveEvery { // it goes back when somebody sets Redis's clock back
 			late = append(late, c)
 			for k, v := range c.position(c.applied, c.mark) {
 				values = append(values, k, v)

@@ -34,7 +34,11 @@ var byBreach = map[message.Breach]refusal{
 var byRule = map[string]refusal{
 	// Meta takes these; we do not, because they cannot end well.
 	"recipient_needs_plus": {}, // it puts the sender's country code in front
+	"recipient_ambiguous":  {}, // it goes by to
+	"member_spelling":      {}, // it takes no notice of the member
 	"link_host_forbidden":  {failed: 131053},
+	"link_port_invalid":    {failed: 131053},
+	"link_too_long":        {failed: 131053},
 	"link_userinfo":        {failed: 131053},
 	"link_scheme":          {failed: 131053},
 

@@ -7,7 +7,13 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"reflect"
+	"slices"
 	"strings"
+	"time"
+
+	"sluice/internal/jsondoc"
+	"sluice/internal/message"
 )
 
 // maxBody is the most that a small request may have, in bytes.
@@ -15,41 +21,102 @@ const maxBody = 64 << 10
 
 // BodyCodes are the problems that ReadJSON may find.
 func BodyCodes() []string {
-	return []string{"unsupported_media_type", "body_empty", "body_too_large", "timeout", "json_invalid", "json_trailing_data", "type_mismatch", "field_unknown"}
+	return []string{
+		"unsupported_media_type", "charset_not_supported", "encoding_not_supported", "body_empty", "body_too_large", "timeout", "json_invalid", "json_trailing_data", "json_not_object",
+		"json_duplicate_member", "json_too_deep", "utf8_invalid", "char_not_allowed", "type_mismatch", "field_unknown", "value_blank", "time_invalid",
+	}
 }
 
-// ReadJSON reads a small request's body, one JSON object with no other members than into has.
-func ReadJSON(w http.ResponseWriter, r *http.Request, into any) Refusal {
-	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
+// CheckMedia refuses a body that its headers describe as something else than plain UTF-8 of one of
+// the media types.
+func CheckMedia(h http.Header, media ...string) Refusal {
+	given := h.Values("Content-Type")
+	if len(given) != 1 {
 		return Refuse("unsupported_media_type")
 	}
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
-	d.DisallowUnknownFields()
-	err := d.Decode(into)
-	if err == nil {
-		if _, err = d.Token(); errors.Is(err, io.EOF) {
-			return nil
+	if given[0] != media[0] { // the usual one needs no parsing
+		name, parameters, err := mime.ParseMediaType(given[0])
+		if err != nil || !slices.Contains(media, name) {
+			return Refuse("unsupported_media_type")
 		}
-		return Refuse("json_trailing_data")
+		if charset, has := parameters["charset"]; has && !strings.EqualFold(charset, "utf-8") && !strings.EqualFold(charset, "utf8") {
+			return Refuse("charset_not_supported")
+		}
 	}
-	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		p := Problem(wrong.Field, "type_mismatch")
-		p.Fix = "The description at /openapi.json tells its type."
-		return Refusal{p}
+	if encoding := h.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return Refuse("encoding_not_supported")
+	}
+	return nil
+}
+
+// ReadJSON reads a small request's body into a struct: one JSON object, read as strictly as the
+// body of a message, with no other members than into has, spelled as into spells them. A member
+// that is null is as good as absent. A string that may be absent must not be empty: who sends
+// "template": "" meant to name one.
+func ReadJSON(w http.ResponseWriter, r *http.Request, into any) Refusal {
+	if refused := CheckMedia(r.Header, "application/json"); refused != nil {
+		return refused
+	}
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		return Unread(err)
+	}
+	var d jsondoc.Doc
+	if err := d.Read(string(text)); err != nil {
+		return RefuseAt(err.Path, err.Code)
+	}
+	if d.Root().Kind() != jsondoc.Object {
+		return Refuse("json_not_object")
+	}
+	known := fields(reflect.TypeOf(into).Elem())
+	var refused Refusal
+	for name, value := range d.Root().Members() {
+		i := slices.IndexFunc(known, func(f field) bool { return f.name == name })
+		switch {
+		case i < 0:
+			refused = append(refused, generic(Problem(jsondoc.PathName(name), "field_unknown")))
+		case value.Present():
+			refused = append(refused, readMember(value, known[i], reflect.ValueOf(into).Elem())...)
+		}
+	}
+	return refused[:min(len(refused), maxProblems)]
+}
+
+// maxProblems bounds an answer.
+const maxProblems = 20
+
+// readMember reads the value of a member into its field of a struct.
+func readMember(value jsondoc.Value, f field, into reflect.Value) Refusal {
+	target := into.FieldByIndex(f.index)
+	text, isText := value.Text()
+	switch {
+	case isText && text == "" && f.optional:
+		return RefuseAt(f.name, "value_blank")
+	case isText && target.Type() == reflect.TypeFor[time.Time]():
+		t, ok := ParseTime(text)
+		if !ok {
+			return RefuseAt(f.name, "time_invalid")
+		}
+		target.Set(reflect.ValueOf(t))
+	case json.Unmarshal(value.AppendCanonical(nil), target.Addr().Interface()) != nil:
+		return Refusal{generic(Problem(f.name, "type_mismatch"))}
+	}
+	return nil
+}
+
+// generic is a problem whose usual words are about messages.
+func generic(p message.Problem) message.Problem {
+	p.Fix = "The description at /openapi.json tells the members and their types."
+	return p
+}
+
+// Unread is the refusal of a body that could not be read to its end.
+func Unread(err error) Refusal {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return Refuse("body_too_large")
 	}
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		return Refuse("timeout")
 	}
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return Refuse("body_too_large")
-	}
-	switch {
-	case errors.Is(err, io.EOF):
-		return Refuse("body_empty")
-	case strings.HasPrefix(err.Error(), "json: unknown field"): // it has no type
-		p := Problem("", "field_unknown")
-		p.Fix = "The description at /openapi.json tells the members."
-		return Refusal{p}
-	}
-	return Refuse("json_invalid")
+	return Refuse("json_invalid") // cut off
 }

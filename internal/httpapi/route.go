@@ -3,8 +3,11 @@ package httpapi
 import (
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
+
+	"sluice/internal/jsondoc"
 )
 
 // Route is one operation: how it is served, and what is written of it. The mux, the OpenAPI
@@ -18,7 +21,7 @@ type Route struct {
 	Summary string   // half a line
 	Doc     string   // Markdown; may be empty
 	Scope   string   // what the caller's API key must allow; empty: no key is asked for
-	Params  []Param  // beside those that all routes have
+	Params  []Param  // beside those that all routes have; of a query no others are taken, unless Foreign
 	Body    *Body    // nil: it takes none
 	Answers []Answer // all but problems
 	Codes   []string // of the problems that it may answer, beside those of every route with a key
@@ -52,15 +55,58 @@ type Answer struct {
 	Type   any    // a value of the Go type it is written from, or that each line is; nil: bytes, or none
 }
 
-// keyCodes are the problems of every route that asks for a key.
-var keyCodes = []string{"unauthenticated", "key_revoked", "key_expired", "scope_missing", "header_duplicate"}
+// queryCodes are the problems of every route's query, keyCodes those of every route that asks for
+// a key.
+var (
+	queryCodes = []string{"query_unknown", "query_invalid"}
+	keyCodes   = []string{"unauthenticated", "key_revoked", "key_expired", "scope_missing", "header_duplicate"}
+)
 
 // codes returns all codes of the route's problems.
 func (r Route) codes() []string {
-	if r.Scope == "" || r.Foreign {
+	switch {
+	case r.Foreign:
 		return r.Codes
+	case r.Scope == "":
+		return append(slices.Clone(queryCodes), r.Codes...)
 	}
-	return append(slices.Clone(keyCodes), r.Codes...)
+	return append(append(slices.Clone(queryCodes), keyCodes...), r.Codes...)
+}
+
+// checkQuery refuses a query that says something the route does not take: to ignore a filter or
+// a limit would answer another question than the one that was asked.
+func (r Route) checkQuery(raw string) Refusal {
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return Refuse("query_invalid")
+	}
+	var refused Refusal
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		known := slices.ContainsFunc(r.Params, func(p Param) bool { return p.In == "query" && p.Name == name })
+		switch {
+		case !known:
+			refused = append(refused, Problem(jsondoc.PathName(name), "query_unknown"))
+		case len(values[name]) > 1 || values.Get(name) == "":
+			refused = append(refused, Problem(name, "query_invalid"))
+		}
+	}
+	return refused[:min(len(refused), maxProblems)]
+}
+
+// handler serves the route, after a look at the query.
+func (r Route) handler() http.HandlerFunc {
+	if r.Foreign {
+		return r.Handler
+	}
+	return func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.RawQuery != "" {
+			if refused := r.checkQuery(req.URL.RawQuery); len(refused) > 0 {
+				refused.Write(w)
+				return
+			}
+		}
+		r.Handler(w, req)
+	}
 }
 
 // Mux serves routes and nothing else: of a path that is one of them it refuses the methods that
@@ -70,7 +116,7 @@ func Mux(routes []Route, refuse func(w http.ResponseWriter, code string)) *http.
 	mux := http.NewServeMux()
 	methods := map[string]bool{}
 	for _, r := range routes {
-		mux.HandleFunc(r.Method+" "+r.Path, r.Handler)
+		mux.HandleFunc(r.Method+" "+r.Path, r.handler())
 		methods[r.Method] = true
 		methods[http.MethodHead] = methods[http.MethodHead] || r.Method == http.MethodGet
 	}

@@ -167,6 +167,7 @@ type field struct {
 	reflect.StructField
 	name     string
 	optional bool
+	index    []int // for reflect.Value.FieldByIndex of the outermost struct
 }
 
 // fields returns the members that encoding/json writes of a struct, with those of embedded
@@ -181,8 +182,9 @@ func fields(t reflect.Type) (all []field) {
 				embedded = embedded.Elem()
 			}
 			part := fields(embedded)
-			for i := range part {
-				part[i].optional = part[i].optional || f.Type.Kind() == reflect.Pointer
+			for j := range part {
+				part[j].optional = part[j].optional || f.Type.Kind() == reflect.Pointer
+				part[j].index = append([]int{i}, part[j].index...)
 			}
 			all = append(all, part...)
 			continue
@@ -191,7 +193,7 @@ func fields(t reflect.Type) (all []field) {
 		if name == "-" || !f.IsExported() {
 			continue
 		}
-		all = append(all, field{f, name, strings.Contains(options, "omit")})
+		all = append(all, field{f, name, strings.Contains(options, "omit"), []int{i}})
 	}
 	return all
 }

@@ -38,6 +38,10 @@ func (a *acceptance) appendMembers(b []byte) []byte {
 	if a.Reason != "" {
 		b = jsondoc.AppendString(append(b, `,"reason":`...), a.Reason)
 	}
+	if len(a.Warnings) > 0 {
+		warnings, _ := json.Marshal(a.Warnings) // strings always marshal
+		b = append(append(b, `,"warnings":`...), warnings...)
+	}
 	return b
 }
 

@@ -6,10 +6,8 @@ import (
 	"context"
 	"errors"
 	"io"
-	"mime"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
@@ -85,15 +83,13 @@ func (in *Intake) batch(w http.ResponseWriter, r *http.Request) {
 
 // checkBatch refuses bodies that are no plain lines of JSON.
 func checkBatch(h http.Header) refusal {
-	if media, _, err := mime.ParseMediaType(h.Get("Content-Type")); err != nil || !slices.Contains(batchMedia, media) {
-		p := httpapi.Problem("", "unsupported_media_type")
-		p.Detail, p.Fix = "A batch has one JSON object on each line.", "Send the header Content-Type: "+batchMedia[0]+"."
-		return refusal{p}
+	if refused := httpapi.CheckMedia(h, batchMedia...); refused != nil {
+		if p := &refused[0]; p.Code == "unsupported_media_type" {
+			p.Detail, p.Fix = "A batch has one JSON object on each line.", "Send the header Content-Type: "+batchMedia[0]+"."
+		}
+		return refused
 	}
-	if encoding := h.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		return refuse("encoding_not_supported")
-	}
-	if h.Get("Idempotency-Key") != "" {
+	if len(h.Values("Idempotency-Key")) > 0 { // blank too: its caller relies on it
 		return refuseAt("Idempotency-Key", "key_of_batch")
 	}
 	return nil
@@ -153,7 +149,7 @@ func lineBuffered(b *bufio.Reader) bool {
 func (in *Intake) readLine(e *envelope, g *group, key httpapi.Key, n int, text []byte) {
 	e.reset()
 	var m message.Message
-	now := time.Now()
+	now := in.now()
 	refused := e.read(text)
 	if refused == nil {
 		e.open(e.body.Root())

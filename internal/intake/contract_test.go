@@ -69,6 +69,9 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 			}))
 		}
 		call(nil)
+		if !strings.HasPrefix(name, "graph") {
+			call(func(r *http.Request) { r.URL.RawQuery = "nosuch=1" })
+		}
 		if name == "getDescription" {
 			continue
 		}

@@ -11,6 +11,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"sluice/internal/httpapi"
 	"sluice/internal/jsondoc"
 	"sluice/internal/message"
 )
@@ -20,8 +21,8 @@ const (
 	maxKey   = 255 // bytes, printable ASCII
 	maxRef   = 255 // code points
 	maxTags  = 10
-	maxTag   = 64 // code points
-	maxAhead = 90 * 24 * time.Hour
+	maxTag   = 64                  // code points
+	maxAhead = 90 * 24 * time.Hour // of every time: what is computed with it stays far from what a time can hold
 )
 
 // maxProblems bounds an answer, as message.Check does its part of it.
@@ -122,7 +123,7 @@ func (e *envelope) order(key *string) message.Message {
 		SendAt:    e.time("send_at", &e.sendAt),
 		ExpiresAt: e.time("expires_at", &e.expiresAt),
 	}
-	if m.Class != "" && !m.Class.Valid() {
+	if e.class.Present() && !m.Class.Valid() {
 		e.refuse("class", "class_unknown")
 	}
 	if e.ref.Present() && !label(m.Ref, maxRef) {
@@ -232,7 +233,7 @@ func (e *envelope) idempotency(header *string) string {
 
 func (e *envelope) checkKey(path, key string) {
 	odd := func(r rune) bool { return r < ' ' || r > '~' }
-	if key == "" || len(key) > maxKey || strings.ContainsFunc(key, odd) {
+	if strings.TrimSpace(key) == "" || len(key) > maxKey || strings.ContainsFunc(key, odd) {
 		e.refuse(path, "idempotency_key_invalid")
 	}
 }
@@ -265,12 +266,13 @@ func label(s string, most int) bool {
 }
 
 // time returns a time to the millisecond, which is what records keep; zero when there is none.
-func (e *envelope) time(name string, v *jsondoc.Value) (t time.Time) {
+func (e *envelope) time(name string, v *jsondoc.Value) time.Time {
 	s := e.text(name, v)
 	if !v.Present() {
 		return time.Time{}
 	}
-	if t.UnmarshalText([]byte(s)) != nil || t.Unix() < 0 {
+	t, ok := httpapi.ParseTime(s)
+	if !ok {
 		e.refuse(name, "time_invalid")
 		return time.Time{}
 	}

@@ -1,6 +1,7 @@
 package intake_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -19,14 +20,16 @@ func ExampleNew() {
 		Numbers:  func(number string) bool { return number == "100000000000001" },
 	})
 	r := httptest.NewRequest(http.MethodPost, "/v1/messages", strings.NewReader(`{
-		"from": "100000000000001", "key": "order-7", "expires_at": "2999-01-01T00:00:00Z",
+		"from": "100000000000001", "key": "order-7",
 		"message": {"to": "+15551234567", "type": "text", "text": {"body": "It has shipped."}}
 	}`))
 	r.Header.Set("Authorization", "Bearer "+token)
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
 	in.Handler().ServeHTTP(w, r)
-	fmt.Println(w.Code, w.Body)
+	var a struct{ ID, State, Class string }
+	json.Unmarshal(w.Body.Bytes(), &a)
+	fmt.Println(w.Code, a.ID, a.State, a.Class)
 	// Output:
-	// 202 {"id":"100000000000001-ufeqxlws3bsv46lbkkufh7m55l","state":"queued","class":"service","expires_at":"2999-01-01T00:00:00Z","duplicate":false}
+	// 202 100000000000001-ufeqxlws3bsv46lbkkufh7m55l queued service
 }

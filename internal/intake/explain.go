@@ -118,7 +118,7 @@ func (in *Intake) doubt(r message.Record) explanation {
 // queued says what a queued message waits for: what is named first lasts whatever comes after.
 func queued(r message.Record, s message.Standing, now time.Time) explanation {
 	switch {
-	case r.NextAt.After(now) && r.Attempt == 0:
+	case r.NextAt.After(now) && (r.Attempt == 0 || r.Reason == message.ReasonReplayed):
 		return explanation{Rule: ruleScheduled, Until: r.NextAt.UTC(), Detail: "It is to be sent then, not before."}
 	case r.NextAt.After(now):
 		return explanation{Rule: ruleBackoff, Until: r.NextAt.UTC(), Detail: fmt.Sprintf("Attempt %d was not taken; the next comes then.", r.Attempt)}
@@ -129,7 +129,7 @@ func queued(r message.Record, s message.Standing, now time.Time) explanation {
 	case s.Task == message.TaskTaken:
 		return explanation{Rule: ruleTaken, Detail: "A worker has it in hand and waits for its slot."}
 	case s.Task == message.TaskGone:
-		return explanation{Rule: ruleTaskGone, Until: r.ExpiresAt.UTC(), Detail: "Nothing is there that would bring it to its turn; it expires at its deadline. Cancel it, and order it anew."}
+		return explanation{Rule: ruleTaskGone, Until: r.ExpiresAt.UTC(), Detail: "Nothing is there that would bring it to its turn. A worker finds it when it next goes through what waits, and brings it back to its queue."}
 	}
 	most := ""
 	if s.About {

@@ -91,7 +91,7 @@ func (in *Intake) graphRoutes() []httpapi.Route {
 			Summary: "Send a message, as one calls Meta.",
 			Doc: "The body is Meta's message object. The answer has Meta's shape, with our id in `messages[0].id`; it comes when the message is durable, before Meta has it. " +
 				"What `POST /v1/messages` takes beside the message rides in headers. A body with `status` marks a message as read and may show that an answer is being typed: " +
-				"it passes to Meta at once. `to` without its plus goes to Meta as it is.",
+				"it passes to Meta at once. `to` without its plus goes to Meta as it is. With a type that Sluice does not know, the answer has the header `Sluice-Warning: type_unknown`.",
 			Scope: httpapi.ScopeSend, Foreign: true,
 			Params: []httpapi.Param{
 				version, number, paramKey,
@@ -114,6 +114,8 @@ func (in *Intake) graphRoutes() []httpapi.Route {
 		passed("GET", "{id}/download", "graphDownloadMedia", "Download media of the number.", httpapi.ScopeRead, media...),
 	}
 	routes[1].Doc = "The form has the fields `file`, `type` and `messaging_product`, and no others."
+	routes[2].Doc = "Of the query `fields` passes, with plain names."
+	routes[4].Doc = routes[2].Doc
 	routes[3].Doc = "The body is a JSON object. A token, a method or a batch in it is refused: those of the call count."
 	routes[1].Body = &httpapi.Body{Media: "multipart/form-data"}
 	routes[3].Body = &httpapi.Body{Type: map[string]any{}, Example: `{"messaging_product":"whatsapp","about":"We deliver."}`}
@@ -153,13 +155,13 @@ func (in *Intake) graphSend(w http.ResponseWriter, r *http.Request) {
 	var given string
 	if refused == nil {
 		var mark bool
-		if m, given, mark, refused = in.readGraph(w, r, key, idempotency, start); mark {
+		if m, given, mark, refused = in.readGraph(w, r, key, idempotency, in.now()); mark {
 			return
 		}
 	}
 	var a message.Acceptance
 	if refused == nil {
-		a, refused = in.hand(r.Context(), w.Header(), &m, start)
+		a, refused = in.hand(r.Context(), w.Header(), &m, in.now())
 	}
 	if refused != nil {
 		in.metrics.observe(result(refused.Status()), start)
@@ -172,6 +174,9 @@ func (in *Intake) graphSend(w http.ResponseWriter, r *http.Request) {
 		label = resultDuplicate
 	}
 	in.metrics.observe(label, start)
+	if m.Content.Unknown != "" { // Meta's answer has no member for it
+		w.Header().Set("Sluice-Warning", warningUnknown)
+	}
 	contact := graphContact{Input: given, WAID: strings.TrimPrefix(m.Content.To, "+")}
 	if m.Content.To == "" {
 		contact = graphContact{Input: m.Content.UserID, UserID: m.Content.UserID}
@@ -215,13 +220,21 @@ var graphHeaders = map[string]string{
 	"class": "Sluice-Class", "ref": "Sluice-Ref", "tags": "Sluice-Tags", "send_at": "Sluice-Send-At", "expires_at": "Sluice-Expires-At",
 }
 
-// openHeaders takes the members of a request from its path and headers.
+// openHeaders takes the members of a request from its path and headers. A header that is there
+// and blank is not as good as absent: its caller meant to give something.
 func (e *envelope) openHeaders(r *http.Request) {
 	e.headers.AddText("from", r.PathValue("number"))
 	for member, header := range graphHeaders {
-		value := r.Header.Get(header)
+		values := r.Header.Values(header)
+		if len(values) == 0 {
+			continue
+		}
+		value := values[0]
 		switch {
+		case len(values) > 1:
+			e.refuse(member, "header_duplicate")
 		case value == "":
+			e.refuse(member, "value_blank")
 		case member == "tags":
 			var tags []string
 			for tag := range strings.SplitSeq(value, ",") {

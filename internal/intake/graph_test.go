@@ -124,18 +124,19 @@ const metas = "/v25.0/" + ours + "/messages"
 func TestGraphSend(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	expires := time.Now().Add(24 * time.Hour).UTC().Truncate(time.Second)
 	body := `{"messaging_product":"whatsapp","to":"+1 (555) 123-4567","type":"template","template":{"name":"shipped","language":{"code":"en_US"}}}`
 	headers := func(r *http.Request) {
 		for name, value := range map[string]string{
 			"Sluice-Class": "marketing", "Sluice-Ref": "order-1", "Sluice-Tags": "spring, loyal",
-			"Sluice-Send-At": "2030-01-01T00:00:00Z", "Sluice-Expires-At": "2030-01-02T00:00:00Z", "Idempotency-Key": "k",
+			"Sluice-Send-At": "2030-01-01T00:00:00Z", "Sluice-Expires-At": expires.Format(time.RFC3339), "Idempotency-Key": "k",
 		} {
 			r.Header.Set(name, value)
 		}
 	}
 	b.do(t, "POST", metas, body, nil) // without any
 	for _, replayed := range []string{"", "true"} {
-		r := b.do(t, "POST", metas, body, func(r *http.Request) { headers(r); r.Header.Set("Sluice-Send-At", "") })
+		r := b.do(t, "POST", metas, body, func(r *http.Request) { headers(r); r.Header.Del("Sluice-Send-At") })
 		want := `{"messaging_product":"whatsapp","contacts":[{"input":"+1 (555) 123-4567","wa_id":"15551234567"}],` +
 			`"messages":[{"id":"` + message.NewID(ours, "k") + `","message_status":"accepted"}]}`
 		if r.status != http.StatusOK || strings.TrimSpace(r.body) != want || r.header.Get("Idempotent-Replayed") != replayed {
@@ -144,7 +145,7 @@ func TestGraphSend(t *testing.T) {
 	}
 	m := b.keeper.messages[message.NewID(ours, "k")]
 	if m.From != ours || m.Class != message.Marketing || m.Ref != "order-1" || strings.Join(m.Tags, "|") != "spring|loyal" ||
-		!m.ExpiresAt.Equal(time.Date(2030, 1, 2, 0, 0, 0, 0, time.UTC)) || m.Content.To != "+15551234567" || string(m.Payload) != strings.Replace(body, "+1 (555) 123-4567", "+15551234567", 1) {
+		!m.ExpiresAt.Equal(expires) || m.Content.To != "+15551234567" || string(m.Payload) != strings.Replace(body, "+1 (555) 123-4567", "+15551234567", 1) {
 		t.Errorf("%+v", m)
 	}
 	if r := b.do(t, "POST", metas, body, headers); r.status != 400 || !strings.Contains(r.failure(t).Data.Details, "Sluice-Send-At: ") { // too far ahead
@@ -184,7 +185,7 @@ func TestGraphRefuses(t *testing.T) {
 		"no product":      {metas, hello, nil, 400, 100, "messaging_product: "},
 		"no recipient":    {metas, product + `"type":"text","text":{"body":"hi"}}`, nil, 400, 131008, "to: "},
 		"too long":        {metas, product + `"to":"+15551234567","type":"text","text":{"body":"` + strings.Repeat("x", 4097) + `"}}`, nil, 400, 131009, "text.body: "},
-		"unknown type":    {metas, product + `"to":"+15551234567","type":"telegram"}`, nil, 400, 131051, "type: "},
+		"unknown type":    {metas, product + `"to":"+15551234567","type":"telegram"}`, func(*http.Request) { b.refuse = true }, 400, 131051, "type: "},
 		"unknown class":   {metas, product + hello[1:], withHeader("Sluice-Class", "urgent"), 400, 100, "Sluice-Class: "},
 		"long tag":        {metas, product + hello[1:], withHeader("Sluice-Tags", "a,"+strings.Repeat("x", 65)), 400, 100, "Sluice-Tags: "},
 		"nothing there":   {"/v25.0/" + ours + "/register", "{}", nil, 400, 100, ""},

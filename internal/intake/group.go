@@ -24,6 +24,7 @@ type line struct {
 	number   int
 	message  int     // its place in the group's messages; alone: it is not in them
 	refused  refusal // why it was not accepted; nil: it was
+	unknown  string  // Content.Unknown of its message
 	accepted message.Acceptance
 }
 
@@ -60,7 +61,7 @@ func (g *group) refuse(number int, refused refusal) {
 
 // add adds a line with its message.
 func (g *group) add(number int, m *message.Message) {
-	g.lines = append(g.lines, line{number: number, message: len(g.messages)})
+	g.lines = append(g.lines, line{number: number, message: len(g.messages), unknown: m.Content.Unknown})
 	g.messages = append(g.messages, *m)
 }
 
@@ -70,7 +71,7 @@ func (in *Intake) acceptGroup(ctx context.Context, g *group) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	var others sync.WaitGroup // lines that are late, or would be: their earlier acceptance is looked for
-	store, now := g.messages[:0], time.Now()
+	store, now := g.messages[:0], in.now()
 	for i := range g.lines {
 		l := &g.lines[i]
 		if l.refused != nil {
@@ -140,7 +141,7 @@ func (l *line) appendVerdict(b []byte) []byte {
 	case l.accepted.Duplicate:
 		v.Status = http.StatusOK
 	}
-	shown := show(l.accepted)
+	shown := show(l.accepted, l.unknown)
 	v.acceptance = &shown
 	return v.append(b)
 }

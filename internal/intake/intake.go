@@ -59,6 +59,8 @@ type Options struct {
 	Own        func(number string) string                           // the phone number of an id, in E.164; empty, or nil: not known
 	Policy     func(number string, c message.Class) message.Policy  // nil: message.DefaultPolicy
 	Class      func(number string, c message.Content) message.Class // of a message whose caller names none; nil: message.DefaultClass
+	Refuse     func(number string) bool                             // whether messages of a number with a type that is not known here are refused; nil: they pass
+	Offset     func() time.Duration                                 // how far the store's clock, which decides on deadlines, is ahead of this machine's; nil: not at all
 	Drain      drain                                                // nil: nothing is refused for the backlog before it
 	Explain    func(code int) (title, advice string)                // tells people of Meta's error codes; nil: records show the bare code
 	Passes     func(code int) bool                                  // whether a code is for a fault that passes by itself; nil: none is
@@ -79,10 +81,16 @@ type Intake struct {
 	stopped chan struct{}
 }
 
+// now is the time by the store's clock.
+func (in *Intake) now() time.Time { return time.Now().Add(in.o.Offset()) }
+
 // New makes an Intake.
 func New(o Options) *Intake {
 	if o.Policy == nil {
 		o.Policy = func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) }
+	}
+	if o.Offset == nil {
+		o.Offset = func() time.Duration { return 0 }
 	}
 	if o.Class == nil {
 		o.Class = func(_ string, c message.Content) message.Class { return message.DefaultClass(c) }
@@ -92,6 +100,9 @@ func New(o Options) *Intake {
 	}
 	if o.Own == nil {
 		o.Own = func(string) string { return "" }
+	}
+	if o.Refuse == nil {
+		o.Refuse = func(string) bool { return false }
 	}
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	return &Intake{o: o, metrics: newMetrics(o.Registerer), watch: newWatch(o.Reader.Progress), stopped: make(chan struct{})}

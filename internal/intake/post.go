@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"mime"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -25,9 +23,9 @@ const maxBody = 256 << 10
 func (in *Intake) post(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	wait, refused := waitOf(r)
-	var a message.Acceptance
+	var shown acceptance
 	if refused == nil {
-		a, refused = in.submit(w, r, start)
+		shown, refused = in.submit(w, r, in.now())
 	}
 	if refused != nil {
 		in.metrics.observe(result(refused.Status()), start)
@@ -35,12 +33,11 @@ func (in *Intake) post(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	status, label := http.StatusAccepted, resultAccepted
-	if a.Duplicate {
+	if shown.Duplicate {
 		w.Header().Set("Idempotent-Replayed", "true")
 		status, label = http.StatusOK, resultDuplicate
 	}
 	in.metrics.observe(label, start)
-	shown := show(a)
 	if wait {
 		in.follow(w, r, &shown)
 	}
@@ -57,15 +54,32 @@ type acceptance struct {
 	WAMID     string        `json:"wamid,omitempty" doc:"Meta's id of the message, when it was waited for and came."`
 	Code      int           `json:"code,omitempty" doc:"Meta's error code, when it was waited for Meta's answer."`
 	Reason    string        `json:"reason,omitempty" doc:"Why it is in this state, when it was waited for."`
+
+	Warnings []message.Problem `json:"warnings,omitempty" doc:"What may be wrong with it. It was accepted all the same."`
 }
 
-func show(a message.Acceptance) acceptance {
-	return acceptance{ID: a.ID, State: a.State, Class: a.Class, ExpiresAt: a.ExpiresAt.UTC(), Duplicate: a.Duplicate}
+func show(a message.Acceptance, unknown string) acceptance {
+	return acceptance{ID: a.ID, State: a.State, Class: a.Class, ExpiresAt: a.ExpiresAt.UTC(), Duplicate: a.Duplicate, Warnings: warn(unknown)}
+}
+
+// warningUnknown is the code of the only warning there is.
+const warningUnknown = "type_unknown"
+
+// warn warns of a type that is not known here, by its member in Meta's object; nil without one.
+func warn(unknown string) []message.Problem {
+	if unknown == "" {
+		return nil
+	}
+	return []message.Problem{{
+		Path: "message." + unknown, Code: warningUnknown,
+		Detail: "This version of Sluice does not know this type. The content was not checked, and Meta may refuse it.",
+		Fix:    "Check the spelling of the type.",
+	}}
 }
 
 // submit checks a request from the outside in and hands its message over.
-func (in *Intake) submit(w http.ResponseWriter, r *http.Request, now time.Time) (message.Acceptance, refusal) {
-	var none message.Acceptance
+func (in *Intake) submit(w http.ResponseWriter, r *http.Request, now time.Time) (acceptance, refusal) {
+	var none acceptance
 	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeSend)
 	if refused != nil {
 		return none, refused
@@ -78,7 +92,8 @@ func (in *Intake) submit(w http.ResponseWriter, r *http.Request, now time.Time) 
 	if refused != nil {
 		return none, refused
 	}
-	return in.hand(r.Context(), w.Header(), &m, now)
+	a, refused := in.hand(r.Context(), w.Header(), &m, now)
+	return show(a, m.Content.Unknown), refused
 }
 
 // readPost returns the message of a request whose headers are good.
@@ -104,6 +119,12 @@ func (in *Intake) check(e *envelope, m *message.Message, key httpapi.Key, now ti
 	}
 	if m.SendAt.After(now.Add(maxAhead)) {
 		e.refuse("send_at", "schedule_too_far")
+	}
+	if m.ExpiresAt.After(now.Add(maxAhead)) {
+		e.refuse("expires_at", "ttl_too_far")
+	}
+	if m.Content.Unknown != "" && !in.o.Refuse(m.From) {
+		e.problems = slices.DeleteFunc(e.problems, message.IsUnknownKind)
 	}
 	if len(e.problems) > 0 {
 		return e.problems
@@ -133,11 +154,8 @@ func (in *Intake) hand(ctx context.Context, header http.Header, m *message.Messa
 
 // checkHeader reads the Idempotency-Key and refuses bodies that are not plain JSON.
 func checkHeader(h http.Header) (idempotency *string, refused refusal) {
-	if !isJSON(h.Get("Content-Type")) {
-		return nil, refuse("unsupported_media_type")
-	}
-	if encoding := h.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		return nil, refuse("encoding_not_supported")
+	if refused := httpapi.CheckMedia(h, "application/json"); refused != nil {
+		return nil, refused
 	}
 	switch keys := h.Values("Idempotency-Key"); len(keys) {
 	case 0:
@@ -149,14 +167,6 @@ func checkHeader(h http.Header) (idempotency *string, refused refusal) {
 	}
 }
 
-func isJSON(contentType string) bool {
-	if contentType == "application/json" {
-		return true
-	}
-	media, _, err := mime.ParseMediaType(contentType)
-	return err == nil && media == "application/json"
-}
-
 // readBody reads the JSON object that is a request's body.
 func (e *envelope) readBody(w http.ResponseWriter, r *http.Request) refusal {
 	var err error
@@ -166,16 +176,10 @@ func (e *envelope) readBody(w http.ResponseWriter, r *http.Request) refusal {
 	} else {
 		e.buffer, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	}
-	if err == nil {
-		return e.read(e.buffer)
+	if err != nil {
+		return httpapi.Unread(err)
 	}
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return refuse("body_too_large")
-	}
-	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-		return refuse("timeout")
-	}
-	return refuse("json_invalid") // cut off
+	return e.read(e.buffer)
 }
 
 // complete fills in what follows from a checked message and the time it came.

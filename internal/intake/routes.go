@@ -38,7 +38,7 @@ func (in *Intake) routes() []httpapi.Route {
 			Answers: []httpapi.Answer{
 				{Status: 200, Doc: "A verdict for each line.", Media: batchMedia[0], Type: verdict{}},
 			},
-			Codes:   []string{"unsupported_media_type", "encoding_not_supported", "key_of_batch"},
+			Codes:   []string{"unsupported_media_type", "charset_not_supported", "encoding_not_supported", "key_of_batch"},
 			Handler: in.batch,
 		},
 		{
@@ -100,7 +100,8 @@ func (in *Intake) Document() httpapi.Document {
 }
 
 const aboutAPI = "Sends WhatsApp messages through the Cloud API of Meta: queued, paced, never knowingly twice. " +
-	"Every request needs `Authorization: Bearer <API key>`. Bodies are JSON, not compressed. " +
+	"Every request needs `Authorization: Bearer <API key>`. Bodies are JSON in UTF-8, not compressed. " +
+	"A query parameter that a path does not take, that comes twice or that is empty is refused. " +
 	"An `X-Request-Id` of the caller's own comes back with the answer; else it is given one. " +
 	"Errors are problem documents (RFC 9457) with a stable `code`, and in `errors` every place that is wrong, with its rule and its fix."
 
@@ -109,11 +110,11 @@ type order struct {
 	From      string        `json:"from" doc:"The sender: Meta's phone number id."`
 	Message   metaMessage   `json:"message" doc:"Meta's message object, unchanged."`
 	Class     message.Class `json:"class,omitempty" doc:"Decides priority, deadline and what is done in doubt; docs/message-life.md tells how. Without it: what the number's template_classes say of the template's name; of a Direct Send message its category; else utility for templates and service for all else."`
-	Key       string        `json:"key,omitempty" doc:"Idempotency key, 1 to 255 printable ASCII characters: the same key from the same number is one message, for as long as its record lives and 30 days more, or what key_retention says. Then it may name another message."`
+	Key       string        `json:"key,omitempty" doc:"Idempotency key, 1 to 255 printable ASCII characters, not all spaces: the same key from the same number is one message, for as long as its record lives and 30 days more, or what key_retention says. Then it may name another message."`
 	Ref       string        `json:"ref,omitempty" doc:"Your own reference, an order id say; comes back in records and events. Up to 255 characters."`
 	Tags      []string      `json:"tags,omitempty" doc:"Up to 10 labels of 1 to 64 characters."`
 	SendAt    time.Time     `json:"send_at,omitzero" doc:"Not before; up to 90 days ahead."`
-	ExpiresAt time.Time     `json:"expires_at,omitzero" doc:"No attempt starts after this. Without it, by the class."`
+	ExpiresAt time.Time     `json:"expires_at,omitzero" doc:"No attempt starts after this; up to 90 days ahead. Without it, by the class."`
 }
 
 // metaMessage is Meta's message object as far as all types have it in common; each has its
@@ -137,7 +138,7 @@ var (
 
 // bodyCodes are the problems of a body that is JSON.
 var bodyCodes = []string{
-	"timeout", "body_too_large", "unsupported_media_type", "encoding_not_supported", "body_empty", "json_invalid",
+	"timeout", "body_too_large", "unsupported_media_type", "charset_not_supported", "encoding_not_supported", "body_empty", "json_invalid",
 	"json_trailing_data", "json_not_object", "json_duplicate_member", "json_too_deep", "utf8_invalid", "char_not_allowed",
 }
 
@@ -145,5 +146,5 @@ var bodyCodes = []string{
 var orderCodes = []string{
 	"phone_not_found", "recipient_is_sender", "field_unknown", "type_mismatch", "from_missing", "from_invalid", "message_missing", "class_unknown",
 	"idempotency_key_invalid", "idempotency_key_mismatch", "idempotency_key_reused", "ref_invalid", "tags_too_many",
-	"tag_invalid", "time_invalid", "schedule_too_far", "schedule_after_ttl", "ttl_invalid",
+	"tag_invalid", "time_invalid", "schedule_too_far", "schedule_after_ttl", "ttl_invalid", "ttl_too_far",
 }

@@ -123,6 +123,20 @@ func (v Value) Elements() iter.Seq2[int, Value] {
 	}
 }
 
+// AnyName tells whether f is true of the name of any member in v, at any depth.
+func (v Value) AnyName(f func(name string) bool) bool {
+	if v.doc == nil {
+		return false
+	}
+	d := v.doc
+	for i := v.at + 1; i < v.entry().after; i++ {
+		if s := d.entries[i].name; s.start != s.end && f(d.read(s)) {
+			return true
+		}
+	}
+	return false
+}
+
 // SetText makes v a string that reads as s. Raw still returns what was written. It panics when
 // v is absent.
 func (v Value) SetText(s string) {

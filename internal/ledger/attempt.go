@@ -90,7 +90,7 @@ func attempt(r *record.Record, now time.Time) message.Attempt {
 
 // expire writes down that a message's deadline has passed, which a worker has just found.
 func (l *Ledger) expire(ctx context.Context, r record.Record, why string) (message.Attempt, error) {
-	done, err := l.Sweep(ctx, r.Open(), message.Move{To: message.Expired, Reason: why})
+	done, err := l.Sweep(ctx, r.Open(), message.Move{To: message.Expired, Reason: why, Keep: true})
 	if err != nil {
 		return message.Attempt{}, err
 	}

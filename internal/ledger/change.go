@@ -27,6 +27,9 @@ func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Re
 		w.ZAdd(listKey(s, is.List), is.Score, is.Member)
 	}
 	l.writeNames(w, s, before, after)
+	if before.State == message.Queued && (after.State != message.Queued || after.Task != before.Task) && l.o.Ended != nil {
+		l.o.Ended(w, s, before.Open())
+	}
 	ends := after.State.Final() || after.State == message.Sent && len(after.Awaited()) == 0 // which is in no list or index to be found by
 	if ends && (after.State != before.State || was != is) && !after.Tombstone() {
 		w.RPush(endedKey(s, l.endsAt(&after)), after.ID)
@@ -84,7 +87,7 @@ func asked(kind record.Kind, m message.Move) (input, error) {
 		return in, nil
 	}
 	in.Note = strings.TrimPrefix(m.Reason+" by "+m.Deed.Actor+": "+m.Deed.Reason, " ")
-	if m.Deed.Verb == message.VerbReplay {
+	if m.Deed.Verb == message.VerbReplay || m.Deed.Verb == message.VerbResend {
 		return in, nil // one of thousands: the audit log has them as a whole, see Note
 	}
 	about, err := json.Marshal(m.Deed)

@@ -41,6 +41,10 @@ type Options struct {
 
 	OrphanLife time.Duration // how long a report waits whose message is not known; 15 minutes
 	OrphanMost int           // how many of them wait in a shard at most; 10,000
+
+	// Ended adds to a transaction what follows when a message that was queued is so no more, or has
+	// another task, without an attempt of its own: as it was before. Nil: nothing does.
+	Ended func(w *store.Writes, s message.Shard, o message.Open)
 }
 
 // Ledger reads and changes records. It is safe for concurrent use.
@@ -202,6 +206,26 @@ func (l *Ledger) ReadAll(ctx context.Context, s message.Shard, ids []string) ([]
 		}
 	}
 	return all, nil
+}
+
+// ReadReadable is ReadAll that passes over records which cannot be read: it returns them as such that
+// are not there, and the error of each by its message's id.
+func (l *Ledger) ReadReadable(ctx context.Context, s message.Shard, ids []string) ([]record.Record, map[string]error, error) {
+	texts, err := l.texts(ctx, s, ids)
+	if err != nil {
+		return nil, nil, err
+	}
+	var unreadable map[string]error
+	all := make([]record.Record, len(texts))
+	for i, text := range texts {
+		if all[i], err = record.Decode(ids[i], text); err != nil {
+			if unreadable == nil {
+				unreadable = map[string]error{}
+			}
+			unreadable[ids[i]] = err
+		}
+	}
+	return all, unreadable, nil
 }
 
 // texts returns the records of messages of one shard as they are stored, in the order of their ids; empty

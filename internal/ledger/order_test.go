@@ -64,6 +64,39 @@ func (f fixture) dead(key string, m message.Move) string {
 
 // TestCancel: what waits or is parked is taken back, twice with the same answer; what may be on
 // the wire, or was, is not.
+// What follows when a queued message ends, or gets another task, happens in the same transaction; an
+// attempt's task is its worker's.
+func TestTheEndOfAQueuedMessage(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		ended := f.shard.Key("test:ended")
+		book := ledger.New(f.db, ledger.Options{Ended: func(w *store.Writes, s message.Shard, o message.Open) {
+			w.SAdd(s.Key("test:ended"), fmt.Sprint(o.ID, " ", o.K))
+		}})
+		cancelled, replaced, attempted := f.accepted("cancelled"), f.accepted("replaced"), f.attempting("attempted")
+		if st, err := book.Cancel(t.Context(), cancelled); st != message.Cancelled || err != nil {
+			t.Fatal(st, err)
+		}
+		o, err := book.Look(t.Context(), replaced)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := book.Move(t.Context(), o, message.Move{To: message.Queued, Reason: message.ReasonTaskLost}, func(*store.Writes) error { return nil }); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		if st, _, err := book.Finish(t.Context(), attempted, message.Move{To: message.Submitted, WAMID: "wamid.1"}); st != message.Submitted || err != nil {
+			t.Fatal(st, err)
+		}
+		got := f.db.SMembers(t.Context(), ended).Val()
+		slices.Sort(got)
+		want := []string{fmt.Sprint(cancelled, " ", o.K), fmt.Sprint(replaced, " ", o.K)}
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("told of %q, want %q", got, want)
+		}
+	})
+}
+
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
@@ -261,11 +294,11 @@ func TestDeadLetters(t *testing.T) {
 			"all":              {message.DeadFilter{}, []string{first, second, third}},
 			"of the number":    {message.DeadFilter{Number: number}, []string{first, second, third}},
 			"of another":       {message.DeadFilter{Number: "1999"}, nil},
-			"by code":          {message.DeadFilter{Code: 131000}, []string{second}},
+			"by code":          {message.DeadFilter{Code: &other.Code}, []string{second}},
 			"by reason":        {message.DeadFilter{Reason: message.ReasonAttempts}, []string{first, second, third}},
 			"another reason":   {message.DeadFilter{Reason: "x"}, nil},
 			"since":            {message.DeadFilter{Since: mid}, []string{third}},
-			"until, by code":   {message.DeadFilter{Until: mid, Code: used.Code}, []string{first}},
+			"until, by code":   {message.DeadFilter{Until: mid, Code: &used.Code}, []string{first}},
 			"long in the past": {message.DeadFilter{Until: mid.Add(-time.Hour)}, nil},
 		} {
 			got := f.letters(tt.filter)

@@ -81,8 +81,9 @@ func TestPair(t *testing.T) {
 		late := newMessage("late")
 		late.ExpiresAt = time.Now().Add(-time.Second)
 		f.acceptedAs(late)
-		if got := f.begun(late.ID, 0, "w/1"); got.Verdict != message.Done || f.read(late.ID).Recipient != "" {
-			t.Errorf("expired: %s, the name %q outlives the message", got.Verdict, f.read(late.ID).Recipient)
+		// An operator may send it again, as long as its content is kept.
+		if got := f.begun(late.ID, 0, "w/1"); got.Verdict != message.Done || f.read(late.ID).Recipient == "" {
+			t.Errorf("expired: %s, the name is gone", got.Verdict)
 		}
 	})
 }

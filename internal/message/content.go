@@ -2,7 +2,9 @@ package message
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
+	"strings"
 
 	"sluice/internal/jsondoc"
 )
@@ -15,7 +17,10 @@ var contentTypes = []string{
 }
 
 var (
+	kindInvalid      = rule(Invalid, "kind_invalid", "Types and kinds are words of lower-case letters, digits and underscores.", "Name the type as Meta does.")
+	typeMissing      = needed("type_missing", "A message needs its type.", "Give "+list(contentTypes)+".")
 	typeUnknown      = rule(Invalid, "type_unknown", "The type must be "+list(contentTypes)+".", "Name the type of the content.")
+	typeSpelling     = rule(Invalid, "type_spelling", "A type is written in lower case.", "Write it as Meta does.")
 	contentMissing   = needed("content_missing", "A message needs its content in the member that its type names.", "Add it, or change the type.")
 	contentAmbiguous = rule(Invalid, "content_ambiguous", "A message has one content, the one its type names.", "Remove this member, or change the type.")
 )
@@ -39,12 +44,37 @@ func Parse(object json.RawMessage) (Content, []Problem) {
 	return Check(d.Root())
 }
 
+// IsUnknownKind tells whether a problem of Check is a type or an interactive kind that Meta may have
+// added since this version was made. The rest of the object is checked as usual.
+func IsUnknownKind(p Problem) bool {
+	return p.Code == typeUnknown.Code || p.Code == interactiveUnknown.Code
+}
+
+// kindName is how Meta names types and interactive kinds.
+var kindName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
+
+// unknownKind reports a type or an interactive kind that this version does not know. What cannot be a kind of
+// Meta's breaks another rule, so that no setting lets it pass; it returns false for that.
+func (n node) unknownKind(name string, known []string, r *Rule) bool {
+	switch {
+	case slices.Contains(known, strings.ToLower(name)):
+		n.refuseAs(typeSpelling, "This is written "+strings.ToLower(name)+", in lower case.", typeSpelling.Fix)
+	case !kindName.MatchString(name):
+		n.refuseWord(kindInvalid, kindInvalid.Detail, kindInvalid.Fix)
+	default:
+		n.refuse(r)
+		return true
+	}
+	return false
+}
+
 // Check checks Meta's message object against Meta's rules, so that a caller learns at once what
 // Meta would say later, and returns what Sluice needs to know of it. docs/messages.md shows each
 // type and what is checked of it. A type or interactive kind this version does not know is
 // refused; a member it does not know passes, and so does what only Meta can know: whether a
 // template or a file is there. It returns up to 20 problems, their paths relative to the object;
-// without any, the object may be sent.
+// without any, the object may be sent. A problem for which IsUnknownKind is true means that this
+// version cannot check the content: Meta may know the kind since.
 func Check(object jsondoc.Value) (Content, []Problem) {
 	var c Content
 	problems := inspect(object, func(root node) { c = root.content() })
@@ -56,7 +86,10 @@ func (n node) content() (c Content) {
 		n.mismatch("an object")
 		return c
 	}
-	c.Type = n.contentType()
+	n.checkSpelling()
+	if c.Type = n.contentType(); c.Type != "" && !slices.Contains(contentTypes, c.Type) {
+		c.Unknown = "type"
+	}
 	n.recipient(&c)
 	n.common(&c)
 	content := n.get(c.Type)
@@ -68,7 +101,9 @@ func (n node) content() (c Content) {
 	case "image", "video", "document", "audio", "sticker":
 		content.checkMediaMessage(c.Type)
 	case "interactive":
-		content.checkInteractive(c.Group)
+		if !content.checkInteractive(c.Group) {
+			c.Unknown = "interactive.type"
+		}
 	case "location":
 		content.checkLocation()
 	case "contacts":
@@ -88,9 +123,15 @@ func (n node) contentType() string {
 	if !ok {
 		return ""
 	}
-	if !slices.Contains(contentTypes, name) {
-		t.refuse(typeUnknown)
+	if name == "" {
+		t.refuse(typeMissing)
 		return ""
+	}
+	if !slices.Contains(contentTypes, name) {
+		if !t.unknownKind(name, contentTypes, typeUnknown) {
+			return ""
+		}
+		return name
 	}
 	if content := n.get(name); !content.present() {
 		content.refuse(contentMissing)
@@ -117,5 +158,5 @@ func (n node) common(c *Content) {
 		quoted.refuse(contextNotAllowed)
 		return
 	}
-	quoted.get("message_id").word(quotedMissing)
+	quoted.get("message_id").id(quotedMissing)
 }

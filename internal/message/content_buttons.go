@@ -27,7 +27,8 @@ var (
 	listBody       = bodyLimit.allowing(4096)
 	listButton     = required(20, "list_button", "list button")
 	sectionCount   = between(1, 10, "sections", "sections")
-	sectionTitle   = required(24, "section_title", "section title")
+	sectionTitle   = atMost(24, "section_title", "section title")
+	sectionNamed   = needed("section_title_empty", "Where there are several sections, each has a title.", "Give it 1 to 24 characters.")
 	rowCount       = between(0, 10, "rows", "rows in all sections together")
 	rowsMissing    = needed("rows_missing", "A section has at least one row.", "Add a row, or remove the section.")
 	rowID          = required(200, "row_id", "row id")
@@ -40,8 +41,11 @@ func (n node) checkList() {
 	n.get("button").within(listButton)
 	sections := n.get("sections")
 	ids, count := map[string]bool{}, 0
+	several, _ := sections.length()
 	for _, section := range sections.counted(sectionCount) {
-		section.get("title").within(sectionTitle)
+		if title := section.get("title"); blank(title.within(sectionTitle)) && several > 1 {
+			title.refuse(sectionNamed)
+		}
 		rows := section.get("rows")
 		count += rows.filled(rowsMissing)
 		for _, row := range rows.objects() {

@@ -25,9 +25,9 @@ func (n node) checkFlow() {
 	case id.present() && name.present():
 		p.refuse(flowAmbiguous)
 	case id.present():
-		id.word(flowIdentifierNone)
+		id.id(flowIdentifierNone)
 	case name.present():
-		name.word(flowIdentifierNone)
+		name.id(flowIdentifierNone)
 	default:
 		p.refuse(flowMissing)
 	}

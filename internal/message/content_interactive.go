@@ -1,10 +1,13 @@
 package message
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 var (
 	interactiveMissing = needed("interactive_type_missing", "An interactive message needs its kind.", "Give it in type: button, list or another of Meta's kinds.")
-	interactiveUnknown = rule(Invalid, "interactive_type_unknown", "Meta has no interactive message of this kind.", "Give button, list or another of Meta's kinds in type.")
+	interactiveUnknown = rule(Invalid, "interactive_type_unknown", "This version of Sluice knows no interactive message of this kind.", "Give button, list or another of Meta's kinds in type.")
 	notInGroups        = rule(Invalid, "interactive_not_in_groups", "A group cannot be asked for its contact.", "Send it to a person.")
 )
 
@@ -54,17 +57,15 @@ var interactives = map[string]struct {
 	"request_contact_info":     {frame{headers: anyHeader, body: bodyLimit}, named("request_contact_info")},
 }
 
-func (n node) checkInteractive(group bool) {
+// checkInteractive returns false when the kind is one that this version does not know.
+func (n node) checkInteractive(group bool) bool {
 	if !n.object() {
-		return
+		return true
 	}
 	name := n.get("type").word(interactiveMissing)
 	kind, known := interactives[name]
 	if !known {
-		if name != "" {
-			n.get("type").refuse(interactiveUnknown)
-		}
-		return
+		return blank(name) || !n.get("type").unknownKind(name, slices.Sorted(maps.Keys(interactives)), interactiveUnknown)
 	}
 	if group && name == "request_contact_info" {
 		n.get("type").refuse(notInGroups)
@@ -73,6 +74,7 @@ func (n node) checkInteractive(group bool) {
 	if action := n.get("action"); action.neededObject(actionMissing) {
 		kind.check(action)
 	}
+	return true
 }
 
 func (n node) checkFrame(f frame) {

@@ -8,14 +8,19 @@ import (
 	"strings"
 )
 
-const linkFix = "Give a public https link that needs no login."
+const linkFix = "Give a public link that needs no login, to a file behind https:// or http://."
 
 var (
 	linkInvalid  = rule(Invalid, "link_invalid", "The link is not a valid URL.", linkFix)
-	linkScheme   = rule(Invalid, "link_scheme", "A link must begin with https://.", linkFix)
+	linkScheme   = rule(Invalid, "link_scheme", "A link must begin with https:// or http://.", linkFix)
 	linkUserinfo = rule(Invalid, "link_userinfo", "A link must not carry a user name or password.", linkFix)
+	linkPort     = rule(Invalid, "link_port_invalid", "A port is 1 to 65535.", "Correct the port, or leave it out.")
+	linkLimit    = atMost(mostLink, "link", "link")
 	linkHost     = rule(Invalid, "link_host_forbidden", "The link's host is not on the public internet.", linkFix)
 )
+
+// mostLink is the length above which web servers refuse a request for its first line alone.
+const mostLink = 8192
 
 // checkLink refuses links that Meta's servers cannot fetch or nobody should ask them to:
 // a link into somebody's own network is a mistake or an attempt on it.
@@ -26,14 +31,20 @@ func (n node) checkLink() {
 	}
 	link, err := url.Parse(s)
 	switch {
+	case len(s) > mostLink:
+		n.within(linkLimit)
 	case err != nil:
-		n.refuse(linkInvalid)
-	case link.Scheme != "https":
+		n.refuseWord(linkInvalid, linkInvalid.Detail, linkInvalid.Fix)
+	case link.Scheme != "https" && link.Scheme != "http": // Meta takes both; Meta, Cloud API, "Media messages"
 		n.refuse(linkScheme)
 	case link.User != nil:
 		n.refuse(linkUserinfo)
 	case !plainHost(link.Hostname()):
-		n.refuseAs(linkInvalid, "The link's host must be a name or an address in ASCII.", "Write an international name in its xn-- form.")
+		n.refuseWord(linkInvalid, "The link's host must be a name or an address in ASCII.", "Write an international name in its xn-- form.")
+	case !possibleHost(link.Hostname()):
+		n.refuseAs(linkInvalid, "A host's name has at most 253 characters, and each part between its full stops 1 to 63 that do not begin or end with a hyphen.", linkInvalid.Fix)
+	case !possiblePort(link):
+		n.refuse(linkPort)
 	case !publicHost(link.Hostname()):
 		n.refuse(linkHost)
 	}
@@ -48,9 +59,35 @@ func (n node) checkURL() {
 		return
 	}
 	link, err := url.Parse(s)
-	if err != nil || link.Scheme != "https" && link.Scheme != "http" || link.Hostname() == "" {
-		n.refuse(urlInvalid)
+	switch {
+	case len(s) > mostLink:
+		n.within(linkLimit)
+	case err != nil || link.Scheme != "https" && link.Scheme != "http" || !possibleHost(link.Hostname()):
+		n.refuseWord(urlInvalid, urlInvalid.Detail, urlInvalid.Fix)
+	case !possiblePort(link):
+		n.refuse(linkPort)
 	}
+}
+
+// possiblePort tells whether a link's port can be one; it may have none.
+func possiblePort(link *url.URL) bool {
+	port, err := strconv.ParseUint(link.Port(), 10, 16)
+	return link.Port() == "" || err == nil && port > 0
+}
+
+// possibleHost tells whether the domain name system can hold a name (RFC 1035); what people write
+// in other scripts is longer there, and is not counted.
+func possibleHost(host string) bool {
+	host = strings.TrimSuffix(host, ".")
+	if strings.Contains(host, ":") { // an IPv6 address
+		return true
+	}
+	for part := range strings.SplitSeq(host, ".") {
+		if part == "" || len(part) > 63 || part[0] == '-' || part[len(part)-1] == '-' {
+			return false
+		}
+	}
+	return len(host) <= 253
 }
 
 // plainHost keeps out what browsers and resolvers read in different ways, full-width

@@ -19,9 +19,10 @@ func TestParseLink(t *testing.T) {
 			https://[2606:4700::1111]/a
 			https://10.example.com/a
 			https://0x7f.example.com/a
-			https://my_bucket.example.com/a`,
-		"link_scheme": `
+			https://my_bucket.example.com/a
 			http://example.com/a
+			https://example.com:65535/`,
+		"link_scheme": `
 			ftp://example.com/a
 			file:///etc/passwd
 			gopher://example.com/
@@ -44,7 +45,14 @@ func TestParseLink(t *testing.T) {
 			https://127。0。0。1/
 			https://münchen.example/
 			https://[fe80::1%25eth0]/
-			https://example.com:port/`,
+			https://example.com:port/
+			https://-a.example.com/
+			https://a-.example.com/
+			https://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.example.com/`,
+		"link_port_invalid": `
+			https://example.com:0/
+			https://example.com:65536/
+			https://example.com:99999999999999999999/`,
 		"link_host_forbidden": `
 			https://localhost/
 			https://LOCALHOST./

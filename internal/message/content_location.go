@@ -19,8 +19,7 @@ func (n node) checkLocation() {
 }
 
 func (n node) degrees(most float64, broken *Rule) {
-	// The comparison is such that "NaN" fails it.
-	if degrees, err := strconv.ParseFloat(n.numeral(), 64); err != nil || !(degrees >= -most && degrees <= most) {
+	if degrees, err := strconv.ParseFloat(n.numeral(), 64); err != nil || degrees < -most || degrees > most {
 		n.refuse(broken)
 	}
 }

@@ -33,9 +33,10 @@ func (n node) mark() (m Mark) {
 		n.mismatch("an object")
 		return m
 	}
+	n.checkSpelling()
 	n.get("messaging_product").oneOf("whatsapp")
 	n.get("status").neededOneOf("read")
-	m.MessageID = n.get("message_id").word(markMissing)
+	m.MessageID = n.get("message_id").id(markMissing)
 	if t := n.get("type"); t.present() {
 		t.refuse(markAmbiguous)
 	}

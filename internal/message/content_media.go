@@ -1,10 +1,12 @@
 package message
 
+import "strings"
+
 // Meta, Cloud API, "Image messages" and the pages of the other kinds of media.
 var (
 	captionLimit      = atMost(1024, "caption", "caption")
 	captionNotAllowed = rule(Invalid, "caption_not_allowed", "Audio and stickers have no caption.", "Leave it out, or send the words as a text.")
-	mediaMissing      = needed("media_missing", "A media object has either an id or a link.", "Give the id of an uploaded file, or an https link.")
+	mediaMissing      = needed("media_missing", "A media object has either an id or a link.", "Give the id of an uploaded file, or a link.")
 	mediaAmbiguous    = rule(Invalid, "media_ambiguous", "A media object has either an id or a link.", "Remove one of the two.")
 	mediaIDEmpty      = needed("media_id_empty", "The media id is blank.", "Give the id of an uploaded file.")
 )
@@ -40,11 +42,19 @@ func (n node) checkFile() {
 	case id.present() && link.present():
 		n.refuse(mediaAmbiguous)
 	case id.present():
-		id.word(mediaIDEmpty)
+		id.mediaID()
 	case link.present():
 		link.checkLink()
 	default:
 		n.refuse(mediaMissing)
 	}
 	n.texts("filename") // documents only; Meta names no limit
+}
+
+// mediaID takes a string, and the digits of an id as a number: Meta takes both.
+func (n node) mediaID() {
+	if number, ok := n.value.Number(); ok && strings.Trim(number, "0123456789") == "" {
+		return
+	}
+	n.id(mediaIDEmpty)
 }

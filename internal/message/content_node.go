@@ -1,10 +1,12 @@
 package message
 
 import (
+	"fmt"
 	"iter"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"sluice/internal/jsondoc"
@@ -148,6 +150,45 @@ func (n node) word(missing *Rule) string {
 	return s
 }
 
+var hiddenCharacter = rule(Invalid, "character_invisible", "An id has no invisible characters.", "Remove it: it often comes along when text is copied.")
+
+// id is word for what is copied from elsewhere and must be the same to the last character.
+func (n node) id(missing *Rule) string {
+	s := n.word(missing)
+	if c, has := invisible(s); has && !blank(s) {
+		n.refuseAs(hiddenCharacter, fmt.Sprintf("This has the invisible character U+%04X.", c), hiddenCharacter.Fix)
+	}
+	return s
+}
+
+// refuseWord is refuseAs for a word, of which an invisible character is named: nobody can see
+// what is wrong with it.
+func (n node) refuseWord(r *Rule, detail, fix string) {
+	if c, has := invisible(n.bare()); has {
+		detail += fmt.Sprintf(" This has the invisible character U+%04X.", c)
+		fix = "Remove it: it often comes along when text is copied."
+	}
+	n.refuseAs(r, detail, fix)
+}
+
+// invisible returns the first character of s that people do not see.
+func invisible(s string) (rune, bool) {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' { // only then it is worth a closer look
+			for _, r := range s[i:] {
+				if r != ' ' && !unicode.IsGraphic(r) || r != ' ' && unicode.Is(unicode.Zs, r) || strings.ContainsRune(blankLetters, r) {
+					return r, true
+				}
+			}
+			return 0, false
+		}
+	}
+	return 0, false
+}
+
+// blankLetters are letters and symbols by their category, and look like nothing.
+const blankLetters = "\u034f\u115f\u1160\u2800\u3164\uffa0"
+
 // boolean reports what is there and is neither true nor false.
 func (n node) boolean() {
 	if n.value.Kind() != jsondoc.Bool && n.present() {
@@ -184,7 +225,7 @@ func list(values []string) string {
 }
 
 // whole returns a whole number in a range, and otherwise breaks the rule; so does what is
-// absent. Some of Meta's pages write numbers as strings.
+// absent.
 func (n node) whole(least, most int64, broken *Rule) (int64, bool) {
 	number, err := strconv.ParseInt(n.numeral(), 10, 64)
 	if err != nil || number < least || number > most {
@@ -194,12 +235,17 @@ func (n node) whole(least, most int64, broken *Rule) (int64, bool) {
 	return number, true
 }
 
-// numeral returns a number as it was written, be it a number or a string.
+// numeral returns a number as it was written, be it a number or a string: some of Meta's pages
+// write numbers as strings. A string must read as a number of JSON does; others, like "+5" or
+// "0x1F", only some programming languages read. It is empty for what is no number.
 func (n node) numeral() string {
 	if number, ok := n.value.Number(); ok {
 		return number
 	}
-	return n.bare()
+	if s := n.bare(); jsondoc.IsNumber(s) {
+		return s
+	}
+	return ""
 }
 
 // distinct reports a value that an earlier node of the same set had.

@@ -33,8 +33,12 @@ holds: Meta has the last word.
 - Lengths count Unicode code points: an emoji is one or a few, whatever its bytes.
 - Each member has the JSON type that the examples show; another one is a ` + "`type_mismatch`" + `. A member that
   is ` + "`null`" + ` is as good as absent.
-- Members that are not on this page pass, and go to Meta as they are. A type or an interactive kind that is not on this
-  page is refused: a mistyped one would cost you the message.
+- Members that are not on this page pass, and go to Meta as they are. One that differs from a member on this page by
+  capitals alone is a ` + "`member_spelling`" + `: Meta would not see it.
+- A type or an interactive kind that is not on this page passes too, since Meta may have added it, and the answer warns of
+  it: a mistyped one costs you the message. With [` + "`unknown_types: refuse`" + `](configuration.md#numbers) such messages
+  of a number are refused.
+- A number may be written as a string where Meta's pages do so, as JSON writes numbers: ` + "`\"5\"`" + `, not ` + "`\"+5\"`" + `, ` + "`\"0x5\"`" + ` or ` + "`\"5_000\"`" + `.
 - Whether a template, a file or a quoted message is there, and what is in a file, only Meta can tell.
 `
 

@@ -15,7 +15,7 @@ func (n node) checkPin(group bool) {
 		return
 	}
 	kind := n.get("type").neededOneOf("pin", "unpin")
-	n.get("message_id").word(pinnedMissing)
+	n.get("message_id").id(pinnedMissing)
 	if days := n.get("expiration_days"); kind == "pin" || days.present() {
 		days.whole(1, 30, pinDays)
 	}

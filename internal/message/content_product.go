@@ -11,12 +11,12 @@ var (
 )
 
 func (n node) checkProduct() {
-	n.get("catalog_id").word(catalogMissing)
-	n.get("product_retailer_id").word(productMissing)
+	n.get("catalog_id").id(catalogMissing)
+	n.get("product_retailer_id").id(productMissing)
 }
 
 func (n node) checkProductList() {
-	n.get("catalog_id").word(catalogMissing)
+	n.get("catalog_id").id(catalogMissing)
 	n.get("sections").checkProductSections()
 }
 
@@ -30,7 +30,7 @@ func (n node) checkProductSections() {
 		items := section.get("product_items")
 		count += items.filled(productsMissing)
 		for _, item := range items.objects() {
-			item.get("product_retailer_id").word(productMissing)
+			item.get("product_retailer_id").id(productMissing)
 		}
 	}
 	productCount.check(n, count)
@@ -47,6 +47,6 @@ func (n node) checkCatalog() {
 // catalog's first.
 func (n node) checkThumbnail() {
 	if thumbnail := n.get("thumbnail_product_retailer_id"); thumbnail.present() {
-		thumbnail.word(productMissing)
+		thumbnail.id(productMissing)
 	}
 }

@@ -13,7 +13,7 @@ func (n node) checkReaction() {
 	if !n.object() {
 		return
 	}
-	n.get("message_id").word(reactedMissing)
+	n.get("message_id").id(reactedMissing)
 	emoji := n.get("emoji")
 	if !emoji.present() {
 		emoji.refuse(emojiMissing)

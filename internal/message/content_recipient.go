@@ -6,6 +6,7 @@ var (
 	recipientMissing = needed("recipient_missing", "A message needs a recipient.", "Give a phone number or the id of a group in to, or a business-scoped user id in recipient.")
 	groupMissing     = needed("recipient_group_missing", "A message to a group has the group's id in to.", "Give it, or leave out recipient_type to write to a person.")
 	needsPlus        = rule(Invalid, "recipient_needs_plus", "A phone number begins with a plus and the country code.", "Write it as +<country code><number>.")
+	recipientTwice   = rule(Invalid, "recipient_ambiguous", "A message has one recipient: to and recipient may name two people.", "Give to or recipient, not both.")
 	recipientInvalid = rule(Invalid, "recipient_invalid", "The recipient is neither a phone number of 7 to 15 digits, nor a group's id, nor a business-scoped user id.", "Write a phone number as +<country code><number>.")
 )
 
@@ -24,6 +25,8 @@ func (n node) recipient(c *Content) {
 		to.refuse(groupMissing)
 	case !to.present() && !user.present():
 		to.refuse(recipientMissing)
+	case to.present() && user.present():
+		user.refuse(recipientTwice)
 	}
 	if s, ok := to.text(); ok && to.present() {
 		if c.Group {
@@ -35,19 +38,25 @@ func (n node) recipient(c *Content) {
 	if s, ok := user.text(); ok && user.present() {
 		c.UserID = s
 		if !isUserID(s) {
-			user.refuseAs(recipientInvalid, "A business-scoped user id is a country code, a full stop and up to 128 letters and digits.", "Copy user_id from a webhook, or use to with a phone number.")
+			user.refuseWord(recipientInvalid, "A business-scoped user id is a country code, a full stop and up to 128 letters and digits.", "Copy user_id from a webhook, or use to with a phone number.")
 		}
 	}
 }
 
 // phone returns a number in E.164. Without its plus Meta would put the sender's country
 // code before it and might reach somebody else, so that is refused.
-func (n node) phone(s string) string {
-	s = unformat.Replace(s)
+func (n node) phone(given string) string {
+	s := unformat.Replace(given)
 	digits, plus := strings.CutPrefix(s, "+")
 	switch {
+	case isUserID(given):
+		n.refuseAs(recipientInvalid, "This is a business-scoped user id.", "Give it in recipient instead of to.")
+	case strings.Contains(strings.ReplaceAll(given, " ", ""), "(0"):
+		n.refuseAs(recipientInvalid, "A phone number has no 0 in brackets: it is dialled only within the country.", "Leave out the 0: write +44 (0)20 7946 0958 as +442079460958.")
+	case !isNumber(digits) && strings.ContainsAny(given, "xX,;#"):
+		n.refuseAs(recipientInvalid, "A phone number has no extension: WhatsApp reaches none.", "Leave it out.")
 	case !isNumber(digits):
-		n.refuseAs(recipientInvalid, "A phone number is a plus, then 7 to 15 digits of which the first is not 0.", recipientInvalid.Fix)
+		n.refuseWord(recipientInvalid, "A phone number is a plus, then 7 to 15 digits of which the first is not 0.", recipientInvalid.Fix)
 	case !plus:
 		n.refuse(needsPlus)
 	default:
@@ -72,7 +81,7 @@ func isNumber(s string) bool {
 
 func (n node) group(s string) string {
 	if s == "" || len(s) > mostGroupID || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		n.refuseAs(recipientInvalid, "A group id is a word of up to 256 characters.", "Copy the group's id as Meta gave it.")
+		n.refuseWord(recipientInvalid, "A group id is a word of up to 256 characters.", "Copy the group's id as Meta gave it.")
 		return ""
 	}
 	return s

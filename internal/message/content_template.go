@@ -64,13 +64,14 @@ func (n node) checkTemplate() (name, language string) {
 	}
 	name, ok := n.get("name").text()
 	if ok && (name == "" || len(name) > mostName || !nameCharacters.spell(name)) {
-		n.get("name").refuse(templateName)
+		n.get("name").refuseWord(templateName, templateName.Detail, templateName.Fix)
 	}
 	if l := n.get("language"); l.object() || !l.present() {
+		l.get("policy").oneOf("deterministic")
 		code := l.get("code")
 		language = code.word(languageMissing)
 		if !languageCharacters.spell(language) && !blank(language) {
-			code.refuse(languageInvalid)
+			code.refuseWord(languageInvalid, languageInvalid.Detail, languageInvalid.Fix)
 		}
 	}
 	n.checkComponents(false)

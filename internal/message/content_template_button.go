@@ -1,6 +1,7 @@
 package message
 
 import (
+	"maps"
 	"slices"
 	"strings"
 )
@@ -8,6 +9,7 @@ import (
 // Meta, Cloud API, "Template components": buttons.
 var (
 	buttonKind       = needed("template_button_sub_type_missing", "A button needs its sub_type.", "Give quick_reply, url, copy_code, flow or another kind that the template's button has.")
+	buttonUnknown    = rule(Invalid, "template_button_sub_type_unknown", "Meta has no button of this sub_type.", "Give quick_reply, url, copy_code, flow or another kind that the template's button has.")
 	buttonIndex      = rule(Invalid, "template_button_index_invalid", "A button's index is 0 to 9.", "Count the template's buttons from 0.")
 	buttonIndexTwice = rule(Invalid, "template_button_index_duplicate", "Each button has an index of its own.", "Count the template's buttons from 0.")
 	buttonNeedsOne   = needed("template_button_parameter_missing", "A button of this kind has one parameter.", "Give it; leave out the whole button if the template's has no variable.")
@@ -19,7 +21,8 @@ var (
 
 // templateButtons are the kinds of button that parameters are given for: how many, of which
 // types, and what is in the action of one. Codes of authentication templates come as url,
-// with the code as its text. Other kinds are the template's.
+// with the code as its text. Meta refuses other kinds with "sub_type invalid". Of kinds without
+// types the parameters are the template's.
 var templateButtons = map[string]struct {
 	least, most int
 	types       []string
@@ -33,6 +36,8 @@ var templateButtons = map[string]struct {
 	"mpm":           {1, 1, []string{"action"}, node.checkProductsAction},
 	"order_details": {1, 1, []string{"action"}, node.checkOrderAction},
 	"voice_call":    {0, 2, []string{"ttl_minutes", "payload"}, nil},
+	"app":           {0, 10, nil, nil},
+	"spm":           {0, 10, nil, nil},
 }
 
 // checkTemplateButton checks a component that is a button. It takes and returns the indexes
@@ -40,6 +45,9 @@ var templateButtons = map[string]struct {
 func (n node) checkTemplateButton(indexes []string) []string {
 	kind := strings.ToLower(n.get("sub_type").word(buttonKind))
 	button, known := templateButtons[kind]
+	if !known && !blank(kind) {
+		n.get("sub_type").refuseWord(buttonUnknown, "The sub_type must be "+list(slices.Sorted(maps.Keys(templateButtons)))+".", buttonUnknown.Fix)
+	}
 	parameters := n.get("parameters")
 	length, ok := parameters.length()
 	if known && (ok || !parameters.present()) {
@@ -52,7 +60,7 @@ func (n node) checkTemplateButton(indexes []string) []string {
 	for _, parameter := range parameters.objects() {
 		parameter.checkParameter()
 		name := strings.ToLower(parameter.get("type").bare())
-		if known && name != "" && !slices.Contains(button.types, name) {
+		if button.types != nil && name != "" && !slices.Contains(button.types, name) {
 			parameter.get("type").refuseAs(buttonWrongType, "The parameter's type must be "+list(button.types)+".", buttonWrongType.Fix)
 		}
 		if action := parameter.get("action"); name == "action" && action.neededObject(buttonAction) && button.action != nil {

@@ -56,10 +56,11 @@ type Content struct {
 	Template string // the template's name, when Type is "template"
 	Language string // the template's language code, when Type is "template"
 	Callback string // biz_opaque_callback_data as the caller gave it
+	Unknown  string // the member with a type or an interactive kind that this version does not know; empty: it knows it
 	Category string // of a Direct Send message; empty: it is none
 }
 
-// Recipient is To, or UserID when there is no To: Meta lets "to" win.
+// Recipient is To, or UserID when there is no To.
 func (c Content) Recipient() string {
 	if c.To != "" {
 		return c.To

@@ -25,8 +25,8 @@ type Ready func(ctx context.Context) error
 // readyTimeout is how long a readiness check may take; the probes wait a second longer.
 const readyTimeout = 2 * time.Second
 
-// Handler serves /metrics, /livez, /readyz and /debug/pprof. It belongs on a listener of its
-// own that the world cannot reach. A nil ready is always ready.
+// Handler serves /metrics, /livez, /readyz and /debug/pprof, by GET and HEAD alone. It belongs on
+// a listener of its own that the world cannot reach. A nil ready is always ready.
 //
 // /livez answers 200 as long as the process serves at all. It does not ask ready: an outage
 // of Redis must not get every worker killed in the middle of its requests.
@@ -54,11 +54,11 @@ func Handler(reg *prometheus.Registry, ready Ready) http.Handler {
 		}
 		io.WriteString(w, "ok\n")
 	})
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return mux
 }
 

@@ -49,6 +49,24 @@ func TestHandler(t *testing.T) {
 	want("/livez", 200, "ok")
 }
 
+func TestHandlerTakesGetAndHeadAlone(t *testing.T) {
+	h := ops.Handler(ops.Registry(), nil)
+	for _, path := range []string{"/livez", "/readyz", "/metrics", "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/profile", "/debug/pprof/symbol", "/debug/pprof/trace"} {
+		for _, method := range []string{"POST", "PUT", "DELETE", "OPTIONS"} {
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, path, nil))
+			if w.Code != http.StatusMethodNotAllowed {
+				t.Errorf("%s %s: %d", method, path, w.Code)
+			}
+		}
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "HEAD", "/livez", nil))
+	if w.Code != http.StatusOK {
+		t.Errorf("HEAD: %d", w.Code)
+	}
+}
+
 func TestHandlerSpeaksOpenMetrics(t *testing.T) {
 	r := httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil)
 	r.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")

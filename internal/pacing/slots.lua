@@ -7,7 +7,8 @@
 -- While its owner keeps up, another booker finds nothing free; when it dies, the schedule is free
 -- after about the horizon. So this is the ownership of a number, with no lease to expire.
 -- Floor is a time before which nothing is booked: a pause, or the end of the booker's own
--- last booking, which a failover may have lost.
+-- last booking, which a failover may have lost. A schedule that is more than 5 s ahead is from before
+-- somebody set the clock back: it starts anew.
 --
 -- slots(line, owner, now, T, horizon, lead, cap, floor) returns book(n, turn), which books up to n
 -- slots, sets the turn unless it is nil, and returns how many were booked; the time of the first
@@ -16,6 +17,7 @@ local function slots(line, owner, now, T, horizon, lead, cap, floor)
   local st = redis.call('HMGET', line, 'tat', 'own', 'turn')
   local owns = st[2] == owner
   local tat = tonumber(st[1] or 0)
+  if tat > now + 5000000 then tat = 0 end
   if not owns then tat = tat + cap end
   tat = math.max(tat, floor, now + lead)
   local free = math.max(math.floor((now + horizon - tat) / T) + 1, 0)

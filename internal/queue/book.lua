@@ -8,10 +8,12 @@ local number, shard = names_of(KEYS[1])
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 local rate, _, pause = pace(shard .. 'pace:' .. number, tonumber(ARGV[2]), now, CLIMB)
+local own = tonumber(ARGV[3])
+if own > now + 5000000 then own = 0 end -- booked before somebody set the clock back
 local T = math.ceil((1000000 + SLACK) / rate)
 local further = tonumber(ARGV[6])
 local shift = math.max(CAP, HORIZON + further)
 if ARGV[5] == '0' then shift = shift + LAG end
 local book, first = slots(KEYS[1], ARGV[1], now, T, HORIZON + further, LEAD + further, shift,
-  math.max(tonumber(ARGV[3]), pause))
+  math.max(own, pause))
 return {t[1], t[2], first - now, T, book(tonumber(ARGV[4]))}

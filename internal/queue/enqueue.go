@@ -81,7 +81,7 @@ func (c *Client) Enqueue(w *store.Writes, t Task) error {
 	if err != nil {
 		return fmt.Errorf("enqueue %s: %w", t.ID, err)
 	}
-	if now := time.Now(); t.At.After(now) {
+	if now := time.Now().Add(c.db.ClockOffset()); t.At.After(now) {
 		w.HSet(q.task+id, "msg", msg, "state", "scheduled")
 		w.ZAdd(q.scheduled, wholeSecond(t.At).Unix(), id)
 	} else {

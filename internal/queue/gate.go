@@ -55,7 +55,9 @@ type gate struct {
 	tx     *store.Transactions
 	seq    atomic.Int64 // of fetches
 
-	take, book, tidy store.Script
+	take, book, tidy, gone store.Script
+
+	unserved map[string]*unserved // of the goroutine that places numbers
 
 	ready    chan string     // asynq messages that have a slot coming
 	stopped  context.Context // ends when nothing more is handed out
@@ -70,6 +72,7 @@ func newGate(stopped context.Context, db *store.DB, o Options) *gate {
 		place: placement{active: map[string]*active{}}, client: NewClient(db, o.Shards),
 		tx:   o.Transactions,
 		take: db.Script(join(takeScript)), book: db.Script(join(bookScript)), tidy: db.Script(join(tidyScript)),
+		gone: db.Script(namesLua + goneLua), unserved: map[string]*unserved{},
 		ready: make(chan string, readyMost),
 	}
 	if g.tx == nil {

@@ -70,11 +70,15 @@ func deed(verb string, h message.Hold, i int) (string, error) {
 	return string(about), err
 }
 
-// Set orders a hold, and returns the one that is there then: one that lasts as long stays. Its
+// Set orders a hold until a time by this machine's clock, and returns the one that is there then: one that lasts as long stays. Its
 // effect begins with the next slots. It may be repeated.
 func (hs *Holds) Set(ctx context.Context, h message.Hold) (message.Hold, error) {
+	offset := hs.db.ClockOffset() // Redis's clock decides when it ends
 	if h.Since.IsZero() {
-		h.Since = time.Now().UTC()
+		h.Since = time.Now().Add(offset).UTC()
+	}
+	if !h.Until.IsZero() {
+		h.Until = h.Until.Add(offset)
 	}
 	about, err := json.Marshal(h)
 	if err != nil {
@@ -148,7 +152,7 @@ func (hs *Holds) List(ctx context.Context) ([]message.Hold, error) {
 			if err != nil {
 				return nil, fmt.Errorf("hold %s: %w", field, err)
 			}
-			if !seen[field] && !ended(h) {
+			if !seen[field] && !hs.ended(h) {
 				holds = append(holds, h)
 			}
 			seen[field] = true
@@ -187,7 +191,7 @@ func (hs *Holds) On(ctx context.Context, c message.Context) ([]message.Hold, err
 		if err != nil {
 			return nil, fmt.Errorf("hold %s: %w", fields[i], err)
 		}
-		if !ended(h) {
+		if !hs.ended(h) {
 			holds = append(holds, h)
 		}
 	}
@@ -200,4 +204,6 @@ func parseHold(value string) (h message.Hold, err error) {
 	return h, err
 }
 
-func ended(h message.Hold) bool { return !h.Until.IsZero() && !h.Until.After(time.Now()) }
+func (hs *Holds) ended(h message.Hold) bool {
+	return !h.Until.IsZero() && !h.Until.After(time.Now().Add(hs.db.ClockOffset()))
+}

@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"cmp"
 	"errors"
 	"slices"
 	"strconv"
@@ -164,7 +163,14 @@ func (n *number) retried(t *task, msg string, at int64) exit {
 		n.exhausted(t.pair.recipient, until)
 		return exit{task: t, how: paired, at: until, pair: t.pair}
 	}
-	return exit{task: t, how: again, text: msg, at: cmp.Or(at, time.Now().Add(retryDelay(0, outcome, nil)).Unix())}
+	now := time.Now()
+	if at == 0 {
+		at = now.Add(retryDelay(0, outcome, nil)).Unix()
+	}
+	if redis := n.redisTime(now); !redis.IsZero() { // asynq has counted by this machine's clock
+		at += int64(redis.Sub(now).Round(time.Second).Seconds())
+	}
+	return exit{task: t, how: again, text: msg, at: at}
 }
 
 // leaveReturned lets tasks leave whose handlers returned and of which asynq's server said nothing for

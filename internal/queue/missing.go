@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"sluice/internal/message"
 	"sluice/internal/store"
 )
 
@@ -73,10 +74,10 @@ func (c *Client) Missing(ctx context.Context, tasks []Task) ([]int, error) {
 	return missing, nil
 }
 
-// Drop adds to a transaction that a task goes, because its message needs it no more. Its id leaves its
-// queue when it comes up there, or by Tidy.
-func (c *Client) Drop(w *store.Writes, t Task) {
-	k := asynqKeys(name(c.shards.Of(t.Number), t.Number, t.Class))
+// Drop adds to a transaction that a task goes, because its message needs it no more. In its queue its id
+// stays until it comes up there; of a number that is not served, until a worker tidies up.
+func Drop(w *store.Writes, s message.Shard, t Task) {
+	k := asynqKeys(name(s, t.Number, t.Class))
 	id := taskID(t.ID, t.K)
 	w.Delete(k.task + id)
 	w.ZRem(k.scheduled, id)

@@ -31,7 +31,7 @@ type Paces struct {
 	shards message.Shards
 	rate   func(number string) int
 
-	cut, debit, read store.Script
+	cut, debit, read, missing store.Script
 }
 
 // NewPaces returns the paces of an installation. Rate is a number's configured rate.
@@ -39,6 +39,7 @@ func NewPaces(db *store.DB, shards message.Shards, rate func(number string) int)
 	return &Paces{
 		db: db, shards: shards, rate: rate,
 		cut: db.Script(pacing.PaceLua + cutLua), debit: db.Script(pacing.PaceLua + debitLua), read: db.Script(pacing.PaceLua + readLua),
+		missing: db.Script(missingScript),
 	}
 }
 

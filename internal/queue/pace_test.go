@@ -234,6 +234,25 @@ func TestWhatPeopleWriteTakesSlots(t *testing.T) {
 	}
 }
 
+// TestTheClockOfRedisIsSetBack: what was booked by the clock before does not keep the number from sending.
+func TestTheClockOfRedisIsSetBack(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.add(many(100, phone, message.Utility)...)
+	c := f.stopClock()
+	g, n := c.gate("w", 80)
+	for _, at := range []time.Duration{0, -time.Minute, time.Minute} {
+		c.set(at)
+		if got := take(t, g, n, 3); len(got) == 0 {
+			t.Errorf("at %s nothing is taken", at)
+		}
+		c.set(at + 500*time.Millisecond)
+		if slots, err := g.bookSlots(t.Context(), n, 1); err != nil || len(slots) != 1 {
+			t.Errorf("at %s: %d slots are booked, %v", at, len(slots), err)
+		}
+	}
+}
+
 // A failover may lose the line's last bookings; they are not issued again.
 func TestALineThatLostItsEndBooksNothingTwice(t *testing.T) {
 	t.Parallel()

@@ -51,6 +51,15 @@ func (p *Paces) Place(ctx context.Context, number string, c message.Class, id st
 	if r := waits.Val(); r != "" {
 		return p.placeOf(ctx, waitsKey(p.shards.Of(number), number), r, strconv.Itoa(c.Order())+" "+task)
 	}
+	if at.Err() != nil { // what the worker's walk would make again is gone
+		reply, err := p.db.Run(ctx, p.missing, []string{lineKey(p.shards.Of(number), number)}, int(missingAfter/time.Second), c.Order(), task).Int64Slice()
+		switch {
+		case err != nil:
+			return message.Standing{}, fmt.Errorf("look for the task of %s: %w", id, err)
+		case len(reply) > 0:
+			return message.Standing{Task: message.TaskGone}, nil
+		}
+	}
 	found := at.Err() == nil // the head is at the right end
 	ahead := int(length.Val())
 	if found {

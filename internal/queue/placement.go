@@ -110,11 +110,14 @@ func (g *gate) look() error {
 			indexes[i] = p.SMembers(g.stopped, workKey(s))
 		}
 	}))
+	var numbers []string
 	for _, c := range indexes {
-		for _, number := range c.Val() {
-			g.serve(number)
-		}
+		numbers = append(numbers, c.Val()...)
 	}
+	for _, number := range numbers {
+		g.serve(number)
+	}
+	g.tidyUnserved(g.stopped, numbers)
 	return err
 }
 

@@ -8,6 +8,9 @@ import (
 	"sluice/internal/pacing"
 )
 
+// clockSet is how far ahead a booking of this worker's cannot lie, unless somebody has set Redis's clock back.
+const clockSet = 5 * time.Second
+
 // slotArgs is what taking and booking slots must know.
 type slotArgs struct {
 	rate    int
@@ -89,7 +92,10 @@ func (g *gate) slots(n *number, sent time.Time, trip time.Duration, b booking) [
 	n.redisNow, n.redisAt = b.now, sent.Add(trip/2)
 	n.answeredIn(trip)
 	if b.slots > 0 {
-		n.booked = max(n.booked, b.first+int64(b.slots)*b.spacing)
+		end := b.first + int64(b.slots)*b.spacing
+		if n.booked = max(n.booked, end); n.booked > end+clockSet.Microseconds() {
+			n.booked = end
+		}
 		n.busy = time.Now()
 		n.spacing = spacing
 	}

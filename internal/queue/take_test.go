@@ -289,6 +289,10 @@ func TestTasksWaitForTheirRecipientInOrder(t *testing.T) {
 	for i := range 6 {
 		set(time.Duration(i+1) * pacing.PairEvery)
 		g.tidyUp(t.Context(), n, true)
+		came := f.info(phone, message.Authentication).Pending + f.info(phone, message.Marketing).Pending
+		if most := 1 + i/4; came > most { // the others cost nothing
+			t.Errorf("%d: %d tasks came to their queues, want %d at most", i, came, most)
+		}
 		if i == 3 { // it was fetched and gave way to another worker's message: it comes again first
 			got := take(t, g, n, 1000)
 			if !slices.Equal(got, left[:1]) {

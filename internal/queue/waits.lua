@@ -9,7 +9,7 @@ local function release_waits(waits, queues, now_us, now_s, most)
   for i = 1, #due, 2 do
     local tasks, at = waits .. ':' .. due[i], tonumber(due[i + 1])
     local may, released = math.min(math.floor((now_us - at) / PAIR) + 1, BURST), {}
-    for j = 1, may + 50 do -- some may be gone: their messages ended meanwhile
+    for j = 1, may + 500 do -- some may be gone: their messages ended meanwhile
       if #released == may then break end
       local class, id = string.match(redis.call('ZPOPMIN', tasks)[1] or '', '^(%d) (.*)$')
       if not id then break end

@@ -68,14 +68,17 @@ func (r Record) Decide(in Input) (Record, Decision) {
 		return r, d
 	}
 	d.Changed = true
+	doubted := r.State == message.InDoubt
 	r.State, r.Code, r.Reason, r.Detail = m.To, m.Code, m.Reason, m.Detail
-	r.Token, r.NextAt = "", time.Time{}
+	if r.NextAt = (time.Time{}); m.To != message.InDoubt || in.Kind == Outcome {
+		r.Token = "" // else its owner may still tell
+	}
 	if !m.ExpiresAt.IsZero() {
 		r.ExpiresAt = milli(m.ExpiresAt)
 	}
 	switch m.To {
 	case message.Queued:
-		if in.Kind == Seen {
+		if in.Kind == Seen || doubted { // the task of a doubt may be gone; the walk makes the next
 			r.Task++
 		}
 		if m.Counts {
@@ -118,7 +121,9 @@ func (r *Record) allows(in Input) bool {
 	}
 	switch in.Kind {
 	case Outcome:
-		return r.State == message.Attempting && r.Attempt == in.Attempt && r.Token == in.Token || to == message.Submitted && rises
+		// What the owner knows for certain counts also when somebody took it for dead meanwhile.
+		own := in.Token != "" && r.Attempt == in.Attempt && r.Token == in.Token
+		return own && (r.State == message.Attempting || r.State == message.InDoubt && to != message.InDoubt) || to == message.Submitted && rises
 	case Seen:
 		return r.State == in.From && r.Attempt == in.Attempt && r.Task == in.Task
 	}
@@ -182,7 +187,7 @@ func (r Record) Restore(m message.Memory, at time.Time) (Record, Loss, Decision)
 	loss := NothingLost
 	if r.Attempt < m.N {
 		loss = IntentLost
-		if (r.State.Sendable() || r.State == message.Dead) && !r.Tombstone() {
+		if (r.State.Sendable() || r.Payload != "") && !r.Tombstone() { // with its content a message that ended may have been sent again
 			r.Attempt, r.Task = m.N-1, m.K
 			r = r.begun(m.Token, at, "remembered")
 		}

@@ -40,9 +40,14 @@ func (w *world) mayBeSent(l *life, j *job) {
 	if !own && !known && !l.unsure {
 		w.broken("%s: attempt %d by %s is sent, and the record is %s, attempt %d by %q", j.id, j.record.Attempt, j.token, r.State, r.Attempt, r.Token)
 	}
-	if !w.now.Before(r.ExpiresAt) {
+	if !w.now.Before(r.ExpiresAt) && !(l.rewound && w.now.Before(l.extended)) { // the worker goes by the deadline that it read
 		w.broken("%s: sent after its deadline", j.id)
 	}
+}
+
+// keeps tells whether a message that ended so keeps its content, so that an operator can send it again.
+func keeps(s message.State) bool {
+	return s == message.Dead || s == message.Rejected || s == message.Expired
 }
 
 // check looks whether all promises hold.
@@ -95,13 +100,13 @@ func (w *world) checkOne(l *life, s seen) {
 	if r.Tombstone() != l.over || l.over && (r.State.Sendable() || r.State == message.Dead && l.last.State != message.Dead || r.Payload+r.Recipient != "") {
 		w.broken("%s: its time is over (%t), and it is %+v", l.id, l.over, r)
 	}
-	if kept := r.Payload == l.payload && r.Recipient != ""; !l.over && (r.State.Sendable() || r.State == message.Dead) && !kept {
+	if kept := r.Payload == l.payload && r.Recipient != ""; !l.over && (r.State.Sendable() || keeps(r.State)) && !kept {
 		w.broken("%s: it is %s and its content is %q", l.id, r.State, r.Payload)
 	}
-	if !r.State.Sendable() && r.State != message.Dead && r.Payload+r.Recipient != "" {
+	if !r.State.Sendable() && !keeps(r.State) && r.Payload+r.Recipient != "" {
 		w.broken("%s: it is %s and its content is still there", l.id, r.State)
 	}
-	if (r.Token != "") != (r.State == message.Attempting) {
+	if (r.Token != "") != (r.State == message.Attempting) && (r.Token == "" || r.State != message.InDoubt) {
 		w.broken("%s: it is %s and has the owner %q", l.id, r.State, r.Token)
 	}
 	w.mayFollow(l, was, r)
@@ -122,7 +127,7 @@ func (w *world) mayFollow(l *life, was, is record.Record) {
 	}
 	from, to := was.State, is.State
 	down := is.State.Rank(is.Reason) < was.State.Rank(was.Reason)
-	back := to == message.Queued && slices.Contains([]message.State{message.Attempting, message.InDoubt, message.Parked, message.Dead}, from)
+	back := to == message.Queued && slices.Contains([]message.State{message.Attempting, message.InDoubt, message.Parked, message.Dead, message.Rejected, message.Expired}, from)
 	same := from == message.Queued && is.Task == was.Task+1 || is.State.Rank(is.Reason) > was.State.Rank(was.Reason)
 	if is.State.Rank(is.Reason) == was.State.Rank(was.Reason) && from != to || down && !back {
 		w.broken("%s: %s became %s", l.id, from, to)
@@ -137,7 +142,7 @@ func (w *world) mayFollow(l *life, was, is record.Record) {
 	if is.Attempt != was.Attempt && !begun {
 		w.broken("%s: %s, attempt %d became %s, attempt %d", l.id, from, was.Attempt, to, is.Attempt)
 	}
-	if back && (from == message.Parked || from == message.Dead || from == message.InDoubt) && is.Task != was.Task+1 {
+	if back && (from == message.Parked || keeps(from) || from == message.InDoubt) && is.Task != was.Task+1 {
 		w.broken("%s: %s became queued with the same task %d", l.id, from, is.Task)
 	}
 }

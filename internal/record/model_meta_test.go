@@ -32,7 +32,7 @@ func (w *world) meta(l *life, j *job) message.Move {
 	case 6, 7:
 		return message.Move{To: message.InDoubt, In: w.policies[j.id].ErrorWindow, Code: 131000, Reason: message.ReasonServerError, Detail: message.ErrorDetail{Message: "Something went wrong"}}
 	case 8:
-		return message.Move{To: message.Rejected, Code: 131026, Reason: "code 131026"}
+		return message.Move{To: message.Rejected, Code: 131026, Reason: "code 131026", Keep: true}
 	case 9, 10:
 		if j.record.Failures+1 >= 2 {
 			return message.Move{To: message.Dead, Code: 131016, Reason: message.ReasonAttempts, Keep: true}

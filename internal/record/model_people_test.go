@@ -113,11 +113,11 @@ func (w *world) choose(r record.Record) (m message.Move, what string, ok bool) {
 			if left > 0 {
 				m.To, what = message.Queued, "settle queued"
 			} else {
-				m.To, what = message.Expired, "settle expired"
+				m.To, m.Keep, what = message.Expired, true, "settle expired"
 			}
 		}
 		return m, what, what != ""
-	case r.State == message.Dead && !w.quiet && (person || w.one(3)):
+	case keeps(r.State) && !w.quiet && (person || w.one(3)):
 		m = message.Move{To: message.Queued, Reason: message.ReasonReplayed}
 		if w.one(2) || left <= 0 {
 			m.ExpiresAt = w.now.Add(time.Hour)
@@ -142,7 +142,7 @@ func (w *world) choose(r record.Record) (m message.Move, what string, ok bool) {
 		}
 		return message.Move{To: message.Failed, Reason: message.ReasonUndetermined}, "sweep close", true
 	case r.State == message.Queued && left <= 0:
-		return message.Move{To: message.Expired, Reason: message.ReasonDeadline}, "sweep expire", true
+		return message.Move{To: message.Expired, Reason: message.ReasonDeadline, Keep: true}, "sweep expire", true
 	case r.State == message.Queued:
 		_, there := w.tasks[task{r.ID, r.Task}]
 		m = message.Move{To: message.Queued, Reason: message.ReasonTaskLost, In: max(0, r.NextAt.Sub(w.now))}
@@ -182,13 +182,16 @@ func (w *world) move(s seen, m message.Move, what string) {
 			w.broken("%s: moved by what was seen of another incarnation", s.id)
 		}
 		l.unsure = l.unsure || w.restoring
+		if !m.ExpiresAt.IsZero() {
+			l.extended = m.ExpiresAt
+		}
 		if !m.ExpiresAt.IsZero() && !r.ExpiresAt.Equal(m.ExpiresAt) {
 			w.broken("%s: its new deadline is %s, not %s", s.id, r.ExpiresAt, m.ExpiresAt)
 		}
 		switch m.To {
 		case message.Queued:
 			w.tasks[task{s.id, r.Task}] = held{}
-			if before.record.State != message.Dead {
+			if !keeps(before.record.State) {
 				for _, q := range l.requests {
 					q.ended = q.ended || q.attempt <= r.Attempt && before.record.State != message.Queued
 				}
@@ -197,6 +200,10 @@ func (w *world) move(s seen, m message.Move, what string) {
 				if l.resends++; l.resends > 1 && !l.rewound {
 					w.broken("%s: sent again by policy more than once", s.id)
 				}
+			}
+		case message.Expired: // a person said that Meta did not take it, and nothing is sent late
+			for _, q := range l.requests {
+				q.ended = q.ended || q.attempt <= r.Attempt
 			}
 		case message.Cancelled:
 			l.cancelled = true

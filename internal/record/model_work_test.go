@@ -120,7 +120,7 @@ func (w *world) begin(k *worker, j *job) {
 		w.did("begin done")
 		if b.Expired != "" {
 			w.did("begin expired")
-			w.move(j.saw, message.Move{To: message.Expired, Reason: b.Expired}, "expire")
+			w.move(j.saw, message.Move{To: message.Expired, Reason: b.Expired, Keep: true}, "expire")
 		}
 		w.put(k, false)
 	}

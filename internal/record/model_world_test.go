@@ -25,6 +25,7 @@ type life struct {
 	rewound     bool          // the store has lost something of it
 	unsure      bool          // and somebody decided about it before that was restored
 	resends     int
+	extended    time.Time // the latest deadline that a person gave it
 }
 
 // request is one that was written to Meta.

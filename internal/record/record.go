@@ -76,6 +76,9 @@ func (r *Record) Since() time.Time {
 
 // Worker names the worker whose attempt is under way; empty when none is.
 func (r *Record) Worker() string {
+	if r.State != message.Attempting {
+		return ""
+	}
 	for i := range len(r.Token) {
 		if r.Token[i] == '/' {
 			return r.Token[:i]

@@ -106,7 +106,7 @@ func TestDecide(t *testing.T) {
 			"refused",
 			message.Outcome{Kind: message.Refused, Code: 131026, Reason: "code 131026"},
 			0,
-			message.Move{To: message.Rejected, Code: 131026, Reason: "code 131026"},
+			message.Move{To: message.Rejected, Code: 131026, Reason: "code 131026", Keep: true},
 		},
 		{
 			"tampered with",

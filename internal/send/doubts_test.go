@@ -163,3 +163,20 @@ func TestFewResends(t *testing.T) {
 		})
 	}
 }
+
+// TestAWatermarkFromTheFuture: it was written before somebody set the server's clock back, and proves
+// nothing: no policy is applied.
+func TestAWatermarkFromTheFuture(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.doubts = []message.Open{{ID: "a", State: message.InDoubt, Reason: message.ReasonNoAnswer, Message: message.Context{Class: message.Service}}}
+		w.ends = []time.Time{w.start.Add(5 * time.Second)}
+		w.mark = func(now time.Duration) time.Time {
+			if now < 30*time.Second {
+				return w.start.Add(time.Minute)
+			}
+			return w.start.Add(now)
+		}
+		w.sweepFor(t, 31*time.Second)
+		w.want(t, "30s a in_doubt->parked no_answer")
+	})
+}

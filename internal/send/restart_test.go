@@ -88,7 +88,7 @@ func (r *restarting) beat(p message.Pulse) message.Run {
 		r.quietEnd = time.Now().Add(quiet)
 	}
 	run := message.Run{ID: r.run, Met: r.run == r.trusted, Wait: time.Until(r.quietEnd), Kept: r.kept[p.Shard], Now: time.Now().Add(r.ahead)}
-	r.kept[p.Shard] = p.N
+	r.kept[p.Shard] = max(run.Kept, p.N)
 	return run
 }
 

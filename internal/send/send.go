@@ -176,6 +176,10 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 			begun = time.Now()
 			latest, err := s.begin(ctx, id, k, token, known)
 			known = nil
+			if errors.Is(err, record.ErrFormat) { // its task would come again for ever
+				s.o.Log.Error("a message's record cannot be read: the message is not sent", "msg_id", id, "err", err)
+				return done
+			}
 			if err != nil {
 				s.o.Log.Error("begin", "msg_id", id, "err", err)
 				return again(time.Second)
@@ -402,9 +406,9 @@ func (s *Sender) decide(a message.Attempt, out message.Outcome) message.Move {
 			m = message.Move{To: message.Dead, Code: out.Code, Reason: message.ReasonAttempts, Detail: out.Detail, Keep: true}
 		}
 	case message.Refused:
-		m.To = message.Rejected
+		m.To, m.Keep = message.Rejected, true // what it was refused for may be mended: an operator can have it sent again
 		if out.Reason == message.ReasonTampered {
-			m.To, m.Keep = message.Dead, true // a person looks into it, and it may be the key that is wrong
+			m.To = message.Dead // a person looks into it, and it may be the key that is wrong
 		}
 	case message.ServerError:
 		m.To, m.In, m.Reason = message.InDoubt, max(p.ErrorWindow, wait), message.ReasonServerError
@@ -444,12 +448,12 @@ func (s *Sender) finish(ctx context.Context, a message.Attempt, m message.Move) 
 	return st, duplicate, err
 }
 
-// persist calls f until it succeeds or ctx ends, with growing pauses.
+// persist calls f until it succeeds or ctx ends, with growing pauses, or a record cannot be read.
 func persist(ctx context.Context, f func() error) error {
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		err := f()
-		if err == nil {
-			return nil
+		if err == nil || errors.Is(err, record.ErrFormat) {
+			return err
 		}
 		select {
 		case <-ctx.Done():

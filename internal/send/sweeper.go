@@ -262,7 +262,7 @@ func (s *Sweeper) overdue(ctx context.Context, shard message.Shard, now time.Tim
 	holds, err := s.Holds(ctx) // without them the reason is less exact
 	errs = append(errs, err)
 	for _, o := range late {
-		m := message.Move{To: message.Expired, Reason: message.ReasonDeadline}
+		m := message.Move{To: message.Expired, Reason: message.ReasonDeadline, Keep: true}
 		switch {
 		case slices.ContainsFunc(holds, func(h message.Hold) bool { return h.Concerns(o.Message) }):
 			m.Reason = message.ReasonLateHeld

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,6 +39,7 @@ type world struct {
 	waiting  []message.Open // by deadline
 	gone     []string       // of those, the ids of those without a task
 	returned []string       // the messages whose tasks were put back
+	mu       sync.Mutex
 	forgot   []message.Shard
 
 	fail   func(call string) error // nil: never
@@ -140,7 +142,9 @@ func (w *world) Opens(ctx context.Context, s message.Shard, ids []string) ([]mes
 }
 
 func (w *world) Forget(ctx context.Context, s message.Shard) (int, error) {
+	w.mu.Lock()
 	w.forgot = append(w.forgot, s)
+	w.mu.Unlock()
 	return 0, w.call("forget")
 }
 
@@ -398,7 +402,7 @@ func TestOneShardAway(t *testing.T) {
 					}
 				}
 				w.fail = func(name string) error {
-					if name == call {
+					if name == "alive 0" {
 						return errAway
 					}
 					return nil

@@ -158,12 +158,21 @@ func TestClockOffset(t *testing.T) {
 			t.Errorf("%s ahead of when it was asked: %s, want %s", d, got, want)
 		}
 	}
+	if got := store.Stepped(now, now.Add(time.Second)); got != 0 {
+		t.Errorf("a clock that nobody set was set by %s", got)
+	}
 	db := openURL(t, redistest.Start(t).URL())
 	store.Look(t, db, silent)
+	if got := db.ClockOffset(); got != 0 {
+		t.Errorf("a clock that is the same is %s ahead", got)
+	}
 	for d, fit := range map[time.Duration]bool{0: true, 59 * time.Second: true, time.Minute: false, -time.Minute: false} {
 		store.Ahead(db, d)
 		if err := db.Fit(); (err == nil) != fit {
 			t.Errorf("%s ahead: %v", d, err)
+		}
+		if got := db.ClockOffset(); got != d {
+			t.Errorf("%s ahead: the offset is %s", d, got)
 		}
 	}
 }

@@ -24,7 +24,7 @@ func Aged(db *DB) {
 }
 
 // Offset is how far a clock is ahead of this machine's.
-var Offset = offset
+var Offset, Stepped = offset, stepped
 
 // Ahead lets db find the clock of its master so far ahead.
 func Ahead(db *DB, d time.Duration) {

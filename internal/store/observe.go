@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,6 +45,7 @@ type vitals struct {
 	memory float64       // share of maxmemory in use; 0: there is no limit
 	run    string        // run id
 	offset time.Duration // how far the master's clock is ahead of this machine's
+	read   time.Time     // when that was read, by this machine's clocks
 	warned bool          // the log has the offset
 }
 
@@ -140,6 +142,29 @@ func (db *DB) Fit() error {
 	return errors.Join(errs...)
 }
 
+// ClockOffset returns how far Redis's clock is ahead of this machine's wall clock, as Observe found it: 0 while
+// they agree, or nobody has compared them. It follows this machine's clock when somebody sets that. In a
+// Cluster it is the offset of one master. It asks Redis nothing.
+func (db *DB) ClockOffset() time.Duration {
+	db.watch.mu.Lock()
+	defer db.watch.mu.Unlock()
+	addrs := slices.Sorted(maps.Keys(db.watch.masters))
+	if len(addrs) == 0 {
+		return 0
+	}
+	v := db.watch.masters[addrs[0]]
+	return v.offset - stepped(v.read, time.Now())
+}
+
+// stepped returns by how much this machine's wall clock was set ahead between two times; 0 where that is noise.
+func stepped(then, now time.Time) time.Duration {
+	step := now.Round(0).Sub(then.Round(0)) - now.Sub(then)
+	if then.IsZero() || step.Abs() < clockJump {
+		return 0
+	}
+	return step
+}
+
 // Fullness returns the share of its memory that the master of key used when Observe last asked: 0 when
 // it has no limit or was not asked yet. It asks Redis nothing.
 func (db *DB) Fullness(ctx context.Context, key string) float64 {
@@ -192,7 +217,7 @@ func vitalsOf(ctx context.Context, c redis.UniversalClient) (v vitals, err error
 			v.run = value
 		case "server_time_usec":
 			if us, err := strconv.ParseInt(value, 10, 64); err == nil {
-				v.offset = offset(time.UnixMicro(us), sent, answered)
+				v.offset, v.read = offset(time.UnixMicro(us), sent, answered), answered
 			}
 		}
 	}

@@ -46,15 +46,18 @@ type App struct {
 
 // Options say whose webhooks are taken.
 type Options struct {
-	Apps       func(name string) (App, bool)    // the app of a path; asked at every request, so it may change
-	Track      func() (done func(refused bool)) // called when a delivery that may be Meta's arrives, and done when it is answered: whether its repeat is needed; nil: nobody asks
-	Registerer prometheus.Registerer            // nil: the metrics are not registered
-	Log        *slog.Logger                     // nil: no logs
+	Apps  func(name string) (App, bool)    // the app of a path; asked at every request, so it may change
+	Track func() (done func(refused bool)) // called when a delivery that may be Meta's arrives, and done when it is answered: whether its repeat is needed; nil: nobody asks
+	// ClockOffset is how far the store's clock is ahead of this machine's; nil: not at all.
+	ClockOffset func() time.Duration
+	Registerer  prometheus.Registerer // nil: the metrics are not registered
+	Log         *slog.Logger          // nil: no logs
 }
 
 type server struct {
 	stream  stream
 	apps    func(string) (App, bool)
+	offset  func() time.Duration
 	track   func() (done func(refused bool))
 	log     *slog.Logger
 	metrics metrics
@@ -68,11 +71,14 @@ func NewHandler(s stream, o Options) http.Handler {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	if o.ClockOffset == nil {
+		o.ClockOffset = func() time.Duration { return 0 }
+	}
 	track := o.Track
 	if track == nil {
 		track = func() func(bool) { return func(bool) {} }
 	}
-	srv := &server{stream: s, apps: o.Apps, track: track, log: log, metrics: newMetrics(o.Registerer)}
+	srv := &server{stream: s, apps: o.Apps, track: track, offset: o.ClockOffset, log: log, metrics: newMetrics(o.Registerer)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /webhooks/whatsapp/{app}", srv.answer(srv.handshake))
 	mux.HandleFunc("POST /webhooks/whatsapp/{app}", srv.answer(srv.receive))
@@ -173,7 +179,7 @@ func (s *server) receive(w http.ResponseWriter, r *http.Request, app App) (got r
 func (s *server) keep(r *http.Request, body []byte) result {
 	ctx, cancel := context.WithTimeoutCause(r.Context(), appendTimeout, errors.New("redis took too long"))
 	defer cancel()
-	events, err := cloudapi.Events(body, time.Now())
+	events, err := cloudapi.Events(body, time.Now().Add(s.offset()))
 	got := accepted
 	switch {
 	case errors.Is(err, cloudapi.ErrOtherObject):

@@ -1,0 +1,83 @@
+package chaos
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"sluice/internal/graphsim"
+	"sluice/internal/message"
+	"sluice/internal/rig"
+)
+
+// clockRows set clocks: that of Redis, which decides, and those of programs, which must not.
+var clockRows = []row{
+	{
+		id: "C30", fault: "Redis's clock 60 s back, then 60 s ahead", n: 800, takes: 15 * time.Second,
+		setup: setup{faults: unhurried},
+		play: func(r *run) {
+			r.order(r.n, r.pace()/4)
+			for _, d := range []time.Duration{-time.Minute, time.Minute} {
+				r.receives(r.received() + r.n/5)
+				if !r.setClock(r.Redis, d) {
+					break
+				}
+				began := time.Now()
+				r.receives(r.received() + r.n/10)
+				r.check(time.Since(began) < 8*time.Second, "%s passed until %d more messages were sent", time.Since(began), r.n/10)
+			}
+			r.settle()
+			for id, rec := range r.records(r.producer.taken()) {
+				r.check(!wasInDoubt(rec), "%s was in doubt, though no worker died and every answer came", id)
+			}
+		},
+	},
+	{
+		id: "C31", fault: "the clocks of the producer, a worker and the webhook program 5 min ahead, then 5 min behind; Meta's answers get lost", n: 600, takes: 15 * time.Second,
+		setup: setup{faults: graphsim.Faults{Latency: quick.Latency, Lost: 0.05}},
+		play: func(r *run) {
+			r.order(r.n, r.pace()/5)
+			for _, d := range []time.Duration{5 * time.Minute, -5 * time.Minute} {
+				r.receives(r.received() + r.n/4)
+				for _, p := range []*rig.Process{r.others["producer"], r.others["webhook"], r.workers[0]} {
+					if !r.setClock(p, d) {
+						break
+					}
+					r.until("the program is not ready, and says why", func() bool {
+						resp, err := r.HTTP.Get("http://" + p.Ops + "/readyz")
+						if err != nil {
+							return false
+						}
+						defer resp.Body.Close()
+						text, _ := io.ReadAll(resp.Body)
+						return resp.StatusCode == http.StatusServiceUnavailable && strings.Contains(string(text), "the clock of Redis")
+					})
+				}
+			}
+			r.settle()
+			deadline := message.DefaultPolicy(message.Service).Deadline
+			for _, o := range r.producer.taken() {
+				id := o.ID
+				rec, err := r.book.Get(r.ctx, id)
+				r.must(err, "read a record")
+				d := rec.ExpiresAt.Sub(rec.AcceptedAt) - deadline
+				r.check(d.Abs() < 3*time.Second, "the deadline of %s is %s off", id, d)
+				r.check(rec.State == message.Delivered || rec.State == message.Read, "%s is %s, and Meta reported that it was delivered", id, rec.State)
+			}
+		},
+	},
+}
+
+// setClock sets the clock of a process to d from now. It is false, and notes it, where that is not possible.
+func (r *run) setClock(p *rig.Process, d time.Duration) bool {
+	r.tell("set the clock of %s %d to %s from now", p.Name, p.PID(), d)
+	err := skew(p, d)
+	if errors.Is(err, errNoSkew) {
+		r.note("%v", err)
+		return false
+	}
+	r.must(err, "set a clock")
+	return true
+}
