@@ -46,7 +46,8 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		keyLife = -1 // none
 	}
 	w := worker{
-		Program: p, c: c, name: workerName(), shards: shards, rates: rates,
+		upgraded: make(chan struct{}, 1),
+		Program:  p, c: c, name: workerName(), shards: shards, rates: rates,
 		book: ledger.New(p.db, ledger.Options{Shards: shards, KeyLife: keyLife, OrphanLife: c.Orphans.Retention, OrphanMost: c.Orphans.Max}),
 		stream: events.New(p.db, shards, events.Options{
 			Retention: c.Events.Retention, MaxLen: c.Events.MaxLength, Registerer: p.registry, Log: log,
@@ -71,6 +72,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	if slices.Contains(c.Roles, config.RoleReconcile) {
 		w.reconcile()
 	}
+	p.background = append(p.background, w.learn)
 	p.registry.MustRegister(unreported(w.book))
 	p.registry.MustRegister(&gauges{paces: w.paces.ReadAll, unknown: w.paces.Unserved, backlog: w.book.Backlog, numbers: numberIDs(c.Numbers), log: log})
 	return p, nil
@@ -89,6 +91,8 @@ type worker struct {
 	holds  *queue.Holds
 	marks  *cloudapi.Marks
 	graph  *cloudapi.Client
+
+	upgraded chan struct{} // holds a token while Meta is to be asked what numbers may send
 }
 
 // send adds what drains the queues, and the sweeper. The sweeper ends after the last attempt:
@@ -147,8 +151,8 @@ func (w *worker) send() error {
 			return w.lift(ctx, "the number has a new access token", func(h message.Hold) bool { return h.Number == number && h.Template == "" })
 		},
 	}
-	learn := func(ctx context.Context) error { w.levels(ctx); return nil }
-	w.background = append(w.background, sweeper.Run, sender.Watch, traced.run, watch.run, learn)
+	w.relearn()
+	w.background = append(w.background, sweeper.Run, sender.Watch, traced.run, watch.run)
 	return nil
 }
 

@@ -137,7 +137,7 @@ func HookURL(addr string) string { return "http://" + addr + "/webhooks/whatsapp
 // Number is a phone number in the configuration.
 type Number struct {
 	ID   string `json:"id"`
-	Rate int    `json:"rate"`
+	Rate int    `json:"rate,omitempty"` // messages a second; 0: what Meta says
 	File string `json:"token_file"`
 }
 
