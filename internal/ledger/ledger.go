@@ -117,6 +117,12 @@ func (l *Ledger) shardOf(id string) (message.Shard, string, error) {
 	return s, RecordPrefix(s) + id, nil
 }
 
+// Clock is what the clock says by which a message's record goes, that of its server.
+func (l *Ledger) Clock(ctx context.Context, id string) time.Time {
+	s, _, _ := l.shardOf(id)
+	return l.db.Clock(ctx, RecordPrefix(s))
+}
+
 // Get returns a message's record, or message.ErrNotFound.
 func (l *Ledger) Get(ctx context.Context, id string) (message.Record, error) {
 	r, err := l.Read(ctx, id)
