@@ -128,3 +128,41 @@ func TestTamperedMessagesAreNotSent(t *testing.T) {
 	}
 	want("hi tampered")
 }
+
+// A message whose record cannot be read is not sent, and keeps no other waiting: its task goes, and its
+// record stays.
+func TestUnreadableRecordsStopNobody(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	api := "http://" + startProducer(t, srv.URL(), "").Addr()
+	c := srv.Client()
+	key := func(id string) string { return message.DefaultShards.Of(number).Key("m:" + id) }
+	var broken []string
+	order := func(name string) string {
+		t.Helper()
+		return call(t, "POST", api+"/v1/messages", fmt.Sprintf(
+			`{"from":%q,"key":%q,"message":{"to":"+15551234567","type":"text","text":{"body":%q}}}`, number, name, name), 202)["id"].(string)
+	}
+	for i, text := range []string{"\xff\xff\xff", `{"state":"queued"}`, "\x08\x63"} {
+		id := order(fmt.Sprint("broken", i))
+		if err := c.Set(t.Context(), key(id), text, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		broken = append(broken, id)
+	}
+	order("whole")
+	bodies := startWorker(t, srv.URL(), config.Worker{})
+	if got := string(<-bodies); !strings.Contains(got, `"body":"whole"`) {
+		t.Errorf("Meta got %s", got)
+	}
+	for end := time.Now().Add(10 * time.Second); len(c.Keys(t.Context(), "asynq:*:t:*").Val()) > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("tasks are left: %q", c.Keys(t.Context(), "asynq:*:t:*").Val())
+		}
+	}
+	for _, id := range broken {
+		if c.Exists(t.Context(), key(id)).Val() != 1 {
+			t.Errorf("the record of %s is gone", id)
+		}
+	}
+}

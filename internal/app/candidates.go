@@ -2,9 +2,13 @@ package app
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"sluice/internal/ledger"
 	"sluice/internal/message"
@@ -17,8 +21,10 @@ import (
 // candidates tells the queue, by the messages' records, which of the tasks that it has fetched may be
 // sent now. It notes messages that are in an attempt, for the sweeper to look at.
 type candidates struct {
-	db   *store.DB
-	book *ledger.Ledger
+	db         *store.DB
+	book       *ledger.Ledger
+	log        *slog.Logger
+	unreadable prometheus.Counter // messages that were passed over
 
 	shards message.Shards
 
@@ -32,9 +38,15 @@ func (c *candidates) of(ctx context.Context, shard message.Shard, tasks []queue.
 	for i, t := range tasks {
 		ids[i] = t.Message
 	}
-	all, err := c.book.ReadAll(ctx, shard, ids)
+	all, unreadable, err := c.book.ReadReadable(ctx, shard, ids)
 	if err != nil {
 		return nil, err
+	}
+	// The others must not wait for one that nobody can send. Its record stays as it is; a program that can
+	// read it makes its task again.
+	for id, err := range unreadable {
+		c.unreadable.Inc()
+		c.log.Error("a message's record cannot be read: the message is not sent", "msg_id", id, "err", err)
 	}
 	now := c.db.Clock(ctx, ledger.RecordPrefix(shard))
 	out := make([]queue.Candidate, len(tasks))
@@ -85,4 +97,12 @@ func (c *candidates) take(shards []message.Shard) []string {
 		}
 	}
 	return ids
+}
+
+// newUnreadable counts the messages whose records cannot be read.
+func newUnreadable(reg prometheus.Registerer) prometheus.Counter {
+	return promauto.With(reg).NewCounter(prometheus.CounterOpts{
+		Name: "sluice_records_unreadable_total",
+		Help: "Messages that were not sent because their record in Redis cannot be read; the log names them.",
+	})
 }

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"time"
 
 	"sluice/internal/ledger"
 	"sluice/internal/message"
@@ -36,7 +35,7 @@ func (d desk) Move(ctx context.Context, o message.Open, m message.Move) (bool, e
 	}
 	task := queue.Task{ID: o.ID, K: o.K + 1, Number: o.Message.From, Class: o.Message.Class}
 	if m.In > 0 {
-		task.At = time.Now().Add(m.In)
+		task.At = d.Clock(ctx, o.ID).Add(m.In)
 	}
 	return d.Ledger.Move(ctx, o, m, func(w *store.Writes) error { return d.tasks.Enqueue(w, task) })
 }

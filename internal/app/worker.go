@@ -126,7 +126,7 @@ func (w *worker) send() error {
 		Log:        log,
 		Registerer: w.registry,
 	})
-	due := &candidates{db: w.db, book: w.book, shards: w.shards}
+	due := &candidates{db: w.db, book: w.book, log: log, unreadable: newUnreadable(w.registry), shards: w.shards}
 	server := queue.NewServer(w.db, queue.Options{
 		Shards: w.shards, Worker: w.name, Rate: w.rates.of, Era: sender.Era, Alive: living(w.book, w.shards),
 		Handler: traced.handler(handler(sender)), Candidates: due.of, Transactions: w.book.Transactions(), Log: log,

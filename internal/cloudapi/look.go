@@ -14,13 +14,13 @@ import (
 // Refusal is an answer of the Graph API with an error in it.
 type Refusal struct {
 	Status  int // of HTTP
-	Code    int // 0: none that could be read
+	Code    int // NoCode: none that could be read
 	Subcode int
 }
 
 // Error tells status and code.
 func (r *Refusal) Error() string {
-	if r.Code == 0 {
+	if r.Code == NoCode {
 		return fmt.Sprintf("HTTP %d", r.Status)
 	}
 	return fmt.Sprintf("HTTP %d, code %d", r.Status, r.Code)
@@ -58,7 +58,7 @@ func (c *Client) getAt(ctx context.Context, token, path string, into any) (time.
 		return at, &Refusal{resp.StatusCode, e.code, e.subcode}
 	}
 	if !success(resp.StatusCode) || json.Unmarshal(body, into) != nil {
-		return at, &Refusal{Status: resp.StatusCode}
+		return at, &Refusal{Status: resp.StatusCode, Code: NoCode}
 	}
 	return at, nil
 }

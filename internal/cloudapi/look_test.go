@@ -87,11 +87,12 @@ func TestLook(t *testing.T) {
 			{"empty list", `{"data":[]}`, 200, q.none, cloudapi.Refusal{}},
 			{"refused", `{"error":{"message":"canary","code":190,"error_subcode":463}}`, 400, "", cloudapi.Refusal{Status: 400, Code: 190, Subcode: 463}},
 			{"an error with 200", `{"error":{"message":"canary","code":4}}`, 200, "", cloudapi.Refusal{Status: 200, Code: 4}},
-			{"an error without a code", `{"error":{"message":"canary"}}`, 500, "", cloudapi.Refusal{Status: 500}},
-			{"no JSON", `<html>canary`, 502, "", cloudapi.Refusal{Status: 502}},
-			{"no JSON with 200", `<html>canary`, 200, "", cloudapi.Refusal{Status: 200}},
-			{"cut", q.answer[:len(q.answer)-1], 200, "", cloudapi.Refusal{Status: 200}},
-			{"another type", `"canary"`, 200, "", cloudapi.Refusal{Status: 200}},
+			{"code 0", `{"error":{"code":0}}`, 401, "", cloudapi.Refusal{Status: 401}},
+			{"an error without a code", `{"error":{"message":"canary"}}`, 500, "", cloudapi.Refusal{Status: 500, Code: cloudapi.NoCode}},
+			{"no JSON", `<html>canary`, 502, "", cloudapi.Refusal{Status: 502, Code: cloudapi.NoCode}},
+			{"no JSON with 200", `<html>canary`, 200, "", cloudapi.Refusal{Status: 200, Code: cloudapi.NoCode}},
+			{"cut", q.answer[:len(q.answer)-1], 200, "", cloudapi.Refusal{Status: 200, Code: cloudapi.NoCode}},
+			{"another type", `"canary"`, 200, "", cloudapi.Refusal{Status: 200, Code: cloudapi.NoCode}},
 		} {
 			t.Run(name+": "+a.name, func(t *testing.T) {
 				t.Parallel()

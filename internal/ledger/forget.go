@@ -34,24 +34,26 @@ const (
 func forgottenKey(s message.Shard) string { return s.Key("forgotten") }
 
 // Forget ends the records and tombstones of a shard whose lives are over, and drops what refers to them.
-// It returns how many, and blocks until no more are due or ctx ends.
+// It returns how many, and blocks until no more are due or ctx ends. A record that cannot be read stays and
+// keeps no other from being forgotten; the error says so.
 func (l *Ledger) Forget(ctx context.Context, s message.Shard) (n int, err error) {
 	now := l.db.Clock(ctx, RecordPrefix(s))
 	last, err := l.db.Get(ctx, forgottenKey(s)).Int64()
-	if errors.Is(err, redis.Nil) {
+	if errors.Is(err, redis.Nil) || err == nil && last >= hourOf(now) { // Redis's clock was ahead: the hours to come are still to be gone through
 		last, err = hourOf(now)-1, l.setForgotten(ctx, s, hourOf(now)-1)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("forget records: %w", err)
 	}
+	var unreadable []error
 	for hour := last + 1; hour < hourOf(now) && ctx.Err() == nil; hour++ {
-		k, err := l.forgetHour(ctx, s, hour, now)
+		k, err := l.forgetHour(ctx, s, hour, now, &unreadable)
 		if n += k; err != nil {
 			return n, fmt.Errorf("forget records: %w", err)
 		}
 		// Those of whose delivery nothing was ever said are looked for once a day.
 		if hour%24 == 0 {
-			k, err := l.forgetUndelivered(ctx, s, now)
+			k, err := l.forgetUndelivered(ctx, s, now, &unreadable)
 			if n += k; err != nil {
 				return n, fmt.Errorf("forget records that were never delivered: %w", err)
 			}
@@ -60,7 +62,10 @@ func (l *Ledger) Forget(ctx context.Context, s message.Shard) (n int, err error)
 			return n, fmt.Errorf("forget records: %w", err)
 		}
 	}
-	return n, ctx.Err()
+	if err := errors.Join(append(unreadable, ctx.Err())...); err != nil {
+		return n, fmt.Errorf("forget records: %w", err)
+	}
+	return n, nil
 }
 
 // setForgotten notes that an hour has been gone through, also in a full Redis.
@@ -72,7 +77,7 @@ func (l *Ledger) setForgotten(ctx context.Context, s message.Shard, hour int64) 
 }
 
 // forgetHour goes through the list of an hour that is over.
-func (l *Ledger) forgetHour(ctx context.Context, s message.Shard, hour int64, now time.Time) (n int, err error) {
+func (l *Ledger) forgetHour(ctx context.Context, s message.Shard, hour int64, now time.Time, unreadable *[]error) (n int, err error) {
 	key := s.Key("ended:" + strconv.FormatInt(hour, 10))
 	for ctx.Err() == nil {
 		var length *redis.IntCmd
@@ -84,7 +89,7 @@ func (l *Ledger) forgetHour(ctx context.Context, s message.Shard, hour int64, no
 		if err != nil || len(ids) == 0 {
 			return n, err
 		}
-		_, k, err := l.forget(ctx, s, ids, now)
+		_, k, err := l.forget(ctx, s, ids, now, unreadable)
 		if n += k; err != nil {
 			return n, err
 		}
@@ -103,7 +108,7 @@ func (l *Ledger) forgetHour(ctx context.Context, s message.Shard, hour int64, no
 
 // forgetUndelivered drops the records of messages that Meta took and never reported an end of, and
 // names that lead to no record.
-func (l *Ledger) forgetUndelivered(ctx context.Context, s message.Shard, now time.Time) (n int, err error) {
+func (l *Ledger) forgetUndelivered(ctx context.Context, s message.Shard, now time.Time, unreadable *[]error) (n int, err error) {
 	for day := now.Add(-l.o.OpenLife); now.Sub(day) <= l.o.OpenLife+forgetBack; day = day.Add(-24 * time.Hour) {
 		key := wamidsKey(s, day)
 		for cursor, first := uint64(0), true; first || cursor != 0; first = false {
@@ -115,7 +120,7 @@ func (l *Ledger) forgetUndelivered(ctx context.Context, s message.Shard, now tim
 			for i := 0; i+1 < len(pairs); i += 2 {
 				names, ids = append(names, pairs[i]), append(ids, pairs[i+1])
 			}
-			there, k, err := l.forget(ctx, s, ids, now)
+			there, k, err := l.forget(ctx, s, ids, now, unreadable)
 			if n += k; err != nil {
 				return n, err
 			}
@@ -137,7 +142,7 @@ func (l *Ledger) forgetUndelivered(ctx context.Context, s message.Shard, now tim
 		if err != nil {
 			return n, err
 		}
-		there, k, err := l.forget(ctx, s, ids, now)
+		there, k, err := l.forget(ctx, s, ids, now, unreadable)
 		n += k
 		for i, id := range ids {
 			if err == nil && !there[i] {
@@ -153,22 +158,25 @@ func (l *Ledger) forgetUndelivered(ctx context.Context, s message.Shard, now tim
 }
 
 // forget ends those of some records whose lives are over, n of them, and tells which ids lead to a
-// record that is no tombstone.
-func (l *Ledger) forget(ctx context.Context, s message.Shard, ids []string, now time.Time) (there []bool, n int, err error) {
-	there, over := make([]bool, len(ids)), make([]bool, len(ids)) // not to be read after an error: a change may be decided on after ctx has ended
+// record that is no tombstone. It adds the errors of records that cannot be read to unreadable.
+func (l *Ledger) forget(ctx context.Context, s message.Shard, ids []string, now time.Time, unreadable *[]error) (there []bool, n int, err error) {
+	there, over, errs := make([]bool, len(ids)), make([]bool, len(ids)), make([]error, len(ids)) // not to be read after an error: a change may be decided on after ctx has ended
 	var changes []store.Change
 	for from := 0; from < len(ids); from += forgetTogether {
 		to := min(from+forgetTogether, len(ids))
-		changes = append(changes, l.forgetting(s, ids[from:to], now, there[from:to], over[from:to]))
+		changes = append(changes, l.forgetting(s, ids[from:to], now, there[from:to], over[from:to], errs[from:to]))
 	}
 	for _, err := range l.tx.DoAll(ctx, 0, changes) {
 		if err != nil {
 			return nil, 0, err
 		}
 	}
-	for _, is := range over {
+	for i, is := range over {
 		if is {
 			n++
+		}
+		if errs[i] != nil {
+			*unreadable = append(*unreadable, errs[i])
 		}
 	}
 	return there, n, nil
@@ -177,7 +185,7 @@ func (l *Ledger) forget(ctx context.Context, s message.Shard, ids []string, now 
 // forgetting ends those of some records whose lives are over, unless something happens to one meanwhile:
 // a report comes, an operator sends a dead letter again, or, after another worker has dropped it, its
 // caller uses the key for another message.
-func (l *Ledger) forgetting(s message.Shard, ids []string, now time.Time, there, over []bool) store.Change {
+func (l *Ledger) forgetting(s message.Shard, ids []string, now time.Time, there, over []bool, errs []error) store.Change {
 	keys := make([]string, len(ids))
 	for i, id := range ids {
 		keys[i] = RecordPrefix(s) + id
@@ -185,12 +193,12 @@ func (l *Ledger) forgetting(s message.Shard, ids []string, now time.Time, there,
 	return store.Change{Keys: keys, Slot: keys[0], Decide: func(values []string, w *store.Writes) error {
 		for i, id := range ids {
 			if first := slices.Index(ids, id); first < i { // it stands there twice
-				there[i], over[i] = there[first], false
+				there[i], over[i], errs[i] = there[first], false, nil
 				continue
 			}
 			r, err := record.Decode(id, values[i])
-			if there[i], over[i] = err != nil, false; err != nil {
-				continue // it stays, and keeps no other from being forgotten
+			if there[i], over[i], errs[i] = err != nil, false, err; err != nil {
+				continue
 			}
 			there[i] = r.Exists() && !r.Tombstone()
 			if over[i] = l.over(&r, now); over[i] {

@@ -313,6 +313,44 @@ func TestAKeyOutlivesItsRecord(t *testing.T) {
 	})
 }
 
+// TestForgetPassesOverWhatCannotBeRead: one such record keeps no other from being forgotten, and is told of.
+func TestForgetPassesOverWhatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		f.forgets(0)
+		good, bad := f.accepted("good"), f.accepted("bad")
+		f.Cancel(t.Context(), good)
+		f.Cancel(t.Context(), bad)
+		f.ages(8)
+		f.db.Set(t.Context(), ledger.RecordPrefix(f.shard)+bad, "no record", 0)
+		n, err := f.Forget(t.Context(), f.shard)
+		if n != 1 || !errors.Is(err, record.ErrFormat) || !strings.Contains(err.Error(), bad) {
+			t.Errorf("%d were forgotten, %v", n, err)
+		}
+		if !f.remembered(good) {
+			t.Error("the other one was not forgotten")
+		}
+		f.forgets(0)
+	})
+}
+
+// TestForgetAfterAClockThatWasAhead: when Redis's clock has been set back, the hours that it was ahead of are
+// gone through in their turn.
+func TestForgetAfterAClockThatWasAhead(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		f.db.Set(t.Context(), f.shard.Key("forgotten"), time.Now().Unix()/3600+24*30, 0)
+		f.forgets(0)
+		id := f.accepted("k")
+		f.Cancel(t.Context(), id)
+		f.ages(8)
+		f.forgets(1)
+		if !f.remembered(id) {
+			t.Error("it was not forgotten")
+		}
+	})
+}
+
 // TestNoKeyLife: where keys are not to outlive their records, nothing is left.
 func TestNoKeyLife(t *testing.T) {
 	t.Parallel()

@@ -117,6 +117,12 @@ func (l *Ledger) shardOf(id string) (message.Shard, string, error) {
 	return s, RecordPrefix(s) + id, nil
 }
 
+// Clock is what the clock says by which a message's record goes, that of its server.
+func (l *Ledger) Clock(ctx context.Context, id string) time.Time {
+	s, _, _ := l.shardOf(id)
+	return l.db.Clock(ctx, RecordPrefix(s))
+}
+
 // Get returns a message's record, or message.ErrNotFound.
 func (l *Ledger) Get(ctx context.Context, id string) (message.Record, error) {
 	r, err := l.Read(ctx, id)
@@ -206,6 +212,26 @@ func (l *Ledger) ReadAll(ctx context.Context, s message.Shard, ids []string) ([]
 		}
 	}
 	return all, nil
+}
+
+// ReadReadable is ReadAll that passes over records which cannot be read: it returns them as such that
+// are not there, and the error of each by its message's id.
+func (l *Ledger) ReadReadable(ctx context.Context, s message.Shard, ids []string) ([]record.Record, map[string]error, error) {
+	texts, err := l.texts(ctx, s, ids)
+	if err != nil {
+		return nil, nil, err
+	}
+	var unreadable map[string]error
+	all := make([]record.Record, len(texts))
+	for i, text := range texts {
+		if all[i], err = record.Decode(ids[i], text); err != nil {
+			if unreadable == nil {
+				unreadable = map[string]error{}
+			}
+			unreadable[ids[i]] = err
+		}
+	}
+	return all, unreadable, nil
 }
 
 // texts returns the records of messages of one shard as they are stored, in the order of their ids; empty

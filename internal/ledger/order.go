@@ -138,7 +138,7 @@ func (l *Ledger) records(ctx context.Context, s message.Shard, list message.List
 		}
 		for len(ids) > 0 && len(found) < limit {
 			k := min(len(ids), limit-len(found))
-			some, err := l.ReadAll(ctx, s, ids[:k])
+			some, _, err := l.ReadReadable(ctx, s, ids[:k])
 			if err != nil {
 				return nil, err
 			}

@@ -26,7 +26,7 @@ func (l *Ledger) ByRef(ctx context.Context, number, ref string) ([]message.Recor
 	if err != nil {
 		return nil, fmt.Errorf("read index: %w", err)
 	}
-	found, err := l.ReadAll(ctx, s, ids)
+	found, _, err := l.ReadReadable(ctx, s, ids)
 	if err != nil {
 		return nil, err
 	}

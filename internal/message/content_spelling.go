@@ -1,6 +1,7 @@
 package message
 
 import (
+	"slices"
 	"strings"
 
 	"sluice/internal/jsondoc"
@@ -30,7 +31,8 @@ wa_id zip
 var freeMembers = map[string]bool{"data": true, "flow_action_data": true}
 
 // checkSpelling refuses members, at any depth, that differ from a known one by case alone:
-// "Preview_url" would pass as an unknown member, and Meta would not see it.
+// "Preview_url" would pass as an unknown member, and Meta would not see it. What is in members that
+// this version does not know is left alone.
 func (n node) checkSpelling() {
 	if n.value.AnyName(oddName) { // of hardly any object
 		n.spelling()
@@ -54,7 +56,7 @@ func (n node) spelling() {
 			member.path = strings.TrimPrefix(n.path+"."+right, ".")
 			member.refuseAs(memberSpelling, "This member is spelled "+right+".", memberSpelling.Fix)
 		}
-		if !freeMembers[name] {
+		if slices.Contains(memberNames, name) && !freeMembers[name] {
 			member.spelling()
 		}
 	}

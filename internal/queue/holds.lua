@@ -3,7 +3,7 @@
 local function held(holds, field, now_ms)
   local v = redis.call('HGET', holds, field)
   if not v then return false end
-  local ends = tonumber(string.match(v, '^%d+'))
+  local ends = tonumber(string.match(v, '^%d+') or 0) -- one that cannot be read holds, and stops nothing else
   if ends == 0 or ends > now_ms then return true end
   redis.call('HDEL', holds, field)
   return false

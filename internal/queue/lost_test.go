@@ -2,6 +2,7 @@ package queue
 
 import (
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,16 @@ import (
 	"sluice/internal/message"
 	"sluice/internal/store"
 )
+
+// What is to come again in the far future does not come at once.
+func TestAFarTimeIsNotInThePast(t *testing.T) {
+	t.Parallel()
+	for _, in := range []time.Duration{time.Hour, longest, math.MaxInt64} {
+		if d := retryDelay(0, Later{In: in}, nil); d < min(in, longest) || d > longest+time.Second {
+			t.Errorf("%s became %s", in, d)
+		}
+	}
+}
 
 // A task is lost when nothing brings it to its turn, whatever its state says; and only then.
 func TestLostTasksOfEveryKind(t *testing.T) {

@@ -121,8 +121,11 @@ func retryDelay(_ int, err error, _ *asynq.Task) time.Duration {
 	case later.In == 0:
 		return 0
 	}
-	return later.In + time.Second // asynq counts in whole seconds, down
+	return min(later.In, longest) + time.Second // asynq counts in whole seconds, down
 }
+
+// longest is what a task may be put off by: a time far away must not become one in the past.
+const longest = 10 * 365 * 24 * time.Hour
 
 // Run probes asynq, see Probe, and drains until ctx ends. Then it takes nothing more, lets
 // running handlers finish, hands back what was fetched and not begun, and returns.

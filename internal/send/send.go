@@ -176,6 +176,10 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 			begun = time.Now()
 			latest, err := s.begin(ctx, id, k, token, known)
 			known = nil
+			if errors.Is(err, record.ErrFormat) { // its task would come again for ever
+				s.o.Log.Error("a message's record cannot be read: the message is not sent", "msg_id", id, "err", err)
+				return done
+			}
 			if err != nil {
 				s.o.Log.Error("begin", "msg_id", id, "err", err)
 				return again(time.Second)
@@ -444,12 +448,12 @@ func (s *Sender) finish(ctx context.Context, a message.Attempt, m message.Move) 
 	return st, duplicate, err
 }
 
-// persist calls f until it succeeds or ctx ends, with growing pauses.
+// persist calls f until it succeeds or ctx ends, with growing pauses, or a record cannot be read.
 func persist(ctx context.Context, f func() error) error {
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		err := f()
-		if err == nil {
-			return nil
+		if err == nil || errors.Is(err, record.ErrFormat) {
+			return err
 		}
 		select {
 		case <-ctx.Done():

@@ -377,6 +377,13 @@ func TestHandle(t *testing.T) {
 				return slot(func() error { s.asked = append(s.asked, "missed"); return errors.New("late") }), nil
 			}
 		}, send.Again{Due: true}, []string{"next", "begin", "missed", "next", "finish 2 queued"}},
+		"the record cannot be read": {
+			func(s *script) {
+				s.begin = func(string) (message.Attempt, error) { return message.Attempt{}, fmt.Errorf("m: %w", record.ErrFormat) }
+			},
+			send.Again{},
+			[]string{"next", "begin"},
+		},
 		"begin unanswered twice": {func(s *script) {
 			s.begin = failing(2, going)
 		}, send.Again{}, []string{"next", "begin", "begin", "begin", "use", post, "finish 2 submitted"}},
