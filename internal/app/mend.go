@@ -52,7 +52,7 @@ func (w *worker) lift(ctx context.Context, why string, mended func(message.Hold)
 // the template, or the numbers of the account.
 func (w *worker) updated(ctx context.Context, e message.Event) error {
 	if cloudapi.Upgraded(e) {
-		w.levels(ctx)
+		w.relearn()
 		return nil
 	}
 	a, ok := cloudapi.Announced(e, time.Now())
@@ -106,6 +106,27 @@ func (w *worker) met(ctx context.Context, number, account string) {
 	w.belongs.Store(number, account)
 }
 
+// relearn lets learn ask Meta again. It does not wait for that: while Meta is slow to answer, what it
+// reports is applied all the same.
+func (w *worker) relearn() {
+	select {
+	case w.upgraded <- struct{}{}:
+	default: // it will
+	}
+}
+
+// learn asks Meta what numbers may send each time that relearn was called, until ctx ends.
+func (w *worker) learn(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.upgraded:
+			w.levels(ctx)
+		}
+	}
+}
+
 // levels learns what Meta lets those numbers send whose rate is not configured. A number about
 // which Meta says nothing keeps what was known of it.
 func (w *worker) levels(ctx context.Context) {
@@ -117,6 +138,8 @@ func (w *worker) levels(ctx context.Context) {
 		}
 		rate, err := w.graph.Throughput(ctx, n.ID)
 		switch {
+		case ctx.Err() != nil:
+			return
 		case err != nil:
 			w.log.Warn("what Meta lets the number send is not known", "phone_number_id", n.ID, "err", err)
 		case rate > 0:

@@ -48,7 +48,8 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		keyLife = -1 // none
 	}
 	w := worker{
-		Program: p, c: c, name: workerName(), shards: shards, rates: rates,
+		upgraded: make(chan struct{}, 1),
+		Program:  p, c: c, name: workerName(), shards: shards, rates: rates,
 		book: ledger.New(p.db, ledger.Options{Shards: shards, KeyLife: keyLife, Mend: cloudapi.Mend, OrphanLife: c.Orphans.Retention, OrphanMost: c.Orphans.Max}),
 		stream: events.New(p.db, shards, events.Options{
 			Retention: c.Events.Retention, MaxLen: c.Events.MaxLength, Registerer: p.registry, Log: log,
@@ -73,6 +74,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	if slices.Contains(c.Roles, config.RoleReconcile) {
 		w.reconcile()
 	}
+	p.background = append(p.background, w.learn)
 	p.registry.MustRegister(unreported(w.book))
 	p.registry.MustRegister(&gauges{paces: w.paces.ReadAll, unknown: w.paces.Unserved, backlog: w.book.Backlog, numbers: numberIDs(c.Numbers), log: log})
 	return p, nil
@@ -93,7 +95,8 @@ type worker struct {
 	graph  *cloudapi.Client
 
 	accounts *queue.Accounts
-	belongs  *sync.Map // the account of each number, as it is noted
+	belongs  *sync.Map     // the account of each number, as it is noted
+	upgraded chan struct{} // holds a token while Meta is to be asked what numbers may send
 }
 
 // send adds what drains the queues, and the sweeper. The sweeper ends after the last attempt:
@@ -154,8 +157,8 @@ func (w *worker) send() error {
 			return w.lift(ctx, "the number has a new access token", func(h message.Hold) bool { return h.Number == number && h.Template == "" })
 		},
 	}
-	learn := func(ctx context.Context) error { w.levels(ctx); return nil }
-	w.background = append(w.background, sweeper.Run, sender.Watch, traced.run, watch.run, learn)
+	w.relearn()
+	w.background = append(w.background, sweeper.Run, sender.Watch, traced.run, watch.run)
 	return nil
 }
 

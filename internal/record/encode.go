@@ -2,7 +2,6 @@ package record
 
 import (
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -325,7 +324,7 @@ func pad(b []byte, least, parity int) []byte {
 }
 
 // ErrFormat means that a stored string is no record that this program can read.
-var ErrFormat = errors.New("not a record of a format that this version reads")
+var ErrFormat = fmt.Errorf("%w: not a record of a format that this version reads", message.ErrUnreadable)
 
 // Decode reads the stored record of a message. Nothing stored is no record, see Exists.
 func Decode(id, stored string) (Record, error) {
