@@ -52,10 +52,14 @@ type Move struct {
 	ExpiresAt time.Time // a new deadline; zero: as it is
 }
 
+// ParkedFor is how long a parked message waits for a person. Then it fails: nobody will know any more.
+const ParkedFor = 30 * 24 * time.Hour
+
 // Unsettled is a shard, and what there may be to sweep in it.
 type Unsettled struct {
 	Shard           Shard
 	Doubts, Overdue bool
+	Forgotten       bool // parked messages that nobody has decided about for ParkedFor
 }
 
 // Open is an open message as the sweeper sees it.
