@@ -208,14 +208,18 @@ func TestWhatPeopleWriteTakesSlots(t *testing.T) {
 	c := f.stopClock()
 	g, n := c.gate("w", 80)
 	p := c.paces(80)
-	if got := take(t, g, n, 2); len(got) != 2 {
+	fetch := func(room int) []string {
+		n.trip = 0 // a slow machine is no Redis far away, for which slots are booked further ahead
+		return take(t, g, n, room)
+	}
+	if got := fetch(2); len(got) != 2 {
 		t.Fatal(got)
 	}
 	end := n.booked
 	if err := p.Debit(t.Context(), phone, 3); err != nil {
 		t.Fatal(err)
 	}
-	if got := take(t, g, n, 1); len(got) != 1 || n.booked-end != (4*n.spacing).Microseconds() {
+	if got := fetch(1); len(got) != 1 || n.booked-end != (4*n.spacing).Microseconds() {
 		t.Errorf("%q: the line went on by %d us, want four times %v", got, n.booked-end, n.spacing)
 	}
 	// However much people write, nothing is pushed further than a second ahead.
@@ -225,11 +229,11 @@ func TestWhatPeopleWriteTakesSlots(t *testing.T) {
 		}
 	}
 	c.set(850 * time.Millisecond) // slots are booked 0.1 s ahead
-	if got := take(t, g, n, 100); len(got) != 0 {
+	if got := fetch(100); len(got) != 0 {
 		t.Errorf("%d tasks were taken in a second that was used up", len(got))
 	}
 	c.set(1100 * time.Millisecond)
-	if got := take(t, g, n, 100); len(got) == 0 {
+	if got := fetch(100); len(got) == 0 {
 		t.Error("nothing is taken after that second")
 	}
 }
