@@ -141,7 +141,11 @@ func (p *Program) close() {
 func openStore(ctx context.Context, c config.Common, log *slog.Logger) (*store.DB, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Second, errors.New("no answer within 10 s"))
 	defer cancel()
-	db, err := store.Open(ctx, string(c.Redis.URL))
+	var password []func() (string, error)
+	if c.Redis.PasswordFile != "" {
+		password = append(password, c.Redis.Password)
+	}
+	db, err := store.Open(ctx, string(c.Redis.URL), password...)
 	if err != nil {
 		return nil, fmt.Errorf("%w (is it running? redis.url or SLUICE_REDIS_URL says where)", err)
 	}
@@ -156,7 +160,7 @@ func openStore(ctx context.Context, c config.Common, log *slog.Logger) (*store.D
 }
 
 func newLedger(db *store.DB, c config.Common) *ledger.Ledger {
-	return ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards), Ended: dropTask})
+	return ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards), Ended: dropTask, Mend: cloudapi.Mend})
 }
 
 // dropTask lets the task of a message go that needs it no more.

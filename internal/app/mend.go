@@ -4,12 +4,14 @@ import (
 	"context"
 	"log/slog"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sluice/internal/cloudapi"
 	"sluice/internal/message"
+	"sluice/internal/send"
 )
 
 // bySluice is who orders the holds that Meta's answers ask for.
@@ -46,20 +48,83 @@ func (w *worker) lift(ctx context.Context, why string, mended func(message.Hold)
 	return nil
 }
 
-// updated lifts what Meta's webhooks say is mended.
+// updated holds what Meta's webhooks say is not to be sent, and lifts what they say is mended: exactly
+// the template, or the numbers of the account.
 func (w *worker) updated(ctx context.Context, e message.Event) error {
 	if cloudapi.Upgraded(e) {
-		w.levels(ctx)
+		w.relearn()
 		return nil
 	}
-	template, account := cloudapi.Mended(e)
-	switch {
-	case template != "":
-		return w.lift(ctx, "Meta says that the template may be used", func(h message.Hold) bool { return h.Template == template })
-	case account:
-		return w.lift(ctx, "Meta says that the account may send", func(h message.Hold) bool { return h.Template == "" })
+	a, ok := cloudapi.Announced(e, time.Now())
+	if !ok || e.WABA == "" {
+		return nil
+	}
+	numbers, err := w.accounts.Numbers(ctx, e.WABA)
+	if err != nil {
+		return err
+	}
+	what := "the account"
+	if a.Template != "" {
+		what = "the template"
+	}
+	if !a.Hold {
+		return w.lift(ctx, "Meta says that "+what+" may send again ("+a.Event+")", func(h message.Hold) bool {
+			return h.Template == a.Template && slices.Contains(numbers, h.Number)
+		})
+	}
+	isOurs := known(w.c.Numbers)
+	for _, number := range numbers {
+		if !isOurs(number) {
+			continue
+		}
+		h := message.Hold{Number: number, Template: a.Template, Reason: "Meta says of " + what + ": " + a.Event, By: bySluice}
+		if a.For > 0 {
+			h.Until = time.Now().Add(a.For)
+		}
+		if a.Template != "" {
+			h.Probe = send.ProbeFor
+		} else if err := w.paces.Probe(ctx, number, a.For+send.ProbeFor); err != nil {
+			return err
+		}
+		if _, err := w.holds.Set(ctx, h); err != nil {
+			return err
+		}
+		w.log.Warn("held back", "phone_number_id", number, "template", a.Template, "reason", h.Reason, "until", h.Until)
 	}
 	return nil
+}
+
+// met notes to which account a number belongs: Meta's announcements name accounts.
+func (w *worker) met(ctx context.Context, number, account string) {
+	if known, _ := w.belongs.Load(number); known == account {
+		return
+	}
+	if err := w.accounts.Note(ctx, number, account); err != nil {
+		w.log.Warn("account of a number not noted, will try again", "phone_number_id", number, "err", err)
+		return
+	}
+	w.belongs.Store(number, account)
+}
+
+// relearn lets learn ask Meta again. It does not wait for that: while Meta is slow to answer, what it
+// reports is applied all the same.
+func (w *worker) relearn() {
+	select {
+	case w.upgraded <- struct{}{}:
+	default: // it will
+	}
+}
+
+// learn asks Meta what numbers may send each time that relearn was called, until ctx ends.
+func (w *worker) learn(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.upgraded:
+			w.levels(ctx)
+		}
+	}
 }
 
 // levels learns what Meta lets those numbers send whose rate is not configured. A number about
@@ -73,6 +138,8 @@ func (w *worker) levels(ctx context.Context) {
 		}
 		rate, err := w.graph.Throughput(ctx, n.ID)
 		switch {
+		case ctx.Err() != nil:
+			return
 		case err != nil:
 			w.log.Warn("what Meta lets the number send is not known", "phone_number_id", n.ID, "err", err)
 		case rate > 0:

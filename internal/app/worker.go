@@ -8,6 +8,8 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
+	"sync"
 	"time"
 
 	"sluice/internal/cloudapi"
@@ -46,13 +48,14 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		keyLife = -1 // none
 	}
 	w := worker{
-		Program: p, c: c, name: workerName(), shards: shards, rates: rates,
-		book: ledger.New(p.db, ledger.Options{Shards: shards, KeyLife: keyLife, OrphanLife: c.Orphans.Retention, OrphanMost: c.Orphans.Max}),
+		upgraded: make(chan struct{}, 1),
+		Program:  p, c: c, name: workerName(), shards: shards, rates: rates,
+		book: ledger.New(p.db, ledger.Options{Shards: shards, KeyLife: keyLife, Mend: cloudapi.Mend, OrphanLife: c.Orphans.Retention, OrphanMost: c.Orphans.Max}),
 		stream: events.New(p.db, shards, events.Options{
 			Retention: c.Events.Retention, MaxLen: c.Events.MaxLength, Registerer: p.registry, Log: log,
 		}),
 		paces: queue.NewPaces(p.db, shards, rates.configured),
-		holds: queue.NewHolds(p.db, shards),
+		holds: queue.NewHolds(p.db, shards), accounts: queue.NewAccounts(p.db), belongs: &sync.Map{},
 		marks: cloudapi.NewMarks(c.Environment, []byte(c.MarkerKey), []byte(c.SecondMarkerKey)),
 		graph: cloudapi.NewClient(cloudapi.Options{
 			BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: c.Tokens.Token, Registerer: p.registry,
@@ -71,6 +74,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	if slices.Contains(c.Roles, config.RoleReconcile) {
 		w.reconcile()
 	}
+	p.background = append(p.background, w.learn)
 	p.registry.MustRegister(unreported(w.book))
 	p.registry.MustRegister(&gauges{paces: w.paces.ReadAll, unknown: w.paces.Unserved, backlog: w.book.Backlog, numbers: numberIDs(c.Numbers), log: log})
 	return p, nil
@@ -89,6 +93,10 @@ type worker struct {
 	holds  *queue.Holds
 	marks  *cloudapi.Marks
 	graph  *cloudapi.Client
+
+	accounts *queue.Accounts
+	belongs  *sync.Map     // the account of each number, as it is noted
+	upgraded chan struct{} // holds a token while Meta is to be asked what numbers may send
 }
 
 // send adds what drains the queues, and the sweeper. The sweeper ends after the last attempt:
@@ -117,6 +125,8 @@ func (w *worker) send() error {
 		},
 		Paces:      w.paces,
 		Hold:       w.hold,
+		Mended:     w.mended,
+		Siblings:   w.siblings,
 		Rewound:    w.rewound,
 		Restored:   w.restored,
 		Shards:     w.shards,
@@ -147,26 +157,53 @@ func (w *worker) send() error {
 			return w.lift(ctx, "the number has a new access token", func(h message.Hold) bool { return h.Number == number && h.Template == "" })
 		},
 	}
-	learn := func(ctx context.Context) error { w.levels(ctx); return nil }
-	w.background = append(w.background, sweeper.Run, sender.Watch, traced.run, watch.run, learn)
+	w.relearn()
+	w.background = append(w.background, sweeper.Run, sender.Watch, traced.run, watch.run)
 	return nil
 }
 
-// hold keeps back what Meta would refuse just like the message it has just refused.
-func (w *worker) hold(ctx context.Context, number, template string, out message.Outcome, d time.Duration) {
+// hold keeps back what Meta would refuse just like the message it has just refused. A template's hold
+// then lets one message go first: a number probes by its pace.
+func (w *worker) hold(ctx context.Context, number, template string, out message.Outcome, d time.Duration) error {
 	title := ""
 	if out.HasCode() {
 		title, _ = explain(out.Code)
 	}
-	_, err := w.holds.Set(ctx, message.Hold{
-		Number: number, Template: template, Reason: cmp.Or(title, out.Detail.Message, out.Reason), Code: out.Code, By: bySluice,
-		Until: time.Now().Add(d),
+	h := message.Hold{Number: number, Template: template, Reason: cmp.Or(title, out.Detail.Message, out.Reason, "code "+strconv.Itoa(out.Code)), Code: out.Code, By: bySluice}
+	if !out.Endless {
+		h.Until = time.Now().Add(d)
+	}
+	if template != "" {
+		h.Probe = send.ProbeFor
+	}
+	if _, err := w.holds.Set(ctx, h); err != nil {
+		return err
+	}
+	w.log.Warn("held back", "phone_number_id", number, "template", template, "code", out.Code, "reason", out.Reason, "until", h.Until)
+	return nil
+}
+
+// mended ends the automatic hold on a template of which Meta took a message again.
+func (w *worker) mended(ctx context.Context, number, template string) {
+	err := w.lift(ctx, "Meta took a message of the template", func(h message.Hold) bool {
+		return h.Number == number && h.Template == template
 	})
 	if err != nil {
-		w.log.Error("hold", "phone_number_id", number, "code", out.Code, "err", err)
-		return
+		w.log.Error("hold not lifted", "phone_number_id", number, "template", template, "err", err)
 	}
-	w.log.Warn("held back", "phone_number_id", number, "template", template, "code", out.Code, "reason", out.Reason, "seconds", d.Seconds())
+}
+
+// siblings are the numbers that share a number's token: what the app, the token or the account may
+// call they share too.
+func (w *worker) siblings(number string) []string {
+	own, _ := w.c.Tokens.Token(number)
+	some := []string{number}
+	for _, n := range w.c.Numbers {
+		if token, _ := w.c.Tokens.Token(n.ID); n.ID != number && token != "" && token == own {
+			some = append(some, n.ID)
+		}
+	}
+	return some
 }
 
 // rewoundHold is how long the numbers of a shard are held that lost writes: Meta reports what it
@@ -209,12 +246,16 @@ func (w *worker) restored(ctx context.Context, shard message.Shard, depth time.D
 
 // reconcile adds what folds Meta's events into the records.
 func (w *worker) reconcile() {
+	reports := &send.Reports{
+		Backoff: pacing.Backoff{Base: w.c.Retry.Base, Max: w.c.Retry.Max}.Delay,
+		Paces:   w.paces, Means: cloudapi.Reported, Hold: w.hold, Mended: w.mended, Log: w.log,
+	}
 	r := reconcile.New(w.stream, w.book, reconcile.Options{
 		Name: w.name, Mark: w.marks.Parse, Other: w.marks.Other, Known: known(w.c.Numbers),
 		Inbound: w.paces.Debit, Written: cloudapi.Written,
 		Now:    func(ctx context.Context) time.Time { return w.db.Clock(ctx, ledger.RecordPrefix(0)) },
-		Update: w.updated,
-		Log:    w.log, Registerer: w.registry,
+		Update: w.updated, Applied: reports.Note, Met: w.met,
+		Log: w.log, Registerer: w.registry,
 	})
 	w.background = append(w.background, r.Run)
 }
@@ -226,10 +267,13 @@ func handler(s *send.Sender) queue.Handler {
 		again := s.Handle(ctx, id, k, r, func(ctx context.Context, connecting bool) (send.Slot, error) {
 			return slots.Wait(ctx, connecting)
 		})
-		if again.Due {
-			return queue.Later{In: again.In, Recipient: again.Recipient}
+		switch number, _ := message.Number(id); {
+		case !again.Due:
+			return nil
+		case again.On != "":
+			return queue.Later{Hold: queue.Name(message.Hold{Number: number, Template: again.Template})}
 		}
-		return nil
+		return queue.Later{In: again.In}
 	}
 }
 

@@ -98,12 +98,18 @@ func (l *leaks) redis(ctx context.Context, c redis.Cmdable) error {
 // private tells of a key that it is the place for what Meta sent and nobody understood.
 func private(key string) bool { return key == events.QuarantineKey() }
 
+// keeps tells whether the record of a message in a state is the place of its content: it may yet be sent,
+// or an operator may have it sent again.
+func keeps(s message.State) bool {
+	return s.Sendable() || s == message.Dead || s == message.Rejected || s == message.Expired
+}
+
 // withoutPayload is a record without what is still to be sent, which is the place of that; any other
 // value as it is.
 func withoutPayload(key, value string) string {
 	_, id, found := strings.Cut(key, "}:m:")
 	r, err := packed.Decode(id, value)
-	if !found || err != nil || !r.State.Sendable() && r.State != message.Dead {
+	if !found || err != nil || !keeps(r.State) {
 		return value
 	}
 	r.Payload = ""

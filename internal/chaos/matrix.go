@@ -17,6 +17,7 @@ var matrix = slices.Concat(
 			portalRows,
 			reportRows,
 			keyRows,
+			holdRows,
 		)),
 		func(a, b row) int { return cmp.Compare(a.number(), b.number()) },
 	),

@@ -32,6 +32,7 @@ type setup struct {
 	split    bool          // workers only send; run.reconciler starts what folds
 	numbers  int           // 4
 	rate     int           // of each number; 100
+	learn    bool          // the configuration leaves the rates to Meta
 	window   time.Duration // of a doubt; 4 s
 	repeat   time.Duration // how long Meta's repeats are awaited; 4 s
 	resend   bool          // policy after a doubt: send again, once; else park

@@ -77,6 +77,42 @@ var reportRows = []row{
 			r.check(silent < 3*time.Second, "nothing was sent for %s", silent)
 		},
 	},
+	{
+		id: "C74", fault: "Meta takes 15 s to answer questions, and reports five times that a number may send more", n: 300, takes: 12 * time.Second,
+		setup: setup{learn: true, numbers: 2, resend: true, window: 3 * time.Second, faults: graphsim.Faults{Latency: quick.Latency, Lost: 0.05}},
+		play: func(r *run) {
+			slow := r.setup.faults
+			slow.Questions = graphsim.Span{Min: 15 * time.Second}
+			r.misbehave(slow)
+			r.order(r.n, 60)
+			for i := range 6 {
+				r.receives(r.n * (i + 1) / 6)
+				for _, w := range r.workers {
+					age, err := r.Metric(r.ctx, w, "sluice_reconcile_watermark_age_seconds")
+					r.must(err, "ask a worker")
+					r.check(age < 3, "what Meta reported %.1f s ago is not applied", age)
+				}
+				if i < 5 {
+					r.upgrade()
+				}
+			}
+			r.settle()
+			for id, rec := range r.records(r.producer.taken()) {
+				r.check(rec.State == message.Delivered && resends(rec) == 0, "%s is %s, sent again %d times by policy", id, rec.State, resends(rec))
+			}
+		},
+	},
+}
+
+// upgrade lets Meta report that a number may send more.
+func (r *run) upgrade() {
+	type object = map[string]any
+	r.tell("Meta reports that a number may send more")
+	r.report(object{"object": "whatsapp_business_account", "entry": []object{{
+		"id": "102290129340398", "changes": []object{{"field": "phone_number_quality_update", "value": object{
+			"display_phone_number": "15550783881", "event": "THROUGHPUT_UPGRADE", "max_daily_conversations_per_business": "TIER_UNLIMITED",
+		}}},
+	}}})
 }
 
 // inbound lets a person write n messages to a number, so long ago, and Meta report them now.

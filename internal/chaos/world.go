@@ -81,7 +81,11 @@ func (r *run) configure(more map[string]any) {
 	}
 	maps.Copy(settings, r.setup.settings)
 	maps.Copy(settings, more)
-	r.must(r.Configure(rig.Numbers(r.setup.numbers, r.setup.rate)[r.removed:], settings), "configure")
+	rate := r.setup.rate
+	if r.setup.learn {
+		rate = 0
+	}
+	r.must(r.Configure(rig.Numbers(r.setup.numbers, rate)[r.removed:], settings), "configure")
 }
 
 func (r *run) free() string {

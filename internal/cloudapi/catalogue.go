@@ -47,6 +47,7 @@ type Entry struct {
 	Kind       message.Kind  // what an answer with this code is for the attempt
 	Scope      Scope         // what it is about
 	From       Source        // where Meta gives it
+	Endless    bool          // when Held: it does not pass by itself
 	RetryAfter time.Duration // wait at least this long before the next attempt; 0: by the schedule
 }
 

@@ -17,18 +17,18 @@ import (
 // want holds the decision for every code that can come from sending, written down apart from
 // the catalogue.
 var want = map[message.Kind][]int{
-	message.Throttled: {131057, 4, 17, 341, 613, 80007, 80008, 130429, 131056, 131208, 132069},
-	message.Transient: {134101, 2494100},
+	message.Throttled: {4, 17, 341, 613, 80007, 80008, 130429, 131056, 131208, 2494100},
+	message.Transient: {134101},
 	message.Held: {
 		0, 3, 10, 33, 102, 104, 190, 200, 232, 299, 368, 803, 131005, 131031, 131037, 131042, 131045, 131048,
-		131064, 132001, 132007, 132015, 132016, 132068, 133006, 133010, 134102, 139200, 141002, 141006,
+		131064, 132001, 132007, 132015, 132016, 132068, 132069, 133006, 133010, 134102, 139200, 141002, 141006,
 	},
 	message.Refused: {
 		100, 506, 1026, 130403, 130472, 130497, 131002, 131008, 131009, 131014, 131020, 131021, 131026, 131030,
 		131041, 131043, 131044, 131047, 131049, 131050, 131051, 131052, 131053, 131055, 131061, 131062, 131063, 131203, 131207,
 		132000, 132005, 132008, 132012, 132018, 134011, 134100, 134103, 135000, 137000, 138009, 138017, 138038, 2494191,
 	},
-	message.ServerError: {1, 2, 131000, 131016, 133004},
+	message.ServerError: {131057, 1, 2, 131000, 131016, 133004},
 }
 
 func TestEveryCodeIsClassified(t *testing.T) {
@@ -67,7 +67,10 @@ func TestEveryCodeIsClassified(t *testing.T) {
 // TestWhoseLimitWasHit: it is told of Meta's own codes alone.
 func TestWhoseLimitWasHit(t *testing.T) {
 	t.Parallel()
-	limits := map[int]message.Limit{130429: message.LimitNumber, 131208: message.LimitNumber, 131056: message.LimitPair, 131057: message.LimitRest}
+	limits := map[int]message.Limit{
+		130429: message.LimitNumber, 131056: message.LimitPair, 131057: message.LimitRest, 2494100: message.LimitRest,
+		4: message.LimitApp, 17: message.LimitApp, 341: message.LimitApp, 613: message.LimitApp, 80007: message.LimitApp, 80008: message.LimitApp,
+	}
 	for _, e := range cloudapi.Catalogue() {
 		if e.Subcode != 0 || e.Code == cloudapi.NoCode {
 			continue
@@ -79,8 +82,6 @@ func TestWhoseLimitWasHit(t *testing.T) {
 		}
 	}
 	for name, out := range map[string]message.Outcome{
-		"a gateway's 429":        cloudapi.Classify(429, nil, []byte("slow down")),
-		"429 with a new code":    cloudapi.Classify(429, nil, graphError(987654, "")),
 		"400 with a new code":    cloudapi.Classify(400, nil, graphError(987654, "")),
 		"accepted":               cloudapi.Classify(200, nil, []byte(`{"messages":[{"id":"wamid.A"}]}`)),
 		"accepted, unreadable":   cloudapi.Classify(200, nil, nil),
@@ -90,13 +91,41 @@ func TestWhoseLimitWasHit(t *testing.T) {
 			t.Errorf("%s: the limit of %q", name, out.Limit)
 		}
 	}
+	for name, out := range map[string]message.Outcome{
+		"a gateway's 429":     cloudapi.Classify(429, nil, []byte("slow down")),
+		"429 with a new code": cloudapi.Classify(429, nil, graphError(987654, "")),
+	} {
+		if out.Limit != message.LimitApp {
+			t.Errorf("%s: the limit of %q", name, out.Limit)
+		}
+	}
+}
+
+// TestWhatAFailedStatusMeans: codes of numbers and templates hold as in an answer, and those of people
+// never do.
+func TestWhatAFailedStatusMeans(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[int]message.HoldOn{
+		131042: message.HoldNumber, 131031: message.HoldNumber, 131048: message.HoldNumber, 131037: message.HoldNumber,
+		131045: message.HoldNumber, 131064: message.HoldNumber, 368: message.HoldNumber,
+		132015: message.HoldTemplate, 132016: message.HoldTemplate,
+		131026: "", 131049: "", 131047: "", 130472: "", 131050: "", 0: "",
+	} {
+		out := cloudapi.Reported(code)
+		if out.Hold != want || out.Unknown || cloudapi.Mend(code) != (want != "") || out.Endless != (code == 132016) {
+			t.Errorf("%d: %+v, to be mended: %t", code, out, cloudapi.Mend(code))
+		}
+	}
+	if out := cloudapi.Reported(987654); !out.Unknown || out.Hold != "" || !cloudapi.Mend(987654) {
+		t.Errorf("a new code: %+v", out)
+	}
 }
 
 // TestWhatIsHeld: what must be mended first holds back the template's messages, or else all of
 // the number's.
 func TestWhatIsHeld(t *testing.T) {
 	t.Parallel()
-	templates := []int{132001, 132007, 132015, 132016, 132068, 134102, 141002}
+	templates := []int{132001, 132007, 132015, 132016, 132068, 132069, 134102, 141002}
 	for kind, codes := range want {
 		for _, code := range codes {
 			var want message.HoldOn
@@ -159,11 +188,11 @@ func TestCommonMistakes(t *testing.T) {
 		{131056, "(Business Account, Consumer Account) pair rate limit hit", message.Throttled, "pair"},  // likewise, and no one else's
 		{131048, "Spam rate limit hit", message.Held, cloudapi.ScopeNumber},                              // the number
 		{131049, "Meta chose not to deliver", message.Refused, cloudapi.ScopeRecipient},                  // the person
-		{131057, "Account in maintenance mode", message.Throttled, cloudapi.ScopeNumber},                 // HTTP 500 and yet refused
-		{131063, "Marketing templates disabled on Cloud API", message.Refused, cloudapi.ScopeMessage},    //
-		{132015, "Template is paused", message.Held, cloudapi.ScopeTemplate},                             //
-		{132012, "Template parameter format mismatch", message.Refused, cloudapi.ScopeMessage},           //
-		{131042, "Business eligibility payment issue", message.Held, cloudapi.ScopeNumber},               //
+		{131057, "Account in maintenance mode", message.ServerError, cloudapi.ScopeNumber},
+		{131063, "Marketing templates disabled on Cloud API", message.Refused, cloudapi.ScopeMessage}, //
+		{132015, "Template is paused", message.Held, cloudapi.ScopeTemplate},                          //
+		{132012, "Template parameter format mismatch", message.Refused, cloudapi.ScopeMessage},        //
+		{131042, "Business eligibility payment issue", message.Held, cloudapi.ScopeNumber},            //
 	}
 	for _, tt := range tests {
 		e, ok := cloudapi.Lookup(tt.code)
@@ -358,15 +387,16 @@ func TestRetryAfter(t *testing.T) {
 	}{
 		{"own delay", 400, graphError(130429, ""), nil, time.Second},
 		{"seconds", 400, graphError(130429, ""), map[string]string{"Retry-After": "7"}, 7 * time.Second},
-		{"shorter than ours", 400, graphError(4, ""), map[string]string{"Retry-After": "7"}, time.Minute},
+		{"shorter than ours", 400, graphError(4, ""), map[string]string{"Retry-After": "7"}, 7 * time.Second},
+		{"shorter than a recipient's", 400, graphError(131056, ""), map[string]string{"Retry-After": "1"}, 6 * time.Second},
 		{"date in the past", 400, graphError(130429, ""), map[string]string{"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, time.Second},
-		{"date far ahead", 400, graphError(130429, ""), map[string]string{"Retry-After": "Fri, 21 Oct 2411 07:28:00 GMT"}, 24 * time.Hour},
+		{"date far ahead", 400, graphError(130429, ""), map[string]string{"Retry-After": "Fri, 21 Oct 2411 07:28:00 GMT"}, time.Hour},
 		{"negative", 400, graphError(130429, ""), map[string]string{"Retry-After": "-7"}, time.Second},
 		{"nonsense", 400, graphError(130429, ""), map[string]string{"Retry-After": "soon"}, time.Second},
 		{"no code", 429, nil, map[string]string{"Retry-After": "30"}, 30 * time.Second},
 		{"no code, own delay", 429, nil, nil, 10 * time.Second},
 		{"usage", 400, graphError(80007, ""), map[string]string{"X-Business-Use-Case-Usage": usage("12")}, 12 * time.Minute},
-		{"usage, too long", 400, graphError(80007, ""), map[string]string{"X-Business-Use-Case-Usage": usage("1e300")}, 24 * time.Hour},
+		{"usage, too long", 400, graphError(80007, ""), map[string]string{"X-Business-Use-Case-Usage": usage("1e300")}, time.Hour},
 		{"usage, nonsense", 400, graphError(80007, ""), map[string]string{"X-Business-Use-Case-Usage": "[]"}, time.Minute},
 		{"usage is not about throughput", 400, graphError(130429, ""), map[string]string{"X-Business-Use-Case-Usage": usage("12")}, time.Second},
 		{"usage is not about a pair", 400, graphError(131056, ""), map[string]string{"X-Business-Use-Case-Usage": usage("12")}, 6 * time.Second},

@@ -1,6 +1,7 @@
 package cloudapi
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 )
 
 // maxRetryAfter bounds what we believe of a header.
-const maxRetryAfter = 24 * time.Hour
+const maxRetryAfter = time.Hour
 
 // idLetters are those of base64, in both its alphabets.
 const idLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_-"
@@ -64,6 +65,7 @@ func classify(status int, header http.Header, body []byte) (message.Outcome, Ent
 	who := answered(status, header)
 	out := message.Outcome{
 		Kind:       e.Kind,
+		Limit:      limitOf(e),
 		Hold:       holdOn(e),
 		RetryAfter: retryAfter(e, header),
 		Reason:     "http " + strconv.Itoa(status),
@@ -112,6 +114,8 @@ func refused(status int, header http.Header, g graphError) (message.Outcome, Ent
 		Code:       g.code,
 		Limit:      limitOf(e),
 		Hold:       holdOn(e),
+		Endless:    e.Endless,
+		Unknown:    !known && e.Kind == message.Refused,
 		RetryAfter: retryAfter(e, header),
 		Reason:     reason,
 		Detail:     detail,
@@ -119,15 +123,19 @@ func refused(status int, header http.Header, g graphError) (message.Outcome, Ent
 	}, e
 }
 
-// maintenance is the code of an account whose throughput is being raised, say.
-const maintenance = 131057
+const (
+	maintenance = 131057  // the code of an account whose throughput is being raised, for example
+	moving      = 2494100 // the code of a number that is being moved or registered
+)
 
 func limitOf(e Entry) message.Limit {
 	switch {
+	case e.Code == maintenance || e.Code == moving:
+		return message.LimitRest
 	case e.Kind != message.Throttled:
 		return ""
-	case e.Code == maintenance:
-		return message.LimitRest
+	case e.Scope == ScopeApp:
+		return message.LimitApp
 	case e.Scope == ScopeNumber:
 		return message.LimitNumber
 	case e.Scope == ScopePair:
@@ -142,8 +150,10 @@ func holdOn(e Entry) message.HoldOn {
 		return ""
 	case e.Scope == ScopeTemplate:
 		return message.HoldTemplate
+	case e.Scope == ScopeNumber:
+		return message.HoldNumber
 	}
-	return message.HoldNumber
+	return "" // what is about less than a number holds no number
 }
 
 // unlisted is what a code that is not in the catalogue is taken for.
@@ -163,7 +173,8 @@ func unlisted(status int, transient bool) Entry {
 
 func success(status int) bool { return status >= 200 && status < 300 }
 
-// retryAfter is the entry's own delay, or what the headers ask for if that is longer. Headers
+// retryAfter is the entry's own delay, or what the headers ask for if that is longer, or if it is about
+// the app, the token or the account. Headers
 // are asked only about throttling. Meta does not document Retry-After, but a gateway may send
 // it; of the usage header see
 // https://developers.facebook.com/docs/graph-api/overview/rate-limiting/
@@ -172,13 +183,14 @@ func retryAfter(e Entry, header http.Header) time.Duration {
 	if e.Kind != message.Throttled {
 		return d
 	}
-	d = max(d, min(parseRetryAfter(header.Get("Retry-After")), maxRetryAfter))
+	asked := min(parseRetryAfter(header.Get("Retry-After")), maxRetryAfter)
+	if e.Scope != ScopeApp {
+		return max(d, asked)
+	}
 	// The usage header tells of management calls. A number that is too fast (130429), or too
 	// fast for one recipient (131056), must not wait for those.
-	if e.Scope == ScopeApp {
-		d = max(d, min(regainAccess(header.Get("X-Business-Use-Case-Usage")), maxRetryAfter))
-	}
-	return d
+	asked = max(asked, min(regainAccess(header.Get("X-Business-Use-Case-Usage")), maxRetryAfter))
+	return cmp.Or(asked, d) // a shorter time than ours is believed too
 }
 
 // parseRetryAfter reads both forms of the header: seconds and a date. 0: neither.

@@ -128,7 +128,7 @@ func (c *Client) Send(ctx context.Context, number string, body []byte, ready fun
 	token, err := c.tokenOf(number)
 	if err != nil {
 		c.metrics.failed("other")
-		return message.Outcome{Kind: message.Held, Reason: "token", Err: err}
+		return message.Outcome{Kind: message.Held, Hold: message.HoldNumber, Reason: "token", Err: err}
 	}
 	g := gate{ready: ready}
 	start := time.Now()
@@ -193,7 +193,7 @@ func (c *Client) post(ctx context.Context, number, token string, body []byte, g 
 	})
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+number+"/messages", bytes.NewReader(body))
 	if err != nil {
-		return message.Outcome{Kind: message.Held, Reason: "base_url", Err: errors.New("graph base URL cannot be used")}, "other"
+		return message.Outcome{Kind: message.Held, Hold: message.HoldNumber, Reason: "base_url", Err: errors.New("graph base URL cannot be used")}, "other"
 	}
 	// Two things would make Go repeat a POST by itself when a reused connection dies: an
 	// Idempotency-Key header, which therefore must never be added, and GetBody. And RoundTrip,

@@ -333,12 +333,11 @@ var codes = []Entry{
 		Advice:  "Nothing; other recipients are not affected.",
 		Status:  400, Kind: message.Throttled, Scope: ScopePair, From: FromBoth, RetryAfter: 6 * time.Second,
 	},
-	// Refused for the time of the maintenance: nothing was taken, whatever the HTTP status.
 	{
 		Code: 131057, Title: "Account in maintenance mode",
 		Meaning: "The account is in maintenance, most often for about a minute while its throughput is raised.",
 		Advice:  "Nothing; it passes.",
-		Status:  500, Kind: message.Throttled, Scope: ScopeNumber, From: FromAnswer, RetryAfter: time.Minute,
+		Status:  500, Kind: message.ServerError, Scope: ScopeNumber, From: FromAnswer, RetryAfter: time.Minute,
 	},
 	// Meta, Marketing Messages API, "Pricing": max-price templates, open beta since October 2026.
 	{
@@ -381,7 +380,7 @@ var codes = []Entry{
 		Code: 131208, Title: "Group rate limit hit",
 		Meaning: "Too many group operations from this number.",
 		Advice:  "Nothing; it passes.",
-		Status:  429, Kind: message.Throttled, Scope: ScopeNumber, From: FromAnswer, RetryAfter: time.Minute,
+		Status:  429, Kind: message.Throttled, Scope: ScopeRecipient, From: FromAnswer, RetryAfter: time.Minute,
 	},
 	{
 		Code: 132000, Title: "Template param count mismatch",
@@ -430,7 +429,7 @@ var codes = []Entry{
 		Code: 132016, Title: "Template is disabled",
 		Meaning: "The template was paused too often and is disabled for good.",
 		Advice:  "Make a new template.",
-		Status:  400, Kind: message.Held, Scope: ScopeTemplate, From: FromBoth,
+		Status:  400, Kind: message.Held, Scope: ScopeTemplate, From: FromBoth, Endless: true,
 	},
 	{
 		Code: 132018, Title: "Template validation error",
@@ -448,7 +447,7 @@ var codes = []Entry{
 		Code: 132069, Title: "Flow is throttled",
 		Meaning: "The flow is throttled to 10 messages an hour, and they are used up.",
 		Advice:  "Mend the flow's endpoint; Meta lifts the limit when it is healthy.",
-		Status:  400, Kind: message.Throttled, Scope: ScopeTemplate, From: FromAnswer, RetryAfter: 10 * time.Minute,
+		Status:  400, Kind: message.Held, Scope: ScopeTemplate, From: FromAnswer, RetryAfter: 10 * time.Minute,
 	},
 	{
 		Code: 133004, Title: "Server temporarily unavailable",
@@ -554,7 +553,7 @@ var codes = []Entry{
 		Code: 2494100, Title: "Account in maintenance mode",
 		Meaning: "The number is being moved or registered.",
 		Advice:  "Nothing; it takes minutes.",
-		Kind:    message.Transient, Scope: ScopeNumber, From: FromAnswer, RetryAfter: 2 * time.Minute,
+		Kind:    message.Throttled, Scope: ScopeNumber, From: FromAnswer, RetryAfter: 2 * time.Minute,
 	},
 	{
 		Code: 2494191, Title: "Conversation owned by another app",

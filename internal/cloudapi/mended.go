@@ -3,14 +3,35 @@ package cloudapi
 import (
 	"encoding/json"
 	"strings"
+	"time"
 
 	"sluice/internal/message"
 )
 
-// Mended tells whether an update of Meta's says that what was held may go on: a template, by
-// its "<name>/<language>", or the account.
+// Announcement is what Meta says, without being asked, of whether a template or a whole account may
+// send.
+type Announcement struct {
+	Template string        // "<name>/<language>"; empty: it is about all numbers of the account
+	Hold     bool          // nothing may be sent; false: it may again
+	For      time.Duration // with Hold: when to try again; 0: not until Meta or a person says so
+	Event    string        // Meta's name for it
+}
+
+// How long templates are paused, see
+// https://developers.facebook.com/docs/whatsapp/message-templates/guidelines#template-pausing
+var pauses = map[string]time.Duration{"FIRST_PAUSE": 3 * time.Hour, "SECOND_PAUSE": 6 * time.Hour}
+
+const (
+	// otherPause is when a template is tried again that is paused for a time that Meta does not say.
+	otherPause = 30 * time.Minute
+	// violation is when an account is tried again of which Meta reports a violation: some of them are
+	// warnings.
+	violation = time.Minute
+)
+
+// Announced reads an update of Meta's. It is false for those that say nothing of the kind.
 // https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference
-func Mended(e message.Event) (template string, account bool) {
+func Announced(e message.Event, now time.Time) (Announcement, bool) {
 	var v struct {
 		Event    string `json:"event"`
 		Name     string `json:"message_template_name"`
@@ -18,15 +39,90 @@ func Mended(e message.Event) (template string, account bool) {
 		Other    struct {
 			Title string `json:"title"`
 		} `json:"other_info"`
+		Ban struct {
+			State []string `json:"waba_ban_state"`
+		} `json:"ban_info"`
+		Restrictions []struct {
+			Type    string      `json:"restriction_type"`
+			Expires json.Number `json:"expiration"`
+		} `json:"restriction_info"`
 	}
 	json.Unmarshal(e.Meta, &v) // what is of another type than ours stays empty, and says nothing
-	switch e.Field {
-	case "message_template_status_update":
-		if v.Event == "APPROVED" || v.Event == "REINSTATED" || v.Other.Title == "UNPAUSE" {
-			return v.Name + "/" + strings.ReplaceAll(v.Language, "-", "_"), false
+	a := Announcement{Event: v.Event}
+	if e.Field == "message_template_status_update" {
+		a.Template = v.Name + "/" + strings.ReplaceAll(v.Language, "-", "_")
+		switch v.Event {
+		case "APPROVED", "REINSTATED":
+			return a, v.Name != ""
+		case "PAUSED":
+			if v.Other.Title == "UNPAUSE" {
+				return a, v.Name != ""
+			}
+			a.Hold, a.For = true, otherPause
+			if d, known := pauses[v.Other.Title]; known {
+				a.For = d
+			}
+			return a, v.Name != ""
+		case "DISABLED", "REJECTED", "ARCHIVED", "PENDING_DELETION", "DELETED":
+			a.Hold = true
+			return a, v.Name != ""
 		}
-	case "account_update":
-		return "", v.Event == "ACCOUNT_RECONNECTED" || v.Event == "DISABLED_UPDATE" && strings.Contains(string(e.Meta), `"REINSTATE"`)
+		return a, v.Other.Title == "UNPAUSE" && v.Name != ""
 	}
-	return "", false
+	if e.Field != "account_update" {
+		return a, false
+	}
+	switch v.Event {
+	case "ACCOUNT_RECONNECTED", "PARTNER_ADDED":
+		return a, true
+	case "DISABLED_UPDATE":
+		for _, state := range v.Ban.State {
+			if state == "DISABLE" || state == "REINSTATE" {
+				a.Hold = state == "DISABLE"
+				return a, true
+			}
+		}
+	case "ACCOUNT_DELETED", "ACCOUNT_OFFBOARDED", "PARTNER_REMOVED":
+		a.Hold = true
+		return a, true
+	case "ACCOUNT_VIOLATION":
+		a.Hold, a.For = true, violation
+		return a, true
+	case "ACCOUNT_RESTRICTION":
+		for _, r := range v.Restrictions {
+			if r.Type != "" && !strings.Contains(r.Type, "MESSAGING") {
+				continue // it stops something else, such as adding numbers
+			}
+			a.Hold = true
+			at, err := r.Expires.Int64()
+			if err != nil || at == 0 {
+				a.For = 0
+				return a, true
+			}
+			a.For = max(a.For, time.Unix(at, 0).Sub(now), time.Second)
+		}
+		return a, a.Hold
+	}
+	return a, false
+}
+
+// Reported says what a failed status with one of Meta's codes means for the messages to come: what an
+// answer with that code means, and whether the code is not in the catalogue. A code of 0 says nothing:
+// most often there was none.
+func Reported(code int) message.Outcome {
+	if code == 0 {
+		return message.Outcome{Kind: message.Refused}
+	}
+	e, known := Lookup(code)
+	if !known {
+		return message.Outcome{Kind: message.Refused, Code: code, Unknown: true}
+	}
+	return message.Outcome{Kind: e.Kind, Code: code, Hold: holdOn(e), Endless: e.Endless, RetryAfter: e.RetryAfter}
+}
+
+// Mend tells whether a failed status with a code says that something must be mended before others can
+// be sent, so that the message may be worth sending again.
+func Mend(code int) bool {
+	o := Reported(code)
+	return o.Kind == message.Held || o.Unknown
 }

@@ -2,6 +2,7 @@ package cloudapi
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -42,7 +43,8 @@ func text(raw json.RawMessage) string {
 // An event's Meta holds Meta's JSON as it came: the status; {"message": ..., "contact": ...}
 // with the contact that belongs to the message, if there is one; the value of the change.
 // A malformed part does not hide its neighbours: they become events, and so does what the
-// part was in, whole and as an EventUpdate.
+// part was in, whole and as an EventUpdate. Of a member that comes twice both lists and values are read;
+// where it says two things of one item, the item is malformed.
 //
 // The events hold parts of body, which must not be changed after.
 //
@@ -54,24 +56,26 @@ func Events(body []byte, now time.Time) ([]message.Event, error) {
 	}
 	body = bytes.TrimSpace(body)
 	r := reader{now: now, parts: parts{ends: endsOf(body)}}
-	var object string
-	var entries json.RawMessage
+	var ours bool
+	var entries []json.RawMessage
 	for name, raw := range r.members(body) {
 		switch string(name) {
 		case "object":
-			object = text(raw)
+			ours = ours || text(raw) == whatsappObject
 		case "entry":
-			entries = raw
+			entries = append(entries, raw)
 		}
 	}
 	switch {
 	case r.odd:
 		return nil, errNoWebhook
-	case object != whatsappObject:
+	case !ours:
 		return nil, ErrOtherObject
 	}
-	for entry := range r.elements(entries) {
-		r.entry(entry)
+	for _, some := range entries {
+		for entry := range r.elements(some) {
+			r.entry(entry)
+		}
 	}
 	if r.odd {
 		whole := r.stamp(message.Event{Type: message.EventUpdate, Meta: body})
@@ -98,26 +102,30 @@ func (r *reader) add(e message.Event) { r.events = append(r.events, r.stamp(e)) 
 
 func (r *reader) entry(raw json.RawMessage) {
 	var waba string
-	var changes json.RawMessage
+	var changes []json.RawMessage
 	for name, raw := range r.members(raw) {
 		switch string(name) {
 		case "id":
-			waba = text(raw)
+			r.once(&waba, text(raw))
 		case "changes":
-			changes = raw
+			changes = append(changes, slices.Collect(r.elements(raw))...)
 		}
 	}
-	for raw := range r.elements(changes) {
+	for _, raw := range changes {
 		e := message.Event{Type: message.EventUpdate, WABA: waba}
+		var values []json.RawMessage
 		for name, raw := range r.members(raw) {
 			switch string(name) {
 			case "field":
-				e.Field = text(raw)
+				r.once(&e.Field, text(raw))
 			case "value":
-				e.Meta = raw
+				values = append(values, raw)
 			}
 		}
-		if e.Field != "" || len(e.Meta) > 0 { // else nothing is known of it; if malformed, it is in the whole
+		for _, e.Meta = range values {
+			r.change(e)
+		}
+		if len(values) == 0 && e.Field != "" { // else nothing is known of it; if malformed, it is in the whole
 			r.change(e)
 		}
 	}
@@ -133,17 +141,17 @@ func (r *reader) change(update message.Event) {
 			for name, raw := range v.members(raw) {
 				// Redis keys and metric labels are made of the number.
 				if n := text(raw); string(name) == "phone_number_id" && message.IsNumberID(n) {
-					update.Number = n
+					v.once(&update.Number, n)
 				}
 			}
 		case "contacts":
-			contacts = slices.Collect(v.elements(raw))
+			contacts = append(contacts, slices.Collect(v.elements(raw))...)
 		case "messages":
-			messages = slices.Collect(v.elements(raw))
+			messages = append(messages, slices.Collect(v.elements(raw))...)
 		case "statuses":
-			statuses = slices.Collect(v.elements(raw))
+			statuses = append(statuses, slices.Collect(v.elements(raw))...)
 		case "errors":
-			errs = slices.Collect(v.elements(raw))
+			errs = append(errs, slices.Collect(v.elements(raw))...)
 		}
 	}
 	if update.Field != messagesField {
@@ -171,22 +179,30 @@ func statusEvent(e message.Event, raw json.RawMessage, now time.Time, ends *ends
 	e.Meta = raw
 	s := parts{ends: ends}
 	r := &message.Receipt{Number: e.Number}
+	var at string
 	for name, raw := range s.members(raw) {
 		switch string(name) {
 		case "id":
 			if id := text(raw); ValidWAMID(id) {
-				r.WAMID = id
+				s.once(&r.WAMID, id)
 			}
 		case "status":
-			r.Status = text(raw)
+			s.once(&r.Status, text(raw))
+		case "type":
+			s.once(&r.Type, text(raw))
 		case "timestamp":
-			r.At = metaTime(text(raw), now)
+			s.once(&at, text(raw))
 		case "biz_opaque_callback_data":
-			r.Marker = text(raw)
+			s.once(&r.Marker, text(raw))
+		case "recipient_participant_id", "participant_recipient_id": // Meta's examples have both
+			r.Participant = cmp.Or(text(raw), r.Participant)
 		case "errors":
-			r.Code, r.Detail = firstError(raw)
+			if r.Code == 0 {
+				r.Code, r.Detail = firstError(raw)
+			}
 		}
 	}
+	r.At = metaTime(at, now)
 	if s.odd {
 		return e // not a status at all: passed on as an update
 	}

@@ -233,6 +233,21 @@ func TestMalformedParts(t *testing.T) {
 			"changes no list", entries(`[{"id":"1","changes":5},` + entry + `]`),
 			whole(entries(`[{"id":"1","changes":5},`+entry+`]`)) + "; update 2",
 		},
+		{"statuses twice", change(`{"statuses":[` + good + `],"statuses":[` + good + `]}`), "status " + good + "; status " + good},
+		{"messages twice", change(`{"messages":[` + good + `],"messages":[` + good + `]}`), `inbound {"message":` + good + `}; inbound {"message":` + good + `}`},
+		{"changes twice", entries(`[{"id":"1","changes":[{"field":"y","value":2}],"changes":[{"field":"y","value":3}]}]`), "update 2; update 3"},
+		{"value twice", entries(`[{"id":"1","changes":[{"field":"y","value":2,"value":3}]}]`), "update 2; update 3"},
+		{"entry twice", `{"object":"x","object":"whatsapp_business_account","entry":[` + entry + `],"entry":[` + entry + `]}`, "update 2; update 2"},
+		{"status twice, the same", change(`{"statuses":[{"id":"wamid.AA","status":"read","status":"read"}]}`), `status {"id":"wamid.AA","status":"read","status":"read"}`},
+		{
+			"status twice, another", change(`{"statuses":[{"id":"wamid.AA","status":"read","status":"failed"},` + good + `]}`),
+			`update {"id":"wamid.AA","status":"read","status":"failed"}; status ` + good,
+		},
+		{"id twice", change(`{"statuses":[{"id":"wamid.AA","id":"wamid.BB","status":"read"}]}`), `update {"id":"wamid.AA","id":"wamid.BB","status":"read"}`},
+		{
+			"two accounts", entries(`[{"id":"1","id":"2","changes":[{"field":"y","value":2}]}]`),
+			whole(entries(`[{"id":"1","id":"2","changes":[{"field":"y","value":2}]}]`)) + "; update 2",
+		},
 		{"entry", entries(`["x",` + entry + `]`), whole(entries(`["x",`+entry+`]`)) + "; update 2"},
 		{"entries no list", entries(`"x"`), whole(entries(`"x"`))},
 		{"no entries", entries(`[]`), ""},
@@ -253,6 +268,49 @@ func TestMalformedParts(t *testing.T) {
 		}
 		if s := strings.Join(got, "; "); s != tt.want {
 			t.Errorf("%s:\n got %s\nwant %s", tt.name, s, tt.want)
+		}
+	}
+}
+
+// Times that are far away overflow where they are reckoned with.
+func TestTimesThatCannotBeTrue(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{
+		"-9223372036854775808", "-9223372036854775807", "-9000000000000000000", "9223372036854775807", "9223372036854775", "100000000000", "100000000001", "-1", "0", "1e9", "",
+	} {
+		body := `{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"messages","value":{"statuses":[{"id":"wamid.AA","status":"read","timestamp":"` + at + `"}]}}]}]}`
+		events, err := cloudapi.Events([]byte(body), now)
+		if err != nil || len(events) != 1 || events[0].Receipt == nil {
+			t.Fatalf("%s: %v, %v", at, events, err)
+		}
+		if got := events[0].Receipt.At; !got.IsZero() && (got.Year() < 2015 || got.After(now.Add(24*time.Hour))) {
+			t.Errorf("%s: %s", at, got)
+		}
+		if _, err := json.Marshal(events[0]); err != nil {
+			t.Errorf("%s: %v", at, err)
+		}
+	}
+}
+
+// A payment's status is not the message's, and one member's failure is not the group's.
+func TestStatusesOfOtherThings(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[string]message.State{
+		`{"id":"wamid.AA","status":"failed"}`:                                                         message.Failed,
+		`{"id":"wamid.AA","status":"failed","type":"payment"}`:                                        "",
+		`{"id":"wamid.AA","status":"captured","type":"payment"}`:                                      "",
+		`{"id":"wamid.AA","status":"failed","recipient_type":"group"}`:                                message.Failed,
+		`{"id":"wamid.AA","status":"failed","recipient_type":"group","recipient_participant_id":"1"}`: "",
+		`{"id":"wamid.AA","status":"failed","recipient_type":"group","participant_recipient_id":"1"}`: "",
+		`{"id":"wamid.AA","status":"read","recipient_type":"group","recipient_participant_id":"1"}`:   message.Read,
+	} {
+		body := `{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"messages","value":{"statuses":[` + status + `]}}]}]}`
+		events, err := cloudapi.Events([]byte(body), now)
+		if err != nil || len(events) != 1 || events[0].Receipt == nil {
+			t.Fatalf("%s: %v, %v", status, events, err)
+		}
+		if got, _ := events[0].Receipt.State(); got != want {
+			t.Errorf("%s is evidence of %q, want %q", status, got, want)
 		}
 	}
 }

@@ -52,6 +52,15 @@ func (e *ends) length(b []byte) int {
 	return e.spans[i].length
 }
 
+// once takes in the value of a member that an object has once. A second one that says something else is
+// odd: then nobody knows which of the two holds.
+func (p *parts) once(member *string, value string) {
+	if *member != "" && *member != value {
+		p.odd = true
+	}
+	*member = value
+}
+
 // members yields an object's members, their names as they read.
 func (p *parts) members(object json.RawMessage) iter.Seq2[[]byte, json.RawMessage] {
 	return func(yield func([]byte, json.RawMessage) bool) {

@@ -63,26 +63,45 @@ func TestGrant(t *testing.T) {
 	}
 }
 
-func TestMended(t *testing.T) {
+func TestAnnounced(t *testing.T) {
 	t.Parallel()
-	const named = `,"message_template_name":"sale","message_template_language":"en-US"}`
+	const named, template, account = `,"message_template_name":"sale","message_template_language":"en-US"}`, "message_template_status_update", "account_update"
+	now := time.Unix(1_800_000_000, 0)
+	type a = cloudapi.Announcement
 	for _, tt := range []struct {
-		field, meta, template string
-		account               bool
+		field, meta string
+		want        *a // nil: it says nothing
 	}{
-		{"message_template_status_update", `{"event":"APPROVED"` + named, "sale/en_US", false},
-		{"message_template_status_update", `{"event":"REINSTATED"` + named, "sale/en_US", false},
-		{"message_template_status_update", `{"event":"FLAGGED","other_info":{"title":"UNPAUSE"}` + named, "sale/en_US", false},
-		{"message_template_status_update", `{"event":"PAUSED","other_info":{"title":"FIRST_PAUSE"}` + named, "", false},
-		{"account_update", `{"event":"ACCOUNT_RECONNECTED"}`, "", true},
-		{"account_update", `{"event":"DISABLED_UPDATE","ban_info":{"waba_ban_state":["REINSTATE"]}}`, "", true},
-		{"account_update", `{"event":"DISABLED_UPDATE","ban_info":{"waba_ban_state":["DISABLE"]}}`, "", false},
-		{"flows", `{"event":"APPROVED"` + named, "", false},
-		{"account_update", `7`, "", false},
+		{template, `{"event":"APPROVED"` + named, &a{Template: "sale/en_US", Event: "APPROVED"}},
+		{template, `{"event":"REINSTATED"` + named, &a{Template: "sale/en_US", Event: "REINSTATED"}},
+		{template, `{"event":"FLAGGED","other_info":{"title":"UNPAUSE"}` + named, &a{Template: "sale/en_US", Event: "FLAGGED"}},
+		{template, `{"event":"FLAGGED"` + named, nil},
+		{template, `{"event":"APPROVED"}`, nil},
+		{template, `{"event":"PAUSED","other_info":{"title":"FIRST_PAUSE"}` + named, &a{Template: "sale/en_US", Hold: true, For: 3 * time.Hour, Event: "PAUSED"}},
+		{template, `{"event":"PAUSED","other_info":{"title":"SECOND_PAUSE"}` + named, &a{Template: "sale/en_US", Hold: true, For: 6 * time.Hour, Event: "PAUSED"}},
+		{template, `{"event":"PAUSED"` + named, &a{Template: "sale/en_US", Hold: true, For: 30 * time.Minute, Event: "PAUSED"}},
+		{template, `{"event":"DISABLED"` + named, &a{Template: "sale/en_US", Hold: true, Event: "DISABLED"}},
+		{template, `{"event":"REJECTED"` + named, &a{Template: "sale/en_US", Hold: true, Event: "REJECTED"}},
+		{template, `{"event":"ARCHIVED"` + named, &a{Template: "sale/en_US", Hold: true, Event: "ARCHIVED"}},
+		{template, `{"event":"PENDING_DELETION"` + named, &a{Template: "sale/en_US", Hold: true, Event: "PENDING_DELETION"}},
+		{account, `{"event":"ACCOUNT_RECONNECTED"}`, &a{Event: "ACCOUNT_RECONNECTED"}},
+		{account, `{"event":"DISABLED_UPDATE","ban_info":{"waba_ban_state":["REINSTATE"]}}`, &a{Event: "DISABLED_UPDATE"}},
+		{account, `{"event":"DISABLED_UPDATE","ban_info":{"waba_ban_state":["DISABLE"]}}`, &a{Hold: true, Event: "DISABLED_UPDATE"}},
+		{account, `{"event":"DISABLED_UPDATE","ban_info":{"waba_ban_state":["SCHEDULE_FOR_DISABLE"]}}`, nil},
+		{account, `{"event":"ACCOUNT_DELETED"}`, &a{Hold: true, Event: "ACCOUNT_DELETED"}},
+		{account, `{"event":"PARTNER_REMOVED"}`, &a{Hold: true, Event: "PARTNER_REMOVED"}},
+		{account, `{"event":"ACCOUNT_VIOLATION","violation_info":{"violation_type":"SPAM"}}`, &a{Hold: true, For: time.Minute, Event: "ACCOUNT_VIOLATION"}},
+		{account, `{"event":"ACCOUNT_RESTRICTION","restriction_info":[{"restriction_type":"RESTRICTED_BIZ_INITIATED_MESSAGING","expiration":1800003600}]}`, &a{Hold: true, For: time.Hour, Event: "ACCOUNT_RESTRICTION"}},
+		{account, `{"event":"ACCOUNT_RESTRICTION","restriction_info":[{"restriction_type":"RESTRICTED_BIZ_INITIATED_MESSAGING"}]}`, &a{Hold: true, Event: "ACCOUNT_RESTRICTION"}},
+		{account, `{"event":"ACCOUNT_RESTRICTION","restriction_info":[{"restriction_type":"RESTRICTED_ADD_PHONE_NUMBER_ACTION","expiration":"1800003600"}]}`, nil},
+		{account, `{"event":"PARTNER_ADDED"}`, &a{Event: "PARTNER_ADDED"}},
+		{account, `{"event":"MM_LITE_TERMS_SIGNED"}`, nil},
+		{account, `7`, nil},
+		{"flows", `{"event":"APPROVED"` + named, nil},
 	} {
-		template, account := cloudapi.Mended(message.Event{Field: tt.field, Meta: json.RawMessage(tt.meta)})
-		if template != tt.template || account != tt.account {
-			t.Errorf("%s %s: %q, %t", tt.field, tt.meta, template, account)
+		got, ok := cloudapi.Announced(message.Event{Field: tt.field, Meta: json.RawMessage(tt.meta)}, now)
+		if ok != (tt.want != nil) || ok && got != *tt.want {
+			t.Errorf("%s %s: %+v, %t", tt.field, tt.meta, got, ok)
 		}
 	}
 }

@@ -28,6 +28,7 @@ type Redis struct {
 	Durability string // what an answered write must survive: one of the four below
 	// FailoverMayLose accepts Fsync on Sentinel or a Cluster.
 	FailoverMayLose bool
+	PasswordFile    string // holds the password; empty: it is in the URL, or there is none
 }
 
 // What may be expected of Redis.
@@ -37,6 +38,9 @@ const (
 	Asserted = "asserted" // the operator vouches for it, where Redis does not let itself be asked
 	Relaxed  = "relaxed"  // nothing: a crash may lose the last moments
 )
+
+// Password reads the password anew from PasswordFile.
+func (r Redis) Password() (string, error) { return readSecret(r.PasswordFile) }
 
 // Graph says where Meta's Graph API is.
 type Graph struct {

@@ -79,7 +79,7 @@ log_level: warn
 	wider := Class{Deadline: 12 * time.Hour, DoubtWindow: 5 * time.Minute, OnDoubt: "close", ErrorWindow: 20 * time.Second}
 	common := Common{
 		Environment: "prod-1",
-		Redis:       Redis{URL: "rediss://sluice:p%40ss%2Fword@redis:6380/2", Durability: Relaxed},
+		Redis:       Redis{PasswordFile: dir + "/redis.password", URL: "rediss://sluice:p%40ss%2Fword@redis:6380/2", Durability: Relaxed},
 		Shards:      32,
 		Graph:       Graph{BaseURL: "http://127.0.0.1:8070", Version: "v24.0"},
 		Numbers: []Number{
@@ -323,6 +323,20 @@ numbers:
 		{"PHONE_NUMBER_ID", worker, nil, env("PHONE_NUMBER_ID", "+49151"), []string{"PHONE_NUMBER_ID (environment): is not a phone number id"}},
 		{"payload key", producer, []string{"--payload-key-file", write(t, dir, "weak", "weak")}, env(), []string{
 			"payload_key_file: holds a key shorter than 16 bytes: make one with `openssl rand -hex 32`",
+		}},
+		{"a phone number for PHONE_NUMBER_ID", worker, nil, env("PHONE_NUMBER_ID", "+4915112345678"), []string{
+			"PHONE_NUMBER_ID (environment): is not a phone number id", "number (PHONE_NUMBER_ID): has no token",
+		}},
+		{"a byte order mark", worker, file("marker_key_file: " + write(t, dir, "marked", "\ufeff0123456789abcdef\n") + "\n"), env(), []string{"/marked has a byte order mark"}},
+		{"a secret of blanks", worker, file("marker_key_file: " + write(t, dir, "blank", " \t\r\n ") + "\n"), env(), []string{"/blank is empty"}},
+		{"secrets with a line break", worker, nil, env("ACCESS_TOKEN", "token\n", "SLUICE_MARKER_KEY", "\ufeff0123456789abcdef", "APP_SECRET", "  "), []string{
+			"ACCESS_TOKEN (environment): has a blank or a line break in it", "SLUICE_MARKER_KEY (environment): has a byte order mark", "APP_SECRET (environment): holds only blanks",
+		}},
+		{"the hash of no key", producer, file("api_keys:\n- {name: a, sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855, numbers: [\"*\"], scopes: [admin]}\n- {name: b, sha256: 01ba4719c80b6fe911b091a7c05124b64eeece964e09c058ef8f9805daca546b, numbers: [\"*\"], scopes: [admin]}\n"), env(), []string{
+			"s.yaml:2: api_keys[0].sha256: is the SHA-256 of no key", "s.yaml:3: api_keys[1].sha256: is the SHA-256 of no key",
+		}},
+		{"windows shorter than a request", worker, file("numbers: [{id: \"7\", classes: {utility: {on_doubt: resend}}}]\nclasses: {authentication: {doubt_window: 29s}, utility: {doubt_window: 10s}, service: {doubt_window: 1s}}\n"), env(), []string{
+			"classes.authentication.doubt_window: is 29s and on_doubt is resend", "doubt_window of class utility of number 7: is 10s and on_doubt is resend",
 		}},
 		{"roles", worker, file("roles: send,sweep\n"), env(), []string{`roles: "send,sweep" is not a list of send, reconcile`}},
 		{"retry", worker, file("retry: {base: 2m}\n"), env(), []string{"retry.max: is shorter than retry.base"}},

@@ -30,9 +30,14 @@ func Env() (func(string) string, error) {
 // guides takes in the variables that the common guides use for a single number, and one API
 // key in the clear. They add to the lists of the file and win where both name the same.
 func (l *loader) guides() {
+	l.checkSecrets()
 	if id := l.getenv("PHONE_NUMBER_ID"); id != "" {
-		n := l.numberNamed(id)
-		l.fail("PHONE_NUMBER_ID (environment)", numberID(&n.ID)(id))
+		var checked string
+		if err := numberID(&checked)(id); err != nil {
+			l.fail("PHONE_NUMBER_ID (environment)", err)
+			checked = "(PHONE_NUMBER_ID)" // what stands there may be a phone number: no message quotes it
+		}
+		n := l.numberNamed(checked)
 		if token := l.getenv("ACCESS_TOKEN"); token != "" {
 			n.token = Secret(token)
 		}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -284,6 +285,11 @@ func digest(dst *[32]byte) func(string) error {
 		b, err := hex.DecodeString(s)
 		if err != nil || len(b) != len(dst) {
 			return errors.New("is not a SHA-256 in hex; make it with: printf %s \"$KEY\" | sha256sum")
+		}
+		for _, nothing := range []string{"", "\n", " ", byteOrderMark} {
+			if [sha256.Size]byte(b) == sha256.Sum256([]byte(nothing)) {
+				return errors.New("is the SHA-256 of no key: was $KEY empty? Make it with: printf %s \"$KEY\" | sha256sum")
+			}
 		}
 		copy(dst[:], b)
 		return nil

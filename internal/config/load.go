@@ -20,6 +20,7 @@ func LoadProducer(args []string, getenv func(string) string) (Producer, error) {
 	l.need(len(l.numbers) > 0, "numbers", "none is configured: list them in the file, or set PHONE_NUMBER_ID")
 	l.need(len(l.keys) > 0, "api_keys", "none is configured, so nobody could send: list them in the file, or set SLUICE_API_KEY")
 	l.checkKeys()
+	l.checkWindows()
 	return Producer{Common: l.common(), Listen: l.listenAPI, Console: l.listenConsole, APIKeys: l.keys, Tokens: l.tokensThere(), PayloadKey: l.optionalKey("payload_key_file", l.payloadKeyFile)}, l.err()
 }
 
@@ -29,6 +30,7 @@ func LoadWorker(args []string, getenv func(string) string) (Worker, error) {
 	l := load("worker", args, getenv)
 	l.need(len(l.numbers) > 0, "numbers", "none is configured: list them in the file, or set PHONE_NUMBER_ID and ACCESS_TOKEN")
 	l.need(l.retry.Max >= l.retry.Base, "retry.max", "is shorter than retry.base: raise it")
+	l.checkWindows()
 	return Worker{
 		Common: l.common(), Roles: l.roles, MarkerKey: l.markerKey(), Tokens: l.tokens(), Retry: l.retry, Events: l.events,
 		KeyLife: l.keyLife, Orphans: Orphans{l.orphanLife, l.orphanMost},
@@ -207,6 +209,7 @@ func (l *loader) common() Common {
 	for _, n := range l.numbers {
 		l.Numbers = append(l.Numbers, n.Number)
 	}
+	l.Redis.PasswordFile = l.redisPasswordFile
 	if password := l.secret("redis.password_file", l.redisPasswordFile); password != "" {
 		scheme, user, hosts, rest := splitRedisURL(string(l.Redis.URL))
 		name, _, _ := strings.Cut(strings.TrimSuffix(user, "@"), ":")
@@ -302,6 +305,50 @@ func (l *loader) checkKeys() {
 	}
 }
 
+// byteOrderMark is what some editors write in front of a text. Nobody sees it.
+const byteOrderMark = "\ufeff"
+
+// secretVariables are the environment variables that hold secrets.
+var secretVariables = []string{"ACCESS_TOKEN", "APP_SECRET", "VERIFY_TOKEN", "SLUICE_API_KEY", "SLUICE_MARKER_KEY"}
+
+// checkSecrets finds secrets in the environment that cannot be meant so. It quotes none.
+func (l *loader) checkSecrets() {
+	for _, name := range secretVariables {
+		v := l.getenv(name)
+		place := name + " (environment)"
+		l.need(v == "" || strings.TrimSpace(v) != "", place, "holds only blanks: give the secret, or leave it out")
+		l.need(strings.TrimSpace(v) == "" || strings.TrimSpace(v) == v && !strings.ContainsAny(v, " \t\r\n"), place, "has a blank or a line break in it: give the secret alone")
+		l.need(!strings.Contains(v, byteOrderMark), place, "has a byte order mark: give the secret alone")
+	}
+}
+
+// postWithin is how long a message that is sent to Meta may be without an answer, with a reserve.
+const postWithin = 30 * time.Second
+
+// checkWindows finds classes that would send a message again while the request before it may be under way.
+func (l *loader) checkWindows() {
+	if l.getenv(shortWindows) != "" {
+		return
+	}
+	check := func(place string, c Class, class string) {
+		resends := c.OnDoubt == "resend" || c.OnDoubt == "" && class == "authentication"
+		l.need(!resends || c.DoubtWindow == 0 || c.DoubtWindow >= postWithin, place,
+			fmt.Sprintf("is %s and on_doubt is resend: the request before may still be under way. Set doubt_window to %s or more, or on_doubt to park", c.DoubtWindow, postWithin))
+	}
+	for _, class := range classNames {
+		check("classes."+class+".doubt_window", l.Classes[class], class)
+		for _, n := range l.numbers {
+			if own, ok := n.Classes[class]; ok {
+				check("doubt_window of class "+class+" of number "+n.ID, own.over(l.Classes[class]), class)
+			}
+		}
+	}
+}
+
+// shortWindows is an environment variable of tests: its programs meet a simulator that answers at once, and
+// have no time for a window of 30 s.
+const shortWindows = "SLUICE_TEST_SHORT_WINDOWS"
+
 // readSecret returns what stands in a file, without the white space round it. The file's
 // content is in no error.
 func readSecret(path string) (string, error) {
@@ -313,6 +360,8 @@ func readSecret(path string) (string, error) {
 	switch {
 	case s == "":
 		return "", fmt.Errorf("%s is empty", path)
+	case strings.Contains(s, byteOrderMark):
+		return "", fmt.Errorf("%s has a byte order mark: save it as plain UTF-8 without one", path)
 	case strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }):
 		return "", fmt.Errorf("%s holds more than one word: it must hold the secret alone", path)
 	}

@@ -120,7 +120,7 @@ func (d *document) ofClass(c *Class) []member {
 		},
 		{
 			key: "doubt_window", read: d.scalar(duration(&c.DoubtWindow, time.Second, 7*24*time.Hour)),
-			doc: "How long evidence is awaited when a request got no answer. 1 s to 168 h.",
+			doc: "How long evidence is awaited when a request got no answer. 1 s to 168 h; where `on_doubt` is `resend`, 30 s or more, because the request may still be under way.",
 		},
 		{
 			key: "on_doubt", read: d.scalar(oneOf(&c.OnDoubt, doubtChoices...)),

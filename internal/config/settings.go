@@ -52,7 +52,7 @@ func (v *values) settings(program string) []setting {
 			more: "1 to 16 of a-z, 0-9 and `-`. By it two installations on one WhatsApp Business Account do not take each other's receipts for their own.",
 		},
 		{key: "redis.url", def: "redis://127.0.0.1:6379", help: "URL of one Redis, of Sentinels or of a Cluster", more: "See below.", set: redisURL(&v.Redis.URL)},
-		{key: "redis.password_file", path: true, help: "file with Redis's password, when it is not in the URL", more: "It wins over one in the URL.", set: text(&v.redisPasswordFile)},
+		{key: "redis.password_file", path: true, help: "file with Redis's password, when it is not in the URL", more: "It wins over one in the URL. The programs read it again for each new connection.", set: text(&v.redisPasswordFile)},
 		{
 			key: "redis.durability", def: Fsync, help: "what an answered write must survive, checked at the start: fsync, replica, asserted or relaxed", set: oneOf(&v.Redis.Durability, Fsync, Replica, Asserted, Relaxed),
 			more: "See [reliability.md](reliability.md#what-an-answered-write-survives). `fsync`: a crash of Redis. `replica`: a failover too; for Sentinel and Cluster. `asserted`: you vouch for it, where a managed Redis forbids CONFIG. `relaxed`: nothing; for trying out.",

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -25,7 +26,8 @@ const (
 // Append writes events to the streams of their numbers, or of their accounts where they have
 // no number. Those of one stream go into as few entries as possible; callers that come together
 // share round trips and entries. It returns nil only when Redis confirmed every one of them; after
-// an error any of them may have been written.
+// an error any of them may have been written. An event that cannot be written in the form of an event
+// goes to the quarantine and holds up no other.
 func (s *Stream) Append(ctx context.Context, events []message.Event) error {
 	if len(events) == 0 {
 		return nil
@@ -33,8 +35,14 @@ func (s *Stream) Append(ctx context.Context, events []message.Event) error {
 	c := &call{done: make(chan struct{})}
 	for _, e := range events {
 		if err := c.add(s.shards.Of(cmp.Or(e.Number, e.WABA)), e); err != nil {
-			return fmt.Errorf("encode event: %w", err)
+			s.log.Error("event cannot be encoded and goes to the quarantine", slog.String("type", e.Type), slog.Any("err", err))
+			if err := s.Quarantine(ctx, e.Meta, "event cannot be encoded"); err != nil {
+				return err
+			}
 		}
+	}
+	if len(c.parts) == 0 {
+		return nil
 	}
 	if err := s.appends.do(ctx, c); err != nil {
 		return fmt.Errorf("append events: %w", err)
@@ -74,12 +82,16 @@ func (c *call) add(shard message.Shard, e message.Event) (err error) {
 	if i >= 0 && c.parts[i].n < entryEvents {
 		p := c.parts[i]
 		before := len(p.text)
-		p.text, err = encode(append(p.text, '\n'), e)
-		if err != nil || len(p.text) <= entryBytes {
-			p.n++
+		text, err := encode(append(p.text, '\n'), e)
+		if err != nil {
 			return err
 		}
-		line, p.text = bytes.Clone(p.text[before+1:]), p.text[:before]
+		if len(text) <= entryBytes {
+			p.text = text
+			p.n++
+			return nil
+		}
+		line = bytes.Clone(text[before+1:])
 	} else if line, err = encode(make([]byte, 0, len(e.Meta)+512), e); err != nil {
 		return err
 	}

@@ -3,10 +3,9 @@ package events
 import (
 	"context"
 	_ "embed"
+	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,7 +14,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
-	"sluice/internal/store"
 )
 
 const (
@@ -111,7 +109,7 @@ func (r *reader) applySome(ctx context.Context, c *cursor) (int, error) {
 		err = r.bury(ctx, c, last, "unreadable")
 	case err == nil && !stored:
 		err = r.store(ctx, c.position(last.id, c.reached(n)))
-	case err != nil && !away(err):
+	case err != nil && blames(err):
 		return r.failed(ctx, c, n, err)
 	}
 	if err != nil {
@@ -172,7 +170,7 @@ func (r *reader) store(ctx context.Context, values map[string]string) error {
 	return r.db.Run(ctx, r.Stream.save, keys, args...).Err()
 }
 
-// failed says what is next after n entries could not be applied, for no fault of Redis.
+// failed says what is next after n entries could not be applied, by a fault of their own.
 func (r *reader) failed(ctx context.Context, c *cursor, n int, err error) (int, error) {
 	c.alone = true
 	if n > 1 {
@@ -205,7 +203,7 @@ func (r *reader) sift(ctx context.Context, c *cursor, e entry) error {
 			if err == nil {
 				continue
 			}
-			if away(err) {
+			if !blames(err) {
 				return err
 			}
 		}
@@ -239,22 +237,28 @@ func (r *reader) bury(ctx context.Context, c *cursor, e entry, why string) error
 	return nil
 }
 
-// away tells a store that cannot work at present from a failure that an entry may be to
-// blame for.
-func away(err error) bool {
-	var n net.Error
-	if errors.As(err, &n) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
-		errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrClosed) || errors.Is(err, store.ErrUnconfirmed) {
+// blames tells whether an entry, or what it is about, is to blame for a failure: a script failed on it, or
+// something stored cannot be read. Everything else is Redis's fault or ours, and is tried again until it
+// works.
+func blames(err error) bool {
+	if errors.Is(err, message.ErrUnreadable) {
+		return true
+	}
+	if _, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return true
 	}
 	var reply redis.Error
 	if !errors.As(err, &reply) {
 		return false
 	}
-	switch word, _, _ := strings.Cut(reply.Error(), " "); word {
-	case "LOADING", "READONLY", "OOM", "EXECABORT", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN", "NOREPLICAS", "BUSY", "UNBLOCKED":
+	switch word, text, _ := strings.Cut(reply.Error(), " "); word {
+	case "WRONGTYPE":
 		return true
+	case "ERR":
+		return strings.Contains(text, "script")
 	}
 	return false
 }

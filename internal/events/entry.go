@@ -76,6 +76,8 @@ func encodeOwn(b []byte, e message.Event) ([]byte, error) {
 			}
 			b = append(append(b, `,"error":`...), text...)
 		}
+		b = member(b, `,"type":`, r.Type)
+		b = member(b, `,"participant":`, r.Participant)
 		b = append(b, '}')
 	}
 	return append(b, '}'), nil

@@ -21,6 +21,7 @@ func TestEncode(t *testing.T) {
 		{Type: message.EventStatus, Receipt: &message.Receipt{Status: "a\n\"\\<b>&\u2028\xff\x00é\u007f", At: at.Add(time.Millisecond).In(time.FixedZone("", 3600))}},
 		{Type: message.EventStatus, Receipt: &message.Receipt{Code: 131026, Detail: message.ErrorDetail{Message: "<b>\n", Details: "é", Subcode: 7, Trace: "A"}}},
 		{Type: message.EventStatus, Receipt: &message.Receipt{Detail: message.ErrorDetail{Subcode: 7}}},
+		{Type: message.EventStatus, Receipt: &message.Receipt{Status: "failed", Type: "payment", Participant: "16505551234"}},
 		{Type: "\n", Field: "\t"},
 		{Type: message.EventMessage, State: &message.Change{To: message.Sent}, Message: &message.Context{ID: "1-a"}},
 		{Type: message.EventGap, Gap: &message.Gap{Group: "crm"}},

@@ -78,7 +78,8 @@ func isCluster(db *store.DB) bool {
 // DeadKey is the Redis key of the dead-letter stream of a shard: what could not be applied.
 func DeadKey(s message.Shard) string { return s.Key("events:dead") }
 
-// QuarantineKey is the Redis key of the stream of signed webhook bodies that are not JSON.
+// QuarantineKey is the Redis key of the stream of signed webhook bodies that are not JSON, and of items
+// that cannot be events.
 func QuarantineKey() string { return message.Shard(0).Key("quarantine") }
 
 // WatermarkKey is the Redis key of a shard's watermark: Unix milliseconds as a decimal.

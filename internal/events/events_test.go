@@ -538,3 +538,32 @@ func BenchmarkAppend(b *testing.B) {
 		})
 	}
 }
+
+// TestAnImpossibleEventHoldsUpNoOther: it goes to the quarantine, and what came with it to the streams.
+func TestAnImpossibleEventHoldsUpNoOther(t *testing.T) {
+	on(t, func(t *testing.T, db *store.DB) {
+		s := events.New(db, shards, events.Options{})
+		bad := status(numberA, 7)
+		bad.Receipt.At = time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC)
+		bad.Meta = json.RawMessage(`{"id":"wamid.7"}`)
+		for _, all := range [][]message.Event{
+			{bad},
+			{status(numberA, 0), bad, status(numberA, 1), status(numberB, 2), bad},
+		} {
+			if err := s.Append(t.Context(), all); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := newSeen()
+		read(t, s, "one", got.handle)
+		all := got.until(t, 3)
+		slices.Sort(all)
+		if !slices.Equal(all, wamids(0, 3)) {
+			t.Errorf("read %v", all)
+		}
+		kept := db.XRange(t.Context(), events.QuarantineKey(), "-", "+").Val()
+		if len(kept) != 3 || kept[0].Values["body"] != `{"id":"wamid.7"}` {
+			t.Errorf("in the quarantine: %v", kept)
+		}
+	})
+}

@@ -46,3 +46,6 @@ func (s *Stream) ReadAmong(ctx context.Context, m Members, handle Handler) {
 
 // Beat writes one heartbeat.
 func Beat(ctx context.Context, l *Liveness) error { return l.report(ctx, false) }
+
+// Blames tells whether an entry is to blame for an error.
+func Blames(err error) bool { return blames(err) }

@@ -25,7 +25,7 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		}),
 		quarantined: f.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_events_quarantined_total",
-			Help: "Signed webhook bodies kept aside because they were not JSON.",
+			Help: "Signed webhook bodies, and single items of them, kept aside because they could not be read or written down.",
 		}),
 		gaps: f.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_events_gaps_total",

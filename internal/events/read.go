@@ -46,9 +46,9 @@ type Handler = func(ctx context.Context, shard message.Shard, events []message.E
 // The position, see AppliedKey, and the watermark of a shard are stored in the same step as what was
 // applied; while nothing comes the watermark is written each second.
 //
-// After an error of handle the same entries come again one by one. What fails on its own five times,
-// with growing pauses, is moved to the dead-letter stream. While Redis is away Read waits; its errors
-// are logged.
+// After an error of handle the same entries come again, with growing pauses, until it succeeds; its errors
+// are logged. Where the entries are to blame, because a script failed on them or something stored cannot
+// be read, they come one by one, and what fails on its own five times is moved to the dead-letter stream.
 //
 // The reader's name must be its own. Read keeps one connection of the pool; in a Cluster one for
 // each shard.

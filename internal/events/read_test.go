@@ -2,8 +2,10 @@ package events_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -202,7 +204,7 @@ func TestPoisonGoesToTheDeadStream(t *testing.T) {
 					if len(batch) == 1 {
 						tries.Add(1)
 					}
-					return false, errors.New("cannot be applied")
+					return false, fmt.Errorf("apply: %w", message.ErrUnreadable)
 				}
 			}
 			return got.handle(ctx, shard, batch, also)
@@ -232,7 +234,7 @@ func TestPoisonAmongOthersInAnEntry(t *testing.T) {
 	read(t, s, "one", func(ctx context.Context, shard message.Shard, batch []message.Event, also map[string]string) (bool, error) {
 		for _, e := range batch {
 			if id := e.Receipt.WAMID; id == "wamid.7" || id == "wamid.9" {
-				return false, errors.New("cannot be applied")
+				return false, fmt.Errorf("apply: %w", message.ErrUnreadable)
 			}
 		}
 		return got.handle(ctx, shard, batch, also)
@@ -252,17 +254,21 @@ func TestPoisonAmongOthersInAnEntry(t *testing.T) {
 	}
 }
 
-// When the store is away it is no event's fault: nothing dies, and all is handled after it.
+// What is Redis's fault or ours is no event's: nothing dies, and all is handled after it.
 func TestAnOutageBuriesNothing(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Client(t))
 	s := events.New(db, shards, events.Options{})
 	appendAll(t, s, statuses(numberA, 0, 20))
 	got := newSeen()
-	var outages atomic.Int32
+	faults := []error{
+		context.DeadlineExceeded, errors.New("of ours"), reply("NOAUTH Authentication required."), reply("LOADING Redis is loading the dataset in memory"),
+		reply("ERR max number of clients reached"), reply("NOSCRIPT No matching script."),
+	}
+	var n atomic.Int32
 	read(t, s, "one", func(ctx context.Context, shard message.Shard, batch []message.Event, also map[string]string) (bool, error) {
-		if outages.Add(1) <= 6 {
-			return false, fmt.Errorf("apply: %w", context.DeadlineExceeded)
+		if i := int(n.Add(1)) - 1; i < len(faults) {
+			return false, fmt.Errorf("apply: %w", faults[i])
 		}
 		return got.handle(ctx, shard, batch, also)
 	})
@@ -271,6 +277,38 @@ func TestAnOutageBuriesNothing(t *testing.T) {
 	}
 	if n := db.XLen(t.Context(), events.DeadKey(shards.Of(numberA))).Val(); n != 0 {
 		t.Errorf("%d entries are dead", n)
+	}
+}
+
+// reply is an error that Redis answers.
+type reply string
+
+func (r reply) Error() string { return string(r) }
+func (reply) RedisError()     {}
+
+// Only scripts that fail and what cannot be read are an entry's fault.
+func TestBlames(t *testing.T) {
+	t.Parallel()
+	var n int
+	unreadable := json.Unmarshal([]byte(`"x"`), &n)
+	for _, tt := range []struct {
+		err  error
+		want bool
+	}{
+		{message.ErrUnreadable, true},
+		{unreadable, true},
+		{json.Unmarshal([]byte(`{`), &n), true},
+		{reply("WRONGTYPE Operation against a key holding the wrong kind of value"), true},
+		{reply("ERR user_script:3: attempt to compare nil with number script: 1f, on @user_script:3."), true},
+		{reply("OOM command not allowed when used memory > 'maxmemory'. script: 1f, on @user_script:3."), false},
+		{reply("ERR max number of clients reached"), false},
+		{reply("NOREPLICAS Not enough good replicas to write."), false},
+		{io.EOF, false},
+		{errors.New("of ours"), false},
+	} {
+		if got := events.Blames(fmt.Errorf("apply: %w", tt.err)); got != tt.want {
+			t.Errorf("%v: the entry is to blame %v, want %v", tt.err, got, tt.want)
+		}
 	}
 }
 

@@ -12,15 +12,17 @@ import (
 // refuses its messages. The zero value is in good standing: every phone number id is a
 // number of it, and every template exists.
 type Account struct {
-	ID        string     `json:"id"`                    // of the WhatsApp Business Account; empty: "102290129340398"
-	Name      string     `json:"name"`                  // empty: "Simulated Business"
-	Review    string     `json:"account_review_status"` // empty: "APPROVED"
-	Refuse    int        `json:"refuse"`                // the Graph error code that every message meets, 131031 (locked) say; 0: none
-	Tier      string     `json:"messaging_limit"`       // see tiers; empty: "TIER_UNLIMITED". It is of the portfolio, so of all numbers together
-	Token     Token      `json:"token"`
-	App       App        `json:"app"`
-	Numbers   []Number   `json:"numbers"`   // the phone numbers there are; null: any
-	Templates []Template `json:"templates"` // the templates there are; null: any, with any parameters
+	ID         string     `json:"id"`                    // of the WhatsApp Business Account; empty: "102290129340398"
+	Name       string     `json:"name"`                  // empty: "Simulated Business"
+	Review     string     `json:"account_review_status"` // empty: "APPROVED"
+	Refuse     int        `json:"refuse"`                // the Graph error code that every message meets, 131031 (locked) say; 0: none
+	RetryAfter int        `json:"retry_after"`           // the seconds in the header Retry-After of a message's refusal by Refuse; 0: none is there
+	Fail       int        `json:"fail"`                  // the code with which every message that it takes is reported failed, 131042 say; 0: none
+	Tier       string     `json:"messaging_limit"`       // see tiers; empty: "TIER_UNLIMITED". It is of the portfolio, so of all numbers together
+	Token      Token      `json:"token"`
+	App        App        `json:"app"`
+	Numbers    []Number   `json:"numbers"`   // the phone numbers there are; null: any
+	Templates  []Template `json:"templates"` // the templates there are; null: any, with any parameters
 }
 
 // Token is the access token of the account's system user.
@@ -59,6 +61,7 @@ type Number struct {
 	Rate             int    `json:"rate"`                         // messages in any second; 0: Options.Rate
 	Callback         string `json:"callback"`                     // an override of the callback URL for its messages webhooks; empty: none
 	Refuse           int    `json:"refuse"`                       // the Graph error code that its messages meet, 131057 (maintenance) say; 0: none
+	Fail             int    `json:"fail"`                         // the code with which its messages are reported failed; 0: none
 }
 
 // What Meta's ids and names are where nobody gives others.

@@ -21,6 +21,7 @@ type Faults struct {
 	Lost        float64 `json:"lost"`         // taken, and the connection closed without an answer
 	Reset       float64 `json:"reset"`        // not taken, and the connection reset
 	Hang        float64 `json:"hang"`         // never answered; every other one taken
+	Questions   Span    `json:"questions"`    // from arrival to answer of a question about a number or an account
 	Portal      float64 `json:"portal"`       // not taken; the network's sign-in page, in HTML with 200
 }
 
@@ -98,6 +99,7 @@ type fate struct {
 	code   int    // Graph error code of the answer; 0: success
 	ending string // instead of an answer; empty: answered
 	status string // message_status of a template; empty: accepted
+	after  int    // with code: seconds in Retry-After; 0: no such header
 	failed int    // Graph error code of a failed webhook; 0: it is delivered
 	silent bool   // no webhook ever tells of it
 }
@@ -169,6 +171,14 @@ func (s *Sim) decide(recipient string) (fate, time.Duration) {
 		x -= fault.rate
 	}
 	return fate{taken: true}, latency
+}
+
+// slowly lets the time of a question pass. It is false when the client left first.
+func (s *Sim) slowly(ctx context.Context) bool {
+	s.mu.Lock()
+	span := s.faults.Questions
+	s.mu.Unlock()
+	return span == (Span{}) || wait(ctx, s.draw(span))
 }
 
 // draw draws from a span of a script.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"strconv"
 	"time"
 )
 
@@ -75,6 +76,9 @@ func (s *Sim) messages(w http.ResponseWriter, r *http.Request) {
 		s.count(f.ending)
 		end(w, r, f.ending)
 	case f.code != 0:
+		if f.after > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(f.after))
+		}
 		s.refuse(w, f.code, "")
 	default:
 		s.succeed(w, accepted(m, wamid, f.status))
@@ -108,7 +112,7 @@ func (s *Sim) fateOf(st *standing, number Number, m request, now time.Time) (fat
 		return fate{code: 130429}, latency, nil
 	}
 	if code := st.refusalOf(number); code != 0 {
-		return fate{code: code}, latency, nil
+		return fate{code: code, after: st.RetryAfter}, latency, nil
 	}
 	if m.Type == "template" {
 		if wrong := st.checkTemplate(m); wrong != nil {
@@ -119,7 +123,7 @@ func (s *Sim) fateOf(st *standing, number Number, m request, now time.Time) (fat
 	if refused != 0 {
 		return fate{code: refused}, latency, nil
 	}
-	f.failed = cmp.Or(f.failed, m.failed, failed)
+	f.failed = cmp.Or(f.failed, m.failed, failed, number.Fail, st.Fail)
 	return f, latency, nil
 }
 

@@ -11,6 +11,10 @@ import (
 
 // node answers GET /{version}/{id}: a phone number, the account, the app or media.
 func (s *Sim) node(w http.ResponseWriter, r *http.Request) {
+	if !s.slowly(r.Context()) {
+		s.count(left)
+		return
+	}
 	st, id := s.standing.Load(), r.PathValue("id")
 	switch {
 	case id == st.App.ID || id == "app":

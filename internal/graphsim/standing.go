@@ -2,6 +2,7 @@ package graphsim
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -41,14 +42,14 @@ func newStanding(given Account, o Options, now time.Time) (*standing, error) {
 	if _, ok := tiers[a.Tier]; !ok {
 		return nil, fmt.Errorf("messaging_limit %q is none of Meta's tiers", a.Tier)
 	}
-	if err := checkCode("refuse", a.Refuse); err != nil {
+	if err := errors.Join(checkCode("refuse", a.Refuse), checkCode("fail", a.Fail)); err != nil {
 		return nil, err
 	}
 	for i, n := range a.Numbers {
 		if !numberForm.MatchString(n.ID) {
 			return nil, fmt.Errorf("numbers[%d].id is not a phone number id", i)
 		}
-		if err := checkCode(fmt.Sprintf("numbers[%d].refuse", i), n.Refuse); err != nil {
+		if err := errors.Join(checkCode(fmt.Sprintf("numbers[%d].refuse", i), n.Refuse), checkCode(fmt.Sprintf("numbers[%d].fail", i), n.Fail)); err != nil {
 			return nil, err
 		}
 		a.Numbers[i] = n.filled(o.Rate)

@@ -104,8 +104,8 @@ func TestFinish(t *testing.T) {
 		backlog ledger.Backlog
 		event   string
 	}{
-		{"accepted", message.Move{To: message.Submitted, WAMID: "wamid.a"}, month, false, ledger.Backlog{}, "submitted 1 wamid.a 0 "},
-		{"accepted, answer unreadable", message.Move{To: message.Submitted}, month, false, ledger.Backlog{}, "submitted 1  0 "},
+		{"accepted", message.Move{To: message.Submitted, WAMID: "wamid.a"}, month, true, ledger.Backlog{}, "submitted 1 wamid.a 0 "},
+		{"accepted, answer unreadable", message.Move{To: message.Submitted}, month, true, ledger.Backlog{}, "submitted 1  0 "},
 		{"throttled", message.Move{To: message.Queued, Code: 130429, Reason: "code 130429", In: time.Minute}, 0, true, ledger.Backlog{Waiting: 1}, "queued 1  130429 code 130429"},
 		{"transient", message.Move{To: message.Queued, Reason: "dial", In: time.Minute, Counts: true}, 0, true, ledger.Backlog{Waiting: 1}, "queued 1  0 dial"},
 		{"taken back", message.Move{To: message.Queued}, 0, true, ledger.Backlog{Waiting: 1}, "queued 1  0 "},

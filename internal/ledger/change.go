@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -53,7 +54,10 @@ func (l *Ledger) writeNames(w *store.Writes, s message.Shard, before, after reco
 			w.HDel(key, nameOf(wamid))
 		}
 	}
-	for _, wamid := range is[min(len(was), len(is)):] {
+	for _, wamid := range is {
+		if slices.Contains(was, wamid) {
+			continue
+		}
 		if after.State == message.Submitted {
 			w.HSet(key, nameOf(wamid), after.ID)
 		} else {

@@ -96,11 +96,14 @@ func (l *Ledger) folding(ctx context.Context, s message.Shard, ids []string, byI
 					continue
 				}
 				to, _ := evidence[n].State()
+				m := message.Move{To: to, WAMID: evidence[n].WAMID, Code: evidence[n].Code, Detail: evidence[n].Detail}
+				if to == message.Failed {
+					m = after.Failure(m, l.o.Mend(m.Code))
+				}
+				evidence[n].First = after.State.Rank(after.Reason) <= message.Submitted.Rank("")
+				evidence[n].Template = after.Template
 				var d record.Decision
-				after, d = after.Decide(record.Input{
-					Kind: record.Status, At: now, Attempt: evidence[n].Attempt,
-					Move: message.Move{To: to, WAMID: evidence[n].WAMID, Code: evidence[n].Code, Detail: evidence[n].Detail},
-				})
+				after, d = after.Decide(record.Input{Kind: record.Status, At: now, Attempt: evidence[n].Attempt, Move: m})
 				changed, events = changed || d.Changed, append(events, d.Changes...)
 				folded[n] = verdict(d)
 			}

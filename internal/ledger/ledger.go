@@ -45,6 +45,10 @@ type Options struct {
 	// Ended adds to a transaction what follows when a message that was queued is so no more, or has
 	// another task, without an attempt of its own: as it was before. Nil: nothing does.
 	Ended func(w *store.Writes, s message.Shard, o message.Open)
+
+	// Mend tells whether a failure that Meta reports with a code says that a number or a template must be
+	// mended first: the message is dead then, and can be sent again. Nil: none does.
+	Mend func(code int) bool
 }
 
 // Ledger reads and changes records. It is safe for concurrent use.
@@ -68,6 +72,9 @@ func New(db *store.DB, o Options) *Ledger {
 	}
 	if o.FinalLife == 0 {
 		o.FinalLife = 7 * 24 * time.Hour
+	}
+	if o.Mend == nil {
+		o.Mend = func(int) bool { return false }
 	}
 	if o.OpenLife == 0 {
 		o.OpenLife = 31 * 24 * time.Hour

@@ -69,8 +69,8 @@ func TestPair(t *testing.T) {
 		}
 
 		for name, end := range map[string]message.Move{
-			"submitted": {To: message.Submitted, WAMID: "wamid.1"},
-			"rejected":  {To: message.Rejected},
+			"failed":   {To: message.Failed},
+			"rejected": {To: message.Rejected},
 		} {
 			a := f.attempting(name)
 			f.finished(a, end)

@@ -21,24 +21,25 @@ import (
 // read is in the error, and left out.
 func (l *Ledger) Unsettled(ctx context.Context, now map[message.Shard]time.Time) ([]message.Unsettled, error) {
 	all := slices.Sorted(maps.Keys(now))
-	counts := make([][2]*redis.IntCmd, len(all))
+	counts := make([][3]*redis.IntCmd, len(all))
 	l.db.Pipe(ctx, func(p redis.Pipeliner) { // each command has its own error
 		for i, s := range all {
-			counts[i] = [2]*redis.IntCmd{
+			counts[i] = [3]*redis.IntCmd{
 				p.ZCard(ctx, listKey(s, message.Doubts)),
 				p.ZCount(ctx, listKey(s, message.Waiting), "-inf", fmt.Sprint(now[s].UnixMilli())),
+				p.ZCount(ctx, listKey(s, message.Parking), "-inf", fmt.Sprint(now[s].Add(-message.ParkedFor).UnixMilli())),
 			}
 		}
 	})
 	var some []message.Unsettled
 	var errs []error
 	for i, c := range counts {
-		if err := cmp.Or(c[0].Err(), c[1].Err()); err != nil {
+		if err := cmp.Or(c[0].Err(), c[1].Err(), c[2].Err()); err != nil {
 			errs = append(errs, fmt.Errorf("look for what is unsettled in shard %d: %w", all[i], err))
 			continue
 		}
-		u := message.Unsettled{Shard: all[i], Doubts: c[0].Val() > 0, Overdue: c[1].Val() > 0}
-		if u.Doubts || u.Overdue {
+		u := message.Unsettled{Shard: all[i], Doubts: c[0].Val() > 0, Overdue: c[1].Val() > 0, Forgotten: c[2].Val() > 0}
+		if u.Doubts || u.Overdue || u.Forgotten {
 			some = append(some, u)
 		}
 	}
@@ -48,6 +49,11 @@ func (l *Ledger) Unsettled(ctx context.Context, now map[message.Shard]time.Time)
 // Doubts returns up to limit doubts of a shard whose window ended before until.
 func (l *Ledger) Doubts(ctx context.Context, s message.Shard, until time.Time, limit int) ([]message.Open, error) {
 	return l.open(ctx, s, message.InDoubt, message.Doubts, until, limit)
+}
+
+// Parked returns up to limit messages of a shard that were parked before a time.
+func (l *Ledger) Parked(ctx context.Context, s message.Shard, before time.Time, limit int) ([]message.Open, error) {
+	return l.open(ctx, s, message.Parked, message.Parking, before, limit)
 }
 
 // Overdue returns up to limit queued messages of a shard whose deadline passed before now.

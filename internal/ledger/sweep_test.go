@@ -417,9 +417,19 @@ func TestUnsettled(t *testing.T) {
 		look(time.Now())
 		far := time.Now().Add(30 * day)
 		look(far, message.Unsettled{Shard: f.shard, Overdue: true}) // its deadline has passed
-		f.finished(f.attempting("doubt"), doubt)
+		a := f.attempting("doubt")
+		parkable := a.ID
+		f.finished(a, doubt)
 		look(time.Now(), message.Unsettled{Shard: f.shard, Doubts: true})
 		look(far, message.Unsettled{Shard: f.shard, Doubts: true, Overdue: true})
+		f.swept(message.Open{ID: parkable, State: message.InDoubt, N: 1}, message.Move{To: message.Parked, Reason: message.ReasonNoAnswer})
+		look(time.Now())
+		look(time.Now().Add(31*day), message.Unsettled{Shard: f.shard, Overdue: true, Forgotten: true})
+		all, err := f.Parked(t.Context(), f.shard, time.Now().Add(day), 9)
+		if len(all) != 1 || err != nil || all[0].ID != parkable {
+			t.Errorf("parked: %+v, %v", all, err)
+		}
+		f.swept(all[0], message.Move{To: message.Failed, Reason: message.ReasonUndetermined})
 		other := message.DefaultShards.Of("1")
 		if f.shard == other {
 			t.Fatal("choose another number")

@@ -44,7 +44,7 @@ type Move struct {
 	Reason string
 	Detail ErrorDetail   // Meta's own words, if any
 	In     time.Duration // until the next thing is due: the retry, with Queued; the end of the window, with InDoubt
-	Counts bool          // with Queued: against the attempt budget
+	Counts bool          // with Queued and InDoubt: against the attempt budget
 	Resend bool          // with Queued: a resend ordered by policy
 	Keep   bool          // keep the payload although the state would drop it
 
@@ -52,10 +52,14 @@ type Move struct {
 	ExpiresAt time.Time // a new deadline; zero: as it is
 }
 
+// ParkedFor is how long a parked message waits for a person. Then it fails: nobody will know any more.
+const ParkedFor = 30 * 24 * time.Hour
+
 // Unsettled is a shard, and what there may be to sweep in it.
 type Unsettled struct {
 	Shard           Shard
 	Doubts, Overdue bool
+	Forgotten       bool // parked messages that nobody has decided about for ParkedFor
 }
 
 // Open is an open message as the sweeper sees it.
@@ -73,4 +77,6 @@ type Open struct {
 	ExpiresAt time.Time
 	NextAt    time.Time // not before, when queued; zero: at once
 	Resent    int       // resends by policy so far
+	Failures  int       // attempts so far that count against the budget
+	Code      int       // Meta's error code, 0: none
 }

@@ -9,6 +9,10 @@ type Evidence struct {
 	Attempt  int    // the attempt the marker named; 0 without one
 	Other    bool   // the marker is one of another environment: where no message has the wamid, none will
 	Accepted int64  // which record of the id the marker named: Unix milliseconds of its acceptance; 0: it names none
+
+	// What Fold found, when it applied the receipt:
+	Template string // of the message
+	First    bool   // nothing had been reported of the message before
 }
 
 // Folded says what became of a piece of evidence. The set is closed: it is a metric label too.

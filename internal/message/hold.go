@@ -18,6 +18,9 @@ type Hold struct {
 	Key    string    `json:"key,omitempty" doc:"The name of the API key by which it was ordered."`
 	Since  time.Time `json:"since" doc:"When it began."`
 	Until  time.Time `json:"until,omitzero" doc:"When it ends by itself; absent: it does not."`
+
+	// Probe is for how long after Until one message at a time goes out, to find out; 0: all go.
+	Probe time.Duration `json:"-"`
 }
 
 // On names what is held, for people.

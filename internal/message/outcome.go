@@ -32,6 +32,7 @@ const (
 	LimitNumber Limit = "number" // the sender's throughput
 	LimitPair   Limit = "pair"   // what one recipient may get from the sender
 	LimitRest   Limit = "rest"   // the sender is to rest for RetryAfter: its account is in maintenance
+	LimitApp    Limit = "app"    // what the app, the token or the account may call: every number of the same token rests
 )
 
 // HoldOn says what has to be mended before a message can be sent.
@@ -48,8 +49,10 @@ type Outcome struct {
 	Kind       Kind          // decides everything
 	WAMID      string        // Meta's id of the message, when Accepted; empty when it had another form than Meta documents
 	Code       int           // Meta's error code; 0: none
-	Limit      Limit         // whose limit was hit, when Throttled
-	Hold       HoldOn        // what must be mended first, when Held; with a doubt: what to hold when several such answers come in a row
+	Limit      Limit         // whose limit was hit; empty: of nobody but the message
+	Hold       HoldOn        // what must be mended first, when Held, empty: nothing but what the message itself names; with a doubt: what to hold when several such answers come in a row
+	Endless    bool          // when Held: it will not be mended by itself, so nothing is tried until somebody says so
+	Unknown    bool          // the code is not in the catalogue, or there is none: of others the same may be true
 	RetryAfter time.Duration // at least this long before the next attempt; 0: by the schedule
 	Reason     string        // short and stable, for records and people: "dial", "timeout", "code 131026"; of a message taken: Meta's message_status, when it is another than accepted
 	Detail     ErrorDetail   // what Meta, or who else answered, said of it

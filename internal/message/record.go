@@ -13,6 +13,8 @@ var (
 	ErrKeyReused = errors.New("idempotency key reused with other content")
 	// ErrFull: the store has no room for a new message until others have been sent.
 	ErrFull = errors.New("the store is nearly full")
+	// ErrUnreadable: something stored is not in a form that this program reads.
+	ErrUnreadable = errors.New("cannot be read")
 	// ErrTampered: what the store holds as a message's content is not what was accepted.
 	ErrTampered = errors.New("the message was tampered with")
 )

@@ -41,7 +41,7 @@ var states = []struct {
 	letter   byte // in a stored timeline
 	rank     int  // see Rank
 	final    bool // see Final
-	sendable bool // the message may yet be sent: its payload is kept
+	sendable bool // the message may yet be sent
 	list     List
 }{
 	{Queued, 'q', 0, false, true, Waiting},
@@ -84,7 +84,8 @@ func (s State) row() int {
 // Rank orders the states: evidence from Meta may raise a message's rank and never lowers
 // it. A failure reported by Meta outranks sent and loses to delivered: a message that was
 // delivered did not fail. The other ends rank below submitted, so that evidence that Meta
-// did take the message after all wins. Reason tells a failure of Meta's from a closed doubt.
+// did take the message after all wins. Reason tells a failure that Meta reported from a closed doubt,
+// and from a death before Meta took the message.
 // It is -1 for what is no state.
 func (s State) Rank(reason string) int {
 	i := s.row()
@@ -93,6 +94,8 @@ func (s State) Rank(reason string) int {
 		return -1
 	case s == Failed && reason == ReasonUndetermined:
 		return undetermined
+	case s == Dead && reason == ReasonReported:
+		return Failed.Rank("")
 	}
 	return states[i].rank
 }
@@ -103,7 +106,11 @@ func (s State) Final() bool {
 	return i >= 0 && states[i].final
 }
 
-// Sendable tells whether the message may yet be sent, so that its payload must be kept.
+// Kept tells whether the message's payload is kept: it may yet be sent, or Meta may yet report that
+// something had to be mended first, see ReasonReported. Meta's first report of success ends that.
+func (s State) Kept() bool { return s.Sendable() || s == Submitted }
+
+// Sendable tells whether the message may yet be sent.
 func (s State) Sendable() bool {
 	i := s.row()
 	return i >= 0 && states[i].sendable
@@ -145,6 +152,7 @@ const (
 	ReasonLateRetry    = "deadline_in_retry" // between attempts
 	ReasonLateHeld     = "deadline_on_hold"  // while it was held back
 	ReasonAttempts     = "attempts_used_up"
+	ReasonReported     = "refused_later"    // dead: Meta took it and reported a failure that says that its number or template must be mended
 	ReasonTampered     = "payload_tampered" // what the store held as its content was not what was accepted
 	ReasonPolicy       = "resent_by_policy"
 	ReasonCaller       = "by_caller"        // cancelled through the API

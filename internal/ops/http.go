@@ -134,10 +134,10 @@ func atMost(most int, refused func(), l *slog.Logger) func(net.Conn, http.ConnSt
 			if open.Add(1) <= int64(most) {
 				return
 			}
-			c.Close() // which the server notices, and calls us with StateClosed
 			if refused != nil {
 				refused()
 			}
+			c.Close() // which the server notices, and calls us with StateClosed
 			now, last := time.Now().Unix(), told.Load()
 			if l != nil && now >= last+60 && told.CompareAndSwap(last, now) {
 				l.Warn("too many connections, new ones are closed", slog.Int("open", most))

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"sluice/internal/message"
@@ -38,11 +39,11 @@ type Candidate struct {
 // nothing else: a task may be asked about several times.
 type Candidates func(ctx context.Context, shard message.Shard, tasks []TaskID) ([]Candidate, error)
 
-// holdOn returns the name of the hold that keeps a candidate, out of those that are in force;
-// empty: none does.
-func (c *Candidate) holdOn(number string, holds []string) string {
+// holdOn returns the name of the hold that keeps a task's candidate, out of those that are in force;
+// empty: none does. A hold on its template may let this task go, to find out.
+func (c *Candidate) holdOn(number, task string, holds []string) string {
 	for _, name := range holds {
-		if c.Template != "" && name == "template:"+number+":"+c.Template {
+		if c.Template != "" && name == "template:"+number+":"+c.Template && !slices.Contains(holds, "probe:"+number+":"+task) {
 			return name
 		}
 	}

@@ -21,6 +21,9 @@ const (
 	// burst is the least time between two fetches that were called for: a campaign that is
 	// being enqueued calls thousands of times a second.
 	burst = 5 * time.Millisecond
+	// probeEvery is how long a template that probes waits for what came of one task before it lets the
+	// next one go.
+	probeEvery = 5 * time.Second
 	// standby is how often the second worker of a number looks whether the first keeps up.
 	standby = 250 * time.Millisecond
 	// lag is how far behind the present a schedule's end must be before the second worker takes it:
@@ -46,7 +49,9 @@ func (g *gate) feed(ctx context.Context, n *number) {
 		}
 		if more || looked.Sub(tidied) >= every {
 			tidied = looked
-			more = g.tidyUp(ctx, n, first)
+			for more = true; more && ctx.Err() == nil; { // all at once, or what comes last would go first
+				more = g.tidyUp(ctx, n, first)
+			}
 		}
 		wait := g.feedOnce(ctx, n, called)
 		if !first {

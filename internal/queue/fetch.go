@@ -27,7 +27,7 @@ type taken struct {
 	now   time.Time // Redis's clock
 	left  int       // classes that may have more tasks, as bits
 	tasks []*task
-	holds []string // on templates and tags
+	holds []string // on templates and tags, and tasks that may go all the same
 }
 
 // fetch takes tasks for up to room and returns those that can be sent now; for their slots it
@@ -120,7 +120,7 @@ func (n *number) sort(r taken, tasks []*task, known []Candidate) (ready []*task,
 		asked[t.class]++
 		hold := ""
 		if c.Verdict == Sendable && len(r.holds) > 0 {
-			hold = c.holdOn(n.id, r.holds)
+			hold = c.holdOn(n.id, t.id, r.holds)
 		}
 		switch {
 		case c.Verdict == Void:

@@ -40,7 +40,7 @@ var boundsLua = fmt.Sprintf("local LEAD, HORIZON, CAP, LAG, SLACK, CLIMB, ASIDE 
 var (
 	takeScript = []string{namesLua, boundsLua, pacing.PaceLua, pacing.SlotsLua, holdsLua, takeLua}
 	bookScript = []string{namesLua, boundsLua, pacing.PaceLua, pacing.SlotsLua, bookLua}
-	tidyScript = []string{namesLua, pairLua, holdsLua, waitsLua, tidyLua}
+	tidyScript = []string{namesLua, pairLua, fmt.Sprintf("local PROBE = %d\n", probeEvery.Milliseconds()), holdsLua, waitsLua, tidyLua}
 )
 
 // gate is the Redis client that asynq's server is given. Of the calls that the server makes

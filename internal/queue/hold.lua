@@ -1,12 +1,12 @@
 -- Orders a hold, unless there is one that lasts as long, and notes who did so and why.
 -- KEYS  holds, trail of deeds
--- ARGV  field, end in ms (0: none), hold as JSON, deed as JSON
+-- ARGV  field, end in ms (0: none) and perhaps a plus and for how long to probe, hold as JSON, deed as JSON
 -- Reply the hold that is there then, as JSON
 local old = redis.call('HGET', KEYS[1], ARGV[1])
 if old then
-  local ends, about = string.match(old, '^(%d+) (.*)$')
-  local mine = tonumber(ARGV[2])
-  if ends == '0' or mine ~= 0 and mine <= tonumber(ends) then return about end
+  local ends, about = string.match(old, '^(%d+)%+?%d* (.*)$')
+  local mine = tonumber(string.match(ARGV[2], '^%d+'))
+  if ends and (ends == '0' or mine ~= 0 and mine <= tonumber(ends)) then return about end
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. ARGV[3])
 if ARGV[4] ~= '' then redis.call('XADD', KEYS[2], 'MAXLEN', '~', 1000, '*', 'deed', ARGV[4]) end

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,9 +37,13 @@ func NewHolds(db *store.DB, shards message.Shards) *Holds {
 }
 
 // holdsKey is a shard's holds, by what they hold: a hash. A value begins with the end of the
-// hold in Unix milliseconds (0: none) and a blank, for the scripts; JSON follows. What is of no
-// number stands in every shard.
+// hold in Unix milliseconds (0: none), for the scripts; a plus and further milliseconds may follow, in
+// which one task at a time is let go, to find out whether all may go; then a blank and JSON. What is of
+// no number stands in every shard. A field that begins with "probe:" names a task that may go.
 func holdsKey(s message.Shard) string { return s.Key("holds") }
+
+// Name names what is held, as Later and the keys in Redis do.
+func Name(h message.Hold) string { return field(h) }
 
 // field names what is held, as take.lua does.
 func field(h message.Hold) string {
@@ -88,7 +93,11 @@ func (hs *Holds) Set(ctx context.Context, h message.Hold) (message.Hold, error) 
 	if !h.Until.IsZero() {
 		until = h.Until.UnixMilli()
 	}
-	replies, err := hs.run(ctx, hs.hold, h, message.VerbHold, field(h), until, about)
+	ends := strconv.FormatInt(until, 10)
+	if h.Probe > 0 && until > 0 {
+		ends += "+" + strconv.FormatInt(h.Probe.Milliseconds(), 10)
+	}
+	replies, err := hs.run(ctx, hs.hold, h, message.VerbHold, field(h), ends, about)
 	if err == nil {
 		var text string
 		if text, err = replies[0].Text(); err == nil {
@@ -148,7 +157,10 @@ func (hs *Holds) List(ctx context.Context) ([]message.Hold, error) {
 	seen := map[string]bool{}
 	for _, c := range all {
 		for field, value := range c.Val() {
-			h, err := parseHold(value)
+			if strings.HasPrefix(field, "probe:") {
+				continue
+			}
+			h, err := hs.parseHold(value)
 			if err != nil {
 				return nil, fmt.Errorf("hold %s: %w", field, err)
 			}
@@ -187,7 +199,7 @@ func (hs *Holds) On(ctx context.Context, c message.Context) ([]message.Hold, err
 		if !held {
 			continue
 		}
-		h, err := parseHold(value)
+		h, err := hs.parseHold(value)
 		if err != nil {
 			return nil, fmt.Errorf("hold %s: %w", fields[i], err)
 		}
@@ -198,9 +210,18 @@ func (hs *Holds) On(ctx context.Context, c message.Context) ([]message.Hold, err
 	return holds, nil
 }
 
-func parseHold(value string) (h message.Hold, err error) {
-	_, about, _ := strings.Cut(value, " ")
+// parseHold reads a hold. One that probes ends when it has done so for long enough.
+func (hs *Holds) parseHold(value string) (h message.Hold, err error) {
+	ends, about, _ := strings.Cut(value, " ")
 	err = json.Unmarshal([]byte(about), &h)
+	until, probes, _ := strings.Cut(ends, "+")
+	at, _ := strconv.ParseInt(until, 10, 64)
+	rest, _ := strconv.ParseInt(probes, 10, 64)
+	if h.Probe = time.Duration(rest) * time.Millisecond; rest > 0 {
+		if h.Until = time.UnixMilli(at).UTC(); hs.ended(h) {
+			h.Until = h.Until.Add(h.Probe)
+		}
+	}
 	return h, err
 }
 

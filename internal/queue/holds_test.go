@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -150,6 +151,115 @@ func TestTheLongerHoldStays(t *testing.T) {
 	list, err := holds.List(t.Context())
 	if err != nil || len(list) != 1 || list[0].Reason != "reason 4" || list[0].Tag != "spring" || list[0].Number != "" {
 		t.Errorf("listed %+v, %v", list, err)
+	}
+}
+
+// TestWhatWasRefusedGoesFirst: at the end of a hold, whether of a number or of a template, those that
+// ran into the refusal go at once, in their order and before those that were kept.
+func TestWhatWasRefusedGoesFirst(t *testing.T) {
+	t.Parallel()
+	const template = "sale/en_US"
+	for name, on := range map[string]message.Hold{
+		"number": {Number: phone}, "template": {Number: phone, Template: template},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := setupRecords(t)
+			holds := NewHolds(f.db, shards)
+			tasks := many(2*tidyMost, phone, message.Utility)
+			f.record(tasks, Candidate{Template: template})
+			f.add(tasks...)
+			g, _ := f.gate("w", Number{ID: phone, Rate: 80})
+			n := g.number(phone)
+			first := take(t, g, n, 4)
+			on.By, on.Reason = "sluice", "quality"
+			if _, err := holds.Set(t.Context(), on); err != nil {
+				t.Fatal(err)
+			}
+			for _, i := range []int{2, 0, 3, 1} { // the answers come in another order
+				task := n.task(taskID(first[i], 1))
+				n.running++
+				n.returned(task, Later{Hold: Name(on)})
+				g.leave(n, n.retried(task, "", 0))
+				if err := g.write(n, 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			eventually(t, "all are kept", func() bool {
+				g.tidyUp(t.Context(), n, true)
+				return len(take(t, g, n, 100)) == 0 && (on.Template == "" || f.held(template) == int64(len(tasks)-len(first)))
+			})
+			if ok, err := holds.Lift(t.Context(), on); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+			for g.tidyUp(t.Context(), n, true) {
+			}
+			var got []string
+			eventually(t, "they go", func() bool { got = append(got, take(t, g, n, 100)...); return len(got) >= 8 })
+			if want := messageIDs(tasks[:8]); !slices.Equal(got[:8], want) {
+				t.Errorf("%q go, want %q", got[:8], want)
+			}
+		})
+	}
+}
+
+// TestATemplateProbes: when the time of such a hold is over one task goes, the one that was refused, and
+// after a while the next; all go when the hold is lifted or has probed for long enough.
+func TestATemplateProbes(t *testing.T) {
+	t.Parallel()
+	const template = "sale/en_US"
+	f := setupRecords(t)
+	holds := NewHolds(f.db, shards)
+	tasks := many(20, phone, message.Utility)
+	f.record(tasks, Candidate{Template: template})
+	f.add(tasks...)
+	g, _ := f.gate("w", Number{ID: phone, Rate: 80})
+	n := g.number(phone)
+	refusal := take(t, g, n, 1)[0]
+	on := message.Hold{Number: phone, Template: template, By: "sluice", Reason: "paused", Until: time.Now().Add(time.Hour), Probe: time.Hour}
+	if _, err := holds.Set(t.Context(), on); err != nil {
+		t.Fatal(err)
+	}
+	task := n.task(taskID(refusal, 1))
+	n.running++
+	n.returned(task, Later{Hold: Name(on)})
+	g.leave(n, n.retried(task, "", 0))
+	if err := g.write(n, 0); err != nil {
+		t.Fatal(err)
+	}
+	look := func() []string {
+		for g.tidyUp(t.Context(), n, true) {
+		}
+		return take(t, g, n, 100)
+	}
+	eventually(t, "all are kept", func() bool { return len(look()) == 0 && f.held(template) == 19 })
+	over := func(until time.Duration) { // the hold has lasted for so long
+		t.Helper()
+		key := holdsKey(shards.Of(phone))
+		value := f.db.HGet(t.Context(), key, field(on)).Val()
+		_, about, _ := strings.Cut(value, " ")
+		f.db.HSet(t.Context(), key, field(on), fmt.Sprintf("%d+%d %s", time.Now().Add(-until).UnixMilli(), time.Hour.Milliseconds(), about))
+	}
+	over(time.Second)
+	if got := look(); !slices.Equal(got, []string{refusal}) {
+		t.Fatalf("first %q, want %q", got, refusal)
+	}
+	for range 3 {
+		if got := look(); len(got) > 0 {
+			t.Fatalf("then %q", got)
+		}
+	}
+	list, err := holds.List(t.Context())
+	if err != nil || len(list) != 1 || list[0].Until.Before(time.Now()) {
+		t.Errorf("listed while it probes: %+v, %v", list, err)
+	}
+	over(time.Second)
+	if got := look(); !slices.Equal(got, messageIDs(tasks[1:2])) {
+		t.Fatalf("the next is %q", got)
+	}
+	over(2 * time.Hour)
+	if got := look(); len(got) < 3 || !slices.Equal(got, messageIDs(tasks[2:2+len(got)])) {
+		t.Errorf("at last %q", got)
 	}
 }
 

@@ -33,7 +33,7 @@ type exit struct {
 	*task
 	how  way
 	at   int64  // of later and again: when, in Unix seconds
-	text string // of again: asynq's encoding, empty: as it is; of held: the hold's name
+	text string // of again: asynq's encoding, empty: as it is; of held and refused: the hold's name
 	pair pair   // of paired, whose at is in microseconds
 }
 
@@ -45,6 +45,7 @@ const (
 	later               // set aside until its time, as asynq does with delayed tasks
 	again               // to be retried
 	held                // kept by a hold
+	refused             // kept by a hold that it was the reason for: it goes before the others
 	paired              // to wait until its recipient may get another message
 	toHead              // back to the head of its queue
 	dropped             // it was in its queue twice, and is in hand by another fetch
@@ -155,6 +156,9 @@ func (n *number) retried(t *task, msg string, at int64) exit {
 	defer n.mu.Unlock()
 	outcome := t.outcome
 	l, ok := errors.AsType[Later](outcome)
+	if ok && l.Hold != "" {
+		return exit{task: t, how: refused, text: l.Hold}
+	}
 	if ok && l.In == 0 {
 		return exit{task: t, how: toHead}
 	}

@@ -28,10 +28,11 @@ type Handler func(ctx context.Context, id string, k int, known any, slots *Slots
 // Later is a Handler's word that the same task is to come again.
 type Later struct {
 	In        time.Duration
-	Recipient bool // because its recipient has had enough for now: nothing else goes there either
+	Hold      string // as Name says: it comes when that hold has ended, before all others that it keeps; empty: after In
+	Recipient bool   // because its recipient has had enough for now: nothing else goes there either
 }
 
-func (l Later) Error() string { return fmt.Sprintf("again in %s", l.In) }
+func (l Later) Error() string { return fmt.Sprintf("again in %s %s", l.In, l.Hold) }
 
 // Slots gives a handler the send slots of its task's number and class. It belongs to that
 // handler alone.
@@ -118,7 +119,7 @@ func retryDelay(_ int, err error, _ *asynq.Task) time.Duration {
 	switch {
 	case !ok:
 		return 5 * time.Second
-	case later.In == 0:
+	case later.In == 0 || later.Hold != "":
 		return 0
 	}
 	return min(later.In, longest) + time.Second // asynq counts in whole seconds, down

@@ -144,6 +144,10 @@ func (n *number) compose(w *store.Writes, first bool) (int, lists) {
 			kept := n.shard.Key("held:" + n.id)
 			w.RPush(kept+":"+e.text, strconv.Itoa(e.class)+" "+e.id)
 			w.SAdd(kept, e.text)
+		case refused:
+			kept := n.shard.Key("held:" + n.id)
+			w.ZAdd(n.shard.Key("refused:"+n.id+":"+e.text), e.came.UnixMicro(), strconv.Itoa(e.class)+" "+e.id)
+			w.SAdd(kept, e.text)
 		case paired:
 			n.wait(w, e)
 			if r := e.pair.name(); due[r] < e.at {

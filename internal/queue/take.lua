@@ -10,7 +10,8 @@
 --       not 0, how much further than usual slots are booked us, spare slots
 -- Reply seconds, us: now; until the first slot us, time between slots us, slots booked, full rate,
 --       classes that may have more, as bits; what is in hand now: for each class a line: class
---       (from 0), the tasks' ids; the names of holds on templates and tags
+--       (from 0), the tasks' ids; the names of holds on templates and tags,
+--       and probe:<number>:<task> for those that may go all the same
 -- LEAD, HORIZON, CAP, LAG, SLACK, CLIMB and ASIDE are set in front of it.
 local line, worker = KEYS[1], ARGV[1]
 local number, shard, queues = names_of(line)
@@ -40,7 +41,7 @@ if redis.call('EXISTS', unpack(rare)) > 0 then
     names, kept = {}, held(holds, 'all', now / 1000) or held(holds, 'number:' .. number, now / 1000)
     for _, hold in ipairs(kept and {} or redis.call('HKEYS', holds)) do
       local kind, of = string.match(hold, '^(%a+):(%d*):')
-      if (kind == 'template' or kind == 'tag') and (of == '' or of == number) and held(holds, hold, now / 1000) then
+      if (kind == 'template' or kind == 'tag' or kind == 'probe') and (of == '' or of == number) and held(holds, hold, now / 1000) then
         names[#names + 1] = hold
       end
     end

@@ -1,9 +1,11 @@
 -- Moves the tasks of one number whose time has come to the head of their pending lists: delayed
--- ones, retries, those no longer held, and those whose recipients may get another message. A number that has no task left goes off the index of work.
+-- ones, retries, those no longer held, and those whose recipients may get another message. Of those on a
+-- hold that probes it moves one. A number that has no task left goes off the index of work.
 -- KEYS  send schedule of the number
 -- ARGV  most to move of each kind
 -- Reply 1 when there may be more to move, else 0; classes in which tasks are pending that may go, as
 --       bits
+-- PROBE is set in front of it.
 local number, shard, queues = names_of(KEYS[1])
 local most = tonumber(ARGV[1])
 local now = redis.call('TIME')
@@ -37,19 +39,44 @@ if redis.call('EXISTS', unpack(sets)) > 0 then
   left = redis.call('EXISTS', unpack(sets)) > 0
 end
 
-local kept = shard .. 'held:' .. number
+-- What a hold keeps are a list and, before it, a sorted set of those that were refused and so were the
+-- reason for the hold.
+local kept, holds, now_ms = shard .. 'held:' .. number, shard .. 'holds', now[1] * 1000 + math.floor(now[2] / 1000)
+local function go(entry)
+  local class, id = string.match(entry, '^(%d+) (.*)$')
+  redis.call('RPUSH', queue[class + 1] .. 'pending', id)
+  return id
+end
 for _, hold in ipairs(redis.call('SMEMBERS', kept)) do
   left = true
-  if not held(shard .. 'holds', hold, now[1] * 1000) then
-    for i = 1, most do -- the latest first here too
-      local class, id = string.match(redis.call('RPOP', kept .. ':' .. hold) or '', '^(%d+) (.*)$')
-      if not id then
-        redis.call('SREM', kept, hold)
+  local list, refused = kept .. ':' .. hold, shard .. 'refused:' .. number .. ':' .. hold
+  local state = held(holds, hold, now_ms)
+  if not state then
+    local moved = 0
+    while moved < most do -- the latest first here too
+      local entry = redis.call('RPOP', list)
+      if not entry then
+        for _, entry in ipairs(redis.call('ZREVRANGE', refused, 0, most - 1)) do
+          redis.call('ZREM', refused, entry)
+          go(entry)
+        end
+        if redis.call('EXISTS', refused) == 0 then redis.call('SREM', kept, hold) end
         break
       end
-      redis.call('RPUSH', queue[class + 1] .. 'pending', id)
+      go(entry)
+      moved = moved + 1
     end
     more = 1
+  elseif state == 'probe' then
+    -- The first one goes, past this hold, and if nobody says what came of it the next one after PROBE.
+    local entry = redis.call('ZRANGE', refused, 0, 0)[1]
+    if entry then redis.call('ZREM', refused, entry) else entry = redis.call('LPOP', list) end
+    if entry then
+      local next_ms = now_ms + PROBE
+      redis.call('HSET', holds, 'probe:' .. number .. ':' .. go(entry), string.format('%.0f {}', next_ms))
+      local ends, probes, about = string.match(redis.call('HGET', holds, hold), '^(%d+)%+(%d+) (.*)$')
+      redis.call('HSET', holds, hold, string.format('%.0f+%.0f %s', next_ms, math.max(ends + probes - next_ms, 0), about))
+    end
   end
 end
 

@@ -49,11 +49,15 @@ type Options struct {
 	Inbound func(ctx context.Context, number string, n int) error
 	// Written reads Meta's id of a message that a person wrote, and when it was written. It may be nil
 	// where Inbound is.
-	Written    func(e message.Event) (id string, at time.Time)
-	Now        func(ctx context.Context) time.Time              // Redis's clock; nil: this machine's
-	Update     func(ctx context.Context, e message.Event) error // hears of Meta's updates of templates, accounts and numbers; nil: nobody does
-	Registerer prometheus.Registerer                            // nil: the metrics are not registered
-	Log        *slog.Logger                                     // nil: no logs
+	Written func(e message.Event) (id string, at time.Time)
+	Now     func(ctx context.Context) time.Time              // Redis's clock; nil: this machine's
+	Update  func(ctx context.Context, e message.Event) error // hears of Meta's updates of templates, accounts and numbers; nil: nobody does
+	// Applied hears of each report that was applied: what failed may concern others; nil: nobody does.
+	Applied func(ctx context.Context, e message.Evidence)
+	// Met hears of the account that an event names with a number of ours; nil: nobody does.
+	Met        func(ctx context.Context, number, account string)
+	Registerer prometheus.Registerer // nil: the metrics are not registered
+	Log        *slog.Logger          // nil: no logs
 }
 
 // Reconciler applies receipts to records. Any number of them may share the work.
@@ -107,6 +111,9 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 				return false, fmt.Errorf("take in an update: %w", err)
 			}
 		}
+		if e.WABA != "" && r.o.Met != nil && r.known(e.Number) {
+			r.o.Met(ctx, e.Number, e.WABA)
+		}
 		if e.Type != message.EventStatus || e.Receipt == nil {
 			continue
 		}
@@ -129,6 +136,9 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 		}
 		for i, f := range folded {
 			r.metrics.fold(evidence[i].Status, f)
+			if f == message.Applied && r.o.Applied != nil {
+				r.o.Applied(ctx, evidence[i])
+			}
 			if f == message.Duplicate {
 				r.log.Error("Meta accepted a message twice", slog.String("msg_id", evidence[i].ID),
 					slog.String("wamid", evidence[i].WAMID), slog.Int("attempt", evidence[i].Attempt))

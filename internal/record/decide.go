@@ -1,6 +1,7 @@
 package record
 
 import (
+	"slices"
 	"time"
 
 	"sluice/internal/message"
@@ -76,13 +77,13 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	if !m.ExpiresAt.IsZero() {
 		r.ExpiresAt = milli(m.ExpiresAt)
 	}
+	if m.Counts && m.To.Sendable() {
+		r.Failures++
+	}
 	switch m.To {
 	case message.Queued:
 		if in.Kind == Seen || doubted { // the task of a doubt may be gone; the walk makes the next
 			r.Task++
-		}
-		if m.Counts {
-			r.Failures++
 		}
 		if m.Resend {
 			r.Resends++
@@ -95,9 +96,12 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	}
 	if !m.To.Sendable() {
 		r.Failures = 0
-		if !m.Keep {
-			r.Payload, r.Recipient = "", ""
-		}
+	}
+	if !m.To.Kept() && !m.Keep {
+		r.Payload, r.Recipient = "", ""
+	}
+	if in.Kind == Status && m.To == message.Dead {
+		r.refused(m.WAMID)
 	}
 	note := in.Note
 	if note == "" {
@@ -127,7 +131,23 @@ func (r *Record) allows(in Input) bool {
 	case Seen:
 		return r.State == in.From && r.Attempt == in.Attempt && r.Task == in.Task
 	}
-	return rises && !(to == message.Failed && in.Attempt > 0 && in.Attempt < r.Attempt)
+	switch to {
+	case message.Failed, message.Dead:
+		return rises && !(in.Attempt > 0 && in.Attempt < r.Attempt) && !slices.Contains(r.Refused, in.Move.WAMID)
+	case message.Sent: // it may come after the failure, when the message was queued again
+		return rises && !slices.Contains(r.Refused, in.Move.WAMID)
+	}
+	return rises
+}
+
+// Failure is the move of a failure that Meta reported. When the number or the template had to be
+// mended first the message is dead, if its payload is still there: a person may send it again. Else it
+// has failed.
+func (r *Record) Failure(m message.Move, mend bool) message.Move {
+	if m.To = message.Failed; mend && r.Payload != "" {
+		m.To, m.Reason, m.Keep = message.Dead, message.ReasonReported, true
+	}
+	return m
 }
 
 // Begin is what a worker learns that is about to make an attempt.

@@ -2,7 +2,6 @@ package record
 
 import (
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -66,6 +65,7 @@ var fields = []field{
 	text(27, func(r *Record) *string { return &r.Account }),
 	text(28, func(r *Record) *string { return &r.Trace }),
 	text(29, func(r *Record) *string { return &r.RecipientHash }),
+	{33, putRefused, getRefused},
 	{35, putDetail, getDetail},
 	moment(38, func(r *Record) *time.Time { return &r.KeyUntil }),
 }
@@ -159,6 +159,15 @@ func getWAMID(r *Record, _ uint64, s string) {
 		r.Others = append(r.Others, wamid)
 	}
 }
+
+func putRefused(b []byte, num protowire.Number, r *Record) []byte {
+	for _, wamid := range r.Refused {
+		b = appendText(b, num, packWAMID(wamid))
+	}
+	return b
+}
+
+func getRefused(r *Record, _ uint64, s string) { r.Refused = append(r.Refused, unpackWAMID(s)) }
 
 const wamidPrefix = "wamid."
 
@@ -315,7 +324,7 @@ func pad(b []byte, least, parity int) []byte {
 }
 
 // ErrFormat means that a stored string is no record that this program can read.
-var ErrFormat = errors.New("not a record of a format that this version reads")
+var ErrFormat = fmt.Errorf("%w: not a record of a format that this version reads", message.ErrUnreadable)
 
 // Decode reads the stored record of a message. Nothing stored is no record, see Exists.
 func Decode(id, stored string) (Record, error) {

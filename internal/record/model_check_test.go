@@ -103,7 +103,7 @@ func (w *world) checkOne(l *life, s seen) {
 	if kept := r.Payload == l.payload && r.Recipient != ""; !l.over && (r.State.Sendable() || keeps(r.State)) && !kept {
 		w.broken("%s: it is %s and its content is %q", l.id, r.State, r.Payload)
 	}
-	if !r.State.Sendable() && !keeps(r.State) && r.Payload+r.Recipient != "" {
+	if !r.State.Kept() && !keeps(r.State) && r.Payload+r.Recipient != "" {
 		w.broken("%s: it is %s and its content is still there", l.id, r.State)
 	}
 	if (r.Token != "") != (r.State == message.Attempting) && (r.Token == "" || r.State != message.InDoubt) {

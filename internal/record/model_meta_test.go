@@ -61,6 +61,10 @@ func (w *world) taken(l *life, j *job) string {
 		add(message.Failed, 131053)
 		return wamid
 	}
+	if w.one(6) {
+		add(message.Failed, 131042)
+		return wamid
+	}
 	add(message.Delivered, 0)
 	if w.one(2) {
 		add(message.Read, 0)
@@ -127,6 +131,10 @@ func (w *world) fold(p report) bool {
 	if in.Attempt != 0 && in.Attempt != s.record.Attempt {
 		w.did("report of another attempt")
 	}
+	if p.state == message.Failed {
+		in.Move = s.record.Failure(in.Move, p.code == 131042)
+	}
+	stale := slices.Contains(s.record.Refused, p.wamid)
 	r, d := w.decideOf(s, in)
 	switch {
 	case l != p.of:
@@ -140,6 +148,15 @@ func (w *world) fold(p report) bool {
 		if l.over {
 			w.did("report of what is over")
 		}
+		if r.State == message.Dead {
+			w.did("refused later")
+			for _, q := range l.requests {
+				q.proven = q.proven || q.attempt == p.attempt
+			}
+		}
+		if stale && (p.state == message.Failed || p.state == message.Sent) {
+			w.broken("%s: a late report %s of a refused attempt was folded", id, p.state)
+		}
 		if p.state == message.Failed && in.Attempt != 0 && in.Attempt < s.record.Attempt {
 			w.broken("%s: attempt %d failed, and attempt %d is to be made", id, p.attempt, s.record.Attempt)
 		}
@@ -147,7 +164,7 @@ func (w *world) fold(p report) bool {
 	if !l.over && !slices.Contains(r.WAMIDs(), p.wamid) {
 		w.broken("%s: Meta's id %s was not noted", id, p.wamid)
 	}
-	if p.state != message.Failed && p.state.Rank("") > l.reported.Rank("") {
+	if p.state != message.Failed && !(stale && p.state == message.Sent) && p.state.Rank("") > l.reported.Rank("") {
 		l.reported = p.state
 	}
 	if answered {

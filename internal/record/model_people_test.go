@@ -191,6 +191,9 @@ func (w *world) move(s seen, m message.Move, what string) {
 		switch m.To {
 		case message.Queued:
 			w.tasks[task{s.id, r.Task}] = held{}
+			if before.record.Reason == message.ReasonReported {
+				l.reported = "" // of the refused attempt
+			}
 			if !keeps(before.record.State) {
 				for _, q := range l.requests {
 					q.ended = q.ended || q.attempt <= r.Attempt && before.record.State != message.Queued

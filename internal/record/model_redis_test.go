@@ -47,7 +47,7 @@ func openReal(t testing.TB, url string) *real {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close() })
-	r := &real{db: d, book: ledger.New(d, ledger.Options{}), shard: message.DefaultShards.Of(number)}
+	r := &real{db: d, book: ledger.New(d, ledger.Options{Mend: func(code int) bool { return code == 131042 }}), shard: message.DefaultShards.Of(number)}
 	d.UseClock(func() time.Time { return r.now })
 	run, err := r.book.Meet(t.Context(), r.shard)
 	if err == nil {
@@ -150,7 +150,11 @@ func (r *real) Decide(s seen, in record.Input) (record.Record, record.Decision) 
 		}
 		delete(r.expiring, s.id)
 	case record.Status:
-		e := message.Evidence{Receipt: message.Receipt{Number: number, WAMID: in.Move.WAMID, Status: string(in.Move.To), Code: in.Move.Code}}
+		status := string(in.Move.To)
+		if in.Move.To == message.Dead {
+			status = "failed"
+		}
+		e := message.Evidence{Receipt: message.Receipt{Number: number, WAMID: in.Move.WAMID, Status: status, Code: in.Move.Code}}
 		if in.Incarnation != 0 {
 			e.ID, e.Attempt, e.Accepted = s.id, in.Attempt, in.Incarnation
 		}

@@ -19,6 +19,7 @@ type Record struct {
 	Failures  int      // earlier attempts that count against the budget
 	Resends   int      // resends by policy
 	Others    []string // further ids that Meta gave it: proven duplicates
+	Refused   []string // ids of attempts that Meta took and then refused, see message.ReasonReported
 	Recipient string   // names number and recipient, for the limit of the pair; dropped with the payload
 	Payload   string   // Meta's message object; empty once nothing will be sent
 
@@ -91,7 +92,7 @@ func (r *Record) Worker() string {
 func (r *Record) Open() message.Open {
 	return message.Open{
 		ID: r.ID, Message: r.Context, State: r.State, Reason: r.Reason, N: r.Attempt, K: r.Task, Accepted: r.Incarnation(), Worker: r.Worker(),
-		Began: r.began(), Since: r.Since(), ExpiresAt: r.ExpiresAt, NextAt: r.NextAt, Resent: r.Resends,
+		Began: r.began(), Since: r.Since(), ExpiresAt: r.ExpiresAt, NextAt: r.NextAt, Resent: r.Resends, Failures: r.Failures, Code: r.Code,
 	}
 }
 
@@ -129,9 +130,9 @@ func (r *Record) sendAt() time.Time {
 // acceptance.
 func (r *Record) name(wamid string) (news, duplicate bool) {
 	switch {
-	case wamid == "" || wamid == r.WAMID || slices.Contains(r.Others, wamid):
+	case wamid == "" || wamid == r.WAMID || slices.Contains(r.Others, wamid) || slices.Contains(r.Refused, wamid):
 		return false, false
-	case r.WAMID == "":
+	case r.WAMID == "" || slices.Contains(r.Refused, r.WAMID): // the one was not delivered: no duplicate
 		r.WAMID = wamid
 		return true, false
 	}
@@ -142,10 +143,22 @@ func (r *Record) name(wamid string) (news, duplicate bool) {
 	return true, true
 }
 
+// refused notes that what Meta calls so, or else the message by its present id, was not delivered.
+func (r *Record) refused(wamid string) {
+	if wamid == "" {
+		wamid = r.WAMID
+	}
+	if wamid != "" && !slices.Contains(r.Refused, wamid) && len(r.Refused) < maxOthers {
+		r.Refused = append(slices.Clip(r.Refused), wamid)
+		r.Others = slices.DeleteFunc(slices.Clone(r.Others), func(o string) bool { return o == wamid })
+	}
+}
+
 // WAMIDs returns all ids that Meta gave the message.
 func (r *Record) WAMIDs() []string {
-	if r.WAMID == "" {
-		return nil
+	all := slices.Clone(r.Refused)
+	if r.WAMID != "" && !slices.Contains(all, r.WAMID) {
+		all = append(all, r.WAMID)
 	}
-	return append([]string{r.WAMID}, r.Others...)
+	return append(all, r.Others...)
 }

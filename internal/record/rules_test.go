@@ -23,8 +23,11 @@ func in(s message.State) record.Record {
 	case message.Queued, message.InDoubt:
 		r.NextAt = t0.Add(time.Minute)
 	}
+	if !s.Kept() && s != message.Dead {
+		r.Payload, r.Recipient = "", ""
+	}
 	if !s.Sendable() && s != message.Dead {
-		r.Payload, r.Recipient, r.Failures = "", "", 0
+		r.Failures = 0
 	}
 	r.Timeline = append(r.Timeline, message.Step{At: t0.Add(time.Second), State: s, Attempt: 2})
 	return r
@@ -230,18 +233,18 @@ func TestWhatFollows(t *testing.T) {
 		if r.Reason != "why" || r.Code != 9 || r.Detail.Message != "said" || r.Since() != at {
 			t.Errorf("%s: %+v", to, r)
 		}
-		kept := to.Sendable()
-		if (r.Payload != "") != kept || (r.Recipient != "") != kept || (r.Failures != 0) != kept {
+		if kept := to.Kept(); (r.Payload != "") != kept || (r.Recipient != "") != kept || (r.Failures != 0) != to.Sendable() {
 			t.Errorf("%s: payload %q, recipient %q, failures %d", to, r.Payload, r.Recipient, r.Failures)
 		}
 		next, failures, resends := time.Time{}, 0, 1
-		switch {
-		case to == message.Queued:
-			next, failures, resends = at.Add(time.Minute), 2, 2
-		case to == message.InDoubt:
-			next, failures = at.Add(time.Minute), 1
-		case kept:
-			failures = 1
+		if to.Sendable() {
+			failures = 2
+		}
+		switch to {
+		case message.Queued:
+			next, resends = at.Add(time.Minute), 2
+		case message.InDoubt:
+			next = at.Add(time.Minute)
 		}
 		if !r.NextAt.Equal(next) || r.Failures != failures || r.Resends != resends {
 			t.Errorf("%s: next at %s, %d failures, %d resends; want %s, %d, %d", to, r.NextAt, r.Failures, r.Resends, next, failures, resends)
@@ -316,6 +319,68 @@ func TestSecondIDs(t *testing.T) {
 	}
 	if len(r.Others) != record.MaxOthers || r.Duplicates != 2+2*record.MaxOthers || len(r.WAMIDs()) != record.MaxOthers+1 {
 		t.Errorf("%d others, %d duplicates", len(r.Others), r.Duplicates)
+	}
+}
+
+// TestRefusedLater: a failure that says that something must be mended first leaves the message dead and
+// its content there. What Meta still says of that attempt then concerns no later one.
+func TestRefusedLater(t *testing.T) {
+	t.Parallel()
+	report := func(r record.Record, to message.State, wamid string, attempt int) (record.Record, record.Decision) {
+		t.Helper()
+		m := message.Move{To: to, WAMID: wamid, Code: 131042}
+		if to == message.Failed {
+			m = r.Failure(m, true)
+		}
+		return decide(t, r, record.Input{Kind: record.Status, At: t0.Add(time.Minute), Attempt: attempt, Move: m})
+	}
+	for name, r := range all() {
+		after, d := report(r, message.Failed, "a", 2)
+		want := message.Failed
+		if r.Payload != "" {
+			want = message.Dead
+		}
+		if d.Applied && (after.State != want || (after.Payload != "") != (want == message.Dead)) {
+			t.Errorf("%s: %s with the content %q", name, after.State, after.Payload)
+		}
+	}
+	r := in(message.Submitted)
+	r.WAMID = "a"
+	r, d := report(r, message.Failed, "a", 2)
+	if r.State != message.Dead || r.Reason != message.ReasonReported || r.Code != 131042 || r.Payload == "" || r.Recipient == "" || r.Place().List != message.Graves {
+		t.Fatalf("%+v", r)
+	}
+	if _, d = report(r, message.Sent, "a", 2); d.Applied {
+		t.Error("dead, and reported sent")
+	}
+	if after, d := report(r, message.Delivered, "a", 2); !d.Applied || after.Payload != "" {
+		t.Errorf("delivered after all: %+v", after)
+	}
+	r, _ = decide(t, r, record.Input{Kind: record.Seen, At: t0.Add(time.Minute), From: message.Dead, Attempt: 2, Task: 1, Move: message.Move{To: message.Queued}})
+	for _, to := range []message.State{message.Sent, message.Failed} {
+		for _, attempt := range []int{0, 2} {
+			if _, d := report(r, to, "a", attempt); d.Applied {
+				t.Errorf("queued again, and reported %s of attempt %d", to, attempt)
+			}
+		}
+	}
+	r, b := r.Begin(2, "w/3", t0.Add(2*time.Minute))
+	if b.Verdict != message.Go {
+		t.Fatalf("%+v", b)
+	}
+	r, d = decide(t, r, record.Input{Kind: record.Outcome, At: t0.Add(2 * time.Minute), Attempt: 3, Token: "w/3", Move: message.Move{To: message.Submitted, WAMID: "b"}})
+	if d.Duplicate || r.WAMID != "b" || r.Duplicates != 0 || !slices.Equal(r.WAMIDs(), []string{"a", "b"}) {
+		t.Errorf("sent again: %+v", r)
+	}
+	if r, d = report(r, message.Failed, "a", 2); d.Applied || r.WAMID != "b" || r.Duplicates != 0 {
+		t.Errorf("the first failure once more: %+v", r)
+	}
+	again, err := record.Decode(r.ID, string(r.Encode()))
+	if err != nil || !slices.Equal(again.Refused, []string{"a"}) {
+		t.Errorf("stored: %+v, %v", again, err)
+	}
+	if r, d = report(r, message.Sent, "b", 3); !d.Applied || r.Payload != "" {
+		t.Errorf("sent: %+v", r)
 	}
 }
 
@@ -461,7 +526,7 @@ func TestRestore(t *testing.T) {
 	t.Parallel()
 	at := t0.Add(time.Minute)
 	move := func(to message.State) *message.Move { return &message.Move{To: to, WAMID: wamid, In: time.Minute} }
-	reopened := strings.Fields("queued attempting in_doubt parked dead") // what a later attempt may have followed
+	reopened := strings.Fields("queued attempting in_doubt parked dead submitted") // what a later attempt may have followed
 	for name, r := range all() {
 		for _, m := range []message.Memory{
 			{N: 3, K: 2, Token: "w/3"},
@@ -593,7 +658,7 @@ func TestOpen(t *testing.T) {
 	r.NextAt = t0.Add(time.Minute)
 	want := message.Open{
 		ID: messageID, Message: r.Context, State: message.Attempting, N: 2, K: 1, Accepted: r.Incarnation(), Worker: "w", Began: t0.Add(time.Second), Since: t0.Add(time.Second),
-		ExpiresAt: r.ExpiresAt, NextAt: r.NextAt, Resent: 1,
+		ExpiresAt: r.ExpiresAt, NextAt: r.NextAt, Resent: 1, Failures: 1,
 	}
 	if got := r.Open(); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)

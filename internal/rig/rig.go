@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -137,7 +138,7 @@ func HookURL(addr string) string { return "http://" + addr + "/webhooks/whatsapp
 // Number is a phone number in the configuration.
 type Number struct {
 	ID   string `json:"id"`
-	Rate int    `json:"rate"`
+	Rate int    `json:"rate,omitempty"` // messages a second; 0: what Meta says
 	File string `json:"token_file"`
 }
 
@@ -199,6 +200,7 @@ func (g *Rig) Program(ctx context.Context, name, addr string, env []string, args
 			all = append(all, "--listen-console", "127.0.0.1:0")
 		}
 	}
+	env = append(slices.Clone(env), "SLUICE_TEST_SHORT_WINDOWS=1") // the simulator answers at once
 	p, err := g.Part(name, env, append(all, args...)...)
 	if err != nil {
 		return nil, err

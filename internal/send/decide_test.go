@@ -67,10 +67,28 @@ func TestDecide(t *testing.T) {
 			message.Move{To: message.Queued, In: time.Hour},
 		},
 		{
-			"held",
+			"held, and nothing with it, once too often",
 			message.Outcome{Kind: message.Held, Code: 190, Reason: "code 190"},
 			99,
-			message.Move{To: message.Queued, Code: 190, Reason: "code 190", In: schedule},
+			message.Move{To: message.Dead, Code: 190, Reason: message.ReasonAttempts, Keep: true},
+		},
+		{
+			"held, and nothing with it",
+			message.Outcome{Kind: message.Held, Code: 132068, Reason: "code 132068"},
+			0,
+			message.Move{To: message.Queued, Code: 132068, Reason: "code 132068", In: schedule, Counts: true},
+		},
+		{
+			"held, and nothing with it, told how long",
+			message.Outcome{Kind: message.Held, Code: 132069, Reason: "code 132069", RetryAfter: time.Hour},
+			99,
+			message.Move{To: message.Queued, Code: 132069, Reason: "code 132069", In: time.Hour},
+		},
+		{
+			"refused with an unknown code",
+			message.Outcome{Kind: message.Refused, Code: 987654, Reason: "code 987654", Unknown: true},
+			0,
+			message.Move{To: message.Dead, Code: 987654, Reason: "code 987654", Keep: true},
 		},
 		{
 			"no connection, the budget long used up",
@@ -154,7 +172,7 @@ func TestDecide(t *testing.T) {
 			Attempts: 3,
 		}}
 		a := message.Attempt{N: 4, Message: message.Context{From: "1", Class: message.Service}, Failures: tt.failures}
-		if got := s.decide(a, tt.out); got != tt.want {
+		if got := s.decide(a, tt.out, effect{}); got != tt.want {
 			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
 		}
 		if asked != 4 {
@@ -179,7 +197,7 @@ func TestDecideBacksOffAfterServerErrors(t *testing.T) {
 		Backoff: func(n int) time.Duration { return time.Duration(n) * 6 * time.Second },
 	}}
 	for n, want := range map[int]time.Duration{1: 10 * time.Second, 2: 12 * time.Second, 10: time.Minute} {
-		if got := s.decide(message.Attempt{N: n}, message.Outcome{Kind: message.ServerError}).In; got != want {
+		if got := s.decide(message.Attempt{N: n}, message.Outcome{Kind: message.ServerError}, effect{}).In; got != want {
 			t.Errorf("attempt %d: %s, want %s", n, got, want)
 		}
 	}

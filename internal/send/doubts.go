@@ -83,6 +83,9 @@ func (s *Sweeper) settle(ctx context.Context, o message.Open, now time.Time, c *
 	m = message.Move{To: message.Failed, Reason: message.ReasonUndetermined}
 	sound := (*channel).alive
 	switch {
+	case o.Reason == message.ReasonServerError && o.Failures >= failuresMost:
+		// The number is well: only this message meets the error, time and again.
+		return message.Move{To: message.Parked, Code: o.Code, Reason: message.ReasonAttempts}, time.Time{}, nil
 	case o.Reason == message.ReasonServerError && left > 0:
 		// Most of these were not taken, and in an outage of Meta's nothing is reported: it is
 		// enough that nothing is owed.

@@ -14,67 +14,124 @@ func TestHealth(t *testing.T) {
 	well := message.Outcome{Kind: message.Accepted}
 	refused, gone := message.Outcome{Kind: message.Refused}, message.Outcome{Kind: message.Transient}
 	held := message.Outcome{Kind: message.Held, Hold: message.HoldNumber}
-	strange := message.Outcome{Kind: message.ServerError, Hold: message.HoldNumber} // a 200 of a proxy's, say
+	template := message.Outcome{Kind: message.Held, Hold: message.HoldTemplate}
+	own := message.Outcome{Kind: message.Held} // a flow that is blocked, in a message that has no template
+	asked := message.Outcome{Kind: message.Held, Hold: message.HoldNumber, RetryAfter: time.Hour}
+	unknown := message.Outcome{Kind: message.Refused, Unknown: true, Code: 987654}
+	strange := message.Outcome{Kind: message.ServerError, Hold: message.HoldNumber}
+	crowded := message.Outcome{Kind: message.Throttled, Limit: message.LimitApp, RetryAfter: 10 * time.Second}
+	number := func(d time.Duration) effect {
+		return effect{probe: true, on: message.HoldNumber, hold: d * time.Second}
+	}
+	of := func(d time.Duration) effect { return effect{on: message.HoldTemplate, hold: d * time.Second} }
+	none, probe, isWell := effect{}, effect{probe: true}, effect{well: true}
 	backoff := func(n int) time.Duration { return time.Duration(n) * 3 * time.Second }
 	type seen struct {
-		out         message.Outcome
-		probe, well bool
-		hold        time.Duration
+		out      message.Outcome
+		template string
+		want     effect
 	}
 	for name, row := range map[string][]seen{
 		"five in a row": {
-			{doubt, false, false, 0},
-			{other, false, false, 0},
-			{doubt, false, false, 0},
-			{gone, false, false, 0}, // nobody answered
-			{doubt, false, false, 0},
-			{doubt, true, false, 0},
-			{doubt, true, false, 0}, // a second later: it is said again
-			{well, false, true, 0},
-			{well, false, false, 0},
-			{doubt, false, false, 0},
+			{doubt, "", none},
+			{other, "", none},
+			{doubt, "", none},
+			{gone, "", none}, // nobody answered
+			{doubt, "", none},
+			{doubt, "", probe},
+			{doubt, "", probe}, // a second later: it is said again
+			{well, "", isWell},
+			{well, "", none},
+			{doubt, "", none},
 		},
 		"an answer between them": {
-			{doubt, false, false, 0},
-			{doubt, false, false, 0},
-			{doubt, false, false, 0},
-			{doubt, false, false, 0},
-			{refused, false, false, 0},
-			{doubt, false, false, 0},
+			{doubt, "", none},
+			{doubt, "", none},
+			{doubt, "", none},
+			{doubt, "", none},
+			{refused, "", none},
+			{doubt, "", none},
 		},
-		"answered by another five times in a row": {
-			{doubt, false, false, 0},
-			{strange, false, false, 0},
-			{other, false, false, 0},
-			{strange, false, false, 0},
-			{strange, true, false, 3 * time.Second},
-			{strange, true, false, 2 * time.Second},
-			{doubt, true, false, 0},
-			{strange, true, false, 6 * time.Second}, // after the hold
-			{well, false, true, 0},
-			{strange, false, false, 0},
+		"somebody else answers": {
+			{doubt, "", none},
+			{strange, "", none},
+			{other, "", none},
+			{strange, "", none},
+			{strange, "", number(3)},
+			{strange, "", number(2)},
+			{well, "", isWell},
+			{strange, "", none},
 		},
 		"held": {
-			{held, true, false, 3 * time.Second},
-			{held, true, false, 2 * time.Second}, // it was under way
-			{held, true, false, time.Second},
-			{held, true, false, 6 * time.Second},                                              // after the hold
-			{message.Outcome{Kind: message.Held, Hold: message.HoldTemplate}, false, true, 0}, // the number itself is well
-			{held, true, false, 3 * time.Second},
-			{well, false, true, 0},
+			{held, "", number(3)},
+			{held, "", number(2)}, // it was under way
+			{held, "", number(1)},
+			{held, "", number(6)}, // after the hold
+			{template, "a/en", effect{on: message.HoldTemplate, hold: 3 * time.Second, well: true}}, // the number itself is well
+			{held, "", number(3)},
+			{well, "", isWell},
+			{asked, "", number(3600)},
+		},
+		"a template is held, longer each time": {
+			{template, "a/en", of(3)},
+			{template, "b/en", of(3)},
+			{template, "a/en", of(1)},
+			{well, "a/en", effect{mended: true}},
+			{template, "a/en", of(3)},
+			{well, "a/en", none}, // it was under way
+			{well, "c/en", none},
+			{template, "a/en", of(6)},
+			{template, "b/en", of(6)},
+		},
+		"nothing is held for a code that is about nothing that the message has": {
+			{own, "", none},
+			{template, "", none},
+			{own, "a/en", none},
+			{own, "", none},
+			{own, "", none},
+			{own, "", none},
+		},
+		"unknown codes of one template": {
+			{unknown, "a/en", none},
+			{unknown, "a/en", none},
+			{well, "b/en", none},
+			{refused, "a/en", none},
+			{unknown, "a/en", none},
+			{unknown, "a/en", none},
+			{unknown, "a/en", of(3)},
+			{unknown, "a/en", of(2)},
+			{unknown, "b/en", none},
+			{unknown, "a/en", of(6)},
+		},
+		"unknown codes of a number": {
+			{unknown, "a/en", none},
+			{unknown, "b/en", none},
+			{unknown, "", none},
+			{unknown, "a/en", none},
+			{unknown, "b/en", number(3)},
+			{well, "", isWell},
+			{unknown, "", none},
+		},
+		"too many calls of the app": {
+			{crowded, "", effect{pause: 10 * time.Second}},
+			{crowded, "", none}, // it was under way
+			{well, "", none},
+			{well, "", none}, {well, "", none}, {well, "", none}, {well, "", none}, {well, "", none}, {well, "", none}, {well, "", none},
+			{crowded, "", effect{pause: 10 * time.Second}},
+			{gone, "", none}, {gone, "", none}, {gone, "", none}, {gone, "", none}, {gone, "", none}, {gone, "", none}, {gone, "", none}, {gone, "", none}, {gone, "", none},
+			{crowded, "", effect{pause: 20 * time.Second}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				var h health
-				for i, want := range row {
+				for i, s := range row {
 					time.Sleep(time.Second)
-					probe, well, hold := h.note("1", want.out, backoff)
-					if probe != want.probe || well != want.well || hold != want.hold {
-						t.Errorf("%d: probe %t, well %t, hold %s; want %+v", i, probe, well, hold, want)
+					if got := h.note("m", message.Context{From: "1", Template: s.template}, s.out, backoff); got != s.want {
+						t.Errorf("%d: %+v, want %+v", i, got, s.want)
 					}
-					h.note("2", doubt, backoff) // another number is another matter
+					h.note("n", message.Context{From: "2"}, doubt, backoff) // another number is another matter
 				}
 			})
 		})
@@ -82,12 +139,41 @@ func TestHealth(t *testing.T) {
 	var h health
 	said := 0
 	for range 100 { // all that was under way when Meta went down
-		if probe, _, _ := h.note("1", doubt, backoff); probe {
+		if h.note("m", message.Context{From: "1"}, doubt, backoff).probe {
 			said++
 		}
 	}
 	if said != 1 {
 		t.Errorf("said %d times in a moment that the number is to probe", said)
+	}
+}
+
+// TestWhoseServerErrorsCount: those of a message while the number is well, and none in an outage.
+func TestWhoseServerErrorsCount(t *testing.T) {
+	t.Parallel()
+	backoff := func(int) time.Duration { return time.Second }
+	for sequence, want := range map[string]string{ // a letter is a server error of that message, a dot an acceptance
+		"aaaaaaaa":             "",
+		"...aaaaaaa":           "aaaaaaa",
+		"..a..a..a":            "aa", // four acceptances since any other message's error
+		"...a.b.a.b.a.b":       "a",
+		"...a...b...a...b":     "abab",
+		"..........abcdefghij": "a",
+	} {
+		var h health
+		counted := ""
+		for _, c := range sequence {
+			out := message.Outcome{Kind: message.ServerError, Code: 131000}
+			if c == '.' {
+				out = message.Outcome{Kind: message.Accepted}
+			}
+			if h.note(string(c), message.Context{From: "1"}, out, backoff).counts {
+				counted += string(c)
+			}
+		}
+		if counted != want {
+			t.Errorf("%s: %q count, want %q", sequence, counted, want)
+		}
 	}
 }
 

@@ -72,6 +72,7 @@ var moves = []struct{ from, to message.State }{
 	{message.InDoubt, message.Queued},
 	{message.InDoubt, message.Parked},
 	{message.InDoubt, message.Failed},
+	{message.Parked, message.Failed}, // nobody has decided
 	{message.Queued, message.Expired},
 	{message.Queued, message.Queued}, // its task was lost
 }

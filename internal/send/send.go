@@ -70,6 +70,10 @@ type Slot interface {
 // stops. Connecting says that the last slot passed while there was no connection.
 type NextSlot func(ctx context.Context, connecting bool) (Slot, error)
 
+// Hold keeps everything of a number, or of one of its templates, back for a time; with an endless
+// outcome until somebody ends it.
+type Hold func(ctx context.Context, number, template string, out message.Outcome, d time.Duration) error
+
 // Options say how messages are treated. All fields are required.
 type Options struct {
 	Worker   string // names this process among all others
@@ -78,8 +82,10 @@ type Options struct {
 	Attempts int                                   // counted attempts before a message is dead
 	Body     func(message.Attempt) ([]byte, error) // what is POSTed; message.ErrTampered: nothing
 	Paces    paces
-	// Hold keeps everything of a number, or of one of its templates, back for a time.
-	Hold func(ctx context.Context, number, template string, out message.Outcome, d time.Duration)
+	Hold     Hold
+	Mended   func(ctx context.Context, number, template string) // ends the automatic hold on a template that Meta takes again
+	// Siblings are the numbers that share a number's token, it among them.
+	Siblings func(number string) []string
 	// Rewound hears of a shard whose server lost what had been written to it.
 	Rewound func(ctx context.Context, shard message.Shard)
 	// Restored holds everything of a shard without an end: its server lost more than workers remember, or
@@ -121,6 +127,9 @@ type Again struct {
 	Due       bool          // false: the task is done with
 	In        time.Duration // 0: at once, at the head of its queue
 	Recipient bool          // Meta says that the recipient has had enough for now
+	// On: when what is held now is held no more, at the head of its queue; empty: it does not wait for that.
+	On       message.HoldOn
+	Template string // with HoldTemplate
 }
 
 var (
@@ -141,6 +150,7 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 	fetched := time.Now()
 	var out message.Outcome
 	var m message.Move
+	var on message.HoldOn
 	reserved, connecting := false, false
 	defer func() {
 		if reserved {
@@ -214,7 +224,7 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 		}
 		slot.Ready()
 		ready := time.Now()
-		if out, m, err = s.attempt(ctx, a, func() error { return leave(ctx, next, slot, begun, ready, a.Left) }); err == nil {
+		if out, m, on, err = s.attempt(ctx, a, func() error { return leave(ctx, next, slot, begun, ready, a.Left) }); err == nil {
 			break
 		}
 		if !errors.Is(err, errFrozen) {
@@ -231,9 +241,12 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 		s.metrics.duplicates.Inc()
 	}
 	if st == message.Queued && m.To == message.Queued {
-		a := again(m.In)
-		a.Recipient = out.Limit == message.LimitPair
-		return a
+		after := again(m.In)
+		after.Recipient = out.Limit == message.LimitPair
+		if after.On = on; on == message.HoldTemplate {
+			after.Template = a.Message.Template
+		}
+		return after
 	}
 	return done
 }
@@ -323,14 +336,13 @@ func (s *Sender) takeBack(ctx context.Context, a message.Attempt, mem *message.M
 	return again(wait)
 }
 
-// attempt sends when ready allows it, and decides what follows from the outcome. Its error is ready's:
-// nothing was sent.
-func (s *Sender) attempt(ctx context.Context, a message.Attempt, ready func() error) (message.Outcome, message.Move, error) {
+// attempt sends when ready allows it, and decides what follows from the outcome. It returns what was
+// held, so that the message waits for the end of that. Its error is ready's: nothing was sent.
+func (s *Sender) attempt(ctx context.Context, a message.Attempt, ready func() error) (out message.Outcome, m message.Move, on message.HoldOn, err error) {
 	start := time.Now()
 	var refused error
 	number := a.Message.From
-	out := message.Outcome{}
-	var hold time.Duration
+	var e effect
 	body, err := s.o.Body(a)
 	switch {
 	case errors.Is(err, message.ErrTampered):
@@ -353,23 +365,23 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, ready func() er
 		})
 		s.metrics.inflight.WithLabelValues(number).Dec()
 		if refused != nil {
-			return out, message.Move{}, refused
+			return out, message.Move{}, "", refused
 		}
-		hold = s.pace(context.WithoutCancel(ctx), number, out)
+		e = s.pace(context.WithoutCancel(ctx), a, out)
 	}
-	m := s.decide(a, out)
-	switch {
-	case out.Kind.Doubt() && hold > 0:
-		s.o.Hold(context.WithoutCancel(ctx), number, "", out, hold)
-	case out.Kind == message.Held:
-		m.In = max(m.In, hold)
+	m = s.decide(a, out, e)
+	if e.on != "" {
 		// The rest of the backlog would be refused just the same. When the time is over some
-		// message tries again.
+		// message tries again: this one first, where it can.
 		template := ""
-		if out.Hold == message.HoldTemplate {
+		if e.on == message.HoldTemplate {
 			template = a.Message.Template
 		}
-		s.o.Hold(context.WithoutCancel(ctx), number, template, out, m.In)
+		if err := s.o.Hold(context.WithoutCancel(ctx), number, template, out, e.hold); err != nil {
+			s.o.Log.Error("hold", "phone_number_id", number, "code", out.Code, "err", err)
+		} else if m.To == message.Queued {
+			m.In, on = 0, e.on
+		}
 	}
 	s.metrics.attempts.WithLabelValues(number, string(a.Message.Class), string(out.Kind)).Inc()
 	level := slog.LevelInfo
@@ -377,16 +389,16 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, ready func() er
 		level = slog.LevelWarn
 	}
 	if !s.o.Log.Enabled(ctx, level) {
-		return out, m, nil // the values of the line would cost as much as the line
+		return out, m, on, nil // the values of the line would cost as much as the line
 	}
 	s.o.Log.Log(ctx, level, "attempt", "msg_id", a.ID, "phone_number_id", number, "class", a.Message.Class,
 		"attempt", a.N, "outcome", out.Kind, "code", out.Code, "reason", out.Reason, "wamid", out.WAMID,
 		"seconds", time.Since(start).Seconds(), "state", m.To, "next_in", m.In.Seconds(), "err", out.Err)
-	return out, m, nil
+	return out, m, on, nil
 }
 
-// decide says where a message goes after an outcome.
-func (s *Sender) decide(a message.Attempt, out message.Outcome) message.Move {
+// decide says where a message goes after an outcome with an effect.
+func (s *Sender) decide(a message.Attempt, out message.Outcome, e effect) message.Move {
 	p := s.o.Policy(a.Message.From, a.Message.Class)
 	m := message.Move{Code: out.Code, Reason: out.Reason, Detail: out.Detail}
 	wait := max(s.o.Backoff(a.N), out.RetryAfter)
@@ -396,24 +408,31 @@ func (s *Sender) decide(a message.Attempt, out message.Outcome) message.Move {
 	switch out.Kind {
 	case message.Accepted:
 		m.To, m.WAMID = message.Submitted, out.WAMID
-	case message.Throttled, message.Held:
-		m.To, m.In = message.Queued, wait
+	case message.Throttled:
+		m.To, m.In = message.Queued, max(wait, e.pause)
+	case message.Held:
+		m.To, m.In = message.Queued, max(wait, e.hold)
+		// What concerns no other message, a flow that is blocked for example, holds nothing: it is the
+		// message's own, and not for ever unless Meta says when it passes.
+		m.Counts = e.on == "" && out.RetryAfter == 0
 	case message.Transient:
 		// Where no connection was had nobody refused anything: such attempts are not counted, or
 		// an outage of the network would burn the backlog.
 		m.To, m.In, m.Counts = message.Queued, wait, out.Code != 0
-		if m.Counts && a.Failures+1 >= s.o.Attempts {
-			m = message.Move{To: message.Dead, Code: out.Code, Reason: message.ReasonAttempts, Detail: out.Detail, Keep: true}
-		}
 	case message.Refused:
 		m.To, m.Keep = message.Rejected, true // what it was refused for may be mended: an operator can have it sent again
-		if out.Reason == message.ReasonTampered {
-			m.To = message.Dead // a person looks into it, and it may be the key that is wrong
+		// A person looks into these: it may be the key that is wrong, or something at Meta that nobody
+		// knows yet.
+		if out.Reason == message.ReasonTampered || out.Unknown {
+			m.To = message.Dead
 		}
 	case message.ServerError:
-		m.To, m.In, m.Reason = message.InDoubt, max(p.ErrorWindow, wait), message.ReasonServerError
+		m.To, m.In, m.Reason, m.Counts = message.InDoubt, max(p.ErrorWindow, wait), message.ReasonServerError, e.counts
 	default:
 		m.To, m.In, m.Reason = message.InDoubt, p.DoubtWindow, message.ReasonNoAnswer
+	}
+	if m.To == message.Queued && m.Counts && a.Failures+1 >= s.o.Attempts {
+		return message.Move{To: message.Dead, Code: out.Code, Reason: message.ReasonAttempts, Detail: out.Detail, Keep: true}
 	}
 	return m
 }

@@ -35,6 +35,7 @@ type script struct {
 	post   func() message.Outcome
 	body   func(payload []byte) ([]byte, error)
 	wrote  func(number string, at time.Time)
+	holds  error // what a hold comes to
 
 	reserve  func(ctx context.Context) (time.Duration, error)
 	reserved int
@@ -145,14 +146,17 @@ func (s *script) handle(ctx context.Context, log *slog.Logger) send.Again {
 			return s.body(a.Payload)
 		},
 		Paces: pacer{s},
-		Hold: func(ctx context.Context, of, template string, out message.Outcome, d time.Duration) {
+		Hold: func(ctx context.Context, of, template string, out message.Outcome, d time.Duration) error {
 			s.asked = append(s.asked, fmt.Sprintf("hold %s %q %d %s", of, template, out.Code, d))
 			if ctx.Err() != nil {
 				s.asked = append(s.asked, "in vain")
 			}
+			return s.holds
 		},
-		Wrote:   s.wrote,
-		Numbers: []string{number}, Log: log, Registerer: s.reg,
+		Mended:   func(_ context.Context, of, template string) { s.asked = append(s.asked, "mended "+of+" "+template) },
+		Siblings: func(of string) []string { return []string{of, "2"} },
+		Wrote:    s.wrote,
+		Numbers:  []string{number}, Log: log, Registerer: s.reg,
 	})
 	return sender.Handle(ctx, id, 0, nil, s.nextSlot)
 }
@@ -253,13 +257,41 @@ func TestHandle(t *testing.T) {
 		},
 		"held, the number": {
 			func(s *script) { s.post = held(message.HoldNumber) },
-			send.Again{Due: true, In: 3 * time.Second},
+			send.Again{Due: true, On: message.HoldNumber},
 			[]string{"next", "begin", "use", post, "probe 33s " + number, "hold " + number + ` "" 190 3s`, "finish 2 queued"},
 		},
 		"held, the template": {
 			func(s *script) { s.post = held(message.HoldTemplate) },
-			send.Again{Due: true, In: 3 * time.Second},
+			send.Again{Due: true, On: message.HoldTemplate, Template: "sale/en"},
 			[]string{"next", "begin", "use", post, "hold " + number + ` "sale/en" 190 3s`, "finish 2 queued"},
+		},
+		"held in vain": {
+			func(s *script) { s.post, s.holds = held(message.HoldNumber), errAway },
+			send.Again{Due: true, In: 3 * time.Second},
+			[]string{"next", "begin", "use", post, "probe 33s " + number, "hold " + number + ` "" 190 3s`, "finish 2 queued"},
+		},
+		"held, nothing that others have": {
+			func(s *script) { s.post = held("") },
+			send.Again{Due: true, In: 3 * time.Second},
+			[]string{"next", "begin", "use", post, "finish 2 queued"},
+		},
+		"refused with an unknown code": {
+			func(s *script) {
+				s.post = func() message.Outcome {
+					return message.Outcome{Kind: message.Refused, Code: 987654, Unknown: true}
+				}
+			},
+			send.Again{},
+			[]string{"next", "begin", "use", post, "finish 2 dead"},
+		},
+		"too many calls of the app": {
+			func(s *script) {
+				s.post = func() message.Outcome {
+					return message.Outcome{Kind: message.Throttled, Limit: message.LimitApp, RetryAfter: time.Minute}
+				}
+			},
+			send.Again{Due: true, In: time.Minute},
+			[]string{"next", "begin", "use", post, "pause 1m0s " + number, "probe 1m30s " + number, "pause 1m0s 2", "probe 1m30s 2", "finish 2 queued"},
 		},
 		"refused": {
 			func(s *script) { s.post = outcome(message.Refused) },
@@ -291,7 +323,7 @@ func TestHandle(t *testing.T) {
 				}
 			},
 			send.Again{Due: true, In: time.Hour},
-			[]string{"next", "begin", "use", post, "pause 1m0s " + number, "finish 2 queued"},
+			[]string{"next", "begin", "use", post, "pause 5m0s " + number, "finish 2 queued"},
 		},
 		"frozen after begin": {func(s *script) {
 			s.missFirst(func() {})
@@ -487,7 +519,7 @@ func TestStop(t *testing.T) {
 			func(s *script, stop func()) {
 				s.post = func() message.Outcome { stop(); return message.Outcome{Kind: message.Held, Hold: message.HoldNumber} }
 			},
-			send.Again{Due: true, In: 3 * time.Second},
+			send.Again{Due: true, On: message.HoldNumber},
 			[]string{"next", "begin", "use", post, "probe 33s " + number, "hold " + number + ` "" 0 3s`, "finish 2 queued"},
 		},
 		"before the request": {func(s *script, stop func()) {
@@ -529,7 +561,7 @@ func TestWhatConcernsOthersToo(t *testing.T) {
 	for _, k := range message.Kinds() {
 		for _, l := range []message.Limit{"", message.LimitNumber, message.LimitPair} {
 			s := newScript()
-			s.post = func() message.Outcome { return message.Outcome{Kind: k, Limit: l} }
+			s.post = func() message.Outcome { return message.Outcome{Kind: k, Limit: l, Hold: message.HoldNumber} }
 			s.handle(t.Context(), slog.New(slog.DiscardHandler))
 			want := k == message.Throttled && l == message.LimitNumber
 			if got := slices.Contains(s.asked, "throttled "+number); got != want {

@@ -30,6 +30,7 @@ type records interface {
 	Postpone(ctx context.Context, s message.Shard, ids []string, until time.Time) error
 	Owed(ctx context.Context, s message.Shard, after, before time.Time) (int64, error)
 	Waiting(ctx context.Context, s message.Shard, offset, limit int) ([]message.Open, error)
+	Parked(ctx context.Context, s message.Shard, before time.Time, limit int) ([]message.Open, error)
 	Overdue(ctx context.Context, s message.Shard, now time.Time, limit int) ([]message.Open, error)
 	Sweep(ctx context.Context, o message.Open, m message.Move) (bool, error)
 	Forget(ctx context.Context, s message.Shard) (int, error)
@@ -155,6 +156,9 @@ func (p *part) sweep(ctx context.Context) error {
 		if u.Overdue {
 			errs = append(errs, p.overdue(ctx, u.Shard, now[u.Shard]))
 		}
+		if u.Forgotten {
+			errs = append(errs, p.parked(ctx, u.Shard, now[u.Shard]))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -270,6 +274,16 @@ func (s *Sweeper) overdue(ctx context.Context, shard message.Shard, now time.Tim
 			m.Reason = message.ReasonLateRetry
 		}
 		errs = append(errs, s.move(ctx, o, m))
+	}
+	return errors.Join(errs...)
+}
+
+// parked ends messages about which nobody has decided for long.
+func (s *Sweeper) parked(ctx context.Context, shard message.Shard, now time.Time) error {
+	old, err := s.Records.Parked(ctx, shard, now.Add(-message.ParkedFor), sweepMost)
+	errs := []error{err}
+	for _, o := range old {
+		errs = append(errs, s.move(ctx, o, message.Move{To: message.Failed, Reason: message.ReasonUndetermined}))
 	}
 	return errors.Join(errs...)
 }

@@ -29,6 +29,7 @@ type world struct {
 	attempts []message.Open
 	doubts   []message.Open
 	overdue  []message.Open
+	parked   []message.Open
 	mark     func(now time.Duration) time.Time             // the reconciler's watermark
 	heard    func(now time.Duration) time.Time             // when a webhook came last
 	status   time.Time                                     // when the number's last status was made
@@ -97,7 +98,7 @@ func (w *world) Alive(ctx context.Context, shards []message.Shard, d time.Durati
 
 func (w *world) Unsettled(_ context.Context, now map[message.Shard]time.Time) (all []message.Unsettled, err error) {
 	for _, s := range slices.Sorted(maps.Keys(now)) {
-		all = append(all, message.Unsettled{Shard: s, Doubts: true, Overdue: true})
+		all = append(all, message.Unsettled{Shard: s, Doubts: true, Overdue: true, Forgotten: true})
 	}
 	return all, w.call("unsettled")
 }
@@ -186,6 +187,10 @@ func (w *world) lost(ctx context.Context, some []message.Open) ([]message.Open, 
 	return slices.DeleteFunc(some, func(o message.Open) bool { return !slices.Contains(w.gone, o.ID) }), w.call("lost")
 }
 
+func (w *world) Parked(_ context.Context, s message.Shard, before time.Time, limit int) ([]message.Open, error) {
+	return w.of(s, slices.DeleteFunc(slices.Clone(w.parked), func(o message.Open) bool { return o.Since.After(before) })), nil
+}
+
 func (w *world) Overdue(ctx context.Context, s message.Shard, now time.Time, limit int) ([]message.Open, error) {
 	if err := w.call("overdue"); err != nil {
 		return nil, err
@@ -238,7 +243,7 @@ func (w *world) note(o message.Open, m message.Move) {
 	is := func(other message.Open) bool { return other.ID == o.ID }
 	w.attempts = slices.DeleteFunc(w.attempts, is)
 	w.gone = slices.DeleteFunc(w.gone, func(id string) bool { return id == o.ID })
-	w.overdue = slices.DeleteFunc(w.overdue, is)
+	w.overdue, w.parked = slices.DeleteFunc(w.overdue, is), slices.DeleteFunc(w.parked, is)
 	for i, d := range w.doubts {
 		if is(d) {
 			w.doubts, w.ends = slices.Delete(w.doubts, i, i+1), slices.Delete(w.ends, i, i+1)
@@ -531,6 +536,17 @@ sluice_expired_total{stage="retry"} 1
 		if err := testutil.GatherAndCompare(w.reg, want, "sluice_expired_total"); err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// TestParkedMessagesEnd: a message about which nobody decides for 30 days fails.
+func TestParkedMessagesEnd(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		for id, age := range map[string]time.Duration{"old": 30*24*time.Hour - 3*time.Second, "young": 29 * 24 * time.Hour} {
+			w.parked = append(w.parked, message.Open{ID: id, State: message.Parked, Since: w.start.Add(-age)})
+		}
+		w.sweepFor(t, 11*time.Second)
+		w.want(t, "4s old parked->failed undetermined")
 	})
 }
 

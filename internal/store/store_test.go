@@ -282,3 +282,31 @@ func answerLoading(c net.Conn) {
 		}
 	}
 }
+
+// TestAPasswordThatChanges: a new connection uses the password as it is then.
+func TestAPasswordThatChanges(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	admin := srv.Client()
+	password := "one"
+	set := func() {
+		t.Helper()
+		if err := admin.ConfigSet(t.Context(), "requirepass", password).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set()
+	db, err := store.Open(t.Context(), "redis://:old@"+srv.Addr, func() (string, error) { return password, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	password = "two"
+	set()
+	if err := admin.Do(t.Context(), "client", "kill", "type", "normal", "skipme", "yes").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Ping(t.Context()).Err(); err != nil {
+		t.Errorf("after the password has changed: %v", err)
+	}
+}

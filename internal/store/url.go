@@ -44,8 +44,11 @@ const (
 // sentinel_password, and the user sentinel_user, of the query, if any; and may be asked for a
 // database by db. With transactions=script in the query transactions are Lua scripts: for a proxy that
 // shares its connections to Redis among its clients, so that WATCH and MULTI do not work.
-func Open(ctx context.Context, address string) (*DB, error) {
-	c, scripted, err := newClient(address)
+//
+// Password, if one is given, is called for each new connection, and its result stands for the password in
+// the URL: so a password that changes needs no restart.
+func Open(ctx context.Context, address string, password ...func() (string, error)) (*DB, error) {
+	c, scripted, err := newClient(address, password...)
 	if err != nil {
 		return nil, fmt.Errorf("redis url: %w", err)
 	}
@@ -60,13 +63,20 @@ func Open(ctx context.Context, address string) (*DB, error) {
 const transactions = "transactions"
 
 // newClient makes the client that a URL asks for. Its errors quote nothing that may be secret.
-func newClient(address string) (c redis.UniversalClient, scripted bool, err error) {
+func newClient(address string, fresh ...func() (string, error)) (c redis.UniversalClient, scripted bool, err error) {
 	u, hosts, err := split(address)
 	if err != nil {
 		return nil, false, err
 	}
 	user := u.User.Username()
 	password, _ := u.User.Password()
+	var credentials func(context.Context) (string, string, error)
+	for _, f := range fresh {
+		credentials = func(context.Context) (string, string, error) {
+			now, err := f()
+			return user, now, err
+		}
+	}
 	var secure *tls.Config // none
 	scheme := u.Scheme
 	if rest, is := strings.CutPrefix(scheme, "rediss"); is {
@@ -81,7 +91,7 @@ func newClient(address string) (c redis.UniversalClient, scripted bool, err erro
 	switch {
 	case scheme == "redis" && len(hosts) == 1:
 		u.RawQuery = q.Encode()
-		c, err := single(u)
+		c, err := single(u, credentials)
 		return c, scripted, err
 	case scheme == "redis-sentinel":
 		name := strings.Trim(u.Path, "/")
@@ -94,7 +104,7 @@ func newClient(address string) (c redis.UniversalClient, scripted bool, err erro
 		}
 		return redis.NewFailoverClient(&redis.FailoverOptions{
 			MasterName: name, SentinelAddrs: withPort(hosts, "26379"), SentinelUsername: q.Get("sentinel_user"), SentinelPassword: q.Get("sentinel_password"),
-			Username: user, Password: password, DB: database, TLSConfig: secure,
+			Username: user, Password: password, CredentialsProviderContext: credentials, DB: database, TLSConfig: secure,
 			PoolSize: poolSize, DialTimeout: dialTimeout, DialerRetries: dialTries, DisableIdentity: true, Protocol: protocol,
 		}), scripted, nil
 	case scheme == "redis-cluster":
@@ -102,7 +112,7 @@ func newClient(address string) (c redis.UniversalClient, scripted bool, err erro
 			return nil, false, errors.New("the one of a cluster has no path, because there is one database, and in its query transactions at most")
 		}
 		return redis.NewClusterClient(&redis.ClusterOptions{
-			Addrs: withPort(hosts, "6379"), Username: user, Password: password, TLSConfig: secure,
+			Addrs: withPort(hosts, "6379"), Username: user, Password: password, CredentialsProviderContext: credentials, TLSConfig: secure,
 			PoolSize: poolSize, DialTimeout: dialTimeout, DialerRetries: dialTries,
 			ClusterStateReloadInterval: slotsEvery, MaxRedirects: redirects,
 			DisableIdentity: true, Protocol: protocol, MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
@@ -112,13 +122,13 @@ func newClient(address string) (c redis.UniversalClient, scripted bool, err erro
 }
 
 // single makes the client of one server. Its URL may have the options of go-redis in its query.
-func single(u *url.URL) (redis.UniversalClient, error) {
+func single(u *url.URL, credentials func(context.Context) (string, string, error)) (redis.UniversalClient, error) {
 	o, err := redis.ParseURL(u.String())
 	if err != nil {
 		return nil, err
 	}
 	// Servers older than 7.2 answer these two with an error, which spoils their own counters.
-	o.DisableIdentity = true
+	o.DisableIdentity, o.CredentialsProviderContext = true, credentials
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	o.PoolSize = cmp.Or(o.PoolSize, poolSize)
 	o.Protocol = protocol

@@ -296,7 +296,8 @@ func TestRefusedDeliveriesAreTracked(t *testing.T) {
 			s := setup(t)
 			s.stream.err = tt.err
 			tt.send(t, s)
-			s.server.Close() // waits for the handlers
+			s.mu.Lock() // each delivery was tracked before it was answered
+			defer s.mu.Unlock()
 			if got := strings.Join(s.tracked, " "); got != tt.want {
 				t.Errorf("tracked %q, want %q", got, tt.want)
 			}

@@ -1,0 +1,137 @@
+package chaos
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"sluice/internal/message"
+)
+
+// holdRows are about what Meta refuses for all messages of a number, a template or an app.
+var holdRows = []row{
+	{
+		id: "C80", fault: "Meta takes everything and reports it failed: 131042; then the account can pay", n: 1200, takes: 15 * time.Second,
+		setup: setup{numbers: 1},
+		play: func(r *run) {
+			r.alter("account", map[string]any{"fail": 131042})
+			r.order(r.n, 2*r.pace())
+			r.must(r.producer.wait(), "order")
+			r.until("the number is held", func() bool { return r.holds(131042) })
+			burned := r.received()
+			r.check(burned < r.n/2, "%d of %d messages were sent into the failure", burned, r.n)
+			r.alter("account", map[string]any{"fail": 0})
+			r.settle()
+			dead := 0
+			for id, rec := range r.records(r.producer.taken()) {
+				if rec.State == message.Dead {
+					dead++
+					r.check(rec.Code == 131042 && rec.Reason == message.ReasonReported, "%s is dead: %d %s", id, rec.Code, rec.Reason)
+				}
+				r.check(rec.State != message.Failed, "%s is %s", id, rec.State)
+			}
+			r.note("%d sent before the hold, %d dead", burned, dead)
+		},
+	},
+	{
+		id: "C81", fault: "the app makes too many calls: Retry-After 3 s", n: 800, takes: 15 * time.Second,
+		setup: setup{numbers: 2},
+		play: func(r *run) {
+			r.order(r.n, r.pace())
+			r.receives(r.n / 4)
+			r.alter("account", map[string]any{"refuse": 4, "retry_after": 3})
+			r.pause(time.Second)
+			before := r.refusals("4")
+			r.pause(time.Second)
+			r.check(r.refusals("4") == before, "%d more calls in the pause", r.refusals("4")-before)
+			r.alter("account", map[string]any{"refuse": 0})
+			r.settle()
+			r.note("%d calls were refused", before)
+		},
+	},
+	{
+		id: "C82", fault: "every message meets a code that is in no list", n: 400, takes: 15 * time.Second,
+		setup: setup{numbers: 1},
+		play: func(r *run) {
+			r.alter("account", map[string]any{"refuse": 987654})
+			r.order(r.n, r.pace())
+			r.must(r.producer.wait(), "order")
+			r.until("the number is held", func() bool { return r.holds(987654) })
+			refused := r.refusals("987654")
+			r.check(refused < r.n/2, "%d of %d messages were sent into the refusal", refused, r.n)
+			r.alter("account", map[string]any{"refuse": 0})
+			r.settle()
+			dead := 0
+			for id, rec := range r.records(r.producer.taken()) {
+				if rec.State == message.Dead {
+					dead++
+				}
+				r.check(rec.State != message.Rejected, "%s is %s", id, rec.State)
+			}
+			r.note("%d dead, to be replayed", dead)
+		},
+	},
+	{
+		id: "C83", fault: "a template is disabled while its campaign goes out, and approved again", n: 800, takes: 15 * time.Second,
+		setup: setup{numbers: 1},
+		play: func(r *run) {
+			const name = "spring_sale"
+			r.alter("templates/"+name+"/en_US", map[string]any{"category": "MARKETING"})
+			r.producer.recipe = func(i int) (map[string]any, string) {
+				if i%2 == 0 {
+					return text(i)
+				}
+				_, to := text(i)
+				return map[string]any{"type": "template", "template": map[string]any{"name": name, "language": map[string]any{"code": "en_US"}}}, to
+			}
+			r.order(r.n, r.pace())
+			r.receives(r.n / 4)
+			r.alter("templates/"+name+"/en_US", map[string]any{"status": "DISABLED"})
+			r.until("the texts have arrived", func() bool { return r.received() >= r.n*5/8 })
+			refused := r.refusals("132016")
+			r.check(refused < 50, "%d messages were sent into the refusal", refused)
+			r.alter("templates/"+name+"/en_US", map[string]any{"status": "APPROVED"})
+			r.settle()
+			for id, rec := range r.records(r.producer.taken()) {
+				r.check(rec.State == message.Delivered || rec.State == message.Read, "%s is %s %d", id, rec.State, rec.Code)
+			}
+			r.note("%d were refused", refused)
+		},
+	},
+}
+
+// alter changes members of what the simulator is.
+func (r *run) alter(what string, members map[string]any) {
+	r.tell("the simulator's %s: %v", what, members)
+	body, err := json.Marshal(members)
+	r.must(err, "alter the simulator")
+	req, err := http.NewRequestWithContext(r.ctx, http.MethodPatch, "http://"+r.Sim.Addr+"/_sim/"+what, bytes.NewReader(body))
+	r.must(err, "alter the simulator")
+	resp, err := r.HTTP.Do(req)
+	r.must(err, "alter the simulator")
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		r.fatal("the simulator answered %s", resp.Status)
+	}
+}
+
+// refusals is how many calls the simulator answered with a code.
+func (r *run) refusals(code string) int {
+	s, err := r.Stats(r.ctx)
+	r.must(err, "ask the simulator")
+	return s.Requests[code]
+}
+
+// holds tells whether there is a hold because of a code.
+func (r *run) holds(code int) bool {
+	for _, s := range shards.All() {
+		for _, v := range r.db.HGetAll(r.ctx, s.Key("holds")).Val() {
+			if bytes.Contains([]byte(v), fmt.Appendf(nil, `"code":%d,`, code)) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,144 @@
+package send
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"sluice/internal/message"
+)
+
+const (
+	// reportedInRow is how many failures within reportedWithin, without a success between them, mean
+	// that the others would fail too.
+	reportedInRow  = 2
+	reportedWithin = time.Minute
+)
+
+// Reports holds numbers and templates by what Meta reports of messages that it took, just as refusals
+// in its answers do. All fields but the last two are required. It is safe for concurrent use.
+type Reports struct {
+	Backoff func(n int) time.Duration
+	Paces   paces
+	Means   func(code int) message.Outcome // what a failed status with a code means for other messages
+	Hold    Hold
+	Mended  func(ctx context.Context, number, template string)
+	Log     *slog.Logger
+
+	mu      sync.Mutex
+	numbers map[string]*reported
+}
+
+// reported is what was reported of a number whose messages failed lately.
+type reported struct {
+	failures
+	templates map[string]*failures
+}
+
+// failures are those of a number or of a template.
+type failures struct {
+	trouble
+	n    int       // in a row
+	last time.Time // the last of them
+}
+
+// failed notes a failure; most is how many in a row are too many. It returns how long to hold; 0: not.
+func (f *failures) failed(out message.Outcome, most int, backoff func(n int) time.Duration) time.Duration {
+	now := time.Now()
+	if now.Sub(f.last) > reportedWithin && f.held.n == 0 {
+		f.n = 0
+	}
+	f.n++
+	f.last = now
+	if f.n < most || now.Before(f.held.until) { // it was under way when the hold began
+		return 0
+	}
+	return f.refused(out, backoff)
+}
+
+// Note takes in a report that was applied.
+func (r *Reports) Note(ctx context.Context, e message.Evidence) {
+	to, _ := e.State()
+	switch {
+	case to == message.Failed:
+		r.failed(ctx, e)
+	case e.First: // later ones tell of an earlier time
+		r.succeeded(ctx, e)
+	}
+}
+
+func (r *Reports) failed(ctx context.Context, e message.Evidence) {
+	out := r.Means(e.Code)
+	most := reportedInRow
+	switch {
+	case out.Unknown:
+		most = unknownInRow
+	case out.Kind != message.Held || out.Hold == "" || out.Hold == message.HoldTemplate && e.Template == "":
+		return
+	}
+	template, d := r.note(e, out, most)
+	if d == 0 {
+		return
+	}
+	if template == "" {
+		if err := r.Paces.Probe(ctx, e.Number, d+ProbeFor); err != nil {
+			r.Log.Error("pace not changed", "phone_number_id", e.Number, "err", err)
+		}
+	}
+	if err := r.Hold(ctx, e.Number, template, out, d); err != nil {
+		r.Log.Error("hold", "phone_number_id", e.Number, "code", e.Code, "err", err)
+	}
+}
+
+// note returns what is to be held, a template or else the number, and for how long.
+func (r *Reports) note(e message.Evidence, out message.Outcome, most int) (template string, d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.numbers[e.Number]
+	if n == nil {
+		if r.numbers == nil {
+			r.numbers = map[string]*reported{}
+		}
+		n = &reported{templates: map[string]*failures{}}
+		r.numbers[e.Number] = n
+	}
+	if e.Template != "" && (out.Unknown || out.Hold == message.HoldTemplate) {
+		t := n.templates[e.Template]
+		if t == nil {
+			t = &failures{}
+			n.templates[e.Template] = t
+		}
+		d = t.failed(out, most, r.Backoff)
+		if d > 0 || out.Hold == message.HoldTemplate || t.n >= most {
+			return e.Template, d
+		}
+	}
+	return "", n.failures.failed(out, most, r.Backoff)
+}
+
+// succeeded ends the streaks of a number and a template.
+func (r *Reports) succeeded(ctx context.Context, e message.Evidence) {
+	r.mu.Lock()
+	n := r.numbers[e.Number]
+	if n == nil {
+		r.mu.Unlock()
+		return
+	}
+	probed := n.held.n > 0
+	n.failures = failures{}
+	mended := n.templates[e.Template] != nil && n.templates[e.Template].held.n > 0
+	delete(n.templates, e.Template)
+	if len(n.templates) == 0 {
+		delete(r.numbers, e.Number)
+	}
+	r.mu.Unlock()
+	if probed {
+		if err := r.Paces.Recovered(ctx, e.Number); err != nil {
+			r.Log.Error("pace not changed", "phone_number_id", e.Number, "err", err)
+		}
+	}
+	if mended {
+		r.Mended(ctx, e.Number, e.Template)
+	}
+}
