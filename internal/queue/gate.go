@@ -59,6 +59,8 @@ type gate struct {
 
 	unserved map[string]*unserved // of the goroutine that places numbers
 
+	heart heart
+
 	ready    chan string     // asynq messages that have a slot coming
 	stopped  context.Context // ends when nothing more is handed out
 	given    context.Context // ends when what is not written yet is given up
@@ -119,6 +121,16 @@ func (g *gate) EvalSha(ctx context.Context, sha string, keys []string, args ...a
 		return cmd
 	case beat:
 		args = beatRows(args)
+		if len(args) == 0 { // the server's last call
+			break
+		}
+		if g.heart.beat(ctx, g.UniversalClient, sha, keys, args) {
+			cmd.SetVal("OK")
+			return cmd
+		}
+		cmd := untilDone(ctx, func() *redis.Cmd { return g.UniversalClient.EvalSha(ctx, sha, keys, args...) })
+		g.heart.learn(cmd.Err() == nil)
+		return cmd
 	}
 	return untilDone(ctx, func() *redis.Cmd { return g.UniversalClient.EvalSha(ctx, sha, keys, args...) })
 }
@@ -181,4 +193,20 @@ func (g *gate) ZAddXX(ctx context.Context, key string, members ...redis.Z) *redi
 		return redis.NewIntResult(0, nil)
 	}
 	return g.UniversalClient.ZAddXX(ctx, key, members...)
+}
+
+// ZAdd: asynq's server enters itself into lists of servers with each heartbeat.
+func (g *gate) ZAdd(ctx context.Context, key string, members ...redis.Z) *redis.IntCmd {
+	if isServers(key) && g.heart.list(key, members) {
+		return redis.NewIntResult(0, nil)
+	}
+	return g.UniversalClient.ZAdd(ctx, key, members...)
+}
+
+// ZRem: asynq's server takes itself off those lists when it stops, after its last heartbeat.
+func (g *gate) ZRem(ctx context.Context, key string, members ...any) *redis.IntCmd {
+	if isServers(key) {
+		g.heart.sent.Wait()
+	}
+	return g.UniversalClient.ZRem(ctx, key, members...)
 }
