@@ -85,6 +85,7 @@ func printRecord(t table, r record.Record) {
 	member("attempt token", r.Token)
 	member("wamid", r.WAMID)
 	member("other wamids", strings.Join(r.Others, ", "))
+	member("refused wamids", strings.Join(r.Refused, ", "))
 	count("duplicates", r.Duplicates)
 	member("account", r.Account)
 	member("trace", r.Trace)
