@@ -116,6 +116,11 @@ func TestWhatAFailedStatusMeans(t *testing.T) {
 			t.Errorf("%d: %+v, to be mended: %t", code, out, cloudapi.Mend(code))
 		}
 	}
+	for _, code := range []int{130429, 131000, 131016, 131056} { // they pass: worth sending again, and nothing is held
+		if out := cloudapi.Reported(code); out.Hold != "" || out.Unknown || !cloudapi.Mend(code) {
+			t.Errorf("%d: %+v, worth sending again: %t", code, out, cloudapi.Mend(code))
+		}
+	}
 	if out := cloudapi.Reported(987654); !out.Unknown || out.Hold != "" || !cloudapi.Mend(987654) {
 		t.Errorf("a new code: %+v", out)
 	}

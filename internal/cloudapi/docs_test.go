@@ -38,9 +38,9 @@ What Sluice does is one of these:
 | **Waits for evidence** | is ` + "`in_doubt`" + ` until a webhook settles it; without one it goes out again after a wait | nobody knows |
 
 A wait grows from one attempt to the next and is never shorter than the time given here. Whatever Meta reports by
-webhook after it took the message ends it as ` + "`failed`" + `, with the code in its timeline. So do %s, which pass by themselves: such a message was not
-delivered, and Sluice does not send it again. Your system does, under another key, while it is of use; the record's advice
-says so.
+webhook after it took the message ends it as ` + "`failed`" + `, with the code in its timeline. With a code of **Holds**, and with %s,
+which pass by themselves, it is ` + "`dead`" + ` instead, reason ` + "`refused_later`" + `: it was not delivered, its content is kept, and an operator can
+[replay it](console.md#dead-messages) while it is of use. Sluice does not replay it by itself.
 
 Meta's own words come with the code: the ` + "`error`" + ` of a record, of its events and of ` + "`sluice explain`" + ` has Meta's ` + "`message`" + `, ` + "`details`" + `,
 ` + "`error_subcode`" + ` and ` + "`fbtrace_id`" + `, cut to some hundred characters, with phone numbers masked. For a code that is not listed here they are
