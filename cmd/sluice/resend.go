@@ -48,7 +48,8 @@ func (r resendCmd) Run(ctx context.Context) error {
 		Resent, Overdue, Gone, Unclear int
 		Last                           time.Time
 		More                           bool
-	}) {
+	},
+	) {
 		t.row(a.Resent, "queued again, the last due "+clock(a.Last, "never"))
 		t.row(a.Overdue, "left: their deadline has passed (--extend gives a new one)")
 		t.row(a.Gone, "left: their content is not kept; the caller must send them anew")

@@ -83,8 +83,10 @@ log_level: warn
 		Shards:      32,
 		Graph:       Graph{BaseURL: "http://127.0.0.1:8070", Version: "v24.0"},
 		Numbers: []Number{
-			{ID: "106540352242922", Rate: 1000, Display: "+15550783881", Classes: map[string]Class{"utility": {Deadline: 2 * time.Hour}},
-				TemplateClasses: []TemplateClass{{"otp_*", "authentication"}, {"*", "marketing"}}},
+			{
+				ID: "106540352242922", Rate: 1000, Display: "+15550783881", Classes: map[string]Class{"utility": {Deadline: 2 * time.Hour}},
+				TemplateClasses: []TemplateClass{{"otp_*", "authentication"}, {"*", "marketing"}},
+			},
 			{ID: "200000000000001", Rate: DefaultRate, Learn: true},
 		},
 		Classes:  map[string]Class{"utility": wider},

@@ -348,8 +348,12 @@ func TestARefusalForTheRecipientTeachesTheLimit(t *testing.T) {
 		after time.Duration
 		want  []string
 	}{
-		{0, messageIDs(other)}, {15 * time.Second, nil}, {17 * time.Second, messageIDs(same[:1])}, {18 * time.Second, nil},
-		{23 * time.Second, messageIDs(same[1:2])}, {29 * time.Second, messageIDs(same[2:])},
+		{0, messageIDs(other)},
+		{15 * time.Second, nil},
+		{17 * time.Second, messageIDs(same[:1])},
+		{18 * time.Second, nil},
+		{23 * time.Second, messageIDs(same[1:2])},
+		{29 * time.Second, messageIDs(same[2:])},
 	} {
 		c.set(tt.after)
 		n.mu.Lock()
