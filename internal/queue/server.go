@@ -46,7 +46,7 @@ type Slots struct {
 }
 
 // errEra means that a task goes back to its queue.
-var errEra = errors.New("Redis lost writes since the task was fetched")
+var errEra = errors.New("task fetched before Redis lost writes")
 
 // Wait blocks until a slot is about to come. Its error means that the worker stops, or that the task goes
 // back to its queue. Connecting says that the last slot passed while there was no connection, which
