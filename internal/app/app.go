@@ -160,7 +160,12 @@ func openStore(ctx context.Context, c config.Common, log *slog.Logger) (*store.D
 }
 
 func newLedger(db *store.DB, c config.Common) *ledger.Ledger {
-	return ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards), Ended: dropTask, Mend: cloudapi.Mend})
+	return ledger.New(db, ledgerOptions(c))
+}
+
+// ledgerOptions are those of every program.
+func ledgerOptions(c config.Common) ledger.Options {
+	return ledger.Options{Shards: message.Shards(c.Shards), Ended: dropTask, Mend: cloudapi.Mend}
 }
 
 // dropTask lets the task of a message go that needs it no more.

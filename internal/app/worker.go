@@ -43,14 +43,15 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	}
 	shards := message.Shards(c.Shards)
 	rates := ratesOf(c.Numbers)
-	keyLife := c.KeyLife
-	if keyLife == 0 {
-		keyLife = -1 // none
+	records := ledgerOptions(c.Common)
+	records.OrphanLife, records.OrphanMost = c.Orphans.Retention, c.Orphans.Max
+	if records.KeyLife = c.KeyLife; c.KeyLife == 0 {
+		records.KeyLife = -1 // none
 	}
 	w := worker{
 		upgraded: make(chan struct{}, 1),
 		Program:  p, c: c, name: workerName(), shards: shards, rates: rates,
-		book: ledger.New(p.db, ledger.Options{Shards: shards, KeyLife: keyLife, Mend: cloudapi.Mend, OrphanLife: c.Orphans.Retention, OrphanMost: c.Orphans.Max}),
+		book: ledger.New(p.db, records),
 		stream: events.New(p.db, shards, events.Options{
 			Retention: c.Events.Retention, MaxLen: c.Events.MaxLength, Registerer: p.registry, Log: log,
 		}),
