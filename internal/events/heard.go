@@ -66,8 +66,15 @@ func (s *Stream) Channel(ctx context.Context, number string) (message.Channel, e
 		return c, nil
 	}
 	liveness(&c, beats.Val())
+	if !c.Gap.IsZero() && s.db.Cluster() {
+		c.Gap = c.Gap.Add(clockSlack)
+	}
 	return c, nil
 }
+
+// clockSlack is by how much the clocks of two masters may differ: the one that knows of gaps, and that of a
+// number.
+const clockSlack = 2 * time.Second
 
 func milli(s string) time.Time {
 	if ms, err := strconv.ParseInt(s, 10, 64); err == nil && ms > 0 {

@@ -207,7 +207,10 @@ func (r Record) Restore(m message.Memory, at time.Time) (Record, Loss, Decision)
 	loss := NothingLost
 	if r.Attempt < m.N {
 		loss = IntentLost
-		if (r.State.Sendable() || r.Payload != "") && !r.Tombstone() { // with its content a message that ended may have been sent again
+		// A message that ended with its content may have been sent again, and so may one that an earlier attempt
+		// submitted: Meta may have refused that later. Without an earlier attempt it is this one that a report submitted.
+		again := r.Payload != "" && !r.Tombstone() && (r.State != message.Submitted || r.Attempt > 0)
+		if r.State.Sendable() || again {
 			r.Attempt, r.Task = m.N-1, m.K
 			r = r.begun(m.Token, at, "remembered")
 		}

@@ -23,8 +23,6 @@ const (
 	lookAgain = 10 * time.Second
 	// proofLag is how far the proof that the channel is open may lie behind the clock while all is well.
 	proofLag = 5 * time.Second
-	// clockSlack is by how much the clocks of two masters may differ.
-	clockSlack = 2 * time.Second
 )
 
 // doubts ends the doubts whose window has passed. What has passed is told by the watermark,
@@ -178,7 +176,7 @@ func (s signs) open(o message.Open, repeat time.Duration, now time.Time) (ok boo
 		began = o.Since.Add(-attemptMax)
 	}
 	need := o.NextAt
-	if !s.Gap.Before(began.Add(-clockSlack)) {
+	if !s.Gap.Before(began) {
 		need = s.Gap.Add(repeat)
 	}
 	switch {
