@@ -98,10 +98,10 @@ func (l *leaks) redis(ctx context.Context, c redis.Cmdable) error {
 // private tells of a key that it is the place for what Meta sent and nobody understood.
 func private(key string) bool { return key == events.QuarantineKey() }
 
-// keeps tells whether the record of a message in a state is the place of its content: it may yet be sent,
+// keeps tells whether the record of a message in a state is the place of its content: it may be sent, now or again,
 // or an operator may have it sent again.
 func keeps(s message.State) bool {
-	return s.Sendable() || s == message.Dead || s == message.Rejected || s == message.Expired
+	return s.Kept() || s == message.Dead || s == message.Rejected || s == message.Expired
 }
 
 // withoutPayload is a record without what is still to be sent, which is the place of that; any other
