@@ -16,8 +16,12 @@ import (
 	"sluice/internal/message"
 )
 
-// replayMost is how many dead messages one request sends again: who wants more asks again.
-const replayMost = 500
+// replayMost is how many dead messages one request sends again at most, replayFew how many without a
+// limit of its own. For more the caller sends another request.
+const (
+	replayMost = 500
+	replayFew  = 100
+)
 
 // dead is the answer of GET /v1/dead.
 type dead struct {
@@ -129,10 +133,7 @@ func (c *Console) replay(ctx context.Context, w http.ResponseWriter, r *http.Req
 	if refused != nil {
 		return nil, refused
 	}
-	limit := 100
-	if ask.Limit != nil {
-		limit = *ask.Limit
-	}
+	limit, _ := within("limit", ask.Limit, replayFew, replayMost)
 	var some []message.DeadLetter
 	err := c.o.Records.Dead(ctx, ask.dead(), func(d message.DeadLetter) bool {
 		some = append(some, d)
@@ -160,13 +161,9 @@ func (c *Console) replay(ctx context.Context, w http.ResponseWriter, r *http.Req
 }
 
 func (c *Console) replayable(ask replay, key httpapi.Key) (extend time.Duration, refused httpapi.Refusal) {
-	switch {
-	case ask.Number == "":
-		refused = httpapi.RefuseAt("number", "number_missing")
-	case !(key.Covers(ask.Number) && c.o.Numbers(ask.Number)):
-		refused = httpapi.RefuseAt("number", "phone_not_found")
-	case ask.Limit != nil && (*ask.Limit < 1 || *ask.Limit > replayMost):
-		refused = httpapi.RefuseAt("limit", "query_invalid")
+	refused = c.sender(ask.Number, key)
+	if _, wrong := within("limit", ask.Limit, replayFew, replayMost); refused == nil {
+		refused = wrong
 	}
 	refused = append(refused, ask.signed()...)
 	if ask.Extend != "" {
@@ -175,6 +172,25 @@ func (c *Console) replayable(ask replay, key httpapi.Key) (extend time.Duration,
 		refused = append(refused, wrong...)
 	}
 	return extend, refused
+}
+
+// sender checks the phone number id that an order names.
+func (c *Console) sender(number string, key httpapi.Key) httpapi.Refusal {
+	switch {
+	case number == "":
+		return httpapi.RefuseAt("number", "number_missing")
+	case !(key.Covers(number) && c.o.Numbers(number)):
+		return httpapi.RefuseAt("number", "phone_not_found")
+	}
+	return nil
+}
+
+// extended is a message's new deadline, extend after from; zero: the message keeps its own.
+func extended(o message.Open, from time.Time, extend time.Duration) time.Time {
+	if by := from.Add(extend).UTC().Truncate(time.Millisecond); extend > 0 && by.After(o.ExpiresAt) {
+		return by
+	}
+	return time.Time{}
 }
 
 // again sends one dead message again, unless it lives or is overdue.
@@ -187,10 +203,8 @@ func (c *Console) again(ctx context.Context, id string, extend time.Duration, d 
 		return err
 	}
 	now := time.Now()
-	m := message.Move{To: message.Queued, Reason: message.ReasonReplayed, Deed: &d}
-	if by := now.Add(extend).UTC().Truncate(time.Millisecond); extend > 0 && by.After(o.ExpiresAt) {
-		m.ExpiresAt = by
-	} else if !now.Before(o.ExpiresAt) {
+	m := message.Move{To: message.Queued, Reason: message.ReasonReplayed, ExpiresAt: extended(o, now, extend), Deed: &d}
+	if m.ExpiresAt.IsZero() && !now.Before(o.ExpiresAt) {
 		answer.Overdue++
 		return nil
 	}

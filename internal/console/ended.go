@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"sluice/internal/httpapi"
 	"sluice/internal/message"
@@ -77,13 +79,7 @@ type resent struct {
 // selected checks a filter.
 func (c *Console) selected(f endedFilter, key httpapi.Key) (message.EndedFilter, httpapi.Refusal) {
 	out := message.EndedFilter{Number: f.Number, Code: f.Code, Template: f.Template, Tag: f.Tag, Since: f.Since, Until: f.Until}
-	var refused httpapi.Refusal
-	switch {
-	case f.Number == "":
-		refused = httpapi.RefuseAt("number", "number_missing")
-	case !(key.Covers(f.Number) && c.o.Numbers(f.Number)):
-		refused = httpapi.RefuseAt("number", "phone_not_found")
-	}
+	refused := c.sender(f.Number, key)
 	if f.State != "" {
 		for state := range strings.SplitSeq(f.State, ",") {
 			if !slices.Contains(message.ResendStates(), message.State(state)) {
@@ -111,7 +107,8 @@ func (c *Console) listEnded(ctx context.Context, _ http.ResponseWriter, r *http.
 		code   int
 		reason string
 	}
-	shown, by, now := ended{Groups: []endedGroup{}}, map[kind]endedGroup{}, time.Now()
+	var shown ended
+	by, now := map[kind]endedGroup{}, time.Now()
 	err := c.o.Records.Ended(ctx, filter, func(e message.Ended) bool {
 		k := kind{e.State, e.Code, e.Reason}
 		g := by[k]
@@ -212,40 +209,29 @@ type resending struct {
 
 // resendAll queues messages again, and returns how many it did. One to which something happened
 // meanwhile is left as it is then.
-func (c *Console) resendAll(ctx context.Context, some []resending, now time.Time, extend time.Duration, d message.Deed) (done int, err error) {
-	var mu sync.Mutex
-	var group sync.WaitGroup
-	next := 0
-	for range min(resendAtOnce, len(some)) {
-		group.Go(func() {
-			for {
-				mu.Lock()
-				i := next
-				next++
-				stop := i >= len(some) || err != nil
-				mu.Unlock()
-				if stop {
-					return
-				}
-				o := some[i]
-				m := message.Move{To: message.Queued, Reason: message.ReasonReplayed, In: o.due, Deed: &d}
-				if by := now.Add(o.due + extend).UTC().Truncate(time.Millisecond); extend > 0 && by.After(o.ExpiresAt) {
-					m.ExpiresAt = by
-				}
-				moved, failed := c.o.Records.Move(ctx, o.Open, m)
-				mu.Lock()
-				if moved {
-					done++
-				}
-				if failed != nil && err == nil {
-					err = failed
-				}
-				mu.Unlock()
+func (c *Console) resendAll(ctx context.Context, some []resending, now time.Time, extend time.Duration, d message.Deed) (int, error) {
+	var done atomic.Int64
+	var failed atomic.Bool // then the rest is not begun, and what is under way goes on
+	var group errgroup.Group
+	group.SetLimit(resendAtOnce)
+	for _, o := range some {
+		if failed.Load() {
+			break
+		}
+		group.Go(func() error {
+			m := message.Move{To: message.Queued, Reason: message.ReasonReplayed, In: o.due, ExpiresAt: extended(o.Open, now.Add(o.due), extend), Deed: &d}
+			moved, err := c.o.Records.Move(ctx, o.Open, m)
+			if moved {
+				done.Add(1)
 			}
+			if err != nil {
+				failed.Store(true)
+			}
+			return err
 		})
 	}
-	group.Wait()
-	return done, err
+	err := group.Wait()
+	return int(done.Load()), err
 }
 
 // within reads a number of an order that has a default and a most, and is at least 1.

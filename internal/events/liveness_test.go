@@ -62,7 +62,7 @@ func TestLiveness(t *testing.T) {
 		began := clock(t, db).Truncate(time.Millisecond)
 		beats(t, one)
 		c := channel(t, s)
-		if !c.Reported || c.Programs != 1 || c.Gap.Before(began) || !c.Open.IsZero() {
+		if !c.Reported || c.Programs != 1 || c.Gap.Before(began) || c.Gap.After(clock(t, db)) || !c.Open.IsZero() {
 			t.Errorf("after the first start: %+v, it was %s", c, began)
 		}
 		first := c.Gap

@@ -208,7 +208,7 @@ func (r Record) Restore(m message.Memory, at time.Time) (Record, Loss, Decision)
 	if r.Attempt < m.N {
 		loss = IntentLost
 		// A message that ended with its content may have been sent again, and so may one that an earlier attempt
-		// submitted: Meta may have refused that later. Without an earlier attempt it is this one that a report submitted.
+		// submitted: Meta may have refused that later. Without an earlier attempt the record has this one's outcome already.
 		again := r.Payload != "" && !r.Tombstone() && (r.State != message.Submitted || r.Attempt > 0)
 		if r.State.Sendable() || again {
 			r.Attempt, r.Task = m.N-1, m.K

@@ -584,6 +584,21 @@ func TestRestore(t *testing.T) {
 	}
 }
 
+// TestRestoreAfterTheOutcome: after a rewind an outcome may be applied before its intent is restored.
+func TestRestoreAfterTheOutcome(t *testing.T) {
+	t.Parallel()
+	taken := message.Move{To: message.Submitted, WAMID: wamid}
+	r, d := fresh().Decide(record.Input{Kind: record.Outcome, At: t0.Add(time.Second), Move: taken, Attempt: 1, Token: "w/1"})
+	if !d.Applied || r.State != message.Submitted {
+		t.Fatalf("%+v, %+v", r, d)
+	}
+	for _, m := range []message.Memory{{N: 1, Token: "w/1"}, {N: 1, Token: "w/1", Move: &taken}} {
+		if after, loss, d := r.Restore(m, t0.Add(time.Minute)); loss != record.IntentLost || d.Applied || !record.Same(after, r) {
+			t.Errorf("loss %d, %+v, restored as %+v", loss, d, after)
+		}
+	}
+}
+
 func TestPlace(t *testing.T) {
 	t.Parallel()
 	since := t0.Add(time.Second).UnixMilli()

@@ -106,6 +106,7 @@ func TestARefusedWebhookIsNoSilence(t *testing.T) {
 		want     string
 	}{
 		"refused before the attempt": {message.Authentication, message.ReasonNoAnswer, 10 * time.Minute, always(-40 * time.Second), "0s a " + resend},
+		"refused a moment before it": {message.Authentication, message.ReasonNoAnswer, 10 * time.Minute, always(-30*time.Second - time.Millisecond), "0s a " + resend},
 		"refused during the attempt": {message.Authentication, message.ReasonNoAnswer, 90 * time.Second, always(-25 * time.Second), "1m30s a in_doubt->parked no_answer"},
 		"refused in the window":      {message.Authentication, message.ReasonNoAnswer, 90 * time.Second, always(-time.Second), "1m30s a in_doubt->parked no_answer"},
 		"a server error too":         {message.Marketing, message.ReasonServerError, 90 * time.Second, always(-time.Second), "1m30s a in_doubt->parked server_error"},
