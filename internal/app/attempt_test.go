@@ -22,6 +22,13 @@ import (
 // all, and returns the bodies that Meta gets.
 func startWorker(t *testing.T, redisURL string, c config.Worker) <-chan []byte {
 	t.Helper()
+	return startWorkerRefused(t, redisURL, c, "", "")
+}
+
+// startWorkerRefused is startWorker where Meta refuses what contains a text, with status 400 and an answer; no text:
+// nothing.
+func startWorkerRefused(t *testing.T, redisURL string, c config.Worker, text, answer string) <-chan []byte {
+	t.Helper()
 	bodies := make(chan []byte, 10)
 	meta := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasSuffix(r.URL.Path, "/messages") {
@@ -32,7 +39,12 @@ func startWorker(t *testing.T, redisURL string, c config.Worker) <-chan []byte {
 		if err != nil {
 			t.Error(err)
 		}
-		io.WriteString(w, `{"messages":[{"id":"wamid.1"}]}`)
+		if text != "" && strings.Contains(string(body), text) {
+			w.WriteHeader(http.StatusBadRequest)
+			io.WriteString(w, answer)
+		} else {
+			io.WriteString(w, `{"messages":[{"id":"wamid.1"}]}`)
+		}
 		bodies <- body
 	}))
 	t.Cleanup(meta.Close)
@@ -164,5 +176,30 @@ func TestUnreadableRecordsStopNobody(t *testing.T) {
 		if c.Exists(t.Context(), key(id)).Val() != 1 {
 			t.Errorf("the record of %s is gone", id)
 		}
+	}
+}
+
+// When Meta says that a recipient gets too much, other messages to the recipient wait too, and hold up no one else's.
+func TestMessagesToAnExhaustedRecipientWait(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	api := "http://" + startProducer(t, srv.URL(), "").Addr()
+	bodies := startWorkerRefused(t, srv.URL(), config.Worker{}, "first", `{"error":{"code":131056,"message":"pair rate limit hit"}}`)
+	order := func(to, text string) {
+		t.Helper()
+		call(t, "POST", api+"/v1/messages", fmt.Sprintf(
+			`{"from":%q,"key":%q,"message":{"to":%q,"type":"text","text":{"body":%q}}}`, number, text, to, text), 202)
+	}
+	order("+15551234567", "first")
+	<-bodies
+	for end := time.Now().Add(10 * time.Second); len(srv.Client().Keys(t.Context(), "sluice:*:waits:*").Val()) == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the refused message does not wait for its recipient")
+		}
+	}
+	order("+15551234567", "second")
+	order("+15557654321", "other")
+	if got := string(<-bodies); !strings.Contains(got, `"body":"other"`) {
+		t.Errorf("Meta got %s", got)
 	}
 }

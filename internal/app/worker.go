@@ -274,7 +274,7 @@ func handler(s *send.Sender) queue.Handler {
 		case again.On != "":
 			return queue.Later{Hold: queue.Name(message.Hold{Number: number, Template: again.Template})}
 		}
-		return queue.Later{In: again.In}
+		return queue.Later{In: again.In, Recipient: again.Recipient}
 	}
 }
 
