@@ -94,13 +94,13 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, number strin
 			return
 		}
 	}
+	r = r.Clone(r.Context()) // passedBody changes it
 	body, err := passedBody(r)
 	if err != nil {
 		f.fail(w, err)
 		return
 	}
 	defer body.Close()
-	r = r.WithContext(r.Context())
 	r.Body = body
 	f.pass(w, r, number, f.at(r.URL.Path, r.URL.Query()))
 }

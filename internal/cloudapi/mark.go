@@ -63,8 +63,8 @@ func (m *Marks) Make(id string, attempt int, accepted int64) string {
 // Parse returns what Make was given for a marker with the same environment and one of the keys. It is
 // false for everything else.
 func (m *Marks) Parse(s string) (id string, attempt int, accepted int64, ok bool) {
-	parts := strings.Split(s, ".")
-	if len(s) > 512 || len(parts) != 5 || parts[0] != markVersion || parts[1] != m.env {
+	parts, marked := split(s)
+	if !marked || parts[1] != m.env {
 		return "", 0, 0, false
 	}
 	body := strings.Join(parts[1:4], ".")
@@ -88,14 +88,20 @@ func (m *Marks) Parse(s string) (id string, attempt int, accepted int64, ok bool
 }
 
 // Other tells whether s has the form of a marker and names another environment. Its MAC is not looked
-// at: nobody has the key of another environment.
+// at: this installation does not have the key of another environment.
 func (m *Marks) Other(s string) bool {
-	parts := strings.Split(s, ".")
-	if len(s) > 512 || len(parts) != 5 || parts[0] != markVersion || !ValidEnv(parts[1]) || parts[1] == m.env {
+	parts, marked := split(s)
+	if !marked || !ValidEnv(parts[1]) || parts[1] == m.env {
 		return false
 	}
 	_, isID := message.Number(parts[2])
 	return isID && len(parts[4]) == macLen
+}
+
+// split returns the parts of what may be a marker: version, environment, id, attempt and MAC.
+func split(s string) ([]string, bool) {
+	parts := strings.Split(s, ".")
+	return parts, len(s) <= 512 && len(parts) == 5 && parts[0] == markVersion
 }
 
 func mac(key []byte, s string) string {

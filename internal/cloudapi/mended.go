@@ -1,6 +1,7 @@
 package cloudapi
 
 import (
+	"cmp"
 	"encoding/json"
 	"strings"
 	"time"
@@ -50,24 +51,24 @@ func Announced(e message.Event, now time.Time) (Announcement, bool) {
 	json.Unmarshal(e.Meta, &v) // what is of another type than ours stays empty, and says nothing
 	a := Announcement{Event: v.Event}
 	if e.Field == "message_template_status_update" {
+		if v.Name == "" {
+			return a, false
+		}
 		a.Template = v.Name + "/" + strings.ReplaceAll(v.Language, "-", "_")
+		released := v.Other.Title == "UNPAUSE"
 		switch v.Event {
 		case "APPROVED", "REINSTATED":
-			return a, v.Name != ""
+			return a, true
 		case "PAUSED":
-			if v.Other.Title == "UNPAUSE" {
-				return a, v.Name != ""
+			if !released {
+				a.Hold, a.For = true, cmp.Or(pauses[v.Other.Title], otherPause)
 			}
-			a.Hold, a.For = true, otherPause
-			if d, known := pauses[v.Other.Title]; known {
-				a.For = d
-			}
-			return a, v.Name != ""
+			return a, true
 		case "DISABLED", "REJECTED", "ARCHIVED", "PENDING_DELETION", "DELETED":
 			a.Hold = true
-			return a, v.Name != ""
+			return a, true
 		}
-		return a, v.Other.Title == "UNPAUSE" && v.Name != ""
+		return a, released
 	}
 	if e.Field != "account_update" {
 		return a, false

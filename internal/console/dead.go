@@ -78,9 +78,7 @@ type replayed struct {
 func (c *Console) listDead(ctx context.Context, _ http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
 	number, limit, refused := c.page(r, key)
 	f := message.DeadFilter{Number: number, Reason: r.URL.Query().Get("cause")}
-	refused = append(refused, query(r.URL.Query(), "code", func(code int) { f.Code = &code }, digits)...)
-	refused = append(refused, query(r.URL.Query(), "since", func(t time.Time) { f.Since = t }, httpapi.ParseTime)...)
-	refused = append(refused, query(r.URL.Query(), "until", func(t time.Time) { f.Until = t }, httpapi.ParseTime)...)
+	refused = append(refused, narrow(r.URL.Query(), &f.Code, &f.Since, &f.Until)...)
 	if refused != nil {
 		return nil, refused
 	}
@@ -129,11 +127,10 @@ func (c *Console) replay(ctx context.Context, w http.ResponseWriter, r *http.Req
 	if refused := httpapi.ReadJSON(w, r, &ask); refused != nil {
 		return nil, refused
 	}
-	extend, refused := c.replayable(ask, key)
+	limit, extend, refused := c.replayable(ask, key)
 	if refused != nil {
 		return nil, refused
 	}
-	limit, _ := within("limit", ask.Limit, replayFew, replayMost)
 	var some []message.DeadLetter
 	err := c.o.Records.Dead(ctx, ask.dead(), func(d message.DeadLetter) bool {
 		some = append(some, d)
@@ -160,22 +157,19 @@ func (c *Console) replay(ctx context.Context, w http.ResponseWriter, r *http.Req
 	return answer, nil
 }
 
-func (c *Console) replayable(ask replay, key httpapi.Key) (extend time.Duration, refused httpapi.Refusal) {
-	refused = c.sender(ask.Number, key)
-	if _, wrong := within("limit", ask.Limit, replayFew, replayMost); refused == nil {
-		refused = wrong
-	}
-	refused = append(refused, ask.signed()...)
+func (c *Console) replayable(ask replay, key httpapi.Key) (limit int, extend time.Duration, refused httpapi.Refusal) {
+	refused = c.reach(ask.Number, key)
+	limit, wrong := within("limit", ask.Limit, replayFew, replayMost)
+	refused = append(append(refused, wrong...), ask.signed()...)
 	if ask.Extend != "" {
-		var wrong httpapi.Refusal
 		extend, wrong = span("extend", ask.Extend)
 		refused = append(refused, wrong...)
 	}
-	return extend, refused
+	return limit, extend, refused
 }
 
-// sender checks the phone number id that an order names.
-func (c *Console) sender(number string, key httpapi.Key) httpapi.Refusal {
+// reach refuses an order without a number, and one for a number that its key does not cover.
+func (c *Console) reach(number string, key httpapi.Key) httpapi.Refusal {
 	switch {
 	case number == "":
 		return httpapi.RefuseAt("number", "number_missing")
@@ -232,6 +226,13 @@ func limitOf(r *http.Request) (limit int, refused httpapi.Refusal) {
 		refused = httpapi.RefuseAt("limit", "query_invalid")
 	}
 	return limit, refused
+}
+
+// narrow reads the part of a filter that all lists of messages have.
+func narrow(q url.Values, code **int, since, until *time.Time) httpapi.Refusal {
+	refused := query(q, "code", func(n int) { *code = &n }, digits)
+	refused = append(refused, query(q, "since", func(t time.Time) { *since = t }, httpapi.ParseTime)...)
+	return append(refused, query(q, "until", func(t time.Time) { *until = t }, httpapi.ParseTime)...)
 }
 
 // query gives a value of a request's query to set, where there is one.

@@ -18,10 +18,11 @@ import (
 )
 
 const (
-	// resendMost is how many messages one order sends again, resendRate how many a second without
-	// another word.
-	resendMost = 10_000
-	resendRate = 10
+	// resendMost is how many messages one order sends again, resendRate how many a second when the
+	// order does not say it, and resendFastest the most that it may say.
+	resendMost    = 10_000
+	resendRate    = 10
+	resendFastest = 500
 	// resendAtOnce is how many are written at the same time: they share transactions.
 	resendAtOnce = 64
 )
@@ -79,7 +80,7 @@ type resent struct {
 // selected checks a filter.
 func (c *Console) selected(f endedFilter, key httpapi.Key) (message.EndedFilter, httpapi.Refusal) {
 	out := message.EndedFilter{Number: f.Number, Code: f.Code, Template: f.Template, Tag: f.Tag, Since: f.Since, Until: f.Until}
-	refused := c.sender(f.Number, key)
+	refused := c.reach(f.Number, key)
 	if f.State != "" {
 		for state := range strings.SplitSeq(f.State, ",") {
 			if !slices.Contains(message.ResendStates(), message.State(state)) {
@@ -95,9 +96,7 @@ func (c *Console) selected(f endedFilter, key httpapi.Key) (message.EndedFilter,
 func (c *Console) listEnded(ctx context.Context, _ http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
 	q := r.URL.Query()
 	ask := endedFilter{Number: q.Get("number"), State: q.Get("state"), Template: q.Get("template"), Tag: q.Get("tag")}
-	refused := query(q, "code", func(code int) { ask.Code = &code }, digits)
-	refused = append(refused, query(q, "since", func(t time.Time) { ask.Since = t }, httpapi.ParseTime)...)
-	refused = append(refused, query(q, "until", func(t time.Time) { ask.Until = t }, httpapi.ParseTime)...)
+	refused := narrow(q, &ask.Code, &ask.Since, &ask.Until)
 	filter, wrong := c.selected(ask, key)
 	if refused = append(refused, wrong...); len(refused) > 0 {
 		return nil, refused
@@ -154,7 +153,7 @@ func (c *Console) resendEnded(ctx context.Context, w http.ResponseWriter, r *htt
 	filter, refused := c.selected(ask.endedFilter, key)
 	limit, wrong := within("limit", ask.Limit, resendMost, resendMost)
 	refused = append(refused, wrong...)
-	rate, wrong := within("rate", ask.Rate, resendRate, replayMost)
+	rate, wrong := within("rate", ask.Rate, resendRate, resendFastest)
 	refused = append(append(refused, wrong...), ask.signed()...)
 	var extend time.Duration
 	if ask.Extend != "" {

@@ -62,7 +62,7 @@ func (in *Intake) explain(ctx context.Context, rec message.Record) (any, refusal
 			return nil, refuse("store_unavailable")
 		}
 	}
-	e := in.why(rec, standing, time.Now())
+	e := in.why(rec, standing, in.now())
 	e.ID, e.State, e.Reason, e.Code, e.Error = rec.ID, rec.State, rec.Reason, rec.Code, in.metaError(rec)
 	if !rec.State.Final() {
 		e.ExpiresAt = rec.ExpiresAt.UTC()

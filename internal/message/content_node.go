@@ -155,35 +155,29 @@ var hiddenCharacter = rule(Invalid, "character_invisible", "An id has no invisib
 // id is word for what is copied from elsewhere and must be the same to the last character.
 func (n node) id(missing *Rule) string {
 	s := n.word(missing)
-	if c, has := invisible(s); has && !blank(s) {
-		n.refuseAs(hiddenCharacter, fmt.Sprintf("This has the invisible character U+%04X.", c), hiddenCharacter.Fix)
+	if hidden := hiddenIn(s); hidden != "" && !blank(s) {
+		n.refuseAs(hiddenCharacter, hidden, hiddenCharacter.Fix)
 	}
 	return s
 }
 
-// refuseWord is refuseAs for a word, of which an invisible character is named: nobody can see
+// refuseWord is refuseAs for a word, of which an invisible character is named: people cannot see
 // what is wrong with it.
 func (n node) refuseWord(r *Rule, detail, fix string) {
-	if c, has := invisible(n.bare()); has {
-		detail += fmt.Sprintf(" This has the invisible character U+%04X.", c)
-		fix = "Remove it: it often comes along when text is copied."
+	if hidden := hiddenIn(n.bare()); hidden != "" {
+		detail, fix = detail+" "+hidden, hiddenCharacter.Fix
 	}
 	n.refuseAs(r, detail, fix)
 }
 
-// invisible returns the first character of s that people do not see.
-func invisible(s string) (rune, bool) {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' { // only then it is worth a closer look
-			for _, r := range s[i:] {
-				if r != ' ' && !unicode.IsGraphic(r) || r != ' ' && unicode.Is(unicode.Zs, r) || strings.ContainsRune(blankLetters, r) {
-					return r, true
-				}
-			}
-			return 0, false
+// hiddenIn names the first character of s that people do not see; empty: there is none.
+func hiddenIn(s string) string {
+	for _, r := range s {
+		if r < ' ' || r > '~' && (!unicode.IsPrint(r) || strings.ContainsRune(blankLetters, r)) {
+			return fmt.Sprintf("This has the invisible character U+%04X.", r)
 		}
 	}
-	return 0, false
+	return ""
 }
 
 // blankLetters are letters and symbols by their category, and look like nothing.
