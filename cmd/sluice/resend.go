@@ -52,7 +52,7 @@ func (r resendCmd) Run(ctx context.Context) error {
 	) {
 		t.row(a.Resent, "queued again, the last due "+clock(a.Last, "never"))
 		t.row(a.Overdue, "left: their deadline has passed (--extend gives a new one)")
-		t.row(a.Gone, "left: their content is not kept; the caller must send them anew")
+		t.row(a.Gone, "left: their content is not kept; the caller must send them as new messages")
 		t.row(a.Unclear, "left: Meta may have delivered them")
 		if a.More {
 			t.row("", "there are more: give the command again")
@@ -77,7 +77,7 @@ func showEnded(t table, a counts) {
 	}
 	t.row(a.Ready, "of", a.Count, "can be sent again: give --go and --reason")
 	t.row(a.Overdue, "of these only with --extend: their deadline has passed")
-	t.row(a.Gone, "cannot: their content is not kept; the caller must send them anew")
+	t.row(a.Gone, "cannot: their content is not kept; the caller must send them as new messages")
 	t.row(a.Unclear, "cannot: Meta may have delivered them")
 }
 

@@ -269,7 +269,7 @@ var codes = []Entry{
 	{
 		Code: 131044, Title: "Business eligibility payment issue (calling)",
 		Meaning: "The account cannot pay for calls: as 131042, for calls that people make to you.",
-		Advice:  "Mend the account's billing; messages are not affected unless 131042 comes too.",
+		Advice:  "Correct the account's billing; messages are not affected unless 131042 comes too.",
 		Status:  400, Kind: message.Refused, Scope: ScopeMessage, From: FromWebhook,
 	},
 	{

@@ -31,7 +31,7 @@ const (
 type ended struct {
 	Count   int          `json:"count" doc:"How many messages the filter selects."`
 	Ready   int          `json:"ready" doc:"How many of them can be sent again."`
-	Gone    int          `json:"gone" doc:"How many cannot: their content is not kept. The caller must send them anew."`
+	Gone    int          `json:"gone" doc:"How many cannot: their content is not kept. The caller must send them as new messages."`
 	Unclear int          `json:"unclear" doc:"How many are not sent again: Meta may have delivered them."`
 	Overdue int          `json:"overdue" doc:"How many of those that are ready need extend: their deadline has passed."`
 	Groups  []endedGroup `json:"groups" doc:"All by state, code and reason."`

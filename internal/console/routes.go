@@ -33,7 +33,7 @@ func (c *Console) audit(ctx context.Context, _ http.ResponseWriter, r *http.Requ
 
 var (
 	paramNumber = httpapi.Param{In: "query", Name: "number", Doc: "Of this phone number id alone.", Example: "106540352242922"}
-	paramLimit  = httpapi.Param{In: "query", Name: "limit", Doc: "How many are shown, up to 1000; 100 without it.", Example: strconv.Itoa(100), Type: 0}
+	paramLimit  = httpapi.Param{In: "query", Name: "limit", Doc: "How many are shown, 1 to 1000; 100 without it.", Example: strconv.Itoa(100), Type: 0}
 )
 
 // orderCodes are those of an order.
@@ -45,9 +45,6 @@ func orderCodes(more ...string) []string {
 func (c *Console) routes() []httpapi.Route {
 	get := func(path, name, group, summary string, answer any, params []httpapi.Param, f http.HandlerFunc) httpapi.Route {
 		codes := []string{"store_unavailable"}
-		if slices.Contains(params, paramLimit) {
-			codes = append(codes, "query_invalid")
-		}
 		if slices.Contains(params, paramNumber) {
 			codes = append(codes, "phone_not_found")
 		}
@@ -105,7 +102,7 @@ func (c *Console) routes() []httpapi.Route {
 			Doc:     "The same messages, with their ids and histories, and all attempts before them. They go to the ends of their queues. GET /v1/dead with the same filter tells how many there are.",
 			Body:    &httpapi.Body{Type: replay{}, Example: `{"number":"106540352242922","code":131000,"limit":50,"extend":"2h","actor":"anna","reason":"Meta is back"}`},
 			Answers: []httpapi.Answer{{Status: 200, Doc: "What was done.", Type: replayed{}}},
-			Codes:   orderCodes("number_missing", "phone_not_found", "query_invalid", "for_invalid"), Handler: c.handle(c.replay),
+			Codes:   orderCodes("number_missing", "phone_not_found", "for_invalid"), Handler: c.handle(c.replay),
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/ended", Name: "countEnded", Group: "Messages that ended", Scope: httpapi.ScopeAdmin,
@@ -130,7 +127,7 @@ func (c *Console) routes() []httpapi.Route {
 				"The audit log gets one entry for the whole order. GET /v1/ended with the same filter tells how many there are.",
 			Body:    &httpapi.Body{Type: resend{}, Example: `{"number":"106540352242922","state":"expired","tag":"spring","rate":20,"extend":"2h","actor":"anna","reason":"the number was held over night"}`},
 			Answers: []httpapi.Answer{{Status: 200, Doc: "What was done.", Type: resent{}}},
-			Codes:   orderCodes("number_missing", "phone_not_found", "state_unknown", "query_invalid", "for_invalid"), Handler: c.handle(c.resendEnded),
+			Codes:   orderCodes("number_missing", "phone_not_found", "state_unknown", "for_invalid"), Handler: c.handle(c.resendEnded),
 		},
 		audit,
 		httpapi.Description(c.Document),
@@ -138,7 +135,7 @@ func (c *Console) routes() []httpapi.Route {
 }
 
 const aboutEnded = "A message can be sent again when it is proven that Meta did not deliver it and when its content is kept: " +
-	"one that is `rejected`, `expired` or `dead` keeps its content as long as its record lives. One that is `failed` does not, since Meta had taken it: its caller must send it anew, as a new message. " +
+	"one that is `rejected`, `expired` or `dead` keeps its content as long as its record lives. One that is `failed` does not: its caller must send it as a new message. " +
 	"A closed doubt (`failed`, `undetermined`) is never sent again. Records of messages that ended live 7 days."
 
 // Document describes the console.

@@ -55,7 +55,7 @@ var answers = map[string]answer{
 	"as_unknown":     {0, "A doubt is resolved as sent, not-sent or cancel.", "Give one of them."},
 	"state_unknown":  {0, "Messages are sent again from the states failed, rejected, expired and dead.", "Give one of them, or several with commas between them."},
 	"number_missing": {0, "No number is named.", "Give Meta's phone number id in number."},
-	"query_invalid":  {0, "This value cannot be right here.", "Numbers and codes are digits, times are written like 2026-01-31T15:04:05Z, a limit is 1 to 1000. Give each parameter once, with a value."},
+	"query_invalid":  {0, "This value cannot be right here.", "Numbers and codes are digits, times are written like 2026-01-31T15:04:05Z, limits and rates are in the range that the description at /openapi.json names. Give each parameter once, with a value."},
 	"query_unknown":  {0, "The path takes no such query parameter.", "Check its spelling; the description at /openapi.json names those that there are."},
 	"value_blank":    {0, "The value is empty.", "Give one, or leave the member out."},
 
