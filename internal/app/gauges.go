@@ -97,11 +97,7 @@ func (g *gauges) look() []prometheus.Metric {
 		}
 	}
 	for _, p := range unknown {
-		n := 0
-		for _, w := range p.Waiting {
-			n += w.Pending + w.Delayed + w.Active
-		}
-		add(unknownDesc, float64(n), p.Number)
+		add(unknownDesc, float64(p.Messages()), p.Number)
 	}
 	// What a worker has fetched counts as being sent; the two were not read at the same moment.
 	add(openDesc, float64(max(0, open.Waiting-int64(inHand))), string(message.Queued))

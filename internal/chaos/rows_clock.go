@@ -2,9 +2,6 @@ package chaos
 
 import (
 	"errors"
-	"io"
-	"net/http"
-	"strings"
 	"time"
 
 	"sluice/internal/graphsim"
@@ -45,15 +42,7 @@ var clockRows = []row{
 					if !r.setClock(p, d) {
 						break
 					}
-					r.until("the program is not ready, and says why", func() bool {
-						resp, err := r.HTTP.Get("http://" + p.Ops + "/readyz")
-						if err != nil {
-							return false
-						}
-						defer resp.Body.Close()
-						text, _ := io.ReadAll(resp.Body)
-						return resp.StatusCode == http.StatusServiceUnavailable && strings.Contains(string(text), "the clock of Redis")
-					})
+					r.until("the program is not ready, and says why", func() bool { return r.unready(p, "the clock of Redis") })
 				}
 			}
 			r.settle()

@@ -97,8 +97,8 @@ func (r *run) restore() {
 }
 
 // reportAll lets Meta report once more what it has received, which it returns.
-func (r *run) reportAll() (all []graphsim.Accepted) {
-	r.must(r.Accepted(r.ctx, func(a graphsim.Accepted) { all = append(all, a) }), "read the simulator's ledger")
+func (r *run) reportAll() []graphsim.Accepted {
+	all := r.accepted()
 	r.reports(all, time.Now(), "sent", "delivered")
 	r.tell("Meta reports %d messages once more", len(all))
 	return all
@@ -107,23 +107,13 @@ func (r *run) reportAll() (all []graphsim.Accepted) {
 // breach lets Redis come back with a setting that breaks the promise: then programs are not ready, and
 // nothing is accepted.
 func (r *run) breach() {
-	ready := func() (string, int) {
-		resp, err := r.HTTP.Get("http://" + r.others["producer"].Ops + "/readyz")
-		if err != nil {
-			return err.Error(), 0
-		}
-		defer resp.Body.Close()
-		text, _ := io.ReadAll(resp.Body)
-		return string(text), resp.StatusCode
-	}
 	r.order(r.n/2, r.pace()/4)
 	r.must(r.producer.wait(), "order")
 	r.killRedis()
 	r.tell("start Redis with appendfsync everysec")
 	r.startRedis("--appendfsync", "everysec")
 	r.until("the producer is not ready, and says why", func() bool {
-		text, status := ready()
-		return status == http.StatusServiceUnavailable && strings.Contains(text, "appendfsync")
+		return r.unready(r.others["producer"], "appendfsync")
 	})
 	taken := len(r.producer.taken())
 	r.order(r.n/2, r.pace()/4)
@@ -131,6 +121,20 @@ func (r *run) breach() {
 	r.check(len(r.producer.taken()) == taken, "%d messages were accepted by a Redis that may lose them", len(r.producer.taken())-taken)
 	r.tell("appendfsync always")
 	r.must(r.db.ConfigSet(r.ctx, "appendfsync", "always").Err(), "set appendfsync")
-	r.until("the producer is ready again", func() bool { _, status := ready(); return status == http.StatusOK })
+	r.until("the producer is ready again", func() bool {
+		_, err := r.Get(r.ctx, "http://"+r.others["producer"].Ops+"/readyz")
+		return err == nil
+	})
 	r.settle()
+}
+
+// unready tells whether a program says that it is not ready, for a reason with a text in it.
+func (r *run) unready(p *rig.Process, why string) bool {
+	resp, err := r.HTTP.Get("http://" + p.Ops + "/readyz")
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode == http.StatusServiceUnavailable && strings.Contains(string(text), why)
 }

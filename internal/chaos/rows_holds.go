@@ -1,13 +1,12 @@
 package chaos
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"sluice/internal/message"
+	"sluice/internal/queue"
 )
 
 // holdRows are about what Meta refuses for all messages of a number, a template or an app.
@@ -105,16 +104,7 @@ var holdRows = []row{
 // alter changes members of what the simulator is.
 func (r *run) alter(what string, members map[string]any) {
 	r.tell("the simulator's %s: %v", what, members)
-	body, err := json.Marshal(members)
-	r.must(err, "alter the simulator")
-	req, err := http.NewRequestWithContext(r.ctx, http.MethodPatch, "http://"+r.Sim.Addr+"/_sim/"+what, bytes.NewReader(body))
-	r.must(err, "alter the simulator")
-	resp, err := r.HTTP.Do(req)
-	r.must(err, "alter the simulator")
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		r.fatal("the simulator answered %s", resp.Status)
-	}
+	r.simulate(http.MethodPatch, what, members, http.StatusOK)
 }
 
 // refusals is how many calls the simulator answered with a code.
@@ -126,12 +116,6 @@ func (r *run) refusals(code string) int {
 
 // holds tells whether there is a hold because of a code.
 func (r *run) holds(code int) bool {
-	for _, s := range shards.All() {
-		for _, v := range r.db.HGetAll(r.ctx, s.Key("holds")).Val() {
-			if bytes.Contains([]byte(v), fmt.Appendf(nil, `"code":%d,`, code)) {
-				return true
-			}
-		}
-	}
-	return false
+	all, err := queue.NewHolds(r.db, shards).List(r.ctx)
+	return err == nil && slices.ContainsFunc(all, func(h message.Hold) bool { return h.Code == code })
 }

@@ -1,9 +1,6 @@
 package chaos
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -118,14 +115,7 @@ func (r *run) upgrade() {
 // inbound lets a person write n messages to a number, so long ago, and Meta report them now.
 func (r *run) inbound(number string, n int, ago time.Duration) {
 	r.tell("%d inbound messages of %s ago", n, ago)
-	body, err := json.Marshal(map[string]any{"from": "15551234567", "to": number, "text": "Hello", "count": n, "ago": ago.String()})
-	r.must(err, "inbound")
-	req, err := http.NewRequestWithContext(r.ctx, http.MethodPost, fmt.Sprintf("http://%s/_sim/inbound", r.Sim.Addr), bytes.NewReader(body))
-	r.must(err, "inbound")
-	resp, err := r.HTTP.Do(req)
-	r.must(err, "let a person write")
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusAccepted {
-		r.fatal("the simulator answered %s to inbound messages", resp.Status)
-	}
+	r.simulate(http.MethodPost, "inbound", map[string]any{
+		"from": "15551234567", "to": number, "text": "Hello", "count": n, "ago": ago.String(),
+	}, http.StatusAccepted)
 }

@@ -195,14 +195,19 @@ func (r *run) aofSize() int64 {
 // misbehave replaces what goes wrong at the simulator by chance.
 func (r *run) misbehave(f graphsim.Faults) {
 	r.tell("the simulator's faults: %+v", f)
-	body, err := json.Marshal(f)
-	r.must(err, "faults")
-	req, err := http.NewRequestWithContext(r.ctx, http.MethodPut, "http://"+r.Sim.Addr+"/_sim/faults", bytes.NewReader(body))
-	r.must(err, "faults")
+	r.simulate(http.MethodPut, "faults", f, http.StatusOK)
+}
+
+// simulate asks something of the simulator, which must answer with a status.
+func (r *run) simulate(method, what string, asked any, status int) {
+	body, err := json.Marshal(asked)
+	r.must(err, "ask the simulator")
+	req, err := http.NewRequestWithContext(r.ctx, method, "http://"+r.Sim.Addr+"/_sim/"+what, bytes.NewReader(body))
+	r.must(err, "ask the simulator")
 	resp, err := r.HTTP.Do(req)
-	r.must(err, "set the simulator's faults")
+	r.must(err, "ask the simulator")
 	resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		r.fatal("the simulator answered %s to its faults", resp.Status)
+	if resp.StatusCode != status {
+		r.fatal("the simulator answered %s to %s %s", resp.Status, method, what)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -483,13 +484,16 @@ func TestResendEnded(t *testing.T) {
 		t.Errorf("without content: %v", a)
 	}
 	d.shelf.gone = false
-	status, a := d.ask(t, "admin", "POST", "/v1/ended/resend", `{"number":"`+ours+`","rate":2,"limit":1,`+signed+`}`)
+	status, a := d.ask(t, "admin", "POST", "/v1/ended/resend", `{"number":"`+ours+`","rate":2,"limit":1,"state":"rejected,expired,dead","template":"order/en_US","since":"`+past.Format(time.RFC3339)+`",`+signed+`}`)
 	if status != 200 || a["resent"] != 1. || a["overdue"] != 1. || a["more"] != true {
 		t.Fatalf("the first: %d %v", status, a)
 	}
 	status, a = d.ask(t, "admin", "POST", "/v1/ended/resend", `{"number":"`+ours+`","rate":2,"extend":"2h",`+signed+`}`)
 	if status != 200 || a["resent"] != 2. || a["overdue"] != 0. || a["unclear"] != 1. || a["more"] != false {
 		t.Fatalf("the rest: %d %v", status, a)
+	}
+	if last, err := time.Parse(time.RFC3339Nano, fmt.Sprint(a["last"])); err != nil || last.Sub(now) < 500*time.Millisecond || last.Sub(now) > time.Minute {
+		t.Errorf("the last is due at %v", a["last"])
 	}
 	due := map[time.Duration]bool{}
 	for _, m := range d.shelf.moves[1:] {
@@ -501,7 +505,8 @@ func TestResendEnded(t *testing.T) {
 	if !due[0] || !due[500*time.Millisecond] {
 		t.Errorf("due after %v: two a second are half a second apart", due)
 	}
-	if len(d.shelf.noted) != 2 || d.shelf.noted[1].On != "2 messages of number "+ours || d.shelf.noted[1].Actor != "anna" {
+	if len(d.shelf.noted) != 2 || d.shelf.noted[0].On != "1 messages of number "+ours+", state rejected,expired,dead, template order/en_US, since "+past.Format(time.RFC3339) ||
+		d.shelf.noted[1].On != "2 messages of number "+ours || d.shelf.noted[1].Actor != "anna" {
 		t.Errorf("noted %+v", d.shelf.noted)
 	}
 	if _, a := d.ask(t, "admin", "GET", "/v1/ended?number="+ours, ""); a["count"] != 1. {

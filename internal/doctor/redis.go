@@ -75,11 +75,7 @@ func (v *visit) unserved(ctx context.Context, db *store.DB) {
 		v.add("queues", "", found(Fail, err.Error(), "allow Sluice's user SMEMBERS and EVALSHA"))
 	}
 	for _, p := range all {
-		n := 0
-		for _, w := range p.Waiting {
-			n += w.Pending + w.Delayed + w.Active
-		}
-		v.add("number not configured", p.Number, found(Warn, fmt.Sprintf("%d messages wait for it, and none is sent", n),
+		v.add("number not configured", p.Number, found(Warn, fmt.Sprintf("%d messages wait for it, and none is sent", p.Messages()),
 			"add it under numbers in sluice.yaml, or let its messages expire"))
 	}
 }

@@ -101,6 +101,7 @@ type bench struct {
 	registry *prometheus.Registry
 	log      *bytes.Buffer
 	refuse   bool                                                                             // types that are not known
+	offset   time.Duration                                                                    // of the store's clock
 	drain    func(ctx context.Context, number string, c message.Class) (time.Duration, error) // nil: at once
 	// Tokens of keys: for everything, for our number, without the scope to send, without any, revoked, expired.
 	wide, narrow, readOnly, scopeless, revoked, expired string
@@ -152,6 +153,7 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 			return b.drain(ctx, number, c)
 		},
 		Refuse: func(string) bool { return b.refuse },
+		Offset: func() time.Duration { return b.offset },
 		Desk:   b.clerk,
 		Graph:  b.meta,
 		Passes: func(code int) bool { return code == passingCode },
@@ -346,6 +348,34 @@ func TestIdempotency(t *testing.T) {
 	}
 	if one, two := b.post(t, envelope("")).accepted(t), b.post(t, envelope("")).accepted(t); one.ID == two.ID {
 		t.Error("two messages without a key became one")
+	}
+}
+
+// Deadlines are judged by the store's clock, on each way in, and so is what a message waits for.
+func TestTheStoresClockDecides(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.offset = 2 * time.Hour
+	soon := time.Now().Add(time.Hour).UTC().Truncate(time.Second) // past, by the store's clock
+	at := soon.Format(time.RFC3339)
+	lines := withHeader("Content-Type", "application/x-ndjson")
+	for name, r := range map[string]reply{
+		"a message":      b.post(t, envelope(`,"expires_at":"`+at+`"`)),
+		"a batch":        b.do(t, "POST", "/v1/messages/batch", envelope(`,"expires_at":"`+at+`"`), lines),
+		"on Meta's path": b.do(t, "POST", metas, `{"messaging_product":"whatsapp",`+hello[1:], withHeader("Sluice-Expires-At", at)),
+	} {
+		if r.status == http.StatusAccepted || !strings.Contains(r.body, "ttl_invalid") && !strings.Contains(r.body, "Sluice-Expires-At: ") {
+			t.Errorf("%s: %d %s", name, r.status, r.body)
+		}
+	}
+	if left := time.Until(b.post(t, envelope("")).accepted(t).ExpiresAt); left < 2*time.Hour {
+		t.Errorf("without a deadline it has %s", left)
+	}
+	id := message.NewID(ours, "due")
+	b.keeper.records[id] = message.Record{Context: message.Context{ID: id, From: ours}, State: message.Queued, NextAt: soon, ExpiresAt: soon.Add(24 * time.Hour)}
+	r := b.do(t, http.MethodGet, "/v1/messages/"+id+"/explain", "", withHeader("Authorization", "Bearer "+b.readOnly))
+	if strings.Contains(r.body, `"scheduled"`) || r.status != http.StatusOK {
+		t.Errorf("what is due is explained as %d %s", r.status, r.body)
 	}
 }
 

@@ -28,13 +28,13 @@ func (l *Ledger) Ended(ctx context.Context, filter message.EndedFilter, f func(m
 	}
 	for hour := hourOf(since.Add(life)); hour <= hourOf(until.Add(life)); hour++ {
 		const page = 500
-		key := endedKey(s, time.Unix(hour*3600, 0))
+		key, seen := endedKey(s, time.Unix(hour*3600, 0)), map[string]bool{}
 		for from := int64(0); ; from += page {
 			ids, err := l.db.LRange(ctx, key, from, from+page-1).Result()
 			if err != nil {
 				return fmt.Errorf("read messages that ended: %w", err)
 			}
-			more, err := l.someEnded(ctx, s, ids, hour, filter, f)
+			more, err := l.someEnded(ctx, s, ids, hour, filter, seen, f)
 			if err != nil || !more {
 				return err
 			}
@@ -46,8 +46,9 @@ func (l *Ledger) Ended(ctx context.Context, filter message.EndedFilter, f func(m
 	return nil
 }
 
-// someEnded is Ended for a part of the list of an hour. It tells whether f wants more.
-func (l *Ledger) someEnded(ctx context.Context, s message.Shard, ids []string, hour int64, filter message.EndedFilter, f func(message.Ended) bool) (bool, error) {
+// someEnded is Ended for a part of the list of an hour. Seen are the messages of that hour that f was
+// called for. It tells whether f wants more.
+func (l *Ledger) someEnded(ctx context.Context, s message.Shard, ids []string, hour int64, filter message.EndedFilter, seen map[string]bool, f func(message.Ended) bool) (bool, error) {
 	var own []string
 	for _, id := range ids {
 		if strings.HasPrefix(id, filter.Number+"-") {
@@ -58,7 +59,6 @@ func (l *Ledger) someEnded(ctx context.Context, s message.Shard, ids []string, h
 	if err != nil {
 		return false, err
 	}
-	seen := map[string]bool{}
 	for i := range all {
 		r := &all[i]
 		// A message that was sent again and ended again is in the list of each end: the last one counts.

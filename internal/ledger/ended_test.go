@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -83,6 +84,11 @@ func TestEnded(t *testing.T) {
 		a := f.begun(rejected.ID, 1, "w/2")
 		if a.Verdict != message.Go || a.N != 2 || len(a.Payload) == 0 {
 			t.Fatalf("its next attempt: %+v", a)
+		}
+		for _, list := range f.db.Keys(f.t.Context(), f.shard.Key("ended:*")).Val() { // both ends, in parts that are read apart
+			for i := range 500 {
+				f.db.RPush(f.t.Context(), list, fmt.Sprint("1999-", i))
+			}
 		}
 		f.finished(a, message.Move{To: message.Rejected, Code: 131047, Keep: true})
 		if got, _ := f.ended(message.EndedFilter{Number: number, Code: &code}); !slices.Equal(got, []string{rejected.ID}) {

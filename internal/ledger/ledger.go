@@ -208,13 +208,12 @@ func memberOf(r *record.Record, list message.List) string {
 // ReadAll returns the records of messages of one shard, in the order of their ids. Those that are
 // not there do not exist.
 func (l *Ledger) ReadAll(ctx context.Context, s message.Shard, ids []string) ([]record.Record, error) {
-	texts, err := l.texts(ctx, s, ids)
+	all, unreadable, err := l.ReadReadable(ctx, s, ids)
 	if err != nil {
 		return nil, err
 	}
-	all := make([]record.Record, len(texts))
-	for i, text := range texts {
-		if all[i], err = record.Decode(ids[i], text); err != nil {
+	for _, id := range ids {
+		if err := unreadable[id]; err != nil {
 			return nil, err
 		}
 	}
@@ -224,28 +223,8 @@ func (l *Ledger) ReadAll(ctx context.Context, s message.Shard, ids []string) ([]
 // ReadReadable is ReadAll that passes over records which cannot be read: it returns them as such that
 // are not there, and the error of each by its message's id.
 func (l *Ledger) ReadReadable(ctx context.Context, s message.Shard, ids []string) ([]record.Record, map[string]error, error) {
-	texts, err := l.texts(ctx, s, ids)
-	if err != nil {
-		return nil, nil, err
-	}
-	var unreadable map[string]error
-	all := make([]record.Record, len(texts))
-	for i, text := range texts {
-		if all[i], err = record.Decode(ids[i], text); err != nil {
-			if unreadable == nil {
-				unreadable = map[string]error{}
-			}
-			unreadable[ids[i]] = err
-		}
-	}
-	return all, unreadable, nil
-}
-
-// texts returns the records of messages of one shard as they are stored, in the order of their ids; empty
-// where there is none.
-func (l *Ledger) texts(ctx context.Context, s message.Shard, ids []string) ([]string, error) {
 	if len(ids) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	keys := make([]string, len(ids))
 	for i, id := range ids {
@@ -253,13 +232,19 @@ func (l *Ledger) texts(ctx context.Context, s message.Shard, ids []string) ([]st
 	}
 	values, err := l.db.MGet(ctx, keys...).Result()
 	if err != nil {
-		return nil, fmt.Errorf("read records: %w", err)
+		return nil, nil, fmt.Errorf("read records: %w", err)
 	}
-	texts := make([]string, len(ids))
+	var unreadable map[string]error
+	all := make([]record.Record, len(ids))
 	for i, v := range values {
-		texts[i], _ = v.(string)
+		if all[i], err = record.Decode(ids[i], text(v)); err != nil {
+			if unreadable == nil {
+				unreadable = map[string]error{}
+			}
+			unreadable[ids[i]] = err
+		}
 	}
-	return texts, nil
+	return all, unreadable, nil
 }
 
 // Progress returns the records of messages, in two round trips at most, and zero where there is none.

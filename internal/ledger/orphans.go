@@ -138,12 +138,17 @@ func (l *Ledger) dropOldest(ctx context.Context, s message.Shard, n int64) (drop
 // dropOrphans drops some orphans, also on a full Redis.
 func (l *Ledger) dropOrphans(ctx context.Context, s message.Shard, texts []string) error {
 	return l.tx.Do(ctx, 0, store.Change{Slot: orphansKey(s), Decide: func(_ []string, w *store.Writes) error {
-		for _, t := range texts {
-			w.ZRem(orphansKey(s), t)
-			w.ZRem(orphansSinceKey(s), t)
-		}
+		remOrphans(w, s, texts)
 		return nil
 	}})
+}
+
+// remOrphans adds to a transaction that some orphans wait no more.
+func remOrphans(w *store.Writes, s message.Shard, texts []string) {
+	for _, t := range texts {
+		w.ZRem(orphansKey(s), t)
+		w.ZRem(orphansSinceKey(s), t)
+	}
 }
 
 // Rejoin applies the orphans of a shard whose message is known by now. It returns how many reports it
@@ -192,10 +197,7 @@ func (l *Ledger) Rejoin(ctx context.Context, s message.Shard, now time.Time) (ap
 		}
 	}
 	return len(found), dropped, l.tx.Do(ctx, 0, store.Change{Slot: orphansKey(s), Decide: func(_ []string, w *store.Writes) error {
-		for _, t := range over {
-			w.ZRem(orphansKey(s), t)
-			w.ZRem(orphansSinceKey(s), t)
-		}
+		remOrphans(w, s, over)
 		for t, at := range wait {
 			w.ZAdd(orphansKey(s), at, t)
 		}

@@ -116,19 +116,19 @@ func (l *Ledger) dropEntry(ctx context.Context, s message.Shard, list message.Li
 // Opens reads messages of a shard as they are now, for a Sweep of what was seen. Those whose records
 // are gone or cannot be read have no id; the error names the latter.
 func (l *Ledger) Opens(ctx context.Context, s message.Shard, ids []string) ([]message.Open, error) {
-	texts, err := l.texts(ctx, s, ids)
+	all, unread, err := l.ReadReadable(ctx, s, ids)
 	if err != nil {
 		return nil, fmt.Errorf("read open messages: %w", err)
 	}
 	found := make([]message.Open, len(ids))
 	var errs []error
 	for i, id := range ids {
-		switch r, err := record.Decode(id, texts[i]); {
+		switch err := unread[id]; {
 		case err != nil:
 			found[i].State = unreadable
 			errs = append(errs, err)
-		case r.Exists():
-			found[i] = r.Open()
+		case all[i].Exists():
+			found[i] = all[i].Open()
 		}
 	}
 	return found, errors.Join(errs...)

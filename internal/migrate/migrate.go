@@ -138,13 +138,16 @@ func do(ctx context.Context, steps ...func(context.Context) error) error {
 	return nil
 }
 
-// oldWorkers returns the workers of older versions that live: these had one list of heartbeats.
+// oldWorkersKey holds the heartbeats of workers of older versions, which had one list of them.
+const oldWorkersKey = "sluice:workers"
+
+// oldWorkers returns the workers of older versions that live.
 func (m *migration) oldWorkers(ctx context.Context) ([]string, error) {
-	now, err := m.db.Now(ctx, "sluice:workers")
+	now, err := m.db.Now(ctx, oldWorkersKey)
 	if err != nil {
 		return nil, err
 	}
-	return m.db.ZRangeByScore(ctx, "sluice:workers", &redis.ZRangeBy{Min: strconv.FormatInt(now.Add(-aliveFor).UnixMilli(), 10), Max: "+inf"}).Result()
+	return m.db.ZRangeByScore(ctx, oldWorkersKey, &redis.ZRangeBy{Min: strconv.FormatInt(now.Add(-aliveFor).UnixMilli(), 10), Max: "+inf"}).Result()
 }
 
 // stopped is ErrRunning while a worker runs.

@@ -45,16 +45,9 @@ func (p *Pairs) Sent(r Recipient, at time.Time) {
 	if r == (Recipient{}) {
 		return
 	}
-	p.note(r, max(p.clear[r], at.UnixMicro())+PairEvery.Microseconds(), at)
-}
-
-func (p *Pairs) note(r Recipient, clear int64, at time.Time) {
-	if p.clear == nil {
-		p.clear, p.sweep = map[Recipient]int64{}, pairsLeast
-	}
-	p.clear[r] = clear
-	if len(p.clear) >= p.sweep && !at.IsZero() {
-		now := at.UnixMicro()
+	now := at.UnixMicro()
+	p.note(r, max(p.clear[r], now)+PairEvery.Microseconds())
+	if len(p.clear) >= p.sweep {
 		maps.DeleteFunc(p.clear, func(_ Recipient, clear int64) bool { return clear <= now })
 		p.sweep = max(2*len(p.clear), pairsLeast)
 	}
@@ -66,7 +59,14 @@ func (p *Pairs) Exhausted(r Recipient, until time.Time) {
 	if r == (Recipient{}) {
 		return
 	}
-	p.note(r, max(p.clear[r], until.Add((PairBurst-1)*PairEvery).UnixMicro()), time.Time{})
+	p.note(r, max(p.clear[r], until.Add((PairBurst-1)*PairEvery).UnixMicro()))
+}
+
+func (p *Pairs) note(r Recipient, clear int64) {
+	if p.clear == nil {
+		p.clear, p.sweep = map[Recipient]int64{}, pairsLeast
+	}
+	p.clear[r] = clear
 }
 
 // Len is how many recipients are remembered.

@@ -7,17 +7,18 @@
 -- While its owner keeps up, another booker finds nothing free; when it dies, the schedule is free
 -- after about the horizon. So this is the ownership of a number, with no lease to expire.
 -- Floor is a time before which nothing is booked: a pause, or the end of the booker's own
--- last booking, which a failover may have lost. A schedule that is more than 5 s ahead is from before
--- somebody set the clock back: it starts anew.
+-- last booking, which a failover may have lost. A schedule that is more than CLOCK_SET ahead is from
+-- before the clock was set back: it starts anew.
 --
 -- slots(line, owner, now, T, horizon, lead, cap, floor) returns book(n, turn), which books up to n
 -- slots, sets the turn unless it is nil, and returns how many were booked; the time of the first
 -- slot; how many are free; whether owner booked last; and the turn.
+local CLOCK_SET = 5000000 -- us
 local function slots(line, owner, now, T, horizon, lead, cap, floor)
   local st = redis.call('HMGET', line, 'tat', 'own', 'turn')
   local owns = st[2] == owner
   local tat = tonumber(st[1] or 0)
-  if tat > now + 5000000 then tat = 0 end
+  if tat > now + CLOCK_SET then tat = 0 end
   if not owns then tat = tat + cap end
   tat = math.max(tat, floor, now + lead)
   local free = math.max(math.floor((now + horizon - tat) / T) + 1, 0)

@@ -34,10 +34,9 @@ type Hand struct {
 }
 
 // Hands returns what workers have in hand of some shards (none: of all), and had so when Hands was last
-// called: what dead workers
-// left behind is among it. Of each number the latest comes first: returned in this order the tasks
-// come into theirs. Whoever wants to know who is dead must ask that afterwards: a worker has a
-// heartbeat before it fetches.
+// called: what dead workers left behind is among it. Of each number the latest comes first: returned in
+// this order the tasks come into theirs. Whoever wants to know who is dead must ask that afterwards: a
+// worker has a heartbeat before it fetches.
 func (c *Client) Hands(ctx context.Context, shards ...message.Shard) ([]Hand, error) {
 	if len(shards) == 0 {
 		shards = c.shards.All()

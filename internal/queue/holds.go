@@ -42,11 +42,8 @@ func NewHolds(db *store.DB, shards message.Shards) *Holds {
 // no number stands in every shard. A field that begins with "probe:" names a task that may go.
 func holdsKey(s message.Shard) string { return s.Key("holds") }
 
-// Name names what is held, as Later and the keys in Redis do.
-func Name(h message.Hold) string { return field(h) }
-
-// field names what is held, as take.lua does.
-func field(h message.Hold) string {
+// Name names what is held, as Later, the keys in Redis and take.lua do.
+func Name(h message.Hold) string {
 	switch {
 	case h.Template != "":
 		return "template:" + h.Number + ":" + h.Template
@@ -75,8 +72,8 @@ func deed(verb string, h message.Hold, i int) (string, error) {
 	return string(about), err
 }
 
-// Set orders a hold until a time by this machine's clock, and returns the one that is there then: one that lasts as long stays. Its
-// effect begins with the next slots. It may be repeated.
+// Set orders a hold until a time by this machine's clock, and returns the one that is there then: one that
+// lasts as long stays. Its effect begins with the next slots. It may be repeated.
 func (hs *Holds) Set(ctx context.Context, h message.Hold) (message.Hold, error) {
 	offset := hs.db.ClockOffset() // Redis's clock decides when it ends
 	if h.Since.IsZero() {
@@ -97,7 +94,7 @@ func (hs *Holds) Set(ctx context.Context, h message.Hold) (message.Hold, error) 
 	if h.Probe > 0 && until > 0 {
 		ends += "+" + strconv.FormatInt(h.Probe.Milliseconds(), 10)
 	}
-	replies, err := hs.run(ctx, hs.hold, h, message.VerbHold, field(h), ends, about)
+	replies, err := hs.run(ctx, hs.hold, h, message.VerbHold, Name(h), ends, about)
 	if err == nil {
 		var text string
 		if text, err = replies[0].Text(); err == nil {
@@ -113,7 +110,7 @@ func (hs *Holds) Set(ctx context.Context, h message.Hold) (message.Hold, error) 
 // Lift ends the hold on what h is on, by order of h.By and for h.Reason. Held messages go back
 // to the heads of their queues. It is false when there was none.
 func (hs *Holds) Lift(ctx context.Context, h message.Hold) (bool, error) {
-	replies, err := hs.run(ctx, hs.lift, h, message.VerbRelease, field(h))
+	replies, err := hs.run(ctx, hs.lift, h, message.VerbRelease, Name(h))
 	if err != nil {
 		return false, fmt.Errorf("lift hold: %w", err)
 	}
@@ -187,7 +184,7 @@ func (hs *Holds) On(ctx context.Context, c message.Context) ([]message.Hold, err
 	}
 	fields := make([]string, len(may))
 	for i, h := range may {
-		fields[i] = field(h)
+		fields[i] = Name(h)
 	}
 	values, err := hs.db.HMGet(ctx, holdsKey(hs.shards.Of(c.From)), fields...).Result()
 	if err != nil {

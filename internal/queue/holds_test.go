@@ -236,9 +236,9 @@ func TestATemplateProbes(t *testing.T) {
 	over := func(until time.Duration) { // the hold has lasted for so long
 		t.Helper()
 		key := holdsKey(shards.Of(phone))
-		value := f.db.HGet(t.Context(), key, field(on)).Val()
+		value := f.db.HGet(t.Context(), key, Name(on)).Val()
 		_, about, _ := strings.Cut(value, " ")
-		f.db.HSet(t.Context(), key, field(on), fmt.Sprintf("%d+%d %s", time.Now().Add(-until).UnixMilli(), time.Hour.Milliseconds(), about))
+		f.db.HSet(t.Context(), key, Name(on), fmt.Sprintf("%d+%d %s", time.Now().Add(-until).UnixMilli(), time.Hour.Milliseconds(), about))
 	}
 	over(time.Second)
 	if got := look(); !slices.Equal(got, []string{refusal}) {

@@ -32,9 +32,9 @@ const (
 type exit struct {
 	*task
 	how  way
-	at   int64  // of later and again: when, in Unix seconds
+	at   int64  // of later and again: when, in Unix seconds; of paired in microseconds
 	text string // of again: asynq's encoding, empty: as it is; of held and refused: the hold's name
-	pair pair   // of paired, whose at is in microseconds
+	pair pair   // of paired
 }
 
 type way int

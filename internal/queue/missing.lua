@@ -22,7 +22,7 @@ local function oldest(queue)
   heads[queue] = least == 0 and math.huge or least
   return heads[queue]
 end
--- held tells whether a hold has the task, or so many that it may.
+-- kept tells whether a hold has the task, or so many tasks that this may be one of them.
 local holds
 local function kept(entry)
   holds = holds or redis.call('SMEMBERS', shard .. 'held:' .. number)

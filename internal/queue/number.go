@@ -52,7 +52,8 @@ type number struct {
 	leaving  leaving                    // how tasks ended that Redis does not know of yet
 }
 
-// task is one that was fetched. Known and the last three fields change, under number.mu.
+// task is one that was fetched. Known, pair and era are set by the goroutine that fetches; the last four
+// fields change, under number.mu.
 type task struct {
 	TaskID // zero: its id is none of ours
 	class  int

@@ -301,6 +301,14 @@ func (p Pace) Goal() float64 {
 	return p.Full
 }
 
+// Messages returns how many messages of all classes there are, in workers' hands too.
+func (p Pace) Messages() (n int) {
+	for _, w := range p.Waiting {
+		n += w.Pending + w.Delayed + w.Active
+	}
+	return n
+}
+
 // leastShare is the share of the slots that each class has at least, whatever waits in more
 // urgent ones: every 20th slot goes to the three others in turn.
 const leastShare = 1. / 60

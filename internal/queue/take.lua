@@ -32,7 +32,7 @@ for c = 1, 4 do
 end
 local rate, pause = tonumber(ARGV[2]), tonumber(ARGV[3])
 local full, kept, names = rate, false, nil
-if pause > now + 5000000 then pause = 0 end -- booked before somebody set the clock back
+if pause > now + CLOCK_SET then pause = 0 end -- booked before the clock was set back
 if redis.call('EXISTS', unpack(rare)) > 0 then
   local until_us
   rate, full, until_us = pace(pace_key, rate, now, CLIMB)

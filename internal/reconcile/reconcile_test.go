@@ -483,6 +483,36 @@ func TestANumberIsKnownByItsMarkers(t *testing.T) {
 	}
 }
 
+// TestWhoHearsOfAReport: Applied hears of reports that changed a record, and of no others; Met of the account of each
+// number of ours.
+func TestWhoHearsOfAReport(t *testing.T) {
+	t.Parallel()
+	l := &fakeLedger{wake: make(chan struct{}, 1), answer: func([]message.Evidence) ([]message.Folded, error) {
+		return []message.Folded{message.Applied, message.Repeated, message.Applied}, nil
+	}}
+	events := []message.Event{
+		receipt(number, "wamid.1", "sent", ""), receipt(number, "wamid.2", "sent", ""), receipt(number, "wamid.3", "failed", ""),
+		{Type: message.EventInbound, Number: "555"},
+		{Type: message.EventUpdate},
+	}
+	for i := range events {
+		events[i].WABA = fmt.Sprint("account ", i)
+	}
+	events[1].WABA = ""
+	var heard []string
+	r := reconcile.New(oneBatch{0, events}, l, reconcile.Options{
+		Mark: mark, Known: func(n string) bool { return n == number },
+		Applied: func(_ context.Context, e message.Evidence) { heard = append(heard, e.WAMID+" "+e.Status) },
+		Met:     func(_ context.Context, n, account string) { heard = append(heard, n+" "+account) },
+	})
+	if err := r.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{number + " account 0", number + " account 2", "wamid.1 sent", "wamid.3 failed"}; !slices.Equal(heard, want) {
+		t.Errorf("heard %q, want %q", heard, want)
+	}
+}
+
 func TestRunReturnsTheStreamsError(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")

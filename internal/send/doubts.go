@@ -137,15 +137,20 @@ func (c *channel) of(ctx context.Context, number string) (signs, error) {
 	return s, err
 }
 
-// alive tells whether evidence of a doubt would have reached us: webhooks came in the last
-// minute, or one of a later status of the same number did since the doubt began, and none was refused
-// or missed meanwhile. If not, again is when to look again.
+// heard tells whether webhooks came in the last minute, or one of a later status of the same number did
+// since a doubt began.
+func (s signs) heard(o message.Open, now time.Time) bool {
+	return now.Sub(s.LastWebhook) <= aliveFor || s.LastStatus.After(o.Since)
+}
+
+// alive tells whether evidence of a doubt would have reached us: Meta was heard, and no delivery was
+// refused or missed meanwhile. If not, again is when to look again.
 func (c *channel) alive(ctx context.Context, o message.Open, repeat time.Duration) (ok bool, again time.Time, err error) {
 	s, err := c.of(ctx, o.Message.From)
 	if err != nil {
 		return false, again, err
 	}
-	if c.now.Sub(s.LastWebhook) > aliveFor && !s.LastStatus.After(o.Since) {
+	if !s.heard(o, c.now) {
 		return false, c.now.Add(lookAgain), nil
 	}
 	ok, again = s.open(o, repeat, c.now)
@@ -158,7 +163,7 @@ func (c *channel) notSilent(ctx context.Context, o message.Open, repeat time.Dur
 	switch {
 	case err != nil:
 		return false, again, err
-	case c.now.Sub(s.LastWebhook) > aliveFor && !s.LastStatus.After(o.Since) && s.owed:
+	case !s.heard(o, c.now) && s.owed:
 		return false, c.now.Add(lookAgain), nil
 	case !s.Reported: // nobody takes webhooks here
 		return true, again, nil

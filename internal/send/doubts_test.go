@@ -139,6 +139,36 @@ func TestARefusedWebhookIsNoSilence(t *testing.T) {
 	}
 }
 
+// TestARefusedWebhookAndAnOldRecord: a record that does not say when its attempt began may be of one that
+// began a whole attempt before its doubt.
+func TestARefusedWebhookAndAnOldRecord(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.mark = func(now time.Duration) time.Time { return w.start.Add(now) }
+		w.open = func(now time.Duration) (time.Time, time.Time) {
+			return w.start.Add(-59 * time.Second), w.start.Add(now)
+		}
+		w.doubt("a", message.Authentication, message.ReasonNoAnswer, 90*time.Second)
+		w.sweepFor(t, 2*time.Minute)
+		w.want(t, "1m30s a in_doubt->parked no_answer")
+	})
+}
+
+// TestAMessageThatMeetsServerErrors: the number is well, and the message has had the error as often as it
+// may: a person decides.
+func TestAMessageThatMeetsServerErrors(t *testing.T) {
+	t.Parallel()
+	for failures, want := range map[int]string{4: "0s a in_doubt->queued server_error", 5: "0s a in_doubt->parked attempts_used_up"} {
+		t.Run(want, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				w.doubt("a", message.Marketing, message.ReasonServerError, time.Hour)
+				w.doubts[0].Failures = failures
+				w.sweepFor(t, time.Second)
+				w.want(t, want)
+			})
+		})
+	}
+}
+
 // TestFewResends: more resends in a minute than one of a hundred sends mean that something
 // else is wrong.
 func TestFewResends(t *testing.T) {

@@ -116,6 +116,8 @@ func TestHealth(t *testing.T) {
 			{crowded, "", effect{pause: 10 * time.Second}},
 			{crowded, "", none}, // it was under way
 			{well, "", none},
+			{crowded, "", none}, // so was this
+			{well, "", none},
 			{well, "", none},
 			{well, "", none},
 			{well, "", none},

@@ -50,7 +50,7 @@ func newMetrics(reg prometheus.Registerer, numbers []string) *metrics {
 	}, []string{"lacked"})
 	m.restored = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "sluice_store_restored_total",
-		Help: "Shards that were held because Redis lost more than workers remember, or nobody knows how much: it was restored from a copy. An operator must compare, and release them.",
+		Help: "Shards that were held because Redis lost more than workers remember, or an unknown amount, as after a restore from a copy. An operator must compare with Meta which messages were sent, and release them.",
 	})
 	reg.MustRegister(m.attempts, m.inflight, m.duplicates, m.tampered, m.rewound, m.restored)
 	m.note(message.Lost{})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -32,6 +33,7 @@ type restarting struct {
 	ahead    time.Duration // of the server's clock
 	start    time.Time
 	told     []string
+	unheld   int // how often the hold of a restored shard fails
 }
 
 // quiet is how long the others need until they have replayed.
@@ -152,6 +154,10 @@ func newWatching(r *restarting) *send.Sender {
 		Restored: func(_ context.Context, shard message.Shard, depth time.Duration) error {
 			r.mu.Lock()
 			defer r.mu.Unlock()
+			if r.unheld > 0 {
+				r.unheld--
+				return errAway
+			}
 			r.told = append(r.told, fmt.Sprintf("shard %d restored, lost %s", shard, depth))
 			return nil
 		},
@@ -222,6 +228,7 @@ func TestRestartOfTheStore(t *testing.T) {
 		}, []string{"trust first", "rewound", "trust first set back"}},
 		"set back by more": {func(t *testing.T, r *restarting, s *send.Sender) {
 			time.Sleep(90 * time.Second)
+			r.unheld = 2
 			r.setBack(70 * time.Second)
 			time.Sleep(2*time.Second + quiet)
 		}, []string{"trust first", "shard 0 restored, lost 1m8s", "trust first set back"}},
@@ -244,6 +251,19 @@ func TestRestartOfTheStore(t *testing.T) {
 				defer r.mu.Unlock()
 				if !reflect.DeepEqual(r.told, tt.told) {
 					t.Errorf("told %q\nwant %q", r.told, tt.told)
+				}
+				// What was fetched before a loss goes back to its queue.
+				eras, losses := int64(0), int64(0)
+				for _, shard := range message.DefaultShards.All() {
+					eras += s.Era(shard)
+				}
+				for _, told := range r.told {
+					if told == "rewound" || strings.Contains(told, "restored") {
+						losses++
+					}
+				}
+				if eras != losses {
+					t.Errorf("%d eras began, and there were %d losses", eras, losses)
 				}
 			})
 		})

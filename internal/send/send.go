@@ -467,7 +467,7 @@ func (s *Sender) finish(ctx context.Context, a message.Attempt, m message.Move) 
 	return st, duplicate, err
 }
 
-// persist calls f until it succeeds or ctx ends, with growing pauses, or a record cannot be read.
+// persist calls f, with growing pauses, until it succeeds, a record cannot be read or ctx ends.
 func persist(ctx context.Context, f func() error) error {
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		err := f()

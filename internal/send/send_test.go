@@ -676,6 +676,37 @@ func TestUnsentSaysNothingOfMeta(t *testing.T) {
 	}
 }
 
+// TestPausesOfAnApp: each pause is longer than the last, the refused message waits for its end, and the first
+// message that Meta takes afterwards ends the probing.
+func TestPausesOfAnApp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		sender := send.New(s, s, send.Options{
+			Worker: "w", Policy: func(string, message.Class) message.Policy { return message.Policy{} },
+			Backoff: func(int) time.Duration { return 0 }, Attempts: 1,
+			Body:  func(a message.Attempt) ([]byte, error) { return a.Payload, nil },
+			Paces: pacer{s}, Siblings: func(of string) []string { return []string{of} },
+			Shards: message.DefaultShards, Log: slog.New(slog.DiscardHandler), Registerer: s.reg,
+		})
+		post := s.post
+		s.post = func() message.Outcome {
+			return message.Outcome{Kind: message.Throttled, Limit: message.LimitApp, RetryAfter: time.Minute}
+		}
+		for _, pause := range []time.Duration{time.Minute, 2 * time.Minute} {
+			if again := sender.Handle(t.Context(), id, 0, nil, s.nextSlot); again != (send.Again{Due: true, In: pause}) {
+				t.Errorf("%+v, want a pause of %s", again, pause)
+			}
+			time.Sleep(pause)
+		}
+		s.post = post
+		sender.Handle(t.Context(), id, 0, nil, s.nextSlot)
+		if !slices.Contains(s.asked, "recovered "+number) {
+			t.Errorf("%q", s.asked)
+		}
+	})
+}
+
 func TestMetricsAndLogOfAnAttempt(t *testing.T) {
 	t.Parallel()
 	s := newScript()

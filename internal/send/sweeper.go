@@ -123,7 +123,7 @@ type view struct {
 	sight Sight
 }
 
-// views reads the heartbeats of all shards. Those that cannot be read are left out.
+// views reads the heartbeats in the shards of the part. Those that cannot be read are left out.
 func (p *part) views(ctx context.Context) (map[message.Shard]view, error) {
 	var errs []error
 	seen := map[message.Shard]view{}

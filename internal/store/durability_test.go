@@ -116,7 +116,7 @@ func TestABreachIsNoticed(t *testing.T) {
 	var log bytes.Buffer
 	look := func(broken bool) {
 		t.Helper()
-		store.Look(t, db, slog.New(slog.NewTextHandler(&log, nil)))
+		store.Look(t.Context(), db, slog.New(slog.NewTextHandler(&log, nil)))
 		for name, err := range map[string]error{"breach": db.Breach(), "fit": db.Fit()} {
 			if (err != nil) != broken || err != nil && !strings.Contains(err.Error(), `appendfsync is "everysec"`) {
 				t.Errorf("%s: %v, want an error: %t", name, err, broken)
@@ -162,7 +162,7 @@ func TestClockOffset(t *testing.T) {
 		t.Errorf("a clock that nobody set was set by %s", got)
 	}
 	db := openURL(t, redistest.Start(t).URL())
-	store.Look(t, db, silent)
+	store.Look(t.Context(), db, silent)
 	if got := db.ClockOffset(); got != 0 {
 		t.Errorf("a clock that is the same is %s ahead", got)
 	}

@@ -12,9 +12,7 @@ func SetClock(db *DB, mono func() time.Duration, wall func() time.Time) {
 }
 
 // Look lets db observe its masters now.
-func Look(t interface{ Context() context.Context }, db *DB, log *slog.Logger) {
-	db.look(t.Context(), log)
-}
+func Look(ctx context.Context, db *DB, log *slog.Logger) { db.look(ctx, log) }
 
 // Aged lets a minute pass since the settings were compared.
 func Aged(db *DB) {
@@ -23,7 +21,7 @@ func Aged(db *DB) {
 	db.watch.checked = time.Time{}
 }
 
-// Offset is how far a clock is ahead of this machine's.
+// Offset is how far a clock is ahead of this machine's, and Stepped by how much that was set ahead between two times.
 var Offset, Stepped = offset, stepped
 
 // Ahead lets db find the clock of its master so far ahead.

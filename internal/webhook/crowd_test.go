@@ -64,6 +64,11 @@ func TestStrangersTakeNoMoreThanTheirShare(t *testing.T) {
 		}
 	}
 	until("nobody was refused", func() bool { return s.count(t, "sluice_webhook_requests_total", "crowded") > 0 })
+	s.mu.Lock()
+	if !slices.Contains(s.tracked, "refused") {
+		t.Errorf("tracked %q: one for which there was no room may be Meta's", s.tracked)
+	}
+	s.mu.Unlock()
 	small := notification(sent(1))
 	large := slices.Concat(small, bytes.Repeat([]byte(" "), 3<<20))
 	post := func(body []byte) int { return s.post(t, "shop", body, cloudapi.Sign(current, body)).StatusCode }

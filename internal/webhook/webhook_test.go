@@ -305,6 +305,26 @@ func TestRefusedDeliveriesAreTracked(t *testing.T) {
 	}
 }
 
+// TestArrivalsAreByRedissClock: ages are compared with it.
+func TestArrivalsAreByRedissClock(t *testing.T) {
+	t.Parallel()
+	stream := &fakeStream{}
+	h := webhook.NewHandler(stream, webhook.Options{
+		Apps:        func(name string) (webhook.App, bool) { a, ok := apps[name]; return a, ok },
+		ClockOffset: func() time.Duration { return -time.Hour },
+	})
+	body := notification(sent(1))
+	r := httptest.NewRequestWithContext(t.Context(), "POST", "/webhooks/whatsapp/shop", bytes.NewReader(body))
+	r.Header.Set(cloudapi.SignatureHeader, cloudapi.Sign(current, body))
+	h.ServeHTTP(httptest.NewRecorder(), r)
+	if len(stream.events) != 1 {
+		t.Fatalf("%d events", len(stream.events))
+	}
+	if age := time.Since(time.UnixMilli(stream.events[0].At)); (age - time.Hour).Abs() > time.Minute {
+		t.Errorf("an event of now is %s old", age)
+	}
+}
+
 func TestWhichSecretSigned(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
