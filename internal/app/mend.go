@@ -72,11 +72,7 @@ func (w *worker) updated(ctx context.Context, e message.Event) error {
 			return h.Template == a.Template && slices.Contains(numbers, h.Number)
 		})
 	}
-	isOurs := known(w.c.Numbers)
-	for _, number := range numbers {
-		if !isOurs(number) {
-			continue
-		}
+	for _, number := range numbers { // also one that this worker's configuration does not have yet, or no longer
 		h := message.Hold{Number: number, Template: a.Template, Reason: "Meta says of " + what + ": " + a.Event, By: bySluice}
 		if a.For > 0 {
 			h.Until = time.Now().Add(a.For)

@@ -22,6 +22,7 @@ import (
 
 	"sluice/internal/cloudapi"
 	"sluice/internal/message"
+	"sluice/internal/ports"
 	"sluice/internal/rig"
 )
 
@@ -169,7 +170,7 @@ func EnqueueAsynq(ctx context.Context, addr, queue string, n int, body func(i in
 // asynq starts asynq alone. Its handler POSTs to the far side; without a far side it does
 // nothing.
 func (w *world) asynq(ctx context.Context, s AsynqSettings) (*rig.Process, error) {
-	addr, err := rig.FreeAddr()
+	addr, err := ports.Free()
 	if err != nil {
 		return nil, err
 	}

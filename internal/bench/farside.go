@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"sluice/internal/ports"
 	"sluice/internal/rig"
 )
 
@@ -133,7 +134,7 @@ func (f *farSide) list(w http.ResponseWriter, r *http.Request) {
 // farSide starts the plain far side. It takes the simulator's place for the programs, which
 // must be configured after it.
 func (w *world) farSide(ctx context.Context, s farSideSettings) error {
-	addr, err := rig.FreeAddr()
+	addr, err := ports.Free()
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"sluice/internal/client"
 	"sluice/internal/message"
+	"sluice/internal/ports"
 	"sluice/internal/rig"
 )
 
@@ -98,7 +99,7 @@ func intakeBare(ctx context.Context, o Options, row *Row) error {
 		return err
 	}
 	defer w.close()
-	addr, err := rig.FreeAddr()
+	addr, err := ports.Free()
 	if err != nil {
 		return err
 	}

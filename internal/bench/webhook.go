@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice/internal/cloudapi"
+	"sluice/internal/ports"
 	"sluice/internal/rig"
 )
 
@@ -37,7 +38,7 @@ func webhookOnce(ctx context.Context, o Options, durability string) (rows []Row,
 	if err := w.configure(rig.Numbers(12, 80)); err != nil {
 		return nil, err
 	}
-	addr, err := rig.FreeAddr()
+	addr, err := ports.Free()
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -101,7 +102,7 @@ func private(key string) bool { return key == events.QuarantineKey() }
 // keeps tells whether the record of a message in a state is the place of its content: it may be sent, now or again,
 // or an operator may have it sent again.
 func keeps(s message.State) bool {
-	return s.Kept() || s == message.Dead || s == message.Rejected || s == message.Expired
+	return s.Kept() || slices.Contains(message.ResendStates(), s)
 }
 
 // withoutPayload is a record without what is still to be sent, which is the place of that; any other

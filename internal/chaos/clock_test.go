@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sluice/internal/bench"
+	"sluice/internal/ports"
 	"sluice/internal/rig"
 )
 
@@ -36,7 +37,7 @@ func TestSkew(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(g.Close)
-	addr, err := rig.FreeAddr()
+	addr, err := ports.Free()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"sluice/internal/events"
 	"sluice/internal/graphsim"
 	"sluice/internal/ledger"
+	"sluice/internal/ports"
 	"sluice/internal/rig"
 	"sluice/internal/store"
 )
@@ -89,7 +90,7 @@ func (r *run) configure(more map[string]any) {
 }
 
 func (r *run) free() string {
-	addr, err := rig.FreeAddr()
+	addr, err := ports.Free()
 	r.must(err, "find a port")
 	return addr
 }

@@ -38,7 +38,8 @@ What Sluice does is one of these:
 | **Waits for evidence** | is ` + "`in_doubt`" + ` until a webhook settles it; without one it goes out again after a wait | nobody knows |
 
 A wait grows from one attempt to the next and is never shorter than the time given here. Whatever Meta reports by
-webhook after it took the message ends it as ` + "`failed`" + `, with the code in its timeline. With a code of **Holds**, and with %s,
+webhook after it took the message ends it as ` + "`failed`" + `, with the code in its timeline. If that is the first status of the message its content is kept, and an operator can
+[send it again](console.md#send-again). With a code of **Holds**, and with %s,
 which pass by themselves, it is ` + "`dead`" + ` instead, reason ` + "`refused_later`" + `: it was not delivered, its content is kept, and an operator can
 [replay it](console.md#dead-messages) while it is of use. Sluice does not replay it by itself.
 

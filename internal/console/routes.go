@@ -135,7 +135,7 @@ func (c *Console) routes() []httpapi.Route {
 }
 
 const aboutEnded = "A message can be sent again when it is proven that Meta did not deliver it and when its content is kept: " +
-	"one that is `rejected`, `expired` or `dead` keeps its content as long as its record lives. One that is `failed` does not: its caller must send it as a new message. " +
+	"one that is `rejected`, `expired` or `dead` keeps its content as long as its record lives, and so does one that is `failed` if Meta reported no success before. Without its content the caller must send it as a new message. " +
 	"A closed doubt (`failed`, `undetermined`) is never sent again. Records of messages that ended live 7 days."
 
 // Document describes the console.

@@ -37,6 +37,10 @@ func TestEnded(t *testing.T) {
 		failed := f.attempting("3")
 		f.finished(failed, message.Move{To: message.Submitted, WAMID: "wamid.3"})
 		f.wantFolded(message.Applied, evidence(failed.ID, 1, "wamid.3", "failed"))
+		sent := f.attempting("7")
+		f.finished(sent, message.Move{To: message.Submitted, WAMID: "wamid.7"})
+		f.wantFolded(message.Applied, evidence(sent.ID, 1, "wamid.7", "sent"))
+		f.wantFolded(message.Applied, evidence(sent.ID, 1, "wamid.7", "failed"))
 		delivered := f.attempting("4")
 		f.finished(delivered, message.Move{To: message.Submitted, WAMID: "wamid.4"})
 		f.wantFolded(message.Applied, evidence(delivered.ID, 1, "wamid.4", "delivered"))
@@ -51,11 +55,11 @@ func TestEnded(t *testing.T) {
 			filter message.EndedFilter
 			want   []string
 		}{
-			"all":         {message.EndedFilter{}, []string{rejected.ID, dead, failed.ID, expired}},
+			"all":         {message.EndedFilter{}, []string{rejected.ID, dead, failed.ID, sent.ID, expired}},
 			"some states": {message.EndedFilter{States: []message.State{message.Rejected, message.Expired}}, []string{rejected.ID, expired}},
 			"a code":      {message.EndedFilter{Code: &code}, []string{rejected.ID}},
 			"no code":     {message.EndedFilter{Code: &none, States: []message.State{message.Expired, message.Dead}}, []string{expired}},
-			"a tag":       {message.EndedFilter{Tag: "spring"}, []string{rejected.ID, dead, failed.ID, expired}},
+			"a tag":       {message.EndedFilter{Tag: "spring"}, []string{rejected.ID, dead, failed.ID, sent.ID, expired}},
 			"another tag": {message.EndedFilter{Tag: "autumn"}, nil},
 			"template":    {message.EndedFilter{Template: "none/en"}, nil},
 			"later":       {message.EndedFilter{Since: time.Now().Add(time.Minute)}, nil},
@@ -69,8 +73,20 @@ func TestEnded(t *testing.T) {
 		if got, _ := f.ended(message.EndedFilter{Number: "1999"}); got != nil {
 			t.Errorf("of another number: %q", got)
 		}
-		if _, kept := f.ended(message.EndedFilter{Number: number}); !slices.Equal(kept, []string{rejected.ID, dead, expired}) {
+		if _, kept := f.ended(message.EndedFilter{Number: number}); !slices.Equal(kept, []string{rejected.ID, dead, failed.ID, expired}) { // content is dropped at the first success
 			t.Errorf("the content of %q is kept", kept)
+		}
+
+		// One that failed is sent again under another id of Meta's; what Meta says late of the first changes nothing.
+		if !f.moved(f.look(failed.ID), message.Move{To: message.Queued, Reason: message.ReasonReplayed}) {
+			t.Fatal("the failed one is not moved")
+		}
+		f.wantFolded(message.Lower, evidence(failed.ID, 1, "wamid.3", "failed"))
+		second := f.begun(failed.ID, 1, "w/2")
+		f.finished(second, message.Move{To: message.Submitted, WAMID: "wamid.3b"})
+		f.wantFolded(message.Applied, evidence(failed.ID, 2, "wamid.3b", "delivered"))
+		if r := f.get(failed.ID); r.State != message.Delivered || r.Duplicates != 0 || f.hasPayload(failed.ID) {
+			t.Errorf("the failed one, sent again: %+v", r)
 		}
 
 		// Sent again it is gone from here; when it ends again it is here once.

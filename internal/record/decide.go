@@ -19,7 +19,7 @@ const (
 	// same attempt and task.
 	Seen
 	// Status is a report of Meta's: allowed when it raises the rank. A failure of an earlier attempt
-	// says nothing of a later one.
+	// says nothing about a later one.
 	Status
 )
 
@@ -100,12 +100,15 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	if !m.To.Kept() && !m.Keep {
 		r.Payload, r.Recipient = "", ""
 	}
-	if in.Kind == Status && m.To == message.Dead {
+	if in.Kind == Status && m.Keep { // it may be sent again
 		r.refused(m.WAMID)
 	}
 	note := in.Note
 	if note == "" {
 		note = m.Reason
+	}
+	if in.Kind == Status {
+		r.Attempt = max(r.Attempt, attempt) // the store may have lost it
 	}
 	r.step(at, attempt, note)
 	wamid := m.WAMID
@@ -127,25 +130,30 @@ func (r *Record) allows(in Input) bool {
 	case Outcome:
 		// What the owner knows for certain counts also when somebody took it for dead meanwhile.
 		own := in.Token != "" && r.Attempt == in.Attempt && r.Token == in.Token
-		return own && (r.State == message.Attempting || r.State == message.InDoubt && to != message.InDoubt) || to == message.Submitted && rises
+		return own && (r.State == message.Attempting || r.State == message.InDoubt && to != message.InDoubt) || to == message.Submitted && rises && !slices.Contains(r.Refused, in.Move.WAMID)
 	case Seen:
 		return r.State == in.From && r.Attempt == in.Attempt && r.Task == in.Task
 	}
 	switch to {
 	case message.Failed, message.Dead:
-		return rises && !(in.Attempt > 0 && in.Attempt < r.Attempt) && !slices.Contains(r.Refused, in.Move.WAMID)
+		// Without an attempt it names an id that the record has, and so an attempt before one that is still open.
+		earlier := in.Attempt > 0 && in.Attempt < r.Attempt || in.Attempt == 0 && r.State.Sendable()
+		return rises && !earlier && !slices.Contains(r.Refused, in.Move.WAMID)
 	case message.Sent: // it may come after the failure, when the message was queued again
 		return rises && !slices.Contains(r.Refused, in.Move.WAMID)
 	}
 	return rises
 }
 
-// Failure is the move of a failure that Meta reported. When the number or the template had to be
-// mended first the message is dead, if its payload is still there: a person may send it again. Else it
-// has failed.
-func (r *Record) Failure(m message.Move, mend bool) message.Move {
-	if m.To = message.Failed; mend && r.Payload != "" {
-		m.To, m.Reason, m.Keep = message.Dead, message.ReasonReported, true
+// Failure is the move of a failure that Meta reported of an attempt; 0: it did not say of which. A message whose
+// payload is still there keeps it, so that an operator may send it again, unless Meta may have delivered it by
+// another attempt. If the number or the template has to be corrected first, it is a dead letter then.
+func (r *Record) Failure(m message.Move, attempt int, correct bool) message.Move {
+	others := slices.ContainsFunc(r.WAMIDs(), func(id string) bool { return id != m.WAMID && !slices.Contains(r.Refused, id) })
+	others = others || attempt == 0 && r.Attempt > 1
+	m.To, m.Keep = message.Failed, r.Payload != "" && !others && len(r.Refused) < maxOthers
+	if correct && m.Keep {
+		m.To, m.Reason = message.Dead, message.ReasonReported
 	}
 	return m
 }

@@ -47,7 +47,7 @@ func (w *world) mayBeSent(l *life, j *job) {
 
 // keeps tells whether a message that ended so keeps its content, so that an operator can send it again.
 func keeps(s message.State) bool {
-	return s == message.Dead || s == message.Rejected || s == message.Expired
+	return slices.Contains(message.ResendStates(), s)
 }
 
 // check looks whether all promises hold.
@@ -87,7 +87,7 @@ func (w *world) checkOne(l *life, s seen) {
 		w.broken("%s: accepted, and there is no record of it: %+v", l.id, r)
 	}
 	w.did("state " + string(r.State))
-	w.say("%s is %s %q, attempt %d by %q, task %d, next %s", l.id[len(number)+1:len(number)+5], r.State, r.Reason, r.Attempt, r.Token, r.Task, r.NextAt.Sub(t0))
+	w.say("%s is %s %q, attempt %d by %q, task %d, next %s, ids %s %s %s", l.id[len(number)+1:len(number)+5], r.State, r.Reason, r.Attempt, r.Token, r.Task, r.NextAt.Sub(t0), r.WAMID, r.Others, r.Refused)
 
 	if _, used := w.versions[l.id][len(s.stored)]; used {
 		w.broken("%s: another content of the same length %d", l.id, len(s.stored))
@@ -100,7 +100,7 @@ func (w *world) checkOne(l *life, s seen) {
 	if r.Tombstone() != l.over || l.over && (r.State.Sendable() || r.State == message.Dead && l.last.State != message.Dead || r.Payload+r.Recipient != "") {
 		w.broken("%s: its time is over (%t), and it is %+v", l.id, l.over, r)
 	}
-	if kept := r.Payload == l.payload && r.Recipient != ""; !l.over && (r.State.Sendable() || keeps(r.State)) && !kept {
+	if kept := r.Payload == l.payload && r.Recipient != ""; !l.over && (r.State.Sendable() || keeps(r.State) && r.State != message.Failed) && !kept {
 		w.broken("%s: it is %s and its content is %q", l.id, r.State, r.Payload)
 	}
 	if !r.State.Kept() && !keeps(r.State) && r.Payload+r.Recipient != "" {
@@ -127,7 +127,7 @@ func (w *world) mayFollow(l *life, was, is record.Record) {
 	}
 	from, to := was.State, is.State
 	down := is.State.Rank(is.Reason) < was.State.Rank(was.Reason)
-	back := to == message.Queued && slices.Contains([]message.State{message.Attempting, message.InDoubt, message.Parked, message.Dead, message.Rejected, message.Expired}, from)
+	back := to == message.Queued && slices.Contains([]message.State{message.Attempting, message.InDoubt, message.Parked, message.Dead, message.Failed, message.Rejected, message.Expired}, from)
 	same := from == message.Queued && is.Task == was.Task+1 || is.State.Rank(is.Reason) > was.State.Rank(was.Reason)
 	if is.State.Rank(is.Reason) == was.State.Rank(was.Reason) && from != to || down && !back {
 		w.broken("%s: %s became %s", l.id, from, to)
@@ -139,7 +139,8 @@ func (w *world) mayFollow(l *life, was, is record.Record) {
 	if begun && (was.NextAt.After(is.Since()) || !is.Since().Before(was.ExpiresAt)) {
 		w.broken("%s: attempt %d began at %s, not from %s and before %s", l.id, is.Attempt, is.Since(), was.NextAt, was.ExpiresAt)
 	}
-	if is.Attempt != was.Attempt && !begun {
+	proven := is.Attempt > was.Attempt && l.rewound && (to == message.Failed || to == message.Dead || to.Rank("") >= message.Sent.Rank("")) // by a report
+	if is.Attempt != was.Attempt && !begun && !proven {
 		w.broken("%s: %s, attempt %d became %s, attempt %d", l.id, from, was.Attempt, to, is.Attempt)
 	}
 	if back && (from == message.Parked || keeps(from) || from == message.InDoubt) && is.Task != was.Task+1 {

@@ -25,9 +25,7 @@ func (w *world) meta(l *life, j *job) message.Move {
 	switch n {
 	case 0, 1, 2:
 		return message.Move{To: message.Submitted, WAMID: wamid}
-	case 3: // the answer could not be read
-		return message.Move{To: message.Submitted}
-	case 4, 5:
+	case 3, 4, 5:
 		return message.Move{To: message.InDoubt, In: w.policies[j.id].DoubtWindow, Reason: message.ReasonNoAnswer}
 	case 6, 7:
 		return message.Move{To: message.InDoubt, In: w.policies[j.id].ErrorWindow, Code: 131000, Reason: message.ReasonServerError, Detail: message.ErrorDetail{Message: "Something went wrong"}}
@@ -132,7 +130,7 @@ func (w *world) fold(p report) bool {
 		w.did("report of another attempt")
 	}
 	if p.state == message.Failed {
-		in.Move = s.record.Failure(in.Move, p.code == 131042)
+		in.Move = s.record.Failure(in.Move, in.Attempt, p.code == 131042)
 	}
 	stale := slices.Contains(s.record.Refused, p.wamid)
 	r, d := w.decideOf(s, in)
@@ -148,7 +146,7 @@ func (w *world) fold(p report) bool {
 		if l.over {
 			w.did("report of what is over")
 		}
-		if r.State == message.Dead {
+		if p.state == message.Failed && r.Payload != "" {
 			w.did("refused later")
 			for _, q := range l.requests {
 				q.proven = q.proven || q.attempt == p.attempt

@@ -117,7 +117,7 @@ func (w *world) choose(r record.Record) (m message.Move, what string, ok bool) {
 			}
 		}
 		return m, what, what != ""
-	case keeps(r.State) && !w.quiet && (person || w.one(3)):
+	case keeps(r.State) && r.Payload != "" && !w.quiet && (person || w.one(3)):
 		m = message.Move{To: message.Queued, Reason: message.ReasonReplayed}
 		if w.one(2) || left <= 0 {
 			m.ExpiresAt = w.now.Add(time.Hour)
@@ -191,7 +191,7 @@ func (w *world) move(s seen, m message.Move, what string) {
 		switch m.To {
 		case message.Queued:
 			w.tasks[task{s.id, r.Task}] = held{}
-			if before.record.Reason == message.ReasonReported {
+			if keeps(before.record.State) {
 				l.reported = "" // of the refused attempt
 			}
 			if !keeps(before.record.State) {

@@ -2,6 +2,7 @@ package record_test
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"sluice/internal/message"
@@ -197,7 +198,7 @@ func (w *world) finish(k *worker, j *job) {
 	if !answered {
 		return
 	}
-	if j.move.To == message.Submitted && r.Exists() && r.Incarnation() == in.Incarnation && r.State.Rank(r.Reason) < message.Submitted.Rank("") {
+	if j.move.To == message.Submitted && r.Exists() && r.Incarnation() == in.Incarnation && r.State.Rank(r.Reason) < message.Submitted.Rank("") && !slices.Contains(r.Refused, j.move.WAMID) {
 		w.broken("%s: Meta took it, its worker said so, and it is %s", j.id, r.State)
 	}
 	if j.mem != nil {
@@ -248,7 +249,7 @@ func (w *world) restore(k *worker) bool {
 		if d.Applied && r.State == message.Submitted {
 			w.did("submitted after rewind")
 		}
-		if m.Move != nil && m.Move.To == message.Submitted && r.State.Rank(r.Reason) < message.Submitted.Rank("") {
+		if m.Move != nil && m.Move.To == message.Submitted && r.State.Rank(r.Reason) < message.Submitted.Rank("") && !slices.Contains(r.Refused, m.Move.WAMID) {
 			w.broken("%s: a worker remembers that Meta took it, and it is %s", m.ID, r.State)
 		}
 		return true

@@ -19,7 +19,7 @@ type Record struct {
 	Failures  int      // earlier attempts that count against the budget
 	Resends   int      // resends by policy
 	Others    []string // further ids that Meta gave it: proven duplicates
-	Refused   []string // ids of attempts that Meta took and then refused, see message.ReasonReported
+	Refused   []string // Meta's ids of attempts that Meta accepted and then reported as failed
 	Recipient string   // names number and recipient, for the limit of the pair; dropped with the payload
 	Payload   string   // Meta's message object; empty once nothing will be sent
 

@@ -106,7 +106,10 @@ func TestStatus(t *testing.T) {
 					Move: message.Move{To: to, WAMID: wamid, Code: 5}, Incarnation: r.Incarnation(),
 				}
 				after, d := decide(t, r, input)
-				want := slices.Contains(strings.Fields(from[name]), string(to)) && (to != message.Failed || attempt != 1)
+				want := slices.Contains(strings.Fields(from[name]), string(to))
+				if to == message.Failed && (attempt == 1 || attempt == 0 && r.State.Sendable()) {
+					want = false // it is about an earlier attempt
+				}
 				if d.Applied != want {
 					t.Errorf("%s, reported %s of attempt %d: applied is %t", name, to, attempt, d.Applied)
 				}
@@ -121,6 +124,9 @@ func TestStatus(t *testing.T) {
 				}
 				if at := cmpOr(attempt, 2); want && d.Changes[0].Attempt != at {
 					t.Errorf("%s, reported %s of attempt %d: the event is of attempt %d", name, to, attempt, d.Changes[0].Attempt)
+				}
+				if want && after.Attempt != max(2, attempt) {
+					t.Errorf("%s, reported %s of attempt %d: the record is at attempt %d", name, to, attempt, after.Attempt)
 				}
 				input.Incarnation++
 				if after, d = decide(t, r, input); d.Applied || d.Repeated || after.WAMID != "" || len(d.Changes) > 0 {
@@ -330,7 +336,7 @@ func TestRefusedLater(t *testing.T) {
 		t.Helper()
 		m := message.Move{To: to, WAMID: wamid, Code: 131042}
 		if to == message.Failed {
-			m = r.Failure(m, true)
+			m = r.Failure(m, attempt, true)
 		}
 		return decide(t, r, record.Input{Kind: record.Status, At: t0.Add(time.Minute), Attempt: attempt, Move: m})
 	}
@@ -681,4 +687,40 @@ func TestOpen(t *testing.T) {
 	if r = in(message.Parked); r.Worker() != "" || r.Open().Reason != "before" {
 		t.Errorf("%+v", r.Open())
 	}
+}
+
+// TestFailedKeepsContent: a message that failed can be sent again only if no other attempt may have been delivered.
+func TestFailedKeepsContent(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		record  record.Record
+		attempt int
+		kept    bool
+	}{
+		"the only attempt":              {with(message.Submitted, 1, wamid), 1, true},
+		"an attempt it does not name":   {with(message.Submitted, 1, wamid), 0, true},
+		"one of two it does not name":   {with(message.Submitted, 2, wamid), 0, false},
+		"the second of two":             {with(message.Submitted, 2, wamid), 2, true},
+		"one of two that Meta accepted": {with(message.Submitted, 2, "another"), 2, false},
+		"after a status of success":     {with(message.Sent, 1, wamid), 1, false},
+	} {
+		for _, correct := range []bool{false, true} {
+			m := tt.record.Failure(message.Move{WAMID: wamid, Code: 131042}, tt.attempt, correct)
+			after, d := decide(t, tt.record, record.Input{Kind: record.Status, At: t0.Add(time.Minute), Attempt: tt.attempt, Move: m})
+			want := message.Failed
+			if correct && tt.kept {
+				want = message.Dead
+			}
+			if !d.Applied || after.State != want || (after.Payload != "") != tt.kept || slices.Contains(after.Refused, wamid) != tt.kept {
+				t.Errorf("%s, to correct: %t: %s, payload %q, refused %q", name, correct, after.State, after.Payload, after.Refused)
+			}
+		}
+	}
+}
+
+// with is a record in a state, at an attempt, that has an id of Meta's.
+func with(s message.State, attempt int, wamid string) record.Record {
+	r := in(s)
+	r.Attempt, r.WAMID = attempt, wamid
+	return r
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -169,25 +168,6 @@ func (p *Process) Printed() string {
 	}
 	b, _ := io.ReadAll(f)
 	return string(b)
-}
-
-// The ports of a rig lie below those that systems give to outgoing connections, one of which
-// would else take the port of a process that is just being started again.
-const lowPort, highPort = 18_000, 32_000
-
-// FreeAddr returns a loopback address at which nobody listens.
-func FreeAddr() (string, error) {
-	var err error
-	for range 100 {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(lowPort+rand.IntN(highPort-lowPort)))
-		l, lerr := net.Listen("tcp", addr)
-		if lerr == nil {
-			l.Close()
-			return addr, nil
-		}
-		err = lerr
-	}
-	return "", fmt.Errorf("find a free port: %w", err)
 }
 
 // Dials is a probe: somebody listens at addr.

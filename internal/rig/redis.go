@@ -9,6 +9,8 @@ import (
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/ports"
 )
 
 // StartRedis starts a redis-server at addr (empty: a free one) with its data in the rig's
@@ -20,7 +22,7 @@ func (g *Rig) StartRedis(ctx context.Context, addr string, args ...string) (err 
 		return err
 	}
 	if addr == "" {
-		if addr, err = FreeAddr(); err != nil {
+		if addr, err = ports.Free(); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/ports"
 )
 
 // silence is after how many milliseconds a master that says nothing is replaced.
@@ -111,7 +113,7 @@ func (g *Rig) StartSentinels(ctx context.Context, announce func(addr string) (st
 
 // address is a free address, announced.
 func (s *Sentinels) address() (string, error) {
-	addr, err := FreeAddr()
+	addr, err := ports.Free()
 	if err != nil {
 		return "", err
 	}
@@ -143,11 +145,11 @@ func (g *Rig) StartCluster(ctx context.Context) (*Cluster, error) {
 	var addrs []string
 	var clients []*redis.Client
 	for i := range 2 * masters {
-		addr, err := FreeAddr()
+		addr, err := ports.Free()
 		if err != nil {
 			return nil, err
 		}
-		bus, err := FreeAddr()
+		bus, err := ports.Free()
 		if err != nil {
 			return nil, err
 		}

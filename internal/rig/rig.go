@@ -19,6 +19,7 @@ import (
 
 	"sluice/internal/client"
 	"sluice/internal/graphsim"
+	"sluice/internal/ports"
 )
 
 // The secrets of a rig. They guard nothing.
@@ -120,7 +121,7 @@ func (g *Rig) Served(ctx context.Context, name, addr string, settings any) (*Pro
 // Simulate starts the simulator. It reports to the webhook program at hook, host:port; empty:
 // to nobody.
 func (g *Rig) Simulate(ctx context.Context, o graphsim.Options, hook string) (err error) {
-	addr, err := FreeAddr()
+	addr, err := ports.Free()
 	if err != nil {
 		return err
 	}
@@ -184,14 +185,14 @@ func (g *Rig) Configure(numbers []Number, settings map[string]any) error {
 // Program starts one of Sluice's programs and waits until it is ready. It serves at addr;
 // empty: at a free one.
 func (g *Rig) Program(ctx context.Context, name, addr string, env []string, args ...string) (*Process, error) {
-	ops, err := FreeAddr()
+	ops, err := ports.Free()
 	if err != nil {
 		return nil, err
 	}
 	all := []string{"--config", "sluice.yaml", "--listen-ops", ops}
 	if flag := map[string]string{"producer": "--listen-api", "webhook": "--listen-webhook"}[name]; flag != "" {
 		if addr == "" {
-			if addr, err = FreeAddr(); err != nil {
+			if addr, err = ports.Free(); err != nil {
 				return nil, err
 			}
 		}
