@@ -76,7 +76,7 @@ func memoryOnce(ctx context.Context, o Options, row Row) (Row, error) {
 	if err != nil {
 		return row, err
 	}
-	object, _ := content(1)
+	object, _ := messageObject(1)
 	row.BytesWaiting = new((full-empty)/float64(row.Backlog) - float64(len(object)))
 	if err := w.readEvents(ctx); err != nil {
 		return row, err
