@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"sluice/internal/app"
+	"sluice/internal/admission"
 	"sluice/internal/content"
 	"sluice/internal/message"
 	"sluice/internal/rig"
@@ -46,7 +46,7 @@ func (w *world) preload(ctx context.Context, numbers []rig.Number, n int) error 
 		return nil
 	}
 	const batch = 1000
-	loader := app.NewLoader(w.db, shards)
+	loader := admission.NewLoader(w.db, shards)
 	began := time.Now()
 	var next atomic.Int64
 	g, loading := errgroup.WithContext(ctx)

@@ -1,4 +1,4 @@
-package app
+package gauges
 
 import (
 	"context"
@@ -11,15 +11,16 @@ import (
 	"sluice/internal/message"
 )
 
-// unreported finds statuses that were lost: of what Meta took long ago something should be known.
-func unreported(book *ledger.Ledger) prometheus.Collector {
+// Awaiting returns a gauge of the messages that Meta accepted long ago and has reported no status of: their
+// statuses were lost.
+func Awaiting(records *ledger.Ledger) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "sluice_messages_unreported",
 		Help: "Messages that Meta took more than 15 minutes ago and reported nothing of since. Every worker tells the same.",
 	}, func() float64 {
-		ctx, cancel := context.WithTimeout(context.Background(), gaugesFresh/2)
+		ctx, cancel := context.WithTimeout(context.Background(), fresh/2)
 		defer cancel()
-		n, err := book.OwedInAll(ctx, time.Now().Add(-message.ReportsWithin))
+		n, err := records.OwedInAll(ctx, time.Now().Add(-message.ReportsWithin))
 		if err != nil {
 			return math.NaN()
 		}

@@ -1,4 +1,4 @@
-package app_test
+package admission_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
-	"sluice/internal/app"
+	"sluice/internal/admission"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/redistest"
@@ -22,12 +22,12 @@ import (
 
 const number = "106540352242922"
 
-// fixture accepts messages, as the intake does, into a Redis of the test's own.
+// fixture accepts messages, as the API does, into a Redis of the test's own.
 type fixture struct {
-	*app.Loader
-	t    *testing.T
-	db   *store.DB
-	book *ledger.Ledger
+	*admission.Loader
+	t       *testing.T
+	db      *store.DB
+	records *ledger.Ledger
 }
 
 func newFixture(t *testing.T, c redis.UniversalClient) fixture {
@@ -36,23 +36,23 @@ func newFixture(t *testing.T, c redis.UniversalClient) fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fixture{app.NewLoader(db, message.DefaultShards), t, db, trusting(t, db)}
+	return fixture{admission.NewLoader(db, message.DefaultShards), t, db, trusting(t, db)}
 }
 
 // trusting returns a ledger on whose servers attempts may begin.
 func trusting(t testing.TB, db *store.DB) *ledger.Ledger {
 	t.Helper()
-	book := ledger.New(db, ledger.Options{})
+	records := ledger.New(db, ledger.Options{})
 	for _, s := range message.DefaultShards.All() {
-		run, err := book.Meet(t.Context(), s)
+		run, err := records.Meet(t.Context(), s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := book.Trust(t.Context(), s, run.ID); err != nil {
+		if err := records.Trust(t.Context(), s, run.ID); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return book
+	return records
 }
 
 func newMessage(key string) message.Message {
@@ -129,7 +129,7 @@ func TestAcceptTogether(t *testing.T) {
 	f.wantPending(n + 1)
 	for i := range n {
 		m := newMessage(fmt.Sprint(i))
-		a, err := f.book.Begin(t.Context(), m.ID, 0, "w/1", nil)
+		a, err := f.records.Begin(t.Context(), m.ID, 0, "w/1", nil)
 		if err != nil || a.Verdict != message.Go || !strings.Contains(string(a.Payload), `"hello `+m.Key+`"`) {
 			t.Errorf("%s: %s %s, %v", m.Key, a.Verdict, a.Payload, err)
 		}
@@ -192,7 +192,7 @@ func TestAcceptAllOrNothing(t *testing.T) {
 		if a, err := f.Accept(t.Context(), m); err == nil || !strings.Contains(err.Error(), "OOM") {
 			t.Errorf("%+v, %v", a, err)
 		}
-		if _, err := f.book.Get(t.Context(), m.ID); !errors.Is(err, message.ErrNotFound) {
+		if _, err := f.records.Get(t.Context(), m.ID); !errors.Is(err, message.ErrNotFound) {
 			t.Errorf("a refused message left a record: %v", err)
 		}
 	})
@@ -206,7 +206,7 @@ func TestAcceptAllOrNothing(t *testing.T) {
 	f.wantPending(n + 1)
 }
 
-// TestAcceptTellsOfATaskThatFailed: a record without its task is no acceptance.
+// TestAcceptTellsOfATaskThatFailed: a message without a task is not accepted.
 func TestAcceptTellsOfATaskThatFailed(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, redistest.Client(t))
@@ -269,7 +269,7 @@ func TestAcceptWithoutACaller(t *testing.T) {
 		}
 	})
 	for i := 1; i < 40; i += 2 {
-		if _, err := f.book.Get(t.Context(), newMessage(fmt.Sprint(i)).ID); err != nil {
+		if _, err := f.records.Get(t.Context(), newMessage(fmt.Sprint(i)).ID); err != nil {
 			t.Error(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package app
+package repository
 
 import (
 	"context"
@@ -18,32 +18,37 @@ import (
 	"sluice/internal/store"
 )
 
-// candidates tells the queue, by the messages' records, which of the tasks that it has fetched may be
-// sent now. It notes messages that are in an attempt, for the sweeper to look at.
-type candidates struct {
+// Candidates decides, by the messages' records, which of the tasks that the queue has fetched may be
+// sent now. It remembers messages that are in an attempt, for the sweeper to check. It is safe for
+// concurrent use.
+type Candidates struct {
 	db         *store.DB
-	book       *ledger.Ledger
+	records    *ledger.Ledger
+	shards     message.Shards
 	log        *slog.Logger
-	unreadable prometheus.Counter // messages that were passed over
-
-	shards message.Shards
+	unreadable prometheus.Counter // messages that were skipped
 
 	mu       sync.Mutex
 	suspects map[string]bool
 }
 
-// of reads the records of tasks of one shard, in one round trip.
-func (c *candidates) of(ctx context.Context, shard message.Shard, tasks []queue.TaskID) ([]queue.Candidate, error) {
+// NewCandidates returns a Candidates that reads records, and registers its metric with reg.
+func NewCandidates(db *store.DB, records *ledger.Ledger, shards message.Shards, log *slog.Logger, reg prometheus.Registerer) *Candidates {
+	return &Candidates{db: db, records: records, shards: shards, log: log, unreadable: newUnreadable(reg)}
+}
+
+// Of reads the records of tasks of one shard, in one round trip, and returns a candidate for each.
+func (c *Candidates) Of(ctx context.Context, shard message.Shard, tasks []queue.TaskID) ([]queue.Candidate, error) {
 	ids := make([]string, len(tasks))
 	for i, t := range tasks {
 		ids[i] = t.Message
 	}
-	all, unreadable, err := c.book.ReadReadable(ctx, shard, ids)
+	all, unreadable, err := c.records.ReadReadable(ctx, shard, ids)
 	if err != nil {
 		return nil, err
 	}
-	// The others must not wait for one that nobody can send. Its record stays as it is; a program that can
-	// read it makes its task again.
+	// The others must not wait for a message that cannot be sent. Its record stays as it is; a program
+	// that can read it adds its task again.
 	for id, err := range unreadable {
 		c.unreadable.Inc()
 		c.log.Error("a message's record cannot be read: the message is not sent", "msg_id", id, "err", err)
@@ -75,7 +80,7 @@ func candidate(r *record.Record, task int, now time.Time) queue.Candidate {
 	return c
 }
 
-func (c *candidates) suspect(id string) {
+func (c *Candidates) suspect(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.suspects == nil {
@@ -84,8 +89,9 @@ func (c *candidates) suspect(id string) {
 	c.suspects[id] = true
 }
 
-// take returns the messages of some shards noted since it was last called for them.
-func (c *candidates) take(shards []message.Shard) []string {
+// Attempting returns the messages of some shards that were found in an attempt when their task was
+// fetched, since it was last called for them.
+func (c *Candidates) Attempting(shards []message.Shard) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var ids []string

@@ -1,4 +1,5 @@
-package app
+// Package gauges exports metrics of what the store holds: queues, rates, open messages.
+package gauges
 
 import (
 	"context"
@@ -14,23 +15,30 @@ import (
 	"sluice/internal/queue"
 )
 
-// gaugesFresh is how long what was read of the store serves further scrapes.
-const gaugesFresh = 10 * time.Second
+// fresh is how long one reading of the store serves further scrapes.
+const fresh = 10 * time.Second
 
-// gauges are metrics of what the store holds, read when they are asked for. Every worker tells
-// the same: take the maximum over them, not the sum. Without an answer of the store there are
-// no such series.
-type gauges struct {
-	paces   func(ctx context.Context, numbers []string) ([]queue.Pace, error)
-	unknown func(ctx context.Context, known func(string) bool) ([]queue.Pace, error)
-	backlog func(ctx context.Context) (ledger.Backlog, error)
-	numbers []string
-	log     *slog.Logger
+// Options say what the gauges read. All fields are required.
+type Options struct {
+	Rates   func(ctx context.Context, numbers []string) ([]queue.Pace, error)
+	Unknown func(ctx context.Context, known func(string) bool) ([]queue.Pace, error) // numbers with tasks that are not configured
+	Backlog func(ctx context.Context) (ledger.Backlog, error)
+	Numbers []string // the configured phone number ids
+	Log     *slog.Logger
+}
+
+// Gauges reads the store when it is scraped. Every worker exports the same values: take the maximum
+// over workers, not the sum. Without an answer of the store there are no such series.
+type Gauges struct {
+	Options
 
 	mu   sync.Mutex
-	at   time.Time // of the last look at the store
+	at   time.Time // of the last reading
 	last []prometheus.Metric
 }
+
+// New returns a Gauges, for a registry.
+func New(o Options) *Gauges { return &Gauges{Options: o} }
 
 var (
 	byClass  = []string{"number", "class"}
@@ -46,39 +54,40 @@ var (
 	deadDesc      = prometheus.NewDesc("sluice_messages_dead", "Messages that were given up and that can be sent again.", nil, nil)
 )
 
-// Describe is for the registry.
-func (g *gauges) Describe(out chan<- *prometheus.Desc) {
+// Describe sends the descriptions of all gauges, for the registry.
+func (g *Gauges) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{depthDesc, ageDesc, etaDesc, limitDesc, effectiveDesc, unknownDesc, openDesc, deadDesc} {
 		out <- d
 	}
 }
 
-// Collect is for the registry. It may ask the store, in two round trips for all numbers.
-func (g *gauges) Collect(out chan<- prometheus.Metric) {
+// Collect sends the gauges, for the registry. When the last reading is old it reads the store, in two
+// round trips for all numbers.
+func (g *Gauges) Collect(out chan<- prometheus.Metric) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.at.IsZero() || time.Since(g.at) >= gaugesFresh {
-		g.last, g.at = g.look(), time.Now()
+	if g.at.IsZero() || time.Since(g.at) >= fresh {
+		g.last, g.at = g.read(), time.Now()
 	}
 	for _, m := range g.last {
 		out <- m
 	}
 }
 
-func (g *gauges) look() []prometheus.Metric {
-	ctx, cancel := context.WithTimeout(context.Background(), gaugesFresh/2)
+func (g *Gauges) read() []prometheus.Metric {
+	ctx, cancel := context.WithTimeout(context.Background(), fresh/2)
 	defer cancel()
-	paces, err := g.paces(ctx, g.numbers)
+	paces, err := g.Rates(ctx, g.Numbers)
 	var open ledger.Backlog
 	if err == nil {
-		open, err = g.backlog(ctx)
+		open, err = g.Backlog(ctx)
 	}
 	var unknown []queue.Pace
 	if err == nil {
-		unknown, err = g.unknown(ctx, func(number string) bool { return slices.Contains(g.numbers, number) })
+		unknown, err = g.Unknown(ctx, func(number string) bool { return slices.Contains(g.Numbers, number) })
 	}
 	if err != nil {
-		g.log.Warn("queue metrics not read", "err", err)
+		g.Log.Warn("queue metrics not read", "err", err)
 		return nil
 	}
 	var all []prometheus.Metric

@@ -1,4 +1,4 @@
-package app
+package admission
 
 import (
 	"context"
@@ -14,12 +14,12 @@ import (
 	"sluice/internal/queue"
 )
 
-func TestDrainsReadEachNumberOnceASecond(t *testing.T) {
+func TestETAReadsEachNumberOnceASecond(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		reads := map[string]int{}
-		d := newDrains(func(_ context.Context, number string) (queue.Pace, error) {
+		eta := NewETA(func(_ context.Context, number string) (queue.Pace, error) {
 			time.Sleep(100 * time.Millisecond)
 			mu.Lock()
 			defer mu.Unlock()
@@ -30,7 +30,7 @@ func TestDrainsReadEachNumberOnceASecond(t *testing.T) {
 			}}, nil
 		}, slog.New(slog.DiscardHandler))
 		ask := func(number string, want time.Duration) {
-			if got, err := d.of(t.Context(), number, message.Authentication); err != nil || got != want {
+			if got, err := eta.Of(t.Context(), number, message.Authentication); err != nil || got != want {
 				t.Errorf("%s: %v, %v, want %v", number, got, err, want)
 			}
 		}
@@ -40,10 +40,10 @@ func TestDrainsReadEachNumberOnceASecond(t *testing.T) {
 			wg.Go(func() { ask("2", time.Second) })
 		}
 		wg.Wait()
-		if got, err := d.of(t.Context(), "1", message.Service); err != nil || got != time.Second {
+		if got, err := eta.Of(t.Context(), "1", message.Service); err != nil || got != time.Second {
 			t.Errorf("another class: %v, %v", got, err)
 		}
-		time.Sleep(drainFresh - 101*time.Millisecond)
+		time.Sleep(etaFresh - 101*time.Millisecond)
 		ask("1", time.Second)
 		time.Sleep(time.Millisecond)
 		ask("1", 2*time.Second)
@@ -53,15 +53,15 @@ func TestDrainsReadEachNumberOnceASecond(t *testing.T) {
 	})
 }
 
-// A caller who leaves takes nobody's answer with him, and a store that hangs holds up nobody
-// for long.
-func TestDrainsWhileTheStoreHangs(t *testing.T) {
+// A caller that goes away does not cancel the reading for others, and a store that hangs delays no
+// caller for more than etaTimeout.
+func TestETAWhileTheStoreHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		hang := true
 		reads := 0
-		d := newDrains(func(ctx context.Context, _ string) (queue.Pace, error) {
+		eta := NewETA(func(ctx context.Context, _ string) (queue.Pace, error) {
 			reads++
 			if hang {
 				<-ctx.Done()
@@ -74,13 +74,13 @@ func TestDrainsWhileTheStoreHangs(t *testing.T) {
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
-		if _, err := d.of(ctx, "1", message.Service); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 300*time.Millisecond {
+		if _, err := eta.Of(ctx, "1", message.Service); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 300*time.Millisecond {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
-		if _, err := d.of(t.Context(), "1", message.Service); err == nil || time.Since(start) != 300*time.Millisecond+drainTimeout {
+		if _, err := eta.Of(t.Context(), "1", message.Service); err == nil || time.Since(start) != 300*time.Millisecond+etaTimeout {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
-		if _, err := d.of(t.Context(), "1", message.Service); err == nil || time.Since(start) != drainFresh || reads != 1 {
+		if _, err := eta.Of(t.Context(), "1", message.Service); err == nil || time.Since(start) != etaFresh || reads != 1 {
 			t.Errorf("%v after %v and %d reads", err, time.Since(start), reads)
 		}
 		if !strings.Contains(log.String(), "phone_number_id=1") || strings.Count(log.String(), "\n") != 1 {
@@ -90,11 +90,11 @@ func TestDrainsWhileTheStoreHangs(t *testing.T) {
 		hang = false
 		gone, leave := context.WithCancel(t.Context())
 		time.AfterFunc(100*time.Millisecond, leave)
-		if _, err := d.of(gone, "1", message.Service); err == nil {
-			t.Error("an answer for one who left")
+		if _, err := eta.Of(gone, "1", message.Service); err == nil {
+			t.Error("a caller that went away got an answer")
 		}
-		if _, err := d.of(t.Context(), "1", message.Service); err != nil || reads != 2 {
-			t.Errorf("the one who stayed: %v after %d reads", err, reads)
+		if _, err := eta.Of(t.Context(), "1", message.Service); err != nil || reads != 2 {
+			t.Errorf("the caller that stayed: %v after %d reads", err, reads)
 		}
 	})
 }

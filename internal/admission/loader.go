@@ -1,4 +1,4 @@
-package app
+package admission
 
 import (
 	"context"
@@ -8,17 +8,17 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/queue"
-	"sluice/internal/seal"
+	"sluice/internal/signature"
 	"sluice/internal/store"
 )
 
-// Loader accepts messages just as the intake does, without HTTP: it makes the backlogs of
+// Loader accepts messages just as the API does, without HTTP: it makes the backlogs of
 // load runs. It is safe for concurrent use.
-type Loader struct{ acceptor }
+type Loader struct{ *Acceptor }
 
 // NewLoader returns a loader into a store of so many shards.
 func NewLoader(db *store.DB, shards message.Shards) *Loader {
-	return &Loader{acceptor{db, ledger.New(db, ledger.Options{Shards: shards}), queue.NewClient(db, shards), shards, seal.Seal{}}}
+	return &Loader{NewAcceptor(db, ledger.New(db, ledger.Options{Shards: shards}), queue.NewClient(db, shards), shards, signature.Signer{})}
 }
 
 // Load accepts messages, in no certain order. After an error some may have been accepted.

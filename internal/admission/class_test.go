@@ -1,9 +1,9 @@
-package app_test
+package admission_test
 
 import (
 	"testing"
 
-	"sluice/internal/app"
+	"sluice/internal/admission"
 	"sluice/internal/config"
 	"sluice/internal/message"
 )
@@ -11,7 +11,7 @@ import (
 // TestClasses: a template's name gives a message its class, the first pattern of its number that fits.
 func TestClasses(t *testing.T) {
 	t.Parallel()
-	of := app.Classes([]config.Number{
+	of := admission.Classes([]config.Number{
 		{ID: "1", TemplateClasses: []config.TemplateClass{{Name: "otp_*", Class: "authentication"}, {Name: "*_sale*", Class: "marketing"}, {Name: "otp_sale", Class: "utility"}}},
 		{ID: "2"},
 	})

@@ -14,11 +14,43 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"sluice/internal/admission"
 	"sluice/internal/app"
 	"sluice/internal/config"
+	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/redistest"
+	"sluice/internal/store"
 )
+
+const number = "106540352242922"
+
+// fixture accepts messages into a Redis of the test's own, without HTTP.
+type fixture struct {
+	*admission.Loader
+	db      *store.DB
+	records *ledger.Ledger
+}
+
+// newFixture returns a fixture on whose servers attempts may begin.
+func newFixture(t *testing.T, c redis.UniversalClient) fixture {
+	t.Helper()
+	db, err := store.New(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	records := ledger.New(db, ledger.Options{})
+	for _, s := range message.DefaultShards.All() {
+		run, err := records.Meet(t.Context(), s)
+		if err == nil {
+			err = records.Trust(t.Context(), s, run.ID)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return fixture{admission.NewLoader(db, message.DefaultShards), db, records}
+}
 
 // ask sends a request and returns the answer's status and JSON.
 func ask(t *testing.T, method, url, body string) (int, map[string]any) {
@@ -100,9 +132,9 @@ func TestVerbsEndToEnd(t *testing.T) {
 		return id
 	}
 	try := func(id string, m message.Move) {
-		a, err := f.book.Begin(t.Context(), id, 0, "w/1", nil)
+		a, err := f.records.Begin(t.Context(), id, 0, "w/1", nil)
 		if err == nil {
-			_, _, err = f.book.Finish(t.Context(), a, m)
+			_, _, err = f.records.Finish(t.Context(), a, m)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -214,34 +246,5 @@ func TestVerbsEndToEnd(t *testing.T) {
 	}
 	if n := strings.Count(trail.String(), ";"); n != 5 {
 		t.Errorf("%d deeds in the trail: %s", n, &trail)
-	}
-}
-
-// A full Redis refuses the task, and then nothing is claimed and nothing moves.
-func TestResolveOnAFullRedis(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, redistest.Client(t))
-	m := newMessage("1")
-	if err := f.Load(t.Context(), []message.Message{m}); err != nil {
-		t.Fatal(err)
-	}
-	a, err := f.book.Begin(t.Context(), m.ID, 0, "w/1", nil)
-	if err == nil {
-		_, _, err = f.book.Finish(t.Context(), a, message.Move{To: message.InDoubt, In: time.Minute})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	o, err := f.book.Look(t.Context(), m.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.db.ConfigSet(t.Context(), "maxmemory", "1")
-	move := app.Mover(f.db, message.DefaultShards)
-	if done, err := move(t.Context(), o, message.Move{To: message.Queued}); done || !redis.IsOOMError(err) {
-		t.Errorf("%t, %v", done, err)
-	}
-	if o, err = f.book.Look(t.Context(), m.ID); o.State != message.InDoubt || err != nil {
-		t.Errorf("state %s, %v", o.State, err)
 	}
 }
