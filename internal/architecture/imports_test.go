@@ -59,7 +59,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/webhook", "message cloudapi"},
 	{"internal/graphsim", "jsondoc message content cloudapi"},
 	{"internal/doctor", "message config store queue cloudapi"},
-	{"internal/app", "message record signature pacing config ops store httpapi intake console send reconcile ledger events queue admission repository gauges cloudapi holdpolicy tokenwatch throughput sendtrace webhook webhook"},
+	{"internal/app", "message record signature pacing config ops store httpapi intake console send reconcile ledger events queue admission repository gauges cloudapi holdpolicy tokenwatch throughput sendtrace webhook"},
 	{"internal/demo", "message config ops store client events graphsim app"},
 	{"internal/rig", "ops ports client graphsim app"},
 	{"internal/bench", "message content config store ports client admission cloudapi graphsim rig"},
