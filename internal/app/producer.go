@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"sluice/internal/admission"
+	"sluice/internal/audit"
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
 	"sluice/internal/console"
@@ -75,7 +76,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return p, err
 	}
 	operators := console.New(console.Options{
-		Holds: holds, Records: repository.New(book, tasks), Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
+		Holds: holds, Records: repository.New(book, tasks), Audit: audit.New(p.db, message.Shards(c.Shards)), Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
 		Log: log, Registerer: p.registry,
 	})
 	return p, p.serve(c.Console, operators.Handler(), &p.consoleAddr, nil)

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/config"
+	"sluice/internal/events"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
 	"sluice/internal/rig"
@@ -251,7 +252,7 @@ func (w *world) weigh(ctx context.Context) (float64, error) {
 	err = w.db.Pipe(ctx, func(p redis.Pipeliner) {
 		streams = nil
 		for _, s := range shards.All() {
-			streams = append(streams, p.MemoryUsage(ctx, s.MessageEventsKey(), 0), p.MemoryUsage(ctx, s.MetaEventsKey(), 0))
+			streams = append(streams, p.MemoryUsage(ctx, events.MessageKey(s), 0), p.MemoryUsage(ctx, events.MetaKey(s), 0))
 		}
 	})
 	for _, s := range streams {

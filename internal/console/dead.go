@@ -142,7 +142,7 @@ func (c *Console) replay(ctx context.Context, w http.ResponseWriter, r *http.Req
 		if !answer.Next.After(ask.Since) { // all of one moment, and there again
 			answer.Next = answer.Next.Add(time.Millisecond)
 		}
-		err = c.o.Records.Note(ctx, ask.deed(message.VerbReplay, fmt.Sprintf("%d dead messages of number %s", len(some), ask.Number), key))
+		err = c.o.Audit.Add(ctx, ask.deed(message.VerbReplay, fmt.Sprintf("%d dead messages of number %s", len(some), ask.Number), key))
 	}
 	for _, d := range some {
 		if err != nil {

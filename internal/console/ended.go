@@ -185,7 +185,7 @@ func (c *Console) resendEnded(ctx context.Context, w http.ResponseWriter, r *htt
 	})
 	d := ask.deed(message.VerbResend, fmt.Sprintf("%d messages of number %s%s", len(some), ask.Number, about(ask.endedFilter)), key)
 	if err == nil && len(some) > 0 {
-		err = c.o.Records.Note(ctx, d)
+		err = c.o.Audit.Add(ctx, d)
 	}
 	if err == nil {
 		answer.Resent, err = c.resendAll(ctx, some, now, extend, d)
