@@ -19,7 +19,6 @@ import (
 	"sluice/internal/ops"
 	"sluice/internal/redistest"
 	"sluice/internal/store"
-	"sluice/internal/webhook"
 )
 
 // The secrets of the fixture. They guard nothing.

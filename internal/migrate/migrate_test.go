@@ -20,7 +20,6 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
-	"sluice/internal/client"
 	"sluice/internal/events"
 	"sluice/internal/httpapi"
 	"sluice/internal/intake"
