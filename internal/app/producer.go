@@ -13,7 +13,6 @@ import (
 	"sluice/internal/console"
 	"sluice/internal/httpapi"
 	"sluice/internal/intake"
-	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/queue"
 	"sluice/internal/repository"
@@ -47,7 +46,9 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	door := intake.New(intake.Options{
 		Acceptor:   admission.NewAcceptor(p.db, book, tasks, message.Shards(c.Shards), signature.New(string(c.PayloadKey))),
 		Reader:     book,
-		Desk:       desk{book, repository.NewWaiting(paces, holds)},
+		Finder:     book,
+		Waiting:    repository.NewWaiting(paces, holds),
+		Canceller:  book,
 		Numbers:    known(c.Numbers),
 		Own:        phones(c.Numbers),
 		Policy:     policies(c.Common),
@@ -76,16 +77,10 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return p, err
 	}
 	operators := console.New(console.Options{
-		Holds: holds, Records: repository.New(book, tasks), Audit: audit.New(p.db, message.Shards(c.Shards)), Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
+		Holds: holds, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.db, message.Shards(c.Shards)), Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
 		Log: log, Registerer: p.registry,
 	})
 	return p, p.serve(c.Console, operators.Handler(), &p.consoleAddr, nil)
-}
-
-// desk is what callers of the API ask about accepted messages.
-type desk struct {
-	*ledger.Ledger
-	*repository.Waiting
 }
 
 // refusesUnknown tells of which numbers messages with a type that is not known here are refused.

@@ -152,7 +152,7 @@ func (w *worker) send() error {
 	messages := repository.New(w.book, tasks)
 	sweeper := &send.Sweeper{
 		Worker: w.name, Policy: policies(c.Common),
-		Shards: w.shards, Records: w.book, Requeue: messages.Requeue, Lost: messages.WithoutTask, Holds: w.holds.List,
+		Shards: w.shards, Workers: w.book, Open: w.book, Changes: w.book, Requeue: messages.Requeue, Lost: messages.WithoutTask, Holds: w.holds.List,
 		Hands: repository.Unfinished(tasks, server), Suspects: candidates.Attempting,
 		Watermark: w.stream.Watermark, Channel: w.stream.Channel, Sends: sender.Sends,
 		Sight: sender.Sight, Parts: w.book.Parts(),

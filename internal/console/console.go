@@ -26,12 +26,16 @@ type holds interface {
 	Lift(ctx context.Context, h message.Hold) (bool, error)
 }
 
-// records keeps messages.
-type records interface {
+// lists reads the lists of messages that operators decide about.
+type lists interface {
 	InDoubt(ctx context.Context, number string, limit int) ([]message.Record, error)
 	Unreported(ctx context.Context, number string, before time.Time, limit int) ([]message.Record, error)
 	Dead(ctx context.Context, filter message.DeadFilter, f func(message.DeadLetter) bool) error
 	Ended(ctx context.Context, filter message.EndedFilter, f func(message.Ended) bool) error
+}
+
+// mover changes the state of messages.
+type mover interface {
 	// Look returns a message as it is now, or message.ErrNotFound; Move moves it on, with a new
 	// task where it needs one, provided that nothing happened to it since. It tells whether it did.
 	Look(ctx context.Context, id string) (message.Open, error)
@@ -48,7 +52,8 @@ type auditLog interface {
 // Options says what a Console works with. All but the last two are required.
 type Options struct {
 	Holds      holds
-	Records    records
+	Lists      lists
+	Messages   mover
 	Audit      auditLog
 	Keys       httpapi.Keys             // those with httpapi.ScopeAdmin may call
 	Numbers    func(number string) bool // whether a phone number id is configured

@@ -138,7 +138,7 @@ func setup(t *testing.T) *desk {
 	}
 	add("wide", httpapi.ScopeAdmin, httpapi.AllNumbers)
 	d.c = console.New(console.Options{
-		Holds: d.shelf, Records: d.shelf, Audit: d.shelf, Keys: keys,
+		Holds: d.shelf, Lists: d.shelf, Messages: d.shelf, Audit: d.shelf, Keys: keys,
 		Numbers: func(number string) bool { return number == ours || number == theirs },
 	})
 	d.Server = httptest.NewUnstartedServer(d.c.Handler())
