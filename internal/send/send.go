@@ -116,15 +116,15 @@ type Options struct {
 
 // Sender makes attempts. It is safe for concurrent use.
 type Sender struct {
-	o       Options
+	o          Options
 	attempts   attempts
 	heartbeats heartbeats
 	epochs     epochs
-	poster  poster
-	metrics *metrics
-	seq     atomic.Int64
-	sends   minute
-	health  health
+	poster     poster
+	metrics    *metrics
+	seq        atomic.Int64
+	sends      minute
+	health     health
 
 	memory   memory
 	hearts   hearts
