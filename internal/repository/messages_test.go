@@ -2,6 +2,7 @@ package repository_test
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -110,5 +111,57 @@ func TestResolveOnAFullRedis(t *testing.T) {
 	}
 	if got := f.look(o.ID).State; got != message.InDoubt {
 		t.Errorf("state %s", got)
+	}
+}
+
+// TestMove: a message that is to be sent again gets its next task with its new state, at once or later; another
+// one loses its task. A message that something happened to meanwhile is not moved.
+func TestMove(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	doubt := message.Move{To: message.InDoubt, Reason: message.ReasonNoAnswer, In: time.Minute}
+	now, later, cancelled := f.accept("now"), f.accept("later"), f.accept("cancelled")
+	seen := f.attempt(now, doubt)
+	for i, want := range []bool{true, false} {
+		if done, err := f.Move(t.Context(), seen, message.Move{To: message.Queued}); done != want || err != nil {
+			t.Errorf("call %d: %t, %v", i, done, err)
+		}
+	}
+	if err := f.Requeue(t.Context(), f.attempt(later, doubt), message.Move{To: message.Queued, In: time.Hour}); err != nil {
+		t.Error(err)
+	}
+	if done, err := f.Move(t.Context(), f.look(cancelled), message.Move{To: message.Cancelled, Reason: message.ReasonResolved}); !done || err != nil {
+		t.Errorf("cancel: %t, %v", done, err)
+	}
+	if got := f.tasks("pending"); !slices.Contains(got, now+".1") || slices.Contains(got, cancelled) {
+		t.Errorf("pending %q: want the next task of %s and none of %s", got, now, cancelled)
+	}
+	if got := f.tasks("scheduled"); !slices.Equal(got, []string{later + ".1"}) {
+		t.Errorf("scheduled %q: want the next task of %s", got, later)
+	}
+	if o := f.look(later); o.State != message.Queued || time.Until(o.NextAt) < 50*time.Minute {
+		t.Errorf("%+v", o)
+	}
+}
+
+// TestWithoutTask: of queued messages those are found whose task is gone, whatever else is gone.
+func TestWithoutTask(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	kept, lost, ended := f.accept("kept"), f.accept("lost"), f.accept("ended")
+	if _, err := f.Cancel(t.Context(), ended); err != nil {
+		t.Fatal(err)
+	}
+	tasks := queue.NewClient(f.db, message.DefaultShards)
+	drop := store.Change{Slot: ledger.RecordPrefix(message.DefaultShards.Of(number)), Decide: func(_ []string, w *store.Writes) error {
+		repository.DropTask(w, message.DefaultShards.Of(number), f.look(lost))
+		return nil
+	}}
+	if err := f.Transactions().Do(t.Context(), 0, drop); err != nil {
+		t.Fatal(err)
+	}
+	gone, err := repository.New(f.Ledger, tasks).WithoutTask(t.Context(), []message.Open{f.look(kept), f.look(ended), f.look(lost)})
+	if err != nil || len(gone) != 1 || gone[0].ID != lost {
+		t.Errorf("%+v, %v, want %s", gone, err, lost)
 	}
 }
