@@ -87,7 +87,7 @@ func (g *Gauges) read() []prometheus.Metric {
 		unknown, err = g.Unknown(ctx, func(number string) bool { return slices.Contains(g.Numbers, number) })
 	}
 	if err != nil {
-		g.Log.Warn("queue metrics not read", "err", err)
+		g.Log.Warn("cannot read queue metrics", "err", err)
 		return nil
 	}
 	var all []prometheus.Metric

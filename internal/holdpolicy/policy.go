@@ -154,7 +154,7 @@ func (p *Policy) NoteAccount(ctx context.Context, number, account string) {
 		return
 	}
 	if err := p.Accounts.Note(ctx, number, account); err != nil {
-		p.Log.Warn("account of a number not noted, will try again", "phone_number_id", number, "err", err)
+		p.Log.Warn("cannot store the account of a number, will try again", "phone_number_id", number, "err", err)
 		return
 	}
 	p.known.Store(number, account)
