@@ -259,7 +259,7 @@ func (n node) refuse(r *Rule) { n.refuseAs(r, r.Detail, r.Fix) }
 
 // refuseAs says a rule more exactly than the list does.
 func (n node) refuseAs(r *Rule, detail, fix string) {
-	n.report.add(message.Problem{n.path, r.Code, detail, fix})
+	n.report.add(message.Problem{Path: n.path, Code: r.Code, Detail: detail, Fix: fix})
 }
 
 func blank(s string) bool { return strings.TrimSpace(s) == "" }

@@ -24,7 +24,6 @@ import (
 	"sluice/internal/message"
 	"sluice/internal/record"
 	"sluice/internal/redistest"
-	"sluice/internal/store"
 )
 
 // real is a store: a ledger on a Redis of its own.
@@ -76,7 +75,7 @@ func (r *real) must(err error) {
 	}
 }
 
-func (r *real) key(name string) string { return store.Key(r.shard, name) }
+func (r *real) key(name string) string { return db.Key(r.shard, name) }
 
 func (r *real) Read(id string) seen {
 	got, err := r.book.Read(context.Background(), id)
