@@ -36,6 +36,10 @@ const (
 	idleTimeout = 90 * time.Second
 	// maxConns carries 1,000 messages a second at an answer time of 500 ms.
 	maxConns = 512
+	// maxAttempts lets as many attempts again be recorded while all connections are in use. With maxConns alone each
+	// attempt begins when one connection becomes free, so few of them share a round trip to Redis: twice the commands
+	// for a message.
+	maxAttempts = 2 * maxConns
 	// maxAnswer is the most we read of an answer; Meta's are below 2 KiB.
 	maxAnswer = 1 << 20
 )
@@ -55,7 +59,7 @@ type Client struct {
 	token     func(string) (string, error)
 	timeout   time.Duration
 	transport *http.Transport
-	places    chan struct{} // one for each connection that may be in use
+	places    chan struct{} // one for each attempt between Reserve and Release
 	metrics   *metrics
 }
 
@@ -80,7 +84,7 @@ func NewClient(o Options) *Client {
 			// single reset, or a server going away, would leave every message on it in doubt.
 			Protocols: http1(),
 		},
-		places:  make(chan struct{}, maxConns),
+		places:  make(chan struct{}, maxAttempts),
 		metrics: newMetrics(o.Registerer),
 	}
 }
@@ -94,8 +98,9 @@ func http1() *http.Protocols {
 // Close closes the idle connections. Requests under way are not touched.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
 
-// Reserve waits until fewer requests are under way than there may be connections, and returns how long
-// it waited. Whoever reserves calls Release after Send. So no request waits for a connection of another.
+// Reserve blocks until an attempt may begin, and returns how long it waited: not more attempts are under way than
+// will soon get a connection. The caller calls Release after Send. An attempt whose connection comes late
+// asks for another slot: see Send's ready.
 func (c *Client) Reserve(ctx context.Context) (time.Duration, error) {
 	select {
 	case c.places <- struct{}{}:

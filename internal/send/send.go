@@ -55,7 +55,7 @@ type ledger interface {
 // poster hands a message to Meta. It keeps its own deadline and returns no Go error: what
 // came of it is the outcome.
 type poster interface {
-	// Reserve blocks until there may be one more request under way, and returns for how long. Release
+	// Reserve blocks until one more attempt may begin, and returns for how long. Release
 	// ends that.
 	Reserve(ctx context.Context) (time.Duration, error)
 	Release()
@@ -248,6 +248,8 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 			return s.takeBack(ctx, a, mem, 0)
 		}
 	}
+	s.poster.Release() // the outcome needs no connection
+	reserved = false
 	s.memory.ended(mem, m)
 	st, duplicate, err := s.finish(ctx, a, m)
 	if err != nil {
