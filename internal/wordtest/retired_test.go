@@ -48,5 +48,4 @@ var allowed = []string{"read receipts", "read receipt", "in-doubt", "in doubt"}
 
 // pending are the files and the packages with texts that are not rewritten yet. One without a
 // retired word fails the test: take it out of this list.
-var pending = []string{
-}
+var pending = []string{}
