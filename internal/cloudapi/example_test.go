@@ -20,7 +20,7 @@ func ExampleMarks() {
 	_, _, _, ok = cloudapi.NewMarks("staging", []byte("a marker key")).Parse(marker)
 	fmt.Println(ok)
 	// Output:
-	// X
+	// sl1.prod.106540352242922-fagli4xooqooclbs4brqj5m2hl.1-miad51s0.4f981660
 	// 1 1763820424512 true
 	// false
 }
@@ -42,7 +42,11 @@ func ExampleClassify() {
 		fmt.Println(a.status, o.Code, o.Kind, o.Kind.Doubt())
 	}
 	// Output:
-	// X
+	// 200 0 accepted false
+	// 400 131026 rejected false
+	// 429 130429 throttled false
+	// 401 190 held false
+	// 502 0 server_error true
 }
 
 // Meta signs the raw bytes of a webhook with the app secret.

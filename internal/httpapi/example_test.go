@@ -14,8 +14,10 @@ func ExampleRefusal() {
 	refusal.Write(w)
 	fmt.Println(w.Code, w.Header().Get("Content-Type"))
 	for _, p := range refusal {
-		fmt.Println(p.Path, p.Code, p.Fix)
+		fmt.Println(p.Path, p.Code)
 	}
 	// Output:
-	// X
+	// 422 application/problem+json
+	// class class_unknown
+	// send_at time_invalid
 }

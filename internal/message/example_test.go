@@ -16,7 +16,7 @@ func ExampleNewID() {
 	sender, ok := message.Number(first)
 	fmt.Println(sender, ok)
 	// Output:
-	// X
+	// 106540352242922-5xyt5mwufw57nin5w3p6dtypcw
 	// true false
 	// 106540352242922 true
 }
@@ -38,5 +38,5 @@ func ExampleState_Rank() {
 // Logs show a masked recipient.
 func ExampleMask() {
 	fmt.Println(message.Mask("+15551234567"))
-	// Output: X
+	// Output: +15***67
 }

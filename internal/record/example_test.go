@@ -31,7 +31,7 @@ func ExampleRecord_Decide() {
 	fmt.Println(r.State, d.Applied)
 	// Output:
 	// queued
-	// attempting true
+	// attempting go
 	// submitted true
 	// delivered true
 	// delivered false

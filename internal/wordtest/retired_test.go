@@ -2,7 +2,6 @@ package wordtest
 
 // retired are words that a text for readers and an exported name do not use. pattern is a regular
 // expression for whole words in lower case; instead is what to write, in the words of
-// docs/glossary.md; example is a text that the pattern must find.
 var retired = []struct{ pattern, instead, example string }{
 	// Idioms.
 	{`told|tells`, "say which program reports what: reports, says, shows, returns", "the caller is told why"},
@@ -43,9 +42,54 @@ var retired = []struct{ pattern, instead, example string }{
 	{`(take|takes|taking|taken|took) up`, "reclaim", "its tasks are taken up"},
 }
 
-// allowed are phrases with one of these words that are right.
-var allowed = []string{"read receipts", "read receipt", "in-doubt", "in doubt"}
+// allowed are phrases with one of these words that are right. `doubts` is the name of a list in Redis.
+var allowed = []string{"read receipts", "read receipt", "in-doubt", "in doubt", "`doubts`"}
 
 // pending are the files and the packages with texts that are not rewritten yet. One without a
 // retired word fails the test: take it out of this list.
-var pending = []string{}
+var pending = []string{
+	"Makefile",
+	"cmd/sluice",
+	"cmd/worker",
+	"deploy/prometheus/alerts.yml",
+	"deploy/sluice.example.yaml",
+	"docs/api.md",
+	"docs/architecture.md",
+	"docs/cli.md",
+	"docs/configuration.md",
+	"docs/console-api.md",
+	"docs/doctor.md",
+	"docs/errors.md",
+	"docs/events.md",
+	"docs/messages.md",
+	"docs/metrics.md",
+	"docs/performance.md",
+	"docs/reliability.md",
+	"internal/app",
+	"internal/bench",
+	"internal/chaos",
+	"internal/client",
+	"internal/cloudapi",
+	"internal/config",
+	"internal/console",
+	"internal/demo",
+	"internal/doctor",
+	"internal/events",
+	"internal/graphsim",
+	"internal/httpapi",
+	"internal/intake",
+	"internal/jsondoc",
+	"internal/ledger",
+	"internal/message",
+	"internal/ops",
+	"internal/pacing",
+	"internal/queue",
+	"internal/reconcile",
+	"internal/record",
+	"internal/redistest",
+	"internal/rig",
+	"internal/seal",
+	"internal/send",
+	"internal/store",
+	"internal/webhook",
+}

@@ -122,7 +122,9 @@ var (
 // hits returns the retired words of a text, each with the word to use instead.
 func hits(value string) []string {
 	if name.MatchString(value) {
-		value = camel.ReplaceAllString(value, "${1}${3} ${2}${4}")
+		for range 2 { // matches overlap: aBCd
+			value = camel.ReplaceAllString(value, "${1}${3} ${2}${4}")
+		}
 	}
 	value = strings.ToLower(strings.Join(strings.Fields(strings.ReplaceAll(value, "_", " ")), " "))
 	for _, phrase := range allowed {
