@@ -85,7 +85,7 @@ func TestReadmeSendsFirstMessages(t *testing.T) {
 func TestTrialSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ before, want string }{
-		"no redis-server": {`PATH=$PWD/tools:$PWD/few; mkdir few; for p in dirname bash; do ln -s "$(command -p -v $p)" few/; done`, "redis-server is not installed"},
+		"no redis-server": {`mkdir few; for p in dirname bash; do ln -s "$(command -v $p)" few/; done; PATH=$PWD/few`, "redis-server is not installed"},
 		"not built":       {"true", "Run: make build"},
 		"other settings":  {"mkdir bin; for p in sluice webhook worker producer; do ln -s /bin/true bin/$p; done; echo ACCESS_TOKEN=real > .env", "settings of another installation"},
 		"a program ends":  {"mkdir bin; for p in sluice webhook worker producer; do ln -s /bin/false bin/$p; done", "simulator has ended. Its last log lines"},
