@@ -119,7 +119,7 @@ func (g *Rig) Served(ctx context.Context, name, addr string, settings any) (*Pro
 }
 
 // Simulate starts the simulator. It reports to the webhook program at hook, host:port; empty:
-// to nobody.
+// it sends no reports.
 func (g *Rig) Simulate(ctx context.Context, o graphsim.Options, hook string) (err error) {
 	addr, err := ports.Free()
 	if err != nil {
@@ -152,8 +152,8 @@ func Numbers(n, rate int) []Number {
 	return all
 }
 
-// Configure writes the programs' configuration: the rig's Redis and simulator, as far as they
-// run, and what settings add to it or put in its place.
+// Configure writes the programs' configuration: the rig's Redis and simulator, if they
+// run, and what settings add to it or replace in it.
 func (g *Rig) Configure(numbers []Number, settings map[string]any) error {
 	type object = map[string]any
 	for name, content := range map[string]string{"token": Token, "secret": AppSecret, "verify": VerifyToken, "marker": MarkerKey} {
