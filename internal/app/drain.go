@@ -78,6 +78,6 @@ func (d *drains) fill(ctx context.Context, number string, r *reading) {
 	ctx, cancel := context.WithTimeout(ctx, drainFresh)
 	defer cancel()
 	if r.pace, r.err = d.read(ctx, number); r.err != nil {
-		d.log.Warn("drain time not known, deadlines are not checked against the backlog", "phone_number_id", number, "err", r.err)
+		d.log.Warn("cannot read the ETA of a number, deadlines are not checked against the backlog", "phone_number_id", number, "err", r.err)
 	}
 }

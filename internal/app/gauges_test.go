@@ -49,36 +49,36 @@ func TestGauges(t *testing.T) {
 			numbers: []string{"7"}, log: slog.New(slog.DiscardHandler),
 		}
 		want := `
-# HELP sluice_messages_dead Messages that were given up and that can be sent again.
-# TYPE sluice_messages_dead gauge
-sluice_messages_dead 5
+# HELP sluice_dead_letters Messages that were given up and that can be sent again.
+# TYPE sluice_dead_letters gauge
+sluice_dead_letters 5
 # HELP sluice_messages_open Open messages by state. attempting: a worker has fetched them, to send them within moments; known to a second. queued: all others that wait, also for their time or with a hold.
 # TYPE sluice_messages_open gauge
 sluice_messages_open{state="attempting"} 2
 sluice_messages_open{state="in_doubt"} 1
 sluice_messages_open{state="parked"} 4
 sluice_messages_open{state="queued"} 3
-# HELP sluice_number_effective_rate How fast it goes after Meta's refusals, in messages a second.
-# TYPE sluice_number_effective_rate gauge
-sluice_number_effective_rate{number="7"} 80
+# HELP sluice_number_effective_rate_messages_per_second How fast it goes after Meta's refusals, in messages a second.
+# TYPE sluice_number_effective_rate_messages_per_second gauge
+sluice_number_effective_rate_messages_per_second{phone_number_id="7"} 80
 # HELP sluice_number_rate_limit_messages_per_second How fast the number may go by configuration or by order, a climb counted in.
 # TYPE sluice_number_rate_limit_messages_per_second gauge
-sluice_number_rate_limit_messages_per_second{number="7"} 80
+sluice_number_rate_limit_messages_per_second{phone_number_id="7"} 80
 # HELP sluice_number_unconfigured_messages Messages that wait for a number that is not configured: nothing is sent for it.
 # TYPE sluice_number_unconfigured_messages gauge
-sluice_number_unconfigured_messages{number="8"} 6
+sluice_number_unconfigured_messages{phone_number_id="8"} 6
 # HELP sluice_queue_depth Messages that wait for their number's next slot; those that wait for their time do not count.
 # TYPE sluice_queue_depth gauge
-sluice_queue_depth{class="authentication",number="7"} 0
-sluice_queue_depth{class="marketing",number="7"} 160
+sluice_queue_depth{class="authentication",phone_number_id="7"} 0
+sluice_queue_depth{class="marketing",phone_number_id="7"} 160
 # HELP sluice_queue_eta_seconds How long until a message accepted now would leave.
 # TYPE sluice_queue_eta_seconds gauge
-sluice_queue_eta_seconds{class="authentication",number="7"} 0
-sluice_queue_eta_seconds{class="marketing",number="7"} 2
+sluice_queue_eta_seconds{class="authentication",phone_number_id="7"} 0
+sluice_queue_eta_seconds{class="marketing",phone_number_id="7"} 2
 # HELP sluice_queue_oldest_age_seconds How long the first of them has waited; 0: there is none.
 # TYPE sluice_queue_oldest_age_seconds gauge
-sluice_queue_oldest_age_seconds{class="authentication",number="7"} 0
-sluice_queue_oldest_age_seconds{class="marketing",number="7"} 60
+sluice_queue_oldest_age_seconds{class="authentication",phone_number_id="7"} 0
+sluice_queue_oldest_age_seconds{class="marketing",phone_number_id="7"} 60
 `
 		compare := func(want string) {
 			t.Helper()
@@ -93,7 +93,7 @@ sluice_queue_oldest_age_seconds{class="marketing",number="7"} 60
 			t.Errorf("%d reads within %v", reads, gaugesFresh)
 		}
 		time.Sleep(time.Nanosecond)
-		compare(strings.NewReplacer("} 160", "} 320", "marketing\",number=\"7\"} 2\n", "marketing\",number=\"7\"} 4\n").Replace(want))
+		compare(strings.NewReplacer("} 160", "} 320", "marketing\",phone_number_id=\"7\"} 2\n", "marketing\",phone_number_id=\"7\"} 4\n").Replace(want))
 		broken = errors.New("away")
 		time.Sleep(gaugesFresh)
 		compare("")
@@ -152,11 +152,11 @@ func TestWorkerTellsOfItsNumbers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`sluice_queue_depth{class="utility",number="` + number + `"} 2`,
-		`sluice_queue_depth{class="authentication",number="` + number + `"} 0`,
-		`sluice_queue_eta_seconds{class="marketing",number="` + number + `"} 0.1`,
-		`sluice_number_rate_limit_messages_per_second{number="` + number + `"} 20`,
-		`sluice_number_effective_rate{number="` + number + `"} 20`,
+		`sluice_queue_depth{class="utility",phone_number_id="` + number + `"} 2`,
+		`sluice_queue_depth{class="authentication",phone_number_id="` + number + `"} 0`,
+		`sluice_queue_eta_seconds{class="marketing",phone_number_id="` + number + `"} 0.1`,
+		`sluice_number_rate_limit_messages_per_second{phone_number_id="` + number + `"} 20`,
+		`sluice_number_effective_rate_messages_per_second{phone_number_id="` + number + `"} 20`,
 		`sluice_messages_open{state="queued"} 3`,
 	} {
 		if !strings.Contains(string(page), want+"\n") {

@@ -43,7 +43,7 @@ func (w *worker) lift(ctx context.Context, why string, mended func(message.Hold)
 		if err != nil {
 			return err
 		}
-		w.log.Info("hold lifted", "on", h.On(), "reason", why)
+		w.log.Info("hold released", "target", h.On(), "reason", why)
 	}
 	return nil
 }
@@ -85,7 +85,7 @@ func (w *worker) updated(ctx context.Context, e message.Event) error {
 		if _, err := w.holds.Set(ctx, h); err != nil {
 			return err
 		}
-		w.log.Warn("held back", "phone_number_id", number, "template", a.Template, "reason", h.Reason, "until", h.Until)
+		w.log.Warn("hold set", "phone_number_id", number, "template", a.Template, "reason", h.Reason, "until", h.Until)
 	}
 	return nil
 }
@@ -96,7 +96,7 @@ func (w *worker) met(ctx context.Context, number, account string) {
 		return
 	}
 	if err := w.accounts.Note(ctx, number, account); err != nil {
-		w.log.Warn("account of a number not noted, will try again", "phone_number_id", number, "err", err)
+		w.log.Warn("cannot store the WhatsApp Business Account of a number, will retry", "phone_number_id", number, "err", err)
 		return
 	}
 	w.belongs.Store(number, account)
@@ -137,13 +137,13 @@ func (w *worker) levels(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			w.log.Warn("what Meta lets the number send is not known", "phone_number_id", n.ID, "err", err)
+			w.log.Warn("cannot read the throughput of a number from Meta", "phone_number_id", n.ID, "err", err)
 		case rate > 0:
 			rates[n.ID] = rate
 		}
 	}
 	if err := w.paces.Levels(ctx, rates); err != nil && ctx.Err() == nil {
-		w.log.Error("what Meta lets the numbers send is not noted", "err", err)
+		w.log.Error("cannot store the throughput of the numbers", "err", err)
 	}
 }
 
@@ -171,8 +171,8 @@ type answer struct {
 func newExpiry(reg prometheus.Registerer) *prometheus.GaugeVec {
 	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "sluice_token_expiry_timestamp_seconds",
-		Help: "When the access token of a number ends, as Meta says; 0: it is not valid now; +Inf: never.",
-	}, []string{"number"})
+		Help: "Unix time at which the access token of the number expires, as Meta reports it. 0: the token is not valid. +Inf: it does not expire.",
+	}, []string{"phone_number_id"})
 	reg.MustRegister(g)
 	return g
 }
@@ -200,9 +200,9 @@ func (t *tokens) look(ctx context.Context, number string) {
 	}
 	last, known := t.last[number]
 	if known && token != last {
-		t.log.Info("new access token", "phone_number_id", number)
+		t.log.Info("access token changed", "phone_number_id", number)
 		if err := t.lift(ctx, number); err != nil {
-			t.log.Error("hold not lifted for a new token, will try again", "phone_number_id", number, "err", err)
+			t.log.Error("cannot release the hold of a number with a new access token, will retry", "phone_number_id", number, "err", err)
 			return
 		}
 	}
@@ -228,7 +228,7 @@ func (t *tokens) about(ctx context.Context, number, token string) (cloudapi.Toke
 	t.answers[token] = answer{time.Now(), got, err}
 	switch {
 	case err != nil:
-		t.log.Warn("expiry of access token not known", "phone_number_id", number, "err", err)
+		t.log.Warn("cannot read from Meta when an access token expires", "phone_number_id", number, "err", err)
 	case !got.Valid:
 		t.log.Error("access token is not valid", "phone_number_id", number)
 	}

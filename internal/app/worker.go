@@ -105,7 +105,7 @@ type worker struct {
 func (w *worker) send() error {
 	c, log := w.c, w.log
 	c.Tokens.OnError = func(number string, err error) {
-		log.Error("token file unusable, the old token stays in use", "phone_number_id", number, "err", err)
+		log.Error("cannot read token file, the previous token stays in use", "phone_number_id", number, "err", err)
 	}
 	traced, err := openTrace(os.Getenv(traceEnv))
 	if err != nil {
@@ -180,7 +180,7 @@ func (w *worker) hold(ctx context.Context, number, template string, out message.
 	if _, err := w.holds.Set(ctx, h); err != nil {
 		return err
 	}
-	w.log.Warn("held back", "phone_number_id", number, "template", template, "code", out.Code, "reason", out.Reason, "until", h.Until)
+	w.log.Warn("hold set", "phone_number_id", number, "template", template, "code", out.Code, "reason", out.Reason, "until", h.Until)
 	return nil
 }
 
@@ -190,7 +190,7 @@ func (w *worker) mended(ctx context.Context, number, template string) {
 		return h.Number == number && h.Template == template
 	})
 	if err != nil {
-		w.log.Error("hold not lifted", "phone_number_id", number, "template", template, "err", err)
+		w.log.Error("cannot release hold", "phone_number_id", number, "template", template, "err", err)
 	}
 }
 
@@ -222,7 +222,7 @@ func (w *worker) rewound(ctx context.Context, shard message.Shard) {
 			Until: time.Now().Add(rewoundHold),
 		})
 		if err != nil {
-			w.log.Error("hold", "phone_number_id", n.ID, "err", err)
+			w.log.Error("cannot set hold", "phone_number_id", n.ID, "err", err)
 		}
 	}
 }
@@ -240,7 +240,7 @@ func (w *worker) restored(ctx context.Context, shard message.Shard, depth time.D
 		if _, err := w.holds.Set(ctx, message.Hold{Number: n.ID, Reason: restoredReason, By: byRestore}); err != nil {
 			return err
 		}
-		w.log.Error("Redis lost more than workers remember: the number is held until an operator releases it", "phone_number_id", n.ID, "shard", shard, "lost_seconds", depth.Seconds())
+		w.log.Error("Redis lost more writes than workers remember: the number is held until an operator releases it", "phone_number_id", n.ID, "shard", shard, "lost_seconds", depth.Seconds())
 	}
 	return nil
 }

@@ -48,7 +48,7 @@ func TestLoggerMasks(t *testing.T) {
 	log := ops.NewLogger(&out, slog.LevelInfo)
 	log.Debug("not shown")
 	log.Info("attempt",
-		"msg_id", "106540352242922-abcdefghijklmnopqrstuvwxyz",
+		"message_id", "106540352242922-abcdefghijklmnopqrstuvwxyz",
 		"phone_number_id", "106540352242922",
 		"to", ops.Phone("+4915112345678"),
 		"err", fmt.Errorf("post: %w", errors.New("?access_token=hunter2 to 4915112345678")),
@@ -65,7 +65,7 @@ func TestLoggerMasks(t *testing.T) {
 	}
 	for key, want := range map[string]string{
 		"msg":             "attempt",
-		"msg_id":          "106540352242922-abcdefghijklmnopqrstuvwxyz",
+		"message_id":          "106540352242922-abcdefghijklmnopqrstuvwxyz",
 		"phone_number_id": "106540352242922",
 		"to":              "+49***78",
 		"err":             "post: ?access_token=[redacted] to 491***78",
