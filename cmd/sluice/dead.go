@@ -22,14 +22,14 @@ type deadFlags struct {
 }
 
 func (f deadFlags) path(limit int) string {
-	return query("/v1/dead", "number", f.Number, "code", f.Code, "cause", f.Cause, "since", stamp(f.Since), "until", stamp(f.Until), "limit", &limit)
+	return query("/v1/dead-letters", "phone_number_id", f.Number, "code", f.Code, "message_reason", f.Cause, "since", stamp(f.Since), "until", stamp(f.Until), "limit", &limit)
 }
 
 // dead is what is answered of them.
 type dead struct {
 	Count  int
 	Groups []struct {
-		Number      string
+		Number      string `json:"phone_number_id"`
 		Code, Count int
 		Reason      string
 		First, Last time.Time
@@ -110,7 +110,7 @@ func (r replayCmd) Run(ctx context.Context) error {
 		Overdue  int `json:"overdue"`
 	}
 	for {
-		raw, err := c.Ask(ctx, "POST", "/v1/dead/replay", r.part())
+		raw, err := c.Ask(ctx, "POST", "/v1/dead-letters/replay", r.part())
 		if err != nil {
 			return err
 		}
@@ -145,7 +145,7 @@ func (r replayCmd) Run(ctx context.Context) error {
 // part is the order for the next second.
 func (r replayCmd) part() map[string]any {
 	order := signature{Reason: r.Reason, Actor: r.Actor}.order(map[string]any{
-		"number": r.Number, "code": r.Code, "cause": r.Cause, "limit": r.Rate, "extend": r.Extend, "until": r.Until,
+		"phone_number_id": r.Number, "code": r.Code, "message_reason": r.Cause, "limit": r.Rate, "extend": r.Extend, "until": r.Until,
 	})
 	if !r.Since.IsZero() {
 		order["since"] = r.Since

@@ -32,9 +32,9 @@ func (d listDoubtsCmd) Run(ctx context.Context) error {
 		Until   time.Time
 		Attempt int
 	}
-	return d.ask(ctx, "GET", query("/v1/doubts", "number", d.Number, "limit", d.Limit), nil, read(func(t table, a struct{ Doubts []doubt }) {
+	return d.ask(ctx, "GET", query("/v1/in-doubt", "phone_number_id", d.Number, "limit", d.Limit), nil, read(func(t table, a struct{ Messages []doubt }) {
 		t.row("MESSAGE", "STATE", "SINCE", "UNTIL", "CLASS", "TO", "REF", "ATTEMPT", "REASON")
-		for _, d := range a.Doubts {
+		for _, d := range a.Messages {
 			t.row(d.ID, d.State, clock(d.Since, "-"), clock(d.Until, "resolved"), d.Class, d.To, d.Ref, d.Attempt, d.Reason)
 		}
 	}))
@@ -49,5 +49,5 @@ type resolveCmd struct {
 
 // Run settles a doubt by a person's word.
 func (r resolveCmd) Run(ctx context.Context) error {
-	return r.ask(ctx, "POST", "/v1/doubts/"+url.PathEscape(r.ID)+"/resolve", r.order(map[string]any{"as": r.As}), read(showState))
+	return r.ask(ctx, "POST", "/v1/in-doubt/"+url.PathEscape(r.ID)+"/resolve", r.order(map[string]any{"resolution": r.As}), read(showState))
 }

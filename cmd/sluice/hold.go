@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"sluice/internal/message"
+	"sluice/internal/httpapi"
 )
 
 // heldFlags say what is held.
@@ -16,7 +16,7 @@ type heldFlags struct {
 }
 
 func (h heldFlags) what() map[string]any {
-	return map[string]any{"number": h.Number, "template": h.Template, "tag": h.Tag, "all": h.All}
+	return map[string]any{"phone_number_id": h.Number, "template": h.Template, "tag": h.Tag, "all": h.All}
 }
 
 type holdCmd struct {
@@ -30,7 +30,7 @@ type holdCmd struct {
 func (h holdCmd) Run(ctx context.Context) error {
 	what := h.what()
 	what["for"] = h.For
-	return h.ask(ctx, "POST", "/v1/holds", h.order(what), read(func(t table, one message.Hold) { showHolds(t, one) }))
+	return h.ask(ctx, "POST", "/v1/holds", h.order(what), read(func(t table, one httpapi.Hold) { showHolds(t, one) }))
 }
 
 type resumeCmd struct {
@@ -52,13 +52,13 @@ type holdsCmd struct{ consoleFlags }
 
 // Run lists what is held, and why.
 func (h holdsCmd) Run(ctx context.Context) error {
-	return h.ask(ctx, "GET", "/v1/holds", nil, read(func(t table, a struct{ Holds []message.Hold }) { showHolds(t, a.Holds...) }))
+	return h.ask(ctx, "GET", "/v1/holds", nil, read(func(t table, a struct{ Holds []httpapi.Hold }) { showHolds(t, a.Holds...) }))
 }
 
-func showHolds(t table, holds ...message.Hold) {
-	t.row("HELD", "SINCE", "UNTIL", "BY", "CODE", "REASON")
+func showHolds(t table, holds ...httpapi.Hold) {
+	t.row("TARGET", "SINCE", "UNTIL", "ACTOR", "CODE", "REASON")
 	for _, h := range holds {
-		t.row(h.On(), clock(h.Since, "-"), clock(h.Until, "resumed"), h.By, h.Code, h.Reason)
+		t.row(h.Target(), clock(h.Since, "-"), clock(h.Until, "released"), h.Actor, h.Code, h.Reason)
 	}
 }
 
@@ -69,10 +69,19 @@ type auditCmd struct {
 
 // Run lists what was ordered: who, what, when and why.
 func (a auditCmd) Run(ctx context.Context) error {
-	return a.ask(ctx, "GET", query("/v1/audit", "limit", a.Limit), nil, read(func(t table, trail struct{ Deeds []message.Deed }) {
-		t.row("AT", "WHAT", "ON", "WHO", "KEY", "WHY")
-		for _, d := range trail.Deeds {
-			t.row(clock(d.At.Truncate(time.Second), "-"), d.Verb, d.On, d.Actor, d.Key, d.Reason)
+	return a.ask(ctx, "GET", query("/v1/audit", "limit", a.Limit), nil, read(func(t table, log auditLog) {
+		t.row("AT", "ACTION", "TARGET", "ACTOR", "API KEY", "REASON")
+		for _, e := range log.Entries {
+			t.row(clock(e.At.Truncate(time.Second), "-"), e.Action, e.Target, e.Actor, e.APIKeyName, e.Reason)
 		}
 	}))
+}
+
+// auditLog is what GET /v1/audit answers.
+type auditLog struct {
+	Entries []struct {
+		At                            time.Time
+		Action, Target, Actor, Reason string
+		APIKeyName                    string `json:"api_key_name"`
+	}
 }

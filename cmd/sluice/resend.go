@@ -38,22 +38,24 @@ func (r resendCmd) Validate() error {
 // Run counts messages that ended undelivered, and with --go sends those again that can be.
 func (r resendCmd) Run(ctx context.Context) error {
 	if !r.Go {
-		return r.ask(ctx, "GET", query("/v1/ended", "number", &r.Number, "state", r.State, "code", r.Code, "template", r.Template, "tag", r.Tag, "since", stamp(r.Since), "until", stamp(r.Until)), nil, read(showEnded))
+		return r.ask(ctx, "GET", query("/v1/undelivered", "phone_number_id", &r.Number, "state", r.State, "code", r.Code, "template", r.Template, "tag", r.Tag, "since", stamp(r.Since), "until", stamp(r.Until)), nil, read(showEnded))
 	}
 	order := signature{Reason: r.Reason, Actor: r.Actor}.order(map[string]any{
-		"number": r.Number, "state": r.State, "code": r.Code, "template": r.Template, "tag": r.Tag, "since": stamp(r.Since), "until": stamp(r.Until),
+		"phone_number_id": r.Number, "state": r.State, "code": r.Code, "template": r.Template, "tag": r.Tag, "since": stamp(r.Since), "until": stamp(r.Until),
 		"limit": r.Limit, "rate": r.Rate, "extend": r.Extend,
 	})
-	return r.ask(ctx, "POST", "/v1/ended/resend", order, read(func(t table, a struct {
-		Resent, Overdue, Gone, Unclear int
-		Last                           time.Time
-		More                           bool
+	return r.ask(ctx, "POST", "/v1/undelivered/resend", order, read(func(t table, a struct {
+		Resent, Overdue int
+		ContentDropped  int `json:"content_dropped"`
+		MaybeDelivered  int `json:"maybe_delivered"`
+		Last            time.Time
+		More            bool
 	},
 	) {
 		t.row(a.Resent, "queued again, the last due "+clock(a.Last, "never"))
 		t.row(a.Overdue, "left: their deadline has passed (--extend gives a new one)")
-		t.row(a.Gone, "left: their content is not kept; the caller must send them as new messages")
-		t.row(a.Unclear, "left: Meta may have delivered them")
+		t.row(a.ContentDropped, "left: their content is not kept; the caller must send them as new messages")
+		t.row(a.MaybeDelivered, "left: Meta may have delivered them")
 		if a.More {
 			t.row("", "there are more: give the command again")
 		}
@@ -62,23 +64,25 @@ func (r resendCmd) Run(ctx context.Context) error {
 
 // counts is what is answered of messages that ended.
 type counts struct {
-	Count, Ready, Gone, Unclear, Overdue int
-	Groups                               []struct {
-		State, Reason      string
-		Code, Count, Ready int
-		First, Last        time.Time
+	Count, Resendable, Overdue int
+	ContentDropped             int `json:"content_dropped"`
+	MaybeDelivered             int `json:"maybe_delivered"`
+	Groups                     []struct {
+		State, Reason           string
+		Code, Count, Resendable int
+		First, Last             time.Time
 	}
 }
 
 func showEnded(t table, a counts) {
-	t.row("STATE", "CODE", "REASON", "COUNT", "READY", "FIRST", "LAST")
+	t.row("STATE", "CODE", "REASON", "COUNT", "RESENDABLE", "FIRST", "LAST")
 	for _, g := range a.Groups {
-		t.row(g.State, g.Code, g.Reason, g.Count, g.Ready, clock(g.First, "-"), clock(g.Last, "-"))
+		t.row(g.State, g.Code, g.Reason, g.Count, g.Resendable, clock(g.First, "-"), clock(g.Last, "-"))
 	}
-	t.row(a.Ready, "of", a.Count, "can be sent again: give --go and --reason")
+	t.row(a.Resendable, "of", a.Count, "can be sent again: give --go and --reason")
 	t.row(a.Overdue, "of these only with --extend: their deadline has passed")
-	t.row(a.Gone, "cannot: their content is not kept; the caller must send them as new messages")
-	t.row(a.Unclear, "cannot: Meta may have delivered them")
+	t.row(a.ContentDropped, "cannot: their content is not kept; the caller must send them as new messages")
+	t.row(a.MaybeDelivered, "cannot: Meta may have delivered them")
 }
 
 // stamp writes a time as the console reads it; nil for none.

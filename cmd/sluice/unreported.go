@@ -24,9 +24,9 @@ func (u unreportedCmd) Run(ctx context.Context) error {
 		Attempt int
 		Since   time.Time
 	}
-	return u.ask(ctx, "GET", query("/v1/unreported", "number", u.Number, "limit", u.Limit), nil, read(func(t table, a struct{ Unreported []owed }) {
+	return u.ask(ctx, "GET", query("/v1/awaiting-status", "phone_number_id", u.Number, "limit", u.Limit), nil, read(func(t table, a struct{ Messages []owed }) {
 		t.row("MESSAGE", "SINCE", "CLASS", "TO", "REF", "ATTEMPT", "WAMID")
-		for _, o := range a.Unreported {
+		for _, o := range a.Messages {
 			t.row(o.ID, clock(o.Since, "-"), o.Class, o.To, o.Ref, o.Attempt, o.WAMID)
 		}
 	}))

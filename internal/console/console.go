@@ -1,5 +1,5 @@
-// Package console serves operators: what is held, in doubt or dead, and the orders that change
-// it. Each order says who gives it and why, and is noted.
+// Package console serves operators: it lists what is held, in doubt or in the dead-letter list, and takes
+// the orders that change it. Each order names its actor and a reason, and goes into the audit log.
 package console
 
 import (
@@ -19,14 +19,14 @@ import (
 	"sluice/internal/message"
 )
 
-// holds keeps what is held.
+// holds stores holds.
 type holds interface {
 	List(ctx context.Context) ([]message.Hold, error)
 	Set(ctx context.Context, h message.Hold) (message.Hold, error)
 	Lift(ctx context.Context, h message.Hold) (bool, error)
 }
 
-// records keeps messages, and the trail of deeds.
+// records stores messages and the audit log.
 type records interface {
 	InDoubt(ctx context.Context, number string, limit int) ([]message.Record, error)
 	Unreported(ctx context.Context, number string, before time.Time, limit int) ([]message.Record, error)
@@ -100,13 +100,13 @@ func (c *Console) unavailable(operation string, err error) httpapi.Refusal {
 	return httpapi.Refuse("store_unavailable")
 }
 
-// order is what every order says beside what it is about.
+// order is the part that all orders have.
 type order struct {
-	Actor  string `json:"actor" doc:"Who orders it, 1 to 64 characters."`
-	Reason string `json:"reason" doc:"Why, 1 to 200 characters; for those who wonder later."`
+	Actor  string `json:"actor" doc:"The person who gives the order, 1 to 64 characters."`
+	Reason string `json:"reason" doc:"Why the order is given, 1 to 200 characters. It is stored in the audit log."`
 }
 
-// signed refuses orders that do not say who and why.
+// signed refuses orders without an actor or a reason.
 func (o order) signed() (wrong httpapi.Refusal) {
 	if !words(o.Actor, 64) {
 		wrong = append(wrong, httpapi.Problem("actor", "actor_missing"))
@@ -117,7 +117,7 @@ func (o order) signed() (wrong httpapi.Refusal) {
 	return wrong
 }
 
-// words tells whether a text says something in at most so many characters.
+// words tells whether a text is not blank and has at most so many characters.
 func words(s string, most int) bool {
 	return strings.TrimSpace(s) != "" && utf8.ValidString(s) && utf8.RuneCountInString(s) <= most && !strings.ContainsFunc(s, unicode.IsControl)
 }

@@ -23,7 +23,7 @@ const (
 	resultCancelled = "cancelled"
 	resultInFlight  = "in_flight"
 	resultSent      = "already_sent"
-	resultEnded     = "already_ended"
+	resultEnded     = "already_final"
 )
 
 type metrics struct {
