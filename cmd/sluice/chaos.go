@@ -20,7 +20,7 @@ type chaosCmd struct {
 	Only     []string      `help:"Rows of the matrix: C1,C4." placeholder:"ROWS"`
 	CI       bool          `name:"ci" help:"A part of the rows, by the seed, in five minutes at most."`
 	Long     time.Duration `help:"Play the rows again and again, each time with another seed, for so long." placeholder:"TIME"`
-	Lanes    int           `default:"2" help:"Rows played at the same time." placeholder:"N"`
+	Parallel    int           `default:"2" help:"Rows played at the same time." placeholder:"N"`
 	Scale    float64       `default:"1" help:"Share of each row's messages." placeholder:"SHARE"`
 	Keep     string        `default:"out/chaos" help:"Folder for the histories of messages with which a promise was broken." placeholder:"DIR"`
 	Markdown bool          `help:"The table of docs/reliability.md."`
@@ -41,7 +41,7 @@ func (c chaosCmd) Run(ctx context.Context) error {
 	seed := cmp.Or(c.Seed, rand.Uint64N(1_000_000))
 	fmt.Fprintf(os.Stderr, "seed %d\n", seed)
 	o := chaos.Options{
-		Seed: seed, Only: c.Only, CI: c.CI, Long: c.Long, Lanes: c.Lanes, Scale: c.Scale,
+		Seed: seed, Only: c.Only, CI: c.CI, Long: c.Long, Lanes: c.Parallel, Scale: c.Scale,
 		Keep: keep, Program: program,
 	}
 	if !c.Quiet {

@@ -21,7 +21,7 @@ type member struct {
 func (d *document) ofNumber(one *number) []member {
 	return []member{
 		{
-			key: "id", must: true, read: d.scalar(numberID(&one.ID)),
+			key: "phone_number_id", must: true, read: d.scalar(numberID(&one.ID)),
 			doc: "Meta's phone number id, digits only; not the phone number itself.",
 		},
 		{
@@ -33,7 +33,7 @@ func (d *document) ofNumber(one *number) []member {
 			doc: "File with the access token. A producer that can read it passes some calls of the number on to Meta for callers who have no token (uploading media, say), for which it must reach Meta; without, it does not, and needs it for nothing else. `deploy/k8s` and `docker-compose.yml` keep it from the token. The worker reads it again every few seconds while it sends and takes a new one without a restart. While the new file is empty or unreadable the old token stays in use, and the log says so.",
 		},
 		{
-			key: "rate", def: fmt.Sprintf("`%d`", DefaultRate), read: d.scalar(integer(&one.Rate, 1, 10000)),
+			key: "rate_limit", def: fmt.Sprintf("`%d`", DefaultRate), read: d.scalar(integer(&one.Rate, 1, 10000)),
 			doc: "Messages per second, 1 to 10000. Where it is not given, workers ask Meta for the number's [throughput](https://developers.facebook.com/docs/whatsapp/cloud-api/overview#throughput) (80 or 1,000) at their start, and again when a webhook reports an upgrade.",
 		},
 		{
@@ -88,7 +88,7 @@ func (d *document) ofAPIKey(one *APIKey) []member {
 			doc: "SHA-256 of the key in hex. Make a key with `openssl rand -hex 32` and its hash with `printf %s \"$KEY\" \\| sha256sum`.",
 		},
 		{
-			key: "numbers", must: true, read: d.list(func(path string, n *yaml.Node) {
+			key: "phone_number_ids", must: true, read: d.list(func(path string, n *yaml.Node) {
 				d.scalar(idOrAll(&id))(path, n)
 				one.Numbers = append(one.Numbers, id)
 			}),
@@ -119,19 +119,19 @@ func (d *document) ofClass(c *Class) []member {
 			doc: "From acceptance to the last moment an attempt may start, when the request names no `expires_at`. 1 s to 720 h.",
 		},
 		{
-			key: "doubt_window", read: d.scalar(duration(&c.DoubtWindow, time.Second, 7*24*time.Hour)),
-			doc: "How long evidence is awaited when a request got no answer. 1 s to 168 h; where `on_doubt` is `resend`, 30 s or more, because the request may still be under way.",
+			key: "in_doubt_window", read: d.scalar(duration(&c.DoubtWindow, time.Second, 7*24*time.Hour)),
+			doc: "How long evidence is awaited when a request got no answer. 1 s to 168 h; where `in_doubt_policy` is `resend`, 30 s or more, because the request may still be under way.",
 		},
 		{
-			key: "on_doubt", read: d.scalar(oneOf(&c.OnDoubt, doubtChoices...)),
+			key: "in_doubt_policy", read: d.scalar(oneOf(&c.OnDoubt, doubtChoices...)),
 			doc: "What then. `resend`: once more, if time is left. `park`: wait for a person. `close`: failed, reason `undetermined`, never sent again.",
 		},
 		{
-			key: "error_window", read: d.scalar(duration(&c.ErrorWindow, time.Second, time.Hour)),
+			key: "server_error_window", read: d.scalar(duration(&c.ErrorWindow, time.Second, time.Hour)),
 			doc: "How long evidence is awaited after a server error, before the retry. 1 s to 1 h.",
 		},
 		{
-			key: "repeat_window", read: d.scalar(duration(&c.RepeatWindow, time.Second, 7*24*time.Hour)),
+			key: "webhook_retry_window", read: d.scalar(duration(&c.RepeatWindow, time.Second, 7*24*time.Hour)),
 			doc: "How long Sluice waits for Meta's repeats after it refused or missed a webhook while a message was in doubt, before it sends the message again or closes it. A message whose deadline comes first is parked. 1 s to 168 h.",
 		},
 	}

@@ -96,15 +96,15 @@ func (v *values) settings(program string) []setting {
 			set: integer(&v.events.MaxLength, 1000, 100_000_000),
 		},
 		{
-			key: "key_retention", def: "720h", use: "worker", help: "how long a key is remembered after the record of its message was dropped", set: duration(&v.keyLife, 0, 365*24*time.Hour),
+			key: "idempotency_key_retention", def: "720h", use: "worker", help: "how long a key is remembered after the record of its message was dropped", set: duration(&v.keyLife, 0, 365*24*time.Hour),
 			more: "0s to 8760h; with `0s` a key ends with its record. A key takes about 300 bytes of Redis's memory for this time. See [reliability.md](reliability.md#the-same-key-and-how-long-a-record-lives).",
 		},
 		{
-			key: "orphans.retention", def: "15m", use: "worker", help: "how long a status of Meta's waits that matches no message", set: duration(&v.orphanLife, time.Minute, 24*time.Hour),
+			key: "unmatched_statuses.retention", def: "15m", use: "worker", help: "how long a status of Meta's waits that matches no message", set: duration(&v.orphanLife, time.Minute, 24*time.Hour),
 			more: "It may have come before the outcome of its message; most are of messages that other systems sent from the number. 1m to 24h.",
 		},
 		{
-			key: "orphans.max", def: "10000", use: "worker", help: "the most statuses that wait so, in each shard", set: integer(&v.orphanMost, 100, 1_000_000),
+			key: "unmatched_statuses.max", def: "10000", use: "worker", help: "the most statuses that wait so, in each shard", set: integer(&v.orphanMost, 100, 1_000_000),
 			more: "The oldest give way. 100 to 1000000; 10,000 take about 8 MB of Redis's memory.",
 		},
 		{key: "listen.api", def: ":8080", use: "producer", help: "host:port of the API", set: address(&v.listenAPI)},

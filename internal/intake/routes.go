@@ -110,7 +110,7 @@ type messageRequest struct {
 	From      string        `json:"from" doc:"The sender: Meta's phone number id of your number."`
 	Message   metaMessage   `json:"message" doc:"Meta's message object, as Meta documents it."`
 	Class     message.Class `json:"class,omitempty" doc:"Decides the priority, the deadline and the in-doubt policy; see docs/message-life.md. Default: the class that template_classes of the number has for the template; for a Direct Send message its category; else utility for templates and service for all other messages."`
-	Key       string        `json:"key,omitempty" doc:"Idempotency key, 1 to 255 printable ASCII characters, not only spaces. The same key from the same number is the same message, as long as its record is kept and 30 days more (key_retention in the configuration)."`
+	Key       string        `json:"key,omitempty" doc:"Idempotency key, 1 to 255 printable ASCII characters, not only spaces. The same key from the same number is the same message, as long as its record is kept and 30 days more (idempotency_key_retention in the configuration)."`
 	Ref       string        `json:"ref,omitempty" doc:"Your own reference, for example an order id, up to 255 characters. Records and events have it."`
 	Tags      []string      `json:"tags,omitempty" doc:"Up to 10 labels of 1 to 64 characters. Holds and resends can select messages by tag."`
 	SendAt    time.Time     `json:"send_at,omitzero" doc:"Do not send before this time, up to 90 days ahead."`

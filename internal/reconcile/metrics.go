@@ -43,7 +43,7 @@ func newMetrics(reg prometheus.Registerer, lag func() time.Duration) *metrics {
 		}),
 		dropped: f.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_status_unmatched_dropped_total",
-			Help: "Statuses without our marker that were dropped because no message had their id: after orphans.retention, or because more than orphans.max waited in a shard.",
+			Help: "Statuses without our marker that were dropped because no message had their id: after unmatched_statuses.retention, or because more than unmatched_statuses.max waited in a shard.",
 		}),
 	}
 	f.NewGaugeFunc(prometheus.GaugeOpts{

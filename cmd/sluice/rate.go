@@ -13,56 +13,56 @@ import (
 	"sluice/internal/queue"
 )
 
-type paceCmd struct {
-	Number string         `arg:"" help:"Phone number id, as configured."`
-	Rate   *int           `help:"Order this rate in place of the configured one, in messages a second." placeholder:"N"`
-	From   *int           `help:"With --rate and --over: begin at this rate and climb." placeholder:"N"`
-	Over   *time.Duration `help:"How long the climb takes; 24h say." placeholder:"TIME"`
-	Reset  bool           `help:"Go back to the configured rate, in full: also from where a refusal left it."`
+type rateCmd struct {
+	Number string         `arg:"" name:"phone-number-id" help:"Phone number id, as configured."`
+	Set    *int           `help:"Use this rate limit instead of the configured one, in messages per second." placeholder:"N"`
+	From   *int           `help:"With --set and --over: start at this rate and increase it to --set." placeholder:"N"`
+	Over   *time.Duration `help:"With --from: how long the increase takes, for example 24h." placeholder:"TIME"`
+	Reset  bool           `help:"Use the configured rate limit again, and forget what refusals of Meta have changed."`
 	Config string         `env:"SLUICE_CONFIG" help:"Configuration file, for Redis and the numbers." placeholder:"FILE"`
 }
 
-// mostRate is the highest rate that may be ordered, as it may be configured.
+// mostRate is the highest rate limit that can be set or configured.
 const mostRate = 10000
 
 // Validate is called when the command line was read.
-func (p paceCmd) Validate() error {
+func (p rateCmd) Validate() error {
 	wrong := func(rate *int) bool { return rate != nil && (*rate < 1 || *rate > mostRate) }
 	switch {
-	case wrong(p.Rate) || wrong(p.From):
-		return fmt.Errorf("a rate is 1 to %d messages a second; to send nothing hold the number", mostRate)
-	case p.Reset && (p.Rate != nil || p.From != nil || p.Over != nil):
-		return errors.New("--reset stands alone")
+	case wrong(p.Set) || wrong(p.From):
+		return fmt.Errorf("a rate is 1 to %d messages per second. To send nothing use `sluice hold`", mostRate)
+	case p.Reset && (p.Set != nil || p.From != nil || p.Over != nil):
+		return errors.New("--reset takes no other flags")
 	case (p.From == nil) != (p.Over == nil):
-		return errors.New("--from and --over go together")
+		return errors.New("--from and --over need each other")
 	case p.Over != nil && *p.Over <= 0:
-		return errors.New("--over is a time ahead")
-	case p.From != nil && (p.Rate == nil || *p.From >= *p.Rate):
-		return errors.New("--from is lower than --rate, where the climb ends")
+		return errors.New("--over must be longer than 0")
+	case p.From != nil && (p.Set == nil || *p.From >= *p.Set):
+		return errors.New("--from must be lower than --set")
 	}
 	return nil
 }
 
-func (p paceCmd) Run(ctx context.Context, env getenv) error { return p.run(ctx, env, os.Stdout) }
+func (p rateCmd) Run(ctx context.Context, env getenv) error { return p.run(ctx, env, os.Stdout) }
 
-func (p paceCmd) run(ctx context.Context, env getenv, out io.Writer) error {
+func (p rateCmd) run(ctx context.Context, env getenv, out io.Writer) error {
 	in, err := open(ctx, p.Config, env)
 	if err != nil {
 		return err
 	}
 	defer in.db.Close()
 	if !slices.ContainsFunc(in.Numbers, func(n config.Number) bool { return n.ID == p.Number }) {
-		return fmt.Errorf("number %s is not configured here: give its phone number id, and the workers' configuration by --config", p.Number)
+		return fmt.Errorf("phone number id %s is not configured. Give the configuration of the workers with --config", p.Number)
 	}
 	before, err := in.paces.Read(ctx, p.Number)
 	if err != nil {
 		return err
 	}
-	if p.Rate == nil && !p.Reset {
+	if p.Set == nil && !p.Reset {
 		fmt.Fprintln(out, describe(before))
 		return nil
 	}
-	if err := in.paces.Order(ctx, p.Number, valueOf(p.Rate), valueOf(p.From), valueOf(p.Over)); err != nil {
+	if err := in.paces.Order(ctx, p.Number, valueOf(p.Set), valueOf(p.From), valueOf(p.Over)); err != nil {
 		return err
 	}
 	after, err := in.paces.Read(ctx, p.Number)

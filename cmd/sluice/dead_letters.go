@@ -12,20 +12,20 @@ import (
 	"sluice/internal/client"
 )
 
-// deadFlags select dead messages.
+// deadFlags select dead letters.
 type deadFlags struct {
-	Number *string   `help:"Of this phone number id." placeholder:"NUMBER"`
-	Code   *int      `help:"With this last error code of Meta's; 0: with none." placeholder:"CODE"`
-	Cause  *string   `help:"With this reason." placeholder:"REASON"`
-	Since  time.Time `help:"They died then or later, 2026-01-31T15:04:05Z say." placeholder:"TIME"`
-	Until  time.Time `help:"They died then or before." placeholder:"TIME"`
+	Number        *string   `name:"phone-number-id" help:"From this phone number id." placeholder:"ID"`
+	Code          *int      `help:"With this last error code from Meta. 0: without a code." placeholder:"CODE"`
+	MessageReason *string   `help:"With this reason in their records." placeholder:"REASON"`
+	Since         time.Time `help:"Given up at this time or later, for example 2026-01-31T15:04:05Z." placeholder:"TIME"`
+	Until         time.Time `help:"Given up at this time or earlier." placeholder:"TIME"`
 }
 
 func (f deadFlags) path(limit int) string {
-	return query("/v1/dead-letters", "phone_number_id", f.Number, "code", f.Code, "message_reason", f.Cause, "since", stamp(f.Since), "until", stamp(f.Until), "limit", &limit)
+	return query("/v1/dead-letters", "phone_number_id", f.Number, "code", f.Code, "message_reason", f.MessageReason, "since", stamp(f.Since), "until", stamp(f.Until), "limit", &limit)
 }
 
-// dead is what is answered of them.
+// dead is the answer of GET /v1/dead-letters.
 type dead struct {
 	Count  int
 	Groups []struct {
@@ -43,20 +43,20 @@ type dead struct {
 }
 
 func (d dead) show(t table) {
-	t.row("NUMBER", "CODE", "REASON", "COUNT", "FIRST", "LAST")
+	t.row("PHONE NUMBER ID", "CODE", "REASON", "COUNT", "FIRST", "LAST")
 	for _, g := range d.Groups {
 		t.row(g.Number, g.Code, g.Reason, g.Count, clock(g.First, "-"), clock(g.Last, "-"))
 	}
 }
 
-type deadCmd struct {
+type deadLettersCmd struct {
 	deadFlags
-	List int `help:"List so many of them too, up to 1000." placeholder:"N"`
+	List int `help:"Also list this many of them, up to 1000." placeholder:"N"`
 	consoleFlags
 }
 
-// Run counts the messages that were given up, and lists them.
-func (d deadCmd) Run(ctx context.Context) error {
+// Run counts and lists dead letters.
+func (d deadLettersCmd) Run(ctx context.Context) error {
 	return d.ask(ctx, "GET", d.path(max(d.List, 1)), nil, read(func(t table, found dead) {
 		found.show(t)
 		for i, m := range found.Messages {
@@ -69,11 +69,11 @@ func (d deadCmd) Run(ctx context.Context) error {
 
 type replayCmd struct {
 	deadFlags
-	Go     bool    `help:"Do it; without this they are counted only."`
-	Rate   int     `default:"10" help:"How many a second."`
-	Extend *string `help:"Give each a new deadline, so long from now: 2h say. Else those whose deadline has passed stay dead." placeholder:"TIME"`
-	Reason string  `help:"Why, for those who wonder later; needed with --go."`
-	Actor  string  `help:"Who orders it; your user name without." placeholder:"NAME"`
+	Confirm bool    `help:"Send them again. Without it they are only counted."`
+	Rate    int     `default:"10" help:"Messages per second that are queued again."`
+	Extend  *string `help:"Give each message a new deadline, this long from now, for example 2h. Without it messages whose deadline has passed stay in the dead-letter list." placeholder:"TIME"`
+	Reason  string  `help:"Why, for the audit log. Needed with --confirm."`
+	Actor   string  `help:"Who gives the order. Default: your user name." placeholder:"NAME"`
 	consoleFlags
 }
 
@@ -81,25 +81,25 @@ type replayCmd struct {
 func (r replayCmd) Validate() error {
 	switch {
 	case r.Number == nil:
-		return errors.New("--number says whose dead messages: sluice dead tells which there are")
-	case r.Go && r.Reason == "":
-		return errors.New("--reason says why, for those who wonder later")
+		return errors.New("--phone-number-id is missing. `sluice dead-letters` lists the numbers that have dead letters")
+	case r.Confirm && r.Reason == "":
+		return errors.New("--reason is missing: say why, for the audit log")
 	case r.Rate < 1 || r.Rate > 500:
-		return errors.New("--rate is 1 to 500 a second")
+		return errors.New("--rate must be 1 to 500 messages per second")
 	}
 	return nil
 }
 
-// Run counts dead messages, and with --go sends them again, evenly: those that are dead now.
-// Interrupted it has done a part; given again it does the rest.
+// Run counts dead letters, and with --confirm sends those again that are in the list now, at an even
+// rate. After an interruption the same command sends the rest.
 func (r replayCmd) Run(ctx context.Context) error {
 	if r.Until.IsZero() {
 		r.Until = time.Now()
 	}
-	if !r.Go {
+	if !r.Confirm {
 		return r.ask(ctx, "GET", r.path(1), nil, read(func(t table, found dead) {
 			found.show(t)
-			t.row(found.Count, "would be sent again: give --go and --reason")
+			t.row(found.Count, "would be sent again with --confirm and --reason")
 		}))
 	}
 	c := &client.Client{Base: r.Console, Key: r.APIKey}
@@ -137,15 +137,15 @@ func (r replayCmd) Run(ctx context.Context) error {
 		return json.NewEncoder(os.Stdout).Encode(sum)
 	}
 	t := table{tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)}
-	t.row(sum.Replayed, "sent again")
-	t.row(sum.Overdue, "stay dead: their deadline has passed (--extend gives a new one)")
+	t.row(sum.Replayed, "queued again")
+	t.row(sum.Overdue, "stay in the dead-letter list because their deadline has passed (--extend gives a new one)")
 	return t.Flush()
 }
 
 // part is the order for the next second.
 func (r replayCmd) part() map[string]any {
 	order := signature{Reason: r.Reason, Actor: r.Actor}.order(map[string]any{
-		"phone_number_id": r.Number, "code": r.Code, "message_reason": r.Cause, "limit": r.Rate, "extend": r.Extend, "until": r.Until,
+		"phone_number_id": r.Number, "code": r.Code, "message_reason": r.MessageReason, "limit": r.Rate, "extend": r.Extend, "until": r.Until,
 	})
 	if !r.Since.IsZero() {
 		order["since"] = r.Since
