@@ -89,7 +89,7 @@ func (c *Console) listDeadLetters(ctx context.Context, _ http.ResponseWriter, r 
 		reason string
 	}
 	by := map[kind]deadLetterGroup{}
-	err := c.o.Records.Dead(ctx, f, func(d message.DeadLetter) bool {
+	err := c.o.Lists.Dead(ctx, f, func(d message.DeadLetter) bool {
 		if !key.Covers(d.Number) {
 			return true
 		}
@@ -131,7 +131,7 @@ func (c *Console) replay(ctx context.Context, w http.ResponseWriter, r *http.Req
 		return nil, refused
 	}
 	var some []message.DeadLetter
-	err := c.o.Records.Dead(ctx, ask.dead(), func(d message.DeadLetter) bool {
+	err := c.o.Lists.Dead(ctx, ask.dead(), func(d message.DeadLetter) bool {
 		some = append(some, d)
 		return len(some) < limit
 	})
@@ -141,7 +141,7 @@ func (c *Console) replay(ctx context.Context, w http.ResponseWriter, r *http.Req
 		if !answer.Next.After(ask.Since) { // all of one moment, and there again
 			answer.Next = answer.Next.Add(time.Millisecond)
 		}
-		err = c.o.Records.Note(ctx, ask.deed(message.VerbReplay, fmt.Sprintf("%d dead letters of number %s", len(some), ask.Number), key))
+		err = c.o.Audit.Add(ctx, ask.deed(message.VerbReplay, fmt.Sprintf("%d dead letters of number %s", len(some), ask.Number), key))
 	}
 	for _, d := range some {
 		if err != nil {
@@ -188,7 +188,7 @@ func extended(o message.Open, from time.Time, extend time.Duration) time.Time {
 
 // again sends one dead letter again, unless it is no longer dead or its deadline has passed.
 func (c *Console) again(ctx context.Context, id string, extend time.Duration, d message.Deed, answer *replayResult) error {
-	o, err := c.o.Records.Look(ctx, id)
+	o, err := c.o.Messages.Look(ctx, id)
 	if errors.Is(err, message.ErrNotFound) || err == nil && o.State != message.Dead {
 		return nil
 	}
@@ -201,7 +201,7 @@ func (c *Console) again(ctx context.Context, id string, extend time.Duration, d 
 		answer.Overdue++
 		return nil
 	}
-	done, err := c.o.Records.Move(ctx, o, m)
+	done, err := c.o.Messages.Move(ctx, o, m)
 	if done {
 		answer.Replayed++
 	}

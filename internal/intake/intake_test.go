@@ -154,7 +154,7 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 		},
 		Refuse: func(string) bool { return b.refuse },
 		Offset: func() time.Duration { return b.offset },
-		Desk:   b.clerk,
+		Finder: b.clerk, Waiting: b.clerk, Canceller: b.clerk,
 		Graph:  b.meta,
 		Passes: func(code int) bool { return code == passingCode },
 		Explain: func(code int) (title, advice string) {
@@ -890,7 +890,7 @@ func TestMetrics(t *testing.T) {
 	b.keeper.err = errors.New("away")
 	b.post(t, envelope(""))
 	want := `
-# HELP sluice_api_messages_total Requests to send a message, by what came of them.
+# HELP sluice_api_messages_total Messages that callers sent to the API, by result.
 # TYPE sluice_api_messages_total counter
 sluice_api_messages_total{result="accepted"} 1
 sluice_api_messages_total{result="denied"} 1

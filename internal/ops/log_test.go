@@ -103,7 +103,7 @@ func TestRouteRedis(t *testing.T) {
 	})
 	defer c.Close()
 	c.Ping(t.Context())
-	if got := out.String(); !strings.Contains(got, `"msg":"redis client"`) || !strings.Contains(got, "127.0.0.1:1") {
+	if got := out.String(); !strings.Contains(got, `"msg":"redis client error"`) || !strings.Contains(got, "127.0.0.1:1") {
 		t.Errorf("go-redis's words are not in the log: %q", got)
 	}
 }

@@ -722,10 +722,10 @@ func TestMetricsAndLogOfAnAttempt(t *testing.T) {
 		t.Errorf("%d series of attempts, %v", n, err)
 	}
 	want := `
-# HELP sluice_number_inflight_requests Requests to Meta under way.
+# HELP sluice_number_inflight_requests Requests to Meta that have no answer yet.
 # TYPE sluice_number_inflight_requests gauge
 sluice_number_inflight_requests{phone_number_id="` + number + `"} 0
-# HELP sluice_send_duplicates_total Messages that Meta is proven to have accepted more than once, seen when the answer came.
+# HELP sluice_send_duplicates_total Messages that Meta accepted more than once, as its answer proved. Duplicates that a status proved are in sluice_status_applied_total.
 # TYPE sluice_send_duplicates_total counter
 sluice_send_duplicates_total 1
 `

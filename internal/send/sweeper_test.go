@@ -258,7 +258,7 @@ func (w *world) sweepFor(t *testing.T, d time.Duration) {
 	ctx, stop := context.WithTimeout(t.Context(), d)
 	defer stop()
 	s := &send.Sweeper{
-		Worker: "me", Shards: 2, Records: w, Requeue: w.requeue, Lost: w.lost, Hands: w.hands, Suspects: w.suspects,
+		Worker: "me", Shards: 2, Workers: w, Open: w, Changes: w, Requeue: w.requeue, Lost: w.lost, Hands: w.hands, Suspects: w.suspects,
 		Policy: func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) },
 		Watermark: func(context.Context, message.Shard) (time.Time, error) {
 			return w.mark(time.Since(w.start)), w.call("watermark")
@@ -527,7 +527,7 @@ func TestOverdue(t *testing.T) {
 		w.overdue = []message.Open{late("a", 0, ""), late("b", 2, ""), late("c", 2, "sale/en")}
 		w.sweepFor(t, 11*time.Second)
 		w.want(t, "4s a queued->expired deadline", "4s b queued->expired deadline_in_retry", "4s c queued->expired deadline_on_hold")
-		want := strings.NewReader(`# HELP sluice_messages_expired_total Messages whose deadline passed before Meta took them, by where they were.
+		want := strings.NewReader(`# HELP sluice_messages_expired_total Messages whose deadline passed before Meta accepted them, by where they waited: queue, retry or hold.
 # TYPE sluice_messages_expired_total counter
 sluice_messages_expired_total{stage="hold"} 1
 sluice_messages_expired_total{stage="queue"} 1

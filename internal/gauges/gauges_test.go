@@ -1,0 +1,99 @@
+package gauges
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"sluice/internal/ledger"
+	"sluice/internal/message"
+	"sluice/internal/queue"
+)
+
+func TestGauges(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		reads := 0
+		var broken error
+		g := New(Options{
+			Rates: func(_ context.Context, numbers []string) ([]queue.Pace, error) {
+				reads++
+				return []queue.Pace{{
+					Number: numbers[0], Configured: 80, Rate: 80, Full: 80,
+					Waiting: []queue.Waiting{
+						{Class: message.Authentication, Active: 2},
+						{Class: message.Marketing, Pending: 160 * reads, Oldest: time.Now().Add(-time.Minute)},
+					},
+				}}, broken
+			},
+			Unknown: func(_ context.Context, known func(string) bool) ([]queue.Pace, error) {
+				if known("8") || !known("7") {
+					t.Error("a number is taken for another")
+				}
+				return []queue.Pace{{Number: "8", Waiting: []queue.Waiting{{Pending: 3, Delayed: 2}, {Active: 1}}}}, nil
+			},
+			Backlog: func(context.Context) (ledger.Backlog, error) {
+				return ledger.Backlog{Waiting: 5, InDoubt: 1, Parked: 4, Dead: 5}, nil
+			},
+			Numbers: []string{"7"}, Log: slog.New(slog.DiscardHandler),
+		})
+		want := `
+# HELP sluice_dead_letters Messages in the dead-letter list. They can be sent again with sluice replay.
+# TYPE sluice_dead_letters gauge
+sluice_dead_letters 5
+# HELP sluice_messages_open Messages that have not ended, by state. attempting: a worker has fetched the message and sends it within seconds. queued: all other waiting messages, scheduled and held ones included.
+# TYPE sluice_messages_open gauge
+sluice_messages_open{state="attempting"} 2
+sluice_messages_open{state="in_doubt"} 1
+sluice_messages_open{state="parked"} 4
+sluice_messages_open{state="queued"} 3
+# HELP sluice_number_effective_rate_messages_per_second Messages per second that the number sends at most now. It is lower than the rate limit after Meta refused messages because the number was too fast.
+# TYPE sluice_number_effective_rate_messages_per_second gauge
+sluice_number_effective_rate_messages_per_second{phone_number_id="7"} 80
+# HELP sluice_number_rate_limit_messages_per_second Messages per second that the number may send: the configured rate limit, or the one set with sluice rate.
+# TYPE sluice_number_rate_limit_messages_per_second gauge
+sluice_number_rate_limit_messages_per_second{phone_number_id="7"} 80
+# HELP sluice_number_unconfigured_messages Messages that wait for a phone number id that no worker has in its configuration. They are not sent.
+# TYPE sluice_number_unconfigured_messages gauge
+sluice_number_unconfigured_messages{phone_number_id="8"} 6
+# HELP sluice_queue_depth Messages in the queue that wait for a send slot. Scheduled messages, retries and held messages are not counted.
+# TYPE sluice_queue_depth gauge
+sluice_queue_depth{class="authentication",phone_number_id="7"} 0
+sluice_queue_depth{class="marketing",phone_number_id="7"} 160
+# HELP sluice_queue_eta_seconds Time until a message that is accepted now is sent.
+# TYPE sluice_queue_eta_seconds gauge
+sluice_queue_eta_seconds{class="authentication",phone_number_id="7"} 0
+sluice_queue_eta_seconds{class="marketing",phone_number_id="7"} 2
+# HELP sluice_queue_oldest_age_seconds How long the oldest message in the queue has waited. 0: the queue is empty.
+# TYPE sluice_queue_oldest_age_seconds gauge
+sluice_queue_oldest_age_seconds{class="authentication",phone_number_id="7"} 0
+sluice_queue_oldest_age_seconds{class="marketing",phone_number_id="7"} 60
+`
+		compare := func(want string) {
+			t.Helper()
+			if err := testutil.CollectAndCompare(g, strings.NewReader(want)); err != nil {
+				t.Error(err)
+			}
+		}
+		compare(want)
+		time.Sleep(fresh - time.Nanosecond)
+		compare(want)
+		if reads != 1 {
+			t.Errorf("%d reads within %v", reads, fresh)
+		}
+		time.Sleep(time.Nanosecond)
+		compare(strings.NewReplacer("} 160", "} 320", "marketing\",phone_number_id=\"7\"} 2\n", "marketing\",phone_number_id=\"7\"} 4\n").Replace(want))
+		broken = errors.New("away")
+		time.Sleep(fresh)
+		compare("")
+		if problems, err := testutil.CollectAndLint(New(g.Options)); err != nil || len(problems) != 0 {
+			t.Errorf("lint: %v, %v", problems, err)
+		}
+	})
+}
