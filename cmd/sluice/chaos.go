@@ -20,7 +20,7 @@ type chaosCmd struct {
 	Only     []string      `help:"Run only these rows of the matrix, for example C1,C4." placeholder:"ROWS"`
 	CI       bool          `name:"ci" help:"Run a part of the rows, chosen by the seed, for 5 minutes at most."`
 	Long     time.Duration `help:"Repeat the rows for this long, each time with another seed." placeholder:"TIME"`
-	Parallel    int           `default:"2" help:"Number of rows that run at the same time." placeholder:"N"`
+	Parallel int           `default:"2" help:"Number of rows that run at the same time." placeholder:"N"`
 	Scale    float64       `default:"1" help:"Factor for the number of messages of each row." placeholder:"SHARE"`
 	Keep     string        `default:"out/chaos" help:"Folder for the histories of messages for which a promise was broken." placeholder:"DIR"`
 	Markdown bool          `help:"Print the table of docs/reliability.md."`

@@ -17,32 +17,32 @@ import (
 
 // cli is the tool's command line.
 type cli struct {
-	Demo       demoCmd       `cmd:"" help:"Run all of Sluice in one process against a simulated Meta, and report the result of 1,500 messages."`
-	Send       sendCmd       `cmd:"" help:"Send a message through the API."`
-	Import     importCmd     `cmd:"" help:"Send many messages from a file with one JSON object per line."`
-	Events     eventsCmd     `cmd:"" help:"Print events as they are written, one JSON object per line."`
-	Top        topCmd        `cmd:"" help:"Show all numbers live: effective rate, waiting messages, ETA, holds."`
-	Rate       rateCmd       `cmd:"" help:"Show the rate limit and the effective rate of a number, or change the rate limit while workers run."`
-	Cancel     cancelCmd     `cmd:"" help:"Cancel a message."`
-	Explain    explainCmd    `cmd:"" help:"Explain what a message waits for, and until when."`
-	Record     recordCmd     `cmd:"" help:"Print the stored record of a message from Redis: every member, the timeline, and whether the lists in Redis agree with it. It never prints the payload or the full recipient."`
-	Hold       holdCmd       `cmd:"" help:"Hold the messages of a number, a template or a tag, or all messages: they are not sent until the hold ends."`
-	Release    releaseCmd    `cmd:"" help:"Release a hold: its messages are sent in their order."`
-	Holds      holdsCmd      `cmd:"" help:"List the holds, with reason and end."`
-	InDoubt    inDoubtCmd    `cmd:"" name:"in-doubt" help:"List messages of which it is unknown whether Meta accepted them, and decide about them."`
-	DeadLetters deadLettersCmd `cmd:"" name:"dead-letters" help:"Count and list dead letters: messages that were given up after all attempts."`
+	Demo           demoCmd           `cmd:"" help:"Run all of Sluice in one process against a simulated Meta, and report the result of 1,500 messages."`
+	Send           sendCmd           `cmd:"" help:"Send a message through the API."`
+	Import         importCmd         `cmd:"" help:"Send many messages from a file with one JSON object per line."`
+	Events         eventsCmd         `cmd:"" help:"Print events as they are written, one JSON object per line."`
+	Top            topCmd            `cmd:"" help:"Show all numbers live: effective rate, waiting messages, ETA, holds."`
+	Rate           rateCmd           `cmd:"" help:"Show the rate limit and the effective rate of a number, or change the rate limit while workers run."`
+	Cancel         cancelCmd         `cmd:"" help:"Cancel a message."`
+	Explain        explainCmd        `cmd:"" help:"Explain what a message waits for, and until when."`
+	Record         recordCmd         `cmd:"" help:"Print the stored record of a message from Redis: every member, the timeline, and whether the lists in Redis agree with it. It never prints the payload or the full recipient."`
+	Hold           holdCmd           `cmd:"" help:"Hold the messages of a number, a template or a tag, or all messages: they are not sent until the hold ends."`
+	Release        releaseCmd        `cmd:"" help:"Release a hold: its messages are sent in their order."`
+	Holds          holdsCmd          `cmd:"" help:"List the holds, with reason and end."`
+	InDoubt        inDoubtCmd        `cmd:"" name:"in-doubt" help:"List messages of which it is unknown whether Meta accepted them, and decide about them."`
+	DeadLetters    deadLettersCmd    `cmd:"" name:"dead-letters" help:"Count and list dead letters: messages that were given up after all attempts."`
 	AwaitingStatus awaitingStatusCmd `cmd:"" name:"awaiting-status" help:"List messages that Meta accepted more than 15 minutes ago and sent no status for."`
-	Replay     replayCmd     `cmd:"" help:"Send dead letters again. Without --confirm it only counts them."`
-	Resend     resendCmd     `cmd:"" help:"Send messages again that ended undelivered: failed, rejected, expired or dead. Without --confirm it only counts them."`
-	Audit      auditCmd      `cmd:"" help:"List the audit log: the orders of operators, who, what, when and why."`
-	Doctor     doctorCmd     `cmd:"" help:"Check the whole installation, say what is wrong and how to fix it."`
-	Migrate    migrateCmd    `cmd:"" help:"Convert the data in Redis that an older version wrote. All programs must be stopped. See docs/upgrade.md."`
-	Simulate   simulateCmd   `cmd:"" help:"Run the simulator of Meta's Cloud API."`
-	Bench      benchCmd      `cmd:"" help:"Measure rate, latency, throughput and memory under load, and compare with baselines."`
-	Chaos      chaosCmd      `cmd:"" help:"Run the fault matrix: break workers, Redis and webhooks while messages are sent, and prove that none is lost and none is knowingly sent twice."`
-	Part       partCmd       `cmd:"" hidden:"" passthrough:""`
-	Key        keyCmd        `cmd:"" help:"Make an API key and print it with the hash for the configuration."`
-	Health     healthCmd     `cmd:"" help:"Call a health URL. Exit code 0: it answered 200. For containers without a shell."`
+	Replay         replayCmd         `cmd:"" help:"Send dead letters again. Without --confirm it only counts them."`
+	Resend         resendCmd         `cmd:"" help:"Send messages again that ended undelivered: failed, rejected, expired or dead. Without --confirm it only counts them."`
+	Audit          auditCmd          `cmd:"" help:"List the audit log: the orders of operators, who, what, when and why."`
+	Doctor         doctorCmd         `cmd:"" help:"Check the whole installation, say what is wrong and how to fix it."`
+	Migrate        migrateCmd        `cmd:"" help:"Convert the data in Redis that an older version wrote. All programs must be stopped. See docs/upgrade.md."`
+	Simulate       simulateCmd       `cmd:"" help:"Run the simulator of Meta's Cloud API."`
+	Bench          benchCmd          `cmd:"" help:"Measure rate, latency, throughput and memory under load, and compare with baselines."`
+	Chaos          chaosCmd          `cmd:"" help:"Run the fault matrix: break workers, Redis and webhooks while messages are sent, and prove that none is lost and none is knowingly sent twice."`
+	Part           partCmd           `cmd:"" hidden:"" passthrough:""`
+	Key            keyCmd            `cmd:"" help:"Make an API key and print it with the hash for the configuration."`
+	Health         healthCmd         `cmd:"" help:"Call a health URL. Exit code 0: it answered 200. For containers without a shell."`
 }
 
 func main() { os.Exit(run(os.Args[1:])) }

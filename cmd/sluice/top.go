@@ -21,7 +21,7 @@ type topCmd struct {
 	Interval time.Duration `default:"2s" help:"Time between two updates."`
 	Once     bool          `help:"Print one table and exit. This is the default if the output is not a terminal."`
 	Limit    int           `default:"40" help:"How many numbers to show. Those with the most waiting messages come first. 0: all."`
-	Config string        `env:"SLUICE_CONFIG" help:"Configuration file, for Redis and the numbers." placeholder:"FILE"`
+	Config   string        `env:"SLUICE_CONFIG" help:"Configuration file, for Redis and the numbers." placeholder:"FILE"`
 }
 
 func (t topCmd) Run(ctx context.Context, env getenv) error {

@@ -221,7 +221,7 @@ func TestPaceArguments(t *testing.T) {
 		"need each other":      {Set: new(10), From: new(1)},
 		"and --over need":      {Set: new(10), Over: new(time.Hour)},
 		"--over must be":       {Set: new(10), From: new(1), Over: new(-time.Hour)},
-		"--from is lower than": {From: new(10), Over: new(time.Hour)},
+		"--from must be lower": {From: new(10), Over: new(time.Hour)},
 		"lower than --set":     {Set: new(10), From: new(10), Over: new(time.Hour)},
 	} {
 		err := p.Validate()

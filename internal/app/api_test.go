@@ -155,7 +155,7 @@ func TestVerbsEndToEnd(t *testing.T) {
 		t.Errorf("third: %v", e)
 	}
 	call(t, "POST", console+"/v1/holds", `{"tag":"spring",`+signed+`}`, 200)
-	if e := explain(third); e["rule"] != "hold" || e["until"] != nil || !strings.Contains(e["detail"].(string), "tag spring: because") {
+	if e := explain(third); e["rule"] != "hold" || e["until"] != nil || !strings.Contains(e["detail"].(string), "(tag spring): because") {
 		t.Errorf("held: %v", e)
 	}
 	if all := call(t, "GET", console+"/v1/holds", "", 200)["holds"].([]any); len(all) != 1 {

@@ -71,7 +71,7 @@ roles: send
 retry: {base: 2s, max: 2m, attempts: 7}
 events: {retention: 48h, max_length: 5000}
 idempotency_key_retention: 0s
-orphans: {retention: 5m, max: 500}
+unmatched_statuses: {retention: 5m, max: 500}
 listen: {api: "127.0.0.1:1", console: ":4", webhook: ":2", ops: ":3"}
 log_level: warn
 `)
@@ -361,11 +361,11 @@ numbers:
 			"s.yaml:3: api_keys[0].sha256: is not a SHA-256 in hex; make it with",
 			`s.yaml:3: api_keys[0].phone_number_ids[0]: is neither a phone number id (digits only) nor "*"`,
 			`s.yaml:3: api_keys[0].scopes[0]: "all" is none of messages:send, messages:read, messages:cancel, admin`,
-			"s.yaml:4: api_keys[1].sha256: is missing", "api_keys[1].numbers: is missing", "api_keys[1].scopes: is missing",
+			"s.yaml:4: api_keys[1].sha256: is missing", "api_keys[1].phone_number_ids: is missing", "api_keys[1].scopes: is missing",
 			`s.yaml:4: api_keys[1].revoked: "yes" is neither true nor false`,
 			`s.yaml:4: api_keys[1].expires: "soon" is not a time like 2027-01-31T00:00:00Z`,
 			"s.yaml:6: api_keys[3]: has the name or the key of another: c",
-			"numbers of API key c: one of them is not among the numbers configured",
+			"phone_number_ids of API key c: one of them is not configured: add it under numbers, or remove it here",
 			"SLUICE_API_KEY (environment): is shorter than 16 characters",
 		}},
 	} {

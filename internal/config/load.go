@@ -300,7 +300,7 @@ func (l *loader) checkKeys() {
 	for _, k := range l.keys {
 		for _, id := range k.Numbers {
 			known := slices.ContainsFunc(l.numbers, func(n number) bool { return n.ID == id })
-			l.need(id == "*" || known, "numbers of API key "+k.Name, "one of them is not among the numbers configured")
+			l.need(id == "*" || known, "phone_number_ids of API key "+k.Name, "one of them is not configured: add it under numbers, or remove it here")
 		}
 	}
 }

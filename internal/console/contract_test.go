@@ -26,18 +26,18 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 
 	// The calls that work, by operation; below they are made to fail.
 	good := map[string]struct{ path, body string }{
-		"listHolds":      {"/v1/holds", ""},
-		"hold":           {"/v1/holds", `{` + number + `,"template":"sale/en_US","for":"2h",` + signed + `}`},
-		"release":        {"/v1/holds/release", `{` + number + `,` + signed + `}`},
-		"listInDoubt":    {"/v1/in-doubt?phone_number_id=" + ours, ""},
-		"resolveInDoubt": {"/v1/in-doubt/" + parked + "/resolve", `{"resolution":"sent",` + signed + `}`},
-		"listDeadLetters": {"/v1/dead-letters?phone_number_id=" + ours, ""},
-		"replayDeadLetters": {"/v1/dead-letters/replay", `{` + number + `,` + signed + `}`},
+		"listHolds":          {"/v1/holds", ""},
+		"hold":               {"/v1/holds", `{` + number + `,"template":"sale/en_US","for":"2h",` + signed + `}`},
+		"release":            {"/v1/holds/release", `{` + number + `,` + signed + `}`},
+		"listInDoubt":        {"/v1/in-doubt?phone_number_id=" + ours, ""},
+		"resolveInDoubt":     {"/v1/in-doubt/" + parked + "/resolve", `{"resolution":"sent",` + signed + `}`},
+		"listDeadLetters":    {"/v1/dead-letters?phone_number_id=" + ours, ""},
+		"replayDeadLetters":  {"/v1/dead-letters/replay", `{` + number + `,` + signed + `}`},
 		"listAwaitingStatus": {"/v1/awaiting-status?phone_number_id=" + ours, ""},
-		"listAuditLog": {"/v1/audit", ""},
-		"countUndelivered": {"/v1/undelivered?phone_number_id=" + ours, ""},
-		"resendUndelivered": {"/v1/undelivered/resend", `{` + number + `,` + signed + `}`},
-		"getDescription": {"/openapi.json", ""},
+		"listAuditLog":       {"/v1/audit", ""},
+		"countUndelivered":   {"/v1/undelivered?phone_number_id=" + ours, ""},
+		"resendUndelivered":  {"/v1/undelivered/resend", `{` + number + `,` + signed + `}`},
+		"getDescription":     {"/openapi.json", ""},
 	}
 	for name, g := range good {
 		_, method := a.Find(name)

@@ -2,7 +2,6 @@ package events
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -19,11 +18,11 @@ const (
 	entryBytes  = 512 << 10
 )
 
-// encode appends an event as one line of JSON. Meta goes in as it is: it is JSON already, and the
+// encode appends an event as one line of JSON, in the present version of the schema. Meta goes in as it is: it is JSON already, and the
 // most of it.
 func encode(b []byte, e message.Event) ([]byte, error) {
 	meta := e.Meta
-	e.Version, e.Meta = cmp.Or(e.Version, message.EventVersion), nil
+	e.Version, e.Meta = message.EventVersion, nil
 	b, err := encodeOwn(b, e)
 	if err != nil || len(meta) == 0 {
 		return b, err

@@ -13,14 +13,14 @@ import (
 type rule string
 
 const (
-	ruleScheduled rule = "scheduled" // queued: its send_at has not come
-	ruleBackoff   rule = "backoff"   // queued: an attempt was not taken, the next comes later
-	ruleHold      rule = "hold"      // queued: its number, template or tag is held, or all is
+	ruleScheduled rule = "scheduled"       // queued: its send_at has not come
+	ruleBackoff   rule = "backoff"         // queued: an attempt was not taken, the next comes later
+	ruleHold      rule = "hold"            // queued: its number, template or tag is held, or all is
 	rulePair      rule = "pair_limit"      // queued: its recipient is at Meta's pair limit
-	ruleQueue     rule = "queue"     // queued: others are before it
+	ruleQueue     rule = "queue"           // queued: others are before it
 	ruleFetched   rule = "fetched"         // queued: a worker has fetched its task and waits for a slot
 	ruleNoTask    rule = "task_missing"    // queued: its task is gone
-	ruleAttempt   rule = "attempt"   // attempting
+	ruleAttempt   rule = "attempt"         // attempting
 	ruleInDoubt   rule = "in_doubt"        // in doubt: a status from Meta may settle it
 	ruleParked    rule = "parked"          // parked: an operator must decide
 	ruleStatus    rule = "awaiting_status" // submitted or sent: Meta will report more
@@ -29,18 +29,18 @@ const (
 
 // explanation says what a message waits for.
 type explanation struct {
-	ID        string        `json:"id" doc:"Sluice's id of the message."`
-	State     message.State `json:"state" doc:"The state of the message."`
-	Rule      rule          `json:"rule" doc:"What the message waits for: scheduled, backoff, hold, pair_limit, queue, fetched, task_missing, attempt, in_doubt, parked, awaiting_status or final."`
-	Detail    string        `json:"detail" doc:"The rule in words."`
-	Until     time.Time     `json:"until,omitzero" doc:"When the wait ends, if that is known. With queue it is an estimate."`
-	Then      string        `json:"then,omitempty" doc:"With in_doubt: what happens at the end of the window if no status arrives: retry, resend, park or close."`
-	Ahead     *int          `json:"ahead,omitempty" doc:"With queue: number of messages of the same class before it."`
+	ID        string         `json:"id" doc:"Sluice's id of the message."`
+	State     message.State  `json:"state" doc:"The state of the message."`
+	Rule      rule           `json:"rule" doc:"What the message waits for: scheduled, backoff, hold, pair_limit, queue, fetched, task_missing, attempt, in_doubt, parked, awaiting_status or final."`
+	Detail    string         `json:"detail" doc:"The rule in words."`
+	Until     time.Time      `json:"until,omitzero" doc:"When the wait ends, if that is known. With queue it is an estimate."`
+	Then      string         `json:"then,omitempty" doc:"With in_doubt: what happens at the end of the window if no status arrives: retry, resend, park or close."`
+	Ahead     *int           `json:"ahead,omitempty" doc:"With queue: number of messages of the same class before it."`
 	Holds     []httpapi.Hold `json:"holds,omitempty" doc:"With hold: all holds on the message."`
-	Reason    string        `json:"reason,omitempty" doc:"Why the message is in this state."`
-	Code      int           `json:"code,omitempty" doc:"Meta's last error code."`
-	Error     *metaError    `json:"error,omitempty" doc:"What the code means, what to do, and Meta's own text."`
-	ExpiresAt time.Time     `json:"expires_at,omitzero" doc:"No attempt starts after this time."`
+	Reason    string         `json:"reason,omitempty" doc:"Why the message is in this state."`
+	Code      int            `json:"code,omitempty" doc:"Meta's last error code."`
+	Error     *metaError     `json:"error,omitempty" doc:"What the code means, what to do, and Meta's own text."`
+	ExpiresAt time.Time      `json:"expires_at,omitzero" doc:"No attempt starts after this time."`
 }
 
 // explain answers GET /v1/messages/{id}/explain.

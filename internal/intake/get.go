@@ -14,19 +14,19 @@ import (
 // record is a message.Record as the API shows it.
 type record struct {
 	message.Context
-	State      message.State `json:"state" doc:"The state of the message. docs/message-life.md describes the states."`
-	Reason     string        `json:"reason,omitempty" doc:"Why the message is in this state."`
-	Code       int           `json:"code,omitempty" doc:"Meta's error code."`
-	Error      *metaError    `json:"error,omitempty" doc:"What the code means, what to do, and Meta's own text."`
-	Attempt    int           `json:"attempt" doc:"Number of attempts that have started."`
-	WAMID      string        `json:"wamid,omitempty" doc:"Meta's id of the message."`
-	AcceptedAt time.Time     `json:"accepted_at,omitzero" doc:"When the message was accepted."`
-	SendAt     time.Time     `json:"send_at,omitzero" doc:"The message is not sent before this time."`
-	ExpiresAt  time.Time     `json:"expires_at,omitzero" doc:"No attempt starts after this time."`
-	NextAt     time.Time     `json:"next_at,omitzero" doc:"When the next step happens by itself: a retry, or the end of the in-doubt window."`
-	Duplicates int           `json:"duplicates" doc:"How many times Meta accepted the message beyond the first, as its statuses prove."`
-	KeyUntil   time.Time     `json:"key_until,omitzero" doc:"The record was removed. Its state and its key are remembered until this time."`
-	Timeline   []timelineEntry        `json:"timeline" doc:"The last 20 state changes. The oldest comes first."`
+	State      message.State   `json:"state" doc:"The state of the message. docs/message-life.md describes the states."`
+	Reason     string          `json:"reason,omitempty" doc:"Why the message is in this state."`
+	Code       int             `json:"code,omitempty" doc:"Meta's error code."`
+	Error      *metaError      `json:"error,omitempty" doc:"What the code means, what to do, and Meta's own text."`
+	Attempt    int             `json:"attempt" doc:"Number of attempts that have started."`
+	WAMID      string          `json:"wamid,omitempty" doc:"Meta's id of the message."`
+	AcceptedAt time.Time       `json:"accepted_at,omitzero" doc:"When the message was accepted."`
+	SendAt     time.Time       `json:"send_at,omitzero" doc:"The message is not sent before this time."`
+	ExpiresAt  time.Time       `json:"expires_at,omitzero" doc:"No attempt starts after this time."`
+	NextAt     time.Time       `json:"next_at,omitzero" doc:"When the next step happens by itself: a retry, or the end of the in-doubt window."`
+	Duplicates int             `json:"duplicates" doc:"How many times Meta accepted the message beyond the first, as its statuses prove."`
+	KeyUntil   time.Time       `json:"key_until,omitzero" doc:"The record was removed. Its state and its key are remembered until this time."`
+	Timeline   []timelineEntry `json:"timeline" doc:"The last 20 state changes. The oldest comes first."`
 }
 
 // metaError explains an error that Meta answered or reported, and says what to do.

@@ -34,19 +34,19 @@ type graphDetail struct {
 // graphCodes are Meta's codes for ours, where a message's content is not the matter.
 // Meta, Cloud API, "Error codes".
 var graphCodes = map[string]struct{ status, code, subcode int }{
-	"unauthenticated":       {401, 190, 0},
+	"unauthenticated":           {401, 190, 0},
 	"api_key_revoked":           {401, 190, 0},
 	"api_key_expired":           {401, 190, 463}, // Meta's subcode of a token that expired
-	"scope_missing":         {403, 10, 0},
-	"phone_number_id_not_found":       {400, 100, 33},
-	"not_found":             {400, 100, 33},
-	"deadline_unreachable":  {429, 130429, 0},
-	"store_unavailable":     {503, 2, 0},
-	"overloaded":            {503, 2, 0},
-	"forwarding_not_configured":         {503, 2, 0},
-	"type_unknown":          {400, 131051, 0},
-	"recipient_is_sender":   {400, 131021, 0},
-	"template_name_invalid": {400, 132001, 0},
+	"scope_missing":             {403, 10, 0},
+	"phone_number_id_not_found": {400, 100, 33},
+	"not_found":                 {400, 100, 33},
+	"deadline_unreachable":      {429, 130429, 0},
+	"store_unavailable":         {503, 2, 0},
+	"overloaded":                {503, 2, 0},
+	"forwarding_not_configured": {503, 2, 0},
+	"type_unknown":              {400, 131051, 0},
+	"recipient_is_sender":       {400, 131021, 0},
+	"template_name_invalid":     {400, 132001, 0},
 }
 
 // breachCode returns Meta's code for a rule of Meta's that was broken; 100, an invalid

@@ -11,11 +11,11 @@ import (
 // What may come of a request to send, as the metric's label tells it.
 const (
 	resultAccepted    = "accepted"
-	resultDuplicate   = "duplicate"   // accepted before, under the same key
-	resultInvalid     = "invalid"     // the caller must change it
-	resultDenied      = "denied"      // no key, the wrong key, or a number the key does not cover
+	resultDuplicate   = "duplicate"            // accepted before, under the same key
+	resultInvalid     = "invalid"              // the caller must change it
+	resultDenied      = "denied"               // no key, the wrong key, or a number the key does not cover
 	resultUnreachable = "deadline_unreachable" // it would expire before its turn
-	resultUnavailable = "unavailable" // the store could not be relied upon
+	resultUnavailable = "unavailable"          // the store could not be relied upon
 )
 
 // What else may come of a request to take one back.

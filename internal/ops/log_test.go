@@ -65,7 +65,7 @@ func TestLoggerMasks(t *testing.T) {
 	}
 	for key, want := range map[string]string{
 		"msg":             "attempt",
-		"message_id":          "106540352242922-abcdefghijklmnopqrstuvwxyz",
+		"message_id":      "106540352242922-abcdefghijklmnopqrstuvwxyz",
 		"phone_number_id": "106540352242922",
 		"to":              "+49***78",
 		"err":             "post: ?access_token=[redacted] to 491***78",
