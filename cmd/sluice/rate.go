@@ -81,25 +81,25 @@ func valueOf[T any](given *T) (value T) {
 	return value
 }
 
-// describe says how fast a number goes, and why.
+// describe returns the effective rate of a number in words, and why it is what it is.
 func describe(p queue.Pace) string {
-	s := fmt.Sprintf("%.0f messages a second", p.Rate)
+	s := fmt.Sprintf("%.0f messages per second", p.Rate)
 	if p.Rate < p.Full {
-		s += fmt.Sprintf(", climbing back to %.0f", p.Full)
+		s += fmt.Sprintf(", increasing back to %.0f", p.Full)
 	}
 	if !p.Ramp.IsZero() {
-		s += fmt.Sprintf(", climbing to %d until %s", p.Ordered, p.Ramp.Format("2006-01-02 15:04 MST"))
+		s += fmt.Sprintf(", increasing to %d until %s", p.Ordered, p.Ramp.Format("2006-01-02 15:04 MST"))
 	}
 	if p.Ordered != 0 {
-		s += fmt.Sprintf(", ordered in place of %d", p.Configured)
+		s += fmt.Sprintf(", set instead of the configured %d", p.Configured)
 	} else {
 		s += ", as configured"
 	}
 	if p.Ceiling != 0 {
-		s += fmt.Sprintf("; Meta last refused at %d", p.Ceiling)
+		s += fmt.Sprintf("; Meta last refused at %d per second", p.Ceiling)
 	}
 	if !p.Pause.IsZero() {
-		s += "; pauses for " + span(time.Until(p.Pause))
+		s += "; paused for " + span(time.Until(p.Pause))
 	}
 	return s
 }

@@ -169,11 +169,11 @@ func TestTopAndPaceOnRedis(t *testing.T) {
 		}
 		return strings.Join(strings.Fields(out.String()), " ")
 	}
-	const configured = "80 messages a second, as configured\n"
+	const configured = "80 messages per second, as configured\n"
 	if got := pace(rateCmd{}); got != configured {
 		t.Errorf("untouched: %s", got)
 	}
-	want := "before: " + configured + "after:  30 messages a second, ordered in place of 80\n"
+	want := "before: " + configured + "after:  30 messages per second, set instead of the configured 80\n"
 	if got := pace(rateCmd{Set: new(30)}); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -181,7 +181,7 @@ func TestTopAndPaceOnRedis(t *testing.T) {
 		t.Errorf("top: %s", got)
 	}
 	got := pace(rateCmd{Set: new(500), From: new(10), Over: new(24 * time.Hour)})
-	if !strings.Contains(got, "\nafter:  10 messages a second, climbing to 500 until ") || !strings.HasSuffix(got, ", ordered in place of 80\n") {
+	if !strings.Contains(got, "\nafter:  10 messages per second, increasing to 500 until ") || !strings.HasSuffix(got, ", set instead of the configured 80\n") {
 		t.Errorf("a ramp: %s", got)
 	}
 	if got := top(); !strings.Contains(got, number+" 10/10 ") {
@@ -203,7 +203,7 @@ func TestTopAndPaceOnRedis(t *testing.T) {
 func TestDescribe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := queue.Pace{Configured: 80, Rate: 40, Full: 80, Ceiling: 80, Pause: time.Now().Add(time.Second)}
-		if got, want := describe(p), "40 messages a second, climbing back to 80, as configured; Meta last refused at 80; pauses for 1s"; got != want {
+		if got, want := describe(p), "40 messages per second, increasing back to 80, as configured; Meta last refused at 80 per second; paused for 1s"; got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	})
