@@ -138,8 +138,8 @@ func HookURL(addr string) string { return "http://" + addr + "/webhooks/whatsapp
 
 // Number is a phone number in the configuration.
 type Number struct {
-	ID   string `json:"id"`
-	Rate int    `json:"rate,omitempty"` // messages a second; 0: what Meta says
+	ID   string `json:"phone_number_id"`
+	Rate int    `json:"rate_limit,omitempty"` // messages a second; 0: what Meta says
 	File string `json:"token_file"`
 }
 
@@ -172,7 +172,7 @@ func (g *Rig) Configure(numbers []Number, settings map[string]any) error {
 		"marker_key_file": "marker",
 		"numbers":         numbers,
 		"apps":            []object{{"name": "main", "secret_file": "secret", "verify_token_file": "verify"}},
-		"api_keys":        []object{{"name": "rig", "sha256": hex.EncodeToString(hash[:]), "numbers": []string{"*"}, "scopes": []string{"messages:send", "messages:read"}}},
+		"api_keys":        []object{{"name": "rig", "sha256": hex.EncodeToString(hash[:]), "phone_number_ids": []string{"*"}, "scopes": []string{"messages:send", "messages:read"}}},
 	}
 	maps.Copy(all, settings)
 	b, err := json.Marshal(all) // JSON is YAML too
