@@ -5,10 +5,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 )
 
-// The runbook has a section for each alert, and for no other.
+// The runbook has a section for each alert, and for no other, and each alert names its section.
 func TestRunbookHasEachAlert(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile(filepath.Join(root, "docs", "runbook.md"))
@@ -21,7 +22,11 @@ func TestRunbookHasEachAlert(t *testing.T) {
 	}
 	for _, group := range list(documents(t, "deploy/prometheus/alerts.yml")[0], "groups") {
 		for _, rule := range list(group, "rules") {
-			alerts = append(alerts, text(rule, "alert"))
+			name := text(rule, "alert")
+			alerts = append(alerts, name)
+			if got, want := text(rule, "annotations.runbook"), "docs/runbook.md#"+strings.ToLower(name); got != want {
+				t.Errorf("alert %s names %q, its section is %s", name, got, want)
+			}
 		}
 	}
 	if !slices.Equal(shown, alerts) {
