@@ -1,6 +1,6 @@
-// Package cloudapi speaks Meta's wire and is the only room that does: it sends messages to
-// the WhatsApp Cloud API, says by evidence what came of each attempt, knows Meta's error
-// codes, and reads Meta's webhooks.
+// Package cloudapi is the only package that speaks Meta's API: it sends messages to the
+// WhatsApp Cloud API, decides the outcome of each attempt, knows Meta's error codes, and
+// reads Meta's webhooks.
 package cloudapi
 
 import (
@@ -125,10 +125,10 @@ func (c *Client) Release() { <-c.places }
 // may be written as soon as there is a connection. Send blocks until there is an outcome: at most
 // Options.Timeout, and as long as ready takes.
 //
-// The outcome follows from evidence alone. Without a connection, and without ready's consent, nothing
+// The outcome follows only from what was seen. Without a connection, and without ready's consent, nothing
 // can have left: Transient. With both, whatever ends the attempt before a complete answer is NoAnswer, and
 // that includes ctx: a caller that would rather wait for an answer than be in doubt when it
-// is told to stop passes a context that outlives the stop. A complete answer is for Classify.
+// has to stop passes a context that outlives the stop. A complete answer is for Classify.
 func (c *Client) Send(ctx context.Context, number string, body []byte, ready func() error) message.Outcome {
 	token, err := c.tokenOf(number)
 	if err != nil {

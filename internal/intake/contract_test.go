@@ -43,7 +43,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 		"sendMessage":        {"/v1/messages", envelope(`,"key":"sent"`), nil},
 		"sendBatch":          {"/v1/messages/batch", envelope("") + "\n{\n" + envelope(`,"key":"sent"`) + "\n", ndjson},
 		"getMessage":         {"/v1/messages/" + sent, "", nil},
-		"findMessages":       {"/v1/messages?from=" + ours + "&ref=r", "", nil},
+		"findMessages":       {"/v1/messages?phone_number_id=" + ours + "&ref=r", "", nil},
 		"explainMessage":     {"/v1/messages/" + sent + "/explain", "", nil},
 		"cancelMessage":      {"/v1/messages/" + queued + "/cancel", "", nil},
 		"getDescription":     {"/openapi.json", "", nil},
@@ -110,15 +110,15 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	check("explainMessage", b.do(t, "GET", "/v1/messages/"+nosuch+"/explain", "", nil))
 	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+nosuch+"/cancel", "", nil))
 	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+sent+"/cancel", "", nil))
-	check("findMessages", b.do(t, "GET", "/v1/messages?from=x&ref=r", "", nil))
-	check("findMessages", b.do(t, "GET", "/v1/messages?from="+theirs+"&ref=r", "", nil))
+	check("findMessages", b.do(t, "GET", "/v1/messages?phone_number_id=x&ref=r", "", nil))
+	check("findMessages", b.do(t, "GET", "/v1/messages?phone_number_id="+theirs+"&ref=r", "", nil))
 	b.drain = func(context.Context, string, message.Class) (time.Duration, error) { return 1000 * time.Hour, nil }
 	post(envelope(""), nil)
 	check("graphSendMessage", b.do(t, "POST", metas, product, nil))
 	b.keeper.err = errors.New("connection refused")
 	check("explainMessage", b.do(t, "GET", "/v1/messages/"+sent+"/explain", "", nil))
 	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+queued+"/cancel", "", nil))
-	check("findMessages", b.do(t, "GET", "/v1/messages?from="+ours+"&ref=r", "", nil))
+	check("findMessages", b.do(t, "GET", "/v1/messages?phone_number_id="+ours+"&ref=r", "", nil))
 	b.drain = nil
 	post(envelope(""), nil)
 	check("graphSendMessage", b.do(t, "POST", metas, product, nil))

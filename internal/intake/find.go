@@ -8,26 +8,26 @@ import (
 	"sluice/internal/message"
 )
 
-// found is what is answered of a reference.
-type found struct {
-	Messages []record `json:"messages" doc:"The latest first."`
+// messageList is the answer of GET /v1/messages.
+type messageList struct {
+	Messages []record `json:"messages" doc:"The latest message comes first."`
 }
 
-// byRef serves GET /v1/messages?from=&ref=.
+// byRef serves GET /v1/messages?phone_number_id=&ref=.
 func (in *Intake) byRef(w http.ResponseWriter, r *http.Request) {
 	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeRead)
 	if refused != nil {
 		refused.Write(w)
 		return
 	}
-	from, ref := r.URL.Query().Get("from"), r.URL.Query().Get("ref")
+	number, ref := r.URL.Query().Get("phone_number_id"), r.URL.Query().Get("ref")
 	switch {
-	case from == "":
-		refused = refuseAt("from", "from_missing")
-	case !message.IsNumberID(from):
-		refused = refuseAt("from", "from_invalid")
-	case !key.Covers(from):
-		refused = refuseAt("from", "phone_not_found")
+	case number == "":
+		refused = refuseAt("phone_number_id", "phone_number_id_missing")
+	case !message.IsNumberID(number):
+		refused = refuseAt("phone_number_id", "phone_number_id_invalid")
+	case !key.Covers(number):
+		refused = refuseAt("phone_number_id", "phone_number_id_not_found")
 	case !label(ref, maxRef):
 		refused = refuseAt("ref", "ref_invalid")
 	}
@@ -37,13 +37,13 @@ func (in *Intake) byRef(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	records, err := in.o.Finder.ByRef(ctx, from, ref)
+	records, err := in.o.Finder.ByRef(ctx, number, ref)
 	if err != nil {
-		in.o.Log.Error("messages not found by their reference", "phone_number_id", from, "err", err)
+		in.o.Log.Error("cannot find messages by their reference", "phone_number_id", number, "err", err)
 		refuse("store_unavailable").Write(w)
 		return
 	}
-	shown := found{Messages: []record{}}
+	shown := messageList{Messages: []record{}}
 	for _, rec := range records {
 		shown.Messages = append(shown.Messages, in.record(rec))
 	}
