@@ -23,6 +23,7 @@ import (
 	"sluice/internal/record"
 	"sluice/internal/seal"
 	"sluice/internal/send"
+	"sluice/internal/store"
 )
 
 // Worker makes the program from its arguments and environment.
@@ -37,17 +38,19 @@ func Worker(ctx context.Context, args []string, getenv func(string) string) (*Pr
 // NewWorker puts the sender and the reconciler together, or one of them: tasks become requests
 // to Meta, what came of them becomes records, and so does what Meta reports later.
 func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program, error) {
-	p, err := newProgram(ctx, c.Common, log)
-	if err != nil {
-		return nil, err
-	}
-	shards := message.Shards(c.Shards)
-	rates := ratesOf(c.Numbers)
 	records := ledgerOptions(c.Common)
 	records.OrphanLife, records.OrphanMost = c.Orphans.Retention, c.Orphans.Max
 	if records.KeyLife = c.KeyLife; c.KeyLife == 0 {
 		records.KeyLife = -1 // none
 	}
+	p, err := newProgram(ctx, c.Common, log, func(ctx context.Context, db *store.DB) error {
+		return ledger.New(db, records).CheckInstallation(ctx, c.Environment, string(c.MarkerKey), string(c.SecondMarkerKey))
+	})
+	if err != nil {
+		return nil, err
+	}
+	shards := message.Shards(c.Shards)
+	rates := ratesOf(c.Numbers)
 	w := worker{
 		upgraded: make(chan struct{}, 1),
 		Program:  p, c: c, name: workerName(), shards: shards, rates: rates,
@@ -62,13 +65,9 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 			BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: c.Tokens.Token, Registerer: p.registry,
 		}),
 	}
-	if err := w.book.CheckInstallation(ctx, c.Environment, string(c.MarkerKey), string(c.SecondMarkerKey)); err != nil {
-		p.close()
-		return nil, err
-	}
 	if slices.Contains(c.Roles, config.RoleSend) {
 		if err := w.send(); err != nil {
-			p.close()
+			p.Close()
 			return nil, err
 		}
 	}
