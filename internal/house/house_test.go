@@ -33,6 +33,8 @@ var rooms = []struct{ name, imports string }{
 	{"internal/store", ""},
 	{"internal/redistest", ""},
 	{"internal/golden", ""},
+	{"internal/poll", ""},
+	{"internal/progress", ""},
 	{"internal/described", ""},
 	{"internal/httpapi", "jsondoc message"},
 	{"internal/intake", "jsondoc message httpapi"},
