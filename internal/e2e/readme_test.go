@@ -13,13 +13,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/client"
 	"sluice/internal/message"
-	"sluice/internal/redistest"
+	"sluice/internal/poll"
 )
 
 // The part of README.md that is run here: its fenced blocks of sh, in their order, in one shell.
@@ -34,20 +33,17 @@ func TestReadmeSendsFirstMessages(t *testing.T) {
 	t.Parallel()
 	blocks := readmeBlocks(t)
 	sh := newShell(t)
+	sh.build()
 	types := map[string]bool{}
 	for _, block := range blocks {
 		answer := sh.run(block)
 		switch {
-		case strings.HasPrefix(block, "make build"):
-			sh.build()
-		case strings.HasPrefix(block, "redis-server"):
-			for _, setting := range redistest.Settings[:len(redistest.Settings)-1] {
-				if !strings.Contains(block, " "+setting) {
-					t.Errorf("the README starts Redis without %q", setting)
-				}
+		case strings.HasPrefix(block, "make trial\n"):
+			if !strings.Contains(answer, "\nready: ") {
+				t.Fatalf("the programs do not start:\n%s", answer)
 			}
-			if n := strings.Count(answer, "ok\n"); n != 3 {
-				t.Fatalf("%d of 3 programs are ready:\n%s", n, answer)
+			if again := sh.run("tools/trial start"); !strings.Contains(again, "redis-server runs already. make trial-stop ends the trial.") {
+				t.Errorf("started again: %s", again)
 			}
 		case strings.HasPrefix(block, "curl"):
 			types[typeOf(t, block)] = true
@@ -68,10 +64,11 @@ func TestReadmeSendsFirstMessages(t *testing.T) {
 				t.Errorf("no delivery among the events:\n%s", answer)
 			}
 			sh.checkKeys()
-		case strings.HasPrefix(block, "kill"):
-			if left := sh.run("wait; jobs -r"); left != "" {
+		case strings.HasPrefix(block, "make trial-stop"):
+			if left := sh.run("cat out/*.pid"); !strings.Contains(left, "No such file") {
 				t.Errorf("still running: %s", left)
 			}
+			sh.checkPorts()
 		default:
 			t.Errorf("a block that this test does not know:\n%s", block)
 		}
@@ -147,12 +144,8 @@ func newShell(t *testing.T) *shell {
 	free := freePorts(t, 8)
 	s := &shell{t: t, dir: t.TempDir()}
 	s.ports = strings.NewReplacer(
-		"6379", free[0], "8080", free[1], "8090", free[2], "8070", free[3], "9101", free[4], "9102", free[5], "9103", free[6], "8081", free[7],
-		"bin/sluice simulate --", "bin/sluice simulate --listen 127.0.0.1:"+free[3]+" --",
-		"bin/producer >", "bin/producer --listen-api 127.0.0.1:"+free[1]+" --listen-console 127.0.0.1:"+free[7]+" --listen-ops 127.0.0.1:"+free[4]+" >",
-		"bin/worker >", "bin/worker --listen-ops 127.0.0.1:"+free[5]+" >",
-		"bin/webhook >", "bin/webhook --listen-webhook 127.0.0.1:"+free[2]+" --listen-ops 127.0.0.1:"+free[6]+" >",
-		"make build\n", "",
+		"6390", free[0], "8080", free[1], "8090", free[2], "8070", free[3], "9101", free[4], "9102", free[5], "9103", free[6], "8081", free[7],
+		"make trial\n", "tools/trial start\n", "make trial-stop\n", "tools/trial stop\n",
 		"bin/sluice events --from 0\n", "timeout -s INT 2 bin/sluice events --from 0\n", // our Ctrl-C
 	)
 	s.api = &client.Client{Base: "http://127.0.0.1:" + free[1], Key: "trial-api-key-0123456789"}
@@ -177,7 +170,14 @@ func newShell(t *testing.T) *shell {
 	w.Close()
 	s.in, s.out = in, bufio.NewReader(r)
 	// When its input ends, by our wish or because we died, nothing of it stays behind.
-	fmt.Fprintln(in, `trap 'kill -9 $(jobs -p) 2>/dev/null' EXIT`)
+	fmt.Fprintln(in, `trap 'tools/trial stop' EXIT`)
+	for _, tool := range []string{"need", "trial"} {
+		text, err := os.ReadFile("../../tools/" + tool)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.program("tools/"+tool, s.ports.Replace(string(text)))
+	}
 	t.Cleanup(func() {
 		in.Close()
 		cmd.Wait()
@@ -187,6 +187,19 @@ func newShell(t *testing.T) *shell {
 		}
 	})
 	return s
+}
+
+// program writes a script into the clone.
+func (s *shell) program(name, text string) {
+	s.t.Helper()
+	path := filepath.Join(s.dir, name)
+	err := os.MkdirAll(filepath.Dir(path), 0o700)
+	if err == nil {
+		err = os.WriteFile(path, []byte(text), 0o700)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // build does what `make build` does, for this clone.
@@ -221,18 +234,17 @@ func (s *shell) run(commands string) string {
 // delivered waits until a message's record says that it arrived.
 func (s *shell) delivered(id string) {
 	s.t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	poll.Until(s.t, id+" is delivered", func() bool {
 		r, err := s.api.Get(s.t.Context(), id)
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		if r.State == message.Delivered || r.State == message.Read {
-			return
-		}
-		if time.Now().After(end) || r.State.Final() {
+		arrived := r.State == message.Delivered || r.State == message.Read
+		if !arrived && r.State.Final() {
 			s.t.Fatalf("%s is %s: %+v", id, r.State, r)
 		}
-	}
+		return arrived
+	})
 }
 
 // checkKeys holds the keys in Redis against the table of them in docs/architecture.md.
@@ -268,6 +280,47 @@ func (s *shell) logs() {
 		s.t.Logf("%s:\n%s", filepath.Base(f), b[max(0, len(b)-4000):])
 	}
 }
+
+// TestTheTrialSaysWhyItDoesNotStart: a port that is taken, settings of somebody's own, and a program that ends are named
+// within seconds, with the fix, and nothing stays behind.
+func TestTheTrialSaysWhyItDoesNotStart(t *testing.T) {
+	t.Parallel()
+	sh := newShell(t)
+	want := func(why, answer string) {
+		t.Helper()
+		if !strings.Contains(answer, why) {
+			t.Errorf("it says\n%s\nwant %q", answer, why)
+		}
+		sh.checkPorts()
+	}
+	want("trial: bin/producer is missing. Run make build.", sh.run("tools/trial start"))
+	for _, name := range []string{"producer", "webhook", "worker", "sluice"} {
+		sh.program("bin/"+name, "#!/bin/sh\necho no; exit 7\n")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:"+sh.ports.Replace("9102"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := sh.run("tools/trial start")
+	l.Close()
+	want(sh.ports.Replace("trial: port 9102 is taken by another program. End that program"), answer)
+	want("trial: .env has settings of yours", sh.run("echo SLUICE_API_KEY=my-own-key-0123456789 > .env; tools/trial start"))
+	want("trial: simulate did not start; above is the end of its log", sh.run("rm .env; tools/trial start"))
+}
+
+// checkPorts fails the test when something listens on one of the ports of the trial.
+func (s *shell) checkPorts() {
+	s.t.Helper()
+	for _, port := range wellKnown {
+		if c, err := net.Dial("tcp", "127.0.0.1:"+s.ports.Replace(port)); err == nil {
+			c.Close()
+			s.t.Errorf("something still listens on the port that stands for %s", port)
+		}
+	}
+}
+
+// wellKnown are the ports of the trial.
+var wellKnown = []string{"6390", "8070", "8080", "8081", "8090", "9101", "9102", "9103"}
 
 // freePorts returns ports that nobody listens on, all different.
 func freePorts(t *testing.T, n int) []string {
