@@ -9,7 +9,7 @@ export CGO_ENABLED = 0
 FIRST = [ -x bin/sluice ] || echo "Compiling for the first time: this takes some minutes."
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build trial trial-stop test fuzz check vuln bench bench-peers docs chaos chaos-ci chaos-long
+.PHONY: help demo build test fuzz check vuln bench bench-peers docs chaos chaos-ci chaos-long
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -22,12 +22,6 @@ demo: ## an order pipeline through all programs in one process; needs nothing bu
 build: ## all programs, into bin/
 	@$(FIRST)
 	go build -o bin/ ./cmd/...
-
-trial: build ## Redis, the simulator and the three programs, each a process of its own, for messages of your own
-	@tools/trial start
-
-trial-stop: ## ends what make trial started
-	@tools/trial stop
 
 test: ## all tests with the race detector, against a real Redis that they start themselves
 	@tools/need redis-server:redis-server gcc:gcc,libc6-dev

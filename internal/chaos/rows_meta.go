@@ -75,7 +75,7 @@ var metaRows = []row{
 			r.end(r.producer.taken(), func() {})
 			r.note("all folded %.1f s after the reconciler's start", time.Since(began).Seconds())
 			r.settle()
-			n, err := r.Metric(r.ctx, reader, "sluice_status_foreign_total")
+			n, err := r.Metric(r.ctx, reader, "sluice_status_unconfigured_number_total")
 			r.must(err, "ask the reconciler")
 			r.check(n >= foreign, "of %d foreign events %.0f were read: the others were trimmed unread", foreign, n)
 		},

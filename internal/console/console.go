@@ -74,9 +74,9 @@ type Console struct {
 func New(o Options) *Console {
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	orders := promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
-		Name: "sluice_console_orders_total",
-		Help: "What operators ordered and was done: holds, releases, doubts resolved, messages sent again.",
-	}, []string{"verb"})
+		Name: "sluice_operator_actions_total",
+		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend.",
+	}, []string{"action"})
 	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend} {
 		orders.WithLabelValues(verb)
 	}
@@ -105,9 +105,9 @@ func (c *Console) handle(f func(ctx context.Context, w http.ResponseWriter, r *h
 	}
 }
 
-// unavailable is the answer when the store failed.
-func (c *Console) unavailable(what string, err error) httpapi.Refusal {
-	c.o.Log.Error("console: "+what, "err", err)
+// unavailable returns the refusal of a request for which the store failed.
+func (c *Console) unavailable(operation string, err error) httpapi.Refusal {
+	c.o.Log.Error("cannot complete console request", "operation", operation, "err", err)
 	return httpapi.Refuse("store_unavailable")
 }
 

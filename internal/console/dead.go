@@ -108,7 +108,7 @@ func (c *Console) listDead(ctx context.Context, _ http.ResponseWriter, r *http.R
 		return true
 	})
 	if err != nil {
-		return nil, c.unavailable("list the dead", err)
+		return nil, c.unavailable("list dead letters", err)
 	}
 	for _, k := range slices.SortedFunc(maps.Keys(by), func(a, b kind) int {
 		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(by[b].Count, by[a].Count), cmp.Compare(a.code, b.code), cmp.Compare(a.reason, b.reason))
@@ -151,7 +151,7 @@ func (c *Console) replay(ctx context.Context, w http.ResponseWriter, r *http.Req
 		err = c.again(ctx, d.ID, extend, ask.deed(message.VerbReplay, d.ID, key), &answer)
 	}
 	if err != nil {
-		return nil, c.unavailable("replay", err)
+		return nil, c.unavailable("replay dead letters", err)
 	}
 	c.orders.WithLabelValues(message.VerbReplay).Add(float64(answer.Replayed))
 	return answer, nil

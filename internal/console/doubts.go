@@ -46,7 +46,7 @@ func (c *Console) listDoubts(ctx context.Context, _ http.ResponseWriter, r *http
 	}
 	all, err := c.o.Lists.InDoubt(ctx, number, limit)
 	if err != nil {
-		return nil, c.unavailable("list doubts", err)
+		return nil, c.unavailable("list in-doubt messages", err)
 	}
 	shown := doubtList{Doubts: []doubt{}}
 	for _, rec := range all {
@@ -87,7 +87,7 @@ func (c *Console) resolve(ctx context.Context, w http.ResponseWriter, r *http.Re
 			return nil, httpapi.Refuse("not_found")
 		}
 		if err != nil {
-			return nil, c.unavailable("resolve", err)
+			return nil, c.unavailable("resolve in-doubt message", err)
 		}
 		m := settle(o, ask.As, time.Now())
 		if o.State != message.Parked && o.State != message.InDoubt {
@@ -100,7 +100,7 @@ func (c *Console) resolve(ctx context.Context, w http.ResponseWriter, r *http.Re
 		m.Deed = &d
 		done, err := c.o.Messages.Move(ctx, o, m)
 		if err != nil {
-			return nil, c.unavailable("resolve", err)
+			return nil, c.unavailable("resolve in-doubt message", err)
 		}
 		if done {
 			c.orders.WithLabelValues(ask.As).Inc()

@@ -132,7 +132,7 @@ func (c *Console) listEnded(ctx context.Context, _ http.ResponseWriter, r *http.
 		return true
 	})
 	if err != nil {
-		return nil, c.unavailable("list messages that ended", err)
+		return nil, c.unavailable("count undelivered messages", err)
 	}
 	shown.Groups = slices.SortedFunc(maps.Values(by), func(a, b endedGroup) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.State, b.State), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Reason, b.Reason))
@@ -195,7 +195,7 @@ func (c *Console) resendEnded(ctx context.Context, w http.ResponseWriter, r *htt
 		c.orders.WithLabelValues(message.VerbResend).Add(float64(answer.Resent))
 	}
 	if err != nil {
-		return nil, c.unavailable("send messages again", err)
+		return nil, c.unavailable("resend undelivered messages", err)
 	}
 	return answer, nil
 }

@@ -100,7 +100,7 @@ func (c *Console) hold(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	}
 	h, err := c.o.Holds.Set(ctx, h)
 	if err != nil {
-		return nil, c.unavailable("hold", err)
+		return nil, c.unavailable("set hold", err)
 	}
 	c.orders.WithLabelValues(message.VerbHold).Inc()
 	return h, nil
@@ -117,7 +117,7 @@ func (c *Console) release(ctx context.Context, w http.ResponseWriter, r *http.Re
 	}
 	ended, err := c.o.Holds.Lift(ctx, h)
 	if err != nil {
-		return nil, c.unavailable("release", err)
+		return nil, c.unavailable("release hold", err)
 	}
 	if ended {
 		c.orders.WithLabelValues(message.VerbRelease).Inc()

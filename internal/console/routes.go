@@ -26,7 +26,7 @@ func (c *Console) audit(ctx context.Context, _ http.ResponseWriter, r *http.Requ
 	}
 	deeds, err := c.o.Audit.Latest(ctx, limit)
 	if err != nil {
-		return nil, c.unavailable("read the trail", err)
+		return nil, c.unavailable("read audit log", err)
 	}
 	return trail{append([]message.Deed{}, deeds...)}, nil
 }

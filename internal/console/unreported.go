@@ -29,7 +29,7 @@ func (c *Console) listUnreported(ctx context.Context, _ http.ResponseWriter, r *
 	}
 	all, err := c.o.Lists.Unreported(ctx, number, time.Now().Add(-message.ReportsWithin), limit)
 	if err != nil {
-		return nil, c.unavailable("list messages without a status", err)
+		return nil, c.unavailable("list messages awaiting status", err)
 	}
 	shown := unreportedList{[]owed{}}
 	for _, rec := range all {

@@ -38,7 +38,7 @@ func (in *Intake) takeBack(ctx context.Context, id string) refusal {
 	case errors.Is(err, message.ErrNotFound):
 		return refuse("not_found")
 	case err != nil:
-		in.o.Log.Error("message not cancelled", "msg_id", id, "err", err)
+		in.o.Log.Error("cannot cancel message", "message_id", id, "err", err)
 		return refuse("store_unavailable")
 	}
 	switch st {

@@ -58,7 +58,7 @@ func (in *Intake) explain(ctx context.Context, rec message.Record) (any, refusal
 	if rec.State == message.Queued {
 		var err error
 		if standing, err = in.o.Waiting.Standing(ctx, rec); err != nil {
-			in.o.Log.Error("message not explained", "msg_id", rec.ID, "err", err)
+			in.o.Log.Error("cannot explain message", "message_id", rec.ID, "err", err)
 			return nil, refuse("store_unavailable")
 		}
 	}

@@ -39,7 +39,7 @@ func (in *Intake) byRef(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	records, err := in.o.Finder.ByRef(ctx, from, ref)
 	if err != nil {
-		in.o.Log.Error("messages not found by their reference", "phone_number_id", from, "err", err)
+		in.o.Log.Error("cannot find messages by their reference", "phone_number_id", from, "err", err)
 		refuse("store_unavailable").Write(w)
 		return
 	}

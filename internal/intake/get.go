@@ -78,7 +78,7 @@ func (in *Intake) find(ctx context.Context, id string) (message.Record, refusal)
 	case errors.Is(err, message.ErrNotFound):
 		return rec, refuse("not_found")
 	case err != nil:
-		in.o.Log.Error("message not read", "msg_id", id, "err", err)
+		in.o.Log.Error("cannot read message", "message_id", id, "err", err)
 		return rec, refuse("store_unavailable")
 	}
 	return rec, nil

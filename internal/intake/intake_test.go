@@ -877,7 +877,7 @@ func TestBrokenBodies(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	if n := testutil.CollectAndCount(b.registry, "sluice_intake_messages_total"); n != 6 {
+	if n := testutil.CollectAndCount(b.registry, "sluice_api_messages_total"); n != 6 {
 		t.Errorf("%d series at the start, want all 6", n)
 	}
 	b.post(t, envelope(`,"key":"k"`))
@@ -890,16 +890,16 @@ func TestMetrics(t *testing.T) {
 	b.keeper.err = errors.New("away")
 	b.post(t, envelope(""))
 	want := `
-# HELP sluice_intake_messages_total Requests to send a message, by what came of them.
-# TYPE sluice_intake_messages_total counter
-sluice_intake_messages_total{result="accepted"} 1
-sluice_intake_messages_total{result="denied"} 1
-sluice_intake_messages_total{result="duplicate"} 1
-sluice_intake_messages_total{result="invalid"} 1
-sluice_intake_messages_total{result="unavailable"} 1
-sluice_intake_messages_total{result="unreachable"} 1
+# HELP sluice_api_messages_total Messages that callers sent to the API, by result.
+# TYPE sluice_api_messages_total counter
+sluice_api_messages_total{result="accepted"} 1
+sluice_api_messages_total{result="denied"} 1
+sluice_api_messages_total{result="duplicate"} 1
+sluice_api_messages_total{result="invalid"} 1
+sluice_api_messages_total{result="unavailable"} 1
+sluice_api_messages_total{result="deadline_unreachable"} 1
 `
-	if err := testutil.GatherAndCompare(b.registry, strings.NewReader(want), "sluice_intake_messages_total"); err != nil {
+	if err := testutil.GatherAndCompare(b.registry, strings.NewReader(want), "sluice_api_messages_total"); err != nil {
 		t.Error(err)
 	}
 	families, err := b.registry.Gather()
@@ -907,7 +907,7 @@ sluice_intake_messages_total{result="unreachable"} 1
 		t.Fatal(err)
 	}
 	for _, f := range families {
-		if f.GetName() == "sluice_intake_duration_seconds" && f.GetMetric()[0].GetHistogram().GetSampleCount() != 6 {
+		if f.GetName() == "sluice_api_request_duration_seconds" && f.GetMetric()[0].GetHistogram().GetSampleCount() != 6 {
 			t.Errorf("durations: %v", f)
 		}
 	}

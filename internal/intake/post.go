@@ -209,7 +209,7 @@ func (in *Intake) refused(m *message.Message, err error) refusal {
 	case errors.Is(err, message.ErrFull):
 		return refuse("overloaded")
 	}
-	in.o.Log.Error("message not accepted", "msg_id", m.ID, "phone_number_id", m.From, "err", err)
+	in.o.Log.Error("cannot store message", "message_id", m.ID, "phone_number_id", m.From, "err", err)
 	return refuse("store_unavailable")
 }
 

@@ -22,7 +22,7 @@ func NewLogger(w io.Writer, level slog.Level) *slog.Logger {
 // replace masks one attribute. Our own ids and Meta's are no secrets, and are long numbers.
 func replace(_ []string, a slog.Attr) slog.Attr {
 	switch a.Key {
-	case "msg_id", "wamid", "phone_number_id", slog.TimeKey, slog.LevelKey:
+	case "message_id", "wamid", "phone_number_id", slog.TimeKey, slog.LevelKey:
 		return a
 	case "token", "access_token", "secret", "password", "authorization", "signature":
 		return slog.String(a.Key, redacted)
@@ -57,14 +57,14 @@ func RouteRedis(log *slog.Logger) { redis.SetLogger(redisLog{log}) }
 
 type redisLog struct{ log *slog.Logger }
 
-// Printf is what go-redis calls. Nearly all it reports is a lost connection. That it cannot connect is also the error
-// of each command, which somebody logs: so it is only for those who look for details.
+// Printf is what go-redis calls. Most of its lines report a lost connection. A failure to connect is logged for details
+// only: each command that needed the connection fails with the same error, and its caller logs it.
 func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
 	level := slog.LevelWarn
 	if strings.Contains(format, "failed to dial") {
 		level = slog.LevelDebug
 	}
-	l.log.Log(ctx, level, "redis client", "err", fmt.Sprintf(format, v...))
+	l.log.Log(ctx, level, "redis client error", "err", fmt.Sprintf(format, v...))
 }
 
 // lines writes each line it gets as a warning.

@@ -56,7 +56,7 @@ func TestStrangersTakeNoMoreThanTheirShare(t *testing.T) {
 	for range 17 { // of a MiB each, beside their small first part
 		conns = append(conns, s.begin(t, "X-Hub-Signature-256: sha256="+strings.Repeat("0", 64)+"\r\n", 1<<20+16<<10))
 	}
-	poll.Until(t, "one is refused", func() bool { return s.count(t, "sluice_webhook_requests_total", "crowded") > 0 })
+	poll.Until(t, "one is refused", func() bool { return s.count(t, "sluice_webhook_requests_total", "overloaded") > 0 })
 	s.mu.Lock()
 	if !slices.Contains(s.tracked, "refused") {
 		t.Errorf("tracked %q: one for which there was no room may be Meta's", s.tracked)
