@@ -2,6 +2,12 @@
 
 TOOL = go tool -modfile=tools/go.mod
 
+# The same for all that is built without the race detector: other flags, such as -trimpath, would compile all anew.
+export CGO_ENABLED = 0
+
+# What compiles for the first time takes minutes, and says nothing meanwhile.
+FIRST = [ -x bin/sluice ] || echo "Compiling for the first time: this takes some minutes."
+
 .DEFAULT_GOAL := help
 .PHONY: help demo build test fuzz check vuln bench bench-peers docs chaos chaos-ci chaos-long
 
@@ -9,14 +15,18 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: ## an order pipeline through all programs in one process; needs nothing but Go
-	go run ./cmd/sluice demo
+	@$(FIRST)
+	go build -o bin/ ./cmd/sluice
+	bin/sluice demo
 
 build: ## all programs, into bin/
-	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+	@$(FIRST)
+	go build -o bin/ ./cmd/...
 
 test: ## all tests with the race detector, against a real Redis that they start themselves
 	@tools/need redis-server:redis-server gcc:gcc,libc6-dev
-	CGO_ENABLED=1 go test -race ./...
+	@go build -o out/progress ./internal/progress
+	@CGO_ENABLED=1 out/progress go test -race -json ./...
 
 # Each as its directory and its name, with a colon between.
 FUZZ = $(shell grep -rEo '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' internal | sed 's|/[^/]*:func |:|')

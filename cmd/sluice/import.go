@@ -1,14 +1,24 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
+	"strings"
+	"sync"
+	"time"
 
 	"sluice/internal/client"
 )
+
+// importPause is the time between two tries while the API accepts nothing.
+const importPause = 2 * time.Second
 
 type importCmd struct {
 	API    string `default:"http://127.0.0.1:8080" env:"SLUICE_API" help:"Base URL of the API."`
@@ -18,7 +28,8 @@ type importCmd struct {
 }
 
 // Run sends the lines, reports on standard error which were refused and why, and prints how many
-// were accepted. With a key on each line the file can be imported again after a break.
+// were accepted. While the API is unavailable it waits. With a key on each line the file can be imported again
+// after a break.
 func (c importCmd) Run(ctx context.Context) error {
 	in := os.Stdin
 	if c.File != "-" {
@@ -29,31 +40,272 @@ func (c importCmd) Run(ctx context.Context) error {
 		defer f.Close()
 		in = f
 	}
-	api := &client.Client{Base: c.API, Key: c.APIKey}
-	accepted, duplicates, refused, err := c.lines(ctx, api, in, os.Stdout, os.Stderr)
-	fmt.Printf("%d accepted, %d accepted before, %d refused\n", accepted, duplicates, refused)
-	if err == nil && refused > 0 {
+	im := &importer{api: &client.Client{Base: c.API, Key: c.APIKey}, lines: make(chan line), errors: os.Stderr, pause: pause}
+	go im.read(ctx, in)
+	if c.IDs {
+		im.ids = os.Stdout
+	}
+	err := im.run(ctx)
+	fmt.Printf("%d accepted, %d accepted before, %d refused\n", im.accepted, im.duplicates, im.refused)
+	if err == nil && im.refused > 0 {
 		err = errors.New("not all lines were accepted")
 	}
 	return err
 }
 
-func (c importCmd) lines(ctx context.Context, api *client.Client, in io.Reader, out, wrong io.Writer) (accepted, duplicates, refused int, err error) {
-	err = api.Batch(ctx, in, func(v client.Verdict) error {
-		switch {
-		case v.Problem != nil:
-			refused++
-			fmt.Fprintf(wrong, "line %d: %v\n", v.Line, v.Problem)
-			return nil
-		case v.Duplicate:
-			duplicates++
-		default:
-			accepted++
+// pause waits before the next try.
+func pause(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(importPause):
+		return nil
+	}
+}
+
+// importer sends the lines of a file by POST /v1/messages/batch. When the API is unavailable, it waits and sends again
+// what was not accepted.
+type importer struct {
+	api    *client.Client
+	lines  chan line                   // of the file
+	ids    io.Writer                   // gets the ids; nil: nothing does
+	errors io.Writer                   // gets what people should know
+	pause  func(context.Context) error // waits before the next try
+
+	accepted, duplicates, refused int
+
+	mu      sync.Mutex // guards what follows, and the batch
+	failed  error      // of reading the file
+	ended   bool       // the file has no more lines
+	last    int        // the line of the file that was sent last
+	again   []line     // to be sent before further lines of the file
+	waiting time.Time  // since when the API accepts nothing; zero: it accepts
+}
+
+// line is one line of the file.
+type line struct {
+	n    int // from 1
+	text []byte
+}
+
+// repeatable reports whether the API accepts the line once, however often it is sent.
+func (l line) repeatable() bool {
+	var order struct {
+		Key string `json:"key"`
+	}
+	return json.Unmarshal(l.text, &order) == nil && order.Key != ""
+}
+
+// read hands out the lines of the file, without blank ones.
+func (im *importer) read(ctx context.Context, file io.Reader) {
+	defer close(im.lines)
+	in := bufio.NewReader(file)
+	for n := 1; ; n++ {
+		text, err := in.ReadBytes('\n')
+		if text = bytes.TrimSpace(text); len(text) > 0 {
+			select {
+			case <-ctx.Done():
+				return
+			case im.lines <- line{n, text}:
+			}
 		}
-		if c.IDs {
-			fmt.Fprintf(out, "%d %s\n", v.Line, v.ID)
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				im.mu.Lock()
+				im.failed = err
+				im.mu.Unlock()
+			}
+			return
+		}
+	}
+}
+
+// run calls the API until each line is accepted or refused.
+func (im *importer) run(ctx context.Context) error {
+	for {
+		b := &batch{im: im, stop: make(chan struct{})}
+		err := im.api.Batch(ctx, b, b.result)
+		refusal, answered := errors.AsType[*client.Problem](err)
+		unsure := err != nil && (!answered || refusal.Code == client.UnknownCode) // the API may have accepted what it did not answer
+		first, done := b.close(unsure), im.accepted+im.duplicates+im.refused
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case b.broken != nil:
+			return b.broken
+		case answered && refusal.Status < http.StatusInternalServerError, err != nil && !answered && done == 0 && im.waiting.IsZero():
+			return err
+		case b.unavailable != nil:
+			err = b.unavailable
+		case err == nil && first == 0:
+			return im.failed
+		case err == nil: // the API ends a batch after 10 minutes
+			continue
+		}
+		if im.waiting.IsZero() {
+			im.waiting = time.Now()
+			fmt.Fprintf(im.errors, "line %d: %s. The import waits and goes on when the API accepts messages again\n", first, oneLine(err))
+		}
+		if err := im.pause(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// oneLine is what an error says first.
+func oneLine(err error) string {
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	return strings.TrimRight(text, ".")
+}
+
+// refuse counts a line as refused. The caller holds mu.
+func (im *importer) refuse(l line, why error) {
+	im.refused++
+	fmt.Fprintf(im.errors, "line %d: %v\n", l.n, why)
+}
+
+// batch is one call of the API: it is the request's body, and handles the results of its lines.
+type batch struct {
+	im      *importer
+	reading sync.Mutex    // held while Read runs
+	stop    chan struct{} // closed: Read ends
+
+	// These are guarded by the importer's mu.
+	rest        []byte // of the line that is being read
+	sent        []line // without a result, in their order
+	results     int
+	later       []line // to be sent again
+	unavailable error  // the first result that says so
+	broken      error  // the API answered nonsense
+	closed      bool
+}
+
+// Read implements io.Reader. It ends when the API turned out to be unavailable.
+func (b *batch) Read(p []byte) (int, error) {
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	if len(b.rest) == 0 {
+		l, ok := b.next()
+		if !ok {
+			return 0, io.EOF
+		}
+		b.rest = append(l.text[:len(l.text):len(l.text)], '\n')
+	}
+	n := copy(p, b.rest)
+	b.rest = b.rest[n:]
+	return n, nil
+}
+
+// next takes the line that is sent next; false: there is none for this batch.
+func (b *batch) next() (l line, ok bool) {
+	im := b.im
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	if b.closed || b.unavailable != nil {
+		return line{}, false
+	}
+	if len(im.again) > 0 {
+		l, im.again = im.again[0], im.again[1:]
+		b.sent = append(b.sent, l)
+		return l, true
+	}
+	im.mu.Unlock() // the file may be a pipe that is slow
+	select {
+	case l, ok = <-im.lines:
+		im.mu.Lock()
+		im.ended, im.last = !ok, max(im.last, l.n)
+	case <-b.stop:
+		im.mu.Lock()
+	}
+	if ok {
+		b.sent = append(b.sent, l)
+	}
+	return l, ok
+}
+
+// end makes Read return. The caller holds the importer's mu.
+func (b *batch) end() {
+	if !b.closed {
+		b.closed = true
+		close(b.stop)
+	}
+}
+
+// result handles what the API answers to a line.
+func (b *batch) result(v client.Verdict) error {
+	im := b.im
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	unread := v.Problem != nil && (v.Problem.Code == "timeout" || v.Problem.Code == "stopping")
+	if unread && v.Problem.Code == "stopping" {
+		b.unavailable = v.Problem
+	}
+	if unread { // it is the last result, and its line may not have been sent
+		b.end()
+		return nil
+	}
+	if len(b.sent) == 0 || v.Line != b.results+1 {
+		b.broken = fmt.Errorf("the API answered line %d after %d of %d lines; is it Sluice's API?", v.Line, b.results, b.results+len(b.sent))
+		return b.broken
+	}
+	l := b.sent[0]
+	b.sent, b.results = b.sent[1:], v.Line
+	switch {
+	case v.Status == http.StatusServiceUnavailable:
+		if b.unavailable == nil {
+			b.unavailable = v.Problem
+		}
+		b.end()
+		if v.Problem.Code != "overloaded" && !l.repeatable() {
+			im.refuse(l, errUnsure)
+		} else {
+			b.later = append(b.later, l)
 		}
 		return nil
-	})
-	return accepted, duplicates, refused, err
+	case v.Problem != nil:
+		im.refuse(l, v.Problem)
+		return nil
+	case v.Duplicate:
+		im.duplicates++
+	default:
+		im.accepted++
+	}
+	if !im.waiting.IsZero() {
+		fmt.Fprintf(im.errors, "line %d: accepted after %s, the import goes on\n", l.n, time.Since(im.waiting).Round(time.Second))
+		im.waiting = time.Time{}
+	}
+	if im.ids != nil {
+		fmt.Fprintf(im.ids, "%d %s\n", l.n, v.ID)
+	}
+	return nil
+}
+
+// errUnsure is said of a line that may have been accepted, and that must not be sent again.
+var errUnsure = errors.New("may or may not have been accepted, and is not sent again because it has no key. Look it up by its ref; with a key on each line a file can be imported again")
+
+// close ends the batch. What has no result is sent again. Unsure means that the API may have accepted it. Close
+// returns the number of the line that is sent next, 0 when all lines of the file have their results.
+func (b *batch) close(unsure bool) int {
+	im := b.im
+	im.mu.Lock()
+	b.end()
+	im.mu.Unlock()
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	for _, l := range b.sent {
+		if unsure && !l.repeatable() {
+			im.refuse(l, errUnsure)
+		} else {
+			b.later = append(b.later, l)
+		}
+	}
+	if im.again = append(b.later, im.again...); len(im.again) > 0 {
+		return im.again[0].n
+	}
+	if im.ended {
+		return 0
+	}
+	return im.last + 1
 }

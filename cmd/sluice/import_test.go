@@ -1,46 +1,162 @@
 package main
 
 import (
+	"bufio"
+	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"sluice/internal/client"
 )
 
+// importing runs an import of a file through an API, and returns it with what it printed.
+func importing(t *testing.T, api http.HandlerFunc, file string) (im *importer, ids, said string, err error) {
+	t.Helper()
+	srv := httptest.NewServer(api)
+	t.Cleanup(srv.Close)
+	var out, wrong strings.Builder
+	im = &importer{
+		api: &client.Client{Base: srv.URL, Key: "k"}, lines: make(chan line), ids: &out, errors: &wrong,
+		pause: func(context.Context) error { return nil },
+	}
+	go im.read(t.Context(), strings.NewReader(file))
+	err = im.run(t.Context())
+	return im, out.String(), wrong.String(), err
+}
+
+func (im *importer) counts() string {
+	return fmt.Sprintf("%d accepted, %d before, %d refused", im.accepted, im.duplicates, im.refused)
+}
+
 func TestImport(t *testing.T) {
 	t.Parallel()
 	const answer = `{"line":1,"status":202,"id":"1-a","state":"queued","class":"service","expires_at":"2030-01-01T00:00:00Z","duplicate":false}
 {"line":2,"status":200,"id":"1-b","state":"read","class":"service","expires_at":"2030-01-01T00:00:00Z","duplicate":true}
-{"line":4,"status":422,"problem":{"status":422,"code":"text_too_long","detail":"Too long.","errors":[{"path":"message.text.body","detail":"Too long.","fix":"Shorten it."}]}}
+{"line":3,"status":422,"problem":{"status":422,"code":"text_too_long","detail":"Too long.","errors":[{"path":"message.text.body","detail":"Too long.","fix":"Shorten it."}]}}
 `
 	var got string
-	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	im, ids, said, err := importing(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		got = r.Method + " " + r.URL.Path + " " + r.Header.Get("Authorization") + " " + r.Header.Get("Content-Type") + " " + string(body)
-		if strings.Contains(string(body), "stop") {
-			w.WriteHeader(http.StatusForbidden)
-			io.WriteString(w, `{"code":"scope_missing","detail":"No."}`)
-			return
-		}
 		io.WriteString(w, answer)
-	}))
-	defer api.Close()
-	var out, wrong strings.Builder
-	c := &client.Client{Base: api.URL, Key: "k"}
-	accepted, duplicates, refused, err := importCmd{IDs: true}.lines(t.Context(), c, strings.NewReader("{}\n"), &out, &wrong)
-	if accepted != 1 || duplicates != 1 || refused != 1 || err != nil {
-		t.Errorf("%d accepted, %d before, %d refused, %v", accepted, duplicates, refused, err)
+	}, "{\"a\":1}\n{}\n\n{}")
+	if c := im.counts(); c != "1 accepted, 1 before, 1 refused" || err != nil {
+		t.Errorf("%s, %v", c, err)
 	}
-	if want := "POST /v1/messages/batch Bearer k application/x-ndjson {}\n"; got != want {
+	if want := "POST /v1/messages/batch Bearer k application/x-ndjson {\"a\":1}\n{}\n{}\n"; got != want {
 		t.Errorf("called %q, want %q", got, want)
 	}
-	if out.String() != "1 1-a\n2 1-b\n" || !strings.HasPrefix(wrong.String(), "line 4: 422 text_too_long") || !strings.Contains(wrong.String(), "message.text.body: Too long.; Shorten it.") {
-		t.Errorf("out %q, wrong %q", &out, &wrong)
+	if ids != "1 1-a\n2 1-b\n" || !strings.HasPrefix(said, "line 4: 422 text_too_long") || !strings.Contains(said, "message.text.body: Too long.; Shorten it.") {
+		t.Errorf("ids %q, said %q", ids, said)
 	}
-	if _, _, _, err := (importCmd{}).lines(t.Context(), c, strings.NewReader("stop"), &out, &wrong); err == nil || !strings.Contains(err.Error(), "scope_missing") {
-		t.Errorf("refused as a whole: %v", err)
+}
+
+// What the API refuses as a whole, and an API that is not there, end the import at once.
+func TestImportEndsWhereWaitingIsOfNoUse(t *testing.T) {
+	t.Parallel()
+	_, _, said, err := importing(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		io.WriteString(w, `{"code":"scope_missing","detail":"No."}`)
+	}, `{"key":"1"}`)
+	if err == nil || !strings.Contains(err.Error(), "scope_missing") || said != "" {
+		t.Errorf("%v, said %q", err, said)
 	}
+	im := &importer{api: &client.Client{Base: "http://127.0.0.1:1"}, lines: make(chan line), errors: io.Discard, pause: pause}
+	if err := im.run(t.Context()); err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("no API: %v", err)
+	}
+}
+
+// TestImportWaitsForTheStore: while the API answers 503, breaks off or cannot be reached, the import waits, says so in
+// one line, and goes on with the lines that were not accepted, in their order.
+func TestImportWaitsForTheStore(t *testing.T) {
+	t.Parallel()
+	var file strings.Builder
+	for n := range 40 {
+		fmt.Fprintf(&file, "{\"key\":\"%d\"}\n", n+1)
+	}
+	for name, outage := range map[string]func(w http.ResponseWriter, line int){
+		"full":      func(w http.ResponseWriter, line int) { answer(w, line, "overloaded") },
+		"no Redis":  func(w http.ResponseWriter, line int) { answer(w, line, "store_unavailable") },
+		"a restart": func(w http.ResponseWriter, line int) { answer(w, line, "stopping"); panic(http.ErrAbortHandler) },
+		"a crash":   func(http.ResponseWriter, int) { panic(http.ErrAbortHandler) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var calls atomic.Int32
+			var accepted []string
+			seen := map[string]bool{}
+			im, ids, said, err := importing(t, func(w http.ResponseWriter, r *http.Request) {
+				call := calls.Add(1)
+				http.NewResponseController(w).EnableFullDuplex()
+				w.WriteHeader(http.StatusOK)
+				lines := bufio.NewScanner(r.Body)
+				for n := 1; lines.Scan(); n++ {
+					if call == 1 && n > 5 || call == 2 || call == 3 {
+						outage(w, n)
+						continue
+					}
+					if !seen[lines.Text()] { // what is answered while the connection breaks is sent again
+						accepted = append(accepted, lines.Text())
+					}
+					seen[lines.Text()] = true
+					answer(w, n, "")
+				}
+			}, file.String())
+			if c := im.counts(); c != "40 accepted, 0 before, 0 refused" || err != nil {
+				t.Errorf("%s, %v", c, err)
+			}
+			if got := strings.Join(accepted, "\n") + "\n"; got != file.String() {
+				t.Errorf("the API accepted\n%s", got)
+			}
+			if n := strings.Count(ids, "\n"); n != 40 {
+				t.Errorf("%d ids:\n%s", n, ids)
+			}
+			if lines := strings.Split(said, "\n"); len(lines) != 3 || !strings.Contains(lines[0], "The import waits") || !strings.Contains(lines[1], "accepted after") {
+				t.Errorf("said %q", said)
+			}
+		})
+	}
+}
+
+// A line without a key is sent again only when it was certainly not accepted.
+func TestImportRepeatsNoLineWithoutAKey(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int32
+	im, _, said, err := importing(t, func(w http.ResponseWriter, r *http.Request) {
+		call := calls.Add(1)
+		lines := bufio.NewScanner(r.Body)
+		for n := 1; lines.Scan(); n++ {
+			switch {
+			case call == 1 && strings.Contains(lines.Text(), "unsure"):
+				answer(w, n, "store_unavailable")
+			case call == 1 && strings.Contains(lines.Text(), "refused"):
+				answer(w, n, "overloaded")
+			default:
+				answer(w, n, "")
+			}
+		}
+	}, `{"ref":"unsure"}
+{"ref":"refused"}
+`)
+	if c := im.counts(); c != "1 accepted, 0 before, 1 refused" || err != nil {
+		t.Errorf("%s, %v", c, err)
+	}
+	if !strings.Contains(said, "line 1: may or may not have been accepted") {
+		t.Errorf("said %q", said)
+	}
+}
+
+// answer writes the result of a line: accepted, or 503 with a code.
+func answer(w http.ResponseWriter, line int, code string) {
+	if code == "" {
+		fmt.Fprintf(w, `{"line":%d,"status":202,"id":"1-%d"}`+"\n", line, line)
+	} else {
+		fmt.Fprintf(w, `{"line":%d,"status":503,"problem":{"status":503,"code":%q,"detail":"No."}}`+"\n", line, code)
+	}
+	w.(http.Flusher).Flush()
 }

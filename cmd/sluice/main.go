@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	"github.com/redis/go-redis/v9/logging"
 
 	"sluice/internal/config"
 )
@@ -48,14 +49,11 @@ type cli struct {
 func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
-	env, err := config.Env()
-	if err != nil {
-		return fail(err)
-	}
+	logging.Disable() // of the client of Redis: what fails is returned
 	var c cli
 	parser, err := kong.New(&c, kong.Name("sluice"), kong.UsageOnError(),
 		kong.Description("Sluice sends WhatsApp messages through Meta's Cloud API. It queues them, keeps the rate limit of each number, and sends no message knowingly twice."),
-		kong.Bind(getenv(env)))
+		kong.BindToProvider(environment))
 	if err != nil {
 		return fail(err)
 	}
@@ -79,3 +77,9 @@ func fail(err error) int {
 
 // getenv looks up an environment variable, also in .env.
 type getenv func(string) string
+
+// environment reads .env, for the commands that ask for it.
+func environment() (getenv, error) {
+	env, err := config.Env()
+	return env, err
+}

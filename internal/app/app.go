@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,8 +33,12 @@ type Program struct {
 
 	log      *slog.Logger
 	db       *store.DB
-	ops      net.Listener
 	registry *prometheus.Registry
+
+	unready   atomic.Pointer[string] // why the program does not work yet; nil: it works
+	stopOps   func() error           // ends the ops server and returns what failed
+	opsFailed <-chan struct{}        // closed when the ops server ended
+	listeners []net.Listener
 
 	// work is what the program is for: it ends when its context does. Background goes on
 	// until work has ended.
@@ -73,7 +78,8 @@ func (p *Program) Run(ctx context.Context) error {
 		}
 		return &g
 	}
-	back, front := start(after, p.background), start(ctx, p.work)
+	p.unready.Store(nil)
+	back, front := start(after, append(p.background, p.runOps)), start(ctx, p.work)
 	<-ctx.Done()
 	p.log.Info("stopping")
 	err := front.Wait()
@@ -83,37 +89,105 @@ func (p *Program) Run(ctx context.Context) error {
 	return err
 }
 
-// newProgram opens what every program has: Redis, its own registry, the ops listener.
-func newProgram(ctx context.Context, c config.Common, log *slog.Logger) (*Program, error) {
-	db, err := openStore(ctx, c, log)
+// newProgram makes what every program has: its own registry, the ops server, and Redis. It waits until Redis
+// answers; meanwhile the ops server says that the program is not ready. Then checks decide whether the program may
+// work with that Redis.
+func newProgram(ctx context.Context, c config.Common, log *slog.Logger, checks ...func(context.Context, *store.DB) error) (*Program, error) {
+	p := &Program{log: log, registry: ops.Registry()}
+	if err := p.serveOps(ctx, c.Ops); err != nil {
+		return nil, err
+	}
+	shards := func(ctx context.Context, db *store.DB) error { return newLedger(db, c).CheckShards(ctx) }
+	if err := p.connect(ctx, c, append([]func(context.Context, *store.DB) error{shards}, checks...)); err != nil {
+		p.Close()
+		return nil, err
+	}
+	p.db.Measure(p.registry)
+	p.background = append(p.background, func(ctx context.Context) error { return p.db.Observe(ctx, log) })
+	return p, nil
+}
+
+// connect opens Redis. It tries again each second while Redis does not answer.
+func (p *Program) connect(ctx context.Context, c config.Common, checks []func(context.Context, *store.DB) error) error {
+	const every, sayEvery = time.Second, time.Minute
+	start := time.Now()
+	var said time.Time
+	for {
+		db, err := openStore(ctx, c, p.log)
+		for i := 0; err == nil && i < len(checks); i++ {
+			if err = checks[i](ctx, db); err != nil {
+				db.Close()
+			}
+		}
+		if err == nil {
+			if !said.IsZero() {
+				p.log.Info("Redis answers, starting", "waited_seconds", int(time.Since(start).Seconds()))
+			}
+			p.db = db
+			return nil
+		}
+		if !store.Unreachable(err) || ctx.Err() != nil {
+			return err
+		}
+		if time.Since(said) > sayEvery {
+			said = time.Now()
+			p.log.Warn("waiting for Redis", "err", err)
+		}
+		p.notReady("waiting for Redis: " + err.Error())
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(every):
+		}
+	}
+}
+
+// notReady sets why the program does not work yet.
+func (p *Program) notReady(why string) { p.unready.Store(&why) }
+
+// serveOps starts the server of metrics, health and profiles, which runs until Close or the end of Run.
+func (p *Program) serveOps(ctx context.Context, addr string) error {
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("listen for ops: %w", err)
 	}
-	p := &Program{log: log, db: db, registry: ops.Registry()}
-	db.Measure(p.registry)
-	if err := newLedger(db, c).CheckShards(ctx); err != nil {
-		db.Close()
-		return nil, err
-	}
-	if p.ops, err = net.Listen("tcp", c.Ops); err != nil {
-		db.Close()
-		return nil, fmt.Errorf("listen for ops: %w", err)
-	}
-	p.opsAddr = p.ops.Addr().String()
+	p.opsAddr = l.Addr().String()
+	p.notReady("starting")
 	ready := func(ctx context.Context) error {
-		if err := db.Ping(ctx).Err(); err != nil {
+		if why := p.unready.Load(); why != nil {
+			return errors.New(*why)
+		}
+		if err := p.db.Ping(ctx).Err(); err != nil {
 			return fmt.Errorf("redis: %w", err)
 		}
-		return db.Fit()
+		return p.db.Fit()
 	}
-	observe := func(ctx context.Context) error { return db.Observe(ctx, log) }
-	p.background = append(p.background, observe, func(ctx context.Context) error {
-		return ops.Serve(ctx, p.ops, ops.Handler(p.registry, ready), ops.ServeOptions{
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	var failed error
+	go func() {
+		defer close(ended)
+		failed = ops.Serve(ctx, l, ops.Handler(p.registry, ready), ops.ServeOptions{
 			WriteTimeout: 2 * time.Minute, // a CPU profile takes as long as it was asked to
-			Log:          log,
+			Log:          p.log,
 		})
-	})
-	return p, nil
+	}()
+	p.opsFailed = ended
+	p.stopOps = func() error {
+		stop()
+		<-ended
+		return failed
+	}
+	return nil
+}
+
+// runOps stops the ops server when ctx ends, and returns early when that server fails.
+func (p *Program) runOps(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+	case <-p.opsFailed:
+	}
+	return p.stopOps()
 }
 
 // serve adds an HTTP server to the program's work, and notes where it is. It calls refused, which may be
@@ -121,9 +195,10 @@ func newProgram(ctx context.Context, c config.Common, log *slog.Logger) (*Progra
 func (p *Program) serve(addr string, h http.Handler, at *string, refused func()) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		p.close()
+		p.Close()
 		return fmt.Errorf("listen: %w", err)
 	}
+	p.listeners = append(p.listeners, l)
 	*at = l.Addr().String()
 	p.work = append(p.work, func(ctx context.Context) error {
 		return ops.Serve(ctx, l, h, ops.ServeOptions{Detach: true, Refused: refused, Log: p.log})
@@ -131,10 +206,15 @@ func (p *Program) serve(addr string, h http.Handler, at *string, refused func())
 	return nil
 }
 
-// close undoes newProgram for a program that will not run.
-func (p *Program) close() {
-	p.ops.Close()
-	p.db.Close()
+// Close takes down a program that will not run.
+func (p *Program) Close() {
+	for _, l := range p.listeners {
+		l.Close()
+	}
+	p.stopOps() // it served nothing that matters
+	if p.db != nil {
+		p.db.Close()
+	}
 }
 
 func openStore(ctx context.Context, c config.Common, log *slog.Logger) (*store.DB, error) {

@@ -14,6 +14,7 @@ import (
 	"sluice/internal/app"
 	"sluice/internal/config"
 	"sluice/internal/message"
+	"sluice/internal/poll"
 	"sluice/internal/record"
 	"sluice/internal/redistest"
 	"sluice/internal/store"
@@ -123,15 +124,10 @@ func TestTamperedMessagesAreNotSent(t *testing.T) {
 	}
 	want("hi whole")
 	for _, id := range ids[1:] {
-		for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		poll.Until(t, "the message is dead", func() bool {
 			r := call(t, "GET", api+"/v1/messages/"+id, "", 200)
-			if r["state"] == "dead" && r["reason"] == message.ReasonTampered {
-				break
-			}
-			if time.Now().After(end) {
-				t.Fatalf("%v", r)
-			}
-		}
+			return r["state"] == "dead" && r["reason"] == message.ReasonTampered
+		})
 	}
 	payload(ids[1], tampered)
 	got := call(t, "POST", console+"/v1/dead-letters/replay", fmt.Sprintf(
@@ -168,11 +164,7 @@ func TestUnreadableRecordsStopNobody(t *testing.T) {
 	if got := string(<-bodies); !strings.Contains(got, `"body":"whole"`) {
 		t.Errorf("Meta got %s", got)
 	}
-	for end := time.Now().Add(10 * time.Second); len(c.Keys(t.Context(), "asynq:*:t:*").Val()) > 0; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("tasks are left: %q", c.Keys(t.Context(), "asynq:*:t:*").Val())
-		}
-	}
+	poll.Until(t, "no task is left", func() bool { return len(c.Keys(t.Context(), "asynq:*:t:*").Val()) == 0 })
 	for _, id := range broken {
 		if c.Exists(t.Context(), key(id)).Val() != 1 {
 			t.Errorf("the record of %s is gone", id)
@@ -193,11 +185,10 @@ func TestMessagesToAnExhaustedRecipientWait(t *testing.T) {
 	}
 	order("+15551234567", "first")
 	<-bodies
-	for end := time.Now().Add(10 * time.Second); len(srv.Client().Keys(t.Context(), "sluice:*:waits:*").Val()) == 0; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the refused message does not wait for its recipient")
-		}
-	}
+	c := srv.Client()
+	poll.Until(t, "the refused message waits for its recipient", func() bool {
+		return len(c.Keys(t.Context(), "sluice:*:waits:*").Val()) > 0
+	})
 	order("+15551234567", "second")
 	order("+15557654321", "other")
 	if got := string(<-bodies); !strings.Contains(got, `"body":"other"`) {

@@ -17,6 +17,7 @@ import (
 	"sluice/internal/events"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/poll"
 	"sluice/internal/record"
 	"sluice/internal/redistest"
 	"sluice/internal/store"
@@ -67,14 +68,10 @@ func accept(t *testing.T, book *ledger.Ledger, key string) (id string) {
 // becomes waits until a message's record is as it should be.
 func becomes(t *testing.T, book *ledger.Ledger, id string, is func(record.Record) bool) {
 	t.Helper()
-	var r record.Record
-	for late := time.Now().Add(30 * time.Second); time.Now().Before(late); time.Sleep(20 * time.Millisecond) {
-		var err error
-		if r, err = book.Read(t.Context(), id); err == nil && is(r) {
-			return
-		}
-	}
-	t.Fatalf("after 30 s: %+v", r)
+	poll.Until(t, "the record is as it should be", func() bool {
+		r, err := book.Read(t.Context(), id)
+		return err == nil && is(r)
+	})
 }
 
 // TestAnotherInstallationDoesNotStart: a second installation on the same Redis would not read the markers of

@@ -1,12 +1,15 @@
 package app_test
 
 import (
+	"bufio"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
-	"time"
 
+	"sluice/internal/poll"
 	"sluice/internal/redistest"
 )
 
@@ -57,26 +60,51 @@ func TestAdmissionEndsBeforeRedisIsFull(t *testing.T) {
 	}
 	until := func(what, key, want string) {
 		t.Helper()
-		for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-			got := order(key)
-			if got == want {
-				return
-			}
-			if time.Now().After(end) {
-				t.Fatalf("%s: %s, want %s", what, got, want)
-			}
-		}
+		tries := 0
+		poll.Until(t, what+": "+want, func() bool {
+			tries++
+			return order(key+strings.Repeat("'", tries-1)) == want // a repeat has an answer of its own
+		})
+	}
+	// noticed waits until the producer knows that so much is used: it asks Redis once a second.
+	noticed := func(share float64) {
+		t.Helper()
+		poll.Until(t, fmt.Sprint("the producer knows that the used share is ", share), func() bool {
+			until("the memory is looked at", "first", "200") // which it is only while there are messages
+			return math.Abs(metric(t, p.OpsAddr(), "sluice_redis_memory_ratio")-share) < 0.02
+		})
 	}
 	until("there is room", "first", "202")
 	limit(0.7)
-	time.Sleep(1200 * time.Millisecond) // Redis is asked once a second
+	noticed(0.7)
 	until("70 % are used", "second", "202")
 	limit(0.8)
-	time.Sleep(1200 * time.Millisecond)
+	noticed(0.8)
 	until("80 % are used", "refused", "overloaded")
 	if got := order("first"); got != "200" {
 		t.Errorf("a repeat: %s", got)
 	}
 	limit(0.1)
 	until("there is room again", "third", "202")
+}
+
+// metric reads a metric of a program; 0 when it is not there.
+func metric(t *testing.T, ops, name string) float64 {
+	t.Helper()
+	resp, err := http.Get("http://" + ops + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		if text, value, found := strings.Cut(lines.Text(), " "); found && strings.HasPrefix(text, name) {
+			n, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	}
+	return 0
 }

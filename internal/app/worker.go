@@ -24,6 +24,7 @@ import (
 	"sluice/internal/send"
 	"sluice/internal/sendtrace"
 	"sluice/internal/signature"
+	"sluice/internal/store"
 	"sluice/internal/throughput"
 	"sluice/internal/tokenwatch"
 )
@@ -40,17 +41,19 @@ func Worker(ctx context.Context, args []string, getenv func(string) string) (*Pr
 // NewWorker puts the sender and the reconciler together, or one of them: tasks become requests
 // to Meta, what came of them becomes records, and so does what Meta reports later.
 func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program, error) {
-	p, err := newProgram(ctx, c.Common, log)
-	if err != nil {
-		return nil, err
-	}
-	shards := message.Shards(c.Shards)
-	rates := ratesOf(c.Numbers)
 	records := ledgerOptions(c.Common)
 	records.OrphanLife, records.OrphanMost = c.Orphans.Retention, c.Orphans.Max
 	if records.KeyLife = c.KeyLife; c.KeyLife == 0 {
 		records.KeyLife = -1 // none
 	}
+	p, err := newProgram(ctx, c.Common, log, func(ctx context.Context, db *store.DB) error {
+		return ledger.New(db, records).CheckInstallation(ctx, c.Environment, string(c.MarkerKey), string(c.SecondMarkerKey))
+	})
+	if err != nil {
+		return nil, err
+	}
+	shards := message.Shards(c.Shards)
+	rates := ratesOf(c.Numbers)
 	w := worker{
 		Program: p, c: c, name: workerName(), shards: shards, rates: rates,
 		book: ledger.New(p.db, records),
@@ -64,10 +67,6 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 			BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: c.Tokens.Token, Registerer: p.registry,
 		}),
 	}
-	if err := w.book.CheckInstallation(ctx, c.Environment, string(c.MarkerKey), string(c.SecondMarkerKey)); err != nil {
-		p.close()
-		return nil, err
-	}
 	w.throughput = throughput.New(learned(c.Numbers), w.graph.Throughput, w.paces.Levels, log)
 	w.policy = holdpolicy.New(holdpolicy.Options{
 		Holds: w.holds, Rates: w.paces, Accounts: queue.NewAccounts(p.db),
@@ -75,7 +74,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	})
 	if slices.Contains(c.Roles, config.RoleSend) {
 		if err := w.send(); err != nil {
-			p.close()
+			p.Close()
 			return nil, err
 		}
 	}

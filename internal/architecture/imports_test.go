@@ -38,6 +38,8 @@ var packages = []struct{ name, imports string }{
 	{"internal/ports", ""},
 	{"internal/redistest", "ports"},
 	{"internal/golden", ""},
+	{"internal/poll", ""},
+	{"internal/progress", ""},
 	{"internal/described", ""},
 	{"internal/httpapi", "jsondoc message"},
 	{"internal/intake", "jsondoc message content httpapi"},

@@ -100,7 +100,7 @@ var workerRows = []row{
 			r.producer.numbers = r.producer.numbers[:r.setup.numbers-1]
 			poison := &producer{
 				api: r.producer.api, numbers: []string{number}, class: r.producer.class, run: r.producer.run + "-poison",
-				recipe: func(int) (map[string]any, string) { content, _ := text(0); return content, "+4915550900006" },
+				recipe: func(int) (map[string]any, string) { content, _ := text(0); return content, "+99999900006" },
 			}
 			poison.order(r.load, 1, 1)
 			r.must(poison.wait(), "order the poison")

@@ -142,9 +142,12 @@ func (c *Client) http() *http.Client {
 	return c.HTTP
 }
 
+// UnknownCode is the code of a Problem that something else than Sluice answered, such as a proxy.
+const UnknownCode = "unknown"
+
 // problem reads an error answer.
 func problem(status int, answer []byte) *Problem {
-	p := &Problem{Status: status, Code: "unknown", Detail: "no answer of Sluice's; is this its API?"}
+	p := &Problem{Status: status, Code: UnknownCode, Detail: "no answer of Sluice's; is this its API?"}
 	json.Unmarshal(answer, p) // what is no problem+json keeps the words above
 	return p
 }

@@ -4,6 +4,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,7 +30,7 @@ import (
 type Options struct {
 	Orders   int    // orders in the pipeline, three messages each; 500
 	Seed     uint64 // of the simulator's mishaps; 1
-	RedisURL string // a Redis to use; empty: one inside this process
+	RedisURL string // an empty Redis to use; empty: one inside this process
 	Keep     bool   // go on running when all is told, for a look around by hand
 	API      string // host:port of the API; empty: a free port
 	Out      io.Writer
@@ -101,36 +102,32 @@ type world struct {
 	api      *client.Client
 }
 
-// build puts the world together: the simulator, Redis, and the three programs.
-func build(ctx context.Context, o Options) (w *world, err error) {
-	w = &world{}
-	defer func() {
-		if err != nil && w.redis != nil {
-			w.redis.close()
-		}
-	}()
-	url := o.RedisURL
-	if url == "" {
-		if w.redis, err = startRedis(); err != nil {
-			return nil, err
-		}
-		url = w.redis.url()
-		fmt.Fprintln(o.Out, "No Redis needed: one runs inside this process, in memory. So durability is relaxed here;")
-		fmt.Fprintln(o.Out, "set SLUICE_REDIS_URL to use your own.")
-	}
-	if w.db, err = store.Open(ctx, url); err != nil {
+// build starts the simulator and makes the three programs. When it fails, it leaves nothing running.
+func build(ctx context.Context, o Options) (*world, error) {
+	w := &world{}
+	if err := w.build(ctx, o); err != nil {
+		w.close()
 		return nil, err
 	}
+	return w, nil
+}
+
+func (w *world) build(ctx context.Context, o Options) error {
+	url, err := w.openRedis(ctx, o)
+	if err != nil {
+		return err
+	}
 	if w.graph, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-		return nil, fmt.Errorf("listen for the simulator: %w", err)
+		return fmt.Errorf("listen for the simulator: %w", err)
 	}
 	c := common(url, "http://"+w.graph.Addr().String())
 	webhook, err := app.NewWebhook(ctx, config.Webhook{Common: c, Listen: "127.0.0.1:0", Apps: []config.App{{
 		Name: "main", Secret: appSecret, VerifyToken: verifyToken,
 	}}}, o.Log)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	w.programs = append(w.programs, webhook)
 	tokens := map[string]string{}
 	for _, n := range numbers {
 		tokens[n] = token
@@ -140,33 +137,85 @@ func build(ctx context.Context, o Options) (w *world, err error) {
 		Retry: config.Retry{Base: 500 * time.Millisecond, Max: 5 * time.Second, Attempts: 20},
 	}, o.Log)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	listen := o.API
-	if listen == "" {
-		listen = "127.0.0.1:0"
-	}
+	w.programs = append(w.programs, worker)
 	producer, err := app.NewProducer(ctx, config.Producer{
-		Common: c, Listen: listen, APIKeys: []config.APIKey{apiKeyFor(apiKey)},
+		Common: c, Listen: cmp.Or(o.API, "127.0.0.1:0"), APIKeys: []config.APIKey{apiKeyFor(apiKey)},
 	}, o.Log)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	w.programs = []*app.Program{webhook, worker, producer}
+	w.programs = append(w.programs, producer)
 	w.api = &client.Client{Base: "http://" + producer.Addr(), Key: apiKey, HTTP: &http.Client{
 		Timeout:   15 * time.Second,
 		Transport: &http.Transport{MaxIdleConnsPerHost: clients},
 	}}
 	w.stream = events.New(w.db, message.Shards(c.Shards), events.Options{})
 	w.sim = graphsim.New(graphsim.Options{
-		Token: token, Rate: rate, Seed: o.Seed, Faults: mishaps,
+		Token: token, Rate: rate, Seed: o.Seed, Faults: mishaps, Window: true,
 		Webhook: graphsim.Webhook{
 			URL: "http://" + webhook.Addr() + "/webhooks/whatsapp/main", Secret: appSecret,
 			Delay: graphsim.Span{Min: 20 * time.Millisecond, Max: 400 * time.Millisecond},
 			Read:  0.7, Tap: 0.5, Fail: 0.01, Double: 0.05, Shuffle: 0.1, Batch: 20,
 		},
 	})
-	return w, nil
+	return nil
+}
+
+// openRedis opens the Redis that the demo uses, and returns its URL. A Redis with keys is refused: live workers may
+// serve it, with tokens of real numbers.
+func (w *world) openRedis(ctx context.Context, o Options) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Second, errors.New("no answer within 10 s"))
+	defer cancel()
+	url := o.RedisURL
+	if url == "" {
+		own, err := startRedis()
+		if err != nil {
+			return "", err
+		}
+		w.redis, url = own, own.url()
+		fmt.Fprintln(o.Out, "Redis runs inside this process, in memory only: nothing outlives the demo.")
+	}
+	db, err := store.Open(ctx, url)
+	if err != nil {
+		if o.RedisURL != "" {
+			err = fmt.Errorf("--redis: %w. Start that Redis, or leave --redis out: the demo then runs one of its own", err)
+		}
+		return "", err
+	}
+	w.db = db
+	if o.RedisURL == "" {
+		return url, nil
+	}
+	empty, err := db.Empty(ctx)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("--redis: %w", err)
+	case !empty:
+		return "", errors.New("--redis: that Redis is not empty. The demo uses only an empty Redis, because it sends every message that it finds there. Leave --redis out, or start another one: redis-server --port 6390")
+	}
+	return url, nil
+}
+
+// close stops what build started.
+func (w *world) close() {
+	for _, p := range w.programs {
+		p.Close()
+	}
+	if w.graph != nil {
+		w.graph.Close()
+	}
+	w.closeRedis()
+}
+
+func (w *world) closeRedis() {
+	if w.db != nil {
+		w.db.Close()
+	}
+	if w.redis != nil {
+		w.redis.close()
+	}
 }
 
 func common(redisURL, graphURL string) config.Common {
@@ -187,10 +236,7 @@ func common(redisURL, graphURL string) config.Common {
 
 // run runs everything until ctx ends, and takes it down in order.
 func (w *world) run(ctx context.Context) error {
-	defer w.db.Close()
-	if w.redis != nil {
-		defer w.redis.close()
-	}
+	defer w.closeRedis()
 	// Meta goes on until the programs have stopped: their last requests want answers.
 	after, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var meta, ours errgroup.Group

@@ -15,7 +15,8 @@ import (
 // clients is how many calls of the API the pipeline makes at once.
 const clients = 16
 
-// kind is one of the three messages of an order.
+// kind is one of the three messages of an order. All are templates: Meta delivers nothing else to people who have not
+// written to the business in the last 24 hours.
 type kind struct {
 	name   string
 	object func(order int, to string) map[string]any // Meta's message object
@@ -31,19 +32,26 @@ var kinds = []kind{
 		}}
 	}},
 	{"shipping", func(order int, to string) map[string]any {
-		return map[string]any{"to": to, "type": "image", "image": map[string]any{
-			"link": "https://shop.example/parcels/" + orderName(order) + ".jpg", "caption": "Your parcel is on its way.",
+		return map[string]any{"to": to, "type": "template", "template": map[string]any{
+			"name": "order_shipped", "language": map[string]any{"code": "en_US"},
+			"components": []any{map[string]any{"type": "header", "parameters": []any{
+				map[string]any{"type": "image", "image": map[string]any{"link": "https://shop.example/parcels/" + orderName(order) + ".jpg"}},
+			}}},
 		}}
 	}},
 	{"survey", func(_ int, to string) map[string]any {
-		return map[string]any{"to": to, "type": "interactive", "interactive": map[string]any{
-			"type": "button", "body": map[string]any{"text": "Did everything arrive well?"},
-			"action": map[string]any{"buttons": []any{
-				map[string]any{"type": "reply", "reply": map[string]any{"id": "well", "title": "Yes"}},
-				map[string]any{"type": "reply", "reply": map[string]any{"id": "broken", "title": "Something broke"}},
-			}},
+		return map[string]any{"to": to, "type": "template", "template": map[string]any{
+			"name": "order_arrived", "language": map[string]any{"code": "en_US"},
+			"components": []any{quickReply("0", "well"), quickReply("1", "broken")},
 		}}
 	}},
+}
+
+// quickReply is a button of a template that the customer can tap.
+func quickReply(index, payload string) any {
+	return map[string]any{"type": "button", "sub_type": "quick_reply", "index": index, "parameters": []any{
+		map[string]any{"type": "payload", "payload": payload},
+	}}
 }
 
 // recipient is a number that nobody has, and none of those that the simulator treats in a

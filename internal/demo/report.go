@@ -60,7 +60,7 @@ func (w *world) tell(o Options, t *tally, records map[string]client.Record) erro
 	fmt.Fprintf(o.Out, " (limit %d).\n%d customers tapped a button; their answers are inbound events.\n", rate, t.taps)
 	fmt.Fprintln(o.Out, `
 Where to look next
-  go run ./cmd/sluice demo --keep     the same, and it stays up for curl
+  bin/sluice demo --keep              the same, and it stays up for curl
   README.md                           send your own messages, with the programs by themselves or with compose
   docs/message-life.md                what each state means
   docs/errors.md                      what each code of Meta's means and what to do`)
@@ -150,7 +150,7 @@ func (w *world) invite(out io.Writer) {
 Still up. Send a message of your own and see what becomes of it (Ctrl-C ends):
 
   curl -s %[1]s/v1/messages -H 'Authorization: Bearer %[2]s' -H 'Content-Type: application/json' \
-    -d '{"from": "%[3]s", "message": {"to": "+15551234567", "type": "text", "text": {"body": "Hello"}}}'
+    -d '{"from": "%[3]s", "message": {"to": "+15551234567", "type": "template", "template": {"name": "hello_world", "language": {"code": "en_US"}}}}'
   curl -s %[1]s/v1/messages/ID -H 'Authorization: Bearer %[2]s'
   curl -s http://%[4]s/metrics | grep sluice_send
   curl -s http://%[5]s/_sim/stats

@@ -1,13 +1,14 @@
 package e2e
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
+	"sluice/internal/poll"
 	"sluice/internal/queue"
 	"sluice/internal/store"
 )
@@ -30,13 +31,10 @@ func TestUpgradeRaisesThePace(t *testing.T) {
 	w.worker()
 	await := func(rate float64) {
 		t.Helper()
-		var got queue.Pace
-		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-			if got, err = paces.Read(t.Context(), numbers[0]); err == nil && got.Full == rate && got.Goal() == rate {
-				return
-			}
-		}
-		t.Fatalf("%+v, %v, want a rate of %v", got, err, rate)
+		poll.Until(t, fmt.Sprint("the rate is ", rate), func() bool {
+			got, err := paces.Read(t.Context(), numbers[0])
+			return err == nil && got.Full == rate && got.Goal() == rate
+		})
 	}
 	await(80)
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, w.graph+"/_sim/numbers/"+numbers[0], strings.NewReader(`{"throughput":"HIGH"}`))

@@ -72,6 +72,55 @@ type world struct {
 	hooks  string // URL of the webhook
 	config string // path of the configuration file
 	api    *client.Client
+	open   openRequests
+}
+
+// openRequests counts the requests to Meta that are under way, by the worker that makes them. A worker is known by the
+// beginning of the path, which its base URL of the Graph API has.
+type openRequests struct {
+	workers    atomic.Int64
+	generation atomic.Int64 // goes up when only requests that begin from then on count
+	counts     sync.Map     // of *atomic.Int64 by that beginning and generation
+}
+
+func (o *openRequests) count(of string, generation int64) *atomic.Int64 {
+	n, _ := o.counts.LoadOrStore(fmt.Sprint(of, " ", generation), new(atomic.Int64))
+	return n.(*atomic.Int64)
+}
+
+func (o *openRequests) counted(meta http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		of, rest, found := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		if !found || !strings.HasPrefix(of, "worker-") {
+			meta.ServeHTTP(w, r)
+			return
+		}
+		if strings.HasSuffix(rest, "/messages") {
+			n := o.count(of, o.generation.Load())
+			n.Add(1)
+			defer n.Add(-1)
+		}
+		r.URL.Path = "/" + rest
+		meta.ServeHTTP(w, r)
+	})
+}
+
+// amidARequest waits until one of some workers has a request under way that began after the call, and returns which.
+func (w *world) amidARequest(workers []*worker) int {
+	w.t.Helper()
+	generation := w.open.generation.Add(1)
+	for {
+		for i, k := range workers {
+			if w.open.count(k.name, generation).Load() > 0 {
+				return i
+			}
+		}
+		select {
+		case <-w.t.Context().Done():
+			w.t.Fatal("test ended")
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 // setup starts everything but workers. Rate 0 is left to Meta. Settings are lines for the end of sluice.yaml.
@@ -109,7 +158,7 @@ func setup(t *testing.T, rate int, sim graphsim.Options, settings ...string) *wo
 
 	sim.Webhook.URL, sim.Webhook.Secret = w.hooks, appSecret
 	w.sim = graphsim.New(sim)
-	srv := &httptest.Server{Listener: l, Config: &http.Server{Handler: w.sim.Handler()}}
+	srv := &httptest.Server{Listener: l, Config: &http.Server{Handler: w.open.counted(w.sim.Handler())}}
 	srv.Start()
 	t.Cleanup(srv.Close)
 	ctx, stop := context.WithCancel(context.Background())
@@ -189,10 +238,10 @@ func (w *world) start(p *app.Program, err error) *app.Program {
 
 // worker is a worker process.
 type worker struct {
+	name string
 	cmd  *exec.Cmd
 	done chan struct{}
-	said string       // the last of it, once it has ended, if anything was wrong
-	last atomic.Int64 // Unix nanoseconds at which it last told of an attempt
+	said string // the last of it, once it has ended, if anything was wrong
 }
 
 // worker starts a worker process and waits until it works. The test's end stops it.
@@ -209,7 +258,8 @@ func (w *world) worker() *worker {
 
 func (w *world) process(as string) *worker {
 	w.t.Helper()
-	cmd := exec.Command(os.Args[0], "--config", w.config, "--listen-ops", "127.0.0.1:0")
+	name := fmt.Sprint("worker-", w.open.workers.Add(1))
+	cmd := exec.Command(os.Args[0], "--config", w.config, "--listen-ops", "127.0.0.1:0", "--graph-base-url", w.graph+"/"+name)
 	cmd.Env = append(os.Environ(), asProgram+"="+as)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	logs, err := cmd.StderrPipe()
@@ -220,7 +270,7 @@ func (w *world) process(as string) *worker {
 		w.t.Fatal(err)
 	}
 	up, done := make(chan struct{}), make(chan struct{})
-	k := &worker{cmd: cmd, done: done}
+	k := &worker{name: name, cmd: cmd, done: done}
 	go func() {
 		defer close(done)
 		var tail []string
@@ -230,9 +280,6 @@ func (w *world) process(as string) *worker {
 		for lines.Scan() {
 			if strings.Contains(lines.Text(), `"started"`) {
 				once.Do(func() { close(up) })
-			}
-			if strings.Contains(lines.Text(), `"msg":"attempt"`) {
-				k.last.Store(time.Now().UnixNano())
 			}
 			quits := strings.HasPrefix(lines.Text(), "SIGQUIT")
 			if quits {

@@ -19,6 +19,7 @@ import (
 
 	"sluice/internal/events"
 	"sluice/internal/message"
+	"sluice/internal/poll"
 	"sluice/internal/redistest"
 	"sluice/internal/store"
 )
@@ -173,11 +174,7 @@ func applied(t *testing.T, s *events.Stream) {
 // eventually waits for what Redis shows only when asked.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within 20 s: %s", what)
-		}
-	}
+	poll.Until(t, what, ok)
 }
 
 func wamids(from, to int) []string {

@@ -86,6 +86,13 @@ type inbound struct {
 	Type        string    `json:"type"`
 	Text        *textBody `json:"text,omitempty"`
 	Interactive any       `json:"interactive,omitempty"`
+	Button      *pressed  `json:"button,omitempty"`
+}
+
+// pressed is a quick reply of a template.
+type pressed struct {
+	Payload string `json:"payload"`
+	Text    string `json:"text"`
 }
 
 type quoted struct {
@@ -131,18 +138,19 @@ func newStatus(step, wamid string, m request, person contact, at time.Time, fail
 }
 
 func newTap(display, wamid string, picked choice, person contact, at time.Time) *inbound {
-	return &inbound{
+	in := &inbound{
 		Context: &quoted{From: display, ID: wamid},
 		From:    person.WaID,
 		UserID:  person.UserID,
 		ID:      wamid + "tap",
 		Time:    seconds(at),
-		Type:    "interactive",
-		Interactive: map[string]any{
-			"type":      picked.kind,
-			picked.kind: picked.reply,
-		},
 	}
+	if picked.kind == "button" {
+		in.Type, in.Button = "button", &pressed{picked.reply.ID, picked.reply.Title}
+	} else {
+		in.Type, in.Interactive = "interactive", map[string]any{"type": picked.kind, picked.kind: picked.reply}
+	}
+	return in
 }
 
 // notify renders reports as one notification, the way Meta sends it: one change for each

@@ -24,9 +24,9 @@ type request struct {
 	choices   []choice       // what the person can tap
 }
 
-// choice is a reply button or a row of a list.
+// choice is a reply button, a row of a list, or a quick reply of a template.
 type choice struct {
-	kind  string // "button_reply" or "list_reply"
+	kind  string // "button_reply", "list_reply", or "button" for a template's
 	reply reply
 }
 
@@ -78,7 +78,7 @@ func parse(body []byte) (request, *wrong) {
 	case "audio":
 		m.voice = content["voice"] == true
 	case "template":
-		m.template = content
+		m.template, m.choices = content, quickReplies(content)
 	case "interactive":
 		m.choices = choicesOf(content)
 	}
@@ -108,6 +108,23 @@ func choicesOf(content map[string]any) (all []choice) {
 		for _, section := range objects(action["sections"]) {
 			for _, row := range objects(section["rows"]) {
 				add("list_reply", row)
+			}
+		}
+	}
+	return all
+}
+
+// quickReplies returns the quick replies of a template message. Their titles are in the template, which may be
+// unknown, so that the payload stands for the title.
+func quickReplies(content map[string]any) (all []choice) {
+	for _, c := range objects(content["components"]) {
+		kind, _ := c["type"].(string)
+		if !strings.EqualFold(kind, "button") || c["sub_type"] != "quick_reply" {
+			continue
+		}
+		for _, p := range objects(c["parameters"]) {
+			if payload, is := p["payload"].(string); is {
+				all = append(all, choice{"button", reply{ID: payload, Title: payload}})
 			}
 		}
 	}

@@ -8,9 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"sluice/internal/graphsim"
+	"sluice/internal/poll"
 )
 
 // scenario reads options from the text of a scenario file.
@@ -298,9 +298,5 @@ func TestLinkThatMetaCannotFetchFails(t *testing.T) {
 
 func waitFor(t *testing.T, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patient); !done(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it never happened")
-		}
-	}
+	poll.Until(t, "it happens", done)
 }

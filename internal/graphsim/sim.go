@@ -3,8 +3,8 @@
 // rate or by recipient, reports back by signed webhooks, and keeps a ledger of every message
 // it took, so that a run can be proven afterwards.
 //
-// Recipients whose number ends in certain digits always meet the same fate, whatever the
-// rates of faults:
+// Messages to magic numbers always meet the same fate, whatever the rates of faults. A magic number is +99999 and one of
+// these codes:
 //
 //	131026 131047 131049 131053 130472          taken, then a failed webhook with that code
 //	131009 131042 131056 132001 132015 000190   refused with that code

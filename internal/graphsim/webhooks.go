@@ -16,7 +16,7 @@ type Webhook struct {
 	WABA    string  `json:"waba"`    // short for Account.ID
 	Delay   Span    `json:"delay"`   // from taking to sent, and from each report of a message to its next
 	Read    float64 `json:"read"`    // of delivered messages: read; voice messages are then played too
-	Tap     float64 `json:"tap"`     // of messages with reply buttons or a list: read, and one tapped
+	Tap     float64 `json:"tap"`     // of messages with reply buttons, quick replies or a list: read, and one tapped
 	Fail    float64 `json:"fail"`    // of messages: failed with 131026 instead of sent
 	Double  float64 `json:"double"`  // of reports: made twice
 	Shuffle float64 `json:"shuffle"` // of messages: their reports leave together, shuffled

@@ -28,6 +28,8 @@ func TestReports(t *testing.T) {
 	all := graphsim.Webhook{Senders: 1, Read: 1, Tap: 1}
 	list := to + `"type":"interactive","interactive":{"type":"list","body":{"text":"Pick"},"action":{"button":"x","sections":[` +
 		`{"title":"s","rows":[{"id":"r1","title":"Row","description":"d"}]}]}}`
+	quick := to + `"type":"template","template":{"name":"t","language":{"code":"en_US"},"components":[` +
+		`{"type":"button","sub_type":"quick_reply","index":"0","parameters":[{"type":"payload","payload":"p"}]}]}`
 	for _, c := range []struct {
 		name, members string
 		webhook       graphsim.Webhook
@@ -42,6 +44,7 @@ func TestReports(t *testing.T) {
 		{"buttons", to + buttons("Good"), all, []string{"sent", "delivered", "read", "interactive"}},
 		{"tapped, so read", to + buttons("Good"), graphsim.Webhook{Senders: 1, Tap: 1}, []string{"sent", "delivered", "read", "interactive"}},
 		{"buttons, not tapped", to + buttons("Good"), graphsim.Webhook{Senders: 1}, []string{"sent", "delivered"}},
+		{"quick replies", quick, all, []string{"sent", "delivered", "read", "button"}},
 		{"list", list, all, []string{"sent", "delivered", "read", "interactive"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

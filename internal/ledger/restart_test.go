@@ -7,6 +7,7 @@ import (
 
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/poll"
 	"sluice/internal/record"
 	"sluice/internal/redistest"
 )
@@ -107,13 +108,7 @@ func (f fixture) restarted(server *redistest.Server) {
 	f.t.Helper()
 	server.Kill()
 	server.Restart()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		if f.db.Ping(f.t.Context()).Err() == nil {
-			return
-		} else if time.Now().After(end) {
-			f.t.Fatal("no answer within 20 s")
-		}
-	}
+	poll.Until(f.t, "Redis answers", func() bool { return f.db.Ping(f.t.Context()).Err() == nil })
 }
 
 // trusts meets the server of the shard and trusts it.

@@ -17,6 +17,7 @@ import (
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
 	"sluice/internal/ops"
+	"sluice/internal/poll"
 	"sluice/internal/redistest"
 	"sluice/internal/store"
 )
@@ -134,11 +135,7 @@ func stoppedAt(t *testing.T) int64 {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(90 * time.Second); !ok(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within 90 s: %s", what)
-		}
-	}
+	poll.Until(t, what, ok)
 }
 
 // programs runs a worker and a webhook of this version against a new simulator, until the test ends.

@@ -14,8 +14,9 @@ import (
 // NewLogger returns a logger that writes JSON lines to w, from level on. Every string and
 // error in them passes Mask; attributes named like a secret lose their value altogether.
 // Numbers logged as integers are not looked at: use Phone for what may be a phone number.
+// A failure that repeats is written once a second, see repeats.
 func NewLogger(w io.Writer, level slog.Level) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: replace}))
+	return slog.New(onceASecond(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: replace})))
 }
 
 // replace masks one attribute. Our own ids and Meta's are no secrets, and are long numbers.
@@ -56,9 +57,14 @@ func RouteRedis(log *slog.Logger) { redis.SetLogger(redisLog{log}) }
 
 type redisLog struct{ log *slog.Logger }
 
-// Printf is what go-redis calls. Nearly all it reports is a lost connection.
+// Printf is what go-redis calls. Most of its lines report a lost connection. A failure to connect is logged for details
+// only: each command that needed the connection fails with the same error, and its caller logs it.
 func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
-	l.log.WarnContext(ctx, "redis client error", "err", fmt.Sprintf(format, v...))
+	level := slog.LevelWarn
+	if strings.Contains(format, "failed to dial") {
+		level = slog.LevelDebug
+	}
+	l.log.Log(ctx, level, "redis client error", "err", fmt.Sprintf(format, v...))
 }
 
 // lines writes each line it gets as a warning.

@@ -16,6 +16,7 @@ import (
 
 	"sluice/internal/message"
 	"sluice/internal/pacing"
+	"sluice/internal/poll"
 	"sluice/internal/redistest"
 	"sluice/internal/store"
 )
@@ -277,11 +278,7 @@ func (f *fixture) info(number string, c message.Class) *asynq.QueueInfo {
 // eventually waits until ok.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(15 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within 15 s: %s", what)
-		}
-	}
+	poll.Until(t, what, ok)
 }
 
 // journal notes what was sent, in order.

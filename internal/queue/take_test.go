@@ -11,6 +11,7 @@ import (
 
 	"sluice/internal/message"
 	"sluice/internal/pacing"
+	"sluice/internal/poll"
 )
 
 // tat is the end of a number's line in microseconds.
@@ -136,11 +137,7 @@ func TestAThousandVoidDelayTheNextByAHorizonOrTwo(t *testing.T) {
 // awaitBegin waits until a worker has booked slots of a number.
 func (f *fixture) awaitBegin(number string) {
 	f.t.Helper()
-	for end := time.Now().Add(15 * time.Second); f.tat(number) == 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			f.t.Fatal("nothing is fetched")
-		}
-	}
+	poll.Until(f.t, "tasks are fetched", func() bool { return f.tat(number) != 0 })
 }
 
 // What cannot be sent is fetched in growing numbers. Those among it that can be and find no slot go

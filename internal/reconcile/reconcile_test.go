@@ -20,6 +20,7 @@ import (
 
 	"sluice/internal/events"
 	"sluice/internal/message"
+	"sluice/internal/poll"
 	"sluice/internal/reconcile"
 	"sluice/internal/redistest"
 	"sluice/internal/store"
@@ -308,18 +309,13 @@ func TestRun(t *testing.T) {
 // untilWatermark waits until everything of a shard that arrived before t0 is known to be folded.
 func untilWatermark(t *testing.T, s *setup, shard message.Shard, t0 time.Time) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	poll.Until(t, fmt.Sprint("the watermark is after ", t0), func() bool {
 		w, err := s.stream.Watermark(t.Context(), shard)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if w.After(t0) {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("the watermark stays at %v, want after %v", w, t0)
-		}
-	}
+		return w.After(t0)
+	})
 }
 
 // While the ledger fails the watermark must stand still, and nothing may be lost.

@@ -11,15 +11,22 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 
 	"sluice/internal/ports"
 )
+
+// The client of Redis reports each lost connection on standard error. Tests kill servers all the time, and what matters
+// comes back to them as an error.
+func init() { logging.Disable() }
 
 // Settings are the durability settings that Sluice asks of a Redis that keeps its promises.
 var Settings = []string{
@@ -70,12 +77,29 @@ func start(t testing.TB, config string, args []string) *Server {
 	t.Cleanup(func() {
 		s.Kill()
 		if t.Failed() && s.out != nil {
-			t.Logf("redis-server printed:\n%s", s.out)
+			t.Logf("redis-server printed:\n%s", withoutBanner(s.out.String()))
 		}
 		os.RemoveAll(dir)
 	})
 	s.Restart()
 	return s
+}
+
+// banner are parts of the lines that every redis-server prints at its start.
+var banner = []string{
+	"oO0OoO0OoO0Oo", "Redis version=", "Configuration loaded", "Running mode=", "monotonic clock:", "Server initialized", "Ready to accept connections",
+	"WARNING Memory overcommit", "Creating AOF base file", "Creating AOF incr file", "AOF loaded",
+}
+
+// withoutBanner returns the lines of a redis-server that say more than that it runs.
+func withoutBanner(out string) string {
+	var rest strings.Builder
+	for line := range strings.Lines(out) {
+		if !slices.ContainsFunc(banner, func(part string) bool { return strings.Contains(line, part) }) {
+			rest.WriteString(line)
+		}
+	}
+	return rest.String()
 }
 
 // URL returns the address as a Redis URL.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"sluice/internal/poll"
 	"sluice/internal/redistest"
 	"sluice/internal/store"
 )
@@ -310,13 +311,7 @@ func TestTransactionsLeaveNothingBehind(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-			if s := db.PoolStats(); s.TotalConns == s.IdleConns {
-				break
-			} else if time.Now().After(end) {
-				t.Fatalf("%d connections of %d are back", s.IdleConns, s.TotalConns)
-			}
-		}
+		poll.Until(t, "all connections are back", func() bool { s := db.PoolStats(); return s.TotalConns == s.IdleConns })
 	})
 }
 

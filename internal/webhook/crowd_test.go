@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sluice/internal/cloudapi"
+	"sluice/internal/poll"
 )
 
 // begin sends the header of a notification of 4 MiB, and so much of its body.
@@ -55,15 +56,7 @@ func TestStrangersTakeNoMoreThanTheirShare(t *testing.T) {
 	for range 17 { // of a MiB each, beside their small first part
 		conns = append(conns, s.begin(t, "X-Hub-Signature-256: sha256="+strings.Repeat("0", 64)+"\r\n", 1<<20+16<<10))
 	}
-	until := func(what string, done func() bool) {
-		t.Helper()
-		for end := time.Now().Add(20 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatal(what)
-			}
-		}
-	}
-	until("nobody was refused", func() bool { return s.count(t, "sluice_webhook_requests_total", "overloaded") > 0 })
+	poll.Until(t, "one is refused", func() bool { return s.count(t, "sluice_webhook_requests_total", "overloaded") > 0 })
 	s.mu.Lock()
 	if !slices.Contains(s.tracked, "refused") {
 		t.Errorf("tracked %q: one for which there was no room may be Meta's", s.tracked)
@@ -81,5 +74,5 @@ func TestStrangersTakeNoMoreThanTheirShare(t *testing.T) {
 	for _, c := range conns {
 		c.Close()
 	}
-	until("what was taken is not given back", func() bool { return post(large) == http.StatusOK })
+	poll.Until(t, "what was taken is given back", func() bool { return post(large) == http.StatusOK })
 }

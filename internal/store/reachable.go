@@ -1,0 +1,43 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// notYet are the beginnings of answers by which Redis says that it cannot serve at this moment: it loads its file,
+// elects a master, or has not enough replicas.
+var notYet = []string{"LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "READONLY", "OOM", "max number of clients reached"}
+
+// Unreachable reports whether err says that Redis does not serve at this moment, so that the same call may succeed
+// later. A wrong URL, password or setting is no such error.
+func Unreachable(err error) bool {
+	if _, refused := errors.AsType[redis.Error](err); refused {
+		return slices.ContainsFunc(notYet, func(p string) bool { return redis.HasErrorPrefix(err, p) })
+	}
+	if _, network := errors.AsType[net.Error](err); network {
+		return true
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, redis.ErrPoolTimeout) ||
+		err != nil && (strings.Contains(err.Error(), "redis: all sentinels") || strings.Contains(err.Error(), "redis: cluster has no nodes"))
+}
+
+// Empty reports whether no master has a key, in any database.
+func (db *DB) Empty(ctx context.Context) (bool, error) {
+	var used atomic.Bool
+	err := db.eachMaster(ctx, func(ctx context.Context, c redis.UniversalClient, _ string) error {
+		text, err := c.Info(ctx, "keyspace").Result() // a line for each database with keys
+		if strings.Contains(text, "\ndb") {
+			used.Store(true)
+		}
+		return err
+	})
+	return !used.Load(), err
+}
