@@ -17,10 +17,10 @@ import (
 	"sluice/internal/events"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
-	"sluice/internal/pacing"
 	"sluice/internal/queue"
 	"sluice/internal/reconcile"
 	"sluice/internal/record"
+	"sluice/internal/retry"
 	"sluice/internal/seal"
 	"sluice/internal/send"
 )
@@ -115,7 +115,7 @@ func (w *worker) send() error {
 	sender := send.New(w.book, w.graph, send.Options{
 		Worker:   w.name,
 		Policy:   policies(c.Common),
-		Backoff:  pacing.Backoff{Base: c.Retry.Base, Max: c.Retry.Max}.Delay,
+		Backoff:  pauses(c.Retry).After,
 		Attempts: c.Retry.Attempts,
 		Body: func(a message.Attempt) ([]byte, error) {
 			object, err := sealed.Open(a.ID, a.Payload)
@@ -245,10 +245,15 @@ func (w *worker) restored(ctx context.Context, shard message.Shard, depth time.D
 	return nil
 }
 
+// pauses are those before a message is tried again, and of holds.
+func pauses(r config.Retry) retry.Pauses {
+	return retry.Pauses{First: r.Base, Max: r.Max, Jitter: 0.5}
+}
+
 // reconcile adds what folds Meta's events into the records.
 func (w *worker) reconcile() {
 	reports := &send.Reports{
-		Backoff: pacing.Backoff{Base: w.c.Retry.Base, Max: w.c.Retry.Max}.Delay,
+		Backoff: pauses(w.c.Retry).After,
 		Paces:   w.paces, Means: cloudapi.Reported, Hold: w.hold, Mended: w.mended, Log: w.log,
 	}
 	r := reconcile.New(w.stream, w.book, reconcile.Options{
