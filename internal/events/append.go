@@ -81,9 +81,9 @@ func add(parts []*part, shard message.Shard, e message.Event) ([]*part, error) {
 	} else if line, err = encode(make([]byte, 0, len(e.Meta)+512), e); err != nil {
 		return parts, err
 	}
-	key := shard.MetaEventsKey()
+	key := MetaKey(shard)
 	if ours {
-		key = shard.MessageEventsKey()
+		key = MessageKey(shard)
 	}
 	return append(parts, &part{shard: shard, ours: ours, key: key, n: 1, text: line}), nil
 }
@@ -139,7 +139,7 @@ func write(db *store.DB, shares []*store.Share[*part], texts []byte) []byte {
 	all := db.Durably(ctx, func(p redis.Pipeliner) {
 		cmds = cmds[:0]
 		for i, shares := range entries {
-			cmds = append(cmds, p.XAdd(ctx, &redis.XAddArgs{Stream: shares[0].Part.key, Values: []any{message.EventsField, values[i]}}))
+			cmds = append(cmds, p.XAdd(ctx, &redis.XAddArgs{Stream: shares[0].Part.key, Values: []any{Field, values[i]}}))
 		}
 	})
 	for i, shares := range entries {

@@ -37,7 +37,7 @@ func (in *Intake) byRef(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	records, err := in.o.Desk.ByRef(ctx, from, ref)
+	records, err := in.o.Finder.ByRef(ctx, from, ref)
 	if err != nil {
 		in.o.Log.Error("messages not found by their reference", "phone_number_id", from, "err", err)
 		refuse("store_unavailable").Write(w)

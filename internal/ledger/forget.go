@@ -31,7 +31,7 @@ const (
 )
 
 // forgottenKey is the last hour of a shard whose list Forget has gone through.
-func forgottenKey(s message.Shard) string { return s.Key("forgotten") }
+func forgottenKey(s message.Shard) string { return store.Key(s, "forgotten") }
 
 // Forget ends the records and tombstones of a shard whose lives are over, and drops what refers to them.
 // It returns how many, and blocks until no more are due or ctx ends. A record that cannot be read stays and
@@ -78,7 +78,7 @@ func (l *Ledger) setForgotten(ctx context.Context, s message.Shard, hour int64) 
 
 // forgetHour goes through the list of an hour that is over.
 func (l *Ledger) forgetHour(ctx context.Context, s message.Shard, hour int64, now time.Time, unreadable *[]error) (n int, err error) {
-	key := s.Key("ended:" + strconv.FormatInt(hour, 10))
+	key := store.Key(s, "ended:"+strconv.FormatInt(hour, 10))
 	for ctx.Err() == nil {
 		var length *redis.IntCmd
 		var some *redis.StringSliceCmd
