@@ -20,7 +20,7 @@ import (
 type topCmd struct {
 	Interval time.Duration `default:"2s" help:"Time between two updates."`
 	Once     bool          `help:"Print one table and exit. This is the default if the output is not a terminal."`
-	Limit    int           `default:"40" help:"How many numbers to show. Those with the most waiting messages come first. 0: all."`
+	Limit    int           `default:"40" help:"How many numbers to show. Those with the most waiting messages come first, and as many as fit on the terminal. 0: all."`
 	Config   string        `env:"SLUICE_CONFIG" help:"Configuration file, for Redis and the numbers." placeholder:"FILE"`
 }
 
@@ -51,11 +51,6 @@ func (t topCmd) run(ctx context.Context, env getenv, out io.Writer, terminal boo
 	return err
 }
 
-func terminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
-
 // What a terminal is told (ECMA-48, and DEC's private modes): a screen of its own without
 // cursor and line wrap, and back; a frame over the last one without flicker.
 const (
@@ -77,7 +72,7 @@ func (t topCmd) live(ctx context.Context, out io.Writer, read func(context.Conte
 	defer fmt.Fprint(out, screenOff)
 	tick := time.NewTicker(t.Interval)
 	defer tick.Stop()
-	for table := last.table(look{}, t.Limit); ; {
+	for table := last.table(look{}, rows(out, t.Limit)); ; {
 		if _, err := io.WriteString(out, home+strings.ReplaceAll(table, "\n", lineEnd)+screenEnd); err != nil {
 			return err
 		}
@@ -92,7 +87,7 @@ func (t topCmd) live(ctx context.Context, out io.Writer, read func(context.Conte
 			table = fmt.Sprintf("since %s: %v\n%s", last.at.Format(time.TimeOnly), err, below)
 			continue
 		}
-		table = now.table(last, t.Limit)
+		table = now.table(last, rows(out, t.Limit))
 		last = now
 	}
 }

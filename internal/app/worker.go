@@ -16,11 +16,11 @@ import (
 	"sluice/internal/holdpolicy"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
-	"sluice/internal/pacing"
 	"sluice/internal/queue"
 	"sluice/internal/reconcile"
 	"sluice/internal/record"
 	"sluice/internal/repository"
+	"sluice/internal/retry"
 	"sluice/internal/send"
 	"sluice/internal/sendtrace"
 	"sluice/internal/signature"
@@ -120,7 +120,7 @@ func (w *worker) send() error {
 	sender := send.New(w.book, w.graph, send.Options{
 		Worker:   w.name,
 		Policy:   policies(c.Common),
-		Backoff:  pacing.Backoff{Base: c.Retry.Base, Max: c.Retry.Max}.Delay,
+		Backoff:  pauses(c.Retry).After,
 		Attempts: c.Retry.Attempts,
 		Body: func(a message.Attempt) ([]byte, error) {
 			object, err := signer.Verify(a.ID, a.Payload)
@@ -179,10 +179,15 @@ func (w *worker) siblings(number string) []string {
 	return some
 }
 
+// pauses are those before a message is tried again, and the lengths of holds.
+func pauses(r config.Retry) retry.Pauses {
+	return retry.Pauses{First: r.Base, Max: r.Max, Jitter: 0.5}
+}
+
 // reconcile adds what folds Meta's events into the records.
 func (w *worker) reconcile() {
 	reports := &send.Reports{
-		Backoff: pacing.Backoff{Base: w.c.Retry.Base, Max: w.c.Retry.Max}.Delay,
+		Backoff: pauses(w.c.Retry).After,
 		Paces:   w.paces, Means: cloudapi.Reported, Hold: w.policy.Refused, Mended: w.policy.TemplateAccepted, Log: w.log,
 	}
 	r := reconcile.New(w.stream, w.book, reconcile.Options{

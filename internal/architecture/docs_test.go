@@ -58,6 +58,29 @@ func TestArchitecturePageShowsPackages(t *testing.T) {
 	}
 }
 
+// TestArchitecturePageSaysWhyEachDependency: each module that go.mod requires directly has its reason.
+func TestArchitecturePageSaysWhyEachDependency(t *testing.T) {
+	t.Parallel()
+	_, section, _ := strings.Cut(page(t, "docs/architecture.md"), "\n## Dependencies\n")
+	section, _, _ = strings.Cut(section, "\nLibraries that")
+	why := map[string]string{}
+	for _, r := range rows(section) {
+		why[strings.Trim(r[0], "`")] = r[1]
+	}
+	_, direct, _ := strings.Cut(page(t, "go.mod"), "\nrequire (\n")
+	direct, _, _ = strings.Cut(direct, "\n)")
+	for line := range strings.Lines(direct) {
+		module, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if why[module] == "" {
+			t.Errorf("docs/architecture.md does not say why go.mod requires %s", module)
+		}
+		delete(why, module)
+	}
+	for module := range why {
+		t.Errorf("docs/architecture.md lists %s, which go.mod does not require directly", module)
+	}
+}
+
 func TestMessageLifePageShowsStates(t *testing.T) {
 	t.Parallel()
 	p := page(t, "docs/message-life.md")

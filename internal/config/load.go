@@ -6,11 +6,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
 	"time"
+
+	"sluice/internal/redisurl"
 )
 
 // LoadProducer reads the producer's configuration from its arguments (without the program's
@@ -211,9 +212,7 @@ func (l *loader) common() Common {
 	}
 	l.Redis.PasswordFile = l.redisPasswordFile
 	if password := l.secret("redis.password_file", l.redisPasswordFile); password != "" {
-		scheme, user, hosts, rest := splitRedisURL(string(l.Redis.URL))
-		name, _, _ := strings.Cut(strings.TrimSuffix(user, "@"), ":")
-		l.Redis.URL = Secret(scheme + "://" + name + url.UserPassword("", string(password)).String() + "@" + hosts + rest)
+		l.Redis.URL = Secret(redisurl.WithPassword(string(l.Redis.URL), string(password)))
 	}
 	return l.Common
 }

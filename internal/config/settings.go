@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -11,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sluice/internal/redisurl"
 )
 
 // setting is a single value that file, environment and flags can set.
@@ -249,30 +250,13 @@ func level(dst *slog.Level) func(string) error {
 
 // redisURL quotes nothing: the URL may hold a password.
 func redisURL(dst *Secret) func(string) error {
-	kinds := regexp.MustCompile(`^rediss?(-sentinel|-cluster)?$`)
 	return func(s string) error {
-		scheme, user, hosts, rest := splitRedisURL(s)
-		for host := range strings.SplitSeq(hosts, ",") { // which net/url does not know
-			u, err := url.Parse(scheme + "://" + user + host + rest)
-			if err != nil || u.Hostname() == "" || !kinds.MatchString(scheme) {
-				return errors.New("is not a URL like redis://host:6379, redis-sentinel://user:password@host:26379,host:26379/name or redis-cluster://host:6379,host:6379 (rediss for TLS)")
-			}
+		if _, err := redisurl.Parse(s); err != nil {
+			return err
 		}
 		*dst = Secret(s)
 		return nil
 	}
-}
-
-// splitRedisURL divides a URL of Redis, which may have several hosts. The user ends in "@", if
-// there is one.
-func splitRedisURL(s string) (scheme, user, hosts, rest string) {
-	scheme, after, _ := strings.Cut(s, "://")
-	end := strings.IndexAny(after, "/?#")
-	if end < 0 {
-		end = len(after)
-	}
-	at := strings.LastIndex(after[:end], "@") + 1
-	return scheme, after[:at], after[at:end], after[end:]
 }
 
 func baseURL(dst *string) func(string) error {

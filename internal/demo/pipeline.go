@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/term"
 
 	"sluice/internal/client"
 	"sluice/internal/message"
@@ -160,7 +161,7 @@ type progress struct {
 func newProgress(out io.Writer) *progress {
 	p := &progress{out: out, every: 5 * time.Second, last: time.Now()}
 	if f, ok := out.(*os.File); ok {
-		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+		if term.IsTerminal(int(f.Fd())) {
 			p.terminal, p.every = true, 200*time.Millisecond
 		}
 	}

@@ -7,8 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
-	"sync"
+	"math"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -17,7 +16,7 @@ import (
 	"sluice/internal/store"
 )
 
-// Limits of one round trip of an appender.
+// Limits of one round trip.
 const (
 	tripBytes   = 4 << 20
 	tripTimeout = 30 * time.Second
@@ -32,38 +31,24 @@ func (s *Stream) Append(ctx context.Context, events []message.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	c := &call{done: make(chan struct{})}
+	var parts []*part
 	for _, e := range events {
-		if err := c.add(s.shards.Of(cmp.Or(e.Number, e.WABA)), e); err != nil {
+		var err error
+		if parts, err = add(parts, s.shards.Of(cmp.Or(e.Number, e.WABA)), e); err != nil {
 			s.log.Error("cannot encode event, it is moved to the quarantine", slog.String("type", e.Type), slog.Any("err", err))
 			if err := s.Quarantine(ctx, e.Meta, "event cannot be encoded"); err != nil {
 				return err
 			}
 		}
 	}
-	if len(c.parts) == 0 {
-		return nil
-	}
-	if err := s.appends.do(ctx, c); err != nil {
+	if err := s.appends.Do(ctx, 0, parts...); err != nil {
 		return fmt.Errorf("append events: %w", err)
 	}
 	return nil
 }
 
-// call is one caller of an appender.
-type call struct {
-	parts []*part
-	done  chan struct{}
-
-	// guarded by the appender
-	waits int // parts that are not written yet
-	err   error
-	left  bool // the caller has gone
-}
-
-// part is what a call brings for one entry.
+// part is what a caller brings for one entry.
 type part struct {
-	call  *call
 	shard message.Shard
 	ours  bool // events of ours, not Meta's
 	key   string
@@ -71,172 +56,116 @@ type part struct {
 	text  []byte
 }
 
-// add puts an event into the call's last part for its stream, or into another one.
-func (c *call) add(shard message.Shard, e message.Event) (err error) {
+// add puts an event into the last part for its stream, or into a new one.
+func add(parts []*part, shard message.Shard, e message.Event) ([]*part, error) {
 	ours := e.Type == message.EventMessage
-	i := len(c.parts) - 1
-	for i >= 0 && (c.parts[i].shard != shard || c.parts[i].ours != ours) {
+	i := len(parts) - 1
+	for i >= 0 && (parts[i].shard != shard || parts[i].ours != ours) {
 		i--
 	}
 	var line []byte // where the part is full
-	if i >= 0 && c.parts[i].n < entryEvents {
-		p := c.parts[i]
+	var err error
+	if i >= 0 && parts[i].n < entryEvents {
+		p := parts[i]
 		before := len(p.text)
 		text, err := encode(append(p.text, '\n'), e)
 		if err != nil {
-			return err
+			return parts, err
 		}
 		if len(text) <= entryBytes {
 			p.text = text
 			p.n++
-			return nil
+			return parts, nil
 		}
 		line = bytes.Clone(text[before+1:])
 	} else if line, err = encode(make([]byte, 0, len(e.Meta)+512), e); err != nil {
-		return err
+		return parts, err
 	}
 	key := MetaKey(shard)
 	if ours {
 		key = MessageKey(shard)
 	}
-	c.parts = append(c.parts, &part{call: c, shard: shard, ours: ours, key: key, n: 1, text: line})
-	return nil
+	return append(parts, &part{shard: shard, ours: ours, key: key, n: 1, text: line}), nil
 }
 
-// appender writes entries. While one round trip is under way the next gathers. It needs no closing.
-type appender struct {
-	db    *store.DB
-	apart bool // each shard has round trips of its own: in a Cluster masters do not wait for each other
-
-	mu    sync.Mutex
-	lanes map[message.Shard]*lane
-}
-
-// lane is the callers who share round trips.
-type lane struct {
-	waiting []*part
-	running bool
-}
-
-func (a *appender) do(ctx context.Context, c *call) error {
-	a.mu.Lock()
-	c.waits = len(c.parts)
-	for _, p := range c.parts {
-		var name message.Shard
-		if a.apart {
-			name = p.shard
+// newAppends returns the group commit that writes entries. In a Cluster each shard has round trips of its
+// own: masters do not wait for each other.
+func newAppends(db *store.DB) *store.GroupCommit[*part] {
+	laneOf := func(*part) string { return "" }
+	if isCluster(db) {
+		laneOf = func(p *part) string { return p.shard.String() }
+	}
+	return store.NewGroupCommit(laneOf, math.MaxInt, func(l *store.Lane[*part]) {
+		var texts []byte
+		for {
+			shares := l.Next(fitting)
+			if len(shares) == 0 {
+				return
+			}
+			texts = write(db, shares, texts[:0])
 		}
-		l := a.lanes[name]
-		if l == nil {
-			l = &lane{}
-			a.lanes[name] = l
-		}
-		l.waiting = append(l.waiting, p)
-		if !l.running {
-			l.running = true
-			go a.run(l)
-		}
-	}
-	a.mu.Unlock()
-	select {
-	case <-c.done:
-		return c.err
-	case <-ctx.Done():
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		c.left = true
-		return context.Cause(ctx)
-	}
+	})
 }
 
-// run serves a lane until no caller waits.
-func (a *appender) run(l *lane) {
-	var texts []byte
-	for {
-		parts := a.next(l)
-		if len(parts) == 0 {
-			return
+// fitting returns how many parts go into one round trip.
+func fitting(waiting []*store.Share[*part]) (n int, full bool) {
+	size := 0
+	for _, s := range waiting {
+		if size += len(s.Part.text); n > 0 && size > tripBytes {
+			return n, true
 		}
-		texts = a.write(parts, texts[:0])
+		n++
 	}
-}
-
-// next returns what is to be written now.
-func (a *appender) next(l *lane) []*part {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	// While Redis is away callers come and go.
-	l.waiting = slices.DeleteFunc(l.waiting, func(p *part) bool { return p.call.left })
-	n, size := 0, 0
-	for ; n < len(l.waiting) && (n == 0 || size+len(l.waiting[n].text) <= tripBytes); n++ {
-		size += len(l.waiting[n].text)
-	}
-	parts := l.waiting[:n:n]
-	l.waiting = l.waiting[n:]
-	if n == 0 {
-		l.waiting, l.running = nil, false
-	}
-	return parts
+	return n, false
 }
 
 // write writes parts in one round trip. It returns texts, which it used, for the next time.
-func (a *appender) write(parts []*part, texts []byte) []byte {
+func write(db *store.DB, shares []*store.Share[*part], texts []byte) []byte {
 	ctx, cancel := context.WithTimeout(context.Background(), tripTimeout)
 	defer cancel()
-	entries := together(parts)
+	entries := together(shares)
 	values := make([][]byte, len(entries))
-	for i, parts := range entries {
-		values[i] = parts[0].text
-		if len(parts) > 1 {
+	for i, shares := range entries {
+		values[i] = shares[0].Part.text
+		if len(shares) > 1 {
 			start := len(texts)
-			for _, p := range parts {
-				texts = append(append(texts, p.text...), '\n')
+			for _, s := range shares {
+				texts = append(append(texts, s.Part.text...), '\n')
 			}
 			values[i] = texts[start : len(texts)-1]
 		}
 	}
 	var cmds []*redis.StringCmd
-	all := a.db.Durably(ctx, func(p redis.Pipeliner) {
+	all := db.Durably(ctx, func(p redis.Pipeliner) {
 		cmds = cmds[:0]
-		for i, parts := range entries {
-			cmds = append(cmds, p.XAdd(ctx, &redis.XAddArgs{Stream: parts[0].key, Values: []any{Field, values[i]}}))
+		for i, shares := range entries {
+			cmds = append(cmds, p.XAdd(ctx, &redis.XAddArgs{Stream: shares[0].Part.key, Values: []any{Field, values[i]}}))
 		}
 	})
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for i, parts := range entries {
+	for i, shares := range entries {
 		err := cmds[i].Err()
 		if err == nil && errors.Is(all, store.ErrUnconfirmed) {
 			err = all
 		}
-		for _, p := range parts {
-			p.call.written(err)
+		for _, s := range shares {
+			s.End(err)
 		}
 	}
 	return texts
 }
 
-// written says that a part of the call is written, or why not.
-func (c *call) written(err error) {
-	if c.err == nil {
-		c.err = err
-	}
-	if c.waits--; c.waits == 0 {
-		close(c.done)
-	}
-}
-
 // together sorts parts into entries: those of one stream into as few as possible, in order.
-func together(parts []*part) (entries [][]*part) {
+func together(shares []*store.Share[*part]) (entries [][]*store.Share[*part]) {
 	type room struct{ at, events, bytes int }
 	last := map[string]*room{} // by stream
-	for _, p := range parts {
+	for _, s := range shares {
+		p := s.Part
 		r := last[p.key]
 		if r == nil || r.events+p.n > entryEvents || r.bytes+1+len(p.text) > entryBytes {
 			r = &room{at: len(entries)}
 			last[p.key], entries = r, append(entries, nil)
 		}
-		entries[r.at] = append(entries[r.at], p)
+		entries[r.at] = append(entries[r.at], s)
 		r.events, r.bytes = r.events+p.n, r.bytes+1+len(p.text)
 	}
 	return entries

@@ -25,8 +25,8 @@ const (
 //go:embed lua/save.lua
 var saveLua string
 
-// retry is what a cursor remembers of failures.
-type retry struct {
+// trouble is what a cursor remembers of failures.
+type trouble struct {
 	resume   time.Time // when to read on
 	failures int       // of Redis, in a row
 	alone    bool      // entries are applied one by one
@@ -113,7 +113,7 @@ func (r *reader) applySome(ctx context.Context, c *cursor) (int, error) {
 		return r.failed(ctx, c, n, err)
 	}
 	if err != nil {
-		c.resume = time.Now().Add(pause(c.failures))
+		c.resume = time.Now().Add(pauses.After(c.failures + 1))
 		c.failures++
 		return 0, err
 	}
@@ -183,11 +183,11 @@ func (r *reader) failed(ctx context.Context, c *cursor, n int, err error) (int, 
 	}
 	c.tries++
 	if c.tries < maxTries {
-		c.resume = time.Now().Add(pause(c.tries - 1))
+		c.resume = time.Now().Add(pauses.After(c.tries))
 		return 0, err
 	}
 	if err := r.sift(ctx, c, e); err != nil {
-		c.resume = time.Now().Add(pause(c.failures))
+		c.resume = time.Now().Add(pauses.After(c.failures + 1))
 		c.failures++
 		return 0, err
 	}

@@ -47,7 +47,7 @@ type Stream struct {
 
 	share   atomic.Pointer[share] // of a process that reads
 	lag     lag
-	appends appender
+	appends *store.GroupCommit[*part]
 }
 
 // New returns the streams of an installation with that many shards. It does not use Redis yet.
@@ -65,7 +65,7 @@ func New(db *store.DB, shards message.Shards, o Options) *Stream {
 		hear:    db.Script(hearLua),
 		save:    db.Script(saveLua),
 		beat:    db.Script(beatLua),
-		appends: appender{db: db, apart: isCluster(db), lanes: map[message.Shard]*lane{}},
+		appends: newAppends(db),
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
+	"sluice/internal/retry"
 )
 
 const (
@@ -95,7 +96,7 @@ type cursor struct {
 	mark    time.Time // the watermark, by Redis's clock
 	saved   time.Time // the watermark as last stored
 	busy    bool      // what was read is being applied: all else belongs to that
-	retry             // after a failure
+	trouble
 
 	entries []entry   // as read
 	full    bool      // there may be more of them
@@ -136,7 +137,7 @@ func (r *reader) run(ctx context.Context) {
 		if err := r.read(ctx, ready); err != nil {
 			if ctx.Err() == nil {
 				r.log.Warn("cannot read events, will retry", slog.Any("err", err))
-				sleep(ctx, pause(failures))
+				sleep(ctx, pauses.After(failures+1))
 			}
 			failures++
 			r.count = max(1, r.count/2) // it may be too much for the time that an answer may take
@@ -149,8 +150,8 @@ func (r *reader) run(ctx context.Context) {
 	}
 }
 
-// pause is how long to wait after so many failures before.
-func pause(failures int) time.Duration { return min(minPause<<min(failures, 10), maxPause) }
+// pauses are those after failures of Redis in a row.
+var pauses = retry.Pauses{First: minPause, Max: maxPause}
 
 func sleep(ctx context.Context, d time.Duration) {
 	select {

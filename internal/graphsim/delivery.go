@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sluice/internal/cloudapi"
+	"sluice/internal/retry"
 )
 
 // WebhookStats is how the delivery of webhooks goes.
@@ -75,8 +76,8 @@ func (h *hooks) deliver(ctx context.Context, client *http.Client, p *parcel) {
 		h.queue.done(p)
 		return
 	}
-	p.due = time.Now().Add(backoff(h.options.Retry, p.tries))
 	p.tries++
+	p.due = time.Now().Add(pauses(h.options.Retry).After(p.tries))
 	h.queue.putBack(p)
 }
 
@@ -113,14 +114,8 @@ func (h *hooks) post(ctx context.Context, client *http.Client, url string, body 
 	return nil
 }
 
-// backoff is the wait after a parcel's try number tries, counted from 0.
-func backoff(s Span, tries int) time.Duration {
-	d := s.Min
-	for ; tries > 0 && d < s.Max; tries-- {
-		d *= 2
-	}
-	return min(d, max(s.Min, s.Max))
-}
+// pauses are those between the tries to deliver a parcel.
+func pauses(s Span) retry.Pauses { return retry.Pauses{First: s.Min, Max: max(s.Min, s.Max)} }
 
 // parcel is what goes out in one POST.
 type parcel struct {

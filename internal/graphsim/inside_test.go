@@ -99,17 +99,17 @@ func TestNoReportTellsOfTheFuture(t *testing.T) {
 	}
 }
 
-func TestBackoff(t *testing.T) {
+func TestPauses(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		span  Span
 		tries int
 		want  time.Duration
 	}{
-		{Span{1, 30}, 0, 1}, {Span{1, 30}, 3, 8}, {Span{1, 30}, 5, 30}, {Span{1, 30}, 1000, 30}, {Span{5, 0}, 9, 5},
+		{Span{1, 30}, 1, 1}, {Span{1, 30}, 4, 8}, {Span{1, 30}, 6, 30}, {Span{1, 30}, 1000, 30}, {Span{5, 0}, 9, 5},
 	} {
-		if got := backoff(c.span, c.tries); got != c.want {
-			t.Errorf("backoff(%v, %d) = %d, want %d", c.span, c.tries, got, c.want)
+		if got := pauses(c.span).After(c.tries); got != c.want {
+			t.Errorf("pauses of %v after %d tries: %d, want %d", c.span, c.tries, got, c.want)
 		}
 	}
 }

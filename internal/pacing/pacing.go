@@ -1,5 +1,5 @@
 // Package pacing says how fast we may go: the send slots of each number, booked on one time
-// line in Redis that all workers share, and the delays before another try.
+// line in Redis that all workers share.
 package pacing
 
 import (

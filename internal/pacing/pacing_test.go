@@ -7,37 +7,6 @@ import (
 	"sluice/internal/pacing"
 )
 
-func TestBackoff(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		b    pacing.Backoff
-		n    int
-		want time.Duration // in the middle
-	}{
-		{pacing.Backoff{}, -1, time.Second},
-		{pacing.Backoff{}, 1, time.Second},
-		{pacing.Backoff{}, 2, 2 * time.Second},
-		{pacing.Backoff{}, 6, 32 * time.Second},
-		{pacing.Backoff{}, 7, time.Minute},
-		{pacing.Backoff{}, 1_000_000, time.Minute},
-		{pacing.Backoff{Base: 10 * ms, Max: 25 * ms}, 1, 10 * ms},
-		{pacing.Backoff{Base: 10 * ms, Max: 25 * ms}, 2, 20 * ms},
-		{pacing.Backoff{Base: 10 * ms, Max: 25 * ms}, 3, 25 * ms},
-	} {
-		low, high := time.Duration(1<<62), time.Duration(0)
-		for range 300 {
-			d := c.b.Delay(c.n)
-			low, high = min(low, d), max(high, d)
-		}
-		if low < c.want/2 || high > c.want*3/2+1 {
-			t.Errorf("%+v: delay %d lies in %v to %v, want half of %v to each side", c.b, c.n, low, high, c.want)
-		}
-		if high-low < c.want/2 {
-			t.Errorf("%+v: delay %d is always in %v to %v: hardly any jitter", c.b, c.n, low, high)
-		}
-	}
-}
-
 func TestClockFollowsTheQuickestTrip(t *testing.T) {
 	t.Parallel()
 	var c pacing.Clock

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/pacing"
+	retries "sluice/internal/retry"
 	"sluice/internal/store"
 )
 
@@ -163,19 +164,16 @@ func (g *gate) Eval(ctx context.Context, text string, keys []string, args ...any
 
 // untilDone repeats what has a deadline until an answer comes. Asynq's own repetition never works:
 // it uses a context that is over.
-func untilDone(ctx context.Context, eval func() *redis.Cmd) *redis.Cmd {
+func untilDone(ctx context.Context, eval func() *redis.Cmd) (cmd *redis.Cmd) {
 	_, bounded := ctx.Deadline()
-	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		cmd := eval()
-		if err := cmd.Err(); err == nil || !bounded || answered(err) {
-			return cmd
+	retries.Pauses{First: 50 * time.Millisecond, Max: time.Second}.Do(ctx, func() error {
+		cmd = eval()
+		if !bounded || answered(cmd.Err()) {
+			return nil
 		}
-		select {
-		case <-ctx.Done():
-			return cmd
-		case <-time.After(pause):
-		}
-	}
+		return cmd.Err()
+	})
+	return cmd
 }
 
 // answered tells a refusal by Redis, final, from a failure to ask it or its not being ready.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	retries "sluice/internal/retry"
 	"sluice/internal/store"
 )
 
@@ -33,7 +34,6 @@ func (g *gate) settleWithin(n *number, wait time.Duration) {
 // settle writes what has gathered until nothing is left.
 func (g *gate) settle(n *number) {
 	l := &n.leaving
-	pause := away
 	for {
 		n.mu.Lock()
 		wait := time.Until(l.due)
@@ -48,20 +48,18 @@ func (g *gate) settle(n *number) {
 			}
 			continue
 		}
-		err := g.write(n, leavePatience)
-		if err != nil {
-			if g.given.Err() != nil {
-				return
+		err := retries.Pauses{First: away, Max: time.Second}.Do(g.given, func() error {
+			err := g.write(n, leavePatience)
+			if err != nil && g.given.Err() == nil {
+				g.o.Log.Warn("cannot complete tasks, will retry", "phone_number_id", n.id, "err", err)
 			}
-			g.o.Log.Warn("cannot complete tasks, will retry", "phone_number_id", n.id, "err", err)
-			time.Sleep(pause)
-			pause = min(2*pause, time.Second)
+			return err
+		})
+		if err != nil {
+			return // the gate's context is over
 		}
 		n.mu.Lock()
-		l.settling = err != nil || len(l.exits) > 0
-		if err != nil {
-			l.due = time.Now()
-		}
+		l.settling = len(l.exits) > 0
 		more := l.settling
 		n.mu.Unlock()
 		if !more {

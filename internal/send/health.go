@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sluice/internal/message"
+	"sluice/internal/retry"
 )
 
 const (
@@ -144,7 +145,7 @@ func (h *health) note(id string, of message.Context, out message.Outcome, backof
 		e.well = f.answered()
 	case out.Kind == message.Throttled && out.Limit == message.LimitApp:
 		if !time.Now().Before(f.crowded.until) { // else it was under way
-			e.pause = f.crowded.next(0, func(n int) time.Duration { return min(out.RetryAfter<<min(n-1, 10), maxPause) })
+			e.pause = f.crowded.next(0, retry.Pauses{First: out.RetryAfter, Max: maxPause}.After)
 		}
 	case out.Unknown:
 		e = f.puzzle(of, out, backoff)

@@ -5,7 +5,6 @@ package send
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strconv"
 	"sync/atomic"
@@ -15,6 +14,7 @@ import (
 
 	"sluice/internal/message"
 	"sluice/internal/record"
+	"sluice/internal/retry"
 )
 
 // attemptMax is how long an attempt may take from its record to its outcome. It is more than
@@ -488,15 +488,11 @@ func (s *Sender) finish(ctx context.Context, a message.Attempt, m message.Move) 
 
 // persist calls f, with growing pauses, until it succeeds, a record cannot be read or ctx ends.
 func persist(ctx context.Context, f func() error) error {
-	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+	return retry.Pauses{First: 20 * time.Millisecond, Max: time.Second}.Do(ctx, func() error {
 		err := f()
-		if err == nil || errors.Is(err, record.ErrFormat) {
-			return err
+		if errors.Is(err, record.ErrFormat) {
+			return retry.Permanent(err)
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		case <-time.After(pause):
-		}
-	}
+		return err
+	})
 }

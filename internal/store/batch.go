@@ -20,7 +20,7 @@ const (
 type Batch struct {
 	db     *DB
 	linger time.Duration
-	lanes  lanes[*commands]
+	group  *GroupCommit[*commands]
 }
 
 // commands are what one caller of a batch wants to run.
@@ -43,7 +43,7 @@ type part struct {
 // caller loses no time.
 func (db *DB) newBatch(linger time.Duration) *Batch {
 	b := &Batch{db: db, linger: linger}
-	b.lanes.full, b.lanes.serve = batchMost, b.serve
+	b.group = NewGroupCommit(b.tag, batchMost, b.serve)
 	return b
 }
 
@@ -55,7 +55,7 @@ func (db *DB) Shared() *Batch { return db.shared }
 // times; it must not fail. When ctx ends first Do returns its cause: the commands may run all
 // the same, and must not be read.
 func (b *Batch) Do(ctx context.Context, fill func(redis.Pipeliner)) error {
-	return b.lanes.wait(ctx, b.lanes.join(b.linger, b.tag, &commands{fill: fill})[0])
+	return b.group.Do(ctx, b.linger, &commands{fill: fill})
 }
 
 // Each runs a script that takes any number of keys, an argument for each, and replies with a number
@@ -63,7 +63,7 @@ func (b *Batch) Do(ctx context.Context, fill func(redis.Pipeliner)) error {
 // number is there too.
 func (b *Batch) Each(ctx context.Context, s Script, key string, arg any) (int64, error) {
 	p := &part{script: s, key: key, arg: arg}
-	err := b.lanes.wait(ctx, b.lanes.join(b.linger, b.tag, &commands{each: p})[0])
+	err := b.group.Do(ctx, b.linger, &commands{each: p})
 	if err != nil && !errors.Is(err, ErrUnconfirmed) {
 		return 0, err
 	}
@@ -84,12 +84,12 @@ func (p *part) reply() (int64, bool) {
 }
 
 // addEach adds the scripts of callers who run the same one, with keys of the same hash tag, as one.
-func addEach(ctx context.Context, p redis.Pipeliner, shares []*share[*commands]) {
+func addEach(ctx context.Context, p redis.Pipeliner, shares []*Share[*commands]) {
 	type name struct{ sha, tag string }
-	together := map[name][]*share[*commands]{}
+	together := map[name][]*Share[*commands]{}
 	var names []name
 	for _, s := range shares {
-		if e := s.part.each; e != nil {
+		if e := s.Part.each; e != nil {
 			n := name{e.script.SHA(), tagOf(e.key)}
 			if together[n] == nil {
 				names = append(names, n)
@@ -100,11 +100,11 @@ func addEach(ctx context.Context, p redis.Pipeliner, shares []*share[*commands])
 	for _, n := range names {
 		keys, args := make([]string, len(together[n])), make([]any, len(together[n]))
 		for i, s := range together[n] {
-			keys[i], args[i], s.part.each.place = s.part.each.key, s.part.each.arg, i
+			keys[i], args[i], s.Part.each.place = s.Part.each.key, s.Part.each.arg, i
 		}
-		cmd := together[n][0].part.each.script.Add(ctx, p, keys, args...)
+		cmd := together[n][0].Part.each.script.Add(ctx, p, keys, args...)
 		for _, s := range together[n] {
-			s.part.each.cmd, s.part.cmds = cmd, []redis.Cmder{cmd}
+			s.Part.each.cmd, s.Part.cmds = cmd, []redis.Cmder{cmd}
 		}
 	}
 }
@@ -140,41 +140,37 @@ func (b *Batch) Run(ctx context.Context, s Script, keys []string, args ...any) *
 }
 
 // serve runs the commands of a lane until nobody waits.
-func (b *Batch) serve(l *lane[*commands]) {
+func (b *Batch) serve(l *Lane[*commands]) {
 	for {
-		shares, wait := b.lanes.next(l, false, func(waiting []*share[*commands]) (n int, full bool) {
+		shares := l.Next(func(waiting []*Share[*commands]) (n int, full bool) {
 			return min(len(waiting), batchMost), len(waiting) >= batchMost
 		})
-		switch {
-		case wait > 0:
-			l.pause(wait)
-		case len(shares) == 0:
+		if len(shares) == 0 {
 			return
-		default:
-			b.run(shares)
 		}
+		b.run(shares)
 	}
 }
 
-func (b *Batch) run(shares []*share[*commands]) {
+func (b *Batch) run(shares []*Share[*commands]) {
 	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
 	defer cancel()
 	// Each command carries its own error.
 	confirmed, _ := b.db.durably(ctx, func(p redis.Pipeliner) {
 		addEach(ctx, p, shares)
 		for _, s := range shares {
-			if s.part.fill != nil {
+			if s.Part.fill != nil {
 				before := p.Len()
-				s.part.fill(p)
-				s.part.cmds = p.Cmds()[before:]
+				s.Part.fill(p)
+				s.Part.cmds = p.Cmds()[before:]
 			}
 		}
 	})
 	for _, s := range shares {
-		err := firstError(s.part.cmds)
+		err := firstError(s.Part.cmds)
 		if err == nil && !confirmed {
 			err = ErrUnconfirmed
 		}
-		s.end(err)
+		s.End(err)
 	}
 }

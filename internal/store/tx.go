@@ -3,13 +3,13 @@ package store
 import (
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/retry"
 )
 
 //go:embed lua/change.lua
@@ -20,9 +20,11 @@ var changeLua string
 const (
 	txKeys    = 25
 	txChanges = 100
-	txTries   = 5                     // of a change of which nothing was written because of a failure
-	txPause   = 10 * time.Millisecond // before the second of them; then twice as long each time
+	txTries   = 5 // of a change of which nothing was written because of a failure
 )
+
+// txPauses are those between the tries.
+var txPauses = retry.Pauses{First: 10 * time.Millisecond, Max: 160 * time.Millisecond}
 
 // Change is a decision in Go about some keys of Redis: it says what to write, by what the keys hold,
 // and the writes happen only if none of the keys changed meanwhile. Else it decides again.
@@ -47,14 +49,14 @@ type Change struct {
 type Transactions struct {
 	db     *DB
 	strict bool
-	lanes  lanes[*txPart]
+	group  *GroupCommit[*txPart]
 }
 
 // Transactions returns a new set of transactions. Strict ones are refused by a full Redis; others
 // run there too, so that a backlog can drain.
 func (db *DB) Transactions(strict bool) *Transactions {
 	t := &Transactions{db: db, strict: strict}
-	t.lanes.full, t.lanes.serve = txKeys, t.serve
+	t.group = NewGroupCommit(func(p *txPart) string { return db.slotOf(p.Slot) }, txKeys, t.serve)
 	return t
 }
 
@@ -68,8 +70,8 @@ type txPart struct {
 // txShare is a change whose caller waits; txLane is the changes that share transactions. Its full is
 // how many keys a transaction has at most: fewer after conflicts.
 type (
-	txShare = share[*txPart]
-	txLane  = lane[*txPart]
+	txShare = Share[*txPart]
+	txLane  = Lane[*txPart]
 )
 
 // Do runs a change, within a time in which others may join its transaction. It blocks until the
@@ -85,8 +87,8 @@ func (t *Transactions) DoAll(ctx context.Context, within time.Duration, all []Ch
 		parts[i] = &txPart{Change: c}
 	}
 	errs := make([]error, len(all))
-	for i, s := range t.lanes.join(within, func(p *txPart) string { return t.db.slotOf(p.Slot) }, parts...) {
-		errs[i] = t.lanes.wait(ctx, s)
+	for i, s := range t.group.join(within, parts) {
+		errs[i] = t.group.wait(ctx, s)
 	}
 	return errs
 }
@@ -123,7 +125,7 @@ func (t *Transactions) serve(l *txLane) {
 		}
 		t.back(l, again)
 		if c.failures > 0 && len(again) > 0 {
-			time.Sleep(txPause << (min(c.failures, txTries) - 1))
+			time.Sleep(txPauses.After(c.failures))
 		}
 	}
 }
@@ -132,10 +134,10 @@ func (t *Transactions) serve(l *txLane) {
 // unless writes are open.
 func (t *Transactions) next(l *txLane, open bool) (*txBatch, time.Duration) {
 	b := &txBatch{}
-	shares, wait := t.lanes.next(l, open, func(waiting []*txShare) (n int, full bool) {
+	shares, wait := t.group.next(l, open, func(waiting []*txShare) (n int, full bool) {
 		for _, s := range waiting {
 			keys := b.keys
-			for _, k := range s.part.Keys {
+			for _, k := range s.Part.Keys {
 				if !slices.Contains(keys, k) {
 					keys = append(keys, k)
 				}
@@ -157,8 +159,8 @@ func (t *Transactions) next(l *txLane, open bool) (*txBatch, time.Duration) {
 // back lets changes that must be decided again go before all others, in smaller transactions from then
 // on. They hold up nobody whose keys do not change all the time: while they are written others are read.
 func (t *Transactions) back(l *txLane, again []*txShare) {
-	t.lanes.mu.Lock()
-	defer t.lanes.mu.Unlock()
+	t.group.mu.Lock()
+	defer t.group.mu.Unlock()
 	if len(again) == 0 {
 		l.full = min(l.full+1, txKeys)
 		return
@@ -173,7 +175,7 @@ func (t *Transactions) back(l *txLane, again []*txShare) {
 // what they read.
 func (b *txBatch) decide() {
 	for _, s := range b.shares {
-		s.part.refused = nil
+		s.Part.refused = nil
 	}
 	for !b.decideAll() {
 	}
@@ -189,14 +191,14 @@ func (b *txBatch) decideAll() (clean bool) {
 			return false
 		}
 		before := b.writes.count
-		if s.part.refused == nil {
-			s.part.refused = s.part.Decide(b.valuesOf(s), b.writes)
-			clean = s.part.refused == nil || b.writes.count == before
+		if s.Part.refused == nil {
+			s.Part.refused = s.Part.Decide(b.valuesOf(s), b.writes)
+			clean = s.Part.refused == nil || b.writes.count == before
 		}
-		if !clean || before > 0 || b.writes.count > 0 || s.part.refused == nil && s.part.Durable {
+		if !clean || before > 0 || b.writes.count > 0 || s.Part.refused == nil && s.Part.Durable {
 			return false
 		}
-		s.end(s.part.refused)
+		s.End(s.Part.refused)
 		return true
 	})
 	return clean
@@ -204,338 +206,14 @@ func (b *txBatch) decideAll() (clean bool) {
 
 // valuesOf returns what a change reads: what is stored, or what those before it wrote.
 func (b *txBatch) valuesOf(s *txShare) []string {
-	values := make([]string, len(s.part.Keys))
-	for i, k := range s.part.Keys {
+	values := make([]string, len(s.Part.Keys))
+	for i, k := range s.Part.Keys {
 		values[i] = b.values[k]
 		if v, set := b.writes.lookup(k); set {
 			values[i] = string(v)
 		}
 	}
 	return values
-}
-
-// txConn is the connection of a lane: WATCH belongs to one.
-type txConn struct {
-	t        *Transactions
-	slot     string
-	conn     *redis.Conn
-	watching bool
-	failures int // of its server, one after the other
-}
-
-// close gives the connection back.
-func (c *txConn) close() {
-	if c.conn == nil {
-		c.watching = false
-		return
-	}
-	if c.watching {
-		c.conn.Do(context.Background(), "unwatch")
-	}
-	c.conn.Close()
-	c.conn, c.watching = nil, false
-}
-
-// step writes what one batch decided and reads what the next will decide about, in one round trip.
-// It ends the changes of the first, and returns those that must be decided again.
-func (c *txConn) step(write, read *txBatch) (again []*txShare) {
-	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
-	defer cancel()
-	var w txWrite
-	var watch *redis.Cmd
-	var values *redis.SliceCmd
-	var clock *redis.TimeCmd
-	sent := c.t.db.clocks.monotonic()
-	err := c.pipe(ctx, func(p redis.Pipeliner) {
-		if write != nil {
-			w = c.t.addWrite(ctx, p, write)
-			c.watching = c.watching && w.exec == nil // exec ends it, whatever it answers
-		}
-		if c.watching {
-			p.Process(ctx, redis.NewCmd(ctx, "unwatch"))
-			c.watching = false
-		}
-		if read != nil && len(read.keys) > 0 {
-			if !c.t.db.scripted {
-				watch = redis.NewCmd(ctx, words("watch", read.keys)...)
-				p.Process(ctx, watch)
-				c.watching = true
-			}
-			values = p.MGet(ctx, read.keys...)
-		}
-		if read != nil {
-			clock = c.t.db.addTime(ctx, p, c.slot)
-		}
-	})
-	c.t.db.noteTime(c.slot, sent, clock)
-	if read != nil {
-		again = c.take(read, err, watch, values)
-	}
-	if write != nil {
-		again = append(c.finish(ctx, write, w), again...)
-	}
-	if err != nil {
-		c.failures++
-		c.drop(ctx, err) // what it watched is not watched any more
-	} else {
-		c.failures = 0
-	}
-	return again
-}
-
-// take gives a batch what was read for it, and returns those of its changes that must be tried again.
-// What was read is of use only while the connection watches it.
-func (c *txConn) take(b *txBatch, err error, watch *redis.Cmd, values *redis.SliceCmd) (again []*txShare) {
-	if values == nil {
-		b.values = map[string]string{}
-		return nil
-	}
-	if err == nil && watch != nil {
-		err = watch.Err()
-	}
-	if err == nil {
-		err = values.Err()
-	}
-	if err != nil {
-		return retry(b.shares, err)
-	}
-	b.values = make(map[string]string, len(b.keys))
-	for i, v := range values.Val() {
-		b.values[b.keys[i]], _ = v.(string)
-	}
-	return nil
-}
-
-// retry returns those of the changes that may try again, of which nothing was written, and ends the
-// others with the error.
-func retry(shares []*txShare, err error) (again []*txShare) {
-	for _, s := range shares {
-		if s.part.tries++; s.part.tries < txTries {
-			again = append(again, s)
-		} else {
-			s.end(err)
-		}
-	}
-	return again
-}
-
-// drop gives the connection back after an error. One to a server that is no master any more is
-// closed: an address that leads to another server by now would else never be asked again.
-func (c *txConn) drop(ctx context.Context, err error) {
-	c.t.db.moved(err)
-	if c.conn != nil && hasPrefix(err, "READONLY") {
-		c.conn.Do(ctx, "quit")
-		c.conn.Do(ctx, "ping") // finds it closed, so that the pool does not keep it
-	}
-	c.close()
-}
-
-// pipe runs commands on the lane's connection. Its error is that of the connection.
-func (c *txConn) pipe(ctx context.Context, fill func(redis.Pipeliner)) error {
-	if c.conn == nil {
-		conn, err := c.t.db.conn(ctx, c.slot)
-		if err != nil {
-			p := c.t.db.Pipeline() // so that each command has an error
-			fill(p)
-			for _, cmd := range p.Cmds() {
-				cmd.SetErr(err)
-			}
-			return err
-		}
-		c.conn = conn
-	}
-	p := c.conn.Pipeline()
-	fill(p)
-	cmds, err := p.Exec(ctx)
-	for _, cmd := range cmds {
-		if err := cmd.Err(); err != nil && !answered(err) {
-			return err
-		}
-	}
-	if answered(err) {
-		return nil
-	}
-	return err
-}
-
-// answered tells an answer of Redis from a failure to get one.
-func answered(err error) bool {
-	if err == nil || errors.Is(err, redis.Nil) {
-		return true
-	}
-	_, reply := errors.AsType[redis.Error](err)
-	return reply && !elsewhere(err)
-}
-
-// elsewhere tells whether a server refused a command because it is not the one to ask, or not now.
-// Then it has not run it.
-func elsewhere(err error) bool {
-	return hasPrefix(err, "MOVED", "ASK", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "LOADING", "MASTERDOWN")
-}
-
-func hasPrefix(err error, any ...string) bool {
-	return err != nil && slices.ContainsFunc(any, func(p string) bool { return strings.HasPrefix(err.Error(), p+" ") })
-}
-
-// txWrite is the answers to the writes of a batch.
-type txWrite struct {
-	queued        []*redis.Cmd // by Redis, for exec
-	exec          *redis.Cmd
-	barrier, wait *redis.Cmd // nil: nobody waits for replicas
-}
-
-// addWrite adds a batch's writes to a pipeline.
-func (t *Transactions) addWrite(ctx context.Context, p redis.Pipeliner, b *txBatch) (w txWrite) {
-	do := func(args ...any) *redis.Cmd {
-		cmd := redis.NewCmd(ctx, args...)
-		p.Process(ctx, cmd)
-		return cmd
-	}
-	commands := b.writes.commands()
-	switch {
-	case len(commands) == 0:
-	case t.db.scripted:
-		w.exec = do(t.scriptArgs(b, commands)...)
-	default:
-		do("multi")
-		for _, c := range commands {
-			w.queued = append(w.queued, do(c...))
-		}
-		w.exec = do("exec")
-	}
-	if t.db.replicas > 0 && slices.ContainsFunc(b.shares, func(s *txShare) bool { return s.part.Durable }) {
-		w.barrier = t.db.barrier.Add(ctx, p, []string{barrierKey(tagOf(b.shares[0].part.Slot))})
-		w.wait = do("wait", t.db.replicas, confirmWithin.Milliseconds())
-	}
-	return w
-}
-
-// scriptArgs is a batch's writes as one script, for where a transaction is refused.
-func (t *Transactions) scriptArgs(b *txBatch, commands [][]any) []any {
-	keys, lengths := b.keys, make([]any, 0, len(b.keys))
-	for _, k := range keys {
-		lengths = append(lengths, len(b.values[k]))
-	}
-	if len(keys) == 0 { // a proxy finds the server by a key
-		keys, lengths = []string{b.shares[0].part.Slot}, append(lengths, "")
-	}
-	change := t.db.change
-	if t.strict {
-		change = t.db.changeStrict
-	}
-	args := append(words("evalsha", []string{change.sha}), len(keys))
-	for _, k := range keys {
-		args = append(args, k)
-	}
-	args = append(args, lengths...)
-	for _, c := range commands {
-		args = append(append(args, len(c)), c...)
-	}
-	return args
-}
-
-// finish reads the answers to a batch's writes, ends its changes, and returns those that must be
-// decided again.
-func (c *txConn) finish(ctx context.Context, b *txBatch, w txWrite) (again []*txShare) {
-	err := w.err()
-	if redis.IsOOMError(err) && !c.t.strict || noScript(err) {
-		if err = c.script(ctx, b); err == nil && w.wait != nil {
-			c.wait(ctx, w) // it waited for what was before the script
-		}
-	}
-	switch {
-	case errors.Is(err, redis.Nil) || errors.Is(err, errChanged):
-		c.t.db.metrics.conflicts.Inc()
-		return b.shares
-	case elsewhere(err):
-		return retry(b.shares, err)
-	}
-	unconfirmed := err == nil && w.wait != nil && !c.confirmed(ctx, w)
-	for _, s := range b.shares {
-		switch {
-		case unconfirmed && s.part.Durable:
-			s.end(ErrUnconfirmed)
-		case err != nil:
-			s.end(err)
-		default:
-			s.end(s.part.refused)
-		}
-	}
-	return nil
-}
-
-// errChanged means that a record changed before the script ran.
-var errChanged = errors.New("a record has changed")
-
-// script writes what a transaction could not.
-func (c *txConn) script(ctx context.Context, b *txBatch) error {
-	for tried := false; ; tried = true {
-		var cmd *redis.Cmd
-		err := c.pipe(ctx, func(p redis.Pipeliner) {
-			cmd = redis.NewCmd(ctx, c.t.scriptArgs(b, b.writes.commands())...)
-			p.Process(ctx, cmd)
-		})
-		switch {
-		case noScript(cmd.Err()) && !tried:
-			if err := c.t.db.Load(ctx); err != nil {
-				return err
-			}
-		case err != nil:
-			return err
-		case cmd.Err() != nil:
-			return cmd.Err()
-		case cmd.Val() == int64(0):
-			return errChanged
-		default:
-			return nil
-		}
-	}
-}
-
-// confirmed tells whether enough replicas have the writes.
-func (c *txConn) confirmed(ctx context.Context, w txWrite) bool {
-	if noScript(w.barrier.Err()) && c.t.db.Load(ctx) == nil {
-		c.wait(ctx, w)
-	}
-	n, _ := w.wait.Val().(int64)
-	ok := w.barrier.Err() == nil && w.wait.Err() == nil && n >= int64(c.t.db.replicas)
-	if !ok {
-		c.t.db.metrics.unconfirmed.Inc()
-	}
-	return ok
-}
-
-// wait waits for replicas once more.
-func (c *txConn) wait(ctx context.Context, w txWrite) {
-	c.pipe(ctx, func(p redis.Pipeliner) {
-		p.Process(ctx, w.barrier)
-		p.Process(ctx, w.wait)
-	})
-}
-
-// err is why the writes did not happen; redis.Nil when a record changed before.
-func (w txWrite) err() error {
-	if w.exec == nil {
-		return nil
-	}
-	for _, q := range w.queued {
-		if err := q.Err(); err != nil && !errors.Is(err, redis.Nil) {
-			return err // says why, and exec only that
-		}
-	}
-	if err := w.exec.Err(); err != nil {
-		return err
-	}
-	if w.exec.Val() == int64(0) { // of the script
-		return errChanged
-	}
-	results, _ := w.exec.Val().([]any)
-	for _, r := range results {
-		if err, failed := r.(error); failed {
-			return fmt.Errorf("in a transaction: %w", err)
-		}
-	}
-	return nil
 }
 
 // conn returns a connection to the master of a slot. Who has it must close it.

@@ -4,17 +4,14 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"net"
-	"net/url"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"sluice/internal/redisurl"
 )
 
 // What makes a failover short. TestFailoverLosesNothingConfirmed kills masters under these.
@@ -34,153 +31,57 @@ const (
 	protocol = 2
 )
 
-// Open connects to the Redis at a URL and fails when nothing answers within ctx:
-//
-//	redis://[user:password@]host[:port][/database]       one server
-//	redis-sentinel://[user:password@]host:port,.../name  the master that the sentinels call name
-//	redis-cluster://[user:password@]host:port,...        a Cluster, by some of its nodes
-//
-// With rediss in front instead of redis everything goes over TLS. Sentinels have the password
-// sentinel_password, and the user sentinel_user, of the query, if any; and may be asked for a
-// database by db. With transactions=script in the query transactions are Lua scripts: for a proxy that
-// shares its connections to Redis among its clients, so that WATCH and MULTI do not work.
+// Open connects to the Redis at a URL, see redisurl, and fails when nothing answers within ctx.
 //
 // Password, if one is given, is called for each new connection, and its result stands for the password in
 // the URL: so a password that changes needs no restart.
 func Open(ctx context.Context, address string, password ...func() (string, error)) (*DB, error) {
-	c, scripted, err := newClient(address, password...)
+	t, err := redisurl.Parse(address)
 	if err != nil {
-		return nil, fmt.Errorf("redis url: %w", err)
+		return nil, fmt.Errorf("the URL of Redis %w", err)
 	}
-	db, err := newDB(ctx, c, scripted)
+	db, err := newDB(ctx, newClient(t, password...), t.Scripted)
 	if err != nil {
-		return nil, fmt.Errorf("redis at %s: %w", hostsOf(address), err)
+		return nil, fmt.Errorf("redis at %s: %w", strings.Join(t.Hosts, ","), err)
 	}
 	return db, nil
 }
 
-// transactions is the member of the query that says how transactions are made.
-const transactions = "transactions"
-
-// newClient makes the client that a URL asks for. Its errors quote nothing that may be secret.
-func newClient(address string, fresh ...func() (string, error)) (c redis.UniversalClient, scripted bool, err error) {
-	u, hosts, err := split(address)
-	if err != nil {
-		return nil, false, err
-	}
-	user := u.User.Username()
-	password, _ := u.User.Password()
+// newClient makes the client for a target. Go-redis's own parsers of the URLs of Sentinels and Clusters are
+// not used: they hold the certificate of every server against the name of the first host, and they let a URL
+// send reads to replicas.
+func newClient(t redisurl.Target, fresh ...func() (string, error)) redis.UniversalClient {
 	var credentials func(context.Context) (string, string, error)
 	for _, f := range fresh {
 		credentials = func(context.Context) (string, string, error) {
 			now, err := f()
-			return user, now, err
+			return t.User, now, err
 		}
 	}
 	var secure *tls.Config // none
-	scheme := u.Scheme
-	if rest, is := strings.CutPrefix(scheme, "rediss"); is {
-		scheme, secure = "redis"+rest, &tls.Config{MinVersion: tls.VersionTLS12} // it verifies the host that it dials
+	if t.TLS {
+		secure = &tls.Config{MinVersion: tls.VersionTLS12} // it verifies the host that it dials
 	}
-	q := u.Query()
-	how := cmp.Or(q.Get(transactions), "watch")
-	if scripted = how == "script"; !scripted && how != "watch" {
-		return nil, false, errors.New("transactions in its query is neither watch nor script")
-	}
-	q.Del(transactions)
+	// Servers older than 7.2 answer what it and DisableIdentity turn off with an error, which spoils their own counters.
+	quiet := &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	switch {
-	case scheme == "redis" && len(hosts) == 1:
-		u.RawQuery = q.Encode()
-		c, err := single(u, credentials)
-		return c, scripted, err
-	case scheme == "redis-sentinel":
-		name := strings.Trim(u.Path, "/")
-		if name == "" || strings.Contains(name, "/") {
-			return nil, false, errors.New("it names no master: end it in /<the name by which the sentinels know it>")
-		}
-		database, err := strconv.Atoi(cmp.Or(q.Get("db"), "0"))
-		if err != nil || !only(q, "db", "sentinel_user", "sentinel_password") {
-			return nil, false, errors.New("its query may have db (a number), sentinel_user, sentinel_password and transactions")
-		}
+	case t.Server != nil:
+		o := t.Server
+		o.CredentialsProviderContext, o.TLSConfig = credentials, secure
+		o.PoolSize, o.DialTimeout, o.DialerRetries = cmp.Or(o.PoolSize, poolSize), cmp.Or(o.DialTimeout, dialTimeout), dialTries
+		o.Protocol, o.DisableIdentity, o.MaintNotificationsConfig = protocol, true, quiet
+		return redis.NewClient(o)
+	case t.Master != "":
 		return redis.NewFailoverClient(&redis.FailoverOptions{
-			MasterName: name, SentinelAddrs: withPort(hosts, "26379"), SentinelUsername: q.Get("sentinel_user"), SentinelPassword: q.Get("sentinel_password"),
-			Username: user, Password: password, CredentialsProviderContext: credentials, DB: database, TLSConfig: secure,
+			MasterName: t.Master, SentinelAddrs: t.Hosts, SentinelUsername: t.SentinelUser, SentinelPassword: t.SentinelPassword,
+			Username: t.User, Password: t.Password, CredentialsProviderContext: credentials, DB: t.Database, TLSConfig: secure,
 			PoolSize: poolSize, DialTimeout: dialTimeout, DialerRetries: dialTries, DisableIdentity: true, Protocol: protocol,
-		}), scripted, nil
-	case scheme == "redis-cluster":
-		if strings.Trim(u.Path, "/") != "" || !only(q) {
-			return nil, false, errors.New("the one of a cluster has no path, because there is one database, and in its query transactions at most")
-		}
-		return redis.NewClusterClient(&redis.ClusterOptions{
-			Addrs: withPort(hosts, "6379"), Username: user, Password: password, CredentialsProviderContext: credentials, TLSConfig: secure,
-			PoolSize: poolSize, DialTimeout: dialTimeout, DialerRetries: dialTries,
-			ClusterStateReloadInterval: slotsEvery, MaxRedirects: redirects,
-			DisableIdentity: true, Protocol: protocol, MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-		}), scripted, nil
+		})
 	}
-	return nil, false, errors.New("it begins with none of redis://host, redis-sentinel://host,host,host/name and redis-cluster://host,host (rediss for TLS)")
-}
-
-// single makes the client of one server. Its URL may have the options of go-redis in its query.
-func single(u *url.URL, credentials func(context.Context) (string, string, error)) (redis.UniversalClient, error) {
-	o, err := redis.ParseURL(u.String())
-	if err != nil {
-		return nil, err
-	}
-	// Servers older than 7.2 answer these two with an error, which spoils their own counters.
-	o.DisableIdentity, o.CredentialsProviderContext = true, credentials
-	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	o.PoolSize = cmp.Or(o.PoolSize, poolSize)
-	o.Protocol = protocol
-	o.DialTimeout, o.DialerRetries = dialTimeout, dialTries
-	return redis.NewClient(o), nil
-}
-
-// split reads a URL that may have several hosts, which net/url does not know.
-func split(address string) (*url.URL, []string, error) {
-	before, after, found := strings.Cut(address, "://")
-	end := strings.IndexAny(after, "/?#")
-	if end < 0 {
-		end = len(after)
-	}
-	authority, rest := after[:end], after[end:]
-	at := strings.LastIndex(authority, "@") + 1
-	hosts := strings.Split(authority[at:], ",")
-	u, err := url.Parse(before + "://" + authority[:at] + hosts[0] + rest)
-	if err != nil || !found {
-		// What url.Parse says quotes the password.
-		return nil, nil, errors.New("it is no URL; percent-encode what is special in its password")
-	}
-	for _, h := range hosts {
-		if one, err := url.Parse("//" + h); err != nil || one.Hostname() == "" {
-			return nil, nil, errors.New("one of its hosts is no host:port")
-		}
-	}
-	return u, hosts, nil
-}
-
-// hostsOf is what may be told of a URL.
-func hostsOf(address string) string {
-	_, hosts, _ := split(address)
-	return strings.Join(hosts, ",")
-}
-
-// withPort adds the usual port where none is given.
-func withPort(hosts []string, port string) []string {
-	all := make([]string, len(hosts))
-	for i, h := range hosts {
-		one := url.URL{Host: h}
-		all[i] = net.JoinHostPort(one.Hostname(), cmp.Or(one.Port(), port))
-	}
-	return all
-}
-
-// only tells whether a query has these members and no others.
-func only(q url.Values, known ...string) bool {
-	for k := range q {
-		if !slices.Contains(known, k) {
-			return false
-		}
-	}
-	return true
+	return redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: t.Hosts, Username: t.User, Password: t.Password, CredentialsProviderContext: credentials, TLSConfig: secure,
+		PoolSize: poolSize, DialTimeout: dialTimeout, DialerRetries: dialTries,
+		ClusterStateReloadInterval: slotsEvery, MaxRedirects: redirects,
+		DisableIdentity: true, Protocol: protocol, MaintNotificationsConfig: quiet,
+	})
 }
