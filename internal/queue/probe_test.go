@@ -139,7 +139,7 @@ func TestAWorkerThatStartsWhileRedisIsAwayWaits(t *testing.T) {
 	f.live("w")
 	tried := make(chan struct{}, 100)
 	o.Log = slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) {
-		if bytes.Contains(p, []byte("not probed")) {
+		if bytes.Contains(p, []byte("cannot check asynq")) {
 			tried <- struct{}{}
 		}
 		return len(p), nil
