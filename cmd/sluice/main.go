@@ -26,6 +26,7 @@ type cli struct {
 	Cancel     cancelCmd     `cmd:"" help:"Take a message back."`
 	Explain    explainCmd    `cmd:"" help:"Tell what a message waits for, and until when."`
 	Record     recordCmd     `cmd:"" help:"Print the stored record of a message from Redis: every member, its timeline, and whether the lists in Redis agree. Never prints the payload or the whole recipient."`
+	List       listCmd       `cmd:"" help:"List messages by their ids, state, tag or reference."`
 	Hold       holdCmd       `cmd:"" help:"Keep messages from being sent: of a number, a template, a tag, or all."`
 	Resume     resumeCmd     `cmd:"" help:"End a hold: what it kept goes on in its order."`
 	Holds      holdsCmd      `cmd:"" help:"List what is held, and why."`

@@ -139,7 +139,7 @@ func TestVerbsEndToEnd(t *testing.T) {
 			t.Errorf("cancelled: %v", got)
 		}
 	}
-	if all := call(t, "GET", api+"/v1/messages?from="+number+"&ref=order-1", "", 200)["messages"].([]any); len(all) != 3 {
+	if all := call(t, "GET", api+"/v1/messages?phone_number_id="+number+"&ref=order-1", "", 200)["messages"].([]any); len(all) != 3 {
 		t.Errorf("by reference: %v", all)
 	}
 

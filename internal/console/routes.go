@@ -56,7 +56,7 @@ func (c *Console) routes() []httpapi.Route {
 	audit := get("/v1/audit", "listDeeds", "Audit", "What was ordered: who, what, when and why.", trail{}, []httpapi.Param{paramLimit}, c.handle(c.audit))
 	audit.Doc = "Holds that Sluice ordered by itself are among it, by `sluice`. Each part of the store keeps about the last thousand. The key must reach all numbers."
 	audit.Codes = append(audit.Codes, "key_too_narrow")
-	return []httpapi.Route{
+	return append([]httpapi.Route{
 		get("/v1/holds", "listHolds", "Holds", "What is held, and why.", held{}, nil, c.handle(c.listHolds)),
 		{
 			Method: http.MethodPost, Path: "/v1/holds", Name: "hold", Group: "Holds", Scope: httpapi.ScopeAdmin,
@@ -130,8 +130,7 @@ func (c *Console) routes() []httpapi.Route {
 			Codes:   orderCodes("number_missing", "phone_not_found", "state_unknown", "for_invalid"), Handler: c.handle(c.resendEnded),
 		},
 		audit,
-		httpapi.Description(c.Document),
-	}
+	}, httpapi.About(c.Document)...)
 }
 
 const aboutEnded = "A message can be sent again when it is proven that Meta did not deliver it and when its content is kept: " +

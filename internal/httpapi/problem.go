@@ -57,6 +57,8 @@ var answers = map[string]answer{
 	"number_missing": {0, "No number is named.", "Give Meta's phone number id in number."},
 	"query_invalid":  {0, "This value cannot be right here.", "Numbers and codes are digits, times are written like 2026-01-31T15:04:05Z, limits and rates are in the range that the description at /openapi.json names. Give each parameter once, with a value."},
 	"query_unknown":  {0, "The path takes no such query parameter.", "Check its spelling; the description at /openapi.json names those that there are."},
+	"filter_unclear": {0, "The query does not say clearly which messages it asks for.", "Give ids alone; or phone_number_id and ref; or state or tag, with phone_number_id, since, until, limit and cursor as you need them."},
+	"cursor_invalid": {0, "This cursor was not made for this query and this API key.", "Give next_cursor of the page before, with the same query and API key, or start again without a cursor."},
 	"value_blank":    {0, "The value is empty.", "Give one, or leave the member out."},
 
 	// How it is said.

@@ -14,7 +14,8 @@ import (
 // record is a message.Record as the API shows it.
 type record struct {
 	message.Context
-	State      message.State `json:"state" doc:"Where it is; docs/message-life.md tells of each."`
+	State      message.State `json:"state" doc:"Where it is; GET /v1/states says what each state means."`
+	Final      bool          `json:"final" doc:"Nothing more is expected: Sluice does not send the message again by itself. Meta may still report more, as read after delivered, and an operator may send it again."`
 	Reason     string        `json:"reason,omitempty" doc:"Why, when the state does not say it."`
 	Code       int           `json:"code,omitempty" doc:"Meta's error code."`
 	Error      *metaError    `json:"error,omitempty" doc:"What that code means, and what Meta said."`
@@ -86,7 +87,7 @@ func (in *Intake) find(ctx context.Context, id string) (message.Record, refusal)
 
 func (in *Intake) record(rec message.Record) record {
 	shown := record{
-		Context: rec.Context, State: rec.State, Reason: rec.Reason, Code: rec.Code, Attempt: rec.Attempt,
+		Context: rec.Context, State: rec.State, Final: rec.State.Final(), Reason: rec.Reason, Code: rec.Code, Attempt: rec.Attempt,
 		WAMID: rec.WAMID, AcceptedAt: rec.AcceptedAt.UTC(), SendAt: rec.SendAt.UTC(), ExpiresAt: rec.ExpiresAt.UTC(),
 		NextAt: rec.NextAt.UTC(), Duplicates: rec.Duplicates, KeyUntil: rec.KeyUntil.UTC(), Timeline: []step{},
 	}

@@ -10,7 +10,7 @@ import (
 
 // routes is all that the API serves beside the drop-in.
 func (in *Intake) routes() []httpapi.Route {
-	return []httpapi.Route{
+	return append([]httpapi.Route{
 		{
 			Method: http.MethodPost, Path: "/v1/messages", Name: "sendMessage", Group: "Messages",
 			Summary: "Send a message.",
@@ -53,17 +53,22 @@ func (in *Intake) routes() []httpapi.Route {
 			Handler: in.about(in.get),
 		},
 		{
-			Method: http.MethodGet, Path: "/v1/messages", Name: "findMessages", Group: "Messages",
-			Summary: "The messages with a reference.",
-			Doc:     "The latest hundred whose records live, the latest first.",
+			Method: http.MethodGet, Path: "/v1/messages", Name: "listMessages", Group: "Messages",
+			Summary: "Messages by their ids, by a reference, by state or by tag.",
+			Doc:     aboutList,
 			Scope:   httpapi.ScopeRead,
-			Params: []httpapi.Param{
-				{In: "query", Name: "from", Doc: "The sender: Meta's phone number id.", Example: "106540352242922", Needed: true},
-				{In: "query", Name: "ref", Doc: "The reference, as it was given with the messages.", Example: "order-1001", Needed: true},
-			},
+			Params:  paramsList,
 			Answers: []httpapi.Answer{{Status: 200, Doc: "Their records.", Type: found{}}},
-			Codes:   []string{"from_missing", "from_invalid", "phone_not_found", "ref_invalid", "store_unavailable"},
-			Handler: in.byRef,
+			Codes:   []string{"filter_unclear", "number_missing", "phone_not_found", "ref_invalid", "tag_invalid", "time_invalid", "cursor_invalid", "store_unavailable"},
+			Handler: in.list,
+		},
+		{
+			Method: http.MethodGet, Path: "/v1/states", Name: "listStates", Group: "Messages",
+			Summary: "The states that a message may be in, and what each means.",
+			Doc:     aboutStates(),
+			Scope:   httpapi.ScopeRead,
+			Answers: []httpapi.Answer{{Status: 200, Doc: "All states.", Type: stateList{}}},
+			Handler: in.states,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/messages/{id}/explain", Name: "explainMessage", Group: "Messages",
@@ -84,8 +89,7 @@ func (in *Intake) routes() []httpapi.Route {
 			Codes:   []string{"not_found", "in_flight", "already_sent", "already_ended", "store_unavailable"},
 			Handler: in.cancel,
 		},
-		httpapi.Description(in.Document),
-	}
+	}, httpapi.About(in.Document)...)
 }
 
 // Document describes the API.
