@@ -1,4 +1,4 @@
-// Package app puts each program together from the rooms, so that commands, the demo and the
+// Package app puts each program together from the packages, so that commands, the demo and the
 // tests run the same thing. A program listens when it is made and works while it runs.
 package app
 
@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path"
 	"strings"
 	"time"
 
@@ -23,7 +22,7 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/ops"
-	"sluice/internal/queue"
+	"sluice/internal/repository"
 	"sluice/internal/store"
 )
 
@@ -165,12 +164,7 @@ func newLedger(db *store.DB, c config.Common) *ledger.Ledger {
 
 // ledgerOptions are those of every program.
 func ledgerOptions(c config.Common) ledger.Options {
-	return ledger.Options{Shards: message.Shards(c.Shards), Ended: dropTask, Mend: cloudapi.Mend}
-}
-
-// dropTask lets the task of a message go that needs it no more.
-func dropTask(w *store.Writes, s message.Shard, o message.Open) {
-	queue.Drop(w, s, queue.Task{ID: o.ID, K: o.K, Number: o.Message.From, Class: o.Message.Class})
+	return ledger.Options{Shards: message.Shards(c.Shards), Ended: repository.DropTask, Mend: cloudapi.Mend}
 }
 
 // policies returns how messages are treated: what is configured, else the defaults.
@@ -213,24 +207,6 @@ func phones(numbers []config.Number) func(string) string {
 		own[n.ID] = n.Display
 	}
 	return func(id string) string { return own[id] }
-}
-
-// classes returns the class of a message whose caller names none.
-func classes(numbers []config.Number) func(number string, c message.Content) message.Class {
-	by := map[string][]config.TemplateClass{}
-	for _, n := range numbers {
-		by[n.ID] = n.TemplateClasses
-	}
-	return func(number string, c message.Content) message.Class {
-		if c.Template != "" {
-			for _, t := range by[number] {
-				if fits, _ := path.Match(t.Name, c.Template); fits { // the pattern was checked
-					return message.Class(t.Class)
-				}
-			}
-		}
-		return message.DefaultClass(c)
-	}
 }
 
 // explain is what people are told of one of Meta's codes.

@@ -16,6 +16,7 @@ import (
 	"sluice/internal/message"
 	"sluice/internal/record"
 	"sluice/internal/redistest"
+	"sluice/internal/store"
 )
 
 // startWorker runs a worker, with the keys of c, that hands messages to a Meta which takes them
@@ -101,7 +102,7 @@ func TestTamperedMessagesAreNotSent(t *testing.T) {
 	// payload returns the stored payload of a message, and stores another one in its place.
 	payload := func(id, other string) string {
 		t.Helper()
-		key := message.DefaultShards.Of(number).Key("m:" + id)
+		key := store.Key(message.DefaultShards.Of(number), "m:"+id)
 		r, err := record.Decode(id, c.Get(t.Context(), key).Val())
 		was := r.Payload
 		if r.Payload = other; err != nil || other != "" && c.Set(t.Context(), key, r.Encode(), 0).Err() != nil {
@@ -148,7 +149,7 @@ func TestUnreadableRecordsStopNobody(t *testing.T) {
 	srv := redistest.Start(t)
 	api := "http://" + startProducer(t, srv.URL(), "").Addr()
 	c := srv.Client()
-	key := func(id string) string { return message.DefaultShards.Of(number).Key("m:" + id) }
+	key := func(id string) string { return store.Key(message.DefaultShards.Of(number), "m:"+id) }
 	var broken []string
 	order := func(name string) string {
 		t.Helper()

@@ -14,6 +14,7 @@ import (
 	"sluice/internal/app"
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
+	"sluice/internal/events"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/record"
@@ -106,7 +107,7 @@ func TestAnotherInstallationDoesNotStart(t *testing.T) {
 		marker := cloudapi.NewMarks("prod", []byte(key)).Make(id, 1, 0)
 		event := fmt.Sprintf(`{"v":1,"type":"status","at":%d,"number":%q,"receipt":{"number":%q,"wamid":"wamid.%s","status":"delivered","marker":%q}}`,
 			time.Now().UnixMilli(), number, number, strings.Fields(name)[1], marker)
-		if err := db.XAdd(t.Context(), &redis.XAddArgs{Stream: message.Shard(0).MetaEventsKey(), Values: []any{message.EventsField, event}}).Err(); err != nil {
+		if err := db.XAdd(t.Context(), &redis.XAddArgs{Stream: events.MetaKey(message.Shard(0)), Values: []any{events.Field, event}}).Err(); err != nil {
 			t.Fatal(err)
 		}
 		becomes(t, records, id, func(r record.Record) bool { return r.State == message.Delivered })
@@ -133,8 +134,8 @@ func TestWorkersKeepKeys(t *testing.T) {
 	_, err = db.Pipelined(t.Context(), func(p redis.Pipeliner) error {
 		s := message.Shard(0)
 		p.Set(t.Context(), ledger.RecordPrefix(s)+id, r.Encode(), 0)
-		p.RPush(t.Context(), s.Key("ended:"+strconv.FormatInt(hour-1, 10)), id)
-		p.Set(t.Context(), s.Key("forgotten"), hour-2, 0)
+		p.RPush(t.Context(), store.Key(s, "ended:"+strconv.FormatInt(hour-1, 10)), id)
+		p.Set(t.Context(), store.Key(s, "forgotten"), hour-2, 0)
 		return nil
 	})
 	if err != nil {

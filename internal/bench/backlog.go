@@ -9,15 +9,16 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"sluice/internal/app"
+	"sluice/internal/admission"
+	"sluice/internal/content"
 	"sluice/internal/message"
 	"sluice/internal/rig"
 )
 
-// content returns the i-th message: Meta's object, about 500 bytes of it, and its recipient.
+// messageObject returns the i-th message: Meta's object, about 500 bytes of it, and its recipient.
 // Each has its own recipient, so that no pair limit plays a part, and none of those that the
 // simulator knows a fate for.
-func content(i int) (json.RawMessage, string) {
+func messageObject(i int) (json.RawMessage, string) {
 	to := fmt.Sprintf("+49%09d00", i)
 	return json.RawMessage(`{"recipient_type":"individual","to":"` + to + `","type":"template","template":{"name":"order_shipped","language":{"code":"en_US"},"components":[` +
 		`{"type":"header","parameters":[{"type":"image","image":{"link":"https://shop.example/media/parcel-of-the-day.png"}}]},` +
@@ -27,8 +28,8 @@ func content(i int) (json.RawMessage, string) {
 
 // ordered returns the i-th message of a number as the intake would hand it over.
 func ordered(from string, class message.Class, i int) message.Message {
-	object, to := content(i)
-	payload, err := message.Payload(object, to)
+	object, to := messageObject(i)
+	payload, err := content.Payload(object, to)
 	if err != nil {
 		panic(err) // it is JSON
 	}
@@ -45,7 +46,7 @@ func (w *world) preload(ctx context.Context, numbers []rig.Number, n int) error 
 		return nil
 	}
 	const batch = 1000
-	loader := app.NewLoader(w.db, shards)
+	loader := admission.NewLoader(w.db, shards)
 	began := time.Now()
 	var next atomic.Int64
 	g, loading := errgroup.WithContext(ctx)

@@ -21,7 +21,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"sluice/internal/cloudapi"
-	"sluice/internal/message"
+	"sluice/internal/content"
 	"sluice/internal/ports"
 	"sluice/internal/rig"
 )
@@ -128,14 +128,14 @@ func enqueue(ctx context.Context, c *asynq.Client, queue string, body []byte) er
 // fillAsynq enqueues n tasks.
 func (w *world) fillAsynq(ctx context.Context, queue string, n int) error {
 	return EnqueueAsynq(ctx, w.Redis.Addr, queue, n, func(i int) ([]byte, error) {
-		object, to := content(i)
+		object, to := messageObject(i)
 		return Body(object, to, "sl1.bench.asynq.1.0")
 	})
 }
 
 // Body is what Sluice POSTs to Meta for a message object.
 func Body(object json.RawMessage, to, marker string) ([]byte, error) {
-	payload, err := message.Payload(object, to)
+	payload, err := content.Payload(object, to)
 	if err != nil {
 		return nil, err
 	}

@@ -44,8 +44,8 @@ func TestWithoutRedis(t *testing.T) {
 // TestContent: the simulator takes what we send, each to somebody else.
 func TestContent(t *testing.T) {
 	t.Parallel()
-	a, to := content(7)
-	_, other := content(8)
+	a, to := messageObject(7)
+	_, other := messageObject(8)
 	var object struct{ To, Type string }
 	if err := json.Unmarshal(a, &object); err != nil || object.To != to || object.Type != "template" || to == other {
 		t.Errorf("%+v to %s and %s, %v", object, to, other, err)
@@ -219,7 +219,7 @@ func TestPostsAreCounted(t *testing.T) {
 	if err := w.simulate(t.Context(), 0, ""); err != nil {
 		t.Fatal(err)
 	}
-	object, _ := content(1)
+	object, _ := messageObject(1)
 	body := []byte(`{"messaging_product":"whatsapp",` + string(object[1:]))
 	header := map[string]string{"Authorization": "Bearer " + rig.Token}
 	r := newRequest(w.Sim.Addr, "/v25.0/1/messages", header, body, 200)

@@ -50,7 +50,7 @@ func intake(ctx context.Context, o Options) ([]Row, error) {
 
 // order is a body to post, with a reference of its own each time.
 func order(from string) ([]byte, error) {
-	object, _ := content(1)
+	object, _ := messageObject(1)
 	return json.Marshal(client.Order{From: from, Message: object, Class: message.Utility, Ref: "order-" + serial})
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/config"
+	"sluice/internal/events"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
 	"sluice/internal/rig"
@@ -76,7 +77,7 @@ func memoryOnce(ctx context.Context, o Options, row Row) (Row, error) {
 	if err != nil {
 		return row, err
 	}
-	object, _ := content(1)
+	object, _ := messageObject(1)
 	row.BytesWaiting = new((full-empty)/float64(row.Backlog) - float64(len(object)))
 	if err := w.readEvents(ctx); err != nil {
 		return row, err
@@ -251,7 +252,7 @@ func (w *world) weigh(ctx context.Context) (float64, error) {
 	err = w.db.Pipe(ctx, func(p redis.Pipeliner) {
 		streams = nil
 		for _, s := range shards.All() {
-			streams = append(streams, p.MemoryUsage(ctx, s.MessageEventsKey(), 0), p.MemoryUsage(ctx, s.MetaEventsKey(), 0))
+			streams = append(streams, p.MemoryUsage(ctx, events.MessageKey(s), 0), p.MemoryUsage(ctx, events.MetaKey(s), 0))
 		}
 	})
 	for _, s := range streams {

@@ -140,7 +140,7 @@ func (w *world) intakeTrips(ctx context.Context, number string) (float64, error)
 	}
 	const n = 20
 	post := func(i int) error {
-		object, _ := content(1_000_000 + i)
+		object, _ := messageObject(1_000_000 + i)
 		_, err := w.api(producer).Send(ctx, client.Order{From: number, Message: object, Class: message.Marketing})
 		return err
 	}

@@ -175,6 +175,6 @@ func bullOnce(ctx context.Context, o Options, row Row, script string) (Row, erro
 
 // bullBody is the body of the message of content, with {{i}} instead of its number.
 func bullBody() string {
-	object, to := content(0)
+	object, to := messageObject(0)
 	return strings.Replace(`{"messaging_product":"whatsapp",`+string(object[1:]), to, "+49{{i}}00", 1)
 }

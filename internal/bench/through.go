@@ -52,7 +52,7 @@ func (w *world) accept(ctx context.Context, producer *rig.Process, numbers []rig
 func acceptBatch(ctx context.Context, api *client.Client, numbers []rig.Number, first, n int) error {
 	var lines bytes.Buffer
 	for i := first; i < first+n; i++ {
-		object, _ := content(i)
+		object, _ := messageObject(i)
 		b, err := json.Marshal(client.Order{From: numbers[i%len(numbers)].ID, Message: object, Class: message.Marketing})
 		if err != nil {
 			return err

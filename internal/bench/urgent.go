@@ -74,7 +74,7 @@ func urgentOnce(ctx context.Context, o Options, row Row) (Row, error) {
 	}
 	api := w.api(producer)
 	answered, err := every(ctx, o.Duration, func(i int) (string, error) {
-		object, _ := content(10_000_000 + i)
+		object, _ := messageObject(10_000_000 + i)
 		r, err := api.Send(ctx, client.Order{From: nrs[0].ID, Message: object, Class: message.Authentication})
 		return r.ID, err
 	})
@@ -164,7 +164,7 @@ func urgentAsynq(ctx context.Context, o Options, row Row) (Row, error) {
 	tasks := asynq.NewClientFromRedisClient(c)
 	answered, err := every(ctx, o.Duration, func(i int) (string, error) {
 		id := fmt.Sprintf("urgent-%d", i)
-		object, to := content(10_000_000 + i)
+		object, to := messageObject(10_000_000 + i)
 		body, err := Body(object, to, "sl1.bench."+id+".1.0")
 		if err != nil {
 			return "", err

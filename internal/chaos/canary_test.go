@@ -7,8 +7,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"sluice/internal/message"
 	packed "sluice/internal/record"
+
+	"sluice/internal/events"
+	"sluice/internal/message"
 	"sluice/internal/redistest"
 	"sluice/internal/rig"
 )
@@ -20,7 +22,7 @@ func TestLeaksInRedisAreFound(t *testing.T) {
 	c := redistest.Client(t)
 	const phone, said = "4900000012300", "Your order has left."
 	status := func(meta, wamid string) *redis.XAddArgs {
-		return &redis.XAddArgs{Stream: message.Shard(0).MetaEventsKey(), Values: []string{message.EventsField, `{"v":1,"type":"status","at":1,"receipt":{"number":"1","wamid":"` +
+		return &redis.XAddArgs{Stream: events.MetaKey(message.Shard(0)), Values: []string{events.Field, `{"v":1,"type":"status","at":1,"receipt":{"number":"1","wamid":"` +
 			wamid + `","status":"sent"},"meta":{"recipient_id":"` + meta + `"}}`}}
 	}
 	ctx := t.Context()

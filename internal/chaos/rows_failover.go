@@ -7,6 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"sluice/internal/events"
 	"sluice/internal/rig"
 )
 
@@ -73,7 +74,7 @@ var failoverRows = []row{
 			r.order(r.n, r.pace())
 			r.receives(r.moments(1)[0])
 			const slots = 16384
-			slot, err := r.db.ClusterKeySlot(r.ctx, shards.Of(r.producer.numbers[0]).MetaEventsKey()).Result()
+			slot, err := r.db.ClusterKeySlot(r.ctx, events.MetaKey(shards.Of(r.producer.numbers[0]))).Result()
 			r.must(err, "find the number's master")
 			i := int((3*slot + 2) / slots)
 			master, replica := r.nodes.Servers[i], r.nodes.Servers[i+3]

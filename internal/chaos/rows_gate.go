@@ -7,6 +7,7 @@ import (
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
 	"sluice/internal/queue"
+	"sluice/internal/store"
 )
 
 // gateRows are about the way from a queue to the connection.
@@ -95,7 +96,7 @@ var gateRows = []row{
 				r.check((rec.State == message.Expired) == (rec.From == removed), "%s is %s", id, rec.State)
 			}
 			r.until("the number has left no task and no entry", func() bool {
-				return r.keys("asynq:{s??}:"+removed+":*:pending") == 0 && !r.db.SIsMember(r.ctx, shards.Of(removed).Key("work"), removed).Val()
+				return r.keys("asynq:{s??}:"+removed+":*:pending") == 0 && !r.db.SIsMember(r.ctx, store.Key(shards.Of(removed), "work"), removed).Val()
 			})
 		},
 	},

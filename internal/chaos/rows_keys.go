@@ -6,11 +6,13 @@ import (
 	"strconv"
 	"time"
 
+	ledgerrecord "sluice/internal/record"
+
 	"sluice/internal/client"
 	"sluice/internal/graphsim"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
-	ledgerrecord "sluice/internal/record"
+	"sluice/internal/store"
 )
 
 // keyRows are about keys that are used again.
@@ -87,11 +89,11 @@ func (r *run) forget(orders []*order, over func(*ledgerrecord.Record)) {
 		r.must(err, "read a record")
 		over(&rec)
 		r.must(r.db.Set(r.ctx, key, rec.Encode(), 0).Err(), "change a record")
-		r.must(r.db.RPush(r.ctx, s.Key("ended:"+strconv.FormatInt(hour-1, 10)), o.ID).Err(), "end a record")
+		r.must(r.db.RPush(r.ctx, store.Key(s, "ended:"+strconv.FormatInt(hour-1, 10)), o.ID).Err(), "end a record")
 		by[s]++
 	}
 	for s, want := range by {
-		r.must(r.db.Set(r.ctx, s.Key("forgotten"), hour-2, 0).Err(), "turn back the hour")
+		r.must(r.db.Set(r.ctx, store.Key(s, "forgotten"), hour-2, 0).Err(), "turn back the hour")
 		n, err := r.book.Forget(r.ctx, s)
 		r.must(err, "forget")
 		r.check(n == want, "%d of %d records were forgotten", n, want)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"sluice/internal/events"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
 )
@@ -52,18 +53,18 @@ var metaRows = []row{
 			for range foreign / each / 100 {
 				r.must(r.db.Pipe(r.ctx, func(p redis.Pipeliner) {
 					for range 100 {
-						p.XAdd(r.ctx, &redis.XAddArgs{Stream: shard.MetaEventsKey(), Values: []any{message.EventsField, entry}})
+						p.XAdd(r.ctx, &redis.XAddArgs{Stream: events.MetaKey(shard), Values: []any{events.Field, entry}})
 					}
 				}), "write foreign events")
 			}
 			r.order(r.n, r.pace())
 			for i := range unreadable {
 				r.receives(r.n * (i + 1) / (unreadable + 1))
-				poison := []any{message.EventsField, `{"v":1,"type":`}
+				poison := []any{events.Field, `{"v":1,"type":`}
 				if i%2 == 0 {
 					poison = []any{"something", "else"}
 				}
-				r.must(r.db.XAdd(r.ctx, &redis.XAddArgs{Stream: shard.MetaEventsKey(), Values: poison}).Err(), "write an unreadable event")
+				r.must(r.db.XAdd(r.ctx, &redis.XAddArgs{Stream: events.MetaKey(shard), Values: poison}).Err(), "write an unreadable event")
 			}
 			r.poison = unreadable
 			r.must(r.producer.wait(), "order")

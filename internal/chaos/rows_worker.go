@@ -160,7 +160,7 @@ func (r *run) doubleTasks(counters ...int) {
 		for _, k := range counters {
 			task := queue.Task{ID: o.ID, K: k, Number: o.Number, Class: o.Class}
 			err := tx.Do(r.ctx, 0, store.Change{
-				Slot:   shards.Of(o.Number).Key("work"),
+				Slot:   store.Key(shards.Of(o.Number), "work"),
 				Decide: func(_ []string, w *store.Writes) error { return tasks.Enqueue(w, task) },
 			})
 			r.must(err, "make a task")

@@ -237,7 +237,7 @@ func (r *run) records(orders []order) map[string]client.Record {
 func (r *run) happened() []message.Event {
 	var all []message.Event
 	for _, s := range shards.All() {
-		for _, key := range []string{s.MessageEventsKey(), s.MetaEventsKey()} {
+		for _, key := range []string{events.MessageKey(s), events.MetaKey(s)} {
 			entries, err := r.db.XRange(r.ctx, key, "-", "+").Result()
 			r.must(err, "read the events")
 			for _, x := range entries {

@@ -8,13 +8,13 @@ import (
 	"time"
 
 	"sluice/internal/cloudapi"
-	"sluice/internal/message"
+	"sluice/internal/content"
 )
 
 // posted is what goes to Meta for an object as a caller gives it.
 func posted(t testing.TB, object, to, marker string, expires time.Time) string {
 	t.Helper()
-	payload, err := message.Payload(json.RawMessage(object), to)
+	payload, err := content.Payload(json.RawMessage(object), to)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestBody(t *testing.T) {
 		t.Errorf("without a marker: %s", got)
 	}
 	for _, object := range []string{``, `null`, `[]`, `"canary"`, `{"canary":`, `{} canary`} {
-		if got, err := message.Payload(json.RawMessage(object), ""); err == nil || strings.Contains(err.Error(), "canary") {
+		if got, err := content.Payload(json.RawMessage(object), ""); err == nil || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%q: %s, %v", object, got, err)
 		}
 	}
@@ -124,7 +124,7 @@ func BenchmarkBody(b *testing.B) {
 	object := json.RawMessage(`{"recipient_type":"individual","to":"+16505551234","type":"template","template":{"name":"order_confirmation",
 		"language":{"code":"en_US"},"components":[{"type":"body","parameters":[{"type":"text","text":"Jo"},{"type":"text","text":"4711"}]},
 		{"type":"button","sub_type":"url","index":"0","parameters":[{"type":"text","text":"orders/4711"}]}]}}`)
-	payload, err := message.Payload(object, "+16505551234")
+	payload, err := content.Payload(object, "+16505551234")
 	if err != nil {
 		b.Fatal(err)
 	}

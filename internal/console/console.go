@@ -26,24 +26,35 @@ type holds interface {
 	Lift(ctx context.Context, h message.Hold) (bool, error)
 }
 
-// records keeps messages, and the trail of deeds.
-type records interface {
+// lists reads the lists of messages that operators decide about.
+type lists interface {
 	InDoubt(ctx context.Context, number string, limit int) ([]message.Record, error)
 	Unreported(ctx context.Context, number string, before time.Time, limit int) ([]message.Record, error)
 	Dead(ctx context.Context, filter message.DeadFilter, f func(message.DeadLetter) bool) error
 	Ended(ctx context.Context, filter message.EndedFilter, f func(message.Ended) bool) error
+}
+
+// mover changes the state of messages.
+type mover interface {
 	// Look returns a message as it is now, or message.ErrNotFound; Move moves it on, with a new
 	// task where it needs one, provided that nothing happened to it since. It tells whether it did.
 	Look(ctx context.Context, id string) (message.Open, error)
 	Move(ctx context.Context, o message.Open, m message.Move) (bool, error)
-	Note(ctx context.Context, d message.Deed) error
-	Deeds(ctx context.Context, limit int) ([]message.Deed, error)
+}
+
+// auditLog stores who ordered what, and why.
+type auditLog interface {
+	Add(ctx context.Context, entry message.Deed) error
+	// Latest returns up to limit entries, the latest first.
+	Latest(ctx context.Context, limit int) ([]message.Deed, error)
 }
 
 // Options says what a Console works with. All but the last two are required.
 type Options struct {
 	Holds      holds
-	Records    records
+	Lists      lists
+	Messages   mover
+	Audit      auditLog
 	Keys       httpapi.Keys             // those with httpapi.ScopeAdmin may call
 	Numbers    func(number string) bool // whether a phone number id is configured
 	Log        *slog.Logger             // nil: no log

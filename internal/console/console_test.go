@@ -111,11 +111,11 @@ func (s *shelf) Move(_ context.Context, o message.Open, m message.Move) (bool, e
 	return true, s.err
 }
 
-func (s *shelf) Note(_ context.Context, d message.Deed) error {
+func (s *shelf) Add(_ context.Context, d message.Deed) error {
 	s.noted = append(s.noted, d)
 	return s.err
 }
-func (s *shelf) Deeds(context.Context, int) ([]message.Deed, error) { return s.noted, s.err }
+func (s *shelf) Latest(context.Context, int) ([]message.Deed, error) { return s.noted, s.err }
 
 // desk is a console in front of a shelf.
 type desk struct {
@@ -138,7 +138,7 @@ func setup(t *testing.T) *desk {
 	}
 	add("wide", httpapi.ScopeAdmin, httpapi.AllNumbers)
 	d.c = console.New(console.Options{
-		Holds: d.shelf, Records: d.shelf, Keys: keys,
+		Holds: d.shelf, Lists: d.shelf, Messages: d.shelf, Audit: d.shelf, Keys: keys,
 		Numbers: func(number string) bool { return number == ours || number == theirs },
 	})
 	d.Server = httptest.NewUnstartedServer(d.c.Handler())

@@ -89,7 +89,7 @@ func (c *Console) listDead(ctx context.Context, _ http.ResponseWriter, r *http.R
 		reason string
 	}
 	by := map[kind]group{}
-	err := c.o.Records.Dead(ctx, f, func(d message.DeadLetter) bool {
+	err := c.o.Lists.Dead(ctx, f, func(d message.DeadLetter) bool {
 		if !key.Covers(d.Number) {
 			return true
 		}
@@ -132,7 +132,7 @@ func (c *Console) replay(ctx context.Context, w http.ResponseWriter, r *http.Req
 		return nil, refused
 	}
 	var some []message.DeadLetter
-	err := c.o.Records.Dead(ctx, ask.dead(), func(d message.DeadLetter) bool {
+	err := c.o.Lists.Dead(ctx, ask.dead(), func(d message.DeadLetter) bool {
 		some = append(some, d)
 		return len(some) < limit
 	})
@@ -142,7 +142,7 @@ func (c *Console) replay(ctx context.Context, w http.ResponseWriter, r *http.Req
 		if !answer.Next.After(ask.Since) { // all of one moment, and there again
 			answer.Next = answer.Next.Add(time.Millisecond)
 		}
-		err = c.o.Records.Note(ctx, ask.deed(message.VerbReplay, fmt.Sprintf("%d dead messages of number %s", len(some), ask.Number), key))
+		err = c.o.Audit.Add(ctx, ask.deed(message.VerbReplay, fmt.Sprintf("%d dead messages of number %s", len(some), ask.Number), key))
 	}
 	for _, d := range some {
 		if err != nil {
@@ -189,7 +189,7 @@ func extended(o message.Open, from time.Time, extend time.Duration) time.Time {
 
 // again sends one dead message again, unless it lives or is overdue.
 func (c *Console) again(ctx context.Context, id string, extend time.Duration, d message.Deed, answer *replayed) error {
-	o, err := c.o.Records.Look(ctx, id)
+	o, err := c.o.Messages.Look(ctx, id)
 	if errors.Is(err, message.ErrNotFound) || err == nil && o.State != message.Dead {
 		return nil
 	}
@@ -202,7 +202,7 @@ func (c *Console) again(ctx context.Context, id string, extend time.Duration, d 
 		answer.Overdue++
 		return nil
 	}
-	done, err := c.o.Records.Move(ctx, o, m)
+	done, err := c.o.Messages.Move(ctx, o, m)
 	if done {
 		answer.Replayed++
 	}

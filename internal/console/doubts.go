@@ -44,7 +44,7 @@ func (c *Console) listDoubts(ctx context.Context, _ http.ResponseWriter, r *http
 	if refused != nil {
 		return nil, refused
 	}
-	all, err := c.o.Records.InDoubt(ctx, number, limit)
+	all, err := c.o.Lists.InDoubt(ctx, number, limit)
 	if err != nil {
 		return nil, c.unavailable("list doubts", err)
 	}
@@ -82,7 +82,7 @@ func (c *Console) resolve(ctx context.Context, w http.ResponseWriter, r *http.Re
 		return nil, refused
 	}
 	for {
-		o, err := c.o.Records.Look(ctx, id)
+		o, err := c.o.Messages.Look(ctx, id)
 		if errors.Is(err, message.ErrNotFound) {
 			return nil, httpapi.Refuse("not_found")
 		}
@@ -98,7 +98,7 @@ func (c *Console) resolve(ctx context.Context, w http.ResponseWriter, r *http.Re
 		}
 		d := ask.deed(ask.As, id, key)
 		m.Deed = &d
-		done, err := c.o.Records.Move(ctx, o, m)
+		done, err := c.o.Messages.Move(ctx, o, m)
 		if err != nil {
 			return nil, c.unavailable("resolve", err)
 		}

@@ -108,7 +108,7 @@ func (c *Console) listEnded(ctx context.Context, _ http.ResponseWriter, r *http.
 	}
 	var shown ended
 	by, now := map[kind]endedGroup{}, time.Now()
-	err := c.o.Records.Ended(ctx, filter, func(e message.Ended) bool {
+	err := c.o.Lists.Ended(ctx, filter, func(e message.Ended) bool {
 		k := kind{e.State, e.Code, e.Reason}
 		g := by[k]
 		g.State, g.Code, g.Reason, g.Last = e.State, e.Code, e.Reason, e.At
@@ -166,7 +166,7 @@ func (c *Console) resendEnded(ctx context.Context, w http.ResponseWriter, r *htt
 	var answer resent
 	var some []resending
 	now := time.Now()
-	err := c.o.Records.Ended(ctx, filter, func(e message.Ended) bool {
+	err := c.o.Lists.Ended(ctx, filter, func(e message.Ended) bool {
 		due := time.Duration(len(some)) * time.Second / time.Duration(rate)
 		switch {
 		case e.Unclear():
@@ -185,7 +185,7 @@ func (c *Console) resendEnded(ctx context.Context, w http.ResponseWriter, r *htt
 	})
 	d := ask.deed(message.VerbResend, fmt.Sprintf("%d messages of number %s%s", len(some), ask.Number, about(ask.endedFilter)), key)
 	if err == nil && len(some) > 0 {
-		err = c.o.Records.Note(ctx, d)
+		err = c.o.Audit.Add(ctx, d)
 	}
 	if err == nil {
 		answer.Resent, err = c.resendAll(ctx, some, now, extend, d)
@@ -219,7 +219,7 @@ func (c *Console) resendAll(ctx context.Context, some []resending, now time.Time
 		}
 		group.Go(func() error {
 			m := message.Move{To: message.Queued, Reason: message.ReasonReplayed, In: o.due, ExpiresAt: extended(o.Open, now.Add(o.due), extend), Deed: &d}
-			moved, err := c.o.Records.Move(ctx, o.Open, m)
+			moved, err := c.o.Messages.Move(ctx, o.Open, m)
 			if moved {
 				done.Add(1)
 			}

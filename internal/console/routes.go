@@ -24,7 +24,7 @@ func (c *Console) audit(ctx context.Context, _ http.ResponseWriter, r *http.Requ
 	if refused != nil {
 		return nil, refused
 	}
-	deeds, err := c.o.Records.Deeds(ctx, limit)
+	deeds, err := c.o.Audit.Latest(ctx, limit)
 	if err != nil {
 		return nil, c.unavailable("read the trail", err)
 	}

@@ -27,7 +27,7 @@ func (c *Console) listUnreported(ctx context.Context, _ http.ResponseWriter, r *
 	if refused != nil {
 		return nil, refused
 	}
-	all, err := c.o.Records.Unreported(ctx, number, time.Now().Add(-message.ReportsWithin), limit)
+	all, err := c.o.Lists.Unreported(ctx, number, time.Now().Add(-message.ReportsWithin), limit)
 	if err != nil {
 		return nil, c.unavailable("list messages without a status", err)
 	}

@@ -25,6 +25,7 @@ import (
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
 	"sluice/internal/redistest"
+	"sluice/internal/store"
 )
 
 //go:generate go test . -run TestDoctorPage -update
@@ -147,7 +148,7 @@ func (w *world) set(change func(*graphsim.Account)) {
 const removed = "106540352242999"
 
 var removedKeys = []string{
-	message.DefaultShards.Of(removed).Key("work"),
+	store.Key(message.DefaultShards.Of(removed), "work"),
 	"asynq:{" + message.DefaultShards.Of(removed).String() + "}:" + removed + ":utility}:pending",
 }
 

@@ -129,7 +129,7 @@ func (s *site) reports(t *testing.T) {
 			if strings.Contains(body, `"999"`) {
 				number = "999"
 			}
-			in := s.streamed(t, message.DefaultShards.Of(number).MetaEventsKey(), mark)
+			in := s.streamed(t, events.MetaKey(message.DefaultShards.Of(number)), mark)
 			away := s.streamed(t, events.QuarantineKey(), mark)
 			if got := map[[2]int]string{{1, 0}: kept, {0, 1}: put, {0, 0}: nothing}[[2]int{in, away}]; got != row.where {
 				t.Errorf("%d times in the stream and %d in quarantine, want it %s", in, away, row.where)
@@ -241,7 +241,7 @@ func (s *site) reports(t *testing.T) {
 		if took := time.Since(began); took > 2*time.Second {
 			t.Errorf("it took %s", took)
 		}
-		if n := s.streamed(t, message.DefaultShards.Of(ours).MetaEventsKey(), "wamid.many-"); n != 1000 {
+		if n := s.streamed(t, events.MetaKey(message.DefaultShards.Of(ours)), "wamid.many-"); n != 1000 {
 			t.Errorf("%d events", n)
 		}
 	})

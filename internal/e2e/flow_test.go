@@ -10,6 +10,7 @@ import (
 
 	"sluice/internal/client"
 	"sluice/internal/cloudapi"
+	"sluice/internal/events"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
 )
@@ -91,7 +92,7 @@ func TestSignatureDecidesWhatIsBelieved(t *testing.T) {
 	if got := w.post(body, ""); got != http.StatusUnauthorized {
 		t.Errorf("no signature: %d, want 401", got)
 	}
-	if n, err := w.redis.Client().XLen(t.Context(), message.DefaultShards.Of(numbers[0]).MetaEventsKey()).Result(); err != nil || n != 0 {
+	if n, err := w.redis.Client().XLen(t.Context(), events.MetaKey(message.DefaultShards.Of(numbers[0]))).Result(); err != nil || n != 0 {
 		t.Errorf("the stream has %d entries (%v), want none", n, err)
 	}
 	if got := w.post(body, cloudapi.Sign(appSecret, body)); got != http.StatusOK {

@@ -13,6 +13,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"sluice/internal/client"
+	"sluice/internal/events"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
 )
@@ -100,13 +101,13 @@ func TestEveryDoor(t *testing.T) {
 // streamed returns the events of a shard as they are in its streams.
 func (w *world) streamed(shard message.Shard) iter.Seq2[string, string] {
 	return func(yield func(stream, text string) bool) {
-		for _, stream := range []string{shard.MessageEventsKey(), shard.MetaEventsKey()} {
+		for _, stream := range []string{events.MessageKey(shard), events.MetaKey(shard)} {
 			entries, err := w.redis.Client().XRange(w.t.Context(), stream, "-", "+").Result()
 			if err != nil {
 				w.t.Fatal(err)
 			}
 			for _, e := range entries {
-				for text := range strings.SplitSeq(e.Values[message.EventsField].(string), "\n") {
+				for text := range strings.SplitSeq(e.Values[events.Field].(string), "\n") {
 					if !yield(stream, text) {
 						return
 					}
@@ -135,7 +136,7 @@ func (w *world) checkEvents() {
 				continue
 			}
 			kind := value.(map[string]any)["type"].(string)
-			if ours := kind == message.EventMessage; ours != (stream == shard.MessageEventsKey()) {
+			if ours := kind == message.EventMessage; ours != (stream == events.MessageKey(shard)) {
 				w.t.Errorf("%s in %s", kind, stream)
 			}
 			types[kind]++

@@ -95,9 +95,9 @@ func (c *call) add(shard message.Shard, e message.Event) (err error) {
 	} else if line, err = encode(make([]byte, 0, len(e.Meta)+512), e); err != nil {
 		return err
 	}
-	key := shard.MetaEventsKey()
+	key := MetaKey(shard)
 	if ours {
-		key = shard.MessageEventsKey()
+		key = MessageKey(shard)
 	}
 	c.parts = append(c.parts, &part{call: c, shard: shard, ours: ours, key: key, n: 1, text: line})
 	return nil
@@ -199,7 +199,7 @@ func (a *appender) write(parts []*part, texts []byte) []byte {
 	all := a.db.Durably(ctx, func(p redis.Pipeliner) {
 		cmds = cmds[:0]
 		for i, parts := range entries {
-			cmds = append(cmds, p.XAdd(ctx, &redis.XAddArgs{Stream: parts[0].key, Values: []any{message.EventsField, values[i]}}))
+			cmds = append(cmds, p.XAdd(ctx, &redis.XAddArgs{Stream: parts[0].key, Values: []any{Field, values[i]}}))
 		}
 	})
 	a.mu.Lock()

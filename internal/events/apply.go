@@ -222,7 +222,7 @@ func (r *reader) bury(ctx context.Context, c *cursor, e entry, why string) error
 		values = append(values, k, v)
 	}
 	if len(e.bad) > 0 {
-		values = append(values, message.EventsField, strings.Join(e.bad, "\n"))
+		values = append(values, Field, strings.Join(e.bad, "\n"))
 	}
 	err := r.db.Tx(ctx, func(p redis.Pipeliner) error {
 		p.XAdd(ctx, &redis.XAddArgs{Stream: DeadKey(c.shard), MaxLen: maxDead, Approx: true, Values: values})

@@ -81,7 +81,7 @@ func TestTheDocumentedConsumer(t *testing.T) {
 	db := open(t, redistest.Client(t))
 	s := events.New(db, shards, events.Options{})
 	rdb := db.UniversalClient.(*redis.Client)
-	streams := []string{shards.Of(numberA).MetaEventsKey(), shards.Of(numberB).MetaEventsKey()}
+	streams := []string{events.MetaKey(shards.Of(numberA)), events.MetaKey(shards.Of(numberB))}
 	for _, key := range streams {
 		if err := db.XGroupCreateMkStream(t.Context(), key, "crm", "0").Err(); err != nil {
 			t.Fatal(err)

@@ -115,7 +115,7 @@ func (e entry) whole() bool { return e.values == nil && len(e.bad) == 0 }
 
 func parse(x redis.XMessage) entry {
 	e := entry{id: x.ID}
-	text, _ := x.Values[message.EventsField].(string)
+	text, _ := x.Values[Field].(string)
 	if text == "" {
 		e.values = x.Values
 		return e

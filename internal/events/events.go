@@ -75,19 +75,31 @@ func isCluster(db *store.DB) bool {
 	return is
 }
 
+// Field is the only field of an entry of the event streams. Its value is one or more events as JSON, one
+// a line: separated by "\n", without one at the end.
+const Field = "events"
+
+// MessageKey is the Redis key of the stream of a shard's message events: the changes of state that
+// Sluice made.
+func MessageKey(s message.Shard) string { return store.Key(s, "events:message") }
+
+// MetaKey is the Redis key of the stream of a shard's status, inbound and update events: what Meta
+// reported.
+func MetaKey(s message.Shard) string { return store.Key(s, "events:meta") }
+
 // DeadKey is the Redis key of the dead-letter stream of a shard: what could not be applied.
-func DeadKey(s message.Shard) string { return s.Key("events:dead") }
+func DeadKey(s message.Shard) string { return store.Key(s, "events:dead") }
 
 // QuarantineKey is the Redis key of the stream of signed webhook bodies that are not JSON, and of items
 // that cannot be events.
-func QuarantineKey() string { return message.Shard(0).Key("quarantine") }
+func QuarantineKey() string { return store.Key(message.Shard(0), "quarantine") }
 
 // WatermarkKey is the Redis key of a shard's watermark: Unix milliseconds as a decimal.
-func WatermarkKey(s message.Shard) string { return s.Key("watermark") }
+func WatermarkKey(s message.Shard) string { return store.Key(s, "watermark") }
 
 // AppliedKey is the Redis key of the reconciler's position in a shard's stream of Meta events: the
 // id of the last entry that is applied.
-func AppliedKey(s message.Shard) string { return s.Key("applied") }
+func AppliedKey(s message.Shard) string { return store.Key(s, "applied") }
 
 // Quarantine keeps a signed body that could not be understood, for people: the newest
 // thousand or so, each cut to 64 KiB. why is a short constant text.

@@ -221,7 +221,7 @@ func TestEverythingWorksOnACluster(t *testing.T) {
 			t.Errorf("watermark %v, %v", w, err)
 		}
 	}
-	add(t, db, shards.Of(numberB).MetaEventsKey(), "*", message.EventsField, "{")
+	add(t, db, events.MetaKey(shards.Of(numberB)), "*", events.Field, "{")
 	stop = read(t, s, "one", got.handle)
 	eventually(t, "a dead entry", func() bool { return db.XLen(t.Context(), events.DeadKey(shards.Of(numberB))).Val() == 1 })
 	stop()
@@ -235,7 +235,7 @@ func TestEverythingWorksOnACluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, n := range []string{numberA, numberB} {
-		if l := db.XLen(t.Context(), shards.Of(n).MetaEventsKey()).Val(); l > 10 {
+		if l := db.XLen(t.Context(), events.MetaKey(shards.Of(n))).Val(); l > 10 {
 			t.Errorf("%d entries left after trimming", l)
 		}
 	}
@@ -256,7 +256,7 @@ func TestAppendReportsEachFailedEntry(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Client(t))
 	s := events.New(db, shards, events.Options{})
-	if err := db.Set(t.Context(), shards.Of(numberB).MetaEventsKey(), "not a stream", 0).Err(); err != nil {
+	if err := db.Set(t.Context(), events.MetaKey(shards.Of(numberB)), "not a stream", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Append(t.Context(), []message.Event{status(numberA, 1), status(numberB, 2), status(numberA, 3)}); err == nil {
@@ -277,12 +277,12 @@ func TestAppendChoosesTheStream(t *testing.T) {
 		{Type: message.EventMessage, Number: numberA},
 	})
 	for key, want := range map[string]string{
-		shards.Of(numberA).MetaEventsKey():    fmt.Sprintf(`{"v":1,"type":"update","at":0,"number":%q,"waba":%q,"meta":{"a": "<as it came>",  "b":"\n"}}`, numberA, numberB),
-		shards.Of(numberB).MetaEventsKey():    fmt.Sprintf(`{"v":1,"type":"update","at":0,"waba":%q}`, numberB),
-		shards.Of(numberA).MessageEventsKey(): fmt.Sprintf(`{"v":1,"type":"message","at":0,"number":%q}`, numberA),
+		events.MetaKey(shards.Of(numberA)):    fmt.Sprintf(`{"v":1,"type":"update","at":0,"number":%q,"waba":%q,"meta":{"a": "<as it came>",  "b":"\n"}}`, numberA, numberB),
+		events.MetaKey(shards.Of(numberB)):    fmt.Sprintf(`{"v":1,"type":"update","at":0,"waba":%q}`, numberB),
+		events.MessageKey(shards.Of(numberA)): fmt.Sprintf(`{"v":1,"type":"message","at":0,"number":%q}`, numberA),
 	} {
 		entries := db.XRange(t.Context(), key, "-", "+").Val()
-		if len(entries) != 1 || entries[0].Values[message.EventsField] != want {
+		if len(entries) != 1 || entries[0].Values[events.Field] != want {
 			t.Errorf("%s: %v, want one entry of %s", key, entries, want)
 		}
 	}
@@ -295,7 +295,7 @@ func TestAppendPutsEventsTogether(t *testing.T) {
 	s := events.New(db, shards, events.Options{})
 	entries := func() (counts []int, all []string) {
 		t.Helper()
-		for _, x := range db.XRange(t.Context(), shards.Of(numberA).MetaEventsKey(), "-", "+").Val() {
+		for _, x := range db.XRange(t.Context(), events.MetaKey(shards.Of(numberA)), "-", "+").Val() {
 			some, err := events.Decode(x)
 			if err != nil {
 				t.Fatal(err)
@@ -374,7 +374,7 @@ func TestCallersOfAppendShareEntries(t *testing.T) {
 	}
 	for number, want := range map[string][]int{numberA: {1, 30}, numberB: {30}} {
 		var counts []int
-		for _, x := range db.XRange(t.Context(), shards.Of(number).MetaEventsKey(), "-", "+").Val() {
+		for _, x := range db.XRange(t.Context(), events.MetaKey(shards.Of(number)), "-", "+").Val() {
 			some, _ := events.Decode(x)
 			counts = append(counts, len(some))
 		}
@@ -413,13 +413,13 @@ func TestFollow(t *testing.T) {
 			if n%50 == 0 {
 				number = numberB
 			}
-			key := shards.Of(number).MetaEventsKey()
+			key := events.MetaKey(shards.Of(number))
 			if n%3 == 0 { // for Follow it does not matter what is where
-				key = shards.Of(number).MessageEventsKey()
+				key = events.MessageKey(shards.Of(number))
 			}
-			add(t, db, key, fmt.Sprintf("%d-0", 1000+n), message.EventsField, line(number, n))
+			add(t, db, key, fmt.Sprintf("%d-0", 1000+n), events.Field, line(number, n))
 		}
-		add(t, db, shards.Of(numberA).MetaEventsKey(), "*", message.EventsField, "{")
+		add(t, db, events.MetaKey(shards.Of(numberA)), "*", events.Field, "{")
 		enough := errors.New("enough")
 		follow := func(from string, n int) (got []string) {
 			t.Helper()
@@ -513,13 +513,13 @@ func TestFollowSomeTypes(t *testing.T) {
 		return got
 	}
 	// What is of another type than a stream cannot be read as one.
-	db.Rename(t.Context(), shards.Of(numberA).MessageEventsKey(), "kept")
-	db.Set(t.Context(), shards.Of(numberA).MessageEventsKey(), "no stream", 0)
+	db.Rename(t.Context(), events.MessageKey(shards.Of(numberA)), "kept")
+	db.Set(t.Context(), events.MessageKey(shards.Of(numberA)), "no stream", 0)
 	if got := follow(message.EventStatus); !slices.Equal(got, []string{message.EventStatus}) {
 		t.Errorf("of statuses: %v", got)
 	}
-	db.Rename(t.Context(), "kept", shards.Of(numberA).MessageEventsKey())
-	db.Set(t.Context(), shards.Of(numberA).MetaEventsKey(), "no stream", 0)
+	db.Rename(t.Context(), "kept", events.MessageKey(shards.Of(numberA)))
+	db.Set(t.Context(), events.MetaKey(shards.Of(numberA)), "no stream", 0)
 	if got := follow(message.EventMessage); !slices.Equal(got, []string{message.EventMessage}) {
 		t.Errorf("of messages: %v", got)
 	}

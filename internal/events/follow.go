@@ -100,10 +100,10 @@ func (s *Stream) followed(ctx context.Context, from string, types []string) (all
 	metas := len(types) == 0 || slices.ContainsFunc(types, func(t string) bool { return t != message.EventMessage })
 	for _, shard := range s.shards.All() {
 		if metas {
-			all = append(all, followed{key: shard.MetaEventsKey()})
+			all = append(all, followed{key: MetaKey(shard)})
 		}
 		if ours {
-			all = append(all, followed{key: shard.MessageEventsKey()})
+			all = append(all, followed{key: MessageKey(shard)})
 		}
 	}
 	if from != "$" {

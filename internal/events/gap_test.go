@@ -17,7 +17,7 @@ import (
 // A group of somebody else's stops reading, and entries are dropped before it had read them.
 // When it reads on it finds what it can still have, and then which entries it missed.
 func TestASlowGroupFindsWhatItMissed(t *testing.T) {
-	for name, key := range map[string]string{"message": shards.Of(numberA).MessageEventsKey(), "meta": shards.Of(numberA).MetaEventsKey()} {
+	for name, key := range map[string]string{"message": events.MessageKey(shards.Of(numberA)), "meta": events.MetaKey(shards.Of(numberA))} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			db := open(t, redistest.Client(t))
@@ -49,7 +49,7 @@ func TestASlowGroupFindsWhatItMissed(t *testing.T) {
 				t.Helper()
 				err := db.Pipe(t.Context(), func(p redis.Pipeliner) {
 					for n := from; n < to; n++ {
-						p.XAdd(t.Context(), &redis.XAddArgs{Stream: key, Values: []string{message.EventsField, line(numberA, n)}})
+						p.XAdd(t.Context(), &redis.XAddArgs{Stream: key, Values: []string{events.Field, line(numberA, n)}})
 					}
 				})
 				if err != nil {
@@ -96,7 +96,7 @@ func TestASlowGroupFindsWhatItMissed(t *testing.T) {
 // All is past the retention and dropped, and a group that never read anything learns of it.
 func TestAGapToTheEndOfTheStream(t *testing.T) {
 	on(t, func(t *testing.T, db *store.DB) {
-		key := shards.Of(numberA).MetaEventsKey()
+		key := events.MetaKey(shards.Of(numberA))
 		s := events.New(db, shards, events.Options{Retention: time.Minute})
 		now, err := db.Now(t.Context(), key)
 		if err != nil {
@@ -104,7 +104,7 @@ func TestAGapToTheEndOfTheStream(t *testing.T) {
 		}
 		for i := range 300 {
 			id := fmt.Sprintf("%d-%d", now.Add(-time.Hour).UnixMilli(), i)
-			add(t, db, key, id, message.EventsField, "{}")
+			add(t, db, key, id, events.Field, "{}")
 		}
 		old := db.XRangeN(t.Context(), key, "-", "+", 1).Val()[0].ID
 		db.XGroupCreateMkStream(t.Context(), key, "crm", "0")

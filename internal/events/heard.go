@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
+	"sluice/internal/store"
 )
 
 //go:embed lua/hear.lua
@@ -21,7 +22,7 @@ const anyField = "any"
 
 // heardKey is a shard's hash of when Meta was last heard: by number the latest status, by
 // Meta's own time for it, and in anyField whatever came, by ours. Unix milliseconds.
-func heardKey(s message.Shard) string { return s.Key("heard") }
+func heardKey(s message.Shard) string { return store.Key(s, "heard") }
 
 // Hear notes what was heard, one or more shards in one round trip.
 func (s *Stream) Hear(ctx context.Context, heard map[message.Shard]message.Heard) error {

@@ -32,7 +32,7 @@ var beatLua string
 const gapField = "gap"
 
 // webhooksKey is the Redis key of the hash of the living webhook programs.
-func webhooksKey() string { return message.Shard(0).Key("webhooks") }
+func webhooksKey() string { return store.Key(message.Shard(0), "webhooks") }
 
 // Liveness reports through Redis that a webhook program takes what Meta delivers, and when it did
 // not. Without that report silence about a message proves nothing. It is safe for concurrent use.

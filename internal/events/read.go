@@ -111,7 +111,7 @@ func (s *Stream) newReader(name string, sh *share, shards []message.Shard, handl
 		count: readEntries, done: make(chan *cursor, len(shards)),
 	}
 	for _, shard := range shards {
-		r.cursors = append(r.cursors, &cursor{shard: shard, key: shard.MetaEventsKey()})
+		r.cursors = append(r.cursors, &cursor{shard: shard, key: MetaKey(shard)})
 	}
 	return r
 }

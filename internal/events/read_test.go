@@ -74,7 +74,7 @@ func TestThePositionIsStoredWithWhatIsApplied(t *testing.T) {
 		stores.Store(true)
 		appendAll(t, s, statuses(numberA, 3, 4))
 		second := (<-handled)[events.AppliedKey(shard)]
-		last := db.XRevRangeN(t.Context(), shard.MetaEventsKey(), "+", "-", 1).Val()[0].ID
+		last := db.XRevRangeN(t.Context(), events.MetaKey(shard), "+", "-", 1).Val()[0].ID
 		if second != last || second == first {
 			t.Errorf("position %s, the last entry is %s", second, last)
 		}
@@ -169,7 +169,7 @@ func TestAShardThatWasElsewhere(t *testing.T) {
 		return mark() == before
 	})
 	appendAll(t, s, statuses(numberA, 5, 10))
-	last := db.XRevRangeN(t.Context(), shard.MetaEventsKey(), "+", "-", 1).Val()[0].ID
+	last := db.XRevRangeN(t.Context(), events.MetaKey(shard), "+", "-", 1).Val()[0].ID
 	if err := db.Set(t.Context(), events.AppliedKey(shard), last, 0).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -214,8 +214,8 @@ func TestPoisonGoesToTheDeadStream(t *testing.T) {
 		}
 		applied(t, s)
 		dead := db.XRange(t.Context(), events.DeadKey(shards.Of(numberA)), "-", "+").Val()
-		original := db.XRangeN(t.Context(), shards.Of(numberA).MetaEventsKey(), "-", "+", 8).Val()[7]
-		if len(dead) != 1 || dead[0].Values["id"] != original.ID || dead[0].Values[message.EventsField] != original.Values[message.EventsField] {
+		original := db.XRangeN(t.Context(), events.MetaKey(shards.Of(numberA)), "-", "+", 8).Val()[7]
+		if len(dead) != 1 || dead[0].Values["id"] != original.ID || dead[0].Values[events.Field] != original.Values[events.Field] {
 			t.Errorf("dead: %v, want it made of %v", dead, original)
 		}
 		if n := tries.Load(); n != 5 {
@@ -248,7 +248,7 @@ func TestPoisonAmongOthersInAnEntry(t *testing.T) {
 	if len(dead) != 1 {
 		t.Fatalf("dead: %v", dead)
 	}
-	text := dead[0].Values[message.EventsField].(string)
+	text := dead[0].Values[events.Field].(string)
 	if strings.Count(text, "\n") != 1 || !strings.Contains(text, `"wamid.7"`) || !strings.Contains(text, `"wamid.9"`) {
 		t.Errorf("dead: %v", dead)
 	}
@@ -348,11 +348,11 @@ func TestAShardThatIsStuckKeepsNoOtherWaiting(t *testing.T) {
 func TestUnreadableEntriesGoToTheDeadStream(t *testing.T) {
 	on(t, func(t *testing.T, db *store.DB) {
 		s := events.New(db, shards, events.Options{})
-		key := shards.Of(numberA).MetaEventsKey()
-		add(t, db, key, "*", message.EventsField, "{")
+		key := events.MetaKey(shards.Of(numberA))
+		add(t, db, key, "*", events.Field, "{")
 		add(t, db, key, "*", "other", "field")
 		appendAll(t, s, statuses(numberA, 0, 2))
-		add(t, db, key, "*", message.EventsField, line(numberA, 2)+"\n[1]\n"+line(numberA, 3))
+		add(t, db, key, "*", events.Field, line(numberA, 2)+"\n[1]\n"+line(numberA, 3))
 		appendAll(t, s, statuses(numberA, 4, 6))
 		got := newSeen()
 		read(t, s, "one", got.handle)
@@ -361,8 +361,8 @@ func TestUnreadableEntriesGoToTheDeadStream(t *testing.T) {
 		}
 		applied(t, s)
 		dead := db.XRange(t.Context(), events.DeadKey(shards.Of(numberA)), "-", "+").Val()
-		if len(dead) != 3 || dead[0].Values[message.EventsField] != "{" || dead[1].Values["other"] != "field" ||
-			dead[2].Values[message.EventsField] != "[1]" || dead[1].Values["why"] != "unreadable" {
+		if len(dead) != 3 || dead[0].Values[events.Field] != "{" || dead[1].Values["other"] != "field" ||
+			dead[2].Values[events.Field] != "[1]" || dead[1].Values["why"] != "unreadable" {
 			t.Errorf("dead: %v", dead)
 		}
 	})
@@ -378,7 +378,7 @@ func TestReadGoesOnAfterRedisWasAwayOrEmptied(t *testing.T) {
 	got := newSeen()
 	read(t, s, "one", got.handle)
 	old := time.Now().Add(-10 * time.Minute).UnixMilli()
-	add(t, db, shards.Of(numberA).MetaEventsKey(), fmt.Sprintf("%d-0", old), message.EventsField, line(numberA, 99))
+	add(t, db, events.MetaKey(shards.Of(numberA)), fmt.Sprintf("%d-0", old), events.Field, line(numberA, 99))
 	got.until(t, 1)
 	appendAll(t, s, statuses(numberA, 0, 5))
 	got.until(t, 6)
@@ -458,7 +458,7 @@ func TestWatermark(t *testing.T) {
 	on(t, func(t *testing.T, db *store.DB) {
 		s := events.New(db, shards, events.Options{})
 		shard := shards.Of(numberA)
-		key := shard.MetaEventsKey()
+		key := events.MetaKey(shard)
 		mark := func() time.Time {
 			t.Helper()
 			w, err := s.Watermark(t.Context(), shard)
@@ -475,7 +475,7 @@ func TestWatermark(t *testing.T) {
 		}
 		// More than one read holds, at times of their own.
 		for n := range 120 {
-			add(t, db, key, fmt.Sprintf("%d-0", 1000*(n+1)), message.EventsField, line(numberA, n))
+			add(t, db, key, fmt.Sprintf("%d-0", 1000*(n+1)), events.Field, line(numberA, n))
 		}
 		before, err := db.Now(t.Context(), "k")
 		if err != nil {
@@ -512,7 +512,7 @@ func TestWatermark(t *testing.T) {
 		// Entries may be from a clock that was wrong.
 		future := time.Now().Add(time.Hour).UnixMilli()
 		for n := range 120 {
-			add(t, db, key, fmt.Sprintf("%d-%d", future, n), message.EventsField, line(numberA, n))
+			add(t, db, key, fmt.Sprintf("%d-%d", future, n), events.Field, line(numberA, n))
 		}
 		<-handled
 		steps <- struct{}{}

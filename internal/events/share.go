@@ -21,7 +21,7 @@ const (
 var meetLua string
 
 // readersKey is the Redis key of the sorted set of the living readers.
-func readersKey() string { return message.Shard(0).Key("readers") }
+func readersKey() string { return store.Key(message.Shard(0), "readers") }
 
 // share is which shards this process reads: each is read by one of the living readers. For a moment,
 // while readers come or go, two may read one: then its events are applied twice.

@@ -22,7 +22,7 @@ type tail struct {
 
 // tails returns both streams of a shard.
 func tails(s message.Shard) []tail {
-	ours, metas := s.MessageEventsKey(), s.MetaEventsKey()
+	ours, metas := MessageKey(s), MetaKey(s)
 	return []tail{
 		{s, []string{ours, ours + ":gaps"}},
 		{s, []string{metas, metas + ":gaps", AppliedKey(s)}},

@@ -7,7 +7,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/events"
-	"sluice/internal/message"
 	"sluice/internal/redistest"
 	"sluice/internal/store"
 )
@@ -35,7 +34,7 @@ func filled(t *testing.T, db *store.DB, key string, entries, eventsEach int) (id
 	var cmds []*redis.StringCmd
 	err := db.Pipe(t.Context(), func(p redis.Pipeliner) {
 		for range entries {
-			cmds = append(cmds, p.XAdd(t.Context(), &redis.XAddArgs{Stream: key, Values: []string{message.EventsField, text}}))
+			cmds = append(cmds, p.XAdd(t.Context(), &redis.XAddArgs{Stream: key, Values: []string{events.Field, text}}))
 		}
 	})
 	if err != nil {
@@ -52,7 +51,7 @@ func TestTrimDropsOnlyWhatIsApplied(t *testing.T) {
 	db := open(t, redistest.Client(t))
 	const n = 3000
 	shard := shards.Of(numberA)
-	key := shard.MetaEventsKey()
+	key := events.MetaKey(shard)
 	short := events.New(db, shards, events.Options{Retention: time.Millisecond, MaxLen: 100})
 	long := events.New(db, shards, events.Options{Retention: time.Hour, MaxLen: 1000})
 	ids := filled(t, db, key, n, 1)
@@ -91,7 +90,7 @@ func TestTrimByRetention(t *testing.T) {
 	on(t, func(t *testing.T, db *store.DB) {
 		short := events.New(db, shards, events.Options{Retention: time.Millisecond})
 		shard := shards.Of(numberA)
-		ours, metas := shard.MessageEventsKey(), shard.MetaEventsKey()
+		ours, metas := events.MessageKey(shard), events.MetaKey(shard)
 		filled(t, db, ours, 300, 1)
 		ids := filled(t, db, metas, 300, 1)
 		db.Set(t.Context(), events.AppliedKey(shard), ids[149], 0)
@@ -108,7 +107,7 @@ func TestTrimByRetention(t *testing.T) {
 // TestTrimCountsEvents: not entries, and about right also where entries hold different numbers.
 func TestTrimCountsEvents(t *testing.T) {
 	t.Parallel()
-	key := shards.Of(numberA).MessageEventsKey()
+	key := events.MessageKey(shards.Of(numberA))
 	count := func(t *testing.T, db *store.DB) (n int) {
 		t.Helper()
 		for _, x := range db.XRange(t.Context(), key, "-", "+").Val() {

@@ -33,7 +33,7 @@ func (s *Stream) Behind(ctx context.Context) (shards int, err error) {
 	err = s.db.Pipe(ctx, func(p redis.Pipeliner) {
 		for i, shard := range s.shards.All() {
 			applied[i] = p.Get(ctx, AppliedKey(shard))
-			last[i] = p.XRevRangeN(ctx, shard.MetaEventsKey(), "+", "-", 1)
+			last[i] = p.XRevRangeN(ctx, MetaKey(shard), "+", "-", 1)
 		}
 	})
 	if err != nil {

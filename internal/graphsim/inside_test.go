@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"sluice/internal/cloudapi"
-	"sluice/internal/message"
+	"sluice/internal/content"
 )
 
 func TestWindow(t *testing.T) {
@@ -171,7 +171,7 @@ func TestCodesAreMetas(t *testing.T) {
 func TestEveryRuleHasAnAnswer(t *testing.T) {
 	t.Parallel()
 	rules := map[string]bool{}
-	for _, rule := range message.Rules() {
+	for _, rule := range content.Rules() {
 		rules[rule.Code] = true
 		r := refusalFor(rule.Code)
 		if _, special := byRule[rule.Code]; !special && r.code == 0 {

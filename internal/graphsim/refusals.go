@@ -3,6 +3,7 @@ package graphsim
 import (
 	"regexp"
 
+	"sluice/internal/content"
 	"sluice/internal/message"
 )
 
@@ -23,10 +24,10 @@ type refusal struct {
 // byBreach is Meta's answer to each way of breaking a rule. The parameters that the Graph
 // API checks itself meet 100, those that WhatsApp checks behind it meet 131008 and 131009:
 // https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes
-var byBreach = map[message.Breach]refusal{
-	message.Missing:   {code: 131008},
-	message.Malformed: {code: 100, plain: true},
-	message.Invalid:   {code: 131009},
+var byBreach = map[content.Breach]refusal{
+	content.Missing:   {code: 131008},
+	content.Malformed: {code: 100, plain: true},
+	content.Invalid:   {code: 131009},
 }
 
 // byRule is where Meta answers a rule otherwise. Meta documents its codes, not which rule
@@ -71,9 +72,9 @@ var byRule = map[string]refusal{
 }
 
 // breaches is the way of breaking each rule.
-var breaches = func() map[string]message.Breach {
-	all := map[string]message.Breach{}
-	for _, r := range message.Rules() {
+var breaches = func() map[string]content.Breach {
+	all := map[string]content.Breach{}
+	for _, r := range content.Rules() {
 		all[r.Code] = r.Breach
 	}
 	return all

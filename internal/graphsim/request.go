@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 
+	"sluice/internal/content"
 	"sluice/internal/jsondoc"
 	"sluice/internal/message"
 )
@@ -46,8 +47,8 @@ func parse(body []byte) (request, *wrong) {
 	if product, _ := object.Get("messaging_product").Text(); product != "whatsapp" {
 		return m, &wrong{100, true, "The parameter messaging_product is required."}
 	}
-	if m.mark = message.IsMark(object); m.mark {
-		_, problems := message.CheckMark(object)
+	if m.mark = content.IsMark(object); m.mark {
+		_, problems := content.CheckMark(object)
 		return m, m.verdict(problems)
 	}
 	if kind := object.Get("type"); kind.Kind() == jsondoc.Null {
@@ -56,7 +57,7 @@ func parse(body []byte) (request, *wrong) {
 		d.AddText("type", "text")
 	}
 	var problems []message.Problem
-	m.Content, problems = message.Check(object)
+	m.Content, problems = content.Check(object)
 	if w := m.verdict(problems); w != nil {
 		return m, w
 	}

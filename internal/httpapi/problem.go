@@ -26,7 +26,7 @@ func Problem(path, code string) message.Problem {
 
 // answer is what the API says with a code.
 type answer struct {
-	status int // 0: 422, as for all codes of message.Parse
+	status int // 0: 422, as for all codes of content.Parse
 	detail string
 	fix    string
 }

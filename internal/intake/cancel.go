@@ -33,7 +33,7 @@ func (in *Intake) cancel(w http.ResponseWriter, r *http.Request) {
 func (in *Intake) takeBack(ctx context.Context, id string) refusal {
 	ctx, stop := context.WithTimeout(ctx, storeTimeout)
 	defer stop()
-	st, err := in.o.Desk.Cancel(ctx, id)
+	st, err := in.o.Canceller.Cancel(ctx, id)
 	switch {
 	case errors.Is(err, message.ErrNotFound):
 		return refuse("not_found")

@@ -11,6 +11,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"sluice/internal/content"
 	"sluice/internal/httpapi"
 	"sluice/internal/jsondoc"
 	"sluice/internal/message"
@@ -25,7 +26,7 @@ const (
 	maxAhead = 90 * 24 * time.Hour // of every time: what is computed with it stays far from what a time can hold
 )
 
-// maxProblems bounds an answer, as message.Check does its part of it.
+// maxProblems bounds an answer, as content.Check does its part of it.
 const maxProblems = 20
 
 // envelope is a request: its JSON text is read once, and everything about it is taken from there.
@@ -151,7 +152,7 @@ func (e *envelope) content(m *message.Message) {
 		return
 	}
 	var problems []message.Problem
-	m.Content, problems = message.Check(e.message)
+	m.Content, problems = content.Check(e.message)
 	for _, p := range problems {
 		p.Path = strings.TrimSuffix("message."+p.Path, ".")
 		e.add(p)
@@ -163,7 +164,7 @@ func (e *envelope) content(m *message.Message) {
 // hash. Without a key no other request can mean this message.
 func (e *envelope) finish(m *message.Message) {
 	const more = 64 // for messaging_product and the recipient
-	m.Payload = message.AppendPayload(make([]byte, 0, len(e.message.Raw())+more), e.message, m.Content.To)
+	m.Payload = content.AppendPayload(make([]byte, 0, len(e.message.Raw())+more), e.message, m.Content.To)
 	if m.Key != "" {
 		m.Hash = e.hash(m)
 	}

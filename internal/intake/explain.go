@@ -57,7 +57,7 @@ func (in *Intake) explain(ctx context.Context, rec message.Record) (any, refusal
 	var standing message.Standing
 	if rec.State == message.Queued {
 		var err error
-		if standing, err = in.o.Desk.Standing(ctx, rec); err != nil {
+		if standing, err = in.o.Waiting.Standing(ctx, rec); err != nil {
 			in.o.Log.Error("message not explained", "msg_id", rec.ID, "err", err)
 			return nil, refuse("store_unavailable")
 		}

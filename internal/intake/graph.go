@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"sluice/internal/content"
 	"sluice/internal/httpapi"
 	"sluice/internal/jsondoc"
 	"sluice/internal/message"
@@ -197,7 +198,7 @@ func (in *Intake) readGraph(w http.ResponseWriter, r *http.Request, key httpapi.
 		return m, "", false, refused
 	}
 	object := e.body.Root()
-	if message.IsMark(object) {
+	if content.IsMark(object) {
 		in.graphMark(w, r, key, object, bytes.Clone(e.buffer)) // the transport may read it for longer than the envelope lives
 		return m, "", true, nil
 	}
@@ -273,7 +274,7 @@ func (e *envelope) assumeMeta(object jsondoc.Value) (plain bool) {
 
 // graphMark passes a mark as read, or that somebody types, on to Meta.
 func (in *Intake) graphMark(w http.ResponseWriter, r *http.Request, key httpapi.Key, object jsondoc.Value, body []byte) {
-	_, problems := message.CheckMark(object)
+	_, problems := content.CheckMark(object)
 	if len(problems) > 0 {
 		in.graphRefuse(w, problems)
 		return

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"sync"
 
+	"sluice/internal/content"
 	"sluice/internal/httpapi"
-	"sluice/internal/message"
 )
 
 // graphFailure is an error as Meta writes it.
@@ -53,11 +53,11 @@ var graphCodes = map[string]struct{ status, code, subcode int }{
 // parameter, for everything else.
 var breachCode = sync.OnceValue(func() func(code string) int {
 	codes := map[string]int{}
-	for _, r := range message.Rules() {
+	for _, r := range content.Rules() {
 		switch r.Breach {
-		case message.Missing:
+		case content.Missing:
 			codes[r.Code] = 131008
-		case message.Invalid:
+		case content.Invalid:
 			codes[r.Code] = 131009
 		}
 	}

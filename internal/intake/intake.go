@@ -33,17 +33,25 @@ type reader interface {
 	Progress(ctx context.Context, ids []string) ([]message.Record, error)
 }
 
-// desk is asked about messages that were accepted.
-type desk interface {
+// finder finds messages.
+type finder interface {
 	// ByRef returns a number's messages with a reference, the latest first.
 	ByRef(ctx context.Context, number, ref string) ([]message.Record, error)
 	// List returns about limit records that a filter selects, from a position on, and the position after
 	// them; nil: none follow.
 	List(ctx context.Context, f message.ListFilter, from message.ListPosition, limit int) ([]message.Record, *message.ListPosition, error)
-	// Standing tells what keeps a queued message beside its record.
+}
+
+// waiting says what messages wait for.
+type waiting interface {
+	// Standing returns what a queued message waits for, beside its record.
 	Standing(ctx context.Context, r message.Record) (message.Standing, error)
-	// Cancel takes a message back that may still be taken back, and returns the state it is in
-	// then; or message.ErrNotFound.
+}
+
+// canceller cancels messages.
+type canceller interface {
+	// Cancel cancels a message that may still be cancelled, and returns its state then; or
+	// message.ErrNotFound.
 	Cancel(ctx context.Context, id string) (message.State, error)
 }
 
@@ -55,7 +63,9 @@ type drain func(ctx context.Context, number string, c message.Class) (time.Durat
 type Options struct {
 	Acceptor   acceptor                                             // required
 	Reader     reader                                               // required
-	Desk       desk                                                 // required to find, explain and cancel
+	Finder     finder                                               // required to find messages
+	Waiting    waiting                                              // required to explain what a message waits for
+	Canceller  canceller                                            // required to cancel
 	Keys       httpapi.Keys                                         // who may call; nobody without
 	Numbers    func(number string) bool                             // whether a phone number id is configured; required
 	Own        func(number string) string                           // the phone number of an id, in E.164; empty, or nil: not known

@@ -154,7 +154,7 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 		},
 		Refuse: func(string) bool { return b.refuse },
 		Offset: func() time.Duration { return b.offset },
-		Desk:   b.clerk,
+		Finder: b.clerk, Waiting: b.clerk, Canceller: b.clerk,
 		Graph:  b.meta,
 		Passes: func(code int) bool { return code == passingCode },
 		Explain: func(code int) (title, advice string) {

@@ -120,7 +120,7 @@ func (in *Intake) byRef(ctx context.Context, q url.Values, key httpapi.Key) ([]m
 	if refused != nil {
 		return nil, "", refused
 	}
-	records, err := in.o.Desk.ByRef(ctx, number, ref)
+	records, err := in.o.Finder.ByRef(ctx, number, ref)
 	if err != nil {
 		return nil, "", in.notListed(err)
 	}
@@ -143,7 +143,7 @@ func (in *Intake) byFilter(ctx context.Context, q url.Values, key httpapi.Key) (
 			return nil, "", refuseAt("cursor", "cursor_invalid")
 		}
 	}
-	records, next, err := in.o.Desk.List(ctx, f, from, limit)
+	records, next, err := in.o.Finder.List(ctx, f, from, limit)
 	if err != nil {
 		return nil, "", in.notListed(err)
 	}

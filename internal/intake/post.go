@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"sluice/internal/content"
 	"sluice/internal/httpapi"
 	"sluice/internal/message"
 )
@@ -124,7 +125,7 @@ func (in *Intake) check(e *envelope, m *message.Message, key httpapi.Key, now ti
 		e.refuse("expires_at", "ttl_too_far")
 	}
 	if m.Content.Unknown != "" && !in.o.Refuse(m.From) {
-		e.problems = slices.DeleteFunc(e.problems, message.IsUnknownKind)
+		e.problems = slices.DeleteFunc(e.problems, content.IsUnknownKind)
 	}
 	if len(e.problems) > 0 {
 		return e.problems

@@ -83,7 +83,7 @@ func TestAcceptOfABatch(t *testing.T) {
 				a.Message = reused
 			case 7:
 				a.Enqueue = func(w *store.Writes) error {
-					w.RPush(f.shard.Key(tasks), "half a task")
+					w.RPush(store.Key(f.shard, tasks), "half a task")
 					return broken
 				}
 			}
@@ -107,7 +107,7 @@ func TestAcceptOfABatch(t *testing.T) {
 				t.Errorf("%d: %+v", i, r)
 			}
 		}
-		if got := f.db.LLen(t.Context(), f.shard.Key(tasks)).Val(); got != 1+150-3*15 {
+		if got := f.db.LLen(t.Context(), store.Key(f.shard, tasks)).Val(); got != 1+150-3*15 {
 			t.Errorf("%d tasks", got)
 		}
 		f.wantConsistent("at the end")

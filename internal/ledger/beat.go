@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
+	"sluice/internal/store"
 )
 
 // A shard has the heartbeats of all workers: a server that is away, or set back, concerns its own shards
@@ -17,13 +18,13 @@ import (
 // loaded an older file, or took its data from an older copy.
 
 // workersKey holds the time of the last heartbeat of each worker, by the clock of the shard's node.
-func workersKey(s message.Shard) string { return s.Key("workers") }
+func workersKey(s message.Shard) string { return store.Key(s, "workers") }
 
 // pulsesKey holds the number of the last heartbeat of each worker: a hash.
-func pulsesKey(s message.Shard) string { return s.Key("pulses") }
+func pulsesKey(s message.Shard) string { return store.Key(s, "pulses") }
 
 // replayingKey holds the workers that lived before the shard's epoch began, and have not replayed: a set.
-func replayingKey(s message.Shard) string { return s.Key("replaying") }
+func replayingKey(s message.Shard) string { return store.Key(s, "replaying") }
 
 const (
 	// forgetAfter is when a dead worker's heartbeat is dropped: long after its attempts were reclaimed.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"sluice/internal/audit"
+	"sluice/internal/events"
 	"sluice/internal/message"
 	"sluice/internal/record"
 	"sluice/internal/store"
@@ -38,7 +40,7 @@ func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Re
 		}
 	}
 	for _, c := range changes {
-		w.Append(s.MessageEventsKey(), message.EventsField, after.AppendEvent(make([]byte, 0, 512), at, c))
+		w.Append(events.MessageKey(s), events.Field, after.AppendEvent(make([]byte, 0, 512), at, c))
 	}
 }
 
@@ -77,7 +79,7 @@ func (l *Ledger) writeNames(w *store.Writes, s message.Shard, before, after reco
 // wamidsKey is the index of Meta's ids of messages that were accepted on a day: a hash of their
 // names to our ids.
 func wamidsKey(s message.Shard, accepted time.Time) string {
-	return s.Key("wamids:" + accepted.UTC().Format(time.DateOnly))
+	return store.Key(s, "wamids:"+accepted.UTC().Format(time.DateOnly))
 }
 
 // nameOf names one of Meta's ids in an index.
@@ -86,10 +88,10 @@ func nameOf(wamid string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// input is what somebody asks of a message, with what an operator ordered it by.
+// input is what is to change of a message, with the order of an operator.
 type input struct {
 	record.Input
-	deed string // as JSON, for the audit log; empty: none
+	audit string // an entry of the audit log, as JSON; empty: none
 }
 
 // asked makes an input of a move.
@@ -100,13 +102,13 @@ func asked(kind record.Kind, m message.Move) (input, error) {
 	}
 	in.Note = strings.TrimPrefix(m.Reason+" by "+m.Deed.Actor+": "+m.Deed.Reason, " ")
 	if m.Deed.Verb == message.VerbReplay || m.Deed.Verb == message.VerbResend {
-		return in, nil // one of thousands: the audit log has them as a whole, see Note
+		return in, nil // one of thousands: the audit log has one entry for all of them
 	}
 	about, err := json.Marshal(m.Deed)
 	if err != nil {
-		return in, fmt.Errorf("deed: %w", err)
+		return in, fmt.Errorf("audit log: %w", err)
 	}
-	in.deed = string(about)
+	in.audit = string(about)
 	return in, nil
 }
 
@@ -139,8 +141,8 @@ func (l *Ledger) change(ctx context.Context, s message.Shard, id string, in inpu
 			}
 		}
 		l.write(w, s, before, after, d.Changes, in.At)
-		if d.Applied && in.deed != "" {
-			w.Do("xadd", s.AuditKey(), "maxlen", "~", 1000, "*", "deed", in.deed)
+		if d.Applied && in.audit != "" {
+			audit.Append(w, s, in.audit)
 		}
 		return nil
 	}}
@@ -172,7 +174,7 @@ func (l *Ledger) endsAt(r *record.Record) time.Time {
 
 // endedKey is the list of a shard's messages whose records end in an hour: the hour of a time.
 func endedKey(s message.Shard, at time.Time) string {
-	return s.Key("ended:" + strconv.FormatInt(hourOf(at), 10))
+	return store.Key(s, "ended:"+strconv.FormatInt(hourOf(at), 10))
 }
 
 func hourOf(at time.Time) int64 { return at.Unix() / 3600 }

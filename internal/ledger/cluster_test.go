@@ -44,7 +44,7 @@ func TestLifeInACluster(t *testing.T) {
 				byShard[s] = append(byShard[s], e)
 			}
 			for s, all := range byShard {
-				position := s.Key("position")
+				position := store.Key(s, "position")
 				folded, err := f.Fold(t.Context(), s, all, map[string]string{position: "7"})
 				if err != nil || slices.ContainsFunc(folded, func(f message.Folded) bool { return f != message.Applied }) {
 					t.Errorf("fold: %v, %v", folded, err)
@@ -57,7 +57,7 @@ func TestLifeInACluster(t *testing.T) {
 				f.wantState(id, message.Delivered)
 			}
 
-			key := f.shard.Key("m:")
+			key := store.Key(f.shard, "m:")
 			id := f.accepted("replaced")
 			old := c.MasterOf(key)
 			if err := c.ReplicaOf(key).Client().ClusterFailover(t.Context()).Err(); err != nil {

@@ -16,6 +16,7 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/record"
+	"sluice/internal/store"
 )
 
 // stored returns all records of the shard by their ids.
@@ -37,7 +38,7 @@ func (f fixture) stored() map[string]record.Record {
 // keys returns the shard's keys of a pattern.
 func (f fixture) keys(pattern string) []string {
 	f.t.Helper()
-	keys, err := f.db.Keys(f.t.Context(), strings.NewReplacer("{", `{`, "}", `}`).Replace(f.shard.Key(pattern))).Result()
+	keys, err := f.db.Keys(f.t.Context(), strings.NewReplacer("{", `{`, "}", `}`).Replace(store.Key(f.shard, pattern))).Result()
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -89,7 +90,7 @@ func (f fixture) wantConsistent(when string) {
 			if r.Tombstone() {
 				end = r.KeyUntil
 			}
-			if hour := end.Unix() / 3600; !slices.Contains(f.db.LRange(ctx, f.shard.Key(fmt.Sprint("ended:", hour)), 0, -1).Val(), id) {
+			if hour := end.Unix() / 3600; !slices.Contains(f.db.LRange(ctx, store.Key(f.shard, fmt.Sprint("ended:", hour)), 0, -1).Val(), id) {
 				f.t.Errorf("%s: %s, %s since %s, is not to be forgotten", when, id, r.State, r.Since())
 			}
 		}
@@ -105,7 +106,7 @@ func (f fixture) wantConsistent(when string) {
 	}
 	for list, want := range lists {
 		got := map[string]int64{}
-		for _, z := range f.db.ZRangeWithScores(ctx, f.shard.Key(list), 0, -1).Val() {
+		for _, z := range f.db.ZRangeWithScores(ctx, store.Key(f.shard, list), 0, -1).Val() {
 			got[z.Member.(string)] = int64(z.Score)
 		}
 		if !maps.Equal(got, want) {
@@ -114,7 +115,7 @@ func (f fixture) wantConsistent(when string) {
 	}
 	found := map[string]map[string]string{}
 	for _, key := range f.keys("wamids:*") {
-		found[strings.TrimPrefix(key, f.shard.Key(""))] = f.db.HGetAll(ctx, key).Val()
+		found[strings.TrimPrefix(key, store.Key(f.shard, ""))] = f.db.HGetAll(ctx, key).Val()
 	}
 	if !reflect.DeepEqual(found, names) {
 		f.t.Errorf("%s: Meta's ids lead to\n%v\nwant\n%v", when, found, names)

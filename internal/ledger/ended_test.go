@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice/internal/message"
+	"sluice/internal/store"
 )
 
 // ended returns the ids of the messages that a filter selects, and of those among them whose content is
@@ -101,7 +102,7 @@ func TestEnded(t *testing.T) {
 		if a.Verdict != message.Go || a.N != 2 || len(a.Payload) == 0 {
 			t.Fatalf("its next attempt: %+v", a)
 		}
-		for _, list := range f.db.Keys(f.t.Context(), f.shard.Key("ended:*")).Val() { // both ends, in parts that are read apart
+		for _, list := range f.db.Keys(f.t.Context(), store.Key(f.shard, "ended:*")).Val() { // both ends, in parts that are read apart
 			for i := range 500 {
 				f.db.RPush(f.t.Context(), list, fmt.Sprint("1999-", i))
 			}

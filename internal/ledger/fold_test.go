@@ -11,6 +11,7 @@ import (
 
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/store"
 )
 
 // metaTime is when Meta says that something happened.
@@ -55,7 +56,7 @@ func (f fixture) rejoined() int {
 // waiting counts the reports that wait for their messages.
 func (f fixture) waiting() int64 {
 	f.t.Helper()
-	return f.db.ZCard(f.t.Context(), f.shard.Key("orphans")).Val()
+	return f.db.ZCard(f.t.Context(), store.Key(f.shard, "orphans")).Val()
 }
 
 // orders returns every order of every non-empty selection of all.
@@ -129,7 +130,7 @@ func (f fixture) foldOrder(t *testing.T, name, moment string, marked bool, order
 	if again := f.rejoined(); again > 0 {
 		t.Errorf("%s: %d reports were applied twice", name, again)
 	}
-	f.db.Del(t.Context(), f.shard.Key("orphans"), f.shard.Key("orphans:since")) // those of ended messages
+	f.db.Del(t.Context(), store.Key(f.shard, "orphans"), store.Key(f.shard, "orphans:since")) // those of ended messages
 
 	r := f.get(id)
 	if r.State != want || r.WAMID != wamid || r.Duplicates != 0 {
@@ -369,7 +370,7 @@ func TestOrphans(t *testing.T) {
 		if n, dropped := rejoin(16 * time.Minute); n != 0 || dropped != 1 {
 			t.Errorf("of a message that is not ours: %d applied, %d dropped", n, dropped)
 		}
-		if n := f.waiting() + f.db.ZCard(t.Context(), f.shard.Key("orphans:since")).Val(); n != 0 {
+		if n := f.waiting() + f.db.ZCard(t.Context(), store.Key(f.shard, "orphans:since")).Val(); n != 0 {
 			t.Errorf("after a quarter of an hour %d wait on", n)
 		}
 	})
@@ -411,10 +412,10 @@ func TestOrphansAreBounded(t *testing.T) {
 		if err != nil || dropped != all-most {
 			t.Errorf("%d were dropped, %v; want %d", dropped, err, all-most)
 		}
-		if n, since := f.waiting(), f.db.ZCard(t.Context(), f.shard.Key("orphans:since")).Val(); n != most || since != most {
+		if n, since := f.waiting(), f.db.ZCard(t.Context(), store.Key(f.shard, "orphans:since")).Val(); n != most || since != most {
 			t.Errorf("%d wait, by when they came %d; want %d", n, since, most)
 		}
-		for _, text := range f.db.ZRange(t.Context(), f.shard.Key("orphans"), 0, -1).Val() {
+		for _, text := range f.db.ZRange(t.Context(), store.Key(f.shard, "orphans"), 0, -1).Val() {
 			if !strings.Contains(text, "wamid.9.") && !strings.Contains(text, "wamid.8.") && !strings.Contains(text, "wamid.7.") {
 				t.Errorf("an early one stayed: %s", text)
 			}
@@ -462,7 +463,7 @@ func TestWamidUntilRead(t *testing.T) {
 		f.wantLife(a.ID, day)
 		f.wantFolded(message.Applied, evidence("", 0, "wamid.2", "read"))
 		f.wantLife(a.ID, day)
-		if keys := f.db.Keys(t.Context(), f.shard.Key("wamids:*")).Val(); len(keys) != 0 {
+		if keys := f.db.Keys(t.Context(), store.Key(f.shard, "wamids:*")).Val(); len(keys) != 0 {
 			t.Errorf("the index of a message that was read is kept: %q", keys)
 		}
 	})
@@ -483,7 +484,7 @@ func TestAnotherMessageDoesNotTakeTheName(t *testing.T) {
 		// An index that leads to a message that does not have the id is not believed.
 		third := f.attempting("third")
 		sum := sha256.Sum256([]byte("wamid.3"))
-		f.db.HSet(t.Context(), f.shard.Key("wamids:"+f.get(third.ID).AcceptedAt.Format(time.DateOnly)), hex.EncodeToString(sum[:8]), third.ID)
+		f.db.HSet(t.Context(), store.Key(f.shard, "wamids:"+f.get(third.ID).AcceptedAt.Format(time.DateOnly)), hex.EncodeToString(sum[:8]), third.ID)
 		f.wantFolded(message.NoRecord, evidence("", 0, "wamid.3", "read"))
 		f.wantState(third.ID, message.Attempting)
 	})

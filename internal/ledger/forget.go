@@ -31,7 +31,7 @@ const (
 )
 
 // forgottenKey is the last hour of a shard whose list Forget has gone through.
-func forgottenKey(s message.Shard) string { return s.Key("forgotten") }
+func forgottenKey(s message.Shard) string { return store.Key(s, "forgotten") }
 
 // Forget ends the records and tombstones of a shard whose lives are over, and drops what refers to them.
 // It returns how many, and blocks until no more are due or ctx ends. A record that cannot be read stays and

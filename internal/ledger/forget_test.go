@@ -13,9 +13,12 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"sluice/internal/audit"
+	"sluice/internal/events"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/record"
+	"sluice/internal/store"
 )
 
 // ages lets everything in Redis happen so many days earlier than it did.
@@ -40,8 +43,8 @@ func (f fixture) ages(days int) {
 		must(f.db.Set(ctx, ledger.RecordPrefix(f.shard)+id, r.Encode(), 0).Err())
 	}
 	for _, list := range []string{"waiting", "doubts", "parked", "dead", "awaiting", "orphans", "orphans:since"} {
-		for _, z := range f.db.ZRangeWithScores(ctx, f.shard.Key(list), 0, -1).Val() {
-			must(f.db.ZAdd(ctx, f.shard.Key(list), redis.Z{Score: z.Score - float64(d.Milliseconds()), Member: z.Member}).Err())
+		for _, z := range f.db.ZRangeWithScores(ctx, store.Key(f.shard, list), 0, -1).Val() {
+			must(f.db.ZAdd(ctx, store.Key(f.shard, list), redis.Z{Score: z.Score - float64(d.Milliseconds()), Member: z.Member}).Err())
 		}
 	}
 	rename := func(pattern string, earlier func(string) string) {
@@ -62,8 +65,8 @@ func (f fixture) ages(days int) {
 		must(err)
 		return at.Add(-d).Format(time.DateOnly)
 	})
-	if last, err := f.db.Get(ctx, f.shard.Key("forgotten")).Int(); err == nil {
-		must(f.db.Set(ctx, f.shard.Key("forgotten"), last-24*days, 0).Err())
+	if last, err := f.db.Get(ctx, store.Key(f.shard, "forgotten")).Int(); err == nil {
+		must(f.db.Set(ctx, store.Key(f.shard, "forgotten"), last-24*days, 0).Err())
 	}
 }
 
@@ -157,7 +160,7 @@ func TestForget(t *testing.T) {
 			f.db.Del(t.Context(), ledger.RecordPrefix(f.shard)+id)
 			f.db.ZRem(t.Context(), f.refIndex(), id)
 			for _, list := range []string{"waiting", "doubts", "parked"} {
-				f.db.ZRem(t.Context(), f.shard.Key(list), id)
+				f.db.ZRem(t.Context(), store.Key(f.shard, list), id)
 			}
 		}
 		if left := f.kinds(); !slices.Equal(left, empty) {
@@ -180,7 +183,7 @@ func (f fixture) refIndex() string {
 func (f fixture) kinds() []string {
 	f.t.Helper()
 	keys := slices.DeleteFunc(f.db.Keys(f.t.Context(), "*").Val(), func(key string) bool {
-		return key == f.shard.MessageEventsKey() || key == f.shard.AuditKey() || key == f.shard.Key(tasks)
+		return key == events.MessageKey(f.shard) || key == audit.Key(f.shard) || key == store.Key(f.shard, tasks)
 	})
 	slices.Sort(keys)
 	return keys
@@ -339,7 +342,7 @@ func TestForgetPassesOverWhatCannotBeRead(t *testing.T) {
 func TestForgetAfterAClockThatWasAhead(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
-		f.db.Set(t.Context(), f.shard.Key("forgotten"), time.Now().Unix()/3600+24*30, 0)
+		f.db.Set(t.Context(), store.Key(f.shard, "forgotten"), time.Now().Unix()/3600+24*30, 0)
 		f.forgets(0)
 		id := f.accepted("k")
 		f.Cancel(t.Context(), id)
@@ -510,10 +513,10 @@ func TestForgetAfterACrash(t *testing.T) {
 			f.edit(a.Message.ID, func(r *record.Record) {
 				r.Timeline[len(r.Timeline)-1].At = r.Since().Add(time.Duration(i%3) * time.Hour)
 			})
-			list := f.db.Keys(t.Context(), f.shard.Key("ended:*")).Val()[0]
+			list := f.db.Keys(t.Context(), store.Key(f.shard, "ended:*")).Val()[0]
 			f.db.LRem(t.Context(), list, 1, a.Message.ID)
 			later := f.read(a.Message.ID)
-			f.db.RPush(t.Context(), f.shard.Key(fmt.Sprint("ended:", later.Since().Add(day).Unix()/3600)), a.Message.ID)
+			f.db.RPush(t.Context(), store.Key(f.shard, fmt.Sprint("ended:", later.Since().Add(day).Unix()/3600)), a.Message.ID)
 		}
 		f.ages(3)
 
@@ -574,13 +577,13 @@ func TestForgetWhatNobodyRemembers(t *testing.T) {
 		ctx := t.Context()
 		long := time.Now().Add(-32 * day)
 		for i := range 250 {
-			f.db.ZAdd(ctx, f.shard.Key("awaiting"), redis.Z{Score: float64(long.UnixMilli()), Member: message.NewID(number, fmt.Sprint(i))})
-			f.db.HSet(ctx, f.shard.Key("wamids:"+long.UTC().Format(time.DateOnly)), fmt.Sprint("name", i), message.NewID(number, fmt.Sprint(i)))
+			f.db.ZAdd(ctx, store.Key(f.shard, "awaiting"), redis.Z{Score: float64(long.UnixMilli()), Member: message.NewID(number, fmt.Sprint(i))})
+			f.db.HSet(ctx, store.Key(f.shard, "wamids:"+long.UTC().Format(time.DateOnly)), fmt.Sprint("name", i), message.NewID(number, fmt.Sprint(i)))
 		}
 		f.ages(0)
-		f.db.Set(ctx, f.shard.Key("forgotten"), time.Now().Unix()/3600-26, 0)
+		f.db.Set(ctx, store.Key(f.shard, "forgotten"), time.Now().Unix()/3600-26, 0)
 		f.forgets(0)
-		if n, keys := f.db.ZCard(ctx, f.shard.Key("awaiting")).Val(), f.keys("wamids:*"); n != 0 || len(keys) != 0 {
+		if n, keys := f.db.ZCard(ctx, store.Key(f.shard, "awaiting")).Val(), f.keys("wamids:*"); n != 0 || len(keys) != 0 {
 			t.Errorf("%d await a status, %q are left", n, keys)
 		}
 	})

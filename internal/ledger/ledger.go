@@ -29,7 +29,7 @@ var beatLua string
 var aliveLua string
 
 // RecordPrefix is what the keys of a shard's records begin with; the message's id follows.
-func RecordPrefix(s message.Shard) string { return s.Key("m:") }
+func RecordPrefix(s message.Shard) string { return store.Key(s, "m:") }
 
 // Options say how long records live. Zero means the default.
 type Options struct {
@@ -111,7 +111,7 @@ func (l *Ledger) lifeOf(s message.State) time.Duration {
 }
 
 // listKey is one of a shard's lists of messages: a sorted set, see record.Place.
-func listKey(s message.Shard, l message.List) string { return s.Key(string(l)) }
+func listKey(s message.Shard, l message.List) string { return store.Key(s, string(l)) }
 
 // shardOf returns the shard of a message and the key of its record, or message.ErrNotFound for what
 // is no message id.

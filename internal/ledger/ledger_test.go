@@ -17,6 +17,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"sluice/internal/events"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/record"
@@ -115,7 +116,7 @@ const tasks = "tasks"
 // accepting is a message with a task.
 func (f fixture) accepting(m message.Message) ledger.Accepting {
 	return ledger.Accepting{Message: m, Enqueue: func(w *store.Writes) error {
-		w.RPush(message.DefaultShards.Of(m.From).Key(tasks), m.ID)
+		w.RPush(store.Key(message.DefaultShards.Of(m.From), tasks), m.ID)
 		return nil
 	}}
 }
@@ -144,7 +145,7 @@ func (f fixture) acceptedAs(m message.Message) {
 // tasksOf counts the tasks of a message.
 func (f fixture) tasksOf(id string) (n int) {
 	f.t.Helper()
-	for _, task := range f.db.LRange(f.t.Context(), f.shard.Key(tasks), 0, -1).Val() {
+	for _, task := range f.db.LRange(f.t.Context(), store.Key(f.shard, tasks), 0, -1).Val() {
 		if task == id {
 			n++
 		}
@@ -220,7 +221,7 @@ func (f fixture) wantLife(id string, want time.Duration) {
 	f.t.Helper()
 	r := f.read(id)
 	hour := r.Since().Add(want).Unix() / 3600
-	entered := slices.Contains(f.db.LRange(f.t.Context(), f.shard.Key(fmt.Sprint("ended:", hour)), 0, -1).Val(), id)
+	entered := slices.Contains(f.db.LRange(f.t.Context(), store.Key(f.shard, fmt.Sprint("ended:", hour)), 0, -1).Val(), id)
 	switch want {
 	case 0:
 		if r.State.Final() || r.State == message.Submitted || r.State == message.Sent {
@@ -249,7 +250,7 @@ const (
 // names returns those of Meta's ids of a message by which it is found.
 func (f fixture) names(r record.Record) (found []string) {
 	f.t.Helper()
-	index := f.shard.Key("wamids:" + r.AcceptedAt.Format(time.DateOnly))
+	index := store.Key(f.shard, "wamids:"+r.AcceptedAt.Format(time.DateOnly))
 	for _, wamid := range r.WAMIDs() {
 		sum := sha256.Sum256([]byte(wamid))
 		if f.db.HGet(f.t.Context(), index, hex.EncodeToString(sum[:8])).Val() == r.ID {
@@ -272,12 +273,12 @@ func (f fixture) backlog() ledger.Backlog {
 // and must tell no secret.
 func (f fixture) events() (all []message.Event) {
 	f.t.Helper()
-	entries, err := f.db.XRange(f.t.Context(), f.shard.MessageEventsKey(), "-", "+").Result()
+	entries, err := f.db.XRange(f.t.Context(), events.MessageKey(f.shard), "-", "+").Result()
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	for _, entry := range entries {
-		lines, _ := entry.Values[message.EventsField].(string)
+		lines, _ := entry.Values[events.Field].(string)
 		for raw := range strings.SplitSeq(lines, "\n") {
 			if strings.Contains(raw, secret) || strings.Contains(raw, full) {
 				f.t.Errorf("event tells too much: %s", raw)
@@ -480,7 +481,7 @@ func TestBeat(t *testing.T) {
 		for i, w := range []string{"a", "b", "b"} {
 			f.beats(w, int64(i+1), 0, "")
 		}
-		workers := f.shard.Key("workers")
+		workers := store.Key(f.shard, "workers")
 		for name, age := range map[string]time.Duration{"silent": 9 * time.Second, "from the future": -time.Minute} {
 			at := float64(time.Now().Add(-age).UnixMilli())
 			if err := f.db.ZAdd(t.Context(), workers, redis.Z{Score: at, Member: name}).Err(); err != nil {

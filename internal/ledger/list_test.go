@@ -9,6 +9,7 @@ import (
 
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/store"
 )
 
 // pages lists messages page by page, and calls between after each page but the last. It fails when a page has
@@ -177,7 +178,7 @@ func TestAnHourHasAMessageOnce(t *testing.T) {
 		}
 		r := f.read(a.ID)
 		hour := r.Since().Add(24*time.Hour).Unix() / 3600
-		got := f.db.LRange(t.Context(), f.shard.Key(fmt.Sprint("ended:", hour)), 0, -1).Val()
+		got := f.db.LRange(t.Context(), store.Key(f.shard, fmt.Sprint("ended:", hour)), 0, -1).Val()
 		if strings.Join(got, " ") != a.ID && r.Since().Unix()/3600 == r.Timeline[0].At.Unix()/3600 {
 			t.Errorf("the list of its hour has %q", got)
 		}

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,48 +11,6 @@ import (
 
 	"sluice/internal/message"
 )
-
-// Note enters a deed into the trail that is about no single message.
-func (l *Ledger) Note(ctx context.Context, d message.Deed) error {
-	about, err := json.Marshal(d)
-	if err == nil {
-		err = l.db.XAdd(ctx, &redis.XAddArgs{
-			Stream: message.Shard(0).AuditKey(), MaxLen: 1000, Approx: true, Values: []any{"deed", about},
-		}).Err()
-	}
-	if err != nil {
-		return fmt.Errorf("note a deed: %w", err)
-	}
-	return nil
-}
-
-// Deeds returns the latest limit deeds of the trail, the latest first.
-func (l *Ledger) Deeds(ctx context.Context, limit int) ([]message.Deed, error) {
-	all := l.o.Shards.All()
-	cmds := make([]*redis.XMessageSliceCmd, len(all))
-	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
-		for i, s := range all {
-			cmds[i] = p.XRevRangeN(ctx, s.AuditKey(), "+", "-", int64(limit))
-		}
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read deeds: %w", err)
-	}
-	var deeds []message.Deed
-	for _, c := range cmds {
-		for _, entry := range c.Val() {
-			var d message.Deed
-			if err := json.Unmarshal([]byte(text(entry.Values["deed"])), &d); err != nil {
-				return nil, fmt.Errorf("deed %s: %w", entry.ID, err)
-			}
-			ms, _, _ := strings.Cut(entry.ID, "-")
-			d.At = at(ms)
-			deeds = append(deeds, d)
-		}
-	}
-	slices.SortStableFunc(deeds, func(a, b message.Deed) int { return b.At.Compare(a.At) })
-	return deeds[:min(limit, len(deeds))], nil
-}
 
 // Look returns a message as it is now, for a Sweep or a Move of what was seen; or
 // message.ErrNotFound.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"sluice/internal/audit"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/redistest"
@@ -30,7 +31,7 @@ func (f fixture) look(id string) message.Open {
 func (f fixture) moved(o message.Open, m message.Move) bool {
 	f.t.Helper()
 	done, err := f.Move(f.t.Context(), o, m, func(w *store.Writes) error {
-		w.RPush(f.shard.Key(tasks), o.ID)
+		w.RPush(store.Key(f.shard, tasks), o.ID)
 		return nil
 	})
 	if err != nil {
@@ -69,9 +70,9 @@ func (f fixture) dead(key string, m message.Move) string {
 func TestTheEndOfAQueuedMessage(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
-		ended := f.shard.Key("test:ended")
+		ended := store.Key(f.shard, "test:ended")
 		book := ledger.New(f.db, ledger.Options{Ended: func(w *store.Writes, s message.Shard, o message.Open) {
-			w.SAdd(s.Key("test:ended"), fmt.Sprint(o.ID, " ", o.K))
+			w.SAdd(store.Key(s, "test:ended"), fmt.Sprint(o.ID, " ", o.K))
 		}})
 		cancelled, replaced, attempted := f.accepted("cancelled"), f.accepted("replaced"), f.attempting("attempted")
 		if st, err := book.Cancel(t.Context(), cancelled); st != message.Cancelled || err != nil {
@@ -249,7 +250,7 @@ func TestADeedIsRecorded(t *testing.T) {
 		if changes := f.changes(id); changes[len(changes)-1] != "queued 1  0 resolved" {
 			t.Errorf("events %q: they tell whom they may, not who and why", changes)
 		}
-		deeds, err := f.Deeds(t.Context(), 10)
+		deeds, err := audit.New(f.db, message.DefaultShards).Latest(t.Context(), 10)
 		if err != nil || len(deeds) != 1 {
 			t.Fatalf("deeds %+v, %v", deeds, err)
 		}
@@ -341,7 +342,7 @@ func TestDeadLettersEndWithTheirRecords(t *testing.T) {
 		id := f.dead("1", used)
 		member := fmt.Sprintf("%d:%s:%s", used.Code, used.Reason, id)
 		long := float64(time.Now().Add(-week - time.Minute).UnixMilli())
-		if n, err := f.db.ZAdd(t.Context(), f.shard.Key("dead"), redis.Z{Score: long, Member: member}).Result(); n != 0 || err != nil {
+		if n, err := f.db.ZAdd(t.Context(), store.Key(f.shard, "dead"), redis.Z{Score: long, Member: member}).Result(); n != 0 || err != nil {
 			t.Fatalf("the index has no such entry: %v", err)
 		}
 		second := f.dead("2", used)
@@ -372,7 +373,7 @@ func TestByRef(t *testing.T) {
 		bare := newMessage("0")
 		bare.Ref = ""
 		f.acceptedAs(bare)
-		if keys := f.db.Keys(t.Context(), f.shard.Key("r:*")).Val(); len(keys) != 0 {
+		if keys := f.db.Keys(t.Context(), store.Key(f.shard, "r:*")).Val(); len(keys) != 0 {
 			t.Error("a message without a reference is indexed")
 		}
 		first := f.accepted("1")
@@ -400,7 +401,7 @@ func TestByRef(t *testing.T) {
 				t.Fatal(r.Err)
 			}
 		}
-		keys := f.db.Keys(t.Context(), f.shard.Key("r:*")).Val()
+		keys := f.db.Keys(t.Context(), store.Key(f.shard, "r:*")).Val()
 		if len(keys) != 1 || f.db.ZCard(t.Context(), keys[0]).Val() != 100 {
 			t.Errorf("the indexes %q hold %d", keys, f.db.ZCard(t.Context(), keys[0]).Val())
 		}
@@ -425,7 +426,7 @@ func TestOrdersOnAFullRedis(t *testing.T) {
 	if done, err := f.Sweep(t.Context(), f.look(doubtful), m); !done || err != nil {
 		t.Errorf("resolve: %t, %v", done, err)
 	}
-	if deeds, err := f.Deeds(t.Context(), 10); len(deeds) != 1 || err != nil {
+	if deeds, err := audit.New(f.db, message.DefaultShards).Latest(t.Context(), 10); len(deeds) != 1 || err != nil {
 		t.Errorf("deeds %v, %v", deeds, err)
 	}
 }

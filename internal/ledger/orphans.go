@@ -27,10 +27,10 @@ const (
 )
 
 // orphansKey is a shard's orphans, receipts as JSON, by when they are to be looked at again.
-func orphansKey(s message.Shard) string { return s.Key("orphans") }
+func orphansKey(s message.Shard) string { return store.Key(s, "orphans") }
 
 // orphansSinceKey is a shard's orphans by when they came.
-func orphansSinceKey(s message.Shard) string { return s.Key("orphans:since") }
+func orphansSinceKey(s message.Shard) string { return store.Key(s, "orphans:since") }
 
 // name fills in our ids of reports that carry no marker, where Meta's id is known.
 func (l *Ledger) name(ctx context.Context, s message.Shard, evidence []message.Evidence) error {

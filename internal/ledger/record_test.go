@@ -8,6 +8,7 @@ import (
 
 	"sluice/internal/message"
 	"sluice/internal/redistest"
+	"sluice/internal/store"
 )
 
 // TestRecordStaysShort: what is stored of a usual message beside its payload takes little memory,
@@ -22,7 +23,7 @@ func TestRecordStaysShort(t *testing.T) {
 	wamid := "wamid.HBgLMTU1NTEyMzQ1NjcVAgARGBI" + strings.Repeat("X", 31)
 	short := func(when string) {
 		t.Helper()
-		if got := len(f.db.Get(t.Context(), f.shard.Key("m:"+m.ID)).Val()) - len(f.read(m.ID).Payload); got > 220 {
+		if got := len(f.db.Get(t.Context(), store.Key(f.shard, "m:"+m.ID)).Val()) - len(f.read(m.ID).Payload); got > 220 {
 			t.Errorf("%s: %d bytes", when, got)
 		}
 	}

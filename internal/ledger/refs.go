@@ -9,13 +9,14 @@ import (
 
 	"sluice/internal/message"
 	"sluice/internal/record"
+	"sluice/internal/store"
 )
 
 // refKey is the index of a number's reference, which it names by a hash: the ids of the messages
 // that have it, by when they were accepted.
 func refKey(s message.Shard, number, ref string) string {
 	sum := sha256.Sum256([]byte(number + "\x00" + ref))
-	return s.Key("r:" + hex.EncodeToString(sum[:8]))
+	return store.Key(s, "r:"+hex.EncodeToString(sum[:8]))
 }
 
 // ByRef returns the messages of a number that were accepted with a reference and whose records

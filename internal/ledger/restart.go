@@ -32,7 +32,7 @@ var errRestarted = errors.New("another epoch of the server")
 
 // runKey is the epoch of its server that a shard was last used in, and until when nothing begins in it
 // unless every worker has replayed: a hash.
-func runKey(s message.Shard) string { return s.Key("run") }
+func runKey(s message.Shard) string { return store.Key(s, "run") }
 
 // beginIn is the script that begins attempts, for a server in an epoch. Where a connection may lead to
 // another server at any time, it must also ask.

@@ -13,6 +13,7 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/redistest"
+	"sluice/internal/store"
 )
 
 // swept moves an open message on and returns its new state.
@@ -76,7 +77,7 @@ func TestWaiting(t *testing.T) {
 		if got := ids(f.Waiting(t.Context(), other, 0, 9)); len(got) != 0 {
 			t.Errorf("in another shard: %v", got)
 		}
-		f.db.Del(t.Context(), f.shard.Key("m:"+want[1]))
+		f.db.Del(t.Context(), store.Key(f.shard, "m:"+want[1]))
 		if got := ids(f.Waiting(t.Context(), f.shard, 0, 9)); !slices.Equal(got, []string{want[0], "", want[2]}) {
 			t.Errorf("with a record that is gone: %v", got)
 		}
@@ -171,7 +172,7 @@ func TestSweepGuards(t *testing.T) {
 			f.begun(id, 0, "w/1")
 		}, func(id string) message.Open { return message.Open{ID: id, State: message.Queued} }},
 		"gone": {func(f fixture, id string) {
-			f.db.Del(context.Background(), f.shard.Key("m:"+id))
+			f.db.Del(context.Background(), store.Key(f.shard, "m:"+id))
 		}, asDoubt},
 	}
 	for name, tt := range tests {
@@ -180,7 +181,7 @@ func TestSweepGuards(t *testing.T) {
 			on(t, func(t *testing.T, f fixture) {
 				id := f.accepted("k1")
 				tt.meanwhile(f, id)
-				before, backlog, events := f.db.Get(t.Context(), f.shard.Key("m:"+id)).Val(), f.backlog(), len(f.events())
+				before, backlog, events := f.db.Get(t.Context(), store.Key(f.shard, "m:"+id)).Val(), f.backlog(), len(f.events())
 				for _, m := range []message.Move{
 					{To: message.InDoubt, In: time.Minute},
 					{To: message.Parked},
@@ -192,7 +193,7 @@ func TestSweepGuards(t *testing.T) {
 					}
 				}
 				f.requeued(tt.read(id), message.Move{To: message.Queued, Resend: true})
-				if after := f.db.Get(t.Context(), f.shard.Key("m:"+id)).Val(); after != before {
+				if after := f.db.Get(t.Context(), store.Key(f.shard, "m:"+id)).Val(); after != before {
 					t.Errorf("%q, was %q", after, before)
 				}
 				if f.backlog() != backlog || len(f.events()) != events {
@@ -281,7 +282,7 @@ func TestStaleIndexEntry(t *testing.T) {
 				f.finished(f.begun(there, 0, "w/1"), doubt)
 			}
 			before := f.backlog()
-			f.db.Del(t.Context(), f.shard.Key("m:"+gone))
+			f.db.Del(t.Context(), store.Key(f.shard, "m:"+gone))
 			if got := ids(list()); !slices.Contains(got, there) || slices.Contains(got, gone) {
 				t.Errorf("%s: %v", name, got)
 			}
@@ -380,7 +381,7 @@ func TestSweepsPastWhatIsUnreadable(t *testing.T) {
 	on(t, func(t *testing.T, f fixture) {
 		ctx, far := t.Context(), time.Now().Add(30*day)
 		bad, good := f.accepted("bad"), f.accepted("good")
-		f.db.Set(ctx, f.shard.Key("m:"+bad), "\xff\xffno record", 0)
+		f.db.Set(ctx, store.Key(f.shard, "m:"+bad), "\xff\xffno record", 0)
 		for name, read := range map[string]func() ([]message.Open, error){
 			"overdue": func() ([]message.Open, error) { return f.Overdue(ctx, f.shard, far, 9) },
 			"waiting": func() ([]message.Open, error) { return f.Waiting(ctx, f.shard, 0, 9) },
@@ -395,7 +396,7 @@ func TestSweepsPastWhatIsUnreadable(t *testing.T) {
 			}
 		}
 		other := message.DefaultShards.All()[(int(f.shard)+1)%16]
-		f.db.Set(ctx, other.Key("doubts"), "no list", 0)
+		f.db.Set(ctx, store.Key(other, "doubts"), "no list", 0)
 		got, err := f.Unsettled(ctx, everywhere(far))
 		if err == nil || !slices.Equal(got, []message.Unsettled{{Shard: f.shard, Overdue: true}}) {
 			t.Errorf("unsettled: %+v, %v", got, err)
@@ -540,7 +541,7 @@ func TestStaleEntry(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		const longAgo = 1e12
-		id, waiting := message.NewID(number, "key"), f.shard.Key(string(message.Waiting))
+		id, waiting := message.NewID(number, "key"), store.Key(f.shard, string(message.Waiting))
 		hook := &afterMGet{do: func() { f.accepted("key") }}
 		f.db.AddHook(hook)
 		f.db.ZAdd(t.Context(), waiting, redis.Z{Score: longAgo, Member: id})

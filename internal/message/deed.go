@@ -22,7 +22,3 @@ const (
 	VerbReplay  = "replay"   // a dead message sent again
 	VerbResend  = "resend"   // messages that ended sent again
 )
-
-// AuditKey is the Redis key of a shard's trail of deeds: a stream whose entries have the deed
-// as JSON in the field "deed". Each shard keeps about the last thousand.
-func (s Shard) AuditKey() string { return s.Key("audit") }

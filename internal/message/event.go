@@ -54,15 +54,3 @@ type Gap struct {
 // ReportsWithin is when Meta has reported something of a message that it took, as a rule: it
 // says sent within seconds. What it said nothing of by then is told to operators.
 const ReportsWithin = 15 * time.Minute
-
-// EventsField is the only field of a stream entry. Its value is one or more events as JSON, one a
-// line: separated by "\n", without one at the end.
-const EventsField = "events"
-
-// MessageEventsKey is the Redis key of the stream of a shard's message events: what Sluice itself
-// changed.
-func (s Shard) MessageEventsKey() string { return s.Key("events:message") }
-
-// MetaEventsKey is the Redis key of the stream of a shard's status, inbound and update events: what
-// Meta reported.
-func (s Shard) MetaEventsKey() string { return s.Key("events:meta") }

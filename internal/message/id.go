@@ -83,13 +83,10 @@ func (s Shards) All() []Shard {
 	return all
 }
 
-// String returns the shard's Cluster hash tag without its braces: "s07".
+// String returns the name of the shard: "s07". The Redis keys of the shard have it as their hash tag.
 func (s Shard) String() string {
 	if s < 10 {
 		return "s0" + strconv.Itoa(int(s))
 	}
 	return "s" + strconv.Itoa(int(s))
 }
-
-// Key returns the Redis key "sluice:{sNN}:<name>".
-func (s Shard) Key(name string) string { return "sluice:{" + s.String() + "}:" + name }

@@ -74,12 +74,6 @@ func TestShards(t *testing.T) {
 			t.Errorf("shard of %s is %d, want %d", number, got, want)
 		}
 	}
-	if got := message.Shard(7).Key("m:x"); got != "sluice:{s07}:m:x" {
-		t.Errorf("key %q", got)
-	}
-	if ours, metas := message.Shard(7).MessageEventsKey(), message.Shard(7).MetaEventsKey(); ours != "sluice:{s07}:events:message" || metas != "sluice:{s07}:events:meta" {
-		t.Errorf("streams %q and %q", ours, metas)
-	}
 	if got := message.Shard(100).String(); got != "s100" {
 		t.Errorf("shard 100 is %q", got)
 	}

@@ -1,6 +1,6 @@
-// Package message holds the nouns every other room speaks of: a message, its class, its
-// states, what came of one attempt to send it, and what Meta said of it afterwards. It also
-// owns Meta's message object and the rules for it. It uses the standard library only.
+// Package message holds the nouns that all other packages share: a message, its class, its
+// states, the outcome of one attempt to send it, and what Meta reported of it afterwards. It uses
+// the standard library only.
 package message
 
 import (
@@ -19,8 +19,8 @@ type Message struct {
 	Callback  string          // what the caller put into biz_opaque_callback_data
 	SendAt    time.Time       // not before; zero: at once
 	ExpiresAt time.Time       // no attempt starts after this
-	Payload   json.RawMessage // Meta's message object in the form in which it is stored, see AppendPayload
-	Content   Content         // what Check read out of the object
+	Payload   json.RawMessage // Meta's message object in the form in which it is stored, see content.AppendPayload
+	Content   Content         // what content.Check read out of the object
 	Hash      string          // of the whole request, to tell a repeat from a different one under the same key
 }
 

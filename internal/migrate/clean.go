@@ -27,7 +27,7 @@ func (m *migration) clean(ctx context.Context) error {
 	err := m.db.EachKey(ctx, pattern(orphansPrefix), "list", func(keys []string) error {
 		for s, wamids := range byShard(keys, orphansPrefix) {
 			for _, wamid := range wamids {
-				if err := m.orphans(ctx, s, s.Key(orphansPrefix+wamid)); err != nil {
+				if err := m.orphans(ctx, s, store.Key(s, orphansPrefix+wamid)); err != nil {
 					return err
 				}
 			}
@@ -40,7 +40,7 @@ func (m *migration) clean(ctx context.Context) error {
 	err = m.db.EachKey(ctx, pattern(refPrefix), "zset", func(keys []string) error {
 		for s, refs := range byShard(keys, refPrefix) {
 			for _, ref := range refs {
-				if err := m.reference(ctx, s.Key(refPrefix+ref)); err != nil {
+				if err := m.reference(ctx, store.Key(s, refPrefix+ref)); err != nil {
 					return err
 				}
 			}
@@ -51,7 +51,7 @@ func (m *migration) clean(ctx context.Context) error {
 		return err
 	}
 	for _, s := range m.o.Shards.All() {
-		if err := m.db.Unlink(ctx, s.Key(oldAttempts), s.Key(oldSent), s.Key(oldGaps), s.Key(oldReaders)).Err(); err != nil {
+		if err := m.db.Unlink(ctx, store.Key(s, oldAttempts), store.Key(s, oldSent), store.Key(s, oldGaps), store.Key(s, oldReaders)).Err(); err != nil {
 			return err
 		}
 	}
@@ -64,7 +64,7 @@ func (m *migration) unlink(ctx context.Context, keys []string, prefix string) er
 		types := make([]*redis.StatusCmd, len(names))
 		err := m.db.Pipe(ctx, func(p redis.Pipeliner) {
 			for i, name := range names {
-				types[i] = p.Type(ctx, s.Key(recordPrefix+name))
+				types[i] = p.Type(ctx, store.Key(s, recordPrefix+name))
 			}
 		})
 		if err != nil {
@@ -73,7 +73,7 @@ func (m *migration) unlink(ctx context.Context, keys []string, prefix string) er
 		var gone []string
 		for i, name := range names {
 			if types[i].Val() != "hash" {
-				gone = append(gone, s.Key(prefix+name))
+				gone = append(gone, store.Key(s, prefix+name))
 			}
 		}
 		for some := range slices.Chunk(gone, batchMost) {

@@ -18,6 +18,7 @@ import (
 	"sluice/internal/message"
 	"sluice/internal/ops"
 	"sluice/internal/redistest"
+	"sluice/internal/store"
 )
 
 // The secrets of the fixture. They guard nothing.
@@ -53,7 +54,7 @@ func TestDrain(t *testing.T) {
 	f := loadText(t, server.Client(), present(unzip(t, "store.txt.gz"), stopped))
 	f.migrate()
 	for _, s := range shards.All() { // end the holds
-		f.db.Del(t.Context(), s.Key("holds"))
+		f.db.Del(t.Context(), store.Key(s, "holds"))
 	}
 	waiting, under := map[string]bool{}, map[string]bool{}
 	for id, was := range records(t) {

@@ -43,7 +43,7 @@ func (m *migration) events(ctx context.Context) error {
 
 // unhandled counts the entries of the old stream that the group has not handled.
 func (m *migration) unhandled(ctx context.Context, s message.Shard) (n int, err error) {
-	groups, err := m.db.XInfoGroups(ctx, s.Key(oldStream)).Result()
+	groups, err := m.db.XInfoGroups(ctx, store.Key(s, oldStream)).Result()
 	if isGone(err) {
 		return 0, nil
 	}
@@ -55,7 +55,7 @@ func (m *migration) unhandled(ctx context.Context, s message.Shard) (n int, err 
 	}
 	for err == nil {
 		var next []redis.XMessage
-		if next, err = m.db.XRangeN(ctx, s.Key(oldStream), "("+at, "+", 500).Result(); len(next) == 0 {
+		if next, err = m.db.XRangeN(ctx, store.Key(s, oldStream), "("+at, "+", 500).Result(); len(next) == 0 {
 			break
 		}
 		n, at = n+len(next), next[len(next)-1].ID
@@ -65,7 +65,7 @@ func (m *migration) unhandled(ctx context.Context, s message.Shard) (n int, err 
 
 // groups makes the group where it is missing, and tells whether the stream has others.
 func (m *migration) groups(ctx context.Context, s message.Shard) (others bool, err error) {
-	err = m.db.XGroupCreate(ctx, s.Key(oldStream), oldGroup, "0").Err()
+	err = m.db.XGroupCreate(ctx, store.Key(s, oldStream), oldGroup, "0").Err()
 	switch {
 	case err == nil, strings.HasPrefix(err.Error(), "BUSYGROUP"):
 	case strings.Contains(err.Error(), "MKSTREAM"): // there is no stream
@@ -73,7 +73,7 @@ func (m *migration) groups(ctx context.Context, s message.Shard) (others bool, e
 	default:
 		return false, err
 	}
-	groups, err := m.db.XInfoGroups(ctx, s.Key(oldStream)).Result()
+	groups, err := m.db.XInfoGroups(ctx, store.Key(s, oldStream)).Result()
 	return len(groups) > 1, err
 }
 
@@ -81,7 +81,7 @@ func (m *migration) groups(ctx context.Context, s message.Shard) (others bool, e
 func (m *migration) pending(ctx context.Context, s message.Shard) error {
 	for {
 		ids, err := m.db.XPendingExt(ctx, &redis.XPendingExtArgs{
-			Stream: s.Key(oldStream), Group: oldGroup, Start: "-", End: "+", Count: eventsMost,
+			Stream: store.Key(s, oldStream), Group: oldGroup, Start: "-", End: "+", Count: eventsMost,
 		}).Result()
 		if isGone(err) || err == nil && len(ids) == 0 {
 			return nil
@@ -90,9 +90,9 @@ func (m *migration) pending(ctx context.Context, s message.Shard) error {
 			return err
 		}
 		var entries []redis.XMessage
-		handled := []any{"xack", s.Key(oldStream), oldGroup}
+		handled := []any{"xack", store.Key(s, oldStream), oldGroup}
 		for _, p := range ids {
-			found, err := m.db.XRange(ctx, s.Key(oldStream), p.ID, p.ID).Result()
+			found, err := m.db.XRange(ctx, store.Key(s, oldStream), p.ID, p.ID).Result()
 			if err != nil {
 				return err
 			}
@@ -107,7 +107,7 @@ func (m *migration) pending(ctx context.Context, s message.Shard) error {
 // unread copies what no consumer of the group has been given. What is handled goes, unless other groups
 // may want it.
 func (m *migration) unread(ctx context.Context, s message.Shard, others bool) error {
-	groups, err := m.db.XInfoGroups(ctx, s.Key(oldStream)).Result()
+	groups, err := m.db.XInfoGroups(ctx, store.Key(s, oldStream)).Result()
 	if isGone(err) {
 		return nil
 	}
@@ -121,7 +121,7 @@ func (m *migration) unread(ctx context.Context, s message.Shard, others bool) er
 		}
 	}
 	for {
-		entries, err := m.db.XRangeN(ctx, s.Key(oldStream), "("+at, "+", eventsMost).Result()
+		entries, err := m.db.XRangeN(ctx, store.Key(s, oldStream), "("+at, "+", eventsMost).Result()
 		if err == nil && len(entries) == 0 {
 			return m.retire(ctx, s, at, others)
 		}
@@ -129,7 +129,7 @@ func (m *migration) unread(ctx context.Context, s message.Shard, others bool) er
 			return err
 		}
 		at = entries[len(entries)-1].ID
-		if err := m.copy(ctx, s, entries, []any{"xgroup", "setid", s.Key(oldStream), oldGroup, at}); err != nil {
+		if err := m.copy(ctx, s, entries, []any{"xgroup", "setid", store.Key(s, oldStream), oldGroup, at}); err != nil {
 			return err
 		}
 	}
@@ -139,9 +139,9 @@ func (m *migration) unread(ctx context.Context, s message.Shard, others bool) er
 func (m *migration) retire(ctx context.Context, s message.Shard, handled string, others bool) error {
 	return m.db.Tx(ctx, func(p redis.Pipeliner) error {
 		if !others {
-			p.XTrimMinID(ctx, s.Key(oldStream), handled)
+			p.XTrimMinID(ctx, store.Key(s, oldStream), handled)
 		}
-		p.Expire(ctx, s.Key(oldStream), oldStreamLife)
+		p.Expire(ctx, store.Key(s, oldStream), oldStreamLife)
 		return nil
 	})
 }
@@ -155,7 +155,7 @@ func isGone(err error) bool {
 // they are handled.
 func (m *migration) copy(ctx context.Context, s message.Shard, entries []redis.XMessage, handled []any) error {
 	n := 0
-	err := m.tx.Do(ctx, 0, store.Change{Slot: s.Key(oldStream), Durable: true, Decide: func(_ []string, w *store.Writes) error {
+	err := m.tx.Do(ctx, 0, store.Change{Slot: store.Key(s, oldStream), Durable: true, Decide: func(_ []string, w *store.Writes) error {
 		n = 0
 		for _, x := range entries {
 			kind, line, err := event(x)
@@ -165,10 +165,10 @@ func (m *migration) copy(ctx context.Context, s message.Shard, entries []redis.X
 			case kind == message.EventGap: // of a consumer group of the old stream
 			case kind == message.EventMessage:
 				n++
-				w.Append(s.MessageEventsKey(), message.EventsField, line)
+				w.Append(events.MessageKey(s), events.Field, line)
 			default:
 				n++
-				w.Append(s.MetaEventsKey(), message.EventsField, line)
+				w.Append(events.MetaKey(s), events.Field, line)
 			}
 		}
 		w.Do(handled...)

@@ -198,7 +198,7 @@ func (f fixture) dump() map[string]string {
 func (f fixture) lines(key string) (all []string) {
 	f.t.Helper()
 	for _, x := range f.db.XRange(f.t.Context(), key, "-", "+").Val() {
-		text, _ := x.Values[message.EventsField].(string)
+		text, _ := x.Values[events.Field].(string)
 		if text == "" {
 			text = fmt.Sprint(x.Values)
 		}
@@ -249,8 +249,8 @@ func (f fixture) hashes() map[string]map[string]string {
 	for id := range records(f.t) {
 		number, _ := message.Number(id)
 		s := shards.Of(number)
-		all[id] = f.db.HGetAll(f.t.Context(), s.Key("m:"+id)).Val()
-		all[id]["payload"] = f.db.Get(f.t.Context(), s.Key("p:"+id)).Val()
+		all[id] = f.db.HGetAll(f.t.Context(), store.Key(s, "m:"+id)).Val()
+		all[id]["payload"] = f.db.Get(f.t.Context(), store.Key(s, "p:"+id)).Val()
 	}
 	return all
 }
@@ -262,9 +262,9 @@ func TestListsAndIndexes(t *testing.T) {
 	// Left over: the time of these records is over.
 	gone := normal + "-aaaaaaaaaaaaaaaaaaaaaaaaaa"
 	s := shards.Of(normal)
-	f.db.ZAdd(ctx, s.Key("dead"), redis.Z{Score: 1, Member: "131026:why:" + gone})
-	f.db.ZAdd(ctx, s.Key("waiting"), redis.Z{Score: 1, Member: gone})
-	f.db.Set(ctx, s.Key("p:"+gone), "{}", 0)
+	f.db.ZAdd(ctx, store.Key(s, "dead"), redis.Z{Score: 1, Member: "131026:why:" + gone})
+	f.db.ZAdd(ctx, store.Key(s, "waiting"), redis.Z{Score: 1, Member: gone})
+	f.db.Set(ctx, store.Key(s, "p:"+gone), "{}", 0)
 	n := f.migrate()
 	count := func(states ...message.State) (all int64) {
 		for _, s := range states {
@@ -278,7 +278,7 @@ func TestListsAndIndexes(t *testing.T) {
 	} {
 		var got int64
 		for _, s := range shards.All() {
-			got += f.db.ZCard(ctx, s.Key(list)).Val()
+			got += f.db.ZCard(ctx, store.Key(s, list)).Val()
 		}
 		if got != want {
 			t.Errorf("%s: %d, want %d", list, got, want)
@@ -307,7 +307,7 @@ func TestListsAndIndexes(t *testing.T) {
 		t.Errorf("%d records end, want %d", len(ended), want)
 	}
 	for _, s := range shards.All() {
-		if f.db.Get(ctx, s.Key("forgotten")).Val() == "" {
+		if f.db.Get(ctx, store.Key(s, "forgotten")).Val() == "" {
 			t.Error("it is not known where forgetting begins")
 		}
 	}
@@ -363,7 +363,7 @@ func TestReportsFindTheirMessages(t *testing.T) {
 			t.Errorf("%d found their message, %v", k, err)
 		}
 	}
-	if k := f.db.ZCard(ctx, shards.Of(normal).Key("orphans")).Val(); k != 2 {
+	if k := f.db.ZCard(ctx, store.Key(shards.Of(normal), "orphans")).Val(); k != 2 {
 		t.Errorf("%d reports wait, want 2", k)
 	}
 }
@@ -376,7 +376,7 @@ func TestEventsAreNotLost(t *testing.T) {
 	ctx := t.Context()
 	want := map[string][]string{}
 	for _, s := range shards.All() {
-		old := s.Key("events")
+		old := store.Key(s, "events")
 		ids := map[string]bool{}
 		for _, p := range f.db.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: old, Group: "reconcile", Start: "-", End: "+", Count: 1000}).Val() {
 			ids[p.ID] = true
@@ -393,9 +393,9 @@ func TestEventsAreNotLost(t *testing.T) {
 				continue
 			}
 			line := x.Values["event"].(string)
-			key := s.MetaEventsKey()
+			key := events.MetaKey(s)
 			if strings.HasPrefix(line, `{"v":1,"type":"message"`) {
-				key = s.MessageEventsKey()
+				key = events.MessageKey(s)
 			}
 			want[key] = append(want[key], line)
 		}
@@ -403,21 +403,21 @@ func TestEventsAreNotLost(t *testing.T) {
 	n := f.migrate()
 	total := 0
 	for _, s := range shards.All() {
-		for _, key := range []string{s.MetaEventsKey(), s.MessageEventsKey()} {
+		for _, key := range []string{events.MetaKey(s), events.MessageKey(s)} {
 			total += len(want[key])
 			if got := f.lines(key); !reflect.DeepEqual(got, want[key]) {
 				t.Errorf("%s: %d events, want %d", key, len(got), len(want[key]))
 			}
 		}
 	}
-	if total == 0 || n.Events != total || len(want[shards.Of(normal).MetaEventsKey()]) < 20 {
+	if total == 0 || n.Events != total || len(want[events.MetaKey(shards.Of(normal))]) < 20 {
 		t.Errorf("copied %d events, want %d", n.Events, total)
 	}
-	old := shards.Of(normal).Key("events")
+	old := store.Key(shards.Of(normal), "events")
 	if f.db.XLen(ctx, old).Val() < 300 || f.db.TTL(ctx, old).Val() <= 0 {
 		t.Error("the group crm cannot read on")
 	}
-	if k := f.db.XLen(ctx, shards.Of(hangs).Key("events")).Val(); k > 1 {
+	if k := f.db.XLen(ctx, store.Key(shards.Of(hangs), "events")).Val(); k > 1 {
 		t.Errorf("%d entries that are handled stay, and no group may want them", k)
 	}
 	stream := events.New(f.db, shards, events.Options{})
@@ -603,7 +603,7 @@ func TestRefused(t *testing.T) {
 			f.db.ZAdd(f.t.Context(), "asynq:servers", redis.Z{Score: float64(time.Now().Add(time.Minute).Unix()), Member: "asynq:servers:{host:1:x}"})
 		}, shards, migrate.ErrRunning},
 		"a record cannot be read": {func(f fixture) {
-			f.db.HSet(f.t.Context(), shards.Of(normal).Key("m:"+normal+"-aaaaaaaaaaaaaaaaaaaaaaaaaa"), "st", "queued")
+			f.db.HSet(f.t.Context(), store.Key(shards.Of(normal), "m:"+normal+"-aaaaaaaaaaaaaaaaaaaaaaaaaa"), "st", "queued")
 		}, shards, migrate.ErrUnreadable},
 		"another number of shards": {func(fixture) {}, 8, ledger.ErrShards},
 	} {
@@ -651,9 +651,9 @@ func TestLateWrites(t *testing.T) {
 	f.migrate()
 	s := shards.Of(normal)
 	id := normal + "-aaaaaaaaaaaaaaaaaaaaaaaaaa"
-	f.db.HSet(ctx, s.Key("m:"+id), "st", "queued", "k", "0", "n", "0", "f", "1", "acc", "1795896169216", "exp", "1795982569216", "c", "service", "ty", "text", "tl", "q0+0|")
-	f.db.Set(ctx, s.Key("p:"+id), "{}", 0)
-	f.db.XAdd(ctx, &redis.XAddArgs{Stream: s.Key("events"), Values: []any{"event", "{\n\"type\": \"status\"}"}})
+	f.db.HSet(ctx, store.Key(s, "m:"+id), "st", "queued", "k", "0", "n", "0", "f", "1", "acc", "1795896169216", "exp", "1795982569216", "c", "service", "ty", "text", "tl", "q0+0|")
+	f.db.Set(ctx, store.Key(s, "p:"+id), "{}", 0)
+	f.db.XAdd(ctx, &redis.XAddArgs{Stream: store.Key(s, "events"), Values: []any{"event", "{\n\"type\": \"status\"}"}})
 	n := f.migrate()
 	if n.Converted != 1 || n.Events != 1 {
 		t.Errorf("%+v", n)
@@ -661,7 +661,7 @@ func TestLateWrites(t *testing.T) {
 	if r, err := f.ledger().Read(ctx, id); err != nil || r.Payload != "{}" || r.Failures != 1 {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if lines := f.lines(s.MetaEventsKey()); lines[len(lines)-1] != `{"type":"status"}` {
+	if lines := f.lines(events.MetaKey(s)); lines[len(lines)-1] != `{"type":"status"}` {
 		t.Errorf("%q", lines[len(lines)-1])
 	}
 }

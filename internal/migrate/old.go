@@ -11,6 +11,7 @@ import (
 
 	"sluice/internal/message"
 	"sluice/internal/record"
+	"sluice/internal/store"
 )
 
 // This file holds all that is known of format 1, which Sluice wrote until record.Format. There a
@@ -57,7 +58,7 @@ func splitKey(key string) (s message.Shard, rest string, ok bool) {
 	tag, rest, ok := strings.Cut(strings.TrimPrefix(key, "sluice:{s"), "}:")
 	n, err := strconv.Atoi(tag)
 	s = message.Shard(n)
-	return s, rest, ok && err == nil && s.Key(rest) == key
+	return s, rest, ok && err == nil && store.Key(s, rest) == key
 }
 
 var errNoRecord = errors.New("not a record of format 1")

@@ -95,8 +95,8 @@ func (m *migration) lookUp(ctx context.Context, s message.Shard, ids []string) (
 	err := m.db.Pipe(ctx, func(p redis.Pipeliner) {
 		for i, id := range ids {
 			all[i] = &found{
-				hash: p.HGetAll(ctx, s.Key(recordPrefix+id)), payload: p.Get(ctx, s.Key(payloadPrefix+id)),
-				left: p.PTTL(ctx, s.Key(recordPrefix+id)),
+				hash: p.HGetAll(ctx, store.Key(s, recordPrefix+id)), payload: p.Get(ctx, store.Key(s, payloadPrefix+id)),
+				left: p.PTTL(ctx, store.Key(s, recordPrefix+id)),
 			}
 		}
 	})
@@ -136,8 +136,8 @@ func (f *found) write(l *ledger.Ledger, w *store.Writes, s message.Shard, now ti
 	if f.ref != nil && f.ref.Err() == nil { // else later messages had taken its place there
 		l.ImportReference(w, s, f.record, f.member)
 	}
-	w.Delete(s.Key(payloadPrefix + f.record.ID))
+	w.Delete(store.Key(s, payloadPrefix+f.record.ID))
 	for _, wamid := range f.record.WAMIDs() {
-		w.Delete(s.Key(wamidPrefix + wamid))
+		w.Delete(store.Key(s, wamidPrefix+wamid))
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/internal/message"
+	"sluice/internal/store"
 )
 
 // stat is one figure of a Redis's INFO.
@@ -55,7 +56,7 @@ func BenchmarkDrain(b *testing.B) {
 	}, Number{ID: phone, Rate: 20_000})
 	<-done
 	eventually(b, "all is acknowledged", func() bool {
-		return f.db.HLen(context.Background(), shards.Of(phone).Key("hands:"+phone)).Val() == 0 &&
+		return f.db.HLen(context.Background(), store.Key(shards.Of(phone), "hands:"+phone)).Val() == 0 &&
 			f.db.Exists(context.Background(), asynqKeys(name(shards.Of(phone), phone, message.Utility)).task+taskID(all[b.N-1].ID, 1)).Val() == 0
 	})
 	b.StopTimer()

@@ -131,4 +131,4 @@ func splitTaskID(s string) (id string, k int, ok bool) {
 
 // wakeChannel is where an enqueue is announced to the shard's workers: by the number, or by the
 // number, a blank and the class from 0.
-func wakeChannel(s message.Shard) string { return s.Key("wake") }
+func wakeChannel(s message.Shard) string { return store.Key(s, "wake") }

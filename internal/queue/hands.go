@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
+	"sluice/internal/store"
 )
 
 //go:embed return.lua
@@ -22,7 +23,7 @@ var returnLua string
 // handsKey is the hash of what workers have in hand of a number. A field is one fetch of a worker,
 // "<worker>/<sequence>"; its value has a line for each class: the class from 0, then task ids, with
 // blanks between. It is the lease: what is in hand stays there as long as its worker has a heartbeat.
-func handsKey(s message.Shard, number string) string { return s.Key("hands:" + number) }
+func handsKey(s message.Shard, number string) string { return store.Key(s, "hands:"+number) }
 
 // Hand is what one fetch of a worker took and has not finished.
 type Hand struct {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"sluice/internal/audit"
 	"sluice/internal/message"
 	"sluice/internal/store"
 )
@@ -40,7 +41,7 @@ func NewHolds(db *store.DB, shards message.Shards) *Holds {
 // hold in Unix milliseconds (0: none), for the scripts; a plus and further milliseconds may follow, in
 // which one task at a time is let go, to find out whether all may go; then a blank and JSON. What is of
 // no number stands in every shard. A field that begins with "probe:" names a task that may go.
-func holdsKey(s message.Shard) string { return s.Key("holds") }
+func holdsKey(s message.Shard) string { return store.Key(s, "holds") }
 
 // Name names what is held, as Later, the keys in Redis and take.lua do.
 func Name(h message.Hold) string {
@@ -133,7 +134,7 @@ func (hs *Holds) run(ctx context.Context, s store.Script, h message.Hold, verb s
 	replies := make([]*redis.Cmd, len(shards))
 	err := hs.db.Pipe(ctx, func(p redis.Pipeliner) {
 		for i, shard := range shards {
-			replies[i] = s.Add(ctx, p, []string{holdsKey(shard), shard.AuditKey()}, append(slices.Clone(args), noted[i])...)
+			replies[i] = s.Add(ctx, p, []string{holdsKey(shard), audit.Key(shard)}, append(slices.Clone(args), noted[i])...)
 		}
 	})
 	return replies, err

@@ -11,7 +11,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"sluice/internal/audit"
 	"sluice/internal/message"
+	"sluice/internal/store"
 )
 
 func messageIDs(tasks []Task) (all []string) {
@@ -109,13 +111,13 @@ func TestHolds(t *testing.T) {
 func (f *fixture) deeds() (all string) {
 	f.t.Helper()
 	for _, s := range shards.All() {
-		entries, err := f.db.XRange(f.t.Context(), s.AuditKey(), "-", "+").Result()
+		entries, err := f.db.XRange(f.t.Context(), audit.Key(s), "-", "+").Result()
 		if err != nil {
 			f.t.Fatal(err)
 		}
 		for _, e := range entries {
 			var d message.Deed
-			if err := json.Unmarshal([]byte(e.Values["deed"].(string)), &d); err != nil {
+			if err := json.Unmarshal([]byte(e.Values[audit.Field].(string)), &d); err != nil {
 				f.t.Fatal(err)
 			}
 			all += fmt.Sprintf("%s %s %s %s; ", d.Verb, d.On, d.Actor, d.Reason)
@@ -374,5 +376,5 @@ end`
 
 // held is how many tasks are set aside for a template.
 func (f *fixture) held(template string) int64 {
-	return f.db.LLen(f.t.Context(), shards.Of(phone).Key("held:"+phone+":template:"+phone+":"+template)).Val()
+	return f.db.LLen(f.t.Context(), store.Key(shards.Of(phone), "held:"+phone+":template:"+phone+":"+template)).Val()
 }

@@ -64,8 +64,8 @@ func TestLostTasksOfEveryKind(t *testing.T) {
 		{"held", false, func(task Task) {
 			at(task, "pending_since", old)
 			unlist(task)
-			f.db.SAdd(ctx, s.Key("held:"+phone), "tag::x")
-			f.db.RPush(ctx, s.Key("held:"+phone+":tag::x"), "2 "+taskID(task.ID, 1))
+			f.db.SAdd(ctx, store.Key(s, "held:"+phone), "tag::x")
+			f.db.RPush(ctx, store.Key(s, "held:"+phone+":tag::x"), "2 "+taskID(task.ID, 1))
 		}},
 		{"waits for its recipient", false, func(task Task) {
 			at(task, "pending_since", old, waitField, "aa")
@@ -125,9 +125,9 @@ func TestANumberThatNobodyServesLeavesNothing(t *testing.T) {
 	held := asynqKeys(name(s, phone, message.Marketing))
 	f.db.Del(ctx, held.pending)
 	for _, task := range kept {
-		f.db.RPush(ctx, s.Key("held:"+phone+":tag::x"), "3 "+taskID(task.ID, 1))
+		f.db.RPush(ctx, store.Key(s, "held:"+phone+":tag::x"), "3 "+taskID(task.ID, 1))
 	}
-	f.db.SAdd(ctx, s.Key("held:"+phone), "tag::x")
+	f.db.SAdd(ctx, store.Key(s, "held:"+phone), "tag::x")
 	if _, err := NewHolds(f.db, shards).Set(ctx, message.Hold{Tag: "x", By: "ben", Reason: "test"}); err != nil {
 		t.Fatal(err)
 	}

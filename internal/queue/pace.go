@@ -43,11 +43,11 @@ func NewPaces(db *store.DB, shards message.Shards, rate func(number string) int)
 	}
 }
 
-func lineKey(s message.Shard, number string) string { return s.Key("line:" + number) }
-func paceKey(s message.Shard, number string) string { return s.Key("pace:" + number) }
+func lineKey(s message.Shard, number string) string { return store.Key(s, "line:"+number) }
+func paceKey(s message.Shard, number string) string { return store.Key(s, "pace:"+number) }
 
 // pacedKey is the index of a shard's numbers about whose pace anything was learned or ordered.
-func pacedKey(s message.Shard) string { return s.Key("paced") }
+func pacedKey(s message.Shard) string { return store.Key(s, "paced") }
 
 // Throttled halves a number's pace and lets it rest for a moment: Meta said that it was too
 // fast. From there it climbs back. It is true unless the pace was cut a moment before.

@@ -9,6 +9,7 @@ import (
 
 	"sluice/internal/message"
 	"sluice/internal/pacing"
+	"sluice/internal/store"
 )
 
 const (
@@ -23,7 +24,7 @@ const (
 // that all workers of the number keep to the pair limit together: 8 bytes each, in one string for
 // 6 s. It expires.
 func pairsKey(s message.Shard, number string, bucket int64) string {
-	return s.Key("pairs:" + number + ":" + strconv.FormatInt(bucket, 10))
+	return store.Key(s, "pairs:"+number+":"+strconv.FormatInt(bucket, 10))
 }
 
 // pairLog keeps a number to the pair limit: in memory, by what this worker handed out and by what

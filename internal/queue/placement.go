@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
+	"sluice/internal/store"
 )
 
 const (
@@ -29,7 +30,7 @@ const (
 )
 
 // workKey is the index of a shard's numbers that have tasks.
-func workKey(s message.Shard) string { return s.Key("work") }
+func workKey(s message.Shard) string { return store.Key(s, "work") }
 
 // placement is which numbers this worker serves. What it says is a matter of speed, not of
 // right: a number's line has one owner whoever looks at it.

@@ -141,12 +141,12 @@ func (n *number) compose(w *store.Writes, first bool) (int, lists) {
 			w.HSet(k.task+e.id, "state", "retry")
 			w.HDel(k.task+e.id, "pending_since")
 		case held:
-			kept := n.shard.Key("held:" + n.id)
+			kept := store.Key(n.shard, "held:"+n.id)
 			w.RPush(kept+":"+e.text, strconv.Itoa(e.class)+" "+e.id)
 			w.SAdd(kept, e.text)
 		case refused:
-			kept := n.shard.Key("held:" + n.id)
-			w.ZAdd(n.shard.Key("refused:"+n.id+":"+e.text), e.came.UnixMicro(), strconv.Itoa(e.class)+" "+e.id)
+			kept := store.Key(n.shard, "held:"+n.id)
+			w.ZAdd(store.Key(n.shard, "refused:"+n.id+":"+e.text), e.came.UnixMicro(), strconv.Itoa(e.class)+" "+e.id)
 			w.SAdd(kept, e.text)
 		case paired:
 			n.wait(w, e)

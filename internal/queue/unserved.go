@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
+	"sluice/internal/store"
 )
 
 //go:embed gone.lua
@@ -77,7 +78,7 @@ func (g *gate) tidyUnserved(ctx context.Context, numbers []string) {
 // nothing is left. It returns how many tasks wait, of those that it looked at.
 func (g *gate) tidyGone(ctx context.Context, id string, u *unserved) (waiting int64, err error) {
 	s := g.o.Shards.Of(id)
-	holds, err := g.db.SMembers(ctx, s.Key("held:"+id)).Result()
+	holds, err := g.db.SMembers(ctx, store.Key(s, "held:"+id)).Result()
 	if err != nil {
 		return 0, err
 	}

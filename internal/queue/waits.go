@@ -21,7 +21,7 @@ var pairLua = fmt.Sprintf("local PAIR, BURST = %d, %d\n", pacing.PairEvery.Micro
 // sorted set of the recipients, in hexadecimal, by when the next message may go to each, in microseconds.
 // The tasks of a recipient are in a sorted set of their own. So a recipient costs one entry and one step
 // every 6 s, however many messages wait for it.
-func waitsKey(s message.Shard, number string) string { return s.Key("waits:" + number) }
+func waitsKey(s message.Shard, number string) string { return store.Key(s, "waits:"+number) }
 
 // waitsOf is the tasks that wait for one recipient: a class from 0, a blank and a task's id, by
 // orderOf.

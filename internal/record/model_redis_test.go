@@ -17,11 +17,13 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	db "sluice/internal/store"
+
+	"sluice/internal/events"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/record"
 	"sluice/internal/redistest"
-	db "sluice/internal/store"
 )
 
 // real is a store: a ledger on a Redis of its own.
@@ -73,7 +75,7 @@ func (r *real) must(err error) {
 	}
 }
 
-func (r *real) key(name string) string { return r.shard.Key(name) }
+func (r *real) key(name string) string { return db.Key(r.shard, name) }
 
 func (r *real) Read(id string) seen {
 	got, err := r.book.Read(context.Background(), id)
@@ -239,11 +241,11 @@ func (r *real) Lists() map[message.List]map[string]int64 {
 }
 
 func (r *real) Events(id string) []said {
-	entries, err := r.db.XRange(context.Background(), r.shard.MessageEventsKey(), r.last, "+").Result()
+	entries, err := r.db.XRange(context.Background(), events.MessageKey(r.shard), r.last, "+").Result()
 	r.must(err)
 	for _, e := range entries {
 		r.last = "(" + e.ID
-		text, _ := e.Values[message.EventsField].(string)
+		text, _ := e.Values[events.Field].(string)
 		for line := range strings.SplitSeq(text, "\n") {
 			var ev message.Event
 			r.must(json.Unmarshal([]byte(line), &ev))

@@ -36,7 +36,7 @@ func (s *Sweeper) doubts(ctx context.Context, shard message.Shard, now time.Time
 	if mark.After(now.Add(clockJump)) {
 		return nil // written before somebody set the server's clock back: the reconciler soon writes another
 	}
-	doubts, err := s.Records.Doubts(ctx, shard, mark, sweepMost)
+	doubts, err := s.Open.Doubts(ctx, shard, mark, sweepMost)
 	errs := []error{err}
 	var wait []string
 	next := mark.Add(lookAgain)
@@ -66,7 +66,7 @@ func (s *Sweeper) doubts(ctx context.Context, shard message.Shard, now time.Time
 	}
 	if len(wait) > 0 {
 		s.metrics.postponed.Add(float64(len(wait)))
-		errs = append(errs, s.Records.Postpone(ctx, shard, wait, next))
+		errs = append(errs, s.Changes.Postpone(ctx, shard, wait, next))
 	}
 	return errors.Join(errs...)
 }
@@ -131,7 +131,7 @@ func (c *channel) of(ctx context.Context, number string) (signs, error) {
 	if s.Channel, err = c.Channel(ctx, number); err != nil {
 		return s, err
 	}
-	owed, err := c.Records.Owed(ctx, c.shard, s.LastWebhook, c.now.Add(-aliveFor))
+	owed, err := c.Open.Owed(ctx, c.shard, s.LastWebhook, c.now.Add(-aliveFor))
 	s.owed = owed > 0
 	c.numbers[number] = s
 	return s, err

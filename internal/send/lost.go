@@ -25,7 +25,7 @@ func (p *part) lost(ctx context.Context, seen map[message.Shard]view) error {
 			p.walk = walk{shard: p.walk.shard + 1}
 			continue
 		}
-		some, err := p.Records.Waiting(ctx, shard, p.walk.offset, sweepMost)
+		some, err := p.Open.Waiting(ctx, shard, p.walk.offset, sweepMost)
 		errs = append(errs, err)
 		looked += len(some)
 		if p.walk.offset += len(some); len(some) < sweepMost {

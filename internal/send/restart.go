@@ -47,7 +47,7 @@ func (s *Sender) Watch(ctx context.Context) error {
 	wg.Wait()
 	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	s.ledger.Leave(leave, s.o.Worker) // else its heartbeats grow old by themselves
+	s.heartbeats.Leave(leave, s.o.Worker) // else its heartbeats grow old by themselves
 	return nil
 }
 
@@ -85,7 +85,7 @@ func (s *Sender) beat(ctx context.Context, shards []message.Shard, replayed stri
 		pulses[i] = s.hearts.of(shard).next(message.Pulse{Shard: shard, Worker: s.o.Worker, Replayed: replayed})
 	}
 	sent := time.Now()
-	runs := s.ledger.Beat(ctx, pulses)
+	runs := s.heartbeats.Beat(ctx, pulses)
 	for i, run := range runs {
 		s.hearts.of(shards[i]).answered(pulses[i], run, sent, s.memory.dropped(shards[i]))
 	}
@@ -124,7 +124,7 @@ func (s *Sender) restarted(ctx context.Context, shard message.Shard) error {
 		case run.Met:
 			return nil // another goroutine dealt with it
 		case run.Wait <= 0:
-			if err := s.ledger.Trust(ctx, shard, run.ID); err == nil {
+			if err := s.epochs.Trust(ctx, shard, run.ID); err == nil {
 				return nil
 			}
 			// It restarted once more, or is away: the next heartbeat tells.
@@ -142,7 +142,7 @@ func (s *Sender) restarted(ctx context.Context, shard message.Shard) error {
 func (s *Sender) replay(ctx context.Context, shard message.Shard, epoch string) error {
 	heart := s.hearts.of(shard)
 	all := s.memory.of(shard)
-	lost, err := s.ledger.Assert(ctx, shard, all)
+	lost, err := s.epochs.Assert(ctx, shard, all)
 	if err != nil {
 		return err
 	}

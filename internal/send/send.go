@@ -27,14 +27,29 @@ const unconfirmedWait = 2 * time.Second
 // BusyWait is when a task comes up again whose message is in another attempt.
 const BusyWait = 5 * time.Second
 
-// ledger is where attempts are written down.
-type ledger interface {
+// attempts stores attempts.
+type attempts interface {
 	Begin(ctx context.Context, id string, k int, token string, known *record.Record) (message.Attempt, error)
 	Finish(ctx context.Context, a message.Attempt, m message.Move) (message.State, bool, error)
+}
+
+// heartbeats stores which workers live.
+type heartbeats interface {
 	Beat(ctx context.Context, pulses []message.Pulse) []message.Run
 	Leave(ctx context.Context, worker string) error
+}
+
+// epochs stores in which epochs of its servers attempts may begin.
+type epochs interface {
 	Trust(ctx context.Context, s message.Shard, run string) error
 	Assert(ctx context.Context, s message.Shard, all []message.Memory) (message.Lost, error)
+}
+
+// ledger is all three. Each part of a Sender uses one of them.
+type ledger interface {
+	attempts
+	heartbeats
+	epochs
 }
 
 // poster hands a message to Meta. It keeps its own deadline and returns no Go error: what
@@ -101,22 +116,24 @@ type Options struct {
 
 // Sender makes attempts. It is safe for concurrent use.
 type Sender struct {
-	o       Options
-	ledger  ledger
-	poster  poster
-	metrics *metrics
-	seq     atomic.Int64
-	sends   minute
-	health  health
+	o          Options
+	attempts   attempts
+	heartbeats heartbeats
+	epochs     epochs
+	poster     poster
+	metrics    *metrics
+	seq        atomic.Int64
+	sends      minute
+	health     health
 
 	memory   memory
 	hearts   hearts
 	restarts restarts
 }
 
-// New returns a sender that writes to l and sends by p.
+// New returns a sender that stores its attempts in l and sends by p.
 func New(l ledger, p poster, o Options) *Sender {
-	return &Sender{o: o, ledger: l, poster: p, metrics: newMetrics(o.Registerer, o.Numbers)}
+	return &Sender{o: o, attempts: l, heartbeats: l, epochs: l, poster: p, metrics: newMetrics(o.Registerer, o.Numbers)}
 }
 
 // Sends is how many requests this sender made in the last minute.
@@ -448,7 +465,7 @@ func pairBackoff(n int) time.Duration {
 // recorded, and only its owner can tell that nothing was sent.
 func (s *Sender) begin(ctx context.Context, id string, k int, token string, known *record.Record) (a message.Attempt, err error) {
 	err = persist(ctx, func() error {
-		a, err = s.ledger.Begin(context.WithoutCancel(ctx), id, k, token, known) // a stop must not hide the answer
+		a, err = s.attempts.Begin(context.WithoutCancel(ctx), id, k, token, known) // a stop must not hide the answer
 		known = nil
 		return err
 	})
@@ -461,7 +478,7 @@ func (s *Sender) finish(ctx context.Context, a message.Attempt, m message.Move) 
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), attemptMax, errors.New("the store was away too long"))
 	defer cancel()
 	err = persist(ctx, func() error {
-		st, duplicate, err = s.ledger.Finish(ctx, a, m)
+		st, duplicate, err = s.attempts.Finish(ctx, a, m)
 		return err
 	})
 	return st, duplicate, err

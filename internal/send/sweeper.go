@@ -20,19 +20,27 @@ const (
 	sweepMost = 500
 )
 
-// records is the ledger as the sweeper sees it.
-type records interface {
+// workers says which workers live.
+type workers interface {
 	Alive(ctx context.Context, shards []message.Shard, d time.Duration) []message.Living
-	// What these return is good beside an error, which is about the others.
+}
+
+// openMessages reads the lists of messages that are not final. Results are valid also with an error, which is
+// about other messages.
+type openMessages interface {
 	Unsettled(ctx context.Context, now map[message.Shard]time.Time) ([]message.Unsettled, error)
 	Opens(ctx context.Context, s message.Shard, ids []string) ([]message.Open, error)
 	Doubts(ctx context.Context, s message.Shard, until time.Time, limit int) ([]message.Open, error)
-	Postpone(ctx context.Context, s message.Shard, ids []string, until time.Time) error
 	Owed(ctx context.Context, s message.Shard, after, before time.Time) (int64, error)
 	Waiting(ctx context.Context, s message.Shard, offset, limit int) ([]message.Open, error)
 	Parked(ctx context.Context, s message.Shard, before time.Time, limit int) ([]message.Open, error)
 	Overdue(ctx context.Context, s message.Shard, now time.Time, limit int) ([]message.Open, error)
+}
+
+// transitions changes the state of messages.
+type transitions interface {
 	Sweep(ctx context.Context, o message.Open, m message.Move) (bool, error)
+	Postpone(ctx context.Context, s message.Shard, ids []string, until time.Time) error
 	Forget(ctx context.Context, s message.Shard) (int, error)
 }
 
@@ -61,7 +69,9 @@ type Sweeper struct {
 	Worker    string
 	Policy    func(number string, c message.Class) message.Policy
 	Shards    message.Shards
-	Records   records
+	Workers   workers
+	Open      openMessages
+	Changes   transitions
 	Requeue   Requeue
 	Lost      func(ctx context.Context, some []message.Open) ([]message.Open, error) // those whose task is gone
 	Hands     func(ctx context.Context, shards []message.Shard) ([]Hand, error)
@@ -127,7 +137,7 @@ type view struct {
 func (p *part) views(ctx context.Context) (map[message.Shard]view, error) {
 	var errs []error
 	seen := map[message.Shard]view{}
-	for i, l := range p.Records.Alive(ctx, p.shards, message.DeadAfter) {
+	for i, l := range p.Workers.Alive(ctx, p.shards, message.DeadAfter) {
 		if l.Err != nil {
 			errs = append(errs, l.Err)
 			continue
@@ -147,7 +157,7 @@ func (p *part) sweep(ctx context.Context) error {
 	for shard, v := range seen {
 		now[shard] = v.Now
 	}
-	unsettled, err := p.Records.Unsettled(ctx, now)
+	unsettled, err := p.Open.Unsettled(ctx, now)
 	errs = append(errs, err)
 	for _, u := range unsettled {
 		if u.Doubts {
@@ -201,7 +211,7 @@ func (p *part) suspects(ctx context.Context, seen map[message.Shard]view) error 
 func (p *part) doubt(ctx context.Context, shard message.Shard, ids []string, v view) error {
 	var errs []error
 	for some := range slices.Chunk(ids, sweepMost) {
-		opens, err := p.Records.Opens(ctx, shard, some)
+		opens, err := p.Open.Opens(ctx, shard, some)
 		errs = append(errs, err)
 		for _, o := range opens {
 			errs = append(errs, p.doubtIfAbandoned(ctx, o, v))
@@ -243,7 +253,7 @@ func (p *part) forget(ctx context.Context, seen map[message.Shard]view) error {
 	if v, ok := seen[shard]; !ok || !p.firstByName(v) {
 		return nil
 	}
-	_, err := p.Records.Forget(ctx, shard)
+	_, err := p.Changes.Forget(ctx, shard)
 	return err
 }
 
@@ -258,7 +268,7 @@ func (s *Sweeper) firstByName(v view) bool {
 
 // overdue ends messages whose deadline passed while they waited.
 func (s *Sweeper) overdue(ctx context.Context, shard message.Shard, now time.Time) error {
-	late, err := s.Records.Overdue(ctx, shard, now, sweepMost)
+	late, err := s.Open.Overdue(ctx, shard, now, sweepMost)
 	errs := []error{err}
 	if len(late) == 0 {
 		return err
@@ -280,7 +290,7 @@ func (s *Sweeper) overdue(ctx context.Context, shard message.Shard, now time.Tim
 
 // parked ends messages about which nobody has decided for long.
 func (s *Sweeper) parked(ctx context.Context, shard message.Shard, now time.Time) error {
-	old, err := s.Records.Parked(ctx, shard, now.Add(-message.ParkedFor), sweepMost)
+	old, err := s.Open.Parked(ctx, shard, now.Add(-message.ParkedFor), sweepMost)
 	errs := []error{err}
 	for _, o := range old {
 		errs = append(errs, s.move(ctx, o, message.Move{To: message.Failed, Reason: message.ReasonUndetermined}))
@@ -289,7 +299,7 @@ func (s *Sweeper) parked(ctx context.Context, shard message.Shard, now time.Time
 }
 
 func (s *Sweeper) move(ctx context.Context, o message.Open, m message.Move) error {
-	moved, err := s.Records.Sweep(ctx, o, m)
+	moved, err := s.Changes.Sweep(ctx, o, m)
 	if moved {
 		s.note(o, m)
 	}

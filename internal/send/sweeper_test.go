@@ -258,7 +258,7 @@ func (w *world) sweepFor(t *testing.T, d time.Duration) {
 	ctx, stop := context.WithTimeout(t.Context(), d)
 	defer stop()
 	s := &send.Sweeper{
-		Worker: "me", Shards: 2, Records: w, Requeue: w.requeue, Lost: w.lost, Hands: w.hands, Suspects: w.suspects,
+		Worker: "me", Shards: 2, Workers: w, Open: w, Changes: w, Requeue: w.requeue, Lost: w.lost, Hands: w.hands, Suspects: w.suspects,
 		Policy: func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) },
 		Watermark: func(context.Context, message.Shard) (time.Time, error) {
 			return w.mark(time.Since(w.start)), w.call("watermark")

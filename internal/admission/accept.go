@@ -1,0 +1,80 @@
+// Package admission decides about new messages and stores those that it accepts. It knows which class a
+// message has, how long it would wait, and whether Redis has memory for it.
+package admission
+
+import (
+	"context"
+	"errors"
+
+	"sluice/internal/ledger"
+	"sluice/internal/message"
+	"sluice/internal/queue"
+	"sluice/internal/signature"
+	"sluice/internal/store"
+)
+
+// Acceptor stores the record of a message and its first task in one transaction: neither is ever
+// there without the other. Requests that come at the same time share transactions. It is safe for
+// concurrent use.
+type Acceptor struct {
+	db      *store.DB
+	records *ledger.Ledger
+	tasks   *queue.Client
+	shards  message.Shards
+	signer  signature.Signer
+}
+
+// NewAcceptor returns an Acceptor that signs payloads with signer.
+func NewAcceptor(db *store.DB, records *ledger.Ledger, tasks *queue.Client, shards message.Shards, signer signature.Signer) *Acceptor {
+	return &Acceptor{db, records, tasks, shards, signer}
+}
+
+// fullAt is the share of Redis's memory above which no new message is accepted. The rest is for
+// accepted messages: workers and Meta's webhooks need memory to finish them.
+const fullAt = 0.75
+
+// Accept stores a message durably. When it fails, the message may or may not have been stored: the
+// caller repeats with the same key. Only with message.ErrKeyReused and message.ErrFull it was
+// certainly not stored.
+func (a *Acceptor) Accept(ctx context.Context, m message.Message) (message.Acceptance, error) {
+	r := a.AcceptAll(ctx, []message.Message{m})[0]
+	return r.Acceptance, r.Err
+}
+
+// AcceptAll is Accept for a group of messages.
+func (a *Acceptor) AcceptAll(ctx context.Context, messages []message.Message) []message.AcceptResult {
+	out := make([]message.AcceptResult, len(messages))
+	if err := a.db.Breach(); err != nil {
+		for i := range out {
+			out[i].Err = err
+		}
+		return out
+	}
+	var accepting []ledger.Accepting
+	var places []int
+	for i, m := range messages {
+		if out[i].Err = a.checkMemory(ctx, m); out[i].Err != nil {
+			continue
+		}
+		m.Payload = a.signer.Sign(m.ID, m.Payload)
+		task := queue.Task{ID: m.ID, Number: m.From, Class: m.Class, At: m.SendAt}
+		enqueue := func(w *store.Writes) error { return a.tasks.Enqueue(w, task) }
+		accepting, places = append(accepting, ledger.Accepting{Message: m, Enqueue: enqueue}), append(places, i)
+	}
+	for i, r := range a.records.Accept(ctx, accepting) {
+		out[places[i]] = r
+	}
+	return out
+}
+
+// checkMemory returns message.ErrFull when Redis has no memory for a new message. A repeat needs no
+// memory, and its caller gets the state of the message.
+func (a *Acceptor) checkMemory(ctx context.Context, m message.Message) error {
+	if a.db.Fullness(ctx, ledger.RecordPrefix(a.shards.Of(m.From))) <= fullAt {
+		return nil
+	}
+	if _, err := a.records.Get(ctx, m.ID); errors.Is(err, message.ErrNotFound) {
+		return message.ErrFull
+	}
+	return nil
+}

@@ -1,0 +1,36 @@
+package admission_test
+
+import (
+	"testing"
+
+	"sluice/internal/admission"
+	"sluice/internal/config"
+	"sluice/internal/message"
+)
+
+// TestClasses: a template's name gives a message its class, the first pattern of its number that fits.
+func TestClasses(t *testing.T) {
+	t.Parallel()
+	of := admission.Classes([]config.Number{
+		{ID: "1", TemplateClasses: []config.TemplateClass{{Name: "otp_*", Class: "authentication"}, {Name: "*_sale*", Class: "marketing"}, {Name: "otp_sale", Class: "utility"}}},
+		{ID: "2"},
+	})
+	for _, tt := range []struct {
+		number string
+		c      message.Content
+		want   message.Class
+	}{
+		{"1", message.Content{Type: "template", Template: "otp_login"}, message.Authentication},
+		{"1", message.Content{Type: "template", Template: "otp_sale"}, message.Authentication},
+		{"1", message.Content{Type: "template", Template: "big_sale_2"}, message.Marketing},
+		{"1", message.Content{Type: "template", Template: "order"}, message.Utility},
+		{"1", message.Content{Type: "text"}, message.Service},
+		{"1", message.Content{Type: "text", Category: "authentication"}, message.Authentication},
+		{"2", message.Content{Type: "template", Template: "otp_login"}, message.Utility},
+		{"3", message.Content{Type: "text"}, message.Service},
+	} {
+		if got := of(tt.number, tt.c); got != tt.want {
+			t.Errorf("%s, %+v: %s, want %s", tt.number, tt.c, got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,186 @@
+package architecture
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/message"
+)
+
+func page(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(root, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// rows returns the cells of every table row of a page whose first cell is code.
+func rows(page string) (all [][]string) {
+	for line := range strings.Lines(page) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "| `") {
+			cells := strings.Split(strings.Trim(line, "|"), "|")
+			for i := range cells {
+				cells[i] = strings.TrimSpace(cells[i])
+			}
+			all = append(all, cells)
+		}
+	}
+	return all
+}
+
+func TestArchitecturePageShowsPackages(t *testing.T) {
+	t.Parallel()
+	_, section, _ := strings.Cut(page(t, "docs/architecture.md"), "\n## Packages\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	shown := map[string]string{}
+	for _, r := range rows(section) {
+		shown[strings.Trim(r[0], "`")] = strings.ReplaceAll(r[2], "`", "")
+	}
+	for _, r := range packages {
+		if may, ok := shown[r.name]; !ok || may != r.imports {
+			t.Errorf("docs/architecture.md says that %s may import %q (there: %v), the test says %q", r.name, may, ok, r.imports)
+		}
+		delete(shown, r.name)
+	}
+	for name := range shown {
+		t.Errorf("docs/architecture.md lists %s, the test does not", name)
+	}
+}
+
+func TestMessageLifePageShowsStates(t *testing.T) {
+	t.Parallel()
+	p := page(t, "docs/message-life.md")
+	ranks := map[string]string{}
+	for _, r := range rows(p) {
+		if len(r) == 5 {
+			ranks[r[0]] = r[1]
+		}
+	}
+	for _, s := range message.States() {
+		if got := ranks["`"+string(s)+"`"]; got != strconv.Itoa(s.Rank("")) {
+			t.Errorf("the page gives %s the rank %q, it is %d", s, got, s.Rank(""))
+		}
+		if s != message.Cancelled && !regexp.MustCompile(`(?m)^    \S+ --> `+string(s)+`\b`).MatchString(p) {
+			t.Errorf("no arrow of the picture leads to %s", s)
+		}
+		final := s.Final() && !strings.Contains(finals(p), "`"+string(s)+"`")
+		if open := !s.Final() && strings.Contains(finals(p), "`"+string(s)+"`"); final || open {
+			t.Errorf("the page's list of final states is wrong about %s", s)
+		}
+	}
+	closed := "`failed`, reason `undetermined`"
+	if got := ranks[closed]; got != strconv.Itoa(message.Failed.Rank(message.ReasonUndetermined)) {
+		t.Errorf("the page gives %s the rank %q", closed, got)
+	}
+	for _, k := range message.Kinds() {
+		if !strings.Contains(p, "| `"+string(k)+"` |") {
+			t.Errorf("the page does not tell of the outcome %s", k)
+		}
+	}
+}
+
+// finals is the sentence of the page that lists the final states.
+func finals(page string) string {
+	_, rest, _ := strings.Cut(page, "\nFinal are ")
+	list, _, _ := strings.Cut(rest, ":")
+	return list
+}
+
+func TestMessageLifePageShowsPolicies(t *testing.T) {
+	t.Parallel()
+	shown := map[string][]string{}
+	for _, r := range rows(page(t, "docs/message-life.md")) {
+		shown[strings.Trim(r[0], "`")] = r
+	}
+	for _, c := range message.Classes() {
+		p, r := message.DefaultPolicy(c), shown[string(c)]
+		if len(r) != 5 {
+			t.Errorf("the page does not tell how %s is treated", c)
+			continue
+		}
+		for i, want := range map[int]time.Duration{1: p.Deadline, 2: p.DoubtWindow, 4: p.ErrorWindow} {
+			if got, err := time.ParseDuration(r[i]); err != nil || got != want {
+				t.Errorf("%s: the page says %q, the default is %s", c, r[i], want)
+			}
+		}
+		if r[3] != "`"+string(p.OnDoubt)+"`" {
+			t.Errorf("%s: the page says %s, the default is %s", c, r[3], p.OnDoubt)
+		}
+	}
+}
+
+var pages = []string{
+	"README.md", "docs/architecture.md", "docs/message-life.md", "docs/reliability.md",
+	"docs/api.md", "docs/cli.md", "docs/metrics.md", "docs/configuration.md", "docs/console.md", "docs/console-api.md", "docs/doctor.md", "docs/events.md", "docs/errors.md", "docs/messages.md", "docs/performance.md", "docs/security.md", "docs/simulator.md", "docs/upgrade.md",
+}
+
+// A page that says which test holds a sentence must not outlive the test.
+func TestNamedTestsExist(t *testing.T) {
+	t.Parallel()
+	there := tests(t)
+	name := regexp.MustCompile("`(Test[A-Z]\\w*)`")
+	found := 0
+	for _, p := range pages {
+		for _, m := range name.FindAllStringSubmatch(page(t, p), -1) {
+			found++
+			if !there[m[1]] {
+				t.Errorf("%s names %s, and there is no such test", p, m[1])
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no page names a test")
+	}
+}
+
+// tests returns the names of all tests.
+func tests(t *testing.T) map[string]bool {
+	t.Helper()
+	all := map[string]bool{}
+	decl := regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
+	err := filepath.WalkDir(filepath.Join(root, "internal"), func(p string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(p, "_test.go") {
+			return err
+		}
+		b, err := os.ReadFile(p)
+		for _, m := range decl.FindAllSubmatch(b, -1) {
+			all[string(m[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestLinksLeadSomewhere(t *testing.T) {
+	t.Parallel()
+	link := regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
+	for _, p := range pages {
+		for _, m := range link.FindAllStringSubmatch(page(t, p), -1) {
+			if _, err := os.Stat(filepath.Join(root, filepath.Dir(p), m[1])); err != nil {
+				t.Errorf("%s links to %s: %v", p, m[1], err)
+			}
+		}
+	}
+}
+
+// Nobody can keep this promise, so no page makes it.
+func TestNoPagePromisesTooMuch(t *testing.T) {
+	t.Parallel()
+	too := "exactly" + " once"
+	for _, p := range pages {
+		if strings.Contains(strings.ToLower(page(t, p)), too) {
+			t.Errorf("%s says %q", p, too)
+		}
+	}
+}

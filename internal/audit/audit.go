@@ -1,0 +1,82 @@
+// Package audit is the audit log: which orders operators gave, and why. Each shard has a part of it.
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/message"
+	"sluice/internal/store"
+)
+
+// Field is the field of a stored entry that has it as JSON.
+const Field = "deed"
+
+// maxLen is about how many entries each shard keeps.
+const maxLen = 1000
+
+// Key is the Redis key of a shard's part of the log: a stream.
+func Key(s message.Shard) string { return store.Key(s, "audit") }
+
+// Append adds to w that an entry, as JSON, is appended to a shard's part of the log.
+func Append(w *store.Writes, s message.Shard, entry string) {
+	w.Do("xadd", Key(s), "maxlen", "~", maxLen, "*", Field, entry)
+}
+
+// Log is the audit log of an installation. It is safe for concurrent use.
+type Log struct {
+	db     *store.DB
+	shards message.Shards
+}
+
+// New returns the audit log of an installation with that many shards.
+func New(db *store.DB, shards message.Shards) *Log { return &Log{db, shards} }
+
+// Add appends an entry that is about no single message. Redis sets its time.
+func (l *Log) Add(ctx context.Context, e message.Deed) error {
+	text, err := json.Marshal(e)
+	if err == nil {
+		err = l.db.XAdd(ctx, &redis.XAddArgs{Stream: Key(0), MaxLen: maxLen, Approx: true, Values: []any{Field, text}}).Err()
+	}
+	if err != nil {
+		return fmt.Errorf("write audit log: %w", err)
+	}
+	return nil
+}
+
+// Latest returns up to limit entries, the latest first.
+func (l *Log) Latest(ctx context.Context, limit int) ([]message.Deed, error) {
+	all := l.shards.All()
+	cmds := make([]*redis.XMessageSliceCmd, len(all))
+	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
+		for i, s := range all {
+			cmds[i] = p.XRevRangeN(ctx, Key(s), "+", "-", int64(limit))
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read audit log: %w", err)
+	}
+	var entries []message.Deed
+	for _, c := range cmds {
+		for _, x := range c.Val() {
+			text, _ := x.Values[Field].(string)
+			var e message.Deed
+			if err := json.Unmarshal([]byte(text), &e); err != nil {
+				return nil, fmt.Errorf("audit log, entry %s: %w", x.ID, err)
+			}
+			ms, _, _ := strings.Cut(x.ID, "-")
+			at, _ := strconv.ParseInt(ms, 10, 64) // an id begins with the time
+			e.At = time.UnixMilli(at).UTC()
+			entries = append(entries, e)
+		}
+	}
+	slices.SortStableFunc(entries, func(a, b message.Deed) int { return b.At.Compare(a.At) })
+	return entries[:min(limit, len(entries))], nil
+}

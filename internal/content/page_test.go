@@ -1,0 +1,88 @@
+package content_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"sluice/internal/content"
+	"sluice/internal/golden"
+)
+
+//go:generate go test . -run TestMessagesPage -update
+
+// docs/messages.md is the examples and the rules, written out for callers.
+func TestMessagesPage(t *testing.T) {
+	t.Parallel()
+	golden.File(t, filepath.Join("..", "..", "docs", "messages.md"), []byte(messagesPage(t)))
+}
+
+const messagesHead = `# Messages
+
+<!-- Made from internal/content by: make docs -->
+
+What may be in ` + "`message`" + ` of a [request to send](api.md#post-v1messages), or be the body of one to Meta's own path:
+[Meta's message objects](https://developers.facebook.com/docs/whatsapp/cloud-api/reference/messages), each type with an
+example that passes and with what is refused. A refusal names every problem (up to 20) with the path of the member, a
+code for programs, the rule and what to do about it. The rules are Meta's. Where its pages disagree, the wider limit
+holds: Meta has the last word.
+
+- Lengths count Unicode code points: an emoji is one or a few, whatever its bytes.
+- Each member has the JSON type that the examples show; another one is a ` + "`type_mismatch`" + `. A member that
+  is ` + "`null`" + ` is as good as absent.
+- Members that are not on this page pass, and go to Meta as they are. One that differs from a member on this page by
+  capitals alone is a ` + "`member_spelling`" + `: Meta would not see it.
+- A type or an interactive kind that is not on this page passes too, since Meta may have added it, and the answer warns of
+  it: a mistyped one costs you the message. With [` + "`unknown_types: refuse`" + `](configuration.md#numbers) such messages
+  of a number are refused.
+- A number may be written as a string where Meta's pages do so, as JSON writes numbers: ` + "`\"5\"`" + `, not ` + "`\"+5\"`" + `, ` + "`\"0x5\"`" + ` or ` + "`\"5_000\"`" + `.
+- Whether a template, a file or a quoted message is there, and what is in a file, only Meta can tell.
+`
+
+func messagesPage(t *testing.T) string {
+	var page strings.Builder
+	page.WriteString(messagesHead)
+	for _, e := range examples(t) {
+		fmt.Fprintf(&page, "\n## %s\n\n", e.Name)
+		if e.About != "" {
+			fmt.Fprintf(&page, "%s\n\n", e.About)
+		}
+		fmt.Fprintf(&page, "```json\n%s\n```\n\n", outdent(e.Message))
+		page.WriteString(refusedTable(t, e))
+	}
+	page.WriteString("\n## All codes\n\nOn Meta's own path a problem has Meta's code instead: 131008 for what is `missing`, 131009 for what is `invalid`, 100 for what is `malformed`.\n\n| code | a problem that is | rule | what to do |\n| --- | --- | --- | --- |\n")
+	for _, r := range content.Rules() {
+		fmt.Fprintf(&page, "| `%s` | %s | %s | %s |\n", r.Code, r.Breach, r.Detail, r.Fix)
+	}
+	return page.String()
+}
+
+// outdent is the message as its file has it, without the indent of its lines.
+func outdent(message json.RawMessage) string {
+	return strings.ReplaceAll(string(message), "\n  ", "\n")
+}
+
+var index = regexp.MustCompile(`\[\d+\]`)
+
+// refusedTable has a row for each rule that an example breaks.
+func refusedTable(t *testing.T, e example) string {
+	rows := "| member | code | rule |\n| --- | --- | --- |\n"
+	seen := map[string]bool{}
+	for _, r := range e.Refused {
+		for _, p := range parse(e.with(t, r.Set)) {
+			detail, counted, _ := strings.Cut(p.Detail, "; there are ")
+			if counted != "" {
+				detail += "."
+			}
+			row := fmt.Sprintf("| `%s` | `%s` | %s |\n", index.ReplaceAllString(p.Path, "[]"), p.Code, detail)
+			if p.Code != "type_mismatch" && !seen[row] {
+				rows += row
+			}
+			seen[row] = true
+		}
+	}
+	return rows
+}

@@ -1,0 +1,29 @@
+package gauges
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/internal/ledger"
+	"sluice/internal/message"
+)
+
+// Awaiting returns a gauge of the messages that Meta accepted long ago and has reported no status of: their
+// statuses were lost.
+func Awaiting(records *ledger.Ledger) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "sluice_messages_unreported",
+		Help: "Messages that Meta took more than 15 minutes ago and reported nothing of since. Every worker tells the same.",
+	}, func() float64 {
+		ctx, cancel := context.WithTimeout(context.Background(), fresh/2)
+		defer cancel()
+		n, err := records.OwedInAll(ctx, time.Now().Add(-message.ReportsWithin))
+		if err != nil {
+			return math.NaN()
+		}
+		return float64(n)
+	})
+}

@@ -1,0 +1,118 @@
+// Package gauges exports metrics of what the store holds: queues, rates, open messages.
+package gauges
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/internal/ledger"
+	"sluice/internal/message"
+	"sluice/internal/queue"
+)
+
+// fresh is how long one reading of the store serves further scrapes.
+const fresh = 10 * time.Second
+
+// Options say what the gauges read. All fields are required.
+type Options struct {
+	Rates   func(ctx context.Context, numbers []string) ([]queue.Pace, error)
+	Unknown func(ctx context.Context, known func(string) bool) ([]queue.Pace, error) // numbers with tasks that are not configured
+	Backlog func(ctx context.Context) (ledger.Backlog, error)
+	Numbers []string // the configured phone number ids
+	Log     *slog.Logger
+}
+
+// Gauges reads the store when it is scraped. Every worker exports the same values: take the maximum
+// over workers, not the sum. Without an answer of the store there are no such series.
+type Gauges struct {
+	Options
+
+	mu   sync.Mutex
+	at   time.Time // of the last reading
+	last []prometheus.Metric
+}
+
+// New returns a Gauges, for a registry.
+func New(o Options) *Gauges { return &Gauges{Options: o} }
+
+var (
+	byClass  = []string{"number", "class"}
+	byNumber = []string{"number"}
+
+	depthDesc     = prometheus.NewDesc("sluice_queue_depth", "Messages that wait for their number's next slot; those that wait for their time do not count.", byClass, nil)
+	ageDesc       = prometheus.NewDesc("sluice_queue_oldest_age_seconds", "How long the first of them has waited; 0: there is none.", byClass, nil)
+	etaDesc       = prometheus.NewDesc("sluice_queue_eta_seconds", "How long until a message accepted now would leave.", byClass, nil)
+	limitDesc     = prometheus.NewDesc("sluice_number_rate_limit_messages_per_second", "How fast the number may go by configuration or by order, a climb counted in.", byNumber, nil)
+	effectiveDesc = prometheus.NewDesc("sluice_number_effective_rate", "How fast it goes after Meta's refusals, in messages a second.", byNumber, nil)
+	unknownDesc   = prometheus.NewDesc("sluice_number_unconfigured_messages", "Messages that wait for a number that is not configured: nothing is sent for it.", byNumber, nil)
+	openDesc      = prometheus.NewDesc("sluice_messages_open", "Open messages by state. attempting: a worker has fetched them, to send them within moments; known to a second. queued: all others that wait, also for their time or with a hold.", []string{"state"}, nil)
+	deadDesc      = prometheus.NewDesc("sluice_messages_dead", "Messages that were given up and that can be sent again.", nil, nil)
+)
+
+// Describe sends the descriptions of all gauges, for the registry.
+func (g *Gauges) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{depthDesc, ageDesc, etaDesc, limitDesc, effectiveDesc, unknownDesc, openDesc, deadDesc} {
+		out <- d
+	}
+}
+
+// Collect sends the gauges, for the registry. When the last reading is old it reads the store, in two
+// round trips for all numbers.
+func (g *Gauges) Collect(out chan<- prometheus.Metric) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.at.IsZero() || time.Since(g.at) >= fresh {
+		g.last, g.at = g.read(), time.Now()
+	}
+	for _, m := range g.last {
+		out <- m
+	}
+}
+
+func (g *Gauges) read() []prometheus.Metric {
+	ctx, cancel := context.WithTimeout(context.Background(), fresh/2)
+	defer cancel()
+	paces, err := g.Rates(ctx, g.Numbers)
+	var open ledger.Backlog
+	if err == nil {
+		open, err = g.Backlog(ctx)
+	}
+	var unknown []queue.Pace
+	if err == nil {
+		unknown, err = g.Unknown(ctx, func(number string) bool { return slices.Contains(g.Numbers, number) })
+	}
+	if err != nil {
+		g.Log.Warn("cannot read queue metrics", "err", err)
+		return nil
+	}
+	var all []prometheus.Metric
+	inHand := 0
+	add := func(d *prometheus.Desc, v float64, labels ...string) {
+		all = append(all, prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...))
+	}
+	for _, p := range paces {
+		add(limitDesc, p.Full, p.Number)
+		add(effectiveDesc, p.Rate, p.Number)
+		for _, w := range p.Waiting {
+			inHand += w.Active
+			add(depthDesc, float64(w.Pending), p.Number, string(w.Class))
+			add(ageDesc, w.Age().Seconds(), p.Number, string(w.Class))
+			add(etaDesc, p.Drain(w.Class).Seconds(), p.Number, string(w.Class))
+		}
+	}
+	for _, p := range unknown {
+		add(unknownDesc, float64(p.Messages()), p.Number)
+	}
+	// What a worker has fetched counts as being sent; the two were not read at the same moment.
+	add(openDesc, float64(max(0, open.Waiting-int64(inHand))), string(message.Queued))
+	add(openDesc, float64(inHand), string(message.Attempting))
+	add(openDesc, float64(open.InDoubt), string(message.InDoubt))
+	add(openDesc, float64(open.Parked), string(message.Parked))
+	add(deadDesc, float64(open.Dead))
+	return all
+}

@@ -1,0 +1,211 @@
+// Package holdpolicy sets and releases holds without an operator: as Meta's answers, statuses and
+// announcements ask, when a number gets a new access token, and when Redis has lost writes.
+package holdpolicy
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"sluice/internal/cloudapi"
+	"sluice/internal/message"
+	"sluice/internal/send"
+)
+
+// The actors of automatic holds.
+const (
+	BySluice  = "sluice"           // Sluice releases the hold by itself
+	ByRestore = "sluice: restored" // only an operator releases the hold
+)
+
+// lostWritesHold is how long the numbers of a shard are held whose Redis lost writes. Meta reports
+// within seconds what it accepted, also what a worker sent that is gone.
+const lostWritesHold = 30 * time.Second
+
+// restoredReason is the reason of a hold after Redis lost more than workers remember.
+const restoredReason = "Redis was restored or lost too much: compare with Meta which messages were sent, then release"
+
+// holds stores holds.
+type holds interface {
+	List(ctx context.Context) ([]message.Hold, error)
+	Set(ctx context.Context, h message.Hold) (message.Hold, error)
+	Lift(ctx context.Context, h message.Hold) (bool, error)
+}
+
+// prober lets a number send one message a second for d, until one gets an answer.
+type prober interface {
+	Probe(ctx context.Context, number string, d time.Duration) error
+}
+
+// accounts stores to which WhatsApp Business Account a number belongs.
+type accounts interface {
+	Note(ctx context.Context, number, account string) error
+	Numbers(ctx context.Context, account string) ([]string, error)
+}
+
+// Options say what a Policy works with. All fields are required.
+type Options struct {
+	Holds    holds
+	Rates    prober
+	Accounts accounts
+	Numbers  []string // the configured phone number ids
+	Shards   message.Shards
+	// Upgraded is called when Meta announces that a number may send faster. It must not block.
+	Upgraded func()
+	Log      *slog.Logger
+}
+
+// Policy sets and releases automatic holds. It is safe for concurrent use.
+type Policy struct {
+	Options
+	known sync.Map // the account of each number, as it is stored
+}
+
+// New returns a Policy.
+func New(o Options) *Policy { return &Policy{Options: o} }
+
+// Refused holds, for d, what Meta would refuse like the message that it has just refused: the number, or
+// one of its templates. An endless outcome is held until the cause is over. After the hold of a
+// template one message is sent first; a number probes by its rate.
+func (p *Policy) Refused(ctx context.Context, number, template string, out message.Outcome, d time.Duration) error {
+	title := ""
+	if out.HasCode() {
+		e, _ := cloudapi.Lookup(out.Code)
+		title = e.Title
+	}
+	h := message.Hold{Number: number, Template: template, Reason: cmp.Or(title, out.Detail.Message, out.Reason, "code "+strconv.Itoa(out.Code)), Code: out.Code, By: BySluice}
+	if !out.Endless {
+		h.Until = time.Now().Add(d)
+	}
+	if template != "" {
+		h.Probe = send.ProbeFor
+	}
+	if _, err := p.Holds.Set(ctx, h); err != nil {
+		return err
+	}
+	p.Log.Warn("hold set", "phone_number_id", number, "template", template, "code", out.Code, "reason", out.Reason, "until", h.Until)
+	return nil
+}
+
+// TemplateAccepted releases the automatic hold on a template after Meta accepted a message of it.
+func (p *Policy) TemplateAccepted(ctx context.Context, number, template string) {
+	err := p.release(ctx, "Meta took a message of the template", func(h message.Hold) bool {
+		return h.Number == number && h.Template == template
+	})
+	if err != nil {
+		p.Log.Error("cannot release hold", "phone_number_id", number, "template", template, "err", err)
+	}
+}
+
+// NewToken releases the automatic hold on a number that has a new access token.
+func (p *Policy) NewToken(ctx context.Context, number string) error {
+	return p.release(ctx, "the number has a new access token", func(h message.Hold) bool { return h.Number == number && h.Template == "" })
+}
+
+// Update sets holds on what Meta's webhook says that it will not send, and releases the automatic holds on
+// what it says that it sends again: exactly one template, or all numbers of the account.
+func (p *Policy) Update(ctx context.Context, e message.Event) error {
+	if cloudapi.Upgraded(e) {
+		p.Upgraded()
+		return nil
+	}
+	a, ok := cloudapi.Announced(e, time.Now())
+	if !ok || e.WABA == "" {
+		return nil
+	}
+	numbers, err := p.Accounts.Numbers(ctx, e.WABA)
+	if err != nil {
+		return err
+	}
+	what := "the account"
+	if a.Template != "" {
+		what = "the template"
+	}
+	if !a.Hold {
+		return p.release(ctx, "Meta says that "+what+" may send again ("+a.Event+")", func(h message.Hold) bool {
+			return h.Template == a.Template && slices.Contains(numbers, h.Number)
+		})
+	}
+	for _, number := range numbers { // also one that this worker's configuration does not have yet, or no longer
+		h := message.Hold{Number: number, Template: a.Template, Reason: "Meta says of " + what + ": " + a.Event, By: BySluice}
+		if a.For > 0 {
+			h.Until = time.Now().Add(a.For)
+		}
+		if a.Template != "" {
+			h.Probe = send.ProbeFor
+		} else if err := p.Rates.Probe(ctx, number, a.For+send.ProbeFor); err != nil {
+			return err
+		}
+		if _, err := p.Holds.Set(ctx, h); err != nil {
+			return err
+		}
+		p.Log.Warn("hold set", "phone_number_id", number, "template", a.Template, "reason", h.Reason, "until", h.Until)
+	}
+	return nil
+}
+
+// NoteAccount stores to which account a number belongs: Meta's announcements name accounts.
+func (p *Policy) NoteAccount(ctx context.Context, number, account string) {
+	if known, _ := p.known.Load(number); known == account {
+		return
+	}
+	if err := p.Accounts.Note(ctx, number, account); err != nil {
+		p.Log.Warn("cannot store the account of a number, will try again", "phone_number_id", number, "err", err)
+		return
+	}
+	p.known.Store(number, account)
+}
+
+// LostWrites holds the numbers of a shard whose Redis is proven to have lost writes.
+func (p *Policy) LostWrites(ctx context.Context, shard message.Shard) {
+	for _, number := range p.in(shard) {
+		_, err := p.Holds.Set(ctx, message.Hold{
+			Number: number, Reason: "Redis lost writes: waiting for Meta's reports of what was sent", By: BySluice,
+			Until: time.Now().Add(lostWritesHold),
+		})
+		if err != nil {
+			p.Log.Error("cannot set hold", "phone_number_id", number, "err", err)
+		}
+	}
+}
+
+// Restored holds the numbers of a shard until an operator releases them: Redis lost more than workers
+// remember, so messages that it has as queued may have been sent. depth is how much it lost; 0: not known.
+func (p *Policy) Restored(ctx context.Context, shard message.Shard, depth time.Duration) error {
+	for _, number := range p.in(shard) {
+		if _, err := p.Holds.Set(ctx, message.Hold{Number: number, Reason: restoredReason, By: ByRestore}); err != nil {
+			return err
+		}
+		p.Log.Error("Redis lost more than workers remember: the number is held until an operator releases it", "phone_number_id", number, "shard", shard, "lost_seconds", depth.Seconds())
+	}
+	return nil
+}
+
+// in returns the configured numbers of a shard.
+func (p *Policy) in(shard message.Shard) []string {
+	return slices.DeleteFunc(slices.Clone(p.Numbers), func(number string) bool { return p.Shards.Of(number) != shard })
+}
+
+// release releases those holds of BySluice that over selects. What Meta still refuses shows at the next
+// message: the number probes.
+func (p *Policy) release(ctx context.Context, why string, over func(message.Hold) bool) error {
+	holds, err := p.Holds.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, h := range holds {
+		if h.By != BySluice || !over(h) {
+			continue
+		}
+		_, err := p.Holds.Lift(ctx, message.Hold{Number: h.Number, Template: h.Template, Tag: h.Tag, By: BySluice, Reason: why})
+		if err != nil {
+			return err
+		}
+		p.Log.Info("hold released", "on", h.On(), "reason", why)
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+package repository
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"sluice/internal/ledger"
+	"sluice/internal/message"
+	"sluice/internal/queue"
+	"sluice/internal/record"
+	"sluice/internal/send"
+	"sluice/internal/store"
+)
+
+// Candidates decides, by the messages' records, which of the tasks that the queue has fetched may be
+// sent now. It remembers messages that are in an attempt, for the sweeper to check. It is safe for
+// concurrent use.
+type Candidates struct {
+	db         *store.DB
+	records    *ledger.Ledger
+	shards     message.Shards
+	log        *slog.Logger
+	unreadable prometheus.Counter // messages that were skipped
+
+	mu       sync.Mutex
+	suspects map[string]bool
+}
+
+// NewCandidates returns a Candidates that reads records, and registers its metric with reg.
+func NewCandidates(db *store.DB, records *ledger.Ledger, shards message.Shards, log *slog.Logger, reg prometheus.Registerer) *Candidates {
+	return &Candidates{db: db, records: records, shards: shards, log: log, unreadable: newUnreadable(reg)}
+}
+
+// Of reads the records of tasks of one shard, in one round trip, and returns a candidate for each.
+func (c *Candidates) Of(ctx context.Context, shard message.Shard, tasks []queue.TaskID) ([]queue.Candidate, error) {
+	ids := make([]string, len(tasks))
+	for i, t := range tasks {
+		ids[i] = t.Message
+	}
+	all, unreadable, err := c.records.ReadReadable(ctx, shard, ids)
+	if err != nil {
+		return nil, err
+	}
+	// The others must not wait for a message that cannot be sent. Its record stays as it is; a program
+	// that can read it adds its task again.
+	for id, err := range unreadable {
+		c.unreadable.Inc()
+		c.log.Error("a message's record cannot be read: the message is not sent", "msg_id", id, "err", err)
+	}
+	now := c.db.Clock(ctx, ledger.RecordPrefix(shard))
+	out := make([]queue.Candidate, len(tasks))
+	for i := range all {
+		out[i] = candidate(&all[i], tasks[i].K, now)
+		if all[i].State == message.Attempting {
+			c.suspect(ids[i])
+		}
+	}
+	return out, nil
+}
+
+func candidate(r *record.Record, task int, now time.Time) queue.Candidate {
+	switch {
+	case r.Task != task:
+		return queue.Candidate{Verdict: queue.Void}
+	case r.State == message.Attempting: // if the attempt ends in a retry, this is the task that makes it
+		return queue.Candidate{Verdict: queue.NotYet, At: now.Add(send.BusyWait)}
+	case r.State != message.Queued || !now.Before(r.ExpiresAt):
+		return queue.Candidate{Verdict: queue.Void}
+	case r.NextAt.After(now):
+		return queue.Candidate{Verdict: queue.NotYet, At: r.NextAt}
+	}
+	c := queue.Candidate{Verdict: queue.Sendable, Template: r.Template, Tags: r.Tags, Known: r, Accepted: r.AcceptedAt}
+	copy(c.Recipient[:], r.Recipient)
+	return c
+}
+
+func (c *Candidates) suspect(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.suspects == nil {
+		c.suspects = map[string]bool{}
+	}
+	c.suspects[id] = true
+}
+
+// Attempting returns the messages of some shards that were found in an attempt when their task was
+// fetched, since it was last called for them.
+func (c *Candidates) Attempting(shards []message.Shard) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var ids []string
+	for id := range c.suspects {
+		number, _ := message.Number(id)
+		if slices.Contains(shards, c.shards.Of(number)) {
+			ids = append(ids, id)
+			delete(c.suspects, id)
+		}
+	}
+	return ids
+}
+
+// newUnreadable counts the messages whose records cannot be read.
+func newUnreadable(reg prometheus.Registerer) prometheus.Counter {
+	return promauto.With(reg).NewCounter(prometheus.CounterOpts{
+		Name: "sluice_records_unreadable_total",
+		Help: "Messages that were not sent because their record in Redis cannot be read; the log names them.",
+	})
+}

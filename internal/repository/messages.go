@@ -1,0 +1,66 @@
+// Package repository joins the stored records of messages with their tasks in the queue. It changes
+// both in one transaction, and it answers what needs both.
+package repository
+
+import (
+	"context"
+	"slices"
+
+	"sluice/internal/ledger"
+	"sluice/internal/message"
+	"sluice/internal/queue"
+	"sluice/internal/store"
+)
+
+// Messages are the stored messages with their tasks. It is safe for concurrent use.
+type Messages struct {
+	*ledger.Ledger
+	tasks *queue.Client
+}
+
+// New returns the messages whose records and tasks are in records and tasks.
+func New(records *ledger.Ledger, tasks *queue.Client) *Messages { return &Messages{records, tasks} }
+
+// Move changes a message's state, and adds its next task when it is to be sent again: both or
+// neither, and on a full Redis too. It returns whether the message was moved.
+func (ms *Messages) Move(ctx context.Context, o message.Open, m message.Move) (bool, error) {
+	if m.To != message.Queued {
+		return ms.Sweep(ctx, o, m)
+	}
+	task := taskOf(o)
+	task.K++
+	if m.In > 0 {
+		task.At = ms.Clock(ctx, o.ID).Add(m.In)
+	}
+	return ms.Ledger.Move(ctx, o, m, func(w *store.Writes) error { return ms.tasks.Enqueue(w, task) })
+}
+
+// Requeue is Move for callers that need not know whether the message was moved.
+func (ms *Messages) Requeue(ctx context.Context, o message.Open, m message.Move) error {
+	_, err := ms.Move(ctx, o, m)
+	return err
+}
+
+// WithoutTask returns those of some messages that are queued and whose task is gone. It keeps the
+// slice.
+func (ms *Messages) WithoutTask(ctx context.Context, some []message.Open) ([]message.Open, error) {
+	some = slices.DeleteFunc(some, func(o message.Open) bool { return o.State != message.Queued })
+	all := make([]queue.Task, len(some))
+	for i, o := range some {
+		all[i] = taskOf(o)
+	}
+	missing, err := ms.tasks.Missing(ctx, all)
+	gone := make([]message.Open, len(missing))
+	for i, m := range missing {
+		gone[i] = some[m]
+	}
+	return gone, err
+}
+
+// taskOf returns the latest task of a message.
+func taskOf(o message.Open) queue.Task {
+	return queue.Task{ID: o.ID, K: o.K, Number: o.Message.From, Class: o.Message.Class}
+}
+
+// DropTask adds to w that the task of a message is deleted which needs it no more.
+func DropTask(w *store.Writes, s message.Shard, o message.Open) { queue.Drop(w, s, taskOf(o)) }

@@ -1,0 +1,32 @@
+package repository
+
+import (
+	"context"
+
+	"sluice/internal/message"
+	"sluice/internal/queue"
+	"sluice/internal/send"
+)
+
+// Unfinished returns a function for the sweeper: it gives what workers of some shards have fetched and
+// not finished. It first returns tasks to their queues that have this worker's name and that
+// server does not know.
+func Unfinished(tasks *queue.Client, server *queue.Server) func(context.Context, []message.Shard) ([]send.Hand, error) {
+	return func(ctx context.Context, shards []message.Shard) ([]send.Hand, error) {
+		all, err := tasks.Hands(ctx, shards...)
+		if err == nil {
+			err = tasks.Return(ctx, server.Strays(all))
+		}
+		out := make([]send.Hand, len(all))
+		for i, h := range all {
+			out[i] = send.Hand{
+				Worker: h.Worker, Shard: h.Shard, IDs: make([]string, len(h.Tasks)),
+				Return: func(ctx context.Context) error { return tasks.Return(ctx, []queue.Hand{h}) },
+			}
+			for j, t := range h.Tasks {
+				out[i].IDs[j] = t.Message
+			}
+		}
+		return out, err
+	}
+}

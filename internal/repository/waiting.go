@@ -1,0 +1,27 @@
+package repository
+
+import (
+	"context"
+
+	"sluice/internal/message"
+	"sluice/internal/queue"
+)
+
+// Waiting says what a queued message waits for, beside its record. It is safe for concurrent use.
+type Waiting struct {
+	paces *queue.Paces
+	holds *queue.Holds
+}
+
+// NewWaiting returns a Waiting that reads paces and holds.
+func NewWaiting(paces *queue.Paces, holds *queue.Holds) *Waiting { return &Waiting{paces, holds} }
+
+// Standing returns the position of a queued message, and the holds that apply to it.
+func (wt *Waiting) Standing(ctx context.Context, r message.Record) (message.Standing, error) {
+	s, err := wt.paces.Place(ctx, r.From, r.Class, r.ID, r.Task)
+	if err != nil {
+		return s, err
+	}
+	s.Holds, err = wt.holds.On(ctx, r.Context)
+	return s, err
+}
