@@ -32,7 +32,7 @@ const aboutList = "Ask in one of three ways. With `ids`: the records of these me
 	"reads at most 5,000 entries in Redis. A page of messages that are `sent` may hold some more than `limit`. A cursor belongs to its API key and its query. " +
 	"There is no index of tags: a list by tag alone reads all messages that have a record, so narrow it by `state` or `phone_number_id` where there are millions.\n\n" +
 	"Messages come by state and within a state about in the order in which they are due or ended. Each is shown as it is when it is read. " +
-	"A message that moves on while you page is not missed and may come twice; one that goes back to `queued`, because an operator sends it again say, may be missed."
+	"A message that moves on while you page is not missed and may come twice; one that goes back to `queued`, for example because an operator sends it again, may be missed."
 
 // paramsList are the parameters of GET /v1/messages.
 var paramsList = []httpapi.Param{
