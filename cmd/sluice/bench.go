@@ -12,18 +12,18 @@ import (
 )
 
 type benchCmd struct {
-	Name       string        `arg:"" enum:"pace,urgent,idle,drain,cold,life,instructions,foreign,peers,intake,webhook,memory,all" help:"Which: pace, urgent, idle, drain, cold, life, instructions, foreign, peers, intake, webhook, memory or all. docs/performance.md says what each measures."`
-	Rate       int           `help:"Messages a second and number." placeholder:"N"`
-	Workers    int           `help:"Worker processes." placeholder:"N"`
-	Numbers    int           `help:"Phone numbers; idle: those without work." placeholder:"N"`
-	Backlog    int           `help:"Messages waiting at the beginning." placeholder:"N"`
+	Name       string        `arg:"" enum:"pace,urgent,idle,drain,cold,life,instructions,foreign,peers,intake,webhook,memory,all" help:"Which: pace, urgent, idle, drain, cold, life, instructions, foreign, peers, intake, webhook, memory or all. docs/performance.md describes them."`
+	Rate       int           `help:"Messages per second and number." placeholder:"N"`
+	Workers    int           `help:"Number of worker processes." placeholder:"N"`
+	Numbers    int           `help:"Number of phone numbers. For idle: numbers without messages." placeholder:"N"`
+	Backlog    int           `help:"Number of messages that wait at the start." placeholder:"N"`
 	Duration   time.Duration `help:"Length of each measurement." placeholder:"TIME"`
-	Durability string        `enum:"fsync,relaxed," default:"" help:"What Redis promises: fsync or relaxed."`
-	Rounds     int           `help:"How often cold, life and peers take turns." placeholder:"N"`
+	Durability string        `enum:"fsync,relaxed," default:"" help:"Durability of Redis: fsync or relaxed."`
+	Rounds     int           `help:"Number of rounds of cold, life and peers." placeholder:"N"`
 	Peers      string        `default:"out/peers" help:"Folder with the packages for peers; make bench-peers fills it." placeholder:"DIR"`
-	Profiles   string        `type:"existingdir" help:"Write CPU profiles of the programs, and what Redis ran, into this folder." placeholder:"DIR"`
-	JSON       bool          `name:"json" xor:"form" help:"One JSON object a line."`
-	Markdown   bool          `xor:"form" help:"Tables for docs/performance.md, at the end."`
+	Profiles   string        `type:"existingdir" help:"Write CPU profiles of the programs and the commands of Redis into this folder." placeholder:"DIR"`
+	JSON       bool          `name:"json" xor:"form" help:"Print one JSON object per line."`
+	Markdown   bool          `xor:"form" help:"Print tables for docs/performance.md at the end."`
 }
 
 func (b benchCmd) Run(ctx context.Context) error {

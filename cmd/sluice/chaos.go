@@ -16,15 +16,15 @@ import (
 )
 
 type chaosCmd struct {
-	Seed     uint64        `help:"Of all chance; the same seed strikes at the same messages. 0: one by chance, which is printed." placeholder:"N"`
-	Only     []string      `help:"Rows of the matrix: C1,C4." placeholder:"ROWS"`
-	CI       bool          `name:"ci" help:"A part of the rows, by the seed, in five minutes at most."`
-	Long     time.Duration `help:"Play the rows again and again, each time with another seed, for so long." placeholder:"TIME"`
-	Lanes    int           `default:"2" help:"Rows played at the same time." placeholder:"N"`
-	Scale    float64       `default:"1" help:"Share of each row's messages." placeholder:"SHARE"`
-	Keep     string        `default:"out/chaos" help:"Folder for the histories of messages with which a promise was broken." placeholder:"DIR"`
-	Markdown bool          `help:"The table of docs/reliability.md."`
-	Quiet    bool          `help:"Do not tell what is being done."`
+	Seed     uint64        `help:"Seed of all random choices. The same seed gives the same faults. 0: a random seed, which is printed." placeholder:"N"`
+	Only     []string      `help:"Run only these rows of the matrix, for example C1,C4." placeholder:"ROWS"`
+	CI       bool          `name:"ci" help:"Run a part of the rows, chosen by the seed, for 5 minutes at most."`
+	Long     time.Duration `help:"Repeat the rows for this long, each time with another seed." placeholder:"TIME"`
+	Parallel int           `default:"2" help:"Number of rows that run at the same time." placeholder:"N"`
+	Scale    float64       `default:"1" help:"Factor for the number of messages of each row." placeholder:"SHARE"`
+	Keep     string        `default:"out/chaos" help:"Folder for the histories of messages for which a promise was broken." placeholder:"DIR"`
+	Markdown bool          `help:"Print the table of docs/reliability.md."`
+	Quiet    bool          `help:"Do not print progress."`
 }
 
 // Run plays the fault matrix. It fails when a promise was broken.
@@ -41,7 +41,7 @@ func (c chaosCmd) Run(ctx context.Context) error {
 	seed := cmp.Or(c.Seed, rand.Uint64N(1_000_000))
 	fmt.Fprintf(os.Stderr, "seed %d\n", seed)
 	o := chaos.Options{
-		Seed: seed, Only: c.Only, CI: c.CI, Long: c.Long, Lanes: c.Lanes, Scale: c.Scale,
+		Seed: seed, Only: c.Only, CI: c.CI, Long: c.Long, Lanes: c.Parallel, Scale: c.Scale,
 		Keep: keep, Program: program,
 	}
 	if !c.Quiet {

@@ -17,9 +17,9 @@ const cliHead = `# The tool
 
 <!-- Made from the command line of cmd/sluice by: make docs -->
 
-What ` + "`sluice`" + ` can do. Commands that look into a running Sluice read the same configuration as its programs
+All commands of ` + "`sluice`" + `. Commands that read from a running Sluice use the same configuration as its programs
 ([configuration.md](configuration.md)); those that call its API need an API key. All read ` + "`.env`" + ` in the working
-directory. ` + "`sluice <command> --help`" + ` tells the same as this page.
+directory. ` + "`sluice <command> --help`" + ` prints the same.
 `
 
 // docs/cli.md is the tool's command line, written out.

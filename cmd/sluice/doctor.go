@@ -9,8 +9,8 @@ import (
 )
 
 type doctorCmd struct {
-	Config     string `env:"SLUICE_CONFIG" help:"Configuration file, as the programs have it." placeholder:"FILE"`
-	WebhookURL string `help:"Where Meta reaches the webhook; it is called as Meta calls it, with a webhook about nothing." placeholder:"URL"`
+	Config     string `env:"SLUICE_CONFIG" help:"The configuration file of the programs." placeholder:"FILE"`
+	WebhookURL string `help:"The public URL of the webhook. doctor calls it as Meta does, with a signed webhook without events." placeholder:"URL"`
 	JSON       bool   `help:"Print the findings as JSON, for scripts."`
 }
 

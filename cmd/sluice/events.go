@@ -11,12 +11,12 @@ import (
 )
 
 type eventsCmd struct {
-	From   string   `default:"$" help:"Where to begin: $ for what comes from now on, 0 for all there is, or a time like 2026-01-31T12:00:00Z."`
+	From   string   `default:"$" help:"Where to start: $ for new events only, 0 for all stored events, or a time like 2026-01-31T12:00:00Z."`
 	Type   []string `help:"Only these types: message, status, inbound, update, gap."`
 	Config string   `env:"SLUICE_CONFIG" help:"Configuration file, for Redis and the number of shards." placeholder:"FILE"`
 }
 
-// Run prints events as they come.
+// Run prints events as they are written.
 func (e eventsCmd) Run(ctx context.Context, env getenv) error {
 	in, err := open(ctx, e.Config, env)
 	if err != nil {

@@ -17,7 +17,7 @@ type importCmd struct {
 	IDs    bool   `name:"ids" help:"Print each line's number with the id of its message."`
 }
 
-// Run sends the lines, tells on standard error which were refused and why, and prints how many
+// Run sends the lines, reports on standard error which were refused and why, and prints how many
 // were accepted. With a key on each line the file can be imported again after a break.
 func (c importCmd) Run(ctx context.Context) error {
 	in := os.Stdin

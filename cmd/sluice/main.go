@@ -17,33 +17,33 @@ import (
 
 // cli is the tool's command line.
 type cli struct {
-	Demo       demoCmd       `cmd:"" help:"Run all of Sluice in this process against a simulated Meta, and tell what became of 1,500 messages."`
-	Send       sendCmd       `cmd:"" help:"Send a message through the API."`
-	Import     importCmd     `cmd:"" help:"Send many messages from a file, one JSON object a line."`
-	Events     eventsCmd     `cmd:"" help:"Follow the event stream, one JSON object a line."`
-	Top        topCmd        `cmd:"" help:"Show numbers, their pace and what waits, live."`
-	Pace       paceCmd       `cmd:"" help:"Show a number's pace, and change it while workers run."`
-	Cancel     cancelCmd     `cmd:"" help:"Take a message back."`
-	Explain    explainCmd    `cmd:"" help:"Tell what a message waits for, and until when."`
-	Record     recordCmd     `cmd:"" help:"Print the stored record of a message from Redis: every member, its timeline, and whether the lists in Redis agree. Never prints the payload or the whole recipient."`
-	List       listCmd       `cmd:"" help:"List messages by their ids, state, tag or reference."`
-	Hold       holdCmd       `cmd:"" help:"Keep messages from being sent: of a number, a template, a tag, or all."`
-	Resume     resumeCmd     `cmd:"" help:"End a hold: what it kept goes on in its order."`
-	Holds      holdsCmd      `cmd:"" help:"List what is held, and why."`
-	Doubts     doubtsCmd     `cmd:"" help:"List messages of which nobody knows whether Meta took them, and settle them."`
-	Dead       deadCmd       `cmd:"" help:"Count and list messages that were given up."`
-	Unreported unreportedCmd `cmd:"" help:"List messages that Meta took a while ago and reported nothing of since."`
-	Replay     replayCmd     `cmd:"" help:"Send dead messages again; without --go count them only."`
-	Resend     resendCmd     `cmd:"" help:"Send messages again that ended undelivered: failed, rejected, expired or dead; without --go count them only."`
-	Audit      auditCmd      `cmd:"" help:"List what was ordered: who, what, when and why."`
-	Doctor     doctorCmd     `cmd:"" help:"Look at the whole set-up, say what is missing and how to mend it."`
-	Migrate    migrateCmd    `cmd:"" help:"Convert a store that an older version wrote, while all programs are stopped. See docs/upgrade.md."`
-	Simulate   simulateCmd   `cmd:"" help:"Run the Cloud API simulator."`
-	Bench      benchCmd      `cmd:"" help:"Measure load: pace, latency, throughput, memory, each beside its baseline."`
-	Chaos      chaosCmd      `cmd:"" help:"Break everything while messages go out, and prove by what the far side received that none is lost and none knowingly sent twice."`
-	Part       partCmd       `cmd:"" hidden:"" passthrough:""`
-	Key        keyCmd        `cmd:"" help:"Make an API key and print it with the hash for the configuration."`
-	Health     healthCmd     `cmd:"" help:"Ask a health URL; exit 0 when it answers 200. For containers without a shell."`
+	Demo           demoCmd           `cmd:"" help:"Run all of Sluice in one process against a simulated Meta, and report the result of 1,500 messages."`
+	Send           sendCmd           `cmd:"" help:"Send a message through the API."`
+	Import         importCmd         `cmd:"" help:"Send many messages from a file with one JSON object per line."`
+	Events         eventsCmd         `cmd:"" help:"Print events as they are written, one JSON object per line."`
+	Top            topCmd            `cmd:"" help:"Show all numbers live: effective rate, waiting messages, ETA, holds."`
+	Rate           rateCmd           `cmd:"" help:"Show the rate limit and the effective rate of a number, or change the rate limit while workers run."`
+	Cancel         cancelCmd         `cmd:"" help:"Cancel a message."`
+	Explain        explainCmd        `cmd:"" help:"Explain what a message waits for, and until when."`
+	Record         recordCmd         `cmd:"" help:"Print the stored record of a message from Redis: every member, the timeline, and whether the lists in Redis agree with it. It never prints the payload or the full recipient."`
+	List           listCmd           `cmd:"" help:"List messages by their ids, state, tag or reference."`
+	Hold           holdCmd           `cmd:"" help:"Hold the messages of a number, a template or a tag, or all messages: they are not sent until the hold ends."`
+	Release        releaseCmd        `cmd:"" help:"Release a hold: its messages are sent in their order."`
+	Holds          holdsCmd          `cmd:"" help:"List the holds, with reason and end."`
+	InDoubt        inDoubtCmd        `cmd:"" name:"in-doubt" help:"List messages of which it is unknown whether Meta accepted them, and decide about them."`
+	DeadLetters    deadLettersCmd    `cmd:"" name:"dead-letters" help:"Count and list dead letters: messages that were given up after all attempts."`
+	AwaitingStatus awaitingStatusCmd `cmd:"" name:"awaiting-status" help:"List messages that Meta accepted more than 15 minutes ago and sent no status for."`
+	Replay         replayCmd         `cmd:"" help:"Send dead letters again. Without --confirm it only counts them."`
+	Resend         resendCmd         `cmd:"" help:"Send messages again that ended undelivered: failed, rejected, expired or dead. Without --confirm it only counts them."`
+	Audit          auditCmd          `cmd:"" help:"List the audit log: the orders of operators, who, what, when and why."`
+	Doctor         doctorCmd         `cmd:"" help:"Check the whole installation, say what is wrong and how to fix it."`
+	Migrate        migrateCmd        `cmd:"" help:"Convert the data in Redis that an older version wrote. All programs must be stopped. See docs/upgrade.md."`
+	Simulate       simulateCmd       `cmd:"" help:"Run the simulator of Meta's Cloud API."`
+	Bench          benchCmd          `cmd:"" help:"Measure rate, latency, throughput and memory under load, and compare with baselines."`
+	Chaos          chaosCmd          `cmd:"" help:"Run the fault matrix: break workers, Redis and webhooks while messages are sent, and prove that none is lost and none is knowingly sent twice."`
+	Part           partCmd           `cmd:"" hidden:"" passthrough:""`
+	Key            keyCmd            `cmd:"" help:"Make an API key and print it with the hash for the configuration."`
+	Health         healthCmd         `cmd:"" help:"Call a health URL. Exit code 0: it answered 200. For containers without a shell."`
 }
 
 func main() { os.Exit(run(os.Args[1:])) }
@@ -55,7 +55,7 @@ func run(args []string) int {
 	}
 	var c cli
 	parser, err := kong.New(&c, kong.Name("sluice"), kong.UsageOnError(),
-		kong.Description("Sluice sends WhatsApp messages through the Cloud API: queued, paced, never knowingly twice."),
+		kong.Description("Sluice sends WhatsApp messages through Meta's Cloud API. It queues them, keeps the rate limit of each number, and sends no message knowingly twice."),
 		kong.Bind(getenv(env)))
 	if err != nil {
 		return fail(err)

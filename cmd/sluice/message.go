@@ -10,21 +10,21 @@ import (
 )
 
 type cancelCmd struct {
-	ID string `arg:"" help:"The message's id."`
+	ID string `arg:"" help:"The id of the message."`
 	apiFlags
 }
 
-// Run takes a message back.
+// Run cancels a message.
 func (c cancelCmd) Run(ctx context.Context) error {
 	return c.ask(ctx, "POST", "/v1/messages/"+url.PathEscape(c.ID)+"/cancel", nil, read(showState))
 }
 
 type explainCmd struct {
-	ID string `arg:"" help:"The message's id."`
+	ID string `arg:"" help:"The id of the message."`
 	apiFlags
 }
 
-// Run tells what a message waits for.
+// Run explains what a message waits for.
 func (c explainCmd) Run(ctx context.Context) error {
 	type explanation struct {
 		State     message.State
@@ -48,13 +48,13 @@ func (c explainCmd) Run(ctx context.Context) error {
 	}))
 }
 
-// errorShown is what the API tells of an error of Meta's.
+// errorShown is an error of Meta as the API shows it.
 type errorShown struct {
 	Title, Advice string
 	message.ErrorDetail
 }
 
-// show calls line for each part of the error that is there, with a name for it.
+// show calls line for each part of the error that has a value, with its name.
 func (e errorShown) show(line func(name, value string)) {
 	part := func(name, value string) {
 		if value != "" {
@@ -76,7 +76,7 @@ func showDetail(d message.ErrorDetail, part func(name, value string)) {
 	part("fbtrace_id", d.Trace)
 }
 
-// state is what is answered of a message that was changed.
+// state is the answer to a request that changed a message.
 type state struct {
 	ID    string
 	State message.State

@@ -12,7 +12,7 @@ import (
 )
 
 type migrateCmd struct {
-	DryRun bool   `help:"Count what there is to convert, and change nothing."`
+	DryRun bool   `help:"Count what would be converted, and change nothing."`
 	Config string `env:"SLUICE_CONFIG" help:"Configuration file, for Redis and the number of shards." placeholder:"FILE"`
 }
 

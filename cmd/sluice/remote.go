@@ -20,21 +20,21 @@ import (
 // apiFlags say where the API is.
 type apiFlags struct {
 	API    string `default:"http://127.0.0.1:8080" env:"SLUICE_API" help:"Base URL of the API."`
-	APIKey string `env:"SLUICE_API_KEY" required:"" help:"API key; better in the environment than on the command line."`
-	JSON   bool   `help:"Print what was answered, for scripts."`
+	APIKey string `env:"SLUICE_API_KEY" required:"" help:"API key. Set the environment variable rather than the flag."`
+	JSON   bool   `help:"Print the answer as JSON, for scripts."`
 }
 
 // consoleFlags say where the console is.
 type consoleFlags struct {
 	Console string `default:"http://127.0.0.1:8081" env:"SLUICE_CONSOLE" help:"Base URL of the console."`
-	APIKey  string `env:"SLUICE_API_KEY" required:"" help:"API key with the scope admin; better in the environment than on the command line."`
-	JSON    bool   `help:"Print what was answered, for scripts."`
+	APIKey  string `env:"SLUICE_API_KEY" required:"" help:"API key with the scope admin. Set the environment variable rather than the flag."`
+	JSON    bool   `help:"Print the answer as JSON, for scripts."`
 }
 
-// signature is what every order says.
+// signature has the flags of every order.
 type signature struct {
-	Reason string `required:"" help:"Why, for those who wonder later."`
-	Actor  string `help:"Who orders it; your user name without." placeholder:"NAME"`
+	Reason string `required:"" help:"Why, for the audit log."`
+	Actor  string `help:"Who gives the order. Default: your user name." placeholder:"NAME"`
 }
 
 // order adds who and why to what is ordered, from which it takes what is not given.

@@ -37,45 +37,45 @@ func TestOrders(t *testing.T) {
 		"for scripts": {[]string{"holds", "--json"}, "GET /v1/holds ", `{"holds":[]}`, []string{`{"holds":[]}`}},
 		"holds": {
 			[]string{"holds"},
-			"GET /v1/holds ", `{"holds":[{"tag":"spring","reason":"price","by":"anna","since":"2026-01-31T15:04:05Z"}]}`,
-			[]string{"tag spring", "resumed", "anna", "price"},
+			"GET /v1/holds ", `{"holds":[{"tag":"spring","reason":"price","actor":"anna","since":"2026-01-31T15:04:05Z"}]}`,
+			[]string{"tag spring", "released", "anna", "price"},
 		},
 		"hold": {
 			[]string{"hold", number, "--template", "a/en", "--for", "2h", "--reason", "price", "--actor", "anna"},
-			`POST /v1/holds {"actor":"anna","all":false,"for":"2h","number":"` + number + `","reason":"price","template":"a/en"}`,
-			`{"number":"` + number + `","template":"a/en","reason":"price","by":"anna"}`,
+			`POST /v1/holds {"actor":"anna","all":false,"for":"2h","phone_number_id":"` + number + `","reason":"price","template":"a/en"}`,
+			`{"phone_number_id":"` + number + `","template":"a/en","reason":"price","actor":"anna"}`,
 			[]string{"template a/en of number " + number},
 		},
-		"resume": {
-			[]string{"resume", "--tag", "spring", "--reason", "mended", "--actor", "anna"},
+		"release": {
+			[]string{"release", "--tag", "spring", "--reason", "mended", "--actor", "anna"},
 			`POST /v1/holds/release {"actor":"anna","all":false,"reason":"mended","tag":"spring"}`, `{"released":false}`,
-			[]string{"nothing was held"},
+			[]string{"There was no such hold."},
 		},
-		"doubts": {
-			[]string{"doubts", "--number", number},
-			"GET /v1/doubts?limit=100&number=" + number + " ",
-			`{"doubts":[{"id":"` + id + `","state":"parked","class":"service","to":"+15***67","since":"2026-01-31T15:04:05Z"}]}`,
+		"in-doubt": {
+			[]string{"in-doubt", "--phone-number-id", number},
+			"GET /v1/in-doubt?limit=100&phone_number_id=" + number + " ",
+			`{"messages":[{"id":"` + id + `","state":"parked","class":"service","to":"+15***67","since":"2026-01-31T15:04:05Z"}]}`,
 			[]string{id, "parked", "+15***67"},
 		},
 		"resolve": {
-			[]string{"doubts", "resolve", id, "not-sent", "--reason", "asked", "--actor", "anna"},
-			`POST /v1/doubts/` + id + `/resolve {"actor":"anna","as":"not-sent","reason":"asked"}`, `{"id":"` + id + `","state":"queued"}`,
+			[]string{"in-doubt", "resolve", id, "not-sent", "--reason", "asked", "--actor", "anna"},
+			`POST /v1/in-doubt/` + id + `/resolve {"actor":"anna","reason":"asked","resolution":"not-sent"}`, `{"id":"` + id + `","state":"queued"}`,
 			[]string{"queued"},
 		},
-		"dead": {
-			[]string{"dead", "--code", "131000", "--list", "1"},
-			"GET /v1/dead?code=131000&limit=1 ",
-			`{"count":7,"groups":[{"number":"` + number + `","code":131000,"reason":"attempts_used_up","count":7}],"messages":[{"id":"` + id + `"}]}`,
+		"dead-letters": {
+			[]string{"dead-letters", "--code", "131000", "--list", "1"},
+			"GET /v1/dead-letters?code=131000&limit=1 ",
+			`{"count":7,"groups":[{"phone_number_id":"` + number + `","code":131000,"reason":"attempts_used_up","count":7}],"messages":[{"id":"` + id + `"}]}`,
 			[]string{"attempts_used_up  7", id},
 		},
-		"unreported": {
-			[]string{"unreported", "--limit", "5"},
-			"GET /v1/unreported?limit=5 ", `{"unreported":[{"id":"` + id + `","wamid":"wamid.A","attempt":1,"since":"2026-01-31T15:04:05Z"}]}`,
+		"awaiting-status": {
+			[]string{"awaiting-status", "--limit", "5"},
+			"GET /v1/awaiting-status?limit=5 ", `{"messages":[{"id":"` + id + `","wamid":"wamid.A","attempt":1,"since":"2026-01-31T15:04:05Z"}]}`,
 			[]string{id, "wamid.A"},
 		},
 		"audit": {
 			[]string{"audit"},
-			"GET /v1/audit?limit=100 ", `{"deeds":[{"at":"2026-01-31T15:04:05Z","verb":"hold","on":"all","actor":"anna","key":"ops","reason":"stop"}]}`,
+			"GET /v1/audit?limit=100 ", `{"entries":[{"at":"2026-01-31T15:04:05Z","action":"hold","target":"all","actor":"anna","api_key_name":"ops","reason":"stop"}]}`,
 			[]string{"hold", "anna", "ops", "stop"},
 		},
 	} {
@@ -93,19 +93,19 @@ func TestOrders(t *testing.T) {
 	}
 }
 
-// TestReplayCountsFirst: without --go nothing is sent again; with it, part by part, those that
+// TestReplayCountsFirst: without --confirm nothing is sent again; with it, part by part, those that
 // were dead at the beginning.
 func TestReplayCountsFirst(t *testing.T) {
 	const number = "106540352242922"
-	asked, printed, code := sluice(t, []string{"replay", "--number", number, "--code", "7"}, `{"count":3,"groups":[]}`)
-	if code != 0 || len(asked) != 1 || !strings.HasPrefix(asked[0], "GET /v1/dead?code=7&limit=1&number="+number+"&until=") || !strings.Contains(printed, "would be sent again") {
+	asked, printed, code := sluice(t, []string{"replay", "--phone-number-id", number, "--code", "7"}, `{"count":3,"groups":[]}`)
+	if code != 0 || len(asked) != 1 || !strings.HasPrefix(asked[0], "GET /v1/dead-letters?code=7&limit=1&phone_number_id="+number+"&until=") || !strings.Contains(printed, "would be sent again") {
 		t.Errorf("asked %q, printed %q, exit code %d", asked, printed, code)
 	}
-	asked, _, code = sluice(t, []string{"replay", "--number", number, "--code", "0"}, `{"count":3,"groups":[]}`)
+	asked, _, code = sluice(t, []string{"replay", "--phone-number-id", number, "--code", "0"}, `{"count":3,"groups":[]}`)
 	if code != 0 || len(asked) != 1 || !strings.Contains(asked[0], "code=0&") {
 		t.Errorf("with code 0 asked %q, exit code %d", asked, code)
 	}
-	asked, printed, code = sluice(t, []string{"replay", "--number", number, "--go", "--reason", "back", "--rate", "2", "--json"},
+	asked, printed, code = sluice(t, []string{"replay", "--phone-number-id", number, "--confirm", "--reason", "back", "--rate", "2", "--json"},
 		`{"replayed":2,"overdue":0,"more":true,"next":"2026-01-31T15:04:05Z"}`, `{"replayed":1,"overdue":1}`)
 	if code != 0 || len(asked) != 2 || printed != `{"replayed":3,"overdue":1}`+"\n" {
 		t.Fatalf("asked %q, printed %q, exit code %d", asked, printed, code)
@@ -116,7 +116,7 @@ func TestReplayCountsFirst(t *testing.T) {
 		Reason       string
 	}
 	for i, a := range asked {
-		_, body, _ := strings.Cut(a, "/v1/dead/replay ")
+		_, body, _ := strings.Cut(a, "/v1/dead-letters/replay ")
 		if err := json.Unmarshal([]byte(body), &orders[i]); err != nil {
 			t.Fatal(err)
 		}
@@ -126,17 +126,17 @@ func TestReplayCountsFirst(t *testing.T) {
 	}
 }
 
-// TestResend: what ended is counted first; with --go it is sent again by one order.
+// TestResend: what ended is counted first; with --confirm it is sent again by one order.
 func TestResend(t *testing.T) {
 	const number = "106540352242922"
 	asked, printed, code := sluice(t, []string{"resend", number, "--state", "expired", "--tag", "spring", "--code", "0"},
-		`{"count":5,"ready":3,"gone":1,"unclear":1,"overdue":2,"groups":[{"state":"expired","reason":"deadline","count":5,"ready":3}]}`)
-	if code != 0 || !slices.Equal(asked, []string{"GET /v1/ended?code=0&number=" + number + "&state=expired&tag=spring "}) || !strings.Contains(strings.Join(strings.Fields(printed), " "), "3 of 5 can be sent again") {
+		`{"count":5,"resendable":3,"content_dropped":1,"maybe_delivered":1,"overdue":2,"groups":[{"state":"expired","reason":"deadline","count":5,"resendable":3}]}`)
+	if code != 0 || !slices.Equal(asked, []string{"GET /v1/undelivered?code=0&phone_number_id=" + number + "&state=expired&tag=spring "}) || !strings.Contains(strings.Join(strings.Fields(printed), " "), "3 of 5 can be sent again") {
 		t.Errorf("asked %q, printed %q, exit code %d", asked, printed, code)
 	}
-	asked, printed, code = sluice(t, []string{"resend", number, "--template", "order/en_US", "--rate", "50", "--extend", "2h", "--go", "--reason", "held", "--actor", "anna"},
+	asked, printed, code = sluice(t, []string{"resend", number, "--template", "order/en_US", "--rate", "50", "--extend", "2h", "--confirm", "--reason", "held", "--actor", "anna"},
 		`{"resent":3,"overdue":1,"more":true}`)
-	want := "POST /v1/ended/resend " + `{"actor":"anna","extend":"2h","number":"` + number + `","rate":50,"reason":"held","template":"order/en_US"}`
+	want := "POST /v1/undelivered/resend " + `{"actor":"anna","extend":"2h","phone_number_id":"` + number + `","rate":50,"reason":"held","template":"order/en_US"}`
 	if code != 0 || !slices.Equal(asked, []string{want}) || !strings.Contains(printed, "there are more") {
 		t.Errorf("asked %q, want %q; printed %q, exit code %d", asked, want, printed, code)
 	}
@@ -151,9 +151,9 @@ func TestEmptyFlagsAreNotLeftOut(t *testing.T) {
 	}{
 		{[]string{"hold", "1", "--template", "", "--reason", "x", "--actor", "a"}, `"template":""`},
 		{[]string{"hold", "1", "--for", "", "--reason", "x", "--actor", "a"}, `"for":""`},
-		{[]string{"dead", "--number", ""}, "number="},
+		{[]string{"dead-letters", "--phone-number-id", ""}, "phone_number_id="},
 		{[]string{"resend", "1", "--tag", ""}, "tag="},
-		{[]string{"replay", "--number", "1", "--cause", "", "--go", "--reason", "x"}, `"cause":""`},
+		{[]string{"replay", "--phone-number-id", "1", "--message-reason", "", "--confirm", "--reason", "x"}, `"message_reason":""`},
 	} {
 		if asked, _, _ := sluice(t, tt.args, `{}`); len(asked) != 1 || !strings.Contains(asked[0], tt.want) {
 			t.Errorf("%q: asked %q, want %s", tt.args, asked, tt.want)

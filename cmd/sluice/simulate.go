@@ -16,28 +16,28 @@ import (
 
 type simulateCmd struct {
 	Listen        string        `default:":8070" help:"Where the simulated Graph API listens."`
-	TokenFile     string        `help:"File with the token that calls must carry; without it any will do." placeholder:"FILE"`
-	Rate          int           `default:"80" help:"Messages a second that a number may send; 0 for no limit."`
-	Seed          uint64        `default:"1" help:"Seed of all chance."`
+	TokenFile     string        `help:"File with the access token that requests must have. Without it every token is accepted." placeholder:"FILE"`
+	Rate          int           `default:"80" help:"Messages per second that a number may send. 0: no limit."`
+	Seed          uint64        `default:"1" help:"Seed of all random choices."`
 	Latency       graphsim.Span `default:"20ms..80ms" help:"Time to answer."`
-	Throttle      float64       `help:"Share of messages refused with 130429."`
-	ErrorBefore   float64       `help:"Share answered 5xx and not taken."`
-	ErrorAfter    float64       `help:"Share taken and answered 5xx."`
-	Lost          float64       `help:"Share taken, the answer lost."`
-	Reset         float64       `help:"Share not taken, the connection reset."`
-	Hang          float64       `help:"Share never answered, every other one taken."`
-	Scenario      string        `help:"YAML file with the set-up at Meta and a script; see docs/simulator.md." placeholder:"FILE"`
-	PairLimit     bool          `default:"true" negatable:"" help:"One message in 6 s to the same recipient, 45 on credit; more are refused with 131056."`
-	Window        bool          `help:"Only templates reach who has not written for 24 hours."`
-	WebhookURL    string        `help:"Where to report; without it nothing is." placeholder:"URL"`
-	AppSecretFile string        `help:"File with the app secret that signs reports." placeholder:"FILE"`
-	Delay         graphsim.Span `default:"50ms..500ms" help:"Time before each report."`
+	Throttle      float64       `help:"Share of messages that are refused with 130429."`
+	ErrorBefore   float64       `help:"Share of messages that are answered with 5xx and not accepted."`
+	ErrorAfter    float64       `help:"Share of messages that are accepted and answered with 5xx."`
+	Lost          float64       `help:"Share of messages that are accepted without an answer."`
+	Reset         float64       `help:"Share of messages that are not accepted and whose connection is reset."`
+	Hang          float64       `help:"Share of messages that get no answer. Every second one is accepted."`
+	Scenario      string        `help:"YAML file with accounts, numbers, templates and a script. See docs/simulator.md." placeholder:"FILE"`
+	PairLimit     bool          `default:"true" negatable:"" help:"Allow one message in 6 s to the same recipient, with a burst of 45. More are refused with 131056."`
+	Window        bool          `help:"Only templates reach recipients who have not written for 24 hours."`
+	WebhookURL    string        `help:"URL for webhooks. Without it the simulator sends none." placeholder:"URL"`
+	AppSecretFile string        `help:"File with the app secret that signs webhooks." placeholder:"FILE"`
+	Delay         graphsim.Span `default:"50ms..500ms" help:"Time before each status."`
 	Read          float64       `default:"0.7" help:"Share of delivered messages that are read."`
-	Tap           float64       `default:"0.5" help:"Share of messages with buttons that are answered."`
-	Fail          float64       `help:"Share of messages reported as failed."`
-	Double        float64       `help:"Share of reports made twice."`
-	Shuffle       float64       `help:"Share of messages whose reports come out of order."`
-	Batch         int           `default:"20" help:"Most reports in one webhook."`
+	Tap           float64       `default:"0.5" help:"Share of messages with buttons for which the recipient taps one."`
+	Fail          float64       `help:"Share of messages that are reported as failed."`
+	Double        float64       `help:"Share of statuses that are sent twice."`
+	Shuffle       float64       `help:"Share of messages whose statuses come out of order."`
+	Batch         int           `default:"20" help:"Maximum number of statuses in one webhook."`
 }
 
 func (s simulateCmd) Run(ctx context.Context) error {

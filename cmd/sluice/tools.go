@@ -19,7 +19,7 @@ func (keyCmd) Run() error {
 }
 
 type healthCmd struct {
-	URL string `arg:"" help:"URL to ask, http://127.0.0.1:9101/readyz say."`
+	URL string `arg:"" help:"URL to call, for example http://127.0.0.1:9101/readyz."`
 }
 
 func (h healthCmd) Run(ctx context.Context) error {

@@ -18,10 +18,10 @@ import (
 )
 
 type topCmd struct {
-	Every  time.Duration `default:"2s" help:"Time between two looks."`
-	Once   bool          `help:"Print one table and end; so does an output that is no terminal."`
-	Most   int           `default:"40" help:"Numbers to show, those with most waiting first; 0 for all."`
-	Config string        `env:"SLUICE_CONFIG" help:"Configuration file, for Redis and the numbers." placeholder:"FILE"`
+	Interval time.Duration `default:"2s" help:"Time between two updates."`
+	Once     bool          `help:"Print one table and exit. This is the default if the output is not a terminal."`
+	Limit    int           `default:"40" help:"How many numbers to show. Those with the most waiting messages come first. 0: all."`
+	Config   string        `env:"SLUICE_CONFIG" help:"Configuration file, for Redis and the numbers." placeholder:"FILE"`
 }
 
 func (t topCmd) Run(ctx context.Context, env getenv) error {
@@ -29,8 +29,8 @@ func (t topCmd) Run(ctx context.Context, env getenv) error {
 }
 
 func (t topCmd) run(ctx context.Context, env getenv, out io.Writer, terminal bool) error {
-	if t.Every < 100*time.Millisecond {
-		return errors.New("--every is shorter than 100ms")
+	if t.Interval < 100*time.Millisecond {
+		return errors.New("--interval must be 100ms or longer")
 	}
 	in, err := open(ctx, t.Config, env)
 	if err != nil {
@@ -38,7 +38,7 @@ func (t topCmd) run(ctx context.Context, env getenv, out io.Writer, terminal boo
 	}
 	defer in.db.Close()
 	if len(in.Numbers) == 0 {
-		return errors.New("no number is configured here: name the workers' configuration by --config, or set PHONE_NUMBER_ID")
+		return errors.New("no phone number id is configured. Give the configuration of the workers with --config, or set PHONE_NUMBER_ID")
 	}
 	if terminal && !t.Once {
 		return t.live(ctx, out, in.look)
@@ -47,7 +47,7 @@ func (t topCmd) run(ctx context.Context, env getenv, out io.Writer, terminal boo
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(out, now.table(look{}, t.Most))
+	_, err = io.WriteString(out, now.table(look{}, t.Limit))
 	return err
 }
 
@@ -75,9 +75,9 @@ func (t topCmd) live(ctx context.Context, out io.Writer, read func(context.Conte
 	}
 	fmt.Fprint(out, screenOn)
 	defer fmt.Fprint(out, screenOff)
-	tick := time.NewTicker(t.Every)
+	tick := time.NewTicker(t.Interval)
 	defer tick.Stop()
-	for table := last.table(look{}, t.Most); ; {
+	for table := last.table(look{}, t.Limit); ; {
 		if _, err := io.WriteString(out, home+strings.ReplaceAll(table, "\n", lineEnd)+screenEnd); err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ func (t topCmd) live(ctx context.Context, out io.Writer, read func(context.Conte
 			table = fmt.Sprintf("since %s: %v\n%s", last.at.Format(time.TimeOnly), err, below)
 			continue
 		}
-		table = now.table(last, t.Most)
+		table = now.table(last, t.Limit)
 		last = now
 	}
 }

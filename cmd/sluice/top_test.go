@@ -88,7 +88,7 @@ func TestLive(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		begin, n := time.Now(), 0
 		var out bytes.Buffer
-		err := topCmd{Every: 2 * time.Second}.live(ctx, &out, func(context.Context) (look, error) {
+		err := topCmd{Interval: 2 * time.Second}.live(ctx, &out, func(context.Context) (look, error) {
 			if took := time.Since(begin); took != time.Duration(n)*2*time.Second {
 				t.Errorf("look %d after %v", n, took)
 			}
@@ -152,7 +152,7 @@ func TestTopAndPaceOnRedis(t *testing.T) {
 	const number = "106540352242922"
 	url := redistest.Start(t).URL()
 	e := env("SLUICE_REDIS_URL", url, "PHONE_NUMBER_ID", number)
-	pace := func(p paceCmd) string {
+	pace := func(p rateCmd) string {
 		t.Helper()
 		p.Number = number
 		var out strings.Builder
@@ -164,38 +164,38 @@ func TestTopAndPaceOnRedis(t *testing.T) {
 	top := func() string {
 		t.Helper()
 		var out strings.Builder
-		if err := (topCmd{Every: time.Second}).run(t.Context(), e, &out, false); err != nil {
+		if err := (topCmd{Interval: time.Second}).run(t.Context(), e, &out, false); err != nil {
 			t.Fatal(err)
 		}
 		return strings.Join(strings.Fields(out.String()), " ")
 	}
-	const configured = "80 messages a second, as configured\n"
-	if got := pace(paceCmd{}); got != configured {
+	const configured = "80 messages per second, as configured\n"
+	if got := pace(rateCmd{}); got != configured {
 		t.Errorf("untouched: %s", got)
 	}
-	want := "before: " + configured + "after:  30 messages a second, ordered in place of 80\n"
-	if got := pace(paceCmd{Rate: new(30)}); got != want {
+	want := "before: " + configured + "after:  30 messages per second, set instead of the configured 80\n"
+	if got := pace(rateCmd{Set: new(30)}); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	if got := top(); !strings.HasSuffix(got, " DRAIN "+number+" 30/30 - - - - 0 - - - - - -") || !strings.Contains(got, "waiting 0, attempting 0, in doubt 0") {
 		t.Errorf("top: %s", got)
 	}
-	got := pace(paceCmd{Rate: new(500), From: new(10), Over: new(24 * time.Hour)})
-	if !strings.Contains(got, "\nafter:  10 messages a second, climbing to 500 until ") || !strings.HasSuffix(got, ", ordered in place of 80\n") {
+	got := pace(rateCmd{Set: new(500), From: new(10), Over: new(24 * time.Hour)})
+	if !strings.Contains(got, "\nafter:  10 messages per second, increasing to 500 until ") || !strings.HasSuffix(got, ", set instead of the configured 80\n") {
 		t.Errorf("a ramp: %s", got)
 	}
 	if got := top(); !strings.Contains(got, number+" 10/10 ") {
 		t.Errorf("top: %s", got)
 	}
-	if got := pace(paceCmd{Reset: true}); !strings.HasSuffix(got, "\nafter:  "+configured) {
+	if got := pace(rateCmd{Reset: true}); !strings.HasSuffix(got, "\nafter:  "+configured) {
 		t.Errorf("reset: %s", got)
 	}
 
 	var out strings.Builder
-	if err := (paceCmd{Number: "7", Rate: new(30)}).run(t.Context(), e, &out); err == nil || !strings.Contains(err.Error(), "number 7 is not configured") {
+	if err := (rateCmd{Number: "7", Set: new(30)}).run(t.Context(), e, &out); err == nil || !strings.Contains(err.Error(), "phone number id 7 is not configured") {
 		t.Errorf("a number of others: %v", err)
 	}
-	if err := (topCmd{Every: time.Second}).run(t.Context(), env("SLUICE_REDIS_URL", url), &out, false); err == nil || !strings.Contains(err.Error(), "no number is configured") {
+	if err := (topCmd{Interval: time.Second}).run(t.Context(), env("SLUICE_REDIS_URL", url), &out, false); err == nil || !strings.Contains(err.Error(), "no phone number id is configured") {
 		t.Errorf("no numbers: %v", err)
 	}
 }
@@ -203,7 +203,7 @@ func TestTopAndPaceOnRedis(t *testing.T) {
 func TestDescribe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := queue.Pace{Configured: 80, Rate: 40, Full: 80, Ceiling: 80, Pause: time.Now().Add(time.Second)}
-		if got, want := describe(p), "40 messages a second, climbing back to 80, as configured; Meta last refused at 80; pauses for 1s"; got != want {
+		if got, want := describe(p), "40 messages per second, increasing back to 80, as configured; Meta last refused at 80 per second; paused for 1s"; got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	})
@@ -211,18 +211,18 @@ func TestDescribe(t *testing.T) {
 
 func TestPaceArguments(t *testing.T) {
 	t.Parallel()
-	for want, p := range map[string]paceCmd{
-		"":                     {Rate: new(10000), From: new(1), Over: new(time.Hour)},
-		"1 to 10000":           {Rate: new(10001)},
-		"a rate is 1":          {Rate: new(-1)},
-		"to send nothing hold": {Rate: new(0)},
-		"10000 messages":       {Rate: new(10), From: new(0), Over: new(time.Hour)},
-		"--reset stands":       {Reset: true, Rate: new(10)},
-		"go together":          {Rate: new(10), From: new(1)},
-		"and --over go":        {Rate: new(10), Over: new(time.Hour)},
-		"--over is a":          {Rate: new(10), From: new(1), Over: new(-time.Hour)},
-		"--from is lower than": {From: new(10), Over: new(time.Hour)},
-		"lower than --rate":    {Rate: new(10), From: new(10), Over: new(time.Hour)},
+	for want, p := range map[string]rateCmd{
+		"":                     {Set: new(10000), From: new(1), Over: new(time.Hour)},
+		"1 to 10000":           {Set: new(10001)},
+		"a rate is 1":          {Set: new(-1)},
+		"To send nothing use":  {Set: new(0)},
+		"10000 messages":       {Set: new(10), From: new(0), Over: new(time.Hour)},
+		"--reset takes":        {Reset: true, Set: new(10)},
+		"need each other":      {Set: new(10), From: new(1)},
+		"and --over need":      {Set: new(10), Over: new(time.Hour)},
+		"--over must be":       {Set: new(10), From: new(1), Over: new(-time.Hour)},
+		"--from must be lower": {From: new(10), Over: new(time.Hour)},
+		"lower than --set":     {Set: new(10), From: new(10), Over: new(time.Hour)},
 	} {
 		err := p.Validate()
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {

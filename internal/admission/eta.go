@@ -80,6 +80,6 @@ func (e *ETA) fill(ctx context.Context, number string, r *reading) {
 	ctx, cancel := context.WithTimeout(ctx, etaFresh)
 	defer cancel()
 	if r.pace, r.err = e.read(ctx, number); r.err != nil {
-		e.log.Warn("cannot estimate the time to send: deadlines are not checked against the backlog", "phone_number_id", number, "err", r.err)
+		e.log.Warn("cannot read the ETA of a number, deadlines are not checked against the backlog", "phone_number_id", number, "err", r.err)
 	}
 }

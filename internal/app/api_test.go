@@ -155,7 +155,7 @@ func TestVerbsEndToEnd(t *testing.T) {
 		t.Errorf("third: %v", e)
 	}
 	call(t, "POST", console+"/v1/holds", `{"tag":"spring",`+signed+`}`, 200)
-	if e := explain(third); e["rule"] != "hold" || e["until"] != nil || !strings.Contains(e["detail"].(string), "tag spring: because") {
+	if e := explain(third); e["rule"] != "hold" || e["until"] != nil || !strings.Contains(e["detail"].(string), "(tag spring): because") {
 		t.Errorf("held: %v", e)
 	}
 	if all := call(t, "GET", console+"/v1/holds", "", 200)["holds"].([]any); len(all) != 1 {
@@ -176,15 +176,15 @@ func TestVerbsEndToEnd(t *testing.T) {
 	}
 
 	try(first, message.Move{To: message.InDoubt, Reason: message.ReasonNoAnswer, In: time.Minute})
-	if e := explain(first); e["rule"] != "evidence" || e["then"] != "park" {
+	if e := explain(first); e["rule"] != "in_doubt" || e["then"] != "park" {
 		t.Errorf("in doubt: %v", e)
 	}
 	call(t, "POST", api+"/v1/messages/"+first+"/cancel", "", 409)
-	if all := call(t, "GET", console+"/v1/doubts?number="+number, "", 200)["doubts"].([]any); len(all) != 1 {
+	if all := call(t, "GET", console+"/v1/in-doubt?phone_number_id="+number, "", 200)["messages"].([]any); len(all) != 1 {
 		t.Errorf("doubts: %v", all)
 	}
 	for range 2 {
-		if got := call(t, "POST", console+"/v1/doubts/"+first+"/resolve", `{"as":"not-sent",`+signed+`}`, 200); got["state"] != "queued" {
+		if got := call(t, "POST", console+"/v1/in-doubt/"+first+"/resolve", `{"resolution":"not-sent",`+signed+`}`, 200); got["state"] != "queued" {
 			t.Errorf("resolved: %v", got)
 		}
 	}
@@ -193,11 +193,11 @@ func TestVerbsEndToEnd(t *testing.T) {
 	}
 
 	try(second, message.Move{To: message.Dead, Code: 131000, Reason: message.ReasonAttempts, Keep: true})
-	if got := call(t, "GET", console+"/v1/dead?code=131000", "", 200); got["count"] != 1. {
+	if got := call(t, "GET", console+"/v1/dead-letters?code=131000", "", 200); got["count"] != 1. {
 		t.Errorf("dead: %v", got)
 	}
 	for want := 1.; want >= 0; want-- {
-		if got := call(t, "POST", console+"/v1/dead/replay", `{"number":"`+number+`","code":131000,`+signed+`}`, 200); got["replayed"] != want {
+		if got := call(t, "POST", console+"/v1/dead-letters/replay", `{"phone_number_id":"`+number+`","code":131000,`+signed+`}`, 200); got["replayed"] != want {
 			t.Errorf("replayed: %v, want %v", got, want)
 		}
 	}
@@ -214,12 +214,12 @@ func TestVerbsEndToEnd(t *testing.T) {
 	for _, id := range []string{fourth, fifth} {
 		try(id, message.Move{To: message.Rejected, Code: 131047, Keep: true})
 	}
-	of := `{"number":"` + number + `","state":"rejected","tag":"spring","rate":1,` + signed + `}`
-	if got := call(t, "GET", console+"/v1/ended?number="+number+"&state=rejected&tag=spring&code=131047", "", 200); got["ready"] != 2. || got["overdue"] != 0. {
+	of := `{"phone_number_id":"` + number + `","state":"rejected","tag":"spring","rate":1,` + signed + `}`
+	if got := call(t, "GET", console+"/v1/undelivered?phone_number_id="+number+"&state=rejected&tag=spring&code=131047", "", 200); got["resendable"] != 2. || got["overdue"] != 0. {
 		t.Errorf("ended: %v", got)
 	}
 	for want := 2.; want >= 0; want -= 2 {
-		if got := call(t, "POST", console+"/v1/ended/resend", of, 200); got["resent"] != want {
+		if got := call(t, "POST", console+"/v1/undelivered/resend", of, 200); got["resent"] != want {
 			t.Errorf("sent again: %v, want %v", got, want)
 		}
 	}
@@ -231,13 +231,13 @@ func TestVerbsEndToEnd(t *testing.T) {
 	}
 
 	var trail bytes.Buffer
-	for _, d := range call(t, "GET", console+"/v1/audit", "", 200)["deeds"].([]any) {
+	for _, d := range call(t, "GET", console+"/v1/audit", "", 200)["entries"].([]any) {
 		deed := d.(map[string]any)
-		fmt.Fprintf(&trail, "%v %v by %v with %v; ", deed["verb"], deed["on"], deed["actor"], deed["key"])
+		fmt.Fprintf(&trail, "%v %v by %v with %v; ", deed["action"], deed["target"], deed["actor"], deed["api_key_name"])
 	}
 	for _, want := range []string{
 		"hold tag spring by anna with verbs;", "release tag spring by anna with verbs;",
-		"not-sent " + first + " by anna with verbs;", "replay 1 dead messages of number " + number + " by anna with verbs;",
+		"not-sent " + first + " by anna with verbs;", "replay 1 dead letters of number " + number + " by anna with verbs;",
 		"resend 2 messages of number " + number + ", state rejected, tag spring by anna with verbs;",
 	} {
 		if !strings.Contains(trail.String(), want) {

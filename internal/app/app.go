@@ -54,7 +54,7 @@ func (p *Program) OpsAddr() string { return p.opsAddr }
 // failed. A Program runs once.
 func (p *Program) Run(ctx context.Context) error {
 	defer p.db.Close()
-	p.log.Info("started", "addr", p.addr, "ops", p.opsAddr)
+	p.log.Info("started", "addr", p.addr, "ops_addr", p.opsAddr)
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	after, stop := context.WithCancel(context.WithoutCancel(ctx))

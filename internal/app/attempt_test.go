@@ -134,8 +134,8 @@ func TestTamperedMessagesAreNotSent(t *testing.T) {
 		}
 	}
 	payload(ids[1], tampered)
-	got := call(t, "POST", console+"/v1/dead/replay", fmt.Sprintf(
-		`{"number":%q,"cause":%q,"actor":"anna","reason":"mended"}`, number, message.ReasonTampered), 200)
+	got := call(t, "POST", console+"/v1/dead-letters/replay", fmt.Sprintf(
+		`{"phone_number_id":%q,"message_reason":%q,"actor":"anna","reason":"mended"}`, number, message.ReasonTampered), 200)
 	if got["replayed"] != 2.0 {
 		t.Errorf("replayed: %v", got)
 	}

@@ -105,7 +105,7 @@ func TestAnotherInstallationDoesNotStart(t *testing.T) {
 	for name, key := range map[string]string{"the former": formerKey, "the new": newKey} {
 		id := accept(t, records, name)
 		marker := cloudapi.NewMarks("prod", []byte(key)).Make(id, 1, 0)
-		event := fmt.Sprintf(`{"v":1,"type":"status","at":%d,"number":%q,"receipt":{"number":%q,"wamid":"wamid.%s","status":"delivered","marker":%q}}`,
+		event := fmt.Sprintf(`{"v":2,"type":"status","at":%d,"phone_number_id":%q,"report":{"phone_number_id":%q,"wamid":"wamid.%s","status":"delivered","marker":%q}}`,
 			time.Now().UnixMilli(), number, number, strings.Fields(name)[1], marker)
 		if err := db.XAdd(t.Context(), &redis.XAddArgs{Stream: events.MetaKey(message.Shard(0)), Values: []any{events.Field, event}}).Err(); err != nil {
 			t.Fatal(err)

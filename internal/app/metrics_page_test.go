@@ -24,11 +24,14 @@ const metricsHead = `# Metrics
 
 <!-- Made from the programs' registries by: make docs -->
 
-What each program tells at ` + "`/metrics`" + ` of its ops listener, in the format of Prometheus, beside the metrics of the Go
-runtime and the process (` + "`go_`, `process_`" + `). No label holds a recipient or a message's id. ` + "`number`" + ` is a phone number id.
-Histograms have classic buckets, and native ones for a Prometheus that asks for them.
+Each program serves these metrics at ` + "`/metrics`" + ` of its ops listener, in the Prometheus format, with the metrics of the Go
+runtime and the process (` + "`go_`, `process_`" + `). No label holds a recipient or a message id. The label ` + "`phone_number_id`" + ` is
+Meta's id of a sending number. Histograms have classic buckets, and native ones for a Prometheus that asks for them.
 
-| metric | type | labels | programs | what it tells |
+All workers report the same values of ` + "`sluice_queue_*`, `sluice_number_*` (but not `sluice_number_inflight_requests`), `sluice_messages_*` and `sluice_dead_letters`" + `:
+take the maximum over the workers, not the sum.
+
+| metric | type | labels | programs | meaning |
 | --- | --- | --- | --- | --- |
 `
 
@@ -50,6 +53,11 @@ func TestMetricsPage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		ctx, stop := context.WithCancel(t.Context())
+		stop()
+		if err := p.Run(ctx); err != nil { // also registers the metrics of what runs in the background
+			t.Errorf("%s: %v", program, err)
+		}
 		described(t, p.registry, func(name string, m metric) {
 			if known := all[name]; known != nil {
 				m = *known
@@ -57,11 +65,6 @@ func TestMetricsPage(t *testing.T) {
 			m.programs = append(m.programs, program)
 			all[name] = &m
 		})
-		ctx, stop := context.WithCancel(t.Context())
-		stop()
-		if err := p.Run(ctx); err != nil {
-			t.Errorf("%s: %v", program, err)
-		}
 	}
 	var b strings.Builder
 	b.WriteString(metricsHead)

@@ -66,11 +66,11 @@ func TestWorkerExportsItsQueues(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`sluice_queue_depth{class="utility",number="` + number + `"} 2`,
-		`sluice_queue_depth{class="authentication",number="` + number + `"} 0`,
-		`sluice_queue_eta_seconds{class="marketing",number="` + number + `"} 0.1`,
-		`sluice_number_rate_limit_messages_per_second{number="` + number + `"} 20`,
-		`sluice_number_effective_rate{number="` + number + `"} 20`,
+		`sluice_queue_depth{class="utility",phone_number_id="` + number + `"} 2`,
+		`sluice_queue_depth{class="authentication",phone_number_id="` + number + `"} 0`,
+		`sluice_queue_eta_seconds{class="marketing",phone_number_id="` + number + `"} 0.1`,
+		`sluice_number_rate_limit_messages_per_second{phone_number_id="` + number + `"} 20`,
+		`sluice_number_effective_rate_messages_per_second{phone_number_id="` + number + `"} 20`,
 		`sluice_messages_open{state="queued"} 3`,
 	} {
 		if !strings.Contains(string(page), want+"\n") {

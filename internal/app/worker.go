@@ -111,7 +111,7 @@ type worker struct {
 func (w *worker) send() error {
 	c, log := w.c, w.log
 	c.Tokens.OnError = func(number string, err error) {
-		log.Error("token file unusable, the old token stays in use", "phone_number_id", number, "err", err)
+		log.Error("cannot read token file, the previous token stays in use", "phone_number_id", number, "err", err)
 	}
 	traced, err := sendtrace.Open(os.Getenv(sendtrace.Env))
 	if err != nil {

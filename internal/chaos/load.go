@@ -118,7 +118,7 @@ func (p *producer) one(ctx context.Context, o *order, i int) error {
 }
 
 // try orders once and keeps account.
-func (p *producer) try(ctx context.Context, o *order, object []byte) (client.Receipt, error) {
+func (p *producer) try(ctx context.Context, o *order, object []byte) (client.Accepted, error) {
 	ctx, cancel := context.WithTimeout(ctx, 12*time.Second) // more than the API's own time to answer
 	defer cancel()
 	asked := time.Now()

@@ -82,7 +82,7 @@ func (r *run) ambiguous() {
 	strange, err := certificate(filepath.Join(r.Dir, "strange.pem"))
 	r.must(err, "make a certificate")
 	// Doubts stay what they are until Meta reports: so each answer's own outcome can be seen.
-	class := map[string]any{"doubt_window": "1h", "error_window": "1h", "on_doubt": "park"}
+	class := map[string]any{"in_doubt_window": "1h", "server_error_window": "1h", "in_doubt_policy": "park"}
 	r.configure(map[string]any{"graph": map[string]any{"base_url": "https://" + f.addr}, "classes": map[string]any{"service": class}})
 	worker, err := r.Program(r.ctx, "worker", "", []string{"SSL_CERT_FILE=" + trusted})
 	r.must(err, "start a worker")

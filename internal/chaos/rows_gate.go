@@ -104,7 +104,7 @@ var gateRows = []row{
 
 // shortDeadline is settings under which messages that cannot be sent end soon.
 var shortDeadline = map[string]any{"classes": map[string]any{"service": map[string]any{
-	"deadline": "8s", "doubt_window": "4s", "error_window": "2s", "on_doubt": "park",
+	"deadline": "8s", "in_doubt_window": "4s", "server_error_window": "2s", "in_doubt_policy": "park",
 }}}
 
 // keys counts the keys of a pattern.

@@ -48,7 +48,7 @@ var metaRows = []row{
 		play: func(r *run) {
 			const foreign, each, unreadable = 1_000_000, 100, 7
 			shard := shards.Of(r.producer.numbers[0])
-			strange := `{"v":1,"type":"status","at":1763820426031,"number":"555","receipt":{"number":"555","wamid":"wamid.strange","status":"delivered"}}`
+			strange := `{"v":2,"type":"status","at":1763820426031,"phone_number_id":"555","report":{"phone_number_id":"555","wamid":"wamid.strange","status":"delivered"}}`
 			entry := strings.Repeat(strange+"\n", each-1) + strange
 			for range foreign / each / 100 {
 				r.must(r.db.Pipe(r.ctx, func(p redis.Pipeliner) {
@@ -60,7 +60,7 @@ var metaRows = []row{
 			r.order(r.n, r.pace())
 			for i := range unreadable {
 				r.receives(r.n * (i + 1) / (unreadable + 1))
-				poison := []any{events.Field, `{"v":1,"type":`}
+				poison := []any{events.Field, `{"v":2,"type":`}
 				if i%2 == 0 {
 					poison = []any{"something", "else"}
 				}
@@ -75,7 +75,7 @@ var metaRows = []row{
 			r.end(r.producer.taken(), func() {})
 			r.note("all folded %.1f s after the reconciler's start", time.Since(began).Seconds())
 			r.settle()
-			n, err := r.Metric(r.ctx, reader, "sluice_status_foreign_total")
+			n, err := r.Metric(r.ctx, reader, "sluice_status_unconfigured_number_total")
 			r.must(err, "ask the reconciler")
 			r.check(n >= foreign, "of %d foreign events %.0f were read: the others were trimmed unread", foreign, n)
 		},

@@ -109,7 +109,7 @@ var workerRows = []row{
 			id := poison.taken()[0].ID
 			r.until("the poisoned message is at an end or parked", func() bool {
 				for _, w := range slices.Clone(r.workers) {
-					if n, err := r.Metric(r.ctx, w, fmt.Sprintf("sluice_number_inflight{number=%q}", number)); err == nil && n > 0 {
+					if n, err := r.Metric(r.ctx, w, fmt.Sprintf("sluice_number_inflight_requests{phone_number_id=%q}", number)); err == nil && n > 0 {
 						deaths++
 						r.killWorker(w)
 						r.worker()

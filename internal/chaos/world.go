@@ -65,7 +65,7 @@ func (r *run) build() {
 // configure writes the programs' configuration: the two classes of the matrix, and more.
 func (r *run) configure(more map[string]any) {
 	class := func(onDoubt string) map[string]any {
-		return map[string]any{"doubt_window": r.setup.window.String(), "error_window": "2s", "repeat_window": r.setup.repeat.String(), "on_doubt": onDoubt}
+		return map[string]any{"in_doubt_window": r.setup.window.String(), "server_error_window": "2s", "webhook_retry_window": r.setup.repeat.String(), "in_doubt_policy": onDoubt}
 	}
 	durability := "fsync"
 	switch {

@@ -13,7 +13,7 @@ import (
 type Verdict struct {
 	Line   int `json:"line"`
 	Status int `json:"status"`
-	Receipt
+	Accepted
 	Problem *Problem `json:"problem"` // nil: accepted
 }
 

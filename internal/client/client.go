@@ -38,8 +38,8 @@ type Order struct {
 	ExpiresAt time.Time       `json:"expires_at,omitzero"`
 }
 
-// Receipt is what it answers.
-type Receipt struct {
+// Accepted is the answer to an accepted message.
+type Accepted struct {
 	ID        string        `json:"id"`
 	State     message.State `json:"state"`
 	Class     message.Class `json:"class"`
@@ -81,7 +81,7 @@ type Problem struct {
 	} `json:"errors"`
 }
 
-// Error tells the problem and the fixes, a line each.
+// Error returns the problem and the fixes, one per line.
 func (p *Problem) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d %s: %s", p.Status, p.Code, p.Detail)
@@ -93,12 +93,12 @@ func (p *Problem) Error() string {
 
 // Send orders a message. A refusal is a *Problem; after any other error the message may have
 // been accepted, and the order may be repeated if it has a key.
-func (c *Client) Send(ctx context.Context, o Order) (Receipt, error) {
+func (c *Client) Send(ctx context.Context, o Order) (Accepted, error) {
 	body, err := json.Marshal(o)
 	if err != nil {
-		return Receipt{}, fmt.Errorf("order: %w", err)
+		return Accepted{}, fmt.Errorf("order: %w", err)
 	}
-	var r Receipt
+	var r Accepted
 	err = c.do(ctx, http.MethodPost, "/v1/messages", body, &r)
 	return r, err
 }

@@ -184,7 +184,7 @@ func answered(status int, header http.Header) string {
 // us and it does not. https://developers.facebook.com/docs/graph-api/guides/error-handling
 var metaHeaders = []string{"Facebook-Api-Version", "X-Fb-Trace-Id", "X-Fb-Request-Id", "X-Fb-Rev", "X-Fb-Debug"}
 
-// fromMeta tells whether the Graph API says that it gave an answer.
+// fromMeta reports whether the Graph API says that it gave an answer.
 func fromMeta(header http.Header) bool {
 	for _, name := range metaHeaders {
 		if header.Get(name) != "" {

@@ -71,7 +71,7 @@ func Lookup(code int) (Entry, bool) {
 	return lookup(code, 0)
 }
 
-// Passes tells whether a code is for a fault that passes by itself: in an answer Sluice sends the message
+// Passes reports whether a code is for a fault that passes by itself: in an answer Sluice sends the message
 // again. Of a message that Meta took it says, by webhook, that it was not delivered.
 func Passes(code int) bool {
 	e, _ := Lookup(code)

@@ -20,7 +20,7 @@ const maxRetryAfter = time.Hour
 // idLetters are those of base64, in both its alphabets.
 const idLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_-"
 
-// ValidWAMID tells whether s has the form of Meta's message ids. Nothing else is taken for
+// ValidWAMID reports whether s has the form of Meta's message ids. Nothing else is taken for
 // one, whether in an answer or in a webhook: keys are made of it.
 func ValidWAMID(s string) bool {
 	rest, ok := strings.CutPrefix(s, "wamid.")

@@ -1,6 +1,6 @@
-// Package cloudapi speaks Meta's wire and is the only room that does: it sends messages to
-// the WhatsApp Cloud API, says by evidence what came of each attempt, knows Meta's error
-// codes, and reads Meta's webhooks.
+// Package cloudapi is the only package that speaks Meta's API: it sends messages to the
+// WhatsApp Cloud API, decides the outcome of each attempt, knows Meta's error codes, and
+// reads Meta's webhooks.
 package cloudapi
 
 import (
@@ -36,6 +36,10 @@ const (
 	idleTimeout = 90 * time.Second
 	// maxConns carries 1,000 messages a second at an answer time of 500 ms.
 	maxConns = 512
+	// maxAttempts lets as many attempts again be recorded while all connections are in use. With maxConns alone each
+	// attempt begins when one connection becomes free, so few of them share a round trip to Redis: twice the commands
+	// for a message.
+	maxAttempts = 2 * maxConns
 	// maxAnswer is the most we read of an answer; Meta's are below 2 KiB.
 	maxAnswer = 1 << 20
 )
@@ -55,7 +59,7 @@ type Client struct {
 	token     func(string) (string, error)
 	timeout   time.Duration
 	transport *http.Transport
-	places    chan struct{} // one for each connection that may be in use
+	places    chan struct{} // one for each attempt between Reserve and Release
 	metrics   *metrics
 }
 
@@ -80,7 +84,7 @@ func NewClient(o Options) *Client {
 			// single reset, or a server going away, would leave every message on it in doubt.
 			Protocols: http1(),
 		},
-		places:  make(chan struct{}, maxConns),
+		places:  make(chan struct{}, maxAttempts),
 		metrics: newMetrics(o.Registerer),
 	}
 }
@@ -94,8 +98,9 @@ func http1() *http.Protocols {
 // Close closes the idle connections. Requests under way are not touched.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
 
-// Reserve waits until fewer requests are under way than there may be connections, and returns how long
-// it waited. Whoever reserves calls Release after Send. So no request waits for a connection of another.
+// Reserve blocks until an attempt may begin, and returns how long it waited: not more attempts are under way than
+// will soon get a connection. The caller calls Release after Send. An attempt whose connection comes late
+// asks for another slot: see Send's ready.
 func (c *Client) Reserve(ctx context.Context) (time.Duration, error) {
 	select {
 	case c.places <- struct{}{}:
@@ -120,10 +125,10 @@ func (c *Client) Release() { <-c.places }
 // may be written as soon as there is a connection. Send blocks until there is an outcome: at most
 // Options.Timeout, and as long as ready takes.
 //
-// The outcome follows from evidence alone. Without a connection, and without ready's consent, nothing
+// The outcome follows only from what was seen. Without a connection, and without ready's consent, nothing
 // can have left: Transient. With both, whatever ends the attempt before a complete answer is NoAnswer, and
 // that includes ctx: a caller that would rather wait for an answer than be in doubt when it
-// is told to stop passes a context that outlives the stop. A complete answer is for Classify.
+// has to stop passes a context that outlives the stop. A complete answer is for Classify.
 func (c *Client) Send(ctx context.Context, number string, body []byte, ready func() error) message.Outcome {
 	token, err := c.tokenOf(number)
 	if err != nil {

@@ -22,56 +22,54 @@ const errorsHead = `# Error codes
 
 <!-- Made from internal/cloudapi/codes.go by: make docs -->
 
-What Meta answers when it does not take a message, and what it reports later in a ` + "`failed`" + ` webhook. Codes, titles and
-meanings are [Meta's](https://developers.facebook.com/documentation/business-messaging/whatsapp/support/error-codes),
-in our words. Sluice goes by the code alone: the HTTP status misleads (throttling comes as 400, a missing permission as
-500), and the texts are translated.
+What Meta answers when it does not take a message, and what it reports later in a ` + "`failed`" + ` webhook. Codes and titles are
+[Meta's](https://developers.facebook.com/documentation/business-messaging/whatsapp/support/error-codes); the meanings are in our words. Sluice
+goes by the code alone: the HTTP status misleads (throttling comes as 400, a missing permission as 500), and the texts are translated.
 
 What Sluice does is one of these:
 
-| | The message | Was it taken? |
+| | what happens to the message | did Meta take it? |
 | --- | --- | --- |
-| **Slows down** | goes out again later, more slowly | no |
-| **Tries again** | goes out again after a wait | no |
-| **Holds** | holds everything of the number, or of the template, which waits in order; after a while a few messages try whether it is mended. Deadlines go on | no |
-| **Rejects** | ends as ` + "`rejected`" + `; sending it again would bring the same answer | no |
-| **Waits for evidence** | is ` + "`in_doubt`" + ` until a webhook settles it; without one it goes out again after a wait | nobody knows |
+| **Slows down** | Sluice sends it again later, and the number more slowly. | no |
+| **Retries** | Sluice sends it again after a wait. | no |
+| **Holds** | Sluice holds everything of the number or of the template, in order. After a while it tries with a few messages. Deadlines still apply. | no |
+| **Rejects** | It becomes ` + "`rejected`" + `. To send it again would bring the same answer. | no |
+| **Waits for a status** | It is ` + "`in_doubt`" + ` until a webhook decides. Without one Sluice sends it again after a wait. | unknown |
 
-A wait grows from one attempt to the next and is never shorter than the time given here. Whatever Meta reports by
-webhook after it took the message ends it as ` + "`failed`" + `, with the code in its timeline. If that is the first status of the message its content is kept, and an operator can
-[send it again](console.md#send-again). With a code of **Holds**, and with %s,
-which pass by themselves, it is ` + "`dead`" + ` instead, reason ` + "`refused_later`" + `: it was not delivered, its content is kept, and an operator can
-[replay it](console.md#dead-letters) while it is of use. Sluice does not replay it by itself.
+A wait grows from one attempt to the next and is never shorter than the time given here. If Meta reports a code by webhook after it took the message, the
+message becomes ` + "`failed`" + `, with the code in its timeline. If that is the first status of the message, its content is kept, and an operator can
+[send it again](console.md#send-again). With a code of **Holds**, and with the temporary codes %s, it becomes ` + "`dead`" + ` with the reason
+` + "`refused_later`" + ` instead: it was not delivered, its content is kept, and an operator can [replay it](console.md#dead-letters) while it is of use.
+Sluice does not replay it by itself.
 
-Meta's own words come with the code: the ` + "`error`" + ` of a record, of its events and of ` + "`sluice explain`" + ` has Meta's ` + "`message`" + `, ` + "`details`" + `,
-` + "`error_subcode`" + ` and ` + "`fbtrace_id`" + `, cut to some hundred characters, with phone numbers masked. For a code that is not listed here they are
-all there is to say. They are in no log.
+The ` + "`error`" + ` of a record, of its events and of ` + "`sluice explain`" + ` has Meta's own words: ` + "`message`" + `, ` + "`details`" + `, ` + "`error_subcode`" + ` and ` + "`fbtrace_id`" + `,
+cut to some hundred characters, with masked phone numbers. For an unknown code they are the only information. They are in no log.
 
-Several lists in circulation have codes wrong; where a wrong meaning is common, it is named here.
+Several lists on the internet explain codes wrongly. Where a wrong meaning is common, it is named here.
 
 ## Codes
 
-| Code | Title | What Meta means | What Sluice does | What you do |
+| code | title | meaning | what Sluice does | what you do |
 | --- | --- | --- | --- | --- |
 `
 
 const errorsFallbacks = `
 ## Answers without a code from the table
 
-Here, and only here, the HTTP status decides.
+Only for these answers the HTTP status decides.
 
-| Answer | What it means | What Sluice does | What you do |
+| answer | meaning | what Sluice does | what you do |
 | --- | --- | --- | --- |
 `
 
 const errorsTail = `
 ## No answer
 
-| What happened | Reason in the log | What Sluice does |
+| what happened | reason in the log | what Sluice does |
 | --- | --- | --- |
-| There was no connection: the name was not found, nobody listened, TLS failed, or none was free in time | ` + "`dns`, `dial`, `tls`, `no_connection`" + ` | **Tries again**: nothing can have left |
-| The request left, and no complete answer came, whatever its HTTP status | ` + "`timeout`, `reset`, `cut`, `cancelled`" + ` | **Waits for evidence**; what happens without it depends on the message's class |
-| Meta took the message (2xx), and named it by an id of another form than it documents | ` + "`wamid_unreadable`" + ` | Waits for the webhooks, which bring Meta's id |
+| There was no connection: the name was not found, the connection was refused, TLS failed, or none was free in time | ` + "`dns`, `dial`, `tls`, `no_connection`" + ` | **Retries**: nothing can have left |
+| The request left, and no complete answer came, whatever its HTTP status | ` + "`timeout`, `reset`, `cut`, `cancelled`" + ` | **Waits for a status**; without one the class of the message decides |
+| Meta took the message (2xx), and its id has another form than Meta documents | ` + "`wamid_unreadable`" + ` | Takes Meta's id from the webhooks |
 | There is no usable access token for the number, or no usable base URL | ` + "`token`, `base_url`" + ` | **Holds** the number's messages; nothing was sent |
 `
 
@@ -109,7 +107,7 @@ func action(e cloudapi.Entry) string {
 	}
 	wait := ""
 	if e.RetryAfter > 0 {
-		wait = ", again after " + words(e.RetryAfter) + " or more"
+		wait = ", after at least " + words(e.RetryAfter)
 	}
 	switch e.Kind {
 	case message.Throttled:
@@ -118,15 +116,15 @@ func action(e cloudapi.Entry) string {
 		}
 		return "**Slows down**" + wait
 	case message.Transient:
-		return "**Tries again**" + wait
+		return "**Retries**" + wait
 	case message.Held:
 		return "**Holds** the " + string(e.Scope) + "'s messages" + wait
 	case message.Refused:
 		return "**Rejects**"
 	case message.NoAnswer:
-		return "**Waits for evidence**; what happens without it depends on the message's class"
+		return "**Waits for a status**; without one the class of the message decides"
 	}
-	return "**Waits for evidence**"
+	return "**Waits for a status**"
 }
 
 // words writes a whole number of hours, minutes or seconds.

@@ -58,7 +58,7 @@ func NewForwarder(o Options) (*Forwarder, error) {
 		client: NewClient(Options{BaseURL: o.BaseURL, Token: o.Token}),
 		calls: promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_graph_forwarded_total",
-			Help: "Calls that were passed on to Meta for others, by what came of them: the class of the HTTP status, or none.",
+			Help: "Requests of API callers that were forwarded to Meta, by the class of Meta's HTTP status. none: no answer.",
 		}, []string{"status"}),
 	}
 	for _, class := range []string{"2xx", "3xx", "4xx", "5xx", "none"} {
@@ -162,7 +162,7 @@ func only(h http.Header, names []string) http.Header {
 	return out
 }
 
-// Media asks what Meta tells of a media object. Meta looks whether it is the number's. Without
+// Media asks Meta about a media object. Meta checks whether it belongs to the number. Without
 // an object, status and answer are those to give.
 func (f *Forwarder) Media(r *http.Request, number, version, id string) (object map[string]any, status int, answer []byte) {
 	status, answer = f.get(r, number, f.at("/"+version+"/"+id, url.Values{"phone_number_id": {number}}))
@@ -203,7 +203,7 @@ func (f *Forwarder) get(r *http.Request, number string, at *url.URL) (status int
 	return resp.StatusCode, answer
 }
 
-// Download answers with what stands at the URL that Media told. The token goes to Meta's hosts
+// Download answers with the content of the URL that Media returned. The token goes to Meta's hosts
 // alone.
 func (f *Forwarder) Download(w http.ResponseWriter, r *http.Request, number, link string) {
 	u, err := url.Parse(link)

@@ -98,7 +98,7 @@ func TestForward(t *testing.T) {
 		}
 	}
 	if err := testutil.GatherAndCompare(f.registry, strings.NewReader(`
-# HELP sluice_graph_forwarded_total Calls that were passed on to Meta for others, by what came of them: the class of the HTTP status, or none.
+# HELP sluice_graph_forwarded_total Requests of API callers that were forwarded to Meta, by the class of Meta's HTTP status. none: no answer.
 # TYPE sluice_graph_forwarded_total counter
 sluice_graph_forwarded_total{status="2xx"} 0
 sluice_graph_forwarded_total{status="3xx"} 0

@@ -18,7 +18,7 @@ type Refusal struct {
 	Subcode int
 }
 
-// Error tells status and code.
+// Error returns status and code.
 func (r *Refusal) Error() string {
 	if r.Code == NoCode {
 		return fmt.Sprintf("HTTP %d", r.Status)
@@ -63,7 +63,7 @@ func (c *Client) getAt(ctx context.Context, token, path string, into any) (time.
 	return at, nil
 }
 
-// Clock asks what time it is at Meta, to the second. Its error says that nobody answers.
+// Clock asks Meta for its time, to the second. An error means that Meta does not answer.
 func (c *Client) Clock(ctx context.Context) (time.Time, error) {
 	var nothing json.RawMessage
 	at, err := c.getAt(ctx, "", "", &nothing)
@@ -103,7 +103,7 @@ type Number struct {
 }
 
 // Account is the id of the WhatsApp Business Account that the number belongs to; empty when it
-// is not told. Meta names it where it tells of the number's health.
+// is unknown. Meta names it in the health of the number.
 // https://developers.facebook.com/documentation/business-messaging/whatsapp/support/health-status
 func (n Number) Account() string {
 	for _, e := range n.Health.Entities {
@@ -177,8 +177,8 @@ func (c *Client) Subscription(ctx context.Context, app, secret string) (Subscrip
 	return s, err
 }
 
-// Handshake plays Meta before it sends webhooks to a URL: it tells whether the verify token
-// was taken, and the HTTP status.
+// Handshake plays Meta before it sends webhooks to a URL: it reports whether the verify token
+// was accepted, and the HTTP status.
 // https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/create-webhook-endpoint
 func (c *Client) Handshake(ctx context.Context, to, verifyToken, challenge string) (taken bool, status int, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, to, nil)

@@ -16,9 +16,9 @@ const (
 	macLen      = 8 // hex digits: enough that a foreign marker is not taken for ours by accident
 )
 
-// Marks makes and reads the markers that ride in biz_opaque_callback_data and come back in
+// Marks makes and reads the markers that are sent in biz_opaque_callback_data and come back in
 // Meta's webhooks: "sl1.<env>.<id>.<attempt>-<accepted>.<mac>". When the message was accepted, in
-// Unix milliseconds to the base 36, tells its record from a later one of the same id; markers of older
+// Unix milliseconds to the base 36, distinguishes its record from a later one of the same id; markers of older
 // versions lack it. The MAC keeps markers of other installations and of other apps on the same account from being taken for ours; every app
 // on the account can read the field, so a marker holds nothing private. Safe for concurrent use.
 type Marks struct {
@@ -26,7 +26,7 @@ type Marks struct {
 	keys [][]byte // that are good; markers are made with the first
 }
 
-// ValidEnv tells whether s can name an environment: 1 to 16 of a-z, 0-9 and "-".
+// ValidEnv reports whether s can name an environment: 1 to 16 of a-z, 0-9 and "-".
 func ValidEnv(s string) bool {
 	return s != "" && len(s) <= 16 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }
@@ -87,7 +87,7 @@ func (m *Marks) Parse(s string) (id string, attempt int, accepted int64, ok bool
 	return parts[2], attempt, accepted, true
 }
 
-// Other tells whether s has the form of a marker and names another environment. Its MAC is not looked
+// Other reports whether s has the form of a marker and names another environment. Its MAC is not looked
 // at: this installation does not have the key of another environment.
 func (m *Marks) Other(s string) bool {
 	parts, marked := split(s)

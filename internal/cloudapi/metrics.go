@@ -19,7 +19,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		duration: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name:                            "sluice_graph_request_duration_seconds",
-			Help:                            "Time of one POST to the Graph API, dialling included, by its outcome.",
+			Help:                            "Time of one POST to the Graph API, connecting included, by outcome.",
 			Buckets:                         []float64{.025, .05, .1, .2, .3, .5, .75, 1, 2, 3, 5, 10, 20, 30},
 			NativeHistogramBucketFactor:     1.1,
 			NativeHistogramMaxBucketNumber:  100,
@@ -27,7 +27,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"outcome"}),
 		errors: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_send_errors_total",
-			Help: "Attempts that were not accepted, by Meta's error code; other: no code, or one that is not in the catalogue.",
+			Help: "Attempts that Meta did not accept, by Meta's error code. other: no code, or one that docs/errors.md does not list.",
 		}, []string{"code"}),
 	}
 	for _, k := range message.Kinds() {

@@ -35,7 +35,7 @@ func text(raw json.RawMessage) string {
 	return ""
 }
 
-// Events returns everything a webhook body tells, in its order: each message from a person as
+// Events returns everything that a webhook body reports, in its order: each message from a customer as
 // EventInbound, each status as EventStatus, and each other change, with account-level errors
 // among them, as EventUpdate. Fields, types and statuses that we do not know are events all
 // the same. now is when the body arrived.

@@ -18,7 +18,7 @@ func Sign(secret string, body []byte) string {
 	return signaturePrefix + hex.EncodeToString(sum(secret, body))
 }
 
-// Signature tells whether header has the form of a signature: what has not is refused before
+// Signature reports whether header has the form of a signature: what has not is refused before
 // any body is read.
 func Signature(header string) bool {
 	_, ok := digest(header)
@@ -34,7 +34,7 @@ func digest(header string) ([]byte, bool) {
 	return d, err == nil
 }
 
-// Verify tells whether header signs body under one of the secrets, and under which: more
+// Verify reports whether header signs body under one of the secrets, and under which: more
 // than one is valid while an app's secret is rotated. The body must be the raw bytes as they
 // came: Meta escapes characters in ways that no re-encoding repeats. Empty secrets never
 // match. Every secret is tried, whichever matches, so that the time taken tells nothing.

@@ -38,7 +38,7 @@ func (c *Client) Throughput(ctx context.Context, number string) (int, error) {
 	return levels[a.Throughput.Level], nil
 }
 
-// Upgraded tells whether an update of Meta's says that a number may send more. It names the
+// Upgraded reports whether an update of Meta's says that a number may send more. It names the
 // number only as people write it.
 // https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference/phone_number_quality_update
 func Upgraded(e message.Event) bool {

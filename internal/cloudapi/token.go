@@ -34,7 +34,7 @@ func (c *Client) DebugToken(ctx context.Context, number string) (Token, error) {
 	return g.Token, err
 }
 
-// Grant asks Meta about the access token of a number. The token rides in the query, for
+// Grant asks Meta about the access token of a number. The token is sent in the query, for
 // the Graph API has no other place for it; it is in no error of ours.
 // https://developers.facebook.com/docs/graph-api/reference/debug_token/
 func (c *Client) Grant(ctx context.Context, number string) (Grant, error) {
@@ -63,7 +63,7 @@ func (c *Client) Grant(ctx context.Context, number string) (Grant, error) {
 	case err != nil:
 		return Grant{}, fmt.Errorf("ask about access token: %w", err)
 	case a.Data == nil:
-		return Grant{}, errors.New("ask about access token: the answer tells nothing of it")
+		return Grant{}, errors.New("ask about access token: the answer does not describe it")
 	}
 	g := Grant{
 		Token: Token{Valid: a.Data.Valid}, Expired: a.Data.Error.Subcode == tokenExpired,

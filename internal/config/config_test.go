@@ -57,21 +57,21 @@ second_marker_key_file: marker.old
 payload_key_file: payload
 second_payload_key_file: payload.old
 numbers:
-  - id: "106540352242922"
+  - phone_number_id: "106540352242922"
     display_number: "+15550783881"
     token_file: a.token
-    rate: 1000
+    rate_limit: 1000
     classes: {utility: {deadline: 2h}}
     template_classes: [{name: "otp_*", class: authentication}, {name: "*", class: marketing}]
-  - {id: 200000000000001, token_file: b.token}
+  - {phone_number_id: 200000000000001, token_file: b.token}
 apps: [{name: main, secret_file: app, previous_secret_file: app.old, previous_secret_expires: 2027-01-31T00:00:00Z, verify_token_file: verify}]
-api_keys: [{name: shop, sha256: `+aDigest+`, numbers: ["*"], scopes: [messages:send, messages:read], revoked: true, expires: 2027-01-31T00:00:00Z}]
-classes: {utility: {deadline: 12h, doubt_window: 5m, on_doubt: close, error_window: 20s}}
+api_keys: [{name: shop, sha256: `+aDigest+`, phone_number_ids: ["*"], scopes: [messages:send, messages:read], revoked: true, expires: 2027-01-31T00:00:00Z}]
+classes: {utility: {deadline: 12h, in_doubt_window: 5m, in_doubt_policy: close, server_error_window: 20s}}
 roles: send
 retry: {base: 2s, max: 2m, attempts: 7}
 events: {retention: 48h, max_length: 5000}
-key_retention: 0s
-orphans: {retention: 5m, max: 500}
+idempotency_key_retention: 0s
+unmatched_statuses: {retention: 5m, max: 500}
 listen: {api: "127.0.0.1:1", console: ":4", webhook: ":2", ops: ":3"}
 log_level: warn
 `)
@@ -141,7 +141,7 @@ log_level: warn
 
 // A producer starts without the tokens that it cannot read: it may be kept from them.
 func TestProducerNeedsNoTokens(t *testing.T) {
-	path := write(t, t.TempDir(), "s.yaml", "numbers: [{id: 1, token_file: nosuch}, {id: 2}]\napi_keys: [{name: k, sha256: "+aDigest+", numbers: [\"*\"], scopes: [messages:send]}]\n")
+	path := write(t, t.TempDir(), "s.yaml", "numbers: [{phone_number_id: 1, token_file: nosuch}, {phone_number_id: 2}]\napi_keys: [{name: k, sha256: "+aDigest+", phone_number_ids: [\"*\"], scopes: [messages:send]}]\n")
 	p, err := LoadProducer([]string{"--config", path}, env())
 	if err != nil {
 		t.Fatal(err)
@@ -231,7 +231,7 @@ func TestGuidesNamesWinOverTheFile(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "token", "token-from-a-file")
 	path := write(t, dir, "s.yaml", `
-numbers: [{id: "1", token_file: token, rate: 5}, {id: "2", token_file: token}]
+numbers: [{phone_number_id: "1", token_file: token, rate_limit: 5}, {phone_number_id: "2", token_file: token}]
 apps: [{name: main, secret_file: no-such-file, verify_token_file: token}]
 `)
 	args := []string{"--config", path}
@@ -297,31 +297,31 @@ func TestMistakesAreToldTogetherWithPlaceAndFix(t *testing.T) {
 
 		{"numbers", worker, file(`
 numbers:
-  - {id: "+49151", rate: 0}
+  - {phone_number_id: "+49151", rate_limit: 0}
   - {token_file: x}
-  - {id: "7", token_file: gone, classes: {urgent: {deadline: 1h}, service: {deadline: 1, on_doubt: pray}}}
-  - {id: "7"}
-  - {id: "8"}
-  - {id: "9", token_file: ` + dir + `/empty}
-  - {id: "10", token_file: ` + dir + `/words}
+  - {phone_number_id: "7", token_file: gone, classes: {urgent: {deadline: 1h}, service: {deadline: 1, in_doubt_policy: pray}}}
+  - {phone_number_id: "7"}
+  - {phone_number_id: "8"}
+  - {phone_number_id: "9", token_file: ` + dir + `/empty}
+  - {phone_number_id: "10", token_file: ` + dir + `/words}
 `), env("SLUICE_MARKER_KEY", "short"), []string{
-			"s.yaml:3: numbers[0].id: is not a phone number id: that is Meta's id",
-			`s.yaml:3: numbers[0].rate: "0" is not a whole number from 1 to 10000`,
-			"s.yaml:4: numbers[1].id: is missing",
+			"s.yaml:3: numbers[0].phone_number_id: is not a phone number id: that is Meta's id",
+			`s.yaml:3: numbers[0].rate_limit: "0" is not a whole number from 1 to 10000`,
+			"s.yaml:4: numbers[1].phone_number_id: is missing",
 			"s.yaml:5: numbers[2].classes.urgent: unknown key; known here: authentication, marketing, service, utility",
 			`s.yaml:5: numbers[2].classes.service.deadline: "1" is not a time from 1s to 720h0m0s`,
-			`s.yaml:5: numbers[2].classes.service.on_doubt: "pray" is none of resend, park, close`,
+			`s.yaml:5: numbers[2].classes.service.in_doubt_policy: "pray" is none of resend, park, close`,
 			"number 8: has no token: give it a token_file",
 			"token_file of number 9: " + dir + "/empty is empty",
 			"token_file of number 10: " + dir + "/words holds more than one word",
 			"marker key: is shorter than 16 bytes",
 		}},
-		{"number twice", worker, file("numbers:\n- {id: \"7\"}\n- {id: \"7\"}\n"), env(), []string{"s.yaml:3: numbers[1].id: number 7 is there twice"}},
-		{"no phone numbers", tool, file("numbers:\n- {id: \"1\", display_number: \"15550783881\"}\n- {id: \"2\", display_number: \"+1 555 078-3881\"}\n- {id: \"3\", display_number: \"+0155507838\"}\n- {id: \"4\", display_number: \"+155507\"}\n- {id: \"5\", display_number: \"+1555078388112345\"}\n"), env(), []string{
+		{"number twice", worker, file("numbers:\n- {phone_number_id: \"7\"}\n- {phone_number_id: \"7\"}\n"), env(), []string{"s.yaml:3: numbers[1].phone_number_id: phone number id 7 is there twice"}},
+		{"no phone numbers", tool, file("numbers:\n- {phone_number_id: \"1\", display_number: \"15550783881\"}\n- {phone_number_id: \"2\", display_number: \"+1 555 078-3881\"}\n- {phone_number_id: \"3\", display_number: \"+0155507838\"}\n- {phone_number_id: \"4\", display_number: \"+155507\"}\n- {phone_number_id: \"5\", display_number: \"+1555078388112345\"}\n"), env(), []string{
 			"s.yaml:2: numbers[0].display_number: is not a phone number like", "s.yaml:3: numbers[1].display_number: is not",
 			"s.yaml:4: numbers[2].display_number: is not", "s.yaml:5: numbers[3].display_number: is not", "s.yaml:6: numbers[4].display_number: is not",
 		}},
-		{"token file gone", worker, file("numbers: [{id: \"7\", token_file: gone}]"), env(), []string{"token_file of number 7: open /", "/gone: no such file"}},
+		{"token file gone", worker, file("numbers: [{phone_number_id: \"7\", token_file: gone}]"), env(), []string{"token_file of number 7: open /", "/gone: no such file"}},
 		{"PHONE_NUMBER_ID", worker, nil, env("PHONE_NUMBER_ID", "+49151"), []string{"PHONE_NUMBER_ID (environment): is not a phone number id"}},
 		{"payload key", producer, []string{"--payload-key-file", write(t, dir, "weak", "weak")}, env(), []string{
 			"payload_key_file: holds a key shorter than 16 bytes: make one with `openssl rand -hex 32`",
@@ -334,11 +334,11 @@ numbers:
 		{"secrets with a line break", worker, nil, env("ACCESS_TOKEN", "token\n", "SLUICE_MARKER_KEY", "\ufeff0123456789abcdef", "APP_SECRET", "  "), []string{
 			"ACCESS_TOKEN (environment): has a blank or a line break in it", "SLUICE_MARKER_KEY (environment): has a byte order mark", "APP_SECRET (environment): holds only blanks",
 		}},
-		{"the hash of no key", producer, file("api_keys:\n- {name: a, sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855, numbers: [\"*\"], scopes: [admin]}\n- {name: b, sha256: 01ba4719c80b6fe911b091a7c05124b64eeece964e09c058ef8f9805daca546b, numbers: [\"*\"], scopes: [admin]}\n"), env(), []string{
+		{"the hash of no key", producer, file("api_keys:\n- {name: a, sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855, phone_number_ids: [\"*\"], scopes: [admin]}\n- {name: b, sha256: 01ba4719c80b6fe911b091a7c05124b64eeece964e09c058ef8f9805daca546b, phone_number_ids: [\"*\"], scopes: [admin]}\n"), env(), []string{
 			"s.yaml:2: api_keys[0].sha256: is the SHA-256 of no key", "s.yaml:3: api_keys[1].sha256: is the SHA-256 of no key",
 		}},
-		{"windows shorter than a request", worker, file("numbers: [{id: \"7\", classes: {utility: {on_doubt: resend}}}]\nclasses: {authentication: {doubt_window: 29s}, utility: {doubt_window: 10s}, service: {doubt_window: 1s}}\n"), env(), []string{
-			"classes.authentication.doubt_window: is 29s and on_doubt is resend", "doubt_window of class utility of number 7: is 10s and on_doubt is resend",
+		{"windows shorter than a request", worker, file("numbers: [{phone_number_id: \"7\", classes: {utility: {in_doubt_policy: resend}}}]\nclasses: {authentication: {in_doubt_window: 29s}, utility: {in_doubt_window: 10s}, service: {in_doubt_window: 1s}}\n"), env(), []string{
+			"classes.authentication.in_doubt_window: is 29s and in_doubt_policy is resend", "in_doubt_window of class utility of number 7: is 10s and in_doubt_policy is resend",
 		}},
 		{"roles", worker, file("roles: send,sweep\n"), env(), []string{`roles: "send,sweep" is not a list of send, reconcile`}},
 		{"retry", worker, file("retry: {base: 2m}\n"), env(), []string{"retry.max: is shorter than retry.base"}},
@@ -357,15 +357,15 @@ numbers:
 		{"verify token", webhook, nil, env("APP_SECRET", "s", "VERIFY_TOKEN", "15-characters.."), []string{
 			"verify token of app main: is shorter than 16 characters: make one with `openssl rand -hex 32`",
 		}},
-		{"api keys", producer, file("numbers: [{id: \"7\"}]\napi_keys:\n- {name: a, sha256: abc, numbers: [x], scopes: [all]}\n- {name: b, revoked: yes, expires: soon}\n- {name: c, sha256: " + aDigest + ", numbers: [\"8\"], scopes: [messages:send]}\n- {name: d, sha256: " + aDigest + ", numbers: [\"7\"], scopes: [messages:send]}\n"), env("SLUICE_API_KEY", "short"), []string{
+		{"api keys", producer, file("numbers: [{phone_number_id: \"7\"}]\napi_keys:\n- {name: a, sha256: abc, phone_number_ids: [x], scopes: [all]}\n- {name: b, revoked: yes, expires: soon}\n- {name: c, sha256: " + aDigest + ", phone_number_ids: [\"8\"], scopes: [messages:send]}\n- {name: d, sha256: " + aDigest + ", phone_number_ids: [\"7\"], scopes: [messages:send]}\n"), env("SLUICE_API_KEY", "short"), []string{
 			"s.yaml:3: api_keys[0].sha256: is not a SHA-256 in hex; make it with",
-			`s.yaml:3: api_keys[0].numbers[0]: is neither a phone number id (digits only) nor "*"`,
+			`s.yaml:3: api_keys[0].phone_number_ids[0]: is neither a phone number id (digits only) nor "*"`,
 			`s.yaml:3: api_keys[0].scopes[0]: "all" is none of messages:send, messages:read, messages:cancel, admin`,
-			"s.yaml:4: api_keys[1].sha256: is missing", "api_keys[1].numbers: is missing", "api_keys[1].scopes: is missing",
+			"s.yaml:4: api_keys[1].sha256: is missing", "api_keys[1].phone_number_ids: is missing", "api_keys[1].scopes: is missing",
 			`s.yaml:4: api_keys[1].revoked: "yes" is neither true nor false`,
 			`s.yaml:4: api_keys[1].expires: "soon" is not a time like 2027-01-31T00:00:00Z`,
 			"s.yaml:6: api_keys[3]: has the name or the key of another: c",
-			"numbers of API key c: one of them is not among the numbers configured",
+			"phone_number_ids of API key c: one of them is not configured: add it under numbers, or remove it here",
 			"SLUICE_API_KEY (environment): is shorter than 16 characters",
 		}},
 	} {
@@ -387,9 +387,9 @@ func TestMistakesQuoteNoSecret(t *testing.T) {
 	const canary = "hunter2-EAAGm0PX4ZCpsBA"
 	path := write(t, t.TempDir(), "s.yaml", `
 redis: {url: "redis://:`+canary+`@[bad"}
-numbers: [{id: "`+canary+`"}]
+numbers: [{phone_number_id: "`+canary+`"}]
 apps: [{name: main, secret_file: `+write(t, t.TempDir(), "s", canary+" "+canary)+`}]
-api_keys: [{name: a, sha256: `+canary+`, numbers: ["`+canary+`"], scopes: [messages:send]}]
+api_keys: [{name: a, sha256: `+canary+`, phone_number_ids: ["`+canary+`"], scopes: [messages:send]}]
 `)
 	e := env("SLUICE_REDIS_URL", "http://"+canary, "GRAPH_BASE_URL", "https://user:"+canary+"@x",
 		"PHONE_NUMBER_ID", canary, "ACCESS_TOKEN", canary, "SLUICE_MARKER_KEY", canary[:9], "SLUICE_API_KEY", canary[:9],

@@ -74,9 +74,9 @@ func classRows(members []member) string {
 		for _, class := range classNames {
 			p := message.DefaultPolicy(message.Class(class))
 			cells = append(cells, map[string]string{
-				"deadline": short(p.Deadline), "doubt_window": short(p.DoubtWindow),
-				"on_doubt": string(p.OnDoubt), "error_window": short(p.ErrorWindow),
-				"repeat_window": short(p.RepeatWindow),
+				"deadline": short(p.Deadline), "in_doubt_window": short(p.DoubtWindow),
+				"in_doubt_policy": string(p.OnDoubt), "server_error_window": short(p.ErrorWindow),
+				"webhook_retry_window": short(p.RepeatWindow),
 			}[m.key])
 		}
 		row(&b, append(cells, m.doc)...)

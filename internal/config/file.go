@@ -103,7 +103,7 @@ func (d *document) number(path string, n *yaml.Node) {
 	}
 	for _, other := range d.numbers {
 		if other.ID == one.ID {
-			d.wrong(path+".id", n, fmt.Errorf("number %s is there twice", one.ID))
+			d.wrong(path+".phone_number_id", n, fmt.Errorf("phone number id %s is there twice", one.ID))
 		}
 	}
 	d.numbers = append(d.numbers, one)

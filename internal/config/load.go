@@ -300,7 +300,7 @@ func (l *loader) checkKeys() {
 	for _, k := range l.keys {
 		for _, id := range k.Numbers {
 			known := slices.ContainsFunc(l.numbers, func(n number) bool { return n.ID == id })
-			l.need(id == "*" || known, "numbers of API key "+k.Name, "one of them is not among the numbers configured")
+			l.need(id == "*" || known, "phone_number_ids of API key "+k.Name, "one of them is not configured: add it under numbers, or remove it here")
 		}
 	}
 }
@@ -333,13 +333,13 @@ func (l *loader) checkWindows() {
 	check := func(place string, c Class, class string) {
 		resends := c.OnDoubt == "resend" || c.OnDoubt == "" && class == "authentication"
 		l.need(!resends || c.DoubtWindow == 0 || c.DoubtWindow >= postWithin, place,
-			fmt.Sprintf("is %s and on_doubt is resend: the request before may still be under way. Set doubt_window to %s or more, or on_doubt to park", c.DoubtWindow, postWithin))
+			fmt.Sprintf("is %s and in_doubt_policy is resend: the request before may still be under way. Set in_doubt_window to %s or more, or in_doubt_policy to park", c.DoubtWindow, postWithin))
 	}
 	for _, class := range classNames {
-		check("classes."+class+".doubt_window", l.Classes[class], class)
+		check("classes."+class+".in_doubt_window", l.Classes[class], class)
 		for _, n := range l.numbers {
 			if own, ok := n.Classes[class]; ok {
-				check("doubt_window of class "+class+" of number "+n.ID, own.over(l.Classes[class]), class)
+				check("in_doubt_window of class "+class+" of number "+n.ID, own.over(l.Classes[class]), class)
 			}
 		}
 	}

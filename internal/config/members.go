@@ -21,32 +21,32 @@ type member struct {
 func (d *document) ofNumber(one *number) []member {
 	return []member{
 		{
-			key: "id", must: true, read: d.scalar(numberID(&one.ID)),
-			doc: "Meta's phone number id, digits only; not the phone number itself.",
+			key: "phone_number_id", must: true, read: d.scalar(numberID(&one.ID)),
+			doc: "Meta's id of the phone number, digits only. It is not the phone number itself.",
 		},
 		{
 			key: "display_number", read: d.scalar(phoneNumber(&one.Display)),
-			doc: "The phone number itself, like `\"+15551234567\"`. With it, a message from the number to itself is refused at once, where Meta would refuse it later.",
+			doc: "The phone number itself, like `\"+15551234567\"`. With it, Sluice refuses messages from the number to itself at once. Meta would refuse them later.",
 		},
 		{
 			key: "token_file", def: "required by the worker", read: d.scalar(d.resolved(text(&one.tokenFile))),
-			doc: "File with the access token. A producer that can read it passes some calls of the number on to Meta for callers who have no token (uploading media, say), for which it must reach Meta; without, it does not, and needs it for nothing else. `deploy/k8s` and `docker-compose.yml` keep it from the token. The worker reads it again every few seconds while it sends and takes a new one without a restart. While the new file is empty or unreadable the old token stays in use, and the log says so.",
+			doc: "File with the access token. The worker reads the file again every few seconds and uses a new token without a restart. If the file is empty or cannot be read, the previous token stays in use and the worker logs an error. A producer that can read the file forwards some requests to Meta for its callers, for example uploads of media. Without the file it does not forward them. In `deploy/k8s` and `docker-compose.yml` the producer does not have the token.",
 		},
 		{
-			key: "rate", def: fmt.Sprintf("`%d`", DefaultRate), read: d.scalar(integer(&one.Rate, 1, 10000)),
-			doc: "Messages per second, 1 to 10000. Where it is not given, workers ask Meta for the number's [throughput](https://developers.facebook.com/docs/whatsapp/cloud-api/overview#throughput) (80 or 1,000) at their start, and again when a webhook reports an upgrade.",
+			key: "rate_limit", def: fmt.Sprintf("`%d`", DefaultRate), read: d.scalar(integer(&one.Rate, 1, 10000)),
+			doc: "Messages per second, 1 to 10000. Without it, workers ask Meta for the number's [throughput](https://developers.facebook.com/docs/whatsapp/cloud-api/overview#throughput) (80 or 1,000) at their start, and again when a webhook reports an upgrade.",
 		},
 		{
 			key: "unknown_types", def: "`pass`", read: d.scalar(oneOf(&one.Unknown, "pass", "refuse")),
-			doc: "What the producer does with a message of a type, or an interactive kind, that this version of Sluice does not know, since Meta may have added it: `pass` accepts it unchecked and warns in the answer, `refuse` refuses it.",
+			doc: "What the producer does with a message of a type or an interactive kind that this version of Sluice does not know. `pass`: accept it without a check, with a warning in the answer. `refuse`: refuse it.",
 		},
 		{
 			key: "classes", read: d.classes(&one.Classes),
-			doc: "What differs for this number; the keys of `classes`.",
+			doc: "Settings of `classes` that are different for this number.",
 		},
 		{
 			key: "template_classes", read: d.list(d.templateClass(one)),
-			doc: "The class of template messages whose caller names none, by the template's name: a list of `{name: otp_*, class: authentication}`. `*` stands for any characters. The first that fits counts; without one it is `utility`.",
+			doc: "Default class of template messages, by the name of the template: a list of `{name: otp_*, class: authentication}`. `*` matches any characters. The first match counts. Without a match the class is `utility`.",
 		},
 	}
 }
@@ -55,7 +55,7 @@ func (d *document) ofApp(one *app) []member {
 	return []member{
 		{
 			key: "name", must: true, read: d.scalar(name(&one.Name)),
-			doc: "1 to 32 of a-z, 0-9 and `-`, the end of the webhook's path.",
+			doc: "1 to 32 of a-z, 0-9 and `-`. The last part of the webhook path.",
 		},
 		{
 			key: "secret_file", def: "required", read: d.scalar(d.resolved(text(&one.secretFile))),
@@ -63,15 +63,15 @@ func (d *document) ofApp(one *app) []member {
 		},
 		{
 			key: "previous_secret_file", read: d.scalar(d.resolved(text(&one.previousSecretFile))),
-			doc: "File with the secret before, still accepted while it is being changed.",
+			doc: "File with the previous app secret. Sluice accepts it too while you change the secret.",
 		},
 		{
 			key: "previous_secret_expires", read: d.scalar(moment(&one.PreviousExpires)),
-			doc: "From then on it is not: a time like `2027-01-31T00:00:00Z`. Without it the secret before is accepted for as long as its file is named here.",
+			doc: "When Sluice stops accepting the previous app secret, for example `2027-01-31T00:00:00Z`. Without it: when you remove the file from the configuration.",
 		},
 		{
 			key: "verify_token_file", def: "required", read: d.scalar(d.resolved(text(&one.verifyTokenFile))),
-			doc: "File with the verify token of the handshake, which you enter at Meta too. At least 16 characters; `openssl rand -hex 32` makes one.",
+			doc: "File with the verify token of the webhook handshake. Enter the same token at Meta. At least 16 characters; `openssl rand -hex 32` makes one.",
 		},
 	}
 }
@@ -81,33 +81,33 @@ func (d *document) ofAPIKey(one *APIKey) []member {
 	return []member{
 		{
 			key: "name", must: true, read: d.scalar(name(&one.Name)),
-			doc: "1 to 32 of a-z, 0-9 and `-`, for logs.",
+			doc: "1 to 32 of a-z, 0-9 and `-`. Logs and the audit log show it.",
 		},
 		{
 			key: "sha256", must: true, read: d.scalar(digest(&one.SHA256)),
 			doc: "SHA-256 of the key in hex. Make a key with `openssl rand -hex 32` and its hash with `printf %s \"$KEY\" \\| sha256sum`.",
 		},
 		{
-			key: "numbers", must: true, read: d.list(func(path string, n *yaml.Node) {
+			key: "phone_number_ids", must: true, read: d.list(func(path string, n *yaml.Node) {
 				d.scalar(idOrAll(&id))(path, n)
 				one.Numbers = append(one.Numbers, id)
 			}),
-			doc: "Phone number ids it may use; `\"*\"` means all.",
+			doc: "Phone number ids that the key may use. `\"*\"`: all.",
 		},
 		{
 			key: "scopes", must: true, read: d.list(func(path string, n *yaml.Node) {
 				d.scalar(oneOf(&scope, Scopes()...))(path, n)
 				one.Scopes = append(one.Scopes, scope)
 			}),
-			doc: "Some of `messages:send` (order messages), `messages:read` (see what became of them and why they wait), `messages:cancel` (take them back) and `admin` (the [console](console.md): holds, doubts, dead letters).",
+			doc: "One or more of `messages:send` (send messages), `messages:read` (read records and explanations), `messages:cancel` (cancel messages) and `admin` (the [console](console.md): holds, in-doubt messages, dead letters).",
 		},
 		{
 			key: "revoked", def: "`false`", read: d.scalar(truth(&one.Revoked)),
-			doc: "`true`: the key is refused, and its owner is told that it was revoked. A key that is not listed is simply unknown.",
+			doc: "`true`: requests with the key are refused with the code `api_key_revoked`. A key that is not listed is refused with `unauthenticated`.",
 		},
 		{
 			key: "expires", read: d.scalar(moment(&one.Expires)),
-			doc: "From then on the key is refused, and its owner is told that it expired: a time like `2027-01-31T00:00:00Z`. To change a key without a gap list the new one beside the old.",
+			doc: "From this time on, requests with the key are refused with the code `api_key_expired`, for example `2027-01-31T00:00:00Z`. To change a key without a gap, list the old and the new key.",
 		},
 	}
 }
@@ -119,20 +119,20 @@ func (d *document) ofClass(c *Class) []member {
 			doc: "From acceptance to the last moment an attempt may start, when the request names no `expires_at`. 1 s to 720 h.",
 		},
 		{
-			key: "doubt_window", read: d.scalar(duration(&c.DoubtWindow, time.Second, 7*24*time.Hour)),
-			doc: "How long evidence is awaited when a request got no answer. 1 s to 168 h; where `on_doubt` is `resend`, 30 s or more, because the request may still be under way.",
+			key: "in_doubt_window", read: d.scalar(duration(&c.DoubtWindow, time.Second, 7*24*time.Hour)),
+			doc: "How long Sluice waits for a status from Meta when a request got no answer. 1 s to 168 h. With `in_doubt_policy: resend` 30 s or more, because the request may still be under way.",
 		},
 		{
-			key: "on_doubt", read: d.scalar(oneOf(&c.OnDoubt, doubtChoices...)),
-			doc: "What then. `resend`: once more, if time is left. `park`: wait for a person. `close`: failed, reason `undetermined`, never sent again.",
+			key: "in_doubt_policy", read: d.scalar(oneOf(&c.OnDoubt, doubtChoices...)),
+			doc: "What happens at the end of the in-doubt window. `resend`: send once more, if the deadline allows it. `park`: wait for a decision of an operator. `close`: `failed` with the reason `undetermined`, never sent again.",
 		},
 		{
-			key: "error_window", read: d.scalar(duration(&c.ErrorWindow, time.Second, time.Hour)),
-			doc: "How long evidence is awaited after a server error, before the retry. 1 s to 1 h.",
+			key: "server_error_window", read: d.scalar(duration(&c.ErrorWindow, time.Second, time.Hour)),
+			doc: "How long Sluice waits for a status from Meta after a server error, before it retries. 1 s to 1 h.",
 		},
 		{
-			key: "repeat_window", read: d.scalar(duration(&c.RepeatWindow, time.Second, 7*24*time.Hour)),
-			doc: "How long Sluice waits for Meta's repeats after it refused or missed a webhook while a message was in doubt, before it sends the message again or closes it. A message whose deadline comes first is parked. 1 s to 168 h.",
+			key: "webhook_retry_window", read: d.scalar(duration(&c.RepeatWindow, time.Second, 7*24*time.Hour)),
+			doc: "How long Sluice waits for Meta to retry webhooks, if it refused or missed a webhook while the message was in doubt. Only then it resends or closes the message. If the deadline comes first, the message is parked. 1 s to 168 h.",
 		},
 	}
 }

@@ -1,5 +1,5 @@
-// Package console serves operators: what is held, in doubt or dead, and the orders that change
-// it. Each order says who gives it and why, and is noted.
+// Package console serves operators: it lists what is held, in doubt or in the dead-letter list, and takes
+// the orders that change it. Each order names its actor and a reason, and goes into the audit log.
 package console
 
 import (
@@ -19,7 +19,7 @@ import (
 	"sluice/internal/message"
 )
 
-// holds keeps what is held.
+// holds stores holds.
 type holds interface {
 	List(ctx context.Context) ([]message.Hold, error)
 	Set(ctx context.Context, h message.Hold) (message.Hold, error)
@@ -42,8 +42,8 @@ type mover interface {
 	Move(ctx context.Context, o message.Open, m message.Move) (bool, error)
 }
 
-// auditLog stores who ordered what, and why.
-type auditLog interface {
+// auditStore stores who ordered what, and why.
+type auditStore interface {
 	Add(ctx context.Context, entry message.Deed) error
 	// Latest returns up to limit entries, the latest first.
 	Latest(ctx context.Context, limit int) ([]message.Deed, error)
@@ -54,7 +54,7 @@ type Options struct {
 	Holds      holds
 	Lists      lists
 	Messages   mover
-	Audit      auditLog
+	Audit      auditStore
 	Keys       httpapi.Keys             // those with httpapi.ScopeAdmin may call
 	Numbers    func(number string) bool // whether a phone number id is configured
 	Log        *slog.Logger             // nil: no log
@@ -74,9 +74,9 @@ type Console struct {
 func New(o Options) *Console {
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	orders := promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
-		Name: "sluice_console_orders_total",
-		Help: "What operators ordered and was done: holds, releases, doubts resolved, messages sent again.",
-	}, []string{"verb"})
+		Name: "sluice_operator_actions_total",
+		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend.",
+	}, []string{"action"})
 	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend} {
 		orders.WithLabelValues(verb)
 	}
@@ -105,19 +105,19 @@ func (c *Console) handle(f func(ctx context.Context, w http.ResponseWriter, r *h
 	}
 }
 
-// unavailable is the answer when the store failed.
-func (c *Console) unavailable(what string, err error) httpapi.Refusal {
-	c.o.Log.Error("console: "+what, "err", err)
+// unavailable returns the refusal of a request for which the store failed.
+func (c *Console) unavailable(operation string, err error) httpapi.Refusal {
+	c.o.Log.Error("cannot complete console request", "operation", operation, "err", err)
 	return httpapi.Refuse("store_unavailable")
 }
 
-// order is what every order says beside what it is about.
+// order is the part that all orders have.
 type order struct {
-	Actor  string `json:"actor" doc:"Who orders it, 1 to 64 characters."`
-	Reason string `json:"reason" doc:"Why, 1 to 200 characters; for those who wonder later."`
+	Actor  string `json:"actor" doc:"The person who gives the order, 1 to 64 characters."`
+	Reason string `json:"reason" doc:"Why the order is given, 1 to 200 characters. It is stored in the audit log."`
 }
 
-// signed refuses orders that do not say who and why.
+// signed refuses orders without an actor or a reason.
 func (o order) signed() (wrong httpapi.Refusal) {
 	if !words(o.Actor, 64) {
 		wrong = append(wrong, httpapi.Problem("actor", "actor_missing"))
@@ -128,7 +128,7 @@ func (o order) signed() (wrong httpapi.Refusal) {
 	return wrong
 }
 
-// words tells whether a text says something in at most so many characters.
+// words tells whether a text is not blank and has at most so many characters.
 func words(s string, most int) bool {
 	return strings.TrimSpace(s) != "" && utf8.ValidString(s) && utf8.RuneCountInString(s) <= most && !strings.ContainsFunc(s, unicode.IsControl)
 }

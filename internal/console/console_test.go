@@ -216,61 +216,61 @@ const signed = `"actor":"anna","reason":"because"`
 func TestOrdersAreChecked(t *testing.T) {
 	t.Parallel()
 	parked := message.NewID(ours, "parked")
-	resolve, holds, replay, resend := "/v1/doubts/"+parked+"/resolve", "/v1/holds", "/v1/dead/replay", "/v1/ended/resend"
+	resolve, holds, replay, resend := "/v1/in-doubt/"+parked+"/resolve", "/v1/holds", "/v1/dead-letters/replay", "/v1/undelivered/resend"
 	for name, tt := range map[string]struct {
 		path, body string
 		status     int
 		code       string
 	}{
-		"71: without a reason":        {resolve, `{"as":"sent","actor":"anna"}`, 422, "reason_missing"},
-		"a blank reason":              {resolve, `{"as":"sent","actor":"anna","reason":"  "}`, 422, "reason_missing"},
-		"a long reason":               {resolve, `{"as":"sent","actor":"anna","reason":"` + strings.Repeat("x", 201) + `"}`, 422, "reason_missing"},
-		"nobody":                      {resolve, `{"as":"sent","reason":"because"}`, 422, "actor_missing"},
-		"resolve as what":             {resolve, `{` + signed + `}`, 422, "as_unknown"},
-		"not there":                   {"/v1/doubts/" + message.NewID(ours, "nobody") + "/resolve", `{"as":"sent",` + signed + `}`, 404, "not_found"},
-		"another's":                   {"/v1/doubts/" + message.NewID(theirs, "parked") + "/resolve", `{"as":"sent",` + signed + `}`, 404, "not_found"},
-		"no id":                       {"/v1/doubts/..%2Fx/resolve", `{"as":"sent",` + signed + `}`, 404, "not_found"},
+		"71: without a reason":        {resolve, `{"resolution":"sent","actor":"anna"}`, 422, "reason_missing"},
+		"a blank reason":              {resolve, `{"resolution":"sent","actor":"anna","reason":"  "}`, 422, "reason_missing"},
+		"a long reason":               {resolve, `{"resolution":"sent","actor":"anna","reason":"` + strings.Repeat("x", 201) + `"}`, 422, "reason_missing"},
+		"nobody":                      {resolve, `{"resolution":"sent","reason":"because"}`, 422, "actor_missing"},
+		"resolve as what":             {resolve, `{` + signed + `}`, 422, "resolution_unknown"},
+		"not there":                   {"/v1/in-doubt/" + message.NewID(ours, "nobody") + "/resolve", `{"resolution":"sent",` + signed + `}`, 404, "not_found"},
+		"another's":                   {"/v1/in-doubt/" + message.NewID(theirs, "parked") + "/resolve", `{"resolution":"sent",` + signed + `}`, 404, "not_found"},
+		"no id":                       {"/v1/in-doubt/..%2Fx/resolve", `{"resolution":"sent",` + signed + `}`, 404, "not_found"},
 		"no body":                     {resolve, ``, 400, "body_empty"},
-		"cut off":                     {resolve, `{"as"`, 400, "json_invalid"},
-		"something behind":            {resolve, `{"as":"sent",` + signed + `}x`, 400, "json_trailing_data"},
-		"a member nobody knows":       {resolve, `{"as":"sent","x":1,` + signed + `}`, 422, "field_unknown"},
-		"another type":                {resolve, `{"as":7,` + signed + `}`, 422, "type_mismatch"},
-		"too much":                    {resolve, `{"as":"` + strings.Repeat("x", 70000) + `"}`, 413, "body_too_large"},
-		"hold nothing":                {holds, `{` + signed + `}`, 422, "hold_unclear"},
-		"hold all and one":            {holds, `{"all":true,"number":"` + ours + `",` + signed + `}`, 422, "hold_unclear"},
-		"a template of all":           {holds, `{"template":"a/en",` + signed + `}`, 422, "hold_unclear"},
-		"a template without language": {holds, `{"number":"` + ours + `","template":"a",` + signed + `}`, 422, "hold_unclear"},
-		"hold all with a narrow key":  {holds, `{"all":true,` + signed + `}`, 403, "key_too_narrow"},
-		"a tag with a narrow key":     {holds, `{"tag":"spring",` + signed + `}`, 403, "key_too_narrow"},
-		"another's number":            {holds, `{"number":"` + theirs + `",` + signed + `}`, 404, "phone_not_found"},
-		"no number of ours":           {holds, `{"number":"1",` + signed + `}`, 404, "phone_not_found"},
-		"for how long":                {holds, `{"number":"` + ours + `","for":"1 day",` + signed + `}`, 422, "for_invalid"},
-		"why":                         {holds, `{"number":"` + ours + `","actor":"anna"}`, 422, "reason_missing"},
-		"replay what":                 {replay, `{` + signed + `}`, 422, "number_missing"},
-		"replay another's":            {replay, `{"number":"` + theirs + `",` + signed + `}`, 404, "phone_not_found"},
-		"replay too many":             {replay, `{"number":"` + ours + `","limit":501,` + signed + `}`, 422, "query_invalid"},
-		"replay for how long":         {replay, `{"number":"` + ours + `","extend":"x",` + signed + `}`, 422, "for_invalid"},
-		"a member in capitals":        {resolve, `{"As":"sent",` + signed + `}`, 422, "field_unknown"},
-		"a member with a Kelvin sign": {resolve, `{"\u212aey":1,"as":"sent",` + signed + `}`, 422, "field_unknown"},
-		"a member twice":              {resolve, `{"as":"cancel","as":"sent",` + signed + `}`, 400, "json_duplicate_member"},
-		"an array":                    {resolve, `[{"as":"sent",` + signed + `}]`, 400, "json_not_object"},
-		"half of a surrogate pair":    {resolve, `{"as":"sent\ud800",` + signed + `}`, 400, "utf8_invalid"},
-		"a blank template":            {holds, `{"number":"` + ours + `","template":"",` + signed + `}`, 422, "value_blank"},
-		"a blank number":              {holds, `{"number":"","all":true,` + signed + `}`, 422, "value_blank"},
-		"for a blank time":            {holds, `{"number":"` + ours + `","for":"",` + signed + `}`, 422, "value_blank"},
-		"replay none":                 {replay, `{"number":"` + ours + `","limit":0,` + signed + `}`, 422, "query_invalid"},
-		"replay of a blank cause":     {replay, `{"number":"` + ours + `","cause":"",` + signed + `}`, 422, "value_blank"},
-		"replay since an odd time":    {replay, `{"number":"` + ours + `","since":"2026-01-31T15:04:05+25:00",` + signed + `}`, 422, "time_invalid"},
-		"resend what":                 {resend, `{` + signed + `}`, 422, "number_missing"},
-		"resend another's":            {resend, `{"number":"` + theirs + `",` + signed + `}`, 404, "phone_not_found"},
-		"resend from a state":         {resend, `{"number":"` + ours + `","state":"dead,delivered",` + signed + `}`, 422, "state_unknown"},
-		"resend none":                 {resend, `{"number":"` + ours + `","limit":0,` + signed + `}`, 422, "query_invalid"},
-		"resend too many":             {resend, `{"number":"` + ours + `","limit":10001,` + signed + `}`, 422, "query_invalid"},
-		"resend too fast":             {resend, `{"number":"` + ours + `","rate":501,` + signed + `}`, 422, "query_invalid"},
-		"resend for how long":         {resend, `{"number":"` + ours + `","extend":"x",` + signed + `}`, 422, "for_invalid"},
-		"resend of a blank tag":       {resend, `{"number":"` + ours + `","tag":"",` + signed + `}`, 422, "value_blank"},
-		"resend why":                  {resend, `{"number":"` + ours + `","actor":"anna"}`, 422, "reason_missing"},
-		"replay why":                  {replay, `{"number":"` + ours + `"}`, 422, "actor_missing"},
+		"cut off":                     {resolve, `{"resolution"`, 400, "json_invalid"},
+		"something behind":            {resolve, `{"resolution":"sent",` + signed + `}x`, 400, "json_trailing_data"},
+		"a member nobody knows":       {resolve, `{"resolution":"sent","x":1,` + signed + `}`, 422, "field_unknown"},
+		"another type":                {resolve, `{"resolution":7,` + signed + `}`, 422, "type_mismatch"},
+		"too much":                    {resolve, `{"resolution":"` + strings.Repeat("x", 70000) + `"}`, 413, "body_too_large"},
+		"hold nothing":                {holds, `{` + signed + `}`, 422, "hold_target_invalid"},
+		"hold all and one":            {holds, `{"all":true,"phone_number_id":"` + ours + `",` + signed + `}`, 422, "hold_target_invalid"},
+		"a template of all":           {holds, `{"template":"a/en",` + signed + `}`, 422, "hold_target_invalid"},
+		"a template without language": {holds, `{"phone_number_id":"` + ours + `","template":"a",` + signed + `}`, 422, "hold_target_invalid"},
+		"hold all with a narrow key":  {holds, `{"all":true,` + signed + `}`, 403, "all_numbers_required"},
+		"a tag with a narrow key":     {holds, `{"tag":"spring",` + signed + `}`, 403, "all_numbers_required"},
+		"another's number":            {holds, `{"phone_number_id":"` + theirs + `",` + signed + `}`, 404, "phone_number_id_not_found"},
+		"no number of ours":           {holds, `{"phone_number_id":"1",` + signed + `}`, 404, "phone_number_id_not_found"},
+		"for how long":                {holds, `{"phone_number_id":"` + ours + `","for":"1 day",` + signed + `}`, 422, "duration_invalid"},
+		"why":                         {holds, `{"phone_number_id":"` + ours + `","actor":"anna"}`, 422, "reason_missing"},
+		"replay what":                 {replay, `{` + signed + `}`, 422, "phone_number_id_missing"},
+		"replay another's":            {replay, `{"phone_number_id":"` + theirs + `",` + signed + `}`, 404, "phone_number_id_not_found"},
+		"replay too many":             {replay, `{"phone_number_id":"` + ours + `","limit":501,` + signed + `}`, 422, "query_invalid"},
+		"replay for how long":         {replay, `{"phone_number_id":"` + ours + `","extend":"x",` + signed + `}`, 422, "duration_invalid"},
+		"a member in capitals":        {resolve, `{"Resolution":"sent",` + signed + `}`, 422, "field_unknown"},
+		"a member with a Kelvin sign": {resolve, `{"\u212aey":1,"resolution":"sent",` + signed + `}`, 422, "field_unknown"},
+		"a member twice":              {resolve, `{"resolution":"cancel","resolution":"sent",` + signed + `}`, 400, "json_duplicate_member"},
+		"an array":                    {resolve, `[{"resolution":"sent",` + signed + `}]`, 400, "json_not_object"},
+		"half of a surrogate pair":    {resolve, `{"resolution":"sent\ud800",` + signed + `}`, 400, "utf8_invalid"},
+		"a blank template":            {holds, `{"phone_number_id":"` + ours + `","template":"",` + signed + `}`, 422, "value_empty"},
+		"a blank number":              {holds, `{"phone_number_id":"","all":true,` + signed + `}`, 422, "value_empty"},
+		"for a blank time":            {holds, `{"phone_number_id":"` + ours + `","for":"",` + signed + `}`, 422, "value_empty"},
+		"replay none":                 {replay, `{"phone_number_id":"` + ours + `","limit":0,` + signed + `}`, 422, "query_invalid"},
+		"replay of a blank cause":     {replay, `{"phone_number_id":"` + ours + `","message_reason":"",` + signed + `}`, 422, "value_empty"},
+		"replay since an odd time":    {replay, `{"phone_number_id":"` + ours + `","since":"2026-01-31T15:04:05+25:00",` + signed + `}`, 422, "time_invalid"},
+		"resend what":                 {resend, `{` + signed + `}`, 422, "phone_number_id_missing"},
+		"resend another's":            {resend, `{"phone_number_id":"` + theirs + `",` + signed + `}`, 404, "phone_number_id_not_found"},
+		"resend from a state":         {resend, `{"phone_number_id":"` + ours + `","state":"dead,delivered",` + signed + `}`, 422, "state_unknown"},
+		"resend none":                 {resend, `{"phone_number_id":"` + ours + `","limit":0,` + signed + `}`, 422, "query_invalid"},
+		"resend too many":             {resend, `{"phone_number_id":"` + ours + `","limit":10001,` + signed + `}`, 422, "query_invalid"},
+		"resend too fast":             {resend, `{"phone_number_id":"` + ours + `","rate":501,` + signed + `}`, 422, "query_invalid"},
+		"resend for how long":         {resend, `{"phone_number_id":"` + ours + `","extend":"x",` + signed + `}`, 422, "duration_invalid"},
+		"resend of a blank tag":       {resend, `{"phone_number_id":"` + ours + `","tag":"",` + signed + `}`, 422, "value_empty"},
+		"resend why":                  {resend, `{"phone_number_id":"` + ours + `","actor":"anna"}`, 422, "reason_missing"},
+		"replay why":                  {replay, `{"phone_number_id":"` + ours + `"}`, 422, "actor_missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -317,7 +317,7 @@ func TestResolve(t *testing.T) {
 			id := message.NewID(ours, name)
 			d.shelf.open[id] = message.Open{ID: id, State: tt.from, Reason: tt.reason, ExpiresAt: tt.expires}
 			d.shelf.busy = tt.moves
-			status, answer := d.ask(t, "admin", "POST", "/v1/doubts/"+id+"/resolve", `{"as":"`+tt.as+`",`+signed+`}`)
+			status, answer := d.ask(t, "admin", "POST", "/v1/in-doubt/"+id+"/resolve", `{"resolution":"`+tt.as+`",`+signed+`}`)
 			switch {
 			case tt.want == "" && (status != 409 || answer["code"] != "not_in_doubt"):
 				t.Errorf("%d %v", status, answer)
@@ -350,9 +350,9 @@ func TestListUnreported(t *testing.T) {
 	for _, tt := range []struct {
 		key, query string
 		want       int
-	}{{"admin", "", 1}, {"admin", "?number=" + ours, 1}, {"wide", "", 2}, {"wide", "?number=" + theirs, 1}} {
-		status, answer := d.ask(t, tt.key, "GET", "/v1/unreported"+tt.query, "")
-		list, _ := answer["unreported"].([]any)
+	}{{"admin", "", 1}, {"admin", "?phone_number_id=" + ours, 1}, {"wide", "", 2}, {"wide", "?phone_number_id=" + theirs, 1}} {
+		status, answer := d.ask(t, tt.key, "GET", "/v1/awaiting-status"+tt.query, "")
+		list, _ := answer["messages"].([]any)
 		if status != 200 || len(list) != tt.want {
 			t.Fatalf("%s sees %d %v, want %d", tt.key, status, answer, tt.want)
 		}
@@ -360,7 +360,7 @@ func TestListUnreported(t *testing.T) {
 			t.Errorf("listed %v, want %s", one, long)
 		}
 	}
-	if status, answer := d.ask(t, "admin", "GET", "/v1/unreported?number="+theirs, ""); status != 404 && status != 400 && status != 422 {
+	if status, answer := d.ask(t, "admin", "GET", "/v1/awaiting-status?phone_number_id="+theirs, ""); status != 404 && status != 400 && status != 422 {
 		t.Errorf("another's number: %d %v", status, answer)
 	}
 }
@@ -380,27 +380,27 @@ func TestReplay(t *testing.T) {
 	late := add("3", message.Dead, now.Add(-time.Hour), now.Add(-2*time.Second))
 	last := add("4", message.Dead, now.Add(time.Hour), now.Add(-time.Second))
 
-	status, answer := d.ask(t, "admin", "GET", "/v1/dead?number="+ours+"&code=131000", "")
+	status, answer := d.ask(t, "admin", "GET", "/v1/dead-letters?phone_number_id="+ours+"&code=131000", "")
 	if groups, _ := answer["groups"].([]any); status != 200 || answer["count"] != 4. || len(groups) != 1 || len(d.shelf.moves) != 0 {
 		t.Fatalf("listed: %d %v", status, answer)
 	}
-	status, answer = d.ask(t, "admin", "POST", "/v1/dead/replay", `{"number":"`+ours+`","limit":3,`+signed+`}`)
+	status, answer = d.ask(t, "admin", "POST", "/v1/dead-letters/replay", `{"phone_number_id":"`+ours+`","limit":3,`+signed+`}`)
 	if status != 200 || answer["replayed"] != 1. || answer["overdue"] != 1. || answer["more"] != true || answer["next"] != now.Add(-2*time.Second).Format(time.RFC3339Nano) {
 		t.Fatalf("the first three: %d %v", status, answer)
 	}
 	next, _ := answer["next"].(string)
-	status, answer = d.ask(t, "admin", "POST", "/v1/dead/replay", `{"number":"`+ours+`","limit":3,"since":"`+next+`",`+signed+`}`)
+	status, answer = d.ask(t, "admin", "POST", "/v1/dead-letters/replay", `{"phone_number_id":"`+ours+`","limit":3,"since":"`+next+`",`+signed+`}`)
 	if status != 200 || answer["replayed"] != 1. || answer["more"] != false {
 		t.Fatalf("the rest: %d %v", status, answer)
 	}
 	if d.shelf.open[first].State != message.Queued || d.shelf.open[last].State != message.Queued || d.shelf.open[late].State != message.Dead {
 		t.Errorf("now %+v", d.shelf.open)
 	}
-	status, answer = d.ask(t, "admin", "POST", "/v1/dead/replay", `{"number":"`+ours+`","extend":"2h",`+signed+`}`)
+	status, answer = d.ask(t, "admin", "POST", "/v1/dead-letters/replay", `{"phone_number_id":"`+ours+`","extend":"2h",`+signed+`}`)
 	if m := d.shelf.moves[len(d.shelf.moves)-1]; status != 200 || answer["replayed"] != 1. || time.Until(m.ExpiresAt) < time.Hour || m.Deed.Actor != "anna" {
 		t.Errorf("extended: %d %v %+v", status, answer, m)
 	}
-	if len(d.shelf.noted) != 3 || d.shelf.noted[0].On != "3 dead messages of number "+ours {
+	if len(d.shelf.noted) != 3 || d.shelf.noted[0].On != "3 dead letters of number "+ours {
 		t.Errorf("noted %+v", d.shelf.noted)
 	}
 }
@@ -415,11 +415,11 @@ func TestCodeZeroIsACode(t *testing.T) {
 		d.shelf.dead = append(d.shelf.dead, message.DeadLetter{ID: id, Number: ours, Code: code, At: time.Now()})
 	}
 	for query, want := range map[string]float64{"": 2, "&code=0": 1, "&code=131000": 1} {
-		if status, answer := d.ask(t, "admin", "GET", "/v1/dead?number="+ours+query, ""); status != 200 || answer["count"] != want {
+		if status, answer := d.ask(t, "admin", "GET", "/v1/dead-letters?phone_number_id="+ours+query, ""); status != 200 || answer["count"] != want {
 			t.Errorf("%q: %d %v, want %v", query, status, answer, want)
 		}
 	}
-	status, answer := d.ask(t, "admin", "POST", "/v1/dead/replay", `{"number":"`+ours+`","code":0,`+signed+`}`)
+	status, answer := d.ask(t, "admin", "POST", "/v1/dead-letters/replay", `{"phone_number_id":"`+ours+`","code":0,`+signed+`}`)
 	if status != 200 || answer["replayed"] != 1. || d.shelf.open[message.NewID(ours, "with")].State != message.Dead {
 		t.Errorf("%d %v", status, answer)
 	}
@@ -430,16 +430,16 @@ func TestQueries(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
 	for path, code := range map[string]string{
-		"/v1/dead?code=%2B131000": "query_invalid", "/v1/dead?code=0x1F": "query_invalid", "/v1/dead?code=-1": "query_invalid", "/v1/dead?code=": "query_invalid",
-		"/v1/dead?since=2026-01-31T15:04:05,5Z": "query_invalid", "/v1/dead?limit=1001": "query_invalid", "/v1/dead?limit=1&limit=2": "query_invalid",
-		"/v1/dead?cursor=x": "query_unknown", "/v1/dead?Limit=5": "query_unknown", "/v1/holds?number=" + ours: "query_unknown", "/v1/dead?number=": "query_invalid",
-		"/v1/dead?%zz": "query_invalid", "/v1/ended": "number_missing", "/v1/ended?number=" + ours + "&state=sent": "state_unknown",
+		"/v1/dead-letters?code=%2B131000": "query_invalid", "/v1/dead-letters?code=0x1F": "query_invalid", "/v1/dead-letters?code=-1": "query_invalid", "/v1/dead-letters?code=": "query_invalid",
+		"/v1/dead-letters?since=2026-01-31T15:04:05,5Z": "query_invalid", "/v1/dead-letters?limit=1001": "query_invalid", "/v1/dead-letters?limit=1&limit=2": "query_invalid",
+		"/v1/dead-letters?cursor=x": "query_unknown", "/v1/dead-letters?Limit=5": "query_unknown", "/v1/holds?phone_number_id=" + ours: "query_unknown", "/v1/dead-letters?phone_number_id=": "query_invalid",
+		"/v1/dead-letters?%zz": "query_invalid", "/v1/undelivered": "phone_number_id_missing", "/v1/undelivered?phone_number_id=" + ours + "&state=sent": "state_unknown",
 	} {
 		if status, answer := d.ask(t, "admin", "GET", path, ""); status != 422 || answer["code"] != code {
 			t.Errorf("%s: %d %v, want %s", path, status, answer, code)
 		}
 	}
-	if status, answer := d.ask(t, "admin", "POST", "/v1/holds?dry=true", `{"number":"`+ours+`",`+signed+`}`); status != 422 || answer["code"] != "query_unknown" || len(d.shelf.held) > 0 {
+	if status, answer := d.ask(t, "admin", "POST", "/v1/holds?dry=true", `{"phone_number_id":"`+ours+`",`+signed+`}`); status != 422 || answer["code"] != "query_unknown" || len(d.shelf.held) > 0 {
 		t.Errorf("%d %v", status, answer)
 	}
 }
@@ -474,8 +474,8 @@ func TestResendEnded(t *testing.T) {
 		"&until=" + past.Format(time.RFC3339): {},
 		"&since=" + past.Format(time.RFC3339Nano): {4, 3, 0, 1, 1},
 	} {
-		status, a := d.ask(t, "admin", "GET", "/v1/ended?number="+ours+query, "")
-		if got := [5]any{a["count"], a["ready"], a["gone"], a["unclear"], a["overdue"]}; status != 200 || got != [5]any{want[0], want[1], want[2], want[3], want[4]} {
+		status, a := d.ask(t, "admin", "GET", "/v1/undelivered?phone_number_id="+ours+query, "")
+		if got := [5]any{a["count"], a["resendable"], a["content_dropped"], a["maybe_delivered"], a["overdue"]}; status != 200 || got != [5]any{want[0], want[1], want[2], want[3], want[4]} {
 			t.Errorf("%q: %d %v, want %v", query, status, got, want)
 		}
 	}
@@ -483,19 +483,19 @@ func TestResendEnded(t *testing.T) {
 		t.Fatal("counting moved something")
 	}
 	d.shelf.gone = true
-	if _, a := d.ask(t, "admin", "GET", "/v1/ended?number="+ours, ""); a["gone"] != 3. || a["ready"] != 0. {
+	if _, a := d.ask(t, "admin", "GET", "/v1/undelivered?phone_number_id="+ours, ""); a["content_dropped"] != 3. || a["resendable"] != 0. {
 		t.Errorf("without content: %v", a)
 	}
-	if _, a := d.ask(t, "admin", "POST", "/v1/ended/resend", `{"number":"`+ours+`",`+signed+`}`); a["resent"] != 0. || a["gone"] != 3. || len(d.shelf.noted) != 0 {
+	if _, a := d.ask(t, "admin", "POST", "/v1/undelivered/resend", `{"phone_number_id":"`+ours+`",`+signed+`}`); a["resent"] != 0. || a["content_dropped"] != 3. || len(d.shelf.noted) != 0 {
 		t.Errorf("without content: %v", a)
 	}
 	d.shelf.gone = false
-	status, a := d.ask(t, "admin", "POST", "/v1/ended/resend", `{"number":"`+ours+`","rate":2,"limit":1,"state":"rejected,expired,dead","template":"order/en_US","since":"`+past.Format(time.RFC3339)+`",`+signed+`}`)
+	status, a := d.ask(t, "admin", "POST", "/v1/undelivered/resend", `{"phone_number_id":"`+ours+`","rate":2,"limit":1,"state":"rejected,expired,dead","template":"order/en_US","since":"`+past.Format(time.RFC3339)+`",`+signed+`}`)
 	if status != 200 || a["resent"] != 1. || a["overdue"] != 1. || a["more"] != true {
 		t.Fatalf("the first: %d %v", status, a)
 	}
-	status, a = d.ask(t, "admin", "POST", "/v1/ended/resend", `{"number":"`+ours+`","rate":2,"extend":"2h",`+signed+`}`)
-	if status != 200 || a["resent"] != 2. || a["overdue"] != 0. || a["unclear"] != 1. || a["more"] != false {
+	status, a = d.ask(t, "admin", "POST", "/v1/undelivered/resend", `{"phone_number_id":"`+ours+`","rate":2,"extend":"2h",`+signed+`}`)
+	if status != 200 || a["resent"] != 2. || a["overdue"] != 0. || a["maybe_delivered"] != 1. || a["more"] != false {
 		t.Fatalf("the rest: %d %v", status, a)
 	}
 	if last, err := time.Parse(time.RFC3339Nano, fmt.Sprint(a["last"])); err != nil || last.Sub(now) < 500*time.Millisecond || last.Sub(now) > time.Minute {
@@ -515,7 +515,7 @@ func TestResendEnded(t *testing.T) {
 		d.shelf.noted[1].On != "2 messages of number "+ours || d.shelf.noted[1].Actor != "anna" {
 		t.Errorf("noted %+v", d.shelf.noted)
 	}
-	if _, a := d.ask(t, "admin", "GET", "/v1/ended?number="+ours, ""); a["count"] != 1. {
+	if _, a := d.ask(t, "admin", "GET", "/v1/undelivered?phone_number_id="+ours, ""); a["count"] != 1. {
 		t.Errorf("left: %v", a)
 	}
 }
@@ -551,15 +551,15 @@ func TestStoreAway(t *testing.T) {
 	d.shelf.open[id] = message.Open{ID: id, State: message.Parked}
 	d.shelf.err = errors.New("away")
 	for path, body := range map[string]string{
-		"/v1/holds": `{"number":"` + ours + `",` + signed + `}`, "/v1/holds/release": `{"number":"` + ours + `",` + signed + `}`,
-		"/v1/doubts/" + id + "/resolve": `{"as":"sent",` + signed + `}`, "/v1/dead/replay": `{"number":"` + ours + `",` + signed + `}`,
-		"/v1/ended/resend": `{"number":"` + ours + `",` + signed + `}`,
+		"/v1/holds": `{"phone_number_id":"` + ours + `",` + signed + `}`, "/v1/holds/release": `{"phone_number_id":"` + ours + `",` + signed + `}`,
+		"/v1/in-doubt/" + id + "/resolve": `{"resolution":"sent",` + signed + `}`, "/v1/dead-letters/replay": `{"phone_number_id":"` + ours + `",` + signed + `}`,
+		"/v1/undelivered/resend": `{"phone_number_id":"` + ours + `",` + signed + `}`,
 	} {
 		if status, answer := d.ask(t, "admin", "POST", path, body); status != 503 || answer["code"] != "store_unavailable" {
 			t.Errorf("%s: %d %v", path, status, answer)
 		}
 	}
-	for _, path := range []string{"/v1/holds", "/v1/doubts", "/v1/dead", "/v1/audit", "/v1/ended?number=" + ours} {
+	for _, path := range []string{"/v1/holds", "/v1/in-doubt", "/v1/dead-letters", "/v1/audit", "/v1/undelivered?phone_number_id=" + ours} {
 		if status, _ := d.ask(t, "wide", "GET", path, ""); status != 503 {
 			t.Errorf("%s: %d", path, status)
 		}

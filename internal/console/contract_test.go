@@ -22,23 +22,24 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 	d.shelf.dead = []message.DeadLetter{{ID: parked, Number: ours, Code: 131000, Reason: message.ReasonAttempts, At: time.Now()}}
 	d.shelf.ended = []message.Record{{Context: message.Context{ID: queued, From: ours}, State: message.Dead, Code: 131000, Reason: "x", Timeline: []message.Step{{At: time.Now()}}}}
 	full := message.Hold{Number: ours, Template: "sale/en_US", Reason: "because", Code: 132015, By: "anna", Key: "key-admin", Since: time.Now(), Until: time.Now()}
-	number := `"number":"` + ours + `"`
+	number := `"phone_number_id":"` + ours + `"`
 
 	// The calls that work, by operation; below they are made to fail.
 	good := map[string]struct{ path, body string }{
-		"listHolds":      {"/v1/holds", ""},
-		"hold":           {"/v1/holds", `{` + number + `,"template":"sale/en_US","for":"2h",` + signed + `}`},
-		"release":        {"/v1/holds/release", `{` + number + `,` + signed + `}`},
-		"listDoubts":     {"/v1/doubts?number=" + ours, ""},
-		"resolveDoubt":   {"/v1/doubts/" + parked + "/resolve", `{"as":"sent",` + signed + `}`},
-		"listDead":       {"/v1/dead?number=" + ours, ""},
-		"replayDead":     {"/v1/dead/replay", `{` + number + `,` + signed + `}`},
-		"listUnreported": {"/v1/unreported?number=" + ours, ""},
-		"listDeeds":      {"/v1/audit", ""},
-		"countEnded":     {"/v1/ended?number=" + ours, ""},
-		"resendEnded":    {"/v1/ended/resend", `{` + number + `,` + signed + `}`},
-		"getOverview":    {"/", ""}, "getDocumentation": {"/docs", ""},
-		"getDescription": {"/openapi.json", ""},
+		"listHolds":          {"/v1/holds", ""},
+		"hold":               {"/v1/holds", `{` + number + `,"template":"sale/en_US","for":"2h",` + signed + `}`},
+		"release":            {"/v1/holds/release", `{` + number + `,` + signed + `}`},
+		"listInDoubt":        {"/v1/in-doubt?phone_number_id=" + ours, ""},
+		"resolveInDoubt":     {"/v1/in-doubt/" + parked + "/resolve", `{"resolution":"sent",` + signed + `}`},
+		"listDeadLetters":    {"/v1/dead-letters?phone_number_id=" + ours, ""},
+		"replayDeadLetters":  {"/v1/dead-letters/replay", `{` + number + `,` + signed + `}`},
+		"listAwaitingStatus": {"/v1/awaiting-status?phone_number_id=" + ours, ""},
+		"listAuditLog":       {"/v1/audit", ""},
+		"countUndelivered":   {"/v1/undelivered?phone_number_id=" + ours, ""},
+		"resendUndelivered":  {"/v1/undelivered/resend", `{` + number + `,` + signed + `}`},
+		"getOverview":        {"/", ""},
+		"getDocumentation":   {"/docs", ""},
+		"getDescription":     {"/openapi.json", ""},
 	}
 	for name, g := range good {
 		pattern, method := a.Find(name)
@@ -62,10 +63,10 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 		call(g.path, "none", body(), nil)
 		call(g.path, "messages:send", body(), nil)
 		call(g.path, "admin", body(), func(h http.Header) { h["Authorization"] = []string{"a", "b"} })
-		if strings.Contains(g.path, "?number=") {
+		if strings.Contains(g.path, "?phone_number_id=") {
 			call(g.path+"9", "admin", nil, nil)
 		}
-		if name != "listHolds" && name != "countEnded" && method == "GET" {
+		if name != "listHolds" && name != "countUndelivered" && method == "GET" {
 			path, _, _ := strings.Cut(g.path, "?")
 			call(path+"?limit=0", "wide", nil, nil)
 		}
@@ -77,9 +78,9 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 			slow, drip := io.Pipe()
 			call(g.path, "admin", slow, nil)
 			drip.Close()
-			if name == "resolveDoubt" {
-				call("/v1/doubts/"+queued+"/resolve", "admin", body(), nil)
-				call("/v1/doubts/"+message.NewID(ours, "nosuch")+"/resolve", "admin", body(), nil)
+			if name == "resolveInDoubt" {
+				call("/v1/in-doubt/"+queued+"/resolve", "admin", body(), nil)
+				call("/v1/in-doubt/"+message.NewID(ours, "nosuch")+"/resolve", "admin", body(), nil)
 			} else {
 				call(g.path, "admin", strings.NewReader(strings.Replace(g.body, ours, theirs, 1)), nil)
 			}

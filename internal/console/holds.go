@@ -10,39 +10,47 @@ import (
 	"sluice/internal/message"
 )
 
-// held is the answer of GET /v1/holds.
-type held struct {
-	Holds []message.Hold `json:"holds" doc:"Those that the key reaches."`
+// holdList is the answer of GET /v1/holds.
+type holdList struct {
+	Holds []hold `json:"holds" doc:"The holds on numbers of the API key, and those on all numbers."`
 }
 
-// scope names what is held. Just one way is right.
-type scope struct {
-	All      bool   `json:"all,omitempty" doc:"Everything there is."`
-	Number   string `json:"number,omitempty" doc:"Phone number id; alone, or with template or tag."`
-	Template string `json:"template,omitempty" doc:"A template of the number, as name/language."`
-	Tag      string `json:"tag,omitempty" doc:"What was accepted with this tag, of the number or of all."`
+// hold is a hold as operators see it.
+type hold struct {
+	httpapi.Hold
+	APIKeyName string `json:"api_key_name,omitempty" doc:"The name of the API key of the request that set the hold."`
 }
 
-// holding is the body of POST /v1/holds.
-type holding struct {
-	scope
-	For string `json:"for,omitempty" doc:"How long, like 15m or 24h; without it until it is released."`
+func showHold(h message.Hold) hold { return hold{httpapi.ShowHold(h), h.Key} }
+
+// target says what is held.
+type target struct {
+	All      bool   `json:"all,omitempty" doc:"All messages."`
+	Number   string `json:"phone_number_id,omitempty" doc:"Messages from this phone number id; with template or tag only these of it."`
+	Template string `json:"template,omitempty" doc:"Messages of this template of the number, as name/language."`
+	Tag      string `json:"tag,omitempty" doc:"Messages that were accepted with this tag; without phone_number_id those from all numbers."`
+}
+
+// holdRequest is the body of POST /v1/holds.
+type holdRequest struct {
+	target
+	For string `json:"for,omitempty" doc:"How long, for example 15m or 24h. Without it the hold lasts until it is released."`
 	order
 }
 
-// release is the body of POST /v1/holds/release.
-type release struct {
-	scope
+// releaseRequest is the body of POST /v1/holds/release.
+type releaseRequest struct {
+	target
 	order
 }
 
-// released is its answer.
-type released struct {
-	Released bool `json:"released" doc:"Whether there was such a hold."`
+// releaseResult is its answer.
+type releaseResult struct {
+	Released bool `json:"released" doc:"false: there was no such hold."`
 }
 
-// ordered is the hold that an order is about, and who gives it why.
-func (c *Console) ordered(s scope, o order, key httpapi.Key) (message.Hold, httpapi.Refusal) {
+// ordered returns the hold that an order is about, with its actor and reason.
+func (c *Console) ordered(s target, o order, key httpapi.Key) (message.Hold, httpapi.Refusal) {
 	h, refused := c.on(s, key)
 	if refused == nil {
 		refused = o.signed()
@@ -52,20 +60,20 @@ func (c *Console) ordered(s scope, o order, key httpapi.Key) (message.Hold, http
 }
 
 // on checks what an order is about.
-func (c *Console) on(s scope, key httpapi.Key) (message.Hold, httpapi.Refusal) {
+func (c *Console) on(s target, key httpapi.Key) (message.Hold, httpapi.Refusal) {
 	h := message.Hold{Number: s.Number, Template: s.Template, Tag: s.Tag}
 	name, language, _ := strings.Cut(s.Template, "/")
 	switch {
 	case s.All && (h != message.Hold{}), !s.All && (h == message.Hold{}):
-		return h, httpapi.Refuse("hold_unclear")
+		return h, httpapi.Refuse("hold_target_invalid")
 	case s.Template != "" && (s.Number == "" || s.Tag != "" || name == "" || language == "" || !words(s.Template, 600)):
-		return h, httpapi.RefuseAt("template", "hold_unclear")
+		return h, httpapi.RefuseAt("template", "hold_target_invalid")
 	case s.Tag != "" && !words(s.Tag, 64):
 		return h, httpapi.RefuseAt("tag", "tag_invalid")
 	case s.Number == "" && !key.CoversAll():
-		return h, httpapi.Refuse("key_too_narrow")
+		return h, httpapi.Refuse("all_numbers_required")
 	case s.Number != "" && !(key.Covers(s.Number) && c.o.Numbers(s.Number)):
-		return h, httpapi.RefuseAt("number", "phone_not_found")
+		return h, httpapi.RefuseAt("phone_number_id", "phone_number_id_not_found")
 	}
 	return h, nil
 }
@@ -75,21 +83,21 @@ func (c *Console) listHolds(ctx context.Context, _ http.ResponseWriter, _ *http.
 	if err != nil {
 		return nil, c.unavailable("list holds", err)
 	}
-	shown := held{Holds: []message.Hold{}}
+	shown := holdList{Holds: []hold{}}
 	for _, h := range all {
 		if h.Number == "" || key.Covers(h.Number) {
-			shown.Holds = append(shown.Holds, h)
+			shown.Holds = append(shown.Holds, showHold(h))
 		}
 	}
 	return shown, nil
 }
 
 func (c *Console) hold(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
-	var ask holding
+	var ask holdRequest
 	if refused := httpapi.ReadJSON(w, r, &ask); refused != nil {
 		return nil, refused
 	}
-	h, refused := c.ordered(ask.scope, ask.order, key)
+	h, refused := c.ordered(ask.target, ask.order, key)
 	if ask.For != "" {
 		d, wrong := span("for", ask.For)
 		refused = append(refused, wrong...)
@@ -100,36 +108,36 @@ func (c *Console) hold(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	}
 	h, err := c.o.Holds.Set(ctx, h)
 	if err != nil {
-		return nil, c.unavailable("hold", err)
+		return nil, c.unavailable("set hold", err)
 	}
 	c.orders.WithLabelValues(message.VerbHold).Inc()
-	return h, nil
+	return showHold(h), nil
 }
 
 func (c *Console) release(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
-	var ask release
+	var ask releaseRequest
 	if refused := httpapi.ReadJSON(w, r, &ask); refused != nil {
 		return nil, refused
 	}
-	h, refused := c.ordered(ask.scope, ask.order, key)
+	h, refused := c.ordered(ask.target, ask.order, key)
 	if refused != nil {
 		return nil, refused
 	}
 	ended, err := c.o.Holds.Lift(ctx, h)
 	if err != nil {
-		return nil, c.unavailable("release", err)
+		return nil, c.unavailable("release hold", err)
 	}
 	if ended {
 		c.orders.WithLabelValues(message.VerbRelease).Inc()
 	}
-	return released{ended}, nil
+	return releaseResult{ended}, nil
 }
 
-// span reads a time like 15m.
+// span reads a duration, for example 15m.
 func span(path, text string) (time.Duration, httpapi.Refusal) {
 	d, err := time.ParseDuration(text)
 	if err != nil || d < time.Second || d > 90*24*time.Hour {
-		return 0, httpapi.RefuseAt(path, "for_invalid")
+		return 0, httpapi.RefuseAt(path, "duration_invalid")
 	}
 	return d, nil
 }

@@ -11,29 +11,43 @@ import (
 	"sluice/internal/message"
 )
 
-// trail is the answer of GET /v1/audit.
-type trail struct {
-	Deeds []message.Deed `json:"deeds" doc:"The latest first."`
+// auditLog is the answer of GET /v1/audit.
+type auditLog struct {
+	Entries []auditEntry `json:"entries" doc:"The latest entry comes first."`
+}
+
+// auditEntry is one order in the audit log.
+type auditEntry struct {
+	At         time.Time `json:"at,omitzero" doc:"When the order was carried out, by the clock of Redis."`
+	Action     string    `json:"action" doc:"hold, release, sent, not-sent, cancel, replay or resend. sent, not-sent and cancel are resolutions of in-doubt messages."`
+	Target     string    `json:"target" doc:"A message id, or what is held."`
+	Actor      string    `json:"actor" doc:"The person who gave the order, as the request said. sluice: Sluice did it by itself."`
+	APIKeyName string    `json:"api_key_name,omitempty" doc:"The name of the API key of the request."`
+	Reason     string    `json:"reason" doc:"Why the order was given."`
 }
 
 func (c *Console) audit(ctx context.Context, _ http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
 	limit, refused := limitOf(r)
 	if !key.CoversAll() {
-		refused = httpapi.Refuse("key_too_narrow")
+		refused = httpapi.Refuse("all_numbers_required")
 	}
 	if refused != nil {
 		return nil, refused
 	}
 	deeds, err := c.o.Audit.Latest(ctx, limit)
 	if err != nil {
-		return nil, c.unavailable("read the trail", err)
+		return nil, c.unavailable("read audit log", err)
 	}
-	return trail{append([]message.Deed{}, deeds...)}, nil
+	shown := auditLog{Entries: []auditEntry{}}
+	for _, d := range deeds {
+		shown.Entries = append(shown.Entries, auditEntry{d.At, d.Verb, d.On, d.Actor, d.Key, d.Reason})
+	}
+	return shown, nil
 }
 
 var (
-	paramNumber = httpapi.Param{In: "query", Name: "number", Doc: "Of this phone number id alone.", Example: "106540352242922"}
-	paramLimit  = httpapi.Param{In: "query", Name: "limit", Doc: "How many are shown, 1 to 1000; 100 without it.", Example: strconv.Itoa(100), Type: 0}
+	paramNumber = httpapi.Param{In: "query", Name: "phone_number_id", Doc: "Only messages from this phone number id.", Example: "106540352242922"}
+	paramLimit  = httpapi.Param{In: "query", Name: "limit", Doc: "Maximum number of entries in the answer, 1 to 1000. Default: 100.", Example: strconv.Itoa(100), Type: 0}
 )
 
 // orderCodes are those of an order.
@@ -46,103 +60,103 @@ func (c *Console) routes() []httpapi.Route {
 	get := func(path, name, group, summary string, answer any, params []httpapi.Param, f http.HandlerFunc) httpapi.Route {
 		codes := []string{"store_unavailable"}
 		if slices.Contains(params, paramNumber) {
-			codes = append(codes, "phone_not_found")
+			codes = append(codes, "phone_number_id_not_found")
 		}
 		return httpapi.Route{
 			Method: http.MethodGet, Path: path, Name: name, Group: group, Summary: summary, Scope: httpapi.ScopeAdmin,
 			Params: params, Answers: []httpapi.Answer{{Status: 200, Doc: "The list.", Type: answer}}, Codes: codes, Handler: f,
 		}
 	}
-	audit := get("/v1/audit", "listDeeds", "Audit", "What was ordered: who, what, when and why.", trail{}, []httpapi.Param{paramLimit}, c.handle(c.audit))
-	audit.Doc = "Holds that Sluice ordered by itself are among it, by `sluice`. Each part of the store keeps about the last thousand. The key must reach all numbers."
-	audit.Codes = append(audit.Codes, "key_too_narrow")
+	audit := get("/v1/audit", "listAuditLog", "Audit log", "List the orders of operators: who, what, when and why.", auditLog{}, []httpapi.Param{paramLimit}, c.handle(c.audit))
+	audit.Doc = "Holds that Sluice set by itself are in the list too, with the actor `sluice`. Each shard keeps about the last 1,000 entries. The API key must be for all numbers."
+	audit.Codes = append(audit.Codes, "all_numbers_required")
 	return append([]httpapi.Route{
-		get("/v1/holds", "listHolds", "Holds", "What is held, and why.", held{}, nil, c.handle(c.listHolds)),
+		get("/v1/holds", "listHolds", "Holds", "List the holds.", holdList{}, nil, c.handle(c.listHolds)),
 		{
 			Method: http.MethodPost, Path: "/v1/holds", Name: "hold", Group: "Holds", Scope: httpapi.ScopeAdmin,
-			Summary: "Keep messages from being sent.",
-			Doc:     "They wait in their order, without using slots; their deadlines go on. A hold that is there already stays if it lasts as long: the answer is the one in force.",
-			Body:    &httpapi.Body{Type: holding{}, Example: `{"number":"106540352242922","template":"spring_sale/en_US","for":"2h","actor":"anna","reason":"wrong price in it"}`},
-			Answers: []httpapi.Answer{{Status: 200, Doc: "The hold in force.", Type: message.Hold{}}},
-			Codes:   orderCodes("hold_unclear", "tag_invalid", "for_invalid", "key_too_narrow", "phone_not_found"), Handler: c.handle(c.hold),
+			Summary: "Hold messages: they are not sent until the hold ends.",
+			Doc:     "Held messages keep their order and use no send slots. Their deadlines do not move. If there is a hold on the same target that lasts as long, it stays, and the answer shows it.",
+			Body:    &httpapi.Body{Type: holdRequest{}, Example: `{"phone_number_id":"106540352242922","template":"spring_sale/en_US","for":"2h","actor":"anna","reason":"wrong price in it"}`},
+			Answers: []httpapi.Answer{{Status: 200, Doc: "The hold that is in force.", Type: hold{}}},
+			Codes:   orderCodes("hold_target_invalid", "tag_invalid", "duration_invalid", "all_numbers_required", "phone_number_id_not_found"), Handler: c.handle(c.hold),
 		},
 		{
 			Method: http.MethodPost, Path: "/v1/holds/release", Name: "release", Group: "Holds", Scope: httpapi.ScopeAdmin,
-			Summary: "End a hold: what it kept goes on in its order.",
-			Body:    &httpapi.Body{Type: release{}, Example: `{"tag":"spring","actor":"anna","reason":"price corrected"}`},
-			Answers: []httpapi.Answer{{Status: 200, Doc: "Done.", Type: released{}}},
-			Codes:   orderCodes("hold_unclear", "tag_invalid", "key_too_narrow", "phone_not_found"), Handler: c.handle(c.release),
+			Summary: "Release a hold: its messages are sent in their order.",
+			Body:    &httpapi.Body{Type: releaseRequest{}, Example: `{"tag":"spring","actor":"anna","reason":"price corrected"}`},
+			Answers: []httpapi.Answer{{Status: 200, Doc: "The hold is released.", Type: releaseResult{}}},
+			Codes:   orderCodes("hold_target_invalid", "tag_invalid", "all_numbers_required", "phone_number_id_not_found"), Handler: c.handle(c.release),
 		},
-		get("/v1/doubts", "listDoubts", "Doubts", "Messages that are parked or in doubt, those that wait longest first.", doubtList{},
-			[]httpapi.Param{paramNumber, paramLimit}, c.handle(c.listDoubts)),
+		get("/v1/in-doubt", "listInDoubt", "In-doubt messages", "List messages of which it is unknown whether Meta accepted them: those in doubt and those parked.", inDoubtList{},
+			[]httpapi.Param{paramNumber, paramLimit}, c.handle(c.listInDoubt)),
 		{
-			Method: http.MethodPost, Path: "/v1/doubts/{id}/resolve", Name: "resolveDoubt", Group: "Doubts", Scope: httpapi.ScopeAdmin,
-			Summary: "Settle a doubt by a person's word.",
-			Doc:     "Late evidence from Meta still wins over it.",
-			Params:  []httpapi.Param{{In: "path", Name: "id", Doc: "The message's id.", Example: "106540352242922-ufeqxlws3bsv46lbkkufh7m55l"}},
-			Body:    &httpapi.Body{Type: resolution{}, Example: `{"as":"not-sent","actor":"anna","reason":"she says that nothing came"}`},
-			Answers: []httpapi.Answer{{Status: 200, Doc: "It is settled.", Type: resolved{}}},
-			Codes:   orderCodes("as_unknown", "not_found", "not_in_doubt"), Handler: c.handle(c.resolve),
+			Method: http.MethodPost, Path: "/v1/in-doubt/{id}/resolve", Name: "resolveInDoubt", Group: "In-doubt messages", Scope: httpapi.ScopeAdmin,
+			Summary: "Decide about an in-doubt or parked message.",
+			Doc:     "A status from Meta that arrives later still overrides the decision.",
+			Params:  []httpapi.Param{{In: "path", Name: "id", Doc: "The id of the message.", Example: "106540352242922-ufeqxlws3bsv46lbkkufh7m55l"}},
+			Body:    &httpapi.Body{Type: resolveRequest{}, Example: `{"resolution":"not-sent","actor":"anna","reason":"the recipient got no message"}`},
+			Answers: []httpapi.Answer{{Status: 200, Doc: "The decision is applied.", Type: resolveResult{}}},
+			Codes:   orderCodes("resolution_unknown", "not_found", "not_in_doubt"), Handler: c.handle(c.resolve),
 		},
-		get("/v1/unreported", "listUnreported", "Messages without a status",
-			"Messages that Meta took more than 15 minutes ago and reported nothing of since, those that wait longest first.", unreportedList{},
-			[]httpapi.Param{paramNumber, paramLimit}, c.handle(c.listUnreported)),
-		get("/v1/dead", "listDead", "Dead messages", "Messages that were given up, counted and listed.", dead{},
+		get("/v1/awaiting-status", "listAwaitingStatus", "Messages awaiting a status",
+			"List messages that Meta accepted more than 15 minutes ago and sent no status for.", awaitingStatusList{},
+			[]httpapi.Param{paramNumber, paramLimit}, c.handle(c.listAwaitingStatus)),
+		get("/v1/dead-letters", "listDeadLetters", "Dead letters", "Count and list dead letters: messages that were given up after all attempts.", deadLetterList{},
 			[]httpapi.Param{
 				paramNumber,
-				{In: "query", Name: "code", Doc: "With this last error code of Meta's; 0: with none.", Example: "131000", Type: 0},
-				{In: "query", Name: "cause", Doc: "With this reason.", Example: message.ReasonAttempts},
-				{In: "query", Name: "since", Doc: "They died then or later.", Example: "2026-01-31T08:00:00Z", Type: time.Time{}},
-				{In: "query", Name: "until", Doc: "They died then or before.", Example: "2026-01-31T20:00:00Z", Type: time.Time{}},
+				{In: "query", Name: "code", Doc: "With this last error code from Meta. 0: without a code.", Example: "131000", Type: 0},
+				{In: "query", Name: "message_reason", Doc: "With this reason in their records.", Example: message.ReasonAttempts},
+				{In: "query", Name: "since", Doc: "Given up at this time or later.", Example: "2026-01-31T08:00:00Z", Type: time.Time{}},
+				{In: "query", Name: "until", Doc: "Given up at this time or earlier.", Example: "2026-01-31T20:00:00Z", Type: time.Time{}},
 				paramLimit,
-			}, c.handle(c.listDead)),
+			}, c.handle(c.listDeadLetters)),
 		{
-			Method: http.MethodPost, Path: "/v1/dead/replay", Name: "replayDead", Group: "Dead messages", Scope: httpapi.ScopeAdmin,
-			Summary: "Send dead messages of a number again.",
-			Doc:     "The same messages, with their ids and histories, and all attempts before them. They go to the ends of their queues. GET /v1/dead with the same filter tells how many there are.",
-			Body:    &httpapi.Body{Type: replay{}, Example: `{"number":"106540352242922","code":131000,"limit":50,"extend":"2h","actor":"anna","reason":"Meta is back"}`},
-			Answers: []httpapi.Answer{{Status: 200, Doc: "What was done.", Type: replayed{}}},
-			Codes:   orderCodes("number_missing", "phone_not_found", "for_invalid"), Handler: c.handle(c.replay),
+			Method: http.MethodPost, Path: "/v1/dead-letters/replay", Name: "replayDeadLetters", Group: "Dead letters", Scope: httpapi.ScopeAdmin,
+			Summary: "Replay dead letters of a number: send them again.",
+			Doc:     "The messages keep their ids and timelines, and have all attempts again. They go to the ends of their queues. To count them first, call GET /v1/dead-letters with the same filter.",
+			Body:    &httpapi.Body{Type: replayRequest{}, Example: `{"phone_number_id":"106540352242922","code":131000,"limit":50,"extend":"2h","actor":"anna","reason":"Meta is back"}`},
+			Answers: []httpapi.Answer{{Status: 200, Doc: "How many messages were queued.", Type: replayResult{}}},
+			Codes:   orderCodes("phone_number_id_missing", "phone_number_id_not_found", "duration_invalid"), Handler: c.handle(c.replay),
 		},
 		{
-			Method: http.MethodGet, Path: "/v1/ended", Name: "countEnded", Group: "Messages that ended", Scope: httpapi.ScopeAdmin,
-			Summary: "How many messages of a number ended undelivered, and how many of them can be sent again.",
-			Doc:     aboutEnded,
+			Method: http.MethodGet, Path: "/v1/undelivered", Name: "countUndelivered", Group: "Undelivered messages", Scope: httpapi.ScopeAdmin,
+			Summary: "Count the messages of a number that ended undelivered, and those that can be sent again.",
+			Doc:     aboutUndelivered,
 			Params: []httpapi.Param{
-				{In: "query", Name: "number", Doc: "Of this phone number id.", Example: "106540352242922", Needed: true},
-				{In: "query", Name: "state", Doc: "How they ended: `failed`, `rejected`, `expired` or `dead`, or several with commas between them.", Example: "expired,dead"},
-				{In: "query", Name: "code", Doc: "With this last error code of Meta's; 0: with none.", Example: "131000", Type: 0},
+				{In: "query", Name: "phone_number_id", Doc: "From this phone number id.", Example: "106540352242922", Needed: true},
+				{In: "query", Name: "state", Doc: "Ended in this state: `failed`, `rejected`, `expired` or `dead`, or several of them, separated by commas.", Example: "expired,dead"},
+				{In: "query", Name: "code", Doc: "With this last error code from Meta. 0: without a code.", Example: "131000", Type: 0},
 				{In: "query", Name: "template", Doc: "Of this template, as name/language.", Example: "order_shipped/en_US"},
 				{In: "query", Name: "tag", Doc: "Accepted with this tag.", Example: "spring"},
-				{In: "query", Name: "since", Doc: "They ended then or later.", Example: "2026-01-31T08:00:00Z", Type: time.Time{}},
-				{In: "query", Name: "until", Doc: "They ended then or before.", Example: "2026-01-31T20:00:00Z", Type: time.Time{}},
+				{In: "query", Name: "since", Doc: "Ended at this time or later.", Example: "2026-01-31T08:00:00Z", Type: time.Time{}},
+				{In: "query", Name: "until", Doc: "Ended at this time or earlier.", Example: "2026-01-31T20:00:00Z", Type: time.Time{}},
 			},
-			Answers: []httpapi.Answer{{Status: 200, Doc: "The counts.", Type: ended{}}},
-			Codes:   []string{"number_missing", "phone_not_found", "state_unknown", "store_unavailable"}, Handler: c.handle(c.listEnded),
+			Answers: []httpapi.Answer{{Status: 200, Doc: "The counts.", Type: undeliveredCounts{}}},
+			Codes:   []string{"phone_number_id_missing", "phone_number_id_not_found", "state_unknown", "store_unavailable"}, Handler: c.handle(c.countUndelivered),
 		},
 		{
-			Method: http.MethodPost, Path: "/v1/ended/resend", Name: "resendEnded", Group: "Messages that ended", Scope: httpapi.ScopeAdmin,
-			Summary: "Send messages that ended undelivered again.",
-			Doc: "The same messages, with their ids and histories, in the order in which they ended. They become due one after the other at the rate of the order. " +
-				"The audit log gets one entry for the whole order. GET /v1/ended with the same filter tells how many there are.",
-			Body:    &httpapi.Body{Type: resend{}, Example: `{"number":"106540352242922","state":"expired","tag":"spring","rate":20,"extend":"2h","actor":"anna","reason":"the number was held over night"}`},
-			Answers: []httpapi.Answer{{Status: 200, Doc: "What was done.", Type: resent{}}},
-			Codes:   orderCodes("number_missing", "phone_not_found", "state_unknown", "for_invalid"), Handler: c.handle(c.resendEnded),
+			Method: http.MethodPost, Path: "/v1/undelivered/resend", Name: "resendUndelivered", Group: "Undelivered messages", Scope: httpapi.ScopeAdmin,
+			Summary: "Send messages again that ended undelivered.",
+			Doc: "The messages keep their ids and timelines. They become due one after the other, in the order in which they ended, at the given rate. " +
+				"The audit log gets one entry for the whole order. To count them first, call GET /v1/undelivered with the same filter.",
+			Body:    &httpapi.Body{Type: resendRequest{}, Example: `{"phone_number_id":"106540352242922","state":"expired","tag":"spring","rate":20,"extend":"2h","actor":"anna","reason":"the number was held over night"}`},
+			Answers: []httpapi.Answer{{Status: 200, Doc: "How many messages were queued.", Type: resendResult{}}},
+			Codes:   orderCodes("phone_number_id_missing", "phone_number_id_not_found", "state_unknown", "duration_invalid"), Handler: c.handle(c.resendUndelivered),
 		},
 		audit,
 	}, httpapi.About(c.Document)...)
 }
 
-const aboutEnded = "A message can be sent again when it is proven that Meta did not deliver it and when its content is kept: " +
-	"one that is `rejected`, `expired` or `dead` keeps its content as long as its record lives, and so does one that is `failed` if Meta reported no success before. Without its content the caller must send it as a new message. " +
-	"A closed doubt (`failed`, `undetermined`) is never sent again. Records of messages that ended live 7 days."
+const aboutUndelivered = "A message can be sent again if it is proven that Meta did not deliver it and if Sluice still has its content. " +
+	"A message that is `rejected`, `expired` or `dead` keeps its content as long as its record, and so does a `failed` message if Meta reported no success before. Without its content the caller must send it as a new message. " +
+	"A message that is `failed` with the reason `undetermined` is never sent again. Records of these messages live 7 days."
 
 // Document describes the console.
 func (c *Console) Document() httpapi.Document {
 	return httpapi.Document{
-		Title: "Sluice's console",
-		Doc: "For operators, not for the world. Every request needs `Authorization: Bearer <API key>` of a key with the scope `admin`. " +
-			"Every order says who gives it and why, and is noted. Errors are problem documents (RFC 9457) with a stable `code`.",
+		Title: "Sluice console API",
+		Doc: "For operators. Do not expose it to the internet. Every request needs `Authorization: Bearer <API key>` with a key that has the scope `admin`. " +
+			"Every order needs an `actor` and a `reason`, which go into the audit log. Errors are problem documents (RFC 9457) with a stable `code`.",
 		Server: "http://127.0.0.1:8081",
 		Routes: c.routes(),
 	}

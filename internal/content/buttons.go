@@ -91,7 +91,7 @@ func (n node) checkCallMinutes() {
 }
 
 // Meta, Cloud API, "Address messages".
-var countryInvalid = rule(Invalid, "address_country_invalid", "An address message has the code of a country.", `Give two capital letters, "IN" say.`)
+var countryInvalid = rule(Invalid, "address_country_invalid", "An address message has the code of a country.", `Give two capital letters, for example IN.`)
 
 func (n node) checkAddress() {
 	p, ok := n.parameters("address_message")

@@ -40,7 +40,7 @@ func (n node) checkCarousel() {
 // shape is what the cards of a carousel have in common.
 type shape struct{ card, header, button, catalog string }
 
-// like tells whether two cards are alike in what both have. What one lacks is a problem
+// like reports whether two cards are alike in what both have. What one lacks is a problem
 // already.
 func (s shape) like(other shape) bool {
 	same := func(a, b string) bool { return a == b || a == "" || b == "" }

@@ -48,7 +48,7 @@ func Parse(object json.RawMessage) (message.Content, []message.Problem) {
 	return Check(d.Root())
 }
 
-// IsUnknownKind tells whether a problem of Check is a type or an interactive kind that Meta may have
+// IsUnknownKind reports whether a problem of Check is a type or an interactive kind that Meta may have
 // added since this version was made. The rest of the object is checked as usual.
 func IsUnknownKind(p message.Problem) bool {
 	return p.Code == typeUnknown.Code || p.Code == interactiveUnknown.Code

@@ -5,9 +5,9 @@ import "time"
 // Meta, Cloud API, "Contacts messages".
 var (
 	contactCount    = between(1, 257, "contacts", "contacts")
-	nameMissing     = needed("contact_name_missing", "A contact has a name.", "Give an object with formatted_name and first_name, say.")
-	formattedName   = needed("contact_formatted_name_empty", "A contact's formatted name is missing or blank.", "Give the name as people are to see it.")
-	namePartMissing = needed("contact_name_part_missing", "A name has at least one part beside the formatted name.", "Add "+list(nameParts)+".")
+	nameMissing     = needed("contact_name_missing", "A contact needs a name.", "Give an object, for example with formatted_name and first_name.")
+	formattedName   = needed("contact_formatted_name_empty", "A contact's formatted name is missing or blank.", "Give the name that recipients will see.")
+	namePartMissing = needed("contact_name_part_missing", "A name needs at least one part in addition to formatted_name.", "Add "+list(nameParts)+".")
 	birthdayInvalid = rule(Invalid, "contact_birthday_invalid", "A birthday is a date.", "Write it as YYYY-MM-DD.")
 )
 

@@ -1,9 +1,9 @@
 package content
 
-// Direct Send is for businesses that Meta let into its beta: a message that is no template
-// and may start a conversation. Meta, Cloud API, "Direct Send".
+// Direct Send is for businesses in a beta of Meta: a message without a template that may start a
+// conversation. Meta, Cloud API, "Direct Send".
 var (
-	ttlNeedsCategory = rule(Invalid, "ttl_needs_category", "Only a message with the category utility or authentication has a ttl_seconds.", "Leave it out, or set expires_at beside the message.")
+	ttlNeedsCategory = rule(Invalid, "ttl_needs_category", "Only a message with the category utility or authentication has a ttl_seconds.", "Leave it out, or set expires_at of the request.")
 	ttlInvalid       = rule(Invalid, "ttl_seconds_invalid", "ttl_seconds is 30 to 43200 for utility, 30 to 900 for authentication.", "Give whole seconds in that range, or leave it out.")
 )
 

@@ -69,13 +69,13 @@ func (n node) checkURL() {
 	}
 }
 
-// possiblePort tells whether a link's port can be one; it may have none.
+// possiblePort reports whether a link's port can be one; it may have none.
 func possiblePort(link *url.URL) bool {
 	port, err := strconv.ParseUint(link.Port(), 10, 16)
 	return link.Port() == "" || err == nil && port > 0
 }
 
-// possibleHost tells whether the domain name system can hold a name (RFC 1035); what people write
+// possibleHost reports whether the domain name system can hold a name (RFC 1035); what people write
 // in other scripts is longer there, and is not counted.
 func possibleHost(host string) bool {
 	host = strings.TrimSuffix(host, ".")
@@ -106,7 +106,7 @@ func plainHost(host string) bool {
 // privateNames are the ends of names that no public resolver knows.
 var privateNames = []string{".localhost", ".local", ".localdomain", ".internal", ".lan", ".home.arpa"}
 
-// publicHost tells whether a host may be on the public internet. It resolves nothing: Meta
+// publicHost reports whether a host may be on the public internet. It resolves nothing: Meta
 // fetches the link, not we.
 func publicHost(host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
@@ -126,7 +126,7 @@ func publicHost(host string) bool {
 	return strings.Contains(host, ".")
 }
 
-// looksNumeric tells whether resolvers take host for an IPv4 address: its last part is a
+// looksNumeric reports whether resolvers take host for an IPv4 address: its last part is a
 // number (WHATWG URL, "ends in a number").
 func looksNumeric(host string) bool {
 	last := host[strings.LastIndexByte(host, '.')+1:]

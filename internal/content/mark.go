@@ -18,7 +18,7 @@ type Mark struct {
 	Typing    bool   // show it for 25 seconds or until the answer comes
 }
 
-// IsMark tells whether a body is meant for CheckMark rather than for Check: it has a status,
+// IsMark reports whether a body is meant for CheckMark rather than for Check: it has a status,
 // which no message has.
 func IsMark(object jsondoc.Value) bool { return object.Get("status").Present() }
 

@@ -44,7 +44,7 @@ func (n node) isObject() bool { return n.value.Kind() == jsondoc.Object }
 
 func (n node) isArray() bool { return n.value.Kind() == jsondoc.Array }
 
-// object tells whether n is an object, and reports it when it is something else.
+// object reports whether n is an object, and reports it when it is something else.
 func (n node) object() bool {
 	if !n.isObject() && n.present() {
 		n.mismatch("an object")

@@ -5,7 +5,7 @@ import "strings"
 // Meta, Cloud API, "Payments": order details and order status messages.
 var (
 	referenceInvalid = rule(Invalid, "order_reference_invalid", "An order's reference has 1 to 35 letters, digits, underscores, dashes and full stops.", "Use the order's number.")
-	currencyInvalid  = rule(Invalid, "currency_invalid", "A currency is three capital letters.", `Give its ISO 4217 code, "INR" say.`)
+	currencyInvalid  = rule(Invalid, "currency_invalid", "A currency is three capital letters.", `Give its ISO 4217 code, for example INR.`)
 	amountMissing    = needed("order_amount_missing", "An amount is missing.", "Give an object with value and offset.")
 	amountInvalid    = rule(Invalid, "order_amount_invalid", "An amount's value is a whole number of the smallest unit, not less than 0.", "Write 12.34 as value 1234 and offset 100.")
 	offsetInvalid    = rule(Invalid, "order_offset_invalid", "An amount's offset is 100.", "Write 12.34 as value 1234 and offset 100.")

@@ -24,22 +24,19 @@ const messagesHead = `# Messages
 
 <!-- Made from internal/content by: make docs -->
 
-What may be in ` + "`message`" + ` of a [request to send](api.md#post-v1messages), or be the body of one to Meta's own path:
-[Meta's message objects](https://developers.facebook.com/docs/whatsapp/cloud-api/reference/messages), each type with an
-example that passes and with what is refused. A refusal names every problem (up to 20) with the path of the member, a
-code for programs, the rule and what to do about it. The rules are Meta's. Where its pages disagree, the wider limit
-holds: Meta has the last word.
+What can be in ` + "`message`" + ` of a [request to send](api.md#post-v1messages), or be the body of a request on Meta's own path:
+[Meta's message objects](https://developers.facebook.com/docs/whatsapp/cloud-api/reference/messages). Each type has an example that Sluice accepts, and a table
+of what it refuses. A refusal names every problem (up to 20) with the path of the member, a code for programs, the rule, and what to do. The rules are
+Meta's. Where Meta's pages disagree, Sluice applies the wider limit, and Meta decides.
 
-- Lengths count Unicode code points: an emoji is one or a few, whatever its bytes.
-- Each member has the JSON type that the examples show; another one is a ` + "`type_mismatch`" + `. A member that
-  is ` + "`null`" + ` is as good as absent.
-- Members that are not on this page pass, and go to Meta as they are. One that differs from a member on this page by
-  capitals alone is a ` + "`member_spelling`" + `: Meta would not see it.
-- A type or an interactive kind that is not on this page passes too, since Meta may have added it, and the answer warns of
-  it: a mistyped one costs you the message. With [` + "`unknown_types: refuse`" + `](configuration.md#numbers) such messages
-  of a number are refused.
-- A number may be written as a string where Meta's pages do so, as JSON writes numbers: ` + "`\"5\"`" + `, not ` + "`\"+5\"`" + `, ` + "`\"0x5\"`" + ` or ` + "`\"5_000\"`" + `.
-- Whether a template, a file or a quoted message is there, and what is in a file, only Meta can tell.
+- Lengths count Unicode code points: an emoji is one or a few, however many bytes it has.
+- Each member has the JSON type that the examples show; another type is a ` + "`type_mismatch`" + `. A member that is ` + "`null`" + ` counts as absent.
+- Members that are not on this page are accepted, and go to Meta unchanged. A member that differs from one on this page only by capital letters is a
+  ` + "`member_spelling`" + `: Meta would ignore it.
+- A type or an interactive kind that is not on this page is accepted too, because Meta may have added it. The answer has a warning, because a mistyped type
+  costs you the message. With [` + "`unknown_types: refuse`" + `](configuration.md#numbers) Sluice refuses such messages of a number.
+- A number can be written as a string where Meta's pages do so, in the form of a JSON number: ` + "`\"5\"`" + `, not ` + "`\"+5\"`" + `, ` + "`\"0x5\"`" + ` or ` + "`\"5_000\"`" + `.
+- Only Meta can know whether a template, a file or a quoted message exists, and what is in a file.
 `
 
 func messagesPage(t *testing.T) string {
@@ -53,7 +50,7 @@ func messagesPage(t *testing.T) string {
 		fmt.Fprintf(&page, "```json\n%s\n```\n\n", outdent(e.Message))
 		page.WriteString(refusedTable(t, e))
 	}
-	page.WriteString("\n## All codes\n\nOn Meta's own path a problem has Meta's code instead: 131008 for what is `missing`, 131009 for what is `invalid`, 100 for what is `malformed`.\n\n| code | a problem that is | rule | what to do |\n| --- | --- | --- | --- |\n")
+	page.WriteString("\n## All codes\n\nOn Meta's own path a problem has Meta's code instead: 131008 for `missing`, 131009 for `invalid`, 100 for `malformed`.\n\n| code | a problem that is | rule | what to do |\n| --- | --- | --- | --- |\n")
 	for _, r := range content.Rules() {
 		fmt.Fprintf(&page, "| `%s` | %s | %s | %s |\n", r.Code, r.Breach, r.Detail, r.Fix)
 	}

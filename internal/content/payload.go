@@ -11,7 +11,7 @@ import (
 // AppendPayload appends Meta's object in the form in which it is stored, and from which a request
 // to Meta is made by appending alone: "messaging_product" first; "to" next, unless to is empty;
 // the object's other members as they were written, known to us or not, without white space; and
-// last "category" and "ttl_seconds", so that the end tells whether Meta still needs a TTL, see
+// last "category" and "ttl_seconds", so that the end reports whether Meta still needs a TTL, see
 // OpenTTL. The caller's biz_opaque_callback_data is left out: our marker takes its place.
 func AppendPayload(b []byte, object jsondoc.Value, to string) []byte {
 	b = append(b, `{"messaging_product":"whatsapp"`...)

@@ -32,7 +32,7 @@ const (
 	selectorEmoji = 0xFE0F
 )
 
-// oneEmoji tells whether rs may be a single emoji. It goes by the form of emoji, not by the
+// oneEmoji reports whether rs may be a single emoji. It goes by the form of emoji, not by the
 // list of those there are: that list grows each year.
 func oneEmoji(rs []rune) bool {
 	if len(rs) == 2 && regional(rs[0]) && regional(rs[1]) {

@@ -69,7 +69,7 @@ func (n node) phone(given string) string {
 	return ""
 }
 
-// isNumber tells whether s may be an international number without its plus; the longest has
+// isNumber reports whether s may be an international number without its plus; the longest has
 // 15 digits (ITU-T E.164).
 func isNumber(s string) bool {
 	if len(s) < 7 || len(s) > 15 || s[0] == '0' {
@@ -103,7 +103,7 @@ func isUserID(s string) bool {
 		})
 }
 
-// only tells whether all of s lies between two characters.
+// only reports whether all of s lies between two characters.
 func only(s string, first, last rune) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < first || r > last })
 }

@@ -39,7 +39,7 @@ func (n node) checkSpelling() {
 	}
 }
 
-// oddName tells whether a name has more than small letters, digits and underscores.
+// oddName reports whether a name has more than small letters, digits and underscores.
 func oddName(name string) bool {
 	for i := range len(name) {
 		if c := name[i]; !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_') {

@@ -9,7 +9,7 @@ import (
 var (
 	templateName     = rule(Invalid, "template_name_invalid", "A template's name has 1 to 512 lower-case letters, digits and underscores.", "Use the name as Meta shows it.")
 	languageMissing  = needed("template_language_missing", "A template needs the code of its language.", `Add "language": {"code": "en_US"} with the template's own code.`)
-	languageInvalid  = rule(Invalid, "template_language_invalid", "A language's code has letters, digits and underscores.", "Write en_US, not en-US: the code as Meta shows it beside the template.")
+	languageInvalid  = rule(Invalid, "template_language_invalid", "A language's code has letters, digits and underscores.", "Write en_US, not en-US: the code that Meta shows with the template.")
 	componentMissing = needed("template_component_type_missing", "A component needs its type.", "Give header, body, button or another of the template's components.")
 	componentTwice   = rule(Invalid, "template_component_duplicate", "A template has at most one component of this type.", "Put the parameters of one component into one object.")
 	headerParameters = between(0, 1, "template_header_parameters", "parameters of a header")
@@ -42,7 +42,7 @@ func charactersOf(all string) *characters {
 	return &c
 }
 
-// spell tells whether s has no other characters.
+// spell reports whether s has no other characters.
 func (c *characters) spell(s string) bool {
 	for i := range len(s) {
 		if !c[s[i]] {

@@ -48,9 +48,9 @@ func (s *site) refuses(t *testing.T) {
 		{"no key", http.Header{"Authorization": nil}, order(""), 401, "unauthenticated", ""},
 		{"another scheme", bearer("Basic " + wide), order(""), 401, "unauthenticated", ""},
 		{"an unknown key", bearer("Bearer unknown"), order(""), 401, "unauthenticated", ""},
-		{"a revoked key", bearer("Bearer " + revoked), order(""), 401, "key_revoked", ""},
+		{"a revoked key", bearer("Bearer " + revoked), order(""), 401, "api_key_revoked", ""},
 		{"a key that may only read", bearer("Bearer " + reader), order(""), 403, "scope_missing", ""},
-		{"a number of others", bearer("Bearer " + narrow), swap(ours, theirs), 404, "phone_not_found", "from"},
+		{"a number of others", bearer("Bearer " + narrow), swap(ours, theirs), 404, "phone_number_id_not_found", "from"},
 
 		{"no JSON by its type", http.Header{"Content-Type": {"text/plain"}}, order(""), 415, "unsupported_media_type", ""},
 		{"compressed", http.Header{"Content-Encoding": {"gzip"}}, order(""), 415, "encoding_not_supported", ""},
@@ -103,13 +103,13 @@ func (s *site) refuses(t *testing.T) {
 		{"four reply buttons", nil, buttons(4), 422, "buttons_too_many", ""},
 
 		{"an unknown class", nil, order(`,"class":"urgent"`), 422, "class_unknown", "class"},
-		{"expires now", nil, order(`,"expires_at":"` + in(0) + `"`), 422, "ttl_invalid", "expires_at"},
-		{"has expired", nil, order(`,"expires_at":"` + in(-time.Second) + `"`), 422, "ttl_invalid", "expires_at"},
+		{"expires now", nil, order(`,"expires_at":"` + in(0) + `"`), 422, "expires_at_invalid", "expires_at"},
+		{"has expired", nil, order(`,"expires_at":"` + in(-time.Second) + `"`), 422, "expires_at_invalid", "expires_at"},
 		{"expires in no year", nil, order(`,"expires_at":"99999-01-01T00:00:00Z"`), 422, "time_invalid", "expires_at"},
 		{"expires at a number", nil, order(`,"expires_at":1e99`), 422, "type_mismatch", "expires_at"},
 		{"expires in so many seconds", nil, order(`,"expires_at":"60"`), 422, "time_invalid", "expires_at"},
-		{"due after its end", nil, order(`,"send_at":"` + in(2*time.Hour) + `","expires_at":"` + in(time.Hour) + `"`), 422, "schedule_after_ttl", "send_at"},
-		{"due in 91 days", nil, order(`,"send_at":"` + in(91*24*time.Hour) + `"`), 422, "schedule_too_far", "send_at"},
+		{"due after its end", nil, order(`,"send_at":"` + in(2*time.Hour) + `","expires_at":"` + in(time.Hour) + `"`), 422, "send_at_after_expires_at", "send_at"},
+		{"due in 91 days", nil, order(`,"send_at":"` + in(91*24*time.Hour) + `"`), 422, "send_at_too_far", "send_at"},
 		{"the 30th of February", nil, order(`,"send_at":"2026-02-30T00:00:00Z"`), 422, "time_invalid", "send_at"},
 
 		{"a key of 256 characters", key(strings.Repeat("k", 256)), order(""), 422, "idempotency_key_invalid", "Idempotency-Key"},
@@ -120,8 +120,8 @@ func (s *site) refuses(t *testing.T) {
 		{"an empty key", nil, order(`,"key":""`), 422, "idempotency_key_invalid", "key"},
 		{"a class of nothing", nil, order(`,"class":""`), 422, "class_unknown", "class"},
 		{"another charset", http.Header{"Content-Type": {"application/json; charset=iso-8859-1"}}, order(""), 415, "charset_not_supported", ""},
-		{"expires in 91 days", nil, order(`,"expires_at":"` + in(91*24*time.Hour) + `"`), 422, "ttl_too_far", "expires_at"},
-		{"expires in the year 9999", nil, order(`,"expires_at":"9999-12-31T23:59:59Z"`), 422, "ttl_too_far", "expires_at"},
+		{"expires in 91 days", nil, order(`,"expires_at":"` + in(91*24*time.Hour) + `"`), 422, "expires_at_too_far", "expires_at"},
+		{"expires in the year 9999", nil, order(`,"expires_at":"9999-12-31T23:59:59Z"`), 422, "expires_at_too_far", "expires_at"},
 		{"an offset of a day", nil, order(`,"expires_at":"2026-01-31T15:04:05+24:00"`), 422, "time_invalid", "expires_at"},
 		{"a fraction after a comma", nil, order(`,"send_at":"2026-01-31T15:04:05,5Z"`), 422, "time_invalid", "send_at"},
 		{"an hour of one digit", nil, order(`,"send_at":"2026-01-31T5:04:05Z"`), 422, "time_invalid", "send_at"},
@@ -198,7 +198,7 @@ func (s *site) orders(t *testing.T) {
 			}
 		},
 		"a held number's message waits": func(t *testing.T) {
-			hold := `{"number":"` + theirs + `","actor":"anna","reason":"because"}`
+			hold := `{"phone_number_id":"` + theirs + `","actor":"anna","reason":"because"}`
 			want(t, ask(t, "POST", s.console+"/v1/holds", hold, nil), 200, "")
 			a := want(t, post(t, swap("", ours, theirs)), 202, "")
 			id, _ := a.member("id").(string)
@@ -279,10 +279,10 @@ func (s *site) orders(t *testing.T) {
 		},
 		"resolve what is no doubt, or without a reason": func(t *testing.T) {
 			id := s.send(t, "")
-			resolve := s.console + "/v1/doubts/" + id + "/resolve"
-			want(t, ask(t, "POST", resolve, `{"as":"sent","actor":"anna","reason":"because"}`, nil), 409, "not_in_doubt")
-			want(t, ask(t, "POST", resolve, `{"as":"sent","actor":"anna"}`, nil), 422, "reason_missing")
-			want(t, ask(t, "POST", resolve, `{"as":"sent","actor":"anna","reason":"because"}`, as(reader)), 403, "scope_missing")
+			resolve := s.console + "/v1/in-doubt/" + id + "/resolve"
+			want(t, ask(t, "POST", resolve, `{"resolution":"sent","actor":"anna","reason":"because"}`, nil), 409, "not_in_doubt")
+			want(t, ask(t, "POST", resolve, `{"resolution":"sent","actor":"anna"}`, nil), 422, "reason_missing")
+			want(t, ask(t, "POST", resolve, `{"resolution":"sent","actor":"anna","reason":"because"}`, as(reader)), 403, "scope_missing")
 			if a := record(t, id); a.member("state") != "queued" {
 				t.Errorf("now %s", a.body)
 			}

@@ -144,7 +144,7 @@ func (s *site) reports(t *testing.T) {
 	})
 
 	until(t, "the foreign number is told of", func() bool {
-		return strings.Contains(s.logs.text(), `"Meta reports on a number that is not configured","phone_number_id":"999"`)
+		return strings.Contains(s.logs.text(), `"received a status for a number that is not configured","phone_number_id":"999"`)
 	})
 
 	// A message that Meta took under this name, as it knows.

@@ -28,7 +28,7 @@ func TestKilledWorkerLosesAndRepeatsNothing(t *testing.T) {
 	w := setup(t, rate, graphsim.Options{
 		Seed: 7, Faults: graphsim.Faults{Latency: graphsim.Span{Min: 20 * time.Millisecond, Max: 60 * time.Millisecond}},
 		Webhook: graphsim.Webhook{Delay: graphsim.Span{Min: 8 * time.Second, Max: 10 * time.Second}, Read: 0.5, Batch: 20},
-	}, "classes: {service: {doubt_window: 12s, on_doubt: park}}")
+	}, "classes: {service: {in_doubt_window: 12s, in_doubt_policy: park}}")
 	workers := []*worker{w.worker(), w.worker()}
 
 	const messages = 2000
@@ -107,7 +107,7 @@ func TestOutageOfMetaBurnsNothing(t *testing.T) {
 		outage = 15 * time.Second
 	}
 	w := setup(t, 250, graphsim.Options{Seed: 3, Webhook: graphsim.Webhook{Batch: 100}},
-		"classes: {utility: {error_window: 10s}}", "retry: {base: 1s, max: 10s}")
+		"classes: {utility: {server_error_window: 10s}}", "retry: {base: 1s, max: 10s}")
 	w.worker()
 	w.worker()
 	const messages = 5000

@@ -148,13 +148,13 @@ func (w *world) writeConfig(rate int, settings []string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "environment: e2e\nredis: {url: \"redis://sluice:redis-password@%s\"}\ngraph: {base_url: %s}\nmarker_key_file: marker\nnumbers:\n", w.redis.Addr, w.graph)
 	for _, n := range numbers {
-		fmt.Fprintf(&b, "  - {id: %q, token_file: token", n)
+		fmt.Fprintf(&b, "  - {phone_number_id: %q, token_file: token", n)
 		if rate > 0 {
-			fmt.Fprintf(&b, ", rate: %d", rate)
+			fmt.Fprintf(&b, ", rate_limit: %d", rate)
 		}
 		b.WriteString("}\n")
 	}
-	fmt.Fprintf(&b, "apps:\n  - {name: main, secret_file: secret, verify_token_file: verify}\napi_keys:\n  - {name: e2e, sha256: %s, numbers: [\"*\"], scopes: [messages:send, messages:read, messages:cancel, admin]}\n", hash(apiKey))
+	fmt.Fprintf(&b, "apps:\n  - {name: main, secret_file: secret, verify_token_file: verify}\napi_keys:\n  - {name: e2e, sha256: %s, phone_number_ids: [\"*\"], scopes: [messages:send, messages:read, messages:cancel, admin]}\n", hash(apiKey))
 	b.WriteString(strings.Join(settings, "\n") + "\n")
 	path := filepath.Join(dir, "sluice.yaml")
 	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {

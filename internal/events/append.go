@@ -35,7 +35,7 @@ func (s *Stream) Append(ctx context.Context, events []message.Event) error {
 	c := &call{done: make(chan struct{})}
 	for _, e := range events {
 		if err := c.add(s.shards.Of(cmp.Or(e.Number, e.WABA)), e); err != nil {
-			s.log.Error("event cannot be encoded and goes to the quarantine", slog.String("type", e.Type), slog.Any("err", err))
+			s.log.Error("cannot encode event, it is moved to the quarantine", slog.String("type", e.Type), slog.Any("err", err))
 			if err := s.Quarantine(ctx, e.Meta, "event cannot be encoded"); err != nil {
 				return err
 			}

@@ -174,7 +174,7 @@ func (r *reader) store(ctx context.Context, values map[string]string) error {
 func (r *reader) failed(ctx context.Context, c *cursor, n int, err error) (int, error) {
 	c.alone = true
 	if n > 1 {
-		r.log.Warn("cannot apply events together, will apply them one by one", slog.String("shard", c.shard.String()), slog.Any("err", err))
+		r.log.Warn("cannot apply a batch of events, will apply them one by one", slog.String("shard", c.shard.String()), slog.Any("err", err))
 		return 0, nil
 	}
 	e := c.entries[0]

@@ -2,7 +2,6 @@ package events
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -19,11 +18,11 @@ const (
 	entryBytes  = 512 << 10
 )
 
-// encode appends an event as one line of JSON. Meta goes in as it is: it is JSON already, and the
+// encode appends an event as one line of JSON, in the present version of the schema. Meta goes in as it is: it is JSON already, and the
 // most of it.
 func encode(b []byte, e message.Event) ([]byte, error) {
 	meta := e.Meta
-	e.Version, e.Meta = cmp.Or(e.Version, message.EventVersion), nil
+	e.Version, e.Meta = message.EventVersion, nil
 	b, err := encodeOwn(b, e)
 	if err != nil || len(meta) == 0 {
 		return b, err
@@ -51,11 +50,11 @@ func encodeOwn(b []byte, e message.Event) ([]byte, error) {
 	b = strconv.AppendInt(append(b, `{"v":`...), int64(e.Version), 10)
 	b = quote(append(b, `,"type":`...), e.Type)
 	b = strconv.AppendInt(append(b, `,"at":`...), e.At, 10)
-	b = member(b, `,"number":`, e.Number)
-	b = member(b, `,"waba":`, e.WABA)
+	b = member(b, `,"phone_number_id":`, e.Number)
+	b = member(b, `,"waba_id":`, e.WABA)
 	b = member(b, `,"field":`, e.Field)
 	if r := e.Receipt; r != nil {
-		b = quote(append(b, `,"receipt":{"number":`...), r.Number)
+		b = quote(append(b, `,"report":{"phone_number_id":`...), r.Number)
 		b = quote(append(b, `,"wamid":`...), r.WAMID)
 		b = quote(append(b, `,"status":`...), r.Status)
 		if !r.At.IsZero() {
@@ -121,8 +120,8 @@ func parse(x redis.XMessage) entry {
 		return e
 	}
 	for line := range strings.SplitSeq(text, "\n") {
-		var ev message.Event
-		if err := json.Unmarshal([]byte(line), &ev); err != nil {
+		ev, err := message.DecodeEvent([]byte(line))
+		if err != nil {
 			e.bad = append(e.bad, line)
 			continue
 		}

@@ -158,7 +158,7 @@ func add(t *testing.T, db *store.DB, key, id string, values ...string) {
 
 // line is an event as it is in an entry.
 func line(number string, n int) string {
-	return fmt.Sprintf(`{"v":1,"type":"status","at":1,"number":%q,"receipt":{"number":%q,"wamid":"wamid.%d","status":"sent"}}`, number, number, n)
+	return fmt.Sprintf(`{"v":2,"type":"status","at":1,"phone_number_id":%q,"report":{"phone_number_id":%q,"wamid":"wamid.%d","status":"sent"}}`, number, number, n)
 }
 
 // applied waits until all Meta events are.
@@ -277,9 +277,9 @@ func TestAppendChoosesTheStream(t *testing.T) {
 		{Type: message.EventMessage, Number: numberA},
 	})
 	for key, want := range map[string]string{
-		events.MetaKey(shards.Of(numberA)):    fmt.Sprintf(`{"v":1,"type":"update","at":0,"number":%q,"waba":%q,"meta":{"a": "<as it came>",  "b":"\n"}}`, numberA, numberB),
-		events.MetaKey(shards.Of(numberB)):    fmt.Sprintf(`{"v":1,"type":"update","at":0,"waba":%q}`, numberB),
-		events.MessageKey(shards.Of(numberA)): fmt.Sprintf(`{"v":1,"type":"message","at":0,"number":%q}`, numberA),
+		events.MetaKey(shards.Of(numberA)):    fmt.Sprintf(`{"v":2,"type":"update","at":0,"phone_number_id":%q,"waba_id":%q,"meta":{"a": "<as it came>",  "b":"\n"}}`, numberA, numberB),
+		events.MetaKey(shards.Of(numberB)):    fmt.Sprintf(`{"v":2,"type":"update","at":0,"waba_id":%q}`, numberB),
+		events.MessageKey(shards.Of(numberA)): fmt.Sprintf(`{"v":2,"type":"message","at":0,"phone_number_id":%q}`, numberA),
 	} {
 		entries := db.XRange(t.Context(), key, "-", "+").Val()
 		if len(entries) != 1 || entries[0].Values[events.Field] != want {

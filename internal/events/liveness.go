@@ -55,7 +55,7 @@ func (s *Stream) NewLiveness(name string) *Liveness {
 	l := &Liveness{db: s.db, beat: s.beat, name: name, log: s.log, inHand: map[*time.Time]struct{}{}}
 	promauto.With(s.o.Registerer).NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "sluice_webhook_gap_timestamp_seconds",
-		Help: "End of the latest time in which a delivery of Meta's was refused, or no webhook program ran, as Unix time. Doubts of that time wait for Meta's repeats.",
+		Help: "Unix time at which the latest gap ended. In a gap a webhook was refused, or no webhook program ran. In-doubt messages of that time wait until Meta has retried its webhooks.",
 	}, func() float64 { return float64(l.gap.Load()) / 1000 })
 	return l
 }

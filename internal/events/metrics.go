@@ -17,19 +17,19 @@ func newMetrics(reg prometheus.Registerer) metrics {
 	return metrics{
 		retried: f.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_events_retried_total",
-			Help: "Stream entries applied again on their own, because to apply them had failed.",
+			Help: "Event stream entries that were applied again one by one after a failure.",
 		}),
 		dead: f.NewCounter(prometheus.CounterOpts{
-			Name: "sluice_events_dead_total",
-			Help: "Stream entries with something that was moved to the dead-letter stream: unreadable, or failed five times.",
+			Name: "sluice_events_dead_lettered_total",
+			Help: "Event stream entries of which events were moved to the dead-letter stream: they cannot be read, or failed five times.",
 		}),
 		quarantined: f.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_events_quarantined_total",
-			Help: "Signed webhook bodies, and single items of them, kept aside because they could not be read or written down.",
+			Help: "Signed webhook bodies and single items that were moved to the quarantine because they cannot be read or stored.",
 		}),
 		gaps: f.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_events_gaps_total",
-			Help: "Gap events written: a consumer group had not read what was dropped.",
+			Help: "Gap events written: events were dropped before a consumer group had read them.",
 		}),
 	}
 }

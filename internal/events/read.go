@@ -317,7 +317,7 @@ func (r *reader) locate(ctx context.Context, ready []*cursor) error {
 // restarted goes back: this Redis process is another one, after a restart or a failover, and may
 // have lost what was applied last.
 func (r *reader) restarted(ctx context.Context) error {
-	r.log.Warn("Redis was restarted: the events of the last minute are applied again")
+	r.log.Warn("Redis restarted: the events of the last minute are applied again")
 	for r.busy > 0 { // what ends now must not undo it
 		r.finish(<-r.done)
 	}

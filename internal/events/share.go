@@ -65,7 +65,7 @@ func (s *share) run(ctx context.Context) {
 // renew says that this reader lives. If that fails, those known last stay.
 func (s *share) renew(ctx context.Context) {
 	if err := s.look(ctx, silence); err != nil && ctx.Err() == nil {
-		s.log.Warn("cannot learn who reads the events", slog.Any("err", err))
+		s.log.Warn("cannot read which workers read the event streams", slog.Any("err", err))
 	}
 }
 

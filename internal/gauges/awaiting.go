@@ -15,8 +15,8 @@ import (
 // statuses were lost.
 func Awaiting(records *ledger.Ledger) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "sluice_messages_unreported",
-		Help: "Messages that Meta took more than 15 minutes ago and reported nothing of since. Every worker tells the same.",
+		Name: "sluice_messages_awaiting_status",
+		Help: "Messages that Meta accepted more than 15 minutes ago and sent no status for. All workers report the same value: take the maximum.",
 	}, func() float64 {
 		ctx, cancel := context.WithTimeout(context.Background(), fresh/2)
 		defer cancel()

@@ -41,17 +41,17 @@ type Gauges struct {
 func New(o Options) *Gauges { return &Gauges{Options: o} }
 
 var (
-	byClass  = []string{"number", "class"}
-	byNumber = []string{"number"}
+	byClass  = []string{"phone_number_id", "class"}
+	byNumber = []string{"phone_number_id"}
 
-	depthDesc     = prometheus.NewDesc("sluice_queue_depth", "Messages that wait for their number's next slot; those that wait for their time do not count.", byClass, nil)
-	ageDesc       = prometheus.NewDesc("sluice_queue_oldest_age_seconds", "How long the first of them has waited; 0: there is none.", byClass, nil)
-	etaDesc       = prometheus.NewDesc("sluice_queue_eta_seconds", "How long until a message accepted now would leave.", byClass, nil)
-	limitDesc     = prometheus.NewDesc("sluice_number_rate_limit_messages_per_second", "How fast the number may go by configuration or by order, a climb counted in.", byNumber, nil)
-	effectiveDesc = prometheus.NewDesc("sluice_number_effective_rate", "How fast it goes after Meta's refusals, in messages a second.", byNumber, nil)
-	unknownDesc   = prometheus.NewDesc("sluice_number_unconfigured_messages", "Messages that wait for a number that is not configured: nothing is sent for it.", byNumber, nil)
-	openDesc      = prometheus.NewDesc("sluice_messages_open", "Open messages by state. attempting: a worker has fetched them, to send them within moments; known to a second. queued: all others that wait, also for their time or with a hold.", []string{"state"}, nil)
-	deadDesc      = prometheus.NewDesc("sluice_messages_dead", "Messages that were given up and that can be sent again.", nil, nil)
+	depthDesc     = prometheus.NewDesc("sluice_queue_depth", "Messages in the queue that wait for a send slot. Scheduled messages, retries and held messages are not counted.", byClass, nil)
+	ageDesc       = prometheus.NewDesc("sluice_queue_oldest_age_seconds", "How long the oldest message in the queue has waited. 0: the queue is empty.", byClass, nil)
+	etaDesc       = prometheus.NewDesc("sluice_queue_eta_seconds", "Time until a message that is accepted now is sent.", byClass, nil)
+	limitDesc     = prometheus.NewDesc("sluice_number_rate_limit_messages_per_second", "Messages per second that the number may send: the configured rate limit, or the one set with sluice rate.", byNumber, nil)
+	effectiveDesc = prometheus.NewDesc("sluice_number_effective_rate_messages_per_second", "Messages per second that the number sends at most now. It is lower than the rate limit after Meta refused messages because the number was too fast.", byNumber, nil)
+	unknownDesc   = prometheus.NewDesc("sluice_number_unconfigured_messages", "Messages that wait for a phone number id that no worker has in its configuration. They are not sent.", byNumber, nil)
+	openDesc      = prometheus.NewDesc("sluice_messages_open", "Messages that have not ended, by state. attempting: a worker has fetched the message and sends it within seconds. queued: all other waiting messages, scheduled and held ones included.", []string{"state"}, nil)
+	deadDesc      = prometheus.NewDesc("sluice_dead_letters", "Messages in the dead-letter list. They can be sent again with sluice replay.", nil, nil)
 )
 
 // Describe sends the descriptions of all gauges, for the registry.

@@ -44,36 +44,36 @@ func TestGauges(t *testing.T) {
 			Numbers: []string{"7"}, Log: slog.New(slog.DiscardHandler),
 		})
 		want := `
-# HELP sluice_messages_dead Messages that were given up and that can be sent again.
-# TYPE sluice_messages_dead gauge
-sluice_messages_dead 5
-# HELP sluice_messages_open Open messages by state. attempting: a worker has fetched them, to send them within moments; known to a second. queued: all others that wait, also for their time or with a hold.
+# HELP sluice_dead_letters Messages in the dead-letter list. They can be sent again with sluice replay.
+# TYPE sluice_dead_letters gauge
+sluice_dead_letters 5
+# HELP sluice_messages_open Messages that have not ended, by state. attempting: a worker has fetched the message and sends it within seconds. queued: all other waiting messages, scheduled and held ones included.
 # TYPE sluice_messages_open gauge
 sluice_messages_open{state="attempting"} 2
 sluice_messages_open{state="in_doubt"} 1
 sluice_messages_open{state="parked"} 4
 sluice_messages_open{state="queued"} 3
-# HELP sluice_number_effective_rate How fast it goes after Meta's refusals, in messages a second.
-# TYPE sluice_number_effective_rate gauge
-sluice_number_effective_rate{number="7"} 80
-# HELP sluice_number_rate_limit_messages_per_second How fast the number may go by configuration or by order, a climb counted in.
+# HELP sluice_number_effective_rate_messages_per_second Messages per second that the number sends at most now. It is lower than the rate limit after Meta refused messages because the number was too fast.
+# TYPE sluice_number_effective_rate_messages_per_second gauge
+sluice_number_effective_rate_messages_per_second{phone_number_id="7"} 80
+# HELP sluice_number_rate_limit_messages_per_second Messages per second that the number may send: the configured rate limit, or the one set with sluice rate.
 # TYPE sluice_number_rate_limit_messages_per_second gauge
-sluice_number_rate_limit_messages_per_second{number="7"} 80
-# HELP sluice_number_unconfigured_messages Messages that wait for a number that is not configured: nothing is sent for it.
+sluice_number_rate_limit_messages_per_second{phone_number_id="7"} 80
+# HELP sluice_number_unconfigured_messages Messages that wait for a phone number id that no worker has in its configuration. They are not sent.
 # TYPE sluice_number_unconfigured_messages gauge
-sluice_number_unconfigured_messages{number="8"} 6
-# HELP sluice_queue_depth Messages that wait for their number's next slot; those that wait for their time do not count.
+sluice_number_unconfigured_messages{phone_number_id="8"} 6
+# HELP sluice_queue_depth Messages in the queue that wait for a send slot. Scheduled messages, retries and held messages are not counted.
 # TYPE sluice_queue_depth gauge
-sluice_queue_depth{class="authentication",number="7"} 0
-sluice_queue_depth{class="marketing",number="7"} 160
-# HELP sluice_queue_eta_seconds How long until a message accepted now would leave.
+sluice_queue_depth{class="authentication",phone_number_id="7"} 0
+sluice_queue_depth{class="marketing",phone_number_id="7"} 160
+# HELP sluice_queue_eta_seconds Time until a message that is accepted now is sent.
 # TYPE sluice_queue_eta_seconds gauge
-sluice_queue_eta_seconds{class="authentication",number="7"} 0
-sluice_queue_eta_seconds{class="marketing",number="7"} 2
-# HELP sluice_queue_oldest_age_seconds How long the first of them has waited; 0: there is none.
+sluice_queue_eta_seconds{class="authentication",phone_number_id="7"} 0
+sluice_queue_eta_seconds{class="marketing",phone_number_id="7"} 2
+# HELP sluice_queue_oldest_age_seconds How long the oldest message in the queue has waited. 0: the queue is empty.
 # TYPE sluice_queue_oldest_age_seconds gauge
-sluice_queue_oldest_age_seconds{class="authentication",number="7"} 0
-sluice_queue_oldest_age_seconds{class="marketing",number="7"} 60
+sluice_queue_oldest_age_seconds{class="authentication",phone_number_id="7"} 0
+sluice_queue_oldest_age_seconds{class="marketing",phone_number_id="7"} 60
 `
 		compare := func(want string) {
 			t.Helper()
@@ -88,7 +88,7 @@ sluice_queue_oldest_age_seconds{class="marketing",number="7"} 60
 			t.Errorf("%d reads within %v", reads, fresh)
 		}
 		time.Sleep(time.Nanosecond)
-		compare(strings.NewReplacer("} 160", "} 320", "marketing\",number=\"7\"} 2\n", "marketing\",number=\"7\"} 4\n").Replace(want))
+		compare(strings.NewReplacer("} 160", "} 320", "marketing\",phone_number_id=\"7\"} 2\n", "marketing\",phone_number_id=\"7\"} 4\n").Replace(want))
 		broken = errors.New("away")
 		time.Sleep(fresh)
 		compare("")

@@ -34,7 +34,7 @@ func TestExamplesMeetMetasAnswers(t *testing.T) {
 	sim := New(Options{})
 	server := httptest.NewServer(sim.Handler())
 	t.Cleanup(server.Close)
-	files, err := filepath.Glob("../message/testdata/messages/*.json")
+	files, err := filepath.Glob("../content/testdata/messages/*.json")
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
 	}

@@ -235,7 +235,7 @@ func TestMetrics(t *testing.T) {
 	after := b.do("GET", "/metrics", "").Raw
 	for _, series := range []string{
 		`sluice_sim_requests_total{code="ok"} 1`, "sluice_sim_accepted_messages 1",
-		`sluice_sim_largest_window_messages{number="106540352242922"} 1`,
+		`sluice_sim_largest_window_messages{phone_number_id="106540352242922"} 1`,
 	} {
 		if !slices.Contains(strings.Split(after, "\n"), series) {
 			t.Errorf("not after a message: %s", series)

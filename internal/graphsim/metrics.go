@@ -31,15 +31,15 @@ func newMetrics(reg prometheus.Registerer, s *Sim) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_sim_requests_total",
-			Help: "Calls of Meta's paths, by what they came to: ok, a Graph error code, or a way of not answering.",
+			Help: "Requests to the simulated Graph API, by result: ok, a Graph error code, or a way of not answering.",
 		}, []string{"code"}),
 		window: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "sluice_sim_largest_window_messages",
-			Help: "The most messages of a number that arrived in any second, refused ones included.",
-		}, []string{"number"}),
+			Help: "Largest number of messages that arrived from a phone number id within one second, refused ones included.",
+		}, []string{"phone_number_id"}),
 		posts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_sim_webhook_posts_total",
-			Help: "Webhook calls, by result: ok means 200.",
+			Help: "Webhook deliveries, by result. ok: the receiver answered 200.",
 		}, []string{"result"}),
 	}
 	for _, code := range slices.Concat([]string{okay, left, outage}, allEndings, codes) {
@@ -50,15 +50,15 @@ func newMetrics(reg prometheus.Registerer, s *Sim) *metrics {
 	reg.MustRegister(m.requests, m.window, m.posts,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "sluice_sim_accepted_messages",
-			Help: "Messages in the ledger: taken, answered or not.",
+			Help: "Messages that the simulator accepted, answered or not.",
 		}, func() float64 { return float64(s.ledger.len()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "sluice_sim_duplicate_messages",
-			Help: "Message ids in the ledger that were taken more than once.",
+			Help: "Messages that the simulator accepted more than once.",
 		}, func() float64 { return float64(s.ledger.duplicates()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "sluice_sim_webhook_items_waiting",
-			Help: "Statuses and inbound messages not yet answered with 200.",
+			Help: "Statuses and inbound messages that no webhook receiver has answered with 200 yet.",
 		}, func() float64 { return float64(s.hooks.queue.waiting()) }),
 	)
 	return m

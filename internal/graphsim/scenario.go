@@ -24,7 +24,7 @@ type Step struct {
 	Templates map[string]json.RawMessage `json:"templates"` // the same of templates, by "name/language"
 	Faults    *Faults                    `json:"faults"`    // what goes wrong by chance from then on
 	Outage    *bool                      `json:"outage"`    // a total outage begins or ends then
-	Webhooks  []Notice                   `json:"webhooks"`  // are sent then, beside those that Meta sends of the changes
+	Webhooks  []Notice                   `json:"webhooks"`  // are sent then, in addition to those that Meta sends about the changes
 }
 
 // On says which messages fit a step: those that fit all of its members. Empty: any.

@@ -154,7 +154,7 @@ func (p *Policy) NoteAccount(ctx context.Context, number, account string) {
 		return
 	}
 	if err := p.Accounts.Note(ctx, number, account); err != nil {
-		p.Log.Warn("cannot store the account of a number, will try again", "phone_number_id", number, "err", err)
+		p.Log.Warn("cannot store the WhatsApp Business Account of a number, will retry", "phone_number_id", number, "err", err)
 		return
 	}
 	p.known.Store(number, account)
@@ -180,7 +180,7 @@ func (p *Policy) Restored(ctx context.Context, shard message.Shard, depth time.D
 		if _, err := p.Holds.Set(ctx, message.Hold{Number: number, Reason: restoredReason, By: ByRestore}); err != nil {
 			return err
 		}
-		p.Log.Error("Redis lost more than workers remember: the number is held until an operator releases it", "phone_number_id", number, "shard", shard, "lost_seconds", depth.Seconds())
+		p.Log.Error("Redis lost more writes than workers remember: the number is held until an operator releases it", "phone_number_id", number, "shard", shard, "lost_seconds", depth.Seconds())
 	}
 	return nil
 }
@@ -205,7 +205,7 @@ func (p *Policy) release(ctx context.Context, why string, over func(message.Hold
 		if err != nil {
 			return err
 		}
-		p.Log.Info("hold released", "on", h.On(), "reason", why)
+		p.Log.Info("hold released", "target", h.On(), "reason", why)
 	}
 	return nil
 }

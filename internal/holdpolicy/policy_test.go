@@ -218,8 +218,11 @@ func TestReleases(t *testing.T) {
 	var log bytes.Buffer
 	f := newFake()
 	f.held = []message.Hold{
-		{Number: first, By: holdpolicy.BySluice}, {Number: second, By: "anna"}, {Number: foreign, By: holdpolicy.ByRestore},
-		{Number: first, Template: "sale/en", By: holdpolicy.BySluice}, {Number: second, Template: "sale/en", By: "anna"},
+		{Number: first, By: holdpolicy.BySluice},
+		{Number: second, By: "anna"},
+		{Number: foreign, By: holdpolicy.ByRestore},
+		{Number: first, Template: "sale/en", By: holdpolicy.BySluice},
+		{Number: second, Template: "sale/en", By: "anna"},
 	}
 	p := f.policy(&log)
 	for _, number := range []string{first, second, foreign} {

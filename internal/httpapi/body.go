@@ -23,7 +23,7 @@ const maxBody = 64 << 10
 func BodyCodes() []string {
 	return []string{
 		"unsupported_media_type", "charset_not_supported", "encoding_not_supported", "body_empty", "body_too_large", "timeout", "json_invalid", "json_trailing_data", "json_not_object",
-		"json_duplicate_member", "json_too_deep", "utf8_invalid", "char_not_allowed", "type_mismatch", "field_unknown", "value_blank", "time_invalid",
+		"json_duplicate_member", "json_too_deep", "utf8_invalid", "char_not_allowed", "type_mismatch", "field_unknown", "value_empty", "time_invalid",
 	}
 }
 
@@ -91,7 +91,7 @@ func readMember(value jsondoc.Value, f field, into reflect.Value) Refusal {
 	text, isText := value.Text()
 	switch {
 	case isText && text == "" && f.optional:
-		return RefuseAt(f.name, "value_blank")
+		return RefuseAt(f.name, "value_empty")
 	case isText && target.Type() == reflect.TypeFor[time.Time]():
 		t, ok := ParseTime(text)
 		if !ok {

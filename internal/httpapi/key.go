@@ -80,9 +80,9 @@ func (ks Keys) Authorize(r *http.Request, scope string) (Key, Refusal) {
 	case !ok:
 		return Key{}, Refuse("unauthenticated")
 	case key.Revoked:
-		return Key{}, Refuse("key_revoked")
+		return Key{}, Refuse("api_key_revoked")
 	case !key.Expires.IsZero() && !time.Now().Before(key.Expires):
-		return Key{}, Refuse("key_expired")
+		return Key{}, Refuse("api_key_expired")
 	case !slices.Contains(key.Scopes, scope):
 		return Key{}, Refuse("scope_missing")
 	}

@@ -25,7 +25,7 @@ func (d Document) Markdown() []byte {
 		}
 	}
 	s.of(reflect.TypeFor[Failure]())
-	b.WriteString("\n## Shapes\n\nMembers marked ° may be absent.\n")
+	b.WriteString("\n## Objects\n\nMembers marked ° may be absent.\n")
 	for i := 0; i < len(s.order); i++ {
 		pageShape(&b, s, s.order[i])
 	}
@@ -38,7 +38,7 @@ func pageRoute(b *bytes.Buffer, s *schemas, r Route) {
 	if doc := scoped(r); doc != "" {
 		fmt.Fprintf(b, " %s", doc)
 	} else {
-		b.WriteString(" No API key is asked for.")
+		b.WriteString(" No API key is needed.")
 	}
 	b.WriteString("\n")
 	if len(r.Params) > 0 {

@@ -59,7 +59,7 @@ type Answer struct {
 // a key.
 var (
 	queryCodes = []string{"query_unknown", "query_invalid"}
-	keyCodes   = []string{"unauthenticated", "key_revoked", "key_expired", "scope_missing", "header_duplicate"}
+	keyCodes   = []string{"unauthenticated", "api_key_revoked", "api_key_expired", "scope_missing", "header_duplicate"}
 )
 
 // codes returns all codes of the route's problems.

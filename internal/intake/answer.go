@@ -19,11 +19,11 @@ func problem(path, code string) message.Problem { return httpapi.Problem(path, c
 
 // append appends a as encoding/json writes it, at a tenth of the cost: an answer goes out for
 // each message.
-func (a *acceptance) append(b []byte) []byte {
+func (a *acceptedMessage) append(b []byte) []byte {
 	return append(a.appendMembers(append(b, '{')), '}')
 }
 
-func (a *acceptance) appendMembers(b []byte) []byte {
+func (a *acceptedMessage) appendMembers(b []byte) []byte {
 	b = jsondoc.AppendString(append(b, `"id":`...), a.ID)
 	b = jsondoc.AppendString(append(b, `,"state":`...), string(a.State))
 	b = jsondoc.AppendString(append(b, `,"class":`...), string(a.Class))
@@ -46,11 +46,11 @@ func (a *acceptance) appendMembers(b []byte) []byte {
 }
 
 // append appends v as encoding/json writes it.
-func (v *verdict) append(b []byte) []byte {
+func (v *lineResult) append(b []byte) []byte {
 	b = strconv.AppendInt(append(b, `{"line":`...), int64(v.Line), 10)
 	b = strconv.AppendInt(append(b, `,"status":`...), int64(v.Status), 10)
-	if v.acceptance != nil {
-		b = v.acceptance.appendMembers(append(b, ','))
+	if v.acceptedMessage != nil {
+		b = v.acceptedMessage.appendMembers(append(b, ','))
 	}
 	if v.Problem != nil {
 		problem, _ := json.Marshal(v.Problem) // strings and numbers always marshal

@@ -16,16 +16,16 @@ import (
 // What is written by hand is what encoding/json writes of the types that the description is made of.
 func TestAnswersAreWrittenAsDescribed(t *testing.T) {
 	t.Parallel()
-	whole := acceptance{
+	whole := acceptedMessage{
 		ID: "1-a", State: message.Queued, Class: message.Utility, ExpiresAt: time.Date(2030, 1, 2, 3, 4, 5, 60e6, time.UTC), Duplicate: true,
 		WAMID: "wamid.<x>", Code: 131026, Reason: `"why"`, Warnings: warn("type"),
 	}
 	failure := refuse("json_invalid").Document()
-	for _, a := range []acceptance{{}, whole} {
+	for _, a := range []acceptedMessage{{}, whole} {
 		if want, _ := json.Marshal(a); string(a.append(nil)) != string(want) {
 			t.Errorf("got %s, want %s", a.append(nil), want)
 		}
-		for _, v := range []verdict{{Line: 7, Status: 202, acceptance: &a}, {Line: 8, Status: 400, Problem: &failure}} {
+		for _, v := range []lineResult{{Line: 7, Status: 202, acceptedMessage: &a}, {Line: 8, Status: 400, Problem: &failure}} {
 			if want, _ := json.Marshal(v); string(v.append(nil)) != string(want) {
 				t.Errorf("got %s, want %s", v.append(nil), want)
 			}

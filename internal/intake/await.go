@@ -35,7 +35,7 @@ func waitOf(r *http.Request) (wait bool, refused refusal) {
 
 // follow waits until Meta took the message, or it is clear that it will not by itself, up to
 // waitMost, and puts what is known then into a.
-func (in *Intake) follow(w http.ResponseWriter, r *http.Request, a *acceptance) {
+func (in *Intake) follow(w http.ResponseWriter, r *http.Request, a *acceptedMessage) {
 	ctx, cancel := context.WithTimeout(r.Context(), waitMost)
 	defer cancel()
 	// An error means that the server cannot: then the answer comes as late as it lets us.
@@ -149,5 +149,5 @@ func (w *watch) tell(due []*waiter, records []message.Record) {
 
 var paramWait = httpapi.Param{
 	In: "query", Name: "wait", Example: "submitted",
-	Doc: "`submitted`: the answer waits until Meta took the message, or it is clear that it will not go out by itself, up to 10 s, and tells what is known then: `wamid`, or `code` and `reason`.",
+	Doc: "`submitted`: the answer waits up to 10 s until Meta has accepted the message or it cannot be sent, and has `wamid`, or `code` and `reason`.",
 }

@@ -25,15 +25,15 @@ const (
 	batchIdle   = 30 * time.Second // until more of the body comes, and until its caller takes more of the answer
 )
 
-// batchMedia are the names that go about for lines of JSON.
+// batchMedia are the media types in use for lines of JSON.
 var batchMedia = []string{"application/x-ndjson", "application/ndjson", "application/jsonl"}
 
-// verdict is what is answered to a line of a batch.
-type verdict struct {
-	Line   int `json:"line" doc:"The number of the line, from 1."`
-	Status int `json:"status" doc:"What POST /v1/messages would have answered to it."`
-	*acceptance
-	Problem *httpapi.Failure `json:"problem,omitempty" doc:"What is wrong with it, when it was not accepted."`
+// lineResult is the answer to a line of a batch.
+type lineResult struct {
+	Line   int `json:"line" doc:"The number of the line. The first line is 1."`
+	Status int `json:"status" doc:"The HTTP status that POST /v1/messages would have for this line."`
+	*acceptedMessage
+	Problem *httpapi.Failure `json:"problem,omitempty" doc:"Why the line was not accepted."`
 }
 
 // batch serves POST /v1/messages/batch. It reads, accepts and answers at the same time: what has
@@ -90,7 +90,7 @@ func checkBatch(h http.Header) refusal {
 		return refused
 	}
 	if len(h.Values("Idempotency-Key")) > 0 { // blank too: its caller relies on it
-		return refuseAt("Idempotency-Key", "key_of_batch")
+		return refuseAt("Idempotency-Key", "idempotency_key_not_allowed")
 	}
 	return nil
 }

@@ -107,7 +107,7 @@ func TestBatchVerdicts(t *testing.T) {
 		{`{`, 400, "json_invalid"},
 		{`[]`, 400, "json_not_object"},
 		{`{"from":"` + ours + `","message":{"to":"+15551234567","type":"text"}}`, 422, "content_missing"},
-		{`{"from":"` + theirs + `","message":` + hello + `}`, 404, "phone_not_found"},
+		{`{"from":"` + theirs + `","message":` + hello + `}`, 404, "phone_number_id_not_found"},
 		{envelope(`,"ref":"` + strings.Repeat("x", 300<<10) + `"`), 413, "body_too_large"},
 		{" " + envelope(`,"key":"b"`) + " \r", 202, ""},
 	} {
@@ -182,7 +182,7 @@ func TestBatchIsRefusedAsAWhole(t *testing.T) {
 		"no scope":  {func(r *http.Request) { ndjson(r); r.Header.Set("Authorization", "Bearer "+b.readOnly) }, 403, "scope_missing"},
 		"JSON":      {nil, 415, "unsupported_media_type"},
 		"gzip":      {func(r *http.Request) { ndjson(r); r.Header.Set("Content-Encoding", "gzip") }, 415, "encoding_not_supported"},
-		"one key":   {func(r *http.Request) { ndjson(r); r.Header.Set("Idempotency-Key", "k") }, 400, "key_of_batch"},
+		"one key":   {func(r *http.Request) { ndjson(r); r.Header.Set("Idempotency-Key", "k") }, 400, "idempotency_key_not_allowed"},
 		"two tries": {func(r *http.Request) { ndjson(r); r.Header["Authorization"] = []string{"a", "b"} }, 400, "header_duplicate"},
 	} {
 		if r := b.do(t, http.MethodPost, "/v1/messages/batch", envelope(""), c.change); r.status != c.status || r.problem(t).Code != c.code {

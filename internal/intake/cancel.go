@@ -9,9 +9,9 @@ import (
 	"sluice/internal/message"
 )
 
-// cancelled is what is answered of a message that was taken back.
+// cancelled is the answer of POST /v1/messages/{id}/cancel.
 type cancelled struct {
-	ID    string        `json:"id" doc:"Our id of the message."`
+	ID    string        `json:"id" doc:"Sluice's id of the message."`
 	State message.State `json:"state" doc:"Always cancelled."`
 }
 
@@ -38,7 +38,7 @@ func (in *Intake) takeBack(ctx context.Context, id string) refusal {
 	case errors.Is(err, message.ErrNotFound):
 		return refuse("not_found")
 	case err != nil:
-		in.o.Log.Error("message not cancelled", "msg_id", id, "err", err)
+		in.o.Log.Error("cannot cancel message", "message_id", id, "err", err)
 		return refuse("store_unavailable")
 	}
 	switch st {
@@ -49,7 +49,7 @@ func (in *Intake) takeBack(ctx context.Context, id string) refusal {
 	case message.Submitted, message.Sent, message.Delivered, message.Read, message.Played:
 		return refuse("already_sent")
 	}
-	return refuse("already_ended")
+	return refuse("already_final")
 }
 
 // named returns the id in a request's path, of a message that its key covers with a scope. What

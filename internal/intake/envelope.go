@@ -131,7 +131,7 @@ func (e *envelope) order(key *string) message.Message {
 		e.refuse("ref", "ref_invalid")
 	}
 	if !m.ExpiresAt.IsZero() && !m.SendAt.Before(m.ExpiresAt) {
-		e.refuse("send_at", "schedule_after_ttl")
+		e.refuse("send_at", "send_at_after_expires_at")
 	}
 	e.content(&m)
 	return m

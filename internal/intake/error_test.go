@@ -30,8 +30,8 @@ func TestErrorOfARecord(t *testing.T) {
 		"an unknown one": {message.Record{Code: unknownCode, Detail: message.ErrorDetail{Message: "(#987654) Something new"}}, `"error":{"code":987654,"title":"Something new","advice":"docs/errors.md`},
 		"no code":        {message.Record{Reason: "server_error", Detail: message.ErrorDetail{Message: "HTTP 200"}}, `"error":{"title":"HTTP 200","advice":"docs/errors.md`},
 		"no answer":      {message.Record{Reason: "no_answer"}, ``},
-		"passes, failed": {message.Record{State: message.Failed, Code: passingCode}, `"advice":"Meta took the message and did not deliver it, for a reason that passes. Sluice does not send it again`},
-		"passes, dead":   {message.Record{State: message.Dead, Code: passingCode}, `for a reason that passes. Replay it`},
+		"passes, failed": {message.Record{State: message.Failed, Code: passingCode}, `"advice":"Meta accepted the message and did not deliver it, for a temporary reason. Sluice does not send it again`},
+		"passes, dead":   {message.Record{State: message.Dead, Code: passingCode}, `for a temporary reason. If it is still useful, replay it`},
 		"passes, queued": {message.Record{State: message.Queued, Code: passingCode}, `"advice":"Ask for another number."`},
 	} {
 		id := message.NewID(ours, name)

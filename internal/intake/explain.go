@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"sluice/internal/httpapi"
 	"sluice/internal/message"
 )
 
@@ -12,44 +13,34 @@ import (
 type rule string
 
 const (
-	ruleScheduled rule = "scheduled" // queued: its send_at has not come
-	ruleBackoff   rule = "backoff"   // queued: an attempt was not taken, the next comes later
-	ruleHold      rule = "hold"      // queued: its number, template or tag is held, or all is
-	rulePair      rule = "recipient" // queued: its recipient has had enough for now
-	ruleQueue     rule = "queue"     // queued: others are before it
-	ruleTaken     rule = "taken"     // queued: a worker has it, and waits for its slot
-	ruleTaskGone  rule = "task_gone" // queued: what would bring it to its turn is gone
-	ruleAttempt   rule = "attempt"   // attempting
-	ruleEvidence  rule = "evidence"  // in doubt: a receipt of Meta's may tell
-	rulePerson    rule = "person"    // parked
-	ruleReceipt   rule = "receipt"   // Meta has it, and reports
-	ruleEnd       rule = "end"       // nothing more happens by itself
+	ruleScheduled rule = "scheduled"       // queued: its send_at has not come
+	ruleBackoff   rule = "backoff"         // queued: an attempt was not taken, the next comes later
+	ruleHold      rule = "hold"            // queued: its number, template or tag is held, or all is
+	rulePair      rule = "pair_limit"      // queued: its recipient is at Meta's pair limit
+	ruleQueue     rule = "queue"           // queued: others are before it
+	ruleFetched   rule = "fetched"         // queued: a worker has fetched its task and waits for a slot
+	ruleNoTask    rule = "task_missing"    // queued: its task is gone
+	ruleAttempt   rule = "attempt"         // attempting
+	ruleInDoubt   rule = "in_doubt"        // in doubt: a status from Meta may settle it
+	ruleParked    rule = "parked"          // parked: an operator must decide
+	ruleStatus    rule = "awaiting_status" // submitted or sent: Meta will report more
+	ruleFinal     rule = "final"           // nothing more happens by itself
 )
 
 // explanation says what a message waits for.
 type explanation struct {
-	ID        string        `json:"id" doc:"Our id of the message."`
-	State     message.State `json:"state" doc:"Where it is."`
-	Rule      rule          `json:"rule" doc:"What keeps it: scheduled, backoff, hold, recipient, queue, taken, task_gone, attempt, evidence, person, receipt or end."`
-	Detail    string        `json:"detail" doc:"The same for people."`
-	Until     time.Time     `json:"until,omitzero" doc:"Until when, where that is known; with queue, about."`
-	Then      string        `json:"then,omitempty" doc:"With evidence: what happens without any: again, resend, park or close."`
-	Ahead     *int          `json:"ahead,omitempty" doc:"With queue: how many of its class are before it."`
-	Holds     []hold        `json:"holds,omitempty" doc:"With hold: all that keep it."`
-	Reason    string        `json:"reason,omitempty" doc:"Why, when the state does not say it."`
-	Code      int           `json:"code,omitempty" doc:"Meta's last error code."`
-	Error     *metaError    `json:"error,omitempty" doc:"What that code means, and what Meta said."`
-	ExpiresAt time.Time     `json:"expires_at,omitzero" doc:"No attempt starts after this."`
-}
-
-// hold is a message.Hold as callers see it.
-type hold struct {
-	On     string    `json:"on" doc:"What is held: a number, a template, a tag, or all."`
-	Reason string    `json:"reason" doc:"Why."`
-	Code   int       `json:"code,omitempty" doc:"Meta's error code, when an answer of Meta's was the reason."`
-	By     string    `json:"by" doc:"Who ordered it; sluice: it did so by itself."`
-	Since  time.Time `json:"since" doc:"When it began."`
-	Until  time.Time `json:"until,omitzero" doc:"When it ends by itself; absent: it does not."`
+	ID        string         `json:"id" doc:"Sluice's id of the message."`
+	State     message.State  `json:"state" doc:"The state of the message."`
+	Rule      rule           `json:"rule" doc:"What the message waits for: scheduled, backoff, hold, pair_limit, queue, fetched, task_missing, attempt, in_doubt, parked, awaiting_status or final."`
+	Detail    string         `json:"detail" doc:"The rule in words."`
+	Until     time.Time      `json:"until,omitzero" doc:"When the wait ends, if that is known. With queue it is an estimate."`
+	Then      string         `json:"then,omitempty" doc:"With in_doubt: what happens at the end of the window if no status arrives: retry, resend, park or close."`
+	Ahead     *int           `json:"ahead,omitempty" doc:"With queue: number of messages of the same class before it."`
+	Holds     []httpapi.Hold `json:"holds,omitempty" doc:"With hold: all holds on the message."`
+	Reason    string         `json:"reason,omitempty" doc:"Why the message is in this state."`
+	Code      int            `json:"code,omitempty" doc:"Meta's last error code."`
+	Error     *metaError     `json:"error,omitempty" doc:"What the code means, what to do, and Meta's own text."`
+	ExpiresAt time.Time      `json:"expires_at,omitzero" doc:"No attempt starts after this time."`
 }
 
 // explain answers GET /v1/messages/{id}/explain.
@@ -58,7 +49,7 @@ func (in *Intake) explain(ctx context.Context, rec message.Record) (any, refusal
 	if rec.State == message.Queued {
 		var err error
 		if standing, err = in.o.Waiting.Standing(ctx, rec); err != nil {
-			in.o.Log.Error("message not explained", "msg_id", rec.ID, "err", err)
+			in.o.Log.Error("cannot explain message", "message_id", rec.ID, "err", err)
 			return nil, refuse("store_unavailable")
 		}
 	}
@@ -80,26 +71,26 @@ func (in *Intake) why(r message.Record, s message.Standing, now time.Time) expla
 		since = r.Timeline[len(r.Timeline)-1].At
 	}
 	if !r.KeyUntil.IsZero() {
-		return explanation{Rule: ruleEnd, Detail: "The time of its record is over. Its key is remembered until key_until; a late status of Meta's still changes its state."}
+		return explanation{Rule: ruleFinal, Detail: "The record was removed. The key is remembered until key_until. A late status from Meta still changes the state."}
 	}
 	switch r.State {
 	case message.Queued:
 		return queued(r, s, now)
 	case message.Attempting:
-		return explanation{Rule: ruleAttempt, Until: since.Add(attemptMost), Detail: "An attempt is under way; without an outcome it becomes a doubt."}
+		return explanation{Rule: ruleAttempt, Until: since.Add(attemptMost), Detail: "An attempt is under way. Without an outcome the message becomes in_doubt."}
 	case message.InDoubt:
 		return in.doubt(r)
 	case message.Parked:
-		return explanation{Rule: rulePerson, Detail: "Whether Meta took it is not known. A person decides, or a late receipt of Meta's; until then it is not sent."}
+		return explanation{Rule: ruleParked, Detail: "It is unknown whether Meta accepted the message. An operator must decide, or a late status from Meta. Until then the message is not sent."}
 	case message.Submitted:
 		if r.Reason == message.ReasonQuality || r.Reason == message.ReasonPaused {
-			return explanation{Rule: ruleReceipt, Detail: "Meta has it and has not sent it yet: its message_status is " + r.Reason + ". It watches how the template does before it sends the rest; it then sends the message, or reports it failed with code 132015."}
+			return explanation{Rule: ruleStatus, Detail: "Meta accepted the message and has not sent it yet: its message_status is " + r.Reason + ". Meta checks the quality of the template first. Then it sends the message, or reports it failed with code 132015."}
 		}
 		fallthrough
 	case message.Sent:
-		return explanation{Rule: ruleReceipt, Detail: "Meta has it. What becomes of it Meta reports; it tries for up to 30 days."}
+		return explanation{Rule: ruleStatus, Detail: "Meta accepted the message and will report the next status. It tries to deliver for up to 30 days."}
 	}
-	return explanation{Rule: ruleEnd, Detail: "Nothing more happens to it by itself, unless Meta reports something later."}
+	return explanation{Rule: ruleFinal, Detail: "Nothing more happens by itself. A late status from Meta can still change the state."}
 }
 
 // doubt says what a doubt waits for, and what happens without it.
@@ -107,11 +98,11 @@ func (in *Intake) doubt(r message.Record) explanation {
 	p := in.o.Policy(r.From, r.Class)
 	then := string(p.OnDoubt)
 	if r.Reason == message.ReasonServerError {
-		then = "again"
+		then = "retry"
 	}
 	return explanation{
-		Rule: ruleEvidence, Until: r.NextAt.UTC(), Then: then,
-		Detail: "A request left and nobody said whether Meta took it. A receipt of Meta's settles it; without one, when all that came until then is read, the policy does: " + then + ".",
+		Rule: ruleInDoubt, Until: r.NextAt.UTC(), Then: then,
+		Detail: "A request was sent, and it is unknown whether Meta accepted it. A status from Meta settles it. Without one, the in-doubt policy decides when all statuses up to this time are applied: " + then + ".",
 	}
 }
 
@@ -119,17 +110,17 @@ func (in *Intake) doubt(r message.Record) explanation {
 func queued(r message.Record, s message.Standing, now time.Time) explanation {
 	switch {
 	case r.NextAt.After(now) && (r.Attempt == 0 || r.Reason == message.ReasonReplayed):
-		return explanation{Rule: ruleScheduled, Until: r.NextAt.UTC(), Detail: "It is to be sent then, not before."}
+		return explanation{Rule: ruleScheduled, Until: r.NextAt.UTC(), Detail: "The message is scheduled for this time."}
 	case r.NextAt.After(now):
-		return explanation{Rule: ruleBackoff, Until: r.NextAt.UTC(), Detail: fmt.Sprintf("Attempt %d was not taken; the next comes then.", r.Attempt)}
+		return explanation{Rule: ruleBackoff, Until: r.NextAt.UTC(), Detail: fmt.Sprintf("Attempt %d was not accepted. The next attempt starts at this time.", r.Attempt)}
 	case len(s.Holds) > 0:
 		return held(s.Holds)
 	case s.Task == message.TaskDelayed && s.Until.After(now):
-		return explanation{Rule: rulePair, Until: s.Until.UTC(), Detail: "Its recipient got as many messages from this number as Meta allows for now, or an attempt of its own has just ended."}
+		return explanation{Rule: rulePair, Until: s.Until.UTC(), Detail: "The recipient is at Meta's pair limit for this number, or an attempt of the message has just ended."}
 	case s.Task == message.TaskTaken:
-		return explanation{Rule: ruleTaken, Detail: "A worker has it in hand and waits for its slot."}
+		return explanation{Rule: ruleFetched, Detail: "A worker has fetched the message and waits for its send slot."}
 	case s.Task == message.TaskGone:
-		return explanation{Rule: ruleTaskGone, Until: r.ExpiresAt.UTC(), Detail: "Nothing is there that would bring it to its turn. A worker finds it when it next goes through what waits, and brings it back to its queue."}
+		return explanation{Rule: ruleNoTask, Until: r.ExpiresAt.UTC(), Detail: "The task of the message is missing. A worker detects this when it next checks waiting messages, and puts the message back into its queue."}
 	}
 	most := ""
 	if s.About {
@@ -137,16 +128,16 @@ func queued(r message.Record, s message.Standing, now time.Time) explanation {
 	}
 	return explanation{
 		Rule: ruleQueue, Ahead: &s.Ahead, Until: now.Add(s.In).UTC().Truncate(time.Second),
-		Detail: fmt.Sprintf("It waits for a slot of its number, behind %s%d of its class %s and what is more urgent.", most, s.Ahead, r.Class),
+		Detail: fmt.Sprintf("The message waits for a send slot of its number, behind %s%d messages of its class %s and all messages of more urgent classes.", most, s.Ahead, r.Class),
 	}
 }
 
 // held says what keeps a held message: until the last of its holds ends.
 func held(holds []message.Hold) explanation {
-	e := explanation{Rule: ruleHold, Detail: "It is held, on " + holds[0].On() + ": " + holds[0].Reason + ". It goes on in its order when the hold ends; its deadline goes on meanwhile."}
+	e := explanation{Rule: ruleHold, Detail: "The message is held (" + holds[0].On() + "): " + holds[0].Reason + ". It is sent in its order when the hold ends. Its deadline does not move."}
 	e.Until = holds[0].Until
 	for _, h := range holds {
-		e.Holds = append(e.Holds, hold{h.On(), h.Reason, h.Code, h.By, h.Since, h.Until})
+		e.Holds = append(e.Holds, httpapi.ShowHold(h))
 		if e.Until.IsZero() || h.Until.IsZero() {
 			e.Until = time.Time{}
 		} else if h.Until.After(e.Until) {

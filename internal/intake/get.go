@@ -14,36 +14,36 @@ import (
 // record is a message.Record as the API shows it.
 type record struct {
 	message.Context
-	State      message.State `json:"state" doc:"Where it is; GET /v1/states says what each state means."`
-	Final      bool          `json:"final" doc:"Nothing more is expected: Sluice does not send the message again by itself. Meta may still report more, as read after delivered, and an operator may send it again."`
-	Reason     string        `json:"reason,omitempty" doc:"Why, when the state does not say it."`
-	Code       int           `json:"code,omitempty" doc:"Meta's error code."`
-	Error      *metaError    `json:"error,omitempty" doc:"What that code means, and what Meta said."`
-	Attempt    int           `json:"attempt" doc:"Attempts started so far."`
-	WAMID      string        `json:"wamid,omitempty" doc:"Meta's id of the message."`
-	AcceptedAt time.Time     `json:"accepted_at,omitzero" doc:"When it was accepted."`
-	SendAt     time.Time     `json:"send_at,omitzero" doc:"Not before."`
-	ExpiresAt  time.Time     `json:"expires_at,omitzero" doc:"No attempt starts after this."`
-	NextAt     time.Time     `json:"next_at,omitzero" doc:"When the next thing happens by itself: a retry, the end of a doubt's window."`
-	Duplicates int           `json:"duplicates" doc:"Proven second acceptances by Meta."`
-	KeyUntil   time.Time     `json:"key_until,omitzero" doc:"The time of the record is over: this is what is left of it, until then."`
-	Timeline   []step        `json:"timeline" doc:"The last 20 transitions, oldest first."`
+	State      message.State   `json:"state" doc:"The state of the message. GET /v1/states describes the states."`
+	Final      bool            `json:"final" doc:"Whether the state is final: Sluice does not send the message again by itself. Meta can still report more, for example read after delivered, and an operator can send the message again."`
+	Reason     string          `json:"reason,omitempty" doc:"Why the message is in this state."`
+	Code       int             `json:"code,omitempty" doc:"Meta's error code."`
+	Error      *metaError      `json:"error,omitempty" doc:"What the code means, what to do, and Meta's own text."`
+	Attempt    int             `json:"attempt" doc:"Number of attempts that have started."`
+	WAMID      string          `json:"wamid,omitempty" doc:"Meta's id of the message."`
+	AcceptedAt time.Time       `json:"accepted_at,omitzero" doc:"When the message was accepted."`
+	SendAt     time.Time       `json:"send_at,omitzero" doc:"The message is not sent before this time."`
+	ExpiresAt  time.Time       `json:"expires_at,omitzero" doc:"No attempt starts after this time."`
+	NextAt     time.Time       `json:"next_at,omitzero" doc:"When the next step happens by itself: a retry, or the end of the in-doubt window."`
+	Duplicates int             `json:"duplicates" doc:"How many times Meta accepted the message beyond the first, as its statuses prove."`
+	KeyUntil   time.Time       `json:"key_until,omitzero" doc:"The record was removed. Its state and its key are remembered until this time."`
+	Timeline   []timelineEntry `json:"timeline" doc:"The last 20 state changes. The oldest comes first."`
 }
 
-// metaError tells people what Meta refused or reported, and what to do.
+// metaError explains an error that Meta answered or reported, and says what to do.
 type metaError struct {
 	Code   *int   `json:"code,omitempty" doc:"Meta's error code; absent when the answer had none."`
-	Title  string `json:"title" doc:"What the code means: in Meta's own words when docs/errors.md does not list it."`
+	Title  string `json:"title" doc:"What the code means. Meta's own text if docs/errors.md does not list the code."`
 	Advice string `json:"advice" doc:"What to do about it."`
 	message.ErrorDetail
 }
 
-type step struct {
-	At      time.Time     `json:"at" doc:"When."`
-	State   message.State `json:"state" doc:"What it became."`
-	Attempt int           `json:"attempt,omitempty" doc:"By which attempt."`
+type timelineEntry struct {
+	At      time.Time     `json:"at" doc:"When the state changed."`
+	State   message.State `json:"state" doc:"The new state."`
+	Attempt int           `json:"attempt,omitempty" doc:"The number of the attempt that changed it."`
 	Code    int           `json:"code,omitempty" doc:"Meta's error code."`
-	Reason  string        `json:"reason,omitempty" doc:"Why, when the state does not say it."`
+	Reason  string        `json:"reason,omitempty" doc:"Why the message is in this state."`
 }
 
 // about serves a question about one message: by its record, show makes the answer.
@@ -79,7 +79,7 @@ func (in *Intake) find(ctx context.Context, id string) (message.Record, refusal)
 	case errors.Is(err, message.ErrNotFound):
 		return rec, refuse("not_found")
 	case err != nil:
-		in.o.Log.Error("message not read", "msg_id", id, "err", err)
+		in.o.Log.Error("cannot read message", "message_id", id, "err", err)
 		return rec, refuse("store_unavailable")
 	}
 	return rec, nil
@@ -89,11 +89,11 @@ func (in *Intake) record(rec message.Record) record {
 	shown := record{
 		Context: rec.Context, State: rec.State, Final: rec.State.Final(), Reason: rec.Reason, Code: rec.Code, Attempt: rec.Attempt,
 		WAMID: rec.WAMID, AcceptedAt: rec.AcceptedAt.UTC(), SendAt: rec.SendAt.UTC(), ExpiresAt: rec.ExpiresAt.UTC(),
-		NextAt: rec.NextAt.UTC(), Duplicates: rec.Duplicates, KeyUntil: rec.KeyUntil.UTC(), Timeline: []step{},
+		NextAt: rec.NextAt.UTC(), Duplicates: rec.Duplicates, KeyUntil: rec.KeyUntil.UTC(), Timeline: []timelineEntry{},
 	}
 	shown.Error = in.metaError(rec)
 	for _, s := range rec.Timeline {
-		shown.Timeline = append(shown.Timeline, step{s.At.UTC(), s.State, s.Attempt, s.Code, s.Reason})
+		shown.Timeline = append(shown.Timeline, timelineEntry{s.At.UTC(), s.State, s.Attempt, s.Code, s.Reason})
 	}
 	return shown
 }
@@ -114,15 +114,15 @@ func (in *Intake) metaError(rec message.Record) *metaError {
 	switch { // what Sluice would do about such an answer it does no more
 	case !in.o.Passes(rec.Code):
 	case rec.State == message.Failed:
-		e.Advice = "Meta took the message and did not deliver it, for a reason that passes. Sluice does not send it again: send it again, under another key, while it is of use."
+		e.Advice = "Meta accepted the message and did not deliver it, for a temporary reason. Sluice does not send it again. If it is still useful, send it again with another key."
 	case rec.State == message.Dead:
-		e.Advice = "The message was not delivered, for a reason that passes. Replay it while it is of use."
+		e.Advice = "The message was not delivered, for a temporary reason. If it is still useful, replay it."
 	}
 	if e.Title == "" {
 		e.Title = codePrefix.ReplaceAllString(rec.Detail.Message, "")
 	}
 	if e.Advice == "" {
-		e.Advice = "docs/errors.md does not list it: see message and details."
+		e.Advice = "docs/errors.md does not list this code. Read message and details."
 	}
 	return e
 }

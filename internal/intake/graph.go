@@ -65,19 +65,19 @@ const graphGroup = "Meta's paths"
 // himself and to handle media. What changes the number itself (registering, its PIN, its
 // settings) or reaches beyond the number is for its owner, with his own token.
 func (in *Intake) graphRoutes() []httpapi.Route {
-	version := httpapi.Param{In: "path", Name: "version", Doc: "A version of the Graph API. Messages go by the version that Sluice is set to.", Example: "v25.0", Postman: "Version"}
-	number := httpapi.Param{In: "path", Name: "number", Doc: "Phone number id.", Example: "106540352242922", Postman: "Phone-Number-ID"}
+	version := httpapi.Param{In: "path", Name: "version", Doc: "A version of the Graph API. Sluice sends messages with its own configured version.", Example: "v25.0", Postman: "Version"}
+	number := httpapi.Param{In: "path", Name: "phone_number_id", Doc: "Meta's id of the sending number.", Example: "106540352242922", Postman: "Phone-Number-ID"}
 	media := []httpapi.Param{
 		version,
-		{In: "path", Name: "id", Doc: "Media id; or, to read, a phone number id.", Example: "2762702990552401", Postman: "Media-ID"},
-		{In: "query", Name: "phone_number_id", Doc: "The number that the media object belongs to. It may be left out when the API key has one number.", Example: "106540352242922"},
+		{In: "path", Name: "id", Doc: "A media id. For GET also a phone number id.", Example: "2762702990552401", Postman: "Media-ID"},
+		{In: "query", Name: "phone_number_id", Doc: "The number that the media object belongs to. Not needed if the API key is for one number only.", Example: "106540352242922"},
 	}
 	failed := []httpapi.Answer{
-		{Status: 400, Doc: "Refused, in Meta's shape with Meta's codes: by us before it is accepted, or by Meta.", Type: graphFailure{}},
-		{Status: 401, Doc: "No API key that is known: code 190.", Type: graphFailure{}},
-		{Status: 403, Doc: "The API key lacks the scope: code 10.", Type: graphFailure{}},
+		{Status: 400, Doc: "Refused by Sluice or by Meta, in the form of Meta's errors and with Meta's codes.", Type: graphFailure{}},
+		{Status: 401, Doc: "No valid API key: code 190.", Type: graphFailure{}},
+		{Status: 403, Doc: "The API key does not have the scope: code 10.", Type: graphFailure{}},
 	}
-	away := httpapi.Answer{Status: 503, Doc: "The store, or Meta, cannot be relied upon just now, or no calls are passed on for this number: code 2.", Type: graphFailure{}}
+	away := httpapi.Answer{Status: 503, Doc: "Storage or Meta is temporarily unavailable, or Sluice cannot forward requests for this number: code 2.", Type: graphFailure{}}
 	passed := func(method, path, name, summary, scope string, params ...httpapi.Param) httpapi.Route {
 		return httpapi.Route{
 			Method: method, Path: "/{version}/" + path, Name: name, Group: graphGroup, Summary: summary, Scope: scope, Params: params,
@@ -85,39 +85,39 @@ func (in *Intake) graphRoutes() []httpapi.Route {
 			Handler: in.pass(scope), Foreign: true,
 		}
 	}
-	profile := "{number}/whatsapp_business_profile"
+	profile := "{phone_number_id}/whatsapp_business_profile"
 	routes := []httpapi.Route{
 		{
-			Method: http.MethodPost, Path: "/{version}/{number}/messages", Name: "graphSendMessage", Group: graphGroup,
-			Summary: "Send a message, as one calls Meta.",
-			Doc: "The body is Meta's message object. The answer has Meta's shape, with our id in `messages[0].id`; it comes when the message is durable, before Meta has it. " +
-				"What `POST /v1/messages` takes beside the message rides in headers. A body with `status` marks a message as read and may show that an answer is being typed: " +
-				"it passes to Meta at once. `to` without its plus goes to Meta as it is. With a type that Sluice does not know, the answer has the header `Sluice-Warning: type_unknown`.",
+			Method: http.MethodPost, Path: "/{version}/{phone_number_id}/messages", Name: "graphSendMessage", Group: graphGroup,
+			Summary: "Send a message with a request as for Meta.",
+			Doc: "The body is Meta's message object. The answer has the form of Meta's answer, with Sluice's id in `messages[0].id`. It comes when the message is stored durably, before Meta has it. " +
+				"Headers have what `POST /v1/messages` has besides the message. Sluice forwards a body with `status`, which marks a message as read and can show a typing indicator, to Meta at once. " +
+				"`to` without its plus is sent to Meta unchanged. If Sluice does not know the type, the answer has the header `Sluice-Warning: type_unknown`.",
 			Scope: httpapi.ScopeSend, Foreign: true,
 			Params: []httpapi.Param{
 				version, number, paramKey,
 				{In: "header", Name: "Sluice-Class", Doc: "authentication, service, utility or marketing.", Example: "utility"},
 				{In: "header", Name: "Sluice-Ref", Doc: "Your own reference.", Example: "order-1001"},
-				{In: "header", Name: "Sluice-Tags", Doc: "Labels, with commas between them.", Example: "spring,loyal"},
-				{In: "header", Name: "Sluice-Send-At", Doc: "Not before.", Type: time.Time{}, Example: "2026-12-01T08:00:00Z"},
-				{In: "header", Name: "Sluice-Expires-At", Doc: "No attempt starts after this.", Type: time.Time{}, Example: "2026-12-01T20:00:00Z"},
+				{In: "header", Name: "Sluice-Tags", Doc: "Labels, separated by commas.", Example: "spring,loyal"},
+				{In: "header", Name: "Sluice-Send-At", Doc: "Do not send before this time.", Type: time.Time{}, Example: "2026-12-01T08:00:00Z"},
+				{In: "header", Name: "Sluice-Expires-At", Doc: "Do not start an attempt after this time.", Type: time.Time{}, Example: "2026-12-01T20:00:00Z"},
 			},
 			Body: &httpapi.Body{Type: metaMessage{}, Example: `{"messaging_product":"whatsapp","to":"+15551234567","type":"text","text":{"body":"It has shipped."}}`},
-			Answers: append(append([]httpapi.Answer{{Status: 200, Doc: "Accepted: it is kept, and will be sent.", Type: graphAccepted{}}}, failed...),
-				httpapi.Answer{Status: 429, Doc: "It would expire before its turn: code 130429, with `Retry-After`.", Type: graphFailure{}}, away),
+			Answers: append(append([]httpapi.Answer{{Status: 200, Doc: "Accepted: the message is stored and will be sent.", Type: graphAccepted{}}}, failed...),
+				httpapi.Answer{Status: 429, Doc: "The message would expire before it can be sent: code 130429, with `Retry-After`.", Type: graphFailure{}}, away),
 			Handler: in.graphSend,
 		},
-		passed("POST", "{number}/media", "graphUploadMedia", "Upload media, up to 100 MB.", httpapi.ScopeSend, version, number),
-		passed("GET", profile, "graphGetProfile", "Read the number's business profile.", httpapi.ScopeRead, version, number),
-		passed("POST", profile, "graphSetProfile", "Change the number's business profile.", httpapi.ScopeSend, version, number),
-		passed("GET", "{id}", "graphGetObject", "Read the number's own facts, or where its media is. The `url` of media leads to us, since Meta's asks for Meta's token.", httpapi.ScopeRead, media...),
+		passed("POST", "{phone_number_id}/media", "graphUploadMedia", "Upload media, up to 100 MB.", httpapi.ScopeSend, version, number),
+		passed("GET", profile, "graphGetProfile", "Read the business profile of the number.", httpapi.ScopeRead, version, number),
+		passed("POST", profile, "graphSetProfile", "Change the business profile of the number.", httpapi.ScopeSend, version, number),
+		passed("GET", "{id}", "graphGetObject", "Read the settings of the number, or the URL of media. The `url` of media is a URL of Sluice, because Meta's URL needs Meta's token.", httpapi.ScopeRead, media...),
 		passed("DELETE", "{id}", "graphDeleteMedia", "Delete media of the number.", httpapi.ScopeSend, media...),
 		passed("GET", "{id}/download", "graphDownloadMedia", "Download media of the number.", httpapi.ScopeRead, media...),
 	}
-	routes[1].Doc = "The form has the fields `file`, `type` and `messaging_product`, and no others."
-	routes[2].Doc = "Of the query `fields` passes, with plain names."
+	routes[1].Doc = "The form has the fields `file`, `type` and `messaging_product` only."
+	routes[2].Doc = "The query may have `fields`, with plain names."
 	routes[4].Doc = routes[2].Doc
-	routes[3].Doc = "The body is a JSON object. A token, a method or a batch in it is refused: those of the call count."
+	routes[3].Doc = "The body is a JSON object. A token, a method or a batch in it is refused."
 	routes[1].Body = &httpapi.Body{Media: "multipart/form-data"}
 	routes[3].Body = &httpapi.Body{Type: map[string]any{}, Example: `{"messaging_product":"whatsapp","about":"We deliver."}`}
 	routes[6].Answers[0] = httpapi.Answer{Status: 200, Doc: "The bytes.", Media: "*/*"}
@@ -125,26 +125,26 @@ func (in *Intake) graphRoutes() []httpapi.Route {
 	return routes
 }
 
-// graphAccepted is what Meta answers to who sends a message.
+// graphAccepted is Meta's answer to a request to send.
 type graphAccepted struct {
 	Product  string         `json:"messaging_product,omitempty" doc:"whatsapp"`
-	Contacts []graphContact `json:"contacts,omitempty" doc:"One, the recipient."`
-	Messages []graphMessage `json:"messages,omitempty" doc:"One, the message."`
-	Success  bool           `json:"success,omitempty" doc:"Instead of all else, from Meta, for a mark as read."`
+	Contacts []graphContact `json:"contacts,omitempty" doc:"One entry, the recipient."`
+	Messages []graphMessage `json:"messages,omitempty" doc:"One entry, the message."`
+	Success  bool           `json:"success,omitempty" doc:"Only after a mark as read, from Meta: no other member is there then."`
 }
 
 type graphContact struct {
-	Input  string `json:"input" doc:"The recipient as it was given."`
-	WAID   string `json:"wa_id,omitempty" doc:"The recipient's digits. Only Meta's webhooks tell whether WhatsApp knows him by others."`
+	Input  string `json:"input" doc:"The recipient as in the request."`
+	WAID   string `json:"wa_id,omitempty" doc:"The digits of the recipient's phone number. Meta's webhooks have the real WhatsApp id, which can differ."`
 	UserID string `json:"user_id,omitempty" doc:"The business-scoped user id."`
 }
 
 type graphMessage struct {
-	ID     string `json:"id" doc:"Our id of the message. Meta's comes with its events and stands in its record."`
+	ID     string `json:"id" doc:"Sluice's id of the message. The record and the events have Meta's id."`
 	Status string `json:"message_status,omitempty" doc:"accepted, for templates."`
 }
 
-// graphSend serves POST /{version}/{number}/messages.
+// graphSend serves POST /{version}/{phone_number_id}/messages.
 func (in *Intake) graphSend(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeSend)
@@ -224,7 +224,7 @@ var graphHeaders = map[string]string{
 // openHeaders takes the members of a request from its path and headers. A header that is there
 // and blank is not as good as absent: its caller meant to give something.
 func (e *envelope) openHeaders(r *http.Request) {
-	e.headers.AddText("from", r.PathValue("number"))
+	e.headers.AddText("from", r.PathValue("phone_number_id"))
 	for member, header := range graphHeaders {
 		values := r.Header.Values(header)
 		if len(values) == 0 {
@@ -235,7 +235,7 @@ func (e *envelope) openHeaders(r *http.Request) {
 		case len(values) > 1:
 			e.refuse(member, "header_duplicate")
 		case value == "":
-			e.refuse(member, "value_blank")
+			e.refuse(member, "value_empty")
 		case member == "tags":
 			var tags []string
 			for tag := range strings.SplitSeq(value, ",") {
@@ -280,7 +280,7 @@ func (in *Intake) graphMark(w http.ResponseWriter, r *http.Request, key httpapi.
 		return
 	}
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	in.forward(w, r, key, r.PathValue("number"), passTime)
+	in.forward(w, r, key, r.PathValue("phone_number_id"), passTime)
 }
 
 // forward passes a call on for a number, if the key covers it.
@@ -303,9 +303,9 @@ func within(r *http.Request, most time.Duration) (*http.Request, context.CancelF
 func (in *Intake) reachable(w http.ResponseWriter, key httpapi.Key, number string) bool {
 	switch {
 	case !message.IsNumberID(number) || !key.Covers(number) || !in.o.Numbers(number):
-		in.graphRefuse(w, refuse("phone_not_found"))
+		in.graphRefuse(w, refuse("phone_number_id_not_found"))
 	case in.o.Graph == nil:
-		in.graphRefuse(w, refuse("not_passed_on"))
+		in.graphRefuse(w, refuse("forwarding_not_configured"))
 	default:
 		return true
 	}
@@ -336,7 +336,7 @@ func (in *Intake) pass(scope string) http.HandlerFunc {
 			giveTime(w)
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, most)
-		in.forward(w, r, key, r.PathValue("number"), limit)
+		in.forward(w, r, key, r.PathValue("phone_number_id"), limit)
 	}
 }
 

@@ -13,40 +13,40 @@ import (
 
 // graphFailure is an error as Meta writes it.
 type graphFailure struct {
-	Error graphError `json:"error" doc:"What is wrong, in Meta's shape."`
+	Error graphError `json:"error" doc:"The error, in the form of Meta's errors."`
 }
 
 type graphError struct {
-	Message   string       `json:"message" doc:"Code and title."`
-	Type      string       `json:"type" doc:"Always OAuthException, as Meta has it."`
-	Code      int          `json:"code" doc:"Meta's error code; docs/errors.md tells of each."`
-	Subcode   int          `json:"error_subcode,omitempty" doc:"33: there is no such object."`
-	Transient bool         `json:"is_transient,omitempty" doc:"The same call may succeed later."`
-	Data      *graphDetail `json:"error_data,omitempty" doc:"Where and how to mend it."`
-	Trace     string       `json:"fbtrace_id" doc:"What the header X-Request-Id says too."`
+	Message   string       `json:"message" doc:"The code and its title."`
+	Type      string       `json:"type" doc:"Always OAuthException, as in Meta's answers."`
+	Code      int          `json:"code" doc:"Meta's error code; docs/errors.md lists the codes."`
+	Subcode   int          `json:"error_subcode,omitempty" doc:"33: the object was not found."`
+	Transient bool         `json:"is_transient,omitempty" doc:"true: the same request may succeed later."`
+	Data      *graphDetail `json:"error_data,omitempty" doc:"What to correct."`
+	Trace     string       `json:"fbtrace_id" doc:"The same value as the header X-Request-Id."`
 }
 
 type graphDetail struct {
 	Product string `json:"messaging_product" doc:"whatsapp"`
-	Details string `json:"details" doc:"Where it is wrong, the rule and the fix, up to 20 of them."`
+	Details string `json:"details" doc:"Up to 20 mistakes, each with its place, the rule and the fix."`
 }
 
 // graphCodes are Meta's codes for ours, where a message's content is not the matter.
 // Meta, Cloud API, "Error codes".
 var graphCodes = map[string]struct{ status, code, subcode int }{
-	"unauthenticated":       {401, 190, 0},
-	"key_revoked":           {401, 190, 0},
-	"key_expired":           {401, 190, 463}, // Meta's subcode of a token that expired
-	"scope_missing":         {403, 10, 0},
-	"phone_not_found":       {400, 100, 33},
-	"not_found":             {400, 100, 33},
-	"deadline_unreachable":  {429, 130429, 0},
-	"store_unavailable":     {503, 2, 0},
-	"overloaded":            {503, 2, 0},
-	"not_passed_on":         {503, 2, 0},
-	"type_unknown":          {400, 131051, 0},
-	"recipient_is_sender":   {400, 131021, 0},
-	"template_name_invalid": {400, 132001, 0},
+	"unauthenticated":           {401, 190, 0},
+	"api_key_revoked":           {401, 190, 0},
+	"api_key_expired":           {401, 190, 463}, // Meta's subcode of a token that expired
+	"scope_missing":             {403, 10, 0},
+	"phone_number_id_not_found": {400, 100, 33},
+	"not_found":                 {400, 100, 33},
+	"deadline_unreachable":      {429, 130429, 0},
+	"store_unavailable":         {503, 2, 0},
+	"overloaded":                {503, 2, 0},
+	"forwarding_not_configured": {503, 2, 0},
+	"type_unknown":              {400, 131051, 0},
+	"recipient_is_sender":       {400, 131021, 0},
+	"template_name_invalid":     {400, 132001, 0},
 }
 
 // breachCode returns Meta's code for a rule of Meta's that was broken; 100, an invalid

@@ -180,7 +180,7 @@ func TestGraphRefuses(t *testing.T) {
 		"no key":          {metas, product + hello[1:], func(r *http.Request) { r.Header.Del("Authorization") }, 401, 190, "API key"},
 		"revoked":         {metas, product + hello[1:], func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+b.revoked) }, 401, 190, "revoked"},
 		"no scope":        {metas, product + hello[1:], func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+b.readOnly) }, 403, 10, "scope"},
-		"their number":    {"/v25.0/" + theirs + "/messages", product + hello[1:], nil, 400, 100, "sender"},
+		"their number":    {"/v25.0/" + theirs + "/messages", product + hello[1:], nil, 400, 100, "phone number id"},
 		"no JSON":         {metas, "{", nil, 400, 100, "JSON"},
 		"no product":      {metas, hello, nil, 400, 100, "messaging_product: "},
 		"no recipient":    {metas, product + `"type":"text","text":{"body":"hi"}}`, nil, 400, 131008, "to: "},

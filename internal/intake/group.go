@@ -132,7 +132,7 @@ func (l *line) result() string {
 
 // appendVerdict appends the line's answer.
 func (l *line) appendVerdict(b []byte) []byte {
-	v := verdict{Line: l.number, Status: http.StatusAccepted}
+	v := lineResult{Line: l.number, Status: http.StatusAccepted}
 	switch {
 	case l.refused != nil:
 		f := l.refused.Document()
@@ -142,6 +142,6 @@ func (l *line) appendVerdict(b []byte) []byte {
 		v.Status = http.StatusOK
 	}
 	shown := show(l.accepted, l.unknown)
-	v.acceptance = &shown
+	v.acceptedMessage = &shown
 	return v.append(b)
 }

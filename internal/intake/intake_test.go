@@ -364,7 +364,7 @@ func TestTheStoresClockDecides(t *testing.T) {
 		"a batch":        b.do(t, "POST", "/v1/messages/batch", envelope(`,"expires_at":"`+at+`"`), lines),
 		"on Meta's path": b.do(t, "POST", metas, `{"messaging_product":"whatsapp",`+hello[1:], withHeader("Sluice-Expires-At", at)),
 	} {
-		if r.status == http.StatusAccepted || !strings.Contains(r.body, "ttl_invalid") && !strings.Contains(r.body, "Sluice-Expires-At: ") {
+		if r.status == http.StatusAccepted || !strings.Contains(r.body, "expires_at_invalid") && !strings.Contains(r.body, "Sluice-Expires-At: ") {
 			t.Errorf("%s: %d %s", name, r.status, r.body)
 		}
 	}
@@ -405,7 +405,7 @@ func TestRepeatAfterDeadline(t *testing.T) {
 		"other key": strings.Replace(body, `"k"`, `"l"`, 1),
 		"no key":    strings.Replace(body, `"key":"k",`, ``, 1),
 	} {
-		if r := b.post(t, other); r.status != http.StatusUnprocessableEntity || r.problem(t).Code != "ttl_invalid" {
+		if r := b.post(t, other); r.status != http.StatusUnprocessableEntity || r.problem(t).Code != "expires_at_invalid" {
 			t.Errorf("%s: %d %s", name, r.status, r.body)
 		}
 	}
@@ -518,12 +518,12 @@ func TestRefusals(t *testing.T) {
 		{"unknown key", bearer(httpapi.NewToken()), envelope(""), 401, "unauthenticated", ""},
 		{"the hash as key", bearer(httpapi.HashToken(b.narrow)), envelope(""), 401, "unauthenticated", ""},
 		{"two keys", withHeader("Authorization", "Bearer "+b.narrow, "Bearer "+b.narrow), envelope(""), 400, "header_duplicate", ""},
-		{"expired", bearer(b.expired), envelope(""), 401, "key_expired", ""},
-		{"revoked", bearer(b.revoked), envelope(""), 401, "key_revoked", ""},
+		{"expired", bearer(b.expired), envelope(""), 401, "api_key_expired", ""},
+		{"revoked", bearer(b.revoked), envelope(""), 401, "api_key_revoked", ""},
 		{"no scope", bearer(b.readOnly), envelope(""), 403, "scope_missing", ""},
-		{"number of others", nil, strings.Replace(envelope(""), ours, theirs, 1), 404, "phone_not_found", "from"},
-		{"number unknown", bearer(b.wide), strings.Replace(envelope(""), ours, "9", 1), 404, "phone_not_found", "from"},
-		{"number unknown and more", nil, `{"from":"9"}`, 404, "phone_not_found", "from"},
+		{"number of others", nil, strings.Replace(envelope(""), ours, theirs, 1), 404, "phone_number_id_not_found", "from"},
+		{"number unknown", bearer(b.wide), strings.Replace(envelope(""), ours, "9", 1), 404, "phone_number_id_not_found", "from"},
+		{"number unknown and more", nil, `{"from":"9"}`, 404, "phone_number_id_not_found", "from"},
 
 		{"text/plain", withHeader("Content-Type", "text/plain"), envelope(""), 415, "unsupported_media_type", ""},
 		{"no media type", withHeader("Content-Type"), envelope(""), 415, "unsupported_media_type", ""},
@@ -564,9 +564,9 @@ func TestRefusals(t *testing.T) {
 		{"no such day", nil, envelope(`,"send_at":"2026-02-30T00:00:00Z"`), 422, "time_invalid", "send_at"},
 		{"time number", nil, envelope(`,"send_at":1764000000`), 422, "type_mismatch", "send_at"},
 		{"the year 1", nil, envelope(`,"expires_at":"0001-01-01T00:00:00Z"`), 422, "time_invalid", "expires_at"},
-		{"91 days", nil, envelope(`,"send_at":"` + ahead(91*24*time.Hour) + `"`), 422, "schedule_too_far", "send_at"},
-		{"due after its end", nil, envelope(`,"send_at":"` + ahead(2*time.Hour) + `","expires_at":"` + ahead(time.Hour) + `"`), 422, "schedule_after_ttl", "send_at"},
-		{"already over", nil, envelope(`,"expires_at":"` + ahead(-time.Second) + `"`), 422, "ttl_invalid", "expires_at"},
+		{"91 days", nil, envelope(`,"send_at":"` + ahead(91*24*time.Hour) + `"`), 422, "send_at_too_far", "send_at"},
+		{"due after its end", nil, envelope(`,"send_at":"` + ahead(2*time.Hour) + `","expires_at":"` + ahead(time.Hour) + `"`), 422, "send_at_after_expires_at", "send_at"},
+		{"already over", nil, envelope(`,"expires_at":"` + ahead(-time.Second) + `"`), 422, "expires_at_invalid", "expires_at"},
 
 		{"key 256", nil, envelope(`,"key":"` + strings.Repeat("k", 256) + `"`), 422, "idempotency_key_invalid", "key"},
 		{"key not ASCII", nil, envelope(`,"key":"é"`), 422, "idempotency_key_invalid", "key"},
@@ -779,13 +779,13 @@ func TestGet(t *testing.T) {
 	bare := message.NewID(ours, "bare")
 	b.keeper.records[bare] = message.Record{Context: message.Context{ID: bare, From: ours, Class: message.Service, Type: "text", To: "***"}, State: message.Queued}
 	for id, want := range map[string]string{
-		id: `{"id":"` + id + `","from":"` + ours + `","class":"utility","type":"template","to":"+15***67","ref":"7","tags":["vip"],` +
+		id: `{"id":"` + id + `","phone_number_id":"` + ours + `","class":"utility","type":"template","to":"+15***67","ref":"7","tags":["vip"],` +
 			`"callback_data":"theirs","state":"failed","final":true,"reason":"code 131026","code":131026,` +
 			`"error":{"code":131026,"title":"Undeliverable","advice":"Ask for another number."},"attempt":2,"wamid":"wamid.x",` +
 			`"accepted_at":"2026-01-02T02:04:05.006Z","send_at":"2026-01-02T02:04:05.006Z","expires_at":"2026-01-02T02:04:05.006Z","next_at":"2026-01-02T02:04:05.006Z",` +
 			`"duplicates":1,"timeline":[{"at":"2026-01-02T02:04:05.006Z","state":"queued"},` +
 			`{"at":"2026-01-02T02:04:05.006Z","state":"failed","attempt":2,"code":131026,"reason":"code 131026"}]}`,
-		bare: `{"id":"` + bare + `","from":"` + ours + `","class":"service","type":"text","to":"***","state":"queued","final":false,"attempt":0,"duplicates":0,"timeline":[]}`,
+		bare: `{"id":"` + bare + `","phone_number_id":"` + ours + `","class":"service","type":"text","to":"***","state":"queued","final":false,"attempt":0,"duplicates":0,"timeline":[]}`,
 	} {
 		r := b.do(t, "GET", "/v1/messages/"+id, "", withHeader("Authorization", "Bearer "+b.readOnly))
 		if r.status != http.StatusOK || strings.TrimSpace(r.body) != want {
@@ -877,7 +877,7 @@ func TestBrokenBodies(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	if n := testutil.CollectAndCount(b.registry, "sluice_intake_messages_total"); n != 6 {
+	if n := testutil.CollectAndCount(b.registry, "sluice_api_messages_total"); n != 6 {
 		t.Errorf("%d series at the start, want all 6", n)
 	}
 	b.post(t, envelope(`,"key":"k"`))
@@ -890,16 +890,16 @@ func TestMetrics(t *testing.T) {
 	b.keeper.err = errors.New("away")
 	b.post(t, envelope(""))
 	want := `
-# HELP sluice_intake_messages_total Requests to send a message, by what came of them.
-# TYPE sluice_intake_messages_total counter
-sluice_intake_messages_total{result="accepted"} 1
-sluice_intake_messages_total{result="denied"} 1
-sluice_intake_messages_total{result="duplicate"} 1
-sluice_intake_messages_total{result="invalid"} 1
-sluice_intake_messages_total{result="unavailable"} 1
-sluice_intake_messages_total{result="unreachable"} 1
+# HELP sluice_api_messages_total Messages that callers sent to the API, by result.
+# TYPE sluice_api_messages_total counter
+sluice_api_messages_total{result="accepted"} 1
+sluice_api_messages_total{result="denied"} 1
+sluice_api_messages_total{result="duplicate"} 1
+sluice_api_messages_total{result="invalid"} 1
+sluice_api_messages_total{result="unavailable"} 1
+sluice_api_messages_total{result="deadline_unreachable"} 1
 `
-	if err := testutil.GatherAndCompare(b.registry, strings.NewReader(want), "sluice_intake_messages_total"); err != nil {
+	if err := testutil.GatherAndCompare(b.registry, strings.NewReader(want), "sluice_api_messages_total"); err != nil {
 		t.Error(err)
 	}
 	families, err := b.registry.Gather()
@@ -907,7 +907,7 @@ sluice_intake_messages_total{result="unreachable"} 1
 		t.Fatal(err)
 	}
 	for _, f := range families {
-		if f.GetName() == "sluice_intake_duration_seconds" && f.GetMetric()[0].GetHistogram().GetSampleCount() != 6 {
+		if f.GetName() == "sluice_api_request_duration_seconds" && f.GetMetric()[0].GetHistogram().GetSampleCount() != 6 {
 			t.Errorf("durations: %v", f)
 		}
 	}

@@ -19,32 +19,32 @@ const (
 	idsMost   = 100 // ids in one request
 )
 
-// found is the answer of GET /v1/messages.
-type found struct {
-	Messages   []record `json:"messages" doc:"The records."`
-	NextCursor string   `json:"next_cursor,omitempty" doc:"Give it as cursor to get the next page; absent on the last page."`
+// messageList is the answer of GET /v1/messages.
+type messageList struct {
+	Messages   []record `json:"messages" doc:"The records of the messages."`
+	NextCursor string   `json:"next_cursor,omitempty" doc:"The cursor of the next page. Absent on the last page."`
 }
 
-const aboutList = "Ask in one of three ways. With `ids`: the records of these messages, in the order of the ids; an id without a record, or of a number that the API key does not reach, " +
-	"is not in the answer. With `phone_number_id` and `ref`: the latest hundred messages with that reference, the latest first. With `state`, `tag` or both: all messages " +
-	"of the numbers that the API key reaches, page by page; `phone_number_id`, `since` and `until` narrow it.\n\n" +
-	"To list all, repeat the request with `next_cursor` as `cursor` until an answer has none. A page may hold fewer messages than `limit`, or none, and still have a `next_cursor`: one request " +
-	"reads at most 5,000 entries in Redis. A page of messages that are `sent` may hold some more than `limit`. A cursor belongs to its API key and its query. " +
-	"There is no index of tags: a list by tag alone reads all messages that have a record, so narrow it by `state` or `phone_number_id` where there are millions.\n\n" +
-	"Messages come by state and within a state about in the order in which they are due or ended. Each is shown as it is when it is read. " +
-	"A message that moves on while you page is not missed and may come twice; one that goes back to `queued`, for example because an operator sends it again, may be missed."
+const aboutList = "There are three ways to ask. With `ids`: the records of these messages, in the order of the ids. The answer leaves out an id that has no record, or whose number " +
+	"the API key may not use. With `phone_number_id` and `ref`: the latest 100 messages with this reference, the latest first. With `state`, `tag` or both: all such messages of the numbers " +
+	"that the API key may use, page by page. `phone_number_id`, `since` and `until` select fewer.\n\n" +
+	"To read all pages, send the request again with `next_cursor` as `cursor`, until an answer has no `next_cursor`. A page can have fewer messages than `limit`, or none, and still have a " +
+	"`next_cursor`: one request reads at most about 5,000 entries in Redis. A page of `sent` messages can have more than `limit`. A cursor works only with its API key and its query. " +
+	"There is no index of tags: a list by tag alone reads all records. If there are millions, add `state` or `phone_number_id`.\n\n" +
+	"Messages come state by state. Each record is as it is at the moment of reading. A message that goes on to a later state while you read pages is not missed, and can come twice. " +
+	"A message that goes back to `queued`, for example because an operator sends it again, can be missed."
 
 // paramsList are the parameters of GET /v1/messages.
 var paramsList = []httpapi.Param{
-	{In: "query", Name: "ids", Doc: "The messages' ids, with commas between them, up to 100.", Example: "106540352242922-ufeqxlws3bsv46lbkkufh7m55l"},
-	{In: "query", Name: "phone_number_id", Doc: "Of this sender: Meta's phone number id.", Example: "106540352242922"},
-	{In: "query", Name: "ref", Doc: "The reference, as it was given with the messages.", Example: "order-1001"},
-	{In: "query", Name: "state", Doc: "In this state, or in one of several with commas between them.", Example: "failed,rejected"},
+	{In: "query", Name: "ids", Doc: "Ids of messages, up to 100, separated by commas.", Example: "106540352242922-ufeqxlws3bsv46lbkkufh7m55l"},
+	{In: "query", Name: "phone_number_id", Doc: "From this number: Meta's id of the sending number.", Example: "106540352242922"},
+	{In: "query", Name: "ref", Doc: "The `ref` of the messages.", Example: "order-1001"},
+	{In: "query", Name: "state", Doc: "In this state, or in one of several states, separated by commas.", Example: "failed,rejected"},
 	{In: "query", Name: "tag", Doc: "Accepted with this tag.", Example: "spring"},
-	{In: "query", Name: "since", Doc: "They came into their state then or later.", Example: "2026-01-31T08:00:00Z", Type: time.Time{}},
-	{In: "query", Name: "until", Doc: "They came into their state then or before.", Example: "2026-01-31T20:00:00Z", Type: time.Time{}},
-	{In: "query", Name: "cursor", Doc: "`next_cursor` of the page before.", Example: "bmV4dA"},
-	{In: "query", Name: "limit", Doc: "How many messages on a page, 1 to 200; 100 without it.", Example: "50", Type: 0},
+	{In: "query", Name: "since", Doc: "In their state since this time or later.", Example: "2026-01-31T08:00:00Z", Type: time.Time{}},
+	{In: "query", Name: "until", Doc: "In their state since this time or earlier.", Example: "2026-01-31T20:00:00Z", Type: time.Time{}},
+	{In: "query", Name: "cursor", Doc: "`next_cursor` of the last page.", Example: "bmV4dA"},
+	{In: "query", Name: "limit", Doc: "Number of messages on a page, 1 to 200. Default: 100.", Example: "50", Type: 0},
 }
 
 // list serves GET /v1/messages.
@@ -69,7 +69,7 @@ func (in *Intake) list(w http.ResponseWriter, r *http.Request) {
 		refused.Write(w)
 		return
 	}
-	shown := found{Messages: []record{}, NextCursor: next}
+	shown := messageList{Messages: []record{}, NextCursor: next}
 	for _, rec := range records {
 		shown.Messages = append(shown.Messages, in.record(rec))
 	}
@@ -111,9 +111,11 @@ func (in *Intake) byRef(ctx context.Context, q url.Values, key httpapi.Key) ([]m
 	switch {
 	case refused != nil:
 	case number == "":
-		refused = refuseAt("phone_number_id", "number_missing")
+		refused = refuseAt("phone_number_id", "phone_number_id_missing")
+	case !message.IsNumberID(number):
+		refused = refuseAt("phone_number_id", "phone_number_id_invalid")
 	case !key.Covers(number):
-		refused = refuseAt("phone_number_id", "phone_not_found")
+		refused = refuseAt("phone_number_id", "phone_number_id_not_found")
 	case !label(ref, maxRef):
 		refused = refuseAt("ref", "ref_invalid")
 	}
@@ -160,7 +162,7 @@ func filterOf(q url.Values, key httpapi.Key) (f message.ListFilter, limit int, r
 	}
 	switch number := q.Get("phone_number_id"); {
 	case number != "" && !key.Covers(number):
-		refused = append(refused, httpapi.Problem("phone_number_id", "phone_not_found"))
+		refused = append(refused, httpapi.Problem("phone_number_id", "phone_number_id_not_found"))
 	case number != "":
 		f.Numbers = []string{number}
 	case !key.CoversAll():
@@ -204,14 +206,14 @@ func (in *Intake) notListed(err error) refusal {
 
 // stateInfo is one of the states that a message may be in.
 type stateInfo struct {
-	State   message.State `json:"state" doc:"Its name."`
-	Final   bool          `json:"final" doc:"Whether nothing more is expected."`
-	Meaning string        `json:"meaning" doc:"What it means."`
+	State   message.State `json:"state" doc:"The name of the state."`
+	Final   bool          `json:"final" doc:"Whether the state is final."`
+	Meaning string        `json:"meaning" doc:"What the state means."`
 }
 
 // stateList is the answer of GET /v1/states.
 type stateList struct {
-	States []stateInfo `json:"states" doc:"All of them, in the order in which a message goes through them."`
+	States []stateInfo `json:"states" doc:"All states."`
 }
 
 // statesOf are the states as the API tells of them.
@@ -225,7 +227,7 @@ func statesOf() (all stateList) {
 // aboutStates says the same in Markdown.
 func aboutStates() string {
 	var b strings.Builder
-	b.WriteString("docs/message-life.md tells how a message goes from one to another.\n\n")
+	b.WriteString("docs/message-life.md describes how a message goes from state to state.\n\n")
 	for _, s := range statesOf().States {
 		final := ""
 		if s.Final {

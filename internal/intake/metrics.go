@@ -11,11 +11,11 @@ import (
 // What may come of a request to send, as the metric's label tells it.
 const (
 	resultAccepted    = "accepted"
-	resultDuplicate   = "duplicate"   // accepted before, under the same key
-	resultInvalid     = "invalid"     // the caller must change it
-	resultDenied      = "denied"      // no key, the wrong key, or a number the key does not cover
-	resultUnreachable = "unreachable" // it would expire before its turn
-	resultUnavailable = "unavailable" // the store could not be relied upon
+	resultDuplicate   = "duplicate"            // accepted before, under the same key
+	resultInvalid     = "invalid"              // the caller must change it
+	resultDenied      = "denied"               // no key, the wrong key, or a number the key does not cover
+	resultUnreachable = "deadline_unreachable" // it would expire before its turn
+	resultUnavailable = "unavailable"          // the store could not be relied upon
 )
 
 // What else may come of a request to take one back.
@@ -23,7 +23,7 @@ const (
 	resultCancelled = "cancelled"
 	resultInFlight  = "in_flight"
 	resultSent      = "already_sent"
-	resultEnded     = "already_ended"
+	resultEnded     = "already_final"
 )
 
 type metrics struct {
@@ -35,18 +35,18 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer) *metrics {
 	factory := promauto.With(reg)
 	messages := factory.NewCounterVec(prometheus.CounterOpts{
-		Name: "sluice_intake_messages_total",
-		Help: "Requests to send a message, by what came of them.",
+		Name: "sluice_api_messages_total",
+		Help: "Messages that callers sent to the API, by result.",
 	}, []string{"result"})
 	m := &metrics{
 		messages: map[string]prometheus.Counter{},
 		cancels: factory.NewCounterVec(prometheus.CounterOpts{
-			Name: "sluice_intake_cancels_total",
-			Help: "Requests to take a message back, by what came of them.",
+			Name: "sluice_api_cancels_total",
+			Help: "Requests to cancel a message, by result.",
 		}, []string{"result"}),
 		duration: factory.NewHistogram(prometheus.HistogramOpts{
-			Name:                        "sluice_intake_duration_seconds",
-			Help:                        "Time from a request to send to its answer.",
+			Name:                        "sluice_api_request_duration_seconds",
+			Help:                        "Time to answer a request to send a message.",
 			Buckets:                     []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 			NativeHistogramBucketFactor: 1.1,
 		}),

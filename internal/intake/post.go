@@ -24,7 +24,7 @@ const maxBody = 256 << 10
 func (in *Intake) post(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	wait, refused := waitOf(r)
-	var shown acceptance
+	var shown acceptedMessage
 	if refused == nil {
 		shown, refused = in.submit(w, r, in.now())
 	}
@@ -45,22 +45,22 @@ func (in *Intake) post(w http.ResponseWriter, r *http.Request) {
 	httpapi.WriteBytes(w, "application/json", status, append(shown.append(make([]byte, 0, 256)), '\n'))
 }
 
-// acceptance is a message.Acceptance as the API shows it.
-type acceptance struct {
-	ID        string        `json:"id" doc:"The message's name, for ever."`
-	State     message.State `json:"state" doc:"Where the message is now."`
-	Class     message.Class `json:"class" doc:"The one that was asked for, or what follows from its type."`
-	ExpiresAt time.Time     `json:"expires_at" doc:"No attempt starts after this."`
-	Duplicate bool          `json:"duplicate" doc:"It was accepted before, under the same key."`
-	WAMID     string        `json:"wamid,omitempty" doc:"Meta's id of the message, when it was waited for and came."`
-	Code      int           `json:"code,omitempty" doc:"Meta's error code, when it was waited for Meta's answer."`
-	Reason    string        `json:"reason,omitempty" doc:"Why it is in this state, when it was waited for."`
+// acceptedMessage is a message.Acceptance as the API shows it.
+type acceptedMessage struct {
+	ID        string        `json:"id" doc:"Sluice's id of the message. It never changes."`
+	State     message.State `json:"state" doc:"The state of the message now."`
+	Class     message.Class `json:"class" doc:"The class of the request, or the default class of the message type."`
+	ExpiresAt time.Time     `json:"expires_at" doc:"No attempt starts after this time."`
+	Duplicate bool          `json:"duplicate" doc:"true: the message was accepted before, with the same idempotency key. No new message is sent."`
+	WAMID     string        `json:"wamid,omitempty" doc:"Meta's id of the message. Only with ?wait=submitted, and if Meta accepted the message in time."`
+	Code      int           `json:"code,omitempty" doc:"Meta's error code. Only with ?wait=submitted."`
+	Reason    string        `json:"reason,omitempty" doc:"Why the message is in this state. Only with ?wait=submitted."`
 
-	Warnings []message.Problem `json:"warnings,omitempty" doc:"What may be wrong with it. It was accepted all the same."`
+	Warnings []message.Problem `json:"warnings,omitempty" doc:"Possible mistakes. The message was accepted."`
 }
 
-func show(a message.Acceptance, unknown string) acceptance {
-	return acceptance{ID: a.ID, State: a.State, Class: a.Class, ExpiresAt: a.ExpiresAt.UTC(), Duplicate: a.Duplicate, Warnings: warn(unknown)}
+func show(a message.Acceptance, unknown string) acceptedMessage {
+	return acceptedMessage{ID: a.ID, State: a.State, Class: a.Class, ExpiresAt: a.ExpiresAt.UTC(), Duplicate: a.Duplicate, Warnings: warn(unknown)}
 }
 
 // warningUnknown is the code of the only warning there is.
@@ -79,8 +79,8 @@ func warn(unknown string) []message.Problem {
 }
 
 // submit checks a request from the outside in and hands its message over.
-func (in *Intake) submit(w http.ResponseWriter, r *http.Request, now time.Time) (acceptance, refusal) {
-	var none acceptance
+func (in *Intake) submit(w http.ResponseWriter, r *http.Request, now time.Time) (acceptedMessage, refusal) {
+	var none acceptedMessage
 	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeSend)
 	if refused != nil {
 		return none, refused
@@ -113,16 +113,16 @@ func (in *Intake) readPost(w http.ResponseWriter, r *http.Request, key httpapi.K
 // request is needed afterwards.
 func (in *Intake) check(e *envelope, m *message.Message, key httpapi.Key, now time.Time) refusal {
 	if message.IsNumberID(m.From) && !(key.Covers(m.From) && in.o.Numbers(m.From)) {
-		return refuseAt("from", "phone_not_found")
+		return refuseAt("from", "phone_number_id_not_found")
 	}
 	if own := in.o.Own(m.From); own != "" && strings.TrimPrefix(m.Content.To, "+") == own[1:] { // at Meta's path To may have no plus
 		e.refuse("message.to", "recipient_is_sender")
 	}
 	if m.SendAt.After(now.Add(maxAhead)) {
-		e.refuse("send_at", "schedule_too_far")
+		e.refuse("send_at", "send_at_too_far")
 	}
 	if m.ExpiresAt.After(now.Add(maxAhead)) {
-		e.refuse("expires_at", "ttl_too_far")
+		e.refuse("expires_at", "expires_at_too_far")
 	}
 	if m.Content.Unknown != "" && !in.o.Refuse(m.From) {
 		e.problems = slices.DeleteFunc(e.problems, content.IsUnknownKind)
@@ -209,14 +209,14 @@ func (in *Intake) refused(m *message.Message, err error) refusal {
 	case errors.Is(err, message.ErrFull):
 		return refuse("overloaded")
 	}
-	in.o.Log.Error("message not accepted", "msg_id", m.ID, "phone_number_id", m.From, "err", err)
+	in.o.Log.Error("cannot store message", "message_id", m.ID, "phone_number_id", m.From, "err", err)
 	return refuse("store_unavailable")
 }
 
 // late refuses a message that expires before it came, unless its key is known: whoever repeats a request
 // asks what became of it, and whoever uses the key for another message must learn that.
 func (in *Intake) late(ctx context.Context, m *message.Message) refusal {
-	expired := refuseAt("expires_at", "ttl_invalid")
+	expired := refuseAt("expires_at", "expires_at_invalid")
 	if m.Key == "" {
 		return expired
 	}

@@ -30,7 +30,7 @@ func TestNothingIsIgnored(t *testing.T) {
 		"a limit of a search":      {"GET", "/v1/messages?phone_number_id=" + ours + "&ref=1&limit=5", "", nothing, "filter_unclear"},
 		"a cursor of a search":     {"GET", "/v1/messages?phone_number_id=" + ours + "&ref=1&after=x", "", nothing, "query_unknown"},
 		"a query of a record":      {"GET", "/v1/messages/" + ours + "-a?fields=state", "", nothing, "query_unknown"},
-		"a blank key of a batch":   {"POST", "/v1/messages/batch", envelope(""), lines(at("Idempotency-Key", "")), "key_of_batch"},
+		"a blank key of a batch":   {"POST", "/v1/messages/batch", envelope(""), lines(at("Idempotency-Key", "")), "idempotency_key_not_allowed"},
 		"a blank key":              {"POST", "/v1/messages", envelope(""), at("Idempotency-Key", ""), "idempotency_key_invalid"},
 		"a key of blanks":          {"POST", "/v1/messages", envelope(`,"key":"   "`), nothing, "idempotency_key_invalid"},
 		"another charset":          {"POST", "/v1/messages", envelope(""), at("Content-Type", "application/json; charset=utf-16"), "charset_not_supported"},

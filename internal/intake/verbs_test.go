@@ -85,7 +85,7 @@ func TestEveryRouteAsksForItsScope(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
 	for _, r := range c.in.Document().Routes {
-		path := strings.NewReplacer("{id}", message.NewID(ours, "x"), "{version}", "v25.0", "{number}", ours, "{$}", "").Replace(r.Path)
+		path := strings.NewReplacer("{id}", message.NewID(ours, "x"), "{version}", "v25.0", "{phone_number_id}", ours, "{$}", "").Replace(r.Path)
 		if r.Scope == "" {
 			if got := c.do(t, r.Method, path, "", func(r *http.Request) { r.Header.Del("Authorization") }); got.status != 200 {
 				t.Errorf("%s %s, which asks for no key: %d", r.Method, r.Path, got.status)
@@ -121,7 +121,7 @@ func TestCancel(t *testing.T) {
 		message.Queued: "", message.Parked: "", message.Cancelled: "",
 		message.Attempting: "in_flight", message.InDoubt: "in_flight",
 		message.Submitted: "already_sent", message.Sent: "already_sent", message.Delivered: "already_sent", message.Read: "already_sent", message.Played: "already_sent",
-		message.Failed: "already_ended", message.Rejected: "already_ended", message.Expired: "already_ended", message.Dead: "already_ended",
+		message.Failed: "already_final", message.Rejected: "already_final", message.Expired: "already_final", message.Dead: "already_final",
 	}
 	for _, st := range message.States() {
 		id := message.NewID(ours, string(st))
@@ -245,9 +245,9 @@ func TestListMessages(t *testing.T) {
 	for query, code := range map[string]string{
 		"": "filter_unclear", "limit=5": "filter_unclear", "ids=x&tag=y": "filter_unclear", "phone_number_id=" + ours + "&ref=1&state=failed": "filter_unclear",
 		"ids=" + strings.Repeat("x,", 100): "query_invalid",
-		"ref=1":                            "number_missing", "phone_number_id=" + theirs + "&ref=1": "phone_not_found",
+		"ref=1":                            "phone_number_id_missing", "phone_number_id=x&ref=1": "phone_number_id_invalid", "phone_number_id=" + theirs + "&ref=1": "phone_number_id_not_found",
 		"phone_number_id=" + ours + "&ref=a%00": "ref_invalid", "phone_number_id=" + ours + "&ref=" + strings.Repeat("x", 256): "ref_invalid",
-		"phone_number_id=" + theirs + "&tag=1": "phone_not_found", "state=gone": "query_invalid", "state=failed,": "query_invalid", "tag=" + strings.Repeat("x", 65): "tag_invalid",
+		"phone_number_id=" + theirs + "&tag=1": "phone_number_id_not_found", "state=gone": "query_invalid", "state=failed,": "query_invalid", "tag=" + strings.Repeat("x", 65): "tag_invalid",
 		"state=failed&since=yesterday": "time_invalid", "state=failed&limit=0": "query_invalid", "state=failed&limit=201": "query_invalid", "state=failed&limit=-1": "query_invalid",
 	} {
 		if status, answer := get(query); status < 400 || answer["code"] != code {
@@ -298,24 +298,24 @@ func TestExplain(t *testing.T) {
 	}{
 		"for later":              {message.Record{State: message.Queued, NextAt: later}, all, "scheduled", later, ""},
 		"between attempts":       {message.Record{State: message.Queued, NextAt: soon, Attempt: 3, Code: 130429}, all, "backoff", soon, `"code":130429`},
-		"held":                   {message.Record{State: message.Queued, NextAt: now.Add(-time.Second)}, all, "hold", later, `"on":"number ` + ours + `"`},
-		"held twice":             {message.Record{State: message.Queued}, message.Standing{Holds: []message.Hold{on(soon), on(later)}}, "hold", later, `"by":"sluice"`},
+		"held":                   {message.Record{State: message.Queued, NextAt: now.Add(-time.Second)}, all, "hold", later, `"phone_number_id":"` + ours + `"`},
+		"held twice":             {message.Record{State: message.Queued}, message.Standing{Holds: []message.Hold{on(soon), on(later)}}, "hold", later, `"actor":"sluice"`},
 		"held without end":       {message.Record{State: message.Queued}, message.Standing{Holds: []message.Hold{on(soon), on(time.Time{}), on(later)}}, "hold", time.Time{}, `"reason":"token"`},
-		"recipient":              {message.Record{State: message.Queued}, message.Standing{Task: message.TaskDelayed, Until: soon}, "recipient", soon, ""},
+		"recipient":              {message.Record{State: message.Queued}, message.Standing{Task: message.TaskDelayed, Until: soon}, "pair_limit", soon, ""},
 		"waits":                  {message.Record{State: message.Queued}, message.Standing{Task: message.TaskWaiting, Ahead: 120, In: time.Hour}, "queue", later, `"ahead":120`},
 		"first":                  {message.Record{State: message.Queued}, message.Standing{Task: message.TaskWaiting}, "queue", now, `"ahead":0`},
-		"far behind":             {message.Record{State: message.Queued}, message.Standing{Task: message.TaskWaiting, Ahead: 1e6, About: true, In: time.Hour}, "queue", later, `behind at most 1000000 of`},
+		"far behind":             {message.Record{State: message.Queued}, message.Standing{Task: message.TaskWaiting, Ahead: 1e6, About: true, In: time.Hour}, "queue", later, `behind at most 1000000 messages of`},
 		"its time has just come": {message.Record{State: message.Queued}, message.Standing{Task: message.TaskDelayed, Until: now.Add(-time.Second)}, "queue", now, ""},
-		"in hand":                {message.Record{State: message.Queued}, message.Standing{Task: message.TaskTaken}, "taken", time.Time{}, ""},
-		"lost":                   {message.Record{State: message.Queued}, message.Standing{Task: message.TaskGone}, "task_gone", later, ""},
+		"in hand":                {message.Record{State: message.Queued}, message.Standing{Task: message.TaskTaken}, "fetched", time.Time{}, ""},
+		"lost":                   {message.Record{State: message.Queued}, message.Standing{Task: message.TaskGone}, "task_missing", later, ""},
 		"under way":              {message.Record{State: message.Attempting, Timeline: []message.Step{{At: now}}}, message.Standing{}, "attempt", soon, ""},
-		"in doubt":               {message.Record{State: message.InDoubt, Reason: message.ReasonNoAnswer, NextAt: soon}, message.Standing{}, "evidence", soon, `"then":"park"`},
-		"after a server error":   {message.Record{State: message.InDoubt, Reason: message.ReasonServerError, NextAt: soon}, message.Standing{}, "evidence", soon, `"then":"again"`},
-		"parked":                 {message.Record{State: message.Parked}, message.Standing{}, "person", time.Time{}, ""},
-		"submitted":              {message.Record{State: message.Submitted}, message.Standing{}, "receipt", time.Time{}, ""},
-		"held by Meta":           {message.Record{State: message.Submitted, Reason: message.ReasonQuality}, message.Standing{}, "receipt", time.Time{}, `its message_status is held_for_quality_assessment`},
-		"with Meta's words":      {message.Record{State: message.Failed, Code: 131026, Detail: message.ErrorDetail{Details: "said Meta"}}, message.Standing{}, "end", time.Time{}, `"details":"said Meta"`},
-		"failed":                 {message.Record{State: message.Failed, Code: 131026}, message.Standing{}, "end", time.Time{}, `"title":"Undeliverable"`},
+		"in doubt":               {message.Record{State: message.InDoubt, Reason: message.ReasonNoAnswer, NextAt: soon}, message.Standing{}, "in_doubt", soon, `"then":"park"`},
+		"after a server error":   {message.Record{State: message.InDoubt, Reason: message.ReasonServerError, NextAt: soon}, message.Standing{}, "in_doubt", soon, `"then":"retry"`},
+		"parked":                 {message.Record{State: message.Parked}, message.Standing{}, "parked", time.Time{}, ""},
+		"submitted":              {message.Record{State: message.Submitted}, message.Standing{}, "awaiting_status", time.Time{}, ""},
+		"held by Meta":           {message.Record{State: message.Submitted, Reason: message.ReasonQuality}, message.Standing{}, "awaiting_status", time.Time{}, `its message_status is held_for_quality_assessment`},
+		"with Meta's words":      {message.Record{State: message.Failed, Code: 131026, Detail: message.ErrorDetail{Details: "said Meta"}}, message.Standing{}, "final", time.Time{}, `"details":"said Meta"`},
+		"failed":                 {message.Record{State: message.Failed, Code: 131026}, message.Standing{}, "final", time.Time{}, `"title":"Undeliverable"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			id := message.NewID(ours, name)

@@ -122,7 +122,7 @@ func (s *scanner) scalar() (k Kind, err *Error) {
 	return k, nil
 }
 
-// IsNumber tells whether s is a number as JSON writes it.
+// IsNumber reports whether s is a number as JSON writes it.
 func IsNumber(s string) bool { return s != "" && number(s) == len(s) }
 
 // number returns the length of the number that s begins with; 0: none.

@@ -33,7 +33,7 @@ func (v Value) Kind() Kind {
 	return v.entry().kind
 }
 
-// Present tells whether v is there and is not null: to Meta and to us null is as good as absent.
+// Present reports whether v is there and is not null: to Meta and to us null is as good as absent.
 func (v Value) Present() bool { return v.Kind() > Null }
 
 // Get returns the member of that name; an absent Value without it, or when v is not an object.
@@ -70,7 +70,7 @@ func (v Value) Number() (string, bool) {
 	return v.Raw(), true
 }
 
-// True tells whether v is true.
+// True reports whether v is true.
 func (v Value) True() bool { return v.Kind() == Bool && v.Raw() == "true" }
 
 // Raw returns v as it was written; nothing when it was not: it is absent, or set by a caller.
@@ -123,7 +123,7 @@ func (v Value) Elements() iter.Seq2[int, Value] {
 	}
 }
 
-// AnyName tells whether f is true of the name of any member in v, at any depth.
+// AnyName reports whether f is true of the name of any member in v, at any depth.
 func (v Value) AnyName(f func(name string) bool) bool {
 	if v.doc == nil {
 		return false

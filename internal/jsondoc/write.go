@@ -106,7 +106,7 @@ func AppendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// plain tells whether encoding/json writes s without escapes.
+// plain reports whether encoding/json writes s without escapes.
 func plain(s string) bool {
 	ascii := true
 	for i := range len(s) {

@@ -364,11 +364,3 @@ func number(v any) int64 {
 	}
 	return 0
 }
-
-// at reads Unix milliseconds; "" and "0" are the zero time.
-func at(s string) time.Time {
-	if ms := number(s); ms != 0 {
-		return time.UnixMilli(ms).UTC()
-	}
-	return time.Time{}
-}

@@ -167,7 +167,8 @@ func (l *Ledger) Rejoin(ctx context.Context, s message.Shard, now time.Time) (ap
 	evidence := make([]message.Evidence, len(texts))
 	var unreadable []string
 	for i, t := range texts {
-		if json.Unmarshal([]byte(t), &evidence[i].Receipt) != nil {
+		var err error
+		if evidence[i].Receipt, err = message.DecodeReceipt([]byte(t)); err != nil {
 			unreadable = append(unreadable, t)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 
 // EventVersion is the version of the event schema, in every event's "v". Members may be
 // added within a version; none is renamed, removed or given another meaning.
-const EventVersion = 1
+const EventVersion = 2
 
 // The types of events.
 const (
@@ -20,35 +20,35 @@ const (
 
 // Event is one line of an entry of the event streams: the public contract for consumers of one's own.
 type Event struct {
-	Version int             `json:"v" doc:"The version of this schema: 1."`
-	Type    string          `json:"type" doc:"message: a message of ours changed its state. status: Meta reported a status. inbound: a person wrote. update: Meta reported something of a template, an account or a number. gap: a consumer group was too slow and missed events."`
-	At      int64           `json:"at" doc:"When Sluice learned of it, Unix milliseconds."`
-	Number  string          `json:"number,omitempty" doc:"Phone number id; absent in account-wide updates."`
-	WABA    string          `json:"waba,omitempty" doc:"WhatsApp Business Account id; in Meta's events."`
-	Field   string          `json:"field,omitempty" doc:"Meta's webhook field, such as messages; in Meta's events."`
-	State   *Change         `json:"state,omitempty" when:"type=message" doc:"What changed."`
-	Message *Context        `json:"message,omitempty" when:"type=message" doc:"The message that it changed of."`
-	Receipt *Receipt        `json:"receipt,omitempty" when:"type=status" doc:"What Sluice read out of Meta's status."`
-	Gap     *Gap            `json:"gap,omitempty" when:"type=gap" doc:"What was missed, and by whom."`
+	Version int             `json:"v" doc:"The version of this schema: 2."`
+	Type    string          `json:"type" doc:"message: the state of a message changed. status: Meta sent a status. inbound: a person sent a message to your number. update: Meta sent news about a template, an account or a number. gap: a consumer group was too slow and missed events."`
+	At      int64           `json:"at" doc:"When Sluice received or did it, Unix milliseconds."`
+	Number  string          `json:"phone_number_id,omitempty" doc:"Meta's id of your number. Absent in updates about an account."`
+	WABA    string          `json:"waba_id,omitempty" doc:"WhatsApp Business Account id. In events from Meta."`
+	Field   string          `json:"field,omitempty" doc:"The field of Meta's webhook, for example messages. In events from Meta."`
+	State   *Change         `json:"state,omitempty" when:"type=message" doc:"The change."`
+	Message *Context        `json:"message,omitempty" when:"type=message" doc:"The message whose state changed."`
+	Receipt *Receipt        `json:"report,omitempty" when:"type=status" doc:"The members of Meta's status that Sluice uses."`
+	Gap     *Gap            `json:"gap,omitempty" when:"type=gap" doc:"The missed events, and the consumer group that missed them."`
 	Meta    json.RawMessage `json:"meta,omitempty" doc:"Meta's own object, unchanged: a status, a message with its contact, or an update's value."`
 }
 
 // Change is what happened to a message's state.
 type Change struct {
-	To      State       `json:"to" doc:"The state now."`
+	To      State       `json:"to" doc:"The new state."`
 	Attempt int         `json:"attempt,omitempty" doc:"The number of the attempt."`
 	WAMID   string      `json:"wamid,omitempty" doc:"Meta's id of the message."`
 	Code    int         `json:"code,omitempty" doc:"Meta's error code."`
-	Reason  string      `json:"reason,omitempty" doc:"Why, when the state does not say it."`
-	Detail  ErrorDetail `json:"error,omitzero" doc:"What Meta said of the error."`
+	Reason  string      `json:"reason,omitempty" doc:"Why the message is in this state."`
+	Detail  ErrorDetail `json:"error,omitzero" doc:"Meta's own text about the error."`
 }
 
 // Gap is what a consumer group missed: entries of its shard's stream that were dropped before
 // it had read them.
 type Gap struct {
-	Group string `json:"group" doc:"The consumer group that missed them; the others may pass over this event."`
+	Group string `json:"group" doc:"The consumer group that missed them. Other groups can ignore this event."`
 	From  string `json:"from" doc:"The id of the first entry missed."`
-	To    string `json:"to" doc:"An entry id: nothing from it on was missed."`
+	To    string `json:"to" doc:"The id of an entry. Entries from this one on were not missed."`
 }
 
 // ReportsWithin is when Meta has reported something of a message that it took, as a rule: it

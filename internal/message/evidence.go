@@ -22,8 +22,8 @@ type Folded string
 const (
 	Applied          Folded = "applied"           // the record rose to it
 	Repeated         Folded = "repeat"            // the record was exactly there already
-	Lower            Folded = "lower"             // the record knew better: receipts come in any order
-	Orphan           Folded = "orphan"            // no record has that wamid yet; kept until one has
+	Lower            Folded = "outdated"          // the record has a later state already: receipts come in any order
+	Orphan           Folded = "unmatched"         // no record has that wamid yet; kept until one has
 	OtherEnvironment Folded = "other_environment" // no record has that wamid, and the marker is one of another environment
 	NoRecord         Folded = "no_record"         // the marker is ours, the record's time is over
 	Duplicate        Folded = "duplicate"         // it names a second acceptance by Meta: the message went out twice

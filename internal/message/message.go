@@ -27,15 +27,15 @@ type Message struct {
 // Context is what a state event and the timeline tell of a message beside its state. It
 // names no recipient in full and no text.
 type Context struct {
-	ID       string   `json:"id" doc:"Our id of the message."`
-	From     string   `json:"from" doc:"The sender's phone number id."`
+	ID       string   `json:"id" doc:"Sluice's id of the message."`
+	From     string   `json:"phone_number_id" doc:"Meta's id of the sending number."`
 	Class    Class    `json:"class" doc:"authentication, service, utility or marketing."`
 	Type     string   `json:"type" doc:"Meta's type of the message."`
 	To       string   `json:"to,omitempty" doc:"The recipient, masked."` // see Mask
 	Template string   `json:"template,omitempty" doc:"The template, as name/language."`
 	Ref      string   `json:"ref,omitempty" doc:"Your own reference."`
 	Tags     []string `json:"tags,omitempty" doc:"Your own labels."`
-	Callback string   `json:"callback_data,omitempty" doc:"What you put into biz_opaque_callback_data."`
+	Callback string   `json:"callback_data,omitempty" doc:"The biz_opaque_callback_data of your request."`
 }
 
 // Context returns the part of m that may leave with its events.

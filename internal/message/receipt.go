@@ -4,16 +4,16 @@ import "time"
 
 // Receipt is one thing Meta said of a message in a signed webhook.
 type Receipt struct {
-	Number string      `json:"number" doc:"The sender's phone number id."`
+	Number string      `json:"phone_number_id" doc:"Meta's id of the sending number."`
 	WAMID  string      `json:"wamid" doc:"Meta's id of the message."`
 	Status string      `json:"status" doc:"sent, delivered, read, played, failed, or something newer."`
-	At     time.Time   `json:"at,omitzero" doc:"Meta's time; absent when Meta sent none that can be true."`
-	Marker string      `json:"marker,omitempty" doc:"biz_opaque_callback_data as it came back."`
+	At     time.Time   `json:"at,omitzero" doc:"Meta's time of the status. Absent if Meta sent no plausible time."`
+	Marker string      `json:"marker,omitempty" doc:"The biz_opaque_callback_data that Meta returned."`
 	Code   int         `json:"code,omitempty" doc:"Meta's error code, when failed."`
-	Detail ErrorDetail `json:"error,omitzero" doc:"What Meta said of it, when failed."`
+	Detail ErrorDetail `json:"error,omitzero" doc:"Meta's own text about the failure."`
 
-	Type        string `json:"type,omitempty" doc:"What the status is about, where Meta says so: payment is about the payment of an order and never changes the state of the message."`
-	Participant string `json:"participant,omitempty" doc:"The member of a group whom the status is about. The failure of one member is not the message's."`
+	Type        string `json:"type,omitempty" doc:"What the status is about, if Meta names it. payment: the payment of an order; it never changes the state of the message."`
+	Participant string `json:"participant,omitempty" doc:"The group member that the status is about. A failure for one member is not a failure of the message."`
 }
 
 // paymentStatus is the type of statuses about the payment of an order.

@@ -2,7 +2,6 @@ package migrate
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -101,8 +100,8 @@ func (m *migration) orphans(ctx context.Context, s message.Shard, key string) er
 		n = 0
 		since := m.db.Clock(ctx, key).Add(-waited)
 		for _, text := range texts {
-			var e message.Event
-			if err := json.Unmarshal([]byte(text), &e); err != nil || e.Receipt == nil {
+			e, err := message.DecodeEvent([]byte(text))
+			if err != nil || e.Receipt == nil {
 				w.Do("xadd", events.DeadKey(s), "*", "why", "not a status", oldField, text)
 				continue
 			}

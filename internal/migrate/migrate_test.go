@@ -115,7 +115,9 @@ func records(t *testing.T) map[string]map[string]any {
 		if err := json.Unmarshal([]byte(line), &r); err != nil {
 			t.Fatal(err)
 		}
-		delete(r, "error") // explains the code
+		delete(r, "error")               // explains the code
+		r["phone_number_id"] = r["from"] // its name in the API that the fixture was asked of
+		delete(r, "from")
 		all[r["id"].(string)] = r
 	}
 	return all

@@ -18,7 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Ready tells whether a program can do its work now; an error says shortly why not. It must
+// Ready reports whether a program can do its work now; an error says shortly why not. It must
 // return when its context ends.
 type Ready func(ctx context.Context) error
 

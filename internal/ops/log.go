@@ -21,7 +21,7 @@ func NewLogger(w io.Writer, level slog.Level) *slog.Logger {
 // replace masks one attribute. Our own ids and Meta's are no secrets, and are long numbers.
 func replace(_ []string, a slog.Attr) slog.Attr {
 	switch a.Key {
-	case "msg_id", "wamid", "phone_number_id", slog.TimeKey, slog.LevelKey:
+	case "message_id", "wamid", "phone_number_id", slog.TimeKey, slog.LevelKey:
 		return a
 	case "token", "access_token", "secret", "password", "authorization", "signature":
 		return slog.String(a.Key, redacted)
@@ -58,7 +58,7 @@ type redisLog struct{ log *slog.Logger }
 
 // Printf is what go-redis calls. Nearly all it reports is a lost connection.
 func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
-	l.log.WarnContext(ctx, "redis client", "err", fmt.Sprintf(format, v...))
+	l.log.WarnContext(ctx, "redis client error", "err", fmt.Sprintf(format, v...))
 }
 
 // lines writes each line it gets as a warning.

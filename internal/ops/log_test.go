@@ -48,7 +48,7 @@ func TestLoggerMasks(t *testing.T) {
 	log := ops.NewLogger(&out, slog.LevelInfo)
 	log.Debug("not shown")
 	log.Info("attempt",
-		"msg_id", "106540352242922-abcdefghijklmnopqrstuvwxyz",
+		"message_id", "106540352242922-abcdefghijklmnopqrstuvwxyz",
 		"phone_number_id", "106540352242922",
 		"to", ops.Phone("+4915112345678"),
 		"err", fmt.Errorf("post: %w", errors.New("?access_token=hunter2 to 4915112345678")),
@@ -65,7 +65,7 @@ func TestLoggerMasks(t *testing.T) {
 	}
 	for key, want := range map[string]string{
 		"msg":             "attempt",
-		"msg_id":          "106540352242922-abcdefghijklmnopqrstuvwxyz",
+		"message_id":      "106540352242922-abcdefghijklmnopqrstuvwxyz",
 		"phone_number_id": "106540352242922",
 		"to":              "+49***78",
 		"err":             "post: ?access_token=[redacted] to 491***78",
@@ -103,7 +103,7 @@ func TestRouteRedis(t *testing.T) {
 	})
 	defer c.Close()
 	c.Ping(t.Context())
-	if got := out.String(); !strings.Contains(got, `"msg":"redis client"`) || !strings.Contains(got, "127.0.0.1:1") {
+	if got := out.String(); !strings.Contains(got, `"msg":"redis client error"`) || !strings.Contains(got, "127.0.0.1:1") {
 		t.Errorf("go-redis's words are not in the log: %q", got)
 	}
 }

@@ -35,7 +35,7 @@ func buildInfo() prometheus.Collector {
 	}
 	g := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "sluice_build_info",
-		Help: "What is running: always 1, told by the labels.",
+		Help: "Version of the program, in the labels. The value is always 1.",
 		ConstLabels: prometheus.Labels{
 			"version": version, "revision": revision, "goversion": runtime.Version(),
 		},

@@ -121,7 +121,7 @@ func (g *gate) finish() {
 		g.leaveReturned(a.number, 0)
 		g.leave(a.number, exits(a.left(), toHead)...)
 		if err := g.finishNumber(ctx, a.number); err != nil {
-			g.o.Log.Warn("cannot record how the last tasks ended", "phone_number_id", a.id, "err", err) // the sweeper returns them
+			g.o.Log.Warn("cannot complete the last tasks", "phone_number_id", a.id, "err", err) // the sweeper returns them
 		}
 	}
 	g.giveUp()

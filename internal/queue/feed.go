@@ -113,7 +113,7 @@ func (g *gate) handOut(ctx context.Context, n *number, tasks []*task) {
 	for i, t := range tasks {
 		message, err := g.client.encoder.encode(n.names[t.class], cmp.Or(t.Message, t.id), t.id)
 		if err != nil {
-			g.o.Log.Error("cannot hand tasks to asynq", "phone_number_id", n.id, "err", err)
+			g.o.Log.Error("cannot pass tasks to asynq", "phone_number_id", n.id, "err", err)
 			g.handBack(n, tasks[i:])
 			return
 		}
@@ -138,7 +138,7 @@ func (g *gate) handBack(n *number, tasks []*task) {
 	n.mu.Unlock()
 	g.leave(n, exits(tasks, toHead)...)
 	if err := g.write(n, 0); err != nil {
-		g.o.Log.Warn("cannot return tasks to their queues, will try again", "phone_number_id", n.id, "err", err)
+		g.o.Log.Warn("cannot return tasks to their queues, will retry", "phone_number_id", n.id, "err", err)
 	}
 }
 
@@ -171,7 +171,7 @@ func (g *gate) tidyUp(ctx context.Context, n *number, first bool) (more bool) {
 		err = g.list(n, hands)
 	}
 	if err != nil && ctx.Err() == nil {
-		g.o.Log.Warn("cannot tidy queues", "phone_number_id", n.id, "err", err)
+		g.o.Log.Warn("cannot clean up queues", "phone_number_id", n.id, "err", err)
 	}
 	g.leaveReturned(n, returnedMost)
 	n.mu.Lock()

@@ -76,7 +76,7 @@ func (p *probe) run(ctx context.Context, wrap func(redis.UniversalClient) redis.
 	if err := p.enqueue(ctx, g, n); err != nil {
 		stop()
 		if redis.IsOOMError(err) {
-			p.o.Log.Warn("asynq not probed: Redis is full", "err", err)
+			p.o.Log.Warn("cannot check asynq: Redis is full", "err", err)
 			return nil
 		}
 		return err

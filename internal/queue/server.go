@@ -155,7 +155,7 @@ func (s *Server) probed(ctx context.Context) error {
 		if err == nil || errors.Is(err, ErrAsynq) {
 			return err
 		}
-		s.gate.o.Log.Warn("asynq not probed, will try again", "err", err)
+		s.gate.o.Log.Warn("cannot check asynq, will retry", "err", err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(500 * time.Millisecond):

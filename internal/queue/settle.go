@@ -53,7 +53,7 @@ func (g *gate) settle(n *number) {
 			if g.given.Err() != nil {
 				return
 			}
-			g.o.Log.Warn("cannot record how tasks ended, will try again", "phone_number_id", n.id, "err", err)
+			g.o.Log.Warn("cannot complete tasks, will retry", "phone_number_id", n.id, "err", err)
 			time.Sleep(pause)
 			pause = min(2*pause, time.Second)
 		}

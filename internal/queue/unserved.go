@@ -56,11 +56,11 @@ func (g *gate) tidyUnserved(ctx context.Context, numbers []string) {
 		u.tidied = time.Now()
 		waiting, err := g.tidyGone(ctx, id, u)
 		if err != nil && ctx.Err() == nil {
-			g.o.Log.Warn("cannot tidy the queues of a number that is not configured", "phone_number_id", id, "err", err)
+			g.o.Log.Warn("cannot clean up the queues of a number that is not configured", "phone_number_id", id, "err", err)
 		}
 		if err == nil && waiting > 0 && time.Since(u.told) >= unservedTold {
 			u.told = time.Now()
-			g.o.Log.Warn("messages wait for a number that is not configured: nothing is sent for it", "phone_number_id", id, "messages", waiting)
+			g.o.Log.Warn("messages wait for a number that is not configured and are not sent", "phone_number_id", id, "messages", waiting)
 		}
 	}
 	for id, u := range g.unserved {
@@ -112,11 +112,11 @@ func (g *gate) forgetQueues(ctx context.Context, id string) {
 	}
 	for _, c := range message.Classes() {
 		if err := g.db.SRem(ctx, asynqQueues, name(s, id, c)).Err(); err != nil {
-			g.o.Log.Warn("cannot take a queue off asynq's list", "phone_number_id", id, "err", err)
+			g.o.Log.Warn("cannot remove a queue from asynq", "phone_number_id", id, "err", err)
 			return
 		}
 	}
-	g.o.Log.Info("a number that is not configured has no messages left", "phone_number_id", id)
+	g.o.Log.Info("no messages wait any more for a number that is not configured", "phone_number_id", id)
 }
 
 // Unserved returns the numbers that have tasks and are not known, with what waits for them.

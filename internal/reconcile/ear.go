@@ -75,7 +75,7 @@ func (r *Reconciler) tell(ctx context.Context) {
 	for ctx.Err() == nil {
 		if heard := r.ear.take(); heard != nil {
 			if err := r.stream.Hear(ctx, heard); err != nil && ctx.Err() == nil {
-				r.log.Warn("what Meta reported is not published", slog.Any("err", err))
+				r.log.Warn("cannot store when the last status was received", slog.Any("err", err))
 				r.ear.back(heard)
 			}
 		}

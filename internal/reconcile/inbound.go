@@ -68,7 +68,7 @@ func (r *Reconciler) inbound(ctx context.Context, events []message.Event) {
 	for number, n := range numbers {
 		// A pace that is a little too fast once is no reason to hand the events out again.
 		if err := r.o.Inbound(ctx, number, n); err != nil {
-			r.log.Warn("inbound messages not counted against the pace", slog.String("phone_number_id", number), slog.Any("err", err))
+			r.log.Warn("cannot count inbound messages against the rate limit", slog.String("phone_number_id", number), slog.Any("err", err))
 		}
 	}
 }

@@ -27,28 +27,28 @@ func newMetrics(reg prometheus.Registerer, lag func() time.Duration) *metrics {
 	m := &metrics{
 		events: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_status_events_total",
-			Help: "Receipts folded, by status.",
+			Help: "Statuses from Meta that were applied to records, by status.",
 		}, []string{"status"}),
 		folded: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "sluice_status_folded_total",
-			Help: "Receipts by what became of them.",
+			Name: "sluice_status_applied_total",
+			Help: "Statuses from Meta by the result of applying them. unmatched: no message has its id yet. outdated: the record already had a later state. duplicate: Meta accepted the message twice.",
 		}, []string{"result"}),
 		foreign: f.NewCounter(prometheus.CounterOpts{
-			Name: "sluice_status_foreign_total",
-			Help: "Receipts without a marker of ours for numbers that are not configured; they stay in the stream, and the log names each number once.",
+			Name: "sluice_status_unconfigured_number_total",
+			Help: "Statuses without our marker for phone number ids that are not configured. They stay in the event stream. The log names each phone number id once.",
 		}),
 		unusable: f.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_status_unusable_total",
-			Help: "Receipts with neither a message id of Meta's nor a marker of ours; they stay in the stream.",
+			Help: "Statuses that have neither Meta's message id nor our marker. They stay in the event stream.",
 		}),
 		dropped: f.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_status_unmatched_dropped_total",
-			Help: "Receipts without our marker that were dropped because no message had their id: after orphans.retention, or because more than orphans.max waited in a shard.",
+			Help: "Statuses without our marker that were dropped because no message had their id: after unmatched_statuses.retention, or because more than unmatched_statuses.max waited in a shard.",
 		}),
 	}
 	f.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "sluice_reconcile_watermark_age_seconds",
-		Help: "Age of the oldest time up to which everything that Meta reported is applied, in the shards that this process reads. No doubt is settled without evidence while it stands still.",
+		Help: "Age of the watermark: everything that Meta reported before it is applied, in all shards that this process reads. While it grows, no in-doubt window ends.",
 	}, func() float64 { return lag().Seconds() })
 	for _, s := range statuses {
 		m.events.WithLabelValues(s)

@@ -123,7 +123,7 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 		case ev.ID == "" && !r.known(ev.Number):
 			r.metrics.foreign.Inc()
 			if _, told := r.foreign.LoadOrStore(ev.Number, true); !told {
-				r.log.Warn("Meta reports on a number that is not configured", slog.String("phone_number_id", ev.Number))
+				r.log.Warn("received a status for a number that is not configured", slog.String("phone_number_id", ev.Number))
 			}
 		default:
 			evidence = append(evidence, ev)
@@ -140,7 +140,7 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 				r.o.Applied(ctx, evidence[i])
 			}
 			if f == message.Duplicate {
-				r.log.Error("Meta accepted a message twice", slog.String("msg_id", evidence[i].ID),
+				r.log.Error("Meta accepted a message twice", slog.String("message_id", evidence[i].ID),
 					slog.String("wamid", evidence[i].WAMID), slog.Int("attempt", evidence[i].Attempt))
 			}
 		}
@@ -187,7 +187,7 @@ func (r *Reconciler) rejoin(ctx context.Context) {
 		dropped, err := r.ledger.RejoinAll(ctx)
 		r.metrics.dropped.Add(float64(dropped))
 		if err != nil && ctx.Err() == nil {
-			r.log.Warn("reports that came before their message are not applied, will retry", slog.Any("err", err))
+			r.log.Warn("cannot apply statuses that arrived before their message, will retry", slog.Any("err", err))
 		}
 		pause(ctx, rejoinEvery)
 	}
@@ -196,7 +196,7 @@ func (r *Reconciler) rejoin(ctx context.Context) {
 func (r *Reconciler) trim(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := r.stream.Trim(ctx); err != nil && ctx.Err() == nil {
-			r.log.Warn("events not trimmed", slog.Any("err", err))
+			r.log.Warn("cannot trim event streams", slog.Any("err", err))
 		}
 		pause(ctx, trimEvery)
 	}

@@ -15,7 +15,7 @@ func (r *Record) AppendEvent(b []byte, at time.Time, c message.Change) []byte {
 	b = strconv.AppendInt(b, message.EventVersion, 10)
 	b = append(b, `,"type":"`+message.EventMessage+`","at":`...)
 	b = strconv.AppendInt(b, at.UnixMilli(), 10)
-	b = member(b, "number", r.From)
+	b = member(b, "phone_number_id", r.From)
 	b = append(b, `,"state":{"to":"`...)
 	b = append(b, c.To...)
 	b = append(b, '"')
@@ -33,7 +33,7 @@ func (r *Record) AppendEvent(b []byte, at time.Time, c message.Change) []byte {
 	}
 	b = append(b, `},"message":{"id":`...)
 	b = quote(b, r.ID)
-	b = append(b, `,"from":`...)
+	b = append(b, `,"phone_number_id":`...)
 	b = quote(b, r.From)
 	b = append(b, `,"class":`...)
 	b = quote(b, string(r.Class))

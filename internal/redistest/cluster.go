@@ -48,7 +48,7 @@ func StartCluster(t testing.TB) *Cluster {
 			return strings.Count(one.ClusterNodes(ctx).Val(), " connected") == len(clients)
 		})
 		if i >= masters {
-			await(t, "a replica is told whom to follow", func(ctx context.Context) bool {
+			await(t, "a replica gets its master", func(ctx context.Context) bool {
 				return one.ClusterReplicate(ctx, ids[i-masters]).Err() == nil
 			})
 		}

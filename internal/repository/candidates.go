@@ -51,7 +51,7 @@ func (c *Candidates) Of(ctx context.Context, shard message.Shard, tasks []queue.
 	// that can read it adds its task again.
 	for id, err := range unreadable {
 		c.unreadable.Inc()
-		c.log.Error("a message's record cannot be read: the message is not sent", "msg_id", id, "err", err)
+		c.log.Error("cannot read the record of a message, the message is not sent", "message_id", id, "err", err)
 	}
 	now := c.db.Clock(ctx, ledger.RecordPrefix(shard))
 	out := make([]queue.Candidate, len(tasks))
@@ -109,6 +109,6 @@ func (c *Candidates) Attempting(shards []message.Shard) []string {
 func newUnreadable(reg prometheus.Registerer) prometheus.Counter {
 	return promauto.With(reg).NewCounter(prometheus.CounterOpts{
 		Name: "sluice_records_unreadable_total",
-		Help: "Messages that were not sent because their record in Redis cannot be read; the log names them.",
+		Help: "Messages that were not sent because their record in Redis cannot be read. The log names them.",
 	})
 }

@@ -7,7 +7,7 @@ import (
 	"sluice/internal/queue"
 )
 
-// Waiting says what a queued message waits for, beside its record. It is safe for concurrent use.
+// Waiting says what a queued message waits for that its record does not say. It is safe for concurrent use.
 type Waiting struct {
 	paces *queue.Paces
 	holds *queue.Holds

@@ -73,7 +73,7 @@ func (p *Process) Ready(ctx context.Context, probe func(context.Context) error) 
 // Ended is closed when the process has ended.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
-// Succeeded waits for the end of the process and tells whether its exit code was 0.
+// Succeeded waits for the end of the process and reports whether its exit code was 0.
 func (p *Process) Succeeded() bool {
 	<-p.ended
 	return p.cmd.ProcessState != nil && p.cmd.ProcessState.Success()
@@ -98,7 +98,7 @@ func (p *Process) Stop() {
 	p.Kill()
 }
 
-// signalled tells whether the process ended within so long of a signal.
+// signalled reports whether the process ended within so long of a signal.
 func (p *Process) signalled(sig syscall.Signal, within time.Duration) bool {
 	p.Signal(sig)
 	select {
@@ -115,8 +115,8 @@ func (p *Process) Kill() {
 	<-p.ended
 }
 
-// Signal sends the process a signal: SIGSTOP freezes it, SIGCONT wakes it. One that has
-// ended hears nothing.
+// Signal sends the process a signal: SIGSTOP freezes it, SIGCONT wakes it. It has no effect on
+// an ended process.
 func (p *Process) Signal(sig syscall.Signal) { p.cmd.Process.Signal(sig) }
 
 // PID is the process's id.
@@ -170,7 +170,7 @@ func (p *Process) Printed() string {
 	return string(b)
 }
 
-// Dials is a probe: somebody listens at addr.
+// Dials is a probe: a program listens at addr.
 func Dials(addr string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		c, err := new(net.Dialer).DialContext(ctx, "tcp", addr)

@@ -181,7 +181,7 @@ func (g *Rig) StartCluster(ctx context.Context) (*Cluster, error) {
 		})
 		if err == nil && i >= masters {
 			id := clients[i-masters].ClusterMyID(ctx).Val()
-			err = await(ctx, "a replica is told whom to follow", func() bool { return one.ClusterReplicate(ctx, id).Err() == nil })
+			err = await(ctx, "a replica gets its master", func() bool { return one.ClusterReplicate(ctx, id).Err() == nil })
 		}
 		if err != nil {
 			return nil, err

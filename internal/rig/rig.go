@@ -119,7 +119,7 @@ func (g *Rig) Served(ctx context.Context, name, addr string, settings any) (*Pro
 }
 
 // Simulate starts the simulator. It reports to the webhook program at hook, host:port; empty:
-// to nobody.
+// it sends no reports.
 func (g *Rig) Simulate(ctx context.Context, o graphsim.Options, hook string) (err error) {
 	addr, err := ports.Free()
 	if err != nil {
@@ -138,8 +138,8 @@ func HookURL(addr string) string { return "http://" + addr + "/webhooks/whatsapp
 
 // Number is a phone number in the configuration.
 type Number struct {
-	ID   string `json:"id"`
-	Rate int    `json:"rate,omitempty"` // messages a second; 0: what Meta says
+	ID   string `json:"phone_number_id"`
+	Rate int    `json:"rate_limit,omitempty"` // messages a second; 0: what Meta says
 	File string `json:"token_file"`
 }
 
@@ -152,8 +152,8 @@ func Numbers(n, rate int) []Number {
 	return all
 }
 
-// Configure writes the programs' configuration: the rig's Redis and simulator, as far as they
-// run, and what settings add to it or put in its place.
+// Configure writes the programs' configuration: the rig's Redis and simulator, if they
+// run, and what settings add to it or replace in it.
 func (g *Rig) Configure(numbers []Number, settings map[string]any) error {
 	type object = map[string]any
 	for name, content := range map[string]string{"token": Token, "secret": AppSecret, "verify": VerifyToken, "marker": MarkerKey} {
@@ -172,7 +172,7 @@ func (g *Rig) Configure(numbers []Number, settings map[string]any) error {
 		"marker_key_file": "marker",
 		"numbers":         numbers,
 		"apps":            []object{{"name": "main", "secret_file": "secret", "verify_token_file": "verify"}},
-		"api_keys":        []object{{"name": "rig", "sha256": hex.EncodeToString(hash[:]), "numbers": []string{"*"}, "scopes": []string{"messages:send", "messages:read"}}},
+		"api_keys":        []object{{"name": "rig", "sha256": hex.EncodeToString(hash[:]), "phone_number_ids": []string{"*"}, "scopes": []string{"messages:send", "messages:read"}}},
 	}
 	maps.Copy(all, settings)
 	b, err := json.Marshal(all) // JSON is YAML too

@@ -224,7 +224,7 @@ func (s *Sender) pace(ctx context.Context, a message.Attempt, out message.Outcom
 		err = s.o.Paces.Recovered(ctx, number)
 	}
 	if err != nil {
-		s.o.Log.Error("pace not changed", "phone_number_id", number, "err", err)
+		s.o.Log.Error("cannot change the effective rate", "phone_number_id", number, "err", err)
 	}
 	if e.mended {
 		s.o.Mended(ctx, number, a.Message.Template)
@@ -244,7 +244,7 @@ func (s *Sender) pauseAll(ctx context.Context, number string, out message.Outcom
 			return err
 		}
 	}
-	s.o.Log.Warn("numbers pause: Meta refuses further calls of their token or account", "phone_number_id", number,
+	s.o.Log.Warn("numbers paused: Meta throttles their token or account", "phone_number_id", number,
 		"numbers", len(numbers), "code", out.Code, "seconds", d.Seconds())
 	return nil
 }

@@ -29,28 +29,28 @@ func newMetrics(reg prometheus.Registerer, numbers []string) *metrics {
 	m := &metrics{
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_send_attempts_total",
-			Help: "Attempts to hand a message to Meta, by what came of them.",
-		}, []string{"number", "class", "outcome"}),
+			Help: "Attempts to send a message to Meta, by outcome.",
+		}, []string{"phone_number_id", "class", "outcome"}),
 		inflight: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "sluice_number_inflight",
-			Help: "Requests to Meta under way.",
-		}, []string{"number"}),
+			Name: "sluice_number_inflight_requests",
+			Help: "Requests to Meta that have no answer yet.",
+		}, []string{"phone_number_id"}),
 		duplicates: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_send_duplicates_total",
-			Help: "Messages that Meta is proven to have accepted more than once, seen when the answer came.",
+			Help: "Messages that Meta accepted more than once, as its answer proved. Duplicates that a status proved are in sluice_status_applied_total.",
 		}),
 		tampered: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "sluice_payloads_tampered_total",
-			Help: "Messages that were not sent because what Redis held as their content was not what was accepted.",
+			Name: "sluice_payload_signature_failures_total",
+			Help: "Messages that were not sent because the signature check of their payload failed. They are in the dead-letter list.",
 		}),
 	}
 	m.rewound = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "sluice_store_lost_writes_total",
-		Help: "Attempts that Redis had lost after a restart or a failover, by what it lacked: their intent, their outcome (both were written down again), or the whole record of their message.",
-	}, []string{"lacked"})
+		Name: "sluice_redis_lost_writes_total",
+		Help: "Attempts that Redis lost in a restart or a failover, by what it lost. intent, outcome: the worker wrote it again. record: the whole record of the message is lost.",
+	}, []string{"lost"})
 	m.restored = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "sluice_store_restored_total",
-		Help: "Shards that were held because Redis lost more than workers remember, or an unknown amount, as after a restore from a copy. An operator must compare with Meta which messages were sent, and release them.",
+		Name: "sluice_redis_restored_shards_total",
+		Help: "Shards that are held because Redis lost more writes than the workers remember, for example after a restore from a backup. An operator must check with Meta which messages were sent, and then release the holds.",
 	})
 	reg.MustRegister(m.attempts, m.inflight, m.duplicates, m.tampered, m.rewound, m.restored)
 	m.note(message.Lost{})
@@ -88,21 +88,21 @@ type sweeps struct {
 func newSweeps(reg prometheus.Registerer) *sweeps {
 	s := &sweeps{
 		moves: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sluice_sweep_moves_total",
-			Help: "Messages moved on by the sweeper: abandoned attempts, doubts past their window, deadlines, lost tasks.",
+			Name: "sluice_sweeper_transitions_total",
+			Help: "State changes that the sweeper made: attempts of workers that died, in-doubt windows that ended, deadlines, lost tasks.",
 		}, []string{"from", "to"}),
 		postponed: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "sluice_doubts_postponed_total",
-			Help: "Times a doubt past its window was not settled, because Meta's webhooks seem not to reach us.",
+			Name: "sluice_in_doubt_postponed_total",
+			Help: "Times that the sweeper did not decide about an in-doubt message at the end of its window, because Meta's webhooks may not reach this installation.",
 		}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_resends_refused_total",
-			Help: "Doubts parked though their policy is to resend: there were too many resends in the last minute.",
+			Help: "In-doubt messages that were parked although their policy is resend, because there were too many resends in the last minute.",
 		}),
 	}
 	s.failures = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "sluice_sweep_failures_total",
-		Help: "Passes of the sweeper in which something could not be read or moved on: a shard was away, or a record is unreadable. The log says what; the rest was swept.",
+		Name: "sluice_sweeper_failures_total",
+		Help: "Passes of the sweeper that failed in part: a shard did not answer, or a record cannot be read. The log names it. All other messages were handled.",
 	})
 	reg.MustRegister(s.moves, s.postponed, s.refused, s.failures)
 	s.expired = newExpired(reg)
@@ -120,8 +120,8 @@ var stages = map[string]string{
 // newExpired returns the counter that sender and sweeper share.
 func newExpired(reg prometheus.Registerer) *prometheus.CounterVec {
 	c := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "sluice_expired_total",
-		Help: "Messages whose deadline passed before Meta took them, by where they were.",
+		Name: "sluice_messages_expired_total",
+		Help: "Messages whose deadline passed before Meta accepted them, by where they waited: queue, retry or hold.",
 	}, []string{"stage"})
 	if there, ok := errors.AsType[prometheus.AlreadyRegisteredError](reg.Register(c)); ok {
 		return there.ExistingCollector.(*prometheus.CounterVec)

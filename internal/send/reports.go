@@ -83,11 +83,11 @@ func (r *Reports) failed(ctx context.Context, e message.Evidence) {
 	}
 	if template == "" {
 		if err := r.Paces.Probe(ctx, e.Number, d+ProbeFor); err != nil {
-			r.Log.Error("pace not changed", "phone_number_id", e.Number, "err", err)
+			r.Log.Error("cannot change the effective rate", "phone_number_id", e.Number, "err", err)
 		}
 	}
 	if err := r.Hold(ctx, e.Number, template, out, d); err != nil {
-		r.Log.Error("hold", "phone_number_id", e.Number, "code", e.Code, "err", err)
+		r.Log.Error("cannot set hold", "phone_number_id", e.Number, "code", e.Code, "err", err)
 	}
 }
 
@@ -135,7 +135,7 @@ func (r *Reports) succeeded(ctx context.Context, e message.Evidence) {
 	r.mu.Unlock()
 	if probed {
 		if err := r.Paces.Recovered(ctx, e.Number); err != nil {
-			r.Log.Error("pace not changed", "phone_number_id", e.Number, "err", err)
+			r.Log.Error("cannot change the effective rate", "phone_number_id", e.Number, "err", err)
 		}
 	}
 	if mended {

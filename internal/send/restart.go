@@ -149,7 +149,7 @@ func (s *Sender) replay(ctx context.Context, shard message.Shard, epoch string) 
 	loss := heart.lost()
 	s.metrics.note(lost)
 	if len(all) > 0 || loss.proven {
-		s.o.Log.Warn("another epoch of the store: what this worker remembers is written again", "shard", shard, "epoch", epoch,
+		s.o.Log.Warn("Redis restarted or lost writes: replaying the attempts of this worker", "shard", shard, "epoch", epoch,
 			"remembered", len(all), "lost_intents", lost.Intents, "lost_outcomes", lost.Outcomes, "lost_records", lost.Records,
 			"lost_heartbeats", loss.proven, "lost_seconds", loss.depth.Seconds())
 	}

@@ -55,7 +55,7 @@ type ledger interface {
 // poster hands a message to Meta. It keeps its own deadline and returns no Go error: what
 // came of it is the outcome.
 type poster interface {
-	// Reserve blocks until there may be one more request under way, and returns for how long. Release
+	// Reserve blocks until one more attempt may begin, and returns for how long. Release
 	// ends that.
 	Reserve(ctx context.Context) (time.Duration, error)
 	Release()
@@ -204,11 +204,11 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 			latest, err := s.begin(ctx, id, k, token, known)
 			known = nil
 			if errors.Is(err, record.ErrFormat) { // its task would come again for ever
-				s.o.Log.Error("a message's record cannot be read: the message is not sent", "msg_id", id, "err", err)
+				s.o.Log.Error("cannot read the record of a message, the message is not sent", "message_id", id, "err", err)
 				return done
 			}
 			if err != nil {
-				s.o.Log.Error("begin", "msg_id", id, "err", err)
+				s.o.Log.Error("cannot record attempt", "message_id", id, "err", err)
 				return again(time.Second)
 			}
 			switch latest.Verdict {
@@ -225,7 +225,7 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 				return s.takeBack(ctx, latest, mem, unconfirmedWait)
 			case message.Restarted:
 				if err := s.restarted(ctx, shard); err != nil {
-					s.o.Log.Error("store restarted", "msg_id", id, "err", err)
+					s.o.Log.Error("cannot replay attempts after a restart of Redis", "message_id", id, "err", err)
 				}
 				if latest.N > 0 { // it may have been recorded all the same
 					a = latest
@@ -248,10 +248,12 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 			return s.takeBack(ctx, a, mem, 0)
 		}
 	}
+	s.poster.Release() // the outcome needs no connection
+	reserved = false
 	s.memory.ended(mem, m)
 	st, duplicate, err := s.finish(ctx, a, m)
 	if err != nil {
-		s.o.Log.Error("finish", "msg_id", id, "attempt", a.N, "err", err)
+		s.o.Log.Error("cannot record attempt outcome", "message_id", id, "attempt", a.N, "err", err)
 		return again(BusyWait) // it stays in sight until the sweeper has made it a doubt
 	}
 	if duplicate {
@@ -347,7 +349,7 @@ func (s *Sender) takeBack(ctx context.Context, a message.Attempt, mem *message.M
 			s.memory.ended(mem, m)
 		}
 		if _, _, err := s.finish(ctx, a, m); err != nil {
-			s.o.Log.Error("take back intent", "msg_id", a.ID, "attempt", a.N, "err", err)
+			s.o.Log.Error("cannot withdraw attempt that was not sent", "message_id", a.ID, "attempt", a.N, "err", err)
 		}
 	}
 	return again(wait)
@@ -395,7 +397,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, ready func() er
 			template = a.Message.Template
 		}
 		if err := s.o.Hold(context.WithoutCancel(ctx), number, template, out, e.hold); err != nil {
-			s.o.Log.Error("hold", "phone_number_id", number, "code", out.Code, "err", err)
+			s.o.Log.Error("cannot set hold", "phone_number_id", number, "code", out.Code, "err", err)
 		} else if m.To == message.Queued {
 			m.In, on = 0, e.on
 		}
@@ -408,7 +410,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, ready func() er
 	if !s.o.Log.Enabled(ctx, level) {
 		return out, m, on, nil // the values of the line would cost as much as the line
 	}
-	s.o.Log.Log(ctx, level, "attempt", "msg_id", a.ID, "phone_number_id", number, "class", a.Message.Class,
+	s.o.Log.Log(ctx, level, "attempt", "message_id", a.ID, "phone_number_id", number, "class", a.Message.Class,
 		"attempt", a.N, "outcome", out.Kind, "code", out.Code, "reason", out.Reason, "wamid", out.WAMID,
 		"seconds", time.Since(start).Seconds(), "state", m.To, "next_in", m.In.Seconds(), "err", out.Err)
 	return out, m, on, nil

@@ -713,7 +713,7 @@ func TestMetricsAndLogOfAnAttempt(t *testing.T) {
 	s.finish = func(m message.Move) (message.State, bool, error) { return m.To, true, nil }
 	var out strings.Builder
 	s.handle(t.Context(), slog.New(slog.NewJSONHandler(&out, nil)))
-	for _, key := range []string{`"msg_id":"` + id, `"wamid":"wamid.1"`, `"attempt":2`, `"outcome":"accepted"`} {
+	for _, key := range []string{`"message_id":"` + id, `"wamid":"wamid.1"`, `"attempt":2`, `"outcome":"accepted"`} {
 		if !strings.Contains(out.String(), key) {
 			t.Errorf("the log line lacks %s: %s", key, out.String())
 		}
@@ -722,14 +722,14 @@ func TestMetricsAndLogOfAnAttempt(t *testing.T) {
 		t.Errorf("%d series of attempts, %v", n, err)
 	}
 	want := `
-# HELP sluice_number_inflight Requests to Meta under way.
-# TYPE sluice_number_inflight gauge
-sluice_number_inflight{number="` + number + `"} 0
-# HELP sluice_send_duplicates_total Messages that Meta is proven to have accepted more than once, seen when the answer came.
+# HELP sluice_number_inflight_requests Requests to Meta that have no answer yet.
+# TYPE sluice_number_inflight_requests gauge
+sluice_number_inflight_requests{phone_number_id="` + number + `"} 0
+# HELP sluice_send_duplicates_total Messages that Meta accepted more than once, as its answer proved. Duplicates that a status proved are in sluice_status_applied_total.
 # TYPE sluice_send_duplicates_total counter
 sluice_send_duplicates_total 1
 `
-	if err := testutil.GatherAndCompare(s.reg, strings.NewReader(want), "sluice_number_inflight", "sluice_send_duplicates_total"); err != nil {
+	if err := testutil.GatherAndCompare(s.reg, strings.NewReader(want), "sluice_number_inflight_requests", "sluice_send_duplicates_total"); err != nil {
 		t.Error(err)
 	}
 }

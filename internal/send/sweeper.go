@@ -117,7 +117,7 @@ func (p *part) run(ctx context.Context) {
 	for {
 		if err := p.sweep(ctx); err != nil && ctx.Err() == nil {
 			p.metrics.failures.Inc()
-			p.Log.Error("sweep", "err", err)
+			p.Log.Error("cannot sweep shards", "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -311,6 +311,6 @@ func (s *Sweeper) note(o message.Open, m message.Move) {
 		s.metrics.expired.WithLabelValues(stages[m.Reason]).Inc()
 	}
 	s.metrics.moves.WithLabelValues(string(o.State), string(m.To)).Inc()
-	s.Log.Info("swept", "msg_id", o.ID, "phone_number_id", o.Message.From, "class", o.Message.Class,
+	s.Log.Info("sweeper changed state", "message_id", o.ID, "phone_number_id", o.Message.From, "class", o.Message.Class,
 		"attempt", o.N, "from", o.State, "state", m.To, "reason", m.Reason)
 }

@@ -527,13 +527,13 @@ func TestOverdue(t *testing.T) {
 		w.overdue = []message.Open{late("a", 0, ""), late("b", 2, ""), late("c", 2, "sale/en")}
 		w.sweepFor(t, 11*time.Second)
 		w.want(t, "4s a queued->expired deadline", "4s b queued->expired deadline_in_retry", "4s c queued->expired deadline_on_hold")
-		want := strings.NewReader(`# HELP sluice_expired_total Messages whose deadline passed before Meta took them, by where they were.
-# TYPE sluice_expired_total counter
-sluice_expired_total{stage="hold"} 1
-sluice_expired_total{stage="queue"} 1
-sluice_expired_total{stage="retry"} 1
+		want := strings.NewReader(`# HELP sluice_messages_expired_total Messages whose deadline passed before Meta accepted them, by where they waited: queue, retry or hold.
+# TYPE sluice_messages_expired_total counter
+sluice_messages_expired_total{stage="hold"} 1
+sluice_messages_expired_total{stage="queue"} 1
+sluice_messages_expired_total{stage="retry"} 1
 `)
-		if err := testutil.GatherAndCompare(w.reg, want, "sluice_expired_total"); err != nil {
+		if err := testutil.GatherAndCompare(w.reg, want, "sluice_messages_expired_total"); err != nil {
 			t.Error(err)
 		}
 	})
@@ -644,7 +644,7 @@ func swept(t *testing.T, reg *prometheus.Registry, from, to string) float64 {
 			for _, l := range m.GetLabel() {
 				labels[l.GetName()] = l.GetValue()
 			}
-			if f.GetName() == "sluice_sweep_moves_total" && maps.Equal(labels, map[string]string{"from": from, "to": to}) {
+			if f.GetName() == "sluice_sweeper_transitions_total" && maps.Equal(labels, map[string]string{"from": from, "to": to}) {
 				return m.GetCounter().GetValue()
 			}
 		}

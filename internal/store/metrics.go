@@ -16,15 +16,15 @@ func newMetrics() metrics {
 	return metrics{
 		trips: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_redis_round_trips_total",
-			Help: "Times this process asked Redis and waited for the answer; a pipeline or a transaction is one.",
+			Help: "Round trips of this process to Redis. A pipeline or a transaction is one round trip.",
 		}),
 		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_redis_conflicts_total",
-			Help: "Transactions of which nothing was written, because one of their records had changed since it was read; they were decided again.",
+			Help: "Redis transactions that wrote nothing because another process changed a record first. They were repeated.",
 		}),
 		unconfirmed: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "sluice_redis_unconfirmed_total",
-			Help: "Writes, together in one round trip, that too few replicas confirmed in time: nobody was told that they are safe.",
+			Name: "sluice_redis_unconfirmed_writes_total",
+			Help: "Groups of writes that too few replicas confirmed in time. They were not reported as durable.",
 		}),
 	}
 }

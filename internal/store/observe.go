@@ -103,7 +103,7 @@ func (db *DB) recheck(ctx context.Context, log *slog.Logger) {
 	masters, err := db.Examine(ctx, db.required)
 	if err != nil {
 		if ctx.Err() == nil {
-			log.Warn("cannot check the durability of Redis", "err", err)
+			log.Warn("cannot check the durability settings of Redis", "err", err)
 		}
 		return
 	}
@@ -114,9 +114,9 @@ func (db *DB) recheck(ctx context.Context, log *slog.Logger) {
 	db.watch.mu.Unlock()
 	switch {
 	case breach != nil && before == nil:
-		log.Error("Redis does not keep the required durability: this program is not ready, and the API accepts nothing", "durability", db.required, "err", breach)
+		log.Error("Redis settings do not fulfil redis.durability: this program is not ready, and the API accepts no messages", "durability", db.required, "err", breach)
 	case breach == nil && before != nil:
-		log.Info("Redis keeps the required durability again", "durability", db.required)
+		log.Info("Redis settings fulfil redis.durability again", "durability", db.required)
 	}
 }
 
@@ -242,11 +242,11 @@ func offset(server, sent, answered time.Time) time.Duration {
 
 var (
 	memoryDesc = prometheus.NewDesc("sluice_redis_memory_ratio",
-		"Share of its maxmemory that a master of Redis uses; above 0.75 nothing more is accepted.", []string{"redis"}, nil)
+		"Share of maxmemory that a Redis master uses. Above 0.75 the API accepts no messages.", []string{"redis"}, nil)
 	offsetDesc = prometheus.NewDesc("sluice_redis_clock_offset_seconds",
-		"How far the clock of a master of Redis is ahead of this machine's; negative: behind. From 60 s on the program is not ready.", []string{"redis"}, nil)
+		"How far the clock of a Redis master is ahead of this machine's clock. Negative: behind. From 60 s the program is not ready.", []string{"redis"}, nil)
 	breachDesc = prometheus.NewDesc("sluice_redis_durability_broken",
-		"1 while a setting of Redis breaks the required durability: the program is not ready, and the API accepts nothing. Else 0.", nil, nil)
+		"1: a Redis setting does not fulfil redis.durability, the program is not ready and the API accepts no messages. 0: the settings are right.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.

@@ -57,7 +57,7 @@ func (d *Discovery) discover(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			d.log.Warn("cannot get the throughput of the number from Meta", "phone_number_id", number, "err", err)
+			d.log.Warn("cannot read the throughput of a number from Meta", "phone_number_id", number, "err", err)
 		case rate > 0:
 			rates[number] = rate
 		}

@@ -54,8 +54,8 @@ type answer struct {
 func newExpiry(reg prometheus.Registerer) *prometheus.GaugeVec {
 	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "sluice_token_expiry_timestamp_seconds",
-		Help: "When the access token of a number ends, as Meta says; 0: it is not valid now; +Inf: never.",
-	}, []string{"number"})
+		Help: "Unix time at which the access token of the number expires, as Meta reports it. 0: the token is not valid. +Inf: it does not expire.",
+	}, []string{"phone_number_id"})
 	reg.MustRegister(g)
 	return g
 }
@@ -84,9 +84,9 @@ func (w *Watch) check(ctx context.Context, number string) {
 	}
 	last, known := w.last[number]
 	if known && token != last {
-		w.Log.Info("new access token", "phone_number_id", number)
+		w.Log.Info("access token changed", "phone_number_id", number)
 		if err := w.Changed(ctx, number); err != nil {
-			w.Log.Error("cannot release the hold after a new access token, will try again", "phone_number_id", number, "err", err)
+			w.Log.Error("cannot release the hold of a number with a new access token, will retry", "phone_number_id", number, "err", err)
 			return
 		}
 	}
@@ -112,7 +112,7 @@ func (w *Watch) about(ctx context.Context, number, token string) (cloudapi.Token
 	w.answers[token] = answer{time.Now(), got, err}
 	switch {
 	case err != nil:
-		w.Log.Warn("cannot ask Meta when the access token expires", "phone_number_id", number, "err", err)
+		w.Log.Warn("cannot read from Meta when an access token expires", "phone_number_id", number, "err", err)
 	case !got.Valid:
 		w.Log.Error("access token is not valid", "phone_number_id", number)
 	}

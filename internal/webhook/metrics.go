@@ -20,7 +20,7 @@ const (
 	tooLarge         result = "too_large"
 	unreadable       result = "unreadable"  // the body broke off
 	tooSlow          result = "too_slow"    // it did not arrive in time
-	crowded          result = "crowded"     // large, while others in hand take the memory
+	overloaded       result = "overloaded"  // large, while other requests use the memory
 	unavailable      result = "unavailable" // the stream could not take it
 	unknownApp       result = "unknown_app"
 	handshakeDone    result = "handshake"
@@ -36,7 +36,7 @@ var statuses = map[result]int{
 	tooLarge:         http.StatusRequestEntityTooLarge,
 	unreadable:       http.StatusBadRequest,
 	tooSlow:          http.StatusRequestTimeout,
-	crowded:          http.StatusServiceUnavailable,
+	overloaded:       http.StatusServiceUnavailable,
 	unavailable:      http.StatusServiceUnavailable,
 	unknownApp:       http.StatusNotFound,
 	handshakeDone:    http.StatusOK,
@@ -50,7 +50,7 @@ func (r result) status() int { return statuses[r] }
 // kept. A false signature is none of Meta's while the app secret is right; a body that is too large
 // never is.
 func (r result) repeated() bool {
-	return r == unavailable || r == crowded || r == tooSlow || r == unreadable || r == "" // it panicked
+	return r == unavailable || r == overloaded || r == tooSlow || r == unreadable || r == "" // it panicked
 }
 
 type metrics struct {
@@ -65,28 +65,28 @@ func newMetrics(reg prometheus.Registerer) metrics {
 	f := promauto.With(reg)
 	requests := f.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_webhook_requests_total",
-		Help: "Requests by what became of them.",
+		Help: "Webhook requests by result.",
 	}, []string{"result"})
 	events := f.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_webhook_events_total",
-		Help: "Events written to the stream.",
+		Help: "Events written to the event stream, by type.",
 	}, []string{"type"})
 	m := metrics{
 		events:   map[string]prometheus.Counter{},
 		requests: map[result]prometheus.Counter{},
 		ack: f.NewHistogram(prometheus.HistogramOpts{
 			Name:                        "sluice_webhook_ack_duration_seconds",
-			Help:                        "From a notification's headers to its 200: reading, checking, and making it durable.",
+			Help:                        "Time from the headers of a webhook to its answer 200: reading, signature check, and the durable write.",
 			Buckets:                     []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
 			NativeHistogramBucketFactor: 1.1,
 		}),
 		badSignatures: f.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_webhook_signature_failures_total",
-			Help: "Notifications without exactly one valid signature.",
+			Help: "Webhook requests without exactly one valid signature.",
 		}),
 		signatures: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_webhook_signatures_total",
-			Help: "Valid signatures by the secret that made them. A rotation is over when previous stands still.",
+			Help: "Webhook requests with a valid signature, by app secret. A change of the secret is complete when previous no longer grows.",
 		}, []string{"secret"}),
 	}
 	for r := range statuses {

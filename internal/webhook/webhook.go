@@ -167,7 +167,7 @@ func (s *server) receive(w http.ResponseWriter, r *http.Request, app App) (got r
 	body := buffer.Bytes()
 	if err != nil {
 		if errors.Is(err, errCrowded) {
-			return crowded
+			return overloaded
 		}
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return tooLarge
@@ -205,7 +205,7 @@ func (s *server) keep(r *http.Request, body []byte) result {
 		err = s.stream.Append(ctx, events)
 	}
 	if err != nil {
-		s.log.Error("webhook not kept, Meta will repeat it", slog.String("app", r.PathValue("app")), slog.Any("err", err))
+		s.log.Error("cannot store webhook, Meta will retry it", slog.String("app", r.PathValue("app")), slog.Any("err", err))
 		return unavailable
 	}
 	s.metrics.wrote(events)
@@ -218,7 +218,7 @@ func (s *server) unsigned(r *http.Request) result {
 	s.metrics.badSignatures.Inc()
 	now, last := time.Now().Unix(), s.told.Load()
 	if now >= last+60 && s.told.CompareAndSwap(last, now) {
-		s.log.Warn("webhook without a valid signature; further ones of this minute are only counted", slog.String("app", r.PathValue("app")))
+		s.log.Warn("webhook signature check failed; further failures of this minute are only counted", slog.String("app", r.PathValue("app")))
 	}
 	return badSignature
 }

@@ -366,7 +366,7 @@ func TestWhatIsAppended(t *testing.T) {
 		t.Fatalf("%d events, want 2", len(s.stream.events))
 	}
 	e := s.stream.events[0]
-	if e.Version != 1 || e.Number != "106540352242922" || e.WABA != "102290129340398" || e.Field != "messages" || string(e.Meta) != sent(1) {
+	if e.Version != message.EventVersion || e.Number != "106540352242922" || e.WABA != "102290129340398" || e.Field != "messages" || string(e.Meta) != sent(1) {
 		t.Errorf("event %+v", e)
 	}
 	if at := time.UnixMilli(e.At); at.Before(before.Truncate(time.Millisecond)) || at.After(time.Now()) {

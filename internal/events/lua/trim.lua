@@ -90,7 +90,7 @@ for group, at in pairs(groups) do
   local gap = redis.call('HGET', KEYS[2], group)
   local from, to, stood = string.match(gap or '', '^(%S+) (%S+) (%S+)$')
   if from and at ~= stood then
-    redis.call('XADD', KEYS[1], '*', 'events', '{"v":1,"type":"gap","at":' .. string.format('%.0f', ms)
+    redis.call('XADD', KEYS[1], '*', 'events', '{"v":2,"type":"gap","at":' .. string.format('%.0f', ms)
       .. ',"gap":{"group":' .. cjson.encode(group) .. ',"from":"' .. from .. '","to":"' .. to .. '"}}')
     redis.call('HDEL', KEYS[2], group)
     reply[#reply + 1] = group

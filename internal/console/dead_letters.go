@@ -16,79 +16,79 @@ import (
 	"sluice/internal/message"
 )
 
-// replayMost is how many dead messages one request sends again at most, replayFew how many without a
-// limit of its own. For more the caller sends another request.
+// replayMost is how many dead letters one request replays at most, replayFew how many a request without
+// a limit replays. For more the caller sends another request.
 const (
 	replayMost = 500
 	replayFew  = 100
 )
 
-// dead is the answer of GET /v1/dead.
-type dead struct {
-	Count    int      `json:"count" doc:"How many the filter selects."`
-	Groups   []group  `json:"groups" doc:"The same by number, code and reason."`
-	Messages []letter `json:"messages" doc:"The first of them."`
+// deadLetterList is the answer of GET /v1/dead-letters.
+type deadLetterList struct {
+	Count    int               `json:"count" doc:"Number of dead letters that the filter selects."`
+	Groups   []deadLetterGroup `json:"groups" doc:"The same dead letters, counted by phone number id, code and reason."`
+	Messages []deadLetter      `json:"messages" doc:"The first dead letters, the oldest first, up to limit."`
 }
 
-type group struct {
-	Number string    `json:"number" doc:"The sender's phone number id."`
+type deadLetterGroup struct {
+	Number string    `json:"phone_number_id" doc:"The phone number id of the sender."`
 	Code   int       `json:"code,omitempty" doc:"Meta's last error code."`
-	Reason string    `json:"reason" doc:"Why they died."`
-	Count  int       `json:"count" doc:"How many they are."`
-	First  time.Time `json:"first" doc:"When the first of them died."`
-	Last   time.Time `json:"last" doc:"When the last of them died."`
+	Reason string    `json:"reason" doc:"Why the messages were given up."`
+	Count  int       `json:"count" doc:"Number of dead letters in the group."`
+	First  time.Time `json:"first" doc:"When the first of them was given up."`
+	Last   time.Time `json:"last" doc:"When the last of them was given up."`
 }
 
-type letter struct {
-	ID     string    `json:"id" doc:"Our id of the message."`
+type deadLetter struct {
+	ID     string    `json:"id" doc:"Sluice's id of the message."`
 	Code   int       `json:"code,omitempty" doc:"Meta's last error code."`
-	Reason string    `json:"reason" doc:"Why it died."`
-	At     time.Time `json:"at" doc:"When it died."`
+	Reason string    `json:"reason" doc:"Why the message was given up."`
+	At     time.Time `json:"at" doc:"When the message was given up."`
 }
 
-// filter selects dead messages; what is left out does not matter.
+// filter selects dead letters. A member that is left out selects all.
 type filter struct {
-	Number string    `json:"number" doc:"The sender's phone number id."`
-	Code   *int      `json:"code,omitempty" doc:"With this last error code of Meta's; 0: with none."`
-	Cause  string    `json:"cause,omitempty" doc:"Their reason."`
-	Since  time.Time `json:"since,omitzero" doc:"They died then or later."`
-	Until  time.Time `json:"until,omitzero" doc:"They died then or before."`
+	Number        string    `json:"phone_number_id" doc:"From this phone number id."`
+	Code          *int      `json:"code,omitempty" doc:"With this last error code from Meta. 0: without a code."`
+	MessageReason string    `json:"message_reason,omitempty" doc:"With this reason in their records."`
+	Since         time.Time `json:"since,omitzero" doc:"Given up at this time or later."`
+	Until         time.Time `json:"until,omitzero" doc:"Given up at this time or earlier."`
 }
 
 func (f filter) dead() message.DeadFilter {
-	return message.DeadFilter{Number: f.Number, Code: f.Code, Reason: f.Cause, Since: f.Since, Until: f.Until}
+	return message.DeadFilter{Number: f.Number, Code: f.Code, Reason: f.MessageReason, Since: f.Since, Until: f.Until}
 }
 
-// replay is the body of POST /v1/dead/replay.
-type replay struct {
+// replayRequest is the body of POST /v1/dead-letters/replay.
+type replayRequest struct {
 	filter
-	Limit  *int   `json:"limit,omitempty" doc:"How many at most, 1 to 500; 100 without it."`
-	Extend string `json:"extend,omitempty" doc:"A new deadline for each, so long from now, like 2h. Without it those whose deadline has passed stay dead."`
+	Limit  *int   `json:"limit,omitempty" doc:"Maximum number of messages, 1 to 500. Default: 100."`
+	Extend string `json:"extend,omitempty" doc:"Give each message a new deadline, this long from now, for example 2h. Without it messages whose deadline has passed stay in the dead-letter list."`
 	order
 }
 
-// replayed is its answer.
-type replayed struct {
-	Replayed int       `json:"replayed" doc:"So many are queued again."`
-	Overdue  int       `json:"overdue" doc:"So many stay dead: their deadline has passed."`
-	More     bool      `json:"more" doc:"There may be more: ask again, with next as since."`
-	Next     time.Time `json:"next,omitzero" doc:"When the last of these died."`
+// replayResult is its answer.
+type replayResult struct {
+	Replayed int       `json:"replayed" doc:"Number of messages that are queued again."`
+	Overdue  int       `json:"overdue" doc:"Number of messages that stay in the dead-letter list because their deadline has passed."`
+	More     bool      `json:"more" doc:"true: there may be more. Send the request again with next as since."`
+	Next     time.Time `json:"next,omitzero" doc:"When the last of these messages was given up."`
 }
 
-func (c *Console) listDead(ctx context.Context, _ http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
+func (c *Console) listDeadLetters(ctx context.Context, _ http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
 	number, limit, refused := c.page(r, key)
-	f := message.DeadFilter{Number: number, Reason: r.URL.Query().Get("cause")}
+	f := message.DeadFilter{Number: number, Reason: r.URL.Query().Get("message_reason")}
 	refused = append(refused, narrow(r.URL.Query(), &f.Code, &f.Since, &f.Until)...)
 	if refused != nil {
 		return nil, refused
 	}
-	shown := dead{Groups: []group{}, Messages: []letter{}}
+	shown := deadLetterList{Groups: []deadLetterGroup{}, Messages: []deadLetter{}}
 	type kind struct {
 		number string
 		code   int
 		reason string
 	}
-	by := map[kind]group{}
+	by := map[kind]deadLetterGroup{}
 	err := c.o.Lists.Dead(ctx, f, func(d message.DeadLetter) bool {
 		if !key.Covers(d.Number) {
 			return true
@@ -103,12 +103,12 @@ func (c *Console) listDead(ctx context.Context, _ http.ResponseWriter, r *http.R
 		by[k] = g
 		shown.Count++
 		if len(shown.Messages) < limit {
-			shown.Messages = append(shown.Messages, letter{d.ID, d.Code, d.Reason, d.At})
+			shown.Messages = append(shown.Messages, deadLetter{d.ID, d.Code, d.Reason, d.At})
 		}
 		return true
 	})
 	if err != nil {
-		return nil, c.unavailable("list the dead", err)
+		return nil, c.unavailable("list dead letters", err)
 	}
 	for _, k := range slices.SortedFunc(maps.Keys(by), func(a, b kind) int {
 		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(by[b].Count, by[a].Count), cmp.Compare(a.code, b.code), cmp.Compare(a.reason, b.reason))
@@ -120,10 +120,9 @@ func (c *Console) listDead(ctx context.Context, _ http.ResponseWriter, r *http.R
 	return shown, nil
 }
 
-// replay sends dead messages again: the first that died first, at the ends of their queues, from
-// where they leave at their number's pace.
+// replay sends dead letters again, the oldest first. They go to the ends of their queues.
 func (c *Console) replay(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
-	var ask replay
+	var ask replayRequest
 	if refused := httpapi.ReadJSON(w, r, &ask); refused != nil {
 		return nil, refused
 	}
@@ -136,13 +135,13 @@ func (c *Console) replay(ctx context.Context, w http.ResponseWriter, r *http.Req
 		some = append(some, d)
 		return len(some) < limit
 	})
-	answer := replayed{More: len(some) == limit}
+	answer := replayResult{More: len(some) == limit}
 	if err == nil && len(some) > 0 {
 		answer.Next = some[len(some)-1].At
 		if !answer.Next.After(ask.Since) { // all of one moment, and there again
 			answer.Next = answer.Next.Add(time.Millisecond)
 		}
-		err = c.o.Audit.Add(ctx, ask.deed(message.VerbReplay, fmt.Sprintf("%d dead messages of number %s", len(some), ask.Number), key))
+		err = c.o.Audit.Add(ctx, ask.deed(message.VerbReplay, fmt.Sprintf("%d dead letters of number %s", len(some), ask.Number), key))
 	}
 	for _, d := range some {
 		if err != nil {
@@ -151,13 +150,13 @@ func (c *Console) replay(ctx context.Context, w http.ResponseWriter, r *http.Req
 		err = c.again(ctx, d.ID, extend, ask.deed(message.VerbReplay, d.ID, key), &answer)
 	}
 	if err != nil {
-		return nil, c.unavailable("replay", err)
+		return nil, c.unavailable("replay dead letters", err)
 	}
 	c.orders.WithLabelValues(message.VerbReplay).Add(float64(answer.Replayed))
 	return answer, nil
 }
 
-func (c *Console) replayable(ask replay, key httpapi.Key) (limit int, extend time.Duration, refused httpapi.Refusal) {
+func (c *Console) replayable(ask replayRequest, key httpapi.Key) (limit int, extend time.Duration, refused httpapi.Refusal) {
 	refused = c.reach(ask.Number, key)
 	limit, wrong := within("limit", ask.Limit, replayFew, replayMost)
 	refused = append(append(refused, wrong...), ask.signed()...)
@@ -172,9 +171,9 @@ func (c *Console) replayable(ask replay, key httpapi.Key) (limit int, extend tim
 func (c *Console) reach(number string, key httpapi.Key) httpapi.Refusal {
 	switch {
 	case number == "":
-		return httpapi.RefuseAt("number", "number_missing")
+		return httpapi.RefuseAt("phone_number_id", "phone_number_id_missing")
 	case !(key.Covers(number) && c.o.Numbers(number)):
-		return httpapi.RefuseAt("number", "phone_not_found")
+		return httpapi.RefuseAt("phone_number_id", "phone_number_id_not_found")
 	}
 	return nil
 }
@@ -187,8 +186,8 @@ func extended(o message.Open, from time.Time, extend time.Duration) time.Time {
 	return time.Time{}
 }
 
-// again sends one dead message again, unless it lives or is overdue.
-func (c *Console) again(ctx context.Context, id string, extend time.Duration, d message.Deed, answer *replayed) error {
+// again sends one dead letter again, unless it is no longer dead or its deadline has passed.
+func (c *Console) again(ctx context.Context, id string, extend time.Duration, d message.Deed, answer *replayResult) error {
 	o, err := c.o.Messages.Look(ctx, id)
 	if errors.Is(err, message.ErrNotFound) || err == nil && o.State != message.Dead {
 		return nil
@@ -211,9 +210,9 @@ func (c *Console) again(ctx context.Context, id string, extend time.Duration, d 
 
 // page reads the number that a list is about, empty for all, and its limit.
 func (c *Console) page(r *http.Request, key httpapi.Key) (number string, limit int, refused httpapi.Refusal) {
-	number = r.URL.Query().Get("number")
+	number = r.URL.Query().Get("phone_number_id")
 	if number != "" && !(key.Covers(number) && c.o.Numbers(number)) {
-		return "", 0, httpapi.RefuseAt("number", "phone_not_found")
+		return "", 0, httpapi.RefuseAt("phone_number_id", "phone_number_id_not_found")
 	}
 	limit, refused = limitOf(r)
 	return number, limit, refused

@@ -27,58 +27,58 @@ const (
 	resendAtOnce = 64
 )
 
-// ended is the answer of GET /v1/ended.
-type ended struct {
-	Count   int          `json:"count" doc:"How many messages the filter selects."`
-	Ready   int          `json:"ready" doc:"How many of them can be sent again."`
-	Gone    int          `json:"gone" doc:"How many cannot: their content is not kept. The caller must send them as new messages."`
-	Unclear int          `json:"unclear" doc:"How many are not sent again: Meta may have delivered them."`
-	Overdue int          `json:"overdue" doc:"How many of those that are ready need extend: their deadline has passed."`
-	Groups  []endedGroup `json:"groups" doc:"All by state, code and reason."`
+// undeliveredCounts is the answer of GET /v1/undelivered.
+type undeliveredCounts struct {
+	Count          int                `json:"count" doc:"Number of messages that the filter selects."`
+	Resendable     int                `json:"resendable" doc:"Number of them that can be sent again."`
+	ContentDropped int                `json:"content_dropped" doc:"Number of them that cannot be sent again because Sluice does not have their content any more. The caller must send them as new messages."`
+	MaybeDelivered int                `json:"maybe_delivered" doc:"Number of them that are never sent again because Meta may have delivered them."`
+	Overdue        int                `json:"overdue" doc:"Number of resendable messages that need extend because their deadline has passed."`
+	Groups         []undeliveredGroup `json:"groups" doc:"All of them, counted by state, code and reason."`
 }
 
-type endedGroup struct {
-	State  message.State `json:"state" doc:"How they ended."`
-	Code   int           `json:"code,omitempty" doc:"Meta's last error code."`
-	Reason string        `json:"reason,omitempty" doc:"Why they ended."`
-	Count  int           `json:"count" doc:"How many they are."`
-	Ready  int           `json:"ready" doc:"How many of them can be sent again."`
-	First  time.Time     `json:"first" doc:"When the first of them ended."`
-	Last   time.Time     `json:"last" doc:"When the last of them ended."`
+type undeliveredGroup struct {
+	State      message.State `json:"state" doc:"The state in which they ended."`
+	Code       int           `json:"code,omitempty" doc:"Meta's last error code."`
+	Reason     string        `json:"reason,omitempty" doc:"Why they ended."`
+	Count      int           `json:"count" doc:"Number of messages in the group."`
+	Resendable int           `json:"resendable" doc:"Number of them that can be sent again."`
+	First      time.Time     `json:"first" doc:"When the first of them ended."`
+	Last       time.Time     `json:"last" doc:"When the last of them ended."`
 }
 
-// endedFilter selects messages that ended; what is left out does not matter.
-type endedFilter struct {
-	Number   string    `json:"number" doc:"The sender's phone number id."`
-	State    string    `json:"state,omitempty" doc:"How they ended: failed, rejected, expired or dead, or several with commas between them; without it all of these."`
-	Code     *int      `json:"code,omitempty" doc:"With this last error code of Meta's; 0: with none."`
+// undeliveredFilter selects messages that ended undelivered. A member that is left out selects all.
+type undeliveredFilter struct {
+	Number   string    `json:"phone_number_id" doc:"From this phone number id."`
+	State    string    `json:"state,omitempty" doc:"Ended in this state: failed, rejected, expired or dead, or several of them, separated by commas. Without it: all four."`
+	Code     *int      `json:"code,omitempty" doc:"With this last error code from Meta. 0: without a code."`
 	Template string    `json:"template,omitempty" doc:"Of this template, as name/language."`
 	Tag      string    `json:"tag,omitempty" doc:"Accepted with this tag."`
-	Since    time.Time `json:"since,omitzero" doc:"They ended then or later."`
-	Until    time.Time `json:"until,omitzero" doc:"They ended then or before."`
+	Since    time.Time `json:"since,omitzero" doc:"Ended at this time or later."`
+	Until    time.Time `json:"until,omitzero" doc:"Ended at this time or earlier."`
 }
 
-// resend is the body of POST /v1/ended/resend.
-type resend struct {
-	endedFilter
-	Limit  *int   `json:"limit,omitempty" doc:"How many at most, 1 to 10000; 10000 without it."`
-	Rate   *int   `json:"rate,omitempty" doc:"How many a second become due, 1 to 500; 10 without it. They leave at the pace of their number at most."`
-	Extend string `json:"extend,omitempty" doc:"A new deadline for each, so long from when it becomes due, like 2h. Without it those whose deadline would have passed then stay as they are."`
+// resendRequest is the body of POST /v1/undelivered/resend.
+type resendRequest struct {
+	undeliveredFilter
+	Limit  *int   `json:"limit,omitempty" doc:"Maximum number of messages, 1 to 10000. Default: 10000."`
+	Rate   *int   `json:"rate,omitempty" doc:"Messages per second that become due, 1 to 500. Default: 10. The rate limit of the number applies too."`
+	Extend string `json:"extend,omitempty" doc:"Give each message a new deadline, this long after it becomes due, for example 2h. Without it messages whose deadline has passed by then stay as they are."`
 	order
 }
 
-// resent is its answer.
-type resent struct {
-	Resent  int       `json:"resent" doc:"So many are queued again."`
-	Overdue int       `json:"overdue" doc:"So many stay as they are: their deadline has passed."`
-	Gone    int       `json:"gone" doc:"So many stay as they are: their content is not kept."`
-	Unclear int       `json:"unclear" doc:"So many stay as they are: Meta may have delivered them."`
-	Last    time.Time `json:"last,omitzero" doc:"When the last of them becomes due."`
-	More    bool      `json:"more" doc:"The filter selects more than the limit: order it again."`
+// resendResult is its answer.
+type resendResult struct {
+	Resent         int       `json:"resent" doc:"Number of messages that are queued again."`
+	Overdue        int       `json:"overdue" doc:"Number of messages that stay as they are because their deadline has passed."`
+	ContentDropped int       `json:"content_dropped" doc:"Number of messages that stay as they are because Sluice does not have their content any more."`
+	MaybeDelivered int       `json:"maybe_delivered" doc:"Number of messages that stay as they are because Meta may have delivered them."`
+	Last           time.Time `json:"last,omitzero" doc:"When the last of them becomes due."`
+	More           bool      `json:"more" doc:"true: the filter selects more messages than limit. Send the request again."`
 }
 
 // selected checks a filter.
-func (c *Console) selected(f endedFilter, key httpapi.Key) (message.EndedFilter, httpapi.Refusal) {
+func (c *Console) selected(f undeliveredFilter, key httpapi.Key) (message.EndedFilter, httpapi.Refusal) {
 	out := message.EndedFilter{Number: f.Number, Code: f.Code, Template: f.Template, Tag: f.Tag, Since: f.Since, Until: f.Until}
 	refused := c.reach(f.Number, key)
 	if f.State != "" {
@@ -93,9 +93,9 @@ func (c *Console) selected(f endedFilter, key httpapi.Key) (message.EndedFilter,
 	return out, refused
 }
 
-func (c *Console) listEnded(ctx context.Context, _ http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
+func (c *Console) countUndelivered(ctx context.Context, _ http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
 	q := r.URL.Query()
-	ask := endedFilter{Number: q.Get("number"), State: q.Get("state"), Template: q.Get("template"), Tag: q.Get("tag")}
+	ask := undeliveredFilter{Number: q.Get("phone_number_id"), State: q.Get("state"), Template: q.Get("template"), Tag: q.Get("tag")}
 	refused := narrow(q, &ask.Code, &ask.Since, &ask.Until)
 	filter, wrong := c.selected(ask, key)
 	if refused = append(refused, wrong...); len(refused) > 0 {
@@ -106,8 +106,8 @@ func (c *Console) listEnded(ctx context.Context, _ http.ResponseWriter, r *http.
 		code   int
 		reason string
 	}
-	var shown ended
-	by, now := map[kind]endedGroup{}, time.Now()
+	var shown undeliveredCounts
+	by, now := map[kind]undeliveredGroup{}, time.Now()
 	err := c.o.Lists.Ended(ctx, filter, func(e message.Ended) bool {
 		k := kind{e.State, e.Code, e.Reason}
 		g := by[k]
@@ -118,12 +118,12 @@ func (c *Console) listEnded(ctx context.Context, _ http.ResponseWriter, r *http.
 		shown.Count++
 		switch {
 		case e.Unclear():
-			shown.Unclear++
+			shown.MaybeDelivered++
 		case !e.Kept:
-			shown.Gone++
+			shown.ContentDropped++
 		default:
-			shown.Ready++
-			g.Ready++
+			shown.Resendable++
+			g.Resendable++
 			if !now.Before(e.ExpiresAt) {
 				shown.Overdue++
 			}
@@ -132,25 +132,25 @@ func (c *Console) listEnded(ctx context.Context, _ http.ResponseWriter, r *http.
 		return true
 	})
 	if err != nil {
-		return nil, c.unavailable("list messages that ended", err)
+		return nil, c.unavailable("count undelivered messages", err)
 	}
-	shown.Groups = slices.SortedFunc(maps.Values(by), func(a, b endedGroup) int {
+	shown.Groups = slices.SortedFunc(maps.Values(by), func(a, b undeliveredGroup) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.State, b.State), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Reason, b.Reason))
 	})
 	if shown.Groups == nil {
-		shown.Groups = []endedGroup{}
+		shown.Groups = []undeliveredGroup{}
 	}
 	return shown, nil
 }
 
-// resendEnded sends messages that ended again, in the order in which they ended: each becomes due a moment after
+// resendUndelivered sends messages that ended again, in the order in which they ended: each becomes due a moment after
 // the one before. The audit log has one entry for all of them, and each record has its own.
-func (c *Console) resendEnded(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
-	var ask resend
+func (c *Console) resendUndelivered(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
+	var ask resendRequest
 	if refused := httpapi.ReadJSON(w, r, &ask); len(refused) > 0 {
 		return nil, refused
 	}
-	filter, refused := c.selected(ask.endedFilter, key)
+	filter, refused := c.selected(ask.undeliveredFilter, key)
 	limit, wrong := within("limit", ask.Limit, resendMost, resendMost)
 	refused = append(refused, wrong...)
 	rate, wrong := within("rate", ask.Rate, resendRate, resendFastest)
@@ -163,16 +163,16 @@ func (c *Console) resendEnded(ctx context.Context, w http.ResponseWriter, r *htt
 	if len(refused) > 0 {
 		return nil, refused
 	}
-	var answer resent
+	var answer resendResult
 	var some []resending
 	now := time.Now()
 	err := c.o.Lists.Ended(ctx, filter, func(e message.Ended) bool {
 		due := time.Duration(len(some)) * time.Second / time.Duration(rate)
 		switch {
 		case e.Unclear():
-			answer.Unclear++
+			answer.MaybeDelivered++
 		case !e.Kept:
-			answer.Gone++
+			answer.ContentDropped++
 		case extend == 0 && !now.Add(due).Before(e.ExpiresAt):
 			answer.Overdue++
 		case len(some) == limit:
@@ -183,7 +183,7 @@ func (c *Console) resendEnded(ctx context.Context, w http.ResponseWriter, r *htt
 		}
 		return true
 	})
-	d := ask.deed(message.VerbResend, fmt.Sprintf("%d messages of number %s%s", len(some), ask.Number, about(ask.endedFilter)), key)
+	d := ask.deed(message.VerbResend, fmt.Sprintf("%d messages of number %s%s", len(some), ask.Number, about(ask.undeliveredFilter)), key)
 	if err == nil && len(some) > 0 {
 		err = c.o.Audit.Add(ctx, d)
 	}
@@ -195,7 +195,7 @@ func (c *Console) resendEnded(ctx context.Context, w http.ResponseWriter, r *htt
 		c.orders.WithLabelValues(message.VerbResend).Add(float64(answer.Resent))
 	}
 	if err != nil {
-		return nil, c.unavailable("send messages again", err)
+		return nil, c.unavailable("resend undelivered messages", err)
 	}
 	return answer, nil
 }
@@ -245,7 +245,7 @@ func within(path string, given *int, otherwise, most int) (int, httpapi.Refusal)
 }
 
 // about tells of a filter in the audit log.
-func about(f endedFilter) string {
+func about(f undeliveredFilter) string {
 	var b strings.Builder
 	add := func(name, value string) {
 		if value != "" {

@@ -1,0 +1,30 @@
+package httpapi
+
+import (
+	"time"
+
+	"sluice/internal/message"
+)
+
+// Hold is a hold as the API and the console show it. Without phone_number_id, template and tag it holds
+// all messages.
+type Hold struct {
+	Number   string    `json:"phone_number_id,omitempty" doc:"Messages from this phone number id are held. Without it: from all numbers."`
+	Template string    `json:"template,omitempty" doc:"Only messages of this template of the number, as name/language."`
+	Tag      string    `json:"tag,omitempty" doc:"Only messages that were accepted with this tag."`
+	Reason   string    `json:"reason" doc:"Why they are held."`
+	Code     int       `json:"code,omitempty" doc:"Meta's error code, when an answer from Meta caused the hold."`
+	Actor    string    `json:"actor" doc:"The person who set the hold. sluice: Sluice set it by itself."`
+	Since    time.Time `json:"since" doc:"When the hold began."`
+	Until    time.Time `json:"until,omitzero" doc:"When the hold ends by itself. Without it: it lasts until it is released."`
+}
+
+// ShowHold returns h as the API and the console show it.
+func ShowHold(h message.Hold) Hold {
+	return Hold{Number: h.Number, Template: h.Template, Tag: h.Tag, Reason: h.Reason, Code: h.Code, Actor: h.By, Since: h.Since, Until: h.Until}
+}
+
+// Target names what is held, for people.
+func (h Hold) Target() string {
+	return message.Hold{Number: h.Number, Template: h.Template, Tag: h.Tag}.On()
+}

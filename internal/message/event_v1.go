@@ -1,0 +1,52 @@
+package message
+
+import (
+	"cmp"
+	"encoding/json"
+)
+
+// DecodeEvent reads an event as it is stored in an event stream. Events of version 1, which had other
+// names for some members, become events of the present version.
+func DecodeEvent(text []byte) (Event, error) {
+	var e Event
+	if err := json.Unmarshal(text, &e); err != nil || e.Version != 1 {
+		return e, err
+	}
+	var old struct {
+		Number  string     `json:"number"`
+		WABA    string     `json:"waba"`
+		Receipt *receiptV1 `json:"receipt"`
+		Message struct {
+			From string `json:"from"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(text, &old); err != nil {
+		return e, err
+	}
+	e.Version, e.Number, e.WABA = EventVersion, old.Number, old.WABA
+	if old.Receipt != nil {
+		e.Receipt = old.Receipt.receipt()
+	}
+	if e.Message != nil {
+		e.Message.From = old.Message.From
+	}
+	return e, nil
+}
+
+// DecodeReceipt reads a receipt that is stored alone, also one with the member names of version 1.
+func DecodeReceipt(text []byte) (Receipt, error) {
+	var r receiptV1
+	err := json.Unmarshal(text, &r)
+	return *r.receipt(), err
+}
+
+// receiptV1 is a receipt with the member that had another name in version 1.
+type receiptV1 struct {
+	Receipt
+	Sender string `json:"number"`
+}
+
+func (r *receiptV1) receipt() *Receipt {
+	r.Number = cmp.Or(r.Number, r.Sender)
+	return &r.Receipt
+}
