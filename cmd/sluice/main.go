@@ -27,6 +27,7 @@ type cli struct {
 	Cancel         cancelCmd         `cmd:"" help:"Cancel a message."`
 	Explain        explainCmd        `cmd:"" help:"Explain what a message waits for, and until when."`
 	Record         recordCmd         `cmd:"" help:"Print the stored record of a message from Redis: every member, the timeline, and whether the lists in Redis agree with it. It never prints the payload or the full recipient."`
+	List           listCmd           `cmd:"" help:"List messages by their ids, state, tag or reference."`
 	Hold           holdCmd           `cmd:"" help:"Hold the messages of a number, a template or a tag, or all messages: they are not sent until the hold ends."`
 	Release        releaseCmd        `cmd:"" help:"Release a hold: its messages are sent in their order."`
 	Holds          holdsCmd          `cmd:"" help:"List the holds, with reason and end."`

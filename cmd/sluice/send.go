@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -25,7 +27,7 @@ type sendCmd struct {
 	Key    *string       `help:"Idempotency key: the same key sends once."`
 	Ref    *string       `help:"Your own reference."`
 	Tag    []string      `help:"A label; may be repeated."`
-	Wait   time.Duration `help:"Follow the message until it is delivered, read or lost, so long at most; 30s say."`
+	Wait   time.Duration `help:"Follow the message for at most so long, like 30s, and say what happens and what it waits for. Exit 0 when it is delivered, else 1."`
 }
 
 // Validate is called when the command line was read. A key that is given and empty, by a variable
@@ -58,9 +60,9 @@ func (s sendCmd) Run(ctx context.Context) error {
 	if s.Wait == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, s.Wait, fmt.Errorf("not settled within %s; see GET /v1/messages/%s", s.Wait, r.ID))
+	ctx, cancel := context.WithTimeoutCause(ctx, s.Wait, fmt.Errorf("not settled within %s. The message goes on: `sluice explain %s` says what it waits for", s.Wait, r.ID))
 	defer cancel()
-	return s.follow(ctx, api, r.ID)
+	return follower{api, os.Stdout, 300 * time.Millisecond, 2 * time.Second}.follow(ctx, r.ID)
 }
 
 func (s sendCmd) object() (json.RawMessage, error) {
@@ -76,33 +78,69 @@ func (s sendCmd) object() (json.RawMessage, error) {
 	return os.ReadFile(s.File)
 }
 
-// follow prints the timeline as it grows.
-func (s sendCmd) follow(ctx context.Context, api *client.Client, id string) error {
-	shown := 0
+// follower prints what happens to a message.
+type follower struct {
+	api   *client.Client
+	out   io.Writer
+	every time.Duration // from one question to the next
+	quiet time.Duration // without news, until it asks what the message waits for, and from then on again
+}
+
+// follow prints the timeline of a message as it grows and, while nothing happens, what the message waits for.
+// It returns nil when the message is delivered, and an error when it is lost or parked, or when ctx ends.
+func (f follower) follow(ctx context.Context, id string) error {
+	shown, news, said := 0, time.Now(), ""
 	for {
-		r, err := api.Get(ctx, id)
+		r, err := f.api.Get(ctx, id)
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
 		for ; shown < len(r.Timeline); shown++ {
 			t := r.Timeline[shown]
-			fmt.Printf("%s  %-10s attempt %d", t.At.Local().Format("15:04:05.000"), t.State, t.Attempt)
+			fmt.Fprintf(f.out, "%s  %-10s attempt %d", t.At.Local().Format("15:04:05.000"), t.State, t.Attempt)
 			if t.Code != 0 {
-				fmt.Printf("  code %d", t.Code)
+				fmt.Fprintf(f.out, "  code %d", t.Code)
 			}
 			if t.Reason != "" {
-				fmt.Printf("  %s", t.Reason)
+				fmt.Fprintf(f.out, "  %s", t.Reason)
 			}
-			fmt.Println()
+			fmt.Fprintln(f.out)
+			news, said = time.Now(), ""
 		}
-		if r.State.Final() || r.State == message.Parked {
-			errorShown(r.Error).show(func(name, value string) { fmt.Printf("%s: %s\n", name, value) })
+		switch {
+		case r.State == message.Delivered || r.State == message.Read || r.State == message.Played:
 			return nil
+		case r.State.Final() || r.State == message.Parked:
+			errorShown(r.Error).show(func(name, value string) { fmt.Fprintf(f.out, "%s: %s\n", name, value) })
+			return fmt.Errorf("the message is %s: %s", r.State, r.State.Meaning())
+		case ctx.Err() == nil && time.Since(news) >= f.quiet:
+			news = time.Now()
+			if why := f.explain(ctx, id); why != said && why != "" {
+				said = why
+				fmt.Fprintln(f.out, why)
+			}
 		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(300 * time.Millisecond):
+		case <-time.After(f.every):
 		}
 	}
+}
+
+// explain returns what a message waits for; empty when the API does not say it.
+func (f follower) explain(ctx context.Context, id string) string {
+	answer, err := f.api.Ask(ctx, http.MethodGet, "/v1/messages/"+url.PathEscape(id)+"/explain", nil)
+	var e struct {
+		Rule, Detail string
+		Until        time.Time
+	}
+	if err != nil || json.Unmarshal(answer, &e) != nil {
+		return ""
+	}
+	until := ""
+	if !e.Until.IsZero() && e.Rule != "queue" { // there it is an estimate, which moves
+		until = ", until " + clock(e.Until, "")
+	}
+	return fmt.Sprintf("waits (%s%s): %s", e.Rule, until, e.Detail)
 }

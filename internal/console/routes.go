@@ -70,7 +70,7 @@ func (c *Console) routes() []httpapi.Route {
 	audit := get("/v1/audit", "listAuditLog", "Audit log", "List the orders of operators: who, what, when and why.", auditLog{}, []httpapi.Param{paramLimit}, c.handle(c.audit))
 	audit.Doc = "Holds that Sluice set by itself are in the list too, with the actor `sluice`. Each shard keeps about the last 1,000 entries. The API key must be for all numbers."
 	audit.Codes = append(audit.Codes, "all_numbers_required")
-	return []httpapi.Route{
+	return append([]httpapi.Route{
 		get("/v1/holds", "listHolds", "Holds", "List the holds.", holdList{}, nil, c.handle(c.listHolds)),
 		{
 			Method: http.MethodPost, Path: "/v1/holds", Name: "hold", Group: "Holds", Scope: httpapi.ScopeAdmin,
@@ -144,8 +144,7 @@ func (c *Console) routes() []httpapi.Route {
 			Codes:   orderCodes("phone_number_id_missing", "phone_number_id_not_found", "state_unknown", "duration_invalid"), Handler: c.handle(c.resendUndelivered),
 		},
 		audit,
-		httpapi.Description(c.Document),
-	}
+	}, httpapi.About(c.Document)...)
 }
 
 const aboutUndelivered = "A message can be sent again if it is proven that Meta did not deliver it and if Sluice still has its content. " +

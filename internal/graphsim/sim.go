@@ -21,6 +21,7 @@ package graphsim
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"net/http"
@@ -117,7 +118,18 @@ func (o Options) Validate() error {
 	return o.Faults.Validate()
 }
 
-// Handler answers Meta's paths, the control API under /_sim/, and /metrics. The control API
+// overview is the answer of GET /.
+const overview = `Sluice's simulator of Meta's Cloud API. It sends nothing to anybody. docs/simulator.md describes it.
+
+  POST /{version}/{phone number id}/messages  as Meta has it, and other paths of Meta's
+  GET  /_sim/stats                            what it saw
+  GET  /_sim/accepted                         each message that it took
+  GET  /metrics                               metrics for Prometheus
+
+Sluice's API has a port of its own. It is described at /docs and /openapi.json there.
+`
+
+// Handler answers /, Meta's paths, the control API under /_sim/, and /metrics. The control API
 // asks for no token: serve it only where everybody may use it.
 func (s *Sim) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -127,6 +139,7 @@ func (s *Sim) Handler() http.Handler {
 	for pattern, answer := range s.controls() {
 		mux.HandleFunc(pattern, answer)
 	}
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, overview) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.options.Registry, promhttp.HandlerOpts{}))
 	return mux
 }

@@ -5,13 +5,11 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 )
 
 // Document describes what a listener serves.
@@ -71,8 +69,10 @@ func (d Document) paths(s *schemas) (paths object) {
 	return paths
 }
 
-// openPath writes a pattern as OpenAPI does, which knows no "...".
-func openPath(pattern string) string { return strings.ReplaceAll(pattern, "...}", "}") }
+// openPath writes a pattern as OpenAPI does, which knows neither "..." nor "{$}".
+func openPath(pattern string) string {
+	return strings.ReplaceAll(strings.TrimSuffix(pattern, "{$}"), "...}", "}")
+}
 
 var pathName = regexp.MustCompile(`\{(\w+)`)
 
@@ -187,20 +187,6 @@ func problems(r Route) (sets []problemSet) {
 	}
 	slices.SortFunc(sets, func(a, b problemSet) int { return cmp.Compare(a.status, b.status) })
 	return sets
-}
-
-// Description is the route under which an API tells of itself.
-func Description(d func() Document) Route {
-	text := sync.OnceValue(func() []byte { return d().OpenAPI() })
-	return Route{
-		Method: http.MethodGet, Path: "/openapi.json", Name: "getDescription", Group: "Description",
-		Summary: "This description, as an OpenAPI 3.1 document.",
-		Answers: []Answer{{Status: 200, Doc: "The document.", Type: map[string]any{}}},
-		Handler: func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", "application/json")
-			w.Write(text())
-		},
-	}
 }
 
 // indent writes v for people, links as they are.

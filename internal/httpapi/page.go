@@ -36,7 +36,7 @@ func (d Document) Markdown() []byte {
 func pageRoute(b *bytes.Buffer, s *schemas, r Route) {
 	fmt.Fprintf(b, "\n### `%s %s`\n\n%s", r.Method, openPath(r.Path), r.Summary)
 	if doc := scoped(r); doc != "" {
-		fmt.Fprintf(b, " %s", strings.ReplaceAll(doc, "\n\n", " "))
+		fmt.Fprintf(b, " %s", doc)
 	} else {
 		b.WriteString(" No API key is needed.")
 	}

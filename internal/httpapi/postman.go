@@ -49,7 +49,7 @@ func (d Document) Postman() []byte {
 var pathPart = regexp.MustCompile(`\{(\w+)(\.\.\.)?\}`)
 
 func postmanRequest(r Route) object {
-	path := pathPart.ReplaceAllStringFunc(r.Path, func(part string) string {
+	path := pathPart.ReplaceAllStringFunc(strings.TrimSuffix(r.Path, "{$}"), func(part string) string {
 		for _, p := range r.Params {
 			if p.In == "path" && "{"+p.Name+"}" == part {
 				return "{{" + cmp.Or(p.Postman, p.Name) + "}}"

@@ -58,6 +58,8 @@ var answers = map[string]answer{
 	"phone_number_id_invalid": {0, "The value is not a phone number id: up to 32 digits.", "Give Meta's phone number id, not the phone number."},
 	"query_invalid":           {0, "The value of this parameter is not valid.", "Give each parameter once, with a value: digits for numbers and codes, times like 2026-01-31T15:04:05Z, limits and rates within the range in /openapi.json."},
 	"query_unknown":           {0, "The path has no such query parameter.", "Check the spelling. /openapi.json lists the parameters."},
+	"filter_unclear":          {0, "The query does not say clearly which messages to list.", "Give ids only, or phone_number_id with ref, or state or tag. With state or tag you can also give phone_number_id, since, until, limit and cursor."},
+	"cursor_invalid":          {0, "The cursor is not from this query and this API key.", "Give next_cursor of the last page, with the same query and API key, or start again without a cursor."},
 	"value_empty":             {0, "The value is empty.", "Give a value, or leave the member out."},
 
 	// The form of the request.

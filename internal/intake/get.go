@@ -14,7 +14,8 @@ import (
 // record is a message.Record as the API shows it.
 type record struct {
 	message.Context
-	State      message.State   `json:"state" doc:"The state of the message. docs/message-life.md describes the states."`
+	State      message.State   `json:"state" doc:"The state of the message. GET /v1/states describes the states."`
+	Final      bool            `json:"final" doc:"Whether the state is final: Sluice does not send the message again by itself. Meta can still report more, for example read after delivered, and an operator can send the message again."`
 	Reason     string          `json:"reason,omitempty" doc:"Why the message is in this state."`
 	Code       int             `json:"code,omitempty" doc:"Meta's error code."`
 	Error      *metaError      `json:"error,omitempty" doc:"What the code means, what to do, and Meta's own text."`
@@ -86,7 +87,7 @@ func (in *Intake) find(ctx context.Context, id string) (message.Record, refusal)
 
 func (in *Intake) record(rec message.Record) record {
 	shown := record{
-		Context: rec.Context, State: rec.State, Reason: rec.Reason, Code: rec.Code, Attempt: rec.Attempt,
+		Context: rec.Context, State: rec.State, Final: rec.State.Final(), Reason: rec.Reason, Code: rec.Code, Attempt: rec.Attempt,
 		WAMID: rec.WAMID, AcceptedAt: rec.AcceptedAt.UTC(), SendAt: rec.SendAt.UTC(), ExpiresAt: rec.ExpiresAt.UTC(),
 		NextAt: rec.NextAt.UTC(), Duplicates: rec.Duplicates, KeyUntil: rec.KeyUntil.UTC(), Timeline: []timelineEntry{},
 	}

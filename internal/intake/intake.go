@@ -29,8 +29,7 @@ type acceptor interface {
 // reader finds a message again, or returns message.ErrNotFound.
 type reader interface {
 	Get(ctx context.Context, id string) (message.Record, error)
-	// Progress returns State, Reason, Code, Attempt and WAMID of each message, zero where
-	// there is none.
+	// Progress returns the record of each message, zero where there is none.
 	Progress(ctx context.Context, ids []string) ([]message.Record, error)
 }
 
@@ -38,6 +37,9 @@ type reader interface {
 type finder interface {
 	// ByRef returns a number's messages with a reference, the latest first.
 	ByRef(ctx context.Context, number, ref string) ([]message.Record, error)
+	// List returns about limit records that a filter selects, from a position on, and the position after
+	// them; nil: none follow.
+	List(ctx context.Context, f message.ListFilter, from message.ListPosition, limit int) ([]message.Record, *message.ListPosition, error)
 }
 
 // waiting says what messages wait for.

@@ -780,12 +780,12 @@ func TestGet(t *testing.T) {
 	b.keeper.records[bare] = message.Record{Context: message.Context{ID: bare, From: ours, Class: message.Service, Type: "text", To: "***"}, State: message.Queued}
 	for id, want := range map[string]string{
 		id: `{"id":"` + id + `","phone_number_id":"` + ours + `","class":"utility","type":"template","to":"+15***67","ref":"7","tags":["vip"],` +
-			`"callback_data":"theirs","state":"failed","reason":"code 131026","code":131026,` +
+			`"callback_data":"theirs","state":"failed","final":true,"reason":"code 131026","code":131026,` +
 			`"error":{"code":131026,"title":"Undeliverable","advice":"Ask for another number."},"attempt":2,"wamid":"wamid.x",` +
 			`"accepted_at":"2026-01-02T02:04:05.006Z","send_at":"2026-01-02T02:04:05.006Z","expires_at":"2026-01-02T02:04:05.006Z","next_at":"2026-01-02T02:04:05.006Z",` +
 			`"duplicates":1,"timeline":[{"at":"2026-01-02T02:04:05.006Z","state":"queued"},` +
 			`{"at":"2026-01-02T02:04:05.006Z","state":"failed","attempt":2,"code":131026,"reason":"code 131026"}]}`,
-		bare: `{"id":"` + bare + `","phone_number_id":"` + ours + `","class":"service","type":"text","to":"***","state":"queued","attempt":0,"duplicates":0,"timeline":[]}`,
+		bare: `{"id":"` + bare + `","phone_number_id":"` + ours + `","class":"service","type":"text","to":"***","state":"queued","final":false,"attempt":0,"duplicates":0,"timeline":[]}`,
 	} {
 		r := b.do(t, "GET", "/v1/messages/"+id, "", withHeader("Authorization", "Bearer "+b.readOnly))
 		if r.status != http.StatusOK || strings.TrimSpace(r.body) != want {
@@ -811,7 +811,7 @@ func TestNotThere(t *testing.T) {
 		{"GET", "/v1/messages/" + strings.Repeat("a", 300), 404, "not_found", ""},
 		{"GET", "/v1//messages", 404, "not_found", ""},
 		{"GET", "/v1/messages/", 404, "not_found", ""},
-		{"GET", "/", 404, "not_found", ""},
+		{"GET", "/other", 404, "not_found", ""},
 		{"PUT", "/v1/messages", 405, "method_not_allowed", "GET, HEAD, POST"},
 		{"GET", "/v1/messages/" + message.NewID(ours, "k") + "/cancel", 405, "method_not_allowed", "POST"},
 		{"DELETE", "/v1/messages/" + message.NewID(ours, "k"), 405, "method_not_allowed", "GET, HEAD"},

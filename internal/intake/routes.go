@@ -10,7 +10,7 @@ import (
 
 // routes is all that the API serves beside the drop-in.
 func (in *Intake) routes() []httpapi.Route {
-	return []httpapi.Route{
+	return append([]httpapi.Route{
 		{
 			Method: http.MethodPost, Path: "/v1/messages", Name: "sendMessage", Group: "Messages",
 			Summary: "Send a message.",
@@ -53,17 +53,22 @@ func (in *Intake) routes() []httpapi.Route {
 			Handler: in.about(in.get),
 		},
 		{
-			Method: http.MethodGet, Path: "/v1/messages", Name: "findMessages", Group: "Messages",
-			Summary: "Find messages by their reference.",
-			Doc:     "The answer has the latest 100 messages whose records are kept.",
+			Method: http.MethodGet, Path: "/v1/messages", Name: "listMessages", Group: "Messages",
+			Summary: "List messages by their ids, by reference, by state or by tag.",
+			Doc:     aboutList,
 			Scope:   httpapi.ScopeRead,
-			Params: []httpapi.Param{
-				{In: "query", Name: "phone_number_id", Doc: "Meta's id of the sending number.", Example: "106540352242922", Needed: true},
-				{In: "query", Name: "ref", Doc: "The `ref` of the messages.", Example: "order-1001", Needed: true},
-			},
+			Params:  paramsList,
 			Answers: []httpapi.Answer{{Status: 200, Doc: "The records.", Type: messageList{}}},
-			Codes:   []string{"phone_number_id_missing", "phone_number_id_invalid", "phone_number_id_not_found", "ref_invalid", "store_unavailable"},
-			Handler: in.byRef,
+			Codes:   []string{"filter_unclear", "phone_number_id_missing", "phone_number_id_invalid", "phone_number_id_not_found", "ref_invalid", "tag_invalid", "time_invalid", "cursor_invalid", "store_unavailable"},
+			Handler: in.list,
+		},
+		{
+			Method: http.MethodGet, Path: "/v1/states", Name: "listStates", Group: "Messages",
+			Summary: "List the states of messages, and what each means.",
+			Doc:     aboutStates(),
+			Scope:   httpapi.ScopeRead,
+			Answers: []httpapi.Answer{{Status: 200, Doc: "All states.", Type: stateList{}}},
+			Handler: in.states,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/messages/{id}/explain", Name: "explainMessage", Group: "Messages",
@@ -84,8 +89,7 @@ func (in *Intake) routes() []httpapi.Route {
 			Codes:   []string{"not_found", "in_flight", "already_sent", "already_final", "store_unavailable"},
 			Handler: in.cancel,
 		},
-		httpapi.Description(in.Document),
-	}
+	}, httpapi.About(in.Document)...)
 }
 
 // Document describes the API.

@@ -27,7 +27,7 @@ func TestNothingIsIgnored(t *testing.T) {
 		"a blank wait":             {"POST", "/v1/messages?wait=", envelope(""), nothing, "query_invalid"},
 		"two waits":                {"POST", "/v1/messages?wait=submitted&wait=read", envelope(""), nothing, "query_invalid"},
 		"a query of a batch":       {"POST", "/v1/messages/batch?limit=1", envelope(""), lines(nothing), "query_unknown"},
-		"a limit of a search":      {"GET", "/v1/messages?phone_number_id=" + ours + "&ref=1&limit=5", "", nothing, "query_unknown"},
+		"a limit of a search":      {"GET", "/v1/messages?phone_number_id=" + ours + "&ref=1&limit=5", "", nothing, "filter_unclear"},
 		"a cursor of a search":     {"GET", "/v1/messages?phone_number_id=" + ours + "&ref=1&after=x", "", nothing, "query_unknown"},
 		"a query of a record":      {"GET", "/v1/messages/" + ours + "-a?fields=state", "", nothing, "query_unknown"},
 		"a blank key of a batch":   {"POST", "/v1/messages/batch", envelope(""), lines(at("Idempotency-Key", "")), "idempotency_key_not_allowed"},

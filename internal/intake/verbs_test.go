@@ -1,10 +1,15 @@
 package intake_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +23,7 @@ import (
 type clerk struct {
 	*keeper
 	standing message.Standing
+	listed   message.ListFilter // what List was asked last
 }
 
 func (c *clerk) ByRef(_ context.Context, number, ref string) (found []message.Record, err error) {
@@ -27,6 +33,22 @@ func (c *clerk) ByRef(_ context.Context, number, ref string) (found []message.Re
 		}
 	}
 	return found, c.err
+}
+
+// List returns the records that are selected by their ids, and goes on after so many of them.
+func (c *clerk) List(_ context.Context, f message.ListFilter, from message.ListPosition, limit int) ([]message.Record, *message.ListPosition, error) {
+	c.listed = f
+	var all []message.Record
+	for _, id := range slices.Sorted(maps.Keys(c.records)) {
+		if r := c.records[id]; f.Selects(r, time.Now()) {
+			all = append(all, r)
+		}
+	}
+	all = all[from.Offset:]
+	if c.err != nil || len(all) <= limit {
+		return all, nil, c.err
+	}
+	return all[:limit], &message.ListPosition{Offset: from.Offset + uint64(limit), Member: all[limit-1].ID}, nil
 }
 
 func (c *clerk) Standing(context.Context, message.Record) (message.Standing, error) {
@@ -63,15 +85,21 @@ func TestEveryRouteAsksForItsScope(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
 	for _, r := range c.in.Document().Routes {
-		path := strings.NewReplacer("{id}", message.NewID(ours, "x"), "{version}", "v25.0", "{phone_number_id}", ours).Replace(r.Path)
+		path := strings.NewReplacer("{id}", message.NewID(ours, "x"), "{version}", "v25.0", "{phone_number_id}", ours, "{$}", "").Replace(r.Path)
+		if r.Scope == "" {
+			if got := c.do(t, r.Method, path, "", func(r *http.Request) { r.Header.Del("Authorization") }); got.status != 200 {
+				t.Errorf("%s %s, which asks for no key: %d", r.Method, r.Path, got.status)
+			}
+			continue
+		}
 		for _, scope := range httpapi.Scopes() {
 			status, answer := c.ask(t, scope, r.Method, path)
 			refused := status == http.StatusForbidden && code(answer) == "scope_missing"
-			if refused != (r.Scope != "" && r.Scope != scope) {
+			if refused != (r.Scope != scope) {
 				t.Errorf("%s %s, which asks for %q, with a key for %s: %d %v", r.Method, r.Path, r.Scope, scope, status, answer["code"])
 			}
 		}
-		if status, answer := c.ask(t, "none", r.Method, path); r.Scope != "" && (status != 401 || code(answer) != "unauthenticated") {
+		if status, answer := c.ask(t, "none", r.Method, path); status != 401 || code(answer) != "unauthenticated" {
 			t.Errorf("%s %s without a key: %d %v", r.Method, r.Path, status, answer["code"])
 		}
 	}
@@ -139,12 +167,114 @@ func TestFind(t *testing.T) {
 	if status, answer = c.ask(t, httpapi.ScopeRead, "GET", "/v1/messages?phone_number_id="+ours+"&ref=other"); status != 200 || answer["messages"] == nil {
 		t.Errorf("none: %d %v", status, answer)
 	}
-	for query, code := range map[string]string{
-		"": "phone_number_id_missing", "phone_number_id=x&ref=1": "phone_number_id_invalid", "phone_number_id=" + theirs + "&ref=1": "phone_number_id_not_found",
-		"phone_number_id=" + ours: "ref_invalid", "phone_number_id=" + ours + "&ref=a%00": "ref_invalid", "phone_number_id=" + ours + "&ref=" + strings.Repeat("x", 256): "ref_invalid",
+}
+
+// ids returns the ids in an answer of GET /v1/messages.
+func ids(answer map[string]any) (all []string) {
+	messages, _ := answer["messages"].([]any)
+	for _, m := range messages {
+		id, _ := m.(map[string]any)["id"].(string)
+		all = append(all, id)
+	}
+	return all
+}
+
+// TestListMessages: messages by ids, and page by page by state and tag; each key sees those of its numbers.
+func TestListMessages(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	var own []string
+	for i, state := range []message.State{message.Queued, message.Failed, message.Failed, message.Sent} {
+		for _, number := range []string{ours, theirs} {
+			id := message.NewID(number, fmt.Sprint(i))
+			c.keeper.records[id] = message.Record{Context: message.Context{ID: id, From: number, Tags: []string{"spring"}}, State: state}
+			if number == ours {
+				own = append(own, id)
+			}
+		}
+	}
+	get := func(query string) (int, map[string]any) {
+		return c.ask(t, httpapi.ScopeRead, "GET", "/v1/messages?"+query)
+	}
+
+	_, answer := get("ids=" + strings.Join([]string{own[2], message.NewID(theirs, "0"), message.NewID(ours, "none"), "x", own[0]}, ","))
+	if got := ids(answer); !slices.Equal(got, []string{own[2], own[0]}) {
+		t.Errorf("by ids: %v", answer)
+	}
+	final := answer["messages"].([]any)
+	if final[0].(map[string]any)["final"] != true || final[1].(map[string]any)["final"] != false {
+		t.Errorf("final: %v", answer)
+	}
+
+	const query = "tag=spring&state=failed,queued&since=2026-01-01T00:00:00Z&until=2126-01-01T00:00:00Z"
+	_, first := get(query + "&limit=2")
+	cursor, _ := first["next_cursor"].(string)
+	_, second := get(query + "&limit=1&cursor=" + cursor)
+	all := append(ids(first), ids(second)...)
+	want := slices.Clone(own[:3])
+	slices.Sort(want)
+	if !slices.Equal(all, want) || cursor == "" || second["next_cursor"] != nil {
+		t.Errorf("page by page: %v and %v, want %q", first, second, want)
+	}
+	wantFilter := message.ListFilter{
+		Numbers: []string{ours}, States: []message.State{message.Failed, message.Queued}, Tag: "spring",
+		Since: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Until: time.Date(2126, 1, 1, 0, 0, 0, 0, time.UTC),
+	}
+	if !reflect.DeepEqual(c.clerk.listed, wantFilter) {
+		t.Errorf("the filter is %+v", c.clerk.listed)
+	}
+	if raw, err := base64.RawURLEncoding.DecodeString(cursor); err != nil || bytes.Contains(raw, []byte(ours)) {
+		t.Errorf("the cursor shows an id: %q", raw)
+	}
+
+	for name, tt := range map[string]struct{ token, query string }{
+		"of another query":   {c.keys[httpapi.ScopeRead], "tag=spring&cursor=" + cursor},
+		"of another API key": {c.narrow, query + "&cursor=" + cursor},
+		"changed":            {c.keys[httpapi.ScopeRead], query + "&cursor=" + strings.ToUpper(cursor)},
+		"made up":            {c.keys[httpapi.ScopeRead], query + "&cursor=e30"},
 	} {
-		if status, answer := c.ask(t, httpapi.ScopeRead, "GET", "/v1/messages?"+query); status < 400 || answer["code"] != code {
+		r := c.do(t, "GET", "/v1/messages?"+tt.query, "", withHeader("Authorization", "Bearer "+tt.token))
+		if r.status != 422 || !strings.Contains(r.body, `"cursor_invalid"`) {
+			t.Errorf("a cursor %s: %d %s", name, r.status, r.body)
+		}
+	}
+	if r := c.do(t, "GET", "/v1/messages?tag=spring", "", withHeader("Authorization", "Bearer "+c.wide)); r.status != 200 || c.clerk.listed.Numbers != nil {
+		t.Errorf("for all numbers: %d, %+v", r.status, c.clerk.listed)
+	}
+
+	for query, code := range map[string]string{
+		"": "filter_unclear", "limit=5": "filter_unclear", "ids=x&tag=y": "filter_unclear", "phone_number_id=" + ours + "&ref=1&state=failed": "filter_unclear",
+		"ids=" + strings.Repeat("x,", 100): "query_invalid",
+		"ref=1":                            "phone_number_id_missing", "phone_number_id=x&ref=1": "phone_number_id_invalid", "phone_number_id=" + theirs + "&ref=1": "phone_number_id_not_found",
+		"phone_number_id=" + ours + "&ref=a%00": "ref_invalid", "phone_number_id=" + ours + "&ref=" + strings.Repeat("x", 256): "ref_invalid",
+		"phone_number_id=" + theirs + "&tag=1": "phone_number_id_not_found", "state=gone": "query_invalid", "state=failed,": "query_invalid", "tag=" + strings.Repeat("x", 65): "tag_invalid",
+		"state=failed&since=yesterday": "time_invalid", "state=failed&limit=0": "query_invalid", "state=failed&limit=201": "query_invalid", "state=failed&limit=-1": "query_invalid",
+	} {
+		if status, answer := get(query); status < 400 || answer["code"] != code {
 			t.Errorf("%s: %d %v, want %s", query, status, answer["code"], code)
+		}
+	}
+	c.keeper.err = errors.New("away")
+	for _, query := range []string{"ids=" + own[0], "state=failed", "phone_number_id=" + ours + "&ref=1"} {
+		if status, answer := get(query); status != 503 || answer["code"] != "store_unavailable" {
+			t.Errorf("%s without a store: %d %v", query, status, answer)
+		}
+	}
+}
+
+// TestStates: the API names every state, says what it means and whether it is final.
+func TestStates(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	status, answer := c.ask(t, httpapi.ScopeRead, "GET", "/v1/states")
+	all, _ := answer["states"].([]any)
+	if status != 200 || len(all) != len(message.States()) {
+		t.Fatalf("%d %v", status, answer)
+	}
+	for i, s := range message.States() {
+		got := all[i].(map[string]any)
+		if got["state"] != string(s) || got["final"] != s.Final() || got["meaning"] == "" || got["meaning"] != s.Meaning() {
+			t.Errorf("%s: %v", s, got)
 		}
 	}
 }

@@ -33,13 +33,21 @@ func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Re
 	if before.State == message.Queued && (after.State != message.Queued || after.Task != before.Task) && l.o.Ended != nil {
 		l.o.Ended(w, s, before.Open())
 	}
-	ends := after.State.Final() || after.State == message.Sent && len(after.Awaited()) == 0 // which is in no list or index to be found by
-	if ends && (after.State != before.State || was != is) && !after.Tombstone() {
-		w.RPush(endedKey(s, l.endsAt(&after)), after.ID)
+	if ends(&after) && (after.State != before.State || was != is) && !after.Tombstone() {
+		end := l.endsAt(&after)
+		if !ends(&before) || hourOf(l.endsAt(&before)) != hourOf(end) { // else the list of that hour has it already
+			w.RPush(endedKey(s, end), after.ID)
+		}
 	}
 	for _, c := range changes {
 		w.Append(events.MessageKey(s), events.Field, after.AppendEvent(make([]byte, 0, 512), at, c))
 	}
+}
+
+// ends tells whether a record is found by the hour in which it ends: it is final, or it is sent and in no list
+// or index to be found by.
+func ends(r *record.Record) bool {
+	return r.State.Final() || r.State == message.Sent && len(r.Awaited()) == 0
 }
 
 // writeNames keeps the index of Meta's ids: it leads from them to messages of which a report is awaited.

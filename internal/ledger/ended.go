@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"sluice/internal/message"
 )
@@ -28,7 +27,7 @@ func (l *Ledger) Ended(ctx context.Context, filter message.EndedFilter, f func(m
 	}
 	for hour := hourOf(since.Add(life)); hour <= hourOf(until.Add(life)); hour++ {
 		const page = 500
-		key, seen := endedKey(s, time.Unix(hour*3600, 0)), map[string]bool{}
+		key, seen := hourKey(s, hour), map[string]bool{}
 		for from := int64(0); ; from += page {
 			ids, err := l.db.LRange(ctx, key, from, from+page-1).Result()
 			if err != nil {

@@ -78,7 +78,7 @@ func (l *Ledger) setForgotten(ctx context.Context, s message.Shard, hour int64) 
 
 // forgetHour goes through the list of an hour that is over.
 func (l *Ledger) forgetHour(ctx context.Context, s message.Shard, hour int64, now time.Time, unreadable *[]error) (n int, err error) {
-	key := store.Key(s, "ended:"+strconv.FormatInt(hour, 10))
+	key := hourKey(s, hour)
 	for ctx.Err() == nil {
 		var length *redis.IntCmd
 		var some *redis.StringSliceCmd

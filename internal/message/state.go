@@ -43,21 +43,22 @@ var states = []struct {
 	final    bool // see Final
 	sendable bool // the message may yet be sent
 	list     List
+	meaning  string // for people; see Meaning
 }{
-	{Queued, 'q', 0, false, true, Waiting},
-	{Attempting, 'a', 10, false, true, Waiting},
-	{InDoubt, 'i', 20, false, true, Doubts},
-	{Parked, 'p', 30, false, true, Parking},
-	{Submitted, 's', 40, false, false, Awaiting},
-	{Sent, 't', 50, false, false, NoList},
-	{Delivered, 'd', 60, true, false, NoList},
-	{Read, 'r', 70, true, false, NoList},
-	{Played, 'y', 80, true, false, NoList},
-	{Failed, 'f', 55, true, false, NoList},
-	{Rejected, 'j', 35, true, false, NoList},
-	{Expired, 'x', 35, true, false, NoList},
-	{Cancelled, 'c', 35, true, false, NoList},
-	{Dead, 'b', 35, true, false, Graves},
+	{Queued, 'q', 0, false, true, Waiting, "Waits for its turn, or until next_at."},
+	{Attempting, 'a', 10, false, true, Waiting, "A worker has recorded an attempt. Its request may be on the way to Meta."},
+	{InDoubt, 'i', 20, false, true, Doubts, "An attempt ended without a definite answer: Meta may have taken the message."},
+	{Parked, 'p', 30, false, true, Parking, "The in-doubt window is over, and an operator has to decide."},
+	{Submitted, 's', 40, false, false, Awaiting, "Meta took the message and has reported no status of it yet."},
+	{Sent, 't', 50, false, false, NoList, "Meta reports that the message is on its way to the recipient's phone."},
+	{Delivered, 'd', 60, true, false, NoList, "Meta reports that the message is on the recipient's phone."},
+	{Read, 'r', 70, true, false, NoList, "Meta reports that the recipient read the message."},
+	{Played, 'y', 80, true, false, NoList, "Meta reports that the recipient played the voice message."},
+	{Failed, 'f', 55, true, false, NoList, "Meta took the message and did not deliver it. With the reason undetermined: Meta reported nothing in time, and Sluice does not send it again."},
+	{Rejected, 'j', 35, true, false, NoList, "Meta refused the message for good."},
+	{Expired, 'x', 35, true, false, NoList, "The deadline passed before Meta took the message."},
+	{Cancelled, 'c', 35, true, false, NoList, "The caller or an operator cancelled the message."},
+	{Dead, 'b', 35, true, false, Graves, "Given up. The message is in the dead-letter list, and an operator can send it again."},
 }
 
 // undetermined is the rank of a doubt that was closed: that of the ends below submitted.
@@ -98,6 +99,14 @@ func (s State) Rank(reason string) int {
 		return Failed.Rank("")
 	}
 	return states[i].rank
+}
+
+// Meaning says in a sentence or two what it means that a message is in the state.
+func (s State) Meaning() string {
+	if i := s.row(); i >= 0 {
+		return states[i].meaning
+	}
+	return ""
 }
 
 // Final tells whether nothing more is expected: the record may shrink and, in time, go.

@@ -25,7 +25,18 @@ type Ready func(ctx context.Context) error
 // readyTimeout is how long a readiness check may take; the probes wait a second longer.
 const readyTimeout = 2 * time.Second
 
-// Handler serves /metrics, /livez, /readyz and /debug/pprof, by GET and HEAD alone. It belongs on
+// overview is the answer of GET /.
+const overview = `The operations port of a Sluice program: for operators, not for the world.
+
+  /metrics       metrics for Prometheus; docs/metrics.md describes each
+  /livez         200 while the process serves
+  /readyz        200 while the program can do its work, else 503 and why not
+  /debug/pprof/  profiles of the process
+
+The API has a port of its own. It is described at /docs and /openapi.json there.
+`
+
+// Handler serves /, /metrics, /livez, /readyz and /debug/pprof, by GET and HEAD alone. It belongs on
 // a listener of its own that the world cannot reach. A nil ready is always ready.
 //
 // /livez answers 200 as long as the process serves at all. It does not ask ready: an outage
@@ -35,6 +46,7 @@ func Handler(reg *prometheus.Registry, ready Ready) http.Handler {
 		ready = func(context.Context) error { return nil }
 	}
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, overview) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{
 		EnableOpenMetrics: true, Registry: reg,
 	}))

@@ -42,7 +42,8 @@ func TestHandler(t *testing.T) {
 	want("/metrics", 200, "process_cpu_seconds_total")
 	want("/debug/pprof/", 200, "goroutine")
 	want("/debug/pprof/goroutine?debug=1", 200, "goroutine profile")
-	want("/", 404, "")
+	want("/", 200, "/metrics")
+	want("/other", 404, "")
 
 	err = errors.New("redis://:hunter2@h does not answer")
 	want("/readyz", 503, "not ready: redis://:[redacted]@h does not answer")

@@ -65,7 +65,17 @@ type server struct {
 	told    atomic.Int64 // when a webhook without a valid signature was last in the log, Unix seconds
 }
 
-// NewHandler serves GET and POST of /webhooks/whatsapp/{app}.
+// overview is the answer of GET /. The world can read it.
+const overview = `The webhook port of Sluice. Meta's webhooks for WhatsApp come here.
+
+  GET  /webhooks/whatsapp/{app}  Meta's check of the verify token
+  POST /webhooks/whatsapp/{app}  Meta's notifications, signed with the app secret
+
+{app} is the name of the app in the configuration. docs/configuration.md and docs/reliability.md describe this port.
+The API has a port of its own. It is described at /docs and /openapi.json there.
+`
+
+// NewHandler serves GET / and GET and POST of /webhooks/whatsapp/{app}.
 func NewHandler(s stream, o Options) http.Handler {
 	log := o.Log
 	if log == nil {
@@ -80,6 +90,10 @@ func NewHandler(s stream, o Options) http.Handler {
 	}
 	srv := &server{stream: s, apps: o.Apps, track: track, offset: o.ClockOffset, log: log, metrics: newMetrics(o.Registerer)}
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["X-Content-Type-Options"] = nosniff
+		io.WriteString(w, overview)
+	})
 	mux.HandleFunc("GET /webhooks/whatsapp/{app}", srv.answer(srv.handshake))
 	mux.HandleFunc("POST /webhooks/whatsapp/{app}", srv.answer(srv.receive))
 	return mux

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"sluice/internal/client"
+)
+
+type listCmd struct {
+	IDs           []string  `arg:"" optional:"" name:"id" help:"Ids of messages; without ids give --state, --tag or --ref."`
+	State         *string   `help:"In this state, or in one of several with commas between them." placeholder:"STATE"`
+	Tag           *string   `help:"Accepted with this tag."`
+	Ref           *string   `help:"With this reference; needs --phone-number-id."`
+	PhoneNumberID *string   `help:"Of this sender." placeholder:"PHONE-NUMBER-ID"`
+	Since         time.Time `help:"They came into their state then or later: 2026-01-31T15:04:05Z." placeholder:"TIME"`
+	Until         time.Time `help:"They came into their state then or before." placeholder:"TIME"`
+	Limit         int       `default:"100" help:"How many at most; 0 for all."`
+	apiFlags
+}
+
+// Validate is called when the command line was read.
+func (l listCmd) Validate() error {
+	switch {
+	case l.Limit < 0:
+		return errors.New("--limit is negative: give how many messages to list, or 0 for all")
+	case len(l.IDs) == 0 && l.State == nil && l.Tag == nil && l.Ref == nil:
+		return errors.New("nothing selects messages: give their ids, --state, --tag or --ref")
+	}
+	return nil
+}
+
+// Run lists messages, page by page.
+func (l listCmd) Run(ctx context.Context) error { return l.list(ctx, os.Stdout) }
+
+func (l listCmd) list(ctx context.Context, out io.Writer) error {
+	api := &client.Client{Base: l.API, Key: l.APIKey}
+	var ids *string
+	if len(l.IDs) > 0 {
+		all := strings.Join(l.IDs, ",")
+		ids = &all
+	}
+	t := table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
+	if !l.JSON {
+		t.row("MESSAGE", "STATE", "SINCE", "CLASS", "TO", "REF", "CODE", "REASON")
+	}
+	shown := 0
+	for cursor := (*string)(nil); ; {
+		var limit *int
+		if left := l.Limit - shown; ids == nil && l.Ref == nil && l.Limit > 0 && left < 200 {
+			limit = &left
+		}
+		answer, err := api.Ask(ctx, "GET", query("/v1/messages", "ids", ids, "state", l.State, "tag", l.Tag, "ref", l.Ref,
+			"phone_number_id", l.PhoneNumberID, "since", stamp(l.Since), "until", stamp(l.Until), "cursor", cursor, "limit", limit), nil)
+		if err != nil {
+			return err
+		}
+		var page struct {
+			Messages   []json.RawMessage `json:"messages"`
+			NextCursor string            `json:"next_cursor"`
+		}
+		if err := json.Unmarshal(answer, &page); err != nil {
+			return fmt.Errorf("read the API's answer: %w", err)
+		}
+		for _, m := range page.Messages {
+			if l.Limit > 0 && shown == l.Limit {
+				break
+			}
+			shown++
+			if l.JSON {
+				fmt.Fprintf(out, "%s\n", m)
+				continue
+			}
+			var r client.Record
+			if err := json.Unmarshal(m, &r); err != nil {
+				return fmt.Errorf("read the API's answer: %w", err)
+			}
+			since := time.Time{}
+			if n := len(r.Timeline); n > 0 {
+				since = r.Timeline[n-1].At
+			}
+			t.row(r.ID, r.State, clock(since, "-"), r.Class, r.To, r.Ref, count(r.Code), r.Reason)
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+		if page.NextCursor == "" {
+			return nil
+		}
+		if l.Limit > 0 && shown >= l.Limit {
+			fmt.Fprintf(os.Stderr, "sluice: there are more than %d: give --limit\n", l.Limit)
+			return nil
+		}
+		cursor = &page.NextCursor
+	}
+}
