@@ -142,7 +142,7 @@ func TestABreachIsNoticed(t *testing.T) {
 	}
 	set("everysec")
 	look(true) // another run
-	for _, want := range []string{"does not keep the required durability", "keeps the required durability again"} {
+	for _, want := range []string{"Redis settings do not fulfil redis.durability", "Redis settings fulfil redis.durability again"} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log lacks %q:\n%s", want, log.String())
 		}
