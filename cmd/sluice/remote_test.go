@@ -29,7 +29,8 @@ func TestOrders(t *testing.T) {
 			[]string{"rule     hold", "It is held.", "Too fast", "until    -"},
 		},
 		"list": {
-			[]string{"list", "--tag", "spring", "--since", "2026-01-31T15:04:05Z", "--limit", "1"}, "GET /v1/messages?limit=1&since=2026-01-31T15%3A04%3A05Z&tag=spring ",
+			[]string{"list", "--tag", "spring", "--since", "2026-01-31T15:04:05Z", "--limit", "1"},
+			"GET /v1/messages?limit=1&since=2026-01-31T15%3A04%3A05Z&tag=spring ",
 			`{"messages":[{"id":"` + id + `","state":"failed","class":"service","to":"+15***67","code":131026},{"id":"second"}],"next_cursor":"x"}`,
 			[]string{id, "failed", "+15***67", "131026"},
 		},

@@ -24,7 +24,8 @@ func TestSendWait(t *testing.T) {
 	}{
 		"delivered": {
 			[]string{`"queued"`, `"queued"`, `"submitted"`, `"delivered"`},
-			[]string{"queued", "waits (hold): It is held, on number 1: token.", "submitted", "delivered"}, "",
+			[]string{"queued", "waits (hold): It is held, on number 1: token.", "submitted", "delivered"},
+			"",
 		},
 		"failed":    {[]string{`"queued"`, `"failed"`}, []string{"queued", "failed", "Meta: Undeliverable", "advice: Ask."}, "the message is failed: Meta took the message"},
 		"parked":    {[]string{`"parked"`}, []string{"parked"}, "the message is parked: "},

@@ -118,6 +118,7 @@ func records(t *testing.T) map[string]map[string]any {
 		delete(r, "error")               // explains the code
 		r["phone_number_id"] = r["from"] // its name in the API that the fixture was asked of
 		delete(r, "from")
+		r["final"] = message.State(r["state"].(string)).Final() // the API did not say it then
 		all[r["id"].(string)] = r
 	}
 	return all

@@ -21,7 +21,8 @@ func TestParse(t *testing.T) {
 		{"rediss://[::1]:7/?transactions=script", redisurl.Target{TLS: true, Scripted: true, Hosts: []string{"[::1]:7"}}, "[::1]:7 0 0s"},
 		{
 			"redis-sentinel://u:p@a,b:1,[::1]/main?db=3&sentinel_user=s&sentinel_password=t%20u",
-			redisurl.Target{User: "u", Password: "p", Master: "main", Database: 3, SentinelUser: "s", SentinelPassword: "t u", Hosts: []string{"a:26379", "b:1", "[::1]:26379"}}, "",
+			redisurl.Target{User: "u", Password: "p", Master: "main", Database: 3, SentinelUser: "s", SentinelPassword: "t u", Hosts: []string{"a:26379", "b:1", "[::1]:26379"}},
+			"",
 		},
 		{"rediss-sentinel://a/main", redisurl.Target{Master: "main", TLS: true, Hosts: []string{"a:26379"}}, ""},
 		{"redis-cluster://:p@a:1,b/?transactions=watch", redisurl.Target{Password: "p", Hosts: []string{"a:1", "b:6379"}}, ""},
