@@ -30,7 +30,7 @@ func main() {
 
 func run(command []string) error {
 	if len(command) == 0 {
-		return errors.New("name the command: progress go test -json ./...")
+		return errors.New("no command given: progress go test -json PACKAGES")
 	}
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stderr = os.Stderr
