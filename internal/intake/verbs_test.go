@@ -14,13 +14,13 @@ import (
 	"sluice/internal/message"
 )
 
-// clerk is a desk over a keeper's records.
-type clerk struct {
-	*keeper
+// fakeFinder finds and cancels messages over the records of a fakeStore.
+type fakeFinder struct {
+	*fakeStore
 	standing message.Standing
 }
 
-func (c *clerk) ByRef(_ context.Context, number, ref string) (found []message.Record, err error) {
+func (c *fakeFinder) ByRef(_ context.Context, number, ref string) (found []message.Record, err error) {
 	for _, r := range c.records {
 		if r.From == number && r.Ref == ref {
 			found = append(found, r)
@@ -29,11 +29,11 @@ func (c *clerk) ByRef(_ context.Context, number, ref string) (found []message.Re
 	return found, c.err
 }
 
-func (c *clerk) Standing(context.Context, message.Record) (message.Standing, error) {
+func (c *fakeFinder) Standing(context.Context, message.Record) (message.Standing, error) {
 	return c.standing, c.err
 }
 
-func (c *clerk) Cancel(_ context.Context, id string) (message.State, error) {
+func (c *fakeFinder) Cancel(_ context.Context, id string) (message.State, error) {
 	r, ok := c.records[id]
 	switch {
 	case c.err != nil:
@@ -97,7 +97,7 @@ func TestCancel(t *testing.T) {
 	}
 	for _, st := range message.States() {
 		id := message.NewID(ours, string(st))
-		c.keeper.records[id] = message.Record{State: st}
+		c.store.records[id] = message.Record{State: st}
 		code, named := want[st]
 		if !named {
 			t.Errorf("the test does not say what is answered of %s", st)
@@ -119,7 +119,7 @@ func TestCancel(t *testing.T) {
 			t.Errorf("%s: %d %v", name, status, answer)
 		}
 	}
-	c.keeper.err = errors.New("away")
+	c.store.err = errors.New("away")
 	if status, answer := c.ask(t, httpapi.ScopeCancel, "POST", "/v1/messages/"+message.NewID(ours, "queued")+"/cancel"); status != 503 || answer["code"] != "store_unavailable" {
 		t.Errorf("without a store: %d %v", status, answer)
 	}
@@ -130,7 +130,7 @@ func TestFind(t *testing.T) {
 	c := setup(t)
 	for _, number := range []string{ours, theirs} {
 		id := message.NewID(number, "x")
-		c.keeper.records[id] = message.Record{Context: message.Context{ID: id, From: number, Ref: "order 1 & 2"}, State: message.Read}
+		c.store.records[id] = message.Record{Context: message.Context{ID: id, From: number, Ref: "order 1 & 2"}, State: message.Read}
 	}
 	status, answer := c.ask(t, httpapi.ScopeRead, "GET", "/v1/messages?from="+ours+"&ref=order+1+%26+2")
 	if all, _ := answer["messages"].([]any); status != 200 || len(all) != 1 || all[0].(map[string]any)["id"] != message.NewID(ours, "x") {
@@ -191,7 +191,7 @@ func TestExplain(t *testing.T) {
 			id := message.NewID(ours, name)
 			tt.record.Context = message.Context{ID: id, From: ours, Class: message.Utility}
 			tt.record.ExpiresAt = later
-			c.keeper.records[id], c.clerk.standing = tt.record, tt.standing
+			c.store.records[id], c.finder.standing = tt.record, tt.standing
 			status, answer := c.ask(t, httpapi.ScopeRead, "GET", "/v1/messages/"+id+"/explain")
 			text, _ := json.Marshal(answer)
 			if status != 200 || answer["rule"] != tt.rule || answer["state"] != string(tt.record.State) || answer["detail"] == "" || !strings.Contains(string(text), tt.more) {
