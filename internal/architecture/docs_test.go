@@ -1,10 +1,13 @@
 package architecture
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -117,10 +120,17 @@ func TestMessageLifePageShowsPolicies(t *testing.T) {
 	}
 }
 
-var pages = []string{
-	"README.md", "docs/architecture.md", "docs/message-life.md", "docs/reliability.md",
-	"docs/api.md", "docs/cli.md", "docs/metrics.md", "docs/configuration.md", "docs/console.md", "docs/console-api.md", "docs/doctor.md", "docs/events.md", "docs/errors.md", "docs/messages.md", "docs/performance.md", "docs/security.md", "docs/simulator.md", "docs/upgrade.md",
-}
+// pages are the README and all pages of docs/.
+var pages = func() []string {
+	all, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil || len(all) == 0 {
+		panic(fmt.Sprint("no pages: ", err))
+	}
+	for i := range all {
+		all[i] = "docs/" + filepath.Base(all[i])
+	}
+	return append(all, "README.md")
+}()
 
 // A page that says which test holds a sentence must not outlive the test.
 func TestNamedTestsExist(t *testing.T) {
@@ -164,14 +174,34 @@ func tests(t *testing.T) map[string]bool {
 
 func TestLinksLeadSomewhere(t *testing.T) {
 	t.Parallel()
-	link := regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
+	link := regexp.MustCompile(`\]\(([^)#:]*)(?:#([^)]*))?\)`)
 	for _, p := range pages {
 		for _, m := range link.FindAllStringSubmatch(page(t, p), -1) {
-			if _, err := os.Stat(filepath.Join(root, filepath.Dir(p), m[1])); err != nil {
+			to := p
+			if m[1] != "" {
+				to = path.Join(path.Dir(p), m[1])
+			}
+			if _, err := os.Stat(filepath.Join(root, to)); err != nil {
 				t.Errorf("%s links to %s: %v", p, m[1], err)
+			} else if m[2] != "" && !slices.Contains(anchors(page(t, to)), m[2]) {
+				t.Errorf("%s links to %s#%s, and there is no such heading", p, m[1], m[2])
 			}
 		}
 	}
+}
+
+var (
+	heading    = regexp.MustCompile(`(?m)^#+ (.+)$`)
+	inAnchor   = regexp.MustCompile(`[^\p{L}\p{N}_ -]+`)
+	codeBlocks = regexp.MustCompile("(?s)```.*?```")
+)
+
+// anchors returns the anchors that GitHub gives to the headings of a page.
+func anchors(page string) (all []string) {
+	for _, h := range heading.FindAllStringSubmatch(codeBlocks.ReplaceAllString(page, ""), -1) {
+		all = append(all, strings.ReplaceAll(inAnchor.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-"))
+	}
+	return all
 }
 
 // Nobody can keep this promise, so no page makes it.

@@ -41,7 +41,7 @@ A wait grows from one attempt to the next and is never shorter than the time giv
 webhook after it took the message ends it as ` + "`failed`" + `, with the code in its timeline. If that is the first status of the message its content is kept, and an operator can
 [send it again](console.md#send-again). With a code of **Holds**, and with %s,
 which pass by themselves, it is ` + "`dead`" + ` instead, reason ` + "`refused_later`" + `: it was not delivered, its content is kept, and an operator can
-[replay it](console.md#dead-messages) while it is of use. Sluice does not replay it by itself.
+[replay it](console.md#dead-letters) while it is of use. Sluice does not replay it by itself.
 
 Meta's own words come with the code: the ` + "`error`" + ` of a record, of its events and of ` + "`sluice explain`" + ` has Meta's ` + "`message`" + `, ` + "`details`" + `,
 ` + "`error_subcode`" + ` and ` + "`fbtrace_id`" + `, cut to some hundred characters, with phone numbers masked. For a code that is not listed here they are

@@ -246,17 +246,16 @@ const pageHead = `# sluice doctor
 
 <!-- Made by walking real set-ups by: make docs -->
 
-` + "`bin/sluice doctor --webhook-url https://<your host>/webhooks/whatsapp/main`" + ` looks at a whole set-up, from the
-configuration to the way back from Meta, and says what is missing and how to mend it: one line a check. It reads the
-same configuration as the programs do ([configuration.md](configuration.md)), sends no message and writes nothing; what
-the webhook gets is signed and about nothing. It exits with 1 when a check failed; ` + "`warn`" + ` is what works and may
-not tomorrow. ` + "`--json`" + ` prints the same for scripts. No secret and no phone number is in what it prints. What
-depends on something that failed is looked at once that is mended.
+` + "`bin/sluice doctor --webhook-url https://<your host>/webhooks/whatsapp/main`" + ` checks a whole set-up, from the configuration to the
+webhooks from Meta. It prints one line per check: what is wrong, and how to fix it. It reads the same configuration as the programs
+([configuration.md](configuration.md)). It sends no message and writes nothing; it sends the webhook one signed request without content. It exits with 1
+when a check failed. ` + "`warn`" + ` marks what works now and may fail later. ` + "`--json`" + ` prints the same for scripts. The output contains no secret and no
+phone number. A check that depends on a failed one is left out: fix the failed one and run the command again.
 
-Whether an app is in development or live the Graph API does not tell; the mode of a number it does. Meta's signed
-self-test goes to the URL that you give; where the URL that Meta has is another one, a line says so.
+Two things it cannot check. The Graph API does not say whether an app is in development or live; it says the mode of a number. The signed test request goes to
+the URL that you give; if Meta has another URL, a line says so.
 
-Below is what a healthy set-up prints, and what broken ones do, without the lines that are ok.
+Below is the output for a healthy set-up. For each broken set-up the lines with ` + "`ok`" + ` are left out.
 `
 
 // withoutOK finds the lines that the page leaves out of a broken set-up.

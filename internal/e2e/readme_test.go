@@ -22,55 +22,53 @@ import (
 	"sluice/internal/redistest"
 )
 
-// The part of README.md that is run here: its fenced blocks of sh, in their order, in one shell.
-const firstMessages = "## Send your first messages"
+// The fenced blocks of sh that are run here, in their order, in one shell. The block that stops the programs comes last.
+var walk = []struct{ page, from, to string }{
+	{"README.md", "\n## Send your first message\n", "\n## "},
+	{"docs/getting-started.md", "\n## Every kind of message\n", "\n## From the simulator to Meta"},
+}
 
 // guideTypes are the kinds of message that every guide to the Cloud API shows.
 var guideTypes = []string{"text", "image", "document", "template", "button", "list"}
 
-// A newcomer pastes what the README says into a terminal. Every message of it is delivered,
-// and Redis holds no key that docs/architecture.md does not tell of.
+// A newcomer pastes what the README and the page after it say into a terminal. Every message is delivered but the one
+// that shows a failure, and Redis has no key that docs/architecture.md does not list.
 func TestReadmeSendsFirstMessages(t *testing.T) {
 	t.Parallel()
-	blocks := readmeBlocks(t)
+	blocks := walkBlocks(t)
 	sh := newShell(t)
 	types := map[string]bool{}
 	for _, block := range blocks {
+		if strings.HasPrefix(block, "make build") {
+			sh.build()
+		}
 		answer := sh.run(block)
 		switch {
 		case strings.HasPrefix(block, "make build"):
-			sh.build()
-		case strings.HasPrefix(block, "redis-server"):
-			for _, setting := range redistest.Settings[:len(redistest.Settings)-1] {
-				if !strings.Contains(block, " "+setting) {
-					t.Errorf("the README starts Redis without %q", setting)
-				}
+			if n := strings.Count(answer, ": ok\n"); n != 5 {
+				t.Fatalf("%d of 5 programs are ready:\n%s", n, answer)
 			}
-			if n := strings.Count(answer, "ok\n"); n != 3 {
-				t.Fatalf("%d of 3 programs are ready:\n%s", n, answer)
+			if again := sh.run("tools/trial start"); !strings.Contains(again, "the trial runs already") {
+				t.Errorf("a second start answers %s", again)
 			}
 		case strings.HasPrefix(block, "curl"):
 			types[typeOf(t, block)] = true
-			if again := sh.run(block); !strings.Contains(again, `"duplicate":true`) {
+			if again := sh.run(block); !strings.Contains(again, `"duplicate":true`) && !strings.Contains(again, `"messaging_product":"whatsapp"`) {
 				t.Errorf("pasted again it answers %s", again)
 			}
-			fallthrough
-		case strings.HasPrefix(block, "bin/sluice send"):
-			ids := messageID.FindAllString(answer, -1)
-			if len(ids) == 0 {
-				t.Fatalf("%s\nanswers %s", block, answer)
-			}
-			for _, id := range ids {
-				sh.delivered(id)
-			}
+			sh.reach(block, answer, message.Delivered, message.Read)
+		case strings.HasPrefix(block, "bin/sluice send --to +99999"):
+			sh.reach(block, answer, message.Failed)
+		case strings.HasPrefix(block, "bin/sluice send"), strings.HasPrefix(block, "ID="):
+			sh.reach(block, answer, message.Delivered, message.Read)
 		case strings.HasPrefix(block, "bin/sluice events"):
 			if !strings.Contains(answer, `"to":"delivered"`) {
 				t.Errorf("no delivery among the events:\n%s", answer)
 			}
 			sh.checkKeys()
-		case strings.HasPrefix(block, "kill"):
-			if left := sh.run("wait; jobs -r"); left != "" {
-				t.Errorf("still running: %s", left)
+		case block == "tools/trial stop\n":
+			if n := strings.Count(answer+"\n", ": stopped\n"); n != 5 {
+				t.Errorf("%d of 5 programs were stopped:\n%s", n, answer)
 			}
 		default:
 			t.Errorf("a block that this test does not know:\n%s", block)
@@ -78,51 +76,96 @@ func TestReadmeSendsFirstMessages(t *testing.T) {
 	}
 	for _, want := range guideTypes {
 		if !types[want] {
-			t.Errorf("the README shows no message of type %s", want)
+			t.Errorf("the pages show no message of type %s", want)
 		}
 	}
+}
+
+// The script of the README says what is missing, what stands in the way, and which program did not start.
+func TestTrialSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ before, want string }{
+		"no redis-server": {`mkdir few; for p in dirname bash; do ln -s "$(command -v $p)" few/; done; PATH=$PWD/few`, "redis-server is not installed"},
+		"not built":       {"true", "Run: make build"},
+		"other settings":  {"mkdir bin; for p in sluice webhook worker producer; do ln -s /bin/true bin/$p; done; echo ACCESS_TOKEN=real > .env", "settings of another installation"},
+		"a program ends":  {"mkdir bin; for p in sluice webhook worker producer; do ln -s /bin/false bin/$p; done", "simulator has ended. Its last log lines"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sh := newShell(t)
+			answer := sh.run(c.before + "\ntools/trial start; echo status $?")
+			if !strings.Contains(answer, c.want) || !strings.HasSuffix(answer, "status 1\n") {
+				t.Errorf("it answers %s", answer)
+			}
+		})
+	}
+	t.Run("a taken port", func(t *testing.T) {
+		t.Parallel()
+		sh := newShell(t)
+		l, err := net.Listen("tcp", "127.0.0.1:"+sh.ports.Replace("8080"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		answer := sh.run("mkdir bin; for p in sluice webhook worker producer; do ln -s /bin/true bin/$p; done; tools/trial start")
+		if !strings.Contains(answer, "is used by another program") {
+			t.Errorf("it answers %s", answer)
+		}
+	})
 }
 
 var messageID = regexp.MustCompile(`\b[0-9]+-[a-z2-7]{26}\b`)
 
 var fenced = regexp.MustCompile("(?s)```sh\n(.*?)```")
 
-// readmeBlocks returns the commands of the section, block by block.
-func readmeBlocks(t *testing.T) []string {
+// walkBlocks returns the commands of the pages, block by block.
+func walkBlocks(t *testing.T) []string {
 	t.Helper()
-	page, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
+	var blocks, last []string
+	for _, w := range walk {
+		page, err := os.ReadFile("../../" + w.page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, section, ok := strings.Cut(string(page), w.from)
+		if !ok {
+			t.Fatalf("%s has no section %q", w.page, w.from)
+		}
+		section, _, _ = strings.Cut(section, w.to)
+		for _, m := range fenced.FindAllStringSubmatch(section, -1) {
+			if strings.HasPrefix(m[1], "tools/trial stop") {
+				last = append(last, m[1])
+			} else {
+				blocks = append(blocks, m[1])
+			}
+		}
 	}
-	_, section, ok := strings.Cut(string(page), "\n"+firstMessages+"\n")
-	if !ok {
-		t.Fatalf("README.md has no section %q", firstMessages)
-	}
-	section, _, _ = strings.Cut(section, "\n## ")
-	var blocks []string
-	for _, m := range fenced.FindAllStringSubmatch(section, -1) {
-		blocks = append(blocks, m[1])
-	}
-	return blocks
+	return append(blocks, last...)
 }
 
 // typeOf returns the type of the message in a curl, for interactive ones their own type.
 func typeOf(t *testing.T, curl string) string {
 	t.Helper()
-	parts := strings.Split(curl, "'")
-	var order struct {
-		Message struct {
-			Type        string
-			Interactive struct{ Type string }
-		}
+	type content struct {
+		Type        string
+		Interactive struct{ Type string }
 	}
-	if err := json.Unmarshal([]byte(parts[len(parts)-2]), &order); err != nil {
+	parts := strings.Split(curl, "'")
+	var request struct {
+		content         // of Meta's own path
+		Message content // of ours
+	}
+	if err := json.Unmarshal([]byte(parts[len(parts)-2]), &request); err != nil {
 		t.Fatalf("the body of\n%s: %v", curl, err)
 	}
-	if order.Message.Type == "interactive" {
-		return order.Message.Interactive.Type
+	c := request.Message
+	if c.Type == "" {
+		c = request.content
 	}
-	return order.Message.Type
+	if c.Type == "interactive" {
+		return c.Interactive.Type
+	}
+	return c.Type
 }
 
 // shell is a bash in an empty folder that stands for a fresh clone. What it is given to run
@@ -147,14 +190,25 @@ func newShell(t *testing.T) *shell {
 	free := freePorts(t, 8)
 	s := &shell{t: t, dir: t.TempDir()}
 	s.ports = strings.NewReplacer(
-		"6379", free[0], "8080", free[1], "8090", free[2], "8070", free[3], "9101", free[4], "9102", free[5], "9103", free[6], "8081", free[7],
-		"bin/sluice simulate --", "bin/sluice simulate --listen 127.0.0.1:"+free[3]+" --",
-		"bin/producer >", "bin/producer --listen-api 127.0.0.1:"+free[1]+" --listen-console 127.0.0.1:"+free[7]+" --listen-ops 127.0.0.1:"+free[4]+" >",
-		"bin/worker >", "bin/worker --listen-ops 127.0.0.1:"+free[5]+" >",
-		"bin/webhook >", "bin/webhook --listen-webhook 127.0.0.1:"+free[2]+" --listen-ops 127.0.0.1:"+free[6]+" >",
+		"6390", free[0], "8080", free[1], "8090", free[2], "8070", free[3], "9101", free[4], "9102", free[5], "9103", free[6], "8081", free[7],
 		"make build\n", "",
 		"bin/sluice events --from 0\n", "timeout -s INT 2 bin/sluice events --from 0\n", // our Ctrl-C
 	)
+	script, err := os.ReadFile("../../tools/trial")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, setting := range redistest.Settings[:len(redistest.Settings)-1] {
+		if !strings.Contains(string(script), " "+setting) {
+			t.Errorf("tools/trial starts Redis without %q", setting)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(s.dir, "tools"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, "tools", "trial"), []byte(s.ports.Replace(string(script))), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	s.api = &client.Client{Base: "http://127.0.0.1:" + free[1], Key: "trial-api-key-0123456789"}
 	s.redis = redis.NewClient(&redis.Options{Addr: "127.0.0.1:" + free[0], DisableIdentity: true})
 	t.Cleanup(func() { s.redis.Close() })
@@ -177,7 +231,7 @@ func newShell(t *testing.T) *shell {
 	w.Close()
 	s.in, s.out = in, bufio.NewReader(r)
 	// When its input ends, by our wish or because we died, nothing of it stays behind.
-	fmt.Fprintln(in, `trap 'kill -9 $(jobs -p) 2>/dev/null' EXIT`)
+	fmt.Fprintln(in, `trap 'kill -9 $(cat out/trial/*.pid) 2>/dev/null' EXIT`)
 	t.Cleanup(func() {
 		in.Close()
 		cmd.Wait()
@@ -218,19 +272,27 @@ func (s *shell) run(commands string) string {
 	}
 }
 
-// delivered waits until a message's record says that it arrived.
-func (s *shell) delivered(id string) {
+// reach waits until the records of the messages in an answer have one of the states.
+func (s *shell) reach(block, answer string, want ...message.State) {
 	s.t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		r, err := s.api.Get(s.t.Context(), id)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		if r.State == message.Delivered || r.State == message.Read {
-			return
-		}
-		if time.Now().After(end) || r.State.Final() {
-			s.t.Fatalf("%s is %s: %+v", id, r.State, r)
+	ids := messageID.FindAllString(answer, -1)
+	if len(ids) == 0 {
+		s.t.Fatalf("%s\nanswers %s", block, answer)
+	}
+	end := time.Now().Add(30 * time.Second)
+	for _, id := range ids {
+		for {
+			r, err := s.api.Get(s.t.Context(), id)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			if slices.Contains(want, r.State) {
+				break
+			}
+			if time.Now().After(end) || r.State.Final() {
+				s.t.Fatalf("%s is %s: %+v", id, r.State, r)
+			}
+			time.Sleep(50 * time.Millisecond)
 		}
 	}
 }
@@ -262,7 +324,7 @@ func (s *shell) checkKeys() {
 
 // logs shows what the programs said.
 func (s *shell) logs() {
-	files, _ := filepath.Glob(filepath.Join(s.dir, "out", "*.log"))
+	files, _ := filepath.Glob(filepath.Join(s.dir, "out", "trial", "*.log"))
 	for _, f := range files {
 		b, _ := os.ReadFile(f)
 		s.t.Logf("%s:\n%s", filepath.Base(f), b[max(0, len(b)-4000):])

@@ -1,0 +1,42 @@
+package message_test
+
+import (
+	"fmt"
+
+	"sluice/internal/message"
+)
+
+// The id of a message with a key follows from the sender and the key, so a repeated request finds the same message.
+func ExampleNewID() {
+	first := message.NewID("106540352242922", "order-1001-shipped")
+	again := message.NewID("106540352242922", "order-1001-shipped")
+	other := message.NewID("106540352242922", "order-1002-shipped")
+	fmt.Println(first)
+	fmt.Println(first == again, first == other)
+	sender, ok := message.Number(first)
+	fmt.Println(sender, ok)
+	// Output:
+	// 106540352242922-5xyt5mwufw57nin5w3p6dtypcw
+	// true false
+	// 106540352242922 true
+}
+
+// A state with a higher rank wins: a delivered message did not fail.
+func ExampleState_Rank() {
+	for _, s := range []message.State{message.Queued, message.Submitted, message.Sent, message.Failed, message.Delivered, message.Read} {
+		fmt.Println(s, s.Rank(""), s.Final())
+	}
+	// Output:
+	// queued 0 false
+	// submitted 40 false
+	// sent 50 false
+	// failed 55 true
+	// delivered 60 true
+	// read 70 true
+}
+
+// Logs show a masked recipient.
+func ExampleMask() {
+	fmt.Println(message.Mask("+15551234567"))
+	// Output: +15***67
+}
