@@ -44,11 +44,11 @@ func trusting(t testing.TB, db *store.DB) *ledger.Ledger {
 	t.Helper()
 	records := ledger.New(db, ledger.Options{})
 	for _, s := range message.DefaultShards.All() {
-		run, err := records.Meet(t.Context(), s)
+		run, err := records.CurrentEpoch(t.Context(), s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := records.Trust(t.Context(), s, run.ID); err != nil {
+		if err := records.BeginEpoch(t.Context(), s, run.ID); err != nil {
 			t.Fatal(err)
 		}
 	}

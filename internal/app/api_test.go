@@ -41,9 +41,9 @@ func newFixture(t *testing.T, c redis.UniversalClient) fixture {
 	}
 	records := ledger.New(db, ledger.Options{})
 	for _, s := range message.DefaultShards.All() {
-		run, err := records.Meet(t.Context(), s)
+		run, err := records.CurrentEpoch(t.Context(), s)
 		if err == nil {
-			err = records.Trust(t.Context(), s, run.ID)
+			err = records.BeginEpoch(t.Context(), s, run.ID)
 		}
 		if err != nil {
 			t.Fatal(err)

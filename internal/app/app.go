@@ -244,7 +244,7 @@ func newLedger(db *store.DB, c config.Common) *ledger.Ledger {
 
 // ledgerOptions are those of every program.
 func ledgerOptions(c config.Common) ledger.Options {
-	return ledger.Options{Shards: message.Shards(c.Shards), Ended: repository.DropTask, Mend: cloudapi.Mend}
+	return ledger.Options{Shards: message.Shards(c.Shards), Ended: repository.DropTask, Resendable: cloudapi.Resendable}
 }
 
 // policies returns how messages are treated: what is configured, else the defaults.

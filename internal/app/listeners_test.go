@@ -18,15 +18,15 @@ import (
 func TestOpsPagesAreNowhereElse(t *testing.T) {
 	t.Parallel()
 	p := startProducer(t, redistest.Start(t).URL(), "")
-	for _, door := range []string{p.Addr(), p.ConsoleAddr()} {
+	for _, listener := range []string{p.Addr(), p.ConsoleAddr()} {
 		for _, page := range []string{"/metrics", "/livez", "/readyz", "/debug/pprof/", "/debug/pprof/heap", "/debug/vars"} {
-			resp, err := http.Get("http://" + door + page)
+			resp, err := http.Get("http://" + listener + page)
 			if err != nil {
 				t.Fatal(err)
 			}
 			resp.Body.Close()
 			if resp.StatusCode != http.StatusNotFound {
-				t.Errorf("%s%s: %d", door, page, resp.StatusCode)
+				t.Errorf("%s%s: %d", listener, page, resp.StatusCode)
 			}
 		}
 	}

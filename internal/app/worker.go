@@ -129,18 +129,18 @@ func (w *worker) send() error {
 			}
 			return cloudapi.Body(object, w.marks.Make(a.ID, a.N, a.Accepted), time.Now().Add(a.Left)) // not ExpiresAt: that is by Redis's clock
 		},
-		Paces:      w.paces,
-		Hold:       w.policy.Refused,
-		Mended:     w.policy.TemplateAccepted,
-		Siblings:   w.siblings,
-		Rewound:    w.policy.LostWrites,
-		Restored:   w.policy.Restored,
-		Shards:     w.shards,
-		Parts:      w.book.Parts(),
-		Wrote:      traced.Wrote,
-		Numbers:    numberIDs(c.Numbers),
-		Log:        log,
-		Registerer: w.registry,
+		Paces:            w.paces,
+		Hold:             w.policy.Refused,
+		TemplateAccepted: w.policy.TemplateAccepted,
+		Siblings:         w.siblings,
+		LostWrites:       w.policy.LostWrites,
+		Restored:         w.policy.Restored,
+		Shards:           w.shards,
+		Parts:            w.book.Parts(),
+		Wrote:            traced.Wrote,
+		Numbers:          numberIDs(c.Numbers),
+		Log:              log,
+		Registerer:       w.registry,
 	})
 	candidates := repository.NewCandidates(w.db, w.book, w.shards, log, w.registry)
 	server := queue.NewServer(w.db, queue.Options{
@@ -188,13 +188,13 @@ func pauses(r config.Retry) retry.Pauses {
 func (w *worker) reconcile() {
 	reports := &send.Reports{
 		Backoff: pauses(w.c.Retry).After,
-		Paces:   w.paces, Means: cloudapi.Reported, Hold: w.policy.Refused, Mended: w.policy.TemplateAccepted, Log: w.log,
+		Paces:   w.paces, Means: cloudapi.Reported, Hold: w.policy.Refused, TemplateAccepted: w.policy.TemplateAccepted, Log: w.log,
 	}
 	r := reconcile.New(w.stream, w.book, reconcile.Options{
 		Name: w.name, Mark: w.marks.Parse, Other: w.marks.Other, Known: known(w.c.Numbers),
 		Inbound: w.paces.Debit, Written: cloudapi.Written,
 		Now:    func(ctx context.Context) time.Time { return w.db.Clock(ctx, ledger.RecordPrefix(0)) },
-		Update: w.policy.Update, Applied: reports.Note, Met: w.policy.NoteAccount,
+		Update: w.policy.Update, Applied: reports.Note, NoteAccount: w.policy.NoteAccount,
 		Log: w.log, Registerer: w.registry,
 	})
 	w.background = append(w.background, r.Run)

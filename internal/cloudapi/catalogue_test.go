@@ -112,16 +112,16 @@ func TestWhatAFailedStatusMeans(t *testing.T) {
 		131026: "", 131049: "", 131047: "", 130472: "", 131050: "", 0: "",
 	} {
 		out := cloudapi.Reported(code)
-		if out.Hold != want || out.Unknown || cloudapi.Mend(code) != (want != "") || out.Endless != (code == 132016) {
-			t.Errorf("%d: %+v, to be mended: %t", code, out, cloudapi.Mend(code))
+		if out.Hold != want || out.Unknown || cloudapi.Resendable(code) != (want != "") || out.Endless != (code == 132016) {
+			t.Errorf("%d: %+v, to be mended: %t", code, out, cloudapi.Resendable(code))
 		}
 	}
 	for _, code := range []int{130429, 131000, 131016, 131056} { // they pass: worth sending again, and nothing is held
-		if out := cloudapi.Reported(code); out.Hold != "" || out.Unknown || !cloudapi.Mend(code) {
-			t.Errorf("%d: %+v, worth sending again: %t", code, out, cloudapi.Mend(code))
+		if out := cloudapi.Reported(code); out.Hold != "" || out.Unknown || !cloudapi.Resendable(code) {
+			t.Errorf("%d: %+v, worth sending again: %t", code, out, cloudapi.Resendable(code))
 		}
 	}
-	if out := cloudapi.Reported(987654); !out.Unknown || out.Hold != "" || !cloudapi.Mend(987654) {
+	if out := cloudapi.Reported(987654); !out.Unknown || out.Hold != "" || !cloudapi.Resendable(987654) {
 		t.Errorf("a new code: %+v", out)
 	}
 }

@@ -106,11 +106,11 @@ func trusting(t testing.TB, db *store.DB) *ledger.Ledger {
 	t.Helper()
 	book := ledger.New(db, ledger.Options{})
 	for _, s := range message.DefaultShards.All() {
-		run, err := book.Meet(t.Context(), s)
+		run, err := book.CurrentEpoch(t.Context(), s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := book.Trust(t.Context(), s, run.ID); err != nil {
+		if err := book.BeginEpoch(t.Context(), s, run.ID); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -95,7 +95,7 @@ func TestWaitForWhat(t *testing.T) {
 	if r := b.do(t, "POST", "/v1/messages?wait=read", envelope(""), nil); r.status != 422 || r.problem(t).Code != "wait_invalid" {
 		t.Errorf("%d %s", r.status, r.body)
 	}
-	if n := len(b.keeper.messages); n != 0 {
+	if n := len(b.store.messages); n != 0 {
 		t.Errorf("%d messages accepted all the same", n)
 	}
 	// A stop of the server ends the waiting, not the message.

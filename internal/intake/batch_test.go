@@ -121,7 +121,7 @@ func TestBatchVerdicts(t *testing.T) {
 	if v, _ := b.next(); v.Line != 10 || v.Status != 202 { // a blank line counts and says nothing
 		t.Errorf("after a blank line: %+v", v)
 	}
-	if n := len(s.keeper.messages); n != 3 {
+	if n := len(s.store.messages); n != 3 {
 		t.Errorf("%d messages kept, want 3", n)
 	}
 }
@@ -137,8 +137,8 @@ func TestBatchOfMany(t *testing.T) {
 	}
 	r := s.do(t, http.MethodPost, "/v1/messages/batch", body.String(), withHeader("Content-Type", "application/jsonl"))
 	lines := strings.Split(strings.TrimSpace(r.body), "\n")
-	if len(lines) != n || len(s.keeper.messages) != n {
-		t.Fatalf("%d verdicts, %d messages", len(lines), len(s.keeper.messages))
+	if len(lines) != n || len(s.store.messages) != n {
+		t.Fatalf("%d verdicts, %d messages", len(lines), len(s.store.messages))
 	}
 	for i, l := range lines {
 		if !strings.HasPrefix(l, fmt.Sprintf(`{"line":%d,"status":202,"id":"%s"`, i+1, message.NewID(ours, fmt.Sprint(i)))) {
@@ -288,7 +288,7 @@ func TestBatchTimes(t *testing.T) {
 
 // grouped notes the sizes of the groups that are stored.
 type grouped struct {
-	*keeper
+	*fakeStore
 	mu    sync.Mutex
 	sizes []int
 }
@@ -297,15 +297,15 @@ func (g *grouped) AcceptAll(ctx context.Context, messages []message.Message) []m
 	g.mu.Lock()
 	g.sizes = append(g.sizes, len(messages))
 	g.mu.Unlock()
-	return g.keeper.AcceptAll(ctx, messages)
+	return g.fakeStore.AcceptAll(ctx, messages)
 }
 
 // Lines that have arrived are stored together; what is wrong, late or would be late is answered in
 // its place, and does not keep the others.
 func TestBatchGroups(t *testing.T) {
 	t.Parallel()
-	k := &keeper{messages: map[string]message.Message{}, records: map[string]message.Record{}}
-	g := &grouped{keeper: k}
+	k := &fakeStore{messages: map[string]message.Message{}, records: map[string]message.Record{}}
+	g := &grouped{fakeStore: k}
 	var asked atomic.Int64
 	serve := direct(intake.Options{
 		Acceptor: g, Reader: k,

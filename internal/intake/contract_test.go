@@ -23,13 +23,13 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	check := func(name string, r reply) { t.Helper(); d.Check(name, r.status, r.header, r.body) }
 	sent, queued, nosuch := message.NewID(ours, "sent"), message.NewID(ours, "queued"), message.NewID(ours, "nosuch")
 	b.post(t, envelope(`,"key":"sent"`))
-	rich := b.keeper.records[sent]
+	rich := b.store.records[sent]
 	rich.State, rich.Code, rich.WAMID, rich.Reason, rich.Attempt = message.Failed, 131026, "wamid.x", "x", 1
 	rich.AcceptedAt, rich.SendAt, rich.NextAt = time.Now(), time.Now(), time.Now()
 	rich.Timeline = []message.Step{{At: time.Now(), State: message.Failed, Attempt: 1, Code: 131026, Reason: "x"}}
 	rich.Ref = "r"
-	b.keeper.records[sent] = rich
-	b.keeper.records[queued] = message.Record{State: message.Queued}
+	b.store.records[sent] = rich
+	b.store.records[queued] = message.Record{State: message.Queued}
 
 	const profile, media = "/v25.0/" + ours + "/whatsapp_business_profile", "/v25.0/" + ours + "/media"
 	const mark = `{"messaging_product":"whatsapp","status":"read","message_id":"wamid.x"}`
@@ -118,7 +118,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	b.drain = func(context.Context, string, message.Class) (time.Duration, error) { return 1000 * time.Hour, nil }
 	post(envelope(""), nil)
 	check("graphSendMessage", b.do(t, "POST", metas, product, nil))
-	b.keeper.err = errors.New("connection refused")
+	b.store.err = errors.New("connection refused")
 	check("explainMessage", b.do(t, "GET", "/v1/messages/"+sent+"/explain", "", nil))
 	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+queued+"/cancel", "", nil))
 	check("listMessages", b.do(t, "GET", "/v1/messages?phone_number_id="+ours+"&ref=r", "", nil))

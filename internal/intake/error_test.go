@@ -36,7 +36,7 @@ func TestErrorOfARecord(t *testing.T) {
 	} {
 		id := message.NewID(ours, name)
 		tt.record.Context, tt.record.State = message.Context{ID: id, From: ours, Class: message.Utility}, cmp.Or(tt.record.State, message.InDoubt)
-		c.keeper.records[id] = tt.record
+		c.store.records[id] = tt.record
 		for _, path := range []string{"", "/explain"} {
 			r := c.do(t, http.MethodGet, "/v1/messages/"+id+path, "", withHeader("Authorization", "Bearer "+c.readOnly))
 			if r.status != http.StatusOK || !strings.Contains(r.body, tt.want) || strings.Contains(r.body, `"error"`) != (tt.want != "") {

@@ -22,8 +22,8 @@ func FuzzPost(f *testing.F) {
 	b := setup(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, path := range []string{"/v1/messages", metas} {
-			clear(b.keeper.messages)
-			clear(b.keeper.records)
+			clear(b.store.messages)
+			clear(b.store.records)
 			r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(string(body)))
 			r.Header.Set("Authorization", "Bearer "+b.narrow)
 			r.Header.Set("Content-Type", "application/json")
@@ -32,10 +32,10 @@ func FuzzPost(f *testing.F) {
 			if w.Code >= 500 || !json.Valid(w.Body.Bytes()) {
 				t.Fatalf("%s: %d %s", path, w.Code, w.Body)
 			}
-			if (w.Code >= 400) != (len(b.keeper.messages) == 0) && !strings.Contains(w.Body.String(), "success") {
-				t.Errorf("%s: %d with %d messages kept", path, w.Code, len(b.keeper.messages))
+			if (w.Code >= 400) != (len(b.store.messages) == 0) && !strings.Contains(w.Body.String(), "success") {
+				t.Errorf("%s: %d with %d messages kept", path, w.Code, len(b.store.messages))
 			}
-			for id, m := range b.keeper.messages {
+			for id, m := range b.store.messages {
 				if number, ok := message.Number(id); !ok || number != ours || !json.Valid(m.Payload) || m.Content.Type == "" || m.Content.Recipient() == "" {
 					t.Errorf("%s: kept %+v", path, m)
 				}

@@ -143,7 +143,7 @@ func TestGraphSend(t *testing.T) {
 			t.Errorf("%d %v %s", r.status, r.header, r.body)
 		}
 	}
-	m := b.keeper.messages[message.NewID(ours, "k")]
+	m := b.store.messages[message.NewID(ours, "k")]
 	if m.From != ours || m.Class != message.Marketing || m.Ref != "order-1" || strings.Join(m.Tags, "|") != "spring|loyal" ||
 		!m.ExpiresAt.Equal(expires) || m.Content.To != "+15551234567" || string(m.Payload) != strings.Replace(body, "+1 (555) 123-4567", "+15551234567", 1) {
 		t.Errorf("%+v", m)
@@ -161,7 +161,7 @@ func TestGraphSendWithoutPlus(t *testing.T) {
 	if r.status != http.StatusOK {
 		t.Fatalf("%d %s", r.status, r.body)
 	}
-	if m := b.keeper.messages[message.NewID(ours, "k")]; m.Content.To != "15551234567" || m.Content.Type != "text" {
+	if m := b.store.messages[message.NewID(ours, "k")]; m.Content.To != "15551234567" || m.Content.Type != "text" {
 		t.Errorf("%+v", m.Content)
 	}
 }
@@ -198,16 +198,16 @@ func TestGraphRefuses(t *testing.T) {
 			t.Errorf("%s: %d %s", name, r.status, r.body)
 		}
 	}
-	b.keeper.err = fmt.Errorf("connection refused")
+	b.store.err = fmt.Errorf("connection refused")
 	if r := b.do(t, "POST", metas, product+hello[1:], nil); r.status != 503 || r.failure(t).Code != 2 || r.header.Get("Retry-After") == "" {
 		t.Errorf("%d %s", r.status, r.body)
 	}
-	b.keeper.err = nil
+	b.store.err = nil
 	b.drain = func(context.Context, string, message.Class) (time.Duration, error) { return 100 * time.Hour, nil }
 	if r := b.do(t, "POST", metas, product+hello[1:], nil); r.status != 429 || r.failure(t).Code != 130429 || r.header.Get("Retry-After") == "" {
 		t.Errorf("%d %s", r.status, r.body)
 	}
-	if n := len(b.keeper.messages); n != 0 || b.meta.taken() != "" {
+	if n := len(b.store.messages); n != 0 || b.meta.taken() != "" {
 		t.Errorf("%d messages accepted all the same", n)
 	}
 }

@@ -30,15 +30,15 @@ const (
 	theirs = "100000000000002" // within the wide key only
 )
 
-// keeper keeps messages in memory, as far as intake can tell like the real one.
-type keeper struct {
+// fakeStore stores messages in memory. For the API it works like the real store.
+type fakeStore struct {
 	mu       sync.Mutex
 	err      error // what both methods return instead
 	messages map[string]message.Message
 	records  map[string]message.Record
 }
 
-func (k *keeper) Accept(_ context.Context, m message.Message) (message.Acceptance, error) {
+func (k *fakeStore) Accept(_ context.Context, m message.Message) (message.Acceptance, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.err != nil {
@@ -55,7 +55,7 @@ func (k *keeper) Accept(_ context.Context, m message.Message) (message.Acceptanc
 	return message.Acceptance{ID: old.ID, State: message.Queued, Class: old.Class, ExpiresAt: old.ExpiresAt, Duplicate: duplicate}, nil
 }
 
-func (k *keeper) AcceptAll(ctx context.Context, messages []message.Message) []message.AcceptResult {
+func (k *fakeStore) AcceptAll(ctx context.Context, messages []message.Message) []message.AcceptResult {
 	return acceptAll(ctx, k.Accept, messages)
 }
 
@@ -68,7 +68,7 @@ func acceptAll(ctx context.Context, accept func(context.Context, message.Message
 	return all
 }
 
-func (k *keeper) Get(_ context.Context, id string) (message.Record, error) {
+func (k *fakeStore) Get(_ context.Context, id string) (message.Record, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.err != nil {
@@ -81,7 +81,7 @@ func (k *keeper) Get(_ context.Context, id string) (message.Record, error) {
 	return rec, nil
 }
 
-func (k *keeper) Progress(_ context.Context, ids []string) ([]message.Record, error) {
+func (k *fakeStore) Progress(_ context.Context, ids []string) ([]message.Record, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	all := make([]message.Record, len(ids))
@@ -94,9 +94,9 @@ func (k *keeper) Progress(_ context.Context, ids []string) ([]message.Record, er
 // bench is an intake behind real HTTP.
 type bench struct {
 	*httptest.Server
-	keeper   *keeper
+	store    *fakeStore
 	meta     *meta
-	clerk    *clerk
+	finder   *fakeFinder
 	in       *intake.Intake
 	registry *prometheus.Registry
 	log      *bytes.Buffer
@@ -120,13 +120,13 @@ func setup(t testing.TB) *bench {
 func setupOn(t testing.TB, l net.Listener) *bench {
 	t.Helper()
 	b := &bench{
-		keeper:   &keeper{messages: map[string]message.Message{}, records: map[string]message.Record{}},
+		store:    &fakeStore{messages: map[string]message.Message{}, records: map[string]message.Record{}},
 		meta:     &meta{},
 		registry: prometheus.NewRegistry(),
 		log:      &bytes.Buffer{},
 		wide:     httpapi.NewToken(), narrow: httpapi.NewToken(), readOnly: httpapi.NewToken(), scopeless: httpapi.NewToken(), revoked: httpapi.NewToken(), expired: httpapi.NewToken(),
 	}
-	b.clerk = &clerk{keeper: b.keeper}
+	b.finder = &fakeFinder{fakeStore: b.store}
 	both := []string{httpapi.ScopeSend, httpapi.ScopeRead, httpapi.ScopeCancel}
 	keys := httpapi.Keys{
 		{Hash: httpapi.HashToken(b.wide), Scopes: both, Numbers: []string{httpapi.AllNumbers}},
@@ -142,8 +142,8 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 		keys = append(keys, httpapi.Key{Hash: httpapi.HashToken(b.keys[scope]), Scopes: []string{scope}, Numbers: []string{ours}})
 	}
 	b.in = intake.New(intake.Options{
-		Acceptor: b.keeper,
-		Reader:   b.keeper,
+		Acceptor: b.store,
+		Reader:   b.store,
 		Keys:     keys,
 		Numbers:  func(number string) bool { return number == ours || number == theirs },
 		Drain: func(ctx context.Context, number string, c message.Class) (time.Duration, error) {
@@ -154,7 +154,7 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 		},
 		Refuse: func(string) bool { return b.refuse },
 		Offset: func() time.Duration { return b.offset },
-		Finder: b.clerk, Waiting: b.clerk, Canceller: b.clerk,
+		Finder: b.finder, Waiting: b.finder, Canceller: b.finder,
 		Graph:  b.meta,
 		Passes: func(code int) bool { return code == passingCode },
 		Explain: func(code int) (title, advice string) {
@@ -276,7 +276,7 @@ func TestAccepted(t *testing.T) {
 	if day := a.ExpiresAt.Sub(before); day < 23*time.Hour+59*time.Minute || day > 24*time.Hour+time.Minute {
 		t.Errorf("expires in %v, want the class's 24 h", day)
 	}
-	m := b.keeper.messages[a.ID]
+	m := b.store.messages[a.ID]
 	if string(m.Payload) != `{"messaging_product":"whatsapp",`+hello[1:] || m.Ref != "7" || len(m.Tags) != 2 || m.Content.To != "+15551234567" || m.Key != "order-7" {
 		t.Errorf("handed over %+v", m)
 	}
@@ -372,7 +372,7 @@ func TestTheStoresClockDecides(t *testing.T) {
 		t.Errorf("without a deadline it has %s", left)
 	}
 	id := message.NewID(ours, "due")
-	b.keeper.records[id] = message.Record{Context: message.Context{ID: id, From: ours}, State: message.Queued, NextAt: soon, ExpiresAt: soon.Add(24 * time.Hour)}
+	b.store.records[id] = message.Record{Context: message.Context{ID: id, From: ours}, State: message.Queued, NextAt: soon, ExpiresAt: soon.Add(24 * time.Hour)}
 	r := b.do(t, http.MethodGet, "/v1/messages/"+id+"/explain", "", withHeader("Authorization", "Bearer "+b.readOnly))
 	if strings.Contains(r.body, `"scheduled"`) || r.status != http.StatusOK {
 		t.Errorf("what is due is explained as %d %s", r.status, r.body)
@@ -386,9 +386,9 @@ func TestRepeatAfterDeadline(t *testing.T) {
 	b := setup(t)
 	past := time.Now().Add(-time.Hour).UTC().Truncate(time.Second)
 	id := message.NewID(ours, "k")
-	b.keeper.records[id] = message.Record{Context: message.Context{ID: id}, State: message.Queued, ExpiresAt: past}
+	b.store.records[id] = message.Record{Context: message.Context{ID: id}, State: message.Queued, ExpiresAt: past}
 	body := envelope(`,"key":"k","expires_at":"` + past.Format(time.RFC3339) + `"`)
-	b.post(t, body).accepted(t) // from here on the keeper knows the content of that record
+	b.post(t, body).accepted(t) // from here on the store knows the content of that record
 	if r := b.post(t, body); r.status != http.StatusOK || !r.accepted(t).Duplicate || r.accepted(t).ID != id {
 		t.Errorf("repeat: %d %s", r.status, r.body)
 	}
@@ -409,7 +409,7 @@ func TestRepeatAfterDeadline(t *testing.T) {
 			t.Errorf("%s: %d %s", name, r.status, r.body)
 		}
 	}
-	b.keeper.err = errors.New("away")
+	b.store.err = errors.New("away")
 	if r := b.post(t, body); r.status != http.StatusServiceUnavailable {
 		t.Errorf("store away: %d %s", r.status, r.body)
 	}
@@ -467,7 +467,7 @@ func TestBacklogBeforeTheDeadline(t *testing.T) {
 			if err != nil || !strings.Contains(p.Detail, " "+seconds.String()+";") || p.Errors[0].Fix == "" {
 				t.Errorf("the detail does not tell the wait of %v: %s", seconds, r.body)
 			}
-			if len(b.keeper.messages) != 0 {
+			if len(b.store.messages) != 0 {
 				t.Error("it was accepted all the same")
 			}
 		})
@@ -489,7 +489,7 @@ func TestRepeatBehindABacklog(t *testing.T) {
 	if r := b.post(t, envelope(`,"key":"l"`)); r.status != http.StatusTooManyRequests {
 		t.Errorf("another key: %d %s", r.status, r.body)
 	}
-	b.keeper.err = errors.New("away")
+	b.store.err = errors.New("away")
 	if r := b.post(t, envelope(`,"key":"k"`)); r.status != http.StatusServiceUnavailable {
 		t.Errorf("store away: %d %s", r.status, r.body)
 	}
@@ -600,8 +600,8 @@ func TestRefusals(t *testing.T) {
 			}
 		})
 	}
-	if len(b.keeper.messages) != 0 {
-		t.Errorf("%d messages were accepted", len(b.keeper.messages))
+	if len(b.store.messages) != 0 {
+		t.Errorf("%d messages were accepted", len(b.store.messages))
 	}
 }
 
@@ -670,7 +670,7 @@ func TestAnswersNeverRepeatTheInput(t *testing.T) {
 func TestStoreAway(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.keeper.err = errors.New("connection refused")
+	b.store.err = errors.New("connection refused")
 	for _, r := range []reply{
 		b.post(t, envelope(`,"key":"k"`)),
 		b.do(t, "GET", "/v1/messages/"+message.NewID(ours, "k"), "", nil),
@@ -767,7 +767,7 @@ func TestGet(t *testing.T) {
 	b := setup(t)
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.FixedZone("", 3600))
 	id := message.NewID(ours, "k")
-	b.keeper.records[id] = message.Record{
+	b.store.records[id] = message.Record{
 		Context: message.Context{
 			ID: id, From: ours, Class: message.Utility, Type: "template", To: "+15***67",
 			Ref: "7", Tags: []string{"vip"}, Callback: "theirs",
@@ -777,7 +777,7 @@ func TestGet(t *testing.T) {
 		Timeline: []message.Step{{At: at, State: message.Queued}, {At: at, State: message.Failed, Attempt: 2, Code: 131026, Reason: "code 131026"}},
 	}
 	bare := message.NewID(ours, "bare")
-	b.keeper.records[bare] = message.Record{Context: message.Context{ID: bare, From: ours, Class: message.Service, Type: "text", To: "***"}, State: message.Queued}
+	b.store.records[bare] = message.Record{Context: message.Context{ID: bare, From: ours, Class: message.Service, Type: "text", To: "***"}, State: message.Queued}
 	for id, want := range map[string]string{
 		id: `{"id":"` + id + `","phone_number_id":"` + ours + `","class":"utility","type":"template","to":"+15***67","ref":"7","tags":["vip"],` +
 			`"callback_data":"theirs","state":"failed","final":true,"reason":"code 131026","code":131026,` +
@@ -797,7 +797,7 @@ func TestGet(t *testing.T) {
 func TestNotThere(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.keeper.records[message.NewID(theirs, "k")] = message.Record{State: message.Queued}
+	b.store.records[message.NewID(theirs, "k")] = message.Record{State: message.Queued}
 	cases := []struct {
 		method, path string
 		status       int
@@ -887,7 +887,7 @@ func TestMetrics(t *testing.T) {
 	b.drain = func(context.Context, string, message.Class) (time.Duration, error) { return 1000 * time.Hour, nil }
 	b.post(t, envelope(""))
 	b.drain = nil
-	b.keeper.err = errors.New("away")
+	b.store.err = errors.New("away")
 	b.post(t, envelope(""))
 	want := `
 # HELP sluice_api_messages_total Messages that callers sent to the API, by result.

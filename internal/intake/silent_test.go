@@ -51,7 +51,7 @@ func TestNothingIsIgnored(t *testing.T) {
 			t.Errorf("a blank header for the %s: %d %s", name, r.status, r.body)
 		}
 	}
-	if len(b.keeper.messages) > 0 {
+	if len(b.store.messages) > 0 {
 		t.Error("something was accepted")
 	}
 	for _, charset := range []string{"application/json; charset=utf-8", "application/json;charset=UTF-8", `application/json; charset="utf8"`} {
@@ -92,7 +92,7 @@ func TestUnknownTypes(t *testing.T) {
 	if r := b.post(t, envelope("")); strings.Contains(r.body, "warnings") {
 		t.Errorf("a warning of a text: %s", r.body)
 	}
-	if m := b.keeper.messages[a.ID]; !strings.Contains(string(m.Payload), "poll") {
+	if m := b.store.messages[a.ID]; !strings.Contains(string(m.Payload), "poll") {
 		t.Errorf("kept %s", m.Payload)
 	}
 	// What else is wrong with it is refused all the same.

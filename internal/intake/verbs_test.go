@@ -19,14 +19,14 @@ import (
 	"sluice/internal/message"
 )
 
-// clerk is a desk over a keeper's records.
-type clerk struct {
-	*keeper
+// fakeFinder finds and cancels messages over the records of a fakeStore.
+type fakeFinder struct {
+	*fakeStore
 	standing message.Standing
 	listed   message.ListFilter // what List was asked last
 }
 
-func (c *clerk) ByRef(_ context.Context, number, ref string) (found []message.Record, err error) {
+func (c *fakeFinder) ByRef(_ context.Context, number, ref string) (found []message.Record, err error) {
 	for _, r := range c.records {
 		if r.From == number && r.Ref == ref {
 			found = append(found, r)
@@ -36,7 +36,7 @@ func (c *clerk) ByRef(_ context.Context, number, ref string) (found []message.Re
 }
 
 // List returns the records that are selected by their ids, and goes on after so many of them.
-func (c *clerk) List(_ context.Context, f message.ListFilter, from message.ListPosition, limit int) ([]message.Record, *message.ListPosition, error) {
+func (c *fakeFinder) List(_ context.Context, f message.ListFilter, from message.ListPosition, limit int) ([]message.Record, *message.ListPosition, error) {
 	c.listed = f
 	var all []message.Record
 	for _, id := range slices.Sorted(maps.Keys(c.records)) {
@@ -51,11 +51,11 @@ func (c *clerk) List(_ context.Context, f message.ListFilter, from message.ListP
 	return all[:limit], &message.ListPosition{Offset: from.Offset + uint64(limit), Member: all[limit-1].ID}, nil
 }
 
-func (c *clerk) Standing(context.Context, message.Record) (message.Standing, error) {
+func (c *fakeFinder) Standing(context.Context, message.Record) (message.Standing, error) {
 	return c.standing, c.err
 }
 
-func (c *clerk) Cancel(_ context.Context, id string) (message.State, error) {
+func (c *fakeFinder) Cancel(_ context.Context, id string) (message.State, error) {
 	r, ok := c.records[id]
 	switch {
 	case c.err != nil:
@@ -125,7 +125,7 @@ func TestCancel(t *testing.T) {
 	}
 	for _, st := range message.States() {
 		id := message.NewID(ours, string(st))
-		c.keeper.records[id] = message.Record{State: st}
+		c.store.records[id] = message.Record{State: st}
 		code, named := want[st]
 		if !named {
 			t.Errorf("the test does not say what is answered of %s", st)
@@ -147,7 +147,7 @@ func TestCancel(t *testing.T) {
 			t.Errorf("%s: %d %v", name, status, answer)
 		}
 	}
-	c.keeper.err = errors.New("away")
+	c.store.err = errors.New("away")
 	if status, answer := c.ask(t, httpapi.ScopeCancel, "POST", "/v1/messages/"+message.NewID(ours, "queued")+"/cancel"); status != 503 || answer["code"] != "store_unavailable" {
 		t.Errorf("without a store: %d %v", status, answer)
 	}
@@ -158,7 +158,7 @@ func TestFind(t *testing.T) {
 	c := setup(t)
 	for _, number := range []string{ours, theirs} {
 		id := message.NewID(number, "x")
-		c.keeper.records[id] = message.Record{Context: message.Context{ID: id, From: number, Ref: "order 1 & 2"}, State: message.Read}
+		c.store.records[id] = message.Record{Context: message.Context{ID: id, From: number, Ref: "order 1 & 2"}, State: message.Read}
 	}
 	status, answer := c.ask(t, httpapi.ScopeRead, "GET", "/v1/messages?phone_number_id="+ours+"&ref=order+1+%26+2")
 	if all, _ := answer["messages"].([]any); status != 200 || len(all) != 1 || all[0].(map[string]any)["id"] != message.NewID(ours, "x") {
@@ -187,7 +187,7 @@ func TestListMessages(t *testing.T) {
 	for i, state := range []message.State{message.Queued, message.Failed, message.Failed, message.Sent} {
 		for _, number := range []string{ours, theirs} {
 			id := message.NewID(number, fmt.Sprint(i))
-			c.keeper.records[id] = message.Record{Context: message.Context{ID: id, From: number, Tags: []string{"spring"}}, State: state}
+			c.store.records[id] = message.Record{Context: message.Context{ID: id, From: number, Tags: []string{"spring"}}, State: state}
 			if number == ours {
 				own = append(own, id)
 			}
@@ -220,8 +220,8 @@ func TestListMessages(t *testing.T) {
 		Numbers: []string{ours}, States: []message.State{message.Failed, message.Queued}, Tag: "spring",
 		Since: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Until: time.Date(2126, 1, 1, 0, 0, 0, 0, time.UTC),
 	}
-	if !reflect.DeepEqual(c.clerk.listed, wantFilter) {
-		t.Errorf("the filter is %+v", c.clerk.listed)
+	if !reflect.DeepEqual(c.finder.listed, wantFilter) {
+		t.Errorf("the filter is %+v", c.finder.listed)
 	}
 	if raw, err := base64.RawURLEncoding.DecodeString(cursor); err != nil || bytes.Contains(raw, []byte(ours)) {
 		t.Errorf("the cursor shows an id: %q", raw)
@@ -238,8 +238,8 @@ func TestListMessages(t *testing.T) {
 			t.Errorf("a cursor %s: %d %s", name, r.status, r.body)
 		}
 	}
-	if r := c.do(t, "GET", "/v1/messages?tag=spring", "", withHeader("Authorization", "Bearer "+c.wide)); r.status != 200 || c.clerk.listed.Numbers != nil {
-		t.Errorf("for all numbers: %d, %+v", r.status, c.clerk.listed)
+	if r := c.do(t, "GET", "/v1/messages?tag=spring", "", withHeader("Authorization", "Bearer "+c.wide)); r.status != 200 || c.finder.listed.Numbers != nil {
+		t.Errorf("for all numbers: %d, %+v", r.status, c.finder.listed)
 	}
 
 	for query, code := range map[string]string{
@@ -254,7 +254,7 @@ func TestListMessages(t *testing.T) {
 			t.Errorf("%s: %d %v, want %s", query, status, answer["code"], code)
 		}
 	}
-	c.keeper.err = errors.New("away")
+	c.store.err = errors.New("away")
 	for _, query := range []string{"ids=" + own[0], "state=failed", "phone_number_id=" + ours + "&ref=1"} {
 		if status, answer := get(query); status != 503 || answer["code"] != "store_unavailable" {
 			t.Errorf("%s without a store: %d %v", query, status, answer)
@@ -321,7 +321,7 @@ func TestExplain(t *testing.T) {
 			id := message.NewID(ours, name)
 			tt.record.Context = message.Context{ID: id, From: ours, Class: message.Utility}
 			tt.record.ExpiresAt = later
-			c.keeper.records[id], c.clerk.standing = tt.record, tt.standing
+			c.store.records[id], c.finder.standing = tt.record, tt.standing
 			status, answer := c.ask(t, httpapi.ScopeRead, "GET", "/v1/messages/"+id+"/explain")
 			text, _ := json.Marshal(answer)
 			if status != 200 || answer["rule"] != tt.rule || answer["state"] != string(tt.record.State) || answer["detail"] == "" || !strings.Contains(string(text), tt.more) {

@@ -46,10 +46,10 @@ func (l *Ledger) Parts() [][]message.Shard {
 	return parts
 }
 
-// Beat sends heartbeats, in one round trip, and returns what the servers said to each, in their order.
-// A shard whose heartbeat fails is not trusted until Trust is called again: while it was away another
+// Heartbeat sends heartbeats, in one round trip, and returns the answer to each, in their order.
+// A shard whose heartbeat fails has no epoch until BeginEpoch is called again: while it was away another
 // server may have taken its place, and given it back.
-func (l *Ledger) Beat(ctx context.Context, pulses []message.Pulse) []message.Run {
+func (l *Ledger) Heartbeat(ctx context.Context, pulses []message.Heartbeat) []message.Epoch {
 	cmds := make([]*redis.Cmd, len(pulses))
 	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
 		for i, b := range pulses {
@@ -58,7 +58,7 @@ func (l *Ledger) Beat(ctx context.Context, pulses []message.Pulse) []message.Run
 				b.Worker, b.N, b.Answered, b.Replayed, rand.Text()[:8], message.DeadAfter.Milliseconds(), forgetAfter.Milliseconds())
 		}
 	})
-	runs := make([]message.Run, len(pulses))
+	runs := make([]message.Epoch, len(pulses))
 	flushed := false
 	for i, c := range cmds {
 		s := pulses[i].Shard
@@ -74,7 +74,7 @@ func (l *Ledger) Beat(ctx context.Context, pulses []message.Pulse) []message.Run
 			runs[i].Err = fmt.Errorf("heartbeat in shard %d: %w", s, failed)
 			continue
 		}
-		run := message.Run{
+		run := message.Epoch{
 			ID: text(r[0]), Wait: time.Duration(number(r[1])) * time.Millisecond,
 			Kept: number(r[2]), Now: time.UnixMilli(number(r[3])),
 		}
@@ -83,8 +83,8 @@ func (l *Ledger) Beat(ctx context.Context, pulses []message.Pulse) []message.Run
 			flushed = true
 		}
 		v, _ := l.epochs.Load(s)
-		epoch, trusted := v.(trust)
-		if run.Met = trusted && epoch.run == run.ID && run.Wait == 0; !run.Met {
+		epoch, begun := v.(begunEpoch)
+		if run.Ready = begun && epoch.run == run.ID && run.Wait == 0; !run.Ready {
 			l.epochs.Delete(s)
 		}
 		runs[i] = run
@@ -92,9 +92,9 @@ func (l *Ledger) Beat(ctx context.Context, pulses []message.Pulse) []message.Run
 	return runs
 }
 
-// Meet tells in which epoch of its server a shard is, without a heartbeat.
-func (l *Ledger) Meet(ctx context.Context, s message.Shard) (message.Run, error) {
-	run := l.Beat(ctx, []message.Pulse{{Shard: s}})[0]
+// CurrentEpoch returns the epoch of a shard's server, without a heartbeat.
+func (l *Ledger) CurrentEpoch(ctx context.Context, s message.Shard) (message.Epoch, error) {
+	run := l.Heartbeat(ctx, []message.Heartbeat{{Shard: s}})[0]
 	return run, run.Err
 }
 
@@ -121,14 +121,14 @@ func (l *Ledger) Leave(ctx context.Context, worker string) error {
 
 // Alive returns, for each of some shards, the workers whose last heartbeat there is younger than d. What
 // cannot be read has an error, and says nothing of the others.
-func (l *Ledger) Alive(ctx context.Context, shards []message.Shard, d time.Duration) []message.Living {
+func (l *Ledger) Alive(ctx context.Context, shards []message.Shard, d time.Duration) []message.LiveWorkers {
 	cmds := make([]*redis.Cmd, len(shards))
 	l.db.Pipe(ctx, func(p redis.Pipeliner) { // each command has its own error
 		for i, s := range shards {
 			cmds[i] = l.alive.Add(ctx, p, []string{workersKey(s)}, d.Milliseconds(), beatAhead.Milliseconds())
 		}
 	})
-	all := make([]message.Living, len(shards))
+	all := make([]message.LiveWorkers, len(shards))
 	for i, c := range cmds {
 		names, err := c.StringSlice()
 		if err == nil && len(names) == 0 {
@@ -138,7 +138,7 @@ func (l *Ledger) Alive(ctx context.Context, shards []message.Shard, d time.Durat
 			all[i].Err = fmt.Errorf("read the heartbeats of shard %d: %w", shards[i], err)
 			continue
 		}
-		all[i] = message.Living{Now: time.UnixMilli(number(names[0])), Workers: map[string]bool{}}
+		all[i] = message.LiveWorkers{Now: time.UnixMilli(number(names[0])), Workers: map[string]bool{}}
 		for _, name := range names[1:] {
 			all[i].Workers[name] = true
 		}

@@ -98,7 +98,7 @@ func (l *Ledger) folding(ctx context.Context, s message.Shard, ids []string, byI
 				to, _ := evidence[n].State()
 				m := message.Move{To: to, WAMID: evidence[n].WAMID, Code: evidence[n].Code, Detail: evidence[n].Detail}
 				if to == message.Failed {
-					m = after.Failure(m, evidence[n].Attempt, l.o.Mend(m.Code))
+					m = after.Failure(m, evidence[n].Attempt, l.o.Resendable(m.Code))
 				}
 				evidence[n].First = after.State.Rank(after.Reason) <= message.Submitted.Rank("")
 				evidence[n].Template = after.Template

@@ -296,7 +296,7 @@ func TestAKeyOutlivesItsRecord(t *testing.T) {
 			}
 		}
 		left := f.read(dead)
-		lost, err := f.Assert(t.Context(), f.shard, []message.Memory{{ID: dead, N: 2, Token: "w/8", Accepted: left.Incarnation()}})
+		lost, err := f.Replay(t.Context(), f.shard, []message.RememberedAttempt{{ID: dead, N: 2, Token: "w/8", Accepted: left.Incarnation()}})
 		if err != nil || f.read(dead).State != message.Dead {
 			t.Errorf("restored: %+v, %v", lost, err)
 		}

@@ -46,9 +46,9 @@ type Options struct {
 	// another task, without an attempt of its own: as it was before. Nil: nothing does.
 	Ended func(w *store.Writes, s message.Shard, o message.Open)
 
-	// Mend tells whether a failure that Meta reports with a code says that a number or a template must be
+	// Resendable tells whether a failure that Meta reports with a code says that a number or a template must be
 	// mended first: the message is dead then, and can be sent again. Nil: none does.
-	Mend func(code int) bool
+	Resendable func(code int) bool
 }
 
 // Ledger reads and changes records. It is safe for concurrent use.
@@ -59,7 +59,7 @@ type Ledger struct {
 	tx, accepts *store.Transactions
 	beat, alive store.Script
 
-	epochs sync.Map // shard -> trust: the epoch of its server in which attempts may begin
+	epochs sync.Map // shard -> begunEpoch: the epoch of its server in which attempts may begin
 }
 
 // New returns the ledger kept in db.
@@ -73,8 +73,8 @@ func New(db *store.DB, o Options) *Ledger {
 	if o.FinalLife == 0 {
 		o.FinalLife = 7 * 24 * time.Hour
 	}
-	if o.Mend == nil {
-		o.Mend = func(int) bool { return false }
+	if o.Resendable == nil {
+		o.Resendable = func(int) bool { return false }
 	}
 	if o.OpenLife == 0 {
 		o.OpenLife = 31 * 24 * time.Hour

@@ -64,9 +64,9 @@ func trusting(t testing.TB, db *store.DB) *ledger.Ledger {
 	t.Helper()
 	book := ledger.New(db, ledger.Options{})
 	for _, s := range message.DefaultShards.All() {
-		run, err := book.Meet(t.Context(), s)
+		run, err := book.CurrentEpoch(t.Context(), s)
 		if err == nil {
-			err = book.Trust(t.Context(), s, run.ID)
+			err = book.BeginEpoch(t.Context(), s, run.ID)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -466,9 +466,9 @@ func TestCheckShards(t *testing.T) {
 }
 
 // beats sends a heartbeat of a worker in the fixture's shard.
-func (f fixture) beats(worker string, n, answered int64, replayed string) message.Run {
+func (f fixture) beats(worker string, n, answered int64, replayed string) message.Epoch {
 	f.t.Helper()
-	run := f.Beat(f.t.Context(), []message.Pulse{{Shard: f.shard, Worker: worker, N: n, Answered: answered, Replayed: replayed}})[0]
+	run := f.Heartbeat(f.t.Context(), []message.Heartbeat{{Shard: f.shard, Worker: worker, N: n, Answered: answered, Replayed: replayed}})[0]
 	if run.Err != nil {
 		f.t.Fatal(run.Err)
 	}
@@ -549,14 +549,17 @@ func TestStoreAway(t *testing.T) {
 			_, err := f.Fold(ctx, f.shard, []message.Evidence{evidence("", 0, "w1", "sent")}, nil)
 			return err
 		},
-		"rejoin":  func() error { _, _, err := f.Rejoin(ctx, f.shard, time.Now()); return err },
-		"forget":  func() error { _, err := f.Forget(ctx, f.shard); return err },
-		"list":    func() error { _, err := f.Waiting(ctx, f.shard, 0, 9); return err },
-		"by ref":  func() error { _, err := f.ByRef(ctx, number, "order-1"); return err },
-		"assert":  func() error { _, err := f.Assert(ctx, f.shard, []message.Memory{{ID: a.ID, N: 1}}); return err },
-		"meet":    func() error { _, err := f.Meet(ctx, f.shard); return err },
-		"trust":   func() error { return f.Trust(ctx, f.shard, "run") },
-		"beat":    func() error { return f.Beat(ctx, []message.Pulse{{Shard: f.shard, Worker: "w", N: 1}})[0].Err },
+		"rejoin": func() error { _, _, err := f.Rejoin(ctx, f.shard, time.Now()); return err },
+		"forget": func() error { _, err := f.Forget(ctx, f.shard); return err },
+		"list":   func() error { _, err := f.Waiting(ctx, f.shard, 0, 9); return err },
+		"by ref": func() error { _, err := f.ByRef(ctx, number, "order-1"); return err },
+		"assert": func() error {
+			_, err := f.Replay(ctx, f.shard, []message.RememberedAttempt{{ID: a.ID, N: 1}})
+			return err
+		},
+		"meet":    func() error { _, err := f.CurrentEpoch(ctx, f.shard); return err },
+		"trust":   func() error { return f.BeginEpoch(ctx, f.shard, "run") },
+		"beat":    func() error { return f.Heartbeat(ctx, []message.Heartbeat{{Shard: f.shard, Worker: "w", N: 1}})[0].Err },
 		"leave":   func() error { return f.Leave(ctx, "w") },
 		"alive":   func() error { return f.Alive(ctx, []message.Shard{f.shard}, time.Second)[0].Err },
 		"backlog": func() error { _, err := f.Backlog(ctx); return err },

@@ -16,8 +16,8 @@ import (
 
 // A Redis that restarts, or that another takes the place of, may have lost what it had last: with
 // appendfsync everysec a second of it. Then a message that was sent is queued again. So attempts are
-// begun by a script whose text names the epoch of the server that this worker has met: its run id, and
-// what distinguishes the times in which the same process was set back (see Beat). Another process of Redis
+// begun by a script whose text names the epoch of the server that this worker has begun: its run id, and
+// what distinguishes the times in which the same process was set back (see Heartbeat). Another process of Redis
 // does not know the script, for scripts are neither saved nor replicated, and changes nothing. What the
 // worker remembers is written down again before it begins anything there.
 
@@ -27,7 +27,7 @@ var trustLua string
 //go:embed lua/begin.lua
 var beginLua string
 
-// errRestarted means that the server is not in the epoch that this worker trusts.
+// errRestarted means that the server is not in the epoch that this worker has begun.
 var errRestarted = errors.New("another epoch of the server")
 
 // runKey is the epoch of its server that a shard was last used in, and until when nothing begins in it
@@ -45,7 +45,7 @@ func (l *Ledger) beginIn(epoch string) store.Script {
 	return l.db.Unlisted(text + "-- " + epoch + "\n")
 }
 
-// sameEpoch is errRestarted when a shard's server is not in the epoch that this worker trusts. Like a
+// sameEpoch is errRestarted when a shard's server is not in the epoch that this worker has begun. Like a
 // begun attempt it waits for replicas.
 func (l *Ledger) sameEpoch(ctx context.Context, s message.Shard) error {
 	_, err := l.runBegin(ctx, s, runKey(s), nil)
@@ -55,15 +55,15 @@ func (l *Ledger) sameEpoch(ctx context.Context, s message.Shard) error {
 // runBegin runs the script that begins attempts, together with others of the shard who do so now.
 func (l *Ledger) runBegin(ctx context.Context, s message.Shard, key string, intent []byte) (size int, err error) {
 	v, _ := l.epochs.Load(s)
-	epoch, trusted := v.(trust)
-	if !trusted {
+	epoch, begun := v.(begunEpoch)
+	if !begun {
 		return 0, errRestarted
 	}
 	for range 2 {
 		n, err := l.db.Shared().Each(ctx, epoch.begin, key, string(intent))
 		switch {
 		case store.IsUnknownScript(err): // another run, or somebody made this one forget all scripts
-			if l.Trust(ctx, s, epoch.run) != nil {
+			if l.BeginEpoch(ctx, s, epoch.run) != nil {
 				return 0, errRestarted
 			}
 		case err != nil && !errors.Is(err, store.ErrUnconfirmed):
@@ -75,10 +75,10 @@ func (l *Ledger) runBegin(ctx context.Context, s message.Shard, key string, inte
 	return 0, errRestarted
 }
 
-// Trust lets attempts begin in an epoch of a shard's server. It is an error when that server is in
+// BeginEpoch lets attempts begin in an epoch of a shard's server. It is an error when that server is in
 // another epoch by now, or does not answer.
-func (l *Ledger) Trust(ctx context.Context, s message.Shard, run string) error {
-	t := trust{run, l.beginIn(run)}
+func (l *Ledger) BeginEpoch(ctx context.Context, s message.Shard, run string) error {
+	t := begunEpoch{run, l.beginIn(run)}
 	// On one connection, which belongs to one process of the server: the script must not come to
 	// another one.
 	err := l.db.OnOne(ctx, runKey(s), func(c *redis.Conn) error {
@@ -94,36 +94,36 @@ func (l *Ledger) Trust(ctx context.Context, s message.Shard, run string) error {
 		return t.begin.LoadOn(ctx, c)
 	})
 	if err != nil {
-		return fmt.Errorf("trust the server of shard %d: %w", s, err)
+		return fmt.Errorf("begin epoch of the server of shard %d: %w", s, err)
 	}
 	l.epochs.Store(s, t)
 	return nil
 }
 
-// trust is an epoch of a server in which attempts may begin, and how.
-type trust struct {
+// begunEpoch is an epoch of a server in which attempts may begin, and how.
+type begunEpoch struct {
 	run   string
 	begin store.Script
 }
 
-// assertMost is how many attempts go to the server at once.
-const assertMost = 500
+// replayMost is how many attempts go to the server at once.
+const replayMost = 500
 
-// Assert writes down again what a worker remembers of a shard's attempts, durably, where the server
-// lacks it. It may be repeated.
-func (l *Ledger) Assert(ctx context.Context, s message.Shard, all []message.Memory) (message.Lost, error) {
-	var lost message.Lost
+// Replay stores again what a worker remembers of a shard's attempts, durably, where the server lacks it.
+// It may be repeated.
+func (l *Ledger) Replay(ctx context.Context, s message.Shard, all []message.RememberedAttempt) (message.LostWrites, error) {
+	var lost message.LostWrites
 	for len(all) > 0 {
-		n := min(len(all), assertMost)
-		if err := l.assertSome(ctx, s, all[:n], &lost); err != nil {
-			return lost, fmt.Errorf("write down again what was lost: %w", err)
+		n := min(len(all), replayMost)
+		if err := l.replaySome(ctx, s, all[:n], &lost); err != nil {
+			return lost, fmt.Errorf("replay attempts: %w", err)
 		}
 		all = all[n:]
 	}
 	return lost, nil
 }
 
-func (l *Ledger) assertSome(ctx context.Context, s message.Shard, some []message.Memory, lost *message.Lost) error {
+func (l *Ledger) replaySome(ctx context.Context, s message.Shard, some []message.RememberedAttempt, lost *message.LostWrites) error {
 	losses := make([]record.Loss, len(some))
 	changes := make([]store.Change, len(some))
 	for i, m := range some {

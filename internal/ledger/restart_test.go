@@ -13,8 +13,8 @@ import (
 )
 
 // remembered is what a worker remembers of an attempt.
-func remembered(a message.Attempt, m *message.Move) message.Memory {
-	return message.Memory{ID: a.ID, N: a.N, Token: a.Token, Since: time.Now(), Move: m}
+func remembered(a message.Attempt, m *message.Move) message.RememberedAttempt {
+	return message.RememberedAttempt{ID: a.ID, N: a.N, Token: a.Token, Since: time.Now(), Move: m}
 }
 
 // TestRewind: a Redis that is thrown back takes no attempt until a worker has met it, and what
@@ -43,7 +43,7 @@ func TestRewind(t *testing.T) {
 	// What is lost.
 	lost := f.accepted("accepted and lost")
 	gone := f.begun(lost, 0, "w/9")
-	memories := []message.Memory{
+	memories := []message.RememberedAttempt{
 		remembered(f.begun(waiting, 0, "w/1"), nil),
 		remembered(done, wamid("kept")),
 		remembered(gone, nil),
@@ -70,12 +70,12 @@ func TestRewind(t *testing.T) {
 	if a := f.begun(never, 0, "w/5"); a.Verdict != message.Restarted {
 		t.Fatalf("begin on a server that nobody met: %s", a.Verdict)
 	}
-	run, err := f.Meet(ctx, f.shard)
-	if err != nil || run.Met {
+	run, err := f.CurrentEpoch(ctx, f.shard)
+	if err != nil || run.Ready {
 		t.Fatalf("%+v, %v", run, err)
 	}
-	for _, want := range []message.Lost{{Intents: 3, Outcomes: 1, Records: 1}, {Records: 1}} { // to repeat it changes nothing
-		if got, err := f.Assert(ctx, f.shard, memories); err != nil || got != want {
+	for _, want := range []message.LostWrites{{Intents: 3, Outcomes: 1, Records: 1}, {Records: 1}} { // to repeat it changes nothing
+		if got, err := f.Replay(ctx, f.shard, memories); err != nil || got != want {
 			t.Fatalf("%+v, %v, want %+v", got, err, want)
 		}
 		f.wantState(waiting, message.Attempting)
@@ -91,7 +91,7 @@ func TestRewind(t *testing.T) {
 	if a := f.begun(never, 0, "w/5"); a.Verdict != message.Restarted {
 		t.Fatalf("begin on a server that is not trusted: %s", a.Verdict)
 	}
-	if err := f.Trust(ctx, f.shard, run.ID); err != nil {
+	if err := f.BeginEpoch(ctx, f.shard, run.ID); err != nil {
 		t.Fatal(err)
 	}
 	if a := f.begun(never, 0, "w/5"); a.Verdict != message.Go {
@@ -114,9 +114,9 @@ func (f fixture) restarted(server *redistest.Server) {
 // trusts meets the server of the shard and trusts it.
 func (f fixture) trusts() {
 	f.t.Helper()
-	run, err := f.Meet(f.t.Context(), f.shard)
+	run, err := f.CurrentEpoch(f.t.Context(), f.shard)
 	if err == nil {
-		err = f.Trust(f.t.Context(), f.shard, run.ID)
+		err = f.BeginEpoch(f.t.Context(), f.shard, run.ID)
 	}
 	if err != nil {
 		f.t.Fatal(err)
@@ -186,14 +186,14 @@ func TestALostIntentIsMissed(t *testing.T) {
 		if a.N > 0 {
 			other.Finish(ctx, a, message.Move{To: message.Queued})
 		}
-		lost, err := f.Assert(ctx, f.shard, []message.Memory{remembered(sent, nil)})
+		lost, err := f.Replay(ctx, f.shard, []message.RememberedAttempt{remembered(sent, nil)})
 		if err != nil || lost.Intents != 1 {
 			t.Errorf("%+v, %v", lost, err)
 		}
 		f.trusts()
-		run, err := other.Meet(ctx, f.shard)
+		run, err := other.CurrentEpoch(ctx, f.shard)
 		if err == nil {
-			err = other.Trust(ctx, f.shard, run.ID)
+			err = other.BeginEpoch(ctx, f.shard, run.ID)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -215,28 +215,28 @@ func TestTrustRacesARestart(t *testing.T) {
 		id := f.accepted("k")
 		first := f.beats("w", 1, 0, "")
 		other := f.beats("v", 1, 0, "")
-		if !first.Met || first.Wait != 0 || other.ID != first.ID {
+		if !first.Ready || first.Wait != 0 || other.ID != first.ID {
 			t.Fatalf("%+v, %+v", first, other)
 		}
 		f.restarted(server)
 		for i := range int64(2) { // before and after anybody has met it
-			if err := f.Trust(ctx, f.shard, first.ID); err == nil {
+			if err := f.BeginEpoch(ctx, f.shard, first.ID); err == nil {
 				t.Error("trusted a server that is gone")
 			}
 			if a := f.begun(id, 0, "w/1"); a.Verdict != message.Restarted {
 				t.Errorf("%+v", a)
 			}
 			second := f.beats("w", 2+i, 1+i, "")
-			if second.Met || second.ID == first.ID || second.Wait < message.DeadAfter/2 || second.Kept != 1+i {
+			if second.Ready || second.ID == first.ID || second.Wait < message.DeadAfter/2 || second.Kept != 1+i {
 				t.Errorf("nobody may begin before all have replayed: %+v", second)
 			}
 		}
-		late, err := f.Meet(ctx, f.shard)
+		late, err := f.CurrentEpoch(ctx, f.shard)
 		if err != nil || late.Wait > message.DeadAfter {
 			t.Errorf("whoever comes later waits longer: %+v, %v", late, err)
 		}
 		f.restarted(server) // once more, before the first is trusted
-		if err := f.Trust(ctx, f.shard, late.ID); err == nil {
+		if err := f.BeginEpoch(ctx, f.shard, late.ID); err == nil {
 			t.Error("trusted a server that is gone")
 		}
 	})
@@ -294,7 +294,7 @@ func TestASetBackServerIsNoticed(t *testing.T) {
 			}
 		}
 		run := f.beats("w", 4, 3, "")
-		if run.Met || run.ID == first.ID || run.Kept != 1 || run.Wait <= 0 {
+		if run.Ready || run.ID == first.ID || run.Kept != 1 || run.Wait <= 0 {
 			t.Errorf("%+v", run)
 		}
 		if a := f.begun(id, 0, "w/2"); a.Verdict != message.Restarted {
@@ -318,16 +318,16 @@ func TestAServerThatComesBack(t *testing.T) {
 		run := f.beats("w", 1, 0, "")
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
-		if r := f.Beat(gone, []message.Pulse{{Shard: f.shard, Worker: "w", N: 2, Answered: 1}})[0]; r.Err == nil {
+		if r := f.Heartbeat(gone, []message.Heartbeat{{Shard: f.shard, Worker: "w", N: 2, Answered: 1}})[0]; r.Err == nil {
 			t.Fatal("a heartbeat that nobody sent was answered")
 		}
 		if a := f.begun(id, 0, "w/1"); a.Verdict != message.Restarted {
 			t.Errorf("%+v", a)
 		}
-		if r := f.beats("w", 3, 1, ""); r.ID != run.ID || r.Met || r.Wait != 0 {
+		if r := f.beats("w", 3, 1, ""); r.ID != run.ID || r.Ready || r.Wait != 0 {
 			t.Errorf("%+v", r)
 		}
-		if err := f.Trust(t.Context(), f.shard, run.ID); err != nil {
+		if err := f.BeginEpoch(t.Context(), f.shard, run.ID); err != nil {
 			t.Error(err)
 		}
 		if a := f.begun(id, 0, "w/1"); a.Verdict != message.Go {

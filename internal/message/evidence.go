@@ -35,9 +35,9 @@ func AllFolded() []Folded {
 	return []Folded{Applied, Repeated, Lower, Orphan, OtherEnvironment, NoRecord, Duplicate, UnknownStatus}
 }
 
-// Heard is when Meta was heard, by its webhooks: silence where something was due means that
-// they do not reach us.
-type Heard struct {
+// LastReceived is when the last webhooks of Meta came. None where some were due means that they do not
+// reach us.
+type LastReceived struct {
 	Any      time.Time            // the last webhook of all
 	Statuses map[string]time.Time // by number the last status, by Meta's clock or ours, the earlier
 }

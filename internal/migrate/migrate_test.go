@@ -601,7 +601,9 @@ func TestRefused(t *testing.T) {
 		shard message.Shards
 		want  error
 	}{
-		"a worker runs": {func(f fixture) { f.ledger().Beat(f.t.Context(), []message.Pulse{{Shard: 3, Worker: "worker-1", N: 1}}) }, shards, migrate.ErrRunning},
+		"a worker runs": {func(f fixture) {
+			f.ledger().Heartbeat(f.t.Context(), []message.Heartbeat{{Shard: 3, Worker: "worker-1", N: 1}})
+		}, shards, migrate.ErrRunning},
 		"an asynq server runs": {func(f fixture) {
 			f.db.ZAdd(f.t.Context(), "asynq:servers", redis.Z{Score: float64(time.Now().Add(time.Minute).Unix()), Member: "asynq:servers:{host:1:x}"})
 		}, shards, migrate.ErrRunning},

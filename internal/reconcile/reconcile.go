@@ -26,7 +26,7 @@ type stream interface {
 	Read(ctx context.Context, name string, handle func(ctx context.Context, shard message.Shard, events []message.Event, also map[string]string) (stored bool, err error)) error
 	Lag() time.Duration
 	Trim(ctx context.Context) error
-	Hear(ctx context.Context, heard map[message.Shard]message.Heard) error
+	NoteReceived(ctx context.Context, heard map[message.Shard]message.LastReceived) error
 }
 
 // ledger is where they go. Fold stores also, keys and their values, as plain strings in the same
@@ -54,23 +54,23 @@ type Options struct {
 	Update  func(ctx context.Context, e message.Event) error // hears of Meta's updates of templates, accounts and numbers; nil: nobody does
 	// Applied hears of each report that was applied: what failed may concern others; nil: nobody does.
 	Applied func(ctx context.Context, e message.Evidence)
-	// Met hears of the account that an event names with a number of ours; nil: nobody does.
-	Met        func(ctx context.Context, number, account string)
-	Registerer prometheus.Registerer // nil: the metrics are not registered
-	Log        *slog.Logger          // nil: no logs
+	// NoteAccount hears of the account that an event names with a number of ours; nil: nobody does.
+	NoteAccount func(ctx context.Context, number, account string)
+	Registerer  prometheus.Registerer // nil: the metrics are not registered
+	Log         *slog.Logger          // nil: no logs
 }
 
 // Reconciler applies receipts to records. Any number of them may share the work.
 type Reconciler struct {
-	stream  stream
-	ledger  ledger
-	o       Options
-	log     *slog.Logger
-	metrics *metrics
-	foreign sync.Map // the numbers that are not ours, and were told of
-	proven  sync.Map // numbers that are not configured, and that a marker of ours came back from
-	ear     ear
-	written written
+	stream   stream
+	ledger   ledger
+	o        Options
+	log      *slog.Logger
+	metrics  *metrics
+	foreign  sync.Map // the numbers that are not configured, and were logged
+	proven   sync.Map // numbers that are not configured, and that a marker of ours came back from
+	received lastReceived
+	written  written
 }
 
 // New returns a Reconciler that reads s and writes l.
@@ -96,7 +96,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	wg.Go(func() { r.trim(ctx) })
-	wg.Go(func() { r.tell(ctx) })
+	wg.Go(func() { r.publishReceived(ctx) })
 	wg.Go(func() { r.rejoin(ctx) })
 	return r.stream.Read(ctx, r.o.Name, r.apply)
 }
@@ -111,8 +111,8 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 				return false, fmt.Errorf("take in an update: %w", err)
 			}
 		}
-		if e.WABA != "" && r.o.Met != nil && r.known(e.Number) {
-			r.o.Met(ctx, e.Number, e.WABA)
+		if e.WABA != "" && r.o.NoteAccount != nil && r.known(e.Number) {
+			r.o.NoteAccount(ctx, e.Number, e.WABA)
 		}
 		if e.Type != message.EventStatus || e.Receipt == nil {
 			continue
@@ -122,7 +122,7 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 			r.metrics.unusable.Inc()
 		case ev.ID == "" && !r.known(ev.Number):
 			r.metrics.foreign.Inc()
-			if _, told := r.foreign.LoadOrStore(ev.Number, true); !told {
+			if _, logged := r.foreign.LoadOrStore(ev.Number, true); !logged {
 				r.log.Warn("received a status for a number that is not configured", slog.String("phone_number_id", ev.Number))
 			}
 		default:
@@ -145,7 +145,7 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 			}
 		}
 	}
-	r.ear.hear(shard, events)
+	r.received.note(shard, events)
 	r.inbound(ctx, events)
 	return len(evidence) > 0, nil
 }

@@ -227,9 +227,11 @@ func (o oneBatch) Read(ctx context.Context, _ string, handle func(context.Contex
 	_, err := handle(ctx, o.shard, o.events, position)
 	return err
 }
-func (oneBatch) Lag() time.Duration                                          { return 0 }
-func (oneBatch) Trim(context.Context) error                                  { return nil }
-func (oneBatch) Hear(context.Context, map[message.Shard]message.Heard) error { return nil }
+func (oneBatch) Lag() time.Duration         { return 0 }
+func (oneBatch) Trim(context.Context) error { return nil }
+func (oneBatch) NoteReceived(context.Context, map[message.Shard]message.LastReceived) error {
+	return nil
+}
 
 func fold(t *testing.T, l *fakeLedger, shard message.Shard, all ...message.Event) {
 	t.Helper()
@@ -479,7 +481,7 @@ func TestANumberIsKnownByItsMarkers(t *testing.T) {
 	}
 }
 
-// TestWhoHearsOfAReport: Applied hears of reports that changed a record, and of no others; Met of the account of each
+// TestWhoHearsOfAReport: Applied hears of reports that changed a record, and of no others; NoteAccount of the account of each
 // number of ours.
 func TestWhoHearsOfAReport(t *testing.T) {
 	t.Parallel()
@@ -498,8 +500,8 @@ func TestWhoHearsOfAReport(t *testing.T) {
 	var heard []string
 	r := reconcile.New(oneBatch{0, events}, l, reconcile.Options{
 		Mark: mark, Known: func(n string) bool { return n == number },
-		Applied: func(_ context.Context, e message.Evidence) { heard = append(heard, e.WAMID+" "+e.Status) },
-		Met:     func(_ context.Context, n, account string) { heard = append(heard, n+" "+account) },
+		Applied:     func(_ context.Context, e message.Evidence) { heard = append(heard, e.WAMID+" "+e.Status) },
+		NoteAccount: func(_ context.Context, n, account string) { heard = append(heard, n+" "+account) },
 	})
 	if err := r.Run(t.Context()); err != nil {
 		t.Fatal(err)
@@ -553,7 +555,7 @@ func TestWhatWasHeardIsTold(t *testing.T) {
 		}
 	}
 	// What is older changes nothing, and a clock ahead of Redis's counts as now.
-	err := s.stream.Hear(t.Context(), map[message.Shard]message.Heard{shards.Of(number): {
+	err := s.stream.NoteReceived(t.Context(), map[message.Shard]message.LastReceived{shards.Of(number): {
 		Any: now.Add(time.Hour), Statuses: map[string]time.Time{number: now.Add(-2 * time.Minute)},
 	}})
 	if err != nil {

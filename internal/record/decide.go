@@ -208,7 +208,7 @@ const (
 
 // Restore writes down again what a worker remembers of an attempt, where the store lost it: a
 // restart or a failover may have taken the record back to an earlier state.
-func (r Record) Restore(m message.Memory, at time.Time) (Record, Loss, Decision) {
+func (r Record) Restore(m message.RememberedAttempt, at time.Time) (Record, Loss, Decision) {
 	if !r.Exists() || m.Accepted != 0 && m.Accepted != r.Incarnation() {
 		return r, RecordLost, Decision{}
 	}

@@ -47,9 +47,9 @@ func begins(change func(r *record.Record, task *int, at *time.Time)) func(*rules
 }
 
 // restores returns rules that restore only what follows a record that passes.
-func restores(pass func(r record.Record, m message.Memory) bool) func(*rules) {
+func restores(pass func(r record.Record, m message.RememberedAttempt) bool) func(*rules) {
 	return func(all *rules) {
-		all.restore = func(r record.Record, m message.Memory, at time.Time) (record.Record, record.Loss, record.Decision) {
+		all.restore = func(r record.Record, m message.RememberedAttempt, at time.Time) (record.Record, record.Loss, record.Decision) {
 			if r.Attempt < m.N && !pass(r, m) {
 				if m.Move == nil {
 					return r, record.IntentLost, record.Decision{}
@@ -197,19 +197,19 @@ var brokenRules = []struct {
 		}
 	}},
 
-	{"nothing is restored", restores(func(record.Record, message.Memory) bool { return false })},
-	{"nothing is restored over an earlier attempt", restores(func(r record.Record, _ message.Memory) bool { return r.State != message.Attempting })},
-	{"nothing is restored over a dead letter", restores(func(r record.Record, _ message.Memory) bool { return r.State != message.Dead })},
-	{"nothing is restored over a doubt", restores(func(r record.Record, _ message.Memory) bool { return r.State != message.InDoubt })},
-	{"nothing is restored over what is queued", restores(func(r record.Record, _ message.Memory) bool { return r.State != message.Queued })},
+	{"nothing is restored", restores(func(record.Record, message.RememberedAttempt) bool { return false })},
+	{"nothing is restored over an earlier attempt", restores(func(r record.Record, _ message.RememberedAttempt) bool { return r.State != message.Attempting })},
+	{"nothing is restored over a dead letter", restores(func(r record.Record, _ message.RememberedAttempt) bool { return r.State != message.Dead })},
+	{"nothing is restored over a doubt", restores(func(r record.Record, _ message.RememberedAttempt) bool { return r.State != message.InDoubt })},
+	{"nothing is restored over what is queued", restores(func(r record.Record, _ message.RememberedAttempt) bool { return r.State != message.Queued })},
 	{"outcomes are not restored", func(r *rules) {
-		r.restore = func(r record.Record, m message.Memory, at time.Time) (record.Record, record.Loss, record.Decision) {
+		r.restore = func(r record.Record, m message.RememberedAttempt, at time.Time) (record.Record, record.Loss, record.Decision) {
 			m.Move = nil
 			return r.Restore(m, at)
 		}
 	}},
 	{"a restored attempt has another number", func(r *rules) {
-		r.restore = func(r record.Record, m message.Memory, at time.Time) (record.Record, record.Loss, record.Decision) {
+		r.restore = func(r record.Record, m message.RememberedAttempt, at time.Time) (record.Record, record.Loss, record.Decision) {
 			after, loss, d := r.Restore(m, at)
 			if after.Attempt != r.Attempt {
 				after.Attempt = r.Attempt
@@ -218,7 +218,7 @@ var brokenRules = []struct {
 		}
 	}},
 	{"a restored attempt has another task", func(r *rules) {
-		r.restore = func(r record.Record, m message.Memory, at time.Time) (record.Record, record.Loss, record.Decision) {
+		r.restore = func(r record.Record, m message.RememberedAttempt, at time.Time) (record.Record, record.Loss, record.Decision) {
 			m.K = r.Task
 			return r.Restore(m, at)
 		}

@@ -49,11 +49,11 @@ func openReal(t testing.TB, url string) *real {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close() })
-	r := &real{db: d, book: ledger.New(d, ledger.Options{Mend: func(code int) bool { return code == 131042 }}), shard: message.DefaultShards.Of(number)}
+	r := &real{db: d, book: ledger.New(d, ledger.Options{Resendable: func(code int) bool { return code == 131042 }}), shard: message.DefaultShards.Of(number)}
 	d.UseClock(func() time.Time { return r.now })
-	run, err := r.book.Meet(t.Context(), r.shard)
+	run, err := r.book.CurrentEpoch(t.Context(), r.shard)
 	if err == nil {
-		err = r.book.Trust(t.Context(), r.shard, run.ID)
+		err = r.book.BeginEpoch(t.Context(), r.shard, run.ID)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -169,17 +169,17 @@ func (r *real) Decide(s seen, in record.Input) (record.Record, record.Decision) 
 	return r.Read(s.id).record, d
 }
 
-func (r *real) Restore(s seen, m message.Memory, at time.Time) (record.Record, record.Loss, record.Decision) {
+func (r *real) Restore(s seen, m message.RememberedAttempt, at time.Time) (record.Record, record.Loss, record.Decision) {
 	r.now = at
-	lost, err := r.book.Assert(context.Background(), r.shard, []message.Memory{m})
+	lost, err := r.book.Replay(context.Background(), r.shard, []message.RememberedAttempt{m})
 	r.must(err)
 	loss := record.NothingLost
 	switch lost {
-	case message.Lost{Outcomes: 1}:
+	case message.LostWrites{Outcomes: 1}:
 		loss = record.OutcomeLost
-	case message.Lost{Intents: 1}:
+	case message.LostWrites{Intents: 1}:
 		loss = record.IntentLost
-	case message.Lost{Records: 1}:
+	case message.LostWrites{Records: 1}:
 		loss = record.RecordLost
 	}
 	return r.Read(s.id).record, loss, record.Decision{}

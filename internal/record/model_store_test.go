@@ -29,7 +29,7 @@ type store interface {
 	// Decide changes a record, if it may. With s.once it does so only if the record is as it was seen.
 	Decide(s seen, in record.Input) (record.Record, record.Decision)
 	// Restore writes down again what a worker remembers.
-	Restore(s seen, m message.Memory, at time.Time) (record.Record, record.Loss, record.Decision)
+	Restore(s seen, m message.RememberedAttempt, at time.Time) (record.Record, record.Loss, record.Decision)
 	// Entomb leaves a tombstone of a record whose time is over.
 	Entomb(id string, until time.Time)
 	// Remove removes a record whose time is over, or a tombstone.
@@ -79,7 +79,7 @@ type rules struct {
 	begun   func(task int, token string, at time.Time) []byte
 	begin   func(r record.Record, task int, token string, at time.Time) (record.Record, record.Begin)
 	decide  func(r record.Record, in record.Input) (record.Record, record.Decision)
-	restore func(r record.Record, m message.Memory, at time.Time) (record.Record, record.Loss, record.Decision)
+	restore func(r record.Record, m message.RememberedAttempt, at time.Time) (record.Record, record.Loss, record.Decision)
 	entomb  func(r record.Record, until time.Time) record.Record
 	place   func(r *record.Record) record.Place
 
@@ -183,7 +183,7 @@ func (m *memory) Decide(s seen, in record.Input) (record.Record, record.Decision
 	}
 }
 
-func (m *memory) Restore(s seen, remembered message.Memory, at time.Time) (record.Record, record.Loss, record.Decision) {
+func (m *memory) Restore(s seen, remembered message.RememberedAttempt, at time.Time) (record.Record, record.Loss, record.Decision) {
 	for {
 		r, loss, d := m.rules.restore(s.record, remembered, at)
 		if !d.Changed && r.Attempt == s.record.Attempt {
@@ -358,7 +358,7 @@ func (t twin) Decide(s seen, in record.Input) (record.Record, record.Decision) {
 	return r, d
 }
 
-func (t twin) Restore(s seen, m message.Memory, at time.Time) (record.Record, record.Loss, record.Decision) {
+func (t twin) Restore(s seen, m message.RememberedAttempt, at time.Time) (record.Record, record.Loss, record.Decision) {
 	r, loss, d := t.store.Restore(s, m, at)
 	_, too, _ := t.other.Restore(t.again(s), m, at)
 	t.same("restore", s.id, loss, too)

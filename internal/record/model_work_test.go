@@ -102,7 +102,7 @@ func (w *world) begin(k *worker, j *job) {
 		}
 		j.phase, j.record = send, r
 		if j.mem == nil && w.rules.memorize {
-			j.mem = &remembered{Memory: message.Memory{ID: j.id, N: r.Attempt, K: j.k, Token: j.token, Since: w.now}, incarnation: r.Incarnation()}
+			j.mem = &remembered{RememberedAttempt: message.RememberedAttempt{ID: j.id, N: r.Attempt, K: j.k, Token: j.token, Since: w.now}, incarnation: r.Incarnation()}
 			k.memory = append(k.memory, j.mem)
 		}
 		if !w.quiet && w.one(30) {
@@ -236,7 +236,7 @@ func (w *world) restore(k *worker) bool {
 		if w.lives[m.ID] == nil {
 			return true
 		}
-		r, loss, d := w.store.Restore(w.store.Read(m.ID), m.Memory, w.now)
+		r, loss, d := w.store.Restore(w.store.Read(m.ID), m.RememberedAttempt, w.now)
 		switch loss {
 		case record.IntentLost:
 			w.did("restore intent")

@@ -70,7 +70,7 @@ type worker struct {
 
 // remembered is what a worker remembers of an attempt.
 type remembered struct {
-	message.Memory
+	message.RememberedAttempt
 	incarnation int64
 	over        bool // its outcome was answered
 	restored    bool

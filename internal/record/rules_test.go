@@ -442,7 +442,7 @@ func TestNoRecord(t *testing.T) {
 		t.Errorf("begin: %+v", begin)
 	}
 	for _, move := range []*message.Move{nil, {To: message.Submitted}} {
-		if after, _, d := none.Restore(message.Memory{ID: messageID, N: 1, Token: "w/1", Move: move}, t0); after.Exists() || d.Applied {
+		if after, _, d := none.Restore(message.RememberedAttempt{ID: messageID, N: 1, Token: "w/1", Move: move}, t0); after.Exists() || d.Applied {
 			t.Errorf("restore: %+v", after)
 		}
 	}
@@ -534,7 +534,7 @@ func TestRestore(t *testing.T) {
 	move := func(to message.State) *message.Move { return &message.Move{To: to, WAMID: wamid, In: time.Minute} }
 	reopened := strings.Fields("queued attempting in_doubt parked dead submitted") // what a later attempt may have followed
 	for name, r := range all() {
-		for _, m := range []message.Memory{
+		for _, m := range []message.RememberedAttempt{
 			{N: 3, K: 2, Token: "w/3"},
 			{N: 3, K: 2, Token: "w/3", Move: move(message.Submitted)},
 			{N: 3, K: 2, Token: "w/3", Move: move(message.InDoubt)},
@@ -570,7 +570,7 @@ func TestRestore(t *testing.T) {
 			}
 		}
 		// An attempt that the record has.
-		for _, m := range []message.Memory{
+		for _, m := range []message.RememberedAttempt{
 			{N: 2, K: 1, Token: "w/2", Move: move(message.Submitted)},
 			{N: 2, K: 1, Token: "w/2", Move: move(message.Queued)},
 			{N: 2, K: 1, Token: "w/other", Move: move(message.Queued)},
@@ -598,7 +598,7 @@ func TestRestoreAfterTheOutcome(t *testing.T) {
 	if !d.Applied || r.State != message.Submitted {
 		t.Fatalf("%+v, %+v", r, d)
 	}
-	for _, m := range []message.Memory{{N: 1, Token: "w/1"}, {N: 1, Token: "w/1", Move: &taken}} {
+	for _, m := range []message.RememberedAttempt{{N: 1, Token: "w/1"}, {N: 1, Token: "w/1", Move: &taken}} {
 		if after, loss, d := r.Restore(m, t0.Add(time.Minute)); loss != record.IntentLost || d.Applied || !record.Same(after, r) {
 			t.Errorf("loss %d, %+v, restored as %+v", loss, d, after)
 		}

@@ -35,9 +35,9 @@ func newFixture(t *testing.T) fixture {
 	}
 	records := ledger.New(db, ledger.Options{Ended: repository.DropTask})
 	for _, s := range message.DefaultShards.All() {
-		run, err := records.Meet(t.Context(), s)
+		run, err := records.CurrentEpoch(t.Context(), s)
 		if err == nil {
-			err = records.Trust(t.Context(), s, run.ID)
+			err = records.BeginEpoch(t.Context(), s, run.ID)
 		}
 		if err != nil {
 			t.Fatal(err)

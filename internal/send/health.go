@@ -228,7 +228,7 @@ func (s *Sender) pace(ctx context.Context, a message.Attempt, out message.Outcom
 		s.o.Log.Error("cannot change the effective rate", "phone_number_id", number, "err", err)
 	}
 	if e.mended {
-		s.o.Mended(ctx, number, a.Message.Template)
+		s.o.TemplateAccepted(ctx, number, a.Message.Template)
 	}
 	return e
 }

@@ -38,7 +38,7 @@ type heart struct {
 }
 
 // next returns the next heartbeat.
-func (h *heart) next(p message.Pulse) message.Pulse {
+func (h *heart) next(p message.Heartbeat) message.Heartbeat {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.n++
@@ -48,7 +48,7 @@ func (h *heart) next(p message.Pulse) message.Pulse {
 
 // answered takes in what the server said to a heartbeat that was sent at a time. Dropped is when the latest
 // attempt began that this worker has forgotten; zero: none.
-func (h *heart) answered(p message.Pulse, run message.Run, sent, dropped time.Time) {
+func (h *heart) answered(p message.Heartbeat, run message.Epoch, sent, dropped time.Time) {
 	now := time.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -20,25 +20,25 @@ const (
 // concurrent use.
 type memory struct {
 	mu     sync.Mutex
-	shards map[message.Shard][]*message.Memory // the oldest first
-	gone   map[message.Shard]time.Time         // when the latest attempt began that was forgotten
+	shards map[message.Shard][]*message.RememberedAttempt // the oldest first
+	gone   map[message.Shard]time.Time                    // when the latest attempt began that was forgotten
 }
 
 // add remembers an attempt that has been recorded.
-func (m *memory) add(s message.Shard, a message.Attempt, k int) *message.Memory {
+func (m *memory) add(s message.Shard, a message.Attempt, k int) *message.RememberedAttempt {
 	now := time.Now()
-	e := &message.Memory{ID: a.ID, N: a.N, K: k, Token: a.Token, Accepted: a.Accepted, Since: now}
+	e := &message.RememberedAttempt{ID: a.ID, N: a.N, K: k, Token: a.Token, Accepted: a.Accepted, Since: now}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.shards == nil {
-		m.shards, m.gone = map[message.Shard][]*message.Memory{}, map[message.Shard]time.Time{}
+		m.shards, m.gone = map[message.Shard][]*message.RememberedAttempt{}, map[message.Shard]time.Time{}
 	}
 	m.shards[s] = append(m.forgetting(s, now), e)
 	return e
 }
 
 // ended remembers what came of an attempt.
-func (m *memory) ended(e *message.Memory, move message.Move) {
+func (m *memory) ended(e *message.RememberedAttempt, move message.Move) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e.Move = &move
@@ -56,7 +56,7 @@ func (m *memory) forget(s message.Shard) {
 	}
 }
 
-func (m *memory) forgetting(s message.Shard, now time.Time) []*message.Memory {
+func (m *memory) forgetting(s message.Shard, now time.Time) []*message.RememberedAttempt {
 	all := m.shards[s]
 	n := max(0, len(all)-rememberMost)
 	for n < len(all) && now.Sub(all[n].Since) > rememberFor {
@@ -70,10 +70,10 @@ func (m *memory) forgetting(s message.Shard, now time.Time) []*message.Memory {
 }
 
 // of returns what is remembered of a shard.
-func (m *memory) of(s message.Shard) []message.Memory {
+func (m *memory) of(s message.Shard) []message.RememberedAttempt {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	all := make([]message.Memory, len(m.shards[s]))
+	all := make([]message.RememberedAttempt, len(m.shards[s]))
 	for i, e := range m.shards[s] {
 		all[i] = *e
 	}

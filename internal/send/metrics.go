@@ -19,7 +19,7 @@ type metrics struct {
 }
 
 // note counts what the store had lost.
-func (m *metrics) note(l message.Lost) {
+func (m *metrics) note(l message.LostWrites) {
 	m.rewound.WithLabelValues("intent").Add(float64(l.Intents))
 	m.rewound.WithLabelValues("outcome").Add(float64(l.Outcomes))
 	m.rewound.WithLabelValues("record").Add(float64(l.Records))
@@ -53,7 +53,7 @@ func newMetrics(reg prometheus.Registerer, numbers []string) *metrics {
 		Help: "Shards that are held because Redis lost more writes than the workers remember, for example after a restore from a backup. An operator must check with Meta which messages were sent, and then release the holds.",
 	})
 	reg.MustRegister(m.attempts, m.inflight, m.duplicates, m.tampered, m.rewound, m.restored)
-	m.note(message.Lost{})
+	m.note(message.LostWrites{})
 	m.expired = newExpired(reg)
 	for _, n := range numbers {
 		m.inflight.WithLabelValues(n)

@@ -19,12 +19,12 @@ const (
 // Reports holds numbers and templates by what Meta reports of messages that it took, just as refusals
 // in its answers do. All fields but the last two are required. It is safe for concurrent use.
 type Reports struct {
-	Backoff func(n int) time.Duration
-	Paces   paces
-	Means   func(code int) message.Outcome // what a failed status with a code means for other messages
-	Hold    Hold
-	Mended  func(ctx context.Context, number, template string)
-	Log     *slog.Logger
+	Backoff          func(n int) time.Duration
+	Paces            paces
+	Means            func(code int) message.Outcome // what a failed status with a code means for other messages
+	Hold             Hold
+	TemplateAccepted func(ctx context.Context, number, template string)
+	Log              *slog.Logger
 
 	mu      sync.Mutex
 	numbers map[string]*reported
@@ -139,6 +139,6 @@ func (r *Reports) succeeded(ctx context.Context, e message.Evidence) {
 		}
 	}
 	if mended {
-		r.Mended(ctx, e.Number, e.Template)
+		r.TemplateAccepted(ctx, e.Number, e.Template)
 	}
 }

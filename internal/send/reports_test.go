@@ -91,7 +91,7 @@ func TestReports(t *testing.T) {
 						}
 						return out
 					},
-					Mended: func(_ context.Context, _, template string) { n.note("mended %s", template) },
+					TemplateAccepted: func(_ context.Context, _, template string) { n.note("mended %s", template) },
 				}
 				for i, s := range steps {
 					time.Sleep(s.wait)

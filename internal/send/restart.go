@@ -63,7 +63,7 @@ func (s *Sender) watch(ctx context.Context, shards []message.Shard) {
 			switch {
 			case run.Err != nil:
 				retry = time.After(beatAgain)
-			case run.Met:
+			case run.Ready:
 				s.memory.forget(shard)
 			case !s.restarts.busy(shard):
 				wg.Go(func() { s.restarted(ctx, shard) })
@@ -79,13 +79,13 @@ func (s *Sender) watch(ctx context.Context, shards []message.Shard) {
 }
 
 // beat sends a heartbeat to each of some shards.
-func (s *Sender) beat(ctx context.Context, shards []message.Shard, replayed string) []message.Run {
-	pulses := make([]message.Pulse, len(shards))
+func (s *Sender) beat(ctx context.Context, shards []message.Shard, replayed string) []message.Epoch {
+	pulses := make([]message.Heartbeat, len(shards))
 	for i, shard := range shards {
-		pulses[i] = s.hearts.of(shard).next(message.Pulse{Shard: shard, Worker: s.o.Worker, Replayed: replayed})
+		pulses[i] = s.hearts.of(shard).next(message.Heartbeat{Shard: shard, Worker: s.o.Worker, Replayed: replayed})
 	}
 	sent := time.Now()
-	runs := s.heartbeats.Beat(ctx, pulses)
+	runs := s.heartbeats.Heartbeat(ctx, pulses)
 	for i, run := range runs {
 		s.hearts.of(shards[i]).answered(pulses[i], run, sent, s.memory.dropped(shards[i]))
 	}
@@ -102,9 +102,9 @@ func (s *Sender) restarted(ctx context.Context, shard message.Shard) error {
 	defer unlock()
 	replayed := ""
 	for {
-		var run message.Run
+		var run message.Epoch
 		err := persist(ctx, func() error {
-			if run = s.beat(ctx, []message.Shard{shard}, replayed)[0]; run.Err != nil || run.Met {
+			if run = s.beat(ctx, []message.Shard{shard}, replayed)[0]; run.Err != nil || run.Ready {
 				return run.Err
 			}
 			for run.ID != replayed { // the second heartbeat says so to the others
@@ -121,10 +121,10 @@ func (s *Sender) restarted(ctx context.Context, shard message.Shard) error {
 		switch {
 		case err != nil:
 			return err
-		case run.Met:
+		case run.Ready:
 			return nil // another goroutine dealt with it
 		case run.Wait <= 0:
-			if err := s.epochs.Trust(ctx, shard, run.ID); err == nil {
+			if err := s.epochs.BeginEpoch(ctx, shard, run.ID); err == nil {
 				return nil
 			}
 			// It restarted once more, or is away: the next heartbeat tells.
@@ -142,7 +142,7 @@ func (s *Sender) restarted(ctx context.Context, shard message.Shard) error {
 func (s *Sender) replay(ctx context.Context, shard message.Shard, epoch string) error {
 	heart := s.hearts.of(shard)
 	all := s.memory.of(shard)
-	lost, err := s.epochs.Assert(ctx, shard, all)
+	lost, err := s.epochs.Replay(ctx, shard, all)
 	if err != nil {
 		return err
 	}
@@ -159,10 +159,10 @@ func (s *Sender) replay(ctx context.Context, shard message.Shard, epoch string) 
 			return err
 		}
 		s.metrics.restored.Inc()
-	case lost.Rewound() || loss.proven:
+	case lost.Confirmed() || loss.proven:
 		// A worker that died meanwhile cannot say what it did: Meta's reports will.
-		s.o.Rewound(ctx, shard)
+		s.o.LostWrites(ctx, shard)
 	}
-	heart.replayed(loss.proven || lost.Rewound())
+	heart.replayed(loss.proven || lost.Confirmed())
 	return nil
 }

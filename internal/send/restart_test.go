@@ -23,7 +23,7 @@ type restarting struct {
 	run      string
 	trusted  string
 	quietEnd time.Time
-	lost     message.Lost
+	lost     message.LostWrites
 	kept     map[message.Shard]int64 // the latest heartbeat
 	sent     map[int64]time.Time     // when those of the first shard came
 	back     time.Duration           // if not 0: by how much the first shard is set back, once
@@ -54,15 +54,15 @@ func (r *restarting) Begin(ctx context.Context, id string, k int, token string, 
 	return r.script.Begin(ctx, id, k, token, known)
 }
 
-func (r *restarting) Beat(_ context.Context, pulses []message.Pulse) []message.Run {
-	runs := make([]message.Run, len(pulses))
+func (r *restarting) Heartbeat(_ context.Context, pulses []message.Heartbeat) []message.Epoch {
+	runs := make([]message.Epoch, len(pulses))
 	for i, p := range pulses {
 		runs[i] = r.beat(p)
 	}
 	return runs
 }
 
-func (r *restarting) beat(p message.Pulse) message.Run {
+func (r *restarting) beat(p message.Heartbeat) message.Epoch {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Since(r.start)
@@ -71,7 +71,7 @@ func (r *restarting) beat(p message.Pulse) message.Run {
 	}
 	if r.failing != nil {
 		if err := r.failing(now); err != nil {
-			return message.Run{Err: err}
+			return message.Epoch{Err: err}
 		}
 	}
 	if r.kept == nil {
@@ -89,7 +89,7 @@ func (r *restarting) beat(p message.Pulse) message.Run {
 	if r.quietEnd.IsZero() {
 		r.quietEnd = time.Now().Add(quiet)
 	}
-	run := message.Run{ID: r.run, Met: r.run == r.trusted, Wait: time.Until(r.quietEnd), Kept: r.kept[p.Shard], Now: time.Now().Add(r.ahead)}
+	run := message.Epoch{ID: r.run, Ready: r.run == r.trusted, Wait: time.Until(r.quietEnd), Kept: r.kept[p.Shard], Now: time.Now().Add(r.ahead)}
 	r.kept[p.Shard] = max(run.Kept, p.N)
 	return run
 }
@@ -99,7 +99,7 @@ func (r *restarting) Leave(ctx context.Context, worker string) error {
 	return nil
 }
 
-func (r *restarting) Trust(_ context.Context, _ message.Shard, run string) error {
+func (r *restarting) BeginEpoch(_ context.Context, _ message.Shard, run string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.trusted != run { // by the first of the shards
@@ -109,11 +109,11 @@ func (r *restarting) Trust(_ context.Context, _ message.Shard, run string) error
 	return nil
 }
 
-func (r *restarting) Assert(_ context.Context, _ message.Shard, all []message.Memory) (message.Lost, error) {
+func (r *restarting) Replay(_ context.Context, _ message.Shard, all []message.RememberedAttempt) (message.LostWrites, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(all) == 0 {
-		return message.Lost{}, nil
+		return message.LostWrites{}, nil
 	}
 	what := fmt.Sprintf("%s to hear of %d", r.run, len(all))
 	for _, m := range all {
@@ -146,7 +146,7 @@ func newWatching(r *restarting) *send.Sender {
 		Policy:  func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) },
 		Backoff: func(int) time.Duration { return time.Second }, Attempts: 5,
 		Body: func(a message.Attempt) ([]byte, error) { return a.Payload, nil },
-		Rewound: func(context.Context, message.Shard) {
+		LostWrites: func(context.Context, message.Shard) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.told = append(r.told, "rewound")
@@ -175,7 +175,7 @@ func TestRestartOfTheStore(t *testing.T) {
 	}{
 		"while sending": {func(t *testing.T, r *restarting, s *send.Sender) {
 			s.Handle(t.Context(), id, 7, nil, r.nextSlot)
-			r.lost = message.Lost{Intents: 1}
+			r.lost = message.LostWrites{Intents: 1}
 			r.restart("second")
 			from := time.Now()
 			if a := s.Handle(t.Context(), id, 8, nil, r.nextSlot); a != (send.Again{Due: true}) || time.Since(from) != quiet {

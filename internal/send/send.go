@@ -35,14 +35,14 @@ type attempts interface {
 
 // heartbeats stores which workers live.
 type heartbeats interface {
-	Beat(ctx context.Context, pulses []message.Pulse) []message.Run
+	Heartbeat(ctx context.Context, pulses []message.Heartbeat) []message.Epoch
 	Leave(ctx context.Context, worker string) error
 }
 
 // epochs stores in which epochs of its servers attempts may begin.
 type epochs interface {
-	Trust(ctx context.Context, s message.Shard, run string) error
-	Assert(ctx context.Context, s message.Shard, all []message.Memory) (message.Lost, error)
+	BeginEpoch(ctx context.Context, s message.Shard, run string) error
+	Replay(ctx context.Context, s message.Shard, all []message.RememberedAttempt) (message.LostWrites, error)
 }
 
 // ledger is all three. Each part of a Sender uses one of them.
@@ -91,18 +91,18 @@ type Hold func(ctx context.Context, number, template string, out message.Outcome
 
 // Options say how messages are treated. All fields are required.
 type Options struct {
-	Worker   string // names this process among all others
-	Policy   func(number string, c message.Class) message.Policy
-	Backoff  func(n int) time.Duration             // the delay after the n-th attempt
-	Attempts int                                   // counted attempts before a message is dead
-	Body     func(message.Attempt) ([]byte, error) // what is POSTed; message.ErrTampered: nothing
-	Paces    paces
-	Hold     Hold
-	Mended   func(ctx context.Context, number, template string) // ends the automatic hold on a template that Meta takes again
+	Worker           string // names this process among all others
+	Policy           func(number string, c message.Class) message.Policy
+	Backoff          func(n int) time.Duration             // the delay after the n-th attempt
+	Attempts         int                                   // counted attempts before a message is dead
+	Body             func(message.Attempt) ([]byte, error) // what is POSTed; message.ErrTampered: nothing
+	Paces            paces
+	Hold             Hold
+	TemplateAccepted func(ctx context.Context, number, template string) // ends the automatic hold on a template that Meta takes again
 	// Siblings are the numbers that share a number's token, it among them.
 	Siblings func(number string) []string
-	// Rewound hears of a shard whose server lost what had been written to it.
-	Rewound func(ctx context.Context, shard message.Shard)
+	// LostWrites hears of a shard whose server lost what had been written to it.
+	LostWrites func(ctx context.Context, shard message.Shard)
 	// Restored holds everything of a shard without an end: its server lost more than workers remember, or
 	// nobody knows how much (depth 0). An error: it is called again, and nothing begins before.
 	Restored   func(ctx context.Context, shard message.Shard, depth time.Duration) error
@@ -162,7 +162,7 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 	number, _ := message.Number(id)
 	shard := s.o.Shards.Of(number)
 	var a message.Attempt
-	var mem *message.Memory
+	var mem *message.RememberedAttempt
 	var begun time.Time
 	fetched := time.Now()
 	var out message.Outcome
@@ -342,7 +342,7 @@ func frozen(begun, now time.Time) bool {
 }
 
 // takeBack takes back the intent, if one was recorded, of an attempt whose request never left.
-func (s *Sender) takeBack(ctx context.Context, a message.Attempt, mem *message.Memory, wait time.Duration) Again {
+func (s *Sender) takeBack(ctx context.Context, a message.Attempt, mem *message.RememberedAttempt, wait time.Duration) Again {
 	if a.N > 0 {
 		m := message.Move{To: message.Queued, In: wait}
 		if mem != nil {

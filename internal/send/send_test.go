@@ -88,21 +88,21 @@ func (s *script) Send(ctx context.Context, to string, body []byte, ready func() 
 	return s.post()
 }
 
-func (s *script) Beat(_ context.Context, pulses []message.Pulse) []message.Run {
+func (s *script) Heartbeat(_ context.Context, pulses []message.Heartbeat) []message.Epoch {
 	s.asked = append(s.asked, "beat")
-	runs := make([]message.Run, len(pulses))
+	runs := make([]message.Epoch, len(pulses))
 	for i := range runs {
-		runs[i].Met = true
+		runs[i].Ready = true
 	}
 	return runs
 }
 
 func (s *script) Leave(context.Context, string) error { return nil }
 
-func (s *script) Trust(context.Context, message.Shard, string) error { return nil }
+func (s *script) BeginEpoch(context.Context, message.Shard, string) error { return nil }
 
-func (s *script) Assert(context.Context, message.Shard, []message.Memory) (message.Lost, error) {
-	return message.Lost{}, nil
+func (s *script) Replay(context.Context, message.Shard, []message.RememberedAttempt) (message.LostWrites, error) {
+	return message.LostWrites{}, nil
 }
 
 func (s *script) use() error { s.asked = append(s.asked, "use"); return nil }
@@ -153,10 +153,10 @@ func (s *script) handle(ctx context.Context, log *slog.Logger) send.Again {
 			}
 			return s.holds
 		},
-		Mended:   func(_ context.Context, of, template string) { s.asked = append(s.asked, "mended "+of+" "+template) },
-		Siblings: func(of string) []string { return []string{of, "2"} },
-		Wrote:    s.wrote,
-		Numbers:  []string{number}, Log: log, Registerer: s.reg,
+		TemplateAccepted: func(_ context.Context, of, template string) { s.asked = append(s.asked, "mended "+of+" "+template) },
+		Siblings:         func(of string) []string { return []string{of, "2"} },
+		Wrote:            s.wrote,
+		Numbers:          []string{number}, Log: log, Registerer: s.reg,
 	})
 	return sender.Handle(ctx, id, 0, nil, s.nextSlot)
 }

@@ -22,7 +22,7 @@ const (
 
 // workers says which workers live.
 type workers interface {
-	Alive(ctx context.Context, shards []message.Shard, d time.Duration) []message.Living
+	Alive(ctx context.Context, shards []message.Shard, d time.Duration) []message.LiveWorkers
 }
 
 // openMessages reads the lists of messages that are not final. Results are valid also with an error, which is
@@ -129,7 +129,7 @@ func (p *part) run(ctx context.Context) {
 
 // view is what one pass knows of a shard.
 type view struct {
-	message.Living
+	message.LiveWorkers
 	sight Sight
 }
 

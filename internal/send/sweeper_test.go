@@ -81,16 +81,16 @@ func (w *world) call(name string) error {
 	return nil
 }
 
-func (w *world) Alive(ctx context.Context, shards []message.Shard, d time.Duration) []message.Living {
+func (w *world) Alive(ctx context.Context, shards []message.Shard, d time.Duration) []message.LiveWorkers {
 	now := time.Since(w.start)
 	alive := map[string]bool{"me": true}
 	for name, last := range w.others {
 		alive[name] = now-last(now) < d
 	}
-	all := make([]message.Living, len(shards))
+	all := make([]message.LiveWorkers, len(shards))
 	for i, s := range shards {
 		if all[i].Err = w.call(fmt.Sprintf("alive %d", s)); all[i].Err == nil {
-			all[i] = message.Living{Workers: alive, Now: time.Now().Add(w.ahead)}
+			all[i] = message.LiveWorkers{Workers: alive, Now: time.Now().Add(w.ahead)}
 		}
 	}
 	return all

@@ -20,23 +20,23 @@ var hearLua string
 // anyField stands beside the numbers of a shard for whatever Meta reported there.
 const anyField = "any"
 
-// heardKey is a shard's hash of when Meta was last heard: by number the latest status, by
-// Meta's own time for it, and in anyField whatever came, by ours. Unix milliseconds.
-func heardKey(s message.Shard) string { return store.Key(s, "heard") }
+// receivedKey is a shard's hash of when the last webhooks came: by number the latest status, by
+// Meta's own time for it, and in anyField any webhook, by our time. Unix milliseconds.
+func receivedKey(s message.Shard) string { return store.Key(s, "heard") }
 
-// Hear notes what was heard, one or more shards in one round trip.
-func (s *Stream) Hear(ctx context.Context, heard map[message.Shard]message.Heard) error {
+// NoteReceived stores when the last webhooks came, of one or more shards in one round trip.
+func (s *Stream) NoteReceived(ctx context.Context, times map[message.Shard]message.LastReceived) error {
 	err := s.db.Pipe(ctx, func(p redis.Pipeliner) {
-		for shard, h := range heard {
+		for shard, h := range times {
 			args := []any{anyField, h.Any.UnixMilli()}
 			for number, at := range h.Statuses {
 				args = append(args, number, at.UnixMilli())
 			}
-			s.hear.Add(ctx, p, []string{heardKey(shard)}, args...)
+			s.hear.Add(ctx, p, []string{receivedKey(shard)}, args...)
 		}
 	})
 	if err != nil {
-		return fmt.Errorf("note what Meta reported: %w", err)
+		return fmt.Errorf("store when the last webhooks came: %w", err)
 	}
 	return nil
 }
@@ -47,14 +47,14 @@ func (s *Stream) Channel(ctx context.Context, number string) (message.Channel, e
 	var beats *redis.MapStringStringCmd
 	all := make([]*redis.StringCmd, s.shards)
 	s.db.Pipe(ctx, func(p redis.Pipeliner) { // each command has its own error
-		of = p.HGet(ctx, heardKey(s.shards.Of(number)), number)
+		of = p.HGet(ctx, receivedKey(s.shards.Of(number)), number)
 		beats = p.HGetAll(ctx, webhooksKey())
 		for i, shard := range s.shards.All() {
-			all[i] = p.HGet(ctx, heardKey(shard), anyField)
+			all[i] = p.HGet(ctx, receivedKey(shard), anyField)
 		}
 	})
 	if err := of.Err(); err != nil && !errors.Is(err, redis.Nil) {
-		return message.Channel{}, fmt.Errorf("read what Meta reported: %w", err)
+		return message.Channel{}, fmt.Errorf("read when the last webhooks came: %w", err)
 	}
 	c := message.Channel{LastStatus: milli(of.Val())}
 	for _, cmd := range all { // a shard that cannot be read tells nothing, and stops nothing

@@ -121,9 +121,9 @@ func Reported(code int) message.Outcome {
 	return message.Outcome{Kind: e.Kind, Code: code, Hold: holdOn(e), Endless: e.Endless, RetryAfter: e.RetryAfter}
 }
 
-// Mend reports whether a message may be worth sending again of which a failed status with a code says that
+// Resendable reports whether a message may be worth sending again of which a failed status with a code says that
 // it was not delivered: something must be mended first, or the fault passes by itself.
-func Mend(code int) bool {
+func Resendable(code int) bool {
 	o := Reported(code)
 	return o.Kind == message.Held || o.Unknown || Passes(code)
 }

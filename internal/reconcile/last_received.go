@@ -1,0 +1,84 @@
+package reconcile
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+
+	"sluice/internal/message"
+)
+
+// publishEvery is how often the times of the last webhooks are published. Whether Meta's webhooks reach us at
+// all decides about attempts in doubt; a second more or less does not.
+const publishEvery = time.Second
+
+// lastReceived has the times of the last webhooks. Its zero value is ready.
+type lastReceived struct {
+	mu    sync.Mutex
+	times map[message.Shard]message.LastReceived
+}
+
+// note notes Meta's events among some that were applied. A status counts from when Meta made it: one that
+// comes late says nothing of the channel since.
+func (l *lastReceived) note(shard message.Shard, events []message.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, ev := range events {
+		if ev.Type == message.EventMessage || ev.At == 0 {
+			continue
+		}
+		if l.times == nil {
+			l.times = map[message.Shard]message.LastReceived{}
+		}
+		h := l.times[shard]
+		if h.Statuses == nil {
+			h.Statuses = map[string]time.Time{}
+		}
+		at := time.UnixMilli(ev.At)
+		if at.After(h.Any) {
+			h.Any = at
+		}
+		if r := ev.Receipt; r != nil && ev.Number != "" && !r.At.IsZero() {
+			if r.At.Before(at) {
+				at = r.At
+			}
+			if at.After(h.Statuses[ev.Number]) {
+				h.Statuses[ev.Number] = at
+			}
+		}
+		l.times[shard] = h
+	}
+}
+
+// take returns what was noted since it was last called; nil: nothing.
+func (l *lastReceived) take() map[message.Shard]message.LastReceived {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	times := l.times
+	l.times = nil
+	return times
+}
+
+// restore notes again what could not be published.
+func (l *lastReceived) restore(times map[message.Shard]message.LastReceived) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.times == nil { // else what came since is newer
+		l.times = maps.Clone(times)
+	}
+}
+
+// publishReceived publishes what was noted, at most once a second, until ctx ends.
+func (r *Reconciler) publishReceived(ctx context.Context) {
+	for ctx.Err() == nil {
+		if times := r.received.take(); times != nil {
+			if err := r.stream.NoteReceived(ctx, times); err != nil && ctx.Err() == nil {
+				r.log.Warn("cannot store when the last status was received", slog.Any("err", err))
+				r.received.restore(times)
+			}
+		}
+		pause(ctx, publishEvery)
+	}
+}
