@@ -67,12 +67,63 @@ func (n *number) inHand() (by [4][]string) {
 	return by
 }
 
-// list notes what other workers have in hand and lets asynq's lists be written if they have changed.
-func (g *gate) list(n *number, hands *redis.MapStringStringCmd) error {
+// readHands compares what Redis has in hand of a number with what this worker has. The worker that
+// serves the number then writes asynq's lists.
+func (g *gate) readHands(n *number, hands *redis.MapStringStringCmd, first bool) error {
 	all, err := hands.Result()
 	if err != nil {
 		return err
 	}
+	g.leaveAgain(n, all)
+	if first {
+		g.list(n, all)
+	}
+	return nil
+}
+
+// leaveAgain returns to their queues the tasks that left this worker's hands and that Redis still has
+// there: a master that failed over lost how they left, and no other worker returns the tasks of one that
+// lives. A task is returned when two successive reads show it, because the first may have been sent
+// before its exit was written.
+func (g *gate) leaveAgain(n *number, hands map[string]string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l := &n.leaving
+	unwritten := map[*task]bool{}
+	for _, e := range l.exits {
+		unwritten[e.task] = true
+	}
+	seen := map[*task]bool{}
+	for _, h := range l.hands {
+		value, there := hands[h.field]
+		if !there {
+			continue
+		}
+		inRedis := map[string]bool{}
+		eachInHand(value, func(_ int, id string) { inRedis[id] = true })
+		for _, t := range h.tasks {
+			if !t.gone || t.over || unwritten[t] || !inRedis[t.id] { // what is over leaves Redis with its whole fetch
+				continue
+			}
+			if !l.seen[t] {
+				seen[t] = true
+				continue
+			}
+			how := toHead
+			if n.taken[t.id] != nil { // fetched again meanwhile
+				how = dropped
+			}
+			h.changed = true
+			n.may |= 1 << t.class
+			l.exits = append(l.exits, exit{task: t, how: how})
+			g.settleWithin(n, 0)
+		}
+	}
+	l.seen = seen
+}
+
+// list notes what other workers have in hand and lets asynq's lists be written if they have changed.
+func (g *gate) list(n *number, all map[string]string) {
 	var others [4][]string
 	for _, field := range slices.Sorted(maps.Keys(all)) {
 		if worker, _ := splitField(field); worker != g.o.Worker { // of its own this worker knows more
@@ -91,7 +142,6 @@ func (g *gate) list(n *number, hands *redis.MapStringStringCmd) error {
 	if changed || len(l.exits) > 0 {
 		g.settleWithin(n, 0)
 	}
-	return nil
 }
 
 // last leaves a number behind as it should be when this worker serves it no more, or when the
@@ -137,7 +187,7 @@ func (n *number) left() []*task {
 
 // finishNumber writes at once what there is to write of a number.
 func (g *gate) finishNumber(ctx context.Context, n *number) error {
-	if err := g.list(n, g.db.HGetAll(ctx, n.hands)); err != nil {
+	if err := g.readHands(n, g.db.HGetAll(ctx, n.hands), true); err != nil {
 		return err
 	}
 	return g.write(n, 0)

@@ -143,11 +143,10 @@ func (g *gate) handBack(n *number, tasks []*task) {
 }
 
 // tidyUp brings a number's due tasks to the head of their queues and learns which classes have
-// tasks. Who serves the number writes asynq's lists of active tasks too. It is true when more may be
-// due.
+// tasks. It also reads what workers have in hand. It is true when more may be due.
 func (g *gate) tidyUp(ctx context.Context, n *number, first bool) (more bool) {
 	sent := time.Now()
-	list := first && sent.Sub(n.listedAt) >= listEvery
+	read := sent.Sub(n.handsRead) >= listEvery
 	n.mu.Lock()
 	now := n.redisTime(sent)
 	n.mu.Unlock()
@@ -156,7 +155,7 @@ func (g *gate) tidyUp(ctx context.Context, n *number, first bool) (more bool) {
 	var pairs pairCommands
 	g.db.Pipe(ctx, func(p redis.Pipeliner) { // each command has its own error
 		tidy = g.tidy.Add(ctx, p, []string{n.schedule}, tidyMost)
-		if list {
+		if read {
 			hands = p.HGetAll(ctx, n.hands)
 		}
 		if pairs = (pairCommands{}); len(n.pairs.unsent) > 0 {
@@ -166,9 +165,9 @@ func (g *gate) tidyUp(ctx context.Context, n *number, first bool) (more bool) {
 	trip := time.Since(sent)
 	n.pairs.done(pairs)
 	reply, err := tidy.Int64Slice()
-	if err == nil && list {
-		n.listedAt = sent
-		err = g.list(n, hands)
+	if err == nil && read {
+		n.handsRead = sent
+		err = g.readHands(n, hands, first)
 	}
 	if err != nil && ctx.Err() == nil {
 		g.o.Log.Warn("cannot clean up queues", "phone_number_id", n.id, "err", err)

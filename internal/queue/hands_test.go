@@ -224,6 +224,51 @@ func TestAFetchWithoutAnAnswer(t *testing.T) {
 	}
 }
 
+// A failover may lose how tasks left the hands of a worker that lives and still has others of the same
+// fetch. It returns them, whether it serves the number or stands by.
+func TestExitsThatRedisLost(t *testing.T) {
+	t.Parallel()
+	for what, first := range map[string]bool{"serves": true, "stands by": false} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t)
+			tasks := many(4, phone, message.Service)
+			f.add(tasks...)
+			g, _ := f.gate("w", Number{ID: phone, Rate: 1000})
+			n := g.number(phone)
+			if got := take(t, g, n, 4); len(got) != 4 {
+				t.Fatal(got)
+			}
+			k := n.classes[message.Service.Order()]
+			before := f.hands(phone)
+			f.end(g, n, toHead, tasks[1].ID, tasks[2].ID)
+			pending := f.db.LRange(t.Context(), k.pending, 0, -1).Val()
+			if len(pending) != 2 {
+				t.Fatalf("pending are %q", pending)
+			}
+			f.db.Del(t.Context(), k.pending)
+			for field, value := range before {
+				f.db.HSet(t.Context(), n.hands, field, value)
+			}
+			for range 2 {
+				if there := f.db.LLen(t.Context(), k.pending).Val(); there != 0 {
+					t.Errorf("%d tasks were returned after one read", there)
+				}
+				n.handsRead = time.Time{}
+				g.tidyUp(t.Context(), n, first)
+			}
+			eventually(t, "the tasks are back in their order", func() bool {
+				return slices.Equal(f.db.LRange(t.Context(), k.pending, 0, -1).Val(), pending)
+			})
+			for _, value := range f.hands(phone) {
+				if hasInHand(value, taskID(tasks[1].ID, 1)) || !hasInHand(value, taskID(tasks[0].ID, 1)) {
+					t.Errorf("in hand are %q", value)
+				}
+			}
+		})
+	}
+}
+
 // Redis may stop and start again while everything is under way.
 func TestARestartOfRedisInTheMiddle(t *testing.T) {
 	t.Parallel()

@@ -62,6 +62,7 @@ type leaving struct {
 	unsure   bool          // the last transaction may have run; guarded by writing
 	closed   []string      // queues and days whose counter was given an end
 	lists    lists
+	seen     map[*task]bool // that left, and that the last read of the hands showed all the same
 }
 
 // hand is one fetch, as its worker remembers it. It is guarded by number.mu.

@@ -23,15 +23,15 @@ type number struct {
 	line  *pacing.Line
 	wake  chan struct{}
 
-	schedule string      // key of its send schedule: what the scripts are given
-	hands    string      // key of what is in hand
-	classes  []keysOf    // asynq's keys
-	names    []string    // queue names by class
-	pairs    *pairLog    // of the goroutine that fetches
-	unknown  []string    // fields of fetches that were not answered, of the same goroutine
-	skip     [4]int      // by class: how often all that was fetched could not be sent; of the same goroutine
-	spare    []time.Time // slots whose tasks could not be sent; of the same goroutine
-	listedAt time.Time   // when asynq's lists of active tasks were last seen to; of the same goroutine
+	schedule  string      // key of its send schedule: what the scripts are given
+	hands     string      // key of what is in hand
+	classes   []keysOf    // asynq's keys
+	names     []string    // queue names by class
+	pairs     *pairLog    // of the goroutine that fetches
+	unknown   []string    // fields of fetches that were not answered, of the same goroutine
+	skip      [4]int      // by class: how often all that was fetched could not be sent; of the same goroutine
+	spare     []time.Time // slots whose tasks could not be sent; of the same goroutine
+	handsRead time.Time   // when what workers have in hand was last read; of the same goroutine
 
 	mu       sync.Mutex
 	rate     int                        // configured
