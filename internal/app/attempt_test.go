@@ -140,7 +140,7 @@ func TestTamperedMessagesAreNotSent(t *testing.T) {
 
 // A message whose record cannot be read is not sent, and keeps no other waiting: its task goes, and its
 // record stays.
-func TestUnreadableRecordsStopNobody(t *testing.T) {
+func TestUnreadableRecordsStopNoOther(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
 	api := "http://" + startProducer(t, srv.URL(), "").Addr()

@@ -87,7 +87,7 @@ func TestTokenRotatesWhileSending(t *testing.T) {
 
 // Meta has paused a template. Its thousands of messages wait without a slot, and the other
 // messages of the number go out meanwhile; resumed, the template's go out in their order.
-func TestPausedTemplateSlowsNobody(t *testing.T) {
+func TestPausedTemplateSlowsNoOther(t *testing.T) {
 	t.Parallel()
 	w := setup(t, 200, graphsim.Options{Webhook: graphsim.Webhook{Batch: 50}})
 	holds := w.holds()
