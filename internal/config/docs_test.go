@@ -19,7 +19,7 @@ import (
 
 //go:generate go test . -run TestConfigurationPage -update
 
-// docs/configuration.md is the tables of the code within the words of its template.
+// TestConfigurationPage: docs/configuration.md is its template with the tables of the code.
 func TestConfigurationPage(t *testing.T) {
 	t.Parallel()
 	page, err := template.ParseFiles(filepath.Join("testdata", "configuration.md.tmpl"))
@@ -74,8 +74,8 @@ func classRows(members []member) string {
 		for _, class := range classNames {
 			p := message.DefaultPolicy(message.Class(class))
 			cells = append(cells, map[string]string{
-				"deadline": short(p.Deadline), "in_doubt_window": short(p.DoubtWindow),
-				"in_doubt_policy": string(p.OnDoubt), "server_error_window": short(p.ErrorWindow),
+				"deadline": short(p.Deadline), "in_doubt_window": short(p.InDoubtWindow),
+				"in_doubt_policy": string(p.InDoubtPolicy), "server_error_window": short(p.ErrorWindow),
 				"webhook_retry_window": short(p.RepeatWindow),
 			}[m.key])
 		}
@@ -95,7 +95,7 @@ func code(s string) string {
 	return "`" + s + "`"
 }
 
-// short writes a time as people do: 24h, not 24h0m0s.
+// short writes a duration without zero parts: 24h, not 24h0m0s.
 func short(d time.Duration) string {
 	return strings.NewReplacer("h0m0s", "h", "m0s", "m").Replace(d.String())
 }
@@ -106,7 +106,7 @@ func TestEveryKeyIsInTheExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = LoadTool([]string{"--config", write(t, t.TempDir(), "s.yaml", "nosuch: 1\n")}, env())
-	_, top, ok := strings.Cut(err.Error(), "unknown key; known here: ")
+	_, top, ok := strings.Cut(err.Error(), "unknown key; valid keys: ")
 	if !ok {
 		t.Fatalf("no keys in: %v", err)
 	}
@@ -125,7 +125,7 @@ func TestEveryKeyIsInTheExample(t *testing.T) {
 	}
 }
 
-// Every variable that the code asks for by name has a row.
+// TestEveryVariableIsDocumented: every variable that the code reads by name has a row.
 func TestEveryVariableIsDocumented(t *testing.T) {
 	page, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {

@@ -14,26 +14,26 @@ func TestTokenFollowsItsFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var heard []string
+		var failed []string
 		tokens := &Tokens{all: map[string]*token{"1": one}}
-		tokens.OnError = func(number string, _ error) { heard = append(heard, number) }
+		tokens.OnError = func(number string, _ error) { failed = append(failed, number) }
 		want := func(value string, errors int) {
 			t.Helper()
-			if got, err := tokens.Token("1"); got != value || err != nil || len(heard) != errors {
-				t.Errorf("token %q, %v, after %d errors; want %q after %d", got, err, len(heard), value, errors)
+			if got, err := tokens.Token("1"); got != value || err != nil || len(failed) != errors {
+				t.Errorf("token %q, %v, after %d errors; want %q after %d", got, err, len(failed), value, errors)
 			}
 		}
 		want("first", 0)
 
 		write(t, dir, "token", "second")
-		want("first", 0) // not looked at yet
+		want("first", 0) // not read yet
 		time.Sleep(tokenCheck)
 		want("second", 0)
 
 		write(t, dir, "token", "")
 		time.Sleep(tokenCheck)
 		want("second", 1)
-		want("second", 1) // told once a check
+		want("second", 1) // reported once for each read
 		time.Sleep(tokenCheck)
 		want("second", 2)
 
@@ -41,6 +41,15 @@ func TestTokenFollowsItsFile(t *testing.T) {
 		time.Sleep(tokenCheck)
 		want("third", 2)
 	})
+}
+
+func TestSameToken(t *testing.T) {
+	tokens := FixedTokens(map[string]string{"1": "a", "2": "b", "3": "a", "4": "", "5": "a", "6": ""})
+	for number, want := range map[string]string{"1": "[3 5]", "2": "[]", "3": "[1 5]", "4": "[]", "7": "[]"} {
+		if got := fmt.Sprint(tokens.SameToken(number)); got != want {
+			t.Errorf("number %s shares its token with %s, want %s", number, got, want)
+		}
+	}
 }
 
 func TestFixedTokens(t *testing.T) {

@@ -45,9 +45,9 @@ const (
 	verifyToken = "demo-verify-token"
 	rate        = 80 // messages per second of each number: Meta's standard throughput
 
-	errorWindow = 4 * time.Second
-	doubtWindow = 6 * time.Second
-	timeLimit   = 80 * time.Second
+	errorWindow   = 4 * time.Second
+	inDoubtWindow = 6 * time.Second
+	timeLimit     = 80 * time.Second
 )
 
 var numbers = []string{"106540352242922", "106540352242923", "106540352242924"}
@@ -229,7 +229,7 @@ func common(redisURL, graphURL string) config.Common {
 		c.Numbers = append(c.Numbers, config.Number{ID: n, Rate: rate})
 	}
 	for _, class := range message.Classes() {
-		c.Classes[string(class)] = config.Class{DoubtWindow: doubtWindow, ErrorWindow: errorWindow}
+		c.Classes[string(class)] = config.Class{InDoubtWindow: inDoubtWindow, ErrorWindow: errorWindow}
 	}
 	return c
 }
