@@ -70,7 +70,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	w.throughput = throughput.New(learned(c.Numbers), w.graph.Throughput, w.paces.Levels, log)
 	w.policy = holdpolicy.New(holdpolicy.Options{
 		Holds: w.holds, Rates: w.paces, Accounts: queue.NewAccounts(p.DB),
-		Numbers: numberIDs(c.Numbers), Shards: shards, Upgraded: w.throughput.Ask, Log: log,
+		Numbers: numberIDs(c.Numbers), Shards: shards, Token: c.Tokens.Token, Upgraded: w.throughput.Ask, Log: log,
 	})
 	if slices.Contains(c.Roles, config.RoleSend) {
 		if err := w.send(); err != nil {
@@ -132,7 +132,7 @@ func (w *worker) send() error {
 		Paces:            w.paces,
 		Hold:             w.policy.Refused,
 		TemplateAccepted: w.policy.TemplateAccepted,
-		Siblings:         func(number string) []string { return append([]string{number}, c.Tokens.SameToken(number)...) },
+		Siblings:         w.policy.Siblings,
 		LostWrites:       w.policy.LostWrites,
 		Restored:         w.policy.Restored,
 		Shards:           w.shards,

@@ -2,8 +2,6 @@ package config
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 )
@@ -52,21 +50,6 @@ func (t *Tokens) Token(number string) (string, error) {
 		t.OnError(number, err)
 	}
 	return value, nil
-}
-
-// SameToken returns the other numbers, in their order, that have the same access token as number: the limits of
-// a token, of its app and of its account apply to all of them.
-func (t *Tokens) SameToken(number string) (others []string) {
-	own, err := t.Token(number)
-	if err != nil || own == "" {
-		return nil
-	}
-	for _, other := range slices.Sorted(maps.Keys(t.all)) {
-		if token, _ := t.Token(other); other != number && token == own {
-			others = append(others, other)
-		}
-	}
-	return others
 }
 
 // openToken reads the token in a file.

@@ -43,15 +43,6 @@ func TestTokenFollowsItsFile(t *testing.T) {
 	})
 }
 
-func TestSameToken(t *testing.T) {
-	tokens := FixedTokens(map[string]string{"1": "a", "2": "b", "3": "a", "4": "", "5": "a", "6": ""})
-	for number, want := range map[string]string{"1": "[3 5]", "2": "[]", "3": "[1 5]", "4": "[]", "7": "[]"} {
-		if got := fmt.Sprint(tokens.SameToken(number)); got != want {
-			t.Errorf("number %s shares its token with %s, want %s", number, got, want)
-		}
-	}
-}
-
 func TestFixedTokens(t *testing.T) {
 	tokens := FixedTokens(map[string]string{"1": "a"})
 	if got, err := tokens.Token("1"); got != "a" || err != nil {
