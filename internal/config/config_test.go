@@ -364,7 +364,7 @@ numbers:
 			"s.yaml:4: api_keys[1].sha256: is missing", "api_keys[1].phone_number_ids: is missing", "api_keys[1].scopes: is missing",
 			`s.yaml:4: api_keys[1].revoked: "yes" is neither true nor false`,
 			`s.yaml:4: api_keys[1].expires: "soon" is not a time like 2027-01-31T00:00:00Z`,
-			"s.yaml:6: api_keys[3]: has the name or the key of another: c",
+			"s.yaml:6: api_keys[3]: has the name or the key of another API key: c",
 			"phone_number_ids of API key c: one of them is not configured: add it under numbers, or remove it here",
 			"SLUICE_API_KEY (environment): is shorter than 16 characters",
 		}},
