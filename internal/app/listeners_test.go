@@ -66,19 +66,19 @@ func TestAdmissionEndsBeforeRedisIsFull(t *testing.T) {
 			return order(key+strings.Repeat("'", tries-1)) == want // a repeat would get another answer
 		})
 	}
-	// noticed waits until the producer has read this share from Redis, which it does once a second.
+	// noticed waits until the producer has read this share from Redis, which it does once a second. The memory in use
+	// varies, so the limit is set again before each check.
 	noticed := func(share float64) {
 		t.Helper()
 		poll.Until(t, fmt.Sprint("the producer has read the used share ", share), func() bool {
+			limit(share)
 			until("the memory is read", "first", "200") // a producer reads it only while requests come
 			return math.Abs(metric(t, p.OpsAddr(), "sluice_redis_memory_ratio")-share) < 0.02
 		})
 	}
 	until("memory is free", "first", "202")
-	limit(0.7)
 	noticed(0.7)
 	until("70 % are used", "second", "202")
-	limit(0.8)
 	noticed(0.8)
 	until("80 % are used", "refused", "overloaded")
 	if got := order("first"); got != "200" {
