@@ -37,6 +37,14 @@ type fakeStore struct {
 
 func (s *fakeStore) List(context.Context) ([]message.Hold, error) { return s.held, s.err }
 
+// CountHeld returns 1 for the first hold, 2 for the second, and so on.
+func (s *fakeStore) CountHeld(_ context.Context, holds []message.Hold) (byHold []int, byNumber map[string]int, err error) {
+	for i := range holds {
+		byHold = append(byHold, i+1)
+	}
+	return byHold, nil, s.err
+}
+
 func (s *fakeStore) Set(_ context.Context, h message.Hold) (message.Hold, error) {
 	s.held = append(s.held, h)
 	return h, s.err
