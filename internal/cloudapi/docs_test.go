@@ -20,7 +20,7 @@ func TestErrorsPage(t *testing.T) {
 
 const errorsHead = `# Error codes
 
-<!-- Made from internal/cloudapi/codes.go by: make docs -->
+<!-- Made from internal/cloudapi/codes*.go by: make docs -->
 
 What Meta answers when it does not take a message, and what it reports later in a ` + "`failed`" + ` webhook. Codes and titles are
 [Meta's](https://developers.facebook.com/documentation/business-messaging/whatsapp/support/error-codes); the meanings are in our words. Sluice

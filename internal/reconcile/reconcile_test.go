@@ -1,11 +1,9 @@
 package reconcile_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -14,158 +12,13 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 
-	"sluice/internal/events"
 	"sluice/internal/message"
 	"sluice/internal/poll"
 	"sluice/internal/reconcile"
 	"sluice/internal/redistest"
-	"sluice/internal/store"
 )
-
-const (
-	number                = "106540352242922"
-	shards message.Shards = 2
-)
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// fakeLedger remembers what was folded. A function may answer instead of it.
-type fakeLedger struct {
-	answer func([]message.Evidence) ([]message.Folded, error)
-
-	mu     sync.Mutex
-	folded []message.Evidence
-	shards []message.Shard
-	also   []map[string]string
-	store  *store.DB // where also goes; nil: nowhere
-	wake   chan struct{}
-}
-
-func (f *fakeLedger) Fold(ctx context.Context, shard message.Shard, evidence []message.Evidence, also map[string]string) ([]message.Folded, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	results := slices.Repeat([]message.Folded{message.Applied}, len(evidence))
-	if f.answer != nil {
-		var err error
-		if results, err = f.answer(evidence); err != nil {
-			return nil, err
-		}
-	}
-	if f.store != nil {
-		if err := f.store.MSet(ctx, also).Err(); err != nil {
-			return nil, err
-		}
-	}
-	f.folded = append(f.folded, evidence...)
-	f.shards, f.also = append(f.shards, shard), append(f.also, also)
-	select {
-	case f.wake <- struct{}{}:
-	default:
-	}
-	return results, nil
-}
-
-func (f *fakeLedger) until(t *testing.T, n int) []message.Evidence {
-	t.Helper()
-	for late := time.After(20 * time.Second); ; {
-		f.mu.Lock()
-		folded := slices.Clone(f.folded)
-		f.mu.Unlock()
-		if len(folded) >= n {
-			return folded
-		}
-		select {
-		case <-f.wake:
-		case <-late:
-			t.Fatalf("%d of %d receipts folded after 20 s", len(folded), n)
-		}
-	}
-}
-
-// mark reads the markers of these tests, "mark:<id>:<attempt>", which say 17 as the time of acceptance.
-func mark(s string) (id string, attempt int, accepted int64, ok bool) {
-	parts := strings.Split(s, ":")
-	if len(parts) != 3 || parts[0] != "mark" {
-		return "", 0, 0, false
-	}
-	_, err := fmt.Sscan(parts[2], &attempt)
-	return parts[1], attempt, 17, err == nil
-}
-
-type setup struct {
-	db     *store.DB
-	stream *events.Stream
-	ledger *fakeLedger
-	reg    *prometheus.Registry
-	logs   *bytes.Buffer
-}
-
-func newSetup(t *testing.T, c redis.UniversalClient) *setup {
-	t.Helper()
-	db, err := store.New(t.Context(), c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &setup{
-		db: db, stream: events.New(db, shards, events.Options{}), reg: prometheus.NewRegistry(),
-		ledger: &fakeLedger{store: db, wake: make(chan struct{}, 1)}, logs: &bytes.Buffer{},
-	}
-}
-
-// run starts a Reconciler; stop ends it and waits for it.
-func (s *setup) run(t *testing.T, known func(string) bool) (stop func()) {
-	t.Helper()
-	r := reconcile.New(s.stream, s.ledger, reconcile.Options{
-		Name: "one", Mark: mark, Known: known, Registerer: s.reg,
-		Log: slog.New(slog.NewJSONHandler(s.logs, nil)),
-	})
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- r.Run(ctx) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("Run: %v", err)
-		}
-	})
-	t.Cleanup(stop)
-	return stop
-}
-
-func (s *setup) add(t *testing.T, all ...message.Event) {
-	t.Helper()
-	if err := s.stream.Append(t.Context(), all); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (s *setup) metric(t *testing.T, name, label string) float64 {
-	t.Helper()
-	families, err := s.reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			if f.GetName() == name && (label == "" || m.GetLabel()[0].GetValue() == label) {
-				return m.GetCounter().GetValue() + m.GetGauge().GetValue()
-			}
-		}
-	}
-	t.Fatalf("no series %s %q", name, label)
-	return 0
-}
-
-func receipt(number, wamid, status, marker string) message.Event {
-	return message.Event{
-		Type: message.EventStatus, At: 1750030073000, Number: number,
-		Receipt: &message.Receipt{Number: number, WAMID: wamid, Status: status, Marker: marker},
-	}
-}
 
 func TestEvidence(t *testing.T) {
 	t.Parallel()
@@ -211,35 +64,6 @@ func TestEvidence(t *testing.T) {
 				t.Errorf("with it goes %v", s.ledger.also[0])
 			}
 		})
-	}
-}
-
-// oneBatch is a stream that hands over one batch and ends.
-type oneBatch struct {
-	shard  message.Shard
-	events []message.Event
-}
-
-// position is what is to be stored with the batch.
-var position = map[string]string{"applied": "1-0"}
-
-func (o oneBatch) Read(ctx context.Context, _ string, handle func(context.Context, message.Shard, []message.Event, map[string]string) (bool, error)) error {
-	_, err := handle(ctx, o.shard, o.events, position)
-	return err
-}
-func (oneBatch) Lag() time.Duration         { return 0 }
-func (oneBatch) Trim(context.Context) error { return nil }
-func (oneBatch) NoteReceived(context.Context, map[message.Shard]message.LastReceived) error {
-	return nil
-}
-
-func fold(t *testing.T, l *fakeLedger, shard message.Shard, all ...message.Event) {
-	t.Helper()
-	r := reconcile.New(oneBatch{shard, all}, l, reconcile.Options{
-		Mark: mark, Known: func(n string) bool { return n == number },
-	})
-	if err := r.Run(t.Context()); err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -375,88 +199,6 @@ func TestWithoutAListEveryNumberIsKnown(t *testing.T) {
 	}
 }
 
-// written reads the messages of these tests: the account is the message's id, and its arrival is when it
-// was written.
-func written(e message.Event) (string, time.Time) {
-	if e.At == 0 {
-		return e.WABA, time.Time{}
-	}
-	return e.WABA, time.Unix(e.At, 0)
-}
-
-// TestInboundMessagesAreCounted: those that were written just now, each once, by number, our numbers' only,
-// after the receipts are folded; and whoever counts them cannot hold the events back.
-func TestInboundMessagesAreCounted(t *testing.T) {
-	t.Parallel()
-	now := time.Date(2026, 11, 25, 12, 0, 0, 700e6, time.UTC)
-	for name, broken := range map[string]error{"counted": nil, "not to be counted": errors.New("broken")} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			serial := 0
-			inbound := func(number string) message.Event {
-				serial++
-				return message.Event{Type: message.EventInbound, Number: number, WABA: fmt.Sprint(serial), At: now.Unix()}
-			}
-			aged := func(ago time.Duration) message.Event {
-				e := inbound(number)
-				e.At = now.Add(-ago).Unix()
-				return e
-			}
-			l := &fakeLedger{wake: make(chan struct{}, 1)}
-			var logs bytes.Buffer
-			got := map[string]int{}
-			calls := 0
-			r := reconcile.New(oneBatch{0, []message.Event{
-				inbound(number), inbound("555"), inbound("42"), inbound(""), receipt(number, "wamid.1", "sent", ""), inbound(number),
-				{Type: message.EventUpdate, Number: number},
-				inbound(number),
-				{Type: message.EventInbound, Number: number, WABA: fmt.Sprint(serial), At: now.Unix()},
-				aged(3 * time.Second), aged(time.Hour), aged(-time.Hour),
-				{Type: message.EventInbound, Number: number, WABA: "x"},
-				aged(2 * time.Second),
-			}}, l, reconcile.Options{
-				Mark: mark, Known: func(n string) bool { return n == number || n == "42" },
-				Log:     slog.New(slog.NewJSONHandler(&logs, nil)),
-				Written: written,
-				Now:     func(context.Context) time.Time { return now },
-				Inbound: func(ctx context.Context, n string, count int) error {
-					calls++
-					got[n] += count
-					return broken
-				},
-			})
-			if err := r.Run(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if want := map[string]int{number: 4, "42": 1}; !maps.Equal(got, want) || calls != len(want) {
-				t.Errorf("counted %v in %d calls, want %v in one call each", got, calls, want)
-			}
-			if len(l.folded) != 1 {
-				t.Errorf("folded %+v", l.folded)
-			}
-			if told := strings.Contains(logs.String(), number); told != (broken != nil) {
-				t.Errorf("the log: %s", &logs)
-			}
-		})
-	}
-}
-
-// TestInboundMessagesWaitForTheLedger: events that come again must not be counted twice.
-func TestInboundMessagesWaitForTheLedger(t *testing.T) {
-	t.Parallel()
-	broken := errors.New("broken")
-	l := &fakeLedger{answer: func([]message.Evidence) ([]message.Folded, error) { return nil, broken }}
-	r := reconcile.New(oneBatch{0, []message.Event{
-		{Type: message.EventInbound, Number: number, WABA: "1", At: time.Now().Unix()}, receipt(number, "wamid.1", "sent", ""),
-	}}, l, reconcile.Options{Mark: mark, Written: written, Inbound: func(context.Context, string, int) error {
-		t.Error("counted")
-		return nil
-	}})
-	if err := r.Run(t.Context()); !errors.Is(err, broken) {
-		t.Errorf("Run: %v", err)
-	}
-}
-
 // TestANumberIsKnownByItsMarkers: once a marker of ours came back from a number that is not
 // configured here, its reports without a marker are applied too.
 func TestANumberIsKnownByItsMarkers(t *testing.T) {
@@ -520,55 +262,3 @@ func TestRunReturnsTheStreamsError(t *testing.T) {
 		t.Errorf("Run: %v", err)
 	}
 }
-
-// TestWhatWasHeardIsTold: when Meta was last heard, and when it made a number's last status.
-func TestWhatWasHeardIsTold(t *testing.T) {
-	t.Parallel()
-	s := newSetup(t, redistest.Client(t))
-	now := time.Now().Truncate(time.Millisecond)
-	at := func(ago time.Duration) int64 { return now.Add(-ago).UnixMilli() }
-	status := func(ago, made time.Duration) message.Event {
-		return message.Event{Type: message.EventStatus, At: at(ago), Number: number, Receipt: &message.Receipt{
-			Number: number, WAMID: "wamid.A", Status: "sent", At: now.Add(-made),
-		}}
-	}
-	s.add(t,
-		message.Event{Type: message.EventMessage, At: at(0), Number: number}, // ours says nothing of Meta
-		message.Event{Type: message.EventInbound, At: at(10 * time.Second), Number: number},
-		status(20*time.Second, time.Hour), // it comes late
-		status(30*time.Second, time.Minute),
-	)
-	s.run(t, nil)
-	for late := time.After(20 * time.Second); ; {
-		c, err := s.stream.Channel(t.Context(), number)
-		if err != nil {
-			t.Fatal(err)
-		}
-		last, made := c.LastWebhook, c.LastStatus
-		if last.Equal(now.Add(-10*time.Second)) && made.Equal(now.Add(-time.Minute)) {
-			break
-		}
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-late:
-			t.Fatalf("heard %s ago, a status made %s ago", now.Sub(last), now.Sub(made))
-		}
-	}
-	// What is older changes nothing, and a clock ahead of Redis's counts as now.
-	err := s.stream.NoteReceived(t.Context(), map[message.Shard]message.LastReceived{shards.Of(number): {
-		Any: now.Add(time.Hour), Statuses: map[string]time.Time{number: now.Add(-2 * time.Minute)},
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := s.stream.Channel(t.Context(), number)
-	last, made := c.LastWebhook, c.LastStatus
-	if err != nil || last.After(time.Now().Add(time.Second)) || last.Before(now) || !made.Equal(now.Add(-time.Minute)) {
-		t.Errorf("heard at %s, a status made at %s, %v; now is %s", last, made, err, now)
-	}
-	if c, err := s.stream.Channel(t.Context(), "1"); err != nil || !c.LastWebhook.Equal(last) || !c.LastStatus.IsZero() || c.Reported {
-		t.Errorf("of a number never heard of: %+v, %v", c, err)
-	}
-}
-
-func (l *fakeLedger) RejoinAll(context.Context) (int, error) { return 0, nil }
