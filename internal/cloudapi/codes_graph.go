@@ -17,7 +17,7 @@ var graphCodes = []Entry{
 	{
 		Code: 1, Title: "API Unknown",
 		Meaning: "The request is invalid, or Meta has an internal error; Meta does not say which.",
-		Advice:  "Wait. If one message gets it again and again, compare its fields with a message that Meta took.",
+		Advice:  "Wait. If one message gets it again and again, compare its fields with a message that Meta accepted.",
 		Status:  400, Kind: message.ServerError, Scope: ScopeMessage, From: FromAnswer,
 	},
 	{

@@ -34,7 +34,7 @@ var messageCodes = []Entry{
 	},
 	{
 		Code: 131000, Title: "Something went wrong",
-		Meaning: "Meta has an unknown internal error.",
+		Meaning: "An unknown internal error of Meta.",
 		Advice:  "Wait. If it lasts, report it to Meta with the fbtrace_id.",
 		Status:  500, Kind: message.ServerError, Scope: ScopeMessage, From: FromBoth,
 	},
@@ -58,7 +58,7 @@ var messageCodes = []Entry{
 	},
 	{
 		Code: 131009, Title: "Parameter value is not valid",
-		Meaning: "A field has a value Meta does not take. For a reaction: the message is gone or older than 30 days.",
+		Meaning: "A field has a value that Meta does not accept. For a reaction: the message is gone or older than 30 days.",
 		Advice:  "Correct the value. The caller must send it again.",
 		Status:  400, Kind: message.Refused, Scope: ScopeMessage, From: FromBoth,
 	},
@@ -154,7 +154,7 @@ var messageCodes = []Entry{
 	},
 	{
 		Code: 131049, Title: "Meta chose not to deliver",
-		Meaning: "The recipient has received the maximum of marketing messages for now, from all businesses together. In the United States marketing is paused completely.",
+		Meaning: "The recipient has received as many marketing messages as Meta allows at the moment, from all businesses together. In the United States marketing is paused completely.",
 		Advice:  "Do not send it again within 24 hours. It is better not to send it at all.",
 		Status:  400, Kind: message.Refused, Scope: ScopeRecipient, From: FromWebhook,
 	},
@@ -178,13 +178,13 @@ var messageCodes = []Entry{
 	},
 	{
 		Code: 131053, Title: "Media upload error",
-		Meaning: "Meta could not take the message's media: its type, its size, or its link did not answer.",
+		Meaning: "Meta did not accept the media of the message: the type or the size is not supported, or the link did not answer.",
 		Advice:  "Check type, size and link. It is better to upload the media and send its id.",
 		Status:  400, Kind: message.Refused, Scope: ScopeMessage, From: FromBoth,
 	},
 	{
 		Code: 131055, Title: "Method not allowed",
-		Meaning: "The endpoint takes only marketing templates, or the number is set up for SIP.",
+		Meaning: "The endpoint accepts only marketing templates, or the number is set up for SIP.",
 		Advice:  "Send this message through the other endpoint.",
 		Status:  400, Kind: message.Refused, Scope: ScopeMessage, From: FromAnswer,
 	},
@@ -222,7 +222,7 @@ var messageCodes = []Entry{
 	},
 	{
 		Code: 131064, Title: "Messaging limit",
-		Meaning: "The account reached a limit Meta set because its templates were put into wrong categories; the limit ends by itself.",
+		Meaning: "The account reached a limit that Meta set because its templates have wrong categories. The limit ends by itself.",
 		Advice:  "Correct the templates' categories, and wait until the time that Meta names.",
 		Kind:    message.Held, Scope: ScopeNumber, From: FromBoth,
 	},

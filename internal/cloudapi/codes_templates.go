@@ -17,7 +17,7 @@ var templateCodes = []Entry{
 	},
 	{
 		Code: 132001, Title: "Template does not exist",
-		Meaning: "There is no approved template with this name in this language. A new template may need some minutes until all servers of Meta know it.",
+		Meaning: "There is no approved template with this name in this language. A new template may need some minutes until all of Meta's servers have it.",
 		Advice:  "Check name, language code and approval in the WhatsApp Manager.",
 		Status:  404, Kind: message.Held, Scope: ScopeTemplate, From: FromAnswer, RetryAfter: 5 * time.Minute,
 	},
@@ -35,7 +35,7 @@ var templateCodes = []Entry{
 	},
 	{
 		Code: 132008, Title: "Template param value invalid",
-		Meaning: "A parameter's value is not formatted as it must be.",
+		Meaning: "A parameter's value does not have the required format.",
 		Advice:  "Correct the value. The caller must send it again.",
 		Kind:    message.Refused, Scope: ScopeMessage, From: FromAnswer,
 	},
@@ -45,7 +45,7 @@ var templateCodes = []Entry{
 		Advice:  "Compare the message's components with the template. The caller must send it again.",
 		Status:  400, Kind: message.Refused, Scope: ScopeMessage, From: FromAnswer,
 	},
-	// Nobody says when a pause began, so we ask again in between.
+	// The answer does not say when the pause began, so Sluice tries again earlier.
 	{
 		Code: 132015, Title: "Template is paused",
 		Meaning: "The template is paused for low quality: 3 hours the first time, then 6. Messages that Meta held back while it checked the template also end with this code.",
@@ -102,7 +102,7 @@ var templateCodes = []Entry{
 	},
 	{
 		Code: 134100, Title: "Only marketing messages supported",
-		Meaning: "The Marketing Messages API takes only templates of the marketing category.",
+		Meaning: "The Marketing Messages API accepts only templates of the marketing category.",
 		Advice:  "Send it through the Cloud API.",
 		Status:  400, Kind: message.Refused, Scope: ScopeMessage, From: FromAnswer,
 	},
@@ -121,15 +121,15 @@ var templateCodes = []Entry{
 	{
 		Code: 134103, Title: "Marketing Messages API refusal",
 		Meaning: "Announced by Meta without a description.",
-		Advice:  "Compare the message with one that Meta took. The caller must send it again.",
+		Advice:  "Compare the message with one that Meta accepted. The caller must send it again.",
 		Kind:    message.Refused, Scope: ScopeMessage, From: FromAnswer,
 	},
-	// Meta blames the request, so a retry would meet it again. Should such a message have been
-	// taken all the same, its webhook lifts it out of rejected.
+	// The error is about the request, so a retry would fail too. If Meta has accepted the message nevertheless, a
+	// status changes the state rejected.
 	{
 		Code: 135000, Title: "Generic user error",
 		Meaning: "Meta could not send the message because of something in its fields and does not say what.",
-		Advice:  "Compare the message with one that Meta took. The caller must send it again.",
+		Advice:  "Compare the message with one that Meta accepted. The caller must send it again.",
 		Status:  400, Kind: message.Refused, Scope: ScopeMessage, From: FromBoth,
 	},
 	{
@@ -150,8 +150,8 @@ var templateCodes = []Entry{
 		Advice:  "Nothing: you can call.",
 		Status:  400, Kind: message.Refused, Scope: ScopePair, From: FromAnswer,
 	},
-	// Meta, Conversation Routing, "Routing roles": several apps share a number, one owns a conversation.
-	// Meta does not document the code for messages; these are those of calls and of thread control.
+	// Meta, Conversation Routing, "Routing roles": several apps share a number, and one of them owns a conversation.
+	// Meta documents this code for calls and for thread control only, not for messages.
 	{
 		Code: 138038, Title: "Conversation owned by another app (calling)",
 		Meaning: "Another app owns the conversation with this recipient, so your app may not call or ask for permission to call.",
@@ -166,13 +166,13 @@ var templateCodes = []Entry{
 	},
 	{
 		Code: 141002, Title: "Template not approved",
-		Meaning: "The template is not approved; known from the health status of templates.",
+		Meaning: "The template is not approved. The health status of templates has this code.",
 		Advice:  "Have the template approved in the WhatsApp Manager.",
 		Kind:    message.Held, Scope: ScopeTemplate, From: FromAnswer,
 	},
 	{
 		Code: 141006, Title: "Payment problem of the account",
-		Meaning: "The account has a billing problem; known from third parties' reports of the health status.",
+		Meaning: "The account has a billing problem. Third parties report this code from the health status.",
 		Advice:  "Correct the account's billing. Sluice then sends the waiting messages by itself.",
 		Kind:    message.Held, Scope: ScopeNumber, From: FromAnswer,
 	},

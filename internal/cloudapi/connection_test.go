@@ -23,7 +23,7 @@ import (
 
 func TestHang(t *testing.T) {
 	t.Parallel()
-	// Long enough to connect and to send on a busy machine.
+	// Long enough to connect and to send on a machine under load.
 	short := func(o *cloudapi.Options) { o.Timeout = time.Second }
 	t.Run("no answer", func(t *testing.T) {
 		t.Parallel()
@@ -57,7 +57,7 @@ func TestContext(t *testing.T) {
 		<-r.Context().Done()
 	})
 	if out := c.Send(ctx, number, []byte(body), nil); out.Kind != message.NoAnswer || out.Reason != "cancelled" {
-		t.Errorf("cancelled under way: %+v", out)
+		t.Errorf("cancelled while running: %+v", out)
 	}
 	if out := c.Send(ctx, number, []byte(body), nil); out.Kind != message.Transient || out.Reason != "no_connection" {
 		t.Errorf("cancelled before: %+v", out)
@@ -75,7 +75,7 @@ func TestNoConnection(t *testing.T) {
 	}
 	refused.Close()
 	untrusted := httptest.NewUnstartedServer(http.NotFoundHandler())
-	untrusted.Config.ErrorLog = log.New(io.Discard, "", 0) // it complains of our refusal
+	untrusted.Config.ErrorLog = log.New(io.Discard, "", 0) // it logs the refused certificate
 	untrusted.StartTLS()
 	defer untrusted.Close()
 	closer, err := net.Listen("tcp", "127.0.0.1:0")
@@ -106,12 +106,12 @@ func TestNoConnection(t *testing.T) {
 		if out.Kind != message.Transient || out.Reason != tt.reason || out.Err == nil {
 			t.Errorf("%s: %+v, want reason %q", tt.name, out, tt.reason)
 		}
-		mustNotTell(t, out, number)
+		mustNotHave(t, out, number)
 	}
 }
 
-// A server may close a connection that we are just using again. Go repeats such a request if
-// it takes it for repeatable; a message it must not.
+// A server may close a connection at the moment when the client uses it again. net/http retries requests that it
+// considers repeatable. It must not retry a message.
 func TestReusedConnectionDies(t *testing.T) {
 	t.Parallel()
 	peers := make(chan string, 10)
@@ -135,11 +135,11 @@ func TestReusedConnectionDies(t *testing.T) {
 		t.Fatalf("the server read %d requests, want 2", n)
 	}
 	if first, second := <-peers, <-peers; first != second {
-		t.Error("the connection was not used again: this test shows nothing")
+		t.Error("the connection was not used again, so the test proves nothing")
 	}
 }
 
-// What ready refuses does not leave, by a new connection and by one that was used before.
+// A request that ready refuses is not written, to a new connection or to a reused one.
 func TestNothingLeavesUnready(t *testing.T) {
 	t.Parallel()
 	answer := `{"messages":[{"id":"wamid.AA"}]}`
@@ -148,7 +148,7 @@ func TestNothingLeavesUnready(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	read := make(chan string) // what came by each connection
+	read := make(chan string) // the bytes of each connection
 	go func() {
 		for {
 			conn, err := server.Accept()
@@ -187,21 +187,21 @@ func TestNothingLeavesUnready(t *testing.T) {
 	}
 	refuse()
 	if came := <-read; came != "" {
-		t.Errorf("a new connection carried %q", came)
+		t.Errorf("a new connection had %q", came)
 	}
 	if out := c.Send(t.Context(), number, []byte(body), nil); out.Kind != message.Accepted {
 		t.Fatalf("%+v", out)
 	}
 	refuse()
 	if came := <-read; strings.Count(came, "POST ") != 1 {
-		t.Errorf("the connection that was used before carried %q", came)
+		t.Errorf("a reused connection had %q", came)
 	}
 	if n := counter(t, reg, "other"); n != 0 {
-		t.Errorf("%v failures counted, of requests that were none", n)
+		t.Errorf("%v failures counted without a request", n)
 	}
 }
 
-// The request is ready when there is a connection, and not before.
+// ready is called when there is a connection, and not before.
 func TestReadyIsAskedWithAConnection(t *testing.T) {
 	t.Parallel()
 	refused, err := net.Listen("tcp", "127.0.0.1:0")
@@ -217,7 +217,7 @@ func TestReadyIsAskedWithAConnection(t *testing.T) {
 	}
 }
 
-// TestReserve: attempts under way are limited, and a caller that had to wait learns how long.
+// TestReserve: running attempts are limited, and Reserve returns how long it waited.
 func TestReserve(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

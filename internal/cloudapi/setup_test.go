@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// setup returns a client of a server, and counts the requests the server reads.
+// setup returns a client of a server, and the number of requests that the server has read.
 func setup(t *testing.T, handler http.HandlerFunc, change ...func(*cloudapi.Options)) (*cloudapi.Client, *atomic.Int32) {
 	t.Helper()
 	var posts atomic.Int32
@@ -52,16 +52,16 @@ func setup(t *testing.T, handler http.HandlerFunc, change ...func(*cloudapi.Opti
 	return c, &posts
 }
 
-func mustNotTell(t *testing.T, out message.Outcome, secrets ...string) {
+func mustNotHave(t *testing.T, out message.Outcome, secrets ...string) {
 	t.Helper()
 	if text := fmt.Sprintf("%+v", out.Detail); strings.Contains(text, token) || strings.Contains(text, "16505551234") {
-		t.Errorf("what is kept of the answer has a token or a recipient in it: %s", text)
+		t.Errorf("the detail has a token or a recipient: %s", text)
 	}
-	out.Detail = message.ErrorDetail{} // Meta's own words are for records, and in no log
+	out.Detail = message.ErrorDetail{} // records have Meta's texts, logs do not
 	text := fmt.Sprintf("%+v", out)
 	for _, secret := range append(secrets, token, "16505551234", "canary") {
 		if strings.Contains(text, secret) {
-			t.Errorf("outcome tells %q: %s", secret, text)
+			t.Errorf("the outcome has %q: %s", secret, text)
 		}
 	}
 }

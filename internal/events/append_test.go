@@ -55,7 +55,7 @@ func TestAppendChoosesTheStream(t *testing.T) {
 	}
 }
 
-// TestAppendPutsEventsTogether: as many events into an entry as it may hold, in their order.
+// TestAppendPutsEventsTogether: an entry gets as many events as it may have, in order.
 func TestAppendPutsEventsTogether(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Client(t))
@@ -89,7 +89,7 @@ func TestAppendPutsEventsTogether(t *testing.T) {
 	}
 }
 
-// held is a go-redis hook that holds every pipeline until the test lets it go.
+// held is a go-redis hook that blocks every pipeline until the test releases it.
 type held struct {
 	redis.Hook
 	came, leave chan struct{}
@@ -107,8 +107,8 @@ func (h held) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 	}
 }
 
-// TestCallersOfAppendShareEntries: those who come while a round trip is under way go with the next,
-// into one entry, and all learn what became of it. Of those who left nothing is written.
+// TestCallersOfAppendShareEntries: calls during a round trip share the next one and its entry, and all get its
+// result. The events of cancelled calls are not written.
 func TestCallersOfAppendShareEntries(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Client(t))
@@ -128,7 +128,7 @@ func TestCallersOfAppendShareEntries(t *testing.T) {
 	eventually(t, "61 parts wait", func() bool { return events.Waiting(s) == 61 })
 	leave(gone)
 	if err := <-results; !errors.Is(err, gone) {
-		t.Errorf("a caller who left: %v", err)
+		t.Errorf("a cancelled call: %v", err)
 	}
 	hold.leave <- struct{}{}
 	if err := <-results; err != nil {
@@ -162,7 +162,7 @@ func TestQuarantineIsBounded(t *testing.T) {
 	}
 	first := db.XRange(t.Context(), events.QuarantineKey(), "-", "+").Val()[0].Values
 	if body := first["body"].(string); len(body) != 64<<10 || first["bytes"] != "100000" || first["why"] != "not JSON" {
-		t.Errorf("kept %d bytes, said %v because %v", len(body), first["bytes"], first["why"])
+		t.Errorf("stored %d bytes, field bytes %v, field why %v", len(body), first["bytes"], first["why"])
 	}
 	for range 1500 {
 		if err := s.Quarantine(t.Context(), []byte("x"), "not JSON"); err != nil {
@@ -193,8 +193,9 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// TestAnImpossibleEventHoldsUpNoOther: it goes to the quarantine, and what came with it to the streams.
-func TestAnImpossibleEventHoldsUpNoOther(t *testing.T) {
+// TestAnImpossibleEventDelaysNoOther: an event that cannot be encoded goes to the quarantine, and the others go
+// to the streams.
+func TestAnImpossibleEventDelaysNoOther(t *testing.T) {
 	on(t, func(t *testing.T, db *store.DB) {
 		s := events.New(db, shards, events.Options{})
 		bad := status(numberA, 7)

@@ -14,7 +14,7 @@ import (
 	"sluice/internal/redistest"
 )
 
-// On a Cluster the shards lie in different slots: no command and no script may reach over two.
+// On a Cluster the shards are in different slots: no command and no script may use keys of two shards.
 func TestEverythingWorksOnACluster(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "--cluster-enabled", "yes")
@@ -50,8 +50,8 @@ func TestEverythingWorksOnACluster(t *testing.T) {
 	eventually(t, "a dead entry", func() bool { return db.XLen(t.Context(), events.DeadKey(shards.Of(numberB))).Val() == 1 })
 	stop()
 	began := time.Now()
-	beats(t, s.NewLiveness("host-one"))
-	if c := channel(t, s); c.Gap.Before(began.Add(time.Second)) { // another master's clock may be that much ahead
+	heartbeat(t, s.NewLiveness("host-one"))
+	if c := channel(t, s); c.Gap.Before(began.Add(time.Second)) { // the clock of another master may be ahead by that much
 		t.Errorf("the gap before the first start ends at %s, it began at %s", c.Gap, began)
 	}
 	short := events.New(db, shards, events.Options{Retention: time.Millisecond, MaxLen: 100})

@@ -17,7 +17,7 @@ import (
 	"sluice/internal/store"
 )
 
-// One event that always fails must not keep others waiting for long, and must not be lost.
+// An event that always fails must not delay others for long, and must not be lost.
 func TestPoisonGoesToTheDeadStream(t *testing.T) {
 	on(t, func(t *testing.T, db *store.DB) {
 		s := events.New(db, shards, events.Options{})
@@ -44,7 +44,7 @@ func TestPoisonGoesToTheDeadStream(t *testing.T) {
 		dead := db.XRange(t.Context(), events.DeadKey(shards.Of(numberA)), "-", "+").Val()
 		original := db.XRangeN(t.Context(), events.MetaKey(shards.Of(numberA)), "-", "+", 8).Val()[7]
 		if len(dead) != 1 || dead[0].Values["id"] != original.ID || dead[0].Values[events.Field] != original.Values[events.Field] {
-			t.Errorf("dead: %v, want it made of %v", dead, original)
+			t.Errorf("dead letter %v, want it made of %v", dead, original)
 		}
 		if n := tries.Load(); n != 5 {
 			t.Errorf("tried %d times, want 5", n)
@@ -52,7 +52,7 @@ func TestPoisonGoesToTheDeadStream(t *testing.T) {
 	})
 }
 
-// Of an entry with several events only those are dead that fail.
+// Only the failing events of an entry become dead letters.
 func TestPoisonAmongOthersInAnEntry(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Client(t))
@@ -82,15 +82,15 @@ func TestPoisonAmongOthersInAnEntry(t *testing.T) {
 	}
 }
 
-// What is Redis's fault or ours is no event's: nothing dies, and all is handled after it.
-func TestAnOutageBuriesNothing(t *testing.T) {
+// Faults of Redis or of Sluice make no event a dead letter: all events are applied when the fault is gone.
+func TestAnOutageDeadLettersNothing(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Client(t))
 	s := events.New(db, shards, events.Options{})
 	appendAll(t, s, statuses(numberA, 0, 20))
 	got := newSeen()
 	faults := []error{
-		context.DeadlineExceeded, errors.New("of ours"), reply("NOAUTH Authentication required."), reply("LOADING Redis is loading the dataset in memory"),
+		context.DeadlineExceeded, errors.New("a fault of Sluice"), reply("NOAUTH Authentication required."), reply("LOADING Redis is loading the dataset in memory"),
 		reply("ERR max number of clients reached"), reply("NOSCRIPT No matching script."),
 	}
 	var n atomic.Int32
@@ -104,19 +104,19 @@ func TestAnOutageBuriesNothing(t *testing.T) {
 		t.Errorf("got %v", all)
 	}
 	if n := db.XLen(t.Context(), events.DeadKey(shards.Of(numberA))).Val(); n != 0 {
-		t.Errorf("%d entries are dead", n)
+		t.Errorf("%d dead letters", n)
 	}
 }
 
-// reply is an error that Redis answers.
+// reply is an error reply of Redis.
 type reply string
 
 func (r reply) Error() string { return string(r) }
 
 func (reply) RedisError() {}
 
-// Only scripts that fail and what cannot be read are an entry's fault.
-func TestBlames(t *testing.T) {
+// The content of an entry causes only failing scripts and undecodable data.
+func TestEntryFault(t *testing.T) {
 	t.Parallel()
 	var n int
 	unreadable := json.Unmarshal([]byte(`"x"`), &n)
@@ -133,15 +133,15 @@ func TestBlames(t *testing.T) {
 		{reply("ERR max number of clients reached"), false},
 		{reply("NOREPLICAS Not enough good replicas to write."), false},
 		{io.EOF, false},
-		{errors.New("of ours"), false},
+		{errors.New("a fault of Sluice"), false},
 	} {
-		if got := events.Blames(fmt.Errorf("apply: %w", tt.err)); got != tt.want {
-			t.Errorf("%v: the entry is to blame %v, want %v", tt.err, got, tt.want)
+		if got := events.EntryFault(fmt.Errorf("apply: %w", tt.err)); got != tt.want {
+			t.Errorf("%v: fault of the entry %v, want %v", tt.err, got, tt.want)
 		}
 	}
 }
 
-// What cannot be read is dead at once; what stands beside it in its entry is applied.
+// Unreadable lines become dead letters at once. The other events of the entry are applied.
 func TestUnreadableEntriesGoToTheDeadStream(t *testing.T) {
 	on(t, func(t *testing.T, db *store.DB) {
 		s := events.New(db, shards, events.Options{})

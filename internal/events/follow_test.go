@@ -18,13 +18,13 @@ import (
 func TestFollow(t *testing.T) {
 	on(t, func(t *testing.T, db *store.DB) {
 		s := events.New(db, shards, events.Options{})
-		for n := range 500 { // more than two pages, the shards unevenly filled
+		for n := range 500 { // more than two pages, with different numbers of events in the shards
 			number := numberA
 			if n%50 == 0 {
 				number = numberB
 			}
 			key := events.MetaKey(shards.Of(number))
-			if n%3 == 0 { // for Follow it does not matter what is where
+			if n%3 == 0 { // Follow returns the same events in each stream
 				key = events.MessageKey(shards.Of(number))
 			}
 			add(t, db, key, fmt.Sprintf("%d-0", 1000+n), events.Field, line(number, n))
@@ -85,7 +85,7 @@ func TestFollow(t *testing.T) {
 		}
 		appendAll(t, s, statuses(numberA, 9000, 9001))
 		if got := <-fresh; got != "wamid.9000" {
-			t.Errorf("followed %s, want only what is new", got)
+			t.Errorf("followed %s, want only new events", got)
 		}
 		cancel()
 		if err := <-done; err != nil {
@@ -94,13 +94,13 @@ func TestFollow(t *testing.T) {
 
 		for _, bad := range []string{"", "x", "-1", "1-", "1-2-3", "2026-13-01T00:00:00Z", "99999999999999999999"} {
 			if err := s.Follow(t.Context(), bad, nil, nil); err == nil {
-				t.Errorf("from %q was taken", bad)
+				t.Errorf("from %q was accepted", bad)
 			}
 		}
 	})
 }
 
-// TestFollowSomeTypes: only the streams are read that may hold them.
+// TestFollowSomeTypes: Follow reads only the streams that may have events of these types.
 func TestFollowSomeTypes(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Client(t))
@@ -122,7 +122,7 @@ func TestFollowSomeTypes(t *testing.T) {
 		}
 		return got
 	}
-	// What is of another type than a stream cannot be read as one.
+	// Reading a key of another type fails.
 	db.Rename(t.Context(), events.MessageKey(shards.Of(numberA)), "kept")
 	db.Set(t.Context(), events.MessageKey(shards.Of(numberA)), "no stream", 0)
 	if got := follow(message.EventStatus); !slices.Equal(got, []string{message.EventStatus}) {

@@ -16,10 +16,10 @@ import (
 	"sluice/internal/store"
 )
 
-func TestReadHandsOverEveryEventOnceAndInOrder(t *testing.T) {
+func TestReadDeliversEveryEventOnceAndInOrder(t *testing.T) {
 	on(t, func(t *testing.T, db *store.DB) {
 		s := events.New(db, shards, events.Options{})
-		for n := 0; n < 4500; n += 45 { // before anybody reads, and more than one read holds
+		for n := 0; n < 4500; n += 45 { // before a reader starts, and more than one read returns
 			appendAll(t, s, statuses(numberA, n, n+45))
 		}
 		got := newSeen()
@@ -40,17 +40,17 @@ func TestReadHandsOverEveryEventOnceAndInOrder(t *testing.T) {
 		all := got.until(t, 4610)
 		a := slices.DeleteFunc(all, func(id string) bool { return len(id) > len("wamid.9999") })
 		if !slices.Equal(a, wamids(0, 4600)) {
-			t.Errorf("out of order or doubled: %v", a)
+			t.Errorf("out of order or duplicated: %v", a)
 		}
 		applied(t, s)
 		stop()
 		if n := db.ZCard(t.Context(), "sluice:{s00}:readers").Val(); n != 0 {
-			t.Errorf("%d readers left behind", n)
+			t.Errorf("%d readers are still registered", n)
 		}
 	})
 }
 
-// TestThePositionIsStoredWithWhatIsApplied: by the handler when it says so, else for it.
+// TestThePositionIsStoredWithWhatIsApplied: the handler stores it and returns true, else the reader stores it.
 func TestThePositionIsStoredWithWhatIsApplied(t *testing.T) {
 	on(t, func(t *testing.T, db *store.DB) {
 		s := events.New(db, shards, events.Options{})
@@ -65,8 +65,8 @@ func TestThePositionIsStoredWithWhatIsApplied(t *testing.T) {
 		appendAll(t, s, statuses(numberA, 0, 3))
 		first := (<-handled)[events.AppliedKey(shard)]
 		eventually(t, "stored", func() bool { return position() == first })
-		// What the handler says to have stored is not stored once more: while nothing comes, it is
-		// with the watermark.
+		// The reader does not store again what the handler has stored. It does so only with the watermark of the
+		// idle shard.
 		stores.Store(true)
 		appendAll(t, s, statuses(numberA, 3, 4))
 		second := (<-handled)[events.AppliedKey(shard)]
@@ -78,8 +78,8 @@ func TestThePositionIsStoredWithWhatIsApplied(t *testing.T) {
 	})
 }
 
-// TestAReaderThatDiesAfterItsApplying: what was applied and not stored as such comes again, to
-// whoever reads on, and nothing else does.
+// TestAReaderThatDiesAfterItsApplying: events that were applied, but whose position was not stored, come again to
+// the next reader, and no other events do.
 func TestAReaderThatDiesAfterItsApplying(t *testing.T) {
 	on(t, func(t *testing.T, db *store.DB) {
 		s := events.New(db, shards, events.Options{})
@@ -112,7 +112,7 @@ func TestAReaderThatDiesAfterItsApplying(t *testing.T) {
 	})
 }
 
-// TestTwoReadersOfOneShard: each event is applied at least once, and both come to the end.
+// TestTwoReadersOfOneShard: each event is applied at least once, and both readers reach the end.
 func TestTwoReadersOfOneShard(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Client(t))
@@ -139,7 +139,7 @@ func TestTwoReadersOfOneShard(t *testing.T) {
 	passed(t, s, db)
 }
 
-// TestAShardThatWasElsewhere: a reader that has a shard again goes on where the other one was.
+// TestAShardThatWasElsewhere: a reader that gets a shard back continues at the position of the other reader.
 func TestAShardThatWasElsewhere(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Client(t))
@@ -156,12 +156,11 @@ func TestAShardThatWasElsewhere(t *testing.T) {
 	got.until(t, 5)
 	applied(t, s)
 	members.Set("one", other)
-	// It may still be in the read that it began before; then it is back with another one, of which
-	// this shard is none.
+	// The reader may still be in a read that it began before. Its next read does not have this shard.
 	mark := func() string { return db.Get(t.Context(), events.WatermarkKey(shard)).Val() }
-	eventually(t, "the shard is left alone", func() bool {
+	eventually(t, "the reader no longer reads the shard", func() bool {
 		before := mark()
-		time.Sleep(1500 * time.Millisecond) // an idle reader writes the mark each second
+		time.Sleep(1500 * time.Millisecond) // an idle reader stores the watermark each second
 		return mark() == before
 	})
 	appendAll(t, s, statuses(numberA, 5, 10))
@@ -176,7 +175,7 @@ func TestAShardThatWasElsewhere(t *testing.T) {
 	}
 }
 
-// elsewhere is a reader that would read a shard before name does.
+// elsewhere returns the name of a reader that is preferred to name for a shard.
 func elsewhere(name string, shard message.Shard) string {
 	for i := 0; ; i++ {
 		if other := "other" + strconv.Itoa(i); message.Rank(name, []string{name, other}, shard.String()) == 1 {
@@ -185,7 +184,7 @@ func elsewhere(name string, shard message.Shard) string {
 	}
 }
 
-// A shard whose events cannot be applied, or slowly, keeps no other one waiting.
+// A shard whose events fail, or are applied slowly, delays no other shard.
 func TestAShardThatIsStuckKeepsNoOtherWaiting(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Client(t))
@@ -217,8 +216,8 @@ func TestAShardThatIsStuckKeepsNoOtherWaiting(t *testing.T) {
 	applied(t, s)
 }
 
-// After a restart Redis may have lost what was applied last, and knows better than this process how
-// far it was: the last minute is applied again, and nothing older.
+// After a restart Redis may have lost the last writes. So the reader reads the position from Redis again, and
+// applies the events of the last minute again, but no older ones.
 func TestReadGoesOnAfterRedisWasAwayOrEmptied(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -234,11 +233,11 @@ func TestReadGoesOnAfterRedisWasAwayOrEmptied(t *testing.T) {
 	passed(t, s, db)
 	server.Kill()
 	if err := s.Append(t.Context(), statuses(numberA, 100, 101)); err == nil {
-		t.Error("Append returned nil with Redis away")
+		t.Error("Append returned nil while Redis was down")
 	}
 	server.Restart()
 	appendAll(t, s, statuses(numberA, 5, 10))
-	eventually(t, "all after the restart", func() bool { return slices.Contains(got.all(), "wamid.9") })
+	eventually(t, "all events after the restart", func() bool { return slices.Contains(got.all(), "wamid.9") })
 	applied(t, s)
 	times := func(id string) (n int) {
 		for _, x := range got.all() {
@@ -249,13 +248,13 @@ func TestReadGoesOnAfterRedisWasAwayOrEmptied(t *testing.T) {
 		return n
 	}
 	if times("wamid.0") != 2 || times("wamid.99") != 1 {
-		t.Errorf("applied %d times what was applied just before the restart, and %d times what is older", times("wamid.0"), times("wamid.99"))
+		t.Errorf("an event from just before the restart was applied %d times, an older one %d times", times("wamid.0"), times("wamid.99"))
 	}
 	if err := db.FlushAll(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
 	appendAll(t, s, statuses(numberA, 10, 15))
-	eventually(t, "all after the flush", func() bool { return slices.Contains(got.all(), "wamid.14") })
+	eventually(t, "all events after the flush", func() bool { return slices.Contains(got.all(), "wamid.14") })
 	for _, id := range wamids(0, 15) {
 		if !slices.Contains(got.all(), id) {
 			t.Errorf("%s is missing", id)
@@ -263,7 +262,7 @@ func TestReadGoesOnAfterRedisWasAwayOrEmptied(t *testing.T) {
 	}
 }
 
-// passed waits until the reader has gone on after all there is.
+// passed waits until the watermark is after all events.
 func passed(t *testing.T, s *events.Stream, db *store.DB) {
 	t.Helper()
 	applied(t, s)
@@ -271,13 +270,13 @@ func passed(t *testing.T, s *events.Stream, db *store.DB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the watermark goes on", func() bool {
+	eventually(t, "the watermark increases", func() bool {
 		w, err := s.Watermark(t.Context(), shards.Of(numberA))
 		return err == nil && w.After(now)
 	})
 }
 
-// An idle reader must cost Redis next to nothing.
+// An idle reader must send few commands to Redis.
 func TestIdleReadersAskSeldom(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -295,7 +294,7 @@ func TestIdleReadersAskSeldom(t *testing.T) {
 		return n
 	}
 	before := commands()
-	time.Sleep(2 * time.Second) // the measure itself
+	time.Sleep(2 * time.Second) // the time of the measurement
 	perSecond := (commands() - before) / 2
 	t.Logf("%d commands a second", perSecond)
 	if perSecond > 20 {
@@ -303,7 +302,7 @@ func TestIdleReadersAskSeldom(t *testing.T) {
 	}
 }
 
-// TestAFullRedis: it takes the position, for what is not applied cannot be trimmed.
+// TestAFullRedis: it stores the position, because entries that are not applied cannot be trimmed.
 func TestAFullRedis(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Client(t))
@@ -317,7 +316,7 @@ func TestAFullRedis(t *testing.T) {
 	read(t, s, "one", func(ctx context.Context, shard message.Shard, batch []message.Event, also map[string]string) (bool, error) {
 		once.Do(func() {
 			if err := s.Append(ctx, statuses(numberA, 9, 10)); err == nil {
-				t.Error("it is not full")
+				t.Error("Redis is not full")
 			}
 		})
 		return got.handle(ctx, shard, batch, also)

@@ -22,7 +22,7 @@ import (
 
 const numberA = "106540352242922"
 
-// shards is small so that a test sees every shard and leaves few connections.
+// shards is small, so that a test uses every shard and few connections.
 const shards message.Shards = 2
 
 var numberB = otherShard(numberA)
@@ -35,7 +35,7 @@ func otherShard(number string) string {
 	}
 }
 
-// on runs a test on a real Redis and on the one that the demo carries with it.
+// on runs a test on a real Redis and on miniredis, which the demo uses.
 func on(t *testing.T, f func(t *testing.T, db *store.DB)) {
 	t.Run("redis", func(t *testing.T) {
 		t.Parallel()
@@ -73,7 +73,7 @@ func statuses(number string, from, to int) []message.Event {
 	return all
 }
 
-// seen collects what a handler was given.
+// seen collects the events of a handler.
 type seen struct {
 	mu     sync.Mutex
 	wamids []string
@@ -153,12 +153,12 @@ func add(t *testing.T, db *store.DB, key, id string, values ...string) {
 	}
 }
 
-// line is an event as it is in an entry.
+// line returns an event as a line of an entry.
 func line(number string, n int) string {
 	return fmt.Sprintf(`{"v":2,"type":"status","at":1,"phone_number_id":%q,"report":{"phone_number_id":%q,"wamid":"wamid.%d","status":"sent"}}`, number, number, n)
 }
 
-// applied waits until all Meta events are.
+// applied waits until all events from Meta are applied.
 func applied(t *testing.T, s *events.Stream) {
 	t.Helper()
 	eventually(t, "all applied", func() bool {
@@ -167,7 +167,7 @@ func applied(t *testing.T, s *events.Stream) {
 	})
 }
 
-// eventually waits for what Redis shows only when asked.
+// eventually polls until ok is true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	poll.Until(t, what, ok)

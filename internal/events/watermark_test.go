@@ -32,9 +32,9 @@ func TestWatermark(t *testing.T) {
 			t.Errorf("never written: %v", w)
 		}
 		if lag := s.Lag(); lag != 0 {
-			t.Errorf("nobody reads: lag %s", lag)
+			t.Errorf("no reader: lag %s", lag)
 		}
-		// More than one read holds, at times of their own.
+		// More entries than one read returns, with different times.
 		for n := range 120 {
 			add(t, db, key, fmt.Sprintf("%d-0", 1000*(n+1)), events.Field, line(numberA, n))
 		}
@@ -61,16 +61,16 @@ func TestWatermark(t *testing.T) {
 			last = id
 			steps <- struct{}{}
 		}
-		eventually(t, "all is applied, and the mark is that of the last read", func() bool { return mark().After(before.Truncate(time.Millisecond)) })
+		eventually(t, "all events are applied, and the watermark is the time of the last read", func() bool { return mark().After(before.Truncate(time.Millisecond)) })
 		idle := mark()
-		eventually(t, "it goes on while nothing comes", func() bool { return mark().Sub(idle) >= 2*time.Second })
+		eventually(t, "it increases while no events come", func() bool { return mark().Sub(idle) >= 2*time.Second })
 		if ahead := time.Until(mark()); ahead > time.Second {
 			t.Errorf("it is %s ahead", ahead)
 		}
 		if lag := s.Lag(); lag <= 0 || lag > 10*time.Second {
 			t.Errorf("lag %s", lag)
 		}
-		// Entries may be from a clock that was wrong.
+		// A wrong clock may have written entries.
 		future := time.Now().Add(time.Hour).UnixMilli()
 		for n := range 120 {
 			add(t, db, key, fmt.Sprintf("%d-%d", future, n), events.Field, line(numberA, n))
@@ -79,7 +79,7 @@ func TestWatermark(t *testing.T) {
 		steps <- struct{}{}
 		<-handled
 		if ahead := time.Until(mark()); ahead > time.Minute {
-			t.Errorf("after a clock that ran ahead the mark is %s ahead", ahead)
+			t.Errorf("after a clock that was ahead, the watermark is %s ahead", ahead)
 		}
 		stood := mark()
 		close(steps)
@@ -91,12 +91,12 @@ func TestWatermark(t *testing.T) {
 		stop()
 		close(handled)
 		if lag := s.Lag(); lag != 0 {
-			t.Errorf("nobody reads any more: lag %s", lag)
+			t.Errorf("after the reader stopped: lag %s", lag)
 		}
 	})
 }
 
-// ms is the time in an entry's id.
+// ms returns the time in the id of an entry.
 func ms(t *testing.T, id string) int64 {
 	t.Helper()
 	text, _, _ := strings.Cut(id, "-")
@@ -107,8 +107,8 @@ func ms(t *testing.T, id string) int64 {
 	return n
 }
 
-// TestTheWatermarkStandsWhileEventsFail: and goes on once they are applied.
-func TestTheWatermarkStandsWhileEventsFail(t *testing.T) {
+// TestTheWatermarkStopsWhileEventsFail: it increases again when they are applied.
+func TestTheWatermarkStopsWhileEventsFail(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Client(t))
 	s := events.New(db, shards, events.Options{})
@@ -143,7 +143,7 @@ func TestTheWatermarkStandsWhileEventsFail(t *testing.T) {
 			t.Fatalf("watermark %v although nothing was applied", w)
 		}
 	}
-	eventually(t, "the other shard's goes on", func() bool { return mark(numberB).After(arrived) })
+	eventually(t, "the watermark of the other shard increases", func() bool { return mark(numberB).After(arrived) })
 	if w := mark(numberA); w.After(arrived) {
 		t.Fatalf("watermark %v although nothing was applied", w)
 	}

@@ -24,11 +24,11 @@ func TestAccepted(t *testing.T) {
 		t.Errorf("id %s", a.ID)
 	}
 	if day := a.ExpiresAt.Sub(before); day < 23*time.Hour+59*time.Minute || day > 24*time.Hour+time.Minute {
-		t.Errorf("expires in %v, want the class's 24 h", day)
+		t.Errorf("expires in %v, want the 24 h of the class", day)
 	}
 	m := b.store.messages[a.ID]
 	if string(m.Payload) != `{"messaging_product":"whatsapp",`+hello[1:] || m.Ref != "7" || len(m.Tags) != 2 || m.Content.To != "+15551234567" || m.Key != "order-7" {
-		t.Errorf("handed over %+v", m)
+		t.Errorf("stored %+v", m)
 	}
 	if got := r.header.Get("Content-Type"); got != "application/json" {
 		t.Errorf("media type %q", got)
@@ -94,19 +94,19 @@ func TestIdempotency(t *testing.T) {
 	}
 	a := b.do(t, "POST", "/v1/messages", strings.Replace(envelope(`,"key":"k"`), ours, theirs, 1), withHeader("Authorization", "Bearer "+b.wide)).accepted(t)
 	if a.Duplicate || a.ID == first.ID {
-		t.Errorf("another number's key met ours: %+v", a)
+		t.Errorf("the same key of another number is a duplicate: %+v", a)
 	}
 	if one, two := b.post(t, envelope("")).accepted(t), b.post(t, envelope("")).accepted(t); one.ID == two.ID {
-		t.Error("two messages without a key became one")
+		t.Error("two messages without a key have the same id")
 	}
 }
 
-// Deadlines are judged by the store's clock, on each way in, and so is what a message waits for.
+// Deadlines are compared with Redis's clock on every path, and explanations use it too.
 func TestTheStoresClockDecides(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.offset = 2 * time.Hour
-	soon := time.Now().Add(time.Hour).UTC().Truncate(time.Second) // past, by the store's clock
+	soon := time.Now().Add(time.Hour).UTC().Truncate(time.Second) // past, by Redis's clock
 	at := soon.Format(time.RFC3339)
 	lines := withHeader("Content-Type", "application/x-ndjson")
 	for name, r := range map[string]reply{
@@ -119,18 +119,18 @@ func TestTheStoresClockDecides(t *testing.T) {
 		}
 	}
 	if left := time.Until(b.post(t, envelope("")).accepted(t).ExpiresAt); left < 2*time.Hour {
-		t.Errorf("without a deadline it has %s", left)
+		t.Errorf("the default deadline is in %s", left)
 	}
 	id := message.NewID(ours, "due")
 	b.store.records[id] = message.Record{Context: message.Context{ID: id, From: ours}, State: message.Queued, NextAt: soon, ExpiresAt: soon.Add(24 * time.Hour)}
 	r := b.do(t, http.MethodGet, "/v1/messages/"+id+"/explain", "", withHeader("Authorization", "Bearer "+b.readOnly))
 	if strings.Contains(r.body, `"scheduled"`) || r.status != http.StatusOK {
-		t.Errorf("what is due is explained as %d %s", r.status, r.body)
+		t.Errorf("a due message is explained as %d %s", r.status, r.body)
 	}
 }
 
-// A caller who repeats a request after its deadline learns what became of the first, and one who uses the
-// key for another message that it is taken.
+// A request that is repeated after its deadline is answered with the state of the message, and another message
+// with the key is refused.
 func TestRepeatAfterDeadline(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -138,7 +138,7 @@ func TestRepeatAfterDeadline(t *testing.T) {
 	id := message.NewID(ours, "k")
 	b.store.records[id] = message.Record{Context: message.Context{ID: id}, State: message.Queued, ExpiresAt: past}
 	body := envelope(`,"key":"k","expires_at":"` + past.Format(time.RFC3339) + `"`)
-	b.post(t, body).accepted(t) // from here on the store knows the content of that record
+	b.post(t, body).accepted(t) // now the fake has the content of that record
 	if r := b.post(t, body); r.status != http.StatusOK || !r.accepted(t).Duplicate || r.accepted(t).ID != id {
 		t.Errorf("repeat: %d %s", r.status, r.body)
 	}
@@ -165,23 +165,23 @@ func TestRepeatAfterDeadline(t *testing.T) {
 	}
 }
 
-// What would expire before its turn is refused, with the wait.
+// A message that would expire before it can be sent is refused, with the expected wait.
 func TestBacklogBeforeTheDeadline(t *testing.T) {
 	t.Parallel()
 	at := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.RFC3339) }
 	cases := []struct {
 		name  string
 		body  string
-		class message.Class // asked about; empty: nothing is asked
+		class message.Class // of the estimate; empty: no estimate
 		wait  time.Duration
 		err   error
 		after string // Retry-After of the refusal; empty: accepted
 	}{
 		{"authentication in time", envelope(`,"class":"authentication"`), message.Authentication, 9 * time.Minute, nil, ""},
 		{"authentication too late", envelope(`,"class":"authentication"`), message.Authentication, 11*time.Minute + time.Millisecond, nil, "661"},
-		{"the class's own deadline", envelope(`,"class":"marketing"`), message.Marketing, 25 * time.Hour, nil, ""},
+		{"the deadline of the class", envelope(`,"class":"marketing"`), message.Marketing, 25 * time.Hour, nil, ""},
 		{"default class", envelope(""), message.Service, 25 * time.Hour, nil, "90000"},
-		{"deadline of its own", envelope(`,"expires_at":"` + at(time.Minute) + `"`), message.Service, 2 * time.Minute, nil, "120"},
+		{"a given deadline", envelope(`,"expires_at":"` + at(time.Minute) + `"`), message.Service, 2 * time.Minute, nil, "120"},
 		{"scheduled in the past", envelope(`,"send_at":"` + at(-time.Hour) + `"`), message.Service, 25 * time.Hour, nil, "90000"},
 		{"scheduled ahead", envelope(`,"send_at":"` + at(time.Hour) + `"`), "", 100 * time.Hour, nil, ""},
 		{"not known", envelope(""), message.Service, 100 * time.Hour, errors.New("away"), ""},
@@ -191,16 +191,16 @@ func TestBacklogBeforeTheDeadline(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			var asked message.Class
-			b.drain = func(_ context.Context, number string, class message.Class) (time.Duration, error) {
+			b.eta = func(_ context.Context, number string, class message.Class) (time.Duration, error) {
 				if number != ours {
-					t.Errorf("asked about number %s", number)
+					t.Errorf("estimate for number %s", number)
 				}
 				asked = class
 				return c.wait, c.err
 			}
 			r := b.post(t, c.body)
 			if asked != c.class {
-				t.Errorf("asked about class %q, want %q", asked, c.class)
+				t.Errorf("estimate for class %q, want %q", asked, c.class)
 			}
 			if got := r.header.Get("Retry-After"); got != c.after {
 				t.Errorf("Retry-After %q, want %q", got, c.after)
@@ -214,22 +214,22 @@ func TestBacklogBeforeTheDeadline(t *testing.T) {
 				t.Errorf("%d %s", r.status, r.body)
 			}
 			seconds, err := time.ParseDuration(c.after + "s")
-			if err != nil || !strings.Contains(p.Detail, " "+seconds.String()+";") || p.Errors[0].Fix == "" {
-				t.Errorf("the detail does not tell the wait of %v: %s", seconds, r.body)
+			if err != nil || !strings.Contains(p.Detail, " "+seconds.String()+".") || p.Errors[0].Fix == "" {
+				t.Errorf("the detail lacks the wait of %v: %s", seconds, r.body)
 			}
 			if len(b.store.messages) != 0 {
-				t.Error("it was accepted all the same")
+				t.Error("the refused message was stored")
 			}
 		})
 	}
 }
 
-// A caller who repeats himself is told of the first message, whatever waits by then.
+// A repeated request is a duplicate, even if the backlog is too long by then.
 func TestRepeatBehindABacklog(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	first := b.post(t, envelope(`,"key":"k"`)).accepted(t)
-	b.drain = func(context.Context, string, message.Class) (time.Duration, error) { return 100 * time.Hour, nil }
+	b.eta = func(context.Context, string, message.Class) (time.Duration, error) { return 100 * time.Hour, nil }
 	if r := b.post(t, envelope(`,"key":"k"`)); r.status != http.StatusOK || !r.accepted(t).Duplicate || r.accepted(t).ID != first.ID {
 		t.Errorf("repeat: %d %s", r.status, r.body)
 	}

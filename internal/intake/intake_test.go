@@ -17,7 +17,7 @@ func TestRequestID(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	if r := b.do(t, "POST", "/v1/messages", envelope(""), withHeader("X-Request-Id", "a-1")); r.header.Get("X-Request-Id") != "a-1" {
-		t.Errorf("ours came back as %q", r.header.Get("X-Request-Id"))
+		t.Errorf("the id of the request came back as %q", r.header.Get("X-Request-Id"))
 	}
 	one, two := b.post(t, envelope("")).header.Get("X-Request-Id"), b.post(t, envelope("")).header.Get("X-Request-Id")
 	if one == "" || one == two {
@@ -35,9 +35,9 @@ func TestMetrics(t *testing.T) {
 	b.post(t, envelope(`,"key":"k"`))
 	b.post(t, `{}`)
 	b.do(t, "POST", "/v1/messages", "", withHeader("Authorization", "Bearer x"))
-	b.drain = func(context.Context, string, message.Class) (time.Duration, error) { return 1000 * time.Hour, nil }
+	b.eta = func(context.Context, string, message.Class) (time.Duration, error) { return 1000 * time.Hour, nil }
 	b.post(t, envelope(""))
-	b.drain = nil
+	b.eta = nil
 	b.store.err = errors.New("away")
 	b.post(t, envelope(""))
 	want := `

@@ -10,10 +10,9 @@ import (
 	"time"
 
 	"sluice/internal/httpapi"
-	"sluice/internal/message"
 )
 
-// Bodies, headers and the answers they get. Message codes themselves are message's to test.
+// Requests and their refusals. The tests of package content cover the codes of messages.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -99,7 +98,7 @@ func TestRefusals(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := b.do(t, http.MethodPost, "/v1/messages", c.body, c.change)
 			if r.header.Get("Content-Type") != "application/problem+json" {
-				t.Fatalf("%d is no problem document: %s", r.status, r.body)
+				t.Fatalf("%d is not a problem document: %s", r.status, r.body)
 			}
 			p := r.problem(t)
 			if r.status != c.status || p.Code != c.code || p.Errors[0].Path != c.path && c.code != "json_too_deep" {
@@ -119,7 +118,7 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 	if len(b.store.messages) != 0 {
-		t.Errorf("%d messages were accepted", len(b.store.messages))
+		t.Errorf("%d messages were stored", len(b.store.messages))
 	}
 }
 
@@ -164,7 +163,7 @@ func TestAnswersNeverRepeatTheInput(t *testing.T) {
 	}
 }
 
-// Requests no client library would send.
+// Requests that no client library sends.
 func TestBrokenBodies(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

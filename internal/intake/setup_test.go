@@ -23,14 +23,14 @@ import (
 )
 
 const (
-	ours   = "100000000000001" // within both keys
-	theirs = "100000000000002" // within the wide key only
+	ours   = "100000000000001" // both keys cover it
+	theirs = "100000000000002" // only the wide key covers it
 )
 
 // fakeStore stores messages in memory. For the API it works like the real store.
 type fakeStore struct {
 	mu       sync.Mutex
-	err      error // what both methods return instead
+	err      error // if not nil, both methods return it
 	messages map[string]message.Message
 	records  map[string]message.Record
 }
@@ -88,7 +88,7 @@ func (k *fakeStore) Progress(_ context.Context, ids []string) ([]message.Record,
 	return all, k.err
 }
 
-// bench is an intake behind real HTTP.
+// bench is an Intake behind a real HTTP server.
 type bench struct {
 	*httptest.Server
 	store    *fakeStore
@@ -97,12 +97,12 @@ type bench struct {
 	in       *intake.Intake
 	registry *prometheus.Registry
 	log      *bytes.Buffer
-	refuse   bool                                                                             // types that are not known
-	offset   time.Duration                                                                    // of the store's clock
-	drain    func(ctx context.Context, number string, c message.Class) (time.Duration, error) // nil: at once
-	// Tokens of keys: for everything, for our number, without the scope to send, without any, revoked, expired.
+	refuse   bool                                                                             // refuse unknown types
+	offset   time.Duration                                                                    // of Redis's clock
+	eta      func(ctx context.Context, number string, c message.Class) (time.Duration, error) // nil: no wait
+	// Tokens of keys: for everything, for ours, without the scope to send, without scopes, revoked, expired.
 	wide, narrow, readOnly, scopeless, revoked, expired string
-	keys                                                map[string]string // of keys for our number, by the one scope that each has
+	keys                                                map[string]string // for ours, by the only scope of the key
 }
 
 func setup(t testing.TB) *bench {
@@ -143,11 +143,11 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 		Reader:   b.store,
 		Keys:     keys,
 		Numbers:  func(number string) bool { return number == ours || number == theirs },
-		Drain: func(ctx context.Context, number string, c message.Class) (time.Duration, error) {
-			if b.drain == nil {
+		ETA: func(ctx context.Context, number string, c message.Class) (time.Duration, error) {
+			if b.eta == nil {
 				return 0, nil
 			}
-			return b.drain(ctx, number, c)
+			return b.eta(ctx, number, c)
 		},
 		Refuse: func(string) bool { return b.refuse },
 		Offset: func() time.Duration { return b.offset },
@@ -164,21 +164,21 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 		Registerer: b.registry,
 	})
 	b.Server = &httptest.Server{Listener: l, Config: &http.Server{
-		Handler: b.in.Handler(), ReadTimeout: time.Second, // of a whole request; only the trickled body needs it
+		Handler: b.in.Handler(), ReadTimeout: time.Second, // for the test with a slow body
 	}}
 	b.Start()
 	t.Cleanup(b.Close)
 	return b
 }
 
-// reply is an answer, read.
+// reply is the answer to a request.
 type reply struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// problem is the answer's problem document.
+// problem returns the problem document of the answer.
 func (r reply) problem(t *testing.T) (p struct {
 	Type, Title, Detail, Code string
 	Status                    int
@@ -189,12 +189,12 @@ func (r reply) problem(t *testing.T) (p struct {
 ) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(r.body), &p); err != nil {
-		t.Fatalf("no problem document: %v in %q", err, r.body)
+		t.Fatalf("not a problem document: %v in %q", err, r.body)
 	}
 	return p
 }
 
-// accepted is the answer's acceptance.
+// accepted returns the accepted message of the answer.
 func (r reply) accepted(t *testing.T) (a struct {
 	ID        string
 	State     message.State
@@ -214,7 +214,7 @@ func (r reply) accepted(t *testing.T) (a struct {
 	return a
 }
 
-// do sends a request with our narrow key; change may alter it.
+// do sends a request with the narrow key. change may change the request.
 func (b *bench) do(t testing.TB, method, path, body string, change func(*http.Request)) reply {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, b.URL+path, strings.NewReader(body))
@@ -229,7 +229,7 @@ func (b *bench) do(t testing.TB, method, path, body string, change func(*http.Re
 	return b.answered(t, req)
 }
 
-// answered makes a request and reads the answer.
+// answered sends a request and reads the answer.
 func (b *bench) answered(t testing.TB, req *http.Request) reply {
 	t.Helper()
 	resp, err := b.Client().Do(req)
@@ -251,7 +251,7 @@ func (b *bench) post(t testing.TB, body string) reply {
 
 const hello = `{"to":"+15551234567","type":"text","text":{"body":"hi"}}`
 
-// envelope is a good request with more members, written as they follow "from".
+// envelope returns a valid request with more members, written as they follow "from".
 func envelope(more string) string {
 	return `{"from":"` + ours + `","message":` + hello + more + `}`
 }
@@ -260,8 +260,7 @@ func withHeader(name string, values ...string) func(*http.Request) {
 	return func(r *http.Request) { r.Header[name] = values }
 }
 
-// direct returns what serves requests of a key for our number without a network, so that
-// synctest can pass the time.
+// direct returns a function that serves requests of a key for ours without a network, for synctest.
 func direct(o intake.Options) func(method, path, body string) *httptest.ResponseRecorder {
 	token := httpapi.NewToken()
 	o.Keys = []httpapi.Key{{Hash: httpapi.HashToken(token), Scopes: httpapi.Scopes(), Numbers: []string{ours}}}
@@ -279,7 +278,7 @@ func direct(o intake.Options) func(method, path, body string) *httptest.Response
 	}
 }
 
-// hanging never answers by itself.
+// hanging answers only when the context ends.
 type hanging struct{}
 
 func (hanging) Accept(ctx context.Context, _ message.Message) (message.Acceptance, error) {
@@ -307,7 +306,7 @@ func hang(ctx context.Context) error {
 	}
 }
 
-// nothing accepts everything and keeps nothing.
+// nothing accepts everything and stores nothing.
 type nothing struct{}
 
 func (nothing) Accept(_ context.Context, m message.Message) (message.Acceptance, error) {

@@ -25,7 +25,7 @@ func TestStoreAway(t *testing.T) {
 			t.Errorf("%d %v %s", r.status, r.header, r.body)
 		}
 		if strings.Contains(r.body, "refused") {
-			t.Errorf("the answer tells of our inside: %s", r.body)
+			t.Errorf("the answer has an internal error text: %s", r.body)
 		}
 	}
 	if log := b.log.String(); !strings.Contains(log, "connection refused") || strings.Contains(log, "5551234567") {
@@ -33,14 +33,14 @@ func TestStoreAway(t *testing.T) {
 	}
 }
 
-// A store that hangs must not use up the time the server has to answer.
+// A store that hangs must not use up the time that the server has to answer.
 func TestStoreHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		serve := direct(intake.Options{
 			Acceptor: hanging{}, Reader: hanging{},
-			Drain: func(ctx context.Context, _ string, c message.Class) (time.Duration, error) {
-				if c == message.Utility { // long, and known just in time
+			ETA: func(ctx context.Context, _ string, c message.Class) (time.Duration, error) {
+				if c == message.Utility { // a long wait, estimated just in time
 					time.Sleep(400 * time.Millisecond)
 					return 100 * time.Hour, nil
 				}

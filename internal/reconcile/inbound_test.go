@@ -15,8 +15,8 @@ import (
 	"sluice/internal/reconcile"
 )
 
-// written reads the messages of these tests: the account is the message's id, and its arrival is when it
-// was written.
+// written reads the inbound messages of these tests: the account is the id of the message, and At is when it was
+// written.
 func written(e message.Event) (string, time.Time) {
 	if e.At == 0 {
 		return e.WABA, time.Time{}
@@ -24,8 +24,8 @@ func written(e message.Event) (string, time.Time) {
 	return e.WABA, time.Unix(e.At, 0)
 }
 
-// TestInboundMessagesAreCounted: those that were written just now, each once, by number, our numbers' only,
-// after the receipts are folded; and whoever counts them cannot hold the events back.
+// TestInboundMessagesAreCounted: recent messages to known numbers are counted once each, after the status reports
+// are applied. An error of the counter does not fail the events.
 func TestInboundMessagesAreCounted(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 25, 12, 0, 0, 700e6, time.UTC)
@@ -47,7 +47,7 @@ func TestInboundMessagesAreCounted(t *testing.T) {
 			got := map[string]int{}
 			calls := 0
 			r := reconcile.New(oneBatch{0, []message.Event{
-				inbound(number), inbound("555"), inbound("42"), inbound(""), receipt(number, "wamid.1", "sent", ""), inbound(number),
+				inbound(number), inbound("555"), inbound("42"), inbound(""), statusEvent(number, "wamid.1", "sent", ""), inbound(number),
 				{Type: message.EventUpdate, Number: number},
 				inbound(number),
 				{Type: message.EventInbound, Number: number, WABA: fmt.Sprint(serial), At: now.Unix()},
@@ -71,23 +71,24 @@ func TestInboundMessagesAreCounted(t *testing.T) {
 			if want := map[string]int{number: 4, "42": 1}; !maps.Equal(got, want) || calls != len(want) {
 				t.Errorf("counted %v in %d calls, want %v in one call each", got, calls, want)
 			}
-			if len(l.folded) != 1 {
-				t.Errorf("folded %+v", l.folded)
+			if len(l.applied) != 1 {
+				t.Errorf("applied %+v", l.applied)
 			}
-			if told := strings.Contains(logs.String(), number); told != (broken != nil) {
+			if logged := strings.Contains(logs.String(), number); logged != (broken != nil) {
 				t.Errorf("the log: %s", &logs)
 			}
 		})
 	}
 }
 
-// TestInboundMessagesWaitForTheLedger: events that come again must not be counted twice.
+// TestInboundMessagesWaitForTheLedger: messages are not counted before the status reports are applied, because
+// after an error the events come again.
 func TestInboundMessagesWaitForTheLedger(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
 	l := &fakeLedger{answer: func([]message.Evidence) ([]message.Folded, error) { return nil, broken }}
 	r := reconcile.New(oneBatch{0, []message.Event{
-		{Type: message.EventInbound, Number: number, WABA: "1", At: time.Now().Unix()}, receipt(number, "wamid.1", "sent", ""),
+		{Type: message.EventInbound, Number: number, WABA: "1", At: time.Now().Unix()}, statusEvent(number, "wamid.1", "sent", ""),
 	}}, l, reconcile.Options{Mark: mark, Written: written, Inbound: func(context.Context, string, int) error {
 		t.Error("counted")
 		return nil

@@ -8,8 +8,8 @@ import (
 	"sluice/internal/redistest"
 )
 
-// TestWhatWasHeardIsTold: when Meta was last heard, and when it made a number's last status.
-func TestWhatWasHeardIsTold(t *testing.T) {
+// TestLastReceived: Redis has the time of the last webhook, and when Meta created the last status of a number.
+func TestLastReceived(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t, redistest.Client(t))
 	now := time.Now().Truncate(time.Millisecond)
@@ -20,7 +20,7 @@ func TestWhatWasHeardIsTold(t *testing.T) {
 		}}
 	}
 	s.add(t,
-		message.Event{Type: message.EventMessage, At: at(0), Number: number}, // ours says nothing of Meta
+		message.Event{Type: message.EventMessage, At: at(0), Number: number}, // an event of Sluice proves nothing about webhooks
 		message.Event{Type: message.EventInbound, At: at(10 * time.Second), Number: number},
 		status(20*time.Second, time.Hour), // it comes late
 		status(30*time.Second, time.Minute),
@@ -38,10 +38,10 @@ func TestWhatWasHeardIsTold(t *testing.T) {
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-late:
-			t.Fatalf("heard %s ago, a status made %s ago", now.Sub(last), now.Sub(made))
+			t.Fatalf("the last webhook came %s ago, the last status was created %s ago", now.Sub(last), now.Sub(made))
 		}
 	}
-	// What is older changes nothing, and a clock ahead of Redis's counts as now.
+	// Older times change nothing, and a time ahead of Redis's clock counts as now.
 	err := s.stream.NoteReceived(t.Context(), map[message.Shard]message.LastReceived{shards.Of(number): {
 		Any: now.Add(time.Hour), Statuses: map[string]time.Time{number: now.Add(-2 * time.Minute)},
 	}})
@@ -51,9 +51,9 @@ func TestWhatWasHeardIsTold(t *testing.T) {
 	c, err := s.stream.Channel(t.Context(), number)
 	last, made := c.LastWebhook, c.LastStatus
 	if err != nil || last.After(time.Now().Add(time.Second)) || last.Before(now) || !made.Equal(now.Add(-time.Minute)) {
-		t.Errorf("heard at %s, a status made at %s, %v; now is %s", last, made, err, now)
+		t.Errorf("the last webhook came at %s, the last status was created at %s, %v; now is %s", last, made, err, now)
 	}
 	if c, err := s.stream.Channel(t.Context(), "1"); err != nil || !c.LastWebhook.Equal(last) || !c.LastStatus.IsZero() || c.Reported {
-		t.Errorf("of a number never heard of: %+v, %v", c, err)
+		t.Errorf("for a number without a status: %+v, %v", c, err)
 	}
 }

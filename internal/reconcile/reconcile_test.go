@@ -20,7 +20,7 @@ import (
 	"sluice/internal/redistest"
 )
 
-func TestEvidence(t *testing.T) {
+func TestMarkedReports(t *testing.T) {
 	t.Parallel()
 	mine, theirs := message.NewID(number, "a"), message.NewID("42", "a")
 	for _, tt := range []struct {
@@ -28,37 +28,37 @@ func TestEvidence(t *testing.T) {
 		event message.Event
 		want  *message.Evidence // nil: none
 	}{
-		{"marker and wamid", receipt(number, "wamid.1", "sent", "mark:"+mine+":3"), &message.Evidence{ID: mine, Attempt: 3, Accepted: 17}},
-		{"marker only", receipt(number, "", "sent", "mark:"+mine+":1"), &message.Evidence{ID: mine, Attempt: 1, Accepted: 17}},
-		{"wamid only", receipt(number, "wamid.1", "sent", ""), &message.Evidence{}},
-		{"93 somebody else's marker", receipt(number, "wamid.1", "sent", "order 77"), &message.Evidence{}},
-		{"93 a marker of another number's message", receipt(number, "wamid.1", "sent", "mark:"+theirs+":1"), &message.Evidence{}},
-		{"a marker of no message", receipt(number, "wamid.1", "sent", "mark:x:1"), &message.Evidence{}},
-		{"92 a status nobody knows", receipt(number, "wamid.1", "teleported", ""), &message.Evidence{}},
-		{"neither", receipt(number, "", "sent", "order 77"), nil},
-		{"91 not our number", receipt("555", "wamid.1", "sent", ""), nil},
-		{"a marker of ours from a number that is not configured", receipt("42", "wamid.1", "sent", "mark:"+theirs+":2"), &message.Evidence{ID: theirs, Attempt: 2, Accepted: 17}},
-		{"the same without Meta's id", receipt("42", "", "sent", "mark:"+theirs+":2"), &message.Evidence{ID: theirs, Attempt: 2, Accepted: 17}},
-		{"no number", receipt("", "wamid.1", "sent", ""), nil},
+		{"marker and wamid", statusEvent(number, "wamid.1", "sent", "mark:"+mine+":3"), &message.Evidence{ID: mine, Attempt: 3, Accepted: 17}},
+		{"marker only", statusEvent(number, "", "sent", "mark:"+mine+":1"), &message.Evidence{ID: mine, Attempt: 1, Accepted: 17}},
+		{"wamid only", statusEvent(number, "wamid.1", "sent", ""), &message.Evidence{}},
+		{"93 a marker of another system", statusEvent(number, "wamid.1", "sent", "order 77"), &message.Evidence{}},
+		{"93 a marker of another number's message", statusEvent(number, "wamid.1", "sent", "mark:"+theirs+":1"), &message.Evidence{}},
+		{"a marker of no message", statusEvent(number, "wamid.1", "sent", "mark:x:1"), &message.Evidence{}},
+		{"92 an unknown status", statusEvent(number, "wamid.1", "teleported", ""), &message.Evidence{}},
+		{"neither", statusEvent(number, "", "sent", "order 77"), nil},
+		{"91 not our number", statusEvent("555", "wamid.1", "sent", ""), nil},
+		{"a marker of ours from a number that is not configured", statusEvent("42", "wamid.1", "sent", "mark:"+theirs+":2"), &message.Evidence{ID: theirs, Attempt: 2, Accepted: 17}},
+		{"the same without Meta's id", statusEvent("42", "", "sent", "mark:"+theirs+":2"), &message.Evidence{ID: theirs, Attempt: 2, Accepted: 17}},
+		{"no number", statusEvent("", "wamid.1", "sent", ""), nil},
 		{"an inbound message", message.Event{Type: message.EventInbound, Number: number}, nil},
 		{"a change of ours", message.Event{Type: message.EventMessage, Number: number, State: &message.Change{To: message.Sent}}, nil},
 		{"an update", message.Event{Type: message.EventUpdate, WABA: "1"}, nil},
-		{"a status without a receipt", message.Event{Type: message.EventStatus, Number: number}, nil},
+		{"a status without a report", message.Event{Type: message.EventStatus, Number: number}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := &setup{ledger: &fakeLedger{wake: make(chan struct{}, 1)}}
 			shard := shards.Of(tt.event.Number)
-			fold(t, s.ledger, shard, tt.event)
+			apply(t, s.ledger, shard, tt.event)
 			if tt.want == nil {
-				if len(s.ledger.folded) != 0 {
-					t.Errorf("folded %+v, want nothing", s.ledger.folded)
+				if len(s.ledger.applied) != 0 {
+					t.Errorf("applied %+v, want nothing", s.ledger.applied)
 				}
 				return
 			}
 			tt.want.Receipt = *tt.event.Receipt
-			if !slices.Equal(s.ledger.folded, []message.Evidence{*tt.want}) || s.ledger.shards[0] != shard {
-				t.Errorf("folded %+v in %v, want %+v", s.ledger.folded, s.ledger.shards, *tt.want)
+			if !slices.Equal(s.ledger.applied, []message.Evidence{*tt.want}) || s.ledger.shards[0] != shard {
+				t.Errorf("applied %+v in %v, want %+v", s.ledger.applied, s.ledger.shards, *tt.want)
 			}
 			if !maps.Equal(s.ledger.also[0], position) {
 				t.Errorf("with it goes %v", s.ledger.also[0])
@@ -87,10 +87,10 @@ func TestRun(t *testing.T) {
 			}
 			id := message.NewID(number, "a")
 			s.add(t,
-				receipt(number, "wamid.1", "sent", ""), receipt(number, "wamid.1", "sent", ""),
-				receipt("555", "wamid.9", "sent", ""), receipt(number, "", "sent", ""),
-				receipt(number, "wamid.2", "delivered", ""), receipt(number, "wamid.1", "teleported", ""),
-				receipt(number, "wamid.3", "failed", "mark:"+id+":2"))
+				statusEvent(number, "wamid.1", "sent", ""), statusEvent(number, "wamid.1", "sent", ""),
+				statusEvent("555", "wamid.9", "sent", ""), statusEvent(number, "", "sent", ""),
+				statusEvent(number, "wamid.2", "delivered", ""), statusEvent(number, "wamid.1", "teleported", ""),
+				statusEvent(number, "wamid.3", "failed", "mark:"+id+":2"))
 			stop := s.run(t, func(n string) bool { return n == number })
 			s.ledger.until(t, 5)
 			before, err := s.db.Now(t.Context(), "k")
@@ -132,7 +132,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// untilWatermark waits until everything of a shard that arrived before t0 is known to be folded.
+// untilWatermark waits until the watermark of a shard is after t0.
 func untilWatermark(t *testing.T, s *setup, shard message.Shard, t0 time.Time) {
 	t.Helper()
 	poll.Until(t, fmt.Sprint("the watermark is after ", t0), func() bool {
@@ -144,7 +144,7 @@ func untilWatermark(t *testing.T, s *setup, shard message.Shard, t0 time.Time) {
 	})
 }
 
-// While the ledger fails the watermark must stand still, and nothing may be lost.
+// While the ledger fails, the watermark must not increase, and no report may be lost.
 func TestTheWatermarkWaitsForTheLedger(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t, redistest.Client(t))
@@ -162,7 +162,7 @@ func TestTheWatermarkWaitsForTheLedger(t *testing.T) {
 		}
 		return slices.Repeat([]message.Folded{message.Applied}, len(all)), nil
 	}
-	s.add(t, receipt(number, "wamid.1", "sent", ""), receipt(number, "wamid.2", "sent", ""))
+	s.add(t, statusEvent(number, "wamid.1", "sent", ""), statusEvent(number, "wamid.2", "sent", ""))
 	arrived, err := s.db.Now(t.Context(), "k")
 	if err != nil {
 		t.Fatal(err)
@@ -171,13 +171,13 @@ func TestTheWatermarkWaitsForTheLedger(t *testing.T) {
 	for range 3 {
 		<-failed
 		if w, err := s.stream.Watermark(t.Context(), shards.Of(number)); err != nil || w.After(arrived) {
-			t.Fatalf("watermark %v, %v although nothing was folded", w, err)
+			t.Fatalf("watermark %v, %v although nothing was applied", w, err)
 		}
 	}
-	// It does stand still: the other shard's goes on meanwhile.
+	// Meanwhile the watermark of the other shard increases.
 	untilWatermark(t, s, 1-shards.Of(number), arrived)
 	if w, err := s.stream.Watermark(t.Context(), shards.Of(number)); err != nil || w.After(arrived) {
-		t.Fatalf("watermark %v, %v although nothing was folded", w, err)
+		t.Fatalf("watermark %v, %v although nothing was applied", w, err)
 	}
 	mu.Lock()
 	away = false
@@ -189,33 +189,33 @@ func TestTheWatermarkWaitsForTheLedger(t *testing.T) {
 func TestWithoutAListEveryNumberIsKnown(t *testing.T) {
 	t.Parallel()
 	l := &fakeLedger{wake: make(chan struct{}, 1)}
-	r := reconcile.New(oneBatch{0, []message.Event{receipt("", "wamid.1", "sent", ""), receipt("555", "wamid.2", "sent", "")}},
+	r := reconcile.New(oneBatch{0, []message.Event{statusEvent("", "wamid.1", "sent", ""), statusEvent("555", "wamid.2", "sent", "")}},
 		l, reconcile.Options{Mark: mark})
 	if err := r.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if len(l.folded) != 1 || l.folded[0].WAMID != "wamid.2" {
-		t.Errorf("folded %+v, want the one that has a number", l.folded)
+	if len(l.applied) != 1 || l.applied[0].WAMID != "wamid.2" {
+		t.Errorf("applied %+v, want the one with a number", l.applied)
 	}
 }
 
-// TestANumberIsKnownByItsMarkers: once a marker of ours came back from a number that is not
-// configured here, its reports without a marker are applied too.
+// TestANumberIsKnownByItsMarkers: after a status with a valid marker for a number that is not configured here,
+// statuses of the number without a marker are applied too.
 func TestANumberIsKnownByItsMarkers(t *testing.T) {
 	t.Parallel()
 	l := &fakeLedger{wake: make(chan struct{}, 1)}
 	theirs := message.NewID("42", "a")
 	r := reconcile.New(oneBatch{0, []message.Event{
-		receipt("42", "wamid.1", "failed", ""),
-		receipt("42", "wamid.2", "sent", "mark:"+theirs+":1"),
-		receipt("42", "wamid.3", "failed", ""),
-		receipt("43", "wamid.4", "failed", ""),
+		statusEvent("42", "wamid.1", "failed", ""),
+		statusEvent("42", "wamid.2", "sent", "mark:"+theirs+":1"),
+		statusEvent("42", "wamid.3", "failed", ""),
+		statusEvent("43", "wamid.4", "failed", ""),
 	}}, l, reconcile.Options{Mark: mark, Known: func(n string) bool { return n == number }})
 	if err := r.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, e := range l.folded {
+	for _, e := range l.applied {
 		got = append(got, e.WAMID)
 	}
 	if want := []string{"wamid.2", "wamid.3"}; !slices.Equal(got, want) {
@@ -223,15 +223,15 @@ func TestANumberIsKnownByItsMarkers(t *testing.T) {
 	}
 }
 
-// TestWhoHearsOfAReport: Applied hears of reports that changed a record, and of no others; NoteAccount of the account of each
-// number of ours.
-func TestWhoHearsOfAReport(t *testing.T) {
+// TestCallbacks: Applied is called with the reports that changed a record, and NoteAccount with the accounts of
+// known numbers.
+func TestCallbacks(t *testing.T) {
 	t.Parallel()
 	l := &fakeLedger{wake: make(chan struct{}, 1), answer: func([]message.Evidence) ([]message.Folded, error) {
 		return []message.Folded{message.Applied, message.Repeated, message.Applied}, nil
 	}}
 	events := []message.Event{
-		receipt(number, "wamid.1", "sent", ""), receipt(number, "wamid.2", "sent", ""), receipt(number, "wamid.3", "failed", ""),
+		statusEvent(number, "wamid.1", "sent", ""), statusEvent(number, "wamid.2", "sent", ""), statusEvent(number, "wamid.3", "failed", ""),
 		{Type: message.EventInbound, Number: "555"},
 		{Type: message.EventUpdate},
 	}
@@ -239,17 +239,17 @@ func TestWhoHearsOfAReport(t *testing.T) {
 		events[i].WABA = fmt.Sprint("account ", i)
 	}
 	events[1].WABA = ""
-	var heard []string
+	var called []string
 	r := reconcile.New(oneBatch{0, events}, l, reconcile.Options{
 		Mark: mark, Known: func(n string) bool { return n == number },
-		Applied:     func(_ context.Context, e message.Evidence) { heard = append(heard, e.WAMID+" "+e.Status) },
-		NoteAccount: func(_ context.Context, n, account string) { heard = append(heard, n+" "+account) },
+		Applied:     func(_ context.Context, e message.Evidence) { called = append(called, e.WAMID+" "+e.Status) },
+		NoteAccount: func(_ context.Context, n, account string) { called = append(called, n+" "+account) },
 	})
 	if err := r.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{number + " account 0", number + " account 2", "wamid.1 sent", "wamid.3 failed"}; !slices.Equal(heard, want) {
-		t.Errorf("heard %q, want %q", heard, want)
+	if want := []string{number + " account 0", number + " account 2", "wamid.1 sent", "wamid.3 failed"}; !slices.Equal(called, want) {
+		t.Errorf("called %q, want %q", called, want)
 	}
 }
 
@@ -257,7 +257,7 @@ func TestRunReturnsTheStreamsError(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
 	l := &fakeLedger{answer: func([]message.Evidence) ([]message.Folded, error) { return nil, broken }}
-	r := reconcile.New(oneBatch{0, []message.Event{receipt(number, "wamid.1", "sent", "")}}, l, reconcile.Options{Mark: mark})
+	r := reconcile.New(oneBatch{0, []message.Event{statusEvent(number, "wamid.1", "sent", "")}}, l, reconcile.Options{Mark: mark})
 	if err := r.Run(t.Context()); !errors.Is(err, broken) {
 		t.Errorf("Run: %v", err)
 	}

@@ -28,25 +28,25 @@ const (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fakeLedger remembers what was folded. A function may answer instead of it.
+// fakeLedger records the status reports that it applies. answer, if it is set, decides the results.
 type fakeLedger struct {
 	answer func([]message.Evidence) ([]message.Folded, error)
 
-	mu     sync.Mutex
-	folded []message.Evidence
-	shards []message.Shard
-	also   []map[string]string
-	store  *store.DB // where also goes; nil: nowhere
-	wake   chan struct{}
+	mu      sync.Mutex
+	applied []message.Evidence
+	shards  []message.Shard
+	also    []map[string]string
+	store   *store.DB // stores also; may be nil
+	wake    chan struct{}
 }
 
-func (f *fakeLedger) Fold(ctx context.Context, shard message.Shard, evidence []message.Evidence, also map[string]string) ([]message.Folded, error) {
+func (f *fakeLedger) Fold(ctx context.Context, shard message.Shard, reports []message.Evidence, also map[string]string) ([]message.Folded, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	results := slices.Repeat([]message.Folded{message.Applied}, len(evidence))
+	results := slices.Repeat([]message.Folded{message.Applied}, len(reports))
 	if f.answer != nil {
 		var err error
-		if results, err = f.answer(evidence); err != nil {
+		if results, err = f.answer(reports); err != nil {
 			return nil, err
 		}
 	}
@@ -55,7 +55,7 @@ func (f *fakeLedger) Fold(ctx context.Context, shard message.Shard, evidence []m
 			return nil, err
 		}
 	}
-	f.folded = append(f.folded, evidence...)
+	f.applied = append(f.applied, reports...)
 	f.shards, f.also = append(f.shards, shard), append(f.also, also)
 	select {
 	case f.wake <- struct{}{}:
@@ -68,20 +68,20 @@ func (f *fakeLedger) until(t *testing.T, n int) []message.Evidence {
 	t.Helper()
 	for late := time.After(20 * time.Second); ; {
 		f.mu.Lock()
-		folded := slices.Clone(f.folded)
+		applied := slices.Clone(f.applied)
 		f.mu.Unlock()
-		if len(folded) >= n {
-			return folded
+		if len(applied) >= n {
+			return applied
 		}
 		select {
 		case <-f.wake:
 		case <-late:
-			t.Fatalf("%d of %d receipts folded after 20 s", len(folded), n)
+			t.Fatalf("%d of %d status reports applied after 20 s", len(applied), n)
 		}
 	}
 }
 
-// mark reads the markers of these tests, "mark:<id>:<attempt>", which say 17 as the time of acceptance.
+// mark parses the markers of these tests, "mark:<id>:<attempt>". It returns 17 as the time of acceptance.
 func mark(s string) (id string, attempt int, accepted int64, ok bool) {
 	parts := strings.Split(s, ":")
 	if len(parts) != 3 || parts[0] != "mark" {
@@ -111,7 +111,7 @@ func newSetup(t *testing.T, c redis.UniversalClient) *setup {
 	}
 }
 
-// run starts a Reconciler; stop ends it and waits for it.
+// run starts a Reconciler. stop stops it and waits until it has ended.
 func (s *setup) run(t *testing.T, known func(string) bool) (stop func()) {
 	t.Helper()
 	r := reconcile.New(s.stream, s.ledger, reconcile.Options{
@@ -155,20 +155,20 @@ func (s *setup) metric(t *testing.T, name, label string) float64 {
 	return 0
 }
 
-func receipt(number, wamid, status, marker string) message.Event {
+func statusEvent(number, wamid, status, marker string) message.Event {
 	return message.Event{
 		Type: message.EventStatus, At: 1750030073000, Number: number,
 		Receipt: &message.Receipt{Number: number, WAMID: wamid, Status: status, Marker: marker},
 	}
 }
 
-// oneBatch is a stream that hands over one batch and ends.
+// oneBatch is a stream that delivers one batch and ends.
 type oneBatch struct {
 	shard  message.Shard
 	events []message.Event
 }
 
-// position is what is to be stored with the batch.
+// position is the strings to store with the batch.
 var position = map[string]string{"applied": "1-0"}
 
 func (o oneBatch) Read(ctx context.Context, _ string, handle func(context.Context, message.Shard, []message.Event, map[string]string) (bool, error)) error {
@@ -184,7 +184,8 @@ func (oneBatch) NoteReceived(context.Context, map[message.Shard]message.LastRece
 	return nil
 }
 
-func fold(t *testing.T, l *fakeLedger, shard message.Shard, all ...message.Event) {
+// apply applies events in one batch.
+func apply(t *testing.T, l *fakeLedger, shard message.Shard, all ...message.Event) {
 	t.Helper()
 	r := reconcile.New(oneBatch{shard, all}, l, reconcile.Options{
 		Mark: mark, Known: func(n string) bool { return n == number },

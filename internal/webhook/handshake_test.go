@@ -32,9 +32,9 @@ func TestHandshake(t *testing.T) {
 		{"an app without a token", "bare", query("hub.mode", "subscribe", "hub.verify_token", "", "hub.challenge", "1158201444"), 403, "handshake_refused"},
 		{"78 long challenge", "shop", query("hub.mode", "subscribe", "hub.verify_token", token, "hub.challenge", strings.Repeat("1", 5<<10)), 400, "challenge_bad"},
 		{"78 script", "shop", query("hub.mode", "subscribe", "hub.verify_token", token, "hub.challenge", "<script>alert(1)</script>"), 400, "challenge_bad"},
-		{"78 a line more", "shop", query("hub.mode", "subscribe", "hub.verify_token", token, "hub.challenge", "1158201444\n"), 400, "challenge_bad"},
+		{"78 a line break at the end", "shop", query("hub.mode", "subscribe", "hub.verify_token", token, "hub.challenge", "1158201444\n"), 400, "challenge_bad"},
 		{"no challenge", "shop", query("hub.mode", "subscribe", "hub.verify_token", token), 400, "challenge_bad"},
-		{"an unknown app", "nobody", query("hub.mode", "subscribe", "hub.verify_token", token, "hub.challenge", "1158201444"), 404, "unknown_app"},
+		{"an unknown app", "unknown", query("hub.mode", "subscribe", "hub.verify_token", token, "hub.challenge", "1158201444"), 404, "unknown_app"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

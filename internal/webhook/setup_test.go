@@ -32,7 +32,7 @@ var apps = map[string]webhook.App{
 	"bare":  {},
 }
 
-// fakeStream remembers what it was given, and fails on demand.
+// fakeStream records what it stores, and returns err if it is set.
 type fakeStream struct {
 	mu          sync.Mutex
 	err         error
@@ -62,7 +62,7 @@ func (f *fakeStream) Quarantine(_ context.Context, body []byte, why string) erro
 	return nil
 }
 
-// site is a webhook server with all that can be seen of it.
+// site is a webhook server with its stream, log and metrics.
 type site struct {
 	stream *fakeStream
 	url    string
@@ -94,8 +94,7 @@ func setup(t testing.TB) *site {
 	return s
 }
 
-// raw sends a body and announces another length, closes its half of the connection, and returns the
-// answer.
+// raw sends a body with another Content-Length, closes its half of the connection, and returns the answer.
 func (s *site) raw(t *testing.T, signature string, body []byte, length int) string {
 	t.Helper()
 	c, err := net.Dial("tcp", strings.TrimPrefix(s.server.URL, "http://"))
@@ -109,8 +108,8 @@ func (s *site) raw(t *testing.T, signature string, body []byte, length int) stri
 	return string(answer)
 }
 
-// count returns the series whose one label has that value; label "": the one without. Of a
-// histogram it is the number of observations.
+// count returns the value of the series whose label has the value label, or of the series without labels if it is
+// empty. For a histogram it returns the number of observations.
 func (s *site) count(t testing.TB, name, label string) float64 {
 	t.Helper()
 	families, err := s.reg.Gather()

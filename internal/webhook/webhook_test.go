@@ -47,13 +47,13 @@ func TestNotifications(t *testing.T) {
 		{name: "81 not hex", body: one, signatures: []string{"sha256=" + strings.Repeat("g", 64)}, status: 401, result: "bad_signature"},
 		{name: "81 upper case", body: one, signatures: []string{"sha256=" + strings.ToUpper(good[7:])}, status: 200, result: "accepted", events: []string{"status"}},
 		{name: "82 two signatures", body: one, signatures: []string{good, good}, status: 401, result: "bad_signature"},
-		{name: "83 signed in another form", body: spaced, signatures: []string{good}, status: 401, result: "bad_signature"},
+		{name: "83 signed in another encoding", body: spaced, signatures: []string{good}, status: 401, result: "bad_signature"},
 		{name: "84 previous secret", body: one, signatures: signed(previous, one), status: 200, result: "accepted", events: []string{"status"}},
 		{name: "85 another app's secret", body: one, signatures: signed(foreign, one), status: 401, result: "bad_signature"},
 		{name: "an app without secrets", app: "bare", body: one, signatures: signed("", one), status: 401, result: "bad_signature"},
-		{name: "an unknown app", app: "nobody", body: one, signatures: signed(current, one), status: 404, result: "unknown_app"},
+		{name: "an unknown app", app: "unknown", body: one, signatures: signed(current, one), status: 404, result: "unknown_app"},
 		{name: "86 too large", body: huge, signatures: signed(current, huge), status: 413, result: "too_large"},
-		{name: "86 just small enough", body: huge[:4<<20], signatures: signed(current, huge[:4<<20]), status: 200, result: "accepted", events: []string{"status"}},
+		{name: "86 of the maximum size", body: huge[:4<<20], signatures: signed(current, huge[:4<<20]), status: 200, result: "accepted", events: []string{"status"}},
 		{name: "87 not JSON", body: []byte("<html>"), signatures: signed(current, []byte("<html>")), status: 200, result: "quarantined"},
 		{name: "87 nothing", body: nil, signatures: signed(current, nil), status: 200, result: "quarantined"},
 		{name: "87 while Redis is away", body: []byte("<html>"), signatures: signed(current, []byte("<html>")), streamErr: errors.New("away"), status: 503, result: "unavailable"},
@@ -125,8 +125,8 @@ func TestNotifications(t *testing.T) {
 	}
 }
 
-// TestRefusedDeliveriesAreTracked: what may be Meta's and was not kept comes again, and until then
-// silence proves nothing.
+// TestRefusedDeliveriesAreTracked: a delivery that may be Meta's and was not stored counts as refused. Until
+// Meta retries it, a missing status proves nothing.
 func TestRefusedDeliveriesAreTracked(t *testing.T) {
 	t.Parallel()
 	one := notification(sent(1))
@@ -140,7 +140,7 @@ func TestRefusedDeliveriesAreTracked(t *testing.T) {
 	}{
 		{"kept", nil, post, "kept"},
 		{"Redis is away", errors.New("away"), post, "refused"},
-		{"a body that breaks off", nil, func(t *testing.T, s *site) { s.raw(t, signature, one[:len(one)-1], len(one)) }, "refused"},
+		{"an incomplete body", nil, func(t *testing.T, s *site) { s.raw(t, signature, one[:len(one)-1], len(one)) }, "refused"},
 		{"another secret", nil, func(t *testing.T, s *site) { s.post(t, "shop", one, cloudapi.Sign(foreign, one)) }, "kept"},
 		{"no signature", nil, func(t *testing.T, s *site) { s.post(t, "shop", one) }, ""},
 	} {
@@ -158,7 +158,7 @@ func TestRefusedDeliveriesAreTracked(t *testing.T) {
 	}
 }
 
-// TestArrivalsAreByRedissClock: ages are compared with it.
+// TestArrivalsAreByRedissClock: the times of events are times of Redis's clock.
 func TestArrivalsAreByRedissClock(t *testing.T) {
 	t.Parallel()
 	stream := &fakeStream{}
@@ -194,7 +194,7 @@ func TestWhichSecretSigned(t *testing.T) {
 	}
 }
 
-// 97, 98: Meta repeats what it likes, and signs no time. Each POST is taken.
+// 97, 98: Meta may send a notification several times, and the signature has no time. Each POST is accepted.
 func TestARepeatedNotificationIsTakenAgain(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -265,7 +265,7 @@ func BenchmarkPost(b *testing.B) {
 	}
 }
 
-// Anybody can send what Meta did not sign: each is counted, and the log is not filled by them.
+// Anyone can send requests without a valid signature: each is counted, and the log has one line per minute.
 func TestAFloodWithoutSignaturesFillsNoLog(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
