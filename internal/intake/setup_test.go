@@ -185,7 +185,6 @@ func (r reply) problem(t *testing.T) (p struct {
 	Errors                    []message.Problem
 	RequestID                 string `json:"request_id"`
 },
-
 ) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(r.body), &p); err != nil {
@@ -202,7 +201,6 @@ func (r reply) accepted(t *testing.T) (a struct {
 	ExpiresAt time.Time `json:"expires_at"`
 	Duplicate bool
 },
-
 ) {
 	t.Helper()
 	if r.status != http.StatusAccepted && r.status != http.StatusOK {
