@@ -54,13 +54,8 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Policy:     policies(c.Common),
 		Refuse:     refusesUnknown(c.Numbers),
 		Class:      admission.Classes(c.Numbers),
-<<<<<<< HEAD
 		Offset:     p.DB.ClockOffset,
-		Drain:      admission.NewETA(paces.Read, log).Of,
-=======
-		Offset:     p.db.ClockOffset,
 		ETA:        admission.NewETA(paces.Read, log).Of,
->>>>>>> main
 		Explain:    explain,
 		Passes:     cloudapi.Passes,
 		Graph:      graph,

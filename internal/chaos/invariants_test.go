@@ -105,17 +105,13 @@ func TestBreachesAreFound(t *testing.T) {
 		"sank": {func(e *findings) {
 			e.records["m1"] = record("w1", step{message.Queued, ""}, step{message.Delivered, ""}, step{message.Sent, ""}, step{message.Delivered, ""})
 		}, []string{"I4: m1 went from delivered to sent"}},
-<<<<<<< HEAD
-		"back to the queue from an end": {func(e *findings) {
-=======
-		"written again after the end of the attempt before it was lost": {func(e *evidence) {
+		"written again after the end of the attempt before it was lost": {func(e *findings) {
 			e.records["m1"] = record("w1", step{message.Queued, ""}, step{message.Attempting, ""}, step{message.Attempting, "remembered"}, step{message.Delivered, ""})
 		}, nil},
-		"attempted twice": {func(e *evidence) {
+		"attempted twice": {func(e *findings) {
 			e.records["m1"] = record("w1", step{message.Queued, ""}, step{message.Attempting, ""}, step{message.Attempting, ""}, step{message.Delivered, ""})
 		}, []string{"I4: m1 went from attempting to attempting"}},
-		"back to the queue from an end": {func(e *evidence) {
->>>>>>> main
+		"back to the queue from an end": {func(e *findings) {
 			e.records["m2"] = record("", step{message.Queued, ""}, step{message.Expired, ""}, step{message.Queued, ""}, step{message.Expired, ""})
 		}, []string{"I4: m2 went from expired to queued"}},
 		"said and never received": {func(e *findings) { delete(e.taken, "m1") }, []string{"I5: m1 is delivered, and the far side never"}},
