@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"sluice/internal/config"
+	"sluice/internal/holds"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/queue"
@@ -17,7 +19,7 @@ type installation struct {
 	db    *store.DB
 	book  *ledger.Ledger
 	paces *queue.Paces
-	holds *queue.Holds
+	holds *holds.Store
 }
 
 // open reads the configuration (file may be empty) and connects. The caller closes db.
@@ -42,7 +44,7 @@ func open(ctx context.Context, file string, env getenv) (*installation, error) {
 		Common: c, db: db,
 		book:  ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards)}),
 		paces: queue.NewPaces(db, message.Shards(c.Shards), func(number string) int { return rates[number] }),
-		holds: queue.NewHolds(db, message.Shards(c.Shards)),
+		holds: holds.New(db, message.Shards(c.Shards), slog.New(slog.DiscardHandler)),
 	}
 	if err := in.book.CheckShards(ctx); err != nil {
 		db.Close()

@@ -11,6 +11,7 @@ import (
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
 	"sluice/internal/console"
+	"sluice/internal/holds"
 	"sluice/internal/httpapi"
 	"sluice/internal/intake"
 	"sluice/internal/message"
@@ -36,7 +37,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return nil, err
 	}
 	book := newLedger(p.db, c.Common)
-	tasks, holds := queue.NewClient(p.db, message.Shards(c.Shards)), queue.NewHolds(p.db, message.Shards(c.Shards))
+	tasks, holds := queue.NewClient(p.db, message.Shards(c.Shards)), holds.New(p.db, message.Shards(c.Shards), log)
 	paces := queue.NewPaces(p.db, message.Shards(c.Shards), ratesOf(c.Numbers).configured)
 	graph, err := cloudapi.NewForwarder(cloudapi.Options{BaseURL: c.Graph.BaseURL, Token: cmp.Or(c.Tokens, config.FixedTokens(nil)).Token, Registerer: p.registry})
 	if err != nil {

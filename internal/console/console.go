@@ -23,7 +23,7 @@ import (
 type holds interface {
 	List(ctx context.Context) ([]message.Hold, error)
 	Set(ctx context.Context, h message.Hold) (message.Hold, error)
-	Lift(ctx context.Context, h message.Hold) (bool, error)
+	Release(ctx context.Context, h message.Hold) (bool, error)
 }
 
 // lists reads the lists of messages that operators decide about.
