@@ -16,6 +16,7 @@ import (
 
 	"sluice/internal/message"
 	"sluice/internal/redistest"
+	"sluice/internal/store"
 )
 
 // dump returns all that asynq has in Redis, without the moments of enqueueing.
