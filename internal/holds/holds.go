@@ -21,7 +21,7 @@ import (
 	"sluice/internal/store"
 )
 
-// HeldLua defines held(), which tells whether a hold is in force, for scripts that fetch tasks.
+// HeldLua defines held(), which returns whether a hold is in force, for scripts that fetch tasks.
 //
 //go:embed held.lua
 var HeldLua string

@@ -67,7 +67,6 @@ var pending = []string{
 	"internal/demo",
 	"internal/doctor",
 	"internal/events",
-	"internal/holdpolicy",
 	"internal/httpapi",
 	"internal/intake",
 	"internal/ledger",
