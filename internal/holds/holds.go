@@ -85,6 +85,13 @@ func named(name string) (h message.Hold) {
 	return h
 }
 
+// KeepAll reports whether one of some holds keeps all messages of a number.
+func KeepAll(all []message.Hold, number string) bool {
+	return slices.ContainsFunc(all, func(h message.Hold) bool {
+		return h.Template == "" && h.Tag == "" && (h.Number == "" || h.Number == number)
+	})
+}
+
 // of returns the shards in which a hold is stored.
 func (st *Store) of(h message.Hold) []message.Shard {
 	if h.Number == "" {
