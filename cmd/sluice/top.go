@@ -13,6 +13,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"sluice/internal/holds"
 	"sluice/internal/message"
 	"sluice/internal/queue"
 )
@@ -158,7 +159,7 @@ func (s snapshot) table(before snapshot, limit int) string {
 // eta returns how long until the waiting messages of a number are sent. A number that is held sends nothing
 // until its hold ends, and the end of a hold is not certain.
 func (s snapshot) eta(p queue.Pace) string {
-	if queue.HoldsAll(s.holds, p.Number) {
+	if holds.KeepAll(s.holds, p.Number) {
 		return "held"
 	}
 	return span(p.Empty())
@@ -167,7 +168,7 @@ func (s snapshot) eta(p queue.Pace) string {
 // waiting returns how many messages of a number wait for a slot or for the end of a hold.
 func (s snapshot) waiting(p queue.Pace) int {
 	n := sum(p, func(w queue.Waiting) int { return w.Pending })
-	if queue.HoldsAll(s.holds, p.Number) {
+	if holds.KeepAll(s.holds, p.Number) {
 		return max(n, s.held[p.Number]) // which counts those that are pending too
 	}
 	return n + s.held[p.Number]
@@ -175,7 +176,7 @@ func (s snapshot) waiting(p queue.Pace) int {
 
 // holdsOn says what of a number is held: all of it, or how many templates and tags.
 func (s snapshot) holdsOn(number string) string {
-	if queue.HoldsAll(s.holds, number) {
+	if holds.KeepAll(s.holds, number) {
 		return "all"
 	}
 	templates, tags := 0, 0
