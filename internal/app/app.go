@@ -137,7 +137,18 @@ func explain(code int) (title, advice string) {
 }
 
 // workerName returns a name for this process that no other process has.
-func workerName() string {
+func workerName() string { return hostName() + "-" + rand.Text()[:8] }
+
+// webhookName returns the name of a webhook program for events.NewLiveness: its host and listener. Without a fixed port
+// it returns a name that no other process has.
+func webhookName(listen string) string {
+	if strings.HasSuffix(listen, ":0") {
+		return workerName()
+	}
+	return hostName() + "-" + listen + "/" + rand.Text()[:8]
+}
+
+func hostName() string {
 	host, _ := os.Hostname()
-	return strings.ReplaceAll(host, "/", "-") + "-" + rand.Text()[:8]
+	return strings.ReplaceAll(host, "/", "-")
 }

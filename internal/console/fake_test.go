@@ -50,7 +50,7 @@ func (s *fakeStore) Set(_ context.Context, h message.Hold) (message.Hold, error)
 	return h, s.err
 }
 
-func (s *fakeStore) Lift(_ context.Context, h message.Hold) (bool, error) {
+func (s *fakeStore) Release(_ context.Context, h message.Hold) (bool, error) {
 	for _, other := range s.held {
 		if other.On() == h.On() {
 			return true, s.err

@@ -55,7 +55,6 @@ var pending = []string{
 	"docs/architecture.md",
 	"internal/audit",
 	"internal/console",
-	"internal/holdpolicy",
 	"internal/ledger",
 	"internal/message",
 	"internal/pacing",
