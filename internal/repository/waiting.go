@@ -3,6 +3,7 @@ package repository
 import (
 	"context"
 
+	"sluice/internal/holds"
 	"sluice/internal/message"
 	"sluice/internal/queue"
 )
@@ -10,11 +11,11 @@ import (
 // Waiting says what a queued message waits for that its record does not say. It is safe for concurrent use.
 type Waiting struct {
 	paces *queue.Paces
-	holds *queue.Holds
+	holds *holds.Store
 }
 
 // NewWaiting returns a Waiting that reads paces and holds.
-func NewWaiting(paces *queue.Paces, holds *queue.Holds) *Waiting { return &Waiting{paces, holds} }
+func NewWaiting(paces *queue.Paces, h *holds.Store) *Waiting { return &Waiting{paces, h} }
 
 // Standing returns the position of a queued message, and the holds that apply to it.
 func (wt *Waiting) Standing(ctx context.Context, r message.Record) (message.Standing, error) {

@@ -63,7 +63,6 @@ var pending = []string{
 	"internal/config",
 	"internal/console",
 	"internal/demo",
-	"internal/holdpolicy",
 	"internal/ledger",
 	"internal/message",
 	"internal/pacing",
