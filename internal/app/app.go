@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
 	"sluice/internal/ledger"
@@ -58,6 +60,9 @@ func newProgram(ctx context.Context, c config.Common, log *slog.Logger, checks .
 	if err != nil {
 		return nil, err
 	}
+	p.Registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "sluice_log_lines_dropped_total", Help: "Log lines that were dropped because the reader of the log did not keep up.",
+	}, func() float64 { return float64(output.Dropped()) }))
 	return &Program{Program: p}, nil
 }
 
