@@ -71,7 +71,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	w.throughput = throughput.New(learned(c.Numbers), w.graph.Throughput, w.paces.Levels, log)
 	w.policy = holdpolicy.New(holdpolicy.Options{
 		Holds: w.holds, Rates: w.paces, Accounts: queue.NewAccounts(p.db),
-		Numbers: numberIDs(c.Numbers), Shards: shards, Upgraded: w.throughput.Ask, Log: log,
+		Numbers: numberIDs(c.Numbers), Shards: shards, Token: c.Tokens.Token, Upgraded: w.throughput.Ask, Log: log,
 	})
 	if slices.Contains(c.Roles, config.RoleSend) {
 		if err := w.send(); err != nil {
@@ -133,7 +133,7 @@ func (w *worker) send() error {
 		Paces:            w.paces,
 		Hold:             w.policy.Refused,
 		TemplateAccepted: w.policy.TemplateAccepted,
-		Siblings:         w.siblings,
+		Siblings:         w.policy.Siblings,
 		LostWrites:       w.policy.LostWrites,
 		Restored:         w.policy.Restored,
 		Shards:           w.shards,
@@ -165,19 +165,6 @@ func (w *worker) send() error {
 	w.throughput.Ask()
 	w.background = append(w.background, sweeper.Run, sender.Watch, traced.Run, watch.Run)
 	return nil
-}
-
-// siblings are the numbers that share a number's token: what the app, the token or the account may
-// call they share too.
-func (w *worker) siblings(number string) []string {
-	own, _ := w.c.Tokens.Token(number)
-	some := []string{number}
-	for _, n := range w.c.Numbers {
-		if token, _ := w.c.Tokens.Token(n.ID); n.ID != number && token != "" && token == own {
-			some = append(some, n.ID)
-		}
-	}
-	return some
 }
 
 // pauses are those before a message is tried again, and the lengths of holds.

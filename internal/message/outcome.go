@@ -32,7 +32,7 @@ const (
 	LimitNumber Limit = "number" // the sender's throughput
 	LimitPair   Limit = "pair"   // what one recipient may get from the sender
 	LimitRest   Limit = "rest"   // the sender is to rest for RetryAfter: its account is in maintenance
-	LimitApp    Limit = "app"    // what the app, the token or the account may call: every number of the same token rests
+	LimitApp    Limit = "app"    // what the app, the token or the account may call: every number of the same token or account pauses
 )
 
 // HoldOn says what has to be mended before a message can be sent.

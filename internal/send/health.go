@@ -233,9 +233,9 @@ func (s *Sender) pace(ctx context.Context, a message.Attempt, out message.Outcom
 	return e
 }
 
-// pauseAll lets all numbers that share a token rest, and probe afterwards.
+// pauseAll pauses all numbers that share a token or an account. They probe afterwards.
 func (s *Sender) pauseAll(ctx context.Context, number string, out message.Outcome, d time.Duration) error {
-	numbers := s.o.Siblings(number)
+	numbers := s.o.Siblings(ctx, number)
 	s.health.crowd(numbers)
 	for _, n := range numbers {
 		if err := s.o.Paces.Pause(ctx, n, d); err != nil {

@@ -99,8 +99,8 @@ type Options struct {
 	Paces            paces
 	Hold             Hold
 	TemplateAccepted func(ctx context.Context, number, template string) // ends the automatic hold on a template that Meta takes again
-	// Siblings are the numbers that share a number's token, it among them.
-	Siblings func(number string) []string
+	// Siblings returns the numbers that share a number's token or account, and the number itself.
+	Siblings func(ctx context.Context, number string) []string
 	// LostWrites hears of a shard whose server lost what had been written to it.
 	LostWrites func(ctx context.Context, shard message.Shard)
 	// Restored holds everything of a shard without an end: its server lost more than workers remember, or

@@ -154,7 +154,7 @@ func (s *script) handle(ctx context.Context, log *slog.Logger) send.Again {
 			return s.holds
 		},
 		TemplateAccepted: func(_ context.Context, of, template string) { s.asked = append(s.asked, "mended "+of+" "+template) },
-		Siblings:         func(of string) []string { return []string{of, "2"} },
+		Siblings:         func(_ context.Context, of string) []string { return []string{of, "2"} },
 		Wrote:            s.wrote,
 		Numbers:          []string{number}, Log: log, Registerer: s.reg,
 	})
@@ -686,7 +686,7 @@ func TestPausesOfAnApp(t *testing.T) {
 			Worker: "w", Policy: func(string, message.Class) message.Policy { return message.Policy{} },
 			Backoff: func(int) time.Duration { return 0 }, Attempts: 1,
 			Body:  func(a message.Attempt) ([]byte, error) { return a.Payload, nil },
-			Paces: pacer{s}, Siblings: func(of string) []string { return []string{of} },
+			Paces: pacer{s}, Siblings: func(_ context.Context, of string) []string { return []string{of} },
 			Shards: message.DefaultShards, Log: slog.New(slog.DiscardHandler), Registerer: s.reg,
 		})
 		post := s.post
