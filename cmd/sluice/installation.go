@@ -5,21 +5,23 @@ import (
 	"log/slog"
 	"time"
 
+	"sluice/internal/backlog"
 	"sluice/internal/config"
 	"sluice/internal/holds"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
-	"sluice/internal/queue"
+	"sluice/internal/ratelimit"
 	"sluice/internal/store"
 )
 
 // installation is what the tool knows of a running Sluice: its configuration and its Redis.
 type installation struct {
 	config.Common
-	db    *store.DB
-	book  *ledger.Ledger
-	paces *queue.Paces
-	holds *holds.Store
+	db      *store.DB
+	book    *ledger.Ledger
+	backlog *backlog.Reader
+	rates   *ratelimit.Controller
+	holds   *holds.Store
 }
 
 // open reads the configuration (file may be empty) and connects. The caller closes db.
@@ -40,11 +42,13 @@ func open(ctx context.Context, file string, env getenv) (*installation, error) {
 	for _, n := range c.Numbers {
 		rates[n.ID] = n.Rate
 	}
+	configured := func(number string) int { return rates[number] }
 	in := &installation{
 		Common: c, db: db,
-		book:  ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards)}),
-		paces: queue.NewPaces(db, message.Shards(c.Shards), func(number string) int { return rates[number] }),
-		holds: holds.New(db, message.Shards(c.Shards), slog.New(slog.DiscardHandler)),
+		book:    ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards)}),
+		backlog: backlog.New(db, message.Shards(c.Shards), configured),
+		rates:   ratelimit.NewController(db, message.Shards(c.Shards), configured),
+		holds:   holds.New(db, message.Shards(c.Shards), slog.New(slog.DiscardHandler)),
 	}
 	if err := in.book.CheckShards(ctx); err != nil {
 		db.Close()
@@ -55,10 +59,10 @@ func open(ctx context.Context, file string, env getenv) (*installation, error) {
 
 // look is what there is at one moment.
 type look struct {
-	at    time.Time
-	paces []queue.Pace
-	open  ledger.Backlog
-	holds []message.Hold
+	at      time.Time
+	numbers []backlog.Number
+	open    ledger.Backlog
+	holds   []message.Hold
 }
 
 func (in *installation) look(ctx context.Context) (look, error) {
@@ -68,7 +72,7 @@ func (in *installation) look(ctx context.Context) (look, error) {
 	for i, n := range in.Numbers {
 		numbers[i] = n.ID
 	}
-	paces, err := in.paces.ReadAll(ctx, numbers)
+	numbers, err := in.backlog.ReadAll(ctx, numbers)
 	if err != nil {
 		return look{}, err
 	}
@@ -77,5 +81,5 @@ func (in *installation) look(ctx context.Context) (look, error) {
 		return look{}, err
 	}
 	holds, err := in.holds.List(ctx)
-	return look{time.Now(), paces, backlog, holds}, err
+	return look{time.Now(), numbers, backlog, holds}, err
 }

@@ -9,8 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"sluice/internal/backlog"
 	"sluice/internal/config"
-	"sluice/internal/queue"
 )
 
 type rateCmd struct {
@@ -54,7 +54,7 @@ func (p rateCmd) run(ctx context.Context, env getenv, out io.Writer) error {
 	if !slices.ContainsFunc(in.Numbers, func(n config.Number) bool { return n.ID == p.Number }) {
 		return fmt.Errorf("phone number id %s is not configured. Give the configuration of the workers with --config", p.Number)
 	}
-	before, err := in.paces.Read(ctx, p.Number)
+	before, err := in.backlog.Read(ctx, p.Number)
 	if err != nil {
 		return err
 	}
@@ -62,10 +62,10 @@ func (p rateCmd) run(ctx context.Context, env getenv, out io.Writer) error {
 		fmt.Fprintln(out, describe(before))
 		return nil
 	}
-	if err := in.paces.Order(ctx, p.Number, valueOf(p.Set), valueOf(p.From), valueOf(p.Over)); err != nil {
+	if err := in.rates.Set(ctx, p.Number, valueOf(p.Set), valueOf(p.From), valueOf(p.Over)); err != nil {
 		return err
 	}
-	after, err := in.paces.Read(ctx, p.Number)
+	after, err := in.backlog.Read(ctx, p.Number)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func valueOf[T any](given *T) (value T) {
 }
 
 // describe returns the effective rate of a number in words, and why it is what it is.
-func describe(p queue.Pace) string {
+func describe(p backlog.Number) string {
 	s := fmt.Sprintf("%.0f messages per second", p.Rate)
 	if p.Rate < p.Full {
 		s += fmt.Sprintf(", increasing back to %.0f", p.Full)

@@ -13,8 +13,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"sluice/internal/backlog"
 	"sluice/internal/message"
-	"sluice/internal/queue"
 )
 
 type topCmd struct {
@@ -94,23 +94,23 @@ func (t topCmd) live(ctx context.Context, out io.Writer, read func(context.Conte
 
 // table shows a look, with the throughput since an earlier one.
 func (l look) table(before look, most int) string {
-	paces := slices.Clone(l.paces)
-	slices.SortFunc(paces, func(a, b queue.Pace) int {
+	numbers := slices.Clone(l.numbers)
+	slices.SortFunc(numbers, func(a, b backlog.Number) int {
 		return cmp.Or(cmp.Compare(waiting(b), waiting(a)), cmp.Compare(a.Number, b.Number))
 	})
-	rest := paces[:0]
-	if most > 0 && len(paces) > most {
-		paces, rest = paces[:most], paces[most:]
+	rest := numbers[:0]
+	if most > 0 && len(numbers) > most {
+		numbers, rest = numbers[:most], numbers[most:]
 	}
 	done := map[string]int{}
-	for _, p := range before.paces {
-		done[p.Number] = sum(p, func(w queue.Waiting) int { return w.Done })
+	for _, p := range before.numbers {
+		done[p.Number] = sum(p, func(w backlog.Waiting) int { return w.Done })
 	}
 
 	var b strings.Builder
 	inHand := 0
-	for _, p := range l.paces {
-		inHand += sum(p, func(w queue.Waiting) int { return w.Active })
+	for _, p := range l.numbers {
+		inHand += sum(p, func(w backlog.Waiting) int { return w.Active })
 	}
 	fmt.Fprintf(&b, "%s  waiting %d, attempting %d, in doubt %d\n\n",
 		l.at.Format(time.TimeOnly), max(0, l.open.Waiting-int64(inHand)), inHand, l.open.InDoubt)
@@ -120,18 +120,18 @@ func (l look) table(before look, most int) string {
 		fmt.Fprint(w, "\t", strings.ToUpper(string(c)))
 	}
 	fmt.Fprintln(w, "\tLATER\tDRAIN")
-	for _, p := range paces {
+	for _, p := range numbers {
 		speed := "-"
 		if from, ok := done[p.Number]; ok {
-			n := sum(p, func(w queue.Waiting) int { return w.Done }) - from
+			n := sum(p, func(w backlog.Waiting) int { return w.Done }) - from
 			speed = fmt.Sprintf("%.1f", max(0, float64(n)/l.at.Sub(before.at).Seconds()))
 		}
 		fmt.Fprintf(w, "%s\t%.0f/%.0f\t%s\t%s\t%s\t%s\t%d", p.Number, p.Rate, p.Full, count(p.Ceiling),
-			span(time.Until(p.Pause)), l.held(p.Number), speed, sum(p, func(w queue.Waiting) int { return w.Active }))
+			span(time.Until(p.Pause)), l.held(p.Number), speed, sum(p, func(w backlog.Waiting) int { return w.Active }))
 		for _, c := range p.Waiting {
 			fmt.Fprint(w, "\t", backlog(c))
 		}
-		fmt.Fprintf(w, "\t%s\t%s\n", count(sum(p, func(w queue.Waiting) int { return w.Delayed })), span(p.Empty()))
+		fmt.Fprintf(w, "\t%s\t%s\n", count(sum(p, func(w backlog.Waiting) int { return w.Delayed })), span(p.ETAAll()))
 	}
 	w.Flush()
 	if len(rest) > 0 {
@@ -175,17 +175,17 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-func sum(p queue.Pace, of func(queue.Waiting) int) (n int) {
+func sum(p backlog.Number, of func(backlog.Waiting) int) (n int) {
 	for _, w := range p.Waiting {
 		n += of(w)
 	}
 	return n
 }
 
-func waiting(p queue.Pace) int { return sum(p, func(w queue.Waiting) int { return w.Pending }) }
+func waiting(p backlog.Number) int { return sum(p, func(w backlog.Waiting) int { return w.Pending }) }
 
 // backlog is how many wait in a class and how long the first has.
-func backlog(w queue.Waiting) string {
+func backlog(w backlog.Waiting) string {
 	s := count(w.Pending)
 	if w.Pending > 0 {
 		s += " (" + span(w.Age()) + ")"

@@ -9,16 +9,16 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sluice/internal/backlog"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
-	"sluice/internal/queue"
 	"sluice/internal/redistest"
 )
 
 // looks are two looks, 2 s apart, at three numbers.
 func looks() (before, now look) {
-	pace := func(number string, rate, full float64, done int, classes ...queue.Waiting) queue.Pace {
-		p := queue.Pace{Number: number, Configured: int(full), Rate: rate, Full: full, Waiting: make([]queue.Waiting, 4)}
+	pace := func(number string, rate, full float64, done int, classes ...backlog.Waiting) backlog.Number {
+		p := backlog.Number{Number: number, Configured: int(full), Rate: rate, Full: full, Waiting: make([]backlog.Waiting, 4)}
 		for i, c := range message.Classes() {
 			p.Waiting[i].Class = c
 		}
@@ -29,16 +29,16 @@ func looks() (before, now look) {
 		return p
 	}
 	ago := func(d time.Duration) time.Time { return time.Now().UTC().Add(-d) }
-	before = look{at: ago(2 * time.Second), paces: []queue.Pace{pace("106540352242922", 80, 80, 1000)}}
+	before = look{at: ago(2 * time.Second), numbers: []backlog.Number{pace("106540352242922", 80, 80, 1000)}}
 	idle := pace("106540352242924", 1000, 1000, 0)
 	cut := pace("106540352242923", 40, 80, 7,
-		queue.Waiting{Class: message.Service, Pending: 500, Oldest: ago(125 * time.Second), Paused: true},
-		queue.Waiting{Class: message.Utility, Pending: 60, Oldest: ago(3 * time.Second)},
+		backlog.Waiting{Class: message.Service, Pending: 500, Oldest: ago(125 * time.Second), Paused: true},
+		backlog.Waiting{Class: message.Utility, Pending: 60, Oldest: ago(3 * time.Second)},
 	)
 	cut.Ceiling, cut.Pause = 80, time.Now().Add(time.Second)
-	now = look{ago(0), []queue.Pace{idle, cut, pace("106540352242922", 80, 80, 1157,
-		queue.Waiting{Class: message.Authentication, Active: 3, Delayed: 1},
-		queue.Waiting{Class: message.Marketing, Pending: 1e6, Oldest: ago(26 * time.Hour), Active: 9, Delayed: 20},
+	now = look{ago(0), []backlog.Number{idle, cut, pace("106540352242922", 80, 80, 1157,
+		backlog.Waiting{Class: message.Authentication, Active: 3, Delayed: 1},
+		backlog.Waiting{Class: message.Marketing, Pending: 1e6, Oldest: ago(26 * time.Hour), Active: 9, Delayed: 20},
 	)}, ledger.Backlog{Waiting: 1000593, InDoubt: 3}, []message.Hold{
 		{Number: "106540352242922", Template: "a/en"},
 		{Number: "106540352242922", Template: "b/en"},
@@ -100,7 +100,7 @@ func TestLive(t *testing.T) {
 			}
 			_, now := looks()
 			seconds := int(time.Since(begin).Seconds())
-			now.paces[2].Waiting[0].Done = 10 * seconds * seconds
+			now.numbers[2].Waiting[0].Done = 10 * seconds * seconds
 			return now, nil
 		})
 		if err != nil || n != 5 {
@@ -202,7 +202,7 @@ func TestTopAndPaceOnRedis(t *testing.T) {
 
 func TestDescribe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := queue.Pace{Configured: 80, Rate: 40, Full: 80, Ceiling: 80, Pause: time.Now().Add(time.Second)}
+		p := backlog.Number{Configured: 80, Rate: 40, Full: 80, Ceiling: 80, Pause: time.Now().Add(time.Second)}
 		if got, want := describe(p), "40 messages per second, increasing back to 80, as configured; Meta last refused at 80 per second; paused for 1s"; got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}

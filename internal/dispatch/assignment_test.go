@@ -1,4 +1,4 @@
-package queue
+package dispatch
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sluice/internal/message"
+	"sluice/internal/queue"
 )
 
 // served are the workers that look at a number, the one that serves it first.
@@ -141,14 +142,14 @@ func TestAnIdleNumberIsLetGoAndComesBack(t *testing.T) {
 	f := setup(t)
 	j := newJournal()
 	f.live("w")
-	g := NewServer(f.db, f.options("w", j.handle, []Number{{phone, 80}})).gate
+	g := NewServer(f.db, f.options("w", j.handle, []Number{{phone, 80}})).dispatcher
 	f.add(many(1, phone, message.Service)...)
-	if err := g.look(); err != nil {
+	if err := g.assign(); err != nil {
 		t.Fatal(err)
 	}
-	g.place.mu.Lock()
-	a := g.place.active[phone]
-	g.place.mu.Unlock()
+	g.assignment.mu.Lock()
+	a := g.assignment.active[phone]
+	g.assignment.mu.Unlock()
 	if a == nil {
 		t.Fatal("a number with work is not served")
 	}
@@ -166,10 +167,10 @@ func TestAnIdleNumberIsLetGoAndComesBack(t *testing.T) {
 	if rested(time.Hour) {
 		t.Error("a number with a task in hand was let go")
 	}
-	task := a.task(taskID(many(1, phone, message.Service)[0].ID, 1))
+	task := a.lease.Task(taskID(many(1, phone, message.Service)[0].ID, 1))
 	a.returned(task, nil)
-	g.leave(a.number, exit{task: task, how: finished})
-	if err := g.write(a.number, 0); err != nil {
+	a.leave(queue.Exit{Fetched: task, How: queue.Finished})
+	if err := a.lease.Write(0); err != nil {
 		t.Fatal(err)
 	}
 	if rested(restAfter - time.Second) {
@@ -185,9 +186,9 @@ func TestAnIdleNumberIsLetGoAndComesBack(t *testing.T) {
 	for _, a := range g.actives() {
 		a.stop()
 	}
-	g.place.wg.Wait()
+	g.assignment.wg.Wait()
 	g.giveUp()
-	g.settling.Wait()
+	g.writers.Wait()
 }
 
 // Numbers without work cost nothing, however many have been busy before.
@@ -195,7 +196,7 @@ func TestIdleNumbersCostNoCommands(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	var numbers []Number
-	var tasks []Task
+	var tasks []queue.Task
 	for i := range 500 {
 		numbers = append(numbers, Number{ID: fmt.Sprint(100000000000000 + i), Rate: 80})
 		tasks = append(tasks, many(1, numbers[i].ID, message.Service)...)
@@ -210,18 +211,18 @@ func TestIdleNumbersCostNoCommands(t *testing.T) {
 	j.wait(t, 50)
 	left := func() (n int64) {
 		for _, s := range shards.All() {
-			n += f.db.SCard(t.Context(), workKey(s)).Val()
+			n += f.db.SCard(t.Context(), queue.WorkKey(s)).Val()
 		}
 		return n
 	}
 	eventually(t, "the index of work is empty", func() bool { return left() == 0 })
 	eventually(t, "the numbers are let go", func() bool { // sooner than by themselves
-		for _, a := range s.gate.actives() {
+		for _, a := range s.dispatcher.actives() {
 			a.mu.Lock()
 			a.busy = a.busy.Add(-restAfter)
 			a.mu.Unlock()
 		}
-		return len(s.gate.actives()) == 0
+		return len(s.dispatcher.actives()) == 0
 	})
 	looks, scripts := commands(t, f, "smembers"), commands(t, f, "evalsha")
 	time.Sleep(2200 * time.Millisecond) // that nothing happens
@@ -261,7 +262,7 @@ func TestAcknowledgementsShareRoundTrips(t *testing.T) {
 	if i := f.info(phone, message.Service); i.Processed != n || i.ProcessedTotal != n || i.Size != 0 {
 		t.Errorf("%+v, want %d tasks counted as done", i, n)
 	}
-	day := onDay(asynqKeys(name(shards.Of(phone), phone, message.Service)).processed, time.Now())
+	day := onDay(queue.KeysOf(shards.Of(phone), phone, message.Service).Processed, time.Now())
 	if f.db.TTL(t.Context(), day).Val() <= 0 {
 		t.Error("the day's count lives for ever")
 	}

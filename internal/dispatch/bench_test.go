@@ -1,4 +1,4 @@
-package queue
+package dispatch
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/internal/message"
+	"sluice/internal/queue"
 	"sluice/internal/store"
 )
 
@@ -57,7 +58,7 @@ func BenchmarkDrain(b *testing.B) {
 	<-done
 	eventually(b, "all is acknowledged", func() bool {
 		return f.db.HLen(context.Background(), store.Key(shards.Of(phone), "hands:"+phone)).Val() == 0 &&
-			f.db.Exists(context.Background(), asynqKeys(name(shards.Of(phone), phone, message.Utility)).task+taskID(all[b.N-1].ID, 1)).Val() == 0
+			f.db.Exists(context.Background(), queue.KeysOf(shards.Of(phone), phone, message.Utility).Task+taskID(all[b.N-1].ID, 1)).Val() == 0
 	})
 	b.StopTimer()
 	b.ReportMetric(float64((goCPU()-g).Microseconds())/float64(b.N), "go-us/op")

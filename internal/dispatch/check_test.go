@@ -1,4 +1,4 @@
-package queue
+package dispatch
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
+	"sluice/internal/queue"
 	"sluice/internal/redistest"
 )
 
@@ -24,7 +25,7 @@ func TestProbeLeavesNothingBehind(t *testing.T) {
 			f := setup(t)
 			s := NewServer(f.db, f.options("w", nil, nil))
 			for range 3 {
-				if err := s.Probe(t.Context()); err != nil {
+				if err := s.Check(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				if keys := f.db.Keys(t.Context(), "*").Val(); len(keys) != 0 {
@@ -86,11 +87,11 @@ func TestProbeNoticesAnotherAsynq(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			f := setupMini(t)
-			p := newProbe(f.db, f.options("w", nil, nil))
+			p := newCheck(f.db, f.options("w", nil, nil))
 			ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("waited long enough"))
 			defer cancel()
 			err := p.run(ctx, func(gate redis.UniversalClient) redis.UniversalClient { return changed{gate, c.keys} })
-			if !errors.Is(err, ErrAsynq) || !strings.Contains(err.Error(), "v0.26.0") || !strings.Contains(err.Error(), c.want) {
+			if !errors.Is(err, queue.ErrAsynq) || !strings.Contains(err.Error(), "v0.26.0") || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want one that says %q", err, c.want)
 			}
 		})
@@ -102,7 +103,7 @@ func TestAServerThatFailsItsProbeDrainsNothing(t *testing.T) {
 	f := setup(t)
 	// Tasks are not where this asynq's inspector looks for them.
 	s := NewServer(f.db, f.options("w", nil, nil))
-	s.gate.db.UniversalClient.(*redis.Client).AddHook(hideTasks{})
+	s.dispatcher.db.UniversalClient.(*redis.Client).AddHook(hideTasks{})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if err := s.Run(ctx); err == nil || !strings.Contains(err.Error(), "asynq") {
@@ -133,7 +134,7 @@ func TestAWorkerThatStartsWhileRedisIsAwayWaits(t *testing.T) {
 	t.Parallel()
 	r := redistest.Start(t)
 	f := open(t, r.Addr, nil)
-	f.add(Task{ID: "1-a", Number: "1", Class: message.Service})
+	f.add(queue.Task{ID: "1-a", Number: "1", Class: message.Service})
 	handled := make(chan string, 1)
 	o := f.options("w", func(_ context.Context, id string, _ int, known any, _ *Slots) error { handled <- id; return nil }, []Number{{"1", 80}})
 	f.live("w")

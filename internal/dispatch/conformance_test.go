@@ -1,11 +1,10 @@
-package queue
+package dispatch
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,104 +14,9 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
+	"sluice/internal/queue"
 	"sluice/internal/redistest"
 )
-
-// dump returns all that asynq has in Redis, without the moments of enqueueing.
-func (f *fixture) dump() map[string]any {
-	f.t.Helper()
-	ctx := f.t.Context()
-	all := map[string]any{}
-	for _, key := range f.db.Keys(ctx, "asynq:*").Val() {
-		switch kind := f.db.Type(ctx, key).Val(); kind {
-		case "hash":
-			h := f.db.HGetAll(ctx, key).Val()
-			if since, there := h["pending_since"]; there {
-				h["pending_since"] = fmt.Sprintf("%d digits", len(since))
-			}
-			all[key] = h
-		case "list":
-			all[key] = f.db.LRange(ctx, key, 0, -1).Val()
-		case "zset":
-			all[key] = f.db.ZRangeWithScores(ctx, key, 0, -1).Val()
-		case "set":
-			all[key] = f.db.SMembers(ctx, key).Val()
-		default:
-			f.t.Errorf("%s is a %s", key, kind)
-		}
-	}
-	return all
-}
-
-func TestAddWritesWhatAsynqsClientWrites(t *testing.T) {
-	t.Parallel()
-	f := setup(t)
-	soon := time.Now().Add(time.Hour).Truncate(time.Second)
-	for _, c := range []struct {
-		what      string
-		at        time.Time
-		processAt time.Time
-	}{
-		{"at once", time.Time{}, time.Time{}},
-		{"long due", time.Now().Add(-time.Hour), time.Time{}},
-		{"at a whole second", soon, soon},
-		{"within a second", soon.Add(time.Millisecond), soon.Add(time.Second)},
-	} {
-		t.Run(c.what, func(t *testing.T) {
-			wakes := f.db.Subscribe(t.Context(), store.WakeChannel(shards.Of(phone)))
-			defer wakes.Close()
-			if _, err := wakes.Receive(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			f.db.FlushAll(t.Context())
-			f.db.ScriptFlush(t.Context())
-			client := NewClient(f.db, shards) // one that has published no queue yet
-			task := Task{ID: phone + "-abc", K: 7, Number: phone, Class: message.Utility, At: c.at}
-			if err := f.tryAdd(client, task); err != nil {
-				t.Fatal(err)
-			}
-			ours := f.dump()
-			if work := f.db.SMembers(t.Context(), workKey(shards.Of(phone))).Val(); !slices.Equal(work, []string{phone}) {
-				t.Errorf("the index of work has %q", work)
-			}
-
-			f.db.FlushAll(t.Context())
-			opts := []asynq.Option{
-				asynq.Queue(name(shards.Of(phone), phone, message.Utility)), asynq.TaskID(phone + "-abc.7"),
-				asynq.MaxRetry(maxRetry), asynq.Timeout(taskTimeout),
-			}
-			if !c.processAt.IsZero() {
-				opts = append(opts, asynq.ProcessAt(c.processAt))
-			}
-			if _, err := asynq.NewClientFromRedisClient(f.db).Enqueue(asynq.NewTask(taskType, []byte(task.ID)), opts...); err != nil {
-				t.Fatal(err)
-			}
-			if theirs := f.dump(); !reflect.DeepEqual(ours, theirs) || len(ours) != 3 {
-				t.Errorf("our client wrote\n%v\nasynq's\n%v", ours, theirs)
-			}
-
-			// Those to be sent at once are announced; delayed ones would wake nobody.
-			f.db.Publish(t.Context(), store.WakeChannel(shards.Of(phone)), "end")
-			woken := 0
-			for {
-				m, err := wakes.ReceiveMessage(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				if m.Payload == "end" {
-					break
-				}
-				if m.Payload != phone+" 2" { // with the class
-					t.Errorf("a call for %q", m.Payload)
-				}
-				woken++
-			}
-			if (woken > 0) != c.processAt.IsZero() {
-				t.Errorf("%d calls", woken)
-			}
-		})
-	}
-}
 
 func TestServerDrainsWhatAsynqsClientEnqueues(t *testing.T) {
 	t.Parallel()
@@ -122,7 +26,7 @@ func TestServerDrainsWhatAsynqsClientEnqueues(t *testing.T) {
 			f := setup(t)
 			enqueue := func(c message.Class, opts ...asynq.Option) {
 				t.Helper()
-				opts = append(opts, asynq.Queue(name(shards.Of(phone), phone, c)))
+				opts = append(opts, asynq.Queue(queue.KeysOf(shards.Of(phone), phone, c).Queue))
 				if _, err := f.asynq.Enqueue(asynq.NewTask("send", nil), opts...); err != nil {
 					t.Fatal(err)
 				}
@@ -179,7 +83,7 @@ func TestAsynqsInspectorSeesAndRulesOurQueues(t *testing.T) {
 	f := setup(t)
 	tasks := many(5, phone, message.Marketing)
 	f.add(tasks...)
-	f.add(Task{ID: "later", Number: phone, Class: message.Marketing, At: time.Now().Add(time.Hour)})
+	f.add(queue.Task{ID: "later", Number: phone, Class: message.Marketing, At: time.Now().Add(time.Hour)})
 	counts := func(want string) {
 		t.Helper()
 		var got string
@@ -211,16 +115,16 @@ func TestAsynqsInspectorSeesAndRulesOurQueues(t *testing.T) {
 	}
 	release <- errors.New("none of Later") // comes back as well, in 5 s
 	counts("0 0 1 5 0")
-	infos, err := f.inspector.ListRetryTasks(name(shards.Of(phone), phone, message.Marketing))
+	infos, err := f.inspector.ListRetryTasks(queue.KeysOf(shards.Of(phone), phone, message.Marketing).Queue)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, i := range infos {
-		if i.Retried != 0 || i.MaxRetry != maxRetry || i.Type != taskType || i.Timeout != taskTimeout {
+		if i.Retried != 0 || i.MaxRetry != 1000 || i.Type != "send" || i.Timeout != 90*time.Second {
 			t.Errorf("%+v", i)
 		}
 	}
-	if n, err := f.inspector.DeleteAllRetryTasks(name(shards.Of(phone), phone, message.Marketing)); n != 5 || err != nil {
+	if n, err := f.inspector.DeleteAllRetryTasks(queue.KeysOf(shards.Of(phone), phone, message.Marketing).Queue); n != 5 || err != nil {
 		t.Fatal(n, err)
 	}
 	for range 5 {
@@ -228,7 +132,7 @@ func TestAsynqsInspectorSeesAndRulesOurQueues(t *testing.T) {
 	}
 
 	// What comes to a paused class stays there; the others go on.
-	q := name(shards.Of(phone), phone, message.Marketing)
+	q := queue.KeysOf(shards.Of(phone), phone, message.Marketing).Queue
 	if err := f.inspector.PauseQueue(q); err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +163,7 @@ func TestAPauseTakesEffectWithinTheHorizon(t *testing.T) {
 	j := newJournal()
 	f.serve("w", j.handle, Number{ID: phone, Rate: rate})
 	j.wait(t, 20)
-	if err := f.inspector.PauseQueue(name(shards.Of(phone), phone, message.Marketing)); err != nil {
+	if err := f.inspector.PauseQueue(queue.KeysOf(shards.Of(phone), phone, message.Marketing).Queue); err != nil {
 		t.Fatal(err)
 	}
 	before := len(j.sent())
@@ -267,125 +171,6 @@ func TestAPauseTakesEffectWithinTheHorizon(t *testing.T) {
 	// The horizon holds 8 slots. Tasks in hand whose slots lapsed may add a few.
 	if after := len(j.sent()) - before; after > 20 {
 		t.Errorf("%d messages left after the pause", after)
-	}
-}
-
-// spy sees the scripts that go through a client.
-type spy struct {
-	redis.UniversalClient
-	see func(text string, keys []string)
-
-	mu    sync.Mutex
-	texts map[string]string
-}
-
-func (s *spy) Conn() *redis.Conn { return s.UniversalClient.(*redis.Client).Conn() }
-
-func (s *spy) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
-	s.mu.Lock()
-	text := s.texts[sha]
-	s.mu.Unlock()
-	if text != "" {
-		s.see(text, keys)
-	}
-	return s.UniversalClient.EvalSha(ctx, sha, keys, args...)
-}
-
-func (s *spy) Eval(ctx context.Context, text string, keys []string, args ...any) *redis.Cmd {
-	s.mu.Lock()
-	s.texts[redis.NewScript(text).Hash()] = text
-	s.mu.Unlock()
-	s.see(text, keys)
-	return s.UniversalClient.Eval(ctx, text, keys, args...)
-}
-
-// Asynq's own server, on the virtual queue and a real one, shows what kind must tell apart.
-func TestKindsOfAsynqsScripts(t *testing.T) {
-	t.Parallel()
-	const real = "s07}:106540352242922:utility"
-	// What a script does, by a part of its text that no other has.
-	marks := []struct {
-		mark, what string
-		virtual    call // on the virtual queue
-		other      call
-	}{
-		{"RPOPLPUSH", "dequeue", dequeue, other},
-		{"redis.error_reply(\"INTERNAL\")", "complete", idle, other},
-		{`redis.call("ZRANGE", KEYS[4], 0, -ARGV[5])`, "archive", idle, other},
-		{`"state", "retry"`, "retry", idle, retry},
-		{`redis.call("DEL", KEYS[3]) == 0`, "done", idle, done},
-		{"SETEX", "beat", beat, beat},
-		{`redis.call("HGET", taskKey, "group")`, "forward", idle, other},
-		{`local ids = redis.call("ZRANGEBYSCORE", KEYS[1], "-inf", ARGV[1], "LIMIT", 0, tonumber(ARGV[3]))`, "janitor", idle, other},
-	}
-	var mu sync.Mutex
-	seen := map[string]call{}
-	unknown := map[string]call{}
-	f := open(t, redistest.Start(t, "--appendonly", "no").Addr, func(c redis.UniversalClient) redis.UniversalClient {
-		return &spy{UniversalClient: c, texts: map[string]string{}, see: func(text string, keys []string) {
-			mu.Lock()
-			defer mu.Unlock()
-			virtually := strings.HasPrefix(keys[0], "asynq:{gate}:")
-			for _, m := range marks {
-				if strings.Contains(text, m.mark) {
-					want := m.other
-					if virtually {
-						want = m.virtual
-					}
-					if got := kind(keys); got != want {
-						t.Errorf("%s %v is of kind %d, want %d", m.what, keys, got, want)
-					}
-					seen[m.what] = want
-					return
-				}
-			}
-			unknown[strings.Join(keys, " ")] = kind(keys)
-		}}
-	})
-	srv := asynq.NewServerFromRedisClient(f.db, asynq.Config{
-		Queues: map[string]int{virtual: 1, real: 1}, Concurrency: 4, LogLevel: asynq.FatalLevel,
-		TaskCheckInterval: 10 * time.Millisecond, DelayedTaskCheckInterval: 100 * time.Millisecond, JanitorInterval: 100 * time.Millisecond,
-		RetryDelayFunc: func(int, error, *asynq.Task) time.Duration { return 0 },
-	})
-	for id, opts := range map[string][]asynq.Option{
-		"done": nil, "retry": {asynq.MaxRetry(1)}, "archive": {asynq.MaxRetry(0)}, "complete": {asynq.Retention(time.Hour)},
-	} {
-		opts = append(opts, asynq.Queue(real), asynq.TaskID(id))
-		if _, err := f.asynq.Enqueue(asynq.NewTask("send", []byte(id)), opts...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	err := srv.Start(asynq.HandlerFunc(func(ctx context.Context, task *asynq.Task) error {
-		if id := string(task.Payload()); id == "retry" || id == "archive" {
-			return errors.New("no")
-		}
-		return nil
-	}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "all scripts were seen", func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		return len(seen) == len(marks)
-	})
-	srv.Shutdown()
-	// The rest: expired leases, stale aggregation sets, enqueues, and a server's farewell.
-	var rest []string
-	for keys, k := range unknown {
-		rest = append(rest, fmt.Sprintf("%s: %d", strings.ReplaceAll(keys, real, "real"), k))
-	}
-	slices.Sort(rest)
-	for _, want := range []string{
-		fmt.Sprint("asynq:{gate}:lease: ", int(expired)), fmt.Sprint("asynq:{real}:lease: ", int(other)),
-		fmt.Sprint("asynq:{gate}:aggregation_sets: ", int(idle)), fmt.Sprint("asynq:{real}:t:done asynq:{real}:pending: ", int(other)),
-	} {
-		if !slices.Contains(rest, want) {
-			t.Errorf("%q is not among what else was seen: %q", want, rest)
-		}
-	}
-	if kind(nil) != other {
-		t.Error("a script without keys is no matter of the gate")
 	}
 }
 
@@ -412,17 +197,8 @@ func TestTheVirtualQueueStaysVirtual(t *testing.T) {
 		t.Error("the spy is blind")
 	}
 	for _, key := range seen {
-		if strings.Contains(key, "{"+virtual+"}") {
+		if strings.Contains(key, "{gate}") {
 			t.Errorf("a script with %s reached Redis", key)
-		}
-	}
-}
-
-func TestBeatRows(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct{ workers, want int }{{0, 0}, {1, 1}, {100, 100}, {101, 100}, {4000, 100}} {
-		if got := len(beatRows(make([]any, 2+2*c.workers))); got != 2+2*c.want {
-			t.Errorf("%d workers: %d arguments, want %d", c.workers, got, 2+2*c.want)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package queue
+package dispatch
 
 import (
 	"context"
@@ -15,7 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
-	"sluice/internal/pacing"
+	"sluice/internal/queue"
+	"sluice/internal/ratelimit"
 	"sluice/internal/redistest"
 )
 
@@ -30,7 +31,7 @@ func TestHandsDrainToZero(t *testing.T) {
 			if _, err := hs.Set(t.Context(), message.Hold{Tag: "kept", By: "anna", Reason: "quality"}); err != nil {
 				t.Fatal(err)
 			}
-			var all []Task
+			var all []queue.Task
 			for _, c := range message.Classes() {
 				all = append(all, many(150, phone, c)...)
 			}
@@ -51,7 +52,7 @@ func TestHandsDrainToZero(t *testing.T) {
 				}
 				return sum % 10
 			}
-			f.candidates = func(_ context.Context, _ message.Shard, tasks []TaskID) ([]Candidate, error) {
+			f.candidates = func(_ context.Context, _ message.Shard, tasks []queue.TaskID) ([]Candidate, error) {
 				out := make([]Candidate, len(tasks))
 				for i, id := range tasks {
 					switch n := next("asked", id.Message); fate(id.Message) {
@@ -64,7 +65,7 @@ func TestHandsDrainToZero(t *testing.T) {
 					case 2:
 						out[i].Tags = []string{"kept"}
 					case 3:
-						out[i].Recipient = pacing.Recipient{'a'}
+						out[i].Recipient = ratelimit.Recipient{'a'}
 					}
 				}
 				if rand.IntN(8) == 0 {
@@ -98,7 +99,7 @@ func TestHandsDrainToZero(t *testing.T) {
 			if ok, err := hs.Release(t.Context(), message.Hold{Tag: "kept", By: "ben"}); !ok || err != nil {
 				t.Fatal(ok, err)
 			}
-			want := slices.DeleteFunc(all, func(task Task) bool { return fate(task.ID) == 0 })
+			want := slices.DeleteFunc(all, func(task queue.Task) bool { return fate(task.ID) == 0 })
 			// One recipient gets 45 messages, and then one in six seconds: the rest need not be waited for.
 			limited := 0
 			for _, task := range want {
@@ -106,7 +107,7 @@ func TestHandsDrainToZero(t *testing.T) {
 					limited++
 				}
 			}
-			sent := len(want) - max(0, limited-pacing.PairBurst-1)
+			sent := len(want) - max(0, limited-ratelimit.PairBurst-1)
 			j.wait(t, sent-100)
 			eventually(t, "nothing is in hand", func() bool { return len(f.hands(phone)) == 0 })
 			count := map[string]int{}
@@ -135,9 +136,9 @@ func TestATaskThatIsThereTwice(t *testing.T) {
 	f := setup(t)
 	tasks := many(3, phone, message.Service)
 	f.add(tasks...)
-	k := asynqKeys(name(shards.Of(phone), phone, message.Service))
+	k := queue.KeysOf(shards.Of(phone), phone, message.Service)
 	for _, task := range tasks {
-		f.db.LPush(t.Context(), k.pending, taskID(task.ID, 1))
+		f.db.LPush(t.Context(), k.Pending, taskID(task.ID, 1))
 	}
 	j := newJournal()
 	f.serve("w", j.handle, Number{ID: phone, Rate: 1000})
@@ -158,16 +159,16 @@ func TestAFetchThatRunsTwice(t *testing.T) {
 			f.add(tasks...)
 			g, _ := f.gate("w", Number{ID: phone, Rate: 80})
 			n := g.number(phone)
-			k := n.classes[message.Service.Order()]
+			k := n.lease.Keys(message.Service.Order())
 			if got := take(t, g, n, 4); !slices.Equal(got, messageIDs(tasks[:4])) {
 				t.Fatal(got)
 			}
-			before, line := f.db.LRange(t.Context(), k.pending, 0, -1).Val(), f.tat(phone)
+			before, line := f.db.LRange(t.Context(), k.Pending, 0, -1).Val(), f.tat(phone)
 			g.seq.Add(-1) // the same again
 			if got := take(t, g, n, 3); len(got) != 0 {
 				t.Errorf("taken again %q", got)
 			}
-			if after := f.db.LRange(t.Context(), k.pending, 0, -1).Val(); !slices.Equal(after, before) || f.tat(phone) != line {
+			if after := f.db.LRange(t.Context(), k.Pending, 0, -1).Val(); !slices.Equal(after, before) || f.tat(phone) != line {
 				t.Errorf("pending\n%q, before\n%q", after, before)
 			}
 		})
@@ -239,29 +240,29 @@ func TestExitsThatRedisLost(t *testing.T) {
 			if got := take(t, g, n, 4); len(got) != 4 {
 				t.Fatal(got)
 			}
-			k := n.classes[message.Service.Order()]
+			k := n.lease.Keys(message.Service.Order())
 			before := f.hands(phone)
-			f.end(g, n, toHead, tasks[1].ID, tasks[2].ID)
-			pending := f.db.LRange(t.Context(), k.pending, 0, -1).Val()
+			f.end(g, n, queue.ToHead, tasks[1].ID, tasks[2].ID)
+			pending := f.db.LRange(t.Context(), k.Pending, 0, -1).Val()
 			if len(pending) != 2 {
 				t.Fatalf("pending are %q", pending)
 			}
-			f.db.Del(t.Context(), k.pending)
+			f.db.Del(t.Context(), k.Pending)
 			for field, value := range before {
-				f.db.HSet(t.Context(), n.hands, field, value)
+				f.db.HSet(t.Context(), queue.LeasesKey(n.shard, n.id), field, value)
 			}
 			for range 2 {
-				if there := f.db.LLen(t.Context(), k.pending).Val(); there != 0 {
+				if there := f.db.LLen(t.Context(), k.Pending).Val(); there != 0 {
 					t.Errorf("%d tasks were returned after one read", there)
 				}
-				n.handsRead = time.Time{}
+				n.leasesRead = time.Time{}
 				g.tidyUp(t.Context(), n, first)
 			}
 			eventually(t, "the tasks are back in their order", func() bool {
-				return slices.Equal(f.db.LRange(t.Context(), k.pending, 0, -1).Val(), pending)
+				return slices.Equal(f.db.LRange(t.Context(), k.Pending, 0, -1).Val(), pending)
 			})
 			for _, value := range f.hands(phone) {
-				if hasInHand(value, taskID(tasks[1].ID, 1)) || !hasInHand(value, taskID(tasks[0].ID, 1)) {
+				if queue.HasTask(value, taskID(tasks[1].ID, 1)) || !queue.HasTask(value, taskID(tasks[0].ID, 1)) {
 					t.Errorf("in hand are %q", value)
 				}
 			}
@@ -323,7 +324,7 @@ func TestAsynqsInspectorOfATaskInHand(t *testing.T) {
 	}, Number{ID: phone, Rate: 80})
 	<-started
 	<-started
-	q, id := name(shards.Of(phone), phone, message.Service), taskID(many(1, phone, message.Service)[0].ID, 1)
+	q, id := queue.KeysOf(shards.Of(phone), phone, message.Service).Queue, taskID(many(1, phone, message.Service)[0].ID, 1)
 	eventually(t, "both are listed", func() bool {
 		active, err := f.inspector.ListActiveTasks(q)
 		return err == nil && len(active) == 2 && f.info(phone, message.Service).Active == 2
@@ -359,11 +360,11 @@ func TestThePairLimitHoldsForAllWorkersTogether(t *testing.T) {
 	c := f.stopClock()
 	const per = 15
 	tasks := many(200, phone, message.Utility)
-	f.record(tasks, Candidate{Recipient: pacing.Recipient{'a'}})
+	f.record(tasks, Candidate{Recipient: ratelimit.Recipient{'a'}})
 	other := many(1, phone, message.Marketing)
-	f.record(other, Candidate{Recipient: pacing.Recipient{'b'}})
+	f.record(other, Candidate{Recipient: ratelimit.Recipient{'b'}})
 	at := time.Duration(0)
-	worker := func(name string) (func(n int) int, *gate) {
+	worker := func(name string) (func(n int) int, *dispatcher) {
 		g, n := c.gate(name, 1000)
 		return func(most int) int {
 			t.Helper()
@@ -375,7 +376,7 @@ func TestThePairLimitHoldsForAllWorkersTogether(t *testing.T) {
 			}
 			n.mu.Unlock()
 			got := take(t, g, n, most)
-			f.end(g, n, finished, got...)
+			f.end(g, n, queue.Finished, got...)
 			g.tidyUp(t.Context(), n, true)
 			return len(got)
 		}, g
@@ -411,7 +412,7 @@ func TestThePairLimitHoldsForAllWorkersTogether(t *testing.T) {
 	}
 	keys := f.db.Keys(t.Context(), "sluice:*:pairs:*").Val()
 	for _, key := range keys {
-		if ttl := f.db.TTL(t.Context(), key).Val(); ttl <= 0 || ttl > pairKept {
+		if ttl := f.db.TTL(t.Context(), key).Val(); ttl <= 0 || ttl > ratelimit.PairWindow+30*time.Second {
 			t.Errorf("%s expires in %v", key, ttl)
 		}
 	}
@@ -435,27 +436,13 @@ func TestThePairLimitOnAFullRedis(t *testing.T) {
 	f := setupRecords(t)
 	tasks := many(60, phone, message.Utility)
 	f.add(tasks...)
-	f.record(tasks, Candidate{Recipient: pacing.Recipient{'a'}})
+	f.record(tasks, Candidate{Recipient: ratelimit.Recipient{'a'}})
 	if err := f.db.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
 	j := newJournal()
 	f.serve("w", j.handle, Number{ID: phone, Rate: 1000})
-	j.wait(t, pacing.PairBurst)
-	eventually(t, "the rest waits", func() bool { return f.waiting(phone) >= 60-pacing.PairBurst-1 })
+	j.wait(t, ratelimit.PairBurst)
+	eventually(t, "the rest waits", func() bool { return f.waiting(phone) >= 60-ratelimit.PairBurst-1 })
 	f.idle(phone)
-}
-
-func TestTheEncoderWritesWhatAsynqWrites(t *testing.T) {
-	t.Parallel()
-	e := newEncoder()
-	for _, id := range []string{"m", "m0", phone + "-abc", message.NewID(phone, ""), fmt.Sprint(1<<30, "-", string(make([]byte, 90)))} {
-		for _, k := range []int{0, 7, 10, 12345} {
-			got, err := e.encode("s07}:1:utility", id, taskID(id, k))
-			want, theirs := e.byAsynq("s07}:1:utility", id, taskID(id, k))
-			if err != nil || theirs != nil || got != want {
-				t.Errorf("%q, %d: %q (%v), asynq %q (%v)", id, k, got, err, want, theirs)
-			}
-		}
-	}
 }

@@ -1,4 +1,4 @@
-package queue
+package dispatch
 
 import (
 	"encoding/json"
@@ -12,12 +12,13 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/audit"
+	"sluice/internal/backlog"
 	"sluice/internal/holds"
 	"sluice/internal/message"
-	"sluice/internal/store"
+	"sluice/internal/queue"
 )
 
-func messageIDs(tasks []Task) (all []string) {
+func messageIDs(tasks []queue.Task) (all []string) {
 	for _, t := range tasks {
 		all = append(all, t.ID)
 	}
@@ -82,14 +83,14 @@ func TestHolds(t *testing.T) {
 			if !held[0].Concerns(message.Context{From: phone, Template: template, Tags: []string{"b", "spring: 50% off"}}) {
 				t.Errorf("%s does not concern its messages", held[0].On())
 			}
-			if err := g.write(n, 0); err != nil {
+			if err := n.lease.Write(0); err != nil {
 				t.Fatal(err)
 			}
 			if g.tidyUp(t.Context(), n, true); len(take(t, g, n, 100)) != 0 {
 				t.Error("a held task went")
 			}
-			late := Task{ID: phone + "-late", K: 1, Number: phone, Class: message.Utility}
-			f.record([]Task{late}, Candidate{})
+			late := queue.Task{ID: phone + "-late", K: 1, Number: phone, Class: message.Utility}
+			f.record([]queue.Task{late}, Candidate{})
 			f.add(late)
 			if ok, err := hs.Release(t.Context(), message.Hold{Number: tt.on.Number, Template: tt.on.Template, Tag: tt.on.Tag, By: "ben", Reason: "mended"}); !ok || err != nil {
 				t.Fatal(ok, err)
@@ -150,11 +151,11 @@ func TestWhatWasRefusedGoesFirst(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, i := range []int{2, 0, 3, 1} { // the answers come in another order
-				task := n.task(taskID(first[i], 1))
+				task := n.lease.Task(taskID(first[i], 1))
 				n.running++
 				n.returned(task, Later{Hold: holds.Name(on)})
-				g.leave(n, n.retried(task, "", 0))
-				if err := g.write(n, 0); err != nil {
+				n.leave(n.retried(task, "", 0))
+				if err := n.lease.Write(0); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -193,11 +194,11 @@ func TestATemplateProbes(t *testing.T) {
 	if _, err := hs.Set(t.Context(), on); err != nil {
 		t.Fatal(err)
 	}
-	task := n.task(taskID(refusal, 1))
+	task := n.lease.Task(taskID(refusal, 1))
 	n.running++
 	n.returned(task, Later{Hold: holds.Name(on)})
-	g.leave(n, n.retried(task, "", 0))
-	if err := g.write(n, 0); err != nil {
+	n.leave(n.retried(task, "", 0))
+	if err := n.lease.Write(0); err != nil {
 		t.Fatal(err)
 	}
 	look := func() []string {
@@ -240,16 +241,16 @@ func TestATemplateProbes(t *testing.T) {
 func TestPlace(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	paces := NewPaces(f.db, shards, func(string) int { return 10 })
+	paces := backlog.New(f.db, shards, func(string) int { return 10 })
 	tasks := many(30, phone, message.Utility)
 	f.add(tasks...)
 	f.add(many(100, phone, message.Marketing)...)
 	f.add(many(50, phone, message.Authentication)...)
 	soon := time.Now().Add(time.Hour).Truncate(time.Second).UTC()
-	f.add(Task{ID: phone + "-soon", K: 1, Number: phone, Class: message.Utility, At: soon})
+	f.add(queue.Task{ID: phone + "-soon", K: 1, Number: phone, Class: message.Utility, At: soon})
 	place := func(id string) message.Standing {
 		t.Helper()
-		p, err := paces.Place(t.Context(), phone, message.Utility, id, 1)
+		p, err := paces.Position(t.Context(), phone, message.Utility, id, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -277,7 +278,7 @@ func TestPlace(t *testing.T) {
 	if p := place(tasks[0].ID); p.Task != message.TaskWaiting {
 		t.Errorf("not taken %+v", p)
 	}
-	if p, err := paces.Place(t.Context(), phone, message.Authentication, taken[0], 1); err != nil || p.Task != message.TaskTaken {
+	if p, err := paces.Position(t.Context(), phone, message.Authentication, taken[0], 1); err != nil || p.Task != message.TaskTaken {
 		t.Errorf("taken %+v, %v", p, err)
 	}
 }
@@ -325,9 +326,9 @@ func TestAHundredThousandHeldSlowNobody(t *testing.T) {
 }
 
 // copies adds n tasks of a class and their records, like one that is there.
-func (f *fixture) copies(of Task, n int) {
+func (f *fixture) copies(of queue.Task, n int) {
 	f.t.Helper()
-	k := asynqKeys(name(shards.Of(of.Number), of.Number, of.Class))
+	k := queue.KeysOf(shards.Of(of.Number), of.Number, of.Class)
 	const script = `
 local task = redis.call('HGETALL', KEYS[2] .. ARGV[1] .. '.1')
 for i = 1, tonumber(ARGV[2]) do
@@ -335,7 +336,7 @@ for i = 1, tonumber(ARGV[2]) do
   redis.call('HSET', KEYS[2] .. id .. '.1', unpack(task))
   redis.call('LPUSH', KEYS[1], id .. '.1')
 end`
-	if err := f.db.Eval(f.t.Context(), script, []string{k.pending, k.task}, of.ID, n).Err(); err != nil && !errors.Is(err, redis.Nil) {
+	if err := f.db.Eval(f.t.Context(), script, []string{k.Pending, k.Task}, of.ID, n).Err(); err != nil && !errors.Is(err, redis.Nil) {
 		f.t.Fatal(err)
 	}
 	f.mu.Lock()
@@ -347,5 +348,5 @@ end`
 
 // held is how many tasks are set aside for a template.
 func (f *fixture) held(template string) int64 {
-	return f.db.LLen(f.t.Context(), store.Key(shards.Of(phone), "held:"+phone+":template:"+phone+":"+template)).Val()
+	return f.db.LLen(f.t.Context(), queue.HeldKey(shards.Of(phone), phone)+":template:"+phone+":"+template).Val()
 }

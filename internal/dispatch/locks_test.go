@@ -1,4 +1,4 @@
-package queue
+package dispatch
 
 import (
 	"sync"
@@ -13,8 +13,8 @@ func TestPlacementAndBookingDoNotWaitForEachOther(t *testing.T) {
 	f := setupRecords(t)
 	g, _ := f.gate("w", Number{ID: phone, Rate: 80})
 	n := g.newNumber(phone, 80)
-	g.place.active[phone] = &active{number: n, stop: func() {}}
-	g.place.workers = alike(shards, "w", "v")
+	g.assignment.active[phone] = &active{number: n, stop: func() {}}
+	g.assignment.workers = alike(shards, "w", "v")
 	var wg sync.WaitGroup
 	for range 2 {
 		wg.Go(func() {

@@ -1,14 +1,14 @@
-package queue
+package dispatch
 
 import (
 	"math"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"sluice/internal/backlog"
 	"sluice/internal/message"
-	"sluice/internal/pacing"
+	"sluice/internal/ratelimit"
 )
 
 // clock is a clock of a test's own for the scripts. It starts at a whole second of the true
@@ -47,21 +47,21 @@ func (c *clock) script(parts ...string) string {
 
 // paces goes by the clock but for Order and Pause, which go by the true time.
 func (c *clock) paces(rate int) *Paces {
-	p := NewPaces(c.f.db, shards, func(string) int { return rate })
-	p.cut = c.f.db.Script(c.script(pacing.PaceLua, cutLua))
-	p.debit = c.f.db.Script(c.script(pacing.PaceLua, debitLua))
-	p.read = c.f.db.Script(c.script(pacing.PaceLua, readLua))
+	p := backlog.New(c.f.db, shards, func(string) int { return rate })
+	p.cut = c.f.db.Script(c.script(ratelimit.PaceLua, cutLua))
+	p.debit = c.f.db.Script(c.script(ratelimit.PaceLua, debitLua))
+	p.read = c.f.db.Script(c.script(ratelimit.PaceLua, readLua))
 	return p
 }
 
 // gate is a gate that goes by the clock and its one number.
-func (c *clock) gate(worker string, rate int) (*gate, *number) {
+func (c *clock) gate(worker string, rate int) (*dispatcher, *number) {
 	g, _ := c.f.gate(worker, Number{ID: phone, Rate: rate})
 	g.take, g.book, g.tidy = c.f.db.Script(c.script(takeScript...)), c.f.db.Script(c.script(bookScript...)), c.f.db.Script(c.script(tidyScript...))
 	return g, g.number(phone)
 }
 
-func take(t *testing.T, g *gate, n *number, most int) []string {
+func take(t *testing.T, g *dispatcher, n *number, most int) []string {
 	t.Helper()
 	n.call(every)
 	tasks, _, err := g.fetch(t.Context(), n, most)
@@ -70,52 +70,14 @@ func take(t *testing.T, g *gate, n *number, most int) []string {
 	}
 	ids := make([]string, len(tasks))
 	for i, task := range tasks {
-		ids[i], _, _ = splitTaskID(task.id)
+		ids[i], _, _ = splitTaskID(task.ID)
 	}
 	return ids
 }
 
 // spaced is the time between the slots of a rate.
 func spaced(rate float64) time.Duration {
-	return time.Duration(math.Ceil(float64((time.Second+pacing.Slack).Microseconds())/rate)) * time.Microsecond
-}
-
-func TestThePaceIsCutAndClimbsBack(t *testing.T) {
-	t.Parallel()
-	f := setup(t)
-	c := f.stopClock()
-	p := c.paces(80)
-	for _, step := range []struct {
-		at        time.Duration
-		throttled bool // Meta says so then
-		cut       bool
-		rate      float64
-		ceiling   int
-	}{
-		{at: 0, rate: 80},
-		{at: 0, throttled: true, cut: true, rate: 40, ceiling: 80},
-		{at: 400 * time.Millisecond, throttled: true, rate: 40, ceiling: 80}, // the same second's
-		{at: pacing.Breath, rate: 40, ceiling: 80},
-		{at: pacing.Breath + 10*time.Second, rate: 56, ceiling: 80}, // 10 times 2 % of 80
-		{at: pacing.Breath + 10*time.Second, throttled: true, cut: true, rate: 28, ceiling: 56},
-		{at: 2*pacing.Breath + 20*time.Second, rate: 44, ceiling: 56},
-		{at: 2*pacing.Breath + 43*time.Second, rate: 80, ceiling: 56},
-		{at: time.Hour, rate: 80, ceiling: 56},
-	} {
-		c.set(step.at)
-		if step.throttled {
-			if cut, err := p.Throttled(t.Context(), phone); err != nil || cut != step.cut {
-				t.Errorf("after %v: cut %t (%v), want %t", step.at, cut, err, step.cut)
-			}
-		}
-		got, err := p.Read(t.Context(), phone)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if math.Abs(got.Rate-step.rate) > .01 || got.Full != 80 || got.Ceiling != step.ceiling {
-			t.Errorf("after %v: %+v, want the rate %v of 80, ceiling %d", step.at, got, step.rate, step.ceiling)
-		}
-	}
+	return time.Duration(math.Ceil(float64((time.Second+ratelimit.Slack).Microseconds())/rate)) * time.Microsecond
 }
 
 func TestARefusalLetsTheNumberRestAndSlowsItsSlots(t *testing.T) {
@@ -128,13 +90,13 @@ func TestARefusalLetsTheNumberRestAndSlowsItsSlots(t *testing.T) {
 	if _, err := p.Throttled(t.Context(), phone); err != nil {
 		t.Fatal(err)
 	}
-	c.set(pacing.Breath / 2)
+	c.set(ratelimit.RefusalPause / 2)
 	if got := take(t, g, n, 100); len(got) != 0 {
 		t.Errorf("%d tasks were taken during the rest", len(got))
 	}
-	c.set(pacing.Breath)
-	if got := take(t, g, n, 100); len(got) == 0 || n.spacing != spaced(40) {
-		t.Errorf("%d tasks were taken after the rest, %v apart, want %v", len(got), n.spacing, spaced(40))
+	c.set(ratelimit.RefusalPause)
+	if got := take(t, g, n, 100); len(got) == 0 || spacing(n) != spaced(40) {
+		t.Errorf("%d tasks were taken after the rest, %v apart, want %v", len(got), spacing(n), spaced(40))
 	}
 	// A refusal that comes late does not end a longer pause.
 	if err := p.Pause(t.Context(), phone, time.Hour); err != nil {
@@ -178,8 +140,8 @@ func TestAnOrderedRateRamps(t *testing.T) {
 		if err != nil || got.Rate < low || got.Rate > high || got.Full != got.Rate {
 			t.Errorf("after %v: %+v (%v), want a rate of %v to %v", at, got, err, low, high)
 		}
-		if ids := take(t, g, n, 1); len(ids) != 1 || n.spacing < spaced(high) || n.spacing > spaced(low) {
-			t.Errorf("after %v: %q with slots %v apart, want %v to %v", at, ids, n.spacing, spaced(high), spaced(low))
+		if ids := take(t, g, n, 1); len(ids) != 1 || spacing(n) < spaced(high) || spacing(n) > spaced(low) {
+			t.Errorf("after %v: %q with slots %v apart, want %v to %v", at, ids, spacing(n), spaced(high), spaced(low))
 		}
 	}
 	order(10, 0, 0)
@@ -209,18 +171,18 @@ func TestWhatPeopleWriteTakesSlots(t *testing.T) {
 	g, n := c.gate("w", 80)
 	p := c.paces(80)
 	fetch := func(room int) []string {
-		n.trip = 0 // a slow machine is no Redis far away, for which slots are booked further ahead
+		near(n) // a slow machine is no Redis far away, for which slots are booked further ahead
 		return take(t, g, n, room)
 	}
 	if got := fetch(2); len(got) != 2 {
 		t.Fatal(got)
 	}
-	end := n.booked
+	end := n.schedule.Args().Booked
 	if err := p.Debit(t.Context(), phone, 3); err != nil {
 		t.Fatal(err)
 	}
-	if got := fetch(1); len(got) != 1 || n.booked-end != (4*n.spacing).Microseconds() {
-		t.Errorf("%q: the line went on by %d us, want four times %v", got, n.booked-end, n.spacing)
+	if got := fetch(1); len(got) != 1 || n.schedule.Args().Booked-end != (4*spacing(n)).Microseconds() {
+		t.Errorf("%q: the line went on by %d us, want four times %v", got, n.schedule.Args().Booked-end, spacing(n))
 	}
 	// However much people write, nothing is pushed further than a second ahead.
 	for range 3 {
@@ -251,7 +213,7 @@ func TestTheClockOfRedisIsSetBack(t *testing.T) {
 			t.Errorf("at %s nothing is taken", at)
 		}
 		c.set(at + 500*time.Millisecond)
-		if slots, err := g.bookSlots(t.Context(), n, 1); err != nil || len(slots) != 1 {
+		if slots, err := n.schedule.Book(t.Context(), 1); err != nil || len(slots) != 1 {
 			t.Errorf("at %s: %d slots are booked, %v", at, len(slots), err)
 		}
 	}
@@ -264,7 +226,7 @@ func TestALineThatLostItsEndBooksNothingTwice(t *testing.T) {
 	f.add(many(100, phone, message.Utility)...)
 	c := f.stopClock()
 	g, n := c.gate("w", 80)
-	line := lineKey(shards.Of(phone), phone)
+	line := ratelimit.ScheduleKey(shards.Of(phone), phone)
 	for _, lose := range []func(){
 		func() { f.db.Del(t.Context(), line) },
 		func() { f.db.HIncrBy(t.Context(), line, "tat", -(3 * spaced(80)).Microseconds()) },
@@ -272,13 +234,13 @@ func TestALineThatLostItsEndBooksNothingTwice(t *testing.T) {
 		if got := take(t, g, n, 4); len(got) == 0 {
 			t.Fatal("nothing was taken")
 		}
-		end := n.booked
+		end := n.schedule.Args().Booked
 		lose()
 		got := take(t, g, n, 3)
-		if first := n.booked - int64(len(got))*n.spacing.Microseconds(); len(got) == 0 || first < end {
+		if first := n.schedule.Args().Booked - int64(len(got))*spacing(n).Microseconds(); len(got) == 0 || first < end {
 			t.Errorf("%d tasks got slots from %d us before the end of those before", len(got), end-first)
 		}
-		slots, err := g.bookSlots(t.Context(), n, 1)
+		slots, err := n.schedule.Book(t.Context(), 1)
 		if err != nil || len(slots) != 1 {
 			t.Fatal(slots, err)
 		}
@@ -295,59 +257,8 @@ func TestSlotsOfAnyRateTakeASecond(t *testing.T) {
 		if _, err := g.bookSlots(t.Context(), g.number(phone), 1); err != nil {
 			t.Fatal(err)
 		}
-		if all := time.Duration(rate) * g.number(phone).spacing; all < time.Second+pacing.Slack || all > time.Second*1013/1000 {
+		if all := time.Duration(rate) * g.number(phone).spacing; all < time.Second+ratelimit.Slack || all > time.Second*1013/1000 {
 			t.Errorf("rate %d: its slots take %v: want a second and the slack, hardly more than 1 %% lost", rate, all)
 		}
-	}
-}
-
-// TestANumberProbes: one message a second, until it is well again or nobody says otherwise.
-func TestANumberProbes(t *testing.T) {
-	t.Parallel()
-	f := setup(t)
-	c := f.stopClock()
-	p := c.paces(80)
-	rate := func(at time.Duration) float64 {
-		c.set(at)
-		got, err := p.Read(t.Context(), phone)
-		if err != nil || got.Full != 80 {
-			t.Fatalf("%+v, %v", got, err)
-		}
-		return got.Rate
-	}
-	if err := p.Probe(t.Context(), phone, time.Minute); err != nil {
-		t.Fatal(err)
-	}
-	if got := rate(55 * time.Second); got != 1 {
-		t.Errorf("while it probes: %v a second", got)
-	}
-	if got := rate(65 * time.Second); got != 80 {
-		t.Errorf("after the probing's end: %v a second", got)
-	}
-	if err := p.Recovered(t.Context(), phone); err != nil {
-		t.Fatal(err)
-	}
-	if got := rate(55 * time.Second); got != 80 {
-		t.Errorf("well again: %v a second", got)
-	}
-}
-
-func TestMissingTasks(t *testing.T) {
-	t.Parallel()
-	f := setup(t)
-	tasks := many(5, phone, message.Utility)
-	f.add(tasks...)
-	c := NewClient(f.db, shards)
-	if missing, err := c.Missing(t.Context(), tasks); err != nil || len(missing) != 0 {
-		t.Errorf("all are there: %v, %v", missing, err)
-	}
-	key := asynqKeys(name(shards.Of(phone), phone, message.Utility)).task + taskID(tasks[3].ID, tasks[3].K)
-	if n := f.db.Del(t.Context(), key).Val(); n != 1 {
-		t.Fatal("no such task")
-	}
-	again := append(slices.Clone(tasks), tasks[0])
-	again[5].K++
-	if missing, err := c.Missing(t.Context(), again); err != nil || !slices.Equal(missing, []int{3, 5}) {
-		t.Errorf("missing are %v, %v", missing, err)
 	}
 }

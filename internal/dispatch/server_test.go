@@ -1,11 +1,8 @@
-package queue
+package dispatch
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
+	"sluice/internal/queue"
 	"sluice/internal/redistest"
 )
 
@@ -61,10 +59,10 @@ func TestTasksAreTakenByClassThenInTheirOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, task := range tasks {
-			id, _, _ := splitTaskID(task.id)
+			id, _, _ := splitTaskID(task.ID)
 			got = append(got, id)
-			if !strings.Contains(id, string(message.Classes()[task.class])) {
-				t.Errorf("%s was taken as of class %d", id, task.class)
+			if !strings.Contains(id, string(message.Classes()[task.Class])) {
+				t.Errorf("%s was taken as of class %d", id, task.Class)
 			}
 		}
 		if waits := next < tidyEvery; waits != (most == 4) {
@@ -146,7 +144,7 @@ func TestTidyKeepsOrder(t *testing.T) {
 	f := setup(t)
 	waiting := many(3, phone, message.Marketing)
 	f.add(waiting...)
-	k := asynqKeys(name(shards.Of(phone), phone, message.Marketing))
+	k := queue.KeysOf(shards.Of(phone), phone, message.Marketing)
 	var want []string
 	delayed := many(1200, phone, message.Marketing)[3:]
 	for i := range delayed {
@@ -156,10 +154,10 @@ func TestTidyKeepsOrder(t *testing.T) {
 	err := f.db.Pipe(t.Context(), func(p redis.Pipeliner) {
 		for i, task := range delayed {
 			id := taskID(task.ID, task.K)
-			p.ZAddXX(t.Context(), k.scheduled, redis.Z{Score: float64(1000 + i), Member: id})
+			p.ZAddXX(t.Context(), k.Scheduled, redis.Z{Score: float64(1000 + i), Member: id})
 			want = append(want, id)
 		}
-		p.ZAdd(t.Context(), k.scheduled, redis.Z{Score: 5, Member: "deleted.1"}) // its task is gone
+		p.ZAdd(t.Context(), k.Scheduled, redis.Z{Score: 5, Member: "deleted.1"}) // its task is gone
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -175,15 +173,15 @@ func TestTidyKeepsOrder(t *testing.T) {
 	if rounds != 3 {
 		t.Errorf("%d rounds, want 3", rounds)
 	}
-	got := f.db.LRange(t.Context(), k.pending, 0, -1).Val()
+	got := f.db.LRange(t.Context(), k.Pending, 0, -1).Val()
 	slices.Reverse(got) // the head is on the right
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%d tasks in the order %.200q ..., want %d in the order %.200q ...", len(got), got, len(want), want)
 	}
-	if n := f.db.ZCard(t.Context(), k.scheduled).Val(); n != 0 {
+	if n := f.db.ZCard(t.Context(), k.Scheduled).Val(); n != 0 {
 		t.Errorf("%d tasks are still scheduled", n)
 	}
-	if state := f.db.HGet(t.Context(), k.task+want[0], "state").Val(); state != "pending" {
+	if state := f.db.HGet(t.Context(), k.Task+want[0], "state").Val(); state != "pending" {
 		t.Errorf("a task that was moved is %q", state)
 	}
 }
@@ -199,12 +197,12 @@ func TestHandsThatCameBackAreStrays(t *testing.T) {
 	if taken, _, err := g.fetch(t.Context(), g.number(phone), 2); err != nil || len(taken) != 2 {
 		t.Fatal(taken, err)
 	}
-	hands := handsKey(shards.Of(phone), phone)
+	hands := queue.LeasesKey(shards.Of(phone), phone)
 	for field, value := range f.db.HGetAll(t.Context(), hands).Val() {
 		f.db.HSet(t.Context(), hands, "w/0", value, "other/0", value, field, value)
 	}
-	f.client.Hands(t.Context()) // sees them for the first time
-	all, err := f.client.Hands(t.Context())
+	f.client.Fetches(t.Context()) // sees them for the first time
+	all, err := f.client.Fetches(t.Context())
 	if err != nil || len(all) != 3 {
 		t.Fatal(all, err)
 	}
@@ -227,18 +225,18 @@ func TestATaskThatCameBackGoesWithItsHand(t *testing.T) {
 	if err != nil || len(taken) != 2 {
 		t.Fatal(taken, err)
 	}
-	first := n.classes[message.Service.Order()].task + taken[0].id
+	first := n.lease.Keys(message.Service.Order()).Task + taken[0].ID
 	was := f.db.HGetAll(t.Context(), first).Val()
 	for _, task := range taken {
-		g.leave(n, exit{task: task, how: finished})
-		if err := g.write(n, 0); err != nil {
+		n.leave(queue.Exit{Fetched: task, How: queue.Finished})
+		if err := n.lease.Write(0); err != nil {
 			t.Fatal(err)
 		}
 		if task == taken[0] {
 			f.db.HSet(t.Context(), first, was)
 		}
 	}
-	if left := f.db.Exists(t.Context(), first, n.hands).Val(); left != 0 {
+	if left := f.db.Exists(t.Context(), first, queue.LeasesKey(n.shard, n.id)).Val(); left != 0 {
 		t.Errorf("%d of the task and its hand are left", left)
 	}
 }
@@ -255,8 +253,8 @@ func TestTasksOfADeadWorkerAreReturnedOnceInTheirOrder(t *testing.T) {
 			urgent := many(2, phone, message.Authentication)
 			f.add(tasks...)
 			f.add(urgent...)
-			k := asynqKeys(name(shards.Of(phone), phone, message.Service))
-			before := f.db.LRange(t.Context(), k.pending, 0, -1).Val()
+			k := queue.KeysOf(shards.Of(phone), phone, message.Service)
+			before := f.db.LRange(t.Context(), k.Pending, 0, -1).Val()
 			dead, stop := f.gate("dead", Number{ID: phone, Rate: 1000})
 			for range 3 { // several hands
 				if taken, _, err := dead.fetch(t.Context(), dead.number(phone), 4); err != nil || len(taken) != 4 {
@@ -266,12 +264,12 @@ func TestTasksOfADeadWorkerAreReturnedOnceInTheirOrder(t *testing.T) {
 			stop()
 			dead.giveUp()
 			// One that it finished, and did not live to strike off.
-			f.db.Del(t.Context(), k.task+taskID(tasks[0].ID, 1))
+			f.db.Del(t.Context(), k.Task+taskID(tasks[0].ID, 1))
 
-			if hands, err := f.client.Hands(t.Context()); err != nil || len(hands) != 0 {
+			if hands, err := f.client.Fetches(t.Context()); err != nil || len(hands) != 0 {
 				t.Fatalf("at first sight %+v, %v", hands, err)
 			}
-			hands, err := f.client.Hands(t.Context())
+			hands, err := f.client.Fetches(t.Context())
 			if err != nil || len(hands) != 3 {
 				t.Fatalf("%+v, %v", hands, err)
 			}
@@ -288,19 +286,19 @@ func TestTasksOfADeadWorkerAreReturnedOnceInTheirOrder(t *testing.T) {
 			var both sync.WaitGroup
 			for range 2 {
 				both.Go(func() {
-					if err := NewClient(f.db, shards).Return(t.Context(), hands); err != nil {
+					if err := queue.NewClient(f.db, shards).Return(t.Context(), hands); err != nil {
 						t.Error(err)
 					}
 				})
 			}
 			both.Wait()
-			if after := f.db.LRange(t.Context(), k.pending, 0, -1).Val(); !slices.Equal(after, before[:11]) {
+			if after := f.db.LRange(t.Context(), k.Pending, 0, -1).Val(); !slices.Equal(after, before[:11]) {
 				t.Errorf("pending\n%v, before\n%v", after, before)
 			}
 			if n := f.info(phone, message.Authentication).Pending; n != 2 {
 				t.Errorf("%d urgent tasks are pending, want 2", n)
 			}
-			if hands, err := f.client.Hands(t.Context()); err != nil || len(hands) != 0 {
+			if hands, err := f.client.Fetches(t.Context()); err != nil || len(hands) != 0 {
 				t.Errorf("%+v, %v", hands, err)
 			}
 			j := newJournal()
@@ -363,21 +361,6 @@ func TestATaskInHandStaysWithItsWorkerUntilItsHandlerEnds(t *testing.T) {
 	}
 }
 
-func TestAsynqDoesNotExtendLeases(t *testing.T) {
-	t.Parallel()
-	f := setupMini(t)
-	g, _ := f.gate("w")
-	for key, want := range map[string]float64{asynqKeys("q").lease: 5, "another": 9} {
-		f.db.ZAdd(t.Context(), key, redis.Z{Score: 5, Member: "a"})
-		if err := g.ZAddXX(t.Context(), key, redis.Z{Score: 9, Member: "a"}).Err(); err != nil {
-			t.Error(err)
-		}
-		if got := f.db.ZScore(t.Context(), key, "a").Val(); got != want {
-			t.Errorf("%s: score %v, want %v", key, got, want)
-		}
-	}
-}
-
 func TestAFullRedisDrains(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -396,8 +379,8 @@ func TestAFullRedisDrains(t *testing.T) {
 		t.Fatal(taken, err)
 	}
 	// All ways out of a worker's hands.
-	g.leave(n, exit{task: taken[0], how: later, at: 1}, exit{task: taken[1], how: again, at: 1, text: "changed"}, exit{task: taken[2], how: held, text: "tag::none"})
-	if err := g.write(n, 0); err != nil {
+	n.leave(queue.Exit{Fetched: taken[0], How: queue.Delayed, At: 1}, queue.Exit{Fetched: taken[1], How: queue.Retried, At: 1, Text: "changed"}, queue.Exit{Fetched: taken[2], How: queue.Held, Text: "tag::none"})
+	if err := n.lease.Write(0); err != nil {
 		t.Fatal(err)
 	}
 	g.tidyUp(t.Context(), n, true)
@@ -434,17 +417,17 @@ func TestAStopLosesNothingAndSendsNothingTwice(t *testing.T) {
 func TestTasksHandedBackKeepTheirPlace(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	var tasks []Task
+	var tasks []queue.Task
 	for _, i := range []int{5, 3, 9, 1, 7, 2, 8, 0, 6, 4} {
 		tasks = append(tasks, many(10, phone, message.Utility)[i])
 	}
 	f.add(tasks...)
-	k := asynqKeys(name(shards.Of(phone), phone, message.Utility))
-	before := f.db.LRange(t.Context(), k.pending, 0, -1).Val()
+	k := queue.KeysOf(shards.Of(phone), phone, message.Utility)
+	before := f.db.LRange(t.Context(), k.Pending, 0, -1).Val()
 	g, stop := f.gate("w", Number{ID: phone, Rate: 80})
 	n := g.number(phone)
 	taken, _, err := g.fetch(t.Context(), n, 6)
-	if err != nil || len(taken) != 6 || len(n.taken) != 6 {
+	if err != nil || len(taken) != 6 || len(n.lease.All()) != 6 {
 		t.Fatal(taken, err)
 	}
 	stop()
@@ -452,11 +435,11 @@ func TestTasksHandedBackKeepTheirPlace(t *testing.T) {
 		g.ready <- ""
 	}
 	g.handOut(g.stopped, n, taken) // nobody is there to take them
-	if after := f.db.LRange(t.Context(), k.pending, 0, -1).Val(); !reflect.DeepEqual(after, before) {
+	if after := f.db.LRange(t.Context(), k.Pending, 0, -1).Val(); !reflect.DeepEqual(after, before) {
 		t.Errorf("pending\n%v, before\n%v", after, before)
 	}
-	if len(f.hands(phone)) != 0 || len(n.taken) != 0 || n.running != 0 {
-		t.Errorf("in hand are %q, %v, %d running", f.hands(phone), n.taken, n.running)
+	if len(f.hands(phone)) != 0 || len(n.lease.All()) != 0 || n.running != 0 {
+		t.Errorf("in hand are %q, %v, %d running", f.hands(phone), n.lease.All(), n.running)
 	}
 }
 
@@ -470,7 +453,7 @@ func TestAnEnqueueWakesTheWorker(t *testing.T) {
 	start := time.Now()
 	const n = 10
 	for i := range n {
-		f.add(Task{ID: fmt.Sprint("m", i), Number: phone, Class: message.Service})
+		f.add(queue.Task{ID: fmt.Sprint("m", i), Number: phone, Class: message.Service})
 		j.wait(t, 1)
 	}
 	// Each begins just after a look: without the call it would wait for the next.
@@ -486,7 +469,7 @@ func TestABurstOfEnqueuesIsNoBurstOfLooks(t *testing.T) {
 	f.serve("w", j.handle, Number{ID: phone, Rate: 80})
 	f.add(many(1, phone, message.Service)...)
 	j.wait(t, 1)
-	if err := f.inspector.PauseQueue(name(shards.Of(phone), phone, message.Marketing)); err != nil {
+	if err := f.inspector.PauseQueue(queue.KeysOf(shards.Of(phone), phone, message.Marketing).Queue); err != nil {
 		t.Fatal(err)
 	}
 	scripts := func() (n int) {
@@ -538,7 +521,7 @@ func TestAcknowledgementsSurviveALossOfRedis(t *testing.T) {
 	}
 	server.Restart()
 	eventually(t, "all is acknowledged", func() bool {
-		i, err := f.inspector.GetQueueInfo(name(shards.Of(phone), phone, message.Service))
+		i, err := f.inspector.GetQueueInfo(queue.KeysOf(shards.Of(phone), phone, message.Service).Queue)
 		return err == nil && i.Active == 0 && i.Pending == 0 && i.Retry == n/2
 	})
 	if runs.Load() != n {
@@ -549,106 +532,7 @@ func TestAcknowledgementsSurviveALossOfRedis(t *testing.T) {
 	}
 }
 
-// flaky fails scripts as a Redis does that went away in between.
-type flaky struct {
-	redis.UniversalClient
-	errs []error // the next answers; nil: the server's
-}
 
-func (f *flaky) next(ctx context.Context) *redis.Cmd {
-	if len(f.errs) == 0 {
-		return nil
-	}
-	err := f.errs[0]
-	f.errs = f.errs[1:]
-	if err == nil {
-		return nil
-	}
-	cmd := redis.NewCmd(ctx)
-	cmd.SetErr(err)
-	return cmd
-}
-
-func (f *flaky) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
-	if cmd := f.next(ctx); cmd != nil {
-		return cmd
-	}
-	return f.UniversalClient.EvalSha(ctx, sha, keys, args...)
-}
-
-func (f *flaky) Eval(ctx context.Context, text string, keys []string, args ...any) *redis.Cmd {
-	if cmd := f.next(ctx); cmd != nil {
-		return cmd
-	}
-	return f.UniversalClient.Eval(ctx, text, keys, args...)
-}
-
-func TestWhatIsRepeated(t *testing.T) {
-	t.Parallel()
-	refused := &net.OpError{Op: "dial", Err: errors.New("refused")}
-	loading := redisError("LOADING Redis is loading the dataset in memory")
-	notFound := redisError("NOT FOUND")
-	for _, c := range []struct {
-		what    string
-		errs    []error
-		bounded bool
-		want    error
-	}{
-		{"an answer", nil, true, nil},
-		{"no connection", []error{refused, io.EOF}, true, nil},
-		{"a Redis that is not ready", []error{loading, redisError("READONLY You can't write against a read only replica."), redisError("CLUSTERDOWN The cluster is down")}, true, nil},
-		{"a refusal", []error{notFound}, true, notFound},
-		{"a script not loaded, then no connection", []error{notLoaded{}, io.EOF, refused}, true, nil},
-		{"no deadline", []error{io.EOF}, false, io.EOF},
-	} {
-		t.Run(c.what, func(t *testing.T) {
-			t.Parallel()
-			f := setupMini(t)
-			g, _ := f.gate("w")
-			broken := &flaky{f.db, c.errs}
-			g.UniversalClient = broken
-			ctx := t.Context()
-			if c.bounded {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, 20*time.Second)
-				defer cancel()
-			}
-			err := redis.NewScript("return 1").Run(ctx, g, []string{"asynq:{q}:active"}).Err()
-			if err != c.want || len(broken.errs) != 0 {
-				t.Errorf("error %v, want %v; %d answers left", err, c.want, len(broken.errs))
-			}
-		})
-	}
-}
-
-// notLoaded is the answer to the hash of a script that Redis does not know.
-type notLoaded struct{}
-
-func (notLoaded) Error() string { return "NOSCRIPT not loaded yet" }
-func (notLoaded) RedisError()   {}
-
-type redisError string
-
-func (e redisError) Error() string { return string(e) }
-func (redisError) RedisError()     {}
-
-func TestSplitTaskID(t *testing.T) {
-	t.Parallel()
-	for s, ok := range map[string]bool{"a.1": true, taskID("106-abc", 12): true, "a": false, "a.": false, "a.x": false, "": false, "a.1.2": false} {
-		if _, _, got := splitTaskID(s); got != ok {
-			t.Errorf("%q is a task of ours: %t, want %t", s, got, ok)
-		}
-	}
-}
-
-func BenchmarkAddInTx(b *testing.B) {
-	f := setup(b)
-	i := 0
-	for b.Loop() {
-		i++
-		f.add(Task{ID: fmt.Sprint("m", i), Number: phone, Class: message.Service})
-	}
-}
 
 func BenchmarkTake100(b *testing.B) {
 	f := setup(b)

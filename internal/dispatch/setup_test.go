@@ -1,4 +1,4 @@
-package queue
+package dispatch
 
 import (
 	"context"
@@ -16,8 +16,9 @@ import (
 
 	"sluice/internal/holds"
 	"sluice/internal/message"
-	"sluice/internal/pacing"
 	"sluice/internal/poll"
+	"sluice/internal/queue"
+	"sluice/internal/ratelimit"
 	"sluice/internal/redistest"
 	"sluice/internal/store"
 )
@@ -30,7 +31,7 @@ const shards = message.DefaultShards
 type fixture struct {
 	t         testing.TB
 	db        *store.DB
-	client    *Client
+	client    *queue.Client
 	asynq     *asynq.Client
 	inspector *asynq.Inspector
 
@@ -112,13 +113,13 @@ func open(t testing.TB, addr string, wrap func(redis.UniversalClient) redis.Univ
 	}
 	t.Cleanup(func() { db.Close() })
 	return &fixture{
-		t: t, db: db, client: NewClient(db, shards), tx: db.Transactions(true), records: map[string]Candidate{},
+		t: t, db: db, client: queue.NewClient(db, shards), tx: db.Transactions(true), records: map[string]Candidate{},
 		asynq: asynq.NewClientFromRedisClient(c), inspector: asynq.NewInspectorFromRedisClient(c),
 	}
 }
 
 // add adds tasks, in this order.
-func (f *fixture) add(tasks ...Task) {
+func (f *fixture) add(tasks ...queue.Task) {
 	f.t.Helper()
 	for some := range slices.Chunk(tasks, 1000) {
 		if err := f.tryAdd(f.client, some...); err != nil {
@@ -128,9 +129,9 @@ func (f *fixture) add(tasks ...Task) {
 }
 
 // tryAdd adds tasks of one shard in one transaction.
-func (f *fixture) tryAdd(c *Client, tasks ...Task) error {
+func (f *fixture) tryAdd(c *queue.Client, tasks ...queue.Task) error {
 	return f.tx.Do(f.t.Context(), 0, store.Change{
-		Slot: workKey(shards.Of(tasks[0].Number)),
+		Slot: queue.WorkKey(shards.Of(tasks[0].Number)),
 		Decide: func(_ []string, w *store.Writes) error {
 			for _, task := range tasks {
 				if err := c.Enqueue(w, task); err != nil {
@@ -151,7 +152,7 @@ func setupRecords(t testing.TB) *fixture {
 
 // record says what the records say about tasks. Of those that it was not called for they say that
 // there is nothing to do.
-func (f *fixture) record(tasks []Task, c Candidate) {
+func (f *fixture) record(tasks []queue.Task, c Candidate) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, task := range tasks {
@@ -160,7 +161,7 @@ func (f *fixture) record(tasks []Task, c Candidate) {
 }
 
 // ask is Candidates, by what record said.
-func (f *fixture) ask(_ context.Context, _ message.Shard, tasks []TaskID) ([]Candidate, error) {
+func (f *fixture) ask(_ context.Context, _ message.Shard, tasks []queue.TaskID) ([]Candidate, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	all := make([]Candidate, len(tasks))
@@ -182,16 +183,16 @@ func (f *fixture) holds() *holds.Store {
 // index notes in the index of work that a number has some, as asynq's own client does not.
 func (f *fixture) index(number string) {
 	f.t.Helper()
-	if err := f.db.SAdd(f.t.Context(), workKey(shards.Of(number)), number).Err(); err != nil {
+	if err := f.db.SAdd(f.t.Context(), queue.WorkKey(shards.Of(number)), number).Err(); err != nil {
 		f.t.Fatal(err)
 	}
 }
 
 // many returns n tasks of one class, named for it and counted from 0.
-func many(n int, number string, c message.Class) []Task {
-	tasks := make([]Task, n)
+func many(n int, number string, c message.Class) []queue.Task {
+	tasks := make([]queue.Task, n)
 	for i := range tasks {
-		tasks[i] = Task{ID: fmt.Sprintf("%s-%s%d", number, c, i), K: 1, Number: number, Class: c}
+		tasks[i] = queue.Task{ID: fmt.Sprintf("%s-%s%d", number, c, i), K: 1, Number: number, Class: c}
 	}
 	return tasks
 }
@@ -228,34 +229,34 @@ func alike(shards message.Shards, workers ...string) map[message.Shard][]string 
 }
 
 // gate returns a worker's gate that takes only when told. Its context ends with stop.
-func (f *fixture) gate(worker string, numbers ...Number) (g *gate, stop func()) {
+func (f *fixture) gate(worker string, numbers ...Number) (g *dispatcher, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	g = newGate(ctx, f.db, f.options(worker, nil, numbers))
+	g = newDispatcher(ctx, f.db, f.options(worker, nil, numbers))
 	var wg sync.WaitGroup
 	for _, number := range numbers {
 		n := g.newNumber(number.ID, number.Rate)
-		g.place.active[number.ID] = &active{number: n, stop: cancel}
-		g.place.workers = alike(shards, worker)
-		wg.Go(func() { n.line.Run(ctx) })
+		g.assignment.active[number.ID] = &active{number: n, stop: cancel}
+		g.assignment.workers = alike(shards, worker)
+		wg.Go(func() { n.schedule.Run(ctx) })
 	}
 	stop = func() { cancel(); wg.Wait() }
-	f.t.Cleanup(func() { stop(); g.giveUp(); g.settling.Wait() })
+	f.t.Cleanup(func() { stop(); g.giveUp(); g.writers.Wait() })
 	return g, stop
 }
 
 // end lets tasks in hand leave, and waits for Redis.
-func (f *fixture) end(g *gate, n *number, how way, ids ...string) {
+func (f *fixture) end(g *dispatcher, n *number, how queue.Way, ids ...string) {
 	f.t.Helper()
-	var tasks []*task
+	var tasks []*queue.Fetched
 	for _, id := range ids {
-		t := n.task(taskID(id, 1))
+		t := n.lease.Task(taskID(id, 1))
 		if t == nil {
 			f.t.Fatalf("%s is not in hand", id)
 		}
 		tasks = append(tasks, t)
 	}
-	g.leave(n, exits(tasks, how)...)
-	if err := g.write(n, 0); err != nil {
+	n.leave(queue.Exits(tasks, how)...)
+	if err := n.lease.Write(0); err != nil {
 		f.t.Fatal(err)
 	}
 }
@@ -263,7 +264,7 @@ func (f *fixture) end(g *gate, n *number, how way, ids ...string) {
 // hands is what Redis has of all hands of a number, by field.
 func (f *fixture) hands(number string) map[string]string {
 	f.t.Helper()
-	return f.db.HGetAll(f.t.Context(), handsKey(shards.Of(number), number)).Val()
+	return f.db.HGetAll(f.t.Context(), queue.LeasesKey(shards.Of(number), number)).Val()
 }
 
 // idle waits until nothing of a number is in hand anywhere.
@@ -274,7 +275,7 @@ func (f *fixture) idle(number string) {
 
 func (f *fixture) info(number string, c message.Class) *asynq.QueueInfo {
 	f.t.Helper()
-	info, err := f.inspector.GetQueueInfo(name(shards.Of(number), number, c))
+	info, err := f.inspector.GetQueueInfo(queue.KeysOf(shards.Of(number), number, c).Queue)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -313,7 +314,7 @@ func (j *journal) send(ctx context.Context, id string, slots *Slots) bool {
 			j.mu.Unlock()
 			j.more <- struct{}{}
 			return true
-		case pacing.ErrLate:
+		case ratelimit.ErrLate:
 		default:
 			return false
 		}
@@ -348,7 +349,7 @@ func (j *journal) wait(t testing.TB, n int) {
 }
 
 // once fails the test unless exactly the tasks were sent, each once.
-func (j *journal) once(t testing.TB, tasks []Task) {
+func (j *journal) once(t testing.TB, tasks []queue.Task) {
 	t.Helper()
 	count := map[string]int{}
 	for _, id := range j.sent() {

@@ -1,4 +1,4 @@
-package queue
+package dispatch
 
 import (
 	"context"
@@ -9,14 +9,16 @@ import (
 	"testing"
 	"time"
 
+	"sluice/internal/backlog"
 	"sluice/internal/message"
-	"sluice/internal/pacing"
 	"sluice/internal/poll"
+	"sluice/internal/queue"
+	"sluice/internal/ratelimit"
 )
 
 // tat is the end of a number's line in microseconds.
 func (f *fixture) tat(number string) int64 {
-	n, _ := f.db.HGet(f.t.Context(), lineKey(shards.Of(number), number), "tat").Int64()
+	n, _ := f.db.HGet(f.t.Context(), ratelimit.ScheduleKey(shards.Of(number), number), "tat").Int64()
 	return n
 }
 
@@ -36,46 +38,46 @@ func TestWhatCannotBeSentIsSetAsideWithoutASlot(t *testing.T) {
 		{"settled", &Candidate{Verdict: Void}, false},
 	}
 	for _, kind := range kinds {
-		tasks := []Task{{ID: phone + "-" + kind.name, K: 1, Number: phone, Class: message.Service}}
+		tasks := []queue.Task{{ID: phone + "-" + kind.name, K: 1, Number: phone, Class: message.Service}}
 		f.add(tasks...)
 		if kind.known != nil {
 			f.record(tasks, *kind.known)
 		}
 	}
-	replaced := []Task{{ID: phone + "-replaced", K: 0, Number: phone, Class: message.Service}}
+	replaced := []queue.Task{{ID: phone + "-replaced", K: 0, Number: phone, Class: message.Service}}
 	f.add(replaced...)
 	f.record(replaced, Candidate{})
-	f.add(Task{ID: "stranger", K: -1, Number: phone, Class: message.Service})
+	f.add(queue.Task{ID: "stranger", K: -1, Number: phone, Class: message.Service})
 	good := many(2, phone, message.Service)
 	f.add(good...)
 	f.record(good, Candidate{Known: "this"})
 	g, n := c.gate("w", 80)
 	tasks, _, err := g.fetch(t.Context(), n, 100)
-	if err != nil || len(tasks) != 2 || tasks[0].Message != good[0].ID || tasks[1].Message != good[1].ID || tasks[0].known != "this" {
+	if err != nil || len(tasks) != 2 || tasks[0].Message != good[0].ID || tasks[1].Message != good[1].ID || tasks[0].Known != "this" {
 		t.Fatalf("fetched %+v, %v", tasks, err)
 	}
-	f.end(g, n, finished, good[0].ID, good[1].ID)
-	k := asynqKeys(name(shards.Of(phone), phone, message.Service))
+	f.end(g, n, queue.Finished, good[0].ID, good[1].ID)
+	k := queue.KeysOf(shards.Of(phone), phone, message.Service)
 	for _, kind := range kinds {
 		id := phone + "-" + kind.name + ".1"
-		if there := f.db.Exists(t.Context(), k.task+id).Val() == 1; there != kind.later {
+		if there := f.db.Exists(t.Context(), k.Task+id).Val() == 1; there != kind.later {
 			t.Errorf("%s: the task is there: %t", kind.name, there)
 		}
 	}
 	if i := f.info(phone, message.Service); i.Size != 1 || i.Scheduled != 1 {
 		t.Errorf("left %+v, want one delayed task", i)
 	}
-	if at := f.db.ZScore(t.Context(), k.scheduled, phone+"-later.1").Val(); at != float64(due.Unix()+1) {
+	if at := f.db.ZScore(t.Context(), k.Scheduled, phone+"-later.1").Val(); at != float64(due.Unix()+1) {
 		t.Errorf("it is to come back at %.0f, want %d", at, due.Unix()+1)
 	}
-	if state := f.db.HGet(t.Context(), k.task+phone+"-later.1", "state").Val(); state != "scheduled" {
+	if state := f.db.HGet(t.Context(), k.Task+phone+"-later.1", "state").Val(); state != "scheduled" {
 		t.Errorf("its state is %q", state)
 	}
 	if hands := f.hands(phone); len(hands) != 0 {
 		t.Errorf("in hand are still %q", hands)
 	}
 	c.set(92 * time.Second)
-	f.record([]Task{{ID: phone + "-later"}}, Candidate{})
+	f.record([]queue.Task{{ID: phone + "-later"}}, Candidate{})
 	g.tidyUp(t.Context(), n, true)
 	if got := take(t, g, n, 100); !slices.Equal(got, []string{phone + "-later"}) {
 		t.Errorf("taken when its time had come: %q", got)
@@ -93,7 +95,7 @@ func TestVoidTasksCostNoSlot(t *testing.T) {
 	f.record(void, Candidate{Verdict: Void})
 	f.record(good, Candidate{})
 	g, n := c.gate("w", 80)
-	free := int((pacing.Horizon-pacing.Lead)/spaced(80)) + 1
+	free := int((ratelimit.Horizon-ratelimit.Lead)/spaced(80)) + 1
 	first := take(t, g, n, 100)
 	second := take(t, g, n, 100)
 	if got := slices.Concat(first, second); !slices.Equal(got, messageIDs(good[:free])) || len(first) != free-3 {
@@ -123,7 +125,7 @@ func TestAThousandVoidDelayTheNextByAHorizonOrTwo(t *testing.T) {
 	f.awaitBegin(phone)
 	first := time.Now()
 	j.wait(t, 3)
-	if took := time.Since(first); took > 2*pacing.Horizon+100*time.Millisecond {
+	if took := time.Since(first); took > 2*ratelimit.Horizon+100*time.Millisecond {
 		t.Errorf("the good ones left after %v, %v after the start", took, time.Since(begun))
 	}
 	j.once(t, good)
@@ -164,15 +166,15 @@ func TestTasksWithoutASlotGoBackInTheirOrder(t *testing.T) {
 		}
 		g, n := c.gate("w", 200)
 		var got [4][]string
-		for at := time.Duration(0); ; at += pacing.Horizon / 4 {
+		for at := time.Duration(0); ; at += ratelimit.Horizon / 4 {
 			c.set(at)
 			tasks, _, err := g.fetch(t.Context(), n, 1+r.IntN(40))
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, task := range tasks {
-				got[task.class] = append(got[task.class], task.Message)
-				g.leave(n, exit{task: task, how: finished})
+				got[task.Class] = append(got[task.Class], task.Message)
+				n.leave(queue.Exit{Fetched: task, How: queue.Finished})
 			}
 			if len(tasks) == 0 && n.may == 0 {
 				break
@@ -193,7 +195,7 @@ func TestOneRecipientGetsABurstThenOneEachSixSeconds(t *testing.T) {
 	c := f.stopClock()
 	same, others := many(60, phone, message.Marketing), many(70, phone, message.Marketing)[60:]
 	f.add(same...)
-	f.record(same, Candidate{Recipient: pacing.Recipient{'a'}})
+	f.record(same, Candidate{Recipient: ratelimit.Recipient{'a'}})
 	f.add(others...)
 	f.record(others, Candidate{})
 	g, n := c.gate("w", 2000)
@@ -201,7 +203,7 @@ func TestOneRecipientGetsABurstThenOneEachSixSeconds(t *testing.T) {
 	if got := take(t, g, n, 1000); !slices.Equal(got, messageIDs(want)) {
 		t.Fatalf("taken %d: %q", len(got), got)
 	} else {
-		f.end(g, n, finished, got...)
+		f.end(g, n, queue.Finished, got...)
 	}
 	line := f.tat(phone) - c.base.Add(2*time.Millisecond).UnixMicro()
 	if line != (70 * spaced(2000)).Microseconds() { // booked before it is known who is to get them
@@ -212,15 +214,13 @@ func TestOneRecipientGetsABurstThenOneEachSixSeconds(t *testing.T) {
 	}
 	for i, at := range []time.Duration{5 * time.Second, 6 * time.Second, 11 * time.Second, 12 * time.Second, 18 * time.Second, 90 * time.Second} {
 		c.set(at)
-		n.mu.Lock()
-		n.redisNow, n.redisAt = c.base.Add(at).UnixMicro(), time.Now()
-		n.mu.Unlock()
+		n.setClock(t, c.base.Add(at))
 		g.tidyUp(t.Context(), n, true)
 		got := take(t, g, n, 1000)
 		if want := []int{0, 1, 0, 1, 1, 12}[i]; len(got) != want {
 			t.Errorf("after %v %d were taken, want %d", at, len(got), want)
 		}
-		f.end(g, n, finished, got...)
+		f.end(g, n, queue.Finished, got...)
 	}
 	if keys := f.db.Keys(t.Context(), "sluice:*:waits:*").Val(); len(keys) != 0 {
 		t.Errorf("left: %q", keys)
@@ -230,7 +230,7 @@ func TestOneRecipientGetsABurstThenOneEachSixSeconds(t *testing.T) {
 // waiting is how many tasks of a number wait for their recipients.
 func (f *fixture) waiting(number string) (n int) {
 	f.t.Helper()
-	paces := NewPaces(f.db, shards, func(string) int { return 1 })
+	paces := backlog.New(f.db, shards, func(string) int { return 1 })
 	p, err := paces.Read(f.t.Context(), number)
 	if err != nil {
 		f.t.Fatal(err)
@@ -247,17 +247,17 @@ func TestTasksWaitForTheirRecipientInOrder(t *testing.T) {
 	t.Parallel()
 	f := setupRecords(t)
 	c := f.stopClock()
-	recipient := pacing.Recipient{'a'}
-	accepted := func(tasks []Task, from int) {
+	recipient := ratelimit.Recipient{'a'}
+	accepted := func(tasks []queue.Task, from int) {
 		for i, task := range tasks {
-			f.record([]Task{task}, Candidate{Recipient: recipient, Accepted: c.base.Add(time.Duration(from+i) * time.Millisecond)})
+			f.record([]queue.Task{task}, Candidate{Recipient: recipient, Accepted: c.base.Add(time.Duration(from+i) * time.Millisecond)})
 		}
 	}
-	burst, slow, urgent := many(pacing.PairBurst, phone, message.Marketing), many(545, phone, message.Marketing)[45:], many(2, phone, message.Authentication)
+	burst, slow, urgent := many(ratelimit.PairBurst, phone, message.Marketing), many(545, phone, message.Marketing)[45:], many(2, phone, message.Authentication)
 	f.add(burst...)
 	accepted(burst, 0)
 	g, n := c.gate("w", 2000)
-	f.end(g, n, finished, take(t, g, n, 1000)...)
+	f.end(g, n, queue.Finished, take(t, g, n, 1000)...)
 	f.add(slow...)
 	accepted(slow, 100)
 	f.add(urgent...)
@@ -266,25 +266,23 @@ func TestTasksWaitForTheirRecipientInOrder(t *testing.T) {
 	set := func(d time.Duration) {
 		at = d
 		c.set(d)
-		n.mu.Lock()
-		n.redisNow, n.redisAt = c.base.Add(d).UnixMicro(), time.Now()
-		n.mu.Unlock()
+		n.setClock(t, c.base.Add(d))
 	}
 	for f.waiting(phone) < len(slow)+len(urgent) {
-		set(at + pacing.Horizon)
+		set(at + ratelimit.Horizon)
 		if at > 3*time.Second {
 			t.Fatalf("%d wait", f.waiting(phone))
 		}
 		if got := take(t, g, n, 1000); len(got) != 0 {
 			t.Fatalf("taken: %q", got)
 		}
-		if err := g.write(n, 0); err != nil {
+		if err := n.lease.Write(0); err != nil {
 			t.Fatal(err)
 		}
 	}
 	left := slices.Concat(messageIDs(urgent), messageIDs(slow))
 	for i := range 6 {
-		set(time.Duration(i+1) * pacing.PairEvery)
+		set(time.Duration(i+1) * ratelimit.PairEvery)
 		g.tidyUp(t.Context(), n, true)
 		came := f.info(phone, message.Authentication).Pending + f.info(phone, message.Marketing).Pending
 		if most := 1 + i/4; came > most { // the others cost nothing
@@ -295,9 +293,9 @@ func TestTasksWaitForTheirRecipientInOrder(t *testing.T) {
 			if !slices.Equal(got, left[:1]) {
 				t.Fatalf("%d: taken %q, want %q", i, got, left[:1])
 			}
-			task := n.task(taskID(got[0], 1))
-			g.leave(n, exit{task: task, how: paired, at: c.base.Add(at).UnixMicro(), pair: task.pair})
-			if err := g.write(n, 0); err != nil {
+			task := n.lease.Task(taskID(got[0], 1))
+			n.leave(queue.Exit{Fetched: task, How: queue.Waits, At: c.base.Add(at).UnixMicro()})
+			if err := n.lease.Write(0); err != nil {
 				t.Fatal(err)
 			}
 			continue
@@ -308,10 +306,10 @@ func TestTasksWaitForTheirRecipientInOrder(t *testing.T) {
 			t.Fatalf("%d: taken %q, want %q", i, got, want)
 		}
 		left = left[len(got):]
-		f.end(g, n, finished, got...)
+		f.end(g, n, queue.Finished, got...)
 	}
-	place, err := NewPaces(f.db, shards, func(string) int { return 1 }).Place(t.Context(), phone, message.Marketing, left[9], 1)
-	if want := c.base.Add(16 * pacing.PairEvery); err != nil || place.Task != message.TaskDelayed || place.Until.Sub(want).Abs() > time.Second {
+	place, err := backlog.New(f.db, shards, func(string) int { return 1 }).Position(t.Context(), phone, message.Marketing, left[9], 1)
+	if want := c.base.Add(16 * ratelimit.PairEvery); err != nil || place.Task != message.TaskDelayed || place.Until.Sub(want).Abs() > time.Second {
 		t.Errorf("the tenth: %+v, %v, want it at %s", place, err, want)
 	}
 }
@@ -323,20 +321,18 @@ func TestARefusalForTheRecipientTeachesTheLimit(t *testing.T) {
 	c := f.stopClock()
 	same, other := many(3, phone, message.Utility), many(4, phone, message.Utility)[3:]
 	f.add(same[0])
-	f.record(same, Candidate{Recipient: pacing.Recipient{'a'}})
-	f.record(other, Candidate{Recipient: pacing.Recipient{'b'}})
+	f.record(same, Candidate{Recipient: ratelimit.Recipient{'a'}})
+	f.record(other, Candidate{Recipient: ratelimit.Recipient{'b'}})
 	g, n := c.gate("w", 2000)
 	got := take(t, g, n, 10)
 	if len(got) != 1 {
 		t.Fatal(got)
 	}
-	refused := n.task(taskID(got[0], 1))
-	n.mu.Lock()
-	n.redisNow, n.redisAt = c.base.UnixMicro(), time.Now()
-	n.mu.Unlock()
+	refused := n.lease.Task(taskID(got[0], 1))
+	n.setClock(t, c.base)
 	n.returned(refused, Later{In: 16 * time.Second, Recipient: true})
-	g.leave(n, n.retried(refused, "", 0))
-	if err := g.write(n, 0); err != nil {
+	n.leave(n.retried(refused, "", 0))
+	if err := n.lease.Write(0); err != nil {
 		t.Fatal(err)
 	}
 	f.add(same[1:]...)
@@ -353,20 +349,18 @@ func TestARefusalForTheRecipientTeachesTheLimit(t *testing.T) {
 		{29 * time.Second, messageIDs(same[2:])},
 	} {
 		c.set(tt.after)
-		n.mu.Lock()
-		n.redisNow, n.redisAt = c.base.Add(tt.after).UnixMicro(), time.Now()
-		n.mu.Unlock()
+		n.setClock(t, c.base.Add(tt.after))
 		g.tidyUp(t.Context(), n, true)
 		got := take(t, g, n, 10)
 		if !slices.Equal(got, tt.want) {
 			t.Errorf("after %v: %q, want %q", tt.after, got, tt.want)
 		}
-		f.end(g, n, finished, got...)
+		f.end(g, n, queue.Finished, got...)
 	}
 	// A worker that takes the number over knows as much as it must: that the burst is used up.
 	next, m := c.gate("x", 2000)
 	again := many(5, phone, message.Utility)[4:]
-	f.record(again, Candidate{Recipient: pacing.Recipient{'a'}})
+	f.record(again, Candidate{Recipient: ratelimit.Recipient{'a'}})
 	f.add(again...)
 	c.set(30 * time.Second)
 	if got := take(t, next, m, 10); len(got) != 0 {
@@ -436,7 +430,7 @@ func TestTheStandbyLeavesTheLineToItsOwner(t *testing.T) {
 	take(t, a, na, 100)
 	for at := 40 * time.Millisecond; at < time.Second; at += 40 * time.Millisecond {
 		c.set(at)
-		f.add(Task{ID: fmt.Sprint(phone, "-", at), Number: phone, Class: message.Authentication})
+		f.add(queue.Task{ID: fmt.Sprint(phone, "-", at), Number: phone, Class: message.Authentication})
 		if got := take(t, b, nb, 100); len(got) != 0 {
 			t.Fatalf("after %v the other worker took %q", at, got)
 		}
@@ -527,7 +521,7 @@ func TestALittleRoomIsWorthNoLook(t *testing.T) {
 		if quiet, called := n.room(false), n.room(true); quiet != 0 || called != i {
 			t.Errorf("%d of 64 in hand: room for %d, when called for %d", 64-i, quiet, called)
 		}
-		n.returned(&task{}, nil)
+		n.returned(&queue.Fetched{}, nil)
 	}
 	if got := n.room(false); got != 8 {
 		t.Errorf("56 of 64 in hand: room for %d", got)
@@ -557,7 +551,7 @@ func TestASlowNumberKeepsItsRequestsFew(t *testing.T) {
 	j.wait(t, 60)
 	active := 0
 	for _, value := range f.hands(slow) {
-		eachInHand(value, func(int, string) { active++ })
+		active += len(strings.Fields(value)) - 1
 	}
 	if active < 20 || active > 180 {
 		t.Errorf("%d tasks of the slow number are in hand, want 180 at most", active)

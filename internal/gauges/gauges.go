@@ -10,9 +10,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sluice/internal/backlog"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
-	"sluice/internal/queue"
 )
 
 // fresh is how long one reading of the store serves further scrapes.
@@ -20,8 +20,8 @@ const fresh = 10 * time.Second
 
 // Options say what the gauges read. All fields are required.
 type Options struct {
-	Rates   func(ctx context.Context, numbers []string) ([]queue.Pace, error)
-	Unknown func(ctx context.Context, known func(string) bool) ([]queue.Pace, error) // numbers with tasks that are not configured
+	Rates   func(ctx context.Context, numbers []string) ([]backlog.Number, error)
+	Unknown func(ctx context.Context, known func(string) bool) ([]backlog.Number, error) // numbers with tasks that are not configured
 	Backlog func(ctx context.Context) (ledger.Backlog, error)
 	Numbers []string // the configured phone number ids
 	Log     *slog.Logger
@@ -77,12 +77,12 @@ func (g *Gauges) Collect(out chan<- prometheus.Metric) {
 func (g *Gauges) read() []prometheus.Metric {
 	ctx, cancel := context.WithTimeout(context.Background(), fresh/2)
 	defer cancel()
-	paces, err := g.Rates(ctx, g.Numbers)
+	numbers, err := g.Rates(ctx, g.Numbers)
 	var open ledger.Backlog
 	if err == nil {
 		open, err = g.Backlog(ctx)
 	}
-	var unknown []queue.Pace
+	var unknown []backlog.Number
 	if err == nil {
 		unknown, err = g.Unknown(ctx, func(number string) bool { return slices.Contains(g.Numbers, number) })
 	}
@@ -95,14 +95,14 @@ func (g *Gauges) read() []prometheus.Metric {
 	add := func(d *prometheus.Desc, v float64, labels ...string) {
 		all = append(all, prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...))
 	}
-	for _, p := range paces {
+	for _, p := range numbers {
 		add(limitDesc, p.Full, p.Number)
 		add(effectiveDesc, p.Rate, p.Number)
 		for _, w := range p.Waiting {
 			inHand += w.Active
 			add(depthDesc, float64(w.Pending), p.Number, string(w.Class))
 			add(ageDesc, w.Age().Seconds(), p.Number, string(w.Class))
-			add(etaDesc, p.Drain(w.Class).Seconds(), p.Number, string(w.Class))
+			add(etaDesc, p.ETA(w.Class).Seconds(), p.Number, string(w.Class))
 		}
 	}
 	for _, p := range unknown {

@@ -17,7 +17,7 @@ type slowBeats struct {
 }
 
 func (s *slowBeats) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
-	if kind(keys) == beat && s.held != nil && len(args) > 0 {
+	if CallOf(keys) == Heartbeat && s.held != nil && len(args) > 0 {
 		s.asked <- true
 		<-s.held
 	}
@@ -33,7 +33,7 @@ func TestNobodyWaitsForAHeartbeat(t *testing.T) {
 		return slow
 	})
 	ctx := t.Context()
-	g := newGate(ctx, f.db, f.options("w", nil, nil))
+	g := newDispatcher(ctx, f.db, f.options("w", nil, nil))
 	keys := []string{"asynq:servers:{h:1:x}", "asynq:workers:{h:1:x}"}
 	script := redis.NewScript(`redis.call("SETEX", KEYS[1], ARGV[1], ARGV[2]) return "OK"`)
 	beats := func(text string) error {

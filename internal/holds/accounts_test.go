@@ -1,13 +1,16 @@
-package queue
+package holds_test
 
 import (
 	"slices"
 	"testing"
+
+	"sluice/internal/holds"
 )
 
 func TestSiblingsAreOfTheSameAccount(t *testing.T) {
 	t.Parallel()
-	a := NewAccounts(setupMini(t).db)
+	db, _, _ := setup(t)
+	a := holds.NewAccounts(db)
 	for number, account := range map[string]string{"1": "500", "2": "500", "3": "600"} {
 		if err := a.Note(t.Context(), number, account); err != nil {
 			t.Fatal(err)
