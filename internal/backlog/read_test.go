@@ -1,4 +1,4 @@
-package queue
+package backlog_test
 
 import (
 	"testing"
@@ -7,12 +7,14 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"sluice/internal/backlog"
 	"sluice/internal/message"
+	"sluice/internal/queue"
+	"sluice/internal/ratelimit"
 	"sluice/internal/redistest"
-	"sluice/internal/store"
 )
 
-func TestReadTellsWhatWaits(t *testing.T) {
+func TestReadReturnsWhatWaits(t *testing.T) {
 	t.Parallel()
 	for name, addr := range map[string]func(t *testing.T) string{
 		"redis":     func(t *testing.T) string { return redistest.Start(t).Addr },
@@ -20,31 +22,21 @@ func TestReadTellsWhatWaits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := redis.NewClient(&redis.Options{Addr: addr(t), DisableIdentity: true})
-			db, err := store.New(t.Context(), c)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer db.Close()
-			testRead(t, db)
+			testRead(t, open(t, addr(t)))
 		})
 	}
 }
 
-func testRead(t *testing.T, db *store.DB) {
-	const number = "106540352242922"
-	ctx, client := t.Context(), NewClient(db, shards)
+func testRead(t *testing.T, f *fixture) {
+	const number = phone
+	ctx, db := t.Context(), f.db
 	add := func(id string, c message.Class, at time.Time) {
 		t.Helper()
-		err := db.Transactions(true).Do(ctx, 0, store.Change{Slot: workKey(shards.Of(number)), Decide: func(_ []string, w *store.Writes) error {
-			return client.Enqueue(w, Task{ID: id, Number: number, Class: c, At: at})
-		}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		f.add(queue.Task{ID: id, Number: number, Class: c, At: at})
 	}
-	keys := func(c message.Class) keysOf { return asynqKeys(name(shards.Of(number), number, c)) }
-	paces := NewPaces(db, shards, func(string) int { return 80 })
+	keys := func(c message.Class) queue.Keys { return queue.KeysOf(shards.Of(number), number, c) }
+	configured := func(string) int { return 80 }
+	reader, controller := backlog.New(db, shards, configured), ratelimit.NewController(db, shards, configured)
 	check := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -58,22 +50,22 @@ func testRead(t *testing.T, db *store.DB) {
 		id := "m" + string(rune('0'+i/100)) + string(rune('0'+i/10%10)) + string(rune('0'+i%10))
 		add(id, message.Utility, time.Time{})
 		age := time.Hour - time.Duration(i)*time.Second
-		check(db.HSet(ctx, k.task+taskID(id, 0), "pending_since", time.Now().Add(-age).UnixNano()).Err())
+		check(db.HSet(ctx, k.Task+taskID(id, 0), "pending_since", time.Now().Add(-age).UnixNano()).Err())
 	}
 	for range 100 {
-		id, err := db.LPop(ctx, k.pending).Result()
+		id, err := db.LPop(ctx, k.Pending).Result()
 		check(err)
-		check(db.HSet(ctx, k.task+id, "pending_since", time.Now().UnixNano()).Err())
-		check(db.RPush(ctx, k.pending, id).Err())
+		check(db.HSet(ctx, k.Task+id, "pending_since", time.Now().UnixNano()).Err())
+		check(db.RPush(ctx, k.Pending, id).Err())
 	}
 	add("later", message.Marketing, time.Now().Add(time.Hour))
 	k = keys(message.Marketing)
-	check(db.ZAdd(ctx, k.retry, redis.Z{Score: 1, Member: "again"}).Err())
-	check(db.LPush(ctx, k.active, "now").Err())
-	check(db.Set(ctx, k.paused, 1, 0).Err())
-	check(db.Set(ctx, k.processed, 12345, 0).Err())
+	check(db.ZAdd(ctx, k.Retry, redis.Z{Score: 1, Member: "again"}).Err())
+	check(db.LPush(ctx, k.Active, "now").Err())
+	check(db.Set(ctx, k.Paused, 1, 0).Err())
+	check(db.Set(ctx, k.Processed, 12345, 0).Err())
 
-	p, err := paces.Read(ctx, number)
+	p, err := reader.Read(ctx, number)
 	check(err)
 	if p.Rate != 80 || p.Full != 80 || p.Configured != 80 || p.Ordered != 0 || !p.Ramp.IsZero() || p.Ceiling != 0 || !p.Pause.IsZero() {
 		t.Errorf("untouched: %+v", p)
@@ -86,13 +78,13 @@ func testRead(t *testing.T, db *store.DB) {
 	if m.Pending != 0 || !m.Paused || m.Delayed != 2 || m.Active != 1 || m.Done != 12345 || m.Age() != 0 {
 		t.Errorf("marketing: %+v", m)
 	}
-	if a := p.Waiting[0]; a != (Waiting{Class: message.Authentication}) {
+	if a := p.Waiting[0]; a != (backlog.Waiting{Class: message.Authentication}) {
 		t.Errorf("authentication: %+v", a)
 	}
 
-	check(paces.Order(ctx, number, 100, 20, time.Hour))
-	check(paces.Pause(ctx, number, time.Minute))
-	p, err = paces.Read(ctx, number)
+	check(controller.Set(ctx, number, 100, 20, time.Hour))
+	check(controller.Pause(ctx, number, time.Minute))
+	p, err = reader.Read(ctx, number)
 	check(err)
 	if p.Ordered != 100 || p.Rate < 20 || p.Rate > 30 || p.Full != p.Rate || time.Until(p.Ramp).Round(time.Minute) != time.Hour {
 		t.Errorf("ramp: %+v", p)
@@ -100,10 +92,10 @@ func testRead(t *testing.T, db *store.DB) {
 	if time.Until(p.Pause).Round(10*time.Second) != time.Minute {
 		t.Errorf("pauses until %v", p.Pause)
 	}
-	check(paces.Order(ctx, number, 0, 0, 0))
-	cut, err := paces.Throttled(ctx, number)
+	check(controller.Set(ctx, number, 0, 0, 0))
+	cut, err := controller.Throttled(ctx, number)
 	check(err)
-	p, err = paces.Read(ctx, number)
+	p, err = reader.Read(ctx, number)
 	check(err)
 	if !cut || p.Rate != 40 || p.Full != 80 || p.Ceiling != 80 || p.Ordered != 0 || !p.Ramp.IsZero() {
 		t.Errorf("cut: %+v", p)

@@ -61,7 +61,7 @@ func newDispatcher(stopped context.Context, db *store.DB, o Options) *dispatcher
 		db: db, o: o, stopped: stopped,
 		assignment: assignment{active: map[string]*active{}}, client: queue.NewClient(db, o.Shards),
 		tx:   o.Transactions,
-		take: db.Script(takeScript), book: ratelimit.BookScript(db), tidy: db.Script(tidyScript), gone: db.Script(goneScript),
+		take: db.Script(takeScript), book: db.Script(ratelimit.BookLua), tidy: db.Script(tidyScript), gone: db.Script(goneScript),
 		unserved: map[string]*unserved{},
 		ready:    make(chan string, readyMost),
 	}

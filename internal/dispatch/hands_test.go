@@ -370,11 +370,9 @@ func TestThePairLimitHoldsForAllWorkersTogether(t *testing.T) {
 			t.Helper()
 			at += 500 * time.Millisecond // the schedule is free, whoever had it
 			c.set(at)
-			n.mu.Lock()
-			if !n.redisAt.IsZero() {
-				n.redisNow, n.redisAt = c.base.Add(at).UnixMicro(), time.Now()
+			if !n.schedule.RedisTime(time.Now()).IsZero() {
+				n.setClock(t, c.base.Add(at))
 			}
-			n.mu.Unlock()
 			got := take(t, g, n, most)
 			f.end(g, n, queue.Finished, got...)
 			g.tidyUp(t.Context(), n, true)

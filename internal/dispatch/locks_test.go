@@ -24,7 +24,7 @@ func TestPlacementAndBookingDoNotWaitForEachOther(t *testing.T) {
 		})
 		wg.Go(func() {
 			for range 20_000 {
-				g.slotArgs(n)
+				n.schedule.Args()
 			}
 		})
 	}

@@ -59,7 +59,7 @@ func TestTasksAreTakenByClassThenInTheirOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, task := range tasks {
-			id, _, _ := splitTaskID(task.ID)
+			id := task.Message
 			got = append(got, id)
 			if !strings.Contains(id, string(message.Classes()[task.Class])) {
 				t.Errorf("%s was taken as of class %d", id, task.Class)

@@ -228,10 +228,16 @@ func alike(shards message.Shards, workers ...string) map[message.Shard][]string 
 	return all
 }
 
-// gate returns a worker's gate that takes only when told. Its context ends with stop.
+// gate returns a worker's dispatcher that fetches only when the test lets it. Its context ends with stop.
 func (f *fixture) gate(worker string, numbers ...Number) (g *dispatcher, stop func()) {
+	return f.gateWith(func(*dispatcher) {}, worker, numbers...)
+}
+
+// gateWith is gate with a change of the dispatcher before it has numbers.
+func (f *fixture) gateWith(change func(*dispatcher), worker string, numbers ...Number) (g *dispatcher, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	g = newDispatcher(ctx, f.db, f.options(worker, nil, numbers))
+	change(g)
 	var wg sync.WaitGroup
 	for _, number := range numbers {
 		n := g.newNumber(number.ID, number.Rate)
@@ -243,6 +249,9 @@ func (f *fixture) gate(worker string, numbers ...Number) (g *dispatcher, stop fu
 	f.t.Cleanup(func() { stop(); g.giveUp(); g.writers.Wait() })
 	return g, stop
 }
+
+// taskID is the id of a message's k-th task.
+func taskID(id string, k int) string { return queue.TaskID{Message: id, K: k}.String() }
 
 // end lets tasks in hand leave, and waits for Redis.
 func (f *fixture) end(g *dispatcher, n *number, how queue.Way, ids ...string) {

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/backlog"
 	"sluice/internal/message"
 	"sluice/internal/poll"
 	"sluice/internal/queue"
@@ -230,8 +229,7 @@ func TestOneRecipientGetsABurstThenOneEachSixSeconds(t *testing.T) {
 // waiting is how many tasks of a number wait for their recipients.
 func (f *fixture) waiting(number string) (n int) {
 	f.t.Helper()
-	paces := backlog.New(f.db, shards, func(string) int { return 1 })
-	p, err := paces.Read(f.t.Context(), number)
+	p, err := f.rates(1).Read(f.t.Context(), number)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -308,7 +306,7 @@ func TestTasksWaitForTheirRecipientInOrder(t *testing.T) {
 		left = left[len(got):]
 		f.end(g, n, queue.Finished, got...)
 	}
-	place, err := backlog.New(f.db, shards, func(string) int { return 1 }).Position(t.Context(), phone, message.Marketing, left[9], 1)
+	place, err := f.rates(1).Position(t.Context(), phone, message.Marketing, left[9], 1)
 	if want := c.base.Add(16 * ratelimit.PairEvery); err != nil || place.Task != message.TaskDelayed || place.Until.Sub(want).Abs() > time.Second {
 		t.Errorf("the tenth: %+v, %v, want it at %s", place, err, want)
 	}

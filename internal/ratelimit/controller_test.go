@@ -5,14 +5,47 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/backlog"
+	"sluice/internal/message"
 	"sluice/internal/ratelimit"
+	"sluice/internal/store"
 )
 
-func TestThePaceIsCutAndClimbsBack(t *testing.T) {
+const phone = "106540352242922"
+
+// stopped is a rate controller, a reader of rates, and the clock of their Redis, which moves only when a test sets it.
+type stopped struct {
+	*ratelimit.Controller
+	*backlog.Reader
+	mini *miniredis.Miniredis
+	base time.Time
+}
+
+func (c *stopped) set(d time.Duration) { c.mini.SetTime(c.base.Add(d)) }
+
+func setupStopped(t *testing.T) *stopped {
+	t.Helper()
+	mini := miniredis.RunT(t)
+	db, err := store.New(t.Context(), redis.NewClient(&redis.Options{Addr: mini.Addr(), DisableIdentity: true}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	configured := func(string) int { return 80 }
+	c := &stopped{
+		ratelimit.NewController(db, message.DefaultShards, configured), backlog.New(db, message.DefaultShards, configured),
+		mini, time.Now().Truncate(time.Second),
+	}
+	c.set(0)
+	return c
+}
+
+func TestTheRateIsHalvedAndIncreasesAgain(t *testing.T) {
 	t.Parallel()
-	f := setup(t)
-	c := f.stopClock()
-	p := c.paces(80)
+	p := setupStopped(t)
 	for _, step := range []struct {
 		at        time.Duration
 		throttled bool // Meta says so then
@@ -30,7 +63,7 @@ func TestThePaceIsCutAndClimbsBack(t *testing.T) {
 		{at: 2*ratelimit.RefusalPause + 43*time.Second, rate: 80, ceiling: 56},
 		{at: time.Hour, rate: 80, ceiling: 56},
 	} {
-		c.set(step.at)
+		p.set(step.at)
 		if step.throttled {
 			if cut, err := p.Throttled(t.Context(), phone); err != nil || cut != step.cut {
 				t.Errorf("after %v: cut %t (%v), want %t", step.at, cut, err, step.cut)
@@ -46,14 +79,12 @@ func TestThePaceIsCutAndClimbsBack(t *testing.T) {
 	}
 }
 
-// TestANumberProbes: one message a second, until it is well again or nobody says otherwise.
+// TestANumberProbes: one message a second, until Meta answers again, or for so long.
 func TestANumberProbes(t *testing.T) {
 	t.Parallel()
-	f := setup(t)
-	c := f.stopClock()
-	p := c.paces(80)
+	p := setupStopped(t)
 	rate := func(at time.Duration) float64 {
-		c.set(at)
+		p.set(at)
 		got, err := p.Read(t.Context(), phone)
 		if err != nil || got.Full != 80 {
 			t.Fatalf("%+v, %v", got, err)

@@ -14,8 +14,8 @@ import (
 //go:embed book.lua
 var bookLua string
 
-// BookScript returns the script with which the schedules of a process book. There is one for all of them.
-func BookScript(db *store.DB) store.Script { return db.Script(RateLua + SlotsLua + bookLua) }
+// BookLua is the script with which the schedules of a process book.
+var BookLua = RateLua + SlotsLua + bookLua
 
 // clockSet is how far ahead a booking of this worker's cannot be, unless the clock of Redis was set back.
 const clockSet = 5 * time.Second
@@ -26,7 +26,7 @@ var errReply = errors.New("a script's reply is not understood")
 // ScheduleOptions say which number a Schedule is about. All fields are required.
 type ScheduleOptions struct {
 	DB     *store.DB
-	Script store.Script // of BookScript
+	Script store.Script // of BookLua
 	Clock  *Clock       // of Redis; schedules share it
 	Worker string       // names this process among all others
 	Key    string       // of ScheduleKey
@@ -99,6 +99,13 @@ func (s *Schedule) PerSecond() float64 {
 		perSecond = max(perSecond, float64(time.Second/s.spacing))
 	}
 	return perSecond
+}
+
+// Spacing returns the time between the slots of the last booking.
+func (s *Schedule) Spacing() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.spacing
 }
 
 // AnsweredIn notes how long Redis took to answer. The first time is all that is known yet of how long an

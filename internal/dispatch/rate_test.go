@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
+
 	"sluice/internal/backlog"
 	"sluice/internal/message"
 	"sluice/internal/ratelimit"
@@ -36,8 +38,7 @@ func (c *clock) set(d time.Duration) {
 }
 
 // script makes a script go by this clock.
-func (c *clock) script(parts ...string) string {
-	text := strings.Join(parts, "")
+func (c *clock) script(text string) string {
 	if strings.Count(text, "redis.call('TIME')") != 1 {
 		c.f.t.Fatal("the script does not ask for the time once")
 	}
@@ -45,20 +46,60 @@ func (c *clock) script(parts ...string) string {
 		"(function() local us = tonumber(redis.call('GET', 'clock')) return {math.floor(us / 1000000), us % 1000000} end)()", 1)
 }
 
-// paces goes by the clock but for Order and Pause, which go by the true time.
-func (c *clock) paces(rate int) *Paces {
-	p := backlog.New(c.f.db, shards, func(string) int { return rate })
-	p.cut = c.f.db.Script(c.script(ratelimit.PaceLua, cutLua))
-	p.debit = c.f.db.Script(c.script(ratelimit.PaceLua, debitLua))
-	p.read = c.f.db.Script(c.script(ratelimit.PaceLua, readLua))
-	return p
+// gate is a dispatcher that goes by the clock and its one number.
+func (c *clock) gate(worker string, rate int) (*dispatcher, *number) {
+	scripts := func(d *dispatcher) {
+		d.take, d.tidy = c.f.db.Script(c.script(takeScript)), c.f.db.Script(c.script(tidyScript))
+		d.book = c.f.db.Script(c.script(ratelimit.BookLua))
+	}
+	g, _ := c.f.gateWith(scripts, worker, Number{ID: phone, Rate: rate})
+	return g, g.number(phone)
 }
 
-// gate is a gate that goes by the clock and its one number.
-func (c *clock) gate(worker string, rate int) (*dispatcher, *number) {
-	g, _ := c.f.gate(worker, Number{ID: phone, Rate: rate})
-	g.take, g.book, g.tidy = c.f.db.Script(c.script(takeScript...)), c.f.db.Script(c.script(bookScript...)), c.f.db.Script(c.script(tidyScript...))
-	return g, g.number(phone)
+// rates change and read the rates of numbers.
+type rates struct {
+	*ratelimit.Controller
+	*backlog.Reader
+}
+
+func (f *fixture) rates(rate int) rates {
+	configured := func(string) int { return rate }
+	return rates{ratelimit.NewController(f.db, shards, configured), backlog.New(f.db, shards, configured)}
+}
+
+// stopped is the clock of a Redis, which moves only when a test sets it.
+type stopped struct {
+	mini *miniredis.Miniredis
+	base time.Time
+}
+
+func (c *stopped) set(d time.Duration) { c.mini.SetTime(c.base.Add(d)) }
+
+// setupStopped is setup with a Redis whose clock is stopped, about at the true time.
+func setupStopped(t testing.TB) (*fixture, *stopped) {
+	t.Helper()
+	c := &stopped{miniredis.RunT(t), time.Now().Truncate(time.Second).Add(time.Second)}
+	c.set(0)
+	return open(t, c.mini.Addr(), nil), c
+}
+
+// spacing is the time between the slots of the last booking.
+func spacing(n *number) time.Duration { return n.schedule.Spacing() }
+
+// near makes a number forget how long Redis took to answer.
+func near(n *number) {
+	for range 64 {
+		n.schedule.AnsweredIn(0)
+	}
+}
+
+// setClock lets a number believe that Redis's clock reads at now.
+func (n *number) setClock(t testing.TB, at time.Time) {
+	t.Helper()
+	us := at.UnixMicro()
+	if _, err := n.schedule.Booked(time.Now(), 0, []any{us / 1e6, us % 1e6, int64(0), int64(0), int64(0)}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func take(t *testing.T, g *dispatcher, n *number, most int) []string {
@@ -70,7 +111,7 @@ func take(t *testing.T, g *dispatcher, n *number, most int) []string {
 	}
 	ids := make([]string, len(tasks))
 	for i, task := range tasks {
-		ids[i], _, _ = splitTaskID(task.ID)
+		ids[i] = task.Message
 	}
 	return ids
 }
@@ -82,11 +123,11 @@ func spaced(rate float64) time.Duration {
 
 func TestARefusalLetsTheNumberRestAndSlowsItsSlots(t *testing.T) {
 	t.Parallel()
-	f := setup(t)
+	f, c := setupStopped(t)
 	f.add(many(100, phone, message.Utility)...)
-	c := f.stopClock()
-	g, n := c.gate("w", 80)
-	p := c.paces(80)
+	g, _ := f.gate("w", Number{ID: phone, Rate: 80})
+	n := g.number(phone)
+	p := f.rates(80)
 	if _, err := p.Throttled(t.Context(), phone); err != nil {
 		t.Fatal(err)
 	}
@@ -119,20 +160,19 @@ func TestARefusalLetsTheNumberRestAndSlowsItsSlots(t *testing.T) {
 	}
 }
 
-func TestAnOrderedRateRamps(t *testing.T) {
+func TestARateSetAtRunTimeRamps(t *testing.T) {
 	t.Parallel()
-	f := setup(t)
+	f, c := setupStopped(t)
 	f.add(many(400, phone, message.Utility)...)
-	c := f.stopClock()
-	g, n := c.gate("w", 80)
-	p := c.paces(80)
+	g, _ := f.gate("w", Number{ID: phone, Rate: 80})
+	n := g.number(phone)
+	p := f.rates(80)
 	order := func(rate, from int, over time.Duration) {
 		t.Helper()
-		if err := p.Order(t.Context(), phone, rate, from, over); err != nil {
+		if err := p.Set(t.Context(), phone, rate, from, over); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// The orders are given up to a second before the clock starts.
 	check := func(at time.Duration, low, high float64) {
 		t.Helper()
 		c.set(at)
@@ -146,7 +186,7 @@ func TestAnOrderedRateRamps(t *testing.T) {
 	}
 	order(10, 0, 0)
 	check(0, 10, 10)
-	order(80, 20, time.Minute) // by one each second; given a moment before or after the clock stopped
+	order(80, 20, time.Minute) // by one each second
 	check(time.Second, 20.5, 23)
 	check(30*time.Second, 49.5, 52)
 	check(59*time.Second, 78.5, 80)
@@ -155,7 +195,7 @@ func TestAnOrderedRateRamps(t *testing.T) {
 	check(3*time.Minute, 200, 200)
 	order(0, 0, 0)
 	check(4*time.Minute, 80, 80)
-	// An order makes good what a refusal cut.
+	// Setting a rate ends what a refusal did.
 	if _, err := p.Throttled(t.Context(), phone); err != nil {
 		t.Fatal(err)
 	}
@@ -163,13 +203,13 @@ func TestAnOrderedRateRamps(t *testing.T) {
 	check(4*time.Minute+time.Second, 80, 80)
 }
 
-func TestWhatPeopleWriteTakesSlots(t *testing.T) {
+func TestInboundMessagesTakeSlots(t *testing.T) {
 	t.Parallel()
-	f := setup(t)
+	f, c := setupStopped(t)
 	f.add(many(200, phone, message.Utility)...)
-	c := f.stopClock()
-	g, n := c.gate("w", 80)
-	p := c.paces(80)
+	g, _ := f.gate("w", Number{ID: phone, Rate: 80})
+	n := g.number(phone)
+	p := f.rates(80)
 	fetch := func(room int) []string {
 		near(n) // a slow machine is no Redis far away, for which slots are booked further ahead
 		return take(t, g, n, room)
@@ -182,9 +222,9 @@ func TestWhatPeopleWriteTakesSlots(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := fetch(1); len(got) != 1 || n.schedule.Args().Booked-end != (4*spacing(n)).Microseconds() {
-		t.Errorf("%q: the line went on by %d us, want four times %v", got, n.schedule.Args().Booked-end, spacing(n))
+		t.Errorf("%q: the schedule went on by %d us, want four times %v", got, n.schedule.Args().Booked-end, spacing(n))
 	}
-	// However much people write, nothing is pushed further than a second ahead.
+	// However many come, nothing is pushed further than a second ahead.
 	for range 3 {
 		if err := p.Debit(t.Context(), phone, 30_000); err != nil {
 			t.Fatal(err)
@@ -219,17 +259,17 @@ func TestTheClockOfRedisIsSetBack(t *testing.T) {
 	}
 }
 
-// A failover may lose the line's last bookings; they are not issued again.
-func TestALineThatLostItsEndBooksNothingTwice(t *testing.T) {
+// A failover may lose the last bookings of a schedule; they are not issued again.
+func TestAScheduleThatLostItsEndBooksNothingTwice(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.add(many(100, phone, message.Utility)...)
 	c := f.stopClock()
 	g, n := c.gate("w", 80)
-	line := ratelimit.ScheduleKey(shards.Of(phone), phone)
+	schedule := ratelimit.ScheduleKey(shards.Of(phone), phone)
 	for _, lose := range []func(){
-		func() { f.db.Del(t.Context(), line) },
-		func() { f.db.HIncrBy(t.Context(), line, "tat", -(3 * spaced(80)).Microseconds()) },
+		func() { f.db.Del(t.Context(), schedule) },
+		func() { f.db.HIncrBy(t.Context(), schedule, "tat", -(3 * spaced(80)).Microseconds()) },
 	} {
 		if got := take(t, g, n, 4); len(got) == 0 {
 			t.Fatal("nothing was taken")
@@ -254,10 +294,11 @@ func TestSlotsOfAnyRateTakeASecond(t *testing.T) {
 	for _, rate := range []int{1, 2, 3, 7, 20, 79, 80, 999, 1000, 2000} {
 		g, _ := f.gate("w", Number{ID: phone, Rate: rate})
 		f.db.FlushAll(t.Context())
-		if _, err := g.bookSlots(t.Context(), g.number(phone), 1); err != nil {
+		n := g.number(phone)
+		if _, err := n.schedule.Book(t.Context(), 1); err != nil {
 			t.Fatal(err)
 		}
-		if all := time.Duration(rate) * g.number(phone).spacing; all < time.Second+ratelimit.Slack || all > time.Second*1013/1000 {
+		if all := time.Duration(rate) * spacing(n); all < time.Second+ratelimit.Slack || all > time.Second*1013/1000 {
 			t.Errorf("rate %d: its slots take %v: want a second and the slack, hardly more than 1 %% lost", rate, all)
 		}
 	}
