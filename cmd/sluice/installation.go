@@ -14,11 +14,11 @@ import (
 	"sluice/internal/store"
 )
 
-// installation is what the tool knows of a running Sluice: its configuration and its Redis.
+// installation is the configuration of a Sluice, with access to its Redis.
 type installation struct {
 	config.Common
 	db      *store.DB
-	book    *ledger.Ledger
+	records *ledger.Ledger
 	backlog *backlog.Reader
 	rates   *ratelimit.Controller
 	holds   *holds.Store
@@ -45,41 +45,45 @@ func open(ctx context.Context, file string, env getenv) (*installation, error) {
 	configured := func(number string) int { return rates[number] }
 	in := &installation{
 		Common: c, db: db,
-		book:    ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards)}),
+		records: ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards)}),
 		backlog: backlog.New(db, message.Shards(c.Shards), configured),
 		rates:   ratelimit.NewController(db, message.Shards(c.Shards), configured),
 		holds:   holds.New(db, message.Shards(c.Shards), slog.New(slog.DiscardHandler)),
 	}
-	if err := in.book.CheckShards(ctx); err != nil {
+	if err := in.records.CheckShards(ctx); err != nil {
 		db.Close()
 		return nil, err
 	}
 	return in, nil
 }
 
-// look is what there is at one moment.
-type look struct {
-	at      time.Time
-	numbers []backlog.Number
-	open    ledger.Backlog
-	holds   []message.Hold
+// snapshot is the state of an installation at one moment.
+type snapshot struct {
+	at    time.Time
+	rates []backlog.Number // of the configured numbers
+	open  ledger.Backlog
+	holds []message.Hold
+	held  map[string]int // messages that holds keep, by phone number id
 }
 
-func (in *installation) look(ctx context.Context) (look, error) {
+func (in *installation) read(ctx context.Context) (snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	numbers := make([]string, len(in.Numbers))
 	for i, n := range in.Numbers {
 		numbers[i] = n.ID
 	}
-	numbers, err := in.backlog.ReadAll(ctx, numbers)
-	if err != nil {
-		return look{}, err
+	now := snapshot{at: time.Now()}
+	var err error
+	if now.rates, err = in.backlog.ReadAll(ctx, numbers); err != nil {
+		return now, err
 	}
-	backlog, err := in.book.Backlog(ctx)
-	if err != nil {
-		return look{}, err
+	if now.open, err = in.records.Backlog(ctx); err != nil {
+		return now, err
 	}
-	holds, err := in.holds.List(ctx)
-	return look{time.Now(), numbers, backlog, holds}, err
+	if now.holds, err = in.holds.List(ctx); err != nil {
+		return now, err
+	}
+	_, now.held, err = in.backlog.CountHeld(ctx, now.holds)
+	return now, err
 }

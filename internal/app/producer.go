@@ -57,7 +57,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Refuse:     refusesUnknown(c.Numbers),
 		Class:      admission.Classes(c.Numbers),
 		Offset:     p.db.ClockOffset,
-		Drain:      admission.NewETA(reader.Read, log).Of,
+		ETA:        admission.NewETA(reader.Read, log).Of,
 		Explain:    explain,
 		Passes:     cloudapi.Passes,
 		Graph:      graph,
@@ -79,7 +79,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return p, err
 	}
 	operators := console.New(console.Options{
-		Holds: holds, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.db, message.Shards(c.Shards)), Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
+		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.db, message.Shards(c.Shards)), Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
 		Log: log, Registerer: p.registry,
 	})
 	return p, p.serve(c.Console, operators.Handler(), &p.consoleAddr, nil)
@@ -100,4 +100,10 @@ func apiKeys(keys []config.APIKey) httpapi.Keys {
 		out[i] = httpapi.Key{Name: k.Name, Hash: hex.EncodeToString(k.SHA256[:]), Scopes: k.Scopes, Numbers: k.Numbers, Revoked: k.Revoked, Expires: k.Expires}
 	}
 	return out
+}
+
+// heldMessages are the holds, and how many messages each keeps.
+type heldMessages struct {
+	*holds.Store
+	*backlog.Reader
 }

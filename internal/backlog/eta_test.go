@@ -25,11 +25,11 @@ func TestETA(t *testing.T) {
 		paused := waiting(steady, 0, 8000, 0, 0)
 		paused.Waiting[1].Paused = true
 		cases := []struct {
-			name  string
-			number  backlog.Number
-			class message.Class
-			want  time.Duration
-			empty time.Duration
+			name   string
+			number backlog.Number
+			class  message.Class
+			want   time.Duration
+			empty  time.Duration
 		}{
 			{"nothing waits", waiting(steady, 0, 0, 0, 0), message.Marketing, 0, 0},
 			{"the class and more urgent ones", waiting(steady, 80, 160, 80, 8000), message.Utility, 4 * time.Second, 104 * time.Second},

@@ -18,8 +18,8 @@ import (
 func served(workers []string, number string) []string {
 	sorted := slices.Clone(workers)
 	g := func(w string) int {
-		x := &gate{o: Options{Worker: w, Shards: 1}}
-		x.place.workers = alike(1, workers...)
+		x := &dispatcher{o: Options{Worker: w, Shards: 1}}
+		x.assignment.workers = alike(1, workers...)
 		return x.rank(number)
 	}
 	slices.SortFunc(sorted, func(a, b string) int { return g(a) - g(b) })
@@ -262,7 +262,7 @@ func TestAcknowledgementsShareRoundTrips(t *testing.T) {
 	if i := f.info(phone, message.Service); i.Processed != n || i.ProcessedTotal != n || i.Size != 0 {
 		t.Errorf("%+v, want %d tasks counted as done", i, n)
 	}
-	day := onDay(queue.KeysOf(shards.Of(phone), phone, message.Service).Processed, time.Now())
+	day := queue.KeysOf(shards.Of(phone), phone, message.Service).ProcessedOn(time.Now())
 	if f.db.TTL(t.Context(), day).Val() <= 0 {
 		t.Error("the day's count lives for ever")
 	}

@@ -17,7 +17,7 @@ import (
 	"sluice/internal/redistest"
 )
 
-func TestProbeLeavesNothingBehind(t *testing.T) {
+func TestACheckLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	for what, setup := range map[string]func(testing.TB) *fixture{"redis": setup, "miniredis": setupMini} {
 		t.Run(what, func(t *testing.T) {
@@ -50,11 +50,11 @@ func (c changed) Eval(ctx context.Context, text string, keys []string, args ...a
 	return c.UniversalClient.Eval(ctx, text, c.keys(keys), args...)
 }
 
-func TestProbeNoticesAnotherAsynq(t *testing.T) {
+func TestACheckNoticesAnotherAsynq(t *testing.T) {
 	t.Parallel()
-	replace := func(of call, change func([]string) []string) func([]string) []string {
+	replace := func(of queue.Call, change func([]string) []string) func([]string) []string {
 		return func(keys []string) []string {
-			if kind(keys) == of {
+			if queue.CallOf(keys) == of {
 				return change(slices.Clone(keys))
 			}
 			return keys
@@ -73,14 +73,14 @@ func TestProbeNoticesAnotherAsynq(t *testing.T) {
 		keys func([]string) []string
 		want string
 	}{
-		"a dequeue with more keys":         {replace(dequeue, more), "dequeue"},
-		"another name of the list":         {replace(dequeue, rename(":pending", ":waiting")), "dequeue"},
-		"an acknowledgement with more":     {replace(done, more), "acknowledgement"},
-		"a heartbeat elsewhere":            {replace(beat, rename("asynq:servers:", "asynq:live:")), "heartbeat"},
-		"expired leases elsewhere":         {replace(expired, rename(":lease", ":leases")), "expired leases"},
-		"another list of running tasks":    {replace(done, rename(":active", ":running")), "acknowledgement"},
-		"leases kept by another name":      {replace(done, rename(":lease", ":leases")), "acknowledgement"},
-		"tasks kept by another name":       {replace(done, rename(":t:", ":task:")), "acknowledgement"},
+		"a dequeue with more keys":         {replace(queue.Dequeue, more), "dequeue"},
+		"another name of the list":         {replace(queue.Dequeue, rename(":pending", ":waiting")), "dequeue"},
+		"an acknowledgement with more":     {replace(queue.Done, more), "acknowledgement"},
+		"a heartbeat elsewhere":            {replace(queue.Heartbeat, rename("asynq:servers:", "asynq:live:")), "heartbeat"},
+		"expired leases elsewhere":         {replace(queue.Expired, rename(":lease", ":leases")), "expired leases"},
+		"another list of running tasks":    {replace(queue.Done, rename(":active", ":running")), "acknowledgement"},
+		"leases kept by another name":      {replace(queue.Done, rename(":lease", ":leases")), "acknowledgement"},
+		"tasks kept by another name":       {replace(queue.Done, rename(":t:", ":task:")), "acknowledgement"},
 		"retries that end up elsewhere":    {rename(":retry", ":again"), "retry"},
 		"running tasks kept somewhere new": {rename(":active", ":running"), "retry"},
 	} {
@@ -98,7 +98,7 @@ func TestProbeNoticesAnotherAsynq(t *testing.T) {
 	}
 }
 
-func TestAServerThatFailsItsProbeDrainsNothing(t *testing.T) {
+func TestAServerThatFailsItsCheckSendsNothing(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	// Tasks are not where this asynq's inspector looks for them.

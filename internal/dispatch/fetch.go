@@ -192,12 +192,12 @@ func (d *dispatcher) takeTasks(ctx context.Context, n *number, room int, sent ti
 	full, left := ratelimit.Integer(reply[5]), int(ratelimit.Integer(reply[6]))
 	lease, _ := reply[7].(string)
 	r := fetched{now: b.Now, left: left, holds: texts(reply[8])}
-	tasks, twice := n.lease.Take(field, lease)
+	r.tasks = n.lease.Take(field, lease)
 	n.pending(left)
-	r.tasks = tasks
-	n.leave(queue.Exits(twice, queue.Duplicate)...)
-	if len(b.Slots) > 0 {
+	if len(r.tasks) > 0 {
 		n.worked()
+	}
+	if len(b.Slots) > 0 {
 		n.schedule.SetRate(max(int(full), 1))
 		n.schedule.Offer(b.Slots)
 		n.spare = append(n.spare, b.Slots...)

@@ -61,7 +61,7 @@ func TestANumberThatNobodyServesLeavesNothing(t *testing.T) {
 		t.Helper()
 		err := f.tx.Do(ctx, 0, store.Change{Slot: queue.WorkKey(s), Decide: func(_ []string, w *store.Writes) error {
 			for _, task := range tasks {
-				Drop(w, s, task)
+				queue.Drop(w, s, task)
 			}
 			return nil
 		}})

@@ -532,8 +532,6 @@ func TestAcknowledgementsSurviveALossOfRedis(t *testing.T) {
 	}
 }
 
-
-
 func BenchmarkTake100(b *testing.B) {
 	f := setup(b)
 	g, _ := f.gate("w", Number{ID: phone, Rate: 1_000_000})

@@ -21,7 +21,7 @@ import (
 	"sluice/internal/store"
 )
 
-// HeldLua defines held(), which tells whether a hold is in force, for scripts that fetch tasks.
+// HeldLua defines held(), which returns whether a hold is in force, for scripts that fetch tasks.
 //
 //go:embed held.lua
 var HeldLua string
@@ -86,6 +86,13 @@ func named(name string) (h message.Hold) {
 		h.Number = rest
 	}
 	return h
+}
+
+// KeepAll reports whether one of some holds keeps all messages of a number.
+func KeepAll(all []message.Hold, number string) bool {
+	return slices.ContainsFunc(all, func(h message.Hold) bool {
+		return h.Template == "" && h.Tag == "" && (h.Number == "" || h.Number == number)
+	})
 }
 
 // of returns the shards in which a hold is stored.

@@ -40,15 +40,14 @@ type Way int
 
 // The ways. The first two delete the task.
 const (
-	Finished  Way = iota // counted as done
-	Deleted              // there was nothing to do
-	Delayed              // set aside until its time, as asynq does with delayed tasks
-	Retried              // to be retried
-	Held                 // kept by a hold
-	Refused              // kept by a hold that it caused: it is released before the others
-	Waits                // until its recipient may get another message
-	ToHead               // returned to the head of its queue
-	Duplicate            // it was in its queue twice, and is leased by another fetch
+	Finished Way = iota // counted as done
+	Deleted             // there was nothing to do
+	Delayed             // set aside until its time, as asynq does with delayed tasks
+	Retried             // to be retried
+	Held                // kept by a hold
+	Refused             // kept by a hold that it caused: it is released before the others
+	Waits               // until its recipient may get another message
+	ToHead              // returned to the head of its queue
 )
 
 // deletes reports whether a task that leaves so is deleted.
@@ -221,7 +220,7 @@ func (l *Lease) compose(w *store.Writes, first bool) (int, lists) {
 			w.RPush(kept+":"+e.Text, entry(e.Fetched))
 			w.SAdd(kept, e.Text)
 		case Refused:
-			w.ZAdd(refusedKey(l.o.Shard, l.o.Number, e.Text), e.Came.UnixMicro(), entry(e.Fetched))
+			w.ZAdd(RefusedKey(l.o.Shard, l.o.Number, e.Text), e.Came.UnixMicro(), entry(e.Fetched))
 			w.SAdd(kept, e.Text)
 		case Waits:
 			l.wait(w, e)

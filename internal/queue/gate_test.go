@@ -14,8 +14,8 @@ import (
 func TestAsynqDoesNotExtendLeases(t *testing.T) {
 	t.Parallel()
 	f := setupMini(t)
-	g, _ := f.gate("w")
-	for key, want := range map[string]float64{asynqKeys("q").lease: 5, "another": 9} {
+	g := NewGate(f.db, nil)
+	for key, want := range map[string]float64{asynqKeys("q").Lease: 5, "another": 9} {
 		f.db.ZAdd(t.Context(), key, redis.Z{Score: 5, Member: "a"})
 		if err := g.ZAddXX(t.Context(), key, redis.Z{Score: 9, Member: "a"}).Err(); err != nil {
 			t.Error(err)
@@ -81,7 +81,7 @@ func TestWhatIsRepeated(t *testing.T) {
 		t.Run(c.what, func(t *testing.T) {
 			t.Parallel()
 			f := setupMini(t)
-			g, _ := f.gate("w")
+			g := NewGate(f.db, nil)
 			broken := &flaky{f.db, c.errs}
 			g.UniversalClient = broken
 			ctx := t.Context()

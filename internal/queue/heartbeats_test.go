@@ -33,7 +33,7 @@ func TestNobodyWaitsForAHeartbeat(t *testing.T) {
 		return slow
 	})
 	ctx := t.Context()
-	g := newDispatcher(ctx, f.db, f.options("w", nil, nil))
+	g := NewGate(f.db, nil)
 	keys := []string{"asynq:servers:{h:1:x}", "asynq:workers:{h:1:x}"}
 	script := redis.NewScript(`redis.call("SETEX", KEYS[1], ARGV[1], ARGV[2]) return "OK"`)
 	beats := func(text string) error {

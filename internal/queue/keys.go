@@ -51,8 +51,8 @@ func LeasesKey(s message.Shard, number string) string { return store.Key(s, "han
 // with a colon and the name of the hold: a class from 0, a blank and a task's id.
 func HeldKey(s message.Shard, number string) string { return store.Key(s, "held:"+number) }
 
-// refusedKey is the tasks that a hold keeps and that caused it: a sorted set by when they were fetched.
-func refusedKey(s message.Shard, number, hold string) string {
+// RefusedKey is the tasks that a hold keeps and that caused it: a sorted set by when they were fetched.
+func RefusedKey(s message.Shard, number, hold string) string {
 	return store.Key(s, "refused:"+number+":"+hold)
 }
 

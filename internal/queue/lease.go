@@ -28,9 +28,8 @@ type Fetched struct {
 	Recipient Recipient
 	Era       int64
 
-	fetch *fetch // that it came with
-
 	// Guarded by Lease.mu.
+	fetch   *fetch    // that Redis has it in
 	gone    bool      // it has left its worker
 	over    bool      // and is to be deleted
 	ended   time.Time // when its handler returned
@@ -98,11 +97,12 @@ func NewLease(o LeaseOptions) *Lease {
 // Keys returns asynq's keys of a class, counted from 0.
 func (l *Lease) Keys(class int) Keys { return l.keys[class] }
 
-// Take notes the tasks of a fetch, by its field and value in the hash of leases. It returns apart those that
-// were in their queue twice and are leased already.
-func (l *Lease) Take(field, value string) (tasks, twice []*Fetched) {
+// Take notes the tasks of a fetch, by its field and value in the hash of leases, and returns those that were not
+// leased before. A task that was belongs to this fetch from now on, because this is where Redis has it: a failover
+// may have lost the earlier fetch.
+func (l *Lease) Take(field, value string) []*Fetched {
 	if value == "" {
-		return nil, nil
+		return nil
 	}
 	f, came := &fetch{field: field}, time.Now()
 	all := make([]Fetched, 0, 1+strings.Count(value, " "))
@@ -113,29 +113,39 @@ func (l *Lease) Take(field, value string) (tasks, twice []*Fetched) {
 		}
 		all = append(all, t)
 	})
-	f.tasks = make([]*Fetched, len(all))
+	f.tasks = make([]*Fetched, 0, len(all))
+	tasks, moved := make([]*Fetched, 0, len(all)), false
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range all {
 		t := &all[i]
-		f.tasks[i] = t
-		if l.tasks[t.ID] != nil {
-			twice = append(twice, t)
-			continue
-		}
-		l.tasks[t.ID] = t
-	}
-	f.left, f.writing = len(all), len(all)
-	l.fetches = append(l.fetches, f)
-	if twice == nil {
-		return f.tasks, nil
-	}
-	for _, t := range f.tasks {
-		if !slices.Contains(twice, t) {
+		had := l.tasks[t.ID]
+		switch {
+		case had == nil:
+			l.tasks[t.ID] = t
 			tasks = append(tasks, t)
+		case had.fetch == f: // this fetch took it twice
+			f.changed, moved = true, true
+			continue
+		default:
+			had.fetch.remove(had)
+			had.fetch, t, moved = f, had, true
 		}
+		f.tasks = append(f.tasks, t)
 	}
-	return tasks, twice
+	f.left, f.writing = len(f.tasks), len(f.tasks)
+	l.fetches = append(l.fetches, f)
+	if moved {
+		l.settleWithin(leaveSoon)
+	}
+	return tasks
+}
+
+// remove removes a task that another fetch has now.
+func (f *fetch) remove(t *Fetched) {
+	f.tasks = slices.DeleteFunc(f.tasks, func(other *Fetched) bool { return other == t })
+	f.left--
+	f.changed = true
 }
 
 // Task returns the leased task of an id; nil: there is none.
@@ -239,13 +249,10 @@ func (l *Lease) leaveAgain(leases map[string]string) {
 				seen[t] = true
 				continue
 			}
-			how := ToHead
-			if l.tasks[t.ID] != nil { // fetched again meanwhile
-				how = Duplicate
+			if f.changed = true; l.tasks[t.ID] == nil { // else it was fetched again meanwhile
+				l.o.Returned(1 << t.Class)
+				l.exits = append(l.exits, Exit{Fetched: t, How: ToHead})
 			}
-			f.changed = true
-			l.o.Returned(1 << t.Class)
-			l.exits = append(l.exits, Exit{Fetched: t, How: how})
 			l.settleWithin(0)
 		}
 	}
