@@ -65,7 +65,6 @@ var pending = []string{
 	"internal/demo",
 	"internal/ledger",
 	"internal/message",
-	"internal/queue",
 	"internal/reconcile",
 	"internal/record",
 	"internal/send",
