@@ -25,6 +25,16 @@ type topCmd struct {
 	Config   string        `env:"SLUICE_CONFIG" help:"Configuration file, for Redis and the numbers." placeholder:"FILE"`
 }
 
+// Help explains the columns.
+func (topCmd) Help() string {
+	return "RATE/LIMIT: the effective rate and the rate limit, in messages per second. REFUSED AT: the rate at which Meta last refused a message as too fast. " +
+		"PAUSE: how long the number still pauses because of that. HOLD: all, or how many templates and tags are held. HELD: the messages that holds keep from being sent. " +
+		"DONE/S: tasks per second that ended since the last update. ACTIVE: tasks that workers have fetched. " +
+		"A column for each class: the messages that wait, and how long the oldest has waited. LATER: scheduled messages, retries, and messages that wait for their recipient. " +
+		"ETA: how long until the waiting messages are sent; held: not before the hold on the number ends."
+}
+
+// Run shows the table once, or live on a terminal.
 func (t topCmd) Run(ctx context.Context, env getenv) error {
 	return t.run(ctx, env, os.Stdout, terminal(os.Stdout))
 }
