@@ -57,8 +57,6 @@ var pending = []string{
 	"internal/console",
 	"internal/ledger",
 	"internal/message",
-	"internal/pacing",
-	"internal/queue",
 	"internal/reconcile",
 	"internal/record",
 	"internal/send",
