@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"sluice/internal/message"
@@ -24,175 +22,6 @@ const (
 	number = "106540352242922"
 	id     = number + "-abcdefghijklmnopqrstuvwxyz"
 )
-
-var errAway = errors.New("the store is away")
-
-// script plays the ledger, the slots and Meta, and writes down what was asked of it.
-type script struct {
-	begin  func(token string) (message.Attempt, error)
-	finish func(m message.Move) (message.State, bool, error)
-	next   func(ctx context.Context) (send.Slot, error)
-	post   func() message.Outcome
-	body   func(payload []byte) ([]byte, error)
-	wrote  func(number string, at time.Time)
-	holds  error // what a hold comes to
-
-	reserve  func(ctx context.Context) (time.Duration, error)
-	reserved int
-	released int
-	connect  func() // until there is a connection
-
-	asked  []string
-	tokens map[string]bool
-	reg    *prometheus.Registry
-}
-
-func (s *script) Begin(ctx context.Context, id string, k int, token string, known *record.Record) (message.Attempt, error) {
-	s.asked = append(s.asked, "begin")
-	s.tokens[token] = true
-	if ctx.Err() != nil {
-		return message.Attempt{}, ctx.Err()
-	}
-	return s.begin(token)
-}
-
-func (s *script) Finish(ctx context.Context, a message.Attempt, m message.Move) (message.State, bool, error) {
-	s.asked = append(s.asked, fmt.Sprintf("finish %d %s", a.N, m.To))
-	if ctx.Err() != nil {
-		return "", false, ctx.Err()
-	}
-	return s.finish(m)
-}
-
-func (s *script) Reserve(ctx context.Context) (time.Duration, error) {
-	s.reserved++
-	if s.reserve == nil {
-		return 0, nil
-	}
-	return s.reserve(ctx)
-}
-
-func (s *script) Release() { s.released++ }
-
-func (s *script) Send(ctx context.Context, to string, body []byte, ready func() error) message.Outcome {
-	if s.connect != nil {
-		s.connect()
-	}
-	if err := ready(); err != nil {
-		return message.Outcome{Kind: message.Transient, Err: err}
-	}
-	s.asked = append(s.asked, fmt.Sprintf("post %s %s", to, body))
-	if ctx.Err() != nil {
-		return message.Outcome{Kind: message.Transient, Err: ctx.Err()}
-	}
-	return s.post()
-}
-
-func (s *script) Heartbeat(_ context.Context, pulses []message.Heartbeat) []message.Epoch {
-	s.asked = append(s.asked, "beat")
-	runs := make([]message.Epoch, len(pulses))
-	for i := range runs {
-		runs[i].Ready = true
-	}
-	return runs
-}
-
-func (s *script) Leave(context.Context, string) error { return nil }
-
-func (s *script) BeginEpoch(context.Context, message.Shard, string) error { return nil }
-
-func (s *script) Replay(context.Context, message.Shard, []message.RememberedAttempt) (message.LostWrites, error) {
-	return message.LostWrites{}, nil
-}
-
-func (s *script) use() error { s.asked = append(s.asked, "use"); return nil }
-
-// slot is a slot as its use tells it.
-type slot func() error
-
-func (s slot) Use(context.Context) error { return s() }
-func (s slot) Ready()                    {}
-
-func going(token string) (message.Attempt, error) {
-	return message.Attempt{
-		Verdict: message.Go, Left: time.Hour, ID: id, N: 2, Token: token, Payload: []byte("{}"),
-		Message: message.Context{ID: id, From: number, Class: message.Utility, Template: "sale/en"},
-	}, nil
-}
-
-// newScript is a life in which all goes well.
-func newScript() *script {
-	s := &script{tokens: map[string]bool{}, reg: prometheus.NewRegistry(), begin: going}
-	s.finish = func(m message.Move) (message.State, bool, error) { return m.To, false, nil }
-	s.next = func(ctx context.Context) (send.Slot, error) {
-		s.asked = append(s.asked, "next")
-		return slot(s.use), ctx.Err()
-	}
-	s.post = func() message.Outcome { return message.Outcome{Kind: message.Accepted, WAMID: "wamid.1"} }
-	s.body = func(payload []byte) ([]byte, error) { return payload, nil }
-	return s
-}
-
-func (s *script) handle(ctx context.Context, log *slog.Logger) send.Again {
-	sender := send.New(s, s, send.Options{
-		Worker: "w", Shards: message.DefaultShards,
-		Policy:   func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) },
-		Backoff:  func(int) time.Duration { return 3 * time.Second },
-		Attempts: 5,
-		Body: func(a message.Attempt) ([]byte, error) {
-			if a.ID != id || a.N != 2 {
-				return nil, fmt.Errorf("body of %s, attempt %d", a.ID, a.N)
-			}
-			return s.body(a.Payload)
-		},
-		Paces: pacer{s},
-		Hold: func(ctx context.Context, of, template string, out message.Outcome, d time.Duration) error {
-			s.asked = append(s.asked, fmt.Sprintf("hold %s %q %d %s", of, template, out.Code, d))
-			if ctx.Err() != nil {
-				s.asked = append(s.asked, "in vain")
-			}
-			return s.holds
-		},
-		TemplateAccepted: func(_ context.Context, of, template string) { s.asked = append(s.asked, "mended "+of+" "+template) },
-		Siblings:         func(of string) []string { return []string{of, "2"} },
-		Wrote:            s.wrote,
-		Numbers:          []string{number}, Log: log, Registerer: s.reg,
-	})
-	return sender.Handle(ctx, id, 0, nil, s.nextSlot)
-}
-
-func (s *script) nextSlot(ctx context.Context, connecting bool) (send.Slot, error) {
-	slot, err := s.next(ctx)
-	if last := len(s.asked) - 1; connecting && s.asked[last] == "next" {
-		s.asked[last] = "next after a connection"
-	}
-	return slot, err
-}
-
-// pacer writes down what is said of the number's pace.
-type pacer struct{ s *script }
-
-func (p pacer) note(ctx context.Context, what, of string) error {
-	p.s.asked = append(p.s.asked, what+" "+of)
-	if ctx.Err() != nil {
-		p.s.asked = append(p.s.asked, "in vain")
-	}
-	return nil
-}
-
-func (p pacer) Throttled(ctx context.Context, of string) (bool, error) {
-	return true, p.note(ctx, "throttled", of)
-}
-
-func (p pacer) Pause(ctx context.Context, of string, d time.Duration) error {
-	return p.note(ctx, "pause "+d.String(), of)
-}
-
-func (p pacer) Probe(ctx context.Context, of string, d time.Duration) error {
-	return p.note(ctx, "probe "+d.String(), of)
-}
-
-func (p pacer) Recovered(ctx context.Context, of string) error { return p.note(ctx, "recovered", of) }
 
 func TestHandle(t *testing.T) {
 	t.Parallel()
@@ -452,30 +281,6 @@ func TestHandle(t *testing.T) {
 	}
 }
 
-// missFirst lets the first slot be missed, and then something happen.
-func (s *script) missFirst(then func()) {
-	next := s.next
-	first := true
-	s.next = func(ctx context.Context) (send.Slot, error) {
-		got, err := next(ctx)
-		if !first {
-			return got, err
-		}
-		first = false
-		return slot(func() error { s.asked = append(s.asked, "missed"); then(); return errors.New("late") }), nil
-	}
-}
-
-// failing fails n times before it does what f does.
-func failing(n int, f func(string) (message.Attempt, error)) func(string) (message.Attempt, error) {
-	return func(token string) (message.Attempt, error) {
-		if n--; n >= 0 {
-			return message.Attempt{}, errAway
-		}
-		return f(token)
-	}
-}
-
 // TestStop ends the context at each step: nothing new is posted, what was begun is written
 // down.
 func TestStop(t *testing.T) {
@@ -554,27 +359,6 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestWhatConcernsOthersToo: each outcome tells the rest of the backlog what it is to know,
-// and nothing more.
-func TestWhatConcernsOthersToo(t *testing.T) {
-	t.Parallel()
-	for _, k := range message.Kinds() {
-		for _, l := range []message.Limit{"", message.LimitNumber, message.LimitPair} {
-			s := newScript()
-			s.post = func() message.Outcome { return message.Outcome{Kind: k, Limit: l, Hold: message.HoldNumber} }
-			s.handle(t.Context(), slog.New(slog.DiscardHandler))
-			want := k == message.Throttled && l == message.LimitNumber
-			if got := slices.Contains(s.asked, "throttled "+number); got != want {
-				t.Errorf("%s by the limit of %q: slowed down %v, want %v", k, l, got, want)
-			}
-			held := slices.ContainsFunc(s.asked, func(a string) bool { return strings.HasPrefix(a, "hold ") })
-			if want := k == message.Held; held != want {
-				t.Errorf("%s: held %v, want %v", k, held, want)
-			}
-		}
-	}
-}
-
 // TestWroteHearsOfRequests: of each that is about to be written, and of nothing else.
 func TestWroteHearsOfRequests(t *testing.T) {
 	t.Parallel()
@@ -644,67 +428,6 @@ func TestEachHandleHasItsOwnToken(t *testing.T) {
 			t.Errorf("token %q", token)
 		}
 	}
-}
-
-// TestUnsentSaysNothingOfMeta: a message that was not sent is no answer of Meta's, for which a
-// probing number waits.
-func TestUnsentSaysNothingOfMeta(t *testing.T) {
-	t.Parallel()
-	s := newScript()
-	sender := send.New(s, s, send.Options{
-		Worker: "w", Policy: func(string, message.Class) message.Policy { return message.Policy{} },
-		Backoff: func(int) time.Duration { return 0 }, Attempts: 1,
-		Body:  func(a message.Attempt) ([]byte, error) { return s.body(a.Payload) },
-		Paces: pacer{s}, Shards: message.DefaultShards, Log: slog.New(slog.DiscardHandler), Registerer: s.reg,
-	})
-	after := func(kind message.Kind, bodyErr error) []string {
-		s.asked = nil
-		s.post = func() message.Outcome { return message.Outcome{Kind: kind} }
-		s.body = func([]byte) ([]byte, error) { return nil, bodyErr }
-		sender.Handle(t.Context(), id, 0, nil, s.nextSlot)
-		return s.asked
-	}
-	for range 5 {
-		after(message.NoAnswer, nil)
-	}
-	recovered := "recovered " + number
-	if got := after(message.Accepted, message.ErrTampered); slices.Contains(got, recovered) {
-		t.Errorf("tampered with: %q", got)
-	}
-	if got := after(message.Accepted, nil); !slices.Contains(got, recovered) {
-		t.Errorf("accepted: %q", got)
-	}
-}
-
-// TestPausesOfAnApp: each pause is longer than the last, the refused message waits for its end, and the first
-// message that Meta takes afterwards ends the probing.
-func TestPausesOfAnApp(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := newScript()
-		sender := send.New(s, s, send.Options{
-			Worker: "w", Policy: func(string, message.Class) message.Policy { return message.Policy{} },
-			Backoff: func(int) time.Duration { return 0 }, Attempts: 1,
-			Body:  func(a message.Attempt) ([]byte, error) { return a.Payload, nil },
-			Paces: pacer{s}, Siblings: func(of string) []string { return []string{of} },
-			Shards: message.DefaultShards, Log: slog.New(slog.DiscardHandler), Registerer: s.reg,
-		})
-		post := s.post
-		s.post = func() message.Outcome {
-			return message.Outcome{Kind: message.Throttled, Limit: message.LimitApp, RetryAfter: time.Minute}
-		}
-		for _, pause := range []time.Duration{time.Minute, 2 * time.Minute} {
-			if again := sender.Handle(t.Context(), id, 0, nil, s.nextSlot); again != (send.Again{Due: true, In: pause}) {
-				t.Errorf("%+v, want a pause of %s", again, pause)
-			}
-			time.Sleep(pause)
-		}
-		s.post = post
-		sender.Handle(t.Context(), id, 0, nil, s.nextSlot)
-		if !slices.Contains(s.asked, "recovered "+number) {
-			t.Errorf("%q", s.asked)
-		}
-	})
 }
 
 func TestMetricsAndLogOfAnAttempt(t *testing.T) {

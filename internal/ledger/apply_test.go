@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -40,23 +39,6 @@ func (f fixture) wantFolded(want message.Folded, e message.Evidence) {
 	if got := f.fold(e)[0]; got != want {
 		f.t.Errorf("%s (attempt %d, %s): %s, want %s", e.Status, e.Attempt, e.WAMID, got, want)
 	}
-}
-
-// rejoined looks at all reports that wait for their messages, an hour from now, and returns how many
-// were applied.
-func (f fixture) rejoined() int {
-	f.t.Helper()
-	n, _, err := f.Rejoin(f.t.Context(), f.shard, time.Now().Add(10*time.Minute))
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return n
-}
-
-// waiting counts the reports that wait for their messages.
-func (f fixture) waiting() int64 {
-	f.t.Helper()
-	return f.db.ZCard(f.t.Context(), store.Key(f.shard, "orphans")).Val()
 }
 
 // orders returns every order of every non-empty selection of all.
@@ -317,129 +299,6 @@ func TestDuplicateSeenByFinish(t *testing.T) {
 				t.Errorf("finish %d: %s, %t, %v", i, st, duplicate, err)
 			}
 		}
-	})
-}
-
-// TestOrphans: a report without a marker, before anybody knew its wamid, waits, once, and is applied
-// as soon as somebody does.
-func TestOrphans(t *testing.T) {
-	t.Parallel()
-	on(t, func(t *testing.T, f fixture) {
-		a := f.attempting("k1")
-		e := evidence("", 0, "wamid.1", "failed")
-		e.Code, e.Marker = 131049, "of another system"
-		timeless := evidence("", 0, "wamid.1", "sent")
-		timeless.At = time.Time{}
-		for _, e := range []message.Evidence{e, e, timeless, evidence("", 0, "wamid.2", "sent")} {
-			f.wantFolded(message.Orphan, e)
-			time.Sleep(2 * time.Millisecond) // the same report comes at another time
-		}
-		if n := f.waiting(); n != 3 {
-			t.Fatalf("%d reports wait, want 3", n)
-		}
-		rejoin := func(after time.Duration) (applied, dropped int) {
-			t.Helper()
-			applied, dropped, err := f.Rejoin(t.Context(), f.shard, time.Now().Add(after))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return applied, dropped
-		}
-		if n, _ := rejoin(0); n != 0 {
-			t.Errorf("before a second is over: %d are applied", n)
-		}
-		if n, _ := rejoin(time.Minute); n != 0 {
-			t.Errorf("%d are applied before anybody knows the wamid", n)
-		}
-
-		for range 2 {
-			f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid.1"})
-		}
-		if n, _ := rejoin(2 * time.Minute); n != 0 {
-			t.Errorf("before three times as long is over: %d are applied", n)
-		}
-		if n, dropped := rejoin(5 * time.Minute); n != 2 || dropped != 0 {
-			t.Errorf("applied: %d, want 2; dropped: %d", n, dropped)
-		}
-		if r := f.get(a.ID); r.State != message.Failed || r.Code != 131049 {
-			t.Errorf("%+v", r)
-		}
-		f.wantChanges(a.ID, "queued 0  0 ", "submitted 1 wamid.1 0 ", "sent 1 wamid.1 0 ", "failed 1 wamid.1 131049 ")
-		if n := f.waiting(); n != 1 {
-			t.Errorf("%d wait on", n)
-		}
-		if n, dropped := rejoin(16 * time.Minute); n != 0 || dropped != 1 {
-			t.Errorf("of a message that is not ours: %d applied, %d dropped", n, dropped)
-		}
-		if n := f.waiting() + f.db.ZCard(t.Context(), store.Key(f.shard, "orphans:since")).Val(); n != 0 {
-			t.Errorf("after a quarter of an hour %d wait on", n)
-		}
-	})
-}
-
-// TestReportsOfOtherEnvironmentsDoNotWait: what carries the marker of another environment finds a message by
-// Meta's id, and is dropped where there is none.
-func TestReportsOfOtherEnvironmentsDoNotWait(t *testing.T) {
-	t.Parallel()
-	on(t, func(t *testing.T, f fixture) {
-		a := f.attempting("k1")
-		f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid.1"})
-		known, unknown := evidence("", 0, "wamid.1", "sent"), evidence("", 0, "wamid.2", "sent")
-		known.Other, unknown.Other = true, true
-		f.wantFolded(message.Applied, known)
-		f.wantFolded(message.OtherEnvironment, unknown)
-		if n := f.waiting(); n != 0 {
-			t.Errorf("%d wait", n)
-		}
-	})
-}
-
-// TestOrphansAreBounded: a flood of reports on messages of another system takes a bounded room, and the
-// latest stay, whose message may be about to be recorded.
-func TestOrphansAreBounded(t *testing.T) {
-	t.Parallel()
-	on(t, func(t *testing.T, f fixture) {
-		const most, all = 300, 1000
-		f.Ledger = ledger.New(f.db, ledger.Options{OrphanMost: most})
-		for i := range 10 {
-			var some []message.Evidence
-			for j := range all / 10 {
-				some = append(some, evidence("", 0, fmt.Sprint("wamid.", i, ".", j), "sent"))
-			}
-			f.fold(some...)
-			time.Sleep(2 * time.Millisecond) // they come later than those before
-		}
-		dropped, err := f.RejoinAll(t.Context())
-		if err != nil || dropped != all-most {
-			t.Errorf("%d were dropped, %v; want %d", dropped, err, all-most)
-		}
-		if n, since := f.waiting(), f.db.ZCard(t.Context(), store.Key(f.shard, "orphans:since")).Val(); n != most || since != most {
-			t.Errorf("%d wait, by when they came %d; want %d", n, since, most)
-		}
-		for _, text := range f.db.ZRange(t.Context(), store.Key(f.shard, "orphans"), 0, -1).Val() {
-			if !strings.Contains(text, "wamid.9.") && !strings.Contains(text, "wamid.8.") && !strings.Contains(text, "wamid.7.") {
-				t.Errorf("an early one stayed: %s", text)
-			}
-		}
-		if dropped, err := f.RejoinAll(t.Context()); err != nil || dropped != 0 {
-			t.Errorf("once more: %d, %v", dropped, err)
-		}
-	})
-}
-
-// TestOrphanInTheBatchThatNamesIt: the marked report behind it tells whose it is.
-func TestOrphanInTheBatchThatNamesIt(t *testing.T) {
-	t.Parallel()
-	on(t, func(t *testing.T, f fixture) {
-		a := f.attempting("k1")
-		got := f.fold(evidence("", 0, "wamid.1", "read"), evidence(a.ID, 1, "wamid.1", "sent"))
-		if want := []message.Folded{message.Orphan, message.Applied}; !slices.Equal(got, want) {
-			t.Errorf("%v, want %v", got, want)
-		}
-		if n := f.rejoined(); n != 1 {
-			t.Errorf("%d applied", n)
-		}
-		f.wantState(a.ID, message.Read)
 	})
 }
 
