@@ -16,27 +16,26 @@ import (
 // metaTime is when Meta says that something happened.
 var metaTime = time.UnixMilli(1750030073000).UTC()
 
-// evidence is a receipt with a genuine marker of attempt n of message id, or without one
-// when id is empty.
-func evidence(id string, n int, wamid, status string) message.Evidence {
+// report is a status with a valid marker of attempt n of message id, or without a marker when id is empty.
+func report(id string, n int, wamid, status string) message.Evidence {
 	return message.Evidence{ID: id, Attempt: n, Receipt: message.Receipt{Number: number, WAMID: wamid, Status: status, At: metaTime}}
 }
 
-func (f fixture) fold(all ...message.Evidence) []message.Folded {
+func (f fixture) apply(all ...message.Evidence) []message.Folded {
 	f.t.Helper()
-	folded, err := f.Fold(f.t.Context(), f.shard, all, nil)
+	results, err := f.Fold(f.t.Context(), f.shard, all, nil)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	if len(folded) != len(all) {
-		f.t.Fatalf("%d answers to %d pieces of evidence", len(folded), len(all))
+	if len(results) != len(all) {
+		f.t.Fatalf("%d results for %d statuses", len(results), len(all))
 	}
-	return folded
+	return results
 }
 
-func (f fixture) wantFolded(want message.Folded, e message.Evidence) {
+func (f fixture) wantResult(want message.Folded, e message.Evidence) {
 	f.t.Helper()
-	if got := f.fold(e)[0]; got != want {
+	if got := f.apply(e)[0]; got != want {
 		f.t.Errorf("%s (attempt %d, %s): %s, want %s", e.Status, e.Attempt, e.WAMID, got, want)
 	}
 }
@@ -53,17 +52,17 @@ func orders[T any](all []T) (found [][]T) {
 	return found
 }
 
-// TestFoldInAnyOrder folds every order of every selection of statuses, before begin, between
-// begin and finish, and after, with our marker and without, each twice: a message ends in
-// the highest state that anybody told of. Only after its end does it take our marker.
-func TestFoldInAnyOrder(t *testing.T) {
+// TestStatusesInAnyOrder applies every order of every selection of statuses, before begin, between begin and finish,
+// and after, with our marker and without, each twice: the message ends in the highest reported state. Only after its end
+// is a marker needed.
+func TestStatusesInAnyOrder(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		for _, marked := range []bool{true, false} {
 			for _, moment := range []string{"before begin", "before finish", "after finish"} {
 				for _, order := range orders([]string{"sent", "delivered", "read", "failed"}) {
 					name := fmt.Sprintf("%s, marked %t, %v", moment, marked, order)
-					f.foldOrder(t, name, moment, marked, order)
+					f.applyOrder(t, name, moment, marked, order)
 				}
 			}
 		}
@@ -73,12 +72,12 @@ func TestFoldInAnyOrder(t *testing.T) {
 	})
 }
 
-func (f fixture) foldOrder(t *testing.T, name, moment string, marked bool, order []string) {
+func (f fixture) applyOrder(t *testing.T, name, moment string, marked bool, order []string) {
 	id, wamid := f.accepted(name), "wamid."+name
 	want := message.Submitted
 	var all []message.Evidence
 	for _, status := range order {
-		e := evidence(id, 1, wamid, status)
+		e := report(id, 1, wamid, status)
 		if !marked {
 			e.ID, e.Attempt = "", 0
 		}
@@ -92,11 +91,11 @@ func (f fixture) foldOrder(t *testing.T, name, moment string, marked bool, order
 			return
 		}
 		for _, e := range all {
-			f.fold(e)
+			f.apply(e)
 		}
 		again := slices.Clone(all)
 		slices.Reverse(again)
-		f.fold(slices.Concat(all, again)...)
+		f.apply(slices.Concat(all, again)...)
 	}
 	tell("before begin")
 	a := f.begun(id, 0, "w/1")
@@ -108,8 +107,8 @@ func (f fixture) foldOrder(t *testing.T, name, moment string, marked bool, order
 	if waiting, want := f.waiting(), int64(len(order)); !marked && moment != "after finish" && waiting != want {
 		t.Errorf("%s: %d reports wait, want %d", name, waiting, want)
 	}
-	f.rejoined()
-	if again := f.rejoined(); again > 0 {
+	f.appliedUnmatched()
+	if again := f.appliedUnmatched(); again > 0 {
 		t.Errorf("%s: %d reports were applied twice", name, again)
 	}
 	f.db.Del(t.Context(), store.Key(f.shard, "orphans"), store.Key(f.shard, "orphans:since")) // those of ended messages
@@ -129,25 +128,25 @@ func (f fixture) foldOrder(t *testing.T, name, moment string, marked bool, order
 	}
 }
 
-func TestFoldAnswers(t *testing.T) {
+func TestApplyResults(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		a := f.attempting("k1")
-		f.wantFolded(message.Applied, evidence(a.ID, 1, "wamid.1", "delivered"))
-		f.wantFolded(message.Repeated, evidence(a.ID, 1, "wamid.1", "delivered"))
-		f.wantFolded(message.Lower, evidence(a.ID, 1, "wamid.1", "sent"))
-		f.wantFolded(message.Lower, evidence("", 0, "wamid.1", "failed"))
-		f.wantFolded(message.UnknownStatus, evidence(a.ID, 1, "wamid.1", "teleported"))
-		f.wantFolded(message.UnknownStatus, evidence("", 0, "wamid.2", "deleted"))
-		f.wantFolded(message.NoRecord, evidence(message.NewID(number, "gone"), 1, "wamid.3", "sent"))
-		f.wantFolded(message.NoRecord, evidence("no id", 1, "wamid.3", "sent"))
-		f.wantFolded(message.Orphan, evidence("", 0, "wamid.3", "sent"))
-		if got := f.fold(); len(got) != 0 {
-			t.Errorf("no evidence: %v", got)
+		f.wantResult(message.Applied, report(a.ID, 1, "wamid.1", "delivered"))
+		f.wantResult(message.Repeated, report(a.ID, 1, "wamid.1", "delivered"))
+		f.wantResult(message.Lower, report(a.ID, 1, "wamid.1", "sent"))
+		f.wantResult(message.Lower, report("", 0, "wamid.1", "failed"))
+		f.wantResult(message.UnknownStatus, report(a.ID, 1, "wamid.1", "teleported"))
+		f.wantResult(message.UnknownStatus, report("", 0, "wamid.2", "deleted"))
+		f.wantResult(message.NoRecord, report(message.NewID(number, "gone"), 1, "wamid.3", "sent"))
+		f.wantResult(message.NoRecord, report("no id", 1, "wamid.3", "sent"))
+		f.wantResult(message.Orphan, report("", 0, "wamid.3", "sent"))
+		if got := f.apply(); len(got) != 0 {
+			t.Errorf("no statuses: %v", got)
 		}
-		mixed := f.fold(
-			evidence(a.ID, 1, "wamid.1", "read"), evidence(a.ID, 1, "wamid.1", "teleported"),
-			evidence("", 0, "wamid.4", "sent"), evidence(a.ID, 1, "wamid.1", "read"),
+		mixed := f.apply(
+			report(a.ID, 1, "wamid.1", "read"), report(a.ID, 1, "wamid.1", "teleported"),
+			report("", 0, "wamid.4", "sent"), report(a.ID, 1, "wamid.1", "read"),
 		)
 		if want := []message.Folded{message.Applied, message.UnknownStatus, message.Orphan, message.Repeated}; !slices.Equal(mixed, want) {
 			t.Errorf("in one batch: %v, want %v", mixed, want)
@@ -157,8 +156,8 @@ func TestFoldAnswers(t *testing.T) {
 	})
 }
 
-// TestEvidenceLifts: Meta knows better than whatever we had concluded.
-func TestEvidenceLifts(t *testing.T) {
+// TestStatusRaisesTheState: a status from Meta overrides every earlier conclusion.
+func TestStatusRaisesTheState(t *testing.T) {
 	t.Parallel()
 	ends := map[string]func(f fixture, id string) message.State{
 		"queued": func(f fixture, id string) message.State { return message.Queued },
@@ -192,9 +191,9 @@ func TestEvidenceLifts(t *testing.T) {
 				id := f.accepted(name + status)
 				f.wantState(id, end(f, id))
 				kept := status == "failed" && f.hasPayload(id) // so that it can be sent again
-				e := evidence(id, 1, "wamid."+id, status)
+				e := report(id, 1, "wamid."+id, status)
 				e.Code = 131049
-				if got := f.fold(e)[0]; got != message.Applied {
+				if got := f.apply(e)[0]; got != message.Applied {
 					t.Errorf("%s, then %s: %s", name, status, got)
 				}
 				to, _ := e.State()
@@ -209,7 +208,7 @@ func TestEvidenceLifts(t *testing.T) {
 	})
 }
 
-// TestAcceptedAfterTheEnd: an answer that comes late is as good as evidence.
+// TestAcceptedAfterTheEnd: a late answer proves as much as a status.
 func TestAcceptedAfterTheEnd(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
@@ -234,12 +233,12 @@ func TestFailedOfAnOlderAttempt(t *testing.T) {
 		if second.N != 2 {
 			t.Fatalf("attempt %d", second.N)
 		}
-		f.wantFolded(message.Lower, evidence(a.ID, 1, "wamid.1", "failed"))
+		f.wantResult(message.Lower, report(a.ID, 1, "wamid.1", "failed"))
 		f.wantState(a.ID, message.Attempting)
 		f.finished(second, message.Move{To: message.Submitted, WAMID: "wamid.1"})
-		f.wantFolded(message.Lower, evidence(a.ID, 1, "wamid.1", "failed"))
+		f.wantResult(message.Lower, report(a.ID, 1, "wamid.1", "failed"))
 		f.wantState(a.ID, message.Submitted)
-		f.wantFolded(message.Applied, evidence(a.ID, 2, "wamid.1", "failed"))
+		f.wantResult(message.Applied, report(a.ID, 2, "wamid.1", "failed"))
 		f.wantState(a.ID, message.Failed)
 	})
 }
@@ -250,29 +249,28 @@ func TestDeliveredOfAnOlderAttempt(t *testing.T) {
 	on(t, func(t *testing.T, f fixture) {
 		a := f.attempting("k1")
 		f.finished(a, message.Move{To: message.Queued})
-		f.wantFolded(message.Applied, evidence(a.ID, 1, "wamid.1", "delivered"))
+		f.wantResult(message.Applied, report(a.ID, 1, "wamid.1", "delivered"))
 		if got := f.begun(a.ID, 0, "w/2").Verdict; got != message.Done {
 			t.Errorf("begin: %s", got)
 		}
 	})
 }
 
-// TestDuplicate: each further name that Meta gives a message is one proven duplicate, told
-// once.
+// TestDuplicate: each further id that Meta gives a message is one proven duplicate, reported once.
 func TestDuplicate(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		a := f.attempting("k1")
 		f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid.1"})
-		f.wantFolded(message.Applied, evidence(a.ID, 1, "wamid.1", "sent"))
-		f.wantFolded(message.Duplicate, evidence(a.ID, 2, "wamid.234", "delivered"))
-		f.wantState(a.ID, message.Delivered) // told of a duplicate, and folded too
-		f.wantFolded(message.Repeated, evidence(a.ID, 2, "wamid.234", "delivered"))
-		f.wantFolded(message.Lower, evidence(a.ID, 2, "wamid.234", "sent"))
-		f.wantFolded(message.Repeated, evidence(a.ID, 1, "wamid.1", "delivered"))
-		f.wantFolded(message.Duplicate, evidence(a.ID, 3, "wamid.23", "sent")) // not the same as 234
-		f.wantFolded(message.Duplicate, evidence(a.ID, 3, "wamid.34", "sent"))
-		f.wantFolded(message.Lower, evidence(a.ID, 3, "wamid.23", "sent"))
+		f.wantResult(message.Applied, report(a.ID, 1, "wamid.1", "sent"))
+		f.wantResult(message.Duplicate, report(a.ID, 2, "wamid.234", "delivered"))
+		f.wantState(a.ID, message.Delivered) // both the duplicate and the state are applied
+		f.wantResult(message.Repeated, report(a.ID, 2, "wamid.234", "delivered"))
+		f.wantResult(message.Lower, report(a.ID, 2, "wamid.234", "sent"))
+		f.wantResult(message.Repeated, report(a.ID, 1, "wamid.1", "delivered"))
+		f.wantResult(message.Duplicate, report(a.ID, 3, "wamid.23", "sent")) // not the same as 234
+		f.wantResult(message.Duplicate, report(a.ID, 3, "wamid.34", "sent"))
+		f.wantResult(message.Lower, report(a.ID, 3, "wamid.23", "sent"))
 		if r := f.get(a.ID); r.Duplicates != 3 || r.WAMID != "wamid.1" {
 			t.Errorf("%d duplicates, wamid %s", r.Duplicates, r.WAMID)
 		}
@@ -292,7 +290,7 @@ func TestDuplicateSeenByFinish(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		a := f.attempting("k1")
-		f.fold(evidence(a.ID, 1, "wamid.1", "sent"))
+		f.apply(report(a.ID, 1, "wamid.1", "sent"))
 		for i, want := range []bool{true, false} {
 			st, duplicate, err := f.Finish(t.Context(), a, message.Move{To: message.Submitted, WAMID: "wamid.2"})
 			if err != nil || st != message.Sent || duplicate != want {
@@ -312,16 +310,16 @@ func TestWamidUntilRead(t *testing.T) {
 		second := f.begun(a.ID, 0, "w/2")
 		f.finished(second, message.Move{To: message.Submitted, WAMID: "wamid.1"})
 		f.wantLife(a.ID, month)
-		f.wantFolded(message.Lower, evidence(a.ID, 1, "wamid.1", "failed"))
+		f.wantResult(message.Lower, report(a.ID, 1, "wamid.1", "failed"))
 		f.wantLife(a.ID, month)
-		f.wantFolded(message.Applied, evidence("", 0, "wamid.1", "sent"))
-		f.wantFolded(message.Duplicate, evidence(a.ID, 1, "wamid.2", "sent"))
-		f.wantFolded(message.Repeated, evidence("", 0, "wamid.2", "sent"))
+		f.wantResult(message.Applied, report("", 0, "wamid.1", "sent"))
+		f.wantResult(message.Duplicate, report(a.ID, 1, "wamid.2", "sent"))
+		f.wantResult(message.Repeated, report("", 0, "wamid.2", "sent"))
 		f.wantLife(a.ID, month)
-		f.wantFolded(message.Applied, evidence("", 0, "wamid.2", "delivered"))
-		f.wantFolded(message.Lower, evidence(a.ID, 2, "wamid.1", "sent"))
+		f.wantResult(message.Applied, report("", 0, "wamid.2", "delivered"))
+		f.wantResult(message.Lower, report(a.ID, 2, "wamid.1", "sent"))
 		f.wantLife(a.ID, day)
-		f.wantFolded(message.Applied, evidence("", 0, "wamid.2", "read"))
+		f.wantResult(message.Applied, report("", 0, "wamid.2", "read"))
 		f.wantLife(a.ID, day)
 		if keys := f.db.Keys(t.Context(), store.Key(f.shard, "wamids:*")).Val(); len(keys) != 0 {
 			t.Errorf("the index of a message that was read is kept: %q", keys)
@@ -329,15 +327,15 @@ func TestWamidUntilRead(t *testing.T) {
 	})
 }
 
-// TestAnotherMessageDoesNotTakeTheName: a report that carries the marker of one message and Meta's id of
+// TestAnotherMessageDoesNotTakeTheID: a report that carries the marker of one message and Meta's id of
 // another does not lead the other's reports astray.
-func TestAnotherMessageDoesNotTakeTheName(t *testing.T) {
+func TestAnotherMessageDoesNotTakeTheID(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		first, second := f.attempting("first"), f.attempting("second")
 		f.finished(first, message.Move{To: message.Submitted, WAMID: "wamid.1"})
-		f.wantFolded(message.Applied, evidence(second.ID, 1, "wamid.1", "sent"))
-		f.wantFolded(message.Applied, evidence("", 0, "wamid.1", "delivered"))
+		f.wantResult(message.Applied, report(second.ID, 1, "wamid.1", "sent"))
+		f.wantResult(message.Applied, report("", 0, "wamid.1", "delivered"))
 		f.wantState(first.ID, message.Delivered)
 		f.wantState(second.ID, message.Sent)
 
@@ -345,28 +343,28 @@ func TestAnotherMessageDoesNotTakeTheName(t *testing.T) {
 		third := f.attempting("third")
 		sum := sha256.Sum256([]byte("wamid.3"))
 		f.db.HSet(t.Context(), store.Key(f.shard, "wamids:"+f.get(third.ID).AcceptedAt.Format(time.DateOnly)), hex.EncodeToString(sum[:8]), third.ID)
-		f.wantFolded(message.NoRecord, evidence("", 0, "wamid.3", "read"))
+		f.wantResult(message.NoRecord, report("", 0, "wamid.3", "read"))
 		f.wantState(third.ID, message.Attempting)
 	})
 }
 
-// A person may read a message long after its record is gone. If its key was used again by then, the
-// report must not say of the new message that it was read: that would never be sent.
-func TestAReportOfAnEarlierRecord(t *testing.T) {
+// A recipient may read a message long after its record was deleted. If its key was used again by then, the status
+// must not mark the new message as read: that message would never be sent.
+func TestAStatusOfAnEarlierRecord(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		first := f.attempting("key")
 		f.finished(first, message.Move{To: message.Submitted, WAMID: "wamid.1"})
-		read := evidence(first.ID, 1, "wamid.1", "read")
+		read := report(first.ID, 1, "wamid.1", "read")
 		read.Accepted = first.Accepted
 		f.db.Del(t.Context(), ledger.RecordPrefix(f.shard)+first.ID)
 		time.Sleep(2 * time.Millisecond)
 		f.accepted("key")
-		f.wantFolded(message.NoRecord, read)
+		f.wantResult(message.NoRecord, read)
 		if r := f.get(first.ID); r.State != message.Queued || r.WAMID != "" {
 			t.Errorf("the later message is %s, %q", r.State, r.WAMID)
 		}
 		read.Accepted = 0 // in the marker of an older version
-		f.wantFolded(message.Applied, read)
+		f.wantResult(message.Applied, read)
 	})
 }

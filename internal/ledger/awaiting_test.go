@@ -7,7 +7,7 @@ import (
 	"sluice/internal/message"
 )
 
-// TestSubmittedWithoutAStatus: what Meta took is owed until it reports anything of it.
+// TestSubmittedWithoutAStatus: a message that Meta took awaits its status until Meta reports one.
 func TestSubmittedWithoutAStatus(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
@@ -50,7 +50,7 @@ func TestSubmittedWithoutAStatus(t *testing.T) {
 	})
 }
 
-// TestPostpone: a doubt that was put off is not returned before, and tells since when it is one.
+// TestPostpone: a postponed in-doubt message is not returned before that time, and keeps the time since when it is in doubt.
 func TestPostpone(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {

@@ -11,8 +11,7 @@ import (
 	"sluice/internal/record"
 )
 
-// Dead calls f for each dead message that a filter selects, by number and the first to die
-// first, until f returns false.
+// Dead calls f for each dead letter that a filter selects, by number and the oldest first, until f returns false.
 func (l *Ledger) Dead(ctx context.Context, filter message.DeadFilter, f func(message.DeadLetter) bool) error {
 	now, err := l.db.Now(ctx, listKey(l.shards(filter.Number)[0], message.Graves))
 	if err != nil {
@@ -33,7 +32,7 @@ func (l *Ledger) Dead(ctx context.Context, filter message.DeadFilter, f func(mes
 				Min: fmt.Sprint(since.UnixMilli()), Max: until, Offset: from, Count: page,
 			}).Result()
 			if err != nil {
-				return fmt.Errorf("read the dead: %w", err)
+				return fmt.Errorf("read dead letters: %w", err)
 			}
 			for _, e := range entries {
 				if d, ok := deadLetter(e); ok && filter.Selects(d) && !f(d) {

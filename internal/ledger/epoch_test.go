@@ -31,7 +31,7 @@ func TestRewind(t *testing.T) {
 	// Before the moment to which Redis will be thrown back.
 	waiting := f.accepted("intent lost")
 	answered := f.accepted("intent and answer lost")
-	doubtful := f.accepted("a doubt lost")
+	unclear := f.accepted("an in-doubt outcome lost")
 	underway := f.attempting("answer lost")
 	done := f.attempting("all kept")
 	f.finished(done, *wamid("kept"))
@@ -53,10 +53,10 @@ func TestRewind(t *testing.T) {
 	a := f.begun(answered, 0, "w/2")
 	f.finished(a, *wamid("answered"))
 	memories = append(memories, remembered(a, wamid("answered")))
-	d := f.begun(doubtful, 0, "w/3")
-	doubt := message.Move{To: message.InDoubt, Reason: message.ReasonNoAnswer, In: time.Minute}
-	f.finished(d, doubt)
-	memories = append(memories, remembered(d, &doubt))
+	d := f.begun(unclear, 0, "w/3")
+	inDoubt := message.Move{To: message.InDoubt, Reason: message.ReasonNoAnswer, In: time.Minute}
+	f.finished(d, inDoubt)
+	memories = append(memories, remembered(d, &inDoubt))
 	f.finished(underway, *wamid("underway"))
 	memories = append(memories, remembered(underway, wamid("underway")))
 
@@ -82,7 +82,7 @@ func TestRewind(t *testing.T) {
 		}
 		f.wantState(waiting, message.Attempting)
 		f.wantState(answered, message.Submitted)
-		f.wantState(doubtful, message.InDoubt)
+		f.wantState(unclear, message.InDoubt)
 		f.wantState(underway.ID, message.Submitted)
 		f.wantState(done.ID, message.Submitted)
 		f.wantState(never, message.Queued)
@@ -179,7 +179,7 @@ func TestALostIntentIsMissed(t *testing.T) {
 	t.Parallel()
 	onServer(t, func(t *testing.T, f fixture, server *redistest.Server) {
 		ctx := t.Context()
-		other := trusting(t, f.db) // another worker
+		other := ready(t, f.db) // another worker
 		id := f.accepted("k")
 		known := f.read(id)
 		kept := f.db.Dump(ctx, ledger.RecordPrefix(f.shard)+id).Val()
@@ -215,26 +215,26 @@ func TestALostIntentIsMissed(t *testing.T) {
 	})
 }
 
-// TestTrustRacesARestart: a worker that met a server which restarts before it trusts it trusts nothing.
-func TestTrustRacesARestart(t *testing.T) {
+// TestBeginEpochDuringARestart: a worker that met a server which restarts before it trusts it trusts nothing.
+func TestBeginEpochDuringARestart(t *testing.T) {
 	t.Parallel()
 	onServer(t, func(t *testing.T, f fixture, server *redistest.Server) {
 		ctx := t.Context()
 		id := f.accepted("k")
-		first := f.beats("w", 1, 0, "")
-		other := f.beats("v", 1, 0, "")
+		first := f.heartbeat("w", 1, 0, "")
+		other := f.heartbeat("v", 1, 0, "")
 		if !first.Ready || first.Wait != 0 || other.ID != first.ID {
 			t.Fatalf("%+v, %+v", first, other)
 		}
 		f.restarted(server)
-		for i := range int64(2) { // before and after anybody has met it
+		for i := range int64(2) { // before and after the first heartbeat in it
 			if err := f.BeginEpoch(ctx, f.shard, first.ID); err == nil {
 				t.Error("trusted a server that is gone")
 			}
 			if a := f.begun(id, 0, "w/1"); a.Verdict != message.Restarted {
 				t.Errorf("%+v", a)
 			}
-			second := f.beats("w", 2+i, 1+i, "")
+			second := f.heartbeat("w", 2+i, 1+i, "")
 			if second.Ready || second.ID == first.ID || second.Wait < message.DeadAfter/2 || second.Kept != 1+i {
 				t.Errorf("nobody may begin before all have replayed: %+v", second)
 			}
@@ -250,48 +250,48 @@ func TestTrustRacesARestart(t *testing.T) {
 	})
 }
 
-// TestAttemptsWaitForWhoLivedBefore: in another epoch nothing begins before every worker that lived before it has replayed.
-func TestAttemptsWaitForWhoLivedBefore(t *testing.T) {
+// TestAttemptsWaitForTheReplayOfOthers: in another epoch nothing begins before every worker that lived before it has replayed.
+func TestAttemptsWaitForTheReplayOfOthers(t *testing.T) {
 	t.Parallel()
 	onServer(t, func(t *testing.T, f fixture, server *redistest.Server) {
 		ctx := t.Context()
-		f.beats("w", 1, 0, "")
-		f.beats("v", 1, 0, "")
-		f.beats("left", 1, 0, "")
+		f.heartbeat("w", 1, 0, "")
+		f.heartbeat("v", 1, 0, "")
+		f.heartbeat("left", 1, 0, "")
 		if err := f.Leave(ctx, "left"); err != nil {
 			t.Fatal(err)
 		}
 		f.restarted(server)
-		run := f.beats("w", 2, 1, "")
-		if run = f.beats("w", 3, 2, run.ID); run.Wait <= 0 {
+		run := f.heartbeat("w", 2, 1, "")
+		if run = f.heartbeat("w", 3, 2, run.ID); run.Wait <= 0 {
 			t.Errorf("the other has not replayed: %+v", run)
 		}
-		if run = f.beats("new", 1, 0, ""); run.Wait <= 0 {
+		if run = f.heartbeat("new", 1, 0, ""); run.Wait <= 0 {
 			t.Errorf("a new worker does not wait for the others: %+v", run)
 		}
-		f.beats("v", 2, 1, "")
-		if run = f.beats("v", 3, 2, run.ID); run.Wait != 0 {
+		f.heartbeat("v", 2, 1, "")
+		if run = f.heartbeat("v", 3, 2, run.ID); run.Wait != 0 {
 			t.Errorf("all have replayed, and it waits: %+v", run)
 		}
 	})
 }
 
-// TestASetBackServerIsNoticed: the same process lost writes, as by DEBUG RELOAD, FLUSHALL and a restore,
-// or an older copy taken from another server. Whoever has a heartbeat missing notices, and then nobody begins.
+// TestASetBackServerIsNoticed: the same process lost writes, as after DEBUG RELOAD, FLUSHALL and a restore, or after
+// copying older data from another server. A worker whose heartbeat is missing notices it, and no attempt begins then.
 func TestASetBackServerIsNoticed(t *testing.T) {
 	t.Parallel()
 	onServer(t, func(t *testing.T, f fixture, server *redistest.Server) {
 		ctx := t.Context()
-		idle := trusting(t, f.db) // another worker, with a heartbeat only before and after
+		idle := ready(t, f.db) // another worker, with a heartbeat only before and after
 		id := f.accepted("k")
-		first := f.beats("w", 1, 0, "")
-		f.beats("idle", 1, 0, "")
+		first := f.heartbeat("w", 1, 0, "")
+		f.heartbeat("idle", 1, 0, "")
 		kept := map[string]string{}
 		for _, k := range f.db.Keys(ctx, "*").Val() {
 			kept[k] = f.db.Dump(ctx, k).Val()
 		}
-		f.beats("w", 2, 1, "")
-		f.beats("w", 3, 2, "")
+		f.heartbeat("w", 2, 1, "")
+		f.heartbeat("w", 3, 2, "")
 		if a := f.begun(f.accepted("other"), 0, "w/1"); a.Verdict != message.Go {
 			t.Fatalf("%+v", a)
 		}
@@ -301,7 +301,7 @@ func TestASetBackServerIsNoticed(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		run := f.beats("w", 4, 3, "")
+		run := f.heartbeat("w", 4, 3, "")
 		if run.Ready || run.ID == first.ID || run.Kept != 1 || run.Wait <= 0 {
 			t.Errorf("%+v", run)
 		}
@@ -311,19 +311,19 @@ func TestASetBackServerIsNoticed(t *testing.T) {
 		if a, err := idle.Begin(ctx, id, 0, "idle/1", nil); err != nil || a.Verdict != message.Restarted {
 			t.Errorf("who did not notice begins an attempt: %+v, %v", a, err)
 		}
-		if again := f.beats("w", 5, 4, ""); again.ID != run.ID || again.Kept != 4 {
+		if again := f.heartbeat("w", 5, 4, ""); again.ID != run.ID || again.Kept != 4 {
 			t.Errorf("noticed a second time: %+v", again)
 		}
 	})
 }
 
-// TestAServerThatComesBack: whoever could not send its heartbeats does not trust the server that answers then,
-// though it is the process that it knew: another may have taken its place meanwhile.
+// TestAServerThatComesBack: a worker that could not send its heartbeats does not begin attempts on the server that
+// answers next, even if it is the same process: another one may have replaced it for a time.
 func TestAServerThatComesBack(t *testing.T) {
 	t.Parallel()
 	onServer(t, func(t *testing.T, f fixture, server *redistest.Server) {
 		id := f.accepted("k")
-		run := f.beats("w", 1, 0, "")
+		run := f.heartbeat("w", 1, 0, "")
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
 		if r := f.Heartbeat(gone, []message.Heartbeat{{Shard: f.shard, Worker: "w", N: 2, Answered: 1}})[0]; r.Err == nil {
@@ -332,7 +332,7 @@ func TestAServerThatComesBack(t *testing.T) {
 		if a := f.begun(id, 0, "w/1"); a.Verdict != message.Restarted {
 			t.Errorf("%+v", a)
 		}
-		if r := f.beats("w", 3, 1, ""); r.ID != run.ID || r.Ready || r.Wait != 0 {
+		if r := f.heartbeat("w", 3, 1, ""); r.ID != run.ID || r.Ready || r.Wait != 0 {
 			t.Errorf("%+v", r)
 		}
 		if err := f.BeginEpoch(t.Context(), f.shard, run.ID); err != nil {

@@ -42,7 +42,7 @@ func newFixture(t testing.TB, c redis.UniversalClient) fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fixture{trusting(t, db), t, db, message.DefaultShards.Of(number)}
+	return fixture{ready(t, db), t, db, message.DefaultShards.Of(number)}
 }
 
 // openFixture is a ledger on the Redis at a URL.
@@ -53,11 +53,11 @@ func openFixture(t testing.TB, url string) fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	return fixture{trusting(t, db), t, db, message.DefaultShards.Of(number)}
+	return fixture{ready(t, db), t, db, message.DefaultShards.Of(number)}
 }
 
-// trusting returns a ledger on whose servers attempts may begin.
-func trusting(t testing.TB, db *store.DB) *ledger.Ledger {
+// ready returns a ledger on whose servers attempts may begin.
+func ready(t testing.TB, db *store.DB) *ledger.Ledger {
 	t.Helper()
 	book := ledger.New(db, ledger.Options{})
 	for _, s := range message.DefaultShards.All() {
@@ -206,14 +206,14 @@ func (f fixture) wantState(id string, want message.State) {
 	}
 }
 
-// hasPayload tells whether the message's content is still kept.
+// hasPayload reports whether the message's content is still stored.
 func (f fixture) hasPayload(id string) bool {
 	f.t.Helper()
 	return f.read(id).Payload != ""
 }
 
-// wantLife tells whether a record is to be forgotten a time after it came into its state; 0: only
-// after something else has happened to it.
+// wantLife checks whether Purge deletes a record a given time after it came into its state; 0: only after another
+// change.
 func (f fixture) wantLife(id string, want time.Duration) {
 	f.t.Helper()
 	r := f.read(id)
@@ -266,8 +266,7 @@ func (f fixture) backlog() ledger.Backlog {
 	return b
 }
 
-// events returns the events of messages, each of which must be what package message documents
-// and must tell no secret.
+// events returns the events of messages. Each must be as package message documents it, and have no secret.
 func (f fixture) events() (all []message.Event) {
 	f.t.Helper()
 	entries, err := f.db.XRange(f.t.Context(), events.MessageKey(f.shard), "-", "+").Result()

@@ -12,8 +12,8 @@ import (
 	"sluice/internal/store"
 )
 
-// beats sends a heartbeat of a worker in the fixture's shard.
-func (f fixture) beats(worker string, n, answered int64, replayed string) message.Epoch {
+// heartbeat sends a heartbeat of a worker in the fixture's shard.
+func (f fixture) heartbeat(worker string, n, answered int64, replayed string) message.Epoch {
 	f.t.Helper()
 	run := f.Heartbeat(f.t.Context(), []message.Heartbeat{{Shard: f.shard, Worker: worker, N: n, Answered: answered, Replayed: replayed}})[0]
 	if run.Err != nil {
@@ -22,11 +22,11 @@ func (f fixture) beats(worker string, n, answered int64, replayed string) messag
 	return run
 }
 
-func TestBeat(t *testing.T) {
+func TestHeartbeat(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		for i, w := range []string{"a", "b", "b"} {
-			f.beats(w, int64(i+1), 0, "")
+			f.heartbeat(w, int64(i+1), 0, "")
 		}
 		workers := store.Key(f.shard, "workers")
 		for name, age := range map[string]time.Duration{"silent": 9 * time.Second, "from the future": -time.Minute} {
@@ -59,7 +59,7 @@ func TestBeat(t *testing.T) {
 		if err := f.db.ZAdd(t.Context(), workers, redis.Z{Score: ancient, Member: "long dead"}).Err(); err != nil {
 			t.Fatal(err)
 		}
-		f.beats("a", 2, 1, "")
+		f.heartbeat("a", 2, 1, "")
 		if known := f.db.ZRange(t.Context(), workers, 0, -1).Val(); slices.Contains(known, "long dead") || len(known) != 4 {
 			t.Errorf("known: %v, want all but the long dead", known)
 		}

@@ -29,7 +29,7 @@ func TestAccept(t *testing.T) {
 		later := m
 		later.ExpiresAt = m.ExpiresAt.Add(time.Minute)
 		want.Duplicate = true
-		for range 2 { // a repeat by the caller, or after a lost answer: nobody can tell these apart
+		for range 2 { // a repeated request, or one after a lost answer: they look the same
 			if got, err := f.tryAccept(later); err != nil || got != want {
 				t.Errorf("a repeat: %+v, %v, want %+v", got, err, want)
 			}
@@ -84,7 +84,7 @@ func TestAcceptOfAnEndedMessage(t *testing.T) {
 	})
 }
 
-func TestAcceptRefusesWhatIsNoID(t *testing.T) {
+func TestAcceptRefusesAnInvalidID(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, redistest.Client(t))
 	m := newMessage("k1")
@@ -184,11 +184,11 @@ func TestStoreAway(t *testing.T) {
 		"get":    func() error { _, err := f.Get(ctx, a.ID); return err },
 		"sweep":  func() error { _, err := f.Sweep(ctx, o, message.Move{To: message.InDoubt}); return err },
 		"fold": func() error {
-			_, err := f.Fold(ctx, f.shard, []message.Evidence{evidence(a.ID, 1, "w1", "sent")}, nil)
+			_, err := f.Fold(ctx, f.shard, []message.Evidence{report(a.ID, 1, "w1", "sent")}, nil)
 			return err
 		},
 		"orphan": func() error {
-			_, err := f.Fold(ctx, f.shard, []message.Evidence{evidence("", 0, "w1", "sent")}, nil)
+			_, err := f.Fold(ctx, f.shard, []message.Evidence{report("", 0, "w1", "sent")}, nil)
 			return err
 		},
 		"rejoin": func() error { _, _, err := f.Rejoin(ctx, f.shard, time.Now()); return err },

@@ -27,7 +27,7 @@ func (f fixture) look(id string) message.Open {
 	return o
 }
 
-// moved moves a message as a person's order does, and tells whether it moved.
+// moved moves a message as an operator does, and returns whether it moved.
 func (f fixture) moved(o message.Open, m message.Move) bool {
 	f.t.Helper()
 	done, err := f.Move(f.t.Context(), o, m, func(w *store.Writes) error {
@@ -49,7 +49,7 @@ var (
 func (f fixture) parked(key string) string {
 	f.t.Helper()
 	a := f.attempting(key)
-	f.finished(a, doubt)
+	f.finished(a, inDoubt)
 	f.swept(f.look(a.ID), message.Move{To: message.Parked, Reason: message.ReasonNoAnswer})
 	f.wantState(a.ID, message.Parked)
 	return a.ID
@@ -113,7 +113,7 @@ func TestCancel(t *testing.T) {
 				return a.ID
 			}, message.Cancelled},
 			"under way": {func(key string) string { return f.attempting(key).ID }, message.Attempting},
-			"in doubt":  {func(key string) string { return f.dead(key, doubt) }, message.InDoubt},
+			"in doubt":  {func(key string) string { return f.dead(key, inDoubt) }, message.InDoubt},
 			"submitted": {func(key string) string {
 				return f.dead(key, message.Move{To: message.Submitted, WAMID: "wamid." + key})
 			}, message.Submitted},
@@ -188,11 +188,11 @@ func TestInDoubtBeyondStaleEntries(t *testing.T) {
 	})
 }
 
-// TestInDoubtIsListed: what is in doubt or parked is listed until it is settled.
+// TestInDoubtIsListed: messages that are in doubt or parked are listed until they are resolved.
 func TestInDoubtIsListed(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
-		first, second := f.parked("1"), f.dead("2", doubt)
+		first, second := f.parked("1"), f.dead("2", inDoubt)
 		third := f.parked("3")
 		want := func(limit int, ids ...string) {
 			t.Helper()
@@ -216,7 +216,7 @@ func TestInDoubtIsListed(t *testing.T) {
 		if got := f.backlog(); got.Parked != 2 || got.InDoubt != 1 {
 			t.Errorf("backlog %+v", got)
 		}
-		f.wantFolded(message.Applied, evidence(first, 1, "wamid.1", "delivered"))
+		f.wantResult(message.Applied, report(first, 1, "wamid.1", "delivered"))
 		if _, err := f.Cancel(t.Context(), third); err != nil {
 			t.Fatal(err)
 		}
@@ -227,8 +227,8 @@ func TestInDoubtIsListed(t *testing.T) {
 	})
 }
 
-// TestADeedIsRecorded: who settled a doubt and why stand in the timeline and in the trail, once.
-func TestADeedIsRecorded(t *testing.T) {
+// TestOperatorActionsAreAudited: the timeline and the audit log say who resolved an in-doubt message and why, once.
+func TestOperatorActionsAreAudited(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		id := f.parked("1")
@@ -276,8 +276,8 @@ func (f fixture) letters(filter message.DeadFilter) (ids []string) {
 	return ids
 }
 
-// TestDeadLetters: the dead can be told apart without their records, and are listed until they
-// are sent again, or evidence says that they were sent, or their records go.
+// TestDeadLetters: dead letters can be selected without their records, and are listed until they are sent again, or a
+// status proves that they were sent, or their records are deleted.
 func TestDeadLetters(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
@@ -309,7 +309,7 @@ func TestDeadLetters(t *testing.T) {
 				t.Errorf("%s: %q, want %q", name, got, tt.want)
 			}
 		}
-		f.wantFolded(message.Applied, evidence(second, 1, "wamid.2", "delivered"))
+		f.wantResult(message.Applied, report(second, 1, "wamid.2", "delivered"))
 		replay := message.Move{To: message.Queued, Reason: message.ReasonReplayed, ExpiresAt: time.Now().Add(2 * time.Hour).Truncate(time.Millisecond).UTC()}
 		if !f.moved(f.look(first), replay) {
 			t.Error("not moved")
@@ -385,7 +385,7 @@ func TestByRef(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.finished(f.begun(second, 0, "w/1"), message.Move{To: message.Submitted, WAMID: "wamid.1"})
-		f.wantFolded(message.Applied, evidence(second, 1, "wamid.1", "delivered"))
+		f.wantResult(message.Applied, report(second, 1, "wamid.1", "delivered"))
 		want(second, first)
 
 		if all, err := f.ByRef(t.Context(), number, "order-2"); len(all) != 0 || err != nil {
@@ -411,19 +411,19 @@ func TestByRef(t *testing.T) {
 	})
 }
 
-// TestOrdersOnAFullRedis: what makes no new task works on a full Redis.
-func TestOrdersOnAFullRedis(t *testing.T) {
+// TestOperatorActionsOnAFullRedis: what makes no new task works on a full Redis.
+func TestOperatorActionsOnAFullRedis(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, redistest.Client(t))
-	waiting, doubtful := f.accepted("1"), f.parked("2")
+	waiting, unclear := f.accepted("1"), f.parked("2")
 	if err := f.db.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
 	if st, err := f.Cancel(t.Context(), waiting); st != message.Cancelled || err != nil {
 		t.Errorf("cancel: %s, %v", st, err)
 	}
-	m := message.Move{To: message.Submitted, Reason: message.ReasonResolved, Deed: &message.Deed{Verb: message.VerbSent, On: doubtful, Actor: "anna", Reason: "seen"}}
-	if done, err := f.Sweep(t.Context(), f.look(doubtful), m); !done || err != nil {
+	m := message.Move{To: message.Submitted, Reason: message.ReasonResolved, Deed: &message.Deed{Verb: message.VerbSent, On: unclear, Actor: "anna", Reason: "seen"}}
+	if done, err := f.Sweep(t.Context(), f.look(unclear), m); !done || err != nil {
 		t.Errorf("resolve: %t, %v", done, err)
 	}
 	if deeds, err := audit.New(f.db, message.DefaultShards).Latest(t.Context(), 10); len(deeds) != 1 || err != nil {

@@ -70,15 +70,15 @@ func (f fixture) ages(days int) {
 	}
 }
 
-// forgets runs Forget, and checks how many records it forgot.
-func (f fixture) forgets(want int) {
+// purges runs Purge, and checks how many records it deleted.
+func (f fixture) purges(want int) {
 	f.t.Helper()
 	if n, err := f.Forget(f.t.Context(), f.shard); err != nil || n != want {
 		f.t.Errorf("%d were forgotten, %v; want %d", n, err, want)
 	}
 }
 
-// exists tells whether a message has a record, and not only a tombstone.
+// exists reports whether a message has a record that is not a tombstone.
 func (f fixture) exists(id string) bool {
 	f.t.Helper()
 	r, err := f.Read(f.t.Context(), id)
@@ -88,8 +88,8 @@ func (f fixture) exists(id string) bool {
 	return err == nil && !r.Tombstone()
 }
 
-// remembered tells whether a message has a tombstone.
-func (f fixture) remembered(id string) bool {
+// hasTombstone reports whether a message has a tombstone.
+func (f fixture) hasTombstone(id string) bool {
 	f.t.Helper()
 	r, err := f.Read(f.t.Context(), id)
 	if err != nil && !errors.Is(err, message.ErrNotFound) {
@@ -98,40 +98,39 @@ func (f fixture) remembered(id string) bool {
 	return err == nil && r.Tombstone()
 }
 
-// TestForget: each record is forgotten when its life is over and not before, and of a message that is
-// forgotten nothing is left.
-func TestForget(t *testing.T) {
+// TestPurge: each record is deleted at the end of its life and not before, and nothing of its message remains.
+func TestPurge(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
-		f.forgets(0) // an installation's first
+		f.purges(0) // an installation's first
 		empty := f.kinds()
 		taken := func(id string) {
 			f.finished(f.begun(id, 0, "w/1"), message.Move{To: message.Submitted, WAMID: "wamid." + id})
 		}
 		lives := map[string]struct {
 			end  func(id string)
-			days int // it lives
+			days int // of life
 		}{
-			"delivered": {func(id string) { taken(id); f.fold(evidence(id, 1, "wamid."+id, "delivered")) }, 1},
-			"played":    {func(id string) { taken(id); f.fold(evidence(id, 1, "wamid."+id, "played")) }, 1},
+			"delivered": {func(id string) { taken(id); f.apply(report(id, 1, "wamid."+id, "delivered")) }, 1},
+			"played":    {func(id string) { taken(id); f.apply(report(id, 1, "wamid."+id, "played")) }, 1},
 			"a duplicate": {func(id string) {
 				taken(id)
-				f.fold(evidence(id, 1, "wamid.2"+id, "sent"), evidence(id, 1, "wamid.3"+id, "delivered"))
+				f.apply(report(id, 1, "wamid.2"+id, "sent"), report(id, 1, "wamid.3"+id, "delivered"))
 			}, 1},
 			"cancelled":           {func(id string) { f.Cancel(t.Context(), id) }, 7},
 			"rejected":            {func(id string) { f.finished(f.begun(id, 0, "w/1"), message.Move{To: message.Rejected}) }, 7},
-			"failed":              {func(id string) { taken(id); f.fold(evidence(id, 1, "wamid."+id, "failed")) }, 7},
+			"failed":              {func(id string) { taken(id); f.apply(report(id, 1, "wamid."+id, "failed")) }, 7},
 			"dead":                {func(id string) { f.finished(f.begun(id, 0, "w/1"), used) }, 7},
 			"submitted":           {taken, 31},
 			"submitted, no wamid": {func(id string) { f.finished(f.begun(id, 0, "w/1"), message.Move{To: message.Submitted}) }, 31},
-			"sent":                {func(id string) { taken(id); f.fold(evidence(id, 1, "wamid."+id, "sent")) }, 31},
+			"sent":                {func(id string) { taken(id); f.apply(report(id, 1, "wamid."+id, "sent")) }, 31},
 		}
 		ids := map[string]string{}
 		for _, name := range slices.Sorted(maps.Keys(lives)) {
 			ids[name] = f.accepted(name)
 			lives[name].end(ids[name])
 		}
-		open := []string{f.accepted("queued"), f.attempting("attempting").ID, f.parked("parked"), f.dead("in doubt", doubt)}
+		open := []string{f.accepted("queued"), f.attempting("attempting").ID, f.parked("parked"), f.dead("in doubt", inDoubt)}
 
 		age := 0
 		const keyDays = 30 // a tombstone stays
@@ -140,17 +139,17 @@ func TestForget(t *testing.T) {
 			age = to
 			want := 0
 			for name, id := range ids {
-				if lives[name].days < age && f.exists(id) || lives[name].days+keyDays < age && f.remembered(id) {
+				if lives[name].days < age && f.exists(id) || lives[name].days+keyDays < age && f.hasTombstone(id) {
 					want++
 				}
 			}
-			f.forgets(want)
-			f.forgets(0)
+			f.purges(want)
+			f.purges(0)
 			for name, id := range ids {
 				if there := f.exists(id); there != (lives[name].days >= age) {
 					t.Errorf("after %d days: %s is there: %t", age, name, there)
 				}
-				if there := f.remembered(id); there != (lives[name].days < age && lives[name].days+keyDays >= age) {
+				if there := f.hasTombstone(id); there != (lives[name].days < age && lives[name].days+keyDays >= age) {
 					t.Errorf("after %d days: %s has a tombstone: %t", age, name, there)
 				}
 			}
@@ -189,28 +188,28 @@ func (f fixture) kinds() []string {
 	return keys
 }
 
-// TestForgetWhatWentOn: a life begins anew when something happens to a message that had ended.
-func TestForgetWhatWentOn(t *testing.T) {
+// TestPurgeAfterALaterChange: a life begins anew when something happens to a message that had ended.
+func TestPurgeAfterALaterChange(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		read := f.attempting("read").ID
-		f.fold(evidence(read, 1, "wamid."+read, "delivered"))
+		f.apply(report(read, 1, "wamid."+read, "delivered"))
 		replayed := f.dead("replayed", used)
 		twice := f.dead("dead twice", used)
-		closed := f.dead("closed", doubt)
+		closed := f.dead("closed", inDoubt)
 		f.swept(f.look(closed), message.Move{To: message.Failed, Reason: message.ReasonUndetermined})
-		f.forgets(0)
+		f.purges(0)
 		f.ages(2)
-		f.fold(evidence(read, 1, "wamid."+read, "read"), evidence(closed, 1, "wamid."+closed, "sent"))
-		f.forgets(0) // it was delivered two days ago, and read now
+		f.apply(report(read, 1, "wamid."+read, "read"), report(closed, 1, "wamid."+closed, "sent"))
+		f.purges(0) // it was delivered two days ago, and read now
 		f.ages(2)
-		f.forgets(1)
+		f.purges(1)
 		f.ages(3)
 		f.moved(f.look(replayed), message.Move{To: message.Queued, Reason: message.ReasonReplayed})
 		f.moved(f.look(twice), message.Move{To: message.Queued, Reason: message.ReasonReplayed, ExpiresAt: time.Now().Add(time.Hour)})
 		f.finished(f.begun(twice, 1, "w/2"), used)
 		f.ages(1)
-		f.forgets(0)
+		f.purges(0)
 		for name, want := range map[string]bool{read: false, replayed: true, twice: true, closed: true} {
 			if f.exists(name) != want {
 				t.Errorf("%s is there: %t", name, !want)
@@ -221,7 +220,7 @@ func TestForgetWhatWentOn(t *testing.T) {
 		}
 		f.wantConsistent("then")
 		f.ages(7)
-		f.forgets(1) // dead for the second time
+		f.purges(1) // dead for the second time
 		if !f.exists(replayed) || f.exists(twice) || !f.exists(closed) {
 			t.Error("not the second dead letter was forgotten")
 		}
@@ -229,11 +228,11 @@ func TestForgetWhatWentOn(t *testing.T) {
 	})
 }
 
-// TestForgetPassesOverWhatCannotBeRead: one such record keeps no other from being forgotten, and is told of.
-func TestForgetPassesOverWhatCannotBeRead(t *testing.T) {
+// TestPurgeSkipsUnreadableRecords: an unreadable record does not stop the others from being deleted, and is reported.
+func TestPurgeSkipsUnreadableRecords(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
-		f.forgets(0)
+		f.purges(0)
 		good, bad := f.accepted("good"), f.accepted("bad")
 		f.Cancel(t.Context(), good)
 		f.Cancel(t.Context(), bad)
@@ -243,36 +242,36 @@ func TestForgetPassesOverWhatCannotBeRead(t *testing.T) {
 		if n != 1 || !errors.Is(err, record.ErrFormat) || !strings.Contains(err.Error(), bad) {
 			t.Errorf("%d were forgotten, %v", n, err)
 		}
-		if !f.remembered(good) {
+		if !f.hasTombstone(good) {
 			t.Error("the other one was not forgotten")
 		}
-		f.forgets(0)
+		f.purges(0)
 	})
 }
 
-// TestForgetAfterAClockThatWasAhead: when Redis's clock has been set back, the hours that it was ahead of are
+// TestPurgeAfterAClockThatWasAhead: when Redis's clock has been set back, the hours that it was ahead of are
 // gone through in their turn.
-func TestForgetAfterAClockThatWasAhead(t *testing.T) {
+func TestPurgeAfterAClockThatWasAhead(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		f.db.Set(t.Context(), store.Key(f.shard, "forgotten"), time.Now().Unix()/3600+24*30, 0)
-		f.forgets(0)
+		f.purges(0)
 		id := f.accepted("k")
 		f.Cancel(t.Context(), id)
 		f.ages(8)
-		f.forgets(1)
-		if !f.remembered(id) {
+		f.purges(1)
+		if !f.hasTombstone(id) {
 			t.Error("it was not forgotten")
 		}
 	})
 }
 
-// TestForgetWhatWasTakenLate: a message that Meta took weeks after its acceptance and said no end of is
-// forgotten like others, also where Meta's status named no id.
-func TestForgetWhatWasTakenLate(t *testing.T) {
+// TestPurgeOfMessagesTakenLate: a message that Meta took weeks after its acceptance, without a final status, is
+// deleted like others, also if Meta's status had no id.
+func TestPurgeOfMessagesTakenLate(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
-		f.forgets(0)
+		f.purges(0)
 		ids := []string{f.accepted("scheduled"), f.accepted("without an id")}
 		f.ages(80) // it was scheduled for then
 		for _, id := range ids {
@@ -281,11 +280,11 @@ func TestForgetWhatWasTakenLate(t *testing.T) {
 		wamid := "wamid.1"
 		for _, id := range ids {
 			f.finished(f.begun(id, 0, "w/1"), message.Move{To: message.Submitted, WAMID: wamid})
-			f.fold(evidence(id, 1, wamid, "sent"))
+			f.apply(report(id, 1, wamid, "sent"))
 			wamid = ""
 		}
 		f.ages(33)
-		f.forgets(2)
+		f.purges(2)
 		for _, id := range ids {
 			if f.exists(id) {
 				t.Errorf("%s is kept", id)
@@ -294,11 +293,11 @@ func TestForgetWhatWasTakenLate(t *testing.T) {
 	})
 }
 
-// TestForgetAReplayedDeadLetter: one that is sent again at this very moment is not forgotten.
-func TestForgetAReplayedDeadLetter(t *testing.T) {
+// TestPurgeOfAReplayedDeadLetter: a dead letter that is sent again at this moment is not deleted.
+func TestPurgeOfAReplayedDeadLetter(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
-		f.forgets(0)
+		f.purges(0)
 		id := f.dead("k", used)
 		f.ages(8)
 		other := ledger.New(f.db, ledger.Options{})
@@ -322,13 +321,13 @@ func TestForgetAReplayedDeadLetter(t *testing.T) {
 	})
 }
 
-// TestForgetAfterACrash: an hour whose list was gone through in part is gone through to its end, also by
+// TestPurgeAfterACrash: an hour whose list was gone through in part is gone through to its end, also by
 // several workers at once, and several hours after a pause.
-func TestForgetAfterACrash(t *testing.T) {
+func TestPurgeAfterACrash(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		f.Ledger = ledger.New(f.db, ledger.Options{KeyLife: -1})
-		f.forgets(0)
+		f.purges(0)
 		const n = 350
 		var all []ledger.Accepting
 		for i := range n {
@@ -343,9 +342,9 @@ func TestForgetAfterACrash(t *testing.T) {
 		}
 		var reports []message.Evidence
 		for _, a := range all {
-			reports = append(reports, evidence(a.Message.ID, 1, "wamid."+a.Message.ID, "delivered"))
+			reports = append(reports, report(a.Message.ID, 1, "wamid."+a.Message.ID, "delivered"))
 		}
-		f.fold(reports...)
+		f.apply(reports...)
 		// Some of them ended some hours later.
 		for i, a := range all[:30] {
 			f.edit(a.Message.ID, func(r *record.Record) {
@@ -407,11 +406,11 @@ func (d dyingAtTrim) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// TestForgetWhatNobodyRemembers: names and entries that lead to no record go, however many there are.
-func TestForgetWhatNobodyRemembers(t *testing.T) {
+// TestPurgeOfEntriesWithoutRecords: index and list entries that lead to no record are deleted, however many there are.
+func TestPurgeOfEntriesWithoutRecords(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
-		f.forgets(0)
+		f.purges(0)
 		ctx := t.Context()
 		long := time.Now().Add(-32 * day)
 		for i := range 250 {
@@ -420,7 +419,7 @@ func TestForgetWhatNobodyRemembers(t *testing.T) {
 		}
 		f.ages(0)
 		f.db.Set(ctx, store.Key(f.shard, "forgotten"), time.Now().Unix()/3600-26, 0)
-		f.forgets(0)
+		f.purges(0)
 		if n, keys := f.db.ZCard(ctx, store.Key(f.shard, "awaiting")).Val(), f.keys("wamids:*"); n != 0 || len(keys) != 0 {
 			t.Errorf("%d await a status, %q are left", n, keys)
 		}

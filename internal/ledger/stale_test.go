@@ -28,8 +28,8 @@ func TestStaleIndexEntry(t *testing.T) {
 		} {
 			gone, there := f.accepted(name+" gone"), f.accepted(name)
 			if name == "doubts" {
-				f.finished(f.begun(gone, 0, "w/1"), doubt)
-				f.finished(f.begun(there, 0, "w/1"), doubt)
+				f.finished(f.begun(gone, 0, "w/1"), inDoubt)
+				f.finished(f.begun(there, 0, "w/1"), inDoubt)
 			}
 			before := f.backlog()
 			f.db.Del(t.Context(), store.Key(f.shard, "m:"+gone))

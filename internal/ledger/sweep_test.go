@@ -79,7 +79,7 @@ func TestWaiting(t *testing.T) {
 	})
 }
 
-func TestDoubts(t *testing.T) {
+func TestWindowEnded(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		soon, late := f.attempting("soon"), f.attempting("late")
@@ -129,7 +129,7 @@ func TestOverdue(t *testing.T) {
 // TestSweepGuards: nothing is moved on when something happened to it since it was read.
 func TestSweepGuards(t *testing.T) {
 	t.Parallel()
-	doubt := func(f fixture, id string) {
+	inDoubt := func(f fixture, id string) {
 		f.finished(f.begun(id, 0, "w/1"), message.Move{To: message.InDoubt})
 	}
 	asDoubt := func(id string) message.Open { return message.Open{ID: id, State: message.InDoubt, N: 1} }
@@ -139,7 +139,7 @@ func TestSweepGuards(t *testing.T) {
 	}{
 		"settled by evidence": {func(f fixture, id string) {
 			doubt(f, id)
-			f.fold(evidence(id, 1, "wamid."+id, "sent"))
+			f.apply(report(id, 1, "wamid."+id, "sent"))
 		}, asDoubt},
 		"settled by the answer": {func(f fixture, id string) {
 			a := f.begun(id, 0, "w/1")
@@ -270,9 +270,9 @@ func everywhere(now time.Time) map[message.Shard]time.Time {
 	return all
 }
 
-// TestSweepsPastWhatIsUnreadable: one record that cannot be read, and one list, keep nothing else from the
+// TestSweepSkipsUnreadableRecords: one record that cannot be read, and one list, keep nothing else from the
 // sweeper.
-func TestSweepsPastWhatIsUnreadable(t *testing.T) {
+func TestSweepSkipsUnreadableRecords(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		ctx, far := t.Context(), time.Now().Add(30*day)
@@ -316,7 +316,7 @@ func TestUnsettled(t *testing.T) {
 		look(far, message.Unsettled{Shard: f.shard, Overdue: true}) // its deadline has passed
 		a := f.attempting("doubt")
 		parkable := a.ID
-		f.finished(a, doubt)
+		f.finished(a, inDoubt)
 		look(time.Now(), message.Unsettled{Shard: f.shard, Doubts: true})
 		look(far, message.Unsettled{Shard: f.shard, Doubts: true, Overdue: true})
 		f.swept(message.Open{ID: parkable, State: message.InDoubt, N: 1}, message.Move{To: message.Parked, Reason: message.ReasonNoAnswer})

@@ -12,25 +12,25 @@ import (
 	"sluice/internal/message"
 )
 
-// TestAKeyOutlivesItsRecord: what is left of a message whose record's life is over answers whoever repeats the
-// request or asks, refuses another message with the key, and takes late reports; and nothing sends it again.
+// TestAKeyOutlivesItsRecord: the tombstone of a message answers repeated requests and queries, refuses another message
+// with the key, and accepts late statuses; and the message is not sent again.
 func TestAKeyOutlivesItsRecord(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
-		f.forgets(0)
+		f.purges(0)
 		m, bare := newMessage("delivered"), newMessage("no key")
 		bare.ID, bare.Key, bare.Hash = message.NewID(number, ""), "", ""
 		f.acceptedAs(m)
 		f.acceptedAs(bare)
 		a := f.begun(m.ID, 0, "w/1")
 		f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid.1"})
-		f.fold(evidence(m.ID, 1, "wamid.1", "delivered"), evidence(bare.ID, 1, "wamid.b", "delivered"))
+		f.apply(report(m.ID, 1, "wamid.1", "delivered"), report(bare.ID, 1, "wamid.b", "delivered"))
 		dead, cancelled := f.dead("dead", used), f.accepted("cancelled")
 		f.Cancel(t.Context(), cancelled)
 		f.ages(8)
 		before := f.read(m.ID)
-		f.forgets(4)
-		if f.exists(bare.ID) || f.remembered(bare.ID) {
+		f.purges(4)
+		if f.exists(bare.ID) || f.hasTombstone(bare.ID) {
 			t.Error("of a message without a key something is left")
 		}
 		r := f.read(m.ID)
@@ -53,13 +53,13 @@ func TestAKeyOutlivesItsRecord(t *testing.T) {
 		}
 
 		// Late reports.
-		read := evidence(m.ID, 1, "wamid.1", "read")
+		read := report(m.ID, 1, "wamid.1", "read")
 		read.Accepted = r.Incarnation()
-		f.wantFolded(message.Applied, read)
-		f.wantFolded(message.Repeated, read)
-		f.wantFolded(message.Lower, evidence(m.ID, 1, "wamid.1", "delivered"))
+		f.wantResult(message.Applied, read)
+		f.wantResult(message.Repeated, read)
+		f.wantResult(message.Lower, report(m.ID, 1, "wamid.1", "delivered"))
 		f.wantState(m.ID, message.Read)
-		f.wantFolded(message.Applied, evidence(cancelled, 1, "wamid.2", "sent"))
+		f.wantResult(message.Applied, report(cancelled, 1, "wamid.2", "sent"))
 		if got := f.changes(m.ID); got[len(got)-1] != "read 1 wamid.1 0 " {
 			t.Errorf("the events %q", got)
 		}
@@ -86,14 +86,14 @@ func TestAKeyOutlivesItsRecord(t *testing.T) {
 		f.wantConsistent("with tombstones")
 
 		f.ages(31)
-		f.forgets(3)
+		f.purges(3)
 		if _, err := f.Get(t.Context(), m.ID); !errors.Is(err, message.ErrNotFound) {
 			t.Errorf("after its time: %v", err)
 		}
 		if got, err := f.tryAccept(other); err != nil || got.Duplicate {
 			t.Errorf("the key after its time: %+v, %v", got, err)
 		}
-		f.wantFolded(message.NoRecord, read) // of the earlier message
+		f.wantResult(message.NoRecord, read) // of the earlier message
 		f.wantState(m.ID, message.Queued)
 		f.wantConsistent("with a new message")
 	})
@@ -104,12 +104,12 @@ func TestNoKeyLife(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		f.Ledger = ledger.New(f.db, ledger.Options{KeyLife: -1})
-		f.forgets(0)
+		f.purges(0)
 		id := f.accepted("k")
 		f.Cancel(t.Context(), id)
 		f.ages(8)
-		f.forgets(1)
-		if f.exists(id) || f.remembered(id) {
+		f.purges(1)
+		if f.exists(id) || f.hasTombstone(id) {
 			t.Error("something is left")
 		}
 		if lists := f.keys("ended:*"); len(lists) != 0 {
@@ -118,14 +118,14 @@ func TestNoKeyLife(t *testing.T) {
 	})
 }
 
-// TestForgetLeavesAKeyThatIsUsedAgain: two workers forget the same records, and between them the caller uses
-// the key again: the second one leaves the new message alone.
-func TestForgetLeavesAKeyThatIsUsedAgain(t *testing.T) {
+// TestPurgeLeavesAKeyThatIsUsedAgain: two workers purge the same records, and between them the caller uses the key
+// again: the second worker does not touch the new message.
+func TestPurgeLeavesAKeyThatIsUsedAgain(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		first, second := ledger.New(f.db, ledger.Options{KeyLife: -1}), ledger.New(f.db, ledger.Options{KeyLife: -1})
 		f.Ledger = first
-		f.forgets(0)
+		f.purges(0)
 		id := f.accepted("k")
 		f.Cancel(t.Context(), id)
 		f.ages(8)
@@ -150,7 +150,7 @@ func TestForgetLeavesAKeyThatIsUsedAgain(t *testing.T) {
 	})
 }
 
-// afterRead is a go-redis hook that calls f after a record was read to be forgotten.
+// afterRead is a go-redis hook that calls f after Purge has read a record.
 type afterRead struct {
 	key string
 	f   func()

@@ -12,9 +12,9 @@ import (
 	"sluice/internal/store"
 )
 
-// rejoined looks at all reports that wait for their messages, an hour from now, and returns how many
+// appliedUnmatched looks at all reports that wait for their messages, an hour from now, and returns how many
 // were applied.
-func (f fixture) rejoined() int {
+func (f fixture) appliedUnmatched() int {
 	f.t.Helper()
 	n, _, err := f.Rejoin(f.t.Context(), f.shard, time.Now().Add(10*time.Minute))
 	if err != nil {
@@ -29,18 +29,18 @@ func (f fixture) waiting() int64 {
 	return f.db.ZCard(f.t.Context(), store.Key(f.shard, "orphans")).Val()
 }
 
-// TestOrphans: a report without a marker, before anybody knew its wamid, waits, once, and is applied
-// as soon as somebody does.
-func TestOrphans(t *testing.T) {
+// TestUnmatchedStatuses: a status without a marker that comes before its wamid is known waits, once, and is applied as
+// soon as the wamid is known.
+func TestUnmatchedStatuses(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		a := f.attempting("k1")
-		e := evidence("", 0, "wamid.1", "failed")
+		e := report("", 0, "wamid.1", "failed")
 		e.Code, e.Marker = 131049, "of another system"
-		timeless := evidence("", 0, "wamid.1", "sent")
+		timeless := report("", 0, "wamid.1", "sent")
 		timeless.At = time.Time{}
-		for _, e := range []message.Evidence{e, e, timeless, evidence("", 0, "wamid.2", "sent")} {
-			f.wantFolded(message.Orphan, e)
+		for _, e := range []message.Evidence{e, e, timeless, report("", 0, "wamid.2", "sent")} {
+			f.wantResult(message.Orphan, e)
 			time.Sleep(2 * time.Millisecond) // the same report comes at another time
 		}
 		if n := f.waiting(); n != 3 {
@@ -86,26 +86,26 @@ func TestOrphans(t *testing.T) {
 	})
 }
 
-// TestReportsOfOtherEnvironmentsDoNotWait: what carries the marker of another environment finds a message by
+// TestStatusesOfOtherEnvironmentsDoNotWait: what carries the marker of another environment finds a message by
 // Meta's id, and is dropped where there is none.
-func TestReportsOfOtherEnvironmentsDoNotWait(t *testing.T) {
+func TestStatusesOfOtherEnvironmentsDoNotWait(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		a := f.attempting("k1")
 		f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid.1"})
-		known, unknown := evidence("", 0, "wamid.1", "sent"), evidence("", 0, "wamid.2", "sent")
+		known, unknown := report("", 0, "wamid.1", "sent"), report("", 0, "wamid.2", "sent")
 		known.Other, unknown.Other = true, true
-		f.wantFolded(message.Applied, known)
-		f.wantFolded(message.OtherEnvironment, unknown)
+		f.wantResult(message.Applied, known)
+		f.wantResult(message.OtherEnvironment, unknown)
 		if n := f.waiting(); n != 0 {
 			t.Errorf("%d wait", n)
 		}
 	})
 }
 
-// TestOrphansAreBounded: a flood of reports on messages of another system takes a bounded room, and the
-// latest stay, whose message may be about to be recorded.
-func TestOrphansAreBounded(t *testing.T) {
+// TestUnmatchedStatusesAreBounded: a flood of statuses of another system's messages takes a limited amount of memory,
+// and the latest stay, because their messages may be recorded soon.
+func TestUnmatchedStatusesAreBounded(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		const most, all = 300, 1000
@@ -113,9 +113,9 @@ func TestOrphansAreBounded(t *testing.T) {
 		for i := range 10 {
 			var some []message.Evidence
 			for j := range all / 10 {
-				some = append(some, evidence("", 0, fmt.Sprint("wamid.", i, ".", j), "sent"))
+				some = append(some, report("", 0, fmt.Sprint("wamid.", i, ".", j), "sent"))
 			}
-			f.fold(some...)
+			f.apply(some...)
 			time.Sleep(2 * time.Millisecond) // they come later than those before
 		}
 		dropped, err := f.RejoinAll(t.Context())
@@ -136,16 +136,16 @@ func TestOrphansAreBounded(t *testing.T) {
 	})
 }
 
-// TestOrphanInTheBatchThatNamesIt: the marked report behind it tells whose it is.
-func TestOrphanInTheBatchThatNamesIt(t *testing.T) {
+// TestUnmatchedStatusInTheBatchThatNamesIt: the status with a marker after it names the message.
+func TestUnmatchedStatusInTheBatchThatNamesIt(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		a := f.attempting("k1")
-		got := f.fold(evidence("", 0, "wamid.1", "read"), evidence(a.ID, 1, "wamid.1", "sent"))
+		got := f.apply(report("", 0, "wamid.1", "read"), report(a.ID, 1, "wamid.1", "sent"))
 		if want := []message.Folded{message.Orphan, message.Applied}; !slices.Equal(got, want) {
 			t.Errorf("%v, want %v", got, want)
 		}
-		if n := f.rejoined(); n != 1 {
+		if n := f.appliedUnmatched(); n != 1 {
 			t.Errorf("%d applied", n)
 		}
 		f.wantState(a.ID, message.Read)

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 )
 
-// DecodeEvent reads an event as it is stored in an event stream. Events of version 1, which had other
-// names for some members, become events of the present version.
+// DecodeEvent reads an event as an event stream stores it. An event of version 1, in which some members had
+// other names, becomes an event of the present version.
 func DecodeEvent(text []byte) (Event, error) {
 	var e Event
 	if err := json.Unmarshal(text, &e); err != nil || e.Version != 1 {
@@ -33,14 +33,14 @@ func DecodeEvent(text []byte) (Event, error) {
 	return e, nil
 }
 
-// DecodeReceipt reads a receipt that is stored alone, also one with the member names of version 1.
+// DecodeStatusReport reads a status report that is stored alone, also with the member names of version 1.
 func DecodeReceipt(text []byte) (Receipt, error) {
 	var r receiptV1
 	err := json.Unmarshal(text, &r)
 	return *r.receipt(), err
 }
 
-// receiptV1 is a receipt with the member that had another name in version 1.
+// statusReportV1 is a status report with the member that had another name in version 1.
 type receiptV1 struct {
 	Receipt
 	Sender string `json:"number"`

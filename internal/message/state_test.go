@@ -98,7 +98,7 @@ func TestDefaultPolicy(t *testing.T) {
 	}
 }
 
-func TestKindDoubt(t *testing.T) {
+func TestKindInDoubt(t *testing.T) {
 	t.Parallel()
 	doubts := []message.Kind{message.ServerError, message.NoAnswer}
 	for _, k := range message.Kinds() {
@@ -108,7 +108,7 @@ func TestKindDoubt(t *testing.T) {
 	}
 }
 
-func TestReceiptState(t *testing.T) {
+func TestStatusReportState(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[string]message.State{
 		"sent": message.Sent, "delivered": message.Delivered, "read": message.Read, "played": message.Played, "failed": message.Failed,
@@ -121,8 +121,8 @@ func TestReceiptState(t *testing.T) {
 	}
 }
 
-// TestFoldedIsClosed guards the metric's labels: all named, each once.
-func TestFoldedIsClosed(t *testing.T) {
+// TestApplyResultsAreClosed guards the metric's labels: all named, each once.
+func TestApplyResultsAreClosed(t *testing.T) {
 	t.Parallel()
 	all := message.AllFolded()
 	for _, f := range []message.Folded{

@@ -22,7 +22,7 @@ import (
 	"sluice/internal/store"
 )
 
-// Everything that people see of a message is what it was.
+// Everything that an API user sees of a message stays the same.
 func TestRecordsStayAsTheyWere(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -44,7 +44,7 @@ func TestRecordsStayAsTheyWere(t *testing.T) {
 			t.Errorf("the fixture has no message that is %s", s)
 		}
 	}
-	for id, h := range before { // what people do not see
+	for id, h := range before { // what the API does not show
 		r, err := f.ledger().Read(t.Context(), id)
 		if err != nil {
 			t.Fatal(err)
@@ -91,7 +91,7 @@ func TestListsAndIndexes(t *testing.T) {
 			t.Errorf("left: %q", keys)
 		}
 	}
-	// Records that have ended are forgotten when their time is over, and not before.
+	// Records of ended messages are deleted at the end of their lives, and not before.
 	ended := map[string]bool{}
 	for _, key := range f.db.Keys(ctx, "sluice:{s*}:ended:*").Val() {
 		hour, _ := strconv.ParseInt(key[strings.LastIndexByte(key, ':')+1:], 10, 64)
@@ -136,8 +136,8 @@ func TestListsAndIndexes(t *testing.T) {
 	}
 }
 
-// A report that names a message by Meta's id alone finds it, and one that waits goes on waiting.
-func TestReportsFindTheirMessages(t *testing.T) {
+// A status that names a message by Meta's id alone finds it, and a status that waits continues to wait.
+func TestStatusesFindTheirMessages(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	ctx := t.Context()

@@ -33,14 +33,14 @@ func in(s message.State) record.Record {
 	return r
 }
 
-// undetermined is a doubt that was closed.
+// undetermined is a record that was in doubt and closed.
 func undetermined() record.Record {
 	r := in(message.Failed)
 	r.Reason = message.ReasonUndetermined
 	return r
 }
 
-// all are records in each state, by its name; a closed doubt is "undetermined".
+// all returns a record in each state, by its name; one that was in doubt and closed is "undetermined".
 func all() map[string]record.Record {
 	m := map[string]record.Record{"undetermined": undetermined()}
 	for _, s := range message.States() {
@@ -81,7 +81,7 @@ func decide(t *testing.T, r record.Record, in record.Input) (record.Record, reco
 	return after, d
 }
 
-// TestStatus holds which report lifts what: docs/message-life.md.
+// TestStatus checks which status raises which state: docs/message-life.md.
 func TestStatus(t *testing.T) {
 	t.Parallel()
 	reports := []message.State{message.Sent, message.Failed, message.Delivered, message.Read, message.Played}
@@ -174,9 +174,9 @@ func TestOutcome(t *testing.T) {
 	}
 }
 
-// TestOutcomeOfWhoWasTakenForDead: what the owner of the attempt knows for certain counts, also when somebody has
-// taken it for dead, as where a clock was set; that it does not know either adds nothing.
-func TestOutcomeOfWhoWasTakenForDead(t *testing.T) {
+// TestOutcomeOfAnOwnerTakenForDead: a certain outcome counts, also when another worker has taken the owner for dead,
+// for example because a clock was set; an outcome that is in doubt adds nothing.
+func TestOutcomeOfAnOwnerTakenForDead(t *testing.T) {
 	t.Parallel()
 	doubt, _ := decide(t, all()["attempting"], record.Input{
 		Kind: record.Seen, At: t0.Add(time.Minute), From: message.Attempting, Attempt: 2, Task: 1,

@@ -168,8 +168,8 @@ func TestDerivedMembers(t *testing.T) {
 	}
 }
 
-// TestTimesAreMilliseconds: who made a record sees the same times as who reads it, so both come to
-// the same decision.
+// TestTimesAreMilliseconds: the writer and the readers of a record see the same times, so they come to the same
+// decision.
 func TestTimesAreMilliseconds(t *testing.T) {
 	t.Parallel()
 	m := order()
@@ -287,7 +287,7 @@ func TestGoldenForms(t *testing.T) {
 	}
 }
 
-// write writes a stored form for people.
+// write writes a stored form in readable text.
 func write(w *strings.Builder, name string, form []byte) {
 	fmt.Fprintf(w, "\n# %s\n", name)
 	for line := form; len(line) > 0; line = line[min(40, len(line)):] {

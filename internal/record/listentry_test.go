@@ -9,7 +9,7 @@ import (
 	"sluice/internal/record"
 )
 
-func TestPlace(t *testing.T) {
+func TestListEntry(t *testing.T) {
 	t.Parallel()
 	since := t0.Add(time.Second).UnixMilli()
 	for name, want := range map[string]record.Place{
@@ -59,7 +59,7 @@ func TestDeadLetter(t *testing.T) {
 	}
 }
 
-func TestAwaited(t *testing.T) {
+func TestIndexedWAMIDs(t *testing.T) {
 	t.Parallel()
 	for name, r := range all() {
 		r.WAMID, r.Others = "a", []string{"b"}

@@ -231,7 +231,7 @@ var brokenRules = []struct {
 // TestModelFindsBrokenRules: without a guard the model sees a promise broken.
 func TestModelFindsBrokenRules(t *testing.T) {
 	t.Parallel()
-	const most = 4000 // lives
+	const most = 4000 // random runs
 	for _, b := range brokenRules {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()

@@ -38,7 +38,7 @@ type real struct {
 	events   map[string][]said        // of the stream, up to its entry last
 	last     string                   // entry of the stream
 	early    map[string]record.Record // a queued record as it was read some time ago
-	expiring map[string]string        // token of who found that the deadline of a message has passed
+	expiring map[string]string        // token of the worker that found the deadline of a message passed
 }
 
 // openReal connects to a Redis, which may hold nothing else.
@@ -61,7 +61,7 @@ func openReal(t testing.TB, url string) *real {
 	return r
 }
 
-// begin makes it the empty second store of a world.
+// begin makes it the empty second store of a run.
 func (r *real) begin(w *world) store {
 	r.rng, r.broken = rand.New(rand.NewPCG(*seed, w.rng.Uint64())), w.broken
 	r.events, r.last, r.early, r.expiring = map[string][]said{}, "-", map[string]record.Record{}, map[string]string{}
@@ -185,7 +185,7 @@ func (r *real) Restore(s seen, m message.RememberedAttempt, at time.Time) (recor
 	return r.Read(s.id).record, loss, record.Decision{}
 }
 
-// Remove removes what Forget would, whose turn has not come.
+// Remove deletes what Purge would delete, before its time.
 func (r *real) Remove(id string) {
 	r.forget(id, func(ctx context.Context, p redis.Pipeliner, _ record.Record) {
 		p.Del(ctx, ledger.RecordPrefix(r.shard)+id)
@@ -298,8 +298,8 @@ func (r *real) Snapshot() func() {
 	}
 }
 
-// TestRedis drives the ledger on a real Redis beside memory, and compares records, lists, events and
-// names after each call. Every second world has transactions by scripts.
+// TestRedis runs the ledger on a real Redis together with memory, and compares records, lists, events and indexes
+// after each call. Every second run has transactions by scripts.
 func TestRedis(t *testing.T) {
 	t.Parallel()
 	n, from := *lives, 0

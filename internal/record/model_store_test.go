@@ -12,12 +12,11 @@ import (
 	"sluice/internal/record"
 )
 
-// store keeps records, as the model drives it. memory is one; real, a ledger on Redis, is another, which
-// is compared with memory call by call: see twin. Times are given: a real store must take its clock from
-// the model.
+// store has records, as the model uses it. One implementation is memory. Another is real, a ledger on Redis, which is
+// compared with memory call by call: see twin. Times are arguments: a real store must take its clock from the model.
 //
-// What a call returns is the truth. That its caller does not hear of it is for the model to decide. Of a
-// decision a real store need only return what answer reads.
+// The result of a call is what happened. The model decides whether the caller gets the answer. A real store need only
+// return the part of a decision that answer uses.
 type store interface {
 	// Read returns a record, for a later call to decide on. The call may be so late that the record has
 	// changed since; a store that reads by itself may leave what was seen aside.
@@ -42,7 +41,7 @@ type store interface {
 	Snapshot() (rewind func()) // rewind takes the store back to what it holds now
 }
 
-// answer is what the caller of a decision learns beside the record.
+// answer is the result of a decision for its caller, in addition to the record.
 func answer(in record.Input, d record.Decision) string {
 	switch {
 	case d.Duplicate:
@@ -57,7 +56,7 @@ func answer(in record.Input, d record.Decision) string {
 	return "not applied"
 }
 
-// seen is a record as somebody saw it.
+// seen is a record as an actor has read it.
 type seen struct {
 	id     string
 	record record.Record

@@ -54,8 +54,8 @@ func TestSecondIDs(t *testing.T) {
 	}
 }
 
-// TestRefusedLater: a failure that says that something must be mended first leaves the message dead and
-// its content there. What Meta still says of that attempt then concerns no later one.
+// TestRefusedLater: after a failure that requires a correction first, the message is dead and keeps its content. Later
+// statuses of that attempt do not concern later attempts.
 func TestRefusedLater(t *testing.T) {
 	t.Parallel()
 	report := func(r record.Record, to message.State, wamid string, attempt int) (record.Record, record.Decision) {

@@ -8,9 +8,9 @@ import (
 	"sluice/internal/send"
 )
 
-// Unfinished returns a function for the sweeper: it gives what workers of some shards have fetched and
-// not finished. It first returns tasks to their queues that have this worker's name and that
-// server does not know.
+// Unfinished returns a function for the sweeper, which returns the tasks that workers of some shards have fetched and
+// not finished. First it returns those tasks to their queues that have the name of this worker and that server does not
+// know.
 func Unfinished(tasks *queue.Client, server *queue.Server) func(context.Context, []message.Shard) ([]send.Hand, error) {
 	return func(ctx context.Context, shards []message.Shard) ([]send.Hand, error) {
 		all, err := tasks.Hands(ctx, shards...)

@@ -7,7 +7,7 @@ import (
 	"sluice/internal/queue"
 )
 
-// Waiting says what a queued message waits for that its record does not say. It is safe for concurrent use.
+// Waiting shows what a queued message waits for, except what its record shows. It is safe for concurrent use.
 type Waiting struct {
 	paces *queue.Paces
 	holds *queue.Holds
@@ -16,7 +16,7 @@ type Waiting struct {
 // NewWaiting returns a Waiting that reads paces and holds.
 func NewWaiting(paces *queue.Paces, holds *queue.Holds) *Waiting { return &Waiting{paces, holds} }
 
-// Standing returns the position of a queued message, and the holds that apply to it.
+// QueueStatus returns the position of a queued message, and the holds that apply to it.
 func (wt *Waiting) Standing(ctx context.Context, r message.Record) (message.Standing, error) {
 	s, err := wt.paces.Place(ctx, r.From, r.Class, r.ID, r.Task)
 	if err != nil {

@@ -178,7 +178,7 @@ func TestDecide(t *testing.T) {
 		if asked != 4 {
 			t.Errorf("%s: the schedule was asked for attempt %d", tt.name, asked)
 		}
-		// What nobody may have taken must not be sent again without evidence being awaited.
+		// A message that Meta may have taken must not be sent again before the wait for a status is over.
 		if st := tt.want.To; tt.out.Kind.Doubt() && st != message.InDoubt {
 			t.Errorf("%s: a doubt goes to %s", tt.name, st)
 		}

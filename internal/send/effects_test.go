@@ -12,9 +12,8 @@ import (
 	"sluice/internal/send"
 )
 
-// TestWhatConcernsOthersToo: each outcome tells the rest of the backlog what it is to know,
-// and nothing more.
-func TestWhatConcernsOthersToo(t *testing.T) {
+// TestEffectsOnOtherMessages: each outcome has the right effects on the other messages, and no others.
+func TestEffectsOnOtherMessages(t *testing.T) {
 	t.Parallel()
 	for _, k := range message.Kinds() {
 		for _, l := range []message.Limit{"", message.LimitNumber, message.LimitPair} {
@@ -33,9 +32,9 @@ func TestWhatConcernsOthersToo(t *testing.T) {
 	}
 }
 
-// TestUnsentSaysNothingOfMeta: a message that was not sent is no answer of Meta's, for which a
+// TestAnUnsentAttemptHasNoEffect: a message that was not sent is no answer of Meta's, for which a
 // probing number waits.
-func TestUnsentSaysNothingOfMeta(t *testing.T) {
+func TestAnUnsentAttemptHasNoEffect(t *testing.T) {
 	t.Parallel()
 	s := newScript()
 	sender := send.New(s, s, send.Options{

@@ -96,7 +96,7 @@ func (s *script) Replay(context.Context, message.Shard, []message.RememberedAtte
 
 func (s *script) use() error { s.asked = append(s.asked, "use"); return nil }
 
-// slot is a slot as its use tells it.
+// slot is a slot whose Use is the function.
 type slot func() error
 
 func (s slot) Use(context.Context) error { return s() }

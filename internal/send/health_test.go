@@ -36,7 +36,7 @@ func TestHealth(t *testing.T) {
 			{doubt, "", none},
 			{other, "", none},
 			{doubt, "", none},
-			{gone, "", none}, // nobody answered
+			{gone, "", none}, // no connection
 			{doubt, "", none},
 			{doubt, "", probe},
 			{doubt, "", probe}, // a second later: it is said again
@@ -164,8 +164,8 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// TestWhoseServerErrorsCount: those of a message while the number is well, and none in an outage.
-func TestWhoseServerErrorsCount(t *testing.T) {
+// TestServerErrorsOfOneMessage: those of a message while the number is well, and none in an outage.
+func TestServerErrorsOfOneMessage(t *testing.T) {
 	t.Parallel()
 	backoff := func(int) time.Duration { return time.Second }
 	for sequence, want := range map[string]string{ // a letter is a server error of that message, a dot an acceptance

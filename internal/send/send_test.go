@@ -359,8 +359,8 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestWroteHearsOfRequests: of each that is about to be written, and of nothing else.
-func TestWroteHearsOfRequests(t *testing.T) {
+// TestWroteIsCalledForRequests: of each that is about to be written, and of nothing else.
+func TestWroteIsCalledForRequests(t *testing.T) {
 	t.Parallel()
 	const post = "post " + number + " {}"
 	for name, tt := range map[string]struct {
@@ -387,8 +387,8 @@ func TestWroteHearsOfRequests(t *testing.T) {
 	}
 }
 
-// TestFinishGivesUp: after a minute another may take the attempt for abandoned. The task comes back
-// until somebody has, so that the message is not forgotten.
+// TestFinishGivesUp: after a minute another worker may take the attempt for abandoned. The task is retried until one
+// has, so the message is not lost.
 func TestFinishGivesUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -14,19 +14,19 @@ import (
 )
 
 const (
-	// beatEvery is how often a worker sends its heartbeats, and sweeps.
+	// heartbeatEvery is how often a worker sends its heartbeats, and sweeps.
 	beatEvery = 2 * time.Second
-	// sweepMost is how many messages of a kind one pass takes up in a shard.
+	// sweepMost is how many messages of a kind one pass changes in a shard.
 	sweepMost = 500
 )
 
-// workers says which workers live.
+// workers says which workers are alive.
 type workers interface {
 	Alive(ctx context.Context, shards []message.Shard, d time.Duration) []message.LiveWorkers
 }
 
-// openMessages reads the lists of messages that are not final. Results are valid also with an error, which is
-// about other messages.
+// openMessages reads the lists of messages that are not final. Results are valid also with an error, which is about
+// other messages.
 type openMessages interface {
 	Unsettled(ctx context.Context, now map[message.Shard]time.Time) ([]message.Unsettled, error)
 	Opens(ctx context.Context, s message.Shard, ids []string) ([]message.Open, error)
@@ -44,27 +44,26 @@ type transitions interface {
 	Forget(ctx context.Context, s message.Shard) (int, error)
 }
 
-// Hand is tasks that a worker has fetched and not finished.
+// FetchedTasks are tasks that a worker has fetched and not finished.
 type Hand struct {
 	Worker string
 	Shard  message.Shard
 	IDs    []string // of their messages
-	// Return puts the tasks back to the head of their queue, unless their worker or somebody else did
-	// something about them.
+	// Return puts the tasks back to the head of their queue, except those that have changed since.
 	Return func(ctx context.Context) error
 }
 
-// Requeue moves an open message back to queued and adds a task for it, in one transaction.
+// Requeue queues an open message again and adds a task for it, in one transaction.
 type Requeue func(ctx context.Context, o message.Open, m message.Move) error
 
-// Watermark says up to when all evidence of a shard is folded into the records.
+// Watermark returns the time until which all statuses of a shard are applied to the records.
 type Watermark func(ctx context.Context, s message.Shard) (time.Time, error)
 
-// Channel tells whether what Meta reports of a number's messages reaches us.
+// Channel says whether Meta's webhooks about a number reach us.
 type Channel func(ctx context.Context, number string) (message.Channel, error)
 
-// Sweeper takes up what was left undone: attempts of dead workers, doubts whose window has
-// passed, deadlines. Each worker runs one; they may all do the same work without harm.
+// Sweeper completes what was left unfinished: attempts of dead workers, in-doubt windows that have ended, deadlines.
+// Each worker runs one; several may do the same work without harm.
 type Sweeper struct {
 	Worker    string
 	Policy    func(number string, c message.Class) message.Policy
@@ -73,26 +72,26 @@ type Sweeper struct {
 	Open      openMessages
 	Changes   transitions
 	Requeue   Requeue
-	Lost      func(ctx context.Context, some []message.Open) ([]message.Open, error) // those whose task is gone
+	Lost      func(ctx context.Context, some []message.Open) ([]message.Open, error) // those whose task is missing
 	Hands     func(ctx context.Context, shards []message.Shard) ([]Hand, error)
-	Suspects  func(shards []message.Shard) []string // messages of some shards that were found in an attempt when their task came up, since it was last called
+	Suspects  func(shards []message.Shard) []string // messages of some shards whose task was fetched during an attempt, since the last call
 	Holds     func(ctx context.Context) ([]message.Hold, error)
 	Watermark Watermark
 	Channel   Channel
 	Sends     func() int // requests of this worker in the last minute
-	// Sight is since when this worker's view of a shard is good. After the store was away, or this worker
-	// stood still, everybody's heartbeat looks old, and nobody is dead.
+	// View returns since when this worker's view of a shard is reliable. After an outage of Redis, or a pause of this
+	// worker, the heartbeats of all workers look old, and none of them counts as dead.
 	Sight      func(s message.Shard) Sight
-	Parts      [][]message.Shard // the shards, those together that are on one server
+	Parts      [][]message.Shard // the shards, grouped by server
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 
 	metrics *sweeps
-	resends minute // by policy, without evidence
+	resends minute // by policy, without a status
 }
 
-// Run sweeps until ctx ends. What shares a server is swept together, and one server that is away stops
-// only its own sweep.
+// Run sweeps until ctx ends. The shards of a server are swept together, and a server that does not answer stops only
+// its own sweep.
 func (s *Sweeper) Run(ctx context.Context) error {
 	s.metrics = newSweeps(s.Registerer)
 	var wg sync.WaitGroup
@@ -108,7 +107,7 @@ type part struct {
 	*Sweeper
 	shards     []message.Shard
 	walk       walk
-	forgetting int // index of the shard whose records were looked through last
+	forgetting int // index of the shard whose old records were deleted last
 }
 
 func (p *part) run(ctx context.Context) {
@@ -127,13 +126,13 @@ func (p *part) run(ctx context.Context) {
 	}
 }
 
-// view is what one pass knows of a shard.
+// view is what one pass knows about the workers of a shard.
 type view struct {
 	message.LiveWorkers
 	sight Sight
 }
 
-// views reads the heartbeats in the shards of the part. Those that cannot be read are left out.
+// views reads the heartbeats in the shards of the part. Shards that cannot be read are left out.
 func (p *part) views(ctx context.Context) (map[message.Shard]view, error) {
 	var errs []error
 	seen := map[message.Shard]view{}
@@ -147,9 +146,9 @@ func (p *part) views(ctx context.Context) (map[message.Shard]view, error) {
 	return seen, errors.Join(errs...)
 }
 
-// sweep goes on to the next shard, and to the next message, after an error.
+// sweep continues with the next shard, and with the next message, after an error.
 func (p *part) sweep(ctx context.Context) error {
-	// Hands first: who has tasks had sent a heartbeat before.
+	// Fetched tasks first: a worker with tasks has sent a heartbeat before.
 	hands, handsErr := p.Hands(ctx, p.shards)
 	seen, err := p.views(ctx)
 	errs := []error{handsErr, err, p.abandoned(ctx, hands, seen), p.suspects(ctx, seen), p.lost(ctx, seen), p.forget(ctx, seen)}
@@ -173,8 +172,7 @@ func (p *part) sweep(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// abandoned takes up what dead workers have in hand: their attempts are in doubt, and their tasks go
-// back to their queues.
+// abandoned reclaims the tasks of dead workers: their attempts are in doubt, and the tasks go back to their queues.
 func (p *part) abandoned(ctx context.Context, hands []Hand, seen map[message.Shard]view) error {
 	var errs []error
 	for _, h := range hands {
@@ -191,7 +189,7 @@ func (p *part) abandoned(ctx context.Context, hands []Hand, seen map[message.Sha
 	return errors.Join(errs...)
 }
 
-// suspects makes doubts of attempts that came up again with their task, and that nobody works on.
+// suspects handles attempts whose task was fetched again: if no worker works on them, they are in doubt.
 func (p *part) suspects(ctx context.Context, seen map[message.Shard]view) error {
 	by := map[message.Shard][]string{}
 	for _, id := range p.Suspects(p.shards) {
@@ -220,12 +218,12 @@ func (p *part) doubt(ctx context.Context, shard message.Shard, ids []string, v v
 	return errors.Join(errs...)
 }
 
-// dead tells whether a worker is dead.
+// dead reports whether a worker is dead.
 func (v view) dead(worker string) bool {
 	return !v.Workers[worker] && !v.sight.Unbroken.IsZero() && time.Since(v.sight.Unbroken) > message.DeadAfter
 }
 
-// doubtIfAbandoned makes a doubt of an attempt whose owner is dead, or should be done long since.
+// reclaim marks an attempt as in doubt if its owner is dead, or if it has run too long.
 func (p *part) doubtIfAbandoned(ctx context.Context, o message.Open, v view) error {
 	if o.State != message.Attempting {
 		return nil
@@ -234,10 +232,10 @@ func (p *part) doubtIfAbandoned(ctx context.Context, o message.Open, v view) err
 	const old = attemptMax + beatEvery
 	switch {
 	case v.dead(o.Worker) && v.Now.Sub(o.Since) > message.DeadAfter:
-		// A younger attempt proves that its owner lived: it came after the heartbeats were read.
+		// A younger attempt proves that its owner was alive: it began after the heartbeats were read.
 		m.Reason = message.ReasonWorkerDied
 	case v.Now.Sub(o.Since) > old && !v.sight.Steady.IsZero() && time.Since(v.sight.Steady) > old:
-		// Where the clock was set ahead since it began, only the time since then is certain.
+		// If the clock was set forward since the attempt began, only the time since then is certain.
 		m.Reason = message.ReasonNoAnswer
 	default:
 		return nil
@@ -245,8 +243,8 @@ func (p *part) doubtIfAbandoned(ctx context.Context, o message.Open, v view) err
 	return p.move(ctx, o, m)
 }
 
-// forget drops the records of one shard whose lives are over, in each pass of another. One living
-// worker does so for all: the first by name.
+// purge deletes the old records of one shard, in each pass of another shard. One live worker does this for all: the
+// first by name.
 func (p *part) forget(ctx context.Context, seen map[message.Shard]view) error {
 	p.forgetting = (p.forgetting + 1) % len(p.shards)
 	shard := p.shards[p.forgetting]
@@ -273,7 +271,7 @@ func (s *Sweeper) overdue(ctx context.Context, shard message.Shard, now time.Tim
 	if len(late) == 0 {
 		return err
 	}
-	holds, err := s.Holds(ctx) // without them the reason is less exact
+	holds, err := s.Holds(ctx) // without the holds the reason is less exact
 	errs = append(errs, err)
 	for _, o := range late {
 		m := message.Move{To: message.Expired, Reason: message.ReasonDeadline, Keep: true}
@@ -288,7 +286,7 @@ func (s *Sweeper) overdue(ctx context.Context, shard message.Shard, now time.Tim
 	return errors.Join(errs...)
 }
 
-// parked ends messages about which nobody has decided for long.
+// parked ends messages that have been parked for too long.
 func (s *Sweeper) parked(ctx context.Context, shard message.Shard, now time.Time) error {
 	old, err := s.Open.Parked(ctx, shard, now.Add(-message.ParkedFor), sweepMost)
 	errs := []error{err}

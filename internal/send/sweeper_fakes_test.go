@@ -18,8 +18,8 @@ import (
 	"sluice/internal/send"
 )
 
-// world is the records as a sweeper sees them, on the bubble's clock, and what was done to
-// them, when: "12s id attempting->in_doubt worker_died".
+// world has the records as a sweeper reads them, on the bubble's clock, and a log of the changes with their times:
+// "12s id attempting->in_doubt worker_died".
 type world struct {
 	sight    func(now time.Duration) send.Sight // of the sweeper's own worker
 	ahead    time.Duration                      // of the server's clock
@@ -42,16 +42,16 @@ type world struct {
 	forgot   []message.Shard
 
 	fail   func(call string) error // nil: never
-	before func(call string)       // to take its time, say
+	before func(call string)       // for example to take its time
 
 	start time.Time
 	parts [][]message.Shard
 	did   []string
-	ends  []time.Time // of the doubts' windows, beside doubts
+	ends  []time.Time // of the in-doubt windows, in the order of doubts
 	reg   *prometheus.Registry
 }
 
-// lastBeat tells another worker's last beat; times are counted from the world's start.
+// lastBeat returns the time of another worker's last heartbeat; times are counted from the start of the test.
 type lastBeat func(now time.Duration) time.Duration
 
 func living(now time.Duration) time.Duration { return now }
@@ -286,7 +286,7 @@ func (w *world) want(t *testing.T, want ...string) {
 	}
 }
 
-// attempt is one that worker began at a time counted from the world's start.
+// attempt is an attempt that a worker began at a time counted from the start of the test.
 func (w *world) attempt(id, worker string, at time.Duration) message.Open {
 	return message.Open{
 		ID: id, State: message.Attempting, N: 1, Worker: worker, Since: w.start.Add(at),
@@ -300,7 +300,7 @@ func bubble(t *testing.T, f func(t *testing.T, w *world)) {
 	synctest.Test(t, func(t *testing.T) { f(t, newWorld()) })
 }
 
-// sweepAgain goes on with a new sweeper of the same worker.
+// sweepAgain continues with a new sweeper of the same worker.
 func (w *world) sweepAgain(t *testing.T) {
 	time.Sleep(70*time.Second - time.Since(w.start))
 	w.sweepAgainFor(t, 20*time.Second)

@@ -33,7 +33,7 @@ func TestDeadWorker(t *testing.T) {
 	})
 }
 
-// TestWorkerDies: it is noticed within ten seconds, and a late beat or two is no death.
+// TestWorkerDies: it is noticed within ten seconds; one or two late heartbeats do not count as death.
 func TestWorkerDies(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.attempts = []message.Open{w.attempt("a", "other", 20*time.Second)}
@@ -43,7 +43,7 @@ func TestWorkerDies(t *testing.T) {
 	})
 }
 
-// TestNewWorker: who came after the beats were read is not dead.
+// TestNewWorker: a worker that started after the heartbeats were read is not dead.
 func TestNewWorker(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.before = func(call string) {
@@ -60,7 +60,7 @@ func TestNewWorker(t *testing.T) {
 	})
 }
 
-// TestOutage: while and after this worker's view was broken all heartbeats look old, and nobody is dead.
+// TestOutage: while and after this worker's view was not reliable, all heartbeats look old, and no worker counts as dead.
 func TestOutage(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.sight = func(now time.Duration) send.Sight {
@@ -82,11 +82,11 @@ func TestOutage(t *testing.T) {
 		w.sweepFor(t, 69*time.Second)
 		w.want(t)
 		w.sweepAgain(t)
-		w.want(t, "1m14s a attempting->in_doubt no_answer in 2m0s") // whoever it was, it is too old
+		w.want(t, "1m14s a attempting->in_doubt no_answer in 2m0s") // for any owner it is too old
 	})
 }
 
-// TestTheClockOfRedisIsSetAhead: the attempt of a living worker is no doubt, though it looks a minute old.
+// TestTheClockOfRedisIsSetAhead: the attempt of a live worker is not in doubt, although it looks a minute old.
 func TestTheClockOfRedisIsSetAhead(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.others["other"] = living
@@ -131,7 +131,7 @@ func TestOneShardAway(t *testing.T) {
 	}
 }
 
-// TestOldAttempt: an attempt older than any may be is a doubt, though its owner lives.
+// TestOldAttempt: an attempt older than the limit is in doubt, although its owner is alive.
 func TestOldAttempt(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.attempts = []message.Open{w.attempt("a", "me", 0), w.attempt("b", "me", 10*time.Second)}
@@ -140,8 +140,8 @@ func TestOldAttempt(t *testing.T) {
 	})
 }
 
-// TestDoubtsWaitForTheWatermark: what counts is not the clock but what has been folded.
-func TestDoubtsWaitForTheWatermark(t *testing.T) {
+// TestInDoubtMessagesWaitForTheWatermark: the applied statuses count, not the clock.
+func TestInDoubtMessagesWaitForTheWatermark(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.doubts = []message.Open{{ID: "a", State: message.InDoubt, Reason: message.ReasonNoAnswer, Message: message.Context{Class: message.Service}}}
 		w.ends = []time.Time{w.start.Add(5 * time.Second)}
@@ -240,7 +240,7 @@ sluice_messages_expired_total{stage="retry"} 1
 	})
 }
 
-// TestParkedMessagesEnd: a message about which nobody decides for 30 days fails.
+// TestParkedMessagesEnd: a message fails after 30 days without a decision of an operator.
 func TestParkedMessagesEnd(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		for id, age := range map[string]time.Duration{"old": 30*24*time.Hour - 3*time.Second, "young": 29 * 24 * time.Hour} {
@@ -251,8 +251,8 @@ func TestParkedMessagesEnd(t *testing.T) {
 	})
 }
 
-// TestSweepGoesOn: whatever fails, the rest is swept, and what failed next time.
-func TestSweepGoesOn(t *testing.T) {
+// TestSweepContinuesAfterErrors: whatever fails, the rest is swept, and what failed next time.
+func TestSweepContinuesAfterErrors(t *testing.T) {
 	t.Parallel()
 	const (
 		dead = "attempting->in_doubt no_answer in 2m0s"
@@ -288,7 +288,7 @@ func TestSweepGoesOn(t *testing.T) {
 	}
 }
 
-// TestRequeueFails: the doubt stays one, and is not counted as settled.
+// TestRequeueFails: the message stays in doubt, and is not counted as settled.
 func TestRequeueFails(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.doubts = []message.Open{{ID: "a", State: message.InDoubt, Reason: message.ReasonServerError, ExpiresAt: w.start.Add(time.Hour)}}
@@ -332,8 +332,8 @@ func TestRequeueFailsForOne(t *testing.T) {
 	})
 }
 
-// TestLostTasks: who waits without a task gets one, however many wait; but not who is overdue,
-// and only one worker looks.
+// TestLostTasks: every message that waits without a task gets one, however many there are, except overdue messages;
+// and only one worker does it.
 func TestLostTasks(t *testing.T) {
 	t.Parallel()
 	for _, other := range []string{"nobody", "a", "z"} { // the other living worker; this one is "me"

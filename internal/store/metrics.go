@@ -29,14 +29,12 @@ func newMetrics() metrics {
 	}
 }
 
-// Measure tells the DB's metrics in reg: its round trips to Redis, and what Observe finds. Call
-// it once.
+// Measure registers the DB's metrics with reg: its round trips to Redis, and the results of Observe. Call it once.
 func (db *DB) Measure(reg prometheus.Registerer) {
 	reg.MustRegister(db.metrics.trips, db.metrics.unconfirmed, db.metrics.conflicts, &db.watch)
 }
 
-// count counts the round trips of a client that was not used yet. In a Cluster each node has
-// its own.
+// count counts the round trips of a client that is not used yet. In a Cluster each node has its own client.
 func (m metrics) count(c redis.UniversalClient) {
 	hook := tripHook{m.trips}
 	if cluster, ok := c.(*redis.ClusterClient); ok {
@@ -46,7 +44,7 @@ func (m metrics) count(c redis.UniversalClient) {
 	c.AddHook(hook)
 }
 
-// tripHook counts what goes over the wire. Subscriptions are not asked for and not counted.
+// tripHook counts round trips. Subscriptions have no requests and are not counted.
 type tripHook struct{ trips prometheus.Counter }
 
 func (h tripHook) DialHook(next redis.DialHook) redis.DialHook {

@@ -302,9 +302,9 @@ func TestHeartbeats(t *testing.T) {
 	})
 }
 
-// TestSight: after heartbeats that failed or came late, and after a jump of the server's clock, nobody
-// counts as dead; after a jump no age counts.
-func TestSight(t *testing.T) {
+// TestShardView: after heartbeats that failed or came late, and after a jump of the server's clock, no worker counts
+// as dead; after a jump no age counts.
+func TestShardView(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()

@@ -9,9 +9,9 @@ import (
 	"sluice/internal/message"
 )
 
-// lost makes the tasks again of queued messages whose task is gone: the record is the truth,
-// and its task a hint that somebody may have deleted. It walks through what waits, some of it
-// in each pass, and one living worker does so for all: the first by name. After an error it goes on.
+// lostTasks adds the missing tasks of queued messages: the record is the source of truth, and a task can be deleted by
+// mistake. It reads the waiting messages, some in each pass. One live worker does this for all: the first by name. After
+// an error it continues.
 func (p *part) lost(ctx context.Context, seen map[message.Shard]view) error {
 	var errs []error
 	looked := 0
@@ -39,20 +39,20 @@ func (p *part) lost(ctx context.Context, seen map[message.Shard]view) error {
 	return errors.Join(errs...)
 }
 
-// walk is where a sweeper is on its way through what waits.
+// cursor is the position of a sweeper in the lists of waiting messages.
 type walk struct {
-	shard  int // index of the shard, counted on round and round
+	shard  int // index of the shard, counted without end
 	offset int
 }
 
 func (s *Sweeper) again(ctx context.Context, some []message.Open, now time.Time) (errs []error) {
 	gone, err := s.Lost(ctx, some)
 	if err != nil {
-		return []error{fmt.Errorf("look for lost tasks: %w", err)}
+		return []error{fmt.Errorf("find lost tasks: %w", err)}
 	}
 	for _, o := range gone {
 		if !now.Before(o.ExpiresAt) {
-			continue // it is overdue, and expires
+			continue // it is overdue, and will expire
 		}
 		m := message.Move{To: message.Queued, Reason: message.ReasonTaskLost, In: max(0, o.NextAt.Sub(now))}
 		if err := s.Requeue(ctx, o, m); err != nil {

@@ -8,20 +8,20 @@ import (
 	"sluice/internal/message"
 )
 
-// Place is where a message stands in the lists of a store. It follows from the record alone, so a
-// list holds exactly those whom it should.
+// ListEntry is the entry of a message in the lists of a store. It depends on the record alone, so each list
+// has exactly the messages that belong to it.
 type Place struct {
 	List   message.List
-	Score  int64 // Unix milliseconds; what the list is ordered by
+	Score  int64 // Unix milliseconds; the list is ordered by it
 	Member string
 }
 
-// pacedFor is how long a message that Meta holds while it watches a template counts as one whose report is
-// not due: Meta says that it decides within about an hour.
+// pacedFor is how long the status of a message is not yet due while Meta watches its template: Meta decides
+// within about an hour.
 // https://developers.facebook.com/documentation/business-messaging/whatsapp/templates/template-pacing
 const pacedFor = 24 * time.Hour
 
-// Place returns the place of the message; the zero value when it is in no list, as a tombstone.
+// ListEntry returns the entry of the message; the zero value when it is in no list, like a tombstone.
 func (r *Record) Place() Place {
 	if r.Tombstone() {
 		return Place{}
@@ -48,8 +48,8 @@ func (r *Record) Place() Place {
 	return p
 }
 
-// DeadLetter reads the code, the reason and the id that the member of a dead letter holds, so that
-// dead letters can be counted without their records.
+// DeadLetter reads the code, the reason and the id from the list member of a dead letter, so that dead letters
+// can be counted without their records.
 func DeadLetter(member string) (code int, reason, id string, ok bool) {
 	first, last := strings.IndexByte(member, ':'), strings.LastIndexByte(member, ':')
 	if first == last {
@@ -59,8 +59,8 @@ func DeadLetter(member string) (code int, reason, id string, ok bool) {
 	return code, member[first+1 : last], member[last+1:], err == nil
 }
 
-// Awaited returns Meta's ids of a message of which Meta may report something new: reports that do not
-// carry our marker find the message by them. They do not find a tombstone.
+// IndexedWAMIDs returns Meta's ids of a message for which Meta may still report a new status. A status without
+// a marker finds the message by them. It does not find a tombstone.
 func (r *Record) Awaited() []string {
 	if r.State == message.Read || r.State == message.Played || r.Tombstone() {
 		return nil

@@ -10,38 +10,37 @@ import (
 )
 
 const (
-	// aliveFor is how long after a webhook the channel counts as alive; what Meta took longer
-	// ago than that without a word of it is owed.
+	// aliveFor is how long after a webhook the channel counts as alive. A message that Meta took longer ago than that,
+	// without a webhook since, shows that a status may be missing.
 	aliveFor = time.Minute
-	// resendLeft is the least time before the deadline in which a resend is worth it.
+	// resendLeft is the least time before the deadline in which a resend is useful.
 	resendLeft = time.Minute
-	// resendShare and resendFew bound the resends of a minute: more of them mean that something
-	// is wrong at Meta or with our webhooks, and then repeating is the last thing to do.
-	resendShare = 100 // one of so many sends
-	resendFew   = 5   // however few sends there were
-	// lookAgain is when a doubt that may not be settled yet is looked at again.
+	// resendShare and resendFew limit the resends of a minute: more of them mean a problem at Meta or with our webhooks,
+	// and then resends would create duplicates.
+	resendShare = 100 // one of this many sends
+	resendFew   = 5   // with any number of sends
+	// lookAgain is how long an in-doubt message that cannot be decided yet waits for the next check.
 	lookAgain = 10 * time.Second
-	// proofLag is how far the proof that the channel is open may lie behind the clock while all is well.
+	// proofLag is how far the proof that no webhook was missed may normally be behind the clock.
 	proofLag = 5 * time.Second
 )
 
-// doubts ends the doubts whose window has passed. What has passed is told by the watermark,
-// not by the clock: while evidence is still on its way through the stream, no policy is
-// applied.
+// windowsEnded decides about the in-doubt messages whose window has ended. The watermark says which windows have ended,
+// not the clock: as long as statuses are still in the stream, no policy is applied.
 func (s *Sweeper) doubts(ctx context.Context, shard message.Shard, now time.Time) error {
 	mark, err := s.Watermark(ctx, shard)
 	if err != nil {
 		return err
 	}
 	if mark.After(now.Add(clockJump)) {
-		return nil // written before somebody set the server's clock back: the reconciler soon writes another
+		return nil // written before the server's clock was set back: the reconciler soon writes another one
 	}
-	doubts, err := s.Open.Doubts(ctx, shard, mark, sweepMost)
+	ended, err := s.Open.Doubts(ctx, shard, mark, sweepMost)
 	errs := []error{err}
 	var wait []string
 	next := mark.Add(lookAgain)
 	c := channel{Sweeper: s, shard: shard, now: now, numbers: map[string]signs{}}
-	for _, o := range doubts {
+	for _, o := range ended {
 		m, again, err := s.settle(ctx, o, now, &c)
 		switch {
 		case err != nil:
@@ -55,7 +54,7 @@ func (s *Sweeper) doubts(ctx context.Context, shard message.Shard, now time.Time
 			errs = append(errs, s.move(ctx, o, m))
 		default:
 			if err := s.Requeue(ctx, o, m); err != nil {
-				errs = append(errs, fmt.Errorf("requeue %s: %w", o.ID, err)) // one that fails does not keep the others
+				errs = append(errs, fmt.Errorf("requeue %s: %w", o.ID, err)) // a failure does not stop the others
 				continue
 			}
 			if m.Resend {
@@ -71,9 +70,8 @@ func (s *Sweeper) doubts(ctx context.Context, shard message.Shard, now time.Time
 	return errors.Join(errs...)
 }
 
-// settle says what becomes of a doubt without evidence, or when to look at it again: as long as Meta's
-// report may have been missed, silence is no evidence. To ask a person is always allowed, and all that
-// is left at the deadline.
+// settle returns what becomes of an in-doubt message without a status, or when to check it again: as long as a webhook
+// may have been missed, a missing status proves nothing. Parking is always allowed, and the only choice left at the deadline.
 func (s *Sweeper) settle(ctx context.Context, o message.Open, now time.Time, c *channel) (m message.Move, again time.Time, err error) {
 	p := s.Policy(o.Message.From, o.Message.Class)
 	left := o.ExpiresAt.Sub(now)
@@ -82,11 +80,10 @@ func (s *Sweeper) settle(ctx context.Context, o message.Open, now time.Time, c *
 	sound := (*channel).alive
 	switch {
 	case o.Reason == message.ReasonServerError && o.Failures >= failuresMost:
-		// The number is well: only this message meets the error, time and again.
+		// The number works: only this message gets the error, again and again.
 		return message.Move{To: message.Parked, Code: o.Code, Reason: message.ReasonAttempts}, time.Time{}, nil
 	case o.Reason == message.ReasonServerError && left > 0:
-		// Most of these were not taken, and in an outage of Meta's nothing is reported: it is
-		// enough that nothing is owed.
+		// Meta takes few of these, and reports nothing during an outage: it is enough that no status is missing.
 		m, sound = message.Move{To: message.Queued, Reason: message.ReasonServerError}, (*channel).notSilent
 	case p.OnDoubt == message.Resend && o.Resent == 0 && left >= resendLeft:
 		m = message.Move{To: message.Queued, Reason: message.ReasonPolicy, Resend: true}
@@ -108,7 +105,7 @@ func (s *Sweeper) settle(ctx context.Context, o message.Open, now time.Time, c *
 	return m, time.Time{}, nil
 }
 
-// channel is what one pass knows of whether Meta's webhooks reach us.
+// channel is what one pass knows about whether Meta's webhooks reach us.
 type channel struct {
 	*Sweeper
 	shard   message.Shard
@@ -116,10 +113,10 @@ type channel struct {
 	numbers map[string]signs
 }
 
-// signs are the signs of life of the channel.
+// channelState has the signs that webhooks arrive.
 type signs struct {
 	message.Channel
-	owed bool // Meta took a message, more than aliveFor ago, and was not heard since
+	owed bool // Meta took a message more than aliveFor ago, and no webhook came since
 }
 
 func (c *channel) of(ctx context.Context, number string) (signs, error) {
@@ -131,20 +128,19 @@ func (c *channel) of(ctx context.Context, number string) (signs, error) {
 	if s.Channel, err = c.Channel(ctx, number); err != nil {
 		return s, err
 	}
-	owed, err := c.Open.Owed(ctx, c.shard, s.LastWebhook, c.now.Add(-aliveFor))
-	s.owed = owed > 0
+	missing, err := c.Open.Owed(ctx, c.shard, s.LastWebhook, c.now.Add(-aliveFor))
+	s.owed = missing > 0
 	c.numbers[number] = s
 	return s, err
 }
 
-// heard tells whether webhooks came in the last minute, or one of a later status of the same number did
-// since a doubt began.
+// received reports whether a webhook came in the last minute, or a status of the number since the message is in doubt.
 func (s signs) heard(o message.Open, now time.Time) bool {
 	return now.Sub(s.LastWebhook) <= aliveFor || s.LastStatus.After(o.Since)
 }
 
-// alive tells whether evidence of a doubt would have reached us: Meta was heard, and no delivery was
-// refused or missed meanwhile. If not, again is when to look again.
+// alive reports whether the status of an in-doubt message would have reached us: webhooks arrive, and none was refused
+// or missed in that time. If not, again is when to check again.
 func (c *channel) alive(ctx context.Context, o message.Open, repeat time.Duration) (ok bool, again time.Time, err error) {
 	s, err := c.of(ctx, o.Message.From)
 	if err != nil {
@@ -157,7 +153,7 @@ func (c *channel) alive(ctx context.Context, o message.Open, repeat time.Duratio
 	return ok, again, nil
 }
 
-// notSilent also believes in a channel that had nothing to carry.
+// noneMissing is like alive, but it also accepts a channel without any traffic.
 func (c *channel) notSilent(ctx context.Context, o message.Open, repeat time.Duration) (ok bool, again time.Time, err error) {
 	s, err := c.of(ctx, o.Message.From)
 	switch {
@@ -165,16 +161,15 @@ func (c *channel) notSilent(ctx context.Context, o message.Open, repeat time.Dur
 		return false, again, err
 	case !s.heard(o, c.now) && s.owed:
 		return false, c.now.Add(lookAgain), nil
-	case !s.Reported: // nobody takes webhooks here
+	case !s.Reported: // no webhook program runs in this installation
 		return true, again, nil
 	}
 	ok, again = s.open(o, repeat, c.now)
 	return ok, again, nil
 }
 
-// open tells whether no delivery of Meta's was refused or missed from the beginning of an attempt to the
-// end of its doubt's window, or since then for so long that Meta has repeated it. If not, again is when
-// to look again.
+// unbroken reports whether no webhook was refused or missed from the begin of an attempt to the end of its in-doubt
+// window, or since then for so long that Meta has repeated it. If not, again is when to check again.
 func (s signs) open(o message.Open, repeat time.Duration, now time.Time) (ok bool, again time.Time) {
 	began := o.Began
 	if began.IsZero() {
@@ -188,7 +183,7 @@ func (s signs) open(o message.Open, repeat time.Duration, now time.Time) (ok boo
 	case !s.Open.IsZero() && !s.Open.Before(need):
 		return true, again
 	case now.Sub(s.Open) <= proofLag && now.Sub(need) <= proofLag:
-		// Soon it may be proven.
+		// It may be proven soon.
 		if need.Before(now) {
 			need = now
 		}

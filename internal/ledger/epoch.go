@@ -14,15 +14,15 @@ import (
 	"sluice/internal/store"
 )
 
-// A Redis that restarts, or that another takes the place of, may have lost what it had last: with
-// appendfsync everysec a second of it. Then a message that was sent is queued again. So attempts are
-// begun by a script whose text names the epoch of the server that this worker has begun: its run id, and
-// what distinguishes the times in which the same process was set back (see Heartbeat). Another process of Redis
-// does not know the script, for scripts are neither saved nor replicated, and changes nothing. What the
-// worker remembers is written down again before it begins anything there.
+// A Redis that restarts, or that is replaced by another, may have lost its latest writes: with appendfsync everysec,
+// those of a second. Then a message that was sent is queued again. So attempts are begun by a script whose text has
+// the epoch of the server that this worker has begun: the server's run id, and a number for the times at which the same
+// process was set back to an earlier state (see Heartbeat). Another Redis process does not know the script, because
+// scripts are neither saved nor replicated, and so it changes nothing. The worker first replays there what it
+// remembers.
 
-//go:embed lua/trust.lua
-var trustLua string
+//go:embed lua/epoch.lua
+var epochLua string
 
 //go:embed lua/begin.lua
 var beginLua string
@@ -30,29 +30,29 @@ var beginLua string
 // errRestarted means that the server is not in the epoch that this worker has begun.
 var errRestarted = errors.New("another epoch of the server")
 
-// runKey is the epoch of its server that a shard was last used in, and until when nothing begins in it
-// unless every worker has replayed: a hash.
-func runKey(s message.Shard) string { return store.Key(s, "run") }
+// epochKey has the epoch in which the shard was last used, and until when no attempt begins in it unless every
+// worker has replayed: a hash.
+func epochKey(s message.Shard) string { return store.Key(s, "run") }
 
-// beginIn is the script that begins attempts, for a server in an epoch. Where a connection may lead to
-// another server at any time, it must also ask.
+// beginIn returns the script that begins attempts on a server in an epoch. If a connection may lead to another
+// server at any time, the script also compares the run id.
 func (l *Ledger) beginIn(epoch string) store.Script {
 	text := beginLua
 	if l.db.Scripted() {
 		id, _, _ := strings.Cut(epoch, ".")
-		text = clockLua + "if run_id() ~= '" + id + "' then return redis.error_reply('NOSCRIPT of another run') end\n" + beginLua
+		text = clockLua + "if run_id() ~= '" + id + "' then return redis.error_reply('NOSCRIPT of another process') end\n" + beginLua
 	}
 	return l.db.Unlisted(text + "-- " + epoch + "\n")
 }
 
-// sameEpoch is errRestarted when a shard's server is not in the epoch that this worker has begun. Like a
-// begun attempt it waits for replicas.
+// sameEpoch returns errRestarted if a shard's server is not in the epoch that this worker has begun. Like the begin
+// of an attempt, it waits for replicas.
 func (l *Ledger) sameEpoch(ctx context.Context, s message.Shard) error {
-	_, err := l.runBegin(ctx, s, runKey(s), nil)
+	_, err := l.runBegin(ctx, s, epochKey(s), nil)
 	return err
 }
 
-// runBegin runs the script that begins attempts, together with others of the shard who do so now.
+// runBegin runs the script that begins attempts, together with concurrent calls for the same shard.
 func (l *Ledger) runBegin(ctx context.Context, s message.Shard, key string, intent []byte) (size int, err error) {
 	v, _ := l.epochs.Load(s)
 	epoch, begun := v.(begunEpoch)
@@ -62,8 +62,8 @@ func (l *Ledger) runBegin(ctx context.Context, s message.Shard, key string, inte
 	for range 2 {
 		n, err := l.db.Shared().Each(ctx, epoch.begin, key, string(intent))
 		switch {
-		case store.IsUnknownScript(err): // another run, or somebody made this one forget all scripts
-			if l.BeginEpoch(ctx, s, epoch.run) != nil {
+		case store.IsUnknownScript(err): // another process, or the scripts of this one were flushed
+			if l.BeginEpoch(ctx, s, epoch.id) != nil {
 				return 0, errRestarted
 			}
 		case err != nil && !errors.Is(err, store.ErrUnconfirmed):
@@ -75,42 +75,41 @@ func (l *Ledger) runBegin(ctx context.Context, s message.Shard, key string, inte
 	return 0, errRestarted
 }
 
-// BeginEpoch lets attempts begin in an epoch of a shard's server. It is an error when that server is in
-// another epoch by now, or does not answer.
-func (l *Ledger) BeginEpoch(ctx context.Context, s message.Shard, run string) error {
-	t := begunEpoch{run, l.beginIn(run)}
-	// On one connection, which belongs to one process of the server: the script must not come to
-	// another one.
-	err := l.db.OnOne(ctx, runKey(s), func(c *redis.Conn) error {
-		same := l.db.Unlisted(clockLua + trustLua)
+// BeginEpoch allows attempts to begin in an epoch of a shard's server. It returns an error if the server is in
+// another epoch now, or does not answer.
+func (l *Ledger) BeginEpoch(ctx context.Context, s message.Shard, epoch string) error {
+	e := begunEpoch{epoch, l.beginIn(epoch)}
+	// Use one connection, which belongs to one process of the server: another process must not get the script.
+	err := l.db.OnOne(ctx, epochKey(s), func(c *redis.Conn) error {
+		same := l.db.Unlisted(clockLua + epochLua)
 		if err := same.LoadOn(ctx, c); err != nil {
 			return err
 		}
-		if yes, err := c.EvalSha(ctx, same.SHA(), []string{runKey(s)}, run).Int(); err != nil {
+		if yes, err := c.EvalSha(ctx, same.SHA(), []string{epochKey(s)}, epoch).Int(); err != nil {
 			return err
 		} else if yes == 0 {
 			return errRestarted
 		}
-		return t.begin.LoadOn(ctx, c)
+		return e.begin.LoadOn(ctx, c)
 	})
 	if err != nil {
 		return fmt.Errorf("begin epoch of the server of shard %d: %w", s, err)
 	}
-	l.epochs.Store(s, t)
+	l.epochs.Store(s, e)
 	return nil
 }
 
-// begunEpoch is an epoch of a server in which attempts may begin, and how.
+// begunEpoch is an epoch of a server in which attempts may begin, with the script that begins them.
 type begunEpoch struct {
-	run   string
+	id    string
 	begin store.Script
 }
 
-// replayMost is how many attempts go to the server at once.
+// replayMost is how many attempts are sent to the server at once.
 const replayMost = 500
 
-// Replay stores again what a worker remembers of a shard's attempts, durably, where the server lacks it.
-// It may be repeated.
+// Replay stores again, durably, what a worker remembers of a shard's attempts, where the server lost it. It may be
+// repeated.
 func (l *Ledger) Replay(ctx context.Context, s message.Shard, all []message.RememberedAttempt) (message.LostWrites, error) {
 	var lost message.LostWrites
 	for len(all) > 0 {

@@ -1,12 +1,12 @@
--- Says that a worker lives, and tells in which epoch of its server the shard is. Another epoch begins
--- when the server is another process than that of the epoch, and when it lacks a heartbeat of the worker's
--- that it had answered: then it was set back, and has lost whatever was written since.
--- KEYS  run, workers, pulses, replaying
--- ARGV  worker ('': none), number of this heartbeat, of the latest that was answered, the epoch in which the
---       worker has replayed, a name for another epoch, ms of silence that mean dead, ms until a dead worker
---       is forgotten
--- Reply {epoch, ms until attempts may begin, latest heartbeat of the worker's that was here before, now ms,
---       1 when another epoch has begun in the same process, else 0}
+-- Records a heartbeat of a worker, and returns the epoch of the shard. A new epoch begins when the server
+-- is another process than that of the epoch, and when it lacks a heartbeat of the worker that it had
+-- answered: then it was set back to an earlier state, and has lost all later writes.
+-- KEYS  epoch, workers, numbers of their heartbeats, workers that have not replayed
+-- ARGV  worker ('': none), number of this heartbeat, number of the latest that was answered, the epoch in
+--       which the worker has replayed, a name for a new epoch, ms without a heartbeat after which a worker is
+--       dead, ms until a dead worker's heartbeat is deleted
+-- Reply {epoch, ms until attempts may begin, the worker's latest heartbeat that was here before, now in ms,
+--       1 when a new epoch has begun in the same process, else 0}
 local ms, id, worker = now(), run_id(), ARGV[1]
 local dead = tonumber(ARGV[6])
 local seen = redis.call('HMGET', KEYS[1], 'run', 'until')
@@ -17,7 +17,7 @@ local lost = tonumber(kept) < tonumber(ARGV[3]) and redis.call('SISMEMBER', KEYS
 local same = epoch and string.match(epoch, '^[^.]*') == id
 if lost or not same then
   redis.call('DEL', KEYS[4])
-  if epoch or lost then -- whoever lived before it replays first
+  if epoch or lost then -- the workers that were alive before it replay first
     ends = ms + dead
     local newest = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
     for _, w in ipairs(newest and redis.call('ZRANGEBYSCORE', KEYS[2], int(newest - dead), '+inf') or {}) do
@@ -44,6 +44,6 @@ if redis.call('EXISTS', KEYS[4]) == 1 then
     redis.call('HSET', KEYS[1], 'until', int(ends))
   end
   wait = math.max(0, ends - ms)
-  if wait == 0 then redis.call('DEL', KEYS[4]) end -- the others had their time
+  if wait == 0 then redis.call('DEL', KEYS[4]) end -- the time of the others is over
 end
 return {epoch, wait, tonumber(kept), tonumber(ms), lost and same and 1 or 0}

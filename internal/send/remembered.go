@@ -8,20 +8,19 @@ import (
 )
 
 const (
-	// rememberFor is how long a worker remembers an attempt: longer than any of them takes, and
-	// than what a Redis loses that writes to its disk once a second.
+	// rememberFor is how long a worker remembers an attempt: longer than an attempt takes, and longer than the time whose
+	// writes a Redis loses that writes to its disk once a second.
 	rememberFor = attemptMax
-	// rememberMost bounds what is remembered of a shard, some 300 bytes for each attempt.
+	// rememberMost limits what is remembered of a shard, about 300 bytes for each attempt.
 	rememberMost = 50_000
 )
 
-// memory is what this worker did lately, by shard. It grows only while the store answers: what
-// was done before it went away stays until it is back. Its zero value is ready; it is safe for
-// concurrent use.
+// memory has the latest attempts of this worker, by shard. It drops old ones only while Redis answers: attempts before
+// an outage stay until it ends. The zero value is ready; it is safe for concurrent use.
 type memory struct {
 	mu     sync.Mutex
 	shards map[message.Shard][]*message.RememberedAttempt // the oldest first
-	gone   map[message.Shard]time.Time                    // when the latest attempt began that was forgotten
+	gone   map[message.Shard]time.Time                    // when the latest attempt began that was dropped
 }
 
 // add remembers an attempt that has been recorded.
@@ -37,14 +36,14 @@ func (m *memory) add(s message.Shard, a message.Attempt, k int) *message.Remembe
 	return e
 }
 
-// ended remembers what came of an attempt.
+// ended adds the outcome to an attempt.
 func (m *memory) ended(e *message.RememberedAttempt, move message.Move) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e.Move = &move
 }
 
-// forget drops what is too old; to be called while the store is the one that has it.
+// prune drops attempts that are too old. Call it only while the server that has them answers.
 func (m *memory) forget(s message.Shard) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -65,11 +64,11 @@ func (m *memory) forgetting(s message.Shard, now time.Time) []*message.Remembere
 	if n > 0 {
 		m.gone[s] = all[n-1].Since
 	}
-	clear(all[:n]) // so that they can be freed
+	clear(all[:n]) // to free the memory
 	return all[n:]
 }
 
-// of returns what is remembered of a shard.
+// of returns the remembered attempts of a shard.
 func (m *memory) of(s message.Shard) []message.RememberedAttempt {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -80,7 +79,7 @@ func (m *memory) of(s message.Shard) []message.RememberedAttempt {
 	return all
 }
 
-// dropped returns when the latest attempt of a shard began that was forgotten; zero: none was.
+// dropped returns when the latest attempt of a shard began that was dropped; zero: none was.
 func (m *memory) dropped(s message.Shard) time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -1,4 +1,4 @@
--- Tells whether an epoch is that of this process of the server, and whether no other came after it.
+-- Tests whether an epoch is the latest one, and belongs to this process of the server.
 -- KEYS  run
 -- ARGV  the epoch
 -- Reply 1, or 0

@@ -2,7 +2,7 @@ package message
 
 import "time"
 
-// Receipt is one thing Meta said of a message in a signed webhook.
+// StatusReport is one status of a message in a signed webhook of Meta's.
 type Receipt struct {
 	Number string      `json:"phone_number_id" doc:"Meta's id of the sending number."`
 	WAMID  string      `json:"wamid" doc:"Meta's id of the message."`
@@ -19,8 +19,8 @@ type Receipt struct {
 // paymentStatus is the type of statuses about the payment of an order.
 const paymentStatus = "payment"
 
-// State returns the state a receipt is evidence of. It is false for statuses that say
-// nothing about the delivery of the message or are not known.
+// State returns the state that a status report proves. It is false for a status that says nothing about the
+// delivery of the message, or that is unknown.
 func (r Receipt) State() (State, bool) {
 	if r.Type == paymentStatus || r.Participant != "" && r.Status == "failed" {
 		return "", false

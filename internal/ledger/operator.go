@@ -12,16 +12,14 @@ import (
 	"sluice/internal/message"
 )
 
-// Look returns a message as it is now, for a Sweep or a Move of what was seen; or
-// message.ErrNotFound.
+// ReadOpen returns the present state of a message, for a later Sweep or Move; or message.ErrNotFound.
 func (l *Ledger) Look(ctx context.Context, id string) (message.Open, error) {
 	r, err := l.Read(ctx, id)
 	return r.Open(), err
 }
 
-// Cancel takes a message back that waits or is parked, and returns the state it is in then:
-// cancelled, or whatever came before. It may be repeated. It is message.ErrNotFound when there
-// is no such message.
+// Cancel cancels a message that is queued or parked, and returns its state after that: cancelled, or another state
+// that it reached first. It may be repeated. It returns message.ErrNotFound if there is no such message.
 func (l *Ledger) Cancel(ctx context.Context, id string) (message.State, error) {
 	for {
 		o, err := l.Look(ctx, id)
@@ -35,12 +33,12 @@ func (l *Ledger) Cancel(ctx context.Context, id string) (message.State, error) {
 		if done {
 			return message.Cancelled, nil
 		}
-		// Something happened to it since. Each round has seen it move on.
+		// Its state has changed since. Each round has seen it change, so the loop ends.
 	}
 }
 
-// InDoubt returns up to limit messages that are parked or in doubt, those that wait longest
-// first: of one number, or of all for an empty one.
+// InDoubt returns up to limit messages that are parked or in doubt, the longest waiting first: of one number, or of
+// all numbers if number is empty.
 func (l *Ledger) InDoubt(ctx context.Context, number string, limit int) ([]message.Record, error) {
 	var found []message.Record
 	for _, s := range l.shards(number) {
@@ -55,7 +53,7 @@ func (l *Ledger) InDoubt(ctx context.Context, number string, limit int) ([]messa
 	return oldest(found, limit, message.Parked, message.InDoubt), nil
 }
 
-// shards returns the shard of a number; all where it is empty.
+// shards returns the shard of a number, or all shards if number is empty.
 func (l *Ledger) shards(number string) []message.Shard {
 	if number == "" {
 		return l.o.Shards.All()
@@ -63,15 +61,15 @@ func (l *Ledger) shards(number string) []message.Shard {
 	return []message.Shard{l.o.Shards.Of(number)}
 }
 
-// oldest returns those of the records that are still in one of the states, which the index said
-// when it was read, up to limit of them and those that came into it first.
+// oldest returns the records that are still in one of the states (the index may be older), up to limit of them, in
+// the order in which they came into it.
 func oldest(found []message.Record, limit int, in ...message.State) []message.Record {
 	found = slices.DeleteFunc(found, func(r message.Record) bool { return !slices.Contains(in, r.State) })
 	slices.SortStableFunc(found, func(a, b message.Record) int { return since(a).Compare(since(b)) })
 	return found[:min(limit, len(found))]
 }
 
-// since is when a record came into its state.
+// since returns when a record came into its state.
 func since(r message.Record) time.Time {
 	if len(r.Timeline) == 0 {
 		return r.AcceptedAt
@@ -79,8 +77,7 @@ func since(r message.Record) time.Time {
 	return r.Timeline[len(r.Timeline)-1].At
 }
 
-// records returns up to limit records of a list up to a score, of one number or of all, in its
-// order.
+// records returns up to limit records of a list up to a score, in its order: of one number, or of all.
 func (l *Ledger) records(ctx context.Context, s message.Shard, list message.List, number, until string, limit int) ([]message.Record, error) {
 	const page = 500
 	var found []message.Record

@@ -10,8 +10,7 @@ import (
 	"sluice/internal/message"
 )
 
-// Owed counts the messages of a shard that Meta took between two times and has reported
-// nothing of since.
+// CountAwaiting returns how many messages of a shard Meta took between two times without reporting a status since.
 func (l *Ledger) Owed(ctx context.Context, s message.Shard, after, before time.Time) (int64, error) {
 	n, err := l.db.ZCount(ctx, listKey(s, message.Awaiting), fmt.Sprintf("(%d", max(0, after.UnixMilli())), fmt.Sprint(before.UnixMilli())).Result()
 	if err != nil {
@@ -20,7 +19,7 @@ func (l *Ledger) Owed(ctx context.Context, s message.Shard, after, before time.T
 	return n, nil
 }
 
-// OwedInAll is Owed for all shards together, from the beginning on.
+// CountAllAwaiting is CountAwaiting for all shards, without a start time.
 func (l *Ledger) OwedInAll(ctx context.Context, before time.Time) (int64, error) {
 	shards := l.o.Shards.All()
 	counts := make([]*redis.IntCmd, len(shards))
@@ -39,8 +38,8 @@ func (l *Ledger) OwedInAll(ctx context.Context, before time.Time) (int64, error)
 	return n, nil
 }
 
-// Unreported returns up to limit messages of a number, or of all where it is empty, that Meta
-// took before a time and has reported nothing of since, the longest waiting first.
+// AwaitingStatus returns up to limit messages that Meta took before a time without reporting a status since, the
+// longest waiting first: of one number, or of all numbers if number is empty.
 func (l *Ledger) Unreported(ctx context.Context, number string, before time.Time, limit int) ([]message.Record, error) {
 	var found []message.Record
 	for _, s := range l.shards(number) {
@@ -53,15 +52,14 @@ func (l *Ledger) Unreported(ctx context.Context, number string, before time.Time
 	return oldest(found, limit, message.Submitted), nil
 }
 
-// Postpone lets Doubts return messages of a shard only from a time on. Their records stay as
-// they are.
+// Postpone makes WindowEnded return messages of a shard only from a time on. It does not change their records.
 func (l *Ledger) Postpone(ctx context.Context, s message.Shard, ids []string, until time.Time) error {
 	doubts := make([]redis.Z, len(ids))
 	for i, id := range ids {
 		doubts[i] = redis.Z{Score: float64(until.UnixMilli()), Member: id}
 	}
 	if err := l.db.ZAddXX(ctx, listKey(s, message.Doubts), doubts...).Err(); err != nil {
-		return fmt.Errorf("postpone doubts: %w", err)
+		return fmt.Errorf("postpone in-doubt messages: %w", err)
 	}
 	return nil
 }

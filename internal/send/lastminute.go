@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// minute counts what happened in the last sixty seconds. Its zero value is ready; it is safe
-// for concurrent use.
+// minute counts events of the last sixty seconds. The zero value is ready; it is safe for concurrent use.
 type minute struct {
 	mu      sync.Mutex
 	seconds [60]struct {

@@ -8,7 +8,7 @@ import (
 	"sluice/internal/message"
 )
 
-// doubt adds one whose window is over, in doubt since the world's start.
+// inDoubt adds a message whose window has ended, in doubt since the start of the test.
 func (w *world) doubt(id string, c message.Class, reason string, deadline time.Duration) {
 	w.doubts = append(w.doubts, message.Open{
 		ID: id, State: message.InDoubt, Reason: reason, Since: w.start, ExpiresAt: w.start.Add(deadline),
@@ -17,9 +17,9 @@ func (w *world) doubt(id string, c message.Class, reason string, deadline time.D
 	w.ends = append(w.ends, w.start)
 }
 
-// TestSilenceIsNoEvidence: without webhooks nothing is resent or closed, for their evidence
-// may be what we do not hear; a person may be asked, and at the deadline is.
-func TestSilenceIsNoEvidence(t *testing.T) {
+// TestAMissingStatusProvesNothing: without webhooks nothing is resent or closed, because statuses may have been lost.
+// A message may be parked, and at the deadline it is.
+func TestAMissingStatusProvesNothing(t *testing.T) {
 	t.Parallel()
 	const (
 		resend = "in_doubt->queued resent_by_policy resend"
@@ -84,9 +84,9 @@ func TestSilenceIsNoEvidence(t *testing.T) {
 	}
 }
 
-// TestARefusedWebhookIsNoSilence: while a message was in doubt, its report may be what we refused or
-// missed. Then Meta's repeats are awaited.
-func TestARefusedWebhookIsNoSilence(t *testing.T) {
+// TestARefusedWebhookProvesNothing: if webhooks were refused or missed while a message was in doubt, its status may be
+// one of them. Then the sweeper waits for Meta to repeat them.
+func TestARefusedWebhookProvesNothing(t *testing.T) {
 	t.Parallel()
 	const (
 		resend = "in_doubt->queued resent_by_policy resend"
@@ -97,7 +97,7 @@ func TestARefusedWebhookIsNoSilence(t *testing.T) {
 			w.open = func(now time.Duration) (time.Time, time.Time) { return w.start.Add(gap), w.start.Add(now) }
 		}
 	}
-	// The attempt began 20 s before the doubt, whose window of 10 s ends at 0 s.
+	// The attempt began 20 s before the message was in doubt; its window of 10 s ends at 0 s.
 	for name, tt := range map[string]struct {
 		class    message.Class
 		reason   string
@@ -139,8 +139,8 @@ func TestARefusedWebhookIsNoSilence(t *testing.T) {
 	}
 }
 
-// TestARefusedWebhookAndAnOldRecord: a record that does not say when its attempt began may be of one that
-// began a whole attempt before its doubt.
+// TestARefusedWebhookAndAnOldRecord: a record without the start of its attempt may be of one that began a whole
+// attempt before the message was in doubt.
 func TestARefusedWebhookAndAnOldRecord(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.mark = func(now time.Duration) time.Time { return w.start.Add(now) }
@@ -153,8 +153,8 @@ func TestARefusedWebhookAndAnOldRecord(t *testing.T) {
 	})
 }
 
-// TestAMessageThatMeetsServerErrors: the number is well, and the message has had the error as often as it
-// may: a person decides.
+// TestAMessageThatMeetsServerErrors: the number works, and the message has had the error as often as allowed: an
+// operator decides.
 func TestAMessageThatMeetsServerErrors(t *testing.T) {
 	t.Parallel()
 	for failures, want := range map[int]string{4: "0s a in_doubt->queued server_error", 5: "0s a in_doubt->parked attempts_used_up"} {
@@ -195,8 +195,8 @@ func TestFewResends(t *testing.T) {
 	}
 }
 
-// TestAWatermarkFromTheFuture: it was written before somebody set the server's clock back, and proves
-// nothing: no policy is applied.
+// TestAWatermarkFromTheFuture: it was written before the server's clock was set back, and proves nothing: no policy is
+// applied.
 func TestAWatermarkFromTheFuture(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.doubts = []message.Open{{ID: "a", State: message.InDoubt, Reason: message.ReasonNoAnswer, Message: message.Context{Class: message.Service}}}
