@@ -42,7 +42,7 @@ func Worker(ctx context.Context, args []string, getenv func(string) string) (*Pr
 // to Meta, what came of them becomes records, and so does what Meta reports later.
 func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program, error) {
 	records := ledgerOptions(c.Common)
-	records.OrphanLife, records.OrphanMost = c.Orphans.Retention, c.Orphans.Max
+	records.UnmatchedLife, records.UnmatchedMost = c.Orphans.Retention, c.Orphans.Max
 	if records.KeyLife = c.KeyLife; c.KeyLife == 0 {
 		records.KeyLife = -1 // none
 	}
@@ -70,7 +70,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	w.throughput = throughput.New(learned(c.Numbers), w.graph.Throughput, w.paces.Levels, log)
 	w.policy = holdpolicy.New(holdpolicy.Options{
 		Holds: w.holds, Rates: w.paces, Accounts: queue.NewAccounts(p.db),
-		Numbers: numberIDs(c.Numbers), Shards: shards, Upgraded: w.throughput.Ask, Log: log,
+		Numbers: numberIDs(c.Numbers), Shards: shards, Token: c.Tokens.Token, Upgraded: w.throughput.Ask, Log: log,
 	})
 	if slices.Contains(c.Roles, config.RoleSend) {
 		if err := w.send(); err != nil {
@@ -132,7 +132,7 @@ func (w *worker) send() error {
 		Paces:            w.paces,
 		Hold:             w.policy.Refused,
 		TemplateAccepted: w.policy.TemplateAccepted,
-		Siblings:         w.siblings,
+		Siblings:         w.policy.Siblings,
 		LostWrites:       w.policy.LostWrites,
 		Restored:         w.policy.Restored,
 		Shards:           w.shards,
@@ -151,10 +151,10 @@ func (w *worker) send() error {
 	messages := repository.New(w.book, tasks)
 	sweeper := &send.Sweeper{
 		Worker: w.name, Policy: policies(c.Common),
-		Shards: w.shards, Workers: w.book, Open: w.book, Changes: w.book, Requeue: messages.Requeue, Lost: messages.WithoutTask, Holds: w.holds.List,
-		Hands: repository.Unfinished(tasks, server), Suspects: candidates.Attempting,
+		Shards: w.shards, Workers: w.book, Open: w.book, Changes: w.book, Requeue: messages.Requeue, LostTasks: messages.WithoutTask, Holds: w.holds.List,
+		Fetched: repository.Unfinished(tasks, server), Suspects: candidates.Attempting,
 		Watermark: w.stream.Watermark, Channel: w.stream.Channel, Sends: sender.Sends,
-		Sight: sender.Sight, Parts: w.book.Parts(),
+		View: sender.View, Parts: w.book.Parts(),
 		Log: log, Registerer: w.registry,
 	}
 	w.work = append(w.work, server.Run)
@@ -164,19 +164,6 @@ func (w *worker) send() error {
 	w.throughput.Ask()
 	w.background = append(w.background, sweeper.Run, sender.Watch, traced.Run, watch.Run)
 	return nil
-}
-
-// siblings are the numbers that share a number's token: what the app, the token or the account may
-// call they share too.
-func (w *worker) siblings(number string) []string {
-	own, _ := w.c.Tokens.Token(number)
-	some := []string{number}
-	for _, n := range w.c.Numbers {
-		if token, _ := w.c.Tokens.Token(n.ID); n.ID != number && token != "" && token == own {
-			some = append(some, n.ID)
-		}
-	}
-	return some
 }
 
 // pauses are those before a message is tried again, and the lengths of holds.

@@ -39,7 +39,7 @@ func ExampleClassify() {
 	}
 	for _, a := range answers {
 		o := cloudapi.Classify(a.status, http.Header{}, []byte(a.body))
-		fmt.Println(a.status, o.Code, o.Kind, o.Kind.Doubt())
+		fmt.Println(a.status, o.Code, o.Kind, o.Kind.InDoubt())
 	}
 	// Output:
 	// 200 0 accepted false

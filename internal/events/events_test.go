@@ -65,7 +65,7 @@ func open(t testing.TB, c redis.UniversalClient) *store.DB {
 func status(number string, n int) message.Event {
 	return message.Event{
 		Version: 1, Type: message.EventStatus, At: 1750030073000, Number: number,
-		Receipt: &message.Receipt{Number: number, WAMID: fmt.Sprintf("wamid.%d", n), Status: "sent"},
+		Report: &message.StatusReport{Number: number, WAMID: fmt.Sprintf("wamid.%d", n), Status: "sent"},
 	}
 }
 
@@ -89,7 +89,7 @@ func newSeen() *seen { return &seen{wake: make(chan struct{}, 1)} }
 func (s *seen) handle(_ context.Context, _ message.Shard, batch []message.Event, _ map[string]string) (bool, error) {
 	s.mu.Lock()
 	for _, e := range batch {
-		s.wamids = append(s.wamids, e.Receipt.WAMID)
+		s.wamids = append(s.wamids, e.Report.WAMID)
 	}
 	s.mu.Unlock()
 	select {
@@ -239,7 +239,7 @@ func TestEverythingWorksOnACluster(t *testing.T) {
 	appendAll(t, s, statuses(numberA, 600, 601))
 	enough := errors.New("enough")
 	err := s.Follow(t.Context(), "0", nil, func(e message.Event) error {
-		if e.Receipt.WAMID == "wamid.600" {
+		if e.Report.WAMID == "wamid.600" {
 			return enough
 		}
 		return nil
@@ -299,7 +299,7 @@ func TestAppendPutsEventsTogether(t *testing.T) {
 			}
 			counts = append(counts, len(some))
 			for _, e := range some {
-				all = append(all, e.Receipt.WAMID)
+				all = append(all, e.Report.WAMID)
 			}
 		}
 		return counts, all
@@ -421,7 +421,7 @@ func TestFollow(t *testing.T) {
 		follow := func(from string, n int) (got []string) {
 			t.Helper()
 			err := s.Follow(t.Context(), from, nil, func(e message.Event) error {
-				if got = append(got, e.Receipt.WAMID); len(got) == n {
+				if got = append(got, e.Report.WAMID); len(got) == n {
 					return enough
 				}
 				return nil
@@ -452,17 +452,17 @@ func TestFollow(t *testing.T) {
 		go func() {
 			var once sync.Once
 			done <- s.Follow(ctx, "$", nil, func(e message.Event) error {
-				if e.Receipt.Status == "probe" {
+				if e.Report.Status == "probe" {
 					once.Do(func() { close(started) })
 					return nil
 				}
-				fresh <- e.Receipt.WAMID
+				fresh <- e.Report.WAMID
 				return nil
 			})
 		}()
 		for following := false; !following; {
 			probe := status(numberB, 0)
-			probe.Receipt.Status = "probe"
+			probe.Report.Status = "probe"
 			appendAll(t, s, []message.Event{probe})
 			select {
 			case <-started:
@@ -546,7 +546,7 @@ func TestAnImpossibleEventHoldsUpNoOther(t *testing.T) {
 	on(t, func(t *testing.T, db *store.DB) {
 		s := events.New(db, shards, events.Options{})
 		bad := status(numberA, 7)
-		bad.Receipt.At = time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC)
+		bad.Report.At = time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC)
 		bad.Meta = json.RawMessage(`{"id":"wamid.7"}`)
 		for _, all := range [][]message.Event{
 			{bad},

@@ -45,6 +45,7 @@ type prober interface {
 type accounts interface {
 	Note(ctx context.Context, number, account string) error
 	Numbers(ctx context.Context, account string) ([]string, error)
+	Siblings(ctx context.Context, number string) ([]string, error)
 }
 
 // Options say what a Policy works with. All fields are required.
@@ -54,6 +55,7 @@ type Options struct {
 	Accounts accounts
 	Numbers  []string // the configured phone number ids
 	Shards   message.Shards
+	Token    func(number string) (string, error) // the access token of a number; empty: there is none
 	// Upgraded is called when Meta announces that a number may send faster. It must not block.
 	Upgraded func()
 	Log      *slog.Logger
@@ -158,6 +160,24 @@ func (p *Policy) NoteAccount(ctx context.Context, number, account string) {
 		return
 	}
 	p.known.Store(number, account)
+}
+
+// Siblings returns the numbers that share Meta's limits on calls with number: those with the same access
+// token and those of the same WhatsApp Business Account, and number itself.
+func (p *Policy) Siblings(ctx context.Context, number string) []string {
+	siblings, err := p.Accounts.Siblings(ctx, number)
+	if err != nil {
+		p.Log.Warn("cannot read which numbers share an account, only those with the same access token are paused", "phone_number_id", number, "err", err)
+	}
+	siblings = append(siblings, number)
+	own, _ := p.Token(number)
+	for _, n := range p.Numbers {
+		if token, _ := p.Token(n); own != "" && token == own {
+			siblings = append(siblings, n)
+		}
+	}
+	slices.Sort(siblings)
+	return slices.Compact(siblings)
 }
 
 // LostWrites holds the numbers of a shard whose Redis is proven to have lost writes.

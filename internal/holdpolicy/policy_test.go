@@ -29,6 +29,7 @@ type fake struct {
 	held     []message.Hold
 	did      []string
 	accounts map[string]string
+	tokens   map[string]string
 	err      error
 }
 
@@ -71,6 +72,11 @@ func (f *fake) Numbers(_ context.Context, account string) (numbers []string, err
 	return numbers, f.err
 }
 
+func (f *fake) Siblings(ctx context.Context, number string) ([]string, error) {
+	numbers, err := f.Numbers(ctx, f.accounts[number])
+	return slices.DeleteFunc(numbers, func(n string) bool { return n == number }), err
+}
+
 func newFake() *fake {
 	return &fake{accounts: map[string]string{first: waba, second: waba, removed: waba, foreign: "600"}}
 }
@@ -78,6 +84,7 @@ func newFake() *fake {
 func (f *fake) policy(log *bytes.Buffer) *holdpolicy.Policy {
 	return holdpolicy.New(holdpolicy.Options{
 		Holds: f, Rates: f, Accounts: f, Numbers: []string{first, second, foreign}, Shards: message.DefaultShards,
+		Token:    func(number string) (string, error) { return f.tokens[number], nil },
 		Upgraded: func() { f.did = append(f.did, "ask for throughput") }, Log: slog.New(slog.NewTextHandler(log, nil)),
 	})
 }
@@ -274,4 +281,27 @@ func TestNoteAccount(t *testing.T) {
 	p.NoteAccount(t.Context(), first, waba)
 	p.NoteAccount(t.Context(), first, "600")
 	f.want(t, "accounts", "account of "+first+" is 500", "account of "+first+" is 500", "account of "+first+" is 600")
+}
+
+func TestNumbersShareLimitsByTokenAndAccount(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	f.tokens = map[string]string{first: "a", second: "b", foreign: "a"}
+	var log bytes.Buffer
+	p := f.policy(&log)
+	for number, want := range map[string][]string{
+		first:   {second, foreign, first, removed}, // by its account and by its token
+		second:  {second, first, removed},          // by its account
+		foreign: {foreign, first},                  // by its token
+		"9":     {"9"},                             // not configured, without a token
+	} {
+		slices.Sort(want)
+		if got := p.Siblings(t.Context(), number); !slices.Equal(got, want) {
+			t.Errorf("%s shares limits with %v, want %v", number, got, want)
+		}
+	}
+	f.err = errors.New("Redis is away")
+	if got := p.Siblings(t.Context(), foreign); !slices.Equal(got, []string{foreign, first}) || log.Len() == 0 {
+		t.Errorf("without the accounts: %v, log %q", got, log.String())
+	}
 }

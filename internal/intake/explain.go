@@ -45,10 +45,10 @@ type explanation struct {
 
 // explain answers GET /v1/messages/{id}/explain.
 func (in *Intake) explain(ctx context.Context, rec message.Record) (any, refusal) {
-	var standing message.Standing
+	var standing message.QueueStatus
 	if rec.State == message.Queued {
 		var err error
-		if standing, err = in.o.Waiting.Standing(ctx, rec); err != nil {
+		if standing, err = in.o.Waiting.QueueStatus(ctx, rec); err != nil {
 			in.o.Log.Error("cannot explain message", "message_id", rec.ID, "err", err)
 			return nil, refuse("store_unavailable")
 		}
@@ -65,7 +65,7 @@ func (in *Intake) explain(ctx context.Context, rec message.Record) (any, refusal
 const attemptMost = time.Minute
 
 // why says what keeps a message that is where its record says.
-func (in *Intake) why(r message.Record, s message.Standing, now time.Time) explanation {
+func (in *Intake) why(r message.Record, s message.QueueStatus, now time.Time) explanation {
 	since := r.AcceptedAt
 	if len(r.Timeline) > 0 {
 		since = r.Timeline[len(r.Timeline)-1].At
@@ -96,7 +96,7 @@ func (in *Intake) why(r message.Record, s message.Standing, now time.Time) expla
 // doubt says what a doubt waits for, and what happens without it.
 func (in *Intake) doubt(r message.Record) explanation {
 	p := in.o.Policy(r.From, r.Class)
-	then := string(p.OnDoubt)
+	then := string(p.InDoubtPolicy)
 	if r.Reason == message.ReasonServerError {
 		then = "retry"
 	}
@@ -107,7 +107,7 @@ func (in *Intake) doubt(r message.Record) explanation {
 }
 
 // queued says what a queued message waits for: what is named first lasts whatever comes after.
-func queued(r message.Record, s message.Standing, now time.Time) explanation {
+func queued(r message.Record, s message.QueueStatus, now time.Time) explanation {
 	switch {
 	case r.NextAt.After(now) && (r.Attempt == 0 || r.Reason == message.ReasonReplayed):
 		return explanation{Rule: ruleScheduled, Until: r.NextAt.UTC(), Detail: "The message is scheduled for this time."}
@@ -117,13 +117,13 @@ func queued(r message.Record, s message.Standing, now time.Time) explanation {
 		return held(s.Holds)
 	case s.Task == message.TaskDelayed && s.Until.After(now):
 		return explanation{Rule: rulePair, Until: s.Until.UTC(), Detail: "The recipient is at Meta's pair limit for this number, or an attempt of the message has just ended."}
-	case s.Task == message.TaskTaken:
+	case s.Task == message.TaskFetched:
 		return explanation{Rule: ruleFetched, Detail: "A worker has fetched the message and waits for its send slot."}
-	case s.Task == message.TaskGone:
+	case s.Task == message.TaskMissing:
 		return explanation{Rule: ruleNoTask, Until: r.ExpiresAt.UTC(), Detail: "The task of the message is missing. A worker detects this when it next checks waiting messages, and puts the message back into its queue."}
 	}
 	most := ""
-	if s.About {
+	if s.Approximate {
 		most = "at most "
 	}
 	return explanation{

@@ -45,7 +45,7 @@ type finder interface {
 // waiting says what messages wait for.
 type waiting interface {
 	// Standing returns what a queued message waits for, beside its record.
-	Standing(ctx context.Context, r message.Record) (message.Standing, error)
+	QueueStatus(ctx context.Context, r message.Record) (message.QueueStatus, error)
 }
 
 // canceller cancels messages.

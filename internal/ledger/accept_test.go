@@ -184,7 +184,7 @@ func TestFullRedis(t *testing.T) {
 			together(2, func(i int) { f.begun(ids[5+i], 0, "w/4") })
 			f.wantResult(message.Applied, report(ids[1], 1, "wamid.2", "delivered"))
 			f.wantResult(message.Applied, report("", 0, "wamid.1", "sent"))
-			f.wantResult(message.Orphan, report("", 0, "wamid.3", "sent"))
+			f.wantResult(message.Unmatched, report("", 0, "wamid.3", "sent"))
 			if n := f.appliedUnmatched(); n != 0 {
 				t.Errorf("%d applied", n)
 			}
@@ -196,7 +196,7 @@ func TestFullRedis(t *testing.T) {
 			if a := f.begun(ids[2], 0, "w/5"); a.Verdict != message.Go || a.N != 2 {
 				t.Errorf("%+v", a)
 			}
-			if _, err := f.Forget(ctx, f.shard); err != nil {
+			if _, err := f.Purge(ctx, f.shard); err != nil {
 				t.Errorf("purge: %v", err)
 			}
 			f.wantConsistent("at the end")

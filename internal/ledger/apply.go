@@ -17,12 +17,12 @@ const applyMost = 24
 // before the outcome of the attempt is recorded. It returns the result for each status, in their order. The strings
 // of also, by their keys, are set in the same transaction as the last change. After an error some statuses may be
 // applied; the caller can apply all of them again without harm.
-func (l *Ledger) Fold(ctx context.Context, shard message.Shard, reports []message.Evidence, also map[string]string) ([]message.Folded, error) {
+func (l *Ledger) Apply(ctx context.Context, shard message.Shard, reports []message.MarkedReport, also map[string]string) ([]message.ApplyResult, error) {
 	if err := l.findIDs(ctx, shard, reports); err != nil {
 		return nil, fmt.Errorf("apply statuses: %w", err)
 	}
-	results := make([]message.Folded, len(reports))
-	var unmatched []message.Evidence
+	results := make([]message.ApplyResult, len(reports))
+	var unmatched []message.MarkedReport
 	byID := map[string][]int{}
 	var ids []string
 	for i, e := range reports {
@@ -30,10 +30,10 @@ func (l *Ledger) Fold(ctx context.Context, shard message.Shard, reports []messag
 		switch {
 		case !known:
 			results[i] = message.UnknownStatus
-		case e.ID == "" && e.Other:
+		case e.ID == "" && e.OtherEnvironment:
 			results[i] = message.OtherEnvironment
 		case e.ID == "":
-			results[i] = message.Orphan
+			results[i] = message.Unmatched
 			unmatched = append(unmatched, e)
 		default:
 			if byID[e.ID] == nil {
@@ -72,7 +72,7 @@ func (l *Ledger) Fold(ctx context.Context, shard message.Shard, reports []messag
 }
 
 // applying returns the change that applies all statuses of some messages.
-func (l *Ledger) applying(ctx context.Context, s message.Shard, ids []string, byID map[string][]int, reports []message.Evidence, results []message.Folded) store.Change {
+func (l *Ledger) applying(ctx context.Context, s message.Shard, ids []string, byID map[string][]int, reports []message.MarkedReport, results []message.ApplyResult) store.Change {
 	keys := make([]string, len(ids))
 	for i, id := range ids {
 		keys[i] = RecordPrefix(s) + id
@@ -116,7 +116,7 @@ func (l *Ledger) applying(ctx context.Context, s message.Shard, ids []string, by
 	}}
 }
 
-func resultOf(d record.Decision) message.Folded {
+func resultOf(d record.Decision) message.ApplyResult {
 	switch {
 	case d.Duplicate:
 		return message.Duplicate
@@ -125,5 +125,5 @@ func resultOf(d record.Decision) message.Folded {
 	case d.Repeated:
 		return message.Repeated
 	}
-	return message.Lower
+	return message.Outdated
 }

@@ -17,13 +17,13 @@ import (
 var metaTime = time.UnixMilli(1750030073000).UTC()
 
 // report is a status with a valid marker of attempt n of message id, or without a marker when id is empty.
-func report(id string, n int, wamid, status string) message.Evidence {
-	return message.Evidence{ID: id, Attempt: n, Receipt: message.Receipt{Number: number, WAMID: wamid, Status: status, At: metaTime}}
+func report(id string, n int, wamid, status string) message.MarkedReport {
+	return message.MarkedReport{ID: id, Attempt: n, StatusReport: message.StatusReport{Number: number, WAMID: wamid, Status: status, At: metaTime}}
 }
 
-func (f fixture) apply(all ...message.Evidence) []message.Folded {
+func (f fixture) apply(all ...message.MarkedReport) []message.ApplyResult {
 	f.t.Helper()
-	results, err := f.Fold(f.t.Context(), f.shard, all, nil)
+	results, err := f.Apply(f.t.Context(), f.shard, all, nil)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func (f fixture) apply(all ...message.Evidence) []message.Folded {
 	return results
 }
 
-func (f fixture) wantResult(want message.Folded, e message.Evidence) {
+func (f fixture) wantResult(want message.ApplyResult, e message.MarkedReport) {
 	f.t.Helper()
 	if got := f.apply(e)[0]; got != want {
 		f.t.Errorf("%s (attempt %d, %s): %s, want %s", e.Status, e.Attempt, e.WAMID, got, want)
@@ -75,7 +75,7 @@ func TestStatusesInAnyOrder(t *testing.T) {
 func (f fixture) applyOrder(t *testing.T, name, moment string, marked bool, order []string) {
 	id, wamid := f.accepted(name), "wamid."+name
 	want := message.Submitted
-	var all []message.Evidence
+	var all []message.MarkedReport
 	for _, status := range order {
 		e := report(id, 1, wamid, status)
 		if !marked {
@@ -134,13 +134,13 @@ func TestApplyResults(t *testing.T) {
 		a := f.attempting("k1")
 		f.wantResult(message.Applied, report(a.ID, 1, "wamid.1", "delivered"))
 		f.wantResult(message.Repeated, report(a.ID, 1, "wamid.1", "delivered"))
-		f.wantResult(message.Lower, report(a.ID, 1, "wamid.1", "sent"))
-		f.wantResult(message.Lower, report("", 0, "wamid.1", "failed"))
+		f.wantResult(message.Outdated, report(a.ID, 1, "wamid.1", "sent"))
+		f.wantResult(message.Outdated, report("", 0, "wamid.1", "failed"))
 		f.wantResult(message.UnknownStatus, report(a.ID, 1, "wamid.1", "teleported"))
 		f.wantResult(message.UnknownStatus, report("", 0, "wamid.2", "deleted"))
 		f.wantResult(message.NoRecord, report(message.NewID(number, "gone"), 1, "wamid.3", "sent"))
 		f.wantResult(message.NoRecord, report("no id", 1, "wamid.3", "sent"))
-		f.wantResult(message.Orphan, report("", 0, "wamid.3", "sent"))
+		f.wantResult(message.Unmatched, report("", 0, "wamid.3", "sent"))
 		if got := f.apply(); len(got) != 0 {
 			t.Errorf("no statuses: %v", got)
 		}
@@ -148,7 +148,7 @@ func TestApplyResults(t *testing.T) {
 			report(a.ID, 1, "wamid.1", "read"), report(a.ID, 1, "wamid.1", "teleported"),
 			report("", 0, "wamid.4", "sent"), report(a.ID, 1, "wamid.1", "read"),
 		)
-		if want := []message.Folded{message.Applied, message.UnknownStatus, message.Orphan, message.Repeated}; !slices.Equal(mixed, want) {
+		if want := []message.ApplyResult{message.Applied, message.UnknownStatus, message.Unmatched, message.Repeated}; !slices.Equal(mixed, want) {
 			t.Errorf("in one batch: %v, want %v", mixed, want)
 		}
 		f.wantChanges(a.ID, "queued 0  0 ", "delivered 1 wamid.1 0 ", "read 1 wamid.1 0 ")
@@ -233,10 +233,10 @@ func TestFailedOfAnOlderAttempt(t *testing.T) {
 		if second.N != 2 {
 			t.Fatalf("attempt %d", second.N)
 		}
-		f.wantResult(message.Lower, report(a.ID, 1, "wamid.1", "failed"))
+		f.wantResult(message.Outdated, report(a.ID, 1, "wamid.1", "failed"))
 		f.wantState(a.ID, message.Attempting)
 		f.finished(second, message.Move{To: message.Submitted, WAMID: "wamid.1"})
-		f.wantResult(message.Lower, report(a.ID, 1, "wamid.1", "failed"))
+		f.wantResult(message.Outdated, report(a.ID, 1, "wamid.1", "failed"))
 		f.wantState(a.ID, message.Submitted)
 		f.wantResult(message.Applied, report(a.ID, 2, "wamid.1", "failed"))
 		f.wantState(a.ID, message.Failed)
@@ -266,11 +266,11 @@ func TestDuplicate(t *testing.T) {
 		f.wantResult(message.Duplicate, report(a.ID, 2, "wamid.234", "delivered"))
 		f.wantState(a.ID, message.Delivered) // both the duplicate and the state are applied
 		f.wantResult(message.Repeated, report(a.ID, 2, "wamid.234", "delivered"))
-		f.wantResult(message.Lower, report(a.ID, 2, "wamid.234", "sent"))
+		f.wantResult(message.Outdated, report(a.ID, 2, "wamid.234", "sent"))
 		f.wantResult(message.Repeated, report(a.ID, 1, "wamid.1", "delivered"))
 		f.wantResult(message.Duplicate, report(a.ID, 3, "wamid.23", "sent")) // not the same as 234
 		f.wantResult(message.Duplicate, report(a.ID, 3, "wamid.34", "sent"))
-		f.wantResult(message.Lower, report(a.ID, 3, "wamid.23", "sent"))
+		f.wantResult(message.Outdated, report(a.ID, 3, "wamid.23", "sent"))
 		if r := f.get(a.ID); r.Duplicates != 3 || r.WAMID != "wamid.1" {
 			t.Errorf("%d duplicates, wamid %s", r.Duplicates, r.WAMID)
 		}
@@ -310,14 +310,14 @@ func TestWamidUntilRead(t *testing.T) {
 		second := f.begun(a.ID, 0, "w/2")
 		f.finished(second, message.Move{To: message.Submitted, WAMID: "wamid.1"})
 		f.wantLife(a.ID, month)
-		f.wantResult(message.Lower, report(a.ID, 1, "wamid.1", "failed"))
+		f.wantResult(message.Outdated, report(a.ID, 1, "wamid.1", "failed"))
 		f.wantLife(a.ID, month)
 		f.wantResult(message.Applied, report("", 0, "wamid.1", "sent"))
 		f.wantResult(message.Duplicate, report(a.ID, 1, "wamid.2", "sent"))
 		f.wantResult(message.Repeated, report("", 0, "wamid.2", "sent"))
 		f.wantLife(a.ID, month)
 		f.wantResult(message.Applied, report("", 0, "wamid.2", "delivered"))
-		f.wantResult(message.Lower, report(a.ID, 2, "wamid.1", "sent"))
+		f.wantResult(message.Outdated, report(a.ID, 2, "wamid.1", "sent"))
 		f.wantLife(a.ID, day)
 		f.wantResult(message.Applied, report("", 0, "wamid.2", "read"))
 		f.wantLife(a.ID, day)

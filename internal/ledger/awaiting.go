@@ -11,8 +11,8 @@ import (
 )
 
 // CountAwaiting returns how many messages of a shard Meta took between two times without reporting a status since.
-func (l *Ledger) Owed(ctx context.Context, s message.Shard, after, before time.Time) (int64, error) {
-	n, err := l.db.ZCount(ctx, listKey(s, message.Awaiting), fmt.Sprintf("(%d", max(0, after.UnixMilli())), fmt.Sprint(before.UnixMilli())).Result()
+func (l *Ledger) CountAwaiting(ctx context.Context, s message.Shard, after, before time.Time) (int64, error) {
+	n, err := l.db.ZCount(ctx, listKey(s, message.ListAwaiting), fmt.Sprintf("(%d", max(0, after.UnixMilli())), fmt.Sprint(before.UnixMilli())).Result()
 	if err != nil {
 		return 0, fmt.Errorf("count messages without a status: %w", err)
 	}
@@ -20,12 +20,12 @@ func (l *Ledger) Owed(ctx context.Context, s message.Shard, after, before time.T
 }
 
 // CountAllAwaiting is CountAwaiting for all shards, without a start time.
-func (l *Ledger) OwedInAll(ctx context.Context, before time.Time) (int64, error) {
+func (l *Ledger) CountAllAwaiting(ctx context.Context, before time.Time) (int64, error) {
 	shards := l.o.Shards.All()
 	counts := make([]*redis.IntCmd, len(shards))
 	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
 		for i, s := range shards {
-			counts[i] = p.ZCount(ctx, listKey(s, message.Awaiting), "-inf", fmt.Sprint(before.UnixMilli()))
+			counts[i] = p.ZCount(ctx, listKey(s, message.ListAwaiting), "-inf", fmt.Sprint(before.UnixMilli()))
 		}
 	})
 	if err != nil {
@@ -40,10 +40,10 @@ func (l *Ledger) OwedInAll(ctx context.Context, before time.Time) (int64, error)
 
 // AwaitingStatus returns up to limit messages that Meta took before a time without reporting a status since, the
 // longest waiting first: of one number, or of all numbers if number is empty.
-func (l *Ledger) Unreported(ctx context.Context, number string, before time.Time, limit int) ([]message.Record, error) {
+func (l *Ledger) AwaitingStatus(ctx context.Context, number string, before time.Time, limit int) ([]message.Record, error) {
 	var found []message.Record
 	for _, s := range l.shards(number) {
-		some, err := l.records(ctx, s, message.Awaiting, number, fmt.Sprint(before.UnixMilli()), limit)
+		some, err := l.records(ctx, s, message.ListAwaiting, number, fmt.Sprint(before.UnixMilli()), limit)
 		if err != nil {
 			return nil, err
 		}
@@ -58,7 +58,7 @@ func (l *Ledger) Postpone(ctx context.Context, s message.Shard, ids []string, un
 	for i, id := range ids {
 		doubts[i] = redis.Z{Score: float64(until.UnixMilli()), Member: id}
 	}
-	if err := l.db.ZAddXX(ctx, listKey(s, message.Doubts), doubts...).Err(); err != nil {
+	if err := l.db.ZAddXX(ctx, listKey(s, message.ListInDoubt), doubts...).Err(); err != nil {
 		return fmt.Errorf("postpone in-doubt messages: %w", err)
 	}
 	return nil

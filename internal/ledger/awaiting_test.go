@@ -19,7 +19,7 @@ func TestSubmittedWithoutAStatus(t *testing.T) {
 		}
 		after := time.Now().Add(time.Second)
 		owed := func(from, to time.Time) int64 {
-			n, err := f.Owed(ctx, f.shard, from, to)
+			n, err := f.CountAwaiting(ctx, f.shard, from, to)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -28,7 +28,7 @@ func TestSubmittedWithoutAStatus(t *testing.T) {
 		if owed(time.Time{}, after) != 1 || owed(after, after.Add(time.Hour)) != 0 || owed(time.Time{}, before) != 0 {
 			t.Error("the message is not owed, or at another time")
 		}
-		if n, err := f.OwedInAll(ctx, after); err != nil || n != 1 {
+		if n, err := f.CountAllAwaiting(ctx, after); err != nil || n != 1 {
 			t.Errorf("%d owed in all shards, %v", n, err)
 		}
 		for _, tt := range []struct {
@@ -36,12 +36,12 @@ func TestSubmittedWithoutAStatus(t *testing.T) {
 			before time.Time
 			want   int
 		}{{"", after, 1}, {number, after, 1}, {"999", after, 0}, {"", before, 0}} {
-			some, err := f.Unreported(ctx, tt.number, tt.before, 10)
+			some, err := f.AwaitingStatus(ctx, tt.number, tt.before, 10)
 			if err != nil || len(some) != tt.want || tt.want == 1 && some[0].ID != a.ID {
 				t.Errorf("without a status: %+v, %v; want %d", some, err, tt.want)
 			}
 		}
-		if _, err := f.Fold(ctx, f.shard, []message.Evidence{{Receipt: message.Receipt{Number: number, WAMID: "wamid.A", Status: "sent"}}}, nil); err != nil {
+		if _, err := f.Apply(ctx, f.shard, []message.MarkedReport{{StatusReport: message.StatusReport{Number: number, WAMID: "wamid.A", Status: "sent"}}}, nil); err != nil {
 			t.Fatal(err)
 		}
 		if n := owed(time.Time{}, after); n != 0 {
@@ -68,7 +68,7 @@ func TestPostpone(t *testing.T) {
 			at   time.Duration
 			want int
 		}{{0, 0}, {time.Minute, 1}} {
-			some, err := f.Doubts(ctx, f.shard, now.Add(tt.at), 10)
+			some, err := f.WindowEnded(ctx, f.shard, now.Add(tt.at), 10)
 			if err != nil || len(some) != tt.want {
 				t.Fatalf("after %s: %+v, %v", tt.at, some, err)
 			}

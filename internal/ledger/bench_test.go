@@ -63,7 +63,7 @@ type life struct {
 	all      []ledger.Accepting
 	known    []record.Record
 	attempts []message.Attempt
-	reports  []message.Evidence
+	reports  []message.MarkedReport
 }
 
 func newLife(f fixture, round, size int) *life {

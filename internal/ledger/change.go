@@ -22,7 +22,7 @@ import (
 // as it was read; for a new message, a record that does not exist.
 func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Record, changes []message.Change, at time.Time) {
 	w.Set(RecordPrefix(s)+after.ID, after.Encode())
-	was, is := before.Place(), after.Place()
+	was, is := before.ListEntry(), after.ListEntry()
 	if was.List != message.NoList && (was.List != is.List || was.Member != is.Member) {
 		w.ZRem(listKey(s, was.List), was.Member)
 	}
@@ -47,14 +47,14 @@ func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Re
 // ends reports whether a record is found by the hour in which it ends: it is final, or it is sent and in no other
 // list or index.
 func ends(r *record.Record) bool {
-	return r.State.Final() || r.State == message.Sent && len(r.Awaited()) == 0
+	return r.State.Final() || r.State == message.Sent && len(r.IndexedWAMIDs()) == 0
 }
 
 // writeNames updates the index of Meta's ids, which leads from them to messages that wait for a status. A status
 // adds an id only if no message has it: statuses that contradict each other must not lead those of one message to
 // another. Meta's answer to our own request is certain.
 func (l *Ledger) writeNames(w *store.Writes, s message.Shard, before, after record.Record) {
-	was, is := before.Awaited(), after.Awaited()
+	was, is := before.IndexedWAMIDs(), after.IndexedWAMIDs()
 	if len(was) == len(is) {
 		return // ids are added, or all of them are removed
 	}
@@ -97,14 +97,14 @@ type input struct {
 // inputOf returns the input of a move.
 func inputOf(kind record.Kind, m message.Move) (input, error) {
 	in := input{Input: record.Input{Kind: kind, Move: m}}
-	if m.Deed == nil {
+	if m.Audit == nil {
 		return in, nil
 	}
-	in.Note = strings.TrimPrefix(m.Reason+" by "+m.Deed.Actor+": "+m.Deed.Reason, " ")
-	if m.Deed.Verb == message.VerbReplay || m.Deed.Verb == message.VerbResend {
+	in.Note = strings.TrimPrefix(m.Reason+" by "+m.Audit.Actor+": "+m.Audit.Reason, " ")
+	if m.Audit.Verb == message.VerbReplay || m.Audit.Verb == message.VerbResend {
 		return in, nil // one of thousands: the audit log has one entry for all of them
 	}
-	about, err := json.Marshal(m.Deed)
+	about, err := json.Marshal(m.Audit)
 	if err != nil {
 		return in, fmt.Errorf("audit log: %w", err)
 	}

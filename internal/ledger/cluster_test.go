@@ -24,7 +24,7 @@ func TestLifeInACluster(t *testing.T) {
 			c := redistest.StartCluster(t)
 			f := openFixture(t, c.URL()+query)
 			ids := f.acceptInShards()
-			byShard := map[message.Shard][]message.Evidence{}
+			byShard := map[message.Shard][]message.MarkedReport{}
 			together(len(ids), func(i int) {
 				a, err := f.Begin(t.Context(), ids[i], 0, fmt.Sprint("w/", i), nil)
 				if err != nil || a.Verdict != message.Go {
@@ -45,8 +45,8 @@ func TestLifeInACluster(t *testing.T) {
 			}
 			for s, all := range byShard {
 				position := store.Key(s, "position")
-				results, err := f.Fold(t.Context(), s, all, map[string]string{position: "7"})
-				if err != nil || slices.ContainsFunc(results, func(f message.Folded) bool { return f != message.Applied }) {
+				results, err := f.Apply(t.Context(), s, all, map[string]string{position: "7"})
+				if err != nil || slices.ContainsFunc(results, func(f message.ApplyResult) bool { return f != message.Applied }) {
 					t.Errorf("apply: %v, %v", results, err)
 				}
 				if got := f.db.Get(t.Context(), position).Val(); got != "7" {

@@ -51,7 +51,7 @@ func (f fixture) wantConsistent(when string) {
 	f.t.Helper()
 	ctx := f.t.Context()
 	lists := map[string]map[string]int64{}
-	for _, list := range []message.List{message.Waiting, message.Doubts, message.Parking, message.Graves, message.Awaiting} {
+	for _, list := range []message.List{message.ListWaiting, message.ListInDoubt, message.ListParked, message.ListDead, message.ListAwaiting} {
 		lists[string(list)] = map[string]int64{}
 	}
 	names := map[string]map[string]string{}
@@ -63,10 +63,10 @@ func (f fixture) wantConsistent(when string) {
 		}
 	}
 	for id, r := range f.stored() {
-		if p := r.Place(); p.List != message.NoList {
+		if p := r.ListEntry(); p.List != message.NoList {
 			lists[string(p.List)][p.Member] = p.Score
 		}
-		for _, wamid := range r.Awaited() {
+		for _, wamid := range r.IndexedWAMIDs() {
 			day := "wamids:" + r.AcceptedAt.Format(time.DateOnly)
 			if names[day] == nil {
 				names[day] = map[string]string{}
@@ -220,7 +220,7 @@ func (f fixture) randomStep(rnd *rand.Rand, seed uint64, step int) {
 		}
 		f.moved(r.Open(), to)
 	case 5:
-		var all []message.Evidence
+		var all []message.MarkedReport
 		for range 1 + rnd.IntN(3) {
 			e := report(m.ID, rnd.IntN(3), "wamid.a"+m.ID+strconv.Itoa(rnd.IntN(2)), []string{"sent", "delivered", "read", "failed", "strange"}[rnd.IntN(5)])
 			if rnd.IntN(2) == 0 {

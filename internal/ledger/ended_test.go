@@ -82,7 +82,7 @@ func TestEnded(t *testing.T) {
 		if !f.moved(f.look(failed.ID), message.Move{To: message.Queued, Reason: message.ReasonReplayed}) {
 			t.Fatal("the failed one is not moved")
 		}
-		f.wantResult(message.Lower, report(failed.ID, 1, "wamid.3", "failed"))
+		f.wantResult(message.Outdated, report(failed.ID, 1, "wamid.3", "failed"))
 		second := f.begun(failed.ID, 1, "w/2")
 		f.finished(second, message.Move{To: message.Submitted, WAMID: "wamid.3b"})
 		f.wantResult(message.Applied, report(failed.ID, 2, "wamid.3b", "delivered"))

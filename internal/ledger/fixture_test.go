@@ -232,8 +232,8 @@ func (f fixture) wantLife(id string, want time.Duration) {
 		if !entered {
 			f.t.Errorf("a record that came into %s at %s is not to be forgotten %s later", r.State, r.Since(), want)
 		}
-		if got := f.names(r); !slices.Equal(got, r.Awaited()) {
-			f.t.Errorf("a message that is %s is found by %q, not by %q", r.State, got, r.Awaited())
+		if got := f.names(r); !slices.Equal(got, r.IndexedWAMIDs()) {
+			f.t.Errorf("a message that is %s is found by %q, not by %q", r.State, got, r.IndexedWAMIDs())
 		}
 	}
 }

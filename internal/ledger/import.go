@@ -71,7 +71,7 @@ func (l *Ledger) setLayout(ctx context.Context, text string) error {
 // in the index of its reference, see ImportReference. The record of an ended message is kept at least until endsAt.
 func (l *Ledger) Import(w *store.Writes, s message.Shard, r record.Record, endsAt time.Time) {
 	w.Set(RecordPrefix(s)+r.ID, r.Encode())
-	if p := r.Place(); p.List != message.NoList {
+	if p := r.ListEntry(); p.List != message.NoList {
 		w.ZAdd(listKey(s, p.List), p.Score, p.Member)
 	}
 	l.writeNames(w, s, record.Record{}, r)
@@ -96,7 +96,7 @@ func (l *Ledger) ImportReference(w *store.Writes, s message.Shard, r record.Reco
 func ReferenceKey(s message.Shard, number, ref string) string { return refKey(s, number, ref) }
 
 // ImportUnmatched stores a status that has waited for its message since a time.
-func (l *Ledger) ImportOrphan(w *store.Writes, s message.Shard, r message.Receipt, since time.Time) error {
+func (l *Ledger) ImportUnmatched(w *store.Writes, s message.Shard, r message.StatusReport, since time.Time) error {
 	o, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("encode an unmatched status: %w", err)
@@ -108,7 +108,7 @@ func (l *Ledger) ImportOrphan(w *store.Writes, s message.Shard, r message.Receip
 
 // ImportPurging makes Purge begin with the present hour: it skips no list of a later hour, even if it takes
 // long until a worker starts.
-func (l *Ledger) ImportForgetting(ctx context.Context, s message.Shard) error {
+func (l *Ledger) ImportPurging(ctx context.Context, s message.Shard) error {
 	now := l.db.Clock(ctx, RecordPrefix(s))
 	if err := l.db.SetNX(ctx, purgedKey(s), hourOf(now)-1, 0).Err(); err != nil {
 		return fmt.Errorf("set where purging begins: %w", err)
@@ -142,7 +142,7 @@ func (l *Ledger) prune(ctx context.Context, s message.Shard, list message.List, 
 	var members, ids []string
 	for i := 0; i+1 < len(pairs); i += 2 {
 		id := pairs[i]
-		if list == message.Graves {
+		if list == message.ListDead {
 			_, _, id, _ = record.DeadLetter(id)
 		}
 		members, ids = append(members, pairs[i]), append(ids, id)
@@ -153,7 +153,7 @@ func (l *Ledger) prune(ctx context.Context, s message.Shard, list message.List, 
 	}
 	var stale []any
 	for i, r := range all {
-		if p := r.Place(); !r.Exists() || p.List != list || p.Member != members[i] {
+		if p := r.ListEntry(); !r.Exists() || p.List != list || p.Member != members[i] {
 			stale = append(stale, members[i])
 		}
 	}
@@ -171,7 +171,7 @@ func (l *Ledger) Misplaced(ctx context.Context, s message.Shard, all []record.Re
 	scores := make([]*redis.FloatCmd, len(all))
 	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
 		for i, r := range all {
-			if at := r.Place(); at.List != message.NoList {
+			if at := r.ListEntry(); at.List != message.NoList {
 				scores[i] = p.ZScore(ctx, listKey(s, at.List), at.Member)
 			}
 		}
@@ -180,7 +180,7 @@ func (l *Ledger) Misplaced(ctx context.Context, s message.Shard, all []record.Re
 		return "", fmt.Errorf("read lists: %w", err)
 	}
 	for i, c := range scores {
-		if c != nil && (c.Err() != nil || int64(c.Val()) != all[i].Place().Score) {
+		if c != nil && (c.Err() != nil || int64(c.Val()) != all[i].ListEntry().Score) {
 			return all[i].ID, nil
 		}
 	}

@@ -39,8 +39,8 @@ type Options struct {
 	OpenLife      time.Duration  // of a record that Meta took and reported no final status of; 31 days: Meta keeps a message 30 days for a phone that is off
 	KeyLife       time.Duration  // of the key of a message after the end of its record; 30 days; negative: the key ends with the record
 
-	OrphanLife time.Duration // how long a status waits for a message that is not known yet; 15 minutes
-	OrphanMost int           // how many such statuses wait in a shard at most; 10,000
+	UnmatchedLife time.Duration // how long a status waits for a message that is not known yet; 15 minutes
+	UnmatchedMost int           // how many such statuses wait in a shard at most; 10,000
 
 	// Ended adds to a transaction what follows when a message leaves the state queued, or gets another task, without
 	// an attempt. It gets the message as it was before. Nil: nothing follows.
@@ -82,11 +82,11 @@ func New(db *store.DB, o Options) *Ledger {
 	if o.KeyLife == 0 {
 		o.KeyLife = 30 * 24 * time.Hour
 	}
-	if o.OrphanLife == 0 {
-		o.OrphanLife = 15 * time.Minute
+	if o.UnmatchedLife == 0 {
+		o.UnmatchedLife = 15 * time.Minute
 	}
-	if o.OrphanMost == 0 {
-		o.OrphanMost = 10_000
+	if o.UnmatchedMost == 0 {
+		o.UnmatchedMost = 10_000
 	}
 	return &Ledger{
 		db: db, o: o, tx: db.Transactions(false), accepts: db.Transactions(true),
@@ -154,14 +154,14 @@ func (l *Ledger) Read(ctx context.Context, id string) (record.Record, error) {
 }
 
 // lists has all lists of a shard.
-var lists = []message.List{message.Waiting, message.Doubts, message.Parking, message.Graves, message.Awaiting}
+var lists = []message.List{message.ListWaiting, message.ListInDoubt, message.ListParked, message.ListDead, message.ListAwaiting}
 
 // inspectTries is how often Inspect reads a record that changes again and again.
 const inspectTries = 10
 
 // Inspect returns everything stored about a message and its list entries, as they were at the same moment, or
 // message.ErrNotFound. It does not search the dead-letter list for a message that is no longer a dead letter.
-func (l *Ledger) Inspect(ctx context.Context, id string) (record.Record, []record.Place, error) {
+func (l *Ledger) Inspect(ctx context.Context, id string) (record.Record, []record.ListEntry, error) {
 	s, key, err := l.shardOf(id)
 	if err != nil {
 		return record.Record{}, nil, err
@@ -185,10 +185,10 @@ func (l *Ledger) Inspect(ctx context.Context, id string) (record.Record, []recor
 		if int(length.Val()) != r.Version() {
 			continue // it has changed since
 		}
-		var found []record.Place
+		var found []record.ListEntry
 		for i, c := range scores {
 			if c.Err() == nil {
-				found = append(found, record.Place{List: lists[i], Score: int64(c.Val()), Member: memberOf(&r, lists[i])})
+				found = append(found, record.ListEntry{List: lists[i], Score: int64(c.Val()), Member: memberOf(&r, lists[i])})
 			}
 		}
 		return r, found, nil
@@ -198,7 +198,7 @@ func (l *Ledger) Inspect(ctx context.Context, id string) (record.Record, []recor
 
 // memberOf returns the member of a message in a list.
 func memberOf(r *record.Record, list message.List) string {
-	if p := r.Place(); p.List == list {
+	if p := r.ListEntry(); p.List == list {
 		return p.Member
 	}
 	return r.ID
@@ -283,7 +283,7 @@ type Backlog struct {
 
 // Backlog counts the messages of all shards.
 func (l *Ledger) Backlog(ctx context.Context) (Backlog, error) {
-	lists := []message.List{message.Waiting, message.Doubts, message.Parking, message.Graves}
+	lists := []message.List{message.ListWaiting, message.ListInDoubt, message.ListParked, message.ListDead}
 	cards := make([][]*redis.IntCmd, len(lists))
 	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
 		clear(cards)

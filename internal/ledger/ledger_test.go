@@ -184,15 +184,15 @@ func TestStoreAway(t *testing.T) {
 		"get":    func() error { _, err := f.Get(ctx, a.ID); return err },
 		"sweep":  func() error { _, err := f.Sweep(ctx, o, message.Move{To: message.InDoubt}); return err },
 		"fold": func() error {
-			_, err := f.Fold(ctx, f.shard, []message.Evidence{report(a.ID, 1, "w1", "sent")}, nil)
+			_, err := f.Apply(ctx, f.shard, []message.MarkedReport{report(a.ID, 1, "w1", "sent")}, nil)
 			return err
 		},
 		"orphan": func() error {
-			_, err := f.Fold(ctx, f.shard, []message.Evidence{report("", 0, "w1", "sent")}, nil)
+			_, err := f.Apply(ctx, f.shard, []message.MarkedReport{report("", 0, "w1", "sent")}, nil)
 			return err
 		},
-		"rejoin": func() error { _, _, err := f.Rejoin(ctx, f.shard, time.Now()); return err },
-		"forget": func() error { _, err := f.Forget(ctx, f.shard); return err },
+		"rejoin": func() error { _, _, err := f.ApplyUnmatched(ctx, f.shard, time.Now()); return err },
+		"forget": func() error { _, err := f.Purge(ctx, f.shard); return err },
 		"list":   func() error { _, err := f.Waiting(ctx, f.shard, 0, 9); return err },
 		"by ref": func() error { _, err := f.ByRef(ctx, number, "order-1"); return err },
 		"assert": func() error {

@@ -29,7 +29,7 @@ const (
 )
 
 // listParts are the parts of a shard in the order in which they are read.
-var listParts = []message.List{message.Waiting, message.Doubts, message.Parking, message.Awaiting, sentPart, endedPart}
+var listParts = []message.List{message.ListWaiting, message.ListInDoubt, message.ListParked, message.ListAwaiting, sentPart, endedPart}
 
 // partOf returns the part from which messages of a state are read.
 func partOf(s message.State) message.List {
@@ -252,7 +252,7 @@ func (w *walk) sent(ctx context.Context, s message.Shard) error {
 	if err != nil {
 		return fmt.Errorf("read the store's clock: %w", err)
 	}
-	first, last := dayOf(now.Add(-w.l.o.OpenLife-forgetBack)), dayOf(now)
+	first, last := dayOf(now.Add(-w.l.o.OpenLife-purgeBack)), dayOf(now)
 	if !w.f.Until.IsZero() {
 		last = min(last, dayOf(w.f.Until))
 	}

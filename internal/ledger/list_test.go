@@ -70,7 +70,7 @@ func TestList(t *testing.T) {
 		}
 		by[message.Queued] = f.accepted("queued")
 		by[message.Attempting] = f.attempting("attempting").ID
-		by[message.InDoubt] = f.dead("doubt", inDoubt)
+		by[message.InDoubt] = f.dead("in doubt", inDoubt)
 		by[message.Parked] = f.parked("parked")
 		ended(message.Submitted, message.Move{To: message.Submitted, WAMID: "wamid.1"})
 		ended(message.Sent, message.Move{To: message.Submitted, WAMID: "wamid.2"}, "sent")

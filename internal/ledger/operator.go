@@ -13,7 +13,7 @@ import (
 )
 
 // ReadOpen returns the present state of a message, for a later Sweep or Move; or message.ErrNotFound.
-func (l *Ledger) Look(ctx context.Context, id string) (message.Open, error) {
+func (l *Ledger) ReadOpen(ctx context.Context, id string) (message.Open, error) {
 	r, err := l.Read(ctx, id)
 	return r.Open(), err
 }
@@ -22,7 +22,7 @@ func (l *Ledger) Look(ctx context.Context, id string) (message.Open, error) {
 // that it reached first. It may be repeated. It returns message.ErrNotFound if there is no such message.
 func (l *Ledger) Cancel(ctx context.Context, id string) (message.State, error) {
 	for {
-		o, err := l.Look(ctx, id)
+		o, err := l.ReadOpen(ctx, id)
 		if err != nil || o.State != message.Queued && o.State != message.Parked {
 			return o.State, err
 		}
@@ -42,7 +42,7 @@ func (l *Ledger) Cancel(ctx context.Context, id string) (message.State, error) {
 func (l *Ledger) InDoubt(ctx context.Context, number string, limit int) ([]message.Record, error) {
 	var found []message.Record
 	for _, s := range l.shards(number) {
-		for _, list := range []message.List{message.Parking, message.Doubts} {
+		for _, list := range []message.List{message.ListParked, message.ListInDoubt} {
 			some, err := l.records(ctx, s, list, number, "+inf", limit)
 			if err != nil {
 				return nil, err

@@ -20,7 +20,7 @@ import (
 
 func (f fixture) look(id string) message.Open {
 	f.t.Helper()
-	o, err := f.Look(f.t.Context(), id)
+	o, err := f.ReadOpen(f.t.Context(), id)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -41,8 +41,8 @@ func (f fixture) moved(o message.Open, m message.Move) bool {
 }
 
 var (
-	doubt = message.Move{To: message.InDoubt, Reason: message.ReasonNoAnswer, In: time.Minute}
-	used  = message.Move{To: message.Dead, Code: 131057, Reason: message.ReasonAttempts, Keep: true}
+	inDoubt = message.Move{To: message.InDoubt, Reason: message.ReasonNoAnswer, In: time.Minute}
+	used    = message.Move{To: message.Dead, Code: 131057, Reason: message.ReasonAttempts, Keep: true}
 )
 
 // parked makes a parked message.
@@ -78,7 +78,7 @@ func TestTheEndOfAQueuedMessage(t *testing.T) {
 		if st, err := book.Cancel(t.Context(), cancelled); st != message.Cancelled || err != nil {
 			t.Fatal(st, err)
 		}
-		o, err := book.Look(t.Context(), replaced)
+		o, err := book.ReadOpen(t.Context(), replaced)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -235,7 +235,7 @@ func TestOperatorActionsAreAudited(t *testing.T) {
 		o := f.look(id)
 		m := message.Move{
 			To: message.Queued, Reason: message.ReasonResolved,
-			Deed: &message.Deed{Verb: message.VerbNotSent, On: id, Actor: "anna", Key: "console", Reason: "she says | nothing came"},
+			Audit: &message.AuditEntry{Verb: message.VerbNotSent, On: id, Actor: "anna", Key: "console", Reason: "she says | nothing came"},
 		}
 		if !f.moved(o, m) || f.moved(o, m) { // the second as after a lost answer
 			t.Error("not moved, or twice")
@@ -422,7 +422,7 @@ func TestOperatorActionsOnAFullRedis(t *testing.T) {
 	if st, err := f.Cancel(t.Context(), waiting); st != message.Cancelled || err != nil {
 		t.Errorf("cancel: %s, %v", st, err)
 	}
-	m := message.Move{To: message.Submitted, Reason: message.ReasonResolved, Deed: &message.Deed{Verb: message.VerbSent, On: unclear, Actor: "anna", Reason: "seen"}}
+	m := message.Move{To: message.Submitted, Reason: message.ReasonResolved, Audit: &message.AuditEntry{Verb: message.VerbSent, On: unclear, Actor: "anna", Reason: "seen"}}
 	if done, err := f.Sweep(t.Context(), f.look(unclear), m); !done || err != nil {
 		t.Errorf("resolve: %t, %v", done, err)
 	}

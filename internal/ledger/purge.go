@@ -34,7 +34,7 @@ func purgedKey(s message.Shard) string { return store.Key(s, "forgotten") }
 // Purge deletes the records and tombstones of a shard whose lives have ended, with their list and index entries.
 // It returns their number, and blocks until none are left or ctx ends. A record that cannot be read stays, does not
 // stop the others from being deleted, and is named in the error.
-func (l *Ledger) Forget(ctx context.Context, s message.Shard) (n int, err error) {
+func (l *Ledger) Purge(ctx context.Context, s message.Shard) (n int, err error) {
 	now := l.db.Clock(ctx, RecordPrefix(s))
 	last, err := l.db.Get(ctx, purgedKey(s)).Int64()
 	if errors.Is(err, redis.Nil) || err == nil && last >= hourOf(now) { // Redis's clock was ahead: the following hours have not passed yet
@@ -81,7 +81,7 @@ func (l *Ledger) purgeHour(ctx context.Context, s message.Shard, hour int64, now
 		var length *redis.IntCmd
 		var some *redis.StringSliceCmd
 		err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
-			length, some = p.LLen(ctx, key), p.LRange(ctx, key, 0, forgetMost-1)
+			length, some = p.LLen(ctx, key), p.LRange(ctx, key, 0, purgeMost-1)
 		})
 		ids := some.Val()
 		if err != nil || len(ids) == 0 {
@@ -131,7 +131,7 @@ func (l *Ledger) purgeUndelivered(ctx context.Context, s message.Shard, now time
 		}
 	}
 	// Messages for which Meta's answer 200 could not be read have no id of Meta's.
-	awaiting := listKey(s, message.Awaiting)
+	awaiting := listKey(s, message.ListAwaiting)
 	for ctx.Err() == nil {
 		ids, err := l.db.ZRangeByScore(ctx, awaiting, &redis.ZRangeBy{
 			Min: "-inf", Max: fmt.Sprint(now.Add(-l.o.OpenLife).UnixMilli()), Count: purgeMost,
@@ -143,7 +143,7 @@ func (l *Ledger) purgeUndelivered(ctx context.Context, s message.Shard, now time
 		n += k
 		for i, id := range ids {
 			if err == nil && !there[i] {
-				err = l.dropEntry(ctx, s, message.Awaiting, id)
+				err = l.dropEntry(ctx, s, message.ListAwaiting, id)
 				k++
 			}
 		}
@@ -156,7 +156,7 @@ func (l *Ledger) purgeUndelivered(ctx context.Context, s message.Shard, now time
 
 // purge deletes those of some records whose lives have ended, n of them, and returns which ids lead to a record
 // that is not a tombstone. It adds the errors of records that cannot be read to unreadable.
-func (l *Ledger) forget(ctx context.Context, s message.Shard, ids []string, now time.Time, unreadable *[]error) (there []bool, n int, err error) {
+func (l *Ledger) purge(ctx context.Context, s message.Shard, ids []string, now time.Time, unreadable *[]error) (there []bool, n int, err error) {
 	there, over, errs := make([]bool, len(ids)), make([]bool, len(ids)), make([]error, len(ids)) // not to be read after an error: Decide may still run after ctx has ended
 	var changes []store.Change
 	for from := 0; from < len(ids); from += purgeTogether {
@@ -217,16 +217,16 @@ func (l *Ledger) over(r *record.Record, now time.Time) bool {
 func (l *Ledger) end(w *store.Writes, s message.Shard, r *record.Record, now time.Time) {
 	key := RecordPrefix(s) + r.ID
 	if until := l.endsAt(r).Add(l.o.KeyLife); r.Hash != "" && !r.Tombstone() && until.After(now) {
-		t := r.Entomb(until)
+		t := r.ToTombstone(until)
 		w.Set(key, t.Encode())
 		w.RPush(endedKey(s, until), r.ID)
 	} else {
 		w.Delete(key)
 	}
-	if p := r.Place(); p.List != message.NoList {
+	if p := r.ListEntry(); p.List != message.NoList {
 		w.ZRem(listKey(s, p.List), p.Member)
 	}
-	for _, wamid := range r.Awaited() {
+	for _, wamid := range r.IndexedWAMIDs() {
 		w.HDel(wamidsKey(s, r.AcceptedAt), nameOf(wamid))
 	}
 	if r.Ref != "" && !r.Tombstone() {

@@ -73,7 +73,7 @@ func (f fixture) ages(days int) {
 // purges runs Purge, and checks how many records it deleted.
 func (f fixture) purges(want int) {
 	f.t.Helper()
-	if n, err := f.Forget(f.t.Context(), f.shard); err != nil || n != want {
+	if n, err := f.Purge(f.t.Context(), f.shard); err != nil || n != want {
 		f.t.Errorf("%d were forgotten, %v; want %d", n, err, want)
 	}
 }
@@ -238,7 +238,7 @@ func TestPurgeSkipsUnreadableRecords(t *testing.T) {
 		f.Cancel(t.Context(), bad)
 		f.ages(8)
 		f.db.Set(t.Context(), ledger.RecordPrefix(f.shard)+bad, "no record", 0)
-		n, err := f.Forget(t.Context(), f.shard)
+		n, err := f.Purge(t.Context(), f.shard)
 		if n != 1 || !errors.Is(err, record.ErrFormat) || !strings.Contains(err.Error(), bad) {
 			t.Errorf("%d were forgotten, %v", n, err)
 		}
@@ -310,7 +310,7 @@ func TestPurgeOfAReplayedDeadLetter(t *testing.T) {
 				}
 			}
 		}))
-		if _, err := f.Forget(t.Context(), f.shard); err != nil {
+		if _, err := f.Purge(t.Context(), f.shard); err != nil {
 			t.Fatal(err)
 		}
 		if !once || !f.hasPayload(id) {
@@ -340,7 +340,7 @@ func TestPurgeAfterACrash(t *testing.T) {
 				t.Fatal(r.Err)
 			}
 		}
-		var reports []message.Evidence
+		var reports []message.MarkedReport
 		for _, a := range all {
 			reports = append(reports, report(a.Message.ID, 1, "wamid."+a.Message.ID, "delivered"))
 		}
@@ -361,7 +361,7 @@ func TestPurgeAfterACrash(t *testing.T) {
 		ctx, crash := context.WithCancel(t.Context())
 		dies := f.db
 		dies.AddHook(dyingAtTrim{crash})
-		f.Forget(ctx, f.shard)
+		f.Purge(ctx, f.shard)
 		if ctx.Err() == nil {
 			t.Fatal("it did not come so far")
 		}
@@ -371,7 +371,7 @@ func TestPurgeAfterACrash(t *testing.T) {
 		}
 		second := ledger.New(f.db, ledger.Options{KeyLife: -1})
 		together(2, func(i int) {
-			if _, err := []*ledger.Ledger{f.Ledger, second}[i].Forget(t.Context(), f.shard); err != nil {
+			if _, err := []*ledger.Ledger{f.Ledger, second}[i].Purge(t.Context(), f.shard); err != nil {
 				t.Error(err)
 			}
 		})

@@ -112,7 +112,7 @@ func (r *race) run(ledgers []*ledger.Ledger, i int) {
 			case <-settled:
 				return
 			}
-			o, err := ledgers[3].Look(ctx, r.id)
+			o, err := ledgers[3].ReadOpen(ctx, r.id)
 			must(err)
 			if o.State == message.Attempting {
 				_, err := ledgers[3].Move(ctx, o, message.Move{To: message.InDoubt, Reason: message.ReasonWorkerDied}, func(w *store.Writes) error { return nil })
@@ -127,7 +127,7 @@ func (r *race) run(ledgers []*ledger.Ledger, i int) {
 			case <-settled:
 				return
 			}
-			_, err := ledgers[n].Fold(ctx, r.shard, []message.Evidence{report(r.id, 1, "wamid."+r.id, status)}, nil)
+			_, err := ledgers[n].Apply(ctx, r.shard, []message.MarkedReport{report(r.id, 1, "wamid."+r.id, status)}, nil)
 			must(err)
 		})
 	}

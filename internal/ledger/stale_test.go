@@ -24,7 +24,9 @@ func TestStaleIndexEntry(t *testing.T) {
 			"overdue": func() ([]message.Open, error) {
 				return f.Overdue(t.Context(), f.shard, time.Now().Add(2*time.Hour), 9)
 			},
-			"doubts": func() ([]message.Open, error) { return f.Doubts(t.Context(), f.shard, time.Now().Add(time.Hour), 9) },
+			"doubts": func() ([]message.Open, error) {
+				return f.WindowEnded(t.Context(), f.shard, time.Now().Add(time.Hour), 9)
+			},
 		} {
 			gone, there := f.accepted(name+" gone"), f.accepted(name)
 			if name == "doubts" {
@@ -77,9 +79,9 @@ func TestListsOnlyWhatIsStillThere(t *testing.T) {
 		prepare   func(f fixture, id string) message.Attempt
 		meanwhile func(f fixture, a message.Attempt)
 	}{
-		"a doubt that another sweeper had sent again": {
+		"in doubt, and another sweeper had sent it again": {
 			func(f fixture, l *ledger.Ledger) ([]message.Open, error) {
-				return l.Doubts(f.t.Context(), f.shard, later, 9)
+				return l.WindowEnded(f.t.Context(), f.shard, later, 9)
 			},
 			func(f fixture, id string) message.Attempt {
 				a := f.begun(id, 0, "w/1")
@@ -140,7 +142,7 @@ func TestStaleEntry(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		const longAgo = 1e12
-		id, waiting := message.NewID(number, "key"), store.Key(f.shard, string(message.Waiting))
+		id, waiting := message.NewID(number, "key"), store.Key(f.shard, string(message.ListWaiting))
 		hook := &afterMGet{do: func() { f.accepted("key") }}
 		f.db.AddHook(hook)
 		f.db.ZAdd(t.Context(), waiting, redis.Z{Score: longAgo, Member: id})

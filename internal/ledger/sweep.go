@@ -25,9 +25,9 @@ func (l *Ledger) Unsettled(ctx context.Context, now map[message.Shard]time.Time)
 	l.db.Pipe(ctx, func(p redis.Pipeliner) { // each command has its own error
 		for i, s := range all {
 			counts[i] = [3]*redis.IntCmd{
-				p.ZCard(ctx, listKey(s, message.Doubts)),
-				p.ZCount(ctx, listKey(s, message.Waiting), "-inf", fmt.Sprint(now[s].UnixMilli())),
-				p.ZCount(ctx, listKey(s, message.Parking), "-inf", fmt.Sprint(now[s].Add(-message.ParkedFor).UnixMilli())),
+				p.ZCard(ctx, listKey(s, message.ListInDoubt)),
+				p.ZCount(ctx, listKey(s, message.ListWaiting), "-inf", fmt.Sprint(now[s].UnixMilli())),
+				p.ZCount(ctx, listKey(s, message.ListParked), "-inf", fmt.Sprint(now[s].Add(-message.ParkedFor).UnixMilli())),
 			}
 		}
 	})
@@ -38,8 +38,8 @@ func (l *Ledger) Unsettled(ctx context.Context, now map[message.Shard]time.Time)
 			errs = append(errs, fmt.Errorf("look for work in shard %d: %w", all[i], err))
 			continue
 		}
-		u := message.Unsettled{Shard: all[i], Doubts: c[0].Val() > 0, Overdue: c[1].Val() > 0, Forgotten: c[2].Val() > 0}
-		if u.Doubts || u.Overdue || u.Forgotten {
+		u := message.Unsettled{Shard: all[i], InDoubt: c[0].Val() > 0, Overdue: c[1].Val() > 0, ParkedTooLong: c[2].Val() > 0}
+		if u.InDoubt || u.Overdue || u.ParkedTooLong {
 			some = append(some, u)
 		}
 	}
@@ -47,28 +47,28 @@ func (l *Ledger) Unsettled(ctx context.Context, now map[message.Shard]time.Time)
 }
 
 // WindowEnded returns up to limit messages of a shard whose in-doubt window ended before until.
-func (l *Ledger) Doubts(ctx context.Context, s message.Shard, until time.Time, limit int) ([]message.Open, error) {
-	return l.open(ctx, s, message.InDoubt, message.Doubts, until, limit)
+func (l *Ledger) WindowEnded(ctx context.Context, s message.Shard, until time.Time, limit int) ([]message.Open, error) {
+	return l.open(ctx, s, message.InDoubt, message.ListInDoubt, until, limit)
 }
 
 // Parked returns up to limit messages of a shard that were parked before a time.
 func (l *Ledger) Parked(ctx context.Context, s message.Shard, before time.Time, limit int) ([]message.Open, error) {
-	return l.open(ctx, s, message.Parked, message.Parking, before, limit)
+	return l.open(ctx, s, message.Parked, message.ListParked, before, limit)
 }
 
 // Overdue returns up to limit queued messages of a shard whose deadline passed before now.
 func (l *Ledger) Overdue(ctx context.Context, s message.Shard, now time.Time, limit int) ([]message.Open, error) {
-	return l.open(ctx, s, message.Queued, message.Waiting, now, limit)
+	return l.open(ctx, s, message.Queued, message.ListWaiting, now, limit)
 }
 
 // Waiting returns messages of a shard that wait for an attempt or for its outcome, ordered by deadline, from the
 // offset-th on. A message without a record has no id.
 func (l *Ledger) Waiting(ctx context.Context, s message.Shard, offset, limit int) ([]message.Open, error) {
-	ids, err := l.db.ZRange(ctx, listKey(s, message.Waiting), int64(offset), int64(offset+limit-1)).Result()
+	ids, err := l.db.ZRange(ctx, listKey(s, message.ListWaiting), int64(offset), int64(offset+limit-1)).Result()
 	if err != nil {
 		return nil, fmt.Errorf("read waiting messages: %w", err)
 	}
-	return l.Opens(ctx, s, ids)
+	return l.ReadOpenAll(ctx, s, ids)
 }
 
 func (l *Ledger) open(ctx context.Context, s message.Shard, in message.State, list message.List, until time.Time, limit int) ([]message.Open, error) {
@@ -78,7 +78,7 @@ func (l *Ledger) open(ctx context.Context, s message.Shard, in message.State, li
 	if err != nil {
 		return nil, fmt.Errorf("read list: %w", err)
 	}
-	all, err := l.Opens(ctx, s, ids)
+	all, err := l.ReadOpenAll(ctx, s, ids)
 	errs := []error{err}
 	var found []message.Open
 	for i, o := range all {
@@ -115,7 +115,7 @@ func (l *Ledger) dropEntry(ctx context.Context, s message.Shard, list message.Li
 
 // ReadOpenAll returns the present states of messages of a shard, for a later Sweep. A message whose record does
 // not exist or cannot be read has no id; the error names those that cannot be read.
-func (l *Ledger) Opens(ctx context.Context, s message.Shard, ids []string) ([]message.Open, error) {
+func (l *Ledger) ReadOpenAll(ctx context.Context, s message.Shard, ids []string) ([]message.Open, error) {
 	all, unread, err := l.ReadReadable(ctx, s, ids)
 	if err != nil {
 		return nil, fmt.Errorf("read open messages: %w", err)

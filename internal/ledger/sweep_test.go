@@ -95,11 +95,11 @@ func TestWindowEnded(t *testing.T) {
 			{now.Add(2 * time.Minute), []string{soon.ID}},
 			{now.Add(2 * time.Hour), []string{soon.ID, late.ID}},
 		} {
-			if got := ids(f.Doubts(t.Context(), f.shard, tt.mark, 9)); !slices.Equal(got, tt.want) {
+			if got := ids(f.WindowEnded(t.Context(), f.shard, tt.mark, 9)); !slices.Equal(got, tt.want) {
 				t.Errorf("up to %s: %v, want %v", tt.mark, got, tt.want)
 			}
 		}
-		all, _ := f.Doubts(t.Context(), f.shard, now.Add(2*time.Hour), 9)
+		all, _ := f.WindowEnded(t.Context(), f.shard, now.Add(2*time.Hour), 9)
 		if o := all[0]; o.State != message.InDoubt || o.Reason != message.ReasonServerError || o.N != 1 || o.Worker != "" || now.Sub(o.Since).Abs() > time.Minute {
 			t.Errorf("%+v", o)
 		}
@@ -138,7 +138,7 @@ func TestSweepGuards(t *testing.T) {
 		read      func(id string) message.Open
 	}{
 		"settled by evidence": {func(f fixture, id string) {
-			doubt(f, id)
+			inDoubt(f, id)
 			f.apply(report(id, 1, "wamid."+id, "sent"))
 		}, asDoubt},
 		"settled by the answer": {func(f fixture, id string) {
@@ -147,15 +147,15 @@ func TestSweepGuards(t *testing.T) {
 			f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid." + id})
 		}, asDoubt},
 		"settled by another sweeper": {func(f fixture, id string) {
-			doubt(f, id)
+			inDoubt(f, id)
 			f.swept(asDoubt(id), message.Move{To: message.Parked})
 		}, asDoubt},
 		"requeued": {func(f fixture, id string) {
-			doubt(f, id)
+			inDoubt(f, id)
 			f.requeued(asDoubt(id), message.Move{To: message.Queued})
 		}, asDoubt},
-		"a later doubt": {func(f fixture, id string) {
-			doubt(f, id)
+		"in doubt again": {func(f fixture, id string) {
+			inDoubt(f, id)
 			f.requeued(asDoubt(id), message.Move{To: message.Queued})
 			f.finished(f.begun(id, 1, "w/2"), message.Move{To: message.InDoubt})
 		}, asDoubt},
@@ -206,7 +206,7 @@ func TestRequeue(t *testing.T) {
 		f.finished(a, message.Move{To: message.InDoubt, In: time.Millisecond})
 		read := func() message.Open {
 			t.Helper()
-			all, err := f.Doubts(t.Context(), f.shard, time.Now().Add(time.Minute), 9)
+			all, err := f.WindowEnded(t.Context(), f.shard, time.Now().Add(time.Minute), 9)
 			if err != nil || len(all) != 1 {
 				t.Fatalf("%v, %v", all, err)
 			}
@@ -229,7 +229,7 @@ func TestRequeue(t *testing.T) {
 		}
 		f.finished(second, message.Move{To: message.InDoubt})
 		if o := read(); o.K != 1 || o.N != 2 || o.Resent != 1 {
-			t.Errorf("the second doubt: %+v", o)
+			t.Errorf("the second time in doubt: %+v", o)
 		}
 		f.swept(read(), message.Move{To: message.Parked})
 		if !f.hasPayload(a.ID) {
@@ -281,7 +281,7 @@ func TestSweepSkipsUnreadableRecords(t *testing.T) {
 		for name, read := range map[string]func() ([]message.Open, error){
 			"overdue": func() ([]message.Open, error) { return f.Overdue(ctx, f.shard, far, 9) },
 			"waiting": func() ([]message.Open, error) { return f.Waiting(ctx, f.shard, 0, 9) },
-			"opens":   func() ([]message.Open, error) { return f.Opens(ctx, f.shard, []string{bad, good}) },
+			"opens":   func() ([]message.Open, error) { return f.ReadOpenAll(ctx, f.shard, []string{bad, good}) },
 		} {
 			all, err := read()
 			if err == nil {
@@ -314,14 +314,14 @@ func TestUnsettled(t *testing.T) {
 		look(time.Now())
 		far := time.Now().Add(30 * day)
 		look(far, message.Unsettled{Shard: f.shard, Overdue: true}) // its deadline has passed
-		a := f.attempting("doubt")
+		a := f.attempting("in doubt")
 		parkable := a.ID
 		f.finished(a, inDoubt)
-		look(time.Now(), message.Unsettled{Shard: f.shard, Doubts: true})
-		look(far, message.Unsettled{Shard: f.shard, Doubts: true, Overdue: true})
+		look(time.Now(), message.Unsettled{Shard: f.shard, InDoubt: true})
+		look(far, message.Unsettled{Shard: f.shard, InDoubt: true, Overdue: true})
 		f.swept(message.Open{ID: parkable, State: message.InDoubt, N: 1}, message.Move{To: message.Parked, Reason: message.ReasonNoAnswer})
 		look(time.Now())
-		look(time.Now().Add(31*day), message.Unsettled{Shard: f.shard, Overdue: true, Forgotten: true})
+		look(time.Now().Add(31*day), message.Unsettled{Shard: f.shard, Overdue: true, ParkedTooLong: true})
 		all, err := f.Parked(t.Context(), f.shard, time.Now().Add(day), 9)
 		if len(all) != 1 || err != nil || all[0].ID != parkable {
 			t.Errorf("parked: %+v, %v", all, err)

@@ -57,7 +57,7 @@ func TestAKeyOutlivesItsRecord(t *testing.T) {
 		read.Accepted = r.Incarnation()
 		f.wantResult(message.Applied, read)
 		f.wantResult(message.Repeated, read)
-		f.wantResult(message.Lower, report(m.ID, 1, "wamid.1", "delivered"))
+		f.wantResult(message.Outdated, report(m.ID, 1, "wamid.1", "delivered"))
 		f.wantState(m.ID, message.Read)
 		f.wantResult(message.Applied, report(cancelled, 1, "wamid.2", "sent"))
 		if got := f.changes(m.ID); got[len(got)-1] != "read 1 wamid.1 0 " {
@@ -133,13 +133,13 @@ func TestPurgeLeavesAKeyThatIsUsedAgain(t *testing.T) {
 		f.db.AddHook(beforeReadOf(ledger.RecordPrefix(f.shard)+id, func() {
 			if !once {
 				once = true
-				if n, err := second.Forget(t.Context(), f.shard); n != 1 || err != nil {
+				if n, err := second.Purge(t.Context(), f.shard); n != 1 || err != nil {
 					t.Errorf("the other worker forgot %d, %v", n, err)
 				}
 				f.accepted("k")
 			}
 		}))
-		if _, err := f.Forget(t.Context(), f.shard); err != nil {
+		if _, err := f.Purge(t.Context(), f.shard); err != nil {
 			t.Fatal(err)
 		}
 		if !once {

@@ -33,7 +33,7 @@ func unmatchedKey(s message.Shard) string { return store.Key(s, "orphans") }
 func unmatchedSinceKey(s message.Shard) string { return store.Key(s, "orphans:since") }
 
 // findIDs adds our ids to statuses without a marker, if Meta's id is known.
-func (l *Ledger) name(ctx context.Context, s message.Shard, reports []message.Evidence) error {
+func (l *Ledger) findIDs(ctx context.Context, s message.Shard, reports []message.MarkedReport) error {
 	var places []int
 	for i, e := range reports {
 		if _, known := e.State(); known && e.ID == "" && e.WAMID != "" {
@@ -72,12 +72,12 @@ func (l *Ledger) name(ctx context.Context, s message.Shard, reports []message.Ev
 func (l *Ledger) longestLife() time.Duration { return l.o.OpenLife + 7*24*time.Hour }
 
 // addUnmatched stores statuses that wait for their message. The same status waits once.
-func (l *Ledger) addUnmatched(ctx context.Context, s message.Shard, unmatched []message.Evidence) store.Change {
+func (l *Ledger) addUnmatched(ctx context.Context, s message.Shard, unmatched []message.MarkedReport) store.Change {
 	key := unmatchedKey(s)
 	return store.Change{Slot: key, Decide: func(_ []string, w *store.Writes) error {
 		now := l.db.Clock(ctx, key)
 		for _, e := range unmatched {
-			o, err := json.Marshal(e.Receipt)
+			o, err := json.Marshal(e.StatusReport)
 			if err != nil {
 				return err
 			}
@@ -90,7 +90,7 @@ func (l *Ledger) addUnmatched(ctx context.Context, s message.Shard, unmatched []
 
 // ApplyAllUnmatched is ApplyUnmatched for all shards that have unmatched statuses to try again, and it limits how
 // many wait. One round trip finds these shards. It returns how many statuses it dropped without applying them.
-func (l *Ledger) RejoinAll(ctx context.Context) (dropped int, err error) {
+func (l *Ledger) ApplyAllUnmatched(ctx context.Context) (dropped int, err error) {
 	now := make([]time.Time, l.o.Shards)
 	due, waiting := make([]*redis.IntCmd, l.o.Shards), make([]*redis.IntCmd, l.o.Shards)
 	err = l.db.Pipe(ctx, func(p redis.Pipeliner) {
@@ -105,12 +105,12 @@ func (l *Ledger) RejoinAll(ctx context.Context) (dropped int, err error) {
 	}
 	for i, s := range l.o.Shards.All() {
 		if due[i].Val() > 0 {
-			_, n, err := l.Rejoin(ctx, s, now[i])
+			_, n, err := l.ApplyUnmatched(ctx, s, now[i])
 			if dropped += n; err != nil {
 				return dropped, fmt.Errorf("apply unmatched statuses: %w", err)
 			}
 		}
-		if over := waiting[i].Val() - int64(l.o.OrphanMost); over > 0 {
+		if over := waiting[i].Val() - int64(l.o.UnmatchedMost); over > 0 {
 			n, err := l.dropOldest(ctx, s, over)
 			if dropped += n; err != nil {
 				return dropped, fmt.Errorf("drop the oldest unmatched statuses: %w", err)
@@ -153,7 +153,7 @@ func removeUnmatched(w *store.Writes, s message.Shard, texts []string) {
 
 // ApplyUnmatched applies the unmatched statuses of a shard whose message is known now. It returns how many it
 // applied, and how many it dropped because they had waited long enough.
-func (l *Ledger) Rejoin(ctx context.Context, s message.Shard, now time.Time) (applied, dropped int, err error) {
+func (l *Ledger) ApplyUnmatched(ctx context.Context, s message.Shard, now time.Time) (applied, dropped int, err error) {
 	texts, err := l.db.ZRangeByScore(ctx, unmatchedKey(s), &redis.ZRangeBy{
 		Min: "-inf", Max: strconv.FormatInt(now.UnixMilli(), 10), Count: unmatchedBatch,
 	}).Result()
@@ -164,11 +164,11 @@ func (l *Ledger) Rejoin(ctx context.Context, s message.Shard, now time.Time) (ap
 	if err != nil {
 		return 0, 0, err
 	}
-	reports := make([]message.Evidence, len(texts))
+	reports := make([]message.MarkedReport, len(texts))
 	var unreadable []string
 	for i, t := range texts {
 		var err error
-		if reports[i].Receipt, err = message.DecodeReceipt([]byte(t)); err != nil {
+		if reports[i].StatusReport, err = message.DecodeStatusReport([]byte(t)); err != nil {
 			unreadable = append(unreadable, t)
 		}
 	}
@@ -178,9 +178,9 @@ func (l *Ledger) Rejoin(ctx context.Context, s message.Shard, now time.Time) (ap
 	if err := l.findIDs(ctx, s, reports); err != nil {
 		return 0, 0, err
 	}
-	found := slices.DeleteFunc(slices.Clone(reports), func(e message.Evidence) bool { return e.ID == "" })
+	found := slices.DeleteFunc(slices.Clone(reports), func(e message.MarkedReport) bool { return e.ID == "" })
 	if len(found) > 0 {
-		if _, err := l.Fold(ctx, s, found, nil); err != nil {
+		if _, err := l.Apply(ctx, s, found, nil); err != nil {
 			return 0, 0, err
 		}
 	}
@@ -191,10 +191,10 @@ func (l *Ledger) Rejoin(ctx context.Context, s message.Shard, now time.Time) (ap
 		switch {
 		case reports[i].ID != "":
 			over = append(over, t)
-		case waited >= l.o.OrphanLife:
+		case waited >= l.o.UnmatchedLife:
 			over, dropped = append(over, t), dropped+1
 		default:
-			wait[t] = now.Add(min(max(3*waited, unmatchedFirst), l.o.OrphanLife-waited)).UnixMilli()
+			wait[t] = now.Add(min(max(3*waited, unmatchedFirst), l.o.UnmatchedLife-waited)).UnixMilli()
 		}
 	}
 	return len(found), dropped, l.tx.Do(ctx, 0, store.Change{Slot: unmatchedKey(s), Decide: func(_ []string, w *store.Writes) error {

@@ -16,7 +16,7 @@ import (
 // were applied.
 func (f fixture) appliedUnmatched() int {
 	f.t.Helper()
-	n, _, err := f.Rejoin(f.t.Context(), f.shard, time.Now().Add(10*time.Minute))
+	n, _, err := f.ApplyUnmatched(f.t.Context(), f.shard, time.Now().Add(10*time.Minute))
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -39,8 +39,8 @@ func TestUnmatchedStatuses(t *testing.T) {
 		e.Code, e.Marker = 131049, "of another system"
 		timeless := report("", 0, "wamid.1", "sent")
 		timeless.At = time.Time{}
-		for _, e := range []message.Evidence{e, e, timeless, report("", 0, "wamid.2", "sent")} {
-			f.wantResult(message.Orphan, e)
+		for _, e := range []message.MarkedReport{e, e, timeless, report("", 0, "wamid.2", "sent")} {
+			f.wantResult(message.Unmatched, e)
 			time.Sleep(2 * time.Millisecond) // the same report comes at another time
 		}
 		if n := f.waiting(); n != 3 {
@@ -48,7 +48,7 @@ func TestUnmatchedStatuses(t *testing.T) {
 		}
 		rejoin := func(after time.Duration) (applied, dropped int) {
 			t.Helper()
-			applied, dropped, err := f.Rejoin(t.Context(), f.shard, time.Now().Add(after))
+			applied, dropped, err := f.ApplyUnmatched(t.Context(), f.shard, time.Now().Add(after))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -94,7 +94,7 @@ func TestStatusesOfOtherEnvironmentsDoNotWait(t *testing.T) {
 		a := f.attempting("k1")
 		f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid.1"})
 		known, unknown := report("", 0, "wamid.1", "sent"), report("", 0, "wamid.2", "sent")
-		known.Other, unknown.Other = true, true
+		known.OtherEnvironment, unknown.OtherEnvironment = true, true
 		f.wantResult(message.Applied, known)
 		f.wantResult(message.OtherEnvironment, unknown)
 		if n := f.waiting(); n != 0 {
@@ -109,16 +109,16 @@ func TestUnmatchedStatusesAreBounded(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		const most, all = 300, 1000
-		f.Ledger = ledger.New(f.db, ledger.Options{OrphanMost: most})
+		f.Ledger = ledger.New(f.db, ledger.Options{UnmatchedMost: most})
 		for i := range 10 {
-			var some []message.Evidence
+			var some []message.MarkedReport
 			for j := range all / 10 {
 				some = append(some, report("", 0, fmt.Sprint("wamid.", i, ".", j), "sent"))
 			}
 			f.apply(some...)
 			time.Sleep(2 * time.Millisecond) // they come later than those before
 		}
-		dropped, err := f.RejoinAll(t.Context())
+		dropped, err := f.ApplyAllUnmatched(t.Context())
 		if err != nil || dropped != all-most {
 			t.Errorf("%d were dropped, %v; want %d", dropped, err, all-most)
 		}
@@ -130,7 +130,7 @@ func TestUnmatchedStatusesAreBounded(t *testing.T) {
 				t.Errorf("an early one stayed: %s", text)
 			}
 		}
-		if dropped, err := f.RejoinAll(t.Context()); err != nil || dropped != 0 {
+		if dropped, err := f.ApplyAllUnmatched(t.Context()); err != nil || dropped != 0 {
 			t.Errorf("once more: %d, %v", dropped, err)
 		}
 	})
@@ -142,7 +142,7 @@ func TestUnmatchedStatusInTheBatchThatNamesIt(t *testing.T) {
 	on(t, func(t *testing.T, f fixture) {
 		a := f.attempting("k1")
 		got := f.apply(report("", 0, "wamid.1", "read"), report(a.ID, 1, "wamid.1", "sent"))
-		if want := []message.Folded{message.Orphan, message.Applied}; !slices.Equal(got, want) {
+		if want := []message.ApplyResult{message.Unmatched, message.Applied}; !slices.Equal(got, want) {
 			t.Errorf("%v, want %v", got, want)
 		}
 		if n := f.appliedUnmatched(); n != 1 {

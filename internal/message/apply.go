@@ -3,12 +3,12 @@ package message
 import "time"
 
 // MarkedReport is a status report with the contents of its marker.
-type Evidence struct {
-	Receipt
-	ID       string // our message, when the report has a valid marker of this installation; empty: find the message by the wamid
-	Attempt  int    // the attempt that the marker names; 0: none
-	Other    bool   // the marker is one of another environment: if no message has the wamid now, none will get it
-	Accepted int64  // which record of the id the marker names: Unix milliseconds of its acceptance; 0: none
+type MarkedReport struct {
+	StatusReport
+	ID               string // our message, when the report has a valid marker of this installation; empty: find the message by the wamid
+	Attempt          int    // the attempt that the marker names; 0: none
+	OtherEnvironment bool   // the marker is one of another environment: if no message has the wamid now, none will get it
+	Accepted         int64  // which record of the id the marker names: Unix milliseconds of its acceptance; 0: none
 
 	// What the store found when it applied the report:
 	Template string // of the message
@@ -16,23 +16,23 @@ type Evidence struct {
 }
 
 // ApplyResult is the result of applying a status. The set is closed, because it is also a metric label.
-type Folded string
+type ApplyResult string
 
 // The results.
 const (
-	Applied          Folded = "applied"           // the status raised the state of the record
-	Repeated         Folded = "repeat"            // the record has this state already
-	Lower            Folded = "outdated"          // the record has a later state already: Meta's statuses arrive in any order
-	Orphan           Folded = "unmatched"         // no record has that wamid yet; the status waits for one
-	OtherEnvironment Folded = "other_environment" // no record has that wamid, and the marker is one of another environment
-	NoRecord         Folded = "no_record"         // the marker is ours, and the record was deleted at the end of its life
-	Duplicate        Folded = "duplicate"         // it proves that Meta accepted the message a second time: the message was sent twice
-	UnknownStatus    Folded = "unknown_status"    // a status that this version does not know; it is kept in the stream only
+	Applied          ApplyResult = "applied"           // the status raised the state of the record
+	Repeated         ApplyResult = "repeat"            // the record has this state already
+	Outdated         ApplyResult = "outdated"          // the record has a later state already: Meta's statuses arrive in any order
+	Unmatched        ApplyResult = "unmatched"         // no record has that wamid yet; the status waits for one
+	OtherEnvironment ApplyResult = "other_environment" // no record has that wamid, and the marker is one of another environment
+	NoRecord         ApplyResult = "no_record"         // the marker is ours, and the record was deleted at the end of its life
+	Duplicate        ApplyResult = "duplicate"         // it proves that Meta accepted the message a second time: the message was sent twice
+	UnknownStatus    ApplyResult = "unknown_status"    // a status that this version does not know; it is kept in the stream only
 )
 
 // ApplyResults returns every value of ApplyResult.
-func AllFolded() []Folded {
-	return []Folded{Applied, Repeated, Lower, Orphan, OtherEnvironment, NoRecord, Duplicate, UnknownStatus}
+func ApplyResults() []ApplyResult {
+	return []ApplyResult{Applied, Repeated, Outdated, Unmatched, OtherEnvironment, NoRecord, Duplicate, UnknownStatus}
 }
 
 // LastReceived is when Meta's latest webhooks came. If none came although some were due, Meta's webhooks do

@@ -48,8 +48,8 @@ type Move struct {
 	Resend bool          // with Queued: the policy of the class ordered a resend
 	Keep   bool          // keep the payload although the new state would drop it
 
-	Deed      *Deed     // the operator action that ordered the change; nil: none did
-	ExpiresAt time.Time // a new deadline; zero: the deadline stays
+	Audit     *AuditEntry // the operator action that ordered the change; nil: none did
+	ExpiresAt time.Time   // a new deadline; zero: the deadline stays
 }
 
 // ParkedFor is how long a parked message waits for an operator. Then it fails with the reason undetermined.
@@ -57,9 +57,9 @@ const ParkedFor = 30 * 24 * time.Hour
 
 // Unsettled is a shard and the kinds of work that the sweeper may find in it.
 type Unsettled struct {
-	Shard           Shard
-	Doubts, Overdue bool
-	Forgotten       bool // messages that are parked for longer than ParkedFor
+	Shard            Shard
+	InDoubt, Overdue bool
+	ParkedTooLong    bool // messages that are parked for longer than ParkedFor
 }
 
 // Open is an open message as the sweeper reads it.

@@ -3,7 +3,7 @@ package message
 import "time"
 
 // AuditEntry is an entry of the audit log: an action of an operator, with the reason.
-type Deed struct {
+type AuditEntry struct {
 	At     time.Time `json:"at,omitzero" doc:"When, by the store's clock."`
 	Verb   string    `json:"verb" doc:"hold, release, sent, not-sent, cancel, replay or resend."`
 	On     string    `json:"on" doc:"The id of the message, or the name of what is held."`

@@ -45,21 +45,21 @@ func DefaultClass(c Content) Class {
 }
 
 // InDoubtPolicy is what to do with an in-doubt message at the end of its window, when no status has arrived.
-type OnDoubt string
+type InDoubtPolicy string
 
 // The policies.
 const (
-	Resend OnDoubt = "resend" // send once more, if enough time is left
-	Park   OnDoubt = "park"   // wait for an operator
-	Close  OnDoubt = "close"  // failed with the reason undetermined; never sent again
+	Resend InDoubtPolicy = "resend" // send once more, if enough time is left
+	Park   InDoubtPolicy = "park"   // wait for an operator
+	Close  InDoubtPolicy = "close"  // failed with the reason undetermined; never sent again
 )
 
 // Policy says how Sluice treats messages of a class.
 type Policy struct {
-	Deadline    time.Duration // from the acceptance to the last moment at which an attempt may start
-	DoubtWindow time.Duration // how long to wait for a status after a request without an answer
-	OnDoubt     OnDoubt       // what to do at the end of that window
-	ErrorWindow time.Duration // how long to wait for a status after a server error, before the retry
+	Deadline      time.Duration // from the acceptance to the last moment at which an attempt may start
+	InDoubtWindow time.Duration // how long to wait for a status after a request without an answer
+	InDoubtPolicy InDoubtPolicy // what to do at the end of that window
+	ErrorWindow   time.Duration // how long to wait for a status after a server error, before the retry
 	// RepeatWindow is how long to wait, after a time in which webhooks were refused or missed, for Meta to
 	// repeat them. Only then is a missing status taken for proof that there is none.
 	RepeatWindow time.Duration
@@ -69,12 +69,12 @@ type Policy struct {
 func DefaultPolicy(c Class) Policy {
 	switch c {
 	case Authentication:
-		return Policy{Deadline: 10 * time.Minute, DoubtWindow: 45 * time.Second, OnDoubt: Resend, ErrorWindow: 10 * time.Second, RepeatWindow: ReportsWithin}
+		return Policy{Deadline: 10 * time.Minute, InDoubtWindow: 45 * time.Second, InDoubtPolicy: Resend, ErrorWindow: 10 * time.Second, RepeatWindow: ReportsWithin}
 	case Service:
-		return Policy{Deadline: 24 * time.Hour, DoubtWindow: 2 * time.Minute, OnDoubt: Park, ErrorWindow: 30 * time.Second, RepeatWindow: ReportsWithin}
+		return Policy{Deadline: 24 * time.Hour, InDoubtWindow: 2 * time.Minute, InDoubtPolicy: Park, ErrorWindow: 30 * time.Second, RepeatWindow: ReportsWithin}
 	case Utility:
-		return Policy{Deadline: 24 * time.Hour, DoubtWindow: 15 * time.Minute, OnDoubt: Park, ErrorWindow: 30 * time.Second, RepeatWindow: ReportsWithin}
+		return Policy{Deadline: 24 * time.Hour, InDoubtWindow: 15 * time.Minute, InDoubtPolicy: Park, ErrorWindow: 30 * time.Second, RepeatWindow: ReportsWithin}
 	default:
-		return Policy{Deadline: 7 * 24 * time.Hour, DoubtWindow: 24 * time.Hour, OnDoubt: Close, ErrorWindow: 30 * time.Second, RepeatWindow: ReportsWithin}
+		return Policy{Deadline: 7 * 24 * time.Hour, InDoubtWindow: 24 * time.Hour, InDoubtPolicy: Close, ErrorWindow: 30 * time.Second, RepeatWindow: ReportsWithin}
 	}
 }

@@ -28,7 +28,7 @@ type Event struct {
 	Field   string          `json:"field,omitempty" doc:"The field of Meta's webhook, for example messages. In events from Meta."`
 	State   *Change         `json:"state,omitempty" when:"type=message" doc:"The change."`
 	Message *Context        `json:"message,omitempty" when:"type=message" doc:"The message whose state changed."`
-	Receipt *Receipt        `json:"report,omitempty" when:"type=status" doc:"The members of Meta's status that Sluice uses."`
+	Report  *StatusReport   `json:"report,omitempty" when:"type=status" doc:"The members of Meta's status that Sluice uses."`
 	Gap     *Gap            `json:"gap,omitempty" when:"type=gap" doc:"The missed events, and the consumer group that missed them."`
 	Meta    json.RawMessage `json:"meta,omitempty" doc:"Meta's own object, unchanged: a status, a message with its contact, or an update's value."`
 }

@@ -13,9 +13,9 @@ func DecodeEvent(text []byte) (Event, error) {
 		return e, err
 	}
 	var old struct {
-		Number  string     `json:"number"`
-		WABA    string     `json:"waba"`
-		Receipt *receiptV1 `json:"receipt"`
+		Number  string          `json:"number"`
+		WABA    string          `json:"waba"`
+		Receipt *statusReportV1 `json:"receipt"`
 		Message struct {
 			From string `json:"from"`
 		} `json:"message"`
@@ -25,7 +25,7 @@ func DecodeEvent(text []byte) (Event, error) {
 	}
 	e.Version, e.Number, e.WABA = EventVersion, old.Number, old.WABA
 	if old.Receipt != nil {
-		e.Receipt = old.Receipt.receipt()
+		e.Report = old.Receipt.report()
 	}
 	if e.Message != nil {
 		e.Message.From = old.Message.From
@@ -34,19 +34,19 @@ func DecodeEvent(text []byte) (Event, error) {
 }
 
 // DecodeStatusReport reads a status report that is stored alone, also with the member names of version 1.
-func DecodeReceipt(text []byte) (Receipt, error) {
-	var r receiptV1
+func DecodeStatusReport(text []byte) (StatusReport, error) {
+	var r statusReportV1
 	err := json.Unmarshal(text, &r)
-	return *r.receipt(), err
+	return *r.report(), err
 }
 
 // statusReportV1 is a status report with the member that had another name in version 1.
-type receiptV1 struct {
-	Receipt
+type statusReportV1 struct {
+	StatusReport
 	Sender string `json:"number"`
 }
 
-func (r *receiptV1) receipt() *Receipt {
+func (r *statusReportV1) report() *StatusReport {
 	r.Number = cmp.Or(r.Number, r.Sender)
-	return &r.Receipt
+	return &r.StatusReport
 }

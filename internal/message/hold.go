@@ -47,13 +47,13 @@ func (h Hold) Concerns(c Context) bool {
 }
 
 // QueueStatus is what a queued message waits for, except what its record says.
-type Standing struct {
-	Holds []Hold
-	Task  TaskState
-	Until time.Time     // with TaskDelayed: when the task is due
-	Ahead int           // with TaskWaiting: how many messages of its class are before it
-	About bool          // Ahead is an upper bound: too many messages are before it to count them
-	In    time.Duration // with TaskWaiting: about how long until it leaves
+type QueueStatus struct {
+	Holds       []Hold
+	Task        TaskState
+	Until       time.Time     // with TaskDelayed: when the task is due
+	Ahead       int           // with TaskWaiting: how many messages of its class are before it
+	Approximate bool          // Ahead is an upper bound: too many messages are before it to count them
+	In          time.Duration // with TaskWaiting: about how long until it leaves
 }
 
 // TaskState says where the task of a queued message is.
@@ -63,6 +63,6 @@ type TaskState string
 const (
 	TaskWaiting TaskState = "waiting" // it waits for a slot of its number
 	TaskDelayed TaskState = "delayed" // it waits for its time
-	TaskTaken   TaskState = "taken"   // a worker has fetched it
-	TaskGone    TaskState = "gone"
+	TaskFetched TaskState = "taken"   // a worker has fetched it
+	TaskMissing TaskState = "gone"
 )

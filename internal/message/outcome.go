@@ -22,7 +22,7 @@ func Kinds() []Kind {
 }
 
 // InDoubt reports whether Meta may have taken the message without an answer that says so.
-func (k Kind) Doubt() bool { return k == ServerError || k == NoAnswer }
+func (k Kind) InDoubt() bool { return k == ServerError || k == NoAnswer }
 
 // Limit is the limit that a throttled message reached.
 type Limit string
@@ -32,7 +32,7 @@ const (
 	LimitNumber Limit = "number" // the sender's throughput
 	LimitPair   Limit = "pair"   // what one recipient may get from the sender
 	LimitRest   Limit = "rest"   // the sender must pause for RetryAfter: its account is in maintenance
-	LimitApp    Limit = "app"    // the limit of the app, the token or the account: every number with the same token pauses
+	LimitApp    Limit = "app"    // the limit of the app, the token or the account: every number with the same token or account pauses
 )
 
 // HoldOn is what must be corrected before messages can be sent.

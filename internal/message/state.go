@@ -27,12 +27,12 @@ type List string
 
 // The lists. A message is in at most one.
 const (
-	NoList   List = ""
-	Waiting  List = "waiting"  // waits for an attempt or for its outcome; ordered by deadline
-	Doubts   List = "doubts"   // waits for a status; ordered by the end of the in-doubt window
-	Parking  List = "parked"   // waits for an operator; ordered by when it was parked
-	Graves   List = "dead"     // the dead-letter list; ordered by when the message became dead
-	Awaiting List = "awaiting" // waits for its first status; ordered by when Meta took the message
+	NoList       List = ""
+	ListWaiting  List = "waiting"  // waits for an attempt or for its outcome; ordered by deadline
+	ListInDoubt  List = "doubts"   // waits for a status; ordered by the end of the in-doubt window
+	ListParked   List = "parked"   // waits for an operator; ordered by when it was parked
+	ListDead     List = "dead"     // the dead-letter list; ordered by when the message became dead
+	ListAwaiting List = "awaiting" // waits for its first status; ordered by when Meta took the message
 )
 
 // states has everything about each state. A new state is a row here.
@@ -45,11 +45,11 @@ var states = []struct {
 	list     List
 	meaning  string // for people; see Meaning
 }{
-	{Queued, 'q', 0, false, true, Waiting, "Waits for its turn, or until next_at."},
-	{Attempting, 'a', 10, false, true, Waiting, "A worker has recorded an attempt. Its request may be on the way to Meta."},
-	{InDoubt, 'i', 20, false, true, Doubts, "An attempt ended without a definite answer: Meta may have taken the message."},
-	{Parked, 'p', 30, false, true, Parking, "The in-doubt window is over, and an operator has to decide."},
-	{Submitted, 's', 40, false, false, Awaiting, "Meta took the message and has reported no status of it yet."},
+	{Queued, 'q', 0, false, true, ListWaiting, "Waits for its turn, or until next_at."},
+	{Attempting, 'a', 10, false, true, ListWaiting, "A worker has recorded an attempt. Its request may be on the way to Meta."},
+	{InDoubt, 'i', 20, false, true, ListInDoubt, "An attempt ended without a definite answer: Meta may have taken the message."},
+	{Parked, 'p', 30, false, true, ListParked, "The in-doubt window is over, and an operator has to decide."},
+	{Submitted, 's', 40, false, false, ListAwaiting, "Meta took the message and has reported no status of it yet."},
 	{Sent, 't', 50, false, false, NoList, "Meta reports that the message is on its way to the recipient's phone."},
 	{Delivered, 'd', 60, true, false, NoList, "Meta reports that the message is on the recipient's phone."},
 	{Read, 'r', 70, true, false, NoList, "Meta reports that the recipient read the message."},
@@ -58,7 +58,7 @@ var states = []struct {
 	{Rejected, 'j', 35, true, false, NoList, "Meta refused the message for good."},
 	{Expired, 'x', 35, true, false, NoList, "The deadline passed before Meta took the message."},
 	{Cancelled, 'c', 35, true, false, NoList, "The caller or an operator cancelled the message."},
-	{Dead, 'b', 35, true, false, Graves, "Given up. The message is in the dead-letter list, and an operator can send it again."},
+	{Dead, 'b', 35, true, false, ListDead, "Given up. The message is in the dead-letter list, and an operator can send it again."},
 }
 
 // undetermined is the rank of an in-doubt message that was closed: below submitted.

@@ -3,7 +3,7 @@ package message
 import "time"
 
 // StatusReport is one status of a message in a signed webhook of Meta's.
-type Receipt struct {
+type StatusReport struct {
 	Number string      `json:"phone_number_id" doc:"Meta's id of the sending number."`
 	WAMID  string      `json:"wamid" doc:"Meta's id of the message."`
 	Status string      `json:"status" doc:"sent, delivered, read, played, failed, or something newer."`
@@ -21,7 +21,7 @@ const paymentStatus = "payment"
 
 // State returns the state that a status report proves. It is false for a status that says nothing about the
 // delivery of the message, or that is unknown.
-func (r Receipt) State() (State, bool) {
+func (r StatusReport) State() (State, bool) {
 	if r.Type == paymentStatus || r.Participant != "" && r.Status == "failed" {
 		return "", false
 	}

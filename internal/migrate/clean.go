@@ -23,10 +23,10 @@ func (m *migration) clean(ctx context.Context) error {
 			return err
 		}
 	}
-	err := m.db.EachKey(ctx, pattern(orphansPrefix), "list", func(keys []string) error {
-		for s, wamids := range byShard(keys, orphansPrefix) {
+	err := m.db.EachKey(ctx, pattern(unmatchedPrefix), "list", func(keys []string) error {
+		for s, wamids := range byShard(keys, unmatchedPrefix) {
 			for _, wamid := range wamids {
-				if err := m.orphans(ctx, s, store.Key(s, orphansPrefix+wamid)); err != nil {
+				if err := m.unmatched(ctx, s, store.Key(s, unmatchedPrefix+wamid)); err != nil {
 					return err
 				}
 			}
@@ -85,7 +85,7 @@ func (m *migration) unlink(ctx context.Context, keys []string, prefix string) er
 }
 
 // unmatched moves the statuses of one of Meta's ids to the new list of statuses that wait.
-func (m *migration) orphans(ctx context.Context, s message.Shard, key string) error {
+func (m *migration) unmatched(ctx context.Context, s message.Shard, key string) error {
 	texts, err := m.db.LRange(ctx, key, 0, -1).Result()
 	if err != nil {
 		return err
@@ -94,19 +94,19 @@ func (m *migration) orphans(ctx context.Context, s message.Shard, key string) er
 	if err != nil {
 		return err
 	}
-	waited := min(max(0, orphanLife-left), orphanLife)
+	waited := min(max(0, unmatchedLife-left), unmatchedLife)
 	n := 0
 	err = m.tx.Do(ctx, 0, store.Change{Slot: key, Durable: true, Decide: func(_ []string, w *store.Writes) error {
 		n = 0
 		since := m.db.Clock(ctx, key).Add(-waited)
 		for _, text := range texts {
 			e, err := message.DecodeEvent([]byte(text))
-			if err != nil || e.Receipt == nil {
+			if err != nil || e.Report == nil {
 				w.Do("xadd", events.DeadKey(s), "*", "why", "not a status", oldField, text)
 				continue
 			}
 			n++
-			if err := m.ledger.ImportOrphan(w, s, *e.Receipt, since.Truncate(time.Millisecond)); err != nil {
+			if err := m.ledger.ImportUnmatched(w, s, *e.Report, since.Truncate(time.Millisecond)); err != nil {
 				return err
 			}
 		}
@@ -114,7 +114,7 @@ func (m *migration) orphans(ctx context.Context, s message.Shard, key string) er
 		return nil
 	}})
 	if err == nil {
-		m.n.Orphans += n
+		m.n.Unmatched += n
 	}
 	return err
 }
@@ -176,10 +176,10 @@ func (m *migration) count(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = m.db.EachKey(ctx, pattern(orphansPrefix), "list", func(keys []string) error {
+	err = m.db.EachKey(ctx, pattern(unmatchedPrefix), "list", func(keys []string) error {
 		for _, key := range keys {
 			n, err := m.db.LLen(ctx, key).Result()
-			if m.n.Orphans += int(n); err != nil {
+			if m.n.Unmatched += int(n); err != nil {
 				return err
 			}
 		}

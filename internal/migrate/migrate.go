@@ -41,7 +41,7 @@ type Counts struct {
 	Converted int                   // messages
 	Tasks     int                   // of stopped workers, which go back to their queues
 	Events    int                   // that were not applied, and are copied to the new streams
-	Orphans   int                   // statuses whose message is not known yet
+	Unmatched int                   // statuses whose message is not known yet
 }
 
 var (
@@ -208,7 +208,7 @@ func (m *migration) lists(ctx context.Context) error {
 		if _, err := m.ledger.Prune(ctx, s); err != nil {
 			return err
 		}
-		if err := m.ledger.ImportForgetting(ctx, s); err != nil {
+		if err := m.ledger.ImportPurging(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -275,6 +275,6 @@ func (m *migration) table(head string) {
 	row(m.n.messages(), "messages")
 	row(m.n.Tasks, "tasks of stopped workers: back in their queues")
 	row(m.n.Events, "events that were not applied: in the new streams")
-	row(m.n.Orphans, "statuses whose message is not known yet: they wait for it")
+	row(m.n.Unmatched, "statuses whose message is not known yet: they wait for it")
 	t.Flush()
 }

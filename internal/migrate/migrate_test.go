@@ -142,8 +142,8 @@ func TestStatusesFindTheirMessages(t *testing.T) {
 	f := setup(t)
 	ctx := t.Context()
 	n := f.migrate()
-	if n.Orphans != 3 {
-		t.Errorf("%d reports wait, want 3", n.Orphans)
+	if n.Unmatched != 3 {
+		t.Errorf("%d reports wait, want 3", n.Unmatched)
 	}
 	submitted := 0
 	for id, r := range records(t) {
@@ -152,7 +152,7 @@ func TestStatusesFindTheirMessages(t *testing.T) {
 		}
 		submitted++
 		number, _ := message.Number(id)
-		folded, err := f.ledger().Fold(ctx, shards.Of(number), []message.Evidence{{Receipt: message.Receipt{Number: number, WAMID: r["wamid"].(string), Status: "delivered"}}}, nil)
+		folded, err := f.ledger().Apply(ctx, shards.Of(number), []message.MarkedReport{{StatusReport: message.StatusReport{Number: number, WAMID: r["wamid"].(string), Status: "delivered"}}}, nil)
 		if err != nil || folded[0] != message.Applied {
 			t.Errorf("%s: %v, %v", id, folded, err)
 		}
@@ -161,7 +161,7 @@ func TestStatusesFindTheirMessages(t *testing.T) {
 		t.Error("nothing was submitted")
 	}
 	for range 2 { // looked at again: their messages are not known
-		if k, _, err := f.ledger().Rejoin(ctx, shards.Of(normal), time.Now().Add(time.Minute)); err != nil || k != 0 {
+		if k, _, err := f.ledger().ApplyUnmatched(ctx, shards.Of(normal), time.Now().Add(time.Minute)); err != nil || k != 0 {
 			t.Errorf("%d found their message, %v", k, err)
 		}
 	}
@@ -399,7 +399,7 @@ func TestCluster(t *testing.T) {
 	t.Cleanup(func() { client.Close() })
 	f := load(t, client)
 	n := f.migrate()
-	if want := records(t); n.Converted != len(want) || n.Orphans != 3 {
+	if want := records(t); n.Converted != len(want) || n.Unmatched != 3 {
 		t.Errorf("%+v", n)
 	} else {
 		for id, was := range want {

@@ -30,12 +30,12 @@ import (
 // The keys of format 1, by what follows the shard: prefixes of keys for each message, recipient or status, and whole
 // names.
 const (
-	recordPrefix  = "m:"    // hash
-	payloadPrefix = "p:"    // string: Meta's message object
-	wamidPrefix   = "w:"    // string: our id, by Meta's
-	orphansPrefix = "o:"    // list of events, by Meta's id: statuses whose message is not known
-	pairPrefix    = "pair:" // string: when a recipient may get the next message
-	refPrefix     = "r:"    // sorted set: the second parts of ids, by when their records end
+	recordPrefix    = "m:"    // hash
+	payloadPrefix   = "p:"    // string: Meta's message object
+	wamidPrefix     = "w:"    // string: our id, by Meta's
+	unmatchedPrefix = "o:"    // list of events, by Meta's id: statuses whose message is not known
+	pairPrefix      = "pair:" // string: when a recipient may get the next message
+	refPrefix       = "r:"    // sorted set: the second parts of ids, by when their records end
 
 	oldStream   = "events"
 	oldGroup    = "reconcile" // the consumer group of oldStream that applied Meta's statuses
@@ -47,10 +47,10 @@ const (
 )
 
 // unmatchedLife is how long a status waited for its message.
-const orphanLife = 24 * time.Hour
+const unmatchedLife = 24 * time.Hour
 
 // wamids begin with this prefix, which records of format 1 leave out.
-const metasWAMIDs = "wamid."
+const wamidStart = "wamid."
 
 // splitKey returns the shard of a key of Sluice, and what follows it.
 func splitKey(key string) (s message.Shard, rest string, ok bool) {
@@ -97,10 +97,10 @@ func read(id string, h map[string]string, payload string) (record.Record, error)
 		Recipient: string(recipient), Payload: payload,
 	}
 	if h["wamid"] != "" {
-		r.WAMID = metasWAMIDs + h["wamid"]
+		r.WAMID = wamidStart + h["wamid"]
 	}
 	for other := range strings.FieldsSeq(h["wamids"]) {
-		r.Others = append(r.Others, metasWAMIDs+other)
+		r.Others = append(r.Others, wamidStart+other)
 	}
 	if n.err != nil {
 		return r, fmt.Errorf("%s: %w: %w", id, errNoRecord, n.err)

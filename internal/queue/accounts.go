@@ -2,7 +2,11 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+
+	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/store"
 )
@@ -22,6 +26,20 @@ func (a *Accounts) Note(ctx context.Context, number, account string) error {
 		return fmt.Errorf("note the account of a number: %w", err)
 	}
 	return nil
+}
+
+// Siblings returns the numbers that are known to belong to the same account as number, without number, in
+// any order.
+func (a *Accounts) Siblings(ctx context.Context, number string) ([]string, error) {
+	account, err := a.db.HGet(ctx, accountsKey, number).Result()
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the account of a number: %w", err)
+	}
+	numbers, err := a.Numbers(ctx, account)
+	return slices.DeleteFunc(numbers, func(n string) bool { return n == number }), err
 }
 
 // Numbers returns the numbers that are known to belong to an account, in any order.

@@ -69,7 +69,7 @@ func deed(verb string, h message.Hold, i int) (string, error) {
 	if i > 0 {
 		return "", nil
 	}
-	about, err := json.Marshal(message.Deed{Verb: verb, On: h.On(), Actor: h.By, Key: h.Key, Reason: h.Reason})
+	about, err := json.Marshal(message.AuditEntry{Verb: verb, On: h.On(), Actor: h.By, Key: h.Key, Reason: h.Reason})
 	return string(about), err
 }
 

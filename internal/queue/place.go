@@ -19,7 +19,7 @@ import (
 const countMost = 20000
 
 // Place tells where the task of a queued message is, its k-th.
-func (p *Paces) Place(ctx context.Context, number string, c message.Class, id string, k int) (message.Standing, error) {
+func (p *Paces) Place(ctx context.Context, number string, c message.Class, id string, k int) (message.QueueStatus, error) {
 	keys, task := asynqKeys(name(p.shards.Of(number), number, c)), taskID(id, k)
 	var (
 		state, waits     *redis.StringCmd
@@ -35,18 +35,18 @@ func (p *Paces) Place(ctx context.Context, number string, c message.Class, id st
 		scheduled, retry = t.ZScore(ctx, keys.scheduled, task), t.ZScore(ctx, keys.retry, task)
 	})
 	if err != nil {
-		return message.Standing{}, fmt.Errorf("look for the task of %s: %w", id, err)
+		return message.QueueStatus{}, fmt.Errorf("look for the task of %s: %w", id, err)
 	}
 	for _, due := range []*redis.FloatCmd{scheduled, retry} {
 		if due.Err() == nil {
-			return message.Standing{Task: message.TaskDelayed, Until: time.Unix(int64(due.Val()), 0).UTC()}, nil
+			return message.QueueStatus{Task: message.TaskDelayed, Until: time.Unix(int64(due.Val()), 0).UTC()}, nil
 		}
 	}
 	switch {
 	case errors.Is(state.Err(), redis.Nil):
-		return message.Standing{Task: message.TaskGone}, nil
+		return message.QueueStatus{Task: message.TaskMissing}, nil
 	case slices.ContainsFunc(hands.Val(), func(value string) bool { return hasInHand(value, task) }):
-		return message.Standing{Task: message.TaskTaken}, nil
+		return message.QueueStatus{Task: message.TaskFetched}, nil
 	}
 	if r := waits.Val(); r != "" {
 		return p.placeOf(ctx, waitsKey(p.shards.Of(number), number), r, strconv.Itoa(c.Order())+" "+task)
@@ -55,9 +55,9 @@ func (p *Paces) Place(ctx context.Context, number string, c message.Class, id st
 		reply, err := p.db.Run(ctx, p.missing, []string{lineKey(p.shards.Of(number), number)}, int(missingAfter/time.Second), c.Order(), task).Int64Slice()
 		switch {
 		case err != nil:
-			return message.Standing{}, fmt.Errorf("look for the task of %s: %w", id, err)
+			return message.QueueStatus{}, fmt.Errorf("look for the task of %s: %w", id, err)
 		case len(reply) > 0:
-			return message.Standing{Task: message.TaskGone}, nil
+			return message.QueueStatus{Task: message.TaskMissing}, nil
 		}
 	}
 	found := at.Err() == nil // the head is at the right end
@@ -67,13 +67,13 @@ func (p *Paces) Place(ctx context.Context, number string, c message.Class, id st
 	}
 	pace, err := p.Read(ctx, number)
 	if err != nil {
-		return message.Standing{}, err
+		return message.QueueStatus{}, err
 	}
-	return message.Standing{Task: message.TaskWaiting, Ahead: ahead, About: !found, In: pace.behind(c, ahead)}, nil
+	return message.QueueStatus{Task: message.TaskWaiting, Ahead: ahead, Approximate: !found, In: pace.behind(c, ahead)}, nil
 }
 
 // placeOf tells when a task that waits for its recipient may be sent, about: one goes each 6 s.
-func (p *Paces) placeOf(ctx context.Context, waits, recipient, member string) (message.Standing, error) {
+func (p *Paces) placeOf(ctx context.Context, waits, recipient, member string) (message.QueueStatus, error) {
 	var rank *redis.IntCmd
 	var due *redis.FloatCmd
 	err := p.db.Pipe(ctx, func(t redis.Pipeliner) {
@@ -81,12 +81,12 @@ func (p *Paces) placeOf(ctx context.Context, waits, recipient, member string) (m
 	})
 	switch {
 	case err != nil:
-		return message.Standing{}, fmt.Errorf("look for a task that waits for its recipient: %w", err)
+		return message.QueueStatus{}, fmt.Errorf("look for a task that waits for its recipient: %w", err)
 	case rank.Err() != nil || due.Err() != nil:
-		return message.Standing{Task: message.TaskGone}, nil
+		return message.QueueStatus{Task: message.TaskMissing}, nil
 	}
 	until := time.UnixMicro(int64(due.Val())).Add(time.Duration(rank.Val()) * pacing.PairEvery)
-	return message.Standing{Task: message.TaskDelayed, Until: until.UTC()}, nil
+	return message.QueueStatus{Task: message.TaskDelayed, Until: until.UTC()}, nil
 }
 
 // behind is Drain for a message with so many of its class before it.

@@ -53,13 +53,13 @@ func newMetrics(reg prometheus.Registerer, lag func() time.Duration) *metrics {
 	for _, s := range statuses {
 		m.events.WithLabelValues(s)
 	}
-	for _, r := range message.AllFolded() {
+	for _, r := range message.ApplyResults() {
 		m.folded.WithLabelValues(string(r))
 	}
 	return m
 }
 
-func (m *metrics) fold(status string, result message.Folded) {
+func (m *metrics) fold(status string, result message.ApplyResult) {
 	if !slices.Contains(statuses, status) {
 		status = "other"
 	}

@@ -32,10 +32,10 @@ type stream interface {
 // ledger is where they go. Fold stores also, keys and their values, as plain strings in the same
 // step as the last piece of evidence.
 type ledger interface {
-	Fold(ctx context.Context, shard message.Shard, evidence []message.Evidence, also map[string]string) ([]message.Folded, error)
+	Apply(ctx context.Context, shard message.Shard, evidence []message.MarkedReport, also map[string]string) ([]message.ApplyResult, error)
 	// RejoinAll applies reports that came before their message was known, where it is known by now, and
 	// returns how many it dropped because they had waited for too long or were too many.
-	RejoinAll(ctx context.Context) (dropped int, err error)
+	ApplyAllUnmatched(ctx context.Context) (dropped int, err error)
 }
 
 // Options adjust a Reconciler.
@@ -53,7 +53,7 @@ type Options struct {
 	Now     func(ctx context.Context) time.Time              // Redis's clock; nil: this machine's
 	Update  func(ctx context.Context, e message.Event) error // hears of Meta's updates of templates, accounts and numbers; nil: nobody does
 	// Applied hears of each report that was applied: what failed may concern others; nil: nobody does.
-	Applied func(ctx context.Context, e message.Evidence)
+	Applied func(ctx context.Context, e message.MarkedReport)
 	// NoteAccount hears of the account that an event names with a number of ours; nil: nobody does.
 	NoteAccount func(ctx context.Context, number, account string)
 	Registerer  prometheus.Registerer // nil: the metrics are not registered
@@ -104,7 +104,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 // apply hands the evidence among a shard's events to the ledger, and also with it. It tells whether
 // there was any.
 func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []message.Event, also map[string]string) (stored bool, err error) {
-	var evidence []message.Evidence
+	var evidence []message.MarkedReport
 	for _, e := range events {
 		if e.Type == message.EventUpdate && r.o.Update != nil {
 			if err := r.o.Update(ctx, e); err != nil {
@@ -114,7 +114,7 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 		if e.WABA != "" && r.o.NoteAccount != nil && r.known(e.Number) {
 			r.o.NoteAccount(ctx, e.Number, e.WABA)
 		}
-		if e.Type != message.EventStatus || e.Receipt == nil {
+		if e.Type != message.EventStatus || e.Report == nil {
 			continue
 		}
 		switch ev, ok := r.evidence(e); {
@@ -130,7 +130,7 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 		}
 	}
 	if len(evidence) > 0 {
-		folded, err := r.ledger.Fold(ctx, shard, evidence, also)
+		folded, err := r.ledger.Apply(ctx, shard, evidence, also)
 		if err != nil {
 			return false, fmt.Errorf("apply %d receipts: %w", len(evidence), err)
 		}
@@ -153,8 +153,8 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 // evidence adds to a receipt what its marker proves. A marker of another environment, with a
 // false MAC, or of a message of another number proves nothing: the wamid must do then. It is
 // false when there is neither.
-func (r *Reconciler) evidence(e message.Event) (message.Evidence, bool) {
-	ev := message.Evidence{Receipt: *e.Receipt}
+func (r *Reconciler) evidence(e message.Event) (message.MarkedReport, bool) {
+	ev := message.MarkedReport{StatusReport: *e.Report}
 	ev.Number = cmp.Or(ev.Number, e.Number)
 	if id, attempt, accepted, ok := r.o.Mark(ev.Marker); ok {
 		if number, _ := message.Number(id); number == ev.Number {
@@ -164,7 +164,7 @@ func (r *Reconciler) evidence(e message.Event) (message.Evidence, bool) {
 			}
 		}
 	}
-	ev.Other = ev.ID == "" && r.o.Other != nil && r.o.Other(ev.Marker)
+	ev.OtherEnvironment = ev.ID == "" && r.o.Other != nil && r.o.Other(ev.Marker)
 	return ev, ev.ID != "" || ev.WAMID != ""
 }
 
@@ -184,7 +184,7 @@ func (r *Reconciler) known(number string) bool {
 
 func (r *Reconciler) rejoin(ctx context.Context) {
 	for ctx.Err() == nil {
-		dropped, err := r.ledger.RejoinAll(ctx)
+		dropped, err := r.ledger.ApplyAllUnmatched(ctx)
 		r.metrics.dropped.Add(float64(dropped))
 		if err != nil && ctx.Err() == nil {
 			r.log.Warn("cannot apply statuses that arrived before their message, will retry", slog.Any("err", err))

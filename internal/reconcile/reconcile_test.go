@@ -35,20 +35,20 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // fakeLedger remembers what was folded. A function may answer instead of it.
 type fakeLedger struct {
-	answer func([]message.Evidence) ([]message.Folded, error)
+	answer func([]message.MarkedReport) ([]message.ApplyResult, error)
 
 	mu     sync.Mutex
-	folded []message.Evidence
+	folded []message.MarkedReport
 	shards []message.Shard
 	also   []map[string]string
 	store  *store.DB // where also goes; nil: nowhere
 	wake   chan struct{}
 }
 
-func (f *fakeLedger) Fold(ctx context.Context, shard message.Shard, evidence []message.Evidence, also map[string]string) ([]message.Folded, error) {
+func (f *fakeLedger) Apply(ctx context.Context, shard message.Shard, evidence []message.MarkedReport, also map[string]string) ([]message.ApplyResult, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	results := slices.Repeat([]message.Folded{message.Applied}, len(evidence))
+	results := slices.Repeat([]message.ApplyResult{message.Applied}, len(evidence))
 	if f.answer != nil {
 		var err error
 		if results, err = f.answer(evidence); err != nil {
@@ -69,7 +69,7 @@ func (f *fakeLedger) Fold(ctx context.Context, shard message.Shard, evidence []m
 	return results, nil
 }
 
-func (f *fakeLedger) until(t *testing.T, n int) []message.Evidence {
+func (f *fakeLedger) until(t *testing.T, n int) []message.MarkedReport {
 	t.Helper()
 	for late := time.After(20 * time.Second); ; {
 		f.mu.Lock()
@@ -163,7 +163,7 @@ func (s *setup) metric(t *testing.T, name, label string) float64 {
 func receipt(number, wamid, status, marker string) message.Event {
 	return message.Event{
 		Type: message.EventStatus, At: 1750030073000, Number: number,
-		Receipt: &message.Receipt{Number: number, WAMID: wamid, Status: status, Marker: marker},
+		Report: &message.StatusReport{Number: number, WAMID: wamid, Status: status, Marker: marker},
 	}
 }
 
@@ -173,19 +173,19 @@ func TestEvidence(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		event message.Event
-		want  *message.Evidence // nil: none
+		want  *message.MarkedReport // nil: none
 	}{
-		{"marker and wamid", receipt(number, "wamid.1", "sent", "mark:"+mine+":3"), &message.Evidence{ID: mine, Attempt: 3, Accepted: 17}},
-		{"marker only", receipt(number, "", "sent", "mark:"+mine+":1"), &message.Evidence{ID: mine, Attempt: 1, Accepted: 17}},
-		{"wamid only", receipt(number, "wamid.1", "sent", ""), &message.Evidence{}},
-		{"93 somebody else's marker", receipt(number, "wamid.1", "sent", "order 77"), &message.Evidence{}},
-		{"93 a marker of another number's message", receipt(number, "wamid.1", "sent", "mark:"+theirs+":1"), &message.Evidence{}},
-		{"a marker of no message", receipt(number, "wamid.1", "sent", "mark:x:1"), &message.Evidence{}},
-		{"92 a status nobody knows", receipt(number, "wamid.1", "teleported", ""), &message.Evidence{}},
+		{"marker and wamid", receipt(number, "wamid.1", "sent", "mark:"+mine+":3"), &message.MarkedReport{ID: mine, Attempt: 3, Accepted: 17}},
+		{"marker only", receipt(number, "", "sent", "mark:"+mine+":1"), &message.MarkedReport{ID: mine, Attempt: 1, Accepted: 17}},
+		{"wamid only", receipt(number, "wamid.1", "sent", ""), &message.MarkedReport{}},
+		{"93 somebody else's marker", receipt(number, "wamid.1", "sent", "order 77"), &message.MarkedReport{}},
+		{"93 a marker of another number's message", receipt(number, "wamid.1", "sent", "mark:"+theirs+":1"), &message.MarkedReport{}},
+		{"a marker of no message", receipt(number, "wamid.1", "sent", "mark:x:1"), &message.MarkedReport{}},
+		{"92 a status nobody knows", receipt(number, "wamid.1", "teleported", ""), &message.MarkedReport{}},
 		{"neither", receipt(number, "", "sent", "order 77"), nil},
 		{"91 not our number", receipt("555", "wamid.1", "sent", ""), nil},
-		{"a marker of ours from a number that is not configured", receipt("42", "wamid.1", "sent", "mark:"+theirs+":2"), &message.Evidence{ID: theirs, Attempt: 2, Accepted: 17}},
-		{"the same without Meta's id", receipt("42", "", "sent", "mark:"+theirs+":2"), &message.Evidence{ID: theirs, Attempt: 2, Accepted: 17}},
+		{"a marker of ours from a number that is not configured", receipt("42", "wamid.1", "sent", "mark:"+theirs+":2"), &message.MarkedReport{ID: theirs, Attempt: 2, Accepted: 17}},
+		{"the same without Meta's id", receipt("42", "", "sent", "mark:"+theirs+":2"), &message.MarkedReport{ID: theirs, Attempt: 2, Accepted: 17}},
 		{"no number", receipt("", "wamid.1", "sent", ""), nil},
 		{"an inbound message", message.Event{Type: message.EventInbound, Number: number}, nil},
 		{"a change of ours", message.Event{Type: message.EventMessage, Number: number, State: &message.Change{To: message.Sent}}, nil},
@@ -203,8 +203,8 @@ func TestEvidence(t *testing.T) {
 				}
 				return
 			}
-			tt.want.Receipt = *tt.event.Receipt
-			if !slices.Equal(s.ledger.folded, []message.Evidence{*tt.want}) || s.ledger.shards[0] != shard {
+			tt.want.StatusReport = *tt.event.Report
+			if !slices.Equal(s.ledger.folded, []message.MarkedReport{*tt.want}) || s.ledger.shards[0] != shard {
 				t.Errorf("folded %+v in %v, want %+v", s.ledger.folded, s.ledger.shards, *tt.want)
 			}
 			if !maps.Equal(s.ledger.also[0], position) {
@@ -255,9 +255,9 @@ func TestRun(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newSetup(t, client(t))
-			results := []message.Folded{message.Applied, message.Repeated, message.Orphan, message.UnknownStatus, message.Duplicate}
+			results := []message.ApplyResult{message.Applied, message.Repeated, message.Unmatched, message.UnknownStatus, message.Duplicate}
 			given := 0
-			s.ledger.answer = func(all []message.Evidence) ([]message.Folded, error) {
+			s.ledger.answer = func(all []message.MarkedReport) ([]message.ApplyResult, error) {
 				given += len(all)
 				return results[given-len(all) : given], nil
 			}
@@ -326,7 +326,7 @@ func TestTheWatermarkWaitsForTheLedger(t *testing.T) {
 	s := newSetup(t, redistest.Client(t))
 	var mu sync.Mutex
 	away, failed := true, make(chan struct{}, 1)
-	s.ledger.answer = func(all []message.Evidence) ([]message.Folded, error) {
+	s.ledger.answer = func(all []message.MarkedReport) ([]message.ApplyResult, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		if away {
@@ -336,7 +336,7 @@ func TestTheWatermarkWaitsForTheLedger(t *testing.T) {
 			}
 			return nil, context.DeadlineExceeded
 		}
-		return slices.Repeat([]message.Folded{message.Applied}, len(all)), nil
+		return slices.Repeat([]message.ApplyResult{message.Applied}, len(all)), nil
 	}
 	s.add(t, receipt(number, "wamid.1", "sent", ""), receipt(number, "wamid.2", "sent", ""))
 	arrived, err := s.db.Now(t.Context(), "k")
@@ -445,7 +445,7 @@ func TestInboundMessagesAreCounted(t *testing.T) {
 func TestInboundMessagesWaitForTheLedger(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
-	l := &fakeLedger{answer: func([]message.Evidence) ([]message.Folded, error) { return nil, broken }}
+	l := &fakeLedger{answer: func([]message.MarkedReport) ([]message.ApplyResult, error) { return nil, broken }}
 	r := reconcile.New(oneBatch{0, []message.Event{
 		{Type: message.EventInbound, Number: number, WABA: "1", At: time.Now().Unix()}, receipt(number, "wamid.1", "sent", ""),
 	}}, l, reconcile.Options{Mark: mark, Written: written, Inbound: func(context.Context, string, int) error {
@@ -485,8 +485,8 @@ func TestANumberIsKnownByItsMarkers(t *testing.T) {
 // number of ours.
 func TestWhoHearsOfAReport(t *testing.T) {
 	t.Parallel()
-	l := &fakeLedger{wake: make(chan struct{}, 1), answer: func([]message.Evidence) ([]message.Folded, error) {
-		return []message.Folded{message.Applied, message.Repeated, message.Applied}, nil
+	l := &fakeLedger{wake: make(chan struct{}, 1), answer: func([]message.MarkedReport) ([]message.ApplyResult, error) {
+		return []message.ApplyResult{message.Applied, message.Repeated, message.Applied}, nil
 	}}
 	events := []message.Event{
 		receipt(number, "wamid.1", "sent", ""), receipt(number, "wamid.2", "sent", ""), receipt(number, "wamid.3", "failed", ""),
@@ -500,7 +500,7 @@ func TestWhoHearsOfAReport(t *testing.T) {
 	var heard []string
 	r := reconcile.New(oneBatch{0, events}, l, reconcile.Options{
 		Mark: mark, Known: func(n string) bool { return n == number },
-		Applied:     func(_ context.Context, e message.Evidence) { heard = append(heard, e.WAMID+" "+e.Status) },
+		Applied:     func(_ context.Context, e message.MarkedReport) { heard = append(heard, e.WAMID+" "+e.Status) },
 		NoteAccount: func(_ context.Context, n, account string) { heard = append(heard, n+" "+account) },
 	})
 	if err := r.Run(t.Context()); err != nil {
@@ -514,7 +514,7 @@ func TestWhoHearsOfAReport(t *testing.T) {
 func TestRunReturnsTheStreamsError(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
-	l := &fakeLedger{answer: func([]message.Evidence) ([]message.Folded, error) { return nil, broken }}
+	l := &fakeLedger{answer: func([]message.MarkedReport) ([]message.ApplyResult, error) { return nil, broken }}
 	r := reconcile.New(oneBatch{0, []message.Event{receipt(number, "wamid.1", "sent", "")}}, l, reconcile.Options{Mark: mark})
 	if err := r.Run(t.Context()); !errors.Is(err, broken) {
 		t.Errorf("Run: %v", err)
@@ -528,7 +528,7 @@ func TestWhatWasHeardIsTold(t *testing.T) {
 	now := time.Now().Truncate(time.Millisecond)
 	at := func(ago time.Duration) int64 { return now.Add(-ago).UnixMilli() }
 	status := func(ago, made time.Duration) message.Event {
-		return message.Event{Type: message.EventStatus, At: at(ago), Number: number, Receipt: &message.Receipt{
+		return message.Event{Type: message.EventStatus, At: at(ago), Number: number, Report: &message.StatusReport{
 			Number: number, WAMID: "wamid.A", Status: "sent", At: now.Add(-made),
 		}}
 	}
@@ -571,4 +571,4 @@ func TestWhatWasHeardIsTold(t *testing.T) {
 	}
 }
 
-func (l *fakeLedger) RejoinAll(context.Context) (int, error) { return 0, nil }
+func (l *fakeLedger) ApplyAllUnmatched(context.Context) (int, error) { return 0, nil }

@@ -57,8 +57,8 @@ func TestBegin(t *testing.T) {
 		if !record.Same(after, want) {
 			t.Errorf("%s: the record is\n %+v, want\n %+v", name, after, want)
 		}
-		if after.Place() != c.r.Place() {
-			t.Errorf("%s: moved from %+v to %+v, which an APPEND cannot do", name, c.r.Place(), after.Place())
+		if after.ListEntry() != c.r.ListEntry() {
+			t.Errorf("%s: moved from %+v to %+v, which an APPEND cannot do", name, c.r.ListEntry(), after.ListEntry())
 		}
 	}
 	for _, s := range message.States() {

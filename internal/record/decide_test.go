@@ -270,7 +270,7 @@ func TestWhatFollows(t *testing.T) {
 		t.Errorf("kept: payload %q, recipient %q, failures %d", r.Payload, r.Recipient, r.Failures)
 	}
 	later := t0.Add(48 * time.Hour)
-	if r := move(message.Dead, message.Move{To: message.Queued, ExpiresAt: later}); !r.ExpiresAt.Equal(later) || r.Payload == "" || r.Place().Score != later.UnixMilli() {
+	if r := move(message.Dead, message.Move{To: message.Queued, ExpiresAt: later}); !r.ExpiresAt.Equal(later) || r.Payload == "" || r.ListEntry().Score != later.UnixMilli() {
 		t.Errorf("replayed with a new deadline: %+v", r)
 	}
 	if r := move(message.Dead, message.Move{To: message.Queued}); !r.ExpiresAt.Equal(t0.Add(time.Hour)) {

@@ -418,8 +418,8 @@ func FuzzDecode(f *testing.F) {
 		if (len(next)%2 == 0) != (r.Payload != "") || len(next)%2 == len(form)%2 && len(next) <= len(form) {
 			t.Errorf("%d bytes follow %d", len(next), len(form))
 		}
-		r.Place()
+		r.ListEntry()
 		r.Open()
-		r.Awaited()
+		r.IndexedWAMIDs()
 	})
 }

@@ -10,7 +10,7 @@ import (
 
 // ListEntry is the entry of a message in the lists of a store. It depends on the record alone, so each list
 // has exactly the messages that belong to it.
-type Place struct {
+type ListEntry struct {
 	List   message.List
 	Score  int64 // Unix milliseconds; the list is ordered by it
 	Member string
@@ -22,24 +22,24 @@ type Place struct {
 const pacedFor = 24 * time.Hour
 
 // ListEntry returns the entry of the message; the zero value when it is in no list, like a tombstone.
-func (r *Record) Place() Place {
+func (r *Record) ListEntry() ListEntry {
 	if r.Tombstone() {
-		return Place{}
+		return ListEntry{}
 	}
-	p := Place{List: r.State.List(), Member: r.ID}
+	p := ListEntry{List: r.State.List(), Member: r.ID}
 	switch p.List {
 	case message.NoList:
-		return Place{}
-	case message.Waiting:
+		return ListEntry{}
+	case message.ListWaiting:
 		p.Score = r.ExpiresAt.UnixMilli()
-	case message.Doubts:
+	case message.ListInDoubt:
 		p.Score = r.NextAt.UnixMilli()
-	case message.Awaiting:
+	case message.ListAwaiting:
 		p.Score = r.Since().UnixMilli()
 		if r.Reason == message.ReasonQuality || r.Reason == message.ReasonPaused {
 			p.Score += pacedFor.Milliseconds()
 		}
-	case message.Graves:
+	case message.ListDead:
 		p.Member = strconv.Itoa(r.Code) + ":" + r.Reason + ":" + r.ID
 		fallthrough
 	default:
@@ -61,7 +61,7 @@ func DeadLetter(member string) (code int, reason, id string, ok bool) {
 
 // IndexedWAMIDs returns Meta's ids of a message for which Meta may still report a new status. A status without
 // a marker finds the message by them. It does not find a tombstone.
-func (r *Record) Awaited() []string {
+func (r *Record) IndexedWAMIDs() []string {
 	if r.State == message.Read || r.State == message.Played || r.Tombstone() {
 		return nil
 	}

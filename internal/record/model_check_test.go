@@ -34,7 +34,10 @@ func (w *world) mayBeSent(l *life, j *job) {
 		return // what the record says is not yet true again
 	}
 	r := w.store.Read(j.id).record
-	own := r.State == message.Attempting && r.Token == j.token && r.Attempt == j.record.Attempt
+	// A sweeper that found the worker frozen may write its finding after the worker went on: the attempt is in
+	// doubt then, and it is still its worker's until the in-doubt window ends.
+	inTime := r.State == message.Attempting || r.State == message.InDoubt && w.now.Before(r.NextAt)
+	own := inTime && r.Token == j.token && r.Attempt == j.record.Attempt
 	known := r.State.Rank(r.Reason) >= message.Submitted.Rank("") || // a report was quicker
 		l.rewound && r.State == message.Rejected && r.Attempt < j.record.Attempt // see atTheEnd
 	if !own && !known && !l.unsure {
@@ -65,7 +68,7 @@ func (w *world) check() {
 			w.checkOne(l, w.store.Read(id))
 			l.stored = v
 		}
-		if p := l.last.Place(); p.List != message.NoList {
+		if p := l.last.ListEntry(); p.List != message.NoList {
 			total++
 			if score, is := lists[p.List][p.Member]; !is || score != p.Score {
 				w.broken("%s: it is %s and not in its place %+v: %v", id, l.last.State, p, lists)

@@ -26,7 +26,7 @@ func (w *world) meta(l *life, j *job) message.Move {
 	case 0, 1, 2:
 		return message.Move{To: message.Submitted, WAMID: wamid}
 	case 3, 4, 5:
-		return message.Move{To: message.InDoubt, In: w.policies[j.id].DoubtWindow, Reason: message.ReasonNoAnswer}
+		return message.Move{To: message.InDoubt, In: w.policies[j.id].InDoubtWindow, Reason: message.ReasonNoAnswer}
 	case 6, 7:
 		return message.Move{To: message.InDoubt, In: w.policies[j.id].ErrorWindow, Code: 131000, Reason: message.ReasonServerError, Detail: message.ErrorDetail{Message: "Something went wrong"}}
 	case 8:

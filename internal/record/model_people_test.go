@@ -124,7 +124,7 @@ func (w *world) choose(r record.Record) (m message.Move, what string, ok bool) {
 		}
 		return m, "replay", true
 	case r.State == message.Attempting:
-		m = message.Move{To: message.InDoubt, In: policy.DoubtWindow, Reason: message.ReasonWorkerDied}
+		m = message.Move{To: message.InDoubt, In: policy.InDoubtWindow, Reason: message.ReasonWorkerDied}
 		since := w.now.Sub(r.Since())
 		if since > 62*time.Second {
 			m.Reason = message.ReasonNoAnswer
@@ -135,9 +135,9 @@ func (w *world) choose(r record.Record) (m message.Move, what string, ok bool) {
 		switch {
 		case r.Reason == message.ReasonServerError && left > 0:
 			return message.Move{To: message.Queued, Reason: message.ReasonServerError}, "sweep requeue", true
-		case policy.OnDoubt == message.Resend && r.Resends == 0 && left >= time.Minute:
+		case policy.InDoubtPolicy == message.Resend && r.Resends == 0 && left >= time.Minute:
 			return message.Move{To: message.Queued, Reason: message.ReasonPolicy, Resend: true}, "sweep resend", true
-		case policy.OnDoubt == message.Park:
+		case policy.InDoubtPolicy == message.Park:
 			return message.Move{To: message.Parked, Reason: r.Reason}, "sweep park", true
 		}
 		return message.Move{To: message.Failed, Reason: message.ReasonUndetermined}, "sweep close", true

@@ -160,8 +160,8 @@ func (w *world) setup(rng *rand.Rand) {
 		id := message.NewID(number, fmt.Sprint("key", i))
 		w.ids = append(w.ids, id)
 		w.policies[id] = message.Policy{
-			OnDoubt:     []message.OnDoubt{message.Resend, message.Resend, message.Park, message.Close}[rng.IntN(4)],
-			DoubtWindow: time.Duration(10+rng.IntN(60)) * time.Second, ErrorWindow: 10 * time.Second,
+			InDoubtPolicy: []message.InDoubtPolicy{message.Resend, message.Resend, message.Park, message.Close}[rng.IntN(4)],
+			InDoubtWindow: time.Duration(10+rng.IntN(60)) * time.Second, ErrorWindow: 10 * time.Second,
 		}
 	}
 	for i := range 2 + rng.IntN(2) {

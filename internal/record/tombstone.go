@@ -16,7 +16,7 @@ func (r *Record) Tombstone() bool { return !r.KeyUntil.IsZero() }
 
 // ToTombstone returns the tombstone of the record, which can be deleted at a time. A status from Meta still
 // raises its state; nothing else changes it. Its stored form has another length than that of the record.
-func (r Record) Entomb(until time.Time) Record {
+func (r Record) ToTombstone(until time.Time) Record {
 	t := Record{
 		Record: message.Record{
 			Context: message.Context{ID: r.ID, From: r.From, Class: r.Class, Type: r.Type, To: r.To, Ref: r.Ref},

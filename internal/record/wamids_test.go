@@ -79,7 +79,7 @@ func TestRefusedLater(t *testing.T) {
 	r := in(message.Submitted)
 	r.WAMID = "a"
 	r, d := report(r, message.Failed, "a", 2)
-	if r.State != message.Dead || r.Reason != message.ReasonReported || r.Code != 131042 || r.Payload == "" || r.Recipient == "" || r.Place().List != message.Graves {
+	if r.State != message.Dead || r.Reason != message.ReasonReported || r.Code != 131042 || r.Payload == "" || r.Recipient == "" || r.ListEntry().List != message.ListDead {
 		t.Fatalf("%+v", r)
 	}
 	if _, d = report(r, message.Sent, "a", 2); d.Applied {

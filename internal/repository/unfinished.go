@@ -11,15 +11,15 @@ import (
 // Unfinished returns a function for the sweeper, which returns the tasks that workers of some shards have fetched and
 // not finished. First it returns those tasks to their queues that have the name of this worker and that server does not
 // know.
-func Unfinished(tasks *queue.Client, server *queue.Server) func(context.Context, []message.Shard) ([]send.Hand, error) {
-	return func(ctx context.Context, shards []message.Shard) ([]send.Hand, error) {
+func Unfinished(tasks *queue.Client, server *queue.Server) func(context.Context, []message.Shard) ([]send.FetchedTasks, error) {
+	return func(ctx context.Context, shards []message.Shard) ([]send.FetchedTasks, error) {
 		all, err := tasks.Hands(ctx, shards...)
 		if err == nil {
 			err = tasks.Return(ctx, server.Strays(all))
 		}
-		out := make([]send.Hand, len(all))
+		out := make([]send.FetchedTasks, len(all))
 		for i, h := range all {
-			out[i] = send.Hand{
+			out[i] = send.FetchedTasks{
 				Worker: h.Worker, Shard: h.Shard, IDs: make([]string, len(h.Tasks)),
 				Return: func(ctx context.Context) error { return tasks.Return(ctx, []queue.Hand{h}) },
 			}

@@ -17,7 +17,7 @@ type Waiting struct {
 func NewWaiting(paces *queue.Paces, holds *queue.Holds) *Waiting { return &Waiting{paces, holds} }
 
 // QueueStatus returns the position of a queued message, and the holds that apply to it.
-func (wt *Waiting) Standing(ctx context.Context, r message.Record) (message.Standing, error) {
+func (wt *Waiting) QueueStatus(ctx context.Context, r message.Record) (message.QueueStatus, error) {
 	s, err := wt.paces.Place(ctx, r.From, r.Class, r.ID, r.Task)
 	if err != nil {
 		return s, err

@@ -1,6 +1,7 @@
 package send_test
 
 import (
+	"context"
 	"log/slog"
 	"slices"
 	"strings"
@@ -72,7 +73,7 @@ func TestPausesOfAnApp(t *testing.T) {
 			Worker: "w", Policy: func(string, message.Class) message.Policy { return message.Policy{} },
 			Backoff: func(int) time.Duration { return 0 }, Attempts: 1,
 			Body:  func(a message.Attempt) ([]byte, error) { return a.Payload, nil },
-			Paces: pacer{s}, Siblings: func(of string) []string { return []string{of} },
+			Paces: pacer{s}, Siblings: func(_ context.Context, of string) []string { return []string{of} },
 			Shards: message.DefaultShards, Log: slog.New(slog.DiscardHandler), Registerer: s.reg,
 		})
 		post := s.post
@@ -80,7 +81,7 @@ func TestPausesOfAnApp(t *testing.T) {
 			return message.Outcome{Kind: message.Throttled, Limit: message.LimitApp, RetryAfter: time.Minute}
 		}
 		for _, pause := range []time.Duration{time.Minute, 2 * time.Minute} {
-			if again := sender.Handle(t.Context(), id, 0, nil, s.nextSlot); again != (send.Again{Due: true, In: pause}) {
+			if again := sender.Handle(t.Context(), id, 0, nil, s.nextSlot); again != (send.Retry{Due: true, In: pause}) {
 				t.Errorf("%+v, want a pause of %s", again, pause)
 			}
 			time.Sleep(pause)

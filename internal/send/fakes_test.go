@@ -123,7 +123,7 @@ func newScript() *script {
 	return s
 }
 
-func (s *script) handle(ctx context.Context, log *slog.Logger) send.Again {
+func (s *script) handle(ctx context.Context, log *slog.Logger) send.Retry {
 	sender := send.New(s, s, send.Options{
 		Worker: "w", Shards: message.DefaultShards,
 		Policy:   func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) },
@@ -144,7 +144,7 @@ func (s *script) handle(ctx context.Context, log *slog.Logger) send.Again {
 			return s.holds
 		},
 		TemplateAccepted: func(_ context.Context, of, template string) { s.asked = append(s.asked, "mended "+of+" "+template) },
-		Siblings:         func(of string) []string { return []string{of, "2"} },
+		Siblings:         func(_ context.Context, of string) []string { return []string{of, "2"} },
 		Wrote:            s.wrote,
 		Numbers:          []string{number}, Log: log, Registerer: s.reg,
 	})

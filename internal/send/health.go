@@ -12,7 +12,7 @@ import (
 const (
 	// inDoubtInRow is how many consecutive attempts of a number without a definite answer mean that Meta is down: from there
 	// on the number probes, so an outage makes few in-doubt messages.
-	doubtsInRow = 5
+	inDoubtInRow = 5
 	// unknownInRow is how many refusals with codes outside the catalogue, without an acceptance between them, mean that
 	// Meta would refuse other messages too.
 	unknownInRow = 5
@@ -28,7 +28,7 @@ const (
 	maxPause = time.Hour
 	// takenInRow is how many messages of a number Meta must take, since another message had a server error, to make a
 	// server error count as the message's own.
-	wellInRow = 3
+	takenInRow = 3
 	// failuresMost is how many such errors a message may have before an operator decides.
 	failuresMost = 5
 )
@@ -37,24 +37,24 @@ const (
 // concurrent use.
 type health struct {
 	mu      sync.Mutex
-	numbers map[string]*fortune
+	numbers map[string]*numberHealth
 }
 
 // numberHealth is the health of one number.
-type fortune struct {
-	trouble           // of the number itself
-	doubts  int       // in a row
-	probing time.Time // when the number was last told to probe; zero: it does not probe
-	crowded streak    // pauses because of its app, token or account
+type numberHealth struct {
+	refusals           // of the number itself
+	inDoubt  int       // in a row
+	probing  time.Time // when the number was last told to probe; zero: it does not probe
+	paused   streak    // pauses because of its app, token or account
 
-	doubtOf       string // the latest message in doubt
+	inDoubtID     string // the latest message in doubt
 	since, others int    // messages that Meta took since that one, and since the latest in-doubt result of another message
 
-	templates map[string]*trouble // those refused recently
+	templates map[string]*refusals // those refused recently
 }
 
 // refusals are the refusals of a number or of a template.
-type trouble struct {
+type refusals struct {
 	held    streak
 	unknown int // consecutive refusals with codes outside the catalogue
 }
@@ -78,46 +78,46 @@ func (s *streak) next(least time.Duration, backoff func(n int) time.Duration) ti
 }
 
 // refused records a refusal that would meet other messages too.
-func (t *trouble) refused(out message.Outcome, backoff func(n int) time.Duration) time.Duration {
+func (t *refusals) refused(out message.Outcome, backoff func(n int) time.Duration) time.Duration {
 	return t.held.next(out.RetryAfter, backoff)
 }
 
 // effect is what follows from an outcome for a number.
 type effect struct {
-	probe, well bool           // the number starts or ends probing
-	on          message.HoldOn // what to hold; empty: nothing
-	hold        time.Duration  // for how long
-	pause       time.Duration  // how long all numbers with the same token pause; 0: no pause
-	mended      bool           // the template was held, and Meta takes it again
-	counts      bool           // the server error counts as the message's own
+	probe, recovered bool           // the number starts or ends probing
+	on               message.HoldOn // what to hold; empty: nothing
+	hold             time.Duration  // for how long
+	pause            time.Duration  // how long all numbers with the same token pause; 0: no pause
+	templateAccepted bool           // the template was held, and Meta takes it again
+	counts           bool           // the server error counts as the message's own
 }
 
 // of returns the health of a number. The caller holds h.mu.
-func (h *health) of(number string) *fortune {
+func (h *health) of(number string) *numberHealth {
 	f := h.numbers[number]
 	if f == nil {
 		if h.numbers == nil {
-			h.numbers = map[string]*fortune{}
+			h.numbers = map[string]*numberHealth{}
 		}
-		f = &fortune{templates: map[string]*trouble{}}
+		f = &numberHealth{templates: map[string]*refusals{}}
 		h.numbers[number] = f
 	}
 	return f
 }
 
-func (f *fortune) template(id string) *trouble {
+func (f *numberHealth) template(id string) *refusals {
 	t := f.templates[id]
 	if t == nil {
-		t = &trouble{}
+		t = &refusals{}
 		f.templates[id] = t
 	}
 	return t
 }
 
 // answered records that Meta answers. It returns whether the number was probing.
-func (f *fortune) answered() (well bool) {
+func (f *numberHealth) answered() (well bool) {
 	well = !f.probing.IsZero()
-	f.doubts, f.probing, f.held = 0, time.Time{}, streak{}
+	f.inDoubt, f.probing, f.held = 0, time.Time{}, streak{}
 	return well
 }
 
@@ -127,11 +127,11 @@ func (h *health) note(id string, of message.Context, out message.Outcome, backof
 	defer h.mu.Unlock()
 	f := h.of(of.From)
 	switch {
-	case out.Kind.Doubt():
-		f.doubts++
-		e.counts = f.doubtIsOwn(id) && out.Kind == message.ServerError
-		e.probe = f.doubts >= doubtsInRow && time.Since(f.probing) >= probeAgain
-		if out.Hold == message.HoldNumber && f.doubts >= doubtsInRow { // the server that answers in Meta's place would answer the others in the same way
+	case out.Kind.InDoubt():
+		f.inDoubt++
+		e.counts = f.isOwnError(id) && out.Kind == message.ServerError
+		e.probe = f.inDoubt >= inDoubtInRow && time.Since(f.probing) >= probeAgain
+		if out.Hold == message.HoldNumber && f.inDoubt >= inDoubtInRow { // the server that answers in Meta's place would answer the others in the same way
 			e.on, e.hold = message.HoldNumber, f.refused(out, backoff)
 		}
 	case out.Kind == message.Held && out.Hold == message.HoldNumber:
@@ -140,25 +140,25 @@ func (h *health) note(id string, of message.Context, out message.Outcome, backof
 	case out.Kind == message.Held && out.Hold == message.HoldTemplate && of.Template != "":
 		e.on = message.HoldTemplate
 		e.hold = f.template(of.Template).refused(out, backoff)
-		e.well = f.answered()
+		e.recovered = f.answered()
 	case out.Kind == message.Throttled && out.Limit == message.LimitApp:
-		if !time.Now().Before(f.crowded.until) { // otherwise the attempt was running when the pause began
-			e.pause = f.crowded.next(0, retry.Pauses{First: out.RetryAfter, Max: maxPause}.After)
+		if !time.Now().Before(f.paused.until) { // otherwise the attempt was running when the pause began
+			e.pause = f.paused.next(0, retry.Pauses{First: out.RetryAfter, Max: maxPause}.After)
 		}
 	case out.Unknown:
-		e = f.puzzle(of, out, backoff)
+		e = f.unknownCode(of, out, backoff)
 	case out.Kind == message.Transient && out.Code == 0: // no connection: this proves nothing
 	case out.Kind == message.Accepted:
-		e.well = f.answered()
+		e.recovered = f.answered()
 		f.since++
 		f.others++
-		f.unknown, f.crowded = 0, streak{until: f.crowded.until}
+		f.unknown, f.paused = 0, streak{until: f.paused.until}
 		if t := f.templates[of.Template]; t != nil && !time.Now().Before(t.held.until) {
-			e.mended = t.held.n > 0
+			e.templateAccepted = t.held.n > 0
 			delete(f.templates, of.Template)
 		}
 	default:
-		e.well = f.answered()
+		e.recovered = f.answered()
 	}
 	if e.probe {
 		f.probing = time.Now()
@@ -168,8 +168,8 @@ func (h *health) note(id string, of message.Context, out message.Outcome, backof
 
 // unknownCode records a refusal with a code outside the catalogue: several in a row hold the template, or the number if
 // they concern several templates.
-func (f *fortune) puzzle(of message.Context, out message.Outcome, backoff func(n int) time.Duration) (e effect) {
-	f.doubts = 0
+func (f *numberHealth) unknownCode(of message.Context, out message.Outcome, backoff func(n int) time.Duration) (e effect) {
+	f.inDoubt = 0
 	f.unknown++
 	if of.Template != "" {
 		t := f.template(of.Template)
@@ -187,16 +187,16 @@ func (f *fortune) puzzle(of message.Context, out message.Outcome, backoff func(n
 
 // isOwnError reports whether the number works otherwise, so that the error concerns the message only: Meta took others
 // since another message was in doubt.
-func (f *fortune) doubtIsOwn(id string) bool {
-	if id != f.doubtOf {
-		f.doubtOf, f.others = id, f.since
+func (f *numberHealth) isOwnError(id string) bool {
+	if id != f.inDoubtID {
+		f.inDoubtID, f.others = id, f.since
 	}
 	f.since = 0
-	return f.others >= wellInRow
+	return f.others >= takenInRow
 }
 
 // markProbing records that numbers probe after a pause.
-func (h *health) crowd(numbers []string) {
+func (h *health) markProbing(numbers []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, number := range numbers {
@@ -219,22 +219,22 @@ func (s *Sender) pace(ctx context.Context, a message.Attempt, out message.Outcom
 	case e.probe:
 		// While a hold applies nothing is sent: probing is for the start after it.
 		err = s.o.Paces.Probe(ctx, number, e.hold+ProbeFor)
-	case e.well:
+	case e.recovered:
 		err = s.o.Paces.Recovered(ctx, number)
 	}
 	if err != nil {
 		s.o.Log.Error("cannot change the effective rate", "phone_number_id", number, "err", err)
 	}
-	if e.mended {
+	if e.templateAccepted {
 		s.o.TemplateAccepted(ctx, number, a.Message.Template)
 	}
 	return e
 }
 
-// pauseAll pauses all numbers that share a token. They probe afterwards.
+// pauseAll pauses all numbers that share a token or an account. They probe afterwards.
 func (s *Sender) pauseAll(ctx context.Context, number string, out message.Outcome, d time.Duration) error {
-	numbers := s.o.Siblings(number)
-	s.health.crowd(numbers)
+	numbers := s.o.Siblings(ctx, number)
+	s.health.markProbing(numbers)
 	for _, n := range numbers {
 		if err := s.o.Paces.Pause(ctx, n, d); err != nil {
 			return err

@@ -12,7 +12,7 @@ import (
 const clockJump = time.Second
 
 // ShardView says since when this worker's view of a shard is reliable. A time is zero while it is not.
-type Sight struct {
+type ShardView struct {
 	Unbroken time.Time // its heartbeats had no gap, and the server's clock did not jump: a worker without heartbeats is dead
 	Steady   time.Time // the server's clock did not jump: ages by it are right
 }
@@ -25,20 +25,20 @@ type loss struct {
 }
 
 // shardHeartbeats has this worker's heartbeats in one shard. The zero value is ready; it is safe for concurrent use.
-type heart struct {
+type shardHeartbeats struct {
 	mu    sync.Mutex
 	n     int64               // of the last heartbeat
 	sent  map[int64]time.Time // when the answered heartbeats of the last minutes were sent
 	last  int64               // the number of the latest one
 	at    time.Time           // when it was answered
 	clock time.Time           // the server's clock at that time
-	sight Sight
+	view  ShardView
 	loss  loss // not replayed yet
 	era   int64
 }
 
 // next returns the next heartbeat.
-func (h *heart) next(p message.Heartbeat) message.Heartbeat {
+func (h *shardHeartbeats) next(p message.Heartbeat) message.Heartbeat {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.n++
@@ -48,20 +48,20 @@ func (h *heart) next(p message.Heartbeat) message.Heartbeat {
 
 // answered processes the answer to a heartbeat that was sent at a time. Dropped is when the latest attempt began that
 // this worker no longer remembers; zero: none.
-func (h *heart) answered(p message.Heartbeat, epoch message.Epoch, sent, dropped time.Time) {
+func (h *shardHeartbeats) answered(p message.Heartbeat, epoch message.Epoch, sent, dropped time.Time) {
 	now := time.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if epoch.Err != nil {
-		h.sight.Unbroken = time.Time{}
+		h.view.Unbroken = time.Time{}
 		return
 	}
 	jumped := !h.clock.IsZero() && (epoch.Now.Sub(h.clock)-now.Sub(h.at)).Abs() > clockJump+now.Sub(sent)
-	if h.sight.Steady.IsZero() || jumped {
-		h.sight.Steady = now
+	if h.view.Steady.IsZero() || jumped {
+		h.view.Steady = now
 	}
-	if h.sight.Unbroken.IsZero() || jumped || now.Sub(h.at) > 2*beatEvery {
-		h.sight.Unbroken = now
+	if h.view.Unbroken.IsZero() || jumped || now.Sub(h.at) > 2*heartbeatEvery {
+		h.view.Unbroken = now
 	}
 	if epoch.Kept < p.Answered {
 		kept, known := h.sent[epoch.Kept]
@@ -87,14 +87,14 @@ func (h *heart) answered(p message.Heartbeat, epoch message.Epoch, sent, dropped
 }
 
 // lost returns what the server lost since the last replay.
-func (h *heart) lost() loss {
+func (h *shardHeartbeats) lost() loss {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.loss
 }
 
 // replayed marks a loss as handled. After a loss, another era begins.
-func (h *heart) replayed(lost bool) {
+func (h *shardHeartbeats) replayed(lost bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.loss = (loss{}); lost {
@@ -102,28 +102,28 @@ func (h *heart) replayed(lost bool) {
 	}
 }
 
-func (h *heart) view() Sight {
+func (h *shardHeartbeats) current() ShardView {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.sight
+	return h.view
 }
 
 // allHeartbeats has those of all shards.
-type hearts struct{ shards sync.Map } // shard -> *shardHeartbeats
+type allHeartbeats struct{ shards sync.Map } // shard -> *shardHeartbeats
 
-func (h *hearts) of(s message.Shard) *heart {
-	v, _ := h.shards.LoadOrStore(s, &heart{})
-	return v.(*heart)
+func (h *allHeartbeats) of(s message.Shard) *shardHeartbeats {
+	v, _ := h.shards.LoadOrStore(s, &shardHeartbeats{})
+	return v.(*shardHeartbeats)
 }
 
 // Era returns how often this worker found that a shard lost writes. A task that was fetched in another era goes back
 // to its queue, because the hold that the loss required was not set when the task was fetched.
 func (s *Sender) Era(shard message.Shard) int64 {
-	h := s.hearts.of(shard)
+	h := s.shardBeats.of(shard)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.era
 }
 
 // View returns since when this worker's view of a shard is reliable.
-func (s *Sender) Sight(shard message.Shard) Sight { return s.hearts.of(shard).view() }
+func (s *Sender) View(shard message.Shard) ShardView { return s.shardBeats.of(shard).current() }

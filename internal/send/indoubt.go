@@ -27,7 +27,7 @@ const (
 
 // windowsEnded decides about the in-doubt messages whose window has ended. The watermark says which windows have ended,
 // not the clock: as long as statuses are still in the stream, no policy is applied.
-func (s *Sweeper) doubts(ctx context.Context, shard message.Shard, now time.Time) error {
+func (s *Sweeper) windowsEnded(ctx context.Context, shard message.Shard, now time.Time) error {
 	mark, err := s.Watermark(ctx, shard)
 	if err != nil {
 		return err
@@ -35,11 +35,11 @@ func (s *Sweeper) doubts(ctx context.Context, shard message.Shard, now time.Time
 	if mark.After(now.Add(clockJump)) {
 		return nil // written before the server's clock was set back: the reconciler soon writes another one
 	}
-	ended, err := s.Open.Doubts(ctx, shard, mark, sweepMost)
+	ended, err := s.Open.WindowEnded(ctx, shard, mark, sweepMost)
 	errs := []error{err}
 	var wait []string
 	next := mark.Add(lookAgain)
-	c := channel{Sweeper: s, shard: shard, now: now, numbers: map[string]signs{}}
+	c := channel{Sweeper: s, shard: shard, now: now, numbers: map[string]channelState{}}
 	for _, o := range ended {
 		m, again, err := s.settle(ctx, o, now, &c)
 		switch {
@@ -84,10 +84,10 @@ func (s *Sweeper) settle(ctx context.Context, o message.Open, now time.Time, c *
 		return message.Move{To: message.Parked, Code: o.Code, Reason: message.ReasonAttempts}, time.Time{}, nil
 	case o.Reason == message.ReasonServerError && left > 0:
 		// Meta takes few of these, and reports nothing during an outage: it is enough that no status is missing.
-		m, sound = message.Move{To: message.Queued, Reason: message.ReasonServerError}, (*channel).notSilent
-	case p.OnDoubt == message.Resend && o.Resent == 0 && left >= resendLeft:
+		m, sound = message.Move{To: message.Queued, Reason: message.ReasonServerError}, (*channel).noneMissing
+	case p.InDoubtPolicy == message.Resend && o.Resent == 0 && left >= resendLeft:
 		m = message.Move{To: message.Queued, Reason: message.ReasonPolicy, Resend: true}
-	case p.OnDoubt == message.Park:
+	case p.InDoubtPolicy == message.Park:
 		return park, time.Time{}, nil
 	}
 	ok, again, err := sound(c, ctx, o, p.RepeatWindow)
@@ -110,32 +110,32 @@ type channel struct {
 	*Sweeper
 	shard   message.Shard
 	now     time.Time
-	numbers map[string]signs
+	numbers map[string]channelState
 }
 
 // channelState has the signs that webhooks arrive.
-type signs struct {
+type channelState struct {
 	message.Channel
-	owed bool // Meta took a message more than aliveFor ago, and no webhook came since
+	awaiting bool // Meta took a message more than aliveFor ago, and no webhook came since
 }
 
-func (c *channel) of(ctx context.Context, number string) (signs, error) {
+func (c *channel) of(ctx context.Context, number string) (channelState, error) {
 	if s, known := c.numbers[number]; known {
 		return s, nil
 	}
-	var s signs
+	var s channelState
 	var err error
 	if s.Channel, err = c.Channel(ctx, number); err != nil {
 		return s, err
 	}
-	missing, err := c.Open.Owed(ctx, c.shard, s.LastWebhook, c.now.Add(-aliveFor))
-	s.owed = missing > 0
+	missing, err := c.Open.CountAwaiting(ctx, c.shard, s.LastWebhook, c.now.Add(-aliveFor))
+	s.awaiting = missing > 0
 	c.numbers[number] = s
 	return s, err
 }
 
 // received reports whether a webhook came in the last minute, or a status of the number since the message is in doubt.
-func (s signs) heard(o message.Open, now time.Time) bool {
+func (s channelState) received(o message.Open, now time.Time) bool {
 	return now.Sub(s.LastWebhook) <= aliveFor || s.LastStatus.After(o.Since)
 }
 
@@ -146,31 +146,31 @@ func (c *channel) alive(ctx context.Context, o message.Open, repeat time.Duratio
 	if err != nil {
 		return false, again, err
 	}
-	if !s.heard(o, c.now) {
+	if !s.received(o, c.now) {
 		return false, c.now.Add(lookAgain), nil
 	}
-	ok, again = s.open(o, repeat, c.now)
+	ok, again = s.unbroken(o, repeat, c.now)
 	return ok, again, nil
 }
 
 // noneMissing is like alive, but it also accepts a channel without any traffic.
-func (c *channel) notSilent(ctx context.Context, o message.Open, repeat time.Duration) (ok bool, again time.Time, err error) {
+func (c *channel) noneMissing(ctx context.Context, o message.Open, repeat time.Duration) (ok bool, again time.Time, err error) {
 	s, err := c.of(ctx, o.Message.From)
 	switch {
 	case err != nil:
 		return false, again, err
-	case !s.heard(o, c.now) && s.owed:
+	case !s.received(o, c.now) && s.awaiting:
 		return false, c.now.Add(lookAgain), nil
 	case !s.Reported: // no webhook program runs in this installation
 		return true, again, nil
 	}
-	ok, again = s.open(o, repeat, c.now)
+	ok, again = s.unbroken(o, repeat, c.now)
 	return ok, again, nil
 }
 
 // unbroken reports whether no webhook was refused or missed from the begin of an attempt to the end of its in-doubt
 // window, or since then for so long that Meta has repeated it. If not, again is when to check again.
-func (s signs) open(o message.Open, repeat time.Duration, now time.Time) (ok bool, again time.Time) {
+func (s channelState) unbroken(o message.Open, repeat time.Duration, now time.Time) (ok bool, again time.Time) {
 	began := o.Began
 	if began.IsZero() {
 		began = o.Since.Add(-attemptMax)

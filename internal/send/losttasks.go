@@ -12,41 +12,41 @@ import (
 // lostTasks adds the missing tasks of queued messages: the record is the source of truth, and a task can be deleted by
 // mistake. It reads the waiting messages, some in each pass. One live worker does this for all: the first by name. After
 // an error it continues.
-func (p *part) lost(ctx context.Context, seen map[message.Shard]view) error {
+func (p *part) lostTasks(ctx context.Context, seen map[message.Shard]view) error {
 	var errs []error
 	looked := 0
 	for range p.shards {
 		if looked >= sweepMost {
 			break
 		}
-		shard := p.shards[p.walk.shard%len(p.shards)]
+		shard := p.shards[p.cursor.shard%len(p.shards)]
 		v, ok := seen[shard]
 		if !ok || !p.firstByName(v) {
-			p.walk = walk{shard: p.walk.shard + 1}
+			p.cursor = cursor{shard: p.cursor.shard + 1}
 			continue
 		}
-		some, err := p.Open.Waiting(ctx, shard, p.walk.offset, sweepMost)
+		some, err := p.Open.Waiting(ctx, shard, p.cursor.offset, sweepMost)
 		errs = append(errs, err)
 		looked += len(some)
-		if p.walk.offset += len(some); len(some) < sweepMost {
-			p.walk = walk{shard: p.walk.shard + 1}
+		if p.cursor.offset += len(some); len(some) < sweepMost {
+			p.cursor = cursor{shard: p.cursor.shard + 1}
 		}
 		for _, o := range some {
-			errs = append(errs, p.doubtIfAbandoned(ctx, o, v))
+			errs = append(errs, p.reclaim(ctx, o, v))
 		}
-		errs = append(errs, p.again(ctx, some, v.Now)...)
+		errs = append(errs, p.requeueLost(ctx, some, v.Now)...)
 	}
 	return errors.Join(errs...)
 }
 
 // cursor is the position of a sweeper in the lists of waiting messages.
-type walk struct {
+type cursor struct {
 	shard  int // index of the shard, counted without end
 	offset int
 }
 
-func (s *Sweeper) again(ctx context.Context, some []message.Open, now time.Time) (errs []error) {
-	gone, err := s.Lost(ctx, some)
+func (s *Sweeper) requeueLost(ctx context.Context, some []message.Open, now time.Time) (errs []error) {
+	gone, err := s.LostTasks(ctx, some)
 	if err != nil {
 		return []error{fmt.Errorf("find lost tasks: %w", err)}
 	}

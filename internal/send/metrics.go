@@ -78,15 +78,15 @@ var moves = []struct{ from, to message.State }{
 }
 
 // sweeperMetrics has the metrics of a sweeper.
-type sweeps struct {
+type sweeperMetrics struct {
 	moves              *prometheus.CounterVec
 	postponed, refused prometheus.Counter
 	failures           prometheus.Counter
 	expired            *prometheus.CounterVec
 }
 
-func newSweeps(reg prometheus.Registerer) *sweeps {
-	s := &sweeps{
+func newSweeperMetrics(reg prometheus.Registerer) *sweeperMetrics {
+	s := &sweeperMetrics{
 		moves: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_sweeper_transitions_total",
 			Help: "State changes that the sweeper made: attempts of workers that died, in-doubt windows that ended, deadlines, lost tasks.",

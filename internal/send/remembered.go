@@ -18,9 +18,9 @@ const (
 // memory has the latest attempts of this worker, by shard. It drops old ones only while Redis answers: attempts before
 // an outage stay until it ends. The zero value is ready; it is safe for concurrent use.
 type memory struct {
-	mu     sync.Mutex
-	shards map[message.Shard][]*message.RememberedAttempt // the oldest first
-	gone   map[message.Shard]time.Time                    // when the latest attempt began that was dropped
+	mu        sync.Mutex
+	shards    map[message.Shard][]*message.RememberedAttempt // the oldest first
+	droppedAt map[message.Shard]time.Time                    // when the latest attempt began that was dropped
 }
 
 // add remembers an attempt that has been recorded.
@@ -30,9 +30,9 @@ func (m *memory) add(s message.Shard, a message.Attempt, k int) *message.Remembe
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.shards == nil {
-		m.shards, m.gone = map[message.Shard][]*message.RememberedAttempt{}, map[message.Shard]time.Time{}
+		m.shards, m.droppedAt = map[message.Shard][]*message.RememberedAttempt{}, map[message.Shard]time.Time{}
 	}
-	m.shards[s] = append(m.forgetting(s, now), e)
+	m.shards[s] = append(m.trim(s, now), e)
 	return e
 }
 
@@ -44,25 +44,25 @@ func (m *memory) ended(e *message.RememberedAttempt, move message.Move) {
 }
 
 // prune drops attempts that are too old. Call it only while the server that has them answers.
-func (m *memory) forget(s message.Shard) {
+func (m *memory) prune(s message.Shard) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.shards[s]) == 0 {
 		return
 	}
-	if m.shards[s] = m.forgetting(s, time.Now()); len(m.shards[s]) == 0 {
+	if m.shards[s] = m.trim(s, time.Now()); len(m.shards[s]) == 0 {
 		delete(m.shards, s)
 	}
 }
 
-func (m *memory) forgetting(s message.Shard, now time.Time) []*message.RememberedAttempt {
+func (m *memory) trim(s message.Shard, now time.Time) []*message.RememberedAttempt {
 	all := m.shards[s]
 	n := max(0, len(all)-rememberMost)
 	for n < len(all) && now.Sub(all[n].Since) > rememberFor {
 		n++
 	}
 	if n > 0 {
-		m.gone[s] = all[n-1].Since
+		m.droppedAt[s] = all[n-1].Since
 	}
 	clear(all[:n]) // to free the memory
 	return all[n:]
@@ -83,5 +83,5 @@ func (m *memory) of(s message.Shard) []message.RememberedAttempt {
 func (m *memory) dropped(s message.Shard) time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.gone[s]
+	return m.droppedAt[s]
 }

@@ -10,7 +10,7 @@ import (
 
 const (
 	// heartbeatRetry is when a heartbeat without an answer is repeated.
-	beatAgain = 250 * time.Millisecond
+	heartbeatRetry = 250 * time.Millisecond
 	// replayedAgain is how often a worker checks whether all others have replayed.
 	replayedAgain = 200 * time.Millisecond
 )
@@ -51,19 +51,19 @@ func (s *Sender) Watch(ctx context.Context) error {
 }
 
 func (s *Sender) watch(ctx context.Context, shards []message.Shard) {
-	tick := time.NewTicker(beatEvery)
+	tick := time.NewTicker(heartbeatEvery)
 	defer tick.Stop()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for {
 		var retryAfter <-chan time.Time
-		for i, epoch := range s.beat(ctx, shards, "") {
+		for i, epoch := range s.sendHeartbeats(ctx, shards, "") {
 			shard := shards[i]
 			switch {
 			case epoch.Err != nil:
-				retryAfter = time.After(beatAgain)
+				retryAfter = time.After(heartbeatRetry)
 			case epoch.Ready:
-				s.memory.forget(shard)
+				s.memory.prune(shard)
 			case !s.restarts.busy(shard):
 				wg.Go(func() { s.restarted(ctx, shard) })
 			}
@@ -78,15 +78,15 @@ func (s *Sender) watch(ctx context.Context, shards []message.Shard) {
 }
 
 // sendHeartbeats sends a heartbeat to each of some shards.
-func (s *Sender) beat(ctx context.Context, shards []message.Shard, replayed string) []message.Epoch {
+func (s *Sender) sendHeartbeats(ctx context.Context, shards []message.Shard, replayed string) []message.Epoch {
 	heartbeats := make([]message.Heartbeat, len(shards))
 	for i, shard := range shards {
-		heartbeats[i] = s.hearts.of(shard).next(message.Heartbeat{Shard: shard, Worker: s.o.Worker, Replayed: replayed})
+		heartbeats[i] = s.shardBeats.of(shard).next(message.Heartbeat{Shard: shard, Worker: s.o.Worker, Replayed: replayed})
 	}
 	sent := time.Now()
 	epochs := s.heartbeats.Heartbeat(ctx, heartbeats)
 	for i, epoch := range epochs {
-		s.hearts.of(shards[i]).answered(heartbeats[i], epoch, sent, s.memory.dropped(shards[i]))
+		s.shardBeats.of(shards[i]).answered(heartbeats[i], epoch, sent, s.memory.dropped(shards[i]))
 	}
 	return epochs
 }
@@ -102,8 +102,8 @@ func (s *Sender) restarted(ctx context.Context, shard message.Shard) error {
 	replayed := ""
 	for {
 		var epoch message.Epoch
-		err := persist(ctx, func() error {
-			if epoch = s.beat(ctx, []message.Shard{shard}, replayed)[0]; epoch.Err != nil || epoch.Ready {
+		err := retryUntilDone(ctx, func() error {
+			if epoch = s.sendHeartbeats(ctx, []message.Shard{shard}, replayed)[0]; epoch.Err != nil || epoch.Ready {
 				return epoch.Err
 			}
 			for epoch.ID != replayed { // the second heartbeat informs the others
@@ -111,7 +111,7 @@ func (s *Sender) restarted(ctx context.Context, shard message.Shard) error {
 					return err
 				}
 				replayed = epoch.ID
-				if epoch = s.beat(ctx, []message.Shard{shard}, replayed)[0]; epoch.Err != nil {
+				if epoch = s.sendHeartbeats(ctx, []message.Shard{shard}, replayed)[0]; epoch.Err != nil {
 					return epoch.Err
 				}
 			}
@@ -139,7 +139,7 @@ func (s *Sender) restarted(ctx context.Context, shard message.Shard) error {
 // replay stores again what this worker remembers of a shard's attempts. If the server lost more than that, it holds
 // the shard until an operator has checked it and releases the hold.
 func (s *Sender) replay(ctx context.Context, shard message.Shard, epoch string) error {
-	beats := s.hearts.of(shard)
+	beats := s.shardBeats.of(shard)
 	all := s.memory.of(shard)
 	lost, err := s.epochs.Replay(ctx, shard, all)
 	if err != nil {

@@ -178,10 +178,10 @@ func TestRestartOfTheStore(t *testing.T) {
 			r.lost = message.LostWrites{Intents: 1}
 			r.restart("second")
 			from := time.Now()
-			if a := s.Handle(t.Context(), id, 8, nil, r.nextSlot); a != (send.Again{Due: true}) || time.Since(from) != quiet {
+			if a := s.Handle(t.Context(), id, 8, nil, r.nextSlot); a != (send.Retry{Due: true}) || time.Since(from) != quiet {
 				t.Errorf("%+v after %s", a, time.Since(from))
 			}
-			if a := s.Handle(t.Context(), id, 8, nil, r.nextSlot); a != (send.Again{}) {
+			if a := s.Handle(t.Context(), id, 8, nil, r.nextSlot); a != (send.Retry{}) {
 				t.Errorf("%+v", a)
 			}
 		}, []string{"trust first", "second to hear of 1 7/2 submitted", "rewound", "trust second"}},
@@ -207,7 +207,7 @@ func TestRestartOfTheStore(t *testing.T) {
 		}, []string{"trust first", "second to hear of 1 7/2 under way", "trust second"}},
 		"between the intent and its slot": {func(t *testing.T, r *restarting, s *send.Sender) {
 			r.missFirst(func() { r.restart("second"); time.Sleep(6 * time.Second) })
-			if a := s.Handle(t.Context(), id, 7, nil, r.nextSlot); a != (send.Again{Due: true}) {
+			if a := s.Handle(t.Context(), id, 7, nil, r.nextSlot); a != (send.Retry{Due: true}) {
 				t.Errorf("%+v", a)
 			}
 			if last := r.asked[len(r.asked)-1]; last != "finish 2 queued" {
@@ -216,7 +216,7 @@ func TestRestartOfTheStore(t *testing.T) {
 		}, []string{"trust first", "second to hear of 1 7/2 under way", "trust second"}},
 		"just before a late slot": {func(t *testing.T, r *restarting, s *send.Sender) {
 			r.missFirst(func() { r.restart("second") })
-			if a := s.Handle(t.Context(), id, 7, nil, r.nextSlot); a != (send.Again{}) { // as if it had not been late
+			if a := s.Handle(t.Context(), id, 7, nil, r.nextSlot); a != (send.Retry{}) { // as if it had not been late
 				t.Errorf("%+v", a)
 			}
 			time.Sleep(2*time.Second + quiet)
@@ -321,14 +321,14 @@ func TestShardView(t *testing.T) {
 		want := func(unbroken, steady time.Duration) {
 			t.Helper()
 			synctest.Wait()
-			if got := s.Sight(3); !got.Unbroken.Equal(at(unbroken)) || !got.Steady.Equal(at(steady)) {
+			if got := s.View(3); !got.Unbroken.Equal(at(unbroken)) || !got.Steady.Equal(at(steady)) {
 				t.Errorf("at %s: %s and %s, want %s and %s", time.Since(start), got.Unbroken.Sub(start), got.Steady.Sub(start), unbroken, steady)
 			}
 		}
 		time.Sleep(11 * time.Second)
 		want(0, 0)
 		time.Sleep(10 * time.Second)
-		if !s.Sight(3).Unbroken.IsZero() {
+		if !s.View(3).Unbroken.IsZero() {
 			t.Error("a view without heartbeats is good")
 		}
 		time.Sleep(10 * time.Second) // 31 s

@@ -38,7 +38,7 @@ type reported struct {
 
 // failures are the failures of a number or of a template.
 type failures struct {
-	trouble
+	refusals
 	n    int       // consecutive
 	last time.Time // the last of them
 }
@@ -58,7 +58,7 @@ func (f *failures) failed(out message.Outcome, most int, backoff func(n int) tim
 }
 
 // Note processes a status that was applied.
-func (r *Reports) Note(ctx context.Context, e message.Evidence) {
+func (r *Reports) Note(ctx context.Context, e message.MarkedReport) {
 	to, _ := e.State()
 	switch {
 	case to == message.Failed:
@@ -68,7 +68,7 @@ func (r *Reports) Note(ctx context.Context, e message.Evidence) {
 	}
 }
 
-func (r *Reports) failed(ctx context.Context, e message.Evidence) {
+func (r *Reports) failed(ctx context.Context, e message.MarkedReport) {
 	out := r.Means(e.Code)
 	most := reportedInRow
 	switch {
@@ -92,7 +92,7 @@ func (r *Reports) failed(ctx context.Context, e message.Evidence) {
 }
 
 // note returns what to hold, a template or (empty) the number, and for how long.
-func (r *Reports) note(e message.Evidence, out message.Outcome, most int) (template string, d time.Duration) {
+func (r *Reports) note(e message.MarkedReport, out message.Outcome, most int) (template string, d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := r.numbers[e.Number]
@@ -118,7 +118,7 @@ func (r *Reports) note(e message.Evidence, out message.Outcome, most int) (templ
 }
 
 // succeeded ends the streaks of a number and a template.
-func (r *Reports) succeeded(ctx context.Context, e message.Evidence) {
+func (r *Reports) succeeded(ctx context.Context, e message.MarkedReport) {
 	r.mu.Lock()
 	n := r.numbers[e.Number]
 	if n == nil {

@@ -97,8 +97,8 @@ type Options struct {
 	Paces            paces
 	Hold             Hold
 	TemplateAccepted func(ctx context.Context, number, template string) // releases the automatic hold on a template that Meta accepts again
-	// Siblings returns the numbers that share a number's token, including the number.
-	Siblings func(number string) []string
+	// Siblings returns the numbers that share a number's token or account, including the number.
+	Siblings func(ctx context.Context, number string) []string
 	// LostWrites is called for a shard whose server lost confirmed writes.
 	LostWrites func(ctx context.Context, shard message.Shard)
 	// Restored sets a hold without an end on everything in a shard: its server lost more than the workers remember, or
@@ -124,9 +124,9 @@ type Sender struct {
 	sends      minute
 	health     health
 
-	memory   memory
-	hearts   hearts
-	restarts restarts
+	memory     memory
+	shardBeats allHeartbeats
+	restarts   restarts
 }
 
 // New returns a sender that stores its attempts in l and sends with p.
@@ -138,7 +138,7 @@ func New(l ledger, p poster, o Options) *Sender {
 func (s *Sender) Sends() int { return s.sends.count() }
 
 // Retry says when a task is tried again.
-type Again struct {
+type Retry struct {
 	Due       bool          // false: the task is finished
 	In        time.Duration // 0: immediately, at the head of its queue
 	Recipient bool          // Meta reported that the pair limit is reached
@@ -148,14 +148,14 @@ type Again struct {
 }
 
 var (
-	done  = Again{}
-	again = func(in time.Duration) Again { return Again{Due: true, In: in} }
+	finished = Retry{}
+	retryIn  = func(in time.Duration) Retry { return Retry{Due: true, In: in} }
 )
 
 // Handle makes one attempt for the k-th task of message id. Known is the record that was read when the task was
 // fetched; nil: Handle reads it. It blocks until the outcome is recorded. It completes an attempt that it began even if
 // ctx ends.
-func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Record, next NextSlot) Again {
+func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Record, next NextSlot) Retry {
 	token := s.o.Worker + "/" + strconv.FormatInt(s.seq.Add(1), 36)
 	number, _ := message.Number(id)
 	shard := s.o.Shards.Of(number)
@@ -180,12 +180,12 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 			continue
 		}
 		if err != nil {
-			return s.takeBack(ctx, a, mem, 0)
+			return s.withdraw(ctx, a, mem, 0)
 		}
 		if !reserved {
 			waited, err := s.poster.Reserve(ctx)
 			if err != nil {
-				return s.takeBack(ctx, a, mem, 0)
+				return s.withdraw(ctx, a, mem, 0)
 			}
 			if reserved, connecting = true, waited > connectMost; connecting { // the slot has passed
 				continue
@@ -203,24 +203,24 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 			known = nil
 			if errors.Is(err, record.ErrFormat) { // its task would be retried without end
 				s.o.Log.Error("cannot read the record of a message, the message is not sent", "message_id", id, "err", err)
-				return done
+				return finished
 			}
 			if err != nil {
 				s.o.Log.Error("cannot record attempt", "message_id", id, "err", err)
-				return again(time.Second)
+				return retryIn(time.Second)
 			}
 			switch latest.Verdict {
 			case message.Done:
 				if latest.Expired != "" {
 					s.metrics.expired.WithLabelValues(stages[latest.Expired]).Inc()
 				}
-				return done
+				return finished
 			case message.Early:
-				return again(latest.Wait)
+				return retryIn(latest.Wait)
 			case message.Busy:
-				return again(BusyWait)
+				return retryIn(BusyWait)
 			case message.Unconfirmed:
-				return s.takeBack(ctx, latest, mem, unconfirmedWait)
+				return s.withdraw(ctx, latest, mem, unconfirmedWait)
 			case message.Restarted:
 				if err := s.restarted(ctx, shard); err != nil {
 					s.o.Log.Error("cannot replay attempts after a restart of Redis", "message_id", id, "err", err)
@@ -228,13 +228,13 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 				if latest.N > 0 { // it may be recorded nevertheless
 					a = latest
 				}
-				return s.takeBack(ctx, a, mem, 0)
+				return s.withdraw(ctx, a, mem, 0)
 			}
 			if a = latest; mem == nil {
 				mem = s.memory.add(shard, a, k)
 			}
 			if a.Age > intentMax { // Redis did not answer for long between the intent and its answer
-				return s.takeBack(ctx, a, mem, 0)
+				return s.withdraw(ctx, a, mem, 0)
 			}
 		}
 		slot.Ready()
@@ -243,7 +243,7 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 			break
 		}
 		if !errors.Is(err, errFrozen) {
-			return s.takeBack(ctx, a, mem, 0)
+			return s.withdraw(ctx, a, mem, 0)
 		}
 	}
 	s.poster.Release() // the outcome needs no connection
@@ -252,20 +252,20 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 	st, duplicate, err := s.finish(ctx, a, m)
 	if err != nil {
 		s.o.Log.Error("cannot record attempt outcome", "message_id", id, "attempt", a.N, "err", err)
-		return again(BusyWait) // the task is retried until the sweeper has marked the message as in doubt
+		return retryIn(BusyWait) // the task is retried until the sweeper has marked the message as in doubt
 	}
 	if duplicate {
 		s.metrics.duplicates.Inc()
 	}
 	if st == message.Queued && m.To == message.Queued {
-		after := again(m.In)
+		after := retryIn(m.In)
 		after.Recipient = out.Limit == message.LimitPair
 		if after.On = on; on == message.HoldTemplate {
 			after.Template = a.Message.Template
 		}
 		return after
 	}
-	return done
+	return finished
 }
 
 // secondSlotMax is how long an intent waits for another slot when the first was missed. A paused or probing number
@@ -338,7 +338,7 @@ func frozen(begun, now time.Time) bool {
 }
 
 // withdraw withdraws the intent, if one was recorded, of an attempt whose request was never sent.
-func (s *Sender) takeBack(ctx context.Context, a message.Attempt, mem *message.RememberedAttempt, wait time.Duration) Again {
+func (s *Sender) withdraw(ctx context.Context, a message.Attempt, mem *message.RememberedAttempt, wait time.Duration) Retry {
 	if a.N > 0 {
 		m := message.Move{To: message.Queued, In: wait}
 		if mem != nil {
@@ -348,7 +348,7 @@ func (s *Sender) takeBack(ctx context.Context, a message.Attempt, mem *message.R
 			s.o.Log.Error("cannot withdraw attempt that was not sent", "message_id", a.ID, "attempt", a.N, "err", err)
 		}
 	}
-	return again(wait)
+	return retryIn(wait)
 }
 
 // attempt sends the message if ready allows it, and decides what follows from the outcome. It returns what is now
@@ -442,7 +442,7 @@ func (s *Sender) decide(a message.Attempt, out message.Outcome, e effect) messag
 	case message.ServerError:
 		m.To, m.In, m.Reason, m.Counts = message.InDoubt, max(p.ErrorWindow, wait), message.ReasonServerError, e.counts
 	default:
-		m.To, m.In, m.Reason = message.InDoubt, p.DoubtWindow, message.ReasonNoAnswer
+		m.To, m.In, m.Reason = message.InDoubt, p.InDoubtWindow, message.ReasonNoAnswer
 	}
 	if m.To == message.Queued && m.Counts && a.Failures+1 >= s.o.Attempts {
 		return message.Move{To: message.Dead, Code: out.Code, Reason: message.ReasonAttempts, Detail: out.Detail, Keep: true}
@@ -460,7 +460,7 @@ func pairBackoff(n int) time.Duration {
 // begin retries until the store answers or ctx ends: a begin without an answer may be recorded, and only its owner
 // knows that nothing was sent.
 func (s *Sender) begin(ctx context.Context, id string, k int, token string, known *record.Record) (a message.Attempt, err error) {
-	err = persist(ctx, func() error {
+	err = retryUntilDone(ctx, func() error {
 		a, err = s.attempts.Begin(context.WithoutCancel(ctx), id, k, token, known) // a stop must not hide the answer
 		known = nil
 		return err
@@ -473,7 +473,7 @@ func (s *Sender) begin(ctx context.Context, id string, k int, token string, know
 func (s *Sender) finish(ctx context.Context, a message.Attempt, m message.Move) (st message.State, duplicate bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), attemptMax, errors.New("Redis did not answer for too long"))
 	defer cancel()
-	err = persist(ctx, func() error {
+	err = retryUntilDone(ctx, func() error {
 		st, duplicate, err = s.attempts.Finish(ctx, a, m)
 		return err
 	})
@@ -481,7 +481,7 @@ func (s *Sender) finish(ctx context.Context, a message.Attempt, m message.Move) 
 }
 
 // retryUntilDone calls f, with growing pauses, until it succeeds, a record cannot be read or ctx ends.
-func persist(ctx context.Context, f func() error) error {
+func retryUntilDone(ctx context.Context, f func() error) error {
 	return retry.Pauses{First: 20 * time.Millisecond, Max: time.Second}.Do(ctx, func() error {
 		err := f()
 		if errors.Is(err, record.ErrFormat) {

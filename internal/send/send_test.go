@@ -40,68 +40,68 @@ func TestHandle(t *testing.T) {
 	const post = "post " + number + " {}"
 	tests := map[string]struct {
 		change func(s *script)
-		again  send.Again
+		again  send.Retry
 		asked  []string
 	}{
-		"accepted": {func(s *script) {}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
+		"accepted": {func(s *script) {}, send.Retry{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
 		"done": {
 			func(s *script) { s.begin = verdict(message.Attempt{Verdict: message.Done}) },
-			send.Again{},
+			send.Retry{},
 			[]string{"next", "begin"},
 		},
 		"early": {func(s *script) {
 			s.begin = verdict(message.Attempt{Verdict: message.Early, Wait: 7 * time.Minute})
-		}, send.Again{Due: true, In: 7 * time.Minute}, []string{"next", "begin"}},
+		}, send.Retry{Due: true, In: 7 * time.Minute}, []string{"next", "begin"}},
 		"busy": {
 			func(s *script) { s.begin = verdict(message.Attempt{Verdict: message.Busy}) },
-			send.Again{Due: true, In: 5 * time.Second},
+			send.Retry{Due: true, In: 5 * time.Second},
 			[]string{"next", "begin"},
 		},
 		"intent unconfirmed": {
 			func(s *script) {
 				s.begin = verdict(message.Attempt{Verdict: message.Unconfirmed, ID: id, N: 2})
 			},
-			send.Again{Due: true, In: 2 * time.Second},
+			send.Retry{Due: true, In: 2 * time.Second},
 			[]string{"next", "begin", "finish 2 queued"},
 		},
 		"transient": {
 			func(s *script) { s.post = outcome(message.Transient) },
-			send.Again{Due: true, In: 3 * time.Second},
+			send.Retry{Due: true, In: 3 * time.Second},
 			[]string{"next", "begin", "use", post, "finish 2 queued"},
 		},
 		"throttled": {
 			func(s *script) { s.post = outcome(message.Throttled) },
-			send.Again{Due: true, In: 3 * time.Second},
+			send.Retry{Due: true, In: 3 * time.Second},
 			[]string{"next", "begin", "use", post, "finish 2 queued"},
 		},
 		"throttled, the number was too fast": {
 			func(s *script) { s.post = throttled(message.LimitNumber) },
-			send.Again{Due: true, In: 3 * time.Second},
+			send.Retry{Due: true, In: 3 * time.Second},
 			[]string{"next", "begin", "use", post, "throttled " + number, "finish 2 queued"},
 		},
 		"throttled, one recipient gets too much": {
 			func(s *script) { s.post = throttled(message.LimitPair) },
-			send.Again{Due: true, In: 4 * time.Second, Recipient: true},
+			send.Retry{Due: true, In: 4 * time.Second, Recipient: true},
 			[]string{"next", "begin", "use", post, "finish 2 queued"},
 		},
 		"held, the number": {
 			func(s *script) { s.post = held(message.HoldNumber) },
-			send.Again{Due: true, On: message.HoldNumber},
+			send.Retry{Due: true, On: message.HoldNumber},
 			[]string{"next", "begin", "use", post, "probe 33s " + number, "hold " + number + ` "" 190 3s`, "finish 2 queued"},
 		},
 		"held, the template": {
 			func(s *script) { s.post = held(message.HoldTemplate) },
-			send.Again{Due: true, On: message.HoldTemplate, Template: "sale/en"},
+			send.Retry{Due: true, On: message.HoldTemplate, Template: "sale/en"},
 			[]string{"next", "begin", "use", post, "hold " + number + ` "sale/en" 190 3s`, "finish 2 queued"},
 		},
 		"held in vain": {
 			func(s *script) { s.post, s.holds = held(message.HoldNumber), errAway },
-			send.Again{Due: true, In: 3 * time.Second},
+			send.Retry{Due: true, In: 3 * time.Second},
 			[]string{"next", "begin", "use", post, "probe 33s " + number, "hold " + number + ` "" 190 3s`, "finish 2 queued"},
 		},
 		"held, nothing that others have": {
 			func(s *script) { s.post = held("") },
-			send.Again{Due: true, In: 3 * time.Second},
+			send.Retry{Due: true, In: 3 * time.Second},
 			[]string{"next", "begin", "use", post, "finish 2 queued"},
 		},
 		"refused with an unknown code": {
@@ -110,7 +110,7 @@ func TestHandle(t *testing.T) {
 					return message.Outcome{Kind: message.Refused, Code: 987654, Unknown: true}
 				}
 			},
-			send.Again{},
+			send.Retry{},
 			[]string{"next", "begin", "use", post, "finish 2 dead"},
 		},
 		"too many calls of the app": {
@@ -119,39 +119,39 @@ func TestHandle(t *testing.T) {
 					return message.Outcome{Kind: message.Throttled, Limit: message.LimitApp, RetryAfter: time.Minute}
 				}
 			},
-			send.Again{Due: true, In: time.Minute},
+			send.Retry{Due: true, In: time.Minute},
 			[]string{"next", "begin", "use", post, "pause 1m0s " + number, "probe 1m30s " + number, "pause 1m0s 2", "probe 1m30s 2", "finish 2 queued"},
 		},
 		"refused": {
 			func(s *script) { s.post = outcome(message.Refused) },
-			send.Again{},
+			send.Retry{},
 			[]string{"next", "begin", "use", post, "finish 2 rejected"},
 		},
 		"no answer": {
 			func(s *script) { s.post = outcome(message.NoAnswer) },
-			send.Again{},
+			send.Retry{},
 			[]string{"next", "begin", "use", post, "finish 2 in_doubt"},
 		},
 		"transient, but evidence was quicker": {func(s *script) {
 			s.post = outcome(message.Transient)
 			s.finish = func(message.Move) (message.State, bool, error) { return message.Delivered, false, nil }
-		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 queued"}},
+		}, send.Retry{}, []string{"next", "begin", "use", post, "finish 2 queued"}},
 		"accepted, but requeued by another meanwhile": {func(s *script) {
 			s.finish = func(message.Move) (message.State, bool, error) { return message.Queued, false, nil }
-		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
+		}, send.Retry{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
 		"tampered with": {func(s *script) {
 			s.body = func([]byte) ([]byte, error) { return nil, fmt.Errorf("no seal: %w", message.ErrTampered) }
-		}, send.Again{}, []string{"next", "begin", "finish 2 dead"}},
+		}, send.Retry{}, []string{"next", "begin", "finish 2 dead"}},
 		"payload unreadable": {func(s *script) {
 			s.body = func([]byte) ([]byte, error) { return nil, errors.New("no JSON") }
-		}, send.Again{}, []string{"next", "begin", "finish 2 rejected"}},
+		}, send.Retry{}, []string{"next", "begin", "finish 2 rejected"}},
 		"in maintenance": {
 			func(s *script) {
 				s.post = func() message.Outcome {
 					return message.Outcome{Kind: message.Throttled, Limit: message.LimitRest, RetryAfter: time.Hour}
 				}
 			},
-			send.Again{Due: true, In: time.Hour},
+			send.Retry{Due: true, In: time.Hour},
 			[]string{"next", "begin", "use", post, "pause 5m0s " + number, "finish 2 queued"},
 		},
 		"frozen after begin": {func(s *script) {
@@ -164,26 +164,26 @@ func TestHandle(t *testing.T) {
 				first = false
 				return slot(func() error { s.asked = append(s.asked, "frozen"); time.Sleep(6 * time.Second); return nil }), nil
 			}
-		}, send.Again{}, []string{"begin", "frozen", "next", "begin", "missed", "next", "use", post, "finish 2 submitted"}},
+		}, send.Retry{}, []string{"begin", "frozen", "next", "begin", "missed", "next", "use", post, "finish 2 submitted"}},
 		"slot missed, then not": {
 			func(s *script) { s.missFirst(func() {}) },
-			send.Again{},
+			send.Retry{},
 			[]string{"next", "begin", "missed", "next", "use", post, "finish 2 submitted"},
 		},
 		"the connection is slow to come": {func(s *script) {
 			s.connect = func() { time.Sleep(time.Second); s.connect = nil }
 			s.missFirst(func() {})
-		}, send.Again{}, []string{"next", "begin", "missed", "next after a connection", "use", post, "finish 2 submitted"}},
+		}, send.Retry{}, []string{"next", "begin", "missed", "next after a connection", "use", post, "finish 2 submitted"}},
 		"the connection comes too late": {func(s *script) {
 			s.connect = func() { time.Sleep(6 * time.Second); s.connect = nil }
 			s.missFirst(func() {})
-		}, send.Again{}, []string{"next", "begin", "missed", "next", "begin", "use", post, "finish 2 submitted"}},
+		}, send.Retry{}, []string{"next", "begin", "missed", "next", "begin", "use", post, "finish 2 submitted"}},
 		"no connection is free at first": {func(s *script) {
 			s.reserve = func(context.Context) (time.Duration, error) { return time.Second, nil }
-		}, send.Again{}, []string{"next", "next after a connection", "begin", "use", post, "finish 2 submitted"}},
+		}, send.Retry{}, []string{"next", "next after a connection", "begin", "use", post, "finish 2 submitted"}},
 		"no connection is free for a moment": {func(s *script) {
 			s.reserve = func(context.Context) (time.Duration, error) { return 20 * time.Millisecond, nil }
-		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
+		}, send.Retry{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
 		"no connection is free, and then no slot": {func(s *script) {
 			s.reserve = func(context.Context) (time.Duration, error) { return time.Second, nil }
 			next, n := s.next, 0
@@ -196,7 +196,7 @@ func TestHandle(t *testing.T) {
 				}
 				return next(ctx)
 			}
-		}, send.Again{}, []string{"next", "next after a connection", "next after a connection", "begin", "use", post, "finish 2 submitted"}},
+		}, send.Retry{}, []string{"next", "next after a connection", "next after a connection", "begin", "use", post, "finish 2 submitted"}},
 		"deadline passes before its slot": {func(s *script) {
 			s.begin = func(token string) (message.Attempt, error) {
 				a, err := going(token)
@@ -204,19 +204,19 @@ func TestHandle(t *testing.T) {
 				return a, err
 			}
 			s.missFirst(func() { time.Sleep(time.Second) })
-		}, send.Again{Due: true}, []string{"next", "begin", "missed", "next", "use", "finish 2 queued"}},
+		}, send.Retry{Due: true}, []string{"next", "begin", "missed", "next", "use", "finish 2 queued"}},
 		"slot missed by long, and no longer ours": {func(s *script) {
 			s.missFirst(func() { time.Sleep(6 * time.Second); s.begin = verdict(message.Attempt{Verdict: message.Done}) })
-		}, send.Again{}, []string{"next", "begin", "missed", "next", "begin"}},
+		}, send.Retry{}, []string{"next", "begin", "missed", "next", "begin"}},
 		"slot missed by long, and another at work": {func(s *script) {
 			s.missFirst(func() { time.Sleep(6 * time.Second); s.begin = verdict(message.Attempt{Verdict: message.Busy}) })
-		}, send.Again{Due: true, In: 5 * time.Second}, []string{"next", "begin", "missed", "next", "begin"}},
+		}, send.Retry{Due: true, In: 5 * time.Second}, []string{"next", "begin", "missed", "next", "begin"}},
 		"no slot any more": {func(s *script) {
 			s.next = func(context.Context) (send.Slot, error) {
 				s.asked = append(s.asked, "next")
 				return nil, errors.New("closed")
 			}
-		}, send.Again{Due: true}, []string{"next"}},
+		}, send.Retry{Due: true}, []string{"next"}},
 		"no slot any more, after begin": {func(s *script) {
 			closed := false
 			s.next = func(context.Context) (send.Slot, error) {
@@ -226,7 +226,7 @@ func TestHandle(t *testing.T) {
 				closed = true
 				return slot(func() error { s.asked = append(s.asked, "missed"); return errors.New("late") }), nil
 			}
-		}, send.Again{Due: true}, []string{"next", "begin", "missed", "next", "finish 2 queued"}},
+		}, send.Retry{Due: true}, []string{"next", "begin", "missed", "next", "finish 2 queued"}},
 		"no slot for long, after begin": {func(s *script) {
 			missed := false
 			s.next = func(ctx context.Context) (send.Slot, error) {
@@ -237,17 +237,17 @@ func TestHandle(t *testing.T) {
 				missed = true
 				return slot(func() error { s.asked = append(s.asked, "missed"); return errors.New("late") }), nil
 			}
-		}, send.Again{Due: true}, []string{"next", "begin", "missed", "next", "finish 2 queued"}},
+		}, send.Retry{Due: true}, []string{"next", "begin", "missed", "next", "finish 2 queued"}},
 		"the record cannot be read": {
 			func(s *script) {
 				s.begin = func(string) (message.Attempt, error) { return message.Attempt{}, fmt.Errorf("m: %w", record.ErrFormat) }
 			},
-			send.Again{},
+			send.Retry{},
 			[]string{"next", "begin"},
 		},
 		"begin unanswered twice": {func(s *script) {
 			s.begin = failing(2, going)
-		}, send.Again{}, []string{"next", "begin", "begin", "begin", "use", post, "finish 2 submitted"}},
+		}, send.Retry{}, []string{"next", "begin", "begin", "begin", "use", post, "finish 2 submitted"}},
 		"finish unanswered three times": {func(s *script) {
 			f := s.finish
 			s.finish = func(m message.Move) (message.State, bool, error) {
@@ -256,7 +256,7 @@ func TestHandle(t *testing.T) {
 				}
 				return f(m)
 			}
-		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted", "finish 2 submitted", "finish 2 submitted", "finish 2 submitted"}},
+		}, send.Retry{}, []string{"next", "begin", "use", post, "finish 2 submitted", "finish 2 submitted", "finish 2 submitted", "finish 2 submitted"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -288,28 +288,28 @@ func TestStop(t *testing.T) {
 	const post = "post " + number + " {}"
 	tests := map[string]struct {
 		change func(s *script, stop func())
-		again  send.Again
+		again  send.Retry
 		asked  []string
 	}{
-		"before": {func(s *script, stop func()) { stop() }, send.Again{Due: true}, []string{"next"}},
+		"before": {func(s *script, stop func()) { stop() }, send.Retry{Due: true}, []string{"next"}},
 		"in begin": {func(s *script, stop func()) {
 			s.begin = func(token string) (message.Attempt, error) { stop(); return going(token) }
 			s.next = func(ctx context.Context) (send.Slot, error) {
 				s.asked = append(s.asked, "next")
 				return slot(func() error { s.asked = append(s.asked, "missed"); return ctx.Err() }), ctx.Err()
 			}
-		}, send.Again{Due: true}, []string{"next", "begin", "missed", "next", "finish 2 queued"}},
+		}, send.Retry{Due: true}, []string{"next", "begin", "missed", "next", "finish 2 queued"}},
 		"before begin": {func(s *script, stop func()) {
 			next := s.next
 			s.next = func(ctx context.Context) (send.Slot, error) { got, err := next(ctx); stop(); return got, err }
-		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted"}}, // its slot was still good
+		}, send.Retry{}, []string{"next", "begin", "use", post, "finish 2 submitted"}}, // its slot was still good
 		"in begin, the store away": {func(s *script, stop func()) {
 			s.begin = func(string) (message.Attempt, error) { stop(); return message.Attempt{}, errAway }
-		}, send.Again{Due: true, In: time.Second}, []string{"next", "begin"}},
+		}, send.Retry{Due: true, In: time.Second}, []string{"next", "begin"}},
 		"in the request": {func(s *script, stop func()) {
 			p := s.post
 			s.post = func() message.Outcome { stop(); return p() }
-		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
+		}, send.Retry{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
 		"in the request, throttled": {
 			func(s *script, stop func()) {
 				s.post = func() message.Outcome {
@@ -317,20 +317,20 @@ func TestStop(t *testing.T) {
 					return message.Outcome{Kind: message.Throttled, Limit: message.LimitNumber}
 				}
 			},
-			send.Again{Due: true, In: 3 * time.Second},
+			send.Retry{Due: true, In: 3 * time.Second},
 			[]string{"next", "begin", "use", post, "throttled " + number, "finish 2 queued"},
 		},
 		"in the request, held": {
 			func(s *script, stop func()) {
 				s.post = func() message.Outcome { stop(); return message.Outcome{Kind: message.Held, Hold: message.HoldNumber} }
 			},
-			send.Again{Due: true, On: message.HoldNumber},
+			send.Retry{Due: true, On: message.HoldNumber},
 			[]string{"next", "begin", "use", post, "probe 33s " + number, "hold " + number + ` "" 0 3s`, "finish 2 queued"},
 		},
 		"before the request": {func(s *script, stop func()) {
 			b := s.body
 			s.body = func(payload []byte) ([]byte, error) { stop(); return b(payload) }
-		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
+		}, send.Retry{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
 		"in finish, unanswered": {func(s *script, stop func()) {
 			s.finish = func(m message.Move) (message.State, bool, error) {
 				if stop(); len(s.asked) < 7 {
@@ -338,7 +338,7 @@ func TestStop(t *testing.T) {
 				}
 				return m.To, false, nil
 			}
-		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted", "finish 2 submitted", "finish 2 submitted"}},
+		}, send.Retry{}, []string{"next", "begin", "use", post, "finish 2 submitted", "finish 2 submitted", "finish 2 submitted"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -395,7 +395,7 @@ func TestFinishGivesUp(t *testing.T) {
 		s := newScript()
 		s.finish = func(message.Move) (message.State, bool, error) { return "", false, errAway }
 		start := time.Now()
-		if got := s.handle(t.Context(), slog.New(slog.DiscardHandler)); got != (send.Again{Due: true, In: 5 * time.Second}) {
+		if got := s.handle(t.Context(), slog.New(slog.DiscardHandler)); got != (send.Retry{Due: true, In: 5 * time.Second}) {
 			t.Errorf("%+v", got)
 		}
 		if took := time.Since(start); took < 55*time.Second || took > 65*time.Second {

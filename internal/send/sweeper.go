@@ -15,7 +15,7 @@ import (
 
 const (
 	// heartbeatEvery is how often a worker sends its heartbeats, and sweeps.
-	beatEvery = 2 * time.Second
+	heartbeatEvery = 2 * time.Second
 	// sweepMost is how many messages of a kind one pass changes in a shard.
 	sweepMost = 500
 )
@@ -29,9 +29,9 @@ type workers interface {
 // other messages.
 type openMessages interface {
 	Unsettled(ctx context.Context, now map[message.Shard]time.Time) ([]message.Unsettled, error)
-	Opens(ctx context.Context, s message.Shard, ids []string) ([]message.Open, error)
-	Doubts(ctx context.Context, s message.Shard, until time.Time, limit int) ([]message.Open, error)
-	Owed(ctx context.Context, s message.Shard, after, before time.Time) (int64, error)
+	ReadOpenAll(ctx context.Context, s message.Shard, ids []string) ([]message.Open, error)
+	WindowEnded(ctx context.Context, s message.Shard, until time.Time, limit int) ([]message.Open, error)
+	CountAwaiting(ctx context.Context, s message.Shard, after, before time.Time) (int64, error)
 	Waiting(ctx context.Context, s message.Shard, offset, limit int) ([]message.Open, error)
 	Parked(ctx context.Context, s message.Shard, before time.Time, limit int) ([]message.Open, error)
 	Overdue(ctx context.Context, s message.Shard, now time.Time, limit int) ([]message.Open, error)
@@ -41,11 +41,11 @@ type openMessages interface {
 type transitions interface {
 	Sweep(ctx context.Context, o message.Open, m message.Move) (bool, error)
 	Postpone(ctx context.Context, s message.Shard, ids []string, until time.Time) error
-	Forget(ctx context.Context, s message.Shard) (int, error)
+	Purge(ctx context.Context, s message.Shard) (int, error)
 }
 
 // FetchedTasks are tasks that a worker has fetched and not finished.
-type Hand struct {
+type FetchedTasks struct {
 	Worker string
 	Shard  message.Shard
 	IDs    []string // of their messages
@@ -72,8 +72,8 @@ type Sweeper struct {
 	Open      openMessages
 	Changes   transitions
 	Requeue   Requeue
-	Lost      func(ctx context.Context, some []message.Open) ([]message.Open, error) // those whose task is missing
-	Hands     func(ctx context.Context, shards []message.Shard) ([]Hand, error)
+	LostTasks func(ctx context.Context, some []message.Open) ([]message.Open, error) // those whose task is missing
+	Fetched   func(ctx context.Context, shards []message.Shard) ([]FetchedTasks, error)
 	Suspects  func(shards []message.Shard) []string // messages of some shards whose task was fetched during an attempt, since the last call
 	Holds     func(ctx context.Context) ([]message.Hold, error)
 	Watermark Watermark
@@ -81,19 +81,19 @@ type Sweeper struct {
 	Sends     func() int // requests of this worker in the last minute
 	// View returns since when this worker's view of a shard is reliable. After an outage of Redis, or a pause of this
 	// worker, the heartbeats of all workers look old, and none of them counts as dead.
-	Sight      func(s message.Shard) Sight
+	View       func(s message.Shard) ShardView
 	Parts      [][]message.Shard // the shards, grouped by server
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 
-	metrics *sweeps
+	metrics *sweeperMetrics
 	resends minute // by policy, without a status
 }
 
 // Run sweeps until ctx ends. The shards of a server are swept together, and a server that does not answer stops only
 // its own sweep.
 func (s *Sweeper) Run(ctx context.Context) error {
-	s.metrics = newSweeps(s.Registerer)
+	s.metrics = newSweeperMetrics(s.Registerer)
 	var wg sync.WaitGroup
 	for _, shards := range s.Parts {
 		wg.Go(func() { (&part{Sweeper: s, shards: shards}).run(ctx) })
@@ -105,13 +105,13 @@ func (s *Sweeper) Run(ctx context.Context) error {
 // part is the sweep of the shards of one server.
 type part struct {
 	*Sweeper
-	shards     []message.Shard
-	walk       walk
-	forgetting int // index of the shard whose old records were deleted last
+	shards []message.Shard
+	cursor cursor
+	purged int // index of the shard whose old records were deleted last
 }
 
 func (p *part) run(ctx context.Context) {
-	tick := time.NewTicker(beatEvery)
+	tick := time.NewTicker(heartbeatEvery)
 	defer tick.Stop()
 	for {
 		if err := p.sweep(ctx); err != nil && ctx.Err() == nil {
@@ -129,7 +129,7 @@ func (p *part) run(ctx context.Context) {
 // view is what one pass knows about the workers of a shard.
 type view struct {
 	message.LiveWorkers
-	sight Sight
+	own ShardView
 }
 
 // views reads the heartbeats in the shards of the part. Shards that cannot be read are left out.
@@ -141,7 +141,7 @@ func (p *part) views(ctx context.Context) (map[message.Shard]view, error) {
 			errs = append(errs, l.Err)
 			continue
 		}
-		seen[p.shards[i]] = view{l, p.Sight(p.shards[i])}
+		seen[p.shards[i]] = view{l, p.View(p.shards[i])}
 	}
 	return seen, errors.Join(errs...)
 }
@@ -149,9 +149,9 @@ func (p *part) views(ctx context.Context) (map[message.Shard]view, error) {
 // sweep continues with the next shard, and with the next message, after an error.
 func (p *part) sweep(ctx context.Context) error {
 	// Fetched tasks first: a worker with tasks has sent a heartbeat before.
-	hands, handsErr := p.Hands(ctx, p.shards)
+	hands, handsErr := p.Fetched(ctx, p.shards)
 	seen, err := p.views(ctx)
-	errs := []error{handsErr, err, p.abandoned(ctx, hands, seen), p.suspects(ctx, seen), p.lost(ctx, seen), p.forget(ctx, seen)}
+	errs := []error{handsErr, err, p.abandoned(ctx, hands, seen), p.suspects(ctx, seen), p.lostTasks(ctx, seen), p.purge(ctx, seen)}
 	now := map[message.Shard]time.Time{}
 	for shard, v := range seen {
 		now[shard] = v.Now
@@ -159,13 +159,13 @@ func (p *part) sweep(ctx context.Context) error {
 	unsettled, err := p.Open.Unsettled(ctx, now)
 	errs = append(errs, err)
 	for _, u := range unsettled {
-		if u.Doubts {
-			errs = append(errs, p.doubts(ctx, u.Shard, now[u.Shard]))
+		if u.InDoubt {
+			errs = append(errs, p.windowsEnded(ctx, u.Shard, now[u.Shard]))
 		}
 		if u.Overdue {
 			errs = append(errs, p.overdue(ctx, u.Shard, now[u.Shard]))
 		}
-		if u.Forgotten {
+		if u.ParkedTooLong {
 			errs = append(errs, p.parked(ctx, u.Shard, now[u.Shard]))
 		}
 	}
@@ -173,14 +173,14 @@ func (p *part) sweep(ctx context.Context) error {
 }
 
 // abandoned reclaims the tasks of dead workers: their attempts are in doubt, and the tasks go back to their queues.
-func (p *part) abandoned(ctx context.Context, hands []Hand, seen map[message.Shard]view) error {
+func (p *part) abandoned(ctx context.Context, hands []FetchedTasks, seen map[message.Shard]view) error {
 	var errs []error
 	for _, h := range hands {
 		v, ok := seen[h.Shard]
 		if !ok || !v.dead(h.Worker) {
 			continue
 		}
-		err := p.doubt(ctx, h.Shard, h.IDs, v)
+		err := p.reclaimAll(ctx, h.Shard, h.IDs, v)
 		if err == nil {
 			err = h.Return(ctx)
 		}
@@ -200,19 +200,19 @@ func (p *part) suspects(ctx context.Context, seen map[message.Shard]view) error 
 	var errs []error
 	for shard, ids := range by {
 		if v, ok := seen[shard]; ok {
-			errs = append(errs, p.doubt(ctx, shard, ids, v))
+			errs = append(errs, p.reclaimAll(ctx, shard, ids, v))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (p *part) doubt(ctx context.Context, shard message.Shard, ids []string, v view) error {
+func (p *part) reclaimAll(ctx context.Context, shard message.Shard, ids []string, v view) error {
 	var errs []error
 	for some := range slices.Chunk(ids, sweepMost) {
-		opens, err := p.Open.Opens(ctx, shard, some)
+		opens, err := p.Open.ReadOpenAll(ctx, shard, some)
 		errs = append(errs, err)
 		for _, o := range opens {
-			errs = append(errs, p.doubtIfAbandoned(ctx, o, v))
+			errs = append(errs, p.reclaim(ctx, o, v))
 		}
 	}
 	return errors.Join(errs...)
@@ -220,21 +220,21 @@ func (p *part) doubt(ctx context.Context, shard message.Shard, ids []string, v v
 
 // dead reports whether a worker is dead.
 func (v view) dead(worker string) bool {
-	return !v.Workers[worker] && !v.sight.Unbroken.IsZero() && time.Since(v.sight.Unbroken) > message.DeadAfter
+	return !v.Workers[worker] && !v.own.Unbroken.IsZero() && time.Since(v.own.Unbroken) > message.DeadAfter
 }
 
 // reclaim marks an attempt as in doubt if its owner is dead, or if it has run too long.
-func (p *part) doubtIfAbandoned(ctx context.Context, o message.Open, v view) error {
+func (p *part) reclaim(ctx context.Context, o message.Open, v view) error {
 	if o.State != message.Attempting {
 		return nil
 	}
-	m := message.Move{To: message.InDoubt, In: p.Policy(o.Message.From, o.Message.Class).DoubtWindow}
-	const old = attemptMax + beatEvery
+	m := message.Move{To: message.InDoubt, In: p.Policy(o.Message.From, o.Message.Class).InDoubtWindow}
+	const old = attemptMax + heartbeatEvery
 	switch {
 	case v.dead(o.Worker) && v.Now.Sub(o.Since) > message.DeadAfter:
 		// A younger attempt proves that its owner was alive: it began after the heartbeats were read.
 		m.Reason = message.ReasonWorkerDied
-	case v.Now.Sub(o.Since) > old && !v.sight.Steady.IsZero() && time.Since(v.sight.Steady) > old:
+	case v.Now.Sub(o.Since) > old && !v.own.Steady.IsZero() && time.Since(v.own.Steady) > old:
 		// If the clock was set forward since the attempt began, only the time since then is certain.
 		m.Reason = message.ReasonNoAnswer
 	default:
@@ -245,13 +245,13 @@ func (p *part) doubtIfAbandoned(ctx context.Context, o message.Open, v view) err
 
 // purge deletes the old records of one shard, in each pass of another shard. One live worker does this for all: the
 // first by name.
-func (p *part) forget(ctx context.Context, seen map[message.Shard]view) error {
-	p.forgetting = (p.forgetting + 1) % len(p.shards)
-	shard := p.shards[p.forgetting]
+func (p *part) purge(ctx context.Context, seen map[message.Shard]view) error {
+	p.purged = (p.purged + 1) % len(p.shards)
+	shard := p.shards[p.purged]
 	if v, ok := seen[shard]; !ok || !p.firstByName(v) {
 		return nil
 	}
-	_, err := p.Changes.Forget(ctx, shard)
+	_, err := p.Changes.Purge(ctx, shard)
 	return err
 }
 

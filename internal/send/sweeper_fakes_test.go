@@ -21,8 +21,8 @@ import (
 // world has the records as a sweeper reads them, on the bubble's clock, and a log of the changes with their times:
 // "12s id attempting->in_doubt worker_died".
 type world struct {
-	sight    func(now time.Duration) send.Sight // of the sweeper's own worker
-	ahead    time.Duration                      // of the server's clock
+	sight    func(now time.Duration) send.ShardView // of the sweeper's own worker
+	ahead    time.Duration                          // of the server's clock
 	others   map[string]lastBeat
 	attempts []message.Open
 	doubts   []message.Open
@@ -62,7 +62,9 @@ func diedAt(end time.Duration) lastBeat {
 
 func newWorld() *world {
 	w := &world{others: map[string]lastBeat{}, start: time.Now(), reg: prometheus.NewRegistry(), parts: [][]message.Shard{{0, 1}}}
-	w.sight = func(time.Duration) send.Sight { return send.Sight{Unbroken: w.start, Steady: w.start.Add(-time.Hour)} }
+	w.sight = func(time.Duration) send.ShardView {
+		return send.ShardView{Unbroken: w.start, Steady: w.start.Add(-time.Hour)}
+	}
 	w.mark = func(time.Duration) time.Time { return w.start }
 	w.heard = func(now time.Duration) time.Time { return w.start.Add(now) }
 	w.open = func(now time.Duration) (gap, open time.Time) { return time.Time{}, w.start.Add(now) }
@@ -96,19 +98,19 @@ func (w *world) Alive(ctx context.Context, shards []message.Shard, d time.Durati
 
 func (w *world) Unsettled(_ context.Context, now map[message.Shard]time.Time) (all []message.Unsettled, err error) {
 	for _, s := range slices.Sorted(maps.Keys(now)) {
-		all = append(all, message.Unsettled{Shard: s, Doubts: true, Overdue: true, Forgotten: true})
+		all = append(all, message.Unsettled{Shard: s, InDoubt: true, Overdue: true, ParkedTooLong: true})
 	}
 	return all, w.call("unsettled")
 }
 
 // hands has each attempt in its worker's hand.
-func (w *world) hands(ctx context.Context, shards []message.Shard) (all []send.Hand, err error) {
+func (w *world) hands(ctx context.Context, shards []message.Shard) (all []send.FetchedTasks, err error) {
 	err = w.call("hands")
 	if !slices.Contains(shards, 1) {
 		return nil, err
 	}
 	for _, o := range w.attempts {
-		all = append(all, send.Hand{Worker: o.Worker, Shard: 1, IDs: []string{o.ID}, Return: func(context.Context) error {
+		all = append(all, send.FetchedTasks{Worker: o.Worker, Shard: 1, IDs: []string{o.ID}, Return: func(context.Context) error {
 			w.returned = append(w.returned, o.ID)
 			return w.call("return")
 		}})
@@ -127,7 +129,7 @@ func (w *world) suspects(shards []message.Shard) (ids []string) {
 	return ids
 }
 
-func (w *world) Opens(ctx context.Context, s message.Shard, ids []string) ([]message.Open, error) {
+func (w *world) ReadOpenAll(ctx context.Context, s message.Shard, ids []string) ([]message.Open, error) {
 	if err := w.call("opens"); err != nil {
 		return nil, err
 	}
@@ -140,14 +142,14 @@ func (w *world) Opens(ctx context.Context, s message.Shard, ids []string) ([]mes
 	return found, nil
 }
 
-func (w *world) Forget(ctx context.Context, s message.Shard) (int, error) {
+func (w *world) Purge(ctx context.Context, s message.Shard) (int, error) {
 	w.mu.Lock()
 	w.forgot = append(w.forgot, s)
 	w.mu.Unlock()
 	return 0, w.call("forget")
 }
 
-func (w *world) Doubts(ctx context.Context, s message.Shard, until time.Time, limit int) ([]message.Open, error) {
+func (w *world) WindowEnded(ctx context.Context, s message.Shard, until time.Time, limit int) ([]message.Open, error) {
 	if err := w.call("doubts"); err != nil {
 		return nil, err
 	}
@@ -169,7 +171,7 @@ func (w *world) Postpone(ctx context.Context, s message.Shard, ids []string, unt
 	return w.call("postpone")
 }
 
-func (w *world) Owed(ctx context.Context, s message.Shard, after, before time.Time) (int64, error) {
+func (w *world) CountAwaiting(ctx context.Context, s message.Shard, after, before time.Time) (int64, error) {
 	if w.owed == nil {
 		return 0, w.call("owed")
 	}
@@ -256,7 +258,7 @@ func (w *world) sweepFor(t *testing.T, d time.Duration) {
 	ctx, stop := context.WithTimeout(t.Context(), d)
 	defer stop()
 	s := &send.Sweeper{
-		Worker: "me", Shards: 2, Workers: w, Open: w, Changes: w, Requeue: w.requeue, Lost: w.lost, Hands: w.hands, Suspects: w.suspects,
+		Worker: "me", Shards: 2, Workers: w, Open: w, Changes: w, Requeue: w.requeue, LostTasks: w.lost, Fetched: w.hands, Suspects: w.suspects,
 		Policy: func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) },
 		Watermark: func(context.Context, message.Shard) (time.Time, error) {
 			return w.mark(time.Since(w.start)), w.call("watermark")
@@ -271,7 +273,7 @@ func (w *world) sweepFor(t *testing.T, d time.Duration) {
 		},
 		Sends: func() int { return w.sends },
 		Holds: func(context.Context) ([]message.Hold, error) { return w.holds, w.call("holds") },
-		Sight: func(message.Shard) send.Sight { return w.sight(time.Since(w.start)) }, Parts: w.parts,
+		View:  func(message.Shard) send.ShardView { return w.sight(time.Since(w.start)) }, Parts: w.parts,
 		Log: slog.New(slog.DiscardHandler), Registerer: w.reg,
 	}
 	if err := s.Run(ctx); err != nil {

@@ -63,14 +63,14 @@ func TestNewWorker(t *testing.T) {
 // TestOutage: while and after this worker's view was not reliable, all heartbeats look old, and no worker counts as dead.
 func TestOutage(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		w.sight = func(now time.Duration) send.Sight {
+		w.sight = func(now time.Duration) send.ShardView {
 			switch {
 			case now < 20*time.Second:
-				return send.Sight{Unbroken: w.start, Steady: w.start}
+				return send.ShardView{Unbroken: w.start, Steady: w.start}
 			case now < 40*time.Second:
-				return send.Sight{Steady: w.start}
+				return send.ShardView{Steady: w.start}
 			}
-			return send.Sight{Unbroken: w.start.Add(40 * time.Second), Steady: w.start}
+			return send.ShardView{Unbroken: w.start.Add(40 * time.Second), Steady: w.start}
 		}
 		w.attempts = []message.Open{w.attempt("a", "other", 10*time.Second)}
 		w.others["other"] = func(now time.Duration) time.Duration {
@@ -91,12 +91,12 @@ func TestTheClockOfRedisIsSetAhead(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.others["other"] = living
 		w.attempts = []message.Open{w.attempt("a", "other", 0)}
-		w.sight = func(now time.Duration) send.Sight {
+		w.sight = func(now time.Duration) send.ShardView {
 			if now < 10*time.Second {
-				return send.Sight{Unbroken: w.start, Steady: w.start}
+				return send.ShardView{Unbroken: w.start, Steady: w.start}
 			}
 			w.ahead = 90 * time.Second
-			return send.Sight{Unbroken: w.start.Add(10 * time.Second), Steady: w.start.Add(10 * time.Second)}
+			return send.ShardView{Unbroken: w.start.Add(10 * time.Second), Steady: w.start.Add(10 * time.Second)}
 		}
 		w.sweepFor(t, 71*time.Second)
 		w.want(t)

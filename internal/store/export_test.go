@@ -12,7 +12,7 @@ func SetClock(db *DB, mono func() time.Duration, wall func() time.Time) {
 }
 
 // Look makes db observe its masters now.
-func Look(ctx context.Context, db *DB, log *slog.Logger) { db.look(ctx, log) }
+func Look(ctx context.Context, db *DB, log *slog.Logger) { db.observeOnce(ctx, log) }
 
 // Aged makes the comparison of the settings look a minute old.
 func Aged(db *DB) {

@@ -63,7 +63,7 @@ func (db *DB) Observe(ctx context.Context, log *slog.Logger) error {
 	for {
 		if db.watch.wanted.Swap(false) || time.Since(read) > watchIdle-watchEvery/2 {
 			read = time.Now()
-			db.look(ctx, log)
+			db.observeOnce(ctx, log)
 		}
 		select {
 		case <-ctx.Done():
@@ -74,7 +74,7 @@ func (db *DB) Observe(ctx context.Context, log *slog.Logger) error {
 }
 
 // look is one round of Observe.
-func (db *DB) look(ctx context.Context, log *slog.Logger) {
+func (db *DB) observeOnce(ctx context.Context, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, 5*watchEvery)
 	defer cancel()
 	found := db.readVitals(ctx)

@@ -20,7 +20,7 @@ type Script struct {
 }
 
 // Script registers a script. Scripts must be safe to run twice: they are repeated if an answer is lost.
-func (db *DB) Script(text string) Script { return db.know(db.header + text) }
+func (db *DB) Script(text string) Script { return db.register(db.header + text) }
 
 // Unlisted returns a script that only those servers know on which Script.LoadOn has loaded it. Script.Add can run it.
 func (db *DB) Unlisted(text string) Script {
@@ -33,7 +33,7 @@ func (s Script) LoadOn(ctx context.Context, c *redis.Conn) error {
 	return c.ScriptLoad(ctx, s.text).Err()
 }
 
-func (db *DB) know(text string) Script {
+func (db *DB) register(text string) Script {
 	sha := SHA(text)
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -84,7 +84,7 @@ func (db *DB) Load(ctx context.Context) error {
 }
 
 // lacked reports whether a command failed because the server does not know a registered script.
-func (db *DB) lacked(c redis.Cmder) bool {
+func (db *DB) unknownScript(c redis.Cmder) bool {
 	if !noScript(c.Err()) || len(c.Args()) < 2 {
 		return false
 	}

@@ -54,7 +54,7 @@ func newDB(ctx context.Context, c redis.UniversalClient, scripted bool) (*DB, er
 		c.Close()
 		return nil, err
 	}
-	db.barrier, db.change, db.changeStrict = db.Script(barrierLua), db.Script(changeLua), db.know(strict+changeLua)
+	db.barrier, db.change, db.changeStrict = db.Script(barrierLua), db.Script(changeLua), db.register(strict+changeLua)
 	if err := db.tryTransaction(ctx); err != nil {
 		c.Close()
 		return nil, err
@@ -77,7 +77,7 @@ func (db *DB) tryTransaction(ctx context.Context) error {
 	return db.OnOne(ctx, barrierKey(""), func(c *redis.Conn) error {
 		for _, words := range [][]any{{"watch", barrierKey("")}, {"multi"}, {"exec"}} {
 			err := c.Do(ctx, words...).Err()
-			if _, refused := errors.AsType[redis.Error](err); refused && !errors.Is(err, redis.Nil) && !elsewhere(err) {
+			if _, refused := errors.AsType[redis.Error](err); refused && !errors.Is(err, redis.Nil) && !wrongServer(err) {
 				return fmt.Errorf("it refuses %s: %w. Permit WATCH, UNWATCH, MULTI and EXEC, or add transactions=script to the query of redis.url", words[0], err)
 			} else if err != nil && !refused {
 				return err
@@ -143,7 +143,7 @@ func (db *DB) Pipe(ctx context.Context, fill func(redis.Pipeliner)) error {
 // exec runs a pipeline, and repeats it once if a master does not know a script.
 func (db *DB) exec(ctx context.Context, run func() ([]redis.Cmder, error)) error {
 	cmds, err := run()
-	if slices.ContainsFunc(cmds, db.lacked) {
+	if slices.ContainsFunc(cmds, db.unknownScript) {
 		loaded := db.Load(ctx)
 		if cmds, err = run(); loaded != nil && err != nil {
 			return loaded

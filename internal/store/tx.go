@@ -249,7 +249,7 @@ func (db *DB) AddIfUnchanged(ctx context.Context, p redis.Pipeliner, record stri
 
 // moved reloads the layout of a Cluster if an error says that it has changed.
 func (db *DB) moved(err error) {
-	if cluster := db.cluster(); cluster != nil && (elsewhere(err) || !answered(err)) {
+	if cluster := db.cluster(); cluster != nil && (wrongServer(err) || !answered(err)) {
 		cluster.ReloadState(context.Background()) // this does not block
 	}
 }

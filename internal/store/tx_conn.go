@@ -160,12 +160,12 @@ func answered(err error) bool {
 		return true
 	}
 	_, reply := errors.AsType[redis.Error](err)
-	return reply && !elsewhere(err)
+	return reply && !wrongServer(err)
 }
 
 // elsewhere reports whether a server refused a command because another server must get it, or because it cannot serve
 // now. In both cases it has not run the command.
-func elsewhere(err error) bool {
+func wrongServer(err error) bool {
 	return hasPrefix(err, "MOVED", "ASK", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "LOADING", "MASTERDOWN")
 }
 
@@ -242,7 +242,7 @@ func (c *txConn) finish(ctx context.Context, b *txBatch, w txWrite) (again []*tx
 	case errors.Is(err, redis.Nil) || errors.Is(err, errChanged):
 		c.t.db.metrics.conflicts.Inc()
 		return b.shares
-	case elsewhere(err):
+	case wrongServer(err):
 		return tryAgain(b.shares, err)
 	}
 	unconfirmed := err == nil && w.wait != nil && !c.confirmed(ctx, w)
