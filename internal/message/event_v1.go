@@ -15,7 +15,7 @@ func DecodeEvent(text []byte) (Event, error) {
 	var old struct {
 		Number  string          `json:"number"`
 		WABA    string          `json:"waba"`
-		Receipt *statusReportV1 `json:"receipt"`
+		Report  *statusReportV1 `json:"receipt"`
 		Message struct {
 			From string `json:"from"`
 		} `json:"message"`
@@ -24,8 +24,8 @@ func DecodeEvent(text []byte) (Event, error) {
 		return e, err
 	}
 	e.Version, e.Number, e.WABA = EventVersion, old.Number, old.WABA
-	if old.Receipt != nil {
-		e.Report = old.Receipt.report()
+	if old.Report != nil {
+		e.Report = old.Report.report()
 	}
 	if e.Message != nil {
 		e.Message.From = old.Message.From

@@ -244,7 +244,7 @@ func goTexts(t *testing.T, file, source string) (texts []text) {
 		case *ast.Field:
 			exported(n.Names, n.Doc, n.Comment)
 		case *ast.BasicLit:
-			if value, err := strconv.Unquote(n.Value); err == nil && n.Kind == token.STRING {
+			if value, err := strconv.Unquote(n.Value); err == nil && n.Kind == token.STRING && !slices.Contains(stored, value) {
 				add(n.Pos(), value)
 			}
 		}
