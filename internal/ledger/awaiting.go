@@ -54,11 +54,11 @@ func (l *Ledger) AwaitingStatus(ctx context.Context, number string, before time.
 
 // Postpone makes WindowEnded return messages of a shard only from a time on. It does not change their records.
 func (l *Ledger) Postpone(ctx context.Context, s message.Shard, ids []string, until time.Time) error {
-	doubts := make([]redis.Z, len(ids))
+	entries := make([]redis.Z, len(ids))
 	for i, id := range ids {
-		doubts[i] = redis.Z{Score: float64(until.UnixMilli()), Member: id}
+		entries[i] = redis.Z{Score: float64(until.UnixMilli()), Member: id}
 	}
-	if err := l.db.ZAddXX(ctx, listKey(s, message.ListInDoubt), doubts...).Err(); err != nil {
+	if err := l.db.ZAddXX(ctx, listKey(s, message.ListInDoubt), entries...).Err(); err != nil {
 		return fmt.Errorf("postpone in-doubt messages: %w", err)
 	}
 	return nil

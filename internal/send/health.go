@@ -44,7 +44,7 @@ type health struct {
 type numberHealth struct {
 	refusals           // of the number itself
 	inDoubt  int       // in a row
-	probing  time.Time // when the number was last told to probe; zero: it does not probe
+	probing  time.Time // when the number was last set to probe; zero: it does not probe
 	paused   streak    // pauses because of its app, token or account
 
 	inDoubtID     string // the latest message in doubt

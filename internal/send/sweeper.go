@@ -256,8 +256,8 @@ func (p *part) purge(ctx context.Context, seen map[message.Shard]view) error {
 }
 
 func (s *Sweeper) firstByName(v view) bool {
-	for worker, lives := range v.Workers {
-		if lives && worker < s.Worker {
+	for worker, alive := range v.Workers {
+		if alive && worker < s.Worker {
 			return false
 		}
 	}

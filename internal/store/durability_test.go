@@ -205,7 +205,7 @@ func TestRelaxedReportsItsWindow(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Client(t))
 	for _, tt := range []struct{ fsync, want string }{
-		{"always", "loses nothing"}, {"everysec", "last second"}, {"no", "half minute"},
+		{"always", "loses no confirmed write"}, {"everysec", "last second"}, {"no", "half minute"},
 	} {
 		db.ConfigSet(t.Context(), "appendfsync", tt.fsync)
 		var log bytes.Buffer
