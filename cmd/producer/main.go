@@ -1,4 +1,4 @@
-// Producer is Sluice's front door: it takes orders for messages over HTTP and puts them in the queue.
+// Producer accepts messages over HTTP, stores them and puts them into the queue.
 package main
 
 import (

@@ -11,10 +11,10 @@ import (
 
 type demoCmd struct {
 	Orders int    `default:"500" help:"Orders in the pipeline, three messages each."`
-	Seed   uint64 `default:"1" help:"Seed of the simulator's mishaps."`
-	Keep   bool   `help:"Stay up when all is told."`
-	API    string `default:"127.0.0.1:0" help:"Where the API listens (host:port; port 0 takes a free one)." placeholder:"ADDR"`
-	Redis  string `help:"Use the empty Redis at this URL, in place of one inside this process. The demo reads no environment and no .env." placeholder:"URL"`
+	Seed   uint64 `default:"1" help:"Seed of the simulator's random choices."`
+	Keep   bool   `help:"Run on after the report, until Ctrl-C."`
+	API    string `default:"127.0.0.1:0" help:"Where the API listens, as host:port. Port 0 chooses a free port." placeholder:"ADDR"`
+	Redis  string `help:"Use the empty Redis at this URL instead of one inside this process. The demo reads neither the environment nor .env." placeholder:"URL"`
 	Logs   bool   `help:"Show the programs' logs on standard error."`
 }
 

@@ -14,7 +14,7 @@ type doctorCmd struct {
 	JSON       bool   `help:"Print the findings as JSON, for scripts."`
 }
 
-// Run prints what was found. Its error says that a check failed.
+// Run prints the findings. It returns an error when a check failed.
 func (d doctorCmd) Run(ctx context.Context, env getenv) error {
 	var args []string
 	if d.Config != "" {
@@ -29,7 +29,7 @@ func (d doctorCmd) Run(ctx context.Context, env getenv) error {
 		report.Text(os.Stdout)
 	}
 	if report.Failed() {
-		return errors.New("not everything is in order")
+		return errors.New("a check failed: the lines that begin with fail say what to do")
 	}
 	return nil
 }

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"strconv"
 	"time"
 
+	"sluice/internal/holdpolicy"
 	"sluice/internal/httpapi"
+	"sluice/internal/message"
 )
 
 // targetFlags say what to hold or release.
@@ -30,7 +33,7 @@ type holdCmd struct {
 func (h holdCmd) Run(ctx context.Context) error {
 	what := h.what()
 	what["for"] = h.For
-	return h.ask(ctx, "POST", "/v1/holds", h.order(what), read(func(t table, one httpapi.Hold) { showHolds(t, one) }))
+	return h.ask(ctx, "POST", "/v1/holds", h.order(what), read(func(t table, one hold) { showHolds(t, one) }))
 }
 
 type releaseCmd struct {
@@ -52,13 +55,30 @@ type holdsCmd struct{ consoleFlags }
 
 // Run lists the holds.
 func (h holdsCmd) Run(ctx context.Context) error {
-	return h.ask(ctx, "GET", "/v1/holds", nil, read(func(t table, a struct{ Holds []httpapi.Hold }) { showHolds(t, a.Holds...) }))
+	return h.ask(ctx, "GET", "/v1/holds", nil, read(func(t table, a struct{ Holds []hold }) {
+		if len(a.Holds) == 0 {
+			t.row("There are no holds.")
+			return
+		}
+		showHolds(t, a.Holds...)
+	}))
 }
 
-func showHolds(t table, holds ...httpapi.Hold) {
-	t.row("TARGET", "SINCE", "UNTIL", "ACTOR", "CODE", "REASON")
+// hold is a hold as the console shows it.
+type hold struct {
+	httpapi.Hold
+	HeldMessages *int `json:"held_messages"`
+}
+
+func showHolds(t table, holds ...hold) {
+	t.row("TARGET", "SINCE", "ACTOR", "META'S CODE", "HELD MESSAGES", "ENDS", "REASON")
 	for _, h := range holds {
-		t.row(h.Target(), clock(h.Since, "-"), clock(h.Until, "released"), h.Actor, h.Code, h.Reason)
+		held := "-"
+		if h.HeldMessages != nil {
+			held = strconv.Itoa(*h.HeldMessages)
+		}
+		ends := holdpolicy.Ends(message.Hold{Number: h.Number, Template: h.Template, By: h.Actor, Until: h.Until})
+		t.row(h.Target(), clock(h.Since, "-"), h.Actor, count(h.Code), held, ends, h.Reason)
 	}
 }
 

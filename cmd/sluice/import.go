@@ -17,13 +17,17 @@ import (
 	"sluice/internal/client"
 )
 
-// importPause is the time between two tries while the API accepts nothing.
-const importPause = 2 * time.Second
+const (
+	// importPause is the time between two tries while the API accepts no messages.
+	importPause = 2 * time.Second
+	// importProgress is the time between two lines about the progress of a long import.
+	importProgress = 10 * time.Second
+)
 
 type importCmd struct {
 	API    string `default:"http://127.0.0.1:8080" env:"SLUICE_API" help:"Base URL of the API."`
 	APIKey string `env:"SLUICE_API_KEY" required:"" help:"API key; better in the environment than on the command line."`
-	File   string `arg:"" help:"File with what POST /v1/messages takes on each line, - for standard input."`
+	File   string `arg:"" help:"File with a body of POST /v1/messages on each line, or - for standard input."`
 	IDs    bool   `name:"ids" help:"Print each line's number with the id of its message."`
 }
 
@@ -40,13 +44,13 @@ func (c importCmd) Run(ctx context.Context) error {
 		defer f.Close()
 		in = f
 	}
-	im := &importer{api: &client.Client{Base: c.API, Key: c.APIKey}, lines: make(chan line), errors: os.Stderr, pause: pause}
+	im := &importer{api: &client.Client{Base: c.API, Key: c.APIKey}, lines: make(chan line), errors: os.Stderr, pause: pause, progress: importProgress, said: time.Now()}
 	go im.read(ctx, in)
 	if c.IDs {
 		im.ids = os.Stdout
 	}
 	err := im.run(ctx)
-	fmt.Printf("%d accepted, %d accepted before, %d refused\n", im.accepted, im.duplicates, im.refused)
+	fmt.Println(im.counts())
 	if err == nil && im.refused > 0 {
 		err = errors.New("not all lines were accepted")
 	}
@@ -68,9 +72,12 @@ func pause(ctx context.Context) error {
 type importer struct {
 	api    *client.Client
 	lines  chan line                   // of the file
-	ids    io.Writer                   // gets the ids; nil: nothing does
-	errors io.Writer                   // gets what people should know
+	ids    io.Writer                   // for the ids; nil: they are not printed
+	errors io.Writer                   // for messages to the user
 	pause  func(context.Context) error // waits before the next try
+
+	progress time.Duration // between two lines about the progress; 0: there are none
+	said     time.Time     // when the last of them was printed, or the import began
 
 	accepted, duplicates, refused int
 
@@ -79,7 +86,20 @@ type importer struct {
 	ended   bool       // the file has no more lines
 	last    int        // the line of the file that was sent last
 	again   []line     // to be sent before further lines of the file
-	waiting time.Time  // since when the API accepts nothing; zero: it accepts
+	waiting time.Time  // since when the API accepts no messages; zero: it does
+}
+
+// counts says what became of the lines.
+func (im *importer) counts() string {
+	return fmt.Sprintf("%d accepted, %d accepted before, %d refused", im.accepted, im.duplicates, im.refused)
+}
+
+// report prints the progress when it is due. The caller holds mu.
+func (im *importer) report(l line) {
+	if im.progress > 0 && time.Since(im.said) >= im.progress {
+		im.said = time.Now()
+		fmt.Fprintf(im.errors, "line %d: %s so far\n", l.n, im.counts())
+	}
 }
 
 // line is one line of the file.
@@ -96,7 +116,7 @@ func (l line) repeatable() bool {
 	return json.Unmarshal(l.text, &order) == nil && order.Key != ""
 }
 
-// read hands out the lines of the file, without blank ones.
+// read sends the lines of the file into the channel, without blank ones.
 func (im *importer) read(ctx context.Context, file io.Reader) {
 	defer close(im.lines)
 	in := bufio.NewReader(file)
@@ -152,7 +172,7 @@ func (im *importer) run(ctx context.Context) error {
 	}
 }
 
-// oneLine is what an error says first.
+// oneLine returns the first line of an error.
 func oneLine(err error) string {
 	text, _, _ := strings.Cut(err.Error(), "\n")
 	return strings.TrimRight(text, ".")
@@ -176,11 +196,11 @@ type batch struct {
 	results     int
 	later       []line // to be sent again
 	unavailable error  // the first result that says so
-	broken      error  // the API answered nonsense
+	broken      error  // the answer is not one of Sluice's API
 	closed      bool
 }
 
-// Read implements io.Reader. It ends when the API turned out to be unavailable.
+// Read implements io.Reader. It ends when the API is unavailable.
 func (b *batch) Read(p []byte) (int, error) {
 	b.reading.Lock()
 	defer b.reading.Unlock()
@@ -196,7 +216,7 @@ func (b *batch) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// next takes the line that is sent next; false: there is none for this batch.
+// next returns the line that is sent next, and false when there is none for this batch.
 func (b *batch) next() (l line, ok bool) {
 	im := b.im
 	im.mu.Lock()
@@ -240,7 +260,7 @@ func (b *batch) result(v client.Verdict) error {
 	if unread && v.Problem.Code == "stopping" {
 		b.unavailable = v.Problem
 	}
-	if unread { // it is the last result, and its line may not have been sent
+	if unread { // it is the last result, and perhaps its line was not sent
 		b.end()
 		return nil
 	}
@@ -250,6 +270,7 @@ func (b *batch) result(v client.Verdict) error {
 	}
 	l := b.sent[0]
 	b.sent, b.results = b.sent[1:], v.Line
+	defer im.report(l)
 	switch {
 	case v.Status == http.StatusServiceUnavailable:
 		if b.unavailable == nil {
@@ -280,8 +301,8 @@ func (b *batch) result(v client.Verdict) error {
 	return nil
 }
 
-// errUnsure is said of a line that may have been accepted, and that must not be sent again.
-var errUnsure = errors.New("may or may not have been accepted, and is not sent again because it has no key. Look it up by its ref; with a key on each line a file can be imported again")
+// errUnsure is the error of a line that may have been accepted, and that must not be sent again.
+var errUnsure = errors.New("may or may not have been accepted, and is not sent again because it has no key. Find it by its ref with `sluice list`. With a key on each line a file can be imported again")
 
 // close ends the batch. What has no result is sent again. Unsure means that the API may have accepted it. Close
 // returns the number of the line that is sent next, 0 when all lines of the file have their results.

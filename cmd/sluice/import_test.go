@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"sluice/internal/client"
 )
@@ -29,8 +30,24 @@ func importing(t *testing.T, api http.HandlerFunc, file string) (im *importer, i
 	return im, out.String(), wrong.String(), err
 }
 
-func (im *importer) counts() string {
-	return fmt.Sprintf("%d accepted, %d before, %d refused", im.accepted, im.duplicates, im.refused)
+// TestImportReportsProgress: a long import says how far it is.
+func TestImportReportsProgress(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		answer(w, 1, "")
+		answer(w, 2, "")
+	}))
+	t.Cleanup(srv.Close)
+	var said strings.Builder
+	im := &importer{
+		api: &client.Client{Base: srv.URL}, lines: make(chan line), errors: &said,
+		pause: func(context.Context) error { return nil }, progress: time.Hour, said: time.Now().Add(-90 * time.Minute),
+	}
+	go im.read(t.Context(), strings.NewReader("{}\n\n{}\n"))
+	if err := im.run(t.Context()); err != nil || said.String() != "line 1: 1 accepted, 0 accepted before, 0 refused so far\n" {
+		t.Errorf("%v, said %q", err, &said)
+	}
 }
 
 func TestImport(t *testing.T) {
@@ -45,7 +62,7 @@ func TestImport(t *testing.T) {
 		got = r.Method + " " + r.URL.Path + " " + r.Header.Get("Authorization") + " " + r.Header.Get("Content-Type") + " " + string(body)
 		io.WriteString(w, answer)
 	}, "{\"a\":1}\n{}\n\n{}")
-	if c := im.counts(); c != "1 accepted, 1 before, 1 refused" || err != nil {
+	if c := im.counts(); c != "1 accepted, 1 accepted before, 1 refused" || err != nil {
 		t.Errorf("%s, %v", c, err)
 	}
 	if want := "POST /v1/messages/batch Bearer k application/x-ndjson {\"a\":1}\n{}\n{}\n"; got != want {
@@ -107,7 +124,7 @@ func TestImportWaitsForTheStore(t *testing.T) {
 					answer(w, n, "")
 				}
 			}, file.String())
-			if c := im.counts(); c != "40 accepted, 0 before, 0 refused" || err != nil {
+			if c := im.counts(); c != "40 accepted, 0 accepted before, 0 refused" || err != nil {
 				t.Errorf("%s, %v", c, err)
 			}
 			if got := strings.Join(accepted, "\n") + "\n"; got != file.String() {
@@ -143,7 +160,7 @@ func TestImportRepeatsNoLineWithoutAKey(t *testing.T) {
 	}, `{"ref":"unsure"}
 {"ref":"refused"}
 `)
-	if c := im.counts(); c != "1 accepted, 0 before, 1 refused" || err != nil {
+	if c := im.counts(); c != "1 accepted, 0 accepted before, 1 refused" || err != nil {
 		t.Errorf("%s, %v", c, err)
 	}
 	if !strings.Contains(said, "line 1: may or may not have been accepted") {

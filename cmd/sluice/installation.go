@@ -11,13 +11,13 @@ import (
 	"sluice/internal/store"
 )
 
-// installation is what the tool knows of a running Sluice: its configuration and its Redis.
+// installation is the configuration of a Sluice, with access to its Redis.
 type installation struct {
 	config.Common
-	db    *store.DB
-	book  *ledger.Ledger
-	paces *queue.Paces
-	holds *queue.Holds
+	db      *store.DB
+	records *ledger.Ledger
+	rates   *queue.Paces
+	holds   *queue.Holds
 }
 
 // open reads the configuration (file may be empty) and connects. The caller closes db.
@@ -40,40 +40,44 @@ func open(ctx context.Context, file string, env getenv) (*installation, error) {
 	}
 	in := &installation{
 		Common: c, db: db,
-		book:  ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards)}),
-		paces: queue.NewPaces(db, message.Shards(c.Shards), func(number string) int { return rates[number] }),
-		holds: queue.NewHolds(db, message.Shards(c.Shards)),
+		records: ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards)}),
+		rates:   queue.NewPaces(db, message.Shards(c.Shards), func(number string) int { return rates[number] }),
+		holds:   queue.NewHolds(db, message.Shards(c.Shards)),
 	}
-	if err := in.book.CheckShards(ctx); err != nil {
+	if err := in.records.CheckShards(ctx); err != nil {
 		db.Close()
 		return nil, err
 	}
 	return in, nil
 }
 
-// look is what there is at one moment.
-type look struct {
+// snapshot is the state of an installation at one moment.
+type snapshot struct {
 	at    time.Time
-	paces []queue.Pace
+	rates []queue.Pace // of the configured numbers
 	open  ledger.Backlog
 	holds []message.Hold
+	held  map[string]int // messages that holds keep, by phone number id
 }
 
-func (in *installation) look(ctx context.Context) (look, error) {
+func (in *installation) read(ctx context.Context) (snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	numbers := make([]string, len(in.Numbers))
 	for i, n := range in.Numbers {
 		numbers[i] = n.ID
 	}
-	paces, err := in.paces.ReadAll(ctx, numbers)
-	if err != nil {
-		return look{}, err
+	now := snapshot{at: time.Now()}
+	var err error
+	if now.rates, err = in.rates.ReadAll(ctx, numbers); err != nil {
+		return now, err
 	}
-	backlog, err := in.book.Backlog(ctx)
-	if err != nil {
-		return look{}, err
+	if now.open, err = in.records.Backlog(ctx); err != nil {
+		return now, err
 	}
-	holds, err := in.holds.List(ctx)
-	return look{time.Now(), paces, backlog, holds}, err
+	if now.holds, err = in.holds.List(ctx); err != nil {
+		return now, err
+	}
+	_, now.held, err = in.holds.CountHeld(ctx, now.holds)
+	return now, err
 }

@@ -15,14 +15,14 @@ import (
 )
 
 type listCmd struct {
-	IDs           []string  `arg:"" optional:"" name:"id" help:"Ids of messages; without ids give --state, --tag or --ref."`
-	State         *string   `help:"In this state, or in one of several with commas between them." placeholder:"STATE"`
+	IDs           []string  `arg:"" optional:"" name:"id" help:"Ids of messages. Without ids give --state, --tag or --ref."`
+	State         *string   `help:"In this state, or in one of several states, separated by commas." placeholder:"STATE"`
 	Tag           *string   `help:"Accepted with this tag."`
 	Ref           *string   `help:"With this reference; needs --phone-number-id."`
-	PhoneNumberID *string   `help:"Of this sender." placeholder:"PHONE-NUMBER-ID"`
-	Since         time.Time `help:"They came into their state then or later: 2026-01-31T15:04:05Z." placeholder:"TIME"`
-	Until         time.Time `help:"They came into their state then or before." placeholder:"TIME"`
-	Limit         int       `default:"100" help:"How many at most; 0 for all."`
+	PhoneNumberID *string   `help:"From this phone number id." placeholder:"ID"`
+	Since         time.Time `help:"In their state since this time or later, for example 2026-01-31T15:04:05Z." placeholder:"TIME"`
+	Until         time.Time `help:"In their state since this time or earlier." placeholder:"TIME"`
+	Limit         int       `default:"100" help:"Maximum number of messages. 0: all."`
 	apiFlags
 }
 

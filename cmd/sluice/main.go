@@ -1,5 +1,5 @@
-// Sluice is the command line tool: the demo, the simulator, and commands to send messages and
-// to follow events.
+// Sluice is the command line tool: commands to send messages, to find out what happens to them, and to operate
+// an installation, and the demo, the simulator, the load runs and the fault matrix.
 package main
 
 import (
@@ -22,7 +22,7 @@ type cli struct {
 	Send           sendCmd           `cmd:"" help:"Send a message through the API."`
 	Import         importCmd         `cmd:"" help:"Send many messages from a file with one JSON object per line."`
 	Events         eventsCmd         `cmd:"" help:"Print events as they are written, one JSON object per line."`
-	Top            topCmd            `cmd:"" help:"Show all numbers live: effective rate, waiting messages, ETA, holds."`
+	Top            topCmd            `cmd:"" help:"Show all numbers live: effective rate, holds, waiting and held messages, ETA."`
 	Rate           rateCmd           `cmd:"" help:"Show the rate limit and the effective rate of a number, or change the rate limit while workers run."`
 	Cancel         cancelCmd         `cmd:"" help:"Cancel a message."`
 	Explain        explainCmd        `cmd:"" help:"Explain what a message waits for, and until when."`
@@ -30,14 +30,14 @@ type cli struct {
 	List           listCmd           `cmd:"" help:"List messages by their ids, state, tag or reference."`
 	Hold           holdCmd           `cmd:"" help:"Hold the messages of a number, a template or a tag, or all messages: they are not sent until the hold ends."`
 	Release        releaseCmd        `cmd:"" help:"Release a hold: its messages are sent in their order."`
-	Holds          holdsCmd          `cmd:"" help:"List the holds, with reason and end."`
+	Holds          holdsCmd          `cmd:"" help:"List the holds: what is held, since when, why and by which actor, how many messages wait, and what ends the hold."`
 	InDoubt        inDoubtCmd        `cmd:"" name:"in-doubt" help:"List messages of which it is unknown whether Meta accepted them, and decide about them."`
 	DeadLetters    deadLettersCmd    `cmd:"" name:"dead-letters" help:"Count and list dead letters: messages that were given up after all attempts."`
 	AwaitingStatus awaitingStatusCmd `cmd:"" name:"awaiting-status" help:"List messages that Meta accepted more than 15 minutes ago and sent no status for."`
 	Replay         replayCmd         `cmd:"" help:"Send dead letters again. Without --confirm it only counts them."`
 	Resend         resendCmd         `cmd:"" help:"Send messages again that ended undelivered: failed, rejected, expired or dead. Without --confirm it only counts them."`
-	Audit          auditCmd          `cmd:"" help:"List the audit log: the orders of operators, who, what, when and why."`
-	Doctor         doctorCmd         `cmd:"" help:"Check the whole installation, say what is wrong and how to fix it."`
+	Audit          auditCmd          `cmd:"" help:"List the audit log: who ordered what, when and why."`
+	Doctor         doctorCmd         `cmd:"" help:"Check the whole installation. Print what is wrong and how to fix it."`
 	Migrate        migrateCmd        `cmd:"" help:"Convert the data in Redis that an older version wrote. All programs must be stopped. See docs/upgrade.md."`
 	Simulate       simulateCmd       `cmd:"" help:"Run the simulator of Meta's Cloud API."`
 	Bench          benchCmd          `cmd:"" help:"Measure rate, latency, throughput and memory under load, and compare with baselines."`
@@ -50,10 +50,10 @@ type cli struct {
 func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
-	logging.Disable() // of the client of Redis: what fails is returned
+	logging.Disable() // of the Redis client: it returns its errors too
 	var c cli
 	parser, err := kong.New(&c, kong.Name("sluice"), kong.UsageOnError(),
-		kong.Description("Sluice sends WhatsApp messages through Meta's Cloud API. It queues them, keeps the rate limit of each number, and sends no message knowingly twice."),
+		kong.Description("Sluice sends WhatsApp messages through Meta's Cloud API. It queues them, keeps the rate limit of each number, and knowingly sends no message twice."),
 		kong.BindToProvider(environment))
 	if err != nil {
 		return fail(err)
@@ -79,7 +79,7 @@ func fail(err error) int {
 // getenv looks up an environment variable, also in .env.
 type getenv func(string) string
 
-// environment reads .env, for the commands that ask for it.
+// environment reads .env, for the commands that need it.
 func environment() (getenv, error) {
 	env, err := config.Env()
 	return env, err

@@ -27,7 +27,7 @@ func (c recordCmd) run(ctx context.Context, env getenv, out io.Writer) error {
 		return err
 	}
 	defer in.db.Close()
-	r, found, err := in.book.Inspect(ctx, c.ID)
+	r, found, err := in.records.Inspect(ctx, c.ID)
 	if err != nil {
 		return fmt.Errorf("record %s: %w", c.ID, err)
 	}
@@ -111,7 +111,7 @@ func place(p record.ListEntry) string {
 	return fmt.Sprintf("%s, ordered by %s", p.List, clock(time.UnixMilli(p.Score), ""))
 }
 
-// compared says whether the lists in Redis hold what the record says.
+// compared says whether the lists in Redis agree with the record.
 func compared(r record.Record, found []record.ListEntry) string {
 	want := r.ListEntry()
 	switch {
@@ -120,7 +120,7 @@ func compared(r record.Record, found []record.ListEntry) string {
 	case len(found) == 0:
 		return "DIFFERENT: in no list"
 	case len(found) == 1 && found[0].List == message.ListInDoubt && want.List == message.ListInDoubt && found[0].Score > want.Score:
-		return "postponed: " + place(found[0]) // while webhooks are silent, see Ledger.Postpone
+		return "postponed: " + place(found[0]) // while no webhooks come, see Ledger.Postpone
 	}
 	all := make([]string, len(found))
 	for i, p := range found {

@@ -17,27 +17,27 @@ import (
 	"sluice/internal/client"
 )
 
-// apiFlags say where the API is.
+// apiFlags are the flags of commands that call the API.
 type apiFlags struct {
 	API    string `default:"http://127.0.0.1:8080" env:"SLUICE_API" help:"Base URL of the API."`
 	APIKey string `env:"SLUICE_API_KEY" required:"" help:"API key. Set the environment variable rather than the flag."`
 	JSON   bool   `help:"Print the answer as JSON, for scripts."`
 }
 
-// consoleFlags say where the console is.
+// consoleFlags are the flags of commands that call the console.
 type consoleFlags struct {
 	Console string `default:"http://127.0.0.1:8081" env:"SLUICE_CONSOLE" help:"Base URL of the console."`
 	APIKey  string `env:"SLUICE_API_KEY" required:"" help:"API key with the scope admin. Set the environment variable rather than the flag."`
 	JSON    bool   `help:"Print the answer as JSON, for scripts."`
 }
 
-// signature has the flags of every order.
+// signature has the flags that every order has.
 type signature struct {
 	Reason string `required:"" help:"Why, for the audit log."`
 	Actor  string `help:"Who gives the order. Default: your user name." placeholder:"NAME"`
 }
 
-// order adds who and why to what is ordered, from which it takes what is not given.
+// order adds actor and reason to an order, and removes from it the members that are not given.
 func (s signature) order(what map[string]any) map[string]any {
 	maps.DeleteFunc(what, func(_ string, value any) bool {
 		v := reflect.ValueOf(value)
@@ -50,7 +50,7 @@ func (s signature) order(what map[string]any) map[string]any {
 	return what
 }
 
-// operator names who gives an order.
+// operator returns the user name of the operator.
 func operator() string {
 	if u, err := user.Current(); err == nil {
 		return u.Username
@@ -66,7 +66,7 @@ func (f consoleFlags) ask(ctx context.Context, method, path string, in any, show
 	return ask(ctx, &client.Client{Base: f.Console, Key: f.APIKey}, f.JSON, method, path, in, show)
 }
 
-// ask prints an answer as it is, or as show does.
+// ask prints an answer as it is, or with show.
 func ask(ctx context.Context, c *client.Client, raw bool, method, path string, in any, show func(table, json.RawMessage) error) error {
 	answer, err := c.Ask(ctx, method, path, in)
 	if err != nil {
@@ -83,7 +83,7 @@ func ask(ctx context.Context, c *client.Client, raw bool, method, path string, i
 	return t.Flush()
 }
 
-// read makes a show of what needs the answer's members.
+// read returns a show that decodes the answer first.
 func read[T any](show func(t table, answer T)) func(table, json.RawMessage) error {
 	return func(t table, raw json.RawMessage) error {
 		var answer T
@@ -108,7 +108,7 @@ func (t table) row(cells ...any) {
 	io.WriteString(t, "\n")
 }
 
-// clock shows a time where the operator is; otherwise what stands for none.
+// clock returns a time in the local time zone, or otherwise when there is none.
 func clock(t time.Time, otherwise string) string {
 	if t.IsZero() {
 		return otherwise
@@ -116,9 +116,9 @@ func clock(t time.Time, otherwise string) string {
 	return t.Local().Format(time.DateTime)
 }
 
-// query makes the query of a path of what is given, names and values in turn. A value is a *string or
-// a *int; nil: it is not given. What is given and empty is passed on, and refused: an empty variable in
-// a script must not mean "all".
+// query appends a query to a path: names and values in turn. A value is a *string or a *int, and nil when it is not
+// given. A value that is given and empty is sent, and the server refuses it: an empty variable in a script must not
+// mean "all".
 func query(path string, pairs ...any) string {
 	q := url.Values{}
 	for i := 0; i+1 < len(pairs); i += 2 {

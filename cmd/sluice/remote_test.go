@@ -39,8 +39,14 @@ func TestOrders(t *testing.T) {
 		"holds": {
 			[]string{"holds"},
 			"GET /v1/holds ", `{"holds":[{"tag":"spring","reason":"price","actor":"anna","since":"2026-01-31T15:04:05Z"}]}`,
-			[]string{"tag spring", "released", "anna", "price"},
+			[]string{"tag spring", "anna", "ENDS", "an operator releases it", "price"},
 		},
+		"what holds keep": {
+			[]string{"holds"},
+			"GET /v1/holds ", `{"holds":[{"phone_number_id":"` + number + `","reason":"Access token has expired","code":190,"actor":"sluice","since":"2026-01-31T15:04:05Z","held_messages":1234}]}`,
+			[]string{"TARGET", "SINCE", "META'S CODE  HELD MESSAGES  ENDS", "number " + number, "190", "1234", "when the number has a new access token, when Meta announces", "Access token has expired"},
+		},
+		"no holds": {[]string{"holds"}, "GET /v1/holds ", `{"holds":[]}`, []string{"There are no holds."}},
 		"hold": {
 			[]string{"hold", number, "--template", "a/en", "--for", "2h", "--reason", "price", "--actor", "anna"},
 			`POST /v1/holds {"actor":"anna","all":false,"for":"2h","phone_number_id":"` + number + `","reason":"price","template":"a/en"}`,

@@ -27,17 +27,17 @@ type sendCmd struct {
 	Key    *string       `help:"Idempotency key: the same key sends once."`
 	Ref    *string       `help:"Your own reference."`
 	Tag    []string      `help:"A label; may be repeated."`
-	Wait   time.Duration `help:"Follow the message for at most so long, like 30s, and say what happens and what it waits for. Exit 0 when it is delivered, else 1."`
+	Wait   time.Duration `help:"Follow the message for this long at most, for example 30s, and print what happens and what it waits for. Exit code 0: it was delivered. 1: it was not, or not yet."`
 }
 
-// Validate is called when the command line was read. A key that is given and empty, by a variable
-// of a script that is not set, must not send without one.
+// Validate is called when the command line was read. A key that is given and empty, because a variable of a script is
+// not set, must not send a message without a key.
 func (s sendCmd) Validate() error {
 	switch {
 	case s.Key != nil && strings.TrimSpace(*s.Key) == "":
-		return errors.New("--key is empty: give one, or leave it out")
+		return errors.New("--key is empty: give a key, or leave the flag out")
 	case s.Ref != nil && *s.Ref == "":
-		return errors.New("--ref is empty: give one, or leave it out")
+		return errors.New("--ref is empty: give a reference, or leave the flag out")
 	}
 	return nil
 }
@@ -60,7 +60,7 @@ func (s sendCmd) Run(ctx context.Context) error {
 	if s.Wait == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, s.Wait, fmt.Errorf("not settled within %s. The message goes on: `sluice explain %s` says what it waits for", s.Wait, r.ID))
+	ctx, cancel := context.WithTimeoutCause(ctx, s.Wait, fmt.Errorf("the message was not delivered within %s. Sluice goes on with it: `sluice explain %s` says what it waits for", s.Wait, r.ID))
 	defer cancel()
 	return follower{api, os.Stdout, 300 * time.Millisecond, 2 * time.Second}.follow(ctx, r.ID)
 }
@@ -82,8 +82,8 @@ func (s sendCmd) object() (json.RawMessage, error) {
 type follower struct {
 	api   *client.Client
 	out   io.Writer
-	every time.Duration // from one question to the next
-	quiet time.Duration // without news, until it asks what the message waits for, and from then on again
+	every time.Duration // between two requests
+	quiet time.Duration // how long nothing happens before it asks what the message waits for
 }
 
 // follow prints the timeline of a message as it grows and, while nothing happens, what the message waits for.
@@ -128,7 +128,7 @@ func (f follower) follow(ctx context.Context, id string) error {
 	}
 }
 
-// explain returns what a message waits for; empty when the API does not say it.
+// explain returns what a message waits for, or nothing when the API does not say it.
 func (f follower) explain(ctx context.Context, id string) string {
 	answer, err := f.api.Ask(ctx, http.MethodGet, "/v1/messages/"+url.PathEscape(id)+"/explain", nil)
 	var e struct {
@@ -139,7 +139,7 @@ func (f follower) explain(ctx context.Context, id string) string {
 		return ""
 	}
 	until := ""
-	if !e.Until.IsZero() && e.Rule != "queue" { // there it is an estimate, which moves
+	if !e.Until.IsZero() && e.Rule != "queue" { // for the queue it is an estimate, which changes
 		until = ", until " + clock(e.Until, "")
 	}
 	return fmt.Sprintf("waits (%s%s): %s", e.Rule, until, e.Detail)

@@ -13,8 +13,8 @@ import (
 	"sluice/internal/client"
 )
 
-// TestSendWait: who waits for a message sees each step and, while nothing happens, what it waits for; the exit
-// says whether it was delivered.
+// TestSendWait: --wait prints each step and, while nothing happens, what the message waits for; the error says why
+// it was not delivered.
 func TestSendWait(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

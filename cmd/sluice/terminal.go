@@ -7,7 +7,7 @@ import (
 	"golang.org/x/term"
 )
 
-// terminal tells whether a file is a terminal.
+// terminal reports whether a file is a terminal.
 func terminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 // aroundRows are the lines of top that show no number: the totals, an empty line, the headings, the line

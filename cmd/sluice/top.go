@@ -41,17 +41,17 @@ func (t topCmd) run(ctx context.Context, env getenv, out io.Writer, terminal boo
 		return errors.New("no phone number id is configured. Give the configuration of the workers with --config, or set PHONE_NUMBER_ID")
 	}
 	if terminal && !t.Once {
-		return t.live(ctx, out, in.look)
+		return t.live(ctx, out, in.read)
 	}
-	now, err := in.look(ctx)
+	now, err := in.read(ctx)
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(out, now.table(look{}, t.Limit))
+	_, err = io.WriteString(out, now.table(snapshot{}, t.Limit))
 	return err
 }
 
-// What a terminal is told (ECMA-48, and DEC's private modes): a screen of its own without
+// Control sequences for a terminal (ECMA-48, and DEC's private modes): a screen of its own without
 // cursor and line wrap, and back; a frame over the last one without flicker.
 const (
 	screenOn  = "\x1b[?1049h\x1b[?25l\x1b[?7l"
@@ -61,9 +61,9 @@ const (
 	screenEnd = "\x1b[J"
 )
 
-// live shows look after look until ctx ends. A store that goes away is waited for, its error
+// live shows one snapshot after the other until ctx ends. While Redis does not answer, it shows the error
 // above the last table.
-func (t topCmd) live(ctx context.Context, out io.Writer, read func(context.Context) (look, error)) error {
+func (t topCmd) live(ctx context.Context, out io.Writer, read func(context.Context) (snapshot, error)) error {
 	last, err := read(ctx)
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ func (t topCmd) live(ctx context.Context, out io.Writer, read func(context.Conte
 	defer fmt.Fprint(out, screenOff)
 	tick := time.NewTicker(t.Interval)
 	defer tick.Stop()
-	for table := last.table(look{}, rows(out, t.Limit)); ; {
+	for table := last.table(snapshot{}, rows(out, t.Limit)); ; {
 		if _, err := io.WriteString(out, home+strings.ReplaceAll(table, "\n", lineEnd)+screenEnd); err != nil {
 			return err
 		}
@@ -92,70 +92,90 @@ func (t topCmd) live(ctx context.Context, out io.Writer, read func(context.Conte
 	}
 }
 
-// table shows a look, with the throughput since an earlier one.
-func (l look) table(before look, most int) string {
-	paces := slices.Clone(l.paces)
-	slices.SortFunc(paces, func(a, b queue.Pace) int {
-		return cmp.Or(cmp.Compare(waiting(b), waiting(a)), cmp.Compare(a.Number, b.Number))
+// table shows a snapshot, with the throughput since an earlier one.
+func (s snapshot) table(before snapshot, limit int) string {
+	rates := slices.Clone(s.rates)
+	slices.SortFunc(rates, func(a, b queue.Pace) int {
+		return cmp.Or(cmp.Compare(s.waiting(b), s.waiting(a)), cmp.Compare(a.Number, b.Number))
 	})
-	rest := paces[:0]
-	if most > 0 && len(paces) > most {
-		paces, rest = paces[:most], paces[most:]
+	rest := rates[:0]
+	if limit > 0 && len(rates) > limit {
+		rates, rest = rates[:limit], rates[limit:]
 	}
 	done := map[string]int{}
-	for _, p := range before.paces {
+	for _, p := range before.rates {
 		done[p.Number] = sum(p, func(w queue.Waiting) int { return w.Done })
 	}
 
 	var b strings.Builder
-	inHand := 0
-	for _, p := range l.paces {
-		inHand += sum(p, func(w queue.Waiting) int { return w.Active })
+	active, held := 0, 0
+	for _, p := range s.rates {
+		active += sum(p, func(w queue.Waiting) int { return w.Active })
+		held += s.held[p.Number]
 	}
-	fmt.Fprintf(&b, "%s  waiting %d, attempting %d, in doubt %d\n\n",
-		l.at.Format(time.TimeOnly), max(0, l.open.Waiting-int64(inHand)), inHand, l.open.InDoubt)
+	fmt.Fprintf(&b, "%s  waiting %d (held %d), attempting %d, in doubt %d, parked %d, dead letters %d\n\n",
+		s.at.Format(time.TimeOnly), max(0, s.open.Waiting-int64(active)), held, active, s.open.InDoubt, s.open.Parked, s.open.Dead)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprint(w, "NUMBER\tPACE\tCEILING\tPAUSE\tHELD\tDONE/S\tIN HAND")
+	fmt.Fprint(w, "PHONE NUMBER ID\tRATE/LIMIT\tREFUSED AT\tPAUSE\tHOLD\tHELD\tDONE/S\tACTIVE")
 	for _, c := range message.Classes() {
 		fmt.Fprint(w, "\t", strings.ToUpper(string(c)))
 	}
-	fmt.Fprintln(w, "\tLATER\tDRAIN")
-	for _, p := range paces {
+	fmt.Fprintln(w, "\tLATER\tETA")
+	for _, p := range rates {
 		speed := "-"
 		if from, ok := done[p.Number]; ok {
 			n := sum(p, func(w queue.Waiting) int { return w.Done }) - from
-			speed = fmt.Sprintf("%.1f", max(0, float64(n)/l.at.Sub(before.at).Seconds()))
+			speed = fmt.Sprintf("%.1f", max(0, float64(n)/s.at.Sub(before.at).Seconds()))
 		}
-		fmt.Fprintf(w, "%s\t%.0f/%.0f\t%s\t%s\t%s\t%s\t%d", p.Number, p.Rate, p.Full, count(p.Ceiling),
-			span(time.Until(p.Pause)), l.held(p.Number), speed, sum(p, func(w queue.Waiting) int { return w.Active }))
+		fmt.Fprintf(w, "%s\t%.0f/%.0f\t%s\t%s\t%s\t%s\t%s\t%d", p.Number, p.Rate, p.Full, count(p.Ceiling),
+			span(time.Until(p.Pause)), s.holdsOn(p.Number), count(s.held[p.Number]), speed, sum(p, func(w queue.Waiting) int { return w.Active }))
 		for _, c := range p.Waiting {
 			fmt.Fprint(w, "\t", backlog(c))
 		}
-		fmt.Fprintf(w, "\t%s\t%s\n", count(sum(p, func(w queue.Waiting) int { return w.Delayed })), span(p.Empty()))
+		fmt.Fprintf(w, "\t%s\t%s\n", count(sum(p, func(w queue.Waiting) int { return w.Delayed })), s.eta(p))
 	}
 	w.Flush()
 	if len(rest) > 0 {
 		n := 0
 		for _, p := range rest {
-			n += waiting(p)
+			n += s.waiting(p)
 		}
 		fmt.Fprintf(&b, "and %d more numbers, with %d waiting\n", len(rest), n)
 	}
 	return b.String()
 }
 
-// held says what of a number is held: all of it, or so many templates and tags.
-func (l look) held(number string) string {
+// eta returns how long until the waiting messages of a number are sent. A number that is held sends nothing
+// until its hold ends, and the end of a hold is not certain.
+func (s snapshot) eta(p queue.Pace) string {
+	if queue.HoldsAll(s.holds, p.Number) {
+		return "held"
+	}
+	return span(p.Empty())
+}
+
+// waiting returns how many messages of a number wait for a slot or for the end of a hold.
+func (s snapshot) waiting(p queue.Pace) int {
+	n := sum(p, func(w queue.Waiting) int { return w.Pending })
+	if queue.HoldsAll(s.holds, p.Number) {
+		return max(n, s.held[p.Number]) // which counts those that are pending too
+	}
+	return n + s.held[p.Number]
+}
+
+// holdsOn says what of a number is held: all of it, or how many templates and tags.
+func (s snapshot) holdsOn(number string) string {
+	if queue.HoldsAll(s.holds, number) {
+		return "all"
+	}
 	templates, tags := 0, 0
-	for _, h := range l.holds {
+	for _, h := range s.holds {
 		switch {
 		case h.Number != "" && h.Number != number:
 		case h.Template != "":
 			templates++
-		case h.Tag != "":
-			tags++
 		default:
-			return "all"
+			tags++
 		}
 	}
 	var some []string
@@ -182,9 +202,7 @@ func sum(p queue.Pace, of func(queue.Waiting) int) (n int) {
 	return n
 }
 
-func waiting(p queue.Pace) int { return sum(p, func(w queue.Waiting) int { return w.Pending }) }
-
-// backlog is how many wait in a class and how long the first has.
+// backlog returns how many messages wait in a class, and how long the first has waited.
 func backlog(w queue.Waiting) string {
 	s := count(w.Pending)
 	if w.Pending > 0 {

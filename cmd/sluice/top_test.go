@@ -4,19 +4,22 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"sluice/internal/audit"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/queue"
 	"sluice/internal/redistest"
+	"sluice/internal/store"
 )
 
-// looks are two looks, 2 s apart, at three numbers.
-func looks() (before, now look) {
+// snapshots are two snapshots, 2 s apart, of three numbers.
+func snapshots() (before, now snapshot) {
 	pace := func(number string, rate, full float64, done int, classes ...queue.Waiting) queue.Pace {
 		p := queue.Pace{Number: number, Configured: int(full), Rate: rate, Full: full, Waiting: make([]queue.Waiting, 4)}
 		for i, c := range message.Classes() {
@@ -29,22 +32,22 @@ func looks() (before, now look) {
 		return p
 	}
 	ago := func(d time.Duration) time.Time { return time.Now().UTC().Add(-d) }
-	before = look{at: ago(2 * time.Second), paces: []queue.Pace{pace("106540352242922", 80, 80, 1000)}}
-	idle := pace("106540352242924", 1000, 1000, 0)
+	before = snapshot{at: ago(2 * time.Second), rates: []queue.Pace{pace("106540352242922", 80, 80, 1000)}}
+	held := pace("106540352242924", 1000, 1000, 0, queue.Waiting{Class: message.Utility, Pending: 400, Oldest: ago(time.Hour)})
 	cut := pace("106540352242923", 40, 80, 7,
 		queue.Waiting{Class: message.Service, Pending: 500, Oldest: ago(125 * time.Second), Paused: true},
 		queue.Waiting{Class: message.Utility, Pending: 60, Oldest: ago(3 * time.Second)},
 	)
 	cut.Ceiling, cut.Pause = 80, time.Now().Add(time.Second)
-	now = look{ago(0), []queue.Pace{idle, cut, pace("106540352242922", 80, 80, 1157,
+	now = snapshot{ago(0), []queue.Pace{held, cut, pace("106540352242922", 80, 80, 1157,
 		queue.Waiting{Class: message.Authentication, Active: 3, Delayed: 1},
 		queue.Waiting{Class: message.Marketing, Pending: 1e6, Oldest: ago(26 * time.Hour), Active: 9, Delayed: 20},
-	)}, ledger.Backlog{Waiting: 1000593, InDoubt: 3}, []message.Hold{
+	)}, ledger.Backlog{Waiting: 1000593, InDoubt: 3, Parked: 1, Dead: 2}, []message.Hold{
 		{Number: "106540352242922", Template: "a/en"},
 		{Number: "106540352242922", Template: "b/en"},
 		{Number: "106540352242924", Template: "a/en"},
 		{Number: "106540352242924"},
-	}}
+	}, map[string]int{"106540352242922": 77, "106540352242924": 400}}
 	return before, now
 }
 
@@ -61,57 +64,57 @@ func compare(t *testing.T, got, want string) {
 
 func TestTable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // where it is midnight of 2000-01-01
-		before, now := looks()
+		before, now := snapshots()
 		compare(t, now.table(before, 0), `
-00:00:00  waiting 1000581, attempting 12, in doubt 3
+00:00:00  waiting 1000581 (held 477), attempting 12, in doubt 3, parked 1, dead letters 2
 
-NUMBER           PACE       CEILING  PAUSE  HELD         DONE/S  IN HAND  AUTHENTICATION  SERVICE             UTILITY  MARKETING        LATER  DRAIN
-106540352242922  80/80      -        -      2 templates  78.5    12       -               -                   -        1000000 (1d02h)  21     3h28m
-106540352242923  40/80      80       1s     -            -       0        -               500 (2m05s) paused  60 (3s)  -                -      2s
-106540352242924  1000/1000  -        -      all          -       0        -               -                   -        -                -      -
+PHONE NUMBER ID  RATE/LIMIT  REFUSED AT  PAUSE  HOLD         HELD  DONE/S  ACTIVE  AUTHENTICATION  SERVICE             UTILITY      MARKETING        LATER  ETA
+106540352242922  80/80       -           -      2 templates  77    78.5    12      -               -                   -            1000000 (1d02h)  21     3h28m
+106540352242923  40/80       80          1s     -            -     -       0       -               500 (2m05s) paused  60 (3s)      -                -      2s
+106540352242924  1000/1000   -           -      all          400   -       0       -               -                   400 (1h00m)  -                -      held
 `)
 		now.holds = now.holds[1:]
-		compare(t, now.table(look{}, 1), `
-00:00:00  waiting 1000581, attempting 12, in doubt 3
+		compare(t, now.table(snapshot{}, 1), `
+00:00:00  waiting 1000581 (held 477), attempting 12, in doubt 3, parked 1, dead letters 2
 
-NUMBER           PACE   CEILING  PAUSE  HELD        DONE/S  IN HAND  AUTHENTICATION  SERVICE  UTILITY  MARKETING        LATER  DRAIN
-106540352242922  80/80  -        -      1 template  -       12       -               -        -        1000000 (1d02h)  21     3h28m
-and 2 more numbers, with 560 waiting
+PHONE NUMBER ID  RATE/LIMIT  REFUSED AT  PAUSE  HOLD        HELD  DONE/S  ACTIVE  AUTHENTICATION  SERVICE  UTILITY  MARKETING        LATER  ETA
+106540352242922  80/80       -           -      1 template  77    -       12      -               -        -        1000000 (1d02h)  21     3h28m
+and 2 more numbers, with 960 waiting
 `)
 	})
 }
 
-// The live view draws every look over the last, tells when the store is away, and leaves the
+// The live view draws every snapshot over the last, says when Redis does not answer, and leaves the
 // terminal as it was.
 func TestLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		begin, n := time.Now(), 0
 		var out bytes.Buffer
-		err := topCmd{Interval: 2 * time.Second}.live(ctx, &out, func(context.Context) (look, error) {
+		err := topCmd{Interval: 2 * time.Second}.live(ctx, &out, func(context.Context) (snapshot, error) {
 			if took := time.Since(begin); took != time.Duration(n)*2*time.Second {
-				t.Errorf("look %d after %v", n, took)
+				t.Errorf("snapshot %d after %v", n, took)
 			}
 			switch n++; n {
 			case 2, 3:
-				return look{}, errors.New("redis is away")
+				return snapshot{}, errors.New("redis is away")
 			case 5:
 				defer stop()
 			}
-			_, now := looks()
+			_, now := snapshots()
 			seconds := int(time.Since(begin).Seconds())
-			now.paces[2].Waiting[0].Done = 10 * seconds * seconds
+			now.rates[2].Waiting[0].Done = 10 * seconds * seconds
 			return now, nil
 		})
 		if err != nil || n != 5 {
-			t.Fatalf("%v after %d looks", err, n)
+			t.Fatalf("%v after %d snapshots", err, n)
 		}
 		text, on := strings.CutPrefix(out.String(), screenOn)
 		text, off := strings.CutSuffix(text, screenOff)
 		if !on || !off {
 			t.Errorf("the terminal is not as it was: %q", out.String())
 		}
-		if !strings.Contains(text, "  60.0  ") || !strings.Contains(text, "  140.0  ") { // since the last look that succeeded
+		if !strings.Contains(text, "  60.0  ") || !strings.Contains(text, "  140.0  ") { // since the last snapshot that succeeded
 			t.Errorf("throughput: %s", text)
 		}
 		var heads []string
@@ -126,11 +129,11 @@ func TestLive(t *testing.T) {
 			heads = append(heads, head)
 		}
 		compare(t, strings.Join(heads, "\n"), `
-00:00:00  waiting 1000581, attempting 12, in doubt 3
+00:00:00  waiting 1000581 (held 477), attempting 12, in doubt 3, parked 1, dead letters 2
 since 00:00:00: redis is away
 since 00:00:00: redis is away
-00:00:06  waiting 1000581, attempting 12, in doubt 3
-00:00:08  waiting 1000581, attempting 12, in doubt 3
+00:00:06  waiting 1000581 (held 477), attempting 12, in doubt 3, parked 1, dead letters 2
+00:00:08  waiting 1000581 (held 477), attempting 12, in doubt 3, parked 1, dead letters 2
 `)
 	})
 }
@@ -147,7 +150,7 @@ func env(pairs ...string) getenv {
 	}
 }
 
-func TestTopAndPaceOnRedis(t *testing.T) {
+func TestTopAndRateOnRedis(t *testing.T) {
 	t.Chdir(t.TempDir()) // no sluice.yaml here
 	const number = "106540352242922"
 	url := redistest.Start(t).URL()
@@ -174,21 +177,40 @@ func TestTopAndPaceOnRedis(t *testing.T) {
 		t.Errorf("untouched: %s", got)
 	}
 	want := "before: " + configured + "after:  30 messages per second, set instead of the configured 80\n"
-	if got := pace(rateCmd{Set: new(30)}); got != want {
+	if got := pace(rateCmd{Set: new(30), Reason: "quality", Actor: "anna"}); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if got := top(); !strings.HasSuffix(got, " DRAIN "+number+" 30/30 - - - - 0 - - - - - -") || !strings.Contains(got, "waiting 0, attempting 0, in doubt 0") {
+	if got := top(); !strings.HasSuffix(got, " ETA "+number+" 30/30 - - - - - 0 - - - - - -") || !strings.Contains(got, "waiting 0 (held 0), attempting 0, in doubt 0, parked 0, dead letters 0") {
 		t.Errorf("top: %s", got)
 	}
-	got := pace(rateCmd{Set: new(500), From: new(10), Over: new(24 * time.Hour)})
+	got := pace(rateCmd{Set: new(500), From: new(10), Over: new(24 * time.Hour), Reason: "more", Actor: "anna"})
 	if !strings.Contains(got, "\nafter:  10 messages per second, increasing to 500 until ") || !strings.HasSuffix(got, ", set instead of the configured 80\n") {
 		t.Errorf("a ramp: %s", got)
 	}
 	if got := top(); !strings.Contains(got, number+" 10/10 ") {
 		t.Errorf("top: %s", got)
 	}
-	if got := pace(rateCmd{Reset: true}); !strings.HasSuffix(got, "\nafter:  "+configured) {
+	if got := pace(rateCmd{Reset: true, Reason: "good again", Actor: "ben"}); !strings.HasSuffix(got, "\nafter:  "+configured) {
 		t.Errorf("reset: %s", got)
+	}
+
+	db, err := store.Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	entries, err := audit.New(db, message.DefaultShards).Latest(t.Context(), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log []string
+	for _, e := range slices.Backward(entries) {
+		log = append(log, strings.Join([]string{e.Verb, e.On, e.Actor, e.Reason}, ", "))
+	}
+	if got, want := strings.Join(log, "\n"), "rate, number "+number+": 30 messages per second, anna, quality\n"+
+		"rate, number "+number+": 500 messages per second, from 10 over 24h0m0s, anna, more\n"+
+		"rate, number "+number+": the configured rate limit, ben, good again"; got != want {
+		t.Errorf("the audit log has\n%s\nwant\n%s", got, want)
 	}
 
 	var out strings.Builder
@@ -209,10 +231,12 @@ func TestDescribe(t *testing.T) {
 	})
 }
 
-func TestPaceArguments(t *testing.T) {
+func TestRateArguments(t *testing.T) {
 	t.Parallel()
 	for want, p := range map[string]rateCmd{
-		"":                     {Set: new(10000), From: new(1), Over: new(time.Hour)},
+		"":                     {Set: new(10000), From: new(1), Over: new(time.Hour), Reason: "x"},
+		"--reason is missing":  {Set: new(10)},
+		"reason is missing":    {Reset: true, Reason: " "},
 		"1 to 10000":           {Set: new(10001)},
 		"a rate is 1":          {Set: new(-1)},
 		"To send nothing use":  {Set: new(0)},

@@ -1,4 +1,4 @@
-// Webhook takes Meta's webhooks in: it checks their signature and writes them to the event stream.
+// Webhook receives Meta's webhooks: it checks their signatures and writes their events to the event stream.
 package main
 
 import (

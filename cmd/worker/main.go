@@ -1,5 +1,5 @@
-// Worker drains the queues: it sends messages to Meta at each number's pace, writes down what came of
-// each, and folds in what Meta reports later.
+// Worker sends the messages in the queues to Meta at the effective rate of each number, records the outcomes, and applies
+// what Meta reports later.
 package main
 
 import (

@@ -83,7 +83,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	}
 	p.background = append(p.background, w.throughput.Run)
 	p.registry.MustRegister(gauges.Awaiting(w.book))
-	p.registry.MustRegister(gauges.New(gauges.Options{Rates: w.paces.ReadAll, Unknown: w.paces.Unserved, Backlog: w.book.Backlog, Numbers: numberIDs(c.Numbers), Log: log}))
+	p.registry.MustRegister(gauges.New(gauges.Options{Rates: w.paces.ReadAll, Unknown: w.paces.Unserved, Backlog: w.book.Backlog, Holds: w.holds, Numbers: numberIDs(c.Numbers), Log: log}))
 	return p, nil
 }
 
@@ -117,7 +117,10 @@ func (w *worker) send() error {
 		return err
 	}
 	signer := signature.New(string(c.PayloadKey), string(c.SecondPayloadKey))
-	sender := send.New(w.book, w.graph, send.Options{
+	watch := tokenwatch.New(tokenwatch.Options{
+		Numbers: numberIDs(c.Numbers), Token: c.Tokens.Token, Ask: w.graph.DebugToken, Changed: w.policy.NewToken, Registerer: w.registry, Log: log,
+	})
+	sender := send.New(w.book, watchedGraph{w.graph, c.Tokens.Token, watch.Answered}, send.Options{
 		Worker:   w.name,
 		Policy:   policies(c.Common),
 		Backoff:  pauses(c.Retry).After,
@@ -158,9 +161,6 @@ func (w *worker) send() error {
 		Log: log, Registerer: w.registry,
 	}
 	w.work = append(w.work, server.Run)
-	watch := tokenwatch.New(tokenwatch.Options{
-		Numbers: numberIDs(c.Numbers), Token: c.Tokens.Token, Ask: w.graph.DebugToken, Changed: w.policy.NewToken, Registerer: w.registry, Log: log,
-	})
 	w.throughput.Ask()
 	w.background = append(w.background, sweeper.Run, sender.Watch, traced.Run, watch.Run)
 	return nil

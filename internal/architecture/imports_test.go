@@ -58,12 +58,12 @@ var packages = []struct{ name, imports string }{
 	{"internal/migrate", "message record store events ledger queue"},
 	{"internal/cloudapi", "jsondoc message content"},
 	{"internal/holdpolicy", "message send cloudapi"},
-	{"internal/tokenwatch", "cloudapi"},
+	{"internal/tokenwatch", "message cloudapi"},
 	{"internal/throughput", ""},
 	{"internal/sendtrace", ""},
 	{"internal/webhook", "message cloudapi"},
 	{"internal/graphsim", "jsondoc message content retry cloudapi"},
-	{"internal/doctor", "message config store queue cloudapi"},
+	{"internal/doctor", "message config store events ledger queue cloudapi holdpolicy"},
 	{"internal/app", "message record signature retry config ops store audit httpapi intake console send reconcile events ledger queue admission repository gauges cloudapi holdpolicy tokenwatch throughput sendtrace webhook"},
 	{"internal/demo", "message config ops store client events graphsim app"},
 	{"internal/rig", "ops ports client graphsim app"},
@@ -72,7 +72,7 @@ var packages = []struct{ name, imports string }{
 	{"cmd/producer", "app"},
 	{"cmd/worker", "app"},
 	{"cmd/webhook", "app"},
-	{"cmd/sluice", "message record config ops store httpapi client events ledger queue migrate graphsim doctor demo rig bench chaos"},
+	{"cmd/sluice", "message record config ops store audit httpapi client events ledger queue migrate holdpolicy graphsim doctor demo rig bench chaos"},
 }
 
 // testPackages have tests and nothing else, so no package can import them.

@@ -16,7 +16,7 @@ import (
 	"sluice/internal/store"
 )
 
-// Field is the field of a stored entry that has it as JSON.
+// Field is the field of a stream entry that has the audit entry as JSON.
 const Field = "deed"
 
 // maxLen is about how many entries each shard keeps.

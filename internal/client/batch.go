@@ -9,7 +9,7 @@ import (
 	"net/http"
 )
 
-// Verdict is what the API answers to one line of a batch.
+// Verdict is the API's answer to one line of a batch.
 type Verdict struct {
 	Line   int `json:"line"`
 	Status int `json:"status"`
@@ -17,9 +17,9 @@ type Verdict struct {
 	Problem *Problem `json:"problem"` // nil: accepted
 }
 
-// Batch sends orders, one JSON object a line, and calls f with each verdict as it comes, in the
-// order of the lines, while it still reads. It ends with the last verdict, or with f's error.
-// After any other error than a *Problem the lines without a verdict may have been accepted.
+// Batch sends orders, one JSON object per line, and calls f with each verdict as it comes, in the order of the
+// lines, while it still reads. It ends with the last verdict, or with the error of f. After any other error than a
+// *Problem the lines without a verdict may have been accepted.
 func (c *Client) Batch(ctx context.Context, lines io.Reader, f func(Verdict) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // of what is still being sent

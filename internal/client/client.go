@@ -15,7 +15,7 @@ import (
 	"sluice/internal/message"
 )
 
-// maxAnswer bounds what is read of an answer.
+// maxAnswer bounds how much of an answer is read.
 const maxAnswer = 1 << 20
 
 // Client calls the API at Base, such as "http://127.0.0.1:8080", with an API key. It is safe
@@ -26,7 +26,7 @@ type Client struct {
 	HTTP *http.Client // nil: http.DefaultClient
 }
 
-// Order is what POST /v1/messages takes.
+// Order is the body of POST /v1/messages.
 type Order struct {
 	From      string          `json:"from"`
 	Message   json.RawMessage `json:"message"` // Meta's message object
@@ -142,18 +142,18 @@ func (c *Client) http() *http.Client {
 	return c.HTTP
 }
 
-// UnknownCode is the code of a Problem that something else than Sluice answered, such as a proxy.
+// UnknownCode is the code of a Problem that came from another program than Sluice, such as a proxy.
 const UnknownCode = "unknown"
 
 // problem reads an error answer.
 func problem(status int, answer []byte) *Problem {
-	p := &Problem{Status: status, Code: UnknownCode, Detail: "no answer of Sluice's; is this its API?"}
-	json.Unmarshal(answer, p) // what is no problem+json keeps the words above
+	p := &Problem{Status: status, Code: UnknownCode, Detail: "the answer is not from Sluice. Check that the URL is that of its API or console."}
+	json.Unmarshal(answer, p) // another form of answer leaves p as it is
 	return p
 }
 
-// Ask calls the API, or the console where Base leads there: with in as the body's JSON, nil for
-// none. It returns what was answered; a refusal is a *Problem.
+// Ask calls the API, or the console if Base is its URL. The body is in as JSON, or empty for nil. It returns the
+// answer; a refusal is a *Problem.
 func (c *Client) Ask(ctx context.Context, method, path string, in any) (json.RawMessage, error) {
 	var body []byte
 	if in != nil {

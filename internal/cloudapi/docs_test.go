@@ -34,6 +34,7 @@ What Sluice does is one of these:
 | **Retries** | Sluice sends it again after a wait. | no |
 | **Holds** | Sluice holds everything of the number or of the template, in order. After a while it tries with a few messages. Deadlines still apply. | no |
 | **Rejects** | It becomes ` + "`rejected`" + `. To send it again would bring the same answer. | no |
+| **Dead-letters** | It becomes ` + "`dead`" + ` and keeps its content: an operator can [replay it](console.md#dead-letters). Five such answers in a row hold the number or the template. | no |
 | **Waits for a status** | It is ` + "`in_doubt`" + ` until a webhook decides. Without one Sluice sends it again after a wait. | unknown |
 
 A wait grows from one attempt to the next and is never shorter than the time given here. If Meta reports a code by webhook after it took the message, the
@@ -120,6 +121,9 @@ func action(e cloudapi.Entry) string {
 	case message.Held:
 		return "**Holds** the " + string(e.Scope) + "'s messages" + wait
 	case message.Refused:
+		if e.Code == cloudapi.NoCode {
+			return "**Dead-letters**"
+		}
 		return "**Rejects**"
 	case message.NoAnswer:
 		return "**Waits for a status**; without one the class of the message decides"

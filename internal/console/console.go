@@ -22,6 +22,8 @@ import (
 // holds stores holds.
 type holds interface {
 	List(ctx context.Context) ([]message.Hold, error)
+	// CountHeld returns how many messages each of some holds keeps from being sent.
+	CountHeld(ctx context.Context, holds []message.Hold) (byHold []int, byNumber map[string]int, err error)
 	Set(ctx context.Context, h message.Hold) (message.Hold, error)
 	Lift(ctx context.Context, h message.Hold) (bool, error)
 }

@@ -39,6 +39,14 @@ type shelf struct {
 
 func (s *shelf) List(context.Context) ([]message.Hold, error) { return s.held, s.err }
 
+// CountHeld says that the first hold keeps one message, the second two, and so on.
+func (s *shelf) CountHeld(_ context.Context, holds []message.Hold) (byHold []int, byNumber map[string]int, err error) {
+	for i := range holds {
+		byHold = append(byHold, i+1)
+	}
+	return byHold, nil, s.err
+}
+
 func (s *shelf) Set(_ context.Context, h message.Hold) (message.Hold, error) {
 	s.held = append(s.held, h)
 	return h, s.err
@@ -529,10 +537,15 @@ func TestHold(t *testing.T) {
 	if status != 200 || answer["tag"] != "spring" || h.By != "anna" || h.Key != "key-wide" || h.Reason != "because" || time.Until(h.Until) > 2*time.Hour || time.Until(h.Until) < time.Hour {
 		t.Errorf("%d %v: %+v", status, answer, h)
 	}
-	for key, want := range map[string]int{"admin": 1, "wide": 2} {
-		d.shelf.held = []message.Hold{{Tag: "spring"}, {Number: theirs}}
-		if _, answer := d.ask(t, key, "GET", "/v1/holds", ""); len(answer["holds"].([]any)) != want {
-			t.Errorf("%s sees %v", key, answer)
+	for key, want := range map[string]string{"admin": "[<nil> 3]", "wide": "[1 2 3]"} { // held messages, as far as the key may see
+		d.shelf.held = []message.Hold{{Tag: "spring"}, {Number: theirs}, {Number: ours}}
+		_, answer := d.ask(t, key, "GET", "/v1/holds", "")
+		var counts []any
+		for _, h := range answer["holds"].([]any) {
+			counts = append(counts, h.(map[string]any)["held_messages"])
+		}
+		if got := fmt.Sprint(counts); got != want {
+			t.Errorf("%s sees %s held messages, want %s: %v", key, got, want, answer)
 		}
 	}
 	if status, answer := d.ask(t, "wide", "POST", "/v1/holds/release", `{"tag":"spring",`+signed+`}`); status != 200 || answer["released"] != true {

@@ -18,10 +18,11 @@ type holdList struct {
 // hold is a hold as operators see it.
 type hold struct {
 	httpapi.Hold
-	APIKeyName string `json:"api_key_name,omitempty" doc:"The name of the API key of the request that set the hold."`
+	APIKeyName   string `json:"api_key_name,omitempty" doc:"The name of the API key of the request that set the hold."`
+	HeldMessages *int   `json:"held_messages,omitempty" doc:"How many messages the hold keeps from being sent, without those that wait for their time. Only in the list; of a hold on several numbers only for an API key for all numbers."`
 }
 
-func showHold(h message.Hold) hold { return hold{httpapi.ShowHold(h), h.Key} }
+func showHold(h message.Hold) hold { return hold{Hold: httpapi.ShowHold(h), APIKeyName: h.Key} }
 
 // target says what is held.
 type target struct {
@@ -83,11 +84,20 @@ func (c *Console) listHolds(ctx context.Context, _ http.ResponseWriter, _ *http.
 	if err != nil {
 		return nil, c.unavailable("list holds", err)
 	}
+	held, _, err := c.o.Holds.CountHeld(ctx, all)
+	if err != nil {
+		return nil, c.unavailable("count held messages", err)
+	}
 	shown := holdList{Holds: []hold{}}
-	for _, h := range all {
-		if h.Number == "" || key.Covers(h.Number) {
-			shown.Holds = append(shown.Holds, showHold(h))
+	for i, h := range all {
+		if h.Number != "" && !key.Covers(h.Number) {
+			continue
 		}
+		one := showHold(h)
+		if h.Number != "" || key.CoversAll() {
+			one.HeldMessages = &held[i]
+		}
+		shown.Holds = append(shown.Holds, one)
 	}
 	return shown, nil
 }

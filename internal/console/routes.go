@@ -19,8 +19,8 @@ type auditLog struct {
 // auditEntry is one order in the audit log.
 type auditEntry struct {
 	At         time.Time `json:"at,omitzero" doc:"When the order was carried out, by the clock of Redis."`
-	Action     string    `json:"action" doc:"hold, release, sent, not-sent, cancel, replay or resend. sent, not-sent and cancel are resolutions of in-doubt messages."`
-	Target     string    `json:"target" doc:"A message id, or what is held."`
+	Action     string    `json:"action" doc:"hold, release, sent, not-sent, cancel, replay, resend or rate. sent, not-sent and cancel are resolutions of in-doubt messages."`
+	Target     string    `json:"target" doc:"A message id, what is held, or the number whose rate limit was set."`
 	Actor      string    `json:"actor" doc:"The person who gave the order, as the request said. sluice: Sluice did it by itself."`
 	APIKeyName string    `json:"api_key_name,omitempty" doc:"The name of the API key of the request."`
 	Reason     string    `json:"reason" doc:"Why the order was given."`

@@ -1,5 +1,5 @@
-// Package doctor walks a set-up as a newcomer meets it, and says what is missing and how to
-// mend it. It reads and asks; what it writes anywhere is one webhook about nothing.
+// Package doctor checks a whole installation, and says what is wrong and how to correct it. It reads and asks. The only
+// thing that it writes is one webhook without events.
 package doctor
 
 import (
@@ -14,17 +14,17 @@ import (
 	"sluice/internal/config"
 )
 
-// Verdict is how a check came out.
+// Verdict is the result of a check.
 type Verdict string
 
 // The verdicts.
 const (
 	OK   Verdict = "ok"
-	Warn Verdict = "warn" // it works, and may not tomorrow
-	Fail Verdict = "fail" // messages or receipts would not pass
+	Warn Verdict = "warn" // it works now and may fail later
+	Fail Verdict = "fail" // messages or statuses do not get through
 )
 
-// Finding is what one check found. No secret and no phone number is in it.
+// Finding is what one check found. It holds no secret and no phone number.
 type Finding struct {
 	Verdict Verdict `json:"verdict"`
 	Check   string  `json:"check"`
@@ -33,15 +33,15 @@ type Finding struct {
 	Fix     string  `json:"fix,omitempty"` // unless OK
 }
 
-// found makes a finding; what is not OK has a fix. add says of which check and about what.
+// found makes a finding. One that is not OK has a fix. add sets the check and what it is about.
 func found(v Verdict, says, fix string) Finding {
 	return Finding{Verdict: v, Says: says, Fix: fix}
 }
 
-// Report is everything that was found, in the order of the way of a message.
+// Report is all findings, in the order in which a message meets the parts of the installation.
 type Report []Finding
 
-// Failed tells whether a check failed.
+// Failed reports whether a check failed.
 func (r Report) Failed() bool { return r.count(Fail) > 0 }
 
 func (r Report) count(v Verdict) int {
@@ -54,7 +54,7 @@ func (r Report) count(v Verdict) int {
 	return n
 }
 
-// Text writes a line for each finding, and the sum.
+// Text writes a line for each finding, and the counts.
 func (r Report) Text(w io.Writer) {
 	for _, f := range r {
 		what := f.Check
@@ -80,14 +80,14 @@ func (r Report) JSON(w io.Writer) error {
 // callTimeout bounds each call.
 const callTimeout = 10 * time.Second
 
-// Options say what to look at.
+// Options say what to check.
 type Options struct {
 	Args       []string            // of a program: --config and its file, or nothing
 	Getenv     func(string) string // see config.Env
-	WebhookURL string              // where Meta reaches the webhook; empty: it is not called
+	WebhookURL string              // where Meta reaches the webhook; empty: it is not checked
 }
 
-// visit is one walk.
+// visit is one run of all checks.
 type visit struct {
 	config.All
 	webhook string
@@ -95,19 +95,19 @@ type visit struct {
 	report  Report
 }
 
-// add notes a finding of a check about something, a phone number id say, or nothing.
+// add adds a finding of a check. of is the phone number id, account or app that it is about, or empty.
 func (v *visit) add(check, of string, f Finding) {
 	f.Check, f.Of = check, of
 	v.report = append(v.report, f)
 }
 
-// Examine walks the set-up. It takes seconds; where nobody answers, up to ten for each call.
-// What depends on something that failed is not looked at.
+// Examine runs all checks. It takes seconds, and up to ten for each call without an answer. It leaves out the checks that
+// depend on one that failed.
 func Examine(ctx context.Context, o Options) Report {
 	all, mistakes := config.LoadAll(o.Args, o.Getenv)
 	v := &visit{All: all, webhook: o.WebhookURL}
 	for _, err := range mistakes {
-		v.add("configuration", "", found(Fail, err.Error(), "docs/configuration.md describes every setting; the rest is looked at when this is right"))
+		v.add("configuration", "", found(Fail, err.Error(), "correct it as docs/configuration.md says, then run doctor again: all other checks need the configuration"))
 	}
 	if mistakes != nil {
 		return v.report
@@ -124,8 +124,8 @@ func Examine(ctx context.Context, o Options) Report {
 	return v.report
 }
 
-// meta looks at Meta's side: its clock, each number with its token and its account, and the
-// apps of the tokens.
+// meta checks what Meta has: its clock, each number with its token and its account, and the apps of the
+// tokens.
 func (v *visit) meta(ctx context.Context) {
 	if !v.graphAnswers(ctx) {
 		return
@@ -136,7 +136,7 @@ func (v *visit) meta(ctx context.Context) {
 		if !ok {
 			continue
 		}
-		// A token may reach accounts of which none of the numbers is.
+		// A token may reach accounts that have none of the numbers.
 		if account, ok := v.number(ctx, n); ok && !slices.Contains(accounts, account) {
 			accounts = append(accounts, account)
 			v.account(ctx, n.ID, account, grant.App)

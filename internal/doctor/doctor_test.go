@@ -15,15 +15,23 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/app"
 	"sluice/internal/config"
 	"sluice/internal/doctor"
+	"sluice/internal/events"
 	"sluice/internal/golden"
 	"sluice/internal/graphsim"
+	"sluice/internal/holdpolicy"
+	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/poll"
+	"sluice/internal/queue"
 	"sluice/internal/redistest"
 	"sluice/internal/store"
 )
@@ -52,8 +60,8 @@ const (
 	display = "+1 555-224-2922"
 )
 
-// world is a set-up that is healthy: a Redis, a simulated Meta, the webhook program and a
-// proxy with a certificate before it.
+// world is an installation in which all is well: a Redis, a simulated Meta, a worker, the webhook program and a
+// proxy with a certificate in front of it.
 type world struct {
 	t     *testing.T
 	env   map[string]string
@@ -62,12 +70,15 @@ type world struct {
 	off   time.Duration // of Meta's clock
 	front http.HandlerFunc
 	url   string // of the webhook, in public
+	sends bool   // a worker that sends lives
 
-	names *strings.Replacer // what differs from run to run
+	stopWorker func()            // stops the worker that applies statuses
+	names      *strings.Replacer // what differs from run to run
 }
 
 func setup(t *testing.T, redis *redistest.Server) *world {
-	w := &world{t: t, redis: redis}
+	w := &world{t: t, redis: redis, sends: true}
+	t.Cleanup(func() { redis.Client().FlushAll(context.Background()) }) // after the programs have ended
 	w.env = map[string]string{
 		"SLUICE_REDIS_URL": w.redis.URL(), "PHONE_NUMBER_ID": number, "ACCESS_TOKEN": token, "APP_SECRET": secret,
 		"VERIFY_TOKEN": "doctor-verify-token", "SLUICE_API_KEY": "0123456789abcdef", "SLUICE_MARKER_KEY": "0123456789abcdef",
@@ -75,9 +86,9 @@ func setup(t *testing.T, redis *redistest.Server) *world {
 	var inside string
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: inside}) }}
 	w.front = proxy.ServeHTTP
-	door := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.front(rw, r) }))
-	t.Cleanup(door.Close)
-	w.url = door.URL + "/webhooks/whatsapp/main"
+	front := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.front(rw, r) }))
+	t.Cleanup(front.Close)
+	w.url = front.URL + "/webhooks/whatsapp/main"
 
 	w.sim = graphsim.New(graphsim.Options{
 		Token: token, Rate: 80, Webhook: graphsim.Webhook{URL: w.url, Secret: secret},
@@ -91,7 +102,8 @@ func setup(t *testing.T, redis *redistest.Server) *world {
 	t.Cleanup(graph.Close)
 	w.env["GRAPH_BASE_URL"] = graph.URL
 
-	c, err := config.LoadWebhook([]string{"--listen-webhook", "127.0.0.1:0", "--listen-ops", "127.0.0.1:0", "--redis-durability", "relaxed"}, w.getenv)
+	anywhere := []string{"--listen-ops", "127.0.0.1:0", "--redis-durability", "relaxed"}
+	c, err := config.LoadWebhook(append(anywhere, "--listen-webhook", "127.0.0.1:0"), w.getenv)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,18 +112,36 @@ func setup(t *testing.T, redis *redistest.Server) *world {
 		t.Fatal(err)
 	}
 	inside = program.Addr()
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- program.Run(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Errorf("program: %v", err)
-		}
-	})
+	w.run(program)
+	wc, err := config.LoadWorker(anywhere, w.getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wc.Roles = []string{config.RoleReconcile} // it leaves the tasks alone
+	worker, err := app.NewWorker(t.Context(), wc, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.stopWorker = w.run(worker)
+	poll.Until(t, "the worker reads the event streams", func() bool { return redis.Client().ZCard(t.Context(), "sluice:{s00}:readers").Val() == 1 })
 	version := regexp.MustCompile(`redis_version:(\S+)`).FindStringSubmatch(w.redis.Client().Info(t.Context(), "server").Val())
 	w.names = strings.NewReplacer(w.redis.Addr, "127.0.0.1:6379", graph.URL, "https://graph.facebook.com", version[1], "7.2.4")
 	return w
+}
+
+// run runs a program until the test ends or stop is called.
+func (w *world) run(p *app.Program) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			w.t.Errorf("program: %v", err)
+		}
+	})
+	w.t.Cleanup(stop)
+	return stop
 }
 
 func (w *world) getenv(name string) string { return w.env[name] }
@@ -119,6 +149,12 @@ func (w *world) getenv(name string) string { return w.env[name] }
 // examine returns the report, as it is and as text in which nothing differs from run to run.
 func (w *world) examine() (doctor.Report, string) {
 	w.t.Helper()
+	if w.sends {
+		pulse := w.records().Heartbeat(w.t.Context(), []message.Heartbeat{{Shard: 3, Worker: "sender", N: 1}})
+		if pulse[0].Err != nil {
+			w.t.Fatal(pulse[0].Err)
+		}
+	}
 	r := doctor.Examine(w.t.Context(), doctor.Options{Getenv: w.getenv, WebhookURL: w.url})
 	var text, raw bytes.Buffer
 	r.Text(&text)
@@ -127,7 +163,7 @@ func (w *world) examine() (doctor.Report, string) {
 	}
 	for _, hidden := range []string{token, secret, "doctor-verify", "0123456789abcdef", display, "15552242922"} {
 		if strings.Contains(text.String()+raw.String(), hidden) {
-			w.t.Errorf("the report tells %q", hidden)
+			w.t.Errorf("the report has %q", hidden)
 		}
 	}
 	return r, w.names.Replace(text.String())
@@ -144,22 +180,54 @@ func (w *world) set(change func(*graphsim.Account)) {
 	}
 }
 
-// removed is a number that is not configured, and the keys that tell of its messages.
-const removed = "106540352242999"
-
-var removedKeys = []string{
-	store.Key(message.DefaultShards.Of(removed), "work"),
-	"asynq:{" + message.DefaultShards.Of(removed).String() + "}:" + removed + ":utility}:pending",
+// db returns the Redis of the world as programs open it.
+func (w *world) db() *store.DB {
+	w.t.Helper()
+	db, err := store.Open(w.t.Context(), w.redis.URL())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { db.Close() })
+	return db
 }
 
-// setups are what may be wrong with a set-up, and what is found then.
+func (w *world) records() *ledger.Ledger { return ledger.New(w.db(), ledger.Options{}) }
+
+// waiting lets n tasks wait for a number.
+func (w *world) waiting(n int, number string) {
+	shard := message.DefaultShards.Of(number)
+	w.redis.Client().SAdd(w.t.Context(), store.Key(shard, "work"), number)
+	for i := range n {
+		w.redis.Client().LPush(w.t.Context(), "asynq:{"+shard.String()+"}:"+number+":utility}:pending", fmt.Sprintf("m%d.1", i))
+	}
+}
+
+// listed puts a message into a list of the ledger, with a time.
+func (w *world) listed(list message.List, at time.Time) {
+	w.redis.Client().ZAdd(w.t.Context(), store.Key(message.DefaultShards.Of(number), string(list)), redis.Z{Score: float64(at.UnixMilli()), Member: message.NewID(number, "")})
+}
+
+// webhookCame stores when the last webhook came.
+func (w *world) webhookCame(at time.Time) {
+	err := events.New(w.db(), message.DefaultShards, events.Options{}).NoteReceived(w.t.Context(), map[message.Shard]message.LastReceived{5: {Any: at}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func ago(d time.Duration) time.Time { return time.Now().Add(-d) }
+
+// removed is a number that is not configured.
+const removed = "106540352242999"
+
+// setups are what may be wrong with an installation, and what is found then.
 var setups = []struct {
 	title string
 	wrong func(*world)
 	finds []string // "verdict check", in order: all that is not ok
 	shown bool     // on the page
 }{
-	{"A healthy set-up", func(*world) {}, nil, true},
+	{"A healthy installation", func(*world) {}, nil, true},
 	{
 		"Redis forgets", func(w *world) { w.redisSet("appendonly", "no"); w.redisSet("maxmemory-policy", "allkeys-lru") },
 		[]string{"fail redis maxmemory-policy", "fail redis appendonly"},
@@ -186,9 +254,28 @@ var setups = []struct {
 		[]string{"fail app", "fail webhook signed"},
 		true,
 	},
+	{"Redis is full", func(w *world) { w.redisSet("maxmemory", "1mb") }, []string{"fail redis memory"}, true},
+	{"No worker runs", func(w *world) { w.sends = false; w.stopWorker() }, []string{"fail workers", "fail reconcilers"}, true},
+	{"A number is held", func(w *world) {
+		w.waiting(2, number)
+		_, err := queue.NewHolds(w.db(), message.DefaultShards).Set(w.t.Context(), message.Hold{
+			Number: number, Code: 190, Reason: "Access token has expired", By: holdpolicy.BySluice, Since: ago(3 * time.Hour),
+		})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+	}, []string{"fail hold"}, true},
+	{
+		"Messages wait for an operator", func(w *world) {
+			w.listed(message.ListParked, ago(time.Minute))
+			w.listed(message.ListDead, ago(time.Minute))
+		},
+		[]string{"fail messages parked", "fail dead letters"},
+		true,
+	},
+	{"Webhooks never came", func(w *world) { w.listed(message.ListAwaiting, ago(2*time.Minute)) }, []string{"fail statuses"}, true},
 	{"A number was taken out of the configuration", func(w *world) {
-		w.redis.Client().SAdd(w.t.Context(), removedKeys[0], removed)
-		w.redis.Client().LPush(w.t.Context(), removedKeys[1], "a.1", "b.1", "c.1")
+		w.waiting(3, removed)
 	}, []string{"warn number not configured"}, true},
 	{"The clocks differ", func(w *world) { w.off = 5 * time.Minute }, []string{"fail clock of graph"}, true},
 	{
@@ -197,7 +284,18 @@ var setups = []struct {
 		true,
 	},
 
-	{"nobody is Redis", func(w *world) { w.env["SLUICE_REDIS_URL"] = "redis://:pass-word@127.0.0.1:1" }, []string{"fail redis"}, false},
+	{"a message was accepted a moment ago", func(w *world) { w.listed(message.ListAwaiting, ago(time.Second)) }, nil, false},
+	{
+		"webhooks come no more", func(w *world) { w.listed(message.ListAwaiting, ago(20*time.Minute)); w.webhookCame(ago(30 * time.Minute)) },
+		[]string{"fail statuses"},
+		false,
+	},
+	{
+		"a status does not come", func(w *world) { w.listed(message.ListAwaiting, ago(20*time.Minute)); w.webhookCame(ago(time.Minute)) },
+		[]string{"warn statuses"},
+		false,
+	},
+	{"Redis does not answer", func(w *world) { w.env["SLUICE_REDIS_URL"] = "redis://:pass-word@127.0.0.1:1" }, []string{"fail redis"}, false},
 	{"relaxed", func(w *world) { w.env["SLUICE_REDIS_DURABILITY"] = "relaxed" }, []string{"warn redis durability"}, false},
 	{"a person's token, soon over", func(w *world) {
 		w.set(func(a *graphsim.Account) { a.Token.Type, a.Token.ExpiresIn = "USER", graphsim.Duration(72*time.Hour) })
@@ -206,7 +304,7 @@ var setups = []struct {
 		w.set(func(a *graphsim.Account) { a.Token.Targets = []string{"102290129340397", "102290129340398"} })
 	}, nil, false},
 	{"another token", func(w *world) { w.env["ACCESS_TOKEN"] = "not-" + token }, []string{"fail token"}, false},
-	{"a number's smaller troubles", func(w *world) {
+	{"a number's smaller problems", func(w *world) {
 		w.set(func(a *graphsim.Account) {
 			n := &a.Numbers[0]
 			n.Status, n.Quality, n.NameStatus, n.Mode, n.OnBizApp = "FLAGGED", "YELLOW", "DECLINED", "SANDBOX", true
@@ -218,10 +316,10 @@ var setups = []struct {
 		false,
 	},
 	{"no such number", func(w *world) { w.set(func(a *graphsim.Account) { a.Numbers[0].ID = "1" }) }, []string{"fail number"}, false},
-	{"the app hears no messages", func(w *world) { w.set(func(a *graphsim.Account) { a.App.Fields = []string{"security"} }) }, []string{"fail app"}, false},
+	{"the app is not subscribed to messages", func(w *world) { w.set(func(a *graphsim.Account) { a.App.Fields = []string{"security"} }) }, []string{"fail app"}, false},
 	{"another verify token", func(w *world) { w.env["VERIFY_TOKEN"] = "verify-token-of-another" }, []string{"fail webhook handshake"}, false},
 	{
-		"whoever answers takes all", func(w *world) { w.front = func(http.ResponseWriter, *http.Request) {} },
+		"another program accepts all", func(w *world) { w.front = func(http.ResponseWriter, *http.Request) {} },
 		[]string{"fail webhook handshake", "fail webhook forged"},
 		false,
 	},
@@ -231,8 +329,8 @@ var setups = []struct {
 		false,
 	},
 	{"the URL names no app", func(w *world) { w.url += "er" }, []string{"warn app", "fail webhook"}, false},
-	{"nobody is called", func(w *world) { w.url = "" }, []string{"warn webhook"}, false},
-	{"nobody is Meta", func(w *world) { w.env["GRAPH_BASE_URL"] = "http://127.0.0.1:1" }, []string{"fail graph"}, false},
+	{"no webhook URL", func(w *world) { w.url = "" }, []string{"warn webhook"}, false},
+	{"Meta does not answer", func(w *world) { w.env["GRAPH_BASE_URL"] = "http://127.0.0.1:1" }, []string{"fail graph"}, false},
 }
 
 func (w *world) redisSet(name, value string) {
@@ -244,35 +342,40 @@ func (w *world) redisSet(name, value string) {
 
 const pageHead = `# sluice doctor
 
-<!-- Made by walking real set-ups by: make docs -->
+<!-- Made from checks of real installations by: make docs -->
 
-` + "`bin/sluice doctor --webhook-url https://<your host>/webhooks/whatsapp/main`" + ` checks a whole set-up, from the configuration to the
+` + "`bin/sluice doctor --webhook-url https://<your host>/webhooks/whatsapp/main`" + ` checks a whole installation, from the configuration to the
 webhooks from Meta. It prints one line per check: what is wrong, and how to fix it. It reads the same configuration as the programs
 ([configuration.md](configuration.md)). It sends no message and writes nothing; it sends the webhook one signed request without content. It exits with 1
-when a check failed. ` + "`warn`" + ` marks what works now and may fail later. ` + "`--json`" + ` prints the same for scripts. The output contains no secret and no
+when a check failed: also when Redis is full, no worker runs, something is held, messages are parked or dead letters, or no webhooks come.
+` + "`warn`" + ` marks what works now and may fail later. ` + "`--json`" + ` prints the same for scripts. The output contains no secret and no
 phone number. A check that depends on a failed one is left out: fix the failed one and run the command again.
 
 Two things it cannot check. The Graph API does not say whether an app is in development or live; it says the mode of a number. The signed test request goes to
 the URL that you give; if Meta has another URL, a line says so.
 
-Below is the output for a healthy set-up. For each broken set-up the lines with ` + "`ok`" + ` are left out.
+Below is the output for a healthy installation. For each broken one the lines with ` + "`ok`" + ` are left out.
 `
 
-// withoutOK finds the lines that the page leaves out of a broken set-up.
+// withoutOK finds the lines that the page leaves out of a broken installation.
 var withoutOK = regexp.MustCompile(`(?m)^ok .*\n`)
 
-// TestDoctorPage: each broken set-up is found out, by its own checks and no others, and
-// docs/doctor.md shows what is printed.
+// TestDoctorPage: the checks of each broken installation fail, and no others, and docs/doctor.md shows what is
+// printed.
 func TestDoctorPage(t *testing.T) {
 	redis := redistest.Start(t)
+	memory := redis.Client().ConfigGet(t.Context(), "maxmemory").Val()["maxmemory"]
 	var page strings.Builder
 	page.WriteString(pageHead)
 	for _, s := range setups {
 		t.Run(s.title, func(t *testing.T) {
 			w := setup(t, redis)
 			s.wrong(w)
-			defer func() { w.redisSet("appendonly", "yes"); w.redisSet("maxmemory-policy", "noeviction") }()
-			defer func() { w.redis.Client().Del(w.t.Context(), removedKeys...) }()
+			defer func() {
+				w.redisSet("appendonly", "yes")
+				w.redisSet("maxmemory-policy", "noeviction")
+				w.redisSet("maxmemory", memory)
+			}()
 			report, text := w.examine()
 			var finds []string
 			failed := false

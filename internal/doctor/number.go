@@ -3,13 +3,14 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
 )
 
-// numberChecks are what is asked of a phone number that is configured with a rate.
+// numberChecks are the checks of a phone number that is configured with a rate.
 var numberChecks = []struct {
 	name  string
 	judge func(n cloudapi.Number, rate int) Finding
@@ -22,21 +23,21 @@ var numberChecks = []struct {
 		case says == "CONNECTED":
 			return found(OK, says, "")
 		case says == "FLAGGED":
-			return found(Warn, says+": it still sends; people blocked or reported it", "send only to who asked for it; Meta restricts a number that stays flagged")
+			return found(Warn, says+": it still sends. Recipients blocked or reported it", "send only to recipients who asked for it; Meta restricts a number that stays flagged")
 		case says == "RESTRICTED" || says == "BANNED" || says == "RATE_LIMITED":
-			return found(Fail, says+": Meta refuses what it sends", "read why in WhatsApp Manager, Account quality, and appeal there; Sluice keeps the messages meanwhile")
+			return found(Fail, says+": Meta refuses what it sends", "read the reason in WhatsApp Manager, Account quality, and appeal there; Sluice keeps the messages")
 		}
 		return found(Fail, says+": it cannot send", "verify and register the number in WhatsApp Manager")
 	}},
 	{"number health", func(n cloudapi.Number, _ int) Finding {
-		var troubles, fixes []string
+		var problems, fixes []string
 		for _, e := range n.Health.Entities {
 			for _, one := range e.Errors {
-				troubles = append(troubles, fmt.Sprintf("%s %d %s", e.Type, one.Code, one.What))
+				problems = append(problems, fmt.Sprintf("%s %d %s", e.Type, one.Code, one.What))
 				fixes = append(fixes, one.Solution)
 			}
 		}
-		says := strings.Join(append([]string{n.Health.CanSend}, troubles...), "; ")
+		says := strings.Join(append([]string{n.Health.CanSend}, problems...), "; ")
 		fix := "Meta says: " + strings.Join(fixes, "; ")
 		switch n.Health.CanSend {
 		case "AVAILABLE":
@@ -47,7 +48,7 @@ var numberChecks = []struct {
 		return found(Warn, says, fix)
 	}},
 	{"number quality", func(n cloudapi.Number, _ int) Finding {
-		const fix = "write less and better: people block or report what it sends"
+		const fix = "send fewer and better messages: recipients block or report them"
 		switch n.Quality {
 		case "YELLOW":
 			return found(Warn, n.Quality, fix)
@@ -61,11 +62,11 @@ var numberChecks = []struct {
 		case "APPROVED", "AVAILABLE_WITHOUT_REVIEW":
 			return found(OK, n.NameStatus, "")
 		}
-		return found(Warn, n.NameStatus+": people see the number without its name, and limits stay low", "enter a display name in WhatsApp Manager that follows Meta's rules, and wait for the review")
+		return found(Warn, n.NameStatus+": recipients see the number without its name, and limits stay low", "enter a display name in WhatsApp Manager that follows Meta's rules, and wait for the review")
 	}},
 	{"number mode", func(n cloudapi.Number, _ int) Finding {
 		if n.Mode != "LIVE" {
-			return found(Warn, n.Mode+": a test number, which reaches only the recipients listed at Meta", "add a number of your own before customers wait for messages")
+			return found(Warn, n.Mode+": a test number, which reaches only the recipients listed at Meta", "add a number of your own before you send to customers")
 		}
 		return found(OK, n.Mode, "")
 	}},
@@ -76,16 +77,16 @@ var numberChecks = []struct {
 		}
 		switch {
 		case most == 0:
-			return found(Warn, "Meta tells no level but "+says, "register the number for the Cloud API")
+			return found(Warn, "Meta reports the level "+strconv.Quote(says), "register the number for the Cloud API")
 		case rate > most:
-			return found(Warn, fmt.Sprintf("%s, %d messages a second, and rate is %d", says, most, rate), fmt.Sprintf("set the number's rate to %d; until then Meta refuses and Sluice slows down by itself", most))
+			return found(Warn, fmt.Sprintf("%s, %d messages per second, and rate is %d", says, most, rate), fmt.Sprintf("set the rate of the number to %d; until then Meta refuses messages, and Sluice lowers the effective rate", most))
 		}
-		return found(OK, fmt.Sprintf("%s, %d messages a second; rate is %d", says, most, rate), "")
+		return found(OK, fmt.Sprintf("%s, %d messages per second; rate is %d", says, most, rate), "")
 	}},
 }
 
-// number looks at a phone number, and returns the account that it belongs to. It is false when
-// Meta does not tell of the number.
+// number checks a phone number, and returns the account that it belongs to. It returns false when Meta does not answer
+// about the number.
 func (v *visit) number(ctx context.Context, c config.Number) (account string, ok bool) {
 	n, err := v.graph.Number(ctx, c.ID)
 	if err != nil {

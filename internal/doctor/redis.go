@@ -13,26 +13,27 @@ import (
 	"sluice/internal/store"
 )
 
-// redis looks whether Redis answers, keeps what the durability promises, and knows the time.
+// redis checks that Redis answers, has the settings that the durability needs, has memory left, and that its
+// clock is right. Then it checks what Redis says about programs and messages.
 func (v *visit) redis(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	want := v.Worker.Redis
 	db, err := store.Open(ctx, string(want.URL))
 	if err != nil {
-		v.add("redis", "", found(Fail, err.Error(), "start it, or set redis.url or SLUICE_REDIS_URL to where it is"))
+		v.add("redis", "", found(Fail, err.Error(), "start it, or set redis.url or SLUICE_REDIS_URL to its address"))
 		return
 	}
 	defer db.Close()
 	masters, err := db.Examine(ctx, store.Durability(want.Durability))
 	if err != nil {
-		v.add("redis", "", found(Fail, err.Error(), "allow Sluice's user INFO and CONFIG GET"))
+		v.add("redis", "", found(Fail, err.Error(), "permit INFO and CONFIG GET to Sluice's Redis user"))
 		return
 	}
 	for _, m := range masters {
 		v.add("redis", "", found(OK, m.Addr+" answers; durability: "+want.Durability, ""))
 		if m.Risk != "" {
-			level, fix := Warn, "redis.durability: fsync, where messages matter"
+			level, fix := Warn, "set redis.durability: fsync if no message may be lost"
 			if want.Durability == config.Fsync {
 				fix = "set redis.durability: replica"
 				if !want.FailoverMayLose {
@@ -44,50 +45,53 @@ func (v *visit) redis(ctx context.Context) {
 		for _, s := range m.Settings {
 			f := found(OK, s.Have, "")
 			if !s.OK {
-				f = found(Fail, s.String(), "set it in redis.conf and by CONFIG SET, or set redis.durability: relaxed and bear the loss")
+				f = found(Fail, s.String(), "set it in redis.conf and with CONFIG SET, or set redis.durability: relaxed and accept the loss")
 				switch s.Name {
 				case "redis_version":
 					f.Fix = "install Redis 7.0 or newer"
 				case "aof_last_write_status":
-					f.Fix = "free the disk of Redis; its log tells more"
+					f.Fix = "free the disk of Redis; its log says more"
 				}
 			}
 			v.add("redis "+strings.TrimPrefix(s.Name, "redis_"), "", f)
 		}
 	}
+	v.memory(ctx, db)
 	v.unserved(ctx, db)
 	before := time.Now()
 	now, err := db.Time(ctx).Result()
 	if err != nil {
-		v.add("clock of redis", "", found(Fail, err.Error(), "allow Sluice's user TIME"))
+		v.add("clock of redis", "", found(Fail, err.Error(), "permit TIME to Sluice's Redis user"))
 		return
 	}
 	v.add("clock of redis", "", skew(now, before, time.Now(), 0))
+	v.state(ctx, db)
 }
 
-// unserved names the numbers that have messages and are not configured.
+// unserved names the numbers that have waiting messages and are not configured.
 func (v *visit) unserved(ctx context.Context, db *store.DB) {
 	paces := queue.NewPaces(db, message.Shards(v.Worker.Shards), func(string) int { return 1 })
 	all, err := paces.Unserved(ctx, func(id string) bool {
 		return slices.ContainsFunc(v.Worker.Numbers, func(n config.Number) bool { return n.ID == id })
 	})
 	if err != nil {
-		v.add("queues", "", found(Fail, err.Error(), "allow Sluice's user SMEMBERS and EVALSHA"))
+		v.add("queues", "", found(Fail, err.Error(), "permit SMEMBERS and EVALSHA to Sluice's Redis user"))
 	}
 	for _, p := range all {
-		v.add("number not configured", p.Number, found(Warn, fmt.Sprintf("%d messages wait for it, and none is sent", p.Messages()),
+		v.add("number not configured", p.Number, found(Warn, fmt.Sprintf("waiting messages: %d. None of them is sent", p.Messages()),
 			"add it under numbers in sluice.yaml, or let its messages expire"))
 	}
 }
 
-// Clocks may differ by so much. Deadlines are counted on Redis's clock, receipts carry Meta's.
+// The differences of clocks that are worth a warning and a failure. Deadlines are by Redis's clock, statuses have times of
+// Meta's clock.
 const (
 	skewWarn = 2 * time.Second
 	skewFail = 30 * time.Second
 )
 
-// skew judges another's clock, which was read between two moments of ours, and is exact to a
-// grain.
+// skew compares a clock, which was read between before and after by this machine's clock, with this machine's clock. The other
+// clock shows times in steps of grain.
 func skew(theirs, before, after time.Time, grain time.Duration) Finding {
 	var ahead time.Duration
 	switch {
@@ -104,11 +108,11 @@ func skew(theirs, before, after time.Time, grain time.Duration) Finding {
 	if off > 2*time.Minute {
 		grain = time.Minute
 	}
-	says := fmt.Sprintf("%s %s ours", off.Round(grain), side)
-	const fix = "run NTP (chrony, systemd-timesyncd) on both machines; then deadlines and receipts fit together"
+	says := fmt.Sprintf("%s %s the clock of this machine", off.Round(grain), side)
+	const fix = "run NTP (chrony, systemd-timesyncd) on both machines"
 	switch {
 	case off < skewWarn:
-		return found(OK, "agrees with ours", "")
+		return found(OK, "agrees with the clock of this machine", "")
 	case off < skewFail:
 		return found(Warn, says, fix)
 	}

@@ -11,12 +11,12 @@ import (
 	"sluice/internal/cloudapi"
 )
 
-// graphAnswers looks whether Meta answers at all, and at its clock.
+// graphAnswers checks that Meta answers, and its clock.
 func (v *visit) graphAnswers(ctx context.Context) bool {
 	before := time.Now()
 	now, err := v.graph.Clock(ctx)
 	if err != nil {
-		v.add("graph", "", found(Fail, v.Worker.Graph.BaseURL+" does not answer: "+err.Error(), "allow HTTPS to it, through a proxy by HTTPS_PROXY; graph.base_url or GRAPH_BASE_URL says where it is"))
+		v.add("graph", "", found(Fail, v.Worker.Graph.BaseURL+" does not answer: "+err.Error(), "permit HTTPS to it, or set HTTPS_PROXY to a proxy; graph.base_url or GRAPH_BASE_URL sets the address"))
 		return false
 	}
 	v.add("graph", "", found(OK, v.Worker.Graph.BaseURL+" answers", ""))
@@ -28,17 +28,17 @@ func (v *visit) graphAnswers(ctx context.Context) bool {
 // https://developers.facebook.com/docs/whatsapp/business-management-api/get-started
 var needed = []string{"whatsapp_business_messaging", "whatsapp_business_management"}
 
-// expirySoon is when the end of a token is worth a warning.
+// expirySoon is how long before its expiry a token is worth a warning.
 const expirySoon = 7 * 24 * time.Hour
 
-// tokenChecks are what is asked of a valid token.
+// tokenChecks are the checks of a valid token.
 var tokenChecks = []struct {
 	name  string
 	judge func(g cloudapi.Grant, now time.Time) Finding
 }{
 	{"token type", func(g cloudapi.Grant, _ time.Time) Finding {
 		if g.Type != "SYSTEM_USER" {
-			return found(Warn, "of the type "+g.Type+", which ends with a person's session", "make one for a system user, in Meta's business settings")
+			return found(Warn, "of the type "+g.Type+", which expires with a person's session", "create one for a system user in Meta's business settings")
 		}
 		return found(OK, "of a system user", "")
 	}},
@@ -50,7 +50,7 @@ var tokenChecks = []struct {
 			}
 		}
 		if missing != nil {
-			return found(Fail, "lacks "+strings.Join(missing, " and "), "make a new token for the system user, with both "+strings.Join(needed, " and ")+" ticked")
+			return found(Fail, "lacks "+strings.Join(missing, " and "), "create a new token for the system user, with both permissions: "+strings.Join(needed, " and "))
 		}
 		return found(OK, strings.Join(needed, ", "), "")
 	}},
@@ -61,25 +61,25 @@ var tokenChecks = []struct {
 		left := g.Expires.Sub(now)
 		says := fmt.Sprintf("in %.0f days", left.Hours()/24)
 		if left < expirySoon {
-			return found(Warn, says, "make a new one that never expires, and put it into the token_file: workers read it within seconds")
+			return found(Warn, says, "create a new one that does not expire, and write it into the token_file: workers read it within seconds")
 		}
 		return found(OK, says, "")
 	}},
 }
 
-// token looks at the token of a number. It is false when nothing can be asked with it.
+// token checks the token of a number. It returns false when Meta answers nothing with it.
 func (v *visit) token(ctx context.Context, number string) (cloudapi.Grant, bool) {
 	g, err := v.graph.Grant(ctx, number)
-	const renew = "make a new one for a system user in Meta's business settings, and put it into the token_file or ACCESS_TOKEN; what depends on it is looked at then"
+	const renew = "create a new one for a system user in Meta's business settings, write it into the token_file or ACCESS_TOKEN, and run doctor again for the checks that need it"
 	switch {
 	case err != nil:
-		v.add("token", number, found(Fail, err.Error(), "try again; if it stays so, "+renew))
+		v.add("token", number, found(Fail, err.Error(), "run doctor again; if it fails again, "+renew))
 		return g, false
 	case g.Expired:
 		v.add("token", number, found(Fail, "has expired", renew))
 		return g, false
 	case !g.Valid:
-		v.add("token", number, found(Fail, "is not valid: revoked, cut short, or of another app", renew))
+		v.add("token", number, found(Fail, "is not valid: revoked, incomplete, or of another app", renew))
 		return g, false
 	}
 	v.add("token", number, found(OK, "valid, of the app "+g.App, ""))
@@ -89,14 +89,14 @@ func (v *visit) token(ctx context.Context, number string) (cloudapi.Grant, bool)
 	return g, true
 }
 
-// why explains a call that Meta did not answer with what was asked for.
+// why explains why Meta did not answer a question.
 func why(err error) Finding {
 	const scopes = "give the token both scopes, and assign the account to its system user with full control"
 	if r, ok := errors.AsType[*cloudapi.Refusal](err); ok {
 		if e, known := cloudapi.Lookup(r.Code); known {
-			return found(Fail, fmt.Sprintf("Meta does not tell: code %d, %s", r.Code, e.Title), scopes)
+			return found(Fail, fmt.Sprintf("Meta refuses the question: code %d, %s", r.Code, e.Title), scopes)
 		}
-		return found(Fail, "Meta does not tell: "+r.Error(), scopes)
+		return found(Fail, "Meta refuses the question: "+r.Error(), scopes)
 	}
-	return found(Fail, err.Error(), "try again")
+	return found(Fail, err.Error(), "run doctor again")
 }

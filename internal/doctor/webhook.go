@@ -15,10 +15,10 @@ import (
 	"sluice/internal/config"
 )
 
-// account looks whether an account reports to the app of a number's token.
+// account checks that an account reports to the app of a number's token.
 func (v *visit) account(ctx context.Context, number, account, app string) {
 	if account == "" {
-		v.add("account", "", found(Warn, "Meta names none for the number "+number+", so it is not known whether it reports to the app", "look with the token: GET /{account}/subscribed_apps must name the app "+app))
+		v.add("account", "", found(Warn, "Meta names none for the number "+number+", so it is unknown whether it reports to the app", "check with the token: GET /{account}/subscribed_apps must name the app "+app))
 		return
 	}
 	apps, err := v.graph.Subscribed(ctx, number, account)
@@ -26,13 +26,13 @@ func (v *visit) account(ctx context.Context, number, account, app string) {
 	case err != nil:
 		v.add("account", account, why(err))
 	case !slices.Contains(apps, app):
-		v.add("account", account, found(Fail, "does not report to the app "+app+": no receipts would come", "subscribe it: POST /"+account+"/subscribed_apps with the token"))
+		v.add("account", account, found(Fail, "does not report to the app "+app+": no statuses come", "subscribe it: POST /"+account+"/subscribed_apps with the token"))
 	default:
 		v.add("account", account, found(OK, "reports to the app "+app, ""))
 	}
 }
 
-// app looks where an app of Meta's gets its webhooks, by whichever of our secrets is its own.
+// app checks where Meta sends the webhooks of an app. It asks with the configured app secret that belongs to the app.
 func (v *visit) app(ctx context.Context, id string) {
 	for _, a := range v.Webhook.Apps {
 		s, err := v.graph.Subscription(ctx, id, string(a.Secret))
@@ -46,51 +46,51 @@ func (v *visit) app(ctx context.Context, id string) {
 		v.add("app", id, v.judge(s))
 		return
 	}
-	v.add("app", id, found(Fail, "no app secret configured is the one of this app: its webhooks would be refused", "copy it from the app's basic settings at Meta into the secret_file or APP_SECRET"))
+	v.add("app", id, found(Fail, "no configured app secret belongs to this app: its webhooks are refused", "copy the secret from the basic settings of the app at Meta into the secret_file or APP_SECRET"))
 }
 
-// judge judges where an app gets its webhooks.
+// judge checks where Meta sends the webhooks of an app.
 func (v *visit) judge(s cloudapi.Subscription) Finding {
 	switch {
 	case s.Callback == "":
-		return found(Fail, "has no webhook for WhatsApp", "enter the webhook's public URL and the verify token in the app's WhatsApp configuration at Meta")
+		return found(Fail, "has no webhook for WhatsApp", "enter the public URL of the webhook and the verify token in the WhatsApp configuration of the app at Meta")
 	case !slices.Contains(s.Fields, "messages"):
-		return found(Fail, "does not hear the field messages: no receipts would come", "subscribe to it in the app's WhatsApp configuration at Meta")
+		return found(Fail, "is not subscribed to the field messages: no statuses come", "subscribe to it in the WhatsApp configuration of the app at Meta")
 	case v.webhook != "" && s.Callback != v.webhook:
-		return found(Warn, "Meta sends to another URL than --webhook-url", "make the two the same, here or in the app's WhatsApp configuration")
+		return found(Warn, "Meta sends to another URL than --webhook-url", "make the two the same, here or in the WhatsApp configuration of the app")
 	}
-	return found(OK, "hears the field messages", "")
+	return found(OK, "is subscribed to the field messages", "")
 }
 
-// hook plays Meta to the webhook, through its public URL.
+// hook calls the webhook through its public URL, as Meta does.
 func (v *visit) hook(ctx context.Context) {
 	if v.webhook == "" {
-		v.add("webhook", "", found(Warn, "is not called", "give its public URL by --webhook-url"))
+		v.add("webhook", "", found(Warn, "is not checked", "give its public URL with --webhook-url"))
 		return
 	}
 	app, err := v.appBehind()
 	if err != nil {
-		v.add("webhook", "", found(Fail, err.Error(), "end it in /webhooks/whatsapp/ and the app's name in the configuration, main where it comes from the environment"))
+		v.add("webhook", "", found(Fail, err.Error(), "let it end in /webhooks/whatsapp/ and the name of the app in the configuration (main, if the app is set by environment variables)"))
 		return
 	}
 	if u, _ := url.Parse(v.webhook); u.Scheme != "https" {
-		v.add("webhook https", app.Name, found(Warn, "the URL is not https, and Meta calls no other", "put a proxy with a certificate before the webhook"))
+		v.add("webhook https", app.Name, found(Warn, "the URL is not https, and Meta calls only https", "put a proxy with a certificate in front of the webhook"))
 	}
 	challenge := rand.Text()
 	taken, status, err := v.graph.Handshake(ctx, v.webhook, string(app.VerifyToken), challenge)
 	if err != nil {
-		v.add("webhook", app.Name, found(Fail, "does not answer: "+err.Error(), "let the proxy pass GET and POST from anywhere to port 8090 of the webhook, over a certificate of a known authority"))
+		v.add("webhook", app.Name, found(Fail, "does not answer: "+err.Error(), "let the proxy pass GET and POST from everywhere to port 8090 of the webhook, with a certificate of a known authority"))
 		return
 	}
 	if taken {
-		v.add("webhook handshake", app.Name, found(OK, "the verify token is taken", ""))
+		v.add("webhook handshake", app.Name, found(OK, "the verify token is accepted", ""))
 	} else {
 		v.add("webhook handshake", app.Name, found(Fail, fmt.Sprintf("answered %d without the challenge: %s", status, means(status)), "give the webhook program the same verify token as here, and let the proxy pass the query"))
 	}
 	v.signed(ctx, app)
 }
 
-// nothing is a webhook that the webhook takes and writes nowhere: it is not about WhatsApp.
+// nothing is a webhook that the webhook program accepts and does not store: it is not about WhatsApp.
 const nothing = `{"object":"sluice_doctor","entry":[]}`
 
 // signed sends a webhook with the right signature, and one with a wrong one.
@@ -101,7 +101,7 @@ func (v *visit) signed(ctx context.Context, app config.App) {
 		fix           string
 	}{
 		{"webhook signed", string(app.Secret), http.StatusOK, "give the webhook program the same app secret as here, and let the proxy pass the body and its headers as they are"},
-		{"webhook forged", rand.Text(), http.StatusUnauthorized, "let the URL lead to Sluice's webhook and nowhere else: it must refuse what Meta did not sign"},
+		{"webhook forged", rand.Text(), http.StatusUnauthorized, "let the URL lead to Sluice's webhook program: it refuses what Meta did not sign"},
 	} {
 		status, err := v.graph.Notify(ctx, v.webhook, cloudapi.Sign(t.secret, []byte(nothing)), nothing)
 		switch {
@@ -115,15 +115,15 @@ func (v *visit) signed(ctx context.Context, app config.App) {
 	}
 }
 
-// means says what an answer of a webhook tells.
+// means says what an answer of a webhook means.
 func means(status int) string {
 	switch {
 	case status == http.StatusOK:
-		return "whoever answers does not look"
+		return "the program that answers does not check it"
 	case status == http.StatusUnauthorized:
-		return "the signature is not taken"
+		return "the signature is not accepted"
 	case status == http.StatusForbidden:
-		return "the verify token is not taken"
+		return "the verify token is not accepted"
 	case status == http.StatusNotFound:
 		return "there is nothing at this path, or the app has another name there"
 	case status >= 300 && status < 400:
@@ -131,14 +131,14 @@ func means(status int) string {
 	case status >= 500:
 		return "the webhook is down, or its Redis is"
 	}
-	return "whoever answers is not Sluice's webhook"
+	return "the program that answers is not Sluice's webhook"
 }
 
-// appBehind is the app whose webhook the URL is.
+// appBehind returns the app that the URL names.
 func (v *visit) appBehind() (config.App, error) {
 	u, err := url.Parse(v.webhook)
 	if err != nil || u.Host == "" || !strings.HasPrefix(u.Scheme, "http") {
-		return config.App{}, errors.New("--webhook-url is no URL")
+		return config.App{}, errors.New("--webhook-url is not a URL")
 	}
 	name := path.Base(u.Path)
 	for _, a := range v.Webhook.Apps {
@@ -146,5 +146,5 @@ func (v *visit) appBehind() (config.App, error) {
 			return a, nil
 		}
 	}
-	return config.App{}, errors.New("--webhook-url ends in the name of no app that is configured")
+	return config.App{}, errors.New("--webhook-url does not end in the name of a configured app")
 }

@@ -11,8 +11,8 @@ import (
 	"sluice/internal/message"
 )
 
-// Awaiting returns a gauge of the messages that Meta accepted long ago and has reported no status of: their
-// statuses were lost.
+// Awaiting returns a gauge of the messages that Meta accepted more than 15 minutes ago and sent no status for:
+// statuses or webhooks were lost.
 func Awaiting(records *ledger.Ledger) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "sluice_messages_awaiting_status",

@@ -4,6 +4,7 @@ package gauges
 import (
 	"context"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -23,8 +24,15 @@ type Options struct {
 	Rates   func(ctx context.Context, numbers []string) ([]queue.Pace, error)
 	Unknown func(ctx context.Context, known func(string) bool) ([]queue.Pace, error) // numbers with tasks that are not configured
 	Backlog func(ctx context.Context) (ledger.Backlog, error)
+	Holds   holds
 	Numbers []string // the configured phone number ids
 	Log     *slog.Logger
+}
+
+// holds reads which holds there are, and what they keep.
+type holds interface {
+	List(ctx context.Context) ([]message.Hold, error)
+	CountHeld(ctx context.Context, holds []message.Hold) (byHold []int, byNumber map[string]int, err error)
 }
 
 // Gauges reads the store when it is scraped. Every worker exports the same values: take the maximum
@@ -44,9 +52,10 @@ var (
 	byClass  = []string{"phone_number_id", "class"}
 	byNumber = []string{"phone_number_id"}
 
-	depthDesc     = prometheus.NewDesc("sluice_queue_depth", "Messages in the queue that wait for a send slot. Scheduled messages, retries and held messages are not counted.", byClass, nil)
+	depthDesc     = prometheus.NewDesc("sluice_queue_depth", "Messages in the queue that wait for a send slot, or for the end of a hold on the number. Scheduled messages, retries, and messages of held templates and tags are not counted.", byClass, nil)
 	ageDesc       = prometheus.NewDesc("sluice_queue_oldest_age_seconds", "How long the oldest message in the queue has waited. 0: the queue is empty.", byClass, nil)
-	etaDesc       = prometheus.NewDesc("sluice_queue_eta_seconds", "Time until a message that is accepted now is sent.", byClass, nil)
+	etaDesc       = prometheus.NewDesc("sluice_queue_eta_seconds", "Time until a message that is accepted now is sent. +Inf: the number is held.", byClass, nil)
+	heldDesc      = prometheus.NewDesc("sluice_number_held_messages", "Messages of the number that a hold keeps from being sent. sluice holds lists the holds.", byNumber, nil)
 	limitDesc     = prometheus.NewDesc("sluice_number_rate_limit_messages_per_second", "Messages per second that the number may send: the configured rate limit, or the one set with sluice rate.", byNumber, nil)
 	effectiveDesc = prometheus.NewDesc("sluice_number_effective_rate_messages_per_second", "Messages per second that the number sends at most now. It is lower than the rate limit after Meta refused messages because the number was too fast.", byNumber, nil)
 	unknownDesc   = prometheus.NewDesc("sluice_number_unconfigured_messages", "Messages that wait for a phone number id that no worker has in its configuration. They are not sent.", byNumber, nil)
@@ -56,12 +65,12 @@ var (
 
 // Describe sends the descriptions of all gauges, for the registry.
 func (g *Gauges) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{depthDesc, ageDesc, etaDesc, limitDesc, effectiveDesc, unknownDesc, openDesc, deadDesc} {
+	for _, d := range []*prometheus.Desc{depthDesc, ageDesc, etaDesc, heldDesc, limitDesc, effectiveDesc, unknownDesc, openDesc, deadDesc} {
 		out <- d
 	}
 }
 
-// Collect sends the gauges, for the registry. When the last reading is old it reads the store, in two
+// Collect sends the gauges, for the registry. When the last reading is old it reads the store, in a few
 // round trips for all numbers.
 func (g *Gauges) Collect(out chan<- prometheus.Metric) {
 	g.mu.Lock()
@@ -86,31 +95,45 @@ func (g *Gauges) read() []prometheus.Metric {
 	if err == nil {
 		unknown, err = g.Unknown(ctx, func(number string) bool { return slices.Contains(g.Numbers, number) })
 	}
+	var holds []message.Hold
+	var held map[string]int
+	if err == nil {
+		holds, err = g.Holds.List(ctx)
+	}
+	if err == nil {
+		_, held, err = g.Holds.CountHeld(ctx, holds)
+	}
 	if err != nil {
 		g.Log.Warn("cannot read queue metrics", "err", err)
 		return nil
 	}
 	var all []prometheus.Metric
-	inHand := 0
+	active := 0
 	add := func(d *prometheus.Desc, v float64, labels ...string) {
 		all = append(all, prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...))
 	}
 	for _, p := range paces {
 		add(limitDesc, p.Full, p.Number)
 		add(effectiveDesc, p.Rate, p.Number)
+		add(heldDesc, float64(held[p.Number]), p.Number)
+		whole := queue.HoldsAll(holds, p.Number)
 		for _, w := range p.Waiting {
-			inHand += w.Active
+			active += w.Active
 			add(depthDesc, float64(w.Pending), p.Number, string(w.Class))
 			add(ageDesc, w.Age().Seconds(), p.Number, string(w.Class))
-			add(etaDesc, p.Drain(w.Class).Seconds(), p.Number, string(w.Class))
+			eta := p.Drain(w.Class).Seconds()
+			if whole {
+				eta = math.Inf(1)
+			}
+			add(etaDesc, eta, p.Number, string(w.Class))
 		}
 	}
 	for _, p := range unknown {
 		add(unknownDesc, float64(p.Messages()), p.Number)
 	}
 	// What a worker has fetched counts as being sent; the two were not read at the same moment.
-	add(openDesc, float64(max(0, open.Waiting-int64(inHand))), string(message.Queued))
-	add(openDesc, float64(inHand), string(message.Attempting))
+	add(openDesc, float64(max(0, open.Waiting-int64(active))), string(message.Queued))
+	add(openDesc, float64(active), string(message.Attempting))
 	add(openDesc, float64(open.InDoubt), string(message.InDoubt))
 	add(openDesc, float64(open.Parked), string(message.Parked))
 	add(deadDesc, float64(open.Dead))

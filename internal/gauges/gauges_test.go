@@ -16,11 +16,27 @@ import (
 	"sluice/internal/queue"
 )
 
+// fakeHolds are holds that keep some messages by number.
+type fakeHolds struct {
+	list []message.Hold
+	held map[string]int
+}
+
+func (f *fakeHolds) List(context.Context) ([]message.Hold, error) { return f.list, nil }
+
+func (f *fakeHolds) CountHeld(_ context.Context, holds []message.Hold) ([]int, map[string]int, error) {
+	if len(holds) != len(f.list) {
+		return nil, nil, errors.New("other holds than the store has")
+	}
+	return nil, f.held, nil
+}
+
 func TestGauges(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		reads := 0
 		var broken error
+		var held fakeHolds
 		g := New(Options{
 			Rates: func(_ context.Context, numbers []string) ([]queue.Pace, error) {
 				reads++
@@ -41,7 +57,7 @@ func TestGauges(t *testing.T) {
 			Backlog: func(context.Context) (ledger.Backlog, error) {
 				return ledger.Backlog{Waiting: 5, InDoubt: 1, Parked: 4, Dead: 5}, nil
 			},
-			Numbers: []string{"7"}, Log: slog.New(slog.DiscardHandler),
+			Holds: &held, Numbers: []string{"7"}, Log: slog.New(slog.DiscardHandler),
 		})
 		want := `
 # HELP sluice_dead_letters Messages in the dead-letter list. They can be sent again with sluice replay.
@@ -56,17 +72,20 @@ sluice_messages_open{state="queued"} 3
 # HELP sluice_number_effective_rate_messages_per_second Messages per second that the number sends at most now. It is lower than the rate limit after Meta refused messages because the number was too fast.
 # TYPE sluice_number_effective_rate_messages_per_second gauge
 sluice_number_effective_rate_messages_per_second{phone_number_id="7"} 80
+# HELP sluice_number_held_messages Messages of the number that a hold keeps from being sent. sluice holds lists the holds.
+# TYPE sluice_number_held_messages gauge
+sluice_number_held_messages{phone_number_id="7"} 0
 # HELP sluice_number_rate_limit_messages_per_second Messages per second that the number may send: the configured rate limit, or the one set with sluice rate.
 # TYPE sluice_number_rate_limit_messages_per_second gauge
 sluice_number_rate_limit_messages_per_second{phone_number_id="7"} 80
 # HELP sluice_number_unconfigured_messages Messages that wait for a phone number id that no worker has in its configuration. They are not sent.
 # TYPE sluice_number_unconfigured_messages gauge
 sluice_number_unconfigured_messages{phone_number_id="8"} 6
-# HELP sluice_queue_depth Messages in the queue that wait for a send slot. Scheduled messages, retries and held messages are not counted.
+# HELP sluice_queue_depth Messages in the queue that wait for a send slot, or for the end of a hold on the number. Scheduled messages, retries, and messages of held templates and tags are not counted.
 # TYPE sluice_queue_depth gauge
 sluice_queue_depth{class="authentication",phone_number_id="7"} 0
 sluice_queue_depth{class="marketing",phone_number_id="7"} 160
-# HELP sluice_queue_eta_seconds Time until a message that is accepted now is sent.
+# HELP sluice_queue_eta_seconds Time until a message that is accepted now is sent. +Inf: the number is held.
 # TYPE sluice_queue_eta_seconds gauge
 sluice_queue_eta_seconds{class="authentication",phone_number_id="7"} 0
 sluice_queue_eta_seconds{class="marketing",phone_number_id="7"} 2
@@ -89,6 +108,15 @@ sluice_queue_oldest_age_seconds{class="marketing",phone_number_id="7"} 60
 		}
 		time.Sleep(time.Nanosecond)
 		compare(strings.NewReplacer("} 160", "} 320", "marketing\",phone_number_id=\"7\"} 2\n", "marketing\",phone_number_id=\"7\"} 4\n").Replace(want))
+
+		held = fakeHolds{[]message.Hold{{Number: "7", Template: "a/en"}}, map[string]int{"7": 8}}
+		time.Sleep(fresh)
+		moved := strings.NewReplacer("} 160", "} 480", "marketing\",phone_number_id=\"7\"} 2\n", "marketing\",phone_number_id=\"7\"} 6\n", `held_messages{phone_number_id="7"} 0`, `held_messages{phone_number_id="7"} 8`)
+		compare(moved.Replace(want))
+		held = fakeHolds{[]message.Hold{{}}, map[string]int{"7": 640}}
+		time.Sleep(fresh)
+		compare(strings.NewReplacer("} 160", "} 640", "eta_seconds{class=\"authentication\",phone_number_id=\"7\"} 0", "eta_seconds{class=\"authentication\",phone_number_id=\"7\"} +Inf",
+			"marketing\",phone_number_id=\"7\"} 2\n", "marketing\",phone_number_id=\"7\"} +Inf\n", `held_messages{phone_number_id="7"} 0`, `held_messages{phone_number_id="7"} 640`).Replace(want))
 		broken = errors.New("away")
 		time.Sleep(fresh)
 		compare("")

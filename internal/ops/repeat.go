@@ -14,11 +14,14 @@ const (
 	repeatEvery = time.Second
 	// repeatMost is how many failures repeats remembers.
 	repeatMost = 1000
+	// full begins the errors of a Redis that refuses writes because its memory is full. Everything that a program
+	// does fails then.
+	full = "OOM "
 )
 
 // repeats is a slog.Handler that writes a failure once a second. A failure is a warning or an error with an attribute
-// err; it is the same failure when its message and the innermost error are the same. The next line of the
-// failure says in the attribute repeated how many lines were left out.
+// err; it is the same failure when its message and the innermost error are the same. That Redis is full is one failure, whatever
+// the message. The next line of the failure says in the attribute repeated how many lines were left out.
 type repeats struct {
 	slog.Handler
 	seen *seen
@@ -53,7 +56,11 @@ func (h repeats) Handle(ctx context.Context, r slog.Record) error {
 	if cause == "" {
 		return h.Handler.Handle(ctx, r)
 	}
-	write, leftOut := h.seen.note(r.Message+"\x00"+cause, r.Time)
+	failure := r.Message + "\x00" + cause
+	if strings.HasPrefix(cause, full) {
+		failure = full
+	}
+	write, leftOut := h.seen.note(failure, r.Time)
 	if !write {
 		return nil
 	}

@@ -19,12 +19,12 @@ func TestAFailureIsLoggedOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out strings.Builder
 		log := ops.NewLogger(&out, slog.LevelInfo)
-		full := errors.New("OOM command not allowed when used memory > 'maxmemory'")
+		away := errors.New("NOREPLICAS Not enough good replicas to write.")
 		for i := range 1500 {
-			log.With("shard", i%16).Error("cannot record the outcome", "msg_id", i, "err", fmt.Errorf("finish %d: %w", i, full))
+			log.With("shard", i%16).Error("cannot record the outcome", "msg_id", i, "err", fmt.Errorf("finish %d: %w", i, away))
 			if i%500 == 0 {
 				log.Warn("held", "phone_number_id", i)
-				log.Error("cannot read the holds", "err", full)
+				log.Error("cannot read the holds", "err", away)
 			}
 			time.Sleep(2 * time.Millisecond)
 		}
@@ -45,6 +45,23 @@ func TestAFailureIsLoggedOnceASecond(t *testing.T) {
 		}
 		if repeated != 2*499 {
 			t.Errorf("the lines say that %v were left out, want 998", repeated)
+		}
+	})
+}
+
+// While Redis is full everything that a program writes fails, each with a message of its own: that is one line a second
+// altogether.
+func TestAFullRedisIsLoggedOnceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out strings.Builder
+		log := ops.NewLogger(&out, slog.LevelInfo)
+		for i := range 1500 {
+			full := fmt.Errorf("OOM command not allowed when used memory > 'maxmemory'. script: %x, on @user_script:1.", 0xabcdef*i)
+			log.Error(fmt.Sprintf("cannot do task %c", 'a'+i%20), "err", fmt.Errorf("task: %w", full))
+			time.Sleep(2 * time.Millisecond)
+		}
+		if lines := strings.Count(out.String(), "\n"); lines != 3 {
+			t.Errorf("%d lines in 3 s, want 3:\n%s", lines, &out)
 		}
 	})
 }

@@ -1,16 +1,18 @@
-// Package tokenwatch watches the access tokens of numbers: it reports a new token, and asks Meta when
-// each token expires.
+// Package tokenwatch watches the access tokens of numbers: it reports a new token, asks Meta when each token
+// expires, and learns from Meta's answers to messages whether a token is valid.
 package tokenwatch
 
 import (
 	"context"
 	"log/slog"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sluice/internal/cloudapi"
+	"sluice/internal/message"
 )
 
 const (
@@ -19,6 +21,8 @@ const (
 	readEvery = 5 * time.Second
 	// askEvery is how often Meta is asked about a token.
 	askEvery = time.Hour
+	// codeInvalid is Meta's error code for an access token that expired, was revoked, or is not valid.
+	codeInvalid = 190
 )
 
 // Options say what a Watch works with. All fields are required.
@@ -31,30 +35,34 @@ type Options struct {
 	Log        *slog.Logger
 }
 
-// Watch watches access tokens.
+// Watch watches access tokens. It is safe for concurrent use.
 type Watch struct {
 	Options
-	expiry  *prometheus.GaugeVec
-	last    map[string]string // by number
-	answers map[string]answer // by token: thousands of numbers may share one
+	expiry *prometheus.GaugeVec
+
+	mu     sync.Mutex
+	last   map[string]string // the token of each number
+	states map[string]*state // by token: thousands of numbers may share one
 }
 
 // New returns a Watch, and registers its metric.
 func New(o Options) *Watch {
-	return &Watch{Options: o, expiry: newExpiry(o.Registerer), last: map[string]string{}, answers: map[string]answer{}}
+	return &Watch{Options: o, expiry: newExpiry(o.Registerer), last: map[string]string{}, states: map[string]*state{}}
 }
 
-// answer is what Meta said of a token.
-type answer struct {
-	at    time.Time
-	token cloudapi.Token
-	err   error
+// state is what is known of a token.
+type state struct {
+	asked   time.Time      // when Meta was last asked about it; zero: ask at the next opportunity
+	known   bool           // now says something
+	now     cloudapi.Token // what Meta said last, in an answer about the token or to a message
+	valid   cloudapi.Token // what Meta said last of it while it was valid
+	answers int            // changes of now by answers to messages
 }
 
 func newExpiry(reg prometheus.Registerer) *prometheus.GaugeVec {
 	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "sluice_token_expiry_timestamp_seconds",
-		Help: "Unix time at which the access token of the number expires, as Meta reports it. 0: the token is not valid. +Inf: it does not expire.",
+		Help: "Unix time at which the access token of the number expires, as Meta reports it. 0: the token is not valid; an answer of Meta to a message sets this at once, and the next accepted message ends it. +Inf: it does not expire.",
 	}, []string{"phone_number_id"})
 	reg.MustRegister(g)
 	return g
@@ -76,13 +84,44 @@ func (w *Watch) Run(ctx context.Context) error {
 	}
 }
 
+// Answered notes what Meta answered to a message of a number that was sent with a token: code 190 means that
+// the token is not valid, an acceptance that it is. Other outcomes say nothing about it. It does not block.
+func (w *Watch) Answered(number, token string, out message.Outcome) {
+	valid := out.Kind == message.Accepted
+	if !valid && out.Code != codeInvalid {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.state(token)
+	switch {
+	case valid && (!s.known || s.now.Valid), !valid && s.known && !s.now.Valid:
+		return // nothing new
+	case valid:
+		s.now, s.known, s.asked = s.valid, s.valid.Valid, time.Time{}
+		w.Log.Info("access token is valid again", "phone_number_id", number)
+	default:
+		s.now, s.known = cloudapi.Token{}, true
+		w.Log.Error("access token is not valid", "phone_number_id", number, "code", out.Code)
+	}
+	s.answers++
+	w.show(number, s)
+	for other, its := range w.last {
+		if its == token {
+			w.show(other, s)
+		}
+	}
+}
+
 // check reports a new token of a number, and sets the metric of the number.
 func (w *Watch) check(ctx context.Context, number string) {
 	token, err := w.Token(number)
 	if err != nil || token == "" {
-		return // who sends with it logs the error
+		return // the sender logs the error
 	}
+	w.mu.Lock()
 	last, known := w.last[number]
+	w.mu.Unlock()
 	if known && token != last {
 		w.Log.Info("access token changed", "phone_number_id", number)
 		if err := w.Changed(ctx, number); err != nil {
@@ -90,31 +129,58 @@ func (w *Watch) check(ctx context.Context, number string) {
 			return
 		}
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.last[number] = token
-	got, err := w.about(ctx, number, token)
-	switch {
-	case err != nil: // the last value may still be true
-	case !got.Valid:
-		w.expiry.WithLabelValues(number).Set(0)
-	case got.Expires.IsZero():
-		w.expiry.WithLabelValues(number).Set(math.Inf(1))
-	default:
-		w.expiry.WithLabelValues(number).Set(float64(got.Expires.Unix()))
+	s := w.state(token)
+	if time.Since(s.asked) >= askEvery {
+		w.ask(ctx, number, s)
 	}
+	w.show(number, s)
 }
 
-// about asks Meta about the token of a number, once an hour for all numbers that have it.
-func (w *Watch) about(ctx context.Context, number, token string) (cloudapi.Token, error) {
-	if a, ok := w.answers[token]; ok && time.Since(a.at) < askEvery {
-		return a.token, a.err
-	}
+// ask asks Meta about the token of a number, and notes the answer unless the answer to a message is newer. The caller
+// holds mu, which ask gives up while it waits.
+func (w *Watch) ask(ctx context.Context, number string, s *state) {
+	answers := s.answers
+	s.asked = time.Now()
+	w.mu.Unlock()
 	got, err := w.Ask(ctx, number)
-	w.answers[token] = answer{time.Now(), got, err}
+	w.mu.Lock()
 	switch {
-	case err != nil:
+	case err != nil: // what was known may still be true
 		w.Log.Warn("cannot read from Meta when an access token expires", "phone_number_id", number, "err", err)
+		return
+	case answers != s.answers:
+		return
 	case !got.Valid:
 		w.Log.Error("access token is not valid", "phone_number_id", number)
+	default:
+		s.valid = got
 	}
-	return got, err
+	s.now, s.known = got, true
+}
+
+// state returns what is known of a token. The caller holds mu.
+func (w *Watch) state(token string) *state {
+	s := w.states[token]
+	if s == nil {
+		s = &state{}
+		w.states[token] = s
+	}
+	return s
+}
+
+// show sets the metric of a number. The caller holds mu.
+func (w *Watch) show(number string, s *state) {
+	switch {
+	case !s.known:
+		w.expiry.DeleteLabelValues(number)
+	case !s.now.Valid:
+		w.expiry.WithLabelValues(number).Set(0)
+	case s.now.Expires.IsZero():
+		w.expiry.WithLabelValues(number).Set(math.Inf(1))
+	default:
+		w.expiry.WithLabelValues(number).Set(float64(s.now.Expires.Unix()))
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"sluice/internal/cloudapi"
+	"sluice/internal/message"
 )
 
 // TestTokensAreWatched: a new token is reported, again until that succeeds, and Meta is asked about it
@@ -55,12 +56,83 @@ func TestTokensAreWatched(t *testing.T) {
 		for got, want := range map[cloudapi.Token]float64{
 			{Valid: true, Expires: start}: float64(start.Unix()), {Valid: true}: math.Inf(1), {}: 0,
 		} {
-			w.answers = map[string]answer{}
+			w.states = map[string]*state{}
 			w.Ask = func(context.Context, string) (cloudapi.Token, error) { return got, nil }
 			w.check(t.Context(), "1")
 			if v := testutil.ToFloat64(w.expiry.WithLabelValues("1")); v != want {
 				t.Errorf("%+v: %v, want %v", got, v, want)
 			}
+		}
+	})
+}
+
+// TestAnswersSetTheMetric: code 190 in the answer to a message sets the metric of all numbers with that token at once,
+// and the next acceptance sets it back to the expiry that Meta named. Then Meta is asked again.
+func TestAnswersSetTheMetric(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		expires := time.Now().Add(1000 * time.Hour)
+		asked := 0
+		var during func() // runs while Meta is asked
+		var askFails error
+		w := New(Options{
+			Numbers: []string{"1", "2", "3"}, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+			Token: func(number string) (string, error) { return map[string]string{"3": "other"}[number] + "token", nil },
+			Ask: func(context.Context, string) (cloudapi.Token, error) {
+				asked++
+				if during != nil {
+					during()
+				}
+				return cloudapi.Token{Valid: true, Expires: expires}, askFails
+			},
+			Changed: func(context.Context, string) error { return nil },
+		})
+		refused, accepted := message.Outcome{Kind: message.Held, Code: 190}, message.Outcome{Kind: message.Accepted}
+		valid := float64(expires.Unix())
+		shows := func(when string, wants ...float64) {
+			t.Helper()
+			for i, want := range wants {
+				if got := testutil.ToFloat64(w.expiry.WithLabelValues(w.Numbers[i])); got != want {
+					t.Errorf("%s: number %s has %v, want %v", when, w.Numbers[i], got, want)
+				}
+			}
+		}
+		checkAll := func() {
+			for _, number := range w.Numbers {
+				w.check(t.Context(), number)
+			}
+		}
+		checkAll()
+		shows("at first", valid, valid, valid)
+		w.Answered("1", "token", message.Outcome{Kind: message.Refused, Code: 131026})
+		shows("after another refusal", valid, valid, valid)
+		w.Answered("1", "token", refused)
+		shows("after 190", 0, 0, valid)
+		time.Sleep(readEvery)
+		checkAll()
+		shows("after 190 and a check", 0, 0, valid)
+		w.Answered("2", "token of before", accepted)
+		shows("after an answer to the previous token", 0, 0, valid)
+		if asked != 2 {
+			t.Errorf("Meta was asked %d times, want once for each token", asked)
+		}
+		w.Answered("2", "token", accepted)
+		shows("after an acceptance", valid, valid, valid)
+		checkAll()
+		if asked != 3 {
+			t.Errorf("Meta was asked %d times, want again after the acceptance", asked)
+		}
+
+		time.Sleep(askEvery)
+		during = func() { w.Answered("1", "token", refused) }
+		w.check(t.Context(), "1")
+		shows("after 190 while Meta is asked", 0, 0, valid)
+
+		during, askFails = nil, errors.New("away")
+		w.Answered("4", "unknown", refused)
+		w.Answered("4", "unknown", accepted)
+		if n := testutil.CollectAndCount(w.expiry); n != 3 {
+			t.Errorf("%d numbers have the metric, want 3: nothing is known of the token of the fourth", n)
 		}
 	})
 }
