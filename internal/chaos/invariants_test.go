@@ -105,6 +105,12 @@ func TestBreachesAreFound(t *testing.T) {
 		"sank": {func(e *evidence) {
 			e.records["m1"] = record("w1", step{message.Queued, ""}, step{message.Delivered, ""}, step{message.Sent, ""}, step{message.Delivered, ""})
 		}, []string{"I4: m1 went from delivered to sent"}},
+		"written again after the end of the attempt before it was lost": {func(e *evidence) {
+			e.records["m1"] = record("w1", step{message.Queued, ""}, step{message.Attempting, ""}, step{message.Attempting, "remembered"}, step{message.Delivered, ""})
+		}, nil},
+		"attempted twice": {func(e *evidence) {
+			e.records["m1"] = record("w1", step{message.Queued, ""}, step{message.Attempting, ""}, step{message.Attempting, ""}, step{message.Delivered, ""})
+		}, []string{"I4: m1 went from attempting to attempting"}},
 		"back to the queue from an end": {func(e *evidence) {
 			e.records["m2"] = record("", step{message.Queued, ""}, step{message.Expired, ""}, step{message.Queued, ""}, step{message.Expired, ""})
 		}, []string{"I4: m2 went from expired to queued"}},

@@ -109,13 +109,10 @@ func (g *gate) leaveAgain(n *number, hands map[string]string) {
 				seen[t] = true
 				continue
 			}
-			how := toHead
-			if n.taken[t.id] != nil { // fetched again meanwhile
-				how = dropped
+			if h.changed = true; n.taken[t.id] == nil { // else it was fetched again meanwhile
+				n.may |= 1 << t.class
+				l.exits = append(l.exits, exit{task: t, how: toHead})
 			}
-			h.changed = true
-			n.may |= 1 << t.class
-			l.exits = append(l.exits, exit{task: t, how: how})
 			g.settleWithin(n, 0)
 		}
 	}

@@ -199,12 +199,14 @@ func (g *gate) takeTasks(ctx context.Context, n *number, room int, sent time.Tim
 	r := taken{now: time.UnixMicro(b.now), left: int(left), holds: texts(reply[8])}
 	slots := g.slots(n, sent, trip, b)
 	n.mu.Lock()
-	tasks, twice := n.take(field, inHand)
+	tasks, moved := n.take(field, inHand)
 	n.may |= r.left
 	further := n.further()
+	if moved {
+		g.settleWithin(n, leaveSoon)
+	}
 	n.mu.Unlock()
 	r.tasks = tasks
-	g.leave(n, exits(twice, dropped)...)
 	if len(slots) > 0 {
 		n.line.SetRate(max(int(full), 1))
 		n.line.Offer(slots)
@@ -231,11 +233,12 @@ func (n *number) ask(may int, first byte) string {
 	return string(ask[:])
 }
 
-// take notes what is in hand since a fetch. What was in its queue twice and is in hand already it
-// returns apart. The caller holds n.mu.
-func (n *number) take(field, value string) (tasks, twice []*task) {
+// take notes what is in hand since a fetch, and returns those tasks that were not in hand before. A task that was
+// belongs to this fetch from now on, because this is where Redis has it: a failover may have lost the
+// earlier fetch. moved tells whether there was one. The caller holds n.mu.
+func (n *number) take(field, value string) (tasks []*task, moved bool) {
 	if value == "" {
-		return nil, nil
+		return nil, false
 	}
 	h, came := &hand{field: field}, time.Now()
 	all := make([]task, 0, 1+strings.Count(value, " "))
@@ -246,27 +249,26 @@ func (n *number) take(field, value string) (tasks, twice []*task) {
 		}
 		all = append(all, t)
 	})
-	h.tasks = make([]*task, len(all))
+	h.tasks, tasks = make([]*task, 0, len(all)), make([]*task, 0, len(all))
 	for i := range all {
 		t := &all[i]
-		h.tasks[i] = t
-		if n.taken[t.id] != nil {
-			twice = append(twice, t)
-			continue
-		}
-		n.taken[t.id] = t
-	}
-	h.left, h.writing = len(all), len(all)
-	n.leaving.hands = append(n.leaving.hands, h)
-	if twice == nil {
-		return h.tasks, nil
-	}
-	for _, t := range h.tasks {
-		if !slices.Contains(twice, t) {
+		had := n.taken[t.id]
+		switch {
+		case had == nil:
+			n.taken[t.id] = t
 			tasks = append(tasks, t)
+		case had.hand == h: // this fetch took it twice
+			h.changed, moved = true, true
+			continue
+		default:
+			had.hand.remove(had)
+			had.hand, t, moved = h, had, true
 		}
+		h.tasks = append(h.tasks, t)
 	}
-	return tasks, twice
+	h.left, h.writing = len(h.tasks), len(h.tasks)
+	n.leaving.hands = append(n.leaving.hands, h)
+	return tasks, moved
 }
 
 // recover returns what a fetch took whose answer was lost.

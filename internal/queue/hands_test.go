@@ -147,6 +147,36 @@ func TestATaskThatIsThereTwice(t *testing.T) {
 	j.once(t, tasks)
 }
 
+// A failover may lose a fetch whose tasks a living worker still has in hand. When it fetches them again and
+// they leave its hands then, they go back to their queue.
+func TestAFetchThatRedisLost(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	tasks := many(4, phone, message.Service)
+	f.add(tasks...)
+	g, _ := f.gate("w", Number{ID: phone, Rate: 1000})
+	n := g.number(phone)
+	k := n.classes[message.Service.Order()]
+	pending := f.db.LRange(t.Context(), k.pending, 0, -1).Val()
+	if got := take(t, g, n, 4); len(got) != 4 {
+		t.Fatal(got)
+	}
+	f.db.Del(t.Context(), n.hands)
+	f.db.RPush(t.Context(), k.pending, pending)
+	if got := take(t, g, n, 4); len(got) != 0 {
+		t.Fatalf("handed out twice: %q", got)
+	}
+	n.leaving.writing.Lock()
+	n.leaving.unsure = true // the answer to the last transaction was lost
+	n.leaving.writing.Unlock()
+	f.end(g, n, toHead, messageIDs(tasks[:2])...)
+	if got := f.db.LRange(t.Context(), k.pending, 0, -1).Val(); !slices.Equal(got, pending[2:]) {
+		t.Errorf("pending are %q, want %q", got, pending[2:])
+	}
+	f.end(g, n, finished, messageIDs(tasks[2:])...)
+	f.idle(phone)
+}
+
 // A fetch whose answer was lost and that ran twice took its tasks once.
 func TestAFetchThatRunsTwice(t *testing.T) {
 	t.Parallel()

@@ -48,7 +48,6 @@ const (
 	refused             // kept by a hold that it was the reason for: it goes before the others
 	paired              // to wait until its recipient may get another message
 	toHead              // back to the head of its queue
-	dropped             // it was in its queue twice, and is in hand by another fetch
 )
 
 // leaving is the exits of a number's tasks that are not in Redis yet. It is guarded by number.mu.
@@ -72,6 +71,13 @@ type hand struct {
 	left    int  // tasks still in hand
 	changed bool // Redis has more in it than is to be
 	writing int  // how many were left in the last transaction; before the first, all
+}
+
+// remove takes out a task that another fetch has now.
+func (h *hand) remove(t *task) {
+	h.tasks = slices.DeleteFunc(h.tasks, func(other *task) bool { return other == t })
+	h.left--
+	h.changed = true
 }
 
 // value is what Redis is to have of the hand.
