@@ -1,5 +1,5 @@
-// Package admission decides about new messages and stores those that it accepts. It knows which class a
-// message has, how long it would wait, and whether Redis has memory for it.
+// Package admission decides whether to accept new messages, and stores the accepted ones. It finds the class
+// of a message, estimates how long the message would wait, and checks that Redis has memory for it.
 package admission
 
 import (
@@ -13,9 +13,8 @@ import (
 	"sluice/internal/store"
 )
 
-// Acceptor stores the record of a message and its first task in one transaction: neither is ever
-// there without the other. Requests that come at the same time share transactions. It is safe for
-// concurrent use.
+// Acceptor stores the record of a message and its first task in one transaction, so that neither exists
+// without the other. Concurrent requests share transactions. It is safe for concurrent use.
 type Acceptor struct {
 	db      *store.DB
 	records *ledger.Ledger
@@ -29,19 +28,18 @@ func NewAcceptor(db *store.DB, records *ledger.Ledger, tasks *queue.Client, shar
 	return &Acceptor{db, records, tasks, shards, signer}
 }
 
-// fullAt is the share of Redis's memory above which no new message is accepted. The rest is for
-// accepted messages: workers and Meta's webhooks need memory to finish them.
+// fullAt is the share of Redis's memory above which Accept refuses new messages. The rest is for
+// accepted messages: workers and webhooks need memory to finish them.
 const fullAt = 0.75
 
-// Accept stores a message durably. When it fails, the message may or may not have been stored: the
-// caller repeats with the same key. Only with message.ErrKeyReused and message.ErrFull it was
-// certainly not stored.
+// Accept stores a message durably. After an error the message may or may not be stored: retry with the same
+// key. After message.ErrKeyReused and message.ErrFull it is certainly not stored.
 func (a *Acceptor) Accept(ctx context.Context, m message.Message) (message.Acceptance, error) {
 	r := a.AcceptAll(ctx, []message.Message{m})[0]
 	return r.Acceptance, r.Err
 }
 
-// AcceptAll is Accept for a group of messages.
+// AcceptAll does the same as Accept for a group of messages.
 func (a *Acceptor) AcceptAll(ctx context.Context, messages []message.Message) []message.AcceptResult {
 	out := make([]message.AcceptResult, len(messages))
 	if err := a.db.Breach(); err != nil {
@@ -67,8 +65,8 @@ func (a *Acceptor) AcceptAll(ctx context.Context, messages []message.Message) []
 	return out
 }
 
-// checkMemory returns message.ErrFull when Redis has no memory for a new message. A repeat needs no
-// memory, and its caller gets the state of the message.
+// checkMemory returns message.ErrFull when Redis has no memory for a new message. A repeated request needs
+// no memory, so it is answered with the state of the message.
 func (a *Acceptor) checkMemory(ctx context.Context, m message.Message) error {
 	if a.db.Fullness(ctx, ledger.RecordPrefix(a.shards.Of(m.From))) <= fullAt {
 		return nil

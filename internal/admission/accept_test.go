@@ -22,7 +22,7 @@ import (
 
 const number = "106540352242922"
 
-// fixture accepts messages, as the API does, into a Redis of the test's own.
+// fixture accepts messages into the Redis of the test, as the API does.
 type fixture struct {
 	*admission.Loader
 	t       *testing.T
@@ -39,7 +39,7 @@ func newFixture(t *testing.T, c redis.UniversalClient) fixture {
 	return fixture{admission.NewLoader(db, message.DefaultShards), t, db, trusting(t, db)}
 }
 
-// trusting returns a ledger on whose servers attempts may begin.
+// trusting returns a ledger in which every shard has an epoch, so that attempts may begin.
 func trusting(t testing.TB, db *store.DB) *ledger.Ledger {
 	t.Helper()
 	records := ledger.New(db, ledger.Options{})
@@ -65,7 +65,7 @@ func newMessage(key string) message.Message {
 	}
 }
 
-// pending are asynq's tasks of the test's number and class.
+// pending returns the pending tasks of the number and class of the test.
 func (f fixture) pending() []string {
 	f.t.Helper()
 	shard := message.DefaultShards.Of(number)
@@ -96,8 +96,7 @@ func together(n int, f func(i int)) {
 	wg.Wait()
 }
 
-// TestAcceptTogether: requests that come at the same time share transactions, and each gets
-// its own answer.
+// TestAcceptTogether: concurrent requests share transactions, and each gets its own answer.
 func TestAcceptTogether(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, redistest.Client(t))
@@ -136,8 +135,8 @@ func TestAcceptTogether(t *testing.T) {
 	}
 }
 
-// TestAcceptTheSameTogether: of repeats that come at the same time one is new, and what has
-// other content is told so.
+// TestAcceptTheSameTogether: of concurrent requests with one key, one is new, those with the same content
+// are duplicates, and those with other content get ErrKeyReused.
 func TestAcceptTheSameTogether(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, redistest.Client(t))
@@ -171,8 +170,8 @@ func TestAcceptTheSameTogether(t *testing.T) {
 	f.wantPending(rounds)
 }
 
-// TestAcceptAllOrNothing: what a full Redis refuses leaves neither record nor task, and the
-// caller's repeat is taken later.
+// TestAcceptAllOrNothing: a message that a full Redis refuses leaves neither a record nor a task, and is
+// accepted when the caller retries later.
 func TestAcceptAllOrNothing(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, redistest.Client(t))
@@ -206,8 +205,8 @@ func TestAcceptAllOrNothing(t *testing.T) {
 	f.wantPending(n + 1)
 }
 
-// TestAcceptTellsOfATaskThatFailed: a message without a task is not accepted.
-func TestAcceptTellsOfATaskThatFailed(t *testing.T) {
+// TestAcceptFailsWithItsTask: a message whose task cannot be stored is not accepted.
+func TestAcceptFailsWithItsTask(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, redistest.Client(t))
 	if _, err := f.Accept(t.Context(), newMessage("first")); err != nil {
@@ -223,7 +222,7 @@ func TestAcceptTellsOfATaskThatFailed(t *testing.T) {
 			m.Class = message.Marketing
 		}
 		a, err := f.Accept(t.Context(), m)
-		// Others of the same transaction cannot tell either, and repeat.
+		// The other messages of the same transaction may fail too: their callers retry.
 		if err == nil && m.Class == message.Marketing {
 			t.Errorf("%s: %+v, %v", m.Class, a, err)
 		}
@@ -233,8 +232,8 @@ func TestAcceptTellsOfATaskThatFailed(t *testing.T) {
 	}
 }
 
-// TestAcceptAfterRedisForgotItsScripts: a failover costs nobody an answer.
-func TestAcceptAfterRedisForgotItsScripts(t *testing.T) {
+// TestAcceptWithoutCachedScripts: after a failover, Redis does not have the scripts, and no request fails.
+func TestAcceptWithoutCachedScripts(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, redistest.Client(t))
 	for round := range 3 {
@@ -250,8 +249,8 @@ func TestAcceptAfterRedisForgotItsScripts(t *testing.T) {
 	f.wantPending(60)
 }
 
-// TestAcceptWithoutACaller: one who goes away is let go, and harms nobody.
-func TestAcceptWithoutACaller(t *testing.T) {
+// TestAcceptOfADisconnectedCaller: a cancelled request returns, and the requests of its transaction succeed.
+func TestAcceptOfADisconnectedCaller(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, redistest.Client(t))
 	if _, err := f.Accept(t.Context(), newMessage("first")); err != nil { // asynq's client asks Redis once

@@ -7,8 +7,8 @@ import (
 	"sluice/internal/message"
 )
 
-// Classes returns a function that gives the class of a message whose caller names none: by the
-// template patterns of its number, else message.DefaultClass.
+// Classes returns a function that finds the class of a message when its caller names none. The first template
+// pattern of the number that matches decides, and without one message.DefaultClass.
 func Classes(numbers []config.Number) func(number string, c message.Content) message.Class {
 	by := map[string][]config.TemplateClass{}
 	for _, n := range numbers {
@@ -17,7 +17,7 @@ func Classes(numbers []config.Number) func(number string, c message.Content) mes
 	return func(number string, c message.Content) message.Class {
 		if c.Template != "" {
 			for _, t := range by[number] {
-				if fits, _ := path.Match(t.Name, c.Template); fits { // the pattern was checked
+				if matches, _ := path.Match(t.Name, c.Template); matches { // config has checked the pattern
 					return message.Class(t.Class)
 				}
 			}

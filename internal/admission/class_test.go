@@ -8,7 +8,7 @@ import (
 	"sluice/internal/message"
 )
 
-// TestClasses: a template's name gives a message its class, the first pattern of its number that fits.
+// TestClasses: the first pattern of the number that matches the name of the template decides the class.
 func TestClasses(t *testing.T) {
 	t.Parallel()
 	of := admission.Classes([]config.Number{

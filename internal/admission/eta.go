@@ -12,26 +12,25 @@ import (
 )
 
 const (
-	// etaFresh is how long one reading of a number is used, and the longest time that a reading may
-	// take.
+	// etaFresh is how long one reading of a number is used, and the time limit of a reading.
 	etaFresh = time.Second
-	// etaTimeout is how long a message waits for a reading. Without one it is accepted.
+	// etaTimeout is how long a request waits for a reading. Then the message is accepted without it.
 	etaTimeout = 500 * time.Millisecond
 )
 
 var errETASlow = errors.New("no answer within 0.5 s")
 
-// ETA estimates how long a new message would wait. It reads the backlog of each number at most once
-// in etaFresh, however many callers ask. It is safe for concurrent use.
+// ETA estimates how long a new message would wait. All callers share readings: it reads the backlog of each
+// number at most once in etaFresh. It is safe for concurrent use.
 type ETA struct {
 	read func(ctx context.Context, number string) (queue.Pace, error)
 	log  *slog.Logger
 
 	mu   sync.Mutex
-	last map[string]*reading // by number; callers ask only for configured ones
+	last map[string]*reading // by phone number id; callers name only configured ones
 }
 
-// reading is one reading of the backlog of a number. It runs until done is closed.
+// reading is one reading of the backlog of a number. It has its result when done is closed.
 type reading struct {
 	begun time.Time
 	done  chan struct{}
@@ -44,15 +43,15 @@ func NewETA(read func(context.Context, string) (queue.Pace, error), log *slog.Lo
 	return &ETA{read: read, log: log, last: map[string]*reading{}}
 }
 
-// Of estimates how long a new message of a number and class would wait until it is sent. It blocks
-// for half a second at most. An error means that nothing is known; ETA has logged why.
+// Of estimates how long a new message of a number and class would wait until it is sent. It blocks for
+// at most etaTimeout. After an error the wait is unknown, and ETA has logged the cause.
 func (e *ETA) Of(ctx context.Context, number string, c message.Class) (time.Duration, error) {
 	e.mu.Lock()
 	r := e.last[number]
 	if r == nil || time.Since(r.begun) >= etaFresh {
 		r = &reading{begun: time.Now(), done: make(chan struct{})}
 		e.last[number] = r
-		// Other requests wait for it too, so it does not end with the request that started it.
+		// Other requests share the reading, so it does not end with the request that started it.
 		go e.fill(context.WithoutCancel(ctx), number, r)
 	}
 	e.mu.Unlock()
@@ -80,6 +79,6 @@ func (e *ETA) fill(ctx context.Context, number string, r *reading) {
 	ctx, cancel := context.WithTimeout(ctx, etaFresh)
 	defer cancel()
 	if r.pace, r.err = e.read(ctx, number); r.err != nil {
-		e.log.Warn("cannot read the ETA of a number, deadlines are not checked against the backlog", "phone_number_id", number, "err", r.err)
+		e.log.Warn("cannot read the backlog of a number, new messages are accepted without a check of their deadlines", "phone_number_id", number, "err", r.err)
 	}
 }

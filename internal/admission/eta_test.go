@@ -53,8 +53,8 @@ func TestETAReadsEachNumberOnceASecond(t *testing.T) {
 	})
 }
 
-// A caller that goes away does not cancel the reading for others, and a store that hangs delays no
-// caller for more than etaTimeout.
+// A caller that disconnects does not cancel the reading for others, and a store that hangs delays each
+// caller for at most etaTimeout.
 func TestETAWhileTheStoreHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -91,10 +91,10 @@ func TestETAWhileTheStoreHangs(t *testing.T) {
 		gone, leave := context.WithCancel(t.Context())
 		time.AfterFunc(100*time.Millisecond, leave)
 		if _, err := eta.Of(gone, "1", message.Service); err == nil {
-			t.Error("a caller that went away got an answer")
+			t.Error("a caller that disconnected got an answer")
 		}
 		if _, err := eta.Of(t.Context(), "1", message.Service); err != nil || reads != 2 {
-			t.Errorf("the caller that stayed: %v after %d reads", err, reads)
+			t.Errorf("the other caller: %v after %d reads", err, reads)
 		}
 	})
 }

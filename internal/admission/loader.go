@@ -12,19 +12,19 @@ import (
 	"sluice/internal/store"
 )
 
-// Loader accepts messages just as the API does, without HTTP: it makes the backlogs of
-// load runs. It is safe for concurrent use.
+// Loader accepts messages as the API does, but without HTTP, to fill the backlogs of load runs. It is safe for
+// concurrent use.
 type Loader struct{ *Acceptor }
 
-// NewLoader returns a loader into a store of so many shards.
+// NewLoader returns a Loader for a store with shards.
 func NewLoader(db *store.DB, shards message.Shards) *Loader {
 	return &Loader{NewAcceptor(db, ledger.New(db, ledger.Options{Shards: shards}), queue.NewClient(db, shards), shards, signature.Signer{})}
 }
 
-// Load accepts messages, in no certain order. After an error some may have been accepted.
+// Load accepts messages, in any order. After an error some of them may be accepted.
 func (l *Loader) Load(ctx context.Context, messages []message.Message) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(1000) // as many as share two transactions
+	g.SetLimit(1000) // enough to fill two transactions
 	for _, m := range messages {
 		g.Go(func() error {
 			_, err := l.Accept(ctx, m)

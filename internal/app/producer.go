@@ -55,7 +55,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Refuse:     refusesUnknown(c.Numbers),
 		Class:      admission.Classes(c.Numbers),
 		Offset:     p.db.ClockOffset,
-		Drain:      admission.NewETA(paces.Read, log).Of,
+		ETA:        admission.NewETA(paces.Read, log).Of,
 		Explain:    explain,
 		Passes:     cloudapi.Passes,
 		Graph:      graph,

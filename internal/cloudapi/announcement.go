@@ -9,13 +9,12 @@ import (
 	"sluice/internal/message"
 )
 
-// Announcement is what Meta says, without being asked, of whether a template or a whole account may
-// send.
+// Announcement is an update by webhook that a template or an account may send, or may not.
 type Announcement struct {
-	Template string        // "<name>/<language>"; empty: it is about all numbers of the account
-	Hold     bool          // nothing may be sent; false: it may again
-	For      time.Duration // with Hold: when to try again; 0: not until Meta or a person says so
-	Event    string        // Meta's name for it
+	Template string        // "<name>/<language>"; empty: the update is about all numbers of the account
+	Hold     bool          // it may not send; false: it may send again
+	For      time.Duration // with Hold: when to try again; 0: when Meta or an operator releases it
+	Event    string        // Meta's name of the update
 }
 
 // How long templates are paused, see
@@ -23,14 +22,13 @@ type Announcement struct {
 var pauses = map[string]time.Duration{"FIRST_PAUSE": 3 * time.Hour, "SECOND_PAUSE": 6 * time.Hour}
 
 const (
-	// otherPause is when a template is tried again that is paused for a time that Meta does not say.
+	// otherPause is when to try a template again whose pause has an unknown length.
 	otherPause = 30 * time.Minute
-	// violation is when an account is tried again of which Meta reports a violation: some of them are
-	// warnings.
+	// violation is when to try an account again after a reported violation, because some are only warnings.
 	violation = time.Minute
 )
 
-// Announced reads an update of Meta's. It is false for those that say nothing of the kind.
+// Announced returns the announcement in an update event. It is false if the event has none.
 // https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference
 func Announced(e message.Event, now time.Time) (Announcement, bool) {
 	var v struct {
@@ -48,7 +46,7 @@ func Announced(e message.Event, now time.Time) (Announcement, bool) {
 			Expires json.Number `json:"expiration"`
 		} `json:"restriction_info"`
 	}
-	json.Unmarshal(e.Meta, &v) // what is of another type than ours stays empty, and says nothing
+	json.Unmarshal(e.Meta, &v) // members of other types stay empty
 	a := Announcement{Event: v.Event}
 	if e.Field == "message_template_status_update" {
 		if v.Name == "" {
@@ -92,7 +90,7 @@ func Announced(e message.Event, now time.Time) (Announcement, bool) {
 	case "ACCOUNT_RESTRICTION":
 		for _, r := range v.Restrictions {
 			if r.Type != "" && !strings.Contains(r.Type, "MESSAGING") {
-				continue // it stops something else, such as adding numbers
+				continue // it restricts something else, such as adding numbers
 			}
 			a.Hold = true
 			at, err := r.Expires.Int64()
@@ -107,9 +105,8 @@ func Announced(e message.Event, now time.Time) (Announcement, bool) {
 	return a, false
 }
 
-// Reported says what a failed status with one of Meta's codes means for the messages to come: what an
-// answer with that code means, and whether the code is not in the catalogue. A code of 0 says nothing:
-// most often there was none.
+// Reported returns what a failed status with a code means for later messages: the same as an answer with the code.
+// Code 0 has no meaning here, because it is what a status without a code has.
 func Reported(code int) message.Outcome {
 	if code == 0 {
 		return message.Outcome{Kind: message.Refused}
@@ -121,8 +118,8 @@ func Reported(code int) message.Outcome {
 	return message.Outcome{Kind: e.Kind, Code: code, Hold: holdOn(e), Endless: e.Endless, RetryAfter: e.RetryAfter}
 }
 
-// Resendable reports whether a message may be worth sending again of which a failed status with a code says that
-// it was not delivered: something must be mended first, or the fault passes by itself.
+// Resendable reports whether it can make sense to send a message again after a failed status with a code: the
+// fault is temporary, or an operator can correct it first.
 func Resendable(code int) bool {
 	o := Reported(code)
 	return o.Kind == message.Held || o.Unknown || Passes(code)

@@ -14,24 +14,23 @@ import (
 	"sluice/internal/message"
 )
 
-// answer is what we read of an answer of the Graph API. A member of another type than Meta documents
-// is read where its meaning is plain, a code that comes as text say, and is left out elsewhere: it
-// must not hide its neighbours.
+// answer is the parts of an answer of the Graph API that Sluice uses. A member of an undocumented type is read if
+// its meaning is clear, for example a code as a string. Otherwise it is ignored, and the other members are read.
 type answer struct {
-	id     string      // messages[0].id, whatever its form; empty: the answer names no message
+	id     string      // messages[0].id in any form; empty: the answer has no message
 	status string      // messages[0].message_status
 	err    *graphError // nil: there is none
 }
 
 type graphError struct {
 	code      int
-	coded     bool // there is a code: 0 is one of Meta's
+	coded     bool // there is a code; 0 is one of Meta's codes
 	subcode   int
 	transient bool
-	detail    message.ErrorDetail // as Meta wrote it: see shown
+	detail    message.ErrorDetail // unchanged; use shown before storing it
 }
 
-// readAnswer reads an answer. What is not a JSON object tells nothing.
+// readAnswer parses an answer. It is empty if the body is not a JSON object.
 func readAnswer(body []byte) (a answer) {
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
 	if !json.Valid(body) {
@@ -51,7 +50,7 @@ func readAnswer(body []byte) (a answer) {
 	return a
 }
 
-// message reads the message that an answer names.
+// message reads the id and the status of a message in an answer.
 func (p *parts) message(raw json.RawMessage) (id, status string) {
 	for name, raw := range p.members(raw) {
 		switch string(name) {
@@ -64,7 +63,7 @@ func (p *parts) message(raw json.RawMessage) (id, status string) {
 	return id, status
 }
 
-// graphError reads an error, of an answer or of a webhook, which call some members differently.
+// graphError reads an error of an answer or of a webhook. Some members have different names in the two.
 func (p *parts) graphError(raw json.RawMessage) *graphError {
 	switch raw[0] {
 	case 'n', 'f': // null, false
@@ -112,13 +111,13 @@ func (p *parts) graphError(raw json.RawMessage) *graphError {
 	return &g
 }
 
-// whole reads a whole number, also one that is written as a string.
+// whole reads an integer, which may be a JSON number or a string.
 func whole(raw json.RawMessage) (int, bool) {
 	n, err := strconv.Atoi(strings.TrimSpace(text(raw)))
 	return n, err == nil
 }
 
-// What a record keeps of Meta's words, in bytes.
+// Limits of Meta's texts in a record, in bytes.
 const (
 	maxMessage = 256
 	maxDetails = 512
@@ -126,30 +125,30 @@ const (
 	maxHeader  = 64
 )
 
-// shown makes Meta's words fit to be kept and shown, see message.ErrorDetail.
+// shown returns Meta's texts so that they can be stored and shown: masked, escaped and cut. See
+// message.ErrorDetail.
 func shown(d message.ErrorDetail) message.ErrorDetail {
 	d.Message, d.Details = presentable(d.Message, maxMessage), presentable(d.Details, maxDetails)
 	if len(d.Trace) > maxTrace || strings.Trim(d.Trace, idLetters) != "" {
-		d.Trace = "" // it is none
+		d.Trace = "" // it is not a trace id
 	}
 	return d
 }
 
-// phones are what may be the digits of a recipient: a phone number with its plus, or seven digits and
-// more in a row, of any script. A number after # is an error code.
+// phones matches what may be the phone number of a recipient: digits after a plus, or at least seven digits in a
+// row, in any script. A number after # is an error code.
 var phones = regexp.MustCompile(`#\p{Nd}+|\+\p{Nd}{1,15}(?:[ ().-]{1,3}\p{Nd}{1,5})*|\p{Nd}{7,}`)
 
-// presentable masks what may be a recipient, escapes what does not print, and cuts a text to a length
-// in bytes.
+// presentable masks phone numbers, escapes unprintable characters, and cuts a text to a length in bytes.
 func presentable(s string, most int) string {
-	if len(s) > 4*most { // no more than that can be left of it
+	if len(s) > 4*most { // masking shortens digits of 4 bytes at most to one byte
 		s = strings.ToValidUTF8(s[:4*most], "")
 	}
 	s = phones.ReplaceAllStringFunc(s, func(found string) string {
 		switch n := utf8.RuneCountInString(found); {
 		case found[0] == '#' || n < 7:
 			return found
-		case n < len(found): // digits of another script, several bytes each
+		case n < len(found): // digits of another script
 			return "***"
 		}
 		return message.Mask(found)
@@ -169,22 +168,21 @@ func presentable(s string, most int) string {
 	return b.String()
 }
 
-// answered says who gave an answer that is not the Graph API's, by what it says of itself.
-func answered(status int, header http.Header) string {
-	who := fmt.Sprintf("HTTP %d", status)
+// answeredBy describes the server of an answer that is not from the Graph API, by its headers.
+func answeredBy(status int, header http.Header) string {
+	server := fmt.Sprintf("HTTP %d", status)
 	for _, name := range []string{"Content-Type", "Server", "Via"} {
 		if value := header.Get(name); value != "" {
-			who += ", " + name + ` "` + presentable(value, maxHeader) + `"`
+			server += ", " + name + ` "` + presentable(value, maxHeader) + `"`
 		}
 	}
-	return who
+	return server
 }
 
-// metaHeaders are headers that the Graph API sends with each of its answers, and what stands between
-// us and it does not. https://developers.facebook.com/docs/graph-api/guides/error-handling
+// metaHeaders are headers of the Graph API. Each of its answers has some of them. Proxies do not send them. https://developers.facebook.com/docs/graph-api/guides/error-handling
 var metaHeaders = []string{"Facebook-Api-Version", "X-Fb-Trace-Id", "X-Fb-Request-Id", "X-Fb-Rev", "X-Fb-Debug"}
 
-// fromMeta reports whether the Graph API says that it gave an answer.
+// fromMeta reports whether an answer has a header of the Graph API.
 func fromMeta(header http.Header) bool {
 	for _, name := range metaHeaders {
 		if header.Get(name) != "" {

@@ -10,14 +10,13 @@ import (
 	"sluice/internal/jsondoc"
 )
 
-// Body returns what is POSTed to Meta for a stored message, see content.AppendPayload. The marker
-// goes into biz_opaque_callback_data, where Meta gives it back in every status; an empty marker is
-// left out. A Direct Send message without a ttl_seconds gets one that ends when expires says; with
-// a zero time it gets none. Body parses nothing, except of an old Direct Send message, see
-// content.Ordered: it appends to a copy. The error names no content.
+// Body returns the body of the POST to Meta for a stored message (see content.AppendPayload). It sets
+// biz_opaque_callback_data to the marker, unless it is empty: Meta returns it in every status. A Direct Send
+// message without ttl_seconds gets one that ends at expires, unless expires is zero. Body appends to a copy and
+// parses nothing, except old Direct Send messages (see content.Ordered). The error has no content of the message.
 func Body(payload []byte, marker string, expires time.Time) ([]byte, error) {
 	if !bytes.HasPrefix(payload, []byte(`{"messaging_product":`)) || payload[len(payload)-1] != '}' {
-		return nil, errors.New("stored message: not in the form that content.AppendPayload writes")
+		return nil, errors.New("stored message does not have the form of content.AppendPayload")
 	}
 	payload, err := content.Ordered(payload)
 	if err != nil {

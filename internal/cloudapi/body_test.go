@@ -11,7 +11,7 @@ import (
 	"sluice/internal/content"
 )
 
-// posted is what goes to Meta for an object as a caller gives it.
+// posted returns the body for Meta for an object of a caller.
 func posted(t testing.TB, object, to, marker string, expires time.Time) string {
 	t.Helper()
 	payload, err := content.Payload(json.RawMessage(object), to)
@@ -37,7 +37,7 @@ func TestBody(t *testing.T) {
 			`{"messaging_product":"whatsapp","to":"+16505551234","biz_opaque_callback_data":"mark"}`,
 		},
 		{
-			"no recipient of ours", `{"to":"16505551234","recipient":"US.1"}`, "",
+			"the recipient is unchanged", `{"to":"16505551234","recipient":"US.1"}`, "",
 			`{"messaging_product":"whatsapp","to":"16505551234","recipient":"US.1","biz_opaque_callback_data":"mark"}`,
 		},
 		{
@@ -74,7 +74,7 @@ func TestBody(t *testing.T) {
 	}
 }
 
-// Body must not change the payload: it is kept and made into the next attempt's body.
+// Body must not change the payload, because the next attempt needs it.
 func TestBodyLeavesThePayload(t *testing.T) {
 	t.Parallel()
 	const text = `{"messaging_product":"whatsapp","to":"1","category":"utility"}`
@@ -84,13 +84,13 @@ func TestBodyLeavesThePayload(t *testing.T) {
 	}
 }
 
-// A Direct Send message lives at Meta until its deadline, so far as Meta lets it be said.
+// A Direct Send message expires at Meta at its deadline, within the limits of ttl_seconds.
 func TestBodyEndsWithTheDeadline(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		object string
 		left   time.Duration
-		want   string // behind messaging_product
+		want   string // after messaging_product
 	}{
 		{`{"category":"utility","type":"text"}`, time.Hour, `"type":"text","category":"utility","ttl_seconds":3600`},
 		{`{"category":"utility"}`, 61*time.Second - 1, `"category":"utility","ttl_seconds":60`},
@@ -107,7 +107,7 @@ func TestBodyEndsWithTheDeadline(t *testing.T) {
 		{`{"type":"text","text":{"body":"hi","category":"utility"}}`, time.Minute, `"type":"text","text":{"body":"hi","category":"utility"}`},
 		{`{"x":",\"category\":\"utility"}`, time.Minute, `"x":",\"category\":\"utility"`},
 	}
-	synctest.Test(t, func(t *testing.T) { // time stands still
+	synctest.Test(t, func(t *testing.T) { // time does not advance
 		for _, tt := range tests {
 			got := posted(t, tt.object, "", "", time.Now().Add(tt.left))
 			if want := `{"messaging_product":"whatsapp",` + tt.want + `}`; got != want {
@@ -136,7 +136,7 @@ func BenchmarkBody(b *testing.B) {
 	}
 }
 
-// Before format 2 of the records a message was stored in the order of its caller's members.
+// Before format 2 of the records, a message was stored with its members in the order of the request.
 func TestBodyOfAnOldMessage(t *testing.T) {
 	t.Parallel()
 	const head, mark = `{"messaging_product":"whatsapp","to":"+16505551234"`, `,"biz_opaque_callback_data":"mark"}`

@@ -14,8 +14,7 @@ import (
 	"sluice/internal/message"
 )
 
-// want holds the decision for every code that can come from sending, written down apart from
-// the catalogue.
+// want has the decision for every code that can come from sending. It is independent of the catalogue.
 var want = map[message.Kind][]int{
 	message.Throttled: {4, 17, 341, 613, 80007, 80008, 130429, 131056, 131208, 2494100},
 	message.Transient: {134101},
@@ -45,7 +44,7 @@ func TestEveryCodeIsClassified(t *testing.T) {
 			if e.Kind != kind {
 				t.Errorf("%d: kind %q, want %q", code, e.Kind, kind)
 			}
-			// Whatever the HTTP status: the code decides.
+			// The code decides, not the HTTP status.
 			for _, status := range []int{e.Status, 200, 400, 429, 500, 503} {
 				out := cloudapi.Classify(status, nil, graphError(code, ""))
 				if out.Kind != kind || out.Code != code || out.RetryAfter != e.RetryAfter || out.Err == nil {
@@ -59,13 +58,13 @@ func TestEveryCodeIsClassified(t *testing.T) {
 	}
 	for _, e := range cloudapi.Catalogue() {
 		if !seen[e.Code] {
-			t.Errorf("%s is in the catalogue and not in this test", e.Name())
+			t.Errorf("%s is in the catalogue but not in this test", e.Name())
 		}
 	}
 }
 
-// TestWhoseLimitWasHit: it is told of Meta's own codes alone.
-func TestWhoseLimitWasHit(t *testing.T) {
+// TestLimits: only Meta's own codes name the limit that was reached.
+func TestLimits(t *testing.T) {
 	t.Parallel()
 	limits := map[int]message.Limit{
 		130429: message.LimitNumber, 131056: message.LimitPair, 131057: message.LimitRest, 2494100: message.LimitRest,
@@ -101,8 +100,8 @@ func TestWhoseLimitWasHit(t *testing.T) {
 	}
 }
 
-// TestWhatAFailedStatusMeans: codes of numbers and templates hold as in an answer, and those of people
-// never do.
+// TestWhatAFailedStatusMeans: codes about numbers and templates hold them, as in an answer. Codes about recipients never
+// hold.
 func TestWhatAFailedStatusMeans(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[int]message.HoldOn{
@@ -113,12 +112,12 @@ func TestWhatAFailedStatusMeans(t *testing.T) {
 	} {
 		out := cloudapi.Reported(code)
 		if out.Hold != want || out.Unknown || cloudapi.Resendable(code) != (want != "") || out.Endless != (code == 132016) {
-			t.Errorf("%d: %+v, to be mended: %t", code, out, cloudapi.Resendable(code))
+			t.Errorf("%d: %+v, resendable: %t", code, out, cloudapi.Resendable(code))
 		}
 	}
-	for _, code := range []int{130429, 131000, 131016, 131056} { // they pass: worth sending again, and nothing is held
+	for _, code := range []int{130429, 131000, 131016, 131056} { // temporary faults: resendable, without a hold
 		if out := cloudapi.Reported(code); out.Hold != "" || out.Unknown || !cloudapi.Resendable(code) {
-			t.Errorf("%d: %+v, worth sending again: %t", code, out, cloudapi.Resendable(code))
+			t.Errorf("%d: %+v, resendable: %t", code, out, cloudapi.Resendable(code))
 		}
 	}
 	if out := cloudapi.Reported(987654); !out.Unknown || out.Hold != "" || !cloudapi.Resendable(987654) {
@@ -126,8 +125,7 @@ func TestWhatAFailedStatusMeans(t *testing.T) {
 	}
 }
 
-// TestWhatIsHeld: what must be mended first holds back the template's messages, or else all of
-// the number's.
+// TestWhatIsHeld: a fault that an operator must correct holds the template, or else the number.
 func TestWhatIsHeld(t *testing.T) {
 	t.Parallel()
 	templates := []int{132001, 132007, 132015, 132016, 132068, 132069, 134102, 141002}
@@ -166,7 +164,7 @@ func TestCatalogueIsComplete(t *testing.T) {
 	}
 }
 
-// Lists in circulation have these wrong.
+// Some lists on the Internet are wrong about these codes.
 func TestCommonMistakes(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -180,19 +178,19 @@ func TestCommonMistakes(t *testing.T) {
 		{131051, "Unsupported message type", message.Refused, cloudapi.ScopeMessage},                     // not an invalid phone number
 		{131043, "Message expired", message.Refused, cloudapi.ScopeMessage},                              // not an unapproved template
 		{132001, "Template does not exist", message.Held, cloudapi.ScopeTemplate},                        // that one is
-		{131052, "Media download error", message.Refused, cloudapi.ScopeMessage},                         // the person's media, not ours
+		{131052, "Media download error", message.Refused, cloudapi.ScopeMessage},                         // the media of the customer, not of the message
 		{131053, "Media upload error", message.Refused, cloudapi.ScopeMessage},                           //
 		{232, "API Permission", message.Held, cloudapi.ScopeNumber},                                      // not media
 		{10, "API Permission Denied", message.Held, cloudapi.ScopeNumber},                                // not the app's live mode
-		{368, "Temporarily blocked for policies violations", message.Held, cloudapi.ScopeNumber},         // not a person's block
+		{368, "Temporarily blocked for policies violations", message.Held, cloudapi.ScopeNumber},         // not a block by a recipient
 		{190, "Access token has expired", message.Held, cloudapi.ScopeNumber},                            //
-		{3, "API Method", message.Held, cloudapi.ScopeNumber},                                            // HTTP 500 and yet for good
+		{3, "API Method", message.Held, cloudapi.ScopeNumber},                                            // HTTP 500, but permanent
 		{131045, "Incorrect certificate", message.Held, cloudapi.ScopeNumber},                            // likewise
 		{134102, "Template unavailable", message.Held, cloudapi.ScopeTemplate},                           // likewise
-		{130429, "Rate limit hit", message.Throttled, cloudapi.ScopeNumber},                              // HTTP 400 and yet throttling
-		{131056, "(Business Account, Consumer Account) pair rate limit hit", message.Throttled, "pair"},  // likewise, and no one else's
-		{131048, "Spam rate limit hit", message.Held, cloudapi.ScopeNumber},                              // the number
-		{131049, "Meta chose not to deliver", message.Refused, cloudapi.ScopeRecipient},                  // the person
+		{130429, "Rate limit hit", message.Throttled, cloudapi.ScopeNumber},                              // HTTP 400, but throttling
+		{131056, "(Business Account, Consumer Account) pair rate limit hit", message.Throttled, "pair"},  // likewise, for this pair only
+		{131048, "Spam rate limit hit", message.Held, cloudapi.ScopeNumber},                              // about the number
+		{131049, "Meta chose not to deliver", message.Refused, cloudapi.ScopeRecipient},                  // about the recipient
 		{131057, "Account in maintenance mode", message.ServerError, cloudapi.ScopeNumber},
 		{131063, "Marketing templates disabled on Cloud API", message.Refused, cloudapi.ScopeMessage}, //
 		{132015, "Template is paused", message.Held, cloudapi.ScopeTemplate},                          //
@@ -280,7 +278,7 @@ func TestAccepted(t *testing.T) {
 		{"held for quality", 200, `{"messages":[{"id":"` + id + `","message_status":"held_for_quality_assessment"}]}`, id, "held_for_quality_assessment"},
 		{"paused", 200, `{"messages":[{"id":"` + id + `","message_status":"paused"}]}`, id, "paused"},
 		{"a status of another type", 200, `{"messages":[{"message_status":[1],"id":"` + id + `"}]}`, id, ""},
-		{"a status that is none", 200, `{"messages":[{"message_status":"Call +16505551234","id":"` + id + `"}]}`, id, ""},
+		{"a status of another form", 200, `{"messages":[{"message_status":"Call +16505551234","id":"` + id + `"}]}`, id, ""},
 		{"odd neighbours", 200, `{"contacts":"none","error":null,"messages":[{"id":"` + id + `"},7]}`, id, ""},
 		{"another id", 200, `{"messages":[{"id":"gBEGkYiEB1VXAglK1ZEqA1YKPrU"}]}`, "", "wamid_unreadable"},
 		{"control characters", 200, `{"messages":[{"id":"wamid.AA\nBB"}]}`, "", "wamid_unreadable"},
@@ -294,8 +292,8 @@ func TestAccepted(t *testing.T) {
 	}
 }
 
-// TestTwoHundredProvesNothing: a 2xx that names no message is a doubt, whoever gave it, and the outcome
-// tells who. After several in a row the number is held.
+// TestTwoHundredProvesNothing: after a 2xx without a message id the message is in doubt. The outcome describes the
+// server that answered. After several in a row the number is held.
 func TestTwoHundredProvesNothing(t *testing.T) {
 	t.Parallel()
 	metas := http.Header{"Facebook-Api-Version": {"v25.0"}, "Content-Type": {"application/json"}}
@@ -308,23 +306,23 @@ func TestTwoHundredProvesNothing(t *testing.T) {
 		for _, status := range []int{200, 201, 204} {
 			reason := fmt.Sprint("http ", status)
 			if out := cloudapi.Classify(status, metas, []byte(body)); out.Kind != message.NoAnswer || out.Reason != reason || out.Hold != message.HoldNumber || out.HasCode() {
-				t.Errorf("%s of Meta's, %d: %+v", name, status, out)
+				t.Errorf("%s from Meta, %d: %+v", name, status, out)
 			}
 			out := cloudapi.Classify(status, proxys, []byte(body))
 			if out.Kind != message.ServerError || out.Reason != reason || out.Hold != message.HoldNumber || out.HasCode() {
-				t.Errorf("%s of a proxy's, %d: %+v", name, status, out)
+				t.Errorf("%s from a proxy, %d: %+v", name, status, out)
 			}
 			for _, text := range []string{out.Detail.Message, out.Err.Error()} {
 				if !strings.Contains(text, reason[5:]) || !strings.Contains(text, `text/html; charset=utf-8`) || !strings.Contains(text, "nginx") ||
 					strings.Contains(text, "\x1b") || len(text) > 400 {
-					t.Errorf("%s of a proxy's: who answered is told as %q", name, text)
+					t.Errorf("%s from a proxy: the server is described as %q", name, text)
 				}
 			}
 		}
 	}
 }
 
-// TestWhatMetaSaidIsKept: its words come with the outcome, fit to be shown.
+// TestWhatMetaSaidIsKept: the outcome has Meta's texts in a form that can be shown.
 func TestWhatMetaSaidIsKept(t *testing.T) {
 	t.Parallel()
 	const answer = `{"error":{"message":"(#131030) Recipient +1 (650) 555-1234 is not in the list","type":"OAuthException","code":131030,"error_subcode":2655007,
@@ -347,7 +345,7 @@ func TestWhatMetaSaidIsKept(t *testing.T) {
 		"only words for the user":       `{"error":{"code":1,"error_user_msg":"it failed"}}`,
 		"only a title for the user":     `{"error":{"code":1,"error_user_title":"it failed"}}`,
 		"no code":                       `{"error":{"message":"it failed"}}`,
-		"a trace that is none is none":  `{"error":{"code":1,"message":"it failed","fbtrace_id":"+16505551234 said"}}`,
+		"a trace of another form":       `{"error":{"code":1,"message":"it failed","fbtrace_id":"+16505551234 said"}}`,
 		"a message that is cut in half": `{"error":{"code":1,"message":"it failed","details":"` + "\xff" + `"}}`,
 	} {
 		d := cloudapi.Classify(400, nil, []byte(body)).Detail
@@ -392,8 +390,8 @@ func TestRetryAfter(t *testing.T) {
 	}{
 		{"own delay", 400, graphError(130429, ""), nil, time.Second},
 		{"seconds", 400, graphError(130429, ""), map[string]string{"Retry-After": "7"}, 7 * time.Second},
-		{"shorter than ours", 400, graphError(4, ""), map[string]string{"Retry-After": "7"}, 7 * time.Second},
-		{"shorter than a recipient's", 400, graphError(131056, ""), map[string]string{"Retry-After": "1"}, 6 * time.Second},
+		{"shorter than the default", 400, graphError(4, ""), map[string]string{"Retry-After": "7"}, 7 * time.Second},
+		{"shorter than for a pair", 400, graphError(131056, ""), map[string]string{"Retry-After": "1"}, 6 * time.Second},
 		{"date in the past", 400, graphError(130429, ""), map[string]string{"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, time.Second},
 		{"date far ahead", 400, graphError(130429, ""), map[string]string{"Retry-After": "Fri, 21 Oct 2411 07:28:00 GMT"}, time.Hour},
 		{"negative", 400, graphError(130429, ""), map[string]string{"Retry-After": "-7"}, time.Second},
@@ -419,19 +417,19 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// Meta's texts quote what was sent, so what is logged of an outcome must not quote them.
+// Meta's texts quote requests, so the error of an outcome, which is logged, must not quote them.
 func TestAnswersTextsStayOut(t *testing.T) {
 	t.Parallel()
 	const canary = "+16505551234 said hello"
 	for _, body := range [][]byte{graphError(131009, canary), graphError(999999, canary), []byte(canary)} {
 		out := cloudapi.Classify(400, nil, body)
-		mustNotTell(t, out, "16505551234", "hello")
+		mustNotHave(t, out, "16505551234", "hello")
 	}
 	out := cloudapi.Classify(400, nil, []byte(`{"error":{"code":100,"fbtrace_id":"`+canary+`"}}`))
-	mustNotTell(t, out, "16505551234", "hello")
+	mustNotHave(t, out, "16505551234", "hello")
 }
 
-// graphError is an answer in Meta's shape.
+// graphError returns an error answer in Meta's form.
 func graphError(code int, text string) []byte {
 	b, err := json.Marshal(map[string]any{"error": map[string]any{
 		"message": "(#" + fmt.Sprint(code) + ") " + text, "type": "OAuthException", "code": code,
@@ -443,7 +441,7 @@ func graphError(code int, text string) []byte {
 	return b
 }
 
-// TestPasses: the codes of faults that pass, among them those that Meta also reports by webhook.
+// TestPasses: the codes of temporary faults, with those that Meta also reports by webhook.
 func TestPasses(t *testing.T) {
 	t.Parallel()
 	for kind, codes := range want {
@@ -455,6 +453,6 @@ func TestPasses(t *testing.T) {
 		}
 	}
 	if cloudapi.Passes(987654) {
-		t.Error("a code that nobody knows passes")
+		t.Error("an unknown code is temporary")
 	}
 }

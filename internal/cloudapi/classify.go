@@ -14,31 +14,31 @@ import (
 	"sluice/internal/message"
 )
 
-// maxRetryAfter bounds what we believe of a header.
+// maxRetryAfter is the maximum wait that a header can ask for.
 const maxRetryAfter = time.Hour
 
-// idLetters are those of base64, in both its alphabets.
+// idLetters are the characters of both alphabets of base64.
 const idLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_-"
 
-// ValidWAMID reports whether s has the form of Meta's message ids. Nothing else is taken for
-// one, whether in an answer or in a webhook: keys are made of it.
+// ValidWAMID reports whether s has the form of Meta's message ids. Answers and webhooks with other ids are treated
+// as if they had none, because Redis keys are made of the ids.
 func ValidWAMID(s string) bool {
 	rest, ok := strings.CutPrefix(s, "wamid.")
 	return ok && rest != "" && len(rest) <= 512 && strings.Trim(rest, idLetters) == ""
 }
 
-// Classify says what a complete answer from the Graph API means for the attempt. Meta's
-// error.code decides, through the catalogue. The HTTP status decides only where there is no
-// code we know, and texts never do: they are translated.
+// Classify returns the outcome of an attempt with a complete answer of the Graph API. Meta's error.code decides,
+// through the catalogue. The HTTP status decides only if there is no known code. Texts never decide, because they
+// are translated.
 //
-// Only an answer that names the message proves that Meta took it. A message id of another form than
-// Meta documents is Accepted without a WAMID: webhooks will bring it.
+// Only an answer with a message id proves that Meta accepted the message. With a message id of an undocumented
+// form the outcome is Accepted without a WAMID: a webhook will have it.
 func Classify(status int, header http.Header, body []byte) message.Outcome {
 	out, _ := classify(status, header, body)
 	return out
 }
 
-// classify also returns the entry that decided; it is zero when Accepted.
+// classify also returns the entry that decided. It is zero when the outcome is Accepted.
 func classify(status int, header http.Header, body []byte) (message.Outcome, Entry) {
 	a := readAnswer(body)
 	switch {
@@ -62,22 +62,22 @@ func classify(status int, header http.Header, body []byte) (message.Outcome, Ent
 	case status >= 500 || status == http.StatusRequestTimeout:
 		e = gatewayError
 	}
-	who := answered(status, header)
+	server := answeredBy(status, header)
 	out := message.Outcome{
 		Kind:       e.Kind,
 		Limit:      limitOf(e),
 		Hold:       holdOn(e),
 		RetryAfter: retryAfter(e, header),
 		Reason:     "http " + strconv.Itoa(status),
-		Detail:     message.ErrorDetail{Message: who},
-		Err:        errors.New("answer without a Graph error code: " + who),
+		Detail:     message.ErrorDetail{Message: server},
+		Err:        errors.New("answer without a Graph error code: " + server),
 	}
 	if a.err != nil {
 		out.Detail = shown(a.err.detail)
-		out.Detail.Message = strings.TrimSuffix(who+": "+out.Detail.Message, ": ")
+		out.Detail.Message = strings.TrimSuffix(server+": "+out.Detail.Message, ": ")
 	}
 	if success(status) {
-		out.Hold = message.HoldNumber // when several come in a row
+		out.Hold = message.HoldNumber // after several in a row
 	}
 	return out, e
 }
@@ -85,8 +85,8 @@ func classify(status int, header http.Header, body []byte) (message.Outcome, Ent
 // statusWord is the form of Meta's message_status.
 var statusWord = regexp.MustCompile(`^[a-z_]{1,40}$`)
 
-// statusReason is the reason that a record gives for a message_status of Meta's; empty for accepted,
-// which the state says.
+// statusReason returns the reason in a record for a message_status. It is empty for accepted, because the state
+// says that.
 func statusReason(status string) string {
 	if status == "accepted" || !statusWord.MatchString(status) {
 		return ""
@@ -94,7 +94,7 @@ func statusReason(status string) string {
 	return status
 }
 
-// refused is the outcome of an answer with a Graph error code.
+// refused returns the outcome of an answer with a Graph error code.
 func refused(status int, header http.Header, g graphError) (message.Outcome, Entry) {
 	e, known := lookup(g.code, g.subcode)
 	if !known {
@@ -107,7 +107,7 @@ func refused(status int, header http.Header, g graphError) (message.Outcome, Ent
 	detail := shown(g.detail)
 	text := fmt.Sprintf("graph error %d: %s (HTTP %d", g.code, e.Title, status)
 	if detail.Trace != "" {
-		text += ", fbtrace_id " + detail.Trace // what Meta's support asks for
+		text += ", fbtrace_id " + detail.Trace // Meta's support asks for it
 	}
 	return message.Outcome{
 		Kind:       e.Kind,
@@ -124,8 +124,8 @@ func refused(status int, header http.Header, g graphError) (message.Outcome, Ent
 }
 
 const (
-	maintenance = 131057  // the code of an account whose throughput is being raised, for example
-	moving      = 2494100 // the code of a number that is being moved or registered
+	maintenance = 131057  // an account in maintenance, for example while its throughput is being raised
+	moving      = 2494100 // a number that is being moved or registered
 )
 
 func limitOf(e Entry) message.Limit {
@@ -153,10 +153,10 @@ func holdOn(e Entry) message.HoldOn {
 	case e.Scope == ScopeNumber:
 		return message.HoldNumber
 	}
-	return "" // what is about less than a number holds no number
+	return "" // an error of a narrower scope must not hold the number
 }
 
-// unlisted is what a code that is not in the catalogue is taken for.
+// unlisted returns the entry for a code that is not in the catalogue.
 func unlisted(status int, transient bool) Entry {
 	switch {
 	case status == http.StatusTooManyRequests:
@@ -173,10 +173,9 @@ func unlisted(status int, transient bool) Entry {
 
 func success(status int) bool { return status >= 200 && status < 300 }
 
-// retryAfter is the entry's own delay, or what the headers ask for if that is longer, or if it is about
-// the app, the token or the account. Headers
-// are asked only about throttling. Meta does not document Retry-After, but a gateway may send
-// it; of the usage header see
+// retryAfter returns the minimum wait before the next attempt: the delay of the entry, or that of the headers if it
+// is longer. For limits of an app, a token or an account the headers decide, even if they ask for less. Headers count
+// only for throttling. Meta does not document Retry-After, but a gateway may send it. For the usage header see
 // https://developers.facebook.com/docs/graph-api/overview/rate-limiting/
 func retryAfter(e Entry, header http.Header) time.Duration {
 	d := e.RetryAfter
@@ -187,13 +186,13 @@ func retryAfter(e Entry, header http.Header) time.Duration {
 	if e.Scope != ScopeApp {
 		return max(d, asked)
 	}
-	// The usage header tells of management calls. A number that is too fast (130429), or too
-	// fast for one recipient (131056), must not wait for those.
+	// The usage header is about management calls. Limits of a number (130429) and of a pair (131056) must not
+	// wait for those.
 	asked = max(asked, min(regainAccess(header.Get("X-Business-Use-Case-Usage")), maxRetryAfter))
-	return cmp.Or(asked, d) // a shorter time than ours is believed too
+	return cmp.Or(asked, d)
 }
 
-// parseRetryAfter reads both forms of the header: seconds and a date. 0: neither.
+// parseRetryAfter parses both forms of the header: seconds and a date. It returns 0 for other values.
 func parseRetryAfter(s string) time.Duration {
 	if seconds, err := strconv.ParseUint(s, 10, 31); err == nil {
 		return time.Duration(seconds) * time.Second
@@ -204,8 +203,7 @@ func parseRetryAfter(s string) time.Duration {
 	return 0
 }
 
-// regainAccess returns the longest estimated_time_to_regain_access in the header. It is in
-// minutes.
+// regainAccess returns the longest estimated_time_to_regain_access in the header, which has minutes.
 func regainAccess(s string) time.Duration {
 	var usage map[string][]struct {
 		Minutes float64 `json:"estimated_time_to_regain_access"`

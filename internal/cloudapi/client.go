@@ -1,6 +1,6 @@
-// Package cloudapi is the only package that speaks Meta's API: it sends messages to the
-// WhatsApp Cloud API, decides the outcome of each attempt, knows Meta's error codes, and
-// reads Meta's webhooks.
+// Package cloudapi is the client of Meta's WhatsApp Cloud API. It sends messages and decides the outcome of each
+// attempt, has the catalogue of Meta's error codes, and verifies and parses Meta's webhooks. No other package uses
+// Meta's formats, except content for the message object.
 package cloudapi
 
 import (
@@ -24,7 +24,7 @@ import (
 	"sluice/internal/message"
 )
 
-// What Options default to.
+// Defaults of Options.
 const (
 	DefaultBaseURL = "https://graph.facebook.com"
 	DefaultVersion = "v25.0"
@@ -34,13 +34,13 @@ const (
 const (
 	dialTimeout = 3 * time.Second
 	idleTimeout = 90 * time.Second
-	// maxConns carries 1,000 messages a second at an answer time of 500 ms.
+	// maxConns is enough for 1,000 messages per second if Meta answers after 500 ms.
 	maxConns = 512
-	// maxAttempts lets as many attempts again be recorded while all connections are in use. With maxConns alone each
-	// attempt begins when one connection becomes free, so few of them share a round trip to Redis: twice the commands
-	// for a message.
+	// maxAttempts is larger than maxConns, so that further attempts can be recorded while all connections are in
+	// use. With maxConns, attempts would begin one by one as connections become free. Few of them would share a
+	// round trip to Redis, and a message would need twice as many commands.
 	maxAttempts = 2 * maxConns
-	// maxAnswer is the most we read of an answer; Meta's are below 2 KiB.
+	// maxAnswer is the maximum size of an answer. Meta's answers have less than 2 KiB.
 	maxAnswer = 1 << 20
 )
 
@@ -48,22 +48,22 @@ const (
 type Options struct {
 	BaseURL    string                              // default DefaultBaseURL; a trailing slash does not matter
 	Version    string                              // Graph API version, default DefaultVersion
-	Token      func(number string) (string, error) // access token of a phone number id; required, asked before every request
-	Timeout    time.Duration                       // of a whole attempt, dialling included; default DefaultTimeout
-	Registerer prometheus.Registerer               // nil: the metrics are kept but not registered
+	Token      func(number string) (string, error) // returns the access token of a phone number id; required, called before every request
+	Timeout    time.Duration                       // of a whole attempt with its connection; default DefaultTimeout
+	Registerer prometheus.Registerer               // nil: the metrics are not registered
 }
 
-// Client sends messages. It is safe for concurrent use and repeats nothing by itself.
+// Client sends messages. It never retries. It is safe for concurrent use.
 type Client struct {
 	base      string
 	token     func(string) (string, error)
 	timeout   time.Duration
 	transport *http.Transport
-	places    chan struct{} // one for each attempt between Reserve and Release
+	attempts  chan struct{} // has one element for each attempt between Reserve and Release
 	metrics   *metrics
 }
 
-// NewClient returns a client. It opens no connection yet.
+// NewClient returns a client. It opens no connections.
 func NewClient(o Options) *Client {
 	return &Client{
 		base:    strings.TrimRight(cmp.Or(o.BaseURL, DefaultBaseURL), "/") + "/" + cmp.Or(o.Version, DefaultVersion) + "/",
@@ -80,12 +80,12 @@ func NewClient(o Options) *Client {
 			IdleConnTimeout:        idleTimeout,
 			MaxResponseHeaderBytes: 64 << 10,
 			DisableCompression:     true,
-			// HTTP/1.1 only: there a lost connection leaves one message in doubt. Over HTTP/2 a
-			// single reset, or a server going away, would leave every message on it in doubt.
+			// HTTP/1.1 only: a lost connection leaves one message in doubt. With HTTP/2 it would leave all
+			// messages of the connection in doubt.
 			Protocols: http1(),
 		},
-		places:  make(chan struct{}, maxAttempts),
-		metrics: newMetrics(o.Registerer),
+		attempts: make(chan struct{}, maxAttempts),
+		metrics:  newMetrics(o.Registerer),
 	}
 }
 
@@ -95,40 +95,39 @@ func http1() *http.Protocols {
 	return &p
 }
 
-// Close closes the idle connections. Requests under way are not touched.
+// Close closes the idle connections. It does not interrupt running requests.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
 
-// Reserve blocks until an attempt may begin, and returns how long it waited: not more attempts are under way than
-// will soon get a connection. The caller calls Release after Send. An attempt whose connection comes late
-// asks for another slot: see Send's ready.
+// Reserve blocks until an attempt may begin, and returns how long it waited. It limits the attempts to those that
+// will soon get a connection. The caller must call Release after Send. If the connection still comes late, ready of
+// Send can wait for another slot.
 func (c *Client) Reserve(ctx context.Context) (time.Duration, error) {
 	select {
-	case c.places <- struct{}{}:
+	case c.attempts <- struct{}{}:
 		return 0, nil
 	default:
 	}
 	start := time.Now()
 	select {
-	case c.places <- struct{}{}:
+	case c.attempts <- struct{}{}:
 		return time.Since(start), nil
 	case <-ctx.Done():
 		return time.Since(start), context.Cause(ctx)
 	}
 }
 
-// Release ends what Reserve began.
-func (c *Client) Release() { <-c.places }
+// Release ends the reservation of an attempt.
+func (c *Client) Release() { <-c.attempts }
 
-// Send makes one attempt to hand a message to Meta: one POST of body, as Body made it, to
-// /{version}/{number}/messages. It gets a connection, calls ready, and then writes the request at once.
-// Ready blocks until the request may be written; when it returns an error nothing is written. Nil: it
-// may be written as soon as there is a connection. Send blocks until there is an outcome: at most
-// Options.Timeout, and as long as ready takes.
+// Send makes one attempt to send a message: one POST of body (see Body) to /{version}/{number}/messages. It gets a
+// connection, calls ready, and then writes the request at once. ready blocks until the request may be written. If it
+// returns an error, nothing is written. If ready is nil, Send writes the request as soon as it has a connection. Send
+// blocks for at most Options.Timeout, and for the time of ready.
 //
-// The outcome follows only from what was seen. Without a connection, and without ready's consent, nothing
-// can have left: Transient. With both, whatever ends the attempt before a complete answer is NoAnswer, and
-// that includes ctx: a caller that would rather wait for an answer than be in doubt when it
-// has to stop passes a context that outlives the stop. A complete answer is for Classify.
+// Without a connection, or after an error of ready, nothing has left this machine: the outcome is Transient. After
+// that, everything that ends the attempt before a complete answer is NoAnswer, also the end of ctx. To get an answer
+// instead of an in-doubt message at a stop, pass a context that the stop does not end. Classify decides about a
+// complete answer.
 func (c *Client) Send(ctx context.Context, number string, body []byte, ready func() error) message.Outcome {
 	token, err := c.tokenOf(number)
 	if err != nil {
@@ -139,7 +138,7 @@ func (c *Client) Send(ctx context.Context, number string, body []byte, ready fun
 	start := time.Now()
 	out, code := c.post(ctx, number, token, body, &g)
 	if g.refused != nil {
-		return out // it was no request
+		return out // no request was made
 	}
 	c.metrics.observe(out.Kind, time.Since(start)-g.waited)
 	if out.Kind != message.Accepted {
@@ -148,7 +147,7 @@ func (c *Client) Send(ctx context.Context, number string, body []byte, ready fun
 	return out
 }
 
-// gate lets a request out once it has a connection. The goroutine that makes the request calls it.
+// gate delays a request that has a connection until ready returns. The goroutine of the request calls it.
 type gate struct {
 	ready   func() error
 	opened  bool // the request may have been written
@@ -156,8 +155,8 @@ type gate struct {
 	waited  time.Duration
 }
 
-// connected blocks until the request may be written, or makes sure that it cannot be: net/http has no
-// way to take a request back at this point, but nothing leaves by a connection that is closed.
+// connected blocks until the request may be written. If it may not, connected closes the connection, because
+// net/http cannot cancel a request at this point.
 func (g *gate) connected(conn net.Conn) {
 	start := time.Now()
 	if g.ready != nil {
@@ -171,7 +170,8 @@ func (g *gate) connected(conn net.Conn) {
 	g.opened = true
 }
 
-// tokenOf refuses what could change the request's path or its headers.
+// tokenOf returns the access token of a number. It returns an error for values that could change the path or the
+// headers of the request.
 func (c *Client) tokenOf(number string) (string, error) {
 	if !message.IsNumberID(number) {
 		return "", errors.New("not a phone number id")
@@ -184,12 +184,12 @@ func (c *Client) tokenOf(number string) (string, error) {
 		return "", errors.New("access token is empty")
 	}
 	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", errors.New("access token holds a blank or a control character")
+		return "", errors.New("access token has a blank or a control character")
 	}
 	return token, nil
 }
 
-// post also returns the code to count the outcome under, when it is not Accepted.
+// post makes the request. It also returns the label for the metric of errors, unless the outcome is Accepted.
 func (c *Client) post(ctx context.Context, number, token string, body []byte, g *gate) (message.Outcome, string) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -200,9 +200,9 @@ func (c *Client) post(ctx context.Context, number, token string, body []byte, g 
 	if err != nil {
 		return message.Outcome{Kind: message.Held, Hold: message.HoldNumber, Reason: "base_url", Err: errors.New("graph base URL cannot be used")}, "other"
 	}
-	// Two things would make Go repeat a POST by itself when a reused connection dies: an
-	// Idempotency-Key header, which therefore must never be added, and GetBody. And RoundTrip,
-	// unlike http.Client, follows no redirect: a 307 would be followed with the body.
+	// net/http retries a POST by itself when a reused connection dies, if the request has GetBody or the header
+	// Idempotency-Key. So both must be absent. http.Client would follow a redirect 307 with the body, and RoundTrip
+	// does not.
 	req.GetBody = nil
 	req.Header.Set("Authorization", "Bearer "+token)
 	req.Header.Set("Content-Type", "application/json")
@@ -220,16 +220,16 @@ func (c *Client) post(ctx context.Context, number, token string, body []byte, g 
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil { // whatever the status: only a whole answer proves anything
+	if err != nil { // an incomplete answer proves nothing, whatever its status
 		return noAnswer(ctx, err), "other"
 	}
 	out, entry := classify(resp.StatusCode, resp.Header, answer)
 	return out, entry.Name()
 }
 
-// notSent is the outcome when no connection was had.
+// notSent returns the outcome of an attempt that got no connection.
 func notSent(ctx context.Context, err error) message.Outcome {
-	reason := "tls" // all that can fail once there is a TCP connection
+	reason := "tls" // only TLS can fail after the TCP connection
 	if ctx.Err() != nil {
 		reason = "no_connection"
 		err = ctx.Err()
@@ -241,9 +241,9 @@ func notSent(ctx context.Context, err error) message.Outcome {
 	return message.Outcome{Kind: message.Transient, Reason: reason, Err: scrub(err)}
 }
 
-// noAnswer is the outcome when there was a connection and no complete answer.
+// noAnswer returns the outcome of an attempt that got a connection but no complete answer.
 func noAnswer(ctx context.Context, err error) message.Outcome {
-	reason := "cut" // the connection ended, or what came was not HTTP
+	reason := "cut" // the connection ended, or the answer was not HTTP
 	if ctx.Err() != nil {
 		reason = "timeout"
 		if errors.Is(ctx.Err(), context.Canceled) {
@@ -256,11 +256,11 @@ func noAnswer(ctx context.Context, err error) message.Outcome {
 	return message.Outcome{Kind: message.NoAnswer, Reason: reason, Err: scrub(err)}
 }
 
-// scrub is plain for calls of the Graph API.
+// scrub returns plain(err) as an error of the Graph API.
 func scrub(err error) error { return fmt.Errorf("graph: %w", plain(err)) }
 
-// plain lets the text of an error through only where it cannot quote what was sent or
-// received: net/http puts malformed answers into its errors. Of others only the type is told.
+// plain returns err if its text cannot have parts of a request or an answer, and otherwise an error with its type
+// only: net/http puts malformed answers into its errors.
 func plain(err error) error {
 	_, dns := errors.AsType[*net.DNSError](err)
 	_, op := errors.AsType[*net.OpError](err)

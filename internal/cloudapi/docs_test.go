@@ -12,7 +12,7 @@ import (
 	"sluice/internal/message"
 )
 
-// docs/errors.md is the catalogue, written out for operators.
+// docs/errors.md is the catalogue for operators.
 func TestErrorsPage(t *testing.T) {
 	t.Parallel()
 	golden.File(t, filepath.Join("..", "..", "docs", "errors.md"), []byte(errorsPage()))
@@ -20,33 +20,33 @@ func TestErrorsPage(t *testing.T) {
 
 const errorsHead = `# Error codes
 
-<!-- Made from internal/cloudapi/codes.go by: make docs -->
+<!-- Made from internal/cloudapi/codes*.go by: make docs -->
 
-What Meta answers when it does not take a message, and what it reports later in a ` + "`failed`" + ` webhook. Codes and titles are
-[Meta's](https://developers.facebook.com/documentation/business-messaging/whatsapp/support/error-codes); the meanings are in our words. Sluice
-goes by the code alone: the HTTP status misleads (throttling comes as 400, a missing permission as 500), and the texts are translated.
+The codes with which Meta refuses a message, or reports later by webhook that it ` + "`failed`" + `. Codes and titles are
+[Meta's](https://developers.facebook.com/documentation/business-messaging/whatsapp/support/error-codes). Only the code decides what Sluice
+does. The HTTP status is misleading (400 for throttling, 500 for a missing permission), and Meta translates the texts.
 
-What Sluice does is one of these:
+Sluice does one of these:
 
-| | what happens to the message | did Meta take it? |
+| | what happens to the message | did Meta accept it? |
 | --- | --- | --- |
-| **Slows down** | Sluice sends it again later, and the number more slowly. | no |
-| **Retries** | Sluice sends it again after a wait. | no |
-| **Holds** | Sluice holds everything of the number or of the template, in order. After a while it tries with a few messages. Deadlines still apply. | no |
-| **Rejects** | It becomes ` + "`rejected`" + `. To send it again would bring the same answer. | no |
+| **Slows down** | Sluice retries it later, and lowers the rate of the number. | no |
+| **Retries** | Sluice retries it after a wait. | no |
+| **Holds** | Sluice holds all messages of the number or the template, in order. After a while it tries again with a few of them. Deadlines still apply. | no |
+| **Rejects** | It becomes ` + "`rejected`" + `. A retry would get the same answer. | no |
 | **Dead-letters** | It becomes ` + "`dead`" + ` and keeps its content: an operator can [replay it](console.md#dead-letters). Five such answers in a row hold the number or the template. | no |
-| **Waits for a status** | It is ` + "`in_doubt`" + ` until a webhook decides. Without one Sluice sends it again after a wait. | unknown |
+| **Waits for a status** | It is ` + "`in_doubt`" + ` until a webhook decides. Without one Sluice retries it after a wait. | unknown |
 
-A wait grows from one attempt to the next and is never shorter than the time given here. If Meta reports a code by webhook after it took the message, the
-message becomes ` + "`failed`" + `, with the code in its timeline. If that is the first status of the message, its content is kept, and an operator can
+A wait grows with each attempt. It is never shorter than the time given here. If Meta accepts a message and then reports a code by webhook, the
+message becomes ` + "`failed`" + `, with the code in its timeline. If that is the first status of the message, Sluice keeps the content, and an operator can
 [send it again](console.md#send-again). With a code of **Holds**, and with the temporary codes %s, it becomes ` + "`dead`" + ` with the reason
-` + "`refused_later`" + ` instead: it was not delivered, its content is kept, and an operator can [replay it](console.md#dead-letters) while it is of use.
+` + "`refused_later`" + ` instead: it was not delivered, Sluice keeps the content, and an operator can [replay it](console.md#dead-letters) while it is useful.
 Sluice does not replay it by itself.
 
-The ` + "`error`" + ` of a record, of its events and of ` + "`sluice explain`" + ` has Meta's own words: ` + "`message`" + `, ` + "`details`" + `, ` + "`error_subcode`" + ` and ` + "`fbtrace_id`" + `,
-cut to some hundred characters, with masked phone numbers. For an unknown code they are the only information. They are in no log.
+The ` + "`error`" + ` of a record, of its events and of ` + "`sluice explain`" + ` has Meta's own texts: ` + "`message`" + `, ` + "`details`" + `, ` + "`error_subcode`" + ` and ` + "`fbtrace_id`" + `,
+cut to some hundred characters, with masked phone numbers. For an unknown code they are the only information. Logs do not have them.
 
-Several lists on the internet explain codes wrongly. Where a wrong meaning is common, it is named here.
+Some lists on the Internet explain codes wrongly. Where a wrong meaning is common, the meaning below says so.
 
 ## Codes
 
@@ -57,7 +57,7 @@ Several lists on the internet explain codes wrongly. Where a wrong meaning is co
 const errorsFallbacks = `
 ## Answers without a code from the table
 
-Only for these answers the HTTP status decides.
+For these answers the HTTP status decides.
 
 | answer | meaning | what Sluice does | what you do |
 | --- | --- | --- | --- |
@@ -68,10 +68,10 @@ const errorsTail = `
 
 | what happened | reason in the log | what Sluice does |
 | --- | --- | --- |
-| There was no connection: the name was not found, the connection was refused, TLS failed, or none was free in time | ` + "`dns`, `dial`, `tls`, `no_connection`" + ` | **Retries**: nothing can have left |
-| The request left, and no complete answer came, whatever its HTTP status | ` + "`timeout`, `reset`, `cut`, `cancelled`" + ` | **Waits for a status**; without one the class of the message decides |
-| Meta took the message (2xx), and its id has another form than Meta documents | ` + "`wamid_unreadable`" + ` | Takes Meta's id from the webhooks |
-| There is no usable access token for the number, or no usable base URL | ` + "`token`, `base_url`" + ` | **Holds** the number's messages; nothing was sent |
+| There was no connection: the name was not found, the connection was refused, TLS failed, or no connection was free in time | ` + "`dns`, `dial`, `tls`, `no_connection`" + ` | **Retries**: nothing was sent |
+| The request was sent, and no complete answer came | ` + "`timeout`, `reset`, `cut`, `cancelled`" + ` | **Waits for a status**; without one the class of the message decides |
+| Meta accepted the message (2xx), and its id has an undocumented form | ` + "`wamid_unreadable`" + ` | Gets Meta's id from the webhooks |
+| The number has no usable access token, or the base URL is not valid | ` + "`token`, `base_url`" + ` | **Holds** the messages of the number; nothing was sent |
 `
 
 func errorsPage() string {
@@ -88,7 +88,7 @@ func errorsPage() string {
 	return b.String()
 }
 
-// passing names the codes that Meta also reports by webhook, of faults that pass.
+// passing returns the names of the codes of temporary faults that Meta also reports by webhook.
 func passing() (names []string) {
 	for _, e := range cloudapi.Catalogue() {
 		if e.From == cloudapi.FromBoth && cloudapi.Passes(e.Code) {
@@ -98,13 +98,13 @@ func passing() (names []string) {
 	return names
 }
 
-// action says what Sluice does about an entry.
+// action returns what Sluice does about an entry.
 func action(e cloudapi.Entry) string {
 	switch e.From {
 	case cloudapi.FromWebhook:
 		return "Ends the message as `failed`"
 	case cloudapi.FromInbound:
-		return "Passes it on in the inbound event"
+		return "Publishes it in the inbound event"
 	}
 	wait := ""
 	if e.RetryAfter > 0 {
@@ -119,7 +119,7 @@ func action(e cloudapi.Entry) string {
 	case message.Transient:
 		return "**Retries**" + wait
 	case message.Held:
-		return "**Holds** the " + string(e.Scope) + "'s messages" + wait
+		return "**Holds** the messages of the " + string(e.Scope) + wait
 	case message.Refused:
 		if e.Code == cloudapi.NoCode {
 			return "**Dead-letters**"
@@ -131,7 +131,7 @@ func action(e cloudapi.Entry) string {
 	return "**Waits for a status**"
 }
 
-// words writes a whole number of hours, minutes or seconds.
+// words returns a duration as a whole number of hours, minutes or seconds.
 func words(d time.Duration) string {
 	n, unit := int(d/time.Second), "second"
 	if d%time.Hour == 0 {

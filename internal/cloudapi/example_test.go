@@ -3,12 +3,13 @@ package cloudapi_test
 import (
 	"fmt"
 	"net/http"
+	"time"
 
 	"sluice/internal/cloudapi"
 	"sluice/internal/message"
 )
 
-// Meta returns the marker of an attempt in its statuses. A marker with another environment or another key is not ours.
+// Meta returns the marker of an attempt in its statuses. Parse refuses a marker of another environment or another key.
 func ExampleMarks() {
 	prod := cloudapi.NewMarks("prod", []byte("a marker key"))
 	marker := prod.Make(message.NewID("106540352242922", "order-1001"), 1, 1763820424512)
@@ -25,7 +26,7 @@ func ExampleMarks() {
 	// false
 }
 
-// Meta's error code decides what an answer means. An answer that is not from Meta proves nothing.
+// Meta's error code decides the outcome of an attempt. An answer that is not from Meta proves nothing.
 func ExampleClassify() {
 	answers := []struct {
 		status int
@@ -60,4 +61,34 @@ func ExampleVerify() {
 	// Output:
 	// 1 true
 	// false
+}
+
+// A webhook body becomes one event for each message, status and other change. Verify its signature first.
+func ExampleEvents() {
+	body := []byte(`{"object":"whatsapp_business_account","entry":[{"id":"102290129340398","changes":[{"field":"messages","value":{
+		"messaging_product":"whatsapp","metadata":{"display_phone_number":"15550783881","phone_number_id":"106540352242922"},
+		"statuses":[{"id":"wamid.HBgL","status":"failed","timestamp":"1763820425","recipient_id":"16505551234",
+			"errors":[{"code":131026,"title":"Message undeliverable"}]}]}}]}]}`)
+	events, err := cloudapi.Events(body, time.UnixMilli(1763820426031))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, e := range events {
+		fmt.Println(e.Type, e.Number, e.Report.Status, e.Report.Code, e.Report.At.Format(time.RFC3339))
+	}
+	// Output:
+	// status 106540352242922 failed 131026 2025-11-22T14:07:05Z
+}
+
+// The catalogue says what a code means, what an operator does, and which messages it concerns.
+func ExampleLookup() {
+	e, known := cloudapi.Lookup(131042)
+	fmt.Println(e.Name(), e.Title, known)
+	fmt.Println(e.Kind, "for every message of the", e.Scope)
+	fmt.Println(e.Advice)
+	// Output:
+	// 131042 Business eligibility payment issue true
+	// held for every message of the number
+	// Correct the account's billing. Sluice then sends the waiting messages by itself.
 }

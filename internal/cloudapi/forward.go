@@ -17,19 +17,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// maxObject is the most that is read of what Meta tells of an object, maxDownload of what it
-// gives out as media; Meta, Cloud API, "Media", takes documents up to 100 MB.
+// maxObject is the maximum size of the description of an object, maxDownload that of media. Meta allows documents
+// up to 100 MB: Cloud API, "Media".
 const (
 	maxObject   = 64 << 10
 	maxDownload = 100 << 20
 )
 
-// mediaHosts are where Meta keeps media, beside the host of the Graph API: who has the token
-// in a request there. Meta, Cloud API, "Media".
+// mediaHosts are the hosts of Meta's media, in addition to the host of the Graph API. Only these hosts get the
+// token. Meta, Cloud API, "Media".
 var mediaHosts = []string{".fbsbx.com", ".whatsapp.net", ".facebook.com"}
 
-// Headers that pass: what others there are concerns the caller's connection, or tells who he
-// is. Answers that another may see must set no cookies.
+// The forwarded headers. Other headers of a request are about its connection or its caller. Other headers of an
+// answer could set cookies.
 var (
 	askHeaders    = []string{"Accept", "Content-Type", "Range"}
 	answerHeaders = []string{
@@ -38,16 +38,15 @@ var (
 	}
 )
 
-// Forwarder passes calls of others on to Meta, with the access token of a number in the place
-// of what they came with. It streams, repeats nothing, and logs nothing. It is safe for
-// concurrent use.
+// Forwarder forwards calls of API callers to Meta, with the access token of a number instead of their API key. It
+// streams bodies, never retries, and logs nothing. It is safe for concurrent use.
 type Forwarder struct {
 	base   *url.URL
-	client *Client // for its transport and its tokens
+	client *Client // has the transport and the tokens
 	calls  *prometheus.CounterVec
 }
 
-// NewForwarder returns one. Of the options it heeds BaseURL, Token and Registerer.
+// NewForwarder returns a Forwarder. It uses the options BaseURL, Token and Registerer.
 func NewForwarder(o Options) (*Forwarder, error) {
 	base, err := url.Parse(strings.TrimRight(cmp.Or(o.BaseURL, DefaultBaseURL), "/"))
 	if err != nil {
@@ -70,27 +69,26 @@ func NewForwarder(o Options) (*Forwarder, error) {
 // Close closes the idle connections.
 func (f *Forwarder) Close() { f.client.Close() }
 
-// passable are the paths of calls that are passed on. None needs a letter that a URL would encode.
+// passable matches the paths of forwarded calls. They have only characters that a URL does not encode.
 var passable = regexp.MustCompile(`^/v[0-9]{1,3}\.[0-9]{1,2}/[0-9]{1,32}(/(messages|media|whatsapp_business_profile))?$`)
 
-// passedQuery are the parameters that pass. Others, a token or a method above all, are left out.
+// passedQuery are the forwarded query parameters. Others are removed, for example a token or a method.
 var passedQuery = []string{"fields", "phone_number_id"}
 
-// plainFields are names of fields. With braces and parentheses the Graph API goes on from an object to
-// others, which are not the number's.
+// plainFields matches field names. With braces and parentheses, a call could read objects that do not belong to the
+// number.
 var plainFields = regexp.MustCompile(`^[A-Za-z0-9_, ]*$`)
 
-// Forward makes the call of r, its method, path, query and body, and answers with what Meta
-// answers. The call ends with r's context. It passes on only what is known to concern the number:
-// see passable, passedQuery and passedBody.
+// Forward forwards r to Meta, with its method, path, query and body, and answers with Meta's answer. The call ends
+// with the context of r. It forwards only calls that concern the number: see passable, passedQuery and passedBody.
 func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, number string) {
 	if !passable.MatchString(r.URL.Path) {
-		f.answer(w, http.StatusBadRequest, 100, "Calls of this path are not passed on.")
+		f.answer(w, http.StatusBadRequest, 100, "Sluice does not forward calls of this path.")
 		return
 	}
 	for _, fields := range r.URL.Query()["fields"] {
 		if !plainFields.MatchString(fields) {
-			f.answer(w, http.StatusBadRequest, 100, "fields: names with commas between them pass, and nothing else.")
+			f.answer(w, http.StatusBadRequest, 100, "fields: only names with commas between them are allowed.")
 			return
 		}
 	}
@@ -105,7 +103,7 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, number strin
 	f.pass(w, r, number, f.at(r.URL.Path, r.URL.Query()))
 }
 
-// at is the URL of a call.
+// at returns the URL of a call.
 func (f *Forwarder) at(path string, query url.Values) *url.URL {
 	passed := url.Values{}
 	for _, name := range passedQuery {
@@ -130,7 +128,7 @@ func (f *Forwarder) pass(w http.ResponseWriter, r *http.Request, number string, 
 			p.Out.Header = only(p.Out.Header, askHeaders)
 			p.Out.Header.Set("Authorization", "Bearer "+token)
 			p.Out.Header.Set("User-Agent", "sluice")
-			p.Out.GetBody = nil // else a call might be made twice
+			p.Out.GetBody = nil // with it the transport could retry the call
 		},
 		ModifyResponse: func(resp *http.Response) error {
 			if resp.ContentLength > maxDownload {
@@ -147,7 +145,7 @@ func (f *Forwarder) pass(w http.ResponseWriter, r *http.Request, number string, 
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			f.fail(w, err)
 		},
-		ErrorLog: log.New(io.Discard, "", 0), // it would quote what came
+		ErrorLog: log.New(io.Discard, "", 0), // its lines could quote requests
 	}
 	proxy.ServeHTTP(w, r)
 }
@@ -162,20 +160,20 @@ func only(h http.Header, names []string) http.Header {
 	return out
 }
 
-// Media asks Meta about a media object. Meta checks whether it belongs to the number. Without
-// an object, status and answer are those to give.
+// Media returns Meta's description of a media object. Meta checks that it belongs to the number. If object is nil,
+// status and answer are the error to return.
 func (f *Forwarder) Media(r *http.Request, number, version, id string) (object map[string]any, status int, answer []byte) {
 	status, answer = f.get(r, number, f.at("/"+version+"/"+id, url.Values{"phone_number_id": {number}}))
 	if status != http.StatusOK {
 		return nil, status, answer
 	}
 	if json.Unmarshal(answer, &object) != nil || object == nil {
-		return nil, http.StatusServiceUnavailable, failure(2, "The answer could not be read.")
+		return nil, http.StatusServiceUnavailable, failure(2, "Meta's answer cannot be read.")
 	}
 	return object, status, answer
 }
 
-// get makes a small call of our own on behalf of r.
+// get makes a small call for the request r.
 func (f *Forwarder) get(r *http.Request, number string, at *url.URL) (status int, answer []byte) {
 	away := failure(2, "Meta does not answer.")
 	token, err := f.client.tokenOf(number)
@@ -203,12 +201,11 @@ func (f *Forwarder) get(r *http.Request, number string, at *url.URL) (status int
 	return resp.StatusCode, answer
 }
 
-// Download answers with the content of the URL that Media returned. The token goes to Meta's hosts
-// alone.
+// Download answers with the content of the URL that Media returned. Only Meta's hosts get the token.
 func (f *Forwarder) Download(w http.ResponseWriter, r *http.Request, number, link string) {
 	u, err := url.Parse(link)
 	if err != nil || !f.isMetas(u) {
-		f.answer(w, http.StatusServiceUnavailable, 2, "The media lies where no token is sent.")
+		f.answer(w, http.StatusServiceUnavailable, 2, "The URL of the media is not on a host of Meta.")
 		return
 	}
 	f.pass(w, r, number, u)
@@ -230,13 +227,13 @@ func (f *Forwarder) count(status int) {
 	f.calls.WithLabelValues(class).Inc()
 }
 
-// fail answers for a call that ended with an error.
+// fail answers a call that ended with an error.
 func (f *Forwarder) fail(w http.ResponseWriter, err error) {
 	_, large := errors.AsType[*http.MaxBytesError](err)
 	refused, ours := errors.AsType[bodyRefused](err)
 	switch {
 	case large:
-		f.answer(w, http.StatusBadRequest, 100, "The body is too large.")
+		f.answer(w, http.StatusBadRequest, 100, "The body is larger than 256 KiB, or than 100 MB for media.")
 	case ours:
 		f.answer(w, http.StatusBadRequest, 100, string(refused))
 	default:
@@ -244,10 +241,10 @@ func (f *Forwarder) fail(w http.ResponseWriter, err error) {
 	}
 }
 
-// refuse answers for a call that could not be made, or got no answer.
+// refuse answers a call that could not be made, or got no answer.
 func (f *Forwarder) refuse(w http.ResponseWriter) {
 	f.calls.WithLabelValues("none").Inc()
-	f.answer(w, http.StatusServiceUnavailable, 2, "The call could not be passed on to Meta, or Meta did not answer.")
+	f.answer(w, http.StatusServiceUnavailable, 2, "Sluice could not forward the call, or Meta did not answer.")
 }
 
 func (f *Forwarder) answer(w http.ResponseWriter, status, code int, details string) {
@@ -256,12 +253,12 @@ func (f *Forwarder) answer(w http.ResponseWriter, status, code int, details stri
 	w.Write(failure(code, details))
 }
 
-// failure writes an error in Meta's shape.
+// failure returns an error in the form of Meta's errors.
 func failure(code int, details string) []byte {
 	e, _ := Lookup(code)
 	b, _ := json.Marshal(map[string]any{"error": map[string]any{
 		"message": e.Title, "type": "OAuthException", "code": code, "is_transient": code == 2,
 		"error_data": map[string]string{"messaging_product": "whatsapp", "details": details}, "fbtrace_id": "",
-	}}) // all of it can be written
+	}}) // cannot fail for strings and numbers
 	return b
 }

@@ -14,10 +14,10 @@ import (
 	"sluice/internal/jsondoc"
 )
 
-// The Graph API takes its parameters from bodies as well as from queries, the access token and another
-// method included. So what stands in the body of a call that gets our token is read first.
+// The Graph API accepts parameters in bodies too, also an access token or another method. So a Forwarder reads the
+// body of a call before it forwards the call with its own token.
 
-// bodyRefused says why a body is not passed on.
+// bodyRefused is why a body is not forwarded.
 type bodyRefused string
 
 // Error returns the reason.
@@ -26,14 +26,14 @@ func (b bodyRefused) Error() string { return string(b) }
 var (
 	// formFields are the fields of a form with media. Meta, Cloud API, "Upload media".
 	formFields = []string{"file", "messaging_product", "type"}
-	// notPassed are parameters of the Graph API that would change whose call it is, or which.
+	// notPassed are parameters of the Graph API that would change the token or the kind of a call.
 	notPassed = []string{"access_token", "appsecret_proof", "appsecret_time", "input_token", "method", "batch", "ids"}
 )
 
-// passedBody returns the body of a call as it may be passed on, and sets its length and type in r. The
-// caller closes it.
+// passedBody returns the body to forward, and sets its length and type in r. The caller must close it. It returns
+// bodyRefused if the body must not be forwarded.
 func passedBody(r *http.Request) (io.ReadCloser, error) {
-	kind, params, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) // an error: it is no type that passes
+	kind, params, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) // after an error kind is empty
 	switch {
 	case r.Method != http.MethodPost:
 		r.ContentLength = 0
@@ -41,12 +41,12 @@ func passedBody(r *http.Request) (io.ReadCloser, error) {
 		return http.NoBody, nil
 	case strings.HasSuffix(r.URL.Path, "/media"):
 		if kind != "multipart/form-data" || params["boundary"] == "" {
-			return nil, bodyRefused("Media comes as multipart/form-data.")
+			return nil, bodyRefused("Send media as multipart/form-data.")
 		}
 		r.Header.Set("Content-Type", mime.FormatMediaType(kind, map[string]string{"boundary": params["boundary"]}))
 		return newForm(r.Body, params["boundary"]), nil
 	case kind != "application/json":
-		return nil, bodyRefused("The body is to be JSON.")
+		return nil, bodyRefused("The body is not declared as JSON. Send the header Content-Type: application/json.")
 	}
 	text, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -58,15 +58,15 @@ func passedBody(r *http.Request) (io.ReadCloser, error) {
 	}
 	for name := range d.Root().Members() {
 		if slices.Contains(notPassed, strings.ToLower(name)) {
-			return nil, bodyRefused(strings.ToLower(name) + ": this parameter is not passed on. Remove it; the token and the method are those of the call.")
+			return nil, bodyRefused(strings.ToLower(name) + ": Sluice does not forward this parameter. Remove it. Sluice uses its own token and the method of the call.")
 		}
 	}
 	r.ContentLength = int64(len(text))
 	return io.NopCloser(bytes.NewReader(text)), nil
 }
 
-// form passes a multipart body on as it comes, and reads along: the last of it is given out only once
-// all of its fields are known to be formFields. What has not come to its end does nothing at Meta.
+// form forwards a multipart body and parses it at the same time. It returns the last bytes only after it has checked
+// that all fields are in formFields. Meta does nothing with an incomplete body.
 type form struct {
 	body    io.Closer
 	ahead   *bufio.Reader
@@ -93,14 +93,14 @@ func readForm(r io.Reader, boundary string) error {
 	parts := multipart.NewReader(r, boundary)
 	for {
 		p, err := parts.NextRawPart()
-		if err == io.EOF { // as it is: one that is wrapped says that the form's end is missing
+		if err == io.EOF { // a wrapped io.EOF means that the end of the form is missing
 			return nil
 		}
 		if err != nil {
-			return bodyRefused("The form cannot be read.")
+			return bodyRefused("The form is not valid.")
 		}
 		if !slices.Contains(formFields, p.FormName()) {
-			return bodyRefused("A form with media has the fields file, type and messaging_product, and no others.")
+			return bodyRefused("The form has another field than file, type and messaging_product. Remove it.")
 		}
 	}
 }
@@ -127,7 +127,7 @@ func (f *form) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Close ends the reading along.
+// Close closes the body and ends the parser.
 func (f *form) Close() error {
 	f.along.CloseWithError(io.ErrClosedPipe)
 	return f.body.Close()

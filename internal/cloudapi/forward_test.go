@@ -21,7 +21,7 @@ import (
 
 const ownToken = "canary-token-of-meta"
 
-// forwarding is a forwarder before a Meta of the test's own.
+// forwarding is a Forwarder with a fake of Meta.
 type forwarding struct {
 	*cloudapi.Forwarder
 	url      string
@@ -49,7 +49,7 @@ func forwarder(t *testing.T, meta http.HandlerFunc) forwarding {
 	return forwarding{f, s.URL, reg}
 }
 
-// ask is a call as a caller makes it, with much that must not pass.
+// ask returns a call with many parts that must not be forwarded.
 func ask(method, target, body string) *http.Request {
 	r := httptest.NewRequest(method, target, strings.NewReader(body))
 	for name, value := range map[string]string{
@@ -110,7 +110,7 @@ sluice_graph_forwarded_total{status="none"} 0
 	}
 }
 
-// What cannot be passed on is answered in Meta's shape, and tells no token.
+// A call that cannot be forwarded gets an error in Meta's form, without a token.
 func TestForwardFails(t *testing.T) {
 	t.Parallel()
 	hangUp := func(w http.ResponseWriter, _ *http.Request) {
@@ -139,7 +139,7 @@ func TestForwardFails(t *testing.T) {
 	}
 }
 
-// TestForwardPassesNoOtherPath: whatever stands in a path, our token goes to the number's own calls alone.
+// TestForwardPassesNoOtherPath: no path makes Sluice use its token for other calls than those of the number.
 func TestForwardPassesNoOtherPath(t *testing.T) {
 	t.Parallel()
 	f := forwarder(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("Meta got %s", r.URL) })
@@ -151,7 +151,7 @@ func TestForwardPassesNoOtherPath(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if path == "/v25.0/100?x" { // a question mark that is part of the path
+		if path == "/v25.0/100?x" { // a question mark in the path
 			u = &url.URL{Path: path}
 		}
 		r := ask("POST", "/", "{}")
@@ -164,7 +164,7 @@ func TestForwardPassesNoOtherPath(t *testing.T) {
 	}
 }
 
-// TestForwardPassesNoParameter: the Graph API takes the token and the method from bodies too.
+// TestForwardPassesNoParameter: the Graph API also accepts a token and a method in the body.
 func TestForwardPassesNoParameter(t *testing.T) {
 	t.Parallel()
 	var complete atomic.Bool
@@ -226,7 +226,7 @@ func TestForwardPassesNoParameter(t *testing.T) {
 	}
 }
 
-// TestForwardMedia: a form with media arrives byte by byte as it was, with its length.
+// TestForwardMedia: a form with media arrives unchanged, with its length.
 func TestForwardMedia(t *testing.T) {
 	t.Parallel()
 	var form strings.Builder
@@ -258,7 +258,7 @@ func TestForwardMedia(t *testing.T) {
 	}
 }
 
-// A call ends with its context, and is answered in Meta's shape.
+// A call ends with its context, and gets an error in Meta's form.
 func TestForwardEnds(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -273,7 +273,7 @@ func TestForwardEnds(t *testing.T) {
 	}
 }
 
-// No redirect is followed: the token would go where it leads.
+// A redirect is not followed, because its target would get the token.
 func TestForwardFollowsNothing(t *testing.T) {
 	t.Parallel()
 	f := forwarder(t, func(w http.ResponseWriter, r *http.Request) {
@@ -319,7 +319,7 @@ func TestMediaAndDownload(t *testing.T) {
 	} {
 		w := httptest.NewRecorder()
 		f.Download(w, ask("GET", "/", ""), "100", elsewhere)
-		if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "no token") {
+		if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "not on a host of Meta") {
 			t.Errorf("%s: %d %s", elsewhere, w.Code, w.Body)
 		}
 	}

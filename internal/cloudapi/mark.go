@@ -13,17 +13,17 @@ import (
 
 const (
 	markVersion = "sl1"
-	macLen      = 8 // hex digits: enough that a foreign marker is not taken for ours by accident
+	macLen      = 8 // hex digits, enough to distinguish the markers of other installations
 )
 
-// Marks makes and reads the markers that are sent in biz_opaque_callback_data and come back in
-// Meta's webhooks: "sl1.<env>.<id>.<attempt>-<accepted>.<mac>". When the message was accepted, in
-// Unix milliseconds to the base 36, distinguishes its record from a later one of the same id; markers of older
-// versions lack it. The MAC keeps markers of other installations and of other apps on the same account from being taken for ours; every app
-// on the account can read the field, so a marker holds nothing private. Safe for concurrent use.
+// Marks makes and parses markers: "sl1.<env>.<id>.<attempt>-<accepted>.<mac>". They are sent in
+// biz_opaque_callback_data, and Meta returns them in webhooks. <accepted> is when the message was accepted, in Unix
+// milliseconds to the base 36. It distinguishes the record from a later one with the same id. Markers of older
+// versions lack it. The MAC distinguishes markers of other installations and other apps on the same account. Every app
+// on the account can read the field, so a marker has no private data. Marks is safe for concurrent use.
 type Marks struct {
 	env  string
-	keys [][]byte // that are good; markers are made with the first
+	keys [][]byte // the valid keys; Make uses the first one
 }
 
 // ValidEnv reports whether s can name an environment: 1 to 16 of a-z, 0-9 and "-".
@@ -31,9 +31,8 @@ func ValidEnv(s string) bool {
 	return s != "" && len(s) <= 16 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }
 
-// NewMarks returns the markers of one environment ("prod", "staging"). Those made with a second key are
-// read, too; an empty one is none. It panics unless ValidEnv(env) and the key is not empty: that is for
-// the configuration to see to.
+// NewMarks returns the Marks of an environment ("prod", "staging"). Parse also accepts markers of the second keys,
+// for a rotation. Empty second keys are skipped. NewMarks panics unless ValidEnv(env) and the key is not empty.
 func NewMarks(env string, key []byte, second ...[]byte) *Marks {
 	if !ValidEnv(env) {
 		panic("cloudapi: invalid environment name")
@@ -50,8 +49,8 @@ func NewMarks(env string, key []byte, second ...[]byte) *Marks {
 	return m
 }
 
-// Make returns the marker of an attempt, about 90 characters; Meta allows 512. Accepted is when the
-// message was accepted, in Unix milliseconds; 0: the marker does not say it.
+// Make returns the marker of an attempt. It has about 90 characters, and Meta allows 512. accepted is when the message
+// was accepted, in Unix milliseconds; 0: the marker has no such time.
 func (m *Marks) Make(id string, attempt int, accepted int64) string {
 	body := m.env + "." + id + "." + strconv.Itoa(attempt)
 	if accepted > 0 {
@@ -60,8 +59,8 @@ func (m *Marks) Make(id string, attempt int, accepted int64) string {
 	return markVersion + "." + body + "." + mac(m.keys[0], body)
 }
 
-// Parse returns what Make was given for a marker with the same environment and one of the keys. It is
-// false for everything else.
+// Parse returns the arguments of Make for a marker of the same environment and of one of the keys. It is false for
+// all other strings.
 func (m *Marks) Parse(s string) (id string, attempt int, accepted int64, ok bool) {
 	parts, marked := split(s)
 	if !marked || parts[1] != m.env {
@@ -87,8 +86,8 @@ func (m *Marks) Parse(s string) (id string, attempt int, accepted int64, ok bool
 	return parts[2], attempt, accepted, true
 }
 
-// Other reports whether s has the form of a marker and names another environment. Its MAC is not looked
-// at: this installation does not have the key of another environment.
+// Other reports whether s has the form of a marker with another environment. It does not check the MAC, because this
+// installation does not have the key of another environment.
 func (m *Marks) Other(s string) bool {
 	parts, marked := split(s)
 	if !marked || !ValidEnv(parts[1]) || parts[1] == m.env {
@@ -98,7 +97,7 @@ func (m *Marks) Other(s string) bool {
 	return isID && len(parts[4]) == macLen
 }
 
-// split returns the parts of what may be a marker: version, environment, id, attempt and MAC.
+// split splits a possible marker into version, environment, id, attempt and MAC.
 func split(s string) ([]string, bool) {
 	parts := strings.Split(s, ".")
 	return parts, len(s) <= 512 && len(parts) == 5 && parts[0] == markVersion

@@ -24,9 +24,9 @@ func TestMarks(t *testing.T) {
 			t.Errorf("%q: %q, %d, %d, %v", mark, id, n, since, ok)
 		}
 	}
-	// Markers rest in Meta's hands for days: their form must not change by accident.
+	// Meta may return markers after days, so their form must not change.
 	for accepted, want := range map[int64]string{
-		0:                 "sl1.prod-1.106540352242922-abcdefghijklmnopqrstuvwxyz.1.a724c92f", // as older versions made it
+		0:                 "sl1.prod-1.106540352242922-abcdefghijklmnopqrstuvwxyz.1.a724c92f", // the form of older versions
 		1_764_000_000_123: "sl1.prod-1.106540352242922-abcdefghijklmnopqrstuvwxyz.1-midc1z7f.07854d14",
 	} {
 		if got := m.Make("106540352242922-abcdefghijklmnopqrstuvwxyz", 1, accepted); got != want {
@@ -68,19 +68,19 @@ func TestForeignMarks(t *testing.T) {
 	}
 	for name, s := range tests {
 		if id, n, since, ok := m.Parse(s); ok || id != "" || n != 0 || since != 0 {
-			t.Errorf("%s: %q is taken for ours: %q, %d, %d", name, s, id, n, since)
+			t.Errorf("%s: %q is accepted: %q, %d, %d", name, s, id, n, since)
 		}
 	}
 }
 
-// TestASecondKey: while the key is changed, markers of both keys are read, and made with the first.
+// TestASecondKey: during a rotation, Parse accepts markers of both keys, and Make uses the first.
 func TestASecondKey(t *testing.T) {
 	t.Parallel()
 	before, after := cloudapi.NewMarks("prod", []byte("old")), cloudapi.NewMarks("prod", []byte("new"))
 	both := cloudapi.NewMarks("prod", []byte("new"), []byte("old"))
 	for name, m := range map[string]*cloudapi.Marks{"old": before, "new": after} {
 		if id, n, since, ok := both.Parse(m.Make(messageID, 2, 17)); !ok || id != messageID || n != 2 || since != 17 {
-			t.Errorf("a marker of the %s key is read as %q, %d, %d, %t", name, id, n, since, ok)
+			t.Errorf("a marker of the %s key is parsed as %q, %d, %d, %t", name, id, n, since, ok)
 		}
 	}
 	if made := both.Make(messageID, 2, 17); made != after.Make(messageID, 2, 17) {
@@ -88,12 +88,11 @@ func TestASecondKey(t *testing.T) {
 	}
 	empty := cloudapi.NewMarks("prod", []byte("new"), nil)
 	if _, _, _, ok := empty.Parse(cloudapi.NewMarks("prod", []byte("x")).Make(messageID, 1, 17)); ok {
-		t.Error("an empty second key reads foreign markers")
+		t.Error("an empty second key accepts other markers")
 	}
 }
 
-// TestOtherEnvironments: a marker that names another environment is told from ours and from what is no
-// marker at all.
+// TestOtherEnvironments: Other is true for markers of other environments only.
 func TestOtherEnvironments(t *testing.T) {
 	t.Parallel()
 	m, other := cloudapi.NewMarks("prod", []byte("key")), cloudapi.NewMarks("staging", []byte("another"))
@@ -120,11 +119,11 @@ func TestNewMarksRefuses(t *testing.T) {
 	}
 	for _, env := range []string{"", "a.b", "Prod", "seventeen-letters", "ä"} {
 		if cloudapi.ValidEnv(env) || !refuses(env, "key") {
-			t.Errorf("environment %q is taken", env)
+			t.Errorf("environment %q is accepted", env)
 		}
 	}
 	if !refuses("prod", "") {
-		t.Error("an empty key is taken")
+		t.Error("an empty key is accepted")
 	}
 }
 

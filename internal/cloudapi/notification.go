@@ -12,19 +12,18 @@ import (
 	"sluice/internal/message"
 )
 
-// ErrOtherObject says that a webhook is genuine JSON but not about WhatsApp: the app is
-// subscribed to something else as well.
+// ErrOtherObject means that a webhook is about something other than WhatsApp: the app has another subscription too.
 var ErrOtherObject = errors.New("webhook is not about a WhatsApp Business Account")
 
-var errNoWebhook = errors.New("webhook is not a JSON object of Meta's")
+var errNoWebhook = errors.New("webhook is not a JSON object in Meta's form")
 
 const whatsappObject = "whatsapp_business_account"
 
 // messagesField is Meta's webhook field for statuses and inbound messages.
 const messagesField = "messages"
 
-// text reads a JSON string or number as a string: Meta uses both for ids, codes and times.
-// Anything else reads as empty: a member of a strange type must not hide its neighbours.
+// text returns a JSON string or number as a string, because Meta uses both for ids, codes and times. It is empty for
+// other types, so that an unexpected type does not make the other members unreadable.
 func text(raw json.RawMessage) string {
 	switch c := raw[0]; {
 	case c == '-' || c >= '0' && c <= '9':
@@ -35,21 +34,19 @@ func text(raw json.RawMessage) string {
 	return ""
 }
 
-// Events returns everything that a webhook body reports, in its order: each message from a customer as
-// EventInbound, each status as EventStatus, and each other change, with account-level errors
-// among them, as EventUpdate. Fields, types and statuses that we do not know are events all
-// the same. now is when the body arrived.
+// Events returns the events of a webhook body, in order: an EventInbound for each message from a customer, an
+// EventStatus for each status, and an EventUpdate for each other change, also for errors of an account. Unknown
+// fields, types and statuses become events too. now is when the body arrived.
 //
-// An event's Meta holds Meta's JSON as it came: the status; {"message": ..., "contact": ...}
-// with the contact that belongs to the message, if there is one; the value of the change.
-// A malformed part does not hide its neighbours: they become events, and so does what the
-// part was in, whole and as an EventUpdate. Of a member that comes twice both lists and values are read;
-// where it says two things of one item, the item is malformed.
+// Meta of an event has Meta's JSON unchanged: the status, or {"message": ..., "contact": ...} with the contact of the
+// message if there is one, or the value of the change. If a part is malformed, the other parts become events, and the
+// object around the part becomes an EventUpdate. If a list or a value comes twice, both are read. If a member of an
+// item comes twice with different values, the item is malformed.
 //
-// The events hold parts of body, which must not be changed after.
+// The events have parts of body, which must not be changed afterwards.
 //
-// The error is ErrOtherObject for a webhook about something else, and any other error for
-// what is no webhook at all; there are no events then.
+// The error is ErrOtherObject for a webhook about something else, and another error if body is not a webhook. Then
+// there are no events.
 func Events(body []byte, now time.Time) ([]message.Event, error) {
 	if !json.Valid(body) {
 		return nil, errNoWebhook
@@ -125,13 +122,13 @@ func (r *reader) entry(raw json.RawMessage) {
 		for _, e.Meta = range values {
 			r.change(e)
 		}
-		if len(values) == 0 && e.Field != "" { // else nothing is known of it; if malformed, it is in the whole
+		if len(values) == 0 && e.Field != "" { // a malformed change is in the event of the whole body
 			r.change(e)
 		}
 	}
 }
 
-// change takes a change as an update and splits it if it holds messages or statuses.
+// change adds the events of a change: one for each message and status, and the update itself if it has others.
 func (r *reader) change(update message.Event) {
 	v := parts{ends: r.ends}
 	var contacts, messages, statuses, errs []json.RawMessage
@@ -139,7 +136,7 @@ func (r *reader) change(update message.Event) {
 		switch string(name) {
 		case "metadata":
 			for name, raw := range v.members(raw) {
-				// Redis keys and metric labels are made of the number.
+				// Redis keys and metric labels have the number.
 				if n := text(raw); string(name) == "phone_number_id" && message.IsNumberID(n) {
 					v.once(&update.Number, n)
 				}
@@ -168,8 +165,8 @@ func (r *reader) change(update message.Event) {
 	for _, raw := range statuses {
 		r.add(statusEvent(update, raw, r.now, r.ends))
 	}
-	// Errors beside the messages are about the number or the account. They are passed on
-	// with the whole value, and so is whatever else comes in this field one day.
+	// Errors next to messages are about the number or the account. The event of the whole value has them, and
+	// everything that Meta may add to this field.
 	if v.odd || len(errs) > 0 || len(messages)+len(statuses) == 0 {
 		r.add(update)
 	}
@@ -204,14 +201,13 @@ func statusEvent(e message.Event, raw json.RawMessage, now time.Time, ends *ends
 	}
 	r.At = metaTime(at, now)
 	if s.odd {
-		return e // not a status at all: passed on as an update
+		return e // not a status: it stays an update
 	}
 	e.Type, e.Report = message.EventStatus, r
 	return e
 }
 
-// firstError returns the first error with a code among a status's errors, and what Meta says of it;
-// without one, what it says of the first.
+// firstError returns the first error of a status that has a code, or the first error.
 func firstError(raw json.RawMessage) (code int, detail message.ErrorDetail) {
 	var errs parts
 	var first graphError
@@ -228,7 +224,7 @@ func firstError(raw json.RawMessage) (code int, detail message.ErrorDetail) {
 	return 0, shown(first.detail)
 }
 
-// person is who wrote a message: a phone number, a business-scoped user id, or both.
+// person is the sender of an inbound message: a phone number, a business-scoped user id, or both.
 type person struct {
 	number, user string
 	raw          json.RawMessage
@@ -238,28 +234,27 @@ func (p person) same(q person) bool {
 	return p.number != "" && p.number == q.number || p.user != "" && p.user == q.user
 }
 
-// person reads a person from what has the members of those names.
+// person reads a person from an object. number and user are the names of its members.
 func (p *parts) person(raw json.RawMessage, number, user string) person {
-	who := person{raw: raw}
+	found := person{raw: raw}
 	for name, raw := range p.members(raw) {
 		switch string(name) {
 		case number:
-			who.number = text(raw)
+			found.number = text(raw)
 		case user:
-			who.user = text(raw)
+			found.user = text(raw)
 		}
 	}
-	return who
+	return found
 }
 
-// inboundEvent puts a message together with the contact that wrote it; system messages come
-// without one.
+// inboundEvent returns the event of a message with the contact that wrote it. System messages have no contact.
 func inboundEvent(e message.Event, raw json.RawMessage, contacts []person, ends *ends) message.Event {
 	e.Meta = raw
 	m := parts{ends: ends}
 	from := m.person(raw, "from", "from_user_id")
 	if m.odd {
-		return e // not a message at all: passed on as an update
+		return e // not a message: it stays an update
 	}
 	meta := append([]byte(`{"message":`), raw...)
 	if i := slices.IndexFunc(contacts, from.same); i >= 0 {
@@ -269,8 +264,7 @@ func inboundEvent(e message.Event, raw json.RawMessage, contacts []person, ends 
 	return e
 }
 
-// Written returns Meta's id of the message in an inbound event, and when the person wrote it; empty and
-// zero where it does not say so.
+// Written returns Meta's id of the message in an inbound event, and when it was written. Both may be zero.
 func Written(e message.Event) (id string, at time.Time) {
 	var p parts
 	for name, raw := range p.members(e.Meta) {
@@ -290,17 +284,17 @@ func Written(e message.Event) (id string, at time.Time) {
 	return id, at
 }
 
-// earliest is before the API existed.
+// earliest is a time before the API existed.
 var earliest = time.Date(2015, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
 
-// metaTime reads one of Meta's times: seconds, in places milliseconds, since 1970. It is zero
-// for a time that cannot be true: before the API existed or more than a day ahead.
+// metaTime parses a time of Meta: seconds, in some places milliseconds, since 1970. It is zero for an implausible
+// time: before the API existed, or more than a day ahead.
 func metaTime(s string, now time.Time) time.Time {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
 		return time.Time{}
 	}
-	// Compared as numbers: times that are far enough away overflow, and then pass as ordinary ones.
+	// Compare numbers, because distant times overflow and would look plausible.
 	if n >= 0 && n <= 100_000_000_000 { // as seconds the year 5138, as milliseconds 1973
 		n *= 1000
 	}

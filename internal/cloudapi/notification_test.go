@@ -52,8 +52,7 @@ func readFile(t testing.TB, name string) []byte {
 	return b
 }
 
-// What the files hold is written down here once more: a golden file shows what is there, not
-// what is missing.
+// The test repeats the contents of the golden files, because a golden file does not show what is missing.
 func TestEveryItemIsAnEvent(t *testing.T) {
 	t.Parallel()
 	statuses := read(t, "statuses")
@@ -116,7 +115,7 @@ func equal(t *testing.T, got, want []string) {
 	}
 }
 
-func TestReceipt(t *testing.T) {
+func TestStatusReports(t *testing.T) {
 	t.Parallel()
 	at := time.Unix(1750030073, 0).UTC()
 	tests := []struct {
@@ -161,10 +160,10 @@ func TestReceipt(t *testing.T) {
 			"more than a day ahead", `{"id":"wamid.AA","status":"read","timestamp":"` + fmt.Sprint(now.Add(24*time.Hour).Unix()+1) + `"}`,
 			message.StatusReport{WAMID: "wamid.AA", Status: "read"},
 		},
-		{"no id of Meta's", `{"id":"x{y}","status":"read"}`, message.StatusReport{Status: "read"}},
+		{"an id of another form", `{"id":"x{y}","status":"read"}`, message.StatusReport{Status: "read"}},
 		{"members of other types", `{"id":["wamid.AA"],"status":{},"timestamp":true,"biz_opaque_callback_data":null}`, message.StatusReport{}},
 		{
-			"id of another type beside a good marker", `{"id":{},"status":"read","biz_opaque_callback_data":"sl1.x"}`,
+			"id of another type with a valid marker", `{"id":{},"status":"read","biz_opaque_callback_data":"sl1.x"}`,
 			message.StatusReport{Status: "read", Marker: "sl1.x"},
 		},
 	}
@@ -186,7 +185,7 @@ func TestReceipt(t *testing.T) {
 	}
 }
 
-// One malformed part costs nothing but itself, and is passed on as it is.
+// A malformed part affects no other part, and becomes an update unchanged.
 func TestMalformedParts(t *testing.T) {
 	t.Parallel()
 	const good = `{"id":"wamid.AA","status":"read"}`
@@ -209,7 +208,7 @@ func TestMalformedParts(t *testing.T) {
 		},
 		{"contact", change(`{"contacts":[7],"messages":[` + good + `]}`), `inbound {"message":` + good + `}`},
 		{
-			"errors beside a status", change(`{"statuses":[` + good + `],"errors":[{"code":0}]}`),
+			"errors next to a status", change(`{"statuses":[` + good + `],"errors":[{"code":0}]}`),
 			`status ` + good + `; update {"statuses":[` + good + `],"errors":[{"code":0}]}`,
 		},
 		{
@@ -272,7 +271,7 @@ func TestMalformedParts(t *testing.T) {
 	}
 }
 
-// Times that are far away overflow where they are reckoned with.
+// Distant times overflow in calculations.
 func TestTimesThatCannotBeTrue(t *testing.T) {
 	t.Parallel()
 	for _, at := range []string{
@@ -292,7 +291,8 @@ func TestTimesThatCannotBeTrue(t *testing.T) {
 	}
 }
 
-// A payment's status is not the message's, and one member's failure is not the group's.
+// The status of a payment is not a status of the message. The failure for one member of a group is not a failure of the
+// message.
 func TestStatusesOfOtherThings(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[string]message.State{
@@ -310,7 +310,7 @@ func TestStatusesOfOtherThings(t *testing.T) {
 			t.Fatalf("%s: %v, %v", status, events, err)
 		}
 		if got, _ := events[0].Report.State(); got != want {
-			t.Errorf("%s is evidence of %q, want %q", status, got, want)
+			t.Errorf("%s proves the state %q, want %q", status, got, want)
 		}
 	}
 }
@@ -339,7 +339,7 @@ func FuzzEvents(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		events, err := cloudapi.Events(body, now)
 		if err != nil && len(events) > 0 {
-			t.Error("events in spite of an error")
+			t.Error("events with an error")
 		}
 		for _, e := range events {
 			b, err := json.Marshal(e)
@@ -354,7 +354,7 @@ func FuzzEvents(f *testing.F) {
 				t.Errorf("number %q", e.Number)
 			}
 			if r := e.Report; (r != nil) != (e.Type == message.EventStatus) || r != nil && r.WAMID != "" && !cloudapi.ValidWAMID(r.WAMID) {
-				t.Errorf("receipt %+v of type %s", r, e.Type)
+				t.Errorf("report %+v of type %s", r, e.Type)
 			}
 		}
 	})

@@ -7,25 +7,24 @@ import (
 	"slices"
 )
 
-// parts takes apart JSON that is known to be valid. It gives out pieces of what it is given,
-// not decoded and not copied: encoding/json would check and read all that lies in an object
-// again at each step down.
+// parts splits valid JSON into parts, without decoding or copying them. encoding/json would parse the contents of an
+// object again at each level.
 type parts struct {
-	odd  bool  // something was neither null nor absent nor what it was taken for
-	ends *ends // of the text that all pieces are of; nil: they are looked for each time
+	odd  bool  // a value was neither null nor absent nor of the expected type
+	ends *ends // of the text of all parts; nil: each end is searched
 }
 
-// ends are where the objects and arrays of a text end, so that none is read again at each step
-// down. A piece's place in the text follows from its capacity, which reaches to the text's end.
+// ends are the ends of the objects and arrays of a text, so that their contents are not read again at each level. The
+// position of a part in the text follows from its capacity, which extends to the end of the text.
 type ends struct {
 	size  int // capacity of the text
 	spans []span
 }
 
-// span is an object or array: the offset of its bracket, and its length.
+// span is the offset and the length of an object or array.
 type span struct{ at, length int }
 
-// endsOf looks for them once.
+// endsOf finds the ends of all objects and arrays of a text.
 func endsOf(text []byte) *ends {
 	e := &ends{size: cap(text), spans: make([]span, 0, 16)}
 	var open []int // spans
@@ -45,15 +44,15 @@ func endsOf(text []byte) *ends {
 	return e
 }
 
-// length is that of the object or array that b begins with.
+// length returns the length of the object or array at the start of b.
 func (e *ends) length(b []byte) int {
 	at := e.size - cap(b)
 	i, _ := slices.BinarySearchFunc(e.spans, at, func(s span, at int) int { return s.at - at })
 	return e.spans[i].length
 }
 
-// once takes in the value of a member that an object has once. A second one that says something else is
-// odd: then nobody knows which of the two holds.
+// once sets a member that an object may have once. A second, different value is odd, because it is unknown which one
+// is right.
 func (p *parts) once(member *string, value string) {
 	if *member != "" && *member != value {
 		p.odd = true
@@ -61,7 +60,7 @@ func (p *parts) once(member *string, value string) {
 	*member = value
 }
 
-// members yields an object's members, their names as they read.
+// members yields the members of an object, with decoded names.
 func (p *parts) members(object json.RawMessage) iter.Seq2[[]byte, json.RawMessage] {
 	return func(yield func([]byte, json.RawMessage) bool) {
 		for rest := p.open(object, '{'); len(rest) > 0; {
@@ -76,7 +75,7 @@ func (p *parts) members(object json.RawMessage) iter.Seq2[[]byte, json.RawMessag
 	}
 }
 
-// elements yields an array's elements.
+// elements yields the elements of an array.
 func (p *parts) elements(array json.RawMessage) iter.Seq[json.RawMessage] {
 	return func(yield func(json.RawMessage) bool) {
 		for rest := p.open(array, '['); len(rest) > 0; {
@@ -90,8 +89,8 @@ func (p *parts) elements(array json.RawMessage) iter.Seq[json.RawMessage] {
 	}
 }
 
-// open returns what is in an object or an array, with the bracket that closes it; nothing for
-// an empty one, and for anything else.
+// open returns the contents of an object or array, with its closing bracket. It is empty for an empty object or
+// array, and for other types.
 func (p *parts) open(value json.RawMessage, bracket byte) []byte {
 	switch {
 	case len(value) == 0 || value[0] == 'n':
@@ -101,14 +100,13 @@ func (p *parts) open(value json.RawMessage, bracket byte) []byte {
 		return nil
 	}
 	inside := after(value)
-	if inside[0] == bracket+2 { // in ASCII ] is [ and 2, } is { and 2
+	if inside[0] == bracket+2 { // in ASCII, ] is [ + 2, and } is { + 2
 		return nil
 	}
 	return inside
 }
 
-// cut returns the value that b begins with, and what follows it. To append to the value would
-// overwrite that.
+// cut returns the value at the start of b, and the rest. Do not append to the value: that would overwrite the rest.
 func (p *parts) cut(b []byte) (value json.RawMessage, rest []byte) {
 	var end int
 	if p.ends != nil && (b[0] == '{' || b[0] == '[') {
@@ -119,7 +117,7 @@ func (p *parts) cut(b []byte) (value json.RawMessage, rest []byte) {
 	return b[:end], trim(b[end:])
 }
 
-// after steps over a byte and the white space behind it.
+// after skips a byte and the white space after it.
 func after(b []byte) []byte { return trim(b[1:]) }
 
 func trim(b []byte) []byte {
@@ -129,7 +127,7 @@ func trim(b []byte) []byte {
 	return b
 }
 
-// length is that of the value that b begins with.
+// length returns the length of the value at the start of b.
 func length(b []byte) int {
 	switch b[0] {
 	case '"':
@@ -154,7 +152,7 @@ func length(b []byte) int {
 	return len(b)
 }
 
-// quoted is the length of the string that b begins with, quotes and all.
+// quoted returns the length of the string at the start of b, with its quotes.
 func quoted(b []byte) int {
 	end := 1 + bytes.IndexByte(b[1:], '"')
 	escape := bytes.IndexByte(b[1:end], '\\')
@@ -169,12 +167,12 @@ func quoted(b []byte) int {
 	return end + 1
 }
 
-// unquote returns what a string reads as.
+// unquote returns the decoded text of a string.
 func unquote(s json.RawMessage) []byte {
 	if plain := s[1 : len(s)-1]; bytes.IndexByte(plain, '\\') < 0 {
 		return plain
 	}
 	var text string
-	json.Unmarshal(s, &text) // it is valid
+	json.Unmarshal(s, &text) // cannot fail for a valid string
 	return []byte(text)
 }

@@ -7,25 +7,24 @@ import (
 	"strings"
 )
 
-// SignatureHeader is the header in which Meta signs a webhook.
+// SignatureHeader is the header with the signature of a webhook.
 const SignatureHeader = "X-Hub-Signature-256"
 
 const signaturePrefix = "sha256="
 
-// Sign returns the value of SignatureHeader for a body: "sha256=" and the HMAC-SHA256 of
-// the raw bytes under the app secret, in lower-case hex.
+// Sign returns the value of SignatureHeader for a body: "sha256=" and the HMAC-SHA256 of the raw bytes with the app
+// secret, in lower-case hex.
 func Sign(secret string, body []byte) string {
 	return signaturePrefix + hex.EncodeToString(sum(secret, body))
 }
 
-// Signature reports whether header has the form of a signature: what has not is refused before
-// any body is read.
+// Signature reports whether header has the form of a signature.
 func Signature(header string) bool {
 	_, ok := digest(header)
 	return ok
 }
 
-// digest reads the digest in a header.
+// digest returns the digest in a header.
 func digest(header string) ([]byte, bool) {
 	if len(header) != len(signaturePrefix)+2*sha256.Size || !strings.HasPrefix(header, signaturePrefix) {
 		return nil, false
@@ -34,10 +33,9 @@ func digest(header string) ([]byte, bool) {
 	return d, err == nil
 }
 
-// Verify reports whether header signs body under one of the secrets, and under which: more
-// than one is valid while an app's secret is rotated. The body must be the raw bytes as they
-// came: Meta escapes characters in ways that no re-encoding repeats. Empty secrets never
-// match. Every secret is tried, whichever matches, so that the time taken tells nothing.
+// Verify reports whether header is the signature of body with one of the secrets, and returns the index of the secret.
+// Several secrets are valid during a rotation. body must be the raw bytes, because encoding it again changes escapes.
+// Empty secrets never match. Verify always tries all secrets, so that its duration reveals nothing.
 func Verify(header string, body []byte, secrets ...string) (int, bool) {
 	given, ok := digest(header)
 	if !ok {

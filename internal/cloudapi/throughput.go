@@ -8,16 +8,14 @@ import (
 	"sluice/internal/message"
 )
 
-// levels are Meta's names of what a number may send, in messages a second.
+// levels are the throughput levels of numbers, in messages per second.
 // https://developers.facebook.com/docs/whatsapp/cloud-api/overview#throughput
 var levels = map[string]int{"STANDARD": 80, "HIGH": 1000}
 
-// coexistence is what a number may send that people also use in the WhatsApp Business app, whatever
-// its level. Same page.
+// coexistence is the throughput of a number that is also used in the WhatsApp Business app. Same page.
 const coexistence = 20
 
-// Throughput asks Meta how many messages a second a number may send; 0: it gives no level that
-// we know.
+// Throughput returns how many messages per second a number may send, as Meta says; 0: the level is unknown.
 func (c *Client) Throughput(ctx context.Context, number string) (int, error) {
 	token, err := c.tokenOf(number)
 	if err != nil {
@@ -30,7 +28,7 @@ func (c *Client) Throughput(ctx context.Context, number string) (int, error) {
 		} `json:"throughput"`
 	}
 	if err := c.get(ctx, token, number+"?fields=throughput,is_on_biz_app", &a); err != nil {
-		return 0, fmt.Errorf("ask about throughput: %w", err)
+		return 0, fmt.Errorf("read throughput from Meta: %w", err)
 	}
 	if a.OnBizApp {
 		return coexistence, nil
@@ -38,13 +36,13 @@ func (c *Client) Throughput(ctx context.Context, number string) (int, error) {
 	return levels[a.Throughput.Level], nil
 }
 
-// Upgraded reports whether an update of Meta's says that a number may send more. It names the
-// number only as people write it.
+// Upgraded reports whether an update event says that the throughput of a number was raised. The event does not have
+// the phone number id.
 // https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference/phone_number_quality_update
 func Upgraded(e message.Event) bool {
 	var v struct {
 		Event string `json:"event"`
 	}
-	json.Unmarshal(e.Meta, &v) // what is of another type says nothing
+	json.Unmarshal(e.Meta, &v) // members of other types stay empty
 	return e.Field == "phone_number_quality_update" && v.Event == "THROUGHPUT_UPGRADE"
 }

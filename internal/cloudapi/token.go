@@ -8,34 +8,33 @@ import (
 	"time"
 )
 
-// Token is what Meta says of an access token.
+// Token is the validity of an access token.
 type Token struct {
 	Valid   bool
 	Expires time.Time // zero: never
 }
 
-// Grant is a Token with what it is and what it may do. Of a token that is not valid Meta may
-// tell no more than that.
+// Grant is a Token with its type and permissions. For an invalid token Meta may return the validity only.
 type Grant struct {
 	Token
-	Expired bool     // why it is not valid
+	Expired bool     // it is invalid because it expired
 	Type    string   // "SYSTEM_USER", "USER"
-	App     string   // id of the app that it was made for
+	App     string   // the id of its app
 	Scopes  []string // its permissions
 }
 
-// tokenExpired is the subcode of 190 for it:
+// tokenExpired is the subcode of 190 for an expired token:
 // https://developers.facebook.com/docs/graph-api/guides/error-handling
 const tokenExpired = 463
 
-// DebugToken asks Meta about the access token of a number.
+// DebugToken returns the validity of the access token of a number, as Meta says.
 func (c *Client) DebugToken(ctx context.Context, number string) (Token, error) {
 	g, err := c.Grant(ctx, number)
 	return g.Token, err
 }
 
-// Grant asks Meta about the access token of a number. The token is sent in the query, for
-// the Graph API has no other place for it; it is in no error of ours.
+// Grant returns Meta's description of the access token of a number. The token is in the query of the call, because the
+// Graph API needs it there. No error of Grant has the token.
 // https://developers.facebook.com/docs/graph-api/reference/debug_token/
 func (c *Client) Grant(ctx context.Context, number string) (Grant, error) {
 	token, err := c.tokenOf(number)
@@ -57,13 +56,13 @@ func (c *Client) Grant(ctx context.Context, number string) (Grant, error) {
 	}
 	err = c.get(ctx, token, "debug_token?input_token="+url.QueryEscape(token), &a)
 	if r, ok := errors.AsType[*Refusal](err); ok && r.Code == 190 {
-		return Grant{Expired: r.Subcode == tokenExpired}, nil // it asked with the token itself
+		return Grant{Expired: r.Subcode == tokenExpired}, nil // the call itself uses the token
 	}
 	switch {
 	case err != nil:
-		return Grant{}, fmt.Errorf("ask about access token: %w", err)
+		return Grant{}, fmt.Errorf("read access token from Meta: %w", err)
 	case a.Data == nil:
-		return Grant{}, errors.New("ask about access token: the answer does not describe it")
+		return Grant{}, errors.New("read access token from Meta: the answer has no data")
 	}
 	g := Grant{
 		Token: Token{Valid: a.Data.Valid}, Expired: a.Data.Error.Subcode == tokenExpired,

@@ -40,7 +40,7 @@ func TestDebugToken(t *testing.T) {
 	c, _ := setup(t, func(w http.ResponseWriter, _ *http.Request) { hijack(t, w, "", false) },
 		func(o *cloudapi.Options) { o.Token = func(string) (string, error) { return secret, nil } })
 	if _, err := c.DebugToken(t.Context(), "1"); err == nil || strings.Contains(err.Error(), "secret") {
-		t.Errorf("nobody answers: %v", err)
+		t.Errorf("without a server: %v", err)
 	}
 }
 
@@ -106,7 +106,7 @@ func TestAnnounced(t *testing.T) {
 	}
 }
 
-// Levels that we do not know say nothing.
+// An unknown level gives no throughput.
 func TestThroughput(t *testing.T) {
 	t.Parallel()
 	for level, want := range map[string]int{"STANDARD": 80, "HIGH": 1000, "NOT_APPLICABLE": 0} {

@@ -89,7 +89,7 @@ func (v *values) settings(program string) []setting {
 		{key: "retry.max", def: "60s", use: "worker", help: "longest wait before a retry", more: "Up to 24 h, and not less than `retry.base`.", set: duration(&v.retry.Max, 10*time.Millisecond, 24*time.Hour)},
 		{key: "retry.attempts", def: "20", use: "worker", help: "number of failed attempts after which a message becomes a dead letter", more: "1 to 1000.", set: integer(&v.retry.Attempts, 1, 1000)},
 		{
-			key: "events.retention", def: "24h", use: "worker", help: "how long events are kept for your own consumers", more: "Events that Sluice itself has not applied are kept longer. 1 min to 720 h. See [events.md](events.md#what-you-can-rely-on-and-what-not).",
+			key: "events.retention", def: "24h", use: "worker", help: "how long events are kept for your own consumers", more: "Events that Sluice itself has not applied are kept longer. 1 min to 720 h. See [events.md](events.md#guarantees-and-limits).",
 			set: duration(&v.events.Retention, time.Minute, 30*24*time.Hour),
 		},
 		{

@@ -286,7 +286,10 @@ var setups = []struct {
 
 	{"a message was accepted a moment ago", func(w *world) { w.listed(message.ListAwaiting, ago(time.Second)) }, nil, false},
 	{
-		"webhooks come no more", func(w *world) { w.listed(message.ListAwaiting, ago(20*time.Minute)); w.webhookCame(ago(30 * time.Minute)) },
+		"webhooks come no more", func(w *world) {
+			w.listed(message.ListAwaiting, ago(20*time.Minute))
+			w.webhookCame(ago(30 * time.Minute))
+		},
 		[]string{"fail statuses"},
 		false,
 	},

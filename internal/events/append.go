@@ -22,11 +22,10 @@ const (
 	tripTimeout = 30 * time.Second
 )
 
-// Append writes events to the streams of their numbers, or of their accounts where they have
-// no number. Those of one stream go into as few entries as possible; callers that come together
-// share round trips and entries. It returns nil only when Redis confirmed every one of them; after
-// an error any of them may have been written. An event that cannot be written in the form of an event
-// goes to the quarantine and holds up no other.
+// Append writes events to the streams of their numbers, or of their accounts if they have no number. It packs
+// the events of a stream into as few entries as possible. Concurrent callers share round trips and entries. It
+// returns nil only when Redis has confirmed all events. After an error any of them may have been written. An
+// event that cannot be encoded goes to the quarantine, and the others are written.
 func (s *Stream) Append(ctx context.Context, events []message.Event) error {
 	if len(events) == 0 {
 		return nil
@@ -47,23 +46,23 @@ func (s *Stream) Append(ctx context.Context, events []message.Event) error {
 	return nil
 }
 
-// part is what a caller brings for one entry.
+// part is the events of one caller for one entry.
 type part struct {
 	shard message.Shard
-	ours  bool // events of ours, not Meta's
+	ours  bool // message events of Sluice; false: events from Meta
 	key   string
-	n     int // events
+	n     int // number of events
 	text  []byte
 }
 
-// add puts an event into the last part for its stream, or into a new one.
+// add adds an event to the last part for its stream, or to a new part.
 func add(parts []*part, shard message.Shard, e message.Event) ([]*part, error) {
 	ours := e.Type == message.EventMessage
 	i := len(parts) - 1
 	for i >= 0 && (parts[i].shard != shard || parts[i].ours != ours) {
 		i--
 	}
-	var line []byte // where the part is full
+	var line []byte // of an event that does not fit into the last part
 	var err error
 	if i >= 0 && parts[i].n < entryEvents {
 		p := parts[i]
@@ -88,8 +87,8 @@ func add(parts []*part, shard message.Shard, e message.Event) ([]*part, error) {
 	return append(parts, &part{shard: shard, ours: ours, key: key, n: 1, text: line}), nil
 }
 
-// newAppends returns the group commit that writes entries. In a Cluster each shard has round trips of its
-// own: masters do not wait for each other.
+// newAppends returns the group commit that writes entries. In a Cluster each shard has its own round trips, so
+// that one slow master does not delay the others.
 func newAppends(db *store.DB) *store.GroupCommit[*part] {
 	laneOf := func(*part) string { return "" }
 	if isCluster(db) {
@@ -107,7 +106,7 @@ func newAppends(db *store.DB) *store.GroupCommit[*part] {
 	})
 }
 
-// fitting returns how many parts go into one round trip.
+// fitting returns how many parts fit into one round trip.
 func fitting(waiting []*store.Share[*part]) (n int, full bool) {
 	size := 0
 	for _, s := range waiting {
@@ -119,7 +118,7 @@ func fitting(waiting []*store.Share[*part]) (n int, full bool) {
 	return n, false
 }
 
-// write writes parts in one round trip. It returns texts, which it used, for the next time.
+// write writes parts in one round trip. It returns the buffer texts for reuse.
 func write(db *store.DB, shares []*store.Share[*part], texts []byte) []byte {
 	ctx, cancel := context.WithTimeout(context.Background(), tripTimeout)
 	defer cancel()
@@ -154,15 +153,15 @@ func write(db *store.DB, shares []*store.Share[*part], texts []byte) []byte {
 	return texts
 }
 
-// together sorts parts into entries: those of one stream into as few as possible, in order.
+// together groups parts into entries: as few as possible for each stream, in order.
 func together(shares []*store.Share[*part]) (entries [][]*store.Share[*part]) {
-	type room struct{ at, events, bytes int }
-	last := map[string]*room{} // by stream
+	type entry struct{ at, events, bytes int }
+	last := map[string]*entry{} // by stream
 	for _, s := range shares {
 		p := s.Part
 		r := last[p.key]
 		if r == nil || r.events+p.n > entryEvents || r.bytes+1+len(p.text) > entryBytes {
-			r = &room{at: len(entries)}
+			r = &entry{at: len(entries)}
 			last[p.key], entries = r, append(entries, nil)
 		}
 		entries[r.at] = append(entries[r.at], s)

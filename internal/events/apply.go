@@ -17,24 +17,24 @@ import (
 )
 
 const (
-	handEvents    = 500              // handed over at once, unless one entry has more
-	maxTries      = 5                // of an entry on its own; then what fails in it is dead
+	batchEvents   = 500              // in one call of the handler, unless one entry has more
+	maxTries      = 5                // of a single entry; then its failing events become dead letters
 	handleTimeout = 10 * time.Second // for one call of the handler
 )
 
 //go:embed lua/save.lua
 var saveLua string
 
-// trouble is what a cursor remembers of failures.
-type trouble struct {
-	resume   time.Time // when to read on
-	failures int       // of Redis, in a row
+// retries is the state of a cursor after failures.
+type retries struct {
+	resume   time.Time // when to read again
+	failures int       // consecutive failures of Redis
 	alone    bool      // entries are applied one by one
-	entry    string    // the one that failed on its own
-	tries    int       // how often
+	entry    string    // the last single entry that failed
+	tries    int       // how often it failed
 }
 
-// start lets what was read be applied. It tells whether anything was read.
+// start starts to apply the entries that were read. It reports whether there are any.
 func (r *reader) start(ctx context.Context, ready []*cursor) bool {
 	read := false
 	for _, c := range ready {
@@ -50,17 +50,17 @@ func (r *reader) start(ctx context.Context, ready []*cursor) bool {
 	return read
 }
 
-// gather waits until what was read is applied, and gives further events time to come together,
-// unless there are some already. Shards that take long are not waited for.
-func (r *reader) gather(ctx context.Context, ready []*cursor) {
+// linger waits until the entries that were read are applied, and lets further events accumulate for a moment
+// unless some wait already. It waits for at most maxDelay, so a slow shard does not delay the others.
+func (r *reader) linger(ctx context.Context, ready []*cursor) {
 	more := slices.ContainsFunc(ready, func(c *cursor) bool { return c.full })
-	company := time.NewTimer(gather)
-	defer company.Stop()
+	delay := time.NewTimer(maxDelay)
+	defer delay.Stop()
 	for r.busy > 0 || !more {
 		select {
 		case c := <-r.done:
 			r.finish(c)
-		case <-company.C:
+		case <-delay.C:
 			return
 		case <-ctx.Done():
 			return
@@ -68,7 +68,7 @@ func (r *reader) gather(ctx context.Context, ready []*cursor) {
 	}
 }
 
-// applyAll applies what was read of a cursor, in order, as far as that works.
+// applyAll applies the entries of a cursor in order, until one fails.
 func (r *reader) applyAll(ctx context.Context, c *cursor) {
 	for len(c.entries) > 0 {
 		if ctx.Err() != nil {
@@ -84,8 +84,8 @@ func (r *reader) applyAll(ctx context.Context, c *cursor) {
 	c.alone, c.failures = false, 0
 }
 
-// applySome applies the next entries together, and returns how many. Under its own time: what was
-// begun is finished.
+// applySome applies the next entries together, and returns their number. A stop does not end its context, so
+// that a started transaction completes.
 func (r *reader) applySome(ctx context.Context, c *cursor) (int, error) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), handleTimeout, errors.New("applying events took too long"))
 	defer cancel()
@@ -100,16 +100,16 @@ func (r *reader) applySome(ctx context.Context, c *cursor) (int, error) {
 	if len(events) > 0 {
 		var also map[string]string
 		if whole {
-			also = c.position(last.id, c.reached(n))
+			also = c.position(last.id, c.watermarkAfter(n))
 		}
 		stored, err = r.handle(ctx, c.shard, events, also)
 	}
 	switch {
 	case err == nil && !whole:
-		err = r.bury(ctx, c, last, "unreadable")
+		err = r.deadLetter(ctx, c, last, "unreadable")
 	case err == nil && !stored:
-		err = r.store(ctx, c.position(last.id, c.reached(n)))
-	case err != nil && blames(err):
+		err = r.store(ctx, c.position(last.id, c.watermarkAfter(n)))
+	case err != nil && entryFault(err):
 		return r.failed(ctx, c, n, err)
 	}
 	if err != nil {
@@ -121,11 +121,11 @@ func (r *reader) applySome(ctx context.Context, c *cursor) (int, error) {
 	return n, nil
 }
 
-// next returns how many of the entries are to be applied together, and their events. One that
-// cannot be read as a whole goes alone.
+// next returns the number of entries to apply together, and their events. An entry with unreadable parts is
+// applied alone.
 func (c *cursor) next() (n int, events []message.Event) {
 	for _, e := range c.entries {
-		if n > 0 && (c.alone || !e.whole() || len(events)+len(e.events) > handEvents) {
+		if n > 0 && (c.alone || !e.whole() || len(events)+len(e.events) > batchEvents) {
 			break
 		}
 		n, events = n+1, append(events, e.events...)
@@ -136,8 +136,8 @@ func (c *cursor) next() (n int, events []message.Event) {
 	return n, events
 }
 
-// reached is the watermark once the next n entries are applied.
-func (c *cursor) reached(n int) time.Time {
+// watermarkAfter returns the watermark when the next n entries are applied.
+func (c *cursor) watermarkAfter(n int) time.Time {
 	if n == len(c.entries) && !c.full {
 		return c.now
 	}
@@ -145,23 +145,24 @@ func (c *cursor) reached(n int) time.Time {
 	if mark := time.UnixMilli(int64(ms)); mark.Before(c.now) {
 		return mark
 	}
-	return c.now // the clock was wrong when it was written
+	return c.now // the clock was ahead when the entry was written
 }
 
-// passed notes that the next n entries are applied, and that this is stored.
+// passed records that the next n entries are applied and the position is stored.
 func (r *reader) passed(c *cursor, n int) {
-	mark := c.reached(n)
+	mark := c.watermarkAfter(n)
 	c.applied, c.mark, c.saved = c.entries[n-1].id, mark, mark
 	r.lag.set(c.shard, c.at.Add(mark.Sub(c.now)))
 }
 
-// store stores strings that the handler did not.
+// store stores strings that the handler has not stored.
 func (r *reader) store(ctx context.Context, values map[string]string) error {
 	err := r.db.MSet(ctx, values).Err()
 	if !redis.IsOOMError(err) {
 		return err
 	}
-	// What is not stored as applied cannot be trimmed: a full Redis takes it all the same.
+	// Trim drops only entries before the stored position. So a full Redis must store the position, to become
+	// less full: the script does that.
 	var keys []string
 	var args []any
 	for k, v := range values {
@@ -170,7 +171,8 @@ func (r *reader) store(ctx context.Context, values map[string]string) error {
 	return r.db.Run(ctx, r.Stream.save, keys, args...).Err()
 }
 
-// failed says what is next after n entries could not be applied, by a fault of their own.
+// failed handles n entries that could not be applied because of their content. It returns how many of them are
+// done with.
 func (r *reader) failed(ctx context.Context, c *cursor, n int, err error) (int, error) {
 	c.alone = true
 	if n > 1 {
@@ -186,7 +188,7 @@ func (r *reader) failed(ctx context.Context, c *cursor, n int, err error) (int, 
 		c.resume = time.Now().Add(pauses.After(c.tries))
 		return 0, err
 	}
-	if err := r.sift(ctx, c, e); err != nil {
+	if err := r.applyEach(ctx, c, e); err != nil {
 		c.resume = time.Now().Add(pauses.After(c.failures + 1))
 		c.failures++
 		return 0, err
@@ -195,28 +197,28 @@ func (r *reader) failed(ctx context.Context, c *cursor, n int, err error) (int, 
 	return 1, nil
 }
 
-// sift applies the events of an entry one by one, and buries those that fail.
-func (r *reader) sift(ctx context.Context, c *cursor, e entry) error {
+// applyEach applies the events of an entry one by one. Those that fail become dead letters.
+func (r *reader) applyEach(ctx context.Context, c *cursor, e entry) error {
 	for i, ev := range e.events {
 		if len(e.events) > 1 {
 			_, err := r.handle(ctx, c.shard, []message.Event{ev}, nil)
 			if err == nil {
 				continue
 			}
-			if !blames(err) {
+			if !entryFault(err) {
 				return err
 			}
 		}
 		e.bad = append(e.bad, e.lines[i])
 	}
 	if len(e.bad) == 0 {
-		return r.store(ctx, c.position(e.id, c.reached(1)))
+		return r.store(ctx, c.position(e.id, c.watermarkAfter(1)))
 	}
-	return r.bury(ctx, c, e, "failed "+strconv.Itoa(maxTries)+" times")
+	return r.deadLetter(ctx, c, e, "failed "+strconv.Itoa(maxTries)+" times")
 }
 
-// bury moves what is bad in the next entry to the dead-letter stream; the rest of it is applied.
-func (r *reader) bury(ctx context.Context, c *cursor, e entry, why string) error {
+// deadLetter moves the bad lines of the next entry to the dead-letter stream, and stores the position after it.
+func (r *reader) deadLetter(ctx context.Context, c *cursor, e entry, why string) error {
 	values := []any{"id", e.id, "why", why}
 	for k, v := range e.values {
 		values = append(values, k, v)
@@ -226,7 +228,7 @@ func (r *reader) bury(ctx context.Context, c *cursor, e entry, why string) error
 	}
 	err := r.db.Tx(ctx, func(p redis.Pipeliner) error {
 		p.XAdd(ctx, &redis.XAddArgs{Stream: DeadKey(c.shard), MaxLen: maxDead, Approx: true, Values: values})
-		p.MSet(ctx, c.position(e.id, c.reached(1)))
+		p.MSet(ctx, c.position(e.id, c.watermarkAfter(1)))
 		return nil
 	})
 	if err != nil {
@@ -237,10 +239,10 @@ func (r *reader) bury(ctx context.Context, c *cursor, e entry, why string) error
 	return nil
 }
 
-// blames tells whether an entry, or what it is about, is to blame for a failure: a script failed on it, or
-// something stored cannot be read. Everything else is Redis's fault or ours, and is tried again until it
-// works.
-func blames(err error) bool {
+// entryFault reports whether the content of an entry, or of its record, caused an error: a script failed on it,
+// or stored data cannot be decoded. All other errors are faults of Redis or of Sluice: the reader retries until
+// they are gone.
+func entryFault(err error) bool {
 	if errors.Is(err, message.ErrUnreadable) {
 		return true
 	}

@@ -18,10 +18,10 @@ import (
 	"sluice/internal/redistest"
 )
 
-// What follows up to the mark is in docs/events.md.
+// The code from here to the mark is in docs/events.md.
 
-// consume hands every event of the streams to handle, until ctx ends. Each consumer of the
-// group needs a name of its own.
+// consume calls handle with every event of the streams, until ctx ends. Each consumer of the group needs a
+// different name.
 func consume(ctx context.Context, rdb *redis.Client, group, name string, streams []string, handle func(event []byte) error) error {
 	for _, s := range streams {
 		err := rdb.XGroupCreateMkStream(ctx, s, group, "$").Err()
@@ -34,7 +34,7 @@ func consume(ctx context.Context, rdb *redis.Client, group, name string, streams
 			text, _ := entry.Values["events"].(string)
 			for line := range strings.SplitSeq(text, "\n") {
 				if err := handle([]byte(line)); err != nil {
-					return err // not acknowledged: the whole entry comes again
+					return err // without an acknowledgement the whole entry comes again
 				}
 			}
 			if err := rdb.XAck(ctx, stream, group, entry.ID).Err(); err != nil {
@@ -45,7 +45,7 @@ func consume(ctx context.Context, rdb *redis.Client, group, name string, streams
 	}
 	newest := slices.Repeat([]string{">"}, len(streams))
 	for ctx.Err() == nil {
-		// What a consumer left behind that died, or failed, a minute ago.
+		// First the entries that another consumer read more than a minute ago and has not acknowledged.
 		for _, s := range streams {
 			entries, _, err := rdb.XAutoClaim(ctx, &redis.XAutoClaimArgs{
 				Stream: s, Group: group, Consumer: name, MinIdle: time.Minute, Start: "0-0", Count: 100,
@@ -57,7 +57,7 @@ func consume(ctx context.Context, rdb *redis.Client, group, name string, streams
 				return err
 			}
 		}
-		// Then what is new.
+		// Then new entries.
 		found, err := rdb.XReadGroup(ctx, &redis.XReadGroupArgs{
 			Group: group, Consumer: name, Streams: slices.Concat(streams, newest), Count: 100, Block: 5 * time.Second,
 		}).Result()
@@ -73,9 +73,9 @@ func consume(ctx context.Context, rdb *redis.Client, group, name string, streams
 	return nil
 }
 
-// The mark: end of what is in docs/events.md.
+// The mark: end of the code in docs/events.md.
 
-// TestTheDocumentedConsumer runs it: it gets every event, and after a failure the rest of them.
+// TestTheDocumentedConsumer: it gets every event, and after a failure the remaining ones.
 func TestTheDocumentedConsumer(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Client(t))
@@ -107,7 +107,7 @@ func TestTheDocumentedConsumer(t *testing.T) {
 	if !errors.Is(err, broken) || len(got) != 120 {
 		t.Fatalf("%v after %d events", err, len(got))
 	}
-	// A minute later, for this test at once, another one takes over.
+	// Another consumer reclaims the entry after a minute. The test does not wait for the minute.
 	for _, key := range streams {
 		for _, p := range db.XPendingExt(t.Context(), &redis.XPendingExtArgs{Stream: key, Group: "crm", Start: "-", End: "+", Count: 100}).Val() {
 			err := db.Do(t.Context(), "XCLAIM", key, "crm", "one", 0, p.ID, "IDLE", time.Hour.Milliseconds(), "JUSTID").Err()

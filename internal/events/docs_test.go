@@ -19,7 +19,7 @@ import (
 
 //go:generate go test . -run TestEventsPage -update
 
-// docs/events.md is the members of message.Event within the words of its template.
+// docs/events.md is its template with the members of message.Event.
 func TestEventsPage(t *testing.T) {
 	t.Parallel()
 	page, err := template.ParseFiles(filepath.Join("testdata", "events.md.tmpl"))
@@ -51,12 +51,12 @@ func consumerOfTheDocs(t *testing.T) string {
 	_, rest, began := strings.Cut(string(source), "is in docs/events.md.\n\n")
 	text, _, ended := strings.Cut(rest, "\n// The mark:")
 	if !began || !ended {
-		t.Fatal("the marks are gone")
+		t.Fatal("consumer_test.go lacks the marks")
 	}
 	return text
 }
 
-// members returns the rows of a struct's JSON, from the tags that events.schema.json is made of.
+// members returns the table rows of the JSON of a struct, from the tags that events.schema.json is made of.
 func members[T any]() string {
 	var b strings.Builder
 	for f := range reflect.TypeFor[T]().Fields() {
@@ -72,7 +72,7 @@ func members[T any]() string {
 	return b.String()
 }
 
-// The examples in the documentation are events, in every member.
+// The examples in the documentation are events, without unknown members.
 func TestTheDocumentedEventsAreEvents(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/events.md")

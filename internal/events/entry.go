@@ -12,14 +12,14 @@ import (
 	"sluice/internal/message"
 )
 
-// Limits of one entry. One event may be larger alone.
+// Limits of one entry. An entry with a single event may be larger.
 const (
 	entryEvents = 100
 	entryBytes  = 512 << 10
 )
 
-// encode appends an event as one line of JSON, in the present version of the schema. Meta goes in as it is: it is JSON already, and the
-// most of it.
+// encode appends an event as one line of JSON, in the current version of the schema. It copies the member meta,
+// which is already JSON and most of the text.
 func encode(b []byte, e message.Event) ([]byte, error) {
 	meta := e.Meta
 	e.Version, e.Meta = message.EventVersion, nil
@@ -30,7 +30,7 @@ func encode(b []byte, e message.Event) ([]byte, error) {
 	b = append(b[:len(b)-1], `,"meta":`...)
 	start := len(b)
 	b = append(append(b, meta...), '}')
-	// In JSON a line break is space between tokens: within a string it is escaped.
+	// Line breaks in JSON are white space between tokens, because strings escape them. Replace them by spaces.
 	for rest := b[start:]; ; {
 		i := bytes.IndexByte(rest, '\n')
 		if i < 0 {
@@ -41,7 +41,8 @@ func encode(b []byte, e message.Event) ([]byte, error) {
 	}
 }
 
-// encodeOwn appends what is ours of an event, as encoding/json does it. Receipts are many.
+// encodeOwn appends all members but meta, as encoding/json writes them. It has a faster path for statuses, which
+// are most of the events.
 func encodeOwn(b []byte, e message.Event) ([]byte, error) {
 	if e.State != nil || e.Message != nil || e.Gap != nil {
 		text, err := json.Marshal(e)
@@ -82,7 +83,7 @@ func encodeOwn(b []byte, e message.Event) ([]byte, error) {
 	return append(b, '}'), nil
 }
 
-// member appends a member that is left out where it is empty.
+// member appends a member unless it is empty.
 func member(b []byte, name, value string) []byte {
 	if value == "" {
 		return b
@@ -93,7 +94,7 @@ func member(b []byte, name, value string) []byte {
 func quote(b []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			text, _ := json.Marshal(s) // a string: cannot fail
+			text, _ := json.Marshal(s) // cannot fail for a string
 			return append(b, text...)
 		}
 	}
@@ -104,12 +105,12 @@ func quote(b []byte, s string) []byte {
 type entry struct {
 	id     string
 	events []message.Event
-	lines  []string       // the events as they were read
-	bad    []string       // lines that are no events
-	values map[string]any // of an entry without the field: nothing of it can be read
+	lines  []string       // the texts of the events
+	bad    []string       // lines that are not events
+	values map[string]any // all fields of an entry that lacks Field, and cannot be read
 }
 
-// whole tells whether everything in the entry can be read.
+// whole reports whether all of the entry could be read.
 func (e entry) whole() bool { return e.values == nil && len(e.bad) == 0 }
 
 func parse(x redis.XMessage) entry {
@@ -130,11 +131,12 @@ func parse(x redis.XMessage) entry {
 	return e
 }
 
-// Decode returns the events of an entry. The error says that not all of it can be read.
+// Decode returns the events of an entry. It returns an error if parts of the entry cannot be read, with the
+// events of the other parts.
 func Decode(x redis.XMessage) ([]message.Event, error) {
 	e := parse(x)
 	if !e.whole() {
-		return e.events, fmt.Errorf("entry %s: not all of it is events", x.ID)
+		return e.events, fmt.Errorf("entry %s: parts of it are not events", x.ID)
 	}
 	return e.events, nil
 }

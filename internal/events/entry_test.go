@@ -9,7 +9,7 @@ import (
 	"sluice/internal/message"
 )
 
-// TestEncode: as encoding/json does it, in one line.
+// TestEncode: it writes what encoding/json writes, in one line.
 func TestEncode(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
@@ -30,7 +30,7 @@ func TestEncode(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e.Version = message.EventVersion // whatever it was
+		e.Version = message.EventVersion // encode sets it
 		want, err := json.Marshal(e)
 		if err != nil {
 			t.Fatal(err)
@@ -44,7 +44,7 @@ func TestEncode(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 	if _, err := encode(nil, message.Event{Report: &message.StatusReport{At: time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC)}}); err == nil {
-		t.Error("a time that JSON cannot hold was taken")
+		t.Error("a time that JSON cannot represent was encoded")
 	}
 }
 

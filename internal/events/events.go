@@ -1,7 +1,6 @@
-// Package events is the streams of all that happens: what Meta reports, and every change of a
-// message's state. It appends to Redis streams, two for each shard, lets the reconciler apply what
-// Meta reports, at least once and in order, and trims what is applied. docs/events.md describes
-// the streams for consumers outside of Sluice.
+// Package events has the event streams: what Meta reports, and every state change of a message. It appends to
+// Redis streams, two for each shard. It delivers what Meta reports to the reconciler, at least once and in
+// order, and trims applied entries. docs/events.md describes the streams for consumers outside of Sluice.
 package events
 
 import (
@@ -20,17 +19,17 @@ import (
 	"sluice/internal/store"
 )
 
-// Limits of what is kept for people only.
+// Limits of the quarantine and of the dead-letter streams.
 const (
 	maxQuarantined     = 1000     // bodies
 	maxQuarantinedBody = 64 << 10 // bytes of each
 	maxDead            = 10_000   // entries of each shard
 )
 
-// Options adjust a Stream. The zero value is usable.
+// Options configure a Stream. The zero value is usable.
 type Options struct {
 	Retention  time.Duration         // how long events are kept for other consumers; 0: 24 hours
-	MaxLen     int                   // events kept in each stream, about, whatever their age; 0: 20,000
+	MaxLen     int                   // approximate maximum number of events in each stream; 0: 20,000
 	Registerer prometheus.Registerer // nil: the metrics are not registered
 	Log        *slog.Logger          // nil: no logs
 }
@@ -43,14 +42,14 @@ type Stream struct {
 	log     *slog.Logger
 	metrics metrics
 
-	trim, meet, hear, save, beat store.Script
+	trim, readers, received, save, heartbeat store.Script
 
-	share   atomic.Pointer[share] // of a process that reads
+	share   atomic.Pointer[share] // nil unless this process reads
 	lag     lag
 	appends *store.GroupCommit[*part]
 }
 
-// New returns the streams of an installation with that many shards. It does not use Redis yet.
+// New returns the streams of an installation with shards. It does not access Redis.
 func New(db *store.DB, shards message.Shards, o Options) *Stream {
 	o.Retention = cmp.Or(o.Retention, 24*time.Hour)
 	o.MaxLen = cmp.Or(o.MaxLen, 20_000)
@@ -60,49 +59,49 @@ func New(db *store.DB, shards message.Shards, o Options) *Stream {
 	}
 	return &Stream{
 		db: db, shards: shards, o: o, log: log, metrics: newMetrics(o.Registerer),
-		trim:    db.Script(trimLua),
-		meet:    db.Script(meetLua),
-		hear:    db.Script(hearLua),
-		save:    db.Script(saveLua),
-		beat:    db.Script(beatLua),
-		appends: newAppends(db),
+		trim:      db.Script(trimLua),
+		readers:   db.Script(readersLua),
+		received:  db.Script(receivedLua),
+		save:      db.Script(saveLua),
+		heartbeat: db.Script(heartbeatLua),
+		appends:   newAppends(db),
 	}
 }
 
-// isCluster tells whether one command or pipeline cannot reach the keys of all shards at once.
+// isCluster reports whether Redis is a Cluster: then one command cannot use the keys of several shards.
 func isCluster(db *store.DB) bool {
 	_, is := db.UniversalClient.(*redis.ClusterClient)
 	return is
 }
 
-// Field is the only field of an entry of the event streams. Its value is one or more events as JSON, one
-// a line: separated by "\n", without one at the end.
+// Field is the only field of an entry of the event streams. Its value is one or more events as JSON, separated
+// by "\n".
 const Field = "events"
 
-// MessageKey is the Redis key of the stream of a shard's message events: the changes of state that
-// Sluice made.
+// MessageKey returns the Redis key of the stream of message events of a shard: the state changes that Sluice
+// made.
 func MessageKey(s message.Shard) string { return store.Key(s, "events:message") }
 
-// MetaKey is the Redis key of the stream of a shard's status, inbound and update events: what Meta
+// MetaKey returns the Redis key of the stream of status, inbound and update events of a shard: what Meta
 // reported.
 func MetaKey(s message.Shard) string { return store.Key(s, "events:meta") }
 
-// DeadKey is the Redis key of the dead-letter stream of a shard: what could not be applied.
+// DeadKey returns the Redis key of the dead-letter stream of a shard: events that could not be applied.
 func DeadKey(s message.Shard) string { return store.Key(s, "events:dead") }
 
-// QuarantineKey is the Redis key of the stream of signed webhook bodies that are not JSON, and of items
-// that cannot be events.
+// QuarantineKey returns the Redis key of the quarantine: a stream of signed webhook bodies that are not JSON, and
+// of single items that cannot be events.
 func QuarantineKey() string { return store.Key(message.Shard(0), "quarantine") }
 
-// WatermarkKey is the Redis key of a shard's watermark: Unix milliseconds as a decimal.
+// WatermarkKey returns the Redis key of the watermark of a shard: Unix milliseconds as a decimal number.
 func WatermarkKey(s message.Shard) string { return store.Key(s, "watermark") }
 
-// AppliedKey is the Redis key of the reconciler's position in a shard's stream of Meta events: the
-// id of the last entry that is applied.
+// AppliedKey returns the Redis key of the position of the reconciler in the stream of Meta events of a shard:
+// the id of the last applied entry.
 func AppliedKey(s message.Shard) string { return store.Key(s, "applied") }
 
-// Quarantine keeps a signed body that could not be understood, for people: the newest
-// thousand or so, each cut to 64 KiB. why is a short constant text.
+// Quarantine stores a signed body that cannot be read, so that an operator can look at it. Redis keeps about the
+// last 1,000, each cut to 64 KiB. why is a short constant text.
 func (s *Stream) Quarantine(ctx context.Context, body []byte, why string) error {
 	err := s.db.Durably(ctx, func(p redis.Pipeliner) {
 		p.XAdd(ctx, &redis.XAddArgs{

@@ -5,21 +5,21 @@ import (
 	"log/slog"
 )
 
-// EntryEvents is how many events go into one entry at most.
+// EntryEvents is the maximum number of events in an entry.
 const EntryEvents = entryEvents
 
-// Reads is how many shards this process reads.
+// Reads returns the number of shards that this process reads.
 func Reads(s *Stream) int { return len(s.reads()) }
 
-// Waiting is how many callers' parts wait for the next round trip.
+// Waiting returns the number of parts that wait for the next round trip.
 func Waiting(s *Stream) int { return s.appends.Waiting() }
 
-// Members lets a test say which readers there are.
+// Members lets a test set the living readers.
 type Members struct{ share *share }
 
-// NewMembers returns the readers that a reader of that name believes to be there.
+// NewMembers returns the living readers as the reader called name sees them.
 func NewMembers(name string, all ...string) Members {
-	return Members{&share{consumer: name, members: all, changed: make(chan struct{}), log: slog.New(slog.DiscardHandler)}}
+	return Members{&share{name: name, members: all, changed: make(chan struct{}), log: slog.New(slog.DiscardHandler)}}
 }
 
 // Set changes them.
@@ -31,13 +31,13 @@ func (m Members) Set(all ...string) {
 	m.share.changed = make(chan struct{})
 }
 
-// ReadAmong is Read where the test says who else reads.
+// ReadAmong does the same as Read, with living readers that the test sets.
 func (s *Stream) ReadAmong(ctx context.Context, m Members, handle Handler) {
-	s.newReader(m.share.consumer, m.share, s.shards.All(), handle).run(ctx)
+	s.newReader(m.share.name, m.share, s.shards.All(), handle).run(ctx)
 }
 
-// Beat writes one heartbeat.
-func Beat(ctx context.Context, l *Liveness) error { return l.report(ctx, false) }
+// Heartbeat writes one heartbeat.
+func Heartbeat(ctx context.Context, l *Liveness) error { return l.report(ctx, false) }
 
-// Blames tells whether an entry is to blame for an error.
-func Blames(err error) bool { return blames(err) }
+// EntryFault reports whether the content of an entry caused an error.
+func EntryFault(err error) bool { return entryFault(err) }

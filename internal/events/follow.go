@@ -18,14 +18,13 @@ import (
 // followPause is how long Follow waits when there is nothing new.
 const followPause = 250 * time.Millisecond
 
-// followEntries is how many entries of a stream Follow reads at once.
+// followEntries is how many entries of a stream Follow reads in one call.
 const followEntries = 200
 
-// Follow calls f with every event of some types, of all where none is named, from a point on, all
-// streams merged by time, until ctx ends or f returns an error, which it returns. It takes nothing
-// from any consumer group, and reads only the streams that hold these types. from is "$" for what
-// comes from now on, "0" for all there is, a time as RFC 3339 or Unix milliseconds, or an entry's id,
-// which is itself left out. What is no event is skipped.
+// Follow calls f with every event of the given types, or of all types if none is given. It merges all streams by
+// time, and blocks until ctx ends or f returns an error, which it returns. It uses no consumer group. from is
+// where to begin: "$" for new events only, "0" for the oldest event, a time (RFC 3339 or Unix milliseconds), or
+// the id of an entry, to begin after it. Follow skips lines that are not events.
 func (s *Stream) Follow(ctx context.Context, from string, types []string, f func(message.Event) error) error {
 	all, err := s.followed(ctx, from, types)
 	if err != nil {
@@ -57,11 +56,11 @@ func (s *Stream) Follow(ctx context.Context, from string, types []string, f func
 	return nil
 }
 
-// followed is a stream that is followed, and the entry after which to read on.
+// followed is a stream, and the id of the last entry that was read.
 type followed struct{ key, at string }
 
-// next reads on in all streams, in the order of the entries' ids, and moves the positions.
-// full: there is more to read at once.
+// next reads further entries of all streams, in the order of their ids, and updates the positions. full means
+// that more entries are available.
 func (s *Stream) next(ctx context.Context, all []followed) (found []redis.XMessage, full bool, err error) {
 	replies := make([]*redis.XMessageSliceCmd, len(all))
 	err = s.db.Pipe(ctx, func(p redis.Pipeliner) {
@@ -72,8 +71,8 @@ func (s *Stream) next(ctx context.Context, all []followed) (found []redis.XMessa
 	if err != nil {
 		return nil, false, err
 	}
-	// Beyond the end of a full page the stream may have older entries than the others: they
-	// wait for the next round.
+	// A stream with a full page may have further entries that are older than those of other streams. So entries
+	// after the first end of a full page wait for the next call.
 	end := ""
 	for _, r := range replies {
 		if page := r.Val(); len(page) == followEntries {
@@ -93,8 +92,8 @@ func (s *Stream) next(ctx context.Context, all []followed) (found []redis.XMessa
 	return found, end != "", nil
 }
 
-// followed returns the streams that may hold events of the types, each with the entry after which
-// to read. Gap events are in both streams of a shard.
+// followed returns the streams that may have events of the types, with their start positions. Gap events are in
+// both streams of a shard.
 func (s *Stream) followed(ctx context.Context, from string, types []string) (all []followed, err error) {
 	ours := len(types) == 0 || slices.Contains(types, message.EventMessage) || slices.Contains(types, message.EventGap)
 	metas := len(types) == 0 || slices.ContainsFunc(types, func(t string) bool { return t != message.EventMessage })
@@ -120,7 +119,7 @@ func (s *Stream) followed(ctx context.Context, from string, types []string) (all
 		}
 	})
 	if err != nil {
-		return nil, fmt.Errorf("find the streams' ends: %w", err)
+		return nil, fmt.Errorf("read the last entries of the streams: %w", err)
 	}
 	for i, r := range replies {
 		all[i].at = "0-0"
@@ -131,7 +130,9 @@ func (s *Stream) followed(ctx context.Context, from string, types []string) (all
 	return all, nil
 }
 
-var errPosition = errors.New(`from: want "$", "0", a time such as 2026-11-22T10:00:00Z, Unix milliseconds or an entry id`)
+var errPosition = errors.New(`from: the value is not a position. Use "$", "0", a time such as 2026-11-22T10:00:00Z, Unix milliseconds or an entry id`)
+
+// position returns the id after which to read.
 
 func position(from string) (string, error) {
 	if t, err := time.Parse(time.RFC3339, from); err == nil {
@@ -152,10 +153,10 @@ func position(from string) (string, error) {
 	if m == 0 {
 		return "0-0", nil
 	}
-	return fmt.Sprintf("%d-%d", m-1, uint64(1<<63-1)), nil // all that has this very millisecond is still to come
+	return fmt.Sprintf("%d-%d", m-1, uint64(1<<63-1)), nil // before the first entry of this millisecond
 }
 
-// compareIDs orders the ids of entries.
+// compareIDs compares two entry ids, like cmp.Compare.
 func compareIDs(a, b string) int {
 	am, as := splitID(a)
 	bm, bs := splitID(b)

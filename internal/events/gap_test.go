@@ -14,8 +14,8 @@ import (
 	"sluice/internal/store"
 )
 
-// A group of somebody else's stops reading, and entries are dropped before it had read them.
-// When it reads on it finds what it can still have, and then which entries it missed.
+// An external group stops reading, and entries are dropped before it has read them. When it reads on, it gets the
+// remaining entries and then a gap event about the dropped ones.
 func TestASlowGroupFindsWhatItMissed(t *testing.T) {
 	for name, key := range map[string]string{"message": events.MessageKey(shards.Of(numberA)), "meta": events.MetaKey(shards.Of(numberA))} {
 		t.Run(name, func(t *testing.T) {
@@ -76,24 +76,24 @@ func TestASlowGroupFindsWhatItMissed(t *testing.T) {
 			trim()
 			trim()
 			for _, g := range []string{"crm", "quick"} {
-				told := read(g, 10)
-				if len(told) != 1 {
-					t.Fatalf("%s found %d entries, want the one of the gap: %v", g, len(told), told)
+				entries := read(g, 10)
+				if len(entries) != 1 {
+					t.Fatalf("%s read %d entries, want the one with the gap event: %v", g, len(entries), entries)
 				}
-				found, err := events.Decode(told[0])
+				found, err := events.Decode(entries[0])
 				if err != nil || len(found) != 1 {
 					t.Fatalf("%v, %v", found, err)
 				}
 				e, want := found[0], message.Gap{Group: "crm", From: first, To: kept[0].ID}
 				if e.Version != message.EventVersion || e.Type != message.EventGap || e.Gap == nil || *e.Gap != want {
-					t.Errorf("%s was told %v, want %+v", g, told[0].Values, want)
+					t.Errorf("%s read %v, want %+v", g, entries[0].Values, want)
 				}
 			}
 		})
 	}
 }
 
-// All is past the retention and dropped, and a group that never read anything learns of it.
+// All entries are older than the retention and dropped. A group that has never read gets a gap event too.
 func TestAGapToTheEndOfTheStream(t *testing.T) {
 	on(t, func(t *testing.T, db *store.DB) {
 		key := events.MetaKey(shards.Of(numberA))

@@ -21,38 +21,39 @@ import (
 
 const (
 	livenessEvery = time.Second
-	// livenessSilence is how long a webhook program may be silent before that is a gap.
-	livenessSilence = 3 * time.Second
+	// livenessTimeout is the time without a heartbeat of a webhook program that counts as a gap.
+	livenessTimeout = 3 * time.Second
 )
 
-//go:embed lua/beat.lua
-var beatLua string
+//go:embed lua/heartbeat.lua
+var heartbeatLua string
 
-// gapField stands beside the webhook programs; their names have a dash.
+// gapField is the field of the latest gap, in the hash of the webhook programs. Their names have a dash.
 const gapField = "gap"
 
-// webhooksKey is the Redis key of the hash of the living webhook programs.
+// webhooksKey returns the Redis key of the hash of the running webhook programs.
 func webhooksKey() string { return store.Key(message.Shard(0), "webhooks") }
 
-// Liveness reports through Redis that a webhook program takes what Meta delivers, and when it did
-// not. Without that report silence about a message proves nothing. It is safe for concurrent use.
+// Liveness writes the heartbeat of a webhook program to Redis, with the time up to which the program has refused
+// nothing. A missing status proves nothing about a time that no such report covers. It is safe for concurrent
+// use.
 type Liveness struct {
-	db   *store.DB
-	beat store.Script
-	name string
-	log  *slog.Logger
-	gap  atomic.Int64 // end of the latest gap, Unix milliseconds
+	db        *store.DB
+	heartbeat store.Script
+	name      string
+	log       *slog.Logger
+	gap       atomic.Int64 // end of the latest gap, Unix milliseconds
 
 	mu      sync.Mutex
-	inHand  map[*time.Time]struct{} // when each delivery that is not answered yet began
+	open    map[*time.Time]struct{} // when each unanswered delivery began
 	refused time.Time               // when a delivery was last refused
-	server  time.Time               // Redis's clock as it last answered
-	at      time.Time               // when it did
+	server  time.Time               // Redis's time in its last answer
+	at      time.Time               // when that answer came
 }
 
-// NewLiveness returns the reporter of the webhook program of that name, which must be its own.
+// NewLiveness returns the Liveness of a webhook program. Each program needs a different name.
 func (s *Stream) NewLiveness(name string) *Liveness {
-	l := &Liveness{db: s.db, beat: s.beat, name: name, log: s.log, inHand: map[*time.Time]struct{}{}}
+	l := &Liveness{db: s.db, heartbeat: s.heartbeat, name: name, log: s.log, open: map[*time.Time]struct{}{}}
 	promauto.With(s.o.Registerer).NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "sluice_webhook_gap_timestamp_seconds",
 		Help: "Unix time at which the latest gap ended. In a gap a webhook was refused, or no webhook program ran. In-doubt messages of that time wait until Meta has retried its webhooks.",
@@ -60,24 +61,24 @@ func (s *Stream) NewLiveness(name string) *Liveness {
 	return l
 }
 
-// Track notes that a delivery of Meta's arrived. The caller calls done when it is answered, and says
-// whether it was refused.
+// Track records that a delivery of Meta arrived. The caller must call done when it is answered. refused means
+// that nothing of the delivery was stored.
 func (l *Liveness) Track() (done func(refused bool)) {
 	began := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.inHand[&began] = struct{}{}
+	l.open[&began] = struct{}{}
 	return func(refused bool) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		delete(l.inHand, &began)
+		delete(l.open, &began)
 		if refused {
 			l.refused = time.Now()
 		}
 	}
 }
 
-// Run writes a heartbeat each second until ctx ends. While Redis is away it goes on trying.
+// Run writes a heartbeat each second until ctx ends. It retries while Redis is unavailable.
 func (l *Liveness) Run(ctx context.Context) error {
 	tick := time.NewTicker(livenessEvery)
 	defer tick.Stop()
@@ -93,15 +94,16 @@ func (l *Liveness) Run(ctx context.Context) error {
 	}
 }
 
-// Leave says that the program has answered its last delivery. If it fails, the silence says so.
+// Leave removes the heartbeat when the program has answered its last delivery. If it fails, the heartbeat
+// expires.
 func (l *Liveness) Leave(ctx context.Context) error { return l.report(ctx, true) }
 
 func (l *Liveness) report(ctx context.Context, last bool) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, livenessSilence, errors.New("redis took too long"))
+	ctx, cancel := context.WithTimeoutCause(ctx, livenessTimeout, errors.New("redis took too long"))
 	defer cancel()
 	proven, since := l.state(time.Now())
-	reply, err := l.db.Run(ctx, l.beat, []string{webhooksKey()},
-		l.name, livenessSilence.Milliseconds(), proven, since, flag(last)).Int64Slice()
+	reply, err := l.db.Run(ctx, l.heartbeat, []string{webhooksKey()},
+		l.name, livenessTimeout.Milliseconds(), proven, since, flag(last)).Int64Slice()
 	if err != nil {
 		return err
 	}
@@ -115,9 +117,9 @@ func (l *Liveness) report(ctx context.Context, last bool) error {
 	return nil
 }
 
-// state returns up to when no delivery was refused but those reported before, by Redis's clock, and how
-// long ago the last refusal was; both in milliseconds. What has arrived and is not answered may be
-// refused yet.
+// state returns the time up to which no delivery was refused except those already reported, by Redis's clock,
+// and how long ago the last refusal was. Both are in milliseconds. An unanswered delivery may still be refused,
+// so the time is before its arrival.
 func (l *Liveness) state(now time.Time) (proven int64, since string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -127,8 +129,8 @@ func (l *Liveness) state(now time.Time) (proven int64, since string) {
 	if l.at.IsZero() {
 		return 0, since
 	}
-	oldest := l.at // Redis's clock read server before that
-	for began := range l.inHand {
+	oldest := l.at // Redis read its clock before this time
+	for began := range l.open {
 		if began.Before(oldest) {
 			oldest = *began
 		}
@@ -143,9 +145,9 @@ func flag(b bool) string {
 	return "0"
 }
 
-// liveness reads the hash of the webhook programs into c.
-func liveness(c *message.Channel, beats map[string]string) {
-	for name, v := range beats {
+// readLiveness reads the hash of the webhook programs into c.
+func readLiveness(c *message.Channel, heartbeats map[string]string) {
+	for name, v := range heartbeats {
 		c.Reported = true
 		if name == gapField {
 			c.Gap = milli(v)

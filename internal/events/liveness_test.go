@@ -13,11 +13,11 @@ import (
 
 const webhooks = "sluice:{s00}:webhooks"
 
-// beats lets webhook programs report.
-func beats(t *testing.T, all ...*events.Liveness) {
+// heartbeat writes the heartbeats of webhook programs.
+func heartbeat(t *testing.T, all ...*events.Liveness) {
 	t.Helper()
 	for _, l := range all {
-		if err := events.Beat(t.Context(), l); err != nil {
+		if err := events.Heartbeat(t.Context(), l); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -41,7 +41,7 @@ func clock(t *testing.T, db *store.DB) time.Time {
 	return now
 }
 
-// silent makes a program's last heartbeat older.
+// silent makes the last heartbeat of a program older.
 func silent(t *testing.T, db *store.DB, name string, ago time.Duration) {
 	t.Helper()
 	at := clock(t, db).Add(-ago).UnixMilli()
@@ -50,7 +50,7 @@ func silent(t *testing.T, db *store.DB, name string, ago time.Duration) {
 	}
 }
 
-// TestLiveness: silence about a message is evidence only while each webhook program takes everything.
+// TestLiveness: a missing status is a proof only for a time in which every webhook program accepted everything.
 func TestLiveness(t *testing.T) {
 	on(t, func(t *testing.T, db *store.DB) {
 		s := events.New(db, shards, events.Options{})
@@ -60,73 +60,73 @@ func TestLiveness(t *testing.T) {
 		one, two := s.NewLiveness("host-one"), s.NewLiveness("host-two")
 
 		began := clock(t, db).Truncate(time.Millisecond)
-		beats(t, one)
+		heartbeat(t, one)
 		c := channel(t, s)
 		if !c.Reported || c.Programs != 1 || c.Gap.Before(began) || c.Gap.After(clock(t, db)) || !c.Open.IsZero() {
 			t.Errorf("after the first start: %+v, it was %s", c, began)
 		}
 		first := c.Gap
-		beats(t, one, one)
+		heartbeat(t, one, one)
 		if c = channel(t, s); c.Gap != first || c.Open.Before(first) || c.Open.After(clock(t, db)) {
 			t.Errorf("while one runs: %+v", c)
 		}
-		beats(t, two, two)
+		heartbeat(t, two, two)
 		if c = channel(t, s); c.Gap != first || c.Programs != 2 {
 			t.Errorf("a second one is no gap: %+v", c)
 		}
 
-		// What is in hand may be refused yet: nothing is proven from its arrival on.
+		// An unanswered delivery may still be refused, so the proof ends at its arrival.
 		done := one.Track()
 		arrived := clock(t, db)
-		beats(t, one, two, one)
+		heartbeat(t, one, two, one)
 		if c = channel(t, s); c.Gap != first || c.Open.After(arrived.Add(time.Millisecond)) {
-			t.Errorf("with a delivery in hand since %s: %+v", arrived, c)
+			t.Errorf("with an unanswered delivery since %s: %+v", arrived, c)
 		}
 		done(false)
-		beats(t, one, two, one, two)
+		heartbeat(t, one, two, one, two)
 		if c = channel(t, s); c.Gap != first || c.Open.Before(arrived.Truncate(time.Millisecond)) {
-			t.Errorf("after it was kept: %+v", c)
+			t.Errorf("after it was stored: %+v", c)
 		}
 		one.Track()(true)
 		refused := clock(t, db)
-		beats(t, one)
+		heartbeat(t, one)
 		if c = channel(t, s); c.Gap.Before(refused.Add(-10*time.Millisecond)) || c.Gap.After(clock(t, db)) {
 			t.Errorf("after a refusal at %s: %+v", refused, c)
 		}
 
-		// A Redis that lost the refusal learns of it again.
+		// The refusal is reported again to a Redis that lost it.
 		db.HSet(t.Context(), webhooks, "gap", first.UnixMilli())
-		beats(t, one)
+		heartbeat(t, one)
 		if c = channel(t, s); c.Gap.Before(refused.Add(-10 * time.Millisecond)) {
 			t.Errorf("after a loss: %+v", c)
 		}
 
-		// One that leaves in good order while another runs is no gap; one that dies is.
+		// A program that stops in good order while another one runs leaves no gap. A program that dies does.
 		before := channel(t, s).Gap
 		if err := two.Leave(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		beats(t, one)
+		heartbeat(t, one)
 		if c = channel(t, s); c.Programs != 1 || c.Gap.Sub(before) > 20*time.Millisecond {
-			t.Errorf("after one left: %+v, before it %s", c, before)
+			t.Errorf("after one stopped: %+v, before it %s", c, before)
 		}
 		silent(t, db, "host-two", 4*time.Second)
 		if c = channel(t, s); c.Open.After(clock(t, db).Add(-3 * time.Second)) {
 			t.Errorf("while one is silent: %+v", c)
 		}
 		died := clock(t, db).Truncate(time.Millisecond)
-		beats(t, one)
+		heartbeat(t, one)
 		if c = channel(t, s); c.Programs != 1 || c.Gap.Before(died) {
 			t.Errorf("after one died at %s: %+v", died, c)
 		}
-		// One that stood still may have let deliveries time out.
+		// A suspended program may have let deliveries time out.
 		silent(t, db, "host-one", 4*time.Second)
 		woken := clock(t, db).Truncate(time.Millisecond)
-		beats(t, one)
+		heartbeat(t, one)
 		if c = channel(t, s); c.Programs != 1 || c.Gap.Before(woken) {
-			t.Errorf("after it stood still until %s: %+v", woken, c)
+			t.Errorf("after it was suspended until %s: %+v", woken, c)
 		}
-		// While none runs nothing is proven, and the next start ends the gap.
+		// Without a running program nothing is proven, and the next start ends the gap.
 		if err := one.Leave(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -134,7 +134,7 @@ func TestLiveness(t *testing.T) {
 			t.Errorf("while none runs: %+v", c)
 		}
 		again := clock(t, db).Truncate(time.Millisecond)
-		beats(t, s.NewLiveness("host-three"))
+		heartbeat(t, s.NewLiveness("host-three"))
 		if c = channel(t, s); c.Programs != 1 || c.Gap.Before(again) {
 			t.Errorf("after the next start at %s: %+v", again, c)
 		}
@@ -154,7 +154,7 @@ func TestLivenessRuns(t *testing.T) {
 			t.Error(err)
 		}
 		if c := channel(t, s); c.Programs != 1 {
-			t.Errorf("before it left: %+v", c)
+			t.Errorf("before it stopped: %+v", c)
 		}
 	})
 }

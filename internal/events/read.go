@@ -20,42 +20,40 @@ import (
 
 const (
 	readEntries = 50                     // of a shard, in one read; fewer after a failure
-	block       = 500 * time.Millisecond // how long one read waits; also how long a stop may take
+	block       = 500 * time.Millisecond // how long one read waits for events, and so how long a stop may take
 	minPause    = 100 * time.Millisecond
 	maxPause    = 5 * time.Second
-	// gather is how long a reader that has caught up lets events come together: the round trips
-	// for each single one would be most of what Redis does.
-	gather = 100 * time.Millisecond
-	// saveEvery is how often an idle shard's watermark is written.
+	// maxDelay is how long a reader without a backlog lets events accumulate. With one round trip per event,
+	// Redis would do little else.
+	maxDelay = 100 * time.Millisecond
+	// saveEvery is how often the watermark of an idle shard is stored.
 	saveEvery = time.Second
-	// rewind is how far back a reader goes after a restart of Redis, or a failover, which may have
-	// lost the last that was applied.
+	// rewind is how far a reader goes back after a restart of Redis or a failover, which may have lost the
+	// last writes.
 	rewind = time.Minute
 )
 
-// Handler applies events of one shard, in their order. It stores also, keys and their values, as
-// plain strings in the same step as what it stores last, and says so; where it stores nothing, it
-// returns false, and they are stored for it. An event may come more than once, also after it was
-// applied. Its context outlives a stop, so that what was begun is finished.
+// Handler applies events of one shard, in order. It stores the strings in also (keys and values) in the same
+// transaction as its last write, and then returns true. If it writes nothing it returns false, and the caller
+// stores them. An event may come again, also after it was applied. A stop does not end ctx, so that a started
+// transaction completes.
 type Handler = func(ctx context.Context, shard message.Shard, events []message.Event, also map[string]string) (stored bool, err error)
 
-// Read hands the Meta events to handle until ctx ends; it then returns nil, within a second or so.
-// It begins after the last entry that is applied, at first with the oldest. The shards are spread
-// over the living readers of all processes. Calls for different shards run at once, those for one
-// shard do not.
+// Read calls handle with the events from Meta until ctx ends, and then returns nil within about a second. It
+// begins after the last applied entry, or with the oldest one. The living readers of all processes share the
+// shards. Calls for different shards run concurrently, calls for one shard one after the other.
 //
-// The position, see AppliedKey, and the watermark of a shard are stored in the same step as what was
-// applied; while nothing comes the watermark is written each second.
+// The position (AppliedKey) and the watermark of a shard are stored in the same transaction as the applied
+// events. Without events the watermark is stored each second.
 //
-// After an error of handle the same entries come again, with growing pauses, until it succeeds; its errors
-// are logged. Where the entries are to blame, because a script failed on them or something stored cannot
-// be read, they come one by one, and what fails on its own five times is moved to the dead-letter stream.
+// After an error of handle, Read logs it and calls handle again with the same entries, after growing pauses,
+// until it succeeds. If the content of the entries caused the error (see entryFault), Read applies them one by
+// one, and moves the events that fail five times to the dead-letter stream.
 //
-// The reader's name must be its own. Read keeps one connection of the pool; in a Cluster one for
-// each shard.
+// Each reader needs a different name. Read uses one connection of the pool, in a Cluster one for each shard.
 func (s *Stream) Read(ctx context.Context, name string, handle Handler) error {
 	sh := &share{
-		db: s.db, meet: s.meet, consumer: name, log: s.log, changed: make(chan struct{}),
+		db: s.db, readers: s.readers, name: name, log: s.log, changed: make(chan struct{}),
 	}
 	sh.renew(ctx)
 	s.share.Store(sh)
@@ -72,36 +70,36 @@ func (s *Stream) Read(ctx context.Context, name string, handle Handler) error {
 	return nil
 }
 
-// reader reads some shards by one command.
+// reader reads some shards with one command.
 type reader struct {
 	*Stream
 	share   *share
 	handle  Handler
 	cursors []*cursor
-	clock   string       // a script that tells the time, known only to Redis processes that this reader has met
-	sha     string       // its name
-	met     bool         // a Redis process knows the script
-	count   int          // entries of a shard in the next read
-	busy    int          // cursors that are being applied
-	done    chan *cursor // that were
+	clock   string       // a script of this reader that returns the time: a Redis process that lacks it has restarted
+	sha     string       // the SHA-1 of the script
+	loaded  bool         // the Redis process has the script
+	count   int          // how many entries of a shard to read next
+	busy    int          // how many cursors are being applied
+	done    chan *cursor // cursors that were applied
 	wg      sync.WaitGroup
 }
 
-// cursor is how far one shard's stream is applied, as this reader knows it.
+// cursor is the position of a reader in the stream of one shard.
 type cursor struct {
 	shard   message.Shard
 	key     string
-	applied string    // the id of the last entry applied; "": not known
-	back    string    // go on here at the latest, after a restart of Redis; "": no matter
+	applied string    // the id of the last applied entry; "": not read from Redis yet
+	back    string    // after a restart of Redis: the latest id to continue from; "": no limit
 	mark    time.Time // the watermark, by Redis's clock
-	saved   time.Time // the watermark as last stored
-	busy    bool      // what was read is being applied: all else belongs to that
-	trouble
+	saved   time.Time // the stored watermark
+	busy    bool      // the entries are being applied: only that goroutine may use the cursor
+	retries
 
-	entries []entry   // as read
-	full    bool      // there may be more of them
-	now     time.Time // Redis's time before they were read
-	at      time.Time // the same by our clock
+	entries []entry   // that were read
+	full    bool      // more entries may wait
+	now     time.Time // Redis's time before the read
+	at      time.Time // the time of this machine before the read
 }
 
 func (s *Stream) newReader(name string, sh *share, shards []message.Shard, handle Handler) *reader {
@@ -140,17 +138,17 @@ func (r *reader) run(ctx context.Context) {
 				sleep(ctx, pauses.After(failures+1))
 			}
 			failures++
-			r.count = max(1, r.count/2) // it may be too much for the time that an answer may take
+			r.count = max(1, r.count/2) // a smaller answer may arrive in time
 			continue
 		}
 		failures, r.count = 0, min(2*r.count, readEntries)
 		if r.start(ctx, ready) {
-			r.gather(ctx, ready)
+			r.linger(ctx, ready)
 		}
 	}
 }
 
-// pauses are those after failures of Redis in a row.
+// pauses are the pauses after consecutive failures of Redis.
 var pauses = retry.Pauses{First: minPause, Max: maxPause}
 
 func sleep(ctx context.Context, d time.Duration) {
@@ -160,8 +158,8 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// ready returns the cursors that are to be read now. Of a shard that another process reads nothing
-// stays known here: it may go on there.
+// ready returns the cursors to read now. It resets the cursors of shards that other readers read, because their
+// positions change.
 func (r *reader) ready(now time.Time) (ready []*cursor) {
 	for _, c := range r.cursors {
 		switch {
@@ -194,8 +192,8 @@ func (r *reader) finish(c *cursor) {
 	r.busy--
 }
 
-// read reads on at the cursors, in one round trip, and waits a moment when there is nothing. With
-// it goes what is to be saved of those that were idle.
+// read reads further entries at the cursors in one round trip, and waits for a moment if there are none. The
+// same round trip stores the watermarks of idle shards.
 func (r *reader) read(ctx context.Context, ready []*cursor) error {
 	if err := r.locate(ctx, ready); err != nil {
 		return err
@@ -206,7 +204,7 @@ func (r *reader) read(ctx context.Context, ready []*cursor) error {
 	}
 	wait := block
 	if r.busy > 0 {
-		wait = gather
+		wait = maxDelay
 	}
 	at := time.Now()
 	p := r.db.Pipeline()
@@ -243,13 +241,12 @@ func (r *reader) read(ctx context.Context, ready []*cursor) error {
 	return nil
 }
 
-// save adds to a pipeline what is to be saved of idle cursors. The caller runs the pipeline, then
-// what save returns.
+// save adds the watermarks of idle cursors to a pipeline. The caller runs the pipeline, and then saved.
 func (r *reader) save(ctx context.Context, p redis.Pipeliner, ready []*cursor) (saved func()) {
 	var late []*cursor
 	var values []any
 	for _, c := range ready {
-		if c.mark.Sub(c.saved).Abs() >= saveEvery { // it goes back when somebody sets Redis's clock back
+		if c.mark.Sub(c.saved).Abs() >= saveEvery { // it decreases when Redis's clock is set back
 			late = append(late, c)
 			for k, v := range c.position(c.applied, c.mark) {
 				values = append(values, k, v)
@@ -259,7 +256,7 @@ func (r *reader) save(ctx context.Context, p redis.Pipeliner, ready []*cursor) (
 	if len(late) == 0 {
 		return func() {}
 	}
-	cmd := p.MSet(ctx, values...) // a full Redis refuses it: then doubts wait
+	cmd := p.MSet(ctx, values...) // a full Redis refuses it: then in-doubt messages wait
 	return func() {
 		if cmd.Err() != nil {
 			return
@@ -271,7 +268,7 @@ func (r *reader) save(ctx context.Context, p redis.Pipeliner, ready []*cursor) (
 	}
 }
 
-// position is what is stored when everything up to an entry is applied.
+// position returns the strings to store when everything up to an entry is applied.
 func (c *cursor) position(id string, mark time.Time) map[string]string {
 	return map[string]string{
 		AppliedKey(c.shard):   id,
@@ -279,13 +276,13 @@ func (c *cursor) position(id string, mark time.Time) map[string]string {
 	}
 }
 
-// locate meets the Redis process, and reads the positions that are not known.
+// locate loads the script of the reader into the Redis process, and reads the positions that are not known.
 func (r *reader) locate(ctx context.Context, ready []*cursor) error {
-	if !r.met {
+	if !r.loaded {
 		if err := r.db.Eval(ctx, r.clock, []string{ready[0].key}).Err(); err != nil {
 			return err
 		}
-		r.met = true
+		r.loaded = true
 	}
 	var unknown []*cursor
 	var keys []string
@@ -315,14 +312,13 @@ func (r *reader) locate(ctx context.Context, ready []*cursor) error {
 	return nil
 }
 
-// restarted goes back: this Redis process is another one, after a restart or a failover, and may
-// have lost what was applied last.
+// restarted moves all cursors back by rewind: after a restart or a failover, Redis may have lost the last writes.
 func (r *reader) restarted(ctx context.Context) error {
-	r.log.Warn("Redis restarted: the events of the last minute are applied again")
-	for r.busy > 0 { // what ends now must not undo it
+	r.log.Warn("Redis restarted, the events of the last minute are applied again")
+	for r.busy > 0 { // cursors must not change below
 		r.finish(<-r.done)
 	}
-	r.met = false
+	r.loaded = false
 	for _, c := range r.cursors {
 		if c.applied != "" {
 			ms, _ := splitID(c.applied)
@@ -332,7 +328,7 @@ func (r *reader) restarted(ctx context.Context) error {
 	return nil
 }
 
-// timeOf reads the answer to TIME.
+// timeOf parses the reply to TIME.
 func timeOf(cmd *redis.Cmd) (time.Time, error) {
 	t, err := cmd.StringSlice()
 	if err != nil {

@@ -2,13 +2,9 @@ package events_test
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,10 +16,10 @@ import (
 	"sluice/internal/store"
 )
 
-func TestReadHandsOverEveryEventOnceAndInOrder(t *testing.T) {
+func TestReadDeliversEveryEventOnceAndInOrder(t *testing.T) {
 	on(t, func(t *testing.T, db *store.DB) {
 		s := events.New(db, shards, events.Options{})
-		for n := 0; n < 4500; n += 45 { // before anybody reads, and more than one read holds
+		for n := 0; n < 4500; n += 45 { // before a reader starts, and more than one read returns
 			appendAll(t, s, statuses(numberA, n, n+45))
 		}
 		got := newSeen()
@@ -44,17 +40,17 @@ func TestReadHandsOverEveryEventOnceAndInOrder(t *testing.T) {
 		all := got.until(t, 4610)
 		a := slices.DeleteFunc(all, func(id string) bool { return len(id) > len("wamid.9999") })
 		if !slices.Equal(a, wamids(0, 4600)) {
-			t.Errorf("out of order or doubled: %v", a)
+			t.Errorf("out of order or duplicated: %v", a)
 		}
 		applied(t, s)
 		stop()
 		if n := db.ZCard(t.Context(), "sluice:{s00}:readers").Val(); n != 0 {
-			t.Errorf("%d readers left behind", n)
+			t.Errorf("%d readers are still registered", n)
 		}
 	})
 }
 
-// TestThePositionIsStoredWithWhatIsApplied: by the handler when it says so, else for it.
+// TestThePositionIsStoredWithWhatIsApplied: the handler stores it and returns true, else the reader stores it.
 func TestThePositionIsStoredWithWhatIsApplied(t *testing.T) {
 	on(t, func(t *testing.T, db *store.DB) {
 		s := events.New(db, shards, events.Options{})
@@ -69,8 +65,8 @@ func TestThePositionIsStoredWithWhatIsApplied(t *testing.T) {
 		appendAll(t, s, statuses(numberA, 0, 3))
 		first := (<-handled)[events.AppliedKey(shard)]
 		eventually(t, "stored", func() bool { return position() == first })
-		// What the handler says to have stored is not stored once more: while nothing comes, it is
-		// with the watermark.
+		// The reader does not store again what the handler has stored. It does so only with the watermark of the
+		// idle shard.
 		stores.Store(true)
 		appendAll(t, s, statuses(numberA, 3, 4))
 		second := (<-handled)[events.AppliedKey(shard)]
@@ -82,8 +78,8 @@ func TestThePositionIsStoredWithWhatIsApplied(t *testing.T) {
 	})
 }
 
-// TestAReaderThatDiesAfterItsApplying: what was applied and not stored as such comes again, to
-// whoever reads on, and nothing else does.
+// TestAReaderThatDiesAfterItsApplying: events that were applied, but whose position was not stored, come again to
+// the next reader, and no other events do.
 func TestAReaderThatDiesAfterItsApplying(t *testing.T) {
 	on(t, func(t *testing.T, db *store.DB) {
 		s := events.New(db, shards, events.Options{})
@@ -116,7 +112,7 @@ func TestAReaderThatDiesAfterItsApplying(t *testing.T) {
 	})
 }
 
-// TestTwoReadersOfOneShard: each event is applied at least once, and both come to the end.
+// TestTwoReadersOfOneShard: each event is applied at least once, and both readers reach the end.
 func TestTwoReadersOfOneShard(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Client(t))
@@ -143,7 +139,7 @@ func TestTwoReadersOfOneShard(t *testing.T) {
 	passed(t, s, db)
 }
 
-// TestAShardThatWasElsewhere: a reader that has a shard again goes on where the other one was.
+// TestAShardThatWasElsewhere: a reader that gets a shard back continues at the position of the other reader.
 func TestAShardThatWasElsewhere(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Client(t))
@@ -160,12 +156,11 @@ func TestAShardThatWasElsewhere(t *testing.T) {
 	got.until(t, 5)
 	applied(t, s)
 	members.Set("one", other)
-	// It may still be in the read that it began before; then it is back with another one, of which
-	// this shard is none.
+	// The reader may still be in a read that it began before. Its next read does not have this shard.
 	mark := func() string { return db.Get(t.Context(), events.WatermarkKey(shard)).Val() }
-	eventually(t, "the shard is left alone", func() bool {
+	eventually(t, "the reader no longer reads the shard", func() bool {
 		before := mark()
-		time.Sleep(1500 * time.Millisecond) // an idle reader writes the mark each second
+		time.Sleep(1500 * time.Millisecond) // an idle reader stores the watermark each second
 		return mark() == before
 	})
 	appendAll(t, s, statuses(numberA, 5, 10))
@@ -180,7 +175,7 @@ func TestAShardThatWasElsewhere(t *testing.T) {
 	}
 }
 
-// elsewhere is a reader that would read a shard before name does.
+// elsewhere returns the name of a reader that is preferred to name for a shard.
 func elsewhere(name string, shard message.Shard) string {
 	for i := 0; ; i++ {
 		if other := "other" + strconv.Itoa(i); message.Rank(name, []string{name, other}, shard.String()) == 1 {
@@ -189,130 +184,7 @@ func elsewhere(name string, shard message.Shard) string {
 	}
 }
 
-// One event that always fails must not keep others waiting for long, and must not be lost.
-func TestPoisonGoesToTheDeadStream(t *testing.T) {
-	on(t, func(t *testing.T, db *store.DB) {
-		s := events.New(db, shards, events.Options{})
-		for n := range 50 {
-			appendAll(t, s, statuses(numberA, n, n+1))
-		}
-		got := newSeen()
-		var tries atomic.Int32
-		read(t, s, "one", func(ctx context.Context, shard message.Shard, batch []message.Event, also map[string]string) (bool, error) {
-			for _, e := range batch {
-				if e.Report.WAMID == "wamid.7" {
-					if len(batch) == 1 {
-						tries.Add(1)
-					}
-					return false, fmt.Errorf("apply: %w", message.ErrUnreadable)
-				}
-			}
-			return got.handle(ctx, shard, batch, also)
-		})
-		if all := got.until(t, 49); !slices.Equal(all, slices.Concat(wamids(0, 7), wamids(8, 50))) {
-			t.Errorf("got %v", all)
-		}
-		applied(t, s)
-		dead := db.XRange(t.Context(), events.DeadKey(shards.Of(numberA)), "-", "+").Val()
-		original := db.XRangeN(t.Context(), events.MetaKey(shards.Of(numberA)), "-", "+", 8).Val()[7]
-		if len(dead) != 1 || dead[0].Values["id"] != original.ID || dead[0].Values[events.Field] != original.Values[events.Field] {
-			t.Errorf("dead: %v, want it made of %v", dead, original)
-		}
-		if n := tries.Load(); n != 5 {
-			t.Errorf("tried %d times, want 5", n)
-		}
-	})
-}
-
-// Of an entry with several events only those are dead that fail.
-func TestPoisonAmongOthersInAnEntry(t *testing.T) {
-	t.Parallel()
-	db := open(t, redistest.Client(t))
-	s := events.New(db, shards, events.Options{})
-	appendAll(t, s, statuses(numberA, 0, 20))
-	got := newSeen()
-	read(t, s, "one", func(ctx context.Context, shard message.Shard, batch []message.Event, also map[string]string) (bool, error) {
-		for _, e := range batch {
-			if id := e.Report.WAMID; id == "wamid.7" || id == "wamid.9" {
-				return false, fmt.Errorf("apply: %w", message.ErrUnreadable)
-			}
-		}
-		return got.handle(ctx, shard, batch, also)
-	})
-	applied(t, s)
-	want := slices.DeleteFunc(wamids(0, 20), func(id string) bool { return id == "wamid.7" || id == "wamid.9" })
-	if all := got.all(); !slices.Equal(all, want) {
-		t.Errorf("got %v", all)
-	}
-	dead := db.XRange(t.Context(), events.DeadKey(shards.Of(numberA)), "-", "+").Val()
-	if len(dead) != 1 {
-		t.Fatalf("dead: %v", dead)
-	}
-	text := dead[0].Values[events.Field].(string)
-	if strings.Count(text, "\n") != 1 || !strings.Contains(text, `"wamid.7"`) || !strings.Contains(text, `"wamid.9"`) {
-		t.Errorf("dead: %v", dead)
-	}
-}
-
-// What is Redis's fault or ours is no event's: nothing dies, and all is handled after it.
-func TestAnOutageBuriesNothing(t *testing.T) {
-	t.Parallel()
-	db := open(t, redistest.Client(t))
-	s := events.New(db, shards, events.Options{})
-	appendAll(t, s, statuses(numberA, 0, 20))
-	got := newSeen()
-	faults := []error{
-		context.DeadlineExceeded, errors.New("of ours"), reply("NOAUTH Authentication required."), reply("LOADING Redis is loading the dataset in memory"),
-		reply("ERR max number of clients reached"), reply("NOSCRIPT No matching script."),
-	}
-	var n atomic.Int32
-	read(t, s, "one", func(ctx context.Context, shard message.Shard, batch []message.Event, also map[string]string) (bool, error) {
-		if i := int(n.Add(1)) - 1; i < len(faults) {
-			return false, fmt.Errorf("apply: %w", faults[i])
-		}
-		return got.handle(ctx, shard, batch, also)
-	})
-	if all := got.until(t, 20); !slices.Equal(all, wamids(0, 20)) {
-		t.Errorf("got %v", all)
-	}
-	if n := db.XLen(t.Context(), events.DeadKey(shards.Of(numberA))).Val(); n != 0 {
-		t.Errorf("%d entries are dead", n)
-	}
-}
-
-// reply is an error that Redis answers.
-type reply string
-
-func (r reply) Error() string { return string(r) }
-func (reply) RedisError()     {}
-
-// Only scripts that fail and what cannot be read are an entry's fault.
-func TestBlames(t *testing.T) {
-	t.Parallel()
-	var n int
-	unreadable := json.Unmarshal([]byte(`"x"`), &n)
-	for _, tt := range []struct {
-		err  error
-		want bool
-	}{
-		{message.ErrUnreadable, true},
-		{unreadable, true},
-		{json.Unmarshal([]byte(`{`), &n), true},
-		{reply("WRONGTYPE Operation against a key holding the wrong kind of value"), true},
-		{reply("ERR user_script:3: attempt to compare nil with number script: 1f, on @user_script:3."), true},
-		{reply("OOM command not allowed when used memory > 'maxmemory'. script: 1f, on @user_script:3."), false},
-		{reply("ERR max number of clients reached"), false},
-		{reply("NOREPLICAS Not enough good replicas to write."), false},
-		{io.EOF, false},
-		{errors.New("of ours"), false},
-	} {
-		if got := events.Blames(fmt.Errorf("apply: %w", tt.err)); got != tt.want {
-			t.Errorf("%v: the entry is to blame %v, want %v", tt.err, got, tt.want)
-		}
-	}
-}
-
-// A shard whose events cannot be applied, or slowly, keeps no other one waiting.
+// A shard whose events fail, or are applied slowly, delays no other shard.
 func TestAShardThatIsStuckKeepsNoOtherWaiting(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Client(t))
@@ -344,32 +216,8 @@ func TestAShardThatIsStuckKeepsNoOtherWaiting(t *testing.T) {
 	applied(t, s)
 }
 
-// What cannot be read is dead at once; what stands beside it in its entry is applied.
-func TestUnreadableEntriesGoToTheDeadStream(t *testing.T) {
-	on(t, func(t *testing.T, db *store.DB) {
-		s := events.New(db, shards, events.Options{})
-		key := events.MetaKey(shards.Of(numberA))
-		add(t, db, key, "*", events.Field, "{")
-		add(t, db, key, "*", "other", "field")
-		appendAll(t, s, statuses(numberA, 0, 2))
-		add(t, db, key, "*", events.Field, line(numberA, 2)+"\n[1]\n"+line(numberA, 3))
-		appendAll(t, s, statuses(numberA, 4, 6))
-		got := newSeen()
-		read(t, s, "one", got.handle)
-		if all := got.until(t, 6); !slices.Equal(all, wamids(0, 6)) {
-			t.Errorf("got %v", all)
-		}
-		applied(t, s)
-		dead := db.XRange(t.Context(), events.DeadKey(shards.Of(numberA)), "-", "+").Val()
-		if len(dead) != 3 || dead[0].Values[events.Field] != "{" || dead[1].Values["other"] != "field" ||
-			dead[2].Values[events.Field] != "[1]" || dead[1].Values["why"] != "unreadable" {
-			t.Errorf("dead: %v", dead)
-		}
-	})
-}
-
-// After a restart Redis may have lost what was applied last, and knows better than this process how
-// far it was: the last minute is applied again, and nothing older.
+// After a restart Redis may have lost the last writes. So the reader reads the position from Redis again, and
+// applies the events of the last minute again, but no older ones.
 func TestReadGoesOnAfterRedisWasAwayOrEmptied(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -385,11 +233,11 @@ func TestReadGoesOnAfterRedisWasAwayOrEmptied(t *testing.T) {
 	passed(t, s, db)
 	server.Kill()
 	if err := s.Append(t.Context(), statuses(numberA, 100, 101)); err == nil {
-		t.Error("Append returned nil with Redis away")
+		t.Error("Append returned nil while Redis was down")
 	}
 	server.Restart()
 	appendAll(t, s, statuses(numberA, 5, 10))
-	eventually(t, "all after the restart", func() bool { return slices.Contains(got.all(), "wamid.9") })
+	eventually(t, "all events after the restart", func() bool { return slices.Contains(got.all(), "wamid.9") })
 	applied(t, s)
 	times := func(id string) (n int) {
 		for _, x := range got.all() {
@@ -400,13 +248,13 @@ func TestReadGoesOnAfterRedisWasAwayOrEmptied(t *testing.T) {
 		return n
 	}
 	if times("wamid.0") != 2 || times("wamid.99") != 1 {
-		t.Errorf("applied %d times what was applied just before the restart, and %d times what is older", times("wamid.0"), times("wamid.99"))
+		t.Errorf("an event from just before the restart was applied %d times, an older one %d times", times("wamid.0"), times("wamid.99"))
 	}
 	if err := db.FlushAll(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
 	appendAll(t, s, statuses(numberA, 10, 15))
-	eventually(t, "all after the flush", func() bool { return slices.Contains(got.all(), "wamid.14") })
+	eventually(t, "all events after the flush", func() bool { return slices.Contains(got.all(), "wamid.14") })
 	for _, id := range wamids(0, 15) {
 		if !slices.Contains(got.all(), id) {
 			t.Errorf("%s is missing", id)
@@ -414,7 +262,7 @@ func TestReadGoesOnAfterRedisWasAwayOrEmptied(t *testing.T) {
 	}
 }
 
-// passed waits until the reader has gone on after all there is.
+// passed waits until the watermark is after all events.
 func passed(t *testing.T, s *events.Stream, db *store.DB) {
 	t.Helper()
 	applied(t, s)
@@ -422,13 +270,13 @@ func passed(t *testing.T, s *events.Stream, db *store.DB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the watermark goes on", func() bool {
+	eventually(t, "the watermark increases", func() bool {
 		w, err := s.Watermark(t.Context(), shards.Of(numberA))
 		return err == nil && w.After(now)
 	})
 }
 
-// An idle reader must cost Redis next to nothing.
+// An idle reader must send few commands to Redis.
 func TestIdleReadersAskSeldom(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -446,7 +294,7 @@ func TestIdleReadersAskSeldom(t *testing.T) {
 		return n
 	}
 	before := commands()
-	time.Sleep(2 * time.Second) // the measure itself
+	time.Sleep(2 * time.Second) // the time of the measurement
 	perSecond := (commands() - before) / 2
 	t.Logf("%d commands a second", perSecond)
 	if perSecond > 20 {
@@ -454,143 +302,7 @@ func TestIdleReadersAskSeldom(t *testing.T) {
 	}
 }
 
-func TestWatermark(t *testing.T) {
-	on(t, func(t *testing.T, db *store.DB) {
-		s := events.New(db, shards, events.Options{})
-		shard := shards.Of(numberA)
-		key := events.MetaKey(shard)
-		mark := func() time.Time {
-			t.Helper()
-			w, err := s.Watermark(t.Context(), shard)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return w
-		}
-		if w := mark(); !w.IsZero() {
-			t.Errorf("never written: %v", w)
-		}
-		if lag := s.Lag(); lag != 0 {
-			t.Errorf("nobody reads: lag %s", lag)
-		}
-		// More than one read holds, at times of their own.
-		for n := range 120 {
-			add(t, db, key, fmt.Sprintf("%d-0", 1000*(n+1)), events.Field, line(numberA, n))
-		}
-		before, err := db.Now(t.Context(), "k")
-		if err != nil {
-			t.Fatal(err)
-		}
-		steps, handled := make(chan struct{}), make(chan string)
-		stop := read(t, s, "one", func(_ context.Context, _ message.Shard, batch []message.Event, also map[string]string) (bool, error) {
-			if batch[0].Number == numberA {
-				handled <- also[events.AppliedKey(shard)]
-				<-steps
-			}
-			return false, nil
-		})
-		last := ""
-		for last != "120000-0" {
-			id := <-handled
-			if last != "" {
-				if w := mark(); w.UnixMilli() != ms(t, last) {
-					t.Errorf("applied up to %s: %v", last, w.UnixMilli())
-				}
-			}
-			last = id
-			steps <- struct{}{}
-		}
-		eventually(t, "all is applied, and the mark is that of the last read", func() bool { return mark().After(before.Truncate(time.Millisecond)) })
-		idle := mark()
-		eventually(t, "it goes on while nothing comes", func() bool { return mark().Sub(idle) >= 2*time.Second })
-		if ahead := time.Until(mark()); ahead > time.Second {
-			t.Errorf("it is %s ahead", ahead)
-		}
-		if lag := s.Lag(); lag <= 0 || lag > 10*time.Second {
-			t.Errorf("lag %s", lag)
-		}
-		// Entries may be from a clock that was wrong.
-		future := time.Now().Add(time.Hour).UnixMilli()
-		for n := range 120 {
-			add(t, db, key, fmt.Sprintf("%d-%d", future, n), events.Field, line(numberA, n))
-		}
-		<-handled
-		steps <- struct{}{}
-		<-handled
-		if ahead := time.Until(mark()); ahead > time.Minute {
-			t.Errorf("after a clock that ran ahead the mark is %s ahead", ahead)
-		}
-		stood := mark()
-		close(steps)
-		go func() {
-			for range handled {
-			}
-		}()
-		eventually(t, "it goes on", func() bool { return mark().After(stood) })
-		stop()
-		close(handled)
-		if lag := s.Lag(); lag != 0 {
-			t.Errorf("nobody reads any more: lag %s", lag)
-		}
-	})
-}
-
-// ms is the time in an entry's id.
-func ms(t *testing.T, id string) int64 {
-	t.Helper()
-	text, _, _ := strings.Cut(id, "-")
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
-// TestTheWatermarkStandsWhileEventsFail: and goes on once they are applied.
-func TestTheWatermarkStandsWhileEventsFail(t *testing.T) {
-	t.Parallel()
-	db := open(t, redistest.Client(t))
-	s := events.New(db, shards, events.Options{})
-	var away atomic.Bool
-	away.Store(true)
-	failed := make(chan struct{}, 1)
-	appendAll(t, s, statuses(numberA, 0, 3))
-	arrived, err := db.Now(t.Context(), "k")
-	if err != nil {
-		t.Fatal(err)
-	}
-	read(t, s, "one", func(context.Context, message.Shard, []message.Event, map[string]string) (bool, error) {
-		if away.Load() {
-			select {
-			case failed <- struct{}{}:
-			default:
-			}
-			return false, context.DeadlineExceeded
-		}
-		return false, nil
-	})
-	mark := func(number string) time.Time {
-		w, err := s.Watermark(t.Context(), shards.Of(number))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return w
-	}
-	for range 3 {
-		<-failed
-		if w := mark(numberA); w.After(arrived) {
-			t.Fatalf("watermark %v although nothing was applied", w)
-		}
-	}
-	eventually(t, "the other shard's goes on", func() bool { return mark(numberB).After(arrived) })
-	if w := mark(numberA); w.After(arrived) {
-		t.Fatalf("watermark %v although nothing was applied", w)
-	}
-	away.Store(false)
-	eventually(t, "it goes on", func() bool { return mark(numberA).After(arrived) })
-}
-
-// TestAFullRedis: it takes the position, for what is not applied cannot be trimmed.
+// TestAFullRedis: it stores the position, because entries that are not applied cannot be trimmed.
 func TestAFullRedis(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Client(t))
@@ -604,7 +316,7 @@ func TestAFullRedis(t *testing.T) {
 	read(t, s, "one", func(ctx context.Context, shard message.Shard, batch []message.Event, also map[string]string) (bool, error) {
 		once.Do(func() {
 			if err := s.Append(ctx, statuses(numberA, 9, 10)); err == nil {
-				t.Error("it is not full")
+				t.Error("Redis is not full")
 			}
 		})
 		return got.handle(ctx, shard, batch, also)

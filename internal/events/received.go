@@ -14,17 +14,17 @@ import (
 	"sluice/internal/store"
 )
 
-//go:embed lua/hear.lua
-var hearLua string
+//go:embed lua/received.lua
+var receivedLua string
 
-// anyField stands beside the numbers of a shard for whatever Meta reported there.
+// anyField is the field of the last webhook of a shard. The other fields are phone number ids.
 const anyField = "any"
 
-// receivedKey is a shard's hash of when the last webhooks came: by number the latest status, by
-// Meta's own time for it, and in anyField any webhook, by our time. Unix milliseconds.
+// receivedKey returns the Redis key of a hash of times, in Unix milliseconds: for each phone number id when Meta
+// created its latest status, and in anyField when the last webhook arrived.
 func receivedKey(s message.Shard) string { return store.Key(s, "heard") }
 
-// NoteReceived stores when the last webhooks came, of one or more shards in one round trip.
+// NoteReceived stores when the last webhooks came, for all given shards in one round trip.
 func (s *Stream) NoteReceived(ctx context.Context, times map[message.Shard]message.LastReceived) error {
 	err := s.db.Pipe(ctx, func(p redis.Pipeliner) {
 		for shard, h := range times {
@@ -32,7 +32,7 @@ func (s *Stream) NoteReceived(ctx context.Context, times map[message.Shard]messa
 			for number, at := range h.Statuses {
 				args = append(args, number, at.UnixMilli())
 			}
-			s.hear.Add(ctx, p, []string{receivedKey(shard)}, args...)
+			s.received.Add(ctx, p, []string{receivedKey(shard)}, args...)
 		}
 	})
 	if err != nil {
@@ -41,14 +41,14 @@ func (s *Stream) NoteReceived(ctx context.Context, times map[message.Shard]messa
 	return nil
 }
 
-// Channel tells whether what Meta reports of a number's messages reaches us.
+// Channel returns whether Meta's statuses about messages of a number reach Sluice.
 func (s *Stream) Channel(ctx context.Context, number string) (message.Channel, error) {
 	var of *redis.StringCmd
-	var beats *redis.MapStringStringCmd
+	var heartbeats *redis.MapStringStringCmd
 	all := make([]*redis.StringCmd, s.shards)
 	s.db.Pipe(ctx, func(p redis.Pipeliner) { // each command has its own error
 		of = p.HGet(ctx, receivedKey(s.shards.Of(number)), number)
-		beats = p.HGetAll(ctx, webhooksKey())
+		heartbeats = p.HGetAll(ctx, webhooksKey())
 		for i, shard := range s.shards.All() {
 			all[i] = p.HGet(ctx, receivedKey(shard), anyField)
 		}
@@ -57,24 +57,24 @@ func (s *Stream) Channel(ctx context.Context, number string) (message.Channel, e
 		return message.Channel{}, fmt.Errorf("read when the last webhooks came: %w", err)
 	}
 	c := message.Channel{LastStatus: milli(of.Val())}
-	for _, cmd := range all { // a shard that cannot be read tells nothing, and stops nothing
+	for _, cmd := range all { // skips shards that cannot be read
 		if at := milli(cmd.Val()); at.After(c.LastWebhook) {
 			c.LastWebhook = at
 		}
 	}
-	if beats.Err() != nil {
-		c.Reported = true // perhaps: then nothing is proven
+	if heartbeats.Err() != nil {
+		c.Reported = true // unknown, and true makes no assumption about missing statuses
 		return c, nil
 	}
-	liveness(&c, beats.Val())
+	readLiveness(&c, heartbeats.Val())
 	if !c.Gap.IsZero() && s.db.Cluster() {
 		c.Gap = c.Gap.Add(clockSlack)
 	}
 	return c, nil
 }
 
-// clockSlack is by how much the clocks of two masters may differ: the one that knows of gaps, and that of a
-// number.
+// clockSlack is the assumed difference between the clocks of two masters: the one that stores gaps, and the one
+// of a number.
 const clockSlack = 2 * time.Second
 
 func milli(s string) time.Time {

@@ -11,7 +11,7 @@ import (
 
 //go:generate go test . -run TestEventSchema -update
 
-// docs/events.schema.json describes message.Event; e2e holds real events against it.
+// docs/events.schema.json describes message.Event. A test of e2e validates real events with it.
 func TestEventSchema(t *testing.T) {
 	t.Parallel()
 	golden.File(t, filepath.Join("..", "..", "docs", "events.schema.json"),

@@ -13,30 +13,30 @@ import (
 )
 
 const (
-	meetEvery = time.Second
-	silence   = 4 * time.Second // of a reader means that it is gone
+	readerHeartbeat = time.Second
+	readerTimeout   = 4 * time.Second // a reader without a heartbeat for this time counts as dead
 )
 
-//go:embed lua/meet.lua
-var meetLua string
+//go:embed lua/readers.lua
+var readersLua string
 
-// readersKey is the Redis key of the sorted set of the living readers.
+// readersKey returns the Redis key of the sorted set of the living readers.
 func readersKey() string { return store.Key(message.Shard(0), "readers") }
 
-// share is which shards this process reads: each is read by one of the living readers. For a moment,
-// while readers come or go, two may read one: then its events are applied twice.
+// share decides which shards this process reads. One of the living readers reads a shard. When readers start or
+// stop, two may read the same shard for a moment: then its events are applied twice.
 type share struct {
-	db       *store.DB
-	meet     store.Script
-	consumer string
-	log      *slog.Logger
+	db      *store.DB
+	readers store.Script
+	name    string
+	log     *slog.Logger
 
 	mu      sync.Mutex
-	members []string      // the living readers, as last heard
+	members []string      // the living readers, at the last heartbeat
 	changed chan struct{} // closed when they may have changed
 }
 
-// reads returns the shards that this process reads; all when it is no reader.
+// reads returns the shards that this process reads: all of them if it is not a reader.
 func (s *Stream) reads() []message.Shard {
 	sh := s.share.Load()
 	if sh == nil {
@@ -45,16 +45,16 @@ func (s *Stream) reads() []message.Shard {
 	return slices.DeleteFunc(s.shards.All(), func(shard message.Shard) bool { return !sh.mine(shard) })
 }
 
-// run says that this reader lives and learns who else does, until ctx ends.
+// run writes heartbeats and reads the living readers, until ctx ends.
 func (s *share) run(ctx context.Context) {
-	tick := time.NewTicker(meetEvery)
+	tick := time.NewTicker(readerHeartbeat)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 			defer cancel()
-			s.look(ctx, 0) // if it fails the others learn of our end by our silence
+			s.heartbeat(ctx, 0) // if it fails, the heartbeat expires
 			return
 		case <-tick.C:
 			s.renew(ctx)
@@ -62,16 +62,16 @@ func (s *share) run(ctx context.Context) {
 	}
 }
 
-// renew says that this reader lives. If that fails, those known last stay.
+// renew writes a heartbeat. If that fails, members keeps its last value.
 func (s *share) renew(ctx context.Context) {
-	if err := s.look(ctx, silence); err != nil && ctx.Err() == nil {
+	if err := s.heartbeat(ctx, readerTimeout); err != nil && ctx.Err() == nil {
 		s.log.Warn("cannot read which workers read the event streams", slog.Any("err", err))
 	}
 }
 
-// look says that this reader lives for d more.
-func (s *share) look(ctx context.Context, d time.Duration) error {
-	members, err := s.db.Run(ctx, s.meet, []string{readersKey()}, s.consumer, d.Milliseconds()).StringSlice()
+// heartbeat writes a heartbeat that expires after d, and reads the living readers.
+func (s *share) heartbeat(ctx context.Context, d time.Duration) error {
+	members, err := s.db.Run(ctx, s.readers, []string{readersKey()}, s.name, d.Milliseconds()).StringSlice()
 	if err != nil {
 		return err
 	}
@@ -83,14 +83,14 @@ func (s *share) look(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
-// mine tells whether this process reads a shard.
+// mine reports whether this process reads a shard.
 func (s *share) mine(shard message.Shard) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return message.Rank(s.consumer, s.members, shard.String()) == 0
+	return message.Rank(s.name, s.members, shard.String()) == 0
 }
 
-// changes returns what is closed when mine may answer otherwise.
+// changes returns a channel that is closed when the result of mine may change.
 func (s *share) changes() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 	"sluice/internal/redistest"
 )
 
-// readers remembers who handled which shard.
+// readers records which reader handled which shard.
 type readers struct {
 	mu sync.Mutex
 	by map[message.Shard]map[string]int
@@ -35,7 +35,7 @@ func (r *readers) forget() {
 	r.by = map[message.Shard]map[string]int{}
 }
 
-// shardsBy returns how many events were handled, and of how many shards by each reader.
+// shardsBy returns how many events were handled, and how many shards each reader handled.
 func (r *readers) shardsBy() (events int, shards map[string]int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -49,15 +49,14 @@ func (r *readers) shardsBy() (events int, shards map[string]int) {
 	return events, shards
 }
 
-// TestReadersShareTheShards: each shard is read by one of the living readers, and by
-// another when that one has left.
+// TestReadersShareTheShards: one of the living readers reads a shard, and another one when the first has stopped.
 func TestReadersShareTheShards(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Client(t))
 	appendTo := func(s *events.Stream) {
 		t.Helper()
 		var all []message.Event
-		for n := range 200 { // numbers enough to meet every shard
+		for n := range 200 { // enough numbers for every shard
 			all = append(all, status(fmt.Sprint(1000+n), n))
 		}
 		appendAll(t, s, all)
@@ -71,14 +70,14 @@ func TestReadersShareTheShards(t *testing.T) {
 		streams = append(streams, s)
 		stops[name] = read(t, s, name, r.handler(name))
 	}
-	// All have met all when each has met since the last one joined.
+	// All readers know each other when each has written a heartbeat after the last one started.
 	eventually(t, "all readers known", func() bool {
 		return db.ZCard(t.Context(), "sluice:{s00}:readers").Val() == 3
 	})
 	for _, s := range streams {
 		eventually(t, "a share of the shards", func() bool { return events.Reads(s) < len(message.DefaultShards.All()) })
 	}
-	// A reader that waits at a shard when another joins may still read its next events.
+	// A reader that is in a read of a shard when another one starts may still get its next events.
 	eventually(t, "one reader for each shard", func() bool {
 		r.forget()
 		appendTo(streams[0])

@@ -14,10 +14,10 @@ import (
 //go:embed lua/trim.lua
 var trimLua string
 
-// tail is a stream that is to be trimmed.
+// tail is a stream to trim.
 type tail struct {
 	shard message.Shard
-	keys  []string // as trim.lua wants them
+	keys  []string // of trim.lua
 }
 
 // tails returns both streams of a shard.
@@ -29,10 +29,9 @@ func tails(s message.Shard) []tail {
 	}
 }
 
-// Trim drops entries that are past the retention or beyond the number of events kept. It never
-// drops Meta events that are not applied. Consumer groups that had not read what is dropped find a
-// gap event once they read on. It is to be called every few seconds. A process that reads trims
-// the shards it reads.
+// Trim drops entries that are older than the retention or beyond the number of events kept. It never drops
+// events from Meta that are not applied. A consumer group that has not read dropped entries gets a gap event when
+// it reads on. Call it every few seconds. A reader trims only the shards that it reads.
 func (s *Stream) Trim(ctx context.Context) error {
 	var all []tail
 	for _, shard := range s.reads() {
@@ -48,7 +47,7 @@ func (s *Stream) Trim(ctx context.Context) error {
 	return nil
 }
 
-// trimOnce returns the streams in which there is more to drop.
+// trimOnce trims the streams and returns those that have more to drop.
 func (s *Stream) trimOnce(ctx context.Context, all []tail) (more []tail, err error) {
 	var replies []*redis.Cmd
 	err = s.db.Pipe(ctx, func(p redis.Pipeliner) {

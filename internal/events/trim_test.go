@@ -24,7 +24,7 @@ func trimmed(t *testing.T, s *events.Stream, db *store.DB, key string) int64 {
 	return n
 }
 
-// filled writes entries with so many events each, and returns their ids.
+// filled writes entries with a number of events each, and returns their ids.
 func filled(t *testing.T, db *store.DB, key string, entries, eventsEach int) (ids []string) {
 	t.Helper()
 	text := line(numberA, 0)
@@ -55,7 +55,7 @@ func TestTrimDropsOnlyWhatIsApplied(t *testing.T) {
 	short := events.New(db, shards, events.Options{Retention: time.Millisecond, MaxLen: 100})
 	long := events.New(db, shards, events.Options{Retention: time.Hour, MaxLen: 1000})
 	ids := filled(t, db, key, n, 1)
-	time.Sleep(2 * time.Millisecond) // all are older than the short retention now
+	time.Sleep(2 * time.Millisecond) // now all are older than the short retention
 	apply := func(id string) {
 		t.Helper()
 		if err := db.Set(t.Context(), events.AppliedKey(shard), id, 0).Err(); err != nil {
@@ -63,7 +63,7 @@ func TestTrimDropsOnlyWhatIsApplied(t *testing.T) {
 		}
 	}
 	if l := trimmed(t, short, db, key); l != n {
-		t.Fatalf("nobody reads yet: %d left of %d", l, n)
+		t.Fatalf("no reader yet: %d left of %d", l, n)
 	}
 	apply("0-0")
 	if l := trimmed(t, short, db, key); l != n {
@@ -71,13 +71,13 @@ func TestTrimDropsOnlyWhatIsApplied(t *testing.T) {
 	}
 	apply(ids[n-501])
 	if l := trimmed(t, long, db, key); l < 950 || l > 1200 {
-		t.Errorf("young, applied: %d left, want the 1000 kept", l)
+		t.Errorf("recent and applied: %d left, want 1000", l)
 	}
 	if l := trimmed(t, short, db, key); l < 500 || l > 700 {
 		t.Errorf("500 not applied: %d left", l)
 	}
 	if oldest := db.XRange(t.Context(), key, ids[n-500], ids[n-500]).Val(); len(oldest) != 1 {
-		t.Error("an entry was dropped that is not applied")
+		t.Error("an entry that is not applied was dropped")
 	}
 	apply(ids[n-1])
 	if l := trimmed(t, short, db, key); l > 100 {
@@ -85,7 +85,7 @@ func TestTrimDropsOnlyWhatIsApplied(t *testing.T) {
 	}
 }
 
-// TestTrimByRetention: on the demo's Redis too.
+// TestTrimByRetention: it works on miniredis too, which the demo uses.
 func TestTrimByRetention(t *testing.T) {
 	on(t, func(t *testing.T, db *store.DB) {
 		short := events.New(db, shards, events.Options{Retention: time.Millisecond})
@@ -96,15 +96,16 @@ func TestTrimByRetention(t *testing.T) {
 		db.Set(t.Context(), events.AppliedKey(shard), ids[149], 0)
 		time.Sleep(2 * time.Millisecond)
 		if l := trimmed(t, short, db, ours); l > 100 {
-			t.Errorf("%d events of ours left", l)
+			t.Errorf("%d message events left", l)
 		}
 		if l := db.XLen(t.Context(), metas).Val(); l < 150 || l > 250 {
-			t.Errorf("%d of Meta's left, 150 are not applied", l)
+			t.Errorf("%d events from Meta left, 150 are not applied", l)
 		}
 	})
 }
 
-// TestTrimCountsEvents: not entries, and about right also where entries hold different numbers.
+// TestTrimCountsEvents: the limit is on events, not entries. It is approximate when entries have different numbers
+// of events.
 func TestTrimCountsEvents(t *testing.T) {
 	t.Parallel()
 	key := events.MessageKey(shards.Of(numberA))
@@ -121,7 +122,7 @@ func TestTrimCountsEvents(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name       string
-		older      int // entries, with so many events each
+		older      int // entries, and the events in each
 		olderEach  int
 		newer      int
 		newerEach  int

@@ -13,8 +13,8 @@ import (
 	"sluice/internal/message"
 )
 
-// Watermark returns a shard's watermark: every Meta event that arrived before it is applied. It is
-// zero when none was written.
+// Watermark returns the watermark of a shard: every event that Meta reported before it is applied. It is zero if
+// there is none yet.
 func (s *Stream) Watermark(ctx context.Context, shard message.Shard) (time.Time, error) {
 	ms, err := s.db.Get(ctx, WatermarkKey(shard)).Int64()
 	if errors.Is(err, redis.Nil) {
@@ -26,7 +26,7 @@ func (s *Stream) Watermark(ctx context.Context, shard message.Shard) (time.Time,
 	return time.UnixMilli(ms), nil
 }
 
-// Behind returns how many shards have Meta events that are not applied.
+// Behind returns how many shards have events from Meta that are not applied.
 func (s *Stream) Behind(ctx context.Context) (shards int, err error) {
 	applied := make([]*redis.StringCmd, s.shards)
 	last := make([]*redis.XMessageSliceCmd, s.shards)
@@ -37,7 +37,7 @@ func (s *Stream) Behind(ctx context.Context) (shards int, err error) {
 		}
 	})
 	if err != nil {
-		return 0, fmt.Errorf("compare positions: %w", err)
+		return 0, fmt.Errorf("read the positions in the streams: %w", err)
 	}
 	for i, l := range last {
 		if x := l.Val(); len(x) > 0 && compareIDs(applied[i].Val(), x[0].ID) < 0 {
@@ -47,15 +47,14 @@ func (s *Stream) Behind(ctx context.Context) (shards int, err error) {
 	return shards, nil
 }
 
-// lag remembers when by our clock the watermarks were true that this process wrote. Its zero value
-// is ready.
+// lag has, for each watermark that this process wrote, its time by the clock of this machine. Its zero value is
+// ready to use.
 type lag struct {
 	mu    sync.Mutex
 	marks map[message.Shard]time.Time
 }
 
-// set says that a shard's watermark was true at some time. A shard that is new counts from when
-// it came.
+// set sets the time of the watermark of a shard. A new shard counts from its first read.
 func (l *lag) set(s message.Shard, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -65,7 +64,7 @@ func (l *lag) set(s message.Shard, at time.Time) {
 	l.marks[s] = at
 }
 
-// keep forgets the shards that this process does not read.
+// forget removes a shard that this process does not read any more.
 func (l *lag) forget(s message.Shard) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -25,13 +25,13 @@ func About(d func() Document) []Route {
 		}
 	}
 	return []Route{
-		route("/{$}", "getOverview", "What this port serves, and where it is described.", "text/plain", nil, Document.Overview),
-		route("/docs", "getDocumentation", "This description, for people.", "text/markdown", nil, Document.Markdown),
-		route("/openapi.json", "getDescription", "This description, as an OpenAPI 3.1 document.", "application/json", map[string]any{}, Document.OpenAPI),
+		route("/{$}", "getOverview", "List what this port serves, with links to the descriptions.", "text/plain", nil, Document.Overview),
+		route("/docs", "getDocumentation", "Read this description as a page.", "text/markdown", nil, Document.Markdown),
+		route("/openapi.json", "getDescription", "Read this description as an OpenAPI 3.1 document.", "application/json", map[string]any{}, Document.OpenAPI),
 	}
 }
 
-// Overview returns what the API is, where it is described and all of its paths, as plain text.
+// Overview returns a plain text with the purpose of the API, links to its descriptions, and all of its paths.
 func (d Document) Overview() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s\n\n%s\n\nDocs: /docs (Markdown), /openapi.json (OpenAPI 3.1)\n", d.Title, d.Doc)

@@ -16,10 +16,10 @@ import (
 	"sluice/internal/message"
 )
 
-// maxBody is the most that a small request may have, in bytes.
+// maxBody is the maximum size of the body that ReadJSON reads, in bytes.
 const maxBody = 64 << 10
 
-// BodyCodes are the problems that ReadJSON may find.
+// BodyCodes returns the codes of the problems that ReadJSON finds.
 func BodyCodes() []string {
 	return []string{
 		"unsupported_media_type", "charset_not_supported", "encoding_not_supported", "body_empty", "body_too_large", "timeout", "json_invalid", "json_trailing_data", "json_not_object",
@@ -27,19 +27,18 @@ func BodyCodes() []string {
 	}
 }
 
-// CheckMedia refuses a body that its headers describe as something else than plain UTF-8 of one of
-// the media types.
+// CheckMedia refuses a body unless its headers declare one of the media types, in UTF-8 and without compression.
 func CheckMedia(h http.Header, media ...string) Refusal {
 	given := h.Values("Content-Type")
 	if len(given) != 1 {
 		return Refuse("unsupported_media_type")
 	}
-	if given[0] != media[0] { // the usual one needs no parsing
+	if given[0] != media[0] { // the usual case needs no parsing
 		name, parameters, err := mime.ParseMediaType(given[0])
 		if err != nil || !slices.Contains(media, name) {
 			return Refuse("unsupported_media_type")
 		}
-		if charset, has := parameters["charset"]; has && !strings.EqualFold(charset, "utf-8") && !strings.EqualFold(charset, "utf8") {
+		if charset, given := parameters["charset"]; given && !strings.EqualFold(charset, "utf-8") && !strings.EqualFold(charset, "utf8") {
 			return Refuse("charset_not_supported")
 		}
 	}
@@ -49,10 +48,9 @@ func CheckMedia(h http.Header, media ...string) Refusal {
 	return nil
 }
 
-// ReadJSON reads a small request's body into a struct: one JSON object, read as strictly as the
-// body of a message, with no other members than into has, spelled as into spells them. A member
-// that is null is as good as absent. A string that may be absent must not be empty: who sends
-// "template": "" meant to name one.
+// ReadJSON reads the body of a small request into a struct: one JSON object, parsed as strictly as a message.
+// It refuses members that the struct does not have; the case of names matters. It treats null like absent.
+// An optional string must not be empty, because an empty string is probably a mistake of the caller.
 func ReadJSON(w http.ResponseWriter, r *http.Request, into any) Refusal {
 	if refused := CheckMedia(r.Header, "application/json"); refused != nil {
 		return refused
@@ -82,10 +80,10 @@ func ReadJSON(w http.ResponseWriter, r *http.Request, into any) Refusal {
 	return refused[:min(len(refused), maxProblems)]
 }
 
-// maxProblems bounds an answer.
+// maxProblems is the maximum number of problems in an answer.
 const maxProblems = 20
 
-// readMember reads the value of a member into its field of a struct.
+// readMember reads the value of a member into the field f of a struct.
 func readMember(value jsondoc.Value, f field, into reflect.Value) Refusal {
 	target := into.FieldByIndex(f.index)
 	text, isText := value.Text()
@@ -104,13 +102,13 @@ func readMember(value jsondoc.Value, f field, into reflect.Value) Refusal {
 	return nil
 }
 
-// generic is a problem whose usual words are about messages.
+// generic returns p with a fix for any request. The usual fix is about messages.
 func generic(p message.Problem) message.Problem {
-	p.Fix = "The description at /openapi.json tells the members and their types."
+	p.Fix = "Check the names and the types of the members. /openapi.json lists them."
 	return p
 }
 
-// Unread is the refusal of a body that could not be read to its end.
+// Unread returns the refusal of a body that could not be read completely.
 func Unread(err error) Refusal {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return Refuse("body_too_large")
@@ -118,5 +116,5 @@ func Unread(err error) Refusal {
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		return Refuse("timeout")
 	}
-	return Refuse("json_invalid") // cut off
+	return Refuse("json_invalid") // the body is incomplete
 }

@@ -7,7 +7,8 @@ import (
 	"sluice/internal/httpapi"
 )
 
-// A refusal names every problem: its place, its code, what is wrong, and what to do. The first problem decides the status.
+// A refusal lists every problem: its place, its code, what is wrong, and what to do. The first problem decides
+// the status.
 func ExampleRefusal() {
 	refusal := append(httpapi.RefuseAt("class", "class_unknown"), httpapi.Problem("send_at", "time_invalid"))
 	w := httptest.NewRecorder()

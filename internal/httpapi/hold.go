@@ -24,7 +24,7 @@ func ShowHold(h message.Hold) Hold {
 	return Hold{Number: h.Number, Template: h.Template, Tag: h.Tag, Reason: h.Reason, Code: h.Code, Actor: h.By, Since: h.Since, Until: h.Until}
 }
 
-// Target names what is held, for people.
+// Target names what is held, for logs and messages to operators.
 func (h Hold) Target() string {
 	return message.Hold{Number: h.Number, Template: h.Template, Tag: h.Tag}.On()
 }

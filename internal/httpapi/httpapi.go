@@ -1,5 +1,5 @@
-// Package httpapi is what our HTTP APIs have in common: who may call, how they refuse, and what
-// stands in each answer.
+// Package httpapi has what the HTTP APIs share: API keys, problem answers, strict bodies and times, and the
+// table of routes from which the mux and all descriptions are made.
 package httpapi
 
 import (
@@ -9,16 +9,16 @@ import (
 	"regexp"
 )
 
-// Handler serves an API by its routes. What no route is about is not found.
+// Handler serves the routes of an API. It answers not_found for all other paths.
 func Handler(routes []Route) http.Handler {
 	return Frame(Mux(routes, func(w http.ResponseWriter, code string) { Refuse(code).Write(w) }))
 }
 
-// Values of headers that all answers share. They have no room to append to.
+// Values of headers that all answers share. Their capacity equals their length, so an append copies them.
 var nosniff, noStore = []string{"nosniff"}, []string{"no-store"}
 
-// Frame puts h into what all our APIs have in common: each answer names its request, and is
-// kept by no cache.
+// Frame adds to h what all APIs of Sluice share: each answer has a request id, and headers that forbid caching
+// and content sniffing.
 func Frame(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
@@ -35,7 +35,7 @@ func Frame(h http.Handler) http.Handler {
 
 var goodRequestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// requestID is the caller's own, where it is fit for a log and a header, else a new one.
+// requestID returns the request id of the caller if it is safe for logs and headers, else a new one.
 func requestID(r *http.Request) string {
 	if id := r.Header.Get("X-Request-Id"); id != "" && goodRequestID.MatchString(id) {
 		return id

@@ -12,64 +12,65 @@ import (
 	"time"
 )
 
-// The scopes an API key may have.
+// The scopes of API keys.
 const (
-	ScopeSend   = "messages:send"   // order messages
-	ScopeRead   = "messages:read"   // see what became of them, and why they wait
-	ScopeCancel = "messages:cancel" // take them back
-	ScopeAdmin  = "admin"           // the console: holds, doubts, dead letters
+	ScopeSend   = "messages:send"   // send messages
+	ScopeRead   = "messages:read"   // read and list records, and explain why messages wait
+	ScopeCancel = "messages:cancel" // cancel messages
+	ScopeAdmin  = "admin"           // use the console: holds, in-doubt messages, dead letters
 )
 
 // Scopes returns every scope.
 func Scopes() []string { return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAdmin} }
 
-// AllNumbers in a key's numbers stands for every number there is.
+// AllNumbers in the numbers of a key means all phone number ids.
 const AllNumbers = "*"
 
-// Key is an API key as it is kept: without the token itself.
+// Key is an API key as the configuration has it: with the hash of the token.
 type Key struct {
-	Name    string    // for people, and for the trail of what was ordered by it
+	Name    string    // for operators, and for the audit log
 	Hash    string    // HashToken of the token: SHA-256, lower-case hex
-	Scopes  []string  // of Scopes
-	Numbers []string  // phone number ids, or AllNumbers; none: the key reaches nothing
-	Revoked bool      // known, and refused
-	Expires time.Time // from when on it is refused; zero: never
+	Scopes  []string  // the scopes that it has
+	Numbers []string  // the phone number ids that it covers, or AllNumbers; empty: none
+	Revoked bool      // it is refused with a code of its own
+	Expires time.Time // it is refused from this time on; zero: it does not expire
 }
 
-// NewToken makes the token of a new key, of 256 random bits. It is shown once and kept by
-// its owner; HashToken of it is what we keep.
+// NewToken returns the token of a new key, with 256 random bits. Its owner keeps it, and the configuration has
+// only its hash, see HashToken.
 func NewToken() string {
 	var secret [32]byte
-	rand.Read(secret[:]) // never fails: it ends the program instead
+	rand.Read(secret[:]) // never returns an error
 	return "sk_" + base64.RawURLEncoding.EncodeToString(secret[:])
 }
 
-// HashToken is the SHA-256 of a token, in lower-case hex. A token of NewToken needs no slower hash:
-// nobody can guess 256 bits.
+// HashToken returns the SHA-256 of a token, in lower-case hex. A slower hash is not needed, because 256 random
+// bits cannot be guessed.
 func HashToken(token string) string {
 	hash := hashToken(token)
 	return string(hash[:])
 }
 
 func hashToken(token string) (hash [2 * sha256.Size]byte) {
-	var text [128]byte // room for a token of ours, so that nothing is allocated
+	var text [128]byte // large enough for tokens of NewToken, to allocate nothing
 	sum := sha256.Sum256(append(text[:0], token...))
 	hex.Encode(hash[:], sum[:])
 	return hash
 }
 
-// Covers tells whether the key reaches a number.
+// Covers reports whether the key may be used for a phone number id.
 func (k Key) Covers(number string) bool {
 	return k.CoversAll() || slices.Contains(k.Numbers, number)
 }
 
-// CoversAll tells whether the key reaches every number there is.
+// CoversAll reports whether the key may be used for all phone number ids.
 func (k Key) CoversAll() bool { return slices.Contains(k.Numbers, AllNumbers) }
 
-// Keys are all keys that are known.
+// Keys are all API keys.
 type Keys []Key
 
-// Authorize returns the key of a request, which must have the scope.
+// Authorize returns the API key of a request. It refuses a request without a valid key, and one whose key does
+// not have the scope.
 func (ks Keys) Authorize(r *http.Request, scope string) (Key, Refusal) {
 	headers := r.Header.Values("Authorization")
 	if len(headers) > 1 {
@@ -89,8 +90,8 @@ func (ks Keys) Authorize(r *http.Request, scope string) (Key, Refusal) {
 	return key, nil
 }
 
-// key finds the key of an Authorization header. It looks at all keys whatever it finds, so
-// that the time it takes tells nothing.
+// key finds the key of an Authorization header. It always compares all keys, so that its duration reveals
+// nothing about them.
 func (ks Keys) key(header string) (found Key, ok bool) {
 	scheme, token, _ := strings.Cut(header, " ")
 	hash := hashToken(token)

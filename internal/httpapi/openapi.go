@@ -12,16 +12,16 @@ import (
 	"strings"
 )
 
-// Document describes what a listener serves.
+// Document describes an API.
 type Document struct {
 	Title  string
-	Doc    string // Markdown, what a caller must know before all routes
-	Server string // base URL where it is tried out
-	Beside string // Markdown, what may be wrong beside the problems of the routes; empty: nothing
+	Doc    string // Markdown: the introduction
+	Server string // base URL of an example server
+	More   string // Markdown: where further problems are described; may be empty
 	Routes []Route
 }
 
-// OpenAPI returns the description, an OpenAPI 3.1 document in JSON.
+// OpenAPI returns the description as an OpenAPI 3.1 document, in JSON.
 // https://spec.openapis.org/oas/v3.1.1.html
 func (d Document) OpenAPI() []byte {
 	s := newSchemas("#/components/schemas/")
@@ -69,7 +69,7 @@ func (d Document) paths(s *schemas) (paths object) {
 	return paths
 }
 
-// openPath writes a pattern as OpenAPI does, which knows neither "..." nor "{$}".
+// openPath returns a pattern of http.ServeMux as a path of OpenAPI, which has neither "..." nor "{$}".
 func openPath(pattern string) string {
 	return strings.ReplaceAll(strings.TrimSuffix(pattern, "{$}"), "...}", "}")
 }
@@ -93,7 +93,7 @@ func operation(s *schemas, r Route) object {
 	return append(o, member{"responses", responses(s, r)})
 }
 
-// scoped is what is written of a route, with what its caller's key must allow.
+// scoped returns the text about a route, with the scope that it needs.
 func scoped(r Route) string {
 	if r.Scope == "" {
 		return r.Doc
@@ -121,7 +121,7 @@ func parameters(s *schemas, r Route) (all []object) {
 	}
 	for _, m := range pathName.FindAllStringSubmatch(r.Path, -1) {
 		if !slices.ContainsFunc(r.Params, func(p Param) bool { return p.In == "path" && p.Name == m[1] }) {
-			panic("httpapi: " + r.Path + " does not tell of " + m[1])
+			panic("httpapi: " + r.Path + ": Params lacks the path parameter " + m[1])
 		}
 	}
 	return all
@@ -155,7 +155,7 @@ func responses(s *schemas, r Route) (all object) {
 	return all
 }
 
-// answers returns all that a route answers, problems too, in the order of the statuses.
+// answers returns all answers of a route with its problems, in the order of the statuses.
 func (r Route) answers() []Answer {
 	all := slices.Clone(r.Answers)
 	for _, p := range problems(r) {
@@ -166,7 +166,7 @@ func (r Route) answers() []Answer {
 	return all
 }
 
-// problemSet are a route's problems of one status.
+// problemSet is the problems of a route with the same status.
 type problemSet struct {
 	status int
 	codes  []string
@@ -175,7 +175,7 @@ type problemSet struct {
 func problems(r Route) (sets []problemSet) {
 	for _, code := range r.codes() {
 		if _, known := answers[code]; !known {
-			panic(fmt.Sprintf("httpapi: %s %s tells of the problem %q, which is none", r.Method, r.Path, code))
+			panic(fmt.Sprintf("httpapi: %s %s: Codes has the unknown code %q", r.Method, r.Path, code))
 		}
 		status := Refuse(code).Status()
 		i := slices.IndexFunc(sets, func(p problemSet) bool { return p.status == status })
@@ -189,14 +189,14 @@ func problems(r Route) (sets []problemSet) {
 	return sets
 }
 
-// indent writes v for people, links as they are.
+// indent returns v as indented JSON. It does not escape HTML, so that links stay readable.
 func indent(v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	if err := e.Encode(v); err != nil {
-		panic(err) // all of it is ours
+		panic(err) // cannot happen: v has only types of this package
 	}
 	return b.Bytes()
 }

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// Markdown returns the page that tells people of the API.
+// Markdown returns the description as a page.
 func (d Document) Markdown() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# %s\n\n<!-- Made from the table of routes by: make docs -->\n\n%s\n", d.Title, d.Doc)
@@ -59,7 +59,7 @@ func pageRoute(b *bytes.Buffer, s *schemas, r Route) {
 	}
 }
 
-// shapeOf names the shape of a body, with a link to it.
+// shapeOf returns the name of the type of a body, with a link to its description.
 func shapeOf(s *schemas, of any) string {
 	if of == nil {
 		return ""
@@ -83,7 +83,7 @@ func pageShape(b *bytes.Buffer, s *schemas, name string) {
 	}
 }
 
-// typeName says for people what a member holds.
+// typeName describes the type of a member in words.
 func typeName(s *schemas, t reflect.Type) string {
 	schema := s.of(t)
 	for _, m := range schema {
@@ -102,7 +102,7 @@ func typeName(s *schemas, t reflect.Type) string {
 	return fmt.Sprint(schema[0].value)
 }
 
-// pageProblems lists the codes that the routes may answer.
+// pageProblems lists the problem codes of all routes.
 func pageProblems(b *bytes.Buffer, d Document) {
 	codes := map[string]bool{"not_found": true, "method_not_allowed": true}
 	for _, r := range d.Routes {
@@ -111,10 +111,10 @@ func pageProblems(b *bytes.Buffer, d Document) {
 		}
 	}
 	b.WriteString("\n## Problems\n\n")
-	if d.Beside != "" {
-		fmt.Fprintf(b, "%s\n\n", d.Beside)
+	if d.More != "" {
+		fmt.Fprintf(b, "%s\n\n", d.More)
 	}
-	b.WriteString("| code | status | what it means | what to do |\n| --- | --- | --- | --- |\n")
+	b.WriteString("| code | status | meaning | what to do |\n| --- | --- | --- | --- |\n")
 	for _, code := range slices.SortedFunc(maps.Keys(codes), func(a, b string) int {
 		return cmp.Or(cmp.Compare(Refuse(a).Status(), Refuse(b).Status()), cmp.Compare(a, b))
 	}) {

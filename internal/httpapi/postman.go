@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// The variables of the collection. Those of Meta have the names that Meta's own collection
-// gives them, so that its environments fit; the token is an API key here.
+// The variables of the collection. They have the names of Meta's own collection, so its environments work here
+// too. User-Access-Token is an API key of Sluice.
 // https://www.postman.com/meta/whatsapp-business-platform
 var postmanVariables = []object{
 	{{"key", "Base-URL"}, {"value", "http://127.0.0.1:8080"}},
@@ -19,10 +19,10 @@ var postmanVariables = []object{
 	{{"key", "Message-ID"}, {"value", ""}},
 }
 
-// postmanExamples are the examples' values that are variables there.
+// postmanExamples replaces values of the examples by variables.
 var postmanExamples = strings.NewReplacer("106540352242922", "{{Phone-Number-ID}}", "+15551234567", "{{Recipient-Phone-Number}}")
 
-// Postman returns a collection of the routes for Postman, in its format v2.1.
+// Postman returns the routes as a collection for Postman, in the format v2.1.
 func (d Document) Postman() []byte {
 	var folders []object
 	for _, group := range d.groups() {

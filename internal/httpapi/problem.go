@@ -8,23 +8,22 @@ import (
 	"sluice/internal/message"
 )
 
-// Refusal is an answer other than success: one problem or several, the first of which
-// decides the status.
+// Refusal is one or more problems of a request. The first problem decides the HTTP status.
 type Refusal []message.Problem
 
-// Refuse makes the refusal of a request as a whole.
+// Refuse returns the refusal of a request as a whole.
 func Refuse(code string) Refusal { return RefuseAt("", code) }
 
-// RefuseAt makes the refusal of a part of a request.
+// RefuseAt returns the refusal of a request because of the part at path.
 func RefuseAt(path, code string) Refusal { return Refusal{Problem(path, code)} }
 
-// Problem fills in what the table has for a code.
+// Problem returns the problem of a code, with the texts of the table.
 func Problem(path, code string) message.Problem {
 	a := answers[code]
 	return message.Problem{Path: path, Code: code, Detail: a.detail, Fix: a.fix}
 }
 
-// answer is what the API answers with a code.
+// answer is the status and the texts of a code.
 type answer struct {
 	status int // 0: 422, as for all codes of content.Parse
 	detail string
@@ -110,13 +109,13 @@ var answers = map[string]answer{
 	"store_unavailable":         {503, "Storage is temporarily unavailable. The message may or may not have been stored.", "Send the request again with the same key: the message is accepted once."},
 }
 
-// Values of Retry-After, in seconds: when the store does not answer, and when it is nearly full.
+// Values of Retry-After, in seconds: when storage is unavailable, and when it is nearly full.
 const (
 	RetryAfter     = 2
 	retryAfterFull = 10
 )
 
-// Status is the HTTP status of the answer.
+// Status returns the HTTP status of the answer.
 func (r Refusal) Status() int {
 	if a := answers[r[0].Code]; a.status != 0 {
 		return a.status
@@ -124,7 +123,7 @@ func (r Refusal) Status() int {
 	return http.StatusUnprocessableEntity
 }
 
-// Write answers with the refusal in the form of RFC 9457.
+// Write answers with the refusal as a problem document (RFC 9457).
 func (r Refusal) Write(w http.ResponseWriter) {
 	status := r.Status()
 	switch status {
@@ -144,7 +143,7 @@ func (r Refusal) Write(w http.ResponseWriter) {
 
 const problemMedia = "application/problem+json"
 
-// Failure is a refusal as it is written, in the form of RFC 9457.
+// Failure is a problem document (RFC 9457).
 type Failure struct {
 	Type      string            `json:"type" doc:"Always about:blank."`
 	Title     string            `json:"title" doc:"The name of the HTTP status."`
@@ -155,7 +154,7 @@ type Failure struct {
 	RequestID string            `json:"request_id,omitempty" doc:"The same value as the header X-Request-Id."`
 }
 
-// Document returns the refusal as it is written.
+// Document returns the problem document of the refusal, without the request id.
 func (r Refusal) Document() Failure {
 	status := r.Status()
 	return Failure{
@@ -164,7 +163,7 @@ func (r Refusal) Document() Failure {
 	}
 }
 
-// WriteBytes answers with a finished body. It ignores errors: they mean that the caller has disconnected.
+// WriteBytes answers with a complete body. It ignores errors: they mean that the caller has disconnected.
 func WriteBytes(w http.ResponseWriter, mediaType string, status int, body []byte) {
 	w.Header()["Content-Type"] = []string{mediaType}
 	w.WriteHeader(status)

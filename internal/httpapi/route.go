@@ -10,59 +10,57 @@ import (
 	"sluice/internal/jsondoc"
 )
 
-// Route is one operation: how it is served, and what is written of it. The mux, the OpenAPI
-// description, the page and the collection for Postman are all made from the same routes, so
-// that none can tell of what another has not.
+// Route is one operation of an API: its handler and its description. The mux, the OpenAPI description, the page
+// and the Postman collection are made from the same routes, so they cannot contradict each other.
 type Route struct {
-	Method  string   // "GET", which answers HEAD too, "POST", ...
-	Path    string   // as http.ServeMux has it: "/v1/messages/{id}"
+	Method  string   // "GET" (which serves HEAD too), "POST", ...
+	Path    string   // a pattern of http.ServeMux: "/v1/messages/{id}"
 	Name    string   // for generated clients: "getMessage"
-	Group   string   // the heading it stands under: "Messages"
-	Summary string   // half a line
+	Group   string   // the heading of the description: "Messages"
+	Summary string   // one short sentence
 	Doc     string   // Markdown; may be empty
-	Scope   string   // what the caller's API key must allow; empty: no key is asked for
-	Params  []Param  // beside those that all routes have; of a query no others are taken, unless Foreign
-	Body    *Body    // nil: it takes none
-	Answers []Answer // all but problems
-	Codes   []string // of the problems that it may answer, beside those of every route with a key
-	Foreign bool     // its errors have not our shape: Answers has them too
+	Scope   string   // the scope that the API key must have; empty: no key is needed
+	Params  []Param  // all parameters, without the header Authorization; other query parameters are refused, unless Foreign
+	Body    *Body    // nil: no body
+	Answers []Answer // all answers without problem documents
+	Codes   []string // the problem codes of this route, without those that every route has
+	Foreign bool     // its errors are not problem documents: Answers has them
 	Handler http.HandlerFunc
 }
 
-// Param is a part of a request beside its body.
+// Param is a parameter of a request.
 type Param struct {
 	In      string // "path", "query" or "header"
 	Name    string
 	Doc     string
 	Example string
 	Type    any    // a value of its Go type; nil: a string
-	Needed  bool   // as parameters in the path always are
-	Postman string // the variable of Meta's Postman collections that it is; empty: none
+	Needed  bool   // it is required; parameters in the path always are
+	Postman string // the variable of Meta's Postman collection that it is; empty: none
 }
 
-// Body is what a request carries.
+// Body describes the body of a request.
 type Body struct {
 	Media   string // empty: application/json
-	Type    any    // a value of the Go type it is read into, or that each line is; nil: bytes
-	Example string // written out
+	Type    any    // a value of the Go type of the body, or of each line; nil: bytes
+	Example string // a complete body
 }
 
-// Answer is one that a route may give.
+// Answer describes an answer of a route.
 type Answer struct {
 	Status int
-	Doc    string // half a line
+	Doc    string // one short sentence
 	Media  string // empty: application/json
-	Type   any    // a value of the Go type it is written from, or that each line is; nil: bytes, or none
+	Type   any    // a value of the Go type of the body, or of each line; nil: bytes, or no body
 }
 
-// queryCodes are the problems of every route's query, keyCodes those of every route that asks for
-// a key.
+// queryCodes are the problem codes of the query of every route, keyCodes those of every route that needs a key.
 var (
 	queryCodes = []string{"query_unknown", "query_invalid"}
 	keyCodes   = []string{"unauthenticated", "api_key_revoked", "api_key_expired", "scope_missing", "header_duplicate"}
 )
 
-// codes returns all codes of the route's problems.
+// codes returns all problem codes of the route.
 func (r Route) codes() []string {
 	switch {
 	case r.Foreign:
@@ -73,8 +71,8 @@ func (r Route) codes() []string {
 	return append(append(slices.Clone(queryCodes), keyCodes...), r.Codes...)
 }
 
-// checkQuery refuses a query that says something the route does not take: to ignore a filter or
-// a limit would answer another question than the one that was asked.
+// checkQuery refuses parameters that the route does not have, and empty and repeated ones. If a misspelled
+// filter or limit were ignored, the answer would have other data than requested.
 func (r Route) checkQuery(raw string) Refusal {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
@@ -93,7 +91,7 @@ func (r Route) checkQuery(raw string) Refusal {
 	return refused[:min(len(refused), maxProblems)]
 }
 
-// handler serves the route, after a look at the query.
+// handler returns a handler that checks the query and then serves the route.
 func (r Route) handler() http.HandlerFunc {
 	if r.Foreign {
 		return r.Handler
@@ -109,9 +107,8 @@ func (r Route) handler() http.HandlerFunc {
 	}
 }
 
-// Mux serves routes and nothing else: of a path that is one of them it refuses the methods that
-// it does not take with the code method_not_allowed, all other paths with not_found. It panics
-// when two routes contradict each other, as http.ServeMux does.
+// Mux serves routes. It refuses other methods of their paths with the code method_not_allowed, and other paths
+// with not_found. It panics when two routes conflict, as http.ServeMux does.
 func Mux(routes []Route, refuse func(w http.ResponseWriter, code string)) *http.ServeMux {
 	mux := http.NewServeMux()
 	methods := map[string]bool{}

@@ -38,12 +38,11 @@ func (o object) MarshalJSON() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// schemas makes JSON Schemas of Go types, as encoding/json writes them. A struct becomes a
-// definition of its own. The words come from the tag doc; members that may be left out are
-// those with omitempty or omitzero.
+// schemas makes JSON Schemas of Go types, for the JSON that encoding/json writes. Each struct becomes a
+// definition. Descriptions come from the tag doc. Members with omitempty or omitzero are optional.
 type schemas struct {
-	prefix string // of a reference to a definition
-	open   bool   // sets of values are not closed
+	prefix string // of references to definitions
+	open   bool   // further values of enums are allowed
 	types  map[string]reflect.Type
 	order  []string
 }
@@ -52,9 +51,9 @@ func newSchemas(prefix string) *schemas {
 	return &schemas{prefix: prefix, types: map[string]reflect.Type{}}
 }
 
-// JSONSchema describes the JSON of a struct's Go type to those who read it, in a JSON Schema of
-// 2020-12: members and values that come in time break it no more than they break them. A tag
-// like when:"type=status" says that a member is there when another has that value.
+// JSONSchema returns a JSON Schema (2020-12) of the JSON of a struct, for consumers: it allows members and values
+// that later versions may add. A tag like when:"type=status" makes a member required when another member
+// has that value.
 func JSONSchema(id, title string, of any) []byte {
 	s := newSchemas("#/$defs/")
 	s.open = true
@@ -62,7 +61,7 @@ func JSONSchema(id, title string, of any) []byte {
 	return indent(append(o, member{"$defs", s.definitions()}))
 }
 
-// enums are the types of a closed set of values.
+// enums has the values of types with a closed set of values.
 var enums = map[reflect.Type][]string{
 	reflect.TypeFor[message.State](): texts(message.States()),
 	reflect.TypeFor[message.Class](): texts(message.Classes()),
@@ -110,7 +109,7 @@ func (s *schemas) of(t reflect.Type) object {
 	panic(fmt.Sprintf("httpapi: no schema for %s", t))
 }
 
-// define notes a struct as a definition and returns its name.
+// define adds a struct to the definitions and returns its name. It panics when two structs have the same name.
 func (s *schemas) define(t reflect.Type) string {
 	name := strings.ToUpper(t.Name()[:1]) + t.Name()[1:]
 	switch known := s.types[name]; known {
@@ -119,12 +118,12 @@ func (s *schemas) define(t reflect.Type) string {
 		s.order = append(s.order, name)
 	case t:
 	default:
-		panic(fmt.Sprintf("httpapi: %s and %s would have one name", known, t))
+		panic(fmt.Sprintf("httpapi: %s and %s have the same name. Rename one of them", known, t))
 	}
 	return name
 }
 
-// definitions returns all that was noted, and what that refers to.
+// definitions returns all definitions, with those that they refer to.
 func (s *schemas) definitions() (all object) {
 	for i := 0; i < len(s.order); i++ {
 		all = append(all, member{s.order[i], s.structure(s.types[s.order[i]])})
@@ -162,7 +161,7 @@ func (s *schemas) structure(t reflect.Type) object {
 	return out
 }
 
-// field is a member of a struct's JSON.
+// field is a member of the JSON of a struct.
 type field struct {
 	reflect.StructField
 	name     string
@@ -170,8 +169,8 @@ type field struct {
 	index    []int // for reflect.Value.FieldByIndex of the outermost struct
 }
 
-// fields returns the members that encoding/json writes of a struct, with those of embedded
-// structs in their place.
+// fields returns the members that encoding/json writes for a struct. The members of embedded structs are in the
+// place of the struct.
 func fields(t reflect.Type) (all []field) {
 	for i := range t.NumField() {
 		f := t.Field(i)

@@ -2,12 +2,12 @@ package httpapi
 
 import "time"
 
-// mostOffset is the largest time zone offset there is, in minutes: that of the Line Islands.
+// mostOffset is the largest offset of a time zone in use, in minutes: UTC+14.
 const mostOffset = 14 * 60
 
-// ParseTime reads a time as RFC 3339 writes it, like 2026-01-31T15:04:05.123Z, which lies after
-// 1970. It is stricter than time.Parse, which also takes hours of one digit, a comma before the
-// fraction and an offset of a day.
+// ParseTime parses a time in the form of RFC 3339, like 2026-01-31T15:04:05.123Z. It is false for times before
+// 1970. It is stricter than time.Parse, which also accepts hours of one digit, a comma before the fraction
+// and an offset of a day.
 func ParseTime(s string) (time.Time, bool) {
 	const form = "0000-00-00T00:00:00"
 	if len(s) <= len(form) {
@@ -36,7 +36,7 @@ func ParseTime(s string) (time.Time, bool) {
 	return t, err == nil && t.Unix() >= 0
 }
 
-// isOffset tells whether s is an offset that some place has or had, like +05:30.
+// isOffset reports whether s is an offset of at most mostOffset, like +05:30.
 func isOffset(s string) bool {
 	if len(s) != len("+00:00") || s[0] != '+' && s[0] != '-' || s[3] != ':' {
 		return false

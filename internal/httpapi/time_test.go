@@ -33,7 +33,7 @@ func TestParseTime(t *testing.T) {
 		"1969-12-31T23:59:59Z", "0000-01-01T00:00:00Z", "+2026-01-31T15:04:05Z", "2026-01-31T15:04:05Z ", " 2026-01-31T15:04:05Z", "2026-01-31T15:04:05ZZ",
 	} {
 		if got, ok := httpapi.ParseTime(s); ok {
-			t.Errorf("%q is read as %s", s, got)
+			t.Errorf("%q is parsed as %s", s, got)
 		}
 	}
 }

@@ -10,15 +10,14 @@ import (
 	"sluice/internal/message"
 )
 
-// How this package refuses, in few words.
+// Short names for refusals.
 type refusal = httpapi.Refusal
 
 func refuse(code string) refusal                { return httpapi.Refuse(code) }
 func refuseAt(path, code string) refusal        { return httpapi.RefuseAt(path, code) }
 func problem(path, code string) message.Problem { return httpapi.Problem(path, code) }
 
-// append appends a as encoding/json writes it, at a tenth of the cost: an answer goes out for
-// each message.
+// append appends a as encoding/json writes it, ten times faster. Each message needs such an answer.
 func (a *acceptedMessage) append(b []byte) []byte {
 	return append(a.appendMembers(append(b, '{')), '}')
 }
@@ -39,7 +38,7 @@ func (a *acceptedMessage) appendMembers(b []byte) []byte {
 		b = jsondoc.AppendString(append(b, `,"reason":`...), a.Reason)
 	}
 	if len(a.Warnings) > 0 {
-		warnings, _ := json.Marshal(a.Warnings) // strings always marshal
+		warnings, _ := json.Marshal(a.Warnings) // cannot fail for strings
 		b = append(append(b, `,"warnings":`...), warnings...)
 	}
 	return b
@@ -53,7 +52,7 @@ func (v *lineResult) append(b []byte) []byte {
 		b = v.acceptedMessage.appendMembers(append(b, ','))
 	}
 	if v.Problem != nil {
-		problem, _ := json.Marshal(v.Problem) // strings and numbers always marshal
+		problem, _ := json.Marshal(v.Problem) // cannot fail for strings and numbers
 		b = append(append(b, `,"problem":`...), problem...)
 	}
 	return append(b, '}')

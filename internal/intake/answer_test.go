@@ -13,7 +13,7 @@ import (
 	"sluice/internal/message"
 )
 
-// What is written by hand is what encoding/json writes of the types that the description is made of.
+// The append methods write what encoding/json writes for the types of the description.
 func TestAnswersAreWrittenAsDescribed(t *testing.T) {
 	t.Parallel()
 	whole := acceptedMessage{
@@ -33,8 +33,8 @@ func TestAnswersAreWrittenAsDescribed(t *testing.T) {
 	}
 }
 
-// asked is what a hash is made of: records that live have hashes of the text that encoding/json
-// makes of it.
+// asked has the members of a hash: the hashes in existing records are of the text that encoding/json writes for
+// it.
 type asked struct {
 	From      string        `json:"from"`
 	Class     message.Class `json:"class"`
@@ -45,7 +45,7 @@ type asked struct {
 	Message   any           `json:"message"`
 }
 
-// A hash stays what it was: a repeat may come after an upgrade.
+// Hashes must not change, because a request may be repeated after an upgrade.
 func TestHashStays(t *testing.T) {
 	t.Parallel()
 	for _, more := range []string{
@@ -57,7 +57,7 @@ func TestHashStays(t *testing.T) {
 			t.Fatal(refused)
 		}
 		e.open(e.body.Root())
-		m := e.order(nil)
+		m := e.newMessage(nil)
 		if e.finish(&m); e.problems != nil {
 			t.Fatal(e.problems)
 		}
@@ -91,7 +91,7 @@ func TestGraphPath(t *testing.T) {
 	}
 }
 
-// An envelope that was used has nothing of its request left.
+// A freed envelope has nothing of its request left.
 func TestEnvelopeIsFreed(t *testing.T) {
 	t.Parallel()
 	in := New(Options{Reader: noReader{}, Numbers: func(string) bool { return true }})

@@ -11,15 +11,14 @@ import (
 )
 
 const (
-	// waitMost is how long ?wait=submitted waits.
-	waitMost = 10 * time.Second
-	// A message that somebody waits for is looked at after lookFirst, and then after pauses that
-	// grow up to lookMost.
-	lookFirst = 40 * time.Millisecond
-	lookMost  = 500 * time.Millisecond
+	// maxWait is how long ?wait=submitted waits.
+	maxWait = 10 * time.Second
+	// The record of an awaited message is read after firstPoll, and then after pauses that grow up to maxPoll.
+	firstPoll = 40 * time.Millisecond
+	maxPoll   = 500 * time.Millisecond
 )
 
-// waitOf reads the query of a request to send.
+// waitOf reads the parameter wait of a request to send.
 func waitOf(r *http.Request) (wait bool, refused refusal) {
 	if r.URL.RawQuery == "" {
 		return false, nil
@@ -33,27 +32,26 @@ func waitOf(r *http.Request) (wait bool, refused refusal) {
 	return false, refuseAt("wait", "wait_invalid")
 }
 
-// follow waits until Meta took the message, or it is clear that it will not by itself, up to
-// waitMost, and puts what is known then into a.
+// follow waits up to maxWait until Meta has accepted the message, or waiting longer has no use (see settled). It
+// writes the progress into a.
 func (in *Intake) follow(w http.ResponseWriter, r *http.Request, a *acceptedMessage) {
-	ctx, cancel := context.WithTimeout(r.Context(), waitMost)
+	ctx, cancel := context.WithTimeout(r.Context(), maxWait)
 	defer cancel()
-	// An error means that the server cannot: then the answer comes as late as it lets us.
-	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(waitMost + storeTimeout))
+	// If the connection does not support deadlines, the deadline of the server applies.
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(maxWait + storeTimeout))
 	rec := in.watch.until(ctx, in.stopped, a.ID)
 	if rec.State != "" {
 		a.State, a.WAMID, a.Code, a.Reason = rec.State, rec.WAMID, rec.Code, rec.Reason
 	}
 }
 
-// settled tells whether waiting for Meta to take a message is over.
+// settled reports whether Meta has accepted the message, or will not accept it without an operator.
 func settled(r message.Record) bool {
 	return r.State == message.Parked || r.State.Final() || r.State.Rank(r.Reason) >= message.Submitted.Rank("")
 }
 
-// watch looks after messages on behalf of callers who wait for them. All callers share its
-// looks: however many wait, there is one round trip to the store each lookFirst at most, and
-// none while nobody waits.
+// watch polls messages for the callers that await them. All callers share its round trips: at most one per
+// firstPoll, and none without callers.
 type watch struct {
 	progress func(ctx context.Context, ids []string) ([]message.Record, error)
 
@@ -67,7 +65,7 @@ type waiter struct {
 	id    string
 	due   time.Time
 	pause time.Duration
-	last  message.Record // what was seen last
+	last  message.Record // the record at the last poll
 	done  chan struct{}  // closed when last is settled
 }
 
@@ -75,10 +73,10 @@ func newWatch(progress func(context.Context, []string) ([]message.Record, error)
 	return &watch{progress: progress, waiting: map[*waiter]struct{}{}}
 }
 
-// until returns a message's progress when it is settled, or as it was seen last when ctx or
-// stopped ends the waiting.
+// until returns the record of a message when it is settled. When ctx or stopped ends the wait, it returns the
+// record of the last poll.
 func (w *watch) until(ctx context.Context, stopped <-chan struct{}, id string) message.Record {
-	one := &waiter{id: id, due: time.Now().Add(lookFirst), pause: lookFirst, done: make(chan struct{})}
+	one := &waiter{id: id, due: time.Now().Add(firstPoll), pause: firstPoll, done: make(chan struct{})}
 	w.mu.Lock()
 	w.waiting[one] = struct{}{}
 	if !w.running {
@@ -97,10 +95,10 @@ func (w *watch) until(ctx context.Context, stopped <-chan struct{}, id string) m
 	return one.last
 }
 
-// run looks until nobody waits.
+// run polls until no caller waits.
 func (w *watch) run() {
 	for {
-		time.Sleep(lookFirst)
+		time.Sleep(firstPoll)
 		due, ids, more := w.due()
 		if !more {
 			return
@@ -111,13 +109,14 @@ func (w *watch) run() {
 		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 		records, err := w.progress(ctx, ids)
 		cancel()
-		if err == nil { // else the next look tells
-			w.tell(due, records)
+		if err == nil { // after an error the next poll follows
+			w.update(due, records)
 		}
 	}
 }
 
-// due returns whom to look for now. It notes the end of the run when there are no more.
+// due returns the waiters to poll now, with the ids of their messages. more is false when no caller waits: then
+// the run ends.
 func (w *watch) due() (due []*waiter, ids []string, more bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -126,7 +125,7 @@ func (w *watch) due() (due []*waiter, ids []string, more bool) {
 		if now.Before(one.due) {
 			continue
 		}
-		one.pause = min(one.pause*3/2, lookMost)
+		one.pause = min(one.pause*3/2, maxPoll)
 		one.due = now.Add(one.pause)
 		due, ids = append(due, one), append(ids, one.id)
 	}
@@ -134,7 +133,8 @@ func (w *watch) due() (due []*waiter, ids []string, more bool) {
 	return due, ids, w.running
 }
 
-func (w *watch) tell(due []*waiter, records []message.Record) {
+// update gives the waiters their records, and ends those that are settled.
+func (w *watch) update(due []*waiter, records []message.Record) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i, one := range due {

@@ -15,16 +15,16 @@ import (
 	"sluice/internal/message"
 )
 
-// follower keeps nothing, and shows every message to be in state from a time on.
+// follower stores nothing. From a time on, its records are in state.
 type follower struct {
 	nothing
 	from  time.Time
 	state message.Record
-	looks atomic.Int32 // round trips
+	polls atomic.Int32 // round trips
 }
 
 func (f *follower) Progress(_ context.Context, ids []string) ([]message.Record, error) {
-	f.looks.Add(1)
+	f.polls.Add(1)
 	all := make([]message.Record, len(ids))
 	for i := range all {
 		all[i].State = message.Queued
@@ -35,7 +35,7 @@ func (f *follower) Progress(_ context.Context, ids []string) ([]message.Record, 
 	return all, nil
 }
 
-// waiting posts n messages and waits for each; the answers come through the channel.
+// waiting posts n messages with wait=submitted. The answers come through the channel.
 func waiting(f *follower, n int) <-chan *httptest.ResponseRecorder {
 	serve := direct(intake.Options{Acceptor: f, Reader: f})
 	answers := make(chan *httptest.ResponseRecorder, n)
@@ -48,9 +48,9 @@ func waiting(f *follower, n int) <-chan *httptest.ResponseRecorder {
 func TestWaitForSubmitted(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		after time.Duration // until the state is there
+		after time.Duration // when the record gets the state
 		state message.Record
-		by    time.Duration // when the answer must be there
+		by    time.Duration // when the answer must have come
 		want  string
 	}{
 		"submitted": {300 * time.Millisecond, message.Record{State: message.Submitted, WAMID: "wamid.x", Attempt: 1}, 500 * time.Millisecond, `"wamid":"wamid.x"`},
@@ -75,14 +75,14 @@ func TestWaitForSubmitted(t *testing.T) {
 						t.Fatalf("%d %s, want %s", w.Code, w.Body, c.want)
 					}
 				}
-				// A hundred who wait share their looks, and these get rare.
-				if looks := f.looks.Load(); looks > 30 {
-					t.Errorf("%d round trips", looks)
+				// A hundred callers share their round trips, whose pauses grow.
+				if polls := f.polls.Load(); polls > 30 {
+					t.Errorf("%d round trips", polls)
 				}
-				before := f.looks.Load()
+				before := f.polls.Load()
 				time.Sleep(time.Minute)
-				if f.looks.Load() != before {
-					t.Error("it looks while nobody waits")
+				if f.polls.Load() != before {
+					t.Error("it polls without a caller")
 				}
 			})
 		})
@@ -96,9 +96,9 @@ func TestWaitForWhat(t *testing.T) {
 		t.Errorf("%d %s", r.status, r.body)
 	}
 	if n := len(b.store.messages); n != 0 {
-		t.Errorf("%d messages accepted all the same", n)
+		t.Errorf("%d refused messages were stored", n)
 	}
-	// A stop of the server ends the waiting, not the message.
+	// A stop of the server ends the wait of a caller.
 	done := make(chan reply)
 	go func() { done <- b.do(t, "POST", "/v1/messages?wait=submitted", envelope(""), nil) }()
 	b.in.Stop()
@@ -108,6 +108,6 @@ func TestWaitForWhat(t *testing.T) {
 			t.Errorf("%s", r.body)
 		}
 	case <-time.After(5 * time.Second):
-		t.Fatal("it still waits")
+		t.Fatal("the caller still waits")
 	}
 }

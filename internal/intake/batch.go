@@ -16,16 +16,16 @@ import (
 )
 
 const (
-	// batchGroup is how many lines are stored together at most, and batchGroups how many groups of
-	// one batch may be on their way: enough to fill the round trips to the store, few enough to
-	// bound what a caller can make us keep.
+	// batchGroup is the maximum number of lines that are stored together. batchGroups is the maximum number of
+	// groups of a batch in memory: enough to fill the round trips to Redis, and few enough to limit the memory
+	// of a request.
 	batchGroup  = 256
 	batchGroups = 8
-	batchMost   = 10 * time.Minute // a whole batch
-	batchIdle   = 30 * time.Second // until more of the body comes, and until its caller takes more of the answer
+	maxBatch    = 10 * time.Minute // the time limit of a batch
+	batchIdle   = 30 * time.Second // the time limit for the next bytes of the body, and for the caller to read the next bytes of the answer
 )
 
-// batchMedia are the media types in use for lines of JSON.
+// batchMedia are the media types of JSON lines.
 var batchMedia = []string{"application/x-ndjson", "application/ndjson", "application/jsonl"}
 
 // lineResult is the answer to a line of a batch.
@@ -36,9 +36,9 @@ type lineResult struct {
 	Problem *httpapi.Failure `json:"problem,omitempty" doc:"Why the line was not accepted."`
 }
 
-// batch serves POST /v1/messages/batch. It reads, accepts and answers at the same time: what has
-// arrived goes to the store in groups, as many as batchGroups at once, and lines are answered in
-// their order, each as soon as it and those before it are durable.
+// batch serves POST /v1/messages/batch. It reads, accepts and answers concurrently: it stores the lines that have
+// arrived in groups, up to batchGroups at once. It answers the lines in their order, each as soon as its message
+// and those before it are durable.
 func (in *Intake) batch(w http.ResponseWriter, r *http.Request) {
 	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeSend)
 	if refused == nil {
@@ -50,20 +50,19 @@ func (in *Intake) batch(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := http.NewResponseController(w)
-	// Where the connection cannot, as HTTP/2 needs nothing of it, the server returns an error that
-	// does not matter here.
+	// HTTP/2 returns an error, because it is always full duplex.
 	c.EnableFullDuplex()
 	w.Header().Set("Content-Type", batchMedia[0])
 	w.WriteHeader(http.StatusOK)
 	c.Flush()
 
 	ctx, cancel := context.WithCancel(r.Context())
-	body := &patient{Reader: r.Body, control: c, end: time.Now().Add(batchMost), stop: make(chan struct{})}
+	body := &batchBody{Reader: r.Body, control: c, end: time.Now().Add(maxBatch), stop: make(chan struct{})}
 	groups := make(chan *group, batchGroups)
 	var reading sync.WaitGroup
 	read := make(chan struct{})
 	reading.Go(func() { defer close(groups); in.readLines(ctx, body, key, groups); close(read) })
-	reading.Go(func() { // wakes the reader when there is no use in more lines
+	reading.Go(func() { // interrupts the reader when no more lines are needed
 		select {
 		case <-ctx.Done():
 		case <-in.stopped:
@@ -71,17 +70,17 @@ func (in *Intake) batch(w http.ResponseWriter, r *http.Request) {
 		}
 		close(body.stop)
 		select {
-		case <-read: // now the server itself reads, and takes a deadline for the end of the connection
+		case <-read: // now the server reads from the connection, and a deadline would end the connection
 		default:
 			c.SetReadDeadline(time.Now())
 		}
 	})
-	writeVerdicts(w, c, cancel, groups)
+	writeResults(w, c, cancel, groups)
 	cancel()
 	reading.Wait()
 }
 
-// checkBatch refuses bodies that are no plain lines of JSON.
+// checkBatch refuses bodies that are not declared as JSON lines.
 func checkBatch(h http.Header) refusal {
 	if refused := httpapi.CheckMedia(h, batchMedia...); refused != nil {
 		if p := &refused[0]; p.Code == "unsupported_media_type" {
@@ -89,16 +88,15 @@ func checkBatch(h http.Header) refusal {
 		}
 		return refused
 	}
-	if len(h.Values("Idempotency-Key")) > 0 { // blank too: its caller relies on it
+	if len(h.Values("Idempotency-Key")) > 0 { // an empty one too, because the caller relies on it
 		return refuseAt("Idempotency-Key", "idempotency_key_not_allowed")
 	}
 	return nil
 }
 
-// readLines reads lines, checks each, and starts the acceptance of those that have arrived: of a
-// single line at once, of many as a group. It sends the groups on in the order of their lines.
-// Blank lines count and are not answered.
-func (in *Intake) readLines(ctx context.Context, body *patient, key httpapi.Key, groups chan<- *group) {
+// readLines reads and checks lines, and starts to accept those that have arrived together as a group. It sends the
+// groups in the order of their lines. Empty lines have a number but no result.
+func (in *Intake) readLines(ctx context.Context, body *batchBody, key httpapi.Key, groups chan<- *group) {
 	b := bufio.NewReaderSize(body, maxBody+1)
 	e := newEnvelope()
 	defer e.free()
@@ -139,13 +137,13 @@ func (in *Intake) readLines(ctx context.Context, body *patient, key httpapi.Key,
 	}
 }
 
-// lineBuffered tells whether the next line has arrived whole.
+// lineBuffered reports whether the next line has arrived completely.
 func lineBuffered(b *bufio.Reader) bool {
 	text, _ := b.Peek(b.Buffered())
 	return bytes.IndexByte(text, '\n') >= 0
 }
 
-// readLine adds a line to a group, with its message unless the line is refused.
+// readLine adds a line to a group, with its message or its refusal.
 func (in *Intake) readLine(e *envelope, g *group, key httpapi.Key, n int, text []byte) {
 	e.reset()
 	var m message.Message
@@ -153,7 +151,7 @@ func (in *Intake) readLine(e *envelope, g *group, key httpapi.Key, n int, text [
 	refused := e.read(text)
 	if refused == nil {
 		e.open(e.body.Root())
-		m = e.order(nil)
+		m = e.newMessage(nil)
 		refused = in.check(e, &m, key, now)
 	}
 	if refused != nil {
@@ -164,9 +162,9 @@ func (in *Intake) readLine(e *envelope, g *group, key httpapi.Key, n int, text [
 	g.add(n, &m)
 }
 
-// writeVerdicts writes each line's verdict, and flushes when there is nothing to add at once. When
-// the caller is gone it ends the batch, and waits for what is under way.
-func writeVerdicts(w http.ResponseWriter, c *http.ResponseController, cancel func(), groups <-chan *group) {
+// writeResults writes the result of each line, and flushes when the next one is not ready. When the caller has
+// disconnected it cancels the batch, and waits for the running groups.
+func writeResults(w http.ResponseWriter, c *http.ResponseController, cancel func(), groups <-chan *group) {
 	out := bufio.NewWriterSize(w, 32<<10)
 	flush := func() {
 		c.SetWriteDeadline(time.Now().Add(batchIdle))
@@ -193,7 +191,7 @@ func writeVerdicts(w http.ResponseWriter, c *http.ResponseController, cancel fun
 			<-g.done
 		}
 		for i := range g.lines {
-			if _, err := out.Write(append(g.lines[i].appendVerdict(out.AvailableBuffer()), '\n')); err != nil {
+			if _, err := out.Write(append(g.lines[i].appendResult(out.AvailableBuffer()), '\n')); err != nil {
 				cancel()
 			}
 		}
@@ -201,16 +199,16 @@ func writeVerdicts(w http.ResponseWriter, c *http.ResponseController, cancel fun
 	}
 }
 
-// patient reads a body for as long as something comes.
-type patient struct {
+// batchBody is the body of a batch. It has a time limit for each read instead of one for the whole body.
+type batchBody struct {
 	io.Reader
 	control *http.ResponseController
-	end     time.Time
-	stop    chan struct{} // closed: no more is read
+	end     time.Time     // the time limit of the batch
+	stop    chan struct{} // closed to end reading
 }
 
-// Read gives the caller batchIdle for it, and not more than the batch's time.
-func (p *patient) Read(b []byte) (int, error) {
+// Read waits for at most batchIdle, and not beyond the time limit of the batch.
+func (p *batchBody) Read(b []byte) (int, error) {
 	deadline := time.Now().Add(batchIdle)
 	if deadline.After(p.end) {
 		deadline = p.end
@@ -221,7 +219,7 @@ func (p *patient) Read(b []byte) (int, error) {
 		return 0, errStopped
 	default:
 		n, err := p.Reader.Read(b)
-		if err == io.EOF { // from here on the server waits for the next request
+		if err == io.EOF { // the next read is for the next request
 			p.control.SetReadDeadline(time.Time{})
 		}
 		return n, err
@@ -230,8 +228,7 @@ func (p *patient) Read(b []byte) (int, error) {
 
 var errStopped = errors.New("stopped")
 
-// unread is what is said to the line that could not be read; nil when nobody hears it. The
-// server ends the request of a body that it could not read, so its end says nothing.
+// unread returns the refusal of a line that could not be read; nil when the caller has disconnected.
 func (in *Intake) unread(err error) refusal {
 	select {
 	case <-in.stopped:

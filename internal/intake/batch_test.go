@@ -20,8 +20,8 @@ import (
 	"sluice/internal/message"
 )
 
-// verdict is an answered line.
-type verdict struct {
+// lineAnswer is the result of a line.
+type lineAnswer struct {
 	Line, Status int
 	ID           string
 	State        message.State
@@ -32,7 +32,7 @@ type verdict struct {
 	}
 }
 
-// batch is one under way: lines go in by the writer, verdicts come out by next.
+// batch is a running batch: line writes lines, and next reads results.
 type batch struct {
 	*io.PipeWriter
 	t       *testing.T
@@ -64,8 +64,8 @@ func (b *batch) line(text string) {
 	}
 }
 
-// next returns the next verdict; false at the end.
-func (b *batch) next() (v verdict, ok bool) {
+// next returns the next result. It is false at the end.
+func (b *batch) next() (v lineAnswer, ok bool) {
 	b.t.Helper()
 	if !b.answers.Scan() {
 		return v, false
@@ -88,11 +88,11 @@ func TestBatchAnswersWhileItReads(t *testing.T) {
 	}
 	b.Close()
 	if v, ok := b.next(); ok {
-		t.Errorf("a verdict too many: %+v", v)
+		t.Errorf("one result too many: %+v", v)
 	}
 }
 
-// Verdicts come in the order of the lines, and a bad line does not concern the others.
+// Results come in the order of the lines, and a bad line does not affect the others.
 func TestBatchVerdicts(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -111,22 +111,22 @@ func TestBatchVerdicts(t *testing.T) {
 		{envelope(`,"ref":"` + strings.Repeat("x", 300<<10) + `"`), 413, "body_too_large"},
 		{" " + envelope(`,"key":"b"`) + " \r", 202, ""},
 	} {
-		go b.line(c.line) // a line of 300 KiB does not fit into what nobody has read
+		go b.line(c.line) // a line of 300 KiB fills the buffers, so the write blocks until the server reads
 		v, _ := b.next()
 		if v.Status != c.status || v.Problem.Code != c.code || (v.ID == "") != (c.code != "") || v.Duplicate != (v.Status == 200) {
 			t.Errorf("%.60s: %+v", c.line, v)
 		}
 	}
 	go func() { b.line(""); b.line(envelope("")); b.Close() }()
-	if v, _ := b.next(); v.Line != 10 || v.Status != 202 { // a blank line counts and says nothing
+	if v, _ := b.next(); v.Line != 10 || v.Status != 202 { // a blank line has a number but no result
 		t.Errorf("after a blank line: %+v", v)
 	}
 	if n := len(s.store.messages); n != 3 {
-		t.Errorf("%d messages kept, want 3", n)
+		t.Errorf("%d messages stored, want 3", n)
 	}
 }
 
-// Many lines go at once, also when their caller reads no verdict before he has written all.
+// Many lines work, even if the caller reads no result before it has written all of them.
 func TestBatchOfMany(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -147,7 +147,7 @@ func TestBatchOfMany(t *testing.T) {
 	}
 }
 
-// When the server is to stop, a batch ends with a word to the line where it stopped.
+// When the server stops, the result of the line where the batch ended says so.
 func TestBatchStops(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -162,7 +162,7 @@ func TestBatchStops(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 	if v, ok := b.next(); ok {
-		t.Errorf("a verdict too many: %+v", v)
+		t.Errorf("one result too many: %+v", v)
 	}
 	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("the end took %v", took)
@@ -191,8 +191,8 @@ func TestBatchIsRefusedAsAWhole(t *testing.T) {
 	}
 }
 
-// A caller who goes away in the middle leaves nothing running (TestMain looks) and loses no
-// line that was answered.
+// A caller that disconnects in the middle leaves no goroutine (TestMain checks that), and every answered line is
+// stored.
 func TestBatchCallerGoes(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -203,11 +203,11 @@ func TestBatchCallerGoes(t *testing.T) {
 	}
 	b.CloseWithError(io.ErrUnexpectedEOF)
 	if _, ok := b.next(); ok {
-		t.Error("a verdict too many")
+		t.Error("one result too many")
 	}
 }
 
-// pipes is a network whose time synctest can pass.
+// pipes is a network in memory, for synctest.
 type pipes struct {
 	conns chan net.Conn
 	open  context.Context
@@ -232,7 +232,7 @@ func (p pipes) dial(context.Context, string, string) (net.Conn, error) {
 	return here, nil
 }
 
-// How long a batch may take, whatever the server allows to other requests.
+// The time limits of a batch are independent of those of other requests.
 func TestBatchTimes(t *testing.T) {
 	t.Parallel()
 	for name, run := range map[string]func(t *testing.T, b *batch){
@@ -261,7 +261,7 @@ func TestBatchTimes(t *testing.T) {
 				t.Errorf("after %s: %+v", time.Since(start), v)
 			}
 		},
-		"half a minute without taking an answer": func(t *testing.T, b *batch) {
+		"half a minute without reading the answer": func(t *testing.T, b *batch) {
 			start := time.Now()
 			for {
 				if _, err := io.WriteString(b, envelope("")+"\n"); err != nil {
@@ -269,7 +269,7 @@ func TestBatchTimes(t *testing.T) {
 				}
 			}
 			if took := time.Since(start); took != 30*time.Second {
-				t.Errorf("it ended after %s", took)
+				t.Errorf("the batch ended after %s", took)
 			}
 		},
 	} {
@@ -286,7 +286,7 @@ func TestBatchTimes(t *testing.T) {
 	}
 }
 
-// grouped notes the sizes of the groups that are stored.
+// grouped records the sizes of stored groups.
 type grouped struct {
 	*fakeStore
 	mu    sync.Mutex
@@ -300,8 +300,8 @@ func (g *grouped) AcceptAll(ctx context.Context, messages []message.Message) []m
 	return g.fakeStore.AcceptAll(ctx, messages)
 }
 
-// Lines that have arrived are stored together; what is wrong, late or would be late is answered in
-// its place, and does not keep the others.
+// Lines that have arrived together are stored together. Invalid lines, and messages that expire too early, are
+// answered in their place, and do not delay the others.
 func TestBatchGroups(t *testing.T) {
 	t.Parallel()
 	k := &fakeStore{messages: map[string]message.Message{}, records: map[string]message.Record{}}
@@ -309,7 +309,7 @@ func TestBatchGroups(t *testing.T) {
 	var asked atomic.Int64
 	serve := direct(intake.Options{
 		Acceptor: g, Reader: k,
-		Drain: func(_ context.Context, _ string, c message.Class) (time.Duration, error) {
+		ETA: func(_ context.Context, _ string, c message.Class) (time.Duration, error) {
 			asked.Add(1)
 			if c == message.Authentication {
 				return time.Hour, nil
@@ -331,7 +331,7 @@ func TestBatchGroups(t *testing.T) {
 		}
 		fmt.Fprintf(&body, "%s\n", envelope(fmt.Sprintf(`,"key":"%d"`, i)+more))
 	}
-	serve("POST", "/v1/messages", envelope(`,"key":"9"`)) // so that the tenth line is a repeat
+	serve("POST", "/v1/messages", envelope(`,"key":"9"`)) // so that the tenth line is a duplicate
 	asked.Store(0)
 	w := serve("POST", "/v1/messages/batch", body.String())
 	want := map[int]int{4: 422, 6: 429, 8: 422, 10: 200}
@@ -339,7 +339,7 @@ func TestBatchGroups(t *testing.T) {
 	n := 0
 	for scanner.Scan() {
 		n++
-		var v verdict
+		var v lineAnswer
 		if err := json.Unmarshal(scanner.Bytes(), &v); err != nil {
 			t.Fatal(err)
 		}
@@ -351,11 +351,11 @@ func TestBatchGroups(t *testing.T) {
 			t.Errorf("line %d: %+v", n, v)
 		}
 	}
-	slices.Sort(g.sizes) // groups are stored side by side
+	slices.Sort(g.sizes) // groups are stored concurrently
 	if n != 600 || !slices.Equal(g.sizes, []int{88, 253, 256}) {
 		t.Errorf("%d lines in groups of %v", n, g.sizes)
 	}
 	if n := asked.Load(); n > 2*3+1 {
-		t.Errorf("asked %d times how long it would take", n)
+		t.Errorf("%d estimates", n)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"sluice/internal/message"
 )
 
-// answerTo is the least that a handler can write to.
+// answerTo is a minimal http.ResponseWriter.
 type answerTo struct {
 	header http.Header
 	status int
@@ -31,14 +31,14 @@ const templateMessage = `{"recipient_type":"individual","to":"+4930123456700","t
 	`{"type":"body","parameters":[{"type":"text","text":"Maria"},{"type":"text","text":"#20261122-000123"},{"type":"text","text":"between 10 and 12 o'clock"}]},` +
 	`{"type":"button","sub_type":"url","index":"0","parameters":[{"type":"text","text":"20261122000123"}]}]}}`
 
-// benchmarkHandler runs one request again and again; least is how long its answer is at least.
+// benchmarkHandler runs one request repeatedly. least is the minimum length of its answer.
 func benchmarkHandler(b *testing.B, path, media, body string, status, least int) {
 	token := httpapi.NewToken()
 	in := intake.New(intake.Options{
 		Acceptor: nothing{}, Reader: nothing{},
 		Keys:    []httpapi.Key{{Hash: httpapi.HashToken(token), Scopes: httpapi.Scopes(), Numbers: []string{httpapi.AllNumbers}}},
 		Numbers: func(string) bool { return true },
-		Drain:   func(context.Context, string, message.Class) (time.Duration, error) { return 0, nil },
+		ETA:     func(context.Context, string, message.Class) (time.Duration, error) { return 0, nil },
 	})
 	h := in.Handler()
 	r, err := http.NewRequest(http.MethodPost, path, nil)
@@ -60,7 +60,7 @@ func benchmarkHandler(b *testing.B, path, media, body string, status, least int)
 	}
 }
 
-// BenchmarkPost is one message as POST /v1/messages takes it, from net/http's handler to the acceptor and back.
+// BenchmarkPost measures POST /v1/messages, from the handler to the acceptor and back.
 func BenchmarkPost(b *testing.B) {
 	const more = `,"class":"utility","ref":"order-1001"}`
 	for _, c := range []struct{ name, body string }{
@@ -74,12 +74,12 @@ func BenchmarkPost(b *testing.B) {
 	}
 }
 
-// BenchmarkGraphPost is one message as Meta's own path takes it.
+// BenchmarkGraphPost measures one message on Meta's own path.
 func BenchmarkGraphPost(b *testing.B) {
 	benchmarkHandler(b, metas, "application/json", `{"messaging_product":"whatsapp",`+templateMessage[1:], http.StatusOK, 100)
 }
 
-// BenchmarkBatch is a batch of 1,000 lines. Per line: ns/line, and allocations divided by 1,000.
+// BenchmarkBatch measures a batch of 1,000 lines. For one line: ns/line, and the allocations divided by 1,000.
 func BenchmarkBatch(b *testing.B) {
 	const lines = 1000
 	line := `{"from":"` + ours + `","message":` + templateMessage + `,"class":"utility","ref":"order-1001"}` + "\n"

@@ -19,7 +19,7 @@ type cancelled struct {
 func (in *Intake) cancel(w http.ResponseWriter, r *http.Request) {
 	id, refused := in.named(r, httpapi.ScopeCancel)
 	if refused == nil {
-		refused = in.takeBack(r.Context(), id)
+		refused = in.cancelMessage(r.Context(), id)
 	}
 	if refused != nil {
 		in.metrics.cancelled(refused)
@@ -30,7 +30,8 @@ func (in *Intake) cancel(w http.ResponseWriter, r *http.Request) {
 	httpapi.WriteJSON(w, "application/json", http.StatusOK, cancelled{id, message.Cancelled})
 }
 
-func (in *Intake) takeBack(ctx context.Context, id string) refusal {
+// cancelMessage cancels a message. It is nil if the message is cancelled.
+func (in *Intake) cancelMessage(ctx context.Context, id string) refusal {
 	ctx, stop := context.WithTimeout(ctx, storeTimeout)
 	defer stop()
 	st, err := in.o.Canceller.Cancel(ctx, id)
@@ -52,8 +53,8 @@ func (in *Intake) takeBack(ctx context.Context, id string) refusal {
 	return refuse("already_final")
 }
 
-// named returns the id in a request's path, of a message that its key covers with a scope. What
-// it does not cover is not found.
+// named returns the message id in the path of a request. It refuses a request whose API key does not have the
+// scope, and answers not_found for messages of numbers that the key does not cover.
 func (in *Intake) named(r *http.Request, scope string) (string, refusal) {
 	key, refused := in.o.Keys.Authorize(r, scope)
 	if refused != nil {

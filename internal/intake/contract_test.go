@@ -13,8 +13,8 @@ import (
 	"sluice/internal/message"
 )
 
-// The server answers as its description says: every operation, each of its statuses, in the
-// shape that is described, and nothing else.
+// The server answers as its description says: it has every operation with every status and body of the description,
+// and no others.
 func TestServerAnswersAsDescribed(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -35,7 +35,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	const mark = `{"messaging_product":"whatsapp","status":"read","message_id":"wamid.x"}`
 	product := `{"messaging_product":"whatsapp",` + hello[1:]
 	ndjson := withHeader("Content-Type", "application/x-ndjson")
-	// The calls that work, by operation; below they are made to fail.
+	// A successful call of each operation. The failing ones follow.
 	good := map[string]struct {
 		path, body string
 		change     func(*http.Request)
@@ -89,7 +89,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	}
 	check("graphGetObject", b.do(t, "GET", "/v25.0/77", "", nil))
 	check("graphSendMessage", b.do(t, "POST", metas, mark, nil))
-	// What only a body or the store makes fail.
+	// Failures that need a certain body or a failing store.
 	post := func(body string, change func(*http.Request)) {
 		check("sendMessage", b.do(t, "POST", "/v1/messages", body, change))
 	}
@@ -115,14 +115,14 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+sent+"/cancel", "", nil))
 	check("listMessages", b.do(t, "GET", "/v1/messages", "", nil))
 	check("listMessages", b.do(t, "GET", "/v1/messages?phone_number_id="+theirs+"&ref=r", "", nil))
-	b.drain = func(context.Context, string, message.Class) (time.Duration, error) { return 1000 * time.Hour, nil }
+	b.eta = func(context.Context, string, message.Class) (time.Duration, error) { return 1000 * time.Hour, nil }
 	post(envelope(""), nil)
 	check("graphSendMessage", b.do(t, "POST", metas, product, nil))
 	b.store.err = errors.New("connection refused")
 	check("explainMessage", b.do(t, "GET", "/v1/messages/"+sent+"/explain", "", nil))
 	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+queued+"/cancel", "", nil))
 	check("listMessages", b.do(t, "GET", "/v1/messages?phone_number_id="+ours+"&ref=r", "", nil))
-	b.drain = nil
+	b.eta = nil
 	post(envelope(""), nil)
 	check("graphSendMessage", b.do(t, "POST", metas, product, nil))
 	check("getMessage", b.do(t, "GET", "/v1/messages/"+sent, "", nil))

@@ -11,27 +11,27 @@ import (
 	"sluice/internal/message"
 )
 
-// A cursor is a list's position, encrypted and signed with a key that is made of the caller's API key. So every
-// producer can read it, nobody can make one, and it does not show the ids of messages that the API key does not
-// reach, which the lists in Redis have too.
+// A cursor is a position in a list, encrypted and authenticated with a key that is derived from the API key of the
+// caller. So every producer can read it, and callers can neither forge it nor read it. They must not read it,
+// because it may have the id of a message that the API key does not cover.
 
-// sealCursor writes the position of a list that a query made.
-func sealCursor(key httpapi.Key, query string, p message.ListPosition) string {
+// encodeCursor returns the cursor for a position in the list of a query.
+func encodeCursor(key httpapi.Key, query string, p message.ListPosition) string {
 	text, err := json.Marshal(p)
 	if err != nil {
-		panic(err) // it has numbers and a string
+		panic(err) // cannot fail for numbers and a string
 	}
 	return base64.RawURLEncoding.EncodeToString(cursorCipher(key).Seal(nil, nil, text, []byte(query)))
 }
 
-// openCursor reads a cursor. It is false for one that was made for another query or another API key, or that
-// was changed.
-func openCursor(key httpapi.Key, query, cursor string) (p message.ListPosition, ok bool) {
-	sealed, err := base64.RawURLEncoding.DecodeString(cursor)
+// decodeCursor returns the position of a cursor. It is false if the cursor is for another query or another API
+// key, or was changed.
+func decodeCursor(key httpapi.Key, query, cursor string) (p message.ListPosition, ok bool) {
+	encrypted, err := base64.RawURLEncoding.DecodeString(cursor)
 	if err != nil {
 		return p, false
 	}
-	text, err := cursorCipher(key).Open(nil, nil, sealed, []byte(query))
+	text, err := cursorCipher(key).Open(nil, nil, encrypted, []byte(query))
 	return p, err == nil && json.Unmarshal(text, &p) == nil
 }
 

@@ -10,7 +10,7 @@ import (
 
 //go:generate go test . -run TestAPIPages -update
 
-// The committed descriptions of the API are those of its routes.
+// The committed descriptions of the API match its routes.
 func TestAPIPages(t *testing.T) {
 	t.Parallel()
 	d := intake.New(intake.Options{Acceptor: nothing{}, Reader: nothing{}}).Document()

@@ -17,23 +17,23 @@ import (
 	"sluice/internal/message"
 )
 
-// What an envelope may hold, in addition to Meta's limits on the message in it.
+// The limits of an envelope. Meta's limits apply to the message in it.
 const (
 	maxKey   = 255 // bytes, printable ASCII
 	maxRef   = 255 // code points
 	maxTags  = 10
 	maxTag   = 64                  // code points
-	maxAhead = 90 * 24 * time.Hour // of every time: what is computed with it stays far from what a time can hold
+	maxAhead = 90 * 24 * time.Hour // for send_at and expires_at, so that no calculation with them overflows
 )
 
-// maxProblems bounds an answer, as content.Check does its part of it.
+// maxProblems is the maximum number of problems in an answer, as in content.Check.
 const maxProblems = 20
 
-// envelope is a request: its JSON text is read once, and everything about it is taken from there.
-// It collects the request's problems. A member that is null is as good as absent.
+// envelope is a request to send. It parses the JSON text once, and collects the problems of the request. It treats
+// a member that is null like an absent one.
 type envelope struct {
 	body    jsondoc.Doc
-	headers jsondoc.Doc // members that came in headers, on Meta's own path
+	headers jsondoc.Doc // members that are headers, on Meta's own path
 
 	from, class, key, ref, tags, sendAt, expiresAt, message jsondoc.Value
 
@@ -45,7 +45,7 @@ var envelopePool = sync.Pool{New: func() any { return new(envelope) }}
 
 func newEnvelope() *envelope { return envelopePool.Get().(*envelope) }
 
-// free lets another request use e. What was read from e stays good: strings are never reused.
+// free returns e to the pool. Strings that were read from e stay valid.
 func (e *envelope) free() {
 	e.reset()
 	envelopePool.Put(e)
@@ -61,7 +61,7 @@ func (e *envelope) reset() {
 	*e = envelope{body: e.body, headers: e.headers, buffer: buffer[:0]}
 }
 
-// read reads a request's JSON object. It refuses what JSON readers understand in different ways.
+// read parses the JSON object of a request.
 func (e *envelope) read(text []byte) refusal {
 	err := e.body.Read(string(text))
 	switch {
@@ -73,7 +73,7 @@ func (e *envelope) read(text []byte) refusal {
 	return nil
 }
 
-// open takes the members of a request from an object, and refuses unknown ones.
+// open reads the members of a request from an object, and refuses unknown ones.
 func (e *envelope) open(object jsondoc.Value) {
 	var unknown []string
 	for name, value := range object.Members() {
@@ -89,7 +89,7 @@ func (e *envelope) open(object jsondoc.Value) {
 	}
 }
 
-// member is where the member of that name goes; nil: there is no such member.
+// member returns the field for a member; nil: there is no such member.
 func (e *envelope) member(name string) *jsondoc.Value {
 	switch name {
 	case "from":
@@ -112,9 +112,9 @@ func (e *envelope) member(name string) *jsondoc.Value {
 	return nil
 }
 
-// order returns the message a caller asked for, without what depends on the time of asking, and
-// without Payload and Hash: see finish. key is the Idempotency-Key header.
-func (e *envelope) order(key *string) message.Message {
+// newMessage returns the message of the request. It does not set ID, the defaults of Class and ExpiresAt (see
+// complete), Payload and Hash (see finish). key is the header Idempotency-Key.
+func (e *envelope) newMessage(key *string) message.Message {
 	m := message.Message{
 		From:      e.sender(),
 		Class:     message.Class(e.text("class", &e.class)),
@@ -127,7 +127,7 @@ func (e *envelope) order(key *string) message.Message {
 	if e.class.Present() && !m.Class.Valid() {
 		e.refuse("class", "class_unknown")
 	}
-	if e.ref.Present() && !label(m.Ref, maxRef) {
+	if e.ref.Present() && !isLabel(m.Ref, maxRef) {
 		e.refuse("ref", "ref_invalid")
 	}
 	if !m.ExpiresAt.IsZero() && !m.SendAt.Before(m.ExpiresAt) {
@@ -145,7 +145,7 @@ func (e *envelope) add(p message.Problem) {
 	}
 }
 
-// content checks Meta's object.
+// content checks Meta's message object.
 func (e *envelope) content(m *message.Message) {
 	if !e.message.Present() {
 		e.refuse("message", "message_missing")
@@ -160,26 +160,25 @@ func (e *envelope) content(m *message.Message) {
 	m.Callback = m.Content.Callback
 }
 
-// finish adds what is made from the request as it was given: the payload, and with a key the
-// hash. Without a key no other request can mean this message.
+// finish sets the payload and the hash. A message without a key needs no hash, because it cannot be repeated.
 func (e *envelope) finish(m *message.Message) {
-	const more = 64 // for messaging_product and the recipient
+	const more = 64 // bytes for messaging_product and the recipient
 	m.Payload = content.AppendPayload(make([]byte, 0, len(e.message.Raw())+more), e.message, m.Content.To)
 	if m.Key != "" {
 		m.Hash = e.hash(m)
 	}
 }
 
-// hash tells a repeat from another request under the same key. The order of members, white
-// space and the way characters are escaped do not count. 128 bits are plenty against accidents,
-// and nobody gains by a collision with their own key. Class, times and deadline count as they
-// were given: a default may change between a request and its repeat.
+// hash returns a hash that distinguishes a repeated request from another request with the same key. The order of
+// members, white space and escapes in strings do not matter. 128 bits are enough against accidental collisions,
+// and a caller gains nothing from a collision with its own key. The hash is of the given class and times, because
+// defaults may change between a request and its repetition.
 func (e *envelope) hash(m *message.Message) string {
 	b := jsondoc.AppendString(append(e.buffer[:0], `{"from":`...), m.From)
 	b = jsondoc.AppendString(append(b, `,"class":`...), string(m.Class))
 	b = jsondoc.AppendString(append(b, `,"ref":`...), m.Ref)
 	b = append(b, `,"tags":`...)
-	if m.Tags == nil { // null, or empty
+	if m.Tags == nil { // tags is absent, null or empty
 		b = append(b, "null"...)
 	} else {
 		b = e.tags.AppendCanonical(b)
@@ -193,7 +192,7 @@ func (e *envelope) hash(m *message.Message) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// text returns a string member, empty when there is none or it is something else.
+// text returns a string member. It is empty if the member is absent or, with a problem, of another type.
 func (e *envelope) text(name string, v *jsondoc.Value) string {
 	s, ok := v.Text()
 	if !ok && v.Present() {
@@ -215,7 +214,7 @@ func (e *envelope) sender() string {
 	return from
 }
 
-// idempotency returns the idempotency key, which may come as a header, as a member, or as both.
+// idempotency returns the idempotency key, which can be a header, a member, or both.
 func (e *envelope) idempotency(header *string) string {
 	key := e.text("key", &e.key)
 	if e.key.Present() {
@@ -233,8 +232,8 @@ func (e *envelope) idempotency(header *string) string {
 }
 
 func (e *envelope) checkKey(path, key string) {
-	odd := func(r rune) bool { return r < ' ' || r > '~' }
-	if strings.TrimSpace(key) == "" || len(key) > maxKey || strings.ContainsFunc(key, odd) {
+	forbidden := func(r rune) bool { return r < ' ' || r > '~' }
+	if strings.TrimSpace(key) == "" || len(key) > maxKey || strings.ContainsFunc(key, forbidden) {
 		e.refuse(path, "idempotency_key_invalid")
 	}
 }
@@ -252,7 +251,7 @@ func (e *envelope) labels() (tags []string) {
 		tag, ok := value.Text()
 		if !ok {
 			e.refuse("tags["+strconv.Itoa(i)+"]", "type_mismatch")
-		} else if !label(tag, maxTag) {
+		} else if !isLabel(tag, maxTag) {
 			e.refuse("tags["+strconv.Itoa(i)+"]", "tag_invalid")
 		}
 		tags = append(tags, tag)
@@ -260,13 +259,13 @@ func (e *envelope) labels() (tags []string) {
 	return tags
 }
 
-// label tells whether s can name something: it is there, it is short, and it can do no harm
-// on a terminal.
-func label(s string, most int) bool {
+// isLabel reports whether s has 1 to most code points and no control characters, which could harm a terminal.
+func isLabel(s string, most int) bool {
 	return s != "" && utf8.RuneCountInString(s) <= most && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
-// time returns a time to the millisecond, which is what records keep; zero when there is none.
+// time returns a time member in milliseconds, the precision of records. It is zero if the member is absent or
+// invalid.
 func (e *envelope) time(name string, v *jsondoc.Value) time.Time {
 	s := e.text(name, v)
 	if !v.Present() {

@@ -10,12 +10,12 @@ import (
 )
 
 const (
-	unknownCode = 987654 // a code of Meta's that the tests' Explain does not know
-	passingCode = 131000 // the code of a fault that passes
+	unknownCode = 987654 // a code that Explain of these tests does not have
+	passingCode = 131000 // the code of a temporary fault
 )
 
-// TestErrorOfARecord: a record shows what Meta said; no code and Meta's code 0 differ; a code that we do
-// not know has Meta's own title.
+// TestErrorOfARecord: a record shows Meta's error. No code and Meta's code 0 are different. An unknown code has Meta's
+// own title.
 func TestErrorOfARecord(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
@@ -46,7 +46,7 @@ func TestErrorOfARecord(t *testing.T) {
 	}
 }
 
-// TestClassByContent: a caller who names no class gets that of the content.
+// TestClassByContent: the content decides the class of a request without one.
 func TestClassByContent(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -12,9 +12,9 @@ import (
 )
 
 func ExampleNew() {
-	token := httpapi.NewToken() // its owner keeps it; we keep its hash
+	token := httpapi.NewToken() // the caller keeps the token, the configuration has its hash
 	in := intake.New(intake.Options{
-		Acceptor: nothing{}, // the real one keeps messages
+		Acceptor: nothing{}, // a real acceptor stores messages
 		Reader:   nothing{},
 		Keys:     []httpapi.Key{{Hash: httpapi.HashToken(token), Scopes: []string{httpapi.ScopeSend}, Numbers: []string{httpapi.AllNumbers}}},
 		Numbers:  func(number string) bool { return number == "100000000000001" },

@@ -9,22 +9,22 @@ import (
 	"sluice/internal/message"
 )
 
-// rule is what keeps a message where it is. The set is closed.
+// rule is what a message waits for. The set is closed.
 type rule string
 
 const (
-	ruleScheduled rule = "scheduled"       // queued: its send_at has not come
-	ruleBackoff   rule = "backoff"         // queued: an attempt was not taken, the next comes later
-	ruleHold      rule = "hold"            // queued: its number, template or tag is held, or all is
+	ruleScheduled rule = "scheduled"       // queued: its send_at is in the future
+	ruleBackoff   rule = "backoff"         // queued: an attempt failed, and the next one starts later
+	ruleHold      rule = "hold"            // queued: a hold on its number, template or tag, or on everything
 	rulePair      rule = "pair_limit"      // queued: its recipient is at Meta's pair limit
-	ruleQueue     rule = "queue"           // queued: others are before it
+	ruleQueue     rule = "queue"           // queued: behind other messages
 	ruleFetched   rule = "fetched"         // queued: a worker has fetched its task and waits for a slot
-	ruleNoTask    rule = "task_missing"    // queued: its task is gone
-	ruleAttempt   rule = "attempt"         // attempting
-	ruleInDoubt   rule = "in_doubt"        // in doubt: a status from Meta may settle it
-	ruleParked    rule = "parked"          // parked: an operator must decide
-	ruleStatus    rule = "awaiting_status" // submitted or sent: Meta will report more
-	ruleFinal     rule = "final"           // nothing more happens by itself
+	ruleNoTask    rule = "task_missing"    // queued: its task is missing
+	ruleAttempt   rule = "attempt"         // attempting: for the answer of Meta
+	ruleInDoubt   rule = "in_doubt"        // in doubt: for a status, or for the end of the in-doubt window
+	ruleParked    rule = "parked"          // parked: for an operator
+	ruleStatus    rule = "awaiting_status" // submitted or sent: for the next status
+	ruleFinal     rule = "final"           // for nothing
 )
 
 // explanation says what a message waits for.
@@ -61,10 +61,10 @@ func (in *Intake) explain(ctx context.Context, rec message.Record) (any, refusal
 	return e, nil
 }
 
-// attemptMost is how long an attempt may take with its record before it is a doubt.
-const attemptMost = time.Minute
+// maxAttempt is the time limit of an attempt, with the recording of its outcome. After it the message is in doubt.
+const maxAttempt = time.Minute
 
-// why says what keeps a message that is where its record says.
+// why explains what a message waits for, by its record and its standing in the queue.
 func (in *Intake) why(r message.Record, s message.QueueStatus, now time.Time) explanation {
 	since := r.AcceptedAt
 	if len(r.Timeline) > 0 {
@@ -77,9 +77,9 @@ func (in *Intake) why(r message.Record, s message.QueueStatus, now time.Time) ex
 	case message.Queued:
 		return queued(r, s, now)
 	case message.Attempting:
-		return explanation{Rule: ruleAttempt, Until: since.Add(attemptMost), Detail: "An attempt is under way. Without an outcome the message becomes in_doubt."}
+		return explanation{Rule: ruleAttempt, Until: since.Add(maxAttempt), Detail: "An attempt is under way. Without an outcome the message becomes in_doubt."}
 	case message.InDoubt:
-		return in.doubt(r)
+		return in.inDoubt(r)
 	case message.Parked:
 		return explanation{Rule: ruleParked, Detail: "It is unknown whether Meta accepted the message. An operator must decide, or a late status from Meta. Until then the message is not sent."}
 	case message.Submitted:
@@ -93,20 +93,20 @@ func (in *Intake) why(r message.Record, s message.QueueStatus, now time.Time) ex
 	return explanation{Rule: ruleFinal, Detail: "Nothing more happens by itself. A late status from Meta can still change the state."}
 }
 
-// doubt says what a doubt waits for, and what happens without it.
-func (in *Intake) doubt(r message.Record) explanation {
+// inDoubt explains what an in-doubt message waits for, and what happens at the end of its window.
+func (in *Intake) inDoubt(r message.Record) explanation {
 	p := in.o.Policy(r.From, r.Class)
-	then := string(p.InDoubtPolicy)
+	next := string(p.InDoubtPolicy)
 	if r.Reason == message.ReasonServerError {
-		then = "retry"
+		next = "retry"
 	}
 	return explanation{
-		Rule: ruleInDoubt, Until: r.NextAt.UTC(), Then: then,
-		Detail: "A request was sent, and it is unknown whether Meta accepted it. A status from Meta settles it. Without one, the in-doubt policy decides when all statuses up to this time are applied: " + then + ".",
+		Rule: ruleInDoubt, Until: r.NextAt.UTC(), Then: next,
+		Detail: "A request was sent, and it is unknown whether Meta accepted it. A status from Meta settles it. Without one, the in-doubt policy decides when all statuses up to this time are applied: " + next + ".",
 	}
 }
 
-// queued says what a queued message waits for: what is named first lasts whatever comes after.
+// queued explains what a queued message waits for. The first case that applies is the last one to end.
 func queued(r message.Record, s message.QueueStatus, now time.Time) explanation {
 	switch {
 	case r.NextAt.After(now) && (r.Attempt == 0 || r.Reason == message.ReasonReplayed):
@@ -132,7 +132,7 @@ func queued(r message.Record, s message.QueueStatus, now time.Time) explanation 
 	}
 }
 
-// held says what keeps a held message: until the last of its holds ends.
+// held explains a held message. It waits until the last of its holds ends.
 func held(holds []message.Hold) explanation {
 	e := explanation{Rule: ruleHold, Detail: "The message is held (" + holds[0].On() + "): " + holds[0].Reason + ". It is sent in its order when the hold ends. Its deadline does not move."}
 	e.Until = holds[0].Until

@@ -10,8 +10,8 @@ import (
 	"sluice/internal/message"
 )
 
-// FuzzPost: whatever the body, on our path and on Meta's, it is accepted as a message that is
-// JSON to the letter, or refused with what is wrong and how to mend it, and then not kept.
+// FuzzPost: on both paths, a body is either accepted, and its message is valid JSON, or refused with a detail and a
+// fix, and then nothing is stored.
 func FuzzPost(f *testing.F) {
 	for _, body := range []string{
 		``, `{}`, `{"from":"9"}`, envelope(""), envelope(`,"class":"marketing","key":"k","tags":["a"],"ref":"1","expires_at":"2999-01-01T00:00:00Z"`),
@@ -33,7 +33,7 @@ func FuzzPost(f *testing.F) {
 				t.Fatalf("%s: %d %s", path, w.Code, w.Body)
 			}
 			if (w.Code >= 400) != (len(b.store.messages) == 0) && !strings.Contains(w.Body.String(), "success") {
-				t.Errorf("%s: %d with %d messages kept", path, w.Code, len(b.store.messages))
+				t.Errorf("%s: %d with %d messages stored", path, w.Code, len(b.store.messages))
 			}
 			for id, m := range b.store.messages {
 				if number, ok := message.Number(id); !ok || number != ours || !json.Valid(m.Payload) || m.Content.Type == "" || m.Content.Recipient() == "" {

@@ -30,7 +30,7 @@ type record struct {
 	Timeline   []timelineEntry `json:"timeline" doc:"The last 20 state changes. The oldest comes first."`
 }
 
-// metaError explains an error that Meta answered or reported, and says what to do.
+// metaError explains an error of Meta, and what to do about it.
 type metaError struct {
 	Code   *int   `json:"code,omitempty" doc:"Meta's error code; absent when the answer had none."`
 	Title  string `json:"title" doc:"What the code means. Meta's own text if docs/errors.md does not list the code."`
@@ -46,7 +46,7 @@ type timelineEntry struct {
 	Reason  string        `json:"reason,omitempty" doc:"Why the message is in this state."`
 }
 
-// about serves a question about one message: by its record, show makes the answer.
+// about returns a handler of a request about one message. show makes the answer from the record.
 func (in *Intake) about(show func(ctx context.Context, rec message.Record) (any, refusal)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
@@ -98,7 +98,7 @@ func (in *Intake) record(rec message.Record) record {
 	return shown
 }
 
-// metaError explains what Meta said of a message last; nil when there is no error.
+// metaError explains Meta's last error for a message; nil: there is none.
 func (in *Intake) metaError(rec message.Record) *metaError {
 	coded := message.HasCode(rec.Code, rec.Reason)
 	if !coded && rec.Detail == (message.ErrorDetail{}) {
@@ -111,7 +111,7 @@ func (in *Intake) metaError(rec message.Record) *metaError {
 			e.Title, e.Advice = in.o.Explain(rec.Code)
 		}
 	}
-	switch { // what Sluice would do about such an answer it does no more
+	switch { // the advice of the catalogue is for codes in answers, after which Sluice retries
 	case !in.o.Passes(rec.Code):
 	case rec.State == message.Failed:
 		e.Advice = "Meta accepted the message and did not deliver it, for a temporary reason. Sluice does not send it again. If it is still useful, send it again with another key."
@@ -127,5 +127,5 @@ func (in *Intake) metaError(rec message.Record) *metaError {
 	return e
 }
 
-// codePrefix is what Meta puts in front of its messages: "(#131026) ".
+// codePrefix is the code at the start of Meta's error messages: "(#131026) ".
 var codePrefix = regexp.MustCompile(`^\(#\d+\) `)

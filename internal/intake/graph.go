@@ -16,22 +16,23 @@ import (
 	"sluice/internal/message"
 )
 
-// The drop-in: Meta's own paths, so that what was made to call the Graph API calls us by
-// another base URL alone. Messages become ours; a few other calls of a number pass through to
-// Meta. https://developers.facebook.com/docs/whatsapp/cloud-api/reference/messages
+// Meta's own paths: a program that calls the Graph API needs only another base URL to use Sluice. Sluice accepts
+// the messages, and forwards a few other calls of a number to Meta.
+// https://developers.facebook.com/docs/whatsapp/cloud-api/reference/messages
 
-// graph passes calls on to Meta with the access token of a number. Whatever comes of it is
-// answered, in the shape of Meta's errors when there is no answer of Meta's.
+// graph forwards calls to Meta with the access token of a number. It always answers, and writes an error in Meta's
+// form if Meta does not answer.
 type graph interface {
-	// Forward makes the call of r: its method, path, query and body.
+	// Forward forwards r, with its method, path, query and body.
 	Forward(w http.ResponseWriter, r *http.Request, number string)
-	// Media returns what Meta tells of a media object of the number, or the answer that refuses.
+	// Media returns Meta's description of a media object of the number. If object is nil, status and answer are
+	// the error to return.
 	Media(r *http.Request, number, version, id string) (object map[string]any, status int, answer []byte)
-	// Download answers with what stands at the URL of a media object.
+	// Download answers with the content at the URL of a media object.
 	Download(w http.ResponseWriter, r *http.Request, number, url string)
 }
 
-// graphPath tells whether a path begins with a version of the Graph API: "/v25.0/".
+// graphPath reports whether a path begins with a version of the Graph API: "/v25.0/".
 func graphPath(path string) bool {
 	rest, ok := strings.CutPrefix(path, "/v")
 	major := digitsOf(rest)
@@ -43,8 +44,8 @@ func graphPath(path string) bool {
 	return minor > 0 && minor <= 2 && strings.HasPrefix(rest[minor:], "/")
 }
 
-// decoded returns r with its path as it reads: an encoded slash divides segments like any other, so a
-// route means the path that Meta would read.
+// decoded returns r with a decoded path: an encoded slash separates segments like any other slash. So the mux and
+// Meta read the same path.
 func decoded(r *http.Request) *http.Request {
 	if r.URL.RawPath == "" {
 		return r
@@ -56,14 +57,14 @@ func decoded(r *http.Request) *http.Request {
 	return r
 }
 
-// digitsOf returns how many digits s begins with.
+// digitsOf returns the number of digits at the start of s.
 func digitsOf(s string) int { return len(s) - len(strings.TrimLeft(s, "0123456789")) }
 
 const graphGroup = "Meta's paths"
 
-// graphRoutes are those of the drop-in. Beside messages they are what a caller needs to show
-// himself and to handle media. What changes the number itself (registering, its PIN, its
-// settings) or reaches beyond the number is for its owner, with his own token.
+// graphRoutes returns the routes on Meta's own paths: messages, media and the business profile of a number. Calls
+// that change the number itself (registration, PIN, settings) or other objects are not forwarded: the owner of
+// the number makes them with a token of Meta.
 func (in *Intake) graphRoutes() []httpapi.Route {
 	version := httpapi.Param{In: "path", Name: "version", Doc: "A version of the Graph API. Sluice sends messages with its own configured version.", Example: "v25.0", Postman: "Version"}
 	number := httpapi.Param{In: "path", Name: "phone_number_id", Doc: "Meta's id of the sending number.", Example: "106540352242922", Postman: "Phone-Number-ID"}
@@ -162,7 +163,7 @@ func (in *Intake) graphSend(w http.ResponseWriter, r *http.Request) {
 	}
 	var a message.Acceptance
 	if refused == nil {
-		a, refused = in.hand(r.Context(), w.Header(), &m, in.now())
+		a, refused = in.accept(r.Context(), w.Header(), &m, in.now())
 	}
 	if refused != nil {
 		in.metrics.observe(result(refused.Status()), start)
@@ -189,8 +190,8 @@ func (in *Intake) graphSend(w http.ResponseWriter, r *http.Request) {
 	httpapi.WriteJSON(w, "application/json", http.StatusOK, graphAccepted{Product: "whatsapp", Contacts: []graphContact{contact}, Messages: []graphMessage{sent}})
 }
 
-// readGraph returns the message of a request to Meta's own path, and its recipient as it was given.
-// A mark as read is passed on, and answered.
+// readGraph returns the message of a request to Meta's own path, and its recipient as given. If the request marks a
+// message as read, readGraph forwards it, answers, and returns mark.
 func (in *Intake) readGraph(w http.ResponseWriter, r *http.Request, key httpapi.Key, idempotency *string, now time.Time) (m message.Message, given string, mark bool, refused refusal) {
 	e := newEnvelope()
 	defer e.free()
@@ -199,15 +200,15 @@ func (in *Intake) readGraph(w http.ResponseWriter, r *http.Request, key httpapi.
 	}
 	object := e.body.Root()
 	if content.IsMark(object) {
-		in.graphMark(w, r, key, object, bytes.Clone(e.buffer)) // the transport may read it for longer than the envelope lives
+		in.graphMark(w, r, key, object, bytes.Clone(e.buffer)) // the transport may read the body after e.free
 		return m, "", true, nil
 	}
 	given, _ = object.Get("to").Text()
 	plain := e.assumeMeta(object)
 	e.openHeaders(r)
 	e.message = object
-	m = e.order(idempotency)
-	if plain { // what Meta makes of it is Meta's to say
+	m = e.newMessage(idempotency)
+	if plain { // Meta interprets it
 		m.Content.To = strings.TrimPrefix(m.Content.To, "+")
 	}
 	if !object.Get("messaging_product").Present() {
@@ -216,13 +217,13 @@ func (in *Intake) readGraph(w http.ResponseWriter, r *http.Request, key httpapi.
 	return m, given, false, in.check(e, &m, key, now)
 }
 
-// graphHeaders are the members of an order that ride in headers.
+// graphHeaders are the members of a request that are headers on Meta's own path.
 var graphHeaders = map[string]string{
 	"class": "Sluice-Class", "ref": "Sluice-Ref", "tags": "Sluice-Tags", "send_at": "Sluice-Send-At", "expires_at": "Sluice-Expires-At",
 }
 
-// openHeaders takes the members of a request from its path and headers. A header that is there
-// and blank is not as good as absent: its caller meant to give something.
+// openHeaders reads the members of a request from its path and headers. It refuses an empty header, which is
+// probably a mistake of the caller.
 func (e *envelope) openHeaders(r *http.Request) {
 	e.headers.AddText("from", r.PathValue("phone_number_id"))
 	for member, header := range graphHeaders {
@@ -251,9 +252,8 @@ func (e *envelope) openHeaders(r *http.Request) {
 
 var digits = regexp.MustCompile(`^[0-9 ().-]+$`)
 
-// assumeMeta lets pass what Meta lets pass: text without a type, and a phone number without its
-// plus. It tells whether there was one: on Meta's path it means what it means at Meta, which may
-// be a number of the sender's country.
+// assumeMeta accepts what Meta accepts in addition: text without a type, and a phone number without a plus. plain
+// reports such a phone number. Meta interprets it, perhaps as a number in the country of the sender.
 func (e *envelope) assumeMeta(object jsondoc.Value) (plain bool) {
 	to := object.Get("to")
 	kind, _ := object.Get("recipient_type").Text()
@@ -272,7 +272,7 @@ func (e *envelope) assumeMeta(object jsondoc.Value) (plain bool) {
 	return plain
 }
 
-// graphMark passes a mark as read, or that somebody types, on to Meta.
+// graphMark forwards a request that marks a message as read, or shows a typing indicator.
 func (in *Intake) graphMark(w http.ResponseWriter, r *http.Request, key httpapi.Key, object jsondoc.Value, body []byte) {
 	_, problems := content.CheckMark(object)
 	if len(problems) > 0 {
@@ -283,7 +283,7 @@ func (in *Intake) graphMark(w http.ResponseWriter, r *http.Request, key httpapi.
 	in.forward(w, r, key, r.PathValue("phone_number_id"), passTime)
 }
 
-// forward passes a call on for a number, if the key covers it.
+// forward forwards a call of a number that the key covers.
 func (in *Intake) forward(w http.ResponseWriter, r *http.Request, key httpapi.Key, number string, most time.Duration) {
 	if in.reachable(w, key, number) {
 		r, cancel := within(r, most)
@@ -292,14 +292,14 @@ func (in *Intake) forward(w http.ResponseWriter, r *http.Request, key httpapi.Ke
 	}
 }
 
-// within gives a call of Meta so much time at most: its caller is to get an answer of ours when Meta
-// gives none, while there is time left to write it.
+// within returns r with a time limit for Meta. If Meta does not answer in time, Sluice can still write an error
+// before the deadline of the connection.
 func within(r *http.Request, most time.Duration) (*http.Request, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(r.Context(), most)
 	return r.WithContext(ctx), cancel
 }
 
-// reachable tells whether calls of a number are passed on for a key, and refuses them if not.
+// reachable reports whether calls of a number can be forwarded for a key. If not, it answers with the refusal.
 func (in *Intake) reachable(w http.ResponseWriter, key httpapi.Key, number string) bool {
 	switch {
 	case !message.IsNumberID(number) || !key.Covers(number) || !in.o.Numbers(number):
@@ -313,16 +313,16 @@ func (in *Intake) reachable(w http.ResponseWriter, key httpapi.Key, number strin
 }
 
 const (
-	// maxMedia is what Meta takes at most, 100 MB, with room for the form around it.
+	// maxMedia is Meta's limit, 100 MB, and 1 MB for the form around the media.
 	maxMedia  = 100<<20 + 1<<20
 	mediaTime = 5 * time.Minute
-	// A call that is passed on may take so long, one with media so long. The server's own time to answer
-	// is 20 s, in which the body comes too; for media it is mediaTime.
+	// The time limits of Meta for forwarded calls, without and with media. The server has 20 s to read a request
+	// and to answer it, and mediaTime for media.
 	passTime      = 8 * time.Second
 	passMediaTime = mediaTime - 10*time.Second
 )
 
-// pass serves calls that go to Meta as they come.
+// pass returns a handler that forwards calls unchanged.
 func (in *Intake) pass(scope string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		key, refused := in.o.Keys.Authorize(r, scope)
@@ -340,14 +340,14 @@ func (in *Intake) pass(scope string) http.HandlerFunc {
 	}
 }
 
-// giveTime lets a request with media take its time.
+// giveTime extends the time limits of a request to mediaTime.
 func giveTime(w http.ResponseWriter) {
 	c := http.NewResponseController(w)
 	c.SetReadDeadline(time.Now().Add(mediaTime))
 	c.SetWriteDeadline(time.Now().Add(mediaTime))
 }
 
-// graphObject serves GET /{version}/{id}: a number of ours, or media of one.
+// graphObject serves GET /{version}/{id} for a configured number, or for media of one.
 func (in *Intake) graphObject(w http.ResponseWriter, r *http.Request) {
 	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeRead)
 	if refused != nil {
@@ -370,7 +370,7 @@ func (in *Intake) graphObject(w http.ResponseWriter, r *http.Request) {
 	httpapi.WriteJSON(w, "application/json", http.StatusOK, object)
 }
 
-// graphDelete serves DELETE /{version}/{id}, of media alone.
+// graphDelete serves DELETE /{version}/{id} for media only.
 func (in *Intake) graphDelete(w http.ResponseWriter, r *http.Request) {
 	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeSend)
 	if refused != nil {
@@ -382,8 +382,8 @@ func (in *Intake) graphDelete(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// graphDownload serves GET /{version}/{id}/download, which Meta has not: what stands at the URL
-// of media, for those who have no token of Meta's.
+// graphDownload serves GET /{version}/{id}/download, a path that Meta does not have: the content of media, for
+// callers without a token of Meta.
 func (in *Intake) graphDownload(w http.ResponseWriter, r *http.Request) {
 	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeRead)
 	if refused != nil {
@@ -400,8 +400,8 @@ func (in *Intake) graphDownload(w http.ResponseWriter, r *http.Request) {
 	in.o.Graph.Download(w, r, number, object["url"].(string))
 }
 
-// graphMedia asks Meta about the media object that a call names. What is no media of a number
-// within the key is not there: an id may be anything that the number's token reaches.
+// graphMedia reads the media object of a call from Meta. It answers not_found for objects of other kinds and of
+// numbers that the key does not cover: the token of the number can read more than the caller may.
 func (in *Intake) graphMedia(w http.ResponseWriter, r *http.Request, key httpapi.Key) (object map[string]any, number string, ok bool) {
 	number = r.URL.Query().Get("phone_number_id")
 	if number == "" && !key.CoversAll() && len(key.Numbers) == 1 {

@@ -11,7 +11,7 @@ import (
 	"sluice/internal/httpapi"
 )
 
-// graphFailure is an error as Meta writes it.
+// graphFailure is an error in the form of Meta's errors.
 type graphFailure struct {
 	Error graphError `json:"error" doc:"The error, in the form of Meta's errors."`
 }
@@ -31,8 +31,8 @@ type graphDetail struct {
 	Details string `json:"details" doc:"Up to 20 mistakes, each with its place, the rule and the fix."`
 }
 
-// graphCodes are Meta's codes for ours, where a message's content is not the matter.
-// Meta, Cloud API, "Error codes".
+// graphCodes has Meta's codes for problem codes that are not about the content of a message. Meta, Cloud API,
+// "Error codes".
 var graphCodes = map[string]struct{ status, code, subcode int }{
 	"unauthenticated":           {401, 190, 0},
 	"api_key_revoked":           {401, 190, 0},
@@ -49,8 +49,8 @@ var graphCodes = map[string]struct{ status, code, subcode int }{
 	"template_name_invalid":     {400, 132001, 0},
 }
 
-// breachCode returns Meta's code for a rule of Meta's that was broken; 100, an invalid
-// parameter, for everything else.
+// breachCode returns Meta's code for a problem code about the content of a message. It returns 100, an invalid
+// parameter, for other codes.
 var breachCode = sync.OnceValue(func() func(code string) int {
 	codes := map[string]int{}
 	for _, r := range content.Rules() {
@@ -69,7 +69,7 @@ var breachCode = sync.OnceValue(func() func(code string) int {
 	}
 })
 
-// graphRefuse answers with a refusal in Meta's shape.
+// graphRefuse answers with a refusal in the form of Meta's errors.
 func (in *Intake) graphRefuse(w http.ResponseWriter, refused refusal) {
 	answer, known := graphCodes[refused[0].Code]
 	if !known {
@@ -92,7 +92,7 @@ func (in *Intake) graphRefuse(w http.ResponseWriter, refused refusal) {
 	httpapi.WriteJSON(w, "application/json", answer.status, f)
 }
 
-// details tells all problems in a line each, by the names that a caller of Meta's knows.
+// details returns one line for each problem, with the names that Meta's API has.
 func details(refused refusal) string {
 	var b strings.Builder
 	for i, p := range refused {

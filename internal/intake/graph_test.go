@@ -14,16 +14,16 @@ import (
 	"sluice/internal/message"
 )
 
-// meta is what stands for Meta: it notes the calls passed on to it.
+// meta is a fake of Meta. It records the forwarded calls.
 type meta struct {
 	mu     sync.Mutex
 	calls  []string // "<number> <method> <path>?<query> <body>"
 	object map[string]any
 	away   bool
-	left   []time.Duration // that each call has; 0: no limit
+	left   []time.Duration // the time limit of each call; 0: none
 }
 
-// limit notes how long a call may take.
+// limit records the time limit of a call.
 func (m *meta) limit(r *http.Request) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -34,7 +34,7 @@ func (m *meta) limit(r *http.Request) {
 	m.left = append(m.left, left)
 }
 
-// timeLeft returns what limit noted since it was last asked.
+// timeLeft returns the time limits since the last call of timeLeft.
 func (m *meta) timeLeft() []time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -42,7 +42,7 @@ func (m *meta) timeLeft() []time.Duration {
 	return m.left
 }
 
-// unless answers as the real one does when Meta is away.
+// unless answers like the real forwarder when Meta is unavailable.
 func (m *meta) unless(w http.ResponseWriter) bool {
 	if m.away {
 		w.Header().Set("Content-Type", "application/json")
@@ -91,7 +91,7 @@ func (m *meta) Download(w http.ResponseWriter, r *http.Request, number, url stri
 	io.WriteString(w, "bytes of "+url)
 }
 
-// taken returns the calls since it was last asked.
+// taken returns the calls since the last call of taken.
 func (m *meta) taken() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -99,7 +99,7 @@ func (m *meta) taken() string {
 	return strings.Join(m.calls, "\n")
 }
 
-// failure is the answer's error in Meta's shape.
+// failure returns the error of the answer, in the form of Meta's errors.
 func (r reply) failure(t *testing.T) (f struct {
 	Message, Type string
 	Code          int
@@ -111,7 +111,7 @@ func (r reply) failure(t *testing.T) (f struct {
 	t.Helper()
 	var e struct{ Error *json.RawMessage }
 	if err := json.Unmarshal([]byte(r.body), &e); err != nil || e.Error == nil {
-		t.Fatalf("no error of Meta's: %v in %q", err, r.body)
+		t.Fatalf("not an error in Meta's form: %v in %q", err, r.body)
 	}
 	if err := json.Unmarshal(*e.Error, &f); err != nil {
 		t.Fatal(err)
@@ -153,7 +153,7 @@ func TestGraphSend(t *testing.T) {
 	}
 }
 
-// What has no plus goes to Meta as it is: Meta knows what it means.
+// A phone number without a plus goes to Meta unchanged, because Meta interprets it.
 func TestGraphSendWithoutPlus(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -203,16 +203,16 @@ func TestGraphRefuses(t *testing.T) {
 		t.Errorf("%d %s", r.status, r.body)
 	}
 	b.store.err = nil
-	b.drain = func(context.Context, string, message.Class) (time.Duration, error) { return 100 * time.Hour, nil }
+	b.eta = func(context.Context, string, message.Class) (time.Duration, error) { return 100 * time.Hour, nil }
 	if r := b.do(t, "POST", metas, product+hello[1:], nil); r.status != 429 || r.failure(t).Code != 130429 || r.header.Get("Retry-After") == "" {
 		t.Errorf("%d %s", r.status, r.body)
 	}
 	if n := len(b.store.messages); n != 0 || b.meta.taken() != "" {
-		t.Errorf("%d messages accepted all the same", n)
+		t.Errorf("%d refused messages were stored", n)
 	}
 }
 
-// A few calls of a number pass through, and only for keys that cover it.
+// A few calls of a number are forwarded, for keys that cover the number.
 func TestGraphPasses(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -266,8 +266,8 @@ func TestGraphPasses(t *testing.T) {
 	}
 }
 
-// A path is read once before it is looked at: an encoded slash, dot or digit is what Meta would read in
-// its place, and Meta gets the path as it reads.
+// A path is decoded before it is matched: an encoded slash, dot or digit means what Meta would read, and Meta gets
+// the decoded path.
 func TestGraphPathsAreDecodedFirst(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -291,7 +291,7 @@ func TestGraphPathsAreDecodedFirst(t *testing.T) {
 	}
 }
 
-// A call that is passed on ends before the server's own time to answer does.
+// The time limit of a forwarded call ends before the time limit of the server.
 func TestGraphCallsHaveALimit(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

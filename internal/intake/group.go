@@ -9,26 +9,26 @@ import (
 	"sluice/internal/message"
 )
 
-// group is lines of a batch that arrived together: they are stored together, and answered when all
-// of them are. At any time one goroutine owns it: who reads it, then who stores it, then, when done
-// is closed, who answers.
+// group is the lines of a batch that arrived together. Their messages are stored together, and the lines are
+// answered when all are stored. One goroutine owns a group at a time: the one that reads it, then the one that
+// stores it, and, when done is closed, the one that answers.
 type group struct {
 	lines    []line
-	messages []message.Message // of the lines that are not refused, in their order
+	messages []message.Message // of the lines that are not refused, in order
 	waits    []estimate
 	done     chan struct{}
 }
 
-// line is a line of a batch, and what came of it.
+// line is a line of a batch, and its result.
 type line struct {
 	number   int
-	message  int     // its place in the group's messages; alone: it is not in them
-	refused  refusal // why it was not accepted; nil: it was
-	unknown  string  // Content.Unknown of its message
+	message  int     // the index in messages of the group, or alone
+	refused  refusal // nil: the message was accepted
+	unknown  string  // Content.Unknown of the message
 	accepted message.Acceptance
 }
 
-// alone is the message of a line that is not accepted with its group.
+// alone is the index of a message that is not accepted together with its group.
 const alone = -1
 
 // estimate is how long a message of a number and class would wait.
@@ -46,7 +46,7 @@ func newGroup() *group {
 	return g
 }
 
-// free lets another batch use g.
+// free returns g to the pool.
 func (g *group) free() {
 	clear(g.lines)
 	clear(g.messages)
@@ -65,12 +65,12 @@ func (g *group) add(number int, m *message.Message) {
 	g.messages = append(g.messages, *m)
 }
 
-// acceptGroup hands over the messages of a group, and notes what came of each line.
+// acceptGroup accepts the messages of a group, and sets the result of each line.
 func (in *Intake) acceptGroup(ctx context.Context, g *group) {
 	defer close(g.done)
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	var others sync.WaitGroup // lines that are late, or would be: their earlier acceptance is looked for
+	var others sync.WaitGroup // for messages that expire too early: they may repeat messages that were accepted before
 	store, now := g.messages[:0], in.now()
 	for i := range g.lines {
 		l := &g.lines[i]
@@ -88,7 +88,7 @@ func (in *Intake) acceptGroup(ctx context.Context, g *group) {
 		l.message = alone
 		other := *m
 		others.Go(func() {
-			l.accepted, l.refused = in.hand(ctx, http.Header{}, &other, now)
+			l.accepted, l.refused = in.accept(ctx, http.Header{}, &other, now)
 			in.metrics.count(l.result())
 		})
 	}
@@ -104,9 +104,9 @@ func (in *Intake) acceptGroup(ctx context.Context, g *group) {
 	others.Wait()
 }
 
-// groupWait is wait, asked once for all messages of a group with the same number and class.
+// groupWait returns the same as wait, with one estimate for all messages of a group with the same number and class.
 func (in *Intake) groupWait(ctx context.Context, g *group, m *message.Message, now time.Time) time.Duration {
-	if in.o.Drain == nil || m.SendAt.After(now) {
+	if in.o.ETA == nil || m.SendAt.After(now) {
 		return 0
 	}
 	for _, e := range g.waits {
@@ -119,7 +119,7 @@ func (in *Intake) groupWait(ctx context.Context, g *group, m *message.Message, n
 	return wait
 }
 
-// result is the line's label in the metrics.
+// result returns the label of the line in the metrics.
 func (l *line) result() string {
 	switch {
 	case l.refused != nil:
@@ -130,8 +130,8 @@ func (l *line) result() string {
 	return resultAccepted
 }
 
-// appendVerdict appends the line's answer.
-func (l *line) appendVerdict(b []byte) []byte {
+// appendResult appends the answer to the line.
+func (l *line) appendResult(b []byte) []byte {
 	v := lineResult{Line: l.number, Status: http.StatusAccepted}
 	switch {
 	case l.refused != nil:

@@ -1,5 +1,6 @@
-// Package intake is the front door: it turns an HTTP request into a checked message, hands
-// it to whoever keeps messages, and says that it was accepted only when it is durable.
+// Package intake is the HTTP API for callers. It checks the message of a request, stores it through an acceptor,
+// and answers that the message is accepted only when it is durable. It also reads, lists, explains and cancels
+// messages, and serves some of Meta's own paths.
 package intake
 
 import (
@@ -15,77 +16,77 @@ import (
 	"sluice/internal/message"
 )
 
-// acceptor stores messages for sending. A message is durable when there is no error with it. An
-// error is message.ErrKeyReused, message.ErrFull, or something else: storage is temporarily
-// unavailable, and the message may or may not have been stored.
+// acceptor stores messages for sending. Without an error the message is durable. With message.ErrKeyReused or
+// message.ErrFull it is not stored. Any other error means that storage is temporarily unavailable, and the message
+// may or may not be stored.
 type acceptor interface {
 	Accept(ctx context.Context, m message.Message) (message.Acceptance, error)
-	// AcceptAll accepts several messages as a group, up to some hundreds, and returns a result for
-	// each, in their order. Of messages with the same id the first is accepted, and the others
-	// repeat it. It does not keep the slice.
+	// AcceptAll accepts up to some hundred messages, and returns a result for each, in order. Of messages with the
+	// same id it accepts the first, and the others are duplicates. It does not keep the slice.
 	AcceptAll(ctx context.Context, messages []message.Message) []message.AcceptResult
 }
 
-// reader finds a message again, or returns message.ErrNotFound.
+// reader reads records.
 type reader interface {
+	// Get returns the record of a message, or message.ErrNotFound.
 	Get(ctx context.Context, id string) (message.Record, error)
-	// Progress returns the record of each message, zero where there is none.
+	// Progress returns the record of each message. It is zero if there is none.
 	Progress(ctx context.Context, ids []string) ([]message.Record, error)
 }
 
 // finder finds messages.
 type finder interface {
-	// ByRef returns a number's messages with a reference, the latest first.
+	// ByRef returns the messages of a number with a reference, the latest first.
 	ByRef(ctx context.Context, number, ref string) ([]message.Record, error)
-	// List returns about limit records that a filter selects, from a position on, and the position after
-	// them; nil: none follow.
+	// List returns about limit records that a filter selects, from a position, and the position after them; nil:
+	// there are no more.
 	List(ctx context.Context, f message.ListFilter, from message.ListPosition, limit int) ([]message.Record, *message.ListPosition, error)
 }
 
-// waiting says what messages wait for.
+// waiting finds what messages wait for.
 type waiting interface {
-	// Standing returns what a queued message waits for, beside its record.
+	// QueueStatus returns the holds, the task and the place in the queue of a queued message.
 	QueueStatus(ctx context.Context, r message.Record) (message.QueueStatus, error)
 }
 
 // canceller cancels messages.
 type canceller interface {
-	// Cancel cancels a message that may still be cancelled, and returns its state then; or
+	// Cancel cancels a message if that is still possible, and returns its state afterwards. It may return
 	// message.ErrNotFound.
 	Cancel(ctx context.Context, id string) (message.State, error)
 }
 
-// drain estimates how long until a new message of a number and class would leave. It may block
-// for half a second at most; with an error nothing is known, and the drain has logged why.
-type drain func(ctx context.Context, number string, c message.Class) (time.Duration, error)
+// eta estimates how long a new message of a number and class would wait. It blocks for at most half a second. After
+// an error the wait is unknown, and eta has logged the cause.
+type eta func(ctx context.Context, number string, c message.Class) (time.Duration, error)
 
-// Options says what an Intake works with.
+// Options configure an Intake.
 type Options struct {
 	Acceptor   acceptor                                             // required
 	Reader     reader                                               // required
-	Finder     finder                                               // required to find messages
-	Waiting    waiting                                              // required to explain what a message waits for
-	Canceller  canceller                                            // required to cancel
-	Keys       httpapi.Keys                                         // who may call; nobody without
-	Numbers    func(number string) bool                             // whether a phone number id is configured; required
-	Own        func(number string) string                           // the phone number of an id, in E.164; empty, or nil: not known
+	Finder     finder                                               // required to list messages
+	Waiting    waiting                                              // required to explain messages
+	Canceller  canceller                                            // required to cancel messages
+	Keys       httpapi.Keys                                         // the API keys; empty: every request is refused
+	Numbers    func(number string) bool                             // reports whether a phone number id is configured; required
+	Own        func(number string) string                           // returns the phone number of an id, in E.164; empty, or nil: unknown
 	Policy     func(number string, c message.Class) message.Policy  // nil: message.DefaultPolicy
-	Class      func(number string, c message.Content) message.Class // of a message whose caller names none; nil: message.DefaultClass
-	Refuse     func(number string) bool                             // whether messages of a number with a type that is not known here are refused; nil: they pass
-	Offset     func() time.Duration                                 // how far the store's clock, which decides on deadlines, is ahead of this machine's; nil: not at all
-	Drain      drain                                                // nil: nothing is refused for the backlog before it
-	Explain    func(code int) (title, advice string)                // tells people of Meta's error codes; nil: records show the bare code
-	Passes     func(code int) bool                                  // whether a code is for a fault that passes by itself; nil: none is
-	Graph      graph                                                // passes calls on to Meta; nil: none are
-	Log        *slog.Logger                                         // nil: no log
-	Registerer prometheus.Registerer                                // nil: the metrics are not exported
+	Class      func(number string, c message.Content) message.Class // returns the class of a message whose request has none; nil: message.DefaultClass
+	Refuse     func(number string) bool                             // reports whether messages of a number with an unknown type are refused; nil: they are accepted
+	Offset     func() time.Duration                                 // returns how far Redis's clock, which decides about deadlines, is ahead of the clock of this machine; nil: not at all
+	ETA        eta                                                  // nil: deadlines are not compared with the backlog
+	Explain    func(code int) (title, advice string)                // explains Meta's error codes; nil: records have the code only
+	Passes     func(code int) bool                                  // reports whether a code is for a temporary fault; nil: no code is
+	Graph      graph                                                // forwards calls to Meta; nil: they are refused
+	Log        *slog.Logger                                         // nil: no logs
+	Registerer prometheus.Registerer                                // nil: the metrics are not registered
 }
 
-// storeTimeout bounds the calls of the store for one request, so that a caller gets an answer before the
-// server's own time to write one (20 s, in which the body comes too) is over.
+// storeTimeout is the time limit of Redis for one request. It is shorter than the 20 s that the server has to read
+// a request and to answer it.
 const storeTimeout = 5 * time.Second
 
-// Intake is the front door. It is safe for concurrent use; the zero value is not usable.
+// Intake serves the API for callers. It is safe for concurrent use. Create it with New.
 type Intake struct {
 	o       Options
 	metrics *metrics
@@ -93,10 +94,10 @@ type Intake struct {
 	stopped chan struct{}
 }
 
-// now is the time by the store's clock.
+// now returns the time of Redis's clock.
 func (in *Intake) now() time.Time { return time.Now().Add(in.o.Offset()) }
 
-// New makes an Intake.
+// New returns an Intake.
 func New(o Options) *Intake {
 	if o.Policy == nil {
 		o.Policy = func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) }
@@ -120,12 +121,11 @@ func New(o Options) *Intake {
 	return &Intake{o: o, metrics: newMetrics(o.Registerer), watch: newWatch(o.Reader.Progress), stopped: make(chan struct{})}
 }
 
-// Stop tells requests that may take long, batches and callers who wait, to come to their end:
-// they answer with what they have. It is called once, before the server waits for them.
+// Stop ends requests that may take long: batches, and requests that wait for a state. They answer with the results
+// so far. Call it once, before the server shuts down.
 func (in *Intake) Stop() { close(in.stopped) }
 
-// Handler serves the API: the routes of the tables in routes.go and graph.go and nothing else.
-// It sets no timeouts: the server it is given to does.
+// Handler serves the routes in routes.go and graph.go. The caller must set the timeouts of the server.
 func (in *Intake) Handler() http.Handler {
 	own := httpapi.Handler(in.routes())
 	meta := httpapi.Frame(httpapi.Mux(in.graphRoutes(), func(w http.ResponseWriter, code string) { in.graphRefuse(w, refuse(code)) }))

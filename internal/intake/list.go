@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	listUsual = 100 // messages on a page when the caller does not say how many
-	listMost  = 200
-	idsMost   = 100 // ids in one request
+	defaultPage = 100 // messages on a page
+	maxPage     = 200 // messages on a page
+	maxIDs      = 100 // ids in a request
 )
 
 // messageList is the answer of GET /v1/messages.
@@ -76,7 +76,7 @@ func (in *Intake) list(w http.ResponseWriter, r *http.Request) {
 	httpapi.WriteJSON(w, "application/json", http.StatusOK, shown)
 }
 
-// only refuses a query that has other parameters than some.
+// only refuses a query with other parameters than names.
 func only(q url.Values, names ...string) refusal {
 	for name := range q {
 		if !slices.Contains(names, name) {
@@ -91,7 +91,7 @@ func (in *Intake) byIDs(ctx context.Context, q url.Values, key httpapi.Key) ([]m
 		return nil, "", refused
 	}
 	ids := strings.Split(q.Get("ids"), ",")
-	if len(ids) > idsMost {
+	if len(ids) > maxIDs {
 		return nil, "", refuseAt("ids", "query_invalid")
 	}
 	ids = slices.DeleteFunc(ids, func(id string) bool {
@@ -116,7 +116,7 @@ func (in *Intake) byRef(ctx context.Context, q url.Values, key httpapi.Key) ([]m
 		refused = refuseAt("phone_number_id", "phone_number_id_invalid")
 	case !key.Covers(number):
 		refused = refuseAt("phone_number_id", "phone_number_id_not_found")
-	case !label(ref, maxRef):
+	case !isLabel(ref, maxRef):
 		refused = refuseAt("ref", "ref_invalid")
 	}
 	if refused != nil {
@@ -141,7 +141,7 @@ func (in *Intake) byFilter(ctx context.Context, q url.Values, key httpapi.Key) (
 	var from message.ListPosition
 	if cursor != "" {
 		var ok bool
-		if from, ok = openCursor(key, query, cursor); !ok {
+		if from, ok = decodeCursor(key, query, cursor); !ok {
 			return nil, "", refuseAt("cursor", "cursor_invalid")
 		}
 	}
@@ -152,10 +152,10 @@ func (in *Intake) byFilter(ctx context.Context, q url.Values, key httpapi.Key) (
 	if next == nil {
 		return records, "", nil
 	}
-	return records, sealCursor(key, query, *next), nil
+	return records, encodeCursor(key, query, *next), nil
 }
 
-// filterOf reads what a query selects of the messages that a key reaches.
+// filterOf reads the filter and the limit of a query, for the numbers that an API key covers.
 func filterOf(q url.Values, key httpapi.Key) (f message.ListFilter, limit int, refused refusal) {
 	if !q.Has("state") && !q.Has("tag") {
 		return f, 0, refuse("filter_unclear")
@@ -176,7 +176,7 @@ func filterOf(q url.Values, key httpapi.Key) (f message.ListFilter, limit int, r
 			refused = append(refused, httpapi.Problem("state", "query_invalid"))
 		}
 	}
-	if f.Tag = q.Get("tag"); q.Has("tag") && !label(f.Tag, maxTag) {
+	if f.Tag = q.Get("tag"); q.Has("tag") && !isLabel(f.Tag, maxTag) {
 		refused = append(refused, httpapi.Problem("tag", "tag_invalid"))
 	}
 	for _, bound := range []struct {
@@ -188,23 +188,23 @@ func filterOf(q url.Values, key httpapi.Key) (f message.ListFilter, limit int, r
 			refused = append(refused, httpapi.Problem(bound.name, "time_invalid"))
 		}
 	}
-	limit = listUsual
+	limit = defaultPage
 	if q.Has("limit") {
 		n, err := strconv.ParseUint(q.Get("limit"), 10, 16)
-		if limit = int(n); err != nil || limit < 1 || limit > listMost {
+		if limit = int(n); err != nil || limit < 1 || limit > maxPage {
 			refused = append(refused, httpapi.Problem("limit", "query_invalid"))
 		}
 	}
 	return f, limit, refused
 }
 
-// notListed is the answer when the store did not answer.
+// notListed logs an error of the finder and returns the refusal.
 func (in *Intake) notListed(err error) refusal {
 	in.o.Log.Error("cannot list messages", "err", err)
 	return refuse("store_unavailable")
 }
 
-// stateInfo is one of the states that a message may be in.
+// stateInfo describes a state.
 type stateInfo struct {
 	State   message.State `json:"state" doc:"The name of the state."`
 	Final   bool          `json:"final" doc:"Whether the state is final."`
@@ -216,7 +216,7 @@ type stateList struct {
 	States []stateInfo `json:"states" doc:"All states."`
 }
 
-// statesOf are the states as the API tells of them.
+// statesOf returns all states with their descriptions.
 func statesOf() (all stateList) {
 	for _, s := range message.States() {
 		all.States = append(all.States, stateInfo{s, s.Final(), s.Meaning()})
@@ -224,7 +224,7 @@ func statesOf() (all stateList) {
 	return all
 }
 
-// aboutStates says the same in Markdown.
+// aboutStates describes all states in Markdown.
 func aboutStates() string {
 	var b strings.Builder
 	b.WriteString("docs/message-life.md describes how a message goes from state to state.\n\n")

@@ -8,17 +8,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// What may come of a request to send, as the metric's label tells it.
+// The results of a request to send, as values of a metric label.
 const (
 	resultAccepted    = "accepted"
-	resultDuplicate   = "duplicate"            // accepted before, under the same key
-	resultInvalid     = "invalid"              // the caller must change it
-	resultDenied      = "denied"               // no key, the wrong key, or a number the key does not cover
-	resultUnreachable = "deadline_unreachable" // it would expire before its turn
-	resultUnavailable = "unavailable"          // the store could not be relied upon
+	resultDuplicate   = "duplicate"            // accepted before, with the same key
+	resultInvalid     = "invalid"              // the caller must change the request
+	resultDenied      = "denied"               // no API key, an invalid one, or one that does not cover the number
+	resultUnreachable = "deadline_unreachable" // the message would expire before it can be sent
+	resultUnavailable = "unavailable"          // storage is unavailable or nearly full
 )
 
-// What else may come of a request to take one back.
+// The further results of a request to cancel a message.
 const (
 	resultCancelled = "cancelled"
 	resultInFlight  = "in_flight"
@@ -27,7 +27,7 @@ const (
 )
 
 type metrics struct {
-	messages map[string]prometheus.Counter // by result; looking a label up costs more than counting
+	messages map[string]prometheus.Counter // by result, because a lookup of the label costs more than the count
 	cancels  *prometheus.CounterVec
 	duration prometheus.Histogram
 }
@@ -63,13 +63,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 // count counts a request to send.
 func (m *metrics) count(result string) { m.messages[result].Inc() }
 
-// observe counts a request to send that came alone.
+// observe counts a request to send a single message, with its duration.
 func (m *metrics) observe(result string, start time.Time) {
 	m.count(result)
 	m.duration.Observe(time.Since(start).Seconds())
 }
 
-// cancelled counts a request to take a message back.
+// cancelled counts a request to cancel a message.
 func (m *metrics) cancelled(refused refusal) {
 	label := resultCancelled
 	switch {
@@ -81,7 +81,7 @@ func (m *metrics) cancelled(refused refusal) {
 	m.cancels.WithLabelValues(label).Inc()
 }
 
-// result is the label of a refusal with this status.
+// result returns the label of a refusal with a status.
 func result(status int) string {
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:

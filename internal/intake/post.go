@@ -17,7 +17,7 @@ import (
 	"sluice/internal/message"
 )
 
-// maxBody is the most a request may have, in bytes.
+// maxBody is the maximum size of a request, in bytes.
 const maxBody = 256 << 10
 
 // post serves POST /v1/messages.
@@ -63,10 +63,10 @@ func show(a message.Acceptance, unknown string) acceptedMessage {
 	return acceptedMessage{ID: a.ID, State: a.State, Class: a.Class, ExpiresAt: a.ExpiresAt.UTC(), Duplicate: a.Duplicate, Warnings: warn(unknown)}
 }
 
-// warningUnknown is the code of the only warning there is.
+// warningUnknown is the code of the only warning.
 const warningUnknown = "type_unknown"
 
-// warn warns of a type that is not known here, by its member in Meta's object; nil without one.
+// warn returns the warning about an unknown member of Meta's object; nil if unknown is empty.
 func warn(unknown string) []message.Problem {
 	if unknown == "" {
 		return nil
@@ -78,7 +78,7 @@ func warn(unknown string) []message.Problem {
 	}}
 }
 
-// submit checks a request from the outside in and hands its message over.
+// submit checks a request from the outside in (key, headers, body) and accepts its message.
 func (in *Intake) submit(w http.ResponseWriter, r *http.Request, now time.Time) (acceptedMessage, refusal) {
 	var none acceptedMessage
 	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeSend)
@@ -93,11 +93,11 @@ func (in *Intake) submit(w http.ResponseWriter, r *http.Request, now time.Time) 
 	if refused != nil {
 		return none, refused
 	}
-	a, refused := in.hand(r.Context(), w.Header(), &m, now)
+	a, refused := in.accept(r.Context(), w.Header(), &m, now)
 	return show(a, m.Content.Unknown), refused
 }
 
-// readPost returns the message of a request whose headers are good.
+// readPost returns the message of a request whose headers are checked.
 func (in *Intake) readPost(w http.ResponseWriter, r *http.Request, key httpapi.Key, idempotency *string, now time.Time) (m message.Message, refused refusal) {
 	e := newEnvelope()
 	defer e.free()
@@ -105,17 +105,17 @@ func (in *Intake) readPost(w http.ResponseWriter, r *http.Request, key httpapi.K
 		return m, refused
 	}
 	e.open(e.body.Root())
-	m = e.order(idempotency)
+	m = e.newMessage(idempotency)
 	return m, in.check(e, &m, key, now)
 }
 
-// check checks what the text of a request does not tell, and completes its message. Nothing of the
-// request is needed afterwards.
+// check checks what needs the configuration and the time, and completes the message. The envelope may be freed
+// afterwards.
 func (in *Intake) check(e *envelope, m *message.Message, key httpapi.Key, now time.Time) refusal {
 	if message.IsNumberID(m.From) && !(key.Covers(m.From) && in.o.Numbers(m.From)) {
 		return refuseAt("from", "phone_number_id_not_found")
 	}
-	if own := in.o.Own(m.From); own != "" && strings.TrimPrefix(m.Content.To, "+") == own[1:] { // at Meta's path To may have no plus
+	if own := in.o.Own(m.From); own != "" && strings.TrimPrefix(m.Content.To, "+") == own[1:] { // on Meta's own path To may lack the plus
 		e.refuse("message.to", "recipient_is_sender")
 	}
 	if m.SendAt.After(now.Add(maxAhead)) {
@@ -135,9 +135,9 @@ func (in *Intake) check(e *envelope, m *message.Message, key httpapi.Key, now ti
 	return nil
 }
 
-// hand hands over a message that was checked. What its caller should know in addition to the answer
-// goes into header.
-func (in *Intake) hand(ctx context.Context, header http.Header, m *message.Message, now time.Time) (message.Acceptance, refusal) {
+// accept accepts a checked message. It sets Retry-After in header if the message would expire before it can be
+// sent.
+func (in *Intake) accept(ctx context.Context, header http.Header, m *message.Message, now time.Time) (message.Acceptance, refusal) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	if !m.ExpiresAt.After(now) {
@@ -153,7 +153,7 @@ func (in *Intake) hand(ctx context.Context, header http.Header, m *message.Messa
 	return a, in.refused(m, err)
 }
 
-// checkHeader reads the Idempotency-Key and refuses bodies that are not plain JSON.
+// checkHeader returns the header Idempotency-Key, and refuses bodies that are not declared as JSON.
 func checkHeader(h http.Header) (idempotency *string, refused refusal) {
 	if refused := httpapi.CheckMedia(h, "application/json"); refused != nil {
 		return nil, refused
@@ -168,7 +168,7 @@ func checkHeader(h http.Header) (idempotency *string, refused refusal) {
 	}
 }
 
-// readBody reads the JSON object that is a request's body.
+// readBody reads the body of a request, a JSON object.
 func (e *envelope) readBody(w http.ResponseWriter, r *http.Request) refusal {
 	var err error
 	if r.ContentLength >= 0 && r.ContentLength <= maxBody {
@@ -183,7 +183,7 @@ func (e *envelope) readBody(w http.ResponseWriter, r *http.Request) refusal {
 	return e.read(e.buffer)
 }
 
-// complete fills in what follows from a checked message and the time it came.
+// complete sets the id of a checked message, and the defaults of its class and deadline.
 func (in *Intake) complete(m *message.Message, now time.Time) {
 	m.ID = message.NewID(m.From, m.Key)
 	if m.Class == "" {
@@ -198,8 +198,8 @@ func (in *Intake) complete(m *message.Message, now time.Time) {
 	}
 }
 
-// refused is what is answered to an error of the acceptor; nil without one. Only then the message
-// is durable.
+// refused returns the refusal for an error of the acceptor. It is nil without an error: then the message is
+// durable.
 func (in *Intake) refused(m *message.Message, err error) refusal {
 	switch {
 	case err == nil:
@@ -213,8 +213,8 @@ func (in *Intake) refused(m *message.Message, err error) refusal {
 	return refuse("store_unavailable")
 }
 
-// late refuses a message that expires before it came, unless its key is known: whoever repeats a request
-// asks what became of it, and whoever uses the key for another message must learn that.
+// late refuses a message whose deadline has passed, unless its key is known. A request with a known key is
+// accepted as a duplicate, or refused because the key was used for another message.
 func (in *Intake) late(ctx context.Context, m *message.Message) refusal {
 	expired := refuseAt("expires_at", "expires_at_invalid")
 	if m.Key == "" {
@@ -227,21 +227,21 @@ func (in *Intake) late(ctx context.Context, m *message.Message) refusal {
 	return refused
 }
 
-// wait is how long the messages before m will take; 0 when that is not known, or when m is for
-// later: what waits now may be gone by then.
+// wait returns how long m would wait behind the backlog. It is 0 if that is unknown, or if m is scheduled, because
+// the backlog will change until then.
 func (in *Intake) wait(ctx context.Context, m *message.Message, now time.Time) time.Duration {
-	if in.o.Drain == nil || m.SendAt.After(now) {
+	if in.o.ETA == nil || m.SendAt.After(now) {
 		return 0
 	}
-	wait, err := in.o.Drain(ctx, m.From, m.Class)
+	wait, err := in.o.ETA(ctx, m.From, m.Class)
 	if err != nil {
 		return 0
 	}
 	return wait
 }
 
-// unreachable refuses a message that would wait beyond its deadline. It refuses no repeat of
-// one that was accepted: the caller is to learn what became of that.
+// unreachable refuses a message that would wait beyond its deadline, unless its key is known: then the request is
+// accepted as a duplicate.
 func (in *Intake) unreachable(ctx context.Context, header http.Header, m *message.Message, wait time.Duration) refusal {
 	if m.Key != "" {
 		_, refused := in.find(ctx, m.ID)
@@ -252,6 +252,6 @@ func (in *Intake) unreachable(ctx context.Context, header http.Header, m *messag
 	seconds := int(math.Ceil(wait.Seconds()))
 	header.Set("Retry-After", strconv.Itoa(seconds))
 	p := problem("expires_at", "deadline_unreachable")
-	p.Detail = fmt.Sprintf("What this number has to send before would take about %s; the message would expire before its turn.", time.Duration(seconds)*time.Second)
+	p.Detail = fmt.Sprintf("The messages that wait before it at this number take about %s. The message would expire before it can be sent.", time.Duration(seconds)*time.Second)
 	return refusal{p}
 }

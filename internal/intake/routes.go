@@ -8,7 +8,7 @@ import (
 	"sluice/internal/message"
 )
 
-// routes is all that the API serves beside the drop-in.
+// routes returns the routes of the API without Meta's own paths.
 func (in *Intake) routes() []httpapi.Route {
 	return append([]httpapi.Route{
 		{
@@ -23,7 +23,7 @@ func (in *Intake) routes() []httpapi.Route {
 				{Status: 202, Doc: "Accepted: the message is stored and will be sent.", Type: acceptedMessage{}},
 				{Status: 200, Doc: "Accepted before, with the same key.", Type: acceptedMessage{}},
 			},
-			Codes:   append(append([]string{}, bodyCodes...), append(orderCodes, "wait_invalid", "deadline_unreachable", "overloaded", "store_unavailable")...),
+			Codes:   append(append([]string{}, bodyCodes...), append(messageCodes, "wait_invalid", "deadline_unreachable", "overloaded", "store_unavailable")...),
 			Handler: in.post,
 		},
 		{
@@ -99,7 +99,7 @@ func (in *Intake) Document() httpapi.Document {
 		Doc:    aboutAPI,
 		Server: "http://127.0.0.1:8080",
 		Routes: append(in.routes(), in.graphRoutes()...),
-		Beside: "[messages.md](messages.md) has the codes of mistakes in messages.",
+		More:   "[messages.md](messages.md) has the codes of mistakes in messages.",
 	}
 }
 
@@ -109,7 +109,7 @@ const aboutAPI = "Sluice sends WhatsApp messages through Meta's Cloud API. It qu
 	"Each answer has the header `X-Request-Id`: the one of the request, or a new one. " +
 	"Errors are problem documents (RFC 9457) with a stable `code`. `errors` lists every mistake with its place, the rule and the fix."
 
-// messageRequest is the body of a request to send, for the description. envelope reads the body.
+// messageRequest describes the body of a request to send. envelope reads the body.
 type messageRequest struct {
 	From      string        `json:"from" doc:"The sender: Meta's phone number id of your number."`
 	Message   metaMessage   `json:"message" doc:"Meta's message object, as Meta documents it."`
@@ -121,8 +121,8 @@ type messageRequest struct {
 	ExpiresAt time.Time     `json:"expires_at,omitzero" doc:"Do not start an attempt after this time, up to 90 days ahead. Default: the deadline of the class."`
 }
 
-// metaMessage has the members that all types of Meta's message object have. The content is in a member
-// with the name of the type.
+// metaMessage describes the members that all types of Meta's message object have. The content is in a member with
+// the name of the type.
 // https://developers.facebook.com/docs/whatsapp/cloud-api/reference/messages
 type metaMessage struct {
 	Product   string `json:"messaging_product,omitempty" doc:"whatsapp. Sluice sets it if it is missing."`
@@ -140,14 +140,14 @@ var (
 	paramID  = httpapi.Param{In: "path", Name: "id", Doc: "Sluice's id of the message.", Example: "106540352242922-ufeqxlws3bsv46lbkkufh7m55l", Postman: "Message-ID"}
 )
 
-// bodyCodes are the problems of a body that is JSON.
+// bodyCodes are the problem codes of JSON bodies.
 var bodyCodes = []string{
 	"timeout", "body_too_large", "unsupported_media_type", "charset_not_supported", "encoding_not_supported", "body_empty", "json_invalid",
 	"json_trailing_data", "json_not_object", "json_duplicate_member", "json_too_deep", "utf8_invalid", "char_not_allowed",
 }
 
-// orderCodes are the problems of an order, beside those of Meta's object.
-var orderCodes = []string{
+// messageCodes are the problem codes of requests to send, without those of Meta's message object.
+var messageCodes = []string{
 	"phone_number_id_not_found", "recipient_is_sender", "field_unknown", "type_mismatch", "from_missing", "from_invalid", "message_missing", "class_unknown",
 	"idempotency_key_invalid", "idempotency_key_mismatch", "idempotency_key_reused", "ref_invalid", "tags_too_many",
 	"tag_invalid", "time_invalid", "send_at_too_far", "send_at_after_expires_at", "expires_at_invalid", "expires_at_too_far",

@@ -9,7 +9,7 @@ import (
 	"sluice/internal/message"
 )
 
-// Nothing that a caller says is passed over in silence.
+// No part of a request is ignored silently.
 func TestNothingIsIgnored(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -52,7 +52,7 @@ func TestNothingIsIgnored(t *testing.T) {
 		}
 	}
 	if len(b.store.messages) > 0 {
-		t.Error("something was accepted")
+		t.Error("a message was accepted")
 	}
 	for _, charset := range []string{"application/json; charset=utf-8", "application/json;charset=UTF-8", `application/json; charset="utf8"`} {
 		if r := b.do(t, "POST", "/v1/messages", envelope(""), at("Content-Type", charset)); r.status != 202 {
@@ -61,8 +61,8 @@ func TestNothingIsIgnored(t *testing.T) {
 	}
 }
 
-// A type that this version does not know passes with a warning, or is refused where a number is set so.
-// What cannot be a type of Meta's never passes.
+// A message of an unknown type is accepted with a warning, or refused if the number is configured so. A name that
+// cannot be a type of Meta is always refused.
 func TestUnknownTypes(t *testing.T) {
 	t.Parallel()
 	const (
@@ -95,7 +95,7 @@ func TestUnknownTypes(t *testing.T) {
 	if m := b.store.messages[a.ID]; !strings.Contains(string(m.Payload), "poll") {
 		t.Errorf("kept %s", m.Payload)
 	}
-	// What else is wrong with it is refused all the same.
+	// Other mistakes in such a message are refused.
 	for object, code := range map[string]string{
 		strings.Replace(poll, `"+1555`, `"1555`, 1):                "recipient_needs_plus",
 		strings.Replace(poll, `"type":"poll"`, `"type":"Text"`, 1): "type_spelling",

@@ -19,11 +19,11 @@ import (
 	"sluice/internal/message"
 )
 
-// fakeFinder finds and cancels messages over the records of a fakeStore.
+// fakeFinder lists and cancels messages of a fakeStore.
 type fakeFinder struct {
 	*fakeStore
 	standing message.QueueStatus
-	listed   message.ListFilter // what List was asked last
+	listed   message.ListFilter // of the last call of List
 }
 
 func (c *fakeFinder) ByRef(_ context.Context, number, ref string) (found []message.Record, err error) {
@@ -35,7 +35,7 @@ func (c *fakeFinder) ByRef(_ context.Context, number, ref string) (found []messa
 	return found, c.err
 }
 
-// List returns the records that are selected by their ids, and goes on after so many of them.
+// List returns the records with the selected ids, and uses their number as the position.
 func (c *fakeFinder) List(_ context.Context, f message.ListFilter, from message.ListPosition, limit int) ([]message.Record, *message.ListPosition, error) {
 	c.listed = f
 	var all []message.Record
@@ -69,7 +69,7 @@ func (c *fakeFinder) Cancel(_ context.Context, id string) (message.State, error)
 	return r.State, nil
 }
 
-// ask returns an answer's status and JSON, with the key that has one scope alone.
+// ask sends a request with a key that has one scope, and returns the status and the JSON of the answer.
 func (b *bench) ask(t *testing.T, scope, method, path string) (int, map[string]any) {
 	t.Helper()
 	r := b.do(t, method, path, "", withHeader("Authorization", "Bearer "+b.keys[scope]))
@@ -80,7 +80,7 @@ func (b *bench) ask(t *testing.T, scope, method, path string) (int, map[string]a
 	return r.status, answer
 }
 
-// TestEveryRouteAsksForItsScope: of all scopes only the route's own opens it.
+// TestEveryRouteAsksForItsScope: a route accepts only keys with its scope.
 func TestEveryRouteAsksForItsScope(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
@@ -88,7 +88,7 @@ func TestEveryRouteAsksForItsScope(t *testing.T) {
 		path := strings.NewReplacer("{id}", message.NewID(ours, "x"), "{version}", "v25.0", "{phone_number_id}", ours, "{$}", "").Replace(r.Path)
 		if r.Scope == "" {
 			if got := c.do(t, r.Method, path, "", func(r *http.Request) { r.Header.Del("Authorization") }); got.status != 200 {
-				t.Errorf("%s %s, which asks for no key: %d", r.Method, r.Path, got.status)
+				t.Errorf("%s %s, which needs no key: %d", r.Method, r.Path, got.status)
 			}
 			continue
 		}
@@ -96,7 +96,7 @@ func TestEveryRouteAsksForItsScope(t *testing.T) {
 			status, answer := c.ask(t, scope, r.Method, path)
 			refused := status == http.StatusForbidden && code(answer) == "scope_missing"
 			if refused != (r.Scope != scope) {
-				t.Errorf("%s %s, which asks for %q, with a key for %s: %d %v", r.Method, r.Path, r.Scope, scope, status, answer["code"])
+				t.Errorf("%s %s, which needs %q, with a key for %s: %d %v", r.Method, r.Path, r.Scope, scope, status, answer["code"])
 			}
 		}
 		if status, answer := c.ask(t, "none", r.Method, path); status != 401 || code(answer) != "unauthenticated" {
@@ -105,7 +105,7 @@ func TestEveryRouteAsksForItsScope(t *testing.T) {
 	}
 }
 
-// code is that of a problem, also where it comes in Meta's shape.
+// code returns the code of a problem document, or of an error in Meta's form.
 func code(answer map[string]any) any {
 	if meta, is := answer["error"].(map[string]any); is {
 		return map[float64]string{10: "scope_missing", 190: "unauthenticated"}[meta["code"].(float64)]
@@ -113,7 +113,7 @@ func code(answer map[string]any) any {
 	return answer["code"]
 }
 
-// TestCancel: cases 67 to 69 of what callers do, and the rest of the states.
+// TestCancel: the answer in each state.
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
@@ -128,7 +128,7 @@ func TestCancel(t *testing.T) {
 		c.store.records[id] = message.Record{State: st}
 		code, named := want[st]
 		if !named {
-			t.Errorf("the test does not say what is answered of %s", st)
+			t.Errorf("the test lacks the answer for the state %s", st)
 		}
 		for range 2 {
 			status, answer := c.ask(t, httpapi.ScopeCancel, "POST", "/v1/messages/"+id+"/cancel")
@@ -141,7 +141,7 @@ func TestCancel(t *testing.T) {
 		}
 	}
 	for name, id := range map[string]string{
-		"not there": message.NewID(ours, "nobody"), "of a number the key does not cover": message.NewID(theirs, "x"), "no id": "..%2f..%2fx",
+		"not there": message.NewID(ours, "unknown"), "of a number the key does not cover": message.NewID(theirs, "x"), "no id": "..%2f..%2fx",
 	} {
 		if status, answer := c.ask(t, httpapi.ScopeCancel, "POST", "/v1/messages/"+id+"/cancel"); status != 404 {
 			t.Errorf("%s: %d %v", name, status, answer)
@@ -179,7 +179,7 @@ func ids(answer map[string]any) (all []string) {
 	return all
 }
 
-// TestListMessages: messages by ids, and page by page by state and tag; each key sees those of its numbers.
+// TestListMessages: messages by ids, and pages by state and tag. Each key lists messages of its numbers only.
 func TestListMessages(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
@@ -224,7 +224,7 @@ func TestListMessages(t *testing.T) {
 		t.Errorf("the filter is %+v", c.finder.listed)
 	}
 	if raw, err := base64.RawURLEncoding.DecodeString(cursor); err != nil || bytes.Contains(raw, []byte(ours)) {
-		t.Errorf("the cursor shows an id: %q", raw)
+		t.Errorf("the cursor has a readable id: %q", raw)
 	}
 
 	for name, tt := range map[string]struct{ token, query string }{
@@ -262,7 +262,7 @@ func TestListMessages(t *testing.T) {
 	}
 }
 
-// TestStates: the API names every state, says what it means and whether it is final.
+// TestStates: the API lists every state, with its meaning and whether it is final.
 func TestStates(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
@@ -279,7 +279,7 @@ func TestStates(t *testing.T) {
 	}
 }
 
-// TestExplain: each rule that may keep a message, and which of several is named.
+// TestExplain: each rule, and which one of several is shown.
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
@@ -294,7 +294,7 @@ func TestExplain(t *testing.T) {
 		standing message.QueueStatus
 		rule     string
 		until    time.Time
-		more     string // what the answer tells besides, as JSON
+		more     string // a further part of the answer, as JSON
 	}{
 		"for later":              {message.Record{State: message.Queued, NextAt: later}, all, "scheduled", later, ""},
 		"between attempts":       {message.Record{State: message.Queued, NextAt: soon, Attempt: 3, Code: 130429}, all, "backoff", soon, `"code":130429`},
@@ -306,7 +306,7 @@ func TestExplain(t *testing.T) {
 		"first":                  {message.Record{State: message.Queued}, message.QueueStatus{Task: message.TaskWaiting}, "queue", now, `"ahead":0`},
 		"far behind":             {message.Record{State: message.Queued}, message.QueueStatus{Task: message.TaskWaiting, Ahead: 1e6, Approximate: true, In: time.Hour}, "queue", later, `behind at most 1000000 messages of`},
 		"its time has just come": {message.Record{State: message.Queued}, message.QueueStatus{Task: message.TaskDelayed, Until: now.Add(-time.Second)}, "queue", now, ""},
-		"in hand":                {message.Record{State: message.Queued}, message.QueueStatus{Task: message.TaskFetched}, "fetched", time.Time{}, ""},
+		"fetched":                {message.Record{State: message.Queued}, message.QueueStatus{Task: message.TaskFetched}, "fetched", time.Time{}, ""},
 		"lost":                   {message.Record{State: message.Queued}, message.QueueStatus{Task: message.TaskMissing}, "task_missing", later, ""},
 		"under way":              {message.Record{State: message.Attempting, Timeline: []message.Step{{At: now}}}, message.QueueStatus{}, "attempt", soon, ""},
 		"in doubt":               {message.Record{State: message.InDoubt, Reason: message.ReasonNoAnswer, NextAt: soon}, message.QueueStatus{}, "in_doubt", soon, `"then":"park"`},
@@ -331,7 +331,7 @@ func TestExplain(t *testing.T) {
 			if d := until.Sub(tt.until).Abs(); tt.until.IsZero() != until.IsZero() || d > 5*time.Second {
 				t.Errorf("until %v, want %s", answer["until"], tt.until)
 			}
-			if _, told := answer["expires_at"]; told == slices.Contains([]message.State{message.Failed}, tt.record.State) {
+			if _, given := answer["expires_at"]; given == slices.Contains([]message.State{message.Failed}, tt.record.State) {
 				t.Errorf("deadline %v", answer["expires_at"])
 			}
 		})

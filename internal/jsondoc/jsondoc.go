@@ -1,7 +1,7 @@
-// Package jsondoc reads a JSON text once, and strictly: it refuses what JSON readers understand
-// in different ways, so that Meta reads in a message what we read in it. encoding/json passes
-// members that come twice, and text that is not Unicode. A Doc keeps where each value lies in
-// the text, so checking, hashing and writing a part of it again need no second pass.
+// Package jsondoc parses JSON strictly and in one pass. It refuses text that JSON parsers understand in
+// different ways, so Meta reads the same message as Sluice. encoding/json, in contrast, accepts duplicate
+// members and invalid Unicode. A Doc stores the position of each value in the text, so checking, hashing and
+// copying parts of it need no second pass.
 package jsondoc
 
 import (
@@ -10,10 +10,10 @@ import (
 	"unicode/utf8"
 )
 
-// MaxDepth is how deep objects and arrays may be nested.
+// MaxDepth is the maximum nesting depth of objects and arrays.
 const MaxDepth = 64
 
-// Codes of what a text is refused for. They are codes of the API.
+// The codes of an Error. They are problem codes of the API.
 const (
 	Empty           = "body_empty"
 	Invalid         = "json_invalid"
@@ -24,17 +24,16 @@ const (
 	ForbiddenChar   = "char_not_allowed" // U+0000
 )
 
-// Error is why a text was refused. It never repeats the text, except plain names of members in
-// the path.
+// Error says why Read refused a text. It has nothing of the text except plain member names in the path.
 type Error struct {
 	Code string
-	Path string // where: "message.template.components[1]"; empty: the text as a whole
+	Path string // for example "message.template.components[1]"; empty: the whole text
 }
 
 // Error returns the code and the path.
 func (e *Error) Error() string { return strings.TrimSpace(e.Code + " " + e.Path) }
 
-// at puts a step before the path: "message" before "text.body", "tags" before "[0]".
+// at adds a step at the start of the path: "message" before "text.body", "tags" before "[0]".
 func (e *Error) at(step string) *Error {
 	if e.Path != "" && e.Path[0] != '[' {
 		step += "."
@@ -43,13 +42,13 @@ func (e *Error) at(step string) *Error {
 	return e
 }
 
-// Doc is one JSON text that was read. A Doc can be read into again, which makes all Values of
-// the text before invalid; strings that came from it stay good. The zero value is ready to use.
+// Doc is a parsed JSON text. Reading another text into a Doc invalidates the Values of the text before;
+// strings that they returned stay valid. The zero value is ready to use. A Doc is not safe for concurrent use.
 type Doc struct {
 	text    string
-	entries []entry  // each value before those in it
-	decoded []string // strings that were written with escapes, or set by a caller
-	spaced  bool     // there is white space between values
+	entries []entry  // in the order of the text: a value comes before the values that it contains
+	decoded []string // strings with escapes, and strings set by a caller
+	spaced  bool     // the text has white space between values
 }
 
 // entry is a value, with its name if it is a member.
@@ -57,12 +56,12 @@ type entry struct {
 	kind  Kind
 	name  span
 	value span  // with the quotes of a string; empty: set by a caller
-	text  span  // of a string: what it reads as
-	after int32 // the entry behind the value and all that is in it
-	count int32 // of members or elements
+	text  span  // of a string: its decoded text
+	after int32 // the index of the first entry after the value and its contents
+	count int32 // the number of members or elements
 }
 
-// span is a piece of the text; with an end below zero, the decoded string of that number.
+// span is a part of the text. With a negative end, start is an index of decoded.
 type span struct{ start, end int32 }
 
 func (d *Doc) read(s span) string {
@@ -72,17 +71,16 @@ func (d *Doc) read(s span) string {
 	return d.text[s.start:s.end]
 }
 
-// keep returns the span of a string that does not stand in the text.
+// keep stores a decoded string and returns its span.
 func (d *Doc) keep(s string) span {
 	d.decoded = append(d.decoded, s)
 	return span{int32(len(d.decoded) - 1), -1}
 }
 
-// maxKept is how many values of a text a Doc keeps the memory of for the next one: far more than
-// any message has.
+// maxKept is the capacity, in values, that a Doc reuses for its next text. It is far more than any message has.
 const maxKept = 4096
 
-// Reset empties d and lets go of the text.
+// Reset empties d and releases the text.
 func (d *Doc) Reset() {
 	clear(d.decoded)
 	d.text, d.entries, d.decoded, d.spaced = "", d.entries[:0], d.decoded[:0], false
@@ -91,7 +89,7 @@ func (d *Doc) Reset() {
 	}
 }
 
-// Root returns the outermost value; a Value that is absent before anything was read.
+// Root returns the outermost value. It is absent if d is empty.
 func (d *Doc) Root() Value {
 	if len(d.entries) == 0 {
 		return Value{}
@@ -99,7 +97,7 @@ func (d *Doc) Root() Value {
 	return Value{d, 0}
 }
 
-// Read reads a text of less than 2 GiB: one JSON value of any kind. On an error d is empty.
+// Read parses a text of less than 2 GiB: one JSON value of any kind. After an error d is empty.
 func (d *Doc) Read(text string) *Error {
 	d.Reset()
 	err := d.readAll(text)
@@ -121,7 +119,7 @@ func (d *Doc) readAll(text string) *Error {
 	}
 	err := s.value(span{}, 0)
 	switch {
-	case err != nil && err.Code == Invalid: // where it breaks is not always where the mistake is
+	case err != nil && err.Code == Invalid: // without a path: the mistake is often at an earlier place
 		return &Error{Code: Invalid}
 	case err != nil:
 		return err
@@ -132,13 +130,13 @@ func (d *Doc) readAll(text string) *Error {
 	return nil
 }
 
-// scanner reads the text of a Doc from a place on.
+// scanner parses the text of a Doc from position at.
 type scanner struct {
 	*Doc
 	at int
 }
 
-// space steps over white space.
+// space skips white space.
 func (s *scanner) space() {
 	for i := s.at; i < len(s.text); i++ {
 		if c := s.text[i]; c != ' ' && c != '\t' && c != '\r' && c != '\n' {
@@ -150,7 +148,7 @@ func (s *scanner) space() {
 	s.at = len(s.text)
 }
 
-// take steps over c, and the white space before it, if it is the next character.
+// take skips white space, and then c. It is false if the next character is not c.
 func (s *scanner) take(c byte) bool {
 	if s.at < len(s.text) && s.text[s.at] <= ' ' {
 		s.space()
@@ -164,7 +162,7 @@ func (s *scanner) take(c byte) bool {
 
 func invalid() *Error { return &Error{Code: Invalid} }
 
-// value reads a value in so many objects and arrays, with its name if it is a member.
+// value parses a value at a nesting depth, with its name if it is a member.
 func (s *scanner) value(name span, depth int) *Error {
 	if s.space(); s.at == len(s.text) {
 		return invalid()
@@ -201,7 +199,7 @@ func (s *scanner) members(depth int) (n int32, err *Error) {
 		return 0, nil
 	}
 	first := len(s.entries)
-	var seen map[string]bool // of an object with many members
+	var seen map[string]bool // used only for objects with many members
 	for {
 		if !s.take('"') {
 			return 0, invalid()
@@ -230,10 +228,10 @@ func (s *scanner) members(depth int) (n int32, err *Error) {
 	}
 }
 
-// manyMembers is from how many members on a map looks for duplicates.
+// manyMembers is the number of members from which a map finds duplicates.
 const manyMembers = 16
 
-// distinct refuses a name that one of the n members before has.
+// distinct refuses a name that one of the n earlier members has.
 func (s *scanner) distinct(name span, first int, n int32, seen map[string]bool) (map[string]bool, *Error) {
 	text := s.read(name)
 	if n < manyMembers {
@@ -279,8 +277,8 @@ func (s *scanner) elements(depth int) (n int32, err *Error) {
 	}
 }
 
-// PathName returns a member's name as a path shows it: "?" unless it is plain. We never send back
-// what a caller made up.
+// PathName returns a member name for a path: the name if it is at most 64 ASCII letters, digits and
+// underscores, else "?". Answers must not repeat arbitrary input.
 func PathName(name string) string {
 	if len(name) > 64 {
 		return "?"

@@ -109,7 +109,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// plain is a value as encoding/json decodes it.
+// plain returns a value as encoding/json decodes it.
 func plain(v jsondoc.Value) any {
 	switch v.Kind() {
 	case jsondoc.Bool:
@@ -136,7 +136,7 @@ func plain(v jsondoc.Value) any {
 	return nil
 }
 
-// What passes means the same to encoding/json, and is written as encoding/json writes it.
+// A text that Read accepts means the same to encoding/json, and is written as encoding/json writes it.
 func FuzzRead(f *testing.F) {
 	for _, text := range []string{
 		``, `{}`, `[]`, `{} x`, `{"message": {"to": [1] } , "a":2}`, `{"a":[{"b":"\ud83d\ude00"},null,1e999]}`, `{"a":1,"a":1}`, `{"a":"\ud800"}`,

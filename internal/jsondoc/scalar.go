@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// string reads a string, which the text has at this place.
+// string parses the string that begins here.
 func (s *scanner) string() (span, *Error) {
 	start := s.at + 1
 	for i := start; i < len(s.text); i++ {
@@ -23,11 +23,11 @@ func (s *scanner) string() (span, *Error) {
 	return span{}, invalid()
 }
 
-// escaped reads a string whose first escape is at i.
+// escaped parses a string from start whose first escape is at i.
 func (s *scanner) escaped(start, i int) (span, *Error) {
 	out := make([]byte, 0, i-start+64)
 	out = append(out, s.text[start:i]...)
-	lone, null := false, false // half of a pair of surrogates; U+0000
+	lone, null := false, false // the string has an unpaired surrogate; it has U+0000
 	for i < len(s.text) {
 		switch c := s.text[i]; {
 		case c == '"':
@@ -81,7 +81,7 @@ func (s *scanner) escaped(start, i int) (span, *Error) {
 	return span{}, invalid()
 }
 
-// hex reads the four hexadecimal digits that s begins with.
+// hex parses the four hexadecimal digits at the start of s.
 func hex(s string) (r rune, ok bool) {
 	if len(s) < 4 {
 		return -1, false
@@ -101,7 +101,7 @@ func hex(s string) (r rune, ok bool) {
 	return r, true
 }
 
-// scalar reads a number, true, false or null, up to what may stand behind one.
+// scalar parses a number, true, false or null. A separator or the end of the text must follow.
 func (s *scanner) scalar() (k Kind, err *Error) {
 	rest := s.text[s.at:]
 	switch rest[0] {
@@ -122,10 +122,10 @@ func (s *scanner) scalar() (k Kind, err *Error) {
 	return k, nil
 }
 
-// IsNumber reports whether s is a number as JSON writes it.
+// IsNumber reports whether s is a JSON number.
 func IsNumber(s string) bool { return s != "" && number(s) == len(s) }
 
-// number returns the length of the number that s begins with; 0: none.
+// number returns the length of the number at the start of s; 0: there is none.
 func number(s string) int {
 	digits := func(i int) int {
 		for i < len(s) && s[i] >= '0' && s[i] <= '9' {

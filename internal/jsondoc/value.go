@@ -2,10 +2,10 @@ package jsondoc
 
 import "iter"
 
-// Kind is what a value is.
+// Kind is the JSON type of a value.
 type Kind uint8
 
-// The kinds. Absent is what Value.Get returns for a member that is not there.
+// The kinds. Absent is the kind of a member that does not exist.
 const (
 	Absent Kind = iota
 	Null
@@ -16,8 +16,7 @@ const (
 	Object
 )
 
-// Value is a value of a Doc. It is good until the Doc is read into again. The zero Value is
-// absent.
+// Value is a value of a Doc. It is valid until the Doc reads another text or is reset. The zero Value is absent.
 type Value struct {
 	doc *Doc
 	at  int32
@@ -25,7 +24,7 @@ type Value struct {
 
 func (v Value) entry() *entry { return &v.doc.entries[v.at] }
 
-// Kind returns what v is.
+// Kind returns the JSON type of v.
 func (v Value) Kind() Kind {
 	if v.doc == nil {
 		return Absent
@@ -33,10 +32,10 @@ func (v Value) Kind() Kind {
 	return v.entry().kind
 }
 
-// Present reports whether v is there and is not null: to Meta and to us null is as good as absent.
+// Present reports whether v exists and is not null. Meta and Sluice treat null like absent.
 func (v Value) Present() bool { return v.Kind() > Null }
 
-// Get returns the member of that name; an absent Value without it, or when v is not an object.
+// Get returns the member with the name. It is absent if there is no such member, or v is not an object.
 func (v Value) Get(name string) Value {
 	if v.Kind() != Object {
 		return Value{}
@@ -54,7 +53,7 @@ func (v Value) Get(name string) Value {
 	return Value{}
 }
 
-// Text returns what a string reads as; false when v is not a string.
+// Text returns the decoded text of a string. It is false when v is not a string.
 func (v Value) Text() (string, bool) {
 	if v.Kind() != String {
 		return "", false
@@ -62,7 +61,7 @@ func (v Value) Text() (string, bool) {
 	return v.doc.read(v.entry().text), true
 }
 
-// Number returns a number as it was written; false when v is not a number.
+// Number returns a number as written. It is false when v is not a number.
 func (v Value) Number() (string, bool) {
 	if v.Kind() != Number {
 		return "", false
@@ -73,7 +72,7 @@ func (v Value) Number() (string, bool) {
 // True reports whether v is true.
 func (v Value) True() bool { return v.Kind() == Bool && v.Raw() == "true" }
 
-// Raw returns v as it was written; nothing when it was not: it is absent, or set by a caller.
+// Raw returns v as written. It is empty when v is absent or was set by a caller.
 func (v Value) Raw() string {
 	if v.doc == nil {
 		return ""
@@ -81,7 +80,7 @@ func (v Value) Raw() string {
 	return v.doc.read(v.entry().value)
 }
 
-// Len returns how many members or elements v has.
+// Len returns the number of members or elements of v.
 func (v Value) Len() int {
 	if v.doc == nil {
 		return 0
@@ -89,8 +88,8 @@ func (v Value) Len() int {
 	return int(v.entry().count)
 }
 
-// Members yields the members of an object with their names, in the order of the text; nothing
-// when v is not an object.
+// Members yields the names and values of the members of an object, in the order of the text. It yields
+// nothing when v is not an object.
 func (v Value) Members() iter.Seq2[string, Value] {
 	return func(yield func(string, Value) bool) {
 		if v.Kind() != Object {
@@ -107,7 +106,7 @@ func (v Value) Members() iter.Seq2[string, Value] {
 	}
 }
 
-// Elements yields the elements of an array with their indexes; nothing when v is not an array.
+// Elements yields the indexes and elements of an array. It yields nothing when v is not an array.
 func (v Value) Elements() iter.Seq2[int, Value] {
 	return func(yield func(int, Value) bool) {
 		if v.Kind() != Array {
@@ -123,7 +122,7 @@ func (v Value) Elements() iter.Seq2[int, Value] {
 	}
 }
 
-// AnyName reports whether f is true of the name of any member in v, at any depth.
+// AnyName reports whether f is true for the name of any member in v, at any depth.
 func (v Value) AnyName(f func(name string) bool) bool {
 	if v.doc == nil {
 		return false
@@ -137,24 +136,23 @@ func (v Value) AnyName(f func(name string) bool) bool {
 	return false
 }
 
-// SetText makes v a string that reads as s. Raw still returns what was written. It panics when
-// v is absent.
+// SetText makes v a string with the text s. Raw still returns the original. It panics when v is absent, or has
+// members or elements.
 func (v Value) SetText(s string) {
 	e := v.entry()
 	if e.count > 0 {
-		panic("jsondoc: SetText of a value that has values in it")
+		panic("jsondoc: SetText of a value with members or elements")
 	}
 	e.kind, e.text = String, v.doc.keep(s)
 }
 
-// AddText adds a member to the outermost object, which an empty Doc gets with its first member.
-// It does not look whether there is one of that name, and panics when the outermost value is
-// something else than an object.
+// AddText adds a string member to the outermost object. An empty Doc becomes an object first. It does not
+// check for duplicates, and panics when the outermost value is not an object.
 func (d *Doc) AddText(name, text string) {
 	d.add(entry{kind: String, name: d.keep(name), text: d.keep(text)})
 }
 
-// AddTexts is AddText for a member that is an array of strings.
+// AddTexts adds a member that is an array of strings, like AddText.
 func (d *Doc) AddTexts(name string, texts []string) {
 	list := len(d.entries)
 	if list == 0 {
@@ -173,7 +171,7 @@ func (d *Doc) add(e entry) {
 		d.entries = append(d.entries, entry{kind: Object})
 	}
 	if d.entries[0].kind != Object {
-		panic("jsondoc: a member is added to what is not an object")
+		panic("jsondoc: a member is added to a value that is not an object")
 	}
 	e.after = int32(len(d.entries) + 1)
 	d.entries = append(d.entries, e)

@@ -7,14 +7,14 @@ import (
 	"unicode/utf8"
 )
 
-// AppendCompact appends v as it was written, without the white space between values.
+// AppendCompact appends v as written, without the white space between values.
 func (v Value) AppendCompact(b []byte) []byte {
 	raw := v.Raw()
 	if v.doc == nil || !v.doc.spaced {
 		return append(b, raw...)
 	}
 	for len(raw) > 0 {
-		// Up to the next string there is white space, or there is none worth keeping.
+		// Copy up to the next string without white space, then the string unchanged.
 		i := 0
 		for i < len(raw) && raw[i] != '"' {
 			if raw[i] > ' ' {
@@ -38,7 +38,7 @@ func (v Value) AppendCompact(b []byte) []byte {
 	return b
 }
 
-// AppendName appends the name of a member, with quotes, just as encoding/json writes it.
+// AppendName appends the name of a member with quotes, as encoding/json writes it.
 func (v Value) AppendName(b []byte) []byte {
 	if v.doc == nil {
 		return b
@@ -46,9 +46,9 @@ func (v Value) AppendName(b []byte) []byte {
 	return AppendString(b, v.doc.read(v.entry().name))
 }
 
-// AppendCanonical appends v in the one form that all texts with its meaning share: members in
-// the order of their names, no white space, each string written one way. Numbers stay as they
-// were written. It is what encoding/json writes of the same value.
+// AppendCanonical appends the canonical form of v: members sorted by name, no white space, strings as
+// encoding/json escapes them, numbers as written. Texts with the same meaning have the same canonical form,
+// except for numbers that are written differently.
 func (v Value) AppendCanonical(b []byte) []byte {
 	switch v.Kind() {
 	case Absent, Null:
@@ -95,10 +95,10 @@ type member struct {
 	value Value
 }
 
-// AppendString appends s as a JSON string, just as encoding/json writes it.
+// AppendString appends s as a JSON string, as encoding/json writes it.
 func AppendString(b []byte, s string) []byte {
 	if !plain(s) {
-		quoted, _ := json.Marshal(s) // a string always marshals
+		quoted, _ := json.Marshal(s) // cannot fail for a string
 		return append(b, quoted...)
 	}
 	b = append(b, '"')

@@ -9,20 +9,18 @@ import (
 	"sluice/internal/message"
 )
 
-// inboundAge is how long a message that a person wrote counts against the throughput of its number: Meta
-// counts by the second, and reports what it kept back for hours at once. Meta's times are whole seconds.
+// inboundAge is how long an inbound message counts against the throughput of its number. Meta counts throughput
+// by the second, and may deliver messages that are hours old all at once. Meta's times are whole seconds.
 const inboundAge = 2 * time.Second
 
-// written remembers the messages of people that were counted, as long as they count. Its zero value is
-// ready.
+// written has the inbound messages that were counted, while they count. Its zero value is ready to use.
 type written struct {
 	mu    sync.Mutex
 	seen  map[string]time.Time // by Meta's id
 	swept time.Time
 }
 
-// counts tells whether a message is to be counted: it was written within inboundAge, and comes for the
-// first time.
+// counts reports whether to count a message: it was written within inboundAge, and this is its first event.
 func (w *written) counts(id string, at, now time.Time) bool {
 	if at.IsZero() || now.Truncate(time.Second).Sub(at).Abs() > inboundAge {
 		return false
@@ -47,7 +45,7 @@ func (w *written) counts(id string, at, now time.Time) bool {
 	return true
 }
 
-// inbound counts what people wrote to our numbers against their pace.
+// inbound counts inbound messages against the rate limits of their numbers.
 func (r *Reconciler) inbound(ctx context.Context, events []message.Event) {
 	if r.o.Inbound == nil {
 		return
@@ -66,7 +64,7 @@ func (r *Reconciler) inbound(ctx context.Context, events []message.Event) {
 		}
 	}
 	for number, n := range numbers {
-		// A pace that is a little too fast once is no reason to hand the events out again.
+		// An error does not fail the events: a rate that is too high for a moment matters less.
 		if err := r.o.Inbound(ctx, number, n); err != nil {
 			r.log.Warn("cannot count inbound messages against the rate limit", slog.String("phone_number_id", number), slog.Any("err", err))
 		}

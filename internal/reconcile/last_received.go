@@ -10,18 +10,18 @@ import (
 	"sluice/internal/message"
 )
 
-// publishEvery is how often the times of the last webhooks are published. Whether Meta's webhooks reach us at
-// all decides about attempts in doubt; a second more or less does not.
+// publishEvery is how often the times of the last webhooks are published. They show whether Meta's webhooks reach
+// Sluice, which decides about in-doubt messages. One second more or less does not matter for that.
 const publishEvery = time.Second
 
-// lastReceived has the times of the last webhooks. Its zero value is ready.
+// lastReceived has the times of the last webhooks. Its zero value is ready to use.
 type lastReceived struct {
 	mu    sync.Mutex
 	times map[message.Shard]message.LastReceived
 }
 
-// note notes Meta's events among some that were applied. A status counts from when Meta made it: one that
-// comes late says nothing of the channel since.
+// note records the times of applied events from Meta. The time of a status is when Meta created it, because a
+// late status proves nothing about webhooks since then.
 func (l *lastReceived) note(shard message.Shard, events []message.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -52,7 +52,7 @@ func (l *lastReceived) note(shard message.Shard, events []message.Event) {
 	}
 }
 
-// take returns what was noted since it was last called; nil: nothing.
+// take returns the times since the last call; nil: there are none.
 func (l *lastReceived) take() map[message.Shard]message.LastReceived {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -61,21 +61,21 @@ func (l *lastReceived) take() map[message.Shard]message.LastReceived {
 	return times
 }
 
-// restore notes again what could not be published.
+// restore puts back times that could not be published.
 func (l *lastReceived) restore(times map[message.Shard]message.LastReceived) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.times == nil { // else what came since is newer
+	if l.times == nil { // otherwise the present times are newer
 		l.times = maps.Clone(times)
 	}
 }
 
-// publishReceived publishes what was noted, at most once a second, until ctx ends.
+// publishReceived publishes the times, at most once per publishEvery, until ctx ends.
 func (r *Reconciler) publishReceived(ctx context.Context) {
 	for ctx.Err() == nil {
 		if times := r.received.take(); times != nil {
 			if err := r.stream.NoteReceived(ctx, times); err != nil && ctx.Err() == nil {
-				r.log.Warn("cannot store when the last status was received", slog.Any("err", err))
+				r.log.Warn("cannot store when the last webhooks were received", slog.Any("err", err))
 				r.received.restore(times)
 			}
 		}

@@ -10,18 +10,18 @@ import (
 	"sluice/internal/message"
 )
 
-// statuses are the values of the status label; what is not among them counts as the last.
+// statuses are the values of the label status. The last one counts all other statuses.
 var statuses = []string{"sent", "delivered", "read", "played", "failed", "other"}
 
 type metrics struct {
 	events   *prometheus.CounterVec
-	folded   *prometheus.CounterVec
+	applied  *prometheus.CounterVec
 	foreign  prometheus.Counter
 	unusable prometheus.Counter
 	dropped  prometheus.Counter
 }
 
-// newMetrics makes the metrics; lag is the age of the oldest watermark.
+// newMetrics returns the metrics. lag returns the age of the oldest watermark.
 func newMetrics(reg prometheus.Registerer, lag func() time.Duration) *metrics {
 	f := promauto.With(reg)
 	m := &metrics{
@@ -29,7 +29,7 @@ func newMetrics(reg prometheus.Registerer, lag func() time.Duration) *metrics {
 			Name: "sluice_status_events_total",
 			Help: "Statuses from Meta that were applied to records, by status.",
 		}, []string{"status"}),
-		folded: f.NewCounterVec(prometheus.CounterOpts{
+		applied: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_status_applied_total",
 			Help: "Statuses from Meta by the result of applying them. unmatched: no message has its id yet. outdated: the record already had a later state. duplicate: Meta accepted the message twice.",
 		}, []string{"result"}),
@@ -54,15 +54,16 @@ func newMetrics(reg prometheus.Registerer, lag func() time.Duration) *metrics {
 		m.events.WithLabelValues(s)
 	}
 	for _, r := range message.ApplyResults() {
-		m.folded.WithLabelValues(string(r))
+		m.applied.WithLabelValues(string(r))
 	}
 	return m
 }
 
-func (m *metrics) fold(status string, result message.ApplyResult) {
+// count counts a status and the result of applying it.
+func (m *metrics) count(status string, result message.ApplyResult) {
 	if !slices.Contains(statuses, status) {
 		status = "other"
 	}
 	m.events.WithLabelValues(status).Inc()
-	m.folded.WithLabelValues(string(result)).Inc()
+	m.applied.WithLabelValues(string(result)).Inc()
 }

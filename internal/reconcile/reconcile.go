@@ -1,6 +1,6 @@
-// Package reconcile applies what Meta reports of messages to their records: in any order, twice,
-// before the send was recorded, with or without our marker. How far it is stands beside the records,
-// so that doubts are settled only when their evidence must have been seen.
+// Package reconcile applies Meta's status reports to the records of messages: in any order, repeated, before the
+// outcome of the attempt is recorded, with or without a marker. Each shard has a watermark in Redis: all reports
+// that arrived before it are applied. In-doubt windows end only when the watermark has passed them.
 package reconcile
 
 import (
@@ -21,59 +21,59 @@ const (
 	rejoinEvery = time.Second
 )
 
-// stream is where Meta's reports come from.
+// stream delivers the events from Meta.
 type stream interface {
 	Read(ctx context.Context, name string, handle func(ctx context.Context, shard message.Shard, events []message.Event, also map[string]string) (stored bool, err error)) error
 	Lag() time.Duration
 	Trim(ctx context.Context) error
-	NoteReceived(ctx context.Context, heard map[message.Shard]message.LastReceived) error
+	NoteReceived(ctx context.Context, times map[message.Shard]message.LastReceived) error
 }
 
-// ledger is where they go. Fold stores also, keys and their values, as plain strings in the same
-// step as the last piece of evidence.
+// ledger applies status reports. Apply stores the strings in also (keys and values) in the same transaction as
+// the last report.
 type ledger interface {
-	Apply(ctx context.Context, shard message.Shard, evidence []message.MarkedReport, also map[string]string) ([]message.ApplyResult, error)
-	// RejoinAll applies reports that came before their message was known, where it is known by now, and
-	// returns how many it dropped because they had waited for too long or were too many.
+	Apply(ctx context.Context, shard message.Shard, reports []message.MarkedReport, also map[string]string) ([]message.ApplyResult, error)
+	// ApplyAllUnmatched applies unmatched statuses whose message is now known. It returns how many it dropped, because
+	// they were too old or too many.
 	ApplyAllUnmatched(ctx context.Context) (dropped int, err error)
 }
 
-// Options adjust a Reconciler.
+// Options configure a Reconciler.
 type Options struct {
-	Name  string                                                           // this process's own name among the readers
-	Mark  func(s string) (id string, attempt int, accepted int64, ok bool) // reads a marker of ours; false for anything else
-	Other func(s string) bool                                              // tells whether a marker is one of another environment; nil: none is
-	Known func(number string) bool                                         // tells whether a number is configured; nil: all are. What carries a marker of ours is applied all the same
-	// Inbound hears how many messages people wrote to a number just now: they count against its
-	// throughput; nil: nobody does.
+	Name  string                                                           // the name of this process among the readers
+	Mark  func(s string) (id string, attempt int, accepted int64, ok bool) // parses a marker of this installation; false for anything else
+	Other func(s string) bool                                              // reports whether a marker is from another environment; nil: no marker is
+	Known func(number string) bool                                         // reports whether a phone number id is configured; nil: all are. Statuses with a valid marker are applied in any case
+	// Inbound is called with the number of messages that a number has just received: they count against its
+	// throughput. May be nil.
 	Inbound func(ctx context.Context, number string, n int) error
-	// Written reads Meta's id of a message that a person wrote, and when it was written. It may be nil
-	// where Inbound is.
+	// Written returns Meta's id of an inbound message, and when it was written. It may be nil if Inbound is.
 	Written func(e message.Event) (id string, at time.Time)
-	Now     func(ctx context.Context) time.Time              // Redis's clock; nil: this machine's
-	Update  func(ctx context.Context, e message.Event) error // hears of Meta's updates of templates, accounts and numbers; nil: nobody does
-	// Applied hears of each report that was applied: what failed may concern others; nil: nobody does.
+	Now     func(ctx context.Context) time.Time              // Redis's clock; nil: the clock of this machine
+	Update  func(ctx context.Context, e message.Event) error // is called with Meta's updates of templates, accounts and numbers; may be nil
+	// Applied is called with each status report that changed a record, because a failure may concern further
+	// messages. May be nil.
 	Applied func(ctx context.Context, e message.MarkedReport)
-	// NoteAccount hears of the account that an event names with a number of ours; nil: nobody does.
+	// NoteAccount is called with the WhatsApp Business Account of a known number. May be nil.
 	NoteAccount func(ctx context.Context, number, account string)
 	Registerer  prometheus.Registerer // nil: the metrics are not registered
 	Log         *slog.Logger          // nil: no logs
 }
 
-// Reconciler applies receipts to records. Any number of them may share the work.
+// Reconciler applies status reports to records. Several Reconcilers share the shards.
 type Reconciler struct {
 	stream   stream
 	ledger   ledger
 	o        Options
 	log      *slog.Logger
 	metrics  *metrics
-	foreign  sync.Map // the numbers that are not configured, and were logged
-	proven   sync.Map // numbers that are not configured, and that a marker of ours came back from
+	foreign  sync.Map // phone number ids that are not configured and were logged
+	proven   sync.Map // phone number ids that are not configured, and that had a status with a valid marker
 	received lastReceived
 	written  written
 }
 
-// New returns a Reconciler that reads s and writes l.
+// New returns a Reconciler that applies the events of s to the records in l.
 func New(s stream, l ledger, o Options) *Reconciler {
 	log := o.Log
 	if log == nil {
@@ -88,8 +88,8 @@ func New(s stream, l ledger, o Options) *Reconciler {
 	}
 }
 
-// Run applies what Meta reports until ctx ends, and returns nil once what was begun is finished.
-// While Redis is away it waits.
+// Run applies what Meta reports until ctx ends. It finishes started transactions and returns nil. It retries
+// while Redis is unavailable.
 func (r *Reconciler) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -101,14 +101,14 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	return r.stream.Read(ctx, r.o.Name, r.apply)
 }
 
-// apply hands the evidence among a shard's events to the ledger, and also with it. It tells whether
-// there was any.
+// apply applies the status reports among the events of a shard, and stores the strings in also with them. It
+// returns false if there are no status reports: then it stores nothing.
 func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []message.Event, also map[string]string) (stored bool, err error) {
-	var evidence []message.MarkedReport
+	var reports []message.MarkedReport
 	for _, e := range events {
 		if e.Type == message.EventUpdate && r.o.Update != nil {
 			if err := r.o.Update(ctx, e); err != nil {
-				return false, fmt.Errorf("take in an update: %w", err)
+				return false, fmt.Errorf("apply an update of Meta: %w", err)
 			}
 		}
 		if e.WABA != "" && r.o.NoteAccount != nil && r.known(e.Number) {
@@ -117,43 +117,43 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 		if e.Type != message.EventStatus || e.Report == nil {
 			continue
 		}
-		switch ev, ok := r.evidence(e); {
+		switch report, ok := r.readMarker(e); {
 		case !ok:
 			r.metrics.unusable.Inc()
-		case ev.ID == "" && !r.known(ev.Number):
+		case report.ID == "" && !r.known(report.Number):
 			r.metrics.foreign.Inc()
-			if _, logged := r.foreign.LoadOrStore(ev.Number, true); !logged {
-				r.log.Warn("received a status for a number that is not configured", slog.String("phone_number_id", ev.Number))
+			if _, logged := r.foreign.LoadOrStore(report.Number, true); !logged {
+				r.log.Warn("received a status for a number that is not configured", slog.String("phone_number_id", report.Number))
 			}
 		default:
-			evidence = append(evidence, ev)
+			reports = append(reports, report)
 		}
 	}
-	if len(evidence) > 0 {
-		folded, err := r.ledger.Apply(ctx, shard, evidence, also)
+	if len(reports) > 0 {
+		results, err := r.ledger.Apply(ctx, shard, reports, also)
 		if err != nil {
-			return false, fmt.Errorf("apply %d receipts: %w", len(evidence), err)
+			return false, fmt.Errorf("apply %d status reports: %w", len(reports), err)
 		}
-		for i, f := range folded {
-			r.metrics.fold(evidence[i].Status, f)
-			if f == message.Applied && r.o.Applied != nil {
-				r.o.Applied(ctx, evidence[i])
+		for i, result := range results {
+			r.metrics.count(reports[i].Status, result)
+			if result == message.Applied && r.o.Applied != nil {
+				r.o.Applied(ctx, reports[i])
 			}
-			if f == message.Duplicate {
-				r.log.Error("Meta accepted a message twice", slog.String("message_id", evidence[i].ID),
-					slog.String("wamid", evidence[i].WAMID), slog.Int("attempt", evidence[i].Attempt))
+			if result == message.Duplicate {
+				r.log.Error("Meta accepted a message twice", slog.String("message_id", reports[i].ID),
+					slog.String("wamid", reports[i].WAMID), slog.Int("attempt", reports[i].Attempt))
 			}
 		}
 	}
 	r.received.note(shard, events)
 	r.inbound(ctx, events)
-	return len(evidence) > 0, nil
+	return len(reports) > 0, nil
 }
 
-// evidence adds to a receipt what its marker proves. A marker of another environment, with a
-// false MAC, or of a message of another number proves nothing: the wamid must do then. It is
-// false when there is neither.
-func (r *Reconciler) evidence(e message.Event) (message.MarkedReport, bool) {
+// readMarker returns the status report of an event with the contents of its marker. A marker of another
+// environment, with a wrong MAC, or of a message of another number is not used: then the wamid finds the
+// message. It is false when the report has neither a valid marker nor a wamid.
+func (r *Reconciler) readMarker(e message.Event) (message.MarkedReport, bool) {
 	ev := message.MarkedReport{StatusReport: *e.Report}
 	ev.Number = cmp.Or(ev.Number, e.Number)
 	if id, attempt, accepted, ok := r.o.Mark(ev.Marker); ok {
@@ -168,9 +168,9 @@ func (r *Reconciler) evidence(e message.Event) (message.MarkedReport, bool) {
 	return ev, ev.ID != "" || ev.WAMID != ""
 }
 
-// known tells whether a number is one of ours: it is configured, or a marker of ours came back from
-// it. During a rolling restart, and where roles are split, the configuration of this process may
-// lack a number that another process sends from.
+// known reports whether this installation sends from a number: it is configured, or it had a status with a valid
+// marker. During a rolling restart, the configuration of this process may lack a number that another
+// process sends from.
 func (r *Reconciler) known(number string) bool {
 	if number == "" {
 		return false
@@ -178,8 +178,8 @@ func (r *Reconciler) known(number string) bool {
 	if r.o.Known == nil || r.o.Known(number) {
 		return true
 	}
-	_, ours := r.proven.Load(number)
-	return ours
+	_, proven := r.proven.Load(number)
+	return proven
 }
 
 func (r *Reconciler) rejoin(ctx context.Context) {

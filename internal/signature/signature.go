@@ -1,5 +1,5 @@
-// Package signature signs the payload of a message when it is accepted, and checks the signature before
-// it is sent: a person who can write to Redis, and has no payload key, cannot send a text of their own.
+// Package signature signs the payload of a message when it is accepted, and verifies the signature before
+// the payload is sent. Write access to Redis alone, without a payload key, is not enough to send other content.
 package signature
 
 import (
@@ -14,17 +14,17 @@ import (
 	"sluice/internal/message"
 )
 
-// Signer has the payload keys: the first one signs, each of them may check. Without keys nothing is
-// signed or checked. It is safe for concurrent use.
+// Signer has the payload keys. It signs with the first key, and accepts signatures of every key. Without
+// keys it signs and verifies nothing. It is safe for concurrent use.
 type Signer struct{ keys []*key }
 
-// key keeps MACs that have taken in the key, which costs as much as a small payload.
+// key pools MACs that are initialised with the key. The initialisation costs as much as a small payload.
 type key struct{ macs sync.Pool }
 
 // signatureLen is the length of a signature in base64.
 var signatureLen = base64.RawURLEncoding.EncodedLen(sha256.Size)
 
-// New returns a Signer with those of the keys that are not empty.
+// New returns a Signer with the keys. It skips empty keys.
 func New(keys ...string) Signer {
 	var s Signer
 	for _, k := range keys {
@@ -35,7 +35,7 @@ func New(keys ...string) Signer {
 	return s
 }
 
-// Sign returns the payload of message id, a JSON object, with its signature in front.
+// Sign returns the payload of message id, a JSON object, with its signature before it.
 func (s Signer) Sign(id string, object []byte) []byte {
 	if len(s.keys) == 0 {
 		return object
@@ -44,11 +44,10 @@ func (s Signer) Sign(id string, object []byte) []byte {
 	return append(s.keys[0].mac(signed, id, object), object...)
 }
 
-// Verify returns the payload without the signature, or message.ErrTampered when the signature is not
-// of this payload, this message and one of the keys. Without keys every signature passes, and none
-// too.
+// Verify returns the payload without the signature. It returns message.ErrTampered when the signature is not
+// of this payload, this message and one of the keys. Without keys it accepts every payload, signed or not.
 func (s Signer) Verify(id string, signed []byte) ([]byte, error) {
-	object := signed[max(0, bytes.IndexByte(signed, '{')):] // which no signature has in it
+	object := signed[max(0, bytes.IndexByte(signed, '{')):] // a signature has no '{'
 	if len(s.keys) == 0 {
 		return object, nil
 	}
@@ -58,7 +57,7 @@ func (s Signer) Verify(id string, signed []byte) ([]byte, error) {
 			return object, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: its signature does not match the payload key", message.ErrTampered)
+	return nil, fmt.Errorf("%w: the signature does not match the payload keys", message.ErrTampered)
 }
 
 // mac appends the signature of a payload.
@@ -66,8 +65,8 @@ func (k *key) mac(b []byte, id string, object []byte) []byte {
 	h := k.macs.Get().(hash.Hash)
 	defer k.macs.Put(h)
 	h.Reset()
-	var buffer [96]byte                           // of an id, and of a sum
-	h.Write(append(append(buffer[:0], id...), 0)) // so that the payload of one message is none for another
+	var buffer [96]byte                           // for the id, then for the sum
+	h.Write(append(append(buffer[:0], id...), 0)) // binds the payload to its message
 	h.Write(object)
 	return base64.RawURLEncoding.AppendEncode(b, h.Sum(buffer[:0]))
 }

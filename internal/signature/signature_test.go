@@ -23,20 +23,20 @@ func TestVerify(t *testing.T) {
 		keys             []string
 		ok               bool
 	}{
-		{"as it was signed", id, one, []string{"one"}, true},
+		{"unchanged", id, one, []string{"one"}, true},
 		{"the first key signs", id, signed("one", "two"), []string{"one"}, true},
-		{"the second key is good too", id, one, []string{"two", "one"}, true},
-		{"an empty key is none", id, signed("", "one"), []string{"", "one"}, true},
+		{"the second key is accepted", id, one, []string{"two", "one"}, true},
+		{"an empty key is skipped", id, signed("", "one"), []string{"", "one"}, true},
 		{"without a key nothing is signed", id, signed(), nil, true},
-		{"without a key no signature is checked", id, one, nil, true},
+		{"without a key nothing is verified", id, one, nil, true},
 		{"another key", id, one, []string{"two"}, false},
 		{"no signature", id, object, []string{"one"}, false},
-		{"another content", id, one[:len(one)-4] + `"}}`, []string{"one"}, false},
-		{"another message's", id[:len(id)-1] + "a", one, []string{"one"}, false},
-		{"a signature cut short", id, one[1:], []string{"one"}, false},
+		{"changed content", id, one[:len(one)-4] + `"}}`, []string{"one"}, false},
+		{"the signature of another message", id[:len(id)-1] + "a", one, []string{"one"}, false},
+		{"a truncated signature", id, one[1:], []string{"one"}, false},
 		{"text before the signature", id, "x" + one, []string{"one"}, false},
-		{"a content in front", id, `{"a":1}` + one, []string{"one"}, false},
-		{"nothing", id, "", []string{"one"}, false},
+		{"an object before the signature", id, `{"a":1}` + one, []string{"one"}, false},
+		{"empty", id, "", []string{"one"}, false},
 	}
 	for _, tt := range tests {
 		got, err := signature.New(tt.keys...).Verify(tt.id, []byte(tt.signed))
@@ -56,7 +56,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add("", []byte("{"))
 	f.Fuzz(func(t *testing.T, id string, signed []byte) {
 		if got, err := s.Verify(id, signed); err == nil && !bytes.Equal(s.Sign(id, got), signed) {
-			t.Errorf("%q is valid, and is signed as something else", signed)
+			t.Errorf("%q is valid, and Sign returns something else", signed)
 		}
 	})
 }

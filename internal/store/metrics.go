@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"net"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
@@ -34,9 +35,9 @@ func (db *DB) Measure(reg prometheus.Registerer) {
 	reg.MustRegister(db.metrics.trips, db.metrics.unconfirmed, db.metrics.conflicts, &db.watch)
 }
 
-// count counts the round trips of a client that is not used yet. In a Cluster each node has its own client.
-func (m metrics) count(c redis.UniversalClient) {
-	hook := tripHook{m.trips}
+// watch adds the hook to a client that is not used yet. In a Cluster each node has its own client.
+func (m metrics) watch(c redis.UniversalClient) {
+	hook := hook{m.trips}
 	if cluster, ok := c.(*redis.ClusterClient); ok {
 		cluster.OnNewNode(func(node *redis.Client) { node.AddHook(hook) })
 		return
@@ -44,23 +45,32 @@ func (m metrics) count(c redis.UniversalClient) {
 	c.AddHook(hook)
 }
 
-// tripHook counts round trips. Subscriptions have no requests and are not counted.
-type tripHook struct{ trips prometheus.Counter }
+// hook counts round trips, and gives each command of a pipeline that got no connection its error. Subscriptions have
+// no requests and are not counted.
+type hook struct{ trips prometheus.Counter }
 
-func (h tripHook) DialHook(next redis.DialHook) redis.DialHook {
+func (h hook) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
 }
 
-func (h tripHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		h.trips.Inc()
 		return next(ctx, cmd)
 	}
 }
 
-func (h tripHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+// ProcessPipelineHook makes up for go-redis, which sets no error in the commands of a pipeline when Redis refuses
+// the login of a new connection: their zero values would be taken for answers.
+func (h hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		h.trips.Inc()
-		return next(ctx, cmds)
+		err := next(ctx, cmds)
+		if err != nil && !slices.ContainsFunc(cmds, func(c redis.Cmder) bool { return c.Err() != nil }) {
+			for _, c := range cmds {
+				c.SetErr(err)
+			}
+		}
+		return err
 	}
 }

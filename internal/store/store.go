@@ -44,7 +44,7 @@ func New(ctx context.Context, c redis.UniversalClient) (*DB, error) { return new
 func newDB(ctx context.Context, c redis.UniversalClient, scripted bool) (*DB, error) {
 	db := &DB{UniversalClient: c, scripted: scripted, scripts: map[string]string{}, metrics: newMetrics()}
 	db.shared = db.newBatch(sharedLinger)
-	db.metrics.count(c)
+	db.metrics.watch(c)
 	err := c.Eval(ctx, "#!lua flags=allow-oom,no-writes\nreturn 1", []string{barrierKey("")}).Err()
 	strict := ""
 	switch {

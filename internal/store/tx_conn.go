@@ -92,6 +92,9 @@ func (c *txConn) take(b *txBatch, err error, watch *redis.Cmd, values *redis.Sli
 	if err == nil {
 		err = values.Err()
 	}
+	if err == nil && len(values.Val()) != len(b.keys) {
+		err = errNoAnswer
+	}
 	if err != nil {
 		return tryAgain(b.shares, err)
 	}
@@ -321,14 +324,22 @@ func (w txWrite) err() error {
 	if err := w.exec.Err(); err != nil {
 		return err
 	}
-	if w.exec.Val() == int64(0) { // the script found a change
-		return errChanged
-	}
-	results, _ := w.exec.Val().([]any)
-	for _, r := range results {
-		if err, failed := r.(error); failed {
-			return fmt.Errorf("in a transaction: %w", err)
+	switch v := w.exec.Val().(type) {
+	case int64: // of the script
+		if v == 0 {
+			return errChanged
 		}
+		return nil
+	case []any:
+		for _, r := range v {
+			if err, failed := r.(error); failed {
+				return fmt.Errorf("in a transaction: %w", err)
+			}
+		}
+		return nil
 	}
-	return nil
+	return errNoAnswer
 }
+
+// errNoAnswer means that a command has neither an error nor the answer that Redis gives to it.
+var errNoAnswer = errors.New("Redis gave no answer")

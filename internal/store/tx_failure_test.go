@@ -71,6 +71,65 @@ func TestAConnectionThatBreaksAfterTheReading(t *testing.T) {
 	}
 }
 
+// A Redis that refuses new connections, because its password was changed or because it has too many, has
+// written nothing and has read nothing.
+func TestRefusedConnections(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		query  string
+		refuse []any
+	}{
+		"password":             {"", []any{"config", "set", "requirepass", "two"}},
+		"password, by scripts": {"?transactions=script", []any{"config", "set", "requirepass", "two"}},
+		"too many clients":     {"", []any{"config", "set", "maxclients", "1"}},
+		"too many, by scripts": {"?transactions=script", []any{"config", "set", "maxclients", "1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := redistest.Start(t)
+			admin := s.Client().Conn() // stays logged in
+			defer admin.Close()
+			do := func(command ...any) {
+				t.Helper()
+				if err := admin.Do(t.Context(), command...).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			do("config", "set", "requirepass", "one")
+			do("set", "n", "xx")
+			db := openURL(t, strings.Replace(s.URL(), "redis://", "redis://:one@", 1)+tt.query)
+			do(tt.refuse...)
+			do("client", "kill", "type", "normal", "skipme", "yes")
+			c := add("n")
+			c.Durable = true
+			decided := c.Decide
+			c.Decide = func(values []string, w *store.Writes) error {
+				if values[0] != "xx" {
+					t.Errorf("what was read is %q", values)
+				}
+				return decided(values, w)
+			}
+			if err := db.Transactions(true).Do(t.Context(), 0, c); err == nil {
+				t.Error("a transaction was confirmed")
+			}
+			if err := db.Transactions(true).Do(t.Context(), 0, store.Change{Slot: "n", Decide: func(_ []string, w *store.Writes) error {
+				w.Do("append", "n", "x")
+				return nil
+			}}); err == nil {
+				t.Error("a transaction that reads nothing was confirmed")
+			}
+			var get *redis.StringCmd
+			err := db.Pipe(t.Context(), func(p redis.Pipeliner) { get = p.Get(t.Context(), "n") })
+			if err == nil || get.Err() == nil {
+				t.Errorf("a pipeline: %v, and its command: %v", err, get.Err())
+			}
+			if got := admin.Get(t.Context(), "n").Val(); got != "xx" {
+				t.Errorf("Redis has %q", got)
+			}
+		})
+	}
+}
+
 // A Redis that refuses WATCH is found at the start, and by each transaction: without it another's
 // change would be overwritten.
 func TestRefusedWatch(t *testing.T) {

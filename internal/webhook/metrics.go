@@ -9,19 +9,19 @@ import (
 	"sluice/internal/message"
 )
 
-// result is what became of a request. The set is closed: it is the metric label too.
+// result is the result of a request. The set is closed, because it is a metric label.
 type result string
 
 const (
 	accepted         result = "accepted"
 	quarantined      result = "quarantined"  // signed, and not JSON
-	otherObject      result = "other_object" // signed, and not about WhatsApp
+	otherObject      result = "other_object" // signed, and about something other than WhatsApp
 	badSignature     result = "bad_signature"
 	tooLarge         result = "too_large"
-	unreadable       result = "unreadable"  // the body broke off
-	tooSlow          result = "too_slow"    // it did not arrive in time
-	overloaded       result = "overloaded"  // large, while other requests use the memory
-	unavailable      result = "unavailable" // the stream could not take it
+	unreadable       result = "unreadable"  // the body is incomplete
+	tooSlow          result = "too_slow"    // the body did not arrive in time
+	overloaded       result = "overloaded"  // the body is large, and other requests use the memory
+	unavailable      result = "unavailable" // Redis did not store it
 	unknownApp       result = "unknown_app"
 	handshakeDone    result = "handshake"
 	handshakeRefused result = "handshake_refused"
@@ -46,11 +46,10 @@ var statuses = map[result]int{
 
 func (r result) status() int { return statuses[r] }
 
-// repeated tells whether Meta's repeat is needed: the delivery may be Meta's, and nothing of it was
-// kept. A false signature is none of Meta's while the app secret is right; a body that is too large
-// never is.
-func (r result) repeated() bool {
-	return r == unavailable || r == overloaded || r == tooSlow || r == unreadable || r == "" // it panicked
+// refused reports whether Meta must retry the delivery: it may be Meta's, and nothing of it was stored. A
+// delivery with a wrong signature is not Meta's, if the app secret is right. Meta sends no body that is too large.
+func (r result) refused() bool {
+	return r == unavailable || r == overloaded || r == tooSlow || r == unreadable || r == "" // the handler panicked
 }
 
 type metrics struct {
@@ -109,7 +108,7 @@ func (m metrics) signedWith(secret int) {
 	m.signatures.WithLabelValues(label).Inc()
 }
 
-// wrote counts events that were written. Most webhooks have one type of them.
+// wrote counts written events. Most webhooks have events of one type only.
 func (m metrics) wrote(all []message.Event) {
 	for len(all) > 0 {
 		n := 1

@@ -9,7 +9,7 @@ import (
 	"sluice/internal/webhook"
 )
 
-// TestOverview: the port says what it is to whoever asks, and names none of the apps.
+// TestOverview: GET / describes the port without naming an app.
 func TestOverview(t *testing.T) {
 	t.Parallel()
 	h := webhook.NewHandler(nil, webhook.Options{Apps: func(string) (webhook.App, bool) {

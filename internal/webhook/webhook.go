@@ -1,5 +1,5 @@
-// Package webhook takes Meta's webhooks in: it checks that Meta sent them, writes everything
-// they tell to the event stream, and answers 200 once that is durable. It decides nothing.
+// Package webhook receives Meta's webhooks. It verifies the signature, writes every item to the event stream,
+// and answers 200 when all of them are durable. It changes no record: the reconciler does.
 package webhook
 
 import (
@@ -25,30 +25,32 @@ import (
 )
 
 const (
-	// maxBody bounds a POST. Meta's are 3 MB at most, see
+	// maxBody is the maximum size of a POST. Meta's have at most 3 MB, see
 	// https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/overview
 	maxBody = 4 << 20
-	// appendTimeout bounds the wait for Redis. Meta repeats what was not answered with 200.
+	// appendTimeout is the time limit for Redis. Meta retries a delivery whose answer is not 200.
 	appendTimeout = 5 * time.Second
 )
 
-// stream is where the events go.
+// stream stores events.
 type stream interface {
 	Append(ctx context.Context, events []message.Event) error
 	Quarantine(ctx context.Context, body []byte, why string) error
 }
 
-// App is what a Meta app shares with us.
+// App has the secrets of a Meta app.
 type App struct {
-	Secrets     []string // app secrets that may sign, the current one first; a second one while rotating
-	VerifyToken string   // proves a handshake; empty: no handshake is answered
+	Secrets     []string // app secrets that may sign, the current one first; the previous one during a rotation
+	VerifyToken string   // the token of the handshake; empty: handshakes are refused
 }
 
-// Options say whose webhooks are taken.
+// Options configure a handler.
 type Options struct {
-	Apps  func(name string) (App, bool)    // the app of a path; asked at every request, so it may change
-	Track func() (done func(refused bool)) // called when a delivery that may be Meta's arrives, and done when it is answered: whether its repeat is needed; nil: nobody asks
-	// ClockOffset is how far the store's clock is ahead of this machine's; nil: not at all.
+	Apps func(name string) (App, bool) // returns the app of a path; called for each request, so apps may change
+	// Track is called when a delivery arrives that may be from Meta, and done when it is answered: refused means
+	// that nothing of it was stored, so Meta must retry it. May be nil.
+	Track func() (done func(refused bool))
+	// ClockOffset returns how far the clock of Redis is ahead of the clock of this machine; nil: not at all.
 	ClockOffset func() time.Duration
 	Registerer  prometheus.Registerer // nil: the metrics are not registered
 	Log         *slog.Logger          // nil: no logs
@@ -61,11 +63,11 @@ type server struct {
 	track   func() (done func(refused bool))
 	log     *slog.Logger
 	metrics metrics
-	crowd   crowd
-	told    atomic.Int64 // when a webhook without a valid signature was last in the log, Unix seconds
+	budget  budget
+	logged  atomic.Int64 // Unix seconds of the last log line about a webhook without a valid signature
 }
 
-// overview is the answer of GET /. The world can read it.
+// overview is the answer to GET /. Anyone can read it.
 const overview = `The webhook port of Sluice. Meta's webhooks for WhatsApp come here.
 
   GET  /webhooks/whatsapp/{app}  Meta's check of the verify token
@@ -75,7 +77,7 @@ const overview = `The webhook port of Sluice. Meta's webhooks for WhatsApp come 
 The API has a port of its own. It is described at /docs and /openapi.json there.
 `
 
-// NewHandler serves GET / and GET and POST of /webhooks/whatsapp/{app}.
+// NewHandler serves GET /, and GET and POST of /webhooks/whatsapp/{app}.
 func NewHandler(s stream, o Options) http.Handler {
 	log := o.Log
 	if log == nil {
@@ -101,7 +103,7 @@ func NewHandler(s stream, o Options) http.Handler {
 
 var nosniff = []string{"nosniff"}
 
-// answer finds the app of a request, and counts what became of the request.
+// answer finds the app of a request, answers with the status of its result, and counts the result.
 func (s *server) answer(f func(http.ResponseWriter, *http.Request, App) result) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["X-Content-Type-Options"] = nosniff
@@ -116,10 +118,10 @@ func (s *server) answer(f func(http.ResponseWriter, *http.Request, App) result) 
 	}
 }
 
-// challenges are what we are ready to echo; Meta's are digits.
+// challenges are the challenges that handshake echoes. Meta's are digits.
 var challenges = regexp.MustCompile(`^[A-Za-z0-9_-]{1,256}$`)
 
-// handshake proves to Meta that the address is ours, see
+// handshake answers Meta's check of the verify token, see
 // https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/create-webhook-endpoint
 func (s *server) handshake(w http.ResponseWriter, r *http.Request, app App) result {
 	q := r.URL.Query()
@@ -136,16 +138,16 @@ func (s *server) handshake(w http.ResponseWriter, r *http.Request, app App) resu
 	return handshakeDone
 }
 
-// same compares in a time that tells neither where the two differ nor their lengths.
+// same compares two strings in a time that does not depend on their contents or lengths.
 func same(a, b string) bool {
 	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
 }
 
-// bodies are buffers for bodies. Nothing keeps parts of a body once it is answered.
+// bodies pools buffers for bodies. No code keeps parts of a body after the answer.
 var bodies = sync.Pool{New: func() any { return &bytes.Buffer{} }}
 
-// receive takes one notification. Nothing of the body is looked at before its signature.
+// receive receives one notification. It verifies the signature before it parses the body.
 func (s *server) receive(w http.ResponseWriter, r *http.Request, app App) (got result) {
 	began := time.Now()
 	signature := r.Header.Values(cloudapi.SignatureHeader)
@@ -153,9 +155,9 @@ func (s *server) receive(w http.ResponseWriter, r *http.Request, app App) (got r
 		return s.unsigned(r)
 	}
 	done := s.track()
-	defer func() { done(got.repeated()) }()
-	b := &stranger{Reader: http.MaxBytesReader(w, r.Body, maxBody), crowd: &s.crowd}
-	defer b.forget()
+	defer func() { done(got.refused()) }()
+	b := &countedBody{Reader: http.MaxBytesReader(w, r.Body, maxBody), budget: &s.budget}
+	defer b.release()
 	buffer := bodies.Get().(*bytes.Buffer)
 	defer func() {
 		if buffer.Cap() <= smallBody {
@@ -166,7 +168,7 @@ func (s *server) receive(w http.ResponseWriter, r *http.Request, app App) (got r
 	_, err := buffer.ReadFrom(b)
 	body := buffer.Bytes()
 	if err != nil {
-		if errors.Is(err, errCrowded) {
+		if errors.Is(err, errOverloaded) {
 			return overloaded
 		}
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -182,15 +184,15 @@ func (s *server) receive(w http.ResponseWriter, r *http.Request, app App) (got r
 		return s.unsigned(r)
 	}
 	s.metrics.signedWith(which)
-	got = s.keep(r, body)
+	got = s.store(r, body)
 	if got.status() == http.StatusOK {
 		s.metrics.ack.Observe(time.Since(began).Seconds())
 	}
 	return got
 }
 
-// keep makes a genuine notification durable.
-func (s *server) keep(r *http.Request, body []byte) result {
+// store stores a signed notification durably.
+func (s *server) store(r *http.Request, body []byte) result {
 	ctx, cancel := context.WithTimeoutCause(r.Context(), appendTimeout, errors.New("redis took too long"))
 	defer cancel()
 	events, err := cloudapi.Events(body, time.Now().Add(s.offset()))
@@ -199,7 +201,7 @@ func (s *server) keep(r *http.Request, body []byte) result {
 	case errors.Is(err, cloudapi.ErrOtherObject):
 		return otherObject
 	case err != nil:
-		// Anything but 200 would make Meta repeat it for days.
+		// After any status other than 200, Meta would retry it for days.
 		got, err = quarantined, s.stream.Quarantine(ctx, body, err.Error())
 	default:
 		err = s.stream.Append(ctx, events)
@@ -212,12 +214,12 @@ func (s *server) keep(r *http.Request, body []byte) result {
 	return got
 }
 
-// unsigned counts what Meta did not sign. Anybody can send that, so the log has one line of it a
-// minute at most.
+// unsigned counts a request without a valid signature. Anyone can send such requests, so it logs at most one
+// line per minute.
 func (s *server) unsigned(r *http.Request) result {
 	s.metrics.badSignatures.Inc()
-	now, last := time.Now().Unix(), s.told.Load()
-	if now >= last+60 && s.told.CompareAndSwap(last, now) {
+	now, last := time.Now().Unix(), s.logged.Load()
+	if now >= last+60 && s.logged.CompareAndSwap(last, now) {
 		s.log.Warn("webhook signature check failed; further failures of this minute are only counted", slog.String("app", r.PathValue("app")))
 	}
 	return badSignature

@@ -42,34 +42,30 @@ var retired = []struct{ pattern, instead, example string }{
 	{`(take|takes|taking|taken|took) up`, "reclaim", "its tasks are taken up"},
 }
 
-// allowed are phrases with one of these words that are right. `doubts` is the name of a list in Redis.
-var allowed = []string{"read receipts", "read receipt", "in-doubt", "in doubt", "`doubts`"}
+// allowed are phrases with one of these words that are right. `doubts` is the name of a list in Redis, and `receipt`
+// is a member of events of version 1.
+var allowed = []string{"read receipts", "read receipt", "in-doubt", "in doubt", "`doubts`", "`receipt`"}
 
-// stored are Go strings with names that are stored in Redis. They do not change.
-var stored = []string{"doubts", `json:"receipt"`}
+// stored are names in Redis and in events of version 1. A string of the code that is exactly such a name may have a
+// retired word.
+var stored = []string{"heard", "doubts", `json:"receipt"`}
 
 // pending are the files and the packages with texts that are not rewritten yet. One without a
 // retired word fails the test: take it out of this list.
 var pending = []string{
 	"Makefile",
 	"docs/architecture.md",
-	"docs/events.md",
 	"docs/performance.md",
 	"docs/reliability.md",
 	"internal/app",
 	"internal/audit",
 	"internal/bench",
 	"internal/chaos",
-	"internal/cloudapi",
 	"internal/config",
 	"internal/console",
 	"internal/demo",
-	"internal/events",
 	"internal/holdpolicy",
-	"internal/httpapi",
-	"internal/intake",
 	"internal/pacing",
 	"internal/queue",
 	"internal/reconcile",
-	"internal/webhook",
 }

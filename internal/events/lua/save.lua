@@ -1,4 +1,4 @@
--- Sets strings, on a full Redis too.
+-- Sets strings. It works on a full Redis too.
 -- KEYS: names. ARGV: values.
 
 for i, key in ipairs(KEYS) do redis.call('SET', key, ARGV[i]) end

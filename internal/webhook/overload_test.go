@@ -15,7 +15,7 @@ import (
 	"sluice/internal/poll"
 )
 
-// begin sends the header of a notification of 4 MiB, and so much of its body.
+// begin sends the header of a notification of 4 MiB, and the first bytes of its body.
 func (s *site) begin(t *testing.T, signature string, body int) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", strings.TrimPrefix(s.url[:strings.Index(s.url, "/webhooks")], "http://"))
@@ -31,7 +31,7 @@ func (s *site) begin(t *testing.T, signature string, body int) net.Conn {
 	return c
 }
 
-// What cannot be signed is answered before any of its body came.
+// A request without a well-formed signature header is refused before its body arrives.
 func TestRefusedBeforeTheBody(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -47,32 +47,32 @@ func TestRefusedBeforeTheBody(t *testing.T) {
 	}
 }
 
-// Strangers with large bodies take so much of the memory and no more, and keep out nobody whose
-// body is small. When they are gone all is as before.
-func TestStrangersTakeNoMoreThanTheirShare(t *testing.T) {
+// TestLargeBodiesAreLimited: large bodies without a valid signature use a limited amount of memory. Small
+// bodies are accepted meanwhile, and large ones when the memory is free again.
+func TestLargeBodiesAreLimited(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	var conns []net.Conn
-	for range 17 { // of a MiB each, beside their small first part
+	for range 17 { // each counts 1 MiB: its first 16 KiB do not count
 		conns = append(conns, s.begin(t, "X-Hub-Signature-256: sha256="+strings.Repeat("0", 64)+"\r\n", 1<<20+16<<10))
 	}
-	poll.Until(t, "one is refused", func() bool { return s.count(t, "sluice_webhook_requests_total", "overloaded") > 0 })
+	poll.Until(t, "a body is refused", func() bool { return s.count(t, "sluice_webhook_requests_total", "overloaded") > 0 })
 	s.mu.Lock()
 	if !slices.Contains(s.tracked, "refused") {
-		t.Errorf("tracked %q: one for which there was no room may be Meta's", s.tracked)
+		t.Errorf("tracked %q: a body refused for lack of memory may be Meta's", s.tracked)
 	}
 	s.mu.Unlock()
 	small := notification(sent(1))
 	large := slices.Concat(small, bytes.Repeat([]byte(" "), 3<<20))
 	post := func(body []byte) int { return s.post(t, "shop", body, cloudapi.Sign(current, body)).StatusCode }
 	if got := post(small); got != http.StatusOK {
-		t.Errorf("a small one of Meta's: %d", got)
+		t.Errorf("a small body of Meta's: %d", got)
 	}
 	if got := post(large); got != http.StatusServiceUnavailable {
-		t.Errorf("a large one: %d", got)
+		t.Errorf("a large body: %d", got)
 	}
 	for _, c := range conns {
 		c.Close()
 	}
-	poll.Until(t, "what was taken is given back", func() bool { return post(large) == http.StatusOK })
+	poll.Until(t, "the memory is free again", func() bool { return post(large) == http.StatusOK })
 }

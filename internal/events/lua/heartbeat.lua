@@ -1,9 +1,9 @@
--- Writes the heartbeat of a webhook program and notes gaps: times in which Meta's deliveries may have
+-- Writes the heartbeat of a webhook program and records gaps: times in which deliveries of Meta may have
 -- been refused or missed.
--- KEYS: webhooks (hash: program -> its last heartbeat and up to when it has refused nothing; gap -> the
--- end of the latest gap). Times are Unix milliseconds of this node's clock.
--- ARGV: program, silence in ms that means a gap, up to when the program has refused nothing, ms since it
--- last refused a delivery (empty: never), 1 when it ends.
+-- KEYS: webhooks (hash: program -> its last heartbeat, and the time up to which it has refused nothing;
+-- gap -> the end of the latest gap). Times are Unix milliseconds of the clock of this node.
+-- ARGV: program, ms without a heartbeat that count as a gap, time up to which the program has refused
+-- nothing, ms since it last refused a delivery (empty: never), 1 when the program ends.
 -- Returns {now, end of the latest gap or 0}.
 
 local t = redis.call('TIME')
@@ -14,14 +14,14 @@ for i = 1, #beats, 2 do
   local name, at = beats[i], tonumber(string.match(beats[i + 1], '^%d+'))
   if name == 'gap' then
     gap = math.max(gap, at)
-  elseif math.abs(now - at) > tonumber(ARGV[2]) then -- it died, or stood still
+  elseif math.abs(now - at) > tonumber(ARGV[2]) then -- it died or was suspended
     gap = now
     redis.call('HDEL', KEYS[1], name)
   else
     alive = true
   end
 end
-if not alive then gap = now end -- until this moment no program was there
+if not alive then gap = now end -- until now no program ran
 if ARGV[4] ~= '' then gap = math.max(gap, now - ARGV[4]) end
 if gap > 0 then redis.call('HSET', KEYS[1], 'gap', string.format('%.0f', gap)) end
 if ARGV[5] == '1' then

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// Refusal is an answer of the Graph API with an error in it.
+// Refusal is an error answer of the Graph API.
 type Refusal struct {
 	Status  int // of HTTP
-	Code    int // NoCode: none that could be read
+	Code    int // NoCode: there is none, or it cannot be read
 	Subcode int
 }
 
@@ -26,13 +26,13 @@ func (r *Refusal) Error() string {
 	return fmt.Sprintf("HTTP %d, code %d", r.Status, r.Code)
 }
 
-// get reads what a path tells into a value. Its error is a Refusal when there was an answer.
+// get reads the answer to a GET of a path into a value. Its error is a Refusal if there was an answer.
 func (c *Client) get(ctx context.Context, token, path string, into any) error {
 	_, err := c.getAt(ctx, token, path, into)
 	return err
 }
 
-// getAt also returns what the answer's clock showed; zero: it did not tell.
+// getAt also returns the date of the answer; zero: it has none.
 func (c *Client) getAt(ctx context.Context, token, path string, into any) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -63,20 +63,20 @@ func (c *Client) getAt(ctx context.Context, token, path string, into any) (time.
 	return at, nil
 }
 
-// Clock asks Meta for its time, to the second. An error means that Meta does not answer.
+// Clock returns Meta's time, to the second. An error means that Meta does not answer.
 func (c *Client) Clock(ctx context.Context) (time.Time, error) {
 	var nothing json.RawMessage
 	at, err := c.getAt(ctx, "", "", &nothing)
 	if _, answered := errors.AsType[*Refusal](err); answered {
-		err = nil // without a token there is nothing to be had but an answer
+		err = nil // without a token every answer is an error
 	}
 	if err == nil && at.IsZero() {
-		err = errors.New("graph: its answer has no date")
+		err = errors.New("graph: the answer has no date")
 	}
 	return at, err
 }
 
-// Number is what Meta says of a phone number. The texts are Meta's, and it may add new ones.
+// Number is Meta's description of a phone number. The values are Meta's, and Meta may add new ones.
 // https://developers.facebook.com/docs/graph-api/reference/whats-app-business-account-to-number-current-status
 type Number struct {
 	Status     string `json:"status"`         // "CONNECTED"
@@ -102,8 +102,8 @@ type Number struct {
 	} `json:"health_status"`
 }
 
-// Account is the id of the WhatsApp Business Account that the number belongs to; empty when it
-// is unknown. Meta names it in the health of the number.
+// Account returns the id of the WhatsApp Business Account of the number, from the health status. It is empty if it
+// is unknown.
 // https://developers.facebook.com/documentation/business-messaging/whatsapp/support/health-status
 func (n Number) Account() string {
 	for _, e := range n.Health.Entities {
@@ -114,7 +114,7 @@ func (n Number) Account() string {
 	return ""
 }
 
-// Number asks Meta about a phone number.
+// Number returns Meta's description of a phone number.
 func (c *Client) Number(ctx context.Context, number string) (Number, error) {
 	var n Number
 	token, err := c.tokenOf(number)
@@ -124,7 +124,7 @@ func (c *Client) Number(ctx context.Context, number string) (Number, error) {
 	return n, err
 }
 
-// Subscribed asks which apps an account reports to, by the token of a number.
+// Subscribed returns the ids of the apps that are subscribed to an account. It uses the token of a number.
 // https://developers.facebook.com/docs/graph-api/reference/whats-app-business-account/subscribed_apps
 func (c *Client) Subscribed(ctx context.Context, number, account string) (apps []string, err error) {
 	token, err := c.tokenOf(number)
@@ -145,14 +145,14 @@ func (c *Client) Subscribed(ctx context.Context, number, account string) (apps [
 	return apps, err
 }
 
-// Subscription is where an app gets its webhooks about WhatsApp, and which.
+// Subscription is the webhook subscription of an app to WhatsApp.
 type Subscription struct {
-	Callback string // empty: it gets none
+	Callback string // the URL; empty: there is no subscription
 	Fields   []string
 }
 
-// Subscription asks for an app's, by the app's secret; a Refusal says that the secret is not
-// the app's. https://developers.facebook.com/docs/graph-api/reference/app/subscriptions
+// Subscription returns the webhook subscription of an app. It uses the app secret. A Refusal means that the secret is
+// wrong. https://developers.facebook.com/docs/graph-api/reference/app/subscriptions
 func (c *Client) Subscription(ctx context.Context, app, secret string) (Subscription, error) {
 	var a struct {
 		Data []struct {
@@ -177,10 +177,10 @@ func (c *Client) Subscription(ctx context.Context, app, secret string) (Subscrip
 	return s, err
 }
 
-// Handshake plays Meta before it sends webhooks to a URL: it reports whether the verify token
-// was accepted, and the HTTP status.
+// Handshake calls a webhook URL as Meta does before it sends webhooks. It reports whether the verify token was
+// accepted, and the HTTP status.
 // https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/create-webhook-endpoint
-func (c *Client) Handshake(ctx context.Context, to, verifyToken, challenge string) (taken bool, status int, err error) {
+func (c *Client) Handshake(ctx context.Context, to, verifyToken, challenge string) (accepted bool, status int, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, to, nil)
 	if err != nil {
 		return false, 0, errors.New("webhook URL cannot be used")
@@ -190,11 +190,11 @@ func (c *Client) Handshake(ctx context.Context, to, verifyToken, challenge strin
 	q.Set("hub.verify_token", verifyToken)
 	q.Set("hub.challenge", challenge)
 	req.URL.RawQuery = q.Encode()
-	echo, status, err := c.play(req)
+	echo, status, err := c.call(req)
 	return status == http.StatusOK && echo == challenge, status, err
 }
 
-// Notify plays Meta with a webhook, and returns the HTTP status that it is answered with.
+// Notify sends a webhook as Meta does, and returns the HTTP status of the answer.
 func (c *Client) Notify(ctx context.Context, to, signature string, body string) (status int, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, strings.NewReader(body))
 	if err != nil {
@@ -202,12 +202,12 @@ func (c *Client) Notify(ctx context.Context, to, signature string, body string) 
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set(SignatureHeader, signature)
-	_, status, err = c.play(req)
+	_, status, err = c.call(req)
 	return status, err
 }
 
-// play makes a call to a webhook. It follows no redirect, as Meta does not.
-func (c *Client) play(req *http.Request) (answer string, status int, err error) {
+// call makes a call to a webhook. It does not follow redirects, like Meta.
+func (c *Client) call(req *http.Request) (answer string, status int, err error) {
 	ctx, cancel := context.WithTimeout(req.Context(), c.timeout)
 	defer cancel()
 	resp, err := c.transport.RoundTrip(req.WithContext(ctx))

@@ -1,5 +1,6 @@
--- Notes when Meta was last heard, and never goes back. A clock ahead of ours counts as now.
--- KEYS: heard. ARGV: field and Unix milliseconds, for each.
+-- Stores when the last webhooks were received. A stored time never decreases. A time ahead of Redis's clock
+-- counts as now.
+-- KEYS: heard. ARGV: pairs of a field and Unix milliseconds.
 
 local t = redis.call('TIME')
 local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)

@@ -15,8 +15,8 @@ import (
 	"sluice/internal/message"
 )
 
-// answering returns a client of a server that gives one answer to one request, with an access
-// token or whatever else must stand in the header.
+// answering returns a client of a server that answers one request. The request must have the value authorization
+// in its header.
 func answering(t *testing.T, uri, auth string, status int, answer string) *cloudapi.Client {
 	t.Helper()
 	c, _ := setup(t, func(w http.ResponseWriter, r *http.Request) {
@@ -29,14 +29,14 @@ func answering(t *testing.T, uri, auth string, status int, answer string) *cloud
 	return c
 }
 
-// questions are what a client can ask of Meta, with an answer and what it tells.
+// questions are the queries of a Client, each with an answer and the expected result.
 var questions = map[string]struct {
 	ask    func(ctx context.Context, c *cloudapi.Client) (any, error)
 	uri    string
 	auth   string
 	answer string
 	want   string // in %+v
-	none   string // what an answer without anything in it tells
+	none   string // the result of an empty answer
 }{
 	"number": {
 		func(ctx context.Context, c *cloudapi.Client) (any, error) { return c.Number(ctx, "100") },
@@ -71,8 +71,7 @@ var questions = map[string]struct {
 	},
 }
 
-// What Meta says is told; what it refuses, and what cannot be read, is an error that says no
-// more than status and code.
+// A query returns what Meta says. A refusal or an unreadable answer is an error with the status and the code only.
 func TestLook(t *testing.T) {
 	t.Parallel()
 	for name, q := range questions {
@@ -80,7 +79,7 @@ func TestLook(t *testing.T) {
 			name, answer string
 			status       int
 			want         string
-			refusal      cloudapi.Refusal // zero: it is no error
+			refusal      cloudapi.Refusal // zero: no error
 		}{
 			{"answer", q.answer, 200, q.want, cloudapi.Refusal{}},
 			{"nothing", `{}`, 200, q.none, cloudapi.Refusal{}},
@@ -109,7 +108,7 @@ func TestLook(t *testing.T) {
 				}
 			})
 		}
-		t.Run(name+": nobody", func(t *testing.T) {
+		t.Run(name+": no server", func(t *testing.T) {
 			t.Parallel()
 			c, _ := setup(t, func(w http.ResponseWriter, _ *http.Request) { hijack(t, w, "canary\r\n\r\n", false) })
 			_, err := q.ask(t.Context(), c)
@@ -134,7 +133,7 @@ func TestAccountOfANumber(t *testing.T) {
 	}
 }
 
-// A subscription that is switched off is none.
+// An inactive subscription does not count.
 func TestSubscriptionSwitchedOff(t *testing.T) {
 	t.Parallel()
 	q := questions["subscription"]
@@ -144,7 +143,7 @@ func TestSubscriptionSwitchedOff(t *testing.T) {
 	}
 }
 
-// Without a token, or for what is no number, Meta is not asked.
+// Without a token or a valid phone number id, the client makes no call.
 func TestLookWithoutToken(t *testing.T) {
 	t.Parallel()
 	gone := errors.New("gone")
@@ -161,11 +160,11 @@ func TestLookWithoutToken(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if err := ask("../100"); err == nil || errors.Is(err, gone) {
-			t.Errorf("%s of no number: %v", name, err)
+			t.Errorf("%s without a number: %v", name, err)
 		}
 	}
 	if n := asked.Load(); n > 0 {
-		t.Errorf("Meta was asked %d times", n)
+		t.Errorf("%d calls to Meta", n)
 	}
 }
 
@@ -198,12 +197,12 @@ func TestClock(t *testing.T) {
 	}
 	c, _ := setup(t, func(w http.ResponseWriter, _ *http.Request) { hijack(t, w, "", false) })
 	if _, err := c.Clock(t.Context()); err == nil {
-		t.Error("nobody answers: no error")
+		t.Error("without a server: no error")
 	}
 }
 
-// A webhook is played to as Meta does it: verify token and challenge in the query, the
-// signature in the header; no redirect is followed, and no error quotes either.
+// A webhook is called as Meta does it: with the verify token and the challenge in the query, or the signature in the
+// header. Redirects are not followed, and no error has these values.
 func TestPlayMeta(t *testing.T) {
 	t.Parallel()
 	const elsewhere = "https://example.com/"
@@ -212,14 +211,14 @@ func TestPlayMeta(t *testing.T) {
 		taken  bool
 		status int // 0: an error
 	}{
-		"taken":         {func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Query().Get("hub.challenge")) }, true, 200},
-		"not echoed":    {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") }, false, 200},
-		"refused":       {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, false, 403},
-		"redirected":    {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere, http.StatusFound) }, false, 302},
-		"cut":           {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Length", "9") }, false, 0},
-		"nobody's HTTP": {func(w http.ResponseWriter, _ *http.Request) { hijack(t, w, "canary\r\n\r\n", false) }, false, 0},
+		"taken":      {func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Query().Get("hub.challenge")) }, true, 200},
+		"not echoed": {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") }, false, 200},
+		"refused":    {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, false, 403},
+		"redirected": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere, http.StatusFound) }, false, 302},
+		"cut":        {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Length", "9") }, false, 0},
+		"not HTTP":   {func(w http.ResponseWriter, _ *http.Request) { hijack(t, w, "canary\r\n\r\n", false) }, false, 0},
 	} {
-		c, url := playing(t, tt.answer)
+		c, url := calling(t, tt.answer)
 		taken, status, err := c.Handshake(t.Context(), url+"/hook?a=b", "canary-word", "1158201444")
 		if taken != tt.taken || status != tt.status || (err != nil) != (tt.status == 0) || err != nil && strings.Contains(err.Error(), "canary") {
 			t.Errorf("handshake, %s: %t %d %v", name, taken, status, err)
@@ -229,16 +228,16 @@ func TestPlayMeta(t *testing.T) {
 			t.Errorf("notification, %s: %d %v", name, status, err)
 		}
 		if _, _, err := c.Handshake(t.Context(), "://", "", ""); err == nil {
-			t.Error("a handshake with no URL: no error")
+			t.Error("a handshake without a URL: no error")
 		}
 		if _, err := c.Notify(t.Context(), "://", "", ""); err == nil {
-			t.Error("a notification to no URL: no error")
+			t.Error("a notification without a URL: no error")
 		}
 	}
 }
 
-// playing returns a client, and the base URL of a webhook that is played to.
-func playing(t *testing.T, answer http.HandlerFunc) (*cloudapi.Client, string) {
+// calling returns a client, and the base URL of a webhook that it calls.
+func calling(t *testing.T, answer http.HandlerFunc) (*cloudapi.Client, string) {
 	t.Helper()
 	var url string
 	c, _ := setup(t, func(w http.ResponseWriter, r *http.Request) {

@@ -1,5 +1,5 @@
--- Says that a reader lives, and forgets those that were silent for too long.
--- KEYS: readers. ARGV: reader, ms until it counts as gone (0: it leaves).
+-- Writes the heartbeat of a reader, and removes readers without one.
+-- KEYS: readers. ARGV: reader, ms until it counts as dead (0: it ends).
 -- Returns the living readers.
 
 local t = redis.call('TIME')
