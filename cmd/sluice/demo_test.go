@@ -7,13 +7,13 @@ import (
 	"sluice/internal/redistest"
 )
 
-// `sluice demo` reads neither .env nor the environment of the programs: with the settings of the trial beside it, whether
+// `sluice demo` reads neither .env nor the environment of the programs: with the settings of the trial in its directory, whether
 // their Redis is stopped or in use, it runs one of its own.
 func TestTheDemoReadsNoSettings(t *testing.T) {
 	t.Chdir(t.TempDir())
 	used := redistest.Start(t)
 	c := used.Client()
-	if err := c.Set(t.Context(), "somebody's", "value", 0).Err(); err != nil {
+	if err := c.Set(t.Context(), "a key", "value", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	for name, url := range map[string]string{"stopped": "redis://127.0.0.1:1", "used": used.URL()} {

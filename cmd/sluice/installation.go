@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"sluice/internal/config"
+	"sluice/internal/holds"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/queue"
@@ -17,7 +19,7 @@ type installation struct {
 	db      *store.DB
 	records *ledger.Ledger
 	rates   *queue.Paces
-	holds   *queue.Holds
+	holds   *holds.Store
 }
 
 // open reads the configuration (file may be empty) and connects. The caller closes db.
@@ -42,7 +44,7 @@ func open(ctx context.Context, file string, env getenv) (*installation, error) {
 		Common: c, db: db,
 		records: ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards)}),
 		rates:   queue.NewPaces(db, message.Shards(c.Shards), func(number string) int { return rates[number] }),
-		holds:   queue.NewHolds(db, message.Shards(c.Shards)),
+		holds:   holds.New(db, message.Shards(c.Shards), slog.New(slog.DiscardHandler)),
 	}
 	if err := in.records.CheckShards(ctx); err != nil {
 		db.Close()
@@ -78,6 +80,6 @@ func (in *installation) read(ctx context.Context) (snapshot, error) {
 	if now.holds, err = in.holds.List(ctx); err != nil {
 		return now, err
 	}
-	_, now.held, err = in.holds.CountHeld(ctx, now.holds)
+	_, now.held, err = in.rates.CountHeld(ctx, now.holds)
 	return now, err
 }

@@ -37,7 +37,7 @@ type cli struct {
 	Replay         replayCmd         `cmd:"" help:"Send dead letters again. Without --confirm it only counts them."`
 	Resend         resendCmd         `cmd:"" help:"Send messages again that ended undelivered: failed, rejected, expired or dead. Without --confirm it only counts them."`
 	Audit          auditCmd          `cmd:"" help:"List the audit log: who ordered what, when and why."`
-	Doctor         doctorCmd         `cmd:"" help:"Check the whole installation. Print what is wrong and how to fix it."`
+	Doctor         doctorCmd         `cmd:"" help:"Check the whole installation. Print what is wrong and how to fix it. Exit code 1: a check failed."`
 	Migrate        migrateCmd        `cmd:"" help:"Convert the data in Redis that an older version wrote. All programs must be stopped. See docs/upgrade.md."`
 	Simulate       simulateCmd       `cmd:"" help:"Run the simulator of Meta's Cloud API."`
 	Bench          benchCmd          `cmd:"" help:"Measure rate, latency, throughput and memory under load, and compare with baselines."`

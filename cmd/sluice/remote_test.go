@@ -54,8 +54,8 @@ func TestOrders(t *testing.T) {
 			[]string{"template a/en of number " + number},
 		},
 		"release": {
-			[]string{"release", "--tag", "spring", "--reason", "mended", "--actor", "anna"},
-			`POST /v1/holds/release {"actor":"anna","all":false,"reason":"mended","tag":"spring"}`, `{"released":false}`,
+			[]string{"release", "--tag", "spring", "--reason", "corrected", "--actor", "anna"},
+			`POST /v1/holds/release {"actor":"anna","all":false,"reason":"corrected","tag":"spring"}`, `{"released":false}`,
 			[]string{"There was no such hold."},
 		},
 		"in-doubt": {

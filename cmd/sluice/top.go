@@ -13,6 +13,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"sluice/internal/holds"
 	"sluice/internal/message"
 	"sluice/internal/queue"
 )
@@ -24,6 +25,16 @@ type topCmd struct {
 	Config   string        `env:"SLUICE_CONFIG" help:"Configuration file, for Redis and the numbers." placeholder:"FILE"`
 }
 
+// Help explains the columns.
+func (topCmd) Help() string {
+	return "RATE/LIMIT: the effective rate and the rate limit, in messages per second. REFUSED AT: the rate at which Meta last refused a message as too fast. " +
+		"PAUSE: how long the number still pauses because of that. HOLD: all, or how many templates and tags are held. HELD: the messages that holds keep from being sent. " +
+		"DONE/S: tasks per second that ended since the last update. ACTIVE: tasks that workers have fetched. " +
+		"A column for each class: the messages that wait, and how long the oldest has waited. LATER: scheduled messages, retries, and messages that wait for their recipient. " +
+		"ETA: how long until the waiting messages are sent; held: not before the hold on the number ends."
+}
+
+// Run shows the table once, or live on a terminal.
 func (t topCmd) Run(ctx context.Context, env getenv) error {
 	return t.run(ctx, env, os.Stdout, terminal(os.Stdout))
 }
@@ -148,7 +159,7 @@ func (s snapshot) table(before snapshot, limit int) string {
 // eta returns how long until the waiting messages of a number are sent. A number that is held sends nothing
 // until its hold ends, and the end of a hold is not certain.
 func (s snapshot) eta(p queue.Pace) string {
-	if queue.HoldsAll(s.holds, p.Number) {
+	if holds.KeepAll(s.holds, p.Number) {
 		return "held"
 	}
 	return span(p.Empty())
@@ -157,7 +168,7 @@ func (s snapshot) eta(p queue.Pace) string {
 // waiting returns how many messages of a number wait for a slot or for the end of a hold.
 func (s snapshot) waiting(p queue.Pace) int {
 	n := sum(p, func(w queue.Waiting) int { return w.Pending })
-	if queue.HoldsAll(s.holds, p.Number) {
+	if holds.KeepAll(s.holds, p.Number) {
 		return max(n, s.held[p.Number]) // which counts those that are pending too
 	}
 	return n + s.held[p.Number]
@@ -165,7 +176,7 @@ func (s snapshot) waiting(p queue.Pace) int {
 
 // holdsOn says what of a number is held: all of it, or how many templates and tags.
 func (s snapshot) holdsOn(number string) string {
-	if queue.HoldsAll(s.holds, number) {
+	if holds.KeepAll(s.holds, number) {
 		return "all"
 	}
 	templates, tags := 0, 0

@@ -296,7 +296,18 @@ func explain(code int) (title, advice string) {
 }
 
 // workerName names this process among all that ever ran.
-func workerName() string {
+func workerName() string { return hostName() + "-" + rand.Text()[:8] }
+
+// webhookName names a webhook program by its host and listener, as events.NewLiveness asks for. A port that the
+// system chooses names no place.
+func webhookName(listen string) string {
+	if strings.HasSuffix(listen, ":0") {
+		return workerName()
+	}
+	return hostName() + "-" + listen + "/" + rand.Text()[:8]
+}
+
+func hostName() string {
 	host, _ := os.Hostname()
-	return strings.ReplaceAll(host, "/", "-") + "-" + rand.Text()[:8]
+	return strings.ReplaceAll(host, "/", "-")
 }

@@ -11,6 +11,7 @@ import (
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
 	"sluice/internal/console"
+	"sluice/internal/holds"
 	"sluice/internal/httpapi"
 	"sluice/internal/intake"
 	"sluice/internal/message"
@@ -36,7 +37,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return nil, err
 	}
 	book := newLedger(p.db, c.Common)
-	tasks, holds := queue.NewClient(p.db, message.Shards(c.Shards)), queue.NewHolds(p.db, message.Shards(c.Shards))
+	tasks, holds := queue.NewClient(p.db, message.Shards(c.Shards)), holds.New(p.db, message.Shards(c.Shards), log)
 	paces := queue.NewPaces(p.db, message.Shards(c.Shards), ratesOf(c.Numbers).configured)
 	graph, err := cloudapi.NewForwarder(cloudapi.Options{BaseURL: c.Graph.BaseURL, Token: cmp.Or(c.Tokens, config.FixedTokens(nil)).Token, Registerer: p.registry})
 	if err != nil {
@@ -77,7 +78,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return p, err
 	}
 	operators := console.New(console.Options{
-		Holds: holds, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.db, message.Shards(c.Shards)), Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
+		Holds: heldMessages{holds, paces}, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.db, message.Shards(c.Shards)), Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
 		Log: log, Registerer: p.registry,
 	})
 	return p, p.serve(c.Console, operators.Handler(), &p.consoleAddr, nil)
@@ -98,4 +99,10 @@ func apiKeys(keys []config.APIKey) httpapi.Keys {
 		out[i] = httpapi.Key{Name: k.Name, Hash: hex.EncodeToString(k.SHA256[:]), Scopes: k.Scopes, Numbers: k.Numbers, Revoked: k.Revoked, Expires: k.Expires}
 	}
 	return out
+}
+
+// heldMessages are the holds, and how many messages each keeps.
+type heldMessages struct {
+	*holds.Store
+	*queue.Paces
 }

@@ -32,7 +32,7 @@ func NewWebhook(ctx context.Context, c config.Webhook, log *slog.Logger) (*Progr
 		apps[a.Name] = a
 	}
 	stream := events.New(p.db, message.Shards(c.Shards), events.Options{Registerer: p.registry, Log: log})
-	live := stream.NewLiveness(workerName())
+	live := stream.NewLiveness(webhookName(c.Listen))
 	h := webhook.NewHandler(stream, webhook.Options{
 		Apps: func(name string) (webhook.App, bool) {
 			a, ok := apps[name]

@@ -14,6 +14,7 @@ import (
 	"sluice/internal/events"
 	"sluice/internal/gauges"
 	"sluice/internal/holdpolicy"
+	"sluice/internal/holds"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/queue"
@@ -61,7 +62,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 			Retention: c.Events.Retention, MaxLen: c.Events.MaxLength, Registerer: p.registry, Log: log,
 		}),
 		paces: queue.NewPaces(p.db, shards, rates.configured),
-		holds: queue.NewHolds(p.db, shards),
+		holds: holds.New(p.db, shards, log),
 		marks: cloudapi.NewMarks(c.Environment, []byte(c.MarkerKey), []byte(c.SecondMarkerKey)),
 		graph: cloudapi.NewClient(cloudapi.Options{
 			BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: c.Tokens.Token, Registerer: p.registry,
@@ -83,7 +84,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	}
 	p.background = append(p.background, w.throughput.Run)
 	p.registry.MustRegister(gauges.Awaiting(w.book))
-	p.registry.MustRegister(gauges.New(gauges.Options{Rates: w.paces.ReadAll, Unknown: w.paces.Unserved, Backlog: w.book.Backlog, Holds: w.holds, Numbers: numberIDs(c.Numbers), Log: log}))
+	p.registry.MustRegister(gauges.New(gauges.Options{Rates: w.paces.ReadAll, Unknown: w.paces.Unserved, Backlog: w.book.Backlog, Holds: heldMessages{w.holds, w.paces}, Numbers: numberIDs(c.Numbers), Log: log}))
 	return p, nil
 }
 
@@ -97,7 +98,7 @@ type worker struct {
 	book   *ledger.Ledger
 	stream *events.Stream
 	paces  *queue.Paces
-	holds  *queue.Holds
+	holds  *holds.Store
 	marks  *cloudapi.Marks
 	graph  *cloudapi.Client
 
@@ -199,7 +200,7 @@ func handler(s *send.Sender, traced *sendtrace.Trace) queue.Handler {
 		case !again.Due:
 			return nil
 		case again.On != "":
-			return queue.Later{Hold: queue.Name(message.Hold{Number: number, Template: again.Template})}
+			return queue.Later{Hold: holds.Name(message.Hold{Number: number, Template: again.Template})}
 		}
 		return queue.Later{In: again.In, Recipient: again.Recipient}
 	}

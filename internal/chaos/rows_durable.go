@@ -2,14 +2,15 @@ package chaos
 
 import (
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"strings"
 	"time"
 
 	"sluice/internal/graphsim"
+	"sluice/internal/holds"
 	"sluice/internal/message"
-	"sluice/internal/queue"
 	"sluice/internal/rig"
 )
 
@@ -62,7 +63,7 @@ func (r *run) restore() {
 	r.must(os.Truncate(r.aof(), kept), "restore Redis")
 	r.tell("restore Redis as it was before the workers came")
 	r.startRedis()
-	holds := queue.NewHolds(r.db, shards)
+	holds := holds.New(r.db, shards, slog.New(slog.DiscardHandler))
 	var held []message.Hold
 	r.until("every number is held without an end", func() bool {
 		all, err := holds.List(r.ctx)
@@ -90,7 +91,7 @@ func (r *run) restore() {
 	})
 	r.tell("release the numbers")
 	for _, h := range held {
-		_, err := holds.Lift(r.ctx, message.Hold{Number: h.Number, By: "operator", Reason: "compared with Meta"})
+		_, err := holds.Release(r.ctx, message.Hold{Number: h.Number, By: "operator", Reason: "compared with Meta"})
 		r.must(err, "release a number")
 	}
 	r.settle()

@@ -1,12 +1,13 @@
 package chaos
 
 import (
+	"log/slog"
 	"net/http"
 	"slices"
 	"time"
 
+	"sluice/internal/holds"
 	"sluice/internal/message"
-	"sluice/internal/queue"
 )
 
 // holdRows are about what Meta refuses for all messages of a number, a template or an app.
@@ -116,6 +117,6 @@ func (r *run) refusals(code string) int {
 
 // holds tells whether there is a hold because of a code.
 func (r *run) holds(code int) bool {
-	all, err := queue.NewHolds(r.db, shards).List(r.ctx)
+	all, err := holds.New(r.db, shards, slog.New(slog.DiscardHandler)).List(r.ctx)
 	return err == nil && slices.ContainsFunc(all, func(h message.Hold) bool { return h.Code == code })
 }

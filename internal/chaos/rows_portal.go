@@ -1,12 +1,13 @@
 package chaos
 
 import (
+	"log/slog"
 	"strings"
 	"time"
 
 	"sluice/internal/graphsim"
+	"sluice/internal/holds"
 	"sluice/internal/message"
-	"sluice/internal/queue"
 )
 
 // portalRows are about what answers in Meta's place, and calls it a success.
@@ -18,7 +19,7 @@ var portalRows = []row{
 			r.order(r.n, r.pace())
 			r.receives(r.n / 4)
 			r.misbehave(graphsim.Faults{Latency: quick.Latency, Portal: 1})
-			holds := queue.NewHolds(r.db, shards)
+			holds := holds.New(r.db, shards, slog.New(slog.DiscardHandler))
 			r.until("both numbers are held, and the holds say who answered", func() bool {
 				all, err := holds.List(r.ctx)
 				said := 0

@@ -25,7 +25,7 @@ type holds interface {
 	// CountHeld returns how many messages each of some holds keeps from being sent.
 	CountHeld(ctx context.Context, holds []message.Hold) (byHold []int, byNumber map[string]int, err error)
 	Set(ctx context.Context, h message.Hold) (message.Hold, error)
-	Lift(ctx context.Context, h message.Hold) (bool, error)
+	Release(ctx context.Context, h message.Hold) (bool, error)
 }
 
 // lists reads the lists of messages that operators decide about.

@@ -52,7 +52,7 @@ func (s *shelf) Set(_ context.Context, h message.Hold) (message.Hold, error) {
 	return h, s.err
 }
 
-func (s *shelf) Lift(_ context.Context, h message.Hold) (bool, error) {
+func (s *shelf) Release(_ context.Context, h message.Hold) (bool, error) {
 	for _, other := range s.held {
 		if other.On() == h.On() {
 			return true, s.err

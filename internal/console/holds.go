@@ -133,7 +133,7 @@ func (c *Console) release(ctx context.Context, w http.ResponseWriter, r *http.Re
 	if refused != nil {
 		return nil, refused
 	}
-	ended, err := c.o.Holds.Lift(ctx, h)
+	ended, err := c.o.Holds.Release(ctx, h)
 	if err != nil {
 		return nil, c.unavailable("release hold", err)
 	}

@@ -28,10 +28,10 @@ import (
 	"sluice/internal/golden"
 	"sluice/internal/graphsim"
 	"sluice/internal/holdpolicy"
+	"sluice/internal/holds"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/poll"
-	"sluice/internal/queue"
 	"sluice/internal/redistest"
 	"sluice/internal/store"
 )
@@ -258,7 +258,7 @@ var setups = []struct {
 	{"No worker runs", func(w *world) { w.sends = false; w.stopWorker() }, []string{"fail workers", "fail reconcilers"}, true},
 	{"A number is held", func(w *world) {
 		w.waiting(2, number)
-		_, err := queue.NewHolds(w.db(), message.DefaultShards).Set(w.t.Context(), message.Hold{
+		_, err := holds.New(w.db(), message.DefaultShards, slog.New(slog.DiscardHandler)).Set(w.t.Context(), message.Hold{
 			Number: number, Code: 190, Reason: "Access token has expired", By: holdpolicy.BySluice, Since: ago(3 * time.Hour),
 		})
 		if err != nil {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -10,19 +11,19 @@ import (
 
 	"sluice/internal/client"
 	"sluice/internal/graphsim"
+	"sluice/internal/holds"
 	"sluice/internal/message"
-	"sluice/internal/queue"
 	"sluice/internal/store"
 )
 
-func (w *world) holds() *queue.Holds {
+func (w *world) holds() *holds.Store {
 	w.t.Helper()
 	db, err := store.Open(w.t.Context(), w.redis.URL())
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { db.Close() })
-	return queue.NewHolds(db, message.DefaultShards)
+	return holds.New(db, message.DefaultShards, slog.New(slog.DiscardHandler))
 }
 
 // A broken token holds its numbers' backlog: a few messages find out, the rest wait. With a
@@ -121,7 +122,7 @@ func TestPausedTemplateSlowsNobody(t *testing.T) {
 	}
 	t.Logf("%d messages behind %d held ones took %s", others, paused, took)
 
-	if ok, err := holds.Lift(t.Context(), hold); !ok || err != nil {
+	if ok, err := holds.Release(t.Context(), hold); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
 	w.settled(held[:50], 20*time.Second, over) // the first ones come first

@@ -23,6 +23,9 @@ const (
 	livenessEvery = time.Second
 	// livenessTimeout is the time without a heartbeat of a webhook program that counts as a gap.
 	livenessTimeout = 3 * time.Second
+	// withdrawn is the time without a heartbeat after which a load balancer sends a webhook program no deliveries
+	// any more. Until then a program that is suspended may take deliveries that it does not answer.
+	withdrawn = time.Minute
 )
 
 //go:embed lua/heartbeat.lua
@@ -51,7 +54,8 @@ type Liveness struct {
 	at      time.Time               // when that answer came
 }
 
-// NewLiveness returns the Liveness of a webhook program. Each program needs a different name.
+// NewLiveness returns the Liveness of a webhook program. Each process needs a different name. In a name
+// "<place>/<process>" the place is the host and the listener: a process with the place of another one replaces it.
 func (s *Stream) NewLiveness(name string) *Liveness {
 	l := &Liveness{db: s.db, heartbeat: s.heartbeat, name: name, log: s.log, open: map[*time.Time]struct{}{}}
 	promauto.With(s.o.Registerer).NewGaugeFunc(prometheus.GaugeOpts{
@@ -103,7 +107,7 @@ func (l *Liveness) report(ctx context.Context, last bool) error {
 	defer cancel()
 	proven, since := l.state(time.Now())
 	reply, err := l.db.Run(ctx, l.heartbeat, []string{webhooksKey()},
-		l.name, livenessTimeout.Milliseconds(), proven, since, flag(last)).Int64Slice()
+		l.name, livenessTimeout.Milliseconds(), proven, since, flag(last), withdrawn.Milliseconds()).Int64Slice()
 	if err != nil {
 		return err
 	}
@@ -128,6 +132,9 @@ func (l *Liveness) state(now time.Time) (proven int64, since string) {
 	}
 	if l.at.IsZero() {
 		return 0, since
+	}
+	if now.Sub(l.at) > livenessTimeout { // suspended meanwhile, perhaps for so long that Redis has no heartbeat of it
+		since = "0"
 	}
 	oldest := l.at // Redis read its clock before this time
 	for began := range l.open {

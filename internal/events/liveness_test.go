@@ -116,8 +116,31 @@ func TestLiveness(t *testing.T) {
 		}
 		died := clock(t, db).Truncate(time.Millisecond)
 		heartbeat(t, one)
-		if c = channel(t, s); c.Programs != 1 || c.Gap.Before(died) {
+		if c = channel(t, s); c.Gap.Before(died) || c.Open.After(died) {
 			t.Errorf("after one died at %s: %+v", died, c)
+		}
+		// A suspended program still gets deliveries until the load balancer leaves it out.
+		silent(t, db, "host-two", 50*time.Second)
+		died = clock(t, db).Truncate(time.Millisecond)
+		heartbeat(t, one)
+		if c = channel(t, s); c.Gap.Before(died) || c.Open.After(died.Add(-time.Second)) {
+			t.Errorf("50 s after its last heartbeat, at %s: %+v", died, c)
+		}
+		silent(t, db, "host-two", 61*time.Second)
+		heartbeat(t, one, one)
+		if c = channel(t, s); c.Programs != 1 || c.Open.Before(died) {
+			t.Errorf("a minute after its last heartbeat: %+v", c)
+		}
+		// The next process at the same place shows at once that the one before it is gone.
+		silent(t, db, "host:8082/one", 2*time.Second)
+		next := s.NewLiveness("host:8082/two")
+		died = clock(t, db).Truncate(time.Millisecond)
+		heartbeat(t, next)
+		if c = channel(t, s); c.Programs != 2 || c.Gap.Before(died) {
+			t.Errorf("after a restart at %s: %+v", died, c)
+		}
+		if err := next.Leave(t.Context()); err != nil {
+			t.Fatal(err)
 		}
 		// A suspended program may have let deliveries time out.
 		silent(t, db, "host-one", 4*time.Second)

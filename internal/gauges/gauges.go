@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sluice/internal/holds"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/queue"
@@ -24,13 +25,13 @@ type Options struct {
 	Rates   func(ctx context.Context, numbers []string) ([]queue.Pace, error)
 	Unknown func(ctx context.Context, known func(string) bool) ([]queue.Pace, error) // numbers with tasks that are not configured
 	Backlog func(ctx context.Context) (ledger.Backlog, error)
-	Holds   holds
+	Holds   holdReader
 	Numbers []string // the configured phone number ids
 	Log     *slog.Logger
 }
 
-// holds reads which holds there are, and what they keep.
-type holds interface {
+// holdReader reads which holds there are, and what they keep.
+type holdReader interface {
 	List(ctx context.Context) ([]message.Hold, error)
 	CountHeld(ctx context.Context, holds []message.Hold) (byHold []int, byNumber map[string]int, err error)
 }
@@ -95,13 +96,13 @@ func (g *Gauges) read() []prometheus.Metric {
 	if err == nil {
 		unknown, err = g.Unknown(ctx, func(number string) bool { return slices.Contains(g.Numbers, number) })
 	}
-	var holds []message.Hold
+	var inForce []message.Hold
 	var held map[string]int
 	if err == nil {
-		holds, err = g.Holds.List(ctx)
+		inForce, err = g.Holds.List(ctx)
 	}
 	if err == nil {
-		_, held, err = g.Holds.CountHeld(ctx, holds)
+		_, held, err = g.Holds.CountHeld(ctx, inForce)
 	}
 	if err != nil {
 		g.Log.Warn("cannot read queue metrics", "err", err)
@@ -116,7 +117,7 @@ func (g *Gauges) read() []prometheus.Metric {
 		add(limitDesc, p.Full, p.Number)
 		add(effectiveDesc, p.Rate, p.Number)
 		add(heldDesc, float64(held[p.Number]), p.Number)
-		whole := queue.HoldsAll(holds, p.Number)
+		whole := holds.KeepAll(inForce, p.Number)
 		for _, w := range p.Waiting {
 			active += w.Active
 			add(depthDesc, float64(w.Pending), p.Number, string(w.Class))

@@ -33,7 +33,7 @@ const restoredReason = "Redis was restored or lost too much: compare with Meta w
 type holds interface {
 	List(ctx context.Context) ([]message.Hold, error)
 	Set(ctx context.Context, h message.Hold) (message.Hold, error)
-	Lift(ctx context.Context, h message.Hold) (bool, error)
+	Release(ctx context.Context, h message.Hold) (bool, error)
 }
 
 // prober lets a number send one message a second for d, until one gets an answer.
@@ -221,7 +221,7 @@ func (p *Policy) release(ctx context.Context, why string, over func(message.Hold
 		if h.By != BySluice || !over(h) {
 			continue
 		}
-		_, err := p.Holds.Lift(ctx, message.Hold{Number: h.Number, Template: h.Template, Tag: h.Tag, By: BySluice, Reason: why})
+		_, err := p.Holds.Release(ctx, message.Hold{Number: h.Number, Template: h.Template, Tag: h.Tag, By: BySluice, Reason: why})
 		if err != nil {
 			return err
 		}

@@ -47,7 +47,7 @@ func (f *fake) Set(_ context.Context, h message.Hold) (message.Hold, error) {
 	return h, nil
 }
 
-func (f *fake) Lift(_ context.Context, h message.Hold) (bool, error) {
+func (f *fake) Release(_ context.Context, h message.Hold) (bool, error) {
 	f.did = append(f.did, fmt.Sprintf("release %s by %s: %s", h.On(), h.By, h.Reason))
 	return true, f.err
 }

@@ -16,6 +16,7 @@ import (
 
 	"sluice/internal/message"
 	"sluice/internal/redistest"
+	"sluice/internal/store"
 )
 
 // dump returns all that asynq has in Redis, without the moments of enqueueing.
@@ -59,7 +60,7 @@ func TestAddWritesWhatAsynqsClientWrites(t *testing.T) {
 		{"within a second", soon.Add(time.Millisecond), soon.Add(time.Second)},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			wakes := f.db.Subscribe(t.Context(), wakeChannel(shards.Of(phone)))
+			wakes := f.db.Subscribe(t.Context(), store.WakeChannel(shards.Of(phone)))
 			defer wakes.Close()
 			if _, err := wakes.Receive(t.Context()); err != nil {
 				t.Fatal(err)
@@ -92,7 +93,7 @@ func TestAddWritesWhatAsynqsClientWrites(t *testing.T) {
 			}
 
 			// Those to be sent at once are announced; delayed ones would wake nobody.
-			f.db.Publish(t.Context(), wakeChannel(shards.Of(phone)), "end")
+			f.db.Publish(t.Context(), store.WakeChannel(shards.Of(phone)), "end")
 			woken := 0
 			for {
 				m, err := wakes.ReceiveMessage(t.Context())

@@ -112,7 +112,7 @@ func (c *Client) target(id queueID) (*target, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if q = c.queues[id]; q == nil {
-		q = &target{asynqKeys(queue), queue, workKey(s), wakeChannel(s), id.number + " " + strconv.Itoa(id.class.Order())}
+		q = &target{asynqKeys(queue), queue, workKey(s), store.WakeChannel(s), id.number + " " + strconv.Itoa(id.class.Order())}
 		c.queues[id] = q
 	}
 	return q, nil
@@ -128,7 +128,3 @@ func splitTaskID(s string) (id string, k int, ok bool) {
 	k, err := strconv.Atoi(rest)
 	return id, k, found && err == nil
 }
-
-// wakeChannel is where an enqueue is announced to the shard's workers: by the number, or by the
-// number, a blank and the class from 0.
-func wakeChannel(s message.Shard) string { return store.Key(s, "wake") }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"sluice/internal/holds"
 	"sluice/internal/pacing"
 	retries "sluice/internal/retry"
 	"sluice/internal/store"
@@ -28,8 +29,6 @@ var (
 	bookLua string
 	//go:embed tidy.lua
 	tidyLua string
-	//go:embed holds.lua
-	holdsLua string
 )
 
 // boundsLua gives the scripts what Go knows of the send schedule.
@@ -39,9 +38,9 @@ var boundsLua = fmt.Sprintf("local LEAD, HORIZON, CAP, LAG, SLACK, CLIMB, ASIDE 
 
 // The scripts of a gate, by parts.
 var (
-	takeScript = []string{namesLua, boundsLua, pacing.PaceLua, pacing.SlotsLua, holdsLua, takeLua}
+	takeScript = []string{namesLua, boundsLua, pacing.PaceLua, pacing.SlotsLua, holds.HeldLua, takeLua}
 	bookScript = []string{namesLua, boundsLua, pacing.PaceLua, pacing.SlotsLua, bookLua}
-	tidyScript = []string{namesLua, pairLua, fmt.Sprintf("local PROBE = %d\n", probeEvery.Milliseconds()), holdsLua, waitsLua, tidyLua}
+	tidyScript = []string{namesLua, pairLua, fmt.Sprintf("local PROBE = %d\n", probeEvery.Milliseconds()), holds.HeldLua, waitsLua, tidyLua}
 )
 
 // gate is the Redis client that asynq's server is given. Of the calls that the server makes

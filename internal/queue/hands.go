@@ -134,7 +134,7 @@ func (c *Client) Return(ctx context.Context, hands []Hand) error {
 		for number, fields := range byNumber {
 			s := c.shards.Of(number)
 			c.giveBack.Add(ctx, p, []string{lineKey(s, number)}, latestFirst(fields)...)
-			p.Publish(ctx, wakeChannel(s), number)
+			p.Publish(ctx, store.WakeChannel(s), number)
 		}
 	})
 	if err != nil {

@@ -26,8 +26,8 @@ func TestHandsDrainToZero(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			f := setup(t)
-			holds := NewHolds(f.db, shards)
-			if _, err := holds.Set(t.Context(), message.Hold{Tag: "kept", By: "anna", Reason: "quality"}); err != nil {
+			hs := f.holds()
+			if _, err := hs.Set(t.Context(), message.Hold{Tag: "kept", By: "anna", Reason: "quality"}); err != nil {
 				t.Fatal(err)
 			}
 			var all []Task
@@ -95,7 +95,7 @@ func TestHandsDrainToZero(t *testing.T) {
 			stop := f.serve("b", handle, Number{ID: phone, Rate: 300})
 			j.wait(t, 100)
 			stop()
-			if ok, err := holds.Lift(t.Context(), message.Hold{Tag: "kept", By: "ben"}); !ok || err != nil {
+			if ok, err := hs.Release(t.Context(), message.Hold{Tag: "kept", By: "ben"}); !ok || err != nil {
 				t.Fatal(ok, err)
 			}
 			want := slices.DeleteFunc(all, func(task Task) bool { return fate(task.ID) == 0 })

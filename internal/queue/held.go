@@ -6,42 +6,33 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"sluice/internal/holds"
 	"sluice/internal/message"
 	"sluice/internal/store"
 )
 
-// HoldsAll reports whether one of some holds keeps all messages of a number.
-func HoldsAll(holds []message.Hold, number string) bool {
-	for _, h := range holds {
-		if h.Template == "" && h.Tag == "" && (h.Number == "" || h.Number == number) {
-			return true
-		}
-	}
-	return false
-}
-
 // CountHeld counts the messages that holds keep from being sent: by hold, in the order of holds, and by phone
 // number id, where a message counts once. It does not count scheduled messages and retries whose time has not come. It needs
 // no round trip without holds, and three with them.
-func (hs *Holds) CountHeld(ctx context.Context, holds []message.Hold) (byHold []int, byNumber map[string]int, err error) {
-	byHold, byNumber = make([]int, len(holds)), map[string]int{}
-	if len(holds) == 0 {
+func (p *Paces) CountHeld(ctx context.Context, all []message.Hold) (byHold []int, byNumber map[string]int, err error) {
+	byHold, byNumber = make([]int, len(all)), map[string]int{}
+	if len(all) == 0 {
 		return byHold, byNumber, nil
 	}
-	backlogs, err := hs.backlogs(ctx)
+	backlogs, err := p.backlogs(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("count held messages: %w", err)
 	}
 	for _, b := range backlogs {
-		for i, h := range holds {
-			n := b.aside[Name(h)]
+		for i, h := range all {
+			n := b.aside[holds.Name(h)]
 			byNumber[b.number] += n
-			if HoldsAll(holds[i:i+1], b.number) {
+			if holds.KeepAll(all[i:i+1], b.number) {
 				n += b.pending
 			}
 			byHold[i] += n
 		}
-		if HoldsAll(holds, b.number) {
+		if holds.KeepAll(all, b.number) {
 			byNumber[b.number] += b.pending
 		}
 	}
@@ -57,12 +48,12 @@ type backlog struct {
 }
 
 // backlogs reads the backlogs of all numbers that have tasks.
-func (hs *Holds) backlogs(ctx context.Context) ([]backlog, error) {
-	shards := hs.shards.All()
+func (p *Paces) backlogs(ctx context.Context) ([]backlog, error) {
+	shards := p.shards.All()
 	work := make([]*redis.StringSliceCmd, len(shards))
-	err := hs.db.Pipe(ctx, func(p redis.Pipeliner) {
+	err := p.db.Pipe(ctx, func(t redis.Pipeliner) {
 		for i, s := range shards {
-			work[i] = p.SMembers(ctx, workKey(s))
+			work[i] = t.SMembers(ctx, workKey(s))
 		}
 	})
 	if err != nil {
@@ -75,12 +66,12 @@ func (hs *Holds) backlogs(ctx context.Context) ([]backlog, error) {
 		}
 	}
 	names, lengths := make([]*redis.StringSliceCmd, len(all)), make([][]*redis.IntCmd, len(all))
-	err = hs.db.Pipe(ctx, func(p redis.Pipeliner) {
+	err = p.db.Pipe(ctx, func(t redis.Pipeliner) {
 		for i, b := range all {
-			s := hs.shards.Of(b.number)
-			names[i], lengths[i] = p.SMembers(ctx, store.Key(s, "held:"+b.number)), nil
+			s := p.shards.Of(b.number)
+			names[i], lengths[i] = t.SMembers(ctx, store.Key(s, "held:"+b.number)), nil
 			for _, c := range message.Classes() {
-				lengths[i] = append(lengths[i], p.LLen(ctx, asynqKeys(name(s, b.number, c)).pending))
+				lengths[i] = append(lengths[i], t.LLen(ctx, asynqKeys(name(s, b.number, c)).pending))
 			}
 		}
 	})
@@ -93,14 +84,14 @@ func (hs *Holds) backlogs(ctx context.Context) ([]backlog, error) {
 		length *redis.IntCmd
 	}
 	var lists []list
-	err = hs.db.Pipe(ctx, func(p redis.Pipeliner) {
+	err = p.db.Pipe(ctx, func(t redis.Pipeliner) {
 		lists = nil
 		for i, b := range all {
-			s := hs.shards.Of(b.number)
+			s := p.shards.Of(b.number)
 			for _, hold := range names[i].Val() {
 				lists = append(lists,
-					list{b, hold, p.LLen(ctx, store.Key(s, "held:"+b.number+":"+hold))},
-					list{b, hold, p.ZCard(ctx, store.Key(s, "refused:"+b.number+":"+hold))})
+					list{b, hold, t.LLen(ctx, store.Key(s, "held:"+b.number+":"+hold))},
+					list{b, hold, t.ZCard(ctx, store.Key(s, "refused:"+b.number+":"+hold))})
 			}
 		}
 	})

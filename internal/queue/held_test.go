@@ -14,7 +14,7 @@ func TestCountHeld(t *testing.T) {
 	t.Parallel()
 	const template, other = "sale/en_US", "1999"
 	f := setupRecords(t)
-	holds := NewHolds(f.db, shards)
+	hs, paces := f.holds(), NewPaces(f.db, shards, func(string) int { return 80 })
 	tasks := many(7, phone, message.Utility)
 	f.record(tasks[:3], Candidate{Template: template})
 	f.record(tasks[3:5], Candidate{Tags: []string{"spring"}})
@@ -23,7 +23,7 @@ func TestCountHeld(t *testing.T) {
 	set := []message.Hold{{Number: phone, Template: template}, {Tag: "spring"}, {Number: other}}
 	counts := func(byHold []int, byNumber map[string]int) {
 		t.Helper()
-		gotHold, gotNumber, err := holds.CountHeld(t.Context(), set)
+		gotHold, gotNumber, err := paces.CountHeld(t.Context(), set)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -35,7 +35,7 @@ func TestCountHeld(t *testing.T) {
 	counts([]int{0, 0, 0}, map[string]int{})
 
 	for _, h := range set {
-		if _, err := holds.Set(t.Context(), h); err != nil {
+		if _, err := hs.Set(t.Context(), h); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/audit"
+	"sluice/internal/holds"
 	"sluice/internal/message"
 	"sluice/internal/store"
 )
@@ -48,7 +49,7 @@ func TestHolds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := setupRecords(t)
-			holds := NewHolds(f.db, shards)
+			hs := f.holds()
 			tasks := many(6, phone, message.Utility)
 			first, second := tasks[:3], tasks[3:]
 			f.record(first, Candidate{Template: template, Tags: []string{"a", "spring: 50% off", "b"}})
@@ -56,7 +57,7 @@ func TestHolds(t *testing.T) {
 			f.add(first...)
 			f.add(second...)
 			tt.on.By, tt.on.Reason = "anna", "quality"
-			if _, err := holds.Set(t.Context(), tt.on); err != nil {
+			if _, err := hs.Set(t.Context(), tt.on); err != nil {
 				t.Fatal(err)
 			}
 			want, rest := messageIDs(tasks), []string(nil)
@@ -71,7 +72,7 @@ func TestHolds(t *testing.T) {
 			if got := take(t, g, n, 100); !slices.Equal(got, want) {
 				t.Fatalf("taken %q, want %q", got, want)
 			}
-			held, err := holds.On(t.Context(), message.Context{From: phone, Template: template, Tags: []string{"a", "spring: 50% off", "b"}})
+			held, err := hs.On(t.Context(), message.Context{From: phone, Template: template, Tags: []string{"a", "spring: 50% off", "b"}})
 			if err != nil || (len(held) == 1) != tt.kept {
 				t.Errorf("explained by %+v, %v", held, err)
 			}
@@ -90,14 +91,14 @@ func TestHolds(t *testing.T) {
 			late := Task{ID: phone + "-late", K: 1, Number: phone, Class: message.Utility}
 			f.record([]Task{late}, Candidate{})
 			f.add(late)
-			if ok, err := holds.Lift(t.Context(), message.Hold{Number: tt.on.Number, Template: tt.on.Template, Tag: tt.on.Tag, By: "ben", Reason: "mended"}); !ok || err != nil {
+			if ok, err := hs.Release(t.Context(), message.Hold{Number: tt.on.Number, Template: tt.on.Template, Tag: tt.on.Tag, By: "ben", Reason: "mended"}); !ok || err != nil {
 				t.Fatal(ok, err)
 			}
 			g.tidyUp(t.Context(), n, true)
 			if got := take(t, g, n, 100); !slices.Equal(got, append(rest, late.ID)) {
 				t.Errorf("after the hold %q, want %q", got, append(rest, late.ID))
 			}
-			if ok, err := holds.Lift(t.Context(), tt.on); ok || err != nil {
+			if ok, err := hs.Release(t.Context(), tt.on); ok || err != nil {
 				t.Errorf("lifted twice: %t, %v", ok, err)
 			}
 			if got, want := f.deeds(), "hold "+tt.on.On()+" anna quality; release "+tt.on.On()+" ben mended; "; got != want {
@@ -126,36 +127,6 @@ func (f *fixture) deeds() (all string) {
 	return all
 }
 
-// TestTheLongerHoldStays: a hold that ends sooner does not shorten one that is there, and says so.
-func TestTheLongerHoldStays(t *testing.T) {
-	t.Parallel()
-	f := setup(t)
-	holds := NewHolds(f.db, shards)
-	in := func(d time.Duration) time.Time { return time.Now().Add(d).UTC().Truncate(time.Millisecond) }
-	for i, tt := range []struct {
-		until time.Time
-		wins  bool
-	}{
-		{in(-time.Hour), true},
-		{in(time.Hour), true},
-		{in(time.Minute), false},
-		{in(2 * time.Hour), true},
-		{time.Time{}, true},
-		{in(3 * time.Hour), false},
-		{time.Time{}, false},
-	} {
-		reason := fmt.Sprint("reason ", i)
-		h, err := holds.Set(t.Context(), message.Hold{Tag: "spring", Reason: reason, By: "anna", Until: tt.until})
-		if err != nil || (h.Reason == reason) != tt.wins {
-			t.Errorf("%d, until %s: %q is in force, %v", i, tt.until, h.Reason, err)
-		}
-	}
-	list, err := holds.List(t.Context())
-	if err != nil || len(list) != 1 || list[0].Reason != "reason 4" || list[0].Tag != "spring" || list[0].Number != "" {
-		t.Errorf("listed %+v, %v", list, err)
-	}
-}
-
 // TestWhatWasRefusedGoesFirst: at the end of a hold, whether of a number or of a template, those that
 // ran into the refusal go at once, in their order and before those that were kept.
 func TestWhatWasRefusedGoesFirst(t *testing.T) {
@@ -167,7 +138,7 @@ func TestWhatWasRefusedGoesFirst(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := setupRecords(t)
-			holds := NewHolds(f.db, shards)
+			hs := f.holds()
 			tasks := many(2*tidyMost, phone, message.Utility)
 			f.record(tasks, Candidate{Template: template})
 			f.add(tasks...)
@@ -175,13 +146,13 @@ func TestWhatWasRefusedGoesFirst(t *testing.T) {
 			n := g.number(phone)
 			first := take(t, g, n, 4)
 			on.By, on.Reason = "sluice", "quality"
-			if _, err := holds.Set(t.Context(), on); err != nil {
+			if _, err := hs.Set(t.Context(), on); err != nil {
 				t.Fatal(err)
 			}
 			for _, i := range []int{2, 0, 3, 1} { // the answers come in another order
 				task := n.task(taskID(first[i], 1))
 				n.running++
-				n.returned(task, Later{Hold: Name(on)})
+				n.returned(task, Later{Hold: holds.Name(on)})
 				g.leave(n, n.retried(task, "", 0))
 				if err := g.write(n, 0); err != nil {
 					t.Fatal(err)
@@ -191,7 +162,7 @@ func TestWhatWasRefusedGoesFirst(t *testing.T) {
 				g.tidyUp(t.Context(), n, true)
 				return len(take(t, g, n, 100)) == 0 && (on.Template == "" || f.held(template) == int64(len(tasks)-len(first)))
 			})
-			if ok, err := holds.Lift(t.Context(), on); !ok || err != nil {
+			if ok, err := hs.Release(t.Context(), on); !ok || err != nil {
 				t.Fatal(ok, err)
 			}
 			for g.tidyUp(t.Context(), n, true) {
@@ -211,7 +182,7 @@ func TestATemplateProbes(t *testing.T) {
 	t.Parallel()
 	const template = "sale/en_US"
 	f := setupRecords(t)
-	holds := NewHolds(f.db, shards)
+	hs := f.holds()
 	tasks := many(20, phone, message.Utility)
 	f.record(tasks, Candidate{Template: template})
 	f.add(tasks...)
@@ -219,12 +190,12 @@ func TestATemplateProbes(t *testing.T) {
 	n := g.number(phone)
 	refusal := take(t, g, n, 1)[0]
 	on := message.Hold{Number: phone, Template: template, By: "sluice", Reason: "paused", Until: time.Now().Add(time.Hour), Probe: time.Hour}
-	if _, err := holds.Set(t.Context(), on); err != nil {
+	if _, err := hs.Set(t.Context(), on); err != nil {
 		t.Fatal(err)
 	}
 	task := n.task(taskID(refusal, 1))
 	n.running++
-	n.returned(task, Later{Hold: Name(on)})
+	n.returned(task, Later{Hold: holds.Name(on)})
 	g.leave(n, n.retried(task, "", 0))
 	if err := g.write(n, 0); err != nil {
 		t.Fatal(err)
@@ -237,10 +208,10 @@ func TestATemplateProbes(t *testing.T) {
 	eventually(t, "all are kept", func() bool { return len(look()) == 0 && f.held(template) == 19 })
 	over := func(until time.Duration) { // the hold has lasted for so long
 		t.Helper()
-		key := holdsKey(shards.Of(phone))
-		value := f.db.HGet(t.Context(), key, Name(on)).Val()
+		key := holds.Key(shards.Of(phone))
+		value := f.db.HGet(t.Context(), key, holds.Name(on)).Val()
 		_, about, _ := strings.Cut(value, " ")
-		f.db.HSet(t.Context(), key, Name(on), fmt.Sprintf("%d+%d %s", time.Now().Add(-until).UnixMilli(), time.Hour.Milliseconds(), about))
+		f.db.HSet(t.Context(), key, holds.Name(on), fmt.Sprintf("%d+%d %s", time.Now().Add(-until).UnixMilli(), time.Hour.Milliseconds(), about))
 	}
 	over(time.Second)
 	if got := look(); !slices.Equal(got, []string{refusal}) {
@@ -251,7 +222,7 @@ func TestATemplateProbes(t *testing.T) {
 			t.Fatalf("then %q", got)
 		}
 	}
-	list, err := holds.List(t.Context())
+	list, err := hs.List(t.Context())
 	if err != nil || len(list) != 1 || list[0].Until.Before(time.Now()) {
 		t.Errorf("listed while it probes: %+v, %v", list, err)
 	}
@@ -317,7 +288,7 @@ func TestAHundredThousandHeldSlowNobody(t *testing.T) {
 	t.Parallel()
 	f := setupRecords(t)
 	const template, held = "campaign/en_US", 100_000
-	if _, err := NewHolds(f.db, shards).Set(t.Context(), message.Hold{Number: phone, Template: template, By: "anna", Reason: "quality"}); err != nil {
+	if _, err := f.holds().Set(t.Context(), message.Hold{Number: phone, Template: template, By: "anna", Reason: "quality"}); err != nil {
 		t.Fatal(err)
 	}
 	all := many(3, phone, message.Marketing)

@@ -128,7 +128,7 @@ func TestANumberThatNobodyServesLeavesNothing(t *testing.T) {
 		f.db.RPush(ctx, store.Key(s, "held:"+phone+":tag::x"), "3 "+taskID(task.ID, 1))
 	}
 	f.db.SAdd(ctx, store.Key(s, "held:"+phone), "tag::x")
-	if _, err := NewHolds(f.db, shards).Set(ctx, message.Hold{Tag: "x", By: "ben", Reason: "test"}); err != nil {
+	if _, err := f.holds().Set(ctx, message.Hold{Tag: "x", By: "ben", Reason: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	o := f.options("w", nil, nil)

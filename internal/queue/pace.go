@@ -111,7 +111,7 @@ func (p *Paces) Recovered(ctx context.Context, number string) error {
 	s := p.shards.Of(number)
 	err := p.db.Pipe(ctx, func(t redis.Pipeliner) {
 		t.HDel(ctx, paceKey(s, number), "probe")
-		t.Publish(ctx, wakeChannel(s), number)
+		t.Publish(ctx, store.WakeChannel(s), number)
 	})
 	if err != nil {
 		return fmt.Errorf("end probing of number: %w", err)

@@ -142,7 +142,7 @@ func (g *gate) serve(id string) {
 	p.wg.Go(func() { g.feed(ctx, n) })
 }
 
-// wake calls a number for which something is to do, as was published: see wakeChannel.
+// wake calls a number for which something is to do, as was published: see store.WakeChannel.
 func (g *gate) wake(text string) {
 	id, class, found := strings.Cut(text, " ")
 	classes := every

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
+	"sluice/internal/holds"
 	"sluice/internal/message"
 	"sluice/internal/pacing"
 	"sluice/internal/poll"
@@ -171,6 +172,11 @@ func (f *fixture) ask(_ context.Context, _ message.Shard, tasks []TaskID) ([]Can
 		all[i] = c
 	}
 	return all, nil
+}
+
+// holds are the holds of the fixture's Redis.
+func (f *fixture) holds() *holds.Store {
+	return holds.New(f.db, shards, slog.New(slog.NewTextHandler(f.t.Output(), nil)))
 }
 
 // index notes in the index of work that a number has some, as asynq's own client does not.

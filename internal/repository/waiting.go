@@ -3,6 +3,7 @@ package repository
 import (
 	"context"
 
+	"sluice/internal/holds"
 	"sluice/internal/message"
 	"sluice/internal/queue"
 )
@@ -10,11 +11,11 @@ import (
 // Waiting shows what a queued message waits for, except what its record shows. It is safe for concurrent use.
 type Waiting struct {
 	paces *queue.Paces
-	holds *queue.Holds
+	holds *holds.Store
 }
 
 // NewWaiting returns a Waiting that reads paces and holds.
-func NewWaiting(paces *queue.Paces, holds *queue.Holds) *Waiting { return &Waiting{paces, holds} }
+func NewWaiting(paces *queue.Paces, h *holds.Store) *Waiting { return &Waiting{paces, h} }
 
 // QueueStatus returns the position of a queued message, and the holds that apply to it.
 func (wt *Waiting) QueueStatus(ctx context.Context, r message.Record) (message.QueueStatus, error) {

@@ -64,7 +64,6 @@ var pending = []string{
 	"internal/config",
 	"internal/console",
 	"internal/demo",
-	"internal/holdpolicy",
 	"internal/pacing",
 	"internal/queue",
 	"internal/reconcile",

@@ -1,7 +1,9 @@
--- Orders a hold, unless there is one that lasts as long, and notes who did so and why.
--- KEYS  holds, trail of deeds
--- ARGV  field, end in ms (0: none) and perhaps a plus and for how long to probe, hold as JSON, deed as JSON
+-- Sets a hold, unless there is one that lasts as long, and appends an audit entry.
+-- KEYS  holds, audit log
+-- ARGV  field, end in ms (0: none) and perhaps a plus and for how long to probe, hold as JSON, audit entry as
+--       JSON (empty: none)
 -- Reply the hold that is there then, as JSON
+-- AUDIT is set in front of it.
 local old = redis.call('HGET', KEYS[1], ARGV[1])
 if old then
   local ends, about = string.match(old, '^(%d+)%+?%d* (.*)$')
@@ -9,5 +11,5 @@ if old then
   if ends and (ends == '0' or mine ~= 0 and mine <= tonumber(ends)) then return about end
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. ARGV[3])
-if ARGV[4] ~= '' then redis.call('XADD', KEYS[2], 'MAXLEN', '~', 1000, '*', 'deed', ARGV[4]) end
+if ARGV[4] ~= '' then redis.call('XADD', KEYS[2], 'MAXLEN', '~', 1000, '*', AUDIT, ARGV[4]) end
 return ARGV[3]
