@@ -94,6 +94,9 @@ func (p *Program) Run(ctx context.Context) error {
 // work with that Redis.
 func newProgram(ctx context.Context, c config.Common, log *slog.Logger, checks ...func(context.Context, *store.DB) error) (*Program, error) {
 	p := &Program{log: log, registry: ops.Registry()}
+	p.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "sluice_log_lines_dropped_total", Help: "Log lines that were dropped because the reader of the log did not keep up.",
+	}, func() float64 { return float64(output.Dropped()) }))
 	if err := p.serveOps(ctx, c.Ops); err != nil {
 		return nil, err
 	}

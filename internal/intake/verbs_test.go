@@ -336,6 +336,13 @@ func TestExplain(t *testing.T) {
 			}
 		})
 	}
+	for _, st := range message.States() {
+		id := message.NewID(ours, string(st))
+		c.store.records[id] = message.Record{Context: message.Context{ID: id, From: ours}, State: st}
+		if _, answer := c.ask(t, httpapi.ScopeRead, "GET", "/v1/messages/"+id+"/explain"); (answer["rule"] == "final") != st.Final() {
+			t.Errorf("%s: the rule is %v", st, answer["rule"])
+		}
+	}
 	if status, _ := c.ask(t, httpapi.ScopeRead, "GET", "/v1/messages/"+message.NewID(ours, "x")+"/explain"); status != 404 {
 		t.Errorf("not there: %d", status)
 	}

@@ -99,12 +99,12 @@ func (l *Ledger) Transactions() *store.Transactions { return l.tx }
 
 // lifeOf returns how long a record is kept in a state; 0: until it changes.
 func (l *Ledger) lifeOf(s message.State) time.Duration {
-	switch s {
-	case message.Queued, message.Attempting, message.InDoubt, message.Parked:
+	switch {
+	case s.Sendable():
 		return 0
-	case message.Submitted, message.Sent:
+	case !s.Final():
 		return l.o.OpenLife
-	case message.Delivered, message.Read, message.Played:
+	case s == message.Delivered || s == message.Read || s == message.Played:
 		return l.o.DeliveredLife
 	}
 	return l.o.FinalLife
