@@ -66,5 +66,4 @@ var pending = []string{
 	"internal/demo",
 	"internal/pacing",
 	"internal/queue",
-	"internal/reconcile",
 }
