@@ -58,6 +58,9 @@ func Key(s message.Shard) string { return store.Key(s, "holds") }
 // probePrefix begins the fields that name tasks.
 const probePrefix = "probe:"
 
+// ProbeField is the field that names a task of a number that may go although its template is held.
+func ProbeField(number, task string) string { return probePrefix + number + ":" + task }
+
 // Name names what is held, in the keys of Redis and in the scripts.
 func Name(h message.Hold) string {
 	switch {

@@ -13,25 +13,26 @@ import (
 type rule string
 
 const (
-	ruleScheduled rule = "scheduled"       // queued: its send_at is in the future
-	ruleBackoff   rule = "backoff"         // queued: an attempt failed, and the next one starts later
-	ruleHold      rule = "hold"            // queued: a hold on its number, template or tag, or on everything
-	rulePair      rule = "pair_limit"      // queued: its recipient is at Meta's pair limit
-	ruleQueue     rule = "queue"           // queued: behind other messages
-	ruleFetched   rule = "fetched"         // queued: a worker has fetched its task and waits for a slot
-	ruleNoTask    rule = "task_missing"    // queued: its task is missing
-	ruleAttempt   rule = "attempt"         // attempting: for the answer of Meta
-	ruleInDoubt   rule = "in_doubt"        // in doubt: for a status, or for the end of the in-doubt window
-	ruleParked    rule = "parked"          // parked: for an operator
-	ruleStatus    rule = "awaiting_status" // submitted or sent: for the next status
-	ruleFinal     rule = "final"           // for nothing
+	ruleNumber    rule = "number_not_configured" // queued: its number is not in the configuration
+	ruleScheduled rule = "scheduled"             // queued: its send_at is in the future
+	ruleBackoff   rule = "backoff"               // queued: an attempt failed, and the next one starts later
+	ruleHold      rule = "hold"                  // queued: a hold on its number, template or tag, or on everything
+	rulePair      rule = "pair_limit"            // queued: its recipient is at Meta's pair limit
+	ruleQueue     rule = "queue"                 // queued: behind other messages
+	ruleFetched   rule = "fetched"               // queued: a worker has fetched its task and waits for a slot
+	ruleNoTask    rule = "task_missing"          // queued: its task is missing
+	ruleAttempt   rule = "attempt"               // attempting: for the answer of Meta
+	ruleInDoubt   rule = "in_doubt"              // in doubt: for a status, or for the end of the in-doubt window
+	ruleParked    rule = "parked"                // parked: for an operator
+	ruleStatus    rule = "awaiting_status"       // submitted or sent: for the next status
+	ruleFinal     rule = "final"                 // for nothing
 )
 
 // explanation says what a message waits for.
 type explanation struct {
 	ID        string         `json:"id" doc:"Sluice's id of the message."`
 	State     message.State  `json:"state" doc:"The state of the message."`
-	Rule      rule           `json:"rule" doc:"What the message waits for: scheduled, backoff, hold, pair_limit, queue, fetched, task_missing, attempt, in_doubt, parked, awaiting_status or final."`
+	Rule      rule           `json:"rule" doc:"What the message waits for: number_not_configured, scheduled, backoff, hold, pair_limit, queue, fetched, task_missing, attempt, in_doubt, parked, awaiting_status or final."`
 	Detail    string         `json:"detail" doc:"The rule in words."`
 	Until     time.Time      `json:"until,omitzero" doc:"When the wait ends, if that is known. With queue it is an estimate."`
 	Then      string         `json:"then,omitempty" doc:"With in_doubt: what happens at the end of the window if no status arrives: retry, resend, park or close."`
@@ -75,6 +76,9 @@ func (in *Intake) why(r message.Record, s message.QueueStatus, now time.Time) ex
 	}
 	switch r.State {
 	case message.Queued:
+		if !in.o.Numbers(r.From) {
+			return explanation{Rule: ruleNumber, Until: r.ExpiresAt.UTC(), Detail: "Its number is not in the configuration of this program. Workers that do not have the number either do not send the message. It waits until the number is configured again, or for its deadline."}
+		}
 		return queued(r, s, now)
 	case message.Attempting:
 		return explanation{Rule: ruleAttempt, Until: since.Add(maxAttempt), Detail: "An attempt is under way. Without an outcome the message becomes in_doubt."}

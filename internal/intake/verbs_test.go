@@ -343,6 +343,11 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%s: the rule is %v", st, answer["rule"])
 		}
 	}
+	removed := message.NewID("109999999999999", "m")
+	c.store.records[removed] = message.Record{Context: message.Context{ID: removed, From: "109999999999999"}, State: message.Queued, ExpiresAt: later}
+	if r := c.do(t, "GET", "/v1/messages/"+removed+"/explain", "", withHeader("Authorization", "Bearer "+c.wide)); !strings.Contains(r.body, `"rule":"number_not_configured"`) {
+		t.Errorf("of a number that was removed from the configuration: %s", r.body)
+	}
 	if status, _ := c.ask(t, httpapi.ScopeRead, "GET", "/v1/messages/"+message.NewID(ours, "x")+"/explain"); status != 404 {
 		t.Errorf("not there: %d", status)
 	}

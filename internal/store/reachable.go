@@ -29,6 +29,15 @@ func Unreachable(err error) bool {
 		err != nil && (strings.Contains(err.Error(), "redis: all sentinels") || strings.Contains(err.Error(), "redis: cluster has no nodes"))
 }
 
+// Refused reports whether err is a refusal that no repetition of the same call changes soon: Redis answered, and
+// is neither starting nor failing over. A full Redis refuses.
+func Refused(err error) bool {
+	if _, answer := errors.AsType[redis.Error](err); !answer {
+		return false
+	}
+	return !redis.IsLoadingError(err) && !redis.IsReadOnlyError(err) && !redis.IsClusterDownError(err) && !redis.IsMasterDownError(err)
+}
+
 // Empty reports whether no master has a key, in any database.
 func (db *DB) Empty(ctx context.Context) (bool, error) {
 	var used atomic.Bool

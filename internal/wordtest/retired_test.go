@@ -64,6 +64,4 @@ var pending = []string{
 	"internal/config",
 	"internal/console",
 	"internal/demo",
-	"internal/pacing",
-	"internal/queue",
 }
