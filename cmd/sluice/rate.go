@@ -72,7 +72,7 @@ func (c rateCmd) run(ctx context.Context, env getenv, out io.Writer) error {
 		return nil
 	}
 	// The audit entry comes first: if it cannot be written, nothing changes.
-	err = audit.New(in.db, message.Shards(in.Shards)).Add(ctx, message.Deed{
+	err = audit.New(in.db, message.Shards(in.Shards)).Add(ctx, message.AuditEntry{
 		Verb: message.VerbRate, On: c.target(), Actor: cmp.Or(c.Actor, operator()), Reason: c.Reason,
 	})
 	if err != nil {

@@ -108,11 +108,11 @@ func policies(c config.Common) func(number string, class message.Class) message.
 	return func(number string, class message.Class) message.Policy {
 		p, o := message.DefaultPolicy(class), c.Class(number, string(class))
 		return message.Policy{
-			Deadline:     cmp.Or(o.Deadline, p.Deadline),
-			DoubtWindow:  cmp.Or(o.InDoubtWindow, p.DoubtWindow),
-			OnDoubt:      cmp.Or(message.OnDoubt(o.InDoubtPolicy), p.OnDoubt),
-			ErrorWindow:  cmp.Or(o.ErrorWindow, p.ErrorWindow),
-			RepeatWindow: cmp.Or(o.RepeatWindow, p.RepeatWindow),
+			Deadline:      cmp.Or(o.Deadline, p.Deadline),
+			InDoubtWindow: cmp.Or(o.InDoubtWindow, p.InDoubtWindow),
+			InDoubtPolicy: cmp.Or(message.InDoubtPolicy(o.InDoubtPolicy), p.InDoubtPolicy),
+			ErrorWindow:   cmp.Or(o.ErrorWindow, p.ErrorWindow),
+			RepeatWindow:  cmp.Or(o.RepeatWindow, p.RepeatWindow),
 		}
 	}
 }

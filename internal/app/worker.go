@@ -46,7 +46,7 @@ func Worker(ctx context.Context, args []string, getenv func(string) string) (*Pr
 // records their outcomes. The reconciler applies what Meta reports to the records.
 func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program, error) {
 	records := ledgerOptions(c.Common)
-	records.OrphanLife, records.OrphanMost = c.Orphans.Retention, c.Orphans.Max
+	records.UnmatchedLife, records.UnmatchedMost = c.Orphans.Retention, c.Orphans.Max
 	if records.KeyLife = c.KeyLife; c.KeyLife == 0 {
 		records.KeyLife = -1 // none
 	}
@@ -159,10 +159,10 @@ func (w *worker) send() error {
 	messages := repository.New(w.book, tasks)
 	sweeper := &send.Sweeper{
 		Worker: w.name, Policy: policies(c.Common),
-		Shards: w.shards, Workers: w.book, Open: w.book, Changes: w.book, Requeue: messages.Requeue, Lost: messages.WithoutTask, Holds: w.holds.List,
-		Hands: repository.Unfinished(tasks, server), Suspects: candidates.Attempting,
+		Shards: w.shards, Workers: w.book, Open: w.book, Changes: w.book, Requeue: messages.Requeue, LostTasks: messages.WithoutTask, Holds: w.holds.List,
+		Fetched: repository.Unfinished(tasks, server), Suspects: candidates.Attempting,
 		Watermark: w.stream.Watermark, Channel: w.stream.Channel, Sends: sender.Sends,
-		Sight: sender.Sight, Parts: w.book.Parts(),
+		View: sender.View, Parts: w.book.Parts(),
 		Log: log, Registerer: w.Registry,
 	}
 	w.Work(server.Run)

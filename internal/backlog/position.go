@@ -20,7 +20,7 @@ import (
 const countMost = 20000
 
 // Position returns where the task of a queued message is, its k-th.
-func (r *Reader) Position(ctx context.Context, number string, c message.Class, id string, k int) (message.Standing, error) {
+func (r *Reader) Position(ctx context.Context, number string, c message.Class, id string, k int) (message.QueueStatus, error) {
 	s := r.shards.Of(number)
 	keys, task := queue.KeysOf(s, number, c), queue.TaskID{Message: id, K: k}.String()
 	var (
@@ -37,18 +37,18 @@ func (r *Reader) Position(ctx context.Context, number string, c message.Class, i
 		scheduled, retry = p.ZScore(ctx, keys.Scheduled, task), p.ZScore(ctx, keys.Retry, task)
 	})
 	if err != nil {
-		return message.Standing{}, fmt.Errorf("find the task of %s: %w", id, err)
+		return message.QueueStatus{}, fmt.Errorf("find the task of %s: %w", id, err)
 	}
 	for _, due := range []*redis.FloatCmd{scheduled, retry} {
 		if due.Err() == nil {
-			return message.Standing{Task: message.TaskDelayed, Until: time.Unix(int64(due.Val()), 0).UTC()}, nil
+			return message.QueueStatus{Task: message.TaskDelayed, Until: time.Unix(int64(due.Val()), 0).UTC()}, nil
 		}
 	}
 	switch {
 	case errors.Is(state.Err(), redis.Nil):
-		return message.Standing{Task: message.TaskGone}, nil
+		return message.QueueStatus{Task: message.TaskMissing}, nil
 	case slices.ContainsFunc(leases.Val(), func(value string) bool { return queue.HasTask(value, task) }):
-		return message.Standing{Task: message.TaskTaken}, nil
+		return message.QueueStatus{Task: message.TaskFetched}, nil
 	}
 	if recipient := waits.Val(); recipient != "" {
 		return r.waiting(ctx, queue.WaitsKey(s, number), recipient, strconv.Itoa(c.Order())+" "+task)
@@ -58,9 +58,9 @@ func (r *Reader) Position(ctx context.Context, number string, c message.Class, i
 		missing, err := r.tasks.Missing(ctx, []queue.Task{{ID: id, K: k, Number: number, Class: c}})
 		switch {
 		case err != nil:
-			return message.Standing{}, err
+			return message.QueueStatus{}, err
 		case len(missing) > 0:
-			return message.Standing{Task: message.TaskGone}, nil
+			return message.QueueStatus{Task: message.TaskMissing}, nil
 		}
 	}
 	ahead := int(length.Val())
@@ -69,13 +69,13 @@ func (r *Reader) Position(ctx context.Context, number string, c message.Class, i
 	}
 	n, err := r.Read(ctx, number)
 	if err != nil {
-		return message.Standing{}, err
+		return message.QueueStatus{}, err
 	}
-	return message.Standing{Task: message.TaskWaiting, Ahead: ahead, About: !found, In: n.behind(c, ahead)}, nil
+	return message.QueueStatus{Task: message.TaskWaiting, Ahead: ahead, Approximate: !found, In: n.behind(c, ahead)}, nil
 }
 
 // waiting returns when a task that waits for its recipient may be sent, about: one is sent each 6 s.
-func (r *Reader) waiting(ctx context.Context, waits, recipient, member string) (message.Standing, error) {
+func (r *Reader) waiting(ctx context.Context, waits, recipient, member string) (message.QueueStatus, error) {
 	var rank *redis.IntCmd
 	var due *redis.FloatCmd
 	err := r.db.Pipe(ctx, func(p redis.Pipeliner) {
@@ -83,10 +83,10 @@ func (r *Reader) waiting(ctx context.Context, waits, recipient, member string) (
 	})
 	switch {
 	case err != nil:
-		return message.Standing{}, fmt.Errorf("find a task that waits for its recipient: %w", err)
+		return message.QueueStatus{}, fmt.Errorf("find a task that waits for its recipient: %w", err)
 	case rank.Err() != nil || due.Err() != nil:
-		return message.Standing{Task: message.TaskGone}, nil
+		return message.QueueStatus{Task: message.TaskMissing}, nil
 	}
 	until := time.UnixMicro(int64(due.Val())).Add(time.Duration(rank.Val()) * ratelimit.PairEvery)
-	return message.Standing{Task: message.TaskDelayed, Until: until.UTC()}, nil
+	return message.QueueStatus{Task: message.TaskDelayed, Until: until.UTC()}, nil
 }

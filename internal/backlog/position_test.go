@@ -82,7 +82,7 @@ func TestLostTasksOfEveryKind(t *testing.T) {
 		}
 		place, err := reader.Position(ctx, phone, message.Utility, tasks[i].ID, 1)
 		want := tt.lost && tt.name != "without its message" // it stands in its queue all the same
-		if gone := place.Task == message.TaskGone; err != nil || gone != want {
+		if gone := place.Task == message.TaskMissing; err != nil || gone != want {
 			t.Errorf("%s: placed as %q, %v", tt.name, place.Task, err)
 		}
 	}

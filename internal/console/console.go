@@ -31,24 +31,24 @@ type holds interface {
 // lists reads the lists of messages that operators decide about.
 type lists interface {
 	InDoubt(ctx context.Context, number string, limit int) ([]message.Record, error)
-	Unreported(ctx context.Context, number string, before time.Time, limit int) ([]message.Record, error)
+	AwaitingStatus(ctx context.Context, number string, before time.Time, limit int) ([]message.Record, error)
 	Dead(ctx context.Context, filter message.DeadFilter, f func(message.DeadLetter) bool) error
 	Ended(ctx context.Context, filter message.EndedFilter, f func(message.Ended) bool) error
 }
 
 // mover changes the state of messages.
 type mover interface {
-	// Look returns a message as it is now, or message.ErrNotFound. Move changes its state, and writes a new
-	// task if it needs one. If the message changed since Look, Move does nothing and returns false.
-	Look(ctx context.Context, id string) (message.Open, error)
+	// ReadOpen returns a message as it is now, or message.ErrNotFound. Move changes its state, and writes a new
+	// task if it needs one. If the message changed since ReadOpen, Move does nothing and returns false.
+	ReadOpen(ctx context.Context, id string) (message.Open, error)
 	Move(ctx context.Context, o message.Open, m message.Move) (bool, error)
 }
 
 // auditStore stores the orders of operators.
 type auditStore interface {
-	Add(ctx context.Context, entry message.Deed) error
+	Add(ctx context.Context, entry message.AuditEntry) error
 	// Latest returns up to limit entries, the latest first.
-	Latest(ctx context.Context, limit int) ([]message.Deed, error)
+	Latest(ctx context.Context, limit int) ([]message.AuditEntry, error)
 }
 
 // Options are what a Console works with. All but the last two are required.
@@ -135,6 +135,6 @@ func words(s string, most int) bool {
 	return strings.TrimSpace(s) != "" && utf8.ValidString(s) && utf8.RuneCountInString(s) <= most && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
-func (o order) entry(verb, on string, key httpapi.Key) message.Deed {
-	return message.Deed{Verb: verb, On: on, Actor: o.Actor, Key: key.Name, Reason: o.Reason}
+func (o order) entry(verb, on string, key httpapi.Key) message.AuditEntry {
+	return message.AuditEntry{Verb: verb, On: on, Actor: o.Actor, Key: key.Name, Reason: o.Reason}
 }

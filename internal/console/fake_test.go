@@ -30,7 +30,7 @@ type fakeStore struct {
 	dead  []message.DeadLetter
 	ended []message.Record
 	gone  bool // the content of ended messages is dropped
-	noted []message.Deed
+	noted []message.AuditEntry
 	busy  int // so many moves find that the message changed meanwhile
 	err   error
 }
@@ -68,7 +68,7 @@ func (s *fakeStore) InDoubt(context.Context, string, int) (all []message.Record,
 	return all, s.err
 }
 
-func (s *fakeStore) Unreported(_ context.Context, number string, before time.Time, _ int) (all []message.Record, err error) {
+func (s *fakeStore) AwaitingStatus(_ context.Context, number string, before time.Time, _ int) (all []message.Record, err error) {
 	for _, o := range s.open {
 		if o.State == message.Submitted && o.Since.Before(before) && (number == "" || o.Message.From == number) {
 			all = append(all, message.Record{Context: o.Message, State: o.State, Timeline: []message.Step{{State: o.State, At: o.Since}}})
@@ -96,7 +96,7 @@ func (s *fakeStore) Ended(_ context.Context, filter message.EndedFilter, f func(
 	return s.err
 }
 
-func (s *fakeStore) Look(_ context.Context, id string) (message.Open, error) {
+func (s *fakeStore) ReadOpen(_ context.Context, id string) (message.Open, error) {
 	o, ok := s.open[id]
 	if !ok {
 		return o, message.ErrNotFound
@@ -117,11 +117,11 @@ func (s *fakeStore) Move(_ context.Context, o message.Open, m message.Move) (boo
 	return true, s.err
 }
 
-func (s *fakeStore) Add(_ context.Context, d message.Deed) error {
+func (s *fakeStore) Add(_ context.Context, d message.AuditEntry) error {
 	s.noted = append(s.noted, d)
 	return s.err
 }
-func (s *fakeStore) Latest(context.Context, int) ([]message.Deed, error) { return s.noted, s.err }
+func (s *fakeStore) Latest(context.Context, int) ([]message.AuditEntry, error) { return s.noted, s.err }
 
 // testConsole is a console with a fakeStore.
 type testConsole struct {

@@ -48,8 +48,8 @@ func TestResolve(t *testing.T) {
 			if len(d.store.moves) != tt.moves {
 				t.Fatalf("moves %+v", d.store.moves)
 			}
-			if want := (message.Deed{Verb: tt.as, On: id, Actor: "anna", Key: "key-admin", Reason: "because"}); tt.moves == 1 && *d.store.moves[0].Deed != want {
-				t.Errorf("audit entry %+v", d.store.moves[0].Deed)
+			if want := (message.AuditEntry{Verb: tt.as, On: id, Actor: "anna", Key: "key-admin", Reason: "because"}); tt.moves == 1 && *d.store.moves[0].Audit != want {
+				t.Errorf("audit entry %+v", d.store.moves[0].Audit)
 			}
 		})
 	}
@@ -118,7 +118,7 @@ func TestReplay(t *testing.T) {
 		t.Errorf("now %+v", d.store.open)
 	}
 	status, answer = d.ask(t, "admin", "POST", "/v1/dead-letters/replay", `{"phone_number_id":"`+ours+`","extend":"2h",`+signed+`}`)
-	if m := d.store.moves[len(d.store.moves)-1]; status != 200 || answer["replayed"] != 1. || time.Until(m.ExpiresAt) < time.Hour || m.Deed.Actor != "anna" {
+	if m := d.store.moves[len(d.store.moves)-1]; status != 200 || answer["replayed"] != 1. || time.Until(m.ExpiresAt) < time.Hour || m.Audit.Actor != "anna" {
 		t.Errorf("extended: %d %v %+v", status, answer, m)
 	}
 	if len(d.store.noted) != 3 || d.store.noted[0].On != "3 dead letters of number "+ours {
@@ -206,7 +206,7 @@ func TestResendEnded(t *testing.T) {
 	due := map[time.Duration]bool{}
 	for _, m := range d.store.moves[1:] {
 		due[m.In] = true
-		if m.To != message.Queued || m.Reason != message.ReasonReplayed || m.Deed.Verb != message.VerbResend || time.Until(m.ExpiresAt) < time.Hour {
+		if m.To != message.Queued || m.Reason != message.ReasonReplayed || m.Audit.Verb != message.VerbResend || time.Until(m.ExpiresAt) < time.Hour {
 			t.Errorf("%+v", m)
 		}
 	}

@@ -208,7 +208,7 @@ type resending struct {
 
 // resendAll queues messages again, and returns how many it queued. It leaves out a message that changed in the
 // meantime.
-func (c *Console) resendAll(ctx context.Context, some []resending, now time.Time, extend time.Duration, d message.Deed) (int, error) {
+func (c *Console) resendAll(ctx context.Context, some []resending, now time.Time, extend time.Duration, d message.AuditEntry) (int, error) {
 	var done atomic.Int64
 	var failed atomic.Bool // then no further message is begun
 	var group errgroup.Group
@@ -218,7 +218,7 @@ func (c *Console) resendAll(ctx context.Context, some []resending, now time.Time
 			break
 		}
 		group.Go(func() error {
-			m := message.Move{To: message.Queued, Reason: message.ReasonReplayed, In: o.due, ExpiresAt: extended(o.Open, now.Add(o.due), extend), Deed: &d}
+			m := message.Move{To: message.Queued, Reason: message.ReasonReplayed, In: o.due, ExpiresAt: extended(o.Open, now.Add(o.due), extend), Audit: &d}
 			moved, err := c.o.Messages.Move(ctx, o.Open, m)
 			if moved {
 				done.Add(1)

@@ -118,7 +118,7 @@ func (f *fixture) deeds() (all string) {
 			f.t.Fatal(err)
 		}
 		for _, e := range entries {
-			var d message.Deed
+			var d message.AuditEntry
 			if err := json.Unmarshal([]byte(e.Values[audit.Field].(string)), &d); err != nil {
 				f.t.Fatal(err)
 			}
@@ -248,7 +248,7 @@ func TestPlace(t *testing.T) {
 	f.add(many(50, phone, message.Authentication)...)
 	soon := time.Now().Add(time.Hour).Truncate(time.Second).UTC()
 	f.add(queue.Task{ID: phone + "-soon", K: 1, Number: phone, Class: message.Utility, At: soon})
-	place := func(id string) message.Standing {
+	place := func(id string) message.QueueStatus {
 		t.Helper()
 		p, err := paces.Position(t.Context(), phone, message.Utility, id, 1)
 		if err != nil {
@@ -257,7 +257,7 @@ func TestPlace(t *testing.T) {
 		return p
 	}
 	first, last := place(tasks[0].ID), place(tasks[29].ID)
-	if first.Task != message.TaskWaiting || first.Ahead != 0 || first.About || last.Ahead != 29 {
+	if first.Task != message.TaskWaiting || first.Ahead != 0 || first.Approximate || last.Ahead != 29 {
 		t.Errorf("the first %+v, the last %+v", first, last)
 	}
 	// 50 more urgent ones and 29 of its own, of which every third has a slot before them: see Drain.
@@ -267,7 +267,7 @@ func TestPlace(t *testing.T) {
 	if p := place(phone + "-soon"); p.Task != message.TaskDelayed || !p.Until.Equal(soon) {
 		t.Errorf("a later one %+v, due %s", p, soon)
 	}
-	if p := place(phone + "-none"); p.Task != message.TaskGone {
+	if p := place(phone + "-none"); p.Task != message.TaskMissing {
 		t.Errorf("none %+v", p)
 	}
 	g, _ := f.gate("w", Number{ID: phone, Rate: 10})
@@ -278,7 +278,7 @@ func TestPlace(t *testing.T) {
 	if p := place(tasks[0].ID); p.Task != message.TaskWaiting {
 		t.Errorf("not taken %+v", p)
 	}
-	if p, err := paces.Position(t.Context(), phone, message.Authentication, taken[0], 1); err != nil || p.Task != message.TaskTaken {
+	if p, err := paces.Position(t.Context(), phone, message.Authentication, taken[0], 1); err != nil || p.Task != message.TaskFetched {
 		t.Errorf("taken %+v, %v", p, err)
 	}
 }

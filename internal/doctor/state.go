@@ -162,7 +162,7 @@ func (v *visit) statuses(ctx context.Context, db *store.DB, records *ledger.Ledg
 	if never {
 		wait = firstStatus
 	}
-	n, err := records.OwedInAll(ctx, now.Add(-wait))
+	n, err := records.CountAllAwaiting(ctx, now.Add(-wait))
 	switch {
 	case err != nil:
 		v.add("statuses", "", refused(err))

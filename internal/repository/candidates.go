@@ -19,9 +19,8 @@ import (
 	"sluice/internal/store"
 )
 
-// Candidates decides, by the messages' records, which of the tasks that the queue has fetched may be
-// sent now. It remembers messages that are in an attempt, for the sweeper to check. It is safe for
-// concurrent use.
+// Candidates decides, by the messages' records, which of the fetched tasks may be sent now. It remembers messages that
+// are in an attempt, for the sweeper to check. It is safe for concurrent use.
 type Candidates struct {
 	db         *store.DB
 	records    *ledger.Ledger
@@ -48,8 +47,8 @@ func (c *Candidates) Of(ctx context.Context, shard message.Shard, tasks []queue.
 	if err != nil {
 		return nil, err
 	}
-	// The others must not wait for a message that cannot be sent. Its record stays as it is; a program
-	// that can read it adds its task again.
+	// The other messages must not wait for one that cannot be sent. Its record is not changed: a program that can read it
+	// adds its task again.
 	for id, err := range unreadable {
 		c.unreadable.Inc()
 		c.log.Error("cannot read the record of a message, the message is not sent", "message_id", id, "err", err)
@@ -69,7 +68,7 @@ func candidate(r *record.Record, task int, now time.Time) dispatch.Candidate {
 	switch {
 	case r.Task != task:
 		return dispatch.Candidate{Verdict: dispatch.Void}
-	case r.State == message.Attempting: // if the attempt ends in a retry, this is the task that makes it
+	case r.State == message.Attempting: // if the attempt ends in a retry, this task makes it
 		return dispatch.Candidate{Verdict: dispatch.NotYet, At: now.Add(send.BusyWait)}
 	case r.State != message.Queued || !now.Before(r.ExpiresAt):
 		return dispatch.Candidate{Verdict: dispatch.Void}
@@ -90,8 +89,8 @@ func (c *Candidates) suspect(id string) {
 	c.suspects[id] = true
 }
 
-// Attempting returns the messages of some shards that were found in an attempt when their task was
-// fetched, since it was last called for them.
+// Attempting returns the messages of some shards whose task was fetched during an attempt, since the last call for
+// these shards.
 func (c *Candidates) Attempting(shards []message.Shard) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
