@@ -121,6 +121,7 @@ func (s *fakeStore) Add(_ context.Context, d message.AuditEntry) error {
 	s.noted = append(s.noted, d)
 	return s.err
 }
+
 func (s *fakeStore) Latest(context.Context, int) ([]message.AuditEntry, error) { return s.noted, s.err }
 
 // testConsole is a console with a fakeStore.
