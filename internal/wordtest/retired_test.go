@@ -55,5 +55,4 @@ var stored = []string{"heard", "doubts", `json:"receipt"`}
 var pending = []string{
 	"docs/architecture.md",
 	"internal/audit",
-	"internal/console",
 }
