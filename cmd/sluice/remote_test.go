@@ -26,7 +26,7 @@ func TestOrders(t *testing.T) {
 			[]string{"explain", id},
 			"GET /v1/messages/" + id + "/explain ",
 			`{"state":"queued","rule":"hold","detail":"It is held.","error":{"title":"Too fast","advice":"Wait."}}`,
-			[]string{"rule     hold", "It is held.", "Too fast", "until    -"},
+			[]string{"waits for  hold", "It is held.", "Too fast", "until      -"},
 		},
 		"list": {
 			[]string{"list", "--tag", "spring", "--since", "2026-01-31T15:04:05Z", "--limit", "1"},
