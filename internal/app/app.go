@@ -259,10 +259,10 @@ func policies(c config.Common) func(number string, class message.Class) message.
 			p.Deadline = o.Deadline
 		}
 		if o.DoubtWindow != 0 {
-			p.DoubtWindow = o.DoubtWindow
+			p.InDoubtWindow = o.DoubtWindow
 		}
 		if o.OnDoubt != "" {
-			p.OnDoubt = message.OnDoubt(o.OnDoubt)
+			p.InDoubtPolicy = message.InDoubtPolicy(o.OnDoubt)
 		}
 		if o.ErrorWindow != 0 {
 			p.ErrorWindow = o.ErrorWindow

@@ -46,10 +46,10 @@ type explanation struct {
 
 // explain answers GET /v1/messages/{id}/explain.
 func (in *Intake) explain(ctx context.Context, rec message.Record) (any, refusal) {
-	var standing message.Standing
+	var standing message.QueueStatus
 	if rec.State == message.Queued {
 		var err error
-		if standing, err = in.o.Waiting.Standing(ctx, rec); err != nil {
+		if standing, err = in.o.Waiting.QueueStatus(ctx, rec); err != nil {
 			in.o.Log.Error("cannot explain message", "message_id", rec.ID, "err", err)
 			return nil, refuse("store_unavailable")
 		}
@@ -66,7 +66,7 @@ func (in *Intake) explain(ctx context.Context, rec message.Record) (any, refusal
 const maxAttempt = time.Minute
 
 // why explains what a message waits for, by its record and its standing in the queue.
-func (in *Intake) why(r message.Record, s message.Standing, now time.Time) explanation {
+func (in *Intake) why(r message.Record, s message.QueueStatus, now time.Time) explanation {
 	since := r.AcceptedAt
 	if len(r.Timeline) > 0 {
 		since = r.Timeline[len(r.Timeline)-1].At
@@ -100,7 +100,7 @@ func (in *Intake) why(r message.Record, s message.Standing, now time.Time) expla
 // inDoubt explains what an in-doubt message waits for, and what happens at the end of its window.
 func (in *Intake) inDoubt(r message.Record) explanation {
 	p := in.o.Policy(r.From, r.Class)
-	next := string(p.OnDoubt)
+	next := string(p.InDoubtPolicy)
 	if r.Reason == message.ReasonServerError {
 		next = "retry"
 	}
@@ -111,7 +111,7 @@ func (in *Intake) inDoubt(r message.Record) explanation {
 }
 
 // queued explains what a queued message waits for. The first case that applies is the last one to end.
-func queued(r message.Record, s message.Standing, now time.Time) explanation {
+func queued(r message.Record, s message.QueueStatus, now time.Time) explanation {
 	switch {
 	case r.NextAt.After(now) && (r.Attempt == 0 || r.Reason == message.ReasonReplayed):
 		return explanation{Rule: ruleScheduled, Until: r.NextAt.UTC(), Detail: "The message is scheduled for this time."}
@@ -121,13 +121,13 @@ func queued(r message.Record, s message.Standing, now time.Time) explanation {
 		return held(s.Holds)
 	case s.Task == message.TaskDelayed && s.Until.After(now):
 		return explanation{Rule: rulePair, Until: s.Until.UTC(), Detail: "The recipient is at Meta's pair limit for this number, or an attempt of the message has just ended."}
-	case s.Task == message.TaskTaken:
+	case s.Task == message.TaskFetched:
 		return explanation{Rule: ruleFetched, Detail: "A worker has fetched the message and waits for its send slot."}
-	case s.Task == message.TaskGone:
+	case s.Task == message.TaskMissing:
 		return explanation{Rule: ruleNoTask, Until: r.ExpiresAt.UTC(), Detail: "The task of the message is missing. A worker detects this when it next checks waiting messages, and puts the message back into its queue."}
 	}
 	most := ""
-	if s.About {
+	if s.Approximate {
 		most = "at most "
 	}
 	return explanation{
