@@ -100,6 +100,12 @@ func (s *script) use() error { s.asked = append(s.asked, "use"); return nil }
 type slot func() error
 
 func (s slot) Use(context.Context) error { return s() }
+func (s slot) Probing() bool             { return false }
+
+// probingSlot is a slot of a number that another worker lets probe.
+type probingSlot struct{ slot }
+
+func (probingSlot) Probing() bool { return true }
 
 func (s slot) Ready() {}
 
