@@ -37,7 +37,8 @@ if redis.call('EXISTS', unpack(rare)) > 0 then
   local until_us
   rate, full, until_us = effective_rate(rate_key, rate, now)
   pause = math.max(pause, until_us)
-  if redis.call('EXISTS', holds) == 1 then
+  -- The number of a check at a start is not of digits: its task leads to no request, and no hold concerns it.
+  if redis.call('EXISTS', holds) == 1 and not string.find(number, '%D') then
     names, kept = {}, held(holds, 'all', now / 1000) or held(holds, 'number:' .. number, now / 1000)
     for _, hold in ipairs(kept and {} or redis.call('HKEYS', holds)) do
       local kind, of = string.match(hold, '^(%a+):(%d*):')
@@ -81,11 +82,11 @@ end
 local function shares(of) return math.floor((turn + of) / 20) - math.floor(turn / 20) end
 -- others fetches tasks of the other classes: they get the slots in turn, and the next class gets those of
 -- a class that has no more.
-local function others(slots)
+local function others(count)
   local start = math.floor(turn / 20)
   local rest = 0
   for j = 1, 3 do
-    local wanted = math.floor((slots + 3 - j) / 3)
+    local wanted = math.floor((count + 3 - j) / 3)
     local got = pop((start + j) % 3 + 2, wanted)
     n, rest = n + got, rest + wanted - got
   end
