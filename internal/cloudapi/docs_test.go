@@ -22,7 +22,7 @@ const errorsHead = `# Error codes
 
 <!-- Made from internal/cloudapi/codes*.go by: make docs -->
 
-The codes with which Meta refuses a message, or reports later by webhook that it ` + "`failed`" + `. Codes and titles are
+The codes of Meta (they are not HTTP statuses) with which Meta refuses a message, or reports later by webhook that it ` + "`failed`" + `. Codes and titles are
 [Meta's](https://developers.facebook.com/documentation/business-messaging/whatsapp/support/error-codes). Only the code decides what Sluice
 does. The HTTP status is misleading (400 for throttling, 500 for a missing permission), and Meta translates the texts.
 
@@ -35,7 +35,7 @@ Sluice does one of these:
 | **Holds** | Sluice holds all messages of the number or the template, in order. After a while it tries again with one message at a time. Deadlines still apply. | no |
 | **Rejects** | It becomes ` + "`rejected`" + `. A retry would get the same answer. | no |
 | **Dead-letters** | It becomes ` + "`dead`" + ` and keeps its content: an operator can [replay it](console.md#dead-letters). Five such answers in a row hold the number or the template. | no |
-| **Waits for a status** | It is ` + "`in_doubt`" + ` until a webhook decides. Without one Sluice retries it after a wait. | unknown |
+| **Waits for a status** | It is ` + "`in_doubt`" + ` until a webhook decides. Without one Sluice retries it after a wait. (If a webhook reports the code later, see below.) | unknown |
 
 A wait grows with each attempt. It is never shorter than the time given here. If Meta accepts a message and then reports a code by webhook, the
 message becomes ` + "`failed`" + `, with the code in its timeline. If that is the first status of the message, Sluice keeps the content, and an operator can
