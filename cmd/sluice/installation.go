@@ -5,11 +5,12 @@ import (
 	"log/slog"
 	"time"
 
+	"sluice/internal/backlog"
 	"sluice/internal/config"
 	"sluice/internal/holds"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
-	"sluice/internal/queue"
+	"sluice/internal/ratelimit"
 	"sluice/internal/store"
 )
 
@@ -18,7 +19,8 @@ type installation struct {
 	config.Common
 	db      *store.DB
 	records *ledger.Ledger
-	rates   *queue.Paces
+	backlog *backlog.Reader
+	rates   *ratelimit.Controller
 	holds   *holds.Store
 }
 
@@ -40,10 +42,12 @@ func open(ctx context.Context, file string, env getenv) (*installation, error) {
 	for _, n := range c.Numbers {
 		rates[n.ID] = n.Rate
 	}
+	configured := func(number string) int { return rates[number] }
 	in := &installation{
 		Common: c, db: db,
 		records: ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards)}),
-		rates:   queue.NewPaces(db, message.Shards(c.Shards), func(number string) int { return rates[number] }),
+		backlog: backlog.New(db, message.Shards(c.Shards), configured),
+		rates:   ratelimit.NewController(db, message.Shards(c.Shards), configured),
 		holds:   holds.New(db, message.Shards(c.Shards), slog.New(slog.DiscardHandler)),
 	}
 	if err := in.records.CheckShards(ctx); err != nil {
@@ -56,7 +60,7 @@ func open(ctx context.Context, file string, env getenv) (*installation, error) {
 // snapshot is the state of an installation at one moment.
 type snapshot struct {
 	at    time.Time
-	rates []queue.Pace // of the configured numbers
+	rates []backlog.Number // of the configured numbers
 	open  ledger.Backlog
 	holds []message.Hold
 	held  map[string]int // messages that holds keep, by phone number id
@@ -71,7 +75,7 @@ func (in *installation) read(ctx context.Context) (snapshot, error) {
 	}
 	now := snapshot{at: time.Now()}
 	var err error
-	if now.rates, err = in.rates.ReadAll(ctx, numbers); err != nil {
+	if now.rates, err = in.backlog.ReadAll(ctx, numbers); err != nil {
 		return now, err
 	}
 	if now.open, err = in.records.Backlog(ctx); err != nil {
@@ -80,6 +84,6 @@ func (in *installation) read(ctx context.Context) (snapshot, error) {
 	if now.holds, err = in.holds.List(ctx); err != nil {
 		return now, err
 	}
-	_, now.held, err = in.rates.CountHeld(ctx, now.holds)
+	_, now.held, err = in.backlog.CountHeld(ctx, now.holds)
 	return now, err
 }

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"sluice/internal/audit"
+	"sluice/internal/backlog"
 	"sluice/internal/config"
 	"sluice/internal/message"
-	"sluice/internal/queue"
 )
 
 type rateCmd struct {
@@ -63,7 +63,7 @@ func (c rateCmd) run(ctx context.Context, env getenv, out io.Writer) error {
 	if !slices.ContainsFunc(in.Numbers, func(n config.Number) bool { return n.ID == c.Number }) {
 		return fmt.Errorf("phone number id %s is not configured. Give the configuration of the workers with --config", c.Number)
 	}
-	before, err := in.rates.Read(ctx, c.Number)
+	before, err := in.backlog.Read(ctx, c.Number)
 	if err != nil {
 		return err
 	}
@@ -72,16 +72,16 @@ func (c rateCmd) run(ctx context.Context, env getenv, out io.Writer) error {
 		return nil
 	}
 	// The audit entry comes first: if it cannot be written, nothing changes.
-	err = audit.New(in.db, message.Shards(in.Shards)).Add(ctx, message.Deed{
+	err = audit.New(in.db, message.Shards(in.Shards)).Add(ctx, message.AuditEntry{
 		Verb: message.VerbRate, On: c.target(), Actor: cmp.Or(c.Actor, operator()), Reason: c.Reason,
 	})
 	if err != nil {
 		return fmt.Errorf("the rate limit was not changed: %w", err)
 	}
-	if err := in.rates.Order(ctx, c.Number, valueOf(c.Set), valueOf(c.From), valueOf(c.Over)); err != nil {
+	if err := in.rates.Set(ctx, c.Number, valueOf(c.Set), valueOf(c.From), valueOf(c.Over)); err != nil {
 		return err
 	}
-	after, err := in.rates.Read(ctx, c.Number)
+	after, err := in.backlog.Read(ctx, c.Number)
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func valueOf[T any](given *T) (value T) {
 }
 
 // describe returns the effective rate of a number in words, and why it is what it is.
-func describe(p queue.Pace) string {
+func describe(p backlog.Number) string {
 	s := fmt.Sprintf("%.0f messages per second", p.Rate)
 	if p.Rate < p.Full {
 		s += fmt.Sprintf(", increasing back to %.0f", p.Full)

@@ -33,7 +33,7 @@ func (c recordCmd) run(ctx context.Context, env getenv, out io.Writer) error {
 	}
 	t := table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
 	printRecord(t, r)
-	t.row("list", place(r.Place()))
+	t.row("list", place(r.ListEntry()))
 	t.row("in Redis", compared(r, found))
 	t.Flush()
 	fmt.Fprintln(out)
@@ -104,7 +104,7 @@ func printTimeline(t table, steps []message.Step) {
 }
 
 // place describes an entry of a list.
-func place(p record.Place) string {
+func place(p record.ListEntry) string {
 	if p.List == message.NoList {
 		return "none"
 	}
@@ -112,14 +112,14 @@ func place(p record.Place) string {
 }
 
 // compared says whether the lists in Redis agree with the record.
-func compared(r record.Record, found []record.Place) string {
-	want := r.Place()
+func compared(r record.Record, found []record.ListEntry) string {
+	want := r.ListEntry()
 	switch {
 	case len(found) == 0 && want.List == message.NoList, len(found) == 1 && found[0] == want:
 		return "the same"
 	case len(found) == 0:
 		return "DIFFERENT: in no list"
-	case len(found) == 1 && found[0].List == message.Doubts && want.List == message.Doubts && found[0].Score > want.Score:
+	case len(found) == 1 && found[0].List == message.ListInDoubt && want.List == message.ListInDoubt && found[0].Score > want.Score:
 		return "postponed: " + place(found[0]) // while no webhooks come, see Ledger.Postpone
 	}
 	all := make([]string, len(found))

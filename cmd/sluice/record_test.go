@@ -109,11 +109,11 @@ func TestRecordOnRedis(t *testing.T) {
 	}
 	shows("id "+m.ID, "state queued", "to +49***89", "ref order-1", "payload 28 bytes", "format 2", "list waiting, ordered by", "in Redis the same", "TIME STATE", "queued 0 0")
 
-	waiting := store.Key(message.DefaultShards.Of(number), string(message.Waiting))
+	waiting := store.Key(message.DefaultShards.Of(number), string(message.ListWaiting))
 	db.ZRem(ctx, waiting, m.ID)
 	shows("in Redis DIFFERENT: in no list")
 	db.ZAdd(ctx, waiting, redis.Z{Score: 1e12, Member: m.ID})
-	db.ZAdd(ctx, store.Key(message.DefaultShards.Of(number), string(message.Awaiting)), redis.Z{Score: 1e12, Member: m.ID})
+	db.ZAdd(ctx, store.Key(message.DefaultShards.Of(number), string(message.ListAwaiting)), redis.Z{Score: 1e12, Member: m.ID})
 	shows("in Redis DIFFERENT: waiting, ordered by 2001-09-0", "; awaiting, ordered by 2001-09-0")
 
 	if _, err := show(message.NewID(number, "none")); err == nil || !strings.Contains(err.Error(), "message not found") {

@@ -13,9 +13,9 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"sluice/internal/backlog"
 	"sluice/internal/holds"
 	"sluice/internal/message"
-	"sluice/internal/queue"
 )
 
 type topCmd struct {
@@ -106,7 +106,7 @@ func (t topCmd) live(ctx context.Context, out io.Writer, read func(context.Conte
 // table shows a snapshot, with the throughput since an earlier one.
 func (s snapshot) table(before snapshot, limit int) string {
 	rates := slices.Clone(s.rates)
-	slices.SortFunc(rates, func(a, b queue.Pace) int {
+	slices.SortFunc(rates, func(a, b backlog.Number) int {
 		return cmp.Or(cmp.Compare(s.waiting(b), s.waiting(a)), cmp.Compare(a.Number, b.Number))
 	})
 	rest := rates[:0]
@@ -115,13 +115,13 @@ func (s snapshot) table(before snapshot, limit int) string {
 	}
 	done := map[string]int{}
 	for _, p := range before.rates {
-		done[p.Number] = sum(p, func(w queue.Waiting) int { return w.Done })
+		done[p.Number] = sum(p, func(w backlog.Waiting) int { return w.Done })
 	}
 
 	var b strings.Builder
 	active, held := 0, 0
 	for _, p := range s.rates {
-		active += sum(p, func(w queue.Waiting) int { return w.Active })
+		active += sum(p, func(w backlog.Waiting) int { return w.Active })
 		held += s.held[p.Number]
 	}
 	fmt.Fprintf(&b, "%s  waiting %d (held %d), attempting %d, in doubt %d, parked %d, dead letters %d\n\n",
@@ -135,15 +135,15 @@ func (s snapshot) table(before snapshot, limit int) string {
 	for _, p := range rates {
 		speed := "-"
 		if from, ok := done[p.Number]; ok {
-			n := sum(p, func(w queue.Waiting) int { return w.Done }) - from
+			n := sum(p, func(w backlog.Waiting) int { return w.Done }) - from
 			speed = fmt.Sprintf("%.1f", max(0, float64(n)/s.at.Sub(before.at).Seconds()))
 		}
 		fmt.Fprintf(w, "%s\t%.0f/%.0f\t%s\t%s\t%s\t%s\t%s\t%d", p.Number, p.Rate, p.Full, count(p.Ceiling),
-			span(time.Until(p.Pause)), s.holdsOn(p.Number), count(s.held[p.Number]), speed, sum(p, func(w queue.Waiting) int { return w.Active }))
+			span(time.Until(p.Pause)), s.holdsOn(p.Number), count(s.held[p.Number]), speed, sum(p, func(w backlog.Waiting) int { return w.Active }))
 		for _, c := range p.Waiting {
-			fmt.Fprint(w, "\t", backlog(c))
+			fmt.Fprint(w, "\t", waitingFor(c))
 		}
-		fmt.Fprintf(w, "\t%s\t%s\n", count(sum(p, func(w queue.Waiting) int { return w.Delayed })), s.eta(p))
+		fmt.Fprintf(w, "\t%s\t%s\n", count(sum(p, func(w backlog.Waiting) int { return w.Delayed })), s.eta(p))
 	}
 	w.Flush()
 	if len(rest) > 0 {
@@ -158,16 +158,16 @@ func (s snapshot) table(before snapshot, limit int) string {
 
 // eta returns how long until the waiting messages of a number are sent. A number that is held sends nothing
 // until its hold ends, and the end of a hold is not certain.
-func (s snapshot) eta(p queue.Pace) string {
+func (s snapshot) eta(p backlog.Number) string {
 	if holds.KeepAll(s.holds, p.Number) {
 		return "held"
 	}
-	return span(p.Empty())
+	return span(p.ETAAll())
 }
 
 // waiting returns how many messages of a number wait for a slot or for the end of a hold.
-func (s snapshot) waiting(p queue.Pace) int {
-	n := sum(p, func(w queue.Waiting) int { return w.Pending })
+func (s snapshot) waiting(p backlog.Number) int {
+	n := sum(p, func(w backlog.Waiting) int { return w.Pending })
 	if holds.KeepAll(s.holds, p.Number) {
 		return max(n, s.held[p.Number]) // which counts those that are pending too
 	}
@@ -206,15 +206,15 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-func sum(p queue.Pace, of func(queue.Waiting) int) (n int) {
+func sum(p backlog.Number, of func(backlog.Waiting) int) (n int) {
 	for _, w := range p.Waiting {
 		n += of(w)
 	}
 	return n
 }
 
-// backlog returns how many messages wait in a class, and how long the first has waited.
-func backlog(w queue.Waiting) string {
+// waitingFor returns how many messages wait in a class, and how long the first has waited.
+func waitingFor(w backlog.Waiting) string {
 	s := count(w.Pending)
 	if w.Pending > 0 {
 		s += " (" + span(w.Age()) + ")"

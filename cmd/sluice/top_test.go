@@ -11,17 +11,17 @@ import (
 	"time"
 
 	"sluice/internal/audit"
+	"sluice/internal/backlog"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
-	"sluice/internal/queue"
 	"sluice/internal/redistest"
 	"sluice/internal/store"
 )
 
 // snapshots are two snapshots, 2 s apart, of three numbers.
 func snapshots() (before, now snapshot) {
-	pace := func(number string, rate, full float64, done int, classes ...queue.Waiting) queue.Pace {
-		p := queue.Pace{Number: number, Configured: int(full), Rate: rate, Full: full, Waiting: make([]queue.Waiting, 4)}
+	pace := func(number string, rate, full float64, done int, classes ...backlog.Waiting) backlog.Number {
+		p := backlog.Number{Number: number, Configured: int(full), Rate: rate, Full: full, Waiting: make([]backlog.Waiting, 4)}
 		for i, c := range message.Classes() {
 			p.Waiting[i].Class = c
 		}
@@ -32,16 +32,16 @@ func snapshots() (before, now snapshot) {
 		return p
 	}
 	ago := func(d time.Duration) time.Time { return time.Now().UTC().Add(-d) }
-	before = snapshot{at: ago(2 * time.Second), rates: []queue.Pace{pace("106540352242922", 80, 80, 1000)}}
-	held := pace("106540352242924", 1000, 1000, 0, queue.Waiting{Class: message.Utility, Pending: 400, Oldest: ago(time.Hour)})
+	before = snapshot{at: ago(2 * time.Second), rates: []backlog.Number{pace("106540352242922", 80, 80, 1000)}}
+	held := pace("106540352242924", 1000, 1000, 0, backlog.Waiting{Class: message.Utility, Pending: 400, Oldest: ago(time.Hour)})
 	cut := pace("106540352242923", 40, 80, 7,
-		queue.Waiting{Class: message.Service, Pending: 500, Oldest: ago(125 * time.Second), Paused: true},
-		queue.Waiting{Class: message.Utility, Pending: 60, Oldest: ago(3 * time.Second)},
+		backlog.Waiting{Class: message.Service, Pending: 500, Oldest: ago(125 * time.Second), Paused: true},
+		backlog.Waiting{Class: message.Utility, Pending: 60, Oldest: ago(3 * time.Second)},
 	)
 	cut.Ceiling, cut.Pause = 80, time.Now().Add(time.Second)
-	now = snapshot{ago(0), []queue.Pace{held, cut, pace("106540352242922", 80, 80, 1157,
-		queue.Waiting{Class: message.Authentication, Active: 3, Delayed: 1},
-		queue.Waiting{Class: message.Marketing, Pending: 1e6, Oldest: ago(26 * time.Hour), Active: 9, Delayed: 20},
+	now = snapshot{ago(0), []backlog.Number{held, cut, pace("106540352242922", 80, 80, 1157,
+		backlog.Waiting{Class: message.Authentication, Active: 3, Delayed: 1},
+		backlog.Waiting{Class: message.Marketing, Pending: 1e6, Oldest: ago(26 * time.Hour), Active: 9, Delayed: 20},
 	)}, ledger.Backlog{Waiting: 1000593, InDoubt: 3, Parked: 1, Dead: 2}, []message.Hold{
 		{Number: "106540352242922", Template: "a/en"},
 		{Number: "106540352242922", Template: "b/en"},
@@ -224,7 +224,7 @@ func TestTopAndRateOnRedis(t *testing.T) {
 
 func TestDescribe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := queue.Pace{Configured: 80, Rate: 40, Full: 80, Ceiling: 80, Pause: time.Now().Add(time.Second)}
+		p := backlog.Number{Configured: 80, Rate: 40, Full: 80, Ceiling: 80, Pause: time.Now().Add(time.Second)}
 		if got, want := describe(p), "40 messages per second, increasing back to 80, as configured; Meta last refused at 80 per second; paused for 1s"; got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}

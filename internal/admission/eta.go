@@ -7,8 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"sluice/internal/backlog"
 	"sluice/internal/message"
-	"sluice/internal/queue"
 )
 
 const (
@@ -23,7 +23,7 @@ var errETASlow = errors.New("no answer within 0.5 s")
 // ETA estimates how long a new message would wait. All callers share readings: it reads the backlog of each
 // number at most once in etaFresh. It is safe for concurrent use.
 type ETA struct {
-	read func(ctx context.Context, number string) (queue.Pace, error)
+	read func(ctx context.Context, number string) (backlog.Number, error)
 	log  *slog.Logger
 
 	mu   sync.Mutex
@@ -32,14 +32,14 @@ type ETA struct {
 
 // reading is one reading of the backlog of a number. It has its result when done is closed.
 type reading struct {
-	begun time.Time
-	done  chan struct{}
-	pace  queue.Pace
-	err   error
+	begun  time.Time
+	done   chan struct{}
+	number backlog.Number
+	err    error
 }
 
 // NewETA returns an ETA that reads the backlog of a number with read.
-func NewETA(read func(context.Context, string) (queue.Pace, error), log *slog.Logger) *ETA {
+func NewETA(read func(context.Context, string) (backlog.Number, error), log *slog.Logger) *ETA {
 	return &ETA{read: read, log: log, last: map[string]*reading{}}
 }
 
@@ -71,14 +71,14 @@ func (e *ETA) Of(ctx context.Context, number string, c message.Class) (time.Dura
 	if r.err != nil {
 		return 0, r.err
 	}
-	return r.pace.Drain(c), nil
+	return r.number.ETA(c), nil
 }
 
 func (e *ETA) fill(ctx context.Context, number string, r *reading) {
 	defer close(r.done)
 	ctx, cancel := context.WithTimeout(ctx, etaFresh)
 	defer cancel()
-	if r.pace, r.err = e.read(ctx, number); r.err != nil {
+	if r.number, r.err = e.read(ctx, number); r.err != nil {
 		e.log.Warn("cannot read the backlog of a number, new messages are accepted without a check of their deadlines", "phone_number_id", number, "err", r.err)
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sluice/internal/backlog"
 	"sluice/internal/message"
-	"sluice/internal/queue"
 )
 
 func TestETAReadsEachNumberOnceASecond(t *testing.T) {
@@ -19,12 +19,12 @@ func TestETAReadsEachNumberOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		reads := map[string]int{}
-		eta := NewETA(func(_ context.Context, number string) (queue.Pace, error) {
+		eta := NewETA(func(_ context.Context, number string) (backlog.Number, error) {
 			time.Sleep(100 * time.Millisecond)
 			mu.Lock()
 			defer mu.Unlock()
 			reads[number]++
-			return queue.Pace{Configured: 10, Rate: 10, Full: 10, Waiting: []queue.Waiting{
+			return backlog.Number{Configured: 10, Rate: 10, Full: 10, Waiting: []backlog.Waiting{
 				{Class: message.Authentication, Pending: 10 * reads[number]},
 				{Class: message.Service, Pending: 0},
 			}}, nil
@@ -61,14 +61,14 @@ func TestETAWhileTheStoreHangs(t *testing.T) {
 		var log strings.Builder
 		hang := true
 		reads := 0
-		eta := NewETA(func(ctx context.Context, _ string) (queue.Pace, error) {
+		eta := NewETA(func(ctx context.Context, _ string) (backlog.Number, error) {
 			reads++
 			if hang {
 				<-ctx.Done()
-				return queue.Pace{}, ctx.Err()
+				return backlog.Number{}, ctx.Err()
 			}
 			time.Sleep(200 * time.Millisecond)
-			return queue.Pace{}, ctx.Err()
+			return backlog.Number{}, ctx.Err()
 		}, slog.New(slog.NewTextHandler(&log, nil)))
 
 		start := time.Now()

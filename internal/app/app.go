@@ -94,6 +94,9 @@ func (p *Program) Run(ctx context.Context) error {
 // work with that Redis.
 func newProgram(ctx context.Context, c config.Common, log *slog.Logger, checks ...func(context.Context, *store.DB) error) (*Program, error) {
 	p := &Program{log: log, registry: ops.Registry()}
+	p.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "sluice_log_lines_dropped_total", Help: "Log lines that were dropped because the reader of the log did not keep up.",
+	}, func() float64 { return float64(output.Dropped()) }))
 	if err := p.serveOps(ctx, c.Ops); err != nil {
 		return nil, err
 	}
@@ -256,10 +259,10 @@ func policies(c config.Common) func(number string, class message.Class) message.
 			p.Deadline = o.Deadline
 		}
 		if o.DoubtWindow != 0 {
-			p.DoubtWindow = o.DoubtWindow
+			p.InDoubtWindow = o.DoubtWindow
 		}
 		if o.OnDoubt != "" {
-			p.OnDoubt = message.OnDoubt(o.OnDoubt)
+			p.InDoubtPolicy = message.InDoubtPolicy(o.OnDoubt)
 		}
 		if o.ErrorWindow != 0 {
 			p.ErrorWindow = o.ErrorWindow

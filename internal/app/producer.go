@@ -8,6 +8,7 @@ import (
 
 	"sluice/internal/admission"
 	"sluice/internal/audit"
+	"sluice/internal/backlog"
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
 	"sluice/internal/console"
@@ -38,7 +39,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	}
 	book := newLedger(p.db, c.Common)
 	tasks, holds := queue.NewClient(p.db, message.Shards(c.Shards)), holds.New(p.db, message.Shards(c.Shards), log)
-	paces := queue.NewPaces(p.db, message.Shards(c.Shards), ratesOf(c.Numbers).configured)
+	reader := backlog.New(p.db, message.Shards(c.Shards), ratesOf(c.Numbers).configured)
 	graph, err := cloudapi.NewForwarder(cloudapi.Options{BaseURL: c.Graph.BaseURL, Token: cmp.Or(c.Tokens, config.FixedTokens(nil)).Token, Registerer: p.registry})
 	if err != nil {
 		p.Close()
@@ -48,7 +49,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Acceptor:   admission.NewAcceptor(p.db, book, tasks, message.Shards(c.Shards), signature.New(string(c.PayloadKey))),
 		Reader:     book,
 		Finder:     book,
-		Waiting:    repository.NewWaiting(paces, holds),
+		Waiting:    repository.NewWaiting(reader, holds),
 		Canceller:  book,
 		Numbers:    known(c.Numbers),
 		Own:        phones(c.Numbers),
@@ -56,7 +57,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Refuse:     refusesUnknown(c.Numbers),
 		Class:      admission.Classes(c.Numbers),
 		Offset:     p.db.ClockOffset,
-		ETA:        admission.NewETA(paces.Read, log).Of,
+		ETA:        admission.NewETA(reader.Read, log).Of,
 		Explain:    explain,
 		Passes:     cloudapi.Passes,
 		Graph:      graph,
@@ -78,7 +79,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return p, err
 	}
 	operators := console.New(console.Options{
-		Holds: heldMessages{holds, paces}, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.db, message.Shards(c.Shards)), Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
+		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.db, message.Shards(c.Shards)), Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
 		Log: log, Registerer: p.registry,
 	})
 	return p, p.serve(c.Console, operators.Handler(), &p.consoleAddr, nil)
@@ -104,5 +105,5 @@ func apiKeys(keys []config.APIKey) httpapi.Keys {
 // heldMessages are the holds, and how many messages each keeps.
 type heldMessages struct {
 	*holds.Store
-	*queue.Paces
+	*backlog.Reader
 }

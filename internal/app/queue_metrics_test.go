@@ -11,9 +11,10 @@ import (
 
 	"sluice/internal/admission"
 	"sluice/internal/app"
+	"sluice/internal/backlog"
 	"sluice/internal/config"
 	"sluice/internal/message"
-	"sluice/internal/queue"
+	"sluice/internal/ratelimit"
 	"sluice/internal/redistest"
 	"sluice/internal/store"
 )
@@ -28,7 +29,8 @@ func TestWorkerExportsItsQueues(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	paces := queue.NewPaces(db, message.DefaultShards, func(string) int { return 80 })
+	configured := func(string) int { return 80 }
+	controller, reader := ratelimit.NewController(db, message.DefaultShards, configured), backlog.New(db, message.DefaultShards, configured)
 	loader := admission.NewLoader(db, message.DefaultShards)
 	for _, key := range []string{"a", "b", "c"} {
 		m := message.Message{
@@ -42,7 +44,7 @@ func TestWorkerExportsItsQueues(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := paces.Order(ctx, number, 20, 0, 0); err != nil {
+	if err := controller.Set(ctx, number, 20, 0, 0); err != nil {
 		t.Fatal(err)
 	}
 	p, err := app.NewWorker(ctx, config.Worker{
@@ -84,7 +86,7 @@ func TestWorkerExportsItsQueues(t *testing.T) {
 			}
 		}
 	}
-	all, err := paces.ReadAll(ctx, []string{"1", number})
+	all, err := reader.ReadAll(ctx, []string{"1", number})
 	if err != nil || all[0].Number != "1" || all[0].Ordered != 0 {
 		t.Fatalf("%+v, %v", all, err)
 	}

@@ -22,6 +22,8 @@ type Start func(ctx context.Context, args []string, getenv func(string) string) 
 func Main(name string, start Start, args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	signal.Ignore(syscall.SIGPIPE) // when the reader of the log ends, the program goes on
+	defer output.Flush()
 	err := run(ctx, start, args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -53,8 +55,11 @@ func collectRarely() {
 	}
 }
 
+// output is the log of all programs of this process.
+var output = ops.NewOutput(os.Stderr)
+
 func newLog(c config.Common) *slog.Logger {
-	log := ops.NewLogger(os.Stderr, c.LogLevel)
+	log := ops.NewLogger(output, c.LogLevel)
 	ops.RouteRedis(log)
 	return log
 }

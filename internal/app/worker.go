@@ -9,8 +9,10 @@ import (
 	"slices"
 	"time"
 
+	"sluice/internal/backlog"
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
+	"sluice/internal/dispatch"
 	"sluice/internal/events"
 	"sluice/internal/gauges"
 	"sluice/internal/holdpolicy"
@@ -18,6 +20,7 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/queue"
+	"sluice/internal/ratelimit"
 	"sluice/internal/reconcile"
 	"sluice/internal/record"
 	"sluice/internal/repository"
@@ -43,7 +46,7 @@ func Worker(ctx context.Context, args []string, getenv func(string) string) (*Pr
 // to Meta, what came of them becomes records, and so does what Meta reports later.
 func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program, error) {
 	records := ledgerOptions(c.Common)
-	records.OrphanLife, records.OrphanMost = c.Orphans.Retention, c.Orphans.Max
+	records.UnmatchedLife, records.UnmatchedMost = c.Orphans.Retention, c.Orphans.Max
 	if records.KeyLife = c.KeyLife; c.KeyLife == 0 {
 		records.KeyLife = -1 // none
 	}
@@ -61,16 +64,16 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		stream: events.New(p.db, shards, events.Options{
 			Retention: c.Events.Retention, MaxLen: c.Events.MaxLength, Registerer: p.registry, Log: log,
 		}),
-		paces: queue.NewPaces(p.db, shards, rates.configured),
-		holds: holds.New(p.db, shards, log),
-		marks: cloudapi.NewMarks(c.Environment, []byte(c.MarkerKey), []byte(c.SecondMarkerKey)),
+		controller: ratelimit.NewController(p.db, shards, rates.configured),
+		holds:      holds.New(p.db, shards, log),
+		marks:      cloudapi.NewMarks(c.Environment, []byte(c.MarkerKey), []byte(c.SecondMarkerKey)),
 		graph: cloudapi.NewClient(cloudapi.Options{
 			BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: c.Tokens.Token, Registerer: p.registry,
 		}),
 	}
-	w.throughput = throughput.New(learned(c.Numbers), w.graph.Throughput, w.paces.Levels, log)
+	w.throughput = throughput.New(learned(c.Numbers), w.graph.Throughput, w.controller.SetLevels, log)
 	w.policy = holdpolicy.New(holdpolicy.Options{
-		Holds: w.holds, Rates: w.paces, Accounts: queue.NewAccounts(p.db),
+		Holds: w.holds, Rates: w.controller, Accounts: holds.NewAccounts(p.db),
 		Numbers: numberIDs(c.Numbers), Shards: shards, Token: c.Tokens.Token, Upgraded: w.throughput.Ask, Log: log,
 	})
 	if slices.Contains(c.Roles, config.RoleSend) {
@@ -84,23 +87,24 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	}
 	p.background = append(p.background, w.throughput.Run)
 	p.registry.MustRegister(gauges.Awaiting(w.book))
-	p.registry.MustRegister(gauges.New(gauges.Options{Rates: w.paces.ReadAll, Unknown: w.paces.Unserved, Backlog: w.book.Backlog, Holds: heldMessages{w.holds, w.paces}, Numbers: numberIDs(c.Numbers), Log: log}))
+	reader := backlog.New(p.db, shards, rates.configured)
+	p.registry.MustRegister(gauges.New(gauges.Options{Rates: reader.ReadAll, Unknown: reader.Unserved, Backlog: w.book.Backlog, Holds: heldMessages{w.holds, reader}, Numbers: numberIDs(c.Numbers), Log: log}))
 	return p, nil
 }
 
 // worker is what a worker's roles share.
 type worker struct {
 	*Program
-	c      config.Worker
-	name   string
-	shards message.Shards
-	rates  rates
-	book   *ledger.Ledger
-	stream *events.Stream
-	paces  *queue.Paces
-	holds  *holds.Store
-	marks  *cloudapi.Marks
-	graph  *cloudapi.Client
+	c          config.Worker
+	name       string
+	shards     message.Shards
+	rates      rates
+	book       *ledger.Ledger
+	stream     *events.Stream
+	controller *ratelimit.Controller
+	holds      *holds.Store
+	marks      *cloudapi.Marks
+	graph      *cloudapi.Client
 
 	policy     *holdpolicy.Policy
 	throughput *throughput.Discovery
@@ -133,7 +137,7 @@ func (w *worker) send() error {
 			}
 			return cloudapi.Body(object, w.marks.Make(a.ID, a.N, a.Accepted), time.Now().Add(a.Left)) // not ExpiresAt: that is by Redis's clock
 		},
-		Paces:            w.paces,
+		Paces:            w.controller,
 		Hold:             w.policy.Refused,
 		TemplateAccepted: w.policy.TemplateAccepted,
 		Siblings:         w.policy.Siblings,
@@ -147,7 +151,7 @@ func (w *worker) send() error {
 		Registerer:       w.registry,
 	})
 	candidates := repository.NewCandidates(w.db, w.book, w.shards, log, w.registry)
-	server := queue.NewServer(w.db, queue.Options{
+	server := dispatch.NewServer(w.db, dispatch.Options{
 		Shards: w.shards, Worker: w.name, Rate: w.rates.of, Era: sender.Era, Alive: living(w.book, w.shards),
 		Handler: handler(sender, traced), Candidates: candidates.Of, Transactions: w.book.Transactions(), Log: log,
 	})
@@ -155,10 +159,10 @@ func (w *worker) send() error {
 	messages := repository.New(w.book, tasks)
 	sweeper := &send.Sweeper{
 		Worker: w.name, Policy: policies(c.Common),
-		Shards: w.shards, Workers: w.book, Open: w.book, Changes: w.book, Requeue: messages.Requeue, Lost: messages.WithoutTask, Holds: w.holds.List,
-		Hands: repository.Unfinished(tasks, server), Suspects: candidates.Attempting,
+		Shards: w.shards, Workers: w.book, Open: w.book, Changes: w.book, Requeue: messages.Requeue, LostTasks: messages.WithoutTask, Holds: w.holds.List,
+		Fetched: repository.Unfinished(tasks, server), Suspects: candidates.Attempting,
 		Watermark: w.stream.Watermark, Channel: w.stream.Channel, Sends: sender.Sends,
-		Sight: sender.Sight, Parts: w.book.Parts(),
+		View: sender.View, Parts: w.book.Parts(),
 		Log: log, Registerer: w.registry,
 	}
 	w.work = append(w.work, server.Run)
@@ -176,11 +180,11 @@ func pauses(r config.Retry) retry.Pauses {
 func (w *worker) reconcile() {
 	reports := &send.Reports{
 		Backoff: pauses(w.c.Retry).After,
-		Paces:   w.paces, Means: cloudapi.Reported, Hold: w.policy.Refused, TemplateAccepted: w.policy.TemplateAccepted, Log: w.log,
+		Paces:   w.controller, Means: cloudapi.Reported, Hold: w.policy.Refused, TemplateAccepted: w.policy.TemplateAccepted, Log: w.log,
 	}
 	r := reconcile.New(w.stream, w.book, reconcile.Options{
 		Name: w.name, Mark: w.marks.Parse, Other: w.marks.Other, Known: known(w.c.Numbers),
-		Inbound: w.paces.Debit, Written: cloudapi.Written,
+		Inbound: w.controller.Debit, Written: cloudapi.Written,
 		Now:    func(ctx context.Context) time.Time { return w.db.Clock(ctx, ledger.RecordPrefix(0)) },
 		Update: w.policy.Update, Applied: reports.Note, NoteAccount: w.policy.NoteAccount,
 		Log: w.log, Registerer: w.registry,
@@ -189,8 +193,8 @@ func (w *worker) reconcile() {
 }
 
 // handler lets the sender handle the tasks of the queue.
-func handler(s *send.Sender, traced *sendtrace.Trace) queue.Handler {
-	return func(ctx context.Context, id string, k int, known any, slots *queue.Slots) error {
+func handler(s *send.Sender, traced *sendtrace.Trace) dispatch.Handler {
+	return func(ctx context.Context, id string, k int, known any, slots *dispatch.Slots) error {
 		traced.Fetched()
 		r, _ := known.(*record.Record)
 		again := s.Handle(ctx, id, k, r, func(ctx context.Context, connecting bool) (send.Slot, error) {
@@ -200,9 +204,9 @@ func handler(s *send.Sender, traced *sendtrace.Trace) queue.Handler {
 		case !again.Due:
 			return nil
 		case again.On != "":
-			return queue.Later{Hold: holds.Name(message.Hold{Number: number, Template: again.Template})}
+			return dispatch.Later{Hold: holds.Name(message.Hold{Number: number, Template: again.Template})}
 		}
-		return queue.Later{In: again.In, Recipient: again.Recipient}
+		return dispatch.Later{In: again.In, Recipient: again.Recipient}
 	}
 }
 

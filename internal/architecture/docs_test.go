@@ -132,13 +132,13 @@ func TestMessageLifePageShowsPolicies(t *testing.T) {
 			t.Errorf("the page does not tell how %s is treated", c)
 			continue
 		}
-		for i, want := range map[int]time.Duration{1: p.Deadline, 2: p.DoubtWindow, 4: p.ErrorWindow} {
+		for i, want := range map[int]time.Duration{1: p.Deadline, 2: p.InDoubtWindow, 4: p.ErrorWindow} {
 			if got, err := time.ParseDuration(r[i]); err != nil || got != want {
 				t.Errorf("%s: the page says %q, the default is %s", c, r[i], want)
 			}
 		}
-		if r[3] != "`"+string(p.OnDoubt)+"`" {
-			t.Errorf("%s: the page says %s, the default is %s", c, r[3], p.OnDoubt)
+		if r[3] != "`"+string(p.InDoubtPolicy)+"`" {
+			t.Errorf("%s: the page says %s, the default is %s", c, r[3], p.InDoubtPolicy)
 		}
 	}
 }

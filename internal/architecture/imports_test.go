@@ -32,7 +32,6 @@ var packages = []struct{ name, imports string }{
 	{"internal/signature", "message"},
 	{"internal/retry", ""},
 	{"internal/redisurl", ""},
-	{"internal/pacing", ""},
 	{"internal/config", "redisurl"},
 	{"internal/ops", ""},
 	{"internal/store", "message retry redisurl"},
@@ -52,10 +51,13 @@ var packages = []struct{ name, imports string }{
 	{"internal/events", "message retry store"},
 	{"internal/ledger", "message record store audit events"},
 	{"internal/holds", "message store audit"},
-	{"internal/queue", "message retry pacing store holds"},
-	{"internal/admission", "message signature config store ledger queue"},
-	{"internal/repository", "message record store send ledger holds queue"},
-	{"internal/gauges", "message ledger holds queue"},
+	{"internal/ratelimit", "message store"},
+	{"internal/queue", "message retry store"},
+	{"internal/dispatch", "message store holds ratelimit queue"},
+	{"internal/backlog", "message store holds ratelimit queue"},
+	{"internal/admission", "message signature config store ledger queue backlog"},
+	{"internal/repository", "message record store send ledger holds queue dispatch backlog"},
+	{"internal/gauges", "message ledger holds backlog"},
 	{"internal/migrate", "message record store events ledger queue"},
 	{"internal/cloudapi", "jsondoc message content"},
 	{"internal/holdpolicy", "message send cloudapi"},
@@ -64,8 +66,8 @@ var packages = []struct{ name, imports string }{
 	{"internal/sendtrace", ""},
 	{"internal/webhook", "message cloudapi"},
 	{"internal/graphsim", "jsondoc message content retry cloudapi"},
-	{"internal/doctor", "message config store events ledger holds queue cloudapi holdpolicy"},
-	{"internal/app", "message record signature retry config ops store audit httpapi intake console send reconcile events ledger holds queue admission repository gauges cloudapi holdpolicy tokenwatch throughput sendtrace webhook"},
+	{"internal/doctor", "message config store events ledger holds backlog cloudapi holdpolicy"},
+	{"internal/app", "message record signature retry config ops store audit httpapi intake console send reconcile events ledger holds ratelimit queue dispatch backlog admission repository gauges cloudapi holdpolicy tokenwatch throughput sendtrace webhook"},
 	{"internal/demo", "message config ops store client events graphsim app"},
 	{"internal/rig", "ops ports client graphsim app"},
 	{"internal/bench", "message content config store ports client events admission cloudapi graphsim rig"},
@@ -73,7 +75,7 @@ var packages = []struct{ name, imports string }{
 	{"cmd/producer", "app"},
 	{"cmd/worker", "app"},
 	{"cmd/webhook", "app"},
-	{"cmd/sluice", "message record config ops store audit httpapi client events ledger holds queue migrate holdpolicy graphsim doctor demo rig bench chaos"},
+	{"cmd/sluice", "message record config ops store audit httpapi client events ledger holds ratelimit backlog migrate holdpolicy graphsim doctor demo rig bench chaos"},
 }
 
 // testPackages have tests and nothing else, so no package can import them.
@@ -146,7 +148,7 @@ func violations(files []source) []string {
 // remedy says where code belongs that imports a package which its own may not import.
 func remedy(pkg string) string {
 	switch {
-	case slices.Contains([]string{"internal/jsondoc", "internal/message", "internal/pacing", "internal/config", "internal/ops", "internal/store"}, pkg):
+	case slices.Contains([]string{"internal/jsondoc", "internal/message", "internal/config", "internal/ops", "internal/store"}, pkg):
 		return "Other packages build on it. What two packages share is a noun and belongs in message; anything else belongs in the package that needs it."
 	case strings.HasPrefix(pkg, "cmd/"):
 		return "A command reads its arguments and calls app. Its work belongs in a package of its own, and the wiring in app."
@@ -224,9 +226,9 @@ func TestViolationsAreFound(t *testing.T) {
 			t.Errorf("%+v: found %q, want %q", bad, found, want)
 		}
 	}
-	gone := slices.DeleteFunc(slices.Clone(good), func(s source) bool { return s.pkg() == "internal/pacing" })
-	if found := violations(gone); len(found) != 1 || !strings.Contains(found[0], "internal/pacing is in the table") {
-		t.Errorf("without pacing: found %q", found)
+	gone := slices.DeleteFunc(slices.Clone(good), func(s source) bool { return s.pkg() == "internal/redisurl" })
+	if found := violations(gone); len(found) != 1 || !strings.Contains(found[0], "internal/redisurl is in the table") {
+		t.Errorf("without redisurl: found %q", found)
 	}
 	idle := slices.Clone(good)
 	for i, s := range idle {

@@ -40,7 +40,7 @@ type Log struct {
 func New(db *store.DB, shards message.Shards) *Log { return &Log{db, shards} }
 
 // Add appends an entry that is about no single message. Redis sets its time.
-func (l *Log) Add(ctx context.Context, e message.Deed) error {
+func (l *Log) Add(ctx context.Context, e message.AuditEntry) error {
 	text, err := json.Marshal(e)
 	if err == nil {
 		err = l.db.XAdd(ctx, &redis.XAddArgs{Stream: Key(0), MaxLen: maxLen, Approx: true, Values: []any{Field, text}}).Err()
@@ -52,7 +52,7 @@ func (l *Log) Add(ctx context.Context, e message.Deed) error {
 }
 
 // Latest returns up to limit entries, the latest first.
-func (l *Log) Latest(ctx context.Context, limit int) ([]message.Deed, error) {
+func (l *Log) Latest(ctx context.Context, limit int) ([]message.AuditEntry, error) {
 	all := l.shards.All()
 	cmds := make([]*redis.XMessageSliceCmd, len(all))
 	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
@@ -63,11 +63,11 @@ func (l *Log) Latest(ctx context.Context, limit int) ([]message.Deed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read audit log: %w", err)
 	}
-	var entries []message.Deed
+	var entries []message.AuditEntry
 	for _, c := range cmds {
 		for _, x := range c.Val() {
 			text, _ := x.Values[Field].(string)
-			var e message.Deed
+			var e message.AuditEntry
 			if err := json.Unmarshal([]byte(text), &e); err != nil {
 				return nil, fmt.Errorf("audit log, entry %s: %w", x.ID, err)
 			}
@@ -77,6 +77,6 @@ func (l *Log) Latest(ctx context.Context, limit int) ([]message.Deed, error) {
 			entries = append(entries, e)
 		}
 	}
-	slices.SortStableFunc(entries, func(a, b message.Deed) int { return b.At.Compare(a.At) })
+	slices.SortStableFunc(entries, func(a, b message.AuditEntry) int { return b.At.Compare(a.At) })
 	return entries[:min(limit, len(entries))], nil
 }

@@ -21,7 +21,7 @@ func TestLatest(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := audit.New(db, message.DefaultShards)
-	latest := func(limit int) []message.Deed {
+	latest := func(limit int) []message.AuditEntry {
 		t.Helper()
 		entries, err := log.Latest(t.Context(), limit)
 		if err != nil {
@@ -45,7 +45,7 @@ func TestLatest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	added := message.Deed{Verb: message.VerbReplay, On: "number 1", Actor: "bert", Key: "console", Reason: "why"}
+	added := message.AuditEntry{Verb: message.VerbReplay, On: "number 1", Actor: "bert", Key: "console", Reason: "why"}
 	if err := log.Add(t.Context(), added); err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestLatest(t *testing.T) {
 		}
 		entries[i].At = time.Time{}
 	}
-	for _, want := range []message.Deed{added, {Verb: message.VerbNotSent, On: "s05"}} {
+	for _, want := range []message.AuditEntry{added, {Verb: message.VerbNotSent, On: "s05"}} {
 		if !slices.Contains(entries[:2], want) {
 			t.Errorf("%+v has no %+v", entries[:2], want)
 		}

@@ -94,7 +94,7 @@ func (r *run) forget(orders []*order, over func(*ledgerrecord.Record)) {
 	}
 	for s, want := range by {
 		r.must(r.db.Set(r.ctx, store.Key(s, "forgotten"), hour-2, 0).Err(), "turn back the hour")
-		n, err := r.book.Forget(r.ctx, s)
+		n, err := r.book.Purge(r.ctx, s)
 		r.must(err, "forget")
 		r.check(n == want, "%d of %d records were forgotten", n, want)
 	}

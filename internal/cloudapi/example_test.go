@@ -40,7 +40,7 @@ func ExampleClassify() {
 	}
 	for _, a := range answers {
 		o := cloudapi.Classify(a.status, http.Header{}, []byte(a.body))
-		fmt.Println(a.status, o.Code, o.Kind, o.Kind.Doubt())
+		fmt.Println(a.status, o.Code, o.Kind, o.Kind.InDoubt())
 	}
 	// Output:
 	// 200 0 accepted false
@@ -75,7 +75,7 @@ func ExampleEvents() {
 		return
 	}
 	for _, e := range events {
-		fmt.Println(e.Type, e.Number, e.Receipt.Status, e.Receipt.Code, e.Receipt.At.Format(time.RFC3339))
+		fmt.Println(e.Type, e.Number, e.Report.Status, e.Report.Code, e.Report.At.Format(time.RFC3339))
 	}
 	// Output:
 	// status 106540352242922 failed 131026 2025-11-22T14:07:05Z

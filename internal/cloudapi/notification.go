@@ -175,7 +175,7 @@ func (r *reader) change(update message.Event) {
 func statusEvent(e message.Event, raw json.RawMessage, now time.Time, ends *ends) message.Event {
 	e.Meta = raw
 	s := parts{ends: ends}
-	r := &message.Receipt{Number: e.Number}
+	r := &message.StatusReport{Number: e.Number}
 	var at string
 	for name, raw := range s.members(raw) {
 		switch string(name) {
@@ -203,7 +203,7 @@ func statusEvent(e message.Event, raw json.RawMessage, now time.Time, ends *ends
 	if s.odd {
 		return e // not a status: it stays an update
 	}
-	e.Type, e.Receipt = message.EventStatus, r
+	e.Type, e.Report = message.EventStatus, r
 	return e
 }
 

@@ -58,10 +58,10 @@ func TestEveryItemIsAnEvent(t *testing.T) {
 	statuses := read(t, "statuses")
 	var got []string
 	for _, e := range statuses {
-		if e.Type != message.EventStatus || e.Number != number || e.Receipt.Number != number {
+		if e.Type != message.EventStatus || e.Number != number || e.Report.Number != number {
 			t.Errorf("%+v", e)
 		}
-		got = append(got, e.Receipt.Status)
+		got = append(got, e.Report.Status)
 	}
 	equal(t, got, strings.Fields(`sent delivered read played delivered read sent teleported deleted warning
 		failed failed sent delivered delivered captured sent`))
@@ -120,63 +120,63 @@ func TestStatusReports(t *testing.T) {
 	at := time.Unix(1750030073, 0).UTC()
 	tests := []struct {
 		name, status string
-		want         message.Receipt
+		want         message.StatusReport
 	}{
 		{
 			"full", `{"id":"wamid.AA==","status":"delivered","timestamp":"1750030073","biz_opaque_callback_data":"sl1.x"}`,
-			message.Receipt{WAMID: "wamid.AA==", Status: "delivered", At: at, Marker: "sl1.x"},
+			message.StatusReport{WAMID: "wamid.AA==", Status: "delivered", At: at, Marker: "sl1.x"},
 		},
 		{
 			"failed", `{"id":"wamid.AA","status":"failed","timestamp":"1750030073","errors":[{"code":131026},{"code":1}]}`,
-			message.Receipt{WAMID: "wamid.AA", Status: "failed", At: at, Code: 131026},
+			message.StatusReport{WAMID: "wamid.AA", Status: "failed", At: at, Code: 131026},
 		},
 		{
 			"code as text", `{"id":"wamid.AA","status":"failed","timestamp":"1750030073","errors":["?",{"code":"131026"}]}`,
-			message.Receipt{WAMID: "wamid.AA", Status: "failed", At: at, Code: 131026},
+			message.StatusReport{WAMID: "wamid.AA", Status: "failed", At: at, Code: 131026},
 		},
 		{
 			"errors of another type", `{"id":"wamid.AA","status":"failed","timestamp":"1750030073","errors":"131026"}`,
-			message.Receipt{WAMID: "wamid.AA", Status: "failed", At: at},
+			message.StatusReport{WAMID: "wamid.AA", Status: "failed", At: at},
 		},
 		{
 			"milliseconds", `{"id":"wamid.AA","status":"read","timestamp":"1750030073000"}`,
-			message.Receipt{WAMID: "wamid.AA", Status: "read", At: at},
+			message.StatusReport{WAMID: "wamid.AA", Status: "read", At: at},
 		},
 		{
 			"time as number", `{"id":"wamid.AA","status":"read","timestamp":1750030073}`,
-			message.Receipt{WAMID: "wamid.AA", Status: "read", At: at},
+			message.StatusReport{WAMID: "wamid.AA", Status: "read", At: at},
 		},
-		{"no time", `{"id":"wamid.AA","status":"read"}`, message.Receipt{WAMID: "wamid.AA", Status: "read"}},
-		{"time of words", `{"id":"wamid.AA","status":"read","timestamp":"abc"}`, message.Receipt{WAMID: "wamid.AA", Status: "read"}},
-		{"time 0", `{"id":"wamid.AA","status":"read","timestamp":"0"}`, message.Receipt{WAMID: "wamid.AA", Status: "read"}},
-		{"2014", `{"id":"wamid.AA","status":"read","timestamp":"1420070399"}`, message.Receipt{WAMID: "wamid.AA", Status: "read"}},
-		{"2099", `{"id":"wamid.AA","status":"read","timestamp":"4070908800"}`, message.Receipt{WAMID: "wamid.AA", Status: "read"}},
-		{"before 1970", `{"id":"wamid.AA","status":"read","timestamp":"-5"}`, message.Receipt{WAMID: "wamid.AA", Status: "read"}},
+		{"no time", `{"id":"wamid.AA","status":"read"}`, message.StatusReport{WAMID: "wamid.AA", Status: "read"}},
+		{"time of words", `{"id":"wamid.AA","status":"read","timestamp":"abc"}`, message.StatusReport{WAMID: "wamid.AA", Status: "read"}},
+		{"time 0", `{"id":"wamid.AA","status":"read","timestamp":"0"}`, message.StatusReport{WAMID: "wamid.AA", Status: "read"}},
+		{"2014", `{"id":"wamid.AA","status":"read","timestamp":"1420070399"}`, message.StatusReport{WAMID: "wamid.AA", Status: "read"}},
+		{"2099", `{"id":"wamid.AA","status":"read","timestamp":"4070908800"}`, message.StatusReport{WAMID: "wamid.AA", Status: "read"}},
+		{"before 1970", `{"id":"wamid.AA","status":"read","timestamp":"-5"}`, message.StatusReport{WAMID: "wamid.AA", Status: "read"}},
 		{
 			"a day ahead", `{"id":"wamid.AA","status":"read","timestamp":"` + fmt.Sprint(now.Add(24*time.Hour).Unix()) + `"}`,
-			message.Receipt{WAMID: "wamid.AA", Status: "read", At: now.Add(24 * time.Hour)},
+			message.StatusReport{WAMID: "wamid.AA", Status: "read", At: now.Add(24 * time.Hour)},
 		},
 		{
 			"more than a day ahead", `{"id":"wamid.AA","status":"read","timestamp":"` + fmt.Sprint(now.Add(24*time.Hour).Unix()+1) + `"}`,
-			message.Receipt{WAMID: "wamid.AA", Status: "read"},
+			message.StatusReport{WAMID: "wamid.AA", Status: "read"},
 		},
-		{"an id of another form", `{"id":"x{y}","status":"read"}`, message.Receipt{Status: "read"}},
-		{"members of other types", `{"id":["wamid.AA"],"status":{},"timestamp":true,"biz_opaque_callback_data":null}`, message.Receipt{}},
+		{"an id of another form", `{"id":"x{y}","status":"read"}`, message.StatusReport{Status: "read"}},
+		{"members of other types", `{"id":["wamid.AA"],"status":{},"timestamp":true,"biz_opaque_callback_data":null}`, message.StatusReport{}},
 		{
 			"id of another type with a valid marker", `{"id":{},"status":"read","biz_opaque_callback_data":"sl1.x"}`,
-			message.Receipt{Status: "read", Marker: "sl1.x"},
+			message.StatusReport{Status: "read", Marker: "sl1.x"},
 		},
 	}
 	for _, tt := range tests {
 		body := `{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"messages","value":` +
 			`{"metadata":{"phone_number_id":"2"},"statuses":[` + tt.status + `]}}]}]}`
 		events, err := cloudapi.Events([]byte(body), now)
-		if err != nil || len(events) != 1 || events[0].Receipt == nil {
+		if err != nil || len(events) != 1 || events[0].Report == nil {
 			t.Errorf("%s: %+v, %v", tt.name, events, err)
 			continue
 		}
 		tt.want.Number = "2"
-		if got := *events[0].Receipt; got != tt.want {
+		if got := *events[0].Report; got != tt.want {
 			t.Errorf("%s:\n got %+v\nwant %+v", tt.name, got, tt.want)
 		}
 		if string(events[0].Meta) != tt.status {
@@ -279,10 +279,10 @@ func TestTimesThatCannotBeTrue(t *testing.T) {
 	} {
 		body := `{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"messages","value":{"statuses":[{"id":"wamid.AA","status":"read","timestamp":"` + at + `"}]}}]}]}`
 		events, err := cloudapi.Events([]byte(body), now)
-		if err != nil || len(events) != 1 || events[0].Receipt == nil {
+		if err != nil || len(events) != 1 || events[0].Report == nil {
 			t.Fatalf("%s: %v, %v", at, events, err)
 		}
-		if got := events[0].Receipt.At; !got.IsZero() && (got.Year() < 2015 || got.After(now.Add(24*time.Hour))) {
+		if got := events[0].Report.At; !got.IsZero() && (got.Year() < 2015 || got.After(now.Add(24*time.Hour))) {
 			t.Errorf("%s: %s", at, got)
 		}
 		if _, err := json.Marshal(events[0]); err != nil {
@@ -306,10 +306,10 @@ func TestStatusesOfOtherThings(t *testing.T) {
 	} {
 		body := `{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"messages","value":{"statuses":[` + status + `]}}]}]}`
 		events, err := cloudapi.Events([]byte(body), now)
-		if err != nil || len(events) != 1 || events[0].Receipt == nil {
+		if err != nil || len(events) != 1 || events[0].Report == nil {
 			t.Fatalf("%s: %v, %v", status, events, err)
 		}
-		if got, _ := events[0].Receipt.State(); got != want {
+		if got, _ := events[0].Report.State(); got != want {
 			t.Errorf("%s proves the state %q, want %q", status, got, want)
 		}
 	}
@@ -353,7 +353,7 @@ func FuzzEvents(f *testing.F) {
 			if e.Number != "" && !message.IsNumberID(e.Number) {
 				t.Errorf("number %q", e.Number)
 			}
-			if r := e.Receipt; (r != nil) != (e.Type == message.EventStatus) || r != nil && r.WAMID != "" && !cloudapi.ValidWAMID(r.WAMID) {
+			if r := e.Report; (r != nil) != (e.Type == message.EventStatus) || r != nil && r.WAMID != "" && !cloudapi.ValidWAMID(r.WAMID) {
 				t.Errorf("report %+v of type %s", r, e.Type)
 			}
 		}

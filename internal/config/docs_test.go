@@ -74,8 +74,8 @@ func classRows(members []member) string {
 		for _, class := range classNames {
 			p := message.DefaultPolicy(message.Class(class))
 			cells = append(cells, map[string]string{
-				"deadline": short(p.Deadline), "in_doubt_window": short(p.DoubtWindow),
-				"in_doubt_policy": string(p.OnDoubt), "server_error_window": short(p.ErrorWindow),
+				"deadline": short(p.Deadline), "in_doubt_window": short(p.InDoubtWindow),
+				"in_doubt_policy": string(p.InDoubtPolicy), "server_error_window": short(p.ErrorWindow),
 				"webhook_retry_window": short(p.RepeatWindow),
 			}[m.key])
 		}

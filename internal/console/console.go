@@ -31,7 +31,7 @@ type holds interface {
 // lists reads the lists of messages that operators decide about.
 type lists interface {
 	InDoubt(ctx context.Context, number string, limit int) ([]message.Record, error)
-	Unreported(ctx context.Context, number string, before time.Time, limit int) ([]message.Record, error)
+	AwaitingStatus(ctx context.Context, number string, before time.Time, limit int) ([]message.Record, error)
 	Dead(ctx context.Context, filter message.DeadFilter, f func(message.DeadLetter) bool) error
 	Ended(ctx context.Context, filter message.EndedFilter, f func(message.Ended) bool) error
 }
@@ -40,15 +40,15 @@ type lists interface {
 type mover interface {
 	// Look returns a message as it is now, or message.ErrNotFound; Move moves it on, with a new
 	// task where it needs one, provided that nothing happened to it since. It tells whether it did.
-	Look(ctx context.Context, id string) (message.Open, error)
+	ReadOpen(ctx context.Context, id string) (message.Open, error)
 	Move(ctx context.Context, o message.Open, m message.Move) (bool, error)
 }
 
 // auditStore stores who ordered what, and why.
 type auditStore interface {
-	Add(ctx context.Context, entry message.Deed) error
+	Add(ctx context.Context, entry message.AuditEntry) error
 	// Latest returns up to limit entries, the latest first.
-	Latest(ctx context.Context, limit int) ([]message.Deed, error)
+	Latest(ctx context.Context, limit int) ([]message.AuditEntry, error)
 }
 
 // Options says what a Console works with. All but the last two are required.
@@ -135,6 +135,6 @@ func words(s string, most int) bool {
 	return strings.TrimSpace(s) != "" && utf8.ValidString(s) && utf8.RuneCountInString(s) <= most && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
-func (o order) deed(verb, on string, key httpapi.Key) message.Deed {
-	return message.Deed{Verb: verb, On: on, Actor: o.Actor, Key: key.Name, Reason: o.Reason}
+func (o order) deed(verb, on string, key httpapi.Key) message.AuditEntry {
+	return message.AuditEntry{Verb: verb, On: on, Actor: o.Actor, Key: key.Name, Reason: o.Reason}
 }

@@ -32,7 +32,7 @@ type shelf struct {
 	dead  []message.DeadLetter
 	ended []message.Record
 	gone  bool // the content of what ended
-	noted []message.Deed
+	noted []message.AuditEntry
 	busy  int // so many moves find that something happened meanwhile
 	err   error
 }
@@ -70,7 +70,7 @@ func (s *shelf) InDoubt(context.Context, string, int) (all []message.Record, err
 	return all, s.err
 }
 
-func (s *shelf) Unreported(_ context.Context, number string, before time.Time, _ int) (all []message.Record, err error) {
+func (s *shelf) AwaitingStatus(_ context.Context, number string, before time.Time, _ int) (all []message.Record, err error) {
 	for _, o := range s.open {
 		if o.State == message.Submitted && o.Since.Before(before) && (number == "" || o.Message.From == number) {
 			all = append(all, message.Record{Context: o.Message, State: o.State, Timeline: []message.Step{{State: o.State, At: o.Since}}})
@@ -98,7 +98,7 @@ func (s *shelf) Ended(_ context.Context, filter message.EndedFilter, f func(mess
 	return s.err
 }
 
-func (s *shelf) Look(_ context.Context, id string) (message.Open, error) {
+func (s *shelf) ReadOpen(_ context.Context, id string) (message.Open, error) {
 	o, ok := s.open[id]
 	if !ok {
 		return o, message.ErrNotFound
@@ -119,11 +119,11 @@ func (s *shelf) Move(_ context.Context, o message.Open, m message.Move) (bool, e
 	return true, s.err
 }
 
-func (s *shelf) Add(_ context.Context, d message.Deed) error {
+func (s *shelf) Add(_ context.Context, d message.AuditEntry) error {
 	s.noted = append(s.noted, d)
 	return s.err
 }
-func (s *shelf) Latest(context.Context, int) ([]message.Deed, error) { return s.noted, s.err }
+func (s *shelf) Latest(context.Context, int) ([]message.AuditEntry, error) { return s.noted, s.err }
 
 // desk is a console in front of a shelf.
 type desk struct {
@@ -335,8 +335,8 @@ func TestResolve(t *testing.T) {
 			if len(d.shelf.moves) != tt.moves {
 				t.Fatalf("moves %+v", d.shelf.moves)
 			}
-			if want := (message.Deed{Verb: tt.as, On: id, Actor: "anna", Key: "key-admin", Reason: "because"}); tt.moves == 1 && *d.shelf.moves[0].Deed != want {
-				t.Errorf("deed %+v", d.shelf.moves[0].Deed)
+			if want := (message.AuditEntry{Verb: tt.as, On: id, Actor: "anna", Key: "key-admin", Reason: "because"}); tt.moves == 1 && *d.shelf.moves[0].Audit != want {
+				t.Errorf("deed %+v", d.shelf.moves[0].Audit)
 			}
 		})
 	}
@@ -405,7 +405,7 @@ func TestReplay(t *testing.T) {
 		t.Errorf("now %+v", d.shelf.open)
 	}
 	status, answer = d.ask(t, "admin", "POST", "/v1/dead-letters/replay", `{"phone_number_id":"`+ours+`","extend":"2h",`+signed+`}`)
-	if m := d.shelf.moves[len(d.shelf.moves)-1]; status != 200 || answer["replayed"] != 1. || time.Until(m.ExpiresAt) < time.Hour || m.Deed.Actor != "anna" {
+	if m := d.shelf.moves[len(d.shelf.moves)-1]; status != 200 || answer["replayed"] != 1. || time.Until(m.ExpiresAt) < time.Hour || m.Audit.Actor != "anna" {
 		t.Errorf("extended: %d %v %+v", status, answer, m)
 	}
 	if len(d.shelf.noted) != 3 || d.shelf.noted[0].On != "3 dead letters of number "+ours {
@@ -512,7 +512,7 @@ func TestResendEnded(t *testing.T) {
 	due := map[time.Duration]bool{}
 	for _, m := range d.shelf.moves[1:] {
 		due[m.In] = true
-		if m.To != message.Queued || m.Reason != message.ReasonReplayed || m.Deed.Verb != message.VerbResend || time.Until(m.ExpiresAt) < time.Hour {
+		if m.To != message.Queued || m.Reason != message.ReasonReplayed || m.Audit.Verb != message.VerbResend || time.Until(m.ExpiresAt) < time.Hour {
 			t.Errorf("%+v", m)
 		}
 	}

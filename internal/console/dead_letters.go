@@ -187,8 +187,8 @@ func extended(o message.Open, from time.Time, extend time.Duration) time.Time {
 }
 
 // again sends one dead letter again, unless it is no longer dead or its deadline has passed.
-func (c *Console) again(ctx context.Context, id string, extend time.Duration, d message.Deed, answer *replayResult) error {
-	o, err := c.o.Messages.Look(ctx, id)
+func (c *Console) again(ctx context.Context, id string, extend time.Duration, d message.AuditEntry, answer *replayResult) error {
+	o, err := c.o.Messages.ReadOpen(ctx, id)
 	if errors.Is(err, message.ErrNotFound) || err == nil && o.State != message.Dead {
 		return nil
 	}
@@ -196,7 +196,7 @@ func (c *Console) again(ctx context.Context, id string, extend time.Duration, d 
 		return err
 	}
 	now := time.Now()
-	m := message.Move{To: message.Queued, Reason: message.ReasonReplayed, ExpiresAt: extended(o, now, extend), Deed: &d}
+	m := message.Move{To: message.Queued, Reason: message.ReasonReplayed, ExpiresAt: extended(o, now, extend), Audit: &d}
 	if m.ExpiresAt.IsZero() && !now.Before(o.ExpiresAt) {
 		answer.Overdue++
 		return nil

@@ -82,7 +82,7 @@ func (c *Console) resolve(ctx context.Context, w http.ResponseWriter, r *http.Re
 		return nil, refused
 	}
 	for {
-		o, err := c.o.Messages.Look(ctx, id)
+		o, err := c.o.Messages.ReadOpen(ctx, id)
 		if errors.Is(err, message.ErrNotFound) {
 			return nil, httpapi.Refuse("not_found")
 		}
@@ -97,7 +97,7 @@ func (c *Console) resolve(ctx context.Context, w http.ResponseWriter, r *http.Re
 			return nil, httpapi.Refuse("not_in_doubt")
 		}
 		d := ask.deed(ask.Resolution, id, key)
-		m.Deed = &d
+		m.Audit = &d
 		done, err := c.o.Messages.Move(ctx, o, m)
 		if err != nil {
 			return nil, c.unavailable("resolve in-doubt message", err)

@@ -208,7 +208,7 @@ type resending struct {
 
 // resendAll queues messages again, and returns how many it did. One to which something happened
 // meanwhile is left as it is then.
-func (c *Console) resendAll(ctx context.Context, some []resending, now time.Time, extend time.Duration, d message.Deed) (int, error) {
+func (c *Console) resendAll(ctx context.Context, some []resending, now time.Time, extend time.Duration, d message.AuditEntry) (int, error) {
 	var done atomic.Int64
 	var failed atomic.Bool // then the rest is not begun, and what is under way goes on
 	var group errgroup.Group
@@ -218,7 +218,7 @@ func (c *Console) resendAll(ctx context.Context, some []resending, now time.Time
 			break
 		}
 		group.Go(func() error {
-			m := message.Move{To: message.Queued, Reason: message.ReasonReplayed, In: o.due, ExpiresAt: extended(o.Open, now.Add(o.due), extend), Deed: &d}
+			m := message.Move{To: message.Queued, Reason: message.ReasonReplayed, In: o.due, ExpiresAt: extended(o.Open, now.Add(o.due), extend), Audit: &d}
 			moved, err := c.o.Messages.Move(ctx, o.Open, m)
 			if moved {
 				done.Add(1)

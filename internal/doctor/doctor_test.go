@@ -267,13 +267,13 @@ var setups = []struct {
 	}, []string{"fail hold"}, true},
 	{
 		"Messages wait for an operator", func(w *world) {
-			w.listed(message.Parking, ago(time.Minute))
-			w.listed(message.Graves, ago(time.Minute))
+			w.listed(message.ListParked, ago(time.Minute))
+			w.listed(message.ListDead, ago(time.Minute))
 		},
 		[]string{"fail messages parked", "fail dead letters"},
 		true,
 	},
-	{"Webhooks never came", func(w *world) { w.listed(message.Awaiting, ago(2*time.Minute)) }, []string{"fail statuses"}, true},
+	{"Webhooks never came", func(w *world) { w.listed(message.ListAwaiting, ago(2*time.Minute)) }, []string{"fail statuses"}, true},
 	{"A number was taken out of the configuration", func(w *world) {
 		w.waiting(3, removed)
 	}, []string{"warn number not configured"}, true},
@@ -284,14 +284,17 @@ var setups = []struct {
 		true,
 	},
 
-	{"a message was accepted a moment ago", func(w *world) { w.listed(message.Awaiting, ago(time.Second)) }, nil, false},
+	{"a message was accepted a moment ago", func(w *world) { w.listed(message.ListAwaiting, ago(time.Second)) }, nil, false},
 	{
-		"webhooks come no more", func(w *world) { w.listed(message.Awaiting, ago(20*time.Minute)); w.webhookCame(ago(30 * time.Minute)) },
+		"webhooks come no more", func(w *world) {
+			w.listed(message.ListAwaiting, ago(20*time.Minute))
+			w.webhookCame(ago(30 * time.Minute))
+		},
 		[]string{"fail statuses"},
 		false,
 	},
 	{
-		"a status does not come", func(w *world) { w.listed(message.Awaiting, ago(20*time.Minute)); w.webhookCame(ago(time.Minute)) },
+		"a status does not come", func(w *world) { w.listed(message.ListAwaiting, ago(20*time.Minute)); w.webhookCame(ago(time.Minute)) },
 		[]string{"warn statuses"},
 		false,
 	},

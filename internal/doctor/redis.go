@@ -7,9 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"sluice/internal/backlog"
 	"sluice/internal/config"
 	"sluice/internal/message"
-	"sluice/internal/queue"
 	"sluice/internal/store"
 )
 
@@ -70,8 +70,8 @@ func (v *visit) redis(ctx context.Context) {
 
 // unserved names the numbers that have waiting messages and are not configured.
 func (v *visit) unserved(ctx context.Context, db *store.DB) {
-	paces := queue.NewPaces(db, message.Shards(v.Worker.Shards), func(string) int { return 1 })
-	all, err := paces.Unserved(ctx, func(id string) bool {
+	reader := backlog.New(db, message.Shards(v.Worker.Shards), func(string) int { return 1 })
+	all, err := reader.Unserved(ctx, func(id string) bool {
 		return slices.ContainsFunc(v.Worker.Numbers, func(n config.Number) bool { return n.ID == id })
 	})
 	if err != nil {

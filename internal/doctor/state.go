@@ -6,12 +6,12 @@ import (
 	"log/slog"
 	"time"
 
+	"sluice/internal/backlog"
 	"sluice/internal/events"
 	"sluice/internal/holdpolicy"
 	"sluice/internal/holds"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
-	"sluice/internal/queue"
 	"sluice/internal/store"
 )
 
@@ -22,7 +22,7 @@ func (v *visit) state(ctx context.Context, db *store.DB) {
 	stream := events.New(db, shards, events.Options{})
 	v.senders(ctx, records, shards)
 	v.reconcilers(ctx, stream)
-	v.holds(ctx, holds.New(db, shards, slog.New(slog.DiscardHandler)), queue.NewPaces(db, shards, func(string) int { return 1 }))
+	v.holds(ctx, holds.New(db, shards, slog.New(slog.DiscardHandler)), backlog.New(db, shards, func(string) int { return 1 }))
 	v.open(ctx, records)
 	v.statuses(ctx, db, records, stream)
 }
@@ -91,13 +91,13 @@ func (v *visit) reconcilers(ctx context.Context, stream *events.Stream) {
 }
 
 // holds names every hold, with what ends it.
-func (v *visit) holds(ctx context.Context, stored *holds.Store, rates *queue.Paces) {
+func (v *visit) holds(ctx context.Context, stored *holds.Store, reader *backlog.Reader) {
 	all, err := stored.List(ctx)
 	if err != nil {
 		v.add("holds", "", refused(err))
 		return
 	}
-	held, _, err := rates.CountHeld(ctx, all)
+	held, _, err := reader.CountHeld(ctx, all)
 	if err != nil {
 		v.add("holds", "", refused(err))
 		return
@@ -164,7 +164,7 @@ func (v *visit) statuses(ctx context.Context, db *store.DB, records *ledger.Ledg
 	if never {
 		wait = firstStatus
 	}
-	n, err := records.OwedInAll(ctx, now.Add(-wait))
+	n, err := records.CountAllAwaiting(ctx, now.Add(-wait))
 	switch {
 	case err != nil:
 		v.add("statuses", "", refused(err))

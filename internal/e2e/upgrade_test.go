@@ -6,10 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"sluice/internal/backlog"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
 	"sluice/internal/poll"
-	"sluice/internal/queue"
 	"sluice/internal/store"
 )
 
@@ -27,12 +27,12 @@ func TestUpgradeRaisesThePace(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	paces := queue.NewPaces(db, message.DefaultShards, func(string) int { return 1 })
+	reader := backlog.New(db, message.DefaultShards, func(string) int { return 1 })
 	w.worker()
 	await := func(rate float64) {
 		t.Helper()
 		poll.Until(t, fmt.Sprint("the rate is ", rate), func() bool {
-			got, err := paces.Read(t.Context(), numbers[0])
+			got, err := reader.Read(t.Context(), numbers[0])
 			return err == nil && got.Full == rate && got.Goal() == rate
 		})
 	}

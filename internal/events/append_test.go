@@ -69,7 +69,7 @@ func TestAppendPutsEventsTogether(t *testing.T) {
 			}
 			counts = append(counts, len(some))
 			for _, e := range some {
-				all = append(all, e.Receipt.WAMID)
+				all = append(all, e.Report.WAMID)
 			}
 		}
 		return counts, all
@@ -199,7 +199,7 @@ func TestAnImpossibleEventDelaysNoOther(t *testing.T) {
 	on(t, func(t *testing.T, db *store.DB) {
 		s := events.New(db, shards, events.Options{})
 		bad := status(numberA, 7)
-		bad.Receipt.At = time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC)
+		bad.Report.At = time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC)
 		bad.Meta = json.RawMessage(`{"id":"wamid.7"}`)
 		for _, all := range [][]message.Event{
 			{bad},

@@ -66,7 +66,7 @@ func TestEverythingWorksOnACluster(t *testing.T) {
 	appendAll(t, s, statuses(numberA, 600, 601))
 	enough := errors.New("enough")
 	err := s.Follow(t.Context(), "0", nil, func(e message.Event) error {
-		if e.Receipt.WAMID == "wamid.600" {
+		if e.Report.WAMID == "wamid.600" {
 			return enough
 		}
 		return nil

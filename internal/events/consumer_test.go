@@ -98,10 +98,10 @@ func TestTheDocumentedConsumer(t *testing.T) {
 			t.Errorf("%v in %s", err, line)
 			return err
 		}
-		if e.Receipt.WAMID == "wamid.120" { // in the second entry
+		if e.Report.WAMID == "wamid.120" { // in the second entry
 			return broken
 		}
-		got[e.Receipt.WAMID] = true
+		got[e.Report.WAMID] = true
 		return nil
 	})
 	if !errors.Is(err, broken) || len(got) != 120 {
@@ -122,7 +122,7 @@ func TestTheDocumentedConsumer(t *testing.T) {
 		if err := json.Unmarshal(line, &e); err != nil {
 			return err
 		}
-		if got[e.Receipt.WAMID] = true; len(got) == 160 {
+		if got[e.Report.WAMID] = true; len(got) == 160 {
 			once.Do(cancel)
 		}
 		return nil

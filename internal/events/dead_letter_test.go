@@ -28,7 +28,7 @@ func TestPoisonGoesToTheDeadStream(t *testing.T) {
 		var tries atomic.Int32
 		read(t, s, "one", func(ctx context.Context, shard message.Shard, batch []message.Event, also map[string]string) (bool, error) {
 			for _, e := range batch {
-				if e.Receipt.WAMID == "wamid.7" {
+				if e.Report.WAMID == "wamid.7" {
 					if len(batch) == 1 {
 						tries.Add(1)
 					}
@@ -61,7 +61,7 @@ func TestPoisonAmongOthersInAnEntry(t *testing.T) {
 	got := newSeen()
 	read(t, s, "one", func(ctx context.Context, shard message.Shard, batch []message.Event, also map[string]string) (bool, error) {
 		for _, e := range batch {
-			if id := e.Receipt.WAMID; id == "wamid.7" || id == "wamid.9" {
+			if id := e.Report.WAMID; id == "wamid.7" || id == "wamid.9" {
 				return false, fmt.Errorf("apply: %w", message.ErrUnreadable)
 			}
 		}

@@ -54,7 +54,7 @@ func encodeOwn(b []byte, e message.Event) ([]byte, error) {
 	b = member(b, `,"phone_number_id":`, e.Number)
 	b = member(b, `,"waba_id":`, e.WABA)
 	b = member(b, `,"field":`, e.Field)
-	if r := e.Receipt; r != nil {
+	if r := e.Report; r != nil {
 		b = quote(append(b, `,"report":{"phone_number_id":`...), r.Number)
 		b = quote(append(b, `,"wamid":`...), r.WAMID)
 		b = quote(append(b, `,"status":`...), r.Status)

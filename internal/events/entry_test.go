@@ -16,12 +16,12 @@ func TestEncode(t *testing.T) {
 	for _, e := range []message.Event{
 		{},
 		{Version: 7, Type: message.EventInbound, At: 1763820431200, Number: "106540352242922", WABA: "1", Field: "messages", Meta: json.RawMessage(`{"a":1}`)},
-		{Type: message.EventStatus, Receipt: &message.Receipt{}},
-		{Type: message.EventStatus, Receipt: &message.Receipt{Number: "1", WAMID: "wamid.A==", Status: "failed", At: at, Marker: "sl1.x", Code: 131026}},
-		{Type: message.EventStatus, Receipt: &message.Receipt{Status: "a\n\"\\<b>&\u2028\xff\x00é\u007f", At: at.Add(time.Millisecond).In(time.FixedZone("", 3600))}},
-		{Type: message.EventStatus, Receipt: &message.Receipt{Code: 131026, Detail: message.ErrorDetail{Message: "<b>\n", Details: "é", Subcode: 7, Trace: "A"}}},
-		{Type: message.EventStatus, Receipt: &message.Receipt{Detail: message.ErrorDetail{Subcode: 7}}},
-		{Type: message.EventStatus, Receipt: &message.Receipt{Status: "failed", Type: "payment", Participant: "16505551234"}},
+		{Type: message.EventStatus, Report: &message.StatusReport{}},
+		{Type: message.EventStatus, Report: &message.StatusReport{Number: "1", WAMID: "wamid.A==", Status: "failed", At: at, Marker: "sl1.x", Code: 131026}},
+		{Type: message.EventStatus, Report: &message.StatusReport{Status: "a\n\"\\<b>&\u2028\xff\x00é\u007f", At: at.Add(time.Millisecond).In(time.FixedZone("", 3600))}},
+		{Type: message.EventStatus, Report: &message.StatusReport{Code: 131026, Detail: message.ErrorDetail{Message: "<b>\n", Details: "é", Subcode: 7, Trace: "A"}}},
+		{Type: message.EventStatus, Report: &message.StatusReport{Detail: message.ErrorDetail{Subcode: 7}}},
+		{Type: message.EventStatus, Report: &message.StatusReport{Status: "failed", Type: "payment", Participant: "16505551234"}},
 		{Type: "\n", Field: "\t"},
 		{Type: message.EventMessage, State: &message.Change{To: message.Sent}, Message: &message.Context{ID: "1-a"}},
 		{Type: message.EventGap, Gap: &message.Gap{Group: "crm"}},
@@ -43,7 +43,7 @@ func TestEncode(t *testing.T) {
 	if err != nil || strings.Contains(string(got), "\n") || !json.Valid(got) {
 		t.Errorf("%q, %v", got, err)
 	}
-	if _, err := encode(nil, message.Event{Receipt: &message.Receipt{At: time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC)}}); err == nil {
+	if _, err := encode(nil, message.Event{Report: &message.StatusReport{At: time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC)}}); err == nil {
 		t.Error("a time that JSON cannot represent was encoded")
 	}
 }
@@ -51,7 +51,7 @@ func TestEncode(t *testing.T) {
 func FuzzEncode(f *testing.F) {
 	f.Add("status", "wamid.A", "sent", "sl1")
 	f.Fuzz(func(t *testing.T, kind, wamid, status, marker string) {
-		e := message.Event{Version: message.EventVersion, Type: kind, Field: marker, Receipt: &message.Receipt{WAMID: wamid, Status: status, Marker: marker}}
+		e := message.Event{Version: message.EventVersion, Type: kind, Field: marker, Report: &message.StatusReport{WAMID: wamid, Status: status, Marker: marker}}
 		got, err := encode(nil, e)
 		if err != nil {
 			t.Fatal(err)

@@ -34,7 +34,7 @@ func TestFollow(t *testing.T) {
 		follow := func(from string, n int) (got []string) {
 			t.Helper()
 			err := s.Follow(t.Context(), from, nil, func(e message.Event) error {
-				if got = append(got, e.Receipt.WAMID); len(got) == n {
+				if got = append(got, e.Report.WAMID); len(got) == n {
 					return enough
 				}
 				return nil
@@ -65,17 +65,17 @@ func TestFollow(t *testing.T) {
 		go func() {
 			var once sync.Once
 			done <- s.Follow(ctx, "$", nil, func(e message.Event) error {
-				if e.Receipt.Status == "probe" {
+				if e.Report.Status == "probe" {
 					once.Do(func() { close(started) })
 					return nil
 				}
-				fresh <- e.Receipt.WAMID
+				fresh <- e.Report.WAMID
 				return nil
 			})
 		}()
 		for following := false; !following; {
 			probe := status(numberB, 0)
-			probe.Receipt.Status = "probe"
+			probe.Report.Status = "probe"
 			appendAll(t, s, []message.Event{probe})
 			select {
 			case <-started:

@@ -61,7 +61,7 @@ func open(t testing.TB, c redis.UniversalClient) *store.DB {
 func status(number string, n int) message.Event {
 	return message.Event{
 		Version: 1, Type: message.EventStatus, At: 1750030073000, Number: number,
-		Receipt: &message.Receipt{Number: number, WAMID: fmt.Sprintf("wamid.%d", n), Status: "sent"},
+		Report: &message.StatusReport{Number: number, WAMID: fmt.Sprintf("wamid.%d", n), Status: "sent"},
 	}
 }
 
@@ -85,7 +85,7 @@ func newSeen() *seen { return &seen{wake: make(chan struct{}, 1)} }
 func (s *seen) handle(_ context.Context, _ message.Shard, batch []message.Event, _ map[string]string) (bool, error) {
 	s.mu.Lock()
 	for _, e := range batch {
-		s.wamids = append(s.wamids, e.Receipt.WAMID)
+		s.wamids = append(s.wamids, e.Report.WAMID)
 	}
 	s.mu.Unlock()
 	select {

@@ -20,7 +20,7 @@ func Awaiting(records *ledger.Ledger) prometheus.Collector {
 	}, func() float64 {
 		ctx, cancel := context.WithTimeout(context.Background(), fresh/2)
 		defer cancel()
-		n, err := records.OwedInAll(ctx, time.Now().Add(-message.ReportsWithin))
+		n, err := records.CountAllAwaiting(ctx, time.Now().Add(-message.ReportsWithin))
 		if err != nil {
 			return math.NaN()
 		}

@@ -11,10 +11,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sluice/internal/backlog"
 	"sluice/internal/holds"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
-	"sluice/internal/queue"
 )
 
 // fresh is how long one reading of the store serves further scrapes.
@@ -22,8 +22,8 @@ const fresh = 10 * time.Second
 
 // Options say what the gauges read. All fields are required.
 type Options struct {
-	Rates   func(ctx context.Context, numbers []string) ([]queue.Pace, error)
-	Unknown func(ctx context.Context, known func(string) bool) ([]queue.Pace, error) // numbers with tasks that are not configured
+	Rates   func(ctx context.Context, numbers []string) ([]backlog.Number, error)
+	Unknown func(ctx context.Context, known func(string) bool) ([]backlog.Number, error) // numbers with tasks that are not configured
 	Backlog func(ctx context.Context) (ledger.Backlog, error)
 	Holds   holdReader
 	Numbers []string // the configured phone number ids
@@ -87,12 +87,12 @@ func (g *Gauges) Collect(out chan<- prometheus.Metric) {
 func (g *Gauges) read() []prometheus.Metric {
 	ctx, cancel := context.WithTimeout(context.Background(), fresh/2)
 	defer cancel()
-	paces, err := g.Rates(ctx, g.Numbers)
+	numbers, err := g.Rates(ctx, g.Numbers)
 	var open ledger.Backlog
 	if err == nil {
 		open, err = g.Backlog(ctx)
 	}
-	var unknown []queue.Pace
+	var unknown []backlog.Number
 	if err == nil {
 		unknown, err = g.Unknown(ctx, func(number string) bool { return slices.Contains(g.Numbers, number) })
 	}
@@ -113,7 +113,7 @@ func (g *Gauges) read() []prometheus.Metric {
 	add := func(d *prometheus.Desc, v float64, labels ...string) {
 		all = append(all, prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...))
 	}
-	for _, p := range paces {
+	for _, p := range numbers {
 		add(limitDesc, p.Full, p.Number)
 		add(effectiveDesc, p.Rate, p.Number)
 		add(heldDesc, float64(held[p.Number]), p.Number)
@@ -122,7 +122,7 @@ func (g *Gauges) read() []prometheus.Metric {
 			active += w.Active
 			add(depthDesc, float64(w.Pending), p.Number, string(w.Class))
 			add(ageDesc, w.Age().Seconds(), p.Number, string(w.Class))
-			eta := p.Drain(w.Class).Seconds()
+			eta := p.ETA(w.Class).Seconds()
 			if whole {
 				eta = math.Inf(1)
 			}

@@ -11,9 +11,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"sluice/internal/backlog"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
-	"sluice/internal/queue"
 )
 
 // fakeHolds are holds that keep some messages by number.
@@ -38,21 +38,21 @@ func TestGauges(t *testing.T) {
 		var broken error
 		var held fakeHolds
 		g := New(Options{
-			Rates: func(_ context.Context, numbers []string) ([]queue.Pace, error) {
+			Rates: func(_ context.Context, numbers []string) ([]backlog.Number, error) {
 				reads++
-				return []queue.Pace{{
+				return []backlog.Number{{
 					Number: numbers[0], Configured: 80, Rate: 80, Full: 80,
-					Waiting: []queue.Waiting{
+					Waiting: []backlog.Waiting{
 						{Class: message.Authentication, Active: 2},
 						{Class: message.Marketing, Pending: 160 * reads, Oldest: time.Now().Add(-time.Minute)},
 					},
 				}}, broken
 			},
-			Unknown: func(_ context.Context, known func(string) bool) ([]queue.Pace, error) {
+			Unknown: func(_ context.Context, known func(string) bool) ([]backlog.Number, error) {
 				if known("8") || !known("7") {
 					t.Error("a number is taken for another")
 				}
-				return []queue.Pace{{Number: "8", Waiting: []queue.Waiting{{Pending: 3, Delayed: 2}, {Active: 1}}}}, nil
+				return []backlog.Number{{Number: "8", Waiting: []backlog.Waiting{{Pending: 3, Delayed: 2}, {Active: 1}}}}, nil
 			},
 			Backlog: func(context.Context) (ledger.Backlog, error) {
 				return ledger.Backlog{Waiting: 5, InDoubt: 1, Parked: 4, Dead: 5}, nil

@@ -58,6 +58,9 @@ func Key(s message.Shard) string { return store.Key(s, "holds") }
 // probePrefix begins the fields that name tasks.
 const probePrefix = "probe:"
 
+// ProbeField is the field that names a task of a number that may go although its template is held.
+func ProbeField(number, task string) string { return probePrefix + number + ":" + task }
+
 // Name names what is held, in the keys of Redis and in the scripts.
 func Name(h message.Hold) string {
 	switch {
@@ -149,7 +152,7 @@ func (st *Store) Release(ctx context.Context, h message.Hold) (bool, error) {
 // run runs a script in each shard of a hold, with args and the audit entry. Only the first shard gets the
 // entry, so that it is in the log once.
 func (st *Store) run(ctx context.Context, s store.Script, h message.Hold, verb string, args ...any) ([]*redis.Cmd, error) {
-	entry, err := json.Marshal(message.Deed{Verb: verb, On: h.On(), Actor: h.By, Key: h.Key, Reason: h.Reason})
+	entry, err := json.Marshal(message.AuditEntry{Verb: verb, On: h.On(), Actor: h.By, Key: h.Key, Reason: h.Reason})
 	if err != nil {
 		return nil, err
 	}

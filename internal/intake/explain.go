@@ -13,25 +13,26 @@ import (
 type rule string
 
 const (
-	ruleScheduled rule = "scheduled"       // queued: its send_at is in the future
-	ruleBackoff   rule = "backoff"         // queued: an attempt failed, and the next one starts later
-	ruleHold      rule = "hold"            // queued: a hold on its number, template or tag, or on everything
-	rulePair      rule = "pair_limit"      // queued: its recipient is at Meta's pair limit
-	ruleQueue     rule = "queue"           // queued: behind other messages
-	ruleFetched   rule = "fetched"         // queued: a worker has fetched its task and waits for a slot
-	ruleNoTask    rule = "task_missing"    // queued: its task is missing
-	ruleAttempt   rule = "attempt"         // attempting: for the answer of Meta
-	ruleInDoubt   rule = "in_doubt"        // in doubt: for a status, or for the end of the in-doubt window
-	ruleParked    rule = "parked"          // parked: for an operator
-	ruleStatus    rule = "awaiting_status" // submitted or sent: for the next status
-	ruleFinal     rule = "final"           // for nothing
+	ruleNumber    rule = "number_not_configured" // queued: its number is not in the configuration
+	ruleScheduled rule = "scheduled"             // queued: its send_at is in the future
+	ruleBackoff   rule = "backoff"               // queued: an attempt failed, and the next one starts later
+	ruleHold      rule = "hold"                  // queued: a hold on its number, template or tag, or on everything
+	rulePair      rule = "pair_limit"            // queued: its recipient is at Meta's pair limit
+	ruleQueue     rule = "queue"                 // queued: behind other messages
+	ruleFetched   rule = "fetched"               // queued: a worker has fetched its task and waits for a slot
+	ruleNoTask    rule = "task_missing"          // queued: its task is missing
+	ruleAttempt   rule = "attempt"               // attempting: for the answer of Meta
+	ruleInDoubt   rule = "in_doubt"              // in doubt: for a status, or for the end of the in-doubt window
+	ruleParked    rule = "parked"                // parked: for an operator
+	ruleStatus    rule = "awaiting_status"       // submitted or sent: for the next status
+	ruleFinal     rule = "final"                 // for nothing
 )
 
 // explanation says what a message waits for.
 type explanation struct {
 	ID        string         `json:"id" doc:"Sluice's id of the message."`
 	State     message.State  `json:"state" doc:"The state of the message."`
-	Rule      rule           `json:"rule" doc:"What the message waits for: scheduled, backoff, hold, pair_limit, queue, fetched, task_missing, attempt, in_doubt, parked, awaiting_status or final."`
+	Rule      rule           `json:"rule" doc:"What the message waits for: number_not_configured, scheduled, backoff, hold, pair_limit, queue, fetched, task_missing, attempt, in_doubt, parked, awaiting_status or final."`
 	Detail    string         `json:"detail" doc:"The rule in words."`
 	Until     time.Time      `json:"until,omitzero" doc:"When the wait ends, if that is known. With queue it is an estimate."`
 	Then      string         `json:"then,omitempty" doc:"With in_doubt: what happens at the end of the window if no status arrives: retry, resend, park or close."`
@@ -45,10 +46,10 @@ type explanation struct {
 
 // explain answers GET /v1/messages/{id}/explain.
 func (in *Intake) explain(ctx context.Context, rec message.Record) (any, refusal) {
-	var standing message.Standing
+	var standing message.QueueStatus
 	if rec.State == message.Queued {
 		var err error
-		if standing, err = in.o.Waiting.Standing(ctx, rec); err != nil {
+		if standing, err = in.o.Waiting.QueueStatus(ctx, rec); err != nil {
 			in.o.Log.Error("cannot explain message", "message_id", rec.ID, "err", err)
 			return nil, refuse("store_unavailable")
 		}
@@ -65,7 +66,7 @@ func (in *Intake) explain(ctx context.Context, rec message.Record) (any, refusal
 const maxAttempt = time.Minute
 
 // why explains what a message waits for, by its record and its standing in the queue.
-func (in *Intake) why(r message.Record, s message.Standing, now time.Time) explanation {
+func (in *Intake) why(r message.Record, s message.QueueStatus, now time.Time) explanation {
 	since := r.AcceptedAt
 	if len(r.Timeline) > 0 {
 		since = r.Timeline[len(r.Timeline)-1].At
@@ -75,6 +76,9 @@ func (in *Intake) why(r message.Record, s message.Standing, now time.Time) expla
 	}
 	switch r.State {
 	case message.Queued:
+		if !in.o.Numbers(r.From) {
+			return explanation{Rule: ruleNumber, Until: r.ExpiresAt.UTC(), Detail: "Its number is not in the configuration of this program. Workers that do not have the number either do not send the message. It waits until the number is configured again, or for its deadline."}
+		}
 		return queued(r, s, now)
 	case message.Attempting:
 		return explanation{Rule: ruleAttempt, Until: since.Add(maxAttempt), Detail: "An attempt is under way. Without an outcome the message becomes in_doubt."}
@@ -86,8 +90,8 @@ func (in *Intake) why(r message.Record, s message.Standing, now time.Time) expla
 		if r.Reason == message.ReasonQuality || r.Reason == message.ReasonPaused {
 			return explanation{Rule: ruleStatus, Detail: "Meta accepted the message and has not sent it yet: its message_status is " + r.Reason + ". Meta checks the quality of the template first. Then it sends the message, or reports it failed with code 132015."}
 		}
-		fallthrough
-	case message.Sent:
+	}
+	if !r.State.Final() {
 		return explanation{Rule: ruleStatus, Detail: "Meta accepted the message and will report the next status. It tries to deliver for up to 30 days."}
 	}
 	return explanation{Rule: ruleFinal, Detail: "Nothing more happens by itself. A late status from Meta can still change the state."}
@@ -96,7 +100,7 @@ func (in *Intake) why(r message.Record, s message.Standing, now time.Time) expla
 // inDoubt explains what an in-doubt message waits for, and what happens at the end of its window.
 func (in *Intake) inDoubt(r message.Record) explanation {
 	p := in.o.Policy(r.From, r.Class)
-	next := string(p.OnDoubt)
+	next := string(p.InDoubtPolicy)
 	if r.Reason == message.ReasonServerError {
 		next = "retry"
 	}
@@ -107,7 +111,7 @@ func (in *Intake) inDoubt(r message.Record) explanation {
 }
 
 // queued explains what a queued message waits for. The first case that applies is the last one to end.
-func queued(r message.Record, s message.Standing, now time.Time) explanation {
+func queued(r message.Record, s message.QueueStatus, now time.Time) explanation {
 	switch {
 	case r.NextAt.After(now) && (r.Attempt == 0 || r.Reason == message.ReasonReplayed):
 		return explanation{Rule: ruleScheduled, Until: r.NextAt.UTC(), Detail: "The message is scheduled for this time."}
@@ -117,13 +121,13 @@ func queued(r message.Record, s message.Standing, now time.Time) explanation {
 		return held(s.Holds)
 	case s.Task == message.TaskDelayed && s.Until.After(now):
 		return explanation{Rule: rulePair, Until: s.Until.UTC(), Detail: "The recipient is at Meta's pair limit for this number, or an attempt of the message has just ended."}
-	case s.Task == message.TaskTaken:
+	case s.Task == message.TaskFetched:
 		return explanation{Rule: ruleFetched, Detail: "A worker has fetched the message and waits for its send slot."}
-	case s.Task == message.TaskGone:
+	case s.Task == message.TaskMissing:
 		return explanation{Rule: ruleNoTask, Until: r.ExpiresAt.UTC(), Detail: "The task of the message is missing. A worker detects this when it next checks waiting messages, and puts the message back into its queue."}
 	}
 	most := ""
-	if s.About {
+	if s.Approximate {
 		most = "at most "
 	}
 	return explanation{

@@ -45,8 +45,8 @@ type finder interface {
 
 // waiting finds what messages wait for.
 type waiting interface {
-	// Standing returns the holds, the task and the place in the queue of a queued message.
-	Standing(ctx context.Context, r message.Record) (message.Standing, error)
+	// QueueStatus returns the holds, the task and the place in the queue of a queued message.
+	QueueStatus(ctx context.Context, r message.Record) (message.QueueStatus, error)
 }
 
 // canceller cancels messages.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/internal/content"
 	"sluice/internal/httpapi"
 )
 
@@ -94,8 +95,15 @@ func TestRefusals(t *testing.T) {
 		{"header key twice", key("a", "a"), envelope(""), 400, "header_duplicate", "Idempotency-Key"},
 		{"keys differ", key("a"), envelope(`,"key":"b"`), 422, "idempotency_key_mismatch", "key"},
 	}
+	described := string(b.in.Document().OpenAPI())
+	for _, r := range content.Rules() {
+		described += "`" + r.Code + "`" // docs/messages.md has these
+	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
+			if !strings.Contains(described, "`"+c.code+"`") {
+				t.Errorf("no route has %s in its Codes", c.code)
+			}
 			r := b.do(t, http.MethodPost, "/v1/messages", c.body, c.change)
 			if r.header.Get("Content-Type") != "application/problem+json" {
 				t.Fatalf("%d is not a problem document: %s", r.status, r.body)

@@ -22,7 +22,7 @@ import (
 // fakeFinder lists and cancels messages of a fakeStore.
 type fakeFinder struct {
 	*fakeStore
-	standing message.Standing
+	standing message.QueueStatus
 	listed   message.ListFilter // of the last call of List
 }
 
@@ -51,7 +51,7 @@ func (c *fakeFinder) List(_ context.Context, f message.ListFilter, from message.
 	return all[:limit], &message.ListPosition{Offset: from.Offset + uint64(limit), Member: all[limit-1].ID}, nil
 }
 
-func (c *fakeFinder) Standing(context.Context, message.Record) (message.Standing, error) {
+func (c *fakeFinder) QueueStatus(context.Context, message.Record) (message.QueueStatus, error) {
 	return c.standing, c.err
 }
 
@@ -288,10 +288,10 @@ func TestExplain(t *testing.T) {
 	on := func(until time.Time) message.Hold {
 		return message.Hold{Number: ours, Reason: "token", By: "sluice", Code: 190, Since: now, Until: until}
 	}
-	all := message.Standing{Holds: []message.Hold{on(later)}, Task: message.TaskDelayed, Until: soon}
+	all := message.QueueStatus{Holds: []message.Hold{on(later)}, Task: message.TaskDelayed, Until: soon}
 	for name, tt := range map[string]struct {
 		record   message.Record
-		standing message.Standing
+		standing message.QueueStatus
 		rule     string
 		until    time.Time
 		more     string // a further part of the answer, as JSON
@@ -299,23 +299,23 @@ func TestExplain(t *testing.T) {
 		"for later":              {message.Record{State: message.Queued, NextAt: later}, all, "scheduled", later, ""},
 		"between attempts":       {message.Record{State: message.Queued, NextAt: soon, Attempt: 3, Code: 130429}, all, "backoff", soon, `"code":130429`},
 		"held":                   {message.Record{State: message.Queued, NextAt: now.Add(-time.Second)}, all, "hold", later, `"phone_number_id":"` + ours + `"`},
-		"held twice":             {message.Record{State: message.Queued}, message.Standing{Holds: []message.Hold{on(soon), on(later)}}, "hold", later, `"actor":"sluice"`},
-		"held without end":       {message.Record{State: message.Queued}, message.Standing{Holds: []message.Hold{on(soon), on(time.Time{}), on(later)}}, "hold", time.Time{}, `"reason":"token"`},
-		"recipient":              {message.Record{State: message.Queued}, message.Standing{Task: message.TaskDelayed, Until: soon}, "pair_limit", soon, ""},
-		"waits":                  {message.Record{State: message.Queued}, message.Standing{Task: message.TaskWaiting, Ahead: 120, In: time.Hour}, "queue", later, `"ahead":120`},
-		"first":                  {message.Record{State: message.Queued}, message.Standing{Task: message.TaskWaiting}, "queue", now, `"ahead":0`},
-		"far behind":             {message.Record{State: message.Queued}, message.Standing{Task: message.TaskWaiting, Ahead: 1e6, About: true, In: time.Hour}, "queue", later, `behind at most 1000000 messages of`},
-		"its time has just come": {message.Record{State: message.Queued}, message.Standing{Task: message.TaskDelayed, Until: now.Add(-time.Second)}, "queue", now, ""},
-		"fetched":                {message.Record{State: message.Queued}, message.Standing{Task: message.TaskTaken}, "fetched", time.Time{}, ""},
-		"lost":                   {message.Record{State: message.Queued}, message.Standing{Task: message.TaskGone}, "task_missing", later, ""},
-		"under way":              {message.Record{State: message.Attempting, Timeline: []message.Step{{At: now}}}, message.Standing{}, "attempt", soon, ""},
-		"in doubt":               {message.Record{State: message.InDoubt, Reason: message.ReasonNoAnswer, NextAt: soon}, message.Standing{}, "in_doubt", soon, `"then":"park"`},
-		"after a server error":   {message.Record{State: message.InDoubt, Reason: message.ReasonServerError, NextAt: soon}, message.Standing{}, "in_doubt", soon, `"then":"retry"`},
-		"parked":                 {message.Record{State: message.Parked}, message.Standing{}, "parked", time.Time{}, ""},
-		"submitted":              {message.Record{State: message.Submitted}, message.Standing{}, "awaiting_status", time.Time{}, ""},
-		"held by Meta":           {message.Record{State: message.Submitted, Reason: message.ReasonQuality}, message.Standing{}, "awaiting_status", time.Time{}, `its message_status is held_for_quality_assessment`},
-		"with Meta's words":      {message.Record{State: message.Failed, Code: 131026, Detail: message.ErrorDetail{Details: "said Meta"}}, message.Standing{}, "final", time.Time{}, `"details":"said Meta"`},
-		"failed":                 {message.Record{State: message.Failed, Code: 131026}, message.Standing{}, "final", time.Time{}, `"title":"Undeliverable"`},
+		"held twice":             {message.Record{State: message.Queued}, message.QueueStatus{Holds: []message.Hold{on(soon), on(later)}}, "hold", later, `"actor":"sluice"`},
+		"held without end":       {message.Record{State: message.Queued}, message.QueueStatus{Holds: []message.Hold{on(soon), on(time.Time{}), on(later)}}, "hold", time.Time{}, `"reason":"token"`},
+		"recipient":              {message.Record{State: message.Queued}, message.QueueStatus{Task: message.TaskDelayed, Until: soon}, "pair_limit", soon, ""},
+		"waits":                  {message.Record{State: message.Queued}, message.QueueStatus{Task: message.TaskWaiting, Ahead: 120, In: time.Hour}, "queue", later, `"ahead":120`},
+		"first":                  {message.Record{State: message.Queued}, message.QueueStatus{Task: message.TaskWaiting}, "queue", now, `"ahead":0`},
+		"far behind":             {message.Record{State: message.Queued}, message.QueueStatus{Task: message.TaskWaiting, Ahead: 1e6, Approximate: true, In: time.Hour}, "queue", later, `behind at most 1000000 messages of`},
+		"its time has just come": {message.Record{State: message.Queued}, message.QueueStatus{Task: message.TaskDelayed, Until: now.Add(-time.Second)}, "queue", now, ""},
+		"fetched":                {message.Record{State: message.Queued}, message.QueueStatus{Task: message.TaskFetched}, "fetched", time.Time{}, ""},
+		"lost":                   {message.Record{State: message.Queued}, message.QueueStatus{Task: message.TaskMissing}, "task_missing", later, ""},
+		"under way":              {message.Record{State: message.Attempting, Timeline: []message.Step{{At: now}}}, message.QueueStatus{}, "attempt", soon, ""},
+		"in doubt":               {message.Record{State: message.InDoubt, Reason: message.ReasonNoAnswer, NextAt: soon}, message.QueueStatus{}, "in_doubt", soon, `"then":"park"`},
+		"after a server error":   {message.Record{State: message.InDoubt, Reason: message.ReasonServerError, NextAt: soon}, message.QueueStatus{}, "in_doubt", soon, `"then":"retry"`},
+		"parked":                 {message.Record{State: message.Parked}, message.QueueStatus{}, "parked", time.Time{}, ""},
+		"submitted":              {message.Record{State: message.Submitted}, message.QueueStatus{}, "awaiting_status", time.Time{}, ""},
+		"held by Meta":           {message.Record{State: message.Submitted, Reason: message.ReasonQuality}, message.QueueStatus{}, "awaiting_status", time.Time{}, `its message_status is held_for_quality_assessment`},
+		"with Meta's words":      {message.Record{State: message.Failed, Code: 131026, Detail: message.ErrorDetail{Details: "said Meta"}}, message.QueueStatus{}, "final", time.Time{}, `"details":"said Meta"`},
+		"failed":                 {message.Record{State: message.Failed, Code: 131026}, message.QueueStatus{}, "final", time.Time{}, `"title":"Undeliverable"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			id := message.NewID(ours, name)
@@ -335,6 +335,18 @@ func TestExplain(t *testing.T) {
 				t.Errorf("deadline %v", answer["expires_at"])
 			}
 		})
+	}
+	for _, st := range message.States() {
+		id := message.NewID(ours, string(st))
+		c.store.records[id] = message.Record{Context: message.Context{ID: id, From: ours}, State: st}
+		if _, answer := c.ask(t, httpapi.ScopeRead, "GET", "/v1/messages/"+id+"/explain"); (answer["rule"] == "final") != st.Final() {
+			t.Errorf("%s: the rule is %v", st, answer["rule"])
+		}
+	}
+	removed := message.NewID("109999999999999", "m")
+	c.store.records[removed] = message.Record{Context: message.Context{ID: removed, From: "109999999999999"}, State: message.Queued, ExpiresAt: later}
+	if r := c.do(t, "GET", "/v1/messages/"+removed+"/explain", "", withHeader("Authorization", "Bearer "+c.wide)); !strings.Contains(r.body, `"rule":"number_not_configured"`) {
+		t.Errorf("of a number that was removed from the configuration: %s", r.body)
 	}
 	if status, _ := c.ask(t, httpapi.ScopeRead, "GET", "/v1/messages/"+message.NewID(ours, "x")+"/explain"); status != 404 {
 		t.Errorf("not there: %d", status)

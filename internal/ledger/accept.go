@@ -11,21 +11,21 @@ import (
 	"sluice/internal/store"
 )
 
-// Accepting is a message that is to be accepted, with what makes its first task.
+// Accepting is a message to accept, with the function that adds its first task.
 type Accepting struct {
 	Message message.Message
-	Enqueue func(w *store.Writes) error // adds the task to the transaction that makes the record
+	Enqueue func(w *store.Writes) error // adds the task to the transaction that creates the record
 }
 
-// refsMost is how many messages a reference leads to. One acceptance in 32 cuts its index to that
-// size: most references have one message, and a cut costs Redis a command.
+// refsMost is how many messages the index of a reference has at most. One acceptance in 32 cuts the index to
+// that size: most references have one message, and the cut costs Redis a command.
 const refsMost = 100
 
-// Accept makes the records of messages, each together with its task, durably. It returns what became
-// of each, in their order. With message.ErrKeyReused the id belongs to a message with other content;
-// after any other error the message was accepted or not, and its caller repeats with the same key.
+// Accept creates the records of messages, each together with its task, durably. It returns the result for each
+// message, in their order. message.ErrKeyReused means that the id belongs to a message with other content. After
+// any other error the message may or may not be accepted: the caller retries with the same key.
 func (l *Ledger) Accept(ctx context.Context, all []Accepting) []message.AcceptResult {
-	decided := make([]message.Acceptance, len(all)) // not to be read after an error: a change may be decided on after ctx has ended
+	decided := make([]message.Acceptance, len(all)) // not to be read after an error: Decide may still run after ctx has ended
 	changes := make([]store.Change, len(all))
 	for i, a := range all {
 		changes[i] = l.accepting(ctx, a, &decided[i])
@@ -48,7 +48,7 @@ func (l *Ledger) accepting(ctx context.Context, a Accepting, out *message.Accept
 	m := a.Message
 	s := l.o.Shards.Of(m.From)
 	c := store.Change{Slot: RecordPrefix(s) + m.ID, Durable: true}
-	if m.Hash != "" { // else its id is random, and no record can have it
+	if m.Hash != "" { // otherwise its id is random, and no record can have it
 		c.Keys = []string{c.Slot}
 	}
 	if number, ok := message.Number(m.ID); !ok || number != m.From {
@@ -57,7 +57,7 @@ func (l *Ledger) accepting(ctx context.Context, a Accepting, out *message.Accept
 		}
 		return c
 	}
-	// The caller may use the payload again when the call has ended, which may be before Decide runs.
+	// The caller may reuse the payload when the call has ended, which may be before Decide runs.
 	made := record.New(m, recipient(m), l.db.Clock(ctx, c.Slot))
 	c.Decide = func(values []string, w *store.Writes) error {
 		var before record.Record
@@ -92,8 +92,8 @@ func (l *Ledger) accepting(ctx context.Context, a Accepting, out *message.Accept
 	return c
 }
 
-// recipient names a message's number and recipient without revealing them; empty for groups, which
-// have no limit of their own.
+// recipient identifies a message's number and recipient without revealing them; empty for groups, which have no
+// pair limit.
 func recipient(m message.Message) string {
 	if m.Content.Group {
 		return ""

@@ -12,8 +12,8 @@ import (
 	"sluice/internal/store"
 )
 
-// TestAcceptOfOneKeyAtOnce: of many requests with the same key one makes the message, those of the same
-// content learn of it, and the others are refused; in one batch, and from several programs at once.
+// TestAcceptOfOneKeyAtOnce: of many requests with the same key, one creates the message. Requests with the same
+// content get this message, and the others are refused: in one batch, and from several programs at once.
 func TestAcceptOfOneKeyAtOnce(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
@@ -138,8 +138,8 @@ func (f fixture) acceptInShards() (ids []string) {
 	return ids
 }
 
-// TestFullRedis: a full Redis lets what was accepted drain, and refuses what is new as a
-// whole: a record without its task would be a message that nobody sends.
+// TestFullRedis: on a full Redis, accepted messages drain. A new message is refused as a whole: a record without its
+// task would be a message that is never sent.
 func TestFullRedis(t *testing.T) {
 	t.Parallel()
 	for name, query := range map[string]string{"by transactions": "", "by scripts": "?transactions=script"} {
@@ -182,10 +182,10 @@ func TestFullRedis(t *testing.T) {
 			}
 			f.swept(f.look(ids[4]), message.Move{To: message.Expired, Reason: message.ReasonDeadline})
 			together(2, func(i int) { f.begun(ids[5+i], 0, "w/4") })
-			f.wantFolded(message.Applied, evidence(ids[1], 1, "wamid.2", "delivered"))
-			f.wantFolded(message.Applied, evidence("", 0, "wamid.1", "sent"))
-			f.wantFolded(message.Orphan, evidence("", 0, "wamid.3", "sent"))
-			if n := f.rejoined(); n != 0 {
+			f.wantResult(message.Applied, report(ids[1], 1, "wamid.2", "delivered"))
+			f.wantResult(message.Applied, report("", 0, "wamid.1", "sent"))
+			f.wantResult(message.Unmatched, report("", 0, "wamid.3", "sent"))
+			if n := f.appliedUnmatched(); n != 0 {
 				t.Errorf("%d applied", n)
 			}
 			for i, want := range []message.State{
@@ -196,8 +196,8 @@ func TestFullRedis(t *testing.T) {
 			if a := f.begun(ids[2], 0, "w/5"); a.Verdict != message.Go || a.N != 2 {
 				t.Errorf("%+v", a)
 			}
-			if _, err := f.Forget(ctx, f.shard); err != nil {
-				t.Errorf("forget: %v", err)
+			if _, err := f.Purge(ctx, f.shard); err != nil {
+				t.Errorf("purge: %v", err)
 			}
 			f.wantConsistent("at the end")
 		})

@@ -13,18 +13,18 @@ import (
 	"sluice/internal/store"
 )
 
-// finishWithin is how long an outcome waits for others, to share a transaction and an fsync: nobody
-// waits for it, but a worker that dies meanwhile leaves an attempt in doubt.
+// finishWithin is how long an outcome waits for others, to share a transaction and an fsync. Nothing waits for
+// the outcome, but if the worker dies in that time, the attempt is in doubt.
 const finishWithin = 10 * time.Millisecond
 
-// Begin records, durably, that the owner of token is about to send message id for its task number
-// k. Known is the record as it was last read; nil: it is read first. A repeat with the same token
-// gives the same answer. With Restarted and Unconfirmed the intent is recorded when the Attempt has an
-// N, and must be taken back. After an error it may be recorded.
+// Begin records, durably, that the owner of token will send message id for its task number k. Known is the
+// record as it was last read; nil: Begin reads it. A repeated call with the same token returns the same answer.
+// With Restarted and Unconfirmed, the intent is recorded if the Attempt has an N, and must be withdrawn. After an
+// error the intent may be recorded.
 func (l *Ledger) Begin(ctx context.Context, id string, k int, token string, known *record.Record) (message.Attempt, error) {
 	s, key, err := l.shardOf(id)
 	if err != nil {
-		return message.Attempt{Verdict: message.Done}, nil // a task that is none of ours
+		return message.Attempt{Verdict: message.Done}, nil // a task of another system
 	}
 	for {
 		if known == nil {
@@ -65,13 +65,13 @@ func (l *Ledger) Begin(ctx context.Context, id string, k int, token string, know
 		case recorded:
 			return a, nil
 		}
-		known = nil // somebody changed the record first: what the intent means is decided by reading it
+		known = nil // the record changed first: reading it shows what the intent means
 	}
 }
 
-// appendIntent appends to a record, durably, and tells whether that was as it was known. If not, what
-// was appended has the meaning that Decode gives it; on a record that is gone it would have none, so
-// it is deleted.
+// appendIntent appends an intent to a record, durably, and returns whether the record was unchanged before. If
+// it had changed, Decode decides what the intent means. If the record no longer exists, the intent means nothing,
+// and it is deleted.
 func (l *Ledger) appendIntent(ctx context.Context, s message.Shard, key string, known int, intent []byte) (bool, error) {
 	size, err := l.runBegin(ctx, s, key, intent)
 	if size == len(intent) {
@@ -80,7 +80,7 @@ func (l *Ledger) appendIntent(ctx context.Context, s message.Shard, key string, 
 	return size == known+len(intent), err
 }
 
-// attempt is what a worker must know of a record whose attempt has begun.
+// attempt returns what a worker needs to know of a record whose attempt has begun.
 func attempt(r *record.Record, now time.Time) message.Attempt {
 	return message.Attempt{
 		Verdict: message.Go, ID: r.ID, N: r.Attempt, Token: r.Token, Accepted: r.Incarnation(), Message: r.Context, Payload: []byte(r.Payload),
@@ -88,7 +88,7 @@ func attempt(r *record.Record, now time.Time) message.Attempt {
 	}
 }
 
-// expire writes down that a message's deadline has passed, which a worker has just found.
+// expire records that a message's deadline has passed, which a worker has just found.
 func (l *Ledger) expire(ctx context.Context, r record.Record, why string) (message.Attempt, error) {
 	done, err := l.Sweep(ctx, r.Open(), message.Move{To: message.Expired, Reason: why, Keep: true})
 	if err != nil {
@@ -101,11 +101,11 @@ func (l *Ledger) expire(ctx context.Context, r record.Record, why string) (messa
 	return a, nil
 }
 
-// Finish records what came of an attempt. It returns the state the message is in, which is
-// another than m.To when evidence was quicker, and whether a second acceptance by Meta was
-// proven. It may be repeated until it succeeds.
+// Finish records the outcome of an attempt. It returns the state of the message, which differs from m.To when a
+// status was applied first, and whether a second acceptance by Meta is proven. It may be repeated until it
+// succeeds.
 func (l *Ledger) Finish(ctx context.Context, a message.Attempt, m message.Move) (message.State, bool, error) {
-	in, err := asked(record.Outcome, m)
+	in, err := inputOf(record.Outcome, m)
 	if err != nil {
 		return "", false, err
 	}

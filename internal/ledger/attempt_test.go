@@ -176,8 +176,8 @@ func TestWaitAfterThrottle(t *testing.T) {
 	})
 }
 
-// TestFinishByWhoLostTheAttempt: what another knows better stands, except that Meta took it.
-func TestFinishByWhoLostTheAttempt(t *testing.T) {
+// TestFinishByAFormerOwner: a more certain result of another program stays, except that Meta took the message.
+func TestFinishByAFormerOwner(t *testing.T) {
 	t.Parallel()
 	for _, move := range []message.Move{
 		{To: message.Queued, In: time.Minute, Counts: true},
@@ -219,7 +219,7 @@ func TestFinishByWhoLostTheAttempt(t *testing.T) {
 	}
 }
 
-// TestFinishOfAGoneRecord: whoever comes after the record's time changes nothing.
+// TestFinishOfAGoneRecord: an outcome after the end of the record changes nothing.
 func TestFinishOfAGoneRecord(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {

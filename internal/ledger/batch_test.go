@@ -82,8 +82,8 @@ func together(n int, f func(i int)) {
 	wg.Wait()
 }
 
-// TestStartOnAFullRedis: a worker that starts while Redis is full passes the check of shards
-// and says that it lives, so that it can help to drain.
+// TestStartOnAFullRedis: a worker that starts while Redis is full passes the check of shards and sends its heartbeats,
+// so that it can help to drain.
 func TestStartOnAFullRedis(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, redistest.Client(t))
@@ -106,7 +106,7 @@ func TestStartOnAFullRedis(t *testing.T) {
 	if err := f.CheckShards(ctx); err != nil {
 		t.Errorf("a later start: %v", err)
 	}
-	f.beats("w", 1, 0, "")
+	f.heartbeat("w", 1, 0, "")
 	if alive, err := f.Workers(ctx, time.Minute); err != nil || !alive["w"] {
 		t.Errorf("alive: %v, %v", alive, err)
 	}

@@ -32,7 +32,7 @@ func TestBeginOnWhatChanged(t *testing.T) {
 		"another worker's attempt that is to be repeated later": {func(f fixture, id string) {
 			f.finished(f.begun(id, 0, "v/1"), message.Move{To: message.Queued, In: time.Hour})
 		}, message.Early, message.Queued},
-		"a report":      {func(f fixture, id string) { f.fold(evidence(id, 1, "wamid.1", "delivered")) }, message.Done, message.Delivered},
+		"a report":      {func(f fixture, id string) { f.apply(report(id, 1, "wamid.1", "delivered")) }, message.Done, message.Delivered},
 		"its next task": {func(f fixture, id string) { f.moved(f.look(id), message.Move{To: message.Queued}) }, message.Done, message.Queued},
 		"its deadline":  {func(f fixture, id string) { f.edit(id, func(r *record.Record) { r.ExpiresAt = r.AcceptedAt }) }, message.Done, message.Expired},
 		"this worker's own attempt, by a lost answer": {func(f fixture, id string) { f.begun(id, 0, "w/1") }, message.Go, message.Attempting},
@@ -61,7 +61,7 @@ func TestBeginOnWhatChanged(t *testing.T) {
 				if a.N != 0 || a.Expired == "" && !reflect.DeepEqual(before.Record, after.Record) {
 					t.Errorf("changed by %+v: %+v, was %+v", a, after.Record, before.Record)
 				}
-				f.wantConsistent("at the end") // what was appended in vain is void for everybody
+				f.wantConsistent("at the end") // an entry without effect has none for all readers
 			})
 		})
 	}
@@ -99,8 +99,8 @@ func TestBeginOnALostRecord(t *testing.T) {
 	})
 }
 
-// TestScriptsForgotten: somebody who makes Redis forget its scripts keeps nobody from sending.
-func TestScriptsForgotten(t *testing.T) {
+// TestScriptsFlushed: SCRIPT FLUSH in Redis does not stop the sending.
+func TestScriptsFlushed(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		ids := []string{f.accepted("1"), f.accepted("2")}

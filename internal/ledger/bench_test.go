@@ -27,8 +27,7 @@ func (f fixture) commands() (n int) {
 	return n
 }
 
-// benchmark runs each step of so many messages at once, on a Redis that keeps its promises, and tells
-// what a message costs.
+// benchmark runs each step for that many messages at once, on a durable Redis, and reports the cost of a message.
 func benchmark(b *testing.B, step string) {
 	for _, size := range []int{1, 20, 200} {
 		b.Run(fmt.Sprint(size, " at once"), func(b *testing.B) {
@@ -64,7 +63,7 @@ type life struct {
 	all      []ledger.Accepting
 	known    []record.Record
 	attempts []message.Attempt
-	reports  []message.Evidence
+	reports  []message.MarkedReport
 }
 
 func newLife(f fixture, round, size int) *life {
@@ -73,7 +72,7 @@ func newLife(f fixture, round, size int) *life {
 		m := newMessage(fmt.Sprint(round, "-", i))
 		m.Ref, m.Payload = "", []byte(`{"type":"text","text":{"body":"`+strings.Repeat("x", 550)+`"}}`)
 		l.all = append(l.all, f.accepting(m))
-		l.reports = append(l.reports, evidence(m.ID, 1, "wamid."+m.ID, "sent"))
+		l.reports = append(l.reports, report(m.ID, 1, "wamid."+m.ID, "sent"))
 	}
 	return l
 }
@@ -117,10 +116,10 @@ var steps = []struct {
 			l.finished(l.attempts[i], message.Move{To: message.Submitted, WAMID: "wamid." + l.attempts[i].ID})
 		})
 	}},
-	{"fold", func(l *life) { l.fold(l.reports...) }},
+	{"apply", func(l *life) { l.apply(l.reports...) }},
 }
 
 func BenchmarkAccept(b *testing.B) { benchmark(b, "accept") }
 func BenchmarkBegin(b *testing.B)  { benchmark(b, "begin") }
 func BenchmarkFinish(b *testing.B) { benchmark(b, "finish") }
-func BenchmarkFold(b *testing.B)   { benchmark(b, "fold") }
+func BenchmarkApply(b *testing.B)  { benchmark(b, "apply") }

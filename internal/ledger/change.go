@@ -18,11 +18,11 @@ import (
 	"sluice/internal/store"
 )
 
-// write writes what a change made of a record: the record, its places in the lists, and its events.
-// Before is the record as it was read; one that does not exist, for a new message.
+// write adds the writes of a changed record: the record, its list entries, and its events. Before is the record
+// as it was read; for a new message, a record that does not exist.
 func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Record, changes []message.Change, at time.Time) {
 	w.Set(RecordPrefix(s)+after.ID, after.Encode())
-	was, is := before.Place(), after.Place()
+	was, is := before.ListEntry(), after.ListEntry()
 	if was.List != message.NoList && (was.List != is.List || was.Member != is.Member) {
 		w.ZRem(listKey(s, was.List), was.Member)
 	}
@@ -35,7 +35,7 @@ func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Re
 	}
 	if ends(&after) && (after.State != before.State || was != is) && !after.Tombstone() {
 		end := l.endsAt(&after)
-		if !ends(&before) || hourOf(l.endsAt(&before)) != hourOf(end) { // else the list of that hour has it already
+		if !ends(&before) || hourOf(l.endsAt(&before)) != hourOf(end) { // otherwise the list of that hour has it already
 			w.RPush(endedKey(s, end), after.ID)
 		}
 	}
@@ -44,19 +44,19 @@ func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Re
 	}
 }
 
-// ends tells whether a record is found by the hour in which it ends: it is final, or it is sent and in no list
-// or index to be found by.
+// ends reports whether a record is found by the hour in which it ends: it is final, or it is sent and in no other
+// list or index.
 func ends(r *record.Record) bool {
-	return r.State.Final() || r.State == message.Sent && len(r.Awaited()) == 0
+	return r.State.Final() || r.State == message.Sent && len(r.IndexedWAMIDs()) == 0
 }
 
-// writeNames keeps the index of Meta's ids: it leads from them to messages of which a report is awaited.
-// A report names an id only where no message has it: reports that contradict each other must not lead
-// those of one message to another. Meta's answer to our own request is certain.
+// writeNames updates the index of Meta's ids, which leads from them to messages that wait for a status. A status
+// adds an id only if no message has it: statuses that contradict each other must not lead those of one message to
+// another. Meta's answer to our own request is certain.
 func (l *Ledger) writeNames(w *store.Writes, s message.Shard, before, after record.Record) {
-	was, is := before.Awaited(), after.Awaited()
+	was, is := before.IndexedWAMIDs(), after.IndexedWAMIDs()
 	if len(was) == len(is) {
-		return // ids are added, or all of them go
+		return // ids are added, or all of them are removed
 	}
 	key := wamidsKey(s, after.AcceptedAt)
 	if len(is) == 0 {
@@ -76,35 +76,35 @@ func (l *Ledger) writeNames(w *store.Writes, s message.Shard, before, after reco
 	}
 }
 
-// wamidsKey is the index of Meta's ids of messages that were accepted on a day: a hash of their
-// names to our ids.
+// wamidsKey is the index of Meta's ids of the messages that were accepted on a day: a hash from the hashed ids to
+// our ids.
 func wamidsKey(s message.Shard, accepted time.Time) string {
 	return store.Key(s, "wamids:"+accepted.UTC().Format(time.DateOnly))
 }
 
-// nameOf names one of Meta's ids in an index.
+// nameOf returns the hash of one of Meta's ids for an index.
 func nameOf(wamid string) string {
 	sum := sha256.Sum256([]byte(wamid))
 	return hex.EncodeToString(sum[:8])
 }
 
-// input is what is to change of a message, with the order of an operator.
+// input is a requested change of a message, with the audit entry of the operator that requested it.
 type input struct {
 	record.Input
 	audit string // an entry of the audit log, as JSON; empty: none
 }
 
-// asked makes an input of a move.
-func asked(kind record.Kind, m message.Move) (input, error) {
+// inputOf returns the input of a move.
+func inputOf(kind record.Kind, m message.Move) (input, error) {
 	in := input{Input: record.Input{Kind: kind, Move: m}}
-	if m.Deed == nil {
+	if m.Audit == nil {
 		return in, nil
 	}
-	in.Note = strings.TrimPrefix(m.Reason+" by "+m.Deed.Actor+": "+m.Deed.Reason, " ")
-	if m.Deed.Verb == message.VerbReplay || m.Deed.Verb == message.VerbResend {
+	in.Note = strings.TrimPrefix(m.Reason+" by "+m.Audit.Actor+": "+m.Audit.Reason, " ")
+	if m.Audit.Verb == message.VerbReplay || m.Audit.Verb == message.VerbResend {
 		return in, nil // one of thousands: the audit log has one entry for all of them
 	}
-	about, err := json.Marshal(m.Deed)
+	about, err := json.Marshal(m.Audit)
 	if err != nil {
 		return in, fmt.Errorf("audit log: %w", err)
 	}
@@ -112,15 +112,15 @@ func asked(kind record.Kind, m message.Move) (input, error) {
 	return in, nil
 }
 
-// result is what became of an input.
+// result is the result of an input.
 type result struct {
 	record.Decision
-	found bool          // there is a record
-	state message.State // of it now
+	found bool          // the record exists
+	state message.State // its state now
 }
 
-// change returns the change that decides on an input for a message and writes what follows, and also
-// what else is to be written when it applies.
+// change returns the change that decides on an input for a message and writes what follows. If the input is
+// applied, also adds further writes.
 func (l *Ledger) change(ctx context.Context, s message.Shard, id string, in input, out *result, also func(w *store.Writes) error) store.Change {
 	key := RecordPrefix(s) + id
 	return store.Change{Keys: []string{key}, Slot: key, Decide: func(values []string, w *store.Writes) error {
@@ -161,7 +161,7 @@ func (l *Ledger) move(ctx context.Context, id string, in input, within time.Dura
 	return out, nil
 }
 
-// endsAt is when the life of a record is over; the zero time: not before the message ends.
+// endsAt returns when the life of a record ends; the zero time: not before the message ends.
 func (l *Ledger) endsAt(r *record.Record) time.Time {
 	if r.Tombstone() {
 		return r.KeyUntil
@@ -172,7 +172,7 @@ func (l *Ledger) endsAt(r *record.Record) time.Time {
 	return time.Time{}
 }
 
-// endedKey is the list of a shard's messages whose records end in an hour: the hour of a time.
+// endedKey is the list of a shard's messages whose records end in the hour of a time.
 func endedKey(s message.Shard, at time.Time) string {
 	return store.Key(s, "ended:"+strconv.FormatInt(hourOf(at), 10))
 }

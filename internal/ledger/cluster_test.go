@@ -24,7 +24,7 @@ func TestLifeInACluster(t *testing.T) {
 			c := redistest.StartCluster(t)
 			f := openFixture(t, c.URL()+query)
 			ids := f.acceptInShards()
-			byShard := map[message.Shard][]message.Evidence{}
+			byShard := map[message.Shard][]message.MarkedReport{}
 			together(len(ids), func(i int) {
 				a, err := f.Begin(t.Context(), ids[i], 0, fmt.Sprint("w/", i), nil)
 				if err != nil || a.Verdict != message.Go {
@@ -37,17 +37,17 @@ func TestLifeInACluster(t *testing.T) {
 			for i, id := range ids {
 				n, _ := message.Number(id)
 				s := message.DefaultShards.Of(n)
-				e := evidence(id, 1, "wamid."+id, "delivered")
+				e := report(id, 1, "wamid."+id, "delivered")
 				if i%2 == 0 {
-					e = evidence("", 0, "wamid."+id, "delivered")
+					e = report("", 0, "wamid."+id, "delivered")
 				}
 				byShard[s] = append(byShard[s], e)
 			}
 			for s, all := range byShard {
 				position := store.Key(s, "position")
-				folded, err := f.Fold(t.Context(), s, all, map[string]string{position: "7"})
-				if err != nil || slices.ContainsFunc(folded, func(f message.Folded) bool { return f != message.Applied }) {
-					t.Errorf("fold: %v, %v", folded, err)
+				results, err := f.Apply(t.Context(), s, all, map[string]string{position: "7"})
+				if err != nil || slices.ContainsFunc(results, func(f message.ApplyResult) bool { return f != message.Applied }) {
+					t.Errorf("apply: %v, %v", results, err)
 				}
 				if got := f.db.Get(t.Context(), position).Val(); got != "7" {
 					t.Errorf("the position is %q", got)
@@ -88,8 +88,8 @@ func TestLifeInACluster(t *testing.T) {
 
 var silent = slog.New(slog.DiscardHandler)
 
-// TestUnconfirmed: what too few replicas confirmed may be lost by a failover. Whoever accepts learns
-// that nobody knows, and whoever begins sends nothing.
+// TestUnconfirmed: a failover may lose what too few replicas confirmed. An acceptance then reports that the result is
+// unknown, and an attempt sends nothing.
 func TestUnconfirmed(t *testing.T) {
 	t.Parallel()
 	s := redistest.StartSentinel(t, 1)

@@ -51,7 +51,7 @@ func (f fixture) wantConsistent(when string) {
 	f.t.Helper()
 	ctx := f.t.Context()
 	lists := map[string]map[string]int64{}
-	for _, list := range []message.List{message.Waiting, message.Doubts, message.Parking, message.Graves, message.Awaiting} {
+	for _, list := range []message.List{message.ListWaiting, message.ListInDoubt, message.ListParked, message.ListDead, message.ListAwaiting} {
 		lists[string(list)] = map[string]int64{}
 	}
 	names := map[string]map[string]string{}
@@ -63,10 +63,10 @@ func (f fixture) wantConsistent(when string) {
 		}
 	}
 	for id, r := range f.stored() {
-		if p := r.Place(); p.List != message.NoList {
+		if p := r.ListEntry(); p.List != message.NoList {
 			lists[string(p.List)][p.Member] = p.Score
 		}
-		for _, wamid := range r.Awaited() {
+		for _, wamid := range r.IndexedWAMIDs() {
 			day := "wamids:" + r.AcceptedAt.Format(time.DateOnly)
 			if names[day] == nil {
 				names[day] = map[string]string{}
@@ -134,8 +134,8 @@ func (f fixture) wantConsistent(when string) {
 	}
 }
 
-// TestListsFollowFromRecords: whatever happens to messages, in any order, each list holds exactly those
-// whom the records say it should, and the events of a message are its timeline.
+// TestListsFollowFromRecords: after any changes, in any order, each list has exactly the messages that the records
+// demand, and the events of a message match its timeline.
 func TestListsFollowFromRecords(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
@@ -212,7 +212,7 @@ func (f fixture) randomStep(rnd *rand.Rand, seed uint64, step int) {
 			{To: message.Failed, Reason: message.ReasonUndetermined},
 			move,
 		}[rnd.IntN(6)]
-		switch { // what nobody asks for is not to be decided on
+		switch { // inputs that no program makes
 		case to.To == message.Queued && !r.State.Sendable() && r.State != message.Dead, !to.To.Sendable() && r.State.Final(), to.To.Sendable() && r.Payload == "":
 			return
 		case to.To == message.Submitted && r.State.Rank(r.Reason) >= message.Submitted.Rank(""):
@@ -220,16 +220,16 @@ func (f fixture) randomStep(rnd *rand.Rand, seed uint64, step int) {
 		}
 		f.moved(r.Open(), to)
 	case 5:
-		var all []message.Evidence
+		var all []message.MarkedReport
 		for range 1 + rnd.IntN(3) {
-			e := evidence(m.ID, rnd.IntN(3), "wamid.a"+m.ID+strconv.Itoa(rnd.IntN(2)), []string{"sent", "delivered", "read", "failed", "strange"}[rnd.IntN(5)])
+			e := report(m.ID, rnd.IntN(3), "wamid.a"+m.ID+strconv.Itoa(rnd.IntN(2)), []string{"sent", "delivered", "read", "failed", "strange"}[rnd.IntN(5)])
 			if rnd.IntN(2) == 0 {
 				e.ID, e.Attempt = "", 0
 			}
 			all = append(all, e)
 		}
-		f.fold(all...)
+		f.apply(all...)
 	case 6:
-		f.rejoined()
+		f.appliedUnmatched()
 	}
 }

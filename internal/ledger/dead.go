@@ -11,10 +11,9 @@ import (
 	"sluice/internal/record"
 )
 
-// Dead calls f for each dead message that a filter selects, by number and the first to die
-// first, until f returns false.
+// Dead calls f for each dead letter that a filter selects, by number and the oldest first, until f returns false.
 func (l *Ledger) Dead(ctx context.Context, filter message.DeadFilter, f func(message.DeadLetter) bool) error {
-	now, err := l.db.Now(ctx, listKey(l.shards(filter.Number)[0], message.Graves))
+	now, err := l.db.Now(ctx, listKey(l.shards(filter.Number)[0], message.ListDead))
 	if err != nil {
 		return fmt.Errorf("read the store's clock: %w", err)
 	}
@@ -29,11 +28,11 @@ func (l *Ledger) Dead(ctx context.Context, filter message.DeadFilter, f func(mes
 	for _, s := range l.shards(filter.Number) {
 		const page = 1000
 		for from := int64(0); ; from += page {
-			entries, err := l.db.ZRangeByScoreWithScores(ctx, listKey(s, message.Graves), &redis.ZRangeBy{
+			entries, err := l.db.ZRangeByScoreWithScores(ctx, listKey(s, message.ListDead), &redis.ZRangeBy{
 				Min: fmt.Sprint(since.UnixMilli()), Max: until, Offset: from, Count: page,
 			}).Result()
 			if err != nil {
-				return fmt.Errorf("read the dead: %w", err)
+				return fmt.Errorf("read dead letters: %w", err)
 			}
 			for _, e := range entries {
 				if d, ok := deadLetter(e); ok && filter.Selects(d) && !f(d) {

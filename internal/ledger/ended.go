@@ -8,16 +8,16 @@ import (
 	"sluice/internal/message"
 )
 
-// Ended calls f for each message of the filter's number that the filter selects, about in the order
-// in which they ended, until f returns false. It reads the lists by which records are forgotten: it costs
-// one read of Redis for 500 messages that ended in the time of the filter, whatever their number.
+// Ended calls f for each message of the filter's number that the filter selects, about in the order in which they
+// ended, until f returns false. It reads the lists for Purge: it costs one read of Redis for each 500 messages, of
+// all numbers of the shard, that ended in the time of the filter.
 func (l *Ledger) Ended(ctx context.Context, filter message.EndedFilter, f func(message.Ended) bool) error {
 	s := l.o.Shards.Of(filter.Number)
 	now, err := l.db.Now(ctx, RecordPrefix(s))
 	if err != nil {
 		return fmt.Errorf("read the store's clock: %w", err)
 	}
-	life := l.lifeOf(message.Failed) // that of all states of a filter
+	life := l.lifeOf(message.Failed) // the same for all states of a filter
 	since, until := now.Add(-life), now
 	if filter.Since.After(since) {
 		since = filter.Since
@@ -45,8 +45,8 @@ func (l *Ledger) Ended(ctx context.Context, filter message.EndedFilter, f func(m
 	return nil
 }
 
-// someEnded is Ended for a part of the list of an hour. Seen are the messages of that hour that f was
-// called for. It tells whether f wants more.
+// someEnded is Ended for a part of the list of an hour. Seen has the messages of that hour for which f was
+// called. It returns whether f wants more.
 func (l *Ledger) someEnded(ctx context.Context, s message.Shard, ids []string, hour int64, filter message.EndedFilter, seen map[string]bool, f func(message.Ended) bool) (bool, error) {
 	var own []string
 	for _, id := range ids {
@@ -60,7 +60,7 @@ func (l *Ledger) someEnded(ctx context.Context, s message.Shard, ids []string, h
 	}
 	for i := range all {
 		r := &all[i]
-		// A message that was sent again and ended again is in the list of each end: the last one counts.
+		// A message that was sent again and ended again is in the list of each end: only the last one counts.
 		if !r.Exists() || r.Tombstone() || seen[r.ID] || hourOf(l.endsAt(r)) != hour || !filter.Selects(r.Record, r.Since()) {
 			continue
 		}

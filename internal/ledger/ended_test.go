@@ -37,14 +37,14 @@ func TestEnded(t *testing.T) {
 		dead := f.dead("2", used)
 		failed := f.attempting("3")
 		f.finished(failed, message.Move{To: message.Submitted, WAMID: "wamid.3"})
-		f.wantFolded(message.Applied, evidence(failed.ID, 1, "wamid.3", "failed"))
+		f.wantResult(message.Applied, report(failed.ID, 1, "wamid.3", "failed"))
 		sent := f.attempting("7")
 		f.finished(sent, message.Move{To: message.Submitted, WAMID: "wamid.7"})
-		f.wantFolded(message.Applied, evidence(sent.ID, 1, "wamid.7", "sent"))
-		f.wantFolded(message.Applied, evidence(sent.ID, 1, "wamid.7", "failed"))
+		f.wantResult(message.Applied, report(sent.ID, 1, "wamid.7", "sent"))
+		f.wantResult(message.Applied, report(sent.ID, 1, "wamid.7", "failed"))
 		delivered := f.attempting("4")
 		f.finished(delivered, message.Move{To: message.Submitted, WAMID: "wamid.4"})
-		f.wantFolded(message.Applied, evidence(delivered.ID, 1, "wamid.4", "delivered"))
+		f.wantResult(message.Applied, report(delivered.ID, 1, "wamid.4", "delivered"))
 		expired := f.accepted("5")
 		if !f.moved(f.look(expired), message.Move{To: message.Expired, Reason: message.ReasonDeadline, Keep: true}) {
 			t.Fatal("not expired")
@@ -82,10 +82,10 @@ func TestEnded(t *testing.T) {
 		if !f.moved(f.look(failed.ID), message.Move{To: message.Queued, Reason: message.ReasonReplayed}) {
 			t.Fatal("the failed one is not moved")
 		}
-		f.wantFolded(message.Lower, evidence(failed.ID, 1, "wamid.3", "failed"))
+		f.wantResult(message.Outdated, report(failed.ID, 1, "wamid.3", "failed"))
 		second := f.begun(failed.ID, 1, "w/2")
 		f.finished(second, message.Move{To: message.Submitted, WAMID: "wamid.3b"})
-		f.wantFolded(message.Applied, evidence(failed.ID, 2, "wamid.3b", "delivered"))
+		f.wantResult(message.Applied, report(failed.ID, 2, "wamid.3b", "delivered"))
 		if r := f.get(failed.ID); r.State != message.Delivered || r.Duplicates != 0 || f.hasPayload(failed.ID) {
 			t.Errorf("the failed one, sent again: %+v", r)
 		}

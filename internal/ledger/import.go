@@ -17,18 +17,18 @@ import (
 	"sluice/internal/store"
 )
 
-// This file lets package migrate write what an older version stored. So the rules of what belongs
-// to a record stand in this package alone.
+// With this file, package migrate writes what an older version stored. So the rules about what belongs to a
+// record are in this package alone.
 
 // OldFormat is the format before record.Format: a hash and a payload for each message.
 const OldFormat = 1
 
-// migrating stands in the layout in place of the format while records are converted: old and new
-// programs refuse to start on it.
+// migrating replaces the format in the layout while records are converted: old and new programs refuse to start
+// on it.
 const migrating = "migrating"
 
-// Format returns the format of the store's records: 0 when the store has none yet, OldFormat also
-// while a migration is under way. It is ErrShards when the store has another number of shards.
+// Format returns the format of the store's records: 0 if the store has none yet, OldFormat also while a migration
+// runs. It returns ErrShards if the store has another number of shards.
 func (l *Ledger) Format(ctx context.Context) (int, error) {
 	found, err := l.db.Get(ctx, layoutKey).Result()
 	if errors.Is(err, redis.Nil) {
@@ -39,7 +39,7 @@ func (l *Ledger) Format(ctx context.Context) (int, error) {
 	}
 	shards, rest, newer := strings.Cut(found, "/")
 	if n, err := strconv.Atoi(shards); err != nil || n != int(l.o.Shards) {
-		return 0, fmt.Errorf("%w: it has %s, the configuration says shards: %d; set shards back", ErrShards, shards, l.o.Shards)
+		return 0, fmt.Errorf("%w: it has %s, and the configuration says shards: %d. Set shards back", ErrShards, shards, l.o.Shards)
 	}
 	if !newer || rest == migrating {
 		return OldFormat, nil
@@ -56,7 +56,7 @@ func (l *Ledger) BeginMigration(ctx context.Context) error {
 	return l.setLayout(ctx, strconv.Itoa(int(l.o.Shards))+"/"+migrating)
 }
 
-// EndMigration lets new programs start on the store.
+// EndMigration removes that mark: new programs can start on the store.
 func (l *Ledger) EndMigration(ctx context.Context) error { return l.setLayout(ctx, layout(l.o.Shards)) }
 
 func (l *Ledger) setLayout(ctx context.Context, text string) error {
@@ -67,17 +67,16 @@ func (l *Ledger) setLayout(ctx context.Context, text string) error {
 	return nil
 }
 
-// Import writes a record that another format held, with all that belongs to it except its place
-// among those of its reference, see ImportReference. The record of a message that ended stays until
-// endsAt at least.
+// Import writes a record that was stored in another format, with everything that belongs to it except its entry
+// in the index of its reference, see ImportReference. The record of an ended message is kept at least until endsAt.
 func (l *Ledger) Import(w *store.Writes, s message.Shard, r record.Record, endsAt time.Time) {
 	w.Set(RecordPrefix(s)+r.ID, r.Encode())
-	if p := r.Place(); p.List != message.NoList {
+	if p := r.ListEntry(); p.List != message.NoList {
 		w.ZAdd(listKey(s, p.List), p.Score, p.Member)
 	}
 	l.writeNames(w, s, record.Record{}, r)
 	if r.State.Final() {
-		// In an earlier hour Forget would pass over it: its life would not be over.
+		// In an earlier hour Purge would ignore it, because its life has not ended.
 		if end := l.endsAt(&r); endsAt.Before(end) {
 			endsAt = end
 		}
@@ -85,7 +84,7 @@ func (l *Ledger) Import(w *store.Writes, s message.Shard, r record.Record, endsA
 	}
 }
 
-// ImportReference enters a message into the index of its reference in the place of another member.
+// ImportReference adds a message to the index of its reference, in the place of another member.
 func (l *Ledger) ImportReference(w *store.Writes, s message.Shard, r record.Record, member string) {
 	key := ReferenceKey(s, r.From, r.Ref)
 	w.ZAdd(key, r.AcceptedAt.UnixMilli(), r.ID)
@@ -96,32 +95,32 @@ func (l *Ledger) ImportReference(w *store.Writes, s message.Shard, r record.Reco
 // ReferenceKey is the index of a number's reference.
 func ReferenceKey(s message.Shard, number, ref string) string { return refKey(s, number, ref) }
 
-// ImportOrphan lets a report wait for its message that has waited since a time.
-func (l *Ledger) ImportOrphan(w *store.Writes, s message.Shard, r message.Receipt, since time.Time) error {
+// ImportUnmatched stores a status that has waited for its message since a time.
+func (l *Ledger) ImportUnmatched(w *store.Writes, s message.Shard, r message.StatusReport, since time.Time) error {
 	o, err := json.Marshal(r)
 	if err != nil {
-		return fmt.Errorf("orphan: %w", err)
+		return fmt.Errorf("encode an unmatched status: %w", err)
 	}
-	w.ZAdd(orphansKey(s), since.Add(orphanFirst).UnixMilli(), string(o))
-	w.ZAdd(orphansSinceKey(s), since.UnixMilli(), string(o))
+	w.ZAdd(unmatchedKey(s), since.Add(unmatchedFirst).UnixMilli(), string(o))
+	w.ZAdd(unmatchedSinceKey(s), since.UnixMilli(), string(o))
 	return nil
 }
 
-// ImportForgetting lets Forget begin with the present hour: no list of an earlier one is passed over,
-// however long it takes until a worker starts.
-func (l *Ledger) ImportForgetting(ctx context.Context, s message.Shard) error {
+// ImportPurging makes Purge begin with the present hour: it skips no list of a later hour, even if it takes
+// long until a worker starts.
+func (l *Ledger) ImportPurging(ctx context.Context, s message.Shard) error {
 	now := l.db.Clock(ctx, RecordPrefix(s))
-	if err := l.db.SetNX(ctx, forgottenKey(s), hourOf(now)-1, 0).Err(); err != nil {
-		return fmt.Errorf("set where forgetting begins: %w", err)
+	if err := l.db.SetNX(ctx, purgedKey(s), hourOf(now)-1, 0).Err(); err != nil {
+		return fmt.Errorf("set where purging begins: %w", err)
 	}
 	return nil
 }
 
-// pruneMost is how many entries of a list are looked at together.
+// pruneMost is how many entries of a list are read together.
 const pruneMost = 200
 
-// Prune drops the entries of a shard's lists that no record belongs to, and returns how many. It is
-// for a store that nobody else changes.
+// Prune removes the entries of a shard's lists that belong to no record, and returns how many. It is for a store
+// that no other program changes.
 func (l *Ledger) Prune(ctx context.Context, s message.Shard) (n int, err error) {
 	for _, list := range lists {
 		for cursor, first := uint64(0), true; first || cursor != 0; first = false {
@@ -143,7 +142,7 @@ func (l *Ledger) prune(ctx context.Context, s message.Shard, list message.List, 
 	var members, ids []string
 	for i := 0; i+1 < len(pairs); i += 2 {
 		id := pairs[i]
-		if list == message.Graves {
+		if list == message.ListDead {
 			_, _, id, _ = record.DeadLetter(id)
 		}
 		members, ids = append(members, pairs[i]), append(ids, id)
@@ -154,7 +153,7 @@ func (l *Ledger) prune(ctx context.Context, s message.Shard, list message.List, 
 	}
 	var stale []any
 	for i, r := range all {
-		if p := r.Place(); !r.Exists() || p.List != list || p.Member != members[i] {
+		if p := r.ListEntry(); !r.Exists() || p.List != list || p.Member != members[i] {
 			stale = append(stale, members[i])
 		}
 	}
@@ -167,12 +166,12 @@ func (l *Ledger) prune(ctx context.Context, s message.Shard, list message.List, 
 	return n, nil
 }
 
-// Misplaced returns the id of a record that is not where it belongs in the lists; "" when all are.
+// Misplaced returns the id of a record that is not in the list where it belongs; "" when there is none.
 func (l *Ledger) Misplaced(ctx context.Context, s message.Shard, all []record.Record) (string, error) {
 	scores := make([]*redis.FloatCmd, len(all))
 	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
 		for i, r := range all {
-			if at := r.Place(); at.List != message.NoList {
+			if at := r.ListEntry(); at.List != message.NoList {
 				scores[i] = p.ZScore(ctx, listKey(s, at.List), at.Member)
 			}
 		}
@@ -181,7 +180,7 @@ func (l *Ledger) Misplaced(ctx context.Context, s message.Shard, all []record.Re
 		return "", fmt.Errorf("read lists: %w", err)
 	}
 	for i, c := range scores {
-		if c != nil && (c.Err() != nil || int64(c.Val()) != all[i].Place().Score) {
+		if c != nil && (c.Err() != nil || int64(c.Val()) != all[i].ListEntry().Score) {
 			return all[i].ID, nil
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"sluice/internal/store"
 )
 
-// installationKey names the installation whose workers use the store: a hash.
+// installationKey identifies the installation whose workers use the store: a hash.
 const installationKey = "sluice:installation"
 
 // The fields of the installation.
@@ -21,13 +21,12 @@ const (
 	fieldMarkerKey   = "marker_key" // a fingerprint
 )
 
-// ErrInstallation means that the store belongs to another installation: its markers would not be read,
-// and what they prove would count for nothing.
+// ErrInstallation means that the store belongs to another installation: its markers could not be read, and
+// statuses would prove nothing.
 var ErrInstallation = errors.New("the store belongs to another installation")
 
-// CheckInstallation stores who the installation is at the first start of a worker, and refuses another
-// environment or marker key ever after. A store that was used with the second key has the first from
-// then on: so the key is changed.
+// CheckInstallation stores the environment and the marker key at the first start of a worker, and refuses others
+// from then on. If the store has the second key, it stores the first one instead: this is how the key is changed.
 func (l *Ledger) CheckInstallation(ctx context.Context, environment, markerKey, secondMarkerKey string) error {
 	key := fingerprint(markerKey)
 	read := func() (environment, key string, err error) {
@@ -53,7 +52,7 @@ func (l *Ledger) CheckInstallation(ctx context.Context, environment, markerKey, 
 	}
 	switch {
 	case storedEnvironment != environment:
-		return fmt.Errorf("%w: its environment is %q, the configuration says environment: %s; set environment back, or use another Redis. "+
+		return fmt.Errorf("%w: its environment is %q, and the configuration says environment: %s. Set environment back, or use another Redis. "+
 			"To rename an installation, stop its workers while no message is in doubt, run HDEL %s %s in Redis, and start them",
 			ErrInstallation, storedEnvironment, environment, installationKey, fieldEnvironment)
 	case storedKey == key:
@@ -68,12 +67,12 @@ func (l *Ledger) CheckInstallation(ctx context.Context, environment, markerKey, 
 		}
 		return nil
 	}
-	return fmt.Errorf("%w: its workers had another marker key, with the fingerprint %s, the configured one has %s; set marker_key_file (SLUICE_MARKER_KEY) back, "+
-		"give the former key by second_marker_key_file too, or use another Redis. If the former key is lost, stop the workers while no message is in doubt, "+
+	return fmt.Errorf("%w: its workers use another marker key. Its fingerprint is %s, and that of the configured key is %s. Set marker_key_file (SLUICE_MARKER_KEY) back, "+
+		"add the former key as second_marker_key_file, or use another Redis. If the former key is lost, stop the workers while no message is in doubt, "+
 		"run HDEL %s %s in Redis, and start them", ErrInstallation, storedKey, key, installationKey, fieldMarkerKey)
 }
 
-// fingerprint tells keys apart without revealing them.
+// fingerprint returns a hash that distinguishes keys without revealing them.
 func fingerprint(key string) string {
 	sum := sha256.Sum256([]byte("sluice marker key\x00" + key))
 	return hex.EncodeToString(sum[:8])

@@ -14,8 +14,8 @@ const (
 	anotherKey = "fedcba9876543210"
 )
 
-// TestCheckInstallation: a store that one installation uses refuses another environment and another marker
-// key, says which setting it is, and tells no key. With the former key as the second one, the key changes.
+// TestCheckInstallation: a store of one installation refuses another environment and another marker key, names the
+// setting, and shows no key. With the former key as the second one, the key changes.
 func TestCheckInstallation(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {

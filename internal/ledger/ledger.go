@@ -1,6 +1,6 @@
-// Package ledger stores what happened to each message: one packed record a message in Redis. What a
-// change makes of a record is decided in Go by package record; Redis only compares and stores. The
-// record is the truth of the system; a task in a queue is only a hint.
+// Package ledger stores the records of messages: one packed record for each message, in Redis. Package record
+// decides in Go how a change alters a record; Redis only compares and stores. The record is the source of truth. A
+// task in a queue is only a hint.
 package ledger
 
 import (
@@ -22,32 +22,32 @@ import (
 //go:embed lua/clock.lua
 var clockLua string
 
-//go:embed lua/beat.lua
-var beatLua string
+//go:embed lua/heartbeat.lua
+var heartbeatLua string
 
 //go:embed lua/alive.lua
 var aliveLua string
 
-// RecordPrefix is what the keys of a shard's records begin with; the message's id follows.
+// RecordPrefix returns the prefix of the keys of a shard's records; the message's id follows it.
 func RecordPrefix(s message.Shard) string { return store.Key(s, "m:") }
 
-// Options say how long records live. Zero means the default.
+// Options say how long records are kept. Zero means the default.
 type Options struct {
 	Shards        message.Shards // DefaultShards
 	DeliveredLife time.Duration  // of a record after delivered, read or played; 24 h
-	FinalLife     time.Duration  // of a record after any other end; 7 days
-	OpenLife      time.Duration  // of a record Meta took and said nothing final of; 31 days: Meta keeps a message 30 days for a phone that is off
-	KeyLife       time.Duration  // of the key of a message after the end of its record; 30 days; less than 0: it ends with the record
+	FinalLife     time.Duration  // of a record in another final state; 7 days
+	OpenLife      time.Duration  // of a record that Meta took and reported no final status of; 31 days: Meta keeps a message 30 days for a phone that is off
+	KeyLife       time.Duration  // of the key of a message after the end of its record; 30 days; negative: the key ends with the record
 
-	OrphanLife time.Duration // how long a report waits whose message is not known; 15 minutes
-	OrphanMost int           // how many of them wait in a shard at most; 10,000
+	UnmatchedLife time.Duration // how long a status waits for a message that is not known yet; 15 minutes
+	UnmatchedMost int           // how many such statuses wait in a shard at most; 10,000
 
-	// Ended adds to a transaction what follows when a message that was queued is so no more, or has
-	// another task, without an attempt of its own: as it was before. Nil: nothing does.
+	// Ended adds to a transaction what follows when a message leaves the state queued, or gets another task, without
+	// an attempt. It gets the message as it was before. Nil: nothing follows.
 	Ended func(w *store.Writes, s message.Shard, o message.Open)
 
-	// Resendable tells whether a failure that Meta reports with a code says that a number or a template must be
-	// mended first: the message is dead then, and can be sent again. Nil: none does.
+	// Resendable reports whether a failure with a code means that a number or a template must be corrected first:
+	// then the message becomes a dead letter and can be sent again. Nil: no code does.
 	Resendable func(code int) bool
 }
 
@@ -56,13 +56,13 @@ type Ledger struct {
 	db *store.DB
 	o  Options
 
-	tx, accepts *store.Transactions
-	beat, alive store.Script
+	tx, accepts      *store.Transactions
+	heartbeat, alive store.Script
 
 	epochs sync.Map // shard -> begunEpoch: the epoch of its server in which attempts may begin
 }
 
-// New returns the ledger kept in db.
+// New returns a ledger that stores its records in db.
 func New(db *store.DB, o Options) *Ledger {
 	if o.Shards == 0 {
 		o.Shards = message.DefaultShards
@@ -82,39 +82,39 @@ func New(db *store.DB, o Options) *Ledger {
 	if o.KeyLife == 0 {
 		o.KeyLife = 30 * 24 * time.Hour
 	}
-	if o.OrphanLife == 0 {
-		o.OrphanLife = 15 * time.Minute
+	if o.UnmatchedLife == 0 {
+		o.UnmatchedLife = 15 * time.Minute
 	}
-	if o.OrphanMost == 0 {
-		o.OrphanMost = 10_000
+	if o.UnmatchedMost == 0 {
+		o.UnmatchedMost = 10_000
 	}
 	return &Ledger{
 		db: db, o: o, tx: db.Transactions(false), accepts: db.Transactions(true),
-		beat: db.Script(clockLua + beatLua), alive: db.Script(clockLua + aliveLua),
+		heartbeat: db.Script(clockLua + heartbeatLua), alive: db.Script(clockLua + aliveLua),
 	}
 }
 
-// Transactions returns those of the ledger that run on a full Redis too, for others to share.
+// Transactions returns the ledger's transactions that run on a full Redis too, for other packages to share.
 func (l *Ledger) Transactions() *store.Transactions { return l.tx }
 
-// lifeOf returns how long a record lives on in a state; 0 means until it ends.
+// lifeOf returns how long a record is kept in a state; 0: until it changes.
 func (l *Ledger) lifeOf(s message.State) time.Duration {
-	switch s {
-	case message.Queued, message.Attempting, message.InDoubt, message.Parked:
+	switch {
+	case s.Sendable():
 		return 0
-	case message.Submitted, message.Sent:
+	case !s.Final():
 		return l.o.OpenLife
-	case message.Delivered, message.Read, message.Played:
+	case s == message.Delivered || s == message.Read || s == message.Played:
 		return l.o.DeliveredLife
 	}
 	return l.o.FinalLife
 }
 
-// listKey is one of a shard's lists of messages: a sorted set, see record.Place.
+// listKey is one of a shard's lists of messages: a sorted set, see record.ListEntry.
 func listKey(s message.Shard, l message.List) string { return store.Key(s, string(l)) }
 
-// shardOf returns the shard of a message and the key of its record, or message.ErrNotFound for what
-// is no message id.
+// shardOf returns the shard of a message and the key of its record. It returns message.ErrNotFound for a string
+// that is not a message id.
 func (l *Ledger) shardOf(id string) (message.Shard, string, error) {
 	number, ok := message.Number(id)
 	if !ok {
@@ -124,7 +124,7 @@ func (l *Ledger) shardOf(id string) (message.Shard, string, error) {
 	return s, RecordPrefix(s) + id, nil
 }
 
-// Clock is what the clock says by which a message's record goes, that of its server.
+// Clock returns the time by the clock of the server that has a message's record.
 func (l *Ledger) Clock(ctx context.Context, id string) time.Time {
 	s, _, _ := l.shardOf(id)
 	return l.db.Clock(ctx, RecordPrefix(s))
@@ -136,7 +136,7 @@ func (l *Ledger) Get(ctx context.Context, id string) (message.Record, error) {
 	return r.Record, err
 }
 
-// Read returns all that is stored of a message, or message.ErrNotFound.
+// Read returns everything stored about a message, or message.ErrNotFound.
 func (l *Ledger) Read(ctx context.Context, id string) (record.Record, error) {
 	_, key, err := l.shardOf(id)
 	if err != nil {
@@ -153,16 +153,15 @@ func (l *Ledger) Read(ctx context.Context, id string) (record.Record, error) {
 	return r, err
 }
 
-// lists are all lists of a shard.
-var lists = []message.List{message.Waiting, message.Doubts, message.Parking, message.Graves, message.Awaiting}
+// lists has all lists of a shard.
+var lists = []message.List{message.ListWaiting, message.ListInDoubt, message.ListParked, message.ListDead, message.ListAwaiting}
 
-// inspectTries is how often Inspect reads a record that changes all the time.
+// inspectTries is how often Inspect reads a record that changes again and again.
 const inspectTries = 10
 
-// Inspect returns all that is stored of a message and its entries in the lists as they were at the
-// same moment, or message.ErrNotFound. It does not search the dead-letter list for a message that is
-// no dead letter any more.
-func (l *Ledger) Inspect(ctx context.Context, id string) (record.Record, []record.Place, error) {
+// Inspect returns everything stored about a message and its list entries, as they were at the same moment, or
+// message.ErrNotFound. It does not search the dead-letter list for a message that is no longer a dead letter.
+func (l *Ledger) Inspect(ctx context.Context, id string) (record.Record, []record.ListEntry, error) {
 	s, key, err := l.shardOf(id)
 	if err != nil {
 		return record.Record{}, nil, err
@@ -184,29 +183,29 @@ func (l *Ledger) Inspect(ctx context.Context, id string) (record.Record, []recor
 			return record.Record{}, nil, fmt.Errorf("read the lists of %s: %w", id, err)
 		}
 		if int(length.Val()) != r.Version() {
-			continue // it changed meanwhile
+			continue // it has changed since
 		}
-		var found []record.Place
+		var found []record.ListEntry
 		for i, c := range scores {
 			if c.Err() == nil {
-				found = append(found, record.Place{List: lists[i], Score: int64(c.Val()), Member: memberOf(&r, lists[i])})
+				found = append(found, record.ListEntry{List: lists[i], Score: int64(c.Val()), Member: memberOf(&r, lists[i])})
 			}
 		}
 		return r, found, nil
 	}
-	return record.Record{}, nil, fmt.Errorf("record %s changes all the time: try again", id)
+	return record.Record{}, nil, fmt.Errorf("record %s changes again and again. Retry", id)
 }
 
-// memberOf is how a message stands in a list.
+// memberOf returns the member of a message in a list.
 func memberOf(r *record.Record, list message.List) string {
-	if p := r.Place(); p.List == list {
+	if p := r.ListEntry(); p.List == list {
 		return p.Member
 	}
 	return r.ID
 }
 
-// ReadAll returns the records of messages of one shard, in the order of their ids. Those that are
-// not there do not exist.
+// ReadAll returns the records of messages of one shard, in the order of their ids. For an id without a record,
+// the returned record does not exist.
 func (l *Ledger) ReadAll(ctx context.Context, s message.Shard, ids []string) ([]record.Record, error) {
 	all, unreadable, err := l.ReadReadable(ctx, s, ids)
 	if err != nil {
@@ -220,8 +219,8 @@ func (l *Ledger) ReadAll(ctx context.Context, s message.Shard, ids []string) ([]
 	return all, nil
 }
 
-// ReadReadable is ReadAll that passes over records which cannot be read: it returns them as such that
-// are not there, and the error of each by its message's id.
+// ReadReadable is ReadAll without the records that cannot be read: it returns them as records that do not exist,
+// and the error of each by its message's id.
 func (l *Ledger) ReadReadable(ctx context.Context, s message.Shard, ids []string) ([]record.Record, map[string]error, error) {
 	if len(ids) == 0 {
 		return nil, nil, nil
@@ -247,7 +246,7 @@ func (l *Ledger) ReadReadable(ctx context.Context, s message.Shard, ids []string
 	return all, unreadable, nil
 }
 
-// Progress returns the records of messages, in two round trips at most, and zero where there is none.
+// Progress returns the records of messages, in at most two round trips, and the zero value for an id without one.
 func (l *Ledger) Progress(ctx context.Context, ids []string) ([]message.Record, error) {
 	cmds := make([]*redis.StringCmd, len(ids))
 	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
@@ -274,17 +273,17 @@ func (l *Ledger) Progress(ctx context.Context, ids []string) ([]message.Record, 
 	return records, nil
 }
 
-// Backlog is how many messages are open, and how many are dead.
+// Backlog is the number of open messages and of dead letters.
 type Backlog struct {
-	Waiting int64 // for an attempt or for its outcome
+	Waiting int64 // they wait for an attempt or for its outcome
 	InDoubt int64
 	Parked  int64
 	Dead    int64
 }
 
-// Backlog counts those of all shards together.
+// Backlog counts the messages of all shards.
 func (l *Ledger) Backlog(ctx context.Context) (Backlog, error) {
-	lists := []message.List{message.Waiting, message.Doubts, message.Parking, message.Graves}
+	lists := []message.List{message.ListWaiting, message.ListInDoubt, message.ListParked, message.ListDead}
 	cards := make([][]*redis.IntCmd, len(lists))
 	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
 		clear(cards)
@@ -307,15 +306,15 @@ func (l *Ledger) Backlog(ctx context.Context) (Backlog, error) {
 }
 
 var (
-	// ErrShards means that the store was made with another number of shards.
-	ErrShards = errors.New("the store holds another number of shards")
-	// ErrOldFormat means that the store holds records of an older version.
-	ErrOldFormat = errors.New("the store holds records of an older version of Sluice: stop all programs, run `sluice migrate`, and start again")
+	// ErrShards means that the store has another number of shards.
+	ErrShards = errors.New("the store has another number of shards")
+	// ErrOldFormat means that the store has records of an older version.
+	ErrOldFormat = errors.New("the store has records of an older version of Sluice: stop all programs, run `sluice migrate`, and start again")
 )
 
 const (
-	// layoutKey says how the store is laid out: "<shards>/<format of the records>". Before format 2 it
-	// was the number of shards alone; programs of that time refuse to start on any other text.
+	// layoutKey describes the layout of the store: "<shards>/<format of the records>". Before format 2 it was the
+	// number of shards alone, and programs of those versions refuse to start on any other text.
 	layoutKey = "sluice:shards"
 )
 
@@ -323,8 +322,8 @@ func layout(shards message.Shards) string {
 	return strconv.Itoa(int(shards)) + "/" + strconv.Itoa(record.Format)
 }
 
-// CheckShards stores the layout at the first start of all, and refuses another ever after: every
-// key's place depends on it.
+// CheckShards stores the layout at the very first start, and refuses another one from then on, because the place
+// of every key depends on it.
 func (l *Ledger) CheckShards(ctx context.Context) error {
 	found, err := l.db.Get(ctx, layoutKey).Result()
 	if errors.Is(err, redis.Nil) {
@@ -343,12 +342,12 @@ func (l *Ledger) CheckShards(ctx context.Context) error {
 		return ErrOldFormat
 	}
 	if format != record.Format {
-		return fmt.Errorf("%w: it has format %d, this program reads %d; use the program that wrote it or a newer one", record.ErrFormat, format, record.Format)
+		return fmt.Errorf("%w: it has format %d, and this program reads format %d. Use the program that wrote it, or a newer one", record.ErrFormat, format, record.Format)
 	}
-	return fmt.Errorf("%w: it has %d, the configuration says shards: %d; set shards back, or start on an empty Redis", ErrShards, shards, l.o.Shards)
+	return fmt.Errorf("%w: it has %d, and the configuration says shards: %d. Set shards back, or start on an empty Redis", ErrShards, shards, l.o.Shards)
 }
 
-// text and number read what a script or a hash holds.
+// text and number read the values of a script's reply or a hash.
 func text(v any) string {
 	s, _ := v.(string)
 	return s

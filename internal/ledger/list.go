@@ -14,24 +14,24 @@ import (
 	"sluice/internal/record"
 )
 
-// A list of messages has no index of its own. Each state has one part of a shard from which its messages
-// are read: the open states have their lists, sent the index of Meta's ids, and the final states the lists
-// by which records are forgotten. The parts are read in the order in which a message goes through them, so
-// a message that moves on while a caller reads page after page is not missed.
+// There is no separate index for lists of messages. Messages of each state are read from one part of a shard: for
+// an open state its list, for sent the index of Meta's ids, and for the final states the lists that Purge reads. The
+// parts are read in the order of a message's life, so a message that changes its state while a caller reads page
+// after page is not missed.
 
 const (
-	// sentPart and endedPart are the parts that are no record.Place.
+	// sentPart and endedPart are the parts that are not lists of record.ListEntry.
 	sentPart  message.List = "wamids"
 	endedPart message.List = "ended"
 
 	listChunk  = 200  // entries that are read together
-	listBudget = 5000 // entries that one page reads at most, so that a rare tag costs several short requests
+	listBudget = 5000 // entries that one page reads at most, so a rare tag needs several short requests
 )
 
 // listParts are the parts of a shard in the order in which they are read.
-var listParts = []message.List{message.Waiting, message.Doubts, message.Parking, message.Awaiting, sentPart, endedPart}
+var listParts = []message.List{message.ListWaiting, message.ListInDoubt, message.ListParked, message.ListAwaiting, sentPart, endedPart}
 
-// partOf returns the part that messages of a state are read from.
+// partOf returns the part from which messages of a state are read.
 func partOf(s message.State) message.List {
 	switch {
 	case s.Final():
@@ -42,10 +42,10 @@ func partOf(s message.State) message.List {
 	return sentPart
 }
 
-// List returns records that a filter selects, from a position on, and the position after them; nil means that
-// none follow. It returns about limit of them; fewer, even none, when it has read 5,000 entries, and somewhat
-// more of messages that are sent. Each record is as it is when it is read, so a message that changes its state
-// between two calls may be returned twice.
+// List returns records that a filter selects, from a position on, and the position after them; nil: no more
+// follow. It returns about limit records: fewer, even none, after it has read 5,000 entries, and somewhat more among
+// sent messages. Each record is as it was when it was read, so a message that changes its state between two calls may
+// be returned twice.
 func (l *Ledger) List(ctx context.Context, f message.ListFilter, from message.ListPosition, limit int) ([]message.Record, *message.ListPosition, error) {
 	w := walk{l: l, f: f, limit: limit, pos: from, budget: listBudget, seen: map[string]bool{}}
 	shards := l.listShards(f.Numbers)
@@ -62,7 +62,7 @@ func (l *Ledger) List(ctx context.Context, f message.ListFilter, from message.Li
 	return w.found, nil, nil
 }
 
-// listShards returns the shards of some numbers, or all, in their order.
+// listShards returns the shards of some numbers, or all shards, in their order.
 func (l *Ledger) listShards(numbers []string) []message.Shard {
 	if numbers == nil {
 		return l.o.Shards.All()
@@ -75,7 +75,7 @@ func (l *Ledger) listShards(numbers []string) []message.Shard {
 	return slices.Compact(some)
 }
 
-// walk is one page of a list while it is read.
+// walk reads one page of a list.
 type walk struct {
 	l      *Ledger
 	f      message.ListFilter
@@ -88,7 +88,7 @@ type walk struct {
 
 func (w *walk) full() bool { return len(w.found) >= w.limit || w.budget <= 0 }
 
-// part reads a part of a shard from the position on, until it ends or the page is full.
+// part reads a part of a shard from the position on, until the part ends or the page is full.
 func (w *walk) part(ctx context.Context, s message.Shard, part message.List) error {
 	if !slices.ContainsFunc(message.States(), func(st message.State) bool { return partOf(st) == part && w.f.Wants(st) }) {
 		return nil
@@ -102,8 +102,8 @@ func (w *walk) part(ctx context.Context, s message.Shard, part message.List) err
 	return w.listed(ctx, s, part)
 }
 
-// take reads the records of some ids and keeps those that belong to a part and that the filter selects. It
-// returns how many ids it used: all of them, or fewer when the page became full.
+// take reads the records of some ids and adds those to the page that belong to a part and that the filter
+// selects. It returns how many ids it used: all of them, or fewer if the page became full.
 func (w *walk) take(ctx context.Context, s message.Shard, ids []string, belongs func(*record.Record) bool) (int, error) {
 	w.budget -= len(ids)
 	var own []string
@@ -150,9 +150,9 @@ func (w *walk) listed(ctx context.Context, s message.Shard, list message.List) e
 	return nil
 }
 
-// after returns the next entries of a list after the position, and the rank of the first of them. Other entries
-// come and go meanwhile, so the rank in the position is only where to begin. What is read in one call stands
-// together in the list: when its first entry is not after the position, nothing between the two is left out.
+// after returns the next entries of a list after the position, and the rank of the first of them. Entries are
+// added and removed at the same time, so the rank in the position is only where the search begins. The entries of one
+// read are adjacent: if the first of them is not after the position, no entry between is missed.
 func (w *walk) after(ctx context.Context, key string) ([]redis.Z, uint64, error) {
 	start, back := w.pos.Offset, uint64(listChunk)
 	for {
@@ -175,7 +175,7 @@ func (w *walk) after(ctx context.Context, key string) ([]redis.Z, uint64, error)
 	}
 }
 
-// beyond tells whether an entry of a list comes after the position.
+// beyond reports whether an entry of a list comes after the position.
 func (w *walk) beyond(e redis.Z) bool {
 	member, _ := e.Member.(string)
 	return w.pos.Member == "" || cmp.Or(cmp.Compare(int64(e.Score), w.pos.Score), strings.Compare(member, w.pos.Member)) > 0
@@ -199,7 +199,7 @@ func (w *walk) ended(ctx context.Context, s message.Shard) error {
 			if err != nil {
 				return fmt.Errorf("read messages that ended: %w", err)
 			}
-			// A message that was sent again and ended again is in the list of each end: the last one counts.
+			// A message that was sent again and ended again is in the list of each end: only the last one counts.
 			n, err := w.take(ctx, s, ids, func(r *record.Record) bool { return r.State.Final() && hourOf(w.l.endsAt(r)) == hour })
 			if err != nil {
 				return err
@@ -216,7 +216,7 @@ func (w *walk) ended(ctx context.Context, s message.Shard) error {
 	return nil
 }
 
-// into moves the position to the beginning of an hour or a day, unless it is within it already.
+// into moves the position to the start of an hour or a day, unless it is within it already.
 func (w *walk) into(bucket int64) {
 	if w.pos.Bucket != bucket {
 		w.pos.Bucket, w.pos.Offset = bucket, 0
@@ -245,15 +245,14 @@ func (w *walk) hours(now time.Time) (all []int64) {
 	return slices.Compact(all)
 }
 
-// sent reads the messages that are sent from the index of Meta's ids, which has a hash for each day on which
-// messages were accepted. A hash has no order: Redis's own cursor is where to go on, so what it returns is
-// used as a whole.
+// sent reads the sent messages from the index of Meta's ids, which has a hash for each day on which messages were
+// accepted. A hash has no order: the position is the cursor of HSCAN, so each reply is used as a whole.
 func (w *walk) sent(ctx context.Context, s message.Shard) error {
 	now, err := w.l.db.Now(ctx, RecordPrefix(s))
 	if err != nil {
 		return fmt.Errorf("read the store's clock: %w", err)
 	}
-	first, last := dayOf(now.Add(-w.l.o.OpenLife-forgetBack)), dayOf(now)
+	first, last := dayOf(now.Add(-w.l.o.OpenLife-purgeBack)), dayOf(now)
 	if !w.f.Until.IsZero() {
 		last = min(last, dayOf(w.f.Until))
 	}
@@ -279,7 +278,7 @@ func (w *walk) sent(ctx context.Context, s message.Shard) error {
 			for i := 1; i < len(pairs); i += 2 {
 				ids = append(ids, pairs[i])
 			}
-			w.limit = limit + len(ids) // all of them
+			w.limit = limit + len(ids) // use all of them
 			_, err = w.take(ctx, s, ids, func(r *record.Record) bool { return partOf(r.State) == sentPart })
 			w.limit = limit
 			if err != nil {
@@ -302,7 +301,7 @@ func dayOf(at time.Time) int64 { return at.Unix() / (24 * 3600) }
 // hourKey is the list of the messages whose records end in an hour.
 func hourKey(s message.Shard, hour int64) string { return endedKey(s, time.Unix(hour*3600, 0)) }
 
-// notEmpty returns those of some buckets that hold anything, by one round trip.
+// notEmpty returns the buckets that are not empty, in one round trip.
 func (l *Ledger) notEmpty(ctx context.Context, buckets []int64, size func(redis.Pipeliner, int64) *redis.IntCmd) ([]int64, error) {
 	if len(buckets) == 0 {
 		return nil, nil

@@ -64,13 +64,13 @@ func TestList(t *testing.T) {
 			a := f.attempting(string(st))
 			f.finished(a, m)
 			for _, s := range status {
-				f.wantFolded(message.Applied, evidence(a.ID, 1, m.WAMID, s))
+				f.wantResult(message.Applied, report(a.ID, 1, m.WAMID, s))
 			}
 			by[st] = a.ID
 		}
 		by[message.Queued] = f.accepted("queued")
 		by[message.Attempting] = f.attempting("attempting").ID
-		by[message.InDoubt] = f.dead("doubt", doubt)
+		by[message.InDoubt] = f.dead("in doubt", inDoubt)
 		by[message.Parked] = f.parked("parked")
 		ended(message.Submitted, message.Move{To: message.Submitted, WAMID: "wamid.1"})
 		ended(message.Sent, message.Move{To: message.Submitted, WAMID: "wamid.2"}, "sent")
@@ -174,7 +174,7 @@ func TestAnHourHasAMessageOnce(t *testing.T) {
 		a := f.attempting("1")
 		f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid.1"})
 		for _, status := range []string{"delivered", "read", "played"} {
-			f.wantFolded(message.Applied, evidence(a.ID, 1, "wamid.1", status))
+			f.wantResult(message.Applied, report(a.ID, 1, "wamid.1", status))
 		}
 		r := f.read(a.ID)
 		hour := r.Since().Add(24*time.Hour).Unix() / 3600

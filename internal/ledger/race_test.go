@@ -11,17 +11,16 @@ import (
 	"sluice/internal/store"
 )
 
-// TestManyActorsAtOnce: two workers with the same task, a caller who cancels, a sweeper that takes a
-// worker for dead and reconcilers who report the same things twice fall upon each message at the same
-// time, through several ledgers. Each is requested once or cancelled, and never both; nothing is lost;
-// and its events are its timeline.
+// TestManyActorsAtOnce: two workers with the same task, a caller that cancels, a sweeper that takes a worker for dead
+// and reconcilers that apply the same statuses twice change each message at the same time, through several ledgers. Each
+// message is requested once or cancelled, and never both; nothing is lost; and its events match its timeline.
 func TestManyActorsAtOnce(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		const messages, atOnce = 400, 12
 		ledgers := make([]*ledger.Ledger, 4)
 		for i := range ledgers {
-			ledgers[i] = trusting(t, f.db)
+			ledgers[i] = ready(t, f.db)
 		}
 		races := make([]*race, messages)
 		var all []ledger.Accepting
@@ -113,7 +112,7 @@ func (r *race) run(ledgers []*ledger.Ledger, i int) {
 			case <-settled:
 				return
 			}
-			o, err := ledgers[3].Look(ctx, r.id)
+			o, err := ledgers[3].ReadOpen(ctx, r.id)
 			must(err)
 			if o.State == message.Attempting {
 				_, err := ledgers[3].Move(ctx, o, message.Move{To: message.InDoubt, Reason: message.ReasonWorkerDied}, func(w *store.Writes) error { return nil })
@@ -128,7 +127,7 @@ func (r *race) run(ledgers []*ledger.Ledger, i int) {
 			case <-settled:
 				return
 			}
-			_, err := ledgers[n].Fold(ctx, r.shard, []message.Evidence{evidence(r.id, 1, "wamid."+r.id, status)}, nil)
+			_, err := ledgers[n].Apply(ctx, r.shard, []message.MarkedReport{report(r.id, 1, "wamid."+r.id, status)}, nil)
 			must(err)
 		})
 	}

@@ -10,8 +10,8 @@ import (
 	"sluice/internal/record"
 )
 
-// TestPair: messages from one number to one recipient have the same name, which tells nobody
-// who that is, and which ends with the message.
+// TestPair: messages from one number to one recipient have the same hash, which does not reveal the recipient and is
+// deleted with the message.
 func TestPair(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {

@@ -11,8 +11,8 @@ import (
 	"sluice/internal/store"
 )
 
-// TestRecordStaysShort: what is stored of a usual message beside its payload takes little memory,
-// from first to last.
+// TestRecordStaysShort: the record of a usual message takes little memory besides its payload, from the first state to
+// the last.
 func TestRecordStaysShort(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, redistest.Client(t))
@@ -34,7 +34,7 @@ func TestRecordStaysShort(t *testing.T) {
 	f.finished(a, message.Move{To: message.Submitted, WAMID: wamid})
 	short("submitted")
 	for _, status := range []string{"sent", "delivered", "read"} {
-		f.wantFolded(message.Applied, evidence(m.ID, 1, wamid, status))
+		f.wantResult(message.Applied, report(m.ID, 1, wamid, status))
 		short(status)
 	}
 	r := f.get(m.ID)

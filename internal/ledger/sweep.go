@@ -16,18 +16,18 @@ import (
 	"sluice/internal/store"
 )
 
-// Unsettled returns those of some shards in which there may be something to sweep: doubts, or deadlines
-// passed before now, by the clock of each shard's server. One round trip tells for all. What cannot be
-// read is in the error, and left out.
+// Unsettled returns the shards that may have work for a sweeper: in-doubt messages, or deadlines that passed before
+// now, by the clock of each shard's server. It needs one round trip for all shards. Shards that cannot be read are
+// left out and named in the error.
 func (l *Ledger) Unsettled(ctx context.Context, now map[message.Shard]time.Time) ([]message.Unsettled, error) {
 	all := slices.Sorted(maps.Keys(now))
 	counts := make([][3]*redis.IntCmd, len(all))
 	l.db.Pipe(ctx, func(p redis.Pipeliner) { // each command has its own error
 		for i, s := range all {
 			counts[i] = [3]*redis.IntCmd{
-				p.ZCard(ctx, listKey(s, message.Doubts)),
-				p.ZCount(ctx, listKey(s, message.Waiting), "-inf", fmt.Sprint(now[s].UnixMilli())),
-				p.ZCount(ctx, listKey(s, message.Parking), "-inf", fmt.Sprint(now[s].Add(-message.ParkedFor).UnixMilli())),
+				p.ZCard(ctx, listKey(s, message.ListInDoubt)),
+				p.ZCount(ctx, listKey(s, message.ListWaiting), "-inf", fmt.Sprint(now[s].UnixMilli())),
+				p.ZCount(ctx, listKey(s, message.ListParked), "-inf", fmt.Sprint(now[s].Add(-message.ParkedFor).UnixMilli())),
 			}
 		}
 	})
@@ -35,40 +35,40 @@ func (l *Ledger) Unsettled(ctx context.Context, now map[message.Shard]time.Time)
 	var errs []error
 	for i, c := range counts {
 		if err := cmp.Or(c[0].Err(), c[1].Err(), c[2].Err()); err != nil {
-			errs = append(errs, fmt.Errorf("look for what is unsettled in shard %d: %w", all[i], err))
+			errs = append(errs, fmt.Errorf("look for work in shard %d: %w", all[i], err))
 			continue
 		}
-		u := message.Unsettled{Shard: all[i], Doubts: c[0].Val() > 0, Overdue: c[1].Val() > 0, Forgotten: c[2].Val() > 0}
-		if u.Doubts || u.Overdue || u.Forgotten {
+		u := message.Unsettled{Shard: all[i], InDoubt: c[0].Val() > 0, Overdue: c[1].Val() > 0, ParkedTooLong: c[2].Val() > 0}
+		if u.InDoubt || u.Overdue || u.ParkedTooLong {
 			some = append(some, u)
 		}
 	}
 	return some, errors.Join(errs...)
 }
 
-// Doubts returns up to limit doubts of a shard whose window ended before until.
-func (l *Ledger) Doubts(ctx context.Context, s message.Shard, until time.Time, limit int) ([]message.Open, error) {
-	return l.open(ctx, s, message.InDoubt, message.Doubts, until, limit)
+// WindowEnded returns up to limit messages of a shard whose in-doubt window ended before until.
+func (l *Ledger) WindowEnded(ctx context.Context, s message.Shard, until time.Time, limit int) ([]message.Open, error) {
+	return l.open(ctx, s, message.InDoubt, message.ListInDoubt, until, limit)
 }
 
 // Parked returns up to limit messages of a shard that were parked before a time.
 func (l *Ledger) Parked(ctx context.Context, s message.Shard, before time.Time, limit int) ([]message.Open, error) {
-	return l.open(ctx, s, message.Parked, message.Parking, before, limit)
+	return l.open(ctx, s, message.Parked, message.ListParked, before, limit)
 }
 
 // Overdue returns up to limit queued messages of a shard whose deadline passed before now.
 func (l *Ledger) Overdue(ctx context.Context, s message.Shard, now time.Time, limit int) ([]message.Open, error) {
-	return l.open(ctx, s, message.Queued, message.Waiting, now, limit)
+	return l.open(ctx, s, message.Queued, message.ListWaiting, now, limit)
 }
 
-// Waiting returns messages of a shard that wait for an attempt or for its outcome, in the order of
-// their deadlines and from the offset-th on. Those whose records are gone have no id.
+// Waiting returns messages of a shard that wait for an attempt or for its outcome, ordered by deadline, from the
+// offset-th on. A message without a record has no id.
 func (l *Ledger) Waiting(ctx context.Context, s message.Shard, offset, limit int) ([]message.Open, error) {
-	ids, err := l.db.ZRange(ctx, listKey(s, message.Waiting), int64(offset), int64(offset+limit-1)).Result()
+	ids, err := l.db.ZRange(ctx, listKey(s, message.ListWaiting), int64(offset), int64(offset+limit-1)).Result()
 	if err != nil {
-		return nil, fmt.Errorf("read what waits: %w", err)
+		return nil, fmt.Errorf("read waiting messages: %w", err)
 	}
-	return l.Opens(ctx, s, ids)
+	return l.ReadOpenAll(ctx, s, ids)
 }
 
 func (l *Ledger) open(ctx context.Context, s message.Shard, in message.State, list message.List, until time.Time, limit int) ([]message.Open, error) {
@@ -78,7 +78,7 @@ func (l *Ledger) open(ctx context.Context, s message.Shard, in message.State, li
 	if err != nil {
 		return nil, fmt.Errorf("read list: %w", err)
 	}
-	all, err := l.Opens(ctx, s, ids)
+	all, err := l.ReadOpenAll(ctx, s, ids)
 	errs := []error{err}
 	var found []message.Open
 	for i, o := range all {
@@ -86,7 +86,7 @@ func (l *Ledger) open(ctx context.Context, s message.Shard, in message.State, li
 		case o.ID == "" && o.State == unreadable:
 		case o.ID == "":
 			errs = append(errs, l.dropEntry(ctx, s, list, ids[i]))
-		case o.State == in: // else it moved on since the list was read
+		case o.State == in: // otherwise its state has changed since the list was read
 			found = append(found, o)
 		}
 	}
@@ -96,7 +96,7 @@ func (l *Ledger) open(ctx context.Context, s message.Shard, in message.State, li
 // unreadable is the state in which Opens returns a record that cannot be read.
 const unreadable message.State = "unreadable"
 
-// dropEntry drops the entry of a message from a list, if there is no record of it: its id may have been
+// dropEntry removes the entry of a message from a list, if there is no record of the message: its id may have been
 // used again since.
 func (l *Ledger) dropEntry(ctx context.Context, s message.Shard, list message.List, id string) error {
 	key := RecordPrefix(s) + id
@@ -113,9 +113,9 @@ func (l *Ledger) dropEntry(ctx context.Context, s message.Shard, list message.Li
 	return nil
 }
 
-// Opens reads messages of a shard as they are now, for a Sweep of what was seen. Those whose records
-// are gone or cannot be read have no id; the error names the latter.
-func (l *Ledger) Opens(ctx context.Context, s message.Shard, ids []string) ([]message.Open, error) {
+// ReadOpenAll returns the present states of messages of a shard, for a later Sweep. A message whose record does
+// not exist or cannot be read has no id; the error names those that cannot be read.
+func (l *Ledger) ReadOpenAll(ctx context.Context, s message.Shard, ids []string) ([]message.Open, error) {
 	all, unread, err := l.ReadReadable(ctx, s, ids)
 	if err != nil {
 		return nil, fmt.Errorf("read open messages: %w", err)
@@ -134,16 +134,16 @@ func (l *Ledger) Opens(ctx context.Context, s message.Shard, ids []string) ([]me
 	return found, errors.Join(errs...)
 }
 
-// Sweep moves an open message on, provided that nothing happened to it since it was read.
-// It tells whether it did.
+// Sweep changes the state of an open message, if the message has not changed since it was read. It returns whether
+// it did.
 func (l *Ledger) Sweep(ctx context.Context, o message.Open, m message.Move) (bool, error) {
 	return l.Move(ctx, o, m, nil)
 }
 
-// Move is Sweep together with further writes, such as the task of a message that goes back to
-// queued: number o.K+1. Both happen, or neither.
+// Move is Sweep together with further writes, for example the task of a message that is queued again: number o.K+1.
+// Either all of it happens or nothing.
 func (l *Ledger) Move(ctx context.Context, o message.Open, m message.Move, also func(w *store.Writes) error) (bool, error) {
-	in, err := asked(record.Seen, m)
+	in, err := inputOf(record.Seen, m)
 	if err != nil {
 		return false, err
 	}

@@ -2,17 +2,12 @@ package ledger_test
 
 import (
 	"context"
-	"net"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"sluice/internal/ledger"
 	"sluice/internal/message"
-	"sluice/internal/redistest"
 	"sluice/internal/store"
 )
 
@@ -84,7 +79,7 @@ func TestWaiting(t *testing.T) {
 	})
 }
 
-func TestDoubts(t *testing.T) {
+func TestWindowEnded(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		soon, late := f.attempting("soon"), f.attempting("late")
@@ -100,11 +95,11 @@ func TestDoubts(t *testing.T) {
 			{now.Add(2 * time.Minute), []string{soon.ID}},
 			{now.Add(2 * time.Hour), []string{soon.ID, late.ID}},
 		} {
-			if got := ids(f.Doubts(t.Context(), f.shard, tt.mark, 9)); !slices.Equal(got, tt.want) {
+			if got := ids(f.WindowEnded(t.Context(), f.shard, tt.mark, 9)); !slices.Equal(got, tt.want) {
 				t.Errorf("up to %s: %v, want %v", tt.mark, got, tt.want)
 			}
 		}
-		all, _ := f.Doubts(t.Context(), f.shard, now.Add(2*time.Hour), 9)
+		all, _ := f.WindowEnded(t.Context(), f.shard, now.Add(2*time.Hour), 9)
 		if o := all[0]; o.State != message.InDoubt || o.Reason != message.ReasonServerError || o.N != 1 || o.Worker != "" || now.Sub(o.Since).Abs() > time.Minute {
 			t.Errorf("%+v", o)
 		}
@@ -134,7 +129,7 @@ func TestOverdue(t *testing.T) {
 // TestSweepGuards: nothing is moved on when something happened to it since it was read.
 func TestSweepGuards(t *testing.T) {
 	t.Parallel()
-	doubt := func(f fixture, id string) {
+	inDoubt := func(f fixture, id string) {
 		f.finished(f.begun(id, 0, "w/1"), message.Move{To: message.InDoubt})
 	}
 	asDoubt := func(id string) message.Open { return message.Open{ID: id, State: message.InDoubt, N: 1} }
@@ -143,8 +138,8 @@ func TestSweepGuards(t *testing.T) {
 		read      func(id string) message.Open
 	}{
 		"settled by evidence": {func(f fixture, id string) {
-			doubt(f, id)
-			f.fold(evidence(id, 1, "wamid."+id, "sent"))
+			inDoubt(f, id)
+			f.apply(report(id, 1, "wamid."+id, "sent"))
 		}, asDoubt},
 		"settled by the answer": {func(f fixture, id string) {
 			a := f.begun(id, 0, "w/1")
@@ -152,15 +147,15 @@ func TestSweepGuards(t *testing.T) {
 			f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid." + id})
 		}, asDoubt},
 		"settled by another sweeper": {func(f fixture, id string) {
-			doubt(f, id)
+			inDoubt(f, id)
 			f.swept(asDoubt(id), message.Move{To: message.Parked})
 		}, asDoubt},
 		"requeued": {func(f fixture, id string) {
-			doubt(f, id)
+			inDoubt(f, id)
 			f.requeued(asDoubt(id), message.Move{To: message.Queued})
 		}, asDoubt},
-		"a later doubt": {func(f fixture, id string) {
-			doubt(f, id)
+		"in doubt again": {func(f fixture, id string) {
+			inDoubt(f, id)
 			f.requeued(asDoubt(id), message.Move{To: message.Queued})
 			f.finished(f.begun(id, 1, "w/2"), message.Move{To: message.InDoubt})
 		}, asDoubt},
@@ -211,7 +206,7 @@ func TestRequeue(t *testing.T) {
 		f.finished(a, message.Move{To: message.InDoubt, In: time.Millisecond})
 		read := func() message.Open {
 			t.Helper()
-			all, err := f.Doubts(t.Context(), f.shard, time.Now().Add(time.Minute), 9)
+			all, err := f.WindowEnded(t.Context(), f.shard, time.Now().Add(time.Minute), 9)
 			if err != nil || len(all) != 1 {
 				t.Fatalf("%v, %v", all, err)
 			}
@@ -234,7 +229,7 @@ func TestRequeue(t *testing.T) {
 		}
 		f.finished(second, message.Move{To: message.InDoubt})
 		if o := read(); o.K != 1 || o.N != 2 || o.Resent != 1 {
-			t.Errorf("the second doubt: %+v", o)
+			t.Errorf("the second time in doubt: %+v", o)
 		}
 		f.swept(read(), message.Move{To: message.Parked})
 		if !f.hasPayload(a.ID) {
@@ -266,105 +261,6 @@ func TestRequeueOfALostTask(t *testing.T) {
 	})
 }
 
-// TestStaleIndexEntry: an entry without its record is dropped, and does not hide the rest.
-func TestStaleIndexEntry(t *testing.T) {
-	t.Parallel()
-	on(t, func(t *testing.T, f fixture) {
-		for name, list := range map[string]func() ([]message.Open, error){
-			"overdue": func() ([]message.Open, error) {
-				return f.Overdue(t.Context(), f.shard, time.Now().Add(2*time.Hour), 9)
-			},
-			"doubts": func() ([]message.Open, error) { return f.Doubts(t.Context(), f.shard, time.Now().Add(time.Hour), 9) },
-		} {
-			gone, there := f.accepted(name+" gone"), f.accepted(name)
-			if name == "doubts" {
-				f.finished(f.begun(gone, 0, "w/1"), doubt)
-				f.finished(f.begun(there, 0, "w/1"), doubt)
-			}
-			before := f.backlog()
-			f.db.Del(t.Context(), store.Key(f.shard, "m:"+gone))
-			if got := ids(list()); !slices.Contains(got, there) || slices.Contains(got, gone) {
-				t.Errorf("%s: %v", name, got)
-			}
-			if got := f.backlog(); got.Waiting+got.InDoubt != before.Waiting+before.InDoubt-1 {
-				t.Errorf("%s: %+v", name, got)
-			}
-		}
-	})
-}
-
-// between runs f once, right before records are read: after the reading of their list.
-type between struct {
-	once sync.Once
-	f    func()
-}
-
-func (b *between) DialHook(next redis.DialHook) redis.DialHook {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
-}
-
-func (b *between) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
-func (b *between) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		if cmd.Name() == "mget" {
-			b.once.Do(b.f)
-		}
-		return next(ctx, cmd)
-	}
-}
-
-// TestListsOnlyWhatIsStillThere: what happens between the two reads of a list must not make
-// a message look like one that is to be swept.
-func TestListsOnlyWhatIsStillThere(t *testing.T) {
-	t.Parallel()
-	const soon = time.Millisecond
-	later := time.Now().Add(2 * time.Hour)
-	tests := map[string]struct {
-		list      func(f fixture, l *ledger.Ledger) ([]message.Open, error)
-		prepare   func(f fixture, id string) message.Attempt
-		meanwhile func(f fixture, a message.Attempt)
-	}{
-		"a doubt that another sweeper had sent again": {
-			func(f fixture, l *ledger.Ledger) ([]message.Open, error) {
-				return l.Doubts(f.t.Context(), f.shard, later, 9)
-			},
-			func(f fixture, id string) message.Attempt {
-				a := f.begun(id, 0, "w/1")
-				f.finished(a, message.Move{To: message.InDoubt, In: soon})
-				return a
-			},
-			func(f fixture, a message.Attempt) {
-				f.requeued(message.Open{ID: a.ID, State: message.InDoubt, N: 1}, message.Move{To: message.Queued, Resend: true})
-				f.begun(a.ID, 1, "w/2")
-			},
-		},
-		"a queued message that is begun": {
-			func(f fixture, l *ledger.Ledger) ([]message.Open, error) {
-				return l.Overdue(f.t.Context(), f.shard, later, 9)
-			},
-			func(f fixture, id string) message.Attempt { return message.Attempt{ID: id} },
-			func(f fixture, a message.Attempt) { f.begun(a.ID, 0, "w/1") },
-		},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			srv := redistest.Start(t)
-			f := newFixture(t, srv.Client())
-			a := tt.prepare(f, f.accepted("k1"))
-			c := srv.Client()
-			c.AddHook(&between{f: func() { tt.meanwhile(f, a) }})
-			all, err := tt.list(f, newFixture(t, c).Ledger)
-			if err != nil || len(all) != 0 {
-				t.Errorf("%+v, %v", all, err)
-			}
-		})
-	}
-}
-
 // everywhere is the same time for every shard.
 func everywhere(now time.Time) map[message.Shard]time.Time {
 	all := map[message.Shard]time.Time{}
@@ -374,9 +270,9 @@ func everywhere(now time.Time) map[message.Shard]time.Time {
 	return all
 }
 
-// TestSweepsPastWhatIsUnreadable: one record that cannot be read, and one list, keep nothing else from the
+// TestSweepSkipsUnreadableRecords: one record that cannot be read, and one list, keep nothing else from the
 // sweeper.
-func TestSweepsPastWhatIsUnreadable(t *testing.T) {
+func TestSweepSkipsUnreadableRecords(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		ctx, far := t.Context(), time.Now().Add(30*day)
@@ -385,7 +281,7 @@ func TestSweepsPastWhatIsUnreadable(t *testing.T) {
 		for name, read := range map[string]func() ([]message.Open, error){
 			"overdue": func() ([]message.Open, error) { return f.Overdue(ctx, f.shard, far, 9) },
 			"waiting": func() ([]message.Open, error) { return f.Waiting(ctx, f.shard, 0, 9) },
-			"opens":   func() ([]message.Open, error) { return f.Opens(ctx, f.shard, []string{bad, good}) },
+			"opens":   func() ([]message.Open, error) { return f.ReadOpenAll(ctx, f.shard, []string{bad, good}) },
 		} {
 			all, err := read()
 			if err == nil {
@@ -418,14 +314,14 @@ func TestUnsettled(t *testing.T) {
 		look(time.Now())
 		far := time.Now().Add(30 * day)
 		look(far, message.Unsettled{Shard: f.shard, Overdue: true}) // its deadline has passed
-		a := f.attempting("doubt")
+		a := f.attempting("in doubt")
 		parkable := a.ID
-		f.finished(a, doubt)
-		look(time.Now(), message.Unsettled{Shard: f.shard, Doubts: true})
-		look(far, message.Unsettled{Shard: f.shard, Doubts: true, Overdue: true})
+		f.finished(a, inDoubt)
+		look(time.Now(), message.Unsettled{Shard: f.shard, InDoubt: true})
+		look(far, message.Unsettled{Shard: f.shard, InDoubt: true, Overdue: true})
 		f.swept(message.Open{ID: parkable, State: message.InDoubt, N: 1}, message.Move{To: message.Parked, Reason: message.ReasonNoAnswer})
 		look(time.Now())
-		look(time.Now().Add(31*day), message.Unsettled{Shard: f.shard, Overdue: true, Forgotten: true})
+		look(time.Now().Add(31*day), message.Unsettled{Shard: f.shard, Overdue: true, ParkedTooLong: true})
 		all, err := f.Parked(t.Context(), f.shard, time.Now().Add(day), 9)
 		if len(all) != 1 || err != nil || all[0].ID != parkable {
 			t.Errorf("parked: %+v, %v", all, err)
@@ -440,126 +336,6 @@ func TestUnsettled(t *testing.T) {
 		f.acceptedAs(m)
 		if got, err := f.Unsettled(t.Context(), everywhere(far)); err != nil || len(got) != 2 || got[0].Shard == got[1].Shard {
 			t.Errorf("in two shards: %v, %v", got, err)
-		}
-	})
-}
-
-// TestSubmittedWithoutAStatus: what Meta took is owed until it reports anything of it.
-func TestSubmittedWithoutAStatus(t *testing.T) {
-	t.Parallel()
-	on(t, func(t *testing.T, f fixture) {
-		ctx := t.Context()
-		a := f.attempting("a")
-		before := time.Now().Add(-time.Second)
-		if _, _, err := f.Finish(ctx, a, message.Move{To: message.Submitted, WAMID: "wamid.A"}); err != nil {
-			t.Fatal(err)
-		}
-		after := time.Now().Add(time.Second)
-		owed := func(from, to time.Time) int64 {
-			n, err := f.Owed(ctx, f.shard, from, to)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return n
-		}
-		if owed(time.Time{}, after) != 1 || owed(after, after.Add(time.Hour)) != 0 || owed(time.Time{}, before) != 0 {
-			t.Error("the message is not owed, or at another time")
-		}
-		if n, err := f.OwedInAll(ctx, after); err != nil || n != 1 {
-			t.Errorf("%d owed in all shards, %v", n, err)
-		}
-		for _, tt := range []struct {
-			number string
-			before time.Time
-			want   int
-		}{{"", after, 1}, {number, after, 1}, {"999", after, 0}, {"", before, 0}} {
-			some, err := f.Unreported(ctx, tt.number, tt.before, 10)
-			if err != nil || len(some) != tt.want || tt.want == 1 && some[0].ID != a.ID {
-				t.Errorf("without a status: %+v, %v; want %d", some, err, tt.want)
-			}
-		}
-		if _, err := f.Fold(ctx, f.shard, []message.Evidence{{Receipt: message.Receipt{Number: number, WAMID: "wamid.A", Status: "sent"}}}, nil); err != nil {
-			t.Fatal(err)
-		}
-		if n := owed(time.Time{}, after); n != 0 {
-			t.Errorf("%d messages owed after its status", n)
-		}
-	})
-}
-
-// TestPostpone: a doubt that was put off is not returned before, and tells since when it is one.
-func TestPostpone(t *testing.T) {
-	t.Parallel()
-	on(t, func(t *testing.T, f fixture) {
-		ctx := t.Context()
-		a := f.attempting("a")
-		before := time.Now().Add(-time.Second)
-		if _, _, err := f.Finish(ctx, a, message.Move{To: message.InDoubt, Reason: message.ReasonNoAnswer}); err != nil {
-			t.Fatal(err)
-		}
-		now := time.Now().Add(time.Second)
-		if err := f.Postpone(ctx, f.shard, []string{a.ID, "nobody"}, now.Add(time.Minute)); err != nil {
-			t.Fatal(err)
-		}
-		for _, tt := range []struct {
-			at   time.Duration
-			want int
-		}{{0, 0}, {time.Minute, 1}} {
-			some, err := f.Doubts(ctx, f.shard, now.Add(tt.at), 10)
-			if err != nil || len(some) != tt.want {
-				t.Fatalf("after %s: %+v, %v", tt.at, some, err)
-			}
-			if tt.want == 1 && (some[0].Since.Before(before) || some[0].Since.After(now)) {
-				t.Errorf("in doubt since %s, not between %s and %s", some[0].Since, before, now)
-			}
-		}
-	})
-}
-
-// afterMGet is a go-redis hook that calls a function once, after the next MGET.
-type afterMGet struct{ do func() }
-
-func (*afterMGet) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (*afterMGet) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
-func (h *afterMGet) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		err := next(ctx, cmd)
-		if do := h.do; cmd.Name() == "mget" && do != nil {
-			h.do = nil
-			do()
-		}
-		return err
-	}
-}
-
-// An entry of a list without a record is dropped, but not when the id is used again at that moment.
-func TestStaleEntry(t *testing.T) {
-	t.Parallel()
-	on(t, func(t *testing.T, f fixture) {
-		const longAgo = 1e12
-		id, waiting := message.NewID(number, "key"), store.Key(f.shard, string(message.Waiting))
-		hook := &afterMGet{do: func() { f.accepted("key") }}
-		f.db.AddHook(hook)
-		f.db.ZAdd(t.Context(), waiting, redis.Z{Score: longAgo, Member: id})
-		overdue := func() {
-			t.Helper()
-			if all, err := f.Overdue(t.Context(), f.shard, time.Now(), 9); len(all) != 0 || err != nil {
-				t.Fatalf("%v, %v", all, err)
-			}
-		}
-		overdue()
-		if at := f.db.ZScore(t.Context(), waiting, id).Val(); hook.do != nil || at <= longAgo {
-			t.Errorf("the new message waits until %g", at)
-		}
-		f.db.Del(t.Context(), ledger.RecordPrefix(f.shard)+id)
-		f.db.ZAdd(t.Context(), waiting, redis.Z{Score: longAgo, Member: id})
-		overdue()
-		if n := f.db.ZCard(t.Context(), waiting).Val(); n != 0 {
-			t.Errorf("%d entries are left", n)
 		}
 	})
 }

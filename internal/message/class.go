@@ -2,8 +2,8 @@ package message
 
 import "time"
 
-// Class decides a message's priority, deadline and what to do in doubt. The names are
-// Meta's template categories.
+// Class decides a message's priority, its deadline and what happens when its result is unknown. The names
+// are Meta's template categories.
 type Class string
 
 // The classes, in the order in which they are sent.
@@ -19,10 +19,10 @@ var classes = []Class{Authentication, Service, Utility, Marketing}
 // Classes returns all classes, the most urgent first.
 func Classes() []Class { return classes }
 
-// Valid tells whether c is one of the four classes.
+// Valid reports whether c is one of the four classes.
 func (c Class) Valid() bool { return c.Order() < len(classes) }
 
-// Order returns 0 for the most urgent class, 3 for the least, 4 for what is no class.
+// Order returns 0 for the most urgent class, 3 for the least urgent, and 4 if c is not a class.
 func (c Class) Order() int {
 	for i, k := range classes {
 		if k == c {
@@ -32,8 +32,8 @@ func (c Class) Order() int {
 	return len(classes)
 }
 
-// DefaultClass is the class of a message whose caller names none: that of a Direct Send message is its
-// category, template messages are utility, answers inside the customer service window are service.
+// DefaultClass returns the class of a message without a class in its request: the category of a Direct Send
+// message, utility for a template message, and service for an answer inside the customer service window.
 func DefaultClass(c Content) Class {
 	switch {
 	case Class(c.Category).Valid():
@@ -44,37 +44,37 @@ func DefaultClass(c Content) Class {
 	return Service
 }
 
-// OnDoubt says what to do when a doubt's window has passed without evidence.
-type OnDoubt string
+// InDoubtPolicy is what to do with an in-doubt message at the end of its window, when no status has arrived.
+type InDoubtPolicy string
 
-// The ways to end a doubt without evidence.
+// The policies.
 const (
-	Resend OnDoubt = "resend" // once, if time is left
-	Park   OnDoubt = "park"   // wait for a person
-	Close  OnDoubt = "close"  // failed, reason "undetermined"; never sent again
+	Resend InDoubtPolicy = "resend" // send once more, if enough time is left
+	Park   InDoubtPolicy = "park"   // wait for an operator
+	Close  InDoubtPolicy = "close"  // failed with the reason undetermined; never sent again
 )
 
-// Policy is how messages of a class are treated.
+// Policy says how Sluice treats messages of a class.
 type Policy struct {
-	Deadline    time.Duration // from acceptance to the last moment an attempt may start
-	DoubtWindow time.Duration // how long evidence is awaited after a request without an answer
-	OnDoubt     OnDoubt       // what then
-	ErrorWindow time.Duration // how long evidence is awaited after a server error, before a retry
-	// RepeatWindow is how long Meta's repeats are awaited of what we refused or missed, before silence is
-	// believed.
+	Deadline      time.Duration // from the acceptance to the last moment at which an attempt may start
+	InDoubtWindow time.Duration // how long to wait for a status after a request without an answer
+	InDoubtPolicy InDoubtPolicy // what to do at the end of that window
+	ErrorWindow   time.Duration // how long to wait for a status after a server error, before the retry
+	// RepeatWindow is how long to wait, after a time in which webhooks were refused or missed, for Meta to
+	// repeat them. Only then is a missing status taken for proof that there is none.
 	RepeatWindow time.Duration
 }
 
-// DefaultPolicy returns how class c is treated unless configured otherwise.
+// DefaultPolicy returns the policy of class c, unless it is configured otherwise.
 func DefaultPolicy(c Class) Policy {
 	switch c {
 	case Authentication:
-		return Policy{Deadline: 10 * time.Minute, DoubtWindow: 45 * time.Second, OnDoubt: Resend, ErrorWindow: 10 * time.Second, RepeatWindow: ReportsWithin}
+		return Policy{Deadline: 10 * time.Minute, InDoubtWindow: 45 * time.Second, InDoubtPolicy: Resend, ErrorWindow: 10 * time.Second, RepeatWindow: ReportsWithin}
 	case Service:
-		return Policy{Deadline: 24 * time.Hour, DoubtWindow: 2 * time.Minute, OnDoubt: Park, ErrorWindow: 30 * time.Second, RepeatWindow: ReportsWithin}
+		return Policy{Deadline: 24 * time.Hour, InDoubtWindow: 2 * time.Minute, InDoubtPolicy: Park, ErrorWindow: 30 * time.Second, RepeatWindow: ReportsWithin}
 	case Utility:
-		return Policy{Deadline: 24 * time.Hour, DoubtWindow: 15 * time.Minute, OnDoubt: Park, ErrorWindow: 30 * time.Second, RepeatWindow: ReportsWithin}
+		return Policy{Deadline: 24 * time.Hour, InDoubtWindow: 15 * time.Minute, InDoubtPolicy: Park, ErrorWindow: 30 * time.Second, RepeatWindow: ReportsWithin}
 	default:
-		return Policy{Deadline: 7 * 24 * time.Hour, DoubtWindow: 24 * time.Hour, OnDoubt: Close, ErrorWindow: 30 * time.Second, RepeatWindow: ReportsWithin}
+		return Policy{Deadline: 7 * 24 * time.Hour, InDoubtWindow: 24 * time.Hour, InDoubtPolicy: Close, ErrorWindow: 30 * time.Second, RepeatWindow: ReportsWithin}
 	}
 }

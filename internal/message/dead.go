@@ -2,7 +2,7 @@ package message
 
 import "time"
 
-// DeadLetter is a dead message, for a person to look into and perhaps to send again.
+// DeadLetter is an entry of the dead-letter list. An operator examines it and can send the message again.
 type DeadLetter struct {
 	ID     string
 	Number string
@@ -11,16 +11,16 @@ type DeadLetter struct {
 	At     time.Time
 }
 
-// DeadFilter selects dead letters. What is zero does not matter; a code is a pointer, since the
-// code 0 is one that can be asked for: of messages that died without a code of Meta's.
+// DeadFilter selects dead letters. A zero field selects all. Code is a pointer because 0 is a valid filter: it
+// selects dead letters without an error code of Meta's.
 type DeadFilter struct {
 	Number       string
 	Code         *int
 	Reason       string
-	Since, Until time.Time // when they died, both included
+	Since, Until time.Time // when they became dead letters, both included
 }
 
-// Selects tells whether the filter selects d.
+// Selects reports whether the filter selects d.
 func (f DeadFilter) Selects(d DeadLetter) bool {
 	return (f.Number == "" || f.Number == d.Number) && (f.Code == nil || *f.Code == d.Code) &&
 		(f.Reason == "" || f.Reason == d.Reason) && !d.At.Before(f.Since) && (f.Until.IsZero() || !d.At.After(f.Until))

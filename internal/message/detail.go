@@ -1,10 +1,10 @@
 package message
 
-// ErrorDetail is what Meta said of an error, in its own words, for people: cut to a length that a
-// record can hold, with control characters escaped and phone numbers masked. No decision rests on it:
-// Meta translates its texts. It is kept out of logs.
+// ErrorDetail is Meta's own text about an error, for people. It is cut to a length that a record can hold, its
+// control characters are escaped and phone numbers are masked. No decision depends on it, because Meta
+// translates its texts. Logs do not contain it.
 type ErrorDetail struct {
-	Message string `json:"message,omitempty" doc:"Meta's message. Of an answer that is not Meta's: who answered."`
+	Message string `json:"message,omitempty" doc:"Meta's message. Of an answer that is not from Meta: the server that answered."`
 	Details string `json:"details,omitempty" doc:"Meta's error_data.details."`
 	Subcode int    `json:"error_subcode,omitempty" doc:"Meta's error_subcode."`
 	Trace   string `json:"fbtrace_id,omitempty" doc:"Meta's fbtrace_id, which its support asks for."`

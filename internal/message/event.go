@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// EventVersion is the version of the event schema, in every event's "v". Members may be
-// added within a version; none is renamed, removed or given another meaning.
+// EventVersion is the version of the event schema, in every event's "v". A version can get new members.
+// Existing members keep their names and meanings.
 const EventVersion = 2
 
 // The types of events.
 const (
-	EventMessage = "message" // a message of ours changed its state
-	EventStatus  = "status"  // Meta reported a status; see Receipt
+	EventMessage = "message" // the state of a message changed
+	EventStatus  = "status"  // Meta reported a status; see StatusReport
 	EventInbound = "inbound" // a person wrote to one of our numbers
-	EventUpdate  = "update"  // Meta reported something of a template, an account or a number
+	EventUpdate  = "update"  // Meta reported news about a template, an account or a number
 	EventGap     = "gap"     // a consumer group was too slow and missed events
 )
 
-// Event is one line of an entry of the event streams: the public contract for consumers of one's own.
+// Event is one line of an entry of the event streams: the public contract for consumers.
 type Event struct {
 	Version int             `json:"v" doc:"The version of this schema: 2."`
 	Type    string          `json:"type" doc:"message: the state of a message changed. status: Meta sent a status. inbound: a person sent a message to your number. update: Meta sent news about a template, an account or a number. gap: a consumer group was too slow and missed events."`
@@ -28,12 +28,12 @@ type Event struct {
 	Field   string          `json:"field,omitempty" doc:"The field of Meta's webhook, for example messages. In events from Meta."`
 	State   *Change         `json:"state,omitempty" when:"type=message" doc:"The change."`
 	Message *Context        `json:"message,omitempty" when:"type=message" doc:"The message whose state changed."`
-	Receipt *Receipt        `json:"report,omitempty" when:"type=status" doc:"The members of Meta's status that Sluice uses."`
+	Report  *StatusReport   `json:"report,omitempty" when:"type=status" doc:"The members of Meta's status that Sluice uses."`
 	Gap     *Gap            `json:"gap,omitempty" when:"type=gap" doc:"The missed events, and the consumer group that missed them."`
 	Meta    json.RawMessage `json:"meta,omitempty" doc:"Meta's own object, unchanged: a status, a message with its contact, or an update's value."`
 }
 
-// Change is what happened to a message's state.
+// Change is a change of a message's state.
 type Change struct {
 	To      State       `json:"to" doc:"The new state."`
 	Attempt int         `json:"attempt,omitempty" doc:"The number of the attempt."`
@@ -43,14 +43,14 @@ type Change struct {
 	Detail  ErrorDetail `json:"error,omitzero" doc:"Meta's own text about the error."`
 }
 
-// Gap is what a consumer group missed: entries of its shard's stream that were dropped before
-// it had read them.
+// Gap is what a consumer group missed: entries of its shard's stream that were dropped before the group
+// read them.
 type Gap struct {
 	Group string `json:"group" doc:"The consumer group that missed them. Other groups can ignore this event."`
 	From  string `json:"from" doc:"The id of the first entry missed."`
 	To    string `json:"to" doc:"The id of an entry. Entries from this one on were not missed."`
 }
 
-// ReportsWithin is when Meta has reported something of a message that it took, as a rule: it
-// says sent within seconds. What it said nothing of by then is told to operators.
+// ReportsWithin is how soon Meta normally reports a status of a message that it took: sent comes within
+// seconds. A message without a status after this time is shown to operators.
 const ReportsWithin = 15 * time.Minute

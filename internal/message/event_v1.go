@@ -5,17 +5,17 @@ import (
 	"encoding/json"
 )
 
-// DecodeEvent reads an event as it is stored in an event stream. Events of version 1, which had other
-// names for some members, become events of the present version.
+// DecodeEvent reads an event as an event stream stores it. An event of version 1, in which some members had
+// other names, becomes an event of the present version.
 func DecodeEvent(text []byte) (Event, error) {
 	var e Event
 	if err := json.Unmarshal(text, &e); err != nil || e.Version != 1 {
 		return e, err
 	}
 	var old struct {
-		Number  string     `json:"number"`
-		WABA    string     `json:"waba"`
-		Receipt *receiptV1 `json:"receipt"`
+		Number  string          `json:"number"`
+		WABA    string          `json:"waba"`
+		Report  *statusReportV1 `json:"receipt"`
 		Message struct {
 			From string `json:"from"`
 		} `json:"message"`
@@ -24,8 +24,8 @@ func DecodeEvent(text []byte) (Event, error) {
 		return e, err
 	}
 	e.Version, e.Number, e.WABA = EventVersion, old.Number, old.WABA
-	if old.Receipt != nil {
-		e.Receipt = old.Receipt.receipt()
+	if old.Report != nil {
+		e.Report = old.Report.report()
 	}
 	if e.Message != nil {
 		e.Message.From = old.Message.From
@@ -33,20 +33,20 @@ func DecodeEvent(text []byte) (Event, error) {
 	return e, nil
 }
 
-// DecodeReceipt reads a receipt that is stored alone, also one with the member names of version 1.
-func DecodeReceipt(text []byte) (Receipt, error) {
-	var r receiptV1
+// DecodeStatusReport reads a status report that is stored alone, also with the member names of version 1.
+func DecodeStatusReport(text []byte) (StatusReport, error) {
+	var r statusReportV1
 	err := json.Unmarshal(text, &r)
-	return *r.receipt(), err
+	return *r.report(), err
 }
 
-// receiptV1 is a receipt with the member that had another name in version 1.
-type receiptV1 struct {
-	Receipt
+// statusReportV1 is a status report with the member that had another name in version 1.
+type statusReportV1 struct {
+	StatusReport
 	Sender string `json:"number"`
 }
 
-func (r *receiptV1) receipt() *Receipt {
+func (r *statusReportV1) report() *StatusReport {
 	r.Number = cmp.Or(r.Number, r.Sender)
-	return &r.Receipt
+	return &r.StatusReport
 }

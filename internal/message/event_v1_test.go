@@ -15,8 +15,8 @@ func TestEventsOfVersion1AreRead(t *testing.T) {
 	for old, want := range map[string]message.Event{
 		`{"v":1,"type":"status","at":1,"number":"7","waba":"9","field":"messages","receipt":{"number":"7","wamid":"wamid.A","status":"sent","at":"2026-01-31T15:04:05Z","error":{"message":"x"}},"meta":{"id":"wamid.A"}}`: {
 			Version: message.EventVersion, Type: message.EventStatus, At: 1, Number: "7", WABA: "9", Field: "messages",
-			Receipt: &message.Receipt{Number: "7", WAMID: "wamid.A", Status: "sent", At: time.Date(2026, 1, 31, 15, 4, 5, 0, time.UTC), Detail: message.ErrorDetail{Message: "x"}},
-			Meta:    json.RawMessage(`{"id":"wamid.A"}`),
+			Report: &message.StatusReport{Number: "7", WAMID: "wamid.A", Status: "sent", At: time.Date(2026, 1, 31, 15, 4, 5, 0, time.UTC), Detail: message.ErrorDetail{Message: "x"}},
+			Meta:   json.RawMessage(`{"id":"wamid.A"}`),
 		},
 		`{"v":1,"type":"message","at":2,"number":"7","state":{"to":"queued"},"message":{"id":"7-a","from":"7","class":"utility","type":"text"}}`: {
 			Version: message.EventVersion, Type: message.EventMessage, At: 2, Number: "7", State: &message.Change{To: message.Queued},
@@ -36,7 +36,7 @@ func TestEventsOfVersion1AreRead(t *testing.T) {
 		}
 	}
 	for _, text := range []string{`{"number":"7","wamid":"wamid.A","status":"sent"}`, `{"phone_number_id":"7","wamid":"wamid.A","status":"sent"}`} {
-		if got, err := message.DecodeReceipt([]byte(text)); err != nil || got != (message.Receipt{Number: "7", WAMID: "wamid.A", Status: "sent"}) {
+		if got, err := message.DecodeStatusReport([]byte(text)); err != nil || got != (message.StatusReport{Number: "7", WAMID: "wamid.A", Status: "sent"}) {
 			t.Errorf("%s: %+v, %v", text, got, err)
 		}
 	}

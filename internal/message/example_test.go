@@ -1,8 +1,11 @@
 package message_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"time"
 
+	"sluice/internal/content"
 	"sluice/internal/message"
 )
 
@@ -39,4 +42,21 @@ func ExampleState_Rank() {
 func ExampleMask() {
 	fmt.Println(message.Mask("+15551234567"))
 	// Output: +15***67
+}
+
+// Package content validates Meta's message object. A message adds what Sluice needs to send it. Its events show no
+// text, and a masked recipient.
+func ExampleMessage() {
+	object := json.RawMessage(`{"to":"+15551234567","type":"template","template":{"name":"order_shipped","language":{"code":"en_US"}}}`)
+	c, problems := content.Parse(object)
+	m := message.Message{
+		ID: message.NewID("106540352242922", "order-1001-shipped"), From: "106540352242922", Class: message.DefaultClass(c), Ref: "order-1001",
+		ExpiresAt: time.Now().Add(message.DefaultPolicy(message.DefaultClass(c)).Deadline), Payload: object, Content: c,
+	}
+	shown, err := json.Marshal(m.Context())
+	fmt.Println(len(problems), m.Class)
+	fmt.Println(string(shown), err)
+	// Output:
+	// 0 utility
+	// {"id":"106540352242922-5xyt5mwufw57nin5w3p6dtypcw","phone_number_id":"106540352242922","class":"utility","type":"template","to":"+15***67","template":"order_shipped/en_US","ref":"order-1001"} <nil>
 }

@@ -14,11 +14,11 @@ var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPad
 // idLen is the length of an id's second part: 130 bits.
 const idLen = 26
 
-// idBytes is how many bytes have that many characters: whole groups of 5.
+// idBytes is the number of random or hashed bytes of an id: whole groups of 5 give whole characters.
 const idBytes = 20
 
-// NewID names a message. With a key the name follows from number and key, so that a repeat
-// meets the same record without a second index; without one it is random.
+// NewID returns the id of a message. With a key, the id follows from number and key, so a repeated request
+// finds the same record without a second index. Without a key it is random.
 func NewID(number, key string) string {
 	var buffer [512]byte
 	var sum [sha256.Size]byte
@@ -32,7 +32,7 @@ func NewID(number, key string) string {
 	return string(base32Lower.AppendEncode(b, sum[:idBytes])[:len(b)+idLen])
 }
 
-// Number returns the phone number id in a message id, and whether id has the form of one.
+// Number returns the phone number id in a message id, and whether id has the form of a message id.
 func Number(id string) (string, bool) {
 	number, rest, ok := strings.Cut(id, "-")
 	if !ok || !IsNumberID(number) || len(rest) != idLen {
@@ -46,8 +46,8 @@ func Number(id string) (string, bool) {
 	return number, true
 }
 
-// IsNumberID tells whether s can be one of Meta's phone number ids: up to 32 digits. Redis
-// keys, queue names and metric labels rely on it.
+// IsNumberID reports whether s can be one of Meta's phone number ids: up to 32 digits. Redis keys, queue
+// names and metric labels depend on it.
 func IsNumberID(s string) bool {
 	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {
@@ -63,11 +63,11 @@ type Shards int
 // DefaultShards is the number of shards unless configured otherwise.
 const DefaultShards Shards = 16
 
-// Shard is a part of the keyspace that lies in one Cluster slot, so that one script can
-// change everything about a number in one step.
+// Shard is a part of the keyspace that lies in one Cluster slot, so one script can change everything about
+// a number in one step.
 type Shard int
 
-// Of returns the shard of a phone number id (or, for what has no number, of a WABA id).
+// Of returns the shard of a phone number id, or of a WABA id for data without a number.
 func (s Shards) Of(number string) Shard {
 	h := fnv.New32a()
 	h.Write([]byte(number))

@@ -1,6 +1,5 @@
-// Package message holds the nouns that all other packages share: a message, its class, its
-// states, the outcome of one attempt to send it, and what Meta reported of it afterwards. It uses
-// the standard library only.
+// Package message has the types that all other packages share: a message, its class, its states, the outcome
+// of an attempt to send it, and what Meta reports about it. It uses the standard library only.
 package message
 
 import (
@@ -8,24 +7,24 @@ import (
 	"time"
 )
 
-// Message is one accepted order to send something to somebody.
+// Message is one accepted message.
 type Message struct {
 	ID        string          // <phone number id>-<26 base32 characters>, see NewID
 	From      string          // Meta's phone number id of the sender
-	Class     Class           // decides priority, deadline and what to do in doubt
+	Class     Class           // decides priority, deadline and what happens when the result is unknown
 	Key       string          // the caller's idempotency key; empty: none
-	Ref       string          // the caller's own reference, an order id say; empty: none
-	Tags      []string        // the caller's labels, a campaign say
-	Callback  string          // what the caller put into biz_opaque_callback_data
+	Ref       string          // the caller's own reference, for example an order id; empty: none
+	Tags      []string        // the caller's labels, for example a campaign
+	Callback  string          // the biz_opaque_callback_data of the caller
 	SendAt    time.Time       // not before; zero: at once
 	ExpiresAt time.Time       // no attempt starts after this
 	Payload   json.RawMessage // Meta's message object in the form in which it is stored, see content.AppendPayload
-	Content   Content         // what content.Check read out of the object
-	Hash      string          // of the whole request, to tell a repeat from a different one under the same key
+	Content   Content         // what content.Check read from the object
+	Hash      string          // of the whole request, to distinguish a repeated request from another one with the same key
 }
 
-// Context is what a state event and the timeline tell of a message beside its state. It
-// names no recipient in full and no text.
+// Context is what events and the timeline say about a message besides its state. It has no text of the
+// message, and the recipient is masked.
 type Context struct {
 	ID       string   `json:"id" doc:"Sluice's id of the message."`
 	From     string   `json:"phone_number_id" doc:"Meta's id of the sending number."`
@@ -38,7 +37,7 @@ type Context struct {
 	Callback string   `json:"callback_data,omitempty" doc:"The biz_opaque_callback_data of your request."`
 }
 
-// Context returns the part of m that may leave with its events.
+// Context returns the part of m that its events contain.
 func (m Message) Context() Context {
 	return Context{
 		ID: m.ID, From: m.From, Class: m.Class, Type: m.Content.Type,
@@ -46,8 +45,7 @@ func (m Message) Context() Context {
 	}
 }
 
-// Content is what Sluice itself needs to know of Meta's message object; the object itself is in
-// Message.Payload.
+// Content is what Sluice needs to know of Meta's message object. The object itself is in Message.Payload.
 type Content struct {
 	Type     string // "text", "template", ...
 	To       string // E.164 with its plus, or a group id; empty when To is a business-scoped user id
@@ -56,11 +54,11 @@ type Content struct {
 	Template string // the template's name, when Type is "template"
 	Language string // the template's language code, when Type is "template"
 	Callback string // biz_opaque_callback_data as the caller gave it
-	Unknown  string // the member with a type or an interactive kind that this version does not know; empty: it knows it
-	Category string // of a Direct Send message; empty: it is none
+	Unknown  string // the member with a type or an interactive kind that this version does not know; empty: none
+	Category string // of a Direct Send message; empty: it is not one
 }
 
-// Recipient is To, or UserID when there is no To.
+// Recipient returns To, or UserID when To is empty.
 func (c Content) Recipient() string {
 	if c.To != "" {
 		return c.To
@@ -68,8 +66,7 @@ func (c Content) Recipient() string {
 	return c.UserID
 }
 
-// TemplateID names the template as Meta tells templates apart: "<name>/<language>". It is
-// empty for what is no template message.
+// TemplateID returns "<name>/<language>", which identifies a template at Meta. It is empty for other messages.
 func (c Content) TemplateID() string {
 	if c.Template == "" {
 		return ""
@@ -77,8 +74,8 @@ func (c Content) TemplateID() string {
 	return c.Template + "/" + c.Language
 }
 
-// Mask keeps the ends of a phone number or user id: enough to tell two apart in a log,
-// too little to call anybody. What is shorter than eight characters is masked whole.
+// Mask keeps the ends of a phone number or user id: enough to distinguish two of them in a log, too little
+// to call one. It masks a value of less than eight characters completely.
 func Mask(recipient string) string {
 	if recipient == "" {
 		return ""

@@ -1,7 +1,7 @@
 package message
 
-// Problem is one thing wrong with a request. It never repeats what the caller wrote: that
-// may be private, and it may be long.
+// Problem is one mistake in a request. It never repeats what the caller wrote, because that can be private
+// and long.
 type Problem struct {
 	Path   string `json:"path" doc:"The place of the mistake, for example message.interactive.action.buttons[3].reply.title. Empty: the whole request."`
 	Code   string `json:"code" doc:"What is wrong, for programs, for example button_title_too_long. It does not change between versions."` // content.Rules has those of a message object

@@ -5,52 +5,52 @@ import (
 	"time"
 )
 
-// What a record's keeper may answer instead of a record.
+// What a store may return in place of a record.
 var (
-	// ErrNotFound: there is no such message, or its record's time is over.
+	// ErrNotFound means that there is no such message, or that its record was deleted at the end of its life.
 	ErrNotFound = errors.New("message not found")
-	// ErrKeyReused: the idempotency key belongs to a message with other content.
+	// ErrKeyReused means that the idempotency key belongs to a message with other content.
 	ErrKeyReused = errors.New("idempotency key reused with other content")
-	// ErrFull: the store has no room for a new message until others have been sent.
+	// ErrFull means that Redis has no memory for new messages until others have been sent.
 	ErrFull = errors.New("the store is nearly full")
-	// ErrUnreadable: something stored is not in a form that this program reads.
+	// ErrUnreadable means that a stored value is not in a form that this program reads.
 	ErrUnreadable = errors.New("cannot be read")
-	// ErrTampered: what the store holds as a message's content is not what was accepted.
+	// ErrTampered means that the stored content of a message is not what the caller ordered.
 	ErrTampered = errors.New("the message was tampered with")
 )
 
-// Acceptance is what a caller learns when a message was taken: durable before it is said.
+// Acceptance is the answer to the caller of an accepted message. The message is durable before the answer is sent.
 type Acceptance struct {
 	ID        string
-	State     State // of the message now: queued, or where an earlier message of that key is
+	State     State // the present state: queued, or the state of the earlier message with that key
 	Class     Class
 	ExpiresAt time.Time
-	Duplicate bool // the message was there already, under the same key and with the same content
+	Duplicate bool // the message was stored already, with the same key and the same content
 }
 
-// AcceptResult is what came of one message of a group that was to be accepted.
+// AcceptResult is the result for one message of a group of messages to accept.
 type AcceptResult struct {
 	Acceptance
 	Err error // nil: the message is durable
 }
 
-// Record is all that is known of a message.
+// Record is everything known about a message.
 type Record struct {
 	Context
 	State      State
-	Reason     string      // why, when the state does not say it; see the Reason constants
-	Code       int         // Meta's error code, 0: none
-	Detail     ErrorDetail // Meta's own words for it, if any
+	Reason     string      // why, when the state alone does not say it; see the Reason constants
+	Code       int         // Meta's error code; 0: none
+	Detail     ErrorDetail // Meta's own text about it, if any
 	Attempt    int         // attempts started so far
 	Task       int         // the counter of its tasks
 	WAMID      string      // Meta's id, once known
 	AcceptedAt time.Time
 	SendAt     time.Time // zero: at once
 	ExpiresAt  time.Time
-	NextAt     time.Time // when the next thing happens by itself: a retry, the end of a doubt's window; zero: nothing is due
-	Duplicates int       // proven second acceptances by Meta
-	KeyUntil   time.Time // of a tombstone, what is left of a record whose life is over: until when the id is remembered; zero: the record lives
-	Timeline   []Step    // the last 20, oldest first
+	NextAt     time.Time // when the next step happens by itself: a retry, or the end of the in-doubt window; zero: none is due
+	Duplicates int       // how often Meta is proven to have accepted the message again
+	KeyUntil   time.Time // of a tombstone, the remainder of a record whose life has ended: until when the id is remembered; zero: a full record
+	Timeline   []Step    // the last 20 steps, the oldest first
 }
 
 // Step is one transition in a record's timeline.

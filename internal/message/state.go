@@ -1,55 +1,55 @@
 package message
 
-// State is where a message is. Its life is drawn in docs/message-life.md.
+// State is the state of a message. docs/message-life.md shows the transitions.
 type State string
 
-// The states. Those up to Parked are open: something may still happen to the message by
-// itself or by a person. Read, Played and the ends are final.
+// The states. Those up to Parked are open: the message may change by itself or by an operator. The states for
+// which Final is true are final.
 const (
 	Queued     State = "queued"     // waits for its turn
-	Attempting State = "attempting" // an attempt is recorded; its request may be on the wire
+	Attempting State = "attempting" // an attempt is recorded; its request may be on the way
 	InDoubt    State = "in_doubt"   // an attempt ended without a definite answer
-	Parked     State = "parked"     // the doubt's window is over; a person decides
+	Parked     State = "parked"     // the in-doubt window has ended; an operator decides
 	Submitted  State = "submitted"  // Meta took it
-	Sent       State = "sent"       // Meta says so, in a webhook; likewise the next three
+	Sent       State = "sent"       // Meta reported this status in a webhook, like the next three
 	Delivered  State = "delivered"
 	Read       State = "read"
 	Played     State = "played"
-	Failed     State = "failed"    // by Meta's webhook, or a doubt closed as undetermined
+	Failed     State = "failed"    // Meta reported it, or the message was in doubt and closed as undetermined
 	Rejected   State = "rejected"  // Meta refused it for good
 	Expired    State = "expired"   // its deadline passed before an attempt
 	Cancelled  State = "cancelled" // by its caller
-	Dead       State = "dead"      // its attempts are used up, each proven not taken; or it was tampered with
+	Dead       State = "dead"      // its attempts are used up, and Meta took none of them; or its signature is wrong
 )
 
-// List is one of the lists that a store keeps of messages, by their state.
+// List is one of the lists of messages that a store has, by their state.
 type List string
 
-// The lists. A message is in one at most.
+// The lists. A message is in at most one.
 const (
-	NoList   List = ""
-	Waiting  List = "waiting"  // for an attempt or for its outcome; by deadline
-	Doubts   List = "doubts"   // for evidence; by the end of the in-doubt window
-	Parking  List = "parked"   // for an operator; by when they were parked
-	Graves   List = "dead"     // the dead letters; by when they became so
-	Awaiting List = "awaiting" // for the first status; by when Meta took them
+	NoList       List = ""
+	ListWaiting  List = "waiting"  // waits for an attempt or for its outcome; ordered by deadline
+	ListInDoubt  List = "doubts"   // waits for a status; ordered by the end of the in-doubt window
+	ListParked   List = "parked"   // waits for an operator; ordered by when it was parked
+	ListDead     List = "dead"     // the dead-letter list; ordered by when the message became dead
+	ListAwaiting List = "awaiting" // waits for its first status; ordered by when Meta took the message
 )
 
-// states are all there is to know of each state. A new state is a row here.
+// states has everything about each state. A new state is a row here.
 var states = []struct {
 	state    State
 	letter   byte // in a stored timeline
 	rank     int  // see Rank
 	final    bool // see Final
-	sendable bool // the message may yet be sent
+	sendable bool // the message may still be sent
 	list     List
 	meaning  string // for people; see Meaning
 }{
-	{Queued, 'q', 0, false, true, Waiting, "Waits for its turn, or until next_at."},
-	{Attempting, 'a', 10, false, true, Waiting, "A worker has recorded an attempt. Its request may be on the way to Meta."},
-	{InDoubt, 'i', 20, false, true, Doubts, "An attempt ended without a definite answer: Meta may have taken the message."},
-	{Parked, 'p', 30, false, true, Parking, "The in-doubt window is over, and an operator has to decide."},
-	{Submitted, 's', 40, false, false, Awaiting, "Meta took the message and has reported no status of it yet."},
+	{Queued, 'q', 0, false, true, ListWaiting, "Waits for its turn, or until next_at."},
+	{Attempting, 'a', 10, false, true, ListWaiting, "A worker has recorded an attempt. Its request may be on the way to Meta."},
+	{InDoubt, 'i', 20, false, true, ListInDoubt, "An attempt ended without a definite answer: Meta may have taken the message."},
+	{Parked, 'p', 30, false, true, ListParked, "The in-doubt window is over, and an operator has to decide."},
+	{Submitted, 's', 40, false, false, ListAwaiting, "Meta took the message and has reported no status of it yet."},
 	{Sent, 't', 50, false, false, NoList, "Meta reports that the message is on its way to the recipient's phone."},
 	{Delivered, 'd', 60, true, false, NoList, "Meta reports that the message is on the recipient's phone."},
 	{Read, 'r', 70, true, false, NoList, "Meta reports that the recipient read the message."},
@@ -58,13 +58,13 @@ var states = []struct {
 	{Rejected, 'j', 35, true, false, NoList, "Meta refused the message for good."},
 	{Expired, 'x', 35, true, false, NoList, "The deadline passed before Meta took the message."},
 	{Cancelled, 'c', 35, true, false, NoList, "The caller or an operator cancelled the message."},
-	{Dead, 'b', 35, true, false, Graves, "Given up. The message is in the dead-letter list, and an operator can send it again."},
+	{Dead, 'b', 35, true, false, ListDead, "Given up. The message is in the dead-letter list, and an operator can send it again."},
 }
 
-// undetermined is the rank of a doubt that was closed: that of the ends below submitted.
+// undetermined is the rank of an in-doubt message that was closed: below submitted.
 const undetermined = 35
 
-// States returns every state, in the order in which people read them.
+// States returns every state, in the order of a message's life.
 func States() []State {
 	all := make([]State, len(states))
 	for i, s := range states {
@@ -82,12 +82,11 @@ func (s State) row() int {
 	return -1
 }
 
-// Rank orders the states: evidence from Meta may raise a message's rank and never lowers
-// it. A failure reported by Meta outranks sent and loses to delivered: a message that was
-// delivered did not fail. The other ends rank below submitted, so that evidence that Meta
-// did take the message after all wins. Reason tells a failure that Meta reported from a closed doubt,
-// and from a death before Meta took the message.
-// It is -1 for what is no state.
+// Rank orders the states: a status of Meta's may raise the rank of a message and never lowers it. A failure
+// that Meta reports is above sent and below delivered, because a delivered message did not fail. The other
+// final states of undelivered messages are below submitted, so a late proof that Meta took the message wins.
+// The reason distinguishes a failure that Meta reported from an in-doubt message that was closed, and from a
+// dead letter that Meta never took. Rank returns -1 for an unknown state.
 func (s State) Rank(reason string) int {
 	i := s.row()
 	switch {
@@ -101,7 +100,7 @@ func (s State) Rank(reason string) int {
 	return states[i].rank
 }
 
-// Meaning says in a sentence or two what it means that a message is in the state.
+// Meaning explains the state in one or two sentences.
 func (s State) Meaning() string {
 	if i := s.row(); i >= 0 {
 		return states[i].meaning
@@ -109,23 +108,23 @@ func (s State) Meaning() string {
 	return ""
 }
 
-// Final tells whether nothing more is expected: the record may shrink and, in time, go.
+// Final reports whether the message changes no more by itself: the record may shrink and later be deleted.
 func (s State) Final() bool {
 	i := s.row()
 	return i >= 0 && states[i].final
 }
 
-// Kept tells whether the message's payload is kept: it may yet be sent, or Meta may yet report that
-// something had to be mended first, see ReasonReported. Meta's first report of success ends that.
+// Kept reports whether the payload is kept: the message may still be sent, or Meta may still report that
+// something must be corrected first, see ReasonReported. Meta's first report of success ends that.
 func (s State) Kept() bool { return s.Sendable() || s == Submitted }
 
-// Sendable tells whether the message may yet be sent.
+// Sendable reports whether the message may still be sent.
 func (s State) Sendable() bool {
 	i := s.row()
 	return i >= 0 && states[i].sendable
 }
 
-// List names the list of a store that messages of the state are in.
+// List returns the list of a store that has the messages of the state.
 func (s State) List() List {
 	if i := s.row(); i >= 0 {
 		return states[i].list
@@ -133,7 +132,7 @@ func (s State) List() List {
 	return NoList
 }
 
-// Letter stands for the state in a stored record; 0 for what is no state.
+// Letter represents the state in a stored record; 0 for an unknown state.
 func (s State) Letter() byte {
 	if i := s.row(); i >= 0 {
 		return states[i].letter
@@ -141,7 +140,7 @@ func (s State) Letter() byte {
 	return 0
 }
 
-// StateOf reads a letter; it is empty for a letter of no state.
+// StateOf returns the state of a letter; empty for a letter without a state.
 func StateOf(letter byte) State {
 	for _, s := range states {
 		if s.letter == letter {
@@ -151,28 +150,28 @@ func StateOf(letter byte) State {
 	return ""
 }
 
-// Reasons that a record or an event may give for a state, beside Meta's error code.
+// Reasons that a record or an event may give for a state, in addition to Meta's error code.
 const (
-	ReasonUndetermined = "undetermined"      // a doubt closed by policy
-	ReasonServerError  = "server_error"      // Meta or a gateway answered 5xx: taken or not, nobody said
+	ReasonUndetermined = "undetermined"      // in doubt, and closed by the policy
+	ReasonServerError  = "server_error"      // Meta or a gateway answered 5xx: Meta may or may not have taken the message
 	ReasonNoAnswer     = "no_answer"         // the request left and no answer came
-	ReasonWorkerDied   = "worker_died"       // the worker that recorded the attempt is gone
+	ReasonWorkerDied   = "worker_died"       // the worker that recorded the attempt has died
 	ReasonDeadline     = "deadline"          // it passed while the message waited for its turn
 	ReasonLateRetry    = "deadline_in_retry" // between attempts
-	ReasonLateHeld     = "deadline_on_hold"  // while it was held back
+	ReasonLateHeld     = "deadline_on_hold"  // while a hold applied to the message
 	ReasonAttempts     = "attempts_used_up"
-	ReasonReported     = "refused_later"    // dead: Meta took it and reported a failure that says that its number or template must be mended
-	ReasonTampered     = "payload_tampered" // what the store held as its content was not what was accepted
+	ReasonReported     = "refused_later"    // dead: Meta took it, and then reported a failure that requires a correction of the number or the template
+	ReasonTampered     = "payload_tampered" // the stored content is not what the caller ordered
 	ReasonPolicy       = "resent_by_policy"
 	ReasonCaller       = "by_caller"        // cancelled through the API
-	ReasonResolved     = "resolved"         // a doubt that a person settled
-	ReasonReplayed     = "replayed"         // sent again by a person's order
-	ReasonDuplicate    = "duplicate"        // of an event alone: Meta took the message a second time
-	ReasonTaskLost     = "task_lost"        // queued again: its task was gone
-	ReasonResends      = "too_many_resends" // parked, though the policy is to resend
-	ReasonCodeZero     = "code 0"           // refused with Meta's code 0, which a record's code cannot tell from none
-	// Meta took the message and has not sent it yet: its message_status. It watches how a template does
-	// before it sends the rest of a campaign.
+	ReasonResolved     = "resolved"         // an operator resolved an in-doubt message
+	ReasonReplayed     = "replayed"         // an operator sent a dead letter again
+	ReasonDuplicate    = "duplicate"        // of an event only: Meta took the message a second time
+	ReasonTaskLost     = "task_lost"        // queued again, because its task was missing
+	ReasonResends      = "too_many_resends" // parked although the policy is to resend
+	ReasonCodeZero     = "code 0"           // refused with Meta's code 0, which the code of a record does not distinguish from no code
+	// Meta took the message and has not sent it yet: Meta's message_status. Meta watches the first messages of a
+	// template before it sends the rest of a campaign.
 	ReasonQuality = "held_for_quality_assessment"
 	ReasonPaused  = "paused"
 )

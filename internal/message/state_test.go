@@ -87,10 +87,10 @@ func TestClasses(t *testing.T) {
 func TestDefaultPolicy(t *testing.T) {
 	t.Parallel()
 	for c, want := range map[message.Class]message.Policy{
-		message.Authentication: {Deadline: 10 * time.Minute, DoubtWindow: 45 * time.Second, OnDoubt: message.Resend, ErrorWindow: 10 * time.Second, RepeatWindow: 15 * time.Minute},
-		message.Service:        {Deadline: 24 * time.Hour, DoubtWindow: 2 * time.Minute, OnDoubt: message.Park, ErrorWindow: 30 * time.Second, RepeatWindow: 15 * time.Minute},
-		message.Utility:        {Deadline: 24 * time.Hour, DoubtWindow: 15 * time.Minute, OnDoubt: message.Park, ErrorWindow: 30 * time.Second, RepeatWindow: 15 * time.Minute},
-		message.Marketing:      {Deadline: 168 * time.Hour, DoubtWindow: 24 * time.Hour, OnDoubt: message.Close, ErrorWindow: 30 * time.Second, RepeatWindow: 15 * time.Minute},
+		message.Authentication: {Deadline: 10 * time.Minute, InDoubtWindow: 45 * time.Second, InDoubtPolicy: message.Resend, ErrorWindow: 10 * time.Second, RepeatWindow: 15 * time.Minute},
+		message.Service:        {Deadline: 24 * time.Hour, InDoubtWindow: 2 * time.Minute, InDoubtPolicy: message.Park, ErrorWindow: 30 * time.Second, RepeatWindow: 15 * time.Minute},
+		message.Utility:        {Deadline: 24 * time.Hour, InDoubtWindow: 15 * time.Minute, InDoubtPolicy: message.Park, ErrorWindow: 30 * time.Second, RepeatWindow: 15 * time.Minute},
+		message.Marketing:      {Deadline: 168 * time.Hour, InDoubtWindow: 24 * time.Hour, InDoubtPolicy: message.Close, ErrorWindow: 30 * time.Second, RepeatWindow: 15 * time.Minute},
 	} {
 		if got := message.DefaultPolicy(c); got != want {
 			t.Errorf("%s: %+v, want %+v", c, got, want)
@@ -98,35 +98,35 @@ func TestDefaultPolicy(t *testing.T) {
 	}
 }
 
-func TestKindDoubt(t *testing.T) {
+func TestKindInDoubt(t *testing.T) {
 	t.Parallel()
 	doubts := []message.Kind{message.ServerError, message.NoAnswer}
 	for _, k := range message.Kinds() {
-		if got, want := k.Doubt(), slices.Contains(doubts, k); got != want {
+		if got, want := k.InDoubt(), slices.Contains(doubts, k); got != want {
 			t.Errorf("%s: doubt is %t", k, got)
 		}
 	}
 }
 
-func TestReceiptState(t *testing.T) {
+func TestStatusReportState(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[string]message.State{
 		"sent": message.Sent, "delivered": message.Delivered, "read": message.Read, "played": message.Played, "failed": message.Failed,
 		"deleted": "", "teleported": "", "": "", "SENT": "",
 	} {
-		got, known := message.Receipt{Status: status}.State()
+		got, known := message.StatusReport{Status: status}.State()
 		if got != want || known != (want != "") {
 			t.Errorf("%q is evidence of %q, %t, want %q", status, got, known, want)
 		}
 	}
 }
 
-// TestFoldedIsClosed guards the metric's labels: all named, each once.
-func TestFoldedIsClosed(t *testing.T) {
+// TestApplyResultsAreClosed guards the metric's labels: all named, each once.
+func TestApplyResultsAreClosed(t *testing.T) {
 	t.Parallel()
-	all := message.AllFolded()
-	for _, f := range []message.Folded{
-		message.Applied, message.Repeated, message.Lower, message.Orphan, message.OtherEnvironment, message.NoRecord, message.Duplicate, message.UnknownStatus,
+	all := message.ApplyResults()
+	for _, f := range []message.ApplyResult{
+		message.Applied, message.Repeated, message.Outdated, message.Unmatched, message.OtherEnvironment, message.NoRecord, message.Duplicate, message.UnknownStatus,
 	} {
 		if !slices.Contains(all, f) {
 			t.Errorf("%s is missing", f)

@@ -15,18 +15,18 @@ import (
 	"sluice/internal/store"
 )
 
-// clean removes what format 1 held beside the records, once these are converted, and keeps the reports
-// that wait for their message.
+// clean removes what format 1 had besides the records, once these are converted, and keeps the statuses that wait
+// for their message.
 func (m *migration) clean(ctx context.Context) error {
 	for _, prefix := range []string{payloadPrefix, wamidPrefix, pairPrefix} {
 		if err := m.db.EachKey(ctx, pattern(prefix), "string", func(keys []string) error { return m.unlink(ctx, keys, prefix) }); err != nil {
 			return err
 		}
 	}
-	err := m.db.EachKey(ctx, pattern(orphansPrefix), "list", func(keys []string) error {
-		for s, wamids := range byShard(keys, orphansPrefix) {
+	err := m.db.EachKey(ctx, pattern(unmatchedPrefix), "list", func(keys []string) error {
+		for s, wamids := range byShard(keys, unmatchedPrefix) {
 			for _, wamid := range wamids {
-				if err := m.orphans(ctx, s, store.Key(s, orphansPrefix+wamid)); err != nil {
+				if err := m.unmatched(ctx, s, store.Key(s, unmatchedPrefix+wamid)); err != nil {
 					return err
 				}
 			}
@@ -57,7 +57,7 @@ func (m *migration) clean(ctx context.Context) error {
 	return nil
 }
 
-// unlink removes keys. A payload stays while its message is not converted.
+// unlink removes keys. A payload stays until its message is converted.
 func (m *migration) unlink(ctx context.Context, keys []string, prefix string) error {
 	for s, names := range byShard(keys, prefix) {
 		types := make([]*redis.StatusCmd, len(names))
@@ -84,8 +84,8 @@ func (m *migration) unlink(ctx context.Context, keys []string, prefix string) er
 	return nil
 }
 
-// orphans moves the reports of one of Meta's ids to the new list of reports that wait.
-func (m *migration) orphans(ctx context.Context, s message.Shard, key string) error {
+// unmatched moves the statuses of one of Meta's ids to the new list of statuses that wait.
+func (m *migration) unmatched(ctx context.Context, s message.Shard, key string) error {
 	texts, err := m.db.LRange(ctx, key, 0, -1).Result()
 	if err != nil {
 		return err
@@ -94,19 +94,19 @@ func (m *migration) orphans(ctx context.Context, s message.Shard, key string) er
 	if err != nil {
 		return err
 	}
-	waited := min(max(0, orphanLife-left), orphanLife)
+	waited := min(max(0, unmatchedLife-left), unmatchedLife)
 	n := 0
 	err = m.tx.Do(ctx, 0, store.Change{Slot: key, Durable: true, Decide: func(_ []string, w *store.Writes) error {
 		n = 0
 		since := m.db.Clock(ctx, key).Add(-waited)
 		for _, text := range texts {
 			e, err := message.DecodeEvent([]byte(text))
-			if err != nil || e.Receipt == nil {
+			if err != nil || e.Report == nil {
 				w.Do("xadd", events.DeadKey(s), "*", "why", "not a status", oldField, text)
 				continue
 			}
 			n++
-			if err := m.ledger.ImportOrphan(w, s, *e.Receipt, since.Truncate(time.Millisecond)); err != nil {
+			if err := m.ledger.ImportUnmatched(w, s, *e.Report, since.Truncate(time.Millisecond)); err != nil {
 				return err
 			}
 		}
@@ -114,12 +114,12 @@ func (m *migration) orphans(ctx context.Context, s message.Shard, key string) er
 		return nil
 	}})
 	if err == nil {
-		m.n.Orphans += n
+		m.n.Unmatched += n
 	}
 	return err
 }
 
-// reference removes the members of an old index that are left over: their records are gone.
+// reference removes the remaining members of an old index: they have no records.
 func (m *migration) reference(ctx context.Context, key string) error {
 	members, err := m.db.ZRange(ctx, key, 0, -1).Result()
 	if err != nil {
@@ -127,7 +127,7 @@ func (m *migration) reference(ctx context.Context, key string) error {
 	}
 	var stale []any
 	for _, member := range members {
-		if !strings.Contains(member, "-") { // a new one is a whole id
+		if !strings.Contains(member, "-") { // new members are whole ids
 			stale = append(stale, member)
 		}
 	}
@@ -143,7 +143,7 @@ func (m *migration) reference(ctx context.Context, key string) error {
 // count is Run with DryRun.
 func (m *migration) count(ctx context.Context) error {
 	if err := m.stopped(ctx); err != nil {
-		m.say("Now a migration would be refused: %v.", err)
+		m.say("At present a migration would be refused: %v.", err)
 	}
 	tasks, err := queue.CountActive(ctx, m.db)
 	if err != nil {
@@ -176,18 +176,18 @@ func (m *migration) count(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = m.db.EachKey(ctx, pattern(orphansPrefix), "list", func(keys []string) error {
+	err = m.db.EachKey(ctx, pattern(unmatchedPrefix), "list", func(keys []string) error {
 		for _, key := range keys {
 			n, err := m.db.LLen(ctx, key).Result()
-			if m.n.Orphans += int(n); err != nil {
+			if m.n.Unmatched += int(n); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("count reports: %w", err)
+		return fmt.Errorf("count unmatched statuses: %w", err)
 	}
-	m.table("The store has format 1. To be converted:")
+	m.table("The store has format 1. A migration would convert:")
 	return nil
 }

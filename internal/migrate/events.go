@@ -17,14 +17,14 @@ import (
 )
 
 const (
-	// eventsMost is how many events become one entry.
+	// eventsMost is how many events share one entry.
 	eventsMost = 25
-	// oldStreamLife is how long the old stream stays, for consumer groups that have not read all of it.
+	// oldStreamLife is how long the old stream is kept, for consumer groups that have not read all of it.
 	oldStreamLife = 7 * 24 * time.Hour
 )
 
-// events copies what the group that applied Meta's reports has not handled to the new streams. The
-// group notes in the same transaction that it is handled.
+// events copies the events that the group for Meta's statuses has not handled to the new streams. The same
+// transaction marks them as handled.
 func (m *migration) events(ctx context.Context) error {
 	for _, s := range m.o.Shards.All() {
 		others, err := m.groups(ctx, s)
@@ -63,7 +63,7 @@ func (m *migration) unhandled(ctx context.Context, s message.Shard) (n int, err 
 	return n, err
 }
 
-// groups makes the group where it is missing, and tells whether the stream has others.
+// groups creates the group if it is missing, and returns whether the stream has other groups.
 func (m *migration) groups(ctx context.Context, s message.Shard) (others bool, err error) {
 	err = m.db.XGroupCreate(ctx, store.Key(s, oldStream), oldGroup, "0").Err()
 	switch {
@@ -77,7 +77,7 @@ func (m *migration) groups(ctx context.Context, s message.Shard) (others bool, e
 	return len(groups) > 1, err
 }
 
-// pending copies what was handed to a consumer that did not say that it had handled it.
+// pending copies the entries that a consumer got and did not acknowledge.
 func (m *migration) pending(ctx context.Context, s message.Shard) error {
 	for {
 		ids, err := m.db.XPendingExt(ctx, &redis.XPendingExtArgs{
@@ -104,8 +104,8 @@ func (m *migration) pending(ctx context.Context, s message.Shard) error {
 	}
 }
 
-// unread copies what no consumer of the group has been given. What is handled goes, unless other groups
-// may want it.
+// unread copies the entries that no consumer of the group got. It deletes handled entries, unless the stream has
+// other groups.
 func (m *migration) unread(ctx context.Context, s message.Shard, others bool) error {
 	groups, err := m.db.XInfoGroups(ctx, store.Key(s, oldStream)).Result()
 	if isGone(err) {
@@ -135,7 +135,7 @@ func (m *migration) unread(ctx context.Context, s message.Shard, others bool) er
 	}
 }
 
-// retire lets the old stream end in some days, without what is handled where nobody else reads it.
+// retire makes the old stream expire after some days. It deletes the handled entries if no other group reads them.
 func (m *migration) retire(ctx context.Context, s message.Shard, handled string, others bool) error {
 	return m.db.Tx(ctx, func(p redis.Pipeliner) error {
 		if !others {
@@ -146,13 +146,12 @@ func (m *migration) retire(ctx context.Context, s message.Shard, handled string,
 	})
 }
 
-// isGone tells whether there is no stream.
+// isGone reports whether an error means that there is no stream.
 func isGone(err error) bool {
 	return err != nil && (strings.HasPrefix(err.Error(), "NOGROUP") || strings.Contains(err.Error(), "no such key"))
 }
 
-// copy appends the events of entries to the new streams, together with the command that says that
-// they are handled.
+// copy appends the events of entries to the new streams, together with the command that marks them as handled.
 func (m *migration) copy(ctx context.Context, s message.Shard, entries []redis.XMessage, handled []any) error {
 	n := 0
 	err := m.tx.Do(ctx, 0, store.Change{Slot: store.Key(s, oldStream), Durable: true, Decide: func(_ []string, w *store.Writes) error {

@@ -1,7 +1,6 @@
-// Package migrate converts a store of format 1, in which each message was a hash changed by scripts,
-// to format 2, in which it is one packed string: see package record. It runs while no program of
-// Sluice runs. It may be killed at any moment and run again: each message is converted in one
-// transaction together with its places in the indexes.
+// Package migrate converts a store of format 1, in which each message was a hash changed by scripts, to format 2, in
+// which it is one packed string: see package record. It must run while no program of Sluice runs. It may be killed at any
+// moment and run again: one transaction converts a message together with its index entries.
 package migrate
 
 import (
@@ -25,7 +24,7 @@ import (
 	"sluice/internal/store"
 )
 
-// aliveFor is how old the heartbeat of a worker is that is taken for dead.
+// aliveFor is how long a worker counts as alive after its last heartbeat.
 const aliveFor = 6 * time.Second
 
 // Options say how to migrate. Zero means the default.
@@ -35,23 +34,23 @@ type Options struct {
 	Out    io.Writer      // for progress and the counts; nil: nothing is printed
 }
 
-// Counts are what a migration did, or with DryRun would do. States counts all messages of the store;
-// one may be counted twice when Redis resizes its table of keys meanwhile. The others are of this run.
+// Counts are what a migration did, or with DryRun would do. States counts all messages of the store; a message may be
+// counted twice if Redis resizes its table of keys at the same time. The others count this run.
 type Counts struct {
 	States    map[message.State]int // messages by state
 	Converted int                   // messages
-	Tasks     int                   // that stopped workers had in hand, and that go back to their queues
-	Events    int                   // that were not applied, and go to the new streams
-	Orphans   int                   // reports whose message is not known yet
+	Tasks     int                   // of stopped workers, which go back to their queues
+	Events    int                   // that were not applied, and are copied to the new streams
+	Unmatched int                   // statuses whose message is not known yet
 }
 
 var (
 	// ErrRunning means that a program of Sluice runs.
 	ErrRunning = errors.New("a program of Sluice is running")
 	// ErrUnreadable means that records could not be converted.
-	ErrUnreadable = errors.New("records that cannot be read")
-	// ErrChanged means that something wrote in the old format while the migration ran.
-	ErrChanged = errors.New("something still writes in the old format")
+	ErrUnreadable = errors.New("some records cannot be read")
+	// ErrChanged means that a program wrote in the old format during the migration.
+	ErrChanged = errors.New("a program still writes in the old format")
 )
 
 // migration is one run.
@@ -65,8 +64,8 @@ type migration struct {
 	wrote  time.Time // when progress was last printed
 }
 
-// Run migrates a store, and returns what it did. It does nothing when the store has the new format or
-// is empty. It blocks until all is done; after an error, or when ctx ends, it may be run again.
+// Run migrates a store, and returns what it did. It does nothing if the store has the new format or is empty. It
+// blocks until the migration is complete; after an error, or when ctx ends, it may be run again.
 func Run(ctx context.Context, db *store.DB, o Options) (Counts, error) {
 	if o.Shards == 0 {
 		o.Shards = message.DefaultShards
@@ -92,7 +91,7 @@ func Run(ctx context.Context, db *store.DB, o Options) (Counts, error) {
 		}
 		m.say("An old program wrote to the store after it was migrated.")
 	case format > record.Format:
-		return m.n, fmt.Errorf("%w: it has format %d; use a newer program", record.ErrFormat, format)
+		return m.n, fmt.Errorf("%w: it has format %d. Use a newer program", record.ErrFormat, format)
 	}
 	if o.DryRun {
 		err = m.count(ctx)
@@ -120,7 +119,7 @@ func (m *migration) run(ctx context.Context) error {
 		return err
 	}
 	if m.n.Converted != before.Converted || m.n.Events != before.Events {
-		return fmt.Errorf("%w: stop all producers, workers and webhooks, and run this again", ErrChanged)
+		return fmt.Errorf("%w. Stop all producers, workers and webhooks, and run this again", ErrChanged)
 	}
 	if err := m.ledger.EndMigration(ctx); err != nil {
 		return err
@@ -138,10 +137,10 @@ func do(ctx context.Context, steps ...func(context.Context) error) error {
 	return nil
 }
 
-// oldWorkersKey holds the heartbeats of workers of older versions, which had one list of them.
+// oldWorkersKey has the heartbeats of workers of older versions, which had one list of them.
 const oldWorkersKey = "sluice:workers"
 
-// oldWorkers returns the workers of older versions that live.
+// oldWorkers returns the workers of older versions that are alive.
 func (m *migration) oldWorkers(ctx context.Context) ([]string, error) {
 	now, err := m.db.Now(ctx, oldWorkersKey)
 	if err != nil {
@@ -150,7 +149,7 @@ func (m *migration) oldWorkers(ctx context.Context) ([]string, error) {
 	return m.db.ZRangeByScore(ctx, oldWorkersKey, &redis.ZRangeBy{Min: strconv.FormatInt(now.Add(-aliveFor).UnixMilli(), 10), Max: "+inf"}).Result()
 }
 
-// stopped is ErrRunning while a worker runs.
+// stopped returns ErrRunning while a worker runs.
 func (m *migration) stopped(ctx context.Context) error {
 	alive, err := m.ledger.Workers(ctx, aliveFor)
 	if err != nil {
@@ -179,14 +178,14 @@ func (m *migration) stopped(ctx context.Context) error {
 		ErrRunning, strings.Join(running, ", "))
 }
 
-// tasks returns to their queues what stopped workers had in hand.
+// tasks returns the tasks of stopped workers to their queues.
 func (m *migration) tasks(ctx context.Context) error {
 	n, err := queue.ReturnActive(ctx, m.db)
 	m.n.Tasks += n
 	return err
 }
 
-// left tells whether there is anything in the old format.
+// left reports whether anything is stored in the old format.
 func (m *migration) left(ctx context.Context) (bool, error) {
 	left := false
 	err := m.db.EachKey(ctx, pattern(recordPrefix), "hash", func([]string) error {
@@ -203,20 +202,20 @@ func (m *migration) left(ctx context.Context) (bool, error) {
 	return left, err
 }
 
-// lists drops entries of lists without a record, and lets records be forgotten from now on.
+// lists removes list entries without a record, and prepares the deletion of old records.
 func (m *migration) lists(ctx context.Context) error {
 	for _, s := range m.o.Shards.All() {
 		if _, err := m.ledger.Prune(ctx, s); err != nil {
 			return err
 		}
-		if err := m.ledger.ImportForgetting(ctx, s); err != nil {
+		if err := m.ledger.ImportPurging(ctx, s); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// check reads every record back, and looks for it in its list.
+// check reads every record again, and looks for it in its list.
 func (m *migration) check(ctx context.Context) error {
 	clear(m.n.States)
 	return m.db.EachKey(ctx, pattern(recordPrefix), "string", func(keys []string) error {
@@ -231,7 +230,7 @@ func (m *migration) check(ctx context.Context) error {
 					return err
 				}
 				if id != "" {
-					return fmt.Errorf("message %s is not in its list: run this again", id)
+					return fmt.Errorf("message %s is not in its list. Run this again", id)
 				}
 				for _, r := range all {
 					m.n.States[r.State]++
@@ -255,7 +254,7 @@ func pattern(prefix string) string { return "sluice:{s*}:" + prefix + "*" }
 
 func (m *migration) say(format string, args ...any) { fmt.Fprintf(m.o.Out, format+"\n", args...) }
 
-// report says how far a step is, now and then.
+// report prints the progress of a step, every two seconds at most.
 func (m *migration) report(format string, args ...any) {
 	if time.Since(m.wrote) > 2*time.Second {
 		m.wrote = time.Now()
@@ -274,8 +273,8 @@ func (m *migration) table(head string) {
 		}
 	}
 	row(m.n.messages(), "messages")
-	row(m.n.Tasks, "tasks in the hands of stopped workers: back in their queues")
+	row(m.n.Tasks, "tasks of stopped workers: back in their queues")
 	row(m.n.Events, "events that were not applied: in the new streams")
-	row(m.n.Orphans, "reports whose message is not known yet: they wait for it")
+	row(m.n.Unmatched, "statuses whose message is not known yet: they wait for it")
 	t.Flush()
 }

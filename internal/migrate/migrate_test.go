@@ -2,15 +2,8 @@ package migrate_test
 
 import (
 	"bytes"
-	"compress/gzip"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strconv"
 	"strings"
@@ -21,8 +14,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/events"
-	"sluice/internal/httpapi"
-	"sluice/internal/intake"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/migrate"
@@ -31,186 +22,7 @@ import (
 	"sluice/internal/store"
 )
 
-// The fixture is a store that programs of format 1 made: see testdata/fixture.go.txt.
-const (
-	normal = "106540300000000" // most of its messages were sent
-	held   = "106540300000001"
-	hangs  = "106540300000008" // its attempts were under way when the worker was killed
-
-	shards = message.DefaultShards
-)
-
-// fixture is a store of format 1 that the test has loaded.
-type fixture struct {
-	t  *testing.T
-	db *store.DB
-}
-
-func setup(t *testing.T) fixture {
-	t.Helper()
-	return load(t, redistest.Client(t))
-}
-
-// load runs the commands of the fixture.
-func load(t *testing.T, c redis.UniversalClient) fixture {
-	t.Helper()
-	return loadText(t, c, unzip(t, "store.txt.gz"))
-}
-
-func loadText(t *testing.T, c redis.UniversalClient, text string) fixture {
-	t.Helper()
-	for line := range strings.Lines(text) {
-		if err := c.Do(t.Context(), words(t, line)...).Err(); err != nil {
-			t.Fatalf("%.200s: %v", line, err)
-		}
-	}
-	db, err := store.New(t.Context(), c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fixture{t, db}
-}
-
-func unzip(t *testing.T, name string) string {
-	t.Helper()
-	f, err := os.Open(filepath.Join("testdata", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
-// words reads a line of quoted words.
-func words(t *testing.T, line string) (all []any) {
-	t.Helper()
-	for line = strings.TrimSpace(line); line != ""; line = strings.TrimPrefix(line, " ") {
-		quoted, err := strconv.QuotedPrefix(line)
-		if err != nil {
-			t.Fatal(err)
-		}
-		word, err := strconv.Unquote(quoted)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all, line = append(all, word), line[len(quoted):]
-	}
-	return all
-}
-
-// records are what the API said of each message before, by id.
-func records(t *testing.T) map[string]map[string]any {
-	t.Helper()
-	all := map[string]map[string]any{}
-	for line := range strings.Lines(unzip(t, "records.jsonl.gz")) {
-		var r map[string]any
-		if err := json.Unmarshal([]byte(line), &r); err != nil {
-			t.Fatal(err)
-		}
-		delete(r, "error")               // explains the code
-		r["phone_number_id"] = r["from"] // its name in the API that the fixture was asked of
-		delete(r, "from")
-		r["final"] = message.State(r["state"].(string)).Final() // the API did not say it then
-		all[r["id"].(string)] = r
-	}
-	return all
-}
-
-// asked returns what the API says of a message now.
-func (f fixture) asked(id string) map[string]any {
-	f.t.Helper()
-	in := intake.New(intake.Options{
-		Acceptor: nobody{}, Reader: f.ledger(), Numbers: func(string) bool { return true },
-		Keys: httpapi.Keys{{Name: "test", Hash: httpapi.HashToken(token), Scopes: httpapi.Scopes(), Numbers: []string{httpapi.AllNumbers}}},
-	})
-	w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/v1/messages/"+id, nil)
-	r.Header.Set("Authorization", "Bearer "+token)
-	in.Handler().ServeHTTP(w, r)
-	var answer map[string]any
-	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || w.Code != 200 {
-		f.t.Fatalf("%s: %d %s", id, w.Code, w.Body)
-	}
-	delete(answer, "error") // explains the code
-	return answer
-}
-
-type nobody struct{}
-
-func (nobody) Accept(context.Context, message.Message) (message.Acceptance, error) {
-	return message.Acceptance{}, errors.New("not here")
-}
-
-func (nobody) AcceptAll(context.Context, []message.Message) []message.AcceptResult { return nil }
-
-func (f fixture) ledger() *ledger.Ledger { return ledger.New(f.db, ledger.Options{}) }
-
-func (f fixture) migrate() migrate.Counts {
-	f.t.Helper()
-	n, err := migrate.Run(f.t.Context(), f.db, migrate.Options{})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return n
-}
-
-// dump is all that the store holds, by key. What follows from the time of the migration is left out.
-func (f fixture) dump() map[string]string {
-	f.t.Helper()
-	all := map[string]string{}
-	ctx := f.t.Context()
-	for _, key := range f.db.Keys(ctx, "*").Val() {
-		var v any
-		switch kind := f.db.Type(ctx, key).Val(); kind {
-		case "string":
-			v = f.db.Get(ctx, key).Val()
-		case "hash":
-			h := f.db.HGetAll(ctx, key).Val()
-			if strings.Contains(key, "}:t:") {
-				delete(h, "pending_since")
-			}
-			v = h
-		case "list":
-			v = f.db.LRange(ctx, key, 0, -1).Val()
-		case "set":
-			v = f.db.SMembersMap(ctx, key).Val()
-		case "zset":
-			v = f.db.ZRangeWithScores(ctx, key, 0, -1).Val()
-			if strings.Contains(key, ":orphans") {
-				v = f.db.ZCard(ctx, key).Val()
-			}
-		case "stream":
-			v = f.lines(key)
-		}
-		if strings.Contains(key, "}:ended:") || strings.Contains(key, "}:pair:") { // lists of hours; some seconds
-			continue
-		}
-		all[key] = fmt.Sprint(v)
-	}
-	return all
-}
-
-// lines are the events of a stream, in their order.
-func (f fixture) lines(key string) (all []string) {
-	f.t.Helper()
-	for _, x := range f.db.XRange(f.t.Context(), key, "-", "+").Val() {
-		text, _ := x.Values[events.Field].(string)
-		if text == "" {
-			text = fmt.Sprint(x.Values)
-		}
-		all = append(all, strings.Split(text, "\n")...)
-	}
-	return all
-}
-
-// Everything that people see of a message is what it was.
+// Everything that an API user sees of a message stays the same.
 func TestRecordsStayAsTheyWere(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -232,7 +44,7 @@ func TestRecordsStayAsTheyWere(t *testing.T) {
 			t.Errorf("the fixture has no message that is %s", s)
 		}
 	}
-	for id, h := range before { // what people do not see
+	for id, h := range before { // what the API does not show
 		r, err := f.ledger().Read(t.Context(), id)
 		if err != nil {
 			t.Fatal(err)
@@ -243,19 +55,6 @@ func TestRecordsStayAsTheyWere(t *testing.T) {
 			t.Errorf("%s: %+v, was %v", id, r, h)
 		}
 	}
-}
-
-// hashes are the records in the old format, each with its payload.
-func (f fixture) hashes() map[string]map[string]string {
-	f.t.Helper()
-	all := map[string]map[string]string{}
-	for id := range records(f.t) {
-		number, _ := message.Number(id)
-		s := shards.Of(number)
-		all[id] = f.db.HGetAll(f.t.Context(), store.Key(s, "m:"+id)).Val()
-		all[id]["payload"] = f.db.Get(f.t.Context(), store.Key(s, "p:"+id)).Val()
-	}
-	return all
 }
 
 func TestListsAndIndexes(t *testing.T) {
@@ -292,7 +91,7 @@ func TestListsAndIndexes(t *testing.T) {
 			t.Errorf("left: %q", keys)
 		}
 	}
-	// Records that have ended are forgotten when their time is over, and not before.
+	// Records of ended messages are deleted at the end of their lives, and not before.
 	ended := map[string]bool{}
 	for _, key := range f.db.Keys(ctx, "sluice:{s*}:ended:*").Val() {
 		hour, _ := strconv.ParseInt(key[strings.LastIndexByte(key, ':')+1:], 10, 64)
@@ -337,14 +136,14 @@ func TestListsAndIndexes(t *testing.T) {
 	}
 }
 
-// A report that names a message by Meta's id alone finds it, and one that waits goes on waiting.
-func TestReportsFindTheirMessages(t *testing.T) {
+// A status that names a message by Meta's id alone finds it, and a status that waits continues to wait.
+func TestStatusesFindTheirMessages(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	ctx := t.Context()
 	n := f.migrate()
-	if n.Orphans != 3 {
-		t.Errorf("%d reports wait, want 3", n.Orphans)
+	if n.Unmatched != 3 {
+		t.Errorf("%d reports wait, want 3", n.Unmatched)
 	}
 	submitted := 0
 	for id, r := range records(t) {
@@ -353,7 +152,7 @@ func TestReportsFindTheirMessages(t *testing.T) {
 		}
 		submitted++
 		number, _ := message.Number(id)
-		folded, err := f.ledger().Fold(ctx, shards.Of(number), []message.Evidence{{Receipt: message.Receipt{Number: number, WAMID: r["wamid"].(string), Status: "delivered"}}}, nil)
+		folded, err := f.ledger().Apply(ctx, shards.Of(number), []message.MarkedReport{{StatusReport: message.StatusReport{Number: number, WAMID: r["wamid"].(string), Status: "delivered"}}}, nil)
 		if err != nil || folded[0] != message.Applied {
 			t.Errorf("%s: %v, %v", id, folded, err)
 		}
@@ -362,7 +161,7 @@ func TestReportsFindTheirMessages(t *testing.T) {
 		t.Error("nothing was submitted")
 	}
 	for range 2 { // looked at again: their messages are not known
-		if k, _, err := f.ledger().Rejoin(ctx, shards.Of(normal), time.Now().Add(time.Minute)); err != nil || k != 0 {
+		if k, _, err := f.ledger().ApplyUnmatched(ctx, shards.Of(normal), time.Now().Add(time.Minute)); err != nil || k != 0 {
 			t.Errorf("%d found their message, %v", k, err)
 		}
 	}
@@ -467,102 +266,6 @@ func TestTasksGoBackToTheirQueues(t *testing.T) {
 	if k := f.db.Exists(t.Context(), "asynq:{"+queue(hangs)+"}:lease").Val(); k != 0 {
 		t.Error("the lease is there")
 	}
-}
-
-// A migration that ends after any number of writes, and is run again, comes to the same.
-func TestKilledAndRunAgain(t *testing.T) {
-	t.Parallel()
-	whole := setup(t)
-	whole.migrate()
-	want := whole.dump()
-	for _, writes := range []int{1, 4, 11, 23, 38} {
-		t.Run(strconv.Itoa(writes), func(t *testing.T) {
-			t.Parallel()
-			c := redistest.Client(t)
-			f := load(t, c)
-			for left := writes; ; left += 7 {
-				ctx, cancel := context.WithCancelCause(t.Context())
-				hook := &killer{left: left, kill: cancel}
-				other := redis.NewClient(c.Options())
-				other.AddHook(hook)
-				db, err := store.New(t.Context(), other)
-				if err != nil {
-					t.Fatal(err)
-				}
-				_, err = migrate.Run(ctx, db, migrate.Options{})
-				db.Close()
-				cancel(nil)
-				if err == nil {
-					break
-				}
-				if !errors.Is(err, errKilled) {
-					t.Fatal(err)
-				}
-				if err := f.ledger().CheckShards(t.Context()); !errors.Is(err, ledger.ErrOldFormat) {
-					t.Fatalf("a program may start: %v", err)
-				}
-			}
-			got := f.dump()
-			for key := range want {
-				if got[key] != want[key] {
-					t.Errorf("%s:\n%.300s, want\n%.300s", key, got[key], want[key])
-				}
-			}
-			for key := range got {
-				if _, ok := want[key]; !ok {
-					t.Errorf("%s is there", key)
-				}
-			}
-			if n := f.migrate(); n.Converted != 0 {
-				t.Errorf("converted again: %+v", n)
-			}
-		})
-	}
-}
-
-var errKilled = errors.New("killed")
-
-// killer lets some writes through.
-type killer struct {
-	left int
-	kill context.CancelCauseFunc
-}
-
-func (k *killer) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (k *killer) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		if err := k.count(cmd); err != nil {
-			cmd.SetErr(err)
-			return err
-		}
-		return next(ctx, cmd)
-	}
-}
-
-func (k *killer) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error {
-		for _, cmd := range cmds {
-			if err := k.count(cmd); err != nil {
-				for _, cmd := range cmds {
-					cmd.SetErr(err)
-				}
-				return err
-			}
-		}
-		return next(ctx, cmds)
-	}
-}
-
-func (k *killer) count(cmd redis.Cmder) error {
-	switch cmd.Name() {
-	case "multi", "set", "unlink", "zrem", "del", "xgroup", "expire":
-		if k.left--; k.left < 0 {
-			k.kill(errKilled)
-			return errKilled
-		}
-	}
-	return nil
 }
 
 func TestOldProgramsRefuseTheStore(t *testing.T) {
@@ -696,7 +399,7 @@ func TestCluster(t *testing.T) {
 	t.Cleanup(func() { client.Close() })
 	f := load(t, client)
 	n := f.migrate()
-	if want := records(t); n.Converted != len(want) || n.Orphans != 3 {
+	if want := records(t); n.Converted != len(want) || n.Unmatched != 3 {
 		t.Errorf("%+v", n)
 	} else {
 		for id, was := range want {

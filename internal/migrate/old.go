@@ -14,32 +14,31 @@ import (
 	"sluice/internal/store"
 )
 
-// This file holds all that is known of format 1, which Sluice wrote until record.Format. There a
-// record was a hash:
+// This file has everything about format 1, which older versions of Sluice wrote. In it, a record was a hash:
 //
 //	st why code n k f rs    state, its reason, Meta's code, attempts, task counter, counted failures, resends
-//	own at next             whose attempt it is, since when; when the next thing is due
+//	own at next             the owner of the attempt, since when; when the next step is due
 //	acc exp                 accepted at, deadline
 //	c ty to tpl x           message.Context: class, type, masked recipient, template, and its other members as JSON
-//	pair ref                names of its number and recipient, in hex, and of its reference
-//	hash nonce              of the request that made it
+//	pair ref                hashes of its number and recipient, in hex, and of its reference
+//	hash nonce              of the request that created it
 //	wamid wamids dup        Meta's id without "wamid."; further ones; how many
 //	tl                      the last 20 steps: "<letter><attempt>+<ms since acc>[:<code>:<reason>]|"
 //
-// Times are Unix milliseconds. What was zero or empty was not there.
+// Times are Unix milliseconds. Zero and empty values were not stored.
 
-// The keys of format 1, by what follows the shard: prefixes, of keys for each message, recipient or
-// report, and whole names.
+// The keys of format 1, by what follows the shard: prefixes of keys for each message, recipient or status, and whole
+// names.
 const (
-	recordPrefix  = "m:"    // hash
-	payloadPrefix = "p:"    // string: Meta's message object
-	wamidPrefix   = "w:"    // string: our id, by Meta's
-	orphansPrefix = "o:"    // list of events, by Meta's id: reports whose message is not known
-	pairPrefix    = "pair:" // string: when a recipient may get the next message
-	refPrefix     = "r:"    // sorted set: the rests of ids, by when their records end
+	recordPrefix    = "m:"    // hash
+	payloadPrefix   = "p:"    // string: Meta's message object
+	wamidPrefix     = "w:"    // string: our id, by Meta's
+	unmatchedPrefix = "o:"    // list of events, by Meta's id: statuses whose message is not known
+	pairPrefix      = "pair:" // string: when a recipient may get the next message
+	refPrefix       = "r:"    // sorted set: the second parts of ids, by when their records end
 
 	oldStream   = "events"
-	oldGroup    = "reconcile" // who applied Meta's reports, a consumer group of oldStream
+	oldGroup    = "reconcile" // the consumer group of oldStream that applied Meta's statuses
 	oldField    = "event"     // of an entry of oldStream; its value is an event as JSON
 	oldAttempts = "attempts"
 	oldSent     = "submitted"
@@ -47,13 +46,13 @@ const (
 	oldReaders  = "readers:" + oldGroup
 )
 
-// orphanLife is how long a report waited for its message.
-const orphanLife = 24 * time.Hour
+// unmatchedLife is how long a status waited for its message.
+const unmatchedLife = 24 * time.Hour
 
-// metasWAMIDs begin with this, which records of format 1 leave out.
-const metasWAMIDs = "wamid."
+// wamids begin with this prefix, which records of format 1 leave out.
+const wamidStart = "wamid."
 
-// splitKey returns the shard of a key of ours, and what follows it.
+// splitKey returns the shard of a key of Sluice, and what follows it.
 func splitKey(key string) (s message.Shard, rest string, ok bool) {
 	tag, rest, ok := strings.Cut(strings.TrimPrefix(key, "sluice:{s"), "}:")
 	n, err := strconv.Atoi(tag)
@@ -98,10 +97,10 @@ func read(id string, h map[string]string, payload string) (record.Record, error)
 		Recipient: string(recipient), Payload: payload,
 	}
 	if h["wamid"] != "" {
-		r.WAMID = metasWAMIDs + h["wamid"]
+		r.WAMID = wamidStart + h["wamid"]
 	}
 	for other := range strings.FieldsSeq(h["wamids"]) {
-		r.Others = append(r.Others, metasWAMIDs+other)
+		r.Others = append(r.Others, wamidStart+other)
 	}
 	if n.err != nil {
 		return r, fmt.Errorf("%s: %w: %w", id, errNoRecord, n.err)
@@ -109,7 +108,7 @@ func read(id string, h map[string]string, payload string) (record.Record, error)
 	return r, nil
 }
 
-// numbers reads numbers, and keeps the first error.
+// numbers parses numbers, and keeps the first error.
 type numbers struct{ err error }
 
 func (n *numbers) read(s string) int64 {

@@ -34,14 +34,13 @@ func (m *migration) records(ctx context.Context) error {
 	if err == nil && len(m.bad) > 0 {
 		slices.Sort(m.bad)
 		m.bad = slices.Compact(m.bad)
-		return fmt.Errorf("%w: %d, such as %s. Look at them with `redis-cli HGETALL`, delete those of no use, and run this again",
+		return fmt.Errorf("%w: %d, for example %s. Examine them with `redis-cli HGETALL`, delete those that you do not need, and run this again",
 			ErrUnreadable, len(m.bad), strings.Join(m.bad[:min(len(m.bad), 5)], ", "))
 	}
 	return err
 }
 
-// byShard returns what follows a prefix in keys, by shard, each once. It leaves out keys that are not
-// ours.
+// byShard returns what follows a prefix in keys, by shard and without duplicates. It leaves out keys of other systems.
 func byShard(keys []string, prefix string) map[message.Shard][]string {
 	by := map[message.Shard][]string{}
 	for _, key := range keys {
@@ -56,7 +55,7 @@ func byShard(keys []string, prefix string) map[message.Shard][]string {
 	return by
 }
 
-// found is what format 1 held of a message.
+// found is what format 1 had of a message.
 type found struct {
 	hash    *redis.MapStringStringCmd
 	payload *redis.StringCmd
@@ -89,7 +88,7 @@ func (m *migration) convert(ctx context.Context, s message.Shard, ids []string) 
 	return err
 }
 
-// lookUp reads messages in the old format, and notes those that cannot be read.
+// lookUp reads messages in the old format, and records the ids of those that cannot be read.
 func (m *migration) lookUp(ctx context.Context, s message.Shard, ids []string) ([]*found, error) {
 	all := make([]*found, len(ids))
 	err := m.db.Pipe(ctx, func(p redis.Pipeliner) {
@@ -106,7 +105,7 @@ func (m *migration) lookUp(ctx context.Context, s message.Shard, ids []string) (
 	var good []*found
 	for i, f := range all {
 		if len(f.hash.Val()) == 0 {
-			continue // its time ended at this moment
+			continue // it expired at this moment
 		}
 		f.record, err = read(ids[i], f.hash.Val(), f.payload.Val())
 		if err != nil || m.o.Shards.Of(f.record.From) != s {
@@ -126,14 +125,14 @@ func (m *migration) lookUp(ctx context.Context, s message.Shard, ids []string) (
 	return good, err
 }
 
-// write writes a message in the new format and removes what the old one held of it alone.
+// write writes a message in the new format and removes what the old format had of it alone.
 func (f *found) write(l *ledger.Ledger, w *store.Writes, s message.Shard, now time.Time) {
 	endsAt := now
 	if left := f.left.Val(); left > 0 {
 		endsAt = now.Add(left)
 	}
 	l.Import(w, s, f.record, endsAt)
-	if f.ref != nil && f.ref.Err() == nil { // else later messages had taken its place there
+	if f.ref != nil && f.ref.Err() == nil { // otherwise later messages had replaced it there
 		l.ImportReference(w, s, f.record, f.member)
 	}
 	w.Delete(store.Key(s, payloadPrefix+f.record.ID))

@@ -12,7 +12,7 @@ import (
 )
 
 // encoder writes tasks as asynq does. It lets asynq's own client encode one task of each queue, and
-// puts the ids of others in its place. It is safe for concurrent use and asks no Redis.
+// puts the ids of other tasks in its place. It is safe for concurrent use and does not call Redis.
 type encoder struct {
 	asynq *asynq.Client
 	known sync.Map // pattern -> encoding
@@ -46,10 +46,10 @@ func (e *encoder) encode(queue, id, task string) (string, error) {
 	return c.head + id + c.middle + task + c.tail, nil
 }
 
-// errEncoding means that asynq writes tasks in another way than the encoder knows.
+// errEncoding means that asynq encodes tasks in a way that the encoder does not know.
 var errEncoding = errors.New("asynq encodes tasks in an unknown way")
 
-// learn lets asynq encode a task whose ids are easily found.
+// learn lets asynq encode a task with ids that are easy to find.
 func (e *encoder) learn(p pattern) (encoding, error) {
 	id, task := strings.Repeat("~", p.id), strings.Repeat("^", p.task)
 	msg, err := e.byAsynq(p.queue, id, task)
@@ -80,10 +80,10 @@ func (e *encoder) byAsynq(queue, id, task string) (string, error) {
 	return msg, err
 }
 
-// listener is a Redis client for asynq's own client that only listens to what it would write.
+// listener is a Redis client for asynq's own client that writes nothing and keeps what it would write.
 type listener struct{ redis.UniversalClient }
 
-// listeningKey leads to the string that an encoded task goes to.
+// listeningKey is the key of a context for the string that gets the encoded task.
 type listeningKey struct{}
 
 // SAdd is the entry in the set of all queues.
@@ -91,7 +91,7 @@ func (*listener) SAdd(ctx context.Context, _ string, _ ...any) *redis.IntCmd {
 	return redis.NewIntCmd(ctx)
 }
 
-// EvalSha is the enqueueing.
+// EvalSha is the enqueue.
 func (*listener) EvalSha(ctx context.Context, _ string, _ []string, args ...any) *redis.Cmd {
 	cmd := redis.NewCmd(ctx)
 	cmd.SetVal(int64(1))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -15,8 +14,8 @@ import (
 const (
 	taskType = "send"
 
-	// maxRetry is out of the way on purpose: attempts are counted in the record, and a task
-	// that asynq archives would be a message nobody looks at.
+	// maxRetry is never reached, on purpose: attempts are counted in the record, and the message of a task
+	// that asynq archives would never be sent.
 	maxRetry = 1000
 	// taskTimeout is more than the longest attempt, which ends by its own deadlines.
 	taskTimeout = 90 * time.Second
@@ -47,14 +46,14 @@ type queueID struct {
 
 // target is what an enqueue must know of a queue. It never changes.
 type target struct {
-	keysOf
-	name, work, channel, call string
+	Keys
+	work, channel, call string
 }
 
 // NewClient returns a client that writes what asynq's own client would.
 func NewClient(db *store.DB, shards message.Shards) *Client {
 	return &Client{
-		db: db, shards: shards, encoder: newEncoder(), giveBack: db.Script(namesLua + returnLua),
+		db: db, shards: shards, encoder: newEncoder(), giveBack: db.Script(NamesLua + returnLua),
 		missing: db.Script(missingScript), queues: map[queueID]*target{},
 	}
 }
@@ -68,32 +67,37 @@ type Task struct {
 	At     time.Time // not before; zero: at once
 }
 
-// Enqueue adds a task to a transaction: what asynq's own client would write, a call for the
+// Enqueue adds a task to a transaction: what asynq's own client would write, a call that wakes the
 // number's workers if the task is due, and the number's entry in the index of work. The task must
-// not be there yet. At the first task of a queue it waits for Redis, as asynq's client does.
+// not exist yet. At the first task of a queue it waits for Redis, as asynq's client does.
 func (c *Client) Enqueue(w *store.Writes, t Task) error {
-	id := taskID(t.ID, t.K)
+	id := TaskID{t.ID, t.K}.String()
 	q, err := c.target(queueID{t.Number, t.Class})
 	var msg string
 	if err == nil {
-		msg, err = c.encoder.encode(q.name, t.ID, id)
+		msg, err = c.encoder.encode(q.Queue, t.ID, id)
 	}
 	if err != nil {
 		return fmt.Errorf("enqueue %s: %w", t.ID, err)
 	}
 	if now := time.Now().Add(c.db.ClockOffset()); t.At.After(now) {
-		w.HSet(q.task+id, "msg", msg, "state", "scheduled")
-		w.ZAdd(q.scheduled, wholeSecond(t.At).Unix(), id)
+		w.HSet(q.Task+id, "msg", msg, "state", "scheduled")
+		w.ZAdd(q.Scheduled, WholeSecond(t.At).Unix(), id)
 	} else {
-		w.HSet(q.task+id, "msg", msg, "state", "pending", "pending_since", now.UnixNano())
-		w.LPush(q.pending, id)
+		w.HSet(q.Task+id, "msg", msg, "state", "pending", "pending_since", now.UnixNano())
+		w.LPush(q.Pending, id)
 		w.Publish(q.channel, q.call)
 	}
 	w.SAdd(q.work, t.Number)
 	return nil
 }
 
-// target returns a queue, which is in asynq's set of all queues. That set lies in another Cluster slot
+// Encode returns a task of a queue in asynq's encoding.
+func (c *Client) Encode(k Keys, id, task string) (string, error) {
+	return c.encoder.encode(k.Queue, id, task)
+}
+
+// target returns a queue, which is in asynq's set of all queues. That set is in another Cluster slot
 // than the queue, so the entry cannot be part of the transaction: it is made before, once.
 func (c *Client) target(id queueID) (*target, error) {
 	c.mu.RLock()
@@ -103,28 +107,17 @@ func (c *Client) target(id queueID) (*target, error) {
 		return q, nil
 	}
 	s := c.shards.Of(id.number)
-	queue := name(s, id.number, id.class)
+	k := KeysOf(s, id.number, id.class)
 	ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
 	defer cancel()
-	if err := c.db.SAdd(ctx, asynqQueues, queue).Err(); err != nil {
+	if err := c.db.SAdd(ctx, QueuesKey, k.Queue).Err(); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if q = c.queues[id]; q == nil {
-		q = &target{asynqKeys(queue), queue, workKey(s), store.WakeChannel(s), id.number + " " + strconv.Itoa(id.class.Order())}
+		q = &target{k, WorkKey(s), store.WakeChannel(s), id.number + " " + strconv.Itoa(id.class.Order())}
 		c.queues[id] = q
 	}
 	return q, nil
-}
-
-// wholeSecond rounds up: asynq counts in whole seconds.
-func wholeSecond(at time.Time) time.Time { return at.Add(time.Second - 1).Truncate(time.Second) }
-
-func taskID(id string, k int) string { return id + "." + strconv.Itoa(k) }
-
-func splitTaskID(s string) (id string, k int, ok bool) {
-	id, rest, found := strings.Cut(s, ".")
-	k, err := strconv.Atoi(rest)
-	return id, k, found && err == nil
 }

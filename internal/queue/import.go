@@ -11,9 +11,9 @@ import (
 	"sluice/internal/store"
 )
 
-// This file is for package migrate: what an older version left in asynq's keys.
+// This file is for package migrate. It reads what an older version left in asynq's keys.
 
-// returnMost is how many tasks go back to their queue in one transaction.
+// returnMost is how many tasks return to their queue in one transaction.
 const returnMost = 200
 
 // LiveServers names asynq's servers that sent a heartbeat not long ago, as "<host>:<pid>".
@@ -39,10 +39,10 @@ func LiveServers(ctx context.Context, db *store.DB) ([]string, error) {
 
 // CountActive counts the tasks that asynq has as active, of all queues together.
 func CountActive(ctx context.Context, db *store.DB) (n int64, err error) {
-	names, err := db.SMembers(ctx, asynqQueues).Result()
+	names, err := db.SMembers(ctx, QueuesKey).Result()
 	for i := 0; i < len(names) && err == nil; i++ {
 		var of int64
-		of, err = db.LLen(ctx, asynqKeys(names[i]).active).Result()
+		of, err = db.LLen(ctx, asynqKeys(names[i]).Active).Result()
 		n += of
 	}
 	if err != nil {
@@ -52,17 +52,17 @@ func CountActive(ctx context.Context, db *store.DB) (n int64, err error) {
 }
 
 // ReturnActive moves the tasks that asynq has as active back to the heads of their queues, those that
-// were taken first foremost, and returns how many. It is for a time when no worker runs, and may be
+// were fetched first in front, and returns how many. It is for a time when no worker runs, and may be
 // repeated.
 func ReturnActive(ctx context.Context, db *store.DB) (n int, err error) {
-	names, err := db.SMembers(ctx, asynqQueues).Result()
+	names, err := db.SMembers(ctx, QueuesKey).Result()
 	if err != nil {
 		return 0, fmt.Errorf("list asynq's queues: %w", err)
 	}
 	for _, name := range names {
 		k := asynqKeys(name)
 		for {
-			ids, err := db.LRange(ctx, k.active, 0, returnMost-1).Result()
+			ids, err := db.LRange(ctx, k.Active, 0, returnMost-1).Result()
 			if err == nil && len(ids) > 0 {
 				err = returnTasks(ctx, db, k, ids)
 			}
@@ -73,23 +73,23 @@ func ReturnActive(ctx context.Context, db *store.DB) (n int, err error) {
 				break
 			}
 		}
-		if err := db.Del(ctx, k.lease).Err(); err != nil {
+		if err := db.Del(ctx, k.Lease).Err(); err != nil {
 			return n, fmt.Errorf("return the active tasks of %s: %w", name, err)
 		}
 	}
 	return n, nil
 }
 
-// returnTasks returns the tasks at the left of a queue's active list, which were taken last.
-func returnTasks(ctx context.Context, db *store.DB, k keysOf, ids []string) error {
-	now, err := db.Now(ctx, k.active)
+// returnTasks returns the tasks at the left of a queue's active list, which were fetched last.
+func returnTasks(ctx context.Context, db *store.DB, k Keys, ids []string) error {
+	now, err := db.Now(ctx, k.Active)
 	if err != nil {
 		return err
 	}
 	there := make([]*redis.IntCmd, len(ids))
 	err = db.Pipe(ctx, func(p redis.Pipeliner) {
 		for i, id := range ids {
-			there[i] = p.Exists(ctx, k.task+id)
+			there[i] = p.Exists(ctx, k.Task+id)
 		}
 	})
 	if err != nil {
@@ -98,11 +98,11 @@ func returnTasks(ctx context.Context, db *store.DB, k keysOf, ids []string) erro
 	return db.Tx(ctx, func(p redis.Pipeliner) error {
 		for i, id := range ids {
 			if there[i].Val() == 1 {
-				p.RPush(ctx, k.pending, id)
-				p.HSet(ctx, k.task+id, "state", "pending", "pending_since", now.UnixNano())
+				p.RPush(ctx, k.Pending, id)
+				p.HSet(ctx, k.Task+id, "state", "pending", "pending_since", now.UnixNano())
 			}
 		}
-		p.LTrim(ctx, k.active, int64(len(ids)), -1)
+		p.LTrim(ctx, k.Active, int64(len(ids)), -1)
 		return nil
 	})
 }

@@ -1,12 +1,12 @@
--- Finds those of some tasks that nothing brings to their turn: that are not there, are there without
--- their message, are active though no worker has them, or are in no list. A number that has tasks is in
--- the index of work afterwards.
--- KEYS  send schedule of the number
--- ARGV  how long a task must have waited to be looked for in its queue, s; then for each task: class from 0, id
--- Reply the places of the tasks that are lost, from 0
+-- Finds those of some tasks that would never be sent: that do not exist, exist without their message, are
+-- active without a lease, or are in no list. A number that has tasks is in the index of work afterwards.
+-- KEYS  leases of the number
+-- ARGV  how long a task must have waited to be searched in its queue, s; then for each task: class from 0, id
+-- Reply the places of the lost tasks, from 0
+-- MOST is set in front of it.
 local number, shard, queues = names_of(KEYS[1])
 local now = tonumber(redis.call('TIME')[1])
-local lost, hands, there = {}, nil, false
+local lost, leases, exists = {}, nil, false
 
 -- oldest is since when the task at the head of a queue has waited, of those that came in their order.
 local heads = {}
@@ -22,7 +22,7 @@ local function oldest(queue)
   heads[queue] = least == 0 and math.huge or least
   return heads[queue]
 end
--- kept tells whether a hold has the task, or so many tasks that this may be one of them.
+-- kept returns whether a hold has the task, or so many tasks that this may be one of them.
 local holds
 local function kept(entry)
   holds = holds or redis.call('SMEMBERS', shard .. 'held:' .. number)
@@ -32,9 +32,9 @@ local function kept(entry)
   end
   return false
 end
-local function in_hand(id)
-  hands = hands or table.concat(redis.call('HVALS', shard .. 'hands:' .. number), ' ')
-  return string.find(hands, id, 1, true) ~= nil
+local function leased(id)
+  leases = leases or table.concat(redis.call('HVALS', KEYS[1]), ' ')
+  return string.find(leases, id, 1, true) ~= nil
 end
 
 for i = 2, #ARGV, 2 do
@@ -56,12 +56,12 @@ for i = 2, #ARGV, 2 do
       else
         found = since / 1000000000 > oldest(queue) / 1000000000 - ARGV[1]
       end
-      found = found or in_hand(id) or kept(class .. ' ' .. id)
+      found = found or leased(id) or kept(class .. ' ' .. id)
     end
   elseif found then
-    found = in_hand(id) -- active, archived or completed: asynq's own, and none of its servers runs here
+    found = leased(id) -- active, archived or completed are asynq's own states, and no server of asynq runs here
   end
-  if found then there = true else lost[#lost + 1] = (i - 2) / 2 end
+  if found then exists = true else lost[#lost + 1] = (i - 2) / 2 end
 end
-if there then redis.call('SADD', shard .. 'work', number) end
+if exists then redis.call('SADD', shard .. 'work', number) end
 return lost

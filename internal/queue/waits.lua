@@ -1,7 +1,7 @@
--- release_waits brings tasks of recipients who may get another message to the heads of their queues: of
+-- release_waits returns tasks whose recipients may get another message to the heads of their queues: of
 -- each recipient as many as it may get by now, the most urgent first, and of those the oldest. It looks
--- at no others, so the cost is that of the recipients, not of the tasks that wait. It returns whether
--- any wait, and whether more may be due.
+-- at no other recipients, so the cost depends on the recipients, not on the tasks that wait. It returns
+-- whether any wait, and whether more may be due.
 -- PAIR (us from one message to a recipient to the next) and BURST (most messages at once) are set in
 -- front of it.
 local function release_waits(waits, queues, now_us, now_s, most)
@@ -9,7 +9,7 @@ local function release_waits(waits, queues, now_us, now_s, most)
   for i = 1, #due, 2 do
     local tasks, at = waits .. ':' .. due[i], tonumber(due[i + 1])
     local may, released = math.min(math.floor((now_us - at) / PAIR) + 1, BURST), {}
-    for j = 1, may + 500 do -- some may be gone: their messages ended meanwhile
+    for _ = 1, may + 500 do -- some tasks may not exist any more: their messages ended meanwhile
       if #released == may then break end
       local class, id = string.match(redis.call('ZPOPMIN', tasks)[1] or '', '^(%d) (.*)$')
       if not id then break end

@@ -86,7 +86,7 @@ func TestInboundMessagesAreCounted(t *testing.T) {
 func TestInboundMessagesWaitForTheLedger(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
-	l := &fakeLedger{answer: func([]message.Evidence) ([]message.Folded, error) { return nil, broken }}
+	l := &fakeLedger{answer: func([]message.MarkedReport) ([]message.ApplyResult, error) { return nil, broken }}
 	r := reconcile.New(oneBatch{0, []message.Event{
 		{Type: message.EventInbound, Number: number, WABA: "1", At: time.Now().Unix()}, statusEvent(number, "wamid.1", "sent", ""),
 	}}, l, reconcile.Options{Mark: mark, Written: written, Inbound: func(context.Context, string, int) error {

@@ -40,7 +40,7 @@ func (l *lastReceived) note(shard message.Shard, events []message.Event) {
 		if at.After(h.Any) {
 			h.Any = at
 		}
-		if r := ev.Receipt; r != nil && ev.Number != "" && !r.At.IsZero() {
+		if r := ev.Report; r != nil && ev.Number != "" && !r.At.IsZero() {
 			if r.At.Before(at) {
 				at = r.At
 			}

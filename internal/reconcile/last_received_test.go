@@ -15,7 +15,7 @@ func TestLastReceived(t *testing.T) {
 	now := time.Now().Truncate(time.Millisecond)
 	at := func(ago time.Duration) int64 { return now.Add(-ago).UnixMilli() }
 	status := func(ago, made time.Duration) message.Event {
-		return message.Event{Type: message.EventStatus, At: at(ago), Number: number, Receipt: &message.Receipt{
+		return message.Event{Type: message.EventStatus, At: at(ago), Number: number, Report: &message.StatusReport{
 			Number: number, WAMID: "wamid.A", Status: "sent", At: now.Add(-made),
 		}}
 	}

@@ -53,14 +53,14 @@ func newMetrics(reg prometheus.Registerer, lag func() time.Duration) *metrics {
 	for _, s := range statuses {
 		m.events.WithLabelValues(s)
 	}
-	for _, r := range message.AllFolded() {
+	for _, r := range message.ApplyResults() {
 		m.applied.WithLabelValues(string(r))
 	}
 	return m
 }
 
 // count counts a status and the result of applying it.
-func (m *metrics) count(status string, result message.Folded) {
+func (m *metrics) count(status string, result message.ApplyResult) {
 	if !slices.Contains(statuses, status) {
 		status = "other"
 	}

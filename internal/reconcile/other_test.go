@@ -26,8 +26,8 @@ func TestOtherEnvironments(t *testing.T) {
 		t.Fatalf("applied %+v", l.applied)
 	}
 	for _, e := range l.applied {
-		if want := e.WAMID == "wamid.1"; e.Other != want {
-			t.Errorf("%s is of another environment: %t", e.WAMID, e.Other)
+		if want := e.WAMID == "wamid.1"; e.OtherEnvironment != want {
+			t.Errorf("%s is of another environment: %t", e.WAMID, e.OtherEnvironment)
 		}
 	}
 }

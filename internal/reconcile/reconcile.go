@@ -29,13 +29,13 @@ type stream interface {
 	NoteReceived(ctx context.Context, times map[message.Shard]message.LastReceived) error
 }
 
-// ledger applies status reports. Fold stores the strings in also (keys and values) in the same transaction as
+// ledger applies status reports. Apply stores the strings in also (keys and values) in the same transaction as
 // the last report.
 type ledger interface {
-	Fold(ctx context.Context, shard message.Shard, evidence []message.Evidence, also map[string]string) ([]message.Folded, error)
-	// RejoinAll applies unmatched statuses whose message is now known. It returns how many it dropped, because
+	Apply(ctx context.Context, shard message.Shard, reports []message.MarkedReport, also map[string]string) ([]message.ApplyResult, error)
+	// ApplyAllUnmatched applies unmatched statuses whose message is now known. It returns how many it dropped, because
 	// they were too old or too many.
-	RejoinAll(ctx context.Context) (dropped int, err error)
+	ApplyAllUnmatched(ctx context.Context) (dropped int, err error)
 }
 
 // Options configure a Reconciler.
@@ -53,7 +53,7 @@ type Options struct {
 	Update  func(ctx context.Context, e message.Event) error // is called with Meta's updates of templates, accounts and numbers; may be nil
 	// Applied is called with each status report that changed a record, because a failure may concern further
 	// messages. May be nil.
-	Applied func(ctx context.Context, e message.Evidence)
+	Applied func(ctx context.Context, e message.MarkedReport)
 	// NoteAccount is called with the WhatsApp Business Account of a known number. May be nil.
 	NoteAccount func(ctx context.Context, number, account string)
 	Registerer  prometheus.Registerer // nil: the metrics are not registered
@@ -104,7 +104,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 // apply applies the status reports among the events of a shard, and stores the strings in also with them. It
 // returns false if there are no status reports: then it stores nothing.
 func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []message.Event, also map[string]string) (stored bool, err error) {
-	var reports []message.Evidence
+	var reports []message.MarkedReport
 	for _, e := range events {
 		if e.Type == message.EventUpdate && r.o.Update != nil {
 			if err := r.o.Update(ctx, e); err != nil {
@@ -114,7 +114,7 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 		if e.WABA != "" && r.o.NoteAccount != nil && r.known(e.Number) {
 			r.o.NoteAccount(ctx, e.Number, e.WABA)
 		}
-		if e.Type != message.EventStatus || e.Receipt == nil {
+		if e.Type != message.EventStatus || e.Report == nil {
 			continue
 		}
 		switch report, ok := r.readMarker(e); {
@@ -130,7 +130,7 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 		}
 	}
 	if len(reports) > 0 {
-		results, err := r.ledger.Fold(ctx, shard, reports, also)
+		results, err := r.ledger.Apply(ctx, shard, reports, also)
 		if err != nil {
 			return false, fmt.Errorf("apply %d status reports: %w", len(reports), err)
 		}
@@ -153,8 +153,8 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 // readMarker returns the status report of an event with the contents of its marker. A marker of another
 // environment, with a wrong MAC, or of a message of another number is not used: then the wamid finds the
 // message. It is false when the report has neither a valid marker nor a wamid.
-func (r *Reconciler) readMarker(e message.Event) (message.Evidence, bool) {
-	ev := message.Evidence{Receipt: *e.Receipt}
+func (r *Reconciler) readMarker(e message.Event) (message.MarkedReport, bool) {
+	ev := message.MarkedReport{StatusReport: *e.Report}
 	ev.Number = cmp.Or(ev.Number, e.Number)
 	if id, attempt, accepted, ok := r.o.Mark(ev.Marker); ok {
 		if number, _ := message.Number(id); number == ev.Number {
@@ -164,7 +164,7 @@ func (r *Reconciler) readMarker(e message.Event) (message.Evidence, bool) {
 			}
 		}
 	}
-	ev.Other = ev.ID == "" && r.o.Other != nil && r.o.Other(ev.Marker)
+	ev.OtherEnvironment = ev.ID == "" && r.o.Other != nil && r.o.Other(ev.Marker)
 	return ev, ev.ID != "" || ev.WAMID != ""
 }
 
@@ -184,7 +184,7 @@ func (r *Reconciler) known(number string) bool {
 
 func (r *Reconciler) rejoin(ctx context.Context) {
 	for ctx.Err() == nil {
-		dropped, err := r.ledger.RejoinAll(ctx)
+		dropped, err := r.ledger.ApplyAllUnmatched(ctx)
 		r.metrics.dropped.Add(float64(dropped))
 		if err != nil && ctx.Err() == nil {
 			r.log.Warn("cannot apply statuses that arrived before their message, will retry", slog.Any("err", err))

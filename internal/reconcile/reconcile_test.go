@@ -26,19 +26,19 @@ func TestMarkedReports(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		event message.Event
-		want  *message.Evidence // nil: none
+		want  *message.MarkedReport // nil: none
 	}{
-		{"marker and wamid", statusEvent(number, "wamid.1", "sent", "mark:"+mine+":3"), &message.Evidence{ID: mine, Attempt: 3, Accepted: 17}},
-		{"marker only", statusEvent(number, "", "sent", "mark:"+mine+":1"), &message.Evidence{ID: mine, Attempt: 1, Accepted: 17}},
-		{"wamid only", statusEvent(number, "wamid.1", "sent", ""), &message.Evidence{}},
-		{"93 a marker of another system", statusEvent(number, "wamid.1", "sent", "order 77"), &message.Evidence{}},
-		{"93 a marker of another number's message", statusEvent(number, "wamid.1", "sent", "mark:"+theirs+":1"), &message.Evidence{}},
-		{"a marker of no message", statusEvent(number, "wamid.1", "sent", "mark:x:1"), &message.Evidence{}},
-		{"92 an unknown status", statusEvent(number, "wamid.1", "teleported", ""), &message.Evidence{}},
+		{"marker and wamid", statusEvent(number, "wamid.1", "sent", "mark:"+mine+":3"), &message.MarkedReport{ID: mine, Attempt: 3, Accepted: 17}},
+		{"marker only", statusEvent(number, "", "sent", "mark:"+mine+":1"), &message.MarkedReport{ID: mine, Attempt: 1, Accepted: 17}},
+		{"wamid only", statusEvent(number, "wamid.1", "sent", ""), &message.MarkedReport{}},
+		{"93 a marker of another system", statusEvent(number, "wamid.1", "sent", "order 77"), &message.MarkedReport{}},
+		{"93 a marker of another number's message", statusEvent(number, "wamid.1", "sent", "mark:"+theirs+":1"), &message.MarkedReport{}},
+		{"a marker of no message", statusEvent(number, "wamid.1", "sent", "mark:x:1"), &message.MarkedReport{}},
+		{"92 an unknown status", statusEvent(number, "wamid.1", "teleported", ""), &message.MarkedReport{}},
 		{"neither", statusEvent(number, "", "sent", "order 77"), nil},
 		{"91 not our number", statusEvent("555", "wamid.1", "sent", ""), nil},
-		{"a marker of ours from a number that is not configured", statusEvent("42", "wamid.1", "sent", "mark:"+theirs+":2"), &message.Evidence{ID: theirs, Attempt: 2, Accepted: 17}},
-		{"the same without Meta's id", statusEvent("42", "", "sent", "mark:"+theirs+":2"), &message.Evidence{ID: theirs, Attempt: 2, Accepted: 17}},
+		{"a marker of ours from a number that is not configured", statusEvent("42", "wamid.1", "sent", "mark:"+theirs+":2"), &message.MarkedReport{ID: theirs, Attempt: 2, Accepted: 17}},
+		{"the same without Meta's id", statusEvent("42", "", "sent", "mark:"+theirs+":2"), &message.MarkedReport{ID: theirs, Attempt: 2, Accepted: 17}},
 		{"no number", statusEvent("", "wamid.1", "sent", ""), nil},
 		{"an inbound message", message.Event{Type: message.EventInbound, Number: number}, nil},
 		{"a change of ours", message.Event{Type: message.EventMessage, Number: number, State: &message.Change{To: message.Sent}}, nil},
@@ -56,8 +56,8 @@ func TestMarkedReports(t *testing.T) {
 				}
 				return
 			}
-			tt.want.Receipt = *tt.event.Receipt
-			if !slices.Equal(s.ledger.applied, []message.Evidence{*tt.want}) || s.ledger.shards[0] != shard {
+			tt.want.StatusReport = *tt.event.Report
+			if !slices.Equal(s.ledger.applied, []message.MarkedReport{*tt.want}) || s.ledger.shards[0] != shard {
 				t.Errorf("applied %+v in %v, want %+v", s.ledger.applied, s.ledger.shards, *tt.want)
 			}
 			if !maps.Equal(s.ledger.also[0], position) {
@@ -79,9 +79,9 @@ func TestRun(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newSetup(t, client(t))
-			results := []message.Folded{message.Applied, message.Repeated, message.Orphan, message.UnknownStatus, message.Duplicate}
+			results := []message.ApplyResult{message.Applied, message.Repeated, message.Unmatched, message.UnknownStatus, message.Duplicate}
 			given := 0
-			s.ledger.answer = func(all []message.Evidence) ([]message.Folded, error) {
+			s.ledger.answer = func(all []message.MarkedReport) ([]message.ApplyResult, error) {
 				given += len(all)
 				return results[given-len(all) : given], nil
 			}
@@ -150,7 +150,7 @@ func TestTheWatermarkWaitsForTheLedger(t *testing.T) {
 	s := newSetup(t, redistest.Client(t))
 	var mu sync.Mutex
 	away, failed := true, make(chan struct{}, 1)
-	s.ledger.answer = func(all []message.Evidence) ([]message.Folded, error) {
+	s.ledger.answer = func(all []message.MarkedReport) ([]message.ApplyResult, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		if away {
@@ -160,7 +160,7 @@ func TestTheWatermarkWaitsForTheLedger(t *testing.T) {
 			}
 			return nil, context.DeadlineExceeded
 		}
-		return slices.Repeat([]message.Folded{message.Applied}, len(all)), nil
+		return slices.Repeat([]message.ApplyResult{message.Applied}, len(all)), nil
 	}
 	s.add(t, statusEvent(number, "wamid.1", "sent", ""), statusEvent(number, "wamid.2", "sent", ""))
 	arrived, err := s.db.Now(t.Context(), "k")
@@ -227,8 +227,8 @@ func TestANumberIsKnownByItsMarkers(t *testing.T) {
 // known numbers.
 func TestCallbacks(t *testing.T) {
 	t.Parallel()
-	l := &fakeLedger{wake: make(chan struct{}, 1), answer: func([]message.Evidence) ([]message.Folded, error) {
-		return []message.Folded{message.Applied, message.Repeated, message.Applied}, nil
+	l := &fakeLedger{wake: make(chan struct{}, 1), answer: func([]message.MarkedReport) ([]message.ApplyResult, error) {
+		return []message.ApplyResult{message.Applied, message.Repeated, message.Applied}, nil
 	}}
 	events := []message.Event{
 		statusEvent(number, "wamid.1", "sent", ""), statusEvent(number, "wamid.2", "sent", ""), statusEvent(number, "wamid.3", "failed", ""),
@@ -242,7 +242,7 @@ func TestCallbacks(t *testing.T) {
 	var called []string
 	r := reconcile.New(oneBatch{0, events}, l, reconcile.Options{
 		Mark: mark, Known: func(n string) bool { return n == number },
-		Applied:     func(_ context.Context, e message.Evidence) { called = append(called, e.WAMID+" "+e.Status) },
+		Applied:     func(_ context.Context, e message.MarkedReport) { called = append(called, e.WAMID+" "+e.Status) },
 		NoteAccount: func(_ context.Context, n, account string) { called = append(called, n+" "+account) },
 	})
 	if err := r.Run(t.Context()); err != nil {
@@ -256,7 +256,7 @@ func TestCallbacks(t *testing.T) {
 func TestRunReturnsTheStreamsError(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
-	l := &fakeLedger{answer: func([]message.Evidence) ([]message.Folded, error) { return nil, broken }}
+	l := &fakeLedger{answer: func([]message.MarkedReport) ([]message.ApplyResult, error) { return nil, broken }}
 	r := reconcile.New(oneBatch{0, []message.Event{statusEvent(number, "wamid.1", "sent", "")}}, l, reconcile.Options{Mark: mark})
 	if err := r.Run(t.Context()); !errors.Is(err, broken) {
 		t.Errorf("Run: %v", err)

@@ -30,20 +30,20 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // fakeLedger records the status reports that it applies. answer, if it is set, decides the results.
 type fakeLedger struct {
-	answer func([]message.Evidence) ([]message.Folded, error)
+	answer func([]message.MarkedReport) ([]message.ApplyResult, error)
 
 	mu      sync.Mutex
-	applied []message.Evidence
+	applied []message.MarkedReport
 	shards  []message.Shard
 	also    []map[string]string
 	store   *store.DB // stores also; may be nil
 	wake    chan struct{}
 }
 
-func (f *fakeLedger) Fold(ctx context.Context, shard message.Shard, reports []message.Evidence, also map[string]string) ([]message.Folded, error) {
+func (f *fakeLedger) Apply(ctx context.Context, shard message.Shard, reports []message.MarkedReport, also map[string]string) ([]message.ApplyResult, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	results := slices.Repeat([]message.Folded{message.Applied}, len(reports))
+	results := slices.Repeat([]message.ApplyResult{message.Applied}, len(reports))
 	if f.answer != nil {
 		var err error
 		if results, err = f.answer(reports); err != nil {
@@ -64,7 +64,7 @@ func (f *fakeLedger) Fold(ctx context.Context, shard message.Shard, reports []me
 	return results, nil
 }
 
-func (f *fakeLedger) until(t *testing.T, n int) []message.Evidence {
+func (f *fakeLedger) until(t *testing.T, n int) []message.MarkedReport {
 	t.Helper()
 	for late := time.After(20 * time.Second); ; {
 		f.mu.Lock()
@@ -158,7 +158,7 @@ func (s *setup) metric(t *testing.T, name, label string) float64 {
 func statusEvent(number, wamid, status, marker string) message.Event {
 	return message.Event{
 		Type: message.EventStatus, At: 1750030073000, Number: number,
-		Receipt: &message.Receipt{Number: number, WAMID: wamid, Status: status, Marker: marker},
+		Report: &message.StatusReport{Number: number, WAMID: wamid, Status: status, Marker: marker},
 	}
 }
 
@@ -195,4 +195,4 @@ func apply(t *testing.T, l *fakeLedger, shard message.Shard, all ...message.Even
 	}
 }
 
-func (l *fakeLedger) RejoinAll(context.Context) (int, error) { return 0, nil }
+func (l *fakeLedger) ApplyAllUnmatched(context.Context) (int, error) { return 0, nil }

@@ -7,47 +7,46 @@ import (
 	"sluice/internal/message"
 )
 
-// Kind says who asks for a change, and so under which condition it is allowed.
+// Kind is the kind of an input. It decides under which condition the input is allowed.
 type Kind int
 
 // The kinds of input.
 const (
-	// Outcome is what came of an attempt, by its owner: allowed while the attempt is under way. That
-	// Meta took the message is news even when the record knew more meanwhile.
+	// Outcome is the outcome of an attempt, from the owner of the attempt: allowed while the attempt is running.
+	// An acceptance by Meta is recorded even if the record has changed since.
 	Outcome Kind = iota
-	// Seen is a decision on what was seen of a record: allowed while it is in the same state, at the
-	// same attempt and task.
+	// Seen is a decision about a record that was read before: allowed while the record has the same state,
+	// attempt and task.
 	Seen
-	// Status is a report of Meta's: allowed when it raises the rank. A failure of an earlier attempt
-	// says nothing about a later one.
+	// Status is a status from Meta: allowed when it raises the rank. A failure of an earlier attempt does not
+	// concern a later one.
 	Status
 )
 
-// Input is a change that somebody asks for.
+// Input is a requested change of a record.
 type Input struct {
 	Kind    Kind
 	At      time.Time // by the store's clock
 	Move    message.Move
-	Note    string        // the reason as the timeline has it; empty: Move.Reason
-	Attempt int           // the attempt meant; with Status 0: it names none
+	Note    string        // the reason for the timeline; empty: Move.Reason
+	Attempt int           // the attempt that the input is about; with Status 0: unknown
 	Token   string        // with Outcome: of the attempt
 	From    message.State // with Seen
 	Task    int           // with Seen
-	// Incarnation is the record that is meant, see Record.Incarnation; 0: it is not known.
+	// Incarnation identifies the record that the input is about, see Record.Incarnation; 0: unknown.
 	Incarnation int64
 }
 
-// Decision is what became of an input.
+// Decision is the result of an input.
 type Decision struct {
 	Applied   bool
-	Changed   bool             // the record is another: the input applied, or it said what Meta calls the message
-	Repeated  bool             // not applied, because the record is exactly there already
-	Duplicate bool             // Meta is proven to have taken the message a second time
-	Changes   []message.Change // what is to be published, in this order
+	Changed   bool             // the record changed: the input was applied, or it has a new id of Meta's for the message
+	Repeated  bool             // not applied, because the record has exactly this state already
+	Duplicate bool             // Meta is proven to have accepted the message a second time
+	Changes   []message.Change // the changes to publish, in this order
 }
 
-// Decide returns the record as it is after an input, and what became of it. The record that it is
-// called on does not change.
+// Decide returns the record after an input, and the result of the input. It does not change its receiver.
 func (r Record) Decide(in Input) (Record, Decision) {
 	var d Decision
 	if !r.Exists() || in.Incarnation != 0 && in.Incarnation != r.Incarnation() {
@@ -58,8 +57,8 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	if attempt == 0 {
 		attempt = r.Attempt
 	}
-	if !r.Tombstone() { // which names none of Meta's ids
-		d.Changed, d.Duplicate = r.name(m.WAMID)
+	if !r.Tombstone() { // which has none of Meta's ids
+		d.Changed, d.Duplicate = r.addWAMID(m.WAMID)
 	}
 	if d.Duplicate {
 		d.Changes = append(d.Changes, message.Change{To: r.State, Attempt: attempt, WAMID: m.WAMID, Reason: message.ReasonDuplicate})
@@ -69,10 +68,10 @@ func (r Record) Decide(in Input) (Record, Decision) {
 		return r, d
 	}
 	d.Changed = true
-	doubted := r.State == message.InDoubt
+	wasInDoubt := r.State == message.InDoubt
 	r.State, r.Code, r.Reason, r.Detail = m.To, m.Code, m.Reason, m.Detail
 	if r.NextAt = (time.Time{}); m.To != message.InDoubt || in.Kind == Outcome {
-		r.Token = "" // else its owner may still tell
+		r.Token = "" // otherwise the owner may still report the outcome
 	}
 	if !m.ExpiresAt.IsZero() {
 		r.ExpiresAt = milli(m.ExpiresAt)
@@ -82,7 +81,7 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	}
 	switch m.To {
 	case message.Queued:
-		if in.Kind == Seen || doubted { // the task of a doubt may be gone; the walk makes the next
+		if in.Kind == Seen || wasInDoubt { // the task of an in-doubt message may be missing; the sweeper's check creates the next one
 			r.Task++
 		}
 		if m.Resend {
@@ -100,15 +99,15 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	if !m.To.Kept() && !m.Keep {
 		r.Payload, r.Recipient = "", ""
 	}
-	if in.Kind == Status && m.Keep { // it may be sent again
-		r.refused(m.WAMID)
+	if in.Kind == Status && m.Keep { // the message may be sent again
+		r.addRefused(m.WAMID)
 	}
 	note := in.Note
 	if note == "" {
 		note = m.Reason
 	}
 	if in.Kind == Status {
-		r.Attempt = max(r.Attempt, attempt) // the store may have lost it
+		r.Attempt = max(r.Attempt, attempt) // Redis may have lost it
 	}
 	r.step(at, attempt, note)
 	wamid := m.WAMID
@@ -119,16 +118,16 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	return r, d
 }
 
-// allows tells whether an input may change the record.
+// allows reports whether an input may change the record.
 func (r *Record) allows(in Input) bool {
 	to := in.Move.To
 	rises := to.Rank(in.Move.Reason) > r.State.Rank(r.Reason)
 	if r.Tombstone() && (in.Kind == Seen || to.Sendable() || to == message.Dead) {
-		return false // its content is gone: nothing can be sent again
+		return false // its content is deleted: nothing can be sent again
 	}
 	switch in.Kind {
 	case Outcome:
-		// What the owner knows for certain counts also when somebody took it for dead meanwhile.
+		// A certain outcome from the owner counts even if another worker has taken the owner for dead.
 		own := in.Token != "" && r.Attempt == in.Attempt && r.Token == in.Token
 		return own && (r.State == message.Attempting || r.State == message.InDoubt && to != message.InDoubt) || to == message.Submitted && rises && !slices.Contains(r.Refused, in.Move.WAMID)
 	case Seen:
@@ -136,7 +135,7 @@ func (r *Record) allows(in Input) bool {
 	}
 	switch to {
 	case message.Failed, message.Dead:
-		// Without an attempt it names an id that the record has, and so an attempt before one that is still open.
+		// Without an attempt it names an id that the record has, so it is about an attempt before one that is still open.
 		earlier := in.Attempt > 0 && in.Attempt < r.Attempt || in.Attempt == 0 && r.State.Sendable()
 		return rises && !earlier && !slices.Contains(r.Refused, in.Move.WAMID)
 	case message.Sent: // it may come after the failure, when the message was queued again
@@ -145,9 +144,10 @@ func (r *Record) allows(in Input) bool {
 	return rises
 }
 
-// Failure is the move of a failure that Meta reported of an attempt; 0: it did not say of which. A message whose
-// payload is still there keeps it, so that an operator may send it again, unless Meta may have delivered it by
-// another attempt. If the number or the template has to be corrected first, it is a dead letter then.
+// Failure returns the move for a failure that Meta reported of an attempt; attempt 0: unknown. If the payload
+// still exists it is kept, so that an operator can send the message again, unless Meta may have delivered the
+// message by another attempt. If the number or the template must be corrected first, the move is to the
+// dead-letter list.
 func (r *Record) Failure(m message.Move, attempt int, correct bool) message.Move {
 	others := slices.ContainsFunc(r.WAMIDs(), func(id string) bool { return id != m.WAMID && !slices.Contains(r.Refused, id) })
 	others = others || attempt == 0 && r.Attempt > 1
@@ -158,15 +158,15 @@ func (r *Record) Failure(m message.Move, attempt int, correct bool) message.Move
 	return m
 }
 
-// Begin is what a worker learns that is about to make an attempt.
+// Begin is the answer to a worker that begins an attempt.
 type Begin struct {
 	Verdict message.Verdict
-	Expired string        // with Done: the deadline has passed, which nobody has written down yet; the reason
+	Expired string        // with Done: the reason, when the deadline has passed and the record does not say so yet
 	Wait    time.Duration // with Early
 }
 
-// Begin says whether an attempt may begin for a task, by a token, at a time, and returns the record
-// as it is after that. A token that has begun already may go on.
+// Begin decides whether an attempt may begin for a task, with a token, at a time. It returns the record after
+// that. A token that has begun the attempt already may continue.
 func (r Record) Begin(task int, token string, at time.Time) (Record, Begin) {
 	at = milli(at)
 	switch {
@@ -201,13 +201,13 @@ type Loss int
 // The losses.
 const (
 	NothingLost Loss = iota
-	OutcomeLost      // the attempt is in it, and not what came of it
-	IntentLost       // the attempt is not in it
-	RecordLost       // there is none, or one of another incarnation
+	OutcomeLost      // the record has the attempt and lacks its outcome
+	IntentLost       // the record lacks the attempt
+	RecordLost       // there is no record, or it has another incarnation
 )
 
-// Restore writes down again what a worker remembers of an attempt, where the store lost it: a
-// restart or a failover may have taken the record back to an earlier state.
+// Restore adds to the record what a worker remembers of an attempt, where Redis lost it: a restart or a
+// failover may have set the record back to an earlier state.
 func (r Record) Restore(m message.RememberedAttempt, at time.Time) (Record, Loss, Decision) {
 	if !r.Exists() || m.Accepted != 0 && m.Accepted != r.Incarnation() {
 		return r, RecordLost, Decision{}
@@ -215,8 +215,9 @@ func (r Record) Restore(m message.RememberedAttempt, at time.Time) (Record, Loss
 	loss := NothingLost
 	if r.Attempt < m.N {
 		loss = IntentLost
-		// A message that ended with its content may have been sent again, and so may one that an earlier attempt
-		// submitted: Meta may have refused that later. Without an earlier attempt the record has this one's outcome already.
+		// An ended message that still has its content may have been sent again. So may one that an earlier attempt
+		// submitted, because Meta may have reported a failure later. Without an earlier attempt, the record already has
+		// the outcome of this one.
 		again := r.Payload != "" && !r.Tombstone() && (r.State != message.Submitted || r.Attempt > 0)
 		if r.State.Sendable() || again {
 			r.Attempt, r.Task = m.N-1, m.K

@@ -11,24 +11,23 @@ import (
 	"sluice/internal/message"
 )
 
-// A stored record is a protobuf message without a schema file: `protoc --decode_raw` shows it. What
-// is zero is not there. A program keeps the fields that it does not know, so a new field needs no new
-// format.
+// A stored record is a protobuf message without a schema file: `protoc --decode_raw` prints it. Zero values are
+// not stored. A program keeps the fields that it does not know, so a new field needs no new format.
 //
-// The length of the stored form is its version. It is even while the record has a payload and odd
-// without one, and within each of the two no later form is as short as an earlier one. So whoever
-// appends to a record, or runs a script that expects a length, finds it only if nothing happened
-// meanwhile. Only a tombstone is shorter than the record that it replaces; see Entomb.
+// The length of the stored form is its version. The length is even while the record has a payload, and odd
+// without one. Within each of the two, each later form is longer than all earlier ones. So an append to a record,
+// or a script that expects a length, finds that length only if the record has not changed. Only a tombstone is
+// shorter than the record that it replaces; see ToTombstone.
 
-// maxPadding bounds what a record grows so: an outage of days makes thousands of attempts. Beyond it
-// a length may come again that was there more than a hundred attempts before; whoever read the record
-// then reads it again before it appends.
+// maxPadding limits how much a record grows in this way: an outage of days makes thousands of attempts. Beyond
+// the limit, a length of more than a hundred attempts ago may occur again. A program that read the record then
+// reads it again before it appends.
 const maxPadding = 4 << 10
 
-// Format is the number of the stored form. Another one cannot be read.
+// Format is the version number of the stored form. A program cannot read other formats.
 const Format = 2
 
-// Numbers of the fields that are no members.
+// Numbers of the fields that are not members of Record.
 const (
 	numFormat  = 1
 	numState   = 2
@@ -36,7 +35,7 @@ const (
 	numPadding = 41
 )
 
-// fields are the members of a record as they are stored. A new member is a row here.
+// fields are the stored members of a record. A new member is a row here.
 var fields = []field{
 	moment(3, func(r *Record) *time.Time { return &r.AcceptedAt }),
 	moment(4, func(r *Record) *time.Time { return &r.ExpiresAt }),
@@ -70,7 +69,7 @@ var fields = []field{
 	moment(38, func(r *Record) *time.Time { return &r.KeyUntil }),
 }
 
-// byNumber are the rows of fields by their numbers.
+// byNumber has the rows of fields by their numbers.
 var byNumber = func() (by [numBegun]*field) {
 	for i := range fields {
 		by[fields[i].num] = &fields[i]
@@ -78,7 +77,7 @@ var byNumber = func() (by [numBegun]*field) {
 	return by
 }()
 
-// field is how one member of a record is stored.
+// field says how one member of a record is stored.
 type field struct {
 	num protowire.Number
 	put func(b []byte, num protowire.Number, r *Record) []byte
@@ -171,13 +170,13 @@ func getRefused(r *Record, _ uint64, s string) { r.Refused = append(r.Refused, u
 
 const wamidPrefix = "wamid."
 
-// packWAMID writes Meta's id of a message, which is base64 after a prefix, in three quarters of its
-// room where that is exact: after a 1. Any other id comes after a 0.
+// packWAMID stores Meta's id of a message, which is base64 after a prefix, in three quarters of its size: a
+// byte 1 and the decoded bytes, if decoding is exact. Any other id is stored unchanged after a byte 0.
 func packWAMID(wamid string) string {
 	if wamid == "" {
 		return ""
 	}
-	if rest, ok := strings.CutPrefix(wamid, wamidPrefix); ok && !strings.ContainsAny(rest, "\r\n") { // which base64 skips
+	if rest, ok := strings.CutPrefix(wamid, wamidPrefix); ok && !strings.ContainsAny(rest, "\r\n") { // which base64 ignores
 		if raw, err := base64.StdEncoding.Strict().DecodeString(rest); err == nil && len(raw) > 0 {
 			return "\x01" + string(raw)
 		}
@@ -195,7 +194,7 @@ func unpackWAMID(s string) string {
 	return s[1:]
 }
 
-// putTimeline writes steps one after the other: letter of the state, attempt, milliseconds since the
+// putTimeline writes the steps one after the other: letter of the state, attempt, milliseconds since the
 // acceptance, code, length of the reason, reason.
 func putTimeline(b []byte, num protowire.Number, r *Record) []byte {
 	if len(r.Timeline) == 0 {
@@ -212,8 +211,8 @@ func putTimeline(b []byte, num protowire.Number, r *Record) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(b, num, protowire.BytesType), steps)
 }
 
-// getTimeline reads what putTimeline wrote. AcceptedAt must have been read before. A step that
-// cannot be read ends the timeline: it is for people, and no rule rests on it.
+// getTimeline reads what putTimeline wrote. AcceptedAt must have been read before. A step that cannot be read
+// ends the timeline, because the timeline is for people and no rule depends on it.
 func getTimeline(r *Record, _ uint64, s string) {
 	accepted := r.AcceptedAt.UnixMilli()
 	for b := []byte(s); len(b) > 0; {
@@ -238,7 +237,7 @@ func getTimeline(r *Record, _ uint64, s string) {
 	}
 }
 
-// putDetail writes what Meta said beside its message, as a message within the message.
+// putDetail writes Meta's error text except its message, as a nested message.
 func putDetail(b []byte, num protowire.Number, r *Record) []byte {
 	d := appendText(nil, 1, r.Detail.Details)
 	d = appendNumber(d, 2, int64(r.Detail.Subcode))
@@ -249,8 +248,8 @@ func putDetail(b []byte, num protowire.Number, r *Record) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(b, num, protowire.BytesType), d)
 }
 
-// getDetail reads what putDetail wrote. What it cannot read it leaves out: it is for people, and no
-// rule rests on it.
+// getDetail reads what putDetail wrote. It ignores what it cannot read, because the text is for people and no
+// rule depends on it.
 func getDetail(r *Record, _ uint64, s string) {
 	for b := []byte(s); len(b) > 0; {
 		num, kind, n := protowire.ConsumeTag(b)
@@ -283,12 +282,11 @@ func getDetail(r *Record, _ uint64, s string) {
 	}
 }
 
-// Version is the length of the stored form that the record was read from or written as: what
-// STRLEN answers while nothing has happened to it. 0: it is not stored.
+// Version returns the length of the stored form that the record was read from or written as. STRLEN returns
+// the same until the record changes. 0: the record is not stored.
 func (r *Record) Version() int { return r.size }
 
-// Encode writes the record as it is to be stored in the place of the one that it was read as, and
-// notes its new version.
+// Encode returns the stored form that replaces the one from which the record was read, and updates Version.
 func (r *Record) Encode() []byte {
 	b := make([]byte, 0, 256+len(r.Payload))
 	b = appendNumber(b, numFormat, Format)
@@ -310,7 +308,7 @@ func (r *Record) Encode() []byte {
 	return b
 }
 
-// pad makes b at least so long, and its length even or odd.
+// pad appends padding until b has at least that length, with the given parity.
 func pad(b []byte, least, parity int) []byte {
 	if len(b) >= least && len(b)%2 == parity {
 		return b
@@ -323,10 +321,10 @@ func pad(b []byte, least, parity int) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(b, numPadding, protowire.BytesType), make([]byte, size))
 }
 
-// ErrFormat means that a stored string is no record that this program can read.
+// ErrFormat means that a stored string is not a record that this program can read.
 var ErrFormat = fmt.Errorf("%w: not a record of a format that this version reads", message.ErrUnreadable)
 
-// Decode reads the stored record of a message. Nothing stored is no record, see Exists.
+// Decode reads the stored record of a message. An empty string is no record, see Exists.
 func Decode(id, stored string) (Record, error) {
 	r := Record{size: len(stored)}
 	if stored == "" {
@@ -373,7 +371,7 @@ func Decode(id, stored string) (Record, error) {
 		}
 	}
 	if format == 0 && r.State == "" && len(r.unknown) == 0 && len(begun) > 0 {
-		return Record{size: len(stored)}, nil // somebody appended to a record that the store had lost
+		return Record{size: len(stored)}, nil // a worker appended to a record that Redis had lost
 	}
 	if format != Format || r.State == "" {
 		return Record{}, fmt.Errorf("%s: %w", id, ErrFormat)
@@ -387,9 +385,8 @@ func Decode(id, stored string) (Record, error) {
 	return r, nil
 }
 
-// Begun is what a worker appends to the record of a message to begin an attempt for a task. What it
-// means is decided by whoever reads the record, from its front: an entry that came too late is void
-// for everybody alike.
+// Begun returns the entry that a worker appends to the record of a message to begin an attempt for a task.
+// Decode decides what the entries mean, in their order: an entry that came too late has no effect for any reader.
 func Begun(task int, token string, at time.Time) []byte {
 	e := protowire.AppendVarint(nil, uint64(task))
 	e = protowire.AppendVarint(e, uint64(at.UnixMilli()))

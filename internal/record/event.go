@@ -8,8 +8,8 @@ import (
 	"sluice/internal/message"
 )
 
-// AppendEvent appends the event of a change to b: a message.Event as JSON. It writes by hand what
-// encoding/json would write, because every message has several.
+// AppendEvent appends the event of a change to b: a message.Event as JSON. It writes what encoding/json would
+// write, only faster, because every message has several events.
 func (r *Record) AppendEvent(b []byte, at time.Time, c message.Change) []byte {
 	b = append(b, `{"v":`...)
 	b = strconv.AppendInt(b, message.EventVersion, 10)

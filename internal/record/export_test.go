@@ -8,16 +8,16 @@ const (
 	MaxOthers = maxOthers
 )
 
-// Same tells whether two records are equal in everything but the length of their stored forms.
+// Same reports whether two records are equal except for the length of their stored forms.
 func Same(a, b Record) bool {
 	a.size, b.size = 0, 0
 	return reflect.DeepEqual(a, b)
 }
 
-// Unknown returns the fields of a newer version that a record keeps.
+// Unknown returns the fields of a newer version that a record has.
 func Unknown(r Record) []byte { return r.unknown }
 
-// Forget makes a record forget how long its stored form was.
+// Forget resets the length of a record's stored form.
 func (r *Record) Forget() { r.size = 0 }
 
 // Appended returns the record as it is after an entry of Begun was appended to it, alone.

@@ -115,14 +115,14 @@ var brokenRules = []struct {
 	{"a tombstone is a record like others", before(func(r *record.Record, _ *record.Input) { r.KeyUntil = time.Time{} })},
 	{"a tombstone does not know its message", func(r *rules) {
 		r.entomb = func(r record.Record, until time.Time) record.Record {
-			t := r.Entomb(until)
+			t := r.ToTombstone(until)
 			t.Hash = ""
 			return t
 		}
 	}},
 	{"a tombstone forgets the state", func(r *rules) {
 		r.entomb = func(r record.Record, until time.Time) record.Record {
-			t := r.Entomb(until)
+			t := r.ToTombstone(until)
 			t.State = message.Expired
 			return t
 		}
@@ -189,11 +189,11 @@ var brokenRules = []struct {
 	{"what was watched may have changed", func(r *rules) { r.watch = func(string, string) bool { return true } }},
 	{"what a script expects may have changed", func(r *rules) { r.length = func(string, string) bool { return true } }},
 	{"a list keeps who has left it", func(r *rules) {
-		r.place = func(r *record.Record) record.Place {
-			if p := r.Place(); p.List != message.Awaiting {
+		r.place = func(r *record.Record) record.ListEntry {
+			if p := r.ListEntry(); p.List != message.ListAwaiting {
 				return p
 			}
-			return record.Place{}
+			return record.ListEntry{}
 		}
 	}},
 
@@ -231,7 +231,7 @@ var brokenRules = []struct {
 // TestModelFindsBrokenRules: without a guard the model sees a promise broken.
 func TestModelFindsBrokenRules(t *testing.T) {
 	t.Parallel()
-	const most = 4000 // lives
+	const most = 4000 // random runs
 	for _, b := range brokenRules {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()

@@ -10,8 +10,8 @@ import (
 	"sluice/internal/record"
 )
 
-// mayBeSent says when a request may leave: the record has the attempt, and each earlier request of the
-// message is proven not to have been taken, or a policy or a person ended its doubt.
+// mayBeSent says when a request may be written: the record has the attempt, and Meta is proven not to have taken any
+// earlier request of the message, or a policy or an operator has decided.
 func (w *world) mayBeSent(l *life, j *job) {
 	if l == nil || l.incarnation != j.record.Incarnation() {
 		w.broken("%s: a request of a record that is gone", j.id)
@@ -48,7 +48,7 @@ func (w *world) mayBeSent(l *life, j *job) {
 	}
 }
 
-// keeps tells whether a message that ended so keeps its content, so that an operator can send it again.
+// keeps reports whether a message in that final state keeps its content, so that an operator can send it again.
 func keeps(s message.State) bool {
 	return slices.Contains(message.ResendStates(), s)
 }
@@ -68,7 +68,7 @@ func (w *world) check() {
 			w.checkOne(l, w.store.Read(id))
 			l.stored = v
 		}
-		if p := l.last.Place(); p.List != message.NoList {
+		if p := l.last.ListEntry(); p.List != message.NoList {
 			total++
 			if score, is := lists[p.List][p.Member]; !is || score != p.Score {
 				w.broken("%s: it is %s and not in its place %+v: %v", id, l.last.State, p, lists)
@@ -151,7 +151,7 @@ func (w *world) mayFollow(l *life, was, is record.Record) {
 	}
 }
 
-// published looks whether the events tell what the timeline tells.
+// published checks that the events match the timeline.
 func (w *world) published(l *life, r record.Record) {
 	var timeline, events []string
 	for _, s := range r.Timeline {
@@ -170,8 +170,7 @@ func (w *world) published(l *life, r record.Record) {
 	}
 }
 
-// drain ends all lives: nothing fails any more, Meta takes what it gets, and time passes until nothing
-// is left to do.
+// drain ends the run: no more faults, Meta takes what it gets, and time passes until nothing is left to do.
 func (w *world) drain() {
 	w.quiet = true
 	for len(w.late) > 0 {
@@ -226,12 +225,12 @@ func (w *world) drain() {
 	}
 }
 
-// anyReport tells whether there is a report by a time that a message is known for.
+// anyReport reports whether a status was reported by the end of the message's key.
 func (w *world) anyReport(by time.Time) bool {
 	return slices.ContainsFunc(w.reports, func(p report) bool { return !p.due.After(by) && (p.marked || w.store.Names(p.wamid) != "") })
 }
 
-// settled tells whether nothing is left to do.
+// settled reports whether nothing is left to do.
 func (w *world) settled() bool {
 	for _, l := range w.lives {
 		if s := l.last.State; s == message.Queued || s == message.Attempting || s == message.InDoubt {
@@ -246,7 +245,7 @@ func (w *world) settled() bool {
 	return !w.anyReport(w.now.Add(48 * time.Hour))
 }
 
-// atTheEnd looks at a message that nobody will do anything with any more.
+// atTheEnd checks a message that no actor will change any more.
 func (w *world) atTheEnd(l *life) {
 	r := l.last
 	switch r.State {

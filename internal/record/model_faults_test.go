@@ -70,8 +70,8 @@ func (w *world) deliver() {
 	}
 }
 
-// remove ends the time of a final record, which may leave a tombstone, or that of a tombstone. The record
-// has been final for a day or more, so nobody is about to do something with what was seen of it.
+// remove deletes a final record whose life has ended, which may leave a tombstone, or a tombstone. The record has been
+// final for a day or more, so no actor has an old view of it.
 func (w *world) remove() {
 	id := w.id()
 	l := w.lives[id]
@@ -129,8 +129,8 @@ func (w *world) snapshot() {
 	}
 }
 
-// rewind takes the store back. Whoever waits for an answer gets none, and nothing begins until the
-// workers have written down again what they remember.
+// rewind sets the store back to an earlier state. Callers that wait for an answer get none, and no attempt begins
+// until the workers have replayed what they remember.
 func (w *world) rewind() {
 	if len(w.snapshots) == 0 || w.restoring {
 		return

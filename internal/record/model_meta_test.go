@@ -26,7 +26,7 @@ func (w *world) meta(l *life, j *job) message.Move {
 	case 0, 1, 2:
 		return message.Move{To: message.Submitted, WAMID: wamid}
 	case 3, 4, 5:
-		return message.Move{To: message.InDoubt, In: w.policies[j.id].DoubtWindow, Reason: message.ReasonNoAnswer}
+		return message.Move{To: message.InDoubt, In: w.policies[j.id].InDoubtWindow, Reason: message.ReasonNoAnswer}
 	case 6, 7:
 		return message.Move{To: message.InDoubt, In: w.policies[j.id].ErrorWindow, Code: 131000, Reason: message.ReasonServerError, Detail: message.ErrorDetail{Message: "Something went wrong"}}
 	case 8:
@@ -82,7 +82,7 @@ func taken(l *life) (n int) {
 	return n
 }
 
-// report lets the reconciler fold one of Meta's reports, in any order.
+// report makes the reconciler apply one of Meta's statuses, in any order.
 func (w *world) report() {
 	if len(w.reports) == 0 {
 		return
@@ -97,7 +97,7 @@ func (w *world) report() {
 	}
 }
 
-// fold folds a report. It is false while nobody knows whose it is.
+// apply applies a status. It returns false while the message of the status is unknown.
 func (w *world) fold(p report) bool {
 	in := record.Input{
 		Kind: record.Status, At: w.now, Move: message.Move{To: p.state, WAMID: p.wamid, Code: p.code},
@@ -114,7 +114,7 @@ func (w *world) fold(p report) bool {
 		w.did("report unmarked")
 		in.Attempt, in.Incarnation = 0, 0
 	}
-	done, answered := w.heard()
+	done, answered := w.answered()
 	if !done {
 		return false
 	}

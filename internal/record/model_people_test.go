@@ -16,7 +16,7 @@ func (w *world) accept() {
 	if w.lives[id] != nil && !w.one(8) {
 		m.Hash, m.Payload = w.lives[id].hash, []byte(w.lives[id].payload)
 	}
-	done, answered := w.heard()
+	done, answered := w.answered()
 	if !done {
 		return
 	}
@@ -39,7 +39,7 @@ func (w *world) accept() {
 			w.tasks[task{id, 0}] = held{}
 		}
 		w.versions[id] = map[int]string{}
-		w.durable(id) // before its caller is told
+		w.durable(id) // before the caller gets the answer
 		return
 	}
 	if before == nil || r.Hash != before.hash {
@@ -72,14 +72,14 @@ func (w *world) order(id string) message.Message {
 	return m
 }
 
-// see is a sweeper, a caller or an operator who looks at a message.
+// see makes a sweeper, a caller or an operator read a message.
 func (w *world) see() {
 	if len(w.sights) < 6 {
 		w.sights = append(w.sights, w.store.Read(w.id()))
 	}
 }
 
-// decide is a sweeper, a caller or an operator who decides on what was seen, now or some time ago.
+// decide makes a sweeper, a caller or an operator decide about what it has read, now or some time ago.
 func (w *world) decide() {
 	s := w.store.Read(w.id())
 	if n := len(w.sights); n > 0 && w.one(2) {
@@ -124,7 +124,7 @@ func (w *world) choose(r record.Record) (m message.Move, what string, ok bool) {
 		}
 		return m, "replay", true
 	case r.State == message.Attempting:
-		m = message.Move{To: message.InDoubt, In: policy.DoubtWindow, Reason: message.ReasonWorkerDied}
+		m = message.Move{To: message.InDoubt, In: policy.InDoubtWindow, Reason: message.ReasonWorkerDied}
 		since := w.now.Sub(r.Since())
 		if since > 62*time.Second {
 			m.Reason = message.ReasonNoAnswer
@@ -135,9 +135,9 @@ func (w *world) choose(r record.Record) (m message.Move, what string, ok bool) {
 		switch {
 		case r.Reason == message.ReasonServerError && left > 0:
 			return message.Move{To: message.Queued, Reason: message.ReasonServerError}, "sweep requeue", true
-		case policy.OnDoubt == message.Resend && r.Resends == 0 && left >= time.Minute:
+		case policy.InDoubtPolicy == message.Resend && r.Resends == 0 && left >= time.Minute:
 			return message.Move{To: message.Queued, Reason: message.ReasonPolicy, Resend: true}, "sweep resend", true
-		case policy.OnDoubt == message.Park:
+		case policy.InDoubtPolicy == message.Park:
 			return message.Move{To: message.Parked, Reason: r.Reason}, "sweep park", true
 		}
 		return message.Move{To: message.Failed, Reason: message.ReasonUndetermined}, "sweep close", true
@@ -146,12 +146,12 @@ func (w *world) choose(r record.Record) (m message.Move, what string, ok bool) {
 	case r.State == message.Queued:
 		_, there := w.tasks[task{r.ID, r.Task}]
 		m = message.Move{To: message.Queued, Reason: message.ReasonTaskLost, In: max(0, r.NextAt.Sub(w.now))}
-		return m, "sweep lost task", !there || !w.quiet && w.one(16) // who looked may have been wrong
+		return m, "sweep lost task", !there || !w.quiet && w.one(16) // the reader may have been wrong
 	}
 	return m, "", false
 }
 
-// alive tells whether a worker seems to live.
+// alive reports whether a worker seems to be alive.
 func (w *world) alive(name string) bool {
 	for _, k := range w.workers {
 		if k.name() == name {
@@ -204,7 +204,7 @@ func (w *world) move(s seen, m message.Move, what string) {
 					w.broken("%s: sent again by policy more than once", s.id)
 				}
 			}
-		case message.Expired: // a person said that Meta did not take it, and nothing is sent late
+		case message.Expired: // an operator said that Meta did not take it, and nothing is sent late
 			for _, q := range l.requests {
 				q.ended = q.ended || q.attempt <= r.Attempt
 			}
@@ -220,7 +220,7 @@ func (w *world) move(s seen, m message.Move, what string) {
 		w.late = append(w.late, func() { do(s) })
 		return
 	}
-	done, answered := w.heard()
+	done, answered := w.answered()
 	if !done {
 		return
 	}

@@ -38,7 +38,7 @@ type real struct {
 	events   map[string][]said        // of the stream, up to its entry last
 	last     string                   // entry of the stream
 	early    map[string]record.Record // a queued record as it was read some time ago
-	expiring map[string]string        // token of who found that the deadline of a message has passed
+	expiring map[string]string        // token of the worker that found the deadline of a message passed
 }
 
 // openReal connects to a Redis, which may hold nothing else.
@@ -61,7 +61,7 @@ func openReal(t testing.TB, url string) *real {
 	return r
 }
 
-// begin makes it the empty second store of a world.
+// begin makes it the empty second store of a run.
 func (r *real) begin(w *world) store {
 	r.rng, r.broken = rand.New(rand.NewPCG(*seed, w.rng.Uint64())), w.broken
 	r.events, r.last, r.early, r.expiring = map[string][]said{}, "-", map[string]record.Record{}, map[string]string{}
@@ -156,12 +156,12 @@ func (r *real) Decide(s seen, in record.Input) (record.Record, record.Decision) 
 		if in.Move.To == message.Dead {
 			status = "failed"
 		}
-		e := message.Evidence{Receipt: message.Receipt{Number: number, WAMID: in.Move.WAMID, Status: status, Code: in.Move.Code}}
+		e := message.MarkedReport{StatusReport: message.StatusReport{Number: number, WAMID: in.Move.WAMID, Status: status, Code: in.Move.Code}}
 		if in.Incarnation != 0 {
 			e.ID, e.Attempt, e.Accepted = s.id, in.Attempt, in.Incarnation
 		}
-		var folded []message.Folded
-		if folded, err = r.book.Fold(ctx, r.shard, []message.Evidence{e}, nil); err == nil {
+		var folded []message.ApplyResult
+		if folded, err = r.book.Apply(ctx, r.shard, []message.MarkedReport{e}, nil); err == nil {
 			d.Applied, d.Repeated, d.Duplicate = folded[0] == message.Applied, folded[0] == message.Repeated, folded[0] == message.Duplicate
 		}
 	}
@@ -185,7 +185,7 @@ func (r *real) Restore(s seen, m message.RememberedAttempt, at time.Time) (recor
 	return r.Read(s.id).record, loss, record.Decision{}
 }
 
-// Remove removes what Forget would, whose turn has not come.
+// Remove deletes what Purge would delete, before its time.
 func (r *real) Remove(id string) {
 	r.forget(id, func(ctx context.Context, p redis.Pipeliner, _ record.Record) {
 		p.Del(ctx, ledger.RecordPrefix(r.shard)+id)
@@ -198,7 +198,7 @@ func (r *real) Remove(id string) {
 // Entomb does the same for a message with a key.
 func (r *real) Entomb(id string, until time.Time) {
 	r.forget(id, func(ctx context.Context, p redis.Pipeliner, got record.Record) {
-		t := got.Entomb(until)
+		t := got.ToTombstone(until)
 		p.Set(ctx, ledger.RecordPrefix(r.shard)+id, t.Encode(), 0)
 	})
 	delete(r.early, id)
@@ -209,10 +209,10 @@ func (r *real) forget(id string, record func(context.Context, redis.Pipeliner, r
 	_, err := r.db.Pipelined(context.Background(), func(p redis.Pipeliner) error {
 		ctx := context.Background()
 		record(ctx, p, got)
-		if at := got.Place(); at.List != message.NoList {
+		if at := got.ListEntry(); at.List != message.NoList {
 			p.ZRem(ctx, r.key(string(at.List)), at.Member)
 		}
-		for _, wamid := range got.Awaited() {
+		for _, wamid := range got.IndexedWAMIDs() {
 			p.HDel(ctx, r.key("wamids:"+got.AcceptedAt.Format(time.DateOnly)), nameOf(wamid))
 		}
 		return nil
@@ -224,7 +224,7 @@ func (r *real) Lists() map[message.List]map[string]int64 {
 	ctx := context.Background()
 	cmds := map[message.List]*redis.ZSliceCmd{}
 	_, err := r.db.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for _, l := range []message.List{message.Waiting, message.Doubts, message.Parking, message.Graves, message.Awaiting} {
+		for _, l := range []message.List{message.ListWaiting, message.ListInDoubt, message.ListParked, message.ListDead, message.ListAwaiting} {
 			cmds[l] = p.ZRangeWithScores(ctx, r.key(string(l)), 0, -1)
 		}
 		return nil
@@ -298,8 +298,8 @@ func (r *real) Snapshot() func() {
 	}
 }
 
-// TestRedis drives the ledger on a real Redis beside memory, and compares records, lists, events and
-// names after each call. Every second world has transactions by scripts.
+// TestRedis runs the ledger on a real Redis together with memory, and compares records, lists, events and indexes
+// after each call. Every second run has transactions by scripts.
 func TestRedis(t *testing.T) {
 	t.Parallel()
 	n, from := *lives, 0

@@ -12,12 +12,11 @@ import (
 	"sluice/internal/record"
 )
 
-// store keeps records, as the model drives it. memory is one; real, a ledger on Redis, is another, which
-// is compared with memory call by call: see twin. Times are given: a real store must take its clock from
-// the model.
+// store has records, as the model uses it. One implementation is memory. Another is real, a ledger on Redis, which is
+// compared with memory call by call: see twin. Times are arguments: a real store must take its clock from the model.
 //
-// What a call returns is the truth. That its caller does not hear of it is for the model to decide. Of a
-// decision a real store need only return what answer reads.
+// The result of a call is what happened. The model decides whether the caller gets the answer. A real store need only
+// return the part of a decision that answer uses.
 type store interface {
 	// Read returns a record, for a later call to decide on. The call may be so late that the record has
 	// changed since; a store that reads by itself may leave what was seen aside.
@@ -42,7 +41,7 @@ type store interface {
 	Snapshot() (rewind func()) // rewind takes the store back to what it holds now
 }
 
-// answer is what the caller of a decision learns beside the record.
+// answer is the result of a decision for its caller, in addition to the record.
 func answer(in record.Input, d record.Decision) string {
 	switch {
 	case d.Duplicate:
@@ -57,7 +56,7 @@ func answer(in record.Input, d record.Decision) string {
 	return "not applied"
 }
 
-// seen is a record as somebody saw it.
+// seen is a record as an actor has read it.
 type seen struct {
 	id     string
 	record record.Record
@@ -81,7 +80,7 @@ type rules struct {
 	decide  func(r record.Record, in record.Input) (record.Record, record.Decision)
 	restore func(r record.Record, m message.RememberedAttempt, at time.Time) (record.Record, record.Loss, record.Decision)
 	entomb  func(r record.Record, until time.Time) record.Record
-	place   func(r *record.Record) record.Place
+	place   func(r *record.Record) record.ListEntry
 
 	watch    func(now, was string) bool // whether a transaction may change what was watched
 	length   func(now, was string) bool // the same for a script that compares lengths
@@ -94,8 +93,8 @@ type rules struct {
 func theRules() rules {
 	return rules{
 		encode: (*record.Record).Encode, decode: record.Decode, begun: record.Begun,
-		begin: record.Record.Begin, decide: record.Record.Decide, restore: record.Record.Restore, place: (*record.Record).Place,
-		entomb:   record.Record.Entomb,
+		begin: record.Record.Begin, decide: record.Record.Decide, restore: record.Record.Restore, place: (*record.Record).ListEntry,
+		entomb:   record.Record.ToTombstone,
 		watch:    func(now, was string) bool { return now == was },
 		length:   func(now, was string) bool { return len(now) == len(was) },
 		alone:    func(length, want int) bool { return length == want },
@@ -122,7 +121,7 @@ func newMemory(r rules, rng *rand.Rand, broken func(string, ...any)) *memory {
 	return &memory{
 		rules: r, script: func() bool { return rng.IntN(3) == 0 }, broken: broken,
 		values: map[string]string{}, names: map[string]string{}, events: map[string][]said{}, lists: map[message.List]map[string]int64{
-			message.Waiting: {}, message.Doubts: {}, message.Parking: {}, message.Graves: {}, message.Awaiting: {},
+			message.ListWaiting: {}, message.ListInDoubt: {}, message.ListParked: {}, message.ListDead: {}, message.ListAwaiting: {},
 		},
 	}
 }
@@ -222,7 +221,7 @@ func (m *memory) set(s seen, r *record.Record) bool {
 			m.lists[after.List][after.Member] = after.Score
 		}
 	}
-	was, is := s.record.Awaited(), r.Awaited()
+	was, is := s.record.IndexedWAMIDs(), r.IndexedWAMIDs()
 	if !slices.Equal(was, is) {
 		for _, w := range was {
 			delete(m.names, w)
@@ -246,7 +245,7 @@ func (m *memory) Remove(id string) {
 	if p := m.rules.place(&r); p.List != message.NoList {
 		delete(m.lists[p.List], p.Member)
 	}
-	for _, w := range r.Awaited() {
+	for _, w := range r.IndexedWAMIDs() {
 		delete(m.names, w)
 	}
 	delete(m.values, id)

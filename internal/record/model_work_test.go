@@ -79,7 +79,7 @@ func (w *world) begin(k *worker, j *job) {
 		})
 		return
 	}
-	done, answered := w.heard()
+	done, answered := w.answered()
 	if !done {
 		return
 	}
@@ -177,7 +177,7 @@ func (w *world) finish(k *worker, j *job) {
 	in := record.Input{
 		Kind: record.Outcome, At: at, Move: j.move, Attempt: j.record.Attempt, Token: j.token, Incarnation: j.record.Incarnation(),
 	}
-	if !w.quiet && w.one(200) { // the store was away for too long: the sweeper makes a doubt of it
+	if !w.quiet && w.one(200) { // Redis did not answer for too long: the sweeper marks it as in doubt
 		w.put(k, false)
 		return
 	}
@@ -187,7 +187,7 @@ func (w *world) finish(k *worker, j *job) {
 		w.late = append(w.late, func() { w.decideOf(s, in) })
 		return
 	}
-	done, answered := w.heard()
+	done, answered := w.answered()
 	if !done {
 		return
 	}
@@ -221,14 +221,14 @@ func (w *world) decideOf(s seen, in record.Input) (record.Record, record.Decisio
 	return r, d
 }
 
-// restore writes down again one thing that a worker remembers. It is false once there is nothing more,
-// and then the worker goes on.
+// restore replays one attempt that a worker remembers. It returns false when none is left, and then the worker
+// continues.
 func (w *world) restore(k *worker) bool {
 	for _, m := range k.memory {
 		if m.restored {
 			continue
 		}
-		done, answered := w.heard()
+		done, answered := w.answered()
 		if !done {
 			return true
 		}

@@ -18,14 +18,14 @@ type life struct {
 	requests    []*request
 	last        record.Record // when it was last looked at
 	stored      string        // its stored form then
-	reported    message.State // the highest of the reports that were folded, failures aside
+	reported    message.State // the highest of the applied statuses, except failures
 	over        bool          // the record's time is over: a tombstone is left
-	cancelled   bool          // so its caller was told
-	settled     bool          // a person said that it was sent
+	cancelled   bool          // the caller got this answer
+	settled     bool          // an operator said that it was sent
 	rewound     bool          // the store has lost something of it
-	unsure      bool          // and somebody decided about it before that was restored
+	unsure      bool          // and an actor decided about it before that was restored
 	resends     int
-	extended    time.Time // the latest deadline that a person gave it
+	extended    time.Time // the latest deadline that an operator gave it
 }
 
 // request is one that was written to Meta.
@@ -33,7 +33,7 @@ type request struct {
 	attempt int
 	taken   bool
 	proven  bool // its worker learned that it was not taken
-	ended   bool // a policy or a person said to go on all the same
+	ended   bool // a policy or an operator decided to continue
 }
 
 // task is one that the queue has for a message.
@@ -104,11 +104,11 @@ type snapshot struct {
 	at      time.Time
 	memory  *memory
 	tasks   map[task]held
-	reports int    // how many reports had been folded
+	reports int    // how many statuses had been applied
 	rewind  func() // of a twin
 }
 
-// world is all that happens to a few messages.
+// world has everything that happens to a few messages.
 type world struct {
 	rules rules
 	deep  bool                 // whether written records are compared with what is read of them
@@ -132,7 +132,7 @@ type world struct {
 	reports   []report
 	folded    []report
 	sights    []seen   // what sweepers, callers and operators saw, to decide on later
-	late      []func() // commands on their way to the store, whose answer nobody awaits
+	late      []func() // commands on their way to the store, without a waiting caller
 	snapshots []*snapshot
 	restoring bool
 	quiet     bool // no more faults: the life ends
@@ -160,8 +160,8 @@ func (w *world) setup(rng *rand.Rand) {
 		id := message.NewID(number, fmt.Sprint("key", i))
 		w.ids = append(w.ids, id)
 		w.policies[id] = message.Policy{
-			OnDoubt:     []message.OnDoubt{message.Resend, message.Resend, message.Park, message.Close}[rng.IntN(4)],
-			DoubtWindow: time.Duration(10+rng.IntN(60)) * time.Second, ErrorWindow: 10 * time.Second,
+			InDoubtPolicy: []message.InDoubtPolicy{message.Resend, message.Resend, message.Park, message.Close}[rng.IntN(4)],
+			InDoubtWindow: time.Duration(10+rng.IntN(60)) * time.Second, ErrorWindow: 10 * time.Second,
 		}
 	}
 	for i := range 2 + rng.IntN(2) {
@@ -192,7 +192,7 @@ func (w *world) one(in int) bool { return w.rng.IntN(in) == 0 }
 
 func (w *world) id() string { return w.ids[w.rng.IntN(len(w.ids))] }
 
-// step lets somebody do something.
+// step lets one actor act.
 func (w *world) step() {
 	w.steps++
 	w.pass()
@@ -243,8 +243,8 @@ var actions = []struct {
 
 const actionsWeight = 1000
 
-// heard tells whether the caller of a store hears its answer; and whether the store did it at all.
-func (w *world) heard() (done, answered bool) {
+// answered returns whether the caller of a store gets its answer, and whether the store did it at all.
+func (w *world) answered() (done, answered bool) {
 	if w.quiet || !w.one(12) {
 		return true, true
 	}

@@ -1,6 +1,6 @@
-// Package record owns the rules of a message's life: what is stored of a message, which change of
-// it is allowed, and what follows from a change. It is pure: it knows no Redis and no clock, so
-// that each rule can be tested by itself and by random sequences of all of them.
+// Package record has the rules of a message's life: what is stored of a message, which changes of it are
+// allowed, and what follows from a change. It uses neither Redis nor a clock, so each rule can be tested alone,
+// and random sequences of all rules too.
 package record
 
 import (
@@ -10,34 +10,34 @@ import (
 	"sluice/internal/message"
 )
 
-// Record is all that is stored of a message. The zero value is no record.
+// Record is everything stored about a message. The zero value is no record.
 type Record struct {
-	message.Record // what people see of it
+	message.Record // the part that people see
 
-	Hash      string   // of the request that made it; empty when it had no key
-	Token     string   // of the attempt under way: "<worker>/<sequence>"
+	Hash      string   // of the request that created it; empty without a key
+	Token     string   // of the running attempt: "<worker>/<sequence>"
 	Failures  int      // earlier attempts that count against the budget
 	Resends   int      // resends by policy
-	Others    []string // further ids that Meta gave it: proven duplicates
+	Others    []string // further ids that Meta gave the message: proven duplicates
 	Refused   []string // Meta's ids of attempts that Meta accepted and then reported as failed
-	Recipient string   // names number and recipient, for the limit of the pair; dropped with the payload
-	Payload   string   // Meta's message object; empty once nothing will be sent
+	Recipient string   // identifies number and recipient, for the pair limit; deleted with the payload
+	Payload   string   // Meta's message object; empty when nothing more will be sent
 
 	Account       string // WhatsApp Business Account id, once known
-	Trace         string // trace id of the request that made it
-	RecipientHash string // keyed hash of the recipient, to find messages by
+	Trace         string // trace id of the request that created it
+	RecipientHash string // keyed hash of the recipient, to find messages of a recipient
 
 	size    int    // length of the stored form; see Version
-	unknown []byte // fields of a newer version, kept as they are
+	unknown []byte // fields of a newer version, stored unchanged
 }
 
 // maxSteps is how many steps a timeline keeps.
 const maxSteps = 20
 
-// maxOthers is how many further ids of Meta's a record keeps; Duplicates counts on.
+// maxOthers is how many further ids of Meta's a record keeps; Duplicates counts all.
 const maxOthers = 20
 
-// New returns the record of a message that is accepted at a time.
+// New returns the record of a message that was accepted at a time.
 func New(m message.Message, recipient string, at time.Time) Record {
 	at, next := milli(at), milli(m.SendAt)
 	return Record{
@@ -49,10 +49,10 @@ func New(m message.Message, recipient string, at time.Time) Record {
 	}
 }
 
-// Replace lets the record be stored in the place of another, which was of no use any more.
+// Replace lets the record replace another stored record, which is of no further use.
 func (r *Record) Replace(old Record) { r.size = old.size }
 
-// milli returns a time as it is stored, so that who made a record and who reads it decide alike.
+// milli returns a time as it is stored, so that the writer and the readers of a record decide alike.
 func milli(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
@@ -60,14 +60,14 @@ func milli(t time.Time) time.Time {
 	return time.UnixMilli(t.UnixMilli()).UTC()
 }
 
-// Exists tells whether there is a record.
+// Exists reports whether there is a record.
 func (r *Record) Exists() bool { return r.State != "" }
 
-// Incarnation tells this record from an earlier one of the same id, whose time is over: Unix
+// Incarnation distinguishes this record from an earlier one of the same id whose life has ended: Unix
 // milliseconds of its acceptance.
 func (r *Record) Incarnation() int64 { return r.AcceptedAt.UnixMilli() }
 
-// Since is when the record came into its state.
+// Since returns when the record came into its state.
 func (r *Record) Since() time.Time {
 	if len(r.Timeline) == 0 {
 		return r.AcceptedAt
@@ -75,7 +75,7 @@ func (r *Record) Since() time.Time {
 	return r.Timeline[len(r.Timeline)-1].At
 }
 
-// Worker names the worker whose attempt is under way; empty when none is.
+// Worker returns the worker whose attempt is running; empty when none is.
 func (r *Record) Worker() string {
 	if r.State != message.Attempting {
 		return ""
@@ -88,7 +88,7 @@ func (r *Record) Worker() string {
 	return ""
 }
 
-// Open returns the record as those see it who decide about open messages.
+// Open returns the record for the decisions about open messages.
 func (r *Record) Open() message.Open {
 	return message.Open{
 		ID: r.ID, Message: r.Context, State: r.State, Reason: r.Reason, N: r.Attempt, K: r.Task, Accepted: r.Incarnation(), Worker: r.Worker(),
@@ -96,7 +96,7 @@ func (r *Record) Open() message.Open {
 	}
 }
 
-// began is when the latest attempt began; zero when the timeline does not say it.
+// began returns when the latest attempt began; zero when the timeline does not show it.
 func (r *Record) began() time.Time {
 	for _, s := range slices.Backward(r.Timeline) {
 		if s.State == message.Attempting {
@@ -106,7 +106,7 @@ func (r *Record) began() time.Time {
 	return time.Time{}
 }
 
-// step enters the present state into the timeline.
+// step adds the present state to the timeline.
 func (r *Record) step(at time.Time, attempt int, note string) {
 	r.SendAt = r.sendAt()
 	if n := len(r.Timeline) - maxSteps + 1; n > 0 {
@@ -118,7 +118,7 @@ func (r *Record) step(at time.Time, attempt int, note string) {
 	r.Timeline = append(slices.Clip(r.Timeline), message.Step{At: at, State: r.State, Attempt: attempt, Code: r.Code, Reason: note})
 }
 
-// sendAt is the time that the message's caller asked for, while it waits for that.
+// sendAt returns the time that the caller asked for, while the message waits for it.
 func (r *Record) sendAt() time.Time {
 	if r.State == message.Queued && r.Attempt == 0 {
 		return r.NextAt
@@ -126,13 +126,13 @@ func (r *Record) sendAt() time.Time {
 	return time.Time{}
 }
 
-// name notes what Meta calls the message: whether that was news, and whether it proves a second
-// acceptance.
-func (r *Record) name(wamid string) (news, duplicate bool) {
+// addWAMID records an id that Meta gave the message. It returns whether the id is new, and whether it proves
+// a second acceptance.
+func (r *Record) addWAMID(wamid string) (added, duplicate bool) {
 	switch {
 	case wamid == "" || wamid == r.WAMID || slices.Contains(r.Others, wamid) || slices.Contains(r.Refused, wamid):
 		return false, false
-	case r.WAMID == "" || slices.Contains(r.Refused, r.WAMID): // the one was not delivered: no duplicate
+	case r.WAMID == "" || slices.Contains(r.Refused, r.WAMID): // the first one was not delivered: no duplicate
 		r.WAMID = wamid
 		return true, false
 	}
@@ -143,8 +143,8 @@ func (r *Record) name(wamid string) (news, duplicate bool) {
 	return true, true
 }
 
-// refused notes that what Meta calls so, or else the message by its present id, was not delivered.
-func (r *Record) refused(wamid string) {
+// addRefused records that the message with this id of Meta's, or else with its present id, was not delivered.
+func (r *Record) addRefused(wamid string) {
 	if wamid == "" {
 		wamid = r.WAMID
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"sluice/internal/dispatch"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/queue"
@@ -18,9 +19,8 @@ import (
 	"sluice/internal/store"
 )
 
-// Candidates decides, by the messages' records, which of the tasks that the queue has fetched may be
-// sent now. It remembers messages that are in an attempt, for the sweeper to check. It is safe for
-// concurrent use.
+// Candidates decides, by the messages' records, which of the fetched tasks may be sent now. It remembers messages that
+// are in an attempt, for the sweeper to check. It is safe for concurrent use.
 type Candidates struct {
 	db         *store.DB
 	records    *ledger.Ledger
@@ -38,7 +38,7 @@ func NewCandidates(db *store.DB, records *ledger.Ledger, shards message.Shards, 
 }
 
 // Of reads the records of tasks of one shard, in one round trip, and returns a candidate for each.
-func (c *Candidates) Of(ctx context.Context, shard message.Shard, tasks []queue.TaskID) ([]queue.Candidate, error) {
+func (c *Candidates) Of(ctx context.Context, shard message.Shard, tasks []queue.TaskID) ([]dispatch.Candidate, error) {
 	ids := make([]string, len(tasks))
 	for i, t := range tasks {
 		ids[i] = t.Message
@@ -47,14 +47,14 @@ func (c *Candidates) Of(ctx context.Context, shard message.Shard, tasks []queue.
 	if err != nil {
 		return nil, err
 	}
-	// The others must not wait for a message that cannot be sent. Its record stays as it is; a program
-	// that can read it adds its task again.
+	// The other messages must not wait for one that cannot be sent. Its record is not changed: a program that can read it
+	// adds its task again.
 	for id, err := range unreadable {
 		c.unreadable.Inc()
 		c.log.Error("cannot read the record of a message, the message is not sent", "message_id", id, "err", err)
 	}
 	now := c.db.Clock(ctx, ledger.RecordPrefix(shard))
-	out := make([]queue.Candidate, len(tasks))
+	out := make([]dispatch.Candidate, len(tasks))
 	for i := range all {
 		out[i] = candidate(&all[i], tasks[i].K, now)
 		if all[i].State == message.Attempting {
@@ -64,18 +64,18 @@ func (c *Candidates) Of(ctx context.Context, shard message.Shard, tasks []queue.
 	return out, nil
 }
 
-func candidate(r *record.Record, task int, now time.Time) queue.Candidate {
+func candidate(r *record.Record, task int, now time.Time) dispatch.Candidate {
 	switch {
 	case r.Task != task:
-		return queue.Candidate{Verdict: queue.Void}
-	case r.State == message.Attempting: // if the attempt ends in a retry, this is the task that makes it
-		return queue.Candidate{Verdict: queue.NotYet, At: now.Add(send.BusyWait)}
+		return dispatch.Candidate{Verdict: dispatch.Void}
+	case r.State == message.Attempting: // if the attempt ends in a retry, this task makes it
+		return dispatch.Candidate{Verdict: dispatch.NotYet, At: now.Add(send.BusyWait)}
 	case r.State != message.Queued || !now.Before(r.ExpiresAt):
-		return queue.Candidate{Verdict: queue.Void}
+		return dispatch.Candidate{Verdict: dispatch.Void}
 	case r.NextAt.After(now):
-		return queue.Candidate{Verdict: queue.NotYet, At: r.NextAt}
+		return dispatch.Candidate{Verdict: dispatch.NotYet, At: r.NextAt}
 	}
-	c := queue.Candidate{Verdict: queue.Sendable, Template: r.Template, Tags: r.Tags, Known: r, Accepted: r.AcceptedAt}
+	c := dispatch.Candidate{Verdict: dispatch.Sendable, Template: r.Template, Tags: r.Tags, Known: r, Accepted: r.AcceptedAt}
 	copy(c.Recipient[:], r.Recipient)
 	return c
 }
@@ -89,8 +89,8 @@ func (c *Candidates) suspect(id string) {
 	c.suspects[id] = true
 }
 
-// Attempting returns the messages of some shards that were found in an attempt when their task was
-// fetched, since it was last called for them.
+// Attempting returns the messages of some shards whose task was fetched during an attempt, since the last call for
+// these shards.
 func (c *Candidates) Attempting(shards []message.Shard) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"sluice/internal/dispatch"
 	"sluice/internal/message"
-	"sluice/internal/queue"
 	"sluice/internal/record"
 	"sluice/internal/send"
 )
@@ -26,24 +26,24 @@ func TestCandidate(t *testing.T) {
 	for name, tt := range map[string]struct {
 		r    *record.Record
 		task int
-		want queue.Verdict
+		want dispatch.Verdict
 		at   time.Time
 	}{
-		"ready":                {queued(nil), 2, queue.Sendable, time.Time{}},
-		"an earlier task":      {queued(nil), 1, queue.Void, time.Time{}},
-		"ended":                {queued(func(r *record.Record) { r.State = message.Cancelled }), 2, queue.Void, time.Time{}},
-		"no record":            {&record.Record{}, 0, queue.Void, time.Time{}},
-		"expired":              {queued(func(r *record.Record) { r.ExpiresAt = now }), 2, queue.Void, time.Time{}},
-		"too early":            {queued(func(r *record.Record) { r.NextAt = now.Add(time.Second) }), 2, queue.NotYet, now.Add(time.Second)},
-		"its time has come":    {queued(func(r *record.Record) { r.NextAt = now }), 2, queue.Sendable, time.Time{}},
-		"in an attempt":        {queued(func(r *record.Record) { r.State = message.Attempting }), 2, queue.NotYet, now.Add(send.BusyWait)},
-		"in doubt of its task": {queued(func(r *record.Record) { r.State = message.InDoubt }), 2, queue.Void, time.Time{}},
+		"ready":                {queued(nil), 2, dispatch.Sendable, time.Time{}},
+		"an earlier task":      {queued(nil), 1, dispatch.Void, time.Time{}},
+		"ended":                {queued(func(r *record.Record) { r.State = message.Cancelled }), 2, dispatch.Void, time.Time{}},
+		"no record":            {&record.Record{}, 0, dispatch.Void, time.Time{}},
+		"expired":              {queued(func(r *record.Record) { r.ExpiresAt = now }), 2, dispatch.Void, time.Time{}},
+		"too early":            {queued(func(r *record.Record) { r.NextAt = now.Add(time.Second) }), 2, dispatch.NotYet, now.Add(time.Second)},
+		"its time has come":    {queued(func(r *record.Record) { r.NextAt = now }), 2, dispatch.Sendable, time.Time{}},
+		"in an attempt":        {queued(func(r *record.Record) { r.State = message.Attempting }), 2, dispatch.NotYet, now.Add(send.BusyWait)},
+		"in doubt of its task": {queued(func(r *record.Record) { r.State = message.InDoubt }), 2, dispatch.Void, time.Time{}},
 	} {
 		got := candidate(tt.r, tt.task, now)
 		if got.Verdict != tt.want || !got.At.Equal(tt.at) {
 			t.Errorf("%s: %+v, want %v at %s", name, got, tt.want, tt.at)
 		}
-		if got.Verdict == queue.Sendable && (got.Template != "sale/en" || string(got.Recipient[:]) != "12345678" || got.Known != tt.r) {
+		if got.Verdict == dispatch.Sendable && (got.Template != "sale/en" || string(got.Recipient[:]) != "12345678" || got.Known != tt.r) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}

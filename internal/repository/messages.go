@@ -1,5 +1,5 @@
-// Package repository joins the stored records of messages with their tasks in the queue. It changes
-// both in one transaction, and it answers what needs both.
+// Package repository joins the stored records of messages with their tasks in the queue: it changes both in one
+// transaction, and it answers questions that need both.
 package repository
 
 import (
@@ -18,11 +18,11 @@ type Messages struct {
 	tasks *queue.Client
 }
 
-// New returns the messages whose records and tasks are in records and tasks.
+// New returns the messages with these records and tasks.
 func New(records *ledger.Ledger, tasks *queue.Client) *Messages { return &Messages{records, tasks} }
 
-// Move changes a message's state, and adds its next task when it is to be sent again: both or
-// neither, and on a full Redis too. It returns whether the message was moved.
+// Move changes a message's state, and adds the next task if the message is queued again: both or neither, also on a
+// full Redis. It returns whether it changed the message.
 func (ms *Messages) Move(ctx context.Context, o message.Open, m message.Move) (bool, error) {
 	if m.To != message.Queued {
 		return ms.Sweep(ctx, o, m)
@@ -35,14 +35,13 @@ func (ms *Messages) Move(ctx context.Context, o message.Open, m message.Move) (b
 	return ms.Ledger.Move(ctx, o, m, func(w *store.Writes) error { return ms.tasks.Enqueue(w, task) })
 }
 
-// Requeue is Move for callers that need not know whether the message was moved.
+// Requeue is Move for callers that do not need the result.
 func (ms *Messages) Requeue(ctx context.Context, o message.Open, m message.Move) error {
 	_, err := ms.Move(ctx, o, m)
 	return err
 }
 
-// WithoutTask returns those of some messages that are queued and whose task is gone. It keeps the
-// slice.
+// WithoutTask returns the messages that are queued and whose task is missing. It reuses the slice.
 func (ms *Messages) WithoutTask(ctx context.Context, some []message.Open) ([]message.Open, error) {
 	some = slices.DeleteFunc(some, func(o message.Open) bool { return o.State != message.Queued })
 	all := make([]queue.Task, len(some))
@@ -62,5 +61,5 @@ func taskOf(o message.Open) queue.Task {
 	return queue.Task{ID: o.ID, K: o.K, Number: o.Message.From, Class: o.Message.Class}
 }
 
-// DropTask adds to w that the task of a message is deleted which needs it no more.
+// DropTask adds to w the deletion of the task of a message that no longer needs it.
 func DropTask(w *store.Writes, s message.Shard, o message.Open) { queue.Drop(w, s, taskOf(o)) }

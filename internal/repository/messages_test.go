@@ -76,7 +76,7 @@ func (f fixture) attempt(id string, m message.Move) message.Open {
 
 func (f fixture) look(id string) message.Open {
 	f.t.Helper()
-	o, err := f.Look(f.t.Context(), id)
+	o, err := f.ReadOpen(f.t.Context(), id)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -3,23 +3,23 @@ package repository
 import (
 	"context"
 
+	"sluice/internal/backlog"
 	"sluice/internal/holds"
 	"sluice/internal/message"
-	"sluice/internal/queue"
 )
 
-// Waiting says what a queued message waits for that its record does not say. It is safe for concurrent use.
+// Waiting shows what a queued message waits for, except what its record shows. It is safe for concurrent use.
 type Waiting struct {
-	paces *queue.Paces
-	holds *holds.Store
+	backlog *backlog.Reader
+	holds   *holds.Store
 }
 
-// NewWaiting returns a Waiting that reads paces and holds.
-func NewWaiting(paces *queue.Paces, h *holds.Store) *Waiting { return &Waiting{paces, h} }
+// NewWaiting returns a Waiting that reads the backlog and the holds.
+func NewWaiting(b *backlog.Reader, h *holds.Store) *Waiting { return &Waiting{b, h} }
 
-// Standing returns the position of a queued message, and the holds that apply to it.
-func (wt *Waiting) Standing(ctx context.Context, r message.Record) (message.Standing, error) {
-	s, err := wt.paces.Place(ctx, r.From, r.Class, r.ID, r.Task)
+// QueueStatus returns the position of a queued message, and the holds that apply to it.
+func (wt *Waiting) QueueStatus(ctx context.Context, r message.Record) (message.QueueStatus, error) {
+	s, err := wt.backlog.Position(ctx, r.From, r.Class, r.ID, r.Task)
 	if err != nil {
 		return s, err
 	}

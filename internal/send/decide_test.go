@@ -11,7 +11,7 @@ import (
 func TestDecide(t *testing.T) {
 	t.Parallel()
 	const schedule = 7 * time.Second
-	policy := message.Policy{DoubtWindow: 2 * time.Minute, ErrorWindow: 30 * time.Second}
+	policy := message.Policy{InDoubtWindow: 2 * time.Minute, ErrorWindow: 30 * time.Second}
 	tests := []struct {
 		name     string
 		out      message.Outcome
@@ -178,8 +178,8 @@ func TestDecide(t *testing.T) {
 		if asked != 4 {
 			t.Errorf("%s: the schedule was asked for attempt %d", tt.name, asked)
 		}
-		// What nobody may have taken must not be sent again without evidence being awaited.
-		if st := tt.want.To; tt.out.Kind.Doubt() && st != message.InDoubt {
+		// A message that Meta may have taken must not be sent again before the wait for a status is over.
+		if st := tt.want.To; tt.out.Kind.InDoubt() && st != message.InDoubt {
 			t.Errorf("%s: a doubt goes to %s", tt.name, st)
 		}
 	}

@@ -10,65 +10,63 @@ import (
 )
 
 const (
-	// doubtsInRow is how many attempts of a number without a definite answer, one after the
-	// other, mean that Meta is down: from there on the number probes, so that an outage makes
-	// few doubts.
-	doubtsInRow = 5
-	// unknownInRow is how many refusals with codes outside the catalogue, without an acceptance
-	// between them, mean that the others would be refused too.
+	// inDoubtInRow is how many consecutive attempts of a number without a definite answer mean that Meta is down: from there
+	// on the number probes, so an outage makes few in-doubt messages.
+	inDoubtInRow = 5
+	// unknownInRow is how many refusals with codes outside the catalogue, without an acceptance between them, mean that
+	// Meta would refuse other messages too.
 	unknownInRow = 5
-	// ProbeFor is how long a number or a template probes unless it is said again. It ends by itself
-	// when the worker that would say so is gone.
+	// ProbeFor is how long a number or a template probes. A worker repeats the call while the problem lasts, so probing
+	// ends by itself if that worker dies.
 	ProbeFor = 30 * time.Second
-	// probeAgain is how often it is said at most.
+	// probeAgain is the least time between two such calls.
 	probeAgain = time.Second
-	// maxRest is the longest pause of a number whose account is in maintenance: Meta says that a
-	// raise of throughput takes a minute, and a move some minutes.
-	// https://developers.facebook.com/docs/whatsapp/cloud-api/overview#throughput
+	// maxRest is the longest pause of a number whose account is in maintenance: Meta says that a higher throughput takes a
+	// minute, and a move some minutes. https://developers.facebook.com/docs/whatsapp/cloud-api/overview#throughput
 	maxRest = 5 * time.Minute
 	// maxPause is the longest pause of an app, a token or an account that makes too many calls.
 	maxPause = time.Hour
-	// wellInRow is how many messages of a number Meta took, since another one had a server error,
-	// that make a server error the message's own.
-	wellInRow = 3
-	// failuresMost is how many such errors a message may have before a person decides.
+	// takenInRow is how many messages of a number Meta must take, since another message had a server error, to make a
+	// server error count as the message's own.
+	takenInRow = 3
+	// failuresMost is how many such errors a message may have before an operator decides.
 	failuresMost = 5
 )
 
-// health is how the attempts of each number went lately, as this worker saw it. Its zero value
-// is ready; it is safe for concurrent use.
+// health is how the latest attempts of each number ended, as this worker saw it. The zero value is ready; it is safe for
+// concurrent use.
 type health struct {
 	mu      sync.Mutex
-	numbers map[string]*fortune
+	numbers map[string]*numberHealth
 }
 
-// fortune is how it goes with a number.
-type fortune struct {
-	trouble           // of the number itself
-	doubts  int       // in a row
-	probing time.Time // when it was last said that the number is to probe; zero: it need not
-	crowded streak    // of pauses because of its app, token or account
+// numberHealth is the health of one number.
+type numberHealth struct {
+	refusals           // of the number itself
+	inDoubt  int       // in a row
+	probing  time.Time // when the number was last set to probe; zero: it does not probe
+	paused   streak    // pauses because of its app, token or account
 
-	doubtOf       string // the message of the last doubt
-	since, others int    // messages that Meta took since that, and since the last doubt of another message
+	inDoubtID     string // the latest message in doubt
+	since, others int    // messages that Meta took since that one, and since the latest in-doubt result of another message
 
-	templates map[string]*trouble // those that were refused lately
+	templates map[string]*refusals // those refused recently
 }
 
-// trouble is what was refused of a number or of a template.
-type trouble struct {
+// refusals are the refusals of a number or of a template.
+type refusals struct {
 	held    streak
-	unknown int // refusals in a row with codes outside the catalogue
+	unknown int // consecutive refusals with codes outside the catalogue
 }
 
-// streak is holds one after the other, each longer than the last.
+// streak is consecutive holds, each longer than the one before.
 type streak struct {
 	n     int
-	until time.Time // the end of the last
+	until time.Time // the end of the last one
 }
 
-// next is how long to hold after a refusal: what is left of the last hold, for it was under way when
-// that began, or a longer hold than that. Least is what Meta asks for.
+// next returns how long to hold after a refusal: the rest of the present hold, if the attempt was running when that began,
+// or a new hold that is longer. Least is the time that Meta demands.
 func (s *streak) next(least time.Duration, backoff func(n int) time.Duration) time.Duration {
 	d := time.Until(s.until)
 	if d <= 0 {
@@ -79,61 +77,61 @@ func (s *streak) next(least time.Duration, backoff func(n int) time.Duration) ti
 	return d
 }
 
-// refused notes a refusal that means that others would be refused too.
-func (t *trouble) refused(out message.Outcome, backoff func(n int) time.Duration) time.Duration {
+// refused records a refusal that would meet other messages too.
+func (t *refusals) refused(out message.Outcome, backoff func(n int) time.Duration) time.Duration {
 	return t.held.next(out.RetryAfter, backoff)
 }
 
 // effect is what follows from an outcome for a number.
 type effect struct {
-	probe, well bool           // the number is to probe, or need not any more
-	on          message.HoldOn // what is to be held; empty: nothing
-	hold        time.Duration  // for how long
-	pause       time.Duration  // how long all numbers of the same token send nothing; 0: they go on
-	mended      bool           // the message's template was held and may be used again
-	counts      bool           // a server error is the message's own
+	probe, recovered bool           // the number starts or ends probing
+	on               message.HoldOn // what to hold; empty: nothing
+	hold             time.Duration  // for how long
+	pause            time.Duration  // how long all numbers with the same token pause; 0: no pause
+	templateAccepted bool           // the template was held, and Meta takes it again
+	counts           bool           // the server error counts as the message's own
 }
 
-// of returns what is known of a number. The caller holds h.mu.
-func (h *health) of(number string) *fortune {
+// of returns the health of a number. The caller holds h.mu.
+func (h *health) of(number string) *numberHealth {
 	f := h.numbers[number]
 	if f == nil {
 		if h.numbers == nil {
-			h.numbers = map[string]*fortune{}
+			h.numbers = map[string]*numberHealth{}
 		}
-		f = &fortune{templates: map[string]*trouble{}}
+		f = &numberHealth{templates: map[string]*refusals{}}
 		h.numbers[number] = f
 	}
 	return f
 }
 
-func (f *fortune) template(id string) *trouble {
+func (f *numberHealth) template(id string) *refusals {
 	t := f.templates[id]
 	if t == nil {
-		t = &trouble{}
+		t = &refusals{}
 		f.templates[id] = t
 	}
 	return t
 }
 
-// answered notes that Meta answers.
-func (f *fortune) answered() (well bool) {
+// answered records that Meta answers. It returns whether the number was probing.
+func (f *numberHealth) answered() (well bool) {
 	well = !f.probing.IsZero()
-	f.doubts, f.probing, f.held = 0, time.Time{}, streak{}
+	f.inDoubt, f.probing, f.held = 0, time.Time{}, streak{}
 	return well
 }
 
-// note takes in an outcome.
+// note records an outcome and returns its effect.
 func (h *health) note(id string, of message.Context, out message.Outcome, backoff func(n int) time.Duration) (e effect) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	f := h.of(of.From)
 	switch {
-	case out.Kind.Doubt():
-		f.doubts++
-		e.counts = f.doubtIsOwn(id) && out.Kind == message.ServerError
-		e.probe = f.doubts >= doubtsInRow && time.Since(f.probing) >= probeAgain
-		if out.Hold == message.HoldNumber && f.doubts >= doubtsInRow { // what answers for Meta would answer the others too
+	case out.Kind.InDoubt():
+		f.inDoubt++
+		e.counts = f.isOwnError(id) && out.Kind == message.ServerError
+		e.probe = f.inDoubt >= inDoubtInRow && time.Since(f.probing) >= probeAgain
+		if out.Hold == message.HoldNumber && f.inDoubt >= inDoubtInRow { // the server that answers in Meta's place would answer the others in the same way
 			e.on, e.hold = message.HoldNumber, f.refused(out, backoff)
 		}
 	case out.Kind == message.Held && out.Hold == message.HoldNumber:
@@ -142,25 +140,25 @@ func (h *health) note(id string, of message.Context, out message.Outcome, backof
 	case out.Kind == message.Held && out.Hold == message.HoldTemplate && of.Template != "":
 		e.on = message.HoldTemplate
 		e.hold = f.template(of.Template).refused(out, backoff)
-		e.well = f.answered()
+		e.recovered = f.answered()
 	case out.Kind == message.Throttled && out.Limit == message.LimitApp:
-		if !time.Now().Before(f.crowded.until) { // else it was under way
-			e.pause = f.crowded.next(0, retry.Pauses{First: out.RetryAfter, Max: maxPause}.After)
+		if !time.Now().Before(f.paused.until) { // otherwise the attempt was running when the pause began
+			e.pause = f.paused.next(0, retry.Pauses{First: out.RetryAfter, Max: maxPause}.After)
 		}
 	case out.Unknown:
-		e = f.puzzle(of, out, backoff)
-	case out.Kind == message.Transient && out.Code == 0: // no connection: nothing was learned
+		e = f.unknownCode(of, out, backoff)
+	case out.Kind == message.Transient && out.Code == 0: // no connection: this proves nothing
 	case out.Kind == message.Accepted:
-		e.well = f.answered()
+		e.recovered = f.answered()
 		f.since++
 		f.others++
-		f.unknown, f.crowded = 0, streak{until: f.crowded.until}
+		f.unknown, f.paused = 0, streak{until: f.paused.until}
 		if t := f.templates[of.Template]; t != nil && !time.Now().Before(t.held.until) {
-			e.mended = t.held.n > 0
+			e.templateAccepted = t.held.n > 0
 			delete(f.templates, of.Template)
 		}
 	default:
-		e.well = f.answered()
+		e.recovered = f.answered()
 	}
 	if e.probe {
 		f.probing = time.Now()
@@ -168,16 +166,16 @@ func (h *health) note(id string, of message.Context, out message.Outcome, backof
 	return e
 }
 
-// puzzle notes a refusal with a code outside the catalogue: some in a row hold the template, or the
-// number when they were of several.
-func (f *fortune) puzzle(of message.Context, out message.Outcome, backoff func(n int) time.Duration) (e effect) {
-	f.doubts = 0
+// unknownCode records a refusal with a code outside the catalogue: several in a row hold the template, or the number if
+// they concern several templates.
+func (f *numberHealth) unknownCode(of message.Context, out message.Outcome, backoff func(n int) time.Duration) (e effect) {
+	f.inDoubt = 0
 	f.unknown++
 	if of.Template != "" {
 		t := f.template(of.Template)
 		if t.unknown++; t.unknown >= unknownInRow {
 			e.on, e.hold = message.HoldTemplate, t.refused(out, backoff)
-			f.unknown = 0 // it is the template, as far as these tell
+			f.unknown = 0 // so far only this template is affected
 			return e
 		}
 	}
@@ -187,18 +185,18 @@ func (f *fortune) puzzle(of message.Context, out message.Outcome, backoff func(n
 	return e
 }
 
-// doubtIsOwn tells whether the number is well otherwise, so that the doubt is the message's own: Meta
-// took others since another message had a doubt.
-func (f *fortune) doubtIsOwn(id string) bool {
-	if id != f.doubtOf {
-		f.doubtOf, f.others = id, f.since
+// isOwnError reports whether the number works otherwise, so that the error concerns the message only: Meta took others
+// since another message was in doubt.
+func (f *numberHealth) isOwnError(id string) bool {
+	if id != f.inDoubtID {
+		f.inDoubtID, f.others = id, f.since
 	}
 	f.since = 0
-	return f.others >= wellInRow
+	return f.others >= takenInRow
 }
 
-// crowd notes that numbers probe after a pause.
-func (h *health) crowd(numbers []string) {
+// markProbing records that numbers probe after a pause.
+func (h *health) markProbing(numbers []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, number := range numbers {
@@ -206,7 +204,7 @@ func (h *health) crowd(numbers []string) {
 	}
 }
 
-// pace lets what came of an attempt have its effect on its number.
+// pace applies the effect of an outcome to its number.
 func (s *Sender) pace(ctx context.Context, a message.Attempt, out message.Outcome) effect {
 	number := a.Message.From
 	e := s.health.note(a.ID, a.Message, out, s.o.Backoff)
@@ -219,15 +217,15 @@ func (s *Sender) pace(ctx context.Context, a message.Attempt, out message.Outcom
 	case e.pause > 0:
 		err = s.pauseAll(ctx, number, out, e.pause)
 	case e.probe:
-		// While it is held nothing is sent: what counts is how it begins again.
+		// While a hold applies nothing is sent: probing is for the start after it.
 		err = s.o.Paces.Probe(ctx, number, e.hold+ProbeFor)
-	case e.well:
+	case e.recovered:
 		err = s.o.Paces.Recovered(ctx, number)
 	}
 	if err != nil {
 		s.o.Log.Error("cannot change the effective rate", "phone_number_id", number, "err", err)
 	}
-	if e.mended {
+	if e.templateAccepted {
 		s.o.TemplateAccepted(ctx, number, a.Message.Template)
 	}
 	return e
@@ -236,7 +234,7 @@ func (s *Sender) pace(ctx context.Context, a message.Attempt, out message.Outcom
 // pauseAll pauses all numbers that share a token or an account. They probe afterwards.
 func (s *Sender) pauseAll(ctx context.Context, number string, out message.Outcome, d time.Duration) error {
 	numbers := s.o.Siblings(ctx, number)
-	s.health.crowd(numbers)
+	s.health.markProbing(numbers)
 	for _, n := range numbers {
 		if err := s.o.Paces.Pause(ctx, n, d); err != nil {
 			return err

@@ -24,7 +24,7 @@ func TestHealth(t *testing.T) {
 		return effect{probe: true, on: message.HoldNumber, hold: d * time.Second}
 	}
 	of := func(d time.Duration) effect { return effect{on: message.HoldTemplate, hold: d * time.Second} }
-	none, probe, isWell := effect{}, effect{probe: true}, effect{well: true}
+	none, probe, isWell := effect{}, effect{probe: true}, effect{recovered: true}
 	backoff := func(n int) time.Duration { return time.Duration(n) * 3 * time.Second }
 	type seen struct {
 		out      message.Outcome
@@ -36,7 +36,7 @@ func TestHealth(t *testing.T) {
 			{doubt, "", none},
 			{other, "", none},
 			{doubt, "", none},
-			{gone, "", none}, // nobody answered
+			{gone, "", none}, // no connection
 			{doubt, "", none},
 			{doubt, "", probe},
 			{doubt, "", probe}, // a second later: it is said again
@@ -67,7 +67,7 @@ func TestHealth(t *testing.T) {
 			{held, "", number(2)}, // it was under way
 			{held, "", number(1)},
 			{held, "", number(6)}, // after the hold
-			{template, "a/en", effect{on: message.HoldTemplate, hold: 3 * time.Second, well: true}}, // the number itself is well
+			{template, "a/en", effect{on: message.HoldTemplate, hold: 3 * time.Second, recovered: true}}, // the number itself is well
 			{held, "", number(3)},
 			{well, "", isWell},
 			{asked, "", number(3600)},
@@ -76,7 +76,7 @@ func TestHealth(t *testing.T) {
 			{template, "a/en", of(3)},
 			{template, "b/en", of(3)},
 			{template, "a/en", of(1)},
-			{well, "a/en", effect{mended: true}},
+			{well, "a/en", effect{templateAccepted: true}},
 			{template, "a/en", of(3)},
 			{well, "a/en", none}, // it was under way
 			{well, "c/en", none},
@@ -164,8 +164,8 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// TestWhoseServerErrorsCount: those of a message while the number is well, and none in an outage.
-func TestWhoseServerErrorsCount(t *testing.T) {
+// TestServerErrorsOfOneMessage: those of a message while the number is well, and none in an outage.
+func TestServerErrorsOfOneMessage(t *testing.T) {
 	t.Parallel()
 	backoff := func(int) time.Duration { return time.Second }
 	for sequence, want := range map[string]string{ // a letter is a server error of that message, a dot an acceptance

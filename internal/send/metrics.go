@@ -18,7 +18,7 @@ type metrics struct {
 	restored   prometheus.Counter
 }
 
-// note counts what the store had lost.
+// note counts what Redis had lost.
 func (m *metrics) note(l message.LostWrites) {
 	m.rewound.WithLabelValues("intent").Add(float64(l.Intents))
 	m.rewound.WithLabelValues("outcome").Add(float64(l.Outcomes))
@@ -66,27 +66,27 @@ func newMetrics(reg prometheus.Registerer, numbers []string) *metrics {
 	return m
 }
 
-// moves are those that a sweeper makes.
+// moves has the state changes that a sweeper makes.
 var moves = []struct{ from, to message.State }{
 	{message.Attempting, message.InDoubt},
 	{message.InDoubt, message.Queued},
 	{message.InDoubt, message.Parked},
 	{message.InDoubt, message.Failed},
-	{message.Parked, message.Failed}, // nobody has decided
+	{message.Parked, message.Failed}, // no operator has decided
 	{message.Queued, message.Expired},
-	{message.Queued, message.Queued}, // its task was lost
+	{message.Queued, message.Queued}, // its task was missing
 }
 
-// sweeps are a sweeper's metrics.
-type sweeps struct {
+// sweeperMetrics has the metrics of a sweeper.
+type sweeperMetrics struct {
 	moves              *prometheus.CounterVec
 	postponed, refused prometheus.Counter
 	failures           prometheus.Counter
 	expired            *prometheus.CounterVec
 }
 
-func newSweeps(reg prometheus.Registerer) *sweeps {
-	s := &sweeps{
+func newSweeperMetrics(reg prometheus.Registerer) *sweeperMetrics {
+	s := &sweeperMetrics{
 		moves: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_sweeper_transitions_total",
 			Help: "State changes that the sweeper made: attempts of workers that died, in-doubt windows that ended, deadlines, lost tasks.",
@@ -112,12 +112,12 @@ func newSweeps(reg prometheus.Registerer) *sweeps {
 	return s
 }
 
-// stages are where a deadline may find a message, by the reason in its record.
+// stages says where a message waited when its deadline passed, by the reason in its record.
 var stages = map[string]string{
 	message.ReasonDeadline: "queue", message.ReasonLateRetry: "retry", message.ReasonLateHeld: "hold",
 }
 
-// newExpired returns the counter that sender and sweeper share.
+// newExpired returns the counter that the sender and the sweeper share.
 func newExpired(reg prometheus.Registerer) *prometheus.CounterVec {
 	c := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_messages_expired_total",

@@ -10,14 +10,14 @@ import (
 )
 
 const (
-	// reportedInRow is how many failures within reportedWithin, without a success between them, mean
-	// that the others would fail too.
+	// reportedInRow is how many failures within reportedWithin, without a success between them, mean that other messages
+	// would fail too.
 	reportedInRow  = 2
 	reportedWithin = time.Minute
 )
 
-// Reports holds numbers and templates by what Meta reports of messages that it took, just as refusals
-// in its answers do. All fields but the last two are required. It is safe for concurrent use.
+// Reports sets holds on numbers and templates when Meta reports failures of messages that it took, as refusals in
+// Meta's answers do. All exported fields are required. It is safe for concurrent use.
 type Reports struct {
 	Backoff          func(n int) time.Duration
 	Paces            paces
@@ -30,20 +30,20 @@ type Reports struct {
 	numbers map[string]*reported
 }
 
-// reported is what was reported of a number whose messages failed lately.
+// reported has the recent failures of a number.
 type reported struct {
 	failures
 	templates map[string]*failures
 }
 
-// failures are those of a number or of a template.
+// failures are the failures of a number or of a template.
 type failures struct {
-	trouble
-	n    int       // in a row
+	refusals
+	n    int       // consecutive
 	last time.Time // the last of them
 }
 
-// failed notes a failure; most is how many in a row are too many. It returns how long to hold; 0: not.
+// failed records a failure; most is how many in a row cause a hold. It returns how long to hold; 0: no hold.
 func (f *failures) failed(out message.Outcome, most int, backoff func(n int) time.Duration) time.Duration {
 	now := time.Now()
 	if now.Sub(f.last) > reportedWithin && f.held.n == 0 {
@@ -51,24 +51,24 @@ func (f *failures) failed(out message.Outcome, most int, backoff func(n int) tim
 	}
 	f.n++
 	f.last = now
-	if f.n < most || now.Before(f.held.until) { // it was under way when the hold began
+	if f.n < most || now.Before(f.held.until) { // it was sent before the hold began
 		return 0
 	}
 	return f.refused(out, backoff)
 }
 
-// Note takes in a report that was applied.
-func (r *Reports) Note(ctx context.Context, e message.Evidence) {
+// Note processes a status that was applied.
+func (r *Reports) Note(ctx context.Context, e message.MarkedReport) {
 	to, _ := e.State()
 	switch {
 	case to == message.Failed:
 		r.failed(ctx, e)
-	case e.First: // later ones tell of an earlier time
+	case e.First: // later statuses say nothing about the present
 		r.succeeded(ctx, e)
 	}
 }
 
-func (r *Reports) failed(ctx context.Context, e message.Evidence) {
+func (r *Reports) failed(ctx context.Context, e message.MarkedReport) {
 	out := r.Means(e.Code)
 	most := reportedInRow
 	switch {
@@ -91,8 +91,8 @@ func (r *Reports) failed(ctx context.Context, e message.Evidence) {
 	}
 }
 
-// note returns what is to be held, a template or else the number, and for how long.
-func (r *Reports) note(e message.Evidence, out message.Outcome, most int) (template string, d time.Duration) {
+// note returns what to hold, a template or (empty) the number, and for how long.
+func (r *Reports) note(e message.MarkedReport, out message.Outcome, most int) (template string, d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := r.numbers[e.Number]
@@ -118,7 +118,7 @@ func (r *Reports) note(e message.Evidence, out message.Outcome, most int) (templ
 }
 
 // succeeded ends the streaks of a number and a template.
-func (r *Reports) succeeded(ctx context.Context, e message.Evidence) {
+func (r *Reports) succeeded(ctx context.Context, e message.MarkedReport) {
 	r.mu.Lock()
 	n := r.numbers[e.Number]
 	if n == nil {
@@ -127,7 +127,7 @@ func (r *Reports) succeeded(ctx context.Context, e message.Evidence) {
 	}
 	probed := n.held.n > 0
 	n.failures = failures{}
-	mended := n.templates[e.Template] != nil && n.templates[e.Template].held.n > 0
+	wasHeld := n.templates[e.Template] != nil && n.templates[e.Template].held.n > 0
 	delete(n.templates, e.Template)
 	if len(n.templates) == 0 {
 		delete(r.numbers, e.Number)
@@ -138,7 +138,7 @@ func (r *Reports) succeeded(ctx context.Context, e message.Evidence) {
 			r.Log.Error("cannot change the effective rate", "phone_number_id", e.Number, "err", err)
 		}
 	}
-	if mended {
+	if wasHeld {
 		r.TemplateAccepted(ctx, e.Number, e.Template)
 	}
 }

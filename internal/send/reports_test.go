@@ -97,13 +97,13 @@ func TestReports(t *testing.T) {
 					time.Sleep(s.wait)
 					n.said = nil
 					// What was reported before says nothing of now.
-					r.Note(t.Context(), message.Evidence{Receipt: message.Receipt{Number: "1", Status: "read"}, Template: s.template})
+					r.Note(t.Context(), message.MarkedReport{StatusReport: message.StatusReport{Number: "1", Status: "read"}, Template: s.template})
 					status := "failed"
 					if s.code == sent {
 						status = "delivered"
 					}
-					r.Note(t.Context(), message.Evidence{
-						Receipt: message.Receipt{Number: "1", Status: status, Code: s.code}, Template: s.template, First: true,
+					r.Note(t.Context(), message.MarkedReport{
+						StatusReport: message.StatusReport{Number: "1", Status: status, Code: s.code}, Template: s.template, First: true,
 					})
 					if got := n.String(); got != s.want {
 						t.Errorf("%d, after %+v: %q, want %q", i, s, got, s.want)

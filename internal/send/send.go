@@ -1,5 +1,5 @@
-// Package send is the worker's use case: one attempt to hand one message to Meta, written
-// down before and after, and the sweeper that takes up what was left undone.
+// Package send has the sending of messages by a worker: one attempt to send one message to Meta, recorded before and
+// after, and the sweeper, which completes what other workers left unfinished.
 package send
 
 import (
@@ -17,14 +17,14 @@ import (
 	"sluice/internal/retry"
 )
 
-// attemptMax is how long an attempt may take from its record to its outcome. It is more than
-// the longest request, so what is older has been given up by its owner.
+// attemptMax is how long an attempt may take from its record to its outcome. It is longer than the longest request,
+// so the owner of an older attempt no longer works on it.
 const attemptMax = 60 * time.Second
 
-// unconfirmedWait is when a message tries again whose intent too few replicas confirmed.
+// unconfirmedWait is how long a message waits for a retry when too few replicas confirmed its intent.
 const unconfirmedWait = 2 * time.Second
 
-// BusyWait is when a task comes up again whose message is in another attempt.
+// BusyWait is how long a task waits for a retry when its message is in another attempt.
 const BusyWait = 5 * time.Second
 
 // attempts stores attempts.
@@ -33,83 +33,81 @@ type attempts interface {
 	Finish(ctx context.Context, a message.Attempt, m message.Move) (message.State, bool, error)
 }
 
-// heartbeats stores which workers live.
+// heartbeats stores the heartbeats of workers.
 type heartbeats interface {
 	Heartbeat(ctx context.Context, pulses []message.Heartbeat) []message.Epoch
 	Leave(ctx context.Context, worker string) error
 }
 
-// epochs stores in which epochs of its servers attempts may begin.
+// epochs stores the epochs in which attempts may begin.
 type epochs interface {
-	BeginEpoch(ctx context.Context, s message.Shard, run string) error
+	BeginEpoch(ctx context.Context, s message.Shard, epoch string) error
 	Replay(ctx context.Context, s message.Shard, all []message.RememberedAttempt) (message.LostWrites, error)
 }
 
-// ledger is all three. Each part of a Sender uses one of them.
+// ledger has all three interfaces. Each part of a Sender uses one of them.
 type ledger interface {
 	attempts
 	heartbeats
 	epochs
 }
 
-// poster hands a message to Meta. It keeps its own deadline and returns no Go error: what
-// came of it is the outcome.
+// poster sends a message to Meta. It has its own deadline and returns no Go error: every result is an outcome.
 type poster interface {
-	// Reserve blocks until one more attempt may begin, and returns for how long. Release
-	// ends that.
+	// Reserve blocks until a connection is free for one more attempt, and returns how long it waited. Release returns
+	// the connection.
 	Reserve(ctx context.Context) (time.Duration, error)
 	Release()
-	// Send gets a connection, calls ready, and writes the request. When ready returns an error it writes
-	// nothing.
+	// Send gets a connection, calls ready, and writes the request. If ready returns an error it writes nothing.
 	Send(ctx context.Context, number string, body []byte, ready func() error) message.Outcome
 }
 
-// paces change how fast a number goes, for all workers at once.
+// paces change the effective rate of a number, for all workers.
 type paces interface {
-	Throttled(ctx context.Context, number string) (cut bool, err error) // Meta called the number too fast
+	Throttled(ctx context.Context, number string) (cut bool, err error) // Meta refused messages of the number as too fast
 	Pause(ctx context.Context, number string, d time.Duration) error    // nothing is sent for d
-	Probe(ctx context.Context, number string, d time.Duration) error    // one message a second, for d or until Recovered
+	Probe(ctx context.Context, number string, d time.Duration) error    // one message a second, for d or until Recovered is called
 	Recovered(ctx context.Context, number string) error                 // Meta answers again
 }
 
-// Slot is a moment at which a message may leave.
+// Slot is a time at which a message may be sent.
 type Slot interface {
-	// Ready notes that the message is ready to leave, but for a connection.
+	// Ready says that the message is ready to be sent, except for a connection.
 	Ready()
-	// Use blocks until the request may be written and spends the slot. Its error means that
-	// the slot was missed, or that ctx ended.
+	// Use blocks until the request may be written, and uses the slot. Its error means that the slot was missed, or that
+	// ctx ended.
 	Use(ctx context.Context) error
 }
 
-// NextSlot blocks until the task's number has a slot for it. Its error means that the worker
-// stops. Connecting says that the last slot passed while there was no connection.
+// NextSlot blocks until the task's number has a slot for it. Its error means that the worker stops. Connecting says
+// that the last slot was missed because no connection was free.
 type NextSlot func(ctx context.Context, connecting bool) (Slot, error)
 
-// Hold keeps everything of a number, or of one of its templates, back for a time; with an endless
-// outcome until somebody ends it.
+// Hold stops the sending for a number, or for one of its templates, for a time; after an endless outcome until an
+// operator releases the hold.
 type Hold func(ctx context.Context, number, template string, out message.Outcome, d time.Duration) error
 
-// Options say how messages are treated. All fields are required.
+// Options say how messages are treated. All fields are required, except Wrote.
 type Options struct {
-	Worker           string // names this process among all others
+	Worker           string // identifies this process among all workers
 	Policy           func(number string, c message.Class) message.Policy
 	Backoff          func(n int) time.Duration             // the delay after the n-th attempt
-	Attempts         int                                   // counted attempts before a message is dead
-	Body             func(message.Attempt) ([]byte, error) // what is POSTed; message.ErrTampered: nothing
+	Attempts         int                                   // counted attempts before a message becomes a dead letter
+	Body             func(message.Attempt) ([]byte, error) // what is POSTed; after message.ErrTampered nothing is
 	Paces            paces
 	Hold             Hold
-	TemplateAccepted func(ctx context.Context, number, template string) // ends the automatic hold on a template that Meta takes again
-	// Siblings returns the numbers that share a number's token or account, and the number itself.
+	TemplateAccepted func(ctx context.Context, number, template string) // releases the automatic hold on a template that Meta accepts again
+	// Siblings returns the numbers that share a number's token or account, including the number.
 	Siblings func(ctx context.Context, number string) []string
-	// LostWrites hears of a shard whose server lost what had been written to it.
+	// LostWrites is called for a shard whose server lost confirmed writes.
 	LostWrites func(ctx context.Context, shard message.Shard)
-	// Restored holds everything of a shard without an end: its server lost more than workers remember, or
-	// nobody knows how much (depth 0). An error: it is called again, and nothing begins before.
+	// Restored sets a hold without an end on everything in a shard: its server lost more than the workers remember, or
+	// the depth is unknown (0). After an error it is called again, and no attempt begins before it succeeds.
 	Restored   func(ctx context.Context, shard message.Shard, depth time.Duration) error
 	Shards     message.Shards
-	Parts      [][]message.Shard                 // the shards, those together that are on one server
-	Wrote      func(number string, at time.Time) // hears of each request just before it is written; nil: nobody does
-	Numbers    []string                          // whose series exist from the start
+	Parts      [][]message.Shard                 // the shards, grouped by server
+	Wrote      func(number string, at time.Time) // called for each request just before it is written; nil: not called
+	Numbers    []string                          // their metrics exist from the start
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -126,38 +124,38 @@ type Sender struct {
 	sends      minute
 	health     health
 
-	memory   memory
-	hearts   hearts
-	restarts restarts
+	memory     memory
+	shardBeats allHeartbeats
+	restarts   restarts
 }
 
-// New returns a sender that stores its attempts in l and sends by p.
+// New returns a sender that stores its attempts in l and sends with p.
 func New(l ledger, p poster, o Options) *Sender {
 	return &Sender{o: o, attempts: l, heartbeats: l, epochs: l, poster: p, metrics: newMetrics(o.Registerer, o.Numbers)}
 }
 
-// Sends is how many requests this sender made in the last minute.
+// Sends returns how many requests this sender made in the last minute.
 func (s *Sender) Sends() int { return s.sends.count() }
 
-// Again is when a task is to come back.
-type Again struct {
-	Due       bool          // false: the task is done with
-	In        time.Duration // 0: at once, at the head of its queue
-	Recipient bool          // Meta says that the recipient has had enough for now
-	// On: when what is held now is held no more, at the head of its queue; empty: it does not wait for that.
+// Retry says when a task is tried again.
+type Retry struct {
+	Due       bool          // false: the task is finished
+	In        time.Duration // 0: immediately, at the head of its queue
+	Recipient bool          // Meta reported that the pair limit is reached
+	// On: at the head of its queue, when the present hold on it ends; empty: the task does not wait for a hold.
 	On       message.HoldOn
 	Template string // with HoldTemplate
 }
 
 var (
-	done  = Again{}
-	again = func(in time.Duration) Again { return Again{Due: true, In: in} }
+	finished = Retry{}
+	retryIn  = func(in time.Duration) Retry { return Retry{Due: true, In: in} }
 )
 
-// Handle makes one attempt for the k-th task of message id, whose record was known when the task was
-// fetched (nil: it is read). It blocks until the attempt is written down; what it began it finishes
-// even when ctx ends meanwhile.
-func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Record, next NextSlot) Again {
+// Handle makes one attempt for the k-th task of message id. Known is the record that was read when the task was
+// fetched; nil: Handle reads it. It blocks until the outcome is recorded. It completes an attempt that it began even if
+// ctx ends.
+func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Record, next NextSlot) Retry {
 	token := s.o.Worker + "/" + strconv.FormatInt(s.seq.Add(1), 36)
 	number, _ := message.Number(id)
 	shard := s.o.Shards.Of(number)
@@ -176,26 +174,26 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 	}()
 	for {
 		slot, err := nextWithin(ctx, next, a, reserved, connecting)
-		if err != nil && reserved && a.N == 0 && ctx.Err() == nil { // others can use its connection
+		if err != nil && reserved && a.N == 0 && ctx.Err() == nil { // other messages can use its connection
 			s.poster.Release()
 			reserved = false
 			continue
 		}
 		if err != nil {
-			return s.takeBack(ctx, a, mem, 0)
+			return s.withdraw(ctx, a, mem, 0)
 		}
 		if !reserved {
 			waited, err := s.poster.Reserve(ctx)
 			if err != nil {
-				return s.takeBack(ctx, a, mem, 0)
+				return s.withdraw(ctx, a, mem, 0)
 			}
 			if reserved, connecting = true, waited > connectMost; connecting { // the slot has passed
 				continue
 			}
 		}
 		connecting = false
-		// Who stood still for long asks once more, with the same token, whether the attempt is
-		// still its own. Who only missed a slot need not.
+		// After a long pause of the process, Begin checks with the same token whether the attempt still belongs to this
+		// worker. After a missed slot this is not necessary.
 		if a.N == 0 || frozen(begun, time.Now()) {
 			if frozen(fetched, time.Now()) {
 				known = nil
@@ -203,40 +201,40 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 			begun = time.Now()
 			latest, err := s.begin(ctx, id, k, token, known)
 			known = nil
-			if errors.Is(err, record.ErrFormat) { // its task would come again for ever
+			if errors.Is(err, record.ErrFormat) { // its task would be retried without end
 				s.o.Log.Error("cannot read the record of a message, the message is not sent", "message_id", id, "err", err)
-				return done
+				return finished
 			}
 			if err != nil {
 				s.o.Log.Error("cannot record attempt", "message_id", id, "err", err)
-				return again(time.Second)
+				return retryIn(time.Second)
 			}
 			switch latest.Verdict {
 			case message.Done:
 				if latest.Expired != "" {
 					s.metrics.expired.WithLabelValues(stages[latest.Expired]).Inc()
 				}
-				return done
+				return finished
 			case message.Early:
-				return again(latest.Wait)
+				return retryIn(latest.Wait)
 			case message.Busy:
-				return again(BusyWait)
+				return retryIn(BusyWait)
 			case message.Unconfirmed:
-				return s.takeBack(ctx, latest, mem, unconfirmedWait)
+				return s.withdraw(ctx, latest, mem, unconfirmedWait)
 			case message.Restarted:
 				if err := s.restarted(ctx, shard); err != nil {
 					s.o.Log.Error("cannot replay attempts after a restart of Redis", "message_id", id, "err", err)
 				}
-				if latest.N > 0 { // it may have been recorded all the same
+				if latest.N > 0 { // it may be recorded nevertheless
 					a = latest
 				}
-				return s.takeBack(ctx, a, mem, 0)
+				return s.withdraw(ctx, a, mem, 0)
 			}
 			if a = latest; mem == nil {
 				mem = s.memory.add(shard, a, k)
 			}
-			if a.Age > intentMax { // the store was away for long between the intent and its answer
-				return s.takeBack(ctx, a, mem, 0)
+			if a.Age > intentMax { // Redis did not answer for long between the intent and its answer
+				return s.withdraw(ctx, a, mem, 0)
 			}
 		}
 		slot.Ready()
@@ -245,7 +243,7 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 			break
 		}
 		if !errors.Is(err, errFrozen) {
-			return s.takeBack(ctx, a, mem, 0)
+			return s.withdraw(ctx, a, mem, 0)
 		}
 	}
 	s.poster.Release() // the outcome needs no connection
@@ -254,34 +252,34 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 	st, duplicate, err := s.finish(ctx, a, m)
 	if err != nil {
 		s.o.Log.Error("cannot record attempt outcome", "message_id", id, "attempt", a.N, "err", err)
-		return again(BusyWait) // it stays in sight until the sweeper has made it a doubt
+		return retryIn(BusyWait) // the task is retried until the sweeper has marked the message as in doubt
 	}
 	if duplicate {
 		s.metrics.duplicates.Inc()
 	}
 	if st == message.Queued && m.To == message.Queued {
-		after := again(m.In)
+		after := retryIn(m.In)
 		after.Recipient = out.Limit == message.LimitPair
 		if after.On = on; on == message.HoldTemplate {
 			after.Template = a.Message.Template
 		}
 		return after
 	}
-	return done
+	return finished
 }
 
-// secondSlotMax is how long an intent waits for another slot when the first was missed. A
-// number that rests or probes has none for long, and what waited for a minute would be taken
-// for abandoned: a doubt about a request that never left.
+// secondSlotMax is how long an intent waits for another slot when the first was missed. A paused or probing number
+// has none for long. After a minute the attempt would be taken for abandoned: an in-doubt message whose request was
+// never sent.
 const secondSlotMax = 2 * time.Second
 
-// reservedMax is how long one of the connections is kept from others by a message that waits for its slot.
+// reservedMax is how long a message that waits for its slot may keep a connection from others.
 const reservedMax = 250 * time.Millisecond
 
-// connectMost is how long a connection may take to come while its slot can still be used.
+// connectMost is how long a connection may take if its slot must still be usable.
 const connectMost = 50 * time.Millisecond
 
-// nextWithin waits for a slot: not for long with an intent recorded or a connection reserved.
+// nextWithin waits for a slot: only for a short time if an intent is recorded or a connection reserved.
 func nextWithin(ctx context.Context, next NextSlot, a message.Attempt, reserved, connecting bool) (Slot, error) {
 	most := reservedMax
 	if a.N > 0 {
@@ -300,9 +298,8 @@ var (
 	errOverdue = errors.New("the deadline has passed")
 )
 
-// leave blocks until a request that has its connection may be written. When the connection was slow to
-// come the slot has passed, and another one is waited for. Its error means that the request must not
-// be written.
+// leave blocks until a request that has its connection may be written. If the connection took long, the slot has
+// passed, and leave waits for another one. Its error means that the request must not be written.
 func leave(ctx context.Context, next NextSlot, slot Slot, begun, ready time.Time, left time.Duration) error {
 	connecting := time.Since(ready) > connectMost
 	again, cancel := context.WithTimeout(ctx, secondSlotMax)
@@ -326,23 +323,22 @@ func leave(ctx context.Context, next NextSlot, slot Slot, begun, ready time.Time
 	return nil
 }
 
-// freezeMax is how old an intent may be when its request leaves. A process that stood still for
-// longer, or a machine that slept, must learn first whether the attempt is still its own: it
-// may have been taken for dead.
+// freezeMax is how old an intent may be when its request is written. After a longer pause of the process or the
+// machine, the worker must first check whether the attempt still belongs to it: another worker may have taken it for dead.
 const freezeMax = 5 * time.Second
 
-// intentMax is how old a recorded intent may be when its request leaves: after attemptMax it is taken
-// for abandoned, and the request itself takes its time.
+// intentMax is how old a recorded intent may be when its request is written: after attemptMax it is taken for
+// abandoned, and the request itself takes time too.
 const intentMax = attemptMax / 2
 
-// frozen compares both clocks: the monotonic one stops while a machine sleeps, and the wall
-// clock may be set back.
+// frozen compares both clocks: the monotonic clock stops while a machine is suspended, and the wall clock may be set
+// back.
 func frozen(begun, now time.Time) bool {
 	return now.Sub(begun) > freezeMax || now.Round(0).Sub(begun.Round(0)) > freezeMax
 }
 
-// takeBack takes back the intent, if one was recorded, of an attempt whose request never left.
-func (s *Sender) takeBack(ctx context.Context, a message.Attempt, mem *message.RememberedAttempt, wait time.Duration) Again {
+// withdraw withdraws the intent, if one was recorded, of an attempt whose request was never sent.
+func (s *Sender) withdraw(ctx context.Context, a message.Attempt, mem *message.RememberedAttempt, wait time.Duration) Retry {
 	if a.N > 0 {
 		m := message.Move{To: message.Queued, In: wait}
 		if mem != nil {
@@ -352,11 +348,11 @@ func (s *Sender) takeBack(ctx context.Context, a message.Attempt, mem *message.R
 			s.o.Log.Error("cannot withdraw attempt that was not sent", "message_id", a.ID, "attempt", a.N, "err", err)
 		}
 	}
-	return again(wait)
+	return retryIn(wait)
 }
 
-// attempt sends when ready allows it, and decides what follows from the outcome. It returns what was
-// held, so that the message waits for the end of that. Its error is ready's: nothing was sent.
+// attempt sends the message if ready allows it, and decides what follows from the outcome. It returns what is now
+// held, if the message waits for the end of that hold. Its error is that of ready: nothing was sent.
 func (s *Sender) attempt(ctx context.Context, a message.Attempt, ready func() error) (out message.Outcome, m message.Move, on message.HoldOn, err error) {
 	start := time.Now()
 	var refused error
@@ -390,8 +386,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, ready func() er
 	}
 	m = s.decide(a, out, e)
 	if e.on != "" {
-		// The rest of the backlog would be refused just the same. When the time is over some
-		// message tries again: this one first, where it can.
+		// Meta would refuse the other messages too. At the end of the hold one message is sent first: this one, if possible.
 		template := ""
 		if e.on == message.HoldTemplate {
 			template = a.Message.Template
@@ -408,7 +403,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, ready func() er
 		level = slog.LevelWarn
 	}
 	if !s.o.Log.Enabled(ctx, level) {
-		return out, m, on, nil // the values of the line would cost as much as the line
+		return out, m, on, nil // preparing the values of the line would cost as much as writing it
 	}
 	s.o.Log.Log(ctx, level, "attempt", "message_id", a.ID, "phone_number_id", number, "class", a.Message.Class,
 		"attempt", a.N, "outcome", out.Kind, "code", out.Code, "reason", out.Reason, "wamid", out.WAMID,
@@ -416,7 +411,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, ready func() er
 	return out, m, on, nil
 }
 
-// decide says where a message goes after an outcome with an effect.
+// decide returns the next state of a message after an outcome with an effect.
 func (s *Sender) decide(a message.Attempt, out message.Outcome, e effect) message.Move {
 	p := s.o.Policy(a.Message.From, a.Message.Class)
 	m := message.Move{Code: out.Code, Reason: out.Reason, Detail: out.Detail}
@@ -431,24 +426,23 @@ func (s *Sender) decide(a message.Attempt, out message.Outcome, e effect) messag
 		m.To, m.In = message.Queued, max(wait, e.pause)
 	case message.Held:
 		m.To, m.In = message.Queued, max(wait, e.hold)
-		// What concerns no other message, a flow that is blocked for example, holds nothing: it is the
-		// message's own, and not for ever unless Meta says when it passes.
+		// An error that concerns no other message, for example a blocked flow, sets no hold. It counts as an error of the
+		// message, unless Meta says when it ends.
 		m.Counts = e.on == "" && out.RetryAfter == 0
 	case message.Transient:
-		// Where no connection was had nobody refused anything: such attempts are not counted, or
-		// an outage of the network would burn the backlog.
+		// Without a connection nothing was refused. Such attempts do not count, because an outage of the network would use
+		// up the attempts of the backlog.
 		m.To, m.In, m.Counts = message.Queued, wait, out.Code != 0
 	case message.Refused:
-		m.To, m.Keep = message.Rejected, true // what it was refused for may be mended: an operator can have it sent again
-		// A person looks into these: it may be the key that is wrong, or something at Meta that nobody
-		// knows yet.
+		m.To, m.Keep = message.Rejected, true // an operator may correct the cause and send it again
+		// An operator must examine these: the payload key may be wrong, or Meta may have a new error code.
 		if out.Reason == message.ReasonTampered || out.Unknown {
 			m.To = message.Dead
 		}
 	case message.ServerError:
 		m.To, m.In, m.Reason, m.Counts = message.InDoubt, max(p.ErrorWindow, wait), message.ReasonServerError, e.counts
 	default:
-		m.To, m.In, m.Reason = message.InDoubt, p.DoubtWindow, message.ReasonNoAnswer
+		m.To, m.In, m.Reason = message.InDoubt, p.InDoubtWindow, message.ReasonNoAnswer
 	}
 	if m.To == message.Queued && m.Counts && a.Failures+1 >= s.o.Attempts {
 		return message.Move{To: message.Dead, Code: out.Code, Reason: message.ReasonAttempts, Detail: out.Detail, Keep: true}
@@ -456,17 +450,17 @@ func (s *Sender) decide(a message.Attempt, out message.Outcome, e effect) messag
 	return m
 }
 
-// pairBackoff is how long to let a recipient rest after the n-th attempt, as Meta asks after
-// code 131056: 4^X seconds, X from 0. https://developers.facebook.com/docs/whatsapp/cloud-api/overview#pair-rate-limits
+// pairBackoff is how long to wait for a recipient after the n-th attempt, as Meta demands after code 131056: 4^X
+// seconds, X from 0. https://developers.facebook.com/docs/whatsapp/cloud-api/overview#pair-rate-limits
 func pairBackoff(n int) time.Duration {
 	const longest = 6 // 4^6 s is more than an hour
 	return time.Duration(1<<(2*min(n-1, longest))) * time.Second
 }
 
-// begin repeats until the ledger answers or ctx ends: an unanswered begin may have been
-// recorded, and only its owner can tell that nothing was sent.
+// begin retries until the store answers or ctx ends: a begin without an answer may be recorded, and only its owner
+// knows that nothing was sent.
 func (s *Sender) begin(ctx context.Context, id string, k int, token string, known *record.Record) (a message.Attempt, err error) {
-	err = persist(ctx, func() error {
+	err = retryUntilDone(ctx, func() error {
 		a, err = s.attempts.Begin(context.WithoutCancel(ctx), id, k, token, known) // a stop must not hide the answer
 		known = nil
 		return err
@@ -474,20 +468,20 @@ func (s *Sender) begin(ctx context.Context, id string, k int, token string, know
 	return a, err
 }
 
-// finish repeats until the outcome is recorded, past a stop signal, for as long as nobody
-// else may take the attempt for abandoned.
+// finish retries until the outcome is recorded, even after a stop signal, as long as no other worker may take the
+// attempt for abandoned.
 func (s *Sender) finish(ctx context.Context, a message.Attempt, m message.Move) (st message.State, duplicate bool, err error) {
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), attemptMax, errors.New("the store was away too long"))
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), attemptMax, errors.New("Redis did not answer for too long"))
 	defer cancel()
-	err = persist(ctx, func() error {
+	err = retryUntilDone(ctx, func() error {
 		st, duplicate, err = s.attempts.Finish(ctx, a, m)
 		return err
 	})
 	return st, duplicate, err
 }
 
-// persist calls f, with growing pauses, until it succeeds, a record cannot be read or ctx ends.
-func persist(ctx context.Context, f func() error) error {
+// retryUntilDone calls f, with growing pauses, until it succeeds, a record cannot be read or ctx ends.
+func retryUntilDone(ctx context.Context, f func() error) error {
 	return retry.Pauses{First: 20 * time.Millisecond, Max: time.Second}.Do(ctx, func() error {
 		err := f()
 		if errors.Is(err, record.ErrFormat) {

@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"sluice/internal/message"
@@ -24,175 +22,6 @@ const (
 	number = "106540352242922"
 	id     = number + "-abcdefghijklmnopqrstuvwxyz"
 )
-
-var errAway = errors.New("the store is away")
-
-// script plays the ledger, the slots and Meta, and writes down what was asked of it.
-type script struct {
-	begin  func(token string) (message.Attempt, error)
-	finish func(m message.Move) (message.State, bool, error)
-	next   func(ctx context.Context) (send.Slot, error)
-	post   func() message.Outcome
-	body   func(payload []byte) ([]byte, error)
-	wrote  func(number string, at time.Time)
-	holds  error // what a hold comes to
-
-	reserve  func(ctx context.Context) (time.Duration, error)
-	reserved int
-	released int
-	connect  func() // until there is a connection
-
-	asked  []string
-	tokens map[string]bool
-	reg    *prometheus.Registry
-}
-
-func (s *script) Begin(ctx context.Context, id string, k int, token string, known *record.Record) (message.Attempt, error) {
-	s.asked = append(s.asked, "begin")
-	s.tokens[token] = true
-	if ctx.Err() != nil {
-		return message.Attempt{}, ctx.Err()
-	}
-	return s.begin(token)
-}
-
-func (s *script) Finish(ctx context.Context, a message.Attempt, m message.Move) (message.State, bool, error) {
-	s.asked = append(s.asked, fmt.Sprintf("finish %d %s", a.N, m.To))
-	if ctx.Err() != nil {
-		return "", false, ctx.Err()
-	}
-	return s.finish(m)
-}
-
-func (s *script) Reserve(ctx context.Context) (time.Duration, error) {
-	s.reserved++
-	if s.reserve == nil {
-		return 0, nil
-	}
-	return s.reserve(ctx)
-}
-
-func (s *script) Release() { s.released++ }
-
-func (s *script) Send(ctx context.Context, to string, body []byte, ready func() error) message.Outcome {
-	if s.connect != nil {
-		s.connect()
-	}
-	if err := ready(); err != nil {
-		return message.Outcome{Kind: message.Transient, Err: err}
-	}
-	s.asked = append(s.asked, fmt.Sprintf("post %s %s", to, body))
-	if ctx.Err() != nil {
-		return message.Outcome{Kind: message.Transient, Err: ctx.Err()}
-	}
-	return s.post()
-}
-
-func (s *script) Heartbeat(_ context.Context, pulses []message.Heartbeat) []message.Epoch {
-	s.asked = append(s.asked, "beat")
-	runs := make([]message.Epoch, len(pulses))
-	for i := range runs {
-		runs[i].Ready = true
-	}
-	return runs
-}
-
-func (s *script) Leave(context.Context, string) error { return nil }
-
-func (s *script) BeginEpoch(context.Context, message.Shard, string) error { return nil }
-
-func (s *script) Replay(context.Context, message.Shard, []message.RememberedAttempt) (message.LostWrites, error) {
-	return message.LostWrites{}, nil
-}
-
-func (s *script) use() error { s.asked = append(s.asked, "use"); return nil }
-
-// slot is a slot as its use tells it.
-type slot func() error
-
-func (s slot) Use(context.Context) error { return s() }
-func (s slot) Ready()                    {}
-
-func going(token string) (message.Attempt, error) {
-	return message.Attempt{
-		Verdict: message.Go, Left: time.Hour, ID: id, N: 2, Token: token, Payload: []byte("{}"),
-		Message: message.Context{ID: id, From: number, Class: message.Utility, Template: "sale/en"},
-	}, nil
-}
-
-// newScript is a life in which all goes well.
-func newScript() *script {
-	s := &script{tokens: map[string]bool{}, reg: prometheus.NewRegistry(), begin: going}
-	s.finish = func(m message.Move) (message.State, bool, error) { return m.To, false, nil }
-	s.next = func(ctx context.Context) (send.Slot, error) {
-		s.asked = append(s.asked, "next")
-		return slot(s.use), ctx.Err()
-	}
-	s.post = func() message.Outcome { return message.Outcome{Kind: message.Accepted, WAMID: "wamid.1"} }
-	s.body = func(payload []byte) ([]byte, error) { return payload, nil }
-	return s
-}
-
-func (s *script) handle(ctx context.Context, log *slog.Logger) send.Again {
-	sender := send.New(s, s, send.Options{
-		Worker: "w", Shards: message.DefaultShards,
-		Policy:   func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) },
-		Backoff:  func(int) time.Duration { return 3 * time.Second },
-		Attempts: 5,
-		Body: func(a message.Attempt) ([]byte, error) {
-			if a.ID != id || a.N != 2 {
-				return nil, fmt.Errorf("body of %s, attempt %d", a.ID, a.N)
-			}
-			return s.body(a.Payload)
-		},
-		Paces: pacer{s},
-		Hold: func(ctx context.Context, of, template string, out message.Outcome, d time.Duration) error {
-			s.asked = append(s.asked, fmt.Sprintf("hold %s %q %d %s", of, template, out.Code, d))
-			if ctx.Err() != nil {
-				s.asked = append(s.asked, "in vain")
-			}
-			return s.holds
-		},
-		TemplateAccepted: func(_ context.Context, of, template string) { s.asked = append(s.asked, "mended "+of+" "+template) },
-		Siblings:         func(_ context.Context, of string) []string { return []string{of, "2"} },
-		Wrote:            s.wrote,
-		Numbers:          []string{number}, Log: log, Registerer: s.reg,
-	})
-	return sender.Handle(ctx, id, 0, nil, s.nextSlot)
-}
-
-func (s *script) nextSlot(ctx context.Context, connecting bool) (send.Slot, error) {
-	slot, err := s.next(ctx)
-	if last := len(s.asked) - 1; connecting && s.asked[last] == "next" {
-		s.asked[last] = "next after a connection"
-	}
-	return slot, err
-}
-
-// pacer writes down what is said of the number's pace.
-type pacer struct{ s *script }
-
-func (p pacer) note(ctx context.Context, what, of string) error {
-	p.s.asked = append(p.s.asked, what+" "+of)
-	if ctx.Err() != nil {
-		p.s.asked = append(p.s.asked, "in vain")
-	}
-	return nil
-}
-
-func (p pacer) Throttled(ctx context.Context, of string) (bool, error) {
-	return true, p.note(ctx, "throttled", of)
-}
-
-func (p pacer) Pause(ctx context.Context, of string, d time.Duration) error {
-	return p.note(ctx, "pause "+d.String(), of)
-}
-
-func (p pacer) Probe(ctx context.Context, of string, d time.Duration) error {
-	return p.note(ctx, "probe "+d.String(), of)
-}
-
-func (p pacer) Recovered(ctx context.Context, of string) error { return p.note(ctx, "recovered", of) }
 
 func TestHandle(t *testing.T) {
 	t.Parallel()
@@ -211,68 +40,68 @@ func TestHandle(t *testing.T) {
 	const post = "post " + number + " {}"
 	tests := map[string]struct {
 		change func(s *script)
-		again  send.Again
+		again  send.Retry
 		asked  []string
 	}{
-		"accepted": {func(s *script) {}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
+		"accepted": {func(s *script) {}, send.Retry{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
 		"done": {
 			func(s *script) { s.begin = verdict(message.Attempt{Verdict: message.Done}) },
-			send.Again{},
+			send.Retry{},
 			[]string{"next", "begin"},
 		},
 		"early": {func(s *script) {
 			s.begin = verdict(message.Attempt{Verdict: message.Early, Wait: 7 * time.Minute})
-		}, send.Again{Due: true, In: 7 * time.Minute}, []string{"next", "begin"}},
+		}, send.Retry{Due: true, In: 7 * time.Minute}, []string{"next", "begin"}},
 		"busy": {
 			func(s *script) { s.begin = verdict(message.Attempt{Verdict: message.Busy}) },
-			send.Again{Due: true, In: 5 * time.Second},
+			send.Retry{Due: true, In: 5 * time.Second},
 			[]string{"next", "begin"},
 		},
 		"intent unconfirmed": {
 			func(s *script) {
 				s.begin = verdict(message.Attempt{Verdict: message.Unconfirmed, ID: id, N: 2})
 			},
-			send.Again{Due: true, In: 2 * time.Second},
+			send.Retry{Due: true, In: 2 * time.Second},
 			[]string{"next", "begin", "finish 2 queued"},
 		},
 		"transient": {
 			func(s *script) { s.post = outcome(message.Transient) },
-			send.Again{Due: true, In: 3 * time.Second},
+			send.Retry{Due: true, In: 3 * time.Second},
 			[]string{"next", "begin", "use", post, "finish 2 queued"},
 		},
 		"throttled": {
 			func(s *script) { s.post = outcome(message.Throttled) },
-			send.Again{Due: true, In: 3 * time.Second},
+			send.Retry{Due: true, In: 3 * time.Second},
 			[]string{"next", "begin", "use", post, "finish 2 queued"},
 		},
 		"throttled, the number was too fast": {
 			func(s *script) { s.post = throttled(message.LimitNumber) },
-			send.Again{Due: true, In: 3 * time.Second},
+			send.Retry{Due: true, In: 3 * time.Second},
 			[]string{"next", "begin", "use", post, "throttled " + number, "finish 2 queued"},
 		},
 		"throttled, one recipient gets too much": {
 			func(s *script) { s.post = throttled(message.LimitPair) },
-			send.Again{Due: true, In: 4 * time.Second, Recipient: true},
+			send.Retry{Due: true, In: 4 * time.Second, Recipient: true},
 			[]string{"next", "begin", "use", post, "finish 2 queued"},
 		},
 		"held, the number": {
 			func(s *script) { s.post = held(message.HoldNumber) },
-			send.Again{Due: true, On: message.HoldNumber},
+			send.Retry{Due: true, On: message.HoldNumber},
 			[]string{"next", "begin", "use", post, "probe 33s " + number, "hold " + number + ` "" 190 3s`, "finish 2 queued"},
 		},
 		"held, the template": {
 			func(s *script) { s.post = held(message.HoldTemplate) },
-			send.Again{Due: true, On: message.HoldTemplate, Template: "sale/en"},
+			send.Retry{Due: true, On: message.HoldTemplate, Template: "sale/en"},
 			[]string{"next", "begin", "use", post, "hold " + number + ` "sale/en" 190 3s`, "finish 2 queued"},
 		},
 		"held in vain": {
 			func(s *script) { s.post, s.holds = held(message.HoldNumber), errAway },
-			send.Again{Due: true, In: 3 * time.Second},
+			send.Retry{Due: true, In: 3 * time.Second},
 			[]string{"next", "begin", "use", post, "probe 33s " + number, "hold " + number + ` "" 190 3s`, "finish 2 queued"},
 		},
 		"held, nothing that others have": {
 			func(s *script) { s.post = held("") },
-			send.Again{Due: true, In: 3 * time.Second},
+			send.Retry{Due: true, In: 3 * time.Second},
 			[]string{"next", "begin", "use", post, "finish 2 queued"},
 		},
 		"refused with an unknown code": {
@@ -281,7 +110,7 @@ func TestHandle(t *testing.T) {
 					return message.Outcome{Kind: message.Refused, Code: 987654, Unknown: true}
 				}
 			},
-			send.Again{},
+			send.Retry{},
 			[]string{"next", "begin", "use", post, "finish 2 dead"},
 		},
 		"too many calls of the app": {
@@ -290,39 +119,39 @@ func TestHandle(t *testing.T) {
 					return message.Outcome{Kind: message.Throttled, Limit: message.LimitApp, RetryAfter: time.Minute}
 				}
 			},
-			send.Again{Due: true, In: time.Minute},
+			send.Retry{Due: true, In: time.Minute},
 			[]string{"next", "begin", "use", post, "pause 1m0s " + number, "probe 1m30s " + number, "pause 1m0s 2", "probe 1m30s 2", "finish 2 queued"},
 		},
 		"refused": {
 			func(s *script) { s.post = outcome(message.Refused) },
-			send.Again{},
+			send.Retry{},
 			[]string{"next", "begin", "use", post, "finish 2 rejected"},
 		},
 		"no answer": {
 			func(s *script) { s.post = outcome(message.NoAnswer) },
-			send.Again{},
+			send.Retry{},
 			[]string{"next", "begin", "use", post, "finish 2 in_doubt"},
 		},
 		"transient, but evidence was quicker": {func(s *script) {
 			s.post = outcome(message.Transient)
 			s.finish = func(message.Move) (message.State, bool, error) { return message.Delivered, false, nil }
-		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 queued"}},
+		}, send.Retry{}, []string{"next", "begin", "use", post, "finish 2 queued"}},
 		"accepted, but requeued by another meanwhile": {func(s *script) {
 			s.finish = func(message.Move) (message.State, bool, error) { return message.Queued, false, nil }
-		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
+		}, send.Retry{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
 		"tampered with": {func(s *script) {
 			s.body = func([]byte) ([]byte, error) { return nil, fmt.Errorf("no seal: %w", message.ErrTampered) }
-		}, send.Again{}, []string{"next", "begin", "finish 2 dead"}},
+		}, send.Retry{}, []string{"next", "begin", "finish 2 dead"}},
 		"payload unreadable": {func(s *script) {
 			s.body = func([]byte) ([]byte, error) { return nil, errors.New("no JSON") }
-		}, send.Again{}, []string{"next", "begin", "finish 2 rejected"}},
+		}, send.Retry{}, []string{"next", "begin", "finish 2 rejected"}},
 		"in maintenance": {
 			func(s *script) {
 				s.post = func() message.Outcome {
 					return message.Outcome{Kind: message.Throttled, Limit: message.LimitRest, RetryAfter: time.Hour}
 				}
 			},
-			send.Again{Due: true, In: time.Hour},
+			send.Retry{Due: true, In: time.Hour},
 			[]string{"next", "begin", "use", post, "pause 5m0s " + number, "finish 2 queued"},
 		},
 		"frozen after begin": {func(s *script) {
@@ -335,26 +164,26 @@ func TestHandle(t *testing.T) {
 				first = false
 				return slot(func() error { s.asked = append(s.asked, "frozen"); time.Sleep(6 * time.Second); return nil }), nil
 			}
-		}, send.Again{}, []string{"begin", "frozen", "next", "begin", "missed", "next", "use", post, "finish 2 submitted"}},
+		}, send.Retry{}, []string{"begin", "frozen", "next", "begin", "missed", "next", "use", post, "finish 2 submitted"}},
 		"slot missed, then not": {
 			func(s *script) { s.missFirst(func() {}) },
-			send.Again{},
+			send.Retry{},
 			[]string{"next", "begin", "missed", "next", "use", post, "finish 2 submitted"},
 		},
 		"the connection is slow to come": {func(s *script) {
 			s.connect = func() { time.Sleep(time.Second); s.connect = nil }
 			s.missFirst(func() {})
-		}, send.Again{}, []string{"next", "begin", "missed", "next after a connection", "use", post, "finish 2 submitted"}},
+		}, send.Retry{}, []string{"next", "begin", "missed", "next after a connection", "use", post, "finish 2 submitted"}},
 		"the connection comes too late": {func(s *script) {
 			s.connect = func() { time.Sleep(6 * time.Second); s.connect = nil }
 			s.missFirst(func() {})
-		}, send.Again{}, []string{"next", "begin", "missed", "next", "begin", "use", post, "finish 2 submitted"}},
+		}, send.Retry{}, []string{"next", "begin", "missed", "next", "begin", "use", post, "finish 2 submitted"}},
 		"no connection is free at first": {func(s *script) {
 			s.reserve = func(context.Context) (time.Duration, error) { return time.Second, nil }
-		}, send.Again{}, []string{"next", "next after a connection", "begin", "use", post, "finish 2 submitted"}},
+		}, send.Retry{}, []string{"next", "next after a connection", "begin", "use", post, "finish 2 submitted"}},
 		"no connection is free for a moment": {func(s *script) {
 			s.reserve = func(context.Context) (time.Duration, error) { return 20 * time.Millisecond, nil }
-		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
+		}, send.Retry{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
 		"no connection is free, and then no slot": {func(s *script) {
 			s.reserve = func(context.Context) (time.Duration, error) { return time.Second, nil }
 			next, n := s.next, 0
@@ -367,7 +196,7 @@ func TestHandle(t *testing.T) {
 				}
 				return next(ctx)
 			}
-		}, send.Again{}, []string{"next", "next after a connection", "next after a connection", "begin", "use", post, "finish 2 submitted"}},
+		}, send.Retry{}, []string{"next", "next after a connection", "next after a connection", "begin", "use", post, "finish 2 submitted"}},
 		"deadline passes before its slot": {func(s *script) {
 			s.begin = func(token string) (message.Attempt, error) {
 				a, err := going(token)
@@ -375,19 +204,19 @@ func TestHandle(t *testing.T) {
 				return a, err
 			}
 			s.missFirst(func() { time.Sleep(time.Second) })
-		}, send.Again{Due: true}, []string{"next", "begin", "missed", "next", "use", "finish 2 queued"}},
+		}, send.Retry{Due: true}, []string{"next", "begin", "missed", "next", "use", "finish 2 queued"}},
 		"slot missed by long, and no longer ours": {func(s *script) {
 			s.missFirst(func() { time.Sleep(6 * time.Second); s.begin = verdict(message.Attempt{Verdict: message.Done}) })
-		}, send.Again{}, []string{"next", "begin", "missed", "next", "begin"}},
+		}, send.Retry{}, []string{"next", "begin", "missed", "next", "begin"}},
 		"slot missed by long, and another at work": {func(s *script) {
 			s.missFirst(func() { time.Sleep(6 * time.Second); s.begin = verdict(message.Attempt{Verdict: message.Busy}) })
-		}, send.Again{Due: true, In: 5 * time.Second}, []string{"next", "begin", "missed", "next", "begin"}},
+		}, send.Retry{Due: true, In: 5 * time.Second}, []string{"next", "begin", "missed", "next", "begin"}},
 		"no slot any more": {func(s *script) {
 			s.next = func(context.Context) (send.Slot, error) {
 				s.asked = append(s.asked, "next")
 				return nil, errors.New("closed")
 			}
-		}, send.Again{Due: true}, []string{"next"}},
+		}, send.Retry{Due: true}, []string{"next"}},
 		"no slot any more, after begin": {func(s *script) {
 			closed := false
 			s.next = func(context.Context) (send.Slot, error) {
@@ -397,7 +226,7 @@ func TestHandle(t *testing.T) {
 				closed = true
 				return slot(func() error { s.asked = append(s.asked, "missed"); return errors.New("late") }), nil
 			}
-		}, send.Again{Due: true}, []string{"next", "begin", "missed", "next", "finish 2 queued"}},
+		}, send.Retry{Due: true}, []string{"next", "begin", "missed", "next", "finish 2 queued"}},
 		"no slot for long, after begin": {func(s *script) {
 			missed := false
 			s.next = func(ctx context.Context) (send.Slot, error) {
@@ -408,17 +237,17 @@ func TestHandle(t *testing.T) {
 				missed = true
 				return slot(func() error { s.asked = append(s.asked, "missed"); return errors.New("late") }), nil
 			}
-		}, send.Again{Due: true}, []string{"next", "begin", "missed", "next", "finish 2 queued"}},
+		}, send.Retry{Due: true}, []string{"next", "begin", "missed", "next", "finish 2 queued"}},
 		"the record cannot be read": {
 			func(s *script) {
 				s.begin = func(string) (message.Attempt, error) { return message.Attempt{}, fmt.Errorf("m: %w", record.ErrFormat) }
 			},
-			send.Again{},
+			send.Retry{},
 			[]string{"next", "begin"},
 		},
 		"begin unanswered twice": {func(s *script) {
 			s.begin = failing(2, going)
-		}, send.Again{}, []string{"next", "begin", "begin", "begin", "use", post, "finish 2 submitted"}},
+		}, send.Retry{}, []string{"next", "begin", "begin", "begin", "use", post, "finish 2 submitted"}},
 		"finish unanswered three times": {func(s *script) {
 			f := s.finish
 			s.finish = func(m message.Move) (message.State, bool, error) {
@@ -427,7 +256,7 @@ func TestHandle(t *testing.T) {
 				}
 				return f(m)
 			}
-		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted", "finish 2 submitted", "finish 2 submitted", "finish 2 submitted"}},
+		}, send.Retry{}, []string{"next", "begin", "use", post, "finish 2 submitted", "finish 2 submitted", "finish 2 submitted", "finish 2 submitted"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -452,30 +281,6 @@ func TestHandle(t *testing.T) {
 	}
 }
 
-// missFirst lets the first slot be missed, and then something happen.
-func (s *script) missFirst(then func()) {
-	next := s.next
-	first := true
-	s.next = func(ctx context.Context) (send.Slot, error) {
-		got, err := next(ctx)
-		if !first {
-			return got, err
-		}
-		first = false
-		return slot(func() error { s.asked = append(s.asked, "missed"); then(); return errors.New("late") }), nil
-	}
-}
-
-// failing fails n times before it does what f does.
-func failing(n int, f func(string) (message.Attempt, error)) func(string) (message.Attempt, error) {
-	return func(token string) (message.Attempt, error) {
-		if n--; n >= 0 {
-			return message.Attempt{}, errAway
-		}
-		return f(token)
-	}
-}
-
 // TestStop ends the context at each step: nothing new is posted, what was begun is written
 // down.
 func TestStop(t *testing.T) {
@@ -483,28 +288,28 @@ func TestStop(t *testing.T) {
 	const post = "post " + number + " {}"
 	tests := map[string]struct {
 		change func(s *script, stop func())
-		again  send.Again
+		again  send.Retry
 		asked  []string
 	}{
-		"before": {func(s *script, stop func()) { stop() }, send.Again{Due: true}, []string{"next"}},
+		"before": {func(s *script, stop func()) { stop() }, send.Retry{Due: true}, []string{"next"}},
 		"in begin": {func(s *script, stop func()) {
 			s.begin = func(token string) (message.Attempt, error) { stop(); return going(token) }
 			s.next = func(ctx context.Context) (send.Slot, error) {
 				s.asked = append(s.asked, "next")
 				return slot(func() error { s.asked = append(s.asked, "missed"); return ctx.Err() }), ctx.Err()
 			}
-		}, send.Again{Due: true}, []string{"next", "begin", "missed", "next", "finish 2 queued"}},
+		}, send.Retry{Due: true}, []string{"next", "begin", "missed", "next", "finish 2 queued"}},
 		"before begin": {func(s *script, stop func()) {
 			next := s.next
 			s.next = func(ctx context.Context) (send.Slot, error) { got, err := next(ctx); stop(); return got, err }
-		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted"}}, // its slot was still good
+		}, send.Retry{}, []string{"next", "begin", "use", post, "finish 2 submitted"}}, // its slot was still good
 		"in begin, the store away": {func(s *script, stop func()) {
 			s.begin = func(string) (message.Attempt, error) { stop(); return message.Attempt{}, errAway }
-		}, send.Again{Due: true, In: time.Second}, []string{"next", "begin"}},
+		}, send.Retry{Due: true, In: time.Second}, []string{"next", "begin"}},
 		"in the request": {func(s *script, stop func()) {
 			p := s.post
 			s.post = func() message.Outcome { stop(); return p() }
-		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
+		}, send.Retry{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
 		"in the request, throttled": {
 			func(s *script, stop func()) {
 				s.post = func() message.Outcome {
@@ -512,20 +317,20 @@ func TestStop(t *testing.T) {
 					return message.Outcome{Kind: message.Throttled, Limit: message.LimitNumber}
 				}
 			},
-			send.Again{Due: true, In: 3 * time.Second},
+			send.Retry{Due: true, In: 3 * time.Second},
 			[]string{"next", "begin", "use", post, "throttled " + number, "finish 2 queued"},
 		},
 		"in the request, held": {
 			func(s *script, stop func()) {
 				s.post = func() message.Outcome { stop(); return message.Outcome{Kind: message.Held, Hold: message.HoldNumber} }
 			},
-			send.Again{Due: true, On: message.HoldNumber},
+			send.Retry{Due: true, On: message.HoldNumber},
 			[]string{"next", "begin", "use", post, "probe 33s " + number, "hold " + number + ` "" 0 3s`, "finish 2 queued"},
 		},
 		"before the request": {func(s *script, stop func()) {
 			b := s.body
 			s.body = func(payload []byte) ([]byte, error) { stop(); return b(payload) }
-		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
+		}, send.Retry{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
 		"in finish, unanswered": {func(s *script, stop func()) {
 			s.finish = func(m message.Move) (message.State, bool, error) {
 				if stop(); len(s.asked) < 7 {
@@ -533,7 +338,7 @@ func TestStop(t *testing.T) {
 				}
 				return m.To, false, nil
 			}
-		}, send.Again{}, []string{"next", "begin", "use", post, "finish 2 submitted", "finish 2 submitted", "finish 2 submitted"}},
+		}, send.Retry{}, []string{"next", "begin", "use", post, "finish 2 submitted", "finish 2 submitted", "finish 2 submitted"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -554,29 +359,8 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestWhatConcernsOthersToo: each outcome tells the rest of the backlog what it is to know,
-// and nothing more.
-func TestWhatConcernsOthersToo(t *testing.T) {
-	t.Parallel()
-	for _, k := range message.Kinds() {
-		for _, l := range []message.Limit{"", message.LimitNumber, message.LimitPair} {
-			s := newScript()
-			s.post = func() message.Outcome { return message.Outcome{Kind: k, Limit: l, Hold: message.HoldNumber} }
-			s.handle(t.Context(), slog.New(slog.DiscardHandler))
-			want := k == message.Throttled && l == message.LimitNumber
-			if got := slices.Contains(s.asked, "throttled "+number); got != want {
-				t.Errorf("%s by the limit of %q: slowed down %v, want %v", k, l, got, want)
-			}
-			held := slices.ContainsFunc(s.asked, func(a string) bool { return strings.HasPrefix(a, "hold ") })
-			if want := k == message.Held; held != want {
-				t.Errorf("%s: held %v, want %v", k, held, want)
-			}
-		}
-	}
-}
-
-// TestWroteHearsOfRequests: of each that is about to be written, and of nothing else.
-func TestWroteHearsOfRequests(t *testing.T) {
+// TestWroteIsCalledForRequests: of each that is about to be written, and of nothing else.
+func TestWroteIsCalledForRequests(t *testing.T) {
 	t.Parallel()
 	const post = "post " + number + " {}"
 	for name, tt := range map[string]struct {
@@ -603,15 +387,15 @@ func TestWroteHearsOfRequests(t *testing.T) {
 	}
 }
 
-// TestFinishGivesUp: after a minute another may take the attempt for abandoned. The task comes back
-// until somebody has, so that the message is not forgotten.
+// TestFinishGivesUp: after a minute another worker may take the attempt for abandoned. The task is retried until one
+// has, so the message is not lost.
 func TestFinishGivesUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript()
 		s.finish = func(message.Move) (message.State, bool, error) { return "", false, errAway }
 		start := time.Now()
-		if got := s.handle(t.Context(), slog.New(slog.DiscardHandler)); got != (send.Again{Due: true, In: 5 * time.Second}) {
+		if got := s.handle(t.Context(), slog.New(slog.DiscardHandler)); got != (send.Retry{Due: true, In: 5 * time.Second}) {
 			t.Errorf("%+v", got)
 		}
 		if took := time.Since(start); took < 55*time.Second || took > 65*time.Second {
@@ -644,67 +428,6 @@ func TestEachHandleHasItsOwnToken(t *testing.T) {
 			t.Errorf("token %q", token)
 		}
 	}
-}
-
-// TestUnsentSaysNothingOfMeta: a message that was not sent is no answer of Meta's, for which a
-// probing number waits.
-func TestUnsentSaysNothingOfMeta(t *testing.T) {
-	t.Parallel()
-	s := newScript()
-	sender := send.New(s, s, send.Options{
-		Worker: "w", Policy: func(string, message.Class) message.Policy { return message.Policy{} },
-		Backoff: func(int) time.Duration { return 0 }, Attempts: 1,
-		Body:  func(a message.Attempt) ([]byte, error) { return s.body(a.Payload) },
-		Paces: pacer{s}, Shards: message.DefaultShards, Log: slog.New(slog.DiscardHandler), Registerer: s.reg,
-	})
-	after := func(kind message.Kind, bodyErr error) []string {
-		s.asked = nil
-		s.post = func() message.Outcome { return message.Outcome{Kind: kind} }
-		s.body = func([]byte) ([]byte, error) { return nil, bodyErr }
-		sender.Handle(t.Context(), id, 0, nil, s.nextSlot)
-		return s.asked
-	}
-	for range 5 {
-		after(message.NoAnswer, nil)
-	}
-	recovered := "recovered " + number
-	if got := after(message.Accepted, message.ErrTampered); slices.Contains(got, recovered) {
-		t.Errorf("tampered with: %q", got)
-	}
-	if got := after(message.Accepted, nil); !slices.Contains(got, recovered) {
-		t.Errorf("accepted: %q", got)
-	}
-}
-
-// TestPausesOfAnApp: each pause is longer than the last, the refused message waits for its end, and the first
-// message that Meta takes afterwards ends the probing.
-func TestPausesOfAnApp(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := newScript()
-		sender := send.New(s, s, send.Options{
-			Worker: "w", Policy: func(string, message.Class) message.Policy { return message.Policy{} },
-			Backoff: func(int) time.Duration { return 0 }, Attempts: 1,
-			Body:  func(a message.Attempt) ([]byte, error) { return a.Payload, nil },
-			Paces: pacer{s}, Siblings: func(_ context.Context, of string) []string { return []string{of} },
-			Shards: message.DefaultShards, Log: slog.New(slog.DiscardHandler), Registerer: s.reg,
-		})
-		post := s.post
-		s.post = func() message.Outcome {
-			return message.Outcome{Kind: message.Throttled, Limit: message.LimitApp, RetryAfter: time.Minute}
-		}
-		for _, pause := range []time.Duration{time.Minute, 2 * time.Minute} {
-			if again := sender.Handle(t.Context(), id, 0, nil, s.nextSlot); again != (send.Again{Due: true, In: pause}) {
-				t.Errorf("%+v, want a pause of %s", again, pause)
-			}
-			time.Sleep(pause)
-		}
-		s.post = post
-		sender.Handle(t.Context(), id, 0, nil, s.nextSlot)
-		if !slices.Contains(s.asked, "recovered "+number) {
-			t.Errorf("%q", s.asked)
-		}
-	})
 }
 
 func TestMetricsAndLogOfAnAttempt(t *testing.T) {

@@ -14,24 +14,24 @@ import (
 )
 
 const (
-	// beatEvery is how often a worker sends its heartbeats, and sweeps.
-	beatEvery = 2 * time.Second
-	// sweepMost is how many messages of a kind one pass takes up in a shard.
+	// heartbeatEvery is how often a worker sends its heartbeats, and sweeps.
+	heartbeatEvery = 2 * time.Second
+	// sweepMost is how many messages of a kind one pass changes in a shard.
 	sweepMost = 500
 )
 
-// workers says which workers live.
+// workers says which workers are alive.
 type workers interface {
 	Alive(ctx context.Context, shards []message.Shard, d time.Duration) []message.LiveWorkers
 }
 
-// openMessages reads the lists of messages that are not final. Results are valid also with an error, which is
-// about other messages.
+// openMessages reads the lists of messages that are not final. Results are valid also with an error, which is about
+// other messages.
 type openMessages interface {
 	Unsettled(ctx context.Context, now map[message.Shard]time.Time) ([]message.Unsettled, error)
-	Opens(ctx context.Context, s message.Shard, ids []string) ([]message.Open, error)
-	Doubts(ctx context.Context, s message.Shard, until time.Time, limit int) ([]message.Open, error)
-	Owed(ctx context.Context, s message.Shard, after, before time.Time) (int64, error)
+	ReadOpenAll(ctx context.Context, s message.Shard, ids []string) ([]message.Open, error)
+	WindowEnded(ctx context.Context, s message.Shard, until time.Time, limit int) ([]message.Open, error)
+	CountAwaiting(ctx context.Context, s message.Shard, after, before time.Time) (int64, error)
 	Waiting(ctx context.Context, s message.Shard, offset, limit int) ([]message.Open, error)
 	Parked(ctx context.Context, s message.Shard, before time.Time, limit int) ([]message.Open, error)
 	Overdue(ctx context.Context, s message.Shard, now time.Time, limit int) ([]message.Open, error)
@@ -41,30 +41,29 @@ type openMessages interface {
 type transitions interface {
 	Sweep(ctx context.Context, o message.Open, m message.Move) (bool, error)
 	Postpone(ctx context.Context, s message.Shard, ids []string, until time.Time) error
-	Forget(ctx context.Context, s message.Shard) (int, error)
+	Purge(ctx context.Context, s message.Shard) (int, error)
 }
 
-// Hand is tasks that a worker has fetched and not finished.
-type Hand struct {
+// FetchedTasks are tasks that a worker has fetched and not finished.
+type FetchedTasks struct {
 	Worker string
 	Shard  message.Shard
 	IDs    []string // of their messages
-	// Return puts the tasks back to the head of their queue, unless their worker or somebody else did
-	// something about them.
+	// Return puts the tasks back to the head of their queue, except those that have changed since.
 	Return func(ctx context.Context) error
 }
 
-// Requeue moves an open message back to queued and adds a task for it, in one transaction.
+// Requeue queues an open message again and adds a task for it, in one transaction.
 type Requeue func(ctx context.Context, o message.Open, m message.Move) error
 
-// Watermark says up to when all evidence of a shard is folded into the records.
+// Watermark returns the time until which all statuses of a shard are applied to the records.
 type Watermark func(ctx context.Context, s message.Shard) (time.Time, error)
 
-// Channel tells whether what Meta reports of a number's messages reaches us.
+// Channel says whether Meta's webhooks about a number reach us.
 type Channel func(ctx context.Context, number string) (message.Channel, error)
 
-// Sweeper takes up what was left undone: attempts of dead workers, doubts whose window has
-// passed, deadlines. Each worker runs one; they may all do the same work without harm.
+// Sweeper completes what was left unfinished: attempts of dead workers, in-doubt windows that have ended, deadlines.
+// Each worker runs one; several may do the same work without harm.
 type Sweeper struct {
 	Worker    string
 	Policy    func(number string, c message.Class) message.Policy
@@ -73,28 +72,28 @@ type Sweeper struct {
 	Open      openMessages
 	Changes   transitions
 	Requeue   Requeue
-	Lost      func(ctx context.Context, some []message.Open) ([]message.Open, error) // those whose task is gone
-	Hands     func(ctx context.Context, shards []message.Shard) ([]Hand, error)
-	Suspects  func(shards []message.Shard) []string // messages of some shards that were found in an attempt when their task came up, since it was last called
+	LostTasks func(ctx context.Context, some []message.Open) ([]message.Open, error) // those whose task is missing
+	Fetched   func(ctx context.Context, shards []message.Shard) ([]FetchedTasks, error)
+	Suspects  func(shards []message.Shard) []string // messages of some shards whose task was fetched during an attempt, since the last call
 	Holds     func(ctx context.Context) ([]message.Hold, error)
 	Watermark Watermark
 	Channel   Channel
 	Sends     func() int // requests of this worker in the last minute
-	// Sight is since when this worker's view of a shard is good. After the store was away, or this worker
-	// stood still, everybody's heartbeat looks old, and nobody is dead.
-	Sight      func(s message.Shard) Sight
-	Parts      [][]message.Shard // the shards, those together that are on one server
+	// View returns since when this worker's view of a shard is reliable. After an outage of Redis, or a pause of this
+	// worker, the heartbeats of all workers look old, and none of them counts as dead.
+	View       func(s message.Shard) ShardView
+	Parts      [][]message.Shard // the shards, grouped by server
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 
-	metrics *sweeps
-	resends minute // by policy, without evidence
+	metrics *sweeperMetrics
+	resends minute // by policy, without a status
 }
 
-// Run sweeps until ctx ends. What shares a server is swept together, and one server that is away stops
-// only its own sweep.
+// Run sweeps until ctx ends. The shards of a server are swept together, and a server that does not answer stops only
+// its own sweep.
 func (s *Sweeper) Run(ctx context.Context) error {
-	s.metrics = newSweeps(s.Registerer)
+	s.metrics = newSweeperMetrics(s.Registerer)
 	var wg sync.WaitGroup
 	for _, shards := range s.Parts {
 		wg.Go(func() { (&part{Sweeper: s, shards: shards}).run(ctx) })
@@ -106,13 +105,13 @@ func (s *Sweeper) Run(ctx context.Context) error {
 // part is the sweep of the shards of one server.
 type part struct {
 	*Sweeper
-	shards     []message.Shard
-	walk       walk
-	forgetting int // index of the shard whose records were looked through last
+	shards []message.Shard
+	cursor cursor
+	purged int // index of the shard whose old records were deleted last
 }
 
 func (p *part) run(ctx context.Context) {
-	tick := time.NewTicker(beatEvery)
+	tick := time.NewTicker(heartbeatEvery)
 	defer tick.Stop()
 	for {
 		if err := p.sweep(ctx); err != nil && ctx.Err() == nil {
@@ -127,13 +126,13 @@ func (p *part) run(ctx context.Context) {
 	}
 }
 
-// view is what one pass knows of a shard.
+// view is what one pass knows about the workers of a shard.
 type view struct {
 	message.LiveWorkers
-	sight Sight
+	own ShardView
 }
 
-// views reads the heartbeats in the shards of the part. Those that cannot be read are left out.
+// views reads the heartbeats in the shards of the part. Shards that cannot be read are left out.
 func (p *part) views(ctx context.Context) (map[message.Shard]view, error) {
 	var errs []error
 	seen := map[message.Shard]view{}
@@ -142,17 +141,17 @@ func (p *part) views(ctx context.Context) (map[message.Shard]view, error) {
 			errs = append(errs, l.Err)
 			continue
 		}
-		seen[p.shards[i]] = view{l, p.Sight(p.shards[i])}
+		seen[p.shards[i]] = view{l, p.View(p.shards[i])}
 	}
 	return seen, errors.Join(errs...)
 }
 
-// sweep goes on to the next shard, and to the next message, after an error.
+// sweep continues with the next shard, and with the next message, after an error.
 func (p *part) sweep(ctx context.Context) error {
-	// Hands first: who has tasks had sent a heartbeat before.
-	hands, handsErr := p.Hands(ctx, p.shards)
+	// Fetched tasks first: a worker with tasks has sent a heartbeat before.
+	hands, handsErr := p.Fetched(ctx, p.shards)
 	seen, err := p.views(ctx)
-	errs := []error{handsErr, err, p.abandoned(ctx, hands, seen), p.suspects(ctx, seen), p.lost(ctx, seen), p.forget(ctx, seen)}
+	errs := []error{handsErr, err, p.abandoned(ctx, hands, seen), p.suspects(ctx, seen), p.lostTasks(ctx, seen), p.purge(ctx, seen)}
 	now := map[message.Shard]time.Time{}
 	for shard, v := range seen {
 		now[shard] = v.Now
@@ -160,29 +159,28 @@ func (p *part) sweep(ctx context.Context) error {
 	unsettled, err := p.Open.Unsettled(ctx, now)
 	errs = append(errs, err)
 	for _, u := range unsettled {
-		if u.Doubts {
-			errs = append(errs, p.doubts(ctx, u.Shard, now[u.Shard]))
+		if u.InDoubt {
+			errs = append(errs, p.windowsEnded(ctx, u.Shard, now[u.Shard]))
 		}
 		if u.Overdue {
 			errs = append(errs, p.overdue(ctx, u.Shard, now[u.Shard]))
 		}
-		if u.Forgotten {
+		if u.ParkedTooLong {
 			errs = append(errs, p.parked(ctx, u.Shard, now[u.Shard]))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// abandoned takes up what dead workers have in hand: their attempts are in doubt, and their tasks go
-// back to their queues.
-func (p *part) abandoned(ctx context.Context, hands []Hand, seen map[message.Shard]view) error {
+// abandoned reclaims the tasks of dead workers: their attempts are in doubt, and the tasks go back to their queues.
+func (p *part) abandoned(ctx context.Context, hands []FetchedTasks, seen map[message.Shard]view) error {
 	var errs []error
 	for _, h := range hands {
 		v, ok := seen[h.Shard]
 		if !ok || !v.dead(h.Worker) {
 			continue
 		}
-		err := p.doubt(ctx, h.Shard, h.IDs, v)
+		err := p.reclaimAll(ctx, h.Shard, h.IDs, v)
 		if err == nil {
 			err = h.Return(ctx)
 		}
@@ -191,7 +189,7 @@ func (p *part) abandoned(ctx context.Context, hands []Hand, seen map[message.Sha
 	return errors.Join(errs...)
 }
 
-// suspects makes doubts of attempts that came up again with their task, and that nobody works on.
+// suspects handles attempts whose task was fetched again: if no worker works on them, they are in doubt.
 func (p *part) suspects(ctx context.Context, seen map[message.Shard]view) error {
 	by := map[message.Shard][]string{}
 	for _, id := range p.Suspects(p.shards) {
@@ -202,42 +200,42 @@ func (p *part) suspects(ctx context.Context, seen map[message.Shard]view) error 
 	var errs []error
 	for shard, ids := range by {
 		if v, ok := seen[shard]; ok {
-			errs = append(errs, p.doubt(ctx, shard, ids, v))
+			errs = append(errs, p.reclaimAll(ctx, shard, ids, v))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (p *part) doubt(ctx context.Context, shard message.Shard, ids []string, v view) error {
+func (p *part) reclaimAll(ctx context.Context, shard message.Shard, ids []string, v view) error {
 	var errs []error
 	for some := range slices.Chunk(ids, sweepMost) {
-		opens, err := p.Open.Opens(ctx, shard, some)
+		opens, err := p.Open.ReadOpenAll(ctx, shard, some)
 		errs = append(errs, err)
 		for _, o := range opens {
-			errs = append(errs, p.doubtIfAbandoned(ctx, o, v))
+			errs = append(errs, p.reclaim(ctx, o, v))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// dead tells whether a worker is dead.
+// dead reports whether a worker is dead.
 func (v view) dead(worker string) bool {
-	return !v.Workers[worker] && !v.sight.Unbroken.IsZero() && time.Since(v.sight.Unbroken) > message.DeadAfter
+	return !v.Workers[worker] && !v.own.Unbroken.IsZero() && time.Since(v.own.Unbroken) > message.DeadAfter
 }
 
-// doubtIfAbandoned makes a doubt of an attempt whose owner is dead, or should be done long since.
-func (p *part) doubtIfAbandoned(ctx context.Context, o message.Open, v view) error {
+// reclaim marks an attempt as in doubt if its owner is dead, or if it has run too long.
+func (p *part) reclaim(ctx context.Context, o message.Open, v view) error {
 	if o.State != message.Attempting {
 		return nil
 	}
-	m := message.Move{To: message.InDoubt, In: p.Policy(o.Message.From, o.Message.Class).DoubtWindow}
-	const old = attemptMax + beatEvery
+	m := message.Move{To: message.InDoubt, In: p.Policy(o.Message.From, o.Message.Class).InDoubtWindow}
+	const old = attemptMax + heartbeatEvery
 	switch {
 	case v.dead(o.Worker) && v.Now.Sub(o.Since) > message.DeadAfter:
-		// A younger attempt proves that its owner lived: it came after the heartbeats were read.
+		// A younger attempt proves that its owner was alive: it began after the heartbeats were read.
 		m.Reason = message.ReasonWorkerDied
-	case v.Now.Sub(o.Since) > old && !v.sight.Steady.IsZero() && time.Since(v.sight.Steady) > old:
-		// Where the clock was set ahead since it began, only the time since then is certain.
+	case v.Now.Sub(o.Since) > old && !v.own.Steady.IsZero() && time.Since(v.own.Steady) > old:
+		// If the clock was set forward since the attempt began, only the time since then is certain.
 		m.Reason = message.ReasonNoAnswer
 	default:
 		return nil
@@ -245,21 +243,21 @@ func (p *part) doubtIfAbandoned(ctx context.Context, o message.Open, v view) err
 	return p.move(ctx, o, m)
 }
 
-// forget drops the records of one shard whose lives are over, in each pass of another. One living
-// worker does so for all: the first by name.
-func (p *part) forget(ctx context.Context, seen map[message.Shard]view) error {
-	p.forgetting = (p.forgetting + 1) % len(p.shards)
-	shard := p.shards[p.forgetting]
+// purge deletes the old records of one shard, in each pass of another shard. One live worker does this for all: the
+// first by name.
+func (p *part) purge(ctx context.Context, seen map[message.Shard]view) error {
+	p.purged = (p.purged + 1) % len(p.shards)
+	shard := p.shards[p.purged]
 	if v, ok := seen[shard]; !ok || !p.firstByName(v) {
 		return nil
 	}
-	_, err := p.Changes.Forget(ctx, shard)
+	_, err := p.Changes.Purge(ctx, shard)
 	return err
 }
 
 func (s *Sweeper) firstByName(v view) bool {
-	for worker, lives := range v.Workers {
-		if lives && worker < s.Worker {
+	for worker, alive := range v.Workers {
+		if alive && worker < s.Worker {
 			return false
 		}
 	}
@@ -273,7 +271,7 @@ func (s *Sweeper) overdue(ctx context.Context, shard message.Shard, now time.Tim
 	if len(late) == 0 {
 		return err
 	}
-	holds, err := s.Holds(ctx) // without them the reason is less exact
+	holds, err := s.Holds(ctx) // without the holds the reason is less exact
 	errs = append(errs, err)
 	for _, o := range late {
 		m := message.Move{To: message.Expired, Reason: message.ReasonDeadline, Keep: true}
@@ -288,7 +286,7 @@ func (s *Sweeper) overdue(ctx context.Context, shard message.Shard, now time.Tim
 	return errors.Join(errs...)
 }
 
-// parked ends messages about which nobody has decided for long.
+// parked ends messages that have been parked for too long.
 func (s *Sweeper) parked(ctx context.Context, shard message.Shard, now time.Time) error {
 	old, err := s.Open.Parked(ctx, shard, now.Add(-message.ParkedFor), sweepMost)
 	errs := []error{err}

@@ -11,20 +11,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrUnconfirmed means that a write was made on its master, and that fewer replicas than wanted
-// have confirmed it: a failover may lose it, or keep it. It is not a failure; its caller must
-// not count on it, and may repeat it.
+// ErrUnconfirmed means that the master has made a write, and that too few replicas have confirmed it in time: a
+// failover may lose it or keep it. It is not a failure: the caller must not rely on the write, and may repeat it.
 var ErrUnconfirmed = errors.New("not confirmed by enough replicas in time")
 
-// confirmWithin is how long a durable write waits for its replicas: less than the least of the
-// callers' own limits, and than the client's limit for an answer.
+// confirmWithin is how long a durable write waits for its replicas: less than the shortest limit of the callers,
+// and less than the client's limit for an answer.
 const confirmWithin = time.Second
 
-// barrierLua is a write. WAIT waits for the last write of its connection, and a repeat of
-// something done already would not be one.
+// barrierLua is a write. WAIT waits for the last write of its connection, and repeating a write that is already
+// made would not count as one.
 const barrierLua = "redis.call('INCR', KEYS[1]) return 1"
 
-// barrierKey lies beside the keys with a hash tag.
+// barrierKey has the same hash tag as the written keys.
 func barrierKey(tag string) string {
 	if tag == "" {
 		return "sluice:barrier"
@@ -32,8 +31,8 @@ func barrierKey(tag string) string {
 	return "sluice:{" + tag + "}:barrier"
 }
 
-// Durably is Pipe for writes that an answer hangs on: it returns nil only when they are as
-// durable as Require demands.
+// Durably is Pipe for writes that must be durable before a caller gets an answer: it returns nil only when they are
+// as durable as Require demands.
 func (db *DB) Durably(ctx context.Context, fill func(redis.Pipeliner)) error {
 	confirmed, err := db.durably(ctx, fill)
 	if err == nil && !confirmed {
@@ -42,10 +41,10 @@ func (db *DB) Durably(ctx context.Context, fill func(redis.Pipeliner)) error {
 	return err
 }
 
-// durably tells apart whether the commands ran and whether that is confirmed.
+// durably returns whether the commands are confirmed, apart from whether they ran.
 func (db *DB) durably(ctx context.Context, fill func(redis.Pipeliner)) (confirmed bool, err error) {
 	if db.replicas == 0 {
-		return true, db.Pipe(ctx, fill) // each answer is given after the server's own fsync
+		return true, db.Pipe(ctx, fill) // the server answers after its own fsync
 	}
 	err = db.exec(ctx, func() ([]redis.Cmder, error) {
 		p := db.Pipeline()
@@ -67,8 +66,8 @@ func (db *DB) durably(ctx context.Context, fill func(redis.Pipeliner)) (confirme
 	return confirmed, err
 }
 
-// masterShare is what of a pipeline goes to one master, on one connection: commands, a write
-// of our own, and the wait for all of it.
+// masterShare is the part of a pipeline for one master, on one connection: commands, a write of our own, and the
+// wait for all of them.
 type masterShare struct {
 	master  redis.UniversalClient
 	cmds    []redis.Cmder
@@ -76,7 +75,7 @@ type masterShare struct {
 	wait    *redis.IntCmd
 }
 
-// byMaster divides commands by the masters that hold their keys.
+// byMaster divides commands by the masters that have their keys.
 func (db *DB) byMaster(ctx context.Context, cmds []redis.Cmder) []*masterShare {
 	share := func(master redis.UniversalClient, tag string) *masterShare {
 		p := db.Pipeline()
@@ -108,19 +107,19 @@ func (db *DB) byMaster(ctx context.Context, cmds []redis.Cmder) []*masterShare {
 	return shares
 }
 
-// run runs the share. What failed is told by its commands.
+// run runs the share. Each command has its own error.
 func (s *masterShare) run(ctx context.Context) {
 	p := s.master.Pipeline()
 	p.BatchProcess(ctx, append(s.cmds[:len(s.cmds):len(s.cmds)], s.barrier, s.wait)...)
 	p.Exec(ctx)
 }
 
-// confirmed tells whether so many replicas have the share's writes.
+// confirmed reports whether that many replicas have the share's writes.
 func (s *masterShare) confirmed(replicas int) bool {
 	return s.barrier.Err() == nil && s.wait.Err() == nil && s.wait.Val() >= int64(replicas)
 }
 
-// keyOf is the first key of a command: of a script that has keys, or of a plain command.
+// keyOf returns the first key of a command: of a script with keys, or of a plain command.
 func keyOf(cmd redis.Cmder) string {
 	args := cmd.Args()
 	i := 1
@@ -134,7 +133,7 @@ func keyOf(cmd redis.Cmder) string {
 	return ""
 }
 
-// tagOf is a key's hash tag: keys with the same one lie on the same master.
+// tagOf returns a key's hash tag: keys with the same tag are on the same master.
 func tagOf(key string) string {
 	_, rest, found := strings.Cut(key, "{")
 	tag, _, closed := strings.Cut(rest, "}")

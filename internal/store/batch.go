@@ -14,23 +14,23 @@ const (
 	sharedLinger = 3 * time.Millisecond
 )
 
-// Batch lets commands of many callers share round trips: while one run is under way the next
-// gathers. In a Cluster commands with the same hash tag share: masters do not wait for each other.
-// It is safe for concurrent use and needs no closing.
+// Batch lets the commands of many callers share round trips: while one run waits for Redis, the commands of the next
+// run are collected. In a Cluster, commands with the same hash tag share, so masters do not wait for each other. It is
+// safe for concurrent use and needs no closing.
 type Batch struct {
 	db     *DB
 	linger time.Duration
 	group  *GroupCommit[*commands]
 }
 
-// commands are what one caller of a batch wants to run.
+// commands are the commands that one caller of a batch runs.
 type commands struct {
 	fill func(redis.Pipeliner)
 	each *part // instead of fill, see Each
 	cmds []redis.Cmder
 }
 
-// part is one caller's part of a script that several callers run together.
+// part is one caller's part of a script run for several callers.
 type part struct {
 	script Script
 	key    string
@@ -39,8 +39,8 @@ type part struct {
 	place  int // in the reply, from 0
 }
 
-// newBatch returns a batch that waits linger for other callers before each run; with zero a lone
-// caller loses no time.
+// newBatch returns a batch that waits linger for other callers before each run. With zero, a single caller loses no
+// time.
 func (db *DB) newBatch(linger time.Duration) *Batch {
 	b := &Batch{db: db, linger: linger}
 	b.group = NewGroupCommit(b.tag, batchMost, b.serve)
@@ -50,17 +50,15 @@ func (db *DB) newBatch(linger time.Duration) *Batch {
 // Shared returns the batch that all packages of a program share. Its runs wait 3 ms for other callers.
 func (db *DB) Shared() *Batch { return db.shared }
 
-// Do runs the commands that fill adds, durably, see Durably, and returns the first error of any
-// of them; redis.Nil is none. With ErrUnconfirmed the commands ran. Fill may be called several
-// times; it must not fail. When ctx ends first Do returns its cause: the commands may run all
-// the same, and must not be read.
+// Do runs the commands that fill adds, as durably as Durably, and returns the first error of any of them; redis.Nil
+// does not count. With ErrUnconfirmed the commands ran. Fill may be called several times and must not fail. If ctx ends
+// first, Do returns its cause: the commands may still run, and must not be read.
 func (b *Batch) Do(ctx context.Context, fill func(redis.Pipeliner)) error {
 	return b.group.Do(ctx, b.linger, &commands{fill: fill})
 }
 
-// Each runs a script that takes any number of keys, an argument for each, and replies with a number
-// for each: once for all callers that come together. Otherwise it is as Do; with ErrUnconfirmed the
-// number is there too.
+// Each runs a script that takes any number of keys with an argument for each, and replies with a number for each:
+// once for all concurrent callers. Otherwise it works like Do; with ErrUnconfirmed it returns the number too.
 func (b *Batch) Each(ctx context.Context, s Script, key string, arg any) (int64, error) {
 	p := &part{script: s, key: key, arg: arg}
 	err := b.group.Do(ctx, b.linger, &commands{each: p})
@@ -69,7 +67,7 @@ func (b *Batch) Each(ctx context.Context, s Script, key string, arg any) (int64,
 	}
 	n, ok := p.reply()
 	if !ok {
-		return 0, errors.New("a script replied with something else than a number for each key")
+		return 0, errors.New("a script did not reply with a number for each key")
 	}
 	return n, err
 }
@@ -83,7 +81,7 @@ func (p *part) reply() (int64, bool) {
 	return n, ok
 }
 
-// addEach adds the scripts of callers who run the same one, with keys of the same hash tag, as one.
+// addEach adds the scripts of callers as one, if they run the same script with keys of the same hash tag.
 func addEach(ctx context.Context, p redis.Pipeliner, shares []*Share[*commands]) {
 	type name struct{ sha, tag string }
 	together := map[name][]*Share[*commands]{}
@@ -109,7 +107,7 @@ func addEach(ctx context.Context, p redis.Pipeliner, shares []*Share[*commands])
 	}
 }
 
-// tag names the lane of a caller's commands: one for all, but in a Cluster.
+// tag returns the lane of a caller's commands: one for all, except in a Cluster.
 func (b *Batch) tag(c *commands) string {
 	if b.db.cluster() == nil {
 		return ""
@@ -125,7 +123,7 @@ func (b *Batch) tag(c *commands) string {
 	return tagOf(keyOf(p.Cmds()[0]))
 }
 
-// Run runs one script as Do does. With ErrUnconfirmed its value is there too.
+// Run runs one script as Do does. With ErrUnconfirmed it returns the value too.
 func (b *Batch) Run(ctx context.Context, s Script, keys []string, args ...any) *redis.Cmd {
 	var cmd *redis.Cmd
 	if err := b.Do(ctx, func(p redis.Pipeliner) { cmd = s.Add(ctx, p, keys, args...) }); err != nil {
@@ -139,7 +137,7 @@ func (b *Batch) Run(ctx context.Context, s Script, keys []string, args ...any) *
 	return cmd
 }
 
-// serve runs the commands of a lane until nobody waits.
+// serve runs the commands of a lane until no caller waits.
 func (b *Batch) serve(l *Lane[*commands]) {
 	for {
 		shares := l.Next(func(waiting []*Share[*commands]) (n int, full bool) {
@@ -155,7 +153,7 @@ func (b *Batch) serve(l *Lane[*commands]) {
 func (b *Batch) run(shares []*Share[*commands]) {
 	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
 	defer cancel()
-	// Each command carries its own error.
+	// Each command has its own error.
 	confirmed, _ := b.db.durably(ctx, func(p redis.Pipeliner) {
 		addEach(ctx, p, shares)
 		for _, s := range shares {

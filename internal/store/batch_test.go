@@ -59,7 +59,7 @@ func counted(t *testing.T) (*store.DB, *counter) {
 	count := &counter{}
 	db.AddHook(count)
 	t.Cleanup(func() {
-		time.Sleep(time.Second) // batches end when nobody came
+		time.Sleep(time.Second) // batches end when no caller comes
 		db.Close()
 	})
 	return db, count
@@ -126,7 +126,7 @@ func TestBatchSharesRoundTrips(t *testing.T) {
 		linger  time.Duration
 		want    int64
 	}{
-		{100, 0, 2}, // the first, and all who came while it was under way
+		{100, 0, 2}, // the first, and all callers that came while it ran
 		{100, time.Millisecond, 1},
 		{1200, time.Millisecond, 3}, // no run is longer than 500
 		{1, time.Millisecond, 1},
@@ -181,7 +181,7 @@ func TestBatchOfOne(t *testing.T) {
 	}
 }
 
-// TestBatchWithoutACaller: who gives up is let go at once, and harms nobody.
+// TestBatchWithoutACaller: a caller that gives up returns at once, and does not disturb the others.
 func TestBatchWithoutACaller(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -214,8 +214,8 @@ func TestBatchWithoutACaller(t *testing.T) {
 	})
 }
 
-// TestBatchForgetsWhoLeft: what nobody waits for any more, and no run has taken up, is not run.
-func TestBatchForgetsWhoLeft(t *testing.T) {
+// TestBatchDropsCallersThatLeft: commands without a waiting caller, which no run has started, are not run.
+func TestBatchDropsCallersThatLeft(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		db, count := counted(t)
@@ -277,7 +277,7 @@ func TestBatchKeepsErrorsApart(t *testing.T) {
 	})
 }
 
-// TestBatchLoadsScriptsAgain: none of the callers hears that Redis had forgotten the script.
+// TestBatchLoadsScriptsAgain: no caller notices that Redis did not know the script.
 func TestBatchLoadsScriptsAgain(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, db *store.DB) {
@@ -314,7 +314,7 @@ func TestAnAbortedTransactionSaysWhy(t *testing.T) {
 	}
 }
 
-// TestBatchOnAStoreAway: everybody hears of it, and the batch goes on afterwards.
+// TestBatchOnAStoreAway: all callers get an error, and the batch works afterwards.
 func TestBatchOnAStoreAway(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)

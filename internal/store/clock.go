@@ -11,28 +11,28 @@ import (
 const (
 	// clockFresh is how old a reading of Redis's clock may be before the next transaction reads it again.
 	clockFresh = 500 * time.Millisecond
-	// clockOld is when whoever asks for the time has it read.
+	// clockOld is how old a reading may be when a caller asks for the time: an older one is read again.
 	clockOld = 10 * time.Second
-	// clockDrift is by how much two clocks may differ in their speed: 1 in so many.
+	// clockDrift limits how much the speeds of two clocks differ: 1 in clockDrift.
 	clockDrift = 5000
-	// clockJump is how far this machine's wall clock may move from its monotonic clock before the clock
-	// is read again. The monotonic clock stands still while a machine is suspended.
+	// clockJump is how far this machine's wall clock may move away from its monotonic clock before Redis's clock is read
+	// again. The monotonic clock stops while a machine is suspended.
 	clockJump = time.Second
 )
 
-// clocks estimates what the clocks of the servers say, from what they said last and the monotonic
-// clock of this process: whoever sets the wall clock of a machine changes nothing. In a Cluster each
-// slot has an estimate of its own. The zero value is ready.
+// clocks estimates the time of the servers' clocks, from their latest reading and the monotonic clock of this
+// process: setting the wall clock of this machine has no effect. In a Cluster each slot has its own estimate. The zero
+// value is ready.
 type clocks struct {
 	mu   sync.Mutex
 	read map[string]reading
 
-	mono    func() time.Duration // of a test; nil: the monotonic clock
-	wall    func() time.Time     // of a test; nil: the wall clock
-	instead func() time.Time     // of a test: see UseClock
+	mono    func() time.Duration // for tests; nil: the monotonic clock
+	wall    func() time.Time     // for tests; nil: the wall clock
+	instead func() time.Time     // for tests: see UseClock
 }
 
-// started is when the monotonic clock is 0.
+// started is the time at which the monotonic clock is 0.
 var started = time.Now()
 
 func (c *clocks) monotonic() time.Duration {
@@ -42,7 +42,7 @@ func (c *clocks) monotonic() time.Duration {
 	return time.Since(started)
 }
 
-// skew is what the wall clock said when the monotonic clock was 0, as it goes now.
+// skew returns the time of the wall clock at which the monotonic clock was 0, by their present difference.
 func (c *clocks) skew() time.Time {
 	if c.wall != nil {
 		return c.wall().Add(-c.monotonic())
@@ -50,15 +50,15 @@ func (c *clocks) skew() time.Time {
 	return time.Now().Round(0).Add(-c.monotonic())
 }
 
-// reading is what is known of a server's clock. What it said when the monotonic clock was 0, lies
-// between low and high.
+// reading is what is known of a server's clock. When the monotonic clock was 0, the server's clock was between low
+// and high.
 type reading struct {
 	low, high time.Time
 	at        time.Duration // by the monotonic clock
 	skew      time.Time
 }
 
-// older tells whether a slot's clock was read longer ago than d, or before this machine was suspended.
+// older reports whether a slot's clock was read longer ago than d, or before this machine was suspended.
 func (c *clocks) older(slot string, d time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -66,9 +66,8 @@ func (c *clocks) older(slot string, d time.Duration) bool {
 	return !ok || c.monotonic()-r.at > d || c.skew().Sub(r.skew).Abs() > clockJump
 }
 
-// note takes in an answer to TIME, which was given between sent and now by the monotonic clock. What
-// was known before makes it more exact, unless it contradicts that: then the clock was set, or another
-// server has taken the place of the first.
+// note adds an answer to TIME, which was given between sent and now by the monotonic clock. An earlier reading makes
+// it more exact, unless the two contradict each other: then the clock was set, or another server has replaced the first.
 func (c *clocks) note(slot string, sent time.Duration, server time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -99,7 +98,7 @@ func (c *clocks) now(slot string) (time.Time, bool) {
 	return r.low.Add(r.high.Sub(r.low)/2 + c.monotonic()), ok
 }
 
-// slotOf names the server of a key for what is kept by server: "" where there is one.
+// slotOf returns the part of data kept by server to which a key belongs: "" if there is only one server.
 func (db *DB) slotOf(key string) string {
 	if db.oneServer() {
 		return ""
@@ -107,9 +106,9 @@ func (db *DB) slotOf(key string) string {
 	return tagOf(key)
 }
 
-// Clock is what the clock of the master of key says now, by an estimate that transactions keep right to
-// a part of a round trip. It asks Redis when there was no transaction for a while. It is this machine's
-// clock when Redis has never answered.
+// Clock returns the present time of the clock of the master of key, by an estimate that transactions keep exact to
+// a part of a round trip. It asks Redis if there was no transaction for some time. It returns this machine's time if
+// Redis has never answered.
 func (db *DB) Clock(ctx context.Context, key string) time.Time {
 	if db.clocks.instead != nil {
 		return db.clocks.instead()
@@ -127,11 +126,11 @@ func (db *DB) Clock(ctx context.Context, key string) time.Time {
 	return time.Now()
 }
 
-// UseClock lets Clock return what a function returns. It is for tests, and must come before any use.
+// UseClock makes Clock return the result of a function. It is for tests, and must be called before any use.
 func (db *DB) UseClock(now func() time.Time) { db.clocks.instead = now }
 
-// addTime lets a pipeline to a slot's server read its clock, when that is due; the result must be
-// given to noteTime. It is nil when nothing is due. A proxy would answer for itself.
+// addTime adds TIME to a pipeline to a slot's server, if a reading is due; pass the result to noteTime. It returns
+// nil if none is due. A proxy would answer with its own time.
 func (db *DB) addTime(ctx context.Context, p redis.Pipeliner, slot string) *redis.TimeCmd {
 	if db.scripted || !db.clocks.older(slot, clockFresh) {
 		return nil

@@ -61,7 +61,7 @@ func TestClock(t *testing.T) {
 	c.mini.SetTime(redis)
 	c.want(t, "at first", redis)
 
-	c.pass(3 * time.Second) // and nobody asks Redis
+	c.pass(3 * time.Second) // without a question to Redis
 	c.want(t, "3 s later", redis.Add(3*time.Second))
 	c.mini.SetTime(redis.Add(3 * time.Second))
 	c.wall = c.wall.Add(-time.Hour)
@@ -98,7 +98,7 @@ func TestClockOfAnotherServer(t *testing.T) {
 	}
 }
 
-// A machine that was suspended, or idle for long, asks again before it believes its estimate.
+// A machine that was suspended, or idle for long, reads the clock again before it uses its estimate.
 func TestClockAfterAPause(t *testing.T) {
 	t.Parallel()
 	c := newClock(t)

@@ -192,20 +192,20 @@ func TestRequireWhereConfigIsForbidden(t *testing.T) {
 		}
 		return log.String()
 	}
-	if got := said(store.Asserted); !strings.Contains(got, "vouches") {
+	if got := said(store.Asserted); !strings.Contains(got, "guarantees") {
 		t.Errorf("asserted says %q", got)
 	}
-	if got := said(store.Relaxed); !strings.Contains(got, "does not tell how much") {
+	if got := said(store.Relaxed); !strings.Contains(got, "does not report how much") {
 		t.Errorf("relaxed says %q", got)
 	}
 }
 
-// TestRelaxedTellsItsWindow: how much a crash may lose stands in the log.
-func TestRelaxedTellsItsWindow(t *testing.T) {
+// TestRelaxedReportsItsWindow: how much a crash may lose stands in the log.
+func TestRelaxedReportsItsWindow(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Client(t))
 	for _, tt := range []struct{ fsync, want string }{
-		{"always", "loses nothing"}, {"everysec", "last second"}, {"no", "half minute"},
+		{"always", "loses no confirmed write"}, {"everysec", "last second"}, {"no", "half minute"},
 	} {
 		db.ConfigSet(t.Context(), "appendfsync", tt.fsync)
 		var log bytes.Buffer

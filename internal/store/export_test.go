@@ -6,25 +6,25 @@ import (
 	"time"
 )
 
-// SetClock lets db believe in a monotonic clock and a wall clock of the test's.
+// SetClock replaces the monotonic clock and the wall clock of db.
 func SetClock(db *DB, mono func() time.Duration, wall func() time.Time) {
 	db.clocks.mono, db.clocks.wall = mono, wall
 }
 
-// Look lets db observe its masters now.
-func Look(ctx context.Context, db *DB, log *slog.Logger) { db.look(ctx, log) }
+// Look makes db observe its masters now.
+func Look(ctx context.Context, db *DB, log *slog.Logger) { db.observeOnce(ctx, log) }
 
-// Aged lets a minute pass since the settings were compared.
+// Aged makes the comparison of the settings look a minute old.
 func Aged(db *DB) {
 	db.watch.mu.Lock()
 	defer db.watch.mu.Unlock()
 	db.watch.checked = time.Time{}
 }
 
-// Offset is how far a clock is ahead of this machine's, and Stepped by how much that was set ahead between two times.
+// Offset returns how far a clock is ahead of this machine's, and Stepped by how much this machine's was set forward between two times.
 var Offset, Stepped = offset, stepped
 
-// Ahead lets db find the clock of its master so far ahead.
+// Ahead makes db find the clock of its master that far ahead.
 func Ahead(db *DB, d time.Duration) {
 	db.watch.mu.Lock()
 	defer db.watch.mu.Unlock()
@@ -34,5 +34,5 @@ func Ahead(db *DB, d time.Duration) {
 	}
 }
 
-// NewBatch returns a batch that waits so long for other callers before each run.
+// NewBatch returns a batch that waits that long for other callers before each run.
 func (db *DB) NewBatch(linger time.Duration) *Batch { return db.newBatch(linger) }

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// GroupCommit lets callers share round trips: the parts of callers who come while a run is under way gather
-// for the next run. Parts of different lanes do not wait for each other. It is safe for concurrent use and
-// needs no closing: a goroutine serves a lane while callers wait in it.
+// GroupCommit lets callers share round trips: parts that come while one run waits for Redis are collected for the next
+// run. Parts of different lanes do not wait for each other. It is safe for concurrent use and needs no closing: a
+// goroutine serves a lane while callers wait in it.
 type GroupCommit[T any] struct {
 	laneOf func(part T) string
 	full   int // of a new lane
@@ -19,36 +19,36 @@ type GroupCommit[T any] struct {
 	lanes map[string]*Lane[T]
 }
 
-// Lane is the callers who share runs: all of a server, or in a Cluster all of a slot.
+// Lane has the callers that share runs: all of a server, or in a Cluster all of a slot.
 type Lane[T any] struct {
 	group   *GroupCommit[T]
 	name    string
-	full    int // at so many parts a run may be full
+	full    int // from this number of parts on, a run may be full
 	waiting []*Share[T]
 	due     time.Time     // when the next run begins
 	sooner  chan struct{} // due was brought forward, or the run may be full
 	running bool
 }
 
-// Share is one caller's part of a run. Whoever serves the lane must End it.
+// Share is one caller's part of a run. The function that serves the lane must call End.
 type Share[T any] struct {
 	Part T
 
 	lane string
 	done chan struct{}
 	err  error
-	left bool // its caller has gone
+	left bool // its caller no longer waits
 }
 
-// NewGroupCommit returns a group commit. LaneOf names the lane of a part. Serve takes runs by Next and must
-// return when Next returns nothing. At full parts of a lane its next run does not wait for more.
+// NewGroupCommit returns a group commit. LaneOf returns the lane of a part. Serve gets runs by Next and must return
+// when Next returns nothing. When a lane has full parts, its next run does not wait for more.
 func NewGroupCommit[T any](laneOf func(part T) string, full int, serve func(*Lane[T])) *GroupCommit[T] {
 	return &GroupCommit[T]{laneOf: laneOf, full: full, serve: serve, lanes: map[string]*Lane[T]{}}
 }
 
-// Do adds parts to their lanes, all at once, and blocks until all have ended. Their runs begin within max
-// delay. Do returns the first error with which a part ended. When ctx ends first, it returns the cause: parts
-// that no run has taken yet are dropped, and the others may be written all the same.
+// Do adds parts to their lanes, all at once, and blocks until all have ended. Their runs begin within max delay. Do
+// returns the first error with which a part ended. If ctx ends first, Do returns its cause: parts that are in no run yet
+// are dropped, and the others may still be written.
 func (g *GroupCommit[T]) Do(ctx context.Context, maxDelay time.Duration, parts ...T) error {
 	var first error
 	for _, s := range g.join(maxDelay, parts) {
@@ -69,8 +69,8 @@ func (g *GroupCommit[T]) Waiting() (n int) {
 	return n
 }
 
-// Next blocks until the lane's next run is due and returns its parts, or nothing when nobody waits. Fits
-// says how many of the waiting parts, from the first on, go into the run, and whether they fill it.
+// Next blocks until the lane's next run is due and returns its parts, or nothing when no caller waits. Fits returns
+// how many of the waiting parts, from the first on, belong to the run, and whether they fill it.
 func (l *Lane[T]) Next(fits func(waiting []*Share[T]) (n int, full bool)) []*Share[T] {
 	for {
 		shares, wait := l.group.next(l, false, fits)
@@ -81,7 +81,7 @@ func (l *Lane[T]) Next(fits func(waiting []*Share[T]) (n int, full bool)) []*Sha
 	}
 }
 
-// End answers the caller of a part.
+// End returns the result to the caller of a part.
 func (s *Share[T]) End(err error) {
 	s.err = err
 	close(s.done)
@@ -127,7 +127,7 @@ func (g *GroupCommit[T]) add(s *Share[T], due time.Time) {
 	}
 }
 
-// wait returns the answer to a part, or the cause when ctx ends first.
+// wait returns the result of a part, or the cause if ctx ends first.
 func (g *GroupCommit[T]) wait(ctx context.Context, s *Share[T]) error {
 	select {
 	case <-s.done:
@@ -140,8 +140,8 @@ func (g *GroupCommit[T]) wait(ctx context.Context, s *Share[T]) error {
 	}
 }
 
-// next returns the parts of a lane's next run, or how long to pause before it is due. It returns
-// nothing when nobody waits: then the lane ends, unless it has something open.
+// next returns the parts of a lane's next run, or how long to pause before it is due. It returns nothing when no
+// caller waits: then the lane ends, unless it has an open run.
 func (g *GroupCommit[T]) next(l *Lane[T], open bool, fits func(waiting []*Share[T]) (n int, full bool)) ([]*Share[T], time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -157,14 +157,14 @@ func (g *GroupCommit[T]) next(l *Lane[T], open bool, fits func(waiting []*Share[
 	}
 	some := l.waiting[:n:n]
 	if l.waiting = l.waiting[n:]; len(l.waiting) > 0 {
-		l.waiting = slices.Clone(l.waiting) // a run of their own follows, by the same due
+		l.waiting = slices.Clone(l.waiting) // they have a run of their own next, with the same due time
 	} else {
-		l.waiting = nil // an idle lane keeps no part alive
+		l.waiting = nil // an idle lane keeps no part in memory
 	}
 	return some, 0
 }
 
-// pause waits so long, or until the next run may begin sooner.
+// pause waits for that time, or until the next run may begin sooner.
 func (l *Lane[T]) pause(wait time.Duration) {
 	select {
 	case <-time.After(wait):

@@ -30,14 +30,12 @@ func newMetrics() metrics {
 	}
 }
 
-// Measure tells the DB's metrics in reg: its round trips to Redis, and what Observe finds. Call
-// it once.
+// Measure registers the DB's metrics with reg: its round trips to Redis, and the results of Observe. Call it once.
 func (db *DB) Measure(reg prometheus.Registerer) {
 	reg.MustRegister(db.metrics.trips, db.metrics.unconfirmed, db.metrics.conflicts, &db.watch)
 }
 
-// watch adds the hook to a client that was not used yet. In a Cluster each node has
-// its own.
+// watch adds the hook to a client that is not used yet. In a Cluster each node has its own client.
 func (m metrics) watch(c redis.UniversalClient) {
 	hook := hook{m.trips}
 	if cluster, ok := c.(*redis.ClusterClient); ok {
@@ -47,8 +45,8 @@ func (m metrics) watch(c redis.UniversalClient) {
 	c.AddHook(hook)
 }
 
-// hook counts what goes over the wire, and gives each command of a pipeline that got no connection its error.
-// Subscriptions are not asked for and not counted.
+// hook counts round trips, and gives each command of a pipeline that got no connection its error. Subscriptions have
+// no requests and are not counted.
 type hook struct{ trips prometheus.Counter }
 
 func (h hook) DialHook(next redis.DialHook) redis.DialHook {

@@ -30,7 +30,7 @@ const (
 	ClockFail = time.Minute
 )
 
-// watch is what Observe found last.
+// watch is the latest result of Observe.
 type watch struct {
 	wanted atomic.Bool // Fullness was called since Observe last asked
 
@@ -40,20 +40,20 @@ type watch struct {
 	checked time.Time         // when the settings were last compared; zero: never
 }
 
-// vitals are what a master says of itself in INFO.
+// vitals are values from the INFO of a master.
 type vitals struct {
 	memory float64       // share of maxmemory in use; 0: there is no limit
 	run    string        // run id
 	offset time.Duration // how far the master's clock is ahead of this machine's
-	read   time.Time     // when that was read, by this machine's clocks
-	warned bool          // the log has the offset
+	read   time.Time     // when INFO was read, by this machine's clocks
+	warned bool          // the offset is logged
 }
 
-// Observe asks every master how full it is, what its clock says and whether its settings still keep what
-// Require demanded, until ctx ends. It asks each second while Fullness is in use, else every 5 s, and
-// compares the settings each minute, at each new run id and while they are in breach. It logs what changes, and returns nil.
+// Observe reads the memory use and the clock of every master, and whether its settings still fulfil what Require
+// demanded, until ctx ends. It reads each second while Fullness is in use, otherwise every 5 s. It compares the settings
+// each minute, at each new run id, and while they break the durability. It logs changes and returns nil.
 func (db *DB) Observe(ctx context.Context, log *slog.Logger) error {
-	if db.header == "" { // the Redis of the demo does not tell
+	if db.header == "" { // the Redis of the demo has no INFO
 		<-ctx.Done()
 		return nil
 	}
@@ -63,7 +63,7 @@ func (db *DB) Observe(ctx context.Context, log *slog.Logger) error {
 	for {
 		if db.watch.wanted.Swap(false) || time.Since(read) > watchIdle-watchEvery/2 {
 			read = time.Now()
-			db.look(ctx, log)
+			db.observeOnce(ctx, log)
 		}
 		select {
 		case <-ctx.Done():
@@ -74,7 +74,7 @@ func (db *DB) Observe(ctx context.Context, log *slog.Logger) error {
 }
 
 // look is one round of Observe.
-func (db *DB) look(ctx context.Context, log *slog.Logger) {
+func (db *DB) observeOnce(ctx context.Context, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, 5*watchEvery)
 	defer cancel()
 	found := db.readVitals(ctx)
@@ -97,8 +97,8 @@ func (db *DB) look(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// recheck compares the settings of every master with the required durability. What it cannot ask, it
-// does not judge: the next round asks again.
+// recheck compares the settings of every master with the required durability. If a master does not answer, the
+// result stays as it is, and the next round repeats the check.
 func (db *DB) recheck(ctx context.Context, log *slog.Logger) {
 	masters, err := db.Examine(ctx, db.required)
 	if err != nil {
@@ -120,16 +120,16 @@ func (db *DB) recheck(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// Breach returns what breaks the required durability, as Observe found it; nil when nothing does. It
-// asks Redis nothing.
+// Breach returns what breaks the required durability, as Observe found it; nil if nothing does. It sends nothing to
+// Redis.
 func (db *DB) Breach() error {
 	db.watch.mu.Lock()
 	defer db.watch.mu.Unlock()
 	return db.watch.breach
 }
 
-// Fit returns why the program should not work with this Redis, as Observe found it: a breach of the
-// required durability, or a clock a minute apart; nil when it should. It asks Redis nothing.
+// Fit returns why the program must not work with this Redis, as Observe found it: broken durability, or a clock that
+// is a minute off; nil if it may. It sends nothing to Redis.
 func (db *DB) Fit() error {
 	db.watch.mu.Lock()
 	defer db.watch.mu.Unlock()
@@ -142,9 +142,9 @@ func (db *DB) Fit() error {
 	return errors.Join(errs...)
 }
 
-// ClockOffset returns how far Redis's clock is ahead of this machine's wall clock, as Observe found it: 0 while
-// they agree, or nobody has compared them. It follows this machine's clock when somebody sets that. In a
-// Cluster it is the offset of one master. It asks Redis nothing.
+// ClockOffset returns how far Redis's clock is ahead of this machine's wall clock, as Observe found it: 0 while they
+// agree, or before the first comparison. It follows this machine's clock when that is set. In a Cluster it is the offset of
+// one master. It sends nothing to Redis.
 func (db *DB) ClockOffset() time.Duration {
 	db.watch.mu.Lock()
 	defer db.watch.mu.Unlock()
@@ -156,7 +156,7 @@ func (db *DB) ClockOffset() time.Duration {
 	return v.offset - stepped(v.read, time.Now())
 }
 
-// stepped returns by how much this machine's wall clock was set ahead between two times; 0 where that is noise.
+// stepped returns by how much this machine's wall clock was set forward between two times; 0 if the difference is noise.
 func stepped(then, now time.Time) time.Duration {
 	step := now.Round(0).Sub(then.Round(0)) - now.Sub(then)
 	if then.IsZero() || step.Abs() < clockJump {
@@ -165,8 +165,8 @@ func stepped(then, now time.Time) time.Duration {
 	return step
 }
 
-// Fullness returns the share of its memory that the master of key used when Observe last asked: 0 when
-// it has no limit or was not asked yet. It asks Redis nothing.
+// Fullness returns the share of its memory that the master of key used in the latest reading of Observe: 0 if there
+// is no limit or no reading yet. It sends nothing to Redis.
 func (db *DB) Fullness(ctx context.Context, key string) float64 {
 	db.watch.wanted.Store(true)
 	addr := db.addr()
@@ -182,7 +182,7 @@ func (db *DB) Fullness(ctx context.Context, key string) float64 {
 	return db.watch.masters[addr].memory
 }
 
-// readVitals asks every master. A master that does not answer is left out.
+// readVitals reads the vitals of every master. A master that does not answer is left out.
 func (db *DB) readVitals(ctx context.Context) map[string]vitals {
 	var mu sync.Mutex
 	all := map[string]vitals{}
@@ -227,8 +227,8 @@ func vitalsOf(ctx context.Context, c redis.UniversalClient) (v vitals, err error
 	return v, nil
 }
 
-// offset returns how far a clock is ahead of this machine's that was read between sent and answered,
-// by the wall clock: no more than is certain.
+// offset returns how far a clock that was read between sent and answered is ahead of this machine's wall clock: only
+// as much as is certain.
 func offset(server, sent, answered time.Time) time.Duration {
 	sent, answered = sent.Round(0), answered.Round(0)
 	switch {

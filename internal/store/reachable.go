@@ -12,12 +12,12 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// notYet are the beginnings of answers by which Redis says that it cannot serve at this moment: it loads its file,
-// elects a master, or has not enough replicas.
+// notYet has the prefixes of errors with which Redis says that it cannot serve at this moment: it loads its file,
+// elects a master, or has too few replicas.
 var notYet = []string{"LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "READONLY", "OOM", "max number of clients reached"}
 
 // Unreachable reports whether err says that Redis does not serve at this moment, so that the same call may succeed
-// later. A wrong URL, password or setting is no such error.
+// later. A wrong URL, password or setting is not such an error.
 func Unreachable(err error) bool {
 	if _, refused := errors.AsType[redis.Error](err); refused {
 		return slices.ContainsFunc(notYet, func(p string) bool { return redis.HasErrorPrefix(err, p) })
@@ -27,6 +27,15 @@ func Unreachable(err error) bool {
 	}
 	return errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, redis.ErrPoolTimeout) ||
 		err != nil && (strings.Contains(err.Error(), "redis: all sentinels") || strings.Contains(err.Error(), "redis: cluster has no nodes"))
+}
+
+// Refused reports whether err is a refusal that no repetition of the same call changes soon: Redis answered, and
+// is neither starting nor failing over. A full Redis refuses.
+func Refused(err error) bool {
+	if _, answer := errors.AsType[redis.Error](err); !answer {
+		return false
+	}
+	return !redis.IsLoadingError(err) && !redis.IsReadOnlyError(err) && !redis.IsClusterDownError(err) && !redis.IsMasterDownError(err)
 }
 
 // Empty reports whether no master has a key, in any database.

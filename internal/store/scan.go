@@ -8,9 +8,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// EachKey calls f with the keys that match a pattern, some at a time, of all masters. A kind, "" for
-// any, leaves out those of other types. A key that is there all the time comes at least once. The
-// calls do not overlap; the first error ends it.
+// EachKey calls f with the keys that match a pattern, in groups, of all masters. A kind leaves out keys of other types;
+// "" accepts all. A key that exists during the whole call is passed at least once. The calls do not overlap; the first
+// error ends EachKey.
 func (db *DB) EachKey(ctx context.Context, pattern, kind string, f func(keys []string) error) error {
 	const some = 1000
 	var one sync.Mutex

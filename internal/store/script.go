@@ -13,29 +13,27 @@ import (
 // allowOOM is the header of a script that a full Redis runs too.
 const allowOOM = "#!lua flags=allow-oom\n"
 
-// Script is a Lua script, known to a DB by Script.
+// Script is a Lua script that is registered with a DB.
 type Script struct {
 	sha  string
 	text string // of an unlisted one
 }
 
-// Script makes text known to the database. Scripts must be safe to run twice: they are
-// repeated when an answer was lost.
-func (db *DB) Script(text string) Script { return db.know(db.header + text) }
+// Script registers a script. Scripts must be safe to run twice: they are repeated if an answer is lost.
+func (db *DB) Script(text string) Script { return db.register(db.header + text) }
 
-// Unlisted returns a script that only those servers know on which Script.LoadOn loads it. It may be
-// run by Script.Add.
+// Unlisted returns a script that only those servers know on which Script.LoadOn has loaded it. Script.Add can run it.
 func (db *DB) Unlisted(text string) Script {
 	text = db.header + text
 	return Script{SHA(text), text}
 }
 
-// LoadOn makes the server of a connection know a script of Unlisted, until its process ends.
+// LoadOn loads a script of Unlisted on the server of a connection. The server knows it until its process ends.
 func (s Script) LoadOn(ctx context.Context, c *redis.Conn) error {
 	return c.ScriptLoad(ctx, s.text).Err()
 }
 
-func (db *DB) know(text string) Script {
+func (db *DB) register(text string) Script {
 	sha := SHA(text)
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -46,7 +44,7 @@ func (db *DB) know(text string) Script {
 // SHA returns the name under which the server knows the script.
 func (s Script) SHA() string { return s.sha }
 
-// Add puts a run of s into a pipeline; its value is there once the pipeline ran by Exec.
+// Add adds a run of s to a pipeline; the result is available when the pipeline has run.
 func (s Script) Add(ctx context.Context, p redis.Pipeliner, keys []string, args ...any) *redis.Cmd {
 	return p.EvalSha(ctx, s.sha, keys, args...)
 }
@@ -63,8 +61,7 @@ func (db *DB) Run(ctx context.Context, s Script, keys []string, args ...any) *re
 	return cmd
 }
 
-// Load loads every known script on every master. A master that is away does not keep it from
-// the others.
+// Load loads every registered script on every master. A master that does not answer does not stop the others.
 func (db *DB) Load(ctx context.Context) error {
 	db.mu.Lock()
 	texts := make([]string, 0, len(db.scripts))
@@ -86,8 +83,8 @@ func (db *DB) Load(ctx context.Context) error {
 	})
 }
 
-// lacked tells whether a command failed because the server does not know a script that it should.
-func (db *DB) lacked(c redis.Cmder) bool {
+// lacked reports whether a command failed because the server does not know a registered script.
+func (db *DB) unknownScript(c redis.Cmder) bool {
 	if !noScript(c.Err()) || len(c.Args()) < 2 {
 		return false
 	}
@@ -97,10 +94,10 @@ func (db *DB) lacked(c redis.Cmder) bool {
 	return db.scripts[sha] != ""
 }
 
-// IsUnknownScript tells whether an error is the server's word that it does not know a script.
+// IsUnknownScript reports whether an error says that the server does not know a script.
 func IsUnknownScript(err error) bool { return noScript(err) }
 
-// SHA is the name under which a server knows a script.
+// SHA returns the name under which a server knows a script.
 func SHA(text string) string {
 	sum := sha1.Sum([]byte(text))
 	return hex.EncodeToString(sum[:])

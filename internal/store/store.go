@@ -1,6 +1,5 @@
-// Package store opens Redis (one server, Sentinel or Cluster), and runs Lua scripts on it the
-// way all rooms need it: loaded on every master, loaded again after a restart or a failover,
-// and confirmed as durably as was asked for.
+// Package store opens Redis (one server, Sentinel or Cluster) and runs Lua scripts and transactions on it: scripts are
+// loaded on every master, loaded again after a restart or a failover, and writes are confirmed as durably as demanded.
 package store
 
 import (
@@ -15,20 +14,20 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// DB is a Redis with the scripts known to it. It is safe for concurrent use.
+// DB is a Redis with its registered scripts. It is safe for concurrent use.
 type DB struct {
 	redis.UniversalClient
 
-	header       string // in front of every script; empty where the server knows no script flags
+	header       string // before every script; empty if the server does not know script flags
 	barrier      Script
 	change       Script
-	changeStrict Script // change, where a full Redis is to refuse it
+	changeStrict Script // change, for writes that a full Redis must refuse
 	scripted     bool   // transactions are scripts, see Open
-	replicas     int    // how many must confirm a durable write, see Require
+	replicas     int    // how many replicas must confirm a durable write, see Require
 	shared       *Batch
 
-	required     Durability // by Require
-	riskFailover bool       // fsync is enough where a failover may lose writes, see AllowLossAtFailover
+	required     Durability // set by Require
+	riskFailover bool       // fsync is enough although a failover may lose writes, see AllowLossAtFailover
 
 	metrics metrics
 	watch   watch
@@ -38,9 +37,8 @@ type DB struct {
 	scripts map[string]string // SHA-1 -> text, all that were ever used
 }
 
-// New wraps a client that the caller made and gives its ownership to the DB. It asks the
-// server whether it knows script flags (Redis 7.0 or newer): with them our scripts run on a
-// full Redis, so that a backlog can always drain.
+// New wraps a client and takes over its ownership. It tests whether the server knows script flags (Redis 7.0 or newer):
+// with them our scripts run on a full Redis too, so a backlog can always drain.
 func New(ctx context.Context, c redis.UniversalClient) (*DB, error) { return newDB(ctx, c, false) }
 
 func newDB(ctx context.Context, c redis.UniversalClient, scripted bool) (*DB, error) {
@@ -52,11 +50,11 @@ func newDB(ctx context.Context, c redis.UniversalClient, scripted bool) (*DB, er
 	switch {
 	case err == nil:
 		db.header, strict = allowOOM, "#!lua\n"
-	case !strings.Contains(err.Error(), "rror compiling script"): // says nothing of flags: loading, no password, no answer
+	case !strings.Contains(err.Error(), "rror compiling script"): // not about flags: loading, no password, no answer
 		c.Close()
 		return nil, err
 	}
-	db.barrier, db.change, db.changeStrict = db.Script(barrierLua), db.Script(changeLua), db.know(strict+changeLua)
+	db.barrier, db.change, db.changeStrict = db.Script(barrierLua), db.Script(changeLua), db.register(strict+changeLua)
 	if err := db.tryTransaction(ctx); err != nil {
 		c.Close()
 		return nil, err
@@ -64,14 +62,14 @@ func newDB(ctx context.Context, c redis.UniversalClient, scripted bool) (*DB, er
 	return db, nil
 }
 
-// Scripted tells whether transactions are scripts: then a connection may lead to several servers, and
-// to another one at any time.
+// Scripted reports whether transactions are scripts: then a connection may lead to several servers, and to another one
+// at any time.
 func (db *DB) Scripted() bool { return db.scripted }
 
-// oneServer tells whether all keys lie on one server.
+// oneServer reports whether all keys are on one server.
 func (db *DB) oneServer() bool { return db.cluster() == nil && !db.scripted }
 
-// tryTransaction finds out at the start whether Redis has what transactions need.
+// tryTransaction tests at the start whether Redis allows the commands that transactions need.
 func (db *DB) tryTransaction(ctx context.Context) error {
 	if db.scripted {
 		return nil
@@ -79,7 +77,7 @@ func (db *DB) tryTransaction(ctx context.Context) error {
 	return db.OnOne(ctx, barrierKey(""), func(c *redis.Conn) error {
 		for _, words := range [][]any{{"watch", barrierKey("")}, {"multi"}, {"exec"}} {
 			err := c.Do(ctx, words...).Err()
-			if _, refused := errors.AsType[redis.Error](err); refused && !errors.Is(err, redis.Nil) && !elsewhere(err) {
+			if _, refused := errors.AsType[redis.Error](err); refused && !errors.Is(err, redis.Nil) && !wrongServer(err) {
 				return fmt.Errorf("it refuses %s: %w. Permit WATCH, UNWATCH, MULTI and EXEC, or add transactions=script to the query of redis.url", words[0], err)
 			} else if err != nil && !refused {
 				return err
@@ -89,16 +87,16 @@ func (db *DB) tryTransaction(ctx context.Context) error {
 	})
 }
 
-// Cluster tells whether the keys lie on several servers.
+// Cluster reports whether the keys are on several servers.
 func (db *DB) Cluster() bool { return db.cluster() != nil }
 
-// cluster returns the client of a Redis Cluster; nil when it is none.
+// cluster returns the client of a Redis Cluster; nil without a Cluster.
 func (db *DB) cluster() *redis.ClusterClient {
 	c, _ := db.UniversalClient.(*redis.ClusterClient)
 	return c
 }
 
-// eachMaster calls f with every master, at once in a Cluster, and returns the first error.
+// eachMaster calls f with every master, in a Cluster concurrently, and returns the first error.
 func (db *DB) eachMaster(ctx context.Context, f func(ctx context.Context, c redis.UniversalClient, addr string) error) error {
 	if cluster := db.cluster(); cluster != nil {
 		return cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return f(ctx, c, c.Options().Addr) })
@@ -106,24 +104,23 @@ func (db *DB) eachMaster(ctx context.Context, f func(ctx context.Context, c redi
 	return f(ctx, db.UniversalClient, db.addr())
 }
 
-// failsOver tells whether another server may take the place of a master: Sentinel, or a Cluster.
+// failsOver reports whether another server may replace a master: with Sentinel, or in a Cluster.
 func (db *DB) failsOver() bool { return db.cluster() != nil || db.addr() == changing }
 
 // changing is the address of a master that Sentinels choose.
 const changing = "master"
 
-// addr names the one master where there is no Cluster.
+// addr returns the address of the one master, without a Cluster.
 func (db *DB) addr() string {
-	if c, ok := db.UniversalClient.(*redis.Client); ok && c.Options().Addr != "FailoverClient" { // so go-redis calls what changes
+	if c, ok := db.UniversalClient.(*redis.Client); ok && c.Options().Addr != "FailoverClient" { // the name that go-redis uses for a changing master
 		return c.Options().Addr
 	}
 	return changing
 }
 
-// Tx runs the commands that fill adds as one transaction; all keys must lie in one Cluster
-// slot. Nothing runs when fill fails. When the server turns out not to know a script, all
-// are loaded and the whole is run again: fill is called twice then. It returns the first
-// error of any command; redis.Nil is none. A full Redis refuses it whole.
+// Tx runs the commands that fill adds as one transaction. All keys must be in one Cluster slot. Nothing runs if fill
+// fails. If the server does not know a script, Tx loads all scripts and runs everything again: fill is called twice then.
+// It returns the first error of any command; redis.Nil does not count. A full Redis refuses the whole transaction.
 func (db *DB) Tx(ctx context.Context, fill func(redis.Pipeliner) error) error {
 	return db.exec(ctx, func() ([]redis.Cmder, error) {
 		p := db.TxPipeline()
@@ -134,7 +131,7 @@ func (db *DB) Tx(ctx context.Context, fill func(redis.Pipeliner) error) error {
 	})
 }
 
-// Pipe is Tx without the transaction: the keys may lie anywhere.
+// Pipe is Tx without the transaction: the keys may be in any slot.
 func (db *DB) Pipe(ctx context.Context, fill func(redis.Pipeliner)) error {
 	return db.exec(ctx, func() ([]redis.Cmder, error) {
 		p := db.Pipeline()
@@ -143,10 +140,10 @@ func (db *DB) Pipe(ctx context.Context, fill func(redis.Pipeliner)) error {
 	})
 }
 
-// exec runs a pipeline, and once more when a master did not know a script.
+// exec runs a pipeline, and repeats it once if a master does not know a script.
 func (db *DB) exec(ctx context.Context, run func() ([]redis.Cmder, error)) error {
 	cmds, err := run()
-	if slices.ContainsFunc(cmds, db.lacked) {
+	if slices.ContainsFunc(cmds, db.unknownScript) {
 		loaded := db.Load(ctx)
 		if cmds, err = run(); loaded != nil && err != nil {
 			return loaded
@@ -158,8 +155,8 @@ func (db *DB) exec(ctx context.Context, run func() ([]redis.Cmder, error)) error
 	return err
 }
 
-// firstError returns the first error of any command; redis.Nil is none. What made Redis
-// abort a transaction comes before the abortion itself.
+// firstError returns the first error of any command; redis.Nil does not count. The cause of an aborted transaction
+// comes before the EXECABORT.
 func firstError(cmds []redis.Cmder) error {
 	var first error
 	for _, c := range cmds {
@@ -170,7 +167,7 @@ func firstError(cmds []redis.Cmder) error {
 	return first
 }
 
-// Now returns the clock of the master that holds key: the others have clocks of their own.
+// Now returns the time of the master that has key: other masters have other clocks.
 func (db *DB) Now(ctx context.Context, key string) (time.Time, error) {
 	t, err := db.Eval(ctx, "return redis.call('TIME')", []string{key}).Slice()
 	if err != nil {

@@ -82,7 +82,7 @@ var runs = map[string]func(ctx context.Context, db *store.DB, s store.Script, ke
 	},
 }
 
-// TestScriptsAreLoadedAgain: a server that never heard of a script, or forgot it, is told.
+// TestScriptsAreLoadedAgain: a server that does not know a script gets it.
 func TestScriptsAreLoadedAgain(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, db *store.DB) {
@@ -160,8 +160,8 @@ func TestTxOfAFailedFillRunsNothing(t *testing.T) {
 	})
 }
 
-// TestFullRedis: our scripts drain a full Redis, even one that has just forgotten them. A
-// transaction is refused whole, and says why.
+// TestFullRedis: our scripts drain a full Redis, even one that does not know them yet. A transaction is refused as a
+// whole, with the reason.
 func TestFullRedis(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Start(t, "--maxmemory", "1").Client())

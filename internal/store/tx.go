@@ -15,45 +15,45 @@ import (
 //go:embed lua/change.lua
 var changeLua string
 
-// Bounds of one transaction. Redis compares each key that is watched with all before it, so many
-// are dear; and what is in one transaction is decided again together.
+// Limits of one transaction. Redis compares each watched key with all others, so many keys are expensive, and after a
+// conflict all changes of a transaction decide again.
 const (
 	txKeys    = 25
 	txChanges = 100
 	txTries   = 5 // of a change of which nothing was written because of a failure
 )
 
-// txPauses are those between the tries.
+// txPauses are the pauses between the tries.
 var txPauses = retry.Pauses{First: 10 * time.Millisecond, Max: 160 * time.Millisecond}
 
-// Change is a decision in Go about some keys of Redis: it says what to write, by what the keys hold,
-// and the writes happen only if none of the keys changed meanwhile. Else it decides again.
+// Change is a decision in Go about some keys of Redis: it reads the keys and says what to write. The writes happen only
+// if none of the keys has changed since they were read. Otherwise Decide runs again.
 type Change struct {
-	// Keys are the strings that Decide reads; none: what it writes rests on nothing. Each change of
-	// such a string must change its length, as it does of a record: where transactions are scripts, and
-	// on a full Redis, that is how a change is noticed.
+	// Keys are the strings that Decide reads; none: the writes depend on nothing. Each change of such a string must
+	// change its length, as it does for a record: the length shows the change where transactions are scripts, and on a
+	// full Redis.
 	Keys []string
-	// Slot is any key of the Cluster slot in which all keys lie that it reads and writes.
+	// Slot is any key of the Cluster slot of all keys that the change reads and writes.
 	Slot string
-	// Decide is given what Keys hold, in their order; "" for what is not there. It may be called
-	// several times, also after Do has returned because its ctx had ended, and must do nothing but write
-	// to w. After an error nothing of it is written.
+	// Decide gets the values of Keys, in their order; "" for a key that does not exist. It may be called several times,
+	// also after Do has returned because its ctx ended, and must do nothing except write to w. After an error nothing of it
+	// is written.
 	Decide func(values []string, w *Writes) error
-	// Durable: Do returns nil only when the writes, or what was read where nothing is written, are as
-	// durable as Require demands.
+	// Durable: Do returns nil only when the writes are as durable as Require demands. If nothing is written, this applies
+	// to what was read.
 	Durable bool
 }
 
-// Transactions run changes. Changes that come together share transactions and round trips. It is
-// safe for concurrent use and needs no closing.
+// Transactions run changes. Concurrent changes share transactions and round trips. It is safe for concurrent use and
+// needs no closing.
 type Transactions struct {
 	db     *DB
 	strict bool
 	group  *GroupCommit[*txPart]
 }
 
-// Transactions returns a new set of transactions. Strict ones are refused by a full Redis; others
-// run there too, so that a backlog can drain.
+// Transactions returns a new set of transactions. A full Redis refuses strict ones; it accepts others, so that a
+// backlog can drain.
 func (db *DB) Transactions(strict bool) *Transactions {
 	t := &Transactions{db: db, strict: strict}
 	t.group = NewGroupCommit(func(p *txPart) string { return db.slotOf(p.Slot) }, txKeys, t.serve)
@@ -64,18 +64,18 @@ func (db *DB) Transactions(strict bool) *Transactions {
 type txPart struct {
 	Change
 	tries   int
-	refused error // what Decide said in the transaction that is being made
+	refused error // the error of Decide in the present transaction
 }
 
-// txShare is a change whose caller waits; txLane is the changes that share transactions. Its full is
-// how many keys a transaction has at most: fewer after conflicts.
+// txShare is a change whose caller waits. txLane has the changes that share transactions; its field full is how many
+// keys a transaction has at most: fewer after conflicts.
 type (
 	txShare = Share[*txPart]
 	txLane  = Lane[*txPart]
 )
 
-// Do runs a change, within a time in which others may join its transaction. It blocks until the
-// writes are answered. When ctx ends first it returns the cause: the writes may happen all the same.
+// Do runs a change. For the time within, other changes may join its transaction. It blocks until Redis answers the
+// writes. If ctx ends first, it returns the cause: the writes may still happen.
 func (t *Transactions) Do(ctx context.Context, within time.Duration, c Change) error {
 	return t.DoAll(ctx, within, []Change{c})[0]
 }
@@ -93,7 +93,7 @@ func (t *Transactions) DoAll(ctx context.Context, within time.Duration, all []Ch
 	return errs
 }
 
-// txBatch is the changes of one transaction.
+// txBatch has the changes of one transaction.
 type txBatch struct {
 	shares []*txShare
 	keys   []string
@@ -101,8 +101,8 @@ type txBatch struct {
 	writes *Writes
 }
 
-// serve runs the changes of a lane until nobody waits. The writes of a batch go together with the
-// reads of the next, so that under load a transaction costs no more round trips than a pipeline.
+// serve runs the changes of a lane until no caller waits. The writes of a batch share a round trip with the reads of
+// the next batch, so under load a transaction costs no more round trips than a pipeline.
 func (t *Transactions) serve(l *txLane) {
 	c := &txConn{t: t, slot: l.name}
 	defer c.close()
@@ -130,8 +130,8 @@ func (t *Transactions) serve(l *txLane) {
 	}
 }
 
-// next returns the next batch, or how long to wait for more changes. A lane without changes ends,
-// unless writes are open.
+// next returns the next batch, or how long to wait for more changes. A lane without changes ends, unless it has an
+// open batch.
 func (t *Transactions) next(l *txLane, open bool) (*txBatch, time.Duration) {
 	b := &txBatch{}
 	shares, wait := t.group.next(l, open, func(waiting []*txShare) (n int, full bool) {
@@ -156,8 +156,8 @@ func (t *Transactions) next(l *txLane, open bool) (*txBatch, time.Duration) {
 	return b, 0
 }
 
-// back lets changes that must be decided again go before all others, in smaller transactions from then
-// on. They hold up nobody whose keys do not change all the time: while they are written others are read.
+// back puts changes that must be decided again before all others, in smaller transactions from then on. This delays
+// only changes of keys that change all the time: while the writes of these run, others are read.
 func (t *Transactions) back(l *txLane, again []*txShare) {
 	t.group.mu.Lock()
 	defer t.group.mu.Unlock()
@@ -171,8 +171,8 @@ func (t *Transactions) back(l *txLane, again []*txShare) {
 	l.running = true
 }
 
-// decide lets each change decide, and leaves those that wrote something, or that want to be sure of
-// what they read.
+// decide calls Decide of each change, and keeps the changes that wrote something, or that must know that what they
+// read is durable.
 func (b *txBatch) decide() {
 	for _, s := range b.shares {
 		s.Part.refused = nil
@@ -181,9 +181,8 @@ func (b *txBatch) decide() {
 	}
 }
 
-// decideAll is false when a change failed that had written something: the others must decide anew,
-// without that. What a change decides after others wrote may rest on that, and counts only when it is
-// written.
+// decideAll returns false when a change failed after it had written something: the others must decide again without
+// those writes. A decision that came after writes of others may depend on them, so it counts only when they are written.
 func (b *txBatch) decideAll() (clean bool) {
 	b.writes, clean = &Writes{}, true
 	b.shares = slices.DeleteFunc(b.shares, func(s *txShare) bool {
@@ -204,7 +203,7 @@ func (b *txBatch) decideAll() (clean bool) {
 	return clean
 }
 
-// valuesOf returns what a change reads: what is stored, or what those before it wrote.
+// valuesOf returns what a change reads: the stored values, or those that changes before it wrote.
 func (b *txBatch) valuesOf(s *txShare) []string {
 	values := make([]string, len(s.Part.Keys))
 	for i, k := range s.Part.Keys {
@@ -216,7 +215,7 @@ func (b *txBatch) valuesOf(s *txShare) []string {
 	return values
 }
 
-// conn returns a connection to the master of a slot. Who has it must close it.
+// conn returns a connection to the master of a slot. The caller must close it.
 func (db *DB) conn(ctx context.Context, slot string) (*redis.Conn, error) {
 	if cluster := db.cluster(); cluster != nil {
 		master, err := cluster.MasterForKey(ctx, slot)
@@ -232,8 +231,7 @@ func (db *DB) conn(ctx context.Context, slot string) (*redis.Conn, error) {
 	return client.Conn(), nil
 }
 
-// OnOne calls f with a connection to the master of a key: all commands of f go to one process of
-// Redis, or fail.
+// OnOne calls f with a connection to the master of a key: all commands of f go to one process of Redis, or fail.
 func (db *DB) OnOne(ctx context.Context, key string, f func(*redis.Conn) error) error {
 	c, err := db.conn(ctx, tagOf(key))
 	if err != nil {
@@ -243,16 +241,16 @@ func (db *DB) OnOne(ctx context.Context, key string, f func(*redis.Conn) error) 
 	return f(c)
 }
 
-// AddIfUnchanged adds a command to a pipeline that also a full Redis runs, if a record is still so
-// long. Its value is 1, or 0 when the record has changed.
+// AddIfUnchanged adds a command to a pipeline. It runs, also on a full Redis, if a record still has that length. Its
+// value is 1, or 0 if the record has changed.
 func (db *DB) AddIfUnchanged(ctx context.Context, p redis.Pipeliner, record string, length int, command ...any) *redis.Cmd {
 	return db.change.Add(ctx, p, []string{record}, append([]any{length, len(command)}, command...)...)
 }
 
-// moved learns the layout of a Cluster anew when an error says that it has changed.
+// moved reloads the layout of a Cluster if an error says that it has changed.
 func (db *DB) moved(err error) {
-	if cluster := db.cluster(); cluster != nil && (elsewhere(err) || !answered(err)) {
-		cluster.ReloadState(context.Background()) // it does not wait for that
+	if cluster := db.cluster(); cluster != nil && (wrongServer(err) || !answered(err)) {
+		cluster.ReloadState(context.Background()) // this does not block
 	}
 }
 

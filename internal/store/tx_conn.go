@@ -10,16 +10,16 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// txConn is the connection of a lane: WATCH belongs to one.
+// txConn is the connection of a lane: WATCH belongs to one connection.
 type txConn struct {
 	t        *Transactions
 	slot     string
 	conn     *redis.Conn
 	watching bool
-	failures int // of its server, one after the other
+	failures int // consecutive failures of its server
 }
 
-// close gives the connection back.
+// close returns the connection to the pool.
 func (c *txConn) close() {
 	if c.conn == nil {
 		c.watching = false
@@ -32,8 +32,8 @@ func (c *txConn) close() {
 	c.conn, c.watching = nil, false
 }
 
-// step writes what one batch decided and reads what the next will decide about, in one round trip.
-// It ends the changes of the first, and returns those that must be decided again.
+// step writes what one batch decided and reads the keys of the next one, in one round trip. It ends the changes of the
+// first batch, and returns those that must be decided again.
 func (c *txConn) step(write, read *txBatch) (again []*txShare) {
 	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
 	defer cancel()
@@ -45,7 +45,7 @@ func (c *txConn) step(write, read *txBatch) (again []*txShare) {
 	err := c.pipe(ctx, func(p redis.Pipeliner) {
 		if write != nil {
 			w = c.t.addWrite(ctx, p, write)
-			c.watching = c.watching && w.exec == nil // exec ends it, whatever it answers
+			c.watching = c.watching && w.exec == nil // EXEC ends it, with any result
 		}
 		if c.watching {
 			p.Process(ctx, redis.NewCmd(ctx, "unwatch"))
@@ -72,15 +72,15 @@ func (c *txConn) step(write, read *txBatch) (again []*txShare) {
 	}
 	if err != nil {
 		c.failures++
-		c.drop(ctx, err) // what it watched is not watched any more
+		c.drop(ctx, err) // the connection no longer watches its keys
 	} else {
 		c.failures = 0
 	}
 	return again
 }
 
-// take gives a batch what was read for it, and returns those of its changes that must be tried again.
-// What was read is of use only while the connection watches it.
+// take gives a batch the values that were read for it, and returns those of its changes that must be tried again. The
+// values can be used only while the connection watches the keys.
 func (c *txConn) take(b *txBatch, err error, watch *redis.Cmd, values *redis.SliceCmd) (again []*txShare) {
 	if values == nil {
 		b.values = map[string]string{}
@@ -105,8 +105,8 @@ func (c *txConn) take(b *txBatch, err error, watch *redis.Cmd, values *redis.Sli
 	return nil
 }
 
-// tryAgain returns those of the changes that may try again, of which nothing was written, and ends the
-// others with the error.
+// tryAgain returns those of the changes that may be tried again (nothing of them was written), and ends the others
+// with the error.
 func tryAgain(shares []*txShare, err error) (again []*txShare) {
 	for _, s := range shares {
 		if s.Part.tries++; s.Part.tries < txTries {
@@ -118,18 +118,18 @@ func tryAgain(shares []*txShare, err error) (again []*txShare) {
 	return again
 }
 
-// drop gives the connection back after an error. One to a server that is no master any more is
-// closed: an address that leads to another server by now would else never be asked again.
+// drop returns the connection to the pool after an error. It closes a connection to a server that is no longer a
+// master: if its address now leads to another server, it would never be resolved again.
 func (c *txConn) drop(ctx context.Context, err error) {
 	c.t.db.moved(err)
 	if c.conn != nil && hasPrefix(err, "READONLY") {
 		c.conn.Do(ctx, "quit")
-		c.conn.Do(ctx, "ping") // finds it closed, so that the pool does not keep it
+		c.conn.Do(ctx, "ping") // go-redis finds it closed, so the pool does not keep it
 	}
 	c.close()
 }
 
-// pipe runs commands on the lane's connection. Its error is that of the connection.
+// pipe runs commands on the lane's connection. It returns an error of the connection only.
 func (c *txConn) pipe(ctx context.Context, fill func(redis.Pipeliner)) error {
 	if c.conn == nil {
 		conn, err := c.t.db.conn(ctx, c.slot)
@@ -157,18 +157,18 @@ func (c *txConn) pipe(ctx context.Context, fill func(redis.Pipeliner)) error {
 	return err
 }
 
-// answered tells an answer of Redis from a failure to get one.
+// answered distinguishes an answer of Redis from a failure to get one.
 func answered(err error) bool {
 	if err == nil || errors.Is(err, redis.Nil) {
 		return true
 	}
 	_, reply := errors.AsType[redis.Error](err)
-	return reply && !elsewhere(err)
+	return reply && !wrongServer(err)
 }
 
-// elsewhere tells whether a server refused a command because it is not the one to ask, or not now.
-// Then it has not run it.
-func elsewhere(err error) bool {
+// elsewhere reports whether a server refused a command because another server must get it, or because it cannot serve
+// now. In both cases it has not run the command.
+func wrongServer(err error) bool {
 	return hasPrefix(err, "MOVED", "ASK", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "LOADING", "MASTERDOWN")
 }
 
@@ -176,11 +176,11 @@ func hasPrefix(err error, any ...string) bool {
 	return err != nil && slices.ContainsFunc(any, func(p string) bool { return strings.HasPrefix(err.Error(), p+" ") })
 }
 
-// txWrite is the answers to the writes of a batch.
+// txWrite has the answers to the writes of a batch.
 type txWrite struct {
-	queued        []*redis.Cmd // by Redis, for exec
+	queued        []*redis.Cmd // queued by Redis for EXEC
 	exec          *redis.Cmd
-	barrier, wait *redis.Cmd // nil: nobody waits for replicas
+	barrier, wait *redis.Cmd // nil: no replica must confirm
 }
 
 // addWrite adds a batch's writes to a pipeline.
@@ -209,7 +209,7 @@ func (t *Transactions) addWrite(ctx context.Context, p redis.Pipeliner, b *txBat
 	return w
 }
 
-// scriptArgs is a batch's writes as one script, for where a transaction is refused.
+// scriptArgs returns the writes of a batch as one script, for a Redis that refuses transactions.
 func (t *Transactions) scriptArgs(b *txBatch, commands [][]any) []any {
 	keys, lengths := b.keys, make([]any, 0, len(b.keys))
 	for _, k := range keys {
@@ -233,20 +233,19 @@ func (t *Transactions) scriptArgs(b *txBatch, commands [][]any) []any {
 	return args
 }
 
-// finish reads the answers to a batch's writes, ends its changes, and returns those that must be
-// decided again.
+// finish reads the answers to a batch's writes, ends its changes, and returns those that must be decided again.
 func (c *txConn) finish(ctx context.Context, b *txBatch, w txWrite) (again []*txShare) {
 	err := w.err()
 	if redis.IsOOMError(err) && !c.t.strict || noScript(err) {
 		if err = c.script(ctx, b); err == nil && w.wait != nil {
-			c.wait(ctx, w) // it waited for what was before the script
+			c.wait(ctx, w) // the first WAIT covered only what was before the script
 		}
 	}
 	switch {
 	case errors.Is(err, redis.Nil) || errors.Is(err, errChanged):
 		c.t.db.metrics.conflicts.Inc()
 		return b.shares
-	case elsewhere(err):
+	case wrongServer(err):
 		return tryAgain(b.shares, err)
 	}
 	unconfirmed := err == nil && w.wait != nil && !c.confirmed(ctx, w)
@@ -266,7 +265,7 @@ func (c *txConn) finish(ctx context.Context, b *txBatch, w txWrite) (again []*tx
 // errChanged means that a record changed before the script ran.
 var errChanged = errors.New("a record has changed")
 
-// script writes what a transaction could not.
+// script writes by a script what a transaction could not write.
 func (c *txConn) script(ctx context.Context, b *txBatch) error {
 	for tried := false; ; tried = true {
 		var cmd *redis.Cmd
@@ -291,7 +290,7 @@ func (c *txConn) script(ctx context.Context, b *txBatch) error {
 	}
 }
 
-// confirmed tells whether enough replicas have the writes.
+// confirmed reports whether enough replicas have the writes.
 func (c *txConn) confirmed(ctx context.Context, w txWrite) bool {
 	if noScript(w.barrier.Err()) && c.t.db.Load(ctx) == nil {
 		c.wait(ctx, w)
@@ -312,14 +311,14 @@ func (c *txConn) wait(ctx context.Context, w txWrite) {
 	})
 }
 
-// err is why the writes did not happen; redis.Nil when a record changed before.
+// err returns why the writes did not happen; redis.Nil if a record changed first.
 func (w txWrite) err() error {
 	if w.exec == nil {
 		return nil
 	}
 	for _, q := range w.queued {
 		if err := q.Err(); err != nil && !errors.Is(err, redis.Nil) {
-			return err // says why, and exec only that
+			return err // it has the cause, and the error of exec has not
 		}
 	}
 	if err := w.exec.Err(); err != nil {

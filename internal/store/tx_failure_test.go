@@ -44,7 +44,7 @@ func named(cmds []redis.Cmder, name string) redis.Cmder {
 	return nil
 }
 
-// What a connection read is of no use when it broke after that: nobody watches it any more.
+// What a connection read cannot be used when it broke after that: the keys are no longer watched.
 func TestAConnectionThatBreaksAfterTheReading(t *testing.T) {
 	t.Parallel()
 	c := redistest.Client(t)
@@ -287,8 +287,8 @@ func TestAFullRedisIsConfirmedToo(t *testing.T) {
 	}
 }
 
-// A change whose keys others change all the time is decided again and again, and holds up nobody.
-func TestAHotKeyHoldsUpNobody(t *testing.T) {
+// A change whose keys others change all the time is decided again and again, and delays no other change.
+func TestAHotKeyDelaysNoOther(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *store.DB) {
 		tx := db.Transactions(false)
@@ -320,7 +320,7 @@ func TestAHotKeyHoldsUpNobody(t *testing.T) {
 	})
 }
 
-// Whoever leaves is not waited for; what had not begun by then does not happen.
+// A caller that left is not waited for; a change that had not begun by then does not happen.
 func TestACallerLeaves(t *testing.T) {
 	t.Parallel()
 	db := open(t, redistest.Client(t))
@@ -354,7 +354,7 @@ func TestACallerLeaves(t *testing.T) {
 	}
 }
 
-// Nothing is left behind when nobody waits: no goroutine, and no connection out of the pool.
+// Nothing is left behind when no caller waits: no goroutine, and no connection outside the pool.
 func TestTransactionsLeaveNothingBehind(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *store.DB) {
@@ -374,9 +374,9 @@ func TestTransactionsLeaveNothingBehind(t *testing.T) {
 	})
 }
 
-// A refusal that rests on what another change of the same transaction wrote counts only when that was
-// written: else it is decided again.
-func TestARefusalThatRestsOnAConflict(t *testing.T) {
+// A refusal that depends on what another change of the same transaction wrote counts only when that was written:
+// otherwise it is decided again.
+func TestARefusalAfterAConflict(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *store.DB) {
 		refused := errors.New("somebody else has it")

@@ -93,7 +93,7 @@ func TestChangesOfOneTransactionSeeEachOther(t *testing.T) {
 	})
 }
 
-func TestARefusalConcernsNobodyElse(t *testing.T) {
+func TestARefusalConcernsNoOther(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *store.DB) {
 		refused := errors.New("refused")
@@ -115,7 +115,7 @@ func TestARefusalConcernsNobodyElse(t *testing.T) {
 	})
 }
 
-// A connection that goes back to the pool watches nothing: or a stranger's transaction would fail.
+// A connection that goes back to the pool watches nothing: otherwise the transaction of another caller would fail.
 func TestNoWatchIsLeftBehind(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, db *store.DB) {
@@ -213,7 +213,7 @@ func TestAFullRedisTakesWhatDrains(t *testing.T) {
 	}
 }
 
-// Whoever leaves is not waited for, and Redis that went away and came back is found again.
+// A caller that left is not waited for, and a Redis that failed and came back is found again.
 func TestTransactionsOutliveARestart(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
@@ -235,8 +235,8 @@ func TestTransactionsOutliveARestart(t *testing.T) {
 	}
 }
 
-// The writes of a transaction go with the reads of the next, a lone change waits for company as long as
-// it may, and when nobody waits nothing runs on: a bubble does not end before its goroutines.
+// The writes of a transaction go with the reads of the next, a single change waits for others as long as it may, and
+// nothing runs on when no caller waits: a bubble does not end before its goroutines.
 func TestTransactionsShareRoundTrips(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -247,7 +247,7 @@ func TestTransactionsShareRoundTrips(t *testing.T) {
 	}{
 		{1, 1, 0, 2, 20 * time.Millisecond},
 		{1, 1, 5 * time.Millisecond, 2, 25 * time.Millisecond},
-		{25, 25, 5 * time.Millisecond, 2, 20 * time.Millisecond}, // nobody else has room
+		{25, 25, 5 * time.Millisecond, 2, 20 * time.Millisecond}, // no more fit in
 		{100, 100, 5 * time.Millisecond, 5, 50 * time.Millisecond},
 		{100, 1, 5 * time.Millisecond, 2, 20 * time.Millisecond},
 		{250, 1, time.Hour, 5, time.Hour + 20*time.Millisecond}, // the last 50 wait on

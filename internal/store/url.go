@@ -14,27 +14,27 @@ import (
 	"sluice/internal/redisurl"
 )
 
-// What makes a failover short. TestFailoverLosesNothingConfirmed kills masters under these.
+// These settings keep a failover short. TestFailoverLosesNothingConfirmed kills masters with them.
 const (
 	poolSize = 64
-	// dialTimeout bounds one try to connect: a host that is gone does not even refuse. Where
-	// to connect next is asked anew for each try, so there is one try, not the client's five.
+	// dialTimeout limits one attempt to connect: a host that is down does not even refuse. The address is looked up again
+	// for each attempt, so there is one attempt, not the client's five.
 	dialTimeout = 2 * time.Second
 	dialTries   = 1
-	// With its default of a minute go-redis v9.23.0 asks a dead master of a Cluster for the
-	// better part of that minute: a refused connection does not make it read the slots again.
+	// With its default of a minute, go-redis v9.23.0 asks a dead master of a Cluster for most of that minute: a refused
+	// connection does not make it read the slots again.
 	slotsEvery = time.Second
-	// Its default of 3 gives up before another master has been elected.
+	// The default of 3 gives up before another master is elected.
 	redirects = 8
-	// protocol is RESP2: nothing here uses what RESP3 adds, and looking for its push messages before
-	// each answer costs a worker a fiftieth of its time.
+	// protocol is RESP2: nothing here needs RESP3, and checking for its push messages before each answer costs a worker a
+	// fiftieth of its time.
 	protocol = 2
 )
 
-// Open connects to the Redis at a URL, see redisurl, and fails when nothing answers within ctx.
+// Open connects to the Redis at a URL, see redisurl, and fails if nothing answers before ctx ends.
 //
-// Password, if one is given, is called for each new connection, and its result stands for the password in
-// the URL: so a password that changes needs no restart.
+// If a password function is given, it is called for each new connection and replaces the password of the URL: so a
+// changed password needs no restart.
 func Open(ctx context.Context, address string, password ...func() (string, error)) (*DB, error) {
 	t, err := redisurl.Parse(address)
 	if err != nil {
@@ -47,9 +47,9 @@ func Open(ctx context.Context, address string, password ...func() (string, error
 	return db, nil
 }
 
-// newClient makes the client for a target. Go-redis's own parsers of the URLs of Sentinels and Clusters are
-// not used: they hold the certificate of every server against the name of the first host, and they let a URL
-// send reads to replicas.
+// newClient creates the client for a target. It does not use go-redis's own parsers for the URLs of Sentinels and
+// Clusters: these compare the certificate of every server with the name of the first host, and they allow reads from
+// replicas.
 func newClient(t redisurl.Target, fresh ...func() (string, error)) redis.UniversalClient {
 	var credentials func(context.Context) (string, string, error)
 	for _, f := range fresh {
@@ -62,7 +62,7 @@ func newClient(t redisurl.Target, fresh ...func() (string, error)) redis.Univers
 	if t.TLS {
 		secure = &tls.Config{MinVersion: tls.VersionTLS12} // it verifies the host that it dials
 	}
-	// Servers older than 7.2 answer what it and DisableIdentity turn off with an error, which spoils their own counters.
+	// Servers older than 7.2 answer with an error to what this and DisableIdentity turn off, which distorts their counters.
 	quiet := &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	switch {
 	case t.Server != nil:

@@ -4,9 +4,8 @@ import (
 	"slices"
 )
 
-// Writes are the commands of one transaction. What is written to the same key becomes one command,
-// because a command costs Redis as much as several of its arguments. Its zero value is ready; it is
-// not safe for concurrent use.
+// Writes are the commands of one transaction. All writes to the same key become one command, because a command costs
+// Redis as much as several of its arguments. The zero value is ready. It is not safe for concurrent use.
 type Writes struct {
 	sets, hashes, zsets, lists, tails, members keyed
 	streams                                    []stream
@@ -14,16 +13,16 @@ type Writes struct {
 
 	calls  [][2]string
 	others [][]any
-	count  int // of the writes asked for
+	count  int // of the requested writes
 }
 
-// keyed are fields by key, in the order in which they came.
+// keyed has fields by key, in the order in which they were added.
 type keyed struct {
 	keys []string
 	of   map[string]*fields
 }
 
-// fields are the members of one key: the last word on each holds.
+// fields are the members of one key: the last write to each counts.
 type fields struct {
 	names  []string
 	values []any // nil: the member is removed
@@ -78,7 +77,7 @@ func (w *Writes) Delete(keys ...string) {
 	}
 }
 
-// HSet sets fields of a hash, given as name and value in turn.
+// HSet sets fields of a hash, given as alternating names and values.
 func (w *Writes) HSet(key string, pairs ...any) {
 	w.count++
 	f := w.hashes.at(key)
@@ -152,7 +151,7 @@ func (w *Writes) IncrBy(key string, n int64) {
 	w.counters = append(w.counters, counter{key, n})
 }
 
-// Publish sends a message to a channel, once however often it was asked for.
+// Publish sends a message to a channel, only once for repeated calls.
 func (w *Writes) Publish(channel, text string) {
 	w.count++
 	if c := [2]string{channel, text}; !slices.Contains(w.calls, c) {
@@ -166,7 +165,7 @@ func (w *Writes) Do(args ...any) {
 	w.others = append(w.others, args)
 }
 
-// lookup returns what a key holds after these writes; false when they do not set it.
+// lookup returns the value of a key after these writes; false if they do not set it.
 func (w *Writes) lookup(key string) ([]byte, bool) {
 	f := w.sets.of[""]
 	if f == nil {
@@ -201,7 +200,7 @@ func (w *Writes) commands() [][]any {
 		add("unlink", none, gone...)
 		add("mset", none, set...)
 	}
-	// each splits the members of each key into those that are there and those that are removed.
+	// each separates the members of each key into those to set and those to remove.
 	each := func(k *keyed, put, remove string, pair func(name string, value any) []any) {
 		for _, key := range k.keys {
 			f := k.of[key]

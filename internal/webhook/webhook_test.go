@@ -225,11 +225,11 @@ func TestWhatIsAppended(t *testing.T) {
 	if at := time.UnixMilli(e.At); at.Before(before.Truncate(time.Millisecond)) || at.After(time.Now()) {
 		t.Errorf("at %v, want now", at)
 	}
-	want := message.Receipt{Number: "106540352242922", WAMID: "wamid.1", Status: "sent", At: time.Unix(1750030073, 0).UTC()}
-	if *e.Receipt != want {
-		t.Errorf("receipt %+v, want %+v", *e.Receipt, want)
+	want := message.StatusReport{Number: "106540352242922", WAMID: "wamid.1", Status: "sent", At: time.Unix(1750030073, 0).UTC()}
+	if *e.Report != want {
+		t.Errorf("receipt %+v, want %+v", *e.Report, want)
 	}
-	if at := s.stream.events[1].Receipt.At; !at.IsZero() {
+	if at := s.stream.events[1].Report.At; !at.IsZero() {
 		t.Errorf("95: time %v, want none", at)
 	}
 }

@@ -46,8 +46,9 @@ var retired = []struct{ pattern, instead, example string }{
 // is a member of events of version 1.
 var allowed = []string{"read receipts", "read receipt", "in-doubt", "in doubt", "`doubts`", "`receipt`"}
 
-// stored are names in Redis. A string of the code that is exactly such a name may have a retired word.
-var stored = []string{"heard"}
+// stored are names in Redis and in events of version 1. A string of the code that is exactly such a name may have a
+// retired word.
+var stored = []string{"heard", "doubts", `json:"receipt"`}
 
 // pending are the files and the packages with texts that are not rewritten yet. One without a
 // retired word fails the test: take it out of this list.
@@ -63,12 +64,4 @@ var pending = []string{
 	"internal/config",
 	"internal/console",
 	"internal/demo",
-	"internal/ledger",
-	"internal/message",
-	"internal/pacing",
-	"internal/queue",
-	"internal/reconcile",
-	"internal/record",
-	"internal/send",
-	"internal/store",
 }

@@ -1,8 +1,8 @@
--- Appends the intents of attempts to records. The text of this script ends in the epoch of the server
--- that it was loaded on. Another process does not know it, answers NOSCRIPT and appends nothing.
+-- Appends the intents of attempts to records. The text of this script ends with the epoch of the server on
+-- which it was loaded. Another process does not know the script, answers NOSCRIPT and appends nothing.
 -- KEYS  records
--- ARGV  of each its intent, see record.Begun; '': only to learn whether the server knows this script
--- Reply how long each record is then
+-- ARGV  the intent for each, see record.Begun; '': only test whether the server knows this script
+-- Reply the length of each record after that
 local lengths = {}
 for i, key in ipairs(KEYS) do
   lengths[i] = ARGV[i] == '' and 0 or redis.call('APPEND', key, ARGV[i])

@@ -6,8 +6,8 @@ end
 
 local function int(v) return string.format('%d', v) end
 
--- run_id names this process of the server: a restart, or another node in its place, has another.
--- A stand-in for Redis that has none lives as long as its data.
+-- run_id identifies this process of the server: after a restart, and on another node, it differs.
+-- A substitute for Redis without a run id keeps its data in memory only.
 local function run_id()
   local info = redis.pcall('INFO', 'server')
   if type(info) ~= 'string' then return 'only' end

@@ -1,9 +1,9 @@
--- Runs commands if none of the records that they rest on has changed since it was read: what
--- WATCH and MULTI do, where they are refused. A record has another length after each change.
+-- Runs commands if none of the records on which they depend has changed since it was read. It replaces
+-- WATCH and MULTI where these are refused. The length of a record differs after each change.
 -- KEYS  the records
--- ARGV  the length of each as it was read, or nothing where that is of no concern; then each command:
---       how many words it has, its words
--- Reply 1, or 0 when one has changed: then nothing ran
+-- ARGV  the length of each as it was read, or '' if it does not matter; then for each command the number
+--       of its words, and its words
+-- Reply 1, or 0 when a record has changed: then no command ran
 for i = 1, #KEYS do
   if ARGV[i] ~= '' and redis.call('STRLEN', KEYS[i]) ~= tonumber(ARGV[i]) then return 0 end
 end

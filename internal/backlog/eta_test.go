@@ -1,0 +1,61 @@
+package backlog_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sluice/internal/backlog"
+	"sluice/internal/message"
+)
+
+// waiting is a number with so many pending, by class.
+func waiting(n backlog.Number, pending ...int) backlog.Number {
+	for i, c := range message.Classes() {
+		n.Waiting = append(n.Waiting, backlog.Waiting{Class: c, Pending: pending[i]})
+	}
+	return n
+}
+
+func TestETA(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		in := func(d time.Duration) time.Time { return time.Now().Add(d) }
+		steady := backlog.Number{Configured: 80, Rate: 80, Full: 80}
+		paused := waiting(steady, 0, 8000, 0, 0)
+		paused.Waiting[1].Paused = true
+		cases := []struct {
+			name   string
+			number backlog.Number
+			class  message.Class
+			want   time.Duration
+			empty  time.Duration
+		}{
+			{"nothing waits", waiting(steady, 0, 0, 0, 0), message.Marketing, 0, 0},
+			{"the class and more urgent ones", waiting(steady, 80, 160, 80, 8000), message.Utility, 4 * time.Second, 104 * time.Second},
+			{"less urgent ones are overtaken", waiting(steady, 0, 0, 0, 80e6), message.Authentication, 0, 1e6 * time.Second},
+			{"a least share", waiting(steady, 80e6, 0, 3, 0), message.Utility, 3 * time.Second, 0},
+			{"no share for the most urgent", waiting(steady, 80e3, 0, 0, 0), message.Authentication, 1000 * time.Second, 1000 * time.Second},
+			{"a pause", waiting(backlog.Number{Configured: 80, Rate: 80, Full: 80, Pause: in(time.Second)}, 80, 0, 0, 0), message.Authentication, 2 * time.Second, 2 * time.Second},
+			{"a pause that is over", waiting(backlog.Number{Configured: 80, Rate: 80, Full: 80, Pause: in(-time.Hour)}, 80, 0, 0, 0), message.Authentication, time.Second, time.Second},
+			// 50 increases to 100 by 2 a second, in 25 s, which takes 75 * 25 messages.
+			{"increasing again", waiting(backlog.Number{Configured: 100, Rate: 50, Full: 100}, 75*25+100, 0, 0, 0), message.Authentication, 26 * time.Second, 26 * time.Second},
+			// After 10 s it is at 70: (50+70)/2 * 10 messages.
+			{"during the increase", waiting(backlog.Number{Configured: 100, Rate: 50, Full: 100}, 600, 0, 0, 0), message.Authentication, 10 * time.Second, 10 * time.Second},
+			{"set at run time", waiting(backlog.Number{Configured: 80, Ordered: 10, Rate: 10, Full: 10}, 80, 0, 0, 0), message.Authentication, 8 * time.Second, 8 * time.Second},
+			// 10 to 30 in 100 s; after half of it, at 20.
+			{"a ramp", waiting(backlog.Number{Configured: 80, Ordered: 30, Rate: 10, Full: 10, Ramp: in(100 * time.Second)}, 750, 0, 0, 0), message.Authentication, 50 * time.Second, 50 * time.Second},
+			{"after a ramp", waiting(backlog.Number{Configured: 80, Ordered: 30, Rate: 10, Full: 10, Ramp: in(100 * time.Second)}, 2000+30, 0, 0, 0), message.Authentication, 101 * time.Second, 101 * time.Second},
+			{"a paused class is not waited for", paused, message.Utility, 0, 0},
+			{"in a paused class", paused, message.Service, 100 * time.Second, 0},
+		}
+		for _, c := range cases {
+			if got := c.number.ETA(c.class); (got - c.want).Abs() > time.Millisecond {
+				t.Errorf("%s: %v, want %v", c.name, got, c.want)
+			}
+			if got := c.number.ETAAll(); c.empty != 0 && (got-c.empty).Abs() > time.Millisecond {
+				t.Errorf("%s: empty in %v, want %v", c.name, got, c.empty)
+			}
+		}
+	})
+}

@@ -1,0 +1,55 @@
+package dispatch
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"sluice/internal/holds"
+	"sluice/internal/message"
+	"sluice/internal/queue"
+	"sluice/internal/ratelimit"
+)
+
+// Verdict is what the record of a message says about one of its tasks.
+type Verdict int
+
+// The verdicts.
+const (
+	Sendable Verdict = iota // may be sent now
+	NotYet                  // not before Candidate.At
+	Void                    // has nothing to do: its message is cancelled, expired, settled, or has another task
+)
+
+// Candidate is what a dispatcher must know of a task that it has fetched.
+type Candidate struct {
+	Verdict
+	At        time.Time           // of NotYet, by Redis's clock
+	Recipient ratelimit.Recipient // names number and recipient; zero: no limit applies
+	Accepted  time.Time           // when the message was: the order in which it waits for its recipient
+	Template  string              // what holds on templates name
+	Tags      []string            // what holds on tags name
+	Known     any                 // what the handler is given
+}
+
+// Candidates returns what the records say about tasks of one shard, in their order. It must do
+// nothing else: it may be called several times for a task.
+type Candidates func(ctx context.Context, shard message.Shard, tasks []queue.TaskID) ([]Candidate, error)
+
+// holdOn returns the name of the hold that keeps a task's candidate, among those that are in force;
+// empty: none does. A hold on its template may let this task go, to find out.
+func (c *Candidate) holdOn(number, task string, inForce []string) string {
+	if c.Template != "" && !slices.Contains(inForce, holds.ProbeField(number, task)) {
+		if name := holds.Name(message.Hold{Number: number, Template: c.Template}); slices.Contains(inForce, name) {
+			return name
+		}
+	}
+	for _, tag := range c.Tags {
+		for _, h := range []message.Hold{{Tag: tag}, {Number: number, Tag: tag}} {
+			if name := holds.Name(h); slices.Contains(inForce, name) {
+				return name
+			}
+		}
+	}
+	return ""
+}

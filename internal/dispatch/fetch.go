@@ -1,0 +1,259 @@
+package dispatch
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/message"
+	"sluice/internal/queue"
+	"sluice/internal/ratelimit"
+)
+
+const (
+	// fetchMost is how many tasks one fetch takes from a class: more would keep others from Redis.
+	fetchMost = 500
+	// skipMost bounds how many tasks are fetched for one slot, 2^skipMost, while none can be sent.
+	skipMost = 8
+)
+
+// fetched is the answer to a call of take.lua.
+type fetched struct {
+	now   time.Time // Redis's clock
+	left  int       // classes that may have more tasks, as bits
+	tasks []*queue.Fetched
+	holds []string // on templates and tags, and tasks that may go all the same
+}
+
+// fetch fetches up to room tasks and returns those that can be sent now; for their slots it
+// offers what was booked. It returns when a further fetch is worth it.
+func (d *dispatcher) fetch(ctx context.Context, n *number, room int) ([]*queue.Fetched, time.Duration, error) {
+	if err := d.recover(ctx, n); err != nil {
+		return nil, 0, err
+	}
+	n.spare = slices.DeleteFunc(n.spare, func(at time.Time) bool { return time.Until(at) < ratelimit.Lead })
+	sent, era := time.Now(), d.era(n.shard)
+	r, next, err := d.takeTasks(ctx, n, room, sent)
+	if err != nil || len(r.tasks) == 0 {
+		return nil, next, err
+	}
+	tasks, known, err := d.known(ctx, n, r.tasks)
+	if err != nil {
+		n.leave(queue.Exits(r.tasks, queue.ToHead)...) // nothing else can be done with them
+		return nil, 0, errors.Join(fmt.Errorf("read records of tasks: %w", err), n.lease.Write(0))
+	}
+	n.noteExhausted()
+	for _, t := range tasks {
+		t.Era = era
+	}
+	ready, out, behind := n.sort(r, tasks, known)
+	n.leave(out...)
+	if len(behind) > 0 { // before the next fetch, or they would lose their place
+		n.leave(queue.Exits(behind, queue.ToHead)...)
+		if err := n.lease.Write(0); err != nil {
+			return ready, next, err
+		}
+	}
+	if len(n.spare) > 0 && len(out) > 0 && r.left != 0 {
+		next = 0
+	}
+	return ready, next, nil
+}
+
+// era is that of a shard, see Options.Era.
+func (d *dispatcher) era(s message.Shard) int64 {
+	if d.o.Era == nil {
+		return 0
+	}
+	return d.o.Era(s)
+}
+
+// known asks what the records say about tasks. Those whose id is none of ours have nothing to do.
+func (d *dispatcher) known(ctx context.Context, n *number, tasks []*queue.Fetched) ([]*queue.Fetched, []Candidate, error) {
+	if d.o.Candidates == nil {
+		return tasks, make([]Candidate, len(tasks)), nil
+	}
+	ids := make([]queue.TaskID, 0, len(tasks))
+	var ours, others []*queue.Fetched
+	ours = tasks[:0:0]
+	for _, t := range tasks {
+		if t.Message == "" {
+			others = append(others, t)
+			continue
+		}
+		ours, ids = append(ours, t), append(ids, t.TaskID)
+	}
+	candidates, err := d.o.Candidates(ctx, n.shard, ids)
+	if err == nil && len(candidates) != len(ids) {
+		err = fmt.Errorf("%d answers about %d tasks", len(candidates), len(ids))
+	}
+	if err == nil && !n.pairs.Begun() {
+		err = d.readPairs(ctx, n)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	n.leave(queue.Exits(others, queue.Deleted)...)
+	return ours, candidates, nil
+}
+
+// sort decides what becomes of tasks that were fetched: those to hand out, the exits of those that
+// cannot be sent now, and those for which there is no slot. Slots left over are spare.
+func (n *number) sort(r fetched, tasks []*queue.Fetched, known []Candidate) (ready []*queue.Fetched, out []queue.Exit, behind []*queue.Fetched) {
+	slots := len(n.spare)
+	var asked, good [4]int
+	for i, t := range tasks {
+		c := &known[i]
+		asked[t.Class]++
+		hold := ""
+		if c.Verdict == Sendable && len(r.holds) > 0 {
+			hold = c.holdOn(n.id, t.ID, r.holds)
+		}
+		switch {
+		case c.Verdict == Void:
+			out = append(out, queue.Exit{Fetched: t, How: queue.Deleted})
+			continue
+		case c.Verdict == NotYet:
+			out = append(out, queue.Exit{Fetched: t, How: queue.Delayed, At: queue.WholeSecond(c.At).Unix()})
+			continue
+		case hold != "":
+			out = append(out, queue.Exit{Fetched: t, How: queue.Held, Text: hold})
+			continue
+		}
+		t.Recipient = queue.Recipient{ID: c.Recipient, Accepted: c.Accepted.UnixMicro()}
+		if free := n.pairs.Free(c.Recipient, r.now); !free.IsZero() {
+			out = append(out, queue.Exit{Fetched: t, How: queue.Waits, At: free.UnixMicro()})
+			continue
+		}
+		good[t.Class]++
+		if len(ready) == slots {
+			behind = append(behind, t)
+			continue
+		}
+		n.pairs.Sent(c.Recipient, r.now)
+		t.Known = c.Known
+		ready = append(ready, t)
+	}
+	n.spare = slices.Delete(n.spare, 0, len(ready))
+	for class := range asked {
+		switch {
+		case good[class] > 0:
+			n.skip[class] = 0
+		case asked[class] > 0:
+			n.skip[class] = min(n.skip[class]+1, skipMost)
+		}
+	}
+	return ready, out, behind
+}
+
+// takeTasks calls take.lua and offers the slots that it booked. It returns when a further call is
+// worth it.
+func (d *dispatcher) takeTasks(ctx context.Context, n *number, room int, sent time.Time) (fetched, time.Duration, error) {
+	now := n.schedule.RedisTime(sent)
+	n.mu.Lock()
+	may := n.may
+	n.may = 0 // a call that comes meanwhile sets it again
+	n.mu.Unlock()
+	seq := d.seq.Add(1)
+	field := queue.FieldOf(d.o.Worker, seq)
+	a := n.schedule.Args()
+	args := []any{d.o.Worker, a.Rate, a.Booked, room, queue.Sequence(seq), n.ask(may, a.First)}
+	if a.Further > 0 || len(n.spare) > 0 {
+		args = append(args, a.Further, len(n.spare))
+	}
+	var cmd *redis.Cmd
+	var pairs ratelimit.PairCommands
+	d.db.Pipe(ctx, func(p redis.Pipeliner) { // each command has its own error
+		cmd = d.take.Add(ctx, p, []string{n.key}, args...)
+		if d.o.Candidates != nil {
+			pairs = n.pairs.Add(ctx, p, now)
+		}
+	})
+	trip := time.Since(sent)
+	n.pairs.Done(pairs)
+	reply, err := cmd.Slice()
+	if err == nil && len(reply) < 9 {
+		err = errReply
+	}
+	var b ratelimit.Booking
+	if err == nil {
+		b, err = n.schedule.Booked(sent, trip, reply)
+	}
+	if err != nil {
+		n.pending(may)
+		n.unknown = append(n.unknown, field) // it may have fetched some
+		return fetched{}, 0, err
+	}
+	full, left := ratelimit.Integer(reply[5]), int(ratelimit.Integer(reply[6]))
+	lease, _ := reply[7].(string)
+	r := fetched{now: b.Now, left: left, holds: texts(reply[8])}
+	r.tasks = n.lease.Take(field, lease)
+	n.pending(left)
+	if len(r.tasks) > 0 {
+		n.worked()
+	}
+	if len(b.Slots) > 0 {
+		n.schedule.SetRate(max(int(full), 1))
+		n.schedule.Offer(b.Slots)
+		n.spare = append(n.spare, b.Slots...)
+	}
+	if left == 0 {
+		return r, tidyEvery, nil
+	}
+	ahead := b.Ahead - ((ratelimit.Horizon+ratelimit.Lead)/2 + n.schedule.Further()).Truncate(time.Microsecond)
+	return r, max(ahead, time.Millisecond) - trip, nil
+}
+
+// errReply means that a script's reply has another form than it should.
+var errReply = errors.New("a script's reply is not understood")
+
+// texts reads a list of a reply, which may be missing.
+func texts(v any) (all []string) {
+	list, _ := v.([]any)
+	for _, e := range list {
+		if s, ok := e.(string); ok {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// ask is what take.lua is to ask of each class, and whether this worker serves the number.
+func (n *number) ask(may int, first byte) string {
+	ask := [5]byte{4: first}
+	for c := range n.skip {
+		if ask[c] = '0'; may>>c&1 == 1 {
+			ask[c] = '1' + byte(n.skip[c])
+		}
+	}
+	return string(ask[:])
+}
+
+// recover returns the tasks of fetches whose answers were lost.
+func (d *dispatcher) recover(ctx context.Context, n *number) error {
+	if len(n.unknown) == 0 {
+		return nil
+	}
+	if err := d.client.ReturnFields(ctx, n.id, n.unknown); err != nil {
+		return err
+	}
+	n.unknown = nil
+	return nil
+}
+
+// readPairs reads the log of recipients alone.
+func (d *dispatcher) readPairs(ctx context.Context, n *number) error {
+	now := n.schedule.RedisTime(time.Now())
+	var pairs ratelimit.PairCommands
+	err := d.db.Pipe(ctx, func(p redis.Pipeliner) { pairs = n.pairs.Add(ctx, p, now) })
+	n.pairs.Done(pairs)
+	if n.pairs.Begun() {
+		return nil
+	}
+	return cmp.Or(err, errReply)
+}

@@ -1,0 +1,80 @@
+package ledger_test
+
+import (
+	"testing"
+	"time"
+
+	"sluice/internal/message"
+)
+
+// TestSubmittedWithoutAStatus: a message that Meta took awaits its status until Meta reports one.
+func TestSubmittedWithoutAStatus(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		ctx := t.Context()
+		a := f.attempting("a")
+		before := time.Now().Add(-time.Second)
+		if _, _, err := f.Finish(ctx, a, message.Move{To: message.Submitted, WAMID: "wamid.A"}); err != nil {
+			t.Fatal(err)
+		}
+		after := time.Now().Add(time.Second)
+		owed := func(from, to time.Time) int64 {
+			n, err := f.CountAwaiting(ctx, f.shard, from, to)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		if owed(time.Time{}, after) != 1 || owed(after, after.Add(time.Hour)) != 0 || owed(time.Time{}, before) != 0 {
+			t.Error("the message is not owed, or at another time")
+		}
+		if n, err := f.CountAllAwaiting(ctx, after); err != nil || n != 1 {
+			t.Errorf("%d owed in all shards, %v", n, err)
+		}
+		for _, tt := range []struct {
+			number string
+			before time.Time
+			want   int
+		}{{"", after, 1}, {number, after, 1}, {"999", after, 0}, {"", before, 0}} {
+			some, err := f.AwaitingStatus(ctx, tt.number, tt.before, 10)
+			if err != nil || len(some) != tt.want || tt.want == 1 && some[0].ID != a.ID {
+				t.Errorf("without a status: %+v, %v; want %d", some, err, tt.want)
+			}
+		}
+		if _, err := f.Apply(ctx, f.shard, []message.MarkedReport{{StatusReport: message.StatusReport{Number: number, WAMID: "wamid.A", Status: "sent"}}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if n := owed(time.Time{}, after); n != 0 {
+			t.Errorf("%d messages owed after its status", n)
+		}
+	})
+}
+
+// TestPostpone: a postponed in-doubt message is not returned before that time, and keeps the time since when it is in doubt.
+func TestPostpone(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		ctx := t.Context()
+		a := f.attempting("a")
+		before := time.Now().Add(-time.Second)
+		if _, _, err := f.Finish(ctx, a, message.Move{To: message.InDoubt, Reason: message.ReasonNoAnswer}); err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now().Add(time.Second)
+		if err := f.Postpone(ctx, f.shard, []string{a.ID, "nobody"}, now.Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		for _, tt := range []struct {
+			at   time.Duration
+			want int
+		}{{0, 0}, {time.Minute, 1}} {
+			some, err := f.WindowEnded(ctx, f.shard, now.Add(tt.at), 10)
+			if err != nil || len(some) != tt.want {
+				t.Fatalf("after %s: %+v, %v", tt.at, some, err)
+			}
+			if tt.want == 1 && (some[0].Since.Before(before) || some[0].Since.After(now)) {
+				t.Errorf("in doubt since %s, not between %s and %s", some[0].Since, before, now)
+			}
+		}
+	})
+}

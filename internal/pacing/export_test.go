@@ -1,4 +1,0 @@
-package pacing
-
-// Guard lets tests know guard.
-const Guard = guard

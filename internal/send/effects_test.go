@@ -1,0 +1,95 @@
+package send_test
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sluice/internal/message"
+	"sluice/internal/send"
+)
+
+// TestEffectsOnOtherMessages: each outcome has the right effects on the other messages, and no others.
+func TestEffectsOnOtherMessages(t *testing.T) {
+	t.Parallel()
+	for _, k := range message.Kinds() {
+		for _, l := range []message.Limit{"", message.LimitNumber, message.LimitPair} {
+			s := newScript()
+			s.post = func() message.Outcome { return message.Outcome{Kind: k, Limit: l, Hold: message.HoldNumber} }
+			s.handle(t.Context(), slog.New(slog.DiscardHandler))
+			want := k == message.Throttled && l == message.LimitNumber
+			if got := slices.Contains(s.asked, "throttled "+number); got != want {
+				t.Errorf("%s by the limit of %q: slowed down %v, want %v", k, l, got, want)
+			}
+			held := slices.ContainsFunc(s.asked, func(a string) bool { return strings.HasPrefix(a, "hold ") })
+			if want := k == message.Held; held != want {
+				t.Errorf("%s: held %v, want %v", k, held, want)
+			}
+		}
+	}
+}
+
+// TestAnUnsentAttemptHasNoEffect: a message that was not sent is no answer of Meta's, for which a
+// probing number waits.
+func TestAnUnsentAttemptHasNoEffect(t *testing.T) {
+	t.Parallel()
+	s := newScript()
+	sender := send.New(s, s, send.Options{
+		Worker: "w", Policy: func(string, message.Class) message.Policy { return message.Policy{} },
+		Backoff: func(int) time.Duration { return 0 }, Attempts: 1,
+		Body:  func(a message.Attempt) ([]byte, error) { return s.body(a.Payload) },
+		Paces: pacer{s}, Shards: message.DefaultShards, Log: slog.New(slog.DiscardHandler), Registerer: s.reg,
+	})
+	after := func(kind message.Kind, bodyErr error) []string {
+		s.asked = nil
+		s.post = func() message.Outcome { return message.Outcome{Kind: kind} }
+		s.body = func([]byte) ([]byte, error) { return nil, bodyErr }
+		sender.Handle(t.Context(), id, 0, nil, s.nextSlot)
+		return s.asked
+	}
+	for range 5 {
+		after(message.NoAnswer, nil)
+	}
+	recovered := "recovered " + number
+	if got := after(message.Accepted, message.ErrTampered); slices.Contains(got, recovered) {
+		t.Errorf("tampered with: %q", got)
+	}
+	if got := after(message.Accepted, nil); !slices.Contains(got, recovered) {
+		t.Errorf("accepted: %q", got)
+	}
+}
+
+// TestPausesOfAnApp: each pause is longer than the last, the refused message waits for its end, and the first
+// message that Meta takes afterwards ends the probing.
+func TestPausesOfAnApp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		sender := send.New(s, s, send.Options{
+			Worker: "w", Policy: func(string, message.Class) message.Policy { return message.Policy{} },
+			Backoff: func(int) time.Duration { return 0 }, Attempts: 1,
+			Body:  func(a message.Attempt) ([]byte, error) { return a.Payload, nil },
+			Paces: pacer{s}, Siblings: func(_ context.Context, of string) []string { return []string{of} },
+			Shards: message.DefaultShards, Log: slog.New(slog.DiscardHandler), Registerer: s.reg,
+		})
+		post := s.post
+		s.post = func() message.Outcome {
+			return message.Outcome{Kind: message.Throttled, Limit: message.LimitApp, RetryAfter: time.Minute}
+		}
+		for _, pause := range []time.Duration{time.Minute, 2 * time.Minute} {
+			if again := sender.Handle(t.Context(), id, 0, nil, s.nextSlot); again != (send.Retry{Due: true, In: pause}) {
+				t.Errorf("%+v, want a pause of %s", again, pause)
+			}
+			time.Sleep(pause)
+		}
+		s.post = post
+		sender.Handle(t.Context(), id, 0, nil, s.nextSlot)
+		if !slices.Contains(s.asked, "recovered "+number) {
+			t.Errorf("%q", s.asked)
+		}
+	})
+}
