@@ -58,7 +58,6 @@ var pending = []string{
 	"docs/performance.md",
 	"docs/reliability.md",
 	"internal/app",
-	"internal/audit",
 	"internal/bench",
 	"internal/chaos",
 	"internal/config",
