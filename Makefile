@@ -39,7 +39,7 @@ fuzz: ## every fuzz target in turn, for FUZZTIME each: 30000x, so many inputs, o
 
 check: ## formatting, vet, staticcheck, checksums of the modules
 	@bad=$$($(TOOL) gofumpt -l cmd internal); if [ -n "$$bad" ]; then \
-		echo "not formatted by gofumpt (mend: $(TOOL) gofumpt -w cmd internal):"; echo "$$bad"; exit 1; fi
+		echo "not formatted by gofumpt (fix: $(TOOL) gofumpt -w cmd internal):"; echo "$$bad"; exit 1; fi
 	go vet ./...
 	$(TOOL) staticcheck ./...
 	go mod verify

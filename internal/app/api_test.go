@@ -25,14 +25,14 @@ import (
 
 const number = "106540352242922"
 
-// fixture accepts messages into a Redis of the test's own, without HTTP.
+// fixture accepts messages into a Redis of its own, without HTTP.
 type fixture struct {
 	*admission.Loader
 	db      *store.DB
 	records *ledger.Ledger
 }
 
-// newFixture returns a fixture on whose servers attempts may begin.
+// newFixture returns a fixture whose servers allow attempts.
 func newFixture(t *testing.T, c redis.UniversalClient) fixture {
 	t.Helper()
 	db, err := store.New(t.Context(), c)
@@ -52,7 +52,7 @@ func newFixture(t *testing.T, c redis.UniversalClient) fixture {
 	return fixture{admission.NewLoader(db, message.DefaultShards), db, records}
 }
 
-// ask sends a request and returns the answer's status and JSON.
+// ask sends a request and returns the status and the JSON of the answer.
 func ask(t *testing.T, method, url, body string) (int, map[string]any) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
@@ -73,7 +73,7 @@ func ask(t *testing.T, method, url, body string) (int, map[string]any) {
 	return resp.StatusCode, answer
 }
 
-// call is ask where the status is known.
+// call is ask for a request whose status must be want.
 func call(t *testing.T, method, url, body string, want int) map[string]any {
 	t.Helper()
 	status, answer := ask(t, method, url, body)
@@ -83,7 +83,7 @@ func call(t *testing.T, method, url, body string, want int) map[string]any {
 	return answer
 }
 
-// startProducer runs a producer until the test's end. Its API key is "verbs" and may do everything.
+// startProducer runs a producer until the test ends. Its API key is "verbs" and has all scopes.
 func startProducer(t *testing.T, redisURL, payloadKey string) *app.Program {
 	t.Helper()
 	key := config.APIKey{Name: "verbs", SHA256: sha256.Sum256([]byte("verbs")), Numbers: []string{"*"}, Scopes: config.Scopes()}
@@ -101,7 +101,7 @@ func startProducer(t *testing.T, redisURL, payloadKey string) *app.Program {
 	return p
 }
 
-// run runs a program until the test's end.
+// run runs a program until the test ends.
 func run(t *testing.T, p *app.Program) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
@@ -115,8 +115,8 @@ func run(t *testing.T, p *app.Program) {
 	})
 }
 
-// TestVerbsEndToEnd: a producer's two listeners on a real Redis. What callers and operators
-// order changes the records, and where something is to be sent again there is a task for it.
+// TestVerbsEndToEnd: requests to both listeners of a producer with a real Redis change the records, and a message
+// that is sent again gets a task.
 func TestVerbsEndToEnd(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
@@ -125,7 +125,7 @@ func TestVerbsEndToEnd(t *testing.T) {
 	f := newFixture(t, srv.Client())
 	const signed = `"actor":"anna","reason":"because"`
 
-	// send orders a message, and try lets its first attempt end so.
+	// send accepts a message, and try ends its first attempt with an outcome.
 	send := func(key string) string {
 		id, _ := call(t, "POST", api+"/v1/messages", fmt.Sprintf(
 			`{"from":%q,"key":%q,"ref":"order-1","tags":["spring"],"message":{"to":"+4915123456789","type":"text","text":{"body":"hi"}}}`, number, key), 202)["id"].(string)
@@ -181,7 +181,7 @@ func TestVerbsEndToEnd(t *testing.T) {
 	}
 	call(t, "POST", api+"/v1/messages/"+first+"/cancel", "", 409)
 	if all := call(t, "GET", console+"/v1/in-doubt?phone_number_id="+number, "", 200)["messages"].([]any); len(all) != 1 {
-		t.Errorf("doubts: %v", all)
+		t.Errorf("in-doubt messages: %v", all)
 	}
 	for range 2 {
 		if got := call(t, "POST", console+"/v1/in-doubt/"+first+"/resolve", `{"resolution":"not-sent",`+signed+`}`, 200); got["state"] != "queued" {
@@ -230,21 +230,21 @@ func TestVerbsEndToEnd(t *testing.T) {
 		t.Errorf("to be sent again a second later: %v", e)
 	}
 
-	var trail bytes.Buffer
+	var log bytes.Buffer
 	for _, d := range call(t, "GET", console+"/v1/audit", "", 200)["entries"].([]any) {
-		deed := d.(map[string]any)
-		fmt.Fprintf(&trail, "%v %v by %v with %v; ", deed["action"], deed["target"], deed["actor"], deed["api_key_name"])
+		entry := d.(map[string]any)
+		fmt.Fprintf(&log, "%v %v by %v with %v; ", entry["action"], entry["target"], entry["actor"], entry["api_key_name"])
 	}
 	for _, want := range []string{
 		"hold tag spring by anna with verbs;", "release tag spring by anna with verbs;",
 		"not-sent " + first + " by anna with verbs;", "replay 1 dead letters of number " + number + " by anna with verbs;",
 		"resend 2 messages of number " + number + ", state rejected, tag spring by anna with verbs;",
 	} {
-		if !strings.Contains(trail.String(), want) {
-			t.Errorf("the trail %q has no %q", &trail, want)
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the audit log %q has no %q", &log, want)
 		}
 	}
-	if n := strings.Count(trail.String(), ";"); n != 5 {
-		t.Errorf("%d deeds in the trail: %s", n, &trail)
+	if n := strings.Count(log.String(), ";"); n != 5 {
+		t.Errorf("%d entries in the audit log: %s", n, &log)
 	}
 }

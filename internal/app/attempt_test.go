@@ -20,15 +20,15 @@ import (
 	"sluice/internal/store"
 )
 
-// startWorker runs a worker, with the keys of c, that hands messages to a Meta which takes them
-// all, and returns the bodies that Meta gets.
+// startWorker runs a worker with the keys of c, and a Meta that accepts all messages. It returns the bodies that Meta
+// gets.
 func startWorker(t *testing.T, redisURL string, c config.Worker) <-chan []byte {
 	t.Helper()
 	return startWorkerRefused(t, redisURL, c, "", "")
 }
 
-// startWorkerRefused is startWorker where Meta refuses what contains a text, with status 400 and an answer; no text:
-// nothing.
+// startWorkerRefused is startWorker with a Meta that refuses the messages that contain text, with status 400 and
+// answer. An empty text refuses nothing.
 func startWorkerRefused(t *testing.T, redisURL string, c config.Worker, text, answer string) <-chan []byte {
 	t.Helper()
 	bodies := make(chan []byte, 10)
@@ -64,7 +64,7 @@ func startWorkerRefused(t *testing.T, redisURL string, c config.Worker, text, an
 	return bodies
 }
 
-// The deadline of an order travels to Meta with a Direct Send message.
+// TestDirectSendEndsWithItsDeadline: a Direct Send message gives Meta the time until its deadline.
 func TestDirectSendEndsWithItsDeadline(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
@@ -86,8 +86,8 @@ func TestDirectSendEndsWithItsDeadline(t *testing.T) {
 	}
 }
 
-// Whoever writes another text into Redis sends nothing: the message is dead, and goes out by a
-// replay when its text is what was accepted. What was sealed by the second key goes out too.
+// A message whose text was changed in Redis is not sent: it is dead. A replay sends it when its text is again what was
+// accepted. A message that was signed with the second key is sent too.
 func TestTamperedMessagesAreNotSent(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
@@ -131,16 +131,16 @@ func TestTamperedMessagesAreNotSent(t *testing.T) {
 	}
 	payload(ids[1], tampered)
 	got := call(t, "POST", console+"/v1/dead-letters/replay", fmt.Sprintf(
-		`{"phone_number_id":%q,"message_reason":%q,"actor":"anna","reason":"mended"}`, number, message.ReasonTampered), 200)
+		`{"phone_number_id":%q,"message_reason":%q,"actor":"anna","reason":"fixed"}`, number, message.ReasonTampered), 200)
 	if got["replayed"] != 2.0 {
 		t.Errorf("replayed: %v", got)
 	}
 	want("hi tampered")
 }
 
-// A message whose record cannot be read is not sent, and keeps no other waiting: its task goes, and its
-// record stays.
-func TestUnreadableRecordsStopNobody(t *testing.T) {
+// TestUnreadableRecordsStopNoOther: a message whose record cannot be read is not sent, and delays no other. Its task is
+// removed, and its record stays.
+func TestUnreadableRecordsStopNoOther(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
 	api := "http://" + startProducer(t, srv.URL(), "").Addr()
@@ -172,7 +172,8 @@ func TestUnreadableRecordsStopNobody(t *testing.T) {
 	}
 }
 
-// When Meta says that a recipient gets too much, other messages to the recipient wait too, and hold up no one else's.
+// When Meta refuses a message for the pair limit, other messages to the recipient wait too. They delay no other
+// recipient.
 func TestMessagesToAnExhaustedRecipientWait(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)

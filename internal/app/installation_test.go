@@ -65,17 +65,17 @@ func accept(t *testing.T, book *ledger.Ledger, key string) (id string) {
 	return m.ID
 }
 
-// becomes waits until a message's record is as it should be.
+// becomes waits until is returns true for the record of a message.
 func becomes(t *testing.T, book *ledger.Ledger, id string, is func(record.Record) bool) {
 	t.Helper()
-	poll.Until(t, "the record is as it should be", func() bool {
+	poll.Until(t, "the record is as expected", func() bool {
 		r, err := book.Read(t.Context(), id)
 		return err == nil && is(r)
 	})
 }
 
 // TestAnotherInstallationDoesNotStart: a second installation on the same Redis would not read the markers of
-// the first one. A change of the key goes through a second key, with which markers of both are read.
+// the first one. While an operator changes the key, workers read the markers of both keys.
 func TestAnotherInstallationDoesNotStart(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t).URL()
@@ -111,8 +111,7 @@ func TestAnotherInstallationDoesNotStart(t *testing.T) {
 	}
 }
 
-// TestWorkersKeepKeys: a worker leaves a tombstone of a record whose life is over, for as long as it is
-// configured.
+// TestWorkersKeepKeys: a worker replaces a record whose life is over with a tombstone, for the configured time.
 func TestWorkersKeepKeys(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t).URL()

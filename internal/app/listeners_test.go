@@ -13,8 +13,8 @@ import (
 	"sluice/internal/redistest"
 )
 
-// Metrics, health and profiles are served on the ops listener alone: the others may be seen by
-// those who are not to see these.
+// TestOpsPagesAreNowhereElse: only the ops listener serves metrics, health and profiles, because the other listeners
+// are open to callers.
 func TestOpsPagesAreNowhereElse(t *testing.T) {
 	t.Parallel()
 	p := startProducer(t, redistest.Start(t).URL(), "")
@@ -32,8 +32,8 @@ func TestOpsPagesAreNowhereElse(t *testing.T) {
 	}
 }
 
-// Above 75 % of Redis's memory nothing more is accepted, but who repeats an accepted message
-// learns what became of it; below, all goes on by itself.
+// TestAdmissionEndsBeforeRedisIsFull: above 75 % of Redis's memory new messages are refused. A repeat of an accepted
+// message is answered. Below 75 % new messages are accepted again.
 func TestAdmissionEndsBeforeRedisIsFull(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
@@ -63,32 +63,32 @@ func TestAdmissionEndsBeforeRedisIsFull(t *testing.T) {
 		tries := 0
 		poll.Until(t, what+": "+want, func() bool {
 			tries++
-			return order(key+strings.Repeat("'", tries-1)) == want // a repeat has an answer of its own
+			return order(key+strings.Repeat("'", tries-1)) == want // a repeat would get another answer
 		})
 	}
-	// noticed waits until the producer knows that so much is used: it asks Redis once a second.
+	// noticed waits until the producer has read this share from Redis, which it does once a second. The memory in use
+	// varies, so the limit is set again before each check.
 	noticed := func(share float64) {
 		t.Helper()
-		poll.Until(t, fmt.Sprint("the producer knows that the used share is ", share), func() bool {
-			until("the memory is looked at", "first", "200") // which it is only while there are messages
+		poll.Until(t, fmt.Sprint("the producer has read the used share ", share), func() bool {
+			limit(share)
+			until("the memory is read", "first", "200") // a producer reads it only while requests come
 			return math.Abs(metric(t, p.OpsAddr(), "sluice_redis_memory_ratio")-share) < 0.02
 		})
 	}
-	until("there is room", "first", "202")
-	limit(0.7)
+	until("memory is free", "first", "202")
 	noticed(0.7)
 	until("70 % are used", "second", "202")
-	limit(0.8)
 	noticed(0.8)
 	until("80 % are used", "refused", "overloaded")
 	if got := order("first"); got != "200" {
 		t.Errorf("a repeat: %s", got)
 	}
 	limit(0.1)
-	until("there is room again", "third", "202")
+	until("memory is free again", "third", "202")
 }
 
-// metric reads a metric of a program; 0 when it is not there.
+// metric returns a metric of a program; 0: it has none with this name.
 func metric(t *testing.T, ops, name string) float64 {
 	t.Helper()
 	resp, err := http.Get("http://" + ops + "/metrics")

@@ -35,7 +35,7 @@ take the maximum over the workers, not the sum.
 | --- | --- | --- | --- | --- |
 `
 
-// docs/metrics.md lists what the programs' registries really hold.
+// TestMetricsPage: docs/metrics.md lists the metrics of the programs' registries.
 func TestMetricsPage(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t).URL()
@@ -58,7 +58,7 @@ func TestMetricsPage(t *testing.T) {
 		if err := p.Run(ctx); err != nil { // also registers the metrics of what runs in the background
 			t.Errorf("%s: %v", program, err)
 		}
-		described(t, p.registry, func(name string, m metric) {
+		described(t, p.Registry, func(name string, m metric) {
 			if known := all[name]; known != nil {
 				m = *known
 			}

@@ -31,22 +31,22 @@ func Producer(ctx context.Context, args []string, getenv func(string) string) (*
 	return NewProducer(ctx, c, newLog(c.Common))
 }
 
-// NewProducer puts the intake together: an HTTP request becomes a record and a task.
+// NewProducer builds the producer, which turns an HTTP request into a record and a task.
 func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Program, error) {
 	p, err := newProgram(ctx, c.Common, log)
 	if err != nil {
 		return nil, err
 	}
-	book := newLedger(p.db, c.Common)
-	tasks, holds := queue.NewClient(p.db, message.Shards(c.Shards)), holds.New(p.db, message.Shards(c.Shards), log)
-	reader := backlog.New(p.db, message.Shards(c.Shards), ratesOf(c.Numbers).configured)
-	graph, err := cloudapi.NewForwarder(cloudapi.Options{BaseURL: c.Graph.BaseURL, Token: cmp.Or(c.Tokens, config.FixedTokens(nil)).Token, Registerer: p.registry})
+	book := newLedger(p.DB, c.Common)
+	tasks, holds := queue.NewClient(p.DB, message.Shards(c.Shards)), holds.New(p.DB, message.Shards(c.Shards), log)
+	reader := backlog.New(p.DB, message.Shards(c.Shards), ratesOf(c.Numbers).configured)
+	graph, err := cloudapi.NewForwarder(cloudapi.Options{BaseURL: c.Graph.BaseURL, Token: cmp.Or(c.Tokens, config.FixedTokens(nil)).Token, Registerer: p.Registry})
 	if err != nil {
 		p.Close()
 		return nil, err
 	}
-	door := intake.New(intake.Options{
-		Acceptor:   admission.NewAcceptor(p.db, book, tasks, message.Shards(c.Shards), signature.New(string(c.PayloadKey))),
+	requests := intake.New(intake.Options{
+		Acceptor:   admission.NewAcceptor(p.DB, book, tasks, message.Shards(c.Shards), signature.New(string(c.PayloadKey))),
 		Reader:     book,
 		Finder:     book,
 		Waiting:    repository.NewWaiting(reader, holds),
@@ -56,36 +56,37 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Policy:     policies(c.Common),
 		Refuse:     refusesUnknown(c.Numbers),
 		Class:      admission.Classes(c.Numbers),
-		Offset:     p.db.ClockOffset,
+		Offset:     p.DB.ClockOffset,
 		ETA:        admission.NewETA(reader.Read, log).Of,
 		Explain:    explain,
 		Passes:     cloudapi.Passes,
 		Graph:      graph,
 		Keys:       apiKeys(c.APIKeys),
 		Log:        log,
-		Registerer: p.registry,
+		Registerer: p.Registry,
 	})
-	p.work = append(p.work, func(ctx context.Context) error {
+	p.Work(func(ctx context.Context) error {
 		<-ctx.Done()
-		door.Stop()
+		requests.Stop()
 		return nil
 	})
-	p.background = append(p.background, func(ctx context.Context) error {
+	p.Background(func(ctx context.Context) error {
 		<-ctx.Done()
 		graph.Close()
 		return nil
 	})
-	if err := p.serve(c.Listen, door.Handler(), &p.addr, nil); err != nil || c.Console == "" {
+	if err := p.serve(c.Listen, requests.Handler(), &p.addr, nil); err != nil || c.Console == "" {
 		return p, err
 	}
 	operators := console.New(console.Options{
-		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.db, message.Shards(c.Shards)), Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
-		Log: log, Registerer: p.registry,
+		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.DB, message.Shards(c.Shards)), Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
+		Log: log, Registerer: p.Registry,
 	})
 	return p, p.serve(c.Console, operators.Handler(), &p.consoleAddr, nil)
 }
 
-// refusesUnknown tells of which numbers messages with a type that is not known here are refused.
+// refusesUnknown returns a function that reports whether a number refuses message types that this version does
+// not support.
 func refusesUnknown(numbers []config.Number) func(number string) bool {
 	refuse := map[string]bool{}
 	for _, n := range numbers {

@@ -18,7 +18,7 @@ import (
 // Start makes a program from its arguments and environment.
 type Start func(ctx context.Context, args []string, getenv func(string) string) (*Program, error)
 
-// Main runs a program until it is told to stop by SIGINT or SIGTERM, and returns its exit code.
+// Main runs a program until SIGINT or SIGTERM, and returns its exit code.
 func Main(name string, start Start, args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -47,8 +47,9 @@ func run(ctx context.Context, start Start, args []string) error {
 	return p.Run(ctx)
 }
 
-// collectRarely makes the garbage collector of a program whose requests leave nothing behind run when the heap is five
-// times what is in use, and not twice: that is a fifth of its processor time. GOGC overrides it, and GOMEMLIMIT bounds it.
+// collectRarely makes the garbage collector run when the heap is five times the memory in use, not twice. It is for
+// programs whose requests leave little memory in use, and saves a fifth of their processor time. GOGC overrides it, and
+// GOMEMLIMIT bounds it.
 func collectRarely() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400)

@@ -34,7 +34,7 @@ func (l *logs) String() string {
 	return l.text.String()
 }
 
-// TestProgramsWaitForRedis: a program that is started before Redis says so in one line, is alive and not ready, and
+// TestProgramsWaitForRedis: a program that is started before Redis logs one line, is alive and not ready, and
 // starts when Redis answers.
 func TestProgramsWaitForRedis(t *testing.T) {
 	t.Parallel()
@@ -64,7 +64,7 @@ func TestProgramsWaitForRedis(t *testing.T) {
 		}
 		made <- p
 	}()
-	poll.Until(t, "it says that it waits", func() bool {
+	poll.Until(t, "readiness reports the wait", func() bool {
 		status, body := get("/readyz")
 		return status == http.StatusServiceUnavailable && strings.Contains(body, "not ready: waiting for Redis: redis at "+server.Addr)
 	})
@@ -83,12 +83,12 @@ func TestProgramsWaitForRedis(t *testing.T) {
 	}
 	run(t, p)
 	poll.Until(t, "it is ready", func() bool { status, _ := get("/readyz"); return status == http.StatusOK })
-	if said := log.String(); strings.Count(said, `"msg":"waiting for Redis"`) != 1 || strings.Count(said, `"msg":"Redis answers, starting"`) != 1 {
-		t.Errorf("the log says\n%s", said)
+	if logged := log.String(); strings.Count(logged, `"msg":"waiting for Redis"`) != 1 || strings.Count(logged, `"msg":"Redis answers, starting"`) != 1 {
+		t.Errorf("the log:\n%s", logged)
 	}
 }
 
-// A program does not wait for a Redis that answers and refuses it, and a stop ends the wait.
+// TestProgramsDoNotWaitForNothing: a program does not wait if Redis refuses it, and a stop ends the wait.
 func TestProgramsDoNotWaitForNothing(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

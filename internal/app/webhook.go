@@ -21,7 +21,7 @@ func Webhook(ctx context.Context, args []string, getenv func(string) string) (*P
 	return NewWebhook(ctx, c, newLog(c.Common))
 }
 
-// NewWebhook puts the webhook ingester together: what Meta reports goes into the stream.
+// NewWebhook builds the webhook program, which stores Meta's webhooks in the event stream.
 func NewWebhook(ctx context.Context, c config.Webhook, log *slog.Logger) (*Program, error) {
 	p, err := newProgram(ctx, c.Common, log)
 	if err != nil {
@@ -31,20 +31,20 @@ func NewWebhook(ctx context.Context, c config.Webhook, log *slog.Logger) (*Progr
 	for _, a := range c.Apps {
 		apps[a.Name] = a
 	}
-	stream := events.New(p.db, message.Shards(c.Shards), events.Options{Registerer: p.registry, Log: log})
+	stream := events.New(p.DB, message.Shards(c.Shards), events.Options{Registerer: p.Registry, Log: log})
 	live := stream.NewLiveness(webhookName(c.Listen))
 	h := webhook.NewHandler(stream, webhook.Options{
 		Apps: func(name string) (webhook.App, bool) {
 			a, ok := apps[name]
 			return webhook.App{Secrets: a.Secrets(time.Now()), VerifyToken: string(a.VerifyToken)}, ok
 		},
-		Track: live.Track, ClockOffset: p.db.ClockOffset, Registerer: p.registry, Log: log,
+		Track: live.Track, ClockOffset: p.DB.ClockOffset, Registerer: p.Registry, Log: log,
 	})
 	if err := p.serve(c.Listen, h, &p.addr, func() { live.Track()(true) }); err != nil {
 		return nil, err
 	}
-	p.work = append(p.work, live.Run)
-	p.background = append(p.background, func(ctx context.Context) error {
+	p.Work(live.Run)
+	p.Background(func(ctx context.Context) error {
 		<-ctx.Done() // the last delivery is answered
 		if err := live.Leave(context.WithoutCancel(ctx)); err != nil {
 			log.Warn("cannot report that the webhook program ends", slog.Any("err", err))

@@ -42,8 +42,8 @@ func Worker(ctx context.Context, args []string, getenv func(string) string) (*Pr
 	return NewWorker(ctx, c, newLog(c.Common))
 }
 
-// NewWorker puts the sender and the reconciler together, or one of them: tasks become requests
-// to Meta, what came of them becomes records, and so does what Meta reports later.
+// NewWorker builds a worker with the sender, the reconciler or both. The sender turns tasks into requests to Meta and
+// records their outcomes. The reconciler applies what Meta reports to the records.
 func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program, error) {
 	records := ledgerOptions(c.Common)
 	records.UnmatchedLife, records.UnmatchedMost = c.Orphans.Retention, c.Orphans.Max
@@ -60,20 +60,20 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	rates := ratesOf(c.Numbers)
 	w := worker{
 		Program: p, c: c, name: workerName(), shards: shards, rates: rates,
-		book: ledger.New(p.db, records),
-		stream: events.New(p.db, shards, events.Options{
-			Retention: c.Events.Retention, MaxLen: c.Events.MaxLength, Registerer: p.registry, Log: log,
+		book: ledger.New(p.DB, records),
+		stream: events.New(p.DB, shards, events.Options{
+			Retention: c.Events.Retention, MaxLen: c.Events.MaxLength, Registerer: p.Registry, Log: log,
 		}),
-		controller: ratelimit.NewController(p.db, shards, rates.configured),
-		holds:      holds.New(p.db, shards, log),
+		controller: ratelimit.NewController(p.DB, shards, rates.configured),
+		holds:      holds.New(p.DB, shards, log),
 		marks:      cloudapi.NewMarks(c.Environment, []byte(c.MarkerKey), []byte(c.SecondMarkerKey)),
 		graph: cloudapi.NewClient(cloudapi.Options{
-			BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: c.Tokens.Token, Registerer: p.registry,
+			BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: c.Tokens.Token, Registerer: p.Registry,
 		}),
 	}
 	w.throughput = throughput.New(learned(c.Numbers), w.graph.Throughput, w.controller.SetLevels, log)
 	w.policy = holdpolicy.New(holdpolicy.Options{
-		Holds: w.holds, Rates: w.controller, Accounts: holds.NewAccounts(p.db),
+		Holds: w.holds, Rates: w.controller, Accounts: holds.NewAccounts(p.DB),
 		Numbers: numberIDs(c.Numbers), Shards: shards, Token: c.Tokens.Token, Upgraded: w.throughput.Ask, Log: log,
 	})
 	if slices.Contains(c.Roles, config.RoleSend) {
@@ -85,14 +85,14 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	if slices.Contains(c.Roles, config.RoleReconcile) {
 		w.reconcile()
 	}
-	p.background = append(p.background, w.throughput.Run)
-	p.registry.MustRegister(gauges.Awaiting(w.book))
-	reader := backlog.New(p.db, shards, rates.configured)
-	p.registry.MustRegister(gauges.New(gauges.Options{Rates: reader.ReadAll, Unknown: reader.Unserved, Backlog: w.book.Backlog, Holds: heldMessages{w.holds, reader}, Numbers: numberIDs(c.Numbers), Log: log}))
+	p.Background(w.throughput.Run)
+	p.Registry.MustRegister(gauges.Awaiting(w.book))
+	reader := backlog.New(p.DB, shards, rates.configured)
+	p.Registry.MustRegister(gauges.New(gauges.Options{Rates: reader.ReadAll, Unknown: reader.Unserved, Backlog: w.book.Backlog, Holds: heldMessages{w.holds, reader}, Numbers: numberIDs(c.Numbers), Log: log}))
 	return p, nil
 }
 
-// worker is what a worker's roles share.
+// worker has what the roles of a worker share.
 type worker struct {
 	*Program
 	c          config.Worker
@@ -110,10 +110,10 @@ type worker struct {
 	throughput *throughput.Discovery
 }
 
-// send adds what drains the queues, and the sweeper. The sweeper ends after the last attempt:
-// until then this worker lives.
+// send adds the parts that send messages, and the sweeper. The sweeper ends after the last attempt, because it
+// writes the heartbeats of this worker.
 func (w *worker) send() error {
-	c, log := w.c, w.log
+	c, log := w.c, w.Log
 	c.Tokens.OnError = func(number string, err error) {
 		log.Error("cannot read token file, the previous token stays in use", "phone_number_id", number, "err", err)
 	}
@@ -123,7 +123,7 @@ func (w *worker) send() error {
 	}
 	signer := signature.New(string(c.PayloadKey), string(c.SecondPayloadKey))
 	watch := tokenwatch.New(tokenwatch.Options{
-		Numbers: numberIDs(c.Numbers), Token: c.Tokens.Token, Ask: w.graph.DebugToken, Changed: w.policy.NewToken, Registerer: w.registry, Log: log,
+		Numbers: numberIDs(c.Numbers), Token: c.Tokens.Token, Ask: w.graph.DebugToken, Changed: w.policy.NewToken, Registerer: w.Registry, Log: log,
 	})
 	sender := send.New(w.book, watchedGraph{w.graph, c.Tokens.Token, watch.Answered}, send.Options{
 		Worker:   w.name,
@@ -135,7 +135,7 @@ func (w *worker) send() error {
 			if err != nil {
 				return nil, err
 			}
-			return cloudapi.Body(object, w.marks.Make(a.ID, a.N, a.Accepted), time.Now().Add(a.Left)) // not ExpiresAt: that is by Redis's clock
+			return cloudapi.Body(object, w.marks.Make(a.ID, a.N, a.Accepted), time.Now().Add(a.Left)) // ExpiresAt would be by the clock of Redis
 		},
 		Paces:            w.controller,
 		Hold:             w.policy.Refused,
@@ -148,14 +148,14 @@ func (w *worker) send() error {
 		Wrote:            traced.Wrote,
 		Numbers:          numberIDs(c.Numbers),
 		Log:              log,
-		Registerer:       w.registry,
+		Registerer:       w.Registry,
 	})
-	candidates := repository.NewCandidates(w.db, w.book, w.shards, log, w.registry)
-	server := dispatch.NewServer(w.db, dispatch.Options{
+	candidates := repository.NewCandidates(w.DB, w.book, w.shards, log, w.Registry)
+	server := dispatch.NewServer(w.DB, dispatch.Options{
 		Shards: w.shards, Worker: w.name, Rate: w.rates.of, Era: sender.Era, Alive: living(w.book, w.shards),
 		Handler: handler(sender, traced), Candidates: candidates.Of, Transactions: w.book.Transactions(), Log: log,
 	})
-	tasks := queue.NewClient(w.db, w.shards)
+	tasks := queue.NewClient(w.DB, w.shards)
 	messages := repository.New(w.book, tasks)
 	sweeper := &send.Sweeper{
 		Worker: w.name, Policy: policies(c.Common),
@@ -163,36 +163,36 @@ func (w *worker) send() error {
 		Fetched: repository.Unfinished(tasks, server), Suspects: candidates.Attempting,
 		Watermark: w.stream.Watermark, Channel: w.stream.Channel, Sends: sender.Sends,
 		View: sender.View, Parts: w.book.Parts(),
-		Log: log, Registerer: w.registry,
+		Log: log, Registerer: w.Registry,
 	}
-	w.work = append(w.work, server.Run)
+	w.Work(server.Run)
 	w.throughput.Ask()
-	w.background = append(w.background, sweeper.Run, sender.Watch, traced.Run, watch.Run)
+	w.Background(sweeper.Run, sender.Watch, traced.Run, watch.Run)
 	return nil
 }
 
-// pauses are those before a message is tried again, and the lengths of holds.
+// pauses returns the waits before a retry, and the lengths of holds.
 func pauses(r config.Retry) retry.Pauses {
 	return retry.Pauses{First: r.Base, Max: r.Max, Jitter: 0.5}
 }
 
-// reconcile adds what folds Meta's events into the records.
+// reconcile adds the part that applies Meta's statuses to the records.
 func (w *worker) reconcile() {
 	reports := &send.Reports{
 		Backoff: pauses(w.c.Retry).After,
-		Paces:   w.controller, Means: cloudapi.Reported, Hold: w.policy.Refused, TemplateAccepted: w.policy.TemplateAccepted, Log: w.log,
+		Paces:   w.controller, Means: cloudapi.Reported, Hold: w.policy.Refused, TemplateAccepted: w.policy.TemplateAccepted, Log: w.Log,
 	}
 	r := reconcile.New(w.stream, w.book, reconcile.Options{
 		Name: w.name, Mark: w.marks.Parse, Other: w.marks.Other, Known: known(w.c.Numbers),
 		Inbound: w.controller.Debit, Written: cloudapi.Written,
-		Now:    func(ctx context.Context) time.Time { return w.db.Clock(ctx, ledger.RecordPrefix(0)) },
+		Now:    func(ctx context.Context) time.Time { return w.DB.Clock(ctx, ledger.RecordPrefix(0)) },
 		Update: w.policy.Update, Applied: reports.Note, NoteAccount: w.policy.NoteAccount,
-		Log: w.log, Registerer: w.registry,
+		Log: w.Log, Registerer: w.Registry,
 	})
-	w.background = append(w.background, r.Run)
+	w.Background(r.Run)
 }
 
-// handler lets the sender handle the tasks of the queue.
+// handler returns a handler that gives the tasks of the queue to the sender.
 func handler(s *send.Sender, traced *sendtrace.Trace) dispatch.Handler {
 	return func(ctx context.Context, id string, k int, known any, slots *dispatch.Slots) error {
 		traced.Fetched()
@@ -210,7 +210,7 @@ func handler(s *send.Sender, traced *sendtrace.Trace) dispatch.Handler {
 	}
 }
 
-// rates are the configured rates of numbers, in messages a second.
+// rates are the configured rate limits of numbers, in messages per second.
 type rates map[string]int
 
 func ratesOf(numbers []config.Number) rates {
@@ -226,7 +226,7 @@ func (r rates) of(number string) (int, bool) {
 	return rate, ok
 }
 
-// configured is the rate of a number, or Meta's usual one.
+// configured returns the rate limit of a number, or Meta's standard throughput.
 func (r rates) configured(number string) int {
 	if rate, ok := r[number]; ok {
 		return rate
@@ -234,7 +234,7 @@ func (r rates) configured(number string) int {
 	return config.DefaultRate
 }
 
-// living tells the queue which workers there are, by shard.
+// living returns a function that lists the living workers by shard.
 func living(book *ledger.Ledger, shards message.Shards) func(context.Context) (map[message.Shard][]string, error) {
 	return func(ctx context.Context) (map[message.Shard][]string, error) {
 		all := map[message.Shard][]string{}
@@ -258,7 +258,7 @@ func numberIDs(numbers []config.Number) []string {
 	return out
 }
 
-// learned says of each number whether Meta is asked for its throughput.
+// learned returns for each number whether Sluice asks Meta for its throughput.
 func learned(numbers []config.Number) map[string]bool {
 	out := make(map[string]bool, len(numbers))
 	for _, n := range numbers {

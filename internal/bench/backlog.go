@@ -16,8 +16,8 @@ import (
 )
 
 // messageObject returns the i-th message: Meta's object, about 500 bytes of it, and its recipient.
-// Each has its own recipient, so that no pair limit plays a part, and none of those that the
-// simulator knows a fate for.
+// Each has its own recipient, so that the pair limit does not apply. None is a magic number of the
+// simulator.
 func messageObject(i int) (json.RawMessage, string) {
 	to := fmt.Sprintf("+49%09d00", i)
 	return json.RawMessage(`{"recipient_type":"individual","to":"` + to + `","type":"template","template":{"name":"order_shipped","language":{"code":"en_US"},"components":[` +
@@ -26,12 +26,12 @@ func messageObject(i int) (json.RawMessage, string) {
 		`{"type":"button","sub_type":"url","index":"0","parameters":[{"type":"text","text":"20261122000123"}]}]}}`), to
 }
 
-// ordered returns the i-th message of a number as the intake would hand it over.
+// ordered returns the i-th message of a number as the intake accepts it.
 func ordered(from string, class message.Class, i int) message.Message {
 	object, to := messageObject(i)
 	payload, err := content.Payload(object, to)
 	if err != nil {
-		panic(err) // it is JSON
+		panic(err) // cannot happen: it is JSON
 	}
 	return message.Message{
 		ID: message.NewID(from, ""), From: from, Class: class, Payload: payload, Hash: "bench",
@@ -77,8 +77,8 @@ func (w *world) preload(ctx context.Context, numbers []rig.Number, n int) error 
 	return w.written(ctx)
 }
 
-// written waits until Redis has rewritten its append-only file, which the loading of a large
-// backlog makes it do: the copying of pages for that would be measured too.
+// written waits until Redis has rewritten its append-only file. The loading of a large backlog starts that, and the
+// copying of memory pages for it would be measured too.
 func (w *world) written(ctx context.Context) error {
 	for {
 		now, err := info(ctx, w.db, "persistence")
@@ -91,8 +91,8 @@ func (w *world) written(ctx context.Context) error {
 	}
 }
 
-// arrivals waits until the far side took n messages or d has passed, and returns how many it
-// took and when.
+// arrivals waits until the far side has n messages or d has passed, and returns how many it
+// has and when.
 func (w *world) arrivals(ctx context.Context, n int, d time.Duration) (int, time.Time, error) {
 	deadline := time.Now().Add(d)
 	for {

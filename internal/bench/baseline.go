@@ -26,7 +26,7 @@ import (
 	"sluice/internal/rig"
 )
 
-// AsynqSettings say how asynq is used alone, as its documentation would have it.
+// AsynqSettings say how asynq runs alone, as its documentation describes.
 type AsynqSettings struct {
 	Redis       string         `json:"redis"`
 	URL         string         `json:"url"` // each task's payload is POSTed there; empty: the handler does nothing
@@ -34,20 +34,20 @@ type AsynqSettings struct {
 	Concurrency int            `json:"concurrency"` // of each server
 	Queues      map[string]int `json:"queues"`
 	Strict      bool           `json:"strict"`
-	// Rate is the limit of each server, in tasks a second: the recipe of asynq's wiki, an
-	// error that counts as no failure and sends the task back for a while. 0: no limit.
+	// Rate is the limit of each server, in tasks per second, by the recipe of asynq's wiki: an error that does
+	// not count as a failure delays the task. 0: no limit.
 	// https://github.com/hibiken/asynq/wiki/Rate-Limiting
 	Rate float64 `json:"rate"`
 }
 
 // asynqCounts is what the asynq part answers at its address.
 type asynqCounts struct {
-	Tasks int64 `json:"tasks"` // taken out of a queue
+	Tasks int64 `json:"tasks"` // fetched from a queue
 }
 
 var errLimited = errors.New("rate limited")
 
-// serveAsynq drains queues by asynq's own servers until ctx ends.
+// serveAsynq runs asynq's own servers until ctx ends.
 func serveAsynq(ctx context.Context, addr string, s AsynqSettings) error {
 	c := redis.NewClient(&redis.Options{Addr: s.Redis, PoolSize: 64})
 	defer c.Close()
@@ -118,7 +118,7 @@ func postTask(ctx context.Context, c *http.Client, url string, body []byte) erro
 	return nil
 }
 
-// enqueue adds a task whose payload is ready to be POSTed, with options under which asynq
+// enqueue adds a task whose payload is the body of the POST, with options under which asynq
 // never archives it.
 func enqueue(ctx context.Context, c *asynq.Client, queue string, body []byte) error {
 	_, err := c.EnqueueContext(ctx, asynq.NewTask("send", body), asynq.Queue(queue), asynq.MaxRetry(1_000_000))
@@ -133,7 +133,7 @@ func (w *world) fillAsynq(ctx context.Context, queue string, n int) error {
 	})
 }
 
-// Body is what Sluice POSTs to Meta for a message object.
+// Body returns the body of Sluice's POST to Meta for a message object.
 func Body(object json.RawMessage, to, marker string) ([]byte, error) {
 	payload, err := content.Payload(object, to)
 	if err != nil {
@@ -142,8 +142,8 @@ func Body(object json.RawMessage, to, marker string) ([]byte, error) {
 	return cloudapi.Body(payload, marker, time.Time{})
 }
 
-// EnqueueAsynq enqueues n tasks, by asynq's own client and many at once, each with a body that
-// is ready to be POSTed.
+// EnqueueAsynq enqueues n tasks by asynq's own client, many at the same time. The payload of each is the body of its
+// POST.
 func EnqueueAsynq(ctx context.Context, addr, queue string, n int, body func(i int) ([]byte, error)) error {
 	const clients = 32
 	c := redis.NewClient(&redis.Options{Addr: addr, PoolSize: clients, DisableIdentity: true})
@@ -167,7 +167,7 @@ func EnqueueAsynq(ctx context.Context, addr, queue string, n int, body func(i in
 	return g.Wait()
 }
 
-// asynq starts asynq alone. Its handler POSTs to the far side; without a far side it does
+// asynq starts asynq alone. Its handler POSTs to the far side. Without a far side it does
 // nothing.
 func (w *world) asynq(ctx context.Context, s AsynqSettings) (*rig.Process, error) {
 	addr, err := ports.Free()
@@ -179,7 +179,7 @@ func (w *world) asynq(ctx context.Context, s AsynqSettings) (*rig.Process, error
 	return w.Served(ctx, "asynq", addr, s)
 }
 
-// messagesURL is where the far side takes messages; empty: there is no far side.
+// messagesURL returns the URL of messages at the far side; empty: there is no far side.
 func (w *world) messagesURL() string {
 	far := w.far
 	if far == nil {
@@ -191,7 +191,7 @@ func (w *world) messagesURL() string {
 	return "http://" + far.Addr + "/v25.0/" + rig.Numbers(1, 1)[0].ID + "/messages"
 }
 
-// counts asks asynq's process what it did.
+// counts reads the counts of asynq's process.
 func (w *world) counts(ctx context.Context, p *rig.Process) (c asynqCounts, err error) {
 	b, err := w.Get(ctx, "http://"+p.Addr+"/")
 	if err != nil {
@@ -200,7 +200,7 @@ func (w *world) counts(ctx context.Context, p *rig.Process) (c asynqCounts, err 
 	return c, json.Unmarshal(b, &c)
 }
 
-// enqueueHandler is the least that an intake on asynq alone does.
+// enqueueHandler is the smallest intake with asynq alone.
 func enqueueHandler(addr string) http.Handler {
 	c := asynq.NewClientFromRedisClient(redis.NewClient(&redis.Options{Addr: addr, PoolSize: 64}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -220,7 +220,7 @@ func enqueueHandler(addr string) http.Handler {
 	})
 }
 
-// checkHMAC is the least that a webhook does.
+// checkHMAC is the smallest webhook handler.
 func checkHMAC(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 4<<20))
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package bench is the load runs behind docs/performance.md. Each starts a real redis-server,
-// the simulator and Sluice's programs as processes of their own, measures, and measures what
-// people would otherwise build beside it on the same machine: asynq alone, or net/http alone.
+// Package bench is the load runs of docs/performance.md. Each starts a real redis-server,
+// the simulator and Sluice's programs as processes of their own, and measures. On the same machine it measures
+// what a team would build without Sluice: asynq alone, or net/http alone.
 package bench
 
 import (
@@ -15,21 +15,21 @@ import (
 
 // Options say how a load run is made. Zero means the default of that run.
 type Options struct {
-	Rate       int           // messages a second and number
+	Rate       int           // messages per second of each number
 	Workers    int           // worker processes
 	Numbers    int           // phone numbers (idle: those without work)
-	Backlog    int           // messages waiting when it begins
+	Backlog    int           // messages that wait when the run begins
 	Duration   time.Duration // of one measurement
 	Durability string        // Fsync or Relaxed, of Redis
 	Rounds     int           // how often cold, life and peers take turns
-	Peers      string        // the folder with peers' packages, see peers
-	Profiles   string        // a folder for CPU profiles of the programs; empty: none are taken
+	Peers      string        // the folder with the packages of the peers, see peers
+	Profiles   string        // a folder for CPU profiles of the programs; empty: no profiles
 
 	Program string    // the executable that has rig.Run behind rig.Command; required
-	Log     io.Writer // says what is being done; nil: nobody listens
+	Log     io.Writer // gets what the run does; nil: nothing is logged
 }
 
-// What Redis promises in a run.
+// The durability of Redis in a run.
 const (
 	Fsync   = "fsync"   // appendfsync always
 	Relaxed = "relaxed" // appendfsync everysec
@@ -63,10 +63,9 @@ func Names() []string {
 	return names
 }
 
-// Run makes the load run of that name, or every one for "all", and hands each result to show
-// when it is there. When one run fails, the others of "all" go on; one that needs a program
-// that is not installed is left out of "all". All processes it started
-// have ended when it returns, also when ctx ends early.
+// Run makes the load run with this name, or all of them for "all", and calls show with each result. When one run
+// fails, the others of "all" go on. "all" leaves out a run that needs a program that is not installed. All
+// processes have ended when Run returns, also when ctx ends early.
 func Run(ctx context.Context, name string, o Options, show func(Row)) error {
 	if name != "all" && !slices.Contains(Names(), name) {
 		return fmt.Errorf("no load run is called %q: there are %s and all", name, strings.Join(Names(), ", "))
@@ -101,13 +100,13 @@ func Run(ctx context.Context, name string, o Options, show func(Row)) error {
 	return errors.Join(errs...)
 }
 
-// The bounds of a run: beyond them the machine, not Sluice, would be measured.
+// The limits of a run. Beyond them it would measure the machine, not Sluice.
 const (
 	maxWorkers  = 64
 	maxNumbers  = 10_000
 	maxBacklog  = 2_000_000
 	maxDuration = 10 * time.Minute
-	maxRate     = 10_000 // the configuration's own
+	maxRate     = 10_000 // the limit of the configuration
 	maxRounds   = 100
 )
 
@@ -133,7 +132,7 @@ func (o Options) check() error {
 	return nil
 }
 
-// durabilities are those to measure: the one asked for, else those given.
+// durabilities returns those to measure: the one in the options, else those given.
 func (o Options) durabilities(usual ...string) []string {
 	if o.Durability != "" {
 		return []string{o.Durability}

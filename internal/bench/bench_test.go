@@ -41,7 +41,7 @@ func TestWithoutRedis(t *testing.T) {
 	}
 }
 
-// TestContent: the simulator takes what we send, each to somebody else.
+// TestContent: the simulator accepts the messages of load runs. Each has another recipient.
 func TestContent(t *testing.T) {
 	t.Parallel()
 	a, to := messageObject(7)
@@ -52,7 +52,7 @@ func TestContent(t *testing.T) {
 	}
 }
 
-// options are those of a run in this test, with a folder for what it leaves behind.
+// options returns the options of a run in this test, with a folder for its files.
 func options(t *testing.T, o Options) Options {
 	t.Setenv("TMPDIR", t.TempDir())
 	program, err := os.Executable()
@@ -63,7 +63,7 @@ func options(t *testing.T, o Options) Options {
 	return o
 }
 
-// nothingLeft fails when a run left files behind.
+// nothingLeft fails when a run left files.
 func nothingLeft(t *testing.T) {
 	t.Helper()
 	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "sluice-rig-*")); len(left) > 0 {
@@ -71,7 +71,7 @@ func nothingLeft(t *testing.T) {
 	}
 }
 
-// TestPace runs a short one and looks at what it tells, not at how fast it was.
+// TestPace makes a short run and checks which figures it reports, not how fast it was.
 func TestPace(t *testing.T) {
 	var rows []Row
 	o := options(t, Options{Rate: 40, Workers: 2, Backlog: 500, Duration: 2 * time.Second, Profiles: t.TempDir()})
@@ -90,7 +90,7 @@ func TestPace(t *testing.T) {
 			"utilisation": row.Utilisation, "messages per second": row.PerSecond, "dequeues": row.Dequeues,
 			"the simulator's window": row.SimWindow, "Redis's commands": row.Commands, "Redis's time": row.RedisCPU, "the programs' time": row.GoCPU,
 		} {
-			// asynq's recipe may send nothing in a time as short as this.
+			// In such a short time asynq's recipe may send nothing.
 			if f == nil || *f <= 0 && ours(row) {
 				t.Errorf("row %d: no %s", i, name)
 			}
@@ -109,7 +109,7 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// TestWholeLife: in the run that weighs final records the webhooks arrive and are folded.
+// TestWholeLife: in the run that measures final records, the webhooks arrive and are applied.
 func TestWholeLife(t *testing.T) {
 	o := options(t, Options{Duration: 10 * time.Second})
 	row, err := memoryFinal(t.Context(), o, Row{Rate: unlimited, Workers: 1, Numbers: 2, Backlog: 200, Durability: Relaxed})
@@ -122,7 +122,7 @@ func TestWholeLife(t *testing.T) {
 	nothingLeft(t)
 }
 
-// TestABacklogIsWeighedAndDrained: after the events of its loading were read.
+// TestABacklogIsWeighedAndDrained: a backlog is measured and drained after the events of its loading are read.
 func TestABacklogIsWeighedAndDrained(t *testing.T) {
 	o := options(t, Options{Duration: 10 * time.Second})
 	row, err := memoryOnce(t.Context(), o, Row{Rate: unlimited, Workers: 1, Numbers: 2, Backlog: 200, Durability: Relaxed})
@@ -135,7 +135,7 @@ func TestABacklogIsWeighedAndDrained(t *testing.T) {
 	nothingLeft(t)
 }
 
-// TestEndsEarly: everything is ended and cleared away when the caller has enough.
+// TestEndsEarly: when the caller ends a run, all processes end and all files are removed.
 func TestEndsEarly(t *testing.T) {
 	o := options(t, Options{Durability: Relaxed})
 	ctx, stop := context.WithCancelCause(t.Context())
@@ -166,7 +166,7 @@ func TestEndsEarly(t *testing.T) {
 	}
 }
 
-// TestAPartThatCannotStart tells why.
+// TestAPartThatCannotStart: the error has what the part printed.
 func TestAPartThatCannotStart(t *testing.T) {
 	o := options(t, Options{})
 	w, err := newWorld(t.Context(), o, Fsync)
@@ -192,8 +192,8 @@ func TestAPartThatCannotStart(t *testing.T) {
 	}
 }
 
-// TestPostsAreCounted: each answer is there once, and a wrong one is an error.
-// TestSerials: no two lines that are posted have the same.
+// TestPostsAreCounted: each answer counts once, and a wrong one is an error.
+// TestSerials: each posted line has another serial.
 func TestSerials(t *testing.T) {
 	t.Parallel()
 	r := batchOf(3, "host", "/", map[string]string{}, []byte(`{"ref":"order-`+serial+`"}`))

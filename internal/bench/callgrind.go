@@ -14,12 +14,11 @@ import (
 	"sluice/internal/rig"
 )
 
-// errMissing says that a run needs a program that is not installed. "all" leaves the run out.
+// errMissing means that a run needs a program that is not installed. "all" leaves the run out.
 var errMissing = errors.New("not installed")
 
-// callgrind counts the instructions of a world's redis-server, which runs under valgrind: the
-// same on a busy machine as on an idle one, unlike processor time. It sees no work of the
-// kernel's.
+// callgrind counts the instructions of a world's redis-server, which runs under valgrind. Unlike processor
+// time they are the same on a busy machine and on an idle one. They do not include the work of the kernel.
 type callgrind struct {
 	*world
 	dumps int
@@ -65,14 +64,14 @@ func (c *callgrind) counted(ctx context.Context) (float64, error) {
 		if time.Now().After(deadline) {
 			return 0, fmt.Errorf("callgrind wrote no counts to %s: %w", file, err)
 		}
-		// A server that waits for its clients writes them when one of them speaks.
+		// A server that waits for its clients writes the counts when a client sends something.
 		if err := errors.Join(c.db.Ping(ctx).Err(), pause(ctx, 20*time.Millisecond)); err != nil {
 			return 0, err
 		}
 	}
 }
 
-// totals reads the count in a dump of callgrind's; false: the dump is not complete.
+// totals reads the count in a dump of callgrind; false: the dump is not complete.
 func totals(dump []byte) (float64, bool) {
 	_, rest, found := bytes.Cut(dump, []byte("\ntotals: "))
 	line, _, whole := bytes.Cut(rest, []byte("\n"))

@@ -9,9 +9,9 @@ import (
 	"sluice/internal/rig"
 )
 
-// cold starts 1, then 2 workers behind a backlog that they have not seen, and measures how
+// cold starts 1, then 2 workers with a backlog that is already in Redis, and measures how
 // fast they send it to a far side that costs little. Bare asynq, with the best number of
-// servers, drains as many tasks before and after each: ratios are to the mean of the two. The
+// servers, drains as many tasks before and after each. Ratios are to the mean of the two. The
 // figures are the medians of the rounds.
 func cold(ctx context.Context, o Options) ([]Row, error) {
 	o.Duration = cmp.Or(o.Duration, 90*time.Second)

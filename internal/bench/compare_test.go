@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// rowsOf makes a short run of that name.
+// rowsOf makes a short run with this name.
 func rowsOf(t *testing.T, name string, o Options) []Row {
 	t.Helper()
 	var rows []Row
@@ -103,7 +103,7 @@ func TestInstructions(t *testing.T) {
 	nothingLeft(t)
 }
 
-// TestWithoutPrograms: a run that lacks a program says which one, and what to do.
+// TestWithoutPrograms: if a program is not installed, the error names it and says what to do.
 func TestWithoutPrograms(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	for name, want := range map[string]string{"instructions": "Install your system's valgrind package", "peers": "make bench-peers"} {
@@ -126,7 +126,7 @@ func TestPeersWithoutPackages(t *testing.T) {
 	}
 }
 
-// TestPeersFigures: ours is compared with the faster BullMQ of the same round.
+// TestPeersFigures: Sluice is compared with the faster BullMQ of the same round.
 func TestPeersFigures(t *testing.T) {
 	t.Parallel()
 	row := func(what string, rate float64) Row {
@@ -167,7 +167,7 @@ func TestMedian(t *testing.T) {
 	}
 }
 
-// TestBeyondIdle: a step does not pay for what Redis does in any case.
+// TestBeyondIdle: a step does not include what Redis does in any case.
 func TestBeyondIdle(t *testing.T) {
 	t.Parallel()
 	idle := counts{instructions: 100, commands: map[string]command{"get": {calls: 10}}, trips: 4, took: 2 * time.Second}

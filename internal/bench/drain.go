@@ -9,10 +9,10 @@ import (
 	"sluice/internal/rig"
 )
 
-// unlimited is a pace that nothing here reaches: the most that can be configured.
+// unlimited is a rate that no run reaches: the highest that can be configured.
 const unlimited = maxRate
 
-// drain empties a backlog as fast as it goes, by 1, 2 and 4 workers, and by asynq alone with
+// drain sends a backlog as fast as possible, by 1, 2 and 4 workers, and by asynq alone with
 // its best number of servers.
 func drain(ctx context.Context, o Options) ([]Row, error) {
 	o.Duration = cmp.Or(o.Duration, 30*time.Second)
@@ -68,7 +68,7 @@ func drainOnce(ctx context.Context, o Options, row Row) (Row, error) {
 	return row, w.profile(ctx, name, workers, o.Duration/4, func() error { return w.emptying(ctx, &row, o.Duration, workers) })
 }
 
-// emptying measures how fast a backlog goes, between a twentieth of it and nineteen.
+// emptying measures how fast a backlog is sent, between its first twentieth and its last.
 func (w *world) emptying(ctx context.Context, row *Row, d time.Duration, programs []*rig.Process) error {
 	if _, _, err := w.arrivals(ctx, row.Backlog/20, d); err != nil {
 		return err
@@ -103,11 +103,11 @@ func (w *world) emptying(ctx context.Context, row *Row, d time.Duration, program
 	return nil
 }
 
-// toSimulator and toFarSide start the far side of a drain. Both answer at once.
+// toSimulator and toFarSide start the far side of a run. Both answer at once.
 func toSimulator(ctx context.Context, w *world) error { return w.simulate(ctx, 0, "") }
 func toFarSide(ctx context.Context, w *world) error   { return w.farSide(ctx, farSideSettings{}) }
 
-// drainAsynqBest finds asynq's best number of servers in short tries, and measures it.
+// drainAsynqBest finds asynq's best number of servers by short measurements, and measures it.
 func drainAsynqBest(ctx context.Context, o Options, row Row, far func(context.Context, *world) error) (Row, error) {
 	best, err := asynqBest(ctx, o, row, far)
 	if err != nil {
@@ -116,7 +116,7 @@ func drainAsynqBest(ctx context.Context, o Options, row Row, far func(context.Co
 	return drainAsynq(ctx, o, row, best, far)
 }
 
-// asynqBest finds asynq's best number of servers in short tries.
+// asynqBest finds asynq's best number of servers by short measurements.
 func asynqBest(ctx context.Context, o Options, row Row, far func(context.Context, *world) error) (AsynqSettings, error) {
 	var best AsynqSettings
 	most := 0.0

@@ -17,11 +17,11 @@ import (
 )
 
 // farSideSettings configure the plain far side: an HTTP server that answers every POST like
-// the Graph API and judges nothing. It costs the machine less than the simulator, so a load
-// run that compares programs compares the programs.
+// the Graph API and checks nothing. It costs the machine less than the simulator, so that a load run measures
+// mostly the programs.
 type farSideSettings struct {
 	Latency time.Duration `json:"latency"` // from a request to its answer
-	Keep    bool          `json:"keep"`    // remember each request, see arrival
+	Keep    bool          `json:"keep"`    // keep each request, see arrival
 }
 
 // arrival is a POST that the plain far side answered.
@@ -49,7 +49,7 @@ type farSide struct {
 
 	mu       sync.Mutex
 	posts    int
-	arrivals []arrival // only when kept
+	arrivals []arrival // with Keep only
 }
 
 func serveFarSide(ctx context.Context, addr string, s farSideSettings) error {
@@ -67,7 +67,7 @@ func (f *farSide) handler() http.Handler {
 	mux.HandleFunc("POST /", f.accept)
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		io.WriteString(w, "{}") // what workers ask about their numbers
+		io.WriteString(w, "{}") // workers read the properties of their numbers
 	})
 	return mux
 }
@@ -106,8 +106,8 @@ func (f *farSide) record(at time.Time, path string, body []byte) string {
 	return wamid
 }
 
-// member returns the first string of that name in a compact JSON object. It is cheaper than a
-// JSON decoder, and enough for the bodies of load runs.
+// member returns the first string member with this name in a compact JSON object. It costs less than a
+// JSON decoder, and is sufficient for the bodies of load runs.
 func member(body []byte, name string) string {
 	_, rest, _ := bytes.Cut(body, []byte(`"`+name+`":"`))
 	value, _, _ := bytes.Cut(rest, []byte(`"`))
@@ -122,7 +122,7 @@ func (f *farSide) list(w http.ResponseWriter, r *http.Request) {
 	}
 	f.mu.Lock()
 	all := f.arrivals[min(from, len(f.arrivals)):]
-	f.mu.Unlock() // what is in all does not change
+	f.mu.Unlock() // the elements of all do not change
 	lines := json.NewEncoder(w)
 	for _, a := range all {
 		if lines.Encode(a) != nil {
@@ -131,8 +131,7 @@ func (f *farSide) list(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// farSide starts the plain far side. It takes the simulator's place for the programs, which
-// must be configured after it.
+// farSide starts the plain far side in place of the simulator. The programs must be configured after it.
 func (w *world) farSide(ctx context.Context, s farSideSettings) error {
 	addr, err := ports.Free()
 	if err != nil {
@@ -159,7 +158,7 @@ func (w *world) taken(ctx context.Context) (int, error) {
 	return 0, nil
 }
 
-// arrived returns what the plain far side kept, without the first from.
+// arrived returns the requests that the plain far side kept, without the first from.
 func (w *world) arrived(ctx context.Context, from int) (all []arrival, err error) {
 	b, err := w.Get(ctx, fmt.Sprintf("http://%s%s?from=%d", w.far.Addr, arrivalsPath, from))
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 // foreignLatency is how long the plain far side takes to answer: about as long as Meta does.
 const foreignLatency = 80 * time.Millisecond
 
-// foreign sends one number's backlog at its limit to a plain HTTP server that is not our
+// foreign sends the backlog of one number at its limit to a plain HTTP server that is not the
 // simulator, and counts by the times at which requests arrived there.
 func foreign(ctx context.Context, o Options) ([]Row, error) {
 	rates := []int{80, 1000}

@@ -8,8 +8,8 @@ import (
 	"sluice/internal/rig"
 )
 
-// idle looks what thousands of numbers without work cost: the busy one's throughput, and
-// Redis while nothing at all is sent.
+// idle measures what thousands of numbers without work cost: in the throughput of a busy number, and in
+// Redis while nothing is sent.
 func idle(ctx context.Context, o Options) ([]Row, error) {
 	idle := cmp.Or(o.Numbers, 2000)
 	o.Duration = cmp.Or(o.Duration, 15*time.Second)
@@ -18,7 +18,7 @@ func idle(ctx context.Context, o Options) ([]Row, error) {
 	for _, row.Durability = range o.durabilities(Relaxed) {
 		alone, busy := row, row
 		alone.Case, alone.Numbers = "one busy number alone", 1
-		busy.Case, busy.Numbers = "the busy number beside idle ones", 1+idle
+		busy.Case, busy.Numbers = "the busy number with idle ones", 1+idle
 		for _, r := range []*Row{&alone, &busy} {
 			o.say("idle: %s (%s)", r.Case, r.about())
 			quiet, err := idleOnce(ctx, o, r)
@@ -39,8 +39,8 @@ func idle(ctx context.Context, o Options) ([]Row, error) {
 	return rows, nil
 }
 
-// idleOnce measures a busy number's throughput into r, and what the same workers cost when
-// the work is done.
+// idleOnce measures the throughput of a busy number into r, and what the same workers cost when the backlog is
+// sent.
 func idleOnce(ctx context.Context, o Options, r *Row) (quiet Row, err error) {
 	w, err := newWorld(ctx, o, r.Durability)
 	if err != nil {
@@ -96,7 +96,7 @@ func idleOnce(ctx context.Context, o Options, r *Row) (quiet Row, err error) {
 	return quiet, w.emptying(ctx, r, o.Duration, workers)
 }
 
-// idleAsynq is asynq alone, with a queue for each number as its documentation has it.
+// idleAsynq measures asynq alone, with a queue for each number, as its documentation describes.
 func idleAsynq(ctx context.Context, o Options, row Row, idle int) (Row, error) {
 	row.Case, row.Rate, row.Workers, row.Numbers, row.Backlog = "asynq: a queue for each number, one of them busy", 0, 0, 1+idle, 2_000
 	o.say("idle: %s (%s)", row.Case, row.about())

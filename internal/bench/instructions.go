@@ -13,23 +13,22 @@ import (
 	"sluice/internal/rig"
 )
 
-// groupSizes are how many messages travel together, if the programs let them: a batch of so
-// many is posted to the producer, the next one when all of them have arrived at the far side
-// and their tasks are acknowledged; reports likewise.
+// groupSizes are how many messages come together. A batch of this size is posted to the producer, and the next one
+// when all of its messages have arrived at the far side and their tasks have ended. The same applies to reports.
 var groupSizes = []int{20, 4, 1}
 
 const (
 	groupRest = 300 * time.Millisecond // after a group's last message arrived at the far side
-	groupGap  = 600 * time.Millisecond // from one notification to the next
-	// groupsFirst messages are there before any is measured, as in a store that is in use: Redis keeps a small
-	// hash or sorted set as a list, in which it looks for a member from the front, and short streams of events
-	// need no look at how many each entry holds.
+	groupGap  = 600 * time.Millisecond // from one webhook to the next
+	// groupsFirst messages are stored before the measurement, as in a store that is in use: Redis keeps a small
+	// hash or sorted set as a list, in which it searches a member from the front, and short event streams
+	// need no check of how many events each entry has.
 	groupsFirst = 600
 )
 
 // instructions counts the instructions that Redis runs for each message, by callgrind, step by
-// step, and those that it runs for a task of asynq's. What the programs cost Redis while they
-// have nothing to do is measured too, and subtracted for the duration of each step.
+// step, and those that it runs for a task of asynq. What the programs cost Redis while they are
+// idle is measured too, and subtracted for the duration of each step.
 func instructions(ctx context.Context, o Options) ([]Row, error) {
 	o.Duration = cmp.Or(o.Duration, 10*time.Second)
 	row := Row{Rate: unlimited, Workers: cmp.Or(o.Workers, 1), Numbers: 1}
@@ -60,7 +59,7 @@ func instructions(ctx context.Context, o Options) ([]Row, error) {
 	return rows, nil
 }
 
-// counts are what Redis did in a step, and how often the programs asked it.
+// counts are what Redis did in a step, and how many round trips the programs made.
 type counts struct {
 	instructions float64
 	commands     map[string]command
@@ -118,18 +117,18 @@ func (t tally) step(ctx context.Context, programs []*rig.Process, f func() error
 	return c, err
 }
 
-// idle measures what Redis does in a second in which no message moves.
+// idle measures what Redis does in a second without messages.
 func (t tally) idle(ctx context.Context, programs []*rig.Process) (counts, error) {
 	return t.step(ctx, programs, func() error { return pause(ctx, t.o.Duration) })
 }
 
-// beyond returns c without what an idle time of the same length costs.
+// beyond returns c without the cost of an idle time of the same length.
 func (c counts) beyond(idle counts) counts {
 	share := ratio(float64(c.took), float64(idle.took))
 	return c.minus(idle, share)
 }
 
-// minus returns c without so many times d.
+// minus returns c minus a multiple of d.
 func (c counts) minus(d counts, times float64) counts {
 	rest := counts{c.instructions - times*d.instructions, map[string]command{}, c.trips - times*d.trips, c.took}
 	for name, ran := range c.commands {
@@ -150,7 +149,7 @@ func (c counts) plus(d counts) counts {
 	return all
 }
 
-// list names the commands that Redis ran most often, with their number for each of n messages.
+// list returns the commands that Redis ran most often, with their count for each of n messages.
 func (c counts) list(n int) string {
 	names := slices.SortedFunc(maps.Keys(c.commands), func(a, b string) int {
 		return cmp.Or(c.commands[b].calls-c.commands[a].calls, strings.Compare(a, b))
@@ -164,7 +163,7 @@ func (c counts) list(n int) string {
 	return strings.Join(parts, ", ")
 }
 
-// row is what n messages of a step cost.
+// row returns what n messages of a step cost.
 func (c counts) row(like Row, what string, n int) Row {
 	like.Case = what
 	each := func(f float64) *float64 { return new(ratio(f, float64(n))) }
@@ -172,7 +171,7 @@ func (c counts) row(like Row, what string, n int) Row {
 	all := 0
 	for name, ran := range c.commands {
 		switch name {
-		case "info", "ping": // what the run asks for itself
+		case "info", "ping": // the run itself calls these
 		default:
 			all += ran.calls
 		}
@@ -188,9 +187,9 @@ func (c counts) row(like Row, what string, n int) Row {
 	return like
 }
 
-// instructionsOf measures one size of groups. Accepting is measured while no worker runs. A
-// worker then sends that backlog, which is a row of its own, and then what the producer
-// accepts group by group: sending is what that costs beyond accepting.
+// instructionsOf measures one group size. It measures the acceptance while no worker runs. Then a
+// worker sends this backlog, which is a row of its own. Then the producer accepts and the worker sends group by
+// group: the cost of sending is the cost of that without the acceptance.
 func instructionsOf(ctx context.Context, o Options, row Row, size int) ([]Row, error) {
 	cg, err := newCallgrind(ctx, o, row.Durability)
 	if err != nil {
@@ -204,7 +203,7 @@ func instructionsOf(ctx context.Context, o Options, row Row, size int) ([]Row, e
 	t := tally{cg, l}
 	n, first := row.Backlog, groupsFirst
 	fronts := []*rig.Process{l.producer, l.hook}
-	// They make scripts and connections known too.
+	// They also load the scripts and open the connections.
 	if err := l.accept(ctx, l.producer, l.numbers, 0, first, group{lines: 2, connections: 1}); err != nil {
 		return nil, err
 	}
@@ -231,7 +230,7 @@ func instructionsOf(ctx context.Context, o Options, row Row, size int) ([]Row, e
 		return nil, fmt.Errorf("send from a backlog: %w", err)
 	}
 	all := append(fronts, workers...)
-	if err := pause(ctx, 2*settle); err != nil { // what follows a backlog for a while is no idle time
+	if err := pause(ctx, 2*settle); err != nil { // for a while after a backlog the programs are not idle
 		return nil, err
 	}
 	working, err := t.idle(ctx, all)
@@ -274,7 +273,7 @@ func instructionsOf(ctx context.Context, o Options, row Row, size int) ([]Row, e
 }
 
 // alive accepts messages first to first+n-1 group by group while workers run, each group when
-// the one before was sent and acknowledged.
+// the one before is sent and its tasks have ended.
 func (t tally) alive(ctx context.Context, first, n, size int) error {
 	for at := first; at < first+n; at += size {
 		if err := t.lived.accept(ctx, t.lived.producer, t.lived.numbers, at, size, group{lines: size, connections: 1}); err != nil {
@@ -290,7 +289,7 @@ func (t tally) alive(ctx context.Context, first, n, size int) error {
 	return nil
 }
 
-// instructionsAsynq counts what a task of asynq's costs from its enqueueing to its end.
+// instructionsAsynq counts what a task of asynq costs from its enqueueing to its end.
 func instructionsAsynq(ctx context.Context, o Options, row Row) (Row, error) {
 	row.Rate, row.Workers, row.Numbers, row.Backlog = 0, 0, 0, cmp.Or(o.Backlog, 1_000)
 	cg, err := newCallgrind(ctx, o, row.Durability)
@@ -299,7 +298,7 @@ func instructionsAsynq(ctx context.Context, o Options, row Row) (Row, error) {
 	}
 	defer cg.close()
 	t := tally{callgrind: cg}
-	if _, err := cg.asynqLife(ctx, 10, time.Minute); err != nil { // scripts become known
+	if _, err := cg.asynqLife(ctx, 10, time.Minute); err != nil { // to load the scripts
 		return row, err
 	}
 	used, err := t.step(ctx, nil, func() error {

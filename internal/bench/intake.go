@@ -18,11 +18,11 @@ import (
 	"sluice/internal/rig"
 )
 
-// batchLines is what one batch holds. The intake reads so many before it must be read itself.
+// batchLines is how many lines a batch has. The intake reads so many before its caller must read the answer.
 const batchLines = 1000
 
 // intake posts single messages to the producer, and to a bare net/http handler that gives
-// the body to asynq's client; then batches, beside asynq's client alone.
+// the body to asynq's client. Then it posts batches, and compares with asynq's client alone.
 func intake(ctx context.Context, o Options) ([]Row, error) {
 	o.Duration = cmp.Or(o.Duration, 5*time.Second)
 	var rows []Row
@@ -48,7 +48,7 @@ func intake(ctx context.Context, o Options) ([]Row, error) {
 	return rows, nil
 }
 
-// order is a body to post, with a reference of its own each time.
+// order returns a body to post. Each request has its own ref.
 func order(from string) ([]byte, error) {
 	object, _ := messageObject(1)
 	return json.Marshal(client.Order{From: from, Message: object, Class: message.Utility, Ref: "order-" + serial})
@@ -116,7 +116,7 @@ func intakeBare(ctx context.Context, o Options, row *Row) error {
 	return err
 }
 
-// intakeClient enqueues by asynq's client in this process, so many at once.
+// intakeClient enqueues by asynq's client in this process, with several calls at the same time.
 func intakeClient(ctx context.Context, o Options, row *Row) error {
 	w, err := newWorld(ctx, o, row.Durability)
 	if err != nil {
@@ -160,7 +160,7 @@ func intakeClient(ctx context.Context, o Options, row *Row) error {
 			best, most = rate, n
 			row.PerSecond = new(rate)
 			after.since(before).costs(row, int(done.Load()))
-			row.GoCPU = nil // it is not a process of its own
+			row.GoCPU = nil // the client is not a process of its own
 		}
 	}
 	row.Case += fmt.Sprintf(", best with %d at once", most)

@@ -14,7 +14,7 @@ import (
 
 const (
 	lifeRounds    = 4  // pairs that are measured, after one that warms everything up
-	reportsOfPost = 20 // statuses in one notification
+	reportsOfPost = 20 // statuses in one webhook
 )
 
 // lifeSteps are the steps of a message's life that are measured, in their order.
@@ -24,9 +24,9 @@ var lifeSteps = []string{"accept", "send", "reports: sent", "reports: delivered"
 const wholeLife = "whole life"
 
 // life measures Redis's processor time for the whole life of messages, and for as many tasks
-// that asynq's client enqueues and a handler of asynq's that does nothing processes. Both
-// have a Redis of their own that stays warm; they take turns, and the ratio is the median of
-// the pairs. A record is forgotten a day after its end, which no run drives.
+// that asynq's client enqueues and an asynq handler that does nothing processes. Both
+// have a Redis of their own that stays warm. They take turns, and the ratio is the median of
+// the pairs. A record is dropped a day after its end, which no run includes.
 func life(ctx context.Context, o Options) ([]Row, error) {
 	o.Duration = cmp.Or(o.Duration, 60*time.Second)
 	row := Row{Rate: unlimited, Workers: cmp.Or(o.Workers, 1), Numbers: cmp.Or(o.Numbers, 12), Backlog: cmp.Or(o.Backlog, 10_000)}
@@ -84,7 +84,7 @@ func (u redisUse) add(v redisUse) redisUse {
 
 func micros(u redisUse, n int) float64 { return ratio(float64(u.cpu)/1e3, float64(n)) }
 
-// lifePair is one round: the steps of ours, and asynq's turn after them.
+// lifePair is one round: the steps of Sluice, and asynq's turn after them.
 type lifePair struct {
 	steps []redisUse // in the order of lifeSteps
 	asynq redisUse
@@ -119,7 +119,7 @@ func lifeRows(row Row, pairs []lifePair) (rows []Row) {
 	return append(rows, whole, baseline)
 }
 
-// median of a figure of each of some things; the mean of the middle two when they are even.
+// median returns the median of a figure of several things; of an even count the mean of the middle two.
 func median[T any](of []T, figure func(T) float64) float64 {
 	var all []float64
 	for _, one := range of {
@@ -132,7 +132,7 @@ func median[T any](of []T, figure func(T) float64) float64 {
 	return (all[(len(all)-1)/2] + all[len(all)/2]) / 2
 }
 
-// lived is a world whose programs take messages through their whole life.
+// lived is a world whose programs move messages through their whole life.
 type lived struct {
 	*world
 	row      Row
@@ -169,8 +169,8 @@ func (l *lived) start(ctx context.Context, s farSideSettings) (err error) {
 	return err
 }
 
-// round takes messages first and on through their life: accepted while no worker runs, then
-// sent and acknowledged by workers that start cold, then reported.
+// round moves the messages from first on through their life: accepted while no worker runs, then
+// sent and ended by workers that start cold, then reported.
 func (l *lived) round(ctx context.Context, first int) ([]redisUse, error) {
 	n := l.row.Backlog
 	var steps []redisUse
@@ -218,8 +218,8 @@ func (l *lived) round(ctx context.Context, first int) ([]redisUse, error) {
 	return steps, nil
 }
 
-// sent waits at most d until the far side took n messages, and then until the workers have had
-// time to acknowledge their tasks.
+// sent waits at most d until the far side has n messages, and then until the workers have had
+// time to end their tasks.
 func (l *lived) sent(ctx context.Context, n int, d time.Duration) error {
 	taken, _, err := l.arrivals(ctx, n, d)
 	if err != nil {
@@ -250,7 +250,7 @@ func (w *world) used1(ctx context.Context, f func() error) (u redisUse, err erro
 	return u, nil
 }
 
-// asynqLife has asynq's client enqueue n tasks, and a server of asynq's that starts cold
+// asynqLife enqueues n tasks by asynq's client, and lets an asynq server that starts cold
 // process them.
 func (w *world) asynqLife(ctx context.Context, n int, d time.Duration) (redisUse, error) {
 	return w.used1(ctx, func() error {
@@ -276,7 +276,7 @@ func (w *world) asynqLife(ctx context.Context, n int, d time.Duration) (redisUse
 				return err
 			}
 		}
-		p.Stop() // after its last tasks are acknowledged
+		p.Stop() // waits until its last tasks have ended
 		return nil
 	})
 }

@@ -18,16 +18,16 @@ import (
 	"sluice/internal/rig"
 )
 
-// request is one POST, ready to be written again and again: what the load generator itself
-// costs is taken from the server beside it.
+// request is one POST that is prepared once and written many times, because the load generator uses the same
+// cores as the server.
 type request struct {
 	wire     []byte
 	want     int   // status
-	messages int   // in it: 1, or as many as the verdicts that a batch is answered with
-	serials  []int // where in wire another number is to stand each time, see serial
+	messages int   // how many it has: 1, or the lines of a batch
+	serials  []int // where in wire each request has another number, see serial
 }
 
-// serial is a text in a body instead of which each request has a number of its own.
+// serial is a text in a body that each request replaces by a number of its own.
 const serial = "{{serial}}"
 
 var lastSerial atomic.Int64
@@ -62,7 +62,7 @@ func newRequest(addr, path string, header map[string]string, body []byte, want i
 	}
 }
 
-// batchOf is a POST of n lines, each the body of a message of its own.
+// batchOf returns a POST of n lines, each the body of a message.
 func batchOf(n int, addr, path string, header map[string]string, body []byte) request {
 	header = maps.Clone(header)
 	header["Content-Type"] = "application/x-ndjson"
@@ -71,7 +71,7 @@ func batchOf(n int, addr, path string, header map[string]string, body []byte) re
 	return r
 }
 
-// answers are the times that answers took.
+// answers has how long answers took.
 type answers struct {
 	took []time.Duration
 	over time.Duration // from the first request to the last answer
@@ -79,8 +79,8 @@ type answers struct {
 
 func (a answers) perSecond() float64 { return ratio(float64(len(a.took)), a.over.Seconds()) }
 
-// post posts r over so many connections for d, or most times where most is not 0, each as
-// soon as the one before is answered. Any other answer than the wanted is an error.
+// post posts r over several connections for d, or at most most times if most is not 0. Each connection makes its
+// next request when it has the answer. An answer with another status is an error.
 func post(ctx context.Context, addr string, r request, connections, most int, d time.Duration) (all answers, err error) {
 	began := time.Now()
 	end := began.Add(d)
@@ -142,14 +142,14 @@ func (r request) once(c net.Conn, in *bufio.Reader) (time.Duration, error) {
 }
 
 // loaded posts to a server with several numbers of connections, and measures the best of
-// them into row, with what the server and Redis used meanwhile.
+// them into row, with what the server and Redis used.
 func (w *world) loaded(ctx context.Context, row *Row, server *rig.Process, r request, d time.Duration) (connections int, err error) {
 	best := 0.0
 	counts := []int{16, 64, 256}
 	if r.messages > 1 {
-		counts = []int{1, 2, 4} // what waits longer than 5 s for the store is refused
+		counts = []int{1, 2, 4} // the producer refuses what waits longer than 5 s for Redis
 	}
-	if _, err := post(ctx, server.Addr, r, counts[0], 0, d/5); err != nil { // so that everything is warm
+	if _, err := post(ctx, server.Addr, r, counts[0], 0, d/5); err != nil { // to warm everything up
 		return 0, err
 	}
 	for _, n := range counts {

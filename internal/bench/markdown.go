@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// figure is one to reach, and where in the rows it is found.
+// figure is a figure to reach, and where in the rows it is.
 type figure struct {
 	what    string
 	want    string
 	bench   string
 	of      func(Row) bool                // which rows of the bench
 	value   func(Row) *float64            // nil: not in that row
-	reached func(row Row, v float64) bool // whether it will do
+	reached func(row Row, v float64) bool // whether it is reached
 }
 
 func atLeast(low float64) func(Row, float64) bool {
@@ -43,13 +43,13 @@ func with(durability string) func(Row) bool {
 	return func(r Row) bool { return r.Durability == durability }
 }
 
-// slow tells the paces at which a round trip carries few messages.
+// slow selects the rates at which a round trip has few messages.
 func slow(r Row) bool { return r.Rate <= 80 }
 func fast(r Row) bool { return r.Rate > 80 }
 
 // figures are those to reach.
 var figures = []figure{
-	{"share of the pace used", ">= 99 %", "pace", called("at the limit"), func(r Row) *float64 { return r.Utilisation }, atLeast(0.99)},
+	{"share of the rate limit used", ">= 99 %", "pace", called("at the limit"), func(r Row) *float64 { return r.Utilisation }, atLeast(0.99)},
 	{"one-second windows above it where we write", "0", "pace", ours, func(r Row) *float64 { return r.WindowsOver }, atMost(0)},
 	{"the simulator's largest window, at half load", "<= 1.02 x", "pace", called("at half"), func(r Row) *float64 {
 		if r.SimWindow == nil {
@@ -63,10 +63,10 @@ var figures = []figure{
 	{"round trips to Redis per message, at 1,000/s", "<= 1.5", "pace", both(called("at the limit"), fast), func(r Row) *float64 { return r.Trips }, atMost(1.5)},
 	{"urgent message behind a backlog, p99 in ms", "<= 50", "urgent", called("behind"), func(r Row) *float64 { return r.UrgentP99 }, atMost(50)},
 	{"urgent message on an idle number, p99 in ms", "<= 20", "urgent", called("on an idle"), func(r Row) *float64 { return r.UrgentP99 }, atMost(20)},
-	{"throughput beside 2,000 idle numbers", ">= 0.95 x", "idle", called("the busy number beside"), func(r Row) *float64 { return r.Ratio }, atLeast(0.95)},
-	{"idle commands at Redis, a second and worker", "<= 500", "idle", both(called("nothing"), func(r Row) bool { return r.Numbers > 1 }), func(r Row) *float64 { return r.CommandRate }, atMost(500)},
-	{"full path beside asynq at its best, `relaxed`", ">= 1.0 x", "drain", both(ours, with(Relaxed)), func(r Row) *float64 { return r.Ratio }, atLeast(1)},
-	{"full path beside asynq at its best, `fsync`", ">= 1.0 x", "drain", both(ours, with(Fsync)), func(r Row) *float64 { return r.Ratio }, atLeast(1)},
+	{"throughput with 2,000 idle numbers, to without them", ">= 0.95 x", "idle", called("the busy number with"), func(r Row) *float64 { return r.Ratio }, atLeast(0.95)},
+	{"idle commands at Redis, per second and worker", "<= 500", "idle", both(called("nothing"), func(r Row) bool { return r.Numbers > 1 }), func(r Row) *float64 { return r.CommandRate }, atMost(500)},
+	{"full path, to asynq at its best, `relaxed`", ">= 1.0 x", "drain", both(ours, with(Relaxed)), func(r Row) *float64 { return r.Ratio }, atLeast(1)},
+	{"full path, to asynq at its best, `fsync`", ">= 1.0 x", "drain", both(ours, with(Fsync)), func(r Row) *float64 { return r.Ratio }, atLeast(1)},
 	{"cold workers, to asynq at its best, `relaxed`", ">= 1.2 x", "cold", both(ours, with(Relaxed)), func(r Row) *float64 { return r.Ratio }, atLeast(1.2)},
 	{"cold workers, to asynq at its best, `fsync`", ">= 1.0 x", "cold", both(ours, with(Fsync)), func(r Row) *float64 { return r.Ratio }, atLeast(1)},
 	{"Redis's processor time for a whole life, to asynq's enqueue and process", "<= 0.85 x", "life", called(wholeLife), func(r Row) *float64 { return r.CPURatio }, atMost(0.85)},
@@ -81,18 +81,18 @@ var figures = []figure{
 		return new(ratio(*r.FarWindow, float64(r.Rate)))
 	}, atMost(1.02)},
 	{"drain rate to the faster BullMQ", ">= 1.2 x", "peers", ours, func(r Row) *float64 { return r.Ratio }, atLeast(1.2)},
-	{"single posts beside a bare handler", ">= 0.8 x", "intake", called("single posts"), func(r Row) *float64 { return r.Ratio }, atLeast(0.8)},
-	{"batches beside asynq's client", ">= 0.8 x", "intake", called("batches"), func(r Row) *float64 { return r.Ratio }, atLeast(0.8)},
-	{"statuses beside a bare server", ">= 0.6 x", "webhook", called("one status"), func(r Row) *float64 { return r.Ratio }, atLeast(0.6)},
+	{"single posts, to a bare handler", ">= 0.8 x", "intake", called("single posts"), func(r Row) *float64 { return r.Ratio }, atLeast(0.8)},
+	{"batches, to asynq's client", ">= 0.8 x", "intake", called("batches"), func(r Row) *float64 { return r.Ratio }, atLeast(0.8)},
+	{"statuses, to a bare server", ">= 0.6 x", "webhook", called("one status"), func(r Row) *float64 { return r.Ratio }, atLeast(0.6)},
 	{"1,000 statuses in one POST, p99 in ms", "< 250", "webhook", called("1,000"), func(r Row) *float64 { return r.P99 }, atMost(250)},
-	{"drain rate of a large backlog beside a small one", ">= 0.97 x", "memory", called("a large"), func(r Row) *float64 { return r.Ratio }, atLeast(0.97)},
+	{"drain rate of a large backlog, to that of a small one", ">= 0.97 x", "memory", called("a large"), func(r Row) *float64 { return r.Ratio }, atLeast(0.97)},
 	{"bytes for each waiting message beyond its payload", "<= 1,100", "memory", ours, func(r Row) *float64 { return r.BytesWaiting }, atMost(1100)},
 	{"bytes for each final record", "<= 400", "memory", called("delivered"), func(r Row) *float64 { return r.BytesFinal }, atMost(400)},
 	{"idle worker's resident memory in MB", "<= 40", "memory", called("an idle"), func(r Row) *float64 { return r.Resident }, atMost(40)},
 }
 
-// Markdown writes the tables of docs/performance.md: the figures to reach beside those
-// measured, every row, and what follows from the processor times for capacity.
+// Markdown writes the tables of docs/performance.md: the figures to reach and those
+// measured, every row, and the capacity that follows from the processor times.
 func Markdown(w io.Writer, rows []Row) {
 	fmt.Fprintln(w, "| figure | to reach | measured | with | |\n| --- | --- | --- | --- | --- |")
 	for _, f := range figures {
@@ -120,8 +120,8 @@ func Markdown(w io.Writer, rows []Row) {
 	capacity(w, rows)
 }
 
-// capacity writes how many messages a second a core carries, by the processor time that each
-// took in rows of ours.
+// capacity writes how many messages per second a core can handle, by the processor time of a message in Sluice's
+// rows.
 func capacity(w io.Writer, rows []Row) {
 	fmt.Fprintln(w, "\n| path | with | one Redis core (a master) carries | one core of programs carries |\n| --- | --- | --- | --- |")
 	for _, r := range rows {
@@ -142,7 +142,7 @@ func capacity(w io.Writer, rows []Row) {
 	}
 }
 
-// rounded2 keeps two digits: processor times are not better than that.
+// rounded2 keeps two digits, because processor times are not more precise.
 func rounded2(f float64) float64 {
 	unit := 1.0
 	for f/unit >= 100 {

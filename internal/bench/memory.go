@@ -16,10 +16,10 @@ import (
 	"sluice/internal/rig"
 )
 
-// smallBacklog is what the large one is compared with.
+// smallBacklog is the backlog that the large one is compared with.
 const smallBacklog = 10_000
 
-// memory weighs messages in Redis and an idle worker, and drains a small and a large backlog.
+// memory measures the memory of messages in Redis and of an idle worker, and drains a small and a large backlog.
 func memory(ctx context.Context, o Options) ([]Row, error) {
 	o.Duration = cmp.Or(o.Duration, 30*time.Second)
 	row := Row{Rate: unlimited, Workers: cmp.Or(o.Workers, 1), Numbers: cmp.Or(o.Numbers, 12)}
@@ -37,7 +37,7 @@ func memory(ctx context.Context, o Options) ([]Row, error) {
 		}
 		large.Baseline, large.Ratio = small.PerSecond, new(ratio(*large.PerSecond, *small.PerSecond))
 		rows = append(rows, small, large)
-		row.Case, row.Backlog = "delivered, with the webhooks that said so", smallBacklog
+		row.Case, row.Backlog = "delivered, with the webhooks that reported it", smallBacklog
 		final, err := memoryFinal(ctx, o, row)
 		if err != nil {
 			return rows, err
@@ -51,7 +51,7 @@ func memory(ctx context.Context, o Options) ([]Row, error) {
 	return rows, nil
 }
 
-// memoryOnce weighs a backlog and drains so much of it as the small one has.
+// memoryOnce measures the memory of a backlog and drains as many of its messages as the small one has.
 func memoryOnce(ctx context.Context, o Options, row Row) (Row, error) {
 	o.say("memory: %s (%s)", row.Case, row.about())
 	w, err := newWorld(ctx, o, row.Durability)
@@ -87,17 +87,17 @@ func memoryOnce(ctx context.Context, o Options, row Row) (Row, error) {
 		return row, err
 	}
 	all := row.Backlog
-	row.Backlog = min(all, smallBacklog) // as much of both is measured
+	row.Backlog = min(all, smallBacklog) // the same number for both
 	err = w.emptying(ctx, &row, o.Duration, workers)
 	row.Backlog = all
 	return row, err
 }
 
-// quietBytes is how much Redis sends in a second, at most, to a worker that reads no events.
+// quietBytes is how much Redis sends at most per second to a worker that reads no events.
 const quietBytes = 100 << 10
 
-// readEvents lets a worker that sends nothing read the events of the loading, as workers do while
-// a backlog grows. It has read them when Redis sends hardly anything any more.
+// readEvents runs a worker that sends nothing until it has read the events of the loading, as workers do while
+// a backlog grows. It has read them when Redis sends almost nothing.
 func (w *world) readEvents(ctx context.Context) error {
 	p, err := w.program(ctx, "worker", "SLUICE_ROLES="+config.RoleReconcile)
 	if err != nil {
@@ -121,8 +121,8 @@ func (w *world) readEvents(ctx context.Context) error {
 	return nil
 }
 
-// memoryFinal weighs the records of delivered messages, and adds up what their whole life
-// after the intake cost.
+// memoryFinal measures the memory of the records of delivered messages, and what their life
+// after the acceptance cost.
 func memoryFinal(ctx context.Context, o Options, row Row) (Row, error) {
 	o.say("memory: %s (%s)", row.Case, row.about())
 	w, err := newWorld(ctx, o, row.Durability)
@@ -131,8 +131,8 @@ func memoryFinal(ctx context.Context, o Options, row Row) (Row, error) {
 	}
 	defer w.close()
 	nrs := rig.Numbers(row.Numbers, row.Rate)
-	// The webhook's address must be known to the simulator before its configuration can be
-	// written, which holds the simulator's: so it is configured twice.
+	// The simulator needs the address of the webhook program before it starts, and the configuration of the
+	// webhook program needs the address of the simulator: so the configuration is written twice.
 	if err := w.configure(nrs); err != nil {
 		return row, err
 	}
@@ -140,7 +140,7 @@ func memoryFinal(ctx context.Context, o Options, row Row) (Row, error) {
 	if err != nil {
 		return row, err
 	}
-	producer, err := w.program(ctx, "producer") // it tells what became of a message
+	producer, err := w.program(ctx, "producer") // it answers for the state of a message
 	if err != nil {
 		return row, err
 	}
@@ -157,7 +157,7 @@ func memoryFinal(ctx context.Context, o Options, row Row) (Row, error) {
 	if err := w.preload(ctx, nrs, row.Backlog); err != nil {
 		return row, err
 	}
-	before, err := w.used(ctx, []*rig.Process{hook}) // of the workers it is nothing so far
+	before, err := w.used(ctx, []*rig.Process{hook}) // the workers have not started
 	if err != nil {
 		return row, err
 	}
@@ -200,8 +200,8 @@ func memoryFinal(ctx context.Context, o Options, row Row) (Row, error) {
 	return row, nil
 }
 
-// expired waits until the keys that live for seconds only are gone: until a second, 30 at most,
-// in which Redis lost no key.
+// expired waits until the keys that live only for seconds have expired: until no key expired in a second, 30 s at
+// most.
 func (w *world) expired(ctx context.Context) error {
 	last := int64(-1)
 	for range 30 {
@@ -217,7 +217,7 @@ func (w *world) expired(ctx context.Context) error {
 	return nil
 }
 
-// memoryIdle weighs a worker that has nothing to do.
+// memoryIdle measures the memory of a worker without work.
 func memoryIdle(ctx context.Context, o Options, row Row) (Row, error) {
 	o.say("memory: %s", row.Case)
 	w, err := newWorld(ctx, o, row.Durability)
@@ -240,8 +240,8 @@ func memoryIdle(ctx context.Context, o Options, row Row) (Row, error) {
 	return row, err
 }
 
-// weigh returns what Redis's data take, in bytes, without the buffers of connections and
-// without the event streams: those are bounded, however many messages there are.
+// weigh returns the memory of Redis's data in bytes, without the buffers of connections and
+// without the event streams, whose size does not depend on the number of messages.
 func (w *world) weigh(ctx context.Context) (float64, error) {
 	m, err := info(ctx, w.db, "memory")
 	if err != nil {

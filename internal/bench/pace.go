@@ -11,10 +11,10 @@ import (
 	"sluice/internal/rig"
 )
 
-// settle is how long workers are given to share out the numbers among them.
+// settle is how long the shard assignment among workers may take.
 const settle = 3 * time.Second
 
-// pace sends one number's backlog by many workers at its limit, and the same by asynq's
+// pace sends the backlog of one number by many workers at its rate limit, and the same by asynq's
 // recipe for rate limits.
 func pace(ctx context.Context, o Options) ([]Row, error) {
 	rates := []int{80, 1000}
@@ -36,7 +36,7 @@ func pace(ctx context.Context, o Options) ([]Row, error) {
 				d := cmp.Or(o.Duration, 20*time.Second)
 				row := Row{
 					Case: one.what, Durability: durability, Rate: one.rate, Workers: cmp.Or(o.Workers, 10), Numbers: 1,
-					// As many as are sent meanwhile, and some to be left.
+					// As many as are sent during the run, and some that remain.
 					Backlog: max(cmp.Or(o.Backlog, 20_000), one.rate*int((d+settle+5*time.Second)/time.Second)),
 				}
 				o.say("pace: %s (%s)", row.Case, row.about())
@@ -131,8 +131,7 @@ func deref(f *float64) float64 {
 	return *f
 }
 
-// intakeTrips measures how many round trips to Redis the intake makes for a message that
-// comes alone.
+// intakeTrips measures how many round trips to Redis the intake makes for a single message.
 func (w *world) intakeTrips(ctx context.Context, number string) (float64, error) {
 	producer, err := w.program(ctx, "producer")
 	if err != nil {
@@ -144,7 +143,7 @@ func (w *world) intakeTrips(ctx context.Context, number string) (float64, error)
 		_, err := w.api(producer).Send(ctx, client.Order{From: number, Message: object, Class: message.Marketing})
 		return err
 	}
-	if err := post(0); err != nil { // with the first, scripts become known
+	if err := post(0); err != nil { // the first one loads the scripts
 		return 0, err
 	}
 	before, err := w.Metric(ctx, producer, "sluice_redis_round_trips_total")
@@ -161,7 +160,7 @@ func (w *world) intakeTrips(ctx context.Context, number string) (float64, error)
 	return (after - before) / n, err
 }
 
-// paceAsynq has as many asynq servers, each with its share of the rate, as asynq's wiki says.
+// paceAsynq runs as many asynq servers, each with its share of the rate, as asynq's wiki describes.
 func paceAsynq(ctx context.Context, o Options, row Row) (Row, error) {
 	w, err := newWorld(ctx, o, row.Durability)
 	if err != nil {
@@ -212,7 +211,7 @@ func paceAsynq(ctx context.Context, o Options, row Row) (Row, error) {
 	return row, nil
 }
 
-// recipe is asynq with the rate limit that its wiki shows, shared out among the servers.
+// recipe returns the settings of asynq with the rate limit that its wiki shows, divided among the servers.
 func recipe(row Row) AsynqSettings {
 	return AsynqSettings{
 		Servers: row.Workers, Concurrency: 10, Strict: true, Queues: map[string]int{"urgent": 2, "bulk": 1},

@@ -68,15 +68,15 @@ func peers(ctx context.Context, o Options) ([]Row, error) {
 	return rows, nil
 }
 
-// turn is what one of the peers does in a round.
+// turn is the part of one peer in a round.
 type turn struct {
 	what    string
 	workers int
 	run     func(Row) (Row, error)
 }
 
-// ranked makes a row of the rounds of each turn: the medians, and for ours the medians of what
-// compares it with the faster BullMQ of the same round.
+// ranked makes a row from the rounds of each turn: the medians, and for Sluice the medians of the
+// ratios to the faster BullMQ of the same round.
 func ranked(measured [][]Row) (rows []Row) {
 	bull := func(round int) (best Row) {
 		for _, turns := range measured {
@@ -97,7 +97,7 @@ func ranked(measured [][]Row) (rows []Row) {
 	return rows
 }
 
-// bullScript returns BullMQ's script beside its packages.
+// bullScript returns the path of BullMQ's script, which is in the folder of its packages.
 func bullScript(folder string) (string, error) {
 	const remedy = "Run `make bench-peers`, which needs Node.js 20.19 or newer and npm"
 	if _, err := exec.LookPath("node"); err != nil {
@@ -173,7 +173,7 @@ func bullOnce(ctx context.Context, o Options, row Row, script string) (Row, erro
 	return row, err
 }
 
-// bullBody is the body of the message of content, with {{i}} instead of its number.
+// bullBody returns the body of a message, with {{i}} in place of its number.
 func bullBody() string {
 	object, to := messageObject(0)
 	return strings.Replace(`{"messaging_product":"whatsapp",`+string(object[1:]), to, "+49{{i}}00", 1)

@@ -13,16 +13,16 @@ import (
 // Row is one result. A figure that does not apply is nil, and absent in JSON.
 type Row struct {
 	Bench      string `json:"bench"`
-	Case       string `json:"case"` // what of the run this row is about; "asynq: ..." and "net/http: ..." are baselines
+	Case       string `json:"case"` // the part of the run; "asynq: ..." and "net/http: ..." are baselines
 	Durability string `json:"durability,omitempty"`
-	Rate       int    `json:"rate,omitempty"` // messages a second and number
+	Rate       int    `json:"rate,omitempty"` // messages per second of each number
 	Workers    int    `json:"workers,omitempty"`
 	Numbers    int    `json:"numbers,omitempty"`
 	Backlog    int    `json:"backlog,omitempty"`
 
-	Utilisation *float64 `json:"utilisation,omitempty"`          // of the pace, 1 is all of it
-	WindowsOver *float64 `json:"windows_over,omitempty"`         // one-second windows above the pace, where requests are written
-	OurWindow   *float64 `json:"max_window,omitempty"`           // the most requests written in one second
+	Utilisation *float64 `json:"utilisation,omitempty"`          // share of the rate limit; 1: all of it
+	WindowsOver *float64 `json:"windows_over,omitempty"`         // one-second windows above the rate limit, where requests are written
+	OurWindow   *float64 `json:"max_window,omitempty"`           // the most requests that were written in one second
 	SimWindow   *float64 `json:"simulator_max_window,omitempty"` // the most that arrived at the simulator in one second
 	FarWindow   *float64 `json:"far_side_max_window,omitempty"`  // the most that arrived at the plain far side in one second
 	Throttled   *float64 `json:"throttled,omitempty"`            // answers 130429
@@ -31,7 +31,7 @@ type Row struct {
 	UrgentP99 *float64 `json:"urgent_p99_ms,omitempty"`
 
 	Dequeues *float64 `json:"dequeues_per_send,omitempty"`
-	Trips    *float64 `json:"round_trips_per_message,omitempty"` // to Redis, intake to Done
+	Trips    *float64 `json:"round_trips_per_message,omitempty"` // to Redis, from the acceptance to the end of the task
 
 	PerSecond *float64 `json:"messages_per_second,omitempty"`
 	Baseline  *float64 `json:"baseline_per_second,omitempty"`
@@ -40,26 +40,26 @@ type Row struct {
 	P50 *float64 `json:"p50_ms,omitempty"` // of an HTTP answer
 	P99 *float64 `json:"p99_ms,omitempty"`
 
-	Commands         *float64 `json:"redis_commands_per_message,omitempty"` // those inside scripts too
-	RedisCPU         *float64 `json:"redis_cpu_us,omitempty"`               // a message
+	Commands         *float64 `json:"redis_commands_per_message,omitempty"` // also those inside scripts
+	RedisCPU         *float64 `json:"redis_cpu_us,omitempty"`               // for a message
 	BaselineCPU      *float64 `json:"baseline_redis_cpu_us,omitempty"`
 	CPURatio         *float64 `json:"redis_cpu_ratio,omitempty"`          // redis_cpu_us / baseline_redis_cpu_us, the median of pairs
-	Instructions     *float64 `json:"redis_instructions,omitempty"`       // that redis-server ran for a message, without the kernel's
+	Instructions     *float64 `json:"redis_instructions,omitempty"`       // of redis-server for a message, without the kernel
 	CostRatio        *float64 `json:"cpu_ratio,omitempty"`                // redis_cpu_us + go_cpu_us, to that of the baseline
 	InstructionRatio *float64 `json:"redis_instructions_ratio,omitempty"` // to asynq's
 	PerExec          *float64 `json:"messages_per_exec,omitempty"`        // messages for each transaction
 	Scripts          *float64 `json:"scripts_per_message,omitempty"`      // calls of scripts
-	GoCPU            *float64 `json:"go_cpu_us,omitempty"`                // a message, of the programs measured, not of the simulator
+	GoCPU            *float64 `json:"go_cpu_us,omitempty"`                // for a message, of the measured programs, not of the simulator
 	Resident         *float64 `json:"resident_mb,omitempty"`              // the largest program measured
 
-	CommandRate *float64 `json:"commands_per_second,omitempty"` // at Redis, those inside scripts too, for each worker
+	CommandRate *float64 `json:"commands_per_second,omitempty"` // at Redis for each worker, also those inside scripts
 	TripRate    *float64 `json:"round_trips_per_second,omitempty"`
 
 	BytesWaiting *float64 `json:"bytes_per_waiting_message,omitempty"` // beyond its payload
 	BytesFinal   *float64 `json:"bytes_per_final_record,omitempty"`
 }
 
-// MarshalJSON writes figures with as many digits as they are good for.
+// MarshalJSON writes figures with their significant digits.
 func (r Row) MarshalJSON() ([]byte, error) {
 	type plain Row
 	v := reflect.ValueOf(&r).Elem()
@@ -80,7 +80,7 @@ func rounded(f float64) float64 {
 	return n
 }
 
-// figures yields the figures of a row that are there, by their names in JSON.
+// figures calls f with the figures that a row has, by their names in JSON.
 func (r Row) figures(f func(name string, value float64)) {
 	v := reflect.ValueOf(r)
 	for i := range v.NumField() {
@@ -91,7 +91,7 @@ func (r Row) figures(f func(name string, value float64)) {
 	}
 }
 
-// compare sets r's ratios to some baselines' mean.
+// compare sets the ratios of r to the mean of baselines.
 func (r *Row) compare(baselines ...Row) {
 	rate, cost := 0.0, 0.0
 	for _, b := range baselines {
@@ -102,7 +102,7 @@ func (r *Row) compare(baselines ...Row) {
 	r.CostRatio = new(ratio(deref(r.RedisCPU)+deref(r.GoCPU), cost))
 }
 
-// medians is the first of some rows of the same case, with the median of each figure.
+// medians returns the first of several rows of the same case, with the median of each figure.
 func medians(rows []Row) Row {
 	m := rows[0]
 	to := reflect.ValueOf(&m).Elem()
@@ -123,7 +123,7 @@ func medians(rows []Row) Row {
 	return m
 }
 
-// about says with what a row was measured.
+// about describes what a row was measured with.
 func (r Row) about() string {
 	parts := []string{}
 	add := func(n int, one, many string) {
@@ -148,7 +148,7 @@ func (r Row) about() string {
 	return strings.Join(parts, ", ")
 }
 
-// Print writes a row for people: what was measured, then its figures, some on each line.
+// Print writes a row as text: what was measured, then its figures, several on each line.
 func (r Row) Print(w io.Writer) {
 	fmt.Fprintf(w, "%s: %s (%s)\n", r.Bench, r.Case, r.about())
 	n := 0
@@ -162,7 +162,7 @@ func (r Row) Print(w io.Writer) {
 	fmt.Fprintln(w)
 }
 
-// show writes a figure with the digits that matter.
+// show returns a figure with its significant digits.
 func show(f float64) string {
 	switch {
 	case f == math.Trunc(f) || math.Abs(f) >= 1000:

@@ -27,7 +27,7 @@ func TestRowAsJSON(t *testing.T) {
 	}
 }
 
-// TestNamesOfTheFigures: people's scripts read these.
+// TestNamesOfTheFigures: scripts of users read these names.
 func TestNamesOfTheFigures(t *testing.T) {
 	t.Parallel()
 	b, _ := json.Marshal(Row{

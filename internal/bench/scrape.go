@@ -18,7 +18,7 @@ import (
 	"sluice/internal/rig"
 )
 
-// info returns the numbers of INFO's sections.
+// info returns the numbers in sections of INFO.
 func info(ctx context.Context, c redis.Cmdable, sections ...string) (map[string]float64, error) {
 	numbers := map[string]float64{}
 	for _, s := range sections {
@@ -36,17 +36,17 @@ func info(ctx context.Context, c redis.Cmdable, sections ...string) (map[string]
 	return numbers, nil
 }
 
-// usage is what was used up to a moment.
+// usage is what Redis and the programs have used up to a moment.
 type usage struct {
 	at       time.Time
 	redis    time.Duration // processor time
 	programs time.Duration // processor time
-	commands float64       // that Redis ran, in scripts too
-	trips    float64       // that the programs made to Redis
-	accepted int           // messages that the far side took
+	commands float64       // commands that Redis ran, also in scripts
+	trips    float64       // round trips of the programs to Redis
+	accepted int           // messages that the far side accepted
 }
 
-// used looks what Redis and the given programs have used so far.
+// used returns what Redis and the given programs have used so far.
 func (w *world) used(ctx context.Context, programs []*rig.Process) (u usage, err error) {
 	u.at = time.Now()
 	if u.accepted, err = w.taken(ctx); err != nil {
@@ -88,7 +88,7 @@ func (u usage) since(before usage) usage {
 	return u
 }
 
-// costs fills in what each of n messages cost.
+// costs sets what each of n messages cost.
 func (u usage) costs(r *Row, n int) {
 	micros := func(d time.Duration) *float64 {
 		return new(ratio(float64(d)/float64(time.Microsecond), float64(n)))
@@ -96,8 +96,8 @@ func (u usage) costs(r *Row, n int) {
 	r.Commands, r.RedisCPU, r.GoCPU = new(ratio(u.commands, float64(n))), micros(u.redis), micros(u.programs)
 }
 
-// profile takes, while f runs and if profiles are wanted, CPU profiles of programs, and notes what
-// Redis did.
+// profile calls f. If the options ask for profiles, it writes CPU profiles of programs and the commands of
+// Redis in the meantime.
 func (w *world) profile(ctx context.Context, name string, programs []*rig.Process, d time.Duration, f func() error) error {
 	if w.o.Profiles == "" {
 		return f()
@@ -131,10 +131,10 @@ func (w *world) profile(ctx context.Context, name string, programs []*rig.Proces
 	return os.WriteFile(filepath.Join(w.o.Profiles, name+"-redis.txt"), []byte(table.String()), 0o644)
 }
 
-// command is how often Redis ran one of its commands, and how long that took.
+// command is how often Redis ran a command, and how long that took.
 type command struct{ calls, micros int }
 
-// commands are those that Redis ran so far, in scripts too; evalsha counts what is in them again.
+// commands returns the commands that Redis has run so far, also in scripts. The time of evalsha includes theirs.
 func (w *world) commands(ctx context.Context) (map[string]command, error) {
 	text, err := w.db.Info(ctx, "commandstats").Result()
 	if err != nil {

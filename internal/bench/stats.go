@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// largestWindow returns the most times that lie within any one second, both ends not
-// counted twice: [t, t+1s). Times must be sorted.
+// largestWindow returns the most times in any one second [t, t+1s). Times must be sorted.
 func largestWindow(times []time.Time) int {
 	most, first := 0, 0
 	for i, t := range times {
@@ -58,7 +57,7 @@ func percentile(d []time.Duration, p float64) time.Duration {
 
 func millis(d time.Duration) *float64 { return new(float64(d) / float64(time.Millisecond)) }
 
-// ratio is a/b, and 0 when there is no b.
+// ratio returns a/b, or 0 if b is 0.
 func ratio(a, b float64) float64 {
 	if b == 0 {
 		return 0
@@ -66,13 +65,13 @@ func ratio(a, b float64) float64 {
 	return a / b
 }
 
-// sends is what workers traced: when they wrote requests, and how many tasks they got.
+// sends is what the traces of workers contain: when they wrote requests, and how many tasks they got.
 type sends struct {
 	times map[string][]time.Time // by number, sorted
 	tasks []time.Time
 }
 
-// readTrace adds a worker's trace to s; see the trace of package app.
+// readTrace adds the trace of a worker to s; see the package sendtrace.
 func (s *sends) readTrace(r io.Reader) error {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
@@ -94,7 +93,7 @@ func (s *sends) readTrace(r io.Reader) error {
 	return lines.Err()
 }
 
-// sort puts everything in order after the last trace was read.
+// sort sorts all times after the last trace is read.
 func (s *sends) sort() {
 	for _, t := range s.times {
 		slices.SortFunc(t, time.Time.Compare)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// at returns times so many milliseconds after one another's beginning.
+// at returns times at these milliseconds.
 func at(ms ...int) []time.Time {
 	start := time.Unix(1_763_821_860, 0)
 	times := make([]time.Time, len(ms))

@@ -17,14 +17,14 @@ import (
 	"sluice/internal/rig"
 )
 
-// This file drives a message through its life from outside, by HTTP only: it knows nothing of
-// how Sluice stores a message, so its figures compare one way of storing with another.
+// This file moves messages through their life from outside, by HTTP only. It does not depend on how Sluice stores a
+// message, so its figures compare one way of storing with another.
 
-// group describes how messages are posted: so many in one request, over so many connections.
+// group describes how messages are posted: how many in one request, over how many connections.
 type group struct{ lines, connections int }
 
-// loads is how a backlog is posted. More at the same time would not be stored within the 5 s
-// that the producer allows, on a machine that others keep busy.
+// loads is how a backlog is posted. On a busy machine, more at the same time would not be stored within the 5 s
+// that the producer allows.
 var loads = group{lines: 200, connections: 4}
 
 // accept sends messages first to first+n-1 to the producer as batches. Message i goes to
@@ -73,7 +73,7 @@ func acceptBatch(ctx context.Context, api *client.Client, numbers []rig.Number, 
 	return err
 }
 
-// fill sends a backlog to a producer that runs for this only, and waits until Redis is at rest.
+// fill sends a backlog to a producer that runs only for this, and waits until Redis is idle.
 func (w *world) fill(ctx context.Context, numbers []rig.Number, n int) error {
 	producer, err := w.program(ctx, "producer")
 	if err != nil {
@@ -88,8 +88,8 @@ func (w *world) fill(ctx context.Context, numbers []rig.Number, n int) error {
 	return w.written(ctx)
 }
 
-// report posts a status of each of those messages to the webhook program, so many in one
-// signed notification, and pauses for gap after each of them.
+// report posts a status of each message to the webhook program, several in one signed webhook, and pauses for gap
+// after each webhook.
 func (w *world) report(ctx context.Context, hook *rig.Process, of []arrival, status string, perPost int, gap time.Duration) error {
 	for len(of) > 0 {
 		n := min(perPost, len(of))
@@ -118,8 +118,8 @@ func (w *world) report(ctx context.Context, hook *rig.Process, of []arrival, sta
 	return nil
 }
 
-// notification is a webhook body with a status of each of those messages, as Meta sends it:
-// a change for each run of messages of the same number.
+// notification returns the body of a webhook with a status of each message, as Meta sends it:
+// with a change for each run of messages of the same number.
 func notification(of []arrival, status string) []byte {
 	var b bytes.Buffer
 	b.WriteString(`{"object":"whatsapp_business_account","entry":[{"id":"102290129340398","changes":[`)
@@ -140,8 +140,8 @@ func notification(of []arrival, status string) []byte {
 	return b.Bytes()
 }
 
-// awaitState waits until the newest message of each number has that state. A number's reports
-// are applied in their order, so the older ones have it too, or will within moments.
+// awaitState waits until the newest message of each number has a state. The reports of a number
+// are applied in their order, so the older messages have it too, or will have it within moments.
 func (w *world) awaitState(ctx context.Context, api *client.Client, of []arrival, state message.State, d time.Duration) error {
 	newest := map[string]arrival{}
 	for _, a := range of {
@@ -159,7 +159,7 @@ func (w *world) awaitState(ctx context.Context, api *client.Client, of []arrival
 func (w *world) awaitOne(ctx context.Context, api *client.Client, a arrival, state message.State, deadline time.Time) error {
 	id, ok := rig.MarkedID(a.Marker)
 	if !ok {
-		return fmt.Errorf("message %s carries no marker of ours: %q", a.WAMID, a.Marker)
+		return fmt.Errorf("message %s has no marker of Sluice: %q", a.WAMID, a.Marker)
 	}
 	for {
 		r, err := api.Get(ctx, id)
@@ -175,8 +175,8 @@ func (w *world) awaitOne(ctx context.Context, api *client.Client, a arrival, sta
 	}
 }
 
-// verify makes sure that a sample of those messages has that state. It costs Redis a read for
-// each, so a run calls it after it has measured.
+// verify checks that a sample of the messages has a state. It costs Redis a read for
+// each, so a run calls it after the measurement.
 func (w *world) verify(ctx context.Context, api *client.Client, of []arrival, state message.State) error {
 	deadline := time.Now().Add(time.Minute)
 	for i := 0; i < len(of); i += max(1, len(of)/200) {

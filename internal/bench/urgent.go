@@ -14,7 +14,7 @@ import (
 	"sluice/internal/rig"
 )
 
-// urgentEvery is how often an urgent message comes.
+// urgentEvery is the time between two urgent messages.
 const urgentEvery = 200 * time.Millisecond
 
 // urgent sends authentication messages behind a backlog of marketing messages of the same
@@ -92,8 +92,8 @@ func urgentOnce(ctx context.Context, o Options, row Row) (Row, error) {
 	return row, err
 }
 
-// every calls f each urgentEvery for as long as d, and returns when
-// each call came back, by the id it returned.
+// every calls f each urgentEvery for d, and returns when
+// each call returned, by the id that it returned.
 func every(ctx context.Context, d time.Duration, f func(i int) (string, error)) (map[string]time.Time, error) {
 	answered := map[string]time.Time{}
 	tick := time.NewTicker(urgentEvery)
@@ -113,8 +113,8 @@ func every(ctx context.Context, d time.Duration, f func(i int) (string, error)) 
 	return answered, nil
 }
 
-// latencies waits for the last urgent messages and works out how long each took. One that
-// never came counts as if it came now.
+// latencies waits for the last urgent messages and returns how long each took. A message that
+// did not arrive counts as if it arrived now.
 func (w *world) latencies(ctx context.Context, row *Row, answered map[string]time.Time) error {
 	if err := pause(ctx, 2*time.Second); err != nil {
 		return err

@@ -96,7 +96,7 @@ func webhookOnce(ctx context.Context, o Options, durability string) (rows []Row,
 	return append(rows, large), nil
 }
 
-// statuses is a notification of n statuses, as Meta sends them.
+// statuses returns the body of a webhook with n statuses, as Meta sends them.
 func statuses(n int) []byte {
 	var b strings.Builder
 	b.WriteString(`{"object":"whatsapp_business_account","entry":[{"id":"102290129340398","changes":[{"value":{"messaging_product":"whatsapp",` +

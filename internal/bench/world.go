@@ -19,7 +19,7 @@ import (
 
 const shards = message.DefaultShards
 
-// world is one measurement's surroundings: a Redis, a simulator, and the programs.
+// world is what one measurement runs in: a Redis, a simulator, and the programs.
 type world struct {
 	*rig.Rig
 	o          Options
@@ -66,13 +66,13 @@ func (w *world) close() {
 	w.Close()
 }
 
-// simulate starts the simulator, which reports to the webhook program at hook unless that is
+// simulate starts the simulator, which sends its webhooks to the webhook program at hook, unless hook is
 // empty.
 func (w *world) simulate(ctx context.Context, rate int, hook string) error {
 	return w.Simulate(ctx, graphsim.Options{Rate: rate, Seed: 1, Webhook: graphsim.Webhook{Batch: 100}}, hook)
 }
 
-// configure writes the programs' configuration.
+// configure writes the configuration of the programs.
 func (w *world) configure(numbers []rig.Number) error {
 	settings := map[string]any{
 		"shards": int(shards),
@@ -89,7 +89,7 @@ func (w *world) program(ctx context.Context, name string, env ...string) (*rig.P
 	return w.Program(ctx, name, "", env)
 }
 
-// workers starts n workers at the same time, each with its own trace when traced.
+// workers starts n workers at the same time. With traced each writes its own trace.
 func (w *world) workers(ctx context.Context, n int, traced bool) ([]*rig.Process, error) {
 	all := make([]*rig.Process, n)
 	g, ctx := errgroup.WithContext(ctx)
@@ -108,7 +108,7 @@ func (w *world) workers(ctx context.Context, n int, traced bool) ([]*rig.Process
 
 func (w *world) traceFile(i int) string { return filepath.Join(w.Dir, fmt.Sprintf("trace-%d", i)) }
 
-// stopAll stops processes in good order, all at once.
+// stopAll stops processes by SIGTERM, all at the same time.
 func stopAll(processes []*rig.Process) {
 	var g errgroup.Group
 	for _, p := range processes {
@@ -117,7 +117,7 @@ func stopAll(processes []*rig.Process) {
 	g.Wait()
 }
 
-// traces reads what n workers traced. They must have been stopped.
+// traces reads the traces of n workers, which must have ended.
 func (w *world) traces(n int) (*sends, error) {
 	s := &sends{times: map[string][]time.Time{}}
 	for i := range n {
@@ -138,7 +138,7 @@ func (w *world) traces(n int) (*sends, error) {
 // api returns a client of the producer.
 func (w *world) api(producer *rig.Process) *client.Client { return w.API(producer.Addr) }
 
-// raw returns a Redis client without our scripts.
+// raw returns a Redis client without Sluice's scripts.
 func (w *world) raw() *redis.Client {
 	return redis.NewClient(&redis.Options{Addr: w.Redis.Addr, PoolSize: 64, DisableIdentity: true})
 }

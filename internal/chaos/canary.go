@@ -20,15 +20,15 @@ import (
 	"sluice/internal/rig"
 )
 
-// canaries are what the rig knows of secrets and what its messages hold that is private: texts
-// and recipients. They have their places and may be seen nowhere else.
+// canaries are the secrets of the rig, and the texts and recipients of its messages. They may be only in their
+// places.
 var canaries = regexp.MustCompile(strings.Join([]string{
 	rig.Token, rig.AppSecret, rig.APIKey, rig.VerifyToken, rig.MarkerKey,
 	`Your order has left`, `x{40}`,
 	`\b4900\d{7}00\b`, `\b99999900006\b`,
 }, "|"))
 
-// leaks collects where canaries were seen: by place one of them, in its surroundings.
+// leaks collects where canaries were found: for each place one of them, with the text around it.
 type leaks struct {
 	mu    sync.Mutex
 	found map[string]string
@@ -45,12 +45,11 @@ func (l *leaks) look(place, text string) {
 	l.found[place] = fmt.Sprintf("%q", text[max(0, at[0]-60):min(len(text), at[1]+20)])
 }
 
-// leaked searches for canaries all that the row's programs printed, tell and answered, and
-// Redis.
+// leaked searches for canaries in all that the row's programs printed, served and answered, and in Redis.
 func (r *run) leaked() map[string]string {
 	l := &leaks{found: map[string]string{}}
 	for _, p := range r.Children() {
-		if p.Ops == "" { // not a program of ours: Meta, say, may know all
+		if p.Ops == "" { // not a program of Sluice: the simulator, for example, has all of them
 			continue
 		}
 		b, err := os.ReadFile(p.Log)
@@ -60,7 +59,7 @@ func (r *run) leaked() map[string]string {
 			continue
 		}
 		for _, page := range []string{"/metrics", "/readyz", "/debug/pprof/cmdline", "/debug/pprof/goroutine?debug=2", "/debug/pprof/heap?debug=1"} {
-			if b, err := r.Get(r.ctx, "http://"+p.Ops+page); err == nil { // a frozen one tells nothing
+			if b, err := r.Get(r.ctx, "http://"+p.Ops+page); err == nil { // a frozen program does not answer
 				l.look(page+" of "+p.Name, string(b))
 			}
 		}
@@ -96,17 +95,17 @@ func (l *leaks) redis(ctx context.Context, c redis.Cmdable) error {
 	return keys.Err()
 }
 
-// private tells of a key that it is the place for what Meta sent and nobody understood.
+// private reports whether a key is the place for webhooks of Meta that Sluice cannot read.
 func private(key string) bool { return key == events.QuarantineKey() }
 
-// keeps tells whether the record of a message in a state is the place of its content: it may be sent, now or again,
-// or an operator may have it sent again.
+// keeps reports whether the record of a message in a state is the place of its content, because the message may be
+// sent or an operator may send it again.
 func keeps(s message.State) bool {
 	return s.Kept() || slices.Contains(message.ResendStates(), s)
 }
 
-// withoutPayload is a record without what is still to be sent, which is the place of that; any other
-// value as it is.
+// withoutPayload returns a record without its payload, if the record is the place of it, and any other value as
+// it is.
 func withoutPayload(key, value string) string {
 	_, id, found := strings.Cut(key, "}:m:")
 	r, err := packed.Decode(id, value)
@@ -117,8 +116,8 @@ func withoutPayload(key, value string) string {
 	return string(r.Encode())
 }
 
-// withoutMeta is an event without what Meta itself sent, which is the place of that; any other
-// text as it is.
+// withoutMeta returns an event without what Meta sent, because the event is the place of it, and any other text
+// as it is.
 func withoutMeta(text string) string {
 	var e message.Event
 	if json.Unmarshal([]byte(text), &e) != nil || e.Version == 0 {
@@ -132,7 +131,7 @@ func withoutMeta(text string) string {
 	return string(b)
 }
 
-// contents are all the texts in a key.
+// contents returns all texts in a key.
 func contents(ctx context.Context, c redis.Cmdable, key string) (all []string, err error) {
 	kind, err := c.Type(ctx, key).Result()
 	if err != nil {
@@ -163,7 +162,7 @@ func contents(ctx context.Context, c redis.Cmdable, key string) (all []string, e
 				all = append(all, fmt.Sprint(v))
 			}
 		}
-	case "none": // it ended meanwhile
+	case "none": // the key expired in the meantime
 	default:
 		return nil, fmt.Errorf("%s: a %s is not searched", key, kind)
 	}

@@ -15,8 +15,7 @@ import (
 	"sluice/internal/rig"
 )
 
-// Each kind of key is planted with what must not be there, and found; what is in its own place
-// is not.
+// The search finds canaries in keys of each type, but not those in their places.
 func TestLeaksInRedisAreFound(t *testing.T) {
 	t.Parallel()
 	c := redistest.Client(t)
@@ -53,7 +52,7 @@ func TestLeaksInRedisAreFound(t *testing.T) {
 	c.Set(ctx, "s", rig.Token, 0)
 	c.HSet(ctx, "h", "to", "+"+phone)
 	c.RPush(ctx, "l", said)
-	stored("1-sent", func(r *packed.Record) { r.State = message.Sent }) // its payload should be gone
+	stored("1-sent", func(r *packed.Record) { r.State = message.Sent }) // its payload should be dropped
 	stored("1-named", func(r *packed.Record) { r.To = "+" + phone })
 	c.SAdd(ctx, "e", rig.AppSecret)
 	c.ZAdd(ctx, "z", redis.Z{Member: rig.APIKey})

@@ -1,7 +1,7 @@
-// Package chaos is the fault matrix behind docs/reliability.md: each row breaks something
-// while real programs send, as processes of their own, through a real Redis to the simulator.
-// What the simulator received, what the producer was answered and what the records say are
-// then held against each other: nothing lost, nothing knowingly sent twice.
+// Package chaos is the fault matrix of docs/reliability.md. Each row breaks something while real programs, as
+// processes of their own, send through a real Redis to the simulator. Then it compares what the simulator
+// received, what the API answered and what the records contain: nothing may be lost, and nothing knowingly sent
+// twice.
 package chaos
 
 import (
@@ -16,21 +16,21 @@ import (
 	"time"
 )
 
-// Options say which rows are played and how.
+// Options say which rows run, and how.
 type Options struct {
-	Seed    uint64        // of all chance: where faults strike and what the simulator does
+	Seed    uint64        // of all random choices: when faults come and what the simulator does
 	Only    []string      // ids of rows; empty: all
-	CI      bool          // a part of the rows by the seed, smaller, in five minutes at most
-	Long    time.Duration // rows again and again, each time with another seed, until so much time has passed; 0: once
-	Lanes   int           // rows played at the same time; 0: 2
+	CI      bool          // a part of the rows, chosen by the seed, with fewer messages, in five minutes at most
+	Long    time.Duration // all rows repeatedly, each time with another seed, until this time has passed; 0: once
+	Lanes   int           // rows that run at the same time; 0: 2
 	Scale   float64       // share of each row's messages; 0: 1
-	Keep    string        // the folder for the histories of what went wrong; it is made when needed
+	Keep    string        // the folder for the histories of broken rows; it is made when needed
 	Program string        // the executable that has rig.Run behind rig.Command; required
-	Log     io.Writer     // says what is being done; nil: nobody listens
+	Log     io.Writer     // gets what the rows do; nil: nothing is logged
 }
 
-// Run plays rows of the matrix and hands the result of each to show as soon as it is there.
-// Its error tells of rows that could not be played; what they broke is in the results.
+// Run runs rows of the matrix and calls show with the result of each row when it ends. Its error has the rows that
+// could not run. The broken invariants are in the results.
 func Run(ctx context.Context, o Options, show func(Result)) ([]Result, error) {
 	rows, err := o.rows()
 	if err != nil {
@@ -55,7 +55,7 @@ func Run(ctx context.Context, o Options, show func(Result)) ([]Result, error) {
 	}
 }
 
-// once plays rows in lanes side by side, and returns their results in the rows' order.
+// once runs rows in parallel lanes, and returns their results in the order of the rows.
 func (o Options) once(ctx context.Context, rows []row, seed uint64, show func(Result)) ([]Result, error) {
 	results := make([]Result, len(rows))
 	next := make(chan int)
@@ -90,11 +90,11 @@ func (o Options) once(ctx context.Context, rows []row, seed uint64, show func(Re
 	return results, errors.Join(errs...)
 }
 
-// ciBudget is what the rows of a CI run may take one after the other, on two idle cores; two
-// lanes take little more than half of it.
+// ciBudget is how long the rows of a CI run may take one after the other, on two idle cores. Two lanes take little
+// more than half of it.
 const ciBudget = 6 * time.Minute
 
-// rows returns the rows asked for, in the matrix's order.
+// rows returns the selected rows, in the order of the matrix.
 func (o Options) rows() ([]row, error) {
 	var some []row
 	for _, id := range o.Only {
@@ -115,7 +115,7 @@ func (o Options) rows() ([]row, error) {
 	if !o.CI {
 		return some, nil
 	}
-	// A part: by the seed, as much as fits.
+	// Rows in the order of the seed, as many as fit.
 	chance := rand.New(rand.NewPCG(o.Seed, 0))
 	chance.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
 	left := ciBudget

@@ -24,7 +24,7 @@ func TestRows(t *testing.T) {
 	}
 }
 
-// The same seed chooses the same part, and no part takes too long.
+// The same seed chooses the same rows, and no part takes longer than the budget.
 func TestTheRowsOfCI(t *testing.T) {
 	t.Parallel()
 	var before []string
@@ -50,7 +50,7 @@ func TestTheRowsOfCI(t *testing.T) {
 	}
 }
 
-// TestPlay plays a small row from its beginning to its end.
+// TestPlay runs a small row.
 func TestPlay(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts seven processes")

@@ -15,13 +15,12 @@ import (
 	"sluice/internal/rig"
 )
 
-// errNoSkew says that a process's clock cannot be changed on this machine.
+// errNoSkew means that the clock of a process cannot be changed on this machine.
 var errNoSkew = errors.New("the clock of a process can be set on linux/amd64 only")
 
-// skew sets the wall clock of a running process ahead by d, or back, in whole seconds; its
-// monotonic clock goes on as it did. The kernel maps the code that reads clocks (the vDSO)
-// into every process of its own: there its functions are overwritten with some that ask the
-// kernel and add d.
+// skew sets the wall clock of a running process ahead by d, or back, in whole seconds. Its
+// monotonic clock goes on as before. The kernel maps the code that reads clocks (the vDSO)
+// into every process. skew overwrites its functions with functions that call the kernel and add d.
 func skew(p *rig.Process, d time.Duration) error {
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
 		return errNoSkew
@@ -66,7 +65,7 @@ func skew(p *rig.Process, d time.Duration) error {
 	return nil
 }
 
-// getTimeOfDay is gettimeofday(timeval, nothing) for linux/amd64, with d added. Redis asks it.
+// getTimeOfDay is gettimeofday(timeval, NULL) for linux/amd64, with d added. Redis calls it.
 func getTimeOfDay(d time.Duration) []byte {
 	code := []byte{
 		0xb8, 0x60, 0x00, 0x00, 0x00, // mov eax, SYS_gettimeofday
@@ -107,7 +106,7 @@ func clockGettime(d time.Duration) []byte {
 	return append(code, 0xc3) // ret
 }
 
-// vdso returns where the vDSO lies in a process.
+// vdso returns the addresses of the vDSO in a process.
 func vdso(pid int) (from, to int64, err error) {
 	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"sluice/internal/rig"
 )
 
-// clockPart tells the time.
+// clockPart serves the time.
 const clockPart = "clock"
 
 func init() {

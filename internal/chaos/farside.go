@@ -23,7 +23,7 @@ import (
 	"sluice/internal/graphsim"
 )
 
-// The ambiguous ways in which the far side answers, one to a number.
+// The ambiguous ways in which the far side answers, one for each number.
 const (
 	good      = "a good answer"
 	truncated = "a 200 that is cut off"
@@ -32,7 +32,7 @@ const (
 	reset     = "a reset without an answer"
 )
 
-// farSide takes messages in Meta's place over TLS, answers each number in its own way, and
+// farSide receives messages in place of Meta over TLS, answers each number in its own way, and
 // counts the requests.
 type farSide struct {
 	addr string
@@ -54,7 +54,7 @@ func (f *farSide) open(cert tls.Certificate) error {
 		Handler: f, TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}, ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog: log.New(io.Discard, "", 0), // handshakes fail on purpose
 	}
-	go f.srv.ServeTLS(l, "", "") // until close
+	go f.srv.ServeTLS(l, "", "") // runs until close
 	return nil
 }
 
@@ -73,8 +73,8 @@ func (f *farSide) arrived(way string) int {
 	return n
 }
 
-// mend lets the numbers with a way be answered well from now on.
-func (f *farSide) mend(way string) {
+// repair gives the numbers with a way good answers from now on.
+func (f *farSide) repair(way string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for number, w := range f.ways {
@@ -84,7 +84,7 @@ func (f *farSide) mend(way string) {
 	}
 }
 
-// ServeHTTP takes a message, and answers as its number wants it.
+// ServeHTTP receives a message, and answers in the way of its number.
 func (f *farSide) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	var m struct {
@@ -99,7 +99,7 @@ func (f *farSide) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.requests[m.Marker]++
 	way := f.ways[number]
-	if way == redirect { // that is no way to take a message
+	if way == redirect { // the message is not accepted
 		f.mu.Unlock()
 		http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
 		return
@@ -133,8 +133,8 @@ func (f *farSide) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// certificate makes a certificate for this machine that signs itself, and writes it to file
-// for those who are to trust it.
+// certificate makes a self-signed certificate for this machine, and writes it to file for the processes that trust
+// it.
 func certificate(file string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

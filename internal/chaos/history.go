@@ -12,10 +12,10 @@ import (
 	"sluice/internal/graphsim"
 )
 
-// manyHistories is how many offending messages are told of one by one.
+// manyHistories is how many messages with a broken invariant get a history.
 const manyHistories = 25
 
-// history is all that is known of one message.
+// history has all that is known about one message.
 type history struct {
 	Breaches []string            `json:"breaches"`
 	Order    order               `json:"order"`
@@ -24,10 +24,10 @@ type history struct {
 	Log      []string            `json:"log"`
 }
 
-// keep writes down how it came to breaches: what was done and when, everything that the
-// programs printed, and of each offending message its order, its record, what the far side
-// received and the lines of the logs that name it. It returns the folder.
-func (r *run) keep(dir string, e evidence, broken []breach) (string, error) {
+// keep writes the history of a broken row to a folder, which it returns: what the row did and when, everything that
+// the programs printed, and for each message with a broken invariant its order, its record, what the far side
+// received and the lines of the logs that name it.
+func (r *run) keep(dir string, e findings, broken []breach) (string, error) {
 	dir = filepath.Join(dir, fmt.Sprintf("%s-%d", r.row.id, r.seed))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("keep the history: %w", err)
@@ -80,7 +80,7 @@ func (r *run) keep(dir string, e evidence, broken []breach) (string, error) {
 	return dir, nil
 }
 
-// search adds the lines of a log that name one of the messages to their histories.
+// search adds each line of a log that names one of the messages to the history of the message.
 func search(log string, by map[string]*history) error {
 	f, err := os.Open(log)
 	if err != nil {
@@ -96,5 +96,5 @@ func search(log string, by map[string]*history) error {
 			}
 		}
 	}
-	return nil // a line that is too long ends the search, not the history
+	return nil // a line that is too long ends only the search
 }

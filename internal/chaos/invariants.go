@@ -12,26 +12,26 @@ import (
 	"sluice/internal/message"
 )
 
-// evidence is what a run left behind, once everything is quiet.
-type evidence struct {
+// findings is what a run left when everything has ended.
+type findings struct {
 	orders  []order                        // answered 202
-	tried   map[string]bool                // ids of all that were ordered, answered or not
+	tried   map[string]bool                // ids of all orders, answered or not
 	records map[string]client.Record       // by id; none: no record
-	taken   map[string][]graphsim.Accepted // what the far side received, by our id
-	strange []graphsim.Accepted            // what it received under no id of ours
+	taken   map[string][]graphsim.Accepted // what the far side received, by message id
+	strange []graphsim.Accepted            // what it received without a message id of Sluice
 	windows map[string]int                 // by number: the most requests that arrived in a second
 	rate    int                            // of each number
-	until   time.Time                      // when the last order was answered, but for those beside the settling
+	until   time.Time                      // when the last order was answered, without the traffic during the settling
 	relaxed bool                           // Redis lost reports that it had: a message may stay as sent
-	left    map[string]int64               // what should be nothing by now, by what it is
+	left    map[string]int64               // counts that must be zero, by what they count
 	grown   map[string]string              // by program: goroutines that it kept
-	leaks   map[string]string              // by place: what is secret or private and was seen there
+	leaks   map[string]string              // by place: what is secret or private and was found there
 }
 
-// breach is a promise that did not hold.
+// breach is a broken invariant.
 type breach struct {
 	Invariant string // "I1" to "I10", or the row's id for its own checks
-	ID        string // of the message; empty: of none
+	ID        string // of the message; empty: it concerns no single message
 	What      string
 }
 
@@ -42,8 +42,8 @@ func (b breach) String() string {
 	return b.Invariant + ": " + b.ID + " " + b.What
 }
 
-// check holds every invariant against the evidence.
-func (e evidence) check() []breach {
+// check returns the broken invariants.
+func (e findings) check() []breach {
 	var all []breach
 	for _, o := range e.orders {
 		r, ok := e.records[o.ID]
@@ -73,24 +73,24 @@ func (e evidence) check() []breach {
 		}
 	}
 	for _, a := range e.strange {
-		all = append(all, breach{"I5", "", fmt.Sprintf("received %s with the marker %q, which is none of ours", a.WAMID, a.Marker)})
+		all = append(all, breach{"I5", "", fmt.Sprintf("received %s with the marker %q, which is not Sluice's", a.WAMID, a.Marker)})
 	}
 	all = append(all, e.paced()...)
 	all = append(all, e.sums()...)
 	for _, place := range slices.Sorted(maps.Keys(e.leaks)) { // I9
-		all = append(all, breach{"I9", "", "what is secret or private was seen in " + place + ": " + e.leaks[place]})
+		all = append(all, breach{"I9", "", "something secret or private was found in " + place + ": " + e.leaks[place]})
 	}
 	return all
 }
 
-// over tells that nothing more happens to a message by itself (I1): it is at an end, or waits
-// for a person; with relaxed also when Meta has it and no more reports will come.
+// over reports whether a message changes no more by itself (I1): it is final, or waits for an operator. With relaxed
+// also a message that Meta has, because Redis may have lost its later reports.
 func over(s message.State, relaxed bool) bool {
 	return s.Final() || s == message.Parked || relaxed && (s == message.Submitted || s == message.Sent)
 }
 
-// fewer is I1 for a key that was used for several messages, each answered as a new one: each was received,
-// or its record says why not.
+// fewer checks I1 for a key that was used for several messages, each answered as a new one: each was received, or its
+// record has the reason why not.
 func fewer(o order, r client.Record, taken []graphsim.Accepted) []breach {
 	if o.Made > 1 && len(taken) < o.Made && r.State.Rank(r.Reason) >= message.Submitted.Rank("") {
 		return []breach{{"I1", o.ID, fmt.Sprintf("was accepted %d times as a new message and received %d times", o.Made, len(taken))}}
@@ -98,7 +98,7 @@ func fewer(o order, r client.Record, taken []graphsim.Accepted) []breach {
 	return nil
 }
 
-// twice is I2: received as often as it was accepted as a new message (an answer may have been lost), and
+// twice checks I2: a message was received as often as it was accepted as a new one (an answer may have been lost), and
 // once more for each resend that policy ordered and counted.
 func twice(id string, made int, r client.Record, taken []graphsim.Accepted) []breach {
 	if may := max(1, made) + resends(r); len(taken) > may {
@@ -118,22 +118,22 @@ func resends(r client.Record) int {
 	return n
 }
 
-// overlapping is I3: never two requests for one message under way at once.
+// overlapping checks I3: there are never two requests for one message at the same time.
 func overlapping(id string, taken []graphsim.Accepted) []breach {
 	byStart := slices.SortedFunc(slices.Values(taken), func(a, b graphsim.Accepted) int { return a.Start.Compare(b.Start) })
 	for i := 1; i < len(byStart); i++ {
 		if before := byStart[i-1]; before.End.IsZero() || before.End.After(byStart[i].Start) {
-			return []breach{{"I3", id, "had two requests under way at once"}}
+			return []breach{{"I3", id, "had two requests at the same time"}}
 		}
 	}
 	return nil
 }
 
-// applying is the time that a report may take from our webhook to the record.
+// applying is how long a report may take from the webhook program to the record.
 const applying = 3 * time.Second
 
-// reported is I10: no message goes out again after Meta's report of it had been sent to us, whether we
-// took that report, refused it or were away.
+// reported checks I10: no message is sent again after Meta sent a report of it, whether the webhook program accepted
+// that report, refused it or did not run.
 func reported(id string, r client.Record, taken []graphsim.Accepted) []breach {
 	byStart := slices.SortedFunc(slices.Values(taken), func(a, b graphsim.Accepted) int { return a.Start.Compare(b.Start) })
 	for i := 1; i < len(byStart); i++ {
@@ -145,13 +145,13 @@ func reported(id string, r client.Record, taken []graphsim.Accepted) []breach {
 			}
 		}
 		if at := byStart[i-1].Reported; !at.IsZero() && at.Before(decided.Add(-applying)) {
-			return []breach{{"I10", id, fmt.Sprintf("went out again %.1f s after Meta's report of it was sent to us", decided.Sub(at).Seconds())}}
+			return []breach{{"I10", id, fmt.Sprintf("was sent again %.1f s after Meta sent a report of it", decided.Sub(at).Seconds())}}
 		}
 	}
 	return nil
 }
 
-// rises is I4: a message's state rises, but for an attempt or a doubt that goes back to the
+// rises checks I4: a message's state rises, except for an attempt or an in-doubt message that returns to the
 // queue.
 func rises(id string, r client.Record) []breach {
 	var all []breach
@@ -167,8 +167,8 @@ func rises(id string, r client.Record) []breach {
 	return all
 }
 
-// agrees is I5: what the record says of Meta is what the far side did.
-func (e evidence) agrees(id string, r client.Record) []breach {
+// agrees checks I5: the record and the far side agree.
+func (e findings) agrees(id string, r client.Record) []breach {
 	taken := e.taken[id]
 	says := r.State.Rank(r.Reason) >= message.Submitted.Rank("")
 	switch {
@@ -182,12 +182,12 @@ func (e evidence) agrees(id string, r client.Record) []breach {
 	return nil
 }
 
-// jitter is the time by which requests that left in good order may arrive together, on a
-// machine with more to run than it has processors.
+// jitter is how much closer together than they were sent requests may arrive, on a machine with more to run than it
+// has processors.
 const jitter = 250 * time.Millisecond
 
-// paced is I6: no second saw more requests of a number than it may send.
-func (e evidence) paced() []breach {
+// paced checks I6: no second has more requests of a number than its rate.
+func (e findings) paced() []breach {
 	var all []breach
 	limit := e.rate + int(float64(e.rate)*jitter.Seconds())
 	for _, number := range slices.Sorted(maps.Keys(e.windows)) {
@@ -198,8 +198,8 @@ func (e evidence) paced() []breach {
 	return all
 }
 
-// sums is I7 and I8: as many records as orders, each in one state, and nothing left over.
-func (e evidence) sums() []breach {
+// sums checks I7 and I8: there are as many records as orders, and nothing is left over.
+func (e findings) sums() []breach {
 	var all []breach
 	by := states(e.records)
 	sum := 0

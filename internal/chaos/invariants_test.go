@@ -34,16 +34,16 @@ func record(wamid string, steps ...step) client.Record {
 	return r
 }
 
-// received is a request that the far side took, from a second on, for half a second.
+// received is a request to the far side that began at a second and took half a second.
 func received(wamid string, second float64) graphsim.Accepted {
 	start := noon.Add(time.Duration(second * float64(time.Second)))
 	return graphsim.Accepted{WAMID: wamid, Start: start, End: start.Add(time.Second / 2)}
 }
 
-// sound is a run in which everything held: m1 delivered, m2 parked, m3 sent again by policy.
-func sound() evidence {
+// sound is a run without a breach: m1 delivered, m2 parked, m3 sent again by policy.
+func sound() findings {
 	queued, attempting, doubt := step{message.Queued, ""}, step{message.Attempting, ""}, step{message.InDoubt, message.ReasonNoAnswer}
-	return evidence{
+	return findings{
 		orders: []order{{ID: "m1", Taken: noon}, {ID: "m2", Taken: noon}, {ID: "m3", Taken: noon.Add(3 * time.Second)}},
 		tried:  map[string]bool{"m1": true, "m2": true, "m3": true},
 		records: map[string]client.Record{
@@ -66,64 +66,64 @@ func TestASoundRunBreaksNothing(t *testing.T) {
 	}
 	var r Result
 	r.count(e, nil)
-	if r.Messages != 3 || r.Lost != 0 || r.Doubled != 0 || r.Doubts != 2 || r.Policy != 2 || r.Evidence != 0 || r.Resent != 1 || r.InDoubt != 0 || r.Stopped != time.Second || !r.OK() {
+	if r.Messages != 3 || r.Lost != 0 || r.Doubled != 0 || r.WereInDoubt != 2 || r.SettledByPolicy != 2 || r.SettledByStatus != 0 || r.Resent != 1 || r.InDoubt != 0 || r.Stopped != time.Second || !r.OK() {
 		t.Errorf("%+v", r)
 	}
 }
 
-// Each promise is broken once: the harness must see it, and see nothing else.
+// Each invariant is broken once: the harness must report it, and nothing else.
 func TestBreachesAreFound(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		spoil func(*evidence)
+		spoil func(*findings)
 		want  []string
 	}{
-		"lost: no record": {func(e *evidence) { delete(e.records, "m2") }, []string{"I1: m2", "I7: 3 messages were accepted, and the records add up to 2"}},
-		"lost: still open": {func(e *evidence) {
+		"lost: no record": {func(e *findings) { delete(e.records, "m2") }, []string{"I1: m2", "I7: 3 messages were accepted, and the records add up to 2"}},
+		"lost: still open": {func(e *findings) {
 			e.records["m2"] = record("", step{message.Queued, ""}, step{message.Attempting, ""}, step{message.InDoubt, ""})
 		}, []string{"I1: m2 is still in_doubt"}},
-		"twice": {func(e *evidence) {
+		"twice": {func(e *findings) {
 			e.taken["m1"] = append(e.taken["m1"], received("w1", 1))
 		}, []string{"I2: m1 was received 2 times, and policy allowed 1"}},
-		"twice although resent": {func(e *evidence) {
+		"twice although resent": {func(e *findings) {
 			e.taken["m3"] = append(e.taken["m3"], received("w3c", 3))
 		}, []string{"I2: m3 was received 3 times, and policy allowed 2"}},
-		"a key of two messages, received three times": {func(e *evidence) {
+		"a key of two messages, received three times": {func(e *findings) {
 			e.orders[0].Made = 2
 			e.taken["m1"] = []graphsim.Accepted{received("w1", 1), received("w1b", 2), received("w1c", 3)}
 		}, []string{"I2: m1 was received 3 times, and policy allowed 2"}},
-		"a key of two messages, received once":   {func(e *evidence) { e.orders[0].Made = 2 }, []string{"I1: m1 was accepted 2 times as a new message and received 1 times"}},
-		"overlapping":                            {func(e *evidence) { e.taken["m3"][1] = received("w3b", 1.4) }, []string{"I3: m3"}},
-		"overlapping a request that never ended": {func(e *evidence) { e.taken["m3"][0].End = time.Time{} }, []string{"I3: m3"}},
-		"again after its report": {func(e *evidence) {
+		"a key of two messages, received once":   {func(e *findings) { e.orders[0].Made = 2 }, []string{"I1: m1 was accepted 2 times as a new message and received 1 times"}},
+		"overlapping":                            {func(e *findings) { e.taken["m3"][1] = received("w3b", 1.4) }, []string{"I3: m3"}},
+		"overlapping a request that never ended": {func(e *findings) { e.taken["m3"][0].End = time.Time{} }, []string{"I3: m3"}},
+		"again after its report": {func(e *findings) {
 			e.taken["m3"][0].Reported, e.taken["m3"][1] = noon.Add(time.Second), received("w3b", 5)
 			e.records["m3"].Timeline[3].At = noon.Add(4100 * time.Millisecond)
-		}, []string{"I10: m3 went out again 3.1 s after Meta's report of it was sent to us"}},
-		"again before its report": {func(e *evidence) {
+		}, []string{"I10: m3 was sent again 3.1 s after Meta sent a report of it"}},
+		"again before its report": {func(e *findings) {
 			e.taken["m3"][0].Reported = noon.Add(time.Second)
 		}, nil},
-		"sank": {func(e *evidence) {
+		"sank": {func(e *findings) {
 			e.records["m1"] = record("w1", step{message.Queued, ""}, step{message.Delivered, ""}, step{message.Sent, ""}, step{message.Delivered, ""})
 		}, []string{"I4: m1 went from delivered to sent"}},
-		"written again after the end of the attempt before it was lost": {func(e *evidence) {
+		"written again after the end of the attempt before it was lost": {func(e *findings) {
 			e.records["m1"] = record("w1", step{message.Queued, ""}, step{message.Attempting, ""}, step{message.Attempting, "remembered"}, step{message.Delivered, ""})
 		}, nil},
-		"attempted twice": {func(e *evidence) {
+		"attempted twice": {func(e *findings) {
 			e.records["m1"] = record("w1", step{message.Queued, ""}, step{message.Attempting, ""}, step{message.Attempting, ""}, step{message.Delivered, ""})
 		}, []string{"I4: m1 went from attempting to attempting"}},
-		"back to the queue from an end": {func(e *evidence) {
+		"back to the queue from an end": {func(e *findings) {
 			e.records["m2"] = record("", step{message.Queued, ""}, step{message.Expired, ""}, step{message.Queued, ""}, step{message.Expired, ""})
 		}, []string{"I4: m2 went from expired to queued"}},
-		"said and never received": {func(e *evidence) { delete(e.taken, "m1") }, []string{"I5: m1 is delivered, and the far side never"}},
-		"parked and received":     {func(e *evidence) { e.taken["m2"] = []graphsim.Accepted{received("w2", 0)} }, []string{"I5: m2 is parked no_answer, and the far side has it"}},
-		"another's wamid":         {func(e *evidence) { e.taken["m1"] = []graphsim.Accepted{received("w9", 0)} }, []string{"I5: m1 has the wamid"}},
-		"never ordered":           {func(e *evidence) { e.taken["m4"] = []graphsim.Accepted{received("w4", 0)} }, []string{"I5: m4 was received and never ordered"}},
-		"no marker":               {func(e *evidence) { e.strange = []graphsim.Accepted{received("w5", 0)} }, []string{"I5: received w5"}},
-		"too fast":                {func(e *evidence) { e.windows["1"] = 126 }, []string{"I6: 126 requests"}},
-		"left open":               {func(e *evidence) { e.left[open] = 2 }, []string{"I7: 2 open in the ledger"}},
-		"tasks left":              {func(e *evidence) { e.left[tasks] = 3 }, []string{"I8: 3 tasks"}},
-		"a secret seen":           {func(e *evidence) { e.leaks = map[string]string{"a log": "token"} }, []string{"I9: what is secret or private was seen in a log: token"}},
-		"leaking":                 {func(e *evidence) { e.grown["worker 7"] = "leaks" }, []string{"I8: worker 7 leaks"}},
+		"said and never received": {func(e *findings) { delete(e.taken, "m1") }, []string{"I5: m1 is delivered, and the far side never"}},
+		"parked and received":     {func(e *findings) { e.taken["m2"] = []graphsim.Accepted{received("w2", 0)} }, []string{"I5: m2 is parked no_answer, and the far side has it"}},
+		"another's wamid":         {func(e *findings) { e.taken["m1"] = []graphsim.Accepted{received("w9", 0)} }, []string{"I5: m1 has the wamid"}},
+		"never ordered":           {func(e *findings) { e.taken["m4"] = []graphsim.Accepted{received("w4", 0)} }, []string{"I5: m4 was received and never ordered"}},
+		"no marker":               {func(e *findings) { e.strange = []graphsim.Accepted{received("w5", 0)} }, []string{"I5: received w5"}},
+		"too fast":                {func(e *findings) { e.windows["1"] = 126 }, []string{"I6: 126 requests"}},
+		"left open":               {func(e *findings) { e.left[open] = 2 }, []string{"I7: 2 open in the ledger"}},
+		"tasks left":              {func(e *findings) { e.left[tasks] = 3 }, []string{"I8: 3 tasks"}},
+		"a secret found":          {func(e *findings) { e.leaks = map[string]string{"a log": "token"} }, []string{"I9: something secret or private was found in a log: token"}},
+		"leaking":                 {func(e *findings) { e.grown["worker 7"] = "leaks" }, []string{"I8: worker 7 leaks"}},
 	} {
 		e := sound()
 		c.spoil(&e)
@@ -140,7 +140,7 @@ func TestBreachesAreFound(t *testing.T) {
 	}
 }
 
-// What was lost or doubled is in the figures and in the last line.
+// The figures and the last line count what was lost or doubled.
 func TestBreachesAreCounted(t *testing.T) {
 	t.Parallel()
 	e := sound()

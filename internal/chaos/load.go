@@ -13,39 +13,39 @@ import (
 	"sluice/internal/message"
 )
 
-// order is one message as its producer knows it.
+// order is one message as the caller sees it.
 type order struct {
 	ID     string        `json:"id"`
 	Key    string        `json:"key"`
 	Number string        `json:"number"`
 	Class  message.Class `json:"class"`
-	Asked  time.Time     `json:"asked"`          // first try
-	Taken  time.Time     `json:"taken,omitzero"` // the 202; zero: none came
+	Asked  time.Time     `json:"asked"`          // when the first request was made
+	Taken  time.Time     `json:"taken,omitzero"` // when the 202 came; zero: none came
 	Tries  int           `json:"tries"`
 	Made   int           `json:"made"` // how often it was answered as a new message, and not as a repeat
 	Last   string        `json:"last_error,omitempty"`
 }
 
-// producer orders messages through the API as a careful caller does: by key, again and again
-// until the 202, and keeps its own list of what was answered.
+// producer sends messages through the API as a careful caller does: with a key, and repeated until the 202. It keeps
+// its own list of the answers.
 type producer struct {
 	api     *client.Client
 	numbers []string
 	class   message.Class
-	run     string // begins each key, so that no two runs share one
+	run     string // the beginning of each key, so that two runs have different keys
 	recipe  func(i int) (object map[string]any, to string)
-	once    bool // do not try again
+	once    bool // do not repeat a request
 
 	mu       sync.Mutex
 	orders   []*order
-	down     time.Time     // since when every try failed; zero: the last one did not
+	down     time.Time     // since when every request failed; zero: the last one did not fail
 	away     time.Duration // the longest such time
 	refusals int
 	orderly  sync.WaitGroup
-	err      error // what made it give up
+	err      error // why the producer stopped
 }
 
-// order orders n messages in the background, evenly over the numbers, at a rate a second.
+// order sends n messages in the background, evenly over the numbers, at a rate per second.
 func (p *producer) order(ctx context.Context, n int, rate float64) {
 	orders, first := p.reserve(n)
 	slots := make(chan int)
@@ -78,7 +78,7 @@ func (p *producer) order(ctx context.Context, n int, rate float64) {
 	}
 }
 
-// reserve writes down n orders to come, and returns them with the place of the first.
+// reserve adds n orders to the list, and returns them with the index of the first.
 func (p *producer) reserve(n int) ([]*order, int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -91,14 +91,14 @@ func (p *producer) reserve(n int) ([]*order, int) {
 	return slices.Clone(p.orders[first:]), first
 }
 
-// one orders a message until it is taken. What it changes nobody else looks at meanwhile.
+// one sends a message until it is accepted. No other goroutine reads o in the meantime.
 func (p *producer) one(ctx context.Context, o *order, i int) error {
 	object := withTo(p.recipe(i))
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
-		receipt, err := p.try(ctx, o, object)
+		answer, err := p.try(ctx, o, object)
 		if err == nil {
-			if receipt.ID != o.ID {
-				return fmt.Errorf("order %s became %s, not %s", o.Key, receipt.ID, o.ID)
+			if answer.ID != o.ID {
+				return fmt.Errorf("order %s became %s, not %s", o.Key, answer.ID, o.ID)
 			}
 			return nil
 		}
@@ -111,15 +111,15 @@ func (p *producer) one(ctx context.Context, o *order, i int) error {
 		}
 		select {
 		case <-ctx.Done():
-			return nil // the run is over: nobody was answered
+			return nil // the run has ended, so no answer comes
 		case <-time.After(pause):
 		}
 	}
 }
 
-// try orders once and keeps account.
+// try makes one request and records its result.
 func (p *producer) try(ctx context.Context, o *order, object []byte) (client.Accepted, error) {
-	ctx, cancel := context.WithTimeout(ctx, 12*time.Second) // more than the API's own time to answer
+	ctx, cancel := context.WithTimeout(ctx, 12*time.Second) // longer than the API takes to answer
 	defer cancel()
 	asked := time.Now()
 	r, err := p.api.Send(ctx, client.Order{From: o.Number, Class: o.Class, Key: o.Key, Message: object})
@@ -150,7 +150,7 @@ func (p *producer) try(ctx context.Context, o *order, object []byte) (client.Acc
 	return r, err
 }
 
-// wait blocks until everything ordered so far was taken or given up.
+// wait blocks until everything ordered so far is accepted or given up.
 func (p *producer) wait() error {
 	p.orderly.Wait()
 	p.mu.Lock()
@@ -171,7 +171,7 @@ func (p *producer) taken() []order {
 	return all
 }
 
-// text is a plain message to somebody of its own.
+// text returns the i-th text message, which has a recipient of its own.
 func text(i int) (map[string]any, string) {
 	return map[string]any{"type": "text", "text": map[string]any{"body": "Your order has left."}}, fmt.Sprintf("+49%09d00", i)
 }

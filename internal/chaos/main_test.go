@@ -8,7 +8,7 @@ import (
 	"sluice/internal/rig"
 )
 
-// TestMain makes this executable what a row starts its parts with.
+// TestMain makes this executable able to run the parts of a row.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == rig.Command {
 		os.Exit(rig.Run(os.Args[2:], bench.Parts))

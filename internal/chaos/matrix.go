@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// matrix is every row, in the order of their numbers; controls and rows for long runs follow.
+// matrix has every row, in the order of their numbers. Controls and rows for long runs follow.
 var matrix = slices.Concat(
 	slices.SortedStableFunc(
 		slices.Values(slices.Concat(
@@ -24,7 +24,7 @@ var matrix = slices.Concat(
 	controlRows, killRows,
 )
 
-// number is that of C1, C2 and so on.
+// number returns the number in an id such as C1.
 func (r row) number() (n int) {
 	fmt.Sscanf(r.id, "C%d", &n)
 	return n

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// side is who uses a link to Redis: the programs, or other servers of Redis's. go-redis begins
+// side is the user of a link to Redis: the programs, or other Redis servers. go-redis begins
 // a connection with HELLO, Redis and its Sentinels do not.
 type side int
 
@@ -16,8 +16,7 @@ const (
 	servers
 )
 
-// proxy is a TCP link, to be used by who speaks first, that can be cut, slowed and stalled, in
-// both directions at once.
+// proxy is a TCP link that can be cut, slowed and stalled in both directions. The client must send first.
 type proxy struct {
 	addr string // where it listens, host:port
 	to   string
@@ -28,10 +27,10 @@ type proxy struct {
 	conns map[net.Conn]side
 	cutUp map[side]bool
 	delay time.Duration
-	going chan struct{} // closed while bytes may pass
+	going chan struct{} // closed while bytes pass
 }
 
-// newProxy listens at a port of its own and passes on to the address to, until close.
+// newProxy listens at a free port and forwards to the address to, until close.
 func newProxy(to string) (*proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -68,28 +67,28 @@ func (p *proxy) cutOff(off side) {
 	}
 }
 
-// mend lets connections be made again.
-func (p *proxy) mend() {
+// repair accepts connections again.
+func (p *proxy) repair() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	clear(p.cutUp)
 }
 
-// slow lets every byte arrive so much later.
+// slow delays every byte by d.
 func (p *proxy) slow(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.delay = d
 }
 
-// stall keeps every byte back until resume; connections stay as they are.
+// stall holds every byte back until resume. Connections stay open.
 func (p *proxy) stall() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.going = make(chan struct{})
 }
 
-// resume lets what was kept back arrive.
+// resume forwards what stall held back.
 func (p *proxy) resume() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -117,11 +116,11 @@ func (p *proxy) pass(in net.Conn) {
 	if err != nil {
 		return
 	}
-	who := servers
+	user := servers
 	if parts := bytes.SplitN(first[:n], []byte("\r\n"), 4); len(parts) == 4 && string(parts[2]) == "hello" {
-		who = programs
+		user = programs
 	}
-	if !p.keep(in, who) {
+	if !p.keep(in, user) {
 		return
 	}
 	defer p.drop(in)
@@ -130,7 +129,7 @@ func (p *proxy) pass(in net.Conn) {
 		return
 	}
 	defer out.Close()
-	if !p.keep(out, who) {
+	if !p.keep(out, user) {
 		return
 	}
 	defer p.drop(out)
@@ -140,14 +139,14 @@ func (p *proxy) pass(in net.Conn) {
 	both.Wait()
 }
 
-// keep remembers a connection for cut; it is false when there may be none.
-func (p *proxy) keep(c net.Conn, who side) bool {
+// keep adds a connection to those that cut closes. It returns false if the link is cut.
+func (p *proxy) keep(c net.Conn, of side) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.cutUp[who] {
-		p.conns[c] = who
+	if !p.cutUp[of] {
+		p.conns[c] = of
 	}
-	return !p.cutUp[who]
+	return !p.cutUp[of]
 }
 
 func (p *proxy) drop(c net.Conn) {
@@ -156,13 +155,13 @@ func (p *proxy) drop(c net.Conn) {
 	delete(p.conns, c)
 }
 
-// chunk is what was read at once, and when it may be passed on.
+// chunk is what one read returned, and when it is forwarded.
 type chunk struct {
 	due  time.Time
 	data []byte
 }
 
-// copy passes on what was read already, and then what it reads until either side ends.
+// copy forwards read, and then what it reads until either side ends.
 func (p *proxy) copy(to, from net.Conn, read []byte) {
 	chunks := make(chan chunk, 1024)
 	ended := make(chan struct{})
@@ -175,7 +174,7 @@ func (p *proxy) copy(to, from net.Conn, read []byte) {
 			p.mu.Unlock()
 			<-going
 			if _, err := to.Write(c.data); err != nil {
-				from.Close() // so that reading ends too
+				from.Close() // so that the reads end too
 				for range chunks {
 				}
 				return

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// echo answers each line with itself.
+// echo answers each line with the same line.
 func echo(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -82,8 +82,8 @@ func TestProxy(t *testing.T) {
 	if _, ask := dial(); ask() == nil {
 		t.Error("a new connection answers while cut")
 	}
-	p.mend()
+	p.repair()
 	if _, ask := dial(); ask() != nil {
-		t.Error("nothing passes after it was mended")
+		t.Error("nothing passes after the repair")
 	}
 }

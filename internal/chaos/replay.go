@@ -14,8 +14,8 @@ import (
 	"sluice/internal/rig"
 )
 
-// replay lets Meta report once more that each message was sent and delivered, as of so long
-// ago and in any order: what a repeat that was under way for long, or a recording, looks like.
+// replay repeats Meta's reports that each message was sent and delivered, with times this long ago and in random
+// order, as a late repeat or a recording would.
 func (r *run) replay(ago time.Duration) {
 	records := r.records(r.producer.taken())
 	var all []graphsim.Accepted
@@ -23,12 +23,12 @@ func (r *run) replay(ago time.Duration) {
 		if id, ok := rig.MarkedID(a.Marker); ok && records[id].State != message.Failed {
 			all = append(all, a)
 		}
-	}), "read the simulator's ledger")
+	}), "read the simulator's messages")
 	r.reports(all, time.Now().Add(-ago), "delivered", "sent")
-	r.tell("every report came again, as of %s ago", ago)
+	r.step("every report came again, as of %s ago", ago)
 }
 
-// reports lets Meta report statuses of messages, signed, in any order.
+// reports posts signed statuses of messages to the webhook program, in random order.
 func (r *run) reports(messages []graphsim.Accepted, at time.Time, statuses ...string) {
 	type object = map[string]any
 	by := map[string][]object{}
@@ -53,7 +53,7 @@ func (r *run) reports(messages []graphsim.Accepted, at time.Time, statuses ...st
 	}
 }
 
-// report posts a signed notification of Meta's to the webhook program.
+// report posts a signed webhook to the webhook program.
 func (r *run) report(notification any) {
 	body, err := json.Marshal(notification)
 	r.must(err, "report")

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// Table prints results for people.
+// Table prints results as a table for a terminal.
 func Table(w io.Writer, results []Result) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "row\tfault\tmessages\tlost\tduplicated\tin doubt\tby evidence\tby policy\tresent\tAPI away\tsending stopped\ttook\t")
+	fmt.Fprintln(t, "row\tfault\tmessages\tlost\tduplicated\tin doubt\tby status\tby policy\tresent\tAPI away\tsending stopped\ttook\t")
 	for _, r := range results {
 		verdict := ""
 		switch {
@@ -21,7 +21,7 @@ func Table(w io.Writer, results []Result) {
 			verdict = "control"
 		}
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\n", r.ID, r.Fault, r.Messages, r.Lost, r.Doubled,
-			r.Doubts, r.Evidence, r.Policy, r.Resent, seconds(r.Away), seconds(r.Stopped), seconds(r.Took), verdict)
+			r.WereInDoubt, r.SettledByStatus, r.SettledByPolicy, r.Resent, seconds(r.Away), seconds(r.Stopped), seconds(r.Took), verdict)
 	}
 	t.Flush()
 	for _, r := range results {
@@ -33,7 +33,7 @@ func Table(w io.Writer, results []Result) {
 
 // Markdown prints results as the table of docs/reliability.md.
 func Markdown(w io.Writer, results []Result) {
-	fmt.Fprintln(w, "| row | fault | messages | lost | duplicated | in doubt | settled by evidence | settled by policy | resent by policy | API away, s | sending stopped, s |")
+	fmt.Fprintln(w, "| row | fault | messages | lost | duplicated | in doubt | settled by status | settled by policy | resent by policy | API away, s | sending stopped, s |")
 	fmt.Fprintln(w, "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
 	for _, r := range results {
 		fault := r.Fault
@@ -41,18 +41,18 @@ func Markdown(w io.Writer, results []Result) {
 			fault += "; " + strings.Join(r.Notes, "; ")
 		}
 		fmt.Fprintf(w, "| %s | %s | %d | %d | %d | %d | %d | %d | %d | %.1f | %.1f |\n", r.ID, fault, r.Messages, r.Lost, r.Doubled,
-			r.Doubts, r.Evidence, r.Policy, r.Resent, r.Away.Seconds(), r.Stopped.Seconds())
+			r.WereInDoubt, r.SettledByStatus, r.SettledByPolicy, r.Resent, r.Away.Seconds(), r.Stopped.Seconds())
 	}
 }
 
-// Broken prints what did not hold, and where its history is.
+// Broken prints the broken invariants, and where their histories are.
 func Broken(w io.Writer, results []Result) {
 	const most = 10
 	for _, r := range results {
 		if r.OK() {
 			continue
 		}
-		fmt.Fprintf(w, "\n%s (seed %d) broke %d promises; the history is in %s\n", r.ID, r.Seed, len(r.Breaches), r.History)
+		fmt.Fprintf(w, "\n%s (seed %d) broke %d invariants; the history is in %s\n", r.ID, r.Seed, len(r.Breaches), r.History)
 		for i, b := range r.Breaches {
 			if i == most {
 				fmt.Fprintf(w, "  and %d more\n", len(r.Breaches)-most)
@@ -63,7 +63,7 @@ func Broken(w io.Writer, results []Result) {
 	}
 }
 
-// Line is the last line of a run, for scripts.
+// Line returns the last line of a run, for scripts.
 func Line(results []Result, seed uint64) string {
 	var faults, messages, lost, doubled, resent, left int
 	for _, r := range results {

@@ -8,33 +8,33 @@ import (
 	"sluice/internal/message"
 )
 
-// Result is what came of one row of the matrix.
+// Result is the result of one row of the matrix.
 type Result struct {
-	ID       string
-	Fault    string
-	Seed     uint64
-	Messages int           // answered 202
-	Lost     int           // of those: without an end, or without a record
-	Doubled  int           // received more often than policy allowed
-	Doubts   int           // in doubt at some time
-	Evidence int           // of those: settled by what Meta reported
-	Policy   int           // of those: settled by policy
-	Resent   int           // sent again by policy
-	InDoubt  int           // still in doubt
-	Away     time.Duration // the longest time in which the API took nothing
-	Stopped  time.Duration // the longest time in which nothing arrived although orders came in
-	Took     time.Duration
-	Notes    []string // figures of the row's own
-	Control  bool     // the row shows that the matrix bites, and breaches are what it is for
-	Breaches []string // what did not hold, in words
-	History  string   // the folder that tells how it came to that
+	ID              string
+	Fault           string
+	Seed            uint64
+	Messages        int           // answered 202
+	Lost            int           // of those: not ended, or without a record
+	Doubled         int           // received more often than policy allowed
+	WereInDoubt     int           // in doubt at some time
+	SettledByStatus int           // of those: settled by a status from Meta
+	SettledByPolicy int           // of those: settled by policy
+	Resent          int           // sent again by policy
+	InDoubt         int           // still in doubt
+	Away            time.Duration // the longest time in which the API refused every request
+	Stopped         time.Duration // the longest time in which nothing arrived although orders came in
+	Took            time.Duration
+	Notes           []string // figures of this row
+	Control         bool     // the row shows that the matrix finds errors: it must break invariants
+	Breaches        []string // the broken invariants, in words
+	History         string   // the folder with the history of the breaches
 }
 
-// OK tells whether everything held.
+// OK reports whether no invariant is broken.
 func (r Result) OK() bool { return len(r.Breaches) == 0 }
 
-// count works a result's figures out.
-func (r *Result) count(e evidence, broken []breach) {
+// count computes the figures of a result.
+func (r *Result) count(e findings, broken []breach) {
 	r.Messages = len(e.orders)
 	for _, b := range broken {
 		switch b.Invariant {
@@ -51,27 +51,27 @@ func (r *Result) count(e evidence, broken []breach) {
 		if rec.State == message.InDoubt {
 			r.InDoubt++
 		}
-		switch doubted, policy := settledBy(rec); {
-		case doubted && policy:
-			r.Doubts++
-			r.Policy++
-		case doubted:
-			r.Doubts++
-			r.Evidence++
+		switch inDoubt, policy := settledBy(rec); {
+		case inDoubt && policy:
+			r.WereInDoubt++
+			r.SettledByPolicy++
+		case inDoubt:
+			r.WereInDoubt++
+			r.SettledByStatus++
 		}
 	}
 	r.Stopped = stopped(e)
 }
 
-// bites judges a control: it could be played, and messages were sent twice.
+// bites checks a control: it ran, and messages were sent twice.
 func (r *Result) bites(err error) []breach {
 	r.Breaches = nil
 	var broken []breach
 	switch {
 	case err != nil:
-		broken = []breach{{r.ID, "", "could not be played to its end: " + err.Error()}}
+		broken = []breach{{r.ID, "", "the row did not run to its end: " + err.Error()}}
 	case r.Doubled == 0:
-		broken = []breach{{r.ID, "", "sent nothing twice: the matrix proves nothing here"}}
+		broken = []breach{{r.ID, "", "sent nothing twice: here the matrix finds no errors"}}
 	}
 	for _, b := range broken {
 		r.Breaches = append(r.Breaches, b.String())
@@ -79,7 +79,7 @@ func (r *Result) bites(err error) []breach {
 	return broken
 }
 
-// wasInDoubt tells whether nobody knew of a message for a time.
+// wasInDoubt reports whether a message was in doubt at some time.
 func wasInDoubt(r client.Record) bool {
 	for _, s := range r.Timeline {
 		if s.State == message.InDoubt {
@@ -89,26 +89,26 @@ func wasInDoubt(r client.Record) bool {
 	return false
 }
 
-// settledBy tells whether nobody answered some attempt of a message, so that it was in doubt
-// (or would have been, had Meta's report not come first), and whether policy had to end that.
-func settledBy(r client.Record) (doubted, policy bool) {
-	doubted = wasInDoubt(r)
+// settledBy reports whether an attempt of a message got no answer, so that the message was in doubt (or would have
+// been, if Meta's report had not come first), and whether policy decided that.
+func settledBy(r client.Record) (inDoubt, policy bool) {
+	inDoubt = wasInDoubt(r)
 	for i, s := range r.Timeline {
 		if i == 0 {
 			continue
 		}
 		switch from := r.Timeline[i-1].State; {
 		case from == message.Attempting && s.State.Rank(s.Reason) > message.Submitted.Rank(""):
-			doubted = true
+			inDoubt = true
 		case from == message.InDoubt && s.State.Rank(s.Reason) < message.Submitted.Rank(""):
 			policy = true
 		}
 	}
-	return doubted, policy
+	return inDoubt, policy
 }
 
-// stopped is the longest time between two arrivals while orders came in.
-func stopped(e evidence) time.Duration {
+// stopped returns the longest time between two arrivals while orders came in.
+func stopped(e findings) time.Duration {
 	var arrivals []time.Time
 	for _, taken := range e.taken {
 		for _, a := range taken {

@@ -12,36 +12,36 @@ type row struct {
 	id    string
 	fault string        // in words
 	n     int           // messages
-	takes time.Duration // about, on two cores
-	extra bool          // played only when named, and by long runs
+	takes time.Duration // about this long on two cores
+	extra bool          // runs only when named, and in long runs
 	setup setup
-	// play breaks things while messages go out, waits until all is quiet (run.settle) and
-	// checks what only this row promises. The invariants are held against every row after it.
+	// play breaks something while messages are sent, waits until everything has ended (run.settle) and
+	// checks what only this row promises. Then the invariants are checked.
 	play func(*run)
-	// lacks says what Sluice lacks today that the row needs: it is played, and left out of CI.
+	// lacks says what Sluice lacks today that the row needs. The row runs, but not in CI.
 	lacks string
-	// control marks a row that lacks one of Sluice's means, so that messages must be sent twice.
+	// control marks a row without one of Sluice's mechanisms, so that messages must be sent twice.
 	control bool
-	// alone plays a row that sends no messages through Sluice, in a world without programs.
+	// alone runs a row that sends no messages through Sluice, in a world without programs.
 	alone bool
 }
 
-// setup is what a row's world is like. Zero fields mean the default.
+// setup describes the world of a row. Zero fields mean the default.
 type setup struct {
 	workers  int           // 2
-	split    bool          // workers only send; run.reconciler starts what folds
+	split    bool          // workers only send; run.reconciler starts a reconciler
 	numbers  int           // 4
 	rate     int           // of each number; 100
 	learn    bool          // the configuration leaves the rates to Meta
-	window   time.Duration // of a doubt; 4 s
-	repeat   time.Duration // how long Meta's repeats are awaited; 4 s
-	resend   bool          // policy after a doubt: send again, once; else park
+	window   time.Duration // the in-doubt window; 4 s
+	repeat   time.Duration // the webhook retry window; 4 s
+	resend   bool          // the in-doubt policy is resend; else park
 	relaxed  bool          // appendfsync everysec
 	late     bool          // no worker runs at first
-	linked   bool          // the workers reach Redis by run.link
+	linked   bool          // the workers reach Redis through run.link
 	redis    []string      // further arguments of redis-server
 	sentinel bool          // a master, a replica and three Sentinels; an answered write is on both
-	cluster  bool          // three masters with a replica each, likewise
+	cluster  bool          // three masters with a replica each; an answered write is on both
 	faults   graphsim.Faults
 	webhook  graphsim.Webhook
 	settings map[string]any
@@ -81,7 +81,7 @@ func (s setup) withDefaults() setup {
 	return s
 }
 
-// class is that of a row's messages: the configuration gives each of the two a policy.
+// class returns the class of a row's messages. The configuration gives each of the two classes its policy.
 func (s setup) class() message.Class {
 	if s.resend {
 		return message.Authentication

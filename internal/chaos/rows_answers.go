@@ -15,7 +15,7 @@ import (
 	"sluice/internal/message"
 )
 
-// answerRows are about answers that say little, and callers that ask too much.
+// answerRows are about ambiguous answers of Meta, and about callers that repeat requests.
 var answerRows = []row{
 	{
 		id: "C20", fault: "refused, TLS failure, a 200 cut off, HTML 502, 307, reset: each on a number of its own", n: 250, takes: 50 * time.Second,
@@ -29,22 +29,22 @@ var answerRows = []row{
 			made := map[string]int{}
 			var g errgroup.Group
 			g.SetLimit(40)
-			api := r.API(r.door)
+			api := r.API(r.apiAddr)
 			orders, _ := r.producer.reserve(r.n)
 			for i, o := range orders {
 				for range 20 {
 					g.Go(func() error {
 						object, to := text(i)
-						receipt, err := r.producer.try(r.load, o, withTo(object, to))
+						answer, err := r.producer.try(r.load, o, withTo(object, to))
 						if err != nil {
 							return err
 						}
 						once.Lock()
 						defer once.Unlock()
-						if !receipt.Duplicate {
-							made[receipt.ID]++
+						if !answer.Duplicate {
+							made[answer.ID]++
 						}
-						r.check(receipt.ID == o.ID, "key %s became %s and not %s", o.Key, receipt.ID, o.ID)
+						r.check(answer.ID == o.ID, "key %s became %s and not %s", o.Key, answer.ID, o.ID)
 						return nil
 					})
 				}
@@ -68,8 +68,8 @@ var answerRows = []row{
 	},
 }
 
-// ambiguous plays C20: the far side first is not there, then has a certificate that nobody
-// trusts, and then answers each number in its own way.
+// ambiguous is C20: first the far side does not listen, then it has a certificate that the workers do not
+// trust, and then it answers each number in its own way.
 func (r *run) ambiguous() {
 	ways := []string{good, truncated, html502, redirect, reset}
 	f := &farSide{addr: r.free(), ways: map[string]string{}, requests: map[string]int{}}
@@ -81,7 +81,7 @@ func (r *run) ambiguous() {
 	r.must(err, "make a certificate")
 	strange, err := certificate(filepath.Join(r.Dir, "strange.pem"))
 	r.must(err, "make a certificate")
-	// Doubts stay what they are until Meta reports: so each answer's own outcome can be seen.
+	// The in-doubt window is long, so that the outcome of each answer can be seen before Meta reports.
 	class := map[string]any{"in_doubt_window": "1h", "server_error_window": "1h", "in_doubt_policy": "park"}
 	r.configure(map[string]any{"graph": map[string]any{"base_url": "https://" + f.addr}, "classes": map[string]any{"service": class}})
 	worker, err := r.Program(r.ctx, "worker", "", []string{"SSL_CERT_FILE=" + trusted})
@@ -89,16 +89,16 @@ func (r *run) ambiguous() {
 	r.workers = append(r.workers, worker)
 
 	tried := func(reason string) {
-		r.until("every number has tried and heard: "+reason, func() bool {
-			heard := map[string]bool{}
+		r.until("every number has made an attempt with the outcome "+reason, func() bool {
+			answered := map[string]bool{}
 			for _, o := range r.producer.taken() {
 				if rec, err := r.book.Get(r.ctx, o.ID); err == nil && rec.State == message.Queued && rec.Reason == reason {
-					heard[o.Number] = true
+					answered[o.Number] = true
 				}
 			}
-			return len(heard) == len(ways)
+			return len(answered) == len(ways)
 		})
-		r.tell("every number was told: %s", reason)
+		r.step("every number has the outcome %s", reason)
 	}
 	r.order(r.n, 500)
 	r.must(r.producer.wait(), "order")
@@ -108,7 +108,7 @@ func (r *run) ambiguous() {
 	f.close()
 	r.must(f.open(theirs), "open the far side")
 	defer f.close()
-	r.until("every message has arrived but those behind the 307", func() bool {
+	r.until("every message has arrived, without those that get the 307", func() bool {
 		return f.arrived(good) == r.n/5 && f.arrived(truncated) == r.n/5 && f.arrived(html502) == r.n/5 && f.arrived(reset) == r.n/5
 	})
 	r.until("every answer is recorded", func() bool {
@@ -129,25 +129,25 @@ func (r *run) ambiguous() {
 	} {
 		r.check(outcomes[way][want] > 0 && (len(outcomes[way]) == 1 || way == redirect), "%s: %v, not %s", way, outcomes[way], want)
 	}
-	f.mend(redirect)
-	r.until("what waited behind the 307 has arrived", func() bool { return f.arrived(good) == 2*r.n/5 })
+	f.repair(redirect)
+	r.until("the messages that got the 307 have arrived", func() bool { return f.arrived(good) == 2*r.n/5 })
 	r.note("%v", outcomes)
 	for marker, n := range f.requests {
 		r.check(n == 1, "the attempt %s was received %d times", marker, n)
 	}
-	// Meta reports what it took, and so settles everything.
+	// Meta reports what it accepted, which settles everything.
 	r.far = f
 	r.reports(f.taken, time.Now(), "delivered")
 	r.end(r.producer.taken(), func() {})
-	r.folded()
+	r.applied()
 }
 
-// withTo is a message object with its recipient.
+// withTo returns a message object with its recipient.
 func withTo(object map[string]any, to string) json.RawMessage {
 	object["to"] = to
 	b, err := json.Marshal(object)
 	if err != nil {
-		panic(err) // strings in maps: cannot happen
+		panic(err) // cannot happen: the maps have strings only
 	}
 	return b
 }

@@ -9,7 +9,7 @@ import (
 	"sluice/internal/rig"
 )
 
-// clockRows set clocks: that of Redis, which decides, and those of programs, which must not.
+// clockRows set clocks: the clock of Redis, which decides, and those of programs, which must not matter.
 var clockRows = []row{
 	{
 		id: "C30", fault: "Redis's clock 60 s back, then 60 s ahead", n: 800, takes: 15 * time.Second,
@@ -42,7 +42,7 @@ var clockRows = []row{
 					if !r.setClock(p, d) {
 						break
 					}
-					r.until("the program is not ready, and says why", func() bool { return r.unready(p, "the clock of Redis") })
+					r.until("the program is not ready and gives the reason", func() bool { return r.unready(p, "the clock of Redis") })
 				}
 			}
 			r.settle()
@@ -59,9 +59,9 @@ var clockRows = []row{
 	},
 }
 
-// setClock sets the clock of a process to d from now. It is false, and notes it, where that is not possible.
+// setClock sets the clock of a process to d from now. If that is not possible it adds a note and returns false.
 func (r *run) setClock(p *rig.Process, d time.Duration) bool {
-	r.tell("set the clock of %s %d to %s from now", p.Name, p.PID(), d)
+	r.step("set the clock of %s %d to %s from now", p.Name, p.PID(), d)
 	err := skew(p, d)
 	if errors.Is(err, errNoSkew) {
 		r.note("%v", err)

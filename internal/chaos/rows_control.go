@@ -14,8 +14,8 @@ import (
 	"sluice/internal/rig"
 )
 
-// controlRows show that the matrix bites: what lacks one of Sluice's means under the same
-// fault sends messages twice. A control that sends none twice is broken.
+// controlRows show that the matrix finds errors: a program without one of Sluice's mechanisms sends messages twice
+// under the same fault. A control that sends none twice is broken.
 var controlRows = []row{
 	{
 		id: "C1-naive", fault: "plain asynq whose handler POSTs, under C1", n: 2000, takes: 25 * time.Second, control: true, alone: true,
@@ -23,12 +23,12 @@ var controlRows = []row{
 		play:  func(r *run) { r.naive() },
 	},
 	{
-		id: "C5-forgotten", fault: "C5, and every worker dies with Redis: nobody remembers the sends", n: 3000, takes: 20 * time.Second, control: true,
+		id: "C5-forgotten", fault: "C5, and every worker dies with Redis: no process remembers what was sent", n: 3000, takes: 20 * time.Second, control: true,
 		setup: setup{workers: 3, relaxed: true, late: true},
 		play:  func(r *run) { r.rewind(true) },
 	},
 	{
-		id: "C18-clock", fault: "C18, and the clock stands in for the watermark", n: 2000, takes: 40 * time.Second, control: true,
+		id: "C18-clock", fault: "C18, and the clock replaces the watermark", n: 2000, takes: 40 * time.Second, control: true,
 		setup: lateReconciler,
 		play: func(r *run) {
 			r.lateReconciler(func() {
@@ -41,12 +41,12 @@ var controlRows = []row{
 	},
 }
 
-// naive does under C1 what asynq's documentation has: a handler that POSTs. When its workers
-// are gone their tasks' leases are ended, so that asynq takes the tasks up at once and not
+// naive runs under C1 what asynq's documentation shows: a handler that makes the POST. When its workers
+// are killed, naive ends the leases of their tasks, so that asynq reclaims the tasks at once and not
 // after two minutes.
 func (r *run) naive() {
 	const queue = "q"
-	r.tell("enqueue %d tasks", r.n)
+	r.step("enqueue %d tasks", r.n)
 	number := rig.Numbers(1, 1)[0].ID
 	r.must(bench.EnqueueAsynq(r.ctx, r.redisAddr, queue, r.n, func(i int) ([]byte, error) {
 		object, to := text(i)
@@ -64,7 +64,7 @@ func (r *run) naive() {
 	for _, at := range r.moments(10) {
 		r.receives(at)
 		i := r.chance.IntN(len(workers))
-		r.tell("kill -9 asynq %d", workers[i].PID())
+		r.step("kill -9 asynq %d", workers[i].PID())
 		workers[i].Kill()
 		workers[i] = start()
 	}
@@ -73,7 +73,7 @@ func (r *run) naive() {
 	for _, w := range workers {
 		w.Kill()
 	}
-	r.tell("end the leases of %d tasks that the dead have left", count("active"))
+	r.step("end the leases of %d tasks of dead servers", count("active"))
 	for _, id := range r.db.LRange(r.ctx, "asynq:{"+queue+"}:active", 0, -1).Val() {
 		r.must(r.db.ZAddXX(r.ctx, "asynq:{"+queue+"}:lease", redis.Z{Score: 1, Member: id}).Err(), "end a lease")
 	}

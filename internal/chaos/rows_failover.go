@@ -11,28 +11,28 @@ import (
 	"sluice/internal/rig"
 )
 
-// failoverRows lose a master whose replica takes its place.
+// failoverRows lose a master that a replica replaces.
 var failoverRows = []row{
 	{
-		id: "C10", fault: "Sentinel: the replicas stand still for 300 ms, then the master is lost", n: 3000, takes: 30 * time.Second,
+		id: "C10", fault: "Sentinel: the replicas are stopped for 300 ms, then the master is lost", n: 3000, takes: 30 * time.Second,
 		setup: setup{sentinel: true},
 		play: func(r *run) {
 			r.order(r.n, r.pace())
 			r.receives(r.moments(1)[0])
 			master, replicas := r.sentinels.Servers[0], r.sentinels.Servers[1:]
-			r.tell("SIGSTOP to the replicas")
+			r.step("SIGSTOP to the replicas")
 			for _, p := range replicas {
 				p.Signal(syscall.SIGSTOP)
 			}
 			r.pause(300 * time.Millisecond)
-			r.tell("kill -9 the master, SIGCONT to the replicas")
+			r.step("kill -9 the master, SIGCONT to the replicas")
 			master.Kill()
 			for _, p := range replicas {
 				p.Signal(syscall.SIGCONT)
 			}
 			r.promoted(replicas...)
-			// Not sooner: a master that is back while a replica still looks for it takes writes
-			// together with that replica, which are lost when the Sentinels' choice wins.
+			// Not sooner: an old master that is back before a replica follows the new one accepts writes
+			// together with that replica, which are lost when the replica follows the new master.
 			r.until("the other replica follows the new master", func() bool {
 				return slices.ContainsFunc(replicas, func(p *rig.Process) bool { return replication(r, p)["connected_slaves"] == "1" })
 			})
@@ -42,13 +42,13 @@ var failoverRows = []row{
 		},
 	},
 	{
-		id: "C11", fault: "Sentinel: for 15 s the programs see the old master only, and everybody else does not", n: 3000, takes: 55 * time.Second,
+		id: "C11", fault: "Sentinel: for 15 s only the programs reach the old master", n: 3000, takes: 55 * time.Second,
 		setup: setup{sentinel: true},
 		play: func(r *run) {
 			r.order(r.n, r.pace())
 			r.receives(r.moments(1)[0])
 			master := r.sentinels.Servers[0]
-			r.tell("cut the programs and the master off from the rest")
+			r.step("cut the programs and the master off from the rest")
 			for addr, l := range r.links {
 				if addr == master.Addr {
 					l.cutOff(servers)
@@ -58,11 +58,11 @@ var failoverRows = []row{
 			}
 			began := time.Now()
 			r.promoted(r.sentinels.Servers[1:]...)
-			r.check(role(r, master) == "master", "there is no second master: the row proves nothing")
+			r.check(role(r, master) == "master", "there is no second master, so the row proves nothing")
 			r.pause(15*time.Second - time.Since(began))
-			r.tell("mend it")
+			r.step("repair the link")
 			for _, l := range r.links {
-				l.mend()
+				l.repair()
 			}
 			r.settle()
 		},
@@ -78,7 +78,7 @@ var failoverRows = []row{
 			r.must(err, "find the number's master")
 			i := int((3*slot + 2) / slots)
 			master, replica := r.nodes.Servers[i], r.nodes.Servers[i+3]
-			r.tell("kill -9 master %d", i)
+			r.step("kill -9 master %d", i)
 			master.Kill()
 			r.promoted(replica)
 			_, err = r.RestartNode(r.ctx, r.nodes, master)
@@ -93,10 +93,10 @@ func (r *run) promoted(replicas ...*rig.Process) {
 	r.until("a replica has become master", func() bool {
 		return slices.ContainsFunc(replicas, func(p *rig.Process) bool { return role(r, p) == "master" })
 	})
-	r.tell("a replica has become master")
+	r.step("a replica has become master")
 }
 
-// role is "master" or "slave"; "" where nobody answers.
+// role returns "master" or "slave", or "" if the server does not answer.
 func role(r *run, p *rig.Process) string { return replication(r, p)["role"] }
 
 func replication(r *run, p *rig.Process) map[string]string {

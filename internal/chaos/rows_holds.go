@@ -10,18 +10,18 @@ import (
 	"sluice/internal/message"
 )
 
-// holdRows are about what Meta refuses for all messages of a number, a template or an app.
+// holdRows are about refusals that concern all messages of a number, a template or an app.
 var holdRows = []row{
 	{
-		id: "C80", fault: "Meta takes everything and reports it failed: 131042; then the account can pay", n: 1200, takes: 15 * time.Second,
+		id: "C80", fault: "Meta accepts everything and reports it as failed: 131042; then the account can pay", n: 1200, takes: 15 * time.Second,
 		setup: setup{numbers: 1},
 		play: func(r *run) {
 			r.alter("account", map[string]any{"fail": 131042})
 			r.order(r.n, 2*r.pace())
 			r.must(r.producer.wait(), "order")
 			r.until("the number is held", func() bool { return r.holds(131042) })
-			burned := r.received()
-			r.check(burned < r.n/2, "%d of %d messages were sent into the failure", burned, r.n)
+			sent := r.received()
+			r.check(sent < r.n/2, "%d of %d messages were sent into the failure", sent, r.n)
 			r.alter("account", map[string]any{"fail": 0})
 			r.settle()
 			dead := 0
@@ -32,7 +32,7 @@ var holdRows = []row{
 				}
 				r.check(rec.State != message.Failed, "%s is %s", id, rec.State)
 			}
-			r.note("%d sent before the hold, %d dead", burned, dead)
+			r.note("%d sent before the hold, %d dead", sent, dead)
 		},
 	},
 	{
@@ -52,7 +52,7 @@ var holdRows = []row{
 		},
 	},
 	{
-		id: "C82", fault: "every message meets a code that is in no list", n: 400, takes: 15 * time.Second,
+		id: "C82", fault: "Meta refuses every message with an unknown code", n: 400, takes: 15 * time.Second,
 		setup: setup{numbers: 1},
 		play: func(r *run) {
 			r.alter("account", map[string]any{"refuse": 987654})
@@ -74,7 +74,7 @@ var holdRows = []row{
 		},
 	},
 	{
-		id: "C83", fault: "a template is disabled while its campaign goes out, and approved again", n: 800, takes: 15 * time.Second,
+		id: "C83", fault: "a template is disabled while its campaign is sent, and approved again", n: 800, takes: 15 * time.Second,
 		setup: setup{numbers: 1},
 		play: func(r *run) {
 			const name = "spring_sale"
@@ -102,20 +102,20 @@ var holdRows = []row{
 	},
 }
 
-// alter changes members of what the simulator is.
+// alter changes the state of the simulator.
 func (r *run) alter(what string, members map[string]any) {
-	r.tell("the simulator's %s: %v", what, members)
+	r.step("the simulator's %s: %v", what, members)
 	r.simulate(http.MethodPatch, what, members, http.StatusOK)
 }
 
-// refusals is how many calls the simulator answered with a code.
+// refusals returns how many calls the simulator answered with a code.
 func (r *run) refusals(code string) int {
 	s, err := r.Stats(r.ctx)
 	r.must(err, "ask the simulator")
 	return s.Requests[code]
 }
 
-// holds tells whether there is a hold because of a code.
+// holds reports whether there is a hold with a code.
 func (r *run) holds(code int) bool {
 	all, err := holds.New(r.db, shards, slog.New(slog.DiscardHandler)).List(r.ctx)
 	return err == nil && slices.ContainsFunc(all, func(h message.Hold) bool { return h.Code == code })

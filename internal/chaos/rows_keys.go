@@ -15,7 +15,7 @@ import (
 	"sluice/internal/store"
 )
 
-// keyRows are about keys that are used again.
+// keyRows are about idempotency keys that are used again.
 var keyRows = []row{
 	{
 		id: "C40", fault: "keys used again after their records' life, and late reports of the first messages", n: 200, takes: 12 * time.Second,
@@ -26,7 +26,7 @@ var keyRows = []row{
 			r.must(r.producer.wait(), "order")
 			orders := r.producer.orders
 			r.end(r.producer.taken(), func() {})
-			r.folded()
+			r.applied()
 			first := r.accepted()
 
 			r.forget(orders, func(rec *ledgerrecord.Record) {
@@ -35,14 +35,14 @@ var keyRows = []row{
 				}
 			})
 			for i, o := range orders {
-				receipt, err := r.producer.try(r.load, o, withTo(text(i)))
-				r.check(err == nil && receipt.Duplicate && receipt.State == message.Delivered, "%s repeated after its record's life: %+v, %v", o.ID, receipt, err)
+				answer, err := r.producer.try(r.load, o, withTo(text(i)))
+				r.check(err == nil && answer.Duplicate && answer.State == message.Delivered, "%s repeated after its record's life: %+v, %v", o.ID, answer, err)
 			}
-			_, err := r.API(r.door).Send(r.load, client.Order{From: orders[0].Number, Class: orders[0].Class, Key: orders[0].Key, Message: withTo(text(r.n))})
+			_, err := r.API(r.apiAddr).Send(r.load, client.Order{From: orders[0].Number, Class: orders[0].Class, Key: orders[0].Key, Message: withTo(text(r.n))})
 			p, ok := errors.AsType[*client.Problem](err)
-			r.check(ok && p.Status == http.StatusUnprocessableEntity, "another message with a key whose record's life is over: %v", err)
+			r.check(ok && p.Status == http.StatusUnprocessableEntity, "another message with a key whose record is dropped: %v", err)
 			r.reports(first, time.Now(), "read")
-			r.folded()
+			r.applied()
 			for id, rec := range r.records(r.producer.taken()) {
 				r.check(rec.State == message.Read, "%s is %s after a late read", id, rec.State)
 			}
@@ -52,8 +52,8 @@ var keyRows = []row{
 				r.stopWorker(r.workers[0])
 			}
 			for i, o := range orders {
-				receipt, err := r.producer.try(r.load, o, withTo(text(i)))
-				r.check(err == nil && !receipt.Duplicate, "%s ordered after its key's time: %+v, %v", o.ID, receipt, err)
+				answer, err := r.producer.try(r.load, o, withTo(text(i)))
+				r.check(err == nil && !answer.Duplicate, "%s ordered after its key's time: %+v, %v", o.ID, answer, err)
 			}
 			r.reports(first, time.Now(), "read", "delivered")
 			r.until("every report is applied", func() bool {
@@ -71,12 +71,12 @@ var keyRows = []row{
 
 // accepted returns what the far side has received.
 func (r *run) accepted() (all []graphsim.Accepted) {
-	r.must(r.Accepted(r.ctx, func(a graphsim.Accepted) { all = append(all, a) }), "read the simulator's ledger")
+	r.must(r.Accepted(r.ctx, func(a graphsim.Accepted) { all = append(all, a) }), "read the simulator's messages")
 	return all
 }
 
-// forget changes the records of messages so that their time is over, and lets the ledger forget them as a
-// worker does, without the wait for its turn.
+// forget changes the records of messages so that their time is over, and drops them at once, as a worker does
+// once an hour.
 func (r *run) forget(orders []*order, over func(*ledgerrecord.Record)) {
 	hour := time.Now().Unix() / 3600
 	by := map[message.Shard]int{}
@@ -93,10 +93,10 @@ func (r *run) forget(orders []*order, over func(*ledgerrecord.Record)) {
 		by[s]++
 	}
 	for s, want := range by {
-		r.must(r.db.Set(r.ctx, store.Key(s, "forgotten"), hour-2, 0).Err(), "turn back the hour")
+		r.must(r.db.Set(r.ctx, store.Key(s, "forgotten"), hour-2, 0).Err(), "set the last dropped hour")
 		n, err := r.book.Purge(r.ctx, s)
-		r.must(err, "forget")
-		r.check(n == want, "%d of %d records were forgotten", n, want)
+		r.must(err, "drop records")
+		r.check(n == want, "%d of %d records were dropped", n, want)
 	}
-	r.tell("the time of %d records is over", len(orders))
+	r.step("the time of %d records is over", len(orders))
 }

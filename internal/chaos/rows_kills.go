@@ -2,7 +2,7 @@ package chaos
 
 import "time"
 
-// killRows are for runs that have more time.
+// killRows are for long runs.
 var killRows = []row{
 	{
 		id: "K200", fault: "200 kills at random points: workers, Redis, webhook, producer", n: 12000, takes: 4 * time.Minute, extra: true,

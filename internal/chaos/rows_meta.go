@@ -11,7 +11,7 @@ import (
 	"sluice/internal/message"
 )
 
-// metaRows break what Meta reports, and the way of its reports.
+// metaRows break Meta's reports and their delivery.
 var metaRows = []row{
 	{
 		id: "C15", fault: "reconciler killed six times", n: 1000, takes: 40 * time.Second,
@@ -25,7 +25,7 @@ var metaRows = []row{
 				r.reconciler()
 			}
 			r.settle()
-			// Whatever was folded twice has changed the record once.
+			// A report that was applied twice has changed the record once.
 			type effect struct {
 				id string
 				to message.State
@@ -43,7 +43,7 @@ var metaRows = []row{
 		},
 	},
 	{
-		id: "C16", fault: "unreadable events, and a million foreign ones before ours", n: 1000, takes: 15 * time.Second,
+		id: "C16", fault: "unreadable events, and a million events of other numbers before Sluice's", n: 1000, takes: 15 * time.Second,
 		setup: setup{split: true, rate: 250},
 		play: func(r *run) {
 			const foreign, each, unreadable = 1_000_000, 100, 7
@@ -55,7 +55,7 @@ var metaRows = []row{
 					for range 100 {
 						p.XAdd(r.ctx, &redis.XAddArgs{Stream: events.MetaKey(shard), Values: []any{events.Field, entry}})
 					}
-				}), "write foreign events")
+				}), "write events of other numbers")
 			}
 			r.order(r.n, r.pace())
 			for i := range unreadable {
@@ -69,19 +69,19 @@ var metaRows = []row{
 			r.poison = unreadable
 			r.must(r.producer.wait(), "order")
 			r.receives(r.n)
-			r.tell("start the reconciler")
+			r.step("start the reconciler")
 			began := time.Now()
 			reader := r.reconciler()
 			r.end(r.producer.taken(), func() {})
-			r.note("all folded %.1f s after the reconciler's start", time.Since(began).Seconds())
+			r.note("all applied %.1f s after the reconciler's start", time.Since(began).Seconds())
 			r.settle()
 			n, err := r.Metric(r.ctx, reader, "sluice_status_unconfigured_number_total")
 			r.must(err, "ask the reconciler")
-			r.check(n >= foreign, "of %d foreign events %.0f were read: the others were trimmed unread", foreign, n)
+			r.check(n >= foreign, "of %d events of other numbers %.0f were read: the rest was trimmed unread", foreign, n)
 		},
 	},
 	{
-		id: "C17", fault: "webhook program killed and away for 10 s; reports doubled, shuffled, replayed", n: 2000, takes: 25 * time.Second,
+		id: "C17", fault: "webhook program killed, started 10 s later; reports doubled, shuffled, replayed", n: 2000, takes: 25 * time.Second,
 		setup: setup{webhook: graphsim.Webhook{
 			Delay: graphsim.Span{Min: 10 * time.Millisecond, Max: 500 * time.Millisecond}, Double: 0.3, Shuffle: 0.5, Read: 0.3, Fail: 0.02,
 		}},
@@ -103,11 +103,11 @@ var metaRows = []row{
 		},
 	},
 	{
-		id: "C18", fault: "reconciler starts 20 s late while doubts wait, policy resend", n: 2000, takes: 30 * time.Second,
+		id: "C18", fault: "reconciler starts 20 s late while in-doubt messages wait, policy resend", n: 2000, takes: 30 * time.Second,
 		setup: lateReconciler,
 		play: func(r *run) {
 			r.lateReconciler(func() {})
-			for id, taken := range r.evidence().taken {
+			for id, taken := range r.findings().taken {
 				r.check(len(taken) == 1, "%s was received %d times", id, len(taken))
 			}
 		},
@@ -128,13 +128,13 @@ var metaRows = []row{
 	},
 }
 
-// lateReconciler is the set-up of C18: of 100 messages Meta takes 5 and does not say so.
+// lateReconciler is the set-up of C18: of 100 messages Meta accepts 5 without an answer.
 var lateReconciler = setup{split: true, resend: true, faults: graphsim.Faults{
 	Latency: graphsim.Span{Min: 20 * time.Millisecond, Max: 60 * time.Millisecond}, Lost: 0.03, ErrorAfter: 0.02,
 }}
 
-// lateReconciler starts the reconciler 20 s after everything was ordered, and calls meanwhile
-// four times a second until then.
+// lateReconciler starts the reconciler 20 s after everything was ordered. Until then it calls meanwhile
+// four times per second.
 func (r *run) lateReconciler(meanwhile func()) {
 	r.order(r.n, r.pace())
 	r.receives(r.n / 2)
@@ -144,7 +144,7 @@ func (r *run) lateReconciler(meanwhile func()) {
 	for began := time.Now(); time.Since(began) < 20*time.Second; r.pause(250 * time.Millisecond) {
 		meanwhile()
 	}
-	r.tell("start the reconciler")
+	r.step("start the reconciler")
 	r.reconciler()
 	r.settle()
 }

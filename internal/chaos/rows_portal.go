@@ -10,7 +10,7 @@ import (
 	"sluice/internal/message"
 )
 
-// portalRows are about what answers in Meta's place, and calls it a success.
+// portalRows are about other servers that answer in place of Meta, with a success.
 var portalRows = []row{
 	{
 		id: "C60", fault: "a network's sign-in page answers every POST with 200 for 3 s", n: 600, takes: 15 * time.Second,
@@ -20,7 +20,7 @@ var portalRows = []row{
 			r.receives(r.n / 4)
 			r.misbehave(graphsim.Faults{Latency: quick.Latency, Portal: 1})
 			holds := holds.New(r.db, shards, slog.New(slog.DiscardHandler))
-			r.until("both numbers are held, and the holds say who answered", func() bool {
+			r.until("both numbers are held, and the holds name the server that answered", func() bool {
 				all, err := holds.List(r.ctx)
 				said := 0
 				for _, h := range all {
@@ -35,7 +35,7 @@ var portalRows = []row{
 			s, err := r.Stats(r.ctx)
 			r.must(err, "ask the simulator")
 			asked := s.Requests["portal"]
-			r.check(asked < r.n/6, "%d of %d messages were shown to the sign-in page", asked, r.n)
+			r.check(asked < r.n/6, "%d of %d messages were sent to the sign-in page", asked, r.n)
 			r.note("%d POSTs were answered by the sign-in page", asked)
 			r.settle()
 			for id, rec := range r.records(r.producer.taken()) {

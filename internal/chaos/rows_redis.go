@@ -11,14 +11,13 @@ import (
 	"sluice/internal/message"
 )
 
-// faulty is a Meta of which 5 in 100 requests go wrong, each in one of the ways that leave
-// doubts.
+// faulty is a Meta that handles 5 in 100 requests in one of the ways that leave a message in doubt.
 var faulty = graphsim.Faults{
 	Latency:  graphsim.Span{Min: 20 * time.Millisecond, Max: 60 * time.Millisecond},
 	Throttle: 0.02, ErrorBefore: 0.01, ErrorAfter: 0.01, Lost: 0.01, Hang: 0.003,
 }
 
-// redisRows break Redis, or the way to it.
+// redisRows break Redis, or the connections to it.
 var redisRows = []row{
 	{
 		id: "C4", fault: "Redis killed three times, appendfsync always", n: 5000, takes: 30 * time.Second,
@@ -49,42 +48,42 @@ var redisRows = []row{
 		play: func(r *run) {
 			r.bothKilled()
 			r.settle()
-			e := r.evidence()
+			e := r.findings()
 			for id, rec := range e.records {
 				tried := resends(rec) > 0 || rec.Reason == message.ReasonResends
 				r.check(tried || len(e.taken[id]) > 0, "%s never reached Meta, and was not sent again", id)
 			}
 			for id, taken := range e.taken {
-				r.check(len(taken) == 1, "%s was received %d times, though evidence was never late", id, len(taken))
+				r.check(len(taken) == 1, "%s was received %d times, though no status was late", id, len(taken))
 			}
 		},
 	},
 	{
-		id: "C8", fault: "the workers' way to Redis cut for 3 s, at the acknowledgements", n: 300, takes: 10 * time.Second,
+		id: "C8", fault: "the workers' connections to Redis cut for 3 s, when they end tasks", n: 300, takes: 10 * time.Second,
 		setup: setup{linked: true, faults: unhurried},
 		play: func(r *run) {
 			r.order(r.n, r.pace()/4)
 			r.receives(r.moments(1)[0])
-			r.tell("cut the way to Redis")
+			r.step("cut the link to Redis")
 			r.link.cut()
 			r.pause(3 * time.Second)
-			r.link.mend()
-			r.tell("mend it")
+			r.link.repair()
+			r.step("repair the link")
 			r.settle()
 		},
 	},
 	{
-		id: "C9", fault: "Redis 50 ms slow, then still for 2 s", n: 500, takes: 20 * time.Second,
+		id: "C9", fault: "Redis 50 ms slow, then without an answer for 2 s", n: 500, takes: 20 * time.Second,
 		setup: setup{linked: true, faults: unhurried},
 		play: func(r *run) {
 			r.link.slow(25 * time.Millisecond) // each way
 			r.order(r.n, r.pace()/4)
 			r.receives(r.moments(1)[0])
-			r.tell("nothing passes to or from Redis")
+			r.step("nothing passes to or from Redis")
 			r.link.stall()
 			r.pause(2 * time.Second)
 			r.link.resume()
-			r.tell("it goes on")
+			r.step("everything passes again")
 			r.settle()
 			r.link.slow(0)
 			for id, rec := range r.records(r.producer.taken()) {
@@ -106,13 +105,13 @@ var redisRows = []row{
 		},
 	},
 	{
-		id: "C13", fault: "Redis full: as many orders as it takes, then a drain without help", n: 10000, takes: 30 * time.Second,
+		id: "C13", fault: "Redis full: as many messages as it accepts, then the backlog drains without help", n: 10000, takes: 30 * time.Second,
 		setup: setup{workers: 2, late: true, rate: 500},
 		play: func(r *run) {
 			used := r.memory("used_memory")
 			most := used + 24<<20
 			r.must(r.db.ConfigSet(r.ctx, "maxmemory", strconv.FormatInt(most, 10)).Err(), "set maxmemory")
-			r.tell("Redis has %d bytes and may have %d", used, most)
+			r.step("Redis has %d bytes and may have %d", used, most)
 			r.producer.once = true
 			r.producer.recipe = func(i int) (map[string]any, string) {
 				return map[string]any{"type": "text", "text": map[string]any{"body": strings.Repeat("x", 1000)}}, fmt.Sprintf("+49%09d00", i)
@@ -123,21 +122,21 @@ var redisRows = []row{
 			taken := len(r.producer.taken())
 			r.note("accepted %d of %d, then Redis was %.0f %% full", taken, r.n, 100*full)
 			r.check(taken > 0 && r.producer.refusals > 0, "%d of %d were accepted, %d refused", taken, r.n, r.producer.refusals)
-			// Redis is asked once a second how full it is; 75 % is the limit.
-			r.check(full < 0.9, "the API went on until Redis was %.0f %% full", 100*full)
+			// The producer reads once a second how full Redis is; 75 % is the limit.
+			r.check(full < 0.9, "the API accepted messages until Redis was %.0f %% full", 100*full)
 			r.startWorkers(r.setup.workers)
 			r.until("the backlog has drained without help", func() bool {
 				b, err := r.book.Backlog(r.ctx)
 				return err == nil && b.Waiting == 0
 			})
-			// The reports of so many messages are larger than what their sending freed.
-			r.tell("give Redis more memory")
+			// The reports of so many messages need more memory than the sending freed.
+			r.step("give Redis more memory")
 			r.must(r.db.ConfigSet(r.ctx, "maxmemory", "1gb").Err(), "set maxmemory")
 			r.settle()
 		},
 	},
 	{
-		id: "C14", fault: "a Redis that would break the promise", takes: 5 * time.Second, alone: true,
+		id: "C14", fault: "a Redis whose settings break the durability", takes: 5 * time.Second, alone: true,
 		play: func(r *run) {
 			for setting, value := range map[string][2]string{
 				"maxmemory-policy": {"allkeys-lru", "noeviction"}, "appendonly": {"no", "yes"}, "appendfsync": {"everysec", "always"},
@@ -145,7 +144,7 @@ var redisRows = []row{
 				r.must(r.db.ConfigSet(r.ctx, setting, value[0]).Err(), "set "+setting)
 				for _, name := range []string{"producer", "webhook", "worker"} {
 					_, err := r.Program(r.ctx, name, "", nil)
-					r.check(err != nil && strings.Contains(err.Error(), setting), "with %s %s a %s says: %v", setting, value[0], name, err)
+					r.check(err != nil && strings.Contains(err.Error(), setting), "with %s %s a %s returns: %v", setting, value[0], name, err)
 				}
 				r.must(r.db.ConfigSet(r.ctx, setting, value[1]).Err(), "set "+setting)
 			}
@@ -164,12 +163,12 @@ var redisRows = []row{
 			r.order(r.n, r.pace()/4)
 			for range 2 {
 				r.until("Redis has ended: its disk is full", func() bool { return r.Redis.Alive() != nil })
-				r.tell("Redis has ended: its disk is full")
+				r.step("Redis has ended: its disk is full")
 				r.FileLimit += 1 << 18
 				r.startRedis()
 			}
 			r.until("Redis has ended: its disk is full", func() bool { return r.Redis.Alive() != nil })
-			r.tell("make room on the disk")
+			r.step("free the disk")
 			r.FileLimit = 0
 			r.startRedis()
 			r.settle()
@@ -177,7 +176,7 @@ var redisRows = []row{
 	},
 }
 
-// memory is a figure of Redis's INFO memory.
+// memory returns a figure of Redis's INFO memory.
 func (r *run) memory(name string) int64 {
 	info, err := r.db.InfoMap(r.ctx, "memory").Result()
 	r.must(err, "ask Redis for its memory")
@@ -186,7 +185,7 @@ func (r *run) memory(name string) int64 {
 	return n
 }
 
-// bothKilled orders everything, and kills Redis three times and a worker with it, each time.
+// bothKilled sends everything, and kills Redis three times, each time with a worker.
 func (r *run) bothKilled() {
 	r.order(r.n, r.pace())
 	for _, at := range r.moments(3) {
@@ -199,15 +198,15 @@ func (r *run) bothKilled() {
 	}
 }
 
-// rewind accepts everything, and throws Redis back by 0.8 s while the workers send: a loss of
-// power with appendfsync everysec. With forgotten the workers die with it.
+// rewind accepts everything, and removes the last 0.8 s of Redis's writes while the workers send, as a loss of
+// power does with appendfsync everysec. With forgotten the workers die with it.
 func (r *run) rewind(forgotten bool) {
 	r.order(r.n, 2000)
 	r.must(r.producer.wait(), "order")
 	r.startWorkers(r.setup.workers)
 	r.receives(r.n / 4)
 	kept := r.aofSize()
-	r.tell("what Redis has until now, %d bytes, will be kept", kept)
+	r.step("Redis will keep what it has until now, %d bytes", kept)
 	r.pause(800 * time.Millisecond)
 	r.killRedis()
 	if forgotten {
@@ -215,7 +214,7 @@ func (r *run) rewind(forgotten bool) {
 			r.killWorker(r.workers[0])
 		}
 	}
-	r.must(os.Truncate(r.aof(), kept), "throw Redis back")
+	r.must(os.Truncate(r.aof(), kept), "remove Redis's last writes")
 	r.startRedis()
 	if forgotten {
 		r.startWorkers(r.setup.workers)

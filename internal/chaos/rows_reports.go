@@ -8,7 +8,7 @@ import (
 	"sluice/internal/message"
 )
 
-// reportRows break the way of Meta's reports to the records.
+// reportRows break the delivery of Meta's reports to the records.
 var reportRows = []row{
 	{
 		id: "C71", fault: "webhooks missed for 3 s, then refused for 3 s; Meta repeats after 6 s, policy resend", n: 600, takes: 18 * time.Second,
@@ -31,18 +31,18 @@ var reportRows = []row{
 			start()
 			r.order(r.n/2, r.pace())
 			r.receives(3 * r.n / 4)
-			r.tell("cut the webhook program's way to Redis")
+			r.step("cut the webhook program's link to Redis")
 			link.cut()
 			r.pause(3 * time.Second)
-			link.mend()
+			link.repair()
 			r.settle()
 			for id, rec := range r.records(r.producer.taken()) {
-				r.check(resends(rec) == 0, "%s was sent again by policy, and Meta had taken it", id)
+				r.check(resends(rec) == 0, "%s was sent again by policy, and Meta had accepted it", id)
 			}
 		},
 	},
 	{
-		id: "C72", fault: "a reconciler that knows half of the numbers, as in a rolling restart, policy resend", n: 300, takes: 10 * time.Second,
+		id: "C72", fault: "a reconciler that is configured with half of the numbers, as in a rolling restart, policy resend", n: 300, takes: 10 * time.Second,
 		setup: setup{
 			split: true, late: true, resend: true, window: 3 * time.Second,
 			faults: graphsim.Faults{Latency: quick.Latency, Lost: 0.1},
@@ -63,19 +63,19 @@ var reportRows = []row{
 		},
 	},
 	{
-		id: "C73", fault: "30,000 inbound messages of an hour ago", n: 600, takes: 12 * time.Second,
+		id: "C73", fault: "30,000 inbound messages that are an hour old", n: 600, takes: 12 * time.Second,
 		setup: setup{numbers: 1, webhook: graphsim.Webhook{Batch: 500}},
 		play: func(r *run) {
 			r.order(r.n, r.pace())
 			r.receives(r.n / 4)
 			r.inbound(r.producer.numbers[0], 30_000, time.Hour)
 			r.settle()
-			silent := stopped(r.evidence())
+			silent := stopped(r.findings())
 			r.check(silent < 3*time.Second, "nothing was sent for %s", silent)
 		},
 	},
 	{
-		id: "C74", fault: "Meta takes 15 s to answer questions, and reports five times that a number may send more", n: 300, takes: 12 * time.Second,
+		id: "C74", fault: "Meta answers other calls after 15 s, and reports five times that a number may send faster", n: 300, takes: 12 * time.Second,
 		setup: setup{learn: true, numbers: 2, resend: true, window: 3 * time.Second, faults: graphsim.Faults{Latency: quick.Latency, Lost: 0.05}},
 		play: func(r *run) {
 			slow := r.setup.faults
@@ -101,10 +101,10 @@ var reportRows = []row{
 	},
 }
 
-// upgrade lets Meta report that a number may send more.
+// upgrade posts Meta's webhook that a number may send faster.
 func (r *run) upgrade() {
 	type object = map[string]any
-	r.tell("Meta reports that a number may send more")
+	r.step("Meta reports that a number may send faster")
 	r.report(object{"object": "whatsapp_business_account", "entry": []object{{
 		"id": "102290129340398", "changes": []object{{"field": "phone_number_quality_update", "value": object{
 			"display_phone_number": "15550783881", "event": "THROUGHPUT_UPGRADE", "max_daily_conversations_per_business": "TIER_UNLIMITED",
@@ -112,9 +112,9 @@ func (r *run) upgrade() {
 	}}})
 }
 
-// inbound lets a person write n messages to a number, so long ago, and Meta report them now.
+// inbound sends n messages of a customer to a number, this long ago, which Meta reports now.
 func (r *run) inbound(number string, n int, ago time.Duration) {
-	r.tell("%d inbound messages of %s ago", n, ago)
+	r.step("%d inbound messages of %s ago", n, ago)
 	r.simulate(http.MethodPost, "inbound", map[string]any{
 		"from": "15551234567", "to": number, "text": "Hello", "count": n, "ago": ago.String(),
 	}, http.StatusAccepted)

@@ -11,10 +11,10 @@ import (
 	"sluice/internal/store"
 )
 
-// unhurried is a Meta that takes its time, so that faults strike in the middle of requests.
+// unhurried is a Meta that answers slowly, so that faults come in the middle of requests.
 var unhurried = graphsim.Faults{Latency: graphsim.Span{Min: 50 * time.Millisecond, Max: 150 * time.Millisecond}}
 
-// tardy reports come up to seconds later, so that some find their message in doubt.
+// tardy delays reports by up to 6 s, so that some messages are in doubt when their reports come.
 var tardy = graphsim.Webhook{Delay: graphsim.Span{Min: 200 * time.Millisecond, Max: 6 * time.Second}}
 
 // workerRows break workers.
@@ -45,12 +45,12 @@ var workerRows = []row{
 			}
 			r.settle()
 			for id, rec := range r.records(r.producer.taken()) {
-				r.check(!wasInDoubt(rec), "%s was in doubt, though every worker stopped in good order", id)
+				r.check(!wasInDoubt(rec), "%s was in doubt, though every worker stopped by SIGTERM", id)
 			}
 		},
 	},
 	{
-		id: "C3", fault: "worker frozen for 12 s, taken for dead, and woken", n: 400, takes: 15 * time.Second,
+		id: "C3", fault: "worker frozen for 12 s, counted as dead, and woken", n: 400, takes: 15 * time.Second,
 		setup: setup{faults: unhurried},
 		play: func(r *run) {
 			r.order(r.n, r.pace()/6)
@@ -80,7 +80,7 @@ var workerRows = []row{
 			w := r.anyWorker()
 			for _, d := range []time.Duration{90 * time.Second, -90 * time.Second} {
 				r.receives(r.received() + r.n/4)
-				r.tell("set the clock of worker %d to %s from now", w.PID(), d)
+				r.step("set the clock of worker %d to %s from now", w.PID(), d)
 				if err := skew(w, d); errors.Is(err, errNoSkew) {
 					r.note("%v", err)
 				} else {
@@ -91,11 +91,11 @@ var workerRows = []row{
 		},
 	},
 	{
-		id: "C25", fault: "a message that takes its worker down with it, always", n: 200, takes: 20 * time.Second,
+		id: "C25", fault: "a message that always kills its worker", n: 200, takes: 20 * time.Second,
 		setup: setup{workers: 2},
 		play: func(r *run) {
-			// Its number is its own, so that who sends for that number has it in hand; Meta never
-			// answers it, so that there is time to die.
+			// The message has a number of its own, so that the worker of this number has the message. Meta never
+			// answers it, so that there is time to kill the worker.
 			number := r.producer.numbers[r.setup.numbers-1]
 			r.producer.numbers = r.producer.numbers[:r.setup.numbers-1]
 			poison := &producer{
@@ -107,7 +107,7 @@ var workerRows = []row{
 			r.order(r.n, r.pace()/4)
 			deaths := 0
 			id := poison.taken()[0].ID
-			r.until("the poisoned message is at an end or parked", func() bool {
+			r.until("the poisoned message is final or parked", func() bool {
 				for _, w := range slices.Clone(r.workers) {
 					if n, err := r.Metric(r.ctx, w, fmt.Sprintf("sluice_number_inflight_requests{phone_number_id=%q}", number)); err == nil && n > 0 {
 						deaths++
@@ -119,8 +119,8 @@ var workerRows = []row{
 			})
 			rec, err := r.book.Get(r.ctx, id)
 			r.must(err, "read the poisoned message")
-			r.note("the poisoned message killed %d and is %s", deaths, rec.State)
-			r.check(deaths >= 1 && deaths <= 2, "the message took down %d workers", deaths)
+			r.note("the poisoned message killed %d worker and is %s", deaths, rec.State)
+			r.check(deaths >= 1 && deaths <= 2, "the message killed %d workers", deaths)
 			r.settle()
 			r.producer.adopt(poison)
 		},
@@ -132,7 +132,7 @@ var workerRows = []row{
 			r.order(r.n, r.pace()/4)
 			r.receives(r.moments(1)[0] / 2)
 			r.stopAll()
-			r.tell("stop Redis")
+			r.step("stop Redis")
 			r.Redis.Stop()
 			r.startRedis()
 			starts := []func(){r.startProducer, r.startWebhook, func() { r.worker() }, func() { r.worker() }}
@@ -145,15 +145,15 @@ var workerRows = []row{
 	},
 }
 
-// adopt takes over another producer's orders.
+// adopt adds another producer's orders to p.
 func (p *producer) adopt(other *producer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.orders = append(p.orders, other.orders...)
 }
 
-// doubleTasks makes more tasks for every message that was accepted, under other counters, as
-// a repeat of a lost answer or a hand in Redis could.
+// doubleTasks makes more tasks for every accepted message, with other counters, as the repeat of a lost answer or
+// a manual change in Redis could.
 func (r *run) doubleTasks(counters ...int) {
 	tasks, tx := queue.NewClient(r.db, shards), r.db.Transactions(true)
 	for _, o := range r.producer.taken() {
@@ -166,5 +166,5 @@ func (r *run) doubleTasks(counters ...int) {
 			r.must(err, "make a task")
 		}
 	}
-	r.tell("made %d more tasks for each message", len(counters))
+	r.step("made %d more tasks for each message", len(counters))
 }

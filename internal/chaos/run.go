@@ -18,8 +18,7 @@ import (
 
 const shards = message.DefaultShards
 
-// run is one row being played. What goes wrong with the world itself, not with a promise,
-// ends it: see fatal.
+// run is one running row. An error of the world itself, not of a promise, ends it: see fatal.
 type run struct {
 	*rig.Rig
 	row    row
@@ -29,20 +28,20 @@ type run struct {
 	chance *rand.Rand
 	log    func(format string, args ...any)
 
-	db       *store.DB // past every proxy
+	db       *store.DB // not through a proxy
 	book     *ledger.Ledger
 	stream   *events.Stream
 	producer *producer
-	link     *proxy            // between workers and Redis, when the set-up has it
+	link     *proxy            // between workers and Redis, if the set-up has it
 	links    map[string]*proxy // to each server of a Sentinel set-up, by its address
-	far      *farSide          // in the simulator's place, when the row has one
-	removed  int               // numbers that the configuration lacks, of the first
-	poison   int64             // events that are to be buried
+	far      *farSide          // in place of the simulator, if the row has one
+	removed  int               // how many of the first numbers the configuration lacks
+	poison   int64             // events that must be dead-lettered
 
 	naiveMessages, naiveDoubled int // see counted
 
-	redisAddr, hook, door string // where they are, also after a restart
-	redisURL              string
+	redisAddr, hook, apiAddr string // where they are, also after a restart
+	redisURL                 string
 
 	sentinels *rig.Sentinels // when the set-up has them
 	nodes     *rig.Cluster   // likewise
@@ -62,29 +61,29 @@ type run struct {
 	others    map[string]*rig.Process  // producer, webhook, reconciler
 }
 
-// patience is how long any single wait of a row may last.
-const patience = 90 * time.Second
+// waitLimit is how long any single wait of a row may last.
+const waitLimit = 90 * time.Second
 
-// play plays a row and returns what came of it. Its error says why it could not be played to
-// its end; the result is what is known all the same.
+// play runs a row and returns its result. Its error says why the row did not run to its end. Then the result has what
+// is known.
 func play(ctx context.Context, o Options, row row, seed uint64) (result Result, err error) {
 	began := time.Now()
-	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Minute, errors.New("the row takes too long"))
+	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Minute, errors.New("the row takes longer than 10 minutes"))
 	defer cancel()
 	r, err := newRun(ctx, o, row, seed)
 	if err != nil {
 		return Result{ID: row.id, Fault: row.fault, Seed: seed, Breaches: []string{"not played"}}, err
 	}
 	defer r.close()
-	var e evidence
+	var e findings
 	err = attempt(func() {
 		r.build()
 		row.play(r)
-		e = r.evidence()
+		e = r.findings()
 	})
 	if err != nil {
-		r.cancel()                           // orders that nobody answers are given up
-		attempt(func() { e = r.evidence() }) // what it left behind tells why
+		r.cancel()                           // orders without an answer are given up
+		attempt(func() { e = r.findings() }) // what the row left may show why
 	}
 	result, broken := r.judge(e, err)
 	if len(broken) > 0 {
@@ -131,13 +130,12 @@ func (r *run) close() {
 	r.Close()
 }
 
-// judge holds what the row promises against the evidence. err is why it was not played to its
-// end, or nil.
-func (r *run) judge(e evidence, err error) (Result, []breach) {
+// judge checks what the row promises. err is why the row did not run to its end, or nil.
+func (r *run) judge(e findings, err error) (Result, []breach) {
 	result := Result{ID: r.row.id, Fault: r.row.fault, Seed: r.seed, Control: r.row.control}
 	var broken []breach
 	if err != nil {
-		broken = append(broken, breach{r.row.id, "", "could not be played to its end: " + err.Error()})
+		broken = append(broken, breach{r.row.id, "", "the row did not run to its end: " + err.Error()})
 	}
 	broken = append(append(broken, e.check()...), r.breaches...)
 	result.count(e, broken)
@@ -157,13 +155,13 @@ func (r *run) judge(e evidence, err error) (Result, []breach) {
 	return result, broken
 }
 
-// counted is what came of messages that Sluice did not send.
+// counted sets the figures of messages that Sluice did not send.
 func (r *run) counted(messages, doubled int) { r.naiveMessages, r.naiveDoubled = messages, doubled }
 
-// stop is what fatal panics with.
+// stop is the value of a panic of fatal.
 type stop struct{ err error }
 
-// attempt calls f and returns what fatal was called with, like a test that ends early.
+// attempt calls f and returns the error of fatal, if f called it.
 func attempt(f func()) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -178,17 +176,17 @@ func attempt(f func()) (err error) {
 	return nil
 }
 
-// fatal ends the row: its world does not work.
+// fatal ends the row, because its world does not work.
 func (r *run) fatal(format string, args ...any) { panic(stop{fmt.Errorf(format, args...)}) }
 
-// must is fatal on an error.
+// must calls fatal if err is not nil.
 func (r *run) must(err error, doing string) {
 	if err != nil {
 		r.fatal("%s: %w", doing, err)
 	}
 }
 
-// check is a promise of this row alone.
+// check records a breach unless a promise of this row holds.
 func (r *run) check(holds bool, format string, args ...any) {
 	if !holds {
 		r.mu.Lock()
@@ -204,8 +202,8 @@ func (r *run) note(format string, args ...any) {
 	r.notes = append(r.notes, fmt.Sprintf(format, args...))
 }
 
-// tell writes down what is done, for the history.
-func (r *run) tell(format string, args ...any) {
+// step writes to the history what the row does.
+func (r *run) step(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	line := fmt.Sprintf("%7.3f s  ", time.Since(r.began).Seconds()) + fmt.Sprintf(format, args...)
@@ -215,16 +213,16 @@ func (r *run) tell(format string, args ...any) {
 
 // until waits until done, or ends the row.
 func (r *run) until(what string, done func() bool) {
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(waitLimit)
 	for !done() {
 		if time.Now().After(deadline) {
-			r.fatal("waited %s for this in vain: %s", patience, what)
+			r.fatal("this did not happen within %s: %s", waitLimit, what)
 		}
 		r.pause(20 * time.Millisecond)
 	}
 }
 
-// pause lets time pass where time itself is the fault, or between two looks.
+// pause waits: where time itself is the fault, or between two checks.
 func (r *run) pause(d time.Duration) {
 	select {
 	case <-r.ctx.Done():

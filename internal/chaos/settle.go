@@ -17,13 +17,13 @@ import (
 	"sluice/internal/rig"
 )
 
-// settle ends the faults and waits until everything is quiet: all orders answered, every
-// message at an end or parked, every report delivered, every event folded, no task left.
-// Meanwhile a little traffic goes on, as in any business that lives.
+// settle ends the faults and waits until everything has ended: all orders answered, every
+// message final or parked, every report delivered, every event applied, no task left.
+// Meanwhile a little traffic goes on, as in normal operation.
 func (r *run) settle() {
 	r.must(r.producer.wait(), "order")
 	r.ordered = time.Now()
-	r.tell("every order is answered; the API was away for %s at most", r.producer.away.Round(time.Millisecond))
+	r.step("every order is answered; the API was away for %s at most", r.producer.away.Round(time.Millisecond))
 	r.until("nothing waits for its first attempt", func() bool {
 		b, err := r.book.Backlog(r.ctx)
 		return err == nil && b.Waiting == 0
@@ -34,7 +34,7 @@ func (r *run) settle() {
 	r.quiet()
 }
 
-// quiet waits until everything is at its end, with some traffic beside it.
+// quiet waits until everything has ended, with some traffic at the same time.
 func (r *run) quiet() {
 	taken := r.producer.taken()
 	trickle := time.Now().Add(time.Second)
@@ -46,37 +46,37 @@ func (r *run) quiet() {
 		}
 	})
 	r.end(r.producer.taken()[len(taken):], func() {})
-	r.tell("every message is at an end or parked")
-	r.folded()
+	r.step("every message is final or parked")
+	r.applied()
 }
 
-// folded waits until every report is delivered and folded, and no task is left.
-func (r *run) folded() {
+// applied waits until every report is delivered and applied, and no task is left.
+func (r *run) applied() {
 	r.until("every report is delivered", func() bool {
 		s, err := r.Stats(r.ctx)
 		return err == nil && s.Webhooks.Waiting == 0
 	})
 	var left map[string]int64
 	defer func() {
-		if left[unfolded]+left[tasks] > 0 {
-			r.tell("left over: %v", left)
+		if left[unapplied]+left[tasks] > 0 {
+			r.step("left over: %v", left)
 		}
 	}()
-	r.until("every event is folded and no task is left", func() bool {
+	r.until("every event is applied and no task is left", func() bool {
 		var err error
 		left, err = r.leftovers()
-		return err == nil && left[unfolded] == 0 && left[tasks] == 0
+		return err == nil && left[unapplied] == 0 && left[tasks] == 0
 	})
-	r.tell("all is quiet")
+	r.step("everything has ended")
 }
 
-// end waits until every one of the messages is at an end or parked, and calls also beside it.
+// end waits until all messages are final or parked, and calls also in the meantime.
 func (r *run) end(orders []order, also func()) {
 	left := map[string]bool{}
 	for _, o := range orders {
 		left[o.ID] = true
 	}
-	r.until("every message is at an end or parked", func() bool {
+	r.until("every message is final or parked", func() bool {
 		for _, id := range r.ended(left) {
 			delete(left, id)
 		}
@@ -85,7 +85,7 @@ func (r *run) end(orders []order, also func()) {
 	})
 }
 
-// ended returns those of the messages that are at an end or parked.
+// ended returns those of the messages that are final or parked.
 func (r *run) ended(ids map[string]bool) []string {
 	var mu sync.Mutex
 	var done []string
@@ -99,35 +99,35 @@ func (r *run) ended(ids map[string]bool) []string {
 				done = append(done, id)
 				mu.Unlock()
 			}
-			return nil // what cannot be read is not at its end
+			return nil // a message that cannot be read has not ended
 		})
 	}
 	g.Wait()
 	return done
 }
 
-// What may be left over, in words.
+// What may be left over.
 const (
-	unfolded = "shards whose events are not all applied"
-	tasks    = "tasks of asynq's"
-	buried   = "events that nobody could handle"
-	open     = "open in the ledger's indexes"
+	unapplied    = "shards whose events are not all applied"
+	tasks        = "tasks of asynq"
+	deadLettered = "events that could not be applied"
+	open         = "open in the ledger's indexes"
 )
 
-// leftovers counts what should be nothing when all is quiet.
+// leftovers returns the counts that must be zero when everything has ended.
 func (r *run) leftovers() (map[string]int64, error) {
 	left := map[string]int64{}
 	behind, err := r.stream.Behind(r.ctx)
 	if err != nil {
 		return nil, err
 	}
-	left[unfolded] = int64(behind)
+	left[unapplied] = int64(behind)
 	for _, s := range shards.All() {
 		dead, err := r.db.XLen(r.ctx, events.DeadKey(s)).Result()
 		if err != nil {
 			return nil, err
 		}
-		left[buried] += dead
+		left[deadLettered] += dead
 	}
 	n, err := r.countTasks()
 	if err != nil {
@@ -139,8 +139,8 @@ func (r *run) leftovers() (map[string]int64, error) {
 	return left, err
 }
 
-// countTasks counts asynq's tasks on every master. The numbers of the rig begin with a 1; what
-// a worker that was killed at its start leaves of its probe of asynq does not.
+// countTasks counts asynq's tasks on every master. The numbers of the rig begin with a 1. The task with which a
+// worker probes asynq at its start does not, and a killed worker may leave it.
 func (r *run) countTasks() (int64, error) {
 	var n atomic.Int64
 	count := func(ctx context.Context, c redis.Cmdable) error {
@@ -162,9 +162,9 @@ func (r *run) masters(f func(ctx context.Context, c redis.Cmdable) error) error 
 	return f(r.ctx, r.db)
 }
 
-// evidence gathers what the run left behind. Everything must be quiet.
-func (r *run) evidence() evidence {
-	e := evidence{
+// findings collects what the run left. Everything must have ended.
+func (r *run) findings() findings {
+	e := findings{
 		records: map[string]client.Record{}, taken: map[string][]graphsim.Accepted{}, tried: map[string]bool{},
 		rate: r.setup.rate, until: r.ordered, relaxed: r.setup.relaxed, left: map[string]int64{}, grown: map[string]string{},
 	}
@@ -184,7 +184,7 @@ func (r *run) evidence() evidence {
 			e.strange = append(e.strange, a)
 		}
 	}
-	r.must(r.Accepted(r.ctx, received), "read the simulator's ledger")
+	r.must(r.Accepted(r.ctx, received), "read the simulator's messages")
 	if r.far != nil {
 		for _, a := range r.far.taken {
 			received(a)
@@ -194,11 +194,11 @@ func (r *run) evidence() evidence {
 	r.must(err, "ask the simulator")
 	e.windows = seen.Windows
 	e.left, err = r.leftovers()
-	r.must(err, "look for what is left over")
-	e.left[buried] -= r.poison
+	r.must(err, "count what is left over")
+	e.left[deadLettered] -= r.poison
 	for p, before := range r.goroutine {
 		now, err := r.Metric(r.ctx, p, "go_goroutines")
-		r.must(err, "weigh "+p.Name)
+		r.must(err, "count the goroutines of "+p.Name)
 		if now > before+1200 { // up to 512 idle connections, with two goroutines each
 			e.grown[fmt.Sprintf("%s %d", p.Name, p.PID())] = fmt.Sprintf("began with %.0f goroutines and has %.0f", before, now)
 		}
@@ -207,11 +207,11 @@ func (r *run) evidence() evidence {
 	return e
 }
 
-// records reads what the API tells of every message, as anybody could.
+// records reads the records of all messages from the API.
 func (r *run) records(orders []order) map[string]client.Record {
 	var mu sync.Mutex
 	all := map[string]client.Record{}
-	api := r.API(r.door)
+	api := r.API(r.apiAddr)
 	var g errgroup.Group
 	g.SetLimit(16)
 	for _, o := range orders {
@@ -233,7 +233,7 @@ func (r *run) records(orders []order) map[string]client.Record {
 	return all
 }
 
-// happened returns every event of the streams, as a consumer of one's own would read them.
+// happened returns every event of the streams, as a consumer would read them.
 func (r *run) happened() []message.Event {
 	var all []message.Event
 	for _, s := range shards.All() {

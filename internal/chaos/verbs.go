@@ -17,18 +17,18 @@ import (
 	"sluice/internal/rig"
 )
 
-// What a row does to its world. Each verb tells the story of what it did.
+// What a row does to its world. Each function writes to the history what it did.
 
-// order orders n messages in the background, at a rate a second.
+// order sends n messages in the background, at a rate per second.
 func (r *run) order(n int, rate float64) {
-	r.tell("order %d messages, %.0f a second", n, rate)
+	r.step("send %d messages, %.0f per second", n, rate)
 	r.producer.order(r.load, n, rate)
 }
 
-// pace is what all numbers together may send, in messages a second, with some reserve.
+// pace returns what all numbers together may send, in messages per second, with some reserve.
 func (r *run) pace() float64 { return 0.9 * float64(r.setup.numbers*r.setup.rate) }
 
-// received is how many messages the far side has.
+// received returns how many messages the far side has.
 func (r *run) received() int {
 	s, err := r.Stats(r.ctx)
 	r.must(err, "ask the simulator")
@@ -40,8 +40,8 @@ func (r *run) receives(n int) {
 	r.until(fmt.Sprintf("the far side has %d messages", n), func() bool { return r.received() >= n })
 }
 
-// moments are n numbers of messages at which a fault strikes, by chance and in order, none
-// among the first and the last tenth.
+// moments returns n counts of messages at which a fault comes: random, in order, and not in the first and the last
+// tenth.
 func (r *run) moments(n int) []int {
 	all := make([]int, n)
 	for i := range all {
@@ -61,7 +61,7 @@ func (r *run) startRedis(args ...string) {
 }
 
 func (r *run) killRedis() {
-	r.tell("kill -9 redis-server")
+	r.step("kill -9 redis-server")
 	r.Redis.Kill()
 }
 
@@ -89,19 +89,19 @@ func (r *run) startWorkers(n int) {
 	}
 }
 
-// weigh notes a program's goroutines while it has nothing to do.
+// weigh records how many goroutines a program has while it is idle.
 func (r *run) weigh(p *rig.Process) {
 	n, err := r.Metric(r.ctx, p, "go_goroutines")
-	r.must(err, "weigh "+p.Name)
+	r.must(err, "count the goroutines of "+p.Name)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.goroutine[p] = n
 }
 
-// anyWorker picks one by chance.
+// anyWorker returns a random worker.
 func (r *run) anyWorker() *rig.Process { return r.workers[r.chance.IntN(len(r.workers))] }
 
-// gone takes a worker off the list of those that live.
+// gone removes a worker from the list of the running ones.
 func (r *run) gone(p *rig.Process) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -110,34 +110,34 @@ func (r *run) gone(p *rig.Process) {
 }
 
 func (r *run) killWorker(p *rig.Process) {
-	r.tell("kill -9 worker %d", p.PID())
+	r.step("kill -9 worker %d", p.PID())
 	p.Kill()
 	r.gone(p)
 }
 
-// stopWorker stops a worker in good order and returns how long that took.
+// stopWorker stops a worker by SIGTERM and returns how long that took.
 func (r *run) stopWorker(p *rig.Process) time.Duration {
-	r.tell("SIGTERM to worker %d", p.PID())
+	r.step("SIGTERM to worker %d", p.PID())
 	began := time.Now()
 	p.Stop()
 	r.gone(p)
-	r.tell("worker %d has ended", p.PID())
+	r.step("worker %d has ended", p.PID())
 	return time.Since(began)
 }
 
-// freeze lets a worker stand still for d, in the middle of whatever it does.
+// freeze stops a worker for d, in the middle of whatever it does, and lets it go on.
 func (r *run) freeze(p *rig.Process, d time.Duration) {
-	r.tell("SIGSTOP to worker %d", p.PID())
+	r.step("SIGSTOP to worker %d", p.PID())
 	p.Signal(syscall.SIGSTOP)
 	r.pause(d)
-	r.tell("SIGCONT to worker %d", p.PID())
+	r.step("SIGCONT to worker %d", p.PID())
 	p.Signal(syscall.SIGCONT)
 }
 
-func (r *run) startProducer() { r.other("producer", r.door) }
+func (r *run) startProducer() { r.other("producer", r.apiAddr) }
 func (r *run) startWebhook()  { r.other("webhook", r.hook) }
 
-// reconciler starts a worker that only folds.
+// reconciler starts a worker that only applies statuses.
 func (r *run) reconciler() *rig.Process {
 	return r.other("worker", "", "--roles", "reconcile")
 }
@@ -153,15 +153,15 @@ func (r *run) other(name, addr string, args ...string) *rig.Process {
 // killOther kills the producer, the webhook program or the reconciler ("worker").
 func (r *run) killOther(name string) {
 	p := r.others[name]
-	r.tell("kill -9 %s %d", name, p.PID())
+	r.step("kill -9 %s %d", name, p.PID())
 	p.Kill()
 	delete(r.others, name)
 	delete(r.goroutine, p)
 }
 
-// stopAll stops every program in good order, all at once.
+// stopAll stops every program by SIGTERM, all at the same time.
 func (r *run) stopAll() {
-	r.tell("SIGTERM to every program")
+	r.step("SIGTERM to every program")
 	var g errgroup.Group
 	all := slices.Clone(r.workers)
 	for _, p := range r.others {
@@ -176,29 +176,29 @@ func (r *run) stopAll() {
 	clear(r.goroutine)
 }
 
-// aof is Redis's log, its only file that grows.
+// aof returns the append-only file of Redis, its only file that grows.
 func (r *run) aof() string {
 	files, err := filepath.Glob(filepath.Join(r.Dir, "appendonlydir", "*.incr.aof"))
-	r.must(err, "find Redis's log")
+	r.must(err, "find Redis's append-only file")
 	if len(files) != 1 {
-		r.fatal("Redis has %d logs", len(files))
+		r.fatal("Redis has %d append-only files", len(files))
 	}
 	return files[0]
 }
 
 func (r *run) aofSize() int64 {
 	s, err := os.Stat(r.aof())
-	r.must(err, "look at Redis's log")
+	r.must(err, "read the size of Redis's append-only file")
 	return s.Size()
 }
 
-// misbehave replaces what goes wrong at the simulator by chance.
+// misbehave replaces the random faults of the simulator.
 func (r *run) misbehave(f graphsim.Faults) {
-	r.tell("the simulator's faults: %+v", f)
+	r.step("the simulator's faults: %+v", f)
 	r.simulate(http.MethodPut, "faults", f, http.StatusOK)
 }
 
-// simulate asks something of the simulator, which must answer with a status.
+// simulate makes a control request to the simulator, which must answer with a status.
 func (r *run) simulate(method, what string, asked any, status int) {
 	body, err := json.Marshal(asked)
 	r.must(err, "ask the simulator")

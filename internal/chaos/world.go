@@ -12,9 +12,9 @@ import (
 	"sluice/internal/store"
 )
 
-// build starts the row's world.
+// build starts the world of the row.
 func (r *run) build() {
-	r.redisAddr, r.hook, r.door = r.free(), r.free(), r.free()
+	r.redisAddr, r.hook, r.apiAddr = r.free(), r.free(), r.free()
 	r.redisURL = "redis://" + r.redisAddr
 	var err error
 	switch {
@@ -52,20 +52,20 @@ func (r *run) build() {
 	r.startWebhook()
 	r.startProducer()
 	numbers := rig.Numbers(r.setup.numbers, r.setup.rate)
-	r.producer = &producer{api: r.API(r.door), class: r.setup.class(), run: fmt.Sprintf("%s-%d", r.row.id, r.seed), recipe: text}
+	r.producer = &producer{api: r.API(r.apiAddr), class: r.setup.class(), run: fmt.Sprintf("%s-%d", r.row.id, r.seed), recipe: text}
 	for _, n := range numbers {
 		r.producer.numbers = append(r.producer.numbers, n.ID)
 	}
 	if !r.setup.late {
 		r.startWorkers(r.setup.workers)
 	}
-	r.tell("the world stands: seed %d, %d messages to go", r.seed, r.n)
+	r.step("the world is built: seed %d, %d messages", r.seed, r.n)
 }
 
-// configure writes the programs' configuration: the two classes of the matrix, and more.
+// configure writes the configuration of the programs: the two classes of the matrix, and more.
 func (r *run) configure(more map[string]any) {
-	class := func(onDoubt string) map[string]any {
-		return map[string]any{"in_doubt_window": r.setup.window.String(), "server_error_window": "2s", "webhook_retry_window": r.setup.repeat.String(), "in_doubt_policy": onDoubt}
+	class := func(policy string) map[string]any {
+		return map[string]any{"in_doubt_window": r.setup.window.String(), "server_error_window": "2s", "webhook_retry_window": r.setup.repeat.String(), "in_doubt_policy": policy}
 	}
 	durability := "fsync"
 	switch {

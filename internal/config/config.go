@@ -1,6 +1,6 @@
-// Package config reads what a program needs to know at start: a file, the environment and
+// Package config reads the settings of a program at its start: from a file, the environment and
 // flags. Flags win over the environment, the environment over the file, the file over the
-// defaults. Everything is read and checked once, and all mistakes are told together, each
+// defaults. Everything is read and checked once. All mistakes are reported together, each
 // with its place and its fix. docs/configuration.md describes every setting.
 package config
 
@@ -10,75 +10,75 @@ import (
 	"time"
 )
 
-// Common is what every program knows.
+// Common has the settings of every program.
 type Common struct {
-	Environment string // the name of this installation, in our marker: [a-z0-9-]{1,16}
+	Environment string // the name of this installation, in the markers: [a-z0-9-]{1,16}
 	Redis       Redis
-	Shards      int // parts of the keyspace; fixed at the first start
+	Shards      int // parts of the data; fixed at the first start
 	Graph       Graph
-	Numbers     []Number         // our phone numbers, in the file's order
-	Classes     map[string]Class // by class name; what the file does not mention is absent
+	Numbers     []Number         // the numbers that Sluice sends from, in the order of the file
+	Classes     map[string]Class // by class name; a class that the file does not mention is absent
 	LogLevel    slog.Level
 	Ops         string // host:port of /metrics, /livez, /readyz and pprof
 }
 
-// Redis says where Redis is, and what is expected of it.
+// Redis has the address of Redis and the durability that it must have.
 type Redis struct {
-	URL        Secret // as store.Open has it, the password in it
+	URL        Secret // for store.Open, with the password in it
 	Durability string // what an answered write must survive: one of the four below
 	// FailoverMayLose accepts Fsync on Sentinel or a Cluster.
 	FailoverMayLose bool
-	PasswordFile    string // holds the password; empty: it is in the URL, or there is none
+	PasswordFile    string // file with the password; empty: it is in the URL, or there is none
 }
 
-// What may be expected of Redis.
+// The durabilities: what an answered write survives.
 const (
-	Fsync    = "fsync"    // a crash: it is on disk
-	Replica  = "replica"  // a failover too: a replica has it
-	Asserted = "asserted" // the operator vouches for it, where Redis does not let itself be asked
+	Fsync    = "fsync"    // a crash: the write is on disk
+	Replica  = "replica"  // a failover too: a replica has the write
+	Asserted = "asserted" // what the operator guarantees, for a Redis that forbids CONFIG
 	Relaxed  = "relaxed"  // nothing: a crash may lose the last moments
 )
 
-// Password reads the password anew from PasswordFile.
+// Password reads the password from PasswordFile at each call.
 func (r Redis) Password() (string, error) { return readSecret(r.PasswordFile) }
 
-// Graph says where Meta's Graph API is.
+// Graph has the address of Meta's Graph API.
 type Graph struct {
-	BaseURL string // without a slash at its end
+	BaseURL string // without a trailing slash
 	Version string // "v25.0"
 }
 
-// Number is one of our phone numbers.
+// Number is a number that Sluice sends from.
 type Number struct {
 	ID      string           // Meta's phone number id
-	Display string           // the phone number itself, in E.164 with its plus; empty: not known
+	Display string           // the phone number itself, in E.164 with its plus; empty: unknown
 	Rate    int              // messages per second
-	Learn   bool             // Rate is not configured: it stands until Meta says what the number may send
-	Unknown string           // what is done with message types that this version does not know: "pass", also when empty, or "refuse"
-	Classes map[string]Class // what differs for this number
+	Learn   bool             // Rate is not configured: it applies until Meta reports the throughput of the number
+	Unknown string           // what happens with message types that this version does not support: "pass", also when empty, or "refuse"
+	Classes map[string]Class // settings that are different for this number
 
-	TemplateClasses []TemplateClass // of messages whose caller names no class, the first that fits
+	TemplateClasses []TemplateClass // for messages whose caller names no class; the first match counts
 }
 
-// TemplateClass says which class templates with a name have.
+// TemplateClass is the class of the templates whose names match.
 type TemplateClass struct {
 	Name  string // of the template; * stands for any characters
 	Class string
 }
 
-// Class says how messages of a class are treated. Zero means: as the next wider setting
-// says, in the end the class's own default.
+// Class has the settings of a class. If one is zero, the next wider setting applies, and finally the
+// default of the class.
 type Class struct {
-	Deadline    time.Duration // from acceptance to the last moment an attempt may start
-	DoubtWindow time.Duration // how long evidence is awaited after a request without an answer
-	OnDoubt     string        // what then: "resend", "park" or "close"
-	ErrorWindow time.Duration // how long evidence is awaited after a server error
+	Deadline      time.Duration // from acceptance to the last moment an attempt may start
+	InDoubtWindow time.Duration // how long Sluice waits for a status after a request without an answer
+	InDoubtPolicy string        // what happens then: "resend", "park" or "close"
+	ErrorWindow   time.Duration // how long Sluice waits for a status after a server error
 
-	RepeatWindow time.Duration // how long Meta's repeats are awaited of what we refused or missed
+	RepeatWindow time.Duration // how long Sluice waits for Meta to repeat webhooks that it refused or missed
 }
 
-// Class returns how messages of a class from a number are treated: what the number says,
-// else what holds for all numbers, else zero.
+// Class returns the settings of a class for a number: those of the number, else those of all numbers,
+// else zero.
 func (c Common) Class(number, class string) Class {
 	merged := c.Classes[class]
 	for _, n := range c.Numbers {
@@ -92,34 +92,34 @@ func (c Common) Class(number, class string) Class {
 // over returns c with its gaps filled from wider.
 func (c Class) over(wider Class) Class {
 	return Class{
-		Deadline:    cmp.Or(c.Deadline, wider.Deadline),
-		DoubtWindow: cmp.Or(c.DoubtWindow, wider.DoubtWindow),
-		OnDoubt:     cmp.Or(c.OnDoubt, wider.OnDoubt),
-		ErrorWindow: cmp.Or(c.ErrorWindow, wider.ErrorWindow),
+		Deadline:      cmp.Or(c.Deadline, wider.Deadline),
+		InDoubtWindow: cmp.Or(c.InDoubtWindow, wider.InDoubtWindow),
+		InDoubtPolicy: cmp.Or(c.InDoubtPolicy, wider.InDoubtPolicy),
+		ErrorWindow:   cmp.Or(c.ErrorWindow, wider.ErrorWindow),
 
 		RepeatWindow: cmp.Or(c.RepeatWindow, wider.RepeatWindow),
 	}
 }
 
-// Producer is the configuration of the intake.
+// Producer is the configuration of the producer.
 type Producer struct {
 	Common
 	Listen  string   // host:port of the API
 	Console string   // host:port of the console; empty: there is none
 	APIKeys []APIKey // never empty
-	Tokens  *Tokens  // the access tokens that are there, for calls that are passed on to Meta
+	Tokens  *Tokens  // the access tokens that the producer can read, for calls that it forwards to Meta
 
-	PayloadKey Secret // seals the content of what is accepted; empty: it is not sealed
+	PayloadKey Secret // signs the payloads of accepted messages; empty: they are not signed
 }
 
-// APIKey is what a caller of the API may do. The key itself is not known here.
+// APIKey is what a caller with an API key may do. Only the hash of the key is stored.
 type APIKey struct {
 	Name    string    // for logs and metrics
 	SHA256  [32]byte  // of the key
 	Numbers []string  // phone number ids; "*" means all
 	Scopes  []string  // never empty
-	Revoked bool      // refused, and told so
-	Expires time.Time // the same from then on; zero: never
+	Revoked bool      // requests with the key are refused
+	Expires time.Time // from then on requests with the key are refused; zero: never
 }
 
 // The scopes of API keys.
@@ -130,7 +130,7 @@ const (
 	ScopeAdmin  = "admin"
 )
 
-// Scopes returns all of them.
+// Scopes returns all scopes.
 func Scopes() []string { return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAdmin} }
 
 // Worker is the configuration of the sender and reconciler.
@@ -139,57 +139,57 @@ type Worker struct {
 	Roles     []string // of RoleSend and RoleReconcile; never empty
 	MarkerKey Secret   // of the MAC in our marker, at least 16 bytes
 	Orphans   Orphans
-	KeyLife   time.Duration // of a key after the end of its message's record; 0: it ends with the record
+	KeyLife   time.Duration // how long an idempotency key outlives the record of its message; 0: it ends with the record
 	Tokens    *Tokens       // the access token of every number
 	Retry     Retry
 	Events    Events
 
-	SecondMarkerKey              Secret // markers made with it are read too; empty: there is none
-	PayloadKey, SecondPayloadKey Secret // of the seals that are good; both empty: none is looked at
+	SecondMarkerKey              Secret // markers that are signed with it are accepted too; empty: there is none
+	PayloadKey, SecondPayloadKey Secret // keys of valid payload signatures; both empty: signatures are not checked
 }
 
 // The roles of a worker.
 const (
-	RoleSend      = "send"      // drains the queues and sweeps
-	RoleReconcile = "reconcile" // folds Meta's events into the records
+	RoleSend      = "send"      // sends messages and runs the sweeper
+	RoleReconcile = "reconcile" // applies Meta's statuses to the records
 )
 
-// Retry is the schedule after attempts that Meta did not take.
+// Retry is the schedule of retries after attempts that Meta refused.
 type Retry struct {
 	Base     time.Duration // the first wait, doubled after each attempt
 	Max      time.Duration // the longest wait
-	Attempts int           // after so many attempts, each proven not taken, a message is dead
+	Attempts int           // after so many refused attempts a message is dead
 }
 
-// Events is how much of what was handled is kept for others to read.
+// Events limits the events that are kept for consumers.
 type Events struct {
-	Retention time.Duration // how long
-	MaxLength int           // entries of each shard, whatever their age
+	Retention time.Duration // how long an event is kept
+	MaxLength int           // how many events of each stream are kept
 }
 
-// Orphans is how many of Meta's statuses wait that match no message yet.
+// Orphans limits the unmatched statuses that wait for their messages.
 type Orphans struct {
-	Retention time.Duration // how long
-	Max       int           // in each shard
+	Retention time.Duration // how long a status waits
+	Max       int           // how many wait in each shard
 }
 
-// Webhook is the configuration of the receiver of Meta's webhooks.
+// Webhook is the configuration of the webhook program.
 type Webhook struct {
 	Common
 	Listen string // host:port for Meta
 	Apps   []App  // never empty
 }
 
-// App is one of our apps at Meta; its webhooks come to /webhooks/whatsapp/<name>.
+// App is an app at Meta. Its webhooks come to /webhooks/whatsapp/<name>.
 type App struct {
 	Name            string
 	Secret          Secret    // signs the webhooks
-	PreviousSecret  Secret    // still accepted while the secret is being changed; empty: none
-	PreviousExpires time.Time // until then; zero: for as long as it is given
+	PreviousSecret  Secret    // accepted too while the operator changes the secret; empty: none
+	PreviousExpires time.Time // when PreviousSecret is not accepted any more; zero: never
 	VerifyToken     Secret    // for the handshake
 }
 
-// Secrets returns the app's secrets that sign at a moment, the present one first.
+// Secrets returns the app secrets that are accepted at a moment, the current one first.
 func (a App) Secrets(now time.Time) []string {
 	if a.PreviousSecret == "" || !a.PreviousExpires.IsZero() && !now.Before(a.PreviousExpires) {
 		return []string{string(a.Secret)}

@@ -76,7 +76,7 @@ listen: {api: "127.0.0.1:1", console: ":4", webhook: ":2", ops: ":3"}
 log_level: warn
 `)
 	args := []string{"--config", path}
-	wider := Class{Deadline: 12 * time.Hour, DoubtWindow: 5 * time.Minute, OnDoubt: "close", ErrorWindow: 20 * time.Second}
+	wider := Class{Deadline: 12 * time.Hour, InDoubtWindow: 5 * time.Minute, InDoubtPolicy: "close", ErrorWindow: 20 * time.Second}
 	common := Common{
 		Environment: "prod-1",
 		Redis:       Redis{PasswordFile: dir + "/redis.password", URL: "rediss://sluice:p%40ss%2Fword@redis:6380/2", Durability: Relaxed},
@@ -128,18 +128,18 @@ log_level: warn
 	w.Tokens = nil
 	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: 2 * time.Second, Max: 2 * time.Minute, Attempts: 7}, Events: Events{48 * time.Hour, 5000}, Orphans: Orphans{5 * time.Minute, 500}, SecondMarkerKey: "fedcba9876543210", PayloadKey: "payload-key-1234", SecondPayloadKey: "payload-key-0123"})
 
-	if got, want := w.Class("106540352242922", "utility"), wider; got.Deadline != 2*time.Hour || got.DoubtWindow != want.DoubtWindow {
+	if got, want := w.Class("106540352242922", "utility"), wider; got.Deadline != 2*time.Hour || got.InDoubtWindow != want.InDoubtWindow {
 		t.Errorf("Class of the number with one of its own = %+v", got)
 	}
 	if got := w.Class("200000000000001", "utility"); got != wider {
 		t.Errorf("Class of a number without = %+v", got)
 	}
 	if got := w.Class("200000000000001", "service"); got != (Class{}) {
-		t.Errorf("Class that nobody configured = %+v", got)
+		t.Errorf("class that is not configured = %+v", got)
 	}
 }
 
-// A producer starts without the tokens that it cannot read: it may be kept from them.
+// A producer starts without the tokens that it cannot read, because an operator may keep them from it.
 func TestProducerNeedsNoTokens(t *testing.T) {
 	path := write(t, t.TempDir(), "s.yaml", "numbers: [{phone_number_id: 1, token_file: nosuch}, {phone_number_id: 2}]\napi_keys: [{name: k, sha256: "+aDigest+", phone_number_ids: [\"*\"], scopes: [messages:send]}]\n")
 	p, err := LoadProducer([]string{"--config", path}, env())
@@ -271,7 +271,7 @@ func TestMistakesAreToldTogetherWithPlaceAndFix(t *testing.T) {
 	}{
 		{"several at once", tool, append(file("shards: 0\nrat: 1\nredis:\n  durability: always\n"), "--log-level", "loud"), env("GRAPH_API_VERSION", "25"), []string{
 			`s.yaml:1: shards: "0" is not a whole number from 1 to 256`,
-			`s.yaml:2: rat: unknown key; known here: api_keys, apps, classes,`,
+			`s.yaml:2: rat: unknown key; valid keys: api_keys, apps, classes,`,
 			`s.yaml:4: redis.durability: "always" is none of fsync, replica, asserted, relaxed`,
 			`--log-level: "loud" is none of debug, info, warn, error`,
 			`GRAPH_API_VERSION (environment): "25" is not a version like v25.0`,
@@ -281,7 +281,7 @@ func TestMistakesAreToldTogetherWithPlaceAndFix(t *testing.T) {
 		{"a list for a mapping", tool, file("redis: [a]\n"), env(), []string{"s.yaml:1: redis: must be a mapping with the keys durability, failover_may_lose_writes, password_file, url"}},
 		{"a mapping for a value", tool, file("shards: {a: 1}\n"), env(), []string{"s.yaml:1: shards: must be a single value"}},
 		{"a key without value", tool, file("\nshards:\n"), env(), []string{"s.yaml:2: shards: has no value"}},
-		{"a key twice", tool, file("shards: 1\nshards: 2\n"), env(), []string{"s.yaml:2: shards: is there twice"}},
+		{"a key twice", tool, file("shards: 1\nshards: 2\n"), env(), []string{"s.yaml:2: shards: is given twice"}},
 		{"two documents", tool, file("shards: 1\n---\nshards: 2\n"), env(), []string{"more than one YAML document"}},
 		{"an empty list", tool, file("numbers: []\n"), env(), []string{"s.yaml:1: numbers: must be a list with at least one entry"}},
 		{"unknown flag", tool, []string{"--shrads", "1"}, env(), []string{"flags: flag provided but not defined: -shrads; -h lists them"}},
@@ -308,15 +308,15 @@ numbers:
 			"s.yaml:3: numbers[0].phone_number_id: is not a phone number id: that is Meta's id",
 			`s.yaml:3: numbers[0].rate_limit: "0" is not a whole number from 1 to 10000`,
 			"s.yaml:4: numbers[1].phone_number_id: is missing",
-			"s.yaml:5: numbers[2].classes.urgent: unknown key; known here: authentication, marketing, service, utility",
+			"s.yaml:5: numbers[2].classes.urgent: unknown key; valid keys: authentication, marketing, service, utility",
 			`s.yaml:5: numbers[2].classes.service.deadline: "1" is not a time from 1s to 720h0m0s`,
 			`s.yaml:5: numbers[2].classes.service.in_doubt_policy: "pray" is none of resend, park, close`,
 			"number 8: has no token: give it a token_file",
 			"token_file of number 9: " + dir + "/empty is empty",
-			"token_file of number 10: " + dir + "/words holds more than one word",
+			"token_file of number 10: " + dir + "/words has more than one word",
 			"marker key: is shorter than 16 bytes",
 		}},
-		{"number twice", worker, file("numbers:\n- {phone_number_id: \"7\"}\n- {phone_number_id: \"7\"}\n"), env(), []string{"s.yaml:3: numbers[1].phone_number_id: phone number id 7 is there twice"}},
+		{"number twice", worker, file("numbers:\n- {phone_number_id: \"7\"}\n- {phone_number_id: \"7\"}\n"), env(), []string{"s.yaml:3: numbers[1].phone_number_id: phone number id 7 is in the list twice"}},
 		{"no phone numbers", tool, file("numbers:\n- {phone_number_id: \"1\", display_number: \"15550783881\"}\n- {phone_number_id: \"2\", display_number: \"+1 555 078-3881\"}\n- {phone_number_id: \"3\", display_number: \"+0155507838\"}\n- {phone_number_id: \"4\", display_number: \"+155507\"}\n- {phone_number_id: \"5\", display_number: \"+1555078388112345\"}\n"), env(), []string{
 			"s.yaml:2: numbers[0].display_number: is not a phone number like", "s.yaml:3: numbers[1].display_number: is not",
 			"s.yaml:4: numbers[2].display_number: is not", "s.yaml:5: numbers[3].display_number: is not", "s.yaml:6: numbers[4].display_number: is not",
@@ -324,7 +324,7 @@ numbers:
 		{"token file gone", worker, file("numbers: [{phone_number_id: \"7\", token_file: gone}]"), env(), []string{"token_file of number 7: open /", "/gone: no such file"}},
 		{"PHONE_NUMBER_ID", worker, nil, env("PHONE_NUMBER_ID", "+49151"), []string{"PHONE_NUMBER_ID (environment): is not a phone number id"}},
 		{"payload key", producer, []string{"--payload-key-file", write(t, dir, "weak", "weak")}, env(), []string{
-			"payload_key_file: holds a key shorter than 16 bytes: make one with `openssl rand -hex 32`",
+			"payload_key_file: has a key that is shorter than 16 bytes: make one with `openssl rand -hex 32`",
 		}},
 		{"a phone number for PHONE_NUMBER_ID", worker, nil, env("PHONE_NUMBER_ID", "+4915112345678"), []string{
 			"PHONE_NUMBER_ID (environment): is not a phone number id", "number (PHONE_NUMBER_ID): has no token",
@@ -332,7 +332,7 @@ numbers:
 		{"a byte order mark", worker, file("marker_key_file: " + write(t, dir, "marked", "\ufeff0123456789abcdef\n") + "\n"), env(), []string{"/marked has a byte order mark"}},
 		{"a secret of blanks", worker, file("marker_key_file: " + write(t, dir, "blank", " \t\r\n ") + "\n"), env(), []string{"/blank is empty"}},
 		{"secrets with a line break", worker, nil, env("ACCESS_TOKEN", "token\n", "SLUICE_MARKER_KEY", "\ufeff0123456789abcdef", "APP_SECRET", "  "), []string{
-			"ACCESS_TOKEN (environment): has a blank or a line break in it", "SLUICE_MARKER_KEY (environment): has a byte order mark", "APP_SECRET (environment): holds only blanks",
+			"ACCESS_TOKEN (environment): has a blank or a line break in it", "SLUICE_MARKER_KEY (environment): has a byte order mark", "APP_SECRET (environment): has only blanks",
 		}},
 		{"the hash of no key", producer, file("api_keys:\n- {name: a, sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855, phone_number_ids: [\"*\"], scopes: [admin]}\n- {name: b, sha256: 01ba4719c80b6fe911b091a7c05124b64eeece964e09c058ef8f9805daca546b, phone_number_ids: [\"*\"], scopes: [admin]}\n"), env(), []string{
 			"s.yaml:2: api_keys[0].sha256: is the SHA-256 of no key", "s.yaml:3: api_keys[1].sha256: is the SHA-256 of no key",
@@ -344,7 +344,7 @@ numbers:
 		{"retry", worker, file("retry: {base: 2m}\n"), env(), []string{"retry.max: is shorter than retry.base"}},
 
 		{"apps", webhook, file("apps:\n- {name: main}\n- {name: main}\n- {secret_file: gone, previous_secret_expires: soon}\n- {name: Big}\n- {name: other, secret_file: gone, verify_token_file: " + dir + "/empty}\n- {name: third, secret_file: gone, previous_secret_expires: 2027-01-31T00:00:00Z}\n"), env(), []string{
-			"s.yaml:3: apps[1].name: app main is there twice",
+			"s.yaml:3: apps[1].name: app main is in the list twice",
 			"s.yaml:4: apps[2].name: is missing",
 			`s.yaml:5: apps[3].name: "Big" is not 1 to 32 of a-z`,
 			"app main: has no secret: give it a secret_file, or set APP_SECRET",
@@ -364,7 +364,7 @@ numbers:
 			"s.yaml:4: api_keys[1].sha256: is missing", "api_keys[1].phone_number_ids: is missing", "api_keys[1].scopes: is missing",
 			`s.yaml:4: api_keys[1].revoked: "yes" is neither true nor false`,
 			`s.yaml:4: api_keys[1].expires: "soon" is not a time like 2027-01-31T00:00:00Z`,
-			"s.yaml:6: api_keys[3]: has the name or the key of another: c",
+			"s.yaml:6: api_keys[3]: has the name or the key of another API key: c",
 			"phone_number_ids of API key c: one of them is not configured: add it under numbers, or remove it here",
 			"SLUICE_API_KEY (environment): is shorter than 16 characters",
 		}},

@@ -19,7 +19,7 @@ import (
 
 //go:generate go test . -run TestConfigurationPage -update
 
-// docs/configuration.md is the tables of the code within the words of its template.
+// TestConfigurationPage: docs/configuration.md is its template with the tables of the code.
 func TestConfigurationPage(t *testing.T) {
 	t.Parallel()
 	page, err := template.ParseFiles(filepath.Join("testdata", "configuration.md.tmpl"))
@@ -95,7 +95,7 @@ func code(s string) string {
 	return "`" + s + "`"
 }
 
-// short writes a time as people do: 24h, not 24h0m0s.
+// short writes a duration without zero parts: 24h, not 24h0m0s.
 func short(d time.Duration) string {
 	return strings.NewReplacer("h0m0s", "h", "m0s", "m").Replace(d.String())
 }
@@ -106,7 +106,7 @@ func TestEveryKeyIsInTheExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = LoadTool([]string{"--config", write(t, t.TempDir(), "s.yaml", "nosuch: 1\n")}, env())
-	_, top, ok := strings.Cut(err.Error(), "unknown key; known here: ")
+	_, top, ok := strings.Cut(err.Error(), "unknown key; valid keys: ")
 	if !ok {
 		t.Fatalf("no keys in: %v", err)
 	}
@@ -125,7 +125,7 @@ func TestEveryKeyIsInTheExample(t *testing.T) {
 	}
 }
 
-// Every variable that the code asks for by name has a row.
+// TestEveryVariableIsDocumented: every variable that the code reads by name has a row.
 func TestEveryVariableIsDocumented(t *testing.T) {
 	page, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {

@@ -9,15 +9,15 @@ import (
 	"github.com/joho/godotenv"
 )
 
-// Env returns what looks up an environment variable: in the process's environment, else in
+// Env returns a function that looks up an environment variable: in the environment of the process, else in
 // the file .env of the working directory, if there is one.
 func Env() (func(string) string, error) {
 	file, err := godotenv.Read(".env")
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return os.Getenv, nil
-	case err != nil: // the parser's own words quote the file, and it holds secrets
-		return nil, errors.New(".env: is not a file of NAME=value lines that can be read")
+	case err != nil: // the error of the parser quotes the file, which has secrets
+		return nil, errors.New(".env: cannot read the file. Each line must be NAME=value")
 	}
 	return func(name string) string {
 		if v, ok := os.LookupEnv(name); ok {
@@ -27,15 +27,15 @@ func Env() (func(string) string, error) {
 	}, nil
 }
 
-// guides takes in the variables that the common guides use for a single number, and one API
-// key in the clear. They add to the lists of the file and win where both name the same.
+// guides reads the variables that the common guides use for a single number, and one API
+// key in clear text. They add to the lists of the file. If both name the same number or app, the variables win.
 func (l *loader) guides() {
 	l.checkSecrets()
 	if id := l.getenv("PHONE_NUMBER_ID"); id != "" {
 		var checked string
 		if err := numberID(&checked)(id); err != nil {
 			l.fail("PHONE_NUMBER_ID (environment)", err)
-			checked = "(PHONE_NUMBER_ID)" // what stands there may be a phone number: no message quotes it
+			checked = "(PHONE_NUMBER_ID)" // the value may be a phone number, so no error quotes it
 		}
 		n := l.numberNamed(checked)
 		if token := l.getenv("ACCESS_TOKEN"); token != "" {
@@ -61,7 +61,7 @@ func (l *loader) guides() {
 	}
 }
 
-// numberNamed returns the number of that id, a new one if need be.
+// numberNamed returns the number with this id. It adds the number if the list does not have it.
 func (l *loader) numberNamed(id string) *number {
 	for i := range l.numbers {
 		if l.numbers[i].ID == id {
@@ -72,7 +72,7 @@ func (l *loader) numberNamed(id string) *number {
 	return &l.numbers[len(l.numbers)-1]
 }
 
-// appNamed returns the app of that name, a new one if need be.
+// appNamed returns the app with this name. It adds the app if the list does not have it.
 func (l *loader) appNamed(name string) *app {
 	for i := range l.apps {
 		if l.apps[i].Name == name {

@@ -16,21 +16,20 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// defaultFile is read when it is there and no other is named.
+// defaultFile is read if it exists and no other file is named.
 const defaultFile = "sluice.yaml"
 
-// DefaultRate is the pace of a number whose configuration names none, in messages per
+// DefaultRate is the rate limit of a number whose configuration names none, in messages per
 // second: Meta's standard throughput.
 const DefaultRate = 80
 
-// The names that classes may have, and what may be done in doubt; `message` gives them
-// their meaning.
+// The names of the classes and of the in-doubt policies. The package message implements them.
 var (
-	classNames   = []string{"authentication", "service", "utility", "marketing"}
-	doubtChoices = []string{"resend", "park", "close"}
+	classNames      = []string{"authentication", "service", "utility", "marketing"}
+	inDoubtPolicies = []string{"resend", "park", "close"}
 )
 
-// file reads the configuration file at path; an empty path means defaultFile, if there.
+// file reads the configuration file at path. An empty path means defaultFile, if it exists.
 func (l *loader) file(path string, settings []setting) {
 	named := path != ""
 	if !named {
@@ -55,7 +54,7 @@ func (l *loader) file(path string, settings []setting) {
 		return
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		l.fail(path, errors.New("holds more than one YAML document; one is read"))
+		l.fail(path, errors.New("has more than one YAML document: keep one"))
 	}
 	d.root(root.Content[0], settings)
 }
@@ -103,7 +102,7 @@ func (d *document) number(path string, n *yaml.Node) {
 	}
 	for _, other := range d.numbers {
 		if other.ID == one.ID {
-			d.wrong(path+".phone_number_id", n, fmt.Errorf("phone number id %s is there twice", one.ID))
+			d.wrong(path+".phone_number_id", n, fmt.Errorf("phone number id %s is in the list twice: remove one", one.ID))
 		}
 	}
 	d.numbers = append(d.numbers, one)
@@ -116,7 +115,7 @@ func (d *document) app(path string, n *yaml.Node) {
 	}
 	for _, other := range d.apps {
 		if other.Name == one.Name {
-			d.wrong(path+".name", n, fmt.Errorf("app %s is there twice", one.Name))
+			d.wrong(path+".name", n, fmt.Errorf("app %s is in the list twice: remove one", one.Name))
 		}
 	}
 	d.apps = append(d.apps, one)
@@ -129,13 +128,13 @@ func (d *document) apiKey(path string, n *yaml.Node) {
 	}
 	for _, other := range d.keys {
 		if other.Name == one.Name || other.SHA256 == one.SHA256 {
-			d.wrong(path, n, fmt.Errorf("has the name or the key of another: %s", other.Name))
+			d.wrong(path, n, fmt.Errorf("has the name or the key of another API key: %s", other.Name))
 		}
 	}
 	d.keys = append(d.keys, one)
 }
 
-// templateClass reads an entry of the list by which a number's templates get their class.
+// templateClass reads an entry of the list that assigns classes to the templates of a number.
 func (d *document) templateClass(of *number) func(string, *yaml.Node) {
 	return func(path string, n *yaml.Node) {
 		var one TemplateClass
@@ -149,7 +148,7 @@ func (d *document) templateClass(of *number) func(string, *yaml.Node) {
 	}
 }
 
-// classes reads a mapping from class names to what differs.
+// classes reads a mapping from class names to their settings.
 func (d *document) classes(dst *map[string]Class) func(string, *yaml.Node) {
 	return func(path string, n *yaml.Node) {
 		*dst = map[string]Class{}
@@ -165,8 +164,8 @@ func (d *document) classes(dst *map[string]Class) func(string, *yaml.Node) {
 	}
 }
 
-// mapping gives each member of n to the function of its key. It tells whether the members
-// that must be there are, and all are well.
+// mapping calls the function of its key for each member of n. It reports whether all are valid and none of the
+// required ones is missing.
 func (d *document) mapping(path string, n *yaml.Node, known []member) bool {
 	before := len(d.errs)
 	if n.Kind != yaml.MappingNode {
@@ -180,9 +179,9 @@ func (d *document) mapping(path string, n *yaml.Node, known []member) bool {
 		at := slices.IndexFunc(known, func(m member) bool { return m.key == key.Value })
 		switch {
 		case at < 0:
-			d.wrong(full, key, fmt.Errorf("unknown key; known here: %s", keys(known)))
+			d.wrong(full, key, fmt.Errorf("unknown key; valid keys: %s", keys(known)))
 		case seen[key.Value]:
-			d.wrong(full, key, errors.New("is there twice"))
+			d.wrong(full, key, errors.New("is given twice: remove one"))
 		default:
 			known[at].read(full, value)
 		}
@@ -196,7 +195,7 @@ func (d *document) mapping(path string, n *yaml.Node, known []member) bool {
 	return len(d.errs) == before
 }
 
-// list gives each entry of a sequence to read.
+// list calls read for each entry of a sequence.
 func (d *document) list(read func(string, *yaml.Node)) func(string, *yaml.Node) {
 	return func(path string, n *yaml.Node) {
 		if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
@@ -209,7 +208,7 @@ func (d *document) list(read func(string, *yaml.Node)) func(string, *yaml.Node) 
 	}
 }
 
-// scalar gives a single value, as it is written, to set.
+// scalar calls set with a single value, as it is written.
 func (d *document) scalar(set func(string) error) func(string, *yaml.Node) {
 	return func(path string, n *yaml.Node) {
 		switch {
@@ -223,7 +222,7 @@ func (d *document) scalar(set func(string) error) func(string, *yaml.Node) {
 	}
 }
 
-// resolved makes file names count from the document's folder.
+// resolved makes relative file names relative to the folder of the document.
 func (d *document) resolved(set func(string) error) func(string) error {
 	return func(s string) error {
 		if !filepath.IsAbs(s) {
@@ -233,7 +232,7 @@ func (d *document) resolved(set func(string) error) func(string) error {
 	}
 }
 
-// wrong notes a mistake, if err is one, with its line.
+// wrong adds a mistake with its line, unless err is nil.
 func (d *document) wrong(path string, n *yaml.Node, err error) {
 	place := fmt.Sprintf("%s:%d", d.name, n.Line)
 	if path != "" {
@@ -268,7 +267,7 @@ func idOrAll(dst *string) func(string) error {
 	return id(dst, `\*|[0-9]{1,32}`, `is neither a phone number id (digits only) nor "*" for all`)
 }
 
-// id quotes nothing: what stands there by mistake may be a phone number.
+// id does not quote the value in its error, because it may be a phone number.
 func id(dst *string, expr, mistake string) func(string) error {
 	set := pattern(dst, expr, "")
 	return func(s string) error {
@@ -279,7 +278,7 @@ func id(dst *string, expr, mistake string) func(string) error {
 	}
 }
 
-// digest quotes nothing: what stands there by mistake may be the key itself.
+// digest does not quote the value in its error, because it may be the key itself.
 func digest(dst *[32]byte) func(string) error {
 	return func(s string) error {
 		b, err := hex.DecodeString(s)

@@ -15,11 +15,11 @@ import (
 )
 
 // LoadProducer reads the producer's configuration from its arguments (without the program's
-// name), the environment (see Env) and the file they name. Asked for help it returns Help.
+// name), the environment (see Env) and the file that they name. If the arguments ask for help, it returns Help.
 func LoadProducer(args []string, getenv func(string) string) (Producer, error) {
 	l := load("producer", args, getenv)
 	l.need(len(l.numbers) > 0, "numbers", "none is configured: list them in the file, or set PHONE_NUMBER_ID")
-	l.need(len(l.keys) > 0, "api_keys", "none is configured, so nobody could send: list them in the file, or set SLUICE_API_KEY")
+	l.need(len(l.keys) > 0, "api_keys", "none is configured, so no caller could send: list them in the file, or set SLUICE_API_KEY")
 	l.checkKeys()
 	l.checkWindows()
 	return Producer{Common: l.common(), Listen: l.listenAPI, Console: l.listenConsole, APIKeys: l.keys, Tokens: l.tokensThere(), PayloadKey: l.optionalKey("payload_key_file", l.payloadKeyFile)}, l.err()
@@ -49,7 +49,7 @@ func LoadWebhook(args []string, getenv func(string) string) (Webhook, error) {
 	return Webhook{Common: l.common(), Listen: l.listenWebhook, Apps: l.openApps()}, l.err()
 }
 
-// LoadTool reads what a tool beside the programs needs to reach the same Redis.
+// LoadTool reads what a tool needs to use the Redis of the programs.
 func LoadTool(args []string, getenv func(string) string) (Common, error) {
 	l := load("tool", args, getenv)
 	return l.common(), l.err()
@@ -62,8 +62,8 @@ type All struct {
 	Webhook  Webhook
 }
 
-// LoadAll reads the configuration of all programs from what they share: the file, and the
-// environment. It returns each mistake once.
+// LoadAll reads the configuration of all programs from the file and the environment. It returns each
+// mistake once.
 func LoadAll(args []string, getenv func(string) string) (All, []error) {
 	var a All
 	var found [3]error
@@ -85,8 +85,7 @@ func LoadAll(args []string, getenv func(string) string) (All, []error) {
 	return a, all
 }
 
-// Help is what a Load function returns as its error when the arguments ask for help: the
-// text to print.
+// Help is the error of a Load function whose arguments ask for help. Its text is the help.
 type Help string
 
 // Error returns the text.
@@ -120,20 +119,20 @@ type values struct {
 	keys                                    []APIKey
 }
 
-// number is a Number with the way to its token.
+// number is a Number with the source of its token.
 type number struct {
 	Number
 	tokenFile string
 	token     Secret // from the environment; wins over the file
 }
 
-// app is an App with the ways to its secrets.
+// app is an App with the sources of its secrets.
 type app struct {
 	App
 	secretFile, previousSecretFile, verifyTokenFile string
 }
 
-// load reads all sources, the weakest first.
+// load reads all sources, the one with the lowest priority first.
 func load(program string, args []string, getenv func(string) string) *loader {
 	l := &loader{program: program, getenv: getenv}
 	settings := l.settings(program)
@@ -181,21 +180,21 @@ func (l *loader) flags(settings []setting, args []string) map[string]string {
 	return given
 }
 
-// fail notes a mistake, if err is one, and where it is.
+// fail adds a mistake and its place, unless err is nil.
 func (l *loader) fail(place string, err error) {
 	if err != nil {
 		l.errs = append(l.errs, fmt.Errorf("%s: %w", place, err))
 	}
 }
 
-// need notes a mistake unless ok.
+// need adds a mistake unless ok.
 func (l *loader) need(ok bool, place, mistake string) {
 	if !ok {
 		l.fail(place, errors.New(mistake))
 	}
 }
 
-// err returns all mistakes together, or the help that was asked for.
+// err returns all mistakes together, or the help if the arguments ask for it.
 func (l *loader) err() error {
 	for _, err := range l.errs {
 		if h, ok := errors.AsType[Help](err); ok {
@@ -205,7 +204,7 @@ func (l *loader) err() error {
 	return errors.Join(l.errs...)
 }
 
-// common returns the part for every program, with Redis's password put into its URL.
+// common returns the part for every program, with the password of Redis in its URL.
 func (l *loader) common() Common {
 	for _, n := range l.numbers {
 		l.Numbers = append(l.Numbers, n.Number)
@@ -222,7 +221,7 @@ func (l *loader) markerKey() Secret {
 	key := Secret(l.getenv("SLUICE_MARKER_KEY"))
 	if key == "" && l.markerKeyFile != "" {
 		if key = l.secret("marker_key_file", l.markerKeyFile); key == "" {
-			return "" // said already
+			return "" // the mistake is added already
 		}
 	}
 	l.need(key != "", "marker key", "is missing: "+fix)
@@ -230,15 +229,15 @@ func (l *loader) markerKey() Secret {
 	return key
 }
 
-// optionalKey reads a key that need not be there.
+// optionalKey reads a key that may be absent.
 func (l *loader) optionalKey(place, path string) Secret {
 	key := l.secret(place, path)
-	l.need(key == "" || len(key) >= 16, place, "holds a key shorter than 16 bytes: make one with `openssl rand -hex 32`")
+	l.need(key == "" || len(key) >= 16, place, "has a key that is shorter than 16 bytes: make one with `openssl rand -hex 32`")
 	return key
 }
 
-// tokensThere are those that a producer can read. It needs none for what it is for: a number
-// without has no calls passed on to Meta.
+// tokensThere returns the tokens that a producer can read. It needs none to accept messages. Without the token of a
+// number it forwards no calls for this number to Meta.
 func (l *loader) tokensThere() *Tokens {
 	t := &Tokens{all: map[string]*token{}}
 	for _, n := range l.numbers {
@@ -284,7 +283,7 @@ func (l *loader) openApps() []App {
 	return apps
 }
 
-// secret reads the secret in a file; without a path there is none.
+// secret reads the secret in a file. An empty path means that there is none.
 func (l *loader) secret(place, path string) Secret {
 	if path == "" {
 		return ""
@@ -294,7 +293,7 @@ func (l *loader) secret(place, path string) Secret {
 	return Secret(s)
 }
 
-// checkKeys finds API keys for numbers that are not ours.
+// checkKeys finds API keys for numbers that are not configured.
 func (l *loader) checkKeys() {
 	for _, k := range l.keys {
 		for _, id := range k.Numbers {
@@ -304,35 +303,35 @@ func (l *loader) checkKeys() {
 	}
 }
 
-// byteOrderMark is what some editors write in front of a text. Nobody sees it.
+// byteOrderMark is an invisible character that some editors write before a text.
 const byteOrderMark = "\ufeff"
 
 // secretVariables are the environment variables that hold secrets.
 var secretVariables = []string{"ACCESS_TOKEN", "APP_SECRET", "VERIFY_TOKEN", "SLUICE_API_KEY", "SLUICE_MARKER_KEY"}
 
-// checkSecrets finds secrets in the environment that cannot be meant so. It quotes none.
+// checkSecrets finds secrets in the environment that cannot be right. It quotes none.
 func (l *loader) checkSecrets() {
 	for _, name := range secretVariables {
 		v := l.getenv(name)
 		place := name + " (environment)"
-		l.need(v == "" || strings.TrimSpace(v) != "", place, "holds only blanks: give the secret, or leave it out")
-		l.need(strings.TrimSpace(v) == "" || strings.TrimSpace(v) == v && !strings.ContainsAny(v, " \t\r\n"), place, "has a blank or a line break in it: give the secret alone")
-		l.need(!strings.Contains(v, byteOrderMark), place, "has a byte order mark: give the secret alone")
+		l.need(v == "" || strings.TrimSpace(v) != "", place, "has only blanks: set the secret, or remove the variable")
+		l.need(strings.TrimSpace(v) == "" || strings.TrimSpace(v) == v && !strings.ContainsAny(v, " \t\r\n"), place, "has a blank or a line break in it: set it to the secret without them")
+		l.need(!strings.Contains(v, byteOrderMark), place, "has a byte order mark: set it to the secret without it")
 	}
 }
 
-// postWithin is how long a message that is sent to Meta may be without an answer, with a reserve.
+// postWithin is the longest time that a request to Meta may wait for its answer, with a reserve.
 const postWithin = 30 * time.Second
 
-// checkWindows finds classes that would send a message again while the request before it may be under way.
+// checkWindows finds classes that would resend a message while the first request may still be running.
 func (l *loader) checkWindows() {
 	if l.getenv(shortWindows) != "" {
 		return
 	}
 	check := func(place string, c Class, class string) {
-		resends := c.OnDoubt == "resend" || c.OnDoubt == "" && class == "authentication"
-		l.need(!resends || c.DoubtWindow == 0 || c.DoubtWindow >= postWithin, place,
-			fmt.Sprintf("is %s and in_doubt_policy is resend: the request before may still be under way. Set in_doubt_window to %s or more, or in_doubt_policy to park", c.DoubtWindow, postWithin))
+		resends := c.InDoubtPolicy == "resend" || c.InDoubtPolicy == "" && class == "authentication"
+		l.need(!resends || c.InDoubtWindow == 0 || c.InDoubtWindow >= postWithin, place,
+			fmt.Sprintf("is %s and in_doubt_policy is resend: the first request may still be running then. Set in_doubt_window to %s or more, or in_doubt_policy to park", c.InDoubtWindow, postWithin))
 	}
 	for _, class := range classNames {
 		check("classes."+class+".in_doubt_window", l.Classes[class], class)
@@ -344,12 +343,11 @@ func (l *loader) checkWindows() {
 	}
 }
 
-// shortWindows is an environment variable of tests: its programs meet a simulator that answers at once, and
-// have no time for a window of 30 s.
+// shortWindows is an environment variable of tests. Their simulator answers at once, and a window of 30 s would
+// take too long.
 const shortWindows = "SLUICE_TEST_SHORT_WINDOWS"
 
-// readSecret returns what stands in a file, without the white space round it. The file's
-// content is in no error.
+// readSecret returns the content of a file without the white space around it. No error quotes the content.
 func readSecret(path string) (string, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -362,7 +360,7 @@ func readSecret(path string) (string, error) {
 	case strings.Contains(s, byteOrderMark):
 		return "", fmt.Errorf("%s has a byte order mark: save it as plain UTF-8 without one", path)
 	case strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }):
-		return "", fmt.Errorf("%s holds more than one word: it must hold the secret alone", path)
+		return "", fmt.Errorf("%s has more than one word: write only the secret to it", path)
 	}
 	return s, nil
 }

@@ -7,16 +7,16 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// member is what may stand in a mapping. docs/configuration.md shows def and doc.
+// member is a key of a mapping. docs/configuration.md shows def and doc.
 type member struct {
 	key  string
-	must bool   // the mapping is wrong without it
-	def  string // what holds without it; empty: "none"
+	must bool   // it is required
+	def  string // its default; empty: "none"
 	doc  string
 	read func(path string, n *yaml.Node)
 }
 
-// The functions below return what may stand in an entry of a list, and in a class.
+// The functions below return the members of the entries of the lists, and of a class.
 
 func (d *document) ofNumber(one *number) []member {
 	return []member{
@@ -119,11 +119,11 @@ func (d *document) ofClass(c *Class) []member {
 			doc: "From acceptance to the last moment an attempt may start, when the request names no `expires_at`. 1 s to 720 h.",
 		},
 		{
-			key: "in_doubt_window", read: d.scalar(duration(&c.DoubtWindow, time.Second, 7*24*time.Hour)),
+			key: "in_doubt_window", read: d.scalar(duration(&c.InDoubtWindow, time.Second, 7*24*time.Hour)),
 			doc: "How long Sluice waits for a status from Meta when a request got no answer. 1 s to 168 h. With `in_doubt_policy: resend` 30 s or more, because the request may still be under way.",
 		},
 		{
-			key: "in_doubt_policy", read: d.scalar(oneOf(&c.OnDoubt, doubtChoices...)),
+			key: "in_doubt_policy", read: d.scalar(oneOf(&c.InDoubtPolicy, inDoubtPolicies...)),
 			doc: "What happens at the end of the in-doubt window. `resend`: send once more, if the deadline allows it. `park`: wait for a decision of an operator. `close`: `failed` with the reason `undetermined`, never sent again.",
 		},
 		{

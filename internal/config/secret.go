@@ -6,13 +6,13 @@ import (
 	"log/slog"
 )
 
-// Secret is a value that must not be seen: it prints as [redacted] by fmt, in JSON, in YAML
-// and in logs. string(s) is its value.
+// Secret is a value that is never printed: fmt, JSON, YAML and logs show [redacted].
+// string(s) is its value.
 type Secret string
 
 const redacted = "[redacted]"
 
-// String returns "[redacted]", or nothing for no secret.
+// String returns "[redacted]", or "" for an empty secret.
 func (s Secret) String() string {
 	if s == "" {
 		return ""

@@ -19,11 +19,11 @@ type setting struct {
 	key  string // in the file, with dots
 	name string // of the environment variable; empty: made from key
 	def  string
-	use  string             // the programs with it, by name; empty: all
-	help string             // half a line, for -h; the page begins with it
-	more string             // what docs/configuration.md says beyond it
-	path bool               // a file's name: relative ones in the configuration file count from its folder
-	set  func(string) error // checks and keeps a value; the error does not quote secrets
+	use  string             // the names of the programs with it; empty: all
+	help string             // half a line for -h; docs/configuration.md begins with it
+	more string             // what docs/configuration.md adds to help
+	path bool               // a file name; in the configuration file it is relative to the folder of that file
+	set  func(string) error // checks and stores a value; its error does not quote secrets
 }
 
 // env returns the name of the environment variable.
@@ -37,14 +37,14 @@ func (s setting) env() string {
 // flag returns the name of the flag, without dashes.
 func (s setting) flag() string { return strings.NewReplacer(".", "-", "_", "-").Replace(s.key) }
 
-// of tells whether a program has the setting.
+// of reports whether a program has the setting.
 func (s setting) of(program string) bool {
 	return s.use == "" || slices.Contains(strings.Fields(s.use), program)
 }
 
 var opsListen = map[string]string{"producer": ":9101", "worker": ":9102", "webhook": ":9103"}
 
-// settings is the table of all single values, kept in v. The lists of the file (numbers,
+// settings is the table of all single values, which are stored in v. The lists of the file (numbers,
 // apps, api_keys, classes) are in file.go.
 func (v *values) settings(program string) []setting {
 	return []setting{
@@ -138,7 +138,7 @@ func usage(program string, settings []setting) string {
 	return b.String()
 }
 
-// The functions below make setters: each checks a text and keeps its value in dst.
+// The functions below return setters. A setter checks a text and stores its value in dst.
 
 func text(dst *string) func(string) error {
 	return func(s string) error { *dst = s; return nil }
@@ -248,7 +248,7 @@ func level(dst *slog.Level) func(string) error {
 	}
 }
 
-// redisURL quotes nothing: the URL may hold a password.
+// redisURL does not quote the value in its error, because the URL may contain a password.
 func redisURL(dst *Secret) func(string) error {
 	return func(s string) error {
 		if _, err := redisurl.Parse(s); err != nil {
@@ -263,7 +263,7 @@ func baseURL(dst *string) func(string) error {
 	return func(s string) error {
 		u, err := url.Parse(s)
 		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.RawQuery != "" || u.User != nil {
-			return fmt.Errorf("is not a URL like https://graph.facebook.com, without user and query")
+			return fmt.Errorf("is not a URL like https://graph.facebook.com without a user and a query")
 		}
 		*dst = strings.TrimRight(s, "/")
 		return nil

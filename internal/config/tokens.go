@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// tokenCheck is how often a token's file is read, at most. A read costs as little as a look
-// at the file's time, and misses nothing.
+// tokenCheck is the shortest time between two reads of a token file. To read the file costs as little as to read its
+// time, and finds every change.
 const tokenCheck = 5 * time.Second
 
-// Tokens knows the access token of each number. A token from a file follows the file within
+// Tokens has the access token of each number. When a token file changes, Tokens returns the new token within
 // seconds. It is safe for concurrent use.
 type Tokens struct {
-	// OnError hears of a file that cannot be read or is empty; the old token stays in use.
-	// It is called by Token, at most every five seconds for each number. Set it before the
-	// first call of Token; nil: nobody hears of it.
+	// OnError is called when a file cannot be read or is empty. The previous token stays in use.
+	// Token calls it at most every five seconds for each number. Set it before the
+	// first call of Token; nil: the error is ignored.
 	OnError func(number string, err error)
 
 	all map[string]*token
@@ -30,7 +30,7 @@ type token struct {
 	checked time.Time
 }
 
-// FixedTokens makes Tokens of a map from phone number id to token.
+// FixedTokens returns Tokens with the tokens of a map from phone number id to token.
 func FixedTokens(m map[string]string) *Tokens {
 	t := &Tokens{all: map[string]*token{}}
 	for number, value := range m {
@@ -39,7 +39,7 @@ func FixedTokens(m map[string]string) *Tokens {
 	return t
 }
 
-// Token returns the present access token of a number. It may read a file.
+// Token returns the current access token of a number. It may read a file.
 func (t *Tokens) Token(number string) (string, error) {
 	one, ok := t.all[number]
 	if !ok {
@@ -58,7 +58,8 @@ func openToken(file string) (*token, error) {
 	return t, t.refresh()
 }
 
-// current returns the token, fresh if its file has changed. After an error it is the old one.
+// current returns the token, and reads it again if its file may have changed. After an error it returns the
+// previous token.
 func (t *token) current() (string, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -71,7 +72,7 @@ func (t *token) current() (string, error) {
 	return t.value, err
 }
 
-// refresh reads the file; after an error the old value stays.
+// refresh reads the file. After an error the previous value stays.
 func (t *token) refresh() error {
 	value, err := readSecret(t.file)
 	if err != nil {

@@ -14,26 +14,26 @@ func TestTokenFollowsItsFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var heard []string
+		var failed []string
 		tokens := &Tokens{all: map[string]*token{"1": one}}
-		tokens.OnError = func(number string, _ error) { heard = append(heard, number) }
+		tokens.OnError = func(number string, _ error) { failed = append(failed, number) }
 		want := func(value string, errors int) {
 			t.Helper()
-			if got, err := tokens.Token("1"); got != value || err != nil || len(heard) != errors {
-				t.Errorf("token %q, %v, after %d errors; want %q after %d", got, err, len(heard), value, errors)
+			if got, err := tokens.Token("1"); got != value || err != nil || len(failed) != errors {
+				t.Errorf("token %q, %v, after %d errors; want %q after %d", got, err, len(failed), value, errors)
 			}
 		}
 		want("first", 0)
 
 		write(t, dir, "token", "second")
-		want("first", 0) // not looked at yet
+		want("first", 0) // not read yet
 		time.Sleep(tokenCheck)
 		want("second", 0)
 
 		write(t, dir, "token", "")
 		time.Sleep(tokenCheck)
 		want("second", 1)
-		want("second", 1) // told once a check
+		want("second", 1) // reported once for each read
 		time.Sleep(tokenCheck)
 		want("second", 2)
 

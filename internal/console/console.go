@@ -1,5 +1,5 @@
-// Package console serves operators: it lists what is held, in doubt or in the dead-letter list, and takes
-// the orders that change it. Each order names its actor and a reason, and goes into the audit log.
+// Package console is the API of operators. It lists what is held, in doubt or in the dead-letter list, and carries
+// out the orders that change it. Each order names its actor and a reason, and is stored in the audit log.
 package console
 
 import (
@@ -38,26 +38,26 @@ type lists interface {
 
 // mover changes the state of messages.
 type mover interface {
-	// Look returns a message as it is now, or message.ErrNotFound; Move moves it on, with a new
-	// task where it needs one, provided that nothing happened to it since. It tells whether it did.
+	// ReadOpen returns a message as it is now, or message.ErrNotFound. Move changes its state, and writes a new
+	// task if it needs one. If the message changed since ReadOpen, Move does nothing and returns false.
 	ReadOpen(ctx context.Context, id string) (message.Open, error)
 	Move(ctx context.Context, o message.Open, m message.Move) (bool, error)
 }
 
-// auditStore stores who ordered what, and why.
+// auditStore stores the orders of operators.
 type auditStore interface {
 	Add(ctx context.Context, entry message.AuditEntry) error
 	// Latest returns up to limit entries, the latest first.
 	Latest(ctx context.Context, limit int) ([]message.AuditEntry, error)
 }
 
-// Options says what a Console works with. All but the last two are required.
+// Options are what a Console works with. All but the last two are required.
 type Options struct {
 	Holds      holds
 	Lists      lists
 	Messages   mover
 	Audit      auditStore
-	Keys       httpapi.Keys             // those with httpapi.ScopeAdmin may call
+	Keys       httpapi.Keys             // keys with httpapi.ScopeAdmin may call
 	Numbers    func(number string) bool // whether a phone number id is configured
 	Log        *slog.Logger             // nil: no log
 	Registerer prometheus.Registerer    // nil: the metrics are not exported
@@ -88,7 +88,7 @@ func New(o Options) *Console {
 // Handler serves the routes of the table in routes.go. It sets no timeouts.
 func (c *Console) Handler() http.Handler { return httpapi.Handler(c.routes()) }
 
-// handle makes a handler of what answers a request by a value or a refusal.
+// handle makes a handler from a function that returns an answer or a refusal.
 func (c *Console) handle(f func(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		key, refused := c.o.Keys.Authorize(r, httpapi.ScopeAdmin)
@@ -130,11 +130,11 @@ func (o order) signed() (wrong httpapi.Refusal) {
 	return wrong
 }
 
-// words tells whether a text is not blank and has at most so many characters.
+// words reports whether a text is not blank and has at most so many characters.
 func words(s string, most int) bool {
 	return strings.TrimSpace(s) != "" && utf8.ValidString(s) && utf8.RuneCountInString(s) <= most && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
-func (o order) deed(verb, on string, key httpapi.Key) message.AuditEntry {
+func (o order) entry(verb, on string, key httpapi.Key) message.AuditEntry {
 	return message.AuditEntry{Verb: verb, On: on, Actor: o.Actor, Key: key.Name, Reason: o.Reason}
 }

@@ -12,15 +12,15 @@ import (
 	"sluice/internal/message"
 )
 
-// The console answers as its description says: every operation, each of its statuses, in the
+// TestConsoleAnswersAsDescribed: the console answers every operation with each of its statuses, in the
 // shape that is described, and nothing else.
 func TestConsoleAnswersAsDescribed(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
 	a := described.Read(t, string(d.c.Document().OpenAPI()))
-	parked, queued, owed := message.NewID(ours, "parked"), message.NewID(ours, "queued"), message.NewID(ours, "owed")
-	d.shelf.dead = []message.DeadLetter{{ID: parked, Number: ours, Code: 131000, Reason: message.ReasonAttempts, At: time.Now()}}
-	d.shelf.ended = []message.Record{{Context: message.Context{ID: queued, From: ours}, State: message.Dead, Code: 131000, Reason: "x", Timeline: []message.Step{{At: time.Now()}}}}
+	parked, queued, awaiting := message.NewID(ours, "parked"), message.NewID(ours, "queued"), message.NewID(ours, "awaiting")
+	d.store.dead = []message.DeadLetter{{ID: parked, Number: ours, Code: 131000, Reason: message.ReasonAttempts, At: time.Now()}}
+	d.store.ended = []message.Record{{Context: message.Context{ID: queued, From: ours}, State: message.Dead, Code: 131000, Reason: "x", Timeline: []message.Step{{At: time.Now()}}}}
 	full := message.Hold{Number: ours, Template: "sale/en_US", Reason: "because", Code: 132015, By: "anna", Key: "key-admin", Since: time.Now(), Until: time.Now()}
 	number := `"phone_number_id":"` + ours + `"`
 
@@ -49,11 +49,11 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 			a.Check(name, status, header, text)
 		}
 		body := func() io.Reader { return strings.NewReader(g.body) }
-		d.shelf.held = []message.Hold{full}
-		d.shelf.open = map[string]message.Open{
-			parked: {ID: parked, State: message.Parked, Message: message.Context{ID: parked, From: ours, Class: message.Service}},
-			queued: {ID: queued, State: message.Queued},
-			owed:   {ID: owed, State: message.Submitted, Message: message.Context{ID: owed, From: ours, Class: message.Service}},
+		d.store.held = []message.Hold{full}
+		d.store.open = map[string]message.Open{
+			parked:   {ID: parked, State: message.Parked, Message: message.Context{ID: parked, From: ours, Class: message.Service}},
+			queued:   {ID: queued, State: message.Queued},
+			awaiting: {ID: awaiting, State: message.Submitted, Message: message.Context{ID: awaiting, From: ours, Class: message.Service}},
 		}
 		call(g.path, "wide", body(), nil)
 		call(g.path[:strings.IndexByte(g.path+"?", '?')]+"?nosuch=1", "wide", body(), nil)
@@ -85,9 +85,9 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 				call(g.path, "admin", strings.NewReader(strings.Replace(g.body, ours, theirs, 1)), nil)
 			}
 		}
-		d.shelf.err = errors.New("away")
+		d.store.err = errors.New("away")
 		call(g.path, "wide", body(), nil)
-		d.shelf.err = nil
+		d.store.err = nil
 	}
 	a.Done()
 }

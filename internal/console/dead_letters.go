@@ -120,7 +120,7 @@ func (c *Console) listDeadLetters(ctx context.Context, _ http.ResponseWriter, r 
 	return shown, nil
 }
 
-// replay sends dead letters again, the oldest first. They go to the ends of their queues.
+// replay sends dead letters again, the oldest first. Their tasks go to the ends of their queues.
 func (c *Console) replay(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
 	var ask replayRequest
 	if refused := httpapi.ReadJSON(w, r, &ask); refused != nil {
@@ -138,16 +138,16 @@ func (c *Console) replay(ctx context.Context, w http.ResponseWriter, r *http.Req
 	answer := replayResult{More: len(some) == limit}
 	if err == nil && len(some) > 0 {
 		answer.Next = some[len(some)-1].At
-		if !answer.Next.After(ask.Since) { // all of one moment, and there again
+		if !answer.Next.After(ask.Since) { // all of them died at the same moment, and stay
 			answer.Next = answer.Next.Add(time.Millisecond)
 		}
-		err = c.o.Audit.Add(ctx, ask.deed(message.VerbReplay, fmt.Sprintf("%d dead letters of number %s", len(some), ask.Number), key))
+		err = c.o.Audit.Add(ctx, ask.entry(message.VerbReplay, fmt.Sprintf("%d dead letters of number %s", len(some), ask.Number), key))
 	}
 	for _, d := range some {
 		if err != nil {
 			break
 		}
-		err = c.again(ctx, d.ID, extend, ask.deed(message.VerbReplay, d.ID, key), &answer)
+		err = c.again(ctx, d.ID, extend, ask.entry(message.VerbReplay, d.ID, key), &answer)
 	}
 	if err != nil {
 		return nil, c.unavailable("replay dead letters", err)
@@ -186,7 +186,7 @@ func extended(o message.Open, from time.Time, extend time.Duration) time.Time {
 	return time.Time{}
 }
 
-// again sends one dead letter again, unless it is no longer dead or its deadline has passed.
+// again sends one dead letter again, if it is still dead and its deadline has not passed.
 func (c *Console) again(ctx context.Context, id string, extend time.Duration, d message.AuditEntry, answer *replayResult) error {
 	o, err := c.o.Messages.ReadOpen(ctx, id)
 	if errors.Is(err, message.ErrNotFound) || err == nil && o.State != message.Dead {
@@ -227,14 +227,14 @@ func limitOf(r *http.Request) (limit int, refused httpapi.Refusal) {
 	return limit, refused
 }
 
-// narrow reads the part of a filter that all lists of messages have.
+// narrow reads the parameters that the filters of all lists of messages have.
 func narrow(q url.Values, code **int, since, until *time.Time) httpapi.Refusal {
 	refused := query(q, "code", func(n int) { *code = &n }, digits)
 	refused = append(refused, query(q, "since", func(t time.Time) { *since = t }, httpapi.ParseTime)...)
 	return append(refused, query(q, "until", func(t time.Time) { *until = t }, httpapi.ParseTime)...)
 }
 
-// query gives a value of a request's query to set, where there is one.
+// query calls set with a parameter of a request's query, if the request has it.
 func query[T any](q url.Values, name string, set func(T), parse func(string) (T, bool)) httpapi.Refusal {
 	if !q.Has(name) {
 		return nil

@@ -92,11 +92,11 @@ func (c *Console) resolve(ctx context.Context, w http.ResponseWriter, r *http.Re
 		m := settle(o, ask.Resolution, time.Now())
 		if o.State != message.Parked && o.State != message.InDoubt {
 			if o.State == m.To && o.Reason == message.ReasonResolved {
-				return resolveResult{id, o.State}, nil // a repeat
+				return resolveResult{id, o.State}, nil // the same decision again
 			}
 			return nil, httpapi.Refuse("not_in_doubt")
 		}
-		d := ask.deed(ask.Resolution, id, key)
+		d := ask.entry(ask.Resolution, id, key)
 		m.Audit = &d
 		done, err := c.o.Messages.Move(ctx, o, m)
 		if err != nil {
@@ -110,8 +110,8 @@ func (c *Console) resolve(ctx context.Context, w http.ResponseWriter, r *http.Re
 	}
 }
 
-// settle returns the move that an operator's decision about an in-doubt message makes. Nothing is sent
-// after its deadline.
+// settle returns the move that carries out an operator's decision about an in-doubt message. A message is not
+// sent after its deadline.
 func settle(o message.Open, resolution string, now time.Time) message.Move {
 	m := message.Move{Reason: message.ReasonResolved}
 	switch {

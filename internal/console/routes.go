@@ -34,12 +34,12 @@ func (c *Console) audit(ctx context.Context, _ http.ResponseWriter, r *http.Requ
 	if refused != nil {
 		return nil, refused
 	}
-	deeds, err := c.o.Audit.Latest(ctx, limit)
+	entries, err := c.o.Audit.Latest(ctx, limit)
 	if err != nil {
 		return nil, c.unavailable("read audit log", err)
 	}
 	shown := auditLog{Entries: []auditEntry{}}
-	for _, d := range deeds {
+	for _, d := range entries {
 		shown.Entries = append(shown.Entries, auditEntry{d.At, d.Verb, d.On, d.Actor, d.Key, d.Reason})
 	}
 	return shown, nil

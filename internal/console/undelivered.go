@@ -18,12 +18,12 @@ import (
 )
 
 const (
-	// resendMost is how many messages one order sends again, resendRate how many a second when the
-	// order does not say it, and resendFastest the most that it may say.
+	// resendMost is how many messages one order sends again at most. resendRate is how many per second if the
+	// order names no rate, and resendFastest the highest rate that it may name.
 	resendMost    = 10_000
 	resendRate    = 10
 	resendFastest = 500
-	// resendAtOnce is how many are written at the same time: they share transactions.
+	// resendAtOnce is how many are written at the same time, so that they share transactions.
 	resendAtOnce = 64
 )
 
@@ -143,8 +143,8 @@ func (c *Console) countUndelivered(ctx context.Context, _ http.ResponseWriter, r
 	return shown, nil
 }
 
-// resendUndelivered sends messages that ended again, in the order in which they ended: each becomes due a moment after
-// the one before. The audit log has one entry for all of them, and each record has its own.
+// resendUndelivered sends ended messages again, in the order in which they ended. They become due one after the
+// other, at the given rate. The audit log gets one entry for all of them, and the timeline of each record names the order.
 func (c *Console) resendUndelivered(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
 	var ask resendRequest
 	if refused := httpapi.ReadJSON(w, r, &ask); len(refused) > 0 {
@@ -183,7 +183,7 @@ func (c *Console) resendUndelivered(ctx context.Context, w http.ResponseWriter, 
 		}
 		return true
 	})
-	d := ask.deed(message.VerbResend, fmt.Sprintf("%d messages of number %s%s", len(some), ask.Number, about(ask.undeliveredFilter)), key)
+	d := ask.entry(message.VerbResend, fmt.Sprintf("%d messages of number %s%s", len(some), ask.Number, about(ask.undeliveredFilter)), key)
 	if err == nil && len(some) > 0 {
 		err = c.o.Audit.Add(ctx, d)
 	}
@@ -200,17 +200,17 @@ func (c *Console) resendUndelivered(ctx context.Context, w http.ResponseWriter, 
 	return answer, nil
 }
 
-// resending is a message that is to be sent again, and how long from the order on it becomes due.
+// resending is a message to send again, and how long after the order it becomes due.
 type resending struct {
 	message.Open
 	due time.Duration
 }
 
-// resendAll queues messages again, and returns how many it did. One to which something happened
-// meanwhile is left as it is then.
+// resendAll queues messages again, and returns how many it queued. It leaves out a message that changed in the
+// meantime.
 func (c *Console) resendAll(ctx context.Context, some []resending, now time.Time, extend time.Duration, d message.AuditEntry) (int, error) {
 	var done atomic.Int64
-	var failed atomic.Bool // then the rest is not begun, and what is under way goes on
+	var failed atomic.Bool // then no further message is begun
 	var group errgroup.Group
 	group.SetLimit(resendAtOnce)
 	for _, o := range some {
@@ -233,7 +233,7 @@ func (c *Console) resendAll(ctx context.Context, some []resending, now time.Time
 	return int(done.Load()), err
 }
 
-// within reads a number of an order that has a default and a most, and is at least 1.
+// within checks a number of an order: at least 1 and at most most. The default is otherwise.
 func within(path string, given *int, otherwise, most int) (int, httpapi.Refusal) {
 	switch {
 	case given == nil:
@@ -244,7 +244,7 @@ func within(path string, given *int, otherwise, most int) (int, httpapi.Refusal)
 	return *given, nil
 }
 
-// about tells of a filter in the audit log.
+// about describes a filter in the audit log.
 func about(f undeliveredFilter) string {
 	var b strings.Builder
 	add := func(name, value string) {

@@ -1,5 +1,5 @@
-// Package demo runs all of Sluice in one process against the Cloud API simulator, lets an
-// order pipeline send through it, and tells what became of every message. It is the first
+// Package demo runs all of Sluice in one process against the Cloud API simulator, sends the messages of an
+// order pipeline through it, and prints the result of every message. It is the first
 // thing a newcomer runs.
 package demo
 
@@ -29,9 +29,9 @@ import (
 // Options say how the demo runs. Zero means the default.
 type Options struct {
 	Orders   int    // orders in the pipeline, three messages each; 500
-	Seed     uint64 // of the simulator's mishaps; 1
+	Seed     uint64 // of the simulator's faults; 1
 	RedisURL string // an empty Redis to use; empty: one inside this process
-	Keep     bool   // go on running when all is told, for a look around by hand
+	Keep     bool   // run on after the report, so that the user can try the API
 	API      string // host:port of the API; empty: a free port
 	Out      io.Writer
 	Log      *slog.Logger // of the programs; nil: no logs
@@ -43,17 +43,17 @@ const (
 	token       = "demo-access-token"
 	appSecret   = "demo-app-secret"
 	verifyToken = "demo-verify-token"
-	rate        = 80 // messages a second and number: Meta's standard throughput
+	rate        = 80 // messages per second of each number: Meta's standard throughput
 
-	errorWindow = 4 * time.Second
-	doubtWindow = 6 * time.Second
-	patience    = 80 * time.Second
+	errorWindow   = 4 * time.Second
+	inDoubtWindow = 6 * time.Second
+	timeLimit     = 80 * time.Second
 )
 
 var numbers = []string{"106540352242922", "106540352242923", "106540352242924"}
 
-// mishaps is what goes wrong at the simulated Meta.
-var mishaps = graphsim.Faults{
+// faults is what goes wrong at the simulated Meta.
+var faults = graphsim.Faults{
 	Latency:     graphsim.Span{Min: 20 * time.Millisecond, Max: 80 * time.Millisecond},
 	Throttle:    0.002, // each slows its number for a while
 	ErrorBefore: 0.01,
@@ -62,7 +62,7 @@ var mishaps = graphsim.Faults{
 	Reset:       0.004,
 }
 
-// Run runs the demo. It returns an error when a message's end is not known, or when one was
+// Run runs the demo. It returns an error if a message has not ended, or if one was
 // sent twice.
 func Run(ctx context.Context, o Options) error {
 	if o.Orders == 0 {
@@ -91,9 +91,9 @@ func Run(ctx context.Context, o Options) error {
 	return errors.Join(err, running.Wait())
 }
 
-// world is everything there is in the demo.
+// world is everything that the demo runs.
 type world struct {
-	redis    *embedded // nil with a Redis of the user's
+	redis    *embedded // nil with a Redis of the user
 	db       *store.DB
 	stream   *events.Stream
 	sim      *graphsim.Sim
@@ -153,7 +153,7 @@ func (w *world) build(ctx context.Context, o Options) error {
 	}}
 	w.stream = events.New(w.db, message.Shards(c.Shards), events.Options{})
 	w.sim = graphsim.New(graphsim.Options{
-		Token: token, Rate: rate, Seed: o.Seed, Faults: mishaps, Window: true,
+		Token: token, Rate: rate, Seed: o.Seed, Faults: faults, Window: true,
 		Webhook: graphsim.Webhook{
 			URL: "http://" + webhook.Addr() + "/webhooks/whatsapp/main", Secret: appSecret,
 			Delay: graphsim.Span{Min: 20 * time.Millisecond, Max: 400 * time.Millisecond},
@@ -175,12 +175,12 @@ func (w *world) openRedis(ctx context.Context, o Options) (string, error) {
 			return "", err
 		}
 		w.redis, url = own, own.url()
-		fmt.Fprintln(o.Out, "Redis runs inside this process, in memory only: nothing outlives the demo.")
+		fmt.Fprintln(o.Out, "Redis runs inside this process, in memory only: its data is gone when the demo ends.")
 	}
 	db, err := store.Open(ctx, url)
 	if err != nil {
 		if o.RedisURL != "" {
-			err = fmt.Errorf("--redis: %w. Start that Redis, or leave --redis out: the demo then runs one of its own", err)
+			err = fmt.Errorf("--redis: %w. Start that Redis, or leave --redis out: then the demo starts its own", err)
 		}
 		return "", err
 	}
@@ -229,15 +229,15 @@ func common(redisURL, graphURL string) config.Common {
 		c.Numbers = append(c.Numbers, config.Number{ID: n, Rate: rate})
 	}
 	for _, class := range message.Classes() {
-		c.Classes[string(class)] = config.Class{DoubtWindow: doubtWindow, ErrorWindow: errorWindow}
+		c.Classes[string(class)] = config.Class{InDoubtWindow: inDoubtWindow, ErrorWindow: errorWindow}
 	}
 	return c
 }
 
-// run runs everything until ctx ends, and takes it down in order.
+// run runs everything until ctx ends, and stops it in order.
 func (w *world) run(ctx context.Context) error {
 	defer w.closeRedis()
-	// Meta goes on until the programs have stopped: their last requests want answers.
+	// Meta goes on until the programs have stopped, because their last requests need answers.
 	after, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var meta, ours errgroup.Group
 	meta.Go(func() error { return ops.Serve(after, w.graph, w.sim.Handler(), ops.ServeOptions{Grace: time.Second}) })

@@ -15,8 +15,8 @@ func options(out *strings.Builder) demo.Options {
 	return demo.Options{Orders: 10, Out: out, Log: slog.New(slog.DiscardHandler)}
 }
 
-// A Redis of the user's is used when it is empty. One that is not, and one that does not answer, are refused at once and
-// leave nothing behind.
+// The demo uses a Redis of the user if it is empty. It refuses a used one, and one that does not answer, at once, and
+// leaves nothing running.
 func TestTheDemosOtherRedis(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)

@@ -12,11 +12,11 @@ import (
 	"sluice/internal/config"
 )
 
-// clients is how many calls of the API the pipeline makes at once.
+// clients is how many calls of the API the pipeline makes at the same time.
 const clients = 16
 
-// kind is one of the three messages of an order. All are templates: Meta delivers nothing else to people who have not
-// written to the business in the last 24 hours.
+// kind is one of the three messages of an order. All are templates, because Meta delivers nothing else to recipients
+// that have not written to the business in the last 24 hours.
 type kind struct {
 	name   string
 	object func(order int, to string) map[string]any // Meta's message object
@@ -54,15 +54,13 @@ func quickReply(index, payload string) any {
 	}}
 }
 
-// recipient is a number that nobody has, and none of those that the simulator treats in a
-// way of its own.
+// recipient is a phone number that is not in use, and that the simulator treats like any other.
 func recipient(order int) string { return fmt.Sprintf("+1555%07d", 2_200_000+order) }
 
 func orderName(order int) string { return fmt.Sprintf("order-%04d", order) }
 
-// place orders the messages of all orders, kind by kind, over all numbers. It calls accepted
-// with the id and kind of each. Run sets their keys apart from those of an earlier run on
-// the same Redis.
+// place sends the messages of all orders, kind by kind, from all numbers. It calls accepted
+// with the id and kind of each. The keys contain run, so that an earlier run on the same Redis has other keys.
 func place(ctx context.Context, api *client.Client, run string, orders int, accepted func(id, kind string)) error {
 	for _, k := range kinds {
 		g, ctx := errgroup.WithContext(ctx)

@@ -18,7 +18,7 @@ import (
 	"sluice/internal/message"
 )
 
-// tally knows where each message of the pipeline is, from the event stream.
+// tally has the state of each message of the pipeline, from the event stream.
 type tally struct {
 	mu     sync.Mutex
 	states map[string]message.State
@@ -37,7 +37,7 @@ func (t *tally) accepted(id, kind string) {
 	t.kinds[id] = kind
 }
 
-// take notes one event.
+// take counts one event.
 func (t *tally) take(e message.Event) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -70,10 +70,10 @@ func (t *tally) counts() (by map[message.State]int, open int) {
 	return by, open
 }
 
-// pipeline places all orders, waits until every message has come to its end, and tells.
+// pipeline places all orders, waits until every message has ended, and prints the report.
 func (w *world) pipeline(ctx context.Context, o Options) error {
-	fmt.Fprintf(o.Out, "Placing %d orders, three messages each, over %d numbers at %d messages a second.\n", o.Orders, len(numbers), rate)
-	fmt.Fprintln(o.Out, "The simulated Meta refuses, fails, loses answers and repeats webhooks on the way.")
+	fmt.Fprintf(o.Out, "Sending three messages for each of %d orders, from %d numbers at %d messages per second each.\n", o.Orders, len(numbers), rate)
+	fmt.Fprintln(o.Out, "The simulated Meta refuses some messages, fails, loses answers and repeats webhooks.")
 	start := time.Now()
 	t := newTally()
 	watch, stop := context.WithCancel(ctx)
@@ -95,17 +95,17 @@ func (w *world) pipeline(ctx context.Context, o Options) error {
 		return err
 	}
 	fmt.Fprintf(o.Out, "\nDone after %.0f s.\n", time.Since(start).Seconds())
-	return w.tell(o, t, records)
+	return w.report(o, t, records)
 }
 
-// await returns when all orders are placed and no message moves any more by itself, or
-// patience is over: the report then shows what is pending.
+// await returns when all orders are placed and every message is final or waits for an operator. It also returns
+// after a time limit: the report then shows what is pending.
 func (w *world) await(ctx context.Context, o Options, t *tally, placed <-chan error) error {
 	show := newProgress(o.Out)
 	defer show.end()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	over := time.After(patience)
+	over := time.After(timeLimit)
 	all := false
 	for {
 		by, open := t.counts()
@@ -149,8 +149,8 @@ func (w *world) records(ctx context.Context, ids map[string]string) (map[string]
 	return records, g.Wait()
 }
 
-// progress is one line that is written over on a terminal, and a line every five seconds
-// elsewhere.
+// progress is one line that is overwritten on a terminal, and a line every five seconds
+// on other outputs.
 type progress struct {
 	out      io.Writer
 	terminal bool

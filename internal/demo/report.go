@@ -26,9 +26,9 @@ func end(s message.State) string {
 	return "pending"
 }
 
-// tell prints what became of every message. It is an error when not every message has an
-// end, or when Meta took one twice.
-func (w *world) tell(o Options, t *tally, records map[string]client.Record) error {
+// report prints the final state of every message. It returns an error if a message has not ended, or if
+// Meta accepted one twice.
+func (w *world) report(o Options, t *tally, records map[string]client.Record) error {
 	total := map[string]int{}
 	table := map[string]map[string]int{}
 	again := 0
@@ -46,24 +46,24 @@ func (w *world) tell(o Options, t *tally, records map[string]client.Record) erro
 	}
 	stats := w.sim.Stats()
 
-	fmt.Fprint(o.Out, "\nWhat became of the messages\n\n")
+	fmt.Fprint(o.Out, "\nMessages by kind and state\n\n")
 	printTable(o.Out, table, total)
 	printReasons(o.Out, records)
-	fmt.Fprintf(o.Out, "\n%d messages took more than one attempt; Meta answered:", again)
+	fmt.Fprintf(o.Out, "\n%d messages needed more than one attempt. The simulator's answers, by result:", again)
 	for _, k := range slices.Sorted(maps.Keys(stats.Requests)) {
 		fmt.Fprintf(o.Out, " %s=%d", k, stats.Requests[k])
 	}
-	fmt.Fprintf(o.Out, "\nMeta accepted %d messages, %d of them twice. Most in any second, by number:", stats.Accepted, stats.Duplicates)
+	fmt.Fprintf(o.Out, "\nMeta accepted %d messages, %d of them twice. The most messages in one second, by number:", stats.Accepted, stats.Duplicates)
 	for _, n := range numbers {
 		fmt.Fprintf(o.Out, " %d", stats.Windows[n])
 	}
-	fmt.Fprintf(o.Out, " (limit %d).\n%d customers tapped a button; their answers are inbound events.\n", rate, t.taps)
+	fmt.Fprintf(o.Out, " (rate limit %d).\n%d customers tapped a button. Their answers are inbound events.\n", rate, t.taps)
 	fmt.Fprintln(o.Out, `
-Where to look next
-  bin/sluice demo --keep              the same, and it stays up for curl
-  README.md                           send your own messages, with the programs by themselves or with compose
+What to do next
+  bin/sluice demo --keep              the same, and it runs on so that you can use curl
+  README.md                           send your own messages, with the programs as processes or with compose
   docs/message-life.md                what each state means
-  docs/errors.md                      what each code of Meta's means and what to do`)
+  docs/errors.md                      what each of Meta's error codes means, and what to do`)
 
 	orders, accepted := o.Orders, len(records)
 	fmt.Fprintf(o.Out, "\ndemo: orders=%d accepted=%d", orders, accepted)
@@ -75,9 +75,9 @@ Where to look next
 	fmt.Fprintf(o.Out, " duplicates=%d\n", stats.Duplicates)
 	switch {
 	case accepted != orders*len(kinds) || sum != accepted:
-		return fmt.Errorf("the numbers do not add up: %d orders, %d messages accepted, %d of them in a state", orders, accepted, sum)
+		return fmt.Errorf("the counts do not match: %d orders, %d messages accepted, %d of them in a state", orders, accepted, sum)
 	case total["pending"] > 0:
-		return fmt.Errorf("%d messages have not come to an end", total["pending"])
+		return fmt.Errorf("%d messages have not ended", total["pending"])
 	case stats.Duplicates > 0:
 		return fmt.Errorf("%d messages were sent twice", stats.Duplicates)
 	}
@@ -105,7 +105,7 @@ func printTable(out io.Writer, table map[string]map[string]int, total map[string
 	w.Flush()
 }
 
-// printReasons tells why messages did not arrive.
+// printReasons prints why messages did not arrive.
 func printReasons(out io.Writer, records map[string]client.Record) {
 	type reason struct {
 		state message.State
@@ -125,7 +125,7 @@ func printReasons(out io.Writer, records map[string]client.Record) {
 	if len(counts) == 0 {
 		return
 	}
-	fmt.Fprint(out, "\nWhy some did not arrive\n\n")
+	fmt.Fprint(out, "\nMessages that did not arrive, and why\n\n")
 	keys := slices.SortedFunc(maps.Keys(counts), func(a, b reason) int {
 		return cmp.Or(counts[b]-counts[a], cmp.Compare(a.code, b.code))
 	})
@@ -139,15 +139,15 @@ func meaning(r client.Record) string {
 	case r.Code != 0:
 		return fmt.Sprintf("code %d, %s. %s", r.Code, r.Error.Title, r.Error.Advice)
 	case r.State == message.Parked:
-		return "the request left and nobody said whether Meta took it (" + r.Reason + "); a person decides, nothing is sent twice by itself"
+		return "it is unknown whether Meta took the message (" + r.Reason + "). Sluice does not send it again until an operator decides"
 	}
 	return r.Reason
 }
 
-// invite tells how to look around in a demo that stays up.
+// invite prints commands for a demo that runs on.
 func (w *world) invite(out io.Writer) {
 	fmt.Fprintf(out, `
-Still up. Send a message of your own and see what becomes of it (Ctrl-C ends):
+The demo runs on. Send your own message and read its record (Ctrl-C ends the demo):
 
   curl -s %[1]s/v1/messages -H 'Authorization: Bearer %[2]s' -H 'Content-Type: application/json' \
     -d '{"from": "%[3]s", "message": {"to": "+15551234567", "type": "template", "template": {"name": "hello_world", "language": {"code": "en_US"}}}}'

@@ -166,7 +166,7 @@ func TestExampleShowsTheDefaults(t *testing.T) {
 	c := load(t, "deploy/sluice.example.yaml", "", "")
 	for _, class := range message.Classes() {
 		p := message.DefaultPolicy(class)
-		want := config.Class{Deadline: p.Deadline, DoubtWindow: p.InDoubtWindow, OnDoubt: string(p.InDoubtPolicy), ErrorWindow: p.ErrorWindow, RepeatWindow: p.RepeatWindow}
+		want := config.Class{Deadline: p.Deadline, InDoubtWindow: p.InDoubtWindow, InDoubtPolicy: string(p.InDoubtPolicy), ErrorWindow: p.ErrorWindow, RepeatWindow: p.RepeatWindow}
 		if got := c.worker.Classes[string(class)]; got != want {
 			t.Errorf("%s: %+v, the default is %+v", class, got, want)
 		}

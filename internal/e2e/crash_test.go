@@ -100,7 +100,7 @@ func latestBefore(times []time.Time, t time.Time) time.Time {
 
 // Meta answers 5xx to everything for a minute. Nothing is parked or given up, and all of it
 // is sent afterwards.
-func TestOutageOfMetaBurnsNothing(t *testing.T) {
+func TestOutageOfMetaUsesNoAttempts(t *testing.T) {
 	t.Parallel()
 	outage := time.Minute
 	if testing.Short() {

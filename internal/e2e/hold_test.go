@@ -26,8 +26,8 @@ func (w *world) holds() *holds.Store {
 	return holds.New(db, message.DefaultShards, slog.New(slog.DiscardHandler))
 }
 
-// A broken token holds its numbers' backlog: a few messages find out, the rest wait. With a
-// good one all go out.
+// TestBrokenTokenHoldsTheBacklog: with a broken token a few messages of a number are tried and the others are held.
+// With a good token all are sent.
 func TestBrokenTokenHoldsTheBacklog(t *testing.T) {
 	t.Parallel()
 	w := setup(t, 80, graphsim.Options{Token: "good", Webhook: graphsim.Webhook{Batch: 20}}, "retry: {base: 5s}")
@@ -57,8 +57,8 @@ func TestBrokenTokenHoldsTheBacklog(t *testing.T) {
 	}
 }
 
-// The token changes while messages are sent: Meta knows the new one a moment before the worker
-// does. No message fails of it, and the new token lifts the hold that the old one met.
+// TestTokenRotatesWhileSending: the token changes while messages are sent, at Meta a moment before the worker reads it.
+// No message fails, and the new token releases the hold that the refusals of the old one set.
 func TestTokenRotatesWhileSending(t *testing.T) {
 	t.Parallel()
 	w := setup(t, 150, graphsim.Options{Token: "e2e-access-token", Webhook: graphsim.Webhook{Batch: 50}})
@@ -86,9 +86,9 @@ func TestTokenRotatesWhileSending(t *testing.T) {
 	}
 }
 
-// Meta has paused a template. Its thousands of messages wait without a slot, and the other
-// messages of the number go out meanwhile; resumed, the template's go out in their order.
-func TestPausedTemplateSlowsNobody(t *testing.T) {
+// TestPausedTemplateSlowsNoOther: thousands of messages of a paused template wait without a slot, and the other
+// messages of the number are sent. After the release the held messages are sent in their order.
+func TestPausedTemplateSlowsNoOther(t *testing.T) {
 	t.Parallel()
 	w := setup(t, 200, graphsim.Options{Webhook: graphsim.Webhook{Batch: 50}})
 	holds := w.holds()

@@ -1,5 +1,5 @@
-// Package e2e runs all programs against the simulator and a real Redis, and counts what the
-// far side received.
+// Package e2e runs all programs with the simulator and a real Redis, and counts what the
+// simulator received.
 package e2e
 
 import (
@@ -36,8 +36,8 @@ import (
 	"sluice/internal/redistest"
 )
 
-// asProgram makes this test binary a program: a process that can be killed. "worker" is one,
-// "deaf" is one that never ends by itself.
+// asProgram is an environment variable that makes this test binary a program, a process that can be killed: "worker", or
+// "deaf", which ignores SIGTERM.
 const asProgram = "SLUICE_E2E_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -52,8 +52,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// patience is how long a program may take to stop: longer than a worker lets requests run.
-const patience = 40 * time.Second
+// stopLimit is how long a program may take to stop: longer than a worker waits for its requests.
+const stopLimit = 40 * time.Second
 
 const (
 	apiKey    = "e2e-api-key-0123456789abcdef"
@@ -65,21 +65,22 @@ var numbers = []string{"106540352242922", "106540352242923"}
 
 // world is a Redis, a simulated Meta, and Sluice between them.
 type world struct {
-	t      *testing.T
-	redis  *redistest.Server
-	sim    *graphsim.Sim
-	graph  string // base URL of the simulator
-	hooks  string // URL of the webhook
-	config string // path of the configuration file
-	api    *client.Client
-	open   openRequests
+	t       *testing.T
+	redis   *redistest.Server
+	sim     *graphsim.Sim
+	graph   string // base URL of the simulator
+	hooks   string // URL of the webhook
+	console string // base URL of the console
+	config  string // path of the configuration file
+	api     *client.Client
+	open    openRequests
 }
 
-// openRequests counts the requests to Meta that are under way, by the worker that makes them. A worker is known by the
-// beginning of the path, which its base URL of the Graph API has.
+// openRequests counts the running requests to Meta by worker. Each worker has another base URL of the Graph API, whose
+// path begins with its name.
 type openRequests struct {
 	workers    atomic.Int64
-	generation atomic.Int64 // goes up when only requests that begin from then on count
+	generation atomic.Int64 // is raised when only requests that begin later count
 	counts     sync.Map     // of *atomic.Int64 by that beginning and generation
 }
 
@@ -105,7 +106,7 @@ func (o *openRequests) counted(meta http.Handler) http.Handler {
 	})
 }
 
-// amidARequest waits until one of some workers has a request under way that began after the call, and returns which.
+// amidARequest waits until one of the workers has a running request that began after the call, and returns its index.
 func (w *world) amidARequest(workers []*worker) int {
 	w.t.Helper()
 	generation := w.open.generation.Add(1)
@@ -123,13 +124,13 @@ func (w *world) amidARequest(workers []*worker) int {
 	}
 }
 
-// setup starts everything but workers. Rate 0 is left to Meta. Settings are lines for the end of sluice.yaml.
+// setup starts everything except workers. With rate 0 Meta decides the rate. settings are lines that are added to sluice.yaml.
 func setup(t *testing.T, rate int, sim graphsim.Options, settings ...string) *world {
 	t.Helper()
 	w := &world{t: t, redis: redistest.Start(t, redisUser(t)...)}
 
-	// Meta is told where the webhook is, and the webhook's configuration where Meta is: the
-	// simulator's address comes first.
+	// The simulator needs the URL of the webhook, and the configuration of the webhook program needs the address of
+	// the simulator: so the simulator listens first.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -152,6 +153,7 @@ func setup(t *testing.T, rate int, sim graphsim.Options, settings ...string) *wo
 	webhook := w.start(app.NewWebhook(t.Context(), hook, slog.New(slog.DiscardHandler)))
 	producer := w.start(app.NewProducer(t.Context(), door, slog.New(slog.DiscardHandler)))
 	w.hooks = "http://" + webhook.Addr() + "/webhooks/whatsapp/main"
+	w.console = "http://" + producer.ConsoleAddr()
 	w.api = &client.Client{Base: "http://" + producer.Addr(), Key: apiKey, HTTP: &http.Client{
 		Transport: &http.Transport{MaxIdleConnsPerHost: 32},
 	}}
@@ -168,8 +170,8 @@ func setup(t *testing.T, rate int, sim graphsim.Options, settings ...string) *wo
 	return w
 }
 
-// redisUser are the arguments of a Redis with the user that docs/configuration.md shows. All
-// programs run as that user, so that whatever it may not do is noticed here.
+// redisUser returns the arguments of a Redis with the user that docs/configuration.md shows. All
+// programs use that user, so that a missing permission fails a test.
 func redisUser(t *testing.T) []string {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/configuration.md")
@@ -228,8 +230,8 @@ func (w *world) start(p *app.Program, err error) *app.Program {
 			if err != nil {
 				w.t.Errorf("program: %v", err)
 			}
-		case <-time.After(patience):
-			w.t.Errorf("a program did not stop within %s", patience)
+		case <-time.After(stopLimit):
+			w.t.Errorf("a program did not stop within %s", stopLimit)
 			pprof.Lookup("goroutine").WriteTo(w.t.Output(), 1)
 		}
 	})
@@ -241,15 +243,15 @@ type worker struct {
 	name string
 	cmd  *exec.Cmd
 	done chan struct{}
-	said string // the last of it, once it has ended, if anything was wrong
+	said string // its last log lines when it has ended, if there was an error
 }
 
-// worker starts a worker process and waits until it works. The test's end stops it.
+// worker starts a worker process and waits until it works. It is stopped when the test ends.
 func (w *world) worker() *worker {
 	w.t.Helper()
 	k := w.process("worker")
 	w.t.Cleanup(func() {
-		if err := k.stop(patience); err != nil {
+		if err := k.stop(stopLimit); err != nil {
 			w.t.Error(err)
 		}
 	})
@@ -292,14 +294,14 @@ func (w *world) process(as string) *worker {
 		cmd.Wait()
 		if len(tail) > 0 {
 			k.said = strings.Join(tail, "\n")
-			w.t.Logf("worker %d said:\n%s", cmd.Process.Pid, k.said)
+			w.t.Logf("worker %d logged:\n%s", cmd.Process.Pid, k.said)
 		}
 	}()
 	select {
 	case <-up:
 	case <-done:
 		w.t.Fatal("worker ended at its start")
-	case <-time.After(patience):
+	case <-time.After(stopLimit):
 		w.t.Fatal(errors.Join(errors.New("worker does not start"), k.stop(0)))
 	}
 	return k
@@ -311,8 +313,8 @@ func (k *worker) kill() {
 	<-k.done
 }
 
-// stop lets the process end in good order. One that does not within so long prints what its
-// goroutines do, is ended, and is the error.
+// stop sends SIGTERM and waits until the process ends. If it does not end within this time, it prints what its
+// goroutines do and is killed, and stop returns an error.
 func (k *worker) stop(within time.Duration) error {
 	k.cmd.Process.Signal(syscall.SIGTERM)
 	select {
@@ -329,7 +331,7 @@ func (k *worker) stop(within time.Duration) error {
 	return fmt.Errorf("worker %d did not stop within %s of SIGTERM; above is what it did", k.cmd.Process.Pid, within)
 }
 
-// order sends n messages over the API, over all numbers, and returns their ids.
+// order sends n messages through the API, from all numbers, and returns their ids.
 func (w *world) order(n int, class message.Class) []string {
 	w.t.Helper()
 	ids := make([]string, n)
@@ -357,10 +359,10 @@ func (w *world) order(n int, class message.Class) []string {
 	return ids
 }
 
-// settled waits until done holds of every message's record and returns the records.
+// settled waits until done returns true for the record of every message, and returns the records.
 func (w *world) settled(ids []string, limit time.Duration, done func(client.Record) bool) map[string]client.Record {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeoutCause(w.t.Context(), limit, errors.New("out of patience"))
+	ctx, cancel := context.WithTimeoutCause(w.t.Context(), limit, errors.New("the time limit of the test is over"))
 	defer cancel()
 	records := map[string]client.Record{}
 	open := ids
@@ -407,7 +409,7 @@ func states(records map[string]client.Record) map[message.State]int {
 	return by
 }
 
-// over tells that nothing more happens to a message by itself.
+// over reports whether a message changes no more by itself.
 func over(r client.Record) bool { return r.State.Final() || r.State == message.Parked }
 
 // post sends a raw body to the webhook and returns the status.

@@ -13,8 +13,8 @@ import (
 	"sluice/internal/cloudapi"
 )
 
-// graph puts in front of a handler what holds for all of Meta's paths: the outage, the
-// version and, where judged says so, the token.
+// graph adds to a handler the checks of all of Meta's paths: the outage, the
+// version and, unless the handler does it itself, the token.
 func (s *Sim) graph(next http.HandlerFunc, judged bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Facebook-Api-Version", "v25.0")
@@ -38,14 +38,14 @@ func (s *Sim) graph(next http.HandlerFunc, judged bool) http.Handler {
 	})
 }
 
-// refuse answers with a Graph error and counts it. Empty details: what Meta says of the
-// code in general.
+// refuse answers with a Graph error and counts it. Empty details mean Meta's general text for the
+// code.
 func (s *Sim) refuse(w http.ResponseWriter, code int, details string) {
 	s.count(strconv.Itoa(code))
 	writeError(w, code, details)
 }
 
-// refuseFor answers with what is wrong with a message and counts it.
+// refuseFor answers with the error of a message and counts it.
 func (s *Sim) refuseFor(w http.ResponseWriter, wrong *wrong) {
 	if wrong.plain {
 		s.deny(w, &denial{http.StatusBadRequest, wrong.code, 0, fmt.Sprintf("(#%d) %s", wrong.code, wrong.details)})
@@ -60,7 +60,7 @@ func (s *Sim) succeed(w http.ResponseWriter, body any) {
 	writeJSON(w, http.StatusOK, body)
 }
 
-// unsupported answers for paths the simulator does not have, as the Graph API does for
+// unsupported answers requests to other paths, as the Graph API does for
 // objects that do not exist.
 func (s *Sim) unsupported(w http.ResponseWriter, r *http.Request) { s.deny(w, notFound(r.Method)) }
 
@@ -80,7 +80,7 @@ type errorData struct {
 	Details string `json:"details"`
 }
 
-// trace stands where Meta names its trace of a call.
+// trace is the value of Meta's trace id.
 const trace = "SluiceGraphSimulator"
 
 func writeError(w http.ResponseWriter, code int, details string) {
@@ -94,7 +94,7 @@ func writeError(w http.ResponseWriter, code int, details string) {
 	}})
 }
 
-// describe returns what we know of a code, which must be one of Meta's or unlisted.
+// describe returns the catalogue entry of a code, which must be one of Meta's or unlisted.
 func describe(code int) cloudapi.Entry {
 	known, ok := cloudapi.Lookup(code)
 	switch {
@@ -109,10 +109,10 @@ func describe(code int) cloudapi.Entry {
 func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(body) // an error here is a client that left
+	json.NewEncoder(w).Encode(body) // an error means that the client left
 }
 
-// readBody reads a call's JSON. No body at all is an empty one.
+// readBody reads the JSON of a call. A missing body counts as an empty one.
 func readBody(w http.ResponseWriter, r *http.Request, into any) error {
 	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(into)
 	if errors.Is(err, io.EOF) {

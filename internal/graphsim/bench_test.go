@@ -9,7 +9,7 @@ import (
 	"sluice/internal/graphsim"
 )
 
-// The simulator is the far side of load runs: what a message costs it is not to grow.
+// The simulator is the far side of load runs, so the cost of a message must not grow.
 func BenchmarkMessages(b *testing.B) {
 	for name, members := range map[string]string{
 		"text":     text("+16505551234", "sl1.demo.1-abcdefghijklmnopqrstuvwxyz.1.00000000"),

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// maxInbound is how many messages one call lets a person write.
+// maxInbound is how many inbound messages one call can make.
 const maxInbound = 100_000
 
-// controls is the control API; docs/simulator.md tells what each call does.
+// controls is the control API. docs/simulator.md describes each call.
 func (s *Sim) controls() map[string]http.HandlerFunc {
 	return map[string]http.HandlerFunc{
 		"GET /_sim/stats":          func(w http.ResponseWriter, r *http.Request) { writeJSON(w, http.StatusOK, s.Stats()) },
@@ -101,22 +101,22 @@ func (s *Sim) postInbound(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !numberForm.MatchString(body.From) || !numberForm.MatchString(body.To) || body.Text == "" {
-		http.Error(w, "from and to must be digits, and text must be there", http.StatusBadRequest)
+		http.Error(w, "from and to must be digits, and text is required", http.StatusBadRequest)
 		return
 	}
 	if body.Count < 0 || body.Count > maxInbound || body.Ago < 0 {
-		http.Error(w, fmt.Sprintf("count goes up to %d, and ago is not negative", maxInbound), http.StatusBadRequest)
+		http.Error(w, fmt.Sprintf("count must be at most %d, and ago must not be negative", maxInbound), http.StatusBadRequest)
 		return
 	}
 	id, ok := s.hooks.write(body.From, body.To, body.Text, max(body.Count, 1), time.Duration(body.Ago))
 	if !ok {
-		http.Error(w, "there is no webhook to tell, or the app is not subscribed to messages", http.StatusConflict)
+		http.Error(w, "no webhook URL is configured, or the app is not subscribed to messages", http.StatusConflict)
 		return
 	}
 	writeJSON(w, http.StatusAccepted, map[string]string{"id": id})
 }
 
-// patch answers a call that changes members of what part points at within the account.
+// patch answers a call that changes members of a part of the account.
 func (s *Sim) patch(part func(*http.Request, *Account) any) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var members json.RawMessage
@@ -131,15 +131,15 @@ func (s *Sim) patch(part func(*http.Request, *Account) any) http.HandlerFunc {
 	}
 }
 
-// strictly reads JSON over what there is: a misspelt member shall not pass as "nothing".
+// strictly reads JSON into an existing value. An unknown member is an error, so that a misspelling is found.
 func strictly(members []byte, into any) error {
 	d := json.NewDecoder(bytes.NewReader(members))
 	d.DisallowUnknownFields()
 	return d.Decode(into)
 }
 
-// readControl reads a control call's body. It answers 400 itself and is false when it is
-// not what it should be: a misspelt member shall not pass as "nothing".
+// readControl reads the body of a control call. If the body is wrong, it answers 400 itself and returns false. An
+// unknown member is an error, so that a misspelling is found.
 func readControl(w http.ResponseWriter, r *http.Request, into any) bool {
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	d.DisallowUnknownFields()

@@ -14,7 +14,7 @@ import (
 	"sluice/internal/retry"
 )
 
-// WebhookStats is how the delivery of webhooks goes.
+// WebhookStats are the counters of the delivery of webhooks.
 type WebhookStats struct {
 	OK      int    `json:"ok"`                   // POSTs answered 200
 	Failed  int    `json:"failed"`               // POSTs answered otherwise or not at all; each is repeated
@@ -28,7 +28,7 @@ func (h *hooks) stats() WebhookStats {
 	return WebhookStats{OK: h.ok, Failed: h.failed, Waiting: h.queue.waiting(), Err: h.err}
 }
 
-// run delivers what falls due until ctx ends. What is under way then goes back to the
+// run delivers what becomes due until ctx ends. Then running deliveries return to the
 // queue.
 func (h *hooks) run(ctx context.Context) {
 	transport := &http.Transport{MaxIdleConnsPerHost: h.options.Senders, IdleConnTimeout: time.Minute}
@@ -59,7 +59,7 @@ func (h *hooks) run(ctx context.Context) {
 	senders.Wait()
 }
 
-// deliver POSTs a parcel, and puts it back for later when that fails.
+// deliver POSTs a parcel, and puts it back into the queue if that fails.
 func (h *hooks) deliver(ctx context.Context, client *http.Client, p *parcel) {
 	if p.body == nil {
 		p.body = notify(h.standing.Load(), p.reports)
@@ -114,27 +114,27 @@ func (h *hooks) post(ctx context.Context, client *http.Client, url string, body 
 	return nil
 }
 
-// pauses are those between the tries to deliver a parcel.
+// pauses returns the waits between the tries to deliver a parcel.
 func pauses(s Span) retry.Pauses { return retry.Pauses{First: s.Min, Max: max(s.Min, s.Max)} }
 
-// parcel is what goes out in one POST.
+// parcel is the content of one POST.
 type parcel struct {
 	due     time.Time
 	serial  int // order among equals
 	url     string
 	reports []report
 	tries   int
-	body    []byte // once tried, or when it is of another field than messages; repeats are byte for byte the same
+	body    []byte // set after the first try, or for a field other than messages; repeats have the same bytes
 }
 
-// queue holds parcels until they fall due.
+// queue has parcels until they become due.
 type queue struct {
 	mu          sync.Mutex
 	parcels     byDue
 	serial      int
 	outstanding int           // reports put and not done
-	empty       chan struct{} // closed when outstanding falls to 0, made when it leaves it
-	wake        chan struct{} // holds one token when the earliest parcel may have changed
+	empty       chan struct{} // closed when outstanding becomes 0, and new when it becomes more
+	wake        chan struct{} // has a token when the earliest parcel may have changed
 }
 
 func newQueue() *queue {
@@ -156,7 +156,7 @@ func (q *queue) put(parcels ...*parcel) {
 	}
 }
 
-// putBack adds a parcel again that next handed out.
+// putBack adds a parcel again that next returned.
 func (q *queue) putBack(p *parcel) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -173,7 +173,7 @@ func (q *queue) push(p *parcel) {
 	}
 }
 
-// done ends the story of a parcel that next handed out.
+// done removes a parcel that next returned.
 func (q *queue) done(p *parcel) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -182,8 +182,8 @@ func (q *queue) done(p *parcel) {
 	}
 }
 
-// next returns what is due first, new parcels put together up to batch reports; it blocks
-// until something is due. It is false when ctx ended. One goroutine at a time may call it.
+// next returns what is due first, with new parcels joined up to batch reports. It blocks
+// until something is due, and returns false if ctx ended. Only one goroutine may call it at a time.
 func (q *queue) next(ctx context.Context, batch int) (*parcel, bool) {
 	for ctx.Err() == nil {
 		p, pause := q.take(batch)
@@ -201,7 +201,7 @@ func (q *queue) next(ctx context.Context, batch int) (*parcel, bool) {
 	return nil, false
 }
 
-// take returns what next promises, or how long nothing will be due.
+// take returns what next returns, or how long nothing will be due.
 func (q *queue) take(batch int) (*parcel, time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// The page tells of every path, every call of the control API, every member of a scenario
-// and every recipient with a fate; its examples are scenarios.
-func TestPageTellsAll(t *testing.T) {
+// TestPageIsComplete: the page describes every path, every call of the control API, every member of a scenario
+// and every magic number. Its examples are valid scenarios.
+func TestPageIsComplete(t *testing.T) {
 	t.Parallel()
 	b, err := os.ReadFile("../../docs/simulator.md")
 	if err != nil {

@@ -15,9 +15,9 @@ import (
 	"testing"
 )
 
-// example is a message that passes message's rules, and changes to it: the files that hold
-// those rules hold the simulator too. A change is new values by the path of the member, null
-// takes it away; "<60>" in a string stands for 60 emoji, and "copies" for so many of "of".
+// example is a message that passes the rules of the package content, and changes to it. The same files test
+// these rules and the simulator. A change is new values by the path of the member; null
+// removes it. "<60>" in a string means 60 emoji, and "copies" that many of "of".
 type example struct {
 	Name    string
 	Message json.RawMessage

@@ -11,18 +11,18 @@ import (
 	"time"
 )
 
-// Faults says what goes wrong with messages by chance. Rates are shares of all valid
-// messages, 0 to 1, and exclude each other, so that together they are at most 1.
+// Faults are the random faults of messages. Rates are shares of all valid
+// messages, 0 to 1. They exclude each other, so that together they are at most 1.
 type Faults struct {
-	Latency     Span    `json:"latency"`      // from arrival to answer; a message is taken on arrival
+	Latency     Span    `json:"latency"`      // from arrival to answer; a message is accepted on arrival
 	Throttle    float64 `json:"throttle"`     // refused as too fast: 400, code 130429
-	ErrorBefore float64 `json:"error_before"` // not taken; 500 with code 131000 or 131016, or a gateway's 502 in HTML
-	ErrorAfter  float64 `json:"error_after"`  // taken, yet answered 500 with code 131000
-	Lost        float64 `json:"lost"`         // taken, and the connection closed without an answer
-	Reset       float64 `json:"reset"`        // not taken, and the connection reset
-	Hang        float64 `json:"hang"`         // never answered; every other one taken
-	Questions   Span    `json:"questions"`    // from arrival to answer of a question about a number or an account
-	Portal      float64 `json:"portal"`       // not taken; the network's sign-in page, in HTML with 200
+	ErrorBefore float64 `json:"error_before"` // not accepted; 500 with code 131000 or 131016, or a gateway's 502 in HTML
+	ErrorAfter  float64 `json:"error_after"`  // accepted, but answered 500 with code 131000
+	Lost        float64 `json:"lost"`         // accepted, and the connection closed without an answer
+	Reset       float64 `json:"reset"`        // not accepted, and the connection reset
+	Hang        float64 `json:"hang"`         // never answered; every other one is accepted
+	Questions   Span    `json:"questions"`    // from arrival to answer of a read call about a number or an account
+	Portal      float64 `json:"portal"`       // not accepted; a network's sign-in page, in HTML with 200
 }
 
 // Validate returns what is wrong with the rates, or nil.
@@ -40,7 +40,7 @@ func (f Faults) Validate() error {
 	return nil
 }
 
-// Span is a duration drawn evenly between Min and Max; always Min when Max is not larger.
+// Span is a random duration between Min and Max, evenly distributed. It is always Min if Max is not larger.
 // As text it is "20ms" or "20ms..80ms".
 type Span struct{ Min, Max time.Duration }
 
@@ -74,7 +74,7 @@ func (s *Span) UnmarshalText(text []byte) error {
 }
 
 func (s Span) draw(r *rand.Rand) time.Duration {
-	x := r.Float64() // even when constant, so that the next draw stays the same
+	x := r.Float64() // also when constant, so that the next random number stays the same
 	if s.Max <= s.Min {
 		return s.Min
 	}
@@ -87,33 +87,33 @@ const (
 	lost    = "lost"    // connection closed
 	reset   = "reset"   // connection reset
 	hang    = "hang"    // nothing, until the client leaves
-	portal  = "portal"  // the sign-in page of a network between: 200 in HTML
+	portal  = "portal"  // the sign-in page of a network: 200 in HTML
 	empty   = "empty"   // a proxy's 204, without a body
 	mute    = "mute"    // the Graph API's 200 that names no message: {"success": true}
 	cut     = "cut"     // the Graph API's 200, its JSON cut off
 )
 
-// fate is what becomes of a valid message.
+// fate is the result of a valid message.
 type fate struct {
-	taken  bool   // it goes to the ledger and gets a wamid
+	taken  bool   // it is accepted and gets a wamid
 	code   int    // Graph error code of the answer; 0: success
 	ending string // instead of an answer; empty: answered
 	status string // message_status of a template; empty: accepted
 	after  int    // with code: seconds in Retry-After; 0: no such header
 	failed int    // Graph error code of a failed webhook; 0: it is delivered
-	silent bool   // no webhook ever tells of it
+	silent bool   // no webhook about it is sent
 }
 
 // allEndings are the ways to end a call other than by an answer of the Graph API.
 var allEndings = []string{gateway, lost, reset, hang, portal, empty, mute, cut}
 
-// magic is the beginning of the numbers whose messages meet a fate of their own: six digits follow that say which. No
-// country has the code 999, so that no real number, and no sequence of made-up ones, gets there by accident.
+// magic is the beginning of the magic numbers. The six digits after it decide the result of their messages. No
+// country has the code 999, so that no real number, and no sequence of invented ones, is magic by accident.
 const magic = "99999"
 
-// endings are the fates of messages to magic numbers, by the six digits that follow.
+// endings are the results of messages to magic numbers, by the last six digits.
 var endings = map[string]fate{
-	// Taken, and reported as failed with the code in the number.
+	// Accepted, and reported as failed with the code in the number.
 	"130472": {taken: true, failed: 130472},
 	"131026": {taken: true, failed: 131026},
 	"131047": {taken: true, failed: 131047},
@@ -126,7 +126,7 @@ var endings = map[string]fate{
 	"131056": {code: 131056},
 	"132001": {code: 132001},
 	"132015": {code: 132015},
-	// Misbehaviour.
+	// Ambiguous answers and missing reports.
 	"900001": {code: 131000},
 	"900002": {ending: gateway},
 	"900003": {taken: true, code: 131000},
@@ -144,8 +144,8 @@ var endings = map[string]fate{
 	"900015": {taken: true, status: "held_for_quality_assessment", silent: true},
 }
 
-// decide draws the fate of a message and how long its answer takes. It draws equally often
-// for every message, so that one more fault does not change the fate of all that follow.
+// decide chooses randomly the result of a message and how long its answer takes. It uses the same number of random
+// numbers for every message, so that one more fault does not change the results of all later messages.
 func (s *Sim) decide(recipient string) (fate, time.Duration) {
 	s.mu.Lock()
 	f, x, coin, latency := s.faults, s.chance.Float64(), s.chance.IntN(6), s.faults.Latency.draw(s.chance)
@@ -177,7 +177,7 @@ func (s *Sim) decide(recipient string) (fate, time.Duration) {
 	return fate{taken: true}, latency
 }
 
-// slowly lets the time of a question pass. It is false when the client left first.
+// slowly waits for the latency of a read call. It returns false if the client left first.
 func (s *Sim) slowly(ctx context.Context) bool {
 	s.mu.Lock()
 	span := s.faults.Questions
@@ -185,16 +185,16 @@ func (s *Sim) slowly(ctx context.Context) bool {
 	return span == (Span{}) || wait(ctx, s.draw(span))
 }
 
-// draw draws from a span of a script.
+// draw returns a random duration from a span of a script.
 func (s *Sim) draw(span Span) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return span.draw(s.chance)
 }
 
-// end ends a call in one of the ways that are no answer of the Graph API.
+// end ends a call without an answer of the Graph API.
 func end(w http.ResponseWriter, r *http.Request, how string) {
-	if how == gateway || how == portal || how == empty { // it is not Meta that answers
+	if how == gateway || how == portal || how == empty { // another server answers in place of Meta
 		w.Header().Del("Facebook-Api-Version")
 		w.Header().Del("X-Fb-Trace-Id")
 	}
@@ -222,11 +222,11 @@ func end(w http.ResponseWriter, r *http.Request, how string) {
 	}
 }
 
-// hangUp closes the connection under a call, by a reset or in good order.
+// hangUp closes the connection of a call, by a reset or normally.
 func hangUp(w http.ResponseWriter, byReset bool) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		panic(http.ErrAbortHandler) // not HTTP/1: net/http ends the stream for us
+		panic(http.ErrAbortHandler) // not HTTP/1: net/http ends the stream
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok && byReset {
 		tcp.SetLinger(0)
@@ -234,7 +234,7 @@ func hangUp(w http.ResponseWriter, byReset bool) {
 	conn.Close()
 }
 
-// wait lets d pass. It is false when ctx ended first.
+// wait waits for d. It returns false if ctx ended first.
 func wait(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil

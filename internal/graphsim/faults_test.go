@@ -14,15 +14,15 @@ import (
 	"sluice/internal/graphsim"
 )
 
-// outcome says in a word what a client sees of a message: "200", a Graph error code,
+// outcome returns in one word what a client sees of a message: "200", a Graph error code,
 // "html", or how the connection ended.
 func (b *bundle) outcome(to string) string {
 	b.t.Helper()
 	return b.outcomeUntil(b.t.Context(), to)
 }
 
-// givenUp is outcome of a client that leaves as soon as given is true; then it returns "hang". The call is not answered
-// before.
+// givenUp is outcome with a client that leaves as soon as given returns true. Then it returns "hang". The call must not
+// be answered before.
 func (b *bundle) givenUp(to string, given func() bool) string {
 	b.t.Helper()
 	ctx, leave := context.WithCancel(b.t.Context())
@@ -36,7 +36,7 @@ func (b *bundle) givenUp(to string, given func() bool) string {
 	return b.outcomeUntil(ctx, to)
 }
 
-// hung tells whether a further call is not answered, as the simulator says itself.
+// hung reports whether one more call is not answered, by the metrics of the simulator.
 func (b *bundle) hung() func() bool {
 	before := b.Stats().Requests["hang"]
 	return func() bool { return b.Stats().Requests["hang"] > before }
@@ -193,7 +193,7 @@ func TestEndingsOfRecipients(t *testing.T) {
 	}
 }
 
-// Numbers that somebody has, or that a script counts up, are not magic.
+// Numbers that are in use, or that a script counts up, are not magic.
 func TestOtherNumbersAreNotMagic(t *testing.T) {
 	t.Parallel()
 	b := setup(t, graphsim.Options{})
@@ -222,7 +222,7 @@ func TestSeedDecides(t *testing.T) {
 	if slices.Equal(one, two) {
 		t.Errorf("another seed gave the same: %q", one)
 	}
-	// A further fault takes its share of what was well, and leaves the rest as it was.
+	// One more fault changes only messages without a fault.
 	f.Latency, f.Reset = graphsim.Span{Min: 1, Max: 2}, .2
 	for i, o := range run(1, f) {
 		if o != one[i] && (one[i] != "200" || o != "reset") {
@@ -247,7 +247,7 @@ func TestLatency(t *testing.T) {
 	}
 	b.server.Close()
 	if s := b.Stats(); s.Accepted != 2 || s.Requests["left"] != 1 {
-		t.Errorf("who gives up waiting has sent it all the same: %+v", s)
+		t.Errorf("a client that stops waiting has not sent it: %+v", s)
 	}
 }
 

@@ -90,8 +90,8 @@ func TestNoReportTellsOfTheFuture(t *testing.T) {
 		s.hooks.follow("1", "wamid.x", request{recipient: "16505551234"}, 0)
 	}
 	for _, p := range s.hooks.queue.parcels {
-		if told := p.reports[0].status; told.Time > seconds(p.due) {
-			t.Errorf("%s of %s leaves at %s", told.Status, told.Time, seconds(p.due))
+		if first := p.reports[0].status; first.Time > seconds(p.due) {
+			t.Errorf("%s of %s leaves at %s", first.Status, first.Time, seconds(p.due))
 		}
 	}
 	if got := len(s.hooks.queue.parcels); got != 20*6 {
@@ -143,8 +143,8 @@ func TestEscape(t *testing.T) {
 	}
 }
 
-// Every code the simulator can answer with or report must be one Meta has, and must have a
-// series from the start; but for those that stand for a code in no list.
+// Every code that the simulator can answer with or report must be one of Meta's, and must have a
+// series from the start, except those that represent an unlisted code.
 func TestCodesAreMetas(t *testing.T) {
 	t.Parallel()
 	for _, code := range codes {
@@ -166,8 +166,8 @@ func TestCodesAreMetas(t *testing.T) {
 	}
 }
 
-// Meta must have an answer to every rule there is, and no answer may be to a rule that is
-// gone. Who adds a rule decides here whether its answer is the usual one.
+// The table must have an answer to every rule, and no answer to a rule that does not exist. For a new rule, decide here
+// whether its answer is the usual one.
 func TestEveryRuleHasAnAnswer(t *testing.T) {
 	t.Parallel()
 	rules := map[string]bool{}
@@ -195,7 +195,7 @@ func TestEveryRuleHasAnAnswer(t *testing.T) {
 
 func TestPairLimit(t *testing.T) {
 	t.Parallel()
-	b := newBrakes()
+	b := newRecipientLimits()
 	begin := time.Now()
 	for range pairBurst {
 		if !b.pair("1", "a", begin) {
@@ -226,7 +226,7 @@ func TestPairLimit(t *testing.T) {
 
 func TestPairLimitForgets(t *testing.T) {
 	t.Parallel()
-	b := newBrakes()
+	b := newRecipientLimits()
 	now := time.Now()
 	for i := range 100_000 {
 		b.pair("1", strconv.Itoa(i), now.Add(time.Duration(i)*time.Millisecond))
@@ -238,7 +238,7 @@ func TestPairLimitForgets(t *testing.T) {
 
 func TestPortfolioLimit(t *testing.T) {
 	t.Parallel()
-	b := newBrakes()
+	b := newRecipientLimits()
 	begin := time.Now()
 	for i, c := range []struct {
 		person string
@@ -261,7 +261,7 @@ func TestPortfolioLimit(t *testing.T) {
 	}
 }
 
-// A change of the set-up does not give an old token new time; a new token has its own.
+// A change of the set-up does not extend an old token. A new token has its own expiry.
 func TestTokenTimeRunsOn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Accepted is one message the simulator took.
+// Accepted is one message that the simulator accepted.
 type Accepted struct {
 	Number string    `json:"number"`           // phone number id of the sender
 	Marker string    `json:"marker,omitempty"` // biz_opaque_callback_data as received
@@ -20,34 +20,34 @@ type Accepted struct {
 	To     string    `json:"to"`           // digits of the recipient, or another id as received
 	Start  time.Time `json:"start"`        // arrival of the request
 	End    time.Time `json:"end,omitzero"` // when it was answered or its connection ended; zero: still open
-	// Reported is when a webhook first went out that says that it was sent, delivered or read, whatever
-	// the answer to that; zero: none did.
+	// Reported is when the first webhook was sent that reports the message as sent, delivered or read, whatever
+	// its answer; zero: none was sent.
 	Reported time.Time `json:"reported,omitzero"`
 }
 
-// ledger remembers every message taken, in less than 200 bytes each: what can be computed or
+// ledger has every accepted message, in less than 200 bytes each: what can be computed or
 // shared is not stored.
 type ledger struct {
-	epoch time.Time // tells the wamids of two runs of a simulator apart
+	epoch time.Time // makes the wamids of two runs of a simulator different
 
 	mu       sync.Mutex
-	first    int // serial of entries[0]; serials go on over a reset, so that no wamid comes twice
+	first    int // serial of entries[0]; a reset does not restart serials, so that each wamid is used once
 	entries  []entry
 	names    []string // numbers and types by index
 	index    map[string]uint32
-	ids      map[uint64]struct{} // hashes of the message ids taken
-	repeated map[uint64]struct{} // of those taken more than once
+	ids      map[uint64]struct{} // hashes of the accepted message ids
+	repeated map[uint64]struct{} // hashes of those accepted more than once
 	seed     maphash.Seed
 }
 
 type entry struct {
-	data   string // marker, then recipient
-	start  int64  // Unix nanoseconds
-	took   int64  // nanoseconds; -1: still open
-	told   int64  // nanoseconds from start to its first report; 0: none went out
-	marker uint16 // length of the marker
-	number uint32 // index into names
-	kind   uint32 // index into names
+	data        string // marker, then recipient
+	start       int64  // Unix nanoseconds
+	took        int64  // nanoseconds; -1: still open
+	firstReport int64  // nanoseconds from start to its first report; 0: none was sent
+	marker      uint16 // length of the marker
+	number      uint32 // index into names
+	kind        uint32 // index into names
 }
 
 func newLedger(epoch time.Time) *ledger {
@@ -89,7 +89,7 @@ func (l *ledger) closed(serial int, at time.Time) {
 	}
 }
 
-// reported records that a report of a message goes out.
+// reported records that a report of a message is sent.
 func (l *ledger) reported(wamid string, at time.Time) {
 	text, ok := strings.CutPrefix(wamid, "wamid.")
 	b, err := base64.StdEncoding.DecodeString(text)
@@ -102,13 +102,13 @@ func (l *ledger) reported(wamid string, at time.Time) {
 	if i < 0 || i >= len(l.entries) {
 		return
 	}
-	if e := &l.entries[i]; e.told == 0 {
-		e.told = max(at.UnixNano()-e.start, 1)
+	if e := &l.entries[i]; e.firstReport == 0 {
+		e.firstReport = max(at.UnixNano()-e.start, 1)
 	}
 }
 
-// all yields every entry, oldest first. It holds no lock while the caller looks, and ends
-// early when the ledger is emptied meanwhile.
+// all yields every entry, oldest first. It holds no lock while the caller reads, and ends
+// early if the ledger is emptied in the meantime.
 func (l *ledger) all() iter.Seq[Accepted] {
 	l.mu.Lock()
 	serial := l.first
@@ -141,8 +141,8 @@ func (l *ledger) at(serial int) (Accepted, bool) {
 	if e.took >= 0 {
 		a.End = time.Unix(0, e.start+e.took).UTC()
 	}
-	if e.told > 0 {
-		a.Reported = time.Unix(0, e.start+e.told).UTC()
+	if e.firstReport > 0 {
+		a.Reported = time.Unix(0, e.start+e.firstReport).UTC()
 	}
 	return a, true
 }

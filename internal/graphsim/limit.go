@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// limit is the throughput limit of every number: so many messages in any window of one
-// second. Arrivals are measured exactly; Meta documents messages per second only.
+// limit is the throughput limit of every number: a number of messages in any window of one
+// second. It measures arrivals exactly, although Meta documents only messages per second.
 // https://developers.facebook.com/docs/whatsapp/cloud-api/overview#throughput
 type limit struct {
 	mu      *sync.Mutex
@@ -15,18 +15,18 @@ type limit struct {
 	most    map[string]int // by number: the largest window of arrivals
 }
 
-// traffic is what a number sent in the last second.
+// traffic has the arrivals of a number in the last second.
 type traffic struct {
 	arrived  window // all
-	admitted window // those the limit let through: only they count against it
+	admitted window // those within the limit: only they count against it
 }
 
 func newLimit() limit {
 	return limit{mu: new(sync.Mutex), numbers: map[string]*traffic{}, most: map[string]int{}}
 }
 
-// admit records an arrival and tells whether it is within the number's rate, 0 for none.
-// largest is the number's largest window when this arrival made it so, else 0.
+// admit records an arrival and reports whether it is within the number's rate, 0 for none.
+// largest is the size of the number's largest window if this arrival is in it, else 0.
 func (l limit) admit(number string, at time.Time, rate int) (ok bool, largest int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -48,7 +48,7 @@ func (l limit) admit(number string, at time.Time, rate int) (ok bool, largest in
 	return true, largest
 }
 
-// met notes a number that has sent nothing so far.
+// met adds a number that has sent nothing so far.
 func (l limit) met(number string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -69,11 +69,11 @@ func (l limit) reset() {
 	clear(l.numbers)
 }
 
-// window holds the times within one second of the latest, oldest first.
+// window has the times within one second of the latest, oldest first.
 type window []time.Time
 
 // add appends a time and returns how many are within the second that ends with it. A time
-// before the last one counts as equal to it: calls that arrive together may race here.
+// before the last one counts as equal to it, because calls that arrive together may come in any order.
 func (w *window) add(at time.Time) int {
 	if n := len(*w); n > 0 && at.Before((*w)[n-1]) {
 		at = (*w)[n-1]
@@ -83,7 +83,7 @@ func (w *window) add(at time.Time) int {
 	return len(*w)
 }
 
-// trim drops what lies a second or more before now.
+// trim drops the times that are a second or more before now.
 func (w *window) trim(now time.Time) {
 	n := 0
 	for n < len(*w) && now.Sub((*w)[n]) >= time.Second {

@@ -68,7 +68,7 @@ func (b *bundle) drained() {
 	}
 }
 
-// answer is what came back of a call.
+// answer is the answer to a call.
 type answer struct {
 	Status   int
 	Raw      string
@@ -136,7 +136,7 @@ func (b *bundle) do(method, path, body string) answer {
 	return a
 }
 
-// send POSTs a message of which the members besides messaging_product are given.
+// send POSTs a message with these members and messaging_product.
 func (b *bundle) send(members string) answer {
 	b.t.Helper()
 	return b.do("POST", "/v25.0/"+number+"/messages", `{"messaging_product":"whatsapp",`+members+`}`)
@@ -175,7 +175,7 @@ type update struct {
 	}
 }
 
-// receiver is a webhook that checks every signature for itself.
+// receiver is a webhook that checks every signature.
 type receiver struct {
 	*httptest.Server
 	posts   chan []byte   // raw bodies

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// mediaTypes are the types Meta takes, each with the most bytes a file of it may have:
+// mediaTypes are the types that Meta accepts, each with the most bytes of a file:
 // https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media#supported-media-types
 var mediaTypes = []struct {
 	name string
@@ -41,8 +41,8 @@ var mediaTypes = []struct {
 }
 
 const (
-	maxMedia     = 100<<20 + 1<<20 // the largest upload, with what surrounds the file
-	mediaKept    = 256 << 20       // of all files together; the oldest give way
+	maxMedia     = 100<<20 + 1<<20 // the largest upload, with the rest of the form
+	mediaKept    = 256 << 20       // of all files together; the oldest are dropped
 	mediaLives   = 30 * 24 * time.Hour
 	mediaURLGood = 5 * time.Minute
 	mediaPath    = "/whatsapp_business/attachments"
@@ -90,7 +90,7 @@ func (s *Sim) upload(w http.ResponseWriter, r *http.Request) {
 			"(#100) Param file must be a file with one of the following types: %s. Received file of type '%s'.", strings.Join(names, ", "), f.kind)})
 		return
 	}
-	// Meta documents the limits, not the code that tells of them.
+	// Meta documents the limits, but not their error code.
 	if most := mediaTypes[i].most; len(f.data) > most {
 		s.refuse(w, 131053, fmt.Sprintf("The file has %d bytes; %s may have %d.", len(f.data), f.kind, most))
 		return
@@ -139,7 +139,7 @@ func readUpload(r *http.Request) (f *file, product string, err error) {
 	return f, product, nil
 }
 
-// mediaInfo answers GET /{version}/{media}, with a URL that is good for five minutes.
+// mediaInfo answers GET /{version}/{media}, with a URL that is valid for five minutes.
 func (s *Sim) mediaInfo(w http.ResponseWriter, r *http.Request) {
 	f := s.media.get(r.PathValue("id"))
 	if !s.ownMedia(w, r, f) {
@@ -162,8 +162,8 @@ func (s *Sim) deleteMedia(w http.ResponseWriter, r *http.Request) {
 	s.succeed(w, map[string]bool{"success": true})
 }
 
-// ownMedia tells whether a call may touch media; it answers itself when not. A call may say
-// of which number the media must be.
+// ownMedia reports whether a call may use media. If not, it answers the call itself. A call may name the
+// number of the media.
 func (s *Sim) ownMedia(w http.ResponseWriter, r *http.Request, f *file) bool {
 	number := r.URL.Query().Get("phone_number_id")
 	if f == nil || number != "" && number != f.number {
@@ -177,12 +177,12 @@ func (s *Sim) ownMedia(w http.ResponseWriter, r *http.Request, f *file) bool {
 	return d == nil
 }
 
-// download answers the URLs that mediaInfo gives; old ones are gone, as Meta's are.
+// download answers the URLs that mediaInfo returns. Old ones have expired, like Meta's.
 func (s *Sim) download(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	f := s.media.get(q.Get("mid"))
 	var until int64
-	fmt.Sscan(q.Get("ext"), &until) // what is no number is long past
+	fmt.Sscan(q.Get("ext"), &until) // a value that is no number counts as 0, which is past
 	if f == nil || time.Now().Unix() > until || q.Get("hash") != f.hash[:16] {
 		s.count("404")
 		http.Error(w, "this media URL is not valid any more: ask for the media's URL again", http.StatusNotFound)

@@ -18,8 +18,8 @@ var (
 	numberForm  = regexp.MustCompile(`^\d{1,32}$`)
 )
 
-// messages answers POST /{version}/{number}/messages. A message is taken before its
-// latency passes: who gives up waiting has sent it, and webhooks may overtake the answer.
+// messages answers POST /{version}/{number}/messages. A message is accepted before its
+// latency passes, so a client that stops waiting has sent it, and webhooks may overtake the answer.
 func (s *Sim) messages(w http.ResponseWriter, r *http.Request) {
 	start, st, id := time.Now(), s.standing.Load(), r.PathValue("id")
 	number, ok := st.number(id, s.options.Rate)
@@ -29,7 +29,7 @@ func (s *Sim) messages(w http.ResponseWriter, r *http.Request) {
 	}
 	if d := st.mayTouch(scopeMessaging); d != nil {
 		if d.code == 200 {
-			s.refuse(w, 10, "") // as Meta says of this path
+			s.refuse(w, 10, "") // as Meta documents for this path
 			return
 		}
 		s.deny(w, d)
@@ -85,9 +85,9 @@ func (s *Sim) messages(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// fateOf decides what becomes of a valid message and how long its answer takes. A script
-// has the first word, then the limits and the set-up, then chance and the recipient's
-// digits. What it returns as wrong is the answer, and nothing is taken then.
+// fateOf decides the result of a valid message and how long its answer takes: by the script, then by the limits
+// and the set-up, then by random faults and the recipient's digits. If it returns a wrong, that is the answer, and
+// the message is not accepted.
 func (s *Sim) fateOf(st *standing, number Number, m request, now time.Time) (fate, time.Duration, *wrong) {
 	f, latency := s.decide(m.recipient)
 	within, largest := s.limit.admit(number.ID, now, number.Rate)
@@ -119,7 +119,7 @@ func (s *Sim) fateOf(st *standing, number Number, m request, now time.Time) (fat
 			return fate{}, latency, wrong
 		}
 	}
-	refused, failed := s.brake(st, number.ID, m, now)
+	refused, failed := s.limitedBy(st, number.ID, m, now)
 	if refused != 0 {
 		return fate{code: refused}, latency, nil
 	}
@@ -127,7 +127,7 @@ func (s *Sim) fateOf(st *standing, number Number, m request, now time.Time) (fat
 	return f, latency, nil
 }
 
-// accepted is Meta's answer to a message it took.
+// accepted returns Meta's answer to an accepted message.
 func accepted(m request, wamid, status string) any {
 	contact := map[string]string{"input": m.input, "wa_id": m.recipient}
 	if m.toUser() {

@@ -44,7 +44,7 @@ func TestMessagesAreJudged(t *testing.T) {
 		{"empty text body", to + `"type":"text","text":{"body":""}`, 400, 131008},
 		{"text too long", to + `"type":"text","text":{"body":"` + long + `"}`, 400, 100},
 		{"content of a wrong type", to + `"type":"image","image":"x"`, 400, 100},
-		{"read receipt of nothing", `"status":"read"`, 400, 100},
+		{"mark of read for nothing", `"status":"read"`, 400, 100},
 		{"typing what", `"status":"read","message_id":"wamid.x","typing_indicator":{"type":"song"}`, 400, 100},
 		{"new line in a parameter", to + `"type":"template","template":{"name":"a","language":{"code":"en"},"components":[{"type":"body","parameters":[{"type":"text","text":"a\nb"}]}]}`, 400, 132018},
 		{"image of nothing", to + `"type":"image","image":{}`, 400, 131008},

@@ -6,15 +6,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// What a call can come to besides a Graph error code or one of the endings in faults.go.
+// The results of a call, in addition to Graph error codes and the endings in faults.go.
 const (
 	okay   = "ok"     // answered with success
-	left   = "left"   // the client went before the answer was due
+	left   = "left"   // the client left before the answer was due
 	outage = "outage" // 503 in a total outage
 )
 
-// codes are the Graph error codes that calls commonly meet: they have a series from the
-// start. An account or a scenario can name any other code of Meta's.
+// codes are the usual Graph error codes of answers. They have a series from the
+// start. An account or a scenario can name any other code of Meta.
 var codes = []string{
 	"10", "100", "104", "190", "200", "130429", "131000", "131008", "131009", "131016", "131031", "131042",
 	"131048", "131051", "131053", "131056", "131057", "131062", "132000", "132001", "132005", "132012", "132015",

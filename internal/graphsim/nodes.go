@@ -44,13 +44,13 @@ func (s *Sim) node(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// numberDefaults are the fields Meta tells of a number unasked.
+// numberDefaults are the fields of a number in Meta's answer to a call that names none.
 var numberDefaults = []string{
 	"id", "display_phone_number", "verified_name", "code_verification_status", "quality_rating", "platform_type",
 	"throughput", "webhook_configuration",
 }
 
-// numberFields is all that can be asked of a number:
+// numberFields has all fields of a number:
 // https://developers.facebook.com/docs/graph-api/reference/whats-app-business-account-to-number-current-status
 func (s *Sim) numberFields(st *standing, n Number) map[string]any {
 	callbacks := map[string]any{"application": s.options.Webhook.URL}
@@ -91,7 +91,7 @@ func (s *Sim) accountFields(st *standing) map[string]any {
 	}
 }
 
-// health is Meta's own word on whether a node can send:
+// health is Meta's field that says whether a node can send:
 // https://developers.facebook.com/docs/whatsapp/cloud-api/health-status
 func (st *standing) health(kind, id string, code int) any {
 	entity := func(kind, id string, code int) map[string]any {
@@ -116,8 +116,8 @@ func (st *standing) health(kind, id string, code int) any {
 	return map[string]any{"can_send_message": overall, "entities": entities}
 }
 
-// fields answers with the members of a node that were asked for, or else its usual ones. A
-// field that does not exist is an error, as Meta has it.
+// fields answers with the members of a node that the call names, else with its default ones. A
+// field that does not exist is an error, as at Meta.
 func (s *Sim) fields(w http.ResponseWriter, r *http.Request, kind string, all map[string]any, usual ...string) {
 	chosen, unknown := choose(r, all, usual)
 	if unknown != "" {
@@ -140,7 +140,7 @@ func choose(r *http.Request, all map[string]any, usual []string) (chosen map[str
 	}
 	chosen = map[string]any{}
 	for _, name := range names {
-		name, _, _ = strings.Cut(strings.TrimSpace(name), "{") // sub-fields: all are told
+		name, _, _ = strings.Cut(strings.TrimSpace(name), "{") // the answer has all sub-fields
 		value, ok := all[name]
 		if !ok {
 			return nil, name
@@ -177,8 +177,8 @@ func (s *Sim) phoneNumbers(w http.ResponseWriter, r *http.Request) {
 	s.succeed(w, page(data))
 }
 
-// manages is the start of a call on the account: it answers itself and is false when the
-// path names another one or the token may not manage it.
+// manages checks a call on the account. If the path names another account, or the token may not manage it, manages
+// answers the call itself and returns false.
 func (s *Sim) manages(w http.ResponseWriter, r *http.Request) (*standing, bool) {
 	st := s.standing.Load()
 	d := st.mayTouch(scopeManagement)
@@ -191,7 +191,7 @@ func (s *Sim) manages(w http.ResponseWriter, r *http.Request) (*standing, bool) 
 	return st, d == nil
 }
 
-// page is a list as the Graph API sends it; all fits on one page here.
+// page is a list as the Graph API sends it, always with one page.
 func page(data []any) any {
 	if len(data) == 0 {
 		return map[string]any{"data": data}
@@ -201,12 +201,12 @@ func page(data []any) any {
 
 func appLink(id string) string { return "https://www.facebook.com/games/?app_id=" + id }
 
-// display is the phone number behind an id, as people write it.
+// display returns the phone number of an id, with spaces.
 func (n Number) display() string {
 	padded := "0000000" + n.ID
 	last := padded[len(padded)-7:]
 	return cmp.Or(n.Display, "+1 555-"+last[:3]+"-"+last[3:])
 }
 
-// digits is the phone number as webhooks write it.
+// digits returns the phone number as webhooks write it.
 func (n Number) digits() string { return digits(n.display()) }

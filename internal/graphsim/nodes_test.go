@@ -21,7 +21,7 @@ const (
 		"whatsapp_business_manager_messaging_limit,health_status,throughput,quality_rating,code_verification_status"
 )
 
-// What a healthy set-up reads like, member by member.
+// The answers for a healthy set-up, member by member.
 func TestReads(t *testing.T) {
 	t.Parallel()
 	b := setup(t, graphsim.Options{Token: "token", Rate: 1000, Webhook: graphsim.Webhook{URL: "https://example.com/hook", Secret: secret}})
@@ -73,7 +73,7 @@ func TestReads(t *testing.T) {
 	}
 }
 
-// get is a call with an Authorization header of its own.
+// get makes a call with its own Authorization header.
 func (b *bundle) get(path, header string) (status int, raw string) {
 	b.t.Helper()
 	req, err := http.NewRequest("GET", b.server.URL+path, nil)
@@ -108,7 +108,7 @@ func TestBrokenSetUps(t *testing.T) {
 	}{
 		{"token expired: messages", "account", `{"token":{"expires_in":"-1h"}}`, message, 401, 190, `"error_subcode":463`},
 		{"token expired: the token itself", "account", `{"token":{"expires_in":"-1h"}}`, "GET /v25.0/debug_token?input_token=token", 401, 190, "Session has expired"},
-		{"token expired: told to the app", "account", `{"token":{"expires_in":"-1h"}}`, "GET /v25.0/debug_token?input_token=token&app", 200, 0, `"error":{"code":190,`},
+		{"token expired: the app reads it", "account", `{"token":{"expires_in":"-1h"}}`, "GET /v25.0/debug_token?input_token=token&app", 200, 0, `"error":{"code":190,`},
 		{"token expires", "account", `{"token":{"expires_in":"72h"}}`, "GET /v25.0/debug_token?input_token=token", 200, 0, fmt.Sprintf(`"expires_at":%.6s`, fmt.Sprint(time.Now().Add(72*time.Hour).Unix()))},
 		{"token revoked", "account", `{"token":{"revoked":true}}`, message, 401, 190, `"error_subcode":467`},
 		{"another token", "account", `{"token":{"value":"other"}}`, message, 401, 190, "Cannot parse access token"},
@@ -165,7 +165,7 @@ func TestBrokenSetUps(t *testing.T) {
 	}
 }
 
-// cutApp tells whether a call is made with the app's own token.
+// cutApp reports whether a call has the app's own token.
 func cutApp(path string) (string, bool) {
 	if p, ok := strings.CutSuffix(path, "&app"); ok {
 		return p, true

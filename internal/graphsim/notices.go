@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// notice plans a webhook of a field other than messages, to be sent at once. Its value is
-// as Meta's reference has it:
+// notice sends a webhook of a field other than messages at once. Its value is
+// as in Meta's reference:
 // https://developers.facebook.com/docs/graph-api/webhooks/reference/whatsapp-business-account
 func (h *hooks) notice(field string, value any) {
 	to, ok := h.target(field, "")
@@ -23,14 +23,14 @@ func (h *hooks) notice(field string, value any) {
 		}},
 	})
 	if err != nil {
-		panic(err) // values are JSON already, or texts and numbers
+		panic(err) // cannot happen: values are JSON already, or texts and numbers
 	}
 	h.queue.put(&parcel{due: now, url: to, body: escape(body), reports: []report{{at: now}}})
 }
 
-// tell sends the webhooks that Meta sends when an account changes from one standing to the
+// announce sends the webhooks that Meta sends when an account changes from one standing to the
 // next.
-func (h *hooks) tell(before, after *standing) {
+func (h *hooks) announce(before, after *standing) {
 	if before.Review != after.Review {
 		h.notice("account_review_update", map[string]any{"decision": after.Review})
 	}
@@ -62,7 +62,7 @@ func (h *hooks) tell(before, after *standing) {
 	}
 }
 
-// disabled tells whether Meta keeps the whole account from sending for its conduct.
+// disabled reports whether Meta has disabled the whole account because of its conduct.
 func disabled(st *standing) bool { return st.Refuse == 131031 || st.Refuse == 368 }
 
 func (h *hooks) tellNumber(st *standing, old, n Number) {

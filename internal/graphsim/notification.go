@@ -128,7 +128,7 @@ func newStatus(step, wamid string, m request, person contact, at time.Time, fail
 			Code: failed, Title: known.Title, Message: known.Title, Data: errorData{Details: known.Meaning},
 			Href: "https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes/",
 		}}
-	case "sent", "delivered": // Meta prices on sent, and on one of delivered and read
+	case "sent", "delivered": // Meta sends the price with sent, and with one of delivered and read
 		s.Pricing = &pricing{Model: "PMP", Type: "free_customer_service", Category: "service"}
 		if m.Type == "template" {
 			s.Pricing = &pricing{Billable: true, Model: "PMP", Type: "regular", Category: "utility"}
@@ -153,7 +153,7 @@ func newTap(display, wamid string, picked choice, person contact, at time.Time) 
 	return in
 }
 
-// notify renders reports as one notification, the way Meta sends it: one change for each
+// notify returns reports as one webhook, as Meta sends it: one change for each
 // number, contacts once.
 func notify(st *standing, reports []report) []byte {
 	var changes []change
@@ -186,13 +186,13 @@ func notify(st *standing, reports []report) []byte {
 		Entry:  []accountEntry{{ID: st.ID, Changes: changes}},
 	})
 	if err != nil {
-		panic(err) // nothing in it can fail to marshal
+		panic(err) // cannot happen: all of it can be marshalled
 	}
 	return escape(body)
 }
 
-// escape writes JSON as Meta does before it signs: ASCII only, and slashes escaped, so that
-// who parses before verifying gets the signature wrong.
+// escape returns JSON as Meta signs it: ASCII only, and slashes escaped. So a receiver that parses the body before it
+// checks the signature computes a wrong signature.
 func escape(body []byte) []byte {
 	out := make([]byte, 0, len(body)+len(body)/8)
 	for len(body) > 0 {
@@ -218,5 +218,5 @@ func appendUnicode(out []byte, r rune) []byte {
 	return append(append(out, `\u`...), strings.Repeat("0", 4-len(hex))+hex...)
 }
 
-// seconds is a time as webhooks carry it.
+// seconds returns a time as webhooks have it.
 func seconds(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }

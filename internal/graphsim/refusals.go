@@ -7,22 +7,22 @@ import (
 	"sluice/internal/message"
 )
 
-// wrong is why a message is refused: a Graph error code, and details for people.
+// wrong is why a message is refused: a Graph error code, and details.
 type wrong struct {
 	code    int
-	plain   bool // the Graph API's own check of parameters: its message says it, without error_data
+	plain   bool // an error of the Graph API's own check of parameters, whose message has the details, without error_data
 	details string
 }
 
-// refusal is what Meta answers to a breach of one of our rules.
+// refusal is Meta's answer to a breach of one of Sluice's rules.
 type refusal struct {
-	code   int  // Graph error code; 0: Meta takes the message
+	code   int  // Graph error code; 0: Meta accepts the message
 	plain  bool // see wrong
-	failed int  // and later reports it failed with this code; 0: it does not
+	failed int  // Meta later reports the message as failed with this code; 0: it does not
 }
 
-// byBreach is Meta's answer to each way of breaking a rule. The parameters that the Graph
-// API checks itself meet 100, those that WhatsApp checks behind it meet 131008 and 131009:
+// byBreach is Meta's answer to each way of breaking a rule. The Graph API answers 100 for the parameters that it
+// checks itself, and 131008 and 131009 for those that WhatsApp checks after it:
 // https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes
 var byBreach = map[content.Breach]refusal{
 	content.Missing:   {code: 131008},
@@ -30,13 +30,13 @@ var byBreach = map[content.Breach]refusal{
 	content.Invalid:   {code: 131009},
 }
 
-// byRule is where Meta answers a rule otherwise. Meta documents its codes, not which rule
-// meets which: these follow its error page's wording and answers that people published.
+// byRule is Meta's answer to rules with other codes. Meta documents its codes, but not which rule
+// has which code. These follow the wording of its error page and published answers.
 var byRule = map[string]refusal{
-	// Meta takes these; we do not, because they cannot end well.
-	"recipient_needs_plus": {}, // it puts the sender's country code in front
-	"recipient_ambiguous":  {}, // it goes by to
-	"member_spelling":      {}, // it takes no notice of the member
+	// Meta accepts these. Sluice refuses them, because the message would fail or go to another recipient.
+	"recipient_needs_plus": {}, // Meta adds the country code of the sender
+	"recipient_ambiguous":  {}, // Meta uses to
+	"member_spelling":      {}, // Meta ignores the member
 	"link_host_forbidden":  {failed: 131053},
 	"link_port_invalid":    {failed: 131053},
 	"link_too_long":        {failed: 131053},
@@ -59,7 +59,7 @@ var byRule = map[string]refusal{
 	"ttl_needs_category":      {code: 100, plain: true},
 	"ttl_seconds_invalid":     {code: 100, plain: true},
 
-	// With codes of their own.
+	// Rules with their own codes.
 	"type_unknown":                        {code: 131051},
 	"template_language_invalid":           {code: 132001},
 	"template_parameter_too_long":         {code: 132005},
@@ -71,7 +71,7 @@ var byRule = map[string]refusal{
 	"template_button_parameter_invalid":   {code: 132012},
 }
 
-// breaches is the way of breaking each rule.
+// breaches has the kind of breach of each rule.
 var breaches = func() map[string]content.Breach {
 	all := map[string]content.Breach{}
 	for _, r := range content.Rules() {
@@ -87,7 +87,7 @@ func refusalFor(code string) refusal {
 	return byBreach[breaches[code]]
 }
 
-// verdict is Meta's answer to problems, or nil when it takes the message all the same.
+// verdict returns Meta's answer to problems, or nil if Meta accepts the message.
 func (m *request) verdict(problems []message.Problem) *wrong {
 	for _, p := range problems {
 		r := refusalFor(p.Code)
@@ -101,7 +101,7 @@ func (m *request) verdict(problems []message.Problem) *wrong {
 
 var member = regexp.MustCompile(`\.([a-z_0-9]+)`)
 
-// metaPath writes a path as Meta does: text['body'].
+// metaPath returns a path as Meta writes it: text['body'].
 func metaPath(path string) string {
 	path = member.ReplaceAllString(path, "['$1']")
 	if path == "" {

@@ -9,19 +9,19 @@ import (
 	"sluice/internal/message"
 )
 
-// request is the body of POST /{version}/{number}/messages, as far as the simulator looks.
+// request has the members of the body of POST /{version}/{number}/messages that the simulator uses.
 // https://developers.facebook.com/docs/whatsapp/cloud-api/reference/messages
 type request struct {
 	message.Content
 	Marker string // biz_opaque_callback_data
 
-	mark      bool           // no message but a receipt of ours, or that we are typing
+	mark      bool           // not a message but a mark of read, or a typing indicator
 	input     string         // the recipient as it was given
 	recipient string         // wa_id, group id or user id
-	failed    int            // the Graph error code of the failed webhook it will come to; 0: none
+	failed    int            // the Graph error code of its later failed webhook; 0: none
 	template  map[string]any // its content, of a template message
 	voice     bool           // a voice message: it can be played
-	choices   []choice       // what the person can tap
+	choices   []choice       // the buttons and rows that the recipient can tap
 }
 
 // choice is a reply button, a row of a list, or a quick reply of a template.
@@ -36,7 +36,7 @@ type reply struct {
 	Description string `json:"description,omitempty"`
 }
 
-// parse reads a request and checks it as Meta does: the first thing wrong is the answer.
+// parse reads a request and checks it as Meta does. The answer names the first error.
 func parse(body []byte) (request, *wrong) {
 	var m request
 	var d jsondoc.Doc
@@ -65,7 +65,7 @@ func parse(body []byte) (request, *wrong) {
 	m.input, _ = object.Get("to").Text()
 	if m.recipient = strings.TrimPrefix(m.To, "+"); m.input == "" {
 		m.input, m.recipient = m.UserID, m.UserID
-	} else if m.To == "" { // Meta takes a number without its plus
+	} else if m.To == "" { // Meta accepts a number without its plus
 		m.recipient = digits(m.input)
 	}
 	var content map[string]any
@@ -85,11 +85,10 @@ func parse(body []byte) (request, *wrong) {
 	return m, nil
 }
 
-// toUser tells whether the recipient is a user id rather than a phone number or a group.
+// toUser reports whether the recipient is a user id rather than a phone number or a group.
 func (m request) toUser() bool { return m.UserID != "" && m.recipient == m.UserID }
 
-// choicesOf returns the reply buttons or the rows of an interactive message that has passed
-// the rules.
+// choicesOf returns the reply buttons or the rows of a valid interactive message.
 func choicesOf(content map[string]any) (all []choice) {
 	add := func(kind string, of any) {
 		o, _ := of.(map[string]any)
@@ -131,7 +130,7 @@ func quickReplies(content map[string]any) (all []choice) {
 	return all
 }
 
-// objects are the elements of an array that are objects.
+// objects returns the elements of an array that are objects.
 func objects(value any) (all []map[string]any) {
 	array, _ := value.([]any)
 	for _, element := range array {
@@ -142,7 +141,7 @@ func objects(value any) (all []map[string]any) {
 	return all
 }
 
-// digits are the digits of a text.
+// digits returns the digits of a text.
 func digits(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r < '0' || r > '9' {

@@ -10,24 +10,24 @@ import (
 	"time"
 )
 
-// Step is one step of a script: something that happens at a time, or that certain messages
-// meet. Of the steps a message fits, the first that is not used up takes it.
+// Step is one step of a script. It happens at a time, or to certain messages. If several steps fit a message, the
+// first that is not used up applies.
 type Step struct {
 	Name      string                     `json:"name"`      // in reports; empty: "step 1"
 	At        Duration                   `json:"at"`        // after the script's start; with On, from when on
-	On        *On                        `json:"on"`        // the messages it is for; null: it happens at its time
-	Skip      int                        `json:"skip"`      // messages that fit it and go on as if it were not there
-	Times     int                        `json:"times"`     // messages it takes then; 0: one; -1: all
-	Answer    *Answer                    `json:"answer"`    // what they meet; null: what they would meet anyway
+	On        *On                        `json:"on"`        // the messages it applies to; null: it happens at its time
+	Skip      int                        `json:"skip"`      // how many fitting messages it skips first
+	Times     int                        `json:"times"`     // how many messages it then applies to; 0: one; -1: all
+	Answer    *Answer                    `json:"answer"`    // their answer; null: the answer without the step
 	Account   json.RawMessage            `json:"account"`   // members of the Account that change, when the step is first used
 	Numbers   map[string]json.RawMessage `json:"numbers"`   // the same of phone numbers, by id
 	Templates map[string]json.RawMessage `json:"templates"` // the same of templates, by "name/language"
-	Faults    *Faults                    `json:"faults"`    // what goes wrong by chance from then on
+	Faults    *Faults                    `json:"faults"`    // the random faults from then on
 	Outage    *bool                      `json:"outage"`    // a total outage begins or ends then
-	Webhooks  []Notice                   `json:"webhooks"`  // are sent then, in addition to those that Meta sends about the changes
+	Webhooks  []Notice                   `json:"webhooks"`  // webhooks to send then, in addition to those that Meta sends about the changes
 }
 
-// On says which messages fit a step: those that fit all of its members. Empty: any.
+// On selects the messages of a step: those that match all of its members. An empty member matches any message.
 type On struct {
 	Number   string `json:"number"`   // phone number id of the sender
 	To       string `json:"to"`       // the recipient's last digits, or a whole id
@@ -42,15 +42,15 @@ func (o On) fits(number string, m request) bool {
 		(o.Type == "" || o.Type == m.Type)
 }
 
-// Answer is what a message meets, instead of chance and limits.
+// Answer is the answer to a message, in place of random faults and limits.
 type Answer struct {
 	Code    int    `json:"code"`    // Graph error code; 0: success
-	Taken   bool   `json:"taken"`   // it is in the ledger in spite of Code or Ending; with neither it always is
+	Taken   bool   `json:"taken"`   // the message is accepted in spite of Code or Ending; without these it always is
 	Ending  string `json:"ending"`  // no answer: "gateway" (a 502 in HTML), "lost", "reset", "hang", "portal" (a 200 in HTML), "empty" (204), "mute" (200 without a message) or "cut"
 	Latency Span   `json:"latency"` // before the answer
-	Status  string `json:"status"`  // message_status of a template: "held_for_quality_assessment" say; empty: "accepted"
-	Failed  int    `json:"failed"`  // taken, and reported failed with this code
-	Silent  bool   `json:"silent"`  // taken, and never reported
+	Status  string `json:"status"`  // message_status of a template message, for example "held_for_quality_assessment"; empty: "accepted"
+	Failed  int    `json:"failed"`  // accepted, and reported as failed with this code
+	Silent  bool   `json:"silent"`  // accepted, and never reported
 }
 
 func (a Answer) fate() fate {
@@ -68,10 +68,10 @@ type Notice struct {
 
 func (st Step) validate() error {
 	if st.On == nil && (st.Answer != nil || st.Skip != 0 || st.Times != 0) {
-		return errors.New("answer, skip and times are for messages: say which by on")
+		return errors.New("answer, skip and times apply to messages: select them with on")
 	}
 	if st.At < 0 || st.Skip < 0 || st.Times < -1 {
-		return errors.New("at, skip and times are not negative, but for times: -1")
+		return errors.New("at, skip and times must not be negative, except times: -1")
 	}
 	if a := st.Answer; a != nil {
 		if a.Ending != "" && !slices.Contains(allEndings, a.Ending) {
@@ -94,7 +94,7 @@ func (st Step) validate() error {
 			return fmt.Errorf("webhooks[%d] needs a field and a value", i)
 		}
 	}
-	// What it changes is tried on an account of its own.
+	// The changes are checked with an account of their own.
 	a := Account{}
 	if err := st.alter(&a); err != nil {
 		return err
@@ -103,7 +103,7 @@ func (st Step) validate() error {
 	return err
 }
 
-// alter makes a step's changes to an account.
+// alter applies the changes of a step to an account.
 func (st Step) alter(a *Account) error {
 	if len(st.Account) > 0 {
 		if err := strictly(st.Account, a); err != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 // ReadScenario reads a scenario file into o: YAML with the members account (an Account) and
-// steps (a list of Step), named as in the control API's JSON. The error names the file and
+// steps (a list of Step), with the names of the control API's JSON. The error names the file and
 // what is wrong in it.
 func ReadScenario(file string, o *Options) error {
 	text, err := os.ReadFile(file)
@@ -24,7 +24,7 @@ func ReadScenario(file string, o *Options) error {
 	if err := decoder.Decode(&tree); err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("scenario %s: %w", file, err)
 	}
-	// By way of JSON, file and control API are read by one set of names and rules.
+	// Converted to JSON, the file has the same names and rules as the control API.
 	members, err := json.Marshal(tree)
 	if err != nil {
 		return fmt.Errorf("scenario %s: a mapping's keys must be text: %w", file, err)

@@ -159,8 +159,8 @@ steps:
 	}
 }
 
-// Every change of a set-up that Meta tells of is told.
-func TestChangesAreTold(t *testing.T) {
+// TestChangesAreAnnounced: every change of a set-up that Meta announces is announced.
+func TestChangesAreAnnounced(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ path, body, want string }{
 		{"account", `{"refuse":131031}`, `"field":"account_update","value":{"ban_info":{"waba_ban_date":`},
@@ -188,7 +188,7 @@ func TestChangesAreTold(t *testing.T) {
 		b.drained()
 		got := r.received()
 		if c.want == "" && len(got) != 0 || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], c.want)) {
-			t.Errorf("%s %s is told as %q, want %s", c.path, c.body, got, c.want)
+			t.Errorf("%s %s is announced as %q, want %s", c.path, c.body, got, c.want)
 		}
 	}
 }
@@ -199,8 +199,8 @@ func TestWrongScenarios(t *testing.T) {
 		"steps: [":                                              "scenario.yaml",
 		"stepps: []":                                            `unknown field "stepps"`,
 		"steps: [{on: {}, answer: {code: 7}}]":                  "steps[0]: answer.code: 7 is no error code",
-		"steps: [{answer: {code: 2}}]":                          "say which by on",
-		"steps: [{on: {}, times: -2}]":                          "not negative",
+		"steps: [{answer: {code: 2}}]":                          "select them with on",
+		"steps: [{on: {}, times: -2}]":                          "must not be negative",
 		"steps: [{on: {}, answer: {ending: soon}}]":             `answer.ending "soon" is none of`,
 		"steps: [{on: {}, answer: {ending: lost, code: 2}}]":    "not both",
 		"steps: [{at: 1s, webhooks: [{field: security}]}]":      "needs a field and a value",
@@ -243,7 +243,7 @@ func TestStepsByControl(t *testing.T) {
 	}
 }
 
-// The limits that are about people, as messages meet them.
+// The limits of recipients, as messages meet them.
 func TestLimitsAboutPeople(t *testing.T) {
 	t.Parallel()
 	r := newReceiver(t)
@@ -260,12 +260,12 @@ func TestLimitsAboutPeople(t *testing.T) {
 	}
 	b.send(text("+16505551234", ""))
 	if u := last(); u.Status != "failed" || u.Errors[0].Code != 131047 {
-		t.Errorf("who has not written: %+v", u)
+		t.Errorf("a recipient that has not written: %+v", u)
 	}
 	b.do("POST", "/_sim/inbound", `{"from":"16505551234","to":"`+number+`","text":"hi"}`)
 	b.send(text("+16505551234", ""))
 	if u := last(); u.Status != "delivered" {
-		t.Errorf("who has written: %+v", u)
+		t.Errorf("a recipient that has written: %+v", u)
 	}
 	for range 43 {
 		b.send(text("+16505551234", ""))

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// script is a list of steps on its way.
+// script is a running list of steps.
 type script struct {
 	begin time.Time
 
 	mu    sync.Mutex
 	steps []Step
-	fits  []int // messages that fitted, by step
+	fits  []int // how many messages matched, by step
 	uses  []StepUse
 }
 
@@ -27,7 +27,7 @@ func newScript(steps []Step, begin time.Time) *script {
 	return s
 }
 
-// meet returns the step that takes a message, or nil, and whether it is its first.
+// meet returns the step that applies to a message, or nil, and whether this is the first use of the step.
 func (s *script) meet(number string, m request, now time.Time) (step *Step, first bool) {
 	if len(s.steps) == 0 {
 		return nil, false
@@ -48,8 +48,8 @@ func (s *script) meet(number string, m request, now time.Time) (step *Step, firs
 	return nil, false
 }
 
-// next returns the timed step that is due first and has not happened, and marks it; or how
-// long until one is, 0 when there is none.
+// next returns the first timed step that is due and has not happened, and marks it. If none is due, it returns how
+// long until one is, or 0 if there is none.
 func (s *script) next(now time.Time) (*Step, time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,8 +86,8 @@ func (s *script) failed(step *Step, err error) {
 	}
 }
 
-// Unused returns the names of the script's steps that nothing has used so far. A test that
-// wants its whole script played fails on any.
+// Unused returns the names of the script's steps that have not been used. A test whose whole script must run
+// fails if there is one.
 func (s *Sim) Unused() []string {
 	var names []string
 	for _, u := range s.script.Load().report() {
@@ -98,8 +98,8 @@ func (s *Sim) Unused() []string {
 	return names
 }
 
-// SetSteps begins another script. The error says which step is wrong; the old script goes
-// on then.
+// SetSteps begins another script. The error names the wrong step. In this case the old script goes
+// on.
 func (s *Sim) SetSteps(steps []Step) error {
 	if err := checkSteps(steps); err != nil {
 		return err
@@ -112,7 +112,7 @@ func (s *Sim) SetSteps(steps []Step) error {
 	return nil
 }
 
-// play lets the script's timed steps happen at their time.
+// play runs the timed steps of the script at their times.
 func (s *Sim) play(ctx context.Context) {
 	for ctx.Err() == nil {
 		script := s.script.Load()
@@ -134,7 +134,7 @@ func (s *Sim) play(ctx context.Context) {
 	}
 }
 
-// happen makes a step's changes.
+// happen applies the changes of a step.
 func (s *Sim) happen(script *script, st *Step) {
 	if st.Account != nil || st.Numbers != nil || st.Templates != nil {
 		if err := s.change(st.alter); err != nil {
@@ -155,6 +155,6 @@ func (s *Sim) happen(script *script, st *Step) {
 // StepUse is how often a step was used.
 type StepUse struct {
 	Name string `json:"name"`
-	Used int    `json:"used"`            // messages it took, or 1 once it has happened
+	Used int    `json:"used"`            // messages it applied to, or 1 when it has happened
 	Err  string `json:"error,omitempty"` // why a change of it was not made
 }

@@ -1,21 +1,20 @@
-// Package graphsim is a WhatsApp Cloud API that lies on demand and is honest about what it
-// saw. It speaks the part of Meta's Graph API that sending needs, misbehaves by seed and
-// rate or by recipient, reports back by signed webhooks, and keeps a ledger of every message
-// it took, so that a run can be proven afterwards.
+// Package graphsim is a simulator of the WhatsApp Cloud API. It implements the part of Meta's Graph API that sending
+// needs, makes faults by a seed and rates or by recipient, sends signed webhooks, and lists every message that it
+// accepted, so that a test can check what was sent.
 //
-// Messages to magic numbers always meet the same fate, whatever the rates of faults. A magic number is +99999 and one of
-// these codes:
+// Messages to magic numbers always have the same result, whatever the rates of faults. A magic number is +99999 and one
+// of these codes:
 //
-//	131026 131047 131049 131053 130472          taken, then a failed webhook with that code
+//	131026 131047 131049 131053 130472          accepted, then a failed webhook with that code
 //	131009 131042 131056 132001 132015 000190   refused with that code
-//	900001   not taken: 500 with code 131000
-//	900002   not taken: a gateway's 502 in HTML
-//	900003   taken, yet answered 500 with code 131000
-//	900004   taken, and the connection closed without an answer
-//	900005   not taken, and the connection reset
-//	900006   not taken, and never answered
-//	900007   taken, and never answered
-//	900008   taken, and no webhook ever
+//	900001   not accepted: 500 with code 131000
+//	900002   not accepted: a gateway's 502 in HTML
+//	900003   accepted, but answered 500 with code 131000
+//	900004   accepted, and the connection closed without an answer
+//	900005   not accepted, and the connection reset
+//	900006   not accepted, and never answered
+//	900007   accepted, and never answered
+//	900008   accepted, and no webhook is sent
 package graphsim
 
 import (
@@ -33,37 +32,37 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Options says how a simulator behaves. The zero value takes everything at once, from
-// anybody with a token, and reports nothing.
+// Options says how a simulator behaves. The zero value accepts everything at once, with any
+// token, and sends no webhooks.
 type Options struct {
 	Token   string  `json:"token"`   // short for Account.Token.Value
 	Rate    int     `json:"rate"`    // messages a number may send in any second; 0: no limit. A Number may have its own
-	Seed    uint64  `json:"seed"`    // of all chance; the same seed and the same calls one by one give the same run
+	Seed    uint64  `json:"seed"`    // of all random choices; the same seed and the same sequence of calls give the same run
 	Outage  bool    `json:"outage"`  // begin with a total outage; see SetOutage
-	Faults  Faults  `json:"faults"`  // what goes wrong by chance; zero: nothing
-	Webhook Webhook `json:"webhook"` // what is reported back; zero: nothing
+	Faults  Faults  `json:"faults"`  // the random faults; zero: none
+	Webhook Webhook `json:"webhook"` // the webhooks to send; zero: none
 	Account Account `json:"account"` // the set-up at Meta; zero: in good standing
 	Steps   []Step  `json:"steps"`   // a script; it starts with New
 
-	PairLimit bool `json:"pair_limit"` // one message in 6 s from a number to a person, 45 on credit; more meet 131056
-	Window    bool `json:"window"`     // only templates reach who has not written for 24 hours; the rest fails with 131047
+	PairLimit bool `json:"pair_limit"` // one message in 6 s from a number to a recipient, after a burst of 45; more are refused with 131056
+	Window    bool `json:"window"`     // only templates reach a recipient that has not written for 24 hours; other messages fail with 131047
 
-	Registry *prometheus.Registry `json:"-"` // metrics go here, and /metrics shows it; nil: one of its own
+	Registry *prometheus.Registry `json:"-"` // for the metrics, which /metrics shows; nil: a new one
 }
 
 // Sim is a simulator. It is safe for concurrent use.
 type Sim struct {
-	options  Options
-	metrics  *metrics
-	began    time.Time
-	standing *atomic.Pointer[standing]
-	limit    limit
-	ledger   *ledger
-	hooks    *hooks
-	media    *shelf
-	brakes   *brakes
-	script   atomic.Pointer[script]
-	scripted chan struct{} // holds a token when there is another script
+	options    Options
+	metrics    *metrics
+	began      time.Time
+	standing   *atomic.Pointer[standing]
+	limit      limit
+	ledger     *ledger
+	hooks      *hooks
+	media      *mediaStore
+	recipients *recipientLimits
+	script     atomic.Pointer[script]
+	scripted   chan struct{} // holds a token when there is another script
 
 	mu       sync.Mutex
 	chance   *rand.Rand
@@ -73,8 +72,7 @@ type Sim struct {
 	marks    int
 }
 
-// New returns a simulator. Nothing runs until Run and nothing listens until Handler is
-// served. It panics when o does not Validate.
+// New returns a simulator. The caller serves Handler and calls Run. New panics if o does not Validate.
 func New(o Options) *Sim {
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
@@ -85,24 +83,24 @@ func New(o Options) *Sim {
 	}
 	st, _ := newStanding(o.Account, o, now)
 	s := &Sim{
-		options:  o,
-		began:    now,
-		standing: new(atomic.Pointer[standing]),
-		limit:    newLimit(),
-		ledger:   newLedger(now),
-		media:    newShelf(),
-		brakes:   newBrakes(),
-		scripted: make(chan struct{}, 1),
-		chance:   rand.New(rand.NewPCG(o.Seed, 1)),
-		faults:   o.Faults,
-		outage:   o.Outage,
-		requests: map[string]int{},
+		options:    o,
+		began:      now,
+		standing:   new(atomic.Pointer[standing]),
+		limit:      newLimit(),
+		ledger:     newLedger(now),
+		media:      newMediaStore(),
+		recipients: newRecipientLimits(),
+		scripted:   make(chan struct{}, 1),
+		chance:     rand.New(rand.NewPCG(o.Seed, 1)),
+		faults:     o.Faults,
+		outage:     o.Outage,
+		requests:   map[string]int{},
 	}
 	s.standing.Store(st)
 	s.script.Store(newScript(o.Steps, now))
 	s.metrics = newMetrics(o.Registry, s)
-	// Webhooks draw from a stream of their own, so that a change of faults leaves what is
-	// reported of each message alone.
+	// Webhooks have random numbers of their own, so that a change of faults does not change the reports of
+	// messages.
 	s.hooks = newHooks(o.Webhook, rand.New(rand.NewPCG(o.Seed, 2)), s.metrics, s.standing, s.wrote, s.ledger.reported)
 	return s
 }
@@ -130,7 +128,7 @@ Sluice's API has a port of its own. It is described at /docs and /openapi.json t
 `
 
 // Handler answers /, Meta's paths, the control API under /_sim/, and /metrics. The control API
-// asks for no token: serve it only where everybody may use it.
+// needs no token: do not expose it.
 func (s *Sim) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, answer := range s.routes() {
@@ -165,11 +163,11 @@ func (s *Sim) routes() map[string]http.HandlerFunc {
 	}
 }
 
-// judgesTokens are the paths that judge the call's token by themselves: it may be the app's.
+// judgesTokens are the paths that check the token of a call themselves, because it may be the app's.
 var judgesTokens = map[string]bool{"GET /{version}/debug_token": true, "GET /{version}/{id}/subscriptions": true}
 
-// Run delivers webhooks and lets what is scripted happen, until ctx ends, and returns nil
-// then. What is undelivered stays queued: a later Run goes on with it.
+// Run delivers webhooks and runs the script until ctx ends, and returns nil
+// then. Undelivered webhooks stay queued for a later Run.
 func (s *Sim) Run(ctx context.Context) error {
 	var clock sync.WaitGroup
 	clock.Go(func() { s.play(ctx) })
@@ -178,27 +176,27 @@ func (s *Sim) Run(ctx context.Context) error {
 	return nil
 }
 
-// Drained blocks until every webhook planned so far and since has been answered with 200,
-// or ctx ends; then it returns ctx's error.
+// Drained blocks until every planned webhook has been answered with 200,
+// or until ctx ends. In that case it returns the error of ctx.
 func (s *Sim) Drained(ctx context.Context) error { return s.hooks.queue.drained(ctx) }
 
-// SetFaults replaces what goes wrong by chance, from the next message on.
+// SetFaults replaces the random faults from the next message on.
 func (s *Sim) SetFaults(f Faults) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = f
 }
 
-// SetOutage begins or ends a total outage: 503 to every call of Meta's paths, and nothing
-// taken. The control API and webhooks already planned go on.
+// SetOutage begins or ends a total outage: 503 to every call of Meta's paths, and no message is
+// accepted. The control API and planned webhooks go on.
 func (s *Sim) SetOutage(on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.outage = on
 }
 
-// Accepted returns every message taken, in that order, however the taking was answered. At
-// a million entries it copies a few hundred megabytes; GET /_sim/accepted does not.
+// Accepted returns every accepted message in the order of acceptance, whatever the answer was. With
+// a million entries it copies a few hundred megabytes. GET /_sim/accepted does not.
 func (s *Sim) Accepted() []Accepted {
 	all := make([]Accepted, 0, s.ledger.len())
 	for a := range s.ledger.all() {
@@ -207,16 +205,16 @@ func (s *Sim) Accepted() []Accepted {
 	return all
 }
 
-// Duplicates returns how many message ids were taken more than once, by the markers of the
+// Duplicates returns how many message ids were accepted more than once, by the markers of the
 // form sl1.<env>.<id>.<attempt>.<mac> in biz_opaque_callback_data. Messages with another
-// marker or none are not counted.
+// marker or without one are not counted.
 func (s *Sim) Duplicates() int { return s.ledger.duplicates() }
 
-// Stats is what the simulator saw.
+// Stats are the counters of the simulator.
 type Stats struct {
-	Requests   map[string]int `json:"requests"`       // calls by what they came to: "ok", a Graph error code, or a way of not answering
-	Accepted   int            `json:"accepted"`       // messages taken, answered or not
-	Marks      int            `json:"marks"`          // marks of read taken, with a typing indicator or without
+	Requests   map[string]int `json:"requests"`       // calls by result: "ok", a Graph error code, or a way of not answering
+	Accepted   int            `json:"accepted"`       // accepted messages, answered or not
+	Marks      int            `json:"marks"`          // accepted marks of read, with a typing indicator or without
 	Duplicates int            `json:"duplicates"`     // see Sim.Duplicates
 	Windows    map[string]int `json:"largest_window"` // by number: the most messages that arrived in any second, refused ones included
 	Webhooks   WebhookStats   `json:"webhooks"`
@@ -225,7 +223,7 @@ type Stats struct {
 	Steps      []StepUse      `json:"steps"` // of the script
 }
 
-// Stats returns what the simulator has seen: requests and webhooks since the start, the
+// Stats returns the counters: requests and webhooks since the start, the
 // rest since the ledger was last emptied.
 func (s *Sim) Stats() Stats {
 	st := Stats{
@@ -248,7 +246,7 @@ func (s *Sim) forget() {
 	s.metrics.window.Reset()
 }
 
-// count records what a call came to.
+// count records the result of a call.
 func (s *Sim) count(code string) {
 	s.mu.Lock()
 	s.requests[code]++

@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// standing is an Account as calls meet it. It never changes: a new account is a new
+// standing is an Account that is prepared for calls. It never changes: a new account is a new
 // standing, so calls need no lock.
 type standing struct {
 	Account
-	given     Account   // as it was set, gaps and all
+	given     Account   // as it was set, without defaults
 	expires   time.Time // of the token; zero: never
 	numbers   map[string]Number
 	templates map[string]*sheet // by "name/language"
 }
 
-// newStanding checks an account and fills its gaps.
+// newStanding checks an account and sets its defaults.
 func newStanding(given Account, o Options, now time.Time) (*standing, error) {
 	a := clone(given)
 	a.ID = cmp.Or(a.ID, o.Webhook.WABA, defaultAccount)
@@ -66,13 +66,13 @@ func newStanding(given Account, o Options, now time.Time) (*standing, error) {
 	return st, nil
 }
 
-// tiers are the portfolio's limits: how many people may be written to unasked in 24 hours.
+// tiers are the limits of the portfolio: with how many recipients it may open a conversation in 24 hours.
 // https://developers.facebook.com/docs/whatsapp/messaging-limits
 var tiers = map[string]int{
 	"TIER_250": 250, "TIER_2K": 2000, "TIER_10K": 10_000, "TIER_100K": 100_000, "TIER_UNLIMITED": 0,
 }
 
-// number returns a phone number by its id; false when there is none.
+// number returns a phone number by its id; false: there is none.
 func (st *standing) number(id string, rate int) (Number, bool) {
 	if st.Numbers == nil {
 		return Number{ID: id}.filled(rate), numberForm.MatchString(id) && id != st.ID && id != st.App.ID
@@ -81,7 +81,7 @@ func (st *standing) number(id string, rate int) (Number, bool) {
 	return n, ok
 }
 
-// digits is the phone number behind an id, as webhooks write it.
+// digits returns the phone number of an id, as webhooks write it.
 func (st *standing) digits(id string) string {
 	n, ok := st.numbers[id]
 	if !ok {
@@ -90,7 +90,7 @@ func (st *standing) digits(id string) string {
 	return n.digits()
 }
 
-// number returns the phone number of an account by its id, a new one if need be.
+// number returns the phone number of an account by its id. It adds the number if there is none.
 func (a *Account) number(id string) *Number {
 	i := slices.IndexFunc(a.Numbers, func(n Number) bool { return n.ID == id })
 	if i < 0 {
@@ -100,7 +100,7 @@ func (a *Account) number(id string) *Number {
 	return &a.Numbers[i]
 }
 
-// template returns the template of an account, a new one if need be.
+// template returns the template of an account. It adds the template if there is none.
 func (a *Account) template(name, language string) *Template {
 	i := slices.IndexFunc(a.Templates, func(t Template) bool { return t.Name == name && cmp.Or(t.Language, defaultLanguage) == language })
 	if i < 0 {
@@ -130,8 +130,8 @@ func (n Number) filled(rate int) Number {
 	return n
 }
 
-// refusalOf returns the Graph error code that every message of a number meets, or 0. Meta
-// documents the states and the codes, not which state answers with which code:
+// refusalOf returns the Graph error code with which every message of a number is refused, or 0. Meta
+// documents the states and the codes, but not which state has which code:
 // https://developers.facebook.com/docs/graph-api/reference/whats-app-business-account-to-number-current-status
 func (st *standing) refusalOf(n Number) int {
 	switch {
@@ -153,16 +153,16 @@ func (st *standing) refusalOf(n Number) int {
 	return 133010
 }
 
-// met notes a phone number that a call named, so that the account lists it.
+// met adds a phone number that a call named, so that the account lists it.
 func (s *Sim) met(number string) { s.limit.met(number) }
 
 // SetAccount replaces the set-up at Meta from the next call on. The error says what is wrong
-// with it; nothing has changed then.
+// with it. In this case nothing changes.
 func (s *Sim) SetAccount(a Account) error {
 	return s.change(func(now *Account) error { *now = clone(a); return nil })
 }
 
-// change alters the account in one step. The token's time runs on unless the token changes.
+// change changes the account in one step. The expiry of the token stays unless the token changes.
 func (s *Sim) change(alter func(*Account) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -179,6 +179,6 @@ func (s *Sim) change(alter func(*Account) error) error {
 		after.expires = before.expires
 	}
 	s.standing.Store(after)
-	s.hooks.tell(before, after)
+	s.hooks.announce(before, after)
 	return nil
 }

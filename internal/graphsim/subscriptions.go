@@ -6,7 +6,7 @@ import (
 )
 
 // webhookFields are the fields of the object whatsapp_business_account that an app can
-// subscribe to and that the simulator can report in:
+// subscribe to and that the simulator can send:
 // https://developers.facebook.com/docs/graph-api/webhooks/getting-started/webhooks-for-whatsapp
 var webhookFields = []string{
 	"account_alerts", "account_review_update", "account_update", "business_capability_update", "message_template_components_update",
@@ -14,13 +14,13 @@ var webhookFields = []string{
 	"phone_number_quality_update", "security", "template_category_update", "user_preferences",
 }
 
-// hears tells whether webhooks of a field reach the app at all.
-func (st *standing) hears(field string) bool {
+// subscribed reports whether the app gets webhooks of a field.
+func (st *standing) subscribed(field string) bool {
 	return !st.App.Unsubscribed && (st.App.Fields == nil || slices.Contains(st.App.Fields, field))
 }
 
-// callback returns the URL that a number's webhooks of a field go to when it is not the
-// app's own. Overrides hold for messages only, the number's before the account's:
+// callback returns the URL of a number's webhooks of a field, if it is not the
+// app's own. Overrides apply to messages only. The override of a number has priority over that of the account:
 // https://developers.facebook.com/docs/whatsapp/embedded-signup/webhooks/override
 func (st *standing) callback(field string, n Number) string {
 	switch {
@@ -50,7 +50,7 @@ func (s *Sim) listSubscribed(w http.ResponseWriter, r *http.Request) {
 }
 
 // subscribe answers POST /{version}/{account}/subscribed_apps. A body may name an override
-// of the callback URL; without one an override is taken back.
+// of the callback URL. Without one an existing override is removed.
 func (s *Sim) subscribe(w http.ResponseWriter, r *http.Request) {
 	if _, ok := s.manages(w, r); !ok {
 		return
@@ -86,8 +86,8 @@ func (s *Sim) setSubscribed(w http.ResponseWriter, on bool, callback string) {
 	s.succeed(w, map[string]bool{"success": true})
 }
 
-// appSubscriptions answers GET /{version}/{app}/subscriptions, which takes the app's own
-// token only: https://developers.facebook.com/docs/graph-api/reference/app/subscriptions
+// appSubscriptions answers GET /{version}/{app}/subscriptions, which accepts only the app's own
+// token: https://developers.facebook.com/docs/graph-api/reference/app/subscriptions
 func (s *Sim) appSubscriptions(w http.ResponseWriter, r *http.Request) {
 	st := s.standing.Load()
 	switch {

@@ -8,30 +8,30 @@ import (
 	"hash/fnv"
 )
 
-// Template is a message template as Meta keeps it.
+// Template is a message template as Meta stores it.
 type Template struct {
 	ID         string            `json:"id"` // empty: made from name and language
 	Name       string            `json:"name"`
 	Language   string            `json:"language"`         // empty: "en_US"
 	Category   string            `json:"category"`         // empty: "UTILITY"
-	Status     string            `json:"status"`           // empty: "APPROVED"; others refuse
+	Status     string            `json:"status"`           // empty: "APPROVED"; with other statuses its messages are refused
 	Quality    string            `json:"quality_score"`    // empty: "UNKNOWN", as for a new template
 	Format     string            `json:"parameter_format"` // empty: "POSITIONAL"; "NAMED" for {{first_name}}
-	Components []json.RawMessage `json:"components"`       // as Meta's templates have them; null: any parameters will do
+	Components []json.RawMessage `json:"components"`       // as Meta's templates have them; null: any parameters are valid
 }
 
 const defaultLanguage = "en_US"
 
-// key is the template's place in a registry.
+// key returns the key of the template in a registry.
 func (t Template) key() string { return t.Name + "/" + t.Language }
 
-// sheet is a template made ready for the messages that use it.
+// sheet is a template that is prepared for the check of messages.
 type sheet struct {
 	Template
 	parts []part
 }
 
-// part is a component of a template, as far as messages must agree with it.
+// part has those members of a template's component that messages must match.
 type part struct {
 	Type    string `json:"type"`   // HEADER, BODY, FOOTER, BUTTONS, CAROUSEL, LIMITED_TIME_OFFER
 	Format  string `json:"format"` // of a header: TEXT, IMAGE, VIDEO, DOCUMENT, LOCATION, PRODUCT
@@ -45,7 +45,7 @@ type part struct {
 	} `json:"cards"`
 }
 
-// newSheet fills a template's gaps and reads its components.
+// newSheet sets the defaults of a template and reads its components.
 func newSheet(t *Template) (*sheet, error) {
 	if t.Name == "" {
 		return nil, errors.New("has no name")
@@ -67,7 +67,7 @@ func newSheet(t *Template) (*sheet, error) {
 	return s, nil
 }
 
-// numberOf makes an id as Meta's are, 15 digits, from a name.
+// numberOf makes an id like Meta's, 15 digits, from a name.
 func numberOf(name string) string {
 	h := fnv.New64a()
 	h.Write([]byte(name))

@@ -9,14 +9,14 @@ import (
 	"unicode/utf8"
 )
 
-// The most characters of a body once its parameters stand in it: fewer where there are
+// The most characters of a body with its parameters: fewer if there are
 // other components. https://developers.facebook.com/docs/whatsapp/cloud-api/reference/messages
 const (
 	mostHydrated      = 1024
 	mostHydratedAlone = 32768
 )
 
-// checkTemplate is Meta's answer to a template message, or nil. Without a registry every
+// checkTemplate returns Meta's answer to a wrong template message, or nil. Without a registry every
 // template exists.
 func (st *standing) checkTemplate(m request) *wrong {
 	if st.Templates == nil {
@@ -44,7 +44,7 @@ func (st *standing) checkTemplate(m request) *wrong {
 	return t.check(t.parts, m.template["components"])
 }
 
-// check compares what a message gives with what a template, or a card of one, needs.
+// check compares the components of a message with those that a template, or one of its cards, needs.
 func (t *sheet) check(parts []part, components any) *wrong {
 	given := map[string]map[string]any{}
 	var buttons []map[string]any
@@ -109,7 +109,7 @@ func (t *sheet) checkHeader(p part, parameters []map[string]any) *wrong {
 
 var variable = regexp.MustCompile(`\{\{\s*([A-Za-z0-9_]+)\s*\}\}`)
 
-// checkTexts checks the parameters that stand in a text.
+// checkTexts checks the parameters of a text.
 func (t *sheet) checkTexts(p part, parameters []map[string]any, alone bool) *wrong {
 	var names []string
 	for _, found := range variable.FindAllStringSubmatch(p.Text, -1) {
@@ -118,7 +118,7 @@ func (t *sheet) checkTexts(p part, parameters []map[string]any, alone bool) *wro
 		}
 	}
 	if t.Category == "AUTHENTICATION" && p.Text == "" && p.Type == "BODY" {
-		names = []string{"1"} // Meta writes the text of codes itself
+		names = []string{"1"} // Meta writes the text of authentication templates itself
 	}
 	if len(parameters) != len(names) {
 		return mismatch(strings.ToLower(p.Type), len(parameters), len(names))
@@ -141,7 +141,7 @@ func (t *sheet) checkTexts(p part, parameters []map[string]any, alone bool) *wro
 	return nil
 }
 
-// checkButtons checks that each button which needs a parameter has one, and no other.
+// checkButtons checks that exactly the buttons that need a parameter have one.
 func checkButtons(p part, buttons []map[string]any) *wrong {
 	given := map[int]int{}
 	for _, b := range buttons {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// templateDefaults are the fields Meta tells of a template unasked.
+// templateDefaults are the fields of a template in Meta's answer to a call that names none.
 var templateDefaults = []string{"id", "name", "language", "category", "status", "parameter_format", "components"}
 
 func (t Template) fields() map[string]any {
@@ -43,7 +43,7 @@ func (s *Sim) listTemplates(w http.ResponseWriter, r *http.Request) {
 	s.succeed(w, page(data))
 }
 
-// asked tells whether a call's filters let something through.
+// asked reports whether the filters of a call select something.
 func asked(r *http.Request, all map[string]any, names ...string) bool {
 	for _, name := range names {
 		if want := r.URL.Query().Get(name); want != "" && !strings.EqualFold(want, all[name].(string)) {

@@ -22,7 +22,7 @@ const (
 	tokenInvalid = 467
 )
 
-// bearer returns the token of a call, from where the Graph API takes it.
+// bearer returns the token of a call, from the header or the query.
 func bearer(r *http.Request) string {
 	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
 		return token
@@ -30,7 +30,7 @@ func bearer(r *http.Request) string {
 	return r.URL.Query().Get("access_token")
 }
 
-// judge tells what is wrong with a token, or nil.
+// judge returns what is wrong with a token, or nil.
 func (st *standing) judge(token string, now time.Time) *denial {
 	switch {
 	case token == "":
@@ -48,8 +48,8 @@ func (st *standing) judge(token string, now time.Time) *denial {
 
 func stamp(t time.Time) string { return t.UTC().Format("Monday, 02-Jan-06 15:04:05 MST") }
 
-// mayTouch tells whether the token reaches the account, with one of the permissions; it
-// returns what a call meets otherwise, or nil.
+// mayTouch returns nil if the token has one of the permissions for the account, else the answer to the
+// call.
 func (st *standing) mayTouch(scopes ...string) *denial {
 	if !slices.Contains(st.Token.Targets, st.ID) {
 		return notFound("get")
@@ -62,8 +62,8 @@ func (st *standing) mayTouch(scopes ...string) *denial {
 	return &denial{http.StatusForbidden, 200, 1349174, "(#200) You do not have permission to access this WhatsApp Business Account"}
 }
 
-// notFound is what the Graph API says of an object that does not exist, and of one that the
-// token does not reach.
+// notFound is the answer of the Graph API for an object that does not exist, or that the
+// token may not read.
 func notFound(method string) *denial {
 	return &denial{http.StatusBadRequest, 100, 33, "Unsupported " + strings.ToLower(method) +
 		" request. Object does not exist, cannot be loaded due to missing permissions, or does not support this operation"}
@@ -105,7 +105,7 @@ func (s *Sim) debugToken(w http.ResponseWriter, r *http.Request) {
 	switch d := st.judge(asked, now); {
 	case s.isAppToken(st, asked):
 		data = map[string]any{"app_id": st.App.ID, "application": st.App.Name, "type": "APP", "is_valid": true, "scopes": []string{}}
-	case d != nil && d.subcode == 0: // not one of this app's: nothing is known of it
+	case d != nil && d.subcode == 0: // not a token of this app: the answer has nothing about it
 		data = map[string]any{"is_valid": false, "scopes": []string{}, "error": tokenError(d)}
 	case d != nil:
 		data["is_valid"], data["error"] = false, tokenError(d)
@@ -121,7 +121,7 @@ func tokenError(d *denial) map[string]any {
 	return e
 }
 
-// granular lists for each permission of WhatsApp the accounts it holds for.
+// granular lists for each permission of WhatsApp the accounts that it applies to.
 func granular(t Token) []any {
 	all := []any{}
 	for _, scope := range t.Scopes {
@@ -132,7 +132,7 @@ func granular(t Token) []any {
 	return all
 }
 
-// isAppToken tells whether a token is the app's own. Without an app secret any will do.
+// isAppToken reports whether a token is the app's own. Without an app secret any secret is accepted.
 func (s *Sim) isAppToken(st *standing, token string) bool {
 	secret, ok := strings.CutPrefix(token, st.App.ID+"|")
 	return ok && secret != "" && (s.options.Webhook.Secret == "" || secret == s.options.Webhook.Secret)

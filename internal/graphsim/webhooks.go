@@ -9,23 +9,23 @@ import (
 	"time"
 )
 
-// Webhook says what is reported of the messages taken, and how. Rates are shares, 0 to 1.
+// Webhook says which webhooks are sent about accepted messages, and how. Rates are shares, 0 to 1.
 type Webhook struct {
 	URL     string  `json:"url"`     // reports are POSTed here; empty: none are made
 	Secret  string  `json:"secret"`  // the app secret that signs them
 	WABA    string  `json:"waba"`    // short for Account.ID
-	Delay   Span    `json:"delay"`   // from taking to sent, and from each report of a message to its next
+	Delay   Span    `json:"delay"`   // from the acceptance to sent, and from each report of a message to the next one
 	Read    float64 `json:"read"`    // of delivered messages: read; voice messages are then played too
 	Tap     float64 `json:"tap"`     // of messages with reply buttons, quick replies or a list: read, and one tapped
 	Fail    float64 `json:"fail"`    // of messages: failed with 131026 instead of sent
 	Double  float64 `json:"double"`  // of reports: made twice
 	Shuffle float64 `json:"shuffle"` // of messages: their reports leave together, shuffled
 	Batch   int     `json:"batch"`   // most reports in a POST, up to 1,000, of those due when it leaves; 0: 1
-	Senders int     `json:"senders"` // POSTs under way at once; 0: 4. With more than 1, later ones may arrive first
+	Senders int     `json:"senders"` // POSTs at the same time; 0: 4. With more than 1, later ones may arrive first
 	Retry   Span    `json:"retry"`   // wait after a POST not answered 200, doubling from Min to Max; zero: 500ms..30s
 }
 
-// hooks decides what is reported of each message and delivers it.
+// hooks decides which webhooks are sent about each message, and delivers them.
 type hooks struct {
 	options  Webhook
 	metrics  *metrics
@@ -33,7 +33,7 @@ type hooks struct {
 	wrote    func(number, person string, at time.Time)
 	reported func(wamid string, at time.Time) // called when a status other than failed goes out
 	queue    *queue
-	serial   atomic.Int64 // messages of people, see write
+	serial   atomic.Int64 // inbound messages, see write
 
 	mu     sync.Mutex
 	chance *rand.Rand
@@ -53,7 +53,7 @@ func newHooks(o Webhook, chance *rand.Rand, m *metrics, st *atomic.Pointer[stand
 	return &hooks{options: o, metrics: m, standing: st, wrote: wrote, reported: reported, queue: newQueue(), chance: chance}
 }
 
-// report is one thing to tell: a status or an inbound message.
+// report is a status or an inbound message to send.
 type report struct {
 	at      time.Time // when it happened
 	number  string
@@ -62,7 +62,7 @@ type report struct {
 	inbound *inbound
 }
 
-// follow plans everything that will be reported of a message that was taken.
+// follow plans all reports of an accepted message.
 func (h *hooks) follow(number, wamid string, m request, failed int) {
 	to, ok := h.target("messages", number)
 	if !ok {
@@ -80,7 +80,7 @@ func (h *hooks) follow(number, wamid string, m request, failed int) {
 	for _, r := range reports {
 		due := r.at
 		if shuffled {
-			due = last // no report tells of the future
+			due = last // no report has a time in the future
 		}
 		parcels = append(parcels, &parcel{due: due, url: to, reports: []report{r}})
 		if h.hit(h.options.Double) {
@@ -91,7 +91,7 @@ func (h *hooks) follow(number, wamid string, m request, failed int) {
 	h.queue.put(parcels...)
 }
 
-// story draws what happens to a message, in the order it happens.
+// story chooses randomly what happens to a message, in order.
 func (h *hooks) story(number, wamid string, m request, failed int) []report {
 	fails, taps, reads := h.hit(h.options.Fail), h.hit(h.options.Tap), h.hit(h.options.Read)
 	if fails && failed == 0 {
@@ -103,7 +103,7 @@ func (h *hooks) story(number, wamid string, m request, failed int) []report {
 	case failed != 0:
 		steps = []string{"failed"}
 	case m.Type == "reaction":
-		steps = []string{"sent"} // Meta reports no more of reactions
+		steps = []string{"sent"} // Meta sends no other status of reactions
 	case reads && m.voice:
 		steps = append(steps, "read", "played")
 	case reads || taps:
@@ -127,17 +127,17 @@ func (h *hooks) story(number, wamid string, m request, failed int) []report {
 	return reports
 }
 
-// target returns where webhooks of a field go, and false when they reach nobody.
+// target returns the URL of webhooks of a field, and false if there is none.
 func (h *hooks) target(field, number string) (url string, ok bool) {
 	st := h.standing.Load()
 	n, _ := st.number(number, 0)
-	return cmp.Or(st.callback(field, n), h.options.URL), h.options.URL != "" && st.hears(field)
+	return cmp.Or(st.callback(field, n), h.options.URL), h.options.URL != "" && st.subscribed(field)
 }
 
 func (h *hooks) hit(rate float64) bool { return h.chance.Float64() < rate }
 
-// write makes a person write n times to a number, so long ago, and reports it at once. It returns the
-// id of the first message, and false when no webhook tells of it.
+// write makes n inbound messages to a number, this long ago, and sends their webhooks at once. It returns the
+// id of the first message, and false if no webhook is sent.
 func (h *hooks) write(from, number, text string, n int, ago time.Duration) (id string, ok bool) {
 	to, ok := h.target("messages", number)
 	if !ok {

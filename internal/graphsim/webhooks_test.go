@@ -83,7 +83,7 @@ func TestReportsHaveMetasShape(t *testing.T) {
 	if i := tap.Interactive; i.Type != "button_reply" || i.ButtonReply.ID != "id-Good" || i.ButtonReply.Title != "Good" {
 		t.Errorf("tapped: %+v", i)
 	}
-	// Meta signs escaped text: whoever parses first and verifies later must fail.
+	// Meta signs escaped text: a receiver that parses before it checks the signature must fail.
 	if body := <-r.posts; !bytes.Contains(body, []byte(`Zo\u00eb`)) {
 		t.Errorf("not escaped: %s", body)
 	}

@@ -1,5 +1,5 @@
-// Package holdpolicy sets and releases holds without an operator: as Meta's answers, statuses and
-// announcements ask, when a number gets a new access token, and when Redis has lost writes.
+// Package holdpolicy sets and releases holds without an operator: after Meta's answers, statuses and
+// announcements, when a number gets a new access token, and when Redis has lost writes.
 package holdpolicy
 
 import (
@@ -22,8 +22,8 @@ const (
 	ByRestore = "sluice: restored" // only an operator releases the hold
 )
 
-// lostWritesHold is how long the numbers of a shard are held whose Redis lost writes. Meta reports
-// within seconds what it accepted, also what a worker sent that is gone.
+// lostWritesHold is how long the numbers of a shard are held after its Redis lost writes. Within seconds Meta
+// reports which messages it accepted, also those of a worker that is dead.
 const lostWritesHold = 30 * time.Second
 
 // restoredReason is the reason of a hold after Redis lost more than workers remember.
@@ -48,7 +48,7 @@ type accounts interface {
 	Siblings(ctx context.Context, number string) ([]string, error)
 }
 
-// Options say what a Policy works with. All fields are required.
+// Options are what a Policy works with. All fields are required.
 type Options struct {
 	Holds    holds
 	Rates    prober
@@ -70,8 +70,8 @@ type Policy struct {
 // New returns a Policy.
 func New(o Options) *Policy { return &Policy{Options: o} }
 
-// Refused holds, for d, what Meta would refuse like the message that it has just refused: the number, or
-// one of its templates. An endless outcome is held until the cause is over. After the hold of a
+// Refused holds for d what Meta would refuse in the same way as the message that it has just refused: the
+// number, or one of its templates. After an endless outcome the hold has no end. After the hold of a
 // template one message is sent first; a number probes by its rate.
 func (p *Policy) Refused(ctx context.Context, number, template string, out message.Outcome, d time.Duration) error {
 	title := ""
@@ -108,8 +108,8 @@ func (p *Policy) NewToken(ctx context.Context, number string) error {
 	return p.release(ctx, "the number has a new access token", func(h message.Hold) bool { return h.Number == number && h.Template == "" })
 }
 
-// Update sets holds on what Meta's webhook says that it will not send, and releases the automatic holds on
-// what it says that it sends again: exactly one template, or all numbers of the account.
+// Update applies an announcement of Meta about one template, or about all numbers of an account. If Meta sends
+// their messages no more, Update holds them. If Meta sends them again, it releases the automatic holds.
 func (p *Policy) Update(ctx context.Context, e message.Event) error {
 	if cloudapi.Upgraded(e) {
 		p.Upgraded()
@@ -128,12 +128,12 @@ func (p *Policy) Update(ctx context.Context, e message.Event) error {
 		what = "the template"
 	}
 	if !a.Hold {
-		return p.release(ctx, "Meta says that "+what+" may send again ("+a.Event+")", func(h message.Hold) bool {
+		return p.release(ctx, "Meta allows "+what+" to send again ("+a.Event+")", func(h message.Hold) bool {
 			return h.Template == a.Template && slices.Contains(numbers, h.Number)
 		})
 	}
 	for _, number := range numbers { // also one that this worker's configuration does not have yet, or no longer
-		h := message.Hold{Number: number, Template: a.Template, Reason: "Meta says of " + what + ": " + a.Event, By: BySluice}
+		h := message.Hold{Number: number, Template: a.Template, Reason: "Meta announced for " + what + ": " + a.Event, By: BySluice}
 		if a.For > 0 {
 			h.Until = time.Now().Add(a.For)
 		}
@@ -150,7 +150,7 @@ func (p *Policy) Update(ctx context.Context, e message.Event) error {
 	return nil
 }
 
-// NoteAccount stores to which account a number belongs: Meta's announcements name accounts.
+// NoteAccount stores to which account a number belongs, because Meta's announcements name accounts.
 func (p *Policy) NoteAccount(ctx context.Context, number, account string) {
 	if known, _ := p.known.Load(number); known == account {
 		return
@@ -184,7 +184,7 @@ func (p *Policy) Siblings(ctx context.Context, number string) []string {
 func (p *Policy) LostWrites(ctx context.Context, shard message.Shard) {
 	for _, number := range p.in(shard) {
 		_, err := p.Holds.Set(ctx, message.Hold{
-			Number: number, Reason: "Redis lost writes: waiting for Meta's reports of what was sent", By: BySluice,
+			Number: number, Reason: "Redis lost writes: waiting for Meta's statuses of the messages that were sent", By: BySluice,
 			Until: time.Now().Add(lostWritesHold),
 		})
 		if err != nil {
@@ -210,8 +210,8 @@ func (p *Policy) in(shard message.Shard) []string {
 	return slices.DeleteFunc(slices.Clone(p.Numbers), func(number string) bool { return p.Shards.Of(number) != shard })
 }
 
-// release releases those holds of BySluice that over selects. What Meta still refuses shows at the next
-// message: the number probes.
+// release releases the holds of BySluice that over selects. The number then probes, so if Meta still refuses,
+// only one message is refused.
 func (p *Policy) release(ctx context.Context, why string, over func(message.Hold) bool) error {
 	holds, err := p.Holds.List(ctx)
 	if err != nil {

@@ -111,19 +111,19 @@ func TestUpdateHolds(t *testing.T) {
 		want              []string
 	}{
 		{"a template is paused", template, `{"event":"PAUSED","message_template_name":"sale","message_template_language":"en-US","other_info":{"title":"FIRST_PAUSE"}}`, []string{
-			"hold template sale/en_US of number 1 until 3h0m0s by sluice probe 30s: Meta says of the template: PAUSED",
-			"hold template sale/en_US of number 106540352242922 until 3h0m0s by sluice probe 30s: Meta says of the template: PAUSED",
-			"hold template sale/en_US of number 7 until 3h0m0s by sluice probe 30s: Meta says of the template: PAUSED",
+			"hold template sale/en_US of number 1 until 3h0m0s by sluice probe 30s: Meta announced for the template: PAUSED",
+			"hold template sale/en_US of number 106540352242922 until 3h0m0s by sluice probe 30s: Meta announced for the template: PAUSED",
+			"hold template sale/en_US of number 7 until 3h0m0s by sluice probe 30s: Meta announced for the template: PAUSED",
 		}},
 		{"an account is disabled", account, `{"event":"DISABLED_UPDATE","ban_info":{"waba_ban_state":["DISABLE"]}}`, []string{
-			"probe 1 for 30s", "hold number 1 until released by sluice probe 0s: Meta says of the account: DISABLED_UPDATE",
-			"probe 106540352242922 for 30s", "hold number 106540352242922 until released by sluice probe 0s: Meta says of the account: DISABLED_UPDATE",
-			"probe 7 for 30s", "hold number 7 until released by sluice probe 0s: Meta says of the account: DISABLED_UPDATE",
+			"probe 1 for 30s", "hold number 1 until released by sluice probe 0s: Meta announced for the account: DISABLED_UPDATE",
+			"probe 106540352242922 for 30s", "hold number 106540352242922 until released by sluice probe 0s: Meta announced for the account: DISABLED_UPDATE",
+			"probe 7 for 30s", "hold number 7 until released by sluice probe 0s: Meta announced for the account: DISABLED_UPDATE",
 		}},
 		{"an account is restricted for a time", account, `{"event":"ACCOUNT_RESTRICTION","restriction_info":[{"restriction_type":"RESTRICTED_BIZ_INITIATED_MESSAGING","expiration":946688400}]}`, []string{
-			"probe 1 for 1h0m30s", "hold number 1 until 1h0m0s by sluice probe 0s: Meta says of the account: ACCOUNT_RESTRICTION",
-			"probe 106540352242922 for 1h0m30s", "hold number 106540352242922 until 1h0m0s by sluice probe 0s: Meta says of the account: ACCOUNT_RESTRICTION",
-			"probe 7 for 1h0m30s", "hold number 7 until 1h0m0s by sluice probe 0s: Meta says of the account: ACCOUNT_RESTRICTION",
+			"probe 1 for 1h0m30s", "hold number 1 until 1h0m0s by sluice probe 0s: Meta announced for the account: ACCOUNT_RESTRICTION",
+			"probe 106540352242922 for 1h0m30s", "hold number 106540352242922 until 1h0m0s by sluice probe 0s: Meta announced for the account: ACCOUNT_RESTRICTION",
+			"probe 7 for 1h0m30s", "hold number 7 until 1h0m0s by sluice probe 0s: Meta announced for the account: ACCOUNT_RESTRICTION",
 		}},
 		{"a restriction of something else", account, `{"event":"ACCOUNT_RESTRICTION","restriction_info":[{"restriction_type":"RESTRICTED_ADD_PHONE_NUMBER_ACTION"}]}`, nil},
 		{"another event", account, `{"event":"VERIFIED_ACCOUNT"}`, nil},
@@ -165,9 +165,9 @@ func TestUpdateReleases(t *testing.T) {
 		f.want(t, name, want...)
 	}
 	update("template", "message_template_status_update", `{"event":"APPROVED","message_template_name":"sale","message_template_language":"en"}`,
-		"release template sale/en of number 1 by sluice: Meta says that the template may send again (APPROVED)")
+		"release template sale/en of number 1 by sluice: Meta allows the template to send again (APPROVED)")
 	update("account", "account_update", `{"event":"ACCOUNT_RECONNECTED"}`,
-		"release number 106540352242922 by sluice: Meta says that the account may send again (ACCOUNT_RECONNECTED)")
+		"release number 106540352242922 by sluice: Meta allows the account to send again (ACCOUNT_RECONNECTED)")
 	for _, e := range []message.Event{
 		{Field: "account_update", Meta: []byte(`{"event":"ACCOUNT_RECONNECTED"}`)},
 		{Field: "account_update", WABA: "700", Meta: []byte(`{"event":"DISABLED_UPDATE","ban_info":{"waba_ban_state":["DISABLE"]}}`)},
@@ -175,7 +175,7 @@ func TestUpdateReleases(t *testing.T) {
 		if err := p.Update(t.Context(), e); err != nil {
 			t.Error(err)
 		}
-		f.want(t, "of no account that is known: "+e.WABA)
+		f.want(t, "of an unknown account: "+e.WABA)
 	}
 }
 
@@ -194,7 +194,7 @@ func TestUpdateFails(t *testing.T) {
 }
 
 // TestRefused: a refusal holds the number or the template, with Meta's title for the code, and without an end
-// where only a person can remove the cause.
+// where only an operator can remove the cause.
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -257,7 +257,7 @@ func TestLostWrites(t *testing.T) {
 		p := f.policy(&bytes.Buffer{})
 		shard := message.DefaultShards.Of(first)
 		p.LostWrites(t.Context(), shard)
-		f.want(t, "lost", "hold number "+first+" until 30s by sluice probe 0s: Redis lost writes: waiting for Meta's reports of what was sent")
+		f.want(t, "lost", "hold number "+first+" until 30s by sluice probe 0s: Redis lost writes: waiting for Meta's statuses of the messages that were sent")
 		if err := p.Restored(t.Context(), shard, time.Minute); err != nil {
 			t.Error(err)
 		}

@@ -159,7 +159,7 @@ func (f fixture) programs(url string) *graphsim.Sim {
 		tokens[id] = token
 	}
 	for _, class := range message.Classes() {
-		c.Classes[string(class)] = config.Class{DoubtWindow: time.Minute, OnDoubt: "park", ErrorWindow: time.Minute}
+		c.Classes[string(class)] = config.Class{InDoubtWindow: time.Minute, InDoubtPolicy: "park", ErrorWindow: time.Minute}
 	}
 	log := slog.New(slog.DiscardHandler)
 	webhook, err := app.NewWebhook(t.Context(), config.Webhook{Common: c, Listen: "127.0.0.1:0", Apps: []config.App{{Name: "main", Secret: "secret", VerifyToken: "verify"}}}, log)

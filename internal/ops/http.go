@@ -26,7 +26,7 @@ type Ready func(ctx context.Context) error
 const readyTimeout = 2 * time.Second
 
 // overview is the answer of GET /.
-const overview = `The operations port of a Sluice program: for operators, not for the world.
+const overview = `The operations port of a Sluice program, for operators. Do not expose it to the internet.
 
   /metrics       metrics for Prometheus; docs/metrics.md describes each
   /livez         200 while the process serves
@@ -36,11 +36,11 @@ const overview = `The operations port of a Sluice program: for operators, not fo
 The API has a port of its own. It is described at /docs and /openapi.json there.
 `
 
-// Handler serves /, /metrics, /livez, /readyz and /debug/pprof, by GET and HEAD alone. It belongs on
-// a listener of its own that the world cannot reach. A nil ready is always ready.
+// Handler serves /, /metrics, /livez, /readyz and /debug/pprof, by GET and HEAD only. Serve it on
+// a listener of its own that the internet cannot reach. A nil ready is always ready.
 //
-// /livez answers 200 as long as the process serves at all. It does not ask ready: an outage
-// of Redis must not get every worker killed in the middle of its requests.
+// /livez answers 200 as long as the process serves at all. It does not call ready, because an outage
+// of Redis must not make an orchestrator kill every worker in the middle of its requests.
 func Handler(reg *prometheus.Registry, ready Ready) http.Handler {
 	if ready == nil {
 		ready = func(context.Context) error { return nil }
@@ -77,18 +77,17 @@ func Handler(reg *prometheus.Registry, ready Ready) http.Handler {
 // ServeOptions are the limits of a server. Zero means the default.
 type ServeOptions struct {
 	ReadTimeout  time.Duration // for a whole request with its body; default 10 s
-	WriteTimeout time.Duration // from the end of a request's header to the end of its answer; default 20 s: a body in its last moment gets an answer too
+	WriteTimeout time.Duration // from the end of a request's header to the end of its answer; default 20 s, so that a body that ends late gets an answer too
 	Grace        time.Duration // how long a stop waits for running requests; default 10 s
-	Connections  int           // that may be open at once, further ones are closed at once; default 4,096
+	Connections  int           // how many may be open; further ones are closed at once; default 4,096
 	Refused      func()        // called when a connection is closed because too many are open; default none
 	Detach       bool          // a caller that leaves, or closes its half of the connection, does not end the context of its request
-	Log          *slog.Logger  // for what net/http has to say; default none
+	Log          *slog.Logger  // gets the errors of net/http; default none
 }
 
-// Serve answers requests on l by h until ctx ends; then it takes no new ones, waits for the
-// running ones up to o.Grace, and returns nil. Requests still running after that are cut
-// off and reported as an error. The end of ctx does not end the contexts of running
-// requests. Serve closes l.
+// Serve answers requests on l by h until ctx ends. Then it accepts no new requests, waits up to o.Grace for the
+// running ones, and returns nil. It cuts off the requests that still run then, and returns an error. The end of
+// ctx does not end the contexts of running requests. Serve closes l.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, o ServeOptions) error {
 	const usual = 10 * time.Second
 	if o.Detach {
@@ -127,19 +126,19 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, o ServeOptions) 
 	return nil
 }
 
-// detached keeps the context of a request alive when its caller is gone. net/http cannot tell a caller
-// that has closed its half of the connection, and waits for the answer, from one that has left: it ends
-// the context of both. What was begun is finished and answered; each handler has time limits of its own.
+// detached keeps the context of a request alive when its caller is gone. net/http does not distinguish a caller
+// that has closed its half of the connection and waits for the answer from a caller that has left: it ends
+// the contexts of both. So every request is finished and answered. Each handler has time limits of its own.
 func detached(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.ServeHTTP(w, r.WithContext(context.WithoutCancel(r.Context())))
 	})
 }
 
-// atMost closes new connections while so many are open: who opens ever more of them is not to
-// use up the process's memory and files.
+// atMost closes new connections while so many are open. So a client that opens ever more of them cannot
+// use up the memory and the files of the process.
 func atMost(most int, refused func(), l *slog.Logger) func(net.Conn, http.ConnState) {
-	var open, told atomic.Int64
+	var open, logged atomic.Int64
 	return func(c net.Conn, state http.ConnState) {
 		switch state {
 		case http.StateNew:
@@ -149,9 +148,9 @@ func atMost(most int, refused func(), l *slog.Logger) func(net.Conn, http.ConnSt
 			if refused != nil {
 				refused()
 			}
-			c.Close() // which the server notices, and calls us with StateClosed
-			now, last := time.Now().Unix(), told.Load()
-			if l != nil && now >= last+60 && told.CompareAndSwap(last, now) {
+			c.Close() // then the server calls this function with StateClosed
+			now, last := time.Now().Unix(), logged.Load()
+			if l != nil && now >= last+60 && logged.CompareAndSwap(last, now) {
 				l.Warn("too many connections, new ones are closed", slog.Int("open", most))
 			}
 		case http.StateClosed, http.StateHijacked:

@@ -158,7 +158,7 @@ func TestStopLetsRunningRequestsFinish(t *testing.T) {
 	}
 }
 
-// waitRefused waits until nobody listens at url any more.
+// waitRefused waits until no server listens at url any more.
 func waitRefused(t *testing.T, url string) {
 	t.Helper()
 	addr := strings.TrimPrefix(url, "http://")
@@ -218,7 +218,7 @@ func TestPanicGoesToTheLog(t *testing.T) {
 	<-ended
 }
 
-// Connections above the limit are closed without an answer, and one that ends makes room.
+// Connections above the limit are closed without an answer. When a connection ends, a new one is accepted.
 func TestTooManyConnections(t *testing.T) {
 	out := make(chan string, 10)
 	var refused atomic.Int32

@@ -11,10 +11,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// NewLogger returns a logger that writes JSON lines to w, from level on. Every string and
-// error in them passes Mask; attributes named like a secret lose their value altogether.
-// Numbers logged as integers are not looked at: use Phone for what may be a phone number.
-// A failure that repeats is written once a second, see repeats.
+// NewLogger returns a logger that writes JSON lines to w, from level on. It masks every string and
+// error by Mask, and replaces the values of attributes that are named like a secret.
+// It does not mask integers: log what may be a phone number as a Phone.
+// It writes a failure that repeats once a second, see repeats.
 func NewLogger(w io.Writer, level slog.Level) *slog.Logger {
 	return slog.New(onceASecond(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: replace})))
 }
@@ -36,7 +36,7 @@ func replace(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// maskAny masks a value that is no plain string. What has nothing to hide stays as it is.
+// maskAny masks a value that is no plain string. A value with nothing to mask stays as it is.
 func maskAny(v any) slog.Value {
 	if err, ok := v.(error); ok {
 		return slog.StringValue(Mask(err.Error()))
@@ -51,7 +51,7 @@ func maskAny(v any) slog.Value {
 	return slog.AnyValue(v)
 }
 
-// RouteRedis sends what go-redis itself has to say into log. It is process-wide, as
+// RouteRedis sends the log lines of go-redis itself to log. It applies to the whole process, because
 // go-redis has one logger for all its clients.
 func RouteRedis(log *slog.Logger) { redis.SetLogger(redisLog{log}) }
 
@@ -69,7 +69,7 @@ func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
 
 // lines writes each line it gets as a warning.
 type lines struct {
-	log     *slog.Logger // nil: nobody listens
+	log     *slog.Logger // nil: nothing is logged
 	message string
 }
 

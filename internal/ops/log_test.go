@@ -29,7 +29,7 @@ func TestMask(t *testing.T) {
 		{"digits alone", "to 4915112345678", "to 491***78"},
 		{"two", "+4915112345678,+16505076520", "+49***78,+16***20"},
 		{"shortest", "+1234567, 1234567, 12345678", "+12***67, 1234567, 123***78"},
-		{"two beside each other", "+4915112345678 4915187654321", "+49***78 491***21"},
+		{"two next to each other", "+4915112345678 4915187654321", "+49***78 491***21"},
 		{"too long for a phone", "at 1763821860123456789", "at 1763821860123456789"},
 		{"inside a word", "commit a12345678b", "commit a12345678b"},
 		{"our id", "begin 106540352242922-abcdefghijklmnopqrstuvwxyz", "begin 106540352242922-abcdefghijklmnopqrstuvwxyz"},

@@ -8,7 +8,7 @@ import (
 
 const redacted = "[redacted]"
 
-// secrets are the shapes in which a secret gets into a text; the first group stays.
+// secrets are the forms in which a secret gets into a text. The text of the first group stays.
 var secrets = regexp.MustCompile(`(?i)` + strings.Join([]string{
 	`((?:access_token|appsecret_proof|input_token|verify_token|client_secret|app_secret|password)"?\s*[=:]\s*"?)[^\s"&,;]+`,
 	`(\b(?:bearer|basic)\s+)[a-z0-9._~+/=|-]{8,}`,
@@ -17,7 +17,7 @@ var secrets = regexp.MustCompile(`(?i)` + strings.Join([]string{
 	`()\bEAA[a-z0-9]{16,}`, // Meta's access tokens
 }, "|"))
 
-// numbers are runs of digits that may be a phone number, after the ids of ours and Meta's
+// numbers are runs of digits that may be a phone number. First come the ids of Sluice and of Meta
 // that look like one: a message id, a wamid, and the phone number id in a Graph path.
 var numbers = regexp.MustCompile(`wamid\.[A-Za-z0-9+/=_-]+` +
 	`|\b[0-9]{1,32}-[a-z2-7]{26}\b` +
@@ -25,7 +25,7 @@ var numbers = regexp.MustCompile(`wamid\.[A-Za-z0-9+/=_-]+` +
 	`|\+[0-9]{1,15}(?:[ ().-]{1,3}[0-9]{1,5})*\b` +
 	`|\b[0-9]+\b`)
 
-// Mask returns s without secrets and with the middle of each phone number gone. A phone
+// Mask returns s without secrets, and without the middle of each phone number. A phone
 // number is a plus and 7 to 15 digits, or 8 to 15 digits on their own.
 func Mask(s string) string {
 	if len(s) < 8 {
@@ -61,9 +61,8 @@ func maskNumber(found string) string {
 	return Phone(digits).String()
 }
 
-// Phone is a phone number or user id that shows only its ends wherever it is printed or
-// logged: enough to tell two apart, too little to call anybody. Below eight characters it
-// shows nothing.
+// Phone is a phone number or user id of which only the ends are printed or logged: enough to
+// distinguish two, too little to call one. Of less than eight characters nothing is shown.
 type Phone string
 
 // String returns the masked number.

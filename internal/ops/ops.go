@@ -1,5 +1,5 @@
-// Package ops is the operators' side door of every program: metrics, health, profiles, and
-// logs in which no secret and no phone number stands.
+// Package ops contains what every program offers to operators: metrics, health, profiles, and
+// logs without secrets and without phone numbers.
 package ops
 
 import (
@@ -22,7 +22,7 @@ func Registry() *prometheus.Registry {
 	return reg
 }
 
-// buildInfo is a series of value 1 whose labels say what is running.
+// buildInfo is a series with the value 1 whose labels say which version runs.
 func buildInfo() prometheus.Collector {
 	version, revision := "unknown", "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {

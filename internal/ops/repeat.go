@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// repeatEvery is how often the log has the same failure.
+	// repeatEvery is how often the same failure is logged.
 	repeatEvery = time.Second
 	// repeatMost is how many failures repeats remembers.
 	repeatMost = 1000
@@ -81,7 +81,7 @@ func (h repeats) WithGroup(name string) slog.Handler {
 	return repeats{h.Handler.WithGroup(name), h.seen}
 }
 
-// note returns whether the line of a failure is to be written, and how many lines before it were not.
+// note reports whether the line of a failure must be written, and how many lines before it were left out.
 func (s *seen) note(key string, now time.Time) (write bool, leftOut int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -19,19 +19,19 @@ import (
 	"sluice/internal/ops"
 )
 
-// Command is the hidden command of the executable that a rig starts its parts with; what
-// follows it is for Run.
+// Command is the hidden command of the executable with which a rig starts its parts. The arguments after it
+// are for Run.
 const Command = "part"
 
-// Part serves at addr with settings as JSON until ctx ends.
+// Part is a process of a rig that is not one of Sluice's programs. It serves at addr until ctx ends. Its settings
+// are JSON.
 type Part func(ctx context.Context, addr string, settings []byte) error
 
-// Run is one process of a rig until SIGTERM, and returns its exit code: one of Sluice's
-// programs with its arguments, or the simulator or one of more with its address and its
-// settings.
+// Run runs one process of a rig until SIGTERM, and returns its exit code. args are the name of one of Sluice's
+// programs and its arguments, or the name of the simulator or of one of more, its address and its settings.
 func Run(args []string, more map[string]Part) int {
 	if len(args) == 0 {
-		fmt.Fprintln(os.Stderr, Command+": which part?")
+		fmt.Fprintln(os.Stderr, Command+": the name of a part is missing")
 		return 2
 	}
 	name, args := args[0], args[1:]
@@ -47,7 +47,7 @@ func Run(args []string, more map[string]Part) int {
 	if name == "simulate" {
 		part, ok = simulate, true
 	}
-	err := errors.New("no such part, or not an address and settings")
+	err := errors.New("there is no such part, or its arguments are not an address and settings")
 	if ok && len(args) == 2 {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()

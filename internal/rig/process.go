@@ -15,22 +15,21 @@ import (
 	"time"
 )
 
-// stopGrace is how long a process may take to stop: longer than a worker lets requests run.
+// stopGrace is how long a process may take to stop: longer than a worker waits for its requests.
 const stopGrace = 35 * time.Second
 
-// Process is a child of ours. It is safe for concurrent use.
+// Process is a child process. It is safe for concurrent use.
 type Process struct {
 	Name string
-	Addr string // where it serves, host:port; empty: nowhere
+	Addr string // where it serves, host:port; empty: it does not serve
 	Ops  string // its ops listener; empty: none
-	Log  string // the file that holds all it printed
+	Log  string // the file with all that it printed
 
 	cmd   *exec.Cmd
 	ended chan struct{}
 }
 
-// start starts a program in dir with the environment env and nothing else of ours. All it
-// prints goes to the file log.
+// start starts a program in dir with the environment env. All that it prints goes to the file log.
 func start(name, dir, log string, env []string, program string, args ...string) (*Process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -45,7 +44,7 @@ func start(name, dir, log string, env []string, program string, args ...string) 
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	go func() {
-		p.cmd.Wait() // how it ended shows in what it printed
+		p.cmd.Wait() // what the process printed shows how it ended
 		close(p.ended)
 	}()
 	return p, nil
@@ -79,7 +78,7 @@ func (p *Process) Succeeded() bool {
 	return p.cmd.ProcessState != nil && p.cmd.ProcessState.Success()
 }
 
-// Alive returns what a process that has ended printed last, as an error.
+// Alive returns nil while the process runs. When it has ended, the error has what it printed last.
 func (p *Process) Alive() error {
 	select {
 	case <-p.ended:
@@ -89,8 +88,8 @@ func (p *Process) Alive() error {
 	}
 }
 
-// Stop asks the process to end, waits for that, and ends it when it does not; then what its
-// goroutines did stands in its log.
+// Stop sends SIGTERM and waits until the process ends. If it does not end, Stop sends SIGQUIT, which prints what
+// its goroutines do, and then kills it.
 func (p *Process) Stop() {
 	if p.signalled(syscall.SIGTERM, stopGrace) || p.signalled(syscall.SIGQUIT, 5*time.Second) {
 		return
@@ -98,7 +97,7 @@ func (p *Process) Stop() {
 	p.Kill()
 }
 
-// signalled reports whether the process ended within so long of a signal.
+// signalled sends a signal and reports whether the process ended within this time.
 func (p *Process) signalled(sig syscall.Signal, within time.Duration) bool {
 	p.Signal(sig)
 	select {
@@ -131,7 +130,7 @@ func (p *Process) CPU() (time.Duration, error) {
 	if err != nil {
 		return 0, fmt.Errorf("processor time of %s: %w", p.Name, err)
 	}
-	_, rest, _ := bytes.Cut(b, []byte(") ")) // the name before it may hold anything
+	_, rest, _ := bytes.Cut(b, []byte(") ")) // the name before it may contain any characters
 	f := strings.Fields(string(rest))
 	if len(f) < 13 {
 		return 0, fmt.Errorf("processor time of %s: a short line", p.Name)
@@ -170,7 +169,7 @@ func (p *Process) Printed() string {
 	return string(b)
 }
 
-// Dials is a probe: a program listens at addr.
+// Dials returns a probe that succeeds when a program listens at addr.
 func Dials(addr string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		c, err := new(net.Dialer).DialContext(ctx, "tcp", addr)

@@ -4,5 +4,5 @@ package rig
 
 import "os/exec"
 
-// apart does nothing here: a child gets the terminal's Ctrl-C too, and outlives a kill of ours.
+// apart does nothing here: a child gets the terminal's Ctrl-C too, and goes on when this process is killed.
 func apart(*exec.Cmd) {}

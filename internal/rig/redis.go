@@ -13,9 +13,9 @@ import (
 	"sluice/internal/ports"
 )
 
-// StartRedis starts a redis-server at addr (empty: a free one) with its data in the rig's
-// folder, and waits until it answers. Without further arguments an answered write is on disk;
-// the further ones win.
+// StartRedis starts a redis-server at addr (empty: a free address) with its data in the rig's
+// folder, and waits until it answers. Without args an answered write is on disk. args replace
+// its settings.
 func (g *Rig) StartRedis(ctx context.Context, addr string, args ...string) (err error) {
 	program, err := redisServer()
 	if err != nil {
@@ -30,7 +30,7 @@ func (g *Rig) StartRedis(ctx context.Context, addr string, args ...string) (err 
 	all := append(durable(), "--bind", "127.0.0.1", "--port", port, "--dir", g.Dir)
 	all = append(all, args...)
 	if g.FileLimit > 0 {
-		// Counted in blocks of 512 bytes. What is beyond fails as on a full disk.
+		// ulimit counts in blocks of 512 bytes. A write beyond the limit fails as on a full disk.
 		all = append([]string{"-c", `ulimit -f "$0"; trap '' XFSZ; exec "$@"`, strconv.FormatInt(g.FileLimit/512, 10), program}, all...)
 		program = "sh"
 	}
@@ -51,7 +51,7 @@ func (g *Rig) StartRedis(ctx context.Context, addr string, args ...string) (err 
 func redisServer() (string, error) {
 	program, err := exec.LookPath("redis-server")
 	if err != nil {
-		return "", errors.New("redis-server is not installed, and only a real Redis is worth a run: install your system's redis-server package (7.0 or newer)")
+		return "", errors.New("redis-server is not installed. A run needs a real Redis: install the redis-server package of your system (7.0 or newer)")
 	}
 	return program, nil
 }
@@ -65,7 +65,7 @@ func durable() []string {
 	}
 }
 
-// pings is a probe: a Redis at addr answers.
+// pings returns a probe that succeeds when a Redis at addr answers.
 func pings(addr string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		c := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1, DisableIdentity: true})

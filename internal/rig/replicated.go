@@ -15,8 +15,8 @@ import (
 	"sluice/internal/ports"
 )
 
-// silence is after how many milliseconds a master that says nothing is replaced.
-const silence = "2000"
+// downAfter is after how many milliseconds without an answer a master is replaced.
+const downAfter = "2000"
 
 // masterName is what the Sentinels call their master.
 const masterName = "sluice"
@@ -26,12 +26,12 @@ type Sentinels struct {
 	Servers []*Process // at the start the first is the master
 	URL     string
 
-	watchers  []string          // where the Sentinels are for others
-	announced map[string]string // where the server at an address is for others
+	watchers  []string          // the announced addresses of the Sentinels
+	announced map[string]string // the announced address of the server at an address
 	announce  func(addr string) (string, error)
 }
 
-// replicatedArgs are the settings of a server whose writes must reach a replica to count.
+// replicatedArgs are the settings of a master that accepts writes only while a replica is connected.
 func replicatedArgs() []string {
 	return append(durable(), "--min-replicas-to-write", "1", "--min-replicas-max-lag", "3",
 		"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
@@ -58,8 +58,8 @@ func (g *Rig) node(ctx context.Context, name, addr string, args ...string) (*Pro
 	return p, p.Ready(ctx, pings(addr))
 }
 
-// StartSentinels starts a master, two replicas and three Sentinels, and waits until all know
-// each other. For all others, each of them is at what announce makes of its address.
+// StartSentinels starts a master, two replicas and three Sentinels, and waits until they have found
+// each other. Each of them announces the address that announce returns for its own address.
 func (g *Rig) StartSentinels(ctx context.Context, announce func(addr string) (string, error)) (*Sentinels, error) {
 	s := &Sentinels{announced: map[string]string{}, announce: announce}
 	for i := range 3 {
@@ -86,7 +86,7 @@ func (g *Rig) StartSentinels(ctx context.Context, announce func(addr string) (st
 		}
 		myHost, myPort, _ := net.SplitHostPort(s.announced[addr])
 		config := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s 2\nsentinel down-after-milliseconds %[1]s %[4]s\nsentinel failover-timeout %[1]s 10000\n"+
-			"sentinel announce-ip %[5]s\nsentinel announce-port %[6]s\n", masterName, host, port, silence, myHost, myPort)
+			"sentinel announce-ip %[5]s\nsentinel announce-port %[6]s\n", masterName, host, port, downAfter, myHost, myPort)
 		file := filepath.Join(g.Dir, fmt.Sprintf("sentinel-%d.conf", i))
 		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 			return nil, err
@@ -99,7 +99,7 @@ func (g *Rig) StartSentinels(ctx context.Context, announce func(addr string) (st
 	s.URL = "redis-sentinel://" + strings.Join(s.watchers, ",") + "/" + masterName
 	for _, addr := range s.watchers {
 		c := redis.NewSentinelClient(&redis.Options{Addr: addr, DisableIdentity: true})
-		err := await(ctx, "the Sentinels know all", func() bool {
+		err := await(ctx, "each Sentinel has found the other servers", func() bool {
 			m := c.Master(ctx, masterName).Val()
 			return m["num-slaves"] == "2" && m["num-other-sentinels"] == "2"
 		})
@@ -126,7 +126,7 @@ func (s *Sentinels) args(addr string) []string {
 	return append(replicatedArgs(), "--replica-announce-ip", host, "--replica-announce-port", port)
 }
 
-// Restart starts a server of them again, on its data.
+// Restart starts a server of the Sentinels again, with its data.
 func (g *Rig) Restart(ctx context.Context, s *Sentinels, p *Process) (*Process, error) {
 	return g.node(ctx, p.Name, p.Addr, s.args(p.Addr)...)
 }
@@ -138,7 +138,7 @@ type Cluster struct {
 	bus     map[string]string // the bus port of each address
 }
 
-// StartCluster starts a Redis Cluster and waits until it is whole.
+// StartCluster starts a Redis Cluster and waits until it is complete.
 func (g *Rig) StartCluster(ctx context.Context) (*Cluster, error) {
 	const masters, slots = 3, 16384
 	c := &Cluster{bus: map[string]string{}}
@@ -176,7 +176,7 @@ func (g *Rig) StartCluster(ctx context.Context) (*Cluster, error) {
 	}
 	c.URL = "redis-cluster://" + strings.Join(addrs, ",")
 	for i, one := range clients {
-		err := await(ctx, "the nodes know all", func() bool {
+		err := await(ctx, "each node has found the others", func() bool {
 			return strings.Count(one.ClusterNodes(ctx).Val(), " connected") == len(clients)
 		})
 		if err == nil && i >= masters {
@@ -188,7 +188,7 @@ func (g *Rig) StartCluster(ctx context.Context) (*Cluster, error) {
 		}
 	}
 	for _, one := range clients {
-		err := await(ctx, "the cluster is whole", func() bool {
+		err := await(ctx, "the cluster is complete", func() bool {
 			role := one.Info(ctx, "replication").Val()
 			follows := strings.Contains(role, "state=online") || strings.Contains(role, "master_link_status:up")
 			return follows && strings.Contains(one.ClusterInfo(ctx).Val(), "cluster_state:ok")
@@ -201,15 +201,15 @@ func (g *Rig) StartCluster(ctx context.Context) (*Cluster, error) {
 }
 
 func (c *Cluster) args(addr string) []string {
-	return append(replicatedArgs(), "--cluster-enabled", "yes", "--cluster-node-timeout", silence, "--cluster-port", c.bus[addr])
+	return append(replicatedArgs(), "--cluster-enabled", "yes", "--cluster-node-timeout", downAfter, "--cluster-port", c.bus[addr])
 }
 
-// RestartNode starts a node of the Cluster again, on its data.
+// RestartNode starts a node of the Cluster again, with its data.
 func (g *Rig) RestartNode(ctx context.Context, c *Cluster, p *Process) (*Process, error) {
 	return g.node(ctx, p.Name, p.Addr, c.args(p.Addr)...)
 }
 
-// await waits until done holds, 30 s at most.
+// await waits until done returns true, 30 s at most.
 func await(ctx context.Context, what string, done func() bool) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, errors.New("not within 30 s: "+what))
 	defer cancel()

@@ -1,6 +1,6 @@
 // Package rig runs programs as processes of their own on this machine: a redis-server, the
-// simulator, and Sluice's programs, set up for each other. Load runs and the fault matrix
-// stand on it.
+// simulator, and Sluice's programs, configured for each other. Load runs and the fault matrix
+// use it.
 package rig
 
 import (
@@ -22,7 +22,7 @@ import (
 	"sluice/internal/ports"
 )
 
-// The secrets of a rig. They guard nothing.
+// The secrets of a rig. They protect nothing.
 const (
 	APIKey    = "rig-api-key-of-no-use-elsewhere" // may do everything
 	Token     = "rig-access-token"                // the access token of every number
@@ -42,7 +42,7 @@ type Rig struct {
 	RedisUnder []string // a command that runs redis-server as its last arguments, such as valgrind; empty: none
 	RedisEnv   []string // of redis-server
 
-	FileLimit int64 // the size in bytes at which Redis's files can grow no more, from its next start on; 0: none
+	FileLimit int64 // the size in bytes beyond which Redis cannot write its files, from its next start on; 0: none
 
 	program string
 
@@ -50,8 +50,8 @@ type Rig struct {
 	children []*Process
 }
 
-// New makes the folder of a rig whose parts are program behind its hidden command: see
-// Command. The caller closes it.
+// New makes the folder of a rig. It starts its parts by the hidden command of program: see
+// Command. The caller closes the rig.
 func New(program string) (*Rig, error) {
 	dir, err := os.MkdirTemp("", "sluice-rig-")
 	if err != nil {
@@ -72,15 +72,15 @@ func (g *Rig) Close() {
 	os.RemoveAll(g.Dir)
 }
 
-// Children are all processes that were started, those that have ended included.
+// Children returns all processes that were started, also those that have ended.
 func (g *Rig) Children() []*Process {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return append([]*Process(nil), g.children...)
 }
 
-// Start starts any program in the rig's folder, with env and nothing else of ours in its
-// environment.
+// Start starts a program in the rig's folder. Of the environment of this process it gets only the path and
+// the settings of the Go runtime, and env in addition.
 func (g *Rig) Start(name string, env []string, program string, args ...string) (*Process, error) {
 	all := []string{"PATH=" + os.Getenv("PATH")}
 	for _, name := range []string{"GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG", "GOCOVERDIR"} {
@@ -98,13 +98,12 @@ func (g *Rig) Start(name string, env []string, program string, args ...string) (
 	return p, err
 }
 
-// Part starts a part, see Part.
+// Part starts the part with this name, see the type Part.
 func (g *Rig) Part(name string, env []string, args ...string) (*Process, error) {
 	return g.Start(name, env, g.program, append([]string{Command, name}, args...)...)
 }
 
-// Served starts a part that takes its settings as JSON and listens at addr, and waits until
-// it does.
+// Served starts a part with its settings as JSON, and waits until it listens at addr.
 func (g *Rig) Served(ctx context.Context, name, addr string, settings any) (*Process, error) {
 	b, err := json.Marshal(settings)
 	if err != nil {
@@ -118,8 +117,8 @@ func (g *Rig) Served(ctx context.Context, name, addr string, settings any) (*Pro
 	return p, p.Ready(ctx, Dials(addr))
 }
 
-// Simulate starts the simulator. It reports to the webhook program at hook, host:port; empty:
-// it sends no reports.
+// Simulate starts the simulator. It sends its webhooks to the webhook program at hook, host:port; empty:
+// it sends none.
 func (g *Rig) Simulate(ctx context.Context, o graphsim.Options, hook string) (err error) {
 	addr, err := ports.Free()
 	if err != nil {
@@ -133,17 +132,17 @@ func (g *Rig) Simulate(ctx context.Context, o graphsim.Options, hook string) (er
 	return err
 }
 
-// HookURL is where the webhook program at addr takes the app's webhooks.
+// HookURL is the URL of the app's webhooks at the webhook program at addr.
 func HookURL(addr string) string { return "http://" + addr + "/webhooks/whatsapp/main" }
 
 // Number is a phone number in the configuration.
 type Number struct {
 	ID   string `json:"phone_number_id"`
-	Rate int    `json:"rate_limit,omitempty"` // messages a second; 0: what Meta says
+	Rate int    `json:"rate_limit,omitempty"` // messages per second; 0: what Meta says
 	File string `json:"token_file"`
 }
 
-// Numbers returns n phone numbers that may send rate messages a second.
+// Numbers returns n phone numbers that may send rate messages per second.
 func Numbers(n, rate int) []Number {
 	all := make([]Number, n)
 	for i := range all {
@@ -152,8 +151,8 @@ func Numbers(n, rate int) []Number {
 	return all
 }
 
-// Configure writes the programs' configuration: the rig's Redis and simulator, if they
-// run, and what settings add to it or replace in it.
+// Configure writes the configuration of the programs: the rig's Redis and simulator, if they
+// run, and settings, which add to it or replace parts of it.
 func (g *Rig) Configure(numbers []Number, settings map[string]any) error {
 	type object = map[string]any
 	for name, content := range map[string]string{"token": Token, "secret": AppSecret, "verify": VerifyToken, "marker": MarkerKey} {
@@ -182,8 +181,8 @@ func (g *Rig) Configure(numbers []Number, settings map[string]any) error {
 	return os.WriteFile(filepath.Join(g.Dir, "sluice.yaml"), b, 0o600)
 }
 
-// Program starts one of Sluice's programs and waits until it is ready. It serves at addr;
-// empty: at a free one.
+// Program starts one of Sluice's programs and waits until it is ready. The program serves at addr; empty: at a
+// free address.
 func (g *Rig) Program(ctx context.Context, name, addr string, env []string, args ...string) (*Process, error) {
 	ops, err := ports.Free()
 	if err != nil {

@@ -33,7 +33,7 @@ func (g *Rig) Get(ctx context.Context, url string) ([]byte, error) {
 	return b, nil
 }
 
-// Stats asks the simulator what it saw.
+// Stats returns the counters of the simulator.
 func (g *Rig) Stats(ctx context.Context) (s graphsim.Stats, err error) {
 	b, err := g.Get(ctx, "http://"+g.Sim.Addr+"/_sim/stats")
 	if err != nil {
@@ -42,7 +42,7 @@ func (g *Rig) Stats(ctx context.Context) (s graphsim.Stats, err error) {
 	return s, json.Unmarshal(b, &s)
 }
 
-// Accepted hands every message that the simulator took to f.
+// Accepted calls f with every message that the simulator accepted.
 func (g *Rig) Accepted(ctx context.Context, f func(graphsim.Accepted)) error {
 	b, err := g.Get(ctx, "http://"+g.Sim.Addr+"/_sim/accepted")
 	if err != nil {
@@ -51,7 +51,7 @@ func (g *Rig) Accepted(ctx context.Context, f func(graphsim.Accepted)) error {
 	for line := range strings.Lines(string(b)) {
 		var a graphsim.Accepted
 		if err := json.Unmarshal([]byte(line), &a); err != nil {
-			return fmt.Errorf("the simulator's ledger: %w", err)
+			return fmt.Errorf("read the simulator's list of messages: %w", err)
 		}
 		f(a)
 	}

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// file is media that somebody uploaded.
+// file is uploaded media.
 type file struct {
 	id, number, kind, hash string
 	data                   []byte
 	at                     time.Time
 }
 
-// shelf keeps media.
-type shelf struct {
+// mediaStore keeps uploaded media.
+type mediaStore struct {
 	mu     sync.Mutex
 	files  map[string]*file
 	order  []string // ids, oldest first
@@ -23,10 +23,10 @@ type shelf struct {
 	serial int
 }
 
-func newShelf() *shelf { return &shelf{files: map[string]*file{}} }
+func newMediaStore() *mediaStore { return &mediaStore{files: map[string]*file{}} }
 
 // add keeps a file and gives it its id.
-func (m *shelf) add(f *file) string {
+func (m *mediaStore) add(f *file) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.serial++
@@ -39,7 +39,7 @@ func (m *shelf) add(f *file) string {
 	return f.id
 }
 
-func (m *shelf) get(id string) *file {
+func (m *mediaStore) get(id string) *file {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if f := m.files[id]; f != nil && time.Since(f.at) < mediaLives {
@@ -48,15 +48,15 @@ func (m *shelf) get(id string) *file {
 	return nil
 }
 
-func (m *shelf) has(id string) bool { return m.get(id) != nil }
+func (m *mediaStore) has(id string) bool { return m.get(id) != nil }
 
-func (m *shelf) remove(id string) {
+func (m *mediaStore) remove(id string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.drop(id)
 }
 
-func (m *shelf) drop(id string) {
+func (m *mediaStore) drop(id string) {
 	if f := m.files[id]; f != nil {
 		m.size -= len(f.data)
 		delete(m.files, id)

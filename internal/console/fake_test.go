@@ -1,0 +1,190 @@
+package console_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sluice/internal/console"
+	"sluice/internal/httpapi"
+	"sluice/internal/message"
+)
+
+const (
+	ours   = "106540352242922"
+	theirs = "200000000000001"
+)
+
+// fakeStore keeps messages and holds in memory.
+type fakeStore struct {
+	mu    sync.Mutex // of Move
+	held  []message.Hold
+	open  map[string]message.Open
+	moves []message.Move
+	dead  []message.DeadLetter
+	ended []message.Record
+	gone  bool // the content of ended messages is dropped
+	noted []message.AuditEntry
+	busy  int // so many moves find that the message changed meanwhile
+	err   error
+}
+
+func (s *fakeStore) List(context.Context) ([]message.Hold, error) { return s.held, s.err }
+
+// CountHeld returns 1 for the first hold, 2 for the second, and so on.
+func (s *fakeStore) CountHeld(_ context.Context, holds []message.Hold) (byHold []int, byNumber map[string]int, err error) {
+	for i := range holds {
+		byHold = append(byHold, i+1)
+	}
+	return byHold, nil, s.err
+}
+
+func (s *fakeStore) Set(_ context.Context, h message.Hold) (message.Hold, error) {
+	s.held = append(s.held, h)
+	return h, s.err
+}
+
+func (s *fakeStore) Release(_ context.Context, h message.Hold) (bool, error) {
+	for _, other := range s.held {
+		if other.On() == h.On() {
+			return true, s.err
+		}
+	}
+	return false, s.err
+}
+
+func (s *fakeStore) InDoubt(context.Context, string, int) (all []message.Record, err error) {
+	for _, o := range s.open {
+		if o.State == message.Parked || o.State == message.InDoubt {
+			all = append(all, message.Record{Context: o.Message, State: o.State, Reason: o.Reason})
+		}
+	}
+	return all, s.err
+}
+
+func (s *fakeStore) AwaitingStatus(_ context.Context, number string, before time.Time, _ int) (all []message.Record, err error) {
+	for _, o := range s.open {
+		if o.State == message.Submitted && o.Since.Before(before) && (number == "" || o.Message.From == number) {
+			all = append(all, message.Record{Context: o.Message, State: o.State, Timeline: []message.Step{{State: o.State, At: o.Since}}})
+		}
+	}
+	return all, s.err
+}
+
+func (s *fakeStore) Dead(_ context.Context, filter message.DeadFilter, f func(message.DeadLetter) bool) error {
+	for _, d := range s.dead {
+		if filter.Selects(d) && s.open[d.ID].State != message.Queued && !f(d) {
+			break
+		}
+	}
+	return s.err
+}
+
+func (s *fakeStore) Ended(_ context.Context, filter message.EndedFilter, f func(message.Ended) bool) error {
+	for _, r := range s.ended {
+		o := s.open[r.ID]
+		if o.State == r.State && r.From == filter.Number && filter.Selects(r, r.Timeline[0].At) && !f(message.Ended{Open: o, Code: r.Code, At: r.Timeline[0].At, Kept: !s.gone}) {
+			break
+		}
+	}
+	return s.err
+}
+
+func (s *fakeStore) ReadOpen(_ context.Context, id string) (message.Open, error) {
+	o, ok := s.open[id]
+	if !ok {
+		return o, message.ErrNotFound
+	}
+	return o, s.err
+}
+
+func (s *fakeStore) Move(_ context.Context, o message.Open, m message.Move) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy > 0 {
+		s.busy--
+		return false, s.err
+	}
+	o.State, o.Reason = m.To, m.Reason
+	s.open[o.ID] = o
+	s.moves = append(s.moves, m)
+	return true, s.err
+}
+
+func (s *fakeStore) Add(_ context.Context, d message.AuditEntry) error {
+	s.noted = append(s.noted, d)
+	return s.err
+}
+
+func (s *fakeStore) Latest(context.Context, int) ([]message.AuditEntry, error) { return s.noted, s.err }
+
+// testConsole is a console with a fakeStore.
+type testConsole struct {
+	*httptest.Server
+	store *fakeStore
+	c     *console.Console
+	keys  map[string]string // tokens by scope, and "wide" for all numbers
+}
+
+func setup(t *testing.T) *testConsole {
+	t.Helper()
+	d := &testConsole{store: &fakeStore{open: map[string]message.Open{}}, keys: map[string]string{}}
+	var keys httpapi.Keys
+	add := func(name, scope, number string) {
+		d.keys[name] = httpapi.NewToken()
+		keys = append(keys, httpapi.Key{Name: "key-" + name, Hash: httpapi.HashToken(d.keys[name]), Scopes: []string{scope}, Numbers: []string{number}})
+	}
+	for _, scope := range httpapi.Scopes() {
+		add(scope, scope, ours)
+	}
+	add("wide", httpapi.ScopeAdmin, httpapi.AllNumbers)
+	d.c = console.New(console.Options{
+		Holds: d.store, Lists: d.store, Messages: d.store, Audit: d.store, Keys: keys,
+		Numbers: func(number string) bool { return number == ours || number == theirs },
+	})
+	d.Server = httptest.NewUnstartedServer(d.c.Handler())
+	d.Config.ReadTimeout = time.Second // of a whole request; only the trickled body needs it
+	d.Start()
+	t.Cleanup(d.Close)
+	return d
+}
+
+// do makes a request with a key. change, which may be nil, changes its header.
+func (d *testConsole) do(t *testing.T, key, method, path string, body io.Reader, change func(http.Header)) (status int, header http.Header, answer string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, d.URL+path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = http.Header{"Authorization": {"Bearer " + d.keys[key]}, "Content-Type": {"application/json"}}
+	if change != nil {
+		change(req.Header)
+	}
+	resp, err := d.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, resp.Header, string(text)
+}
+
+// ask returns an answer's status and JSON.
+func (d *testConsole) ask(t *testing.T, key, method, path, body string) (int, map[string]any) {
+	t.Helper()
+	status, _, text := d.do(t, key, method, path, strings.NewReader(body), nil)
+	answer := map[string]any{}
+	if err := json.Unmarshal([]byte(text), &answer); err != nil {
+		t.Fatalf("%s %s: %q: %v", method, path, text, err)
+	}
+	return status, answer
+}
