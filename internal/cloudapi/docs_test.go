@@ -32,7 +32,7 @@ Sluice does one of these:
 | --- | --- | --- |
 | **Slows down** | Sluice retries it later, and lowers the rate of the number. | no |
 | **Retries** | Sluice retries it after a wait. | no |
-| **Holds** | Sluice holds all messages of the number or the template, in order. After a while it tries again with a few of them. Deadlines still apply. | no |
+| **Holds** | Sluice holds all messages of the number or the template, in order. After a while it tries again with one message at a time. Deadlines still apply. | no |
 | **Rejects** | It becomes ` + "`rejected`" + `. A retry would get the same answer. | no |
 | **Dead-letters** | It becomes ` + "`dead`" + ` and keeps its content: an operator can [replay it](console.md#dead-letters). Five such answers in a row hold the number or the template. | no |
 | **Waits for a status** | It is ` + "`in_doubt`" + ` until a webhook decides. Without one Sluice retries it after a wait. | unknown |
