@@ -25,7 +25,7 @@ import (
 // The fenced blocks of sh that are run here, in their order, in one shell. The block that stops the programs comes last.
 var walk = []struct{ page, from, to string }{
 	{"README.md", "\n## Send your first message\n", "\n## "},
-	{"docs/getting-started.md", "\n## Every kind of message\n", "\n## From the simulator to Meta"},
+	{"docs/getting-started.md", "\n## The common kinds of messages\n", "\n## From the simulator to Meta"},
 }
 
 // guideTypes are the kinds of message that every guide to the Cloud API shows.
