@@ -41,7 +41,7 @@ A wait grows with each attempt. It is never shorter than the time in the table b
 message becomes ` + "`failed`" + `, with the code in its timeline. If that is the first status of the message, Sluice still has the content, and an operator can
 [send it again](console.md#send-again). Otherwise the content is removed, and you must send a new message. With a code of **Holds**, and with the temporary codes %s, it becomes ` + "`dead`" + ` with the reason
 ` + "`refused_later`" + ` instead: it was not delivered, Sluice keeps the content, and an operator can [replay it](console.md#dead-letters) while it is useful.
-Replay is the operator's command for messages that are `+"`dead`"+`. Sluice does not replay by itself.
+Replay is the operator's command for messages that are ` + "`dead`" + `. Sluice does not replay by itself.
 
 The ` + "`error`" + ` of a record, of its events and of ` + "`sluice explain`" + ` has Meta's own texts: ` + "`message`" + `, ` + "`details`" + `, ` + "`error_subcode`" + ` and ` + "`fbtrace_id`" + `,
 cut to some hundred characters, with masked phone numbers. For an unknown code they are the only information. Logs do not have them.

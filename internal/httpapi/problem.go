@@ -65,7 +65,7 @@ var answers = map[string]answer{
 	"method_not_allowed":          {405, "The path does not support this method.", "Use a method from the Allow header."},
 	"timeout":                     {408, "The body did not arrive in time.", "Send the request again. With the same idempotency key the message is accepted once."},
 	"body_too_large":              {413, "The body is larger than 256 KiB, or 64 KiB on the console.", "Send media by id or link, not in the request."},
-	"unsupported_media_type":      {415, "The body does not have the media type of this path.", "Send the header Content-Type: application/json. A batch needs application/x-ndjson."},
+	"unsupported_media_type":      {415, "The body is not declared as JSON.", "Send the header Content-Type: application/json. A batch needs application/x-ndjson."},
 	"charset_not_supported":       {415, "The body is not declared as UTF-8.", "Send UTF-8, and the header Content-Type without charset or with charset=utf-8."},
 	"encoding_not_supported":      {415, "The body is compressed.", "Send the body without compression and without the header Content-Encoding."},
 	"header_duplicate":            {400, "The request has a header twice that may be there once.", "Send the header once."},
