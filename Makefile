@@ -37,11 +37,13 @@ fuzz: ## every fuzz target in turn, for FUZZTIME each: 30000x, so many inputs, o
 	@set -e; for t in $(FUZZ); do echo "$$t"; \
 		go test -run '^$$' -fuzz "^$${t#*:}\$$" -fuzztime $(or $(FUZZTIME),30000x) -fuzzminimizetime 10x ./$${t%:*}; done
 
-check: ## formatting, vet, staticcheck, checksums of the modules
+check: ## formatting, vet, staticcheck, luacheck, checksums of the modules
 	@bad=$$($(TOOL) gofumpt -l cmd internal); if [ -n "$$bad" ]; then \
 		echo "not formatted by gofumpt (fix: $(TOOL) gofumpt -w cmd internal):"; echo "$$bad"; exit 1; fi
 	go vet ./...
 	$(TOOL) staticcheck ./...
+	@tools/need luacheck:lua-check
+	luacheck -q internal/architecture/testdata/lua
 	go mod verify
 
 vuln: ## known holes in what is built in; asks vuln.go.dev

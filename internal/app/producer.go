@@ -103,7 +103,7 @@ func apiKeys(keys []config.APIKey) httpapi.Keys {
 	return out
 }
 
-// heldMessages are the holds, and how many messages each keeps.
+// heldMessages has the holds, and how many messages each holds back.
 type heldMessages struct {
 	*holds.Store
 	*backlog.Reader

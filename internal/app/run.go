@@ -18,9 +18,9 @@ import (
 // Start makes a program from its arguments and environment.
 type Start func(ctx context.Context, args []string, getenv func(string) string) (*Program, error)
 
-// Main runs a program until SIGINT or SIGTERM, and returns its exit code.
+// Main runs a program until SIGINT, SIGTERM or SIGHUP, and returns its exit code.
 func Main(name string, start Start, args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	signal.Ignore(syscall.SIGPIPE) // when the reader of the log ends, the program goes on
 	defer output.Flush()

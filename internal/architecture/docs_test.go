@@ -174,6 +174,42 @@ func TestNamedTestsExist(t *testing.T) {
 	}
 }
 
+// TestNamedIdentifiersExist: a page that names an identifier of a package, such as `ledger.Begin`, names one that its
+// code declares.
+func TestNamedIdentifiersExist(t *testing.T) {
+	t.Parallel()
+	name := regexp.MustCompile("`([a-z]+)((?:\\.[A-Z]\\w*)+)(?:\\(\\))?`")
+	found := 0
+	for _, p := range []string{"docs/architecture.md", "docs/reliability.md"} {
+		for _, m := range name.FindAllStringSubmatch(page(t, p), -1) {
+			files, err := filepath.Glob(filepath.Join(root, "internal", m[1], "*.go"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(files) == 0 {
+				continue // not one of our packages
+			}
+			var code strings.Builder
+			for _, file := range files {
+				b, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				code.Write(b)
+			}
+			for id := range strings.SplitSeq(strings.TrimPrefix(m[2], "."), ".") {
+				found++
+				if !regexp.MustCompile(`(?m)^(?:func (?:\([^)]*\) )?|type |\t)` + id + `\b`).MatchString(code.String()) {
+					t.Errorf("%s names %s%s, and %s declares no %s", p, m[1], m[2], m[1], id)
+				}
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no page names an identifier")
+	}
+}
+
 // tests returns the names of all tests.
 func tests(t *testing.T) map[string]bool {
 	t.Helper()

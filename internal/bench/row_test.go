@@ -74,7 +74,7 @@ func TestMarkdown(t *testing.T) {
 	Markdown(&b, []Row{sample, missed, baseline})
 	text := b.String()
 	for _, want := range []string{
-		"| share of the pace used | >= 99 % | 0.991 | `sluice bench pace`: 10 workers, 1 number, at 1,000/s, backlog 20,000, relaxed | reached |\n",
+		"| share of the rate limit used | >= 99 % | 0.991 | `sluice bench pace`: 10 workers, 1 number, at 1,000/s, backlog 20,000, relaxed | reached |\n",
 		"| round trips to Redis per message, at 80/s | <= 4 | 7.500 | `sluice bench pace`: 10 workers, 1 number, at 80/s | **missed** |\n",
 		"| pace | asynq: the rate limit recipe | at 80/s | throttled 9, redis_cpu_us 1, go_cpu_us 1 |\n",
 		"| worker, paced | 10 workers, 1 number, at 80/s | 20,000/s (50.0 us) | 5,000/s (200 us) |\n",

@@ -14,7 +14,7 @@ import (
 var gateRows = []row{
 	{
 		id: "C50", fault: "Meta answers after 2 s, with more fetched messages than connections, and then at once", n: 4000, takes: 20 * time.Second,
-		setup: setup{workers: 1, numbers: 16, rate: 50},
+		setup: setup{workers: 1, numbers: 32, rate: 50},
 		play: func(r *run) {
 			r.order(r.n, 2000)
 			r.receives(r.n / 4)

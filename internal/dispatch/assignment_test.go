@@ -191,6 +191,21 @@ func TestAnIdleNumberIsLetGoAndComesBack(t *testing.T) {
 	g.writers.Wait()
 }
 
+// Tidying up is no work: a number whose queues are only tidied is let go.
+func TestTidyingUpKeepsNoNumberBusy(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	g, _ := f.gate("w", Number{ID: phone, Rate: 80})
+	n := g.number(phone)
+	n.busy = time.Now().Add(-time.Hour)
+	for range 2 {
+		g.tidyUp(t.Context(), n, true)
+	}
+	if idle := n.idleFor(); idle < time.Hour {
+		t.Errorf("idle for %s, want an hour", idle)
+	}
+}
+
 // Numbers without work cost nothing, however many have been busy before.
 func TestIdleNumbersCostNoCommands(t *testing.T) {
 	t.Parallel()

@@ -114,8 +114,10 @@ func TestAServerThatFailsItsCheckSendsNothing(t *testing.T) {
 // hideTasks loses what is written into pending lists.
 type hideTasks struct{}
 
-func (hideTasks) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (hideTasks) DialHook(next redis.DialHook) redis.DialHook { return next }
+
 func (hideTasks) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
 func (hideTasks) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		for _, c := range cmds {

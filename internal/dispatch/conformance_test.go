@@ -181,6 +181,7 @@ type scriptKeys struct {
 }
 
 func (*scriptKeys) DialHook(next redis.DialHook) redis.DialHook { return next }
+
 func (*scriptKeys) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return next
 }

@@ -303,3 +303,37 @@ func TestSlotsOfAnyRateTakeASecond(t *testing.T) {
 		}
 	}
 }
+
+// TestSlotsOfANumberThatProbes: a slot says whether its number probed, whichever worker let it probe.
+func TestSlotsOfANumberThatProbes(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		rate    int
+		set     func(p rates) error
+		probing bool
+	}{
+		"full rate": {80, func(rates) error { return nil }, false},
+		"probes":    {80, func(p rates) error { return p.Probe(t.Context(), phone, time.Minute) }, true},
+		"halved": {80, func(p rates) error {
+			_, err := p.Throttled(t.Context(), phone)
+			return err
+		}, false},
+		"one a second": {1, func(rates) error { return nil }, false},
+	} {
+		f, c := setupStopped(t)
+		f.add(many(3, phone, message.Utility)...)
+		g, _ := f.gate("w", Number{ID: phone, Rate: tt.rate})
+		n := g.number(phone)
+		if err := tt.set(f.rates(tt.rate)); err != nil {
+			t.Fatal(err)
+		}
+		c.set(2 * ratelimit.RefusalPause)
+		if got := take(t, g, n, 1); len(got) != 1 {
+			t.Fatalf("%s: fetched %q", name, got)
+		}
+		slot, err := n.schedule.Wait(t.Context(), 0)
+		if err != nil || slot.Probing() != tt.probing {
+			t.Errorf("%s: the slot is of a number that probes: %t (%v), want %t", name, slot.Probing(), err, tt.probing)
+		}
+	}
+}

@@ -81,11 +81,11 @@ end
 local function shares(of) return math.floor((turn + of) / 20) - math.floor(turn / 20) end
 -- others fetches tasks of the other classes: they get the slots in turn, and the next class gets those of
 -- a class that has no more.
-local function others(slots)
+local function others(count)
   local start = math.floor(turn / 20)
   local rest = 0
   for j = 1, 3 do
-    local wanted = math.floor((slots + 3 - j) / 3)
+    local wanted = math.floor((count + 3 - j) / 3)
     local got = pop((start + j) % 3 + 2, wanted)
     n, rest = n + got, rest + wanted - got
   end

@@ -56,9 +56,9 @@ for _, hold in ipairs(redis.call('SMEMBERS', kept)) do
     while moved < most do -- the latest first here too
       local entry = redis.call('RPOP', list)
       if not entry then
-        for _, entry in ipairs(redis.call('ZREVRANGE', refused, 0, most - 1)) do
-          redis.call('ZREM', refused, entry)
-          go(entry)
+        for _, cause in ipairs(redis.call('ZREVRANGE', refused, 0, most - 1)) do
+          redis.call('ZREM', refused, cause)
+          go(cause)
         end
         if redis.call('EXISTS', refused) == 0 then redis.call('SREM', kept, hold) end
         break

@@ -11,7 +11,7 @@ import (
 	"sluice/internal/message"
 )
 
-// refused is a request to send that is not taken, and what its caller is told.
+// refused is a request that the API refuses, and its answer.
 type refused struct {
 	name   string
 	change http.Header
@@ -21,7 +21,7 @@ type refused struct {
 	path   string // of the first problem; not looked at where it is empty
 }
 
-// refuses: orders that are refused, in the shape of RFC 9457, telling back nothing of theirs.
+// refuses: the API refuses wrong requests in the form of RFC 9457, and its answers quote none of their values.
 func (s *site) refuses(t *testing.T) {
 	bearer := func(token string) http.Header { return http.Header{"Authorization": {token}} }
 	key := func(values ...string) http.Header { return http.Header{"Idempotency-Key": values} }
@@ -147,16 +147,16 @@ func (s *site) refuses(t *testing.T) {
 			if p.Detail == "" || p.Errors[0].Fix == "" || p.RequestID == "" || p.RequestID != a.header.Get("X-Request-Id") {
 				t.Errorf("incomplete: %s", a.body)
 			}
-			for _, told := range []string{wide, narrow, "15551234567", "secret text", "goroutine"} {
-				if strings.Contains(a.body, told) {
-					t.Errorf("tells back %q: %s", told, a.body)
+			for _, quoted := range []string{wide, narrow, "15551234567", "secret text", "goroutine"} {
+				if strings.Contains(a.body, quoted) {
+					t.Errorf("the answer quotes %q: %s", quoted, a.body)
 				}
 			}
 		})
 	}
 }
 
-// orders: what is taken although it looks odd, repeats, and what is asked of messages later.
+// orders: unusual requests that are accepted, repeats, and later requests about messages.
 func (s *site) orders(t *testing.T) {
 	const send = "/v1/messages"
 	post := func(t *testing.T, body string) answer { t.Helper(); return ask(t, "POST", s.api+send, body, nil) }
@@ -191,7 +191,7 @@ func (s *site) orders(t *testing.T) {
 				t.Errorf("record %s", r.body)
 			}
 		},
-		"a class beside its template": func(t *testing.T) {
+		"a class with a template": func(t *testing.T) {
 			a := want(t, post(t, strings.Replace(order(`,"class":"marketing"`), hello, `{"to":"+15551234567","type":"template","template":{"name":"order","language":{"code":"en_US"}}}`, 1)), 202, "")
 			if a.member("class") != "marketing" {
 				t.Errorf("class %v", a.member("class"))
@@ -233,7 +233,7 @@ func (s *site) orders(t *testing.T) {
 				t.Errorf("ids %v", seen)
 			}
 		},
-		// There are no quotas of clients: what bounds them is what can still leave in time.
+		// Clients have no quotas. The limit is what can be sent before the deadlines.
 		"more than can leave in time": func(t *testing.T) {
 			soon := time.Now().Add(5 * time.Second).UTC().Format(time.RFC3339)
 			for range 30 {
@@ -277,7 +277,7 @@ func (s *site) orders(t *testing.T) {
 				t.Errorf("%s, then %s", first.body, again.body)
 			}
 		},
-		"resolve what is no doubt, or without a reason": func(t *testing.T) {
+		"resolve what is not in doubt, or without a reason": func(t *testing.T) {
 			id := s.send(t, "")
 			resolve := s.console + "/v1/in-doubt/" + id + "/resolve"
 			want(t, ask(t, "POST", resolve, `{"resolution":"sent","actor":"anna","reason":"because"}`, nil), 409, "not_in_doubt")

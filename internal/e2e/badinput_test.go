@@ -41,7 +41,7 @@ const (
 	currentSecret, previousSecret, otherSecret = "bad-input-secret", "bad-input-secret-before", "bad-input-secret-of-another-app"
 )
 
-// site is a producer, a webhook and a reconciler on a Redis, and nobody who sends.
+// site is a producer, a webhook program and a reconciler with a Redis. No worker sends.
 type site struct {
 	*world
 	api, console, hooks string // base URLs; that of the webhook ends before the app's name
@@ -101,7 +101,7 @@ func newSite(t *testing.T) *site {
 	return s
 }
 
-// trusting returns a ledger on whose servers attempts may begin.
+// trusting returns a ledger whose servers allow attempts.
 func trusting(t testing.TB, db *store.DB) *ledger.Ledger {
 	t.Helper()
 	book := ledger.New(db, ledger.Options{})
@@ -119,8 +119,8 @@ func trusting(t testing.TB, db *store.DB) *ledger.Ledger {
 
 const markerKey = "bad-input-marker-key-0123456789"
 
-// TestBadInput sends the programs, on their own listeners and a real Redis, what callers should
-// not send: each row says what is answered, and what is kept of it.
+// TestBadInput sends wrong input to the listeners of the programs, with a real Redis. Each row has the answer, and what
+// is stored.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -128,7 +128,7 @@ func TestBadInput(t *testing.T) {
 	if n := s.count(t, "sluice:*:m:*"); n != 0 {
 		t.Errorf("%d messages were kept of what was refused", n)
 	}
-	slow := s.slow(t) // all the others come beside these
+	slow := s.slow(t) // the other requests come at the same time
 	t.Run("wire", s.wire)
 	t.Run("half-closed", s.halfClosed)
 	t.Run("orders", s.orders)
@@ -146,14 +146,14 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// answer is what a program said.
+// answer is the answer of a program.
 type answer struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// code is a problem's, or empty.
+// code returns the code of a problem, or "".
 func (a answer) code() string {
 	var p struct{ Code string }
 	json.Unmarshal([]byte(a.body), &p)
@@ -166,8 +166,8 @@ func (a answer) member(name string) any {
 	return all[name]
 }
 
-// ask makes a request as it is given. Headers are those of a good one, with changes: a value for
-// each time a header comes, none to leave it out.
+// ask makes a request. Its headers are those of a valid request, with changes: a header comes once for each value, and
+// not at all without a value.
 func ask(t *testing.T, method, url, body string, changes http.Header) answer {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
@@ -190,14 +190,14 @@ func ask(t *testing.T, method, url, body string, changes http.Header) answer {
 	return answer{resp.StatusCode, resp.Header, string(text)}
 }
 
-// order makes the body of a request: a text from our number, with more members of the envelope.
+// order returns the body of a request: a text message from the number ours, with more members.
 func order(more string) string {
 	return `{"from":"` + ours + `","message":` + hello + more + `}`
 }
 
 const hello = `{"to":"+15551234567","type":"text","text":{"body":"secret text"}}`
 
-// count tells how many keys of Redis match.
+// count returns how many keys of Redis match.
 func (s *site) count(t *testing.T, pattern string) int {
 	t.Helper()
 	keys, err := s.redis.Client().Keys(t.Context(), pattern).Result()
@@ -207,7 +207,7 @@ func (s *site) count(t *testing.T, pattern string) int {
 	return len(keys)
 }
 
-// send has a message accepted and returns its id.
+// send sends a message to the API and returns its id.
 func (s *site) send(t *testing.T, more string) string {
 	t.Helper()
 	a := ask(t, "POST", s.api+"/v1/messages", order(more), nil)
@@ -218,7 +218,7 @@ func (s *site) send(t *testing.T, more string) string {
 	return id
 }
 
-// try lets the first attempt of a message end so; without an end it stays under way.
+// try begins the first attempt of a message and ends it with a move. Without a move the attempt goes on.
 func (s *site) try(t *testing.T, id string, end message.Move) {
 	t.Helper()
 	a, err := s.book.Begin(t.Context(), id, 0, "w/1", nil)
@@ -230,7 +230,7 @@ func (s *site) try(t *testing.T, id string, end message.Move) {
 	}
 }
 
-// until waits until something holds.
+// until waits until is returns true.
 func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -244,8 +244,8 @@ func until(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// withoutRedis: while Redis is nearly full nothing new is taken, repeats and webhooks are; while
-// it is away nothing is, and everybody is told to repeat it.
+// withoutRedis: while Redis is nearly full, new messages are refused, and repeats and webhooks are accepted. While
+// it is down, every request is answered with 503.
 func (s *site) withoutRedis(t *testing.T) {
 	kept := order(`,"key":"before"`)
 	s.send(t, `,"key":"before"`)

@@ -15,7 +15,7 @@ import (
 	"sluice/internal/message"
 )
 
-// status is one of Meta's, with more members of its own.
+// status returns a status of Meta with more members.
 func status(wamid, word, more string) string {
 	return fmt.Sprintf(`{"id":%q,"status":%q,"timestamp":"%d","recipient_id":"15551234567"%s}`, wamid, word, time.Now().Unix(), more)
 }
@@ -25,7 +25,7 @@ func notification(number string, statuses ...string) string {
 		`"messaging_product":"whatsapp","metadata":{"phone_number_id":"` + number + `"},"statuses":[` + strings.Join(statuses, ",") + `]}}]}]}`
 }
 
-// streamed tells how many events or quarantined bodies hold a text.
+// streamed returns how many events or quarantined bodies contain a text.
 func (s *site) streamed(t *testing.T, key, text string) int {
 	t.Helper()
 	entries, err := s.redis.Client().XRange(t.Context(), key, "-", "+").Result()
@@ -43,18 +43,18 @@ func (s *site) streamed(t *testing.T, key, text string) int {
 	return n
 }
 
-// told posts a webhook with a signature of its own for each value.
-func (s *site) told(t *testing.T, app, body string, signatures ...string) int {
+// posted posts a webhook with these signatures, and returns the status of the answer.
+func (s *site) posted(t *testing.T, app, body string, signatures ...string) int {
 	t.Helper()
 	return ask(t, "POST", s.hooks+app, body, http.Header{cloudapi.SignatureHeader: signatures}).status
 }
 
-// tell posts webhooks of Meta's, each with statuses of our number.
-func (s *site) tell(t *testing.T, statuses ...string) {
+// report posts webhooks with statuses of the number ours.
+func (s *site) report(t *testing.T, statuses ...string) {
 	t.Helper()
 	for _, one := range statuses {
 		body := notification(ours, one)
-		if got := s.told(t, "main", body, cloudapi.Sign(currentSecret, []byte(body))); got != 200 {
+		if got := s.posted(t, "main", body, cloudapi.Sign(currentSecret, []byte(body))); got != 200 {
 			t.Fatalf("status %d", got)
 		}
 	}
@@ -69,7 +69,7 @@ func (s *site) record(t *testing.T, id string) message.Record {
 	return r
 }
 
-// reports: what comes as a webhook; what is kept of it, and what it does to records.
+// reports: webhooks, what is stored of them, and how they change records.
 func (s *site) reports(t *testing.T) {
 	const kept, put, nothing = "in the stream", "in quarantine", "nowhere"
 	sign := func(secret string) func(body string) []string {
@@ -110,10 +110,10 @@ func (s *site) reports(t *testing.T) {
 		{"no entries", func(mark string) string {
 			return `{"object":"whatsapp_business_account","mark":"` + mark + `","entry":[]}`
 		}, good, 200, nothing},
-		// It moves no record. Others who read the stream may know the number: it stays there, and the
+		// It changes no record. It stays in the stream, because other consumers may use the number. The
 		// reconciler counts it and names the number.
 		{"a number that is not ours", func(mark string) string { return notification("999", status(mark, "sent", "")) }, good, 200, kept},
-		{"a status nobody knows", func(mark string) string { return notification(ours, status(mark, "teleported", "")) }, good, 200, kept},
+		{"an unknown status", func(mark string) string { return notification(ours, status(mark, "teleported", "")) }, good, 200, kept},
 		{"a megabyte of text with escapes", func(mark string) string {
 			return `{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"messages","value":{"metadata":{"phone_number_id":"` + ours + `"},` +
 				`"messages":[{"from":"15551234567","id":"` + mark + `","type":"text","text":{"body":"\u202e\u001b[31msecret text` + strings.Repeat("x", 1<<20) + `"}}]}}]}]}`
@@ -122,7 +122,7 @@ func (s *site) reports(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			mark := "wamid.row-" + strings.ReplaceAll(row.name, " ", "-") + "-"
 			body := row.body(mark)
-			if got := s.told(t, "main", body, row.sign(body)...); got != row.status {
+			if got := s.posted(t, "main", body, row.sign(body)...); got != row.status {
 				t.Errorf("status %d, want %d", got, row.status)
 			}
 			number := ours
@@ -138,31 +138,31 @@ func (s *site) reports(t *testing.T) {
 	}
 	t.Run("a secret before whose time is over", func(t *testing.T) {
 		body := one("wamid.over")
-		if before, now := s.told(t, "other", body, sign(previousSecret)(body)...), s.told(t, "other", body, sign(otherSecret)(body)...); before != 401 || now != 200 {
+		if before, now := s.posted(t, "other", body, sign(previousSecret)(body)...), s.posted(t, "other", body, sign(otherSecret)(body)...); before != 401 || now != 200 {
 			t.Errorf("status %d, and %d by the present one", before, now)
 		}
 	})
 
-	until(t, "the foreign number is told of", func() bool {
+	until(t, "the unconfigured number is logged", func() bool {
 		return strings.Contains(s.logs.text(), `"received a status for a number that is not configured","phone_number_id":"999"`)
 	})
 
-	// A message that Meta took under this name, as it knows.
+	// A message that Meta accepted with this wamid.
 	submitted := func(t *testing.T, wamid string) string {
 		t.Helper()
 		id := s.send(t, "")
 		s.try(t, id, message.Move{To: message.Submitted, WAMID: wamid})
 		return id
 	}
-	// settled waits until all that was told before is folded: a later report of its own has been.
+	// settled waits until all earlier reports are applied: it posts one more and waits until that one is applied.
 	fences := 0
 	settled := func(t *testing.T) {
 		t.Helper()
 		fences++
 		wamid := fmt.Sprintf("wamid.fence-%d", fences)
 		id := submitted(t, wamid)
-		s.tell(t, status(wamid, "read", ""))
-		until(t, "the reports are folded", func() bool { return s.record(t, id).State == message.Read })
+		s.report(t, status(wamid, "read", ""))
+		until(t, "the reports are applied", func() bool { return s.record(t, id).State == message.Read })
 	}
 	for i, row := range []struct {
 		name     string
@@ -194,7 +194,7 @@ func (s *site) reports(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			wamid := fmt.Sprintf("wamid.state-%d", i)
 			id := submitted(t, wamid)
-			s.tell(t, row.statuses(wamid)...)
+			s.report(t, row.statuses(wamid)...)
 			settled(t)
 			if r := s.record(t, id); r.State != row.state || r.Duplicates != 0 {
 				t.Errorf("state %s with %d duplicates, want %s", r.State, r.Duplicates, row.state)
@@ -203,23 +203,23 @@ func (s *site) reports(t *testing.T) {
 	}
 	t.Run("a marker of a false key does not reach its message", func(t *testing.T) {
 		id := s.send(t, "")
-		s.tell(t, status("wamid.forged", "read", `,"biz_opaque_callback_data":"`+cloudapi.NewMarks("e2e", []byte("another key of a marker")).Make(id, 1, 0)+`"`))
+		s.report(t, status("wamid.forged", "read", `,"biz_opaque_callback_data":"`+cloudapi.NewMarks("e2e", []byte("another key of a marker")).Make(id, 1, 0)+`"`))
 		settled(t)
 		if r := s.record(t, id); r.State != message.Queued {
 			t.Errorf("state %s", r.State)
 		}
 	})
 	t.Run("a report before its message is known is kept for it", func(t *testing.T) {
-		s.tell(t, status("wamid.early", "delivered", ""))
+		s.report(t, status("wamid.early", "delivered", ""))
 		settled(t)
 		id := submitted(t, "wamid.early")
-		until(t, "the early report is folded", func() bool { return s.record(t, id).State == message.Delivered })
+		until(t, "the early report is applied", func() bool { return s.record(t, id).State == message.Delivered })
 	})
 	for i, when := range []string{"abc", "0", "4070908800", "-1"} {
 		t.Run("a time that cannot be: "+when, func(t *testing.T) {
 			wamid := fmt.Sprintf("wamid.time-%d", i)
 			id := submitted(t, wamid)
-			s.tell(t, fmt.Sprintf(`{"id":%q,"status":"sent","timestamp":%q,"recipient_id":"15551234567"}`, wamid, when))
+			s.report(t, fmt.Sprintf(`{"id":%q,"status":"sent","timestamp":%q,"recipient_id":"15551234567"}`, wamid, when))
 			until(t, "it is sent", func() bool { return s.record(t, id).State == message.Sent })
 			steps := s.record(t, id).Timeline
 			if at := steps[len(steps)-1].At; time.Since(at).Abs() > time.Minute {
@@ -234,10 +234,10 @@ func (s *site) reports(t *testing.T) {
 		}
 		body := notification(ours, all...)
 		began := time.Now()
-		if got := s.told(t, "main", body, good(body)...); got != 200 {
+		if got := s.posted(t, "main", body, good(body)...); got != 200 {
 			t.Errorf("status %d", got)
 		}
-		// 250 ms are the aim, of which `sluice bench webhook` tells the figures; here other tests run too.
+		// `sluice bench webhook` measures the limit of 250 ms. Here other tests run at the same time.
 		if took := time.Since(began); took > 2*time.Second {
 			t.Errorf("it took %s", took)
 		}
@@ -250,7 +250,7 @@ func (s *site) reports(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 10 {
 			one := status("wamid.same", "delivered", "")
-			wg.Go(func() { s.tell(t, slices.Repeat([]string{one}, 100)...) })
+			wg.Go(func() { s.report(t, slices.Repeat([]string{one}, 100)...) })
 		}
 		wg.Wait()
 		settled(t)
@@ -261,7 +261,7 @@ func (s *site) reports(t *testing.T) {
 	})
 }
 
-// handshakes: only who knows the token gets its challenge back, and only one that harms nobody.
+// handshakes: only a request with the token gets its challenge back, and only a harmless challenge.
 func (s *site) handshakes(t *testing.T) {
 	mode, token, challenge := "hub.mode=subscribe", "&hub.verify_token="+verify, "&hub.challenge=1158201444"
 	for name, row := range map[string]struct {

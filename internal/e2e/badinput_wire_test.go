@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// raw sends a program bytes that no client library would.
+// raw sends bytes to a program that no client library would send.
 func raw(t *testing.T, url, request string) net.Conn {
 	t.Helper()
 	addr, _, _ := strings.Cut(strings.TrimPrefix(url, "http://"), "/")
@@ -29,7 +29,7 @@ func raw(t *testing.T, url, request string) net.Conn {
 	return c
 }
 
-// answers reads what the program answers until it closes the connection, or err says what else.
+// answers reads the answers of the program until it closes the connection, or returns another error.
 func answers(c net.Conn) (statuses []int, bodies string, err error) {
 	for r := bufio.NewReader(c); ; {
 		resp, err := http.ReadResponse(r, nil)
@@ -44,7 +44,7 @@ func answers(c net.Conn) (statuses []int, bodies string, err error) {
 	}
 }
 
-// wire: requests that are broken below what HTTP libraries let through, and clients that are slow.
+// wire: requests that HTTP libraries cannot send, and slow clients.
 func (s *site) wire(t *testing.T) {
 	head := func(key string) string {
 		return "POST /v1/messages HTTP/1.1\r\nHost: sluice\r\nAuthorization: Bearer " + wide + "\r\nContent-Type: application/json\r\nIdempotency-Key: " + key + "\r\n"
@@ -62,8 +62,8 @@ func (s *site) wire(t *testing.T) {
 		"64 KiB of headers":              {head("") + "X-Pad: " + strings.Repeat("a", 65<<10) + "\r\n" + length + "\r\n" + whole, "[431]", ""},
 		"two lengths":                    {head("") + length + "Content-Length: 5\r\n\r\n" + whole, "[400]", ""},
 		"an unknown transfer encoding":   {head("") + "Transfer-Encoding: gzip, chunked\r\n\r\n" + chunked, "[501]", ""},
-		// net/http goes by the chunks and drops the length. A proxy that would go by the length is to
-		// refuse both together.
+		// net/http uses the chunks and drops the length. A proxy that uses the length must refuse a request with
+		// both.
 		"a length and chunks: one message": {head("chunks") + close + length + "Transfer-Encoding: chunked\r\n\r\n" + chunked, "[202]", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -75,7 +75,7 @@ func (s *site) wire(t *testing.T) {
 	}
 }
 
-// A client that closes its side after the request still waits for the answer.
+// A client that closes its half of the connection after the request gets the answer.
 func (s *site) halfClosed(t *testing.T) {
 	body := order("")
 	sent := func(url, path, body string, headers ...string) []int {
@@ -86,7 +86,7 @@ func (s *site) halfClosed(t *testing.T) {
 		statuses, _, _ := answers(c)
 		return statuses
 	}
-	for range 20 { // who closes first is by chance
+	for range 20 { // which side closes first is random
 		for what, got := range map[string][]int{
 			"an order": sent(s.api, "/v1/messages", body, "Content-Type: application/json"),
 			"a hold":   sent(s.console, "/v1/holds", `{"tag":"half","actor":"anna","reason":"because"}`, "Content-Type: application/json"),
@@ -97,11 +97,11 @@ func (s *site) halfClosed(t *testing.T) {
 		}
 	}
 	if logs := s.logs.text(); strings.Contains(logs, "context canceled") {
-		t.Errorf("who leaves is in the log: %s", logs)
+		t.Errorf("a client that leaves is in the log: %s", logs)
 	}
 }
 
-// slow opens connections that cost time. The function it returns waits for what becomes of them.
+// slow opens slow connections. The function that it returns waits for their results.
 func (s *site) slow(t *testing.T) func(*testing.T) {
 	began := time.Now()
 	const length = "Content-Length: 100\r\n\r\n"
@@ -123,10 +123,11 @@ func (s *site) slow(t *testing.T) func(*testing.T) {
 		got   chan error
 	}
 	rows := []row{
-		// Some of the header has come: net/http says 400 before it closes. To silence it says nothing.
+		// After a part of the header net/http answers 400 before it closes the connection. Without any byte it
+		// does not answer.
 		{"headers that trickle are cut off", []net.Conn{headers}, "[400]", 5 * time.Second, nil},
 		{"a thousand connections that say nothing", idle, "[]", 5 * time.Second, nil},
-		{"a body that trickles is told so", []net.Conn{order}, "[408]", 10 * time.Second, nil},
+		{"a body that trickles is answered", []net.Conn{order}, "[408]", 10 * time.Second, nil},
 		{"a webhook's body that trickles", []net.Conn{report}, "[408]", 10 * time.Second, nil},
 	}
 	for i := range rows {
@@ -155,7 +156,7 @@ func (s *site) slow(t *testing.T) func(*testing.T) {
 	}
 }
 
-// trickle writes a byte a second until the other side is gone.
+// trickle writes one byte per second until the other side closes the connection.
 func trickle(t *testing.T, c net.Conn) {
 	t.Helper()
 	ended := make(chan struct{})

@@ -16,10 +16,10 @@ func hash(key string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// A worker is killed three times in the middle of its sends. Meta reports only seconds later, so
-// what was under way becomes a doubt first, and most doubts are settled by its reports. Every message ends in one
-// state, and Meta took none twice: the policy of the class is to park, so nothing is resent.
-// Workers that die and join change nothing about the pace.
+// A worker is killed three times while it sends. Meta reports only seconds later, so messages whose requests were
+// running are in doubt first, and most of them are settled by Meta's statuses. Every message ends in one
+// state, and Meta accepts none twice: the policy of the class is park, so nothing is resent.
+// Workers that die and start do not change the rate.
 func TestKilledWorkerLosesAndRepeatsNothing(t *testing.T) {
 	t.Parallel()
 	const rate = 200
@@ -47,8 +47,7 @@ func TestKilledWorkerLosesAndRepeatsNothing(t *testing.T) {
 	if n := w.sim.Duplicates(); n != 0 {
 		t.Errorf("Meta accepted %d messages twice", n)
 	}
-	// As they arrive, on a machine that does much else: a change of workers that let both send
-	// would show as half as much again.
+	// The arrivals on a busy machine vary. If both workers sent during a change, half as many more would arrive.
 	for number, largest := range w.sim.Stats().Windows {
 		if largest > rate*13/10 {
 			t.Errorf("%d messages of %s arrived within a second, at a rate of %d", largest, number, rate)
@@ -69,14 +68,14 @@ func TestKilledWorkerLosesAndRepeatsNothing(t *testing.T) {
 			}
 			died++
 			if late := s.At.Sub(latestBefore(kills, s.At)); late > 30*time.Second { // the fault matrix measures the promise of 10 s
-				t.Errorf("%s was taken up %s after its worker's death", id, late)
+				t.Errorf("%s was reclaimed %s after its worker's death", id, late)
 			}
 		}
 	}
 	last := kills[len(kills)-1]
 	for id, r := range records {
 		for _, s := range r.Timeline {
-			// Tasks that the dead had fetched and not begun; the backlog itself lasts 2 s more.
+			// Tasks that the dead worker had fetched and not begun. The backlog itself lasts 2 s longer.
 			if s.State == message.Submitted && s.At.Sub(last) > 30*time.Second {
 				t.Errorf("%s was sent only %s after the last kill", id, s.At.Sub(last))
 			}
@@ -98,8 +97,8 @@ func latestBefore(times []time.Time, t time.Time) time.Time {
 	return latest
 }
 
-// Meta answers 5xx to everything for a minute. Nothing is parked or given up, and all of it
-// is sent afterwards.
+// Meta answers 5xx to everything for a minute. No message is parked or given up, and all are
+// sent afterwards.
 func TestOutageOfMetaUsesNoAttempts(t *testing.T) {
 	t.Parallel()
 	outage := time.Minute
@@ -136,7 +135,7 @@ func TestOutageOfMetaUsesNoAttempts(t *testing.T) {
 			}
 		}
 	}
-	// What was under way when it began, and then one probe a second for each number.
+	// The requests that were running when the outage began, and then one probe per second for each number.
 	if t.Logf("%d messages were in doubt", doubted); doubted > messages/5 {
 		t.Errorf("%d messages were in doubt", doubted)
 	}
@@ -145,7 +144,7 @@ func TestOutageOfMetaUsesNoAttempts(t *testing.T) {
 	}
 }
 
-// A program that does not stop is ended, tells what it did, and is not passed over.
+// A program that does not stop is killed, prints what its goroutines do, and fails the test.
 func TestAProgramThatDoesNotStopIsEnded(t *testing.T) {
 	t.Parallel()
 	k := (&world{t: t}).process("deaf")

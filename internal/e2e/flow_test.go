@@ -15,7 +15,7 @@ import (
 	"sluice/internal/message"
 )
 
-// idOf reads our message id in a marker sl1.<env>.<id>.<n>.<mac>.
+// idOf returns the message id in a marker sl1.<env>.<id>.<n>.<mac>.
 func idOf(marker string) string {
 	if parts := strings.Split(marker, "."); len(parts) == 5 {
 		return parts[2]
@@ -23,7 +23,7 @@ func idOf(marker string) string {
 	return ""
 }
 
-// A message travels from the request to read in its record; its timeline tells the way.
+// A message goes from the request to the state read, and its timeline has each step.
 func TestMessageGoesAllTheWay(t *testing.T) {
 	t.Parallel()
 	w := setup(t, 80, graphsim.Options{Webhook: graphsim.Webhook{Read: 1, Double: 0.5, Shuffle: 0.5, Batch: 5}})
@@ -43,7 +43,7 @@ func TestMessageGoesAllTheWay(t *testing.T) {
 	}
 }
 
-// The same key twice is one message, also after it was sent; with other content it is refused.
+// Two requests with the same key are one message, also after it was sent. With other content the second is refused.
 func TestSameKeyIsOneMessage(t *testing.T) {
 	t.Parallel()
 	w := setup(t, 80, graphsim.Options{})
@@ -74,8 +74,8 @@ func TestSameKeyIsOneMessage(t *testing.T) {
 	}
 }
 
-// A webhook with a wrong signature is refused and changes nothing; the same body signed
-// right is believed, without our marker, by its wamid.
+// A webhook with a wrong signature is refused and changes nothing. The same body with a valid signature is applied, by
+// the wamid because it has no marker.
 func TestSignatureDecidesWhatIsBelieved(t *testing.T) {
 	t.Parallel()
 	w := setup(t, 80, graphsim.Options{Webhook: graphsim.Webhook{Delay: graphsim.Span{Min: time.Hour, Max: time.Hour}}})

@@ -18,7 +18,7 @@ import (
 	"sluice/internal/message"
 )
 
-// call makes a request of the API and returns its answer's body.
+// call makes a request to the API and returns the body of the answer.
 func (w *world) call(method, path, media, body string, want int) string {
 	w.t.Helper()
 	req, err := http.NewRequestWithContext(w.t.Context(), method, w.api.Base+path, strings.NewReader(body))
@@ -42,8 +42,8 @@ func (w *world) call(method, path, media, body string, want int) string {
 	return string(answer)
 }
 
-// By every door a message goes the same way; who waits learns Meta's id; what passes through
-// reaches Meta with Meta's token; and all events are as their schema says.
+// Through each interface a message is sent in the same way. A caller that waits gets Meta's id. Forwarded calls reach Meta
+// with its token. All events match their schema.
 func TestEveryDoor(t *testing.T) {
 	t.Parallel()
 	w := setup(t, 80, graphsim.Options{Token: "e2e-access-token", Webhook: graphsim.Webhook{Read: 1}})
@@ -117,7 +117,7 @@ func (w *world) streamed(shard message.Shard) iter.Seq2[string, string] {
 	}
 }
 
-// checkEvents holds everything in the streams against the published schema.
+// checkEvents compares all events in the streams with the published schema.
 func (w *world) checkEvents() {
 	w.t.Helper()
 	schema, err := jsonschema.NewCompiler().Compile("../../docs/events.schema.json")

@@ -22,17 +22,17 @@ import (
 	"sluice/internal/redistest"
 )
 
-// The fenced blocks of sh that are run here, in their order, in one shell. The block that stops the programs comes last.
+// The fenced sh blocks that run here, in their order, in one shell. The block that stops the programs is the last one.
 var walk = []struct{ page, from, to string }{
 	{"README.md", "\n## Send your first message\n", "\n## "},
 	{"docs/getting-started.md", "\n## The common kinds of messages\n", "\n## From the simulator to Meta"},
 }
 
-// guideTypes are the kinds of message that every guide to the Cloud API shows.
+// guideTypes are the types of messages in every guide to the Cloud API.
 var guideTypes = []string{"text", "image", "document", "template", "button", "list"}
 
-// A newcomer pastes what the README and the page after it say into a terminal. Every message is delivered but the one
-// that shows a failure, and Redis has no key that docs/architecture.md does not list.
+// The commands of the README and of the next page run in a shell. Every message is delivered, except the one
+// that shows a failure, and docs/architecture.md lists every key in Redis.
 func TestReadmeSendsFirstMessages(t *testing.T) {
 	t.Parallel()
 	blocks := walkBlocks(t)
@@ -81,7 +81,7 @@ func TestReadmeSendsFirstMessages(t *testing.T) {
 	}
 }
 
-// The script of the README says what is missing, what stands in the way, and which program did not start.
+// The script of the README names a missing program, a port in use, and a program that did not start.
 func TestTrialSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ before, want string }{
@@ -168,8 +168,8 @@ func typeOf(t *testing.T, curl string) string {
 	return c.Type
 }
 
-// shell is a bash in an empty folder that stands for a fresh clone. What it is given to run
-// is changed in one thing: the well-known ports become free ones.
+// shell is a bash in an empty folder in place of a fresh clone. It replaces the well-known ports in the
+// commands by free ones.
 type shell struct {
 	t     *testing.T
 	dir   string
@@ -230,7 +230,7 @@ func newShell(t *testing.T) *shell {
 	}
 	w.Close()
 	s.in, s.out = in, bufio.NewReader(r)
-	// When its input ends, by our wish or because we died, nothing of it stays behind.
+	// When its input ends, also because the test was killed, all its processes end.
 	fmt.Fprintln(in, `trap 'kill -9 $(cat out/trial/*.pid) 2>/dev/null' EXIT`)
 	t.Cleanup(func() {
 		in.Close()
@@ -272,7 +272,7 @@ func (s *shell) run(commands string) string {
 	}
 }
 
-// reach waits until the records of the messages in an answer have one of the states.
+// reach waits until the records of the messages in an answer are in one of the states.
 func (s *shell) reach(block, answer string, want ...message.State) {
 	s.t.Helper()
 	ids := messageID.FindAllString(answer, -1)
@@ -297,7 +297,7 @@ func (s *shell) reach(block, answer string, want ...message.State) {
 	}
 }
 
-// checkKeys holds the keys in Redis against the table of them in docs/architecture.md.
+// checkKeys compares the keys in Redis with the table in docs/architecture.md.
 func (s *shell) checkKeys() {
 	s.t.Helper()
 	page, err := os.ReadFile("../../docs/architecture.md")
@@ -317,12 +317,12 @@ func (s *shell) checkKeys() {
 	}
 	for _, key := range keys {
 		if !slices.ContainsFunc(known, func(r *regexp.Regexp) bool { return r.MatchString(key) }) {
-			s.t.Errorf("Redis holds %s, and docs/architecture.md knows no such key", key)
+			s.t.Errorf("Redis has the key %s, and docs/architecture.md does not list it", key)
 		}
 	}
 }
 
-// logs shows what the programs said.
+// logs prints the logs of the programs.
 func (s *shell) logs() {
 	files, _ := filepath.Glob(filepath.Join(s.dir, "out", "trial", "*.log"))
 	for _, f := range files {
@@ -331,7 +331,7 @@ func (s *shell) logs() {
 	}
 }
 
-// freePorts returns ports that nobody listens on, all different.
+// freePorts returns different free ports.
 func freePorts(t *testing.T, n int) []string {
 	t.Helper()
 	ports := make([]string, n)

@@ -13,8 +13,8 @@ import (
 	"sluice/internal/store"
 )
 
-// A number without a configured rate goes at what Meta lets it send, and at more from the
-// moment at which Meta reports an upgrade.
+// A number without a configured rate limit sends as fast as Meta allows, and faster when Meta reports an
+// upgrade.
 func TestUpgradeRaisesThePace(t *testing.T) {
 	t.Parallel()
 	var account graphsim.Account

@@ -16,7 +16,7 @@ import (
 	"sluice/internal/webhook"
 )
 
-// BenchmarkWebhook posts signed notifications to the webhook's handler, with a Redis behind it.
+// BenchmarkWebhook posts signed webhooks to the handler of the webhook program, with a real Redis.
 func BenchmarkWebhook(b *testing.B) {
 	db, err := store.New(b.Context(), redistest.Client(b))
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -92,6 +93,11 @@ func (r *reader) applySome(ctx context.Context, c *cursor) (int, error) {
 	n, events := c.next()
 	last := c.entries[n-1]
 	whole := n > 1 || last.whole()
+	if !whole && last.newer > 0 { // it waits for a worker that can read it
+		c.resume = time.Now().Add(pauses.After(c.failures + 1))
+		c.failures++
+		return 0, fmt.Errorf("entry %s has an event of version %d, and this program reads up to version %d: upgrade the workers", last.id, last.newer, message.EventVersion)
+	}
 	if c.alone {
 		r.metrics.retried.Inc()
 	}

@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/events"
 	"sluice/internal/message"
@@ -163,4 +166,34 @@ func TestUnreadableEntriesGoToTheDeadStream(t *testing.T) {
 			t.Errorf("dead: %v", dead)
 		}
 	})
+}
+
+// Events of a later version wait for a worker that can read them: their statuses would be lost.
+func TestEventsOfALaterVersionWait(t *testing.T) {
+	t.Parallel()
+	db := open(t, redistest.Client(t))
+	log := make(lines, 1000)
+	s := events.New(db, shards, events.Options{Log: slog.New(slog.NewTextHandler(log, nil))})
+	appendAll(t, s, statuses(numberA, 0, 5))
+	later := fmt.Sprintf(`{"v":%d,"kind":"status","phone_number_id":%q}`, message.EventVersion+1, numberA)
+	db.XAdd(t.Context(), &redis.XAddArgs{Stream: events.MetaKey(shards.Of(numberA)), Values: []any{events.Field, later}})
+	appendAll(t, s, statuses(numberA, 5, 6))
+	got := newSeen()
+	read(t, s, "one", got.handle)
+	if all := got.until(t, 5); !slices.Equal(all, wamids(0, 5)) {
+		t.Errorf("got %v", all)
+	}
+	for !strings.Contains(<-log, "upgrade the workers") {
+	}
+	if all := got.until(t, 5); len(all) != 5 || db.XLen(t.Context(), events.DeadKey(shards.Of(numberA))).Val() != 0 {
+		t.Errorf("got %v, and the dead-letter stream is not empty", all)
+	}
+}
+
+// lines are the lines of a log.
+type lines chan string
+
+func (l lines) Write(line []byte) (int, error) {
+	l <- string(line)
+	return len(line), nil
 }

@@ -108,10 +108,11 @@ type entry struct {
 	lines  []string       // the texts of the events
 	bad    []string       // lines that are not events
 	values map[string]any // all fields of an entry that lacks Field, and cannot be read
+	newer  int            // the version of an event that only later programs can read; 0: there is none
 }
 
 // whole reports whether all of the entry could be read.
-func (e entry) whole() bool { return e.values == nil && len(e.bad) == 0 }
+func (e entry) whole() bool { return e.values == nil && len(e.bad) == 0 && e.newer == 0 }
 
 func parse(x redis.XMessage) entry {
 	e := entry{id: x.ID}
@@ -125,6 +126,9 @@ func parse(x redis.XMessage) entry {
 		if err != nil {
 			e.bad = append(e.bad, line)
 			continue
+		}
+		if ev.Version > message.EventVersion {
+			e.newer = ev.Version
 		}
 		e.events, e.lines = append(e.events, ev), append(e.lines, line)
 	}

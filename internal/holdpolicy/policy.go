@@ -196,11 +196,15 @@ func (p *Policy) LostWrites(ctx context.Context, shard message.Shard) {
 // Restored holds the numbers of a shard until an operator releases them: Redis lost more than workers
 // remember, so messages that it has as queued may have been sent. depth is how much it lost; 0: not known.
 func (p *Policy) Restored(ctx context.Context, shard message.Shard, depth time.Duration) error {
+	lost := "unknown"
+	if depth > 0 {
+		lost = depth.String()
+	}
 	for _, number := range p.in(shard) {
 		if _, err := p.Holds.Set(ctx, message.Hold{Number: number, Reason: restoredReason, By: ByRestore}); err != nil {
 			return err
 		}
-		p.Log.Error("Redis lost more writes than workers remember: the number is held until an operator releases it", "phone_number_id", number, "shard", shard, "lost_seconds", depth.Seconds())
+		p.Log.Error("Redis lost more writes than workers remember: the number is held until an operator releases it", "phone_number_id", number, "shard", shard, "lost", lost)
 	}
 	return nil
 }

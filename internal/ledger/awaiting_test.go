@@ -18,18 +18,18 @@ func TestSubmittedWithoutAStatus(t *testing.T) {
 			t.Fatal(err)
 		}
 		after := time.Now().Add(time.Second)
-		owed := func(from, to time.Time) int64 {
+		awaiting := func(from, to time.Time) int64 {
 			n, err := f.CountAwaiting(ctx, f.shard, from, to)
 			if err != nil {
 				t.Fatal(err)
 			}
 			return n
 		}
-		if owed(time.Time{}, after) != 1 || owed(after, after.Add(time.Hour)) != 0 || owed(time.Time{}, before) != 0 {
-			t.Error("the message is not owed, or at another time")
+		if awaiting(time.Time{}, after) != 1 || awaiting(after, after.Add(time.Hour)) != 0 || awaiting(time.Time{}, before) != 0 {
+			t.Error("the message does not await its status, or at another time")
 		}
 		if n, err := f.CountAllAwaiting(ctx, after); err != nil || n != 1 {
-			t.Errorf("%d owed in all shards, %v", n, err)
+			t.Errorf("%d await a status in all shards, %v", n, err)
 		}
 		for _, tt := range []struct {
 			number string
@@ -44,8 +44,8 @@ func TestSubmittedWithoutAStatus(t *testing.T) {
 		if _, err := f.Apply(ctx, f.shard, []message.MarkedReport{{StatusReport: message.StatusReport{Number: number, WAMID: "wamid.A", Status: "sent"}}}, nil); err != nil {
 			t.Fatal(err)
 		}
-		if n := owed(time.Time{}, after); n != 0 {
-			t.Errorf("%d messages owed after its status", n)
+		if n := awaiting(time.Time{}, after); n != 0 {
+			t.Errorf("%d messages await a status after it came", n)
 		}
 	})
 }

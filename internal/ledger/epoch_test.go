@@ -173,7 +173,7 @@ func TestARestartBetweenReadingAndBeginning(t *testing.T) {
 	})
 }
 
-// TestALostIntentIsMissed: two workers had the message in hand, one of them sent it, and Redis lost that.
+// TestALostIntentIsMissed: two workers had the task of the message, one of them sent it, and Redis lost that.
 // The other, which asks first, leaves nothing that would hide the loss.
 func TestALostIntentIsMissed(t *testing.T) {
 	t.Parallel()

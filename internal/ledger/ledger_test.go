@@ -183,11 +183,11 @@ func TestStoreAway(t *testing.T) {
 		"finish": func() error { _, _, err := f.Finish(ctx, a, message.Move{To: message.Submitted}); return err },
 		"get":    func() error { _, err := f.Get(ctx, a.ID); return err },
 		"sweep":  func() error { _, err := f.Sweep(ctx, o, message.Move{To: message.InDoubt}); return err },
-		"fold": func() error {
+		"apply": func() error {
 			_, err := f.Apply(ctx, f.shard, []message.MarkedReport{report(a.ID, 1, "w1", "sent")}, nil)
 			return err
 		},
-		"orphan": func() error {
+		"unmatched": func() error {
 			_, err := f.Apply(ctx, f.shard, []message.MarkedReport{report("", 0, "w1", "sent")}, nil)
 			return err
 		},
@@ -199,13 +199,13 @@ func TestStoreAway(t *testing.T) {
 			_, err := f.Replay(ctx, f.shard, []message.RememberedAttempt{{ID: a.ID, N: 1}})
 			return err
 		},
-		"meet":    func() error { _, err := f.CurrentEpoch(ctx, f.shard); return err },
-		"trust":   func() error { return f.BeginEpoch(ctx, f.shard, "run") },
-		"beat":    func() error { return f.Heartbeat(ctx, []message.Heartbeat{{Shard: f.shard, Worker: "w", N: 1}})[0].Err },
-		"leave":   func() error { return f.Leave(ctx, "w") },
-		"alive":   func() error { return f.Alive(ctx, []message.Shard{f.shard}, time.Second)[0].Err },
-		"backlog": func() error { _, err := f.Backlog(ctx); return err },
-		"shards":  func() error { return f.CheckShards(ctx) },
+		"meet":      func() error { _, err := f.CurrentEpoch(ctx, f.shard); return err },
+		"trust":     func() error { return f.BeginEpoch(ctx, f.shard, "run") },
+		"heartbeat": func() error { return f.Heartbeat(ctx, []message.Heartbeat{{Shard: f.shard, Worker: "w", N: 1}})[0].Err },
+		"leave":     func() error { return f.Leave(ctx, "w") },
+		"alive":     func() error { return f.Alive(ctx, []message.Shard{f.shard}, time.Second)[0].Err },
+		"backlog":   func() error { _, err := f.Backlog(ctx); return err },
+		"shards":    func() error { return f.CheckShards(ctx) },
 	} {
 		if err := call(); err == nil || errors.Is(err, message.ErrNotFound) {
 			t.Errorf("%s: %v", name, err)

@@ -255,7 +255,7 @@ func TestOperatorActionsAreAudited(t *testing.T) {
 			t.Fatalf("deeds %+v, %v", deeds, err)
 		}
 		if d := deeds[0]; time.Since(d.At) > time.Minute || d.Verb != "not-sent" || d.On != id || d.Actor != "anna" || d.Key != "console" || d.Reason != "she says | nothing came" {
-			t.Errorf("deed %+v", d)
+			t.Errorf("audit entry %+v", d)
 		}
 		if a := f.begun(id, 1, "w/2"); a.Verdict != message.Go || a.N != 2 {
 			t.Errorf("its next task: %+v", a)

@@ -137,7 +137,7 @@ func TestSweepGuards(t *testing.T) {
 		meanwhile func(f fixture, id string)
 		read      func(id string) message.Open
 	}{
-		"settled by evidence": {func(f fixture, id string) {
+		"settled by a status": {func(f fixture, id string) {
 			inDoubt(f, id)
 			f.apply(report(id, 1, "wamid."+id, "sent"))
 		}, asDoubt},

@@ -83,19 +83,19 @@ func TestDrain(t *testing.T) {
 		return true
 	})
 	eventually(t, "attempts of the killed worker are in doubt, or Meta reported what became of them", func() bool {
-		doubts := 0
+		inDoubt := 0
 		for id := range under {
 			r, err := f.ledger().Get(t.Context(), id)
 			switch {
 			case err != nil || r.State == message.Attempting:
 				return false
 			case r.Reason == message.ReasonWorkerDied:
-				doubts++
+				inDoubt++
 			case r.State.Rank("") < message.Sent.Rank(""):
 				t.Fatalf("%s is %s, %s", id, r.State, r.Reason)
 			}
 		}
-		return doubts > 0
+		return inDoubt > 0
 	})
 	before := records(t)
 	for id, n := range sent {

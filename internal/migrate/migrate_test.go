@@ -152,9 +152,9 @@ func TestStatusesFindTheirMessages(t *testing.T) {
 		}
 		submitted++
 		number, _ := message.Number(id)
-		folded, err := f.ledger().Apply(ctx, shards.Of(number), []message.MarkedReport{{StatusReport: message.StatusReport{Number: number, WAMID: r["wamid"].(string), Status: "delivered"}}}, nil)
-		if err != nil || folded[0] != message.Applied {
-			t.Errorf("%s: %v, %v", id, folded, err)
+		results, err := f.ledger().Apply(ctx, shards.Of(number), []message.MarkedReport{{StatusReport: message.StatusReport{Number: number, WAMID: r["wamid"].(string), Status: "delivered"}}}, nil)
+		if err != nil || results[0] != message.Applied {
+			t.Errorf("%s: %v, %v", id, results, err)
 		}
 	}
 	if submitted == 0 {
@@ -228,7 +228,7 @@ func TestEventsAreNotLost(t *testing.T) {
 	}
 }
 
-// Tasks that the killed worker had in hand are at the heads of their queues, and asynq agrees.
+// The fetched tasks of the killed worker are at the heads of their queues, and asynq agrees.
 func TestTasksGoBackToTheirQueues(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

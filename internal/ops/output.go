@@ -8,25 +8,25 @@ import (
 	"time"
 )
 
-// outputMost is how many bytes of log lines wait for their reader at most.
+// outputMost is how many bytes of log lines wait at most.
 const outputMost = 1 << 20
 
-// Output writes log lines to a stream from a goroutine of its own, so that a reader which no longer reads
-// stops no work. Lines for which there is no space are dropped and counted. It is safe for concurrent use.
+// Output writes log lines to a stream from its own goroutine, so that the program goes on if the reader of the stream
+// stops. It drops and counts lines for which there is no space. It is safe for concurrent use.
 type Output struct {
 	w       io.Writer
 	dropped atomic.Int64
 
 	mu      sync.Mutex
 	waiting []byte
-	missing int64         // lines dropped since the last that were written
-	written chan struct{} // closed when all is written; nil: all is
+	missing int64         // lines dropped since the last write
+	written chan struct{} // closed when all lines are written; nil: none wait
 }
 
 // NewOutput returns an Output to w.
 func NewOutput(w io.Writer) *Output { return &Output{w: w} }
 
-// Write takes one line and never blocks. Its error is always nil.
+// Write adds one line and never blocks. Its error is always nil.
 func (o *Output) Write(line []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -46,7 +46,7 @@ func (o *Output) Write(line []byte) (int, error) {
 // Dropped returns how many lines were dropped.
 func (o *Output) Dropped() int64 { return o.dropped.Load() }
 
-// Flush waits until all lines are written, for a second at most.
+// Flush waits until all lines are written, a second at most.
 func (o *Output) Flush() {
 	o.mu.Lock()
 	written := o.written
@@ -79,6 +79,6 @@ func (o *Output) write() {
 			lines = fmt.Appendf(lines, `{"time":%q,"level":"WARN","msg":"log lines were dropped because the log was not read","lines":%d}`+"\n",
 				time.Now().Format(time.RFC3339Nano), missing)
 		}
-		o.w.Write(lines) // after an error nothing can be reported: the reader of the log is gone
+		o.w.Write(lines) // an error cannot be logged
 	}
 }

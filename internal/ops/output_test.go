@@ -10,7 +10,7 @@ import (
 	"sluice/internal/ops"
 )
 
-// A reader that no longer reads stops nobody; when it reads again it learns what is missing.
+// If the reader of the log stops, Write does not block. When it reads again, the log says how many lines are missing.
 func TestOutputOfALogThatIsNotRead(t *testing.T) {
 	t.Parallel()
 	r, w := io.Pipe()
@@ -45,6 +45,6 @@ func TestOutputFlushedWithoutAReader(t *testing.T) {
 	_, w := io.Pipe()
 	o := ops.NewOutput(w)
 	o.Write([]byte("x\n"))
-	o.Flush() // returns all the same
+	o.Flush() // returns although the line is not written
 	w.Close()
 }

@@ -178,16 +178,16 @@ func TestOutcome(t *testing.T) {
 // for example because a clock was set; an outcome that is in doubt adds nothing.
 func TestOutcomeOfAnOwnerTakenForDead(t *testing.T) {
 	t.Parallel()
-	doubt, _ := decide(t, all()["attempting"], record.Input{
+	inDoubt, _ := decide(t, all()["attempting"], record.Input{
 		Kind: record.Seen, At: t0.Add(time.Minute), From: message.Attempting, Attempt: 2, Task: 1,
 		Move: message.Move{To: message.InDoubt, Reason: message.ReasonWorkerDied, In: time.Minute},
 	})
-	if doubt.State != message.InDoubt || doubt.Worker() != "" {
-		t.Fatalf("%+v", doubt)
+	if inDoubt.State != message.InDoubt || inDoubt.Worker() != "" {
+		t.Fatalf("%+v", inDoubt)
 	}
 	for to, counts := range map[message.State]bool{message.Queued: true, message.Submitted: true, message.Rejected: true, message.Dead: true, message.InDoubt: false} {
 		for token, own := range map[string]bool{"w/2": true, "w/1": false, "": false} {
-			after, d := decide(t, doubt, record.Input{Kind: record.Outcome, At: t0.Add(2 * time.Minute), Attempt: 2, Token: token, Move: message.Move{To: to}})
+			after, d := decide(t, inDoubt, record.Input{Kind: record.Outcome, At: t0.Add(2 * time.Minute), Attempt: 2, Token: token, Move: message.Move{To: to}})
 			if want := counts && own || to == message.Submitted; d.Applied != want || want && (after.State != to || after.Token != "") {
 				t.Errorf("outcome %s by %q: %+v, the record is %s", to, token, d, after.State)
 			}
@@ -264,7 +264,7 @@ func TestWhatFollows(t *testing.T) {
 		t.Errorf("queued at once: %d failures, %d resends, next at %s", r.Failures, r.Resends, r.NextAt)
 	}
 	if r := move(message.InDoubt, message.Move{To: message.InDoubt}); !r.NextAt.Equal(at) {
-		t.Errorf("a doubt without a window ends at %s", r.NextAt)
+		t.Errorf("in doubt without a window ends at %s", r.NextAt)
 	}
 	if r := move(message.Queued, message.Move{To: message.Dead, Keep: true}); r.Payload == "" || r.Recipient == "" || r.Failures != 0 {
 		t.Errorf("kept: payload %q, recipient %q, failures %d", r.Payload, r.Recipient, r.Failures)

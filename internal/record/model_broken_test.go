@@ -120,14 +120,14 @@ var brokenRules = []struct {
 			return t
 		}
 	}},
-	{"a tombstone forgets the state", func(r *rules) {
+	{"a tombstone has no state", func(r *rules) {
 		r.entomb = func(r record.Record, until time.Time) record.Record {
 			t := r.ToTombstone(until)
 			t.State = message.Expired
 			return t
 		}
 	}},
-	{"a closed doubt ranks as a failure of Meta's", after(func(was, is *record.Record, in record.Input, d *record.Decision) {
+	{"a closed in-doubt message ranks as a failure of Meta's", after(func(was, is *record.Record, in record.Input, d *record.Decision) {
 		if in.Kind == record.Status && was.Reason == message.ReasonUndetermined && in.Move.To.Rank("") <= message.Failed.Rank("") {
 			*is, *d = *was, record.Decision{}
 			is.WAMID = in.Move.WAMID
@@ -200,7 +200,7 @@ var brokenRules = []struct {
 	{"nothing is restored", restores(func(record.Record, message.RememberedAttempt) bool { return false })},
 	{"nothing is restored over an earlier attempt", restores(func(r record.Record, _ message.RememberedAttempt) bool { return r.State != message.Attempting })},
 	{"nothing is restored over a dead letter", restores(func(r record.Record, _ message.RememberedAttempt) bool { return r.State != message.Dead })},
-	{"nothing is restored over a doubt", restores(func(r record.Record, _ message.RememberedAttempt) bool { return r.State != message.InDoubt })},
+	{"nothing is restored over an in-doubt message", restores(func(r record.Record, _ message.RememberedAttempt) bool { return r.State != message.InDoubt })},
 	{"nothing is restored over what is queued", restores(func(r record.Record, _ message.RememberedAttempt) bool { return r.State != message.Queued })},
 	{"outcomes are not restored", func(r *rules) {
 		r.restore = func(r record.Record, m message.RememberedAttempt, at time.Time) (record.Record, record.Loss, record.Decision) {

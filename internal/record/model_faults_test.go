@@ -89,7 +89,7 @@ func (w *world) remove() {
 	}
 	if !l.over && w.one(2) {
 		l.over = true
-		w.store.Entomb(id, w.now.Add(time.Hour))
+		w.store.LeaveTombstone(id, w.now.Add(time.Hour))
 		w.versions[id] = map[int]string{}
 		if r := w.memory.Read(id).record; len(w.memory.values[id])%2 == 0 || w.memory.values[id] == l.stored || r.Version() == l.last.Version() {
 			w.broken("%s: a record of %d bytes has a tombstone of %d", id, l.last.Version(), r.Version())
@@ -116,7 +116,7 @@ func (w *world) snapshot() {
 	if len(w.snapshots) == 3 {
 		w.snapshots = slices.Delete(w.snapshots, 0, 1)
 	}
-	s := &snapshot{at: w.now, memory: w.memory.copy(), tasks: map[task]held{}, reports: len(w.folded)}
+	s := &snapshot{at: w.now, memory: w.memory.copy(), tasks: map[task]held{}, reports: len(w.applied)}
 	if w.twin {
 		s.rewind = w.store.Snapshot()
 	}
@@ -148,8 +148,8 @@ func (w *world) rewind() {
 	for t, h := range s.tasks {
 		w.tasks[t] = h
 	}
-	w.reports = append(w.reports, w.folded[s.reports:]...) // the stream has them still
-	w.folded = w.folded[:s.reports]
+	w.reports = append(w.reports, w.applied[s.reports:]...) // the stream has them still
+	w.applied = w.applied[:s.reports]
 	w.late, w.sights = nil, nil
 	for _, k := range w.workers {
 		if j := k.job; j != nil && j.phase == begin {

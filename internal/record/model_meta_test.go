@@ -92,13 +92,13 @@ func (w *world) report() {
 	if w.now.Before(p.due) {
 		return
 	}
-	if w.fold(p) && (w.quiet || !w.one(4)) { // else it comes once more
+	if w.apply(p) && (w.quiet || !w.one(4)) { // else it comes once more
 		w.reports = slices.Delete(w.reports, i, i+1)
 	}
 }
 
 // apply applies a status. It returns false while the message of the status is unknown.
-func (w *world) fold(p report) bool {
+func (w *world) apply(p report) bool {
 	in := record.Input{
 		Kind: record.Status, At: w.now, Move: message.Move{To: p.state, WAMID: p.wamid, Code: p.code},
 		Attempt: p.attempt, Incarnation: p.of.incarnation,
@@ -138,7 +138,7 @@ func (w *world) fold(p report) bool {
 	case l != p.of:
 		w.did("report of another incarnation")
 		if d.Applied || d.Repeated || len(d.Changes) > 0 {
-			w.broken("%s: a report of another incarnation was folded", id)
+			w.broken("%s: a report of another incarnation was applied", id)
 		}
 		return true
 	case d.Applied:
@@ -153,7 +153,7 @@ func (w *world) fold(p report) bool {
 			}
 		}
 		if stale && (p.state == message.Failed || p.state == message.Sent) {
-			w.broken("%s: a late report %s of a refused attempt was folded", id, p.state)
+			w.broken("%s: a late report %s of a refused attempt was applied", id, p.state)
 		}
 		if p.state == message.Failed && in.Attempt != 0 && in.Attempt < s.record.Attempt {
 			w.broken("%s: attempt %d failed, and attempt %d is to be made", id, p.attempt, s.record.Attempt)
@@ -166,7 +166,7 @@ func (w *world) fold(p report) bool {
 		l.reported = p.state
 	}
 	if answered {
-		w.folded = append(w.folded, p)
+		w.applied = append(w.applied, p)
 	}
 	return answered
 }

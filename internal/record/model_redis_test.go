@@ -160,9 +160,9 @@ func (r *real) Decide(s seen, in record.Input) (record.Record, record.Decision) 
 		if in.Incarnation != 0 {
 			e.ID, e.Attempt, e.Accepted = s.id, in.Attempt, in.Incarnation
 		}
-		var folded []message.ApplyResult
-		if folded, err = r.book.Apply(ctx, r.shard, []message.MarkedReport{e}, nil); err == nil {
-			d.Applied, d.Repeated, d.Duplicate = folded[0] == message.Applied, folded[0] == message.Repeated, folded[0] == message.Duplicate
+		var results []message.ApplyResult
+		if results, err = r.book.Apply(ctx, r.shard, []message.MarkedReport{e}, nil); err == nil {
+			d.Applied, d.Repeated, d.Duplicate = results[0] == message.Applied, results[0] == message.Repeated, results[0] == message.Duplicate
 		}
 	}
 	r.must(err)
@@ -187,7 +187,7 @@ func (r *real) Restore(s seen, m message.RememberedAttempt, at time.Time) (recor
 
 // Remove deletes what Purge would delete, before its time.
 func (r *real) Remove(id string) {
-	r.forget(id, func(ctx context.Context, p redis.Pipeliner, _ record.Record) {
+	r.expire(id, func(ctx context.Context, p redis.Pipeliner, _ record.Record) {
 		p.Del(ctx, ledger.RecordPrefix(r.shard)+id)
 	})
 	r.Events(id)
@@ -195,16 +195,16 @@ func (r *real) Remove(id string) {
 	delete(r.early, id)
 }
 
-// Entomb does the same for a message with a key.
-func (r *real) Entomb(id string, until time.Time) {
-	r.forget(id, func(ctx context.Context, p redis.Pipeliner, got record.Record) {
+// LeaveTombstone does the same for a message with a key.
+func (r *real) LeaveTombstone(id string, until time.Time) {
+	r.expire(id, func(ctx context.Context, p redis.Pipeliner, got record.Record) {
 		t := got.ToTombstone(until)
 		p.Set(ctx, ledger.RecordPrefix(r.shard)+id, t.Encode(), 0)
 	})
 	delete(r.early, id)
 }
 
-func (r *real) forget(id string, record func(context.Context, redis.Pipeliner, record.Record)) {
+func (r *real) expire(id string, record func(context.Context, redis.Pipeliner, record.Record)) {
 	got := r.Read(id).record
 	_, err := r.db.Pipelined(context.Background(), func(p redis.Pipeliner) error {
 		ctx := context.Background()

@@ -29,8 +29,8 @@ type store interface {
 	Decide(s seen, in record.Input) (record.Record, record.Decision)
 	// Restore writes down again what a worker remembers.
 	Restore(s seen, m message.RememberedAttempt, at time.Time) (record.Record, record.Loss, record.Decision)
-	// Entomb leaves a tombstone of a record whose time is over.
-	Entomb(id string, until time.Time)
+	// LeaveTombstone leaves a tombstone of a record whose time is over.
+	LeaveTombstone(id string, until time.Time)
 	// Remove removes a record whose time is over, or a tombstone.
 	Remove(id string)
 
@@ -234,7 +234,7 @@ func (m *memory) set(s seen, r *record.Record) bool {
 	return true
 }
 
-func (m *memory) Entomb(id string, until time.Time) {
+func (m *memory) LeaveTombstone(id string, until time.Time) {
 	s := m.Read(id)
 	t := m.rules.entomb(s.record, until)
 	m.set(s, &t)
@@ -372,9 +372,9 @@ func (t twin) Snapshot() func() {
 	}
 }
 
-func (t twin) Entomb(id string, until time.Time) {
-	t.store.Entomb(id, until)
-	t.other.Entomb(id, until)
+func (t twin) LeaveTombstone(id string, until time.Time) {
+	t.store.LeaveTombstone(id, until)
+	t.other.LeaveTombstone(id, until)
 	t.same("entomb", id, nil, nil)
 }
 

@@ -106,7 +106,7 @@ func (w *world) begin(k *worker, j *job) {
 			k.memory = append(k.memory, j.mem)
 		}
 		if !w.quiet && w.one(30) {
-			w.takeBack(j) // too few replicas have confirmed it
+			w.withdraw(j) // too few replicas have confirmed it
 		}
 	case message.Busy:
 		w.did("begin busy")
@@ -127,7 +127,7 @@ func (w *world) begin(k *worker, j *job) {
 	}
 }
 
-func (w *world) takeBack(j *job) {
+func (w *world) withdraw(j *job) {
 	w.did("take back")
 	j.phase, j.move = finish, message.Move{To: message.Queued}
 	if w.one(2) {
@@ -151,7 +151,7 @@ func (w *world) send(k *worker, j *job) {
 		return
 	case w.now.Sub(j.record.Since()) > 50*time.Second, // soon it is taken for abandoned
 		!w.now.Before(j.record.ExpiresAt), !w.quiet && w.one(20):
-		w.takeBack(j)
+		w.withdraw(j)
 		return
 	}
 	l := w.lives[j.id]

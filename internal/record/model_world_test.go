@@ -130,7 +130,7 @@ type world struct {
 	tasks     map[task]held
 	workers   []*worker
 	reports   []report
-	folded    []report
+	applied   []report
 	sights    []seen   // what sweepers, callers and operators saw, to decide on later
 	late      []func() // commands on their way to the store, without a waiting caller
 	snapshots []*snapshot

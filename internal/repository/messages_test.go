@@ -119,15 +119,15 @@ func TestResolveOnAFullRedis(t *testing.T) {
 func TestMove(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	doubt := message.Move{To: message.InDoubt, Reason: message.ReasonNoAnswer, In: time.Minute}
+	inDoubt := message.Move{To: message.InDoubt, Reason: message.ReasonNoAnswer, In: time.Minute}
 	now, later, cancelled := f.accept("now"), f.accept("later"), f.accept("cancelled")
-	seen := f.attempt(now, doubt)
+	seen := f.attempt(now, inDoubt)
 	for i, want := range []bool{true, false} {
 		if done, err := f.Move(t.Context(), seen, message.Move{To: message.Queued}); done != want || err != nil {
 			t.Errorf("call %d: %t, %v", i, done, err)
 		}
 	}
-	if err := f.Requeue(t.Context(), f.attempt(later, doubt), message.Move{To: message.Queued, In: time.Hour}); err != nil {
+	if err := f.Requeue(t.Context(), f.attempt(later, inDoubt), message.Move{To: message.Queued, In: time.Hour}); err != nil {
 		t.Error(err)
 	}
 	if done, err := f.Move(t.Context(), f.look(cancelled), message.Move{To: message.Cancelled, Reason: message.ReasonResolved}); !done || err != nil {

@@ -180,7 +180,7 @@ func TestDecide(t *testing.T) {
 		}
 		// A message that Meta may have taken must not be sent again before the wait for a status is over.
 		if st := tt.want.To; tt.out.Kind.InDoubt() && st != message.InDoubt {
-			t.Errorf("%s: a doubt goes to %s", tt.name, st)
+			t.Errorf("%s: an in-doubt message goes to %s", tt.name, st)
 		}
 	}
 	for _, k := range message.Kinds() {

@@ -33,6 +33,31 @@ func TestEffectsOnOtherMessages(t *testing.T) {
 	}
 }
 
+// TestAnyWorkersSuccessEndsProbing: a number that another worker lets probe recovers when Meta accepts a message, and
+// by nothing else.
+func TestAnyWorkersSuccessEndsProbing(t *testing.T) {
+	t.Parallel()
+	for _, k := range message.Kinds() {
+		for _, probing := range []bool{true, false} {
+			s := newScript()
+			next := s.next
+			s.next = func(ctx context.Context) (send.Slot, error) {
+				got, err := next(ctx)
+				if probing {
+					got = probingSlot{got.(slot)}
+				}
+				return got, err
+			}
+			s.post = func() message.Outcome { return message.Outcome{Kind: k} }
+			s.handle(t.Context(), slog.New(slog.DiscardHandler))
+			want := probing && k == message.Accepted
+			if got := slices.Contains(s.asked, "recovered "+number); got != want {
+				t.Errorf("%s, probing %t: recovered %t, want %t", k, probing, got, want)
+			}
+		}
+	}
+}
+
 // TestAnUnsentAttemptHasNoEffect: a message that was not sent is no answer of Meta's, for which a
 // probing number waits.
 func TestAnUnsentAttemptHasNoEffect(t *testing.T) {

@@ -78,7 +78,7 @@ func (s *script) Send(ctx context.Context, to string, body []byte, ready func() 
 }
 
 func (s *script) Heartbeat(_ context.Context, pulses []message.Heartbeat) []message.Epoch {
-	s.asked = append(s.asked, "beat")
+	s.asked = append(s.asked, "heartbeat")
 	runs := make([]message.Epoch, len(pulses))
 	for i := range runs {
 		runs[i].Ready = true
@@ -100,6 +100,12 @@ func (s *script) use() error { s.asked = append(s.asked, "use"); return nil }
 type slot func() error
 
 func (s slot) Use(context.Context) error { return s() }
+func (s slot) Probing() bool             { return false }
+
+// probingSlot is a slot of a number that another worker lets probe.
+type probingSlot struct{ slot }
+
+func (probingSlot) Probing() bool { return true }
 
 func (s slot) Ready() {}
 
@@ -143,10 +149,12 @@ func (s *script) handle(ctx context.Context, log *slog.Logger) send.Retry {
 			}
 			return s.holds
 		},
-		TemplateAccepted: func(_ context.Context, of, template string) { s.asked = append(s.asked, "mended "+of+" "+template) },
-		Siblings:         func(_ context.Context, of string) []string { return []string{of, "2"} },
-		Wrote:            s.wrote,
-		Numbers:          []string{number}, Log: log, Registerer: s.reg,
+		TemplateAccepted: func(_ context.Context, of, template string) {
+			s.asked = append(s.asked, "template accepted "+of+" "+template)
+		},
+		Siblings: func(_ context.Context, of string) []string { return []string{of, "2"} },
+		Wrote:    s.wrote,
+		Numbers:  []string{number}, Log: log, Registerer: s.reg,
 	})
 	return sender.Handle(ctx, id, 0, nil, s.nextSlot)
 }

@@ -204,10 +204,12 @@ func (h *health) markProbing(numbers []string) {
 	}
 }
 
-// pace applies the effect of an outcome to its number.
-func (s *Sender) pace(ctx context.Context, a message.Attempt, out message.Outcome) effect {
+// pace applies the effect of an outcome to its number. probing is that of its slot: another worker may have let the
+// number probe, and an acceptance ends that too.
+func (s *Sender) pace(ctx context.Context, a message.Attempt, out message.Outcome, probing bool) effect {
 	number := a.Message.From
 	e := s.health.note(a.ID, a.Message, out, s.o.Backoff)
+	e.recovered = e.recovered || probing && out.Kind == message.Accepted
 	var err error
 	switch {
 	case out.Kind == message.Throttled && out.Limit == message.LimitNumber:

@@ -10,7 +10,7 @@ import (
 
 func TestHealth(t *testing.T) {
 	t.Parallel()
-	doubt, other := message.Outcome{Kind: message.ServerError}, message.Outcome{Kind: message.NoAnswer}
+	inDoubt, other := message.Outcome{Kind: message.ServerError}, message.Outcome{Kind: message.NoAnswer}
 	well := message.Outcome{Kind: message.Accepted}
 	refused, gone := message.Outcome{Kind: message.Refused}, message.Outcome{Kind: message.Transient}
 	held := message.Outcome{Kind: message.Held, Hold: message.HoldNumber}
@@ -33,27 +33,27 @@ func TestHealth(t *testing.T) {
 	}
 	for name, row := range map[string][]seen{
 		"five in a row": {
-			{doubt, "", none},
+			{inDoubt, "", none},
 			{other, "", none},
-			{doubt, "", none},
+			{inDoubt, "", none},
 			{gone, "", none}, // no connection
-			{doubt, "", none},
-			{doubt, "", probe},
-			{doubt, "", probe}, // a second later: it is said again
+			{inDoubt, "", none},
+			{inDoubt, "", probe},
+			{inDoubt, "", probe}, // a second later: it is said again
 			{well, "", isWell},
 			{well, "", none},
-			{doubt, "", none},
+			{inDoubt, "", none},
 		},
 		"an answer between them": {
-			{doubt, "", none},
-			{doubt, "", none},
-			{doubt, "", none},
-			{doubt, "", none},
+			{inDoubt, "", none},
+			{inDoubt, "", none},
+			{inDoubt, "", none},
+			{inDoubt, "", none},
 			{refused, "", none},
-			{doubt, "", none},
+			{inDoubt, "", none},
 		},
 		"somebody else answers": {
-			{doubt, "", none},
+			{inDoubt, "", none},
 			{strange, "", none},
 			{other, "", none},
 			{strange, "", none},
@@ -147,7 +147,7 @@ func TestHealth(t *testing.T) {
 					if got := h.note("m", message.Context{From: "1", Template: s.template}, s.out, backoff); got != s.want {
 						t.Errorf("%d: %+v, want %+v", i, got, s.want)
 					}
-					h.note("n", message.Context{From: "2"}, doubt, backoff) // another number is another matter
+					h.note("n", message.Context{From: "2"}, inDoubt, backoff) // another number is another matter
 				}
 			})
 		})
@@ -155,7 +155,7 @@ func TestHealth(t *testing.T) {
 	var h health
 	said := 0
 	for range 100 { // all that was under way when Meta went down
-		if h.note("m", message.Context{From: "1"}, doubt, backoff).probe {
+		if h.note("m", message.Context{From: "1"}, inDoubt, backoff).probe {
 			said++
 		}
 	}

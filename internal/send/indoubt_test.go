@@ -8,9 +8,9 @@ import (
 	"sluice/internal/message"
 )
 
-// inDoubt adds a message whose window has ended, in doubt since the start of the test.
-func (w *world) doubt(id string, c message.Class, reason string, deadline time.Duration) {
-	w.doubts = append(w.doubts, message.Open{
+// addInDoubt adds a message whose window has ended, in doubt since the start of the test.
+func (w *world) addInDoubt(id string, c message.Class, reason string, deadline time.Duration) {
+	w.inDoubt = append(w.inDoubt, message.Open{
 		ID: id, State: message.InDoubt, Reason: reason, Since: w.start, ExpiresAt: w.start.Add(deadline),
 		Message: message.Context{From: number, Class: c},
 	})
@@ -32,22 +32,22 @@ func TestAMissingStatusProvesNothing(t *testing.T) {
 		world    func(w *world)
 		want     string
 	}
-	never := func(w *world) { w.heard = func(time.Duration) time.Time { return time.Time{} } }
+	never := func(w *world) { w.lastWebhook = func(time.Duration) time.Time { return time.Time{} } }
 	owing := func(w *world) {
 		never(w)
-		w.owed = func(after, before time.Time) int64 { return 1 }
+		w.missing = func(after, before time.Time) int64 { return 1 }
 	}
 	for name, tt := range map[string]test{
 		"resend waits, then a person decides": {message.Authentication, message.ReasonNoAnswer, 90 * time.Second, never, "1m30s a in_doubt->parked no_answer"},
 		"resend once a webhook came": {message.Authentication, message.ReasonNoAnswer, 10 * time.Minute, func(w *world) {
-			w.heard = func(now time.Duration) time.Time {
+			w.lastWebhook = func(now time.Duration) time.Time {
 				if now < 40*time.Second {
 					return w.start.Add(-2 * time.Minute)
 				}
 				return w.start.Add(39 * time.Second)
 			}
 		}, "40s a " + resend},
-		"a status made since the doubt began will do": {message.Authentication, message.ReasonNoAnswer, 10 * time.Minute, func(w *world) {
+		"a status made since it is in doubt will do": {message.Authentication, message.ReasonNoAnswer, 10 * time.Minute, func(w *world) {
 			never(w)
 			w.status = w.start.Add(1)
 		}, "0s a " + resend},
@@ -60,10 +60,10 @@ func TestAMissingStatusProvesNothing(t *testing.T) {
 		"a server error goes again":             {message.Marketing, message.ReasonServerError, time.Hour, never, "0s a " + retry},
 		"unless Meta owes us reports of others": {message.Marketing, message.ReasonServerError, 20 * time.Second, owing, "20s a in_doubt->parked server_error"},
 		"which count from a minute after they went": {message.Marketing, message.ReasonServerError, time.Hour, func(w *world) {
-			heard := w.start.Add(-2 * time.Minute)
-			w.heard = func(time.Duration) time.Time { return heard }
-			w.owed = func(after, before time.Time) int64 {
-				if !after.Equal(heard) || !before.Equal(w.start.Add(-time.Minute)) {
+			lastWebhook := w.start.Add(-2 * time.Minute)
+			w.lastWebhook = func(time.Duration) time.Time { return lastWebhook }
+			w.missing = func(after, before time.Time) int64 {
+				if !after.Equal(lastWebhook) || !before.Equal(w.start.Add(-time.Minute)) {
 					t.Errorf("asked for what went between %s and %s", after, before)
 				}
 				return 0
@@ -76,7 +76,7 @@ func TestAMissingStatusProvesNothing(t *testing.T) {
 				tt.world(w)
 				// The watermark follows the clock, and a pass comes every two seconds.
 				w.mark = func(now time.Duration) time.Time { return w.start.Add(now) }
-				w.doubt("a", tt.class, tt.reason, tt.deadline)
+				w.addInDoubt("a", tt.class, tt.reason, tt.deadline)
 				w.sweepFor(t, 2*time.Minute)
 				w.want(t, tt.want)
 			})
@@ -129,8 +129,8 @@ func TestARefusedWebhookProvesNothing(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
 				w.mark = func(now time.Duration) time.Time { return w.start.Add(now) }
 				tt.world(w)
-				w.doubt("a", tt.class, tt.reason, tt.deadline)
-				d := &w.doubts[0]
+				w.addInDoubt("a", tt.class, tt.reason, tt.deadline)
+				d := &w.inDoubt[0]
 				d.Began, d.Since, d.NextAt = w.start.Add(-30*time.Second), w.start.Add(-10*time.Second), w.start
 				w.sweepFor(t, 20*time.Minute)
 				w.want(t, tt.want)
@@ -147,7 +147,7 @@ func TestARefusedWebhookAndAnOldRecord(t *testing.T) {
 		w.open = func(now time.Duration) (time.Time, time.Time) {
 			return w.start.Add(-59 * time.Second), w.start.Add(now)
 		}
-		w.doubt("a", message.Authentication, message.ReasonNoAnswer, 90*time.Second)
+		w.addInDoubt("a", message.Authentication, message.ReasonNoAnswer, 90*time.Second)
 		w.sweepFor(t, 2*time.Minute)
 		w.want(t, "1m30s a in_doubt->parked no_answer")
 	})
@@ -160,8 +160,8 @@ func TestAMessageThatMeetsServerErrors(t *testing.T) {
 	for failures, want := range map[int]string{4: "0s a in_doubt->queued server_error", 5: "0s a in_doubt->parked attempts_used_up"} {
 		t.Run(want, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
-				w.doubt("a", message.Marketing, message.ReasonServerError, time.Hour)
-				w.doubts[0].Failures = failures
+				w.addInDoubt("a", message.Marketing, message.ReasonServerError, time.Hour)
+				w.inDoubt[0].Failures = failures
 				w.sweepFor(t, time.Second)
 				w.want(t, want)
 			})
@@ -178,7 +178,7 @@ func TestFewResends(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
 				w.sends = sends
 				for i := range 12 {
-					w.doubt(fmt.Sprint(i), message.Authentication, message.ReasonNoAnswer, time.Hour)
+					w.addInDoubt(fmt.Sprint(i), message.Authentication, message.ReasonNoAnswer, time.Hour)
 				}
 				w.sweepFor(t, time.Second)
 				var want []string
@@ -199,7 +199,7 @@ func TestFewResends(t *testing.T) {
 // applied.
 func TestAWatermarkFromTheFuture(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		w.doubts = []message.Open{{ID: "a", State: message.InDoubt, Reason: message.ReasonNoAnswer, Message: message.Context{Class: message.Service}}}
+		w.inDoubt = []message.Open{{ID: "a", State: message.InDoubt, Reason: message.ReasonNoAnswer, Message: message.Context{Class: message.Service}}}
 		w.ends = []time.Time{w.start.Add(5 * time.Second)}
 		w.mark = func(now time.Duration) time.Time {
 			if now < 30*time.Second {

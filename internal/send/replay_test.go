@@ -19,21 +19,21 @@ import (
 // restarting is a ledger whose server restarts, and then lost what lost says.
 type restarting struct {
 	*script
-	mu       sync.Mutex
-	run      string
-	trusted  string
-	quietEnd time.Time
-	lost     message.LostWrites
-	kept     map[message.Shard]int64 // the latest heartbeat
-	sent     map[int64]time.Time     // when those of the first shard came
-	back     time.Duration           // if not 0: by how much the first shard is set back, once
-	failing  func(now time.Duration) error
-	beats    []time.Duration
-	left     bool
-	ahead    time.Duration // of the server's clock
-	start    time.Time
-	told     []string
-	unheld   int // how often the hold of a restored shard fails
+	mu         sync.Mutex
+	run        string
+	trusted    string
+	quietEnd   time.Time
+	lost       message.LostWrites
+	kept       map[message.Shard]int64 // the latest heartbeat
+	sent       map[int64]time.Time     // when those of the first shard came
+	back       time.Duration           // if not 0: by how much the first shard is set back, once
+	failing    func(now time.Duration) error
+	heartbeats []time.Duration
+	left       bool
+	ahead      time.Duration // of the server's clock
+	start      time.Time
+	told       []string
+	unheld     int // how often the hold of a restored shard fails
 }
 
 // quiet is how long the others need until they have replayed.
@@ -57,17 +57,17 @@ func (r *restarting) Begin(ctx context.Context, id string, k int, token string, 
 func (r *restarting) Heartbeat(_ context.Context, pulses []message.Heartbeat) []message.Epoch {
 	runs := make([]message.Epoch, len(pulses))
 	for i, p := range pulses {
-		runs[i] = r.beat(p)
+		runs[i] = r.heartbeat(p)
 	}
 	return runs
 }
 
-func (r *restarting) beat(p message.Heartbeat) message.Epoch {
+func (r *restarting) heartbeat(p message.Heartbeat) message.Epoch {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Since(r.start)
 	if p.Shard == 0 {
-		r.beats = append(r.beats, now)
+		r.heartbeats = append(r.heartbeats, now)
 	}
 	if r.failing != nil {
 		if err := r.failing(now); err != nil {
@@ -293,8 +293,8 @@ func TestHeartbeats(t *testing.T) {
 		defer stop()
 		watchingUntil(ctx, r)
 		want := []time.Duration{0, 2 * time.Second, 4 * time.Second, 4250 * time.Millisecond, 4500 * time.Millisecond, 6 * time.Second, 8 * time.Second}
-		if !reflect.DeepEqual(r.beats, want) {
-			t.Errorf("heartbeats at %v, want %v", r.beats, want)
+		if !reflect.DeepEqual(r.heartbeats, want) {
+			t.Errorf("heartbeats at %v, want %v", r.heartbeats, want)
 		}
 		if !r.left {
 			t.Error("it did not leave")

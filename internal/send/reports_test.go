@@ -54,7 +54,7 @@ func TestReports(t *testing.T) {
 			{132015, "a/en", 0, "hold \"a/en\" 132015 30m0s"},
 			{sent, "b/en", 0, ""},
 			{132015, "b/en", 0, ""},
-			{sent, "a/en", 31 * time.Minute, "mended a/en"},
+			{sent, "a/en", 31 * time.Minute, "template accepted a/en"},
 		},
 		"unknown codes": {
 			{987654, "", 0, ""},
@@ -91,7 +91,7 @@ func TestReports(t *testing.T) {
 						}
 						return out
 					},
-					TemplateAccepted: func(_ context.Context, _, template string) { n.note("mended %s", template) },
+					TemplateAccepted: func(_ context.Context, _, template string) { n.note("template accepted %s", template) },
 				}
 				for i, s := range steps {
 					time.Sleep(s.wait)

@@ -72,6 +72,8 @@ type paces interface {
 
 // Slot is a time at which a message may be sent.
 type Slot interface {
+	// Probing reports whether the number probed when the slot was assigned, whichever worker let it probe.
+	Probing() bool
 	// Ready says that the message is ready to be sent, except for a connection.
 	Ready()
 	// Use blocks until the request may be written, and uses the slot. Its error means that the slot was missed, or that
@@ -239,7 +241,7 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 		}
 		slot.Ready()
 		ready := time.Now()
-		if out, m, on, err = s.attempt(ctx, a, func() error { return leave(ctx, next, slot, begun, ready, a.Left) }); err == nil {
+		if out, m, on, err = s.attempt(ctx, a, slot.Probing(), func() error { return leave(ctx, next, slot, begun, ready, a.Left) }); err == nil {
 			break
 		}
 		if !errors.Is(err, errFrozen) {
@@ -353,7 +355,7 @@ func (s *Sender) withdraw(ctx context.Context, a message.Attempt, mem *message.R
 
 // attempt sends the message if ready allows it, and decides what follows from the outcome. It returns what is now
 // held, if the message waits for the end of that hold. Its error is that of ready: nothing was sent.
-func (s *Sender) attempt(ctx context.Context, a message.Attempt, ready func() error) (out message.Outcome, m message.Move, on message.HoldOn, err error) {
+func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, ready func() error) (out message.Outcome, m message.Move, on message.HoldOn, err error) {
 	start := time.Now()
 	var refused error
 	number := a.Message.From
@@ -382,7 +384,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, ready func() er
 		if refused != nil {
 			return out, message.Move{}, "", refused
 		}
-		e = s.pace(context.WithoutCancel(ctx), a, out)
+		e = s.pace(context.WithoutCancel(ctx), a, out, probing)
 	}
 	m = s.decide(a, out, e)
 	if e.on != "" {

@@ -132,7 +132,7 @@ func TestHandle(t *testing.T) {
 			send.Retry{},
 			[]string{"next", "begin", "use", post, "finish 2 in_doubt"},
 		},
-		"transient, but evidence was quicker": {func(s *script) {
+		"transient, but a status was quicker": {func(s *script) {
 			s.post = outcome(message.Transient)
 			s.finish = func(message.Move) (message.State, bool, error) { return message.Delivered, false, nil }
 		}, send.Retry{}, []string{"next", "begin", "use", post, "finish 2 queued"}},

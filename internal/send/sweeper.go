@@ -149,9 +149,9 @@ func (p *part) views(ctx context.Context) (map[message.Shard]view, error) {
 // sweep continues with the next shard, and with the next message, after an error.
 func (p *part) sweep(ctx context.Context) error {
 	// Fetched tasks first: a worker with tasks has sent a heartbeat before.
-	hands, handsErr := p.Fetched(ctx, p.shards)
+	fetched, fetchErr := p.Fetched(ctx, p.shards)
 	seen, err := p.views(ctx)
-	errs := []error{handsErr, err, p.abandoned(ctx, hands, seen), p.suspects(ctx, seen), p.lostTasks(ctx, seen), p.purge(ctx, seen)}
+	errs := []error{fetchErr, err, p.abandoned(ctx, fetched, seen), p.suspects(ctx, seen), p.lostTasks(ctx, seen), p.purge(ctx, seen)}
 	now := map[message.Shard]time.Time{}
 	for shard, v := range seen {
 		now[shard] = v.Now
@@ -173,16 +173,16 @@ func (p *part) sweep(ctx context.Context) error {
 }
 
 // abandoned reclaims the tasks of dead workers: their attempts are in doubt, and the tasks go back to their queues.
-func (p *part) abandoned(ctx context.Context, hands []FetchedTasks, seen map[message.Shard]view) error {
+func (p *part) abandoned(ctx context.Context, fetched []FetchedTasks, seen map[message.Shard]view) error {
 	var errs []error
-	for _, h := range hands {
-		v, ok := seen[h.Shard]
-		if !ok || !v.dead(h.Worker) {
+	for _, f := range fetched {
+		v, ok := seen[f.Shard]
+		if !ok || !v.dead(f.Worker) {
 			continue
 		}
-		err := p.reclaimAll(ctx, h.Shard, h.IDs, v)
+		err := p.reclaimAll(ctx, f.Shard, f.IDs, v)
 		if err == nil {
-			err = h.Return(ctx)
+			err = f.Return(ctx)
 		}
 		errs = append(errs, err)
 	}

@@ -21,25 +21,25 @@ import (
 // world has the records as a sweeper reads them, on the bubble's clock, and a log of the changes with their times:
 // "12s id attempting->in_doubt worker_died".
 type world struct {
-	sight    func(now time.Duration) send.ShardView // of the sweeper's own worker
-	ahead    time.Duration                          // of the server's clock
-	others   map[string]lastBeat
-	attempts []message.Open
-	doubts   []message.Open
-	overdue  []message.Open
-	parked   []message.Open
-	mark     func(now time.Duration) time.Time             // the reconciler's watermark
-	heard    func(now time.Duration) time.Time             // when a webhook came last
-	status   time.Time                                     // when the number's last status was made
-	open     func(now time.Duration) (gap, open time.Time) // of the channel; nil: no webhook program ever reported
-	owed     func(after, before time.Time) int64
-	sends    int
-	holds    []message.Hold
-	waiting  []message.Open // by deadline
-	gone     []string       // of those, the ids of those without a task
-	returned []string       // the messages whose tasks were put back
-	mu       sync.Mutex
-	forgot   []message.Shard
+	sight       func(now time.Duration) send.ShardView // of the sweeper's own worker
+	ahead       time.Duration                          // of the server's clock
+	others      map[string]lastBeat
+	attempts    []message.Open
+	inDoubt     []message.Open
+	overdue     []message.Open
+	parked      []message.Open
+	mark        func(now time.Duration) time.Time             // the reconciler's watermark
+	lastWebhook func(now time.Duration) time.Time             // when a webhook came last
+	status      time.Time                                     // when the number's last status was made
+	open        func(now time.Duration) (gap, open time.Time) // of the channel; nil: no webhook program ever reported
+	missing     func(after, before time.Time) int64
+	sends       int
+	holds       []message.Hold
+	waiting     []message.Open // by deadline
+	gone        []string       // of those, the ids of those without a task
+	returned    []string       // the messages whose tasks were put back
+	mu          sync.Mutex
+	forgot      []message.Shard
 
 	fail   func(call string) error // nil: never
 	before func(call string)       // for example to take its time
@@ -66,7 +66,7 @@ func newWorld() *world {
 		return send.ShardView{Unbroken: w.start, Steady: w.start.Add(-time.Hour)}
 	}
 	w.mark = func(time.Duration) time.Time { return w.start }
-	w.heard = func(now time.Duration) time.Time { return w.start.Add(now) }
+	w.lastWebhook = func(now time.Duration) time.Time { return w.start.Add(now) }
 	w.open = func(now time.Duration) (gap, open time.Time) { return time.Time{}, w.start.Add(now) }
 	return w
 }
@@ -103,9 +103,9 @@ func (w *world) Unsettled(_ context.Context, now map[message.Shard]time.Time) (a
 	return all, w.call("unsettled")
 }
 
-// hands has each attempt in its worker's hand.
-func (w *world) hands(ctx context.Context, shards []message.Shard) (all []send.FetchedTasks, err error) {
-	err = w.call("hands")
+// fetched returns each attempt as a task that its worker has fetched.
+func (w *world) fetched(ctx context.Context, shards []message.Shard) (all []send.FetchedTasks, err error) {
+	err = w.call("fetched")
 	if !slices.Contains(shards, 1) {
 		return nil, err
 	}
@@ -150,11 +150,11 @@ func (w *world) Purge(ctx context.Context, s message.Shard) (int, error) {
 }
 
 func (w *world) WindowEnded(ctx context.Context, s message.Shard, until time.Time, limit int) ([]message.Open, error) {
-	if err := w.call("doubts"); err != nil {
+	if err := w.call("in doubt"); err != nil {
 		return nil, err
 	}
 	var past []message.Open
-	for i, o := range w.doubts {
+	for i, o := range w.inDoubt {
 		if !w.ends[i].After(until) {
 			past = append(past, o)
 		}
@@ -163,7 +163,7 @@ func (w *world) WindowEnded(ctx context.Context, s message.Shard, until time.Tim
 }
 
 func (w *world) Postpone(ctx context.Context, s message.Shard, ids []string, until time.Time) error {
-	for i, d := range w.doubts {
+	for i, d := range w.inDoubt {
 		if slices.Contains(ids, d.ID) {
 			w.ends[i] = until
 		}
@@ -172,10 +172,10 @@ func (w *world) Postpone(ctx context.Context, s message.Shard, ids []string, unt
 }
 
 func (w *world) CountAwaiting(ctx context.Context, s message.Shard, after, before time.Time) (int64, error) {
-	if w.owed == nil {
-		return 0, w.call("owed")
+	if w.missing == nil {
+		return 0, w.call("missing")
 	}
-	return w.owed(after, before), w.call("owed")
+	return w.missing(after, before), w.call("missing")
 }
 
 func (w *world) Waiting(ctx context.Context, s message.Shard, offset, limit int) ([]message.Open, error) {
@@ -244,9 +244,9 @@ func (w *world) note(o message.Open, m message.Move) {
 	w.attempts = slices.DeleteFunc(w.attempts, is)
 	w.gone = slices.DeleteFunc(w.gone, func(id string) bool { return id == o.ID })
 	w.overdue, w.parked = slices.DeleteFunc(w.overdue, is), slices.DeleteFunc(w.parked, is)
-	for i, d := range w.doubts {
+	for i, d := range w.inDoubt {
 		if is(d) {
-			w.doubts, w.ends = slices.Delete(w.doubts, i, i+1), slices.Delete(w.ends, i, i+1)
+			w.inDoubt, w.ends = slices.Delete(w.inDoubt, i, i+1), slices.Delete(w.ends, i, i+1)
 			break
 		}
 	}
@@ -258,18 +258,18 @@ func (w *world) sweepFor(t *testing.T, d time.Duration) {
 	ctx, stop := context.WithTimeout(t.Context(), d)
 	defer stop()
 	s := &send.Sweeper{
-		Worker: "me", Shards: 2, Workers: w, Open: w, Changes: w, Requeue: w.requeue, LostTasks: w.lost, Fetched: w.hands, Suspects: w.suspects,
+		Worker: "me", Shards: 2, Workers: w, Open: w, Changes: w, Requeue: w.requeue, LostTasks: w.lost, Fetched: w.fetched, Suspects: w.suspects,
 		Policy: func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) },
 		Watermark: func(context.Context, message.Shard) (time.Time, error) {
 			return w.mark(time.Since(w.start)), w.call("watermark")
 		},
 		Channel: func(context.Context, string) (message.Channel, error) {
-			c := message.Channel{LastWebhook: w.heard(time.Since(w.start)), LastStatus: w.status}
+			c := message.Channel{LastWebhook: w.lastWebhook(time.Since(w.start)), LastStatus: w.status}
 			if w.open != nil {
 				c.Reported = true
 				c.Gap, c.Open = w.open(time.Since(w.start))
 			}
-			return c, w.call("heard")
+			return c, w.call("channel")
 		},
 		Sends: func() int { return w.sends },
 		Holds: func(context.Context) ([]message.Hold, error) { return w.holds, w.call("holds") },

@@ -143,7 +143,7 @@ func TestOldAttempt(t *testing.T) {
 // TestInDoubtMessagesWaitForTheWatermark: the applied statuses count, not the clock.
 func TestInDoubtMessagesWaitForTheWatermark(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		w.doubts = []message.Open{{ID: "a", State: message.InDoubt, Reason: message.ReasonNoAnswer, Message: message.Context{Class: message.Service}}}
+		w.inDoubt = []message.Open{{ID: "a", State: message.InDoubt, Reason: message.ReasonNoAnswer, Message: message.Context{Class: message.Service}}}
 		w.ends = []time.Time{w.start.Add(5 * time.Second)}
 		w.mark = func(now time.Duration) time.Time {
 			if now < 30*time.Second {
@@ -161,7 +161,7 @@ func TestInDoubtMessagesWaitForTheWatermark(t *testing.T) {
 
 func TestSettle(t *testing.T) {
 	t.Parallel()
-	type doubt struct {
+	type inDoubt struct {
 		class  message.Class
 		reason string
 		resent int
@@ -173,7 +173,7 @@ func TestSettle(t *testing.T) {
 		resend = "in_doubt->queued resent_by_policy resend"
 		retry  = "in_doubt->queued server_error"
 	)
-	for d, want := range map[doubt]string{
+	for d, want := range map[inDoubt]string{
 		{message.Authentication, message.ReasonNoAnswer, 0, false}:    resend,
 		{message.Authentication, message.ReasonWorkerDied, 0, false}:  resend,
 		{message.Authentication, message.ReasonNoAnswer, 1, false}:    closed,
@@ -199,7 +199,7 @@ func TestSettle(t *testing.T) {
 				if d.late {
 					expires = w.start
 				}
-				w.doubts = []message.Open{{
+				w.inDoubt = []message.Open{{
 					ID: "a", State: message.InDoubt, Reason: d.reason, Resent: d.resent, ExpiresAt: expires,
 					Message: message.Context{From: number, Class: d.class},
 				}}
@@ -262,7 +262,7 @@ func TestSweepContinuesAfterErrors(t *testing.T) {
 	for failing, want := range map[string][]string{
 		"opens":     {"0s d " + park, "0s o " + late, "2s a " + dead},
 		"watermark": {"0s a " + dead, "0s o " + late, "2s d " + park},
-		"doubts":    {"0s a " + dead, "0s o " + late, "2s d " + park},
+		"in doubt":  {"0s a " + dead, "0s o " + late, "2s d " + park},
 		"overdue":   {"0s a " + dead, "0s d " + park, "2s o " + late},
 		"alive 1":   {"2s a " + dead, "2s d " + park, "2s o " + late},
 		"alive 0":   {"0s a " + dead, "0s d " + park, "0s o " + late},
@@ -272,7 +272,7 @@ func TestSweepContinuesAfterErrors(t *testing.T) {
 		t.Run(failing, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
 				w.attempts = []message.Open{w.attempt("a", "me", -2*time.Minute)}
-				w.doubts = []message.Open{{ID: "d", State: message.InDoubt, Reason: message.ReasonNoAnswer, Message: message.Context{Class: message.Service}}}
+				w.inDoubt = []message.Open{{ID: "d", State: message.InDoubt, Reason: message.ReasonNoAnswer, Message: message.Context{Class: message.Service}}}
 				w.ends = []time.Time{w.start}
 				w.overdue = []message.Open{{ID: "o", State: message.Queued, ExpiresAt: w.start.Add(-time.Second)}}
 				w.fail = func(call string) error {
@@ -291,7 +291,7 @@ func TestSweepContinuesAfterErrors(t *testing.T) {
 // TestRequeueFails: the message stays in doubt, and is not counted as settled.
 func TestRequeueFails(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		w.doubts = []message.Open{{ID: "a", State: message.InDoubt, Reason: message.ReasonServerError, ExpiresAt: w.start.Add(time.Hour)}}
+		w.inDoubt = []message.Open{{ID: "a", State: message.InDoubt, Reason: message.ReasonServerError, ExpiresAt: w.start.Add(time.Hour)}}
 		w.ends = []time.Time{w.start}
 		w.fail = func(call string) error {
 			if call == "requeue" && time.Since(w.start) < 3*time.Second {
@@ -310,15 +310,15 @@ func TestRequeueFails(t *testing.T) {
 // TestRequeueFailsForOne: a Redis that is full refuses new tasks, and nothing else.
 func TestRequeueFailsForOne(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		doubt := func(id string, c message.Class, reason string) {
-			w.doubts = append(w.doubts, message.Open{
+		inDoubt := func(id string, c message.Class, reason string) {
+			w.inDoubt = append(w.inDoubt, message.Open{
 				ID: id, State: message.InDoubt, Reason: reason, ExpiresAt: w.start.Add(time.Hour), Message: message.Context{Class: c},
 			})
 			w.ends = append(w.ends, w.start)
 		}
-		doubt("a", message.Utility, message.ReasonServerError)
-		doubt("b", message.Utility, message.ReasonNoAnswer)
-		doubt("c", message.Utility, message.ReasonServerError)
+		inDoubt("a", message.Utility, message.ReasonServerError)
+		inDoubt("b", message.Utility, message.ReasonNoAnswer)
+		inDoubt("c", message.Utility, message.ReasonServerError)
 		w.overdue = []message.Open{{ID: "o", State: message.Queued, ExpiresAt: w.start.Add(-time.Second)}}
 		w.fail = func(call string) error {
 			if call == "requeue" && time.Since(w.start) < time.Second {

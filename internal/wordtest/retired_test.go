@@ -42,9 +42,9 @@ var retired = []struct{ pattern, instead, example string }{
 	{`(take|takes|taking|taken|took) up`, "reclaim", "its tasks are taken up"},
 }
 
-// allowed are phrases with one of these words that are right. `doubts` is the name of a list in Redis, and `receipt`
+// allowed are phrases with one of these words that are right. `doubts` and `heard` are keys in Redis, and `receipt`
 // is a member of events of version 1.
-var allowed = []string{"read receipts", "read receipt", "in-doubt", "in doubt", "`doubts`", "`receipt`"}
+var allowed = []string{"read receipts", "read receipt", "in-doubt", "in doubt", "`doubts`", ":doubts`", ":heard`", "`receipt`"}
 
 // stored are names in Redis and in events of version 1. A string of the code that is exactly such a name may have a
 // retired word.
@@ -53,6 +53,5 @@ var stored = []string{"heard", "doubts", `json:"receipt"`}
 // pending are the files and the packages with texts that are not rewritten yet. One without a
 // retired word fails the test: take it out of this list.
 var pending = []string{
-	"docs/architecture.md",
 	"internal/audit",
 }

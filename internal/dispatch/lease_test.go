@@ -181,8 +181,10 @@ type lost struct {
 	left    atomic.Int32
 }
 
-func (*lost) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (*lost) DialHook(next redis.DialHook) redis.DialHook { return next }
+
 func (*lost) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
 func (l *lost) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		err := next(ctx, cmds)
@@ -351,96 +353,4 @@ func TestAsynqsInspectorOfATaskInHand(t *testing.T) {
 	if n := f.info(phone, message.Service).Processed; n != 2 {
 		t.Errorf("%d counted as done", n)
 	}
-}
-
-// What a worker handed out to a recipient counts for the next one, before and after a take-over.
-func TestThePairLimitHoldsForAllWorkersTogether(t *testing.T) {
-	t.Parallel()
-	f := setupRecords(t)
-	c := f.stopClock()
-	const per = 15
-	tasks := many(200, phone, message.Utility)
-	f.record(tasks, Candidate{Recipient: ratelimit.Recipient{'a'}})
-	other := many(1, phone, message.Marketing)
-	f.record(other, Candidate{Recipient: ratelimit.Recipient{'b'}})
-	at := time.Duration(0)
-	worker := func(name string) (func(n int) int, *dispatcher) {
-		g, n := c.gate(name, 1000)
-		return func(most int) int {
-			t.Helper()
-			at += 500 * time.Millisecond // the schedule is free, whoever had it
-			c.set(at)
-			if !n.schedule.RedisTime(time.Now()).IsZero() {
-				n.setClock(t, c.base.Add(at))
-			}
-			got := take(t, g, n, most)
-			f.end(g, n, queue.Finished, got...)
-			g.tidyUp(t.Context(), n, true)
-			return len(got)
-		}, g
-	}
-	a, _ := worker("a")
-	b, _ := worker("b")
-	for i := range 2 * per {
-		f.add(tasks[i])
-	}
-	if n := a(per); n != per {
-		t.Fatalf("the first handed out %d", n)
-	}
-	if n := b(per); n != per {
-		t.Fatalf("the second handed out %d", n)
-	}
-	f.add(tasks[2*per : 4*per]...)
-	if n := a(2 * per); n != per {
-		t.Errorf("the first handed out %d more, want %d: 45 in all", n, per)
-	}
-	// One that takes the number over, and one that had it before.
-	next, _ := worker("c")
-	f.add(tasks[4*per])
-	f.add(other...)
-	if n := next(10); n != 1 {
-		t.Errorf("the third handed out %d, want the one to another recipient", n)
-	}
-	f.add(tasks[4*per+1])
-	if n := b(10); n != 0 {
-		t.Errorf("the second handed out %d more", n)
-	}
-	if n := f.waiting(phone); n != per+2 {
-		t.Errorf("%d wait for their recipient, want %d", n, per+2)
-	}
-	keys := f.db.Keys(t.Context(), "sluice:*:pairs:*").Val()
-	for _, key := range keys {
-		if ttl := f.db.TTL(t.Context(), key).Val(); ttl <= 0 || ttl > ratelimit.PairWindow+30*time.Second {
-			t.Errorf("%s expires in %v", key, ttl)
-		}
-	}
-	if len(keys) == 0 {
-		t.Error("there is no log")
-	}
-	// After five minutes nothing counts any more.
-	at += 5 * time.Minute
-	fresh, _ := worker("d")
-	if n := fresh(100); n != 0 {
-		t.Fatal(n) // those that waited are tidied up now
-	}
-	if n := fresh(100); n != per+2 {
-		t.Errorf("after five minutes %d were handed out, want %d", n, per+2)
-	}
-}
-
-// Where Redis is full the limit holds in the memory of each worker.
-func TestThePairLimitOnAFullRedis(t *testing.T) {
-	t.Parallel()
-	f := setupRecords(t)
-	tasks := many(60, phone, message.Utility)
-	f.add(tasks...)
-	f.record(tasks, Candidate{Recipient: ratelimit.Recipient{'a'}})
-	if err := f.db.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
-		t.Fatal(err)
-	}
-	j := newJournal()
-	f.serve("w", j.handle, Number{ID: phone, Rate: 1000})
-	j.wait(t, ratelimit.PairBurst)
-	eventually(t, "the rest waits", func() bool { return f.waiting(phone) >= 60-ratelimit.PairBurst-1 })
-	f.idle(phone)
 }

@@ -1,0 +1,209 @@
+#!lua flags=allow-oom
+-- names_of reads the number in one of its keys, and returns it and what the keys of its shard and of its
+-- queues begin with: a key that is passed costs a script more than one that is made here. A queue's own
+-- part begins with its class, the most urgent first. It is put in front of the scripts that need it.
+local CLASSES = {'authentication}:', 'service}:', 'utility}:', 'marketing}:'}
+local function names_of(key)
+  local tag, number = string.match(key, '^sluice:({s%d+}):%a+:(.*)$')
+  return number, 'sluice:' .. tag .. ':', 'asynq:' .. tag .. ':' .. number .. ':'
+end
+local LEAD, HORIZON, CAP, LAG, SLACK, INCREASE, REFUSAL_PAUSE = 2000, 100000, 100000, 150000, 9000, 0.02, 1000000
+-- effective_rate returns how many messages a second a number may send now, how many it may send when Meta
+-- refused nothing lately (the full rate), and a time before which it may send none. It is put in front of
+-- the scripts that need it.
+-- The hash has what was learned and set at run time: 'order' (a rate that replaces the configured one),
+-- 'level' (what Meta lets the number send, where the configuration leaves that to Meta), 'ramp_from',
+-- 'ramp_at', 'ramp_us' (an even increase to that rate), 'cut' and 'cut_at' (the rate after the last refusal,
+-- and when it was), 'ceiling' (the rate at that refusal), 'pause', 'probe' (until when the number sends one
+-- message a second). Times are microseconds of this node's clock. After a refusal the rate regains a fixed
+-- share of the full rate each second.
+local function effective_rate(key, configured, now)
+  local p = redis.call('HMGET', key, 'order', 'ramp_from', 'ramp_at', 'ramp_us', 'cut', 'cut_at', 'pause', 'probe', 'level')
+  local rate = tonumber(p[1] or p[9] or configured)
+  if p[2] then
+    local done = (now - p[3]) / p[4]
+    if done < 1 then rate = math.max(1, p[2] + (rate - p[2]) * math.max(done, 0)) end
+  end
+  local full = rate
+  if p[5] then
+    rate = math.min(full, p[5] + full * INCREASE * math.max(now - p[6], 0) / 1000000)
+  end
+  if p[8] and now < tonumber(p[8]) then rate = 1 end
+  return math.max(rate, 1), full, tonumber(p[7] or 0)
+end
+-- slots books send slots on a number's send schedule. It is put in front of the scripts that need it.
+-- The schedule is a hash {tat, own, turn}: the time of the next free slot in microseconds of this
+-- node's clock, the worker that booked last (the owner), and how many slots were booked (the class that
+-- comes next follows from it). Slots are T apart. Nothing is booked further ahead than the horizon. When
+-- the owner changes, the schedule is shifted by cap: that is how late the former owner may still use a
+-- slot of its own, so no second has too many. While its owner keeps up, another worker finds nothing free;
+-- when it dies, the schedule is free after about the horizon. So this is the ownership of a number, with
+-- no lease that expires.
+-- Floor is a time before which nothing is booked: a pause, or the end of the worker's own last booking,
+-- which a failover may have lost. A schedule that is more than CLOCK_SET ahead is from before the clock was
+-- set back: it starts anew.
+--
+-- slots(schedule, worker, now, T, horizon, lead, cap, floor) returns book(n, turn), which books up to n
+-- slots, sets the turn unless it is nil, and returns how many were booked; the time of the first
+-- slot; how many are free; whether the worker is the owner; and the turn.
+local CLOCK_SET = 5000000 -- us
+local function slots(schedule, worker, now, T, horizon, lead, cap, floor)
+  local st = redis.call('HMGET', schedule, 'tat', 'own', 'turn')
+  local owns = st[2] == worker
+  local tat = tonumber(st[1] or 0)
+  if tat > now + CLOCK_SET then tat = 0 end
+  if not owns then tat = tat + cap end
+  tat = math.max(tat, floor, now + lead)
+  local free = math.max(math.floor((now + horizon - tat) / T) + 1, 0)
+  local function book(n, turn)
+    n = math.min(n, free)
+    if n > 0 then
+      redis.call('HSET', schedule, 'tat', tat + n * T, 'own', worker, 'turn', turn or st[3] or '0')
+    end
+    return n
+  end
+  return book, tat, free, owns, tonumber(st[3] or 0)
+end
+-- held returns whether there is a hold, by its field in the hash of holds, that has not ended: true, or
+-- 'probe' when one task at a time may go. It is put in front of the scripts that need it.
+local function held(holds, field, now_ms)
+  local v = redis.call('HGET', holds, field)
+  if not v then return false end
+  local ends, probes = string.match(v, '^(%d+)%+?(%d*)')
+  ends = tonumber(ends or 0) -- a hold that cannot be read stays in force, and affects no other hold
+  if ends == 0 or ends > now_ms then return true end
+  if probes ~= '' and ends + probes > now_ms then return 'probe' end
+  redis.call('HDEL', holds, field)
+  return false
+end
+local MOST = 500 -- tasks of a class
+-- Fetches tasks of one number from their queues together with the send slots that they leave on, and leases
+-- them to a worker. The most urgent class comes first; every 20th slot goes to the others in turn, so that
+-- none waits for ever. Only Go knows what can be sent: it has the records. A slot whose task cannot be sent
+-- is spare, and the next call fills it.
+-- Strings are expensive here, in and out, and so are numbers that become strings: so there are few.
+-- KEYS  send schedule of the number
+-- ARGV  worker, configured rate, end of the worker's own last booking us, most tasks to fetch,
+--       sequence of this fetch, what to ask of each class: a digit for each, 0 nothing, n 2^(n-1)
+--       tasks a slot, and a digit: 1 when the worker serves the number, 0 when it stands by; then, if
+--       not 0, how much further than usual slots are booked us, spare slots
+-- Reply seconds, us: now; until the first slot us, time between slots us, slots booked, full rate,
+--       classes that may have more, as bits; what is leased now: for each class a line: class
+--       (from 0), the tasks' ids; the names of holds on templates and tags,
+--       and probe:<number>:<task> for tasks that may go all the same
+-- LEAD, HORIZON, CAP, LAG, SLACK and MOST are set in front of it.
+local schedule, worker = KEYS[1], ARGV[1]
+local number, shard, queues = names_of(schedule)
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+local room, further, spare = tonumber(ARGV[4]), 0, 0
+if ARGV[7] then further, spare = tonumber(ARGV[7]), tonumber(ARGV[8]) end
+local ask = ARGV[6]
+local rate_key, holds = shard .. 'pace:' .. number, shard .. 'holds'
+local asked = {} -- by class: tasks for each slot; nil: nothing of it
+local rare = {rate_key, holds}
+for c = 1, 4 do
+  local digit = string.byte(ask, c) - 48
+  if digit > 0 then
+    asked[c] = 2 ^ (digit - 1)
+    rare[#rare + 1] = queues .. CLASSES[c] .. 'paused'
+  end
+end
+local rate, pause = tonumber(ARGV[2]), tonumber(ARGV[3])
+local full, kept, names = rate, false, nil
+if pause > now + CLOCK_SET then pause = 0 end -- booked before the clock was set back
+if redis.call('EXISTS', unpack(rare)) > 0 then
+  local until_us
+  rate, full, until_us = effective_rate(rate_key, rate, now)
+  pause = math.max(pause, until_us)
+  if redis.call('EXISTS', holds) == 1 then
+    names, kept = {}, held(holds, 'all', now / 1000) or held(holds, 'number:' .. number, now / 1000)
+    for _, hold in ipairs(kept and {} or redis.call('HKEYS', holds)) do
+      local kind, of = string.match(hold, '^(%a+):(%d*):')
+      if (kind == 'template' or kind == 'tag' or kind == 'probe') and (of == '' or of == number) and held(holds, hold, now / 1000) then
+        names[#names + 1] = hold
+      end
+    end
+  end
+  for c = 1, 4 do
+    if asked[c] and redis.call('EXISTS', queues .. CLASSES[c] .. 'paused') == 1 then asked[c] = nil end
+  end
+end
+local T = math.ceil((1000000 + SLACK) / rate)
+local horizon = HORIZON + further
+local shift = math.max(CAP, horizon)
+if string.byte(ask, 5) == 48 then shift = shift + LAG end
+-- Urgent tasks may book further ahead: at the worker they go before what it has fetched, and
+-- that gets the later slots. Not at a worker that does not own the schedule, or it would find
+-- slots while the owner keeps up.
+local book, first, reach, owns, turn = slots(schedule, worker, now, T, 2 * horizon, LEAD + further, shift, pause)
+local most = math.max(0, math.min(math.floor((now + horizon - first) / T) + 1, reach))
+if not owns then reach = most end
+most, reach = math.min(most + spare, room), math.min(reach + spare, room)
+
+local fetched, n = {}, 0 -- by class: the ids fetched; for how many slots that is
+-- pop fetches the tasks for up to so many slots from a class, and returns for how many there were.
+local function pop(c, wanted)
+  if wanted <= 0 or not asked[c] then return 0 end
+  local some = math.min(wanted * asked[c], MOST)
+  local ids = redis.call('RPOP', queues .. CLASSES[c] .. 'pending', some)
+  if not ids or #ids < some then asked[c] = nil end -- there are no more
+  if not ids then return 0 end
+  if fetched[c] then
+    for _, id in ipairs(ids) do fetched[c][#fetched[c] + 1] = id end
+  else
+    fetched[c] = ids
+  end
+  return math.min(#ids, wanted)
+end
+-- shares is how many of the next slots go to the others.
+local function shares(of) return math.floor((turn + of) / 20) - math.floor(turn / 20) end
+-- others fetches tasks of the other classes: they get the slots in turn, and the next class gets those of
+-- a class that has no more.
+local function others(count)
+  local start = math.floor(turn / 20)
+  local rest = 0
+  for j = 1, 3 do
+    local wanted = math.floor((count + 3 - j) / 3)
+    local got = pop((start + j) % 3 + 2, wanted)
+    n, rest = n + got, rest + wanted - got
+  end
+  for j = 1, 3 do
+    local got = pop((start + j) % 3 + 2, rest)
+    n, rest = n + got, rest - got
+  end
+end
+if not kept and reach > 0 then
+  local share = shares(reach)
+  n = pop(1, reach - share)
+  -- Where more of the most urgent wait, they get all but the share of the others.
+  if asked[1] and (n > 0 or redis.call('EXISTS', queues .. CLASSES[1] .. 'pending') == 1) then
+    others(share)
+    n = n + pop(1, reach - n)
+  end
+  if n < most then
+    others(math.min(shares(most) - (asked[1] and share or 0), most - n))
+    for c = 1, 4 do n = n + pop(c, most - n) end
+  end
+end
+
+local lease, booked, left = nil, 0, 0
+for c = 4, 1, -1 do
+  if fetched[c] then
+    local ids = table.concat(fetched[c], ' ')
+    lease = (c - 1) .. ' ' .. ids .. (lease and '\n' .. lease or '')
+  end
+  left = 2 * left + (asked[c] and not kept and 1 or 0)
+end
+if lease then
+  local leases, field = shard .. 'hands:' .. number, worker .. '/' .. ARGV[5]
+  if redis.call('HSETNX', leases, field, lease) == 1 then
+    booked = book(math.max(n - spare, 0), turn + n)
+  else -- this call runs for the second time, because its first answer was lost
+    for c = 1, 4 do
+      for i = #(fetched[c] or {}), 1, -1 do redis.call('RPUSH', queues .. CLASSES[c] .. 'pending', fetched[c][i]) end
+    end
+    lease = redis.call('HGET', leases, field)
+  end
+end
+return {t[1], t[2], first - now, T, booked, full, left, lease or false, names or false}
