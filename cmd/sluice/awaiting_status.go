@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -21,13 +22,14 @@ func (u awaitingStatusCmd) Run(ctx context.Context) error {
 		To      string
 		Ref     string
 		WAMID   string
+		Reason  string
 		Attempt int
 		Since   time.Time
 	}
 	return u.ask(ctx, "GET", query("/v1/awaiting-status", "phone_number_id", u.Number, "limit", u.Limit), nil, read(func(t table, a struct{ Messages []awaiting }) {
-		t.row("MESSAGE", "SINCE", "CLASS", "TO", "REF", "ATTEMPT", "WAMID")
+		t.row("MESSAGE", "SINCE", "CLASS", "TO", "REF", "ATTEMPT", "REASON", "WAMID")
 		for _, o := range a.Messages {
-			t.row(o.ID, clock(o.Since, "-"), o.Class, o.To, o.Ref, o.Attempt, o.WAMID)
+			t.row(o.ID, clock(o.Since, "-"), o.Class, o.To, o.Ref, o.Attempt, cmp.Or(o.Reason, "-"), o.WAMID)
 		}
 	}))
 }

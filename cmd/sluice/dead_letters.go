@@ -14,9 +14,9 @@ import (
 
 // deadFlags select dead letters.
 type deadFlags struct {
-	Number        *string   `name:"phone-number-id" help:"From this phone number id." placeholder:"ID"`
+	Number        *string   `name:"phone-number-id" help:"From this phone number id. replay needs it." placeholder:"ID"`
 	Code          *int      `help:"With this last error code from Meta. 0: without a code." placeholder:"CODE"`
-	MessageReason *string   `help:"With this reason in their records." placeholder:"REASON"`
+	MessageReason *string   `help:"Only dead letters with this reason in their records, for example payload_tampered." placeholder:"REASON"`
 	Since         time.Time `help:"Given up at this time or later, for example 2026-01-31T15:04:05Z." placeholder:"TIME"`
 	Until         time.Time `help:"Given up at this time or earlier." placeholder:"TIME"`
 }
@@ -70,10 +70,10 @@ func (d deadLettersCmd) Run(ctx context.Context) error {
 type replayCmd struct {
 	deadFlags
 	Confirm bool    `help:"Send them again. Without it they are only counted."`
-	Rate    int     `default:"10" help:"Messages per second that are queued again."`
+	Rate    int     `default:"10" help:"How many messages per second are queued to be sent again."`
 	Extend  *string `help:"Give each message a new deadline, this long from now, for example 2h. Without it messages whose deadline has passed stay in the dead-letter list." placeholder:"TIME"`
 	Reason  string  `help:"Why, for the audit log. Needed with --confirm."`
-	Actor   string  `help:"Who gives the order. Default: your user name." placeholder:"NAME"`
+	Actor   string  `help:"Who does this, for the audit log. Default: your user name." placeholder:"NAME"`
 	consoleFlags
 }
 

@@ -17,8 +17,9 @@ const cliHead = `# The tool
 
 <!-- Made from the command line of cmd/sluice by: make docs -->
 
-All commands of ` + "`sluice`" + `. Commands that read from a running Sluice use the same configuration as its programs
-([configuration.md](configuration.md)); those that call its API need an API key. All read ` + "`.env`" + ` in the working
+All commands of ` + "`sluice`" + `. A command with ` + "`--config`" + ` reads Redis itself and needs the configuration of the programs
+([configuration.md](configuration.md)). A command with ` + "`--api`" + ` needs an API key. A command with ` + "`--console`" + ` needs an API key with the scope
+` + "`admin`" + `. [The runbook](runbook.md#where-to-run-sluice) shows where to run each. All read ` + "`.env`" + ` in the working
 directory. ` + "`sluice <command> --help`" + ` prints the same.
 `
 

@@ -12,10 +12,10 @@ import (
 
 // targetFlags say what to hold or release.
 type targetFlags struct {
-	Number   *string `arg:"" optional:"" name:"phone-number-id" help:"Messages from this phone number id. Without it give --tag or --all."`
+	Number   *string `arg:"" optional:"" name:"phone-number-id" help:"The messages from this phone number id. Without it give --tag or --all."`
 	Template *string `help:"Only messages of this template of the number, as name/language, for example order_update/en_US." placeholder:"NAME/LANG"`
 	Tag      *string `help:"Only messages that were accepted with this tag, from the number or from all numbers." placeholder:"TAG"`
-	All      bool    `help:"All messages."`
+	All      bool    `help:"All messages. release --all ends only the hold that hold --all set, and holds of numbers, templates and tags stay."`
 }
 
 func (h targetFlags) what() map[string]any {

@@ -9,8 +9,8 @@ import (
 )
 
 type inDoubtCmd struct {
-	List    listInDoubtCmd `cmd:"" default:"withargs" help:"List the messages. Those that wait longest come first."`
-	Resolve resolveCmd     `cmd:"" help:"Decide about one message."`
+	List    listInDoubtCmd `cmd:"" default:"withargs" help:"List the messages that are in doubt or parked. Those that wait longest come first."`
+	Resolve resolveCmd     `cmd:"" help:"Say whether Meta took an in-doubt or parked message. The resolution not-sent sends it again."`
 }
 
 type listInDoubtCmd struct {
@@ -35,14 +35,14 @@ func (d listInDoubtCmd) Run(ctx context.Context) error {
 	return d.ask(ctx, "GET", query("/v1/in-doubt", "phone_number_id", d.Number, "limit", d.Limit), nil, read(func(t table, a struct{ Messages []inDoubt }) {
 		t.row("MESSAGE", "STATE", "SINCE", "UNTIL", "CLASS", "TO", "REF", "ATTEMPT", "REASON")
 		for _, d := range a.Messages {
-			t.row(d.ID, d.State, clock(d.Since, "-"), clock(d.Until, "resolved"), d.Class, d.To, d.Ref, d.Attempt, d.Reason)
+			t.row(d.ID, d.State, clock(d.Since, "-"), clock(d.Until, "an operator decides"), d.Class, d.To, d.Ref, d.Attempt, d.Reason)
 		}
 	}))
 }
 
 type resolveCmd struct {
 	ID         string `arg:"" help:"The id of the message."`
-	Resolution string `arg:"" enum:"sent,not-sent,cancel" help:"sent: Meta accepted the message. not-sent: Meta did not accept it, and Sluice sends it again. cancel: Sluice does not send it again."`
+	Resolution string `arg:"" enum:"sent,not-sent,cancel" help:"sent: Meta accepted the message. not-sent: Meta did not accept it, and Sluice SENDS IT AGAIN. cancel: it is unknown or not important whether Meta accepted it; Sluice does not send it again."`
 	signature
 	consoleFlags
 }

@@ -20,8 +20,8 @@ type listCmd struct {
 	Tag           *string   `help:"Accepted with this tag."`
 	Ref           *string   `help:"With this reference; needs --phone-number-id."`
 	PhoneNumberID *string   `help:"From this phone number id." placeholder:"ID"`
-	Since         time.Time `help:"In their state since this time or later, for example 2026-01-31T15:04:05Z." placeholder:"TIME"`
-	Until         time.Time `help:"In their state since this time or earlier." placeholder:"TIME"`
+	Since         time.Time `help:"That came into their present state at this time or later, for example 2026-01-31T15:04:05Z." placeholder:"TIME"`
+	Until         time.Time `help:"That came into their present state at this time or earlier." placeholder:"TIME"`
 	Limit         int       `default:"100" help:"Maximum number of messages. 0: all."`
 	apiFlags
 }

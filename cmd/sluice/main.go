@@ -26,15 +26,15 @@ type cli struct {
 	Rate           rateCmd           `cmd:"" help:"Show the rate limit and the effective rate of a number, or change the rate limit while workers run."`
 	Cancel         cancelCmd         `cmd:"" help:"Cancel a message."`
 	Explain        explainCmd        `cmd:"" help:"Explain what a message waits for, and until when."`
-	Record         recordCmd         `cmd:"" help:"Print the stored record of a message from Redis: every member, the timeline, and whether the lists in Redis agree with it. It never prints the payload or the full recipient."`
+	Record         recordCmd         `cmd:"" help:"Print the stored record of a message from Redis: every field, the timeline, and whether Redis has the message in the right list. It never prints the payload or the full recipient."`
 	List           listCmd           `cmd:"" help:"List messages by their ids, state, tag or reference."`
 	Hold           holdCmd           `cmd:"" help:"Hold the messages of a number, a template or a tag, or all messages: they are not sent until the hold ends."`
-	Release        releaseCmd        `cmd:"" help:"Release a hold: its messages are sent in their order."`
+	Release        releaseCmd        `cmd:"" help:"End exactly one hold: the one that was set for the same number, template, tag, or with --all. Other holds stay. The messages are sent in their order."`
 	Holds          holdsCmd          `cmd:"" help:"List the holds: what is held, since when, why and by which actor, how many messages wait, and what ends the hold."`
 	InDoubt        inDoubtCmd        `cmd:"" name:"in-doubt" help:"List messages of which it is unknown whether Meta accepted them, and decide about them."`
-	DeadLetters    deadLettersCmd    `cmd:"" name:"dead-letters" help:"Count and list dead letters: messages that were given up after all attempts."`
+	DeadLetters    deadLettersCmd    `cmd:"" name:"dead-letters" help:"Count and list dead letters: messages that Sluice stopped trying to send."`
 	AwaitingStatus awaitingStatusCmd `cmd:"" name:"awaiting-status" help:"List messages that Meta accepted more than 15 minutes ago and sent no status for."`
-	Replay         replayCmd         `cmd:"" help:"Send dead letters again. Without --confirm it only counts them."`
+	Replay         replayCmd         `cmd:"" help:"Send the dead letters of one number again. Without --confirm it only counts them. To select by template or tag, use resend --state dead."`
 	Resend         resendCmd         `cmd:"" help:"Send messages again that ended undelivered: failed, rejected, expired or dead. Without --confirm it only counts them."`
 	Audit          auditCmd          `cmd:"" help:"List the audit log: who ordered what, when and why."`
 	Doctor         doctorCmd         `cmd:"" help:"Check the whole installation. Print what is wrong and how to fix it. Exit code 1: a check failed."`

@@ -37,7 +37,7 @@ func (c explainCmd) Run(ctx context.Context) error {
 	}
 	return c.ask(ctx, "GET", "/v1/messages/"+url.PathEscape(c.ID)+"/explain", nil, read(func(t table, e explanation) {
 		t.row("state", e.State)
-		t.row("rule", e.Rule)
+		t.row("waits for", e.Rule)
 		t.row("", e.Detail)
 		t.row("until", clock(e.Until, "-"))
 		if e.Reason != "" {

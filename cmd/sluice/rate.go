@@ -22,9 +22,9 @@ type rateCmd struct {
 	Set    *int           `help:"Use this rate limit instead of the configured one, in messages per second." placeholder:"N"`
 	From   *int           `help:"With --set and --over: start at this rate and increase it to --set." placeholder:"N"`
 	Over   *time.Duration `help:"With --from: how long the increase takes, for example 24h." placeholder:"TIME"`
-	Reset  bool           `help:"Use the configured rate limit again, and forget what refusals of Meta have changed."`
+	Reset  bool           `help:"Use the configured rate limit again, and end the slowdown after refusals of Meta."`
 	Reason string         `help:"Why, for the audit log. Needed with --set and --reset."`
-	Actor  string         `help:"Who gives the order. Default: your user name." placeholder:"NAME"`
+	Actor  string         `help:"Who does this, for the audit log. Default: your user name." placeholder:"NAME"`
 	Config string         `env:"SLUICE_CONFIG" help:"Configuration file, for Redis and the numbers." placeholder:"FILE"`
 }
 

@@ -116,7 +116,7 @@ func compared(r record.Record, found []record.ListEntry) string {
 	want := r.ListEntry()
 	switch {
 	case len(found) == 0 && want.List == message.NoList, len(found) == 1 && found[0] == want:
-		return "the same"
+		return "in the right list"
 	case len(found) == 0:
 		return "DIFFERENT: in no list"
 	case len(found) == 1 && found[0].List == message.ListInDoubt && want.List == message.ListInDoubt && found[0].Score > want.Score:

@@ -107,7 +107,7 @@ func TestRecordOnRedis(t *testing.T) {
 			t.Errorf("private:\n%s", got)
 		}
 	}
-	shows("id "+m.ID, "state queued", "to +49***89", "ref order-1", "payload 28 bytes", "format 2", "list waiting, ordered by", "in Redis the same", "TIME STATE", "queued 0 0")
+	shows("id "+m.ID, "state queued", "to +49***89", "ref order-1", "payload 28 bytes", "format 2", "list waiting, ordered by", "in Redis in the right list", "TIME STATE", "queued 0 0")
 
 	waiting := store.Key(message.DefaultShards.Of(number), string(message.ListWaiting))
 	db.ZRem(ctx, waiting, m.ID)

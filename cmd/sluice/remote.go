@@ -34,7 +34,7 @@ type consoleFlags struct {
 // signature has the flags that every order has.
 type signature struct {
 	Reason string `required:"" help:"Why, for the audit log."`
-	Actor  string `help:"Who gives the order. Default: your user name." placeholder:"NAME"`
+	Actor  string `help:"Who does this, for the audit log. Default: your user name." placeholder:"NAME"`
 }
 
 // order adds actor and reason to an order, and removes from it the members that are not given.

@@ -26,7 +26,7 @@ func TestOrders(t *testing.T) {
 			[]string{"explain", id},
 			"GET /v1/messages/" + id + "/explain ",
 			`{"state":"queued","rule":"hold","detail":"It is held.","error":{"title":"Too fast","advice":"Wait."}}`,
-			[]string{"rule     hold", "It is held.", "Too fast", "until    -"},
+			[]string{"waits for  hold", "It is held.", "Too fast", "until      -"},
 		},
 		"list": {
 			[]string{"list", "--tag", "spring", "--since", "2026-01-31T15:04:05Z", "--limit", "1"},
@@ -138,7 +138,7 @@ func TestResend(t *testing.T) {
 	const number = "106540352242922"
 	asked, printed, code := sluice(t, []string{"resend", number, "--state", "expired", "--tag", "spring", "--code", "0"},
 		`{"count":5,"resendable":3,"content_dropped":1,"maybe_delivered":1,"overdue":2,"groups":[{"state":"expired","reason":"deadline","count":5,"resendable":3}]}`)
-	if code != 0 || !slices.Equal(asked, []string{"GET /v1/undelivered?code=0&phone_number_id=" + number + "&state=expired&tag=spring "}) || !strings.Contains(strings.Join(strings.Fields(printed), " "), "3 of 5 can be sent again") {
+	if code != 0 || !slices.Equal(asked, []string{"GET /v1/undelivered?code=0&phone_number_id=" + number + "&state=expired&tag=spring "}) || !strings.Contains(strings.Join(strings.Fields(printed), " "), "3 of 5 messages can be sent again") {
 		t.Errorf("asked %q, printed %q, exit code %d", asked, printed, code)
 	}
 	asked, printed, code = sluice(t, []string{"resend", number, "--template", "order/en_US", "--rate", "50", "--extend", "2h", "--confirm", "--reason", "held", "--actor", "anna"},

@@ -17,10 +17,10 @@ type resendCmd struct {
 	Until    time.Time `help:"Ended at this time or earlier." placeholder:"TIME"`
 	Confirm  bool      `help:"Send them again. Without it they are only counted."`
 	Limit    *int      `help:"Maximum number of messages. Default: 10000." placeholder:"N"`
-	Rate     int       `default:"10" help:"Messages per second that become due."`
+	Rate     int       `default:"10" help:"How many messages per second become due to be sent again."`
 	Extend   *string   `help:"Give each message a new deadline, this long after it becomes due, for example 2h. Without it messages whose deadline has passed stay as they are." placeholder:"TIME"`
 	Reason   string    `help:"Why, for the audit log. Needed with --confirm."`
-	Actor    string    `help:"Who gives the order. Default: your user name." placeholder:"NAME"`
+	Actor    string    `help:"Who does this, for the audit log. Default: your user name." placeholder:"NAME"`
 	consoleFlags
 }
 
@@ -79,10 +79,10 @@ func showEnded(t table, a counts) {
 	for _, g := range a.Groups {
 		t.row(g.State, g.Code, g.Reason, g.Count, g.Resendable, clock(g.First, "-"), clock(g.Last, "-"))
 	}
-	t.row(a.Resendable, "of", a.Count, "can be sent again with --confirm and --reason")
-	t.row(a.Overdue, "of these only with --extend, because their deadline has passed")
-	t.row(a.ContentDropped, "cannot: their content is not stored any more. The caller must send them as new messages")
-	t.row(a.MaybeDelivered, "cannot: Meta may have delivered them")
+	t.row(a.Resendable, "of", a.Count, "messages can be sent again with --confirm and --reason")
+	t.row(a.Overdue, "of the messages that can be sent again need --extend, because their deadline has passed")
+	t.row(a.ContentDropped, "cannot be sent again: their content is not stored any more. The caller must send them as new messages")
+	t.row(a.MaybeDelivered, "cannot be sent again: Meta may have delivered them")
 }
 
 // stamp writes a time as the console reads it. nil: no time.

@@ -31,7 +31,7 @@ func (topCmd) Help() string {
 		"PAUSE: how long the number still pauses because of that. HOLD: all, or how many templates and tags are held. HELD: the messages that holds keep from being sent. " +
 		"DONE/S: tasks per second that ended since the last update. ACTIVE: tasks that workers have fetched. " +
 		"A column for each class: the messages that wait, and how long the oldest has waited. LATER: scheduled messages, retries, and messages that wait for their recipient. " +
-		"ETA: how long until the waiting messages are sent; held: not before the hold on the number ends."
+		"ETA: how long until the waiting messages are sent; held: unknown, because the number is held."
 }
 
 // Run shows the table once, or live on a terminal.

@@ -24,7 +24,7 @@ const metricsHead = `# Metrics
 
 <!-- Made from the programs' registries by: make docs -->
 
-Each program serves these metrics at ` + "`/metrics`" + ` of its ops listener, in the Prometheus format, with the metrics of the Go
+Each program serves these metrics at ` + "`/metrics`" + ` of its ops listener (producer: port 9101, worker: 9102, webhook: 9103), in the Prometheus format, with the metrics of the Go
 runtime and the process (` + "`go_`, `process_`" + `). No label holds a recipient or a message id. The label ` + "`phone_number_id`" + ` is
 Meta's id of a sending number. Histograms have classic buckets, and native ones for a Prometheus that asks for them.
 

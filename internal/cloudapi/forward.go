@@ -57,7 +57,7 @@ func NewForwarder(o Options) (*Forwarder, error) {
 		client: NewClient(Options{BaseURL: o.BaseURL, Token: o.Token}),
 		calls: promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_graph_forwarded_total",
-			Help: "Requests of API callers that were forwarded to Meta, by the class of Meta's HTTP status. none: no answer.",
+			Help: "Other Graph API requests that callers sent through the producer and that it forwarded to Meta, by the class of Meta's HTTP status. none: no answer.",
 		}, []string{"status"}),
 	}
 	for _, class := range []string{"2xx", "3xx", "4xx", "5xx", "none"} {

@@ -98,7 +98,7 @@ func TestForward(t *testing.T) {
 		}
 	}
 	if err := testutil.GatherAndCompare(f.registry, strings.NewReader(`
-# HELP sluice_graph_forwarded_total Requests of API callers that were forwarded to Meta, by the class of Meta's HTTP status. none: no answer.
+# HELP sluice_graph_forwarded_total Other Graph API requests that callers sent through the producer and that it forwarded to Meta, by the class of Meta's HTTP status. none: no answer.
 # TYPE sluice_graph_forwarded_total counter
 sluice_graph_forwarded_total{status="2xx"} 0
 sluice_graph_forwarded_total{status="3xx"} 0

@@ -20,6 +20,7 @@ type awaitingStatusMessage struct {
 	WAMID   string    `json:"wamid,omitempty" doc:"Meta's id of the message."`
 	Attempt int       `json:"attempt" doc:"The number of the attempt that Meta accepted."`
 	Since   time.Time `json:"since,omitzero" doc:"When Meta accepted the message."`
+	Reason  string    `json:"reason,omitempty" doc:"Why Meta delays the message, if Meta said so: held_for_quality_assessment or paused."`
 }
 
 func (c *Console) listAwaitingStatus(ctx context.Context, _ http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
@@ -34,7 +35,7 @@ func (c *Console) listAwaitingStatus(ctx context.Context, _ http.ResponseWriter,
 	shown := awaitingStatusList{[]awaitingStatusMessage{}}
 	for _, rec := range all {
 		if key.Covers(rec.From) {
-			shown.Messages = append(shown.Messages, awaitingStatusMessage{rec.Context, rec.WAMID, rec.Attempt, last(rec)})
+			shown.Messages = append(shown.Messages, awaitingStatusMessage{rec.Context, rec.WAMID, rec.Attempt, last(rec), rec.Reason})
 		}
 	}
 	return shown, nil

@@ -36,6 +36,18 @@ func TestACheckLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+// A worker must start while everything is held: that is the first step after Redis was restored from a copy.
+func TestACheckWhileEverythingIsHeld(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	if _, err := f.holds().Set(t.Context(), message.Hold{By: "anna", Reason: "restored"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := NewServer(f.db, f.options("w", nil, nil)).Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // changed shows the gate the calls of another asynq.
 type changed struct {
 	redis.UniversalClient

@@ -37,7 +37,8 @@ if redis.call('EXISTS', unpack(rare)) > 0 then
   local until_us
   rate, full, until_us = effective_rate(rate_key, rate, now)
   pause = math.max(pause, until_us)
-  if redis.call('EXISTS', holds) == 1 then
+  -- The number of a check at a start is not of digits: its task leads to no request, and no hold concerns it.
+  if redis.call('EXISTS', holds) == 1 and not string.find(number, '%D') then
     names, kept = {}, held(holds, 'all', now / 1000) or held(holds, 'number:' .. number, now / 1000)
     for _, hold in ipairs(kept and {} or redis.call('HKEYS', holds)) do
       local kind, of = string.match(hold, '^(%a+):(%d*):')

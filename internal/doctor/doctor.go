@@ -67,7 +67,7 @@ func (r Report) Text(w io.Writer) {
 		}
 		fmt.Fprintln(w, line)
 	}
-	fmt.Fprintf(w, "\n%d ok, %d to watch, %d failed\n", r.count(OK), r.count(Warn), r.count(Fail))
+	fmt.Fprintf(w, "\n%d ok, %d warnings, %d failed\n", r.count(OK), r.count(Warn), r.count(Fail))
 }
 
 // JSON writes the findings as an array.

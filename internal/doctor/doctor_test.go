@@ -245,17 +245,17 @@ var setups = []struct {
 		w.set(func(a *graphsim.Account) { a.Numbers[0].Status, a.Numbers[0].Quality = "RESTRICTED", "RED" })
 	}, []string{"fail number status", "fail number health", "warn number quality"}, true},
 	{
-		"The account does not report to the app", func(w *world) { w.set(func(a *graphsim.Account) { a.App.Unsubscribed = true }) },
+		"The account does not send its webhooks to the app", func(w *world) { w.set(func(a *graphsim.Account) { a.App.Unsubscribed = true }) },
 		[]string{"fail account"},
 		true,
 	},
 	{
-		"The app secret is another app's", func(w *world) { w.env["APP_SECRET"] = "of-another-app" },
+		"The configured app secret belongs to another app", func(w *world) { w.env["APP_SECRET"] = "of-another-app" },
 		[]string{"fail app", "fail webhook signed"},
 		true,
 	},
 	{"Redis is full", func(w *world) { w.redisSet("maxmemory", "1mb") }, []string{"fail redis memory"}, true},
-	{"No worker runs", func(w *world) { w.sends = false; w.stopWorker() }, []string{"fail workers", "fail reconcilers"}, true},
+	{"No worker runs", func(w *world) { w.sends = false; w.stopWorker() }, []string{"fail workers", "fail status workers"}, true},
 	{"A number is held", func(w *world) {
 		w.waiting(2, number)
 		_, err := holds.New(w.db(), message.DefaultShards, slog.New(slog.DiscardHandler)).Set(w.t.Context(), message.Hold{
@@ -277,7 +277,7 @@ var setups = []struct {
 	{"A number was taken out of the configuration", func(w *world) {
 		w.waiting(3, removed)
 	}, []string{"warn number not configured"}, true},
-	{"The clocks differ", func(w *world) { w.off = 5 * time.Minute }, []string{"fail clock of graph"}, true},
+	{"The clocks differ", func(w *world) { w.off = 5 * time.Minute }, []string{"fail clock of Meta"}, true},
 	{
 		"The configuration is not finished", func(w *world) { delete(w.env, "SLUICE_MARKER_KEY"); delete(w.env, "ACCESS_TOKEN") },
 		[]string{"fail configuration", "fail configuration"},
@@ -333,7 +333,7 @@ var setups = []struct {
 	},
 	{"the URL names no app", func(w *world) { w.url += "er" }, []string{"warn app", "fail webhook"}, false},
 	{"no webhook URL", func(w *world) { w.url = "" }, []string{"warn webhook"}, false},
-	{"Meta does not answer", func(w *world) { w.env["GRAPH_BASE_URL"] = "http://127.0.0.1:1" }, []string{"fail graph"}, false},
+	{"Meta does not answer", func(w *world) { w.env["GRAPH_BASE_URL"] = "http://127.0.0.1:1" }, []string{"fail Graph API"}, false},
 }
 
 func (w *world) redisSet(name, value string) {
@@ -350,12 +350,12 @@ const pageHead = `# sluice doctor
 ` + "`bin/sluice doctor --webhook-url https://<your host>/webhooks/whatsapp/main`" + ` checks a whole installation, from the configuration to the
 webhooks from Meta. It prints one line per check: what is wrong, and how to fix it. It reads the same configuration as the programs
 ([configuration.md](configuration.md)). It sends no message and writes nothing; it sends the webhook one signed request without content. It exits with 1
-when a check failed: also when Redis is full, no worker runs, something is held, messages are parked or dead letters, or no webhooks come.
+when a check failed: also when Redis is full, no worker runs, there are holds, parked messages or dead letters, or no webhooks come.
 ` + "`warn`" + ` marks what works now and may fail later. ` + "`--json`" + ` prints the same for scripts. The output contains no secret and no
 phone number. A check that depends on a failed one is left out: fix the failed one and run the command again.
 
-Two things it cannot check. The Graph API does not say whether an app is in development or live; it says the mode of a number. The signed test request goes to
-the URL that you give; if Meta has another URL, a line says so.
+Two things it cannot check. The Graph API shows the mode (development or live) of a number, but not of an app. The signed test request goes to
+the URL that you give; if Meta has another URL, doctor prints "Meta sends to another URL than --webhook-url".
 
 Below is the output for a healthy installation. For each broken one the lines with ` + "`ok`" + ` are left out.
 `

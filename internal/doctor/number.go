@@ -79,9 +79,9 @@ var numberChecks = []struct {
 		case most == 0:
 			return found(Warn, "Meta reports the level "+strconv.Quote(says), "register the number for the Cloud API")
 		case rate > most:
-			return found(Warn, fmt.Sprintf("%s, %d messages per second, and rate is %d", says, most, rate), fmt.Sprintf("set the rate of the number to %d; until then Meta refuses messages, and Sluice lowers the effective rate", most))
+			return found(Warn, fmt.Sprintf("%s, %d messages per second, and rate_limit is %d", says, most, rate), fmt.Sprintf("set the rate_limit of the number to %d; until then Meta refuses messages, and Sluice lowers the effective rate", most))
 		}
-		return found(OK, fmt.Sprintf("%s, %d messages per second; rate is %d", says, most, rate), "")
+		return found(OK, fmt.Sprintf("%s, %d messages per second; rate_limit is %d", says, most, rate), "")
 	}},
 }
 

@@ -45,7 +45,7 @@ func (v *visit) redis(ctx context.Context) {
 		for _, s := range m.Settings {
 			f := found(OK, s.Have, "")
 			if !s.OK {
-				f = found(Fail, s.String(), "set it in redis.conf and with CONFIG SET, or set redis.durability: relaxed and accept the loss")
+				f = found(Fail, s.String(), "set it in redis.conf and with CONFIG SET")
 				switch s.Name {
 				case "redis_version":
 					f.Fix = "install Redis 7.0 or newer"
@@ -64,7 +64,7 @@ func (v *visit) redis(ctx context.Context) {
 		v.add("clock of redis", "", found(Fail, err.Error(), "permit TIME to Sluice's Redis user"))
 		return
 	}
-	v.add("clock of redis", "", skew(now, before, time.Now(), 0))
+	v.add("clock of redis", "", skew(now, before, time.Now(), 0, "run NTP (chrony, systemd-timesyncd) on this machine and on the machine of Redis"))
 	v.state(ctx, db)
 }
 
@@ -91,8 +91,8 @@ const (
 )
 
 // skew compares a clock, which was read between before and after by this machine's clock, with this machine's clock. The other
-// clock shows times in steps of grain.
-func skew(theirs, before, after time.Time, grain time.Duration) Finding {
+// clock shows times in steps of grain. fix says how to correct the difference.
+func skew(theirs, before, after time.Time, grain time.Duration, fix string) Finding {
 	var ahead time.Duration
 	switch {
 	case theirs.After(after):
@@ -109,7 +109,6 @@ func skew(theirs, before, after time.Time, grain time.Duration) Finding {
 		grain = time.Minute
 	}
 	says := fmt.Sprintf("%s %s the clock of this machine", off.Round(grain), side)
-	const fix = "run NTP (chrony, systemd-timesyncd) on both machines"
 	switch {
 	case off < skewWarn:
 		return found(OK, "agrees with the clock of this machine", "")

@@ -40,7 +40,7 @@ const (
 
 // memory checks how full each master is.
 func (v *visit) memory(ctx context.Context, db *store.DB) {
-	const fix = "raise maxmemory, or send fewer messages to the API until the backlog is sent; `sluice top` shows what waits"
+	const fix = "raise maxmemory, or let callers send fewer messages until the backlog is sent; `sluice top` shows what waits"
 	for _, share := range db.MemoryUse(ctx) {
 		percent := fmt.Sprintf("%.0f %% of maxmemory is in use", 100*share)
 		switch {
@@ -80,11 +80,11 @@ func (v *visit) reconcilers(ctx context.Context, stream *events.Stream) {
 	n, err := stream.Readers(ctx)
 	switch {
 	case err != nil:
-		v.add("reconcilers", "", refused(err))
+		v.add("status workers", "", refused(err))
 	case n == 0:
-		v.add("reconcilers", "", found(Fail, "no worker applies statuses from Meta: messages stay in their states, and in-doubt messages wait", "start a worker with the role reconcile (every worker has it by default), and read its log"))
+		v.add("status workers", "", found(Fail, "no worker applies statuses from Meta: messages stay in their states, and in-doubt messages wait", "start a worker with the role reconcile (every worker has it by default), and read its log"))
 	default:
-		v.add("reconcilers", "", found(OK, fmt.Sprintf("workers that apply statuses: %d", n), ""))
+		v.add("status workers", "", found(OK, fmt.Sprintf("workers that apply statuses: %d", n), ""))
 	}
 }
 
@@ -106,8 +106,8 @@ func (v *visit) holds(ctx context.Context, stored *holds.Store, reader *backlog.
 			code = fmt.Sprintf(", Meta's code %d", h.Code)
 		}
 		v.add("hold", h.Number, found(Fail,
-			fmt.Sprintf("on %s for %s, set by %s%s: %s. Held messages: %d. It ends %s", h.On(), age(h.Since), h.By, code, h.Reason, held[i], holdpolicy.Ends(h)),
-			"correct the cause; `sluice holds` lists the holds, and `sluice release` ends one"))
+			fmt.Sprintf("%s has been held for %s; set by %s%s: %s. Held messages: %d. It ends %s", h.On(), age(h.Since), h.By, code, h.Reason, held[i], holdpolicy.Ends(h)),
+			"correct the cause; `sluice holds` lists the holds, and `sluice release` ends one of them"))
 	}
 	if len(all) == 0 {
 		v.add("holds", "", found(OK, "none", ""))
@@ -131,12 +131,12 @@ func (v *visit) open(ctx context.Context, records *ledger.Ledger) {
 		return
 	}
 	if b.Parked > 0 {
-		v.add("messages parked", "", found(Fail, fmt.Sprintf("parked messages: %d. It is unknown whether Meta accepted them, and they are not sent", b.Parked), "`sluice in-doubt list` lists them, and `sluice in-doubt resolve` decides"))
+		v.add("messages parked", "", found(Fail, fmt.Sprintf("parked messages: %d. It is unknown whether Meta accepted them, and they are not sent", b.Parked), "`sluice in-doubt list` lists them. Decide with `sluice in-doubt resolve`: not-sent sends the message again"))
 	} else {
 		v.add("messages parked", "", found(OK, "none", ""))
 	}
 	if b.Dead > 0 {
-		v.add("dead letters", "", found(Fail, fmt.Sprintf("dead letters: %d. These messages were given up, and are not sent", b.Dead), "`sluice dead-letters` counts them by code and reason, and `sluice replay` sends them again"))
+		v.add("dead letters", "", found(Fail, fmt.Sprintf("dead letters: %d. These messages were given up, and are not sent", b.Dead), "`sluice dead-letters` counts them by code and reason. Correct the cause, then send them again with `sluice replay --phone-number-id ID --reason '...' --confirm`"))
 	} else {
 		v.add("dead letters", "", found(OK, "none", ""))
 	}
@@ -167,7 +167,7 @@ func (v *visit) statuses(ctx context.Context, db *store.DB, records *ledger.Ledg
 	case err != nil:
 		v.add("statuses", "", refused(err))
 	case n == 0:
-		v.add("statuses", "", found(OK, "no accepted message lacks a status", ""))
+		v.add("statuses", "", found(OK, "Meta sent a status for every message that it accepted", ""))
 	case never:
 		v.add("statuses", "", found(Fail, fmt.Sprintf("Meta accepted messages (%d) and has never sent a webhook: nothing is known of their delivery", n), fix))
 	case now.Sub(channel.LastWebhook) > message.ReportsWithin:

@@ -16,11 +16,11 @@ func (v *visit) graphAnswers(ctx context.Context) bool {
 	before := time.Now()
 	now, err := v.graph.Clock(ctx)
 	if err != nil {
-		v.add("graph", "", found(Fail, v.Worker.Graph.BaseURL+" does not answer: "+err.Error(), "permit HTTPS to it, or set HTTPS_PROXY to a proxy; graph.base_url or GRAPH_BASE_URL sets the address"))
+		v.add("Graph API", "", found(Fail, v.Worker.Graph.BaseURL+" does not answer: "+err.Error(), "permit HTTPS to it, or set HTTPS_PROXY to a proxy; graph.base_url or GRAPH_BASE_URL sets the address"))
 		return false
 	}
-	v.add("graph", "", found(OK, v.Worker.Graph.BaseURL+" answers", ""))
-	v.add("clock of graph", "", skew(now, before, time.Now(), time.Second))
+	v.add("Graph API", "", found(OK, v.Worker.Graph.BaseURL+" answers", ""))
+	v.add("clock of Meta", "", skew(now, before, time.Now(), time.Second, "run NTP (chrony, systemd-timesyncd) on this machine"))
 	return true
 }
 
@@ -94,9 +94,9 @@ func why(err error) Finding {
 	const scopes = "give the token both scopes, and assign the account to its system user with full control"
 	if r, ok := errors.AsType[*cloudapi.Refusal](err); ok {
 		if e, known := cloudapi.Lookup(r.Code); known {
-			return found(Fail, fmt.Sprintf("Meta refuses the question: code %d, %s", r.Code, e.Title), scopes)
+			return found(Fail, fmt.Sprintf("Meta refused to show its settings: Meta's code %d, %s", r.Code, e.Title), scopes)
 		}
-		return found(Fail, "Meta refuses the question: "+r.Error(), scopes)
+		return found(Fail, "Meta refused to show its settings: "+r.Error(), scopes)
 	}
 	return found(Fail, err.Error(), "run doctor again")
 }

@@ -15,10 +15,10 @@ import (
 	"sluice/internal/config"
 )
 
-// account checks that an account reports to the app of a number's token.
+// account checks that an account sends its webhooks to the app of a number's token.
 func (v *visit) account(ctx context.Context, number, account, app string) {
 	if account == "" {
-		v.add("account", "", found(Warn, "Meta names none for the number "+number+", so it is unknown whether it reports to the app", "check with the token: GET /{account}/subscribed_apps must name the app "+app))
+		v.add("account", "", found(Warn, "Meta names no account for the number "+number+", so it is unknown whether its webhooks go to the app", "check with the token: GET /{account}/subscribed_apps must name the app "+app))
 		return
 	}
 	apps, err := v.graph.Subscribed(ctx, number, account)
@@ -26,9 +26,9 @@ func (v *visit) account(ctx context.Context, number, account, app string) {
 	case err != nil:
 		v.add("account", account, why(err))
 	case !slices.Contains(apps, app):
-		v.add("account", account, found(Fail, "does not report to the app "+app+": no statuses come", "subscribe it: POST /"+account+"/subscribed_apps with the token"))
+		v.add("account", account, found(Fail, "does not send its webhooks to the app "+app+": no statuses come", "subscribe it: POST /"+account+"/subscribed_apps with the token"))
 	default:
-		v.add("account", account, found(OK, "reports to the app "+app, ""))
+		v.add("account", account, found(OK, "sends its webhooks to the app "+app, ""))
 	}
 }
 
@@ -119,7 +119,7 @@ func (v *visit) signed(ctx context.Context, app config.App) {
 func means(status int) string {
 	switch {
 	case status == http.StatusOK:
-		return "the program that answers does not check it"
+		return "the program that answers does not check the signature or the verify token"
 	case status == http.StatusUnauthorized:
 		return "the signature is not accepted"
 	case status == http.StatusForbidden:

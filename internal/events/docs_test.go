@@ -32,7 +32,7 @@ func TestEventsPage(t *testing.T) {
 		"change":   members[message.Change](),
 		"detail":   members[message.ErrorDetail](),
 		"context":  members[message.Context](),
-		"receipt":  members[message.StatusReport](),
+		"report":   members[message.StatusReport](),
 		"gap":      members[message.Gap](),
 		"consumer": consumerOfTheDocs(t),
 	}); err != nil {

@@ -21,7 +21,7 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		}),
 		dead: f.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_events_dead_lettered_total",
-			Help: "Event stream entries of which events were moved to the dead-letter stream: they cannot be read, or failed five times.",
+			Help: "Entries of the event stream that were moved to the stream events:dead: they cannot be read, or failed five times. They are not in the dead-letter list of messages.",
 		}),
 		quarantined: f.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_events_quarantined_total",
@@ -29,7 +29,7 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		}),
 		gaps: f.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_events_gaps_total",
-			Help: "Gap events written: events were dropped before a consumer group had read them.",
+			Help: "Events of the type gap: a consumer group was too slow, and events were dropped before it had read them.",
 		}),
 	}
 }

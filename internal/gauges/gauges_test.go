@@ -85,7 +85,7 @@ sluice_number_unconfigured_messages{phone_number_id="8"} 6
 # TYPE sluice_queue_depth gauge
 sluice_queue_depth{class="authentication",phone_number_id="7"} 0
 sluice_queue_depth{class="marketing",phone_number_id="7"} 160
-# HELP sluice_queue_eta_seconds Time until a message that is accepted now is sent. +Inf: the number is held.
+# HELP sluice_queue_eta_seconds Time until a message that is accepted now is sent: until the messages before it have left, at the effective rate. +Inf: the number is held.
 # TYPE sluice_queue_eta_seconds gauge
 sluice_queue_eta_seconds{class="authentication",phone_number_id="7"} 0
 sluice_queue_eta_seconds{class="marketing",phone_number_id="7"} 2

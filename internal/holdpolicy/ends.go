@@ -12,7 +12,7 @@ func Ends(h message.Hold) string {
 	at, ends := "at "+h.Until.Local().Format(time.DateTime), !h.Until.IsZero()
 	switch {
 	case h.By == ByRestore:
-		return released + ", after a comparison with Meta"
+		return released + ", after checking which messages were sent"
 	case h.By != BySluice && ends:
 		return at + ", or " + released
 	case h.By != BySluice:

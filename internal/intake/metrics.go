@@ -36,13 +36,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	factory := promauto.With(reg)
 	messages := factory.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_api_messages_total",
-		Help: "Messages that callers sent to the API, by result.",
+		Help: "Messages that callers sent to the API, by result: accepted, duplicate, invalid, denied, deadline_unreachable, unavailable.",
 	}, []string{"result"})
 	m := &metrics{
 		messages: map[string]prometheus.Counter{},
 		cancels: factory.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_api_cancels_total",
-			Help: "Requests to cancel a message, by result.",
+			Help: "Requests to cancel a message, by result: cancelled, in_flight, already_sent, already_final, denied, unavailable.",
 		}, []string{"result"}),
 		duration: factory.NewHistogram(prometheus.HistogramOpts{
 			Name:                        "sluice_api_request_duration_seconds",

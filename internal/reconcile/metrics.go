@@ -27,7 +27,7 @@ func newMetrics(reg prometheus.Registerer, lag func() time.Duration) *metrics {
 	m := &metrics{
 		events: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_status_events_total",
-			Help: "Statuses from Meta that were applied to records, by status.",
+			Help: "Statuses from Meta, by status. sluice_status_applied_total has the result of applying them.",
 		}, []string{"status"}),
 		applied: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_status_applied_total",
@@ -48,7 +48,7 @@ func newMetrics(reg prometheus.Registerer, lag func() time.Duration) *metrics {
 	}
 	f.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "sluice_reconcile_watermark_age_seconds",
-		Help: "Age of the watermark: everything that Meta reported before it is applied, in all shards that this process reads. While it grows, no in-doubt window ends.",
+		Help: "Age of the watermark, the time up to which all statuses from Meta are applied, in the oldest of the shards that this process reads. While it grows, messages in doubt are neither sent again nor parked. Take the maximum over the workers.",
 	}, func() float64 { return lag().Seconds() })
 	for _, s := range statuses {
 		m.events.WithLabelValues(s)

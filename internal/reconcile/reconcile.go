@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	trimEvery   = 5 * time.Second
-	rejoinEvery = time.Second
+	trimEvery           = 5 * time.Second
+	applyUnmatchedEvery = time.Second
 )
 
 // stream delivers the events from Meta.
@@ -97,7 +97,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	defer cancel()
 	wg.Go(func() { r.trim(ctx) })
 	wg.Go(func() { r.publishReceived(ctx) })
-	wg.Go(func() { r.rejoin(ctx) })
+	wg.Go(func() { r.applyUnmatched(ctx) })
 	return r.stream.Read(ctx, r.o.Name, r.apply)
 }
 
@@ -182,17 +182,19 @@ func (r *Reconciler) known(number string) bool {
 	return proven
 }
 
-func (r *Reconciler) rejoin(ctx context.Context) {
+// applyUnmatched applies unmatched statuses whose message is now known, until ctx ends.
+func (r *Reconciler) applyUnmatched(ctx context.Context) {
 	for ctx.Err() == nil {
 		dropped, err := r.ledger.ApplyAllUnmatched(ctx)
 		r.metrics.dropped.Add(float64(dropped))
 		if err != nil && ctx.Err() == nil {
 			r.log.Warn("cannot apply statuses that arrived before their message, will retry", slog.Any("err", err))
 		}
-		pause(ctx, rejoinEvery)
+		pause(ctx, applyUnmatchedEvery)
 	}
 }
 
+// trim trims the event streams, until ctx ends.
 func (r *Reconciler) trim(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := r.stream.Trim(ctx); err != nil && ctx.Err() == nil {

@@ -29,7 +29,7 @@ func newMetrics(reg prometheus.Registerer, numbers []string) *metrics {
 	m := &metrics{
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_send_attempts_total",
-			Help: "Attempts to send a message to Meta, by outcome.",
+			Help: "Attempts to send a message to Meta, by outcome. docs/message-life.md lists the outcomes.",
 		}, []string{"phone_number_id", "class", "outcome"}),
 		inflight: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "sluice_number_inflight_requests",
@@ -46,11 +46,11 @@ func newMetrics(reg prometheus.Registerer, numbers []string) *metrics {
 	}
 	m.rewound = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_redis_lost_writes_total",
-		Help: "Attempts that Redis lost in a restart or a failover, by what it lost. intent, outcome: the worker wrote it again. record: the whole record of the message is lost.",
+		Help: "Attempts that Redis lost in a restart or a failover, by what it lost. intent: the entry that a request is about to leave; the worker wrote it again, and the message may be in doubt. outcome: the result of an attempt; the worker wrote it again, and no message is affected. record: the whole record of the message is lost.",
 	}, []string{"lost"})
 	m.restored = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "sluice_redis_restored_shards_total",
-		Help: "Shards that are held because Redis lost more writes than the workers remember, for example after a restore from a backup. An operator must check with Meta which messages were sent, and then release the holds.",
+		Help: "Shards whose numbers are held because Redis lost more writes than the workers remember, for example after a restore from a backup. An operator must check in the data of the callers which messages were sent, and then release the holds.",
 	})
 	reg.MustRegister(m.attempts, m.inflight, m.duplicates, m.tampered, m.rewound, m.restored)
 	m.note(message.LostWrites{})
@@ -97,7 +97,7 @@ func newSweeperMetrics(reg prometheus.Registerer) *sweeperMetrics {
 		}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_resends_refused_total",
-			Help: "In-doubt messages that were parked although their policy is resend, because there were too many resends in the last minute.",
+			Help: "In-doubt messages that Sluice parked although the policy of their class is resend, because it had sent too many in-doubt messages again in the last minute. It does not count the command sluice resend.",
 		}),
 	}
 	s.failures = prometheus.NewCounter(prometheus.CounterOpts{

@@ -25,7 +25,7 @@ func newMetrics() metrics {
 		}),
 		unconfirmed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_redis_unconfirmed_writes_total",
-			Help: "Groups of writes that too few replicas confirmed in time. They were not reported as durable.",
+			Help: "Groups of writes that no replica confirmed within 1 s, with redis.durability replica. Callers got 503 and repeat the request, and Meta repeats its webhooks.",
 		}),
 	}
 }

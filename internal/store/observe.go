@@ -242,11 +242,11 @@ func offset(server, sent, answered time.Time) time.Duration {
 
 var (
 	memoryDesc = prometheus.NewDesc("sluice_redis_memory_ratio",
-		"Share of maxmemory that a Redis master uses. Above 0.75 the API accepts no messages.", []string{"redis"}, nil)
+		"Share of maxmemory that a Redis master uses. redis: its host:port. Above 0.75 the API accepts no messages.", []string{"redis"}, nil)
 	offsetDesc = prometheus.NewDesc("sluice_redis_clock_offset_seconds",
-		"How far the clock of a Redis master is ahead of this machine's clock. Negative: behind. From 60 s the program is not ready.", []string{"redis"}, nil)
+		"How far the clock of a Redis master is ahead of this machine's clock. Negative: behind. redis: its host:port. At a difference of 60 s or more /readyz of the program fails.", []string{"redis"}, nil)
 	breachDesc = prometheus.NewDesc("sluice_redis_durability_broken",
-		"1: a Redis setting does not fulfil redis.durability, the program is not ready and the API accepts no messages. 0: the settings are right.", nil, nil)
+		"1: Redis is configured less safely than redis.durability demands, the program is not ready and the API accepts no messages. 0: the settings are right.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.

@@ -62,7 +62,7 @@ type state struct {
 func newExpiry(reg prometheus.Registerer) *prometheus.GaugeVec {
 	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "sluice_token_expiry_timestamp_seconds",
-		Help: "Unix time at which the access token of the number expires, as Meta reports it. 0: the token is not valid; an answer of Meta to a message sets this at once, and the next accepted message ends it. +Inf: it does not expire.",
+		Help: "Unix time at which the access token of the number expires, as Meta reports it. 0: the token is not valid. It becomes 0 when Meta refuses a message with code 190, and a date again when Meta accepts one. +Inf: the token does not expire.",
 	}, []string{"phone_number_id"})
 	reg.MustRegister(g)
 	return g

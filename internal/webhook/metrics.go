@@ -85,7 +85,7 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		}),
 		signatures: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_webhook_signatures_total",
-			Help: "Webhook requests with a valid signature, by app secret. A change of the secret is complete when previous no longer grows.",
+			Help: "Webhook requests with a valid signature, by app secret. A change of the secret is complete when the count with secret=\"previous\" no longer grows.",
 		}, []string{"secret"}),
 	}
 	for r := range statuses {

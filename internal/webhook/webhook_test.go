@@ -227,7 +227,7 @@ func TestWhatIsAppended(t *testing.T) {
 	}
 	want := message.StatusReport{Number: "106540352242922", WAMID: "wamid.1", Status: "sent", At: time.Unix(1750030073, 0).UTC()}
 	if *e.Report != want {
-		t.Errorf("receipt %+v, want %+v", *e.Report, want)
+		t.Errorf("report %+v, want %+v", *e.Report, want)
 	}
 	if at := s.stream.events[1].Report.At; !at.IsZero() {
 		t.Errorf("95: time %v, want none", at)

@@ -114,6 +114,15 @@ var patterns = func() (all []*regexp.Regexp) {
 	return all
 }()
 
+// anyPattern matches a text with any retired word. Most texts have none, and one pattern is faster than all.
+var anyPattern = func() *regexp.Regexp {
+	var all []string
+	for _, r := range retired {
+		all = append(all, r.pattern)
+	}
+	return regexp.MustCompile(`(?:^|\b)(?:` + strings.Join(all, "|") + `)\b`)
+}()
+
 var (
 	camel = regexp.MustCompile(`([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])`)
 	name  = regexp.MustCompile(`^\w+$`)
@@ -129,6 +138,9 @@ func hits(value string) []string {
 	value = strings.ToLower(strings.Join(strings.Fields(strings.ReplaceAll(value, "_", " ")), " "))
 	for _, phrase := range allowed {
 		value = strings.ReplaceAll(value, phrase, "")
+	}
+	if !anyPattern.MatchString(value) {
+		return nil
 	}
 	var found []string
 	for i, p := range patterns {

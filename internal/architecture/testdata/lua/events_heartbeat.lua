@@ -12,17 +12,17 @@
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local gap, alive = 0, false
-local beats = redis.call('HGETALL', KEYS[1])
+local heartbeats = redis.call('HGETALL', KEYS[1])
 local function place(name) return string.match(name, '^(.*)/') end
-for i = 1, #beats, 2 do
-  local name, at = beats[i], tonumber(string.match(beats[i + 1], '^%d+'))
+for i = 1, #heartbeats, 2 do
+  local name, at = heartbeats[i], tonumber(string.match(heartbeats[i + 1], '^%d+'))
   if name == 'gap' then
     gap = math.max(gap, at)
   elseif name ~= ARGV[1] and place(name) and place(name) == place(ARGV[1]) and math.abs(now - at) > ARGV[2] / 2 then
     gap = now -- it died: this program has its place
     redis.call('HDEL', KEYS[1], name)
   elseif math.abs(now - at) > tonumber(ARGV[2]) then
-    gap = now -- it died or is suspended: then connections are still accepted, and nobody answers
+    gap = now -- it died or is suspended: then the system still accepts connections, and no program answers
     if math.abs(now - at) > tonumber(ARGV[6]) then redis.call('HDEL', KEYS[1], name) end
   else
     alive = true
