@@ -22,7 +22,7 @@ const errorsHead = `# Error codes
 
 <!-- Made from internal/cloudapi/codes*.go by: make docs -->
 
-The codes of Meta (they are not HTTP statuses) with which Meta refuses a message, or reports later by webhook that it ` + "`failed`" + `. Codes and titles are
+The codes with which Meta refuses a message, or reports later by webhook that it ` + "`failed`" + `. Codes and titles are
 [Meta's](https://developers.facebook.com/documentation/business-messaging/whatsapp/support/error-codes). Only the code decides what Sluice
 does. The HTTP status is misleading (400 for throttling, 500 for a missing permission), and Meta translates the texts.
 
@@ -32,16 +32,16 @@ Sluice does one of these:
 | --- | --- | --- |
 | **Slows down** | Sluice retries it later, and lowers the rate of the number. | no |
 | **Retries** | Sluice retries it after a wait. | no |
-| **Holds** | Sluice holds all messages of the number or the template, in order. After a while it tries again with one message at a time. Deadlines still apply. | no |
+| **Holds** | Sluice holds all messages of the number or the template, in order. After a while it tries again: one message of the template, or one message a second of the number. Deadlines still apply. | no |
 | **Rejects** | It becomes ` + "`rejected`" + `. A retry would get the same answer. | no |
-| **Dead-letters** | It becomes ` + "`dead`" + ` and keeps its content: an operator can [replay it](console.md#dead-letters). Five such answers in a row hold the number or the template. | no |
-| **Waits for a status** | It is ` + "`in_doubt`" + ` until a webhook decides. Without one Sluice retries it after a wait. (If a webhook reports the code later, see below.) | unknown |
+| **Gives up** | It becomes ` + "`dead`" + ` and keeps its content: an operator can [replay it](console.md#dead-letters). Five such answers in a row hold the number or the template. | no |
+| **Waits for a status** | It is ` + "`in_doubt`" + ` until a webhook decides. Without one Sluice retries it after a wait. | unknown |
 
-A wait grows with each attempt. It is never shorter than the time given here. If Meta accepts a message and then reports a code by webhook, the
-message becomes ` + "`failed`" + `, with the code in its timeline. If that is the first status of the message, Sluice keeps the content, and an operator can
-[send it again](console.md#send-again). With a code of **Holds**, and with the temporary codes %s, it becomes ` + "`dead`" + ` with the reason
+A wait grows with each attempt. It is never shorter than the time in the table below. If Meta accepts a message and then reports a code by webhook, the
+message becomes ` + "`failed`" + `, with the code in its timeline. If that is the first status of the message, Sluice still has the content, and an operator can
+[send it again](console.md#send-again). Otherwise the content is removed, and you must send a new message. With a code of **Holds**, and with the temporary codes %s, it becomes ` + "`dead`" + ` with the reason
 ` + "`refused_later`" + ` instead: it was not delivered, Sluice keeps the content, and an operator can [replay it](console.md#dead-letters) while it is useful.
-Sluice does not replay it by itself.
+Replay is the operator's command for messages that are ` + "`dead`" + `. Sluice does not replay by itself.
 
 The ` + "`error`" + ` of a record, of its events and of ` + "`sluice explain`" + ` has Meta's own texts: ` + "`message`" + `, ` + "`details`" + `, ` + "`error_subcode`" + ` and ` + "`fbtrace_id`" + `,
 cut to some hundred characters, with masked phone numbers. For an unknown code they are the only information. Logs do not have them.
@@ -106,23 +106,25 @@ func action(e cloudapi.Entry) string {
 	case cloudapi.FromInbound:
 		return "Publishes it in the inbound event"
 	}
-	wait := ""
-	if e.RetryAfter > 0 {
-		wait = ", after at least " + words(e.RetryAfter)
+	wait := func(before string) string {
+		if e.RetryAfter == 0 {
+			return ""
+		}
+		return before + " at least " + words(e.RetryAfter)
 	}
 	switch e.Kind {
 	case message.Throttled:
 		if e.Scope == cloudapi.ScopePair {
-			return "**Slows down** for this recipient" + wait
+			return "**Slows down** for this recipient" + wait(", retries after")
 		}
-		return "**Slows down**" + wait
+		return "**Slows down**" + wait(", retries after")
 	case message.Transient:
-		return "**Retries**" + wait
+		return "**Retries**" + wait(" after")
 	case message.Held:
-		return "**Holds** the messages of the " + string(e.Scope) + wait
+		return "**Holds** the messages of the " + string(e.Scope) + wait(" for")
 	case message.Refused:
 		if e.Code == cloudapi.NoCode {
-			return "**Dead-letters**"
+			return "**Gives up**"
 		}
 		return "**Rejects**"
 	case message.NoAnswer:

@@ -34,7 +34,7 @@ func (d *document) ofNumber(one *number) []member {
 		},
 		{
 			key: "rate_limit", def: fmt.Sprintf("`%d`", DefaultRate), read: d.scalar(integer(&one.Rate, 1, 10000)),
-			doc: "Messages per second, 1 to 10000. Without it, workers ask Meta for the number's [throughput](https://developers.facebook.com/docs/whatsapp/cloud-api/overview#throughput) (80 or 1,000) at their start, and again when a webhook reports an upgrade.",
+			doc: "Messages per second, 1 to 10000. Without it, workers use 80 until they know better: they ask Meta for the number's [throughput](https://developers.facebook.com/docs/whatsapp/cloud-api/overview#throughput) (80 or 1,000) at their start, and again when a webhook reports an upgrade.",
 		},
 		{
 			key: "unknown_types", def: "`pass`", read: d.scalar(oneOf(&one.Unknown, "pass", "refuse")),
@@ -132,7 +132,7 @@ func (d *document) ofClass(c *Class) []member {
 		},
 		{
 			key: "webhook_retry_window", read: d.scalar(duration(&c.RepeatWindow, time.Second, 7*24*time.Hour)),
-			doc: "How long Sluice waits for Meta to retry webhooks, if it refused or missed a webhook while the message was in doubt. Only then it resends or closes the message. If the deadline comes first, the message is parked. 1 s to 168 h.",
+			doc: "How long Sluice waits for Meta to repeat webhooks, if Sluice refused or missed a webhook while the message was in doubt. Only after this time it resends or closes the message. If the deadline comes first, the message is parked. 1 s to 168 h.",
 		},
 	}
 }

@@ -50,13 +50,13 @@ func (v *values) settings(program string) []setting {
 	return []setting{
 		{
 			key: "environment", def: "default", help: "name of this installation, in the marker of each message", set: pattern(&v.Environment, `[a-z0-9-]{1,16}`, "1 to 16 of a-z, 0-9 and -"),
-			more: "1 to 16 of a-z, 0-9 and `-`. Two installations on one WhatsApp Business Account need different names, so that each recognizes the statuses of its own messages.",
+			more: "The marker is a signed tag by which Sluice recognizes Meta's statuses of its messages. 1 to 16 of a-z, 0-9 and `-`. Two installations on one WhatsApp Business Account need different names, so that each recognizes the statuses of its own messages.",
 		},
 		{key: "redis.url", def: "redis://127.0.0.1:6379", help: "URL of one Redis, of Sentinels or of a Cluster", more: "See below.", set: redisURL(&v.Redis.URL)},
-		{key: "redis.password_file", path: true, help: "file with Redis's password, when it is not in the URL", more: "It wins over one in the URL. The programs read it again for each new connection.", set: text(&v.redisPasswordFile)},
+		{key: "redis.password_file", path: true, help: "file with Redis's password", more: "It wins over a password in the URL. The programs read it again for each new connection.", set: text(&v.redisPasswordFile)},
 		{
 			key: "redis.durability", def: Fsync, help: "what a confirmed write must survive, checked at start: fsync, replica, asserted or relaxed", set: oneOf(&v.Redis.Durability, Fsync, Replica, Asserted, Relaxed),
-			more: "See [reliability.md](reliability.md#what-an-answered-write-survives). `fsync`: a crash of Redis. `replica`: a failover too; for Sentinel and Cluster. `asserted`: you guarantee it yourself, for a managed Redis that forbids CONFIG. `relaxed`: nothing; for tests only.",
+			more: "See [reliability.md](reliability.md#what-an-answered-write-survives). `fsync`: a crash of Redis. `replica`: a failover too; for Sentinel and Cluster. `asserted`: as `fsync`, but Sluice does not check it: you guarantee it. For a managed Redis that forbids CONFIG. `relaxed`: nothing; for tests only.",
 		},
 		{
 			key: "redis.failover_may_lose_writes", def: "false", help: "true: accept durability fsync on Sentinel or a Cluster", set: truth(&v.Redis.FailoverMayLose),
@@ -67,7 +67,7 @@ func (v *values) settings(program string) []setting {
 		{key: "graph.version", name: "GRAPH_API_VERSION", def: "v25.0", help: "version of the Graph API", set: pattern(&v.Graph.Version, `v[0-9]{1,3}\.[0-9]{1,2}`, "a version like v25.0")},
 		{
 			key: "marker_key_file", use: "worker", path: true, help: "file with the key that signs the marker of each message", set: text(&v.markerKeyFile),
-			more: "At least 16 bytes; `openssl rand -hex 32` makes one. All workers of an installation must have the same key: a worker with another key refuses to start. See [changing the key](#changing-the-marker-key).",
+			more: "The worker needs it, or the variable `SLUICE_MARKER_KEY`. At least 16 bytes; `openssl rand -hex 32` makes one. All workers of an installation must have the same key: a worker with another key refuses to start. See [changing the key](#changing-the-marker-key).",
 		},
 		{
 			key: "second_marker_key_file", use: "worker", path: true, help: "file with a second marker key; markers signed with it are accepted too", set: text(&v.secondMarkerKeyFile),
@@ -83,11 +83,11 @@ func (v *values) settings(program string) []setting {
 		},
 		{
 			key: "roles", def: RoleSend + "," + RoleReconcile, use: "worker", help: "what this worker does: send, reconcile or both", set: someOf(&v.roles, RoleSend, RoleReconcile),
-			more: "`send` sends messages and runs the sweeper, `reconcile` applies statuses from Meta to the records. Split the roles to scale them separately. At least one worker must have each role.",
+			more: "`send` sends messages, and runs the sweeper, which handles deadlines and ended in-doubt windows. `reconcile` applies statuses from Meta to the records. Split the roles to scale them separately. At least one worker must have each role.",
 		},
 		{key: "retry.base", def: "1s", use: "worker", help: "first wait before a retry", more: "It doubles with each attempt. 10 ms to 1 h.", set: duration(&v.retry.Base, 10*time.Millisecond, time.Hour)},
 		{key: "retry.max", def: "60s", use: "worker", help: "longest wait before a retry", more: "Up to 24 h, and not less than `retry.base`.", set: duration(&v.retry.Max, 10*time.Millisecond, 24*time.Hour)},
-		{key: "retry.attempts", def: "20", use: "worker", help: "number of failed attempts after which a message becomes a dead letter", more: "1 to 1000.", set: integer(&v.retry.Attempts, 1, 1000)},
+		{key: "retry.attempts", def: "20", use: "worker", help: "number of counted attempts after which a message becomes a dead letter", more: "[message-life.md](message-life.md#outcomes-of-an-attempt) says which attempts count. 1 to 1000.", set: integer(&v.retry.Attempts, 1, 1000)},
 		{
 			key: "events.retention", def: "24h", use: "worker", help: "how long events are kept for your own consumers", more: "Events that Sluice itself has not applied are kept longer. 1 min to 720 h. See [events.md](events.md#guarantees-and-limits).",
 			set: duration(&v.events.Retention, time.Minute, 30*24*time.Hour),

@@ -25,7 +25,7 @@ import (
 // The fenced sh blocks that run here, in their order, in one shell. The block that stops the programs is the last one.
 var walk = []struct{ page, from, to string }{
 	{"README.md", "\n## Send your first message\n", "\n## "},
-	{"docs/getting-started.md", "\n## Every kind of message\n", "\n## From the simulator to Meta"},
+	{"docs/getting-started.md", "\n## The common kinds of messages\n", "\n## From the simulator to Meta"},
 }
 
 // guideTypes are the types of messages in every guide to the Cloud API.

@@ -14,7 +14,7 @@ type Hold struct {
 	Tag      string    `json:"tag,omitempty" doc:"Only messages that were accepted with this tag."`
 	Reason   string    `json:"reason" doc:"Why they are held."`
 	Code     int       `json:"code,omitempty" doc:"Meta's error code, when an answer from Meta caused the hold."`
-	Actor    string    `json:"actor" doc:"The person who set the hold. sluice: Sluice set it by itself."`
+	Actor    string    `json:"actor" doc:"The name of the operator who set the hold, or sluice if Sluice set it by itself."`
 	Since    time.Time `json:"since" doc:"When the hold began."`
 	Until    time.Time `json:"until,omitzero" doc:"When the hold ends by itself. Without it: it lasts until it is released."`
 }

@@ -110,7 +110,7 @@ func pageProblems(b *bytes.Buffer, d Document) {
 			codes[code] = true
 		}
 	}
-	b.WriteString("\n## Problems\n\n")
+	b.WriteString("\n## Codes of failures\n\n")
 	if d.More != "" {
 		fmt.Fprintf(b, "%s\n\n", d.More)
 	}

@@ -65,7 +65,7 @@ var answers = map[string]answer{
 	"method_not_allowed":          {405, "The path does not support this method.", "Use a method from the Allow header."},
 	"timeout":                     {408, "The body did not arrive in time.", "Send the request again. With the same idempotency key the message is accepted once."},
 	"body_too_large":              {413, "The body is larger than 256 KiB, or 64 KiB on the console.", "Send media by id or link, not in the request."},
-	"unsupported_media_type":      {415, "The body is not declared as JSON.", "Send the header Content-Type: application/json."},
+	"unsupported_media_type":      {415, "The body is not declared as JSON.", "Send the header Content-Type: application/json. A batch needs application/x-ndjson."},
 	"charset_not_supported":       {415, "The body is not declared as UTF-8.", "Send UTF-8, and the header Content-Type without charset or with charset=utf-8."},
 	"encoding_not_supported":      {415, "The body is compressed.", "Send the body without compression and without the header Content-Encoding."},
 	"header_duplicate":            {400, "The request has a header twice that may be there once.", "Send the header once."},
@@ -76,7 +76,7 @@ var answers = map[string]answer{
 	"json_duplicate_member":       {400, "An object has a member twice.", "Send the member once."},
 	"idempotency_key_not_allowed": {400, "A batch cannot have an idempotency key.", "Give each line a key."},
 	"json_too_deep":               {400, "The JSON is nested more than 64 levels deep.", "Send Meta's message object as Meta documents it."},
-	"utf8_invalid":                {400, "The text is not valid Unicode.", "Send UTF-8. Escape surrogates in pairs or not at all."},
+	"utf8_invalid":                {400, "The text is not valid Unicode.", "Send UTF-8. A surrogate in an escape (\\uD83D) needs its partner (\\uDE00); or send the character without an escape."},
 
 	// The content of the request.
 	"char_not_allowed":          {0, "The character U+0000 is not allowed.", "Remove it."},
@@ -149,7 +149,7 @@ type Failure struct {
 	Title     string            `json:"title" doc:"The name of the HTTP status."`
 	Status    int               `json:"status" doc:"The HTTP status."`
 	Detail    string            `json:"detail" doc:"What failed and why, for people."`
-	Code      string            `json:"code" doc:"What failed, for programs. It does not change between versions."`
+	Code      string            `json:"code" doc:"Sluice's code of the first mistake, for programs. It does not change between versions."`
 	Errors    []message.Problem `json:"errors" doc:"All mistakes, up to 20. The other members are about the first one."`
 	RequestID string            `json:"request_id,omitempty" doc:"The same value as the header X-Request-Id."`
 }

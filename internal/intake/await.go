@@ -149,5 +149,5 @@ func (w *watch) update(due []*waiter, records []message.Record) {
 
 var paramWait = httpapi.Param{
 	In: "query", Name: "wait", Example: "submitted",
-	Doc: "`submitted`: the answer waits up to 10 s until Meta has accepted the message or it cannot be sent, and has `wamid`, or `code` and `reason`.",
+	Doc: "`submitted`: the answer waits until Meta has accepted the message (it has `wamid`), until the message has ended or is parked (it has `code` or `reason`), or for 10 s. `state` is the state then.",
 }

@@ -35,7 +35,7 @@ type explanation struct {
 	Rule      rule           `json:"rule" doc:"What the message waits for: number_not_configured, scheduled, backoff, hold, pair_limit, queue, fetched, task_missing, attempt, in_doubt, parked, awaiting_status or final."`
 	Detail    string         `json:"detail" doc:"The rule in words."`
 	Until     time.Time      `json:"until,omitzero" doc:"When the wait ends, if that is known. With queue it is an estimate."`
-	Then      string         `json:"then,omitempty" doc:"With in_doubt: what happens at the end of the window if no status arrives: retry, resend, park or close."`
+	Then      string         `json:"then,omitempty" doc:"With in_doubt: what happens at the end of the window if no status arrives. retry: send again after a server error. resend: send again, once, after a request without an answer. park: wait for an operator. close: failed, not sent again."`
 	Ahead     *int           `json:"ahead,omitempty" doc:"With queue: number of messages of the same class before it."`
 	Holds     []httpapi.Hold `json:"holds,omitempty" doc:"With hold: all holds on the message."`
 	Reason    string         `json:"reason,omitempty" doc:"Why the message is in this state."`

@@ -25,15 +25,15 @@ type record struct {
 	SendAt     time.Time       `json:"send_at,omitzero" doc:"The message is not sent before this time."`
 	ExpiresAt  time.Time       `json:"expires_at,omitzero" doc:"No attempt starts after this time."`
 	NextAt     time.Time       `json:"next_at,omitzero" doc:"When the next step happens by itself: a retry, or the end of the in-doubt window."`
-	Duplicates int             `json:"duplicates" doc:"How many times Meta accepted the message beyond the first, as its statuses prove."`
-	KeyUntil   time.Time       `json:"key_until,omitzero" doc:"The record was removed. Its state and its key are remembered until this time."`
+	Duplicates int             `json:"duplicates" doc:"How many extra times Meta accepted the message, as Meta's statuses prove. A repeated request of yours does not count."`
+	KeyUntil   time.Time       `json:"key_until,omitzero" doc:"Present only when the record was removed. Until this time Sluice remembers the state and the key."`
 	Timeline   []timelineEntry `json:"timeline" doc:"The last 20 state changes. The oldest comes first."`
 }
 
 // metaError explains an error of Meta, and what to do about it.
 type metaError struct {
 	Code   *int   `json:"code,omitempty" doc:"Meta's error code; absent when the answer had none."`
-	Title  string `json:"title" doc:"What the code means. Meta's own text if docs/errors.md does not list the code."`
+	Title  string `json:"title" doc:"What the code means, or Meta's own text if docs/errors.md does not list the code."`
 	Advice string `json:"advice" doc:"What to do about it."`
 	message.ErrorDetail
 }

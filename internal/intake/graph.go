@@ -70,7 +70,7 @@ func (in *Intake) graphRoutes() []httpapi.Route {
 	number := httpapi.Param{In: "path", Name: "phone_number_id", Doc: "Meta's id of the sending number.", Example: "106540352242922", Postman: "Phone-Number-ID"}
 	media := []httpapi.Param{
 		version,
-		{In: "path", Name: "id", Doc: "A media id. For GET also a phone number id.", Example: "2762702990552401", Postman: "Media-ID"},
+		{In: "path", Name: "id", Doc: "A media id. To read settings (GET without `/download`), a phone number id.", Example: "2762702990552401", Postman: "Media-ID"},
 		{In: "query", Name: "phone_number_id", Doc: "The number that the media object belongs to. Not needed if the API key is for one number only.", Example: "106540352242922"},
 	}
 	failed := []httpapi.Answer{
@@ -92,8 +92,8 @@ func (in *Intake) graphRoutes() []httpapi.Route {
 			Method: http.MethodPost, Path: "/{version}/{phone_number_id}/messages", Name: "graphSendMessage", Group: graphGroup,
 			Summary: "Send a message with a request as for Meta.",
 			Doc: "The body is Meta's message object. The answer has the form of Meta's answer, with Sluice's id in `messages[0].id`. It comes when the message is stored durably, before Meta has it. " +
-				"Headers have what `POST /v1/messages` has besides the message. Sluice forwards a body with `status`, which marks a message as read and can show a typing indicator, to Meta at once. " +
-				"`to` without its plus is sent to Meta unchanged. If Sluice does not know the type, the answer has the header `Sluice-Warning: type_unknown`.",
+				"Send the other members of `POST /v1/messages` (key, class, ref, tags, send_at, expires_at) as headers. Sluice forwards a body with `status`, which marks a message as read and can show a typing indicator, to Meta at once. " +
+				"If `to` has no plus, Sluice sends it to Meta unchanged, and Meta decides which country it means. If Sluice does not know the type, the answer has the header `Sluice-Warning: type_unknown`.",
 			Scope: httpapi.ScopeSend, Foreign: true,
 			Params: []httpapi.Param{
 				version, number, paramKey,
@@ -116,9 +116,9 @@ func (in *Intake) graphRoutes() []httpapi.Route {
 		passed("GET", "{id}/download", "graphDownloadMedia", "Download media of the number.", httpapi.ScopeRead, media...),
 	}
 	routes[1].Doc = "The form has the fields `file`, `type` and `messaging_product` only."
-	routes[2].Doc = "The query may have `fields`, with plain names."
+	routes[2].Doc = "The query may have `fields`: names with commas between them, without nesting such as `a{b}`."
 	routes[4].Doc = routes[2].Doc
-	routes[3].Doc = "The body is a JSON object. A token, a method or a batch in it is refused."
+	routes[3].Doc = "The body is a JSON object. The members `access_token`, `method`, `batch` and others that would change the token or the kind of the request are refused."
 	routes[1].Body = &httpapi.Body{Media: "multipart/form-data"}
 	routes[3].Body = &httpapi.Body{Type: map[string]any{}, Example: `{"messaging_product":"whatsapp","about":"We deliver."}`}
 	routes[6].Answers[0] = httpapi.Answer{Status: 200, Doc: "The bytes.", Media: "*/*"}
@@ -131,7 +131,7 @@ type graphAccepted struct {
 	Product  string         `json:"messaging_product,omitempty" doc:"whatsapp"`
 	Contacts []graphContact `json:"contacts,omitempty" doc:"One entry, the recipient."`
 	Messages []graphMessage `json:"messages,omitempty" doc:"One entry, the message."`
-	Success  bool           `json:"success,omitempty" doc:"Only after a mark as read, from Meta: no other member is there then."`
+	Success  bool           `json:"success,omitempty" doc:"Only after a mark as read, from Meta: it is then the only member."`
 }
 
 type graphContact struct {

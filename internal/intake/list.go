@@ -29,9 +29,9 @@ const aboutList = "There are three ways to ask. With `ids`: the records of these
 	"the API key may not use. With `phone_number_id` and `ref`: the latest 100 messages with this reference, the latest first. With `state`, `tag` or both: all such messages of the numbers " +
 	"that the API key may use, page by page. `phone_number_id`, `since` and `until` select fewer.\n\n" +
 	"To read all pages, send the request again with `next_cursor` as `cursor`, until an answer has no `next_cursor`. A page can have fewer messages than `limit`, or none, and still have a " +
-	"`next_cursor`: one request reads at most about 5,000 entries in Redis. A page of `sent` messages can have more than `limit`. A cursor works only with its API key and its query. " +
+	"`next_cursor`: one request reads at most about 5,000 entries in Redis. A cursor works only with its API key and its query. " +
 	"There is no index of tags: a list by tag alone reads all records. If there are millions, add `state` or `phone_number_id`.\n\n" +
-	"Messages come state by state. Each record is as it is at the moment of reading. A message that goes on to a later state while you read pages is not missed, and can come twice. " +
+	"The list is sorted by state. Each record is as it is at the moment of reading. A message that goes on to a later state while you read pages is not missed, and can come twice. " +
 	"A message that goes back to `queued`, for example because an operator sends it again, can be missed."
 
 // paramsList are the parameters of GET /v1/messages.
@@ -41,10 +41,10 @@ var paramsList = []httpapi.Param{
 	{In: "query", Name: "ref", Doc: "The `ref` of the messages.", Example: "order-1001"},
 	{In: "query", Name: "state", Doc: "In this state, or in one of several states, separated by commas.", Example: "failed,rejected"},
 	{In: "query", Name: "tag", Doc: "Accepted with this tag.", Example: "spring"},
-	{In: "query", Name: "since", Doc: "In their state since this time or later.", Example: "2026-01-31T08:00:00Z", Type: time.Time{}},
-	{In: "query", Name: "until", Doc: "In their state since this time or earlier.", Example: "2026-01-31T20:00:00Z", Type: time.Time{}},
+	{In: "query", Name: "since", Doc: "Only messages that came into their present state at this time or later.", Example: "2026-01-31T08:00:00Z", Type: time.Time{}},
+	{In: "query", Name: "until", Doc: "Only messages that came into their present state at this time or earlier.", Example: "2026-01-31T20:00:00Z", Type: time.Time{}},
 	{In: "query", Name: "cursor", Doc: "`next_cursor` of the last page.", Example: "bmV4dA"},
-	{In: "query", Name: "limit", Doc: "Number of messages on a page, 1 to 200. Default: 100.", Example: "50", Type: 0},
+	{In: "query", Name: "limit", Doc: "Number of messages on a page, 1 to 200. Default: 100. A page of `sent` messages can have more.", Example: "50", Type: 0},
 }
 
 // list serves GET /v1/messages.

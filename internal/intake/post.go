@@ -49,12 +49,12 @@ func (in *Intake) post(w http.ResponseWriter, r *http.Request) {
 type acceptedMessage struct {
 	ID        string        `json:"id" doc:"Sluice's id of the message. It never changes."`
 	State     message.State `json:"state" doc:"The state of the message now."`
-	Class     message.Class `json:"class" doc:"The class of the request, or the default class of the message type."`
+	Class     message.Class `json:"class" doc:"The class of the request, or its default: see MessageRequest."`
 	ExpiresAt time.Time     `json:"expires_at" doc:"No attempt starts after this time."`
-	Duplicate bool          `json:"duplicate" doc:"true: the message was accepted before, with the same idempotency key. No new message is sent."`
-	WAMID     string        `json:"wamid,omitempty" doc:"Meta's id of the message. Only with ?wait=submitted, and if Meta accepted the message in time."`
-	Code      int           `json:"code,omitempty" doc:"Meta's error code. Only with ?wait=submitted."`
-	Reason    string        `json:"reason,omitempty" doc:"Why the message is in this state. Only with ?wait=submitted."`
+	Duplicate bool          `json:"duplicate" doc:"true: an earlier request with the same idempotency key was accepted. No new message is sent."`
+	WAMID     string        `json:"wamid,omitempty" doc:"Meta's id of the message. Only with ?wait=submitted, and if Meta accepted the message in time. Never in a batch."`
+	Code      int           `json:"code,omitempty" doc:"Meta's error code. Only with ?wait=submitted. Never in a batch."`
+	Reason    string        `json:"reason,omitempty" doc:"Why the message is in this state. Only with ?wait=submitted. Never in a batch."`
 
 	Warnings []message.Problem `json:"warnings,omitempty" doc:"Possible mistakes. The message was accepted."`
 }

@@ -14,13 +14,13 @@ func (in *Intake) routes() []httpapi.Route {
 		{
 			Method: http.MethodPost, Path: "/v1/messages", Name: "sendMessage", Group: "Messages",
 			Summary: "Send a message.",
-			Doc: "The answer comes when the message is stored durably. A request with the same `key` is the same message: the answer is 200 with the state of the message, " +
-				"and the header `Idempotent-Replayed: true`. After a 503, or without an answer, send the request again with the same key.",
+			Doc: "The answer comes when the message is stored durably. A request with the same `key` and the same content is the same message: the answer is 200 with the state of the message, " +
+				"and the header `Idempotent-Replayed: true`. With other content it is refused with 422 `idempotency_key_reused`. After a 503, or without an answer, send the request again with the same key.",
 			Scope:  httpapi.ScopeSend,
 			Params: []httpapi.Param{paramKey, paramWait},
 			Body:   &httpapi.Body{Type: messageRequest{}, Example: exampleMessage},
 			Answers: []httpapi.Answer{
-				{Status: 202, Doc: "Accepted: the message is stored and will be sent.", Type: acceptedMessage{}},
+				{Status: 202, Doc: "Accepted: the message is stored and will be sent. With `wait`, `state` can show that Meta has already refused it.", Type: acceptedMessage{}},
 				{Status: 200, Doc: "Accepted before, with the same key.", Type: acceptedMessage{}},
 			},
 			Codes:   append(append([]string{}, bodyCodes...), append(messageCodes, "wait_invalid", "deadline_unreachable", "overloaded", "store_unavailable")...),
@@ -29,10 +29,10 @@ func (in *Intake) routes() []httpapi.Route {
 		{
 			Method: http.MethodPost, Path: "/v1/messages/batch", Name: "sendBatch", Group: "Messages",
 			Summary: "Send many messages, one JSON object per line.",
-			Doc: "Each line is a body of `POST /v1/messages`, up to 256 KiB. The answer has one line for each, in the same order, with its number. It comes as soon as the message " +
+			Doc: "Each line is a body of `POST /v1/messages`, up to 256 KiB. The answer has one line for each, in the same order, with the line number. The line comes as soon as the message " +
 				"and those before it are durable, while the body is still being read. A line that is refused does not affect the others. The number of lines is not limited. " +
-				"A batch may take 10 minutes, and ends after 30 s without a byte. If it ends before its last line, the result of the line where it stopped says why " +
-				"(`timeout`, or `stopping` when the server stops). Give each line a `key`, and send the lines without a result again.",
+				"A batch may take 10 minutes, and ends if you send nothing for 30 s. If it ends before its last line, the result of the line where it stopped says why " +
+				"(the code `timeout`, or `stopping` with status 503 when the server stops). Give each line a `key`, and send the lines without a result again.",
 			Scope: httpapi.ScopeSend,
 			Body:  &httpapi.Body{Media: batchMedia[0], Type: messageRequest{}, Example: exampleMessage + "\n"},
 			Answers: []httpapi.Answer{
@@ -45,7 +45,7 @@ func (in *Intake) routes() []httpapi.Route {
 			Method: http.MethodGet, Path: "/v1/messages/{id}", Name: "getMessage", Group: "Messages",
 			Summary: "Read the record of a message, with its timeline.",
 			Doc: "A record is kept until the message is final, then for 24 hours after `delivered`, `read` or `played` and for 7 days after another final state. " +
-				"After that, a message with a key shows its last state and times for 30 days more, with `key_until`. A message without a key is 404.",
+				"After that, a message with a key shows its last state and times for 30 days more, with `key_until`. A message without a key is then not found (404).",
 			Scope:   httpapi.ScopeRead,
 			Params:  []httpapi.Param{paramID},
 			Answers: []httpapi.Answer{{Status: 200, Doc: "The record of the message.", Type: record{}}},
@@ -95,30 +95,30 @@ func (in *Intake) routes() []httpapi.Route {
 // Document describes the API.
 func (in *Intake) Document() httpapi.Document {
 	return httpapi.Document{
-		Title:  "Sluice",
+		Title:  "Sluice API",
 		Doc:    aboutAPI,
 		Server: "http://127.0.0.1:8080",
 		Routes: append(in.routes(), in.graphRoutes()...),
-		More:   "[messages.md](messages.md) has the codes of mistakes in messages.",
+		More:   "These are the values of `code` in a failure and in its `errors`. [messages.md](messages.md) has the codes of mistakes in messages.",
 	}
 }
 
-const aboutAPI = "Sluice sends WhatsApp messages through Meta's Cloud API. It queues them, keeps the rate limit of each number, and sends no message knowingly twice. " +
-	"Every request needs `Authorization: Bearer <API key>`. Bodies are JSON in UTF-8, without compression. " +
+const aboutAPI = "Sluice sends WhatsApp messages through Meta's Cloud API. It queues them, keeps the rate limit of each number, and sends no message twice by mistake. " +
+	"Every request needs `Authorization: Bearer <API key>`, except those under Description. Bodies are JSON in UTF-8, without compression; a batch has JSON lines, and an upload of media is a form. " +
 	"A query parameter that is not documented, is empty or comes twice is refused. " +
-	"Each answer has the header `X-Request-Id`: the one of the request, or a new one. " +
-	"Errors are problem documents (RFC 9457) with a stable `code`. `errors` lists every mistake with its place, the rule and the fix."
+	"Each answer has the header `X-Request-Id`: the value of your request, or a new one if you sent none. " +
+	"Errors are problem documents (RFC 9457) with a stable `code`. Their member `errors` lists the mistakes, up to 20, each with its place, the rule and the fix. On Meta's paths errors have Meta's form."
 
 // messageRequest describes the body of a request to send. envelope reads the body.
 type messageRequest struct {
 	From      string        `json:"from" doc:"The sender: Meta's phone number id of your number."`
 	Message   metaMessage   `json:"message" doc:"Meta's message object, as Meta documents it."`
-	Class     message.Class `json:"class,omitempty" doc:"Decides the priority, the deadline and the in-doubt policy; see docs/message-life.md. Default: the class that template_classes of the number has for the template; for a Direct Send message its category; else utility for templates and service for all other messages."`
-	Key       string        `json:"key,omitempty" doc:"Idempotency key, 1 to 255 printable ASCII characters, not only spaces. The same key from the same number is the same message, as long as its record is kept and 30 days more (idempotency_key_retention in the configuration)."`
+	Class     message.Class `json:"class,omitempty" doc:"Decides the priority, the deadline and the in-doubt policy; see docs/message-life.md. Default for a template: the class that template_classes of the number has for it (see docs/configuration.md), otherwise utility. Default for a Direct Send message (see docs/messages.md): its category. Default for all others: service."`
+	Key       string        `json:"key,omitempty" doc:"Idempotency key, 1 to 255 printable ASCII characters, not only spaces. The same key with the same content from the same number is the same message, as long as its record is kept and 30 days more (idempotency_key_retention in the configuration)."`
 	Ref       string        `json:"ref,omitempty" doc:"Your own reference, for example an order id, up to 255 characters. Records and events have it."`
 	Tags      []string      `json:"tags,omitempty" doc:"Up to 10 labels of 1 to 64 characters. Holds and resends can select messages by tag."`
 	SendAt    time.Time     `json:"send_at,omitzero" doc:"Do not send before this time, up to 90 days ahead."`
-	ExpiresAt time.Time     `json:"expires_at,omitzero" doc:"Do not start an attempt after this time, up to 90 days ahead. Default: the deadline of the class."`
+	ExpiresAt time.Time     `json:"expires_at,omitzero" doc:"Do not start an attempt after this time, up to 90 days ahead. Default: the time of acceptance, or send_at if it is later, plus the deadline of the class (see docs/configuration.md)."`
 }
 
 // metaMessage describes the members that all types of Meta's message object have. The content is in a member with
@@ -127,7 +127,7 @@ type messageRequest struct {
 type metaMessage struct {
 	Product   string `json:"messaging_product,omitempty" doc:"whatsapp. Sluice sets it if it is missing."`
 	Kind      string `json:"recipient_type,omitempty" doc:"individual or group. Default: individual."`
-	To        string `json:"to,omitempty" doc:"The recipient: a phone number with its plus, or the id of a group."`
+	To        string `json:"to,omitempty" doc:"The recipient: a phone number with its plus, or the id of a group. On Meta's path the plus may be missing."`
 	Recipient string `json:"recipient,omitempty" doc:"The recipient as a business-scoped user id, instead of to."`
 	Type      string `json:"type" doc:"text, template, image and so on. The member of that name has the content. docs/messages.md has an example of each type."`
 	Callback  string `json:"biz_opaque_callback_data,omitempty" doc:"Your own data, up to 512 characters. Records and events have it as callback_data."`
@@ -136,7 +136,7 @@ type metaMessage struct {
 const exampleMessage = `{"from":"106540352242922","key":"order-1001-shipped","message":{"to":"+15551234567","type":"text","text":{"body":"It has shipped."}}}`
 
 var (
-	paramKey = httpapi.Param{In: "header", Name: "Idempotency-Key", Doc: "The idempotency key. Instead of the member `key`.", Example: "order-1001-shipped"}
+	paramKey = httpapi.Param{In: "header", Name: "Idempotency-Key", Doc: "The idempotency key, as a header. `POST /v1/messages` also has the member `key` for it.", Example: "order-1001-shipped"}
 	paramID  = httpapi.Param{In: "path", Name: "id", Doc: "Sluice's id of the message.", Example: "106540352242922-ufeqxlws3bsv46lbkkufh7m55l", Postman: "Message-ID"}
 )
 

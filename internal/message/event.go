@@ -21,7 +21,7 @@ const (
 // Event is one line of an entry of the event streams: the public contract for consumers.
 type Event struct {
 	Version int             `json:"v" doc:"The version of this schema: 2."`
-	Type    string          `json:"type" doc:"message: the state of a message changed. status: Meta sent a status. inbound: a person sent a message to your number. update: Meta sent news about a template, an account or a number. gap: a consumer group was too slow and missed events."`
+	Type    string          `json:"type" doc:"message: the state of a message changed, or Meta accepted it a second time. status: Meta sent a status. inbound: a person sent a message to your number. update: Meta sent news about a template, an account or a number. gap: a consumer group was too slow and missed events."`
 	At      int64           `json:"at" doc:"When Sluice received or did it, Unix milliseconds."`
 	Number  string          `json:"phone_number_id,omitempty" doc:"Meta's id of your number. Absent in updates about an account."`
 	WABA    string          `json:"waba_id,omitempty" doc:"WhatsApp Business Account id. In events from Meta."`
@@ -48,7 +48,7 @@ type Change struct {
 type Gap struct {
 	Group string `json:"group" doc:"The consumer group that missed them. Other groups can ignore this event."`
 	From  string `json:"from" doc:"The id of the first entry missed."`
-	To    string `json:"to" doc:"The id of an entry. Entries from this one on were not missed."`
+	To    string `json:"to" doc:"The id of the first entry that was not missed."`
 }
 
 // ReportsWithin is how soon Meta normally reports a status of a message that it took: sent comes within

@@ -8,7 +8,7 @@ type StatusReport struct {
 	WAMID  string      `json:"wamid" doc:"Meta's id of the message."`
 	Status string      `json:"status" doc:"sent, delivered, read, played, failed, or something newer."`
 	At     time.Time   `json:"at,omitzero" doc:"Meta's time of the status. Absent if Meta sent no plausible time."`
-	Marker string      `json:"marker,omitempty" doc:"The biz_opaque_callback_data that Meta returned."`
+	Marker string      `json:"marker,omitempty" doc:"The biz_opaque_callback_data that Meta returned: Sluice's marker, if Sluice sent the message. Your own data is in callback_data of message events."`
 	Code   int         `json:"code,omitempty" doc:"Meta's error code, when failed."`
 	Detail ErrorDetail `json:"error,omitzero" doc:"Meta's own text about the failure."`
 
