@@ -17,7 +17,7 @@ import (
 )
 
 // Field is the field of a stream entry that has the audit entry as JSON.
-const Field = "deed"
+const Field = "entry"
 
 // maxLen is about how many entries each shard keeps.
 const maxLen = 1000
@@ -66,9 +66,8 @@ func (l *Log) Latest(ctx context.Context, limit int) ([]message.AuditEntry, erro
 	var entries []message.AuditEntry
 	for _, c := range cmds {
 		for _, x := range c.Val() {
-			text, _ := x.Values[Field].(string)
 			var e message.AuditEntry
-			if err := json.Unmarshal([]byte(text), &e); err != nil {
+			if err := json.Unmarshal([]byte(textOf(x.Values)), &e); err != nil {
 				return nil, fmt.Errorf("audit log, entry %s: %w", x.ID, err)
 			}
 			ms, _, _ := strings.Cut(x.ID, "-")
@@ -79,4 +78,12 @@ func (l *Log) Latest(ctx context.Context, limit int) ([]message.AuditEntry, erro
 	}
 	slices.SortStableFunc(entries, func(a, b message.AuditEntry) int { return b.At.Compare(a.At) })
 	return entries[:min(limit, len(entries))], nil
+}
+
+// textOf returns the JSON of a stream entry. It is in the only field, which had another name in older versions.
+func textOf(values map[string]any) (text string) {
+	for _, v := range values {
+		text, _ = v.(string)
+	}
+	return text
 }

@@ -13,7 +13,8 @@ import (
 	"sluice/internal/store"
 )
 
-// TestLatest: entries of all shards come back with the time of Redis, the latest first.
+// TestLatest: entries of all shards come back with the time of Redis, the latest first, also those that an older version
+// wrote.
 func TestLatest(t *testing.T) {
 	t.Parallel()
 	db, err := store.New(t.Context(), redistest.Client(t))
@@ -33,7 +34,7 @@ func TestLatest(t *testing.T) {
 		t.Errorf("an empty log: %+v", entries)
 	}
 	for s, id := range map[message.Shard]string{3: "1000-0", 0: "2000-0"} {
-		err := db.XAdd(t.Context(), &redis.XAddArgs{Stream: audit.Key(s), ID: id, Values: []any{audit.Field, `{"verb":"hold","on":"` + s.String() + `"}`}}).Err()
+		err := db.XAdd(t.Context(), &redis.XAddArgs{Stream: audit.Key(s), ID: id, Values: []any{"deed", `{"verb":"hold","on":"` + s.String() + `"}`}}).Err()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -70,7 +70,7 @@ func (d *dispatcher) joinedAll() bool {
 }
 
 // assignNumbers keeps the numbers that have work served until the dispatcher stops, and returns when
-// all their tasks are handed out or returned.
+// all their tasks are dispatched or returned.
 func (d *dispatcher) assignNumbers() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()

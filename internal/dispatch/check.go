@@ -163,7 +163,7 @@ func (c *check) through(ctx context.Context, d *dispatcher, n *number, want queu
 	if err := c.expect(ctx, n, "it was fetched", queue.Counts{Active: 1}); err != nil {
 		return err
 	}
-	d.handOut(ctx, n, tasks)
+	d.dispatch(ctx, n, tasks)
 	return c.expect(ctx, n, "it was handled", want)
 }
 

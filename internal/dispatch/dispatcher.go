@@ -18,8 +18,8 @@ import (
 )
 
 var (
-	//go:embed take.lua
-	takeLua string
+	//go:embed fetch.lua
+	fetchLua string
 	//go:embed tidy.lua
 	tidyLua string
 	//go:embed gone.lua
@@ -28,8 +28,8 @@ var (
 
 // The scripts of a dispatcher, as Redis gets them.
 var (
-	takeScript = queue.NamesLua + ratelimit.RateLua + ratelimit.SlotsLua + holds.HeldLua +
-		fmt.Sprintf("local MOST = %d -- tasks of a class\n", fetchMost) + takeLua
+	fetchScript = queue.NamesLua + ratelimit.RateLua + ratelimit.SlotsLua + holds.HeldLua +
+		fmt.Sprintf("local MOST = %d -- tasks of a class\n", fetchMost) + fetchLua
 	tidyScript = queue.NamesLua + fmt.Sprintf("local PAIR, BURST, PROBE = %d, %d, %d\n",
 		ratelimit.PairEvery.Microseconds(), ratelimit.PairBurst, probeEvery.Milliseconds()) + holds.HeldLua + queue.WaitsLua + tidyLua
 	goneScript = queue.NamesLua + goneLua
@@ -45,12 +45,12 @@ type dispatcher struct {
 	tx         *store.Transactions
 	seq        atomic.Int64 // of fetches
 
-	take, book, tidy, gone store.Script
+	fetching, book, tidy, gone store.Script // the scripts
 
 	unserved map[string]*unserved // of the goroutine that assigns numbers
 
 	ready   chan string     // tasks in asynq's encoding that have a slot coming
-	stopped context.Context // ends when nothing more is handed out
+	stopped context.Context // ends when nothing more is dispatched
 	given   context.Context // ends when what is not written yet is given up
 	giveUp  context.CancelFunc
 	writers sync.WaitGroup
@@ -60,8 +60,8 @@ func newDispatcher(stopped context.Context, db *store.DB, o Options) *dispatcher
 	d := &dispatcher{
 		db: db, o: o, stopped: stopped,
 		assignment: assignment{active: map[string]*active{}}, client: queue.NewClient(db, o.Shards),
-		tx:   o.Transactions,
-		take: db.Script(takeScript), book: db.Script(ratelimit.BookLua), tidy: db.Script(tidyScript), gone: db.Script(goneScript),
+		tx:       o.Transactions,
+		fetching: db.Script(fetchScript), book: db.Script(ratelimit.BookLua), tidy: db.Script(tidyScript), gone: db.Script(goneScript),
 		unserved: map[string]*unserved{},
 		ready:    make(chan string, readyMost),
 	}
@@ -77,7 +77,7 @@ func newDispatcher(stopped context.Context, db *store.DB, o Options) *dispatcher
 // readyMost is how many tasks wait for asynq's server to fetch them: it fetches one at a time.
 const readyMost = 64
 
-// run feeds the server until it stops, and returns when all tasks of the dispatcher are handed out
+// run feeds the server until it stops, and returns when all tasks of the dispatcher are dispatched
 // or returned.
 func (d *dispatcher) run() {
 	var wg sync.WaitGroup
@@ -104,8 +104,8 @@ func (d *dispatcher) Next() (string, bool) {
 	return "", false
 }
 
-// handOut gives tasks to asynq's server. At a stop those left return to the heads of their queues.
-func (d *dispatcher) handOut(ctx context.Context, n *number, tasks []*queue.Fetched) {
+// dispatch gives tasks to asynq's server. At a stop those left return to the heads of their queues.
+func (d *dispatcher) dispatch(ctx context.Context, n *number, tasks []*queue.Fetched) {
 	if len(tasks) == 0 {
 		return
 	}
@@ -116,7 +116,7 @@ func (d *dispatcher) handOut(ctx context.Context, n *number, tasks []*queue.Fetc
 		text, err := d.client.Encode(n.lease.Keys(t.Class), cmp.Or(t.Message, t.ID), t.ID)
 		if err != nil {
 			d.o.Log.Error("cannot pass tasks to asynq", "phone_number_id", n.id, "err", err)
-			d.handBack(n, tasks[i:])
+			d.giveBack(n, tasks[i:])
 			return
 		}
 		select {
@@ -127,14 +127,14 @@ func (d *dispatcher) handOut(ctx context.Context, n *number, tasks []*queue.Fetc
 		select {
 		case d.ready <- text:
 		case <-ctx.Done():
-			d.handBack(n, tasks[i:])
+			d.giveBack(n, tasks[i:])
 			return
 		}
 	}
 }
 
-// handBack returns tasks that no handler has seen to the heads of their queues, in their order.
-func (d *dispatcher) handBack(n *number, tasks []*queue.Fetched) {
+// giveBack returns tasks that no handler has seen to the heads of their queues, in their order.
+func (d *dispatcher) giveBack(n *number, tasks []*queue.Fetched) {
 	n.mu.Lock()
 	n.running -= len(tasks)
 	n.mu.Unlock()
@@ -218,7 +218,7 @@ func (n *number) leaveSilent(d time.Duration) {
 const lastTimeout = 3 * time.Second
 
 // last completes a number that this worker does not serve any more, or when the
-// worker stops: what was handed out is in the log of recipients, and no fetch is unknown.
+// worker stops: what was dispatched is in the log of recipients, and no fetch is unknown.
 func (d *dispatcher) last(n *number) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.given), lastTimeout)
 	defer cancel()

@@ -30,7 +30,7 @@ const (
 	away = 250 * time.Millisecond
 )
 
-// feed fetches one number's tasks and hands them out until ctx ends.
+// feed fetches one number's tasks and dispatches them until ctx ends.
 func (d *dispatcher) feed(ctx context.Context, n *number) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -71,27 +71,27 @@ func (d *dispatcher) feed(ctx context.Context, n *number) {
 	}
 }
 
-// feedOnce fetches tasks once, if more may be leased and there may be some, and hands them out. It returns
+// feedOnce fetches tasks once, if more may be leased and there may be some, and dispatches them. It returns
 // when to come again.
 func (d *dispatcher) feedOnce(ctx context.Context, n *number, called bool) time.Duration {
 	n.mu.Lock()
 	none := n.may == 0
 	n.mu.Unlock()
-	room := n.room(called)
+	capacity := n.capacity(called)
 	switch {
 	case none || !d.joined(n.shard):
 		return tidyEvery
-	case room <= 0:
+	case capacity <= 0:
 		return ratelimit.Horizon / 4
 	}
-	tasks, next, err := d.fetch(ctx, n, room)
+	tasks, next, err := d.fetch(ctx, n, capacity)
 	if err != nil {
 		if ctx.Err() == nil {
 			d.o.Log.Warn("cannot fetch tasks", "phone_number_id", n.id, "err", err)
 		}
 		next = away
 	}
-	d.handOut(ctx, n, tasks)
+	d.dispatch(ctx, n, tasks)
 	if next == 0 {
 		return 0
 	}

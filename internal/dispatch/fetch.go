@@ -22,7 +22,7 @@ const (
 	skipMost = 8
 )
 
-// fetched is the answer to a call of take.lua.
+// fetched is the answer to a call of fetch.lua.
 type fetched struct {
 	now   time.Time // Redis's clock
 	left  int       // classes that may have more tasks, as bits
@@ -30,15 +30,15 @@ type fetched struct {
 	holds []string // on templates and tags, and tasks that may go all the same
 }
 
-// fetch fetches up to room tasks and returns those that can be sent now; for their slots it
+// fetch fetches up to capacity tasks and returns those that can be sent now; for their slots it
 // offers what was booked. It returns when a further fetch is worth it.
-func (d *dispatcher) fetch(ctx context.Context, n *number, room int) ([]*queue.Fetched, time.Duration, error) {
+func (d *dispatcher) fetch(ctx context.Context, n *number, capacity int) ([]*queue.Fetched, time.Duration, error) {
 	if err := d.recover(ctx, n); err != nil {
 		return nil, 0, err
 	}
 	n.spare = slices.DeleteFunc(n.spare, func(at time.Time) bool { return time.Until(at) < ratelimit.Lead })
 	sent, era := time.Now(), d.era(n.shard)
-	r, next, err := d.takeTasks(ctx, n, room, sent)
+	r, next, err := d.fetchTasks(ctx, n, capacity, sent)
 	if err != nil || len(r.tasks) == 0 {
 		return nil, next, err
 	}
@@ -102,7 +102,7 @@ func (d *dispatcher) known(ctx context.Context, n *number, tasks []*queue.Fetche
 	return ours, candidates, nil
 }
 
-// sort decides what becomes of tasks that were fetched: those to hand out, the exits of those that
+// sort decides what becomes of tasks that were fetched: those to dispatch, the exits of those that
 // cannot be sent now, and those for which there is no slot. Slots left over are spare.
 func (n *number) sort(r fetched, tasks []*queue.Fetched, known []Candidate) (ready []*queue.Fetched, out []queue.Exit, behind []*queue.Fetched) {
 	slots := len(n.spare)
@@ -151,9 +151,9 @@ func (n *number) sort(r fetched, tasks []*queue.Fetched, known []Candidate) (rea
 	return ready, out, behind
 }
 
-// takeTasks calls take.lua and offers the slots that it booked. It returns when a further call is
+// fetchTasks calls fetch.lua and offers the slots that it booked. It returns when a further call is
 // worth it.
-func (d *dispatcher) takeTasks(ctx context.Context, n *number, room int, sent time.Time) (fetched, time.Duration, error) {
+func (d *dispatcher) fetchTasks(ctx context.Context, n *number, capacity int, sent time.Time) (fetched, time.Duration, error) {
 	now := n.schedule.RedisTime(sent)
 	n.mu.Lock()
 	may := n.may
@@ -162,14 +162,14 @@ func (d *dispatcher) takeTasks(ctx context.Context, n *number, room int, sent ti
 	seq := d.seq.Add(1)
 	field := queue.FieldOf(d.o.Worker, seq)
 	a := n.schedule.Args()
-	args := []any{d.o.Worker, a.Rate, a.Booked, room, queue.Sequence(seq), n.ask(may, a.First)}
+	args := []any{d.o.Worker, a.Rate, a.Booked, capacity, queue.Sequence(seq), n.ask(may, a.First)}
 	if a.Further > 0 || len(n.spare) > 0 {
 		args = append(args, a.Further, len(n.spare))
 	}
 	var cmd *redis.Cmd
 	var pairs ratelimit.PairCommands
 	d.db.Pipe(ctx, func(p redis.Pipeliner) { // each command has its own error
-		cmd = d.take.Add(ctx, p, []string{n.key}, args...)
+		cmd = d.fetching.Add(ctx, p, []string{n.key}, args...)
 		if d.o.Candidates != nil {
 			pairs = n.pairs.Add(ctx, p, now)
 		}
@@ -223,7 +223,7 @@ func texts(v any) (all []string) {
 	return all
 }
 
-// ask is what take.lua is to ask of each class, and whether this worker serves the number.
+// ask is what fetch.lua is to ask of each class, and whether this worker serves the number.
 func (n *number) ask(may int, first byte) string {
 	ask := [5]byte{4: first}
 	for c := range n.skip {

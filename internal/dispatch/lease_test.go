@@ -212,7 +212,7 @@ func TestAFetchWithoutAnAnswer(t *testing.T) {
 	if got := take(t, g, n, 2); len(got) != 2 {
 		t.Fatal(got)
 	}
-	l := &lost{scripts: []string{g.take.SHA()}}
+	l := &lost{scripts: []string{g.fetching.SHA()}}
 	l.left.Store(2)
 	f.db.UniversalClient.(*redis.Client).AddHook(l)
 	for range 2 {

@@ -77,21 +77,21 @@ func (n *number) call(classes int) {
 	}
 }
 
-// room is how many more tasks may be fetched: three times what the rate needs in the time that
+// capacity is how many more tasks may be fetched: three times what the rate needs in the time that
 // answers take, so that a Meta that became slow does not get ever more requests, and no more than two
 // seconds' worth, so that one that does not answer delays only its own numbers. A fetch costs Redis as much
 // as several tasks, so there is no fetch while less than 1/8 of the limit is free, unless an enqueue woke us.
-func (n *number) room(called bool) int {
+func (n *number) capacity(called bool) int {
 	perSecond, further := n.schedule.PerSecond(), n.schedule.Further()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	want := int(3*perSecond*n.answer.Seconds() + 2*perSecond*(ratelimit.Horizon+further).Seconds())
 	most := min(max(want, 20), int(2*perSecond)+20, int(n.most))
-	room := most - n.running
-	if !called && 8*room < most {
+	capacity := most - n.running
+	if !called && 8*capacity < most {
 		return 0
 	}
-	return room
+	return capacity
 }
 
 // missed notes that a task missed its slot: this worker has more tasks than it can handle in time.

@@ -49,7 +49,7 @@ func (c *clock) script(text string) string {
 // gate is a dispatcher that goes by the clock and its one number.
 func (c *clock) gate(worker string, rate int) (*dispatcher, *number) {
 	scripts := func(d *dispatcher) {
-		d.take, d.tidy = c.f.db.Script(c.script(takeScript)), c.f.db.Script(c.script(tidyScript))
+		d.fetching, d.tidy = c.f.db.Script(c.script(fetchScript)), c.f.db.Script(c.script(tidyScript))
 		d.book = c.f.db.Script(c.script(ratelimit.BookLua))
 	}
 	g, _ := c.f.gateWith(scripts, worker, Number{ID: phone, Rate: rate})

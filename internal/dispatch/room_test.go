@@ -35,7 +35,7 @@ func TestRoomGoesByTheAnswerTime(t *testing.T) {
 		for range c.inHand {
 			n.running++
 		}
-		if got := n.room(true); got < c.want-1 || got > c.want+1 {
+		if got := n.capacity(true); got < c.want-1 || got > c.want+1 {
 			t.Errorf("rate %d, answers after %v, %d in hand: room for %d, want %d", c.rate, c.answer, c.inHand, got, c.want)
 		}
 	}
@@ -50,7 +50,7 @@ func TestRoomGoesByMissedSlots(t *testing.T) {
 	n := g.number(phone)
 	room := func(want int) {
 		t.Helper()
-		if got := n.room(true); got != want {
+		if got := n.capacity(true); got != want {
 			t.Errorf("room for %d, want %d", got, want)
 		}
 	}
@@ -68,7 +68,7 @@ func TestRoomGoesByMissedSlots(t *testing.T) {
 	for range 30 {
 		n.answered(time.Second)
 	}
-	if got := n.room(true) + 150; got < 76 || got > 78 {
+	if got := n.capacity(true) + 150; got < 76 || got > 78 {
 		t.Errorf("after 30 answers %d in hand at most, want one or two more than 75", got)
 	}
 }
@@ -84,12 +84,12 @@ func TestALittleRoomIsWorthNoLook(t *testing.T) {
 		n.running++
 	}
 	for i := range 8 {
-		if quiet, called := n.room(false), n.room(true); quiet != 0 || called != i {
+		if quiet, called := n.capacity(false), n.capacity(true); quiet != 0 || called != i {
 			t.Errorf("%d of 64 in hand: room for %d, when called for %d", 64-i, quiet, called)
 		}
 		n.returned(&queue.Fetched{}, nil)
 	}
-	if got := n.room(false); got != 8 {
+	if got := n.capacity(false); got != 8 {
 		t.Errorf("56 of 64 in hand: room for %d", got)
 	}
 }

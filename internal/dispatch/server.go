@@ -1,5 +1,5 @@
 // Package dispatch decides which tasks leave, and when: it assigns numbers to workers, fetches tasks of a
-// number together with the send slots that they leave on, the most urgent class first, and hands them to
+// number together with the send slots that they leave on, the most urgent class first, and passes them to
 // asynq's server. What a hold, the pair limit or the record of its message keeps back is set aside.
 package dispatch
 

@@ -231,7 +231,7 @@ func TestAFullRedisDrains(t *testing.T) {
 	}
 	g.tidyUp(t.Context(), n, true)
 	stop()
-	g.handBack(n, taken[3:])
+	g.giveBack(n, taken[3:])
 	j := newJournal()
 	f.serve("second", j.handle, Number{ID: phone, Rate: 80})
 	j.wait(t, len(tasks))

@@ -44,6 +44,8 @@ func (v *visit) memory(ctx context.Context, db *store.DB) {
 	for _, share := range db.MemoryUse(ctx) {
 		percent := fmt.Sprintf("%.0f %% of maxmemory is in use", 100*share)
 		switch {
+		case share == 0:
+			v.add("redis memory", "", found(OK, "maxmemory is not set", ""))
 		case share >= 1:
 			v.add("redis memory", "", found(Fail, "is full: Redis refuses writes, the API accepts no messages, and webhooks are refused", fix))
 		case share > memoryFail:

@@ -23,7 +23,7 @@ type Fetched struct {
 	ID     string    // asynq's
 	Came   time.Time // when it was fetched: one after the other
 
-	// For the dispatcher, which sets them before it hands out the task.
+	// For the dispatcher, which sets them before it dispatches the task.
 	Known     any
 	Recipient Recipient
 	Era       int64

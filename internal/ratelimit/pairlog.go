@@ -52,7 +52,7 @@ func (l *PairLog) Unwritten() bool { return len(l.unsent) > 0 }
 // Free returns the zero time when a message may be sent to a recipient now, else when it may.
 func (l *PairLog) Free(r Recipient, now time.Time) time.Time { return l.limit.Free(r, now) }
 
-// Sent notes that a message to a recipient was handed out.
+// Sent notes that a message to a recipient was dispatched.
 func (l *PairLog) Sent(r Recipient, at time.Time) {
 	if r == (Recipient{}) {
 		return
@@ -80,7 +80,7 @@ type PairCommands struct {
 	reads  []*redis.StringCmd
 }
 
-// Add adds the log's commands to a pipeline: it writes what was handed out, and reads what was
+// Add adds the log's commands to a pipeline: it writes what was sent, and reads what was
 // written since it last did. now is Redis's clock; zero when it is not known yet.
 func (l *PairLog) Add(ctx context.Context, p redis.Pipeliner, now time.Time) (c PairCommands) {
 	if now.IsZero() {

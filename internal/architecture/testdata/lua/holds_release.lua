@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
-local AUDIT = 'deed' -- the field of an entry
+local AUDIT = 'entry' -- the field of an entry
 -- Releases a hold, and appends an audit entry.
 -- KEYS  holds, audit log
 -- ARGV  field, audit entry as JSON (empty: none)

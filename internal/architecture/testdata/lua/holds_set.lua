@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
-local AUDIT = 'deed' -- the field of an entry
+local AUDIT = 'entry' -- the field of an entry
 -- Sets a hold, unless there is one that lasts as long, and appends an audit entry.
 -- KEYS  holds, audit log
 -- ARGV  field, end in ms (0: none) and perhaps a plus and for how long to probe, hold as JSON, audit entry as

@@ -1,4 +1,4 @@
-#!lua flags=allow-oom
+#!lua
 -- Runs commands if none of the records on which they depend has changed since it was read. It replaces
 -- WATCH and MULTI where these are refused. The length of a record differs after each change.
 -- KEYS  the records

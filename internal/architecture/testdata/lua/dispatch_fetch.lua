@@ -1,3 +1,82 @@
+#!lua flags=allow-oom
+-- names_of reads the number in one of its keys, and returns it and what the keys of its shard and of its
+-- queues begin with: a key that is passed costs a script more than one that is made here. A queue's own
+-- part begins with its class, the most urgent first. It is put in front of the scripts that need it.
+local CLASSES = {'authentication}:', 'service}:', 'utility}:', 'marketing}:'}
+local function names_of(key)
+  local tag, number = string.match(key, '^sluice:({s%d+}):%a+:(.*)$')
+  return number, 'sluice:' .. tag .. ':', 'asynq:' .. tag .. ':' .. number .. ':'
+end
+local LEAD, HORIZON, CAP, LAG, SLACK, INCREASE, REFUSAL_PAUSE = 2000, 100000, 100000, 150000, 9000, 0.02, 1000000
+-- effective_rate returns how many messages a second a number may send now, how many it may send when Meta
+-- refused nothing lately (the full rate), and a time before which it may send none. It is put in front of
+-- the scripts that need it.
+-- The hash has what was learned and set at run time: 'order' (a rate that replaces the configured one),
+-- 'level' (what Meta lets the number send, where the configuration leaves that to Meta), 'ramp_from',
+-- 'ramp_at', 'ramp_us' (an even increase to that rate), 'cut' and 'cut_at' (the rate after the last refusal,
+-- and when it was), 'ceiling' (the rate at that refusal), 'pause', 'probe' (until when the number sends one
+-- message a second). Times are microseconds of this node's clock. After a refusal the rate regains a fixed
+-- share of the full rate each second.
+local function effective_rate(key, configured, now)
+  local p = redis.call('HMGET', key, 'order', 'ramp_from', 'ramp_at', 'ramp_us', 'cut', 'cut_at', 'pause', 'probe', 'level')
+  local rate = tonumber(p[1] or p[9] or configured)
+  if p[2] then
+    local done = (now - p[3]) / p[4]
+    if done < 1 then rate = math.max(1, p[2] + (rate - p[2]) * math.max(done, 0)) end
+  end
+  local full = rate
+  if p[5] then
+    rate = math.min(full, p[5] + full * INCREASE * math.max(now - p[6], 0) / 1000000)
+  end
+  if p[8] and now < tonumber(p[8]) then rate = 1 end
+  return math.max(rate, 1), full, tonumber(p[7] or 0)
+end
+-- slots books send slots on a number's send schedule. It is put in front of the scripts that need it.
+-- The schedule is a hash {tat, own, turn}: the time of the next free slot in microseconds of this
+-- node's clock, the worker that booked last (the owner), and how many slots were booked (the class that
+-- comes next follows from it). Slots are T apart. Nothing is booked further ahead than the horizon. When
+-- the owner changes, the schedule is shifted by cap: that is how late the former owner may still use a
+-- slot of its own, so no second has too many. While its owner keeps up, another worker finds nothing free;
+-- when it dies, the schedule is free after about the horizon. So this is the ownership of a number, with
+-- no lease that expires.
+-- Floor is a time before which nothing is booked: a pause, or the end of the worker's own last booking,
+-- which a failover may have lost. A schedule that is more than CLOCK_SET ahead is from before the clock was
+-- set back: it starts anew.
+--
+-- slots(schedule, worker, now, T, horizon, lead, cap, floor) returns book(n, turn), which books up to n
+-- slots, sets the turn unless it is nil, and returns how many were booked; the time of the first
+-- slot; how many are free; whether the worker is the owner; and the turn.
+local CLOCK_SET = 5000000 -- us
+local function slots(schedule, worker, now, T, horizon, lead, cap, floor)
+  local st = redis.call('HMGET', schedule, 'tat', 'own', 'turn')
+  local owns = st[2] == worker
+  local tat = tonumber(st[1] or 0)
+  if tat > now + CLOCK_SET then tat = 0 end
+  if not owns then tat = tat + cap end
+  tat = math.max(tat, floor, now + lead)
+  local free = math.max(math.floor((now + horizon - tat) / T) + 1, 0)
+  local function book(n, turn)
+    n = math.min(n, free)
+    if n > 0 then
+      redis.call('HSET', schedule, 'tat', tat + n * T, 'own', worker, 'turn', turn or st[3] or '0')
+    end
+    return n
+  end
+  return book, tat, free, owns, tonumber(st[3] or 0)
+end
+-- held returns whether there is a hold, by its field in the hash of holds, that has not ended: true, or
+-- 'probe' when one task at a time may go. It is put in front of the scripts that need it.
+local function held(holds, field, now_ms)
+  local v = redis.call('HGET', holds, field)
+  if not v then return false end
+  local ends, probes = string.match(v, '^(%d+)%+?(%d*)')
+  ends = tonumber(ends or 0) -- a hold that cannot be read stays in force, and affects no other hold
+  if ends == 0 or ends > now_ms then return true end
+  if probes ~= '' and ends + probes > now_ms then return 'probe' end
+  redis.call('HDEL', holds, field)
+  return false
+end
+local MOST = 500 -- tasks of a class
 -- Fetches tasks of one number from their queues together with the send slots that they leave on, and leases
 -- them to a worker. The most urgent class comes first; every 20th slot goes to the others in turn, so that
 -- none waits for ever. Only Go knows what can be sent: it has the records. A slot whose task cannot be sent
@@ -17,7 +96,7 @@ local schedule, worker = KEYS[1], ARGV[1]
 local number, shard, queues = names_of(schedule)
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
-local room, further, spare = tonumber(ARGV[4]), 0, 0
+local capacity, further, spare = tonumber(ARGV[4]), 0, 0
 if ARGV[7] then further, spare = tonumber(ARGV[7]), tonumber(ARGV[8]) end
 local ask = ARGV[6]
 local rate_key, holds = shard .. 'pace:' .. number, shard .. 'holds'
@@ -61,7 +140,7 @@ if string.byte(ask, 5) == 48 then shift = shift + LAG end
 local book, first, reach, owns, turn = slots(schedule, worker, now, T, 2 * horizon, LEAD + further, shift, pause)
 local most = math.max(0, math.min(math.floor((now + horizon - first) / T) + 1, reach))
 if not owns then reach = most end
-most, reach = math.min(most + spare, room), math.min(reach + spare, room)
+most, reach = math.min(most + spare, capacity), math.min(reach + spare, capacity)
 
 local fetched, n = {}, 0 -- by class: the ids fetched; for how many slots that is
 -- pop fetches the tasks for up to so many slots from a class, and returns for how many there were.
