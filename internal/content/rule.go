@@ -93,9 +93,9 @@ func (l *limit) refuseLong(n node, length int) {
 
 // span is a rule of Meta's for the number of some things.
 type span struct {
-	what           string // "cards"
-	least, most    int
-	tooFew, toMany *Rule
+	what            string // "cards"
+	least, most     int
+	tooFew, tooMany *Rule
 }
 
 // between makes a span; what is the things' name.
@@ -105,13 +105,13 @@ func between(least, most int, code, what string) *span {
 	if least > 0 {
 		s.tooFew = rule(Missing, code+"_missing", detail, fmt.Sprintf("Give at least %d.", least))
 	}
-	s.toMany = rule(Invalid, code+"_too_many", detail, fmt.Sprintf("Remove all but %d.", most))
+	s.tooMany = rule(Invalid, code+"_too_many", detail, fmt.Sprintf("Remove all but %d.", most))
 	return s
 }
 
 // check reports a number that is outside of the span.
 func (s *span) check(n node, count int) {
-	r := s.toMany
+	r := s.tooMany
 	if count < s.least {
 		r = s.tooFew
 	} else if count <= s.most {

@@ -473,7 +473,7 @@ func (s *Sender) begin(ctx context.Context, id string, k int, token string, know
 // finish retries until the outcome is recorded, even after a stop signal, as long as no other worker may take the
 // attempt for abandoned.
 func (s *Sender) finish(ctx context.Context, a message.Attempt, m message.Move) (st message.State, duplicate bool, err error) {
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), attemptMax, errors.New("Redis did not answer for too long"))
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), attemptMax, errors.New("no answer of Redis for too long"))
 	defer cancel()
 	err = retryUntilDone(ctx, func() error {
 		st, duplicate, err = s.attempts.Finish(ctx, a, m)

@@ -342,4 +342,4 @@ func (w txWrite) err() error {
 }
 
 // errNoAnswer means that a command has neither an error nor the answer that Redis gives to it.
-var errNoAnswer = errors.New("Redis gave no answer")
+var errNoAnswer = errors.New("a command has neither an error nor an answer of Redis")
