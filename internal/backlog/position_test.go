@@ -55,6 +55,12 @@ func TestLostTasksOfEveryKind(t *testing.T) {
 			f.db.SAdd(ctx, queue.HeldKey(s, phone), "tag::x")
 			f.db.RPush(ctx, queue.HeldKey(s, phone)+":tag::x", "2 "+taskID(task.ID, 1))
 		}},
+		{"held as the reason of the hold", false, func(task queue.Task) {
+			at(task, "pending_since", old)
+			unlist(task)
+			f.db.SAdd(ctx, queue.HeldKey(s, phone), "tag::y")
+			f.db.ZAdd(ctx, queue.RefusedKey(s, phone, "tag::y"), redis.Z{Score: 1, Member: "2 " + taskID(task.ID, 1)})
+		}},
 		{"waits for its recipient", false, func(task queue.Task) {
 			at(task, "pending_since", old, queue.WaitField, "aa")
 			unlist(task)

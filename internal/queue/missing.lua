@@ -27,8 +27,8 @@ local holds
 local function kept(entry)
   holds = holds or redis.call('SMEMBERS', shard .. 'held:' .. number)
   for _, hold in ipairs(holds) do
-    local list = shard .. 'held:' .. number .. ':' .. hold
-    if redis.call('LLEN', list) > MOST or redis.call('LPOS', list, entry) then return true end
+    local list, refused = shard .. 'held:' .. number .. ':' .. hold, shard .. 'refused:' .. number .. ':' .. hold
+    if redis.call('LLEN', list) > MOST or redis.call('LPOS', list, entry) or redis.call('ZSCORE', refused, entry) then return true end
   end
   return false
 end
