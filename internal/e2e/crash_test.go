@@ -30,13 +30,12 @@ func TestKilledWorkerLosesAndRepeatsNothing(t *testing.T) {
 	}, "classes: {service: {in_doubt_window: 12s, in_doubt_policy: park}}")
 	workers := []*worker{w.worker(), w.worker()}
 
-	const messages = 2000
-	ids := w.order(messages, message.Service)
+	ids := w.order(1400, message.Service)
 	var kills []time.Time
 	for _, at := range []int{400, 1000, 1600} {
 		w.await(at)
 		w.sim.SetFaults(graphsim.Faults{Latency: graphsim.Span{Min: 5 * time.Second}}) // so that the kill comes before the answer
-		victim := w.amidARequest(workers)
+		victim := w.amidARequest(workers, func() { ids = append(ids, w.order(200, message.Service)...) })
 		kills = append(kills, time.Now())
 		workers[victim].kill()
 		w.sim.SetFaults(faults)

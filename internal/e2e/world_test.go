@@ -107,9 +107,11 @@ func (o *openRequests) counted(meta http.Handler) http.Handler {
 }
 
 // amidARequest waits until one of the workers has a running request that began after the call, and returns its index.
-func (w *world) amidARequest(workers []*worker) int {
+// order orders more messages: all others may have been sent already.
+func (w *world) amidARequest(workers []*worker, order func()) int {
 	w.t.Helper()
 	generation := w.open.generation.Add(1)
+	order()
 	for {
 		for i, k := range workers {
 			if w.open.count(k.name, generation).Load() > 0 {
