@@ -23,8 +23,8 @@ func Main(name string, start Start, args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	signal.Ignore(syscall.SIGPIPE) // when the reader of the log ends, the program goes on
-	defer output.Flush()
 	err := run(ctx, start, args)
+	output.Flush() // what happened comes before what it led to
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Println(err)

@@ -95,7 +95,7 @@ func TestLostTasksOfEveryKind(t *testing.T) {
 	if !f.db.SIsMember(ctx, queue.WorkKey(s), phone).Val() {
 		t.Error("the number is missing from the index of work")
 	}
-	// In a queue too long to be searched the order tells.
+	// In a queue too long to be searched the order decides.
 	f.add(many(1100, phone, message.Service)...)
 	long := queue.KeysOf(s, phone, message.Service)
 	f.db.HSet(ctx, long.Task+taskID(phone+"-lost", 1), "state", "pending", "msg", "m", "pending_since", old)

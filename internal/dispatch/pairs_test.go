@@ -27,7 +27,7 @@ func TestOneRecipientGetsABurstThenOneEachSixSeconds(t *testing.T) {
 		f.end(g, n, queue.Finished, got...)
 	}
 	line := f.tat(phone) - c.base.Add(2*time.Millisecond).UnixMicro()
-	if line != (70 * spaced(2000)).Microseconds() { // booked before it is known who is to get them
+	if line != (70 * spaced(2000)).Microseconds() { // booked before their tasks are known
 		t.Errorf("70 tasks used %d us of the line, want %v", line, 70*spaced(2000))
 	}
 	if i := f.info(phone, message.Marketing); i.Size != 0 || f.waiting(phone) != 15 {

@@ -14,7 +14,7 @@ import (
 )
 
 // clock is a clock of a test's own for the scripts. It starts at a whole second of the true
-// time and moves only when told.
+// time and moves only by set.
 type clock struct {
 	f    *fixture
 	base time.Time

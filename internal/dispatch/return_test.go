@@ -157,7 +157,7 @@ func TestTasksHandedBackKeepTheirPlace(t *testing.T) {
 	for range cap(g.ready) {
 		g.ready <- ""
 	}
-	g.dispatch(g.stopped, n, taken) // nobody is there to take them
+	g.dispatch(g.stopped, n, taken) // no server takes them
 	if after := f.db.LRange(t.Context(), k.Pending, 0, -1).Val(); !reflect.DeepEqual(after, before) {
 		t.Errorf("pending\n%v, before\n%v", after, before)
 	}

@@ -303,7 +303,7 @@ func TestABurstOfEnqueuesIsNoBurstOfLooks(t *testing.T) {
 		f.add(task)
 	}
 	looks := scripts() - before - n
-	// Beside those called for there are those in their time, and tidying.
+	// Fetches at their time, and tidying, come in addition to those that were announced.
 	took := time.Since(start)
 	if most := int(took/burst + took/tidyEvery*8 + 20); looks > most {
 		t.Errorf("%d looks during %d enqueues in %v, want %d at most", looks, n, took, most)

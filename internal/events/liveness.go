@@ -133,9 +133,6 @@ func (l *Liveness) state(now time.Time) (proven int64, since string) {
 	if l.at.IsZero() {
 		return 0, since
 	}
-	if now.Sub(l.at) > livenessTimeout { // suspended meanwhile, perhaps for so long that Redis has no heartbeat of it
-		since = "0"
-	}
 	oldest := l.at // Redis read its clock before this time
 	for began := range l.open {
 		if began.Before(oldest) {

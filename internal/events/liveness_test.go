@@ -131,6 +131,16 @@ func TestLiveness(t *testing.T) {
 		if c = channel(t, s); c.Programs != 1 || c.Open.Before(died) {
 			t.Errorf("a minute after its last heartbeat: %+v", c)
 		}
+		db.HDel(t.Context(), webhooks, "host-one") // suspended for more than a minute, next to another one
+		heartbeat(t, two)
+		back := clock(t, db).Truncate(time.Millisecond)
+		heartbeat(t, one)
+		if c = channel(t, s); c.Programs != 2 || c.Gap.Before(back) {
+			t.Errorf("after its heartbeat was removed, until %s: %+v", back, c)
+		}
+		if err := two.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		// The next process at the same place shows at once that the one before it is gone.
 		silent(t, db, "host:8082/one", 2*time.Second)
 		next := s.NewLiveness("host:8082/two")

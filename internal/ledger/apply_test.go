@@ -274,14 +274,14 @@ func TestDuplicate(t *testing.T) {
 		if r := f.get(a.ID); r.Duplicates != 3 || r.WAMID != "wamid.1" {
 			t.Errorf("%d duplicates, wamid %s", r.Duplicates, r.WAMID)
 		}
-		var told []string
+		var reported []string
 		for _, e := range f.events() {
 			if e.State != nil && e.State.Reason == message.ReasonDuplicate {
-				told = append(told, e.State.WAMID)
+				reported = append(reported, e.State.WAMID)
 			}
 		}
-		if want := []string{"wamid.234", "wamid.23", "wamid.34"}; !slices.Equal(told, want) {
-			t.Errorf("events tell of %v, want %v", told, want)
+		if want := []string{"wamid.234", "wamid.23", "wamid.34"}; !slices.Equal(reported, want) {
+			t.Errorf("events report %v, want %v", reported, want)
 		}
 	})
 }

@@ -277,7 +277,7 @@ func (f fixture) events() (all []message.Event) {
 		lines, _ := entry.Values[events.Field].(string)
 		for raw := range strings.SplitSeq(lines, "\n") {
 			if strings.Contains(raw, secret) || strings.Contains(raw, full) {
-				f.t.Errorf("event tells too much: %s", raw)
+				f.t.Errorf("event has too much: %s", raw)
 			}
 			var e message.Event
 			d := json.NewDecoder(strings.NewReader(raw))

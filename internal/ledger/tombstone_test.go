@@ -143,7 +143,7 @@ func TestPurgeLeavesAKeyThatIsUsedAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !once {
-			t.Error("nobody came in between")
+			t.Error("no other change came in between")
 		}
 		f.wantState(id, message.Queued)
 		f.wantConsistent("then")

@@ -123,7 +123,7 @@ func records(t *testing.T) map[string]map[string]any {
 func (f fixture) asked(id string) map[string]any {
 	f.t.Helper()
 	in := intake.New(intake.Options{
-		Acceptor: nobody{}, Reader: f.ledger(), Numbers: func(string) bool { return true },
+		Acceptor: noAcceptor{}, Reader: f.ledger(), Numbers: func(string) bool { return true },
 		Keys: httpapi.Keys{{Name: "test", Hash: httpapi.HashToken(token), Scopes: httpapi.Scopes(), Numbers: []string{httpapi.AllNumbers}}},
 	})
 	w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/v1/messages/"+id, nil)
@@ -137,13 +137,13 @@ func (f fixture) asked(id string) map[string]any {
 	return answer
 }
 
-type nobody struct{}
+type noAcceptor struct{}
 
-func (nobody) Accept(context.Context, message.Message) (message.Acceptance, error) {
+func (noAcceptor) Accept(context.Context, message.Message) (message.Acceptance, error) {
 	return message.Acceptance{}, errors.New("not here")
 }
 
-func (nobody) AcceptAll(context.Context, []message.Message) []message.AcceptResult { return nil }
+func (noAcceptor) AcceptAll(context.Context, []message.Message) []message.AcceptResult { return nil }
 
 func (f fixture) ledger() *ledger.Ledger { return ledger.New(f.db, ledger.Options{}) }
 

@@ -86,7 +86,7 @@ func TestAddWritesWhatAsynqsClientWrites(t *testing.T) {
 				t.Errorf("our client wrote\n%v\nasynq's\n%v", ours, theirs)
 			}
 
-			// Those to be sent at once are announced; delayed ones would wake nobody.
+			// Those to be sent at once are announced; delayed ones would wake no worker.
 			f.db.Publish(t.Context(), store.WakeChannel(shards.Of(phone)), "end")
 			woken := 0
 			for {

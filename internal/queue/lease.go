@@ -133,7 +133,7 @@ func (l *Lease) Take(field, value string) []*Fetched {
 		}
 		f.tasks = append(f.tasks, t)
 	}
-	f.left, f.writing = len(f.tasks), len(f.tasks)
+	f.left, f.writing = len(f.tasks), len(all)
 	l.fetches = append(l.fetches, f)
 	if moved {
 		l.settleWithin(leaveSoon)

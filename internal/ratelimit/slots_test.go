@@ -58,7 +58,7 @@ func TestSlotsScript(t *testing.T) {
 	const start = 1_700_000_000 * time.Second // large, as real ones are
 	l := newSchedule(t, db, "schedule", 80)
 
-	// A schedule nobody has used starts after the lead and reaches as far as the horizon.
+	// A schedule that was not used yet starts after the lead and reaches as far as the horizon.
 	a, free := l.book("a", start, 3)
 	if len(a) != 3 || a[0] != start+ratelimit.Lead || a[1]-a[0] != l.T {
 		t.Fatalf("first slots %v", a)

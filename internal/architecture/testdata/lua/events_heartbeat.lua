@@ -11,11 +11,12 @@
 
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local gap, alive = 0, false
+local gap, alive, known = 0, false, false
 local heartbeats = redis.call('HGETALL', KEYS[1])
 local function place(name) return string.match(name, '^(.*)/') end
 for i = 1, #heartbeats, 2 do
   local name, at = heartbeats[i], tonumber(string.match(heartbeats[i + 1], '^%d+'))
+  known = known or name == ARGV[1]
   if name == 'gap' then
     gap = math.max(gap, at)
   elseif name ~= ARGV[1] and place(name) and place(name) == place(ARGV[1]) and math.abs(now - at) > ARGV[2] / 2 then
@@ -29,6 +30,7 @@ for i = 1, #heartbeats, 2 do
   end
 end
 if not alive then gap = now end -- until now no program ran
+if not known and ARGV[3] ~= '0' then gap = now end -- it was suspended for so long that its heartbeat was removed
 if ARGV[4] ~= '' then gap = math.max(gap, now - ARGV[4]) end
 if gap > 0 then redis.call('HSET', KEYS[1], 'gap', string.format('%.0f', gap)) end
 if ARGV[5] == '1' then

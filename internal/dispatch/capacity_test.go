@@ -36,7 +36,7 @@ func TestRoomGoesByTheAnswerTime(t *testing.T) {
 			n.running++
 		}
 		if got := n.capacity(true); got < c.want-1 || got > c.want+1 {
-			t.Errorf("rate %d, answers after %v, %d in hand: room for %d, want %d", c.rate, c.answer, c.inHand, got, c.want)
+			t.Errorf("rate %d, answers after %v, %d in hand: capacity for %d, want %d", c.rate, c.answer, c.inHand, got, c.want)
 		}
 	}
 }
@@ -48,23 +48,23 @@ func TestRoomGoesByMissedSlots(t *testing.T) {
 	f := setupMini(t)
 	g, _ := f.gate("w", Number{ID: phone, Rate: 1000})
 	n := g.number(phone)
-	room := func(want int) {
+	capacity := func(want int) {
 		t.Helper()
 		if got := n.capacity(true); got != want {
-			t.Errorf("room for %d, want %d", got, want)
+			t.Errorf("capacity for %d, want %d", got, want)
 		}
 	}
-	room(64)
+	capacity(64)
 	for range 100 {
 		n.answered(time.Second)
 	}
-	room(164)
+	capacity(164)
 	for range 150 {
 		n.running++
 	}
 	n.missed()
 	n.missed() // of the same moment
-	room(75 - 150)
+	capacity(75 - 150)
 	for range 30 {
 		n.answered(time.Second)
 	}
@@ -73,8 +73,8 @@ func TestRoomGoesByMissedSlots(t *testing.T) {
 	}
 }
 
-// A look for tasks is put off until there is room for an eighth of what may be in hand, unless
-// somebody calls.
+// A fetch is put off until there is capacity for an eighth of what may be fetched, unless new tasks
+// are announced.
 func TestALittleRoomIsWorthNoLook(t *testing.T) {
 	t.Parallel()
 	f := setupMini(t)
@@ -85,12 +85,12 @@ func TestALittleRoomIsWorthNoLook(t *testing.T) {
 	}
 	for i := range 8 {
 		if quiet, called := n.capacity(false), n.capacity(true); quiet != 0 || called != i {
-			t.Errorf("%d of 64 in hand: room for %d, when called for %d", 64-i, quiet, called)
+			t.Errorf("%d of 64 in hand: capacity for %d, when called for %d", 64-i, quiet, called)
 		}
 		n.returned(&queue.Fetched{}, nil)
 	}
 	if got := n.capacity(false); got != 8 {
-		t.Errorf("56 of 64 in hand: room for %d", got)
+		t.Errorf("56 of 64 in hand: capacity for %d", got)
 	}
 }
 
