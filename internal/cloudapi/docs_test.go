@@ -121,6 +121,9 @@ func action(e cloudapi.Entry) string {
 	case message.Transient:
 		return "**Retries**" + wait(" after")
 	case message.Held:
+		if e.Scope == cloudapi.ScopeMessage {
+			return "**Retries** this message; after `retry.attempts` it is `dead`"
+		}
 		return "**Holds** the messages of the " + string(e.Scope) + wait(" for")
 	case message.Refused:
 		if e.Code == cloudapi.NoCode {
