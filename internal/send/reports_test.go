@@ -185,6 +185,7 @@ func (n *notes) ProbeStatus(_ context.Context, _ string, d time.Duration) error 
 	n.note("probe by status %s", d)
 	return nil
 }
+
 func (n *notes) StatusRecovered(context.Context, string) error {
 	n.note("recovered by status")
 	return nil
