@@ -41,7 +41,8 @@ func text(raw json.RawMessage) string {
 // Meta of an event has Meta's JSON unchanged: the status, or {"message": ..., "contact": ...} with the contact of the
 // message if there is one, or the value of the change. If a part is malformed, the other parts become events, and the
 // object around the part becomes an EventUpdate. If a list or a value comes twice, both are read. If a member of an
-// item comes twice with different values, the item is malformed.
+// item comes twice with different values, the item is malformed. If a value has two phone number ids, it becomes one
+// EventUpdate without a number, because it is unknown which number its items belong to.
 //
 // The events have parts of body, which must not be changed afterwards.
 //
@@ -130,15 +131,15 @@ func (r *reader) entry(raw json.RawMessage) {
 
 // change adds the events of a change: one for each message and status, and the update itself if it has others.
 func (r *reader) change(update message.Event) {
-	v := parts{ends: r.ends}
+	v, sender := parts{ends: r.ends}, parts{}
+	var number string
 	var contacts, messages, statuses, errs []json.RawMessage
 	for name, raw := range v.members(update.Meta) {
 		switch string(name) {
 		case "metadata":
 			for name, raw := range v.members(raw) {
-				// Redis keys and metric labels have the number.
-				if n := text(raw); string(name) == "phone_number_id" && message.IsNumberID(n) {
-					v.once(&update.Number, n)
+				if string(name) == "phone_number_id" {
+					sender.once(&number, text(raw))
 				}
 			}
 		case "contacts":
@@ -151,7 +152,10 @@ func (r *reader) change(update message.Event) {
 			errs = append(errs, slices.Collect(v.elements(raw))...)
 		}
 	}
-	if update.Field != messagesField {
+	if message.IsNumberID(number) && !sender.odd { // Redis keys and metric labels have the number
+		update.Number = number
+	}
+	if update.Field != messagesField || sender.odd { // with two numbers, its items may belong to neither
 		r.add(update)
 		return
 	}
