@@ -3,6 +3,8 @@ package cloudapi
 import (
 	"cmp"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,7 +43,7 @@ func Announced(e message.Event, now time.Time) (Announcement, bool) {
 			Title string `json:"title"`
 		} `json:"other_info"`
 		Ban struct {
-			State []string `json:"waba_ban_state"`
+			State words `json:"waba_ban_state"`
 		} `json:"ban_info"`
 		Restrictions []struct {
 			Type    string          `json:"restriction_type"`
@@ -121,8 +123,28 @@ func expiration(raw json.RawMessage, now time.Time) (time.Duration, bool) {
 	return max(time.Duration(at-now.UnixMilli())*time.Millisecond, time.Second), true
 }
 
+// words are texts. Meta's pages show waba_ban_state as a text, as an array of texts, and as an object whose values are texts.
+type words []string
+
+// UnmarshalJSON reads each of these forms. It ignores another one.
+func (w *words) UnmarshalJSON(b []byte) error {
+	var one string
+	var all []string
+	var object map[string]string
+	switch {
+	case json.Unmarshal(b, &one) == nil:
+		*w = words{one}
+	case json.Unmarshal(b, &all) == nil:
+		*w = all
+	case json.Unmarshal(b, &object) == nil:
+		*w = slices.Sorted(maps.Values(object))
+	}
+	return nil
+}
+
 // Reported returns what a failed status with a code means for later messages: the same as an answer with the code.
-// Code 0 has no meaning here, because it is what a status without a code has.
+// Code 0 has no meaning here, because it is what a status without a code has, and Meta's code 0 is about the access token
+// of a call, not about a message that Meta has accepted.
 func Reported(code int) message.Outcome {
 	if code == 0 {
 		return message.Outcome{Kind: message.Refused}

@@ -7,7 +7,7 @@ import (
 
 // commands are parameters of the Graph API that would change the token, the kind or the answer of a call. The Graph API
 // reads parameters from bodies too, and Sluice makes each call with its own token.
-var commands = []string{"access_token", "appsecret_proof", "appsecret_time", "input_token", "method", "batch", "ids"}
+var commands = []string{ownToken, "appsecret_proof", "appsecret_time", "input_token", "method", "batch", "ids"}
 
 var commandNotAllowed = rule(Invalid, "member_not_allowed", "This is a parameter of the Graph API, not of a message. Sluice sets it itself.", "Remove it.")
 
@@ -21,10 +21,13 @@ func Command(member string) string {
 	return commands[i]
 }
 
+// ownToken is the command that is accepted: some SDKs send their token in each body. AppendPayload leaves it out.
+const ownToken = "access_token"
+
 // checkCommand refuses parameters of the Graph API that would change the call to Meta.
 func (n node) checkCommand() {
 	for name, value := range n.value.Members() {
-		if c := Command(name); c != "" {
+		if c := Command(name); c != "" && name != ownToken {
 			node{value: value, report: n.report, path: c}.refuse(commandNotAllowed)
 		}
 	}

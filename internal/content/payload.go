@@ -12,7 +12,8 @@ import (
 // to Meta is made by appending alone: "messaging_product" first; "to" next, unless to is empty;
 // the object's other members as they were written, known to us or not, without white space; and
 // last "category" and "ttl_seconds", so that the end reports whether Meta still needs a TTL, see
-// OpenTTL. The caller's biz_opaque_callback_data is left out: our marker takes its place.
+// OpenTTL. The caller's biz_opaque_callback_data is left out: our marker takes its place. So is an
+// access token, because Sluice sends the message with its own.
 func AppendPayload(b []byte, object jsondoc.Value, to string) []byte {
 	b = append(b, `{"messaging_product":"whatsapp"`...)
 	if to != "" {
@@ -22,7 +23,7 @@ func AppendPayload(b []byte, object jsondoc.Value, to string) []byte {
 	var category, ttl jsondoc.Value
 	for name, value := range object.Members() {
 		switch {
-		case name == "messaging_product", name == "biz_opaque_callback_data", name == "to" && to != "":
+		case name == "messaging_product", name == "biz_opaque_callback_data", name == ownToken, name == "to" && to != "":
 		case name == "category":
 			category = value
 		case name == "ttl_seconds":
