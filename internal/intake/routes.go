@@ -129,7 +129,7 @@ type metaMessage struct {
 	Kind      string `json:"recipient_type,omitempty" doc:"individual or group. Default: individual."`
 	To        string `json:"to,omitempty" doc:"The recipient: a phone number with its plus, or the id of a group. On Meta's path the plus may be missing."`
 	Recipient string `json:"recipient,omitempty" doc:"The recipient as a business-scoped user id, instead of to."`
-	Type      string `json:"type" doc:"text, template, image and so on. The member of that name has the content. docs/messages.md has an example of each type."`
+	Type      string `json:"type,omitempty" doc:"text, template, image and so on. It may be left out of a text. The member of that name has the content. docs/messages.md has an example of each type."`
 	Callback  string `json:"biz_opaque_callback_data,omitempty" doc:"Your own data, up to 512 characters. Records and events have it as callback_data."`
 }
 
@@ -148,7 +148,7 @@ var bodyCodes = []string{
 
 // messageCodes are the problem codes of requests to send, without those of Meta's message object.
 var messageCodes = []string{
-	"phone_number_id_not_found", "recipient_is_sender", "field_unknown", "type_mismatch", "from_missing", "from_invalid", "message_missing", "class_unknown",
+	"phone_number_id_not_found", "recipient_is_sender", "message_of_other_number", "field_unknown", "type_mismatch", "from_missing", "from_invalid", "message_missing", "class_unknown",
 	"idempotency_key_invalid", "idempotency_key_mismatch", "idempotency_key_reused", "ref_invalid", "tags_too_many",
 	"tag_invalid", "time_invalid", "send_at_too_far", "send_at_after_expires_at", "expires_at_invalid", "expires_at_too_far",
 }
