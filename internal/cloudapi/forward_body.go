@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"sluice/internal/content"
 	"sluice/internal/jsondoc"
 )
 
@@ -28,11 +29,8 @@ func (b bodyRefused) Error() string { return string(b) }
 var (
 	// mediaFields are the fields of a form with media. Meta, Cloud API, "Upload media".
 	mediaFields = []string{"file", "messaging_product", "type", "ttl_minutes"}
-	// notPassed are parameters of the Graph API that would change the token, the kind or the answer of a call.
-	notPassed = []string{
-		"access_token", "appsecret_proof", "appsecret_time", "input_token", "method", "batch", "ids", "id", "relative_url", "include_headers",
-		"callback", "debug", "metadata", "suppress_http_code", "include_sip_credentials",
-	}
+	// notPassed are parameters of a query that would change what an answer has, in addition to content.Command.
+	notPassed = []string{"id", "relative_url", "include_headers", "callback", "debug", "metadata", "suppress_http_code", "include_sip_credentials"}
 	// plainParameter matches the names of parameters: "limit", "categories[0]".
 	plainParameter = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}(\[[0-9]{0,3}\])?$`)
 	// plainField matches the names of fields of forms, also of those of objects: "components[0][type]".
@@ -44,7 +42,7 @@ var (
 func passedQuery(query url.Values) url.Values {
 	passed := url.Values{}
 	for name, values := range query {
-		if plainParameter.MatchString(name) && !slices.Contains(notPassed, name) {
+		if plainParameter.MatchString(name) && content.Command(name) == "" && !slices.Contains(notPassed, name) {
 			passed[name] = values
 		}
 	}
@@ -53,18 +51,10 @@ func passedQuery(query url.Values) url.Values {
 
 // checkParameter refuses a parameter of a body that is not forwarded.
 func checkParameter(name string) error {
-	for _, n := range notPassed {
-		if parameterName(name) == n && n != "id" { // id is also a member of objects in bodies
-			return bodyRefused(n + ": Sluice does not forward this parameter. Remove it. Sluice uses its own token and the method of the call.")
-		}
+	if p := content.Command(name); p != "" {
+		return bodyRefused(p + ": Sluice does not forward this parameter. Remove it. Sluice uses its own token and the method of the call.")
 	}
 	return nil
-}
-
-// parameterName returns the name of a parameter as Meta may read it.
-func parameterName(name string) string {
-	name, _, _ = strings.Cut(strings.ToLower(strings.TrimSpace(name)), "[")
-	return strings.NewReplacer(".", "_", " ", "_").Replace(name)
 }
 
 // passedBody returns the body to forward, and sets its length and type in r. The caller must close it. It returns

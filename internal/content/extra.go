@@ -6,28 +6,13 @@ import (
 	"sluice/internal/jsondoc"
 )
 
-// commands are parameters of the Graph API that Sluice sets itself, or that make another call of a request.
-// access_token is not one of them: it is left out of what is stored.
-var commands = []string{"method", "batch", "ids", "appsecret_proof", "appsecret_time", "input_token", "include_headers"}
-
-var commandNotAllowed = rule(Invalid, "member_not_allowed", "This is a parameter of the Graph API, not of a message. Sluice sets it itself.", "Remove it.")
-
-// checkCommand refuses parameters of the Graph API that would change the call to Meta.
-func (n node) checkCommand() {
-	for _, name := range commands {
-		if member := n.get(name); member.value.Kind() != jsondoc.Absent {
-			member.refuse(commandNotAllowed)
-		}
-	}
-}
-
 // knownMembers are the members of the objects whose unknown members are reported. "" is the message itself.
 var knownMembers = func() map[string]map[string]bool {
 	media := append([]string{"id", "link"}, unexpectedMembers...)
 	all := map[string]map[string]bool{}
 	for name, members := range map[string][]string{
 		"": append(strings.Fields("messaging_product recipient_type to recipient type context biz_opaque_callback_data recipient_identity_key_hash "+
-			"category ttl_seconds product_policy message_activity_sharing messaging_account_id access_token"), contentTypes...),
+			"category ttl_seconds product_policy message_activity_sharing messaging_account_id"), contentTypes...),
 		"context":     {"message_id"},
 		"text":        {"body", "preview_url"},
 		"location":    {"latitude", "longitude", "name", "address"},

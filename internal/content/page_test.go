@@ -33,6 +33,8 @@ Meta's. Where Meta's pages disagree, Sluice applies the wider limit, and Meta de
 - Each member has the JSON type that the examples show; another type is a ` + "`type_mismatch`" + `. A member that is ` + "`null`" + ` counts as absent.
 - Members that are not on this page are accepted, and go to Meta unchanged. The answer has a warning about the first one. A member that differs from one
   on this page only by capital letters is a ` + "`member_spelling`" + `: Meta would ignore it.
+- A member at the top that the Graph API reads as a parameter of the call is a ` + "`member_not_allowed`" + `: ` + "`access_token`" + `, ` + "`appsecret_proof`" + `, ` + "`appsecret_time`" + `,
+  ` + "`input_token`" + `, ` + "`method`" + `, ` + "`batch`" + ` and ` + "`ids`" + `, in any case. On Meta's own path an ` + "`access_token`" + ` is the API key if the request has no other.
 - The values of enumerations, such as types, may be written in capitals: ` + "`TEXT`" + `, ` + "`BUTTON`" + `.
 - A string with the JSON text of an object or an array is decoded where an object or an array belongs.
 - A type or an interactive kind that is not on this page is accepted too, because Meta may have added it. The answer has a warning, because a mistyped type

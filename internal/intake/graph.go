@@ -97,6 +97,9 @@ func (in *Intake) graphHandler() http.Handler {
 	return httpapi.Frame(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r, refused := withToken(w, r)
 		if refused == nil {
+			refused = checkHeaders(r.Header)
+		}
+		if refused == nil {
 			if _, pattern := mux.Handler(r); pattern == "/" { // a path or a method that Meta does not have, or that Sluice does not serve
 				if _, refused = in.graphKey(r, ""); refused == nil {
 					refused = graphRefusal("path_not_forwarded")
