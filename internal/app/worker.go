@@ -135,6 +135,9 @@ func (w *worker) send() error {
 			if err != nil {
 				return nil, err
 			}
+			if object, err = w.translated(a.Message.From, object); err != nil {
+				return nil, err
+			}
 			return cloudapi.Body(object, w.marks.Make(a.ID, a.N, a.Accepted), time.Now().Add(a.Left)) // ExpiresAt would be by the clock of Redis
 		},
 		Paces:            w.controller,
@@ -169,6 +172,16 @@ func (w *worker) send() error {
 	w.throughput.Ask()
 	w.Background(sweeper.Run, sender.Watch, traced.Run, watch.Run)
 	return nil
+}
+
+// translateTimeout is the time limit of Redis for the ids of the messages that a message names.
+const translateTimeout = 2 * time.Second
+
+// translated returns a message with Meta's ids of the messages that it names.
+func (w *worker) translated(number string, object []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), translateTimeout) // a stop must not end an attempt that has begun
+	defer cancel()
+	return repository.NewNamed(w.book).Translate(ctx, number, object)
 }
 
 // pauses returns the waits before a retry, and the lengths of holds.
