@@ -20,7 +20,7 @@ const (
 // Meta's answers do. All exported fields are required. It is safe for concurrent use.
 type Reports struct {
 	Backoff          func(n int) time.Duration
-	Paces            paces
+	Rates            rates
 	Means            func(code int) message.Outcome // what a failed status with a code means for other messages
 	Hold             Hold
 	TemplateAccepted func(ctx context.Context, number, template string)
@@ -82,7 +82,7 @@ func (r *Reports) failed(ctx context.Context, e message.MarkedReport) {
 		return
 	}
 	if template == "" {
-		if err := r.Paces.Probe(ctx, e.Number, d+ProbeFor); err != nil {
+		if err := r.Rates.Probe(ctx, e.Number, d+ProbeFor); err != nil {
 			r.Log.Error("cannot change the effective rate", "phone_number_id", e.Number, "err", err)
 		}
 	}
@@ -134,7 +134,7 @@ func (r *Reports) succeeded(ctx context.Context, e message.MarkedReport) {
 	}
 	r.mu.Unlock()
 	if probed {
-		if err := r.Paces.Recovered(ctx, e.Number); err != nil {
+		if err := r.Rates.Recovered(ctx, e.Number); err != nil {
 			r.Log.Error("cannot change the effective rate", "phone_number_id", e.Number, "err", err)
 		}
 	}

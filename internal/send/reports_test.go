@@ -78,7 +78,7 @@ func TestReports(t *testing.T) {
 				n := &notes{}
 				r := &Reports{
 					Backoff: func(n int) time.Duration { return time.Duration(n) * 3 * time.Second },
-					Paces:   n, Hold: n.hold, Log: slog.New(slog.DiscardHandler),
+					Rates:   n, Hold: n.hold, Log: slog.New(slog.DiscardHandler),
 					Means: func(code int) message.Outcome {
 						out := message.Outcome{Kind: message.Held, Code: code, Hold: message.HoldNumber}
 						switch code {
@@ -114,7 +114,7 @@ func TestReports(t *testing.T) {
 	}
 }
 
-// notes is paces and holds that note what was said.
+// notes is rates and holds that note what was said.
 type notes struct{ said []string }
 
 func (n *notes) note(format string, args ...any) {
