@@ -101,7 +101,7 @@ func (l *Ledger) applying(ctx context.Context, s message.Shard, ids []string, by
 				if to == message.Failed {
 					m = after.Failure(m, reports[n].Attempt, l.o.Resendable(m.Code))
 				}
-				reports[n].First = after.State.Rank(after.Reason) <= message.Submitted.Rank("")
+				reports[n].First = after.State.Rank(after.Reason) < message.Sent.Rank("")
 				reports[n].Template = after.Template
 				var d record.Decision
 				after, d = after.Decide(record.Input{Kind: record.Status, At: now, Attempt: reports[n].Attempt, Move: m})
