@@ -22,6 +22,10 @@ const whatsappObject = "whatsapp_business_account"
 // messagesField is Meta's webhook field for statuses and inbound messages.
 const messagesField = "messages"
 
+// handoversField is Meta's webhook field for conversations that another app took over or gave back. It names the number
+// under recipient.
+const handoversField = "messaging_handovers"
+
 // text returns a JSON string or number as a string, because Meta uses both for ids, codes and times. It is empty for
 // other types, so that an unexpected type does not make the other members unreadable.
 func text(raw json.RawMessage) string {
@@ -135,11 +139,10 @@ func (r *reader) change(update message.Event) {
 	for name, raw := range v.members(update.Meta) {
 		switch string(name) {
 		case "metadata":
-			for name, raw := range v.members(raw) {
-				// Redis keys and metric labels have the number.
-				if n := text(raw); string(name) == "phone_number_id" && message.IsNumberID(n) {
-					v.once(&update.Number, n)
-				}
+			v.number(&update, raw)
+		case "recipient":
+			if update.Field == handoversField {
+				v.number(&update, raw)
 			}
 		case "contacts":
 			contacts = append(contacts, slices.Collect(v.elements(raw))...)
@@ -157,13 +160,17 @@ func (r *reader) change(update message.Event) {
 	}
 	var people []person
 	for _, raw := range contacts {
-		people = append(people, (&parts{ends: r.ends}).person(raw, "wa_id", "user_id"))
+		if raw[0] == '{' {
+			people = append(people, (&parts{ends: r.ends}).person(raw, "wa_id", "user_id"))
+		}
 	}
+	// A single item and a single contact belong together, whatever their ids: Meta changes the ids of some countries.
+	single := len(messages)+len(statuses) == 1 && len(people) == 1
 	for _, raw := range messages {
-		r.add(inboundEvent(update, raw, people, r.ends))
+		r.add(inboundEvent(update, raw, people, single, r.ends))
 	}
 	for _, raw := range statuses {
-		r.add(statusEvent(update, raw, r.now, r.ends))
+		r.add(statusEvent(update, raw, people, single, r.now, r.ends))
 	}
 	// Errors next to messages are about the number or the account. The event of the whole value has them, and
 	// everything that Meta may add to this field.
@@ -172,9 +179,25 @@ func (r *reader) change(update message.Event) {
 	}
 }
 
-func statusEvent(e message.Event, raw json.RawMessage, now time.Time, ends *ends) message.Event {
+// number reads the number of a change from an object with its id.
+func (p *parts) number(e *message.Event, raw json.RawMessage) {
+	for name, raw := range p.members(raw) {
+		switch string(name) {
+		case "phone_number_id":
+			if n := text(raw); message.IsNumberID(n) { // Redis keys and metric labels have the number
+				p.once(&e.Number, n)
+			}
+		case "display_phone_number":
+			e.Display = cmp.Or(e.Display, text(raw))
+		}
+	}
+}
+
+// statusEvent returns the event of a status with the contacts of its recipient. single: the one contact is of the recipient.
+func statusEvent(e message.Event, raw json.RawMessage, contacts []person, single bool, now time.Time, ends *ends) message.Event {
 	e.Meta = raw
 	s := parts{ends: ends}
+	var to person
 	r := &message.StatusReport{Number: e.Number}
 	var at string
 	for name, raw := range s.members(raw) {
@@ -191,6 +214,10 @@ func statusEvent(e message.Event, raw json.RawMessage, now time.Time, ends *ends
 			s.once(&at, text(raw))
 		case "biz_opaque_callback_data":
 			s.once(&r.Marker, text(raw))
+		case "recipient_id":
+			to.number = text(raw)
+		case "recipient_user_id":
+			to.user = text(raw)
 		case "recipient_participant_id", "participant_recipient_id": // Meta's examples have both
 			r.Participant = cmp.Or(text(raw), r.Participant)
 		case "errors":
@@ -204,6 +231,15 @@ func statusEvent(e message.Event, raw json.RawMessage, now time.Time, ends *ends
 		return e // not a status: it stays an update
 	}
 	e.Type, e.Report = message.EventStatus, r
+	for _, c := range contacts {
+		if single || c.same(to) {
+			e.Contacts = append(append(e.Contacts, ','), c.raw...)
+		}
+	}
+	if e.Contacts != nil {
+		e.Contacts[0] = '['
+		e.Contacts = append(e.Contacts, ']')
+	}
 	return e
 }
 
@@ -248,8 +284,9 @@ func (p *parts) person(raw json.RawMessage, number, user string) person {
 	return found
 }
 
-// inboundEvent returns the event of a message with the contact that wrote it. System messages have no contact.
-func inboundEvent(e message.Event, raw json.RawMessage, contacts []person, ends *ends) message.Event {
+// inboundEvent returns the event of a message with the contact that wrote it. single: the one contact wrote it. System
+// messages have no contact.
+func inboundEvent(e message.Event, raw json.RawMessage, contacts []person, single bool, ends *ends) message.Event {
 	e.Meta = raw
 	m := parts{ends: ends}
 	from := m.person(raw, "from", "from_user_id")
@@ -257,7 +294,11 @@ func inboundEvent(e message.Event, raw json.RawMessage, contacts []person, ends 
 		return e // not a message: it stays an update
 	}
 	meta := append([]byte(`{"message":`), raw...)
-	if i := slices.IndexFunc(contacts, from.same); i >= 0 {
+	i := slices.IndexFunc(contacts, from.same)
+	if single {
+		i = 0
+	}
+	if i >= 0 {
 		meta = append(append(meta, `,"contact":`...), contacts[i].raw...)
 	}
 	e.Type, e.Meta = message.EventInbound, append(meta, '}')
