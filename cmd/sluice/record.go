@@ -81,6 +81,10 @@ func printRecord(t table, r record.Record) {
 	count("attempts", r.Attempt)
 	count("failures", r.Failures)
 	count("resends", r.Resends)
+	count("attempts proven not delivered", r.Proven)
+	if r.Published {
+		t.row("final event", "published before this state")
+	}
 	count("task", r.Task)
 	member("attempt token", r.Token)
 	member("wamid", r.WAMID)

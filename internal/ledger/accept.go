@@ -78,7 +78,7 @@ func (l *Ledger) accepting(ctx context.Context, a Accepting, out *message.Accept
 		}
 		after := made
 		after.Replace(before)
-		l.write(w, s, record.Record{}, after, []message.Change{{To: message.Queued}}, after.AcceptedAt)
+		l.write(w, s, record.Record{}, after, []record.Change{{Change: message.Change{To: message.Queued}}}, after.AcceptedAt)
 		if m.Ref != "" {
 			key := refKey(s, m.From, m.Ref)
 			w.ZAdd(key, after.AcceptedAt.UnixMilli(), m.ID)

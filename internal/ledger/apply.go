@@ -85,7 +85,7 @@ func (l *Ledger) applying(ctx context.Context, s message.Shard, ids []string, by
 				return err
 			}
 			after, changed := before, false
-			var events []message.Change
+			var events []record.Change
 			for _, n := range byID[id] {
 				accepted := reports[n].Accepted
 				if !before.Exists() || accepted != 0 && accepted != before.Incarnation() {

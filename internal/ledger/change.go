@@ -20,7 +20,7 @@ import (
 
 // write adds the writes of a changed record: the record, its list entries, and its events. Before is the record
 // as it was read; for a new message, a record that does not exist.
-func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Record, changes []message.Change, at time.Time) {
+func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Record, changes []record.Change, at time.Time) {
 	w.Set(RecordPrefix(s)+after.ID, after.Encode())
 	was, is := before.ListEntry(), after.ListEntry()
 	if was.List != message.NoList && (was.List != is.List || was.Member != is.Member) {
@@ -40,7 +40,10 @@ func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Re
 		}
 	}
 	for _, c := range changes {
-		w.Append(events.MessageKey(s), events.Field, after.AppendEvent(make([]byte, 0, 512), at, c))
+		w.Append(events.MessageKey(s), events.Field, after.AppendEvent(make([]byte, 0, 512), at, c.Change))
+		if c.Final != nil {
+			w.Append(events.MessageKey(s), events.Field, after.AppendFinal(make([]byte, 0, 512), at, c.Final))
+		}
 	}
 }
 

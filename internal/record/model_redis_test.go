@@ -249,7 +249,13 @@ func (r *real) Events(id string) []said {
 		for line := range strings.SplitSeq(text, "\n") {
 			var ev message.Event
 			r.must(json.Unmarshal([]byte(line), &ev))
-			r.events[ev.Message.ID] = append(r.events[ev.Message.ID], said{ev.At, *ev.State})
+			event := said{At: ev.At}
+			if ev.Type == message.EventFinal {
+				event.Final = *ev.Final
+			} else {
+				event.Change = *ev.State
+			}
+			r.events[ev.Message.ID] = append(r.events[ev.Message.ID], event)
 		}
 	}
 	if got := r.Read(id).record; got.State == message.Queued && r.rng.IntN(4) == 0 {

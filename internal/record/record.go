@@ -18,6 +18,8 @@ type Record struct {
 	Token     string   // of the running attempt: "<worker>/<sequence>"
 	Failures  int      // earlier attempts that count against the budget
 	Resends   int      // resends by policy
+	Proven    int      // of the attempts from the first to this one it is proven that Meta did not deliver the message
+	Published bool     // the final event of this life is published, although the state is not final
 	Others    []string // further ids that Meta gave the message: proven duplicates
 	Refused   []string // Meta's ids of attempts that Meta accepted and then reported as failed
 	Recipient string   // identifies number and recipient, for the pair limit; deleted with the payload
