@@ -84,7 +84,7 @@ func TestRecordOnRedis(t *testing.T) {
 		ID: message.NewID(number, "key"), From: number, Class: message.Utility, Hash: "hash", Ref: "order-1",
 		ExpiresAt: time.Now().Add(time.Hour), Payload: []byte(`{"text":{"body":"a secret"}}`), Content: message.Content{Type: "text", To: "+4915123456789"},
 	}
-	if r := book.Accept(ctx, []ledger.Accepting{{Message: m, Enqueue: func(*store.Writes) error { return nil }}}); r[0].Err != nil {
+	if r := book.Accept(ctx, []ledger.Accepting{{Message: m, Enqueue: func(*store.Writes, time.Time) error { return nil }}}); r[0].Err != nil {
 		t.Fatal(r[0].Err)
 	}
 	show := func(id string) (string, error) {

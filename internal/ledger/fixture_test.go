@@ -112,7 +112,7 @@ const tasks = "tasks"
 
 // accepting is a message with a task.
 func (f fixture) accepting(m message.Message) ledger.Accepting {
-	return ledger.Accepting{Message: m, Enqueue: func(w *store.Writes) error {
+	return ledger.Accepting{Message: m, Enqueue: func(w *store.Writes, _ time.Time) error {
 		w.RPush(store.Key(message.DefaultShards.Of(m.From), tasks), m.ID)
 		return nil
 	}}

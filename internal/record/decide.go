@@ -79,6 +79,10 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	if r.NextAt = (time.Time{}); m.To != message.InDoubt || in.Kind == Outcome {
 		r.Token = "" // otherwise the owner may still report the outcome
 	}
+	waits := before.Waits() && m.To == message.Queued && !m.Released
+	if !waits {
+		r.After = message.After{}
+	}
 	if !m.ExpiresAt.IsZero() {
 		r.ExpiresAt = milli(m.ExpiresAt)
 	}
@@ -95,6 +99,9 @@ func (r Record) Decide(in Input) (Record, Decision) {
 		}
 		if m.In > 0 {
 			r.NextAt = milli(at.Add(m.In))
+		}
+		if waits {
+			r.NextAt = before.NextAt
 		}
 	case message.InDoubt:
 		r.NextAt = milli(at.Add(m.In))
@@ -183,6 +190,8 @@ func (r Record) Begin(task int, token string, at time.Time) (Record, Begin) {
 		return r, Begin{Verdict: message.Busy}
 	case r.State != message.Queued || r.Task != task:
 		return r, Begin{Verdict: message.Done}
+	case r.Waits() && !r.NextAt.After(at):
+		return r, Begin{Verdict: message.Done, Expired: message.ReasonLateAfter}
 	case !at.Before(r.ExpiresAt):
 		why := message.ReasonDeadline
 		if r.Attempt > 0 {

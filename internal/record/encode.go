@@ -66,7 +66,12 @@ var fields = []field{
 	text(29, func(r *Record) *string { return &r.RecipientHash }),
 	count(30, func(r *Record) *int { return &r.Proven }),
 	flag(31, func(r *Record) *bool { return &r.Published }),
+	{
+		32, func(b []byte, num protowire.Number, r *Record) []byte { return putAfter(b, num, r.After) },
+		func(r *Record, _ uint64, s string) { r.After = getAfter(s) },
+	},
 	{33, putRefused, getRefused},
+	{34, putFollowers, func(r *Record, _ uint64, s string) { r.Followers = append(r.Followers, getAfter(s)) }},
 	{35, putDetail, getDetail},
 	moment(38, func(r *Record) *time.Time { return &r.KeyUntil }),
 }

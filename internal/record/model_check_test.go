@@ -190,7 +190,7 @@ func (w *world) finals(l *life) (n int, present *message.Final) {
 
 // ended checks that each life of a message has one final event, which says no more than is certain.
 func (w *world) ended(l *life, was, is record.Record) {
-	again := is.State.Sendable() || is.Attempt > was.Attempt && was.State.Rank("") < message.Delivered.Rank("") ||
+	again := is.State.Sendable() || is.Attempt > was.Attempt && was.State.Rank("") < message.Delivered.Rank("") && !l.over ||
 		l.rewound && !is.Published && !is.State.Final() // the attempt of a life that Redis lost
 	if again && l.final != nil {
 		w.did("another life")

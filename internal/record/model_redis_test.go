@@ -90,7 +90,7 @@ func (r *real) Read(id string) seen {
 
 func (r *real) Accept(s seen, m message.Message, at time.Time) (record.Record, bool) {
 	r.now = at
-	a := ledger.Accepting{Message: m, Enqueue: func(*db.Writes) error { return nil }}
+	a := ledger.Accepting{Message: m, Enqueue: func(*db.Writes, time.Time) error { return nil }}
 	out := r.book.Accept(context.Background(), []ledger.Accepting{a})[0]
 	if out.Err == message.ErrKeyReused {
 		return r.Read(s.id).record, false
