@@ -44,12 +44,18 @@ func TestRecordPrintsEveryMember(t *testing.T) {
 				*v = time.Unix(1e9, 0)
 			case *[]string:
 				*v = []string{"some", "more"}
+			case *message.After:
+				*v = message.After{ID: "some", State: message.Sent}
+			case *[]message.After:
+				*v = []message.After{{ID: "some", State: message.Sent}}
 			case *[]message.Step:
 				*v = []message.Step{{At: time.Unix(1e9, 0), State: message.Queued, Reason: "some"}}
 			default:
 				switch member.Kind() {
 				case reflect.String:
 					member.SetString("some text that is set")
+				case reflect.Bool:
+					member.SetBool(true)
 				case reflect.Int:
 					member.SetInt(17)
 				default:
