@@ -259,6 +259,10 @@ func TestAnswersWithoutAKnownCode(t *testing.T) {
 		if out.Kind != tt.kind || out.Reason != tt.reason || out.Code != tt.code || out.Err == nil {
 			t.Errorf("%s: %+v, want %q, %q, %d", tt.name, out, tt.kind, tt.reason, tt.code)
 		}
+		_, known := cloudapi.Lookup(tt.code)
+		if first := out.Kind == message.Held && !out.Unknown; first != (tt.kind == message.Held && known && out.HasCode()) {
+			t.Errorf("%s: one such answer holds: %t", tt.name, first)
+		}
 	}
 }
 

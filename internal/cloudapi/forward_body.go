@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"sluice/internal/content"
 	"sluice/internal/jsondoc"
 )
 
@@ -23,12 +24,8 @@ type bodyRefused string
 // Error returns the reason.
 func (b bodyRefused) Error() string { return string(b) }
 
-var (
-	// formFields are the fields of a form with media. Meta, Cloud API, "Upload media".
-	formFields = []string{"file", "messaging_product", "type"}
-	// notPassed are parameters of the Graph API that would change the token or the kind of a call.
-	notPassed = []string{"access_token", "appsecret_proof", "appsecret_time", "input_token", "method", "batch", "ids"}
-)
+// formFields are the fields of a form with media. Meta, Cloud API, "Upload media".
+var formFields = []string{"file", "messaging_product", "type"}
 
 // passedBody returns the body to forward, and sets its length and type in r. The caller must close it. It returns
 // bodyRefused if the body must not be forwarded.
@@ -57,8 +54,8 @@ func passedBody(r *http.Request) (io.ReadCloser, error) {
 		return nil, bodyRefused("The body is not a JSON object.")
 	}
 	for name := range d.Root().Members() {
-		if slices.Contains(notPassed, strings.ToLower(name)) {
-			return nil, bodyRefused(strings.ToLower(name) + ": Sluice does not forward this parameter. Remove it. Sluice uses its own token and the method of the call.")
+		if p := content.Command(name); p != "" {
+			return nil, bodyRefused(p + ": Sluice does not forward this parameter. Remove it. Sluice uses its own token and the method of the call.")
 		}
 	}
 	r.ContentLength = int64(len(text))

@@ -22,6 +22,10 @@ const whatsappObject = "whatsapp_business_account"
 // messagesField is Meta's webhook field for statuses and inbound messages.
 const messagesField = "messages"
 
+// handoversField is Meta's webhook field for conversations that another app took over or gave back. It names the number
+// under recipient.
+const handoversField = "messaging_handovers"
+
 // text returns a JSON string or number as a string, because Meta uses both for ids, codes and times. It is empty for
 // other types, so that an unexpected type does not make the other members unreadable.
 func text(raw json.RawMessage) string {
@@ -41,7 +45,8 @@ func text(raw json.RawMessage) string {
 // Meta of an event has Meta's JSON unchanged: the status, or {"message": ..., "contact": ...} with the contact of the
 // message if there is one, or the value of the change. If a part is malformed, the other parts become events, and the
 // object around the part becomes an EventUpdate. If a list or a value comes twice, both are read. If a member of an
-// item comes twice with different values, the item is malformed.
+// item comes twice with different values, the item is malformed. If a value has two phone number ids, it becomes one
+// EventUpdate without a number, because it is unknown which number its items belong to.
 //
 // The events have parts of body, which must not be changed afterwards.
 //
@@ -131,15 +136,15 @@ func (r *reader) entry(raw json.RawMessage) {
 // change adds the events of a change: one for each message and status, and the update itself if it has others.
 func (r *reader) change(update message.Event) {
 	v := parts{ends: r.ends}
+	var from sender
 	var contacts, messages, statuses, errs []json.RawMessage
 	for name, raw := range v.members(update.Meta) {
 		switch string(name) {
 		case "metadata":
-			for name, raw := range v.members(raw) {
-				// Redis keys and metric labels have the number.
-				if n := text(raw); string(name) == "phone_number_id" && message.IsNumberID(n) {
-					v.once(&update.Number, n)
-				}
+			v.sender(&from, raw)
+		case "recipient":
+			if update.Field == handoversField {
+				v.sender(&from, raw)
 			}
 		case "contacts":
 			contacts = append(contacts, slices.Collect(v.elements(raw))...)
@@ -151,19 +156,29 @@ func (r *reader) change(update message.Event) {
 			errs = append(errs, slices.Collect(v.elements(raw))...)
 		}
 	}
-	if update.Field != messagesField {
+	if !from.odd {
+		update.Display = from.display
+		if message.IsNumberID(from.id) { // Redis keys and metric labels have the number
+			update.Number = from.id
+		}
+	}
+	if update.Field != messagesField || from.odd { // with two numbers, its items may belong to neither
 		r.add(update)
 		return
 	}
 	var people []person
 	for _, raw := range contacts {
-		people = append(people, (&parts{ends: r.ends}).person(raw, "wa_id", "user_id"))
+		if raw[0] == '{' {
+			people = append(people, (&parts{ends: r.ends}).person(raw, "wa_id", "user_id"))
+		}
 	}
+	// A single item and a single contact belong together, whatever their ids: Meta changes the ids of some countries.
+	single := len(messages)+len(statuses) == 1 && len(people) == 1
 	for _, raw := range messages {
-		r.add(inboundEvent(update, raw, people, r.ends))
+		r.add(inboundEvent(update, raw, people, single, r.ends))
 	}
 	for _, raw := range statuses {
-		r.add(statusEvent(update, raw, r.now, r.ends))
+		r.add(statusEvent(update, raw, people, single, r.now, r.ends))
 	}
 	// Errors next to messages are about the number or the account. The event of the whole value has them, and
 	// everything that Meta may add to this field.
@@ -172,9 +187,30 @@ func (r *reader) change(update message.Event) {
 	}
 }
 
-func statusEvent(e message.Event, raw json.RawMessage, now time.Time, ends *ends) message.Event {
+// sender is the number that a change names.
+type sender struct {
+	parts   // odd: it has two ids
+	id      string
+	display string
+}
+
+// sender reads the number of a change from an object with its id.
+func (p *parts) sender(s *sender, raw json.RawMessage) {
+	for name, raw := range p.members(raw) {
+		switch string(name) {
+		case "phone_number_id":
+			s.once(&s.id, text(raw))
+		case "display_phone_number":
+			s.display = cmp.Or(s.display, text(raw))
+		}
+	}
+}
+
+// statusEvent returns the event of a status with the contacts of its recipient. single: the one contact is of the recipient.
+func statusEvent(e message.Event, raw json.RawMessage, contacts []person, single bool, now time.Time, ends *ends) message.Event {
 	e.Meta = raw
 	s := parts{ends: ends}
+	var to person
 	r := &message.StatusReport{Number: e.Number}
 	var at string
 	for name, raw := range s.members(raw) {
@@ -191,6 +227,10 @@ func statusEvent(e message.Event, raw json.RawMessage, now time.Time, ends *ends
 			s.once(&at, text(raw))
 		case "biz_opaque_callback_data":
 			s.once(&r.Marker, text(raw))
+		case "recipient_id":
+			to.number = text(raw)
+		case "recipient_user_id":
+			to.user = text(raw)
 		case "recipient_participant_id", "participant_recipient_id": // Meta's examples have both
 			r.Participant = cmp.Or(text(raw), r.Participant)
 		case "errors":
@@ -204,6 +244,15 @@ func statusEvent(e message.Event, raw json.RawMessage, now time.Time, ends *ends
 		return e // not a status: it stays an update
 	}
 	e.Type, e.Report = message.EventStatus, r
+	for _, c := range contacts {
+		if single || c.same(to) {
+			e.Contacts = append(append(e.Contacts, ','), c.raw...)
+		}
+	}
+	if e.Contacts != nil {
+		e.Contacts[0] = '['
+		e.Contacts = append(e.Contacts, ']')
+	}
 	return e
 }
 
@@ -248,8 +297,9 @@ func (p *parts) person(raw json.RawMessage, number, user string) person {
 	return found
 }
 
-// inboundEvent returns the event of a message with the contact that wrote it. System messages have no contact.
-func inboundEvent(e message.Event, raw json.RawMessage, contacts []person, ends *ends) message.Event {
+// inboundEvent returns the event of a message with the contact that wrote it. single: the one contact wrote it. System
+// messages have no contact.
+func inboundEvent(e message.Event, raw json.RawMessage, contacts []person, single bool, ends *ends) message.Event {
 	e.Meta = raw
 	m := parts{ends: ends}
 	from := m.person(raw, "from", "from_user_id")
@@ -257,7 +307,11 @@ func inboundEvent(e message.Event, raw json.RawMessage, contacts []person, ends 
 		return e // not a message: it stays an update
 	}
 	meta := append([]byte(`{"message":`), raw...)
-	if i := slices.IndexFunc(contacts, from.same); i >= 0 {
+	i := slices.IndexFunc(contacts, from.same)
+	if single {
+		i = 0
+	}
+	if i >= 0 {
 		meta = append(append(meta, `,"contact":`...), contacts[i].raw...)
 	}
 	e.Type, e.Meta = message.EventInbound, append(meta, '}')

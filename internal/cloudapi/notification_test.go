@@ -247,6 +247,18 @@ func TestMalformedParts(t *testing.T) {
 			"two accounts", entries(`[{"id":"1","id":"2","changes":[{"field":"y","value":2}]}]`),
 			whole(entries(`[{"id":"1","id":"2","changes":[{"field":"y","value":2}]}]`)) + "; update 2",
 		},
+		{
+			"two numbers", change(`{"metadata":{"phone_number_id":"1"},"metadata":{"phone_number_id":"2"},"statuses":[` + good + `],"messages":[` + good + `]}`),
+			`update {"metadata":{"phone_number_id":"1"},"metadata":{"phone_number_id":"2"},"statuses":[` + good + `],"messages":[` + good + `]}`,
+		},
+		{
+			"two numbers in one", change(`{"statuses":[` + good + `],"metadata":{"phone_number_id":"1","phone_number_id":"x"}}`),
+			`update {"statuses":[` + good + `],"metadata":{"phone_number_id":"1","phone_number_id":"x"}}`,
+		},
+		{
+			"two numbers in another field", entries(`[{"id":"1","changes":[{"field":"y","value":{"metadata":{"phone_number_id":"1","phone_number_id":"2"}}}]}]`),
+			`update {"metadata":{"phone_number_id":"1","phone_number_id":"2"}}`,
+		},
 		{"entry", entries(`["x",` + entry + `]`), whole(entries(`["x",`+entry+`]`)) + "; update 2"},
 		{"entries no list", entries(`"x"`), whole(entries(`"x"`))},
 		{"no entries", entries(`[]`), ""},
@@ -311,6 +323,47 @@ func TestStatusesOfOtherThings(t *testing.T) {
 		}
 		if got, _ := events[0].Report.State(); got != want {
 			t.Errorf("%s proves the state %q, want %q", status, got, want)
+		}
+	}
+}
+
+// TestEventsHaveWhatMetaSendsBeside: a status has the contacts of its recipient, a message that of its sender, and a single
+// item has the single contact whatever its ids.
+func TestEventsHaveWhatMetaSendsBeside(t *testing.T) {
+	t.Parallel()
+	const ann, bob = `{"profile":{"name":"Ann"},"wa_id":"1"}`, `{"user_id":"US.2"}`
+	const read1, read2 = `{"id":"wamid.A","status":"read","recipient_id":"1"}`, `{"id":"wamid.B","status":"read","recipient_user_id":"US.2"}`
+	value := func(members string) string {
+		return `{"metadata":{"display_phone_number":"15550783881","phone_number_id":"7"},` + members + `}`
+	}
+	for _, tt := range []struct {
+		name, field, value string
+		want               []string // by event: contacts, or the contact in meta
+	}{
+		{"two", "messages", value(`"contacts":[` + ann + `,` + bob + `],"statuses":[` + read2 + `,` + read1 + `]`), []string{`[` + bob + `]`, `[` + ann + `]`}},
+		{"another id", "messages", value(`"contacts":[` + bob + `],"statuses":[` + read1 + `]`), []string{`[` + bob + `]`}},
+		{"another id of two", "messages", value(`"contacts":[` + bob + `],"statuses":[` + read1 + `,` + read1 + `]`), []string{"", ""}},
+		{"no contact", "messages", value(`"contacts":[7],"statuses":[` + read1 + `]`), []string{""}},
+		{"message", "messages", value(`"contacts":[` + bob + `],"messages":[{"from":"1"}]`), []string{`{"message":{"from":"1"},"contact":` + bob + `}`}},
+		{
+			"handover", "messaging_handovers", `{"recipient":{"phone_number_id":"7","display_phone_number":"15550783881"},"control_passed":{}}`,
+			[]string{`{"recipient":{"phone_number_id":"7","display_phone_number":"15550783881"},"control_passed":{}}`},
+		},
+	} {
+		body := `{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"` + tt.field + `","value":` + tt.value + `}]}]}`
+		events, err := cloudapi.Events([]byte(body), now)
+		if err != nil || len(events) != len(tt.want) {
+			t.Errorf("%s: %v, %v", tt.name, events, err)
+			continue
+		}
+		for i, e := range events {
+			got := string(e.Contacts)
+			if e.Report == nil {
+				got = string(e.Meta)
+			}
+			if got != tt.want[i] || e.Number != "7" || e.Display != "15550783881" {
+				t.Errorf("%s: %s of number %q %q, want %s", tt.name, got, e.Number, e.Display, tt.want[i])
+			}
 		}
 	}
 }

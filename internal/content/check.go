@@ -91,6 +91,7 @@ func (n node) content() (c message.Content) {
 		return c
 	}
 	n.checkSpelling()
+	n.checkCommand()
 	if c.Type = n.contentType(); c.Type != "" && !slices.Contains(contentTypes, c.Type) {
 		c.Unknown = "type"
 	}

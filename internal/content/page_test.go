@@ -33,6 +33,8 @@ Meta's. Where Meta's pages disagree, Sluice applies the wider limit, and Meta de
 - Each member has the JSON type that the examples show; another type is a ` + "`type_mismatch`" + `. A member that is ` + "`null`" + ` counts as absent.
 - Members that are not on this page are accepted, and go to Meta unchanged. A member that differs from one on this page only by capital letters is a
   ` + "`member_spelling`" + `: Meta would ignore it.
+- A member at the top that the Graph API reads as a parameter of the call is a ` + "`member_not_allowed`" + `: ` + "`access_token`" + `, ` + "`appsecret_proof`" + `, ` + "`appsecret_time`" + `,
+  ` + "`input_token`" + `, ` + "`method`" + `, ` + "`batch`" + ` and ` + "`ids`" + `, in any case.
 - A type or an interactive kind that is not on this page is accepted too, because Meta may have added it. The answer has a warning, because a mistyped type
   costs you the message. With [` + "`unknown_types: refuse`" + `](configuration.md#numbers) Sluice refuses such messages of a number.
 - A number can be written as a string where Meta's pages do so, in the form of a JSON number: ` + "`\"5\"`" + `, not ` + "`\"+5\"`" + `, ` + "`\"0x5\"`" + ` or ` + "`\"5_000\"`" + `.

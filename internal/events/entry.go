@@ -18,30 +18,38 @@ const (
 	entryBytes  = 512 << 10
 )
 
-// encode appends an event as one line of JSON, in the current version of the schema. It copies the member meta,
-// which is already JSON and most of the text.
+// encode appends an event as one line of JSON, in the current version of the schema. It copies the members contacts
+// and meta, which are already JSON and most of the text.
 func encode(b []byte, e message.Event) ([]byte, error) {
-	meta := e.Meta
-	e.Version, e.Meta = message.EventVersion, nil
+	contacts, meta := e.Contacts, e.Meta
+	e.Version, e.Contacts, e.Meta = message.EventVersion, nil, nil
 	b, err := encodeOwn(b, e)
-	if err != nil || len(meta) == 0 {
+	if err != nil {
 		return b, err
 	}
-	b = append(b[:len(b)-1], `,"meta":`...)
+	return rawMember(rawMember(b, `,"contacts":`, contacts), `,"meta":`, meta), nil
+}
+
+// rawMember adds a member to the object at the end of b, unless it is empty. Its value is JSON already.
+func rawMember(b []byte, name string, value []byte) []byte {
+	if len(value) == 0 {
+		return b
+	}
+	b = append(b[:len(b)-1], name...)
 	start := len(b)
-	b = append(append(b, meta...), '}')
+	b = append(append(b, value...), '}')
 	// Line breaks in JSON are white space between tokens, because strings escape them. Replace them by spaces.
 	for rest := b[start:]; ; {
 		i := bytes.IndexByte(rest, '\n')
 		if i < 0 {
-			return b, nil
+			return b
 		}
 		rest[i] = ' '
 		rest = rest[i+1:]
 	}
 }
 
-// encodeOwn appends all members but meta, as encoding/json writes them. It has a faster path for statuses, which
+// encodeOwn appends all members but contacts and meta, as encoding/json writes them. It has a faster path for statuses, which
 // are most of the events.
 func encodeOwn(b []byte, e message.Event) ([]byte, error) {
 	if e.State != nil || e.Message != nil || e.Gap != nil {
@@ -52,6 +60,7 @@ func encodeOwn(b []byte, e message.Event) ([]byte, error) {
 	b = quote(append(b, `,"type":`...), e.Type)
 	b = strconv.AppendInt(append(b, `,"at":`...), e.At, 10)
 	b = member(b, `,"phone_number_id":`, e.Number)
+	b = member(b, `,"display_phone_number":`, e.Display)
 	b = member(b, `,"waba_id":`, e.WABA)
 	b = member(b, `,"field":`, e.Field)
 	if r := e.Report; r != nil {

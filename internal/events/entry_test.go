@@ -16,6 +16,8 @@ func TestEncode(t *testing.T) {
 	for _, e := range []message.Event{
 		{},
 		{Version: 7, Type: message.EventInbound, At: 1763820431200, Number: "106540352242922", WABA: "1", Field: "messages", Meta: json.RawMessage(`{"a":1}`)},
+		{Type: message.EventStatus, Display: "15550783881", Contacts: json.RawMessage(`[{"wa_id":"1"}]`), Meta: json.RawMessage(`{"a":1}`)},
+		{Type: message.EventStatus, Contacts: json.RawMessage(`[]`)},
 		{Type: message.EventStatus, Report: &message.StatusReport{}},
 		{Type: message.EventStatus, Report: &message.StatusReport{Number: "1", WAMID: "wamid.A==", Status: "failed", At: at, Marker: "sl1.x", Code: 131026}},
 		{Type: message.EventStatus, Report: &message.StatusReport{Status: "a\n\"\\<b>&\u2028\xff\x00é\u007f", At: at.Add(time.Millisecond).In(time.FixedZone("", 3600))}},

@@ -3,9 +3,7 @@ package graphsim
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -110,13 +108,4 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(body) // an error means that the client left
-}
-
-// readBody reads the JSON of a call. A missing body counts as an empty one.
-func readBody(w http.ResponseWriter, r *http.Request, into any) error {
-	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(into)
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
 }

@@ -113,6 +113,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	check("explainMessage", b.do(t, "GET", "/v1/messages/"+nosuch+"/explain", "", nil))
 	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+nosuch+"/cancel", "", nil))
 	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+sent+"/cancel", "", nil))
+	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+queued+"/cancel", `{"reason":"x"}`, nil))
 	check("listMessages", b.do(t, "GET", "/v1/messages", "", nil))
 	check("listMessages", b.do(t, "GET", "/v1/messages?phone_number_id="+theirs+"&ref=r", "", nil))
 	b.eta = func(context.Context, string, message.Class) (time.Duration, error) { return 1000 * time.Hour, nil }

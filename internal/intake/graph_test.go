@@ -153,6 +153,17 @@ func TestGraphSend(t *testing.T) {
 	}
 }
 
+// SDKs send query parameters of the Graph API with a message. Sluice ignores them, as Meta ignores those that it does
+// not know.
+func TestGraphSendIgnoresTheQuery(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	r := b.do(t, "POST", metas+"?debug=all&debug=x&access_token=&limit", `{"messaging_product":"whatsapp",`+hello[1:], withHeader("Idempotency-Key", "k"))
+	if m := b.store.messages[message.NewID(ours, "k")]; r.status != http.StatusOK || strings.Contains(string(m.Payload), "debug") || b.meta.taken() != "" {
+		t.Errorf("%d %s, stored %s", r.status, r.body, m.Payload)
+	}
+}
+
 // A phone number without a plus goes to Meta unchanged, because Meta interprets it.
 func TestGraphSendWithoutPlus(t *testing.T) {
 	t.Parallel()
@@ -187,6 +198,12 @@ func TestGraphRefuses(t *testing.T) {
 		"too long":        {metas, product + `"to":"+15551234567","type":"text","text":{"body":"` + strings.Repeat("x", 4097) + `"}}`, nil, 400, 131009, "text.body: "},
 		"unknown type":    {metas, product + `"to":"+15551234567","type":"telegram"}`, func(*http.Request) { b.refuse = true }, 400, 131051, "type: "},
 		"unknown class":   {metas, product + hello[1:], withHeader("Sluice-Class", "urgent"), 400, 100, "Sluice-Class: "},
+		"misspelled":      {metas, product + hello[1:], withHeader("sluice-expires", "2030-01-01T00:00:00Z"), 400, 100, "Sluice-Expires: Sluice has no header with this name."},
+		"a long header":   {metas, product + hello[1:], withHeader("Sluice-"+strings.Repeat("x", 99), ""), 400, 100, "Sluice-...: "},
+		"unknown, passed": {"/v25.0/" + ours + "/media", "", withHeader("Sluice-Klass", "urgent"), 400, 100, "Sluice-Klass: "},
+		"a token inside":  {metas, product + `"access_token":"EAAG",` + hello[1:], nil, 400, 131009, "access_token: "},
+		"a method inside": {metas, product + `"Method":"delete",` + hello[1:], nil, 400, 131009, "method: "},
+		"a mark's token":  {metas, product + `"status":"read","message_id":"wamid.x","access_token":"EAAG"}`, nil, 400, 131009, "access_token: "},
 		"long tag":        {metas, product + hello[1:], withHeader("Sluice-Tags", "a,"+strings.Repeat("x", 65)), 400, 100, "Sluice-Tags: "},
 		"nothing there":   {"/v25.0/" + ours + "/register", "{}", nil, 400, 100, ""},
 		"bad mark":        {metas, product + `"status":"read"}`, nil, 400, 131008, "message_id: "},

@@ -128,7 +128,7 @@ func (in *Intake) Stop() { close(in.stopped) }
 // Handler serves the routes in routes.go and graph.go. The caller must set the timeouts of the server.
 func (in *Intake) Handler() http.Handler {
 	own := httpapi.Handler(in.routes())
-	meta := httpapi.Frame(httpapi.Mux(in.graphRoutes(), func(w http.ResponseWriter, code string) { in.graphRefuse(w, refuse(code)) }))
+	meta := httpapi.Frame(in.checkHeaders(httpapi.Mux(in.graphRoutes(), func(w http.ResponseWriter, code string) { in.graphRefuse(w, refuse(code)) })))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if graphPath(r.URL.Path) {
 			meta.ServeHTTP(w, decoded(r))

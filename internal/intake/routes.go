@@ -82,11 +82,11 @@ func (in *Intake) routes() []httpapi.Route {
 		{
 			Method: http.MethodPost, Path: "/v1/messages/{id}/cancel", Name: "cancelMessage", Group: "Messages",
 			Summary: "Cancel a message.",
-			Doc:     "A message can be cancelled while it is `queued` or `parked`. The request has no body. A repeated request has the same answer.",
+			Doc:     "A message can be cancelled while it is `queued` or `parked`. The request has no body, or an empty object. A repeated request has the same answer.",
 			Scope:   httpapi.ScopeCancel,
 			Params:  []httpapi.Param{paramID},
 			Answers: []httpapi.Answer{{Status: 200, Doc: "The message will not be sent.", Type: cancelled{}}},
-			Codes:   []string{"not_found", "in_flight", "already_sent", "already_final", "store_unavailable"},
+			Codes:   []string{"body_not_allowed", "not_found", "in_flight", "already_sent", "already_final", "store_unavailable"},
 			Handler: in.cancel,
 		},
 	}, httpapi.About(in.Document)...)
@@ -105,7 +105,7 @@ func (in *Intake) Document() httpapi.Document {
 
 const aboutAPI = "Sluice sends WhatsApp messages through Meta's Cloud API. It queues them, keeps the rate limit of each number, and sends no message twice by mistake. " +
 	"Every request needs `Authorization: Bearer <API key>`, except those under Description. Bodies are JSON in UTF-8, without compression; a batch has JSON lines, and an upload of media is a form. " +
-	"A query parameter that is not documented, is empty or comes twice is refused. " +
+	"A query parameter that is not documented, is empty or comes twice is refused, except on Meta's paths: there Sluice ignores what is not documented, as Meta does, and does not pass it on. " +
 	"Each answer has the header `X-Request-Id`: the value of your request, or a new one if you sent none. " +
 	"Errors are problem documents (RFC 9457) with a stable `code`. Their member `errors` lists the mistakes, up to 20, each with its place, the rule and the fix. On Meta's paths errors have Meta's form."
 

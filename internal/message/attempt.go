@@ -79,6 +79,5 @@ type Open struct {
 	NextAt    time.Time // when queued: no attempt before this; zero: at once
 	Resent    int       // resends by policy so far
 	Failures  int       // attempts so far that count against the budget
-	Code      int       // Meta's error code; 0: none
 	After     After     // when queued: it waits for another message; zero: it does not
 }

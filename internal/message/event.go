@@ -21,18 +21,20 @@ const (
 
 // Event is one line of an entry of the event streams: the public contract for consumers.
 type Event struct {
-	Version int             `json:"v" doc:"The version of this schema: 2."`
-	Type    string          `json:"type" doc:"message: the state of a message changed, or Meta accepted it a second time. final: a message has ended. status: Meta sent a status. inbound: a person sent a message to your number. update: Meta sent news about a template, an account or a number. gap: a consumer group was too slow and missed events."`
-	At      int64           `json:"at" doc:"When Sluice received or did it, Unix milliseconds."`
-	Number  string          `json:"phone_number_id,omitempty" doc:"Meta's id of your number. Absent in updates about an account."`
-	WABA    string          `json:"waba_id,omitempty" doc:"WhatsApp Business Account id. In events from Meta."`
-	Field   string          `json:"field,omitempty" doc:"The field of Meta's webhook, for example messages. In events from Meta."`
-	State   *Change         `json:"state,omitempty" when:"type=message" doc:"The change."`
-	Final   *Final          `json:"final,omitempty" when:"type=final" doc:"What became of the message."`
-	Message *Context        `json:"message,omitempty" when:"type=message,final" doc:"The message that changed or ended."`
-	Report  *StatusReport   `json:"report,omitempty" when:"type=status" doc:"The members of Meta's status that Sluice uses."`
-	Gap     *Gap            `json:"gap,omitempty" when:"type=gap" doc:"The missed events, and the consumer group that missed them."`
-	Meta    json.RawMessage `json:"meta,omitempty" doc:"Meta's own object, unchanged: a status, a message with its contact, or an update's value."`
+	Version  int             `json:"v" doc:"The version of this schema: 2."`
+	Type     string          `json:"type" doc:"message: the state of a message changed, or Meta accepted it a second time. final: a message has ended. status: Meta sent a status. inbound: a person sent a message to your number. update: Meta sent news about a template, an account or a number. gap: a consumer group was too slow and missed events."`
+	At       int64           `json:"at" doc:"When Sluice received or did it, Unix milliseconds."`
+	Number   string          `json:"phone_number_id,omitempty" doc:"Meta's id of your number. Absent in updates about an account."`
+	Display  string          `json:"display_phone_number,omitempty" doc:"The phone number itself, as Meta writes it. In events from Meta that name it."`
+	WABA     string          `json:"waba_id,omitempty" doc:"WhatsApp Business Account id. In events from Meta."`
+	Field    string          `json:"field,omitempty" doc:"The field of Meta's webhook, for example messages. In events from Meta."`
+	State    *Change         `json:"state,omitempty" when:"type=message" doc:"The change."`
+	Final    *Final          `json:"final,omitempty" when:"type=final" doc:"What became of the message."`
+	Message  *Context        `json:"message,omitempty" when:"type=message,final" doc:"The message that changed or ended."`
+	Report   *StatusReport   `json:"report,omitempty" when:"type=status" doc:"The members of Meta's status that Sluice uses."`
+	Gap      *Gap            `json:"gap,omitempty" when:"type=gap" doc:"The missed events, and the consumer group that missed them."`
+	Contacts json.RawMessage `json:"contacts,omitempty" doc:"Meta's contacts of the recipient, unchanged, if Meta sent any with the status."`
+	Meta     json.RawMessage `json:"meta,omitempty" doc:"Meta's own object, unchanged: a status, a message with its contact, or an update's value."`
 }
 
 // Change is a change of a message's state.

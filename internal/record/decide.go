@@ -75,6 +75,9 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	}
 	d.Changed = true
 	before := r
+	if in.Kind == Seen && m.Code == 0 && m.Detail == (message.ErrorDetail{}) && keepsError(m.To) {
+		m.Code, m.Detail = r.Code, r.Detail
+	}
 	r.State, r.Code, r.Reason, r.Detail = m.To, m.Code, m.Reason, m.Detail
 	if r.NextAt = (time.Time{}); m.To != message.InDoubt || in.Kind == Outcome {
 		r.Token = "" // otherwise the owner may still report the outcome
@@ -130,6 +133,12 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	change := message.Change{To: m.To, Attempt: attempt, WAMID: wamid, Code: m.Code, Reason: m.Reason, Detail: m.Detail}
 	d.Changes = append(d.Changes, Change{Change: change, Final: r.end(&before, in, attempt)})
 	return r, d
+}
+
+// keepsError reports whether a decision without an answer of Meta leaves Meta's last error in the record: it is still why
+// the message is not delivered.
+func keepsError(to message.State) bool {
+	return to == message.Queued || to == message.Parked || to == message.Expired || to == message.Failed
 }
 
 // allows reports whether an input may change the record.

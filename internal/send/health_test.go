@@ -193,6 +193,36 @@ func TestServerErrorsOfOneMessage(t *testing.T) {
 	}
 }
 
+// TestAnswersWithoutACode: a proxy that refuses one message holds nothing, and one that refuses every message holds the
+// number.
+func TestAnswersWithoutACode(t *testing.T) {
+	t.Parallel()
+	for sequence, want := range map[string]string{ // a letter is such an answer to that message, a dot an acceptance
+		"aaaaaaaaaaaaaaaaaaaaaaaa": "",
+		"a.a.a.a.a.a.a.a.a.a.a.a":  "",
+		"ab.cd.ef.gh.ij.kl.mn.op.": "",
+		"abcdefg":                  "efg",
+		"ababab":                   "ab",
+		"abcde.fghij":              "ej",
+		"aaabbbcccddde.e":          "e",
+	} {
+		var h health
+		held := ""
+		for _, c := range sequence {
+			out := message.Outcome{Kind: message.Held, Hold: message.HoldNumber, Unknown: true, Reason: "http 403"}
+			if c == '.' {
+				out = message.Outcome{Kind: message.Accepted}
+			}
+			if e := h.note(string(c), message.Context{From: "1"}, out, func(int) time.Duration { return time.Second }); e.on != "" {
+				held += string(c)
+			}
+		}
+		if held != want {
+			t.Errorf("%s: %q hold the number, want %q", sequence, held, want)
+		}
+	}
+}
+
 func TestFrozen(t *testing.T) {
 	t.Parallel()
 	begun := time.Now()

@@ -395,7 +395,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 		}
 		if err := s.o.Hold(context.WithoutCancel(ctx), number, template, out, e.hold); err != nil {
 			s.o.Log.Error("cannot set hold", "phone_number_id", number, "code", out.Code, "err", err)
-		} else if m.To == message.Queued {
+		} else if m.To == message.Queued && !out.Unknown { // otherwise another message is sent first, because this one may be the cause
 			m.In, on = 0, e.on
 		}
 	}
@@ -428,8 +428,8 @@ func (s *Sender) decide(a message.Attempt, out message.Outcome, e effect) messag
 		m.To, m.In = message.Queued, max(wait, e.pause)
 	case message.Held:
 		m.To, m.In = message.Queued, max(wait, e.hold)
-		// An error that concerns no other message, for example a blocked flow, sets no hold. It counts as an error of the
-		// message, unless Meta says when it ends.
+		// An error that concerns no other message, for example a blocked flow or a proxy that refuses this body, sets no
+		// hold. It counts as an error of the message, unless Meta says when it ends.
 		m.Counts = e.on == "" && out.RetryAfter == 0
 	case message.Transient:
 		// Without a connection nothing was refused. Such attempts do not count, because an outage of the network would use
