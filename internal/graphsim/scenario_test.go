@@ -163,7 +163,7 @@ steps:
 func TestChangesAreAnnounced(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ path, body, want string }{
-		{"account", `{"refuse":131031}`, `"field":"account_update","value":{"ban_info":{"waba_ban_date":`},
+		{"account", `{"refuse":131031}`, `"waba_ban_state":"DISABLE"},"event":"DISABLED_UPDATE"`},
 		{"account", `{"account_review_status":"REJECTED"}`, `"field":"account_review_update","value":{"decision":"REJECTED"}`},
 		{"account", `{"messaging_limit":"TIER_2K"}`, `"field":"business_capability_update","value":{"max_daily_conversations_per_business":"TIER_2K"`},
 		{"numbers/" + number, `{"status":"FLAGGED"}`, `"event":"FLAGGED"`},
