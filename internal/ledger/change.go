@@ -47,15 +47,15 @@ func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Re
 	}
 }
 
-// ends reports whether a record is found by the hour in which it ends: it is final, or it is sent and in no other
-// list or index.
+// ends reports whether a record is found by the hour in which it ends: it is final, or in no other list or index.
 func ends(r *record.Record) bool {
-	return r.State.Final() || r.State == message.Sent && len(r.IndexedWAMIDs()) == 0
+	return r.State.Final() || r.State.List() == message.NoList && len(r.IndexedWAMIDs()) == 0
 }
 
 // writeNames updates the index of Meta's ids, which leads from them to messages that wait for a status. A status
 // adds an id only if no message has it: statuses that contradict each other must not lead those of one message to
-// another. Meta's answer to our own request is certain.
+// another. Meta's answer to our own request is certain. For the same reason a message removes only entries that lead
+// to it.
 func (l *Ledger) writeNames(w *store.Writes, s message.Shard, before, after record.Record) {
 	was, is := before.IndexedWAMIDs(), after.IndexedWAMIDs()
 	if len(was) == len(is) {
@@ -64,14 +64,14 @@ func (l *Ledger) writeNames(w *store.Writes, s message.Shard, before, after reco
 	key := wamidsKey(s, after.AcceptedAt)
 	if len(is) == 0 {
 		for _, wamid := range was {
-			w.HDel(key, nameOf(wamid))
+			w.HDelIf(key, nameOf(wamid), after.ID)
 		}
 	}
 	for _, wamid := range is {
 		if slices.Contains(was, wamid) {
 			continue
 		}
-		if after.State == message.Submitted {
+		if after.State.List() == message.ListAwaiting { // no status yet
 			w.HSet(key, nameOf(wamid), after.ID)
 		} else {
 			w.Do("hsetnx", key, nameOf(wamid), after.ID)

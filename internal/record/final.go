@@ -113,7 +113,10 @@ func whyFinal(f *message.Final, attempts int) string {
 		}
 		return "The message " + how + ", and Meta took none of its attempts."
 	case message.Rejected:
-		if unclear {
+		switch {
+		case f.Reason == message.ReasonNamedNotSent:
+			return "The message names another message, which was not sent."
+		case unclear:
 			return "Meta refused the last attempt" + code + ", after an attempt without a definite answer."
 		}
 		return "Meta refused the message" + code + "."

@@ -93,6 +93,8 @@ func (s *story) do(step string) {
 		s.outcome(message.Move{To: message.Submitted, WAMID: fmt.Sprint("wamid.", s.r.Attempt)})
 	case "rejected":
 		s.outcome(message.Move{To: message.Rejected, Code: 131026, Keep: true})
+	case "named not sent":
+		s.outcome(message.Move{To: message.Rejected, Reason: message.ReasonNamedNotSent, Keep: true})
 	case "used up":
 		s.outcome(message.Move{To: message.Dead, Code: 131016, Reason: message.ReasonAttempts, Keep: true})
 	case "tampered":
@@ -166,6 +168,7 @@ var ends = []struct{ steps, finals string }{
 	{"begin, not taken, cancel", "not_delivered cancelled"},
 	{"begin, rejected", "not_delivered rejected"},
 	{"begin, not taken, begin, rejected", "not_delivered rejected"},
+	{"begin, named not sent", "not_delivered rejected"},
 	{"begin, not taken, begin, used up", "not_delivered dead"},
 	{"begin, tampered", "not_delivered dead"},
 	{"begin, unknown code", "not_delivered dead"},
