@@ -55,6 +55,7 @@ func (w *world) taken(l *life, j *job) string {
 	if !w.one(4) {
 		add(message.Sent, 0)
 	}
+	j.request.fails = true
 	if w.one(5) {
 		add(message.Failed, 131053)
 		return wamid
@@ -63,6 +64,7 @@ func (w *world) taken(l *life, j *job) string {
 		add(message.Failed, 131042)
 		return wamid
 	}
+	j.request.fails = false
 	add(message.Delivered, 0)
 	if w.one(2) {
 		add(message.Read, 0)
