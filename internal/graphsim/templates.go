@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -75,6 +76,25 @@ func (st *standing) templateByID(id string) *Template {
 		}
 	}
 	return nil
+}
+
+// library are the templates of Meta's library that the simulator has.
+var library = []map[string]any{
+	{"id": "7138055039625658", "name": "delivery_failed_2", "language": "en_US", "category": "UTILITY", "topic": "ORDER_MANAGEMENT", "usecase": "DELIVERY_FAILED", "industry": []string{"E_COMMERCE"}, "body": "We were unable to deliver order {{1}} today."},
+	{"id": "7138055039625659", "name": "payment_overdue_1", "language": "en_US", "category": "UTILITY", "topic": "PAYMENTS", "usecase": "PAYMENT_OVERDUE", "industry": []string{"FINANCIAL_SERVICES"}, "body": "Your payment {{1}} is overdue."},
+}
+
+// templateLibrary answers GET /{version}/message_template_library, which belongs to no account:
+// https://developers.facebook.com/documentation/business-messaging/whatsapp/templates/template-library
+func (s *Sim) templateLibrary(w http.ResponseWriter, r *http.Request) {
+	data := []any{}
+	for _, t := range library {
+		text := fmt.Sprint(t["name"], t["body"])
+		if strings.Contains(strings.ToLower(text), strings.ToLower(r.URL.Query().Get("search"))) {
+			data = append(data, t)
+		}
+	}
+	s.succeed(w, page(r, data))
 }
 
 // wrongTemplate is the answer of Meta to a call on a template that cannot be made.
