@@ -122,6 +122,9 @@ func action(e cloudapi.Entry) string {
 	case message.Transient:
 		return "**Retries**" + wait(" after")
 	case message.Held:
+		if e.Scope == cloudapi.ScopeMessage {
+			return "**Retries** this message; after `retry.attempts` it is `dead`"
+		}
 		if e.Code == cloudapi.NoCode {
 			return "**Retries**. Such answers to five messages in a row hold the messages of the " + string(e.Scope)
 		}

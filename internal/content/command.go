@@ -11,9 +11,14 @@ var commands = []string{"access_token", "appsecret_proof", "appsecret_time", "in
 
 var commandNotAllowed = rule(Invalid, "member_not_allowed", "This is a parameter of the Graph API, not of a message. Sluice sets it itself.", "Remove it.")
 
-// Command returns the parameter of the Graph API that a member at the top of a body would be, in any case, if it would
-// change the token, the kind or the answer of the call; empty: none. No body with such a member may go to Meta.
+// Command returns the parameter of the Graph API that a member at the top of a body would be, in any case and with other
+// signs for its underscores, if it would change the token, the kind or the answer of the call; empty: none. No body with
+// such a member may go to Meta.
 func Command(member string) string {
+	if strings.ContainsAny(member, ".[ ") {
+		member, _, _ = strings.Cut(strings.TrimSpace(member), "[")
+		member = strings.NewReplacer(".", "_", " ", "_").Replace(member)
+	}
 	i := slices.IndexFunc(commands, func(c string) bool { return strings.EqualFold(c, member) })
 	if i < 0 {
 		return ""

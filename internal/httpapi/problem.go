@@ -36,7 +36,7 @@ var answers = map[string]answer{
 	"unauthenticated":           {401, "The request has no valid API key.", "Send the header Authorization: Bearer <API key>."},
 	"api_key_revoked":           {401, "This API key was revoked.", "Use the API key that replaced it."},
 	"api_key_expired":           {401, "This API key has expired.", "Use the API key that replaced it, or ask the operator for a new one."},
-	"scope_missing":             {403, "This API key does not have the scope that the request needs.", "Use an API key with the scope: messages:send, messages:read, messages:cancel or admin. The documentation of the path names it."},
+	"scope_missing":             {403, "This API key does not have the scope that the request needs.", "Use an API key with the scope: messages:send, messages:read, messages:cancel, account:write or admin. The documentation of the path names it."},
 	"phone_number_id_not_found": {404, "The phone number id is not configured, or this API key may not use it.", "Check the phone number id. The operator adds it under numbers in sluice.yaml, and under phone_number_ids of the API key."},
 	"not_found":                 {404, "Nothing was found at this path.", "Check the path and the id. The record of a delivered message is removed 24 hours after its last status, other final records after 7 days."},
 
@@ -87,6 +87,7 @@ var answers = map[string]answer{
 	"from_missing":              {0, "from is missing.", "Set from to Meta's phone number id of the sender."},
 	"from_invalid":              {0, "from is not a phone number id: up to 32 digits.", "Give Meta's phone number id, not the phone number."},
 	"recipient_is_sender":       {0, "The recipient is the sender. Meta does not accept that.", "Set to to another phone number."},
+	"message_of_other_number":   {0, "The message names another message by Sluice's id, and that message is of another number. Meta knows messages only at the number that sent them.", "Name a message of the same number, or send this one from the other number."},
 	"message_missing":           {0, "message is missing.", "Set message to Meta's message object."},
 	"class_unknown":             {0, "class must be authentication, service, utility or marketing.", "Set class to one of them, or leave it out."},
 	"idempotency_key_invalid":   {0, "An idempotency key has 1 to 255 printable ASCII characters, and not only spaces.", "Use an order id or a UUID, or leave the key out."},

@@ -7,19 +7,18 @@ import (
 	"strings"
 )
 
-// checkHeaders returns a handler of Meta's paths that refuses headers of Sluice that this version does not know. A
-// misspelled deadline or class would be ignored otherwise.
-func (in *Intake) checkHeaders(h http.Handler) http.Handler {
-	known := slices.Collect(maps.Values(graphHeaders))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for name := range r.Header {
-			if strings.HasPrefix(name, "Sluice-") && !slices.Contains(known, name) {
-				in.graphRefuse(w, refuseAt(shortName(name), "header_unknown"))
-				return
-			}
+// knownHeaders are the headers of Sluice on Meta's paths.
+var knownHeaders = append(slices.Collect(maps.Values(graphHeaders)), "Sluice-Wait")
+
+// checkHeaders refuses headers of Sluice that this version does not know. A misspelled deadline or class would be
+// ignored otherwise.
+func checkHeaders(h http.Header) refusal {
+	for name := range h {
+		if strings.HasPrefix(name, "Sluice-") && !slices.Contains(knownHeaders, name) {
+			return refuseAt(shortName(name), "header_unknown")
 		}
-		h.ServeHTTP(w, r)
-	})
+	}
+	return nil
 }
 
 // shortName returns the name of a header, or "Sluice-..." if it is too long to be shown.

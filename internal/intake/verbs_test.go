@@ -86,7 +86,7 @@ func TestEveryRouteAsksForItsScope(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
 	for _, r := range c.in.Document().Routes {
-		path := strings.NewReplacer("{id}", message.NewID(ours, "x"), "{version}", "v25.0", "{phone_number_id}", ours, "{$}", "").Replace(r.Path)
+		path := strings.NewReplacer("{id}", message.NewID(ours, "x"), "{version}", "v25.0", "{phone_number_id}", ours, "{edge}", "whatsapp_business_profile", "{$}", "").Replace(r.Path)
 		if r.Scope == "" {
 			if got := c.do(t, r.Method, path, "", func(r *http.Request) { r.Header.Del("Authorization") }); got.status != 200 {
 				t.Errorf("%s %s, which needs no key: %d", r.Method, r.Path, got.status)

@@ -63,9 +63,12 @@ type refusals struct {
 
 // streak is consecutive holds, each longer than the one before.
 type streak struct {
-	n     int
-	until time.Time // the end of the last one
+	n           int
+	from, until time.Time // the last one
 }
+
+// before reports whether the last hold, if there was one, began before a time.
+func (s *streak) before(at time.Time) bool { return s.from.Before(at) }
 
 // next returns how long to hold after a refusal: the rest of the present hold, if the attempt was running when that began,
 // or a new hold that is longer. Least is the time that Meta demands.
@@ -74,7 +77,8 @@ func (s *streak) next(least time.Duration, backoff func(n int) time.Duration) ti
 	if d <= 0 {
 		s.n++
 		d = max(backoff(s.n), least)
-		s.until = time.Now().Add(d)
+		s.from = time.Now()
+		s.until = s.from.Add(d)
 	}
 	return d
 }
@@ -131,7 +135,7 @@ func (h *health) note(id string, of message.Context, out message.Outcome, backof
 	switch {
 	case out.Kind.InDoubt():
 		f.inDoubt++
-		e.counts = f.isOwnError(id) && out.Kind == message.ServerError
+		e.counts = f.isOwnError(id) && out.Kind == message.ServerError && out.Limit != message.LimitRest
 		e.probe = f.inDoubt >= inDoubtInRow && time.Since(f.probing) >= probeAgain
 		if out.Hold == message.HoldNumber && f.inDoubt >= inDoubtInRow { // the server that answers in Meta's place would answer the others in the same way
 			e.on, e.hold = message.HoldNumber, f.refused(out, backoff)

@@ -1,9 +1,11 @@
 package send
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
 
 	"sluice/internal/message"
 )
@@ -168,22 +170,29 @@ func TestHealth(t *testing.T) {
 func TestServerErrorsOfOneMessage(t *testing.T) {
 	t.Parallel()
 	backoff := func(int) time.Duration { return time.Second }
-	for sequence, want := range map[string]string{ // a letter is a server error of that message, a dot an acceptance
+	// A letter is a server error of that message, a capital letter one because its account is in maintenance, a dot an
+	// acceptance.
+	for sequence, want := range map[string]string{
 		"aaaaaaaa":             "",
 		"...aaaaaaa":           "aaaaaaa",
 		"..a..a..a":            "aa", // four acceptances since any other message's error
 		"...a.b.a.b.a.b":       "a",
 		"...a...b...a...b":     "abab",
 		"..........abcdefghij": "a",
+		"...AAAAAAA":           "",
+		"...AAAa":              "a",
 	} {
 		var h health
 		counted := ""
 		for _, c := range sequence {
 			out := message.Outcome{Kind: message.ServerError, Code: 131000}
-			if c == '.' {
+			switch {
+			case c == '.':
 				out = message.Outcome{Kind: message.Accepted}
+			case unicode.IsUpper(c):
+				out.Code, out.Limit = 131057, message.LimitRest
 			}
-			if h.note(string(c), message.Context{From: "1"}, out, backoff).counts {
+			if h.note(strings.ToLower(string(c)), message.Context{From: "1"}, out, backoff).counts {
 				counted += string(c)
 			}
 		}

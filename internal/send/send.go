@@ -95,7 +95,7 @@ type Options struct {
 	Policy           func(number string, c message.Class) message.Policy
 	Backoff          func(n int) time.Duration             // the delay after the n-th attempt
 	Attempts         int                                   // counted attempts before a message becomes a dead letter
-	Body             func(message.Attempt) ([]byte, error) // what is POSTed; after message.ErrTampered nothing is
+	Body             func(message.Attempt) ([]byte, error) // what is POSTed; after an error nothing is, see message.ErrTampered, ErrNamedWaits and ErrNamedNotSent
 	Paces            paces
 	Hold             Hold
 	TemplateAccepted func(ctx context.Context, number, template string) // releases the automatic hold on a template that Meta accepts again
@@ -365,6 +365,10 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 	case errors.Is(err, message.ErrTampered):
 		s.metrics.tampered.Inc()
 		out = message.Outcome{Kind: message.Refused, Reason: message.ReasonTampered, Err: err}
+	case errors.Is(err, message.ErrNamedWaits):
+		out = message.Outcome{Kind: message.Transient, Reason: message.ReasonNamedWaits, Err: err}
+	case errors.Is(err, message.ErrNamedNotSent):
+		out = message.Outcome{Kind: message.Refused, Reason: message.ReasonNamedNotSent, Err: err}
 	case err != nil:
 		out = message.Outcome{Kind: message.Refused, Reason: "payload_unreadable", Err: err}
 	default:
