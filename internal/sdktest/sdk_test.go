@@ -210,8 +210,12 @@ func TestSDKs(t *testing.T) {
 		}
 	}
 	s.settle(t, sent)
-	for _, to := range direct.recipients() {
-		if a, b := direct.received(to), s.received(to); b != "" && a != b {
+	for _, m := range direct.Accepted() {
+		to := m.To
+		if !strings.Contains(to, ".") { // a phone number
+			to = "+" + to
+		}
+		if a, b := direct.received(to), s.received(to); a != b {
 			t.Errorf("the SDK sends\n%s\nand Meta receives through Sluice\n%s", a, b)
 		}
 	}

@@ -11,8 +11,9 @@ import (
 	"sluice/internal/golden"
 )
 
-// What a cell of the table says. An empty one: the SDK has no such call.
+// What a cell of the table says.
 const (
+	absent  = "–"
 	works   = "works"
 	refused = "refused"
 	asMeta  = "Meta refuses"
@@ -61,7 +62,7 @@ func (p *table) add(t *testing.T, sdk int, meta, through call) {
 	t.Helper()
 	if p.cells[meta.Name] == nil {
 		p.rows = append(p.rows, meta.Name)
-		p.cells[meta.Name] = make([]string, len(sdks))
+		p.cells[meta.Name] = slices.Repeat([]string{absent}, len(sdks))
 	}
 	cell := &p.cells[meta.Name][sdk]
 	where := sdks[sdk].name + ": " + meta.Name
@@ -91,12 +92,19 @@ func (p *table) check(t *testing.T) {
 	t.Helper()
 	slices.SortStableFunc(p.rows, func(a, b string) int { return strings.Compare(group(a), group(b)) })
 	var b strings.Builder
-	b.WriteString("\n## Calls that were tested\n\nA test plays these SDKs, as they are published, against the simulator and through Sluice. It fails if a call of an SDK works at one and not at the\n" +
-		"other, if the SDK cannot read an answer, or if another message arrives. \"Meta refuses\" means that Sluice answers with Meta's refusal.\n\n| SDK | version | base URL |\n| --- | --- | --- |\n")
+	count := map[string]int{}
+	for _, cells := range p.cells {
+		for _, cell := range cells {
+			count[cell]++
+		}
+	}
+	b.WriteString("\n## Calls that were tested\n\nA test makes the calls of these SDKs, as they are published, to the simulator and through Sluice. It fails if a call works at one and not at the other, if an SDK\n" +
+		"cannot read an answer, or if Meta receives another message than the SDK sent.\n\n| SDK | version | base URL |\n| --- | --- | --- |\n")
 	versions := versions(t)
 	for i, sdk := range sdks {
 		fmt.Fprintf(&b, "| %d: `%s` | %s | %s |\n", i+1, sdk.name, versions[sdk.name], sdk.base)
 	}
+	fmt.Fprintf(&b, "\nOf %d calls %d work. Sluice refuses %d. It refuses %d as Meta does. It accepts %d that Meta refuses later. A dash: the SDK has no such call.\n", count[works]+count[refused]+count[asMeta]+count[later], count[works], count[refused], count[asMeta], count[later])
 	b.WriteString("\n| call |")
 	for i := range sdks {
 		fmt.Fprintf(&b, " %d |", i+1)
@@ -106,7 +114,7 @@ func (p *table) check(t *testing.T) {
 		fmt.Fprintf(&b, "| %s |", row)
 		why := ""
 		for _, cell := range p.cells[row] {
-			b.WriteString(" " + strings.TrimSpace(cell) + " |")
+			b.WriteString(" " + cell + " |")
 			switch cell {
 			case refused:
 				why = reasons[row]

@@ -11,13 +11,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -32,7 +30,8 @@ import (
 )
 
 const (
-	apiKey    = "sdktest-api-key-0123456789abcdef"
+	apiKey    = "sdktest-api-key-0123456789abcdef"   // of the SDKs
+	adminKey  = "sdktest-admin-key-0123456789abcdef" // of the console
 	token     = "sdktest-access-token"
 	appSecret = "sdktest-app-secret"
 	number    = "106540352242922"
@@ -124,13 +123,6 @@ func (m *meta) keep(body []byte) {
 	}
 }
 
-// recipients returns the recipients of all messages, in order.
-func (m *meta) recipients() []string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Sorted(maps.Keys(m.bodies))
-}
-
 // received returns the body of the message to a recipient, without what is different in each run.
 func (m *meta) received(to string) string {
 	m.mu.Lock()
@@ -142,6 +134,12 @@ func (m *meta) received(to string) string {
 	plain := map[string]any{}
 	for name, value := range body {
 		plain[name] = value
+		if text, ok := value.(string); ok && strings.HasPrefix(text, "[") { // Meta decodes it, and Sluice sends it decoded
+			var list []any
+			if json.Unmarshal([]byte(text), &list) == nil {
+				plain[name] = list
+			}
+		}
 	}
 	delete(plain, "biz_opaque_callback_data") // Sluice puts its marker there, and gives the caller's value back in events
 	text, err := json.Marshal(plain)
@@ -174,7 +172,10 @@ func startSluice(t *testing.T, settings ...string) *sluice {
 			t.Fatal(err)
 		}
 	}
-	sum := sha256.Sum256([]byte(apiKey))
+	hash := func(key string) string {
+		sum := sha256.Sum256([]byte(key))
+		return hex.EncodeToString(sum[:])
+	}
 	path := filepath.Join(dir, "sluice.yaml")
 	text := fmt.Sprintf(`environment: sdktest
 redis: {url: %q}
@@ -182,9 +183,11 @@ graph: {base_url: "http://%s"}
 marker_key_file: marker
 numbers: [{phone_number_id: %q, token_file: token, rate_limit: 500}]
 apps: [{name: main, secret_file: secret, verify_token_file: verify}]
-api_keys: [{name: sdktest, sha256: %s, phone_number_ids: [%q], scopes: [messages:send, messages:read, messages:cancel, admin]}]
+api_keys:
+  - {name: sdktest, sha256: %s, phone_number_ids: [%q], scopes: [messages:send, messages:read, account:write]}
+  - {name: admin, sha256: %s, phone_number_ids: ["*"], scopes: [admin]}
 %s
-`, redis.URL(), l.Addr(), number, hex.EncodeToString(sum[:]), number, strings.Join(settings, "\n"))
+`, redis.URL(), l.Addr(), number, hash(apiKey), number, hash(adminKey), strings.Join(settings, "\n"))
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
