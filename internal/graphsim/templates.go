@@ -3,7 +3,6 @@ package graphsim
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -126,8 +125,8 @@ func (s *Sim) createTemplate(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	t := Template{Name: p.text("name"), Language: p.text("language"), Category: strings.ToUpper(p.text("category")), Format: strings.ToUpper(p.text("parameter_format"))}
-	if err := t.setComponents(p["components"]); err != nil {
-		s.deny(w, invalid(err.Error()))
+	if !t.setComponents(p["components"]) {
+		s.deny(w, noComponents)
 		return
 	}
 	var d *denial
@@ -154,22 +153,21 @@ func (s *Sim) createTemplate(w http.ResponseWriter, r *http.Request) {
 	s.succeed(w, map[string]string{"id": made.ID, "status": made.Status, "category": made.Category})
 }
 
-// setComponents sets the components of a template from a parameter.
-func (t *Template) setComponents(value any) error {
+// setComponents sets the components of a template from a parameter, and reports whether it is a list.
+func (t *Template) setComponents(value any) bool {
 	list, ok := value.([]any)
-	if !ok && value != nil {
-		return errors.New("Param components must be an array.")
-	}
 	t.Components = nil
 	for _, c := range list {
 		b, err := json.Marshal(c)
 		if err != nil {
-			return err
+			return false
 		}
 		t.Components = append(t.Components, b)
 	}
-	return nil
+	return ok || value == nil
 }
+
+var noComponents = invalid("Param components must be an array.")
 
 // editTemplate answers POST /{version}/{template}: it replaces the components or the category. The template stays approved.
 func (s *Sim) editTemplate(w http.ResponseWriter, r *http.Request, old *Template) {
@@ -185,11 +183,9 @@ func (s *Sim) editTemplate(w http.ResponseWriter, r *http.Request, old *Template
 	if category := p.text("category"); category != "" {
 		t.Category = strings.ToUpper(category)
 	}
-	if p["components"] != nil {
-		if err := t.setComponents(p["components"]); err != nil {
-			s.deny(w, invalid(err.Error()))
-			return
-		}
+	if p["components"] != nil && !t.setComponents(p["components"]) {
+		s.deny(w, noComponents)
+		return
 	}
 	err := s.change(func(a *Account) error { *a.template(t.Name, t.Language) = t; return nil })
 	if err != nil {
