@@ -49,7 +49,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Acceptor:   admission.NewAcceptor(p.DB, book, tasks, message.Shards(c.Shards), signature.New(string(c.PayloadKey))),
 		Reader:     book,
 		Finder:     book,
-		Waiting:    repository.NewWaiting(reader, holds),
+		Waiting:    repository.NewWaiting(reader, holds, book),
 		Canceller:  book,
 		Numbers:    known(c.Numbers),
 		Own:        phones(c.Numbers),
