@@ -87,12 +87,11 @@ func (in *Intake) why(r message.Record, s message.QueueStatus, now time.Time) ex
 		return in.inDoubt(r)
 	case message.Parked:
 		return explanation{Rule: ruleParked, Detail: "It is unknown whether Meta accepted the message. An operator must decide, or a late status from Meta. Until then the message is not sent."}
-	case message.Submitted:
+	}
+	if !r.State.Final() {
 		if r.Reason == message.ReasonQuality || r.Reason == message.ReasonPaused {
 			return explanation{Rule: ruleStatus, Detail: "Meta accepted the message and has not sent it yet: its message_status is " + r.Reason + ". Meta checks the quality of the template first. Then it sends the message, or reports it failed with code 132015."}
 		}
-	}
-	if !r.State.Final() {
 		return explanation{Rule: ruleStatus, Detail: "Meta accepted the message and will report the next status. It tries to deliver for up to 30 days."}
 	}
 	return explanation{Rule: ruleFinal, Detail: "Nothing more happens by itself. A late status from Meta can still change the state."}
