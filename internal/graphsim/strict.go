@@ -61,7 +61,7 @@ func checkNames(v jsondoc.Value, t reflect.Type, all bool) error {
 		return nil
 	}
 	for name, value := range v.Members() {
-		member := t
+		var member reflect.Type
 		switch t.Kind() {
 		case reflect.Map:
 			member = t.Elem()

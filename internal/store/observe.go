@@ -145,7 +145,7 @@ func (db *DB) Fit() error {
 		}
 	}
 	if replicas > 0 && replicas == len(db.watch.masters) {
-		errs = append(errs, errors.New("Redis is a replica and refuses writes. Let redis.url lead to the master, or to the Sentinels"))
+		errs = append(errs, errors.New("redis.url leads to a replica, which refuses writes. Let it lead to the master, or to the Sentinels"))
 	}
 	return errors.Join(errs...)
 }
