@@ -127,11 +127,12 @@ const (
 	ScopeSend   = "messages:send"
 	ScopeRead   = "messages:read"
 	ScopeCancel = "messages:cancel"
+	ScopeEvents = "events:read"
 	ScopeAdmin  = "admin"
 )
 
 // Scopes returns all scopes.
-func Scopes() []string { return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAdmin} }
+func Scopes() []string { return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeEvents, ScopeAdmin} }
 
 // Worker is the configuration of the sender and reconciler.
 type Worker struct {
