@@ -3,6 +3,8 @@ package cloudapi
 import (
 	"cmp"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,7 +41,7 @@ func Announced(e message.Event, now time.Time) (Announcement, bool) {
 			Title string `json:"title"`
 		} `json:"other_info"`
 		Ban struct {
-			State []string `json:"waba_ban_state"`
+			State words `json:"waba_ban_state"`
 		} `json:"ban_info"`
 		Restrictions []struct {
 			Type    string      `json:"restriction_type"`
@@ -103,6 +105,25 @@ func Announced(e message.Event, now time.Time) (Announcement, bool) {
 		return a, a.Hold
 	}
 	return a, false
+}
+
+// words are texts. Meta's pages show waba_ban_state as a text, as an array of texts, and as an object whose values are texts.
+type words []string
+
+// UnmarshalJSON reads each of these forms. It ignores another one.
+func (w *words) UnmarshalJSON(b []byte) error {
+	var one string
+	var all []string
+	var object map[string]string
+	switch {
+	case json.Unmarshal(b, &one) == nil:
+		*w = words{one}
+	case json.Unmarshal(b, &all) == nil:
+		*w = all
+	case json.Unmarshal(b, &object) == nil:
+		*w = slices.Sorted(maps.Values(object))
+	}
+	return nil
 }
 
 // Reported returns what a failed status with a code means for later messages: the same as an answer with the code.

@@ -125,7 +125,8 @@ func TestWhatAFailedStatusMeans(t *testing.T) {
 	}
 }
 
-// TestWhatIsHeld: a fault that an operator must correct holds the template, or else the number.
+// TestWhatIsHeld: a fault that an operator must correct holds the template, or else the number. One that concerns
+// neither holds nothing.
 func TestWhatIsHeld(t *testing.T) {
 	t.Parallel()
 	templates := []int{132001, 132007, 132015, 132016, 132068, 132069, 134102, 141002}
@@ -135,6 +136,7 @@ func TestWhatIsHeld(t *testing.T) {
 			switch {
 			case kind == message.Held && slices.Contains(templates, code):
 				want = message.HoldTemplate
+			case code == 139200: // it is about messages without a template
 			case kind == message.Held:
 				want = message.HoldNumber
 			}
@@ -196,6 +198,7 @@ func TestCommonMistakes(t *testing.T) {
 		{132015, "Template is paused", message.Held, cloudapi.ScopeTemplate},                          //
 		{132012, "Template parameter format mismatch", message.Refused, cloudapi.ScopeMessage},        //
 		{131042, "Business eligibility payment issue", message.Held, cloudapi.ScopeNumber},            //
+		{139200, "Direct Send access blocked", message.Held, cloudapi.ScopeMessage},                   // templates are sent
 	}
 	for _, tt := range tests {
 		e, ok := cloudapi.Lookup(tt.code)
@@ -258,6 +261,10 @@ func TestAnswersWithoutAKnownCode(t *testing.T) {
 		out := cloudapi.Classify(tt.status, nil, []byte(tt.body))
 		if out.Kind != tt.kind || out.Reason != tt.reason || out.Code != tt.code || out.Err == nil {
 			t.Errorf("%s: %+v, want %q, %q, %d", tt.name, out, tt.kind, tt.reason, tt.code)
+		}
+		_, known := cloudapi.Lookup(tt.code)
+		if first := out.Kind == message.Held && !out.Unknown; first != (tt.kind == message.Held && known && out.HasCode()) {
+			t.Errorf("%s: one such answer holds: %t", tt.name, first)
 		}
 	}
 }

@@ -124,15 +124,18 @@ type APIKey struct {
 
 // The scopes of API keys.
 const (
-	ScopeSend   = "messages:send"
-	ScopeRead   = "messages:read"
-	ScopeCancel = "messages:cancel"
-	ScopeEvents = "events:read"
-	ScopeAdmin  = "admin"
+	ScopeSend    = "messages:send"
+	ScopeRead    = "messages:read"
+	ScopeCancel  = "messages:cancel"
+	ScopeAccount = "account:write"
+	ScopeEvents  = "events:read"
+	ScopeAdmin   = "admin"
 )
 
 // Scopes returns all scopes.
-func Scopes() []string { return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeEvents, ScopeAdmin} }
+func Scopes() []string {
+	return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAccount, ScopeEvents, ScopeAdmin}
+}
 
 // Worker is the configuration of the sender and reconciler.
 type Worker struct {

@@ -44,7 +44,7 @@ func parse(body []byte) (request, *wrong) {
 		return m, &wrong{100, true, "The request body is not a JSON object."}
 	}
 	object := d.Root()
-	if product, _ := object.Get("messaging_product").Text(); product != "whatsapp" {
+	if product, _ := object.Get("messaging_product").Text(); !strings.EqualFold(product, "whatsapp") {
 		return m, &wrong{100, true, "The parameter messaging_product is required."}
 	}
 	if m.mark = content.IsMark(object); m.mark {

@@ -14,15 +14,18 @@ import (
 
 // The scopes of API keys.
 const (
-	ScopeSend   = "messages:send"   // send messages
-	ScopeRead   = "messages:read"   // read and list records, and explain why messages wait
-	ScopeCancel = "messages:cancel" // cancel messages
-	ScopeEvents = "events:read"     // read events
-	ScopeAdmin  = "admin"           // use the console: holds, in-doubt messages, dead letters
+	ScopeSend    = "messages:send"   // send messages
+	ScopeRead    = "messages:read"   // read and list records, and explain why messages wait
+	ScopeCancel  = "messages:cancel" // cancel messages
+	ScopeAccount = "account:write"   // change message templates, flows and settings on Meta's paths
+	ScopeEvents  = "events:read"     // read events
+	ScopeAdmin   = "admin"           // use the console: holds, in-doubt messages, dead letters
 )
 
 // Scopes returns every scope.
-func Scopes() []string { return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeEvents, ScopeAdmin} }
+func Scopes() []string {
+	return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAccount, ScopeEvents, ScopeAdmin}
+}
 
 // AllNumbers in the numbers of a key means all phone number ids.
 const AllNumbers = "*"

@@ -153,6 +153,14 @@ func TestApplyResults(t *testing.T) {
 		}
 		f.wantChanges(a.ID, "queued 0  0 ", "delivered 1 wamid.1 0 ", "read 1 wamid.1 0 ")
 		f.wantLife(a.ID, day)
+
+		said := message.ErrorDetail{Message: "(#131026) Undeliverable", Details: "said Meta", Subcode: 7, Trace: "Az8"}
+		failed := report(f.attempting("k2").ID, 1, "wamid.5", "failed")
+		failed.Code, failed.Detail = 131026, said
+		f.wantResult(message.Applied, failed)
+		if r := f.get(failed.ID); r.Code != 131026 || r.Detail != said {
+			t.Errorf("a failure, of which Meta said %+v: the record has %d, %+v", said, r.Code, r.Detail)
+		}
 	})
 }
 
