@@ -341,19 +341,25 @@ func Written(e message.Event) (id string, at time.Time) {
 // earliest is a time before the API existed.
 var earliest = time.Date(2015, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
 
-// metaTime parses a time of Meta: seconds, in some places milliseconds, since 1970. It is zero for an implausible
-// time: before the API existed, or more than a day ahead.
+// metaTime parses a time of Meta. It is zero for an implausible time: before the API existed, or more than a day ahead.
 func metaTime(s string, now time.Time) time.Time {
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil {
-		return time.Time{}
-	}
+	n, ok := metaMillis(s)
 	// Compare numbers, because distant times overflow and would look plausible.
-	if n >= 0 && n <= 100_000_000_000 { // as seconds the year 5138, as milliseconds 1973
-		n *= 1000
-	}
-	if n < earliest || n > now.Add(24*time.Hour).UnixMilli() {
+	if !ok || n < earliest || n > now.Add(24*time.Hour).UnixMilli() {
 		return time.Time{}
 	}
 	return time.UnixMilli(n).UTC()
+}
+
+// metaMillis parses a time of Meta: seconds, in some places milliseconds, since 1970. It returns milliseconds; those of a
+// time that is too far away are the farthest.
+func metaMillis(s string) (int64, bool) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0, false
+	}
+	if n >= 0 && n <= 100_000_000_000 { // as seconds the year 5138, as milliseconds 1973
+		n *= 1000
+	}
+	return n, true
 }

@@ -127,6 +127,11 @@ func TestUpdateHolds(t *testing.T) {
 			"probe 106540352242922 for 1h0m30s", "hold number 106540352242922 until 1h0m0s by sluice probe 0s: Meta announced for the account: ACCOUNT_RESTRICTION",
 			"probe 7 for 1h0m30s", "hold number 7 until 1h0m0s by sluice probe 0s: Meta announced for the account: ACCOUNT_RESTRICTION",
 		}},
+		{"an account is restricted until a time that cannot be", account, `{"event":"ACCOUNT_RESTRICTION","restriction_info":[{"restriction_type":"RESTRICTED_BIZ_INITIATED_MESSAGING","expiration":9223372036854775807}]}`, []string{
+			"probe 1 for 2160h0m30s", "hold number 1 until 2160h0m0s by sluice probe 0s: Meta announced for the account: ACCOUNT_RESTRICTION",
+			"probe 106540352242922 for 2160h0m30s", "hold number 106540352242922 until 2160h0m0s by sluice probe 0s: Meta announced for the account: ACCOUNT_RESTRICTION",
+			"probe 7 for 2160h0m30s", "hold number 7 until 2160h0m0s by sluice probe 0s: Meta announced for the account: ACCOUNT_RESTRICTION",
+		}},
 		{"a restriction of something else", account, `{"event":"ACCOUNT_RESTRICTION","restriction_info":[{"restriction_type":"RESTRICTED_ADD_PHONE_NUMBER_ACTION"}]}`, nil},
 		{"another event", account, `{"event":"VERIFIED_ACCOUNT"}`, nil},
 		{"another field", "messages", `{"event":"DISABLED_UPDATE"}`, nil},
