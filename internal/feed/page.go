@@ -25,6 +25,7 @@ func (f *Feed) page(w http.ResponseWriter, r *http.Request, q query, at cursor) 
 	control := http.NewResponseController(w)
 	deadline := time.Now().Add(q.wait)
 	// If the connection does not support deadlines, those of the server apply.
+	control.SetReadDeadline(deadline.Add(storeTimeout + writeTimeout))
 	control.SetWriteDeadline(deadline.Add(storeTimeout + writeTimeout))
 	timer := time.NewTimer(q.wait)
 	defer timer.Stop()

@@ -41,6 +41,7 @@ type bench struct {
 	registry     *prometheus.Registry
 	stop         func() // as a stop of the program does
 	wide, narrow string // API keys: for all numbers, for numberA
+	expiring     string // for all numbers, for some seconds
 	scopeless    string
 }
 
@@ -52,7 +53,7 @@ func setup(t testing.TB, change ...func(*feed.Options)) *bench {
 	}
 	b := &bench{
 		db: db, registry: prometheus.NewRegistry(), stream: events.New(db, shards, events.Options{}),
-		wide: httpapi.NewToken(), narrow: httpapi.NewToken(), scopeless: httpapi.NewToken(),
+		wide: httpapi.NewToken(), narrow: httpapi.NewToken(), scopeless: httpapi.NewToken(), expiring: httpapi.NewToken(),
 	}
 	tail := events.NewTail(b.stream)
 	o := feed.Options{
@@ -60,6 +61,7 @@ func setup(t testing.TB, change ...func(*feed.Options)) *bench {
 		Keys: httpapi.Keys{
 			{Name: "wide", Hash: httpapi.HashToken(b.wide), Scopes: []string{httpapi.ScopeEvents}, Numbers: []string{httpapi.AllNumbers}},
 			{Name: "narrow", Hash: httpapi.HashToken(b.narrow), Scopes: []string{httpapi.ScopeEvents}, Numbers: []string{numberA}},
+			{Name: "expiring", Hash: httpapi.HashToken(b.expiring), Scopes: []string{httpapi.ScopeEvents}, Numbers: []string{httpapi.AllNumbers}, Expires: time.Now().Add(3 * time.Second)},
 			{Name: "scopeless", Hash: httpapi.HashToken(b.scopeless), Scopes: []string{httpapi.ScopeRead}, Numbers: []string{httpapi.AllNumbers}},
 		},
 	}

@@ -64,6 +64,20 @@ func TestStreamEndsAtAStop(t *testing.T) {
 	}
 }
 
+func TestStreamEndsWithItsKey(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	feed.KeepAlive(b.feed, 50*time.Millisecond)
+	s := open(t, b.url+"/v1/events", b.expiring, "")
+	for n := 0; ; n++ {
+		if _, err := s.block(); errors.Is(err, io.EOF) && n > 0 {
+			return
+		} else if err != nil {
+			t.Fatalf("after %d parts: %v", n, err)
+		}
+	}
+}
+
 // TestKeepAlive: a stream without events gets comments, and the cursor moves past events that the filter does not
 // select.
 func TestKeepAlive(t *testing.T) {
