@@ -17,7 +17,7 @@ func TestAnswersAsDescribed(t *testing.T) {
 	rich := event(numberA, 0)
 	rich.Field, rich.Meta = "messages", []byte(`{"id":"wamid.0","pricing":{"billable":true}}`)
 	b.append(t, rich, message.Event{Type: message.EventMessage, At: 1, Number: numberA, State: &message.Change{To: message.Sent, Attempt: 1}, Message: &message.Context{
-		ID: "x", From: numberA, Tags: []string{"spring"},
+		ID: "x", From: numberA, Class: message.Utility, Type: "template", Tags: []string{"spring"},
 	}})
 	at := b.page(t, "from=oldest&cursor_name=crm").Cursor
 	for _, tt := range []struct {
