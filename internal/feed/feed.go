@@ -33,7 +33,7 @@ type Options struct {
 	TagsOf     events.TagsOf        // required
 	Keys       httpapi.Keys         // the API keys; empty: every request is refused
 	Offset     func() time.Duration // returns how far Redis's clock is ahead of the clock of this machine; nil: not at all
-	Clients    int                  // how many callers may wait for events at a time; 0: 1,000
+	Clients    int                  // how many callers may wait for events at a time; 0: 250
 	Log        *slog.Logger         // nil: no logs
 	Registerer prometheus.Registerer
 }
@@ -43,6 +43,7 @@ const (
 	defaultLimit   = 100  // events on a page
 	maxLimit       = 1000 // events on a page
 	batchLines     = 500  // events in one write of a stream
+	streamChunk    = 100  // events of each stream of Redis that a stream has in memory, about 250 KB
 	maxWait        = 30 * time.Second
 	usualKeepAlive = 15 * time.Second // a stream without events gets a comment after this time
 	storeTimeout   = 5 * time.Second  // of Redis for one read
@@ -68,7 +69,7 @@ func New(o Options) *Feed {
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	return &Feed{
 		o: o, metrics: newMetrics(o.Registerer),
-		clients: make(chan struct{}, cmp.Or(o.Clients, 1000)), stopped: make(chan struct{}), keepAlive: usualKeepAlive,
+		clients: make(chan struct{}, cmp.Or(o.Clients, 250)), stopped: make(chan struct{}), keepAlive: usualKeepAlive,
 	}
 }
 

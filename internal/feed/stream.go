@@ -21,7 +21,7 @@ func (f *Feed) stream(w http.ResponseWriter, r *http.Request, q query, at cursor
 	}
 	out := output{w: w, control: http.NewResponseController(w)}
 	out.control.SetReadDeadline(time.Time{}) // there is no body, and the time limit of a request must not end the stream
-	in := f.newReader(q, at, batchLines)
+	in := f.newReader(q, at, streamChunk)
 	out.WriteString(": the events of Sluice\nretry: 2000\nid: " + in.encoded() + "\n\n")
 	for out.flush() && !q.key.Expired(time.Now()) {
 		changed := f.o.Tail.Changed()
