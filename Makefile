@@ -6,7 +6,7 @@ TOOL = go tool -modfile=tools/go.mod
 export CGO_ENABLED = 0
 
 # What compiles for the first time takes minutes, and says nothing meanwhile.
-FIRST = [ -x bin/sluice ] || echo "Compiling for the first time: this takes some minutes."
+FIRST = [ -x bin/sluice ] || echo "Compiling: the first time this takes some minutes."
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build test fuzz check vuln bench bench-peers docs chaos chaos-ci chaos-long
@@ -25,6 +25,7 @@ build: ## all programs, into bin/
 
 test: ## all tests with the race detector, against a real Redis that they start themselves
 	@tools/need redis-server:redis-server gcc:gcc,libc6-dev curl:curl
+	@$(FIRST)
 	@go build -o out/progress ./internal/progress
 	@CGO_ENABLED=1 out/progress go test -race -json ./...
 
@@ -34,10 +35,12 @@ FUZZ = $(shell grep -rEo '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' interna
 # A count, for until Go 1.27 a time now and then fails without a finding: https://go.dev/issue/75804
 fuzz: ## every fuzz target in turn, for FUZZTIME each: 30000x, so many inputs, or 10m
 	@test -n '$(FUZZ)'
+	@$(FIRST)
 	@set -e; for t in $(FUZZ); do echo "$$t"; \
 		go test -run '^$$' -fuzz "^$${t#*:}\$$" -fuzztime $(or $(FUZZTIME),30000x) -fuzzminimizetime 10x ./$${t%:*}; done
 
 check: ## formatting, vet, staticcheck, luacheck, checksums of the modules
+	@$(FIRST)
 	@bad=$$($(TOOL) gofumpt -l cmd internal); if [ -n "$$bad" ]; then \
 		echo "not formatted by gofumpt (fix: $(TOOL) gofumpt -w cmd internal):"; echo "$$bad"; exit 1; fi
 	go vet ./...
@@ -47,6 +50,7 @@ check: ## formatting, vet, staticcheck, luacheck, checksums of the modules
 	go mod verify
 
 vuln: ## known holes in what is built in; asks vuln.go.dev
+	@$(FIRST)
 	$(TOOL) govulncheck ./...
 
 PEERS = out/peers
@@ -58,23 +62,33 @@ bench-peers: ## BullMQ, asynq and Sluice in turns against the same far side; ROU
 	@mkdir -p $(PEERS)
 	@cp internal/bench/peers/* $(PEERS)
 	npm ci --prefix $(PEERS) --no-audit --no-fund --ignore-scripts
-	go run ./cmd/sluice bench peers --peers $(PEERS) --rounds $(or $(ROUNDS),3)
+	@$(FIRST)
+	go build -o bin/ ./cmd/sluice
+	bin/sluice bench peers --peers $(PEERS) --rounds $(or $(ROUNDS),3)
 
 bench: ## the benchmarks
 	@tools/need redis-server:redis-server
+	@$(FIRST)
 	go test -run '^$$' -bench . -benchmem ./...
 
 docs: ## write the generated pages of docs/ anew
+	@$(FIRST)
 	go generate ./...
 
 chaos: ## the fault matrix: breaks everything while messages go out, and counts what Meta received; ten minutes
 	@tools/need redis-server:redis-server
-	go run ./cmd/sluice chaos --quiet
+	@$(FIRST)
+	go build -o bin/ ./cmd/sluice
+	bin/sluice chaos --quiet
 
 chaos-ci: ## a part of the fault matrix, another one for each SEED, in five minutes at most
 	@tools/need redis-server:redis-server
-	go run ./cmd/sluice chaos --quiet --ci --seed $(or $(SEED),1)
+	@$(FIRST)
+	go build -o bin/ ./cmd/sluice
+	bin/sluice chaos --quiet --ci --seed $(or $(SEED),1)
 
 chaos-long: ## the fault matrix for an hour, each time with another seed
 	@tools/need redis-server:redis-server
-	go run ./cmd/sluice chaos --quiet --long 1h
+	@$(FIRST)
+	go build -o bin/ ./cmd/sluice
+	bin/sluice chaos --quiet --long 1h

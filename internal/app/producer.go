@@ -57,7 +57,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Acceptor:   admission.NewAcceptor(p.DB, book, tasks, message.Shards(c.Shards), signature.New(string(c.PayloadKey))),
 		Reader:     book,
 		Finder:     book,
-		Waiting:    repository.NewWaiting(reader, holds),
+		Waiting:    repository.NewWaiting(reader, holds, book),
 		Canceller:  book,
 		Numbers:    known(c.Numbers),
 		Own:        phones(c.Numbers),
@@ -93,7 +93,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	}
 	operators := console.New(console.Options{
 		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.DB, message.Shards(c.Shards)), Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
-		Log: log, Registerer: p.Registry,
+		ClockOffset: p.DB.ClockOffset, Log: log, Registerer: p.Registry,
 	})
 	return p, p.serve(c.Console, operators.Handler(), &p.consoleAddr, nil)
 }

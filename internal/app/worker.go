@@ -46,7 +46,7 @@ func Worker(ctx context.Context, args []string, getenv func(string) string) (*Pr
 // records their outcomes. The reconciler applies what Meta reports to the records.
 func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program, error) {
 	records := ledgerOptions(c.Common)
-	records.UnmatchedLife, records.UnmatchedMost = c.Orphans.Retention, c.Orphans.Max
+	records.UnmatchedLife, records.UnmatchedMost = c.UnmatchedStatuses.Retention, c.UnmatchedStatuses.Max
 	if records.KeyLife = c.KeyLife; c.KeyLife == 0 {
 		records.KeyLife = -1 // none
 	}
@@ -87,7 +87,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		w.reconcile()
 	}
 	p.Background(w.throughput.Run)
-	p.Registry.MustRegister(gauges.Awaiting(w.book))
+	p.Registry.MustRegister(gauges.Awaiting(w.book, p.DB.ClockOffset))
 	p.Registry.MustRegister(gauges.New(gauges.Options{Rates: reader.ReadAll, Unknown: reader.Unserved, Backlog: w.book.Backlog, Holds: heldMessages{w.holds, reader}, Numbers: numberIDs(c.Numbers), Log: log}))
 	return p, nil
 }
@@ -140,7 +140,7 @@ func (w *worker) send() error {
 			}
 			return cloudapi.Body(object, w.marks.Make(a.ID, a.N, a.Accepted), time.Now().Add(a.Left)) // ExpiresAt would be by the clock of Redis
 		},
-		Paces:            w.controller,
+		Rates:            w.controller,
 		Hold:             w.policy.Refused,
 		TemplateAccepted: w.policy.TemplateAccepted,
 		Siblings:         w.policy.Siblings,
@@ -193,7 +193,7 @@ func pauses(r config.Retry) retry.Pauses {
 func (w *worker) reconcile() {
 	reports := &send.Reports{
 		Backoff: pauses(w.c.Retry).After,
-		Paces:   w.controller, Means: cloudapi.Reported, Hold: w.policy.Refused, TemplateAccepted: w.policy.TemplateAccepted, Log: w.Log,
+		Rates:   w.controller, Means: cloudapi.Reported, Hold: w.policy.Refused, TemplateAccepted: w.policy.TemplateAccepted, Log: w.Log,
 	}
 	r := reconcile.New(w.stream, w.book, reconcile.Options{
 		Name: w.name, Mark: w.marks.Parse, Other: w.marks.Other, Known: known(w.c.Numbers),

@@ -19,6 +19,9 @@ import (
 // Field is the field of a stream entry that has the audit entry as JSON.
 const Field = "entry"
 
+// Unreadable is the verb that Latest returns for an entry that it cannot read.
+const Unreadable = "unreadable"
+
 // maxLen is about how many entries each shard keeps.
 const maxLen = 1000
 
@@ -51,7 +54,8 @@ func (l *Log) Add(ctx context.Context, e message.AuditEntry) error {
 	return nil
 }
 
-// Latest returns up to limit entries, the latest first.
+// Latest returns up to limit entries, the latest first. An entry that cannot be read does not hide the others: it is
+// among them with Unreadable as its verb, and names the key and the id of the entry in Redis.
 func (l *Log) Latest(ctx context.Context, limit int) ([]message.AuditEntry, error) {
 	all := l.shards.All()
 	cmds := make([]*redis.XMessageSliceCmd, len(all))
@@ -64,11 +68,11 @@ func (l *Log) Latest(ctx context.Context, limit int) ([]message.AuditEntry, erro
 		return nil, fmt.Errorf("read audit log: %w", err)
 	}
 	var entries []message.AuditEntry
-	for _, c := range cmds {
+	for i, c := range cmds {
 		for _, x := range c.Val() {
 			var e message.AuditEntry
-			if err := json.Unmarshal([]byte(textOf(x.Values)), &e); err != nil {
-				return nil, fmt.Errorf("audit log, entry %s: %w", x.ID, err)
+			if json.Unmarshal([]byte(textOf(x.Values)), &e) != nil {
+				e = message.AuditEntry{Verb: Unreadable, On: Key(all[i]) + " " + x.ID, Actor: "unknown", Reason: "the entry is not an audit entry"}
 			}
 			ms, _, _ := strings.Cut(x.ID, "-")
 			at, _ := strconv.ParseInt(ms, 10, 64) // an id begins with the time

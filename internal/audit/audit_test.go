@@ -66,3 +66,35 @@ func TestLatest(t *testing.T) {
 		}
 	}
 }
+
+// TestUnreadableEntries: an entry that cannot be read is listed as such, and the others all the same.
+func TestUnreadableEntries(t *testing.T) {
+	t.Parallel()
+	db, err := store.New(t.Context(), redistest.Client(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, values := range map[string][]any{
+		"1000-0": {audit.Field, `{"verb":"hold"`},
+		"2000-0": {audit.Field, `{"verb":"hold","on":"all"}`},
+		"3000-0": {"one", "two", "three", "four"},
+		"4000-0": {audit.Field, `{"verb":7}`},
+	} {
+		shard := message.Shard(id[0] - '0')
+		if err := db.XAdd(t.Context(), &redis.XAddArgs{Stream: audit.Key(shard), ID: id, Values: values}).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entries, err := audit.New(db, message.DefaultShards).Latest(t.Context(), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.At.Format("05")+" "+e.Verb+" "+e.On)
+	}
+	want := []string{"04 unreadable " + audit.Key(4) + " 4000-0", "03 unreadable " + audit.Key(3) + " 3000-0", "02 hold all", "01 unreadable " + audit.Key(1) + " 1000-0"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

@@ -86,7 +86,7 @@ func (e findings) check() []breach {
 // over reports whether a message changes no more by itself (I1): it is final, or waits for an operator. With relaxed
 // also a message that Meta has, because Redis may have lost its later reports.
 func over(s message.State, relaxed bool) bool {
-	return s.Final() || s == message.Parked || relaxed && (s == message.Submitted || s == message.Sent)
+	return s.Final() || s == message.Parked || relaxed && s.AtMeta()
 }
 
 // fewer checks I1 for a key that was used for several messages, each answered as a new one: each was received, or its

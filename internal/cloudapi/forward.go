@@ -74,9 +74,9 @@ func (f *Forwarder) Close() { f.client.Close() }
 // only characters that a URL does not encode.
 var passable = regexp.MustCompile(`^/v[0-9]{1,3}\.[0-9]{1,2}/[0-9]{1,32}(/[a-z_]{1,64}(/[A-Za-z0-9]{1,64})?)?$`)
 
-// plainFields matches field names, and fields with the analytics of an account, whose arguments select numbers and
-// times. With other braces and parentheses, a call could read objects that do not belong to the number or the account.
-var plainFields = regexp.MustCompile(`^([A-Za-z0-9_, ]|analytics(\.[a-z_]{1,32}\([A-Za-z0-9_\[\]", +-]*\))+)*$`)
+// plainFields matches field names, and fields with arguments that are not about other objects: the analytics of an
+// account, whose arguments select numbers and times, and the preview of a flow. With other braces and parentheses, a call could read objects that do not belong to the number or the account.
+var plainFields = regexp.MustCompile(`^([A-Za-z0-9_, ]|(analytics|preview)(\.[a-z_]{1,32}\([A-Za-z0-9_\[\]", +-]*\))+)*$`)
 
 // Forward forwards r to Meta, with its method, path, query and body, and answers with Meta's answer. It uses the access
 // token of the number. The call ends with the context of r. The caller decides which objects and edges r may name.
@@ -95,7 +95,7 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, number strin
 	}
 	for _, fields := range query["fields"] {
 		if !plainFields.MatchString(fields) {
-			f.answer(w, http.StatusBadRequest, 100, "fields: only names with commas between them are allowed, and analytics with its arguments.")
+			f.answer(w, http.StatusBadRequest, 100, "fields: only names with commas between them are allowed, and analytics and preview with their arguments.")
 			return
 		}
 	}

@@ -348,6 +348,7 @@ func TestForwardPasses(t *testing.T) {
 		{"POST", "/v25.0/7/publish", "", "", "POST /v25.0/7/publish"},
 		{"POST", "/v25.0/7/flows", form, "name=a&categories[]=OTHER", "POST /v25.0/7/flows " + form + " name=a&categories[]=OTHER"},
 		{"GET", "/v25.0/7?fields=id,analytics.start(1).end(2).granularity(DAY).phone_numbers([%22155%22])", "", "", "GET /v25.0/7?fields=id%2Canalytics.start%281%29.end%282%29.granularity%28DAY%29.phone_numbers%28%5B%22155%22%5D%29"},
+		{"GET", "/v25.0/7?fields=id,preview.invalidate(false)", "", "", "GET /v25.0/7?fields=id%2Cpreview.invalidate%28false%29"},
 		{"POST", "/v25.0/7/message_templates", "application/json; charset=utf-8", `{"name":"a","id":"7"}`, `POST /v25.0/7/message_templates application/json {"name":"a","id":"7"}`},
 	} {
 		r := ask(c.method, c.path, c.body)

@@ -140,13 +140,13 @@ func Scopes() []string {
 // Worker is the configuration of the sender and reconciler.
 type Worker struct {
 	Common
-	Roles     []string // of RoleSend and RoleReconcile; never empty
-	MarkerKey Secret   // of the MAC in our marker, at least 16 bytes
-	Orphans   Orphans
-	KeyLife   time.Duration // how long an idempotency key outlives the record of its message; 0: it ends with the record
-	Tokens    *Tokens       // the access token of every number
-	Retry     Retry
-	Events    Events
+	Roles             []string // of RoleSend and RoleReconcile; never empty
+	MarkerKey         Secret   // of the MAC in our marker, at least 16 bytes
+	UnmatchedStatuses UnmatchedStatuses
+	KeyLife           time.Duration // how long an idempotency key outlives the record of its message; 0: it ends with the record
+	Tokens            *Tokens       // the access token of every number
+	Retry             Retry
+	Events            Events
 
 	SecondMarkerKey              Secret // markers that are signed with it are accepted too; empty: there is none
 	PayloadKey, SecondPayloadKey Secret // keys of valid payload signatures; both empty: signatures are not checked
@@ -171,8 +171,8 @@ type Events struct {
 	MaxLength int           // how many events of each stream are kept
 }
 
-// Orphans limits the unmatched statuses that wait for their messages.
-type Orphans struct {
+// UnmatchedStatuses limits the unmatched statuses that wait for their messages.
+type UnmatchedStatuses struct {
 	Retention time.Duration // how long a status waits
 	Max       int           // how many wait in each shard
 }

@@ -126,7 +126,7 @@ log_level: warn
 		t.Error("Token of an unknown number: no error")
 	}
 	w.Tokens = nil
-	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: 2 * time.Second, Max: 2 * time.Minute, Attempts: 7}, Events: Events{48 * time.Hour, 5000}, Orphans: Orphans{5 * time.Minute, 500}, SecondMarkerKey: "fedcba9876543210", PayloadKey: "payload-key-1234", SecondPayloadKey: "payload-key-0123"})
+	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: 2 * time.Second, Max: 2 * time.Minute, Attempts: 7}, Events: Events{48 * time.Hour, 5000}, UnmatchedStatuses: UnmatchedStatuses{5 * time.Minute, 500}, SecondMarkerKey: "fedcba9876543210", PayloadKey: "payload-key-1234", SecondPayloadKey: "payload-key-0123"})
 
 	if got, want := w.Class("106540352242922", "utility"), wider; got.Deadline != 2*time.Hour || got.InDoubtWindow != want.InDoubtWindow {
 		t.Errorf("Class of the number with one of its own = %+v", got)
@@ -191,7 +191,7 @@ func TestWithoutAFile(t *testing.T) {
 		t.Errorf("Token = %q, %v", token, err)
 	}
 	w.Tokens = nil
-	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend, RoleReconcile}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: time.Second, Max: time.Minute, Attempts: 20}, Events: Events{24 * time.Hour, 20_000}, KeyLife: 720 * time.Hour, Orphans: Orphans{15 * time.Minute, 10_000}})
+	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend, RoleReconcile}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: time.Second, Max: time.Minute, Attempts: 20}, Events: Events{24 * time.Hour, 20_000}, KeyLife: 720 * time.Hour, UnmatchedStatuses: UnmatchedStatuses{15 * time.Minute, 10_000}})
 
 	common.Ops = ":9103"
 	wh, err := LoadWebhook(nil, guides)

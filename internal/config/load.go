@@ -34,7 +34,7 @@ func LoadWorker(args []string, getenv func(string) string) (Worker, error) {
 	l.checkWindows()
 	return Worker{
 		Common: l.common(), Roles: l.roles, MarkerKey: l.markerKey(), Tokens: l.tokens(), Retry: l.retry, Events: l.events,
-		KeyLife: l.keyLife, Orphans: Orphans{l.orphanLife, l.orphanMost},
+		KeyLife: l.keyLife, UnmatchedStatuses: UnmatchedStatuses{l.unmatchedLife, l.unmatchedMost},
 		SecondMarkerKey:  l.optionalKey("second_marker_key_file", l.secondMarkerKeyFile),
 		PayloadKey:       l.optionalKey("payload_key_file", l.payloadKeyFile),
 		SecondPayloadKey: l.optionalKey("second_payload_key_file", l.secondPayloadKeyFile),
@@ -111,8 +111,8 @@ type values struct {
 	markerKeyFile, secondMarkerKeyFile      string
 	payloadKeyFile, secondPayloadKeyFile    string
 	retry                                   Retry
-	keyLife, orphanLife                     time.Duration
-	orphanMost                              int
+	keyLife, unmatchedLife                  time.Duration
+	unmatchedMost                           int
 	events                                  Events
 	numbers                                 []number
 	apps                                    []app

@@ -101,11 +101,11 @@ func (v *values) settings(program string) []setting {
 			more: "0s to 8760h; `0s`: a key is removed with its record. A key needs about 300 bytes of Redis memory. See [reliability.md](reliability.md#the-same-key-and-how-long-a-record-lives).",
 		},
 		{
-			key: "unmatched_statuses.retention", def: "15m", use: "worker", help: "how long a status from Meta that matches no message is kept", set: duration(&v.orphanLife, time.Minute, 24*time.Hour),
+			key: "unmatched_statuses.retention", def: "15m", use: "worker", help: "how long a status from Meta that matches no message is kept", set: duration(&v.unmatchedLife, time.Minute, 24*time.Hour),
 			more: "A status can arrive before the outcome of its message. Most of these statuses are for messages that other systems sent from the number. 1m to 24h.",
 		},
 		{
-			key: "unmatched_statuses.max", def: "10000", use: "worker", help: "maximum number of such statuses in each shard", set: integer(&v.orphanMost, 100, 1_000_000),
+			key: "unmatched_statuses.max", def: "10000", use: "worker", help: "maximum number of such statuses in each shard", set: integer(&v.unmatchedMost, 100, 1_000_000),
 			more: "The oldest are dropped first. 100 to 1000000; 10,000 need about 8 MB of Redis memory.",
 		},
 		{key: "listen.api", def: ":8080", use: "producer", help: "host:port of the API", set: address(&v.listenAPI)},

@@ -28,7 +28,7 @@ func (c *Console) listAwaitingStatus(ctx context.Context, _ http.ResponseWriter,
 	if refused != nil {
 		return nil, refused
 	}
-	all, err := c.o.Lists.AwaitingStatus(ctx, number, time.Now().Add(-message.ReportsWithin), limit)
+	all, err := c.o.Lists.AwaitingStatus(ctx, number, c.now().Add(-message.ReportsWithin), limit)
 	if err != nil {
 		return nil, c.unavailable("list messages awaiting status", err)
 	}

@@ -24,6 +24,7 @@ type holds interface {
 	List(ctx context.Context) ([]message.Hold, error)
 	// CountHeld returns how many messages each of some holds keeps from being sent.
 	CountHeld(ctx context.Context, holds []message.Hold) (byHold []int, byNumber map[string]int, err error)
+	// Set sets a hold that ends at a time by this machine's clock, and returns the one in force, which ends by Redis's clock.
 	Set(ctx context.Context, h message.Hold) (message.Hold, error)
 	Release(ctx context.Context, h message.Hold) (bool, error)
 }
@@ -51,16 +52,17 @@ type auditStore interface {
 	Latest(ctx context.Context, limit int) ([]message.AuditEntry, error)
 }
 
-// Options are what a Console works with. All but the last two are required.
+// Options are what a Console works with. All but the last three are required.
 type Options struct {
-	Holds      holds
-	Lists      lists
-	Messages   mover
-	Audit      auditStore
-	Keys       httpapi.Keys             // keys with httpapi.ScopeAdmin may call
-	Numbers    func(number string) bool // whether a phone number id is configured
-	Log        *slog.Logger             // nil: no log
-	Registerer prometheus.Registerer    // nil: the metrics are not exported
+	Holds       holds
+	Lists       lists
+	Messages    mover
+	Audit       auditStore
+	Keys        httpapi.Keys             // keys with httpapi.ScopeAdmin may call
+	Numbers     func(number string) bool // whether a phone number id is configured
+	ClockOffset func() time.Duration     // how far Redis's clock, which decides about deadlines, is ahead of the clock of this machine; nil: not at all
+	Log         *slog.Logger             // nil: no log
+	Registerer  prometheus.Registerer    // nil: the metrics are not exported
 }
 
 // storeTimeout bounds the calls of the store for one request.
@@ -75,6 +77,9 @@ type Console struct {
 // New makes a Console.
 func New(o Options) *Console {
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	if o.ClockOffset == nil {
+		o.ClockOffset = func() time.Duration { return 0 }
+	}
 	orders := promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_operator_actions_total",
 		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend.",
@@ -84,6 +89,9 @@ func New(o Options) *Console {
 	}
 	return &Console{o: o, orders: orders}
 }
+
+// now returns the time of Redis's clock.
+func (c *Console) now() time.Time { return time.Now().Add(c.o.ClockOffset()) }
 
 // Handler serves the routes of the table in routes.go. It sets no timeouts.
 func (c *Console) Handler() http.Handler { return httpapi.Handler(c.routes()) }

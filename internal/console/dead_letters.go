@@ -195,7 +195,7 @@ func (c *Console) again(ctx context.Context, id string, extend time.Duration, d 
 	if err != nil {
 		return err
 	}
-	now := time.Now()
+	now := c.now()
 	m := message.Move{To: message.Queued, Reason: message.ReasonReplayed, ExpiresAt: extended(o, now, extend), Audit: &d}
 	if m.ExpiresAt.IsZero() && !now.Before(o.ExpiresAt) {
 		answer.Overdue++

@@ -29,7 +29,8 @@ type fakeStore struct {
 	moves []message.Move
 	dead  []message.DeadLetter
 	ended []message.Record
-	gone  bool // the content of ended messages is dropped
+	gone  bool          // the content of ended messages is dropped
+	ahead time.Duration // how far its clock is ahead
 	noted []message.AuditEntry
 	busy  int // so many moves find that the message changed meanwhile
 	err   error
@@ -146,7 +147,8 @@ func setup(t *testing.T) *testConsole {
 	add("wide", httpapi.ScopeAdmin, httpapi.AllNumbers)
 	d.c = console.New(console.Options{
 		Holds: d.store, Lists: d.store, Messages: d.store, Audit: d.store, Keys: keys,
-		Numbers: func(number string) bool { return number == ours || number == theirs },
+		Numbers:     func(number string) bool { return number == ours || number == theirs },
+		ClockOffset: func() time.Duration { return d.store.ahead },
 	})
 	d.Server = httptest.NewUnstartedServer(d.c.Handler())
 	d.Config.ReadTimeout = time.Second // of a whole request; only the trickled body needs it

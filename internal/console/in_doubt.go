@@ -89,7 +89,7 @@ func (c *Console) resolve(ctx context.Context, w http.ResponseWriter, r *http.Re
 		if err != nil {
 			return nil, c.unavailable("resolve in-doubt message", err)
 		}
-		m := settle(o, ask.Resolution, time.Now())
+		m := settle(o, ask.Resolution, c.now())
 		if o.State != message.Parked && o.State != message.InDoubt {
 			if o.State == m.To && o.Reason == message.ReasonResolved {
 				return resolveResult{id, o.State}, nil // the same decision again

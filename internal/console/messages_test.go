@@ -2,6 +2,7 @@ package console_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -219,5 +220,46 @@ func TestResendEnded(t *testing.T) {
 	}
 	if _, a := d.ask(t, "admin", "GET", "/v1/undelivered?phone_number_id="+ours, ""); a["count"] != 1. {
 		t.Errorf("left: %v", a)
+	}
+}
+
+// TestTheClockOfRedisDecides: a deadline that has passed by Redis's clock has passed, and a new one starts there.
+func TestTheClockOfRedisDecides(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	d.store.ahead = 3 * time.Hour
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	add := func(key string, state message.State) string {
+		id := message.NewID(ours, key)
+		about := message.Context{ID: id, From: ours}
+		d.store.open[id] = message.Open{ID: id, State: state, Since: now, ExpiresAt: now.Add(time.Hour), Message: about}
+		d.store.ended = append(d.store.ended, message.Record{Context: about, State: state, Timeline: []message.Step{{At: now}}})
+		return id
+	}
+	parked, dead := add("1", message.Parked), add("2", message.Dead)
+	waits := add("3", message.Submitted)
+	d.store.dead = []message.DeadLetter{{ID: dead, Number: ours, Reason: message.ReasonAttempts, At: now}}
+
+	if status, answer := d.ask(t, "admin", "GET", "/v1/undelivered?phone_number_id="+ours+"&state=dead", ""); status != 200 || answer["overdue"] != 1. {
+		t.Errorf("undelivered: %d %v", status, answer)
+	}
+	if status, answer := d.ask(t, "admin", "GET", "/v1/awaiting-status", ""); status != 200 || !strings.Contains(fmt.Sprint(answer), waits) {
+		t.Errorf("awaiting a status: %d %v", status, answer)
+	}
+	for _, path := range []string{"/v1/dead-letters/replay", "/v1/undelivered/resend"} {
+		status, answer := d.ask(t, "admin", "POST", path, `{"phone_number_id":"`+ours+`",`+signed+`}`)
+		if status != 200 || answer["overdue"] != 1. || len(d.store.moves) != 0 {
+			t.Fatalf("%s: %d %v, %+v", path, status, answer, d.store.moves)
+		}
+	}
+	if status, answer := d.ask(t, "admin", "POST", "/v1/in-doubt/"+parked+"/resolve", `{"resolution":"not-sent",`+signed+`}`); status != 200 || answer["state"] != string(message.Expired) {
+		t.Errorf("not sent: %d %v", status, answer)
+	}
+	status, answer := d.ask(t, "admin", "POST", "/v1/undelivered/resend", `{"phone_number_id":"`+ours+`","state":"dead","extend":"2h",`+signed+`}`)
+	if status != 200 || answer["resent"] != 1. {
+		t.Fatalf("resent: %d %v", status, answer)
+	}
+	if by := d.store.moves[1].ExpiresAt.Sub(now); by < 5*time.Hour || by > 6*time.Hour {
+		t.Errorf("its deadline is in %s, want 2h after the time of Redis, 3h ahead", by)
 	}
 }

@@ -107,7 +107,7 @@ func (c *Console) countUndelivered(ctx context.Context, _ http.ResponseWriter, r
 		reason string
 	}
 	var shown undeliveredCounts
-	by, now := map[kind]undeliveredGroup{}, time.Now()
+	by, now := map[kind]undeliveredGroup{}, c.now()
 	err := c.o.Lists.Ended(ctx, filter, func(e message.Ended) bool {
 		k := kind{e.State, e.Code, e.Reason}
 		g := by[k]
@@ -165,7 +165,7 @@ func (c *Console) resendUndelivered(ctx context.Context, w http.ResponseWriter, 
 	}
 	var answer resendResult
 	var some []resending
-	now := time.Now()
+	now := c.now()
 	err := c.o.Lists.Ended(ctx, filter, func(e message.Ended) bool {
 		due := time.Duration(len(some)) * time.Second / time.Duration(rate)
 		switch {

@@ -36,7 +36,7 @@ func (n node) extra(kind string) (least string) {
 	if knownMembers[kind] == nil && kind != "contacts" {
 		return "" // the whole content is unknown
 	}
-	for _, in := range []string{"", "context", kind} {
+	for _, in := range [...]string{"", "context", kind} {
 		object, prefix := n.value, ""
 		if in != "" {
 			object, prefix = n.value.Get(in), in+"."

@@ -116,11 +116,7 @@ func TestNumbersComeAndGoAtRunTime(t *testing.T) {
 		t.Fatal("all left")
 	}
 	configured.Store(1000)
-	back := time.Now()
 	eventually(t, "all is sent", func() bool { return len(j.sent()) >= len(tasks) })
-	if took := time.Since(back); took > restAfter/2 {
-		t.Errorf("the number came back after %v", took)
-	}
 	j.once(t, tasks)
 }
 

@@ -110,12 +110,28 @@ func TestAsynqsInspectorSeesAndRulesOurQueues(t *testing.T) {
 		return <-release
 	}, Number{ID: phone, Rate: 80})
 	counts("0 5 1 0 0")
+	// docs/architecture.md says which views of asynq are given up.
+	q := queue.KeysOf(shards.Of(phone), phone, message.Marketing).Queue
+	active, err := f.inspector.ListActiveTasks(q)
+	if err != nil || len(active) != 5 {
+		t.Fatal(active, err)
+	}
+	id := active[0].ID
+	if info, err := f.inspector.GetTaskInfo(q, id); err != nil || info.State != asynq.TaskStatePending {
+		t.Errorf("a fetched task: %+v, %v, want pending", info, err)
+	}
+	for what, order := range map[string]func(string, string) error{"delete": f.inspector.DeleteTask, "run": f.inspector.RunTask, "archive": f.inspector.ArchiveTask} {
+		if order(q, id) == nil {
+			t.Errorf("%s of a fetched task was not refused", what)
+		}
+	}
+	counts("0 5 1 0 0")
 	for range 4 {
 		release <- Later{In: time.Hour}
 	}
 	release <- errors.New("none of Later") // comes back as well, in 5 s
 	counts("0 0 1 5 0")
-	infos, err := f.inspector.ListRetryTasks(queue.KeysOf(shards.Of(phone), phone, message.Marketing).Queue)
+	infos, err := f.inspector.ListRetryTasks(q)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +140,7 @@ func TestAsynqsInspectorSeesAndRulesOurQueues(t *testing.T) {
 			t.Errorf("%+v", i)
 		}
 	}
-	if n, err := f.inspector.DeleteAllRetryTasks(queue.KeysOf(shards.Of(phone), phone, message.Marketing).Queue); n != 5 || err != nil {
+	if n, err := f.inspector.DeleteAllRetryTasks(q); n != 5 || err != nil {
 		t.Fatal(n, err)
 	}
 	for range 5 {
@@ -132,7 +148,6 @@ func TestAsynqsInspectorSeesAndRulesOurQueues(t *testing.T) {
 	}
 
 	// What comes to a paused class stays there; the others go on.
-	q := queue.KeysOf(shards.Of(phone), phone, message.Marketing).Queue
 	if err := f.inspector.PauseQueue(q); err != nil {
 		t.Fatal(err)
 	}

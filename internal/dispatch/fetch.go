@@ -192,7 +192,7 @@ func (d *dispatcher) fetchTasks(ctx context.Context, n *number, capacity int, se
 	full, left := ratelimit.Integer(reply[5]), int(ratelimit.Integer(reply[6]))
 	lease, _ := reply[7].(string)
 	r := fetched{now: b.Now, left: left, holds: texts(reply[8])}
-	r.tasks = n.lease.Take(field, lease)
+	r.tasks = n.lease.Add(field, lease)
 	n.pending(left)
 	if len(r.tasks) > 0 {
 		n.worked()

@@ -73,8 +73,8 @@ func TestANumberThatNobodyServesLeavesNothing(t *testing.T) {
 	if !strings.Contains(log.String(), "not configured") || !strings.Contains(log.String(), "messages=704") {
 		t.Errorf("the log: %s", log.String())
 	}
-	paces := backlog.New(f.db, shards, func(string) int { return 1 })
-	unknown, err := paces.Unserved(ctx, func(string) bool { return false })
+	reader := backlog.New(f.db, shards, func(string) int { return 1 })
+	unknown, err := reader.Unserved(ctx, func(string) bool { return false })
 	if err != nil || len(unknown) != 1 || unknown[0].Number != phone || unknown[0].Waiting[2].Pending != 700 {
 		t.Errorf("%+v, %v", unknown, err)
 	}

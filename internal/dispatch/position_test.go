@@ -13,7 +13,7 @@ import (
 func TestPlace(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	paces := backlog.New(f.db, shards, func(string) int { return 10 })
+	reader := backlog.New(f.db, shards, func(string) int { return 10 })
 	tasks := many(30, phone, message.Utility)
 	f.add(tasks...)
 	f.add(many(100, phone, message.Marketing)...)
@@ -22,7 +22,7 @@ func TestPlace(t *testing.T) {
 	f.add(queue.Task{ID: phone + "-soon", K: 1, Number: phone, Class: message.Utility, At: soon})
 	place := func(id string) message.QueueStatus {
 		t.Helper()
-		p, err := paces.Position(t.Context(), phone, message.Utility, id, 1)
+		p, err := reader.Position(t.Context(), phone, message.Utility, id, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func TestPlace(t *testing.T) {
 	if p := place(tasks[0].ID); p.Task != message.TaskWaiting {
 		t.Errorf("not taken %+v", p)
 	}
-	if p, err := paces.Position(t.Context(), phone, message.Authentication, taken[0], 1); err != nil || p.Task != message.TaskFetched {
+	if p, err := reader.Position(t.Context(), phone, message.Authentication, taken[0], 1); err != nil || p.Task != message.TaskFetched {
 		t.Errorf("taken %+v, %v", p, err)
 	}
 }

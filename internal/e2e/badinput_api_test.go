@@ -81,8 +81,7 @@ func (s *site) refuses(t *testing.T) {
 		{"two recipients", nil, swap(`"to":`, `"recipient":"US.13491208655302741918","to":`), 422, "recipient_ambiguous", "message.recipient"},
 		{"a member in capitals", nil, swap(`"body":`, `"Preview_url":true,"body":`), 422, "member_spelling", "message.text.preview_url"},
 
-		{"no type", nil, swap(`"type":"text",`, ""), 422, "type_missing", "message.type"},
-		{"a type in capitals", nil, swap(`"type":"text"`, `"type":"Text"`), 422, "type_spelling", "message.type"},
+		{"no type", nil, swap(`"type":"text","text":`, `"image":`), 422, "type_missing", "message.type"},
 		{"a text without text", nil, swap(`,"text":{"body":"secret text"}`, ""), 422, "content_missing", "message.text"},
 		{"an empty text", nil, body(""), 422, "text_empty", "message.text.body"},
 		{"a text of spaces", nil, body("  "), 422, "text_empty", "message.text.body"},

@@ -12,15 +12,15 @@ import (
 )
 
 // Awaiting returns a gauge of the messages that Meta accepted more than 15 minutes ago and sent no status for:
-// statuses or webhooks were lost.
-func Awaiting(records *ledger.Ledger) prometheus.Collector {
+// statuses or webhooks were lost. clockOffset returns how far Redis's clock is ahead of the clock of this machine.
+func Awaiting(records *ledger.Ledger, clockOffset func() time.Duration) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "sluice_messages_awaiting_status",
 		Help: "Messages that Meta accepted more than 15 minutes ago and sent no status for. All workers report the same value: take the maximum.",
 	}, func() float64 {
 		ctx, cancel := context.WithTimeout(context.Background(), fresh/2)
 		defer cancel()
-		n, err := records.CountAllAwaiting(ctx, time.Now().Add(-message.ReportsWithin))
+		n, err := records.CountAllAwaiting(ctx, time.Now().Add(clockOffset()-message.ReportsWithin))
 		if err != nil {
 			return math.NaN()
 		}

@@ -32,6 +32,7 @@ const restoredReason = "Redis was restored or lost too much: compare with Meta w
 // holds stores holds.
 type holds interface {
 	List(ctx context.Context) ([]message.Hold, error)
+	// Set sets a hold that ends at a time by this machine's clock; it converts the time to Redis's clock.
 	Set(ctx context.Context, h message.Hold) (message.Hold, error)
 	Release(ctx context.Context, h message.Hold) (bool, error)
 }

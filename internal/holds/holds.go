@@ -103,8 +103,8 @@ func (st *Store) of(h message.Hold) []message.Shard {
 	return []message.Shard{st.shards.Of(h.Number)}
 }
 
-// Set sets a hold until a time by this machine's clock, and returns the one that is there then: a hold that
-// lasts as long is not changed, unless h replaces it. It takes effect with the next slots. It may be repeated.
+// Set sets a hold until a time by this machine's clock, and returns the one that is there then, with times by Redis's
+// clock: a hold that lasts as long is not changed, unless h replaces it. It takes effect with the next slots. It may be repeated.
 func (st *Store) Set(ctx context.Context, h message.Hold) (message.Hold, error) {
 	offset := st.db.ClockOffset() // Redis's clock decides when it ends
 	if h.Since.IsZero() {
@@ -148,7 +148,7 @@ func (st *Store) Release(ctx context.Context, h message.Hold) (bool, error) {
 		return false, fmt.Errorf("release hold: %w", err)
 	}
 	if h.Number != "" {
-		st.db.Publish(ctx, store.WakeChannel(st.shards.Of(h.Number)), h.Number) // or its workers notice at their next look
+		st.db.Publish(ctx, store.WakeChannel(st.shards.Of(h.Number)), h.Number) // or its workers notice at their next fetch
 	}
 	return slices.ContainsFunc(replies, func(c *redis.Cmd) bool { n, _ := c.Int(); return n > 0 }), nil
 }

@@ -44,7 +44,7 @@ func (in *Intake) follow(w http.ResponseWriter, r *http.Request, id string) mess
 
 // settled reports whether Meta has accepted the message, or will not accept it without an operator.
 func settled(r message.Record) bool {
-	return r.State == message.Parked || r.State.Final() || r.State.Rank(r.Reason) >= message.Submitted.Rank("")
+	return r.State == message.Parked || r.State.Final() || r.State.AtMeta()
 }
 
 // watch polls messages for the callers that await them. All callers share its round trips: at most one per

@@ -45,12 +45,12 @@ func (in *Intake) cancelMessage(ctx context.Context, id string) refusal {
 		in.o.Log.Error("cannot cancel message", "message_id", id, "err", err)
 		return refuse("store_unavailable")
 	}
-	switch st {
-	case message.Cancelled:
+	switch {
+	case st == message.Cancelled:
 		return nil
-	case message.Attempting, message.InDoubt:
+	case st == message.Attempting, st == message.InDoubt:
 		return refuse("in_flight")
-	case message.Submitted, message.Sent, message.Delivered, message.Read, message.Played:
+	case st.AtMeta():
 		return refuse("already_sent")
 	}
 	return refuse("already_final")

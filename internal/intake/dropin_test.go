@@ -58,6 +58,7 @@ func TestDropInRequests(t *testing.T) {
 		"no version":           {"/" + ours + "/messages", metaProduct + hello[1:], nil, text},
 		"slashes":              {"//v25.0//" + ours + "/messages/", metaProduct + hello[1:], nil, text},
 		"OAuth":                {metas, metaProduct + hello[1:], withHeader("Authorization", "OAuth "+b.narrow), text},
+		"oauth":                {metas, metaProduct + hello[1:], withHeader("Authorization", "oauth "+b.narrow), text},
 		"token in the query":   {metas + "?access_token=" + b.narrow, metaProduct + hello[1:], bare, text},
 		"token in the JSON":    {metas, metaProduct + `"access_token":"` + b.narrow + `",` + hello[1:], bare, text},
 		"token twice":          {metas + "?access_token=other", metaProduct + hello[1:], nil, text},

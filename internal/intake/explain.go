@@ -17,6 +17,7 @@ const (
 	ruleScheduled rule = "scheduled"             // queued: its send_at is in the future
 	ruleBackoff   rule = "backoff"               // queued: an attempt failed, and the next one starts later
 	ruleHold      rule = "hold"                  // queued: a hold on its number, template or tag, or on everything
+	ruleNamed     rule = "named_message"         // queued: Meta has not accepted the message that it names
 	rulePair      rule = "pair_limit"            // queued: its recipient is at Meta's pair limit
 	ruleQueue     rule = "queue"                 // queued: behind other messages
 	ruleFetched   rule = "fetched"               // queued: a worker has fetched its task and waits for a slot
@@ -32,7 +33,7 @@ const (
 type explanation struct {
 	ID        string         `json:"id" doc:"Sluice's id of the message."`
 	State     message.State  `json:"state" doc:"The state of the message."`
-	Rule      rule           `json:"rule" doc:"What the message waits for: number_not_configured, scheduled, backoff, hold, pair_limit, queue, fetched, task_missing, attempt, in_doubt, parked, awaiting_status or final."`
+	Rule      rule           `json:"rule" doc:"What the message waits for: number_not_configured, scheduled, backoff, hold, named_message, pair_limit, queue, fetched, task_missing, attempt, in_doubt, parked, awaiting_status or final."`
 	Detail    string         `json:"detail" doc:"The rule in words."`
 	Until     time.Time      `json:"until,omitzero" doc:"When the wait ends, if that is known. With queue it is an estimate."`
 	Then      string         `json:"then,omitempty" doc:"With in_doubt: what happens at the end of the window if no status arrives. retry: send again after a server error. resend: send again, once, after a request without an answer. park: wait for an operator. close: failed, not sent again."`
@@ -86,12 +87,11 @@ func (in *Intake) why(r message.Record, s message.QueueStatus, now time.Time) ex
 		return in.inDoubt(r)
 	case message.Parked:
 		return explanation{Rule: ruleParked, Detail: "It is unknown whether Meta accepted the message. An operator must decide, or a late status from Meta. Until then the message is not sent."}
-	case message.Submitted:
+	}
+	if !r.State.Final() {
 		if r.Reason == message.ReasonQuality || r.Reason == message.ReasonPaused {
 			return explanation{Rule: ruleStatus, Detail: "Meta accepted the message and has not sent it yet: its message_status is " + r.Reason + ". Meta checks the quality of the template first. Then it sends the message, or reports it failed with code 132015."}
 		}
-	}
-	if !r.State.Final() {
 		return explanation{Rule: ruleStatus, Detail: "Meta accepted the message and will report the next status. It tries to deliver for up to 30 days."}
 	}
 	return explanation{Rule: ruleFinal, Detail: "Nothing more happens by itself. A late status from Meta can still change the state."}
@@ -119,6 +119,8 @@ func queued(r message.Record, s message.QueueStatus, now time.Time) explanation 
 		return explanation{Rule: ruleBackoff, Until: r.NextAt.UTC(), Detail: fmt.Sprintf("Attempt %d was not accepted. The next attempt starts at this time.", r.Attempt)}
 	case len(s.Holds) > 0:
 		return held(s.Holds)
+	case s.Named != "":
+		return explanation{Rule: ruleNamed, Until: r.ExpiresAt.UTC(), Detail: "The message names message " + s.Named + ", and Meta has not accepted that one yet. When Meta accepts it, this message is sent, within a minute. If it ends without being sent, this message is rejected."}
 	case s.Task == message.TaskDelayed && s.Until.After(now):
 		return explanation{Rule: rulePair, Until: s.Until.UTC(), Detail: "The recipient is at Meta's pair limit for this number, or an attempt of the message has just ended."}
 	case s.Task == message.TaskFetched:

@@ -20,6 +20,9 @@ type mediaFailure struct {
 	answer  []byte
 }
 
+// away reports that Meta does not answer, so that asking it more would take too long.
+func (f mediaFailure) away() bool { return f.status >= http.StatusInternalServerError }
+
 // graphUpload serves POST /{version}/{phone_number_id}/media. It remembers the number of the media.
 func (in *Intake) graphUpload(w http.ResponseWriter, r *http.Request) {
 	key, refused := in.graphKey(r, httpapi.ScopeSend)
@@ -121,7 +124,7 @@ func (in *Intake) findMedia(r *http.Request, key httpapi.Key) (object map[string
 		} else {
 			failed = mediaFailure{refused: graphRefusal("object_not_found")}
 		}
-		if status >= http.StatusInternalServerError {
+		if failed.away() {
 			break
 		}
 	}

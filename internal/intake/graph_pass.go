@@ -63,7 +63,10 @@ func (in *Intake) graphObject(w http.ResponseWriter, r *http.Request) {
 	case isMessageID(id):
 		refused = graphRefusal("message_of_sluice")
 	default:
-		if number, _ = in.accountNumber(r, key, id, false); number == "" {
+		if in.media.of(id) == "" {
+			number, _ = in.accountNumber(r, key, id, false)
+		}
+		if number == "" {
 			in.graphMediaOrFlow(w, r, key)
 			return
 		}
@@ -87,6 +90,10 @@ func (in *Intake) graphMediaOrFlow(w http.ResponseWriter, r *http.Request, key h
 	if object != nil {
 		object["url"] = mediaURL(r, number)
 		httpapi.WriteJSON(w, "application/json", http.StatusOK, object)
+		return
+	}
+	if failed.away() {
+		in.writeFailed(w, r, failed)
 		return
 	}
 	owner, found, refused := in.ownerOf(r, key, r.PathValue("id"), false)
@@ -127,6 +134,10 @@ func (in *Intake) graphDelete(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	object, number, failed := in.findMedia(r, key)
+	if object == nil && failed.away() {
+		in.writeFailed(w, r, failed)
+		return
+	}
 	if object == nil {
 		var found bool
 		number, found, refused = in.ownerOf(r, key, r.PathValue("id"), true)

@@ -22,15 +22,15 @@ func withToken(w http.ResponseWriter, r *http.Request) (*http.Request, refusal) 
 	given := r.Header.Values("Authorization")
 	query := strings.Contains(r.URL.RawQuery, tokenParameter)
 	form := isForm(r.Header)
-	if len(given) == 1 && !query && !form && !strings.HasPrefix(given[0], "OAuth ") {
+	scheme, rest, _ := strings.Cut(strings.Join(given, ","), " ")
+	oauth := len(given) == 1 && strings.EqualFold(scheme, "OAuth")
+	if len(given) == 1 && !query && !form && !oauth {
 		return r, nil // almost always
 	}
 	r = r.Clone(r.Context())
 	var token string
-	if len(given) == 1 {
-		if rest, ok := strings.CutPrefix(given[0], "OAuth "); ok {
-			r.Header.Set("Authorization", "Bearer "+rest)
-		}
+	if oauth {
+		r.Header.Set("Authorization", "Bearer "+rest)
 	}
 	if values := r.URL.Query(); query && values.Has(tokenParameter) {
 		token = values.Get(tokenParameter)

@@ -90,12 +90,21 @@ func (k *fakeStore) Progress(_ context.Context, ids []string) ([]message.Record,
 }
 
 // fakeAccounts are the accounts of numbers.
-type fakeAccounts map[string]string
+type fakeAccounts struct {
+	mu sync.Mutex
+	of map[string]string
+}
 
-func (a fakeAccounts) All(context.Context) (map[string]string, error) { return maps.Clone(a), nil }
+func (a *fakeAccounts) All(context.Context) (map[string]string, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maps.Clone(a.of), nil
+}
 
-func (a fakeAccounts) Note(_ context.Context, number, account string) error {
-	a[number] = account
+func (a *fakeAccounts) Note(_ context.Context, number, account string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.of[number] = account
 	return nil
 }
 
@@ -104,7 +113,7 @@ type bench struct {
 	*httptest.Server
 	store    *fakeStore
 	meta     *meta
-	accounts fakeAccounts
+	accounts *fakeAccounts
 	finder   *fakeFinder
 	in       *intake.Intake
 	registry *prometheus.Registry
@@ -131,7 +140,7 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 	b := &bench{
 		store:    &fakeStore{messages: map[string]message.Message{}, records: map[string]message.Record{}},
 		meta:     &meta{accounts: map[string]string{}},
-		accounts: fakeAccounts{},
+		accounts: &fakeAccounts{of: map[string]string{}},
 		registry: prometheus.NewRegistry(),
 		log:      &bytes.Buffer{},
 		wide:     httpapi.NewToken(), narrow: httpapi.NewToken(), readOnly: httpapi.NewToken(), scopeless: httpapi.NewToken(), revoked: httpapi.NewToken(), expired: httpapi.NewToken(),

@@ -313,6 +313,7 @@ func TestExplain(t *testing.T) {
 		"held":                   {message.Record{State: message.Queued, NextAt: now.Add(-time.Second)}, all, "hold", later, `"phone_number_id":"` + ours + `"`},
 		"held twice":             {message.Record{State: message.Queued}, message.QueueStatus{Holds: []message.Hold{on(soon), on(later)}}, "hold", later, `"actor":"sluice"`},
 		"held without end":       {message.Record{State: message.Queued}, message.QueueStatus{Holds: []message.Hold{on(soon), on(time.Time{}), on(later)}}, "hold", time.Time{}, `"reason":"token"`},
+		"a named message":        {message.Record{State: message.Queued}, message.QueueStatus{Task: message.TaskDelayed, Until: soon, Named: "x"}, "named_message", later, ""},
 		"recipient":              {message.Record{State: message.Queued}, message.QueueStatus{Task: message.TaskDelayed, Until: soon}, "pair_limit", soon, ""},
 		"waits":                  {message.Record{State: message.Queued}, message.QueueStatus{Task: message.TaskWaiting, Ahead: 120, In: time.Hour}, "queue", later, `"ahead":120`},
 		"first":                  {message.Record{State: message.Queued}, message.QueueStatus{Task: message.TaskWaiting}, "queue", now, `"ahead":0`},

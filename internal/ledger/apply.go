@@ -102,7 +102,7 @@ func (l *Ledger) applying(ctx context.Context, s message.Shard, ids []string, by
 				if to == message.Failed {
 					m = after.Failure(m, reports[n].Attempt, l.o.Resendable(m.Code))
 				}
-				reports[n].First = after.State.Rank(after.Reason) <= message.Submitted.Rank("")
+				reports[n].First = after.State.Rank(after.Reason) < message.Sent.Rank("")
 				reports[n].Template = after.Template
 				reports[n].Age = max(0, now.Sub(cmp.Or(after.Open().Began, after.AcceptedAt)))
 				var d record.Decision

@@ -49,7 +49,7 @@ func (l *Ledger) AwaitingStatus(ctx context.Context, number string, before time.
 		}
 		found = append(found, some...)
 	}
-	return oldest(found, limit, message.Submitted), nil
+	return oldest(found, limit, message.ListAwaiting), nil
 }
 
 // Postpone makes WindowEnded return messages of a shard only from a time on. It does not change their records.

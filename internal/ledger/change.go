@@ -44,10 +44,9 @@ func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Re
 	}
 }
 
-// ends reports whether a record is found by the hour in which it ends: it is final, or it is sent and in no other
-// list or index.
+// ends reports whether a record is found by the hour in which it ends: it is final, or in no other list or index.
 func ends(r *record.Record) bool {
-	return r.State.Final() || r.State == message.Sent && len(r.IndexedWAMIDs()) == 0
+	return r.State.Final() || r.State.List() == message.NoList && len(r.IndexedWAMIDs()) == 0
 }
 
 // writeNames updates the index of Meta's ids, which leads from them to messages that wait for a status. A status
@@ -69,7 +68,7 @@ func (l *Ledger) writeNames(w *store.Writes, s message.Shard, before, after reco
 		if slices.Contains(was, wamid) {
 			continue
 		}
-		if after.State == message.Submitted {
+		if after.State.List() == message.ListAwaiting { // no status yet
 			w.HSet(key, nameOf(wamid), after.ID)
 		} else {
 			w.Do("hsetnx", key, nameOf(wamid), after.ID)

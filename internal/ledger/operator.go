@@ -50,7 +50,7 @@ func (l *Ledger) InDoubt(ctx context.Context, number string, limit int) ([]messa
 			found = append(found, some...)
 		}
 	}
-	return oldest(found, limit, message.Parked, message.InDoubt), nil
+	return oldest(found, limit, message.ListParked, message.ListInDoubt), nil
 }
 
 // shards returns the shard of a number, or all shards if number is empty.
@@ -61,10 +61,10 @@ func (l *Ledger) shards(number string) []message.Shard {
 	return []message.Shard{l.o.Shards.Of(number)}
 }
 
-// oldest returns the records that are still in one of the states (the index may be older), up to limit of them, in
-// the order in which they came into it.
-func oldest(found []message.Record, limit int, in ...message.State) []message.Record {
-	found = slices.DeleteFunc(found, func(r message.Record) bool { return !slices.Contains(in, r.State) })
+// oldest returns the records that still belong to one of the lists (the list may be older), up to limit of them, in
+// the order in which they came into their states.
+func oldest(found []message.Record, limit int, lists ...message.List) []message.Record {
+	found = slices.DeleteFunc(found, func(r message.Record) bool { return !slices.Contains(lists, r.State.List()) })
 	slices.SortStableFunc(found, func(a, b message.Record) int { return since(a).Compare(since(b)) })
 	return found[:min(limit, len(found))]
 }

@@ -42,23 +42,24 @@ var states = []struct {
 	rank     int  // see Rank
 	final    bool // see Final
 	sendable bool // the message may still be sent
+	atMeta   bool // see AtMeta
 	list     List
 	meaning  string // for people; see Meaning
 }{
-	{Queued, 'q', 0, false, true, ListWaiting, "Waits for its turn, or until next_at."},
-	{Attempting, 'a', 10, false, true, ListWaiting, "A worker has recorded an attempt. Its request may be on the way to Meta."},
-	{InDoubt, 'i', 20, false, true, ListInDoubt, "An attempt ended without a definite answer: Meta may have taken the message."},
-	{Parked, 'p', 30, false, true, ListParked, "The in-doubt window is over, and an operator has to decide."},
-	{Submitted, 's', 40, false, false, ListAwaiting, "Meta took the message and has reported no status of it yet."},
-	{Sent, 't', 50, false, false, NoList, "Meta reports that the message is on its way to the recipient's phone."},
-	{Delivered, 'd', 60, true, false, NoList, "Meta reports that the message is on the recipient's phone."},
-	{Read, 'r', 70, true, false, NoList, "Meta reports that the recipient read the message."},
-	{Played, 'y', 80, true, false, NoList, "Meta reports that the recipient played the voice message."},
-	{Failed, 'f', 55, true, false, NoList, "Meta took the message and did not deliver it. With the reason undetermined: Meta reported nothing in time, and Sluice does not send it again."},
-	{Rejected, 'j', 35, true, false, NoList, "Meta refused the message for good."},
-	{Expired, 'x', 35, true, false, NoList, "The deadline passed before Meta took the message."},
-	{Cancelled, 'c', 35, true, false, NoList, "The caller or an operator cancelled the message."},
-	{Dead, 'b', 35, true, false, ListDead, "Given up. The message is in the dead-letter list, and an operator can send it again."},
+	{Queued, 'q', 0, false, true, false, ListWaiting, "Waits for its turn, or until next_at."},
+	{Attempting, 'a', 10, false, true, false, ListWaiting, "A worker has recorded an attempt. Its request may be on the way to Meta."},
+	{InDoubt, 'i', 20, false, true, false, ListInDoubt, "An attempt ended without a definite answer: Meta may have taken the message."},
+	{Parked, 'p', 30, false, true, false, ListParked, "The in-doubt window is over, and an operator has to decide."},
+	{Submitted, 's', 40, false, false, true, ListAwaiting, "Meta took the message and has reported no status of it yet."},
+	{Sent, 't', 50, false, false, true, NoList, "Meta reports that the message is on its way to the recipient's phone."},
+	{Delivered, 'd', 60, true, false, true, NoList, "Meta reports that the message is on the recipient's phone."},
+	{Read, 'r', 70, true, false, true, NoList, "Meta reports that the recipient read the message."},
+	{Played, 'y', 80, true, false, true, NoList, "Meta reports that the recipient played the voice message."},
+	{Failed, 'f', 55, true, false, false, NoList, "Meta took the message and did not deliver it. With the reason undetermined: Meta reported nothing in time, and Sluice does not send it again."},
+	{Rejected, 'j', 35, true, false, false, NoList, "Meta refused the message for good."},
+	{Expired, 'x', 35, true, false, false, NoList, "The deadline passed before Meta took the message."},
+	{Cancelled, 'c', 35, true, false, false, NoList, "The caller or an operator cancelled the message."},
+	{Dead, 'b', 35, true, false, false, ListDead, "Given up. The message is in the dead-letter list, and an operator can send it again."},
 }
 
 // undetermined is the rank of an in-doubt message that was closed: below submitted.
@@ -114,9 +115,15 @@ func (s State) Final() bool {
 	return i >= 0 && states[i].final
 }
 
+// AtMeta reports whether Meta took the message and has reported no failure of it: it is on its way, or it arrived.
+func (s State) AtMeta() bool {
+	i := s.row()
+	return i >= 0 && states[i].atMeta
+}
+
 // Kept reports whether the payload is kept: the message may still be sent, or Meta may still report that
 // something must be corrected first, see ReasonReported. Meta's first report of success ends that.
-func (s State) Kept() bool { return s.Sendable() || s == Submitted }
+func (s State) Kept() bool { return s.Sendable() || s.List() == ListAwaiting }
 
 // Sendable reports whether the message may still be sent.
 func (s State) Sendable() bool {

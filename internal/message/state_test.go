@@ -63,6 +63,16 @@ func TestFinal(t *testing.T) {
 	}
 }
 
+func TestAtMeta(t *testing.T) {
+	t.Parallel()
+	took := []message.State{message.Submitted, message.Sent, message.Delivered, message.Read, message.Played}
+	for _, s := range message.States() {
+		if got, want := s.AtMeta(), slices.Contains(took, s); got != want {
+			t.Errorf("%s: Meta has it is %t", s, got)
+		}
+	}
+}
+
 func TestClasses(t *testing.T) {
 	t.Parallel()
 	for i, c := range message.Classes() {

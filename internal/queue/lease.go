@@ -97,10 +97,10 @@ func NewLease(o LeaseOptions) *Lease {
 // Keys returns asynq's keys of a class, counted from 0.
 func (l *Lease) Keys(class int) Keys { return l.keys[class] }
 
-// Take notes the tasks of a fetch, by its field and value in the hash of leases, and returns those that were not
+// Add notes the tasks of a fetch, by its field and value in the hash of leases, and returns those that were not
 // leased before. A task that was belongs to this fetch from now on, because this is where Redis has it: a failover
 // may have lost the earlier fetch.
-func (l *Lease) Take(field, value string) []*Fetched {
+func (l *Lease) Add(field, value string) []*Fetched {
 	if value == "" {
 		return nil
 	}

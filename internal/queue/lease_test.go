@@ -32,7 +32,7 @@ func (f *fixture) fetch(l *Lease, seq int64, c message.Class, n int) []*Fetched 
 	if err := f.db.HSet(f.t.Context(), l.key, field, value).Err(); err != nil {
 		f.t.Fatal(err)
 	}
-	return l.Take(field, value)
+	return l.Add(field, value)
 }
 
 // A failover may lose a fetch whose tasks a living worker still has. When the worker fetches them again and

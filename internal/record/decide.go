@@ -138,7 +138,7 @@ func (r *Record) allows(in Input) bool {
 	case Outcome:
 		// A certain outcome from the owner counts even if another worker has taken the owner for dead.
 		own := in.Token != "" && r.Attempt == in.Attempt && r.Token == in.Token
-		return own && (r.State == message.Attempting || r.State == message.InDoubt && to != message.InDoubt) || to == message.Submitted && rises && !slices.Contains(r.Refused, in.Move.WAMID)
+		return own && (r.State == message.Attempting || r.State == message.InDoubt && to != message.InDoubt) || to.AtMeta() && rises && !slices.Contains(r.Refused, in.Move.WAMID)
 	case Seen:
 		return r.State == in.From && r.Attempt == in.Attempt && r.Task == in.Task
 	}
@@ -227,7 +227,7 @@ func (r Record) Restore(m message.RememberedAttempt, at time.Time) (Record, Loss
 		// An ended message that still has its content may have been sent again. So may one that an earlier attempt
 		// submitted, because Meta may have reported a failure later. Without an earlier attempt, the record already has
 		// the outcome of this one.
-		again := r.Payload != "" && !r.Tombstone() && (r.State != message.Submitted || r.Attempt > 0)
+		again := r.Payload != "" && !r.Tombstone() && (!r.State.AtMeta() || r.Attempt > 0)
 		if r.State.Sendable() || again {
 			r.Attempt, r.Task = m.N-1, m.K
 			r = r.begun(m.Token, at, "remembered")

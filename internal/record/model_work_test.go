@@ -198,7 +198,7 @@ func (w *world) finish(k *worker, j *job) {
 	if !answered {
 		return
 	}
-	if j.move.To == message.Submitted && r.Exists() && r.Incarnation() == in.Incarnation && r.State.Rank(r.Reason) < message.Submitted.Rank("") && !slices.Contains(r.Refused, j.move.WAMID) {
+	if j.move.To.AtMeta() && r.Exists() && r.Incarnation() == in.Incarnation && r.State.Rank(r.Reason) < message.Submitted.Rank("") && !slices.Contains(r.Refused, j.move.WAMID) {
 		w.broken("%s: Meta took it, its worker said so, and it is %s", j.id, r.State)
 	}
 	if j.mem != nil {
@@ -246,10 +246,10 @@ func (w *world) restore(k *worker) bool {
 		case record.OutcomeLost:
 			w.did("restore outcome")
 		}
-		if d.Applied && r.State == message.Submitted {
+		if d.Applied && r.State.AtMeta() {
 			w.did("submitted after rewind")
 		}
-		if m.Move != nil && m.Move.To == message.Submitted && r.State.Rank(r.Reason) < message.Submitted.Rank("") && !slices.Contains(r.Refused, m.Move.WAMID) {
+		if m.Move != nil && m.Move.To.AtMeta() && r.State.Rank(r.Reason) < message.Submitted.Rank("") && !slices.Contains(r.Refused, m.Move.WAMID) {
 			w.broken("%s: a worker remembers that Meta took it, and it is %s", m.ID, r.State)
 		}
 		return true

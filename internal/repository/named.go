@@ -45,6 +45,25 @@ func (n Named) Translate(ctx context.Context, number string, object []byte) ([]b
 	return content.Rename(object, theirs), nil
 }
 
+// waitsFor returns the id of a message that a message names and that Meta has not accepted yet; empty: there is none.
+func (n Named) waitsFor(ctx context.Context, id string) (string, error) {
+	r, err := n.records.Read(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	ids := content.Named(r.Payload, r.From)
+	if len(ids) == 0 {
+		return "", nil
+	}
+	named, err := n.records.Progress(ctx, ids)
+	for i := range named {
+		if waitsForID(named[i]) {
+			return ids[i], nil
+		}
+	}
+	return "", err
+}
+
 // waitsForID reports whether Meta may still give an id to a message.
 func waitsForID(r message.Record) bool {
 	return r.State != "" && r.WAMID == "" && r.KeyUntil.IsZero() && (r.State.Sendable() || !r.State.Final())

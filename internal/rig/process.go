@@ -1,7 +1,6 @@
 package rig
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -121,23 +120,14 @@ func (p *Process) Signal(sig syscall.Signal) { p.cmd.Process.Signal(sig) }
 // PID is the process's id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// ticks is the unit of /proc/<pid>/stat: USER_HZ, which Linux fixes at 100 for programs.
-const ticks = 100
-
-// CPU returns the processor time the process has used.
+// CPU returns the processor time the process has used, to the microsecond: a short test is done within a tick of
+// /proc/<pid>/stat.
 func (p *Process) CPU() (time.Duration, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+	used, err := processorTime(p.PID())
 	if err != nil {
 		return 0, fmt.Errorf("processor time of %s: %w", p.Name, err)
 	}
-	_, rest, _ := bytes.Cut(b, []byte(") ")) // the name before it may contain any characters
-	f := strings.Fields(string(rest))
-	if len(f) < 13 {
-		return 0, fmt.Errorf("processor time of %s: a short line", p.Name)
-	}
-	user, _ := strconv.ParseInt(f[11], 10, 64)
-	system, _ := strconv.ParseInt(f[12], 10, 64)
-	return time.Duration(user+system) * time.Second / ticks, nil
+	return used, nil
 }
 
 // Resident returns the process's resident memory in bytes.

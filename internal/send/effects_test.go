@@ -102,7 +102,7 @@ func TestAnUnsentAttemptHasNoEffect(t *testing.T) {
 		Worker: "w", Policy: func(string, message.Class) message.Policy { return message.Policy{} },
 		Backoff: func(int) time.Duration { return 0 }, Attempts: 1,
 		Body:  func(a message.Attempt) ([]byte, error) { return s.body(a.Payload) },
-		Paces: pacer{s}, Shards: message.DefaultShards, Log: slog.New(slog.DiscardHandler), Registerer: s.reg,
+		Rates: rateNotes{s}, Shards: message.DefaultShards, Log: slog.New(slog.DiscardHandler), Registerer: s.reg,
 	})
 	after := func(kind message.Kind, bodyErr error) []string {
 		s.asked = nil
@@ -133,7 +133,7 @@ func TestPausesOfAnApp(t *testing.T) {
 			Worker: "w", Policy: func(string, message.Class) message.Policy { return message.Policy{} },
 			Backoff: func(int) time.Duration { return 0 }, Attempts: 1,
 			Body:  func(a message.Attempt) ([]byte, error) { return a.Payload, nil },
-			Paces: pacer{s}, Siblings: func(_ context.Context, of string) []string { return []string{of} },
+			Rates: rateNotes{s}, Siblings: func(_ context.Context, of string) []string { return []string{of} },
 			Shards: message.DefaultShards, Log: slog.New(slog.DiscardHandler), Registerer: s.reg,
 		})
 		post := s.post

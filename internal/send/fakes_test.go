@@ -145,7 +145,7 @@ func (s *script) sender(log *slog.Logger) *send.Sender {
 			}
 			return s.body(a.Payload)
 		},
-		Paces: pacer{s},
+		Rates: rateNotes{s},
 		Hold: func(ctx context.Context, of, template string, out message.Outcome, d time.Duration) error {
 			s.asked = append(s.asked, fmt.Sprintf("hold %s %q %d %s", of, template, out.Code, d))
 			if ctx.Err() != nil {
@@ -170,10 +170,10 @@ func (s *script) nextSlot(ctx context.Context, connecting bool) (send.Slot, erro
 	return slot, err
 }
 
-// pacer writes down what is said of the number's pace.
-type pacer struct{ s *script }
+// rateNotes notes the calls that change the rate of a number.
+type rateNotes struct{ s *script }
 
-func (p pacer) note(ctx context.Context, what, of string) error {
+func (p rateNotes) note(ctx context.Context, what, of string) error {
 	p.s.asked = append(p.s.asked, what+" "+of)
 	if ctx.Err() != nil {
 		p.s.asked = append(p.s.asked, "in vain")
@@ -181,19 +181,21 @@ func (p pacer) note(ctx context.Context, what, of string) error {
 	return nil
 }
 
-func (p pacer) Throttled(ctx context.Context, of string) (bool, error) {
+func (p rateNotes) Throttled(ctx context.Context, of string) (bool, error) {
 	return true, p.note(ctx, "throttled", of)
 }
 
-func (p pacer) Pause(ctx context.Context, of string, d time.Duration) error {
+func (p rateNotes) Pause(ctx context.Context, of string, d time.Duration) error {
 	return p.note(ctx, "pause "+d.String(), of)
 }
 
-func (p pacer) Probe(ctx context.Context, of string, d time.Duration) error {
+func (p rateNotes) Probe(ctx context.Context, of string, d time.Duration) error {
 	return p.note(ctx, "probe "+d.String(), of)
 }
 
-func (p pacer) Recovered(ctx context.Context, of string) error { return p.note(ctx, "recovered", of) }
+func (p rateNotes) Recovered(ctx context.Context, of string) error {
+	return p.note(ctx, "recovered", of)
+}
 
 // missFirst lets the first slot be missed, and then something happen.
 func (s *script) missFirst(then func()) {

@@ -225,25 +225,25 @@ func (h *health) markProbing(numbers []string) {
 	}
 }
 
-// pace applies the effect of an outcome to its number. probing is that of its slot: another worker may have let the
+// applyEffect applies the effect of an outcome to its number. probing is that of its slot: another worker may have let the
 // number probe, and an acceptance ends that too.
-func (s *Sender) pace(ctx context.Context, a message.Attempt, out message.Outcome, probing bool) effect {
+func (s *Sender) applyEffect(ctx context.Context, a message.Attempt, out message.Outcome, probing bool) effect {
 	number := a.Message.From
 	e := s.health.note(a.ID, a.Message, out, s.o.Backoff)
 	e.recovered = e.recovered || probing && out.Kind == message.Accepted
 	var err error
 	switch {
 	case out.Kind == message.Throttled && out.Limit == message.LimitNumber:
-		_, err = s.o.Paces.Throttled(ctx, number)
+		_, err = s.o.Rates.Throttled(ctx, number)
 	case out.Limit == message.LimitRest:
-		err = s.o.Paces.Pause(ctx, number, min(out.RetryAfter, maxRest))
+		err = s.o.Rates.Pause(ctx, number, min(out.RetryAfter, maxRest))
 	case e.pause > 0:
 		err = s.pauseAll(ctx, number, out, e.pause)
 	case e.probe:
 		// While a hold applies nothing is sent: probing is for the start after it.
-		err = s.o.Paces.Probe(ctx, number, e.hold+ProbeFor)
+		err = s.o.Rates.Probe(ctx, number, e.hold+ProbeFor)
 	case e.recovered:
-		err = s.o.Paces.Recovered(ctx, number)
+		err = s.o.Rates.Recovered(ctx, number)
 	}
 	if err != nil {
 		s.o.Log.Error("cannot change the effective rate", "phone_number_id", number, "err", err)
@@ -259,10 +259,10 @@ func (s *Sender) pauseAll(ctx context.Context, number string, out message.Outcom
 	numbers := s.o.Siblings(ctx, number)
 	s.health.markProbing(numbers)
 	for _, n := range numbers {
-		if err := s.o.Paces.Pause(ctx, n, d); err != nil {
+		if err := s.o.Rates.Pause(ctx, n, d); err != nil {
 			return err
 		}
-		if err := s.o.Paces.Probe(ctx, n, d+ProbeFor); err != nil {
+		if err := s.o.Rates.Probe(ctx, n, d+ProbeFor); err != nil {
 			return err
 		}
 	}

@@ -16,8 +16,8 @@ const (
 	reportedWithin = time.Minute
 )
 
-// statusPaces change the effective rate of a number, for all workers.
-type statusPaces interface {
+// statusRates change the effective rate of a number, for all workers.
+type statusRates interface {
 	ProbeStatus(ctx context.Context, number string, d time.Duration) error // one message a second, for d or until StatusRecovered is called
 	StatusRecovered(ctx context.Context, number string) error              // Meta sends messages of the number again
 }
@@ -27,7 +27,7 @@ type statusPaces interface {
 // began shows that the cause is gone. All exported fields are required. It is safe for concurrent use.
 type Reports struct {
 	Backoff          func(n int) time.Duration
-	Paces            statusPaces
+	Rates            statusRates
 	Means            func(code int) message.Outcome // what a failed status with a code means for other messages
 	Hold             Hold
 	TemplateAccepted func(ctx context.Context, number, template string)
@@ -90,7 +90,7 @@ func (r *Reports) failed(ctx context.Context, e message.MarkedReport) {
 		return
 	}
 	if template == "" {
-		if err := r.Paces.ProbeStatus(ctx, e.Number, d+ProbeFor); err != nil {
+		if err := r.Rates.ProbeStatus(ctx, e.Number, d+ProbeFor); err != nil {
 			r.Log.Error("cannot change the effective rate", "phone_number_id", e.Number, "err", err)
 		}
 	}
@@ -149,7 +149,7 @@ func (r *Reports) succeeded(ctx context.Context, e message.MarkedReport) {
 	}
 	r.mu.Unlock()
 	if probed {
-		if err := r.Paces.StatusRecovered(ctx, e.Number); err != nil {
+		if err := r.Rates.StatusRecovered(ctx, e.Number); err != nil {
 			r.Log.Error("cannot change the effective rate", "phone_number_id", e.Number, "err", err)
 		}
 	}

@@ -102,7 +102,7 @@ func newReports() (*Reports, *notes) {
 	n := &notes{}
 	return &Reports{
 		Backoff: func(n int) time.Duration { return time.Duration(n) * 3 * time.Second },
-		Paces:   n, Hold: n.hold, Log: slog.New(slog.DiscardHandler),
+		Rates:   n, Hold: n.hold, Log: slog.New(slog.DiscardHandler),
 		Means: func(code int) message.Outcome {
 			out := message.Outcome{Kind: message.Held, Code: code, Hold: message.HoldNumber}
 			switch code {
@@ -158,7 +158,7 @@ func TestReportsOfMessagesSentBeforeTheHold(t *testing.T) {
 	}
 }
 
-// notes is paces and holds that note what was said.
+// notes is rates and holds that note what was said.
 type notes struct{ said []string }
 
 func (n *notes) note(format string, args ...any) {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -62,8 +61,8 @@ type poster interface {
 	Send(ctx context.Context, number string, body []byte, ready func() error) message.Outcome
 }
 
-// paces change the effective rate of a number, for all workers.
-type paces interface {
+// rates change the effective rate of a number, for all workers.
+type rates interface {
 	Throttled(ctx context.Context, number string) (cut bool, err error) // Meta refused messages of the number as too fast
 	Pause(ctx context.Context, number string, d time.Duration) error    // nothing is sent for d
 	Probe(ctx context.Context, number string, d time.Duration) error    // one message a second, for d or until Recovered is called
@@ -96,7 +95,7 @@ type Options struct {
 	Backoff          func(n int) time.Duration             // the delay after the n-th attempt
 	Attempts         int                                   // counted attempts before a message becomes a dead letter
 	Body             func(message.Attempt) ([]byte, error) // what is POSTed; after an error nothing is, see message.ErrTampered, ErrNamedWaits and ErrNamedNotSent
-	Paces            paces
+	Rates            rates
 	Hold             Hold
 	TemplateAccepted func(ctx context.Context, number, template string) // releases the automatic hold on a template that Meta accepts again
 	// Siblings returns the numbers that share a number's token or account, including the number.
@@ -154,205 +153,6 @@ var (
 	retryIn  = func(in time.Duration) Retry { return Retry{Due: true, In: in} }
 )
 
-// Handle makes one attempt for the k-th task of message id. Known is the record that was read when the task was
-// fetched; nil: Handle reads it. It blocks until the outcome is recorded. It completes an attempt that it began even if
-// ctx ends.
-func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Record, next NextSlot) Retry {
-	token := s.o.Worker + "/" + strconv.FormatInt(s.seq.Add(1), 36)
-	number, _ := message.Number(id)
-	shard := s.o.Shards.Of(number)
-	var a message.Attempt
-	var mem *message.RememberedAttempt
-	var begun time.Time
-	fetched := time.Now()
-	var out message.Outcome
-	var m message.Move
-	var on message.HoldOn
-	reserved, connecting := false, false
-	defer func() {
-		if reserved {
-			s.poster.Release()
-		}
-	}()
-	for {
-		slot, err := nextWithin(ctx, next, a, reserved, connecting)
-		if err != nil && reserved && a.N == 0 && ctx.Err() == nil { // other messages can use its connection
-			s.poster.Release()
-			reserved = false
-			continue
-		}
-		if err != nil {
-			return s.withdraw(ctx, a, mem, 0)
-		}
-		if !reserved {
-			waited, err := s.poster.Reserve(ctx)
-			if err != nil {
-				return s.withdraw(ctx, a, mem, 0)
-			}
-			if reserved, connecting = true, waited > connectMost; connecting { // the slot has passed
-				continue
-			}
-		}
-		connecting = false
-		// After a long pause of the process, Begin checks with the same token whether the attempt still belongs to this
-		// worker. After a missed slot this is not necessary.
-		if a.N == 0 || frozen(begun, time.Now()) {
-			if frozen(fetched, time.Now()) {
-				known = nil
-			}
-			begun = time.Now()
-			latest, err := s.begin(ctx, id, k, token, known)
-			known = nil
-			if errors.Is(err, record.ErrFormat) { // its task would be retried without end
-				s.o.Log.Error("cannot read the record of a message, the message is not sent", "message_id", id, "err", err)
-				return finished
-			}
-			if err != nil {
-				s.o.Log.Error("cannot record attempt", "message_id", id, "err", err)
-				return retryIn(time.Second)
-			}
-			switch latest.Verdict {
-			case message.Done:
-				if latest.Expired != "" {
-					s.metrics.expired.WithLabelValues(stages[latest.Expired]).Inc()
-				}
-				return finished
-			case message.Early:
-				return retryIn(latest.Wait)
-			case message.Busy:
-				return retryIn(BusyWait)
-			case message.Unconfirmed:
-				return s.withdraw(ctx, latest, mem, unconfirmedWait)
-			case message.Restarted:
-				if err := s.restarted(ctx, shard); err != nil {
-					s.o.Log.Error("cannot replay attempts after a restart of Redis", "message_id", id, "err", err)
-				}
-				if latest.N > 0 { // it may be recorded nevertheless
-					a = latest
-				}
-				return s.withdraw(ctx, a, mem, 0)
-			}
-			if a = latest; mem == nil {
-				mem = s.memory.add(shard, a, k)
-			}
-			if a.Age > intentMax { // Redis did not answer for long between the intent and its answer
-				return s.withdraw(ctx, a, mem, 0)
-			}
-		}
-		slot.Ready()
-		ready := time.Now()
-		if out, m, on, err = s.attempt(ctx, a, slot.Probing(), func() error { return leave(ctx, next, slot, begun, ready, a.Left) }); err == nil {
-			break
-		}
-		if !errors.Is(err, errFrozen) {
-			return s.withdraw(ctx, a, mem, 0)
-		}
-	}
-	s.poster.Release() // the outcome needs no connection
-	reserved = false
-	s.memory.ended(mem, m)
-	st, duplicate, err := s.finish(ctx, a, m)
-	if err != nil {
-		s.o.Log.Error("cannot record attempt outcome", "message_id", id, "attempt", a.N, "err", err)
-		return retryIn(BusyWait) // the task is retried until the sweeper has marked the message as in doubt
-	}
-	if duplicate {
-		s.metrics.duplicates.Inc()
-	}
-	if st == message.Queued && m.To == message.Queued {
-		after := retryIn(m.In)
-		after.Recipient = out.Limit == message.LimitPair
-		if after.On = on; on == message.HoldTemplate {
-			after.Template = a.Message.Template
-		}
-		return after
-	}
-	return finished
-}
-
-// secondSlotMax is how long an intent waits for another slot when the first was missed. A paused or probing number
-// has none for long. After a minute the attempt would be taken for abandoned: an in-doubt message whose request was
-// never sent.
-const secondSlotMax = 2 * time.Second
-
-// reservedMax is how long a message that waits for its slot may keep a connection from others.
-const reservedMax = 250 * time.Millisecond
-
-// connectMost is how long a connection may take if its slot must still be usable.
-const connectMost = 50 * time.Millisecond
-
-// nextWithin waits for a slot: only for a short time if an intent is recorded or a connection reserved.
-func nextWithin(ctx context.Context, next NextSlot, a message.Attempt, reserved, connecting bool) (Slot, error) {
-	most := reservedMax
-	if a.N > 0 {
-		most = secondSlotMax
-	}
-	if a.N > 0 || reserved {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, most)
-		defer cancel()
-	}
-	return next(ctx, connecting)
-}
-
-var (
-	errFrozen  = errors.New("the intent is too old for its request")
-	errOverdue = errors.New("the deadline has passed")
-)
-
-// leave blocks until a request that has its connection may be written. If the connection took long, the slot has
-// passed, and leave waits for another one. Its error means that the request must not be written.
-func leave(ctx context.Context, next NextSlot, slot Slot, begun, ready time.Time, left time.Duration) error {
-	connecting := time.Since(ready) > connectMost
-	again, cancel := context.WithTimeout(ctx, secondSlotMax)
-	defer cancel()
-	for slot.Use(ctx) != nil {
-		if frozen(begun, time.Now()) {
-			return errFrozen
-		}
-		var err error
-		if slot, err = next(again, connecting); err != nil {
-			return err
-		}
-		connecting = false
-	}
-	if frozen(begun, time.Now()) {
-		return errFrozen
-	}
-	if time.Since(begun) >= left {
-		return errOverdue
-	}
-	return nil
-}
-
-// freezeMax is how old an intent may be when its request is written. After a longer pause of the process or the
-// machine, the worker must first check whether the attempt still belongs to it: another worker may have taken it for dead.
-const freezeMax = 5 * time.Second
-
-// intentMax is how old a recorded intent may be when its request is written: after attemptMax it is taken for
-// abandoned, and the request itself takes time too.
-const intentMax = attemptMax / 2
-
-// frozen compares both clocks: the monotonic clock stops while a machine is suspended, and the wall clock may be set
-// back.
-func frozen(begun, now time.Time) bool {
-	return now.Sub(begun) > freezeMax || now.Round(0).Sub(begun.Round(0)) > freezeMax
-}
-
-// withdraw withdraws the intent, if one was recorded, of an attempt whose request was never sent.
-func (s *Sender) withdraw(ctx context.Context, a message.Attempt, mem *message.RememberedAttempt, wait time.Duration) Retry {
-	if a.N > 0 {
-		m := message.Move{To: message.Queued, In: wait}
-		if mem != nil {
-			s.memory.ended(mem, m)
-		}
-		if _, _, err := s.finish(ctx, a, m); err != nil {
-			s.o.Log.Error("cannot withdraw attempt that was not sent", "message_id", a.ID, "attempt", a.N, "err", err)
-		}
-	}
-	return retryIn(wait)
-}
-
 // attempt sends the message if ready allows it, and decides what follows from the outcome. It returns what is now
 // held, if the message waits for the end of that hold. Its error is that of ready: nothing was sent.
 func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, ready func() error) (out message.Outcome, m message.Move, on message.HoldOn, err error) {
@@ -388,7 +188,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 		if refused != nil {
 			return out, message.Move{}, "", refused
 		}
-		e = s.pace(context.WithoutCancel(ctx), a, out, probing)
+		e = s.applyEffect(context.WithoutCancel(ctx), a, out, probing)
 	}
 	m = s.decide(a, out, e)
 	if e.on != "" {

@@ -73,7 +73,7 @@ func (db *DB) Observe(ctx context.Context, log *slog.Logger) error {
 	}
 }
 
-// look is one round of Observe.
+// observeOnce is one round of Observe.
 func (db *DB) observeOnce(ctx context.Context, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, 5*watchEvery)
 	defer cancel()
