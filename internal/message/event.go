@@ -20,7 +20,7 @@ const (
 
 // EventTypes returns all types of events.
 func EventTypes() []string {
-	return []string{EventMessage, EventStatus, EventInbound, EventUpdate, EventGap}
+	return []string{EventMessage, "final", EventStatus, EventInbound, EventUpdate, EventGap}
 }
 
 // Event is one line of an entry of the event streams: the public contract for consumers.
@@ -36,7 +36,7 @@ type Event struct {
 	Message  *Context        `json:"message,omitempty" when:"type=message" doc:"The message whose state changed."`
 	Report   *StatusReport   `json:"report,omitempty" when:"type=status" doc:"The members of Meta's status that Sluice uses."`
 	Gap      *Gap            `json:"gap,omitempty" when:"type=gap" doc:"The missed events, and the consumer group that missed them."`
-	Contacts json.RawMessage `json:"contacts,omitempty" when:"type=status" doc:"Meta's contacts of the recipient, unchanged, if Meta sent any with the status."`
+	Contacts json.RawMessage `json:"contacts,omitempty" doc:"Meta's contacts of the recipient, unchanged, if Meta sent any with the status."`
 	Meta     json.RawMessage `json:"meta,omitempty" doc:"Meta's own object, unchanged: a status, a message with its contact, or an update's value."`
 }
 
