@@ -24,7 +24,7 @@ build: ## all programs, into bin/
 	go build -o bin/ ./cmd/...
 
 test: ## all tests with the race detector, against a real Redis that they start themselves
-	@tools/need redis-server:redis-server gcc:gcc,libc6-dev curl:curl
+	@tools/need redis-server:redis-server gcc:gcc,libc6-dev curl:curl node:nodejs npm:npm
 	@$(FIRST)
 	@go build -o out/progress ./internal/progress
 	@CGO_ENABLED=1 out/progress go test -race -json ./...

@@ -81,7 +81,17 @@ func printRecord(t table, r record.Record) {
 	count("attempts", r.Attempt)
 	count("failures", r.Failures)
 	count("resends", r.Resends)
+	count("attempts proven not delivered", r.Proven)
+	if r.Published {
+		t.row("final event", "published before this state")
+	}
 	count("task", r.Task)
+	if r.Waits() {
+		t.row("waits for", string(r.After.State)+" of "+r.After.ID)
+	}
+	for _, f := range r.Followers {
+		t.row("followed by", f.ID+", which waits for "+string(f.State))
+	}
 	member("attempt token", r.Token)
 	member("wamid", r.WAMID)
 	member("other wamids", strings.Join(r.Others, ", "))

@@ -44,12 +44,18 @@ func TestRecordPrintsEveryMember(t *testing.T) {
 				*v = time.Unix(1e9, 0)
 			case *[]string:
 				*v = []string{"some", "more"}
+			case *message.After:
+				*v = message.After{ID: "some", State: message.Sent}
+			case *[]message.After:
+				*v = []message.After{{ID: "some", State: message.Sent}}
 			case *[]message.Step:
 				*v = []message.Step{{At: time.Unix(1e9, 0), State: message.Queued, Reason: "some"}}
 			default:
 				switch member.Kind() {
 				case reflect.String:
 					member.SetString("some text that is set")
+				case reflect.Bool:
+					member.SetBool(true)
 				case reflect.Int:
 					member.SetInt(17)
 				default:
@@ -84,7 +90,7 @@ func TestRecordOnRedis(t *testing.T) {
 		ID: message.NewID(number, "key"), From: number, Class: message.Utility, Hash: "hash", Ref: "order-1",
 		ExpiresAt: time.Now().Add(time.Hour), Payload: []byte(`{"text":{"body":"a secret"}}`), Content: message.Content{Type: "text", To: "+4915123456789"},
 	}
-	if r := book.Accept(ctx, []ledger.Accepting{{Message: m, Enqueue: func(*store.Writes) error { return nil }}}); r[0].Err != nil {
+	if r := book.Accept(ctx, []ledger.Accepting{{Message: m, Enqueue: func(*store.Writes, time.Time) error { return nil }}}); r[0].Err != nil {
 		t.Fatal(r[0].Err)
 	}
 	show := func(id string) (string, error) {

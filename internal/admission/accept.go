@@ -5,6 +5,7 @@ package admission
 import (
 	"context"
 	"errors"
+	"time"
 
 	"sluice/internal/ledger"
 	"sluice/internal/message"
@@ -55,8 +56,9 @@ func (a *Acceptor) AcceptAll(ctx context.Context, messages []message.Message) []
 			continue
 		}
 		m.Payload = a.signer.Sign(m.ID, m.Payload)
-		task := queue.Task{ID: m.ID, Number: m.From, Class: m.Class, At: m.SendAt}
-		enqueue := func(w *store.Writes) error { return a.tasks.Enqueue(w, task) }
+		enqueue := func(w *store.Writes, at time.Time) error {
+			return a.tasks.Enqueue(w, queue.Task{ID: m.ID, Number: m.From, Class: m.Class, At: at})
+		}
 		accepting, places = append(accepting, ledger.Accepting{Message: m, Enqueue: enqueue}), append(places, i)
 	}
 	for i, r := range a.records.Accept(ctx, accepting) {

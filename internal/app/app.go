@@ -21,6 +21,7 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/program"
+	"sluice/internal/queue"
 	"sluice/internal/repository"
 	"sluice/internal/store"
 )
@@ -95,7 +96,9 @@ func openStore(ctx context.Context, c config.Common, log *slog.Logger) (*store.D
 }
 
 func newLedger(db *store.DB, c config.Common) *ledger.Ledger {
-	return ledger.New(db, ledgerOptions(c))
+	o := ledgerOptions(c)
+	o.Due = repository.AddTask(queue.NewClient(db, o.Shards))
+	return ledger.New(db, o)
 }
 
 // ledgerOptions returns the options of the ledger that every program has.

@@ -58,7 +58,7 @@ func accept(t *testing.T, book *ledger.Ledger, key string) (id string) {
 		ID: message.NewID(number, key), From: number, Class: message.Utility, Key: key, Hash: "hash", ExpiresAt: time.Now().Add(time.Hour),
 		Payload: []byte(`{"type":"text"}`), Content: message.Content{Type: "text", To: "+15551234567"},
 	}
-	r := book.Accept(t.Context(), []ledger.Accepting{{Message: m, Enqueue: func(*store.Writes) error { return nil }}})
+	r := book.Accept(t.Context(), []ledger.Accepting{{Message: m, Enqueue: func(*store.Writes, time.Time) error { return nil }}})
 	if r[0].Err != nil {
 		t.Fatal(r[0].Err)
 	}

@@ -56,6 +56,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	if err != nil {
 		return nil, err
 	}
+	records.Due = repository.AddTask(queue.NewClient(p.DB, records.Shards))
 	shards := message.Shards(c.Shards)
 	rates := ratesOf(c.Numbers)
 	w := worker{

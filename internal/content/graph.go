@@ -1,8 +1,12 @@
 package content
 
 import (
+	"fmt"
 	"regexp"
+	"strings"
 	"sync"
+
+	"sluice/internal/message"
 )
 
 // metaCodes are Meta's codes for the rules that have other codes than their kind of breach. Meta documents its codes,
@@ -73,3 +77,22 @@ var member = regexp.MustCompile(`\.([a-z_0-9]+)`)
 
 // MetaPath returns the path of a member as Meta writes it in errors: text['body'].
 func MetaPath(path string) string { return member.ReplaceAllString(path, "['$1']") }
+
+// MetaMessage returns the text of the Graph API about a parameter that it refuses: see the result plain of MetaCode. The path of the
+// problem is relative to the message.
+func MetaMessage(p message.Problem) string {
+	i := strings.LastIndexByte(p.Path, '.')
+	switch p.Code {
+	case "member_unexpected", "caption_not_allowed", "member_not_allowed":
+		if i >= 0 {
+			return fmt.Sprintf("Unexpected key %q on param %q.", p.Path[i+1:], MetaPath(p.Path[:i]))
+		}
+		return fmt.Sprintf("Unexpected key %q.", p.Path)
+	case "recipient_missing", "recipient_group_missing", "value_missing":
+		return "The parameter " + MetaPath(p.Path) + " is required."
+	}
+	if p.Path == "" {
+		return p.Detail
+	}
+	return "Param " + MetaPath(p.Path) + ": " + p.Detail
+}

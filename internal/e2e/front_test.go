@@ -136,7 +136,7 @@ func (w *world) checkEvents() {
 				continue
 			}
 			kind := value.(map[string]any)["type"].(string)
-			if ours := kind == message.EventMessage; ours != (stream == events.MessageKey(shard)) {
+			if ours := kind == message.EventMessage || kind == message.EventFinal; ours != (stream == events.MessageKey(shard)) {
 				w.t.Errorf("%s in %s", kind, stream)
 			}
 			types[kind]++

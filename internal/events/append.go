@@ -57,7 +57,7 @@ type part struct {
 
 // add adds an event to the last part for its stream, or to a new part.
 func add(parts []*part, shard message.Shard, e message.Event) ([]*part, error) {
-	ours := e.Type == message.EventMessage
+	ours := e.Type == message.EventMessage || e.Type == message.EventFinal
 	i := len(parts) - 1
 	for i >= 0 && (parts[i].shard != shard || parts[i].ours != ours) {
 		i--

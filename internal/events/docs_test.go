@@ -30,6 +30,7 @@ func TestEventsPage(t *testing.T) {
 	if err := page.Execute(&b, map[string]string{
 		"event":    members[message.Event](),
 		"change":   members[message.Change](),
+		"final":    members[message.Final](),
 		"detail":   members[message.ErrorDetail](),
 		"context":  members[message.Context](),
 		"report":   members[message.StatusReport](),
@@ -63,7 +64,7 @@ func members[T any]() string {
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		there := "always"
 		if typ, ok := strings.CutPrefix(f.Tag.Get("when"), "type="); ok {
-			there = "`" + typ + "` events"
+			there = "`" + strings.ReplaceAll(typ, ",", "`, `") + "` events"
 		} else if strings.HasPrefix(options, "omit") {
 			there = "where it applies"
 		}
@@ -102,7 +103,7 @@ func TestTheDocumentedEventsAreEvents(t *testing.T) {
 		}
 		types = append(types, e.Type)
 	}
-	if want := []string{message.EventMessage, message.EventStatus, message.EventInbound, message.EventUpdate, message.EventGap}; !slices.Equal(types, want) {
+	if want := []string{message.EventMessage, message.EventFinal, message.EventFinal, message.EventStatus, message.EventInbound, message.EventUpdate, message.EventGap}; !slices.Equal(types, want) {
 		t.Errorf("examples of %v, want %v", types, want)
 	}
 }

@@ -95,8 +95,9 @@ func (s *Stream) next(ctx context.Context, all []followed) (found []redis.XMessa
 // followed returns the streams that may have events of the types, with their start positions. Gap events are in
 // both streams of a shard.
 func (s *Stream) followed(ctx context.Context, from string, types []string) (all []followed, err error) {
-	ours := len(types) == 0 || slices.Contains(types, message.EventMessage) || slices.Contains(types, message.EventGap)
-	metas := len(types) == 0 || slices.ContainsFunc(types, func(t string) bool { return t != message.EventMessage })
+	own := func(t string) bool { return t == message.EventMessage || t == message.EventFinal }
+	ours := len(types) == 0 || slices.ContainsFunc(types, func(t string) bool { return own(t) || t == message.EventGap })
+	metas := len(types) == 0 || slices.ContainsFunc(types, func(t string) bool { return !own(t) })
 	for _, shard := range s.shards.All() {
 		if metas {
 			all = append(all, followed{key: MetaKey(shard)})

@@ -1,6 +1,7 @@
 package graphsim
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -66,10 +67,11 @@ func (s *Sim) take(w http.ResponseWriter, r *http.Request, marketing bool) {
 		s.count(left)
 		return
 	}
-	if kind := mediaType(r); kind == "application/x-www-form-urlencoded" || kind == "multipart/form-data" {
+	kind := mediaType(r)
+	if kind == "application/x-www-form-urlencoded" || kind == "multipart/form-data" || bytes.Contains(body, []byte(`"access_token"`)) {
 		fields, err := readParams(r.Header.Get("Content-Type"), body)
 		if err != nil {
-			s.deny(w, invalid("The request body is not a valid form."))
+			s.deny(w, invalid("The request body is not valid JSON or a valid form."))
 			return
 		}
 		delete(fields, "access_token")

@@ -53,13 +53,14 @@ func parse(body []byte) (request, *wrong) {
 		problems = slices.DeleteFunc(problems, func(p message.Problem) bool { return p.Path == "access_token" }) // the token of the call
 		return m, m.verdict(problems)
 	}
-	if kind := object.Get("type"); kind.Kind() == jsondoc.Null {
-		kind.SetText("text")
-	} else if !kind.Present() {
-		d.AddText("type", "text")
-	}
 	var problems []message.Problem
 	m.Content, problems = content.Check(object)
+	if slices.ContainsFunc(problems, func(p message.Problem) bool { return p.Code == "type_mismatch" }) {
+		if text := d.Inline(content.Embedded(object)); d.Read(text) == nil { // JSON text where an object belongs
+			object = d.Root()
+			m.Content, problems = content.Check(object)
+		}
+	}
 	if w := m.verdict(problems); w != nil {
 		return m, w
 	}
@@ -100,7 +101,8 @@ func choicesOf(content map[string]any) (all []choice) {
 		all = append(all, choice{kind, reply{id, title, description}})
 	}
 	action, _ := content["action"].(map[string]any)
-	switch content["type"] {
+	kind, _ := content["type"].(string)
+	switch strings.ToLower(kind) {
 	case "button":
 		for _, b := range objects(action["buttons"]) {
 			add("button_reply", b["reply"])
@@ -120,7 +122,8 @@ func choicesOf(content map[string]any) (all []choice) {
 func quickReplies(content map[string]any) (all []choice) {
 	for _, c := range objects(content["components"]) {
 		kind, _ := c["type"].(string)
-		if !strings.EqualFold(kind, "button") || c["sub_type"] != "quick_reply" {
+		sub, _ := c["sub_type"].(string)
+		if !strings.EqualFold(kind, "button") || !strings.EqualFold(sub, "quick_reply") {
 			continue
 		}
 		for _, p := range objects(c["parameters"]) {

@@ -165,6 +165,7 @@ func (s *Sim) routes() map[string]http.HandlerFunc {
 		"POST /{version}/{id}/message_templates":   s.createTemplate,
 		"DELETE /{version}/{id}/message_templates": s.deleteTemplate,
 		"GET /{version}/debug_token":               s.debugToken,
+		"GET /{version}/message_template_library":  s.templateLibrary,
 		"GET /{version}/{id}/subscriptions":        s.appSubscriptions,
 
 		"GET /{version}/{id}/whatsapp_business_profile":     s.getProfile,

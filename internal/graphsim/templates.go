@@ -3,7 +3,7 @@ package graphsim
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -77,6 +77,25 @@ func (st *standing) templateByID(id string) *Template {
 	return nil
 }
 
+// library are the templates of Meta's library that the simulator has.
+var library = []map[string]any{
+	{"id": "7138055039625658", "name": "delivery_failed_2", "language": "en_US", "category": "UTILITY", "topic": "ORDER_MANAGEMENT", "usecase": "DELIVERY_FAILED", "industry": []string{"E_COMMERCE"}, "body": "We were unable to deliver order {{1}} today."},
+	{"id": "7138055039625659", "name": "payment_overdue_1", "language": "en_US", "category": "UTILITY", "topic": "PAYMENTS", "usecase": "PAYMENT_OVERDUE", "industry": []string{"FINANCIAL_SERVICES"}, "body": "Your payment {{1}} is overdue."},
+}
+
+// templateLibrary answers GET /{version}/message_template_library, which belongs to no account:
+// https://developers.facebook.com/documentation/business-messaging/whatsapp/templates/template-library
+func (s *Sim) templateLibrary(w http.ResponseWriter, r *http.Request) {
+	data := []any{}
+	for _, t := range library {
+		text := fmt.Sprint(t["name"], t["body"])
+		if strings.Contains(strings.ToLower(text), strings.ToLower(r.URL.Query().Get("search"))) {
+			data = append(data, t)
+		}
+	}
+	s.succeed(w, page(r, data))
+}
+
 // wrongTemplate is the answer of Meta to a call on a template that cannot be made.
 func wrongTemplate(subcode int, title, text string) *denial {
 	return &denial{status: http.StatusBadRequest, code: 100, subcode: subcode, message: "Invalid parameter", title: title, text: text}
@@ -106,8 +125,8 @@ func (s *Sim) createTemplate(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	t := Template{Name: p.text("name"), Language: p.text("language"), Category: strings.ToUpper(p.text("category")), Format: strings.ToUpper(p.text("parameter_format"))}
-	if err := t.setComponents(p["components"]); err != nil {
-		s.deny(w, invalid(err.Error()))
+	if !t.setComponents(p["components"]) {
+		s.deny(w, noComponents)
 		return
 	}
 	var d *denial
@@ -134,22 +153,21 @@ func (s *Sim) createTemplate(w http.ResponseWriter, r *http.Request) {
 	s.succeed(w, map[string]string{"id": made.ID, "status": made.Status, "category": made.Category})
 }
 
-// setComponents sets the components of a template from a parameter.
-func (t *Template) setComponents(value any) error {
+// setComponents sets the components of a template from a parameter, and reports whether it is a list.
+func (t *Template) setComponents(value any) bool {
 	list, ok := value.([]any)
-	if !ok && value != nil {
-		return errors.New("Param components must be an array.")
-	}
 	t.Components = nil
 	for _, c := range list {
 		b, err := json.Marshal(c)
 		if err != nil {
-			return err
+			return false
 		}
 		t.Components = append(t.Components, b)
 	}
-	return nil
+	return ok || value == nil
 }
+
+var noComponents = invalid("Param components must be an array.")
 
 // editTemplate answers POST /{version}/{template}: it replaces the components or the category. The template stays approved.
 func (s *Sim) editTemplate(w http.ResponseWriter, r *http.Request, old *Template) {
@@ -165,11 +183,9 @@ func (s *Sim) editTemplate(w http.ResponseWriter, r *http.Request, old *Template
 	if category := p.text("category"); category != "" {
 		t.Category = strings.ToUpper(category)
 	}
-	if p["components"] != nil {
-		if err := t.setComponents(p["components"]); err != nil {
-			s.deny(w, invalid(err.Error()))
-			return
-		}
+	if p["components"] != nil && !t.setComponents(p["components"]) {
+		s.deny(w, noComponents)
+		return
 	}
 	err := s.change(func(a *Account) error { *a.template(t.Name, t.Language) = t; return nil })
 	if err != nil {

@@ -90,8 +90,8 @@ var answers = map[string]answer{
 
 	// The content of the request.
 	"char_not_allowed":          {0, "The character U+0000 is not allowed.", "Remove it."},
-	"field_unknown":             {0, "The request has a member that is not known.", "/openapi.json lists the members. Those of a message are from, message, class, key, ref, tags, send_at and expires_at. Meta's own members belong in message."},
-	"type_mismatch":             {0, "The member has another JSON type.", "/openapi.json lists the types. Of a message, tags is an array of strings, message is an object, the others are strings."},
+	"field_unknown":             {0, "The request has a member that is not known.", "/openapi.json lists the members. Those of a message are from, message, class, key, ref, tags, send_at, expires_at and after. Meta's own members belong in message."},
+	"type_mismatch":             {0, "The member has another JSON type.", "/openapi.json lists the types. Of a message, tags is an array of strings, message and after are objects, the others are strings."},
 	"from_missing":              {0, "from is missing.", "Set from to Meta's phone number id of the sender."},
 	"from_invalid":              {0, "from is not a phone number id: up to 32 digits.", "Give Meta's phone number id, not the phone number."},
 	"recipient_is_sender":       {0, "The recipient is the sender. Meta does not accept that.", "Set to to another phone number."},
@@ -110,6 +110,13 @@ var answers = map[string]answer{
 	"wait_invalid":              {0, "wait must be submitted.", "Write ?wait=submitted, or leave it out."},
 	"messaging_product_missing": {0, "messaging_product is missing. Meta's own path needs it.", "Set messaging_product to whatsapp."},
 	"expires_at_too_far":        {0, "expires_at is more than 90 days ahead.", "Set an earlier expires_at, or leave it out."},
+	"after_invalid":             {0, "after does not say which message to wait for.", "Set after to an object with either id or key, and with state. within is optional."},
+	"after_state_unknown":       {0, "after.state must be submitted, sent, delivered or read.", "Set after.state to one of them."},
+	"after_other_number":        {0, "after.id is not the id of a message of the same phone number id.", "Wait for a message of the same number, and give Sluice's id of it."},
+	"after_itself":              {0, "The message cannot wait for itself.", "Give the id or the key of another message in after."},
+	"after_not_found":           {0, "There is no record of the message in after.", "Send that message first, and give its id or its key. A record is kept for at least 24 hours after its message has ended."},
+	"after_too_many":            {0, "20 messages wait for that message already.", "Let this message wait for one of them, or send it when that message has reached the state."},
+	"send_at_with_after":        {0, "A message cannot have both send_at and after.", "Remove one of them."},
 	"expires_at_invalid":        {0, "expires_at is not in the future.", "Set a later expires_at, or leave it out."},
 
 	// The state of the server.

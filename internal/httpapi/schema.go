@@ -52,8 +52,8 @@ func newSchemas(prefix string) *schemas {
 }
 
 // JSONSchema returns a JSON Schema (2020-12) of the JSON of a struct, for consumers: it allows members and values
-// that later versions may add. A tag like when:"type=status" makes a member required when another member
-// has that value.
+// that later versions may add. A tag like when:"type=status,inbound" makes a member required when another member
+// has one of these values.
 func JSONSchema(id, title string, of any) []byte {
 	s := newSchemas("#/$defs/")
 	s.open = true
@@ -144,9 +144,9 @@ func (s *schemas) structure(t reflect.Type) object {
 			required = append(required, f.name)
 		}
 		properties = append(properties, member{f.name, schema})
-		if other, value, has := strings.Cut(f.Tag.Get("when"), "="); has {
+		if other, values, has := strings.Cut(f.Tag.Get("when"), "="); has {
 			conditions = append(conditions, object{
-				{"if", object{{"properties", object{{other, object{{"const", value}}}}}}},
+				{"if", object{{"properties", object{{other, object{{"enum", strings.Split(values, ",")}}}}}}},
 				{"then", object{{"required", []string{f.name}}}},
 			})
 		}

@@ -37,6 +37,8 @@ type envelope struct {
 
 	from, class, key, ref, tags, sendAt, expiresAt, message jsondoc.Value
 
+	after after
+
 	problems refusal
 	buffer   []byte // for reading and hashing
 }
@@ -108,6 +110,8 @@ func (e *envelope) member(name string) *jsondoc.Value {
 		return &e.sendAt
 	case "expires_at":
 		return &e.expiresAt
+	case "after":
+		return &e.after.value
 	}
 	return nil
 }
@@ -173,6 +177,7 @@ func (e *envelope) newMessage(key *string) message.Message {
 	if !m.ExpiresAt.IsZero() && !m.SendAt.Before(m.ExpiresAt) {
 		e.refuse("send_at", "send_at_after_expires_at")
 	}
+	e.readAfter(&m)
 	e.content(&m)
 	return m
 }
@@ -226,6 +231,7 @@ func (e *envelope) hash(m *message.Message) string {
 	b = m.SendAt.AppendFormat(append(b, `,"send_at":"`...), time.RFC3339Nano)
 	b = m.ExpiresAt.AppendFormat(append(b, `","expires_at":"`...), time.RFC3339Nano)
 	b = e.message.AppendCanonical(append(b, `","message":`...))
+	b = e.appendAfter(b)
 	b = append(b, '}')
 	e.buffer = b
 	sum := sha256.Sum256(b)

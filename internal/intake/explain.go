@@ -15,6 +15,7 @@ type rule string
 const (
 	ruleNumber    rule = "number_not_configured" // queued: its number is not in the configuration
 	ruleScheduled rule = "scheduled"             // queued: its send_at is in the future
+	ruleAfter     rule = "after"                 // queued: another message has not reached a state
 	ruleBackoff   rule = "backoff"               // queued: an attempt failed, and the next one starts later
 	ruleHold      rule = "hold"                  // queued: a hold on its number, template or tag, or on everything
 	ruleNamed     rule = "named_message"         // queued: Meta has not accepted the message that it names
@@ -33,10 +34,11 @@ const (
 type explanation struct {
 	ID        string         `json:"id" doc:"Sluice's id of the message."`
 	State     message.State  `json:"state" doc:"The state of the message."`
-	Rule      rule           `json:"rule" doc:"What the message waits for: number_not_configured, scheduled, backoff, hold, named_message, pair_limit, queue, fetched, task_missing, attempt, in_doubt, parked, awaiting_status or final."`
+	Rule      rule           `json:"rule" doc:"What the message waits for: number_not_configured, after, scheduled, backoff, hold, named_message, pair_limit, queue, fetched, task_missing, attempt, in_doubt, parked, awaiting_status or final."`
 	Detail    string         `json:"detail" doc:"The rule in words."`
 	Until     time.Time      `json:"until,omitzero" doc:"When the wait ends, if that is known. With queue it is an estimate."`
 	Then      string         `json:"then,omitempty" doc:"With in_doubt: what happens at the end of the window if no status arrives. retry: send again after a server error. resend: send again, once, after a request without an answer. park: wait for an operator. close: failed, not sent again."`
+	After     *message.After `json:"after,omitempty" doc:"With after: the message that it waits for, and the state."`
 	Ahead     *int           `json:"ahead,omitempty" doc:"With queue: number of messages of the same class before it."`
 	Holds     []httpapi.Hold `json:"holds,omitempty" doc:"With hold: all holds on the message."`
 	Reason    string         `json:"reason,omitempty" doc:"Why the message is in this state."`
@@ -113,6 +115,8 @@ func (in *Intake) inDoubt(r message.Record) explanation {
 // queued explains what a queued message waits for. The first case that applies is the last one to end.
 func queued(r message.Record, s message.QueueStatus, now time.Time) explanation {
 	switch {
+	case r.After.ID != "":
+		return explainAfter(r)
 	case r.NextAt.After(now) && (r.Attempt == 0 || r.Reason == message.ReasonReplayed):
 		return explanation{Rule: ruleScheduled, Until: r.NextAt.UTC(), Detail: "The message is scheduled for this time."}
 	case r.NextAt.After(now):

@@ -24,7 +24,8 @@ type record struct {
 	AcceptedAt time.Time       `json:"accepted_at,omitzero" doc:"When the message was accepted."`
 	SendAt     time.Time       `json:"send_at,omitzero" doc:"The message is not sent before this time."`
 	ExpiresAt  time.Time       `json:"expires_at,omitzero" doc:"No attempt starts after this time."`
-	NextAt     time.Time       `json:"next_at,omitzero" doc:"When the next step happens by itself: a retry, or the end of the in-doubt window."`
+	NextAt     time.Time       `json:"next_at,omitzero" doc:"When the next step happens by itself: a retry, the end of the in-doubt window, or the end of the wait for another message."`
+	After      *message.After  `json:"after,omitempty" doc:"The message waits for another message. Absent when it does not wait, or not any more."`
 	Duplicates int             `json:"duplicates" doc:"How many extra times Meta accepted the message, as Meta's statuses prove. A repeated request of yours does not count."`
 	KeyUntil   time.Time       `json:"key_until,omitzero" doc:"Present only when the record was removed. Until this time Sluice remembers the state and the key."`
 	Timeline   []timelineEntry `json:"timeline" doc:"The last 20 state changes. The oldest comes first."`
@@ -92,6 +93,9 @@ func (in *Intake) record(rec message.Record) record {
 		NextAt: rec.NextAt.UTC(), Duplicates: rec.Duplicates, KeyUntil: rec.KeyUntil.UTC(), Timeline: []timelineEntry{},
 	}
 	shown.Error = in.metaError(rec)
+	if rec.After.ID != "" {
+		shown.After = &rec.After
+	}
 	for _, s := range rec.Timeline {
 		shown.Timeline = append(shown.Timeline, timelineEntry{s.At.UTC(), s.State, s.Attempt, s.Code, s.Reason})
 	}

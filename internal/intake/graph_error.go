@@ -102,7 +102,7 @@ func (in *Intake) graphRefuse(w http.ResponseWriter, r *http.Request, refused re
 	case answer.subcode == 33:
 		e.Type, e.Message = "GraphMethodException", unsupported(r)
 	case plain:
-		e.Message = fmt.Sprintf("(#%d) %s", answer.code, parameterMessage(refused[0]))
+		e.Message = fmt.Sprintf("(#%d) %s", answer.code, content.MetaMessage(inMessage(refused[0])))
 	default:
 		e.Message = in.graphTitle(answer.code, answer.status)
 	}
@@ -134,32 +134,10 @@ func unsupported(r *http.Request) string {
 		"Please read the Graph API documentation at https://developers.facebook.com/docs/graph-api"
 }
 
-// parameterMessage returns the message of the Graph API about a parameter.
-func parameterMessage(p message.Problem) string {
-	path := strings.TrimPrefix(p.Path, "message.")
-	parent, name, nested := cutLast(path)
-	switch p.Code {
-	case "member_unexpected", "caption_not_allowed", "member_not_allowed":
-		if nested {
-			return fmt.Sprintf("Unexpected key %q on param %q.", name, content.MetaPath(parent))
-		}
-		return fmt.Sprintf("Unexpected key %q.", name)
-	case "recipient_missing", "recipient_group_missing", "value_missing":
-		return "The parameter " + content.MetaPath(path) + " is required."
-	}
-	if path == "" {
-		return p.Detail
-	}
-	return "Param " + content.MetaPath(path) + ": " + p.Detail
-}
-
-// cutLast returns the path of an object and the name of a member in it.
-func cutLast(path string) (object, member string, nested bool) {
-	i := strings.LastIndexByte(path, '.')
-	if i < 0 {
-		return "", path, false
-	}
-	return path[:i], path[i+1:], true
+// inMessage returns a problem with its path relative to Meta's message object.
+func inMessage(p message.Problem) message.Problem {
+	p.Path = strings.TrimPrefix(p.Path, "message.")
+	return p
 }
 
 // details returns one line for each problem, with the names that Meta's API has.

@@ -106,7 +106,7 @@ func (in *Intake) acceptGroup(ctx context.Context, g *group) {
 
 // groupWait returns the same as wait, with one estimate for all messages of a group with the same number and class.
 func (in *Intake) groupWait(ctx context.Context, g *group, m *message.Message, now time.Time) time.Duration {
-	if in.o.ETA == nil || m.SendAt.After(now) {
+	if in.o.ETA == nil || m.SendAt.After(now) || m.After.ID != "" {
 		return 0
 	}
 	for _, e := range g.waits {

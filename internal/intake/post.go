@@ -216,11 +216,15 @@ func (in *Intake) complete(m *message.Message, now time.Time) {
 	if m.Class == "" {
 		m.Class = in.o.Class(m.From, m.Content)
 	}
+	begin := now
+	switch {
+	case m.After.ID != "":
+		m.AfterBy = now.Add(m.AfterBy.Sub(time.Time{})).UTC().Truncate(time.Millisecond)
+		begin = m.AfterBy
+	case m.SendAt.After(now):
+		begin = m.SendAt
+	}
 	if m.ExpiresAt.IsZero() {
-		begin := now
-		if m.SendAt.After(now) {
-			begin = m.SendAt
-		}
 		m.ExpiresAt = begin.Add(in.o.Policy(m.From, m.Class).Deadline).UTC().Truncate(time.Millisecond)
 	}
 }
@@ -233,6 +237,10 @@ func (in *Intake) refused(m *message.Message, err error) refusal {
 		return nil
 	case errors.Is(err, message.ErrKeyReused):
 		return refuseAt("key", "idempotency_key_reused")
+	case errors.Is(err, message.ErrNoLeader):
+		return refuseAt("after", "after_not_found")
+	case errors.Is(err, message.ErrFollowers):
+		return refuseAt("after", "after_too_many")
 	case errors.Is(err, message.ErrFull):
 		return refuse("overloaded")
 	}
@@ -254,10 +262,10 @@ func (in *Intake) late(ctx context.Context, m *message.Message) refusal {
 	return refused
 }
 
-// wait returns how long m would wait behind the backlog. It is 0 if that is unknown, or if m is scheduled, because
-// the backlog will change until then.
+// wait returns how long m would wait behind the backlog. It is 0 if that is unknown, or if m is scheduled or waits for
+// another message, because the backlog will change until then.
 func (in *Intake) wait(ctx context.Context, m *message.Message, now time.Time) time.Duration {
-	if in.o.ETA == nil || m.SendAt.After(now) {
+	if in.o.ETA == nil || m.SendAt.After(now) || m.After.ID != "" {
 		return 0
 	}
 	wait, err := in.o.ETA(ctx, m.From, m.Class)

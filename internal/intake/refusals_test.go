@@ -11,6 +11,7 @@ import (
 
 	"sluice/internal/content"
 	"sluice/internal/httpapi"
+	"sluice/internal/message"
 )
 
 // Requests and their refusals. The tests of package content cover the codes of messages.
@@ -85,6 +86,22 @@ func TestRefusals(t *testing.T) {
 		{"91 days", nil, envelope(`,"send_at":"` + ahead(91*24*time.Hour) + `"`), 422, "send_at_too_far", "send_at"},
 		{"due after its end", nil, envelope(`,"send_at":"` + ahead(2*time.Hour) + `","expires_at":"` + ahead(time.Hour) + `"`), 422, "send_at_after_expires_at", "send_at"},
 		{"already over", nil, envelope(`,"expires_at":"` + ahead(-time.Second) + `"`), 422, "expires_at_invalid", "expires_at"},
+
+		{"after string", nil, envelope(`,"after":"k"`), 422, "after_invalid", "after"},
+		{"after without a message", nil, envelope(`,"after":{"state":"sent"}`), 422, "after_invalid", "after"},
+		{"after with two messages", nil, envelope(`,"after":{"id":"` + ours + `-a","key":"k","state":"sent"}`), 422, "after_invalid", "after"},
+		{"after, unknown member", nil, envelope(`,"after":{"key":"k","state":"sent","delay":"1h"}`), 422, "field_unknown", "after.delay"},
+		{"after, key number", nil, envelope(`,"after":{"key":7,"state":"sent"}`), 422, "type_mismatch", "after.key"},
+		{"after, no state", nil, envelope(`,"after":{"key":"k"}`), 422, "after_state_unknown", "after.state"},
+		{"after, other state", nil, envelope(`,"after":{"key":"k","state":"failed"}`), 422, "after_state_unknown", "after.state"},
+		{"after, other number", nil, envelope(`,"after":{"id":"` + message.NewID(theirs, "k") + `","state":"sent"}`), 422, "after_other_number", "after.id"},
+		{"after, no id", nil, envelope(`,"after":{"id":"wamid.X","state":"sent"}`), 422, "after_other_number", "after.id"},
+		{"after, within", nil, envelope(`,"after":{"key":"k","state":"sent","within":"2 hours"}`), 422, "duration_invalid", "after.within"},
+		{"after, within 91 days", nil, envelope(`,"after":{"key":"k","state":"sent","within":"2184h"}`), 422, "duration_invalid", "after.within"},
+		{"after itself", nil, envelope(`,"key":"k","after":{"key":"k","state":"sent"}`), 422, "after_itself", "after"},
+		{"after and send_at", nil, envelope(`,"send_at":"` + ahead(time.Hour) + `","after":{"key":"k","state":"sent"}`), 422, "send_at_with_after", "send_at"},
+		{"after nothing", nil, envelope(`,"after":{"key":"nobody","state":"sent"}`), 422, "after_not_found", "after"},
+		{"after a crowd", nil, envelope(`,"after":{"key":"crowd","state":"sent"}`), 422, "after_too_many", "after"},
 
 		{"key 256", nil, envelope(`,"key":"` + strings.Repeat("k", 256) + `"`), 422, "idempotency_key_invalid", "key"},
 		{"key not ASCII", nil, envelope(`,"key":"é"`), 422, "idempotency_key_invalid", "key"},

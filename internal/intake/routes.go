@@ -119,7 +119,8 @@ type messageRequest struct {
 	Ref       string        `json:"ref,omitempty" doc:"Your own reference, for example an order id, up to 255 characters. Records and events have it."`
 	Tags      []string      `json:"tags,omitempty" doc:"Up to 10 labels of 1 to 64 characters. Holds and resends can select messages by tag."`
 	SendAt    time.Time     `json:"send_at,omitzero" doc:"Do not send before this time, up to 90 days ahead."`
-	ExpiresAt time.Time     `json:"expires_at,omitzero" doc:"Do not start an attempt after this time, up to 90 days ahead. Default: the time of acceptance, or send_at if it is later, plus the deadline of the class (see docs/configuration.md)."`
+	ExpiresAt time.Time     `json:"expires_at,omitzero" doc:"Do not start an attempt after this time, up to 90 days ahead. Default: the time of acceptance, or send_at if it is later, plus the deadline of the class (see docs/configuration.md). With after: the end of the wait plus the deadline of the class."`
+	After     *afterRequest `json:"after,omitempty" doc:"Send the message after another message of the same number has reached a state. Accept that message first."`
 }
 
 // metaMessage describes the members that all types of Meta's message object have. The content is in a member with
@@ -152,4 +153,5 @@ var messageCodes = []string{
 	"phone_number_id_not_found", "recipient_is_sender", "message_of_other_number", "field_unknown", "type_mismatch", "from_missing", "from_invalid", "message_missing", "class_unknown",
 	"idempotency_key_invalid", "idempotency_key_mismatch", "idempotency_key_reused", "ref_invalid", "tags_too_many",
 	"tag_invalid", "time_invalid", "send_at_too_far", "send_at_after_expires_at", "expires_at_invalid", "expires_at_too_far",
+	"after_invalid", "after_state_unknown", "after_other_number", "after_itself", "after_not_found", "after_too_many", "send_at_with_after", "duration_invalid",
 }

@@ -43,10 +43,14 @@ func (k *fakeStore) Accept(_ context.Context, m message.Message) (message.Accept
 		return message.Acceptance{}, k.err
 	}
 	old, duplicate := k.messages[m.ID]
-	switch {
+	switch leader := m.After.ID; {
+	case leader == message.NewID(m.From, "crowd"):
+		return message.Acceptance{}, message.ErrFollowers
+	case leader != "" && k.records[leader].ID == "":
+		return message.Acceptance{}, message.ErrNoLeader
 	case !duplicate:
 		k.messages[m.ID], old = m, m
-		k.records[m.ID] = message.Record{Context: m.Context(), State: message.Queued, ExpiresAt: m.ExpiresAt}
+		k.records[m.ID] = message.Record{Context: m.Context(), State: message.Queued, After: m.After, NextAt: m.AfterBy, ExpiresAt: m.ExpiresAt}
 	case old.Hash != m.Hash:
 		return message.Acceptance{}, message.ErrKeyReused
 	}

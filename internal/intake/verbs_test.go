@@ -309,6 +309,7 @@ func TestExplain(t *testing.T) {
 		more     string // a further part of the answer, as JSON
 	}{
 		"for later":              {message.Record{State: message.Queued, NextAt: later}, all, "scheduled", later, ""},
+		"after another one":      {message.Record{State: message.Queued, NextAt: later, After: message.After{ID: "1-a", State: message.Read}}, all, "after", later, `"after":{"id":"1-a","state":"read"}`},
 		"between attempts":       {message.Record{State: message.Queued, NextAt: soon, Attempt: 3, Code: 130429}, all, "backoff", soon, `"code":130429`},
 		"held":                   {message.Record{State: message.Queued, NextAt: now.Add(-time.Second)}, all, "hold", later, `"phone_number_id":"` + ours + `"`},
 		"held twice":             {message.Record{State: message.Queued}, message.QueueStatus{Holds: []message.Hold{on(soon), on(later)}}, "hold", later, `"actor":"sluice"`},

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"strings"
+	"time"
 
 	"sluice/internal/message"
 	"sluice/internal/record"
@@ -14,7 +15,8 @@ import (
 // Accepting is a message to accept, with the function that adds its first task.
 type Accepting struct {
 	Message message.Message
-	Enqueue func(w *store.Writes) error // adds the task to the transaction that creates the record
+	// Enqueue adds the task to the transaction that creates the record: not before a time; zero: at once.
+	Enqueue func(w *store.Writes, at time.Time) error
 }
 
 // refsMost is how many messages the index of a reference has at most. One acceptance in 32 cuts the index to
@@ -35,7 +37,7 @@ func (l *Ledger) Accept(ctx context.Context, all []Accepting) []message.AcceptRe
 		switch {
 		case err == nil:
 			out[i].Acceptance = decided[i]
-		case err == message.ErrKeyReused:
+		case err == message.ErrKeyReused, err == message.ErrNoLeader, err == message.ErrFollowers:
 			out[i].Err = err
 		default:
 			out[i].Err = fmt.Errorf("accept %s: %w", all[i].Message.ID, err)
@@ -51,6 +53,9 @@ func (l *Ledger) accepting(ctx context.Context, a Accepting, out *message.Accept
 	if m.Hash != "" { // otherwise its id is random, and no record can have it
 		c.Keys = []string{c.Slot}
 	}
+	if m.After.ID != "" {
+		c.Keys = append(c.Keys, RecordPrefix(s)+m.After.ID)
+	}
 	if number, ok := message.Number(m.ID); !ok || number != m.From {
 		c.Decide = func([]string, *store.Writes) error {
 			return fmt.Errorf("%q is no id of a message of number %s", m.ID, m.From)
@@ -61,7 +66,7 @@ func (l *Ledger) accepting(ctx context.Context, a Accepting, out *message.Accept
 	made := record.New(m, recipient(m), l.db.Clock(ctx, c.Slot))
 	c.Decide = func(values []string, w *store.Writes) error {
 		var before record.Record
-		if len(values) > 0 {
+		if m.Hash != "" {
 			var err error
 			if before, err = record.Decode(m.ID, values[0]); err != nil {
 				return err
@@ -76,9 +81,15 @@ func (l *Ledger) accepting(ctx context.Context, a Accepting, out *message.Accept
 			}
 			return nil
 		}
-		after := made
+		after, changes := made, []record.Change{{Change: message.Change{To: message.Queued}}}
+		if m.After.ID != "" {
+			var err error
+			if after, changes, err = l.acceptAfter(w, s, made, values[len(values)-1]); err != nil {
+				return err
+			}
+		}
 		after.Replace(before)
-		l.write(w, s, record.Record{}, after, []message.Change{{To: message.Queued}}, after.AcceptedAt)
+		l.write(w, s, record.Record{}, after, changes, after.AcceptedAt)
 		if m.Ref != "" {
 			key := refKey(s, m.From, m.Ref)
 			w.ZAdd(key, after.AcceptedAt.UnixMilli(), m.ID)
@@ -86,8 +97,11 @@ func (l *Ledger) accepting(ctx context.Context, a Accepting, out *message.Accept
 				w.Do("zremrangebyrank", key, 0, -refsMost-1)
 			}
 		}
-		*out = message.Acceptance{ID: m.ID, State: message.Queued, Class: m.Class, ExpiresAt: m.ExpiresAt.UTC()}
-		return a.Enqueue(w)
+		*out = message.Acceptance{ID: m.ID, State: after.State, Class: m.Class, ExpiresAt: m.ExpiresAt.UTC()}
+		if after.State.Final() { // it waits for a message that has ended
+			return nil
+		}
+		return a.Enqueue(w, after.NextAt)
 	}
 	return c
 }

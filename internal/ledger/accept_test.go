@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice/internal/ledger"
 	"sluice/internal/message"
@@ -82,7 +83,7 @@ func TestAcceptOfABatch(t *testing.T) {
 			case 5:
 				a.Message = reused
 			case 7:
-				a.Enqueue = func(w *store.Writes) error {
+				a.Enqueue = func(w *store.Writes, _ time.Time) error {
 					w.RPush(store.Key(f.shard, tasks), "half a task")
 					return broken
 				}

@@ -43,50 +43,63 @@ func (l *Ledger) Apply(ctx context.Context, shard message.Shard, reports []messa
 			byID[e.ID] = append(byID[e.ID], i)
 		}
 	}
-	changes := []store.Change{}
+	var makes []func(others []string) store.Change
 	for some := range slices.Chunk(ids, applyMost) {
-		changes = append(changes, l.applying(ctx, shard, some, byID, reports, results))
+		makes = append(makes, func(others []string) store.Change {
+			return l.applying(ctx, shard, some, others, byID, reports, results)
+		})
 	}
 	if len(unmatched) > 0 {
-		changes = append(changes, l.addUnmatched(ctx, shard, unmatched))
+		makes = append(makes, func([]string) store.Change { return l.addUnmatched(ctx, shard, unmatched) })
 	}
-	last := store.Change{Slot: RecordPrefix(shard), Decide: func([]string, *store.Writes) error { return nil }}
-	if n := len(changes); n > 0 {
-		last, changes = changes[n-1], changes[:n-1]
+	if len(makes) == 0 {
+		makes = append(makes, func([]string) store.Change {
+			return store.Change{Slot: RecordPrefix(shard), Decide: func([]string, *store.Writes) error { return nil }}
+		})
 	}
-	decide := last.Decide
-	last.Decide = func(values []string, w *store.Writes) error {
-		for key, value := range also {
-			w.Set(key, []byte(value))
+	last := func(others []string) store.Change {
+		c := makes[len(makes)-1](others)
+		decide := c.Decide
+		c.Decide = func(values []string, w *store.Writes) error {
+			for key, value := range also {
+				w.Set(key, []byte(value))
+			}
+			return decide(values, w)
 		}
-		return decide(values, w)
+		return c
 	}
-	for _, err := range append(l.tx.DoAll(ctx, 0, changes), nil) {
-		if err != nil {
+	changes := make([]store.Change, len(makes)-1)
+	for i := range changes {
+		changes[i] = makes[i](nil)
+	}
+	for i, err := range l.tx.DoAll(ctx, 0, changes) {
+		if err := l.again(ctx, err, makes[i]); err != nil {
 			return nil, fmt.Errorf("apply statuses: %w", err)
 		}
 	}
-	if err := l.tx.Do(ctx, 0, last); err != nil {
+	if err := l.again(ctx, l.tx.Do(ctx, 0, last(nil)), last); err != nil {
 		return nil, fmt.Errorf("apply statuses: %w", err)
 	}
 	return results, nil
 }
 
-// applying returns the change that applies all statuses of some messages.
-func (l *Ledger) applying(ctx context.Context, s message.Shard, ids []string, byID map[string][]int, reports []message.MarkedReport, results []message.ApplyResult) store.Change {
-	keys := make([]string, len(ids))
-	for i, id := range ids {
-		keys[i] = RecordPrefix(s) + id
-	}
+// applying returns the change that applies all statuses of some messages. Others are messages that wait for them.
+func (l *Ledger) applying(ctx context.Context, s message.Shard, ids, others []string, byID map[string][]int, reports []message.MarkedReport, results []message.ApplyResult) store.Change {
+	read := slices.Concat(ids, others)
+	keys := keysOf(s, read)
 	return store.Change{Keys: keys, Slot: keys[0], Decide: func(values []string, w *store.Writes) error {
 		now := l.db.Clock(ctx, keys[0])
 		for i, id := range ids {
-			before, err := record.Decode(id, values[i])
+			value := values[i]
+			if v, set := w.Lookup(keys[i]); set { // it waited for one of the others
+				value = string(v)
+			}
+			before, err := record.Decode(id, value)
 			if err != nil {
 				return err
 			}
 			after, changed := before, false
-			var events []message.Change
+			var events []record.Change
 			for _, n := range byID[id] {
 				accepted := reports[n].Accepted
 				if !before.Exists() || accepted != 0 && accepted != before.Incarnation() {
@@ -111,7 +124,9 @@ func (l *Ledger) applying(ctx context.Context, s message.Shard, ids []string, by
 				results[n] = resultOf(d)
 			}
 			if changed {
-				l.write(w, s, before, after, events, now)
+				if err := l.writeWithFollowers(w, s, before, after, events, now, read, values); err != nil {
+					return err
+				}
 			}
 		}
 		return nil

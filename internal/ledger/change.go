@@ -20,7 +20,7 @@ import (
 
 // write adds the writes of a changed record: the record, its list entries, and its events. Before is the record
 // as it was read; for a new message, a record that does not exist.
-func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Record, changes []message.Change, at time.Time) {
+func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Record, changes []record.Change, at time.Time) {
 	w.Set(RecordPrefix(s)+after.ID, after.Encode())
 	was, is := before.ListEntry(), after.ListEntry()
 	if was.List != message.NoList && (was.List != is.List || was.Member != is.Member) {
@@ -40,7 +40,10 @@ func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Re
 		}
 	}
 	for _, c := range changes {
-		w.Append(events.MessageKey(s), events.Field, after.AppendEvent(make([]byte, 0, 512), at, c))
+		w.Append(events.MessageKey(s), events.Field, after.AppendEvent(make([]byte, 0, 512), at, c.Change))
+		if c.Final != nil {
+			w.Append(events.MessageKey(s), events.Field, after.AppendFinal(make([]byte, 0, 512), at, c.Final))
+		}
 	}
 }
 
@@ -119,11 +122,12 @@ type result struct {
 	state message.State // its state now
 }
 
-// change returns the change that decides on an input for a message and writes what follows. If the input is
-// applied, also adds further writes.
-func (l *Ledger) change(ctx context.Context, s message.Shard, id string, in input, out *result, also func(w *store.Writes) error) store.Change {
-	key := RecordPrefix(s) + id
-	return store.Change{Keys: []string{key}, Slot: key, Decide: func(values []string, w *store.Writes) error {
+// change returns the change that decides on an input for the first of some messages and writes what follows. The
+// others are messages that wait for it. If the input is applied, also adds further writes.
+func (l *Ledger) change(ctx context.Context, s message.Shard, ids []string, in input, out *result, also func(w *store.Writes) error) store.Change {
+	keys := keysOf(s, ids)
+	id, key := ids[0], keys[0]
+	return store.Change{Keys: keys, Slot: key, Decide: func(values []string, w *store.Writes) error {
 		before, err := record.Decode(id, values[0])
 		*out = result{found: before.Exists()}
 		if err != nil || !out.found {
@@ -140,7 +144,9 @@ func (l *Ledger) change(ctx context.Context, s message.Shard, id string, in inpu
 				return err
 			}
 		}
-		l.write(w, s, before, after, d.Changes, in.At)
+		if err := l.writeWithFollowers(w, s, before, after, d.Changes, in.At, ids, values); err != nil {
+			return err
+		}
 		if d.Applied && in.audit != "" {
 			audit.Append(w, s, in.audit)
 		}
@@ -155,7 +161,10 @@ func (l *Ledger) move(ctx context.Context, id string, in input, within time.Dura
 		return result{}, err
 	}
 	var out result
-	if err := l.tx.Do(ctx, within, l.change(ctx, s, id, in, &out, also)); err != nil {
+	change := func(others []string) store.Change {
+		return l.change(ctx, s, append([]string{id}, others...), in, &out, also)
+	}
+	if err := l.again(ctx, l.tx.Do(ctx, within, change(nil)), change); err != nil {
 		return result{}, err // out may still be written to, see store.Change
 	}
 	return out, nil

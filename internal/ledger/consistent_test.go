@@ -58,7 +58,7 @@ func (f fixture) wantConsistent(when string) {
 	refs := map[string][]string{}
 	told := map[string][]string{}
 	for _, e := range f.events() {
-		if e.State.Reason != message.ReasonDuplicate {
+		if e.State != nil && e.State.Reason != message.ReasonDuplicate {
 			told[e.Message.ID] = append(told[e.Message.ID], fmt.Sprint(e.State.To, e.State.Attempt, e.State.Code))
 		}
 	}

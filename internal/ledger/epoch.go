@@ -126,22 +126,12 @@ func (l *Ledger) replaySome(ctx context.Context, s message.Shard, some []message
 	losses := make([]record.Loss, len(some))
 	changes := make([]store.Change, len(some))
 	for i, m := range some {
-		key := RecordPrefix(s) + m.ID
-		changes[i] = store.Change{Keys: []string{key}, Slot: key, Durable: true, Decide: func(values []string, w *store.Writes) error {
-			before, err := record.Decode(m.ID, values[0])
-			if err != nil {
-				return err
-			}
-			now := l.db.Clock(ctx, key)
-			after, loss, d := before.Restore(m, now)
-			losses[i] = loss
-			if d.Changed || after.Attempt != before.Attempt {
-				l.write(w, s, before, after, d.Changes, now)
-			}
-			return nil
-		}}
+		changes[i] = l.replaying(ctx, s, m, []string{m.ID}, &losses[i])
 	}
 	for i, err := range l.tx.DoAll(ctx, 0, changes) {
+		err = l.again(ctx, err, func(others []string) store.Change {
+			return l.replaying(ctx, s, some[i], append([]string{some[i].ID}, others...), &losses[i])
+		})
 		if err != nil {
 			return err
 		}
@@ -155,4 +145,23 @@ func (l *Ledger) replaySome(ctx context.Context, s message.Shard, some []message
 		}
 	}
 	return nil
+}
+
+// replaying returns the change that stores again what a worker remembers of an attempt for the first of some messages.
+// The others are messages that wait for it.
+func (l *Ledger) replaying(ctx context.Context, s message.Shard, m message.RememberedAttempt, ids []string, loss *record.Loss) store.Change {
+	keys := keysOf(s, ids)
+	return store.Change{Keys: keys, Slot: keys[0], Durable: true, Decide: func(values []string, w *store.Writes) error {
+		before, err := record.Decode(m.ID, values[0])
+		if err != nil {
+			return err
+		}
+		now := l.db.Clock(ctx, keys[0])
+		after, lost, d := before.Restore(m, now)
+		*loss = lost
+		if d.Changed || after.Attempt != before.Attempt {
+			return l.writeWithFollowers(w, s, before, after, d.Changes, now, ids, values)
+		}
+		return nil
+	}}
 }

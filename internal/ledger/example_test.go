@@ -36,7 +36,7 @@ func Example() {
 		ExpiresAt: time.Now().Add(time.Hour), Payload: []byte(`{"type":"text","text":{"body":"It has shipped."}}`),
 		Content: message.Content{Type: "text", To: "+15551234567"},
 	}
-	order := ledger.Accepting{Message: m, Enqueue: func(w *store.Writes) error {
+	order := ledger.Accepting{Message: m, Enqueue: func(w *store.Writes, _ time.Time) error {
 		w.RPush(store.Key(shard, "tasks"), m.ID) // package queue adds a real task
 		return nil
 	}}

@@ -112,7 +112,7 @@ const tasks = "tasks"
 
 // accepting is a message with a task.
 func (f fixture) accepting(m message.Message) ledger.Accepting {
-	return ledger.Accepting{Message: m, Enqueue: func(w *store.Writes) error {
+	return ledger.Accepting{Message: m, Enqueue: func(w *store.Writes, _ time.Time) error {
 		w.RPush(store.Key(message.DefaultShards.Of(m.From), tasks), m.ID)
 		return nil
 	}}
@@ -285,7 +285,7 @@ func (f fixture) events() (all []message.Event) {
 			if err := d.Decode(&e); err != nil || d.More() {
 				f.t.Fatalf("event %s: %v", raw, err)
 			}
-			if e.Version != message.EventVersion || e.Type != message.EventMessage || e.At == 0 || e.Number != e.Message.From {
+			if e.Version != message.EventVersion || (e.Type != message.EventMessage) == (e.State != nil) || (e.Type != message.EventFinal) == (e.Final != nil) || e.At == 0 || e.Number != e.Message.From {
 				f.t.Errorf("event %s", raw)
 			}
 			all = append(all, e)
@@ -299,8 +299,20 @@ func (f fixture) changes(id string) []string {
 	f.t.Helper()
 	var all []string
 	for _, e := range f.events() {
-		if e.Message.ID == id {
+		if e.Message.ID == id && e.State != nil {
 			all = append(all, fmt.Sprintf("%s %d %s %d %s", e.State.To, e.State.Attempt, e.State.WAMID, e.State.Code, e.State.Reason))
+		}
+	}
+	return all
+}
+
+// finals returns the final events of a message, each as its result and state.
+func (f fixture) finals(id string) []string {
+	f.t.Helper()
+	var all []string
+	for _, e := range f.events() {
+		if e.Message.ID == id && e.Final != nil {
+			all = append(all, fmt.Sprint(e.Final.Result, " ", e.Final.State))
 		}
 	}
 	return all

@@ -46,6 +46,10 @@ type Options struct {
 	// an attempt. It gets the message as it was before. Nil: nothing follows.
 	Ended func(w *store.Writes, s message.Shard, o message.Open)
 
+	// Due adds to a transaction the task of a message whose wait for another message has ended. It gets the message as it
+	// is afterwards. Nil: nothing is added.
+	Due func(w *store.Writes, o message.Open) error
+
 	// Resendable reports whether a failure with a code means that a number or a template must be corrected first:
 	// then the message becomes a dead letter and can be sent again. Nil: no code does.
 	Resendable func(code int) bool

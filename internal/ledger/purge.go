@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"sluice/internal/events"
 	"sluice/internal/message"
 	"sluice/internal/record"
 	"sluice/internal/store"
@@ -213,9 +214,12 @@ func (l *Ledger) over(r *record.Record, now time.Time) bool {
 }
 
 // end deletes a record whose life has ended, with its list and index entries. For a message with a key it leaves
-// a tombstone, which is deleted later.
+// a tombstone, which is deleted later. A message of which Meta reported no end has ended now.
 func (l *Ledger) end(w *store.Writes, s message.Shard, r *record.Record, now time.Time) {
 	key := RecordPrefix(s) + r.ID
+	if f := r.Unended(); f != nil {
+		w.Append(events.MessageKey(s), events.Field, r.AppendFinal(nil, now, f))
+	}
 	if until := l.endsAt(r).Add(l.o.KeyLife); r.Hash != "" && !r.Tombstone() && until.After(now) {
 		t := r.ToTombstone(until)
 		w.Set(key, t.Encode())

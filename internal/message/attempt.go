@@ -38,15 +38,16 @@ type Attempt struct {
 
 // Move is a change of a message's state.
 type Move struct {
-	To     State
-	WAMID  string
-	Code   int
-	Reason string
-	Detail ErrorDetail   // Meta's own text, if any
-	In     time.Duration // until the next step: the retry, with Queued; the end of the in-doubt window, with InDoubt
-	Counts bool          // with Queued and InDoubt: the attempt counts against the budget
-	Resend bool          // with Queued: the policy of the class ordered a resend
-	Keep   bool          // keep the payload although the new state would drop it
+	To       State
+	WAMID    string
+	Code     int
+	Reason   string
+	Detail   ErrorDetail   // Meta's own text, if any
+	In       time.Duration // until the next step: the retry, with Queued; the end of the in-doubt window, with InDoubt
+	Counts   bool          // with Queued and InDoubt: the attempt counts against the budget
+	Released bool          // with Queued: the message that it waited for has reached the state
+	Resend   bool          // with Queued: the policy of the class ordered a resend
+	Keep     bool          // keep the payload although the new state would drop it
 
 	Audit     *AuditEntry // the operator action that ordered the change; nil: none did
 	ExpiresAt time.Time   // a new deadline; zero: the deadline stays
@@ -78,4 +79,5 @@ type Open struct {
 	NextAt    time.Time // when queued: no attempt before this; zero: at once
 	Resent    int       // resends by policy so far
 	Failures  int       // attempts so far that count against the budget
+	After     After     // when queued: it waits for another message; zero: it does not
 }

@@ -12,6 +12,7 @@ const EventVersion = 2
 // The types of events.
 const (
 	EventMessage = "message" // the state of a message changed
+	EventFinal   = "final"   // a message has ended; see Final
 	EventStatus  = "status"  // Meta reported a status; see StatusReport
 	EventInbound = "inbound" // a person wrote to one of our numbers
 	EventUpdate  = "update"  // Meta reported news about a template, an account or a number
@@ -20,20 +21,21 @@ const (
 
 // EventTypes returns all types of events.
 func EventTypes() []string {
-	return []string{EventMessage, "final", EventStatus, EventInbound, EventUpdate, EventGap}
+	return []string{EventMessage, EventFinal, EventStatus, EventInbound, EventUpdate, EventGap}
 }
 
 // Event is one line of an entry of the event streams: the public contract for consumers.
 type Event struct {
 	Version  int             `json:"v" doc:"The version of this schema: 2."`
-	Type     string          `json:"type" doc:"message: the state of a message changed, or Meta accepted it a second time. status: Meta sent a status. inbound: a person sent a message to your number. update: Meta sent news about a template, an account or a number. gap: a consumer group was too slow and missed events."`
+	Type     string          `json:"type" doc:"message: the state of a message changed, or Meta accepted it a second time. final: a message has ended. status: Meta sent a status. inbound: a person sent a message to your number. update: Meta sent news about a template, an account or a number. gap: a consumer group was too slow and missed events."`
 	At       int64           `json:"at" doc:"When Sluice received or did it, Unix milliseconds."`
 	Number   string          `json:"phone_number_id,omitempty" doc:"Meta's id of your number. Absent in updates about an account."`
 	Display  string          `json:"display_phone_number,omitempty" doc:"The phone number itself, as Meta writes it. In events from Meta that name it."`
 	WABA     string          `json:"waba_id,omitempty" doc:"WhatsApp Business Account id. In events from Meta."`
 	Field    string          `json:"field,omitempty" doc:"The field of Meta's webhook, for example messages. In events from Meta."`
 	State    *Change         `json:"state,omitempty" when:"type=message" doc:"The change."`
-	Message  *Context        `json:"message,omitempty" when:"type=message" doc:"The message whose state changed."`
+	Final    *Final          `json:"final,omitempty" when:"type=final" doc:"What became of the message."`
+	Message  *Context        `json:"message,omitempty" when:"type=message,final" doc:"The message that changed or ended."`
 	Report   *StatusReport   `json:"report,omitempty" when:"type=status" doc:"The members of Meta's status that Sluice uses."`
 	Gap      *Gap            `json:"gap,omitempty" when:"type=gap" doc:"The missed events, and the consumer group that missed them."`
 	Contacts json.RawMessage `json:"contacts,omitempty" doc:"Meta's contacts of the recipient, unchanged, if Meta sent any with the status."`
@@ -49,6 +51,27 @@ type Change struct {
 	Reason  string      `json:"reason,omitempty" doc:"Why the message is in this state."`
 	Detail  ErrorDetail `json:"error,omitzero" doc:"Meta's own text about the error."`
 }
+
+// Final is what became of a message. It is published once in each life of the message. A life begins when the message
+// is accepted, and again when an operator sends the message again.
+type Final struct {
+	Result  Result `json:"result" doc:"delivered: Meta reported that it delivered the message. not_delivered: the message was not delivered, and Sluice does not send it. unknown: the message may have been delivered, and Sluice does not send it."`
+	Certain bool   `json:"certain" doc:"false with unknown. With not_delivered it is true: you can reach the recipient in another way."`
+	State   State  `json:"state" doc:"The state in which the message ended."`
+	Reason  string `json:"reason,omitempty" doc:"Why the message is in this state."`
+	Code    int    `json:"code,omitempty" doc:"Meta's error code."`
+	Text    string `json:"text" doc:"The result in words."`
+}
+
+// Result is the result of a message's life. The set is closed.
+type Result string
+
+// The results.
+const (
+	ResultDelivered    Result = "delivered"
+	ResultNotDelivered Result = "not_delivered" // it is certain that no attempt was delivered, and none follows
+	ResultUnknown      Result = "unknown"       // an attempt may have been delivered, and none follows
+)
 
 // Gap is what a consumer group missed: entries of its shard's stream that were dropped before the group
 // read them.

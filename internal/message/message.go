@@ -17,6 +17,8 @@ type Message struct {
 	Tags      []string        // the caller's labels, for example a campaign
 	Callback  string          // the biz_opaque_callback_data of the caller
 	SendAt    time.Time       // not before; zero: at once
+	After     After           // wait for another message of the number first; zero: do not wait. Without SendAt
+	AfterBy   time.Time       // with After: how long to wait
 	ExpiresAt time.Time       // no attempt starts after this
 	Payload   json.RawMessage // Meta's message object in the form in which it is stored, see content.AppendPayload
 	Content   Content         // what content.Check read from the object

@@ -51,7 +51,8 @@ type Record struct {
 	AcceptedAt time.Time
 	SendAt     time.Time // zero: at once
 	ExpiresAt  time.Time
-	NextAt     time.Time // when the next step happens by itself: a retry, or the end of the in-doubt window; zero: none is due
+	NextAt     time.Time // when the next step happens by itself: a retry, the end of the in-doubt window, or the end of the wait for another message; zero: none is due
+	After      After     // the message waits for another one; zero: it does not
 	Duplicates int       // how often Meta is proven to have accepted the message again
 	KeyUntil   time.Time // of a tombstone, the remainder of a record whose life has ended: until when the id is remembered; zero: a full record
 	Timeline   []Step    // the last 20 steps, the oldest first

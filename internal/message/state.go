@@ -165,6 +165,9 @@ const (
 	ReasonWorkerDied   = "worker_died"       // the worker that recorded the attempt has died
 	ReasonDeadline     = "deadline"          // it passed while the message waited for its turn
 	ReasonLateRetry    = "deadline_in_retry" // between attempts
+	ReasonLateAfter    = "deadline_of_after" // the message that it waited for did not reach the state in time
+	ReasonAfter        = "after_reached"     // queued: the message that it waited for has reached the state
+	ReasonAfterEnded   = "after_ended"       // cancelled: the message that it waited for ended without reaching the state
 	ReasonLateHeld     = "deadline_on_hold"  // while a hold applied to the message
 	ReasonAttempts     = "attempts_used_up"
 	ReasonReported     = "refused_later"          // dead: Meta took it, and then reported a failure that requires a correction of the number or the template

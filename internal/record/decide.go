@@ -40,10 +40,16 @@ type Input struct {
 // Decision is the result of an input.
 type Decision struct {
 	Applied   bool
-	Changed   bool             // the record changed: the input was applied, or it has a new id of Meta's for the message
-	Repeated  bool             // not applied, because the record has exactly this state already
-	Duplicate bool             // Meta is proven to have accepted the message a second time
-	Changes   []message.Change // the changes to publish, in this order
+	Changed   bool     // the record changed: the input was applied, or it has a new id of Meta's for the message
+	Repeated  bool     // not applied, because the record has exactly this state already
+	Duplicate bool     // Meta is proven to have accepted the message a second time
+	Changes   []Change // what to publish, in this order
+}
+
+// Change is a change to publish, with the final event that follows it; nil: none does.
+type Change struct {
+	message.Change
+	Final *message.Final
 }
 
 // Decide returns the record after an input, and the result of the input. It does not change its receiver.
@@ -61,20 +67,24 @@ func (r Record) Decide(in Input) (Record, Decision) {
 		d.Changed, d.Duplicate = r.addWAMID(m.WAMID)
 	}
 	if d.Duplicate {
-		d.Changes = append(d.Changes, message.Change{To: r.State, Attempt: attempt, WAMID: m.WAMID, Reason: message.ReasonDuplicate})
+		d.Changes = append(d.Changes, Change{Change: message.Change{To: r.State, Attempt: attempt, WAMID: m.WAMID, Reason: message.ReasonDuplicate}})
 	}
 	if d.Applied = r.allows(in); !d.Applied {
 		d.Repeated = in.Kind == Status && r.State == m.To
 		return r, d
 	}
 	d.Changed = true
+	before := r
 	if in.Kind == Seen && m.Code == 0 && m.Detail == (message.ErrorDetail{}) && keepsError(m.To) {
 		m.Code, m.Detail = r.Code, r.Detail
 	}
-	wasInDoubt := r.State == message.InDoubt
 	r.State, r.Code, r.Reason, r.Detail = m.To, m.Code, m.Reason, m.Detail
 	if r.NextAt = (time.Time{}); m.To != message.InDoubt || in.Kind == Outcome {
 		r.Token = "" // otherwise the owner may still report the outcome
+	}
+	waits := before.Waits() && m.To == message.Queued && !m.Released
+	if !waits {
+		r.After = message.After{}
 	}
 	if !m.ExpiresAt.IsZero() {
 		r.ExpiresAt = milli(m.ExpiresAt)
@@ -84,7 +94,7 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	}
 	switch m.To {
 	case message.Queued:
-		if in.Kind == Seen || wasInDoubt { // the task of an in-doubt message may be missing; the sweeper's check creates the next one
+		if in.Kind == Seen || before.State == message.InDoubt { // the task of an in-doubt message may be missing; the sweeper's check creates the next one
 			r.Task++
 		}
 		if m.Resend {
@@ -92,6 +102,9 @@ func (r Record) Decide(in Input) (Record, Decision) {
 		}
 		if m.In > 0 {
 			r.NextAt = milli(at.Add(m.In))
+		}
+		if waits {
+			r.NextAt = before.NextAt
 		}
 	case message.InDoubt:
 		r.NextAt = milli(at.Add(m.In))
@@ -117,7 +130,8 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	if wamid == "" {
 		wamid = r.WAMID
 	}
-	d.Changes = append(d.Changes, message.Change{To: m.To, Attempt: attempt, WAMID: wamid, Code: m.Code, Reason: m.Reason, Detail: m.Detail})
+	change := message.Change{To: m.To, Attempt: attempt, WAMID: wamid, Code: m.Code, Reason: m.Reason, Detail: m.Detail}
+	d.Changes = append(d.Changes, Change{Change: change, Final: r.end(&before, in, attempt)})
 	return r, d
 }
 
@@ -185,6 +199,8 @@ func (r Record) Begin(task int, token string, at time.Time) (Record, Begin) {
 		return r, Begin{Verdict: message.Busy}
 	case r.State != message.Queued || r.Task != task:
 		return r, Begin{Verdict: message.Done}
+	case r.Waits() && !r.NextAt.After(at):
+		return r, Begin{Verdict: message.Done, Expired: message.ReasonLateAfter}
 	case !at.Before(r.ExpiresAt):
 		why := message.ReasonDeadline
 		if r.Attempt > 0 {
@@ -198,7 +214,7 @@ func (r Record) Begin(task int, token string, at time.Time) (Record, Begin) {
 }
 
 func (r Record) begun(token string, at time.Time, note string) Record {
-	r.State, r.Token, r.Attempt = message.Attempting, token, r.Attempt+1
+	r.State, r.Token, r.Attempt, r.Published = message.Attempting, token, r.Attempt+1, false
 	r.Reason, r.Code, r.NextAt, r.Detail = "", 0, time.Time{}, message.ErrorDetail{}
 	r.step(milli(at), r.Attempt, note)
 	return r

@@ -64,7 +64,14 @@ var fields = []field{
 	text(27, func(r *Record) *string { return &r.Account }),
 	text(28, func(r *Record) *string { return &r.Trace }),
 	text(29, func(r *Record) *string { return &r.RecipientHash }),
+	count(30, func(r *Record) *int { return &r.Proven }),
+	flag(31, func(r *Record) *bool { return &r.Published }),
+	{
+		32, func(b []byte, num protowire.Number, r *Record) []byte { return putAfter(b, num, r.After) },
+		func(r *Record, _ uint64, s string) { r.After = getAfter(s) },
+	},
 	{33, putRefused, getRefused},
+	{34, putFollowers, func(r *Record, _ uint64, s string) { r.Followers = append(r.Followers, getAfter(s)) }},
 	{35, putDetail, getDetail},
 	moment(38, func(r *Record) *time.Time { return &r.KeyUntil }),
 }
@@ -97,6 +104,20 @@ func count(num protowire.Number, at func(*Record) *int) field {
 		num,
 		func(b []byte, num protowire.Number, r *Record) []byte { return appendNumber(b, num, int64(*at(r))) },
 		func(r *Record, n uint64, _ string) { *at(r) = int(int64(n)) },
+	}
+}
+
+// flag stores whether something is true.
+func flag(num protowire.Number, at func(*Record) *bool) field {
+	return field{
+		num,
+		func(b []byte, num protowire.Number, r *Record) []byte {
+			if !*at(r) {
+				return b
+			}
+			return appendNumber(b, num, 1)
+		},
+		func(r *Record, n uint64, _ string) { *at(r) = n != 0 },
 	}
 }
 

@@ -83,6 +83,8 @@ func fill(t *testing.T, name string, v reflect.Value) {
 		for i := range v.NumField() {
 			fill(t, v.Type().Field(i).Name, v.Field(i))
 		}
+	case reflect.Bool:
+		v.SetBool(true)
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
 		for i := range 2 {

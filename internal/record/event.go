@@ -11,11 +11,7 @@ import (
 // AppendEvent appends the event of a change to b: a message.Event as JSON. It writes what encoding/json would
 // write, only faster, because every message has several events.
 func (r *Record) AppendEvent(b []byte, at time.Time, c message.Change) []byte {
-	b = append(b, `{"v":`...)
-	b = strconv.AppendInt(b, message.EventVersion, 10)
-	b = append(b, `,"type":"`+message.EventMessage+`","at":`...)
-	b = strconv.AppendInt(b, at.UnixMilli(), 10)
-	b = member(b, "phone_number_id", r.From)
+	b = r.appendHead(b, message.EventMessage, at)
 	b = append(b, `,"state":{"to":"`...)
 	b = append(b, c.To...)
 	b = append(b, '"')
@@ -31,7 +27,35 @@ func (r *Record) AppendEvent(b []byte, at time.Time, c message.Change) []byte {
 		text, _ := json.Marshal(c.Detail) // strings and a number: cannot fail
 		b = append(append(b, `,"error":`...), text...)
 	}
-	b = append(b, `},"message":{"id":`...)
+	return r.appendContext(append(b, '}'))
+}
+
+// AppendFinal appends the final event of the message to b, like AppendEvent.
+func (r *Record) AppendFinal(b []byte, at time.Time, f *message.Final) []byte {
+	b = r.appendHead(b, message.EventFinal, at)
+	b = append(append(append(b, `,"final":{"result":"`...), f.Result...), `","certain":`...)
+	b = strconv.AppendBool(b, f.Certain)
+	b = append(append(append(b, `,"state":"`...), f.State...), '"')
+	b = member(b, "reason", f.Reason)
+	if f.Code != 0 {
+		b = strconv.AppendInt(append(b, `,"code":`...), int64(f.Code), 10)
+	}
+	b = quote(append(b, `,"text":`...), f.Text)
+	return r.appendContext(append(b, '}'))
+}
+
+// appendHead appends the members with which an event of the message begins.
+func (r *Record) appendHead(b []byte, kind string, at time.Time) []byte {
+	b = append(b, `{"v":`...)
+	b = strconv.AppendInt(b, message.EventVersion, 10)
+	b = append(append(append(b, `,"type":"`...), kind...), `","at":`...)
+	b = strconv.AppendInt(b, at.UnixMilli(), 10)
+	return member(b, "phone_number_id", r.From)
+}
+
+// appendContext appends the member with which an event of the message ends: the message.
+func (r *Record) appendContext(b []byte) []byte {
+	b = append(b, `,"message":{"id":`...)
 	b = quote(b, r.ID)
 	b = append(b, `,"phone_number_id":`...)
 	b = quote(b, r.From)

@@ -32,6 +32,9 @@ func (r *Record) ListEntry() ListEntry {
 		return ListEntry{}
 	case message.ListWaiting:
 		p.Score = r.ExpiresAt.UnixMilli()
+		if r.Waits() {
+			p.Score = r.NextAt.UnixMilli()
+		}
 	case message.ListInDoubt:
 		p.Score = r.NextAt.UnixMilli()
 	case message.ListAwaiting:

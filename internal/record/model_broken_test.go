@@ -159,6 +159,27 @@ var brokenRules = []struct {
 			d.Changes = nil
 		}
 	})},
+	{"an end is not published", after(func(_, _ *record.Record, _ record.Input, d *record.Decision) {
+		for i := range d.Changes {
+			d.Changes[i].Final = nil
+		}
+	})},
+	{"an end is published twice", before(func(r *record.Record, _ *record.Input) { r.Published = false })},
+	{"a retry proves that nothing was taken", after(func(_, is *record.Record, in record.Input, _ *record.Decision) {
+		if in.Kind == record.Seen && in.Move.To == message.Queued {
+			is.Proven = is.Attempt
+		}
+	})},
+	{"an attempt that is in doubt counts as not taken", before(func(r *record.Record, _ *record.Input) {
+		if r.State != message.Attempting {
+			r.Proven = r.Attempt
+		}
+	})},
+	{"a later refusal proves earlier ones", before(func(r *record.Record, in *record.Input) {
+		if in.Kind == record.Outcome {
+			r.Proven = max(r.Proven, r.Attempt-1)
+		}
+	})},
 	{"the timeline has no end", after(func(was, is *record.Record, _ record.Input, d *record.Decision) {
 		if d.Applied && len(was.Timeline) == record.MaxSteps {
 			is.Timeline = append(slices.Clone(was.Timeline), is.Timeline[len(is.Timeline)-1])

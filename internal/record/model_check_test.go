@@ -27,6 +27,9 @@ func (w *world) mayBeSent(l *life, j *job) {
 	if l.cancelled && !l.unsure {
 		w.broken("%s: sent although it was cancelled", j.id)
 	}
+	if l.final != nil && l.final.Result == message.ResultNotDelivered && !l.unsure {
+		w.broken("%s: sent after its end was published: %+v", j.id, l.final)
+	}
 	if j.record.Payload != l.payload {
 		w.broken("%s: sent with the content %q", j.id, j.record.Payload)
 	}
@@ -114,6 +117,7 @@ func (w *world) checkOne(l *life, s seen) {
 	}
 	w.mayFollow(l, was, r)
 	w.published(l, r)
+	w.ended(l, was, r)
 	if w.deep && w.steps%8 == 0 {
 		again := r
 		if read, err := record.Decode(l.id, string(again.Encode())); err != nil || !record.Same(read, r) {
@@ -163,13 +167,69 @@ func (w *world) published(l *life, r record.Record) {
 		}
 	}
 	for _, e := range w.store.Events(l.id) {
-		if c := e.Change; c.Reason != message.ReasonDuplicate {
+		if c := e.Change; c.To != "" && c.Reason != message.ReasonDuplicate {
 			events = append(events, fmt.Sprint(e.At, c.To, c.Attempt, c.Code, c.Reason))
 		}
 	}
 	if len(r.Timeline) > record.MaxSteps || len(events) < len(timeline) || !slices.Equal(events[len(events)-len(timeline):], timeline) ||
 		len(r.Timeline) < record.MaxSteps && len(events) != len(timeline) && !l.over || l.over && len(timeline) != 1 {
 		w.broken("%s: the timeline tells\n %s, the events\n %s", l.id, strings.Join(timeline, ", "), strings.Join(events, ", "))
+	}
+}
+
+// finals returns how many final events a message has, and that of its present life.
+func (w *world) finals(l *life) (n int, present *message.Final) {
+	for _, e := range w.store.Events(l.id) {
+		if e.Change.To == "" {
+			n, present = n+1, &e.Final
+		}
+	}
+	r := w.memory.Read(l.id).record
+	if present != nil && !r.State.Final() && !r.Published && !r.Tombstone() {
+		present = nil // an operator has sent it again
+	}
+	return n, present
+}
+
+// ended checks that each life of a message has one final event, which says no more than is certain.
+func (w *world) ended(l *life, was, is record.Record) {
+	again := is.State.Sendable() || is.Attempt > was.Attempt && was.State.Rank("") < message.Delivered.Rank("") && !l.over ||
+		l.rewound && !is.Published && !is.State.Final() // the attempt of a life that Redis lost
+	if again && l.final != nil {
+		w.did("another life")
+		l.final = nil
+	}
+	n, last := 0, message.Final{}
+	for _, e := range w.store.Events(l.id) {
+		if e.Change.To == "" {
+			n, last = n+1, e.Final
+		}
+	}
+	want := l.finals
+	if l.final == nil && is.State.Final() {
+		want++
+	}
+	if n != want {
+		w.broken("%s: %s became %s, and there are %d final events, not %d", l.id, was.State, is.State, n, want)
+	}
+	if l.finals = n; l.final != nil || !is.State.Final() {
+		return
+	}
+	l.final = &last
+	w.did("final " + string(last.Result))
+	if last.State != is.State || last.Reason != is.Reason || last.Code != is.Code || last.Text == "" || last.Certain != (last.Result != message.ResultUnknown) {
+		w.broken("%s: it is %+v, and its final event says %+v", l.id, is, last)
+	}
+	if arrived := is.State.Rank("") >= message.Delivered.Rank(""); arrived != (last.Result == message.ResultDelivered) {
+		w.broken("%s: it is %s, and its final event says %s", l.id, is.State, last.Result)
+	}
+	for _, q := range l.requests {
+		if q.taken && !q.fails && last.Result == message.ResultNotDelivered && !l.unsure && !w.restoring {
+			w.broken("%s: attempt %d was taken and will be delivered, and its final event says %+v", l.id, q.attempt, last)
+		}
+	}
+	if len(l.requests) == 0 && is.Attempt == 0 && last.Result != message.ResultNotDelivered {
+		w.broken("%s: no attempt was made, and its final event says %+v", l.id, last)
 	}
 }
 

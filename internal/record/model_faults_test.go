@@ -162,6 +162,7 @@ func (w *world) rewind() {
 	for id, l := range w.lives {
 		l.rewound, l.cancelled, l.reported = true, false, ""
 		l.last, l.stored = w.memory.Read(id).record, ""
+		l.finals, l.final = w.finals(l)
 		w.versions[id] = map[int]string{}
 	}
 	w.restoring = true

@@ -55,6 +55,7 @@ func (w *world) taken(l *life, j *job) string {
 	if !w.one(4) {
 		add(message.Sent, 0)
 	}
+	j.request.fails = true
 	if w.one(5) {
 		add(message.Failed, 131053)
 		return wamid
@@ -63,6 +64,7 @@ func (w *world) taken(l *life, j *job) string {
 		add(message.Failed, 131042)
 		return wamid
 	}
+	j.request.fails = false
 	add(message.Delivered, 0)
 	if w.one(2) {
 		add(message.Read, 0)
@@ -133,6 +135,9 @@ func (w *world) apply(p report) bool {
 		in.Move = s.record.Failure(in.Move, in.Attempt, p.code == 131042)
 	}
 	stale := slices.Contains(s.record.Refused, p.wamid)
+	// A rewound store may have the failure of an earlier attempt, and lack that the message was sent again:
+	// docs/reliability.md, "When Redis lost writes". Then the failure hides a sent of the later attempt.
+	hidden := l.rewound && p.state == message.Sent && in.Attempt > s.record.Attempt && s.record.State == message.Failed
 	r, d := w.decideOf(s, in)
 	switch {
 	case l != p.of:
@@ -162,7 +167,7 @@ func (w *world) apply(p report) bool {
 	if !l.over && !slices.Contains(r.WAMIDs(), p.wamid) {
 		w.broken("%s: Meta's id %s was not noted", id, p.wamid)
 	}
-	if p.state != message.Failed && !(stale && p.state == message.Sent) && p.state.Rank("") > l.reported.Rank("") {
+	if p.state != message.Failed && !(stale && p.state == message.Sent) && !hidden && p.state.Rank("") > l.reported.Rank("") {
 		l.reported = p.state
 	}
 	if answered {

@@ -90,7 +90,7 @@ func (r *real) Read(id string) seen {
 
 func (r *real) Accept(s seen, m message.Message, at time.Time) (record.Record, bool) {
 	r.now = at
-	a := ledger.Accepting{Message: m, Enqueue: func(*db.Writes) error { return nil }}
+	a := ledger.Accepting{Message: m, Enqueue: func(*db.Writes, time.Time) error { return nil }}
 	out := r.book.Accept(context.Background(), []ledger.Accepting{a})[0]
 	if out.Err == message.ErrKeyReused {
 		return r.Read(s.id).record, false
@@ -249,7 +249,13 @@ func (r *real) Events(id string) []said {
 		for line := range strings.SplitSeq(text, "\n") {
 			var ev message.Event
 			r.must(json.Unmarshal([]byte(line), &ev))
-			r.events[ev.Message.ID] = append(r.events[ev.Message.ID], said{ev.At, *ev.State})
+			event := said{At: ev.At}
+			if ev.Type == message.EventFinal {
+				event.Final = *ev.Final
+			} else {
+				event.Change = *ev.State
+			}
+			r.events[ev.Message.ID] = append(r.events[ev.Message.ID], event)
 		}
 	}
 	if got := r.Read(id).record; got.State == message.Queued && r.rng.IntN(4) == 0 {

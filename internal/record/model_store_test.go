@@ -64,10 +64,11 @@ type seen struct {
 	once   bool
 }
 
-// said is an event.
+// said is an event: a change, or a final event.
 type said struct {
 	At     int64 // Unix milliseconds
 	Change message.Change
+	Final  message.Final
 }
 
 // rules are what the model tests. A test puts broken ones in their place, to see that the model finds
@@ -142,7 +143,7 @@ func (m *memory) Accept(s seen, order message.Message, at time.Time) (record.Rec
 		}
 		r := record.New(order, "recipient", at)
 		if m.set(s, &r) {
-			m.events[s.id] = []said{{at.UnixMilli(), message.Change{To: message.Queued}}}
+			m.events[s.id] = []said{{At: at.UnixMilli(), Change: message.Change{To: message.Queued}}}
 			return r, true
 		}
 		s = m.Read(s.id)
@@ -198,7 +199,10 @@ func (m *memory) Restore(s seen, remembered message.RememberedAttempt, at time.T
 
 func (m *memory) publish(id string, at time.Time, d record.Decision) {
 	for _, c := range d.Changes {
-		m.events[id] = append(slices.Clip(m.events[id]), said{at.UnixMilli(), c})
+		m.events[id] = append(slices.Clip(m.events[id]), said{At: at.UnixMilli(), Change: c.Change})
+		if c.Final != nil {
+			m.events[id] = append(m.events[id], said{At: at.UnixMilli(), Final: *c.Final})
+		}
 	}
 }
 

@@ -124,6 +124,7 @@ func (c *tally) covers(t *testing.T) {
 		"sweep abandoned", "sweep requeue", "sweep resend", "sweep park", "sweep close", "sweep expire", "sweep lost task",
 		"cancel", "settle sent", "settle queued", "settle cancelled", "replay", "rewind", "restore intent", "restore outcome",
 		"freeze", "crash", "take back", "duplicate", "removed", "submitted after rewind", "entombed", "accept repeat of what is over", "report of what is over",
+		"another life", "final delivered", "final not_delivered", "final unknown",
 	}
 	for _, s := range message.States() {
 		want = append(want, "state "+string(s))

@@ -25,13 +25,16 @@ type life struct {
 	rewound     bool          // the store has lost something of it
 	unsure      bool          // and an actor decided about it before that was restored
 	resends     int
-	extended    time.Time // the latest deadline that an operator gave it
+	finals      int            // final events when it was last looked at
+	final       *message.Final // of the present life; nil: it has not ended
+	extended    time.Time      // the latest deadline that an operator gave it
 }
 
 // request is one that was written to Meta.
 type request struct {
 	attempt int
 	taken   bool
+	fails   bool // and Meta will report that it failed
 	proven  bool // its worker learned that it was not taken
 	ended   bool // a policy or an operator decided to continue
 }

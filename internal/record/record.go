@@ -18,10 +18,14 @@ type Record struct {
 	Token     string   // of the running attempt: "<worker>/<sequence>"
 	Failures  int      // earlier attempts that count against the budget
 	Resends   int      // resends by policy
+	Proven    int      // of the attempts from the first to this one it is proven that Meta did not deliver the message
+	Published bool     // the final event of this life is published, although the state is not final
 	Others    []string // further ids that Meta gave the message: proven duplicates
 	Refused   []string // Meta's ids of attempts that Meta accepted and then reported as failed
 	Recipient string   // identifies number and recipient, for the pair limit; deleted with the payload
 	Payload   string   // Meta's message object; empty when nothing more will be sent
+
+	Followers []message.After // the messages that wait for this one, each with the state that they wait for
 
 	Account       string // WhatsApp Business Account id, once known
 	Trace         string // trace id of the request that created it
@@ -40,13 +44,21 @@ const maxOthers = 20
 // New returns the record of a message that was accepted at a time.
 func New(m message.Message, recipient string, at time.Time) Record {
 	at, next := milli(at), milli(m.SendAt)
-	return Record{
+	if m.After.ID != "" {
+		next = milli(m.AfterBy)
+		if m.ExpiresAt.Before(next) {
+			next = milli(m.ExpiresAt)
+		}
+	}
+	r := Record{
 		Record: message.Record{
-			Context: m.Context(), State: message.Queued, AcceptedAt: at, SendAt: next, ExpiresAt: milli(m.ExpiresAt),
-			NextAt: next, Timeline: []message.Step{{At: at, State: message.Queued}},
+			Context: m.Context(), State: message.Queued, AcceptedAt: at, ExpiresAt: milli(m.ExpiresAt),
+			NextAt: next, After: m.After, Timeline: []message.Step{{At: at, State: message.Queued}},
 		},
 		Hash: m.Hash, Recipient: recipient, Payload: string(m.Payload),
 	}
+	r.SendAt = r.sendAt()
+	return r
 }
 
 // Replace lets the record replace another stored record, which is of no further use.
@@ -93,6 +105,7 @@ func (r *Record) Open() message.Open {
 	return message.Open{
 		ID: r.ID, Message: r.Context, State: r.State, Reason: r.Reason, N: r.Attempt, K: r.Task, Accepted: r.Incarnation(), Worker: r.Worker(),
 		Began: r.began(), Since: r.Since(), ExpiresAt: r.ExpiresAt, NextAt: r.NextAt, Resent: r.Resends, Failures: r.Failures,
+		After: r.After,
 	}
 }
 
@@ -120,7 +133,7 @@ func (r *Record) step(at time.Time, attempt int, note string) {
 
 // sendAt returns the time that the caller asked for, while the message waits for it.
 func (r *Record) sendAt() time.Time {
-	if r.State == message.Queued && r.Attempt == 0 {
+	if r.State == message.Queued && r.Attempt == 0 && !r.Waits() {
 		return r.NextAt
 	}
 	return time.Time{}

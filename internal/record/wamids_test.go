@@ -29,12 +29,12 @@ func TestSecondIDs(t *testing.T) {
 		t.Errorf("the first id: %+v", d)
 	}
 	if d := report("b", message.Sent); !d.Duplicate || d.Applied || !d.Repeated || r.WAMID != "a" || !slices.Equal(r.Others, []string{"b"}) || r.Duplicates != 1 ||
-		!reflect.DeepEqual(d.Changes, []message.Change{{To: message.Sent, Attempt: 1, WAMID: "b", Reason: message.ReasonDuplicate}}) {
+		!reflect.DeepEqual(d.Changes, []record.Change{{Change: message.Change{To: message.Sent, Attempt: 1, WAMID: "b", Reason: message.ReasonDuplicate}}}) {
 		t.Errorf("a second id: %+v", d)
 	}
-	if d := report("c", message.Delivered); !d.Duplicate || !d.Applied || r.Duplicates != 2 || !reflect.DeepEqual(d.Changes, []message.Change{
-		{To: message.Sent, Attempt: 1, WAMID: "c", Reason: message.ReasonDuplicate},
-		{To: message.Delivered, Attempt: 1, WAMID: "c"},
+	if d := report("c", message.Delivered); !d.Duplicate || !d.Applied || r.Duplicates != 2 || !reflect.DeepEqual(d.Changes, []record.Change{
+		{Change: message.Change{To: message.Sent, Attempt: 1, WAMID: "c", Reason: message.ReasonDuplicate}},
+		{Change: message.Change{To: message.Delivered, Attempt: 1, WAMID: "c"}, Final: d.Changes[1].Final},
 	}) {
 		t.Errorf("a third id with news: %+v", d)
 	}

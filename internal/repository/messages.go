@@ -61,5 +61,10 @@ func taskOf(o message.Open) queue.Task {
 	return queue.Task{ID: o.ID, K: o.K, Number: o.Message.From, Class: o.Message.Class}
 }
 
+// AddTask returns a function that adds to w the task of a message whose wait for another message has ended.
+func AddTask(tasks *queue.Client) func(w *store.Writes, o message.Open) error {
+	return func(w *store.Writes, o message.Open) error { return tasks.Enqueue(w, taskOf(o)) }
+}
+
 // DropTask adds to w the deletion of the task of a message that no longer needs it.
 func DropTask(w *store.Writes, s message.Shard, o message.Open) { queue.Drop(w, s, taskOf(o)) }

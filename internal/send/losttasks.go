@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"sluice/internal/message"
 )
 
 // lostTasks adds the missing tasks of queued messages: the record is the source of truth, and a task can be deleted by
-// mistake. It reads the waiting messages, some in each pass. One live worker does this for all: the first by name. After
+// mistake. It also decides about messages that wait for others which have ended. It reads the waiting messages, some in each pass. One live worker does this for all: the first by name. After
 // an error it continues.
 func (p *part) lostTasks(ctx context.Context, seen map[message.Shard]view) error {
 	var errs []error
@@ -34,6 +35,8 @@ func (p *part) lostTasks(ctx context.Context, seen map[message.Shard]view) error
 		for _, o := range some {
 			errs = append(errs, p.reclaim(ctx, o, v))
 		}
+		waiting := slices.DeleteFunc(slices.Clone(some), func(o message.Open) bool { return o.After.ID == "" })
+		errs = append(errs, p.Changes.Follow(ctx, shard, waiting))
 		errs = append(errs, p.requeueLost(ctx, some, v.Now)...)
 	}
 	return errors.Join(errs...)

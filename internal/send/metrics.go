@@ -115,13 +115,14 @@ func newSweeperMetrics(reg prometheus.Registerer) *sweeperMetrics {
 // stages says where a message waited when its deadline passed, by the reason in its record.
 var stages = map[string]string{
 	message.ReasonDeadline: "queue", message.ReasonLateRetry: "retry", message.ReasonLateHeld: "hold",
+	message.ReasonLateAfter: "after",
 }
 
 // newExpired returns the counter that the sender and the sweeper share.
 func newExpired(reg prometheus.Registerer) *prometheus.CounterVec {
 	c := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_messages_expired_total",
-		Help: "Messages whose deadline passed before Meta accepted them, by where they waited: queue, retry or hold.",
+		Help: "Messages whose deadline passed before Meta accepted them, by where they waited: queue, retry, hold, or after (for another message).",
 	}, []string{"stage"})
 	if there, ok := errors.AsType[prometheus.AlreadyRegisteredError](reg.Register(c)); ok {
 		return there.ExistingCollector.(*prometheus.CounterVec)

@@ -42,6 +42,7 @@ type transitions interface {
 	Sweep(ctx context.Context, o message.Open, m message.Move) (bool, error)
 	Postpone(ctx context.Context, s message.Shard, ids []string, until time.Time) error
 	Purge(ctx context.Context, s message.Shard) (int, error)
+	Follow(ctx context.Context, s message.Shard, waiting []message.Open) error
 }
 
 // FetchedTasks are tasks that a worker has fetched and not finished.
@@ -276,6 +277,8 @@ func (s *Sweeper) overdue(ctx context.Context, shard message.Shard, now time.Tim
 	for _, o := range late {
 		m := message.Move{To: message.Expired, Reason: message.ReasonDeadline, Keep: true}
 		switch {
+		case o.After.ID != "":
+			m.Reason = message.ReasonLateAfter
 		case slices.ContainsFunc(holds, func(h message.Hold) bool { return h.Concerns(o.Message) }):
 			m.Reason = message.ReasonLateHeld
 		case o.N > 0:

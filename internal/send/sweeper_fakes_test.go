@@ -142,6 +142,13 @@ func (w *world) ReadOpenAll(ctx context.Context, s message.Shard, ids []string) 
 	return found, nil
 }
 
+func (w *world) Follow(ctx context.Context, s message.Shard, waiting []message.Open) error {
+	for _, o := range waiting {
+		w.did = append(w.did, "follow "+o.ID)
+	}
+	return w.call("follow")
+}
+
 func (w *world) Purge(ctx context.Context, s message.Shard) (int, error) {
 	w.mu.Lock()
 	w.forgot = append(w.forgot, s)

@@ -225,11 +225,13 @@ func TestOverdue(t *testing.T) {
 			}
 		}
 		w.holds = []message.Hold{{Number: number, Template: "sale/en"}}
-		w.overdue = []message.Open{late("a", 0, ""), late("b", 2, ""), late("c", 2, "sale/en")}
+		w.overdue = []message.Open{late("a", 0, ""), late("b", 2, ""), late("c", 2, "sale/en"), late("d", 0, "sale/en")}
+		w.overdue[3].After.ID = "x"
 		w.sweepFor(t, 11*time.Second)
-		w.want(t, "4s a queued->expired deadline", "4s b queued->expired deadline_in_retry", "4s c queued->expired deadline_on_hold")
-		want := strings.NewReader(`# HELP sluice_messages_expired_total Messages whose deadline passed before Meta accepted them, by where they waited: queue, retry or hold.
+		w.want(t, "4s a queued->expired deadline", "4s b queued->expired deadline_in_retry", "4s c queued->expired deadline_on_hold", "4s d queued->expired deadline_of_after")
+		want := strings.NewReader(`# HELP sluice_messages_expired_total Messages whose deadline passed before Meta accepted them, by where they waited: queue, retry, hold, or after (for another message).
 # TYPE sluice_messages_expired_total counter
+sluice_messages_expired_total{stage="after"} 1
 sluice_messages_expired_total{stage="hold"} 1
 sluice_messages_expired_total{stage="queue"} 1
 sluice_messages_expired_total{stage="retry"} 1
@@ -237,6 +239,15 @@ sluice_messages_expired_total{stage="retry"} 1
 		if err := testutil.GatherAndCompare(w.reg, want, "sluice_messages_expired_total"); err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// TestFollowersAreChecked: the store decides about messages that wait for others, and about no more.
+func TestFollowersAreChecked(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.waiting = []message.Open{{ID: "a", State: message.Queued}, {ID: "b", State: message.Queued, After: message.After{ID: "a", State: message.Read}}}
+		w.sweepFor(t, time.Second)
+		w.want(t, "follow b")
 	})
 }
 
@@ -267,6 +278,7 @@ func TestSweepContinuesAfterErrors(t *testing.T) {
 		"alive 1":   {"2s a " + dead, "2s d " + park, "2s o " + late},
 		"alive 0":   {"0s a " + dead, "0s d " + park, "0s o " + late},
 		"unsettled": {"0s a " + dead, "0s d " + park, "0s o " + late},
+		"follow":    {"0s a " + dead, "0s d " + park, "0s o " + late},
 		"sweep":     {"2s a " + dead, "2s d " + park, "2s o " + late},
 	} {
 		t.Run(failing, func(t *testing.T) {

@@ -149,6 +149,29 @@ func TestABreachIsNoticed(t *testing.T) {
 	}
 }
 
+// TestAReplicaIsNotFit: a Redis that has become a replica refuses every write, so the program is not ready.
+func TestAReplicaIsNotFit(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	db := openURL(t, srv.URL())
+	look := func(when string, fit bool) {
+		t.Helper()
+		store.Look(t.Context(), db, silent)
+		if err := db.Fit(); (err == nil) != fit || err != nil && !strings.Contains(err.Error(), "refuses writes") {
+			t.Errorf("%s: %v, want an error: %t", when, err, !fit)
+		}
+	}
+	look("a master", true)
+	if err := db.SlaveOf(t.Context(), "127.0.0.1", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	look("a replica", false)
+	if err := db.SlaveOf(t.Context(), "no", "one").Err(); err != nil {
+		t.Fatal(err)
+	}
+	look("a master again", true)
+}
+
 // TestClockOffset: no more than what is certain; a minute makes the program unfit.
 func TestClockOffset(t *testing.T) {
 	t.Parallel()

@@ -42,11 +42,12 @@ type watch struct {
 
 // vitals are values from the INFO of a master.
 type vitals struct {
-	memory float64       // share of maxmemory in use; 0: there is no limit
-	run    string        // run id
-	offset time.Duration // how far the master's clock is ahead of this machine's
-	read   time.Time     // when INFO was read, by this machine's clocks
-	warned bool          // the offset is logged
+	memory  float64       // share of maxmemory in use; 0: there is no limit
+	run     string        // run id
+	replica bool          // it has become a replica and refuses writes
+	offset  time.Duration // how far the master's clock is ahead of this machine's
+	read    time.Time     // when INFO was read, by this machine's clocks
+	warned  bool          // the offset is logged
 }
 
 // Observe reads the memory use and the clock of every master, and whether its settings still fulfil what Require
@@ -128,16 +129,23 @@ func (db *DB) Breach() error {
 	return db.watch.breach
 }
 
-// Fit returns why the program must not work with this Redis, as Observe found it: broken durability, or a clock that
-// is a minute off; nil if it may. It sends nothing to Redis.
+// Fit returns why the program must not work with this Redis, as Observe found it: broken durability, no server that
+// accepts writes, or a clock that is a minute off; nil if it may. It sends nothing to Redis.
 func (db *DB) Fit() error {
 	db.watch.mu.Lock()
 	defer db.watch.mu.Unlock()
 	errs := []error{db.watch.breach}
+	replicas := 0
 	for addr, v := range db.watch.masters {
+		if v.replica {
+			replicas++
+		}
 		if v.offset.Abs() >= ClockFail {
 			errs = append(errs, fmt.Errorf("the clock of Redis at %s is %s ahead of this machine's (negative: behind). Run NTP (chrony, systemd-timesyncd) on both machines", addr, v.offset.Round(time.Second)))
 		}
+	}
+	if replicas > 0 && replicas == len(db.watch.masters) {
+		errs = append(errs, errors.New("Redis is a replica and refuses writes. Let redis.url lead to the master, or to the Sentinels"))
 	}
 	return errors.Join(errs...)
 }
@@ -200,7 +208,7 @@ func (db *DB) readVitals(ctx context.Context) map[string]vitals {
 
 func vitalsOf(ctx context.Context, c redis.UniversalClient) (v vitals, err error) {
 	sent := time.Now()
-	text, err := c.Info(ctx, "memory", "server").Result()
+	text, err := c.Info(ctx, "memory", "server", "replication").Result()
 	if err != nil {
 		return v, err
 	}
@@ -215,6 +223,8 @@ func vitalsOf(ctx context.Context, c redis.UniversalClient) (v vitals, err error
 			most, _ = strconv.ParseFloat(value, 64)
 		case "run_id":
 			v.run = value
+		case "role":
+			v.replica = value == "slave"
 		case "server_time_usec":
 			if us, err := strconv.ParseInt(value, 10, 64); err == nil {
 				v.offset, v.read = offset(time.UnixMicro(us), sent, answered), answered

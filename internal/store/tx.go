@@ -211,7 +211,7 @@ func (b *txBatch) valuesOf(s *txShare) []string {
 	values := make([]string, len(s.Part.Keys))
 	for i, k := range s.Part.Keys {
 		values[i] = b.values[k]
-		if v, set := b.writes.lookup(k); set {
+		if v, set := b.writes.Lookup(k); set {
 			values[i] = string(v)
 		}
 	}

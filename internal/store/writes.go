@@ -172,8 +172,8 @@ func (w *Writes) Do(args ...any) {
 	w.others = append(w.others, args)
 }
 
-// lookup returns the value of a key after these writes; false if they do not set it.
-func (w *Writes) lookup(key string) ([]byte, bool) {
+// Lookup returns the value of a string after these writes; false if they do not set it.
+func (w *Writes) Lookup(key string) ([]byte, bool) {
 	f := w.sets.of[""]
 	if f == nil {
 		return nil, false
