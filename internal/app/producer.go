@@ -12,9 +12,12 @@ import (
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
 	"sluice/internal/console"
+	"sluice/internal/events"
+	"sluice/internal/feed"
 	"sluice/internal/holds"
 	"sluice/internal/httpapi"
 	"sluice/internal/intake"
+	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/queue"
 	"sluice/internal/repository"
@@ -45,6 +48,11 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		p.Close()
 		return nil, err
 	}
+	tail := events.NewTail(events.New(p.DB, message.Shards(c.Shards), events.Options{Registerer: nil, Log: log}))
+	reads := feed.New(feed.Options{
+		Tail: tail, Names: feed.NewNames(p.DB), TagsOf: tagsOf(book), Keys: apiKeys(c.APIKeys),
+		Offset: p.DB.ClockOffset, Log: log, Registerer: p.Registry,
+	})
 	requests := intake.New(intake.Options{
 		Acceptor:   admission.NewAcceptor(p.DB, book, tasks, message.Shards(c.Shards), signature.New(string(c.PayloadKey))),
 		Reader:     book,
@@ -65,15 +73,17 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Accounts:   accounts,
 		Version:    c.Graph.Version,
 		Keys:       apiKeys(c.APIKeys),
+		More:       reads.Routes(),
 		Log:        log,
 		Registerer: p.Registry,
 	})
 	p.Work(func(ctx context.Context) error {
 		<-ctx.Done()
 		requests.Stop()
+		reads.Stop()
 		return nil
 	})
-	p.Background(func(ctx context.Context) error {
+	p.Background(tail.Run, func(ctx context.Context) error {
 		<-ctx.Done()
 		graph.Close()
 		return nil
@@ -104,6 +114,23 @@ func apiKeys(keys []config.APIKey) httpapi.Keys {
 		out[i] = httpapi.Key{Name: k.Name, Hash: hex.EncodeToString(k.SHA256[:]), Scopes: k.Scopes, Numbers: k.Numbers, Revoked: k.Revoked, Expires: k.Expires}
 	}
 	return out
+}
+
+// tagsOf returns a function that returns the tags of the messages that markers name. They can come from another app
+// on the account, so a caller sees nothing of a message: the tags only select statuses.
+func tagsOf(book *ledger.Ledger) events.TagsOf {
+	return func(ctx context.Context, markers []string) ([][]string, error) {
+		ids := make([]string, len(markers))
+		for i, marker := range markers {
+			ids[i], _ = cloudapi.MessageID(marker)
+		}
+		records, err := book.Progress(ctx, ids)
+		tags := make([][]string, len(records))
+		for i, rec := range records {
+			tags[i] = rec.Tags
+		}
+		return tags, err
+	}
 }
 
 // heldMessages has the holds, and how many messages each holds back.

@@ -49,6 +49,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/reconcile", "message"},
 	{"internal/client", "message"},
 	{"internal/events", "message retry store"},
+	{"internal/feed", "message httpapi store events"},
 	{"internal/ledger", "message record store audit events"},
 	{"internal/holds", "message store audit"},
 	{"internal/ratelimit", "message store"},
@@ -68,7 +69,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/graphsim", "jsondoc message content retry cloudapi"},
 	{"internal/doctor", "message config store events ledger holds backlog cloudapi holdpolicy"},
 	{"internal/program", "ops store"},
-	{"internal/app", "message record signature retry config ops store program audit httpapi intake console send reconcile events ledger holds ratelimit queue dispatch backlog admission repository gauges cloudapi holdpolicy tokenwatch throughput sendtrace webhook"},
+	{"internal/app", "message record signature retry config ops store program audit httpapi intake console feed send reconcile events ledger holds ratelimit queue dispatch backlog admission repository gauges cloudapi holdpolicy tokenwatch throughput sendtrace webhook"},
 	{"internal/demo", "message config ops store client events graphsim app"},
 	{"internal/rig", "ops ports client graphsim app"},
 	{"internal/bench", "message content config store ports client events admission cloudapi graphsim rig"},
@@ -76,7 +77,7 @@ var packages = []struct{ name, imports string }{
 	{"cmd/producer", "app"},
 	{"cmd/worker", "app"},
 	{"cmd/webhook", "app"},
-	{"cmd/sluice", "message record config ops store audit httpapi client events ledger holds ratelimit backlog migrate holdpolicy graphsim doctor demo rig bench chaos"},
+	{"cmd/sluice", "message record config ops store audit httpapi client ledger holds ratelimit backlog migrate holdpolicy graphsim doctor demo rig bench chaos"},
 }
 
 // testPackages have tests and nothing else, so no package can import them.

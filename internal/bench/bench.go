@@ -51,6 +51,7 @@ var runs = []struct {
 	{"peers", peers},
 	{"intake", intake},
 	{"webhook", webhook},
+	{"feed", feed},
 	{"memory", memory},
 }
 

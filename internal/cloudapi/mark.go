@@ -86,6 +86,17 @@ func (m *Marks) Parse(s string) (id string, attempt int, accepted int64, ok bool
 	return parts[2], attempt, accepted, true
 }
 
+// MessageID returns the id of the message that a marker names. It does not check the MAC: anybody with access to the
+// account can write such a marker.
+func MessageID(marker string) (id string, ok bool) {
+	parts, marked := split(marker)
+	if !marked {
+		return "", false
+	}
+	_, isID := message.Number(parts[2])
+	return parts[2], isID
+}
+
 // Other reports whether s has the form of a marker with another environment. It does not check the MAC, because this
 // installation does not have the key of another environment.
 func (m *Marks) Other(s string) bool {

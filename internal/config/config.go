@@ -128,11 +128,14 @@ const (
 	ScopeRead    = "messages:read"
 	ScopeCancel  = "messages:cancel"
 	ScopeAccount = "account:write"
+	ScopeEvents  = "events:read"
 	ScopeAdmin   = "admin"
 )
 
 // Scopes returns all scopes.
-func Scopes() []string { return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAccount, ScopeAdmin} }
+func Scopes() []string {
+	return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAccount, ScopeEvents, ScopeAdmin}
+}
 
 // Worker is the configuration of the sender and reconciler.
 type Worker struct {

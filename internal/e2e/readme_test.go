@@ -192,7 +192,7 @@ func newShell(t *testing.T) *shell {
 	s.ports = strings.NewReplacer(
 		"6390", free[0], "8080", free[1], "8090", free[2], "8070", free[3], "9101", free[4], "9102", free[5], "9103", free[6], "8081", free[7],
 		"make build\n", "",
-		"bin/sluice events --from 0\n", "timeout -s INT 2 bin/sluice events --from 0\n", // our Ctrl-C
+		"bin/sluice events --from oldest\n", "timeout -s INT 2 bin/sluice events --from oldest\n", // our Ctrl-C
 	)
 	script, err := os.ReadFile("../../tools/trial")
 	if err != nil {

@@ -207,7 +207,7 @@ func (w *world) writeConfig(rate int, settings []string) string {
 		}
 		b.WriteString("}\n")
 	}
-	fmt.Fprintf(&b, "apps:\n  - {name: main, secret_file: secret, verify_token_file: verify}\napi_keys:\n  - {name: e2e, sha256: %s, phone_number_ids: [\"*\"], scopes: [messages:send, messages:read, messages:cancel, admin]}\n", hash(apiKey))
+	fmt.Fprintf(&b, "apps:\n  - {name: main, secret_file: secret, verify_token_file: verify}\napi_keys:\n  - {name: e2e, sha256: %s, phone_number_ids: [\"*\"], scopes: [messages:send, messages:read, messages:cancel, events:read, admin]}\n", hash(apiKey))
 	b.WriteString(strings.Join(settings, "\n") + "\n")
 	path := filepath.Join(dir, "sluice.yaml")
 	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {

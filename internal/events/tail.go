@@ -19,7 +19,7 @@ import (
 
 const (
 	tailEntries  = 50                    // of a stream, in one read
-	tailBytes    = 64 << 20              // memory for recent events
+	tailBytes    = 16 << 20              // memory for recent events
 	changedEvery = 20 * time.Millisecond // the shortest time between two changes
 	tailIdle     = 2 * time.Minute       // without consumers for this time, Tail stops reading
 )
@@ -51,7 +51,7 @@ func Keys(shards []message.Shard, types []string) (keys []string) {
 }
 
 // Tail reads the event streams for all consumers of a process that have no consumer group. It reads new entries once,
-// and keeps the latest in memory, about 64 MiB. It is safe for concurrent use.
+// and keeps the latest in memory, about 16 MiB. It is safe for concurrent use.
 type Tail struct {
 	stream  *Stream
 	all     []*window

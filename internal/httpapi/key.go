@@ -18,11 +18,14 @@ const (
 	ScopeRead    = "messages:read"   // read and list records, and explain why messages wait
 	ScopeCancel  = "messages:cancel" // cancel messages
 	ScopeAccount = "account:write"   // change message templates, flows and settings on Meta's paths
+	ScopeEvents  = "events:read"     // read events
 	ScopeAdmin   = "admin"           // use the console: holds, in-doubt messages, dead letters
 )
 
 // Scopes returns every scope.
-func Scopes() []string { return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAccount, ScopeAdmin} }
+func Scopes() []string {
+	return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAccount, ScopeEvents, ScopeAdmin}
+}
 
 // AllNumbers in the numbers of a key means all phone number ids.
 const AllNumbers = "*"
@@ -67,6 +70,9 @@ func (k Key) Covers(number string) bool {
 // CoversAll reports whether the key may be used for all phone number ids.
 func (k Key) CoversAll() bool { return slices.Contains(k.Numbers, AllNumbers) }
 
+// Expired reports whether the key has expired at a time.
+func (k Key) Expired(at time.Time) bool { return !k.Expires.IsZero() && !at.Before(k.Expires) }
+
 // Keys are all API keys.
 type Keys []Key
 
@@ -83,7 +89,7 @@ func (ks Keys) Authorize(r *http.Request, scope string) (Key, Refusal) {
 		return Key{}, Refuse("unauthenticated")
 	case key.Revoked:
 		return Key{}, Refuse("api_key_revoked")
-	case !key.Expires.IsZero() && !time.Now().Before(key.Expires):
+	case key.Expired(time.Now()):
 		return Key{}, Refuse("api_key_expired")
 	case !slices.Contains(key.Scopes, scope):
 		return Key{}, Refuse("scope_missing")

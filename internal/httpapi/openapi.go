@@ -145,12 +145,24 @@ func content(s *schemas, of any) object {
 }
 
 func responses(s *schemas, r Route) (all object) {
-	for _, a := range r.answers() {
-		o := object{{"description", a.Doc}}
-		if a.Type != nil || a.Media != "" {
-			o = append(o, member{"content", object{{cmp.Or(a.Media, "application/json"), content(s, a.Type)}}})
+	answers := r.answers()
+	for i := 0; i < len(answers); i++ {
+		status, docs := answers[i].Status, []string{answers[i].Doc}
+		var media object
+		for ; ; i++ { // one status can have several media types
+			if a := answers[i]; a.Type != nil || a.Media != "" {
+				media = append(media, member{cmp.Or(a.Media, "application/json"), content(s, a.Type)})
+			}
+			if i+1 == len(answers) || answers[i+1].Status != status {
+				break
+			}
+			docs = append(docs, answers[i+1].Doc)
 		}
-		all = append(all, member{strconv.Itoa(a.Status), o})
+		o := object{{"description", strings.Join(docs, " ")}}
+		if media != nil {
+			o = append(o, member{"content", media})
+		}
+		all = append(all, member{strconv.Itoa(status), o})
 	}
 	return all
 }

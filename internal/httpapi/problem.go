@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"time"
 
 	"sluice/internal/message"
 )
@@ -36,7 +37,7 @@ var answers = map[string]answer{
 	"unauthenticated":           {401, "The request has no valid API key.", "Send the header Authorization: Bearer <API key>."},
 	"api_key_revoked":           {401, "This API key was revoked.", "Use the API key that replaced it."},
 	"api_key_expired":           {401, "This API key has expired.", "Use the API key that replaced it, or ask the operator for a new one."},
-	"scope_missing":             {403, "This API key does not have the scope that the request needs.", "Use an API key with the scope: messages:send, messages:read, messages:cancel, account:write or admin. The documentation of the path names it."},
+	"scope_missing":             {403, "This API key does not have the scope that the request needs.", "Use an API key with the scope: messages:send, messages:read, messages:cancel, account:write, events:read or admin. The documentation of the path names it."},
 	"phone_number_id_not_found": {404, "The phone number id is not configured, or this API key may not use it.", "Check the phone number id. The operator adds it under numbers in sluice.yaml, and under phone_number_ids of the API key."},
 	"not_found":                 {404, "Nothing was found at this path.", "Check the path and the id. The record of a delivered message is removed 24 hours after its last status, other final records after 7 days."},
 
@@ -59,6 +60,13 @@ var answers = map[string]answer{
 	"query_unknown":           {0, "The path has no such query parameter.", "Check the spelling. /openapi.json lists the parameters."},
 	"filter_unclear":          {0, "The query does not say clearly which messages to list.", "Give ids only, or phone_number_id with ref, or state or tag. With state or tag you can also give phone_number_id, since, until, limit and cursor."},
 	"cursor_invalid":          {0, "The cursor is not from this query and this API key.", "Give next_cursor of the last page, with the same query and API key, or start again without a cursor."},
+	"event_type_unknown":      {0, "There is no such type of events.", "Set type to message, final, status, inbound, update or gap."},
+	"from_unclear":            {0, "from must be now, oldest or a time in the form of RFC 3339.", "Set from to one of them, for example 2026-01-31T15:04:05Z."},
+	"cursor_name_invalid":     {0, "The name of a cursor has 1 to 32 of a-z, 0-9, '.', '_' and '-', and begins with a letter or a digit.", "Use a short name, for example crm."},
+	"cursor_name_taken":       {409, "Another API key created the cursor with this name, for phone number ids that this API key does not have.", "Use another name."},
+	"cursor_name_not_found":   {404, "There is no cursor with this name.", "Check the name: GET /v1/events/cursors lists the cursors."},
+	"cursor_names_too_many":   {0, "There are 1,000 named cursors.", "Delete cursors that are not used, or keep the cursor in your own program."},
+	"cursor_too_old":          {410, "Events after this cursor were dropped before they were read. They are no longer available.", "Go on with first_cursor: it begins with the oldest available events. Read the states of the messages that you may have missed with GET /v1/messages."},
 	"value_empty":             {0, "The value is empty.", "Give a value, or leave the member out."},
 
 	// The form of the request.
@@ -115,6 +123,8 @@ var answers = map[string]answer{
 	"deadline_unreachable":      {429, "The message would expire before it can be sent: other messages of the number wait.", "Try again later, set a later expires_at, or use another number. Retry-After says how long the waiting messages will take."},
 	"forwarding_not_configured": {503, "The API cannot forward this request to Meta: it has no access token of the number.", "Ask the operator to set token_file of the number in the producer's configuration, or call Meta directly."},
 	"stopping":                  {503, "The server is stopping. This line and those after it were not read.", "Send them again."},
+	"feed_busy":                 {429, "Too many callers read events at the same time.", "Use one stream for all events, and end those that are not used."},
+	"events_unavailable":        {503, "Storage is temporarily unavailable. Events cannot be read.", "Send the request again with the same cursor."},
 	"overloaded":                {503, "Storage is nearly full. No messages are accepted until waiting messages have been sent.", "Send the request again after the time in Retry-After."},
 	"store_unavailable":         {503, "Storage is temporarily unavailable. The message may or may not have been stored.", "Send the request again with the same key: the message is accepted once."},
 }
@@ -146,9 +156,7 @@ func (r Refusal) Write(w http.ResponseWriter) {
 		}
 		w.Header().Set("Retry-After", strconv.Itoa(after))
 	}
-	f := r.Document()
-	f.RequestID = w.Header().Get("X-Request-Id")
-	WriteJSON(w, problemMedia, f.Status, f)
+	r.Document().Write(w)
 }
 
 const problemMedia = "application/problem+json"
@@ -162,6 +170,9 @@ type Failure struct {
 	Code      string            `json:"code" doc:"Sluice's code of the first mistake, for programs. It does not change between versions."`
 	Errors    []message.Problem `json:"errors" doc:"All mistakes, up to 20. The other members are about the first one."`
 	RequestID string            `json:"request_id,omitempty" doc:"The same value as the header X-Request-Id."`
+
+	FirstCursor string    `json:"first_cursor,omitempty" doc:"With cursor_too_old: the first available cursor."`
+	FirstAt     time.Time `json:"first_at,omitzero" doc:"With cursor_too_old: the time of the first available event that the cursor did not reach. Absent: no event is available."`
 }
 
 // Document returns the problem document of the refusal, without the request id.
@@ -171,6 +182,15 @@ func (r Refusal) Document() Failure {
 		Type: "about:blank", Title: http.StatusText(status), Status: status,
 		Detail: r[0].Detail, Code: r[0].Code, Errors: r,
 	}
+}
+
+// Write answers with the document, and adds the request id.
+func (f Failure) Write(w http.ResponseWriter) {
+	f.RequestID = w.Header().Get("X-Request-Id")
+	if f.Status == http.StatusServiceUnavailable && w.Header().Get("Retry-After") == "" {
+		w.Header().Set("Retry-After", strconv.Itoa(RetryAfter))
+	}
+	WriteJSON(w, problemMedia, f.Status, f)
 }
 
 // WriteBytes answers with a complete body. It ignores errors: they mean that the caller has disconnected.

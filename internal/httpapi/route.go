@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -34,10 +35,13 @@ type Param struct {
 	Name    string
 	Doc     string
 	Example string
-	Type    any    // a value of its Go type; nil: a string
+	Type    any    // a value of its Go type; nil: a string; a slice: the parameter may come several times
 	Needed  bool   // it is required; parameters in the path always are
 	Postman string // the variable of Meta's Postman collection that it is; empty: none
 }
+
+// several reports whether the parameter may come several times.
+func (p Param) several() bool { return p.Type != nil && reflect.TypeOf(p.Type).Kind() == reflect.Slice }
 
 // Body describes the body of a request.
 type Body struct {
@@ -80,11 +84,11 @@ func (r Route) checkQuery(raw string) Refusal {
 	}
 	var refused Refusal
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		known := slices.ContainsFunc(r.Params, func(p Param) bool { return p.In == "query" && p.Name == name })
+		i := slices.IndexFunc(r.Params, func(p Param) bool { return p.In == "query" && p.Name == name })
 		switch {
-		case !known:
+		case i < 0:
 			refused = append(refused, Problem(jsondoc.PathName(name), "query_unknown"))
-		case len(values[name]) > 1 || values.Get(name) == "":
+		case len(values[name]) > 1 && !r.Params[i].several() || slices.Contains(values[name], ""):
 			refused = append(refused, Problem(name, "query_invalid"))
 		}
 	}

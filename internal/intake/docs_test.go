@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"sluice/internal/feed"
 	"sluice/internal/golden"
 	"sluice/internal/intake"
 )
@@ -13,7 +14,7 @@ import (
 // The committed descriptions of the API match its routes.
 func TestAPIPages(t *testing.T) {
 	t.Parallel()
-	d := intake.New(intake.Options{Acceptor: nothing{}, Reader: nothing{}}).Document()
+	d := intake.New(intake.Options{Acceptor: nothing{}, Reader: nothing{}, More: feed.New(feed.Options{}).Routes()}).Document()
 	docs := filepath.Join("..", "..", "docs")
 	golden.File(t, filepath.Join(docs, "openapi.json"), d.OpenAPI())
 	golden.File(t, filepath.Join(docs, "postman.json"), d.Postman())

@@ -78,6 +78,7 @@ type Options struct {
 	Explain    func(code int) (title, advice string)                // explains Meta's error codes; nil: records have the code only
 	Passes     func(code int) bool                                  // reports whether a code is for a temporary fault; nil: no code is
 	Graph      graph                                                // forwards calls to Meta; nil: they are refused
+	More       []httpapi.Route                                      // further routes, of other packages
 	All        []string                                             // the configured phone number ids
 	Accounts   accounts                                             // stores the accounts of numbers; nil: calls of accounts are refused
 	Version    string                                               // of the Graph API, for paths without one; empty: v25.0

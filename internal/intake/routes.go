@@ -2,6 +2,7 @@ package intake
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"sluice/internal/httpapi"
@@ -89,7 +90,7 @@ func (in *Intake) routes() []httpapi.Route {
 			Codes:   []string{"body_not_allowed", "not_found", "in_flight", "already_sent", "already_final", "store_unavailable"},
 			Handler: in.cancel,
 		},
-	}, httpapi.About(in.Document)...)
+	}, slices.Concat(in.o.More, httpapi.About(in.Document))...)
 }
 
 // Document describes the API.
@@ -105,7 +106,7 @@ func (in *Intake) Document() httpapi.Document {
 
 const aboutAPI = "Sluice sends WhatsApp messages through Meta's Cloud API. It queues them, keeps the rate limit of each number, and sends no message twice by mistake. " +
 	"Every request needs `Authorization: Bearer <API key>`, except those under Description. Bodies are JSON in UTF-8, without compression; a batch has JSON lines, and an upload of media is a form. " +
-	"A query parameter that is not documented, is empty or comes twice is refused, except on Meta's paths: there Sluice passes on what belongs to a forwarded call, and ignores the rest, as Meta does. " +
+	"A query parameter that is not documented, is empty, or comes twice where that is not documented, is refused, except on Meta's paths: there Sluice passes on what belongs to a forwarded call, and ignores the rest, as Meta does. " +
 	"Each answer has the header `X-Request-Id`: the value of your request, or a new one if you sent none. " +
 	"Errors are problem documents (RFC 9457) with a stable `code`. Their member `errors` lists the mistakes, up to 20, each with its place, the rule and the fix. On Meta's paths errors have Meta's form."
 

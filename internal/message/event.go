@@ -19,6 +19,11 @@ const (
 	EventGap     = "gap"     // a consumer group was too slow and missed events
 )
 
+// EventTypes returns all types of events.
+func EventTypes() []string {
+	return []string{EventMessage, EventFinal, EventStatus, EventInbound, EventUpdate, EventGap}
+}
+
 // Event is one line of an entry of the event streams: the public contract for consumers.
 type Event struct {
 	Version  int             `json:"v" doc:"The version of this schema: 2."`

@@ -171,7 +171,7 @@ func (g *Rig) Configure(numbers []Number, settings map[string]any) error {
 		"marker_key_file": "marker",
 		"numbers":         numbers,
 		"apps":            []object{{"name": "main", "secret_file": "secret", "verify_token_file": "verify"}},
-		"api_keys":        []object{{"name": "rig", "sha256": hex.EncodeToString(hash[:]), "phone_number_ids": []string{"*"}, "scopes": []string{"messages:send", "messages:read"}}},
+		"api_keys":        []object{{"name": "rig", "sha256": hex.EncodeToString(hash[:]), "phone_number_ids": []string{"*"}, "scopes": []string{"messages:send", "messages:read", "events:read"}}},
 	}
 	maps.Copy(all, settings)
 	b, err := json.Marshal(all) // JSON is YAML too
