@@ -17,7 +17,9 @@ import (
 	"sluice/internal/intake"
 	"sluice/internal/message"
 	"sluice/internal/queue"
+	"sluice/internal/relay"
 	"sluice/internal/repository"
+	"sluice/internal/sealed"
 	"sluice/internal/signature"
 )
 
@@ -80,7 +82,8 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	}
 	operators := console.New(console.Options{
 		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.DB, message.Shards(c.Shards)), Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
-		Log: log, Registerer: p.Registry,
+		Relay: relay.NewTargets(p.DB, message.Shards(c.Shards), sealed.New(string(c.SecretsKey))),
+		Log:   log, Registerer: p.Registry,
 	})
 	return p, p.serve(c.Console, operators.Handler(), &p.consoleAddr, nil)
 }

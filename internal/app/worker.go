@@ -85,6 +85,9 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	if slices.Contains(c.Roles, config.RoleReconcile) {
 		w.reconcile()
 	}
+	if slices.Contains(c.Roles, config.RoleRelay) {
+		w.relay()
+	}
 	p.Background(w.throughput.Run)
 	p.Registry.MustRegister(gauges.Awaiting(w.book))
 	reader := backlog.New(p.DB, shards, rates.configured)

@@ -57,6 +57,7 @@ type Options struct {
 	Lists      lists
 	Messages   mover
 	Audit      auditStore
+	Relay      relayTargets
 	Keys       httpapi.Keys             // keys with httpapi.ScopeAdmin may call
 	Numbers    func(number string) bool // whether a phone number id is configured
 	Log        *slog.Logger             // nil: no log
@@ -77,9 +78,9 @@ func New(o Options) *Console {
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	orders := promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_operator_actions_total",
-		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend.",
+		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend, relay-set, relay-remove.",
 	}, []string{"action"})
-	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend} {
+	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend, message.VerbRelaySet, message.VerbRelayRemove} {
 		orders.WithLabelValues(verb)
 	}
 	return &Console{o: o, orders: orders}
