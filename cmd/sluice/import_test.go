@@ -68,7 +68,7 @@ func TestImport(t *testing.T) {
 	if want := "POST /v1/messages/batch Bearer k application/x-ndjson {\"a\":1}\n{}\n{}\n"; got != want {
 		t.Errorf("called %q, want %q", got, want)
 	}
-	if ids != "1 1-a\n2 1-b\n" || !strings.HasPrefix(said, "line 4: 422 text_too_long") || !strings.Contains(said, "message.text.body: Too long.; Shorten it.") {
+	if ids != "1 1-a\n2 1-b\n" || !strings.HasPrefix(said, "line 4: 422 text_too_long") || !strings.Contains(said, "message.text.body: Too long. Shorten it.") {
 		t.Errorf("ids %q, said %q", ids, said)
 	}
 }

@@ -88,5 +88,5 @@ func coldOnce(ctx context.Context, o Options, row Row) (Row, error) {
 		return row, err
 	}
 	name := fmt.Sprintf("cold-%s-%d", row.Durability, row.Workers)
-	return row, w.profile(ctx, name, workers, o.Duration/10, func() error { return w.emptying(ctx, &row, o.Duration, workers) })
+	return row, w.profile(ctx, name, workers, o.Duration/10, func() error { return w.emptying(ctx, &row, o.Duration, workers, 0) })
 }

@@ -65,27 +65,28 @@ func drainOnce(ctx context.Context, o Options, row Row) (Row, error) {
 		return row, err
 	}
 	name := fmt.Sprintf("drain-%s-%d", row.Durability, row.Workers)
-	return row, w.profile(ctx, name, workers, o.Duration/4, func() error { return w.emptying(ctx, &row, o.Duration, workers) })
+	return row, w.profile(ctx, name, workers, o.Duration/4, func() error { return w.emptying(ctx, &row, o.Duration, workers, 0) })
 }
 
-// emptying measures how fast a backlog is sent, between its first twentieth and its last.
-func (w *world) emptying(ctx context.Context, row *Row, d time.Duration, programs []*rig.Process) error {
-	if _, _, err := w.arrivals(ctx, row.Backlog/20, d); err != nil {
+// emptying measures how fast a backlog is sent, between its first twentieth and its last. taken messages arrived
+// before.
+func (w *world) emptying(ctx context.Context, row *Row, d time.Duration, programs []*rig.Process, taken int) error {
+	if _, _, err := w.arrivals(ctx, taken+row.Backlog/20, d); err != nil {
 		return err
 	}
 	before, err := w.used(ctx, programs)
 	if err != nil {
 		return err
 	}
-	if _, _, err = w.arrivals(ctx, row.Backlog*19/20, d); err != nil {
+	if _, _, err = w.arrivals(ctx, taken+row.Backlog*19/20, d); err != nil {
 		return err
 	}
 	after, err := w.used(ctx, programs)
 	if err != nil {
 		return err
 	}
-	if after.accepted < row.Backlog*19/20 {
-		w.o.say("  only %d of %d messages arrived in time", after.accepted, row.Backlog)
+	if sent := after.accepted - taken; sent < row.Backlog*19/20 {
+		w.o.say("  only %d of %d messages arrived in time", sent, row.Backlog)
 	}
 	used := after.since(before)
 	row.PerSecond = new(ratio(float64(used.accepted), after.at.Sub(before.at).Seconds()))
@@ -156,5 +157,5 @@ func drainAsynq(ctx context.Context, o Options, row Row, s AsynqSettings, far fu
 	if err != nil {
 		return row, err
 	}
-	return row, w.emptying(ctx, &row, o.Duration, []*rig.Process{p})
+	return row, w.emptying(ctx, &row, o.Duration, []*rig.Process{p}, 0)
 }

@@ -93,7 +93,7 @@ func idleOnce(ctx context.Context, o Options, r *Row) (quiet Row, err error) {
 	if workers, err = w.workers(ctx, r.Workers, false); err != nil {
 		return quiet, err
 	}
-	return quiet, w.emptying(ctx, r, o.Duration, workers)
+	return quiet, w.emptying(ctx, r, o.Duration, workers, 0)
 }
 
 // idleAsynq measures asynq alone, with a queue for each number, as its documentation describes.
@@ -119,5 +119,5 @@ func idleAsynq(ctx context.Context, o Options, row Row, idle int) (Row, error) {
 	if err != nil {
 		return row, err
 	}
-	return row, w.emptying(ctx, &row, o.Duration, []*rig.Process{p})
+	return row, w.emptying(ctx, &row, o.Duration, []*rig.Process{p}, 0)
 }

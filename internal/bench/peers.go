@@ -169,7 +169,7 @@ func bullOnce(ctx context.Context, o Options, row Row, script string) (Row, erro
 		workers = append(workers, p)
 	}
 	row.Rate, row.Numbers = 0, 1
-	err = w.emptying(ctx, &row, o.Duration, workers)
+	err = w.emptying(ctx, &row, o.Duration, workers, 0)
 	return row, err
 }
 

@@ -86,7 +86,11 @@ func (p *Problem) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d %s: %s", p.Status, p.Code, p.Detail)
 	for _, e := range p.Errors {
-		fmt.Fprintf(&b, "\n  %s: %s; %s", e.Path, e.Detail, e.Fix)
+		if e.Path == "" { // about the whole request: Detail says it
+			fmt.Fprintf(&b, "\n  %s", e.Fix)
+			continue
+		}
+		fmt.Fprintf(&b, "\n  %s: %s %s", e.Path, e.Detail, e.Fix)
 	}
 	return b.String()
 }

@@ -3,6 +3,7 @@ package events_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -61,6 +62,19 @@ func TestEverythingWorksOnACluster(t *testing.T) {
 	for _, n := range []string{numberA, numberB} {
 		if l := db.XLen(t.Context(), events.MetaKey(shards.Of(n))).Val(); l > 10 {
 			t.Errorf("%d entries left after trimming", l)
+		}
+	}
+	tail := events.NewTail(s)
+	run(t, tail.Run)
+	<-tail.Changed()
+	for _, n := range []string{numberA, numberB} {
+		last, err := tail.Last(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		appendAll(t, s, statuses(n, 700, 710))
+		if all, _ := until(t, tail, events.MetaKey(shards.Of(n)), last[events.MetaKey(shards.Of(n))], 10); !slices.Equal(all, wamids(700, 710)) {
+			t.Errorf("tail of %s: %v", n, all)
 		}
 	}
 	appendAll(t, s, statuses(numberA, 600, 601))

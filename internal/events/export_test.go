@@ -41,3 +41,13 @@ func Heartbeat(ctx context.Context, l *Liveness) error { return l.report(ctx, fa
 
 // EntryFault reports whether the content of an entry caused an error.
 func EntryFault(err error) bool { return entryFault(err) }
+
+// LimitMemory sets how much memory a Tail may use for recent events, in approximate bytes.
+func LimitMemory(t *Tail, bytes int) { t.limit = bytes }
+
+// InMemory returns the approximate bytes and the number of entries that a Tail has in memory.
+func InMemory(t *Tail) (size, entries int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.size, len(t.order)
+}
