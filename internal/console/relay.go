@@ -214,14 +214,13 @@ func (r relayRequest) definition(name string) (message.RelayTarget, httpapi.Refu
 
 func (c *Console) setRelayTarget(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
 	var ask relayRequest
-	refused := relayReach(key)
-	if refused == nil {
-		refused = httpapi.ReadJSON(w, r, &ask)
-	}
-	if refused != nil {
+	if refused := httpapi.ReadJSON(w, r, &ask); refused != nil {
 		return nil, refused
 	}
 	t, refused := ask.definition(r.PathValue("name"))
+	if refused == nil {
+		refused = relayReach(key)
+	}
 	if refused != nil {
 		return nil, refused
 	}
@@ -242,18 +241,18 @@ func (c *Console) setRelayTarget(ctx context.Context, w http.ResponseWriter, r *
 // relayOrder returns a handler of an order about a target. f returns false if there is none.
 func (c *Console) relayOrder(verb string, f func(ctx context.Context, name string, o order) (bool, error)) http.HandlerFunc {
 	return c.handle(func(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
-		var ask order
-		refused := relayReach(key)
-		if refused == nil {
-			refused = httpapi.ReadJSON(w, r, &ask)
-		}
+		var ask orderOnly
+		refused := httpapi.ReadJSON(w, r, &ask)
 		if refused == nil {
 			refused = ask.signed()
+		}
+		if refused == nil {
+			refused = relayReach(key)
 		}
 		if refused != nil {
 			return nil, refused
 		}
-		return c.carryOut(ctx, verb, r.PathValue("name"), ask, key, f)
+		return c.carryOut(ctx, verb, r.PathValue("name"), ask.order, key, f)
 	})
 }
 
@@ -275,14 +274,14 @@ func (c *Console) carryOut(ctx context.Context, verb, name string, o order, key 
 
 func (c *Console) replayRelayTarget(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
 	var ask relayReplay
-	refused := relayReach(key)
-	if refused == nil {
-		refused = httpapi.ReadJSON(w, r, &ask)
-	}
+	refused := httpapi.ReadJSON(w, r, &ask)
 	if refused == nil {
 		if refused = ask.signed(); ask.Since.IsZero() != ask.DeadLetters {
 			refused = append(refused, httpapi.Problem("since", "relay_replay_unclear"))
 		}
+	}
+	if refused == nil {
+		refused = relayReach(key)
 	}
 	if refused != nil {
 		return nil, refused

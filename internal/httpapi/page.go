@@ -99,6 +99,9 @@ func typeName(s *schemas, t reflect.Type) string {
 			return "array of " + typeName(s, t.Elem())
 		}
 	}
+	if len(schema) == 0 {
+		return "any JSON"
+	}
 	return fmt.Sprint(schema[0].value)
 }
 

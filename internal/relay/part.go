@@ -10,7 +10,7 @@ import (
 const (
 	windowEvents = 200  // events of a stream that are read and not done, at most
 	asideEvents  = 1000 // events of a shard that are set aside, at most
-	saveEvery    = 500 * time.Millisecond
+	saveEvery    = 200 * time.Millisecond
 )
 
 // reading is the events of one stream that are read and not done. Everything up to low is done.

@@ -39,9 +39,13 @@ type world struct {
 
 func newWorld(t *testing.T, c redis.UniversalClient) *world {
 	t.Helper()
-	db, err := store.New(t.Context(), c)
+	return newWorldAt(c)
+}
+
+func newWorldAt(c redis.UniversalClient) *world {
+	db, err := store.New(context.Background(), c)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	return &world{
 		db: db, stream: events.New(db, testShards, events.Options{}), records: map[string]Record{},
@@ -54,8 +58,10 @@ func (w *world) options(worker string, timeout time.Duration, tail *events.Tail)
 	return Options{
 		Worker: worker, Shards: testShards, Targets: w.targets, Tail: tail, Mark: marks.Parse, PrivateHosts: []string{"127.0.0.1"}, Timeout: timeout,
 		Display: func(string) string { return "15550783881" },
-		Records: func(_ context.Context, _ message.Shard, ids []string) (map[string]Record, error) { return w.records, nil },
-		Log:     slog.New(slog.DiscardHandler),
+		Records: func(_ context.Context, _ message.Shard, ids []string) (map[string]Record, error) {
+			return w.records, nil
+		},
+		Log: slog.New(slog.DiscardHandler),
 	}
 }
 
@@ -144,7 +150,7 @@ func (v *receiver) got() []string {
 
 func (v *receiver) until(t *testing.T, n int) []string {
 	t.Helper()
-	poll.Until(t, 30*time.Second, func() bool { return len(v.got()) >= n })
+	poll.Until(t, "the expected state", func() bool { return len(v.got()) >= n })
 	return v.got()
 }
 
@@ -240,7 +246,7 @@ func TestOneTargetDelaysNoOther(t *testing.T) {
 	if took := time.Since(start); took > 4*time.Second {
 		t.Errorf("the last event arrived after %v", took)
 	}
-	poll.Until(t, 20*time.Second, func() bool {
+	poll.Until(t, "the expected state", func() bool {
 		all, err := w.targets.List(t.Context())
 		return err == nil && len(all) == 3 && all[0].Error == "timeout" && all[1].Error == "status_500" && all[2].Error == "" && all[2].Lag == 0 && all[0].Lag > 0
 	})
@@ -290,7 +296,7 @@ func TestTargetsChangeAtRunTime(t *testing.T) {
 		t.Errorf("a changed target got %v", got[5:])
 	}
 	ordered(w.targets.Remove(t.Context(), "crm"))
-	poll.Until(t, 10*time.Second, func() bool {
+	poll.Until(t, "the expected state", func() bool {
 		n, err := w.db.Exists(t.Context(), progressKey(0), progressKey(1)).Result()
 		return err == nil && n == 0
 	})
@@ -307,14 +313,14 @@ func TestAWorkerTakesOver(t *testing.T) {
 	hook := newReceiver(t, nil)
 	w.set(t, message.RelayTarget{Name: "crm", URL: hook.URL, Format: message.RelaySluice}, "")
 	_, stopA := w.run(t, "a", time.Second)
-	poll.Until(t, 10*time.Second, func() bool { return w.owner(t, 0) == "a" && w.owner(t, 1) == "a" })
+	poll.Until(t, "the expected state", func() bool { return w.owner(t, 0) == "a" && w.owner(t, 1) == "a" })
 	w.run(t, "b", time.Second)
-	poll.Until(t, 10*time.Second, func() bool { return w.owner(t, 0) == "b" || w.owner(t, 1) == "b" })
+	poll.Until(t, "the expected state", func() bool { return w.owner(t, 0) == "b" || w.owner(t, 1) == "b" })
 	for n := range 50 {
 		w.webhook(t, fmt.Sprintf(`{%s,"statuses":[{"id":"wamid.%d","status":"sent"}]}`, metadata, n))
 	}
 	stopA()
-	poll.Until(t, 10*time.Second, func() bool { return w.owner(t, 0) == "b" && w.owner(t, 1) == "b" })
+	poll.Until(t, "the expected state", func() bool { return w.owner(t, 0) == "b" && w.owner(t, 1) == "b" })
 	w.webhook(t, `{`+metadata+`,"statuses":[{"id":"wamid.50","status":"sent"}]}`)
 	hook.until(t, 51)
 	time.Sleep(100 * time.Millisecond)
