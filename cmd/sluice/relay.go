@@ -39,7 +39,8 @@ func (r relayListCmd) Run(ctx context.Context) error {
 			HeldBy                          string    `json:"held_by"`
 			HeldReason                      string    `json:"held_reason"`
 		}
-	}) {
+	},
+	) {
 		if len(a.Targets) == 0 {
 			t.row("There are no relay targets. `sluice relay set` adds one.")
 			return
@@ -162,7 +163,8 @@ type relayDeadLettersCmd struct {
 func (r relayDeadLettersCmd) Run(ctx context.Context) error {
 	return r.ask(ctx, "GET", query(relayPath(r.Name, "/dead-letters"), "limit", r.Limit), nil, read(func(t table, a struct {
 		DeadLetters []json.RawMessage `json:"dead_letters"`
-	}) {
+	},
+	) {
 		for _, one := range a.DeadLetters {
 			fmt.Fprintf(t, "%s\n", one)
 		}

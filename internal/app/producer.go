@@ -19,7 +19,7 @@ import (
 	"sluice/internal/queue"
 	"sluice/internal/relay"
 	"sluice/internal/repository"
-	"sluice/internal/sealed"
+	"sluice/internal/secrets"
 	"sluice/internal/signature"
 )
 
@@ -82,7 +82,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	}
 	operators := console.New(console.Options{
 		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.DB, message.Shards(c.Shards)), Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
-		Relay: relay.NewTargets(p.DB, message.Shards(c.Shards), sealed.New(string(c.SecretsKey))),
+		Relay: relay.NewTargets(p.DB, message.Shards(c.Shards), secrets.New(string(c.SecretsKey))),
 		Log:   log, Registerer: p.Registry,
 	})
 	return p, p.serve(c.Console, operators.Handler(), &p.consoleAddr, nil)

@@ -11,7 +11,7 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/relay"
-	"sluice/internal/sealed"
+	"sluice/internal/secrets"
 	"sluice/internal/signature"
 )
 
@@ -21,7 +21,7 @@ func (w *worker) relay() {
 	own := phones(w.c.Numbers)
 	r := relay.New(w.DB, relay.Options{
 		Worker: w.name, Shards: w.shards, Tail: tail, Mark: w.marks.Parse, Accounts: holds.NewAccounts(w.DB).All,
-		Targets:      relay.NewTargets(w.DB, w.shards, sealed.New(string(w.c.Relay.SecretsKey))),
+		Targets:      relay.NewTargets(w.DB, w.shards, secrets.New(string(w.c.Relay.SecretsKey))),
 		Records:      relayRecords(w.book, signature.New(string(w.c.PayloadKey), string(w.c.SecondPayloadKey))),
 		Display:      func(number string) string { return strings.TrimPrefix(own(number), "+") },
 		PrivateHosts: w.c.Relay.PrivateHosts, Registerer: w.Registry, Log: w.Log,

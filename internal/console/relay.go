@@ -16,8 +16,8 @@ import (
 
 // relayTargets are the targets to which events are relayed.
 type relayTargets interface {
-	// CanSeal reports whether there is a key to encrypt secrets.
-	CanSeal() bool
+	// CanEncrypt reports whether there is a key to encrypt secrets.
+	CanEncrypt() bool
 	// Set adds or changes a target. Without a secret a changed target keeps its own.
 	Set(ctx context.Context, t message.RelayTarget, secret string) (added bool, err error)
 	List(ctx context.Context) ([]message.RelayStatus, error)
@@ -131,7 +131,7 @@ func showURL(text string) string {
 
 func showRelayTarget(s message.RelayStatus) relayTarget {
 	t := relayTarget{
-		Name: s.Name, URL: showURL(s.URL), Signed: s.Sealed != "", Format: s.Format, MessageIDs: s.MessageIDs, Batch: s.Batch, Concurrency: s.Concurrency,
+		Name: s.Name, URL: showURL(s.URL), Signed: s.Encrypted != "", Format: s.Format, MessageIDs: s.MessageIDs, Batch: s.Batch, Concurrency: s.Concurrency,
 		GiveUpAfter: s.GiveUpAfter.String(), relayFilter: relayFilter{s.Numbers, s.Accounts, s.Tags, s.Types},
 		State: s.State, Since: s.Since, Error: s.Error, NextTry: s.NextTry, HeldBy: s.HeldBy, HeldReason: s.HeldReason,
 		LagSeconds: s.Lag.Round(time.Millisecond).Seconds(), SetAside: s.SetAside, DeadLetters: s.Dead,
@@ -224,7 +224,7 @@ func (c *Console) setRelayTarget(ctx context.Context, w http.ResponseWriter, r *
 	if refused != nil {
 		return nil, refused
 	}
-	if ask.Secret != "" && !c.o.Relay.CanSeal() {
+	if ask.Secret != "" && !c.o.Relay.CanEncrypt() {
 		return nil, httpapi.RefuseAt("secret", "secrets_key_missing")
 	}
 	if err := c.o.Audit.Add(ctx, ask.entry(message.VerbRelaySet, "relay target "+t.Name, key)); err != nil {

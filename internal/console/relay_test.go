@@ -21,12 +21,12 @@ type fakeTargets struct {
 	noKey  bool
 }
 
-func (f *fakeTargets) CanSeal() bool { return !f.noKey }
+func (f *fakeTargets) CanEncrypt() bool { return !f.noKey }
 
 func (f *fakeTargets) Set(_ context.Context, t message.RelayTarget, secret string) (bool, error) {
 	f.secret = secret
 	_, was := f.all[t.Name]
-	t.Sealed = "sealed"
+	t.Encrypted = "ciphertext"
 	f.all[t.Name] = message.RelayStatus{
 		RelayTarget: t, State: message.RelayFailing, Since: time.Now(), Error: "status_500", NextTry: time.Now(), Lag: time.Second, SetAside: 1, Dead: 2,
 	}
@@ -107,7 +107,7 @@ func TestRelayTargets(t *testing.T) {
 	}
 	status, answer := d.ask(t, "wide", "GET", "/v1/relay/targets", "")
 	list, _ := answer["targets"].([]any)
-	if text := fmt.Sprint(answer); status != 200 || len(list) != 1 || strings.Contains(text, "canary") || strings.Contains(text, "sealed") || !strings.Contains(text, "https://crm.example/hook?...") {
+	if text := fmt.Sprint(answer); status != 200 || len(list) != 1 || strings.Contains(text, "canary") || strings.Contains(text, "ciphertext") || !strings.Contains(text, "https://crm.example/hook?...") {
 		t.Errorf("list: %d %v", status, answer)
 	}
 	for _, order := range []struct{ what, body string }{

@@ -18,7 +18,7 @@ const (
 type RelayTarget struct {
 	Name        string        `json:"name"`                  // 1 to 32 of a-z, 0-9 and "-"
 	URL         string        `json:"url"`                   //
-	Sealed      string        `json:"sealed,omitempty"`      // the secret that signs the requests, encrypted; empty: they are not signed
+	Encrypted   string        `json:"secret,omitempty"`      // the secret that signs the requests, encrypted; empty: they are not signed
 	Format      string        `json:"format"`                // RelayMeta or RelaySluice
 	MessageIDs  string        `json:"message_ids,omitempty"` // RelaySluice: statuses have our id in place of Meta's
 	Numbers     []string      `json:"numbers,omitempty"`     // only events of these phone number ids; empty: of all

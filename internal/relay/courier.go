@@ -72,11 +72,12 @@ type courier struct {
 	running int // requests
 	health  health
 
-	measured time.Time // when the gauges were set
+	saves    map[message.Shard]int // saves that are running
+	measured time.Time             // when the gauges were set
 }
 
 func newCourier(t message.RelayTarget, o courierOptions) *courier {
-	return &courier{courierOptions: o, target: t, inbox: make(chan func(), 64), ended: make(chan struct{}), parts: map[message.Shard]*part{}}
+	return &courier{courierOptions: o, target: t, inbox: make(chan func(), 64), ended: make(chan struct{}), parts: map[message.Shard]*part{}, saves: map[message.Shard]int{}}
 }
 
 // do lets the goroutine of the courier call f. It does nothing when the courier has ended.
@@ -178,6 +179,10 @@ func (c *courier) add(shard message.Shard, l *lease) {
 
 // begin reads what is stored of a shard, until it succeeds or the part leaves.
 func (c *courier) begin(p *part) {
+	if c.saves[p.shard] > 0 { // of an earlier part, which the reading must not miss
+		c.later(readPause/20, func() { c.beginAgain(p) })
+		return
+	}
 	t, prepare := c.target, c.prepare(c.target)
 	c.async(func(ctx context.Context) func() {
 		found, err := c.states.Load(ctx, p.shard, t.Name)
@@ -199,16 +204,18 @@ func (c *courier) begin(p *part) {
 			case p.lost || p.leaving != nil:
 			case err != nil:
 				c.log.Warn("cannot begin to relay a shard, will retry", slog.String("target", t.Name), slog.String("shard", p.shard.String()), slog.Any("err", err))
-				c.later(readPause, func() {
-					if !p.lost && p.leaving == nil {
-						c.begin(p)
-					}
-				})
+				c.later(readPause, func() { c.beginAgain(p) })
 			default:
 				c.begun(p, t, found, at, items)
 			}
 		}
 	})
+}
+
+func (c *courier) beginAgain(p *part) {
+	if !p.lost && p.leaving == nil {
+		c.begin(p)
+	}
 }
 
 // begun begins a part with what is stored of it.

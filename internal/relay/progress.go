@@ -94,11 +94,13 @@ func (c *courier) save(p *part, now time.Time) {
 	dead := p.dead
 	changes, items := p.take(next)
 	p.saving, p.saved = true, now
+	c.saves[p.shard]++
 	name := c.target.Name
 	c.async(func(ctx context.Context) func() {
 		owned, err := c.states.Save(ctx, p.shard, name, changes)
 		return func() {
 			p.saving = false
+			c.saves[p.shard]--
 			switch {
 			case p.lost:
 			case err != nil:

@@ -266,10 +266,10 @@ func (r *Relay) start(t message.RelayTarget) *running {
 	c := newCourier(t, courierOptions{
 		tail: r.o.Tail, states: r.states, post: p.post, shards: r.o.Shards, margin: r.o.Timeout, metrics: r.metrics.of(t.Name), log: r.o.Log,
 		secret: func(t message.RelayTarget) (string, error) {
-			if t.Sealed == "" {
+			if t.Encrypted == "" {
 				return "", nil
 			}
-			return r.o.Targets.box.Open(purpose(t.Name), t.Sealed)
+			return r.o.Targets.box.Decrypt(purpose(t.Name), t.Encrypted)
 		},
 		prepare: func(t message.RelayTarget) preparer {
 			return preparer{target: t, mark: r.o.Mark, records: r.o.Records, accounts: *r.accounts.Load(), display: r.o.Display}

@@ -21,7 +21,7 @@ import (
 	"sluice/internal/message"
 	"sluice/internal/poll"
 	"sluice/internal/redistest"
-	"sluice/internal/sealed"
+	"sluice/internal/secrets"
 	"sluice/internal/store"
 )
 
@@ -49,7 +49,7 @@ func newWorldAt(c redis.UniversalClient) *world {
 	}
 	return &world{
 		db: db, stream: events.New(db, testShards, events.Options{}), records: map[string]Record{},
-		targets: NewTargets(db, testShards, sealed.New("0123456789abcdef")),
+		targets: NewTargets(db, testShards, secrets.New("0123456789abcdef")),
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
-	"sluice/internal/sealed"
+	"sluice/internal/secrets"
 	"sluice/internal/store"
 )
 
@@ -36,19 +36,19 @@ var ErrBusy = errors.New("the target changes again and again. Retry")
 type Targets struct {
 	db     *store.DB
 	shards message.Shards
-	box    sealed.Box
+	box    secrets.Box
 	change store.Script
 }
 
 // NewTargets returns the targets of an installation. box encrypts their secrets.
-func NewTargets(db *store.DB, shards message.Shards, box sealed.Box) *Targets {
+func NewTargets(db *store.DB, shards message.Shards, box secrets.Box) *Targets {
 	return &Targets{db: db, shards: shards, box: box, change: db.Script(changeLua)}
 }
 
-// CanSeal reports whether there is a key to encrypt secrets.
-func (t *Targets) CanSeal() bool { return t.box.CanSeal() }
+// CanEncrypt reports whether there is a key to encrypt secrets.
+func (t *Targets) CanEncrypt() bool { return t.box.HasKey() }
 
-// purpose is what the secret of a target is sealed for.
+// purpose is what the secret of a target is encrypted for.
 func purpose(target string) string { return "relay target " + target }
 
 // all returns the definitions. One that cannot be read is left out.
@@ -104,19 +104,19 @@ func (t *Targets) update(ctx context.Context, name string, f func(now int64, one
 }
 
 // Set adds a target, or changes it. A new target gets the events that are written from now on; a changed one continues.
-// Without a secret a changed target keeps the one that it has. The error wraps sealed.ErrNoKey if there is a secret and
+// Without a secret a changed target keeps the one that it has. The error wraps secrets.ErrNoKey if there is a secret and
 // no key.
 func (t *Targets) Set(ctx context.Context, one message.RelayTarget, secret string) (added bool, err error) {
-	one.Sealed = ""
+	one.Encrypted = ""
 	if secret != "" {
-		if one.Sealed, err = t.box.Seal(purpose(one.Name), secret); err != nil {
+		if one.Encrypted, err = t.box.Encrypt(purpose(one.Name), secret); err != nil {
 			return false, err
 		}
 	}
 	_, err = t.update(ctx, one.Name, func(now int64, old *message.RelayTarget) bool {
 		added = old.Name == ""
 		next := one
-		next.Sealed = cmp.Or(one.Sealed, old.Sealed)
+		next.Encrypted = cmp.Or(one.Encrypted, old.Encrypted)
 		if next.Born, next.From, next.Generation = now, now, now; !added {
 			next.Born, next.From, next.Generation, next.Requeued = old.Born, old.From, old.Generation, old.Requeued
 			next.HeldSince, next.HeldBy, next.HeldReason = old.HeldSince, old.HeldBy, old.HeldReason

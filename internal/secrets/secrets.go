@@ -1,5 +1,5 @@
-// Package sealed encrypts secrets that are stored in Redis, so that a copy of Redis does not reveal them.
-package sealed
+// Package secrets encrypts secrets that are stored in Redis, so that a copy of Redis does not reveal them.
+package secrets
 
 import (
 	"crypto/aes"
@@ -12,17 +12,17 @@ import (
 	"strings"
 )
 
-// prefix begins a sealed text. Another algorithm gets another one.
+// prefix begins an encrypted text. Another algorithm gets another one.
 const prefix = "v1."
 
 var (
 	// ErrNoKey means that there is no key.
 	ErrNoKey = errors.New("there is no key for secrets. Set secrets_key_file or SLUICE_SECRETS_KEY, with the same key for producers and workers")
-	// ErrOpen means that the text was sealed with another key or for another purpose, or was changed since.
-	ErrOpen = errors.New("the secret was sealed with another key. Use the same secrets key for producers and workers, or set the secret again")
+	// ErrDecrypt means that the text was encrypted with another key or for another purpose, or was changed since.
+	ErrDecrypt = errors.New("the secret was encrypted with another key. Use the same secrets key for producers and workers, or set the secret again")
 )
 
-// Box seals and opens secrets with one key, by AES-256-GCM. The zero value has no key. It is safe for concurrent use.
+// Box encrypts and decrypts secrets with one key, by AES-256-GCM. The zero value has no key. It is safe for concurrent use.
 type Box struct{ aead cipher.AEAD }
 
 // New returns a box with a key of any length. An empty key makes a box without one.
@@ -45,31 +45,31 @@ func New(key string) Box {
 	return Box{aead}
 }
 
-// CanSeal reports whether the box has a key.
-func (b Box) CanSeal() bool { return b.aead != nil }
+// HasKey reports whether the box has a key.
+func (b Box) HasKey() bool { return b.aead != nil }
 
-// Seal returns a text from which only Open with the same key and the same purpose makes the secret again. Its error is
+// Encrypt returns a text from which only Decrypt with the same key and the same purpose makes the secret again. Its error is
 // ErrNoKey.
-func (b Box) Seal(purpose, secret string) (string, error) {
+func (b Box) Encrypt(purpose, secret string) (string, error) {
 	if b.aead == nil {
 		return "", ErrNoKey
 	}
 	return prefix + base64.RawURLEncoding.EncodeToString(b.aead.Seal(nil, nil, []byte(secret), []byte(purpose))), nil
 }
 
-// Open returns the secret of a sealed text. Its error is ErrNoKey or ErrOpen.
-func (b Box) Open(purpose, text string) (string, error) {
+// Decrypt returns the secret of an encrypted text. Its error is ErrNoKey or ErrDecrypt.
+func (b Box) Decrypt(purpose, text string) (string, error) {
 	if b.aead == nil {
 		return "", ErrNoKey
 	}
 	encoded, known := strings.CutPrefix(text, prefix)
 	raw, err := base64.RawURLEncoding.DecodeString(encoded)
 	if err != nil || !known {
-		return "", fmt.Errorf("%w (it is not a sealed secret)", ErrOpen)
+		return "", fmt.Errorf("%w (it is not an encrypted secret)", ErrDecrypt)
 	}
 	secret, err := b.aead.Open(nil, nil, raw, []byte(purpose))
 	if err != nil {
-		return "", ErrOpen
+		return "", ErrDecrypt
 	}
 	return string(secret), nil
 }
