@@ -102,8 +102,8 @@ func (c *courier) run(ctx context.Context) {
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
 	defer close(c.ended)
+	changed := c.tail.Changed()
 	for {
-		changed := c.tail.Changed()
 		c.work(time.Now())
 		if ctx.Err() != nil {
 			if len(c.parts) == 0 && c.running == 0 {
@@ -122,6 +122,7 @@ func (c *courier) run(ctx context.Context) {
 				(<-c.inbox)()
 			}
 		case <-changed:
+			changed = c.tail.Changed() // before the next read, to miss nothing
 			c.each(func(r *reading) { r.stale = true })
 		case <-tick.C:
 		}
