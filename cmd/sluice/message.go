@@ -50,6 +50,7 @@ func (c explainCmd) Run(ctx context.Context) error {
 
 // errorShown is an error of Meta as the API shows it.
 type errorShown struct {
+	Code          *int
 	Title, Advice string
 	message.ErrorDetail
 }
@@ -62,6 +63,9 @@ func (e errorShown) show(line func(name, value string)) {
 		}
 	}
 	part("Meta", e.Title)
+	if e.Code != nil {
+		part("Meta's code", strconv.Itoa(*e.Code))
+	}
 	part("advice", e.Advice)
 	showDetail(e.ErrorDetail, part)
 }

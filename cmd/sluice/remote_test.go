@@ -28,6 +28,17 @@ func TestOrders(t *testing.T) {
 			`{"state":"queued","rule":"hold","detail":"It is held.","error":{"title":"Too fast","advice":"Wait."}}`,
 			[]string{"waits for  hold", "It is held.", "Too fast", "until      -"},
 		},
+		"explain a dead message": {
+			[]string{"explain", id},
+			"GET /v1/messages/" + id + "/explain ",
+			`{"state":"dead","rule":"final","reason":"attempts_used_up","error":{"code":131000,"title":"Something went wrong","advice":"Wait.","message":"(#131000) Oops","details":"Of the media","error_subcode":2494055,"fbtrace_id":"Az8or2yhqkZ"}}`,
+			[]string{"attempts_used_up", "Something went wrong", "131000", "(#131000) Oops", "Of the media", "2494055", "Az8or2yhqkZ"},
+		},
+		"explain code 0": {
+			[]string{"explain", id},
+			"GET /v1/messages/" + id + "/explain ", `{"state":"queued","error":{"code":0,"title":"AuthException"}}`,
+			[]string{"Meta's code  0\n"},
+		},
 		"list": {
 			[]string{"list", "--tag", "spring", "--since", "2026-01-31T15:04:05Z", "--limit", "1"},
 			"GET /v1/messages?limit=1&since=2026-01-31T15%3A04%3A05Z&tag=spring ",

@@ -27,7 +27,10 @@ func TestSendWait(t *testing.T) {
 			[]string{"queued", "waits (hold): It is held, on number 1: token.", "submitted", "delivered"},
 			"",
 		},
-		"failed":    {[]string{`"queued"`, `"failed"`}, []string{"queued", "failed", "Meta: Undeliverable", "advice: Ask."}, "the message is failed: Meta took the message"},
+		"failed": {[]string{`"queued"`, `"failed"`}, []string{
+			"queued", "failed", "Meta: Undeliverable", "Meta's code: 131026\n", "advice: Ask.", "Meta's message: (#131026) Oops", "Meta's details: Not on WhatsApp",
+			"error_subcode: 7\n", "fbtrace_id: Az8",
+		}, "the message is failed: Meta took the message"},
 		"parked":    {[]string{`"parked"`}, []string{"parked"}, "the message is parked: "},
 		"too long":  {[]string{`"queued"`}, []string{"queued", "waits (hold)"}, "not settled within"},
 		"no answer": {nil, nil, "503"},
@@ -55,7 +58,7 @@ func TestSendWait(t *testing.T) {
 				if asked == 5 {
 					cancel(errors.New("not settled within 1s"))
 				}
-				fmt.Fprintf(w, `{"id":"x","state":%s,"error":{"title":"Undeliverable","advice":"Ask."},"timeline":[%s]}`, tt.steps[min(asked, len(tt.steps))-1], strings.Join(timeline, ","))
+				fmt.Fprintf(w, `{"id":"x","state":%s,"error":{"code":131026,"title":"Undeliverable","advice":"Ask.","message":"(#131026) Oops","details":"Not on WhatsApp","error_subcode":7,"fbtrace_id":"Az8"},"timeline":[%s]}`, tt.steps[min(asked, len(tt.steps))-1], strings.Join(timeline, ","))
 			}))
 			defer api.Close()
 			var out strings.Builder

@@ -84,12 +84,12 @@ func call(t *testing.T, method, url, body string, want int) map[string]any {
 }
 
 // startProducer runs a producer until the test ends. Its API key is "verbs" and has all scopes.
-func startProducer(t *testing.T, redisURL, payloadKey string) *app.Program {
+func startProducer(t *testing.T, redisURL, payloadKey string, more ...config.Number) *app.Program {
 	t.Helper()
 	key := config.APIKey{Name: "verbs", SHA256: sha256.Sum256([]byte("verbs")), Numbers: []string{"*"}, Scopes: config.Scopes()}
 	p, err := app.NewProducer(t.Context(), config.Producer{
 		Common: config.Common{
-			Shards: int(message.DefaultShards), Ops: "127.0.0.1:0", Numbers: []config.Number{{ID: number, Rate: 80}},
+			Shards: int(message.DefaultShards), Ops: "127.0.0.1:0", Numbers: append(more, config.Number{ID: number, Rate: 80}),
 			Redis: config.Redis{URL: config.Secret(redisURL)}, Graph: config.Graph{BaseURL: "http://127.0.0.1:1"},
 		},
 		Listen: "127.0.0.1:0", Console: "127.0.0.1:0", APIKeys: []config.APIKey{key}, PayloadKey: config.Secret(payloadKey),

@@ -40,9 +40,9 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return nil, err
 	}
 	book := newLedger(p.DB, c.Common)
-	tasks, holds := queue.NewClient(p.DB, message.Shards(c.Shards)), holds.New(p.DB, message.Shards(c.Shards), log)
+	tasks, accounts, holds := queue.NewClient(p.DB, message.Shards(c.Shards)), holds.NewAccounts(p.DB), holds.New(p.DB, message.Shards(c.Shards), log)
 	reader := backlog.New(p.DB, message.Shards(c.Shards), ratesOf(c.Numbers).configured)
-	graph, err := cloudapi.NewForwarder(cloudapi.Options{BaseURL: c.Graph.BaseURL, Token: cmp.Or(c.Tokens, config.FixedTokens(nil)).Token, Registerer: p.Registry})
+	graph, err := cloudapi.NewForwarder(cloudapi.Options{BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: cmp.Or(c.Tokens, config.FixedTokens(nil)).Token, Registerer: p.Registry})
 	if err != nil {
 		p.Close()
 		return nil, err
@@ -63,6 +63,9 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Explain:    explain,
 		Passes:     cloudapi.Passes,
 		Graph:      graph,
+		All:        numberIDs(c.Numbers),
+		Accounts:   accounts,
+		Version:    c.Graph.Version,
 		Keys:       apiKeys(c.APIKeys),
 		Log:        log,
 		Registerer: p.Registry,

@@ -72,9 +72,10 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		}),
 	}
 	w.throughput = throughput.New(learned(c.Numbers), w.graph.Throughput, w.controller.SetLevels, log)
+	reader := backlog.New(p.DB, shards, rates.configured)
 	w.policy = holdpolicy.New(holdpolicy.Options{
 		Holds: w.holds, Rates: w.controller, Accounts: holds.NewAccounts(p.DB),
-		Numbers: numberIDs(c.Numbers), Shards: shards, Token: c.Tokens.Token, Upgraded: w.throughput.Ask, Log: log,
+		Numbers: numberIDs(c.Numbers), Working: reader.Working, Shards: shards, Token: c.Tokens.Token, Upgraded: w.throughput.Ask, Log: log,
 	})
 	if slices.Contains(c.Roles, config.RoleSend) {
 		if err := w.send(); err != nil {
@@ -90,7 +91,6 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	}
 	p.Background(w.throughput.Run)
 	p.Registry.MustRegister(gauges.Awaiting(w.book))
-	reader := backlog.New(p.DB, shards, rates.configured)
 	p.Registry.MustRegister(gauges.New(gauges.Options{Rates: reader.ReadAll, Unknown: reader.Unserved, Backlog: w.book.Backlog, Holds: heldMessages{w.holds, reader}, Numbers: numberIDs(c.Numbers), Log: log}))
 	return p, nil
 }
@@ -138,6 +138,9 @@ func (w *worker) send() error {
 			if err != nil {
 				return nil, err
 			}
+			if object, err = w.translated(a.Message.From, object); err != nil {
+				return nil, err
+			}
 			return cloudapi.Body(object, w.marks.Make(a.ID, a.N, a.Accepted), time.Now().Add(a.Left)) // ExpiresAt would be by the clock of Redis
 		},
 		Paces:            w.controller,
@@ -172,6 +175,16 @@ func (w *worker) send() error {
 	w.throughput.Ask()
 	w.Background(sweeper.Run, sender.Watch, traced.Run, watch.Run)
 	return nil
+}
+
+// translateTimeout is the time limit of Redis for the ids of the messages that a message names.
+const translateTimeout = 2 * time.Second
+
+// translated returns a message with Meta's ids of the messages that it names.
+func (w *worker) translated(number string, object []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), translateTimeout) // a stop must not end an attempt that has begun
+	defer cancel()
+	return repository.NewNamed(w.book).Translate(ctx, number, object)
 }
 
 // pauses returns the waits before a retry, and the lengths of holds.

@@ -57,7 +57,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/dispatch", "message store holds ratelimit queue"},
 	{"internal/backlog", "message store holds ratelimit queue"},
 	{"internal/admission", "message signature config store ledger queue backlog"},
-	{"internal/repository", "message record store send ledger holds queue dispatch backlog"},
+	{"internal/repository", "message content record store send ledger holds queue dispatch backlog"},
 	{"internal/gauges", "message ledger holds backlog"},
 	{"internal/migrate", "message record store events ledger queue"},
 	{"internal/cloudapi", "jsondoc message content"},

@@ -33,8 +33,8 @@ import (
 // luacheck on them.
 const scriptsDir = "testdata/lua"
 
-// alone are scripts that Redis gets as they are, only when a worker begins an epoch.
-var alone = []string{"internal/ledger/lua/begin.lua"}
+// alone are scripts that Redis gets as they are: when a worker begins an epoch, and in transactions.
+var alone = []string{"internal/ledger/lua/begin.lua", "internal/store/lua/hdelif.lua"}
 
 // loaded are the texts of the scripts that a client loads.
 type loaded []string

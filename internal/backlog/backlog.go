@@ -5,6 +5,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -172,6 +173,15 @@ func ahead(us string) time.Time {
 func float(s string) float64 {
 	f, _ := strconv.ParseFloat(s, 64)
 	return f
+}
+
+// Working returns the numbers of a shard that have tasks, whether they are configured or not.
+func (r *Reader) Working(ctx context.Context, s message.Shard) ([]string, error) {
+	numbers, err := r.db.SMembers(ctx, queue.WorkKey(s)).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read which numbers have work: %w", err)
+	}
+	return slices.DeleteFunc(numbers, func(id string) bool { return !message.IsNumberID(id) }), nil
 }
 
 // Unserved returns the numbers that have tasks and are not known, with what waits for them.

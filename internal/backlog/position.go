@@ -2,7 +2,6 @@ package backlog
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -24,13 +23,14 @@ func (r *Reader) Position(ctx context.Context, number string, c message.Class, i
 	s := r.shards.Of(number)
 	keys, task := queue.KeysOf(s, number, c), queue.TaskID{Message: id, K: k}.String()
 	var (
-		state, waits     *redis.StringCmd
+		waits            *redis.StringCmd
+		hasMessage       *redis.BoolCmd
 		leases           *redis.StringSliceCmd
 		at, length       *redis.IntCmd
 		scheduled, retry *redis.FloatCmd
 	)
 	err := r.db.Pipe(ctx, func(p redis.Pipeliner) {
-		state, waits = p.HGet(ctx, keys.Task+task, "state"), p.HGet(ctx, keys.Task+task, queue.WaitField)
+		hasMessage, waits = p.HExists(ctx, keys.Task+task, "msg"), p.HGet(ctx, keys.Task+task, queue.WaitField)
 		leases = p.HVals(ctx, queue.LeasesKey(s, number))
 		length = p.LLen(ctx, keys.Pending)
 		at = p.LPos(ctx, keys.Pending, task, redis.LPosArgs{Rank: -1, MaxLen: countMost})
@@ -39,15 +39,15 @@ func (r *Reader) Position(ctx context.Context, number string, c message.Class, i
 	if err != nil {
 		return message.QueueStatus{}, fmt.Errorf("find the task of %s: %w", id, err)
 	}
+	if !hasMessage.Val() { // whatever list it is in, no worker can send it
+		return message.QueueStatus{Task: message.TaskMissing}, nil
+	}
 	for _, due := range []*redis.FloatCmd{scheduled, retry} {
 		if due.Err() == nil {
 			return message.QueueStatus{Task: message.TaskDelayed, Until: time.Unix(int64(due.Val()), 0).UTC()}, nil
 		}
 	}
-	switch {
-	case errors.Is(state.Err(), redis.Nil):
-		return message.QueueStatus{Task: message.TaskMissing}, nil
-	case slices.ContainsFunc(leases.Val(), func(value string) bool { return queue.HasTask(value, task) }):
+	if slices.ContainsFunc(leases.Val(), func(value string) bool { return queue.HasTask(value, task) }) {
 		return message.QueueStatus{Task: message.TaskFetched}, nil
 	}
 	if recipient := waits.Val(); recipient != "" {

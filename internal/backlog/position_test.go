@@ -33,6 +33,12 @@ func TestLostTasksOfEveryKind(t *testing.T) {
 		{"active", true, func(task queue.Task) { at(task, "state", "active"); unlist(task) }},
 		{"archived", true, func(task queue.Task) { at(task, "state", "archived"); unlist(task) }},
 		{"without its message", true, func(task queue.Task) { f.db.HDel(ctx, k.Task+taskID(task.ID, 1), "msg") }},
+		{"scheduled, without its message", true, func(task queue.Task) {
+			at(task, "state", "scheduled")
+			unlist(task)
+			f.db.HDel(ctx, k.Task+taskID(task.ID, 1), "msg")
+			f.db.ZAdd(ctx, k.Scheduled, redis.Z{Score: 1e10, Member: taskID(task.ID, 1)})
+		}},
 		{"scheduled nowhere", true, func(task queue.Task) { at(task, "state", "scheduled"); unlist(task) }},
 		{"scheduled", false, func(task queue.Task) {
 			at(task, "state", "scheduled")
@@ -87,8 +93,7 @@ func TestLostTasksOfEveryKind(t *testing.T) {
 			t.Errorf("%s: lost %t", tt.name, lost)
 		}
 		place, err := reader.Position(ctx, phone, message.Utility, tasks[i].ID, 1)
-		want := tt.lost && tt.name != "without its message" // it stands in its queue all the same
-		if gone := place.Task == message.TaskMissing; err != nil || gone != want {
+		if gone := place.Task == message.TaskMissing; err != nil || gone != tt.lost {
 			t.Errorf("%s: placed as %q, %v", tt.name, place.Task, err)
 		}
 	}

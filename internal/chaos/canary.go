@@ -123,7 +123,7 @@ func withoutMeta(text string) string {
 	if json.Unmarshal([]byte(text), &e) != nil || e.Version == 0 {
 		return text
 	}
-	e.Meta = nil
+	e.Meta, e.Contacts = nil, nil
 	b, err := json.Marshal(e)
 	if err != nil {
 		return text

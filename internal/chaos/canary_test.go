@@ -22,7 +22,7 @@ func TestLeaksInRedisAreFound(t *testing.T) {
 	const phone, said = "4900000012300", "Your order has left."
 	status := func(meta, wamid string) *redis.XAddArgs {
 		return &redis.XAddArgs{Stream: events.MetaKey(message.Shard(0)), Values: []string{events.Field, `{"v":2,"type":"status","at":1,"report":{"phone_number_id":"1","wamid":"` +
-			wamid + `","status":"sent"},"meta":{"recipient_id":"` + meta + `"}}`}}
+			wamid + `","status":"sent"},"contacts":[{"wa_id":"` + meta + `"}],"meta":{"recipient_id":"` + meta + `"}}`}}
 	}
 	ctx := t.Context()
 	search := func() []string {

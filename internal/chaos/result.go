@@ -63,14 +63,16 @@ func (r *Result) count(e findings, broken []breach) {
 	r.Stopped = stopped(e)
 }
 
-// bites checks a control: it ran, and messages were sent twice.
-func (r *Result) bites(err error) []breach {
+// bites checks a control: it ran, and messages were sent twice, or with loses were lost.
+func (r *Result) bites(err error, loses bool) []breach {
 	r.Breaches = nil
 	var broken []breach
 	switch {
 	case err != nil:
 		broken = []breach{{r.ID, "", "the row did not run to its end: " + err.Error()}}
-	case r.Doubled == 0:
+	case loses && r.Lost == 0:
+		broken = []breach{{r.ID, "", "lost nothing: here the matrix finds no errors"}}
+	case !loses && r.Doubled == 0:
 		broken = []breach{{r.ID, "", "sent nothing twice: here the matrix finds no errors"}}
 	}
 	for _, b := range broken {

@@ -20,8 +20,8 @@ type row struct {
 	play func(*run)
 	// lacks says what Sluice lacks today that the row needs. The row runs, but not in CI.
 	lacks string
-	// control marks a row without one of Sluice's mechanisms, so that messages must be sent twice.
-	control bool
+	// control marks a row without one of Sluice's mechanisms, so that messages must be sent twice, or with loses be lost.
+	control, loses bool
 	// alone runs a row that sends no messages through Sluice, in a world without programs.
 	alone bool
 }
@@ -40,7 +40,8 @@ type setup struct {
 	late     bool          // no worker runs at first
 	linked   bool          // the workers reach Redis through run.link
 	redis    []string      // further arguments of redis-server
-	sentinel bool          // a master, a replica and three Sentinels; an answered write is on both
+	sentinel bool          // a master, two replicas and three Sentinels; an answered write is on two of them
+	fsync    bool          // with sentinel: an answered write is on the master only
 	cluster  bool          // three masters with a replica each; an answered write is on both
 	faults   graphsim.Faults
 	webhook  graphsim.Webhook

@@ -12,12 +12,13 @@ import (
 // clockRows set clocks: the clock of Redis, which decides, and those of programs, which must not matter.
 var clockRows = []row{
 	{
-		id: "C30", fault: "Redis's clock 60 s back, then 60 s ahead", n: 800, takes: 15 * time.Second,
+		id: "C30", fault: "Redis's clock 60 s back, then 60 s ahead, while Meta refuses messages as too fast", n: 800, takes: 15 * time.Second,
 		setup: setup{faults: unhurried},
 		play: func(r *run) {
 			r.order(r.n, r.pace()/4)
 			for _, d := range []time.Duration{-time.Minute, time.Minute} {
 				r.receives(r.received() + r.n/5)
+				r.tooFast()
 				if !r.setClock(r.Redis, d) {
 					break
 				}
@@ -57,6 +58,14 @@ var clockRows = []row{
 			}
 		},
 	},
+}
+
+// tooFast lets Meta refuse messages as too fast for a moment, so that the numbers pause.
+func (r *run) tooFast() {
+	r.misbehave(graphsim.Faults{Latency: r.setup.faults.Latency, Throttle: 1})
+	most := r.refusals("130429") + 2*r.setup.numbers
+	r.until("messages are refused as too fast", func() bool { return r.refusals("130429") >= most })
+	r.misbehave(r.setup.faults)
 }
 
 // setClock sets the clock of a process to d from now. If that is not possible it adds a note and returns false.

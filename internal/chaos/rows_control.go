@@ -14,8 +14,8 @@ import (
 	"sluice/internal/rig"
 )
 
-// controlRows show that the matrix finds errors: a program without one of Sluice's mechanisms sends messages twice
-// under the same fault. A control that sends none twice is broken.
+// controlRows show that the matrix finds errors: a program without one of Sluice's mechanisms sends messages twice, or
+// loses some, under the same fault. A control that does not is broken.
 var controlRows = []row{
 	{
 		id: "C1-naive", fault: "plain asynq whose handler POSTs, under C1", n: 2000, takes: 25 * time.Second, control: true, alone: true,
@@ -26,6 +26,24 @@ var controlRows = []row{
 		id: "C5-forgotten", fault: "C5, and every worker dies with Redis: no process remembers what was sent", n: 3000, takes: 20 * time.Second, control: true,
 		setup: setup{workers: 3, relaxed: true, late: true},
 		play:  func(r *run) { r.rewind(true) },
+	},
+	{
+		id: "C11-fsync", fault: "C11, and answered writes are on the master only (fsync, failover_may_lose_writes)", n: 3000, takes: 60 * time.Second, control: true, loses: true,
+		setup: setup{sentinel: true, fsync: true},
+		play: func(r *run) {
+			r.step("the servers accept writes without a replica")
+			for _, p := range r.sentinels.Servers {
+				c := redis.NewClient(&redis.Options{Addr: p.Addr, DisableIdentity: true})
+				r.must(c.ConfigSet(r.ctx, "min-replicas-to-write", "0").Err(), "configure Redis")
+				c.Close()
+			}
+			r.cutMasterOff()
+			r.must(r.producer.wait(), "order")
+			r.until("every message that is left is final or parked", func() bool {
+				b, err := r.book.Backlog(r.ctx)
+				return err == nil && b.Waiting+b.InDoubt == 0
+			})
+		},
 	},
 	{
 		id: "C18-clock", fault: "C18, and the clock replaces the watermark", n: 2000, takes: 40 * time.Second, control: true,

@@ -45,25 +45,7 @@ var failoverRows = []row{
 		id: "C11", fault: "Sentinel: for 15 s only the programs reach the old master", n: 3000, takes: 55 * time.Second,
 		setup: setup{sentinel: true},
 		play: func(r *run) {
-			r.order(r.n, r.pace())
-			r.receives(r.moments(1)[0])
-			master := r.sentinels.Servers[0]
-			r.step("cut the programs and the master off from the rest")
-			for addr, l := range r.links {
-				if addr == master.Addr {
-					l.cutOff(servers)
-				} else {
-					l.cutOff(programs)
-				}
-			}
-			began := time.Now()
-			r.promoted(r.sentinels.Servers[1:]...)
-			r.check(role(r, master) == "master", "there is no second master, so the row proves nothing")
-			r.pause(15*time.Second - time.Since(began))
-			r.step("repair the link")
-			for _, l := range r.links {
-				l.repair()
-			}
+			r.cutMasterOff()
 			r.settle()
 		},
 	},
@@ -86,6 +68,29 @@ var failoverRows = []row{
 			r.settle()
 		},
 	},
+}
+
+// cutMasterOff sends messages, lets only the programs reach the master for 15 s, and lets a replica replace it.
+func (r *run) cutMasterOff() {
+	r.order(r.n, r.pace())
+	r.receives(r.moments(1)[0])
+	master := r.sentinels.Servers[0]
+	r.step("cut the programs and the master off from the rest")
+	for addr, l := range r.links {
+		if addr == master.Addr {
+			l.cutOff(servers)
+		} else {
+			l.cutOff(programs)
+		}
+	}
+	began := time.Now()
+	r.promoted(r.sentinels.Servers[1:]...)
+	r.check(role(r, master) == "master", "there is no second master, so the row proves nothing")
+	r.pause(15*time.Second - time.Since(began))
+	r.step("repair the link")
+	for _, l := range r.links {
+		l.repair()
+	}
 }
 
 // promoted waits until one of the replicas is a master.

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -13,7 +14,7 @@ import (
 // holdRows are about refusals that concern all messages of a number, a template or an app.
 var holdRows = []row{
 	{
-		id: "C80", fault: "Meta accepts everything and reports it as failed: 131042; then the account can pay", n: 1200, takes: 15 * time.Second,
+		id: "C80", fault: "Meta accepts everything and reports it as failed: 131042; six holds later the account can pay", n: 800, takes: 40 * time.Second,
 		setup: setup{numbers: 1},
 		play: func(r *run) {
 			r.alter("account", map[string]any{"fail": 131042})
@@ -22,6 +23,12 @@ var holdRows = []row{
 			r.until("the number is held", func() bool { return r.holds(131042) })
 			sent := r.received()
 			r.check(sent < r.n/2, "%d of %d messages were sent into the failure", sent, r.n)
+			const more = 5
+			r.nextHolds(131042, 1) // until then messages arrive that left before the first hold
+			before := r.received()
+			r.nextHolds(131042, more)
+			probes := r.received() - before
+			r.check(probes <= 3*more, "%d messages were sent into the failure during %d more holds", probes, more)
 			r.alter("account", map[string]any{"fail": 0})
 			r.settle()
 			dead := 0
@@ -32,7 +39,7 @@ var holdRows = []row{
 				}
 				r.check(rec.State != message.Failed, "%s is %s", id, rec.State)
 			}
-			r.note("%d sent before the hold, %d dead", sent, dead)
+			r.note("%d sent before the hold, %d dead, %d of them in %d later holds", sent, dead, probes, more)
 		},
 	},
 	{
@@ -116,7 +123,28 @@ func (r *run) refusals(code string) int {
 }
 
 // holds reports whether there is a hold with a code.
-func (r *run) holds(code int) bool {
+func (r *run) holds(code int) bool { return len(r.held(code)) > 0 }
+
+// held returns the holds with a code.
+func (r *run) held(code int) []message.Hold {
 	all, err := holds.New(r.db, shards, slog.New(slog.DiscardHandler)).List(r.ctx)
-	return err == nil && slices.ContainsFunc(all, func(h message.Hold) bool { return h.Code == code })
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(all, func(h message.Hold) bool { return h.Code != code })
+}
+
+// nextHolds waits until n more holds with a code have begun, one after the other.
+func (r *run) nextHolds(code, n int) {
+	seen := map[time.Time]bool{}
+	for _, h := range r.held(code) {
+		seen[h.Since] = true
+	}
+	most := len(seen) + n
+	r.until(fmt.Sprintf("%d more holds have begun", n), func() bool {
+		for _, h := range r.held(code) {
+			seen[h.Since] = true
+		}
+		return len(seen) >= most
+	})
 }

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"sluice/internal/graphsim"
@@ -56,6 +57,36 @@ var reportRows = []row{
 			r.configure(nil)
 			r.startWorkers(r.setup.workers)
 			r.order(r.n, r.pace())
+			r.settle()
+			for id, rec := range r.records(r.producer.taken()) {
+				r.check(rec.State == message.Delivered && resends(rec) == 0, "%s is %s, sent again %d times by policy", id, rec.State, resends(rec))
+			}
+		},
+	},
+	{
+		id: "C75", fault: "the workers are restarted one by one, first with twice as many numbers, then with lower rates, policy resend", n: 800, takes: 20 * time.Second,
+		setup: setup{late: true, resend: true, window: 3 * time.Second, faults: graphsim.Faults{Latency: quick.Latency, Lost: 0.05}},
+		play: func(r *run) {
+			all, rate := r.setup.numbers, r.setup.rate
+			configure := func(numbers, rate int) {
+				r.setup.numbers, r.setup.rate = numbers, rate
+				r.configure(nil)
+			}
+			configure(all/2, rate)
+			r.startWorkers(r.setup.workers)
+			configure(all, rate)
+			r.order(r.n, r.pace()/2)
+			restart := func(at int) {
+				for i, w := range slices.Clone(r.workers) {
+					r.receives(at + i*r.n/10)
+					r.stopWorker(w)
+					r.worker()
+				}
+			}
+			restart(r.n / 10)
+			configure(all, rate*3/4)
+			restart(r.n * 2 / 5)
+			r.setup.rate = rate // that of the first configuration is allowed until the last worker has stopped
 			r.settle()
 			for id, rec := range r.records(r.producer.taken()) {
 				r.check(rec.State == message.Delivered && resends(rec) == 0, "%s is %s, sent again %d times by policy", id, rec.State, resends(rec))

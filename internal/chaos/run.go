@@ -144,7 +144,7 @@ func (r *run) judge(e findings, err error) (Result, []breach) {
 		if r.naiveMessages > 0 {
 			result.Messages, result.Doubled = r.naiveMessages, r.naiveDoubled
 		}
-		broken = result.bites(err)
+		broken = result.bites(err, r.row.loses)
 	case r.row.lacks != "" && len(broken) > 0:
 		r.note("%s", r.row.lacks)
 	}

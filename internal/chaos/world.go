@@ -71,12 +71,12 @@ func (r *run) configure(more map[string]any) {
 	switch {
 	case r.setup.relaxed:
 		durability = "relaxed"
-	case r.setup.sentinel || r.setup.cluster:
+	case (r.setup.sentinel || r.setup.cluster) && !r.setup.fsync:
 		durability = "replica"
 	}
 	settings := map[string]any{
 		"log_level": "info",
-		"redis":     map[string]any{"url": r.redisURL, "durability": durability},
+		"redis":     map[string]any{"url": r.redisURL, "durability": durability, "failover_may_lose_writes": r.setup.fsync},
 		"retry":     map[string]any{"base": "200ms", "max": "2s"},
 		"classes":   map[string]any{"service": class("park"), "authentication": class("resend")},
 	}

@@ -56,6 +56,7 @@ type Record struct {
 	Attempt int           `json:"attempt"`
 	WAMID   string        `json:"wamid"`
 	Error   struct {
+		Code   *int   `json:"code"`
 		Title  string `json:"title"`
 		Advice string `json:"advice"`
 		message.ErrorDetail

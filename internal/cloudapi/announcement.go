@@ -3,6 +3,8 @@ package cloudapi
 import (
 	"cmp"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +28,8 @@ const (
 	otherPause = 30 * time.Minute
 	// violation is when to try an account again after a reported violation, because some are only warnings.
 	violation = time.Minute
+	// maxRestriction is when to try an account again at the latest whose restriction has an end.
+	maxRestriction = 90 * 24 * time.Hour
 )
 
 // Announced returns the announcement in an update event. It is false if the event has none.
@@ -39,11 +43,11 @@ func Announced(e message.Event, now time.Time) (Announcement, bool) {
 			Title string `json:"title"`
 		} `json:"other_info"`
 		Ban struct {
-			State []string `json:"waba_ban_state"`
+			State words `json:"waba_ban_state"`
 		} `json:"ban_info"`
 		Restrictions []struct {
-			Type    string      `json:"restriction_type"`
-			Expires json.Number `json:"expiration"`
+			Type    string          `json:"restriction_type"`
+			Expires json.RawMessage `json:"expiration"`
 		} `json:"restriction_info"`
 	}
 	json.Unmarshal(e.Meta, &v) // members of other types stay empty
@@ -93,20 +97,54 @@ func Announced(e message.Event, now time.Time) (Announcement, bool) {
 				continue // it restricts something else, such as adding numbers
 			}
 			a.Hold = true
-			at, err := r.Expires.Int64()
-			if err != nil || at == 0 {
+			left, ends := expiration(r.Expires, now)
+			if !ends {
 				a.For = 0
 				return a, true
 			}
-			a.For = max(a.For, time.Unix(at, 0).Sub(now), time.Second)
+			a.For = max(a.For, left)
 		}
 		return a, a.Hold
 	}
 	return a, false
 }
 
+// expiration returns how long a restriction lasts, from a second to maxRestriction. It is false if the restriction has no
+// end that can be read.
+func expiration(raw json.RawMessage, now time.Time) (time.Duration, bool) {
+	if len(raw) == 0 {
+		return 0, false
+	}
+	at, ok := metaMillis(text(raw))
+	if !ok || at == 0 {
+		return 0, false
+	}
+	at = min(max(at, 0), now.Add(maxRestriction).UnixMilli()) // a distant time would overflow
+	return max(time.Duration(at-now.UnixMilli())*time.Millisecond, time.Second), true
+}
+
+// words are texts. Meta's pages show waba_ban_state as a text, as an array of texts, and as an object whose values are texts.
+type words []string
+
+// UnmarshalJSON reads each of these forms. It ignores another one.
+func (w *words) UnmarshalJSON(b []byte) error {
+	var one string
+	var all []string
+	var object map[string]string
+	switch {
+	case json.Unmarshal(b, &one) == nil:
+		*w = words{one}
+	case json.Unmarshal(b, &all) == nil:
+		*w = all
+	case json.Unmarshal(b, &object) == nil:
+		*w = slices.Sorted(maps.Values(object))
+	}
+	return nil
+}
+
 // Reported returns what a failed status with a code means for later messages: the same as an answer with the code.
-// Code 0 has no meaning here, because it is what a status without a code has.
+// Code 0 has no meaning here, because it is what a status without a code has, and Meta's code 0 is about the access token
+// of a call, not about a message that Meta has accepted.
 func Reported(code int) message.Outcome {
 	if code == 0 {
 		return message.Outcome{Kind: message.Refused}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"sluice/internal/message"
@@ -135,24 +136,51 @@ func shown(d message.ErrorDetail) message.ErrorDetail {
 	return d
 }
 
-// phones matches what may be the phone number of a recipient: digits after a plus, or at least seven digits in a
-// row, in any script. A number after # is an error code.
-var phones = regexp.MustCompile(`#\p{Nd}+|\+\p{Nd}{1,15}(?:[ ().-]{1,3}\p{Nd}{1,5})*|\p{Nd}{7,}`)
+// phones matches what may be the phone number of a recipient, in any script: digits after a plus, groups of digits with a
+// space, a hyphen, a full stop or a bracket between them, or at least seven digits in a row. It also matches what is none:
+// a number after #, which is an error code, and a date.
+var phones = regexp.MustCompile(`#\p{Nd}+|` + date + `|\+\p{Nd}{1,15}(?:[ ().-]{1,3}\p{Nd}{1,5})*|\p{Nd}+(?:(?:[ .-]|\)[ .-]?| ?\()\p{Nd}+)+|\p{Nd}{7,}`)
+
+// date matches 2026-11-29, and 29.11.2026 or 11-29-2026.
+const date = `\b(?:19|20)\d\d-[01]\d-[0-3]\d\b|\b[0-3]?\d[.-][0-3]?\d[.-](?:19|20)\d\d\b`
+
+var (
+	dates = regexp.MustCompile(date)
+	inRow = regexp.MustCompile(`\p{Nd}{7,}`)
+)
+
+// maskPhone masks a match of phones.
+func maskPhone(found string) string {
+	if at := dates.FindStringIndex(found); at != nil {
+		around := func(s string) string { return phones.ReplaceAllStringFunc(s, maskPhone) }
+		return around(found[:at[0]]) + found[at[0]:at[1]] + around(found[at[1]:])
+	}
+	digits, group, longest := 0, 0, 0
+	for _, r := range found {
+		if !unicode.IsDigit(r) {
+			group = 0
+			continue
+		}
+		digits, group = digits+1, group+1
+		longest = max(longest, group)
+	}
+	switch {
+	case found[0] == '#' || digits < 7:
+		return found
+	case found[0] != '+' && longest > 5 && longest < digits && digits < 9: // codes side by side, rather than groups
+		return inRow.ReplaceAllStringFunc(found, maskPhone)
+	case utf8.RuneCountInString(found) < len(found): // digits of another script
+		return "***"
+	}
+	return message.Mask(found)
+}
 
 // presentable masks phone numbers, escapes unprintable characters, and cuts a text to a length in bytes.
 func presentable(s string, most int) string {
 	if len(s) > 4*most { // masking shortens digits of 4 bytes at most to one byte
 		s = strings.ToValidUTF8(s[:4*most], "")
 	}
-	s = phones.ReplaceAllStringFunc(s, func(found string) string {
-		switch n := utf8.RuneCountInString(found); {
-		case found[0] == '#' || n < 7:
-			return found
-		case n < len(found): // digits of another script
-			return "***"
-		}
-		return message.Mask(found)
-	})
+	s = phones.ReplaceAllStringFunc(s, maskPhone)
 	var b strings.Builder
 	for _, r := range s {
 		one := string(r)

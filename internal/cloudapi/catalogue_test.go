@@ -125,7 +125,8 @@ func TestWhatAFailedStatusMeans(t *testing.T) {
 	}
 }
 
-// TestWhatIsHeld: a fault that an operator must correct holds the template, or else the number.
+// TestWhatIsHeld: a fault that an operator must correct holds the template, or else the number. One that concerns
+// neither holds nothing.
 func TestWhatIsHeld(t *testing.T) {
 	t.Parallel()
 	templates := []int{132001, 132007, 132015, 132016, 132068, 132069, 134102, 141002}
@@ -135,6 +136,7 @@ func TestWhatIsHeld(t *testing.T) {
 			switch {
 			case kind == message.Held && slices.Contains(templates, code):
 				want = message.HoldTemplate
+			case code == 139200: // it is about messages without a template
 			case kind == message.Held:
 				want = message.HoldNumber
 			}
@@ -196,6 +198,7 @@ func TestCommonMistakes(t *testing.T) {
 		{132015, "Template is paused", message.Held, cloudapi.ScopeTemplate},                          //
 		{132012, "Template parameter format mismatch", message.Refused, cloudapi.ScopeMessage},        //
 		{131042, "Business eligibility payment issue", message.Held, cloudapi.ScopeNumber},            //
+		{139200, "Direct Send access blocked", message.Held, cloudapi.ScopeMessage},                   // templates are sent
 	}
 	for _, tt := range tests {
 		e, ok := cloudapi.Lookup(tt.code)
@@ -258,6 +261,10 @@ func TestAnswersWithoutAKnownCode(t *testing.T) {
 		out := cloudapi.Classify(tt.status, nil, []byte(tt.body))
 		if out.Kind != tt.kind || out.Reason != tt.reason || out.Code != tt.code || out.Err == nil {
 			t.Errorf("%s: %+v, want %q, %q, %d", tt.name, out, tt.kind, tt.reason, tt.code)
+		}
+		_, known := cloudapi.Lookup(tt.code)
+		if first := out.Kind == message.Held && !out.Unknown; first != (tt.kind == message.Held && known && out.HasCode()) {
+			t.Errorf("%s: one such answer holds: %t", tt.name, first)
 		}
 	}
 }
@@ -351,6 +358,46 @@ func TestWhatMetaSaidIsKept(t *testing.T) {
 		d := cloudapi.Classify(400, nil, []byte(body)).Detail
 		if text := d.Message + d.Details; !strings.Contains(text, "it failed") || d.Trace != "" {
 			t.Errorf("%s: %+v", name, d)
+		}
+	}
+}
+
+// TestPhoneNumbersAreMasked: in whatever form Meta's texts have them. Dates, times, codes and versions are shown.
+func TestPhoneNumbersAreMasked(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"1 650 555 1234":                   "1 6***34",
+		"650-555-1234":                     "650***34",
+		"650.555.1234":                     "650***34",
+		"(650) 555-1234":                   "(650***34",
+		"(650)555-1234 is":                 "(650***34 is",
+		"1 (650) 555 1234":                 "1 (***34",
+		"06 12 34 56 78":                   "06 ***78",
+		"0151 123456":                      "015***56",
+		"650 5551234":                      "650***34",
+		"+1 650 555 1234":                  "+1 ***34",
+		"16505551234":                      "165***34",
+		"555-1234":                         "555***34",
+		"١ ٦٥٠ ٥٥٥ ١٢٣٤":                   "***",
+		"to 1 650 555 1234, 650-555-9999.": "to 1 6***34, 650***99.",
+
+		"2026-11-29":                           "2026-11-29",
+		"2026-11-29 11:30:00":                  "2026-11-29 11:30:00",
+		"on 2026-11-29T11:30:00.123456+0000":   "on 2026-11-29T11:30:00.123456+0000",
+		"2026-11-29 - 2026-12-01":              "2026-11-29 - 2026-12-01",
+		"29.11.2026 11:30":                     "29.11.2026 11:30",
+		"11-29-2026":                           "11-29-2026",
+		"(#131030) 100 of 1000 in 24 h":        "(#131030) 100 of 1000 in 24 h",
+		"code 131026, see 131047":              "code 131026, see 131047",
+		"131026 5":                             "131026 5",
+		"v25.0, at most 4096 bytes, 80-1000":   "v25.0, at most 4096 bytes, 80-1000",
+		"nginx/1.18.0":                         "nginx/1.18.0",
+		"wait 3600 s. 30 of 250 are left":      "wait 3600 s. 30 of 250 are left",
+		"2026-11-29 1 650 555 1234 2026-11-30": "2026-11-29 1 6***34 2026-11-30",
+		"attempt 2 2026-11-29 failed":          "attempt 2 2026-11-29 failed",
+	} {
+		if got := cloudapi.Classify(400, nil, graphError(131009, text)).Detail.Details; got != want {
+			t.Errorf("%q is shown as %q, want %q", text, got, want)
 		}
 	}
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sluice/internal/content"
 	"sluice/internal/message"
 )
 
@@ -119,7 +120,8 @@ func (c *Client) Reserve(ctx context.Context) (time.Duration, error) {
 // Release ends the reservation of an attempt.
 func (c *Client) Release() { <-c.attempts }
 
-// Send makes one attempt to send a message: one POST of body (see Body) to /{version}/{number}/messages. It gets a
+// Send makes one attempt to send a message: one POST of body (see Body) to /{version}/{number}/messages, or to
+// marketing_messages if the message is for the Marketing Messages API. It gets a
 // connection, calls ready, and then writes the request at once. ready blocks until the request may be written. If it
 // returns an error, nothing is written. If ready is nil, Send writes the request as soon as it has a connection. Send
 // blocks for at most Options.Timeout, and for the time of ready.
@@ -196,7 +198,11 @@ func (c *Client) post(ctx context.Context, number, token string, body []byte, g 
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(i httptrace.GotConnInfo) { g.connected(i.Conn) },
 	})
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+number+"/messages", bytes.NewReader(body))
+	path := "/messages"
+	if content.ForMarketing(body) {
+		path = "/marketing_messages"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+number+path, bytes.NewReader(body))
 	if err != nil {
 		return message.Outcome{Kind: message.Held, Hold: message.HoldNumber, Reason: "base_url", Err: errors.New("graph base URL cannot be used")}, "other"
 	}
@@ -206,7 +212,7 @@ func (c *Client) post(ctx context.Context, number, token string, body []byte, g 
 	req.GetBody = nil
 	req.Header.Set("Authorization", "Bearer "+token)
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("User-Agent", "sluice")
+	req.Header.Set("User-Agent", UserAgent)
 
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {

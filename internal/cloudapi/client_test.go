@@ -39,7 +39,11 @@ func TestSendIsMetasRequest(t *testing.T) {
 	if got.Method != "POST" || got.RequestURI != "/v26.0/"+number+"/messages" || sent != body || asked != number {
 		t.Errorf("%s %s, %q, token of %s", got.Method, got.RequestURI, sent, asked)
 	}
-	if got.Header.Get("Authorization") != "Bearer "+token || got.Header.Get("Content-Type") != "application/json" {
+	marketing := `{"messaging_product":"whatsapp","product_policy":"STRICT","to":"+1"}`
+	if c.Send(t.Context(), number, []byte(marketing), nil); got.RequestURI != "/v26.0/"+number+"/marketing_messages" || sent != marketing {
+		t.Errorf("%s, %q", got.RequestURI, sent)
+	}
+	if got.Header.Get("Authorization") != "Bearer "+token || got.Header.Get("Content-Type") != "application/json" || got.Header.Get("User-Agent") != cloudapi.UserAgent || !strings.HasPrefix(cloudapi.UserAgent, "sluice/") {
 		t.Errorf("headers %v", got.Header)
 	}
 	for name := range got.Header {

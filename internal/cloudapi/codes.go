@@ -26,8 +26,8 @@ var (
 	}
 	unauthorized = Entry{
 		Code: NoCode, Title: "HTTP 401",
-		Meaning: "Meta did not accept the access token, and does not say why.",
-		Advice:  "Give the number a new access token of a system user; Sluice then sends the waiting messages by itself.",
+		Meaning: "Meta, or a proxy, did not accept the access token, and does not say why.",
+		Advice:  "Check the proxies in between. Give the number a new access token of a system user; Sluice then sends the waiting messages by itself.",
 		Status:  401, Kind: message.Held, Scope: ScopeNumber, From: FromAnswer,
 	}
 	unknownServerError = Entry{

@@ -161,8 +161,8 @@ var templateCodes = []Entry{
 	{
 		Code: 139200, Title: "Direct Send access blocked",
 		Meaning: "The account may not send free-form messages outside the window (Direct Send).",
-		Advice:  "Send templates instead, or ask Meta.",
-		Kind:    message.Held, Scope: ScopeNumber, From: FromAnswer,
+		Advice:  "Send templates instead, or ask Meta. Then replay the dead letters.",
+		Kind:    message.Held, Scope: ScopeMessage, From: FromAnswer, // the templates of the number are sent
 	},
 	{
 		Code: 141002, Title: "Template not approved",

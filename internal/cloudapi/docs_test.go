@@ -44,7 +44,8 @@ message becomes ` + "`failed`" + `, with the code in its timeline. If that is th
 Replay is the operator's command for messages that are ` + "`dead`" + `. Sluice does not replay by itself.
 
 The ` + "`error`" + ` of a record, of its events and of ` + "`sluice explain`" + ` has Meta's own texts: ` + "`message`" + `, ` + "`details`" + `, ` + "`error_subcode`" + ` and ` + "`fbtrace_id`" + `,
-cut to some hundred characters, with masked phone numbers. For an unknown code they are the only information. Logs do not have them.
+cut to some hundred characters, with masked phone numbers. They stay when Sluice retries, parks, expires or closes the message by itself, until the next
+attempt begins or Meta accepts the message. For an unknown code they are the only information. Logs do not have them.
 
 Some lists on the Internet explain codes wrongly. Where a wrong meaning is common, the meaning below says so.
 
@@ -121,6 +122,12 @@ func action(e cloudapi.Entry) string {
 	case message.Transient:
 		return "**Retries**" + wait(" after")
 	case message.Held:
+		if e.Scope == cloudapi.ScopeMessage {
+			return "**Retries** this message; after `retry.attempts` it is `dead`"
+		}
+		if e.Code == cloudapi.NoCode {
+			return "**Retries**. Such answers to five messages in a row hold the messages of the " + string(e.Scope)
+		}
 		return "**Holds** the messages of the " + string(e.Scope) + wait(" for")
 	case message.Refused:
 		if e.Code == cloudapi.NoCode {

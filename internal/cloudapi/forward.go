@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -46,7 +47,7 @@ type Forwarder struct {
 	calls  *prometheus.CounterVec
 }
 
-// NewForwarder returns a Forwarder. It uses the options BaseURL, Token and Registerer.
+// NewForwarder returns a Forwarder. It uses the options BaseURL, Version (of its own look-ups), Token and Registerer.
 func NewForwarder(o Options) (*Forwarder, error) {
 	base, err := url.Parse(strings.TrimRight(cmp.Or(o.BaseURL, DefaultBaseURL), "/"))
 	if err != nil {
@@ -54,7 +55,7 @@ func NewForwarder(o Options) (*Forwarder, error) {
 	}
 	f := &Forwarder{
 		base:   base,
-		client: NewClient(Options{BaseURL: o.BaseURL, Token: o.Token}),
+		client: NewClient(Options{BaseURL: o.BaseURL, Version: o.Version, Token: o.Token}),
 		calls: promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_graph_forwarded_total",
 			Help: "Other Graph API requests that callers sent through the producer and that it forwarded to Meta, by the class of Meta's HTTP status. none: no answer.",
@@ -69,26 +70,32 @@ func NewForwarder(o Options) (*Forwarder, error) {
 // Close closes the idle connections.
 func (f *Forwarder) Close() { f.client.Close() }
 
-// passable matches the paths of forwarded calls. They have only characters that a URL does not encode.
-var passable = regexp.MustCompile(`^/v[0-9]{1,3}\.[0-9]{1,2}/[0-9]{1,32}(/(messages|media|whatsapp_business_profile))?$`)
+// passable matches the paths of forwarded calls: an object by its id, an edge of it, and a part of the edge. They have
+// only characters that a URL does not encode.
+var passable = regexp.MustCompile(`^/v[0-9]{1,3}\.[0-9]{1,2}/[0-9]{1,32}(/[a-z_]{1,64}(/[A-Za-z0-9]{1,64})?)?$`)
 
-// passedQuery are the forwarded query parameters. Others are removed, for example a token or a method.
-var passedQuery = []string{"fields", "phone_number_id"}
+// plainFields matches field names, and fields with the analytics of an account, whose arguments select numbers and
+// times. With other braces and parentheses, a call could read objects that do not belong to the number or the account.
+var plainFields = regexp.MustCompile(`^([A-Za-z0-9_, ]|analytics(\.[a-z_]{1,32}\([A-Za-z0-9_\[\]", +-]*\))+)*$`)
 
-// plainFields matches field names. With braces and parentheses, a call could read objects that do not belong to the
-// number.
-var plainFields = regexp.MustCompile(`^[A-Za-z0-9_, ]*$`)
-
-// Forward forwards r to Meta, with its method, path, query and body, and answers with Meta's answer. The call ends
-// with the context of r. It forwards only calls that concern the number: see passable, passedQuery and passedBody.
+// Forward forwards r to Meta, with its method, path, query and body, and answers with Meta's answer. It uses the access
+// token of the number. The call ends with the context of r. The caller decides which objects and edges r may name.
+// Forward refuses what could make another call of it: see passable, passedQuery and passedBody.
 func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, number string) {
 	if !passable.MatchString(r.URL.Path) {
 		f.answer(w, http.StatusBadRequest, 100, "Sluice does not forward calls of this path.")
 		return
 	}
-	for _, fields := range r.URL.Query()["fields"] {
+	query := r.URL.Query()
+	for _, method := range query["method"] {
+		if !strings.EqualFold(method, r.Method) {
+			f.answer(w, http.StatusBadRequest, 100, "method: Sluice uses the method of the request. Send the request with that method.")
+			return
+		}
+	}
+	for _, fields := range query["fields"] {
 		if !plainFields.MatchString(fields) {
-			f.answer(w, http.StatusBadRequest, 100, "fields: only names with commas between them are allowed.")
+			f.answer(w, http.StatusBadRequest, 100, "fields: only names with commas between them are allowed, and analytics with its arguments.")
 			return
 		}
 	}
@@ -100,18 +107,12 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, number strin
 	}
 	defer body.Close()
 	r.Body = body
-	f.pass(w, r, number, f.at(r.URL.Path, r.URL.Query()))
+	f.pass(w, r, number, f.at(r.URL.Path, query))
 }
 
 // at returns the URL of a call.
 func (f *Forwarder) at(path string, query url.Values) *url.URL {
-	passed := url.Values{}
-	for _, name := range passedQuery {
-		if query.Has(name) {
-			passed[name] = query[name]
-		}
-	}
-	return &url.URL{Scheme: f.base.Scheme, Host: f.base.Host, Path: f.base.Path + path, RawQuery: passed.Encode()}
+	return &url.URL{Scheme: f.base.Scheme, Host: f.base.Host, Path: f.base.Path + path, RawQuery: passedQuery(query).Encode()}
 }
 
 // pass makes the call of r at another URL.
@@ -127,7 +128,7 @@ func (f *Forwarder) pass(w http.ResponseWriter, r *http.Request, number string, 
 			p.Out.URL, p.Out.Host = to, to.Host
 			p.Out.Header = only(p.Out.Header, askHeaders)
 			p.Out.Header.Set("Authorization", "Bearer "+token)
-			p.Out.Header.Set("User-Agent", "sluice")
+			p.Out.Header.Set("User-Agent", UserAgent)
 			p.Out.GetBody = nil // with it the transport could retry the call
 		},
 		ModifyResponse: func(resp *http.Response) error {
@@ -168,14 +169,14 @@ func (f *Forwarder) Media(r *http.Request, number, version, id string) (object m
 		return nil, status, answer
 	}
 	if json.Unmarshal(answer, &object) != nil || object == nil {
-		return nil, http.StatusServiceUnavailable, failure(2, "Meta's answer cannot be read.")
+		return nil, http.StatusServiceUnavailable, failure(2, "Meta's answer cannot be read.", "")
 	}
 	return object, status, answer
 }
 
 // get makes a small call for the request r.
 func (f *Forwarder) get(r *http.Request, number string, at *url.URL) (status int, answer []byte) {
-	away := failure(2, "Meta does not answer.")
+	away := failure(2, "Meta does not answer.", "")
 	token, err := f.client.tokenOf(number)
 	if err != nil {
 		f.calls.WithLabelValues("none").Inc()
@@ -186,7 +187,7 @@ func (f *Forwarder) get(r *http.Request, number string, at *url.URL) (status int
 		return http.StatusServiceUnavailable, away
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
-	req.Header.Set("User-Agent", "sluice")
+	req.Header.Set("User-Agent", UserAgent)
 	resp, err := f.client.transport.RoundTrip(req)
 	if err != nil {
 		f.calls.WithLabelValues("none").Inc()
@@ -250,15 +251,15 @@ func (f *Forwarder) refuse(w http.ResponseWriter) {
 func (f *Forwarder) answer(w http.ResponseWriter, status, code int, details string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	w.Write(failure(code, details))
+	w.Write(failure(code, details, w.Header().Get("X-Request-Id")))
 }
 
-// failure returns an error in the form of Meta's errors.
-func failure(code int, details string) []byte {
+// failure returns an error in the form of Meta's errors. trace identifies the request.
+func failure(code int, details, trace string) []byte {
 	e, _ := Lookup(code)
 	b, _ := json.Marshal(map[string]any{"error": map[string]any{
-		"message": e.Title, "type": "OAuthException", "code": code, "is_transient": code == 2,
-		"error_data": map[string]string{"messaging_product": "whatsapp", "details": details}, "fbtrace_id": "",
+		"message": fmt.Sprintf("(#%d) %s", code, e.Title), "type": "OAuthException", "code": code, "is_transient": code == 2,
+		"error_data": map[string]string{"messaging_product": "whatsapp", "details": details}, "fbtrace_id": trace,
 	}}) // cannot fail for strings and numbers
 	return b
 }

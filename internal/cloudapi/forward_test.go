@@ -75,16 +75,16 @@ func TestForward(t *testing.T) {
 		io.WriteString(w, `{"error":{}}`)
 	})
 	w := httptest.NewRecorder()
-	f.Forward(w, ask("POST", "/v25.0/100/whatsapp_business_profile?fields=x&access_token=stolen&method=DELETE&Method=GET&access%2Etoken=stolen&ids=7&batch=[]", `{"about":"we"}`), "100")
+	f.Forward(w, ask("POST", "/v25.0/100/whatsapp_business_profile?fields=x&limit=5&phone_numbers[0]=1&access_token=stolen&method=post&Method=GET&access%2Etoken=stolen&ids=7&batch=[]&metadata=1", `{"about":"we"}`), "100")
 
 	if w.Code != http.StatusBadRequest || w.Body.String() != `{"error":{}}` || w.Header().Get("X-App-Usage") == "" || w.Header().Get("Set-Cookie") != "" {
 		t.Errorf("answered %d %v %s", w.Code, w.Header(), w.Body)
 	}
-	if got.Method != "POST" || got.URL.String() != "/v25.0/100/whatsapp_business_profile?fields=x" || string(body) != `{"about":"we"}` {
+	if got.Method != "POST" || got.URL.String() != "/v25.0/100/whatsapp_business_profile?fields=x&limit=5&phone_numbers%5B0%5D=1" || string(body) != `{"about":"we"}` {
 		t.Errorf("Meta got %s %s %s", got.Method, got.URL, body)
 	}
 	want := map[string]string{
-		"Authorization": "Bearer " + ownToken, "Content-Type": "application/json", "Accept": "*/*", "User-Agent": "sluice",
+		"Authorization": "Bearer " + ownToken, "Content-Type": "application/json", "Accept": "*/*", "User-Agent": cloudapi.UserAgent,
 		"Content-Length": "14",
 	}
 	for name := range got.Header {
@@ -144,8 +144,8 @@ func TestForwardPassesNoOtherPath(t *testing.T) {
 	t.Parallel()
 	f := forwarder(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("Meta got %s", r.URL) })
 	for _, path := range []string{
-		"/v25.0/100/register", "/v25.0/100/media/", "/v25.0/100/../200/media", "/v25.0//100/media", "/v25.0/100%2Fmedia/x", "/v25.0/me", "/me/accounts",
-		"/v25.0/100?fields=id,whatsapp_business_account%7Bphone_numbers%7D", "/v25.0/100?fields=id&fields=x.limit(5)", "/v25.0/100/media%2f..%2fregister", "/v25.0/100%2e%2e/media", "/v25.0%2Fme%2F100/media", "/v25.0/100/media;x", "/", "/v25.0/100?x",
+		"/v25.0/100/messages/a/b", "/v25.0/100/messages/a-b", "/v25.0/100/media/", "/v25.0/100/../200/media", "/v25.0//100/media", "/v25.0/100%2Fmedia/x/y", "/v25.0/me", "/me/accounts",
+		"/v25.0/100?fields=id,whatsapp_business_account%7Bphone_numbers%7D", "/v25.0/100?fields=id&fields=x.limit(5)", "/v25.0/100?fields=analytics.start(1){x}", "/v25.0/100?fields=analytics.phone_numbers(x{y})", "/v25.0/100?method=delete", "/v25.0/100/media%2f..%2fregister", "/v25.0/100%2e%2e/media", "/v25.0%2Fme%2F100/media", "/v25.0/100/media;x", "/", "/v25.0/100?x",
 	} {
 		u, err := url.ParseRequestURI(path)
 		if err != nil {
@@ -199,7 +199,11 @@ func TestForwardPassesNoParameter(t *testing.T) {
 		"twice":               {"whatsapp_business_profile", `{"about":"x","about":"y"}`, json},
 		"no object":           {"whatsapp_business_profile", `["method"]`, json},
 		"no JSON":             {"whatsapp_business_profile", `access_token=stolen`, json},
+		"a dotted name":       {"whatsapp_business_profile", `{"access.token":"stolen"}`, json},
+		"a list's name":       {"whatsapp_business_profile", `{"batch[0]":"x"}`, json},
 		"a form":              {"whatsapp_business_profile", `access_token=stolen`, map[string]string{"Content-Type": "application/x-www-form-urlencoded"}},
+		"a form, a method":    {"whatsapp_business_profile", `about=x&method[]=delete`, map[string]string{"Content-Type": "application/x-www-form-urlencoded"}},
+		"a form, odd name":    {"whatsapp_business_profile", `about=x&access%00token=y`, map[string]string{"Content-Type": "application/x-www-form-urlencoded"}},
 		"no type":             {"whatsapp_business_profile", `access_token=stolen`, map[string]string{"Content-Type": ""}},
 		"a mark as read":      {"messages", `{"messaging_product":"whatsapp","status":"read","message_id":"wamid.A","access_token":"stolen"}`, json},
 		"media as JSON":       {"media", `{"access_token":"stolen"}`, json},
@@ -210,6 +214,10 @@ func TestForwardPassesNoParameter(t *testing.T) {
 	for _, fields := range [][]string{{"access_token"}, {"file", "method"}, {"messaging_product", "type", "file", "access_token"}, {"file", ""}} {
 		body, header := form(fields...)
 		calls["media with "+strings.Join(fields, ", ")] = call{"media", body, header}
+	}
+	for _, fields := range [][]string{{"name", "access_token"}, {"method"}, {"flow_json", "a.b"}} {
+		body, header := form(fields...)
+		calls["assets with "+strings.Join(fields, ", ")] = call{"assets", body, header}
 	}
 	body, header := form("file", "type")
 	calls["media, cut off"] = call{"media", body[:len(body)-4], header}
@@ -322,5 +330,63 @@ func TestMediaAndDownload(t *testing.T) {
 		if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "not on a host of Meta") {
 			t.Errorf("%s: %d %s", elsewhere, w.Code, w.Body)
 		}
+	}
+}
+
+// What calls of numbers and accounts need passes: a DELETE with a body, forms, calls without a body, analytics.
+func TestForwardPasses(t *testing.T) {
+	t.Parallel()
+	var got string
+	f := forwarder(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got = strings.TrimSpace(r.Method + " " + r.URL.String() + " " + r.Header.Get("Content-Type") + " " + string(body))
+	})
+	const form = "application/x-www-form-urlencoded"
+	for _, c := range []struct{ method, path, media, body, want string }{
+		{"DELETE", "/v25.0/100/block_users", "application/json", `{"block_users":[{"user":"+1"}]}`, `DELETE /v25.0/100/block_users application/json {"block_users":[{"user":"+1"}]}`},
+		{"DELETE", "/v25.0/100/message_qrdls/AB12", "", "", "DELETE /v25.0/100/message_qrdls/AB12"},
+		{"POST", "/v25.0/7/publish", "", "", "POST /v25.0/7/publish"},
+		{"POST", "/v25.0/7/flows", form, "name=a&categories[]=OTHER", "POST /v25.0/7/flows " + form + " name=a&categories[]=OTHER"},
+		{"GET", "/v25.0/7?fields=id,analytics.start(1).end(2).granularity(DAY).phone_numbers([%22155%22])", "", "", "GET /v25.0/7?fields=id%2Canalytics.start%281%29.end%282%29.granularity%28DAY%29.phone_numbers%28%5B%22155%22%5D%29"},
+		{"POST", "/v25.0/7/message_templates", "application/json; charset=utf-8", `{"name":"a","id":"7"}`, `POST /v25.0/7/message_templates application/json {"name":"a","id":"7"}`},
+	} {
+		r := ask(c.method, c.path, c.body)
+		r.Header.Set("Content-Type", c.media)
+		w := httptest.NewRecorder()
+		if f.Forward(w, r, "100"); w.Code != http.StatusOK || got != c.want {
+			t.Errorf("%s %s: %d %s\nMeta got %s\nwant     %s", c.method, c.path, w.Code, w.Body, got, c.want)
+		}
+	}
+}
+
+// An account is read from Meta, and an object belongs to it only if Meta says so.
+func TestAccountAndBelongs(t *testing.T) {
+	t.Parallel()
+	answers := map[string]string{
+		"/v25.0/100?fields=health_status":                            `{"health_status":{"entities":[{"entity_type":"WABA","id":"900"}]}}`,
+		"/v25.0/1?fields=whatsapp_business_account":                  `{"id":"1","whatsapp_business_account":{"id":"900"}}`,
+		"/v25.0/2?fields=whatsapp_business_account":                  `{"id":"2","whatsapp_business_account":{"id":"901"}}`,
+		"/v25.0/3?fields=name":                                       `{"id":"3","name":"sale"}`,
+		"/v25.0/4?fields=name":                                       `{"id":"4","name":"sale"}`,
+		"/v25.0/900/message_templates?fields=id&limit=250&name=sale": `{"data":[{"id":"5"},{"id":"3"}]}`,
+	}
+	f := forwarder(t, func(w http.ResponseWriter, r *http.Request) {
+		answer, ok := answers[r.URL.String()]
+		if !ok {
+			w.WriteHeader(http.StatusBadRequest)
+			answer = `{"error":{"code":100,"error_subcode":33}}`
+		}
+		io.WriteString(w, answer)
+	})
+	if account, err := f.Account(t.Context(), "100"); account != "900" || err != nil {
+		t.Errorf("%q %v", account, err)
+	}
+	for id, want := range map[string]bool{"1": true, "2": false, "3": true, "4": false, "6": false} {
+		if got, err := f.Belongs(t.Context(), "100", "900", id); got != want || err != nil {
+			t.Errorf("%s: %t %v", id, got, err)
+		}
+	}
+	if _, err := f.Belongs(t.Context(), "200", "900", "1"); err == nil {
+		t.Error("a number without a token")
 	}
 }

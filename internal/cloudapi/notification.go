@@ -45,7 +45,8 @@ func text(raw json.RawMessage) string {
 // Meta of an event has Meta's JSON unchanged: the status, or {"message": ..., "contact": ...} with the contact of the
 // message if there is one, or the value of the change. If a part is malformed, the other parts become events, and the
 // object around the part becomes an EventUpdate. If a list or a value comes twice, both are read. If a member of an
-// item comes twice with different values, the item is malformed.
+// item comes twice with different values, the item is malformed. If a value has two phone number ids, it becomes one
+// EventUpdate without a number, because it is unknown which number its items belong to.
 //
 // The events have parts of body, which must not be changed afterwards.
 //
@@ -135,14 +136,15 @@ func (r *reader) entry(raw json.RawMessage) {
 // change adds the events of a change: one for each message and status, and the update itself if it has others.
 func (r *reader) change(update message.Event) {
 	v := parts{ends: r.ends}
+	var from sender
 	var contacts, messages, statuses, errs []json.RawMessage
 	for name, raw := range v.members(update.Meta) {
 		switch string(name) {
 		case "metadata":
-			v.number(&update, raw)
+			v.sender(&from, raw)
 		case "recipient":
 			if update.Field == handoversField {
-				v.number(&update, raw)
+				v.sender(&from, raw)
 			}
 		case "contacts":
 			contacts = append(contacts, slices.Collect(v.elements(raw))...)
@@ -154,7 +156,13 @@ func (r *reader) change(update message.Event) {
 			errs = append(errs, slices.Collect(v.elements(raw))...)
 		}
 	}
-	if update.Field != messagesField {
+	if !from.odd {
+		update.Display = from.display
+		if message.IsNumberID(from.id) { // Redis keys and metric labels have the number
+			update.Number = from.id
+		}
+	}
+	if update.Field != messagesField || from.odd { // with two numbers, its items may belong to neither
 		r.add(update)
 		return
 	}
@@ -179,16 +187,21 @@ func (r *reader) change(update message.Event) {
 	}
 }
 
-// number reads the number of a change from an object with its id.
-func (p *parts) number(e *message.Event, raw json.RawMessage) {
+// sender is the number that a change names.
+type sender struct {
+	parts   // odd: it has two ids
+	id      string
+	display string
+}
+
+// sender reads the number of a change from an object with its id.
+func (p *parts) sender(s *sender, raw json.RawMessage) {
 	for name, raw := range p.members(raw) {
 		switch string(name) {
 		case "phone_number_id":
-			if n := text(raw); message.IsNumberID(n) { // Redis keys and metric labels have the number
-				p.once(&e.Number, n)
-			}
+			s.once(&s.id, text(raw))
 		case "display_phone_number":
-			e.Display = cmp.Or(e.Display, text(raw))
+			s.display = cmp.Or(s.display, text(raw))
 		}
 	}
 }
@@ -328,19 +341,25 @@ func Written(e message.Event) (id string, at time.Time) {
 // earliest is a time before the API existed.
 var earliest = time.Date(2015, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
 
-// metaTime parses a time of Meta: seconds, in some places milliseconds, since 1970. It is zero for an implausible
-// time: before the API existed, or more than a day ahead.
+// metaTime parses a time of Meta. It is zero for an implausible time: before the API existed, or more than a day ahead.
 func metaTime(s string, now time.Time) time.Time {
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil {
-		return time.Time{}
-	}
+	n, ok := metaMillis(s)
 	// Compare numbers, because distant times overflow and would look plausible.
-	if n >= 0 && n <= 100_000_000_000 { // as seconds the year 5138, as milliseconds 1973
-		n *= 1000
-	}
-	if n < earliest || n > now.Add(24*time.Hour).UnixMilli() {
+	if !ok || n < earliest || n > now.Add(24*time.Hour).UnixMilli() {
 		return time.Time{}
 	}
 	return time.UnixMilli(n).UTC()
+}
+
+// metaMillis parses a time of Meta: seconds, in some places milliseconds, since 1970. It returns milliseconds; those of a
+// time that is too far away are the farthest.
+func metaMillis(s string) (int64, bool) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0, false
+	}
+	if n >= 0 && n <= 100_000_000_000 { // as seconds the year 5138, as milliseconds 1973
+		n *= 1000
+	}
+	return n, true
 }

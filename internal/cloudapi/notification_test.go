@@ -247,6 +247,18 @@ func TestMalformedParts(t *testing.T) {
 			"two accounts", entries(`[{"id":"1","id":"2","changes":[{"field":"y","value":2}]}]`),
 			whole(entries(`[{"id":"1","id":"2","changes":[{"field":"y","value":2}]}]`)) + "; update 2",
 		},
+		{
+			"two numbers", change(`{"metadata":{"phone_number_id":"1"},"metadata":{"phone_number_id":"2"},"statuses":[` + good + `],"messages":[` + good + `]}`),
+			`update {"metadata":{"phone_number_id":"1"},"metadata":{"phone_number_id":"2"},"statuses":[` + good + `],"messages":[` + good + `]}`,
+		},
+		{
+			"two numbers in one", change(`{"statuses":[` + good + `],"metadata":{"phone_number_id":"1","phone_number_id":"x"}}`),
+			`update {"statuses":[` + good + `],"metadata":{"phone_number_id":"1","phone_number_id":"x"}}`,
+		},
+		{
+			"two numbers in another field", entries(`[{"id":"1","changes":[{"field":"y","value":{"metadata":{"phone_number_id":"1","phone_number_id":"2"}}}]}]`),
+			`update {"metadata":{"phone_number_id":"1","phone_number_id":"2"}}`,
+		},
 		{"entry", entries(`["x",` + entry + `]`), whole(entries(`["x",`+entry+`]`)) + "; update 2"},
 		{"entries no list", entries(`"x"`), whole(entries(`"x"`))},
 		{"no entries", entries(`[]`), ""},

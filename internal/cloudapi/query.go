@@ -43,7 +43,7 @@ func (c *Client) getAt(ctx context.Context, token, path string, into any) (time.
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	req.Header.Set("User-Agent", "sluice")
+	req.Header.Set("User-Agent", UserAgent)
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
 		return time.Time{}, scrub(err)

@@ -66,6 +66,7 @@ func TestGrant(t *testing.T) {
 func TestAnnounced(t *testing.T) {
 	t.Parallel()
 	const named, template, account = `,"message_template_name":"sale","message_template_language":"en-US"}`, "message_template_status_update", "account_update"
+	const restricted = `{"event":"ACCOUNT_RESTRICTION","restriction_info":[{"restriction_type":"RESTRICTED_BIZ_INITIATED_MESSAGING","expiration":`
 	now := time.Unix(1_800_000_000, 0)
 	type a = cloudapi.Announcement
 	for _, tt := range []struct {
@@ -88,12 +89,27 @@ func TestAnnounced(t *testing.T) {
 		{account, `{"event":"DISABLED_UPDATE","ban_info":{"waba_ban_state":["REINSTATE"]}}`, &a{Event: "DISABLED_UPDATE"}},
 		{account, `{"event":"DISABLED_UPDATE","ban_info":{"waba_ban_state":["DISABLE"]}}`, &a{Hold: true, Event: "DISABLED_UPDATE"}},
 		{account, `{"event":"DISABLED_UPDATE","ban_info":{"waba_ban_state":["SCHEDULE_FOR_DISABLE"]}}`, nil},
+		{account, `{"event":"DISABLED_UPDATE","ban_info":{"waba_ban_state":"DISABLE"}}`, &a{Hold: true, Event: "DISABLED_UPDATE"}},
+		{account, `{"event":"DISABLED_UPDATE","ban_info":{"waba_ban_state":{"0":"REINSTATE"}}}`, &a{Event: "DISABLED_UPDATE"}},
+		{account, `{"event":"DISABLED_UPDATE","ban_info":{"waba_ban_state":7}}`, nil},
 		{account, `{"event":"ACCOUNT_DELETED"}`, &a{Hold: true, Event: "ACCOUNT_DELETED"}},
 		{account, `{"event":"PARTNER_REMOVED"}`, &a{Hold: true, Event: "PARTNER_REMOVED"}},
 		{account, `{"event":"ACCOUNT_VIOLATION","violation_info":{"violation_type":"SPAM"}}`, &a{Hold: true, For: time.Minute, Event: "ACCOUNT_VIOLATION"}},
 		{account, `{"event":"ACCOUNT_RESTRICTION","restriction_info":[{"restriction_type":"RESTRICTED_BIZ_INITIATED_MESSAGING","expiration":1800003600}]}`, &a{Hold: true, For: time.Hour, Event: "ACCOUNT_RESTRICTION"}},
 		{account, `{"event":"ACCOUNT_RESTRICTION","restriction_info":[{"restriction_type":"RESTRICTED_BIZ_INITIATED_MESSAGING"}]}`, &a{Hold: true, Event: "ACCOUNT_RESTRICTION"}},
 		{account, `{"event":"ACCOUNT_RESTRICTION","restriction_info":[{"restriction_type":"RESTRICTED_ADD_PHONE_NUMBER_ACTION","expiration":"1800003600"}]}`, nil},
+		{account, restricted + `1800003600000}]}`, &a{Hold: true, For: time.Hour, Event: "ACCOUNT_RESTRICTION"}}, // milliseconds
+		{account, restricted + `"1800003600"}]}`, &a{Hold: true, For: time.Hour, Event: "ACCOUNT_RESTRICTION"}},
+		{account, restricted + `1700000000}]}`, &a{Hold: true, For: time.Second, Event: "ACCOUNT_RESTRICTION"}}, // past
+		{account, restricted + `-9223372036854775808}]}`, &a{Hold: true, For: time.Second, Event: "ACCOUNT_RESTRICTION"}},
+		{account, restricted + `99999999999}]}`, &a{Hold: true, For: 90 * 24 * time.Hour, Event: "ACCOUNT_RESTRICTION"}}, // the year 5138
+		{account, restricted + `9223372036854775807}]}`, &a{Hold: true, For: 90 * 24 * time.Hour, Event: "ACCOUNT_RESTRICTION"}},
+		{account, restricted + `99999999999999999999}]}`, &a{Hold: true, For: 90 * 24 * time.Hour, Event: "ACCOUNT_RESTRICTION"}},
+		{account, restricted + `0}]}`, &a{Hold: true, Event: "ACCOUNT_RESTRICTION"}},
+		{account, restricted + `null}]}`, &a{Hold: true, Event: "ACCOUNT_RESTRICTION"}},
+		{account, restricted + `"soon"}]}`, &a{Hold: true, Event: "ACCOUNT_RESTRICTION"}},
+		{account, restricted + `{}},{"restriction_type":"RESTRICTED_CUSTOMER_INITIATED_MESSAGING","expiration":1800003600}]}`, &a{Hold: true, Event: "ACCOUNT_RESTRICTION"}},
+		{account, restricted + `1800000060},{"restriction_type":"RESTRICTED_CUSTOMER_INITIATED_MESSAGING","expiration":1800003600}]}`, &a{Hold: true, For: time.Hour, Event: "ACCOUNT_RESTRICTION"}},
 		{account, `{"event":"PARTNER_ADDED"}`, &a{Event: "PARTNER_ADDED"}},
 		{account, `{"event":"MM_LITE_TERMS_SIGNED"}`, nil},
 		{account, `7`, nil},

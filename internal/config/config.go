@@ -126,14 +126,15 @@ type APIKey struct {
 
 // The scopes of API keys.
 const (
-	ScopeSend   = "messages:send"
-	ScopeRead   = "messages:read"
-	ScopeCancel = "messages:cancel"
-	ScopeAdmin  = "admin"
+	ScopeSend    = "messages:send"
+	ScopeRead    = "messages:read"
+	ScopeCancel  = "messages:cancel"
+	ScopeAccount = "account:write"
+	ScopeAdmin   = "admin"
 )
 
 // Scopes returns all scopes.
-func Scopes() []string { return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAdmin} }
+func Scopes() []string { return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAccount, ScopeAdmin} }
 
 // Worker is the configuration of the sender and reconciler.
 type Worker struct {

@@ -69,7 +69,7 @@ func (n node) checkMediaCard() (header, button string) {
 	if h := n.get("header"); h.neededObject(cardHeader) {
 		header = h.get("type").neededOneOf("image", "video")
 		if header == "image" || header == "video" {
-			h.get(header).checkMedia()
+			h.get(header).checkMedia(header)
 		}
 	}
 	if body := n.get("body"); body.object() {

@@ -24,7 +24,6 @@ var (
 	kindInvalid      = rule(Invalid, "kind_invalid", "Types and kinds are words of lower-case letters, digits and underscores.", "Name the type as Meta does.")
 	typeMissing      = needed("type_missing", "A message needs its type.", "Give "+list(contentTypes)+".")
 	typeUnknown      = rule(Invalid, "type_unknown", "The type must be "+list(contentTypes)+".", "Name the type of the content.")
-	typeSpelling     = rule(Invalid, "type_spelling", "A type is written in lower case.", "Write it as Meta does.")
 	contentMissing   = needed("content_missing", "A message needs its content in the member that its type names.", "Add it, or change the type.")
 	contentAmbiguous = rule(Invalid, "content_ambiguous", "A message has one content, the one its type names.", "Remove this member, or change the type.")
 )
@@ -59,26 +58,23 @@ var kindName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 
 // unknownKind reports a type or an interactive kind that this version does not know. What cannot be a kind of
 // Meta's breaks another rule, so that no setting lets it pass; it returns false for that.
-func (n node) unknownKind(name string, known []string, r *Rule) bool {
-	switch {
-	case slices.Contains(known, strings.ToLower(name)):
-		n.refuseAs(typeSpelling, "This is written "+strings.ToLower(name)+", in lower case.", typeSpelling.Fix)
-	case !kindName.MatchString(name):
+func (n node) unknownKind(name string, r *Rule) bool {
+	if !kindName.MatchString(name) {
 		n.refuseWord(kindInvalid, kindInvalid.Detail, kindInvalid.Fix)
-	default:
-		n.refuse(r)
-		return true
+		return false
 	}
-	return false
+	n.refuse(r)
+	return true
 }
 
 // Check checks Meta's message object against Meta's rules, so that a caller learns at once what
 // Meta would say later, and returns what Sluice needs to know of it. docs/messages.md shows each
 // type and what is checked of it. A type or interactive kind this version does not know is
-// refused; a member it does not know passes, and so does what only Meta can know: whether a
+// refused; a member it does not know passes, see Content.Extra, and so does what only Meta can know: whether a
 // template or a file is there. It returns up to 20 problems, their paths relative to the object;
 // without any, the object may be sent. A problem for which IsUnknownKind is true means that this
-// version cannot check the content: Meta may know the kind since.
+// version cannot check the content: Meta may know the kind since. Like Meta, Check takes a text without a type, and
+// compares the values of enumerations without case.
 func Check(object jsondoc.Value) (message.Content, []message.Problem) {
 	var c message.Content
 	problems := inspect(object, func(root node) { c = root.content() })
@@ -91,6 +87,7 @@ func (n node) content() (c message.Content) {
 		return c
 	}
 	n.checkSpelling()
+	n.checkCommand()
 	if c.Type = n.contentType(); c.Type != "" && !slices.Contains(contentTypes, c.Type) {
 		c.Unknown = "type"
 	}
@@ -117,6 +114,7 @@ func (n node) content() (c message.Content) {
 	case "pin":
 		content.checkPin(c.Group)
 	}
+	c.Extra = n.extra(c.Type)
 	return c
 }
 
@@ -127,12 +125,16 @@ func (n node) contentType() string {
 	if !ok {
 		return ""
 	}
+	if !t.present() && n.get("text").present() {
+		name = "text"
+	}
 	if name == "" {
 		t.refuse(typeMissing)
 		return ""
 	}
+	name = strings.ToLower(name)
 	if !slices.Contains(contentTypes, name) {
-		if !t.unknownKind(name, contentTypes, typeUnknown) {
+		if !t.unknownKind(name, typeUnknown) {
 			return ""
 		}
 		return name
@@ -154,6 +156,7 @@ func (n node) common(c *message.Content) {
 	c.Callback = n.get("biz_opaque_callback_data").within(callbackLimit)
 	n.texts("recipient_identity_key_hash")
 	c.Category = n.checkDirectSend()
+	c.Marketing = n.checkMarketing(c.Type)
 	quoted := n.get("context")
 	if !quoted.object() {
 		return

@@ -1,5 +1,7 @@
 package content
 
+import "strings"
+
 // Direct Send is for businesses in a beta of Meta: a message without a template that may start a
 // conversation. Meta, Cloud API, "Direct Send".
 var (
@@ -30,7 +32,7 @@ func (n node) checkDirectSend() (category string) {
 
 // directText is the limit of a text, which is shorter for some categories.
 func (n node) directText() *limit {
-	switch n.get("category").bare() {
+	switch strings.ToLower(n.get("category").bare()) {
 	case "utility", "authentication":
 		return directTextLimit
 	}

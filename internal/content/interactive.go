@@ -1,8 +1,8 @@
 package content
 
 import (
-	"maps"
 	"slices"
+	"strings"
 )
 
 var (
@@ -15,7 +15,7 @@ var (
 var (
 	bodyLimit         = required(1024, "interactive_body", "body")
 	headerLimit       = required(60, "header", "header")
-	footerLimit       = required(60, "footer", "footer")
+	footerLimit       = atMost(60, "footer", "footer")
 	headerMissing     = needed("header_missing", "A message of this kind has a header.", "Add one.")
 	headerTypeInvalid = rule(Invalid, "header_type_not_allowed", "A message of this kind has no header of this type.", "Change the header, or leave it out.")
 	headerNotAllowed  = rule(Invalid, "header_not_allowed", "A message of this kind has no header.", "Leave it out.")
@@ -62,10 +62,10 @@ func (n node) checkInteractive(group bool) bool {
 	if !n.object() {
 		return true
 	}
-	name := n.get("type").word(interactiveMissing)
+	name := strings.ToLower(n.get("type").word(interactiveMissing))
 	kind, known := interactives[name]
 	if !known {
-		return blank(name) || !n.get("type").unknownKind(name, slices.Sorted(maps.Keys(interactives)), interactiveUnknown)
+		return blank(name) || !n.get("type").unknownKind(name, interactiveUnknown)
 	}
 	if group && name == "request_contact_info" {
 		n.get("type").refuse(notInGroups)
@@ -104,6 +104,7 @@ func (n node) checkHeader(f frame) {
 		return
 	}
 	kind, ok := header.get("type").text()
+	kind = strings.ToLower(kind)
 	switch {
 	case !ok:
 	case !slices.Contains(f.headers, kind):
@@ -111,7 +112,7 @@ func (n node) checkHeader(f frame) {
 	case kind == "text":
 		header.get("text").within(headerLimit)
 	default:
-		header.get(kind).checkMedia()
+		header.get(kind).checkMedia(kind)
 	}
 }
 

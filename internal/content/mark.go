@@ -37,6 +37,7 @@ func (n node) mark() (m Mark) {
 		return m
 	}
 	n.checkSpelling()
+	n.checkCommand()
 	n.get("messaging_product").oneOf("whatsapp")
 	n.get("status").neededOneOf("read")
 	m.MessageID = n.get("message_id").id(markMissing)

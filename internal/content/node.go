@@ -3,7 +3,6 @@ package content
 import (
 	"fmt"
 	"iter"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -191,13 +190,19 @@ func (n node) boolean() {
 	}
 }
 
-// oneOf returns a string that must be one of several. Absent is not one of them, but is
-// left to the caller.
+// oneOf returns the one of several values that a string is, but for its case, which does not matter to Meta
+// either. Absent is not one of them, but is left to the caller.
 func (n node) oneOf(values ...string) string {
 	s, ok := n.text()
-	if ok && n.present() && !slices.Contains(values, s) {
-		n.refuseAs(notAllowed, "The value must be "+list(values)+".", "Give it as Meta writes it.")
+	if !ok || !n.present() {
+		return s
 	}
+	for _, v := range values {
+		if strings.EqualFold(v, s) {
+			return v
+		}
+	}
+	n.refuseAs(notAllowed, "The value must be "+list(values)+".", "Give it as Meta writes it.")
 	return s
 }
 
@@ -252,6 +257,7 @@ func (n node) distinct(seen map[string]bool, value string, twice *Rule) {
 }
 
 func (n node) mismatch(want string) {
+	n.report.embed(n.value)
 	n.refuseAs(wrongType, "This must be "+want+".", wrongType.Fix)
 }
 

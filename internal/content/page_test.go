@@ -31,8 +31,12 @@ Meta's. Where Meta's pages disagree, Sluice applies the wider limit, and Meta de
 
 - Lengths count Unicode code points: an emoji is one or a few, however many bytes it has.
 - Each member has the JSON type that the examples show; another type is a ` + "`type_mismatch`" + `. A member that is ` + "`null`" + ` counts as absent.
-- Members that are not on this page are accepted, and go to Meta unchanged. A member that differs from one on this page only by capital letters is a
-  ` + "`member_spelling`" + `: Meta would ignore it.
+- Members that are not on this page are accepted, and go to Meta unchanged. The answer has a warning about the first one. A member that differs from one
+  on this page only by capital letters is a ` + "`member_spelling`" + `: Meta would ignore it.
+- A member at the top that the Graph API reads as a parameter of the call is a ` + "`member_not_allowed`" + `: ` + "`access_token`" + `, ` + "`appsecret_proof`" + `, ` + "`appsecret_time`" + `,
+  ` + "`input_token`" + `, ` + "`method`" + `, ` + "`batch`" + ` and ` + "`ids`" + `, in any case. On Meta's own path an ` + "`access_token`" + ` is the API key if the request has no other.
+- The values of enumerations, such as types, may be written in capitals: ` + "`TEXT`" + `, ` + "`BUTTON`" + `.
+- A string with the JSON text of an object or an array is decoded where an object or an array belongs.
 - A type or an interactive kind that is not on this page is accepted too, because Meta may have added it. The answer has a warning, because a mistyped type
   costs you the message. With [` + "`unknown_types: refuse`" + `](configuration.md#numbers) Sluice refuses such messages of a number.
 - A number can be written as a string where Meta's pages do so, in the form of a JSON number: ` + "`\"5\"`" + `, not ` + "`\"+5\"`" + `, ` + "`\"0x5\"`" + ` or ` + "`\"5_000\"`" + `.
@@ -50,9 +54,10 @@ func messagesPage(t *testing.T) string {
 		fmt.Fprintf(&page, "```json\n%s\n```\n\n", outdent(e.Message))
 		page.WriteString(refusedTable(t, e))
 	}
-	page.WriteString("\n## All codes\n\nOn Meta's own path a problem has Meta's code instead: 131008 for `missing`, 131009 for `invalid`, 100 for `malformed`.\n\n| code | a problem that is | rule | what to do |\n| --- | --- | --- | --- |\n")
+	page.WriteString("\n## All codes\n\nOn Meta's own path a problem has Meta's code instead.\n\n| code | a problem that is | on Meta's path | rule | what to do |\n| --- | --- | --- | --- | --- |\n")
 	for _, r := range content.Rules() {
-		fmt.Fprintf(&page, "| `%s` | %s | %s | %s |\n", r.Code, r.Breach, r.Detail, r.Fix)
+		code, _ := content.MetaCode(r.Code)
+		fmt.Fprintf(&page, "| `%s` | %s | %d | %s | %s |\n", r.Code, r.Breach, code, r.Detail, r.Fix)
 	}
 	return page.String()
 }

@@ -31,7 +31,7 @@ func (n node) checkParameter() {
 	case "text":
 		value.checkParameterText()
 	case "image", "video", "document", "gif":
-		value.checkMedia()
+		value.checkMedia(kind)
 	case "currency":
 		if value.neededObject(parameterMissing) {
 			value.get("fallback_value").word(fallbackMissing)

@@ -4,17 +4,23 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"strings"
 
 	"sluice/internal/jsondoc"
 )
 
 // AppendPayload appends Meta's object in the form in which it is stored, and from which a request
-// to Meta is made by appending alone: "messaging_product" first; "to" next, unless to is empty;
+// to Meta is made by appending alone: "messaging_product" first; "product_policy" next, if it has one, so that the
+// beginning says whether the message is for the Marketing Messages API, see ForMarketing; then "to", unless to is empty;
 // the object's other members as they were written, known to us or not, without white space; and
 // last "category" and "ttl_seconds", so that the end reports whether Meta still needs a TTL, see
-// OpenTTL. The caller's biz_opaque_callback_data is left out: our marker takes its place.
+// OpenTTL. The caller's biz_opaque_callback_data is left out: our marker takes its place. So is an access token.
 func AppendPayload(b []byte, object jsondoc.Value, to string) []byte {
 	b = append(b, `{"messaging_product":"whatsapp"`...)
+	if policy := object.Get("product_policy"); policy.Present() {
+		b = append(b, `,"product_policy":`...)
+		b = policy.AppendCanonical(b)
+	}
 	if to != "" {
 		b = append(b, `,"to":`...)
 		b = jsondoc.AppendString(b, to)
@@ -22,7 +28,7 @@ func AppendPayload(b []byte, object jsondoc.Value, to string) []byte {
 	var category, ttl jsondoc.Value
 	for name, value := range object.Members() {
 		switch {
-		case name == "messaging_product", name == "biz_opaque_callback_data", name == "to" && to != "":
+		case name == "messaging_product", name == "biz_opaque_callback_data", name == "access_token", name == "product_policy", name == "to" && to != "":
 		case name == "category":
 			category = value
 		case name == "ttl_seconds":
@@ -41,6 +47,11 @@ func AppendPayload(b []byte, object jsondoc.Value, to string) []byte {
 		b = ttl.AppendCompact(b)
 	}
 	return append(b, '}')
+}
+
+// ForMarketing reports whether a stored message is for the Marketing Messages API.
+func ForMarketing(payload []byte) bool {
+	return bytes.HasPrefix(payload, []byte(`{"messaging_product":"whatsapp","product_policy":`))
 }
 
 // Payload is AppendPayload for an object that was not read yet. The error names no content.
@@ -77,5 +88,5 @@ func OpenTTL(payload []byte) int {
 	if !ok || !bytes.HasSuffix(rest[:quote], []byte(`,"category":"`)) {
 		return 0
 	}
-	return MaxTTL[string(rest[quote:])]
+	return MaxTTL[strings.ToLower(string(rest[quote:]))]
 }

@@ -57,7 +57,7 @@ func (n node) phone(given string) string {
 		n.refuseAs(recipientInvalid, "This is a business-scoped user id.", "Give it in recipient instead of to.")
 	case strings.Contains(strings.ReplaceAll(given, " ", ""), "(0"):
 		n.refuseAs(recipientInvalid, "A phone number has no 0 in brackets: it is dialled only within the country.", "Leave out the 0: write +44 (0)20 7946 0958 as +442079460958.")
-	case !isNumber(digits) && strings.ContainsAny(given, "xX,;#"):
+	case !isNumber(digits) && strings.ContainsAny(given, "xX,;#"), extended(given):
 		n.refuseAs(recipientInvalid, "A phone number has no extension: WhatsApp reaches none.", "Leave it out.")
 	case !isNumber(digits):
 		n.refuseWord(recipientInvalid, "A phone number is a plus, then 7 to 15 digits of which the first is not 0.", recipientInvalid.Fix)
@@ -67,6 +67,17 @@ func (n node) phone(given string) string {
 		return s
 	}
 	return ""
+}
+
+// extended reports whether a complete number is followed by digits in brackets, and by no others. Brackets around an
+// area code have digits after them.
+func extended(s string) bool {
+	open := strings.LastIndexByte(s, '(')
+	if open < 0 || !isNumber(strings.TrimPrefix(unformat.Replace(s[:open]), "+")) {
+		return false
+	}
+	_, after, _ := strings.Cut(s[open:], ")")
+	return !strings.ContainsAny(after, "0123456789")
 }
 
 // isNumber reports whether s may be an international number without its plus; the longest has

@@ -1,6 +1,8 @@
 package content
 
 import (
+	"strings"
+
 	"sluice/internal/jsondoc"
 	"sluice/internal/message"
 )
@@ -15,6 +17,7 @@ type report struct {
 	paths    bool // whether problems are wanted, with their paths
 	found    bool
 	problems []message.Problem
+	embedded []jsondoc.Value // see Embedded
 }
 
 func (r *report) add(p message.Problem) {
@@ -34,4 +37,25 @@ func inspect(object jsondoc.Value, read func(root node)) []message.Problem {
 	full := report{paths: true}
 	read(node{value: object, report: &full})
 	return full.problems
+}
+
+// embed notes a string that is where another JSON type belongs and has the text of an object or an array.
+func (r *report) embed(v jsondoc.Value) {
+	s, _ := v.Text()
+	if s = strings.TrimSpace(s); r.paths && (strings.HasPrefix(s, "{") || strings.HasPrefix(s, "[")) {
+		r.embedded = append(r.embedded, v)
+	}
+}
+
+// Embedded returns the strings of a message or a mark that have the JSON text of an object or an array, where
+// Meta's object has an object or an array. Meta decodes them, and so do forms and some libraries write them.
+func Embedded(object jsondoc.Value) []jsondoc.Value {
+	full := report{paths: true}
+	root := node{value: object, report: &full}
+	if IsMark(object) {
+		root.mark()
+	} else {
+		root.content()
+	}
+	return full.embedded
 }

@@ -28,7 +28,7 @@ var templateButtons = map[string]struct {
 	types       []string
 	action      func(action node)
 }{
-	"quick_reply":   {1, 1, []string{"payload"}, nil},
+	"quick_reply":   {1, 1, []string{"payload", "text"}, nil},
 	"url":           {1, 1, []string{"text", "payload"}, nil},
 	"copy_code":     {1, 1, []string{"coupon_code"}, nil},
 	"flow":          {0, 1, []string{"action"}, node.checkFlowAction},

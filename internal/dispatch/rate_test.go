@@ -240,7 +240,7 @@ func TestInboundMessagesTakeSlots(t *testing.T) {
 	}
 }
 
-// TestTheClockOfRedisIsSetBack: what was booked by the clock before does not keep the number from sending.
+// TestTheClockOfRedisIsSetBack: neither what was booked by the clock before nor a pause keeps the number from sending.
 func TestTheClockOfRedisIsSetBack(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -249,6 +249,10 @@ func TestTheClockOfRedisIsSetBack(t *testing.T) {
 	g, n := c.gate("w", 80)
 	for _, at := range []time.Duration{0, -time.Minute, time.Minute} {
 		c.set(at)
+		if at < 0 {
+			now := c.base.UnixMicro()
+			f.db.HSet(t.Context(), ratelimit.RateKey(shards.Of(phone), phone), "pause", now+60e6, "pause_at", now)
+		}
 		if got := take(t, g, n, 3); len(got) == 0 {
 			t.Errorf("at %s nothing is taken", at)
 		}
@@ -312,8 +316,9 @@ func TestSlotsOfANumberThatProbes(t *testing.T) {
 		set     func(p rates) error
 		probing bool
 	}{
-		"full rate": {80, func(rates) error { return nil }, false},
-		"probes":    {80, func(p rates) error { return p.Probe(t.Context(), phone, time.Minute) }, true},
+		"full rate":             {80, func(rates) error { return nil }, false},
+		"probes":                {80, func(p rates) error { return p.Probe(t.Context(), phone, time.Minute) }, true},
+		"probes until a status": {80, func(p rates) error { return p.ProbeStatus(t.Context(), phone, time.Minute) }, true},
 		"halved": {80, func(p rates) error {
 			_, err := p.Throttled(t.Context(), phone)
 			return err

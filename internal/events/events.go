@@ -42,7 +42,7 @@ type Stream struct {
 	log     *slog.Logger
 	metrics metrics
 
-	trim, readers, received, save, heartbeat store.Script
+	trim, readers, received, save, heartbeat, keep store.Script
 
 	share   atomic.Pointer[share] // nil unless this process reads
 	lag     lag
@@ -64,6 +64,7 @@ func New(db *store.DB, shards message.Shards, o Options) *Stream {
 		received:  db.Script(receivedLua),
 		save:      db.Script(saveLua),
 		heartbeat: db.Script(heartbeatLua),
+		keep:      db.Script(keepLua),
 		appends:   newAppends(db),
 	}
 }

@@ -61,12 +61,13 @@ var (
 	effectiveDesc = prometheus.NewDesc("sluice_number_effective_rate_messages_per_second", "Messages per second that the number sends at most now. It is lower than the rate limit after Meta refused messages because the number was too fast.", byNumber, nil)
 	unknownDesc   = prometheus.NewDesc("sluice_number_unconfigured_messages", "Messages that wait for a phone number id that no worker has in its configuration. They are not sent.", byNumber, nil)
 	openDesc      = prometheus.NewDesc("sluice_messages_open", "Messages that have not ended, by state. attempting: a worker has fetched the message and sends it within seconds. queued: all other waiting messages, scheduled and held ones included.", []string{"state"}, nil)
+	unreadDesc    = prometheus.NewDesc("sluice_holds_unreadable", "Holds that are in force although they cannot be read: their reason and their operator are lost. sluice holds lists them, and sluice release ends them.", nil, nil)
 	deadDesc      = prometheus.NewDesc("sluice_dead_letters", "Messages in the dead-letter list. They can be sent again with sluice replay.", nil, nil)
 )
 
 // Describe sends the descriptions of all gauges, for the registry.
 func (g *Gauges) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{depthDesc, ageDesc, etaDesc, heldDesc, limitDesc, effectiveDesc, unknownDesc, openDesc, deadDesc} {
+	for _, d := range []*prometheus.Desc{depthDesc, ageDesc, etaDesc, heldDesc, limitDesc, effectiveDesc, unknownDesc, openDesc, deadDesc, unreadDesc} {
 		out <- d
 	}
 }
@@ -138,5 +139,12 @@ func (g *Gauges) read() []prometheus.Metric {
 	add(openDesc, float64(open.InDoubt), string(message.InDoubt))
 	add(openDesc, float64(open.Parked), string(message.Parked))
 	add(deadDesc, float64(open.Dead))
+	unreadable := 0
+	for _, h := range inForce {
+		if holds.Unreadable(h) {
+			unreadable++
+		}
+	}
+	add(unreadDesc, float64(unreadable))
 	return all
 }

@@ -63,6 +63,9 @@ func TestGauges(t *testing.T) {
 # HELP sluice_dead_letters Messages in the dead-letter list. They can be sent again with sluice replay.
 # TYPE sluice_dead_letters gauge
 sluice_dead_letters 5
+# HELP sluice_holds_unreadable Holds that are in force although they cannot be read: their reason and their operator are lost. sluice holds lists them, and sluice release ends them.
+# TYPE sluice_holds_unreadable gauge
+sluice_holds_unreadable 0
 # HELP sluice_messages_open Messages that have not ended, by state. attempting: a worker has fetched the message and sends it within seconds. queued: all other waiting messages, scheduled and held ones included.
 # TYPE sluice_messages_open gauge
 sluice_messages_open{state="attempting"} 2
@@ -113,9 +116,9 @@ sluice_queue_oldest_age_seconds{class="marketing",phone_number_id="7"} 60
 		time.Sleep(fresh)
 		moved := strings.NewReplacer("} 160", "} 480", "marketing\",phone_number_id=\"7\"} 2\n", "marketing\",phone_number_id=\"7\"} 6\n", `held_messages{phone_number_id="7"} 0`, `held_messages{phone_number_id="7"} 8`)
 		compare(moved.Replace(want))
-		held = fakeHolds{[]message.Hold{{}}, map[string]int{"7": 640}}
+		held = fakeHolds{[]message.Hold{{Reason: "The stored hold cannot be read. It stays in force until it is released."}}, map[string]int{"7": 640}}
 		time.Sleep(fresh)
-		compare(strings.NewReplacer("} 160", "} 640", "eta_seconds{class=\"authentication\",phone_number_id=\"7\"} 0", "eta_seconds{class=\"authentication\",phone_number_id=\"7\"} +Inf",
+		compare(strings.NewReplacer("} 160", "} 640", "unreadable 0", "unreadable 1", "eta_seconds{class=\"authentication\",phone_number_id=\"7\"} 0", "eta_seconds{class=\"authentication\",phone_number_id=\"7\"} +Inf",
 			"marketing\",phone_number_id=\"7\"} 2\n", "marketing\",phone_number_id=\"7\"} +Inf\n", `held_messages{phone_number_id="7"} 0`, `held_messages{phone_number_id="7"} 640`).Replace(want))
 		broken = errors.New("away")
 		time.Sleep(fresh)

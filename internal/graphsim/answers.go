@@ -3,11 +3,10 @@ package graphsim
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"sluice/internal/cloudapi"
@@ -17,15 +16,14 @@ import (
 // version and, unless the handler does it itself, the token.
 func (s *Sim) graph(next http.HandlerFunc, judged bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Facebook-Api-Version", "v25.0")
-		w.Header().Set("X-Fb-Trace-Id", trace)
+		setHeaders(w.Header(), cmp.Or(r.PathValue("version"), defaultVersion))
 		if s.inOutage() {
 			s.count(outage)
 			writeError(w, 2, "")
 			return
 		}
 		if judged {
-			if d := s.standing.Load().judge(bearer(r), time.Now()); d != nil {
+			if d := s.standing.Load().judge(tokenOf(w, r), time.Now()); d != nil {
 				s.deny(w, d)
 				return
 			}
@@ -38,6 +36,27 @@ func (s *Sim) graph(next http.HandlerFunc, judged bool) http.Handler {
 	})
 }
 
+// metaHeaders are headers of each answer of the Graph API.
+var metaHeaders = map[string]string{
+	"Access-Control-Allow-Origin": "*",
+	"Cache-Control":               "private, no-cache, no-store, must-revalidate",
+	"Expires":                     "Sat, 01 Jan 2000 00:00:00 GMT",
+	"Pragma":                      "no-cache",
+	"Strict-Transport-Security":   "max-age=15552000; preload",
+	"Vary":                        "Origin",
+	"X-App-Usage":                 `{"call_count":0,"total_cputime":0,"total_time":0}`,
+	"X-Fb-Rev":                    "1031234567",
+	"X-Fb-Request-Id":             trace,
+	"X-Fb-Trace-Id":               trace,
+}
+
+func setHeaders(h http.Header, version string) {
+	for name, value := range metaHeaders {
+		h.Set(name, value)
+	}
+	h.Set("Facebook-Api-Version", version)
+}
+
 // refuse answers with a Graph error and counts it. Empty details mean Meta's general text for the
 // code.
 func (s *Sim) refuse(w http.ResponseWriter, code int, details string) {
@@ -48,7 +67,7 @@ func (s *Sim) refuse(w http.ResponseWriter, code int, details string) {
 // refuseFor answers with the error of a message and counts it.
 func (s *Sim) refuseFor(w http.ResponseWriter, wrong *wrong) {
 	if wrong.plain {
-		s.deny(w, &denial{http.StatusBadRequest, wrong.code, 0, fmt.Sprintf("(#%d) %s", wrong.code, wrong.details)})
+		s.deny(w, &denial{status: http.StatusBadRequest, code: wrong.code, subcode: 0, message: fmt.Sprintf("(#%d) %s", wrong.code, wrong.details)})
 		return
 	}
 	s.refuse(w, wrong.code, wrong.details)
@@ -60,9 +79,35 @@ func (s *Sim) succeed(w http.ResponseWriter, body any) {
 	writeJSON(w, http.StatusOK, body)
 }
 
-// unsupported answers requests to other paths, as the Graph API does for
-// objects that do not exist.
-func (s *Sim) unsupported(w http.ResponseWriter, r *http.Request) { s.deny(w, notFound(r.Method)) }
+// unsupported answers requests to other paths. The Graph API answers a GET of something that an existing object does not have with
+// another error than the other calls.
+func (s *Sim) unsupported(w http.ResponseWriter, r *http.Request) {
+	parts := strings.Split(r.URL.Path, "/") // "", version, id, edge
+	if len(parts) < 3 {
+		s.deny(w, notFound(r.Method, ""))
+		return
+	}
+	id := parts[2]
+	if kind := s.kindOf(id); kind != "" && r.Method == http.MethodGet && len(parts) > 3 {
+		s.deny(w, nonexisting(parts[3], kind))
+		return
+	}
+	s.deny(w, notFound(r.Method, id))
+}
+
+// kindOf returns the node type of an id, or "" if there is no such object.
+func (s *Sim) kindOf(id string) string {
+	st := s.standing.Load()
+	switch _, number := st.number(id, s.options.Rate); {
+	case id == st.ID:
+		return "WhatsAppBusinessAccount"
+	case id == st.App.ID:
+		return "Application"
+	case number:
+		return "WhatsAppBusinessPhoneNumber"
+	}
+	return ""
+}
 
 // graphError is Meta's error shape:
 // https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes
@@ -71,6 +116,8 @@ type graphError struct {
 	Type    string     `json:"type"`
 	Code    int        `json:"code"`
 	Subcode int        `json:"error_subcode,omitempty"`
+	Title   string     `json:"error_user_title,omitempty"`
+	Text    string     `json:"error_user_msg,omitempty"`
 	Data    *errorData `json:"error_data,omitempty"`
 	Trace   string     `json:"fbtrace_id"`
 }
@@ -85,13 +132,23 @@ const trace = "SluiceGraphSimulator"
 
 func writeError(w http.ResponseWriter, code int, details string) {
 	known := describe(code)
-	writeJSON(w, cmp.Or(known.Status, http.StatusBadRequest), map[string]graphError{"error": {
+	writeFailure(w, cmp.Or(known.Status, http.StatusBadRequest), graphError{
 		Message: fmt.Sprintf("(#%d) %s", code, known.Title),
 		Type:    "OAuthException",
 		Code:    code,
 		Data:    &errorData{"whatsapp", cmp.Or(details, known.Meaning)},
 		Trace:   trace,
-	}})
+	})
+}
+
+// writeFailure answers with an error in Meta's form.
+func writeFailure(w http.ResponseWriter, status int, e graphError) {
+	kind := "invalid_request"
+	if status == http.StatusUnauthorized {
+		kind = "invalid_token"
+	}
+	w.Header().Set("WWW-Authenticate", fmt.Sprintf("OAuth \"Facebook Platform\" %q %+q", kind, e.Message))
+	writeJSON(w, status, map[string]graphError{"error": e})
 }
 
 // describe returns the catalogue entry of a code, which must be one of Meta's or unlisted.
@@ -110,13 +167,4 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(body) // an error means that the client left
-}
-
-// readBody reads the JSON of a call. A missing body counts as an empty one.
-func readBody(w http.ResponseWriter, r *http.Request, into any) error {
-	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(into)
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
 }

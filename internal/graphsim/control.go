@@ -1,7 +1,6 @@
 package graphsim
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -94,7 +93,7 @@ func (s *Sim) postInbound(w http.ResponseWriter, r *http.Request) {
 		From  string   `json:"from"`
 		To    string   `json:"to"`
 		Text  string   `json:"text"`
-		Count int      `json:"count"` // messages; 0: 1
+		Count *int     `json:"count"` // messages; nil: 1
 		Ago   Duration `json:"ago"`   // when they were written
 	}
 	if !readControl(w, r, &body) {
@@ -104,11 +103,15 @@ func (s *Sim) postInbound(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "from and to must be digits, and text is required", http.StatusBadRequest)
 		return
 	}
-	if body.Count < 0 || body.Count > maxInbound || body.Ago < 0 {
-		http.Error(w, fmt.Sprintf("count must be at most %d, and ago must not be negative", maxInbound), http.StatusBadRequest)
+	count := 1
+	if body.Count != nil {
+		count = *body.Count
+	}
+	if count < 1 || count > maxInbound || body.Ago < 0 {
+		http.Error(w, fmt.Sprintf("count must be 1 to %d, and ago must not be negative", maxInbound), http.StatusBadRequest)
 		return
 	}
-	id, ok := s.hooks.write(body.From, body.To, body.Text, max(body.Count, 1), time.Duration(body.Ago))
+	id, ok := s.hooks.write(body.From, body.To, body.Text, count, time.Duration(body.Ago))
 	if !ok {
 		http.Error(w, "no webhook URL is configured, or the app is not subscribed to messages", http.StatusConflict)
 		return
@@ -129,23 +132,4 @@ func (s *Sim) patch(part func(*http.Request, *Account) any) http.HandlerFunc {
 		}
 		writeJSON(w, http.StatusOK, s.standing.Load().Account)
 	}
-}
-
-// strictly reads JSON into an existing value. An unknown member is an error, so that a misspelling is found.
-func strictly(members []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(members))
-	d.DisallowUnknownFields()
-	return d.Decode(into)
-}
-
-// readControl reads the body of a control call. If the body is wrong, it answers 400 itself and returns false. An
-// unknown member is an error, so that a misspelling is found.
-func readControl(w http.ResponseWriter, r *http.Request, into any) bool {
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return false
-	}
-	return true
 }

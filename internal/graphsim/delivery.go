@@ -72,6 +72,11 @@ func (h *hooks) deliver(ctx context.Context, client *http.Client, p *parcel) {
 	}
 	err := h.post(ctx, client, p.url, p.body)
 	h.record(err)
+	for _, r := range p.reports {
+		if r.status != nil {
+			h.history.add(r.number, r.status, r.at, err == nil)
+		}
+	}
 	if err == nil {
 		h.queue.done(p)
 		return

@@ -195,8 +195,7 @@ func (s *Sim) draw(span Span) time.Duration {
 // end ends a call without an answer of the Graph API.
 func end(w http.ResponseWriter, r *http.Request, how string) {
 	if how == gateway || how == portal || how == empty { // another server answers in place of Meta
-		w.Header().Del("Facebook-Api-Version")
-		w.Header().Del("X-Fb-Trace-Id")
+		clear(w.Header())
 	}
 	switch how {
 	case portal:

@@ -150,6 +150,8 @@ func text(to, marker string) string {
 type update struct {
 	Number      string
 	Contact     string // wa_id of the change's only contact
+	ContactUser string // its user_id
+	FromUser    string `json:"from_user_id"`
 	ID          string
 	Status      string
 	Time        string `json:"timestamp"`
@@ -223,7 +225,8 @@ func updatesOf(t *testing.T, body []byte) []update {
 						Number string `json:"phone_number_id"`
 					}
 					Contacts []struct {
-						WaID string `json:"wa_id"`
+						WaID   string `json:"wa_id"`
+						UserID string `json:"user_id"`
 					}
 					Statuses, Messages []update
 				}
@@ -245,7 +248,7 @@ func updatesOf(t *testing.T, body []byte) []update {
 			for _, u := range append(change.Value.Statuses, change.Value.Messages...) {
 				u.Number = change.Value.Metadata.Number
 				if len(change.Value.Contacts) == 1 {
-					u.Contact = change.Value.Contacts[0].WaID
+					u.Contact, u.ContactUser = change.Value.Contacts[0].WaID, change.Value.Contacts[0].UserID
 				}
 				all = append(all, u)
 			}

@@ -1,6 +1,7 @@
 package graphsim
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -53,7 +54,7 @@ const (
 func (s *Sim) upload(w http.ResponseWriter, r *http.Request) {
 	st, number := s.standing.Load(), r.PathValue("id")
 	if _, ok := st.number(number, s.options.Rate); !ok {
-		s.deny(w, notFound(r.Method))
+		s.deny(w, missing(r))
 		return
 	}
 	if d := st.mayTouch(scopeMessaging); d != nil {
@@ -68,10 +69,10 @@ func (s *Sim) upload(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case err != nil || f == nil:
-		s.deny(w, &denial{http.StatusBadRequest, 100, 0, "(#100) The parameter file is required."})
+		s.deny(w, required("file"))
 		return
-	case product != "whatsapp":
-		s.deny(w, &denial{http.StatusBadRequest, 100, 0, "(#100) The parameter messaging_product is required."})
+	case cmp.Or(product, r.URL.Query().Get("messaging_product")) != "whatsapp":
+		s.deny(w, required("messaging_product"))
 		return
 	}
 	i := slices.IndexFunc(mediaTypes, func(t struct {
@@ -86,8 +87,8 @@ func (s *Sim) upload(w http.ResponseWriter, r *http.Request) {
 		for _, t := range mediaTypes {
 			names = append(names, t.name)
 		}
-		s.deny(w, &denial{http.StatusBadRequest, 100, 0, fmt.Sprintf(
-			"(#100) Param file must be a file with one of the following types: %s. Received file of type '%s'.", strings.Join(names, ", "), f.kind)})
+		s.deny(w, invalid(fmt.Sprintf(
+			"Param file must be a file with one of the following types: %s. Received file of type '%s'.", strings.Join(names, ", "), f.kind)))
 		return
 	}
 	// Meta documents the limits, but not their error code.
@@ -152,8 +153,12 @@ func (s *Sim) mediaInfo(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// deleteMedia answers DELETE /{version}/{media}.
-func (s *Sim) deleteMedia(w http.ResponseWriter, r *http.Request) {
+// deleteNode answers DELETE /{version}/{id}: media, or a flow.
+func (s *Sim) deleteNode(w http.ResponseWriter, r *http.Request) {
+	if s.assets.hasFlow(r.PathValue("id")) {
+		s.deleteFlow(w, r)
+		return
+	}
 	f := s.media.get(r.PathValue("id"))
 	if !s.ownMedia(w, r, f) {
 		return
@@ -167,7 +172,7 @@ func (s *Sim) deleteMedia(w http.ResponseWriter, r *http.Request) {
 func (s *Sim) ownMedia(w http.ResponseWriter, r *http.Request, f *file) bool {
 	number := r.URL.Query().Get("phone_number_id")
 	if f == nil || number != "" && number != f.number {
-		s.deny(w, notFound(r.Method))
+		s.deny(w, missing(r))
 		return false
 	}
 	d := s.standing.Load().mayTouch(scopeMessaging)

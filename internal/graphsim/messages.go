@@ -2,6 +2,7 @@ package graphsim
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -18,9 +19,30 @@ var (
 	numberForm  = regexp.MustCompile(`^\d{1,32}$`)
 )
 
-// messages answers POST /{version}/{number}/messages. A message is accepted before its
+// wrongMark is the answer to a PUT of something else than a mark as read, or a typing indicator.
+var wrongMark = wrong{code: 100, plain: true, details: "The parameter status is required."}
+
+// messages answers POST /{version}/{number}/messages, and PUT of a mark as read.
+func (s *Sim) messages(w http.ResponseWriter, r *http.Request) { s.take(w, r, false) }
+
+// marketingMessages answers POST /{version}/{number}/marketing_messages, which accepts templates of the category MARKETING only:
+// https://developers.facebook.com/documentation/business-messaging/whatsapp/marketing-messages/send-marketing-messages
+func (s *Sim) marketingMessages(w http.ResponseWriter, r *http.Request) { s.take(w, r, true) }
+
+// checkMarketing returns why a message is none for the Marketing Messages API, or nil.
+func (st *standing) checkMarketing(m request) *wrong {
+	if m.mark || m.Type != "template" {
+		return &wrong{code: 131055}
+	}
+	if t := st.templates[m.TemplateID()]; t != nil && t.Category != "MARKETING" {
+		return &wrong{code: 134100}
+	}
+	return nil
+}
+
+// take answers a call that sends a message. A message is accepted before its
 // latency passes, so a client that stops waiting has sent it, and webhooks may overtake the answer.
-func (s *Sim) messages(w http.ResponseWriter, r *http.Request) {
+func (s *Sim) take(w http.ResponseWriter, r *http.Request, marketing bool) {
 	start, st, id := time.Now(), s.standing.Load(), r.PathValue("id")
 	number, ok := st.number(id, s.options.Rate)
 	if !ok {
@@ -37,14 +59,29 @@ func (s *Sim) messages(w http.ResponseWriter, r *http.Request) {
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		s.refuse(w, 100, "The request body is too large.")
+		s.deny(w, invalid("The request body is too large."))
 		return
 	}
 	if err != nil {
 		s.count(left)
 		return
 	}
+	if kind := mediaType(r); kind == "application/x-www-form-urlencoded" || kind == "multipart/form-data" {
+		fields, err := readParams(r.Header.Get("Content-Type"), body)
+		if err != nil {
+			s.deny(w, invalid("The request body is not a valid form."))
+			return
+		}
+		delete(fields, "access_token")
+		body, _ = json.Marshal(fields) // cannot fail: it has texts and what was JSON
+	}
 	m, wrong := parse(body)
+	if wrong == nil && !m.mark && r.Method == http.MethodPut {
+		wrong = &wrongMark
+	}
+	if wrong == nil && marketing {
+		wrong = st.checkMarketing(m)
+	}
 	if wrong != nil {
 		s.refuseFor(w, wrong)
 		return
@@ -122,6 +159,9 @@ func (s *Sim) fateOf(st *standing, number Number, m request, now time.Time) (fat
 	refused, failed := s.limitedBy(st, number.ID, m, now)
 	if refused != 0 {
 		return fate{code: refused}, latency, nil
+	}
+	if s.assets.blocks(number.ID, m) {
+		failed = 131026
 	}
 	f.failed = cmp.Or(f.failed, m.failed, failed, number.Fail, st.Fail)
 	return f, latency, nil

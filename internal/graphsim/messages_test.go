@@ -37,7 +37,7 @@ func TestMessagesAreJudged(t *testing.T) {
 		{"status that is not read", `"status":"gone","message_id":"wamid.x"`, 400, 100},
 		{"not a phone number", `"to":"+1650x","text":{"body":"x"}`, 400, 131009},
 		{"not a user id", `"recipient":"x","text":{"body":"x"}`, 400, 131009},
-		{"unknown type", to + `"type":"smoke","smoke":{}`, 400, 131051},
+		{"unknown type", to + `"type":"smoke","smoke":{}`, 400, 100},
 		{"no content", to + `"type":"text"`, 400, 131008},
 		{"null content", to + `"type":"text","text":null`, 400, 131008},
 		{"no text body", to + `"type":"text","text":{}`, 400, 131008},
@@ -91,7 +91,7 @@ func TestWhatIsNoMessageIsRefused(t *testing.T) {
 			t.Errorf("%.20q: %d %s", body, a.Status, a.Raw)
 		}
 	}
-	for _, path := range []string{"/v25.0/me/messages", "/latest/" + number + "/messages", "/v25.0/" + number + "/register"} {
+	for _, path := range []string{"/v25.0/me/messages", "/latest/" + number + "/messages", "/v25.0/" + number + "/nothing"} {
 		a := b.do("POST", path, "{}")
 		if a.Status != 400 || a.Error.Code != 100 || a.Error.Subcode != 33 {
 			t.Errorf("%s: %d %s", path, a.Status, a.Raw)
@@ -131,9 +131,12 @@ func TestAnswerHasMetasShape(t *testing.T) {
 	}
 	a = b.send(`"to":"+16505551234","type":"smoke"`)
 	e := a.Error
-	if e.Message != "(#131051) Unsupported message type" || e.Type != "OAuthException" || e.Data.Product != "whatsapp" ||
-		e.Data.Details == "" || e.Trace == "" {
-		t.Errorf("error: %s", a.Raw)
+	if !strings.HasPrefix(e.Message, "(#100) Param type must be one of {AUDIO, ") || e.Type != "OAuthException" || e.Data.Details != "" || e.Trace == "" {
+		t.Errorf("error of the Graph API: %s", a.Raw)
+	}
+	e = b.send(`"to":"+16505551234","type":"template","template":{"name":"a","language":{"code":""}}`).Error
+	if !strings.HasPrefix(e.Message, "(#131008) ") || e.Type != "OAuthException" || e.Data.Product != "whatsapp" || e.Data.Details == "" || e.Trace == "" {
+		t.Errorf("error of WhatsApp: %+v", e)
 	}
 }
 

@@ -26,13 +26,24 @@ func (s *Sim) node(w http.ResponseWriter, r *http.Request) {
 			s.deny(w, d)
 			return
 		}
-		s.fields(w, r, "WhatsAppBusinessAccount", s.accountFields(st), "id", "name", "timezone_id", "message_template_namespace")
+		all := s.accountFields(st)
+		if s.accountAnalytics(w, r, all) {
+			s.fields(w, r, "WhatsAppBusinessAccount", all, "id", "name", "timezone_id", "message_template_namespace")
+		}
 	case s.media.has(id):
 		s.mediaInfo(w, r)
+	case st.templateByID(id) != nil:
+		if d := st.mayTouch(scopeManagement); d != nil {
+			s.deny(w, d)
+			return
+		}
+		s.fields(w, r, "WhatsAppMessageTemplate", st.templateByID(id).fields(), templateDefaults...)
+	case s.assets.hasFlow(id):
+		s.getFlow(w, r)
 	default:
 		n, ok := st.number(id, s.options.Rate)
 		if !ok {
-			s.deny(w, notFound(r.Method))
+			s.deny(w, missing(r))
 			return
 		}
 		if d := st.mayTouch(scopeManagement, scopeMessaging); d != nil {
@@ -77,7 +88,12 @@ func (s *Sim) numberFields(st *standing, n Number) map[string]any {
 		"messaging_limit_tier":         st.Tier,
 		"whatsapp_business_manager_messaging_limit": st.Tier,
 		"webhook_configuration":                     callbacks,
-		"health_status":                             st.health("PHONE_NUMBER", n.ID, st.refusalOf(n)),
+		"conversational_automation":                 s.automationOf(n.ID),
+		"certificate":                               "", "new_certificate": "",
+		"country_dial_code": "1", "is_pin_enabled": true, "is_preverified_number": false, "search_visibility": "NON_VISIBLE",
+		"host_platform": "CLOUD_API", "last_onboarded_time": s.began.UTC().Format("2006-01-02T15:04:05-0700"), "username": "",
+		"eligibility_for_api_business_global_search": "NON_ELIGIBLE",
+		"health_status": st.health("PHONE_NUMBER", n.ID, st.refusalOf(n)),
 	}
 }
 
@@ -128,19 +144,21 @@ func (s *Sim) fields(w http.ResponseWriter, r *http.Request, kind string, all ma
 }
 
 func nonexisting(field, kind string) *denial {
-	return &denial{http.StatusBadRequest, 100, 0, fmt.Sprintf("(#100) Tried accessing nonexisting field (%s) on node type (%s)", field, kind)}
+	return invalid(fmt.Sprintf("Tried accessing nonexisting field (%s) on node type (%s)", field, kind))
 }
 
 // choose picks the members that a call's fields name, id always; it returns a name that
 // does not exist.
 func choose(r *http.Request, all map[string]any, usual []string) (chosen map[string]any, unknown string) {
 	names := usual
-	if fields := r.URL.Query().Get("fields"); fields != "" {
-		names = append([]string{"id"}, strings.Split(fields, ",")...)
+	if fields := fieldsOf(r); fields != nil {
+		names = append([]string{"id"}, fields...)
 	}
 	chosen = map[string]any{}
 	for _, name := range names {
-		name, _, _ = strings.Cut(strings.TrimSpace(name), "{") // the answer has all sub-fields
+		if i := strings.IndexAny(name, "{.("); i >= 0 { // the answer has all sub-fields
+			name = name[:i]
+		}
 		value, ok := all[name]
 		if !ok {
 			return nil, name
@@ -174,7 +192,7 @@ func (s *Sim) phoneNumbers(w http.ResponseWriter, r *http.Request) {
 		}
 		data = append(data, chosen)
 	}
-	s.succeed(w, page(data))
+	s.succeed(w, page(r, data))
 }
 
 // manages checks a call on the account. If the path names another account, or the token may not manage it, manages
@@ -183,20 +201,12 @@ func (s *Sim) manages(w http.ResponseWriter, r *http.Request) (*standing, bool) 
 	st := s.standing.Load()
 	d := st.mayTouch(scopeManagement)
 	if r.PathValue("id") != st.ID {
-		d = notFound(r.Method)
+		d = missing(r)
 	}
 	if d != nil {
 		s.deny(w, d)
 	}
 	return st, d == nil
-}
-
-// page is a list as the Graph API sends it, always with one page.
-func page(data []any) any {
-	if len(data) == 0 {
-		return map[string]any{"data": data}
-	}
-	return map[string]any{"data": data, "paging": map[string]any{"cursors": map[string]string{"before": "QVFIU0", "after": "QVFIUX"}}}
 }
 
 func appLink(id string) string { return "https://www.facebook.com/games/?app_id=" + id }

@@ -43,7 +43,7 @@ func (h *hooks) announce(before, after *standing) {
 			state = "DISABLE"
 		}
 		h.notice("account_update", map[string]any{
-			"event": "DISABLED_UPDATE", "ban_info": map[string]any{"waba_ban_state": []string{state}, "waba_ban_date": time.Now().UTC().Format("January 2, 2006")},
+			"event": "DISABLED_UPDATE", "ban_info": map[string]any{"waba_ban_state": state, "waba_ban_date": time.Now().UTC().Format("January 2, 2006")},
 		})
 	}
 	for _, n := range after.Numbers {
@@ -97,14 +97,20 @@ func (h *hooks) tellTemplate(old, t Template) {
 		return more
 	}
 	if old.Status != t.Status {
-		more := map[string]any{"event": t.Status, "reason": "NONE", "message_template_category": t.Category}
+		more := map[string]any{"event": t.Status, "reason": t.Rejected, "message_template_category": t.Category}
 		switch {
+		case t.Status == deleted:
+			more["reason"] = nil
+		case t.Status == "REJECTED" && t.Rejected == "INVALID_FORMAT":
+			more["rejection_info"] = map[string]string{
+				"reason": "The template has a format that is not valid.", "recommendation": "Correct the template and submit it again.",
+			}
 		case t.Status == "PAUSED":
 			more["other_info"] = map[string]string{"title": "FIRST_PAUSE", "description": "The template is paused for its low quality."}
 		case t.Status == "APPROVED" && old.Status == "PAUSED":
 			more["other_info"] = map[string]string{"title": "UNPAUSE", "description": "The template can be sent again."}
 		case t.Status == "DISABLED":
-			more["disable_info"] = map[string]string{"disable_date": time.Now().UTC().Format("January 2, 2006")}
+			more["disable_info"] = map[string]int64{"disable_date": time.Now().Unix()}
 		}
 		h.notice("message_template_status_update", about(more))
 	}

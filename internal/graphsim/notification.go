@@ -43,7 +43,7 @@ type metadata struct {
 type contact struct {
 	Profile profile `json:"profile"`
 	WaID    string  `json:"wa_id,omitempty"`
-	UserID  string  `json:"user_id,omitempty"`
+	UserID  string  `json:"user_id"`
 }
 
 type profile struct {
@@ -104,7 +104,11 @@ type textBody struct {
 	Body string `json:"body"`
 }
 
-func newContact(phone string) contact { return contact{Profile: profile{"Zoë Sim"}, WaID: phone} }
+// newContact returns the person with a phone number. Meta gives everybody a business-scoped user id too:
+// https://developers.facebook.com/documentation/business-messaging/whatsapp/business-scoped-user-ids
+func newContact(phone string) contact {
+	return contact{Profile: profile{"Zoë Sim"}, WaID: phone, UserID: "US." + numberOf("user"+phone)}
+}
 
 func personOf(m request) contact {
 	if m.toUser() {
@@ -116,7 +120,10 @@ func personOf(m request) contact {
 func newStatus(step, wamid string, m request, person contact, at time.Time, failed int) *status {
 	s := &status{
 		ID: wamid, Status: step, Time: seconds(at),
-		Recipient: person.WaID, UserID: person.UserID, Marker: m.Marker,
+		Recipient: person.WaID, Marker: m.Marker,
+	}
+	if m.toUser() { // only then, Meta names the user id in the status too
+		s.UserID = person.UserID
 	}
 	if m.Group {
 		s.Kind = "group"

@@ -1,6 +1,7 @@
 package graphsim
 
 import (
+	"fmt"
 	"regexp"
 
 	"sluice/internal/content"
@@ -60,7 +61,7 @@ var byRule = map[string]refusal{
 	"ttl_seconds_invalid":     {code: 100, plain: true},
 
 	// Rules with their own codes.
-	"type_unknown":                        {code: 131051},
+	"type_unknown":                        {code: 100, plain: true},
 	"template_language_invalid":           {code: 132001},
 	"template_parameter_too_long":         {code: 132005},
 	"template_parameter_invalid":          {code: 132018},
@@ -91,6 +92,9 @@ func refusalFor(code string) refusal {
 func (m *request) verdict(problems []message.Problem) *wrong {
 	for _, p := range problems {
 		r := refusalFor(p.Code)
+		if p.Code == "type_unknown" {
+			return &wrong{r.code, r.plain, fmt.Sprintf("Param type must be one of {%s} - got %q.", knownTypes, m.Type)}
+		}
 		if r.code != 0 {
 			return &wrong{r.code, r.plain, "Param " + metaPath(p.Path) + ": " + p.Detail}
 		}
@@ -98,6 +102,9 @@ func (m *request) verdict(problems []message.Problem) *wrong {
 	}
 	return nil
 }
+
+// knownTypes are the types of messages, as Meta's answer to another one lists them.
+const knownTypes = "AUDIO, CONTACTS, DOCUMENT, IMAGE, INTERACTIVE, LOCATION, PIN, REACTION, STICKER, TEMPLATE, TEXT, VIDEO"
 
 var member = regexp.MustCompile(`\.([a-z_0-9]+)`)
 

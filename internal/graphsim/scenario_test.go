@@ -163,7 +163,7 @@ steps:
 func TestChangesAreAnnounced(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ path, body, want string }{
-		{"account", `{"refuse":131031}`, `"field":"account_update","value":{"ban_info":{"waba_ban_date":`},
+		{"account", `{"refuse":131031}`, `"waba_ban_state":"DISABLE"},"event":"DISABLED_UPDATE"`},
 		{"account", `{"account_review_status":"REJECTED"}`, `"field":"account_review_update","value":{"decision":"REJECTED"}`},
 		{"account", `{"messaging_limit":"TIER_2K"}`, `"field":"business_capability_update","value":{"max_daily_conversations_per_business":"TIER_2K"`},
 		{"numbers/" + number, `{"status":"FLAGGED"}`, `"event":"FLAGGED"`},
@@ -197,7 +197,7 @@ func TestWrongScenarios(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"steps: [":                                              "scenario.yaml",
-		"stepps: []":                                            `unknown field "stepps"`,
+		"stepps: []":                                            "the member stepps is unknown",
 		"steps: [{on: {}, answer: {code: 7}}]":                  "steps[0]: answer.code: 7 is no error code",
 		"steps: [{answer: {code: 2}}]":                          "select them with on",
 		"steps: [{on: {}, times: -2}]":                          "must not be negative",
@@ -205,8 +205,10 @@ func TestWrongScenarios(t *testing.T) {
 		"steps: [{on: {}, answer: {ending: lost, code: 2}}]":    "not both",
 		"steps: [{at: 1s, webhooks: [{field: security}]}]":      "needs a field and a value",
 		"steps: [{at: 1s, templates: {a: {}}}]":                 "write name/language",
-		"steps: [{at: 1s, account: {tokn: {}}}]":                `unknown field "tokn"`,
-		"steps: [{at: 1s, numbers: {\"1\": {statuss: x}}}]":     `numbers.1: json: unknown field "statuss"`,
+		"steps: [{at: 1s, account: {tokn: {}}}]":                "the member tokn is unknown",
+		"account: {Token: {}}":                                  "the member Token is spelled token",
+		"account: {numbers: [{id: \"1\", ID: \"2\"}]}":          "the member ID is spelled id",
+		"steps: [{at: 1s, numbers: {\"1\": {statuss: x}}}]":     "numbers.1: the member statuss is unknown",
 		"steps: [{at: 1s, numbers: {1: {}}}]":                   "keys must be text",
 		"steps: [{at: 1s, faults: {lost: 2}}]":                  "fault rate 2",
 		"account: {messaging_limit: TIER_7}":                    "none of Meta's tiers",

@@ -60,6 +60,7 @@ type Sim struct {
 	ledger     *ledger
 	hooks      *hooks
 	media      *mediaStore
+	assets     *assets
 	recipients *recipientLimits
 	script     atomic.Pointer[script]
 	scripted   chan struct{} // holds a token when there is another script
@@ -89,6 +90,7 @@ func New(o Options) *Sim {
 		limit:      newLimit(),
 		ledger:     newLedger(now),
 		media:      newMediaStore(),
+		assets:     newAssets(),
 		recipients: newRecipientLimits(),
 		scripted:   make(chan struct{}, 1),
 		chance:     rand.New(rand.NewPCG(o.Seed, 1)),
@@ -139,18 +141,22 @@ func (s *Sim) Handler() http.Handler {
 	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, overview) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.options.Registry, promhttp.HandlerOpts{}))
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { mux.ServeHTTP(w, canonical(r)) })
 }
 
 // routes are Meta's paths.
 func (s *Sim) routes() map[string]http.HandlerFunc {
 	return map[string]http.HandlerFunc{
-		"/":                                        s.unsupported,
-		"POST /{version}/{id}/messages":            s.messages,
+		"/":                             s.unsupported,
+		"POST /{version}/{id}/messages": s.messages,
+		"PUT /{version}/{id}/messages":  s.messages,
+		"POST /{version}/{id}/marketing_messages":  s.marketingMessages,
 		"POST /{version}/{id}/media":               s.upload,
 		"GET " + mediaPath:                         s.download,
 		"GET /{version}/{id}":                      s.node,
-		"DELETE /{version}/{id}":                   s.deleteMedia,
+		"POST /{version}/{id}":                     s.changeNode,
+		"DELETE /{version}/{id}":                   s.deleteNode,
+		"GET /{version}/{id}/{edge}":               s.analyticsEdge,
 		"GET /{version}/{id}/phone_numbers":        s.phoneNumbers,
 		"GET /{version}/{id}/subscribed_apps":      s.listSubscribed,
 		"POST /{version}/{id}/subscribed_apps":     s.subscribe,
@@ -160,6 +166,38 @@ func (s *Sim) routes() map[string]http.HandlerFunc {
 		"DELETE /{version}/{id}/message_templates": s.deleteTemplate,
 		"GET /{version}/debug_token":               s.debugToken,
 		"GET /{version}/{id}/subscriptions":        s.appSubscriptions,
+
+		"GET /{version}/{id}/whatsapp_business_profile":     s.getProfile,
+		"POST /{version}/{id}/whatsapp_business_profile":    s.setProfile,
+		"GET /{version}/{id}/block_users":                   s.blockedUsers,
+		"POST /{version}/{id}/block_users":                  s.blockUsers,
+		"DELETE /{version}/{id}/block_users":                s.unblockUsers,
+		"GET /{version}/{id}/message_qrdls":                 s.qrCodes,
+		"POST /{version}/{id}/message_qrdls":                s.putQRCode,
+		"GET /{version}/{id}/message_qrdls/{code}":          s.qrCodes,
+		"POST /{version}/{id}/message_qrdls/{code}":         s.putQRCode,
+		"DELETE /{version}/{id}/message_qrdls/{code}":       s.deleteQRCode,
+		"GET /{version}/{id}/settings":                      s.getSettings,
+		"POST /{version}/{id}/settings":                     s.setSettings,
+		"GET /{version}/{id}/whatsapp_commerce_settings":    s.getCommerce,
+		"POST /{version}/{id}/whatsapp_commerce_settings":   s.setCommerce,
+		"POST /{version}/{id}/conversational_automation":    s.setAutomation,
+		"GET /{version}/{id}/whatsapp_business_encryption":  s.getEncryption,
+		"POST /{version}/{id}/whatsapp_business_encryption": s.setEncryption,
+		"POST /{version}/{id}/calls":                        s.callActions,
+		"GET /{version}/{id}/call_permissions":              s.callPermissions,
+		"GET /{version}/{id}/message_history":               s.messageHistory,
+		"GET /{version}/{id}/events":                        s.historyEvents,
+		"POST /{version}/{id}/register":                     s.registration,
+		"POST /{version}/{id}/deregister":                   s.registration,
+		"POST /{version}/{id}/request_code":                 s.registration,
+		"POST /{version}/{id}/verify_code":                  s.registration,
+		"GET /{version}/{id}/flows":                         s.listFlows,
+		"POST /{version}/{id}/flows":                        s.createFlow,
+		"GET /{version}/{id}/assets":                        s.flowAssets,
+		"POST /{version}/{id}/assets":                       s.putFlowAsset,
+		"POST /{version}/{id}/publish":                      s.publishFlow,
+		"POST /{version}/{id}/deprecate":                    s.deprecateFlow,
 	}
 }
 

@@ -92,10 +92,10 @@ func (s *Sim) appSubscriptions(w http.ResponseWriter, r *http.Request) {
 	st := s.standing.Load()
 	switch {
 	case !s.isAppToken(st, bearer(r)):
-		s.deny(w, &denial{http.StatusBadRequest, 15, 0, "(#15) This method must be called with an app access_token."})
+		s.deny(w, &denial{status: http.StatusBadRequest, code: 15, subcode: 0, message: "(#15) This method must be called with an app access_token."})
 		return
 	case r.PathValue("id") != st.App.ID:
-		s.deny(w, notFound(r.Method))
+		s.deny(w, missing(r))
 		return
 	}
 	names := st.App.Fields

@@ -16,6 +16,7 @@ type Template struct {
 	Category   string            `json:"category"`         // empty: "UTILITY"
 	Status     string            `json:"status"`           // empty: "APPROVED"; with other statuses its messages are refused
 	Quality    string            `json:"quality_score"`    // empty: "UNKNOWN", as for a new template
+	Rejected   string            `json:"rejected_reason"`  // empty: "NONE", or "INVALID_FORMAT" for a rejected template
 	Format     string            `json:"parameter_format"` // empty: "POSITIONAL"; "NAMED" for {{first_name}}
 	Components []json.RawMessage `json:"components"`       // as Meta's templates have them; null: any parameters are valid
 }
@@ -55,6 +56,10 @@ func newSheet(t *Template) (*sheet, error) {
 	t.Status = cmp.Or(t.Status, "APPROVED")
 	t.Quality = cmp.Or(t.Quality, "UNKNOWN")
 	t.Format = cmp.Or(t.Format, "POSITIONAL")
+	if t.Status == "REJECTED" {
+		t.Rejected = cmp.Or(t.Rejected, "INVALID_FORMAT")
+	}
+	t.Rejected = cmp.Or(t.Rejected, "NONE")
 	t.ID = cmp.Or(t.ID, numberOf(t.key()))
 	s := &sheet{Template: *t}
 	for i, raw := range t.Components {

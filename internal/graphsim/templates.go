@@ -1,8 +1,11 @@
 package graphsim
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -15,22 +18,32 @@ func (t Template) fields() map[string]any {
 	return map[string]any{
 		"id": t.ID, "name": t.Name, "language": t.Language, "category": t.Category, "status": t.Status,
 		"parameter_format": t.Format, "components": components, "quality_score": map[string]string{"score": t.Quality},
-		"rejected_reason": "NONE",
+		"rejected_reason": t.Rejected, "previous_category": "", "correct_category": "", "sub_category": "",
 	}
 }
 
-// listTemplates answers GET /{version}/{account}/message_templates, filtered by name,
-// language, category and status:
+// deleted is the status of a deleted template. Meta keeps its name for 30 days, and delivers the messages that it took:
+// https://developers.facebook.com/documentation/business-messaging/whatsapp/templates/template-management#delete-templates
+const deleted = "PENDING_DELETION"
+
+// listTemplates answers GET /{version}/{account}/message_templates, filtered by name, language, category, status and quality:
 // https://developers.facebook.com/docs/graph-api/reference/whats-app-business-account/message_templates
 func (s *Sim) listTemplates(w http.ResponseWriter, r *http.Request) {
 	st, ok := s.manages(w, r)
 	if !ok {
 		return
 	}
+	q := r.URL.Query()
 	data := []any{}
 	for _, t := range st.Templates {
+		part := q.Get("name_or_content")
+		if t.Status == deleted && !strings.Contains(q.Get("status"), deleted) || part != "" && !strings.Contains(t.Name, part) {
+			continue
+		}
 		all := t.fields()
-		if !asked(r, all, "name", "language", "category", "status") {
+		if !asked(q, map[string]string{
+			"name": t.Name, "language": t.Language, "category": t.Category, "status": t.Status, "quality_score": t.Quality,
+		}) {
 			continue
 		}
 		chosen, unknown := choose(r, all, templateDefaults)
@@ -40,18 +53,41 @@ func (s *Sim) listTemplates(w http.ResponseWriter, r *http.Request) {
 		}
 		data = append(data, chosen)
 	}
-	s.succeed(w, page(data))
+	s.succeed(w, page(r, data))
 }
 
-// asked reports whether the filters of a call select something.
-func asked(r *http.Request, all map[string]any, names ...string) bool {
-	for _, name := range names {
-		if want := r.URL.Query().Get(name); want != "" && !strings.EqualFold(want, all[name].(string)) {
+// asked reports whether the filters of a call select something. A filter has one value, or several as a JSON array or with commas.
+func asked(q url.Values, of map[string]string) bool {
+	for name, is := range of {
+		wanted := strings.FieldsFunc(q.Get(name), func(c rune) bool { return strings.ContainsRune(`[]",`, c) })
+		if len(wanted) > 0 && !slices.ContainsFunc(wanted, func(w string) bool { return strings.EqualFold(w, is) }) {
 			return false
 		}
 	}
 	return true
 }
+
+// templateByID returns a template, or nil.
+func (st *standing) templateByID(id string) *Template {
+	for _, t := range st.templates {
+		if t.ID == id && t.Status != deleted {
+			return &t.Template
+		}
+	}
+	return nil
+}
+
+// wrongTemplate is the answer of Meta to a call on a template that cannot be made.
+func wrongTemplate(subcode int, title, text string) *denial {
+	return &denial{status: http.StatusBadRequest, code: 100, subcode: subcode, message: "Invalid parameter", title: title, text: text}
+}
+
+var (
+	templateExists  = wrongTemplate(2388024, "Content in this language already exists", "There is already content in this language for this template. Create a new template and try again.")
+	templateGoing   = wrongTemplate(2388023, "Message template language is being deleted", "New content cannot be added while the existing content is being deleted. Try again in 4 weeks, or create a new template.")
+	templateUnknown = wrongTemplate(2593002, "Message template not found", "There is no message template of that name.")
+	templateStuck   = wrongTemplate(2388094, "Message template cannot be deleted", "A disabled message template cannot be deleted.")
+)
 
 // createTemplate answers POST /{version}/{account}/message_templates. The template is
 // approved at once. From the first one on, no others exist.
@@ -59,44 +95,123 @@ func (s *Sim) createTemplate(w http.ResponseWriter, r *http.Request) {
 	if _, ok := s.manages(w, r); !ok {
 		return
 	}
-	var t Template
-	if err := readBody(w, r, &t); err != nil || t.Name == "" || t.Language == "" || t.Category == "" {
-		s.refuse(w, 100, "A template needs a name, a language, a category and components.")
+	p, ok := s.params(w, r)
+	if !ok {
 		return
 	}
-	t.ID, t.Status, t.Quality = "", "", ""
-	err := s.change(func(a *Account) error {
-		if slices.ContainsFunc(a.Templates, func(o Template) bool { return o.key() == t.key() }) {
-			return errors.New("content in this language already exists")
+	for _, name := range []string{"name", "language", "category"} {
+		if p.text(name) == "" {
+			s.deny(w, required(name))
+			return
 		}
-		a.Templates = append(a.Templates, t)
+	}
+	t := Template{Name: p.text("name"), Language: p.text("language"), Category: strings.ToUpper(p.text("category")), Format: strings.ToUpper(p.text("parameter_format"))}
+	if err := t.setComponents(p["components"]); err != nil {
+		s.deny(w, invalid(err.Error()))
+		return
+	}
+	var d *denial
+	err := s.change(func(a *Account) error {
+		i := slices.IndexFunc(a.Templates, func(o Template) bool { return o.Name == t.Name && cmp.Or(o.Language, defaultLanguage) == t.Language })
+		switch {
+		case i < 0:
+			a.Templates = append(a.Templates, t)
+		case a.Templates[i].Status == deleted:
+			d = templateGoing
+		default:
+			d = templateExists
+		}
 		return nil
 	})
 	if err != nil {
-		s.refuse(w, 100, err.Error())
+		d = invalid(err.Error())
+	}
+	if d != nil {
+		s.deny(w, d)
 		return
 	}
 	made := s.standing.Load().templates[t.key()]
 	s.succeed(w, map[string]string{"id": made.ID, "status": made.Status, "category": made.Category})
 }
 
-// deleteTemplate answers DELETE /{version}/{account}/message_templates: a name, in all its
-// languages.
+// setComponents sets the components of a template from a parameter.
+func (t *Template) setComponents(value any) error {
+	list, ok := value.([]any)
+	if !ok && value != nil {
+		return errors.New("Param components must be an array.")
+	}
+	t.Components = nil
+	for _, c := range list {
+		b, err := json.Marshal(c)
+		if err != nil {
+			return err
+		}
+		t.Components = append(t.Components, b)
+	}
+	return nil
+}
+
+// editTemplate answers POST /{version}/{template}: it replaces the components or the category. The template stays approved.
+func (s *Sim) editTemplate(w http.ResponseWriter, r *http.Request, old *Template) {
+	if d := s.standing.Load().mayTouch(scopeManagement); d != nil {
+		s.deny(w, d)
+		return
+	}
+	p, ok := s.params(w, r)
+	if !ok {
+		return
+	}
+	t := *old
+	if category := p.text("category"); category != "" {
+		t.Category = strings.ToUpper(category)
+	}
+	if p["components"] != nil {
+		if err := t.setComponents(p["components"]); err != nil {
+			s.deny(w, invalid(err.Error()))
+			return
+		}
+	}
+	err := s.change(func(a *Account) error { *a.template(t.Name, t.Language) = t; return nil })
+	if err != nil {
+		s.deny(w, invalid(err.Error()))
+		return
+	}
+	s.succeed(w, map[string]any{"success": true, "id": t.ID, "name": t.Name, "category": t.Category})
+}
+
+// deleteTemplate answers DELETE /{version}/{account}/message_templates: a name in all its languages, or with hsm_id one of them.
 func (s *Sim) deleteTemplate(w http.ResponseWriter, r *http.Request) {
 	if _, ok := s.manages(w, r); !ok {
 		return
 	}
-	name := r.URL.Query().Get("name")
+	name, id := r.URL.Query().Get("name"), r.URL.Query().Get("hsm_id")
+	if name == "" {
+		s.deny(w, required("name"))
+		return
+	}
+	st := s.standing.Load()
+	d := templateUnknown
 	err := s.change(func(a *Account) error {
-		before := len(a.Templates)
-		if a.Templates = slices.DeleteFunc(a.Templates, func(t Template) bool { return t.Name == name }); len(a.Templates) == before {
-			return errors.New("there is no message template of that name")
+		for i := range a.Templates {
+			t := &a.Templates[i]
+			full := st.templates[t.Name+"/"+cmp.Or(t.Language, defaultLanguage)]
+			if t.Name != name || t.Status == deleted || id != "" && (full == nil || full.ID != id) {
+				continue
+			}
+			if t.Status == "DISABLED" {
+				d = templateStuck
+				return nil
+			}
+			t.Status, d = deleted, nil
 		}
 		return nil
 	})
 	if err != nil {
-		s.refuse(w, 100, err.Error())
+		d = invalid(err.Error())
+	}
+	if d != nil {
+		s.deny(w, d)
 		return
 	}
-	s.succeed(w, map[string]bool{"success": true})
+	s.succeed(w, done)
 }

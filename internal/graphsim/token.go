@@ -14,6 +14,8 @@ type denial struct {
 	code    int
 	subcode int
 	message string
+	title   string // for a user; empty: none
+	text    string // with title
 }
 
 // Subcodes of 190: https://developers.facebook.com/docs/graph-api/guides/error-handling
@@ -22,25 +24,17 @@ const (
 	tokenInvalid = 467
 )
 
-// bearer returns the token of a call, from the header or the query.
-func bearer(r *http.Request) string {
-	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-		return token
-	}
-	return r.URL.Query().Get("access_token")
-}
-
 // judge returns what is wrong with a token, or nil.
 func (st *standing) judge(token string, now time.Time) *denial {
 	switch {
 	case token == "":
-		return &denial{http.StatusUnauthorized, 104, 0, "An access token is required to request this resource."}
+		return &denial{status: http.StatusUnauthorized, code: 104, subcode: 0, message: "An access token is required to request this resource."}
 	case st.Token.Value != "" && token != st.Token.Value:
-		return &denial{http.StatusUnauthorized, 190, 0, "Invalid OAuth access token - Cannot parse access token"}
+		return &denial{status: http.StatusUnauthorized, code: 190, subcode: 0, message: "Invalid OAuth access token - Cannot parse access token"}
 	case st.Token.Revoked:
-		return &denial{http.StatusUnauthorized, 190, tokenInvalid, "Error validating access token: The session has been invalidated."}
+		return &denial{status: http.StatusUnauthorized, code: 190, subcode: tokenInvalid, message: "Error validating access token: The session has been invalidated."}
 	case !st.expires.IsZero() && !now.Before(st.expires):
-		return &denial{http.StatusUnauthorized, 190, tokenExpired, fmt.Sprintf(
+		return &denial{status: http.StatusUnauthorized, code: 190, subcode: tokenExpired, message: fmt.Sprintf(
 			"Error validating access token: Session has expired on %s. The current time is %s.", stamp(st.expires), stamp(now))}
 	}
 	return nil
@@ -52,22 +46,34 @@ func stamp(t time.Time) string { return t.UTC().Format("Monday, 02-Jan-06 15:04:
 // call.
 func (st *standing) mayTouch(scopes ...string) *denial {
 	if !slices.Contains(st.Token.Targets, st.ID) {
-		return notFound("get")
+		return notFound("get", st.ID)
 	}
 	for _, scope := range scopes {
 		if slices.Contains(st.Token.Scopes, scope) {
 			return nil
 		}
 	}
-	return &denial{http.StatusForbidden, 200, 1349174, "(#200) You do not have permission to access this WhatsApp Business Account"}
+	return &denial{status: http.StatusForbidden, code: 200, subcode: 1349174, message: "(#200) You do not have permission to access this WhatsApp Business Account"}
 }
 
 // notFound is the answer of the Graph API for an object that does not exist, or that the
 // token may not read.
-func notFound(method string) *denial {
-	return &denial{http.StatusBadRequest, 100, 33, "Unsupported " + strings.ToLower(method) +
-		" request. Object does not exist, cannot be loaded due to missing permissions, or does not support this operation"}
+func notFound(method, id string) *denial {
+	return &denial{status: http.StatusBadRequest, code: 100, subcode: 33, message: fmt.Sprintf("Unsupported %s request. Object with ID '%s' does not exist, cannot be loaded due to "+
+		"missing permissions, or does not support this operation. Please read the Graph API documentation at "+
+		"https://developers.facebook.com/docs/graph-api", strings.ToLower(method), id)}
 }
+
+// missing returns the answer to a call about an object that does not exist.
+func missing(r *http.Request) *denial { return notFound(r.Method, r.PathValue("id")) }
+
+// invalid returns the answer of the Graph API to a parameter that it refuses.
+func invalid(text string) *denial {
+	return &denial{status: http.StatusBadRequest, code: 100, subcode: 0, message: "(#100) " + text}
+}
+
+// required returns the answer to a call without a parameter.
+func required(name string) *denial { return invalid("The parameter " + name + " is required.") }
 
 // deny answers with a denial and counts it.
 func (s *Sim) deny(w http.ResponseWriter, d *denial) {
@@ -76,9 +82,9 @@ func (s *Sim) deny(w http.ResponseWriter, d *denial) {
 	if d.code == 100 && d.subcode == 33 {
 		kind = "GraphMethodException"
 	}
-	writeJSON(w, d.status, map[string]graphError{"error": {
-		Message: d.message, Type: kind, Code: d.code, Subcode: d.subcode, Trace: trace,
-	}})
+	writeFailure(w, d.status, graphError{
+		Message: d.message, Type: kind, Code: d.code, Subcode: d.subcode, Title: d.title, Text: d.text, Trace: trace,
+	})
 }
 
 // debugToken answers GET /{version}/debug_token. The call itself may carry the token in

@@ -33,6 +33,7 @@ type hooks struct {
 	wrote    func(number, person string, at time.Time)
 	reported func(wamid string, at time.Time) // called when a status other than failed goes out
 	queue    *queue
+	history  *history
 	serial   atomic.Int64 // inbound messages, see write
 
 	mu     sync.Mutex
@@ -50,7 +51,7 @@ func newHooks(o Webhook, chance *rand.Rand, m *metrics, st *atomic.Pointer[stand
 	if o.Retry == (Span{}) {
 		o.Retry = Span{500 * time.Millisecond, 30 * time.Second}
 	}
-	return &hooks{options: o, metrics: m, standing: st, wrote: wrote, reported: reported, queue: newQueue(), chance: chance}
+	return &hooks{options: o, metrics: m, standing: st, wrote: wrote, reported: reported, queue: newQueue(), history: newHistory(), chance: chance}
 }
 
 // report is a status or an inbound message to send.
@@ -145,19 +146,21 @@ func (h *hooks) write(from, number, text string, n int, ago time.Duration) (id s
 	}
 	now := time.Now()
 	at := now.Add(-ago)
+	person := newContact(from)
 	parcels := make([]*parcel, n)
 	for i := range parcels {
 		in := &inbound{
-			From: from,
-			ID:   fmt.Sprintf("wamid.in%d.%d", now.UnixNano(), h.serial.Add(1)),
-			Time: seconds(at),
-			Type: "text",
-			Text: &textBody{text},
+			From:   from,
+			UserID: person.UserID,
+			ID:     fmt.Sprintf("wamid.in%d.%d", now.UnixNano(), h.serial.Add(1)),
+			Time:   seconds(at),
+			Type:   "text",
+			Text:   &textBody{text},
 		}
 		if i == 0 {
 			id = in.ID
 		}
-		parcels[i] = &parcel{due: now, url: to, reports: []report{{at: at, number: number, person: newContact(from), inbound: in}}}
+		parcels[i] = &parcel{due: now, url: to, reports: []report{{at: at, number: number, person: person, inbound: in}}}
 	}
 	h.wrote(number, from, at)
 	h.queue.put(parcels...)

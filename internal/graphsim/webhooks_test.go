@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -260,6 +261,30 @@ func TestManyMessages(t *testing.T) {
 	}
 }
 
+// TestLateInbound: count makes several messages with ids of their own, and ago dates them back. They are reported now.
+func TestLateInbound(t *testing.T) {
+	t.Parallel()
+	b, r := hooked(t, graphsim.Webhook{})
+	b.run()
+	before := time.Now()
+	if a := b.do("POST", "/_sim/inbound", `{"from":"16505551234","to":"1000","text":"hi","count":3,"ago":"1h"}`); a.Status != 202 {
+		t.Fatalf("%d %s", a.Status, a.Raw)
+	}
+	b.drained()
+	got := r.received()
+	ids := map[string]bool{}
+	for _, u := range got {
+		ids[u.ID] = true
+		written, err := strconv.ParseInt(u.Time, 10, 64)
+		if ago := before.Unix() - written; err != nil || ago < 3500 || ago > 3601 || u.From != "16505551234" || u.Number != "1000" || u.Text.Body != "hi" {
+			t.Errorf("written at %s, %d s before the call: %+v", u.Time, ago, u)
+		}
+	}
+	if len(got) != 3 || len(ids) != 3 {
+		t.Errorf("%d messages with %d ids, want 3", len(got), len(ids))
+	}
+}
+
 func TestControl(t *testing.T) {
 	t.Parallel()
 	b, r := hooked(t, graphsim.Webhook{})
@@ -274,6 +299,17 @@ func TestControl(t *testing.T) {
 		{"PUT", "/_sim/faults", `{"latency":"80ms..20ms"}`, 400},
 		{"PUT", "/_sim/faults", `{"throttle":1,"latency":"1ms..2ms"}`, 200},
 		{"PUT", "/_sim/outage", `true`, 400},
+		{"PUT", "/_sim/outage", `{"Outage":true}`, 400},
+		{"PUT", "/_sim/outage", `{"outage":true,"outage":false}`, 400},
+		{"PUT", "/_sim/outage", `{"outage":true} {}`, 400},
+		{"PUT", "/_sim/outage", ``, 400},
+		{"PUT", "/_sim/faults", `{"Lost":1}`, 400},
+		{"PATCH", "/_sim/account", `{"token":{"Revoked":true}}`, 400},
+		{"PATCH", "/_sim/numbers/1000", `{"refuse":131057,"refuse":0}`, 400},
+		{"POST", "/_sim/inbound", `{"from":"16505551234","to":"1000","text":"hi","count":0}`, 400},
+		{"POST", "/_sim/inbound", `{"from":"16505551234","to":"1000","text":"hi","count":-1}`, 400},
+		{"POST", "/_sim/inbound", `{"from":"16505551234","to":"1000","text":"hi","count":100001}`, 400},
+		{"POST", "/_sim/inbound", `{"from":"16505551234","to":"1000","text":"hi","ago":"-1s"}`, 400},
 		{"POST", "/_sim/inbound", `{"from":"16505551234","to":"me","text":"hi"}`, 400},
 		{"POST", "/_sim/inbound", `{"from":"16505551234","to":"1000","text":"hi"}`, 202},
 		{"GET", "/_sim/stats", "", 200},

@@ -54,8 +54,10 @@ type Options struct {
 	Rates    prober
 	Accounts accounts
 	Numbers  []string // the configured phone number ids
-	Shards   message.Shards
-	Token    func(number string) (string, error) // the access token of a number; empty: there is none
+	// Working returns the numbers of a shard that have tasks: other workers may have more numbers.
+	Working func(ctx context.Context, shard message.Shard) ([]string, error)
+	Shards  message.Shards
+	Token   func(number string) (string, error) // the access token of a number; empty: there is none
 	// Upgraded is called when Meta announces that a number may send faster. It must not block.
 	Upgraded func()
 	Log      *slog.Logger
@@ -180,9 +182,13 @@ func (p *Policy) Siblings(ctx context.Context, number string) []string {
 	return slices.Compact(siblings)
 }
 
-// LostWrites holds the numbers of a shard whose Redis is proven to have lost writes.
+// LostWrites holds the numbers of a shard whose Redis is proven to have lost writes, whichever worker serves them.
 func (p *Policy) LostWrites(ctx context.Context, shard message.Shard) {
-	for _, number := range p.in(shard) {
+	numbers, err := p.in(ctx, shard)
+	if err != nil {
+		p.Log.Error("cannot read which numbers of a shard have messages, only the configured ones are held", "shard", shard, "err", err)
+	}
+	for _, number := range numbers {
 		_, err := p.Holds.Set(ctx, message.Hold{
 			Number: number, Reason: "Redis lost writes: waiting for Meta's statuses of the messages that were sent", By: BySluice,
 			Until: time.Now().Add(lostWritesHold),
@@ -200,8 +206,12 @@ func (p *Policy) Restored(ctx context.Context, shard message.Shard, depth time.D
 	if depth > 0 {
 		lost = depth.String()
 	}
-	for _, number := range p.in(shard) {
-		if _, err := p.Holds.Set(ctx, message.Hold{Number: number, Reason: restoredReason, By: ByRestore}); err != nil {
+	numbers, err := p.in(ctx, shard)
+	if err != nil {
+		return err
+	}
+	for _, number := range numbers {
+		if _, err := p.Holds.Set(ctx, message.Hold{Number: number, Reason: restoredReason, By: ByRestore, Replaces: true}); err != nil {
 			return err
 		}
 		p.Log.Error("Redis lost more writes than workers remember: the number is held until an operator releases it", "phone_number_id", number, "shard", shard, "lost", lost)
@@ -209,9 +219,14 @@ func (p *Policy) Restored(ctx context.Context, shard message.Shard, depth time.D
 	return nil
 }
 
-// in returns the configured numbers of a shard.
-func (p *Policy) in(shard message.Shard) []string {
-	return slices.DeleteFunc(slices.Clone(p.Numbers), func(number string) bool { return p.Shards.Of(number) != shard })
+// in returns the numbers of a shard: those that are configured here, and those that have messages in Redis. After an
+// error it returns the configured ones.
+func (p *Policy) in(ctx context.Context, shard message.Shard) ([]string, error) {
+	numbers := slices.DeleteFunc(slices.Clone(p.Numbers), func(number string) bool { return p.Shards.Of(number) != shard })
+	others, err := p.Working(ctx, shard)
+	numbers = append(numbers, others...)
+	slices.Sort(numbers)
+	return slices.Compact(numbers), err
 }
 
 // release releases the holds of BySluice that over selects. The number then probes, so if Meta still refuses,

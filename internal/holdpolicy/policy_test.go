@@ -30,6 +30,7 @@ type fake struct {
 	did      []string
 	accounts map[string]string
 	tokens   map[string]string
+	working  []string
 	err      error
 }
 
@@ -84,6 +85,7 @@ func newFake() *fake {
 func (f *fake) policy(log *bytes.Buffer) *holdpolicy.Policy {
 	return holdpolicy.New(holdpolicy.Options{
 		Holds: f, Rates: f, Accounts: f, Numbers: []string{first, second, foreign}, Shards: message.DefaultShards,
+		Working:  func(context.Context, message.Shard) ([]string, error) { return f.working, f.err },
 		Token:    func(number string) (string, error) { return f.tokens[number], nil },
 		Upgraded: func() { f.did = append(f.did, "ask for throughput") }, Log: slog.New(slog.NewTextHandler(log, nil)),
 	})
@@ -124,6 +126,11 @@ func TestUpdateHolds(t *testing.T) {
 			"probe 1 for 1h0m30s", "hold number 1 until 1h0m0s by sluice probe 0s: Meta announced for the account: ACCOUNT_RESTRICTION",
 			"probe 106540352242922 for 1h0m30s", "hold number 106540352242922 until 1h0m0s by sluice probe 0s: Meta announced for the account: ACCOUNT_RESTRICTION",
 			"probe 7 for 1h0m30s", "hold number 7 until 1h0m0s by sluice probe 0s: Meta announced for the account: ACCOUNT_RESTRICTION",
+		}},
+		{"an account is restricted until a time that cannot be", account, `{"event":"ACCOUNT_RESTRICTION","restriction_info":[{"restriction_type":"RESTRICTED_BIZ_INITIATED_MESSAGING","expiration":9223372036854775807}]}`, []string{
+			"probe 1 for 2160h0m30s", "hold number 1 until 2160h0m0s by sluice probe 0s: Meta announced for the account: ACCOUNT_RESTRICTION",
+			"probe 106540352242922 for 2160h0m30s", "hold number 106540352242922 until 2160h0m0s by sluice probe 0s: Meta announced for the account: ACCOUNT_RESTRICTION",
+			"probe 7 for 2160h0m30s", "hold number 7 until 2160h0m0s by sluice probe 0s: Meta announced for the account: ACCOUNT_RESTRICTION",
 		}},
 		{"a restriction of something else", account, `{"event":"ACCOUNT_RESTRICTION","restriction_info":[{"restriction_type":"RESTRICTED_ADD_PHONE_NUMBER_ACTION"}]}`, nil},
 		{"another event", account, `{"event":"VERIFIED_ACCOUNT"}`, nil},
@@ -248,20 +255,23 @@ func TestReleases(t *testing.T) {
 	}
 }
 
-// TestLostWrites: only the numbers of the shard are held: for 30 s when Redis lost writes, until an operator
-// releases them when it lost too much.
+// TestLostWrites: only the numbers of the shard are held, also those that other workers serve: for 30 s when Redis lost
+// writes, until an operator releases them when it lost too much.
 func TestLostWrites(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
+		f.working = []string{first, removed}
 		p := f.policy(&bytes.Buffer{})
 		shard := message.DefaultShards.Of(first)
 		p.LostWrites(t.Context(), shard)
-		f.want(t, "lost", "hold number "+first+" until 30s by sluice probe 0s: Redis lost writes: waiting for Meta's statuses of the messages that were sent")
+		const lost = " until 30s by sluice probe 0s: Redis lost writes: waiting for Meta's statuses of the messages that were sent"
+		f.want(t, "lost", "hold number "+first+lost, "hold number "+removed+lost)
 		if err := p.Restored(t.Context(), shard, time.Minute); err != nil {
 			t.Error(err)
 		}
-		f.want(t, "restored", "hold number "+first+" until released by sluice: restored probe 0s: Redis was restored or lost too much: compare with Meta which messages were sent, then release")
+		const restored = " until released by sluice: restored probe 0s: Redis was restored or lost too much: compare with Meta which messages were sent, then release"
+		f.want(t, "restored", "hold number "+first+restored, "hold number "+removed+restored)
 		f.err = errors.New("away")
 		if err := p.Restored(t.Context(), shard, 0); err == nil {
 			t.Error("no error while Redis is away: sending would begin")

@@ -29,6 +29,15 @@ func (a *Accounts) Note(ctx context.Context, number, account string) error {
 	return nil
 }
 
+// All returns the known accounts, by number.
+func (a *Accounts) All(ctx context.Context) (map[string]string, error) {
+	all, err := a.db.HGetAll(ctx, accountsKey).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read the accounts of numbers: %w", err)
+	}
+	return all, nil
+}
+
 // Siblings returns the numbers that are known to belong to the same account as number, without number, in
 // any order.
 func (a *Accounts) Siblings(ctx context.Context, number string) ([]string, error) {
@@ -54,9 +63,9 @@ func (a *Accounts) All(ctx context.Context) (map[string]string, error) {
 
 // Numbers returns the numbers that are known to belong to an account, in any order.
 func (a *Accounts) Numbers(ctx context.Context, account string) ([]string, error) {
-	all, err := a.db.HGetAll(ctx, accountsKey).Result()
+	all, err := a.All(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("read the numbers of an account: %w", err)
+		return nil, err
 	}
 	var some []string
 	for number, of := range all {

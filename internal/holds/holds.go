@@ -46,7 +46,7 @@ type Store struct {
 
 // New returns the holds of an installation. The log names those that cannot be read.
 func New(db *store.DB, shards message.Shards, log *slog.Logger) *Store {
-	return &Store{db, shards, log, db.Script(auditLua + setLua), db.Script(auditLua + releaseLua)}
+	return &Store{db, shards, log, db.Script(auditLua + HeldLua + setLua), db.Script(auditLua + releaseLua)}
 }
 
 // Key is the Redis key of a shard's holds, a hash by Name. A value begins with the end of the hold in Unix
@@ -104,7 +104,7 @@ func (st *Store) of(h message.Hold) []message.Shard {
 }
 
 // Set sets a hold until a time by this machine's clock, and returns the one that is there then: a hold that
-// lasts as long is not changed. It takes effect with the next slots. It may be repeated.
+// lasts as long is not changed, unless h replaces it. It takes effect with the next slots. It may be repeated.
 func (st *Store) Set(ctx context.Context, h message.Hold) (message.Hold, error) {
 	offset := st.db.ClockOffset() // Redis's clock decides when it ends
 	if h.Since.IsZero() {
@@ -125,7 +125,11 @@ func (st *Store) Set(ctx context.Context, h message.Hold) (message.Hold, error) 
 	if h.Probe > 0 && until > 0 {
 		ends += "+" + strconv.FormatInt(h.Probe.Milliseconds(), 10)
 	}
-	replies, err := st.run(ctx, st.set, h, message.VerbHold, Name(h), ends, about)
+	replaces := 0
+	if h.Replaces {
+		replaces = 1
+	}
+	replies, err := st.run(ctx, st.set, h, message.VerbHold, Name(h), ends, about, replaces)
 	if err != nil {
 		return h, fmt.Errorf("set hold: %w", err)
 	}
@@ -241,7 +245,7 @@ func (st *Store) read(name, value string) (h message.Hold) {
 	until, probes, _ := strings.Cut(ends, "+")
 	at, _ := strconv.ParseInt(until, 10, 64)
 	rest, _ := strconv.ParseInt(probes, 10, 64)
-	if h = st.decode(name, about); h.Reason == unreadable && at > 0 {
+	if h = st.decode(name, about); Unreadable(h) && at > 0 {
 		h.Until = time.UnixMilli(at).UTC()
 	}
 	if h.Probe = time.Duration(rest) * time.Millisecond; rest > 0 {
@@ -251,6 +255,9 @@ func (st *Store) read(name, value string) (h message.Hold) {
 	}
 	return h
 }
+
+// Unreadable reports whether a hold that List or On returned cannot be read.
+func Unreadable(h message.Hold) bool { return h.Reason == unreadable }
 
 // decode reads the JSON of a hold. Where that fails it returns what the name of the hold says.
 func (st *Store) decode(name, about string) (h message.Hold) {

@@ -84,6 +84,9 @@ func TestAHoldThatCannotBeRead(t *testing.T) {
 	list, err := hs.List(t.Context())
 	for _, h := range list {
 		got = append(got, h.On())
+		if holds.Unreadable(h) == (h.Tag == "good") {
+			t.Errorf("%s: unreadable: %t", h.On(), holds.Unreadable(h))
+		}
 		if readable := strings.HasSuffix(h.Reason, "quality"); readable != (h.Tag == "good") || !readable && !strings.Contains(h.Reason, "cannot be read") {
 			t.Errorf("%s: %q", h.On(), h.Reason)
 		}

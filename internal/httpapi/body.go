@@ -80,6 +80,22 @@ func ReadJSON(w http.ResponseWriter, r *http.Request, into any) Refusal {
 	return refused[:min(len(refused), maxProblems)]
 }
 
+// ReadNothing refuses a body that has more than an empty JSON object: what it says would be ignored otherwise.
+func ReadNothing(w http.ResponseWriter, r *http.Request) Refusal {
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err == nil && len(text) == 0 {
+		return nil
+	}
+	var d jsondoc.Doc
+	if err != nil || d.Read(string(text)) != nil || d.Root().Kind() != jsondoc.Object {
+		return Refuse("body_not_allowed")
+	}
+	for range d.Root().Members() {
+		return Refuse("body_not_allowed")
+	}
+	return nil
+}
+
 // maxProblems is the maximum number of problems in an answer.
 const maxProblems = 20
 

@@ -14,14 +14,15 @@ import (
 
 // The scopes of API keys.
 const (
-	ScopeSend   = "messages:send"   // send messages
-	ScopeRead   = "messages:read"   // read and list records, and explain why messages wait
-	ScopeCancel = "messages:cancel" // cancel messages
-	ScopeAdmin  = "admin"           // use the console: holds, in-doubt messages, dead letters
+	ScopeSend    = "messages:send"   // send messages
+	ScopeRead    = "messages:read"   // read and list records, and explain why messages wait
+	ScopeCancel  = "messages:cancel" // cancel messages
+	ScopeAccount = "account:write"   // change message templates, flows and settings on Meta's paths
+	ScopeAdmin   = "admin"           // use the console: holds, in-doubt messages, dead letters
 )
 
 // Scopes returns every scope.
-func Scopes() []string { return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAdmin} }
+func Scopes() []string { return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAccount, ScopeAdmin} }
 
 // AllNumbers in the numbers of a key means all phone number ids.
 const AllNumbers = "*"

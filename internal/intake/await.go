@@ -33,16 +33,13 @@ func waitOf(r *http.Request) (wait bool, refused refusal) {
 }
 
 // follow waits up to maxWait until Meta has accepted the message, or waiting longer has no use (see settled). It
-// writes the progress into a.
-func (in *Intake) follow(w http.ResponseWriter, r *http.Request, a *acceptedMessage) {
+// returns the last record that it read; zero: none.
+func (in *Intake) follow(w http.ResponseWriter, r *http.Request, id string) message.Record {
 	ctx, cancel := context.WithTimeout(r.Context(), maxWait)
 	defer cancel()
 	// If the connection does not support deadlines, the deadline of the server applies.
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(maxWait + storeTimeout))
-	rec := in.watch.until(ctx, in.stopped, a.ID)
-	if rec.State != "" {
-		a.State, a.WAMID, a.Code, a.Reason = rec.State, rec.WAMID, rec.Code, rec.Reason
-	}
+	return in.watch.until(ctx, in.stopped, id)
 }
 
 // settled reports whether Meta has accepted the message, or will not accept it without an operator.

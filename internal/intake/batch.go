@@ -150,8 +150,7 @@ func (in *Intake) readLine(e *envelope, g *group, key httpapi.Key, n int, text [
 	now := in.now()
 	refused := e.read(text)
 	if refused == nil {
-		e.open(e.body.Root())
-		m = e.newMessage(nil)
+		m = e.readAll(nil, func() { e.open(e.body.Root()) })
 		refused = in.check(e, &m, key, now)
 	}
 	if refused != nil {

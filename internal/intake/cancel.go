@@ -19,6 +19,9 @@ type cancelled struct {
 func (in *Intake) cancel(w http.ResponseWriter, r *http.Request) {
 	id, refused := in.named(r, httpapi.ScopeCancel)
 	if refused == nil {
+		refused = httpapi.ReadNothing(w, r)
+	}
+	if refused == nil {
 		refused = in.cancelMessage(r.Context(), id)
 	}
 	if refused != nil {

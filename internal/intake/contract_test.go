@@ -34,6 +34,9 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	const profile, media = "/v25.0/" + ours + "/whatsapp_business_profile", "/v25.0/" + ours + "/media"
 	const mark = `{"messaging_product":"whatsapp","status":"read","message_id":"wamid.x"}`
 	product := `{"messaging_product":"whatsapp",` + hello[1:]
+	const marketing = "/v25.0/" + ours + "/marketing_messages"
+	const sale = `{"messaging_product":"whatsapp","to":"+15551234567","type":"template","template":{"name":"sale","language":{"code":"en"}}}`
+	b.meta.accounts[ours], b.meta.objects = "900", map[string]string{"88": "900"}
 	ndjson := withHeader("Content-Type", "application/x-ndjson")
 	// A successful call of each operation. The failing ones follow.
 	good := map[string]struct {
@@ -55,7 +58,13 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 		"graphGetProfile":    {profile, "", nil},
 		"graphSetProfile":    {profile, "{}", nil},
 		"graphGetObject":     {"/v25.0/" + ours, "", nil},
-		"graphDeleteMedia":   {"/v25.0/77", "", nil},
+		"graphDeleteObject":  {"/v25.0/77", "", nil},
+		"graphSetObject":     {"/v25.0/88", "{}", nil},
+		"graphReadEdge":      {"/v25.0/" + ours + "/settings", "", nil},
+		"graphWriteEdge":     {"/v25.0/" + ours + "/block_users", "{}", nil},
+		"graphDeleteEdge":    {"/v25.0/" + ours + "/message_qrdls/AB", "", nil},
+		"graphMarkRead":      {metas, mark, nil},
+		"graphSendMarketing": {marketing, sale, nil},
 		"graphDownloadMedia": {"/v25.0/77/download", "", nil},
 	}
 	b.meta.object = map[string]any{"id": "77", "url": "https://lookaside.fbsbx.com/x", "mime_type": "image/png"}
@@ -113,11 +122,13 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	check("explainMessage", b.do(t, "GET", "/v1/messages/"+nosuch+"/explain", "", nil))
 	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+nosuch+"/cancel", "", nil))
 	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+sent+"/cancel", "", nil))
+	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+queued+"/cancel", `{"reason":"x"}`, nil))
 	check("listMessages", b.do(t, "GET", "/v1/messages", "", nil))
 	check("listMessages", b.do(t, "GET", "/v1/messages?phone_number_id="+theirs+"&ref=r", "", nil))
 	b.eta = func(context.Context, string, message.Class) (time.Duration, error) { return 1000 * time.Hour, nil }
 	post(envelope(""), nil)
 	check("graphSendMessage", b.do(t, "POST", metas, product, nil))
+	check("graphSendMarketing", b.do(t, "POST", marketing, sale, nil))
 	b.store.err = errors.New("connection refused")
 	check("explainMessage", b.do(t, "GET", "/v1/messages/"+sent+"/explain", "", nil))
 	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+queued+"/cancel", "", nil))
@@ -125,6 +136,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	b.eta = nil
 	post(envelope(""), nil)
 	check("graphSendMessage", b.do(t, "POST", metas, product, nil))
+	check("graphSendMarketing", b.do(t, "POST", marketing, sale, nil))
 	check("getMessage", b.do(t, "GET", "/v1/messages/"+sent, "", nil))
 
 	d.Done()

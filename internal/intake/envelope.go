@@ -112,6 +112,46 @@ func (e *envelope) member(name string) *jsondoc.Value {
 	return nil
 }
 
+// maxEmbedded is how often JSON texts in strings are decoded: each time, those in the decoded ones are found.
+const maxEmbedded = 5
+
+// readAll opens the request and returns its message, see newMessage. Where Meta's object has an object and the request
+// has a string with the JSON text of one, the object takes its place.
+func (e *envelope) readAll(key *string, open func()) message.Message {
+	open()
+	m := e.newMessage(key)
+	for range maxEmbedded {
+		if !e.inline(e.message) {
+			break
+		}
+		e.problems = nil
+		open()
+		m = e.newMessage(key)
+	}
+	return m
+}
+
+// inline decodes the JSON texts in strings of Meta's object, and reports whether there were any that can be read. Then
+// the values of e are not valid any more.
+func (e *envelope) inline(object jsondoc.Value) bool {
+	if !slices.ContainsFunc(e.problems, isTypeMismatch) && !content.IsMark(object) {
+		return false
+	}
+	found := content.Embedded(object)
+	if len(found) == 0 {
+		return false
+	}
+	text := e.body.Inline(found)
+	var d jsondoc.Doc
+	if d.Read(text) != nil {
+		return false // the problems that were found stay
+	}
+	e.body.Read(text)
+	return true
+}
+
+func isTypeMismatch(p message.Problem) bool { return p.Code == "type_mismatch" }
+
 // newMessage returns the message of the request. It does not set ID, the defaults of Class and ExpiresAt (see
 // complete), Payload and Hash (see finish). key is the header Idempotency-Key.
 func (e *envelope) newMessage(key *string) message.Message {

@@ -31,6 +31,14 @@ func TestErrorOfARecord(t *testing.T) {
 		"no code":        {message.Record{Reason: "server_error", Detail: message.ErrorDetail{Message: "HTTP 200"}}, `"error":{"title":"HTTP 200","advice":"docs/errors.md`},
 		"no answer":      {message.Record{Reason: "no_answer"}, ``},
 		"passes, failed": {message.Record{State: message.Failed, Code: passingCode}, `"advice":"Meta accepted the message and did not deliver it, for a temporary reason. Sluice does not send it again`},
+		"passes, then closed": {
+			message.Record{State: message.Failed, Reason: message.ReasonUndetermined, Code: passingCode},
+			`It is not known whether Meta accepted the message. Sluice does not send it again."`,
+		},
+		"passes, then expired": {
+			message.Record{State: message.Expired, Reason: message.ReasonLateRetry, Code: passingCode},
+			`"advice":"Meta answered the last attempt with this code, for a temporary reason. If the message is still useful, send it again."`,
+		},
 		"passes, dead":   {message.Record{State: message.Dead, Code: passingCode}, `for a temporary reason. If it is still useful, replay it`},
 		"passes, queued": {message.Record{State: message.Queued, Code: passingCode}, `"advice":"Ask for another number."`},
 	} {

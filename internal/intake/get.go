@@ -113,6 +113,10 @@ func (in *Intake) metaError(rec message.Record) *metaError {
 	}
 	switch { // the advice of the catalogue is for codes in answers, after which Sluice retries
 	case !in.o.Passes(rec.Code):
+	case rec.State == message.Failed && rec.Reason == message.ReasonUndetermined:
+		e.Advice = "Meta answered the last attempt with this code. It is not known whether Meta accepted the message. Sluice does not send it again."
+	case rec.State == message.Expired:
+		e.Advice = "Meta answered the last attempt with this code, for a temporary reason. If the message is still useful, send it again."
 	case rec.State == message.Failed:
 		e.Advice = "Meta accepted the message and did not deliver it, for a temporary reason. Sluice does not send it again. If it is still useful, send it again with another key."
 	case rec.State == message.Dead:

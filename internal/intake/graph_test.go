@@ -19,8 +19,26 @@ type meta struct {
 	mu     sync.Mutex
 	calls  []string // "<number> <method> <path>?<query> <body>"
 	object map[string]any
+	owned  map[string]string // the number that a media object belongs to; nil: object belongs to every number
 	away   bool
 	left   []time.Duration // the time limit of each call; 0: none
+
+	accounts map[string]string // of numbers
+	objects  map[string]string // the accounts of flows and templates
+	asked    int               // calls of Account
+}
+
+func (m *meta) Account(_ context.Context, number string) (string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.asked++
+	return m.accounts[number], nil
+}
+
+func (m *meta) Belongs(_ context.Context, _, account, id string) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.objects[id] == account, nil
 }
 
 // limit records the time limit of a call.
@@ -52,6 +70,8 @@ func (m *meta) unless(w http.ResponseWriter) bool {
 	return m.away
 }
 
+const notFound = `{"error":{"message":"x","type":"GraphMethodException","code":100,"error_subcode":33,"fbtrace_id":""}}`
+
 const failed = `{"error":{"message":"x","type":"OAuthException","code":2,"fbtrace_id":""}}`
 
 func (m *meta) note(r *http.Request, number string) {
@@ -68,6 +88,10 @@ func (m *meta) Forward(w http.ResponseWriter, r *http.Request, number string) {
 	}
 	m.note(r, number)
 	w.Header().Set("Content-Type", "application/json")
+	if strings.HasSuffix(r.URL.Path, "/media") {
+		io.WriteString(w, `{"id":"77"}`)
+		return
+	}
 	io.WriteString(w, `{"success":true}`)
 }
 
@@ -79,6 +103,9 @@ func (m *meta) Media(r *http.Request, number, version, id string) (map[string]an
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.calls = append(m.calls, number+" media "+version+" "+id)
+	if m.owned != nil && m.owned[id] != number {
+		return nil, 400, []byte(notFound)
+	}
 	return m.object, 200, nil
 }
 
@@ -153,6 +180,17 @@ func TestGraphSend(t *testing.T) {
 	}
 }
 
+// SDKs send query parameters of the Graph API with a message. Sluice ignores them, as Meta ignores those that it does
+// not know.
+func TestGraphSendIgnoresTheQuery(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	r := b.do(t, "POST", metas+"?debug=all&debug=x&access_token=&limit", `{"messaging_product":"whatsapp",`+hello[1:], withHeader("Idempotency-Key", "k"))
+	if m := b.store.messages[message.NewID(ours, "k")]; r.status != http.StatusOK || strings.Contains(string(m.Payload), "debug") || b.meta.taken() != "" {
+		t.Errorf("%d %s, stored %s", r.status, r.body, m.Payload)
+	}
+}
+
 // A phone number without a plus goes to Meta unchanged, because Meta interprets it.
 func TestGraphSendWithoutPlus(t *testing.T) {
 	t.Parallel()
@@ -177,24 +215,34 @@ func TestGraphRefuses(t *testing.T) {
 		code       int
 		details    string
 	}{
-		"no key":          {metas, product + hello[1:], func(r *http.Request) { r.Header.Del("Authorization") }, 401, 190, "API key"},
+		"no key":          {metas, product + hello[1:], func(r *http.Request) { r.Header.Del("Authorization") }, 401, 104, "API key"},
+		"unknown key":     {metas, product + hello[1:], withHeader("Authorization", "Bearer EAAx"), 401, 190, "API key"},
+		"other number's":  {metas, product + `"context":{"message_id":"` + message.NewID(theirs, "k") + `"},` + hello[1:], nil, 400, 131009, "context.message_id: "},
 		"revoked":         {metas, product + hello[1:], func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+b.revoked) }, 401, 190, "revoked"},
 		"no scope":        {metas, product + hello[1:], func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+b.readOnly) }, 403, 10, "scope"},
 		"their number":    {"/v25.0/" + theirs + "/messages", product + hello[1:], nil, 400, 100, "phone number id"},
 		"no JSON":         {metas, "{", nil, 400, 100, "JSON"},
 		"no product":      {metas, hello, nil, 400, 100, "messaging_product: "},
-		"no recipient":    {metas, product + `"type":"text","text":{"body":"hi"}}`, nil, 400, 131008, "to: "},
-		"too long":        {metas, product + `"to":"+15551234567","type":"text","text":{"body":"` + strings.Repeat("x", 4097) + `"}}`, nil, 400, 131009, "text.body: "},
-		"unknown type":    {metas, product + `"to":"+15551234567","type":"telegram"}`, func(*http.Request) { b.refuse = true }, 400, 131051, "type: "},
+		"no recipient":    {metas, product + `"type":"text","text":{"body":"hi"}}`, nil, 400, 100, "to: "},
+		"too long":        {metas, product + `"to":"+15551234567","type":"text","text":{"body":"` + strings.Repeat("x", 4097) + `"}}`, nil, 400, 100, "text.body: "},
+		"long title":      {metas, product + `"to":"+15551234567","type":"interactive","interactive":{"type":"button","body":{"text":"?"},"action":{"buttons":[{"type":"reply","reply":{"id":"1","title":"` + strings.Repeat("x", 21) + `"}}]}}}`, nil, 400, 131009, "title: "},
+		"empty body":      {metas, product + `"to":"+15551234567","type":"text","text":{"body":""}}`, nil, 400, 131008, "text.body: "},
+		"unknown type":    {metas, product + `"to":"+15551234567","type":"telegram"}`, func(*http.Request) { b.refuse = true }, 400, 100, "type: "},
 		"unknown class":   {metas, product + hello[1:], withHeader("Sluice-Class", "urgent"), 400, 100, "Sluice-Class: "},
+		"misspelled":      {metas, product + hello[1:], withHeader("sluice-expires", "2030-01-01T00:00:00Z"), 400, 100, "Sluice-Expires: Sluice has no header with this name."},
+		"a long header":   {metas, product + hello[1:], withHeader("Sluice-"+strings.Repeat("x", 99), ""), 400, 100, "Sluice-...: "},
+		"unknown, passed": {"/v25.0/" + ours + "/media", "", withHeader("Sluice-Klass", "urgent"), 400, 100, "Sluice-Klass: "},
+		"a token inside":  {metas, product + `"access_token":"EAAG",` + hello[1:], nil, 400, 100, "access_token: "},
+		"a method inside": {metas, product + `"Method":"delete",` + hello[1:], nil, 400, 100, "method: "},
+		"a mark's token":  {metas, product + `"status":"read","message_id":"wamid.x","access_token":"EAAG"}`, nil, 400, 100, "access_token: "},
 		"long tag":        {metas, product + hello[1:], withHeader("Sluice-Tags", "a,"+strings.Repeat("x", 65)), 400, 100, "Sluice-Tags: "},
 		"nothing there":   {"/v25.0/" + ours + "/register", "{}", nil, 400, 100, ""},
-		"bad mark":        {metas, product + `"status":"read"}`, nil, 400, 131008, "message_id: "},
+		"bad mark":        {metas, product + `"status":"read"}`, nil, 400, 100, "message_id: "},
 		"not JSON's type": {metas, product + hello[1:], withHeader("Content-Type", "text/plain"), 400, 100, "JSON"},
 	} {
 		r := b.do(t, "POST", c.path, c.body, c.change)
 		f := r.failure(t)
-		if r.status != c.status || f.Code != c.code || !strings.Contains(f.Data.Details, c.details) || f.Trace == "" || f.Type != "OAuthException" {
+		if r.status != c.status || f.Code != c.code || !strings.Contains(f.Data.Details, c.details) || f.Trace == "" || (f.Type == "GraphMethodException") != (f.Subcode == 33) {
 			t.Errorf("%s: %d %s", name, r.status, r.body)
 		}
 	}
@@ -248,7 +296,11 @@ func TestGraphPasses(t *testing.T) {
 		"GET /v25.0/77?phone_number_id=" + theirs,
 		"POST /v25.0/" + ours + "/deregister",
 		"POST /v25.0/" + ours,
-		"GET /v25.0/" + ours + "/settings",
+		"PATCH /v25.0/" + ours,
+		"GET /v25.0/" + ours + "/nosuch",
+		"GET /v25.0",
+		"GET /v25.0/debug_token",
+		"GET /me",
 		"DELETE /v25.0/" + ours,
 		"GET /v25.0/me",
 		"GET /v25.0/77/message_templates",

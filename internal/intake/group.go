@@ -24,7 +24,7 @@ type line struct {
 	number   int
 	message  int     // the index in messages of the group, or alone
 	refused  refusal // nil: the message was accepted
-	unknown  string  // Content.Unknown of the message
+	unknown  unknown // in the message
 	accepted message.Acceptance
 }
 
@@ -61,7 +61,7 @@ func (g *group) refuse(number int, refused refusal) {
 
 // add adds a line with its message.
 func (g *group) add(number int, m *message.Message) {
-	g.lines = append(g.lines, line{number: number, message: len(g.messages), unknown: m.Content.Unknown})
+	g.lines = append(g.lines, line{number: number, message: len(g.messages), unknown: unknownIn(m.Content)})
 	g.messages = append(g.messages, *m)
 }
 

@@ -78,6 +78,9 @@ type Options struct {
 	Explain    func(code int) (title, advice string)                // explains Meta's error codes; nil: records have the code only
 	Passes     func(code int) bool                                  // reports whether a code is for a temporary fault; nil: no code is
 	Graph      graph                                                // forwards calls to Meta; nil: they are refused
+	All        []string                                             // the configured phone number ids
+	Accounts   accounts                                             // stores the accounts of numbers; nil: calls of accounts are refused
+	Version    string                                               // of the Graph API, for paths without one; empty: v25.0
 	Log        *slog.Logger                                         // nil: no logs
 	Registerer prometheus.Registerer                                // nil: the metrics are not registered
 }
@@ -92,6 +95,10 @@ type Intake struct {
 	metrics *metrics
 	watch   *watch
 	stopped chan struct{}
+
+	media   memory // media: the number that it belongs to
+	objects memory // flows and templates: the account that they belong to
+	lookups lookups
 }
 
 // now returns the time of Redis's clock.
@@ -117,6 +124,7 @@ func New(o Options) *Intake {
 	if o.Refuse == nil {
 		o.Refuse = func(string) bool { return false }
 	}
+	o.Version = cmp.Or(o.Version, "v25.0")
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	return &Intake{o: o, metrics: newMetrics(o.Registerer), watch: newWatch(o.Reader.Progress), stopped: make(chan struct{})}
 }
@@ -125,13 +133,13 @@ func New(o Options) *Intake {
 // so far. Call it once, before the server shuts down.
 func (in *Intake) Stop() { close(in.stopped) }
 
-// Handler serves the routes in routes.go and graph.go. The caller must set the timeouts of the server.
+// Handler serves the routes in routes.go and graph_routes.go. The caller must set the timeouts of the server.
 func (in *Intake) Handler() http.Handler {
 	own := httpapi.Handler(in.routes())
-	meta := httpapi.Frame(httpapi.Mux(in.graphRoutes(), func(w http.ResponseWriter, code string) { in.graphRefuse(w, refuse(code)) }))
+	meta := in.graphHandler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if graphPath(r.URL.Path) {
-			meta.ServeHTTP(w, decoded(r))
+		if theirs := in.graphRequest(r); theirs != nil {
+			meta.ServeHTTP(w, theirs)
 			return
 		}
 		own.ServeHTTP(w, r)

@@ -40,7 +40,9 @@ func (in *Intake) post(w http.ResponseWriter, r *http.Request) {
 	}
 	in.metrics.observe(label, start)
 	if wait {
-		in.follow(w, r, &shown)
+		if rec := in.follow(w, r, shown.ID); rec.State != "" {
+			shown.State, shown.WAMID, shown.Code, shown.Reason = rec.State, rec.WAMID, rec.Code, rec.Reason
+		}
 	}
 	httpapi.WriteBytes(w, "application/json", status, append(shown.append(make([]byte, 0, 256)), '\n'))
 }
@@ -59,23 +61,41 @@ type acceptedMessage struct {
 	Warnings []message.Problem `json:"warnings,omitempty" doc:"Possible mistakes. The message was accepted."`
 }
 
-func show(a message.Acceptance, unknown string) acceptedMessage {
-	return acceptedMessage{ID: a.ID, State: a.State, Class: a.Class, ExpiresAt: a.ExpiresAt.UTC(), Duplicate: a.Duplicate, Warnings: warn(unknown)}
+func show(a message.Acceptance, u unknown) acceptedMessage {
+	return acceptedMessage{ID: a.ID, State: a.State, Class: a.Class, ExpiresAt: a.ExpiresAt.UTC(), Duplicate: a.Duplicate, Warnings: u.warnings()}
 }
 
-// warningUnknown is the code of the only warning.
-const warningUnknown = "type_unknown"
+// The codes of the warnings.
+const (
+	warningType   = "type_unknown"
+	warningMember = "member_unknown"
+)
 
-// warn returns the warning about an unknown member of Meta's object; nil if unknown is empty.
-func warn(unknown string) []message.Problem {
-	if unknown == "" {
-		return nil
+// unknown is what this version does not know in Meta's object.
+type unknown struct {
+	kind   string // the member with the type; empty: the type is known
+	member string // the path of a member; empty: all are known
+}
+
+func unknownIn(c message.Content) unknown { return unknown{c.Unknown, c.Extra} }
+
+// warnings returns the warnings for the caller.
+func (u unknown) warnings() (all []message.Problem) {
+	if u.kind != "" {
+		all = append(all, message.Problem{
+			Path: "message." + u.kind, Code: warningType,
+			Detail: "This version of Sluice does not know this type. The content was not checked, and Meta may refuse it.",
+			Fix:    "Check the spelling of the type.",
+		})
 	}
-	return []message.Problem{{
-		Path: "message." + unknown, Code: warningUnknown,
-		Detail: "This version of Sluice does not know this type. The content was not checked, and Meta may refuse it.",
-		Fix:    "Check the spelling of the type.",
-	}}
+	if u.member != "" {
+		all = append(all, message.Problem{
+			Path: "message." + u.member, Code: warningMember,
+			Detail: "This version of Sluice does not know this member. It goes to Meta unchanged, and Meta may refuse it or ignore it.",
+			Fix:    "Check the spelling of the member.",
+		})
+	}
+	return all
 }
 
 // submit checks a request from the outside in (key, headers, body) and accepts its message.
@@ -94,7 +114,7 @@ func (in *Intake) submit(w http.ResponseWriter, r *http.Request, now time.Time) 
 		return none, refused
 	}
 	a, refused := in.accept(r.Context(), w.Header(), &m, now)
-	return show(a, m.Content.Unknown), refused
+	return show(a, unknownIn(m.Content)), refused
 }
 
 // readPost returns the message of a request whose headers are checked.
@@ -104,8 +124,7 @@ func (in *Intake) readPost(w http.ResponseWriter, r *http.Request, key httpapi.K
 	if refused = e.readBody(w, r); refused != nil {
 		return m, refused
 	}
-	e.open(e.body.Root())
-	m = e.newMessage(idempotency)
+	m = e.readAll(idempotency, func() { e.open(e.body.Root()) })
 	return m, in.check(e, &m, key, now)
 }
 
@@ -117,6 +136,9 @@ func (in *Intake) check(e *envelope, m *message.Message, key httpapi.Key, now ti
 	}
 	if own := in.o.Own(m.From); own != "" && strings.TrimPrefix(m.Content.To, "+") == own[1:] { // on Meta's own path To may lack the plus
 		e.refuse("message.to", "recipient_is_sender")
+	}
+	if path := content.OtherNumber(e.message, m.From); path != "" && message.IsNumberID(m.From) {
+		e.refuse("message."+path, "message_of_other_number")
 	}
 	if m.SendAt.After(now.Add(maxAhead)) {
 		e.refuse("send_at", "send_at_too_far")
@@ -158,6 +180,11 @@ func checkHeader(h http.Header) (idempotency *string, refused refusal) {
 	if refused := httpapi.CheckMedia(h, "application/json"); refused != nil {
 		return nil, refused
 	}
+	return idempotencyKey(h)
+}
+
+// idempotencyKey returns the header Idempotency-Key; nil: there is none.
+func idempotencyKey(h http.Header) (idempotency *string, refused refusal) {
 	switch keys := h.Values("Idempotency-Key"); len(keys) {
 	case 0:
 		return nil, nil

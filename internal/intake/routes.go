@@ -82,11 +82,11 @@ func (in *Intake) routes() []httpapi.Route {
 		{
 			Method: http.MethodPost, Path: "/v1/messages/{id}/cancel", Name: "cancelMessage", Group: "Messages",
 			Summary: "Cancel a message.",
-			Doc:     "A message can be cancelled while it is `queued` or `parked`. The request has no body. A repeated request has the same answer.",
+			Doc:     "A message can be cancelled while it is `queued` or `parked`. The request has no body, or an empty object. A repeated request has the same answer.",
 			Scope:   httpapi.ScopeCancel,
 			Params:  []httpapi.Param{paramID},
 			Answers: []httpapi.Answer{{Status: 200, Doc: "The message will not be sent.", Type: cancelled{}}},
-			Codes:   []string{"not_found", "in_flight", "already_sent", "already_final", "store_unavailable"},
+			Codes:   []string{"body_not_allowed", "not_found", "in_flight", "already_sent", "already_final", "store_unavailable"},
 			Handler: in.cancel,
 		},
 	}, httpapi.About(in.Document)...)
@@ -105,7 +105,7 @@ func (in *Intake) Document() httpapi.Document {
 
 const aboutAPI = "Sluice sends WhatsApp messages through Meta's Cloud API. It queues them, keeps the rate limit of each number, and sends no message twice by mistake. " +
 	"Every request needs `Authorization: Bearer <API key>`, except those under Description. Bodies are JSON in UTF-8, without compression; a batch has JSON lines, and an upload of media is a form. " +
-	"A query parameter that is not documented, is empty or comes twice is refused. " +
+	"A query parameter that is not documented, is empty or comes twice is refused, except on Meta's paths: there Sluice passes on what belongs to a forwarded call, and ignores the rest, as Meta does. " +
 	"Each answer has the header `X-Request-Id`: the value of your request, or a new one if you sent none. " +
 	"Errors are problem documents (RFC 9457) with a stable `code`. Their member `errors` lists the mistakes, up to 20, each with its place, the rule and the fix. On Meta's paths errors have Meta's form."
 
@@ -129,7 +129,7 @@ type metaMessage struct {
 	Kind      string `json:"recipient_type,omitempty" doc:"individual or group. Default: individual."`
 	To        string `json:"to,omitempty" doc:"The recipient: a phone number with its plus, or the id of a group. On Meta's path the plus may be missing."`
 	Recipient string `json:"recipient,omitempty" doc:"The recipient as a business-scoped user id, instead of to."`
-	Type      string `json:"type" doc:"text, template, image and so on. The member of that name has the content. docs/messages.md has an example of each type."`
+	Type      string `json:"type,omitempty" doc:"text, template, image and so on. It may be left out of a text. The member of that name has the content. docs/messages.md has an example of each type."`
 	Callback  string `json:"biz_opaque_callback_data,omitempty" doc:"Your own data, up to 512 characters. Records and events have it as callback_data."`
 }
 
@@ -148,7 +148,7 @@ var bodyCodes = []string{
 
 // messageCodes are the problem codes of requests to send, without those of Meta's message object.
 var messageCodes = []string{
-	"phone_number_id_not_found", "recipient_is_sender", "field_unknown", "type_mismatch", "from_missing", "from_invalid", "message_missing", "class_unknown",
+	"phone_number_id_not_found", "recipient_is_sender", "message_of_other_number", "field_unknown", "type_mismatch", "from_missing", "from_invalid", "message_missing", "class_unknown",
 	"idempotency_key_invalid", "idempotency_key_mismatch", "idempotency_key_reused", "ref_invalid", "tags_too_many",
 	"tag_invalid", "time_invalid", "send_at_too_far", "send_at_after_expires_at", "expires_at_invalid", "expires_at_too_far",
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -88,11 +89,22 @@ func (k *fakeStore) Progress(_ context.Context, ids []string) ([]message.Record,
 	return all, k.err
 }
 
+// fakeAccounts are the accounts of numbers.
+type fakeAccounts map[string]string
+
+func (a fakeAccounts) All(context.Context) (map[string]string, error) { return maps.Clone(a), nil }
+
+func (a fakeAccounts) Note(_ context.Context, number, account string) error {
+	a[number] = account
+	return nil
+}
+
 // bench is an Intake behind a real HTTP server.
 type bench struct {
 	*httptest.Server
 	store    *fakeStore
 	meta     *meta
+	accounts fakeAccounts
 	finder   *fakeFinder
 	in       *intake.Intake
 	registry *prometheus.Registry
@@ -118,13 +130,14 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 	t.Helper()
 	b := &bench{
 		store:    &fakeStore{messages: map[string]message.Message{}, records: map[string]message.Record{}},
-		meta:     &meta{},
+		meta:     &meta{accounts: map[string]string{}},
+		accounts: fakeAccounts{},
 		registry: prometheus.NewRegistry(),
 		log:      &bytes.Buffer{},
 		wide:     httpapi.NewToken(), narrow: httpapi.NewToken(), readOnly: httpapi.NewToken(), scopeless: httpapi.NewToken(), revoked: httpapi.NewToken(), expired: httpapi.NewToken(),
 	}
 	b.finder = &fakeFinder{fakeStore: b.store}
-	both := []string{httpapi.ScopeSend, httpapi.ScopeRead, httpapi.ScopeCancel}
+	both := []string{httpapi.ScopeSend, httpapi.ScopeRead, httpapi.ScopeCancel, httpapi.ScopeAccount}
 	keys := httpapi.Keys{
 		{Hash: httpapi.HashToken(b.wide), Scopes: both, Numbers: []string{httpapi.AllNumbers}},
 		{Hash: httpapi.HashToken(b.narrow), Scopes: both, Numbers: []string{ours}, Expires: time.Now().Add(time.Hour)},
@@ -152,7 +165,8 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 		Refuse: func(string) bool { return b.refuse },
 		Offset: func() time.Duration { return b.offset },
 		Finder: b.finder, Waiting: b.finder, Canceller: b.finder,
-		Graph:  b.meta,
+		Graph: b.meta,
+		All:   []string{ours, theirs}, Accounts: b.accounts,
 		Passes: func(code int) bool { return code == passingCode },
 		Explain: func(code int) (title, advice string) {
 			if code == unknownCode {
@@ -260,16 +274,25 @@ func withHeader(name string, values ...string) func(*http.Request) {
 
 // direct returns a function that serves requests of a key for ours without a network, for synctest.
 func direct(o intake.Options) func(method, path, body string) *httptest.ResponseRecorder {
+	serve := directly(o)
+	return func(method, path, body string) *httptest.ResponseRecorder { return serve(method, path, body, nil) }
+}
+
+// directly is direct for requests that change alters; nil: it alters nothing.
+func directly(o intake.Options) func(method, path, body string, change func(*http.Request)) *httptest.ResponseRecorder {
 	token := httpapi.NewToken()
 	o.Keys = []httpapi.Key{{Hash: httpapi.HashToken(token), Scopes: httpapi.Scopes(), Numbers: []string{ours}}}
 	o.Numbers = func(number string) bool { return number == ours }
 	handler := intake.New(o).Handler()
-	return func(method, path, body string) *httptest.ResponseRecorder {
+	return func(method, path, body string, change func(*http.Request)) *httptest.ResponseRecorder {
 		r, w := httptest.NewRequest(method, path, strings.NewReader(body)), httptest.NewRecorder()
 		r.Header.Set("Authorization", "Bearer "+token)
 		r.Header.Set("Content-Type", "application/json")
 		if strings.HasSuffix(path, "/batch") {
 			r.Header.Set("Content-Type", "application/x-ndjson")
+		}
+		if change != nil {
+			change(r)
 		}
 		handler.ServeHTTP(w, r)
 		return w

@@ -98,7 +98,7 @@ func TestUnknownTypes(t *testing.T) {
 	// Other mistakes in such a message are refused.
 	for object, code := range map[string]string{
 		strings.Replace(poll, `"+1555`, `"1555`, 1):                "recipient_needs_plus",
-		strings.Replace(poll, `"type":"poll"`, `"type":"Text"`, 1): "type_spelling",
+		strings.Replace(poll, `"type":"poll"`, `"type":"Text"`, 1): "content_missing",
 		strings.Replace(poll, `"type":"poll"`, `"type":"a b"`, 1):  "kind_invalid",
 		strings.Replace(poll, `"type":"poll"`, `"type":""`, 1):     "type_missing",
 	} {

@@ -2,6 +2,7 @@ package intake_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -85,7 +86,7 @@ func TestEveryRouteAsksForItsScope(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
 	for _, r := range c.in.Document().Routes {
-		path := strings.NewReplacer("{id}", message.NewID(ours, "x"), "{version}", "v25.0", "{phone_number_id}", ours, "{$}", "").Replace(r.Path)
+		path := strings.NewReplacer("{id}", message.NewID(ours, "x"), "{version}", "v25.0", "{phone_number_id}", ours, "{edge}", "whatsapp_business_profile", "{$}", "").Replace(r.Path)
 		if r.Scope == "" {
 			if got := c.do(t, r.Method, path, "", func(r *http.Request) { r.Header.Del("Authorization") }); got.status != 200 {
 				t.Errorf("%s %s, which needs no key: %d", r.Method, r.Path, got.status)
@@ -138,6 +139,17 @@ func TestCancel(t *testing.T) {
 			case code != "" && (status != 409 || answer["code"] != code):
 				t.Errorf("%s: %d %v, want %s", st, status, answer, code)
 			}
+		}
+	}
+	for body, code := range map[string]string{
+		"": "", "{}": "", " {\n} ": "", `{"reason":"too late"}`: "body_not_allowed", `{"id":null}`: "body_not_allowed", "null": "body_not_allowed", "[]": "body_not_allowed",
+		"{": "body_not_allowed", "{} {}": "body_not_allowed", " ": "body_not_allowed", "reason=x": "body_not_allowed", strings.Repeat(" ", 70<<10) + "{}": "body_not_allowed",
+	} {
+		id := message.NewID(ours, "body")
+		c.store.records[id] = message.Record{State: message.Queued}
+		r := c.do(t, "POST", "/v1/messages/"+id+"/cancel", body, withHeader("Authorization", "Bearer "+c.keys[httpapi.ScopeCancel]))
+		if cancelled := c.store.records[id].State == message.Cancelled; cancelled != (code == "") || !strings.Contains(r.body, cmp.Or(code, "cancelled")) || (code != "") != (r.status == 400) {
+			t.Errorf("with the body %.30q: %d %s, want %s", body, r.status, r.body, code)
 		}
 	}
 	for name, id := range map[string]string{

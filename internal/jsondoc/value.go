@@ -80,6 +80,9 @@ func (v Value) Raw() string {
 	return v.doc.read(v.entry().value)
 }
 
+// Start returns the position of v in the text, in bytes. It panics when v is absent.
+func (v Value) Start() int { return int(v.entry().value.start) }
+
 // Len returns the number of members or elements of v.
 func (v Value) Len() int {
 	if v.doc == nil {

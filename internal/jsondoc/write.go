@@ -38,6 +38,38 @@ func (v Value) AppendCompact(b []byte) []byte {
 	return b
 }
 
+// Inline returns the text of d with some strings replaced by their decoded texts, without quotes. The strings must be
+// values of d.
+func (d *Doc) Inline(strings []Value) string {
+	sorted := slices.SortedFunc(slices.Values(strings), func(a, b Value) int { return a.Start() - b.Start() })
+	var b []byte
+	end := int32(0)
+	for _, v := range sorted {
+		text, _ := v.Text()
+		place := v.entry().value
+		b = append(append(b, d.text[end:place.start]...), text...)
+		end = place.end
+	}
+	return string(append(b, d.text[end:]...))
+}
+
+// AppendWithout appends an object as written, without some of its members.
+func (v Value) AppendWithout(b []byte, names ...string) []byte {
+	b = append(b, '{')
+	first := true
+	for name, value := range v.Members() {
+		if slices.Contains(names, name) {
+			continue
+		}
+		if !first {
+			b = append(b, ',')
+		}
+		first = false
+		b = append(append(value.AppendName(b), ':'), value.Raw()...)
+	}
+	return append(b, '}')
+}
+
 // AppendName appends the name of a member with quotes, as encoding/json writes it.
 func (v Value) AppendName(b []byte) []byte {
 	if v.doc == nil {

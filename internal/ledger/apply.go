@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -103,6 +104,7 @@ func (l *Ledger) applying(ctx context.Context, s message.Shard, ids []string, by
 				}
 				reports[n].First = after.State.Rank(after.Reason) <= message.Submitted.Rank("")
 				reports[n].Template = after.Template
+				reports[n].Age = max(0, now.Sub(cmp.Or(after.Open().Began, after.AcceptedAt)))
 				var d record.Decision
 				after, d = after.Decide(record.Input{Kind: record.Status, At: now, Attempt: reports[n].Attempt, Move: m})
 				changed, events = changed || d.Changed, append(events, d.Changes...)

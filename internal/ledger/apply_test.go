@@ -153,6 +153,14 @@ func TestApplyResults(t *testing.T) {
 		}
 		f.wantChanges(a.ID, "queued 0  0 ", "delivered 1 wamid.1 0 ", "read 1 wamid.1 0 ")
 		f.wantLife(a.ID, day)
+
+		said := message.ErrorDetail{Message: "(#131026) Undeliverable", Details: "said Meta", Subcode: 7, Trace: "Az8"}
+		failed := report(f.attempting("k2").ID, 1, "wamid.5", "failed")
+		failed.Code, failed.Detail = 131026, said
+		f.wantResult(message.Applied, failed)
+		if r := f.get(failed.ID); r.Code != 131026 || r.Detail != said {
+			t.Errorf("a failure, of which Meta said %+v: the record has %d, %+v", said, r.Code, r.Detail)
+		}
 	})
 }
 
@@ -332,12 +340,33 @@ func TestWamidUntilRead(t *testing.T) {
 func TestAnotherMessageDoesNotTakeTheID(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
+		f.purges(0) // an installation's first
 		first, second := f.attempting("first"), f.attempting("second")
 		f.finished(first, message.Move{To: message.Submitted, WAMID: "wamid.1"})
 		f.wantResult(message.Applied, report(second.ID, 1, "wamid.1", "sent"))
 		f.wantResult(message.Applied, report("", 0, "wamid.1", "delivered"))
 		f.wantState(first.ID, message.Delivered)
 		f.wantState(second.ID, message.Sent)
+
+		// Neither the end of the other message nor of its record takes the id away.
+		for _, status := range []string{"read", ""} {
+			own := f.attempting("own" + status)
+			f.finished(own, message.Move{To: message.Submitted, WAMID: "wamid.own" + status})
+			other := f.attempting("other" + status)
+			f.wantResult(message.Applied, report(other.ID, 1, "wamid.own"+status, "delivered"))
+			if status == "" {
+				f.ages(2)
+				if _, err := f.Purge(t.Context(), f.shard); err != nil || f.exists(other.ID) {
+					t.Fatalf("the record of the other message is still there: %v", err)
+				}
+			} else {
+				f.wantResult(message.Applied, report(other.ID, 1, "wamid.own"+status, status))
+			}
+			f.wantResult(message.Applied, report("", 0, "wamid.own"+status, "sent"))
+			f.wantState(own.ID, message.Sent)
+			f.wantResult(message.Applied, report("", 0, "wamid.own"+status, "read"))
+			f.wantResult(message.Unmatched, report("", 0, "wamid.own"+status, "played"))
+		}
 
 		// An index that leads to a message that does not have the id is not believed.
 		third := f.attempting("third")

@@ -83,10 +83,10 @@ func TestBeginAfterTheDeadline(t *testing.T) {
 			}
 		}
 		r := f.get(m.ID)
-		if r.State != message.Expired || r.Reason != message.ReasonLateRetry || r.Attempt != 1 || r.Code != 0 || !r.NextAt.IsZero() {
+		if r.State != message.Expired || r.Reason != message.ReasonLateRetry || r.Attempt != 1 || r.Code != 130429 || !r.NextAt.IsZero() {
 			t.Errorf("%+v", r)
 		}
-		f.wantChanges(m.ID, "queued 0  0 ", "queued 1  130429 code 130429", "expired 1  0 deadline_in_retry")
+		f.wantChanges(m.ID, "queued 0  0 ", "queued 1  130429 code 130429", "expired 1  130429 deadline_in_retry")
 		f.wantLife(m.ID, week)
 		if !f.hasPayload(m.ID) || f.backlog() != (ledger.Backlog{}) { // an operator may send it again
 			t.Errorf("payload kept %t, backlog %+v", f.hasPayload(m.ID), f.backlog())

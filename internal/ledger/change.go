@@ -52,7 +52,8 @@ func ends(r *record.Record) bool {
 
 // writeNames updates the index of Meta's ids, which leads from them to messages that wait for a status. A status
 // adds an id only if no message has it: statuses that contradict each other must not lead those of one message to
-// another. Meta's answer to our own request is certain.
+// another. Meta's answer to our own request is certain. For the same reason a message removes only entries that lead
+// to it.
 func (l *Ledger) writeNames(w *store.Writes, s message.Shard, before, after record.Record) {
 	was, is := before.IndexedWAMIDs(), after.IndexedWAMIDs()
 	if len(was) == len(is) {
@@ -61,7 +62,7 @@ func (l *Ledger) writeNames(w *store.Writes, s message.Shard, before, after reco
 	key := wamidsKey(s, after.AcceptedAt)
 	if len(is) == 0 {
 		for _, wamid := range was {
-			w.HDel(key, nameOf(wamid))
+			w.HDelIf(key, nameOf(wamid), after.ID)
 		}
 	}
 	for _, wamid := range is {

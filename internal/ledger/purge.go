@@ -227,7 +227,7 @@ func (l *Ledger) end(w *store.Writes, s message.Shard, r *record.Record, now tim
 		w.ZRem(listKey(s, p.List), p.Member)
 	}
 	for _, wamid := range r.IndexedWAMIDs() {
-		w.HDel(wamidsKey(s, r.AcceptedAt), nameOf(wamid))
+		w.HDelIf(wamidsKey(s, r.AcceptedAt), nameOf(wamid), r.ID)
 	}
 	if r.Ref != "" && !r.Tombstone() {
 		w.ZRem(refKey(s, r.From, r.Ref), r.ID)

@@ -1,8 +1,10 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -89,35 +91,36 @@ func (l *Ledger) addUnmatched(ctx context.Context, s message.Shard, unmatched []
 }
 
 // ApplyAllUnmatched is ApplyUnmatched for all shards that have unmatched statuses to try again, and it limits how
-// many wait. One round trip finds these shards. It returns how many statuses it dropped without applying them.
+// many wait. One round trip finds these shards. It returns how many statuses it dropped without applying them. A shard
+// that fails stops no other: it is named in the error.
 func (l *Ledger) ApplyAllUnmatched(ctx context.Context) (dropped int, err error) {
 	now := make([]time.Time, l.o.Shards)
 	due, waiting := make([]*redis.IntCmd, l.o.Shards), make([]*redis.IntCmd, l.o.Shards)
-	err = l.db.Pipe(ctx, func(p redis.Pipeliner) {
+	l.db.Pipe(ctx, func(p redis.Pipeliner) { // each command has its own error
 		for i, s := range l.o.Shards.All() {
 			now[i] = l.db.Clock(ctx, unmatchedKey(s))
 			due[i] = p.ZCount(ctx, unmatchedKey(s), "-inf", strconv.FormatInt(now[i].UnixMilli(), 10))
 			waiting[i] = p.ZCard(ctx, unmatchedKey(s))
 		}
 	})
-	if err != nil {
-		return 0, fmt.Errorf("count unmatched statuses: %w", err)
-	}
+	var errs []error
 	for i, s := range l.o.Shards.All() {
-		if due[i].Val() > 0 {
-			_, n, err := l.ApplyUnmatched(ctx, s, now[i])
-			if dropped += n; err != nil {
-				return dropped, fmt.Errorf("apply unmatched statuses: %w", err)
-			}
+		err := cmp.Or(due[i].Err(), waiting[i].Err())
+		if err == nil && due[i].Val() > 0 {
+			var n int
+			_, n, err = l.ApplyUnmatched(ctx, s, now[i])
+			dropped += n
 		}
-		if over := waiting[i].Val() - int64(l.o.UnmatchedMost); over > 0 {
-			n, err := l.dropOldest(ctx, s, over)
-			if dropped += n; err != nil {
-				return dropped, fmt.Errorf("drop the oldest unmatched statuses: %w", err)
-			}
+		if over := waiting[i].Val() - int64(l.o.UnmatchedMost); err == nil && over > 0 {
+			var n int
+			n, err = l.dropOldest(ctx, s, over)
+			dropped += n
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("unmatched statuses of shard %d: %w", s, err))
 		}
 	}
-	return dropped, nil
+	return dropped, errors.Join(errs...)
 }
 
 // dropOldest drops the n oldest unmatched statuses of a shard.

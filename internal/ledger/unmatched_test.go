@@ -9,6 +9,7 @@ import (
 
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/redistest"
 	"sluice/internal/store"
 )
 
@@ -149,5 +150,56 @@ func TestUnmatchedStatusInTheBatchThatNamesIt(t *testing.T) {
 			t.Errorf("%d applied", n)
 		}
 		f.wantState(a.ID, message.Read)
+	})
+}
+
+// TestUnmatchedStatusesOfOneShardAway: the unmatched statuses of a shard whose keys cannot be read, or whose server is
+// away, keep those of no other shard waiting.
+func TestUnmatchedStatusesOfOneShardAway(t *testing.T) {
+	t.Parallel()
+	// late returns an hour from now: everything that waits is due.
+	late := func() time.Time { return time.Now().Add(10 * time.Minute) }
+	waits := func(f fixture) (id string) {
+		a := f.attempting("k")
+		f.wantResult(message.Unmatched, report("", 0, "wamid.1", "delivered"))
+		f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid.1"})
+		return a.ID
+	}
+	check := func(f fixture, id string) {
+		t.Helper()
+		f.db.UseClock(late)
+		_, err := f.ApplyAllUnmatched(f.t.Context())
+		if err == nil {
+			f.t.Error("no error names the shard that is away")
+		}
+		f.wantState(id, message.Delivered)
+	}
+	on(t, func(t *testing.T, f fixture) {
+		id := waits(f)
+		for _, s := range message.DefaultShards.All() {
+			if s != f.shard {
+				f.db.Set(t.Context(), store.Key(s, "orphans"), "no sorted set", 0)
+			}
+		}
+		check(f, id)
+	})
+	t.Run("in a Cluster", func(t *testing.T) {
+		t.Parallel()
+		c := redistest.StartCluster(t)
+		for _, s := range c.Servers {
+			s.Client().ConfigSet(t.Context(), "cluster-require-full-coverage", "no")
+		}
+		f := openFixture(t, c.URL())
+		id := waits(f)
+		mine := c.MasterOf(store.Key(f.shard, "orphans"))
+		for _, s := range message.DefaultShards.All() {
+			if key := store.Key(s, "orphans"); c.MasterOf(key) != mine {
+				replica := c.ReplicaOf(key)
+				replica.Kill()
+				c.MasterOf(key).Kill()
+				break
+			}
+		}
+		check(f, id)
 	})
 }

@@ -11,8 +11,9 @@ type MarkedReport struct {
 	Accepted         int64  // which record of the id the marker names: Unix milliseconds of its acceptance; 0: none
 
 	// What the store found when it applied the report:
-	Template string // of the message
-	First    bool   // the first status of the message
+	Template string        // of the message
+	First    bool          // the first status of the message
+	Age      time.Duration // how long ago the message was sent, about
 }
 
 // ApplyResult is the result of applying a status. The set is closed, because it is also a metric label.

@@ -78,5 +78,4 @@ type Open struct {
 	NextAt    time.Time // when queued: no attempt before this; zero: at once
 	Resent    int       // resends by policy so far
 	Failures  int       // attempts so far that count against the budget
-	Code      int       // Meta's error code; 0: none
 }

@@ -33,9 +33,12 @@ func (c Class) Order() int {
 }
 
 // DefaultClass returns the class of a message without a class in its request: the category of a Direct Send
-// message, utility for a template message, and service for an answer inside the customer service window.
+// message, marketing for the Marketing Messages API, utility for another template message, and service for an answer
+// inside the customer service window.
 func DefaultClass(c Content) Class {
 	switch {
+	case c.Marketing:
+		return Marketing
 	case Class(c.Category).Valid():
 		return Class(c.Category)
 	case c.Type == "template":

@@ -21,6 +21,10 @@ type Hold struct {
 
 	// Probe is how long one message per second is sent after Until, as a test; 0: sending continues at full rate.
 	Probe time.Duration `json:"-"`
+
+	// Replaces lets the hold replace any other on the same, however long that lasts, and show its reason too. A hold of
+	// the same By stays.
+	Replaces bool `json:"-"`
 }
 
 // On returns a name for what is held.

@@ -56,6 +56,9 @@ type Content struct {
 	Callback string // biz_opaque_callback_data as the caller gave it
 	Unknown  string // the member with a type or an interactive kind that this version does not know; empty: none
 	Category string // of a Direct Send message; empty: it is not one
+
+	Marketing bool   // for Meta's Marketing Messages API
+	Extra     string // the path of a member that this version does not know; empty: none
 }
 
 // Recipient returns To, or UserID when To is empty.

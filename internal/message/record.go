@@ -15,6 +15,10 @@ var (
 	ErrFull = errors.New("the store is nearly full")
 	// ErrUnreadable means that a stored value is not in a form that this program reads.
 	ErrUnreadable = errors.New("cannot be read")
+	// ErrNamedWaits means that a message names another one that Meta has not accepted yet.
+	ErrNamedWaits = errors.New("the message names another one that Meta has not accepted yet")
+	// ErrNamedNotSent means that a message names another one that ended without being accepted by Meta.
+	ErrNamedNotSent = errors.New("the message names another one that was not sent")
 	// ErrTampered means that the stored content of a message is not what the caller ordered.
 	ErrTampered = errors.New("the message was tampered with")
 )

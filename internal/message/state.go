@@ -160,8 +160,10 @@ const (
 	ReasonLateRetry    = "deadline_in_retry" // between attempts
 	ReasonLateHeld     = "deadline_on_hold"  // while a hold applied to the message
 	ReasonAttempts     = "attempts_used_up"
-	ReasonReported     = "refused_later"    // dead: Meta took it, and then reported a failure that requires a correction of the number or the template
-	ReasonTampered     = "payload_tampered" // the stored content is not what the caller ordered
+	ReasonReported     = "refused_later"          // dead: Meta took it, and then reported a failure that requires a correction of the number or the template
+	ReasonTampered     = "payload_tampered"       // the stored content is not what the caller ordered
+	ReasonNamedWaits   = "named_message_waits"    // it names another message, which Meta has not accepted yet
+	ReasonNamedNotSent = "named_message_not_sent" // rejected: it names another message, which ended without being sent, or whose record was removed
 	ReasonPolicy       = "resent_by_policy"
 	ReasonCaller       = "by_caller"        // cancelled through the API
 	ReasonResolved     = "resolved"         // an operator resolved an in-doubt message

@@ -9,7 +9,7 @@ type StatusReport struct {
 	Status string      `json:"status" doc:"sent, delivered, read, played, failed, or something newer."`
 	At     time.Time   `json:"at,omitzero" doc:"Meta's time of the status. Absent if Meta sent no plausible time."`
 	Marker string      `json:"marker,omitempty" doc:"The biz_opaque_callback_data that Meta returned: Sluice's marker, if Sluice sent the message. Your own data is in callback_data of message events."`
-	Code   int         `json:"code,omitempty" doc:"Meta's error code, when failed."`
+	Code   int         `json:"code,omitempty" doc:"Meta's error code, when failed. Code 0 counts as no code: it is about a call, not about a message."`
 	Detail ErrorDetail `json:"error,omitzero" doc:"Meta's own text about the failure."`
 
 	Type        string `json:"type,omitempty" doc:"What the status is about, if Meta names it. payment: the payment of an order; it never changes the state of the message."`

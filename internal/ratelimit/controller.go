@@ -78,6 +78,15 @@ func (c *Controller) Probe(ctx context.Context, number string, d time.Duration) 
 	return nil
 }
 
+// ProbeStatus lets a number send one message a second for d, or until StatusRecovered: Meta takes its messages
+// and then reports them as failed, so that an answer proves nothing.
+func (c *Controller) ProbeStatus(ctx context.Context, number string, d time.Duration) error {
+	if err := c.until(ctx, number, "probe_status", d); err != nil {
+		return fmt.Errorf("let number probe until a status: %w", err)
+	}
+	return nil
+}
+
 // until sets a field of a number's rate to the time d from now.
 func (c *Controller) until(ctx context.Context, number, field string, d time.Duration) error {
 	s := c.shards.Of(number)
@@ -86,16 +95,26 @@ func (c *Controller) until(ctx context.Context, number, field string, d time.Dur
 		return err
 	}
 	return c.db.Pipe(ctx, func(p redis.Pipeliner) {
-		p.HSet(ctx, RateKey(s, number), field, now.Add(d).UnixMicro())
+		p.HSet(ctx, RateKey(s, number), field, now.Add(d).UnixMicro(), field+"_at", now.UnixMicro())
 		p.SAdd(ctx, IndexKey(s), number)
 	})
 }
 
 // Recovered ends Probe and wakes the number's workers.
 func (c *Controller) Recovered(ctx context.Context, number string) error {
+	return c.recovered(ctx, number, "probe")
+}
+
+// StatusRecovered ends ProbeStatus and wakes the number's workers.
+func (c *Controller) StatusRecovered(ctx context.Context, number string) error {
+	return c.recovered(ctx, number, "probe_status")
+}
+
+// recovered deletes a field of a number's rate that until set.
+func (c *Controller) recovered(ctx context.Context, number, field string) error {
 	s := c.shards.Of(number)
 	err := c.db.Pipe(ctx, func(p redis.Pipeliner) {
-		p.HDel(ctx, RateKey(s, number), "probe")
+		p.HDel(ctx, RateKey(s, number), field, field+"_at")
 		p.Publish(ctx, store.WakeChannel(s), number)
 	})
 	if err != nil {
@@ -115,7 +134,8 @@ func (c *Controller) Set(ctx context.Context, number string, rate, from int, ove
 	}
 	err = c.db.Tx(ctx, func(p redis.Pipeliner) error {
 		p.SAdd(ctx, IndexKey(s), number)
-		p.HDel(ctx, key, "order", "ramp_from", "ramp_at", "ramp_us", "cut", "cut_at", "pause", "probe")
+		p.HDel(ctx, key, "order", "ramp_from", "ramp_at", "ramp_us", "cut", "cut_at", "pause", "pause_at",
+			"probe", "probe_at", "probe_status", "probe_status_at")
 		if rate > 0 {
 			p.HSet(ctx, key, "order", rate)
 		}

@@ -1,6 +1,7 @@
 package ratelimit_test
 
 import (
+	"errors"
 	"math"
 	"testing"
 	"time"
@@ -79,31 +80,76 @@ func TestTheRateIsHalvedAndIncreasesAgain(t *testing.T) {
 	}
 }
 
-// TestANumberProbes: one message a second, until Meta answers again, or for so long.
+// rate returns the effective rate at a time.
+func (c *stopped) rate(t *testing.T, at time.Duration) float64 {
+	t.Helper()
+	c.set(at)
+	got, err := c.Read(t.Context(), phone)
+	if err != nil || got.Full != 80 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	return got.Rate
+}
+
+// TestANumberProbes: one message a second, until Meta answers again, or for so long. Where an answer proves nothing, only
+// a status ends it.
 func TestANumberProbes(t *testing.T) {
 	t.Parallel()
-	p := setupStopped(t)
-	rate := func(at time.Duration) float64 {
-		p.set(at)
-		got, err := p.Read(t.Context(), phone)
-		if err != nil || got.Full != 80 {
-			t.Fatalf("%+v, %v", got, err)
+	for name, tt := range map[string]struct{ probe, other, end func(*stopped) error }{
+		"until an answer": {
+			func(c *stopped) error { return c.Probe(t.Context(), phone, time.Minute) },
+			func(c *stopped) error { return c.StatusRecovered(t.Context(), phone) },
+			func(c *stopped) error { return c.Recovered(t.Context(), phone) },
+		},
+		"until a status": {
+			func(c *stopped) error { return c.ProbeStatus(t.Context(), phone, time.Minute) },
+			func(c *stopped) error { return c.Recovered(t.Context(), phone) },
+			func(c *stopped) error { return c.StatusRecovered(t.Context(), phone) },
+		},
+	} {
+		p := setupStopped(t)
+		if err := errors.Join(tt.probe(p), tt.other(p)); err != nil {
+			t.Fatal(err)
 		}
-		return got.Rate
+		if got := p.rate(t, 55*time.Second); got != 1 {
+			t.Errorf("%s: while it probes: %v a second", name, got)
+		}
+		if got := p.rate(t, 65*time.Second); got != 80 {
+			t.Errorf("%s: after the probing's end: %v a second", name, got)
+		}
+		if err := tt.end(p); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.rate(t, 55*time.Second); got != 80 {
+			t.Errorf("%s: well again: %v a second", name, got)
+		}
 	}
-	if err := p.Probe(t.Context(), phone, time.Minute); err != nil {
-		t.Fatal(err)
-	}
-	if got := rate(55 * time.Second); got != 1 {
-		t.Errorf("while it probes: %v a second", got)
-	}
-	if got := rate(65 * time.Second); got != 80 {
-		t.Errorf("after the probing's end: %v a second", got)
-	}
-	if err := p.Recovered(t.Context(), phone); err != nil {
-		t.Fatal(err)
-	}
-	if got := rate(55 * time.Second); got != 80 {
-		t.Errorf("well again: %v a second", got)
+}
+
+// TestRatesAfterTheClockOfRedisIsSetBack: what was learned by the clock before does not apply. A new refusal does.
+func TestRatesAfterTheClockOfRedisIsSetBack(t *testing.T) {
+	t.Parallel()
+	for name, set := range map[string]func(*stopped) error{
+		"a refusal":              func(c *stopped) error { _, err := c.Throttled(t.Context(), phone); return err },
+		"a probe":                func(c *stopped) error { return c.Probe(t.Context(), phone, time.Minute) },
+		"a probe until a status": func(c *stopped) error { return c.ProbeStatus(t.Context(), phone, time.Minute) },
+		"a pause":                func(c *stopped) error { return c.Pause(t.Context(), phone, time.Minute) },
+	} {
+		p := setupStopped(t)
+		if err := set(p); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.rate(t, -time.Minute); got != 80 {
+			t.Errorf("after %s and a clock that is set back: %v a second", name, got)
+		}
+		if got, err := p.Read(t.Context(), phone); err != nil || !got.Pause.IsZero() {
+			t.Errorf("after %s and a clock that is set back: paused until %s (%v)", name, got.Pause, err)
+		}
+		if cut, err := p.Throttled(t.Context(), phone); err != nil || !cut {
+			t.Errorf("after %s and a clock that is set back: a refusal halves the rate: %t (%v)", name, cut, err)
+		}
+		if got := p.rate(t, -time.Minute+ratelimit.RefusalPause); got != 40 {
+			t.Errorf("after %s, a clock that is set back and a refusal: %v a second", name, got)
+		}
 	}
 }

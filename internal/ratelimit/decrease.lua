@@ -6,10 +6,10 @@
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 local rate, _, pause = effective_rate(KEYS[1], tonumber(ARGV[1]), now)
-local last = redis.call('HGET', KEYS[1], 'cut_at')
-if last and now - last < REFUSAL_PAUSE then return 0 end
+local last = tonumber(redis.call('HGET', KEYS[1], 'cut_at') or 0)
+if now - last < REFUSAL_PAUSE and last <= now + REFUSAL_PAUSE + CLOCK_SET then return 0 end
 local us = function(v) return string.format('%.0f', v) end
 redis.call('HSET', KEYS[1], 'cut', math.max(rate / 2, 1), 'cut_at', us(now + REFUSAL_PAUSE), 'ceiling', math.floor(rate),
-  'pause', us(math.max(pause, now + REFUSAL_PAUSE)))
+  'pause', us(math.max(pause, now + REFUSAL_PAUSE)), 'pause_at', us(now))
 redis.call('SADD', KEYS[2], ARGV[2])
 return 1

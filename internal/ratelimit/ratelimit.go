@@ -46,15 +46,19 @@ const (
 	Increase = 0.02
 	// RefusalPause is how long a number sends nothing after such a refusal.
 	RefusalPause = time.Second
+
+	// clockSet is how far ahead of Redis's clock a time that was now must be, so that the clock was set back
+	// since. The clocks of two servers, of which one replaces the other, differ by less.
+	clockSet = 5 * time.Second
 )
 
 var (
 	//go:embed rate.lua
 	rateLua string
 	// RateLua defines effective_rate() and the constants of this package, for scripts.
-	RateLua = fmt.Sprintf("local LEAD, HORIZON, CAP, LAG, SLACK, INCREASE, REFUSAL_PAUSE = %d, %d, %d, %d, %d, %g, %d\n",
+	RateLua = fmt.Sprintf("local LEAD, HORIZON, CAP, LAG, SLACK, INCREASE, REFUSAL_PAUSE, CLOCK_SET = %d, %d, %d, %d, %d, %g, %d, %d\n",
 		Lead.Microseconds(), Horizon.Microseconds(), Cap.Microseconds(), StandbyLag.Microseconds(),
-		Slack.Microseconds(), Increase, RefusalPause.Microseconds()) + rateLua
+		Slack.Microseconds(), Increase, RefusalPause.Microseconds(), clockSet.Microseconds()) + rateLua
 )
 
 // SlotsLua defines slots(), the booking of slots, for scripts that book slots and fetch tasks in one step.

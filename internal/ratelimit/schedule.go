@@ -17,9 +17,6 @@ var bookLua string
 // BookLua is the script with which the schedules of a process book.
 var BookLua = RateLua + SlotsLua + bookLua
 
-// clockSet is how far ahead a booking of this worker's cannot be, unless the clock of Redis was set back.
-const clockSet = 5 * time.Second
-
 // errReply means that a script's reply has another form than it should.
 var errReply = errors.New("a script's reply is not understood")
 

@@ -13,7 +13,6 @@
 -- slots(schedule, worker, now, T, horizon, lead, cap, floor) returns book(n, turn), which books up to n
 -- slots, sets the turn unless it is nil, and returns how many were booked; the time of the first
 -- slot; how many are free; whether the worker is the owner; and the turn.
-local CLOCK_SET = 5000000 -- us
 local function slots(schedule, worker, now, T, horizon, lead, cap, floor)
   local st = redis.call('HMGET', schedule, 'tat', 'own', 'turn')
   local owns = st[2] == worker

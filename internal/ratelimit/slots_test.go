@@ -29,7 +29,7 @@ func spacing(rate int) time.Duration {
 }
 
 func newSchedule(t testing.TB, db *redis.Client, key string, rate int) *schedule {
-	return &schedule{t: t, db: db, script: redis.NewScript(ratelimit.SlotsLua + `
+	return &schedule{t: t, db: db, script: redis.NewScript(ratelimit.RateLua + ratelimit.SlotsLua + `
 		local book, first, free = slots(KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[8]))
 		return {string.format('%.0f', first), free, book(tonumber(ARGV[7]))}`), key: key, T: spacing(rate)}
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 const (
 	trimEvery           = 5 * time.Second
 	applyUnmatchedEvery = time.Second
+	applyUpdatesEvery   = time.Second
 )
 
 // stream delivers the events from Meta.
@@ -27,6 +29,10 @@ type stream interface {
 	Lag() time.Duration
 	Trim(ctx context.Context) error
 	NoteReceived(ctx context.Context, times map[message.Shard]message.LastReceived) error
+	// KeepUpdates stores updates until ApplyUpdates has applied them. An error of apply ends the updates of a shard: it
+	// is called again with that one.
+	KeepUpdates(ctx context.Context, shard message.Shard, updates []message.Event) error
+	ApplyUpdates(ctx context.Context, apply func(ctx context.Context, e message.Event) error) error
 }
 
 // ledger applies status reports. Apply stores the strings in also (keys and values) in the same transaction as
@@ -50,7 +56,7 @@ type Options struct {
 	// Written returns Meta's id of an inbound message, and when it was written. It may be nil if Inbound is.
 	Written func(e message.Event) (id string, at time.Time)
 	Now     func(ctx context.Context) time.Time              // Redis's clock; nil: the clock of this machine
-	Update  func(ctx context.Context, e message.Event) error // is called with Meta's updates of templates, accounts and numbers; may be nil
+	Update  func(ctx context.Context, e message.Event) error // is called with Meta's updates of templates, accounts and numbers, again after an error; may be nil
 	// Applied is called with each status report that changed a record, because a failure may concern further
 	// messages. May be nil.
 	Applied func(ctx context.Context, e message.MarkedReport)
@@ -71,6 +77,7 @@ type Reconciler struct {
 	proven   sync.Map // phone number ids that are not configured, and that had a status with a valid marker
 	received lastReceived
 	written  written
+	updates  chan struct{} // there are new updates
 }
 
 // New returns a Reconciler that applies the events of s to the records in l.
@@ -84,7 +91,7 @@ func New(s stream, l ledger, o Options) *Reconciler {
 	}
 	return &Reconciler{
 		stream: s, ledger: l, o: o, log: log,
-		metrics: newMetrics(o.Registerer, s.Lag),
+		metrics: newMetrics(o.Registerer, s.Lag), updates: make(chan struct{}, 1),
 	}
 }
 
@@ -98,19 +105,21 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	wg.Go(func() { r.trim(ctx) })
 	wg.Go(func() { r.publishReceived(ctx) })
 	wg.Go(func() { r.applyUnmatched(ctx) })
+	if r.o.Update != nil {
+		wg.Go(func() { r.applyUpdates(ctx) })
+	}
 	return r.stream.Read(ctx, r.o.Name, r.apply)
 }
 
 // apply applies the status reports among the events of a shard, and stores the strings in also with them. It
-// returns false if there are no status reports: then it stores nothing.
+// returns false if there are no status reports: then it stores nothing. Before that it stores the updates: what they
+// demand may fail because of another shard, and no status waits for that.
 func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []message.Event, also map[string]string) (stored bool, err error) {
+	if err := r.keepUpdates(ctx, shard, events); err != nil {
+		return false, err
+	}
 	var reports []message.MarkedReport
 	for _, e := range events {
-		if e.Type == message.EventUpdate && r.o.Update != nil {
-			if err := r.o.Update(ctx, e); err != nil {
-				return false, fmt.Errorf("apply an update of Meta: %w", err)
-			}
-		}
 		if e.WABA != "" && r.o.NoteAccount != nil && r.known(e.Number) {
 			r.o.NoteAccount(ctx, e.Number, e.WABA)
 		}
@@ -191,6 +200,36 @@ func (r *Reconciler) applyUnmatched(ctx context.Context) {
 			r.log.Warn("cannot apply statuses that arrived before their message, will retry", slog.Any("err", err))
 		}
 		pause(ctx, applyUnmatchedEvery)
+	}
+}
+
+// keepUpdates stores the updates among the events of a shard.
+func (r *Reconciler) keepUpdates(ctx context.Context, shard message.Shard, events []message.Event) error {
+	updates := slices.DeleteFunc(slices.Clone(events), func(e message.Event) bool { return e.Type != message.EventUpdate })
+	if r.o.Update == nil || len(updates) == 0 {
+		return nil
+	}
+	if err := r.stream.KeepUpdates(ctx, shard, updates); err != nil {
+		return err
+	}
+	select {
+	case r.updates <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// applyUpdates applies the stored updates, until ctx ends.
+func (r *Reconciler) applyUpdates(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := r.stream.ApplyUpdates(ctx, r.o.Update); err != nil && ctx.Err() == nil {
+			r.log.Warn("cannot apply updates of Meta, will retry", slog.Any("err", err))
+		}
+		select {
+		case <-ctx.Done():
+		case <-r.updates:
+		case <-time.After(applyUpdatesEvery):
+		}
 	}
 }
 

@@ -180,6 +180,12 @@ func (oneBatch) Lag() time.Duration { return 0 }
 
 func (oneBatch) Trim(context.Context) error { return nil }
 
+func (oneBatch) KeepUpdates(context.Context, message.Shard, []message.Event) error { return nil }
+
+func (oneBatch) ApplyUpdates(context.Context, func(context.Context, message.Event) error) error {
+	return nil
+}
+
 func (oneBatch) NoteReceived(context.Context, map[message.Shard]message.LastReceived) error {
 	return nil
 }

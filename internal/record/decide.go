@@ -68,6 +68,9 @@ func (r Record) Decide(in Input) (Record, Decision) {
 		return r, d
 	}
 	d.Changed = true
+	if in.Kind == Seen && m.Code == 0 && m.Detail == (message.ErrorDetail{}) && keepsError(m.To) {
+		m.Code, m.Detail = r.Code, r.Detail
+	}
 	wasInDoubt := r.State == message.InDoubt
 	r.State, r.Code, r.Reason, r.Detail = m.To, m.Code, m.Reason, m.Detail
 	if r.NextAt = (time.Time{}); m.To != message.InDoubt || in.Kind == Outcome {
@@ -116,6 +119,12 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	}
 	d.Changes = append(d.Changes, message.Change{To: m.To, Attempt: attempt, WAMID: wamid, Code: m.Code, Reason: m.Reason, Detail: m.Detail})
 	return r, d
+}
+
+// keepsError reports whether a decision without an answer of Meta leaves Meta's last error in the record: it is still why
+// the message is not delivered.
+func keepsError(to message.State) bool {
+	return to == message.Queued || to == message.Parked || to == message.Expired || to == message.Failed
 }
 
 // allows reports whether an input may change the record.

@@ -73,12 +73,22 @@ func decide(t *testing.T, r record.Record, in record.Input) (record.Record, reco
 	if d.Applied {
 		step := after.Timeline[len(after.Timeline)-1]
 		c := d.Changes[len(d.Changes)-1]
-		if after.State != in.Move.To || step.State != after.State || !step.At.Equal(in.At) || step.Code != in.Move.Code ||
+		code, detail := in.Move.Code, in.Move.Detail
+		if in.Kind == record.Seen && code == 0 && detail == (message.ErrorDetail{}) && keepsError(in.Move.To) {
+			code, detail = r.Code, r.Detail
+		}
+		if after.Code != code || after.Detail != detail || c.Detail != detail ||
+			after.State != in.Move.To || step.State != after.State || !step.At.Equal(in.At) || step.Code != code ||
 			c.To != step.State || c.Attempt != step.Attempt || c.Code != step.Code || after.Token != "" && after.State != message.InDoubt {
 			t.Fatalf("%+v led to %+v, step %+v, event %+v", in, after, step, c)
 		}
 	}
 	return after, d
+}
+
+// keepsError reports whether Meta's last error stays when a message comes into a state without an answer of Meta.
+func keepsError(s message.State) bool {
+	return slices.Contains([]message.State{message.Queued, message.Parked, message.Expired, message.Failed}, s)
 }
 
 // TestStatus checks which status raises which state: docs/message-life.md.
@@ -255,9 +265,23 @@ func TestWhatFollows(t *testing.T) {
 		if !r.NextAt.Equal(next) || r.Failures != failures || r.Resends != resends {
 			t.Errorf("%s: next at %s, %d failures, %d resends; want %s, %d, %d", to, r.NextAt, r.Failures, r.Resends, next, failures, resends)
 		}
-		// Nothing of it is left when the next change says nothing.
-		if r, _ = decide(t, r, record.Input{Kind: record.Seen, At: at, From: to, Attempt: 2, Task: r.Task, Move: message.Move{To: message.Parked}}); r.Reason != "" || r.Code != 0 || r.Detail != (message.ErrorDetail{}) || !r.NextAt.IsZero() {
-			t.Errorf("%s, then parked: %+v", to, r)
+		// When the next change brings no error, this one is kept for as long as the message is not accepted.
+		for _, next := range message.States() {
+			code, detail := 0, message.ErrorDetail{}
+			if keepsError(next) {
+				code, detail = 9, message.ErrorDetail{Message: "said"}
+			}
+			n, d := decide(t, r, record.Input{Kind: record.Seen, At: at, From: to, Attempt: 2, Task: r.Task, Move: message.Move{To: next}})
+			if c := d.Changes[0]; n.Reason != "" || n.Code != code || n.Detail != detail || c.Code != code || c.Detail != detail {
+				t.Errorf("%s, then %s: %+v, published %+v", to, next, n, c)
+			}
+			if next != message.InDoubt && !n.NextAt.IsZero() {
+				t.Errorf("%s, then %s: next at %s", to, next, n.NextAt)
+			}
+		}
+		other, _ := decide(t, r, record.Input{Kind: record.Seen, At: at, From: to, Attempt: 2, Task: r.Task, Move: message.Move{To: message.Parked, Code: 10}})
+		if other.Code != 10 || other.Detail != (message.ErrorDetail{}) {
+			t.Errorf("%s, then parked with another code: %+v", to, other)
 		}
 	}
 	if r := move(message.InDoubt, message.Move{To: message.Queued}); r.Failures != 1 || r.Resends != 1 || !r.NextAt.IsZero() {

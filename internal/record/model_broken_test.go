@@ -149,6 +149,11 @@ var brokenRules = []struct {
 	{"a dead letter loses its content", before(func(_ *record.Record, in *record.Input) { in.Move.Keep = false })},
 	{"content is kept for ever", after(func(was, is *record.Record, _ record.Input, _ *record.Decision) { is.Payload = was.Payload })},
 	{"a new deadline is not kept", before(func(_ *record.Record, in *record.Input) { in.Move.ExpiresAt = time.Time{} })},
+	{"what Meta said is lost at the next step", after(func(_, is *record.Record, in record.Input, d *record.Decision) {
+		if d.Applied && in.Kind == record.Seen {
+			is.Code, is.Detail = in.Move.Code, in.Move.Detail
+		}
+	})},
 	{"a change is not published", after(func(_, is *record.Record, _ record.Input, d *record.Decision) {
 		if is.State == message.Sent {
 			d.Changes = nil

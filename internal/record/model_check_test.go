@@ -138,6 +138,9 @@ func (w *world) mayFollow(l *life, was, is record.Record) {
 	if from == to && !same && !is.Since().Equal(was.Since()) {
 		w.broken("%s: %s became %s once more", l.id, from, to)
 	}
+	if !is.Tombstone() && keepsError(to) && is.Attempt == was.Attempt && (was.Code != 0 && is.Code == 0 || was.Detail != (message.ErrorDetail{}) && is.Detail == (message.ErrorDetail{}) && is.Code == was.Code) {
+		w.broken("%s: %s with code %d (%s) became %s with code %d (%s)", l.id, from, was.Code, was.Detail.Message, to, is.Code, is.Detail.Message)
+	}
 	begun := to == message.Attempting && is.Attempt == was.Attempt+1 && from == message.Queued
 	if begun && (was.NextAt.After(is.Since()) || !is.Since().Before(was.ExpiresAt)) {
 		w.broken("%s: attempt %d began at %s, not from %s and before %s", l.id, is.Attempt, is.Since(), was.NextAt, was.ExpiresAt)

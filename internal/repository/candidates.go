@@ -61,6 +61,9 @@ func (c *Candidates) Of(ctx context.Context, shard message.Shard, tasks []queue.
 			c.suspect(ids[i])
 		}
 	}
+	if err := c.putOff(ctx, shard, all, out, now); err != nil {
+		return nil, err
+	}
 	return out, nil
 }
 

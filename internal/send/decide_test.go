@@ -79,6 +79,18 @@ func TestDecide(t *testing.T) {
 			message.Move{To: message.Queued, Code: 132068, Reason: "code 132068", In: schedule, Counts: true},
 		},
 		{
+			"refused without a code",
+			message.Outcome{Kind: message.Held, Reason: "http 413", Hold: message.HoldNumber, Unknown: true},
+			0,
+			message.Move{To: message.Queued, Reason: "http 413", In: schedule, Counts: true},
+		},
+		{
+			"refused without a code, once too often",
+			message.Outcome{Kind: message.Held, Reason: "http 413", Hold: message.HoldNumber, Unknown: true},
+			2,
+			message.Move{To: message.Dead, Reason: message.ReasonAttempts, Keep: true},
+		},
+		{
 			"held, and nothing with it, told how long",
 			message.Outcome{Kind: message.Held, Code: 132069, Reason: "code 132069", RetryAfter: time.Hour},
 			99,
@@ -174,6 +186,11 @@ func TestDecide(t *testing.T) {
 		a := message.Attempt{N: 4, Message: message.Context{From: "1", Class: message.Service}, Failures: tt.failures}
 		if got := s.decide(a, tt.out, effect{}); got != tt.want {
 			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
+		}
+		// What Meta said is recorded whatever follows.
+		tt.out.Detail = message.ErrorDetail{Message: "(#1) said", Details: "more", Subcode: 7, Trace: "Az8"}
+		if got := s.decide(a, tt.out, effect{}); got.Detail != tt.out.Detail || got.Code != tt.out.Code {
+			t.Errorf("%s: %+v, Meta said %+v", tt.name, got, tt.out.Detail)
 		}
 		if asked != 4 {
 			t.Errorf("%s: the schedule was asked for attempt %d", tt.name, asked)

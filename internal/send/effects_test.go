@@ -33,6 +33,41 @@ func TestEffectsOnOtherMessages(t *testing.T) {
 	}
 }
 
+// TestAnotherMessageGoesFirst: after a hold because of answers without a code, the message that had the last one does not
+// leave first, because the answer may be about this message.
+func TestAnotherMessageGoesFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		s.post = func() message.Outcome {
+			return message.Outcome{Kind: message.Held, Hold: message.HoldNumber, Unknown: true, Reason: "http 403"}
+		}
+		var counted []bool
+		s.finish = func(m message.Move) (message.State, bool, error) {
+			counted = append(counted, m.Counts)
+			return m.To, false, nil
+		}
+		sender := s.sender(slog.New(slog.DiscardHandler))
+		for i := range 6 {
+			s.begin = func(token string) (message.Attempt, error) {
+				a, err := going(token)
+				a.ID = number + "-" + strings.Repeat(string('a'+rune(i)), 26)
+				a.Message.ID = a.ID
+				return a, err
+			}
+			if got := sender.Handle(t.Context(), id, 0, nil, s.nextSlot); got != (send.Retry{Due: true, In: 3 * time.Second}) {
+				t.Errorf("message %d: %+v", i, got)
+			}
+		}
+		if want := []bool{true, true, true, true, false, false}; !slices.Equal(counted, want) {
+			t.Errorf("counts against the message: %v, want %v", counted, want)
+		}
+		if held := strings.Join(s.asked, ", "); strings.Count(held, `hold `+number+` "" 0 3s`) != 2 {
+			t.Errorf("the fifth message and the next hold the number: %s", held)
+		}
+	})
+}
+
 // TestAnyWorkersSuccessEndsProbing: a number that another worker lets probe recovers when Meta accepts a message, and
 // by nothing else.
 func TestAnyWorkersSuccessEndsProbing(t *testing.T) {

@@ -130,13 +130,17 @@ func newScript() *script {
 }
 
 func (s *script) handle(ctx context.Context, log *slog.Logger) send.Retry {
-	sender := send.New(s, s, send.Options{
+	return s.sender(log).Handle(ctx, id, 0, nil, s.nextSlot)
+}
+
+func (s *script) sender(log *slog.Logger) *send.Sender {
+	return send.New(s, s, send.Options{
 		Worker: "w", Shards: message.DefaultShards,
 		Policy:   func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) },
 		Backoff:  func(int) time.Duration { return 3 * time.Second },
 		Attempts: 5,
 		Body: func(a message.Attempt) ([]byte, error) {
-			if a.ID != id || a.N != 2 {
+			if a.Message.ID != a.ID || a.N != 2 {
 				return nil, fmt.Errorf("body of %s, attempt %d", a.ID, a.N)
 			}
 			return s.body(a.Payload)
@@ -156,7 +160,6 @@ func (s *script) handle(ctx context.Context, log *slog.Logger) send.Retry {
 		Wrote:    s.wrote,
 		Numbers:  []string{number}, Log: log, Registerer: s.reg,
 	})
-	return sender.Handle(ctx, id, 0, nil, s.nextSlot)
 }
 
 func (s *script) nextSlot(ctx context.Context, connecting bool) (send.Slot, error) {

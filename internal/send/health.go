@@ -13,8 +13,8 @@ const (
 	// inDoubtInRow is how many consecutive attempts of a number without a definite answer mean that Meta is down: from there
 	// on the number probes, so an outage makes few in-doubt messages.
 	inDoubtInRow = 5
-	// unknownInRow is how many refusals with codes outside the catalogue, without an acceptance between them, mean that
-	// Meta would refuse other messages too.
+	// unknownInRow is how many refusals with codes outside the catalogue, or without a code, and without an acceptance
+	// between them, mean that other messages would be refused too.
 	unknownInRow = 5
 	// ProbeFor is how long a number or a template probes. A worker repeats the call while the problem lasts, so probing
 	// ends by itself if that worker dies.
@@ -50,20 +50,25 @@ type numberHealth struct {
 	inDoubtID     string // the latest message in doubt
 	since, others int    // messages that Meta took since that one, and since the latest in-doubt result of another message
 
+	uncodedID string // the latest message that was refused without a known code, and is tried again
+
 	templates map[string]*refusals // those refused recently
 }
 
 // refusals are the refusals of a number or of a template.
 type refusals struct {
 	held    streak
-	unknown int // consecutive refusals with codes outside the catalogue
+	unknown int // consecutive refusals with codes outside the catalogue, or without a code
 }
 
 // streak is consecutive holds, each longer than the one before.
 type streak struct {
-	n     int
-	until time.Time // the end of the last one
+	n           int
+	from, until time.Time // the last one
 }
+
+// before reports whether the last hold, if there was one, began before a time.
+func (s *streak) before(at time.Time) bool { return s.from.Before(at) }
 
 // next returns how long to hold after a refusal: the rest of the present hold, if the attempt was running when that began,
 // or a new hold that is longer. Least is the time that Meta demands.
@@ -72,7 +77,8 @@ func (s *streak) next(least time.Duration, backoff func(n int) time.Duration) ti
 	if d <= 0 {
 		s.n++
 		d = max(backoff(s.n), least)
-		s.until = time.Now().Add(d)
+		s.from = time.Now()
+		s.until = s.from.Add(d)
 	}
 	return d
 }
@@ -129,11 +135,13 @@ func (h *health) note(id string, of message.Context, out message.Outcome, backof
 	switch {
 	case out.Kind.InDoubt():
 		f.inDoubt++
-		e.counts = f.isOwnError(id) && out.Kind == message.ServerError
+		e.counts = f.isOwnError(id) && out.Kind == message.ServerError && out.Limit != message.LimitRest
 		e.probe = f.inDoubt >= inDoubtInRow && time.Since(f.probing) >= probeAgain
 		if out.Hold == message.HoldNumber && f.inDoubt >= inDoubtInRow { // the server that answers in Meta's place would answer the others in the same way
 			e.on, e.hold = message.HoldNumber, f.refused(out, backoff)
 		}
+	case out.Kind == message.Held && out.Unknown:
+		e = f.uncoded(id, out, backoff)
 	case out.Kind == message.Held && out.Hold == message.HoldNumber:
 		e.on, e.probe = message.HoldNumber, true
 		e.hold = f.refused(out, backoff)
@@ -178,6 +186,19 @@ func (f *numberHealth) unknownCode(of message.Context, out message.Outcome, back
 			f.unknown = 0 // so far only this template is affected
 			return e
 		}
+	}
+	if f.unknown >= unknownInRow {
+		e.on, e.hold, e.probe = message.HoldNumber, f.refused(out, backoff), true
+	}
+	return e
+}
+
+// uncoded records an answer that refuses a message and does not say why: a proxy may refuse this one message only. So
+// one message counts once, and the answers to several messages in a row hold the number.
+func (f *numberHealth) uncoded(id string, out message.Outcome, backoff func(n int) time.Duration) (e effect) {
+	if id != f.uncodedID {
+		f.uncodedID = id
+		f.unknown++
 	}
 	if f.unknown >= unknownInRow {
 		e.on, e.hold, e.probe = message.HoldNumber, f.refused(out, backoff), true

@@ -1,9 +1,11 @@
 package send
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
 
 	"sluice/internal/message"
 )
@@ -168,27 +170,64 @@ func TestHealth(t *testing.T) {
 func TestServerErrorsOfOneMessage(t *testing.T) {
 	t.Parallel()
 	backoff := func(int) time.Duration { return time.Second }
-	for sequence, want := range map[string]string{ // a letter is a server error of that message, a dot an acceptance
+	// A letter is a server error of that message, a capital letter one because its account is in maintenance, a dot an
+	// acceptance.
+	for sequence, want := range map[string]string{
 		"aaaaaaaa":             "",
 		"...aaaaaaa":           "aaaaaaa",
 		"..a..a..a":            "aa", // four acceptances since any other message's error
 		"...a.b.a.b.a.b":       "a",
 		"...a...b...a...b":     "abab",
 		"..........abcdefghij": "a",
+		"...AAAAAAA":           "",
+		"...AAAa":              "a",
 	} {
 		var h health
 		counted := ""
 		for _, c := range sequence {
 			out := message.Outcome{Kind: message.ServerError, Code: 131000}
-			if c == '.' {
+			switch {
+			case c == '.':
 				out = message.Outcome{Kind: message.Accepted}
+			case unicode.IsUpper(c):
+				out.Code, out.Limit = 131057, message.LimitRest
 			}
-			if h.note(string(c), message.Context{From: "1"}, out, backoff).counts {
+			if h.note(strings.ToLower(string(c)), message.Context{From: "1"}, out, backoff).counts {
 				counted += string(c)
 			}
 		}
 		if counted != want {
 			t.Errorf("%s: %q count, want %q", sequence, counted, want)
+		}
+	}
+}
+
+// TestAnswersWithoutACode: a proxy that refuses one message holds nothing, and one that refuses every message holds the
+// number.
+func TestAnswersWithoutACode(t *testing.T) {
+	t.Parallel()
+	for sequence, want := range map[string]string{ // a letter is such an answer to that message, a dot an acceptance
+		"aaaaaaaaaaaaaaaaaaaaaaaa": "",
+		"a.a.a.a.a.a.a.a.a.a.a.a":  "",
+		"ab.cd.ef.gh.ij.kl.mn.op.": "",
+		"abcdefg":                  "efg",
+		"ababab":                   "ab",
+		"abcde.fghij":              "ej",
+		"aaabbbcccddde.e":          "e",
+	} {
+		var h health
+		held := ""
+		for _, c := range sequence {
+			out := message.Outcome{Kind: message.Held, Hold: message.HoldNumber, Unknown: true, Reason: "http 403"}
+			if c == '.' {
+				out = message.Outcome{Kind: message.Accepted}
+			}
+			if e := h.note(string(c), message.Context{From: "1"}, out, func(int) time.Duration { return time.Second }); e.on != "" {
+				held += string(c)
+			}
+		}
+		if held != want {
+			t.Errorf("%s: %q hold the number, want %q", sequence, held, want)
 		}
 	}
 }

@@ -81,7 +81,7 @@ func (s *Sweeper) settle(ctx context.Context, o message.Open, now time.Time, c *
 	switch {
 	case o.Reason == message.ReasonServerError && o.Failures >= failuresMost:
 		// The number works: only this message gets the error, again and again.
-		return message.Move{To: message.Parked, Code: o.Code, Reason: message.ReasonAttempts}, time.Time{}, nil
+		return message.Move{To: message.Parked, Reason: message.ReasonAttempts}, time.Time{}, nil
 	case o.Reason == message.ReasonServerError && left > 0:
 		// Meta takes few of these, and reports nothing during an outage: it is enough that no status is missing.
 		m, sound = message.Move{To: message.Queued, Reason: message.ReasonServerError}, (*channel).noneMissing

@@ -16,11 +16,18 @@ const (
 	reportedWithin = time.Minute
 )
 
+// statusPaces change the effective rate of a number, for all workers.
+type statusPaces interface {
+	ProbeStatus(ctx context.Context, number string, d time.Duration) error // one message a second, for d or until StatusRecovered is called
+	StatusRecovered(ctx context.Context, number string) error              // Meta sends messages of the number again
+}
+
 // Reports sets holds on numbers and templates when Meta reports failures of messages that it took, as refusals in
-// Meta's answers do. All exported fields are required. It is safe for concurrent use.
+// Meta's answers do. Meta still takes messages then, so only the status of a message that was sent after the hold
+// began shows that the cause is gone. All exported fields are required. It is safe for concurrent use.
 type Reports struct {
 	Backoff          func(n int) time.Duration
-	Paces            paces
+	Paces            statusPaces
 	Means            func(code int) message.Outcome // what a failed status with a code means for other messages
 	Hold             Hold
 	TemplateAccepted func(ctx context.Context, number, template string)
@@ -43,15 +50,16 @@ type failures struct {
 	last time.Time // the last of them
 }
 
-// failed records a failure; most is how many in a row cause a hold. It returns how long to hold; 0: no hold.
-func (f *failures) failed(out message.Outcome, most int, backoff func(n int) time.Duration) time.Duration {
+// failed records a failure of a message that was sent at a time; most is how many in a row cause a hold. It returns
+// how long to hold; 0: no hold.
+func (f *failures) failed(out message.Outcome, sent time.Time, most int, backoff func(n int) time.Duration) time.Duration {
 	now := time.Now()
 	if now.Sub(f.last) > reportedWithin && f.held.n == 0 {
 		f.n = 0
 	}
 	f.n++
 	f.last = now
-	if f.n < most || now.Before(f.held.until) { // it was sent before the hold began
+	if f.n < most || now.Before(f.held.until) || !f.held.before(sent) { // it was sent before the hold began
 		return 0
 	}
 	return f.refused(out, backoff)
@@ -82,7 +90,7 @@ func (r *Reports) failed(ctx context.Context, e message.MarkedReport) {
 		return
 	}
 	if template == "" {
-		if err := r.Paces.Probe(ctx, e.Number, d+ProbeFor); err != nil {
+		if err := r.Paces.ProbeStatus(ctx, e.Number, d+ProbeFor); err != nil {
 			r.Log.Error("cannot change the effective rate", "phone_number_id", e.Number, "err", err)
 		}
 	}
@@ -95,6 +103,7 @@ func (r *Reports) failed(ctx context.Context, e message.MarkedReport) {
 func (r *Reports) note(e message.MarkedReport, out message.Outcome, most int) (template string, d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	sent := time.Now().Add(-e.Age)
 	n := r.numbers[e.Number]
 	if n == nil {
 		if r.numbers == nil {
@@ -109,32 +118,38 @@ func (r *Reports) note(e message.MarkedReport, out message.Outcome, most int) (t
 			t = &failures{}
 			n.templates[e.Template] = t
 		}
-		d = t.failed(out, most, r.Backoff)
+		d = t.failed(out, sent, most, r.Backoff)
 		if d > 0 || out.Hold == message.HoldTemplate || t.n >= most {
 			return e.Template, d
 		}
 	}
-	return "", n.failures.failed(out, most, r.Backoff)
+	return "", n.failures.failed(out, sent, most, r.Backoff)
 }
 
-// succeeded ends the streaks of a number and a template.
+// succeeded ends the streaks of a number and a template, unless they are held and the message was sent before.
 func (r *Reports) succeeded(ctx context.Context, e message.MarkedReport) {
+	sent := time.Now().Add(-e.Age)
 	r.mu.Lock()
 	n := r.numbers[e.Number]
 	if n == nil {
 		r.mu.Unlock()
 		return
 	}
-	probed := n.held.n > 0
-	n.failures = failures{}
-	wasHeld := n.templates[e.Template] != nil && n.templates[e.Template].held.n > 0
-	delete(n.templates, e.Template)
-	if len(n.templates) == 0 {
+	var probed, wasHeld bool
+	if n.held.before(sent) {
+		probed = n.held.n > 0
+		n.failures = failures{}
+	}
+	if t := n.templates[e.Template]; t != nil && t.held.before(sent) {
+		wasHeld = t.held.n > 0
+		delete(n.templates, e.Template)
+	}
+	if len(n.templates) == 0 && n.failures == (failures{}) {
 		delete(r.numbers, e.Number)
 	}
 	r.mu.Unlock()
 	if probed {
-		if err := r.Paces.Recovered(ctx, e.Number); err != nil {
+		if err := r.Paces.StatusRecovered(ctx, e.Number); err != nil {
 			r.Log.Error("cannot change the effective rate", "phone_number_id", e.Number, "err", err)
 		}
 	}

@@ -25,12 +25,12 @@ func TestReports(t *testing.T) {
 	for name, steps := range map[string][]step{
 		"two in a row, and longer each time": {
 			{131042, "", 0, ""},
-			{131042, "", 0, "probe 33s, hold \"\" 131042 3s"},
+			{131042, "", 0, "probe by status 33s, hold \"\" 131042 3s"},
 			{131042, "", time.Second, ""}, // it was under way
-			{131042, "", 3 * time.Second, "probe 36s, hold \"\" 131042 6s"},
-			{sent, "", 7 * time.Second, "recovered"},
+			{131042, "", 3 * time.Second, "probe by status 36s, hold \"\" 131042 6s"},
+			{sent, "", 7 * time.Second, "recovered by status"},
 			{131042, "", 0, ""},
-			{131042, "", 0, "probe 33s, hold \"\" 131042 3s"},
+			{131042, "", 0, "probe by status 33s, hold \"\" 131042 3s"},
 		},
 		"a success between them": {
 			{131042, "", 0, ""},
@@ -61,7 +61,7 @@ func TestReports(t *testing.T) {
 			{987654, "", 0, ""},
 			{987654, "", 0, ""},
 			{987654, "", 0, ""},
-			{987654, "", 0, "probe 33s, hold \"\" 987654 3s"},
+			{987654, "", 0, "probe by status 33s, hold \"\" 987654 3s"},
 		},
 		"unknown codes of a template": {
 			{987654, "a/en", 0, ""},
@@ -75,24 +75,7 @@ func TestReports(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				n := &notes{}
-				r := &Reports{
-					Backoff: func(n int) time.Duration { return time.Duration(n) * 3 * time.Second },
-					Paces:   n, Hold: n.hold, Log: slog.New(slog.DiscardHandler),
-					Means: func(code int) message.Outcome {
-						out := message.Outcome{Kind: message.Held, Code: code, Hold: message.HoldNumber}
-						switch code {
-						case 132015:
-							out.Hold, out.RetryAfter = message.HoldTemplate, 30*time.Minute
-						case 131026, 131047, 131049:
-							out.Kind, out.Hold = message.Refused, ""
-						case 987654:
-							out.Kind, out.Hold, out.Unknown = message.Refused, "", true
-						}
-						return out
-					},
-					TemplateAccepted: func(_ context.Context, _, template string) { n.note("template accepted %s", template) },
-				}
+				r, n := newReports()
 				for i, s := range steps {
 					time.Sleep(s.wait)
 					n.said = nil
@@ -110,6 +93,67 @@ func TestReports(t *testing.T) {
 					}
 				}
 			})
+		})
+	}
+}
+
+// newReports returns Reports in which 987654 is unknown, and what they do.
+func newReports() (*Reports, *notes) {
+	n := &notes{}
+	return &Reports{
+		Backoff: func(n int) time.Duration { return time.Duration(n) * 3 * time.Second },
+		Paces:   n, Hold: n.hold, Log: slog.New(slog.DiscardHandler),
+		Means: func(code int) message.Outcome {
+			out := message.Outcome{Kind: message.Held, Code: code, Hold: message.HoldNumber}
+			switch code {
+			case 132015:
+				out.Hold, out.RetryAfter = message.HoldTemplate, 30*time.Minute
+			case 131026, 131047, 131049:
+				out.Kind, out.Hold = message.Refused, ""
+			case 987654:
+				out.Kind, out.Hold, out.Unknown = message.Refused, "", true
+			}
+			return out
+		},
+		TemplateAccepted: func(_ context.Context, _, template string) { n.note("template accepted %s", template) },
+	}, n
+}
+
+// TestReportsOfMessagesSentBeforeTheHold: only messages that were sent after a hold began show whether its cause is gone.
+func TestReportsOfMessagesSentBeforeTheHold(t *testing.T) {
+	t.Parallel()
+	for _, template := range []string{"", "a/en"} {
+		synctest.Test(t, func(t *testing.T) {
+			code, again, want := 131042, "probe by status 36s, hold \"\" 131042 6s", "recovered by status"
+			if template != "" {
+				code, again, want = 132015, "hold \"a/en\" 132015 30m0s", "template accepted a/en"
+			}
+			r, n := newReports()
+			note := func(status string, code int, age time.Duration) string {
+				n.said = nil
+				r.Note(t.Context(), message.MarkedReport{
+					StatusReport: message.StatusReport{Number: "1", Status: status, Code: code}, Template: template, First: true, Age: age,
+				})
+				return n.String()
+			}
+			note("failed", code, time.Second)
+			if note("failed", code, time.Second) == "" {
+				t.Fatal("no hold")
+			}
+			time.Sleep(31 * time.Minute)
+			if got := note("sent", 0, 32*time.Minute); got != "" {
+				t.Errorf("after the status of a message that was sent before the hold: %s", got)
+			}
+			if got := note("failed", code, 32*time.Minute); got != "" {
+				t.Errorf("after the failure of a message that was sent before the hold: %s", got)
+			}
+			if got := note("failed", code, time.Minute); got != again {
+				t.Errorf("after a failure: %q, want %q", got, again)
+			}
+			time.Sleep(31 * time.Minute)
+			if got := note("sent", 0, time.Minute); got != want {
+				t.Errorf("after the status of a message that was sent after the hold: %q, want %q", got, want)
+			}
 		})
 	}
 }
@@ -137,10 +181,12 @@ func (n *notes) hold(_ context.Context, _, template string, out message.Outcome,
 	return nil
 }
 
-func (n *notes) Throttled(context.Context, string) (bool, error)    { return false, nil }
-func (n *notes) Pause(context.Context, string, time.Duration) error { return nil }
-func (n *notes) Probe(_ context.Context, _ string, d time.Duration) error {
-	n.note("probe %s", d)
+func (n *notes) ProbeStatus(_ context.Context, _ string, d time.Duration) error {
+	n.note("probe by status %s", d)
 	return nil
 }
-func (n *notes) Recovered(context.Context, string) error { n.note("recovered"); return nil }
+
+func (n *notes) StatusRecovered(context.Context, string) error {
+	n.note("recovered by status")
+	return nil
+}

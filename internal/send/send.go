@@ -95,7 +95,7 @@ type Options struct {
 	Policy           func(number string, c message.Class) message.Policy
 	Backoff          func(n int) time.Duration             // the delay after the n-th attempt
 	Attempts         int                                   // counted attempts before a message becomes a dead letter
-	Body             func(message.Attempt) ([]byte, error) // what is POSTed; after message.ErrTampered nothing is
+	Body             func(message.Attempt) ([]byte, error) // what is POSTed; after an error nothing is, see message.ErrTampered, ErrNamedWaits and ErrNamedNotSent
 	Paces            paces
 	Hold             Hold
 	TemplateAccepted func(ctx context.Context, number, template string) // releases the automatic hold on a template that Meta accepts again
@@ -365,6 +365,10 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 	case errors.Is(err, message.ErrTampered):
 		s.metrics.tampered.Inc()
 		out = message.Outcome{Kind: message.Refused, Reason: message.ReasonTampered, Err: err}
+	case errors.Is(err, message.ErrNamedWaits):
+		out = message.Outcome{Kind: message.Transient, Reason: message.ReasonNamedWaits, Err: err}
+	case errors.Is(err, message.ErrNamedNotSent):
+		out = message.Outcome{Kind: message.Refused, Reason: message.ReasonNamedNotSent, Err: err}
 	case err != nil:
 		out = message.Outcome{Kind: message.Refused, Reason: "payload_unreadable", Err: err}
 	default:
@@ -395,7 +399,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 		}
 		if err := s.o.Hold(context.WithoutCancel(ctx), number, template, out, e.hold); err != nil {
 			s.o.Log.Error("cannot set hold", "phone_number_id", number, "code", out.Code, "err", err)
-		} else if m.To == message.Queued {
+		} else if m.To == message.Queued && !out.Unknown { // otherwise another message is sent first, because this one may be the cause
 			m.In, on = 0, e.on
 		}
 	}
@@ -428,8 +432,8 @@ func (s *Sender) decide(a message.Attempt, out message.Outcome, e effect) messag
 		m.To, m.In = message.Queued, max(wait, e.pause)
 	case message.Held:
 		m.To, m.In = message.Queued, max(wait, e.hold)
-		// An error that concerns no other message, for example a blocked flow, sets no hold. It counts as an error of the
-		// message, unless Meta says when it ends.
+		// An error that concerns no other message, for example a blocked flow or a proxy that refuses this body, sets no
+		// hold. It counts as an error of the message, unless Meta says when it ends.
 		m.Counts = e.on == "" && out.RetryAfter == 0
 	case message.Transient:
 		// Without a connection nothing was refused. Such attempts do not count, because an outage of the network would use

@@ -12,6 +12,9 @@ import (
 	"sluice/internal/retry"
 )
 
+//go:embed lua/hdelif.lua
+var hdelIfScript string
+
 //go:embed lua/change.lua
 var changeLua string
 

@@ -198,6 +198,9 @@ func (t *Transactions) addWrite(ctx context.Context, p redis.Pipeliner, b *txBat
 	default:
 		do("multi")
 		for _, c := range commands {
+			if c[0] == hdelIf { // EVAL, because a transaction cannot load a script that is missing
+				c = append([]any{"eval", hdelIfScript, 1}, c[1:]...)
+			}
 			w.queued = append(w.queued, do(c...))
 		}
 		w.exec = do("exec")

@@ -153,7 +153,14 @@ func TestWrites(t *testing.T) {
 					w.ZRem("{x}z", "m1")
 					w.ZRem("{x}z", "moved")
 					w.HDel("{x}h", "a1")
+					w.HDelIf("{x}owned", "f1", "1")
+					w.HDelIf("{x}owned", "f2", "1")
+					w.HDelIf("{x}owned", "f2", "1") // it has another value
+					w.HDelIf("{x}owned", "f3", "3")
+					w.HDelIf("{x}owned", "f3", "4")
+					w.HDelIf("{x}none", "f", "1")
 				}
+				w.HSet("{x}owned", "f1", "1", "f2", "2", "f3", "3", "f4", n)
 				w.SAdd("{x}s", n)
 				w.LPush("{x}l", "l"+n)
 				w.RPush("{x}l", "r"+n)
@@ -170,10 +177,10 @@ func TestWrites(t *testing.T) {
 		}
 		entries := db.XRange(ctx, "{x}e", "-", "+").Val()
 		got := fmt.Sprint(
-			db.MGet(ctx, "{x}k1", "{x}k2", "{x}gone").Val(), db.HGetAll(ctx, "{x}h").Val(),
+			db.MGet(ctx, "{x}k1", "{x}k2", "{x}gone").Val(), db.HGetAll(ctx, "{x}h").Val(), db.HGetAll(ctx, "{x}owned").Val(),
 			db.ZRangeWithScores(ctx, "{x}z", 0, -1).Val(), db.SMembers(ctx, "{x}s").Val(),
 			db.LRange(ctx, "{x}l", 0, -1).Val(), db.Get(ctx, "{x}c").Val(), db.GetBit(ctx, "{x}bit", 2).Val(), len(entries), entries[0].Values)
-		want := `[1 2 <nil>] map[a2:2 b:2] [{2 m2}] [1 2] [l2 l1 r1 r2]41 1 map[events:{"n":1}` + "\n" + `{"n":2}]`
+		want := `[1 2 <nil>] map[a2:2 b:2] map[f2:2 f4:2] [{2 m2}] [1 2] [l2 l1 r1 r2]41 1 map[events:{"n":1}` + "\n" + `{"n":2}]`
 		if got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}

@@ -7,9 +7,9 @@ import (
 // Writes are the commands of one transaction. All writes to the same key become one command, because a command costs
 // Redis as much as several of its arguments. The zero value is ready. It is not safe for concurrent use.
 type Writes struct {
-	sets, hashes, zsets, lists, tails, members keyed
-	streams                                    []stream
-	counters                                   []counter
+	sets, hashes, owned, zsets, lists, tails, members keyed
+	streams                                           []stream
+	counters                                          []counter
 
 	calls  [][2]string
 	others [][]any
@@ -91,6 +91,13 @@ func (w *Writes) HSet(key string, pairs ...any) {
 func (w *Writes) HDel(key, name string) {
 	w.count++
 	w.hashes.at(key).put(name, nil)
+}
+
+// HDelIf removes a field of a hash if it has the value. It runs after the writes of HSet and HDel.
+func (w *Writes) HDelIf(key, name, value string) {
+	w.count++
+	f := w.owned.at(key)
+	f.names, f.values = append(f.names, name), append(f.values, value) // several callers may mean different values
 }
 
 // ZAdd adds a member to a sorted set, or changes its score.
@@ -179,6 +186,9 @@ func (w *Writes) lookup(key string) ([]byte, bool) {
 	return v, true
 }
 
+// hdelIf is not a command of Redis: a script does it, hdelif.lua in a transaction, and change.lua itself.
+const hdelIf = "hdelif"
+
 // commands returns the commands, each as its name and arguments.
 func (w *Writes) commands() [][]any {
 	var all [][]any
@@ -217,6 +227,13 @@ func (w *Writes) commands() [][]any {
 		}
 	}
 	each(&w.hashes, "hset", "hdel", func(name string, value any) []any { return []any{name, value} })
+	for _, key := range w.owned.keys {
+		var pairs []any
+		for i, name := range w.owned.of[key].names {
+			pairs = append(pairs, name, w.owned.of[key].values[i])
+		}
+		add(hdelIf, []any{key}, pairs...)
+	}
 	for _, l := range []struct {
 		name  string
 		lists *keyed

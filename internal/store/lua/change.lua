@@ -10,7 +10,13 @@ end
 local i = #KEYS + 1
 while i <= #ARGV do
   local n = tonumber(ARGV[i])
-  redis.call(unpack(ARGV, i + 1, i + n))
+  if ARGV[i + 1] == 'hdelif' then
+    for j = i + 3, i + n, 2 do
+      if redis.call('HGET', ARGV[i + 2], ARGV[j]) == ARGV[j + 1] then redis.call('HDEL', ARGV[i + 2], ARGV[j]) end
+    end
+  else
+    redis.call(unpack(ARGV, i + 1, i + n))
+  end
   i = i + n + 1
 end
 return 1

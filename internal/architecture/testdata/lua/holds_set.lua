@@ -1,17 +1,40 @@
 #!lua flags=allow-oom
 local AUDIT = 'entry' -- the field of an entry
+-- held returns whether there is a hold, by its field in the hash of holds, that has not ended: true, or
+-- 'probe' when one task at a time may go. It is put in front of the scripts that need it.
+local function held(holds, field, now_ms)
+  local v = redis.call('HGET', holds, field)
+  if not v then return false end
+  local ends, probes = string.match(v, '^(%d+)%+?(%d*)')
+  ends = tonumber(ends or 0) -- a hold that cannot be read stays in force, and affects no other hold
+  if ends == 0 or ends > now_ms then return true end
+  if probes ~= '' and ends + probes > now_ms then return 'probe' end
+  redis.call('HDEL', holds, field)
+  return false
+end
 -- Sets a hold, unless there is one that lasts as long, and appends an audit entry.
 -- KEYS  holds, audit log
--- ARGV  field, end in ms (0: none) and perhaps a plus and for how long to probe, hold as JSON, audit entry as
---       JSON (empty: none)
+-- ARGV  field, end in ms (0: none) and perhaps a plus and for how long to probe, hold as JSON, 1 when it replaces
+--       the hold of anybody else and shows its reason too, audit entry as JSON (empty: none)
 -- Reply the hold that is there then, as JSON
--- AUDIT is set in front of it.
-local old = redis.call('HGET', KEYS[1], ARGV[1])
-if old then
-  local ends, about = string.match(old, '^(%d+)%+?%d* (.*)$')
+-- AUDIT and held() are set in front of it.
+local now = redis.call('TIME')
+local hold = ARGV[3]
+if held(KEYS[1], ARGV[1], now[1] * 1000 + math.floor(now[2] / 1000)) then
+  local ends, about = string.match(redis.call('HGET', KEYS[1], ARGV[1]), '^(%d+)%+?%d* (.*)$')
   local mine = tonumber(string.match(ARGV[2], '^%d+'))
-  if ends and (ends == '0' or mine ~= 0 and mine <= tonumber(ends)) then return about end
+  if ARGV[4] == '1' then
+    local readable, old = pcall(cjson.decode, about or '')
+    local new = cjson.decode(hold)
+    if readable and type(old) == 'table' then
+      if old.by == new.by then return about end
+      new.reason = new.reason .. '. It was held before: ' .. tostring(old.reason)
+      hold = cjson.encode(new)
+    end
+  elseif ends and (ends == '0' or mine ~= 0 and mine <= tonumber(ends)) then
+    return about
+  end
 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. ARGV[3])
-if ARGV[4] ~= '' then redis.call('XADD', KEYS[2], 'MAXLEN', '~', 1000, '*', AUDIT, ARGV[4]) end
-return ARGV[3]
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. hold)
+if ARGV[5] ~= '' then redis.call('XADD', KEYS[2], 'MAXLEN', '~', 1000, '*', AUDIT, ARGV[5]) end
+return hold
