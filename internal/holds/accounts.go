@@ -52,15 +52,6 @@ func (a *Accounts) Siblings(ctx context.Context, number string) ([]string, error
 	return slices.DeleteFunc(numbers, func(n string) bool { return n == number }), err
 }
 
-// All returns the account of each number whose account is known.
-func (a *Accounts) All(ctx context.Context) (map[string]string, error) {
-	all, err := a.db.HGetAll(ctx, accountsKey).Result()
-	if err != nil {
-		return nil, fmt.Errorf("read the accounts of numbers: %w", err)
-	}
-	return all, nil
-}
-
 // Numbers returns the numbers that are known to belong to an account, in any order.
 func (a *Accounts) Numbers(ctx context.Context, account string) ([]string, error) {
 	all, err := a.All(ctx)
