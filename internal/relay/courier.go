@@ -496,6 +496,7 @@ func (c *courier) failed(g *group, b *batch, a answer, began, now time.Time) boo
 	it.since = began
 	it.next = now.Add(max(itemPauses.After(it.tries), a.wait))
 	if now.Sub(c.due(it)) >= c.target.GiveUpAfter || others && it.against >= triesAgainst && now.Sub(it.first) >= triedFor {
+		c.log.Warn("event given up, it is in the dead letters of the relay target", slog.String("target", c.target.Name), slog.String("event_type", it.line.Event.Type), slog.Int("tries", it.tries), slog.String("reason", it.failure))
 		c.giveUp(g, it)
 		return true
 	}
@@ -516,7 +517,6 @@ func (c *courier) due(it *item) time.Time {
 // giveUp makes the first event of a group a dead letter.
 func (c *courier) giveUp(g *group, it *item) {
 	c.metrics.dead.Inc()
-	c.log.Warn("event given up, it is in the dead letters of the relay target", slog.String("target", c.target.Name), slog.String("event_type", it.line.Event.Type), slog.Int("tries", it.tries), slog.String("reason", it.failure))
 	g.part.dead = append(g.part.dead, it)
 	g.part.settle(g, it)
 }
@@ -526,6 +526,7 @@ func (c *courier) giveUpOld(now time.Time) {
 	if !c.health.failing(now) || !c.target.HeldSince.IsZero() {
 		return
 	}
+	old := 0
 	for _, p := range c.parts {
 		for _, g := range p.groups {
 			if g.busy || now.Sub(c.due(g.items[0])) < c.target.GiveUpAfter {
@@ -535,9 +536,13 @@ func (c *courier) giveUpOld(now time.Time) {
 			for len(g.items) > 0 && now.Sub(c.due(g.items[0])) >= c.target.GiveUpAfter {
 				g.items[0].failure = cmp.Or(g.items[0].failure, c.health.failure)
 				c.giveUp(g, g.items[0])
+				old++
 			}
 			c.queue(g, now)
 		}
+	}
+	if old > 0 {
+		c.log.Error("events given up, because the relay target took nothing for too long", slog.String("target", c.target.Name), slog.Int("events", old), slog.String("reason", c.health.failure))
 	}
 }
 

@@ -110,12 +110,14 @@ func (p preparer) item(l events.Line) *item {
 	it := &item{line: l, written: time.UnixMilli(ms), relayed: cloudapi.Relayed{Event: l.Event}}
 	e := &it.relayed.Event
 	e.WABA = cmp.Or(e.WABA, p.accounts[e.Number])
+	if p.target.Format == message.RelayMeta && e.Display == "" && e.Number != "" {
+		e.Display = p.display(e.Number)
+	}
 	switch {
 	case e.Message != nil:
 		it.relayed.ID, it.relayed.Message = e.Message.ID, *e.Message
 		if e.Type == eventFinal && p.target.Format == message.RelayMeta {
 			it.relayed.Ended = undelivered(l.Text)
-			e.Display = cmp.Or(e.Display, p.display(e.Number))
 		}
 	case e.Report != nil:
 		if id, _, _, ok := p.mark(e.Report.Marker); ok {

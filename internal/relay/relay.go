@@ -53,6 +53,7 @@ type Relay struct {
 	read     time.Time // when the accounts were read
 
 	couriers map[string]*running // by the name of the target
+	ending   map[string]*running // of targets that were removed
 	owned    map[message.Shard]*lease
 	leaving  map[message.Shard]bool
 	left     chan message.Shard // shards that no courier uses any more
@@ -73,7 +74,7 @@ func New(db *store.DB, o Options) *Relay {
 	}
 	r := &Relay{
 		o: o, guard: guard{o.PrivateHosts}, states: newStates(db, o.Worker), leases: newLeases(db, o.Worker, o.Timeout), metrics: newMetrics(o.Registerer),
-		couriers: map[string]*running{}, owned: map[message.Shard]*lease{}, leaving: map[message.Shard]bool{}, left: make(chan message.Shard, o.Shards),
+		couriers: map[string]*running{}, ending: map[string]*running{}, owned: map[message.Shard]*lease{}, leaving: map[message.Shard]bool{}, left: make(chan message.Shard, o.Shards),
 	}
 	r.accounts.Store(&map[string]string{})
 	return r
@@ -119,8 +120,8 @@ func (r *Relay) round(ctx context.Context) {
 		r.o.Log.Warn("cannot read relay targets, will retry", slog.Any("err", err))
 		return
 	}
-	if len(targets) > 0 || len(r.owned) > 0 {
-		r.share(ctx, len(targets) > 0)
+	if needed := len(targets)+len(r.couriers)+len(r.ending) > 0; needed || len(r.owned) > 0 {
+		r.share(ctx, needed)
 		r.readAccounts(ctx)
 	}
 	r.updateCouriers(ctx, targets)
@@ -237,12 +238,20 @@ func (r *Relay) updateCouriers(ctx context.Context, targets map[string]message.R
 	for name, c := range r.couriers {
 		if _, there := targets[name]; !there {
 			c.stop()
-			<-c.ended
 			delete(r.couriers, name)
+			r.ending[name] = c
+		}
+	}
+	for name, c := range r.ending {
+		select {
+		case <-c.ended:
+			delete(r.ending, name)
 			r.metrics.forget(name)
 			for shard := range r.owned {
 				r.forget(ctx, shard, name)
 			}
+		default: // its last requests are running
+			delete(targets, name)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(targets)) {

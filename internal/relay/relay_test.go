@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/cloudapi"
@@ -258,7 +259,7 @@ func TestTargetsChangeAtRunTime(t *testing.T) {
 	w := newWorld(t, redistest.Client(t))
 	hook := newReceiver(t, nil)
 	began := time.Now().Add(-time.Second)
-	w.run(t, "a", 2*time.Second)
+	r, _ := w.run(t, "a", 2*time.Second)
 	status := func(n int) {
 		w.webhook(t, fmt.Sprintf(`{%s,"statuses":[{"id":"wamid.%d","status":"sent"}]}`, metadata, n))
 	}
@@ -276,7 +277,9 @@ func TestTargetsChangeAtRunTime(t *testing.T) {
 		}
 	}
 	ordered(w.targets.Hold(t.Context(), "crm", "anna", "test"))
-	time.Sleep(500 * time.Millisecond) // longer than a beat
+	poll.Until(t, "the worker holds the target", func() bool {
+		return testutil.ToFloat64(r.metrics.of("crm").states[message.RelayHeld]) == 1
+	})
 	status(3)
 	time.Sleep(300 * time.Millisecond)
 	if got := hook.got(); len(got) != 1 {
@@ -289,7 +292,7 @@ func TestTargetsChangeAtRunTime(t *testing.T) {
 		t.Errorf("replayed %v", got[2:])
 	}
 	w.set(t, message.RelayTarget{Name: "crm", URL: hook.URL + "/changed", Format: message.RelaySluice, Types: []string{"inbound"}}, "")
-	time.Sleep(500 * time.Millisecond)
+	time.Sleep(2 * time.Second) // several beats
 	status(4)
 	w.webhook(t, `{`+metadata+`,"messages":[{"from":"2","id":"wamid.5"}]}`)
 	if got := hook.until(t, 6); !strings.Contains(got[5], "wamid.5") || hook.heads[5].Get(cloudapi.SignatureHeader) == "" {
