@@ -22,6 +22,8 @@ import (
 	"sluice/internal/queue"
 	"sluice/internal/ratelimit"
 	"sluice/internal/redistest"
+	"sluice/internal/relay"
+	"sluice/internal/secrets"
 	"sluice/internal/store"
 )
 
@@ -83,6 +85,7 @@ func TestScripts(t *testing.T) {
 	queue.NewClient(db, shards)
 	backlog.New(db, shards, configured)
 	dispatch.NewServer(db, dispatch.Options{Shards: shards, Log: log})
+	relay.New(db, relay.Options{Shards: shards, Targets: relay.NewTargets(db, shards, secrets.Box{})})
 	if err := db.Load(ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -109,6 +109,8 @@ type Producer struct {
 	APIKeys []APIKey // never empty
 	Tokens  *Tokens  // the access tokens that the producer can read, for calls that it forwards to Meta
 
+	SecretsKey Secret // encrypts the secrets of relay targets; empty: targets with a secret are refused
+
 	PayloadKey Secret // signs the payloads of accepted messages; empty: they are not signed
 }
 
@@ -140,13 +142,14 @@ func Scopes() []string {
 // Worker is the configuration of the sender and reconciler.
 type Worker struct {
 	Common
-	Roles             []string // of RoleSend and RoleReconcile; never empty
+	Roles             []string // of RoleSend, RoleReconcile and RoleRelay; never empty
 	MarkerKey         Secret   // of the MAC in our marker, at least 16 bytes
 	UnmatchedStatuses UnmatchedStatuses
 	KeyLife           time.Duration // how long an idempotency key outlives the record of its message; 0: it ends with the record
 	Tokens            *Tokens       // the access token of every number
 	Retry             Retry
 	Events            Events
+	Relay             Relay
 
 	SecondMarkerKey              Secret // markers that are signed with it are accepted too; empty: there is none
 	PayloadKey, SecondPayloadKey Secret // keys of valid payload signatures; both empty: signatures are not checked
@@ -156,7 +159,14 @@ type Worker struct {
 const (
 	RoleSend      = "send"      // sends messages and runs the sweeper
 	RoleReconcile = "reconcile" // applies Meta's statuses to the records
+	RoleRelay     = "relay"     // forwards events to the relay targets
 )
+
+// Relay is how a worker relays events.
+type Relay struct {
+	SecretsKey   Secret   // decrypts the secrets of targets; empty: targets with a secret get nothing
+	PrivateHosts []string // lower-case names of hosts that may have private addresses
+}
 
 // Retry is the schedule of retries after attempts that Meta refused.
 type Retry struct {

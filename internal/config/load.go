@@ -22,7 +22,7 @@ func LoadProducer(args []string, getenv func(string) string) (Producer, error) {
 	l.need(len(l.keys) > 0, "api_keys", "none is configured, so no caller could send: list them in the file, or set SLUICE_API_KEY")
 	l.checkKeys()
 	l.checkWindows()
-	return Producer{Common: l.common(), Listen: l.listenAPI, Console: l.listenConsole, APIKeys: l.keys, Tokens: l.tokensThere(), PayloadKey: l.optionalKey("payload_key_file", l.payloadKeyFile)}, l.err()
+	return Producer{Common: l.common(), Listen: l.listenAPI, Console: l.listenConsole, APIKeys: l.keys, Tokens: l.tokensThere(), PayloadKey: l.optionalKey("payload_key_file", l.payloadKeyFile), SecretsKey: l.secretsKey()}, l.err()
 }
 
 // LoadWorker reads the worker's configuration, like LoadProducer, and the tokens and keys in
@@ -32,8 +32,9 @@ func LoadWorker(args []string, getenv func(string) string) (Worker, error) {
 	l.need(len(l.numbers) > 0, "numbers", "none is configured: list them in the file, or set PHONE_NUMBER_ID and ACCESS_TOKEN")
 	l.need(l.retry.Max >= l.retry.Base, "retry.max", "is shorter than retry.base: raise it")
 	l.checkWindows()
+	l.relay.SecretsKey = l.secretsKey()
 	return Worker{
-		Common: l.common(), Roles: l.roles, MarkerKey: l.markerKey(), Tokens: l.tokens(), Retry: l.retry, Events: l.events,
+		Common: l.common(), Roles: l.roles, MarkerKey: l.markerKey(), Tokens: l.tokens(), Retry: l.retry, Events: l.events, Relay: l.relay,
 		KeyLife: l.keyLife, UnmatchedStatuses: UnmatchedStatuses{l.unmatchedLife, l.unmatchedMost},
 		SecondMarkerKey:  l.optionalKey("second_marker_key_file", l.secondMarkerKeyFile),
 		PayloadKey:       l.optionalKey("payload_key_file", l.payloadKeyFile),
@@ -110,6 +111,8 @@ type values struct {
 	roles                                   []string
 	markerKeyFile, secondMarkerKeyFile      string
 	payloadKeyFile, secondPayloadKeyFile    string
+	secretsKeyFile                          string
+	relay                                   Relay
 	retry                                   Retry
 	keyLife, unmatchedLife                  time.Duration
 	unmatchedMost                           int
@@ -229,6 +232,15 @@ func (l *loader) markerKey() Secret {
 	return key
 }
 
+// secretsKey returns the key that encrypts secrets in Redis; empty: there is none.
+func (l *loader) secretsKey() Secret {
+	if key := Secret(l.getenv("SLUICE_SECRETS_KEY")); key != "" {
+		l.need(len(key) >= 16, "SLUICE_SECRETS_KEY (environment)", "is shorter than 16 bytes: make one with `openssl rand -hex 32`")
+		return key
+	}
+	return l.optionalKey("secrets_key_file", l.secretsKeyFile)
+}
+
 // optionalKey reads a key that may be absent.
 func (l *loader) optionalKey(place, path string) Secret {
 	key := l.secret(place, path)
@@ -307,7 +319,7 @@ func (l *loader) checkKeys() {
 const byteOrderMark = "\ufeff"
 
 // secretVariables are the environment variables that hold secrets.
-var secretVariables = []string{"ACCESS_TOKEN", "APP_SECRET", "VERIFY_TOKEN", "SLUICE_API_KEY", "SLUICE_MARKER_KEY"}
+var secretVariables = []string{"ACCESS_TOKEN", "APP_SECRET", "VERIFY_TOKEN", "SLUICE_API_KEY", "SLUICE_MARKER_KEY", "SLUICE_SECRETS_KEY"}
 
 // checkSecrets finds secrets in the environment that cannot be right. It quotes none.
 func (l *loader) checkSecrets() {

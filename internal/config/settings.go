@@ -82,8 +82,16 @@ func (v *values) settings(program string) []setting {
 			more: "Set it while you change the key.",
 		},
 		{
-			key: "roles", def: RoleSend + "," + RoleReconcile, use: "worker", help: "what this worker does: send, reconcile or both", set: someOf(&v.roles, RoleSend, RoleReconcile),
-			more: "`send` sends messages, and runs the sweeper, which handles deadlines and ended in-doubt windows. `reconcile` applies statuses from Meta to the records. Split the roles to scale them separately. At least one worker must have each role.",
+			key: "secrets_key_file", use: "producer worker", path: true, help: "file with the key that encrypts secrets in Redis", set: text(&v.secretsKeyFile),
+			more: "For the secrets of [relay targets](relay.md). The variable `SLUICE_SECRETS_KEY` can have the key instead. At least 16 bytes; `openssl rand -hex 32` makes one. All producers and workers need the same key. After a change of the key, set the secrets of the targets again.",
+		},
+		{
+			key: "relay.allowed_private_hosts", use: "worker", help: "hosts of relay targets that may have private addresses", set: hosts(&v.relay.PrivateHosts),
+			more: "Host names or IP addresses as they are in the URLs of targets, separated by commas. The relay connects to other hosts only at public addresses and with TLS. It may connect to these at any address, and without TLS.",
+		},
+		{
+			key: "roles", def: RoleSend + "," + RoleReconcile + "," + RoleRelay, use: "worker", help: "what this worker does: some of send, reconcile and relay", set: someOf(&v.roles, RoleSend, RoleReconcile, RoleRelay),
+			more: "`send` sends messages, and runs the sweeper, which handles deadlines and ended in-doubt windows. `reconcile` applies statuses from Meta to the records. `relay` forwards events to the [relay targets](relay.md). Split the roles to scale them separately. At least one worker must have each role.",
 		},
 		{key: "retry.base", def: "1s", use: "worker", help: "first wait before a retry", more: "It doubles with each attempt. 10 ms to 1 h.", set: duration(&v.retry.Base, 10*time.Millisecond, time.Hour)},
 		{key: "retry.max", def: "60s", use: "worker", help: "longest wait before a retry", more: "Up to 24 h, and not less than `retry.base`.", set: duration(&v.retry.Max, 10*time.Millisecond, 24*time.Hour)},
@@ -175,6 +183,23 @@ func someOf(dst *[]string, known ...string) func(string) error {
 			some = append(some, one)
 		}
 		*dst = some
+		return nil
+	}
+}
+
+func hosts(dst *[]string) func(string) error {
+	return func(s string) error {
+		var all []string
+		for one := range strings.SplitSeq(s, ",") {
+			one = strings.ToLower(strings.TrimSpace(one))
+			if strings.ContainsAny(one, "/ @*") || strings.Contains(one, ":") && net.ParseIP(one) == nil {
+				return fmt.Errorf("%q is not a host name or an IP address without a port", one)
+			}
+			if one != "" {
+				all = append(all, one)
+			}
+		}
+		*dst = all
 		return nil
 	}
 }

@@ -58,6 +58,7 @@ type Options struct {
 	Lists       lists
 	Messages    mover
 	Audit       auditStore
+	Relay       relayTargets
 	Keys        httpapi.Keys             // keys with httpapi.ScopeAdmin may call
 	Numbers     func(number string) bool // whether a phone number id is configured
 	ClockOffset func() time.Duration     // how far Redis's clock, which decides about deadlines, is ahead of the clock of this machine; nil: not at all
@@ -82,9 +83,9 @@ func New(o Options) *Console {
 	}
 	orders := promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_operator_actions_total",
-		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend.",
+		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend, relay-set, relay-remove.",
 	}, []string{"action"})
-	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend} {
+	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend, message.VerbRelaySet, message.VerbRelayRemove} {
 		orders.WithLabelValues(verb)
 	}
 	return &Console{o: o, orders: orders}

@@ -26,20 +26,27 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 
 	// The calls that work, by operation; below they are made to fail.
 	good := map[string]struct{ path, body string }{
-		"listHolds":          {"/v1/holds", ""},
-		"hold":               {"/v1/holds", `{` + number + `,"template":"sale/en_US","for":"2h",` + signed + `}`},
-		"release":            {"/v1/holds/release", `{` + number + `,` + signed + `}`},
-		"listInDoubt":        {"/v1/in-doubt?phone_number_id=" + ours, ""},
-		"resolveInDoubt":     {"/v1/in-doubt/" + parked + "/resolve", `{"resolution":"sent",` + signed + `}`},
-		"listDeadLetters":    {"/v1/dead-letters?phone_number_id=" + ours, ""},
-		"replayDeadLetters":  {"/v1/dead-letters/replay", `{` + number + `,` + signed + `}`},
-		"listAwaitingStatus": {"/v1/awaiting-status?phone_number_id=" + ours, ""},
-		"listAuditLog":       {"/v1/audit", ""},
-		"countUndelivered":   {"/v1/undelivered?phone_number_id=" + ours, ""},
-		"resendUndelivered":  {"/v1/undelivered/resend", `{` + number + `,` + signed + `}`},
-		"getOverview":        {"/", ""},
-		"getDocumentation":   {"/docs", ""},
-		"getDescription":     {"/openapi.json", ""},
+		"listHolds":            {"/v1/holds", ""},
+		"hold":                 {"/v1/holds", `{` + number + `,"template":"sale/en_US","for":"2h",` + signed + `}`},
+		"release":              {"/v1/holds/release", `{` + number + `,` + signed + `}`},
+		"listInDoubt":          {"/v1/in-doubt?phone_number_id=" + ours, ""},
+		"resolveInDoubt":       {"/v1/in-doubt/" + parked + "/resolve", `{"resolution":"sent",` + signed + `}`},
+		"listDeadLetters":      {"/v1/dead-letters?phone_number_id=" + ours, ""},
+		"replayDeadLetters":    {"/v1/dead-letters/replay", `{` + number + `,` + signed + `}`},
+		"listAwaitingStatus":   {"/v1/awaiting-status?phone_number_id=" + ours, ""},
+		"listAuditLog":         {"/v1/audit", ""},
+		"countUndelivered":     {"/v1/undelivered?phone_number_id=" + ours, ""},
+		"resendUndelivered":    {"/v1/undelivered/resend", `{` + number + `,` + signed + `}`},
+		"setRelayTarget":       {"/v1/relay/targets/crm", `{"url":"https://crm.example/hook","secret":"0123456789",` + signed + `}`},
+		"listRelayTargets":     {"/v1/relay/targets", ""},
+		"listRelayDeadLetters": {"/v1/relay/targets/crm/dead-letters", ""},
+		"holdRelayTarget":      {"/v1/relay/targets/crm/hold", `{` + signed + `}`},
+		"releaseRelayTarget":   {"/v1/relay/targets/crm/release", `{` + signed + `}`},
+		"removeRelayTarget":    {"/v1/relay/targets/crm/remove", `{` + signed + `}`},
+		"replayRelayTarget":    {"/v1/relay/targets/crm/replay", `{"dead_letters":true,` + signed + `}`},
+		"getOverview":          {"/", ""},
+		"getDocumentation":     {"/docs", ""},
+		"getDescription":       {"/openapi.json", ""},
 	}
 	for name, g := range good {
 		pattern, method := a.Find(name)
@@ -55,6 +62,9 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 			queued:   {ID: queued, State: message.Queued},
 			awaiting: {ID: awaiting, State: message.Submitted, Message: message.Context{ID: awaiting, From: ours, Class: message.Service}},
 		}
+		if strings.Contains(pattern, "/relay/") {
+			d.do(t, "wide", "PUT", good["setRelayTarget"].path, strings.NewReader(good["setRelayTarget"].body), nil)
+		}
 		call(g.path, "wide", body(), nil)
 		call(g.path[:strings.IndexByte(g.path+"?", '?')]+"?nosuch=1", "wide", body(), nil)
 		if pattern == "/" || pattern == "/docs" || pattern == "/openapi.json" {
@@ -66,11 +76,11 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 		if strings.Contains(g.path, "?phone_number_id=") {
 			call(g.path+"9", "admin", nil, nil)
 		}
-		if name != "listHolds" && name != "countUndelivered" && method == "GET" {
+		if name != "listHolds" && name != "countUndelivered" && name != "listRelayTargets" && method == "GET" {
 			path, _, _ := strings.Cut(g.path, "?")
 			call(path+"?limit=0", "wide", nil, nil)
 		}
-		if method == "POST" {
+		if method != "GET" {
 			call(g.path, "admin", strings.NewReader("{"), nil)
 			call(g.path, "admin", strings.NewReader("{}"), nil)
 			call(g.path, "admin", body(), func(h http.Header) { h.Del("Content-Type") })
@@ -78,6 +88,9 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 			slow, drip := io.Pipe()
 			call(g.path, "admin", slow, nil)
 			drip.Close()
+			if strings.Contains(pattern, "/relay/") && method == "POST" {
+				call(strings.Replace(g.path, "/crm/", "/nosuch/", 1), "wide", body(), nil)
+			}
 			if name == "resolveInDoubt" {
 				call("/v1/in-doubt/"+queued+"/resolve", "admin", body(), nil)
 				call("/v1/in-doubt/"+message.NewID(ours, "nosuch")+"/resolve", "admin", body(), nil)

@@ -146,7 +146,7 @@ func setup(t *testing.T) *testConsole {
 	}
 	add("wide", httpapi.ScopeAdmin, httpapi.AllNumbers)
 	d.c = console.New(console.Options{
-		Holds: d.store, Lists: d.store, Messages: d.store, Audit: d.store, Keys: keys,
+		Holds: d.store, Lists: d.store, Messages: d.store, Audit: d.store, Relay: &fakeTargets{fakeStore: d.store, all: map[string]message.RelayStatus{}}, Keys: keys,
 		Numbers:     func(number string) bool { return number == ours || number == theirs },
 		ClockOffset: func() time.Duration { return d.store.ahead },
 	})

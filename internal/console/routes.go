@@ -19,8 +19,8 @@ type auditLog struct {
 // auditEntry is one order in the audit log.
 type auditEntry struct {
 	At         time.Time `json:"at,omitzero" doc:"When the order was carried out, by the clock of Redis."`
-	Action     string    `json:"action" doc:"hold, release, sent, not-sent, cancel, replay, resend or rate. sent, not-sent and cancel are resolutions of in-doubt messages. unreadable: the entry in Redis, which target names, cannot be read."`
-	Target     string    `json:"target" doc:"A message id, what is held, or the number whose rate limit was set."`
+	Action     string    `json:"action" doc:"hold, release, sent, not-sent, cancel, replay, resend, rate, relay-set or relay-remove. sent, not-sent and cancel are resolutions of in-doubt messages. unreadable: the entry in Redis, which target names, cannot be read."`
+	Target     string    `json:"target" doc:"A message id, what is held, the number whose rate limit was set, or the relay target."`
 	Actor      string    `json:"actor" doc:"The person who gave the order, as the request said. sluice: Sluice did it by itself."`
 	APIKeyName string    `json:"api_key_name,omitempty" doc:"The name of the API key of the request."`
 	Reason     string    `json:"reason" doc:"Why the order was given."`
@@ -70,7 +70,7 @@ func (c *Console) routes() []httpapi.Route {
 	audit := get("/v1/audit", "listAuditLog", "Audit log", "List the orders of operators: who, what, when and why.", auditLog{}, []httpapi.Param{paramLimit}, c.handle(c.audit))
 	audit.Doc = "Holds that Sluice set by itself are in the list too, with the actor `sluice`. Each shard keeps about the last 1,000 entries. The API key must be for all numbers."
 	audit.Codes = append(audit.Codes, "all_numbers_required")
-	return append([]httpapi.Route{
+	return append(append([]httpapi.Route{
 		get("/v1/holds", "listHolds", "Holds", "List the holds.", holdList{}, nil, c.handle(c.listHolds)),
 		{
 			Method: http.MethodPost, Path: "/v1/holds", Name: "hold", Group: "Holds", Scope: httpapi.ScopeAdmin,
@@ -144,7 +144,7 @@ func (c *Console) routes() []httpapi.Route {
 			Codes:   orderCodes("phone_number_id_missing", "phone_number_id_not_found", "state_unknown", "duration_invalid"), Handler: c.handle(c.resendUndelivered),
 		},
 		audit,
-	}, httpapi.About(c.Document)...)
+	}, c.relayRoutes()...), httpapi.About(c.Document)...)
 }
 
 const aboutUndelivered = "A message can be sent again if it is proven that Meta did not deliver it and if Sluice still has its content. " +

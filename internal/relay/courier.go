@@ -1,0 +1,599 @@
+package relay
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"sluice/internal/events"
+	"sluice/internal/message"
+	"sluice/internal/retry"
+)
+
+const (
+	// An event that the target refuses while it takes others is given up after so many such tries, but not before it has
+	// been tried for so long.
+	triesAgainst = 6
+	triedFor     = time.Hour
+
+	tickEvery = 100 * time.Millisecond
+	ioTimeout = 10 * time.Second // of one read or write of Redis
+)
+
+// itemPauses are the pauses between the tries of one event: about a dozen in the first hour.
+var itemPauses = retry.Pauses{First: 2 * time.Second, Max: 20 * time.Minute, Jitter: 0.3}
+
+// readPause is the pause after a failure of Redis.
+const readPause = time.Second
+
+// tail reads the event streams.
+type tail interface {
+	Read(ctx context.Context, key string, after events.Place, most int) ([]events.Line, error)
+	Changed() <-chan struct{}
+	At(ctx context.Context, at time.Time) (map[string]events.Place, error)
+}
+
+// stateStore stores what targets have got.
+type stateStore interface {
+	Load(ctx context.Context, shard message.Shard, target string) (loaded, error)
+	Dead(ctx context.Context, shard message.Shard, target string) ([]aside, error)
+	Save(ctx context.Context, shard message.Shard, target string, c changes) (owned bool, err error)
+	Forget(ctx context.Context, shard message.Shard, target string) (owned bool, err error)
+}
+
+// courierOptions are what a courier works with.
+type courierOptions struct {
+	tail    tail
+	states  stateStore
+	post    func(context.Context, request) answer
+	secret  func(message.RelayTarget) (string, error)
+	prepare func(message.RelayTarget) preparer
+	shards  message.Shards
+	margin  time.Duration // how long a lease must last for a request to start
+	metrics *targetMetrics
+	log     *slog.Logger
+}
+
+// courier relays to one target. One goroutine runs it, which alone uses its members; others call do.
+type courier struct {
+	courierOptions
+	target message.RelayTarget
+	inbox  chan func()
+	ended  chan struct{} // closed when run has returned
+	wg     sync.WaitGroup
+
+	parts   map[message.Shard]*part
+	ready   []*group
+	waiting waitingGroups
+	running int // requests
+	health  health
+
+	saves    map[message.Shard]int // saves that are running
+	measured time.Time             // when the gauges were set
+}
+
+func newCourier(t message.RelayTarget, o courierOptions) *courier {
+	return &courier{courierOptions: o, target: t, inbox: make(chan func(), 64), ended: make(chan struct{}), parts: map[message.Shard]*part{}, saves: map[message.Shard]int{}}
+}
+
+// do lets the goroutine of the courier call f. It does nothing when the courier has ended.
+func (c *courier) do(f func()) {
+	select {
+	case c.inbox <- f:
+	case <-c.ended:
+	}
+}
+
+// async runs a function in another goroutine. The function that it returns then runs in the courier's.
+func (c *courier) async(f func(ctx context.Context) func()) {
+	c.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), ioTimeout)
+		defer cancel()
+		c.inbox <- f(ctx)
+	})
+}
+
+// run relays until ctx ends and all parts have left.
+func (c *courier) run(ctx context.Context) {
+	tick := time.NewTicker(tickEvery)
+	defer tick.Stop()
+	defer close(c.ended)
+	changed := c.tail.Changed()
+	for {
+		c.work(time.Now())
+		if ctx.Err() != nil {
+			if len(c.parts) == 0 && c.running == 0 {
+				break
+			}
+			for _, p := range c.parts {
+				if p.leaving == nil {
+					c.leave(p, func() {})
+				}
+			}
+		}
+		select {
+		case f := <-c.inbox:
+			f()
+			for len(c.inbox) > 0 {
+				(<-c.inbox)()
+			}
+		case <-changed:
+			changed = c.tail.Changed() // before the next read, to miss nothing
+			c.each(func(r *reading) { r.stale = true })
+		case <-tick.C:
+		}
+	}
+	drained := make(chan struct{})
+	go func() {
+		c.wg.Wait()
+		close(drained)
+	}()
+	for {
+		select {
+		case f := <-c.inbox:
+			f()
+		case <-drained:
+			return
+		}
+	}
+}
+
+// each calls f with all streams.
+func (c *courier) each(f func(*reading)) {
+	for _, p := range c.parts {
+		f(p.streams[0])
+		f(p.streams[1])
+	}
+}
+
+// work starts all that may start.
+func (c *courier) work(now time.Time) {
+	for _, p := range c.parts {
+		if p.loaded && p.leaving == nil {
+			for _, r := range p.streams {
+				c.read(p, r, now)
+			}
+		}
+	}
+	c.giveUpOld(now)
+	c.dispatch(now)
+	for _, p := range c.parts {
+		c.save(p, now)
+	}
+	c.measure(now)
+}
+
+// add adds a shard. It reads what is stored first.
+func (c *courier) add(shard message.Shard, l *lease) {
+	if c.parts[shard] != nil {
+		return
+	}
+	p := &part{shard: shard, lease: l, groups: map[string]*group{}, aside: map[string]*item{}, put: map[string]*item{}}
+	p.streams = [2]*reading{{key: events.MessageKey(shard)}, {key: events.MetaKey(shard)}}
+	c.parts[shard] = p
+	c.begin(p)
+}
+
+// begin reads what is stored of a shard, until it succeeds or the part leaves.
+func (c *courier) begin(p *part) {
+	if c.saves[p.shard] > 0 { // of an earlier part, which the reading must not miss
+		c.later(readPause/20, func() { c.beginAgain(p) })
+		return
+	}
+	t, prepare := c.target, c.prepare(c.target)
+	c.async(func(ctx context.Context) func() {
+		found, err := c.states.Load(ctx, p.shard, t.Name)
+		if err == nil && found.progress.Born != 0 && found.progress.Born != t.Born {
+			_, err = c.states.Forget(ctx, p.shard, t.Name)
+			found = loaded{}
+		}
+		var at map[string]events.Place
+		if err == nil && found.progress.Generation != t.Generation {
+			found.progress.Message, found.progress.Meta = "", ""
+			at, err = c.tail.At(ctx, time.UnixMilli(t.From))
+		}
+		var items []*item
+		if err == nil {
+			items, err = restore(ctx, prepare, p.shard, found.aside)
+		}
+		return func() {
+			switch {
+			case p.lost || p.leaving != nil:
+			case err != nil:
+				c.log.Warn("cannot begin to relay a shard, will retry", slog.String("target", t.Name), slog.String("shard", p.shard.String()), slog.Any("err", err))
+				c.later(readPause, func() { c.beginAgain(p) })
+			default:
+				c.begun(p, t, found, at, items)
+			}
+		}
+	})
+}
+
+func (c *courier) beginAgain(p *part) {
+	if !p.lost && p.leaving == nil {
+		c.begin(p)
+	}
+}
+
+// begun begins a part with what is stored of it.
+func (c *courier) begun(p *part, t message.RelayTarget, found loaded, at map[string]events.Place, items []*item) {
+	now := time.Now()
+	for i, stored := range []string{found.progress.Message, found.progress.Meta} {
+		r := p.streams[i]
+		r.next = placeOf(stored, at[r.key])
+		r.low, r.stale = r.next, true
+	}
+	p.born, p.generation, p.requeued = t.Born, t.Generation, found.progress.Requeued
+	p.loaded, p.last = true, found.progress
+	for _, it := range items {
+		it.setAside = true
+		p.aside[it.field()] = it
+		c.queue(p.add(it), now)
+	}
+}
+
+// placeOf returns a stored place, or otherwise.
+func placeOf(stored string, otherwise events.Place) events.Place {
+	if p, err := events.ParsePlace(stored); err == nil && p != (events.Place{}) {
+		return p
+	}
+	return otherwise
+}
+
+// restore returns the items of events that are stored apart.
+func restore(ctx context.Context, prepare preparer, shard message.Shard, stored []aside) ([]*item, error) {
+	lines := make([]events.Line, len(stored))
+	for i, a := range stored {
+		p, err := events.ParsePlace(a.Place)
+		if err != nil {
+			return nil, err
+		}
+		e, err := message.DecodeEvent([]byte(a.Text))
+		if err != nil {
+			return nil, err
+		}
+		lines[i] = events.Line{Key: a.Key, Shard: shard, Place: p, Text: a.Text, Event: e}
+	}
+	items, err := prepare.prepare(ctx, shard, lines, true)
+	if err != nil {
+		return nil, err
+	}
+	for i, it := range items {
+		a := stored[i]
+		it.done, it.alone = true, true
+		it.tries, it.against, it.failure = a.Tries, a.Against, a.Error
+		if a.First > 0 {
+			it.first, it.next, it.since = time.UnixMilli(a.First), time.UnixMilli(a.Next), time.UnixMilli(a.First)
+		}
+	}
+	return items, nil
+}
+
+// later calls f after a time in the goroutine of the courier.
+func (c *courier) later(d time.Duration, f func()) {
+	c.wg.Go(func() {
+		time.Sleep(d)
+		c.inbox <- f
+	})
+}
+
+// read reads further events of a stream, if there may be some and there is room for them.
+func (c *courier) read(p *part, r *reading, now time.Time) {
+	room := windowEvents - len(r.items)
+	if r.busy || !r.stale || room < windowEvents/4 || now.Before(r.again) {
+		return
+	}
+	r.busy, r.stale = true, false
+	after, prepare := r.next, c.prepare(c.target)
+	c.async(func(ctx context.Context) func() {
+		lines, err := c.tail.Read(ctx, r.key, after, room)
+		var items []*item
+		if err == nil {
+			items, err = prepare.prepare(ctx, p.shard, lines, false)
+		}
+		return func() { c.arrived(p, r, lines, items, err) }
+	})
+}
+
+// arrived adds events that were read.
+func (c *courier) arrived(p *part, r *reading, lines []events.Line, items []*item, err error) {
+	r.busy = false
+	now := time.Now()
+	if p.lost {
+		return
+	}
+	if old, ok := errors.AsType[*events.TooOld](err); ok {
+		c.log.Error("events were dropped before they were relayed", slog.String("target", c.target.Name), slog.String("stream", r.key), slog.String("first", old.First))
+		c.metrics.missed.Inc()
+		r.next, r.stale = events.Place{}, true
+		return
+	}
+	if err != nil {
+		c.log.Warn("cannot read events to relay, will retry", slog.String("target", c.target.Name), slog.Any("err", err))
+		r.stale, r.again = true, now.Add(readPause)
+		return
+	}
+	for i, it := range items {
+		r.next = lines[i].Place
+		if it == nil || p.aside[it.field()] != nil { // not for the target, or set aside before a restart
+			continue
+		}
+		it.since = now
+		r.items = append(r.items, it)
+		g := p.add(it)
+		if head := g.items[0]; head.setAside || head.putting {
+			p.setAside(g)
+		}
+		if len(g.items) == 1 {
+			c.queue(g, now)
+		}
+	}
+	if len(lines) > 0 {
+		r.stale = true
+	}
+	r.pass()
+}
+
+// queue puts a group where it waits for its next request, or forgets it if it is empty.
+func (c *courier) queue(g *group, now time.Time) {
+	switch {
+	case g.busy || g.queue != queueNone:
+	case len(g.items) == 0:
+		delete(g.part.groups, g.name)
+	case g.items[0].next.After(now):
+		g.queue = queueWaiting
+		heap.Push(&c.waiting, g)
+	default:
+		g.queue = queueReady
+		c.ready = append(c.ready, g)
+	}
+}
+
+// dispatch starts requests.
+func (c *courier) dispatch(now time.Time) {
+	for len(c.waiting) > 0 && !c.waiting[0].items[0].next.After(now) {
+		g := heap.Pop(&c.waiting).(*group)
+		g.queue = queueNone
+		c.queue(g, now)
+	}
+	if !c.target.HeldSince.IsZero() {
+		return
+	}
+	most := c.health.limit(now, max(1, c.target.Concurrency*len(c.parts)/int(c.shards)))
+	for c.running < most {
+		b := c.next(now)
+		if b == nil {
+			return
+		}
+		c.start(b)
+	}
+}
+
+// batch is the events of one request, each group with how many of its first events.
+type batch struct {
+	part   *part
+	groups []*group
+	counts []int
+	items  []*item
+}
+
+// next takes the events of the next request from the groups that are ready; nil: none may start.
+func (c *courier) next(now time.Time) *batch {
+	var b *batch
+	rest := c.ready[:0]
+	for i, g := range c.ready {
+		if b != nil && len(b.items) >= c.target.Batch {
+			rest = append(rest, c.ready[i:]...)
+			break
+		}
+		switch {
+		case g.part.lost:
+			g.queue = queueNone // nothing of it counts
+			continue
+		case g.part.leaving != nil || !g.part.lease.lasts(now, c.margin):
+		case b == nil:
+			b = &batch{part: g.part}
+			b.take(g, c.target.Batch)
+			continue
+		case g.part == b.part && !b.items[0].alone && !g.items[0].alone:
+			b.take(g, c.target.Batch)
+			continue
+		}
+		rest = append(rest, g)
+	}
+	clear(c.ready[len(rest):])
+	c.ready = rest
+	return b
+}
+
+// take adds the first events of a group.
+func (b *batch) take(g *group, most int) {
+	n := 0
+	for n < len(g.items) && len(b.items) < most && (len(b.items) == 0 || !g.items[n].alone) {
+		b.items = append(b.items, g.items[n])
+		if n++; b.items[0].alone {
+			break
+		}
+	}
+	g.queue, g.busy = queueNone, true
+	b.groups, b.counts = append(b.groups, g), append(b.counts, n)
+}
+
+// start makes the request of a batch.
+func (c *courier) start(b *batch) {
+	c.running++
+	b.part.running++
+	t := c.target
+	began := time.Now()
+	c.wg.Go(func() {
+		secret, err := c.secret(t)
+		a := answer{failure: "secret_unreadable"}
+		if err == nil {
+			a = c.post(context.Background(), request{url: t.URL, secret: secret, body: body(t, b.items)})
+		}
+		c.inbox <- func() { c.answered(b, a, began) }
+	})
+}
+
+// answered applies the answer to a request.
+func (c *courier) answered(b *batch, a answer, began time.Time) {
+	c.running--
+	b.part.running--
+	for _, g := range b.groups {
+		g.busy = false
+	}
+	now := time.Now()
+	if a.failure == "" {
+		if c.health.ok(now) {
+			c.recover(now)
+		}
+	} else {
+		c.health.failed(now, a)
+	}
+	if b.part.lost {
+		return
+	}
+	for i, g := range b.groups {
+		for range b.counts[i] {
+			it := g.items[0]
+			if a.failure == "" {
+				c.metrics.delivered.Inc()
+				b.part.settle(g, it)
+				continue
+			}
+			c.metrics.failed.Inc()
+			if !c.failed(g, b, a, began, now) {
+				break
+			}
+		}
+		c.queue(g, now)
+	}
+}
+
+// failed applies a failure to the first event of a group. It returns true if the event was given up.
+func (c *courier) failed(g *group, b *batch, a answer, began, now time.Time) bool {
+	it := g.items[0]
+	if len(b.items) > 1 { // only alone an event shows that it is the cause
+		for _, it := range b.items {
+			it.alone = true
+		}
+		it.next = now
+		return false
+	}
+	it.tries++
+	it.failure = a.failure
+	if it.first.IsZero() {
+		it.first = now
+	}
+	others := c.health.took.After(it.since)
+	if others {
+		it.against++
+	}
+	it.since = began
+	it.next = now.Add(max(itemPauses.After(it.tries), a.wait))
+	if now.Sub(c.due(it)) >= c.target.GiveUpAfter || others && it.against >= triesAgainst && now.Sub(it.first) >= triedFor {
+		c.log.Warn("event given up, it is in the dead letters of the relay target", slog.String("target", c.target.Name), slog.String("event_type", it.line.Event.Type), slog.Int("tries", it.tries), slog.String("reason", it.failure))
+		c.giveUp(g, it)
+		return true
+	}
+	if it.against > 0 {
+		g.part.setAside(g)
+	}
+	return false
+}
+
+// due returns when an event could first be relayed.
+func (c *courier) due(it *item) time.Time {
+	if again := time.UnixMilli(c.target.Generation); again.After(it.written) {
+		return again
+	}
+	return it.written
+}
+
+// giveUp makes the first event of a group a dead letter.
+func (c *courier) giveUp(g *group, it *item) {
+	c.metrics.dead.Inc()
+	g.part.dead = append(g.part.dead, it)
+	g.part.settle(g, it)
+}
+
+// giveUpOld gives up the events that waited too long for a target that takes nothing.
+func (c *courier) giveUpOld(now time.Time) {
+	if !c.health.failing(now) || !c.target.HeldSince.IsZero() {
+		return
+	}
+	old := 0
+	for _, p := range c.parts {
+		for _, g := range p.groups {
+			if g.busy || now.Sub(c.due(g.items[0])) < c.target.GiveUpAfter {
+				continue
+			}
+			c.unqueue(g)
+			for len(g.items) > 0 && now.Sub(c.due(g.items[0])) >= c.target.GiveUpAfter {
+				g.items[0].failure = cmp.Or(g.items[0].failure, c.health.failure)
+				c.giveUp(g, g.items[0])
+				old++
+			}
+			c.queue(g, now)
+		}
+	}
+	if old > 0 {
+		c.log.Error("events given up, because the relay target took nothing for too long", slog.String("target", c.target.Name), slog.Int("events", old), slog.String("reason", c.health.failure))
+	}
+}
+
+// recover lets all events be tried at once that failed because the target took nothing.
+func (c *courier) recover(now time.Time) {
+	for _, g := range c.waiting {
+		if g.items[0].against < triesAgainst/2 {
+			g.items[0].next = now
+		}
+	}
+	heap.Init(&c.waiting)
+}
+
+// unqueue takes a group out of its queue.
+func (c *courier) unqueue(g *group) {
+	switch g.queue {
+	case queueWaiting:
+		heap.Remove(&c.waiting, g.index)
+	case queueReady:
+		for i, other := range c.ready {
+			if other == g {
+				c.ready = append(c.ready[:i], c.ready[i+1:]...)
+				break
+			}
+		}
+	}
+	g.queue = queueNone
+}
+
+// waitingGroups is a heap of groups by their next tries.
+type waitingGroups []*group
+
+func (w waitingGroups) Len() int           { return len(w) }
+func (w waitingGroups) Less(i, j int) bool { return w[i].items[0].next.Before(w[j].items[0].next) }
+
+func (w waitingGroups) Swap(i, j int) {
+	w[i], w[j] = w[j], w[i]
+	w[i].index, w[j].index = i, j
+}
+
+// Push adds a group, for container/heap.
+func (w *waitingGroups) Push(g any) {
+	g.(*group).index = len(*w)
+	*w = append(*w, g.(*group))
+}
+
+// Pop removes the last group, for container/heap.
+func (w *waitingGroups) Pop() any {
+	last := len(*w) - 1
+	g := (*w)[last]
+	(*w)[last] = nil
+	*w = (*w)[:last]
+	return g
+}

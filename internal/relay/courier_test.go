@@ -1,0 +1,383 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sluice/internal/events"
+	"sluice/internal/message"
+)
+
+const testNumber = "106540352242922"
+
+// fakeTail makes the events of one stream of one shard: so many a second, three of each message, which come mixed.
+type fakeTail struct {
+	key   string
+	start time.Time
+	rate  int
+	last  time.Duration // after start there are no more
+	mu    sync.Mutex
+	wake  chan struct{}
+}
+
+func newFakeTail(ctx context.Context, key string, rate int, last time.Duration) *fakeTail {
+	f := &fakeTail{key: key, start: time.Now(), rate: rate, last: last, wake: make(chan struct{})}
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+			f.mu.Lock()
+			close(f.wake)
+			f.wake = make(chan struct{})
+			f.mu.Unlock()
+		}
+	}()
+	return f
+}
+
+func (f *fakeTail) Changed() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.wake
+}
+
+func (f *fakeTail) At(context.Context, time.Time) (map[string]events.Place, error) { return nil, nil }
+
+// written returns how many events there are.
+func (f *fakeTail) written() int {
+	return int(min(time.Since(f.start), f.last).Seconds() * float64(f.rate))
+}
+
+func (f *fakeTail) Read(_ context.Context, key string, after events.Place, most int) (lines []events.Line, err error) {
+	if key != f.key {
+		return nil, nil
+	}
+	_, n := splitEntry(after.Entry)
+	for i := int(n) + 1; i <= f.written() && len(lines) < most; i++ {
+		lines = append(lines, f.line(i))
+	}
+	return lines, nil
+}
+
+// line returns event n: of message n/300*100 + n%100, its statuses in order.
+func (f *fakeTail) line(n int) events.Line {
+	m, step := (n-1)/300*100+(n-1)%100, (n-1)%300/100
+	wamid := "wamid." + strconv.Itoa(m)
+	at := f.start.Add(time.Duration(n) * time.Second / time.Duration(f.rate))
+	e := message.Event{Version: 2, Type: message.EventStatus, At: at.UnixMilli(), Number: testNumber, Report: &message.StatusReport{Number: testNumber, WAMID: wamid, Status: strconv.Itoa(step)}}
+	text := fmt.Sprintf(`{"v":2,"type":"status","at":%d,"phone_number_id":"%s","report":{"phone_number_id":"%s","wamid":"%s","status":"%d"},"n":%d}`, at.UnixMilli(), testNumber, testNumber, wamid, step, n)
+	return events.Line{Key: key(f.key), Place: events.Place{Entry: fmt.Sprintf("%d-%d", at.UnixMilli(), n), N: 1}, Text: text, Event: e}
+}
+
+func key(s string) string { return s }
+
+// fakeStates keeps everything in memory.
+type fakeStates struct {
+	mu     sync.Mutex
+	stored loaded
+	aside  map[string]aside
+	dead   []aside
+	owned  bool
+	err    error
+}
+
+func newFakeStates() *fakeStates { return &fakeStates{aside: map[string]aside{}, owned: true} }
+
+func (f *fakeStates) Load(context.Context, message.Shard, string) (loaded, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	found := loaded{progress: f.stored.progress}
+	for _, a := range f.aside {
+		found.aside = append(found.aside, a)
+	}
+	sortAside(found.aside)
+	return found, f.err
+}
+
+func (f *fakeStates) Dead(context.Context, message.Shard, string) ([]aside, error) {
+	return f.dead, f.err
+}
+
+func (f *fakeStates) Save(_ context.Context, _ message.Shard, _ string, c changes) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil || !f.owned {
+		return f.owned, f.err
+	}
+	f.stored.progress = c.progress
+	if c.clearDead {
+		f.dead = nil
+	}
+	for _, a := range c.put {
+		f.aside[a.field()] = a
+	}
+	for _, name := range c.gone {
+		delete(f.aside, name)
+	}
+	f.dead = append(f.dead, c.dead...)
+	return true, nil
+}
+
+func (f *fakeStates) Forget(context.Context, message.Shard, string) (bool, error) { return true, nil }
+
+// taken is what a target took: the last step of each message, and what is wrong with that.
+type taken struct {
+	mu    sync.Mutex
+	steps map[string]int
+	count int
+	twice int
+	wrong []string
+}
+
+// take notes the events of a body in the sluice format.
+func (k *taken) take(body []byte) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, event := range strings.Split(string(body), `"wamid":"`)[1:] {
+		wamid, rest, _ := strings.Cut(event, `"`)
+		_, step, _ := strings.Cut(rest, `"status":"`)
+		k.count++
+		switch was, now := k.steps[wamid], int(step[0]-'0')+1; {
+		case now <= was:
+			k.twice++
+		case now == was+1:
+			k.steps[wamid] = now
+		default:
+			k.wrong = append(k.wrong, fmt.Sprintf("%s: step %d after %d", wamid, now, was))
+		}
+	}
+}
+
+func newTaken() *taken { return &taken{steps: map[string]int{}} }
+
+func (k *taken) check(t *testing.T, want int) {
+	t.Helper()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.wrong) > 0 {
+		t.Errorf("order: %d wrong, first %s", len(k.wrong), k.wrong[0])
+	}
+	sum := 0
+	for _, n := range k.steps {
+		sum += n
+	}
+	if sum != want {
+		t.Errorf("%d different events arrived, want %d", sum, want)
+	}
+}
+
+func testTarget() message.RelayTarget {
+	return message.RelayTarget{Name: "crm", URL: "https://crm.example/hook", Format: message.RelaySluice, Batch: 1, Concurrency: 16, GiveUpAfter: 24 * time.Hour, Born: 1, Generation: 1}
+}
+
+// testCourier runs a courier with one shard until the test ends.
+func testCourier(t *testing.T, target message.RelayTarget, tail tail, states stateStore, post func(context.Context, request) answer) *courier {
+	t.Helper()
+	c := newCourier(target, courierOptions{
+		tail: tail, states: states, post: post, shards: 1, margin: 10 * time.Second, metrics: newMetrics(nil).of("crm"), log: slog.New(slog.DiscardHandler),
+		secret: func(message.RelayTarget) (string, error) { return "", nil },
+		prepare: func(t message.RelayTarget) preparer {
+			return preparer{target: t, mark: func(string) (string, int, int64, bool) { return "", 0, 0, false }}
+		},
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	go c.run(ctx)
+	c.do(func() { c.add(0, newLease(time.Now().Add(1000*time.Hour))) })
+	t.Cleanup(func() {
+		stop()
+		<-c.ended
+	})
+	return c
+}
+
+func refused(why string) answer { return answer{failure: why} }
+
+// TestAnHourOfOutage: events come while the target is down for an hour, in each way of being down. Nothing is
+// lost, nothing comes twice, the order holds, and the target is back within minutes.
+func TestAnHourOfOutage(t *testing.T) {
+	t.Parallel()
+	rate, most := 10, time.Hour+30*time.Minute
+	if os.Getenv("SLUICE_TEST_RELAY_FULL") != "" { // takes minutes
+		rate = 500
+	}
+	for name, down := range map[string]func(context.Context) answer{
+		"status 500": func(context.Context) answer { return refused("status_500") },
+		"hanging": func(context.Context) answer {
+			time.Sleep(10 * time.Second)
+			return refused("timeout")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				start, took := time.Now(), newTaken()
+				tries := 0
+				var mu sync.Mutex
+				tail := newFakeTail(t.Context(), events.MetaKey(0), rate, time.Hour+10*time.Minute)
+				c := testCourier(t, testTarget(), tail, newFakeStates(), func(ctx context.Context, r request) answer {
+					if at := time.Since(start); at > 5*time.Minute && at < 65*time.Minute {
+						mu.Lock()
+						tries++
+						mu.Unlock()
+						return down(ctx)
+					}
+					time.Sleep(5 * time.Millisecond)
+					took.take(r.body)
+					return answer{}
+				})
+				time.Sleep(30 * time.Minute)
+				state := make(chan bool)
+				c.do(func() { state <- c.health.failing(time.Now()) })
+				if !<-state {
+					t.Error("the target is not failing after 25 minutes")
+				}
+				time.Sleep(most - 30*time.Minute)
+				took.check(t, tail.written())
+				if took.twice > 0 {
+					t.Errorf("%d events came twice although no answer was lost", took.twice)
+				}
+				if tries > 200 {
+					t.Errorf("%d requests in the hour in which the target was down", tries)
+				}
+			})
+		})
+	}
+}
+
+// TestOneEventThatFails: an event that the target never takes becomes a dead letter after about an hour. Until then its
+// message waits, in order, and nothing else does.
+func TestOneEventThatFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		start, took, states := time.Now(), newTaken(), newFakeStates()
+		tail := newFakeTail(t.Context(), events.MetaKey(0), 20, 2*time.Hour)
+		tries := 0
+		c := testCourier(t, testTarget(), tail, states, func(_ context.Context, r request) answer {
+			if strings.Contains(string(r.body), `"wamid":"wamid.7","status":"1"`) {
+				tries++
+				return refused("status_400")
+			}
+			took.take(r.body)
+			return answer{}
+		})
+		time.Sleep(50 * time.Minute)
+		took.mu.Lock()
+		count, of7 := took.count, took.steps["wamid.7"]
+		took.mu.Unlock()
+		if behind := tail.written() - count; of7 != 1 || behind > 20 {
+			t.Errorf("after 50 minutes the message has %d events, and %d wait", of7, behind)
+		}
+		states.mu.Lock()
+		low, _ := events.ParsePlace(states.stored.progress.Meta)
+		if ms, _ := splitEntry(low.Entry); time.Since(time.UnixMilli(ms)) > time.Minute || len(states.aside) != 2 || len(states.dead) != 0 {
+			t.Errorf("the position is %v old, set aside %d, dead %d", time.Since(time.UnixMilli(ms)), len(states.aside), len(states.dead))
+		}
+		states.mu.Unlock()
+		time.Sleep(2*time.Hour - 50*time.Minute)
+		if len(took.wrong) != 1 || took.wrong[0] != "wamid.7: step 3 after 1" {
+			t.Errorf("order: %v", took.wrong)
+		}
+		if len(states.dead) != 1 || len(states.aside) != 0 || states.dead[0].Error != "status_400" || tries < triesAgainst || tries > 20 {
+			t.Errorf("dead %+v, %d set aside, %d tries", states.dead, len(states.aside), tries)
+		}
+		if at := time.UnixMilli(states.dead[0].First); at.Sub(start) > time.Minute {
+			t.Errorf("it first failed at %v", at)
+		}
+		// Replay brings it back.
+		again := c.target
+		again.Requeued = time.Now().UnixMilli()
+		c.do(func() { c.update(again) })
+		time.Sleep(time.Minute)
+		if len(states.dead) != 0 || len(states.aside) != 1 {
+			t.Errorf("after the replay: dead %v, set aside %v", states.dead, states.aside)
+		}
+	})
+}
+
+// TestNothingIsGivenUpBeforeItsTime: a target that takes nothing loses nothing before give_up_after, and the events that are
+// older then are dead letters.
+func TestNothingIsGivenUpBeforeItsTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		states := newFakeStates()
+		tail := newFakeTail(t.Context(), events.MetaKey(0), 1, 10*time.Minute)
+		testCourier(t, testTarget(), tail, states, func(context.Context, request) answer { return refused("not_connected") })
+		time.Sleep(24*time.Hour - time.Second)
+		if len(states.dead) > 0 {
+			t.Errorf("%d events were given up too early", len(states.dead))
+		}
+		time.Sleep(12 * time.Minute)
+		if len(states.dead) != 600 {
+			t.Errorf("%d events were given up, want 600", len(states.dead))
+		}
+	})
+}
+
+// TestFailuresAtRandom: the order holds whatever fails, also when the worker, the connection to Redis or the answer is
+// lost. What comes twice is at most what was not stored.
+func TestFailuresAtRandom(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(3) {
+		for _, size := range []int{1, 10} {
+			t.Run(fmt.Sprint(seed, " batch ", size), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					rnd := rand.New(rand.NewPCG(seed, 1))
+					var mu sync.Mutex
+					took, states := newTaken(), newFakeStates()
+					tail := newFakeTail(t.Context(), events.MetaKey(0), 100, 10*time.Minute)
+					target := testTarget()
+					target.Batch = size
+					c := testCourier(t, target, tail, states, func(_ context.Context, r request) answer {
+						mu.Lock()
+						p, d := rnd.Float64(), rnd.IntN(30)
+						mu.Unlock()
+						time.Sleep(time.Duration(d) * time.Millisecond)
+						switch {
+						case p < 0.05:
+							return refused("status_500")
+						case p < 0.06: // it took the request, and the answer is lost
+							took.take(r.body)
+							return refused("no_answer")
+						}
+						took.take(r.body)
+						return answer{}
+					})
+					for i := range 30 {
+						time.Sleep(20 * time.Second)
+						states.mu.Lock()
+						states.err = nil
+						if i%5 == 1 {
+							states.err = context.DeadlineExceeded
+						}
+						states.mu.Unlock()
+						if i%3 == 2 { // another worker takes the shard over
+							c.do(func() {
+								c.drop(0)
+								c.add(0, newLease(time.Now().Add(1000*time.Hour)))
+							})
+						}
+					}
+					time.Sleep(3 * time.Hour)
+					took.check(t, tail.written())
+					if len(states.dead) > 0 || len(states.aside) > 0 {
+						t.Errorf("dead %d, set aside %d", len(states.dead), len(states.aside))
+					}
+					t.Logf("%d events, %d came again", tail.written(), took.twice)
+				})
+			})
+		}
+	}
+}

@@ -1,0 +1,233 @@
+package relay
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"sluice/internal/cloudapi"
+	"sluice/internal/events"
+	"sluice/internal/message"
+)
+
+// Record is what the relay needs of the record of a message.
+type Record struct {
+	message.Context
+	Accepted  int64  // when the message was accepted, Unix milliseconds
+	Recipient string // phone number or user id; empty: it is no longer known
+}
+
+// Records returns the records of messages of a shard by their ids, in one round trip. An id without a record is absent.
+type Records func(ctx context.Context, shard message.Shard, ids []string) (map[string]Record, error)
+
+// item is an event for a target.
+type item struct {
+	line    events.Line
+	group   string // events of a group are relayed in order
+	relayed cloudapi.Relayed
+	written time.Time // when its entry was written
+	alone   bool      // it shares no request
+
+	done     bool // its place in the stream can be passed: it was taken, set aside or given up
+	putting  bool // it is being set aside
+	setAside bool
+
+	tries   int
+	against int       // tries that failed while the target took other events
+	first   time.Time // the first failure
+	since   time.Time // other events that the target takes from then on count against the item
+	next    time.Time // the next try
+	failure string    // why the last one failed
+}
+
+// stored returns the item as it is stored.
+func (it *item) stored() aside {
+	a := aside{Key: it.line.Key, Place: it.line.Place.String(), Text: it.line.Text, Tries: it.tries, Against: it.against, Error: it.failure}
+	if !it.first.IsZero() {
+		a.First, a.Next = it.first.UnixMilli(), it.next.UnixMilli()
+	}
+	return a
+}
+
+// field names the item among those that are set aside.
+func (it *item) field() string {
+	return aside{Key: it.line.Key, Place: it.line.Place.String()}.field()
+}
+
+// preparer makes items of events.
+type preparer struct {
+	target   message.RelayTarget
+	mark     func(marker string) (id string, attempt int, accepted int64, ok bool)
+	records  Records
+	accounts map[string]string // WhatsApp Business Account by number
+	display  func(number string) string
+}
+
+// prepare returns the items of events of a shard, in their order, and nil for an event that is not for the target.
+// all: every event is, whatever the filter says.
+func (p preparer) prepare(ctx context.Context, shard message.Shard, lines []events.Line, all bool) ([]*item, error) {
+	items := make([]*item, len(lines))
+	var ids []string
+	for i, l := range lines {
+		it := p.item(l)
+		if !all && !p.wants(&it.relayed.Event) {
+			continue
+		}
+		items[i] = it
+		if number, ok := message.Number(it.relayed.ID); ok && p.needsRecord(it) && number == l.Event.Number {
+			ids = append(ids, it.relayed.ID)
+		}
+	}
+	var found map[string]Record
+	if len(ids) > 0 {
+		slices.Sort(ids)
+		var err error
+		if found, err = p.records(ctx, shard, slices.Compact(ids)); err != nil {
+			return nil, fmt.Errorf("read the records of relayed messages: %w", err)
+		}
+	}
+	for i, it := range items {
+		if it == nil {
+			continue
+		}
+		r, ok := found[it.relayed.ID]
+		if ok {
+			p.know(it, r)
+		}
+		if !all && !p.wantsTags(it) {
+			items[i] = nil
+		}
+	}
+	return items, nil
+}
+
+// item returns the item of an event without what its record says.
+func (p preparer) item(l events.Line) *item {
+	ms, _ := splitEntry(l.Place.Entry)
+	it := &item{line: l, written: time.UnixMilli(ms), relayed: cloudapi.Relayed{Event: l.Event}}
+	e := &it.relayed.Event
+	e.WABA = cmp.Or(e.WABA, p.accounts[e.Number])
+	if p.target.Format == message.RelayMeta && e.Display == "" && e.Number != "" {
+		e.Display = p.display(e.Number)
+	}
+	switch {
+	case e.Message != nil:
+		it.relayed.ID, it.relayed.Message = e.Message.ID, *e.Message
+		if e.Type == eventFinal && p.target.Format == message.RelayMeta {
+			it.relayed.Ended = undelivered(l.Text)
+		}
+	case e.Report != nil:
+		if id, _, _, ok := p.mark(e.Report.Marker); ok {
+			it.relayed.ID = id
+		}
+	}
+	it.group = groupOf(it.relayed)
+	it.alone = cloudapi.RelaysWhole(*e)
+	return it
+}
+
+// groupOf returns the group of an event. Each message has one, each sender of inbound messages, and the updates of each
+// number or account.
+func groupOf(r cloudapi.Relayed) string {
+	e := r.Event
+	switch {
+	case r.ID != "":
+		return "m" + r.ID
+	case e.Report != nil && e.Report.WAMID != "":
+		return "w" + e.Report.WAMID
+	case e.Type == message.EventInbound:
+		return "i" + e.Number + " " + cloudapi.Sender(e)
+	}
+	return "u" + cmp.Or(e.Number, e.WABA)
+}
+
+// eventFinal is the type of the event of a message that ended.
+const eventFinal = "final"
+
+// undelivered returns how a message ended that Meta never took; nil for a message that Meta took: Meta's own statuses
+// are relayed.
+func undelivered(text string) *cloudapi.Undelivered {
+	var e struct {
+		Final struct {
+			Result string        `json:"result"`
+			State  message.State `json:"state"`
+			Reason string        `json:"reason"`
+			Code   int           `json:"code"`
+			Text   string        `json:"text"`
+		} `json:"final"`
+	}
+	if json.Unmarshal([]byte(text), &e) != nil || e.Final.Result != "not_delivered" || e.Final.State == message.Failed {
+		return nil
+	}
+	return &cloudapi.Undelivered{State: e.Final.State, Reason: e.Final.Reason, Code: e.Final.Code, Text: e.Final.Text}
+}
+
+// wants reports whether the filter selects an event, apart from its tags.
+func (p preparer) wants(e *message.Event) bool {
+	t := p.target
+	if t.Format == message.RelayMeta && !hasMetaForm(e) {
+		return false
+	}
+	return among(t.Types, e.Type) && among(t.Numbers, e.Number) && among(t.Accounts, e.WABA)
+}
+
+// hasMetaForm reports whether an event may have a form of Meta's.
+func hasMetaForm(e *message.Event) bool {
+	switch e.Type {
+	case message.EventStatus, message.EventInbound, message.EventUpdate, eventFinal:
+		return true
+	}
+	return false
+}
+
+// among reports whether a value is in a list of a filter, which selects all if it is empty.
+func among(list []string, value string) bool { return len(list) == 0 || slices.Contains(list, value) }
+
+// needsRecord reports whether the record of the message says more than the event.
+func (p preparer) needsRecord(it *item) bool {
+	if it.relayed.Event.Message != nil {
+		return it.relayed.Ended != nil // for the recipient
+	}
+	return p.target.Format == message.RelayMeta || len(p.target.Tags) > 0
+}
+
+// know adds what the record of its message says, unless the record is of a later message with the same id.
+func (p preparer) know(it *item, r Record) {
+	if it.relayed.Ended != nil {
+		it.relayed.Ended.Recipient = r.Recipient
+		return
+	}
+	if _, _, accepted, _ := p.mark(it.line.Event.Report.Marker); accepted == 0 || accepted == r.Accepted {
+		it.relayed.Message = r.Context
+	}
+}
+
+// wantsTags reports whether the filter selects the tags of an event, and whether there is anything to relay of it.
+func (p preparer) wantsTags(it *item) bool {
+	if it.relayed.Event.Type == eventFinal && p.target.Format == message.RelayMeta && it.relayed.Ended == nil {
+		return false
+	}
+	return len(p.target.Tags) == 0 || slices.ContainsFunc(it.relayed.Message.Tags, func(tag string) bool { return slices.Contains(p.target.Tags, tag) })
+}
+
+// body returns the body of a request with items.
+func body(t message.RelayTarget, items []*item) []byte {
+	if t.Format == message.RelayMeta {
+		all := make([]cloudapi.Relayed, len(items))
+		for i, it := range items {
+			all[i] = it.relayed
+		}
+		return cloudapi.AppendWebhook(nil, all, t.MessageIDs == message.RelaySluice)
+	}
+	b := []byte(`{"events":[`)
+	for i, it := range items {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, it.line.Text...)
+	}
+	return append(b, "]}"...)
+}

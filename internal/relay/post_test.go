@@ -1,0 +1,177 @@
+package relay
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"sluice/internal/cloudapi"
+)
+
+// TestPublicAddresses: a target may not lead into a private network, whatever the form of the address.
+func TestPublicAddresses(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]bool{
+		"1.1.1.1": true, "8.8.8.8": true, "157.240.1.1": true, "172.15.255.255": true, "172.32.0.1": true, "100.63.255.255": true, "100.128.0.1": true,
+		"223.255.255.255": true, "2606:4700::1111": true, "2a03:2880::1": true, "::ffff:8.8.8.8": true,
+
+		"127.0.0.1": false, "127.255.255.254": false, "0.0.0.0": false, "0.1.2.3": false, "10.0.0.1": false, "172.16.0.1": false, "172.31.255.255": false,
+		"192.168.1.1": false, "169.254.169.254": false, "169.254.170.2": false, "100.64.0.1": false, "100.100.100.200": false, "100.127.255.255": false,
+		"192.0.0.192": false, "192.0.2.1": false, "198.18.0.1": false, "198.51.100.1": false, "203.0.113.1": false, "224.0.0.1": false, "239.255.255.255": false,
+		"240.0.0.1": false, "255.255.255.255": false,
+
+		"::": false, "::1": false, "::ffff:127.0.0.1": false, "::ffff:169.254.169.254": false, "::ffff:10.0.0.1": false, "::127.0.0.1": false, "64:ff9b::7f00:1": false,
+		"64:ff9b:1::1": false, "fe80::1": false, "fe80::1%eth0": false, "fec0::1": false, "fc00::1": false, "fd00:ec2::254": false, "ff02::1": false, "100::1": false,
+		"2001::1": false, "2001:db8::1": false, "2002:7f00:1::": false, "3fff::1": false, "2606:4700::1111%eth0": false,
+	} {
+		if got := public(netip.MustParseAddr(address)); got != want {
+			t.Errorf("%s: public %v, want %v", address, got, want)
+		}
+	}
+}
+
+// TestDialing: the address that a name has at the moment of connecting counts, and a host that is allowed by name may have
+// any.
+func TestDialing(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	for _, c := range []struct {
+		allowed []string
+		host    string
+		want    error
+	}{
+		{nil, "127.0.0.1", errPrivate},
+		{nil, "localhost", errPrivate},
+		{nil, "0.0.0.0", errPrivate},
+		{nil, "::ffff:127.0.0.1", errPrivate},
+		{[]string{"crm.internal"}, "localhost", errPrivate},
+		{[]string{"localhost"}, "127.0.0.1", errPrivate}, // by name
+		{[]string{"localhost"}, "localhost", nil},
+		{[]string{"localhost"}, "LOCALHOST", nil},
+		{[]string{"127.0.0.1"}, "127.0.0.1", nil},
+	} {
+		conn, err := guard{c.allowed}.DialContext(t.Context(), "tcp", net.JoinHostPort(c.host, port))
+		if !errors.Is(err, c.want) {
+			t.Errorf("%s, allowed %v: %v, want %v", c.host, c.allowed, err, c.want)
+		}
+		if conn != nil {
+			conn.Close()
+		}
+	}
+}
+
+func TestRequests(t *testing.T) {
+	t.Parallel()
+	const timeout = 300 * time.Millisecond
+	var followed, read atomic.Int64
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { followed.Add(1) }))
+	defer other.Close()
+	mux := http.NewServeMux()
+	mux.HandleFunc("/204", func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 4 || r.Header.Get("Content-Type") != "application/json" || r.Header.Get(cloudapi.SignatureHeader) != cloudapi.Sign("secret", []byte("body")) {
+			t.Errorf("headers %v, %d bytes", r.Header, r.ContentLength)
+		}
+		w.WriteHeader(204)
+	})
+	mux.HandleFunc("/redirect", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
+	})
+	mux.HandleFunc("/500", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
+	mux.HandleFunc("/503", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "7200")
+		w.WriteHeader(503)
+	})
+	mux.HandleFunc("/429", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "30")
+		w.WriteHeader(429)
+	})
+	mux.HandleFunc("/endless", func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		w.WriteHeader(200)
+		for text := strings.Repeat("x", 1024); r.Context().Err() == nil; {
+			if _, err := w.Write([]byte(text)); err != nil {
+				return
+			}
+			read.Add(1024)
+		}
+	})
+	mux.HandleFunc("/hanging", func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body) // else the server does not notice that the client is gone
+		<-r.Context().Done()
+	})
+	plain := httptest.NewServer(mux)
+	defer plain.Close()
+	secure := httptest.NewTLSServer(mux)
+	defer secure.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(secure.Certificate())
+	gone := httptest.NewServer(mux)
+	gone.Close()
+	local := []string{"127.0.0.1"}
+	for _, c := range []struct {
+		name, url string
+		allowed   []string
+		roots     *x509.CertPool
+		want      answer
+	}{
+		{"taken", plain.URL + "/204", local, nil, answer{}},
+		{"taken over TLS", secure.URL + "/204", local, roots, answer{}},
+		{"an unknown authority", secure.URL + "/204", local, nil, answer{failure: "certificate_invalid"}},
+		{"no TLS", strings.Replace(plain.URL, "http:", "https:", 1) + "/204", local, nil, answer{failure: "tls"}},
+		{"private", secure.URL + "/204", nil, roots, answer{failure: "private_address"}},
+		{"private by name", strings.Replace(secure.URL, "127.0.0.1", "localhost", 1) + "/204", nil, roots, answer{failure: "private_address"}},
+		{"without TLS", plain.URL + "/204", nil, nil, answer{failure: "https_required"}},
+		{"redirected", plain.URL + "/redirect", local, nil, answer{failure: "status_307"}},
+		{"500", plain.URL + "/500", local, nil, answer{failure: "status_500"}},
+		{"503 with a long wait", plain.URL + "/503", local, nil, answer{failure: "status_503", wait: time.Hour, crowded: true}},
+		{"429", plain.URL + "/429", local, nil, answer{failure: "status_429", wait: 30 * time.Second, crowded: true}},
+		{"an endless answer", plain.URL + "/endless", local, nil, answer{}},
+		{"hanging", plain.URL + "/hanging", local, nil, answer{failure: "timeout"}},
+		{"nothing listens", gone.URL + "/204", local, nil, answer{failure: "not_connected"}},
+		{"not a URL", "http://%zz", local, nil, answer{failure: "https_required"}},
+	} {
+		p := newPoster(guard{c.allowed}, timeout, 1, c.roots)
+		start := time.Now()
+		got := p.post(context.Background(), request{url: c.url, secret: "secret", body: []byte("body")})
+		if got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		}
+		if took := time.Since(start); took > 5*timeout {
+			t.Errorf("%s: took %v", c.name, took)
+		}
+		p.close()
+	}
+	if followed.Load() > 0 {
+		t.Error("a redirect was followed")
+	}
+	if n := read.Load(); n > 16<<20 {
+		t.Errorf("%d bytes of an endless answer were written", n)
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	for text, want := range map[string]time.Duration{
+		"": 0, "0": 0, "30": 30 * time.Second, "86400": time.Hour, "-1": 0, "soon": 0,
+		"Sun, 29 Nov 2026 12:00:10 GMT": 10 * time.Second, "Sun, 29 Nov 2026 11:00:00 GMT": 0, "Mon, 30 Nov 2026 12:00:00 GMT": time.Hour,
+	} {
+		if got := retryAfter(text, now); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}

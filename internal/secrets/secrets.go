@@ -1,0 +1,75 @@
+// Package secrets encrypts secrets that are stored in Redis, so that a copy of Redis does not reveal them.
+package secrets
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// prefix begins an encrypted text. Another algorithm gets another one.
+const prefix = "v1."
+
+var (
+	// ErrNoKey means that there is no key.
+	ErrNoKey = errors.New("there is no key for secrets. Set secrets_key_file or SLUICE_SECRETS_KEY, with the same key for producers and workers")
+	// ErrDecrypt means that the text was encrypted with another key or for another purpose, or was changed since.
+	ErrDecrypt = errors.New("the secret was encrypted with another key. Use the same secrets key for producers and workers, or set the secret again")
+)
+
+// Box encrypts and decrypts secrets with one key, by AES-256-GCM. The zero value has no key. It is safe for concurrent use.
+type Box struct{ aead cipher.AEAD }
+
+// New returns a box with a key of any length. An empty key makes a box without one.
+func New(key string) Box {
+	if key == "" {
+		return Box{}
+	}
+	derived, err := hkdf.Key(sha256.New, []byte(key), nil, "sluice secrets", 32)
+	if err != nil {
+		panic(err) // cannot happen: the length is allowed
+	}
+	block, err := aes.NewCipher(derived)
+	if err != nil {
+		panic(err) // cannot happen: the key has 32 bytes
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		panic(err) // cannot happen: the block has 16 bytes
+	}
+	return Box{aead}
+}
+
+// HasKey reports whether the box has a key.
+func (b Box) HasKey() bool { return b.aead != nil }
+
+// Encrypt returns a text from which only Decrypt with the same key and the same purpose makes the secret again. Its error is
+// ErrNoKey.
+func (b Box) Encrypt(purpose, secret string) (string, error) {
+	if b.aead == nil {
+		return "", ErrNoKey
+	}
+	return prefix + base64.RawURLEncoding.EncodeToString(b.aead.Seal(nil, nil, []byte(secret), []byte(purpose))), nil
+}
+
+// Decrypt returns the secret of an encrypted text. Its error is ErrNoKey or ErrDecrypt.
+func (b Box) Decrypt(purpose, text string) (string, error) {
+	if b.aead == nil {
+		return "", ErrNoKey
+	}
+	encoded, known := strings.CutPrefix(text, prefix)
+	raw, err := base64.RawURLEncoding.DecodeString(encoded)
+	if err != nil || !known {
+		return "", fmt.Errorf("%w (it is not an encrypted secret)", ErrDecrypt)
+	}
+	secret, err := b.aead.Open(nil, nil, raw, []byte(purpose))
+	if err != nil {
+		return "", ErrDecrypt
+	}
+	return string(secret), nil
+}
