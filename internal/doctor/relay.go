@@ -36,7 +36,7 @@ func relayTarget(targets *relay.Targets, t message.RelayStatus) Finding {
 	_, err := targets.Secret(t.RelayTarget)
 	switch {
 	case err != nil:
-		return found(Fail, "gets no events: its secret cannot be decrypted", "give all producers and workers the same secrets_key_file or SLUICE_SECRETS_KEY, or set the secret again with `sluice relay set`")
+		return found(Fail, "its secret cannot be decrypted: the secrets key of this configuration is missing or not the right one. A worker with this key sends it nothing", "give all producers and workers the same secrets_key_file or SLUICE_SECRETS_KEY, or set the secret again with `sluice relay set`")
 	case t.State == message.RelayHeld:
 		return found(Fail, fmt.Sprintf("has been held for %s; set by %s: %s. Its events wait, and are dropped after events.retention", age(t.HeldSince), t.HeldBy, t.HeldReason), "`sluice relay release "+t.Name+" --reason '...'`")
 	case t.State == message.RelayFailing:
