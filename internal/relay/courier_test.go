@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -107,7 +108,9 @@ func (f *fakeStates) Load(context.Context, message.Shard, string) (loaded, error
 }
 
 func (f *fakeStates) Dead(context.Context, message.Shard, string) ([]aside, error) {
-	return f.dead, f.err
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.dead), f.err
 }
 
 func (f *fakeStates) Save(_ context.Context, _ message.Shard, _ string, c changes) (bool, error) {
@@ -244,6 +247,7 @@ func TestAnHourOfOutage(t *testing.T) {
 					t.Error("the target is not failing after 25 minutes")
 				}
 				time.Sleep(most - 30*time.Minute)
+				synctest.Wait()
 				took.check(t, tail.written())
 				if took.twice > 0 {
 					t.Errorf("%d events came twice although no answer was lost", took.twice)
@@ -273,6 +277,7 @@ func TestOneEventThatFails(t *testing.T) {
 			return answer{}
 		})
 		time.Sleep(50 * time.Minute)
+		synctest.Wait()
 		took.mu.Lock()
 		count, of7 := took.count, took.steps["wamid.7"]
 		took.mu.Unlock()
@@ -286,6 +291,7 @@ func TestOneEventThatFails(t *testing.T) {
 		}
 		states.mu.Unlock()
 		time.Sleep(2*time.Hour - 50*time.Minute)
+		synctest.Wait()
 		if len(took.wrong) != 1 || took.wrong[0] != "wamid.7: step 3 after 1" {
 			t.Errorf("order: %v", took.wrong)
 		}
@@ -300,6 +306,7 @@ func TestOneEventThatFails(t *testing.T) {
 		again.Requeued = time.Now().UnixMilli()
 		c.do(func() { c.update(again) })
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if len(states.dead) != 0 || len(states.aside) != 1 {
 			t.Errorf("after the replay: dead %v, set aside %v", states.dead, states.aside)
 		}
@@ -313,12 +320,16 @@ func TestNothingIsGivenUpBeforeItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		states := newFakeStates()
 		tail := newFakeTail(t.Context(), events.MetaKey(0), 1, 10*time.Minute)
-		testCourier(t, testTarget(), tail, states, func(context.Context, request) answer { return refused("not_connected") })
-		time.Sleep(24*time.Hour - time.Second)
+		target := testTarget()
+		target.GiveUpAfter = 2 * time.Hour
+		testCourier(t, target, tail, states, func(context.Context, request) answer { return refused("not_connected") })
+		time.Sleep(2*time.Hour - time.Second)
+		synctest.Wait()
 		if len(states.dead) > 0 {
 			t.Errorf("%d events were given up too early", len(states.dead))
 		}
 		time.Sleep(12 * time.Minute)
+		synctest.Wait()
 		if len(states.dead) != 600 {
 			t.Errorf("%d events were given up, want 600", len(states.dead))
 		}
@@ -371,6 +382,7 @@ func TestFailuresAtRandom(t *testing.T) {
 						}
 					}
 					time.Sleep(3 * time.Hour)
+					synctest.Wait()
 					took.check(t, tail.written())
 					if len(states.dead) > 0 || len(states.aside) > 0 {
 						t.Errorf("dead %d, set aside %d", len(states.dead), len(states.aside))

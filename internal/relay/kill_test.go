@@ -111,10 +111,11 @@ func TestKilledWorkers(t *testing.T) {
 		}
 		return -1
 	}
+	pauses := rand.New(rand.NewPCG(uint64(kills), 8)) // rnd belongs to the receiver
 	for range kills {
 		before := len(hook.got())
 		poll.Until(t, "a worker relays", func() bool { return owner() >= 0 && len(hook.got()) > before+20 })
-		time.Sleep(time.Duration(rnd.IntN(300)) * time.Millisecond)
+		time.Sleep(time.Duration(pauses.IntN(300)) * time.Millisecond)
 		if i := owner(); i >= 0 {
 			workers[i].Process.Kill()
 			workers[i].Wait()
