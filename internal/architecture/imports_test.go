@@ -69,7 +69,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/sendtrace", ""},
 	{"internal/webhook", "message cloudapi"},
 	{"internal/graphsim", "jsondoc message content retry cloudapi"},
-	{"internal/doctor", "message config store events ledger holds backlog cloudapi holdpolicy"},
+	{"internal/doctor", "message secrets config store events ledger holds backlog cloudapi holdpolicy relay"},
 	{"internal/program", "ops store"},
 	{"internal/app", "message record signature retry secrets config ops store program audit httpapi intake console feed send reconcile events ledger holds ratelimit queue dispatch backlog admission repository gauges cloudapi holdpolicy relay tokenwatch throughput sendtrace webhook"},
 	{"internal/demo", "message config ops store client events graphsim app"},

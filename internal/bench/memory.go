@@ -90,8 +90,8 @@ func memoryOnce(ctx context.Context, o Options, row Row) (Row, error) {
 	}
 	rows := make([]Row, drains)
 	for i := range rows {
-		if i > 0 && row.Backlog == smallBacklog {
-			if err := w.preload(ctx, nrs, smallBacklog); err != nil {
+		if i > 0 && row.Backlog <= smallBacklog {
+			if err := w.preload(ctx, nrs, row.Backlog); err != nil {
 				return row, err
 			}
 		}
@@ -115,7 +115,7 @@ func (w *world) drainSome(ctx context.Context, o Options, row Row) (Row, error) 
 	}
 	defer stopAll(workers)
 	all := row.Backlog
-	row.Backlog = smallBacklog // the same number for both
+	row.Backlog = min(all, smallBacklog) // the same number for both
 	err = w.emptying(ctx, &row, o.Duration, workers, taken)
 	row.Backlog = all
 	return row, err

@@ -133,7 +133,7 @@ func TestToolKnowsItsFlags(t *testing.T) {
 func TestComposeSecrets(t *testing.T) {
 	services, file := compose(t)
 	want := map[string][]string{
-		"producer": nil, "worker": {"access_token", "marker_key"}, "webhook": {"app_secret", "verify_token"},
+		"producer": {"secrets_key"}, "worker": {"access_token", "marker_key", "secrets_key"}, "webhook": {"app_secret", "verify_token"},
 		"simulator": {"access_token", "app_secret"}, "redis": nil, "prometheus": nil,
 	}
 	for name, secrets := range want {
@@ -150,7 +150,7 @@ func TestComposeSecrets(t *testing.T) {
 			t.Errorf("secret %s does not say that it is for the demo only", name)
 		}
 	}
-	if len(all) != 4 {
+	if len(all) != 5 {
 		t.Errorf("%d secrets", len(all))
 	}
 }

@@ -82,8 +82,8 @@ func TestDeployments(t *testing.T) {
 		files       []string // the secret's keys that the configuration names for this program
 	}
 	for name, w := range map[string]want{
-		"producer": {ops: c.producer.Ops, listen: c.producer.Listen},
-		"worker":   {ops: c.worker.Ops, secret: "sluice-worker", files: []string{"marker-key", "token-" + c.worker.Numbers[0].ID}},
+		"producer": {ops: c.producer.Ops, listen: c.producer.Listen, secret: "sluice-producer", files: []string{"secrets-key"}},
+		"worker":   {ops: c.worker.Ops, secret: "sluice-worker", files: []string{"marker-key", "secrets-key", "token-" + c.worker.Numbers[0].ID}},
 		"webhook":  {ops: c.webhook.Ops, listen: c.webhook.Listen, secret: "sluice-webhook", files: []string{"app-secret", "verify-token"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -33,6 +33,8 @@ import (
 	"sluice/internal/message"
 	"sluice/internal/poll"
 	"sluice/internal/redistest"
+	"sluice/internal/relay"
+	"sluice/internal/secrets"
 	"sluice/internal/store"
 )
 
@@ -215,6 +217,17 @@ func (w *world) webhookCame(at time.Time) {
 	}
 }
 
+const secretsKey = "doctor-secrets-key"
+
+// relayTarget adds a relay target.
+func (w *world) relayTarget(name, secret string) {
+	w.t.Helper()
+	targets := relay.NewTargets(w.db(), message.DefaultShards, secrets.New(secretsKey))
+	if _, err := targets.Set(w.t.Context(), message.RelayTarget{Name: name, URL: "https://crm.example.com/"}, secret); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 func ago(d time.Duration) time.Time { return time.Now().Add(-d) }
 
 // removed is a number that is not configured.
@@ -277,6 +290,17 @@ var setups = []struct {
 	{"A number was taken out of the configuration", func(w *world) {
 		w.waiting(3, removed)
 	}, []string{"warn number not configured"}, true},
+	{"A relay target takes nothing", func(w *world) {
+		w.redis.Client().HSet(w.t.Context(), "sluice:relay:targets", "crm", `{"name":"crm","born":1}`)
+		w.redis.Client().HSet(w.t.Context(), "sluice:{s03}:relay", "crm", fmt.Sprintf(`{"born":1,"failing":%d,"paused":true,"error":"status_500"}`, ago(3*time.Hour).UnixMilli()))
+	}, []string{"fail relay target"}, true},
+	{"A relay target is held", func(w *world) {
+		since := ago(3 * time.Hour).Format(time.RFC3339)
+		w.redis.Client().HSet(w.t.Context(), "sluice:relay:targets", "crm", `{"name":"crm","born":1,"held_since":"`+since+`","held_by":"ann","held_reason":"the CRM moves"}`)
+	}, []string{"fail relay target"}, true},
+	{"The secrets key is missing", func(w *world) {
+		w.relayTarget("crm", "a-secret-of-the-target")
+	}, []string{"fail relay target"}, true},
 	{"The clocks differ", func(w *world) { w.off = 5 * time.Minute }, []string{"fail clock of Meta"}, true},
 	{
 		"The configuration is not finished", func(w *world) { delete(w.env, "SLUICE_MARKER_KEY"); delete(w.env, "ACCESS_TOKEN") },
@@ -284,6 +308,17 @@ var setups = []struct {
 		true,
 	},
 
+	{"a relay target with its key", func(w *world) {
+		w.relayTarget("crm", "a-secret-of-the-target")
+		w.env["SLUICE_SECRETS_KEY"] = secretsKey
+	}, nil, false},
+	{"events were given up for a relay target", func(w *world) {
+		w.relayTarget("crm", "")
+		w.redis.Client().XAdd(w.t.Context(), &redis.XAddArgs{Stream: "sluice:{s03}:relay:dead:crm", Values: []string{"event", "{}"}})
+	}, []string{"warn relay dead letters"}, false},
+	{"no worker relays", func(w *world) {
+		w.redis.Client().HSet(w.t.Context(), "sluice:relay:targets", "crm", `{"name":"crm","born":1}`)
+	}, []string{"fail relay target"}, false},
 	{"a message was accepted a moment ago", func(w *world) { w.listed(message.ListAwaiting, ago(time.Second)) }, nil, false},
 	{
 		"webhooks come no more", func(w *world) {
@@ -350,7 +385,8 @@ const pageHead = `# sluice doctor
 ` + "`bin/sluice doctor --webhook-url https://<your host>/webhooks/whatsapp/main`" + ` checks a whole installation, from the configuration to the
 webhooks from Meta. It prints one line per check: what is wrong, and how to fix it. It reads the same configuration as the programs
 ([configuration.md](configuration.md)). It sends no message and writes nothing; it sends the webhook one signed request without content. It exits with 1
-when a check failed: also when Redis is full, no worker runs, there are holds, parked messages or dead letters, or no webhooks come.
+when a check failed: also when Redis is full, no worker runs, there are holds, parked messages or dead letters, no webhooks come, or a relay target
+gets nothing.
 ` + "`warn`" + ` marks what works now and may fail later. ` + "`--json`" + ` prints the same for scripts. The output contains no secret and no
 phone number. A check that depends on a failed one is left out: fix the failed one and run the command again.
 

@@ -25,6 +25,7 @@ func (v *visit) state(ctx context.Context, db *store.DB) {
 	v.holds(ctx, holds.New(db, shards, slog.New(slog.DiscardHandler)), backlog.New(db, shards, func(string) int { return 1 }))
 	v.open(ctx, records)
 	v.statuses(ctx, db, records, stream)
+	v.relay(ctx, db, shards)
 }
 
 // refused is the finding when Redis does not answer a question.

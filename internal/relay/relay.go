@@ -274,12 +274,7 @@ func (r *Relay) start(t message.RelayTarget) *running {
 	p := newPoster(r.guard, r.o.Timeout, t.Concurrency, r.o.Roots)
 	c := newCourier(t, courierOptions{
 		tail: r.o.Tail, states: r.states, post: p.post, shards: r.o.Shards, margin: r.o.Timeout, metrics: r.metrics.of(t.Name), log: r.o.Log,
-		secret: func(t message.RelayTarget) (string, error) {
-			if t.Encrypted == "" {
-				return "", nil
-			}
-			return r.o.Targets.box.Decrypt(purpose(t.Name), t.Encrypted)
-		},
+		secret: r.o.Targets.Secret,
 		prepare: func(t message.RelayTarget) preparer {
 			return preparer{target: t, mark: r.o.Mark, records: r.o.Records, accounts: *r.accounts.Load(), display: r.o.Display}
 		},

@@ -51,6 +51,15 @@ func (t *Targets) CanEncrypt() bool { return t.box.HasKey() }
 // purpose is what the secret of a target is encrypted for.
 func purpose(target string) string { return "relay target " + target }
 
+// Secret returns the secret that signs the requests to a target; empty: they are not signed. Its error is secrets.ErrNoKey
+// or secrets.ErrDecrypt.
+func (t *Targets) Secret(one message.RelayTarget) (string, error) {
+	if one.Encrypted == "" {
+		return "", nil
+	}
+	return t.box.Decrypt(purpose(one.Name), one.Encrypted)
+}
+
 // all returns the definitions. One that cannot be read is left out.
 func (t *Targets) all(ctx context.Context) (map[string]message.RelayTarget, error) {
 	texts, err := t.db.HGetAll(ctx, targetsKey).Result()

@@ -1,0 +1,48 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"sluice/internal/message"
+	"sluice/internal/relay"
+	"sluice/internal/secrets"
+	"sluice/internal/store"
+)
+
+// relay checks that each relay target gets events.
+func (v *visit) relay(ctx context.Context, db *store.DB, shards message.Shards) {
+	targets := relay.NewTargets(db, shards, secrets.New(string(v.Worker.Relay.SecretsKey)))
+	all, err := targets.List(ctx)
+	if err != nil {
+		v.add("relay targets", "", refused(err))
+		return
+	}
+	for _, t := range all {
+		v.add("relay target", t.Name, relayTarget(targets, t))
+		if t.Dead > 0 {
+			v.add("relay dead letters", t.Name, found(Warn, fmt.Sprintf("events that were given up: %d", t.Dead),
+				"`sluice relay dead-letters "+t.Name+"` lists them. Correct the cause, then run `sluice relay replay "+t.Name+" --dead-letters --reason '...'`"))
+		}
+	}
+	if len(all) == 0 {
+		v.add("relay targets", "", found(OK, "none", ""))
+	}
+}
+
+// relayTarget checks one relay target.
+func relayTarget(targets *relay.Targets, t message.RelayStatus) Finding {
+	_, err := targets.Secret(t.RelayTarget)
+	switch {
+	case err != nil:
+		return found(Fail, "its secret cannot be decrypted: the secrets key of this configuration is missing or not the right one. A worker with this key sends it nothing", "give all producers and workers the same secrets_key_file or SLUICE_SECRETS_KEY, or set the secret again with `sluice relay set`")
+	case t.State == message.RelayHeld:
+		return found(Fail, fmt.Sprintf("has been held for %s; set by %s: %s. Its events wait, and are dropped after events.retention", age(t.HeldSince), t.HeldBy, t.HeldReason), "`sluice relay release "+t.Name+" --reason '...'`")
+	case t.State == message.RelayFailing:
+		return found(Fail, fmt.Sprintf("has taken no event for %s; last error: %s. Its events wait, and are dropped after events.retention", age(t.Since), t.Error), "see SluiceRelayTargetFailing in docs/runbook.md")
+	case t.State == message.RelayWaiting && time.Since(time.UnixMilli(t.Born)) > time.Minute:
+		return found(Fail, "no worker relays to it", "start a worker with the role relay (every worker has it by default), and read its log")
+	}
+	return found(OK, "takes events", "")
+}
