@@ -14,7 +14,7 @@ import (
 
 // deadFlags select dead letters.
 type deadFlags struct {
-	Number        *string   `name:"phone-number-id" help:"From this phone number id. replay needs it." placeholder:"ID"`
+	Number        *string   `name:"phone-number-id" help:"From this phone number id. Required with replay." placeholder:"ID"`
 	Code          *int      `help:"With this last error code from Meta. 0: without a code." placeholder:"CODE"`
 	MessageReason *string   `help:"Only dead letters with this reason in their records, for example payload_tampered." placeholder:"REASON"`
 	Since         time.Time `help:"Given up at this time or later, for example 2026-01-31T15:04:05Z." placeholder:"TIME"`

@@ -37,7 +37,7 @@ type cli struct {
 	Replay         replayCmd         `cmd:"" help:"Send the dead letters of one number again. Without --confirm it only counts them. To select by template or tag, use resend --state dead."`
 	Resend         resendCmd         `cmd:"" help:"Send messages again that ended undelivered: failed, rejected, expired or dead. Without --confirm it only counts them."`
 	Relay          relayCmd          `cmd:"" help:"List, set, hold and replay relay targets: URLs to which events are forwarded."`
-	Audit          auditCmd          `cmd:"" help:"List the audit log: who ordered what, when and why."`
+	Audit          auditCmd          `cmd:"" help:"List the audit log: what operators did, when and why."`
 	Doctor         doctorCmd         `cmd:"" help:"Check the whole installation. Print what is wrong and how to fix it. Exit code 1: a check failed."`
 	Migrate        migrateCmd        `cmd:"" help:"Convert the data in Redis that an older version wrote. All programs must be stopped. See docs/upgrade.md."`
 	Simulate       simulateCmd       `cmd:"" help:"Run the simulator of Meta's Cloud API."`

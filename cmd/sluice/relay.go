@@ -12,7 +12,7 @@ import (
 
 // relayCmd has the commands about relay targets.
 type relayCmd struct {
-	List        relayListCmd        `cmd:"" help:"List the relay targets and how they are doing."`
+	List        relayListCmd        `cmd:"" help:"List the relay targets with their state, lag, dead letters and last error."`
 	Set         relaySetCmd         `cmd:"" help:"Add a relay target, or change it. The flags are the whole definition: a flag that is left out gets its default, except the secret."`
 	Remove      relayRemoveCmd      `cmd:"" help:"Remove a relay target with its position and its dead letters."`
 	Hold        relayHoldCmd        `cmd:"" help:"Hold a relay target: it gets nothing until it is released."`
@@ -141,8 +141,8 @@ func (r relayReleaseCmd) Run(ctx context.Context) error {
 
 type relayReplayCmd struct {
 	relayOrder
-	Since       time.Time `xor:"what" required:"" help:"Events that were written at this time or later, for example 2026-01-31T15:04:05Z." placeholder:"TIME"`
-	DeadLetters bool      `xor:"what" required:"" name:"dead-letters" help:"The events that were given up."`
+	Since       time.Time `xor:"what" required:"" help:"Relay the events that were written at this time or later, for example 2026-01-31T15:04:05Z. Give either --since or --dead-letters." placeholder:"TIME"`
+	DeadLetters bool      `xor:"what" required:"" name:"dead-letters" help:"Relay the events that were given up."`
 }
 
 // Run relays events again.

@@ -32,15 +32,18 @@ Sluice does one of these:
 | --- | --- | --- |
 | **Slows down** | Sluice retries it later, and lowers the rate of the number. | no |
 | **Retries** | Sluice retries it after a wait. | no |
-| **Holds** | Sluice holds all messages of the number or the template, in order. After a while it tries again: one message of the template, or one message a second of the number. Deadlines still apply. | no |
+| **Holds** | Sluice holds all messages of the number or the template, in order. After a while it tries again with one message of the template, or with one message per second of the number. Deadlines still apply. | no |
 | **Rejects** | It becomes ` + "`rejected`" + `. A retry would get the same answer. | no |
 | **Gives up** | It becomes ` + "`dead`" + ` and keeps its content: an operator can [replay it](console.md#dead-letters). Five such answers in a row hold the number or the template. | no |
 | **Waits for a status** | It is ` + "`in_doubt`" + ` until a webhook decides. Without one Sluice retries it after a wait. | unknown |
 
+Meta reports some codes only by webhook: Sluice ends the message as ` + "`failed`" + `. One code is about a message that a customer sent to you: Sluice publishes it
+in the inbound event.
+
 A wait grows with each attempt. It is never shorter than the time in the table below. If Meta accepts a message and then reports a code by webhook, the
 message becomes ` + "`failed`" + `, with the code in its timeline. If that is the first status of the message, Sluice still has the content, and an operator can
-[send it again](console.md#send-again). Otherwise the content is removed, and you must send a new message. With a code of **Holds**, and with the temporary codes %s, it becomes ` + "`dead`" + ` with the reason
-` + "`refused_later`" + ` instead: it was not delivered, Sluice keeps the content, and an operator can [replay it](console.md#dead-letters) while it is useful.
+[send it again](console.md#send-again). Otherwise the content is removed, and you must send a new message. After a code with **Holds** in the table below, or one of the temporary codes %s, the message becomes ` + "`dead`" + ` with the reason
+` + "`refused_later`" + ` instead: it was not delivered, Sluice keeps the content, and an operator can [replay it](console.md#dead-letters).
 Replay is the operator's command for messages that are ` + "`dead`" + `. Sluice does not replay by itself.
 
 The ` + "`error`" + ` of a record, of its events and of ` + "`sluice explain`" + ` has Meta's own texts: ` + "`message`" + `, ` + "`details`" + `, ` + "`error_subcode`" + ` and ` + "`fbtrace_id`" + `,

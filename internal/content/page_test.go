@@ -36,9 +36,9 @@ Meta's. Where Meta's pages disagree, Sluice applies the wider limit, and Meta de
 - A member at the top that the Graph API reads as a parameter of the call is a ` + "`member_not_allowed`" + `: ` + "`access_token`" + `, ` + "`appsecret_proof`" + `, ` + "`appsecret_time`" + `,
   ` + "`input_token`" + `, ` + "`method`" + `, ` + "`batch`" + ` and ` + "`ids`" + `, in any case. On Meta's own path an ` + "`access_token`" + ` is the API key if the request has no other.
 - The values of enumerations, such as types, may be written in capitals: ` + "`TEXT`" + `, ` + "`BUTTON`" + `.
-- A string with the JSON text of an object or an array is decoded where an object or an array belongs.
-- A type or an interactive kind that is not on this page is accepted too, because Meta may have added it. The answer has a warning, because a mistyped type
-  costs you the message. With [` + "`unknown_types: refuse`" + `](configuration.md#numbers) Sluice refuses such messages of a number.
+- Where a member must be an object or an array, a string with its JSON text is accepted too.
+- A type or an interactive kind that is not on this page is accepted too, because Meta may have added it. The answer has a warning, because Meta
+  refuses a mistyped type. With [` + "`unknown_types: refuse`" + `](configuration.md#numbers) Sluice refuses such messages of a number.
 - A number can be written as a string where Meta's pages do so, in the form of a JSON number: ` + "`\"5\"`" + `, not ` + "`\"+5\"`" + `, ` + "`\"0x5\"`" + ` or ` + "`\"5_000\"`" + `.
 - Only Meta can know whether a template, a file or a quoted message exists, and what is in a file.
 `

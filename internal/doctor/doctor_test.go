@@ -384,16 +384,17 @@ const pageHead = `# sluice doctor
 
 ` + "`bin/sluice doctor --webhook-url https://<your host>/webhooks/whatsapp/main`" + ` checks a whole installation, from the configuration to the
 webhooks from Meta. It prints one line per check: what is wrong, and how to fix it. It reads the same configuration as the programs
-([configuration.md](configuration.md)). It sends no message and writes nothing; it sends the webhook one signed request without content. It exits with 1
-when a check failed: also when Redis is full, no worker runs, there are holds, parked messages or dead letters, no webhooks come, or a relay target
-gets nothing.
+([configuration.md](configuration.md)). It sends no message and writes nothing. ` + "`main`" + ` in the URL is the name of the app under ` + "`apps`" + `. With
+` + "`--webhook-url`" + ` it sends the webhook a handshake, a signed request without events, and a forged request. The exit code is 1 when a check failed.
+Full Redis memory, a missing worker, a hold, a parked message, a dead letter, missing webhooks and a relay target that gets nothing are failed checks
+too.
 ` + "`warn`" + ` marks what works now and may fail later. ` + "`--json`" + ` prints the same for scripts. The output contains no secret and no
-phone number. A check that depends on a failed one is left out: fix the failed one and run the command again.
+phone number. Doctor skips a check that depends on a failed one: fix the failed one and run the command again.
 
 Two things it cannot check. The Graph API shows the mode (development or live) of a number, but not of an app. The signed test request goes to
 the URL that you give; if Meta has another URL, doctor prints "Meta sends to another URL than --webhook-url".
 
-Below is the output for a healthy installation. For each broken one the lines with ` + "`ok`" + ` are left out.
+Below is the output for a healthy installation, and then for broken ones. For the broken ones the lines with ` + "`ok`" + ` are left out.
 `
 
 // withoutOK finds the lines that the page leaves out of a broken installation.

@@ -139,7 +139,7 @@ func (v *visit) open(ctx context.Context, records *ledger.Ledger) {
 		v.add("messages parked", "", found(OK, "none", ""))
 	}
 	if b.Dead > 0 {
-		v.add("dead letters", "", found(Fail, fmt.Sprintf("dead letters: %d. These messages were given up, and are not sent", b.Dead), "`sluice dead-letters` counts them by code and reason. Correct the cause, then send them again with `sluice replay --phone-number-id ID --reason '...' --confirm`"))
+		v.add("dead letters", "", found(Fail, fmt.Sprintf("dead letters: %d. These messages were given up, and are not sent", b.Dead), "`sluice dead-letters` counts them by code and reason. Correct the cause, then send them again with `sluice replay --phone-number-id PHONE_NUMBER_ID --reason '...' --confirm`"))
 	} else {
 		v.add("dead letters", "", found(OK, "none", ""))
 	}

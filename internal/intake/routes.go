@@ -105,8 +105,8 @@ func (in *Intake) Document() httpapi.Document {
 }
 
 const aboutAPI = "Sluice sends WhatsApp messages through Meta's Cloud API. It queues them, keeps the rate limit of each number, and sends no message twice by mistake. " +
-	"Every request needs `Authorization: Bearer <API key>`, except those under Description. Bodies are JSON in UTF-8, without compression; a batch has JSON lines, and an upload of media is a form. " +
-	"A query parameter that is not documented, is empty, or comes twice where that is not documented, is refused, except on Meta's paths: there Sluice passes on what belongs to a forwarded call, and ignores the rest, as Meta does. " +
+	"Every request needs `Authorization: Bearer <API key>`, except `GET /`, `GET /docs` and `GET /openapi.json`. Bodies are JSON in UTF-8, without compression; a batch has JSON lines, and an upload of media is a form. " +
+	"Sluice refuses a query parameter that is not documented, is empty, or comes twice (a few parameters may come twice, and their description says so). On Meta's paths Sluice instead passes on the parameters of a forwarded call, and ignores the others, as Meta does. " +
 	"Each answer has the header `X-Request-Id`: the value of your request, or a new one if you sent none. " +
 	"Errors are problem documents (RFC 9457) with a stable `code`. Their member `errors` lists the mistakes, up to 20, each with its place, the rule and the fix. On Meta's paths errors have Meta's form."
 

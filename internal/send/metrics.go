@@ -46,7 +46,7 @@ func newMetrics(reg prometheus.Registerer, numbers []string) *metrics {
 	}
 	m.rewound = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_redis_lost_writes_total",
-		Help: "Attempts that Redis lost in a restart or a failover, by what it lost. intent: the entry that a request is about to leave; the worker wrote it again, and the message may be in doubt. outcome: the result of an attempt; the worker wrote it again, and no message is affected. record: the whole record of the message is lost.",
+		Help: "Attempts that Redis lost in a restart or a failover, by what it lost. intent: the entry that is written before a request to Meta; the worker wrote it again, and the message may be in doubt. outcome: the result of an attempt; the worker wrote it again, and no message is affected. record: the whole record of the message is lost.",
 	}, []string{"lost"})
 	m.restored = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "sluice_redis_restored_shards_total",
