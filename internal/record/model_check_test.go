@@ -27,7 +27,7 @@ func (w *world) mayBeSent(l *life, j *job) {
 	if l.cancelled && !l.unsure {
 		w.broken("%s: sent although it was cancelled", j.id)
 	}
-	if l.final != nil && l.final.Result == message.ResultNotDelivered && !l.unsure {
+	if l.final != nil && l.final.Result == message.ResultNotDelivered && !l.rewound { // see docs/reliability.md, "When Redis lost writes"
 		w.broken("%s: sent after its end was published: %+v", j.id, l.final)
 	}
 	if j.record.Payload != l.payload {
@@ -224,7 +224,7 @@ func (w *world) ended(l *life, was, is record.Record) {
 		w.broken("%s: it is %s, and its final event says %s", l.id, is.State, last.Result)
 	}
 	for _, q := range l.requests {
-		if q.taken && !q.fails && last.Result == message.ResultNotDelivered && !l.unsure && !w.restoring {
+		if q.taken && !q.fails && last.Result == message.ResultNotDelivered && !l.rewound {
 			w.broken("%s: attempt %d was taken and will be delivered, and its final event says %+v", l.id, q.attempt, last)
 		}
 	}
