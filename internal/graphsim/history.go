@@ -14,11 +14,11 @@ const historyKept = 10_000
 type history struct {
 	mu       sync.Mutex
 	order    []string // wamids, oldest first
-	messages map[string]*told
+	messages map[string]*reported
 }
 
-// told are the statuses of a message.
-type told struct {
+// reported are the statuses of a message.
+type reported struct {
 	number string
 	events []toldEvent
 }
@@ -30,7 +30,7 @@ type toldEvent struct {
 	arrived bool
 }
 
-func newHistory() *history { return &history{messages: map[string]*told{}} }
+func newHistory() *history { return &history{messages: map[string]*reported{}} }
 
 // add records that the webhook of a status was sent, and whether it was answered with 200.
 func (h *history) add(number string, s *status, at time.Time, arrived bool) {
@@ -38,7 +38,7 @@ func (h *history) add(number string, s *status, at time.Time, arrived bool) {
 	defer h.mu.Unlock()
 	m := h.messages[s.ID]
 	if m == nil {
-		m = &told{number: number}
+		m = &reported{number: number}
 		h.messages[s.ID] = m
 		if h.order = append(h.order, s.ID); len(h.order) > historyKept {
 			delete(h.messages, h.order[0])
@@ -105,7 +105,7 @@ func (s *Sim) historyEvents(w http.ResponseWriter, r *http.Request) {
 }
 
 // events returns the statuses of a message as Meta lists them. The caller holds the lock of the history.
-func (s *Sim) events(id string, m *told) []any {
+func (s *Sim) events(id string, m *reported) []any {
 	data := []any{}
 	for _, e := range m.events {
 		state := "DELIVERED"

@@ -20,7 +20,7 @@ const defaultVersion = "v25.0"
 var ownPaths = []string{"", "_sim", "metrics", "whatsapp_business"}
 
 // canonical returns r with its path as the routes have it. Like Meta, the simulator accepts a path without a version, with doubled
-// slashes, and with a slash at its end.
+// slashes, and with a trailing slash.
 func canonical(r *http.Request) *http.Request {
 	parts := strings.FieldsFunc(r.URL.Path, func(c rune) bool { return c == '/' })
 	first := ""

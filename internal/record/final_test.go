@@ -13,7 +13,7 @@ import (
 	"sluice/internal/record"
 )
 
-// story is a message whose steps are told in words.
+// story is a message whose steps are given in words.
 type story struct {
 	t      *testing.T
 	r      record.Record

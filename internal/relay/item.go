@@ -3,7 +3,6 @@ package relay
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -116,8 +115,8 @@ func (p preparer) item(l events.Line) *item {
 	switch {
 	case e.Message != nil:
 		it.relayed.ID, it.relayed.Message = e.Message.ID, *e.Message
-		if e.Type == eventFinal && p.target.Format == message.RelayMeta {
-			it.relayed.Ended = undelivered(l.Text)
+		if e.Type == message.EventFinal && p.target.Format == message.RelayMeta {
+			it.relayed.Ended = undelivered(l.Event.Final)
 		}
 	case e.Report != nil:
 		if id, _, _, ok := p.mark(e.Report.Marker); ok {
@@ -144,25 +143,13 @@ func groupOf(r cloudapi.Relayed) string {
 	return "u" + cmp.Or(e.Number, e.WABA)
 }
 
-// eventFinal is the type of the event of a message that ended.
-const eventFinal = "final"
-
 // undelivered returns how a message ended that Meta never took; nil for a message that Meta took: Meta's own statuses
 // are relayed.
-func undelivered(text string) *cloudapi.Undelivered {
-	var e struct {
-		Final struct {
-			Result string        `json:"result"`
-			State  message.State `json:"state"`
-			Reason string        `json:"reason"`
-			Code   int           `json:"code"`
-			Text   string        `json:"text"`
-		} `json:"final"`
-	}
-	if json.Unmarshal([]byte(text), &e) != nil || e.Final.Result != "not_delivered" || e.Final.State == message.Failed {
+func undelivered(f *message.Final) *cloudapi.Undelivered {
+	if f == nil || f.Result != message.ResultNotDelivered || f.State == message.Failed {
 		return nil
 	}
-	return &cloudapi.Undelivered{State: e.Final.State, Reason: e.Final.Reason, Code: e.Final.Code, Text: e.Final.Text}
+	return &cloudapi.Undelivered{State: f.State, Reason: f.Reason, Code: f.Code, Text: f.Text}
 }
 
 // wants reports whether the filter selects an event, apart from its tags.
@@ -177,7 +164,7 @@ func (p preparer) wants(e *message.Event) bool {
 // hasMetaForm reports whether an event may have a form of Meta's.
 func hasMetaForm(e *message.Event) bool {
 	switch e.Type {
-	case message.EventStatus, message.EventInbound, message.EventUpdate, eventFinal:
+	case message.EventStatus, message.EventInbound, message.EventUpdate, message.EventFinal:
 		return true
 	}
 	return false
@@ -207,7 +194,7 @@ func (p preparer) know(it *item, r Record) {
 
 // wantsTags reports whether the filter selects the tags of an event, and whether there is anything to relay of it.
 func (p preparer) wantsTags(it *item) bool {
-	if it.relayed.Event.Type == eventFinal && p.target.Format == message.RelayMeta && it.relayed.Ended == nil {
+	if it.relayed.Event.Type == message.EventFinal && p.target.Format == message.RelayMeta && it.relayed.Ended == nil {
 		return false
 	}
 	return len(p.target.Tags) == 0 || slices.ContainsFunc(it.relayed.Message.Tags, func(tag string) bool { return slices.Contains(p.target.Tags, tag) })
