@@ -4,7 +4,6 @@ import (
 	"context"
 	_ "embed"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -160,33 +159,29 @@ func Check(ctx context.Context, url, table string) error {
 	defer cancel()
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
-		return err
+		return explain(err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	sql := newStatements(table)
-	tx, err := conn.Begin(ctx)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback(context.WithoutCancel(ctx))
-	_, err = tx.Exec(ctx, sql.read, MaxText, 0)
-	if err == nil {
-		_, err = tx.Exec(ctx, sql.mark, []int64{}, []string{}, []string{}, []string{})
+	if _, err = conn.Exec(ctx, sql.read, MaxText, 0); err == nil {
+		_, err = conn.Exec(ctx, sql.mark, []int64{}, []string{}, []string{}, []string{})
 	}
 	return explain(err)
 }
 
-// explain adds to an error of PostgreSQL what to do.
+// explain returns an error of PostgreSQL in one line, with what to do.
 func explain(err error) error {
-	refused, is := errors.AsType[*pgconn.PgError](err)
-	if !is {
-		return err
+	if err == nil {
+		return nil
 	}
-	switch refused.Code {
-	case "42P01", "42703", "42704", "3F000": // no such table, column, type, schema
-		return fmt.Errorf("%w. Create the table with the SQL that `sluice outbox schema` prints, and compare outbox.table", err)
-	case "42501": // insufficient privilege
-		return fmt.Errorf("%w. Grant the rights that `sluice outbox schema` prints", err)
+	text := strings.Join(strings.Fields(err.Error()), " ") // that of a connect has a line for each address
+	if refused, is := errors.AsType[*pgconn.PgError](err); is {
+		switch refused.Code {
+		case "42P01", "42703", "42704", "3F000": // no such table, column, type, schema
+			text += ". Create the table with the SQL that `sluice outbox schema` prints, and compare outbox.table"
+		case "42501": // insufficient privilege
+			text += ". Grant the rights that `sluice outbox schema` prints"
+		}
 	}
-	return err
+	return errors.New(text)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -271,5 +272,17 @@ func quotes(t *testing.T, db database) {
 	do(t, db.Conn, `INSERT INTO shop."order" (message) VALUES ('{}')`)
 	if err := Check(t.Context(), db.url, "shop.order"); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestPageShowsSchema: docs/outbox.md has the SQL that `sluice outbox schema` prints.
+func TestPageShowsSchema(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/outbox.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(strings.ReplaceAll(string(page), "\n   ", "\n"), Schema("sluice_outbox")) {
+		t.Error("docs/outbox.md does not show the SQL of the table")
 	}
 }
