@@ -23,6 +23,14 @@ func Trims(s *Stream) (trims bool, readers int) {
 	return sh.mine(0), readers
 }
 
+// Watches reports whether a reader of this process has the watermark of a shard.
+func Watches(s *Stream, shard message.Shard) bool {
+	s.lag.mu.Lock()
+	defer s.lag.mu.Unlock()
+	_, is := s.lag.marks[shard]
+	return is
+}
+
 // Waiting returns the number of parts that wait for the next round trip.
 func Waiting(s *Stream) int { return s.appends.Waiting() }
 
