@@ -59,7 +59,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/backlog", "message store holds ratelimit queue"},
 	{"internal/admission", "message signature config store ledger queue backlog"},
 	{"internal/repository", "message content record store send ledger holds queue dispatch backlog"},
-	{"internal/gauges", "message ledger holds backlog"},
+	{"internal/gauges", "message events ledger holds backlog"},
 	{"internal/migrate", "message record store events ledger queue"},
 	{"internal/cloudapi", "jsondoc message content"},
 	{"internal/holdpolicy", "message send cloudapi"},
@@ -79,7 +79,7 @@ var packages = []struct{ name, imports string }{
 	{"cmd/producer", "app"},
 	{"cmd/worker", "app"},
 	{"cmd/webhook", "app"},
-	{"cmd/sluice", "message record config ops store audit httpapi client ledger holds ratelimit backlog migrate holdpolicy graphsim doctor demo rig bench chaos"},
+	{"cmd/sluice", "message record config ops store audit httpapi client events ledger holds ratelimit backlog migrate holdpolicy graphsim doctor demo rig bench chaos"},
 }
 
 // public is the package that programs of others import. It imports none of ours, so that it exposes none of their types.
