@@ -46,7 +46,7 @@ func (d *document) ofNumber(one *number) []member {
 		},
 		{
 			key: "template_classes", read: d.list(d.templateClass(one)),
-			doc: "Default class of template messages, by the name of the template: a list of `{name: otp_*, class: authentication}`. `*` matches any characters. The first match counts. Without a match the class is `utility`.",
+			doc: "Default class of template messages, by the name of the template: a list of `{name: otp_*, class: authentication}`. `*` matches any characters. The first match counts. Without a match the class is the category of the template at Meta: [message-life.md](message-life.md#default-class) says how Sluice reads it.",
 		},
 	}
 }

@@ -25,13 +25,11 @@ const owner = "The owner of the number makes this call with a token of Meta: it 
 
 // reasons has why Sluice refuses calls that Meta would accept, by their names.
 var reasons = map[string]string{
-	"number: register":              owner,
-	"number: deregister":            owner,
-	"number: request code":          owner,
-	"number: verify code":           owner,
-	"number: change its name":       "The owner of the number makes this call with a token of Meta, as all calls that change the number itself.",
-	"templates: search the library": "It is about no number and no account of Sluice. Call Meta with a token of Meta.",
-	"account: subscribe":            "Sluice needs the webhooks of the account. Change the subscription with a token of Meta.",
+	"number: register":        owner,
+	"number: deregister":      owner,
+	"number: request code":    owner,
+	"number: verify code":     owner,
+	"number: change its name": "The owner of the number makes this call with a token of Meta, as all calls that change the number itself.",
 }
 
 // leniencies has why Sluice accepts calls that Meta refuses, by their names. The messages are rejected when Meta has refused them.
