@@ -270,6 +270,7 @@ func TestAccountCalls(t *testing.T) {
 		{"POST /v25.0/900/subscribed_apps?override_callback_uri=https://example.com", wide, 400, ""},
 		{"DELETE /v25.0/900/subscribed_apps", wide, 400, ""},
 		{"GET /v25.0/message_template_library?search=pay", nil, 200, ours + " GET /v25.0/message_template_library?search=pay"},
+		{"GET /message_template_library", nil, 200, ours + " GET /v25.0/message_template_library"},
 		{"GET /v25.0/message_template_library", only(httpapi.ScopeSend), 403, ""},
 		{"POST /v25.0/message_template_library", nil, 400, ""},
 		{"POST /v25.0/900/assigned_users {}", wide, 400, ""},

@@ -55,8 +55,8 @@ func graphPath(path, version string) (string, bool) {
 	return strings.TrimSuffix("/"+version+"/"+strings.Join(segments, "/"), "/"), true
 }
 
-// graphRoots are objects of the Graph API that have a name in place of an id. Sluice serves none of them.
-var graphRoots = []string{"me", "debug_token", "oauth"}
+// graphRoots are objects of the Graph API that have a name in place of an id. Sluice serves the library only.
+var graphRoots = []string{"me", "debug_token", "oauth", "message_template_library"}
 
 // isVersion reports whether a segment of a path is a version of the Graph API: "v25.0".
 func isVersion(segment string) bool {

@@ -29,6 +29,7 @@ var reasons = map[string]string{
 	"number: deregister":      owner,
 	"number: request code":    owner,
 	"number: verify code":     owner,
+	"number: set PIN":         owner,
 	"number: change its name": "The owner of the number makes this call with a token of Meta, as all calls that change the number itself.",
 }
 
@@ -129,7 +130,7 @@ func (p *table) check(t *testing.T) {
 	}
 	b.WriteString("\n**Webhooks.** A second test lets the [relay](relay.md) send webhooks to the handlers of these SDKs: the statuses of a message that was sent through Sluice,\n" +
 		"with the id that the answer had (`message_ids: sluice`), and a message of a customer. 1, 2, 4 and 5 check the signature and accept it. 3 has a schema of webhooks,\n" +
-		"which fits, and no check of signatures. 5 ignores statuses.\n")
+		"which fits, and no check of signatures. 5 ignores statuses. Those of 6 and 7 are not tested.\n")
 	path := filepath.Join("..", "..", "docs", "drop-in.md")
 	page, err := os.ReadFile(path)
 	if err != nil {
