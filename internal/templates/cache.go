@@ -69,8 +69,6 @@ func (c *cache[K, V]) add(k K, e *entry[V]) {
 
 // fill makes a request. After an error a known answer stays in use.
 func (c *cache[K, V]) fill(number string, k K, e *entry[V]) {
-	ctx, cancel := context.WithTimeout(context.Background(), requestTime)
-	defer cancel()
 	var value V
 	var again time.Duration
 	var err error
@@ -78,9 +76,11 @@ func (c *cache[K, V]) fill(number string, k K, e *entry[V]) {
 	select {
 	case c.running <- struct{}{}:
 		asked = true
+		ctx, cancel := context.WithTimeout(context.Background(), requestTime)
 		value, again, err = c.ask(ctx, number, k)
+		cancel()
 		<-c.running
-	case <-ctx.Done(): // too many others
+	case <-time.After(requestTime): // too many others
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

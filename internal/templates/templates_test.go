@@ -163,6 +163,7 @@ func TestRefresh(t *testing.T) {
 			if got := all.Wait(t.Context(), "3", "order", "en"); got != want || time.Since(start) > 100*time.Millisecond {
 				t.Errorf("%q after %s, want %q", got, time.Since(start), want)
 			}
+			all.Class("3", "order", "en") // while Meta is asked
 			synctest.Wait()
 			if got := m.questions(); got != asked {
 				t.Errorf("Meta was asked %q, want %q", got, asked)
@@ -266,11 +267,28 @@ func TestManyTemplates(t *testing.T) {
 		if n := strings.Count(m.questions(), ",") + 1; n != 32 {
 			t.Errorf("Meta was asked %d times in 150 ms, want 2 times 16", n)
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(2 * time.Minute)
+		m.set(func() { m.slow = 0 })
+		for n := range 12_000 {
+			all.Wait(t.Context(), "3", fmt.Sprint("t", n), "en")
+		}
 		if n := templates.Entries(all); n > 10_000 {
 			t.Errorf("%d templates are remembered", n)
 		}
 	})
+}
+
+// BenchmarkClass measures the class of a template that is known, which every message of it needs.
+func BenchmarkClass(b *testing.B) {
+	m := &meta{stored: map[string]string{"3": "901"}, classes: map[string]map[string]message.Class{"901 order": {"en": message.Marketing}}}
+	all := templates.New(templates.Options{Graph: m, Store: m, Numbers: []string{"3"}, Ready: func(string) bool { return true }})
+	all.Wait(b.Context(), "3", "order", "en")
+	b.ReportAllocs()
+	for b.Loop() {
+		if class, known := all.Class("3", "order", "en"); class != message.Marketing || !known {
+			b.Fatal(class, known)
+		}
+	}
 }
 
 func TestAccounts(t *testing.T) {
