@@ -70,9 +70,9 @@ func NewForwarder(o Options) (*Forwarder, error) {
 // Close closes the idle connections.
 func (f *Forwarder) Close() { f.client.Close() }
 
-// passable matches the paths of forwarded calls: an object by its id, an edge of it, and a part of the edge. They have
-// only characters that a URL does not encode.
-var passable = regexp.MustCompile(`^/v[0-9]{1,3}\.[0-9]{1,2}/[0-9]{1,32}(/[a-z_]{1,64}(/[A-Za-z0-9]{1,64})?)?$`)
+// passable matches the paths of forwarded calls: an object by its id, an edge of it, and a part of the edge; and Meta's
+// library of templates. They have only characters that a URL does not encode.
+var passable = regexp.MustCompile(`^/v[0-9]{1,3}\.[0-9]{1,2}/([0-9]{1,32}(/[a-z_]{1,64}(/[A-Za-z0-9]{1,64})?)?|message_template_library)$`)
 
 // plainFields matches field names, and fields with arguments that are not about other objects: the analytics of an
 // account, whose arguments select numbers and times, and the preview of a flow. With other braces and parentheses, a call could read objects that do not belong to the number or the account.

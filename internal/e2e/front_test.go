@@ -42,6 +42,33 @@ func (w *world) call(method, path, media, body string, want int) string {
 	return string(answer)
 }
 
+// TestClassOfTheCategory: a template has the class of its category at Meta, from its first message on, through each interface.
+func TestClassOfTheCategory(t *testing.T) {
+	t.Parallel()
+	w := setup(t, 80, graphsim.Options{Token: "e2e-access-token", Account: graphsim.Account{Templates: []graphsim.Template{
+		{Name: "code", Category: "AUTHENTICATION"}, {Name: "order", Category: "UTILITY"}, {Name: "sale", Category: "MARKETING"},
+	}}})
+	for name, want := range map[string]message.Class{"code": message.Authentication, "order": message.Utility, "sale": message.Marketing, "unknown": message.Utility} {
+		object := `"to":"+15552300001","type":"template","template":{"name":"` + name + `","language":{"code":"en_US"}}}`
+		line := `{"from":"` + numbers[0] + `","message":{` + object + `}`
+		var first, second struct {
+			ID    string
+			Class message.Class
+		}
+		if err := json.Unmarshal([]byte(w.call("POST", "/v1/messages/batch", "application/x-ndjson", line+"\n", 200)), &first); err != nil || first.Class != want {
+			t.Errorf("%s: %+v, %v; want %s", name, first, err, want)
+		}
+		var sent struct{ Messages []struct{ ID string } }
+		answer := w.call("POST", "/v25.0/"+numbers[1]+"/messages", "application/json", `{"messaging_product":"whatsapp",`+object, 200)
+		if err := json.Unmarshal([]byte(answer), &sent); err != nil || len(sent.Messages) != 1 {
+			t.Fatalf("%s", answer)
+		}
+		if err := json.Unmarshal([]byte(w.call("GET", "/v1/messages/"+sent.Messages[0].ID, "", "", 200)), &second); err != nil || second.Class != want {
+			t.Errorf("%s at the second number: %+v, %v; want %s", name, second, err, want)
+		}
+	}
+}
+
 // Through each interface a message is sent in the same way. A caller that waits gets Meta's id. Forwarded calls reach Meta
 // with its token. All events match their schema.
 func TestEveryDoor(t *testing.T) {

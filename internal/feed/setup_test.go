@@ -98,6 +98,16 @@ func setup(t testing.TB, change ...func(*feed.Options)) *bench {
 	return b
 }
 
+// clock returns the millisecond of Redis's clock.
+func (b *bench) clock(t testing.TB) int64 {
+	t.Helper()
+	now, err := b.db.Time(t.Context()).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return now.UnixMilli()
+}
+
 func noTags(context.Context, []string) ([][]string, error) { return nil, nil }
 
 // event returns the nth event of a number.

@@ -4,18 +4,9 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"sync"
-	"time"
 
 	"sluice/internal/httpapi"
 	"sluice/internal/message"
-)
-
-const (
-	// askAgain is how long Meta is not asked again for the account of a number that it did not say.
-	askAgain = 5 * time.Minute
-	// maxLookups is the number of numbers whose accounts are asked for in one request.
-	maxLookups = 32
 )
 
 // covered returns the configured numbers that a key covers.
@@ -55,60 +46,16 @@ func (in *Intake) accountNumber(r *http.Request, key httpapi.Key, id string, wri
 	return number, nil
 }
 
-// accountsOf returns the accounts of the configured numbers. It asks Meta once for those that are not known, and stores
-// them.
+// accountsOf returns the accounts of the configured numbers, by number.
 func (in *Intake) accountsOf(ctx context.Context) (map[string]string, refusal) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	of, err := in.o.Accounts.All(ctx)
+	of, err := in.o.Accounts.Accounts(ctx)
 	if err != nil {
 		in.o.Log.Error("cannot read the accounts of numbers", "err", err)
 		return nil, refuse("store_unavailable")
 	}
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	for _, n := range in.lookups.due(in.o.All, of) {
-		all.Go(func() {
-			found, err := in.o.Graph.Account(ctx, n)
-			if err != nil || found == "" {
-				in.o.Log.Warn("cannot read the WhatsApp Business Account of a number from Meta", "phone_number_id", n, "err", err)
-				return
-			}
-			if err := in.o.Accounts.Note(ctx, n, found); err != nil {
-				in.o.Log.Warn("cannot store the WhatsApp Business Account of a number", "phone_number_id", n, "err", err)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			of[n] = found
-		})
-	}
-	all.Wait()
 	return of, nil
-}
-
-// lookups remembers when Meta was asked for the account of a number.
-type lookups struct {
-	mu    sync.Mutex
-	asked map[string]time.Time
-}
-
-// due returns the numbers without a known account for which Meta was not asked lately, up to maxLookups, and notes that
-// it is asked now.
-func (l *lookups) due(numbers []string, of map[string]string) (due []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := time.Now()
-	for _, n := range numbers {
-		if of[n] != "" || now.Sub(l.asked[n]) < askAgain || len(due) == maxLookups {
-			continue
-		}
-		if l.asked == nil {
-			l.asked = map[string]time.Time{}
-		}
-		l.asked[n] = now
-		due = append(due, n)
-	}
-	return due
 }
 
 // ownerOf returns a number of the account that a flow or a template belongs to, if the key covers the account. found is

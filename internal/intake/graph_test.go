@@ -22,18 +22,13 @@ type meta struct {
 	owned  map[string]string // the number that a media object belongs to; nil: object belongs to every number
 	away   bool
 	left   []time.Duration // the time limit of each call; 0: none
+	length int64           // of the body of the last call, as announced
 
-	accounts map[string]string // of numbers
-	objects  map[string]string // the accounts of flows and templates
-	asked    int               // calls of Account
+	objects    map[string]string // the accounts of flows and templates
+	overridden bool              // the webhooks of accounts go to URLs of their own
 }
 
-func (m *meta) Account(_ context.Context, number string) (string, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.asked++
-	return m.accounts[number], nil
-}
+func (m *meta) Overridden(context.Context, string, string) (bool, error) { return m.overridden, nil }
 
 func (m *meta) Belongs(_ context.Context, _, account, id string) (bool, error) {
 	m.mu.Lock()
@@ -79,6 +74,7 @@ func (m *meta) note(r *http.Request, number string) {
 	body, _ := io.ReadAll(r.Body)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.length = r.ContentLength
 	m.calls = append(m.calls, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", number, r.Method, r.URL.RequestURI(), body)))
 }
 

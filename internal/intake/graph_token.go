@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"mime"
+	"mime/multipart"
 	"net/http"
 	"net/url"
 	"strings"
@@ -16,8 +17,8 @@ import (
 const tokenParameter = "access_token"
 
 // withToken returns r with the token of the caller in the header Authorization, wherever Meta accepts it: with the
-// scheme OAuth, in the query, or in a body that is JSON or an urlencoded form. The token is removed from the query and
-// from the body. The header decides if there are several.
+// scheme OAuth, in the query, or in a body that is JSON or a form. The token is removed from the query and from the body.
+// The header decides if there are several.
 func withToken(w http.ResponseWriter, r *http.Request) (*http.Request, refusal) {
 	given := r.Header.Values("Authorization")
 	query := strings.Contains(r.URL.RawQuery, tokenParameter)
@@ -40,8 +41,12 @@ func withToken(w http.ResponseWriter, r *http.Request) (*http.Request, refusal) 
 	var refused refusal
 	if form {
 		token, refused = takeFromForm(w, r, token)
-	} else if len(given) == 0 && token == "" && httpapi.CheckMedia(r.Header, "application/json") == nil {
-		token, refused = takeFromJSON(w, r)
+	} else if len(given) == 0 && token == "" {
+		if boundary := multipartBoundary(r.Header); boundary != "" {
+			token, refused = takeFromMultipart(r, boundary)
+		} else if httpapi.CheckMedia(r.Header, "application/json") == nil {
+			token, refused = takeFromJSON(w, r)
+		}
 	}
 	if len(given) == 0 && token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
@@ -89,6 +94,61 @@ func takeFromJSON(w http.ResponseWriter, r *http.Request) (token string, refused
 	}
 	setBody(r, text)
 	return token, nil
+}
+
+// formStart is how much of a multipart form is read to find the token. The media is not read: in a form that has the token
+// after a file, the token is not found.
+const formStart = 64 << 10
+
+// multipartBoundary returns the boundary of a multipart form; empty: the body is not declared as one.
+func multipartBoundary(h http.Header) string {
+	kind, parameters, _ := mime.ParseMediaType(h.Get("Content-Type")) // after an error kind is empty
+	if kind != multipartMedia {
+		return ""
+	}
+	return parameters["boundary"]
+}
+
+// takeFromMultipart removes the token from the start of a multipart form. Everything else of the body stays as it is.
+func takeFromMultipart(r *http.Request, boundary string) (token string, refused refusal) {
+	start, err := io.ReadAll(io.LimitReader(r.Body, formStart))
+	if err != nil {
+		return "", httpapi.Unread(err)
+	}
+	delimiter := "\r\n--" + boundary
+	// The first part begins without a line before it, and the last one may be incomplete.
+	parts := strings.Split("\r\n"+string(start), delimiter)
+	kept := parts[:0]
+	for i, part := range parts {
+		if i > 0 && i < len(parts)-1 && token == "" {
+			if token = tokenPart(delimiter[2:]+part+delimiter+"--", boundary); token != "" {
+				if r.ContentLength > 0 {
+					r.ContentLength -= int64(len(delimiter) + len(part))
+				}
+				continue
+			}
+		}
+		kept = append(kept, part)
+	}
+	rest := strings.TrimPrefix(strings.Join(kept, delimiter), "\r\n")
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(strings.NewReader(rest), r.Body), r.Body}
+	return token, nil
+}
+
+// tokenPart returns the token in a form with one part; empty: the part has another name.
+func tokenPart(form, boundary string) string {
+	part, err := multipart.NewReader(strings.NewReader(form), boundary).NextPart()
+	if err != nil || part.FormName() != tokenParameter || part.FileName() != "" {
+		return ""
+	}
+	token, err := io.ReadAll(part)
+	if err != nil {
+		return ""
+	}
+	return string(token)
 }
 
 func setBody(r *http.Request, text []byte) {

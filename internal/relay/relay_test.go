@@ -149,9 +149,21 @@ func (v *receiver) got() []string {
 	return slices.Clone(v.bodies)
 }
 
+// until waits until n requests have come, and returns their bodies. It fails if none comes for half a minute.
 func (v *receiver) until(t *testing.T, n int) []string {
 	t.Helper()
-	poll.Until(t, "the expected state", func() bool { return len(v.got()) >= n })
+	const quiet = 30 * time.Second
+	last, since := 0, time.Now()
+	poll.Until(t, fmt.Sprintf("%d requests", n), func() bool {
+		got := v.got()
+		if len(got) != last {
+			last, since = len(got), time.Now()
+		}
+		if time.Since(since) > quiet {
+			t.Fatalf("%d of %d requests came, and no other for %s:\n%s", last, n, quiet, strings.Join(got, "\n"))
+		}
+		return last >= n
+	})
 	return v.got()
 }
 

@@ -105,7 +105,7 @@ func (b *inbox) refusals() (all []string) {
 	return all
 }
 
-// TestRelayedWebhooks: the webhook handler of each SDK accepts what the relay sends, with its signature, and understands the statuses of
+// TestRelayedWebhooks: the webhook handler of each SDK that has one accepts what the relay sends, with its signature, and understands the statuses of
 // a message that the SDK sent, and a message of a customer.
 func TestRelayedWebhooks(t *testing.T) {
 	t.Parallel()
@@ -113,6 +113,9 @@ func TestRelayedWebhooks(t *testing.T) {
 	s := startSluice(t, "secrets_key_file: secrets", "relay: {allowed_private_hosts: 127.0.0.1}")
 	inboxes := map[string]*inbox{}
 	for _, sdk := range sdks {
+		if !sdk.inbox {
+			continue
+		}
 		b := startInbox(t, sdk.file, secret)
 		inboxes[sdk.file] = b
 		s.setTarget(t, sdk.file, fmt.Sprintf(`{"url":%q,"secret":%q,"format":"meta","message_ids":"sluice","phone_number_ids":[%q],"types":["status","inbound"],"actor":"sdktest","reason":"test"}`, b.url, secret, number))
@@ -125,6 +128,9 @@ func TestRelayedWebhooks(t *testing.T) {
 	s.call(t, http.MethodPost, s.url+"/_sim/inbound", "", fmt.Sprintf(`{"from":"15551234567","to":%q,"text":"Grüße zurück 👋"}`, number), http.StatusAccepted)
 	for _, sdk := range sdks {
 		b := inboxes[sdk.file]
+		if b == nil {
+			continue
+		}
 		want := []string{"15551234567 Grüße zurück 👋"}
 		if sdk.file != "chat-adapter" { // it ignores statuses
 			for _, status := range []string{"sent", "delivered", "read"} {

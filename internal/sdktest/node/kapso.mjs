@@ -16,6 +16,7 @@ export async function calls(c) {
   await send('text as a reply', 'sendText', () => ({ body: 'Yes', contextMessageId: c.inbound }));
   await send('text as a reply to our own message', 'sendText', () => ({ body: 'And this', contextMessageId: text?.messages?.[0]?.id ?? 'none' }));
   await c.call('send: text to a user id', () => messages.sendText({ phoneNumberId: c.number, recipient: `US.${c.recipients}777`, body: 'Hello' }));
+  await send('text to a number and its user id', 'sendText', () => ({ recipient: `US.${c.recipients}778`, body: 'Hello' }));
   await send('text with callback data', 'sendText', () => ({ body: 'Hello', bizOpaqueCallbackData: 'mine' }));
   await send('image by id', 'sendImage', () => ({ image: { id, caption: 'A picture' } }));
   await send('image by link', 'sendImage', () => ({ image: { link: 'https://example.com/a.png' } }));
