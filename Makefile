@@ -23,8 +23,11 @@ build: ## all programs, into bin/
 	@$(FIRST)
 	go build -o bin/ ./cmd/...
 
-test: ## all tests with the race detector, against a real Redis that they start themselves
-	@tools/need redis-server:redis-server gcc:gcc,libc6-dev curl:curl node:nodejs npm:npm
+# Debian does not have the programs of the server on the PATH.
+POSTGRESQL = $(or $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb)),initdb):postgresql
+
+test: ## all tests with the race detector, against a real Redis and PostgreSQL that they start themselves
+	@tools/need redis-server:redis-server gcc:gcc,libc6-dev curl:curl node:nodejs npm:npm $(POSTGRESQL)
 	@$(FIRST)
 	@go build -o out/progress ./internal/progress
 	@CGO_ENABLED=1 out/progress go test -race -json ./...
@@ -67,7 +70,7 @@ bench-peers: ## BullMQ, asynq and Sluice in turns against the same far side; ROU
 	bin/sluice bench peers --peers $(PEERS) --rounds $(or $(ROUNDS),3)
 
 bench: ## the benchmarks
-	@tools/need redis-server:redis-server
+	@tools/need redis-server:redis-server $(POSTGRESQL)
 	@$(FIRST)
 	go test -run '^$$' -bench . -benchmem ./...
 

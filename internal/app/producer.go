@@ -82,6 +82,10 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Log:        log,
 		Registerer: p.Registry,
 	})
+	if err := p.outbox(c.Outbox, requests); err != nil {
+		p.Close()
+		return nil, err
+	}
 	p.Work(func(ctx context.Context) error {
 		<-ctx.Done()
 		requests.Stop()

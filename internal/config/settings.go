@@ -116,6 +116,22 @@ func (v *values) settings(program string) []setting {
 			key: "unmatched_statuses.max", def: "10000", use: "worker", help: "maximum number of such statuses in each shard", set: integer(&v.unmatchedMost, 100, 1_000_000),
 			more: "The oldest are dropped first. 100 to 1000000; 10,000 need about 8 MB of Redis memory.",
 		},
+		{
+			key: "outbox.database_url_file", use: "producer", path: true, help: "file with the URL of the PostgreSQL database with the outbox", set: text(&v.outboxURLFile),
+			more: "Without it, or the variable `SLUICE_OUTBOX_DATABASE_URL`, there is no [outbox](outbox.md). Like `postgres://user:password@host:5432/database?sslmode=verify-full`.",
+		},
+		{
+			key: "outbox.table", def: "sluice_outbox", use: "producer", help: "table of the outbox", set: pattern(&v.outbox.Table, `([a-z_][a-z0-9_]{0,54}\.)?[a-z_][a-z0-9_]{0,54}`, "a table like sluice_outbox or shop.sluice_outbox, of a-z, 0-9 and _"),
+			more: "A name, or a schema and a name: `shop.sluice_outbox`.",
+		},
+		{
+			key: "outbox.api_key", use: "producer", help: "name of the API key with whose rights the outbox sends", set: text(&v.outbox.APIKey),
+			more: "An entry of `api_keys` with the scope `messages:send`; `environment` is the key in `SLUICE_API_KEY`. The outbox needs it. Rows for other phone number ids than those of the key are refused.",
+		},
+		{
+			key: "outbox.poll_interval", def: "200ms", use: "producer", help: "time between two reads of the outbox when no row is pending", more: "10 ms to 1 min.",
+			set: duration(&v.outbox.Poll, 10*time.Millisecond, time.Minute),
+		},
 		{key: "listen.api", def: ":8080", use: "producer", help: "host:port of the API", set: address(&v.listenAPI)},
 		{key: "listen.console", def: ":8081", use: "producer", help: "host:port of the console, for operators", more: "See [console.md](console.md). Do not expose it to the internet.", set: address(&v.listenConsole)},
 		{key: "listen.webhook", def: ":8090", use: "webhook", help: "host:port for Meta's webhooks", set: address(&v.listenWebhook)},
