@@ -40,6 +40,9 @@ var examples = []struct {
 func TestExamples(t *testing.T) {
 	t.Parallel()
 	w := startWorld(t)
+	t.Run("WooCommerce plugin", func(t *testing.T) { testPlugin(t, w) })
+	t.Run("WooCommerce webhooks", func(t *testing.T) { testWooCommerceWebhooks(t, w) })
+	t.Run("move from Meta", func(t *testing.T) { testMove(t, w) })
 	for i, example := range examples {
 		t.Run(example.name, func(t *testing.T) {
 			t.Parallel()
@@ -60,7 +63,7 @@ func TestExamples(t *testing.T) {
 				}
 			}
 			hookURL, hook := s.serve(example.webhook)
-			w.setTarget(t, example.name, hookURL, "shop-"+example.name)
+			w.setTarget(t, example.name, hookURL, `"tags":["shop-`+example.name+`"]`)
 			watch := s.start(example.orders, "watch")
 
 			good, bad, unsure, later := fmt.Sprint(1001+10*i), fmt.Sprint(1002+10*i), fmt.Sprint(1003+10*i), fmt.Sprint(1004+10*i)
@@ -163,7 +166,7 @@ func (s *shop) command(command []string, args ...string) *exec.Cmd {
 	cmd.Dir = s.dir
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "SLUICE_API=" + s.api, "SLUICE_API_KEY=" + rig.APIKey,
-		"PHONE_NUMBER_ID=" + phoneNumberID, "WEBHOOK_SECRET=" + webhookSecret,
+		"PHONE_NUMBER_ID=" + phoneNumberID, "WEBHOOK_SECRET=" + webhookSecret, "WOOCOMMERCE_SECRET=" + webhookSecret,
 	}
 	if strings.HasPrefix(command[0], "./") {
 		cmd.Path = filepath.Join(s.dir, command[0])
@@ -224,6 +227,24 @@ func (s *shop) serve(command []string) (string, *program) {
 	return "http://" + addr + "/webhook", p
 }
 
+// post sends a body with a header, names and values in turn, and returns the status of the answer.
+func (s *shop) post(url, body string, header ...string) int {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for ; len(header) > 1; header = header[2:] {
+		req.Header.Set(header[0], header[1])
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
 // checkSignatures: the webhook handler refuses a body without the right signature, and a body that comes twice counts once.
 func (s *shop) checkSignatures(url string, hook *program) {
 	s.t.Helper()
@@ -236,20 +257,12 @@ func (s *shop) checkSignatures(url string, hook *program) {
 		signature string
 		want      int
 	}{{wrong, 403}, {"", 403}, {right[:20], 403}, {strings.TrimPrefix(right, "sha256="), 403}, {right, 200}, {right, 200}} {
-		req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, url, strings.NewReader(body))
-		if err != nil {
-			s.t.Fatal(err)
-		}
+		var header []string
 		if c.signature != "" {
-			req.Header.Set("X-Hub-Signature-256", c.signature)
+			header = []string{"X-Hub-Signature-256", c.signature}
 		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		resp.Body.Close()
-		if resp.StatusCode != c.want {
-			s.t.Errorf("request %d with the signature %q is answered %d, want %d", i, c.signature, resp.StatusCode, c.want)
+		if status := s.post(url, body, header...); status != c.want {
+			s.t.Errorf("request %d with the signature %q is answered %d, want %d", i, c.signature, status, c.want)
 		}
 		if c.want == 403 && strings.Contains(hook.String(), "order-forged") {
 			s.t.Errorf("the handler stored what it refused")

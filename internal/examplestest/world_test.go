@@ -106,11 +106,16 @@ func must[T any](v T, err error) func(*testing.T) T {
 // call makes a request and returns the decoded answer. Every answer but a 2xx fails the test.
 func (w *world) call(t *testing.T, method, url, body string) map[string]any {
 	t.Helper()
+	return w.callAs(t, rig.APIKey, method, url, body)
+}
+
+func (w *world) callAs(t *testing.T, key, method, url, body string) map[string]any {
+	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+rig.APIKey)
+	req.Header.Set("Authorization", "Bearer "+key)
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := w.rig.HTTP.Do(req)
 	if err != nil {
@@ -128,11 +133,11 @@ func (w *world) call(t *testing.T, method, url, body string) map[string]any {
 	return decoded
 }
 
-// setTarget makes a relay target for the messages with the tag.
-func (w *world) setTarget(t *testing.T, name, url, tag string) {
+// setTarget makes a relay target. members are further members of the request.
+func (w *world) setTarget(t *testing.T, name, url, members string) {
 	t.Helper()
 	w.call(t, http.MethodPut, w.console+"/v1/relay/targets/"+name, fmt.Sprintf(
-		`{"url":%q,"secret":%q,"tags":[%q],"actor":"test","reason":"example"}`, url, webhookSecret, tag))
+		`{"url":%q,"secret":%q,%s,"actor":"test","reason":"example"}`, url, webhookSecret, members))
 }
 
 // received counts the messages to a recipient that Meta took.
