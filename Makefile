@@ -24,7 +24,7 @@ build: ## all programs, into bin/
 	go build -o bin/ ./cmd/...
 
 test: ## all tests with the race detector, against a real Redis that they start themselves
-	@tools/need redis-server:redis-server gcc:gcc,libc6-dev curl:curl node:nodejs npm:npm
+	@tools/need redis-server:redis-server gcc:gcc,libc6-dev curl:curl openssl:openssl node:nodejs npm:npm php:php-cli python3:python3
 	@$(FIRST)
 	@go build -o out/progress ./internal/progress
 	@CGO_ENABLED=1 out/progress go test -race -json ./...
@@ -41,8 +41,8 @@ fuzz: ## every fuzz target in turn, for FUZZTIME each: 30000x, so many inputs, o
 
 check: ## formatting, vet, staticcheck, luacheck, checksums of the modules
 	@$(FIRST)
-	@bad=$$($(TOOL) gofumpt -l cmd internal); if [ -n "$$bad" ]; then \
-		echo "not formatted by gofumpt (fix: $(TOOL) gofumpt -w cmd internal):"; echo "$$bad"; exit 1; fi
+	@bad=$$($(TOOL) gofumpt -l cmd examples internal); if [ -n "$$bad" ]; then \
+		echo "not formatted by gofumpt (fix: $(TOOL) gofumpt -w cmd examples internal):"; echo "$$bad"; exit 1; fi
 	go vet ./...
 	$(TOOL) staticcheck ./...
 	@tools/need luacheck:lua-check

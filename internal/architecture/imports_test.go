@@ -83,7 +83,7 @@ var packages = []struct{ name, imports string }{
 }
 
 // testPackages have tests and nothing else, so no package can import them.
-var testPackages = []string{"internal/architecture", "internal/deploytest", "internal/e2e", "internal/sdktest", "internal/wordtest"}
+var testPackages = []string{"internal/architecture", "internal/deploytest", "internal/e2e", "internal/examplestest", "internal/sdktest", "internal/wordtest"}
 
 // asynqPath is the import path that only queue may have, and bench, which measures against bare
 // asynq. metaHost is the host name that only cloudapi and config may have.
