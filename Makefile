@@ -30,7 +30,7 @@ test: ## all tests with the race detector, against a real Redis that they start 
 	@CGO_ENABLED=1 out/progress go test -race -json ./...
 
 # Each as its directory and its name, with a colon between.
-FUZZ = $(shell grep -rEo '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' internal | sed 's|/[^/]*:func |:|')
+FUZZ = $(shell grep -rEo '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' client internal | sed 's|/[^/]*:func |:|')
 
 # A count, for until Go 1.27 a time now and then fails without a finding: https://go.dev/issue/75804
 fuzz: ## every fuzz target in turn, for FUZZTIME each: 30000x, so many inputs, or 10m
@@ -41,8 +41,8 @@ fuzz: ## every fuzz target in turn, for FUZZTIME each: 30000x, so many inputs, o
 
 check: ## formatting, vet, staticcheck, luacheck, checksums of the modules
 	@$(FIRST)
-	@bad=$$($(TOOL) gofumpt -l cmd examples internal); if [ -n "$$bad" ]; then \
-		echo "not formatted by gofumpt (fix: $(TOOL) gofumpt -w cmd examples internal):"; echo "$$bad"; exit 1; fi
+	@bad=$$($(TOOL) gofumpt -l client cmd examples internal); if [ -n "$$bad" ]; then \
+		echo "not formatted by gofumpt (fix: $(TOOL) gofumpt -w client cmd examples internal):"; echo "$$bad"; exit 1; fi
 	go vet ./...
 	$(TOOL) staticcheck ./...
 	@tools/need luacheck:lua-check

@@ -121,7 +121,7 @@ func (c *Client) try(ctx context.Context, r request, out any) error {
 		return nil
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
-		return fmt.Errorf("read the answer to %s %s: %w. Check that the base URL is that of Sluice", r.method, pathOf(r.path), err)
+		return &callError{"the answer to " + r.method + " " + pathOf(r.path) + " is not from Sluice. Check the base URL", true, err}
 	}
 	return nil
 }
@@ -157,7 +157,7 @@ func pathOf(path string) string {
 	return path
 }
 
-// callError means that there was no complete answer.
+// callError means that there was no complete answer of Sluice.
 type callError struct {
 	what string
 	sent bool // the request may have reached Sluice

@@ -57,7 +57,7 @@ type ErrorDetail struct {
 	Message string `json:"message,omitempty"`
 	Details string `json:"details,omitempty"`       // error_data.details
 	Subcode int    `json:"error_subcode,omitempty"` // error_subcode
-	TraceID string `json:"fbtrace_id,omitempty"`    // fbtrace_id, which Meta's support asks for
+	Trace   string `json:"fbtrace_id,omitempty"`    // fbtrace_id, which Meta's support asks for
 }
 
 // WaitsFor is what a message waits for: another message and its state.

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/client"
+	"sluice/client"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
 )
@@ -22,14 +22,8 @@ type step struct {
 func record(wamid string, steps ...step) client.Record {
 	r := client.Record{WAMID: wamid}
 	for i, s := range steps {
-		r.Timeline = append(r.Timeline, struct {
-			At      time.Time     `json:"at"`
-			State   message.State `json:"state"`
-			Attempt int           `json:"attempt"`
-			Code    int           `json:"code"`
-			Reason  string        `json:"reason"`
-		}{At: noon.Add(time.Duration(i) * time.Second), State: s.to, Reason: s.why})
-		r.State, r.Reason = s.to, s.why
+		r.Timeline = append(r.Timeline, client.Step{At: noon.Add(time.Duration(i) * time.Second), State: client.State(s.to), Reason: s.why})
+		r.State, r.Reason = client.State(s.to), s.why
 	}
 	return r
 }

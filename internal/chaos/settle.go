@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
-	"sluice/internal/client"
+	"sluice/client"
 	"sluice/internal/events"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
-	"sluice/internal/client"
+	"sluice/client"
 	"sluice/internal/message"
 )
 

@@ -179,7 +179,7 @@ func readDocuments(t *testing.T) (texts []text) {
 // readPackages returns what the Go files of our programs have for readers. Tests are left out.
 func readPackages(t *testing.T) (texts []text) {
 	t.Helper()
-	for _, top := range []string{"cmd", "examples", "internal"} {
+	for _, top := range []string{"client", "cmd", "examples", "internal"} {
 		err := filepath.WalkDir(filepath.Join(root, top), func(file string, d fs.DirEntry, err error) error {
 			switch {
 			case err != nil:
