@@ -1,5 +1,5 @@
 #!/bin/sh
-# Order messages through Sluice, with a POSIX shell, curl, sed and sha256sum. webhook.sh receives the statuses.
+# Order messages through Sluice, with a POSIX shell, curl, awk and openssl. webhook.sh receives the statuses.
 set -eu
 
 usage() {
@@ -30,7 +30,7 @@ sluice() {
 }
 
 # call PATH [ARGUMENT...] makes a request and sets $answer. Without a clear answer it tries again: the request may have
-# arrived, and the same key is the same message, so that it is not sent twice.
+# arrived, and the same key is the same message: it is not sent twice.
 call() {
 	for pause in 1 2 4 8 16; do
 		answer=$(sluice "$@" --max-time 60 --write-out '\n%{http_code}') || answer="${newline}000"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Receives the statuses that Sluice's relay sends, as a CGI program of a web server. It needs openssl.
+# Receives the statuses that Sluice's relay sends, as a CGI program of a web server.
 set -eu
 
 here=$(dirname "$0")

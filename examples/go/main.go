@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string) error {
 }
 
 // send sends a message about an order. The client repeats the request while there is no clear answer: the request may
-// have arrived, and the same key is the same message, so that it is not sent twice.
+// have arrived, and the same key is the same message: it is not sent twice.
 func send(ctx context.Context, c *client.Client, order, phone, event string, after *client.After) error {
 	// The key is made from the order, not at random. So a double click, a retry or a second run is the same message.
 	key := "order-" + order + "-" + event
@@ -158,6 +158,7 @@ type notification struct {
 	}
 }
 
+// webhook handles a request of the relay.
 func webhook(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 4<<20))
 	if err != nil {

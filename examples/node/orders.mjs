@@ -24,7 +24,7 @@ class Refused extends Error {
 
 /**
  * Makes a request and returns the answer. Without a clear answer it tries again: the request may have arrived, and the
- * same key is the same message, so that it is not sent twice.
+ * same key is the same message: it is not sent twice.
  */
 async function call(method, path, body) {
   for (const seconds of [1, 2, 4, 8, 16]) {

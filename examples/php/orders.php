@@ -26,7 +26,7 @@ final class Refused extends Exception
 
 /**
  * Makes a request and returns the answer. Without a clear answer it tries again: the request may have arrived, and the
- * same key is the same message, so that it is not sent twice.
+ * same key is the same message: it is not sent twice.
  */
 function call(string $method, string $path, ?array $body = null): array
 {

@@ -34,7 +34,7 @@ class Refused(Exception):
 
 def call(method, path, body=None):
     """Makes a request and returns the answer. Without a clear answer it tries again: the request may have arrived, and
-    the same key is the same message, so that it is not sent twice."""
+    the same key is the same message: it is not sent twice."""
     request = urllib.request.Request(
         API + path,
         method=method,
