@@ -42,6 +42,7 @@ func TestExamples(t *testing.T) {
 	w := startWorld(t)
 	t.Run("WooCommerce plugin", func(t *testing.T) { testPlugin(t, w) })
 	t.Run("WooCommerce webhooks", func(t *testing.T) { testWooCommerceWebhooks(t, w) })
+	t.Run("Express", func(t *testing.T) { testExpress(t, w) })
 	t.Run("move from Meta", func(t *testing.T) { testMove(t, w) })
 	for i, example := range examples {
 		t.Run(example.name, func(t *testing.T) {
