@@ -58,35 +58,28 @@ func startWorld(t *testing.T) *world {
 	})
 	hook, console := must(ports.Free())(t), must(ports.Free())(t)
 	hash := sha256.Sum256([]byte(rig.APIKey))
-	var producer *rig.Process
-	for _, step := range []func() error{
-		func() error { return g.StartRedis(ctx, "") },
-		func() error { return g.Simulate(ctx, graphsim.Options{Webhook: graphsim.Webhook{Read: 1}}, hook) },
-		func() error {
-			return os.WriteFile(filepath.Join(g.Dir, "secrets"), []byte("examples-secrets-key-0123456789"), 0o600)
-		},
-		func() error {
-			return g.Configure(rig.Numbers(1, 100), map[string]any{
-				"redis":            map[string]any{"url": "redis://" + g.Redis.Addr},
-				"secrets_key_file": "secrets",
-				"relay":            map[string]any{"allowed_private_hosts": "127.0.0.1"},
-				"api_keys": []map[string]any{{
-					"name": "examples", "sha256": hex.EncodeToString(hash[:]), "phone_number_ids": []string{"*"},
-					"scopes": []string{"messages:send", "messages:read", "events:read", "admin"},
-				}},
-			})
-		},
-		func() error { _, err := g.Program(ctx, "webhook", hook, nil); return err },
-		func() error { _, err := g.Program(ctx, "worker", "", nil); return err },
-		func() (err error) {
-			producer, err = g.Program(ctx, "producer", "", nil, "--listen-console", console)
-			return err
-		},
-	} {
-		if err := step(); err != nil {
+	settings := map[string]any{
+		"secrets_key_file": "secrets",
+		"relay":            map[string]any{"allowed_private_hosts": "127.0.0.1"},
+		"api_keys": []map[string]any{{
+			"name": "examples", "sha256": hex.EncodeToString(hash[:]), "phone_number_ids": []string{"*"},
+			"scopes": []string{"messages:send", "messages:read", "events:read", "admin"},
+		}},
+	}
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
+	check(os.WriteFile(filepath.Join(g.Dir, "secrets"), []byte("examples-secrets-key-0123456789"), 0o600))
+	check(g.StartRedis(ctx, ""))
+	check(g.Simulate(ctx, graphsim.Options{Webhook: graphsim.Webhook{Read: 1}}, hook))
+	settings["redis"] = map[string]any{"url": "redis://" + g.Redis.Addr}
+	check(g.Configure(rig.Numbers(1, 100), settings))
+	must(g.Program(ctx, "webhook", hook, nil))(t)
+	must(g.Program(ctx, "worker", "", nil))(t)
+	producer := must(g.Program(ctx, "producer", "", nil, "--listen-console", console))(t)
 	w := &world{rig: g, api: "http://" + producer.Addr, console: "http://" + console}
 	w.start = w.call(t, http.MethodGet, w.api+"/v1/events?from=oldest", "")["cursor"].(string)
 	return w
