@@ -12,7 +12,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-
 )
 
 // readAll returns the lines of a CSV file as "line body", and those with a mistake as "line error".

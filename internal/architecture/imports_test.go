@@ -82,6 +82,7 @@ var packages = []struct{ name, imports string }{
 	{"cmd/producer", "app"},
 	{"cmd/worker", "app"},
 	{"cmd/webhook", "app"},
+	{"examples/go", "client"},
 	{"cmd/sluice", "message record config ops store audit httpapi client events ledger holds ratelimit backlog migrate holdpolicy outbox graphsim doctor demo rig bench chaos"},
 }
 
@@ -89,7 +90,7 @@ var packages = []struct{ name, imports string }{
 const public = "client"
 
 // testPackages have tests and nothing else, so no package can import them.
-var testPackages = []string{"internal/architecture", "internal/deploytest", "internal/e2e", "internal/sdktest", "internal/wordtest"}
+var testPackages = []string{"internal/architecture", "internal/deploytest", "internal/e2e", "internal/examplestest", "internal/sdktest", "internal/wordtest"}
 
 // asynqPath is the import path that only queue may have, and bench, which measures against bare
 // asynq. metaHost is the host name that only cloudapi and config may have.
