@@ -3,6 +3,8 @@ package events
 import (
 	"context"
 	"log/slog"
+
+	"sluice/internal/message"
 )
 
 // EntryEvents is the maximum number of events in an entry.

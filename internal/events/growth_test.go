@@ -17,35 +17,27 @@ func TestGrowth(t *testing.T) {
 		return 100_000
 	}
 	var g growth
-	var written []int64 // by pass
+	written := []int64{0}          // up to each pass
+	kept := func(at int64) int64 { // bytes that were written after a time
+		return written[len(written)-1] - written[at/pass]
+	}
 	since, cuts := int64(0), 0
-	for at := int64(0); at < 3*day; at += pass {
-		written = append(written, rate(at))
+	for at := pass; at < 3*day; at += pass {
+		written = append(written, written[len(written)-1]+rate(at))
 		from := max(since, at-day, 0)
-		bytes := int64(0)
-		for i := int(from/pass) + 1; i < len(written); i++ {
-			bytes += written[i]
-		}
-		if at%(10*60*1000) != 0 { // sums are slow
-			continue
-		}
-		g = g.note(from, at, bytes)
-		if have := g.since(from); have != bytes {
-			t.Fatalf("after %s it has %d bytes, want %d", time.Duration(at)*time.Millisecond, have, bytes)
+		g = g.note(from, at, kept(from))
+		if have, want := g.since(from), kept(from); have < want || have > want+want/50 {
+			t.Fatalf("after %s it has %d bytes, want %d", time.Duration(at)*time.Millisecond, have, want)
 		}
 		if len(g) > 400 {
 			t.Fatalf("%d points", len(g))
 		}
-		if bytes <= budget {
+		if kept(from) <= budget {
 			continue
 		}
-		since = g.last(budget / 2)
-		left := int64(0)
-		for i := int(since/pass) + 1; i < len(written); i++ {
-			left += written[i]
-		}
-		if cuts++; left > budget*103/100 || left < budget*85/100 {
-			t.Errorf("after %s a cut left %d bytes, want %d", time.Duration(at)*time.Millisecond, left, budget)
+		since = g.last(budget * 98 / 100)
+		if cuts++; kept(since) > budget || kept(since) < budget*85/100 {
+			t.Errorf("after %s a cut left %d bytes, want %d", time.Duration(at)*time.Millisecond, kept(since), budget)
 		}
 	}
 	if cuts == 0 {

@@ -30,7 +30,7 @@ const (
 	fill = 0.98
 )
 
-// Kept says which events the streams have, as the worker that trims them found it.
+// Kept says how much memory events use and how long they are kept, as the worker that trims the streams found it.
 type Kept struct {
 	At        time.Time     `json:"at"`        // when; zero: no worker has measured the streams yet
 	Bytes     int64         `json:"bytes"`     // of memory that they use
@@ -49,10 +49,10 @@ type keptState struct {
 	Growth growth `json:"growth"`
 }
 
-// KeptKey returns the Redis key of what the streams have: a JSON text, see Kept.
+// KeptKey returns the Redis key of a JSON text: a Kept, and what the worker that trims must know.
 func KeptKey() string { return store.Key(message.Shard(0), "events:kept") }
 
-// Kept returns what the streams have. It is zero if no worker has measured them yet.
+// Kept reads how much memory events use and how long they are kept. It is zero if no worker has measured them yet.
 func (s *Stream) Kept(ctx context.Context) (Kept, error) {
 	k, err := s.readKept(ctx)
 	return k.Kept, err
@@ -61,7 +61,7 @@ func (s *Stream) Kept(ctx context.Context) (Kept, error) {
 func (s *Stream) readKept(ctx context.Context) (k keptState, err error) {
 	text, err := s.db.Get(ctx, KeptKey()).Bytes()
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return k, fmt.Errorf("read what the event streams have: %w", err)
+		return k, fmt.Errorf("read how long events are kept: %w", err)
 	}
 	if json.Unmarshal(text, &k) != nil { // there is none, or another version wrote it
 		return keptState{}, nil
@@ -149,7 +149,7 @@ func (s *Stream) use(ctx context.Context, budgets map[string]int64) (u usage, er
 	return u, nil
 }
 
-// fit drops the oldest events of all streams while they use more memory than they may, and stores what they have.
+// fit drops the oldest events of all streams while they use more memory than they may, and stores how long events are kept.
 func (s *Stream) fit(ctx context.Context) error {
 	budgets := s.budgets(ctx)
 	if len(budgets) == 0 {
@@ -164,6 +164,7 @@ func (s *Stream) fit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	k.Since = min(k.Since, u.now) // the clock may have been set back
 	k.Growth = k.Growth.note(max(u.oldest, k.Since, u.now-s.o.Retention.Milliseconds()), u.now, u.bytes)
 	for n := 0; n < maxCuts && u.share > 1; n++ {
 		since := k.Growth.last(int64(float64(k.Growth.since(k.Since)) * fill / u.share))

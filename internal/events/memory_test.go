@@ -68,14 +68,42 @@ func TestEventsStayWithinTheirMemory(t *testing.T) {
 		t.Error("the group that missed events gets no gap event")
 	}
 	before := db.XLen(t.Context(), busy).Val()
-	if again := kept(t, s); db.XLen(t.Context(), busy).Val() != before || again.Effective < k.Effective {
+	if again := kept(t, s); db.XLen(t.Context(), busy).Val() != before || again.Effective < k.Effective || !again.Short() {
 		t.Errorf("without further events %s became %s", k.Effective, again.Effective)
 	}
-	filled(t, db, events.MessageKey(shards.Of(numberB))+":more", 1, 1, 0, 0) // another key does not count
 	filled(t, db, events.MetaKey(shards.Of(numberB)), 1000, 1000, 10*time.Second, 0)
 	apply(t, db, numberB, "9999999999999-0")
 	if more := kept(t, s); more.Bytes > more.Budget || more.Effective >= k.Effective {
 		t.Errorf("after more events %d bytes of %d in use, kept for %s", more.Bytes, more.Budget, more.Effective)
+	}
+}
+
+// TestLargeEntriesCount: those of a burst are larger than the ones before it.
+func TestLargeEntriesCount(t *testing.T) {
+	t.Parallel()
+	db := open(t, redistest.Client(t))
+	s := events.New(db, shards, events.Options{})
+	key := events.MessageKey(shards.Of(numberA))
+	filled(t, db, key, 3000, 200, time.Hour, time.Minute)
+	filled(t, db, key, 100, 100_000, time.Minute, 0)
+	if k := kept(t, s); k.Bytes < 10_000_000 || k.Bytes > 13_000_000 {
+		t.Errorf("%d bytes in use, want a little more than 10,600,000", k.Bytes)
+	}
+}
+
+// TestMemoryOfACluster: each master has an equal part of the memory, because the streams of a number are on one of them.
+func TestMemoryOfACluster(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t)
+	db, err := store.Open(t.Context(), cluster.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	s := events.New(db, shards, events.Options{Memory: 6 * mib})
+	filled(t, db, events.MessageKey(shards.Of(numberA)), 4000, 1000, time.Hour, 0)
+	if k := kept(t, s); k.Budget != 6*mib || k.Bytes > 2*mib || k.Bytes < 15*mib/10 || !k.Short() {
+		t.Errorf("of 4 MB on one of 3 masters it has %+v", k)
 	}
 }
 
