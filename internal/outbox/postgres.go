@@ -23,7 +23,7 @@ func Schema(table string) string {
 	return strings.NewReplacer("{table}", quote(table), "{index}", quote(name+"_pending")).Replace(schema)
 }
 
-// quote quotes a name or schema.name if it needs quotes.
+// quote quotes a name or schema.name.
 func quote(table string) string { return pgx.Identifier(strings.Split(table, ".")).Sanitize() }
 
 // statements are the SQL statements of a Reader.
@@ -34,7 +34,8 @@ func newStatements(table string) statements {
 		// The age of the first pending row, in seconds.
 		`SELECT extract(epoch FROM clock_timestamp() - created_at)::float8 FROM {table} WHERE state IS NULL ORDER BY id LIMIT 1`,
 
-		// A lock for the transaction, which only one reader has. PostgreSQL ends the transaction of a reader that hangs.
+		// A lock for the transaction, which only one reader has. The first half of its key is Sluice's, the second half the
+		// table's. PostgreSQL ends the transaction of a reader that hangs.
 		`SELECT set_config('idle_in_transaction_session_timeout', '15s', true), pg_try_advisory_xact_lock(1399616595::bigint << 32 | '{table}'::regclass::oid::bigint)`,
 
 		`SELECT id, key::text, left(coalesce(message::text, ''), $1) FROM {table} WHERE state IS NULL ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED`,

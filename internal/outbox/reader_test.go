@@ -95,7 +95,12 @@ func oneReaderWorks(t *testing.T, db database) {
 		got = append(got, bodies(orders)...)
 		return accepted(orders), nil
 	})
-	first := reader(t, db.url, func(ctx context.Context, orders []Order) ([]Verdict, error) {
+	var first *Reader
+	first = reader(t, db.url, func(ctx context.Context, orders []Order) ([]Verdict, error) {
+		var limit string
+		if err := first.conn.QueryRow(ctx, `SHOW idle_in_transaction_session_timeout`).Scan(&limit); limit != "15s" {
+			t.Errorf("a reader that hangs has a limit of %q, %v", limit, err)
+		}
 		if n, err := second.step(ctx); n != 0 || err != nil || len(got) > 0 {
 			t.Errorf("the second reader accepted %d rows, %v", n, err)
 		}
