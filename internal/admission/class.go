@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"cmp"
 	"context"
 	"path"
 
@@ -40,7 +41,7 @@ func (c *Classes) Class(number string, m message.Content) (class message.Class, 
 		return class, true
 	}
 	class, known = c.categories.Class(number, m.Template, m.Language)
-	return orDefault(class, m), known
+	return cmp.Or(class, message.DefaultClass(m)), known
 }
 
 // Wait returns the class of a message. It waits for Meta if it must, for at most 2 s.
@@ -48,7 +49,7 @@ func (c *Classes) Wait(ctx context.Context, number string, m message.Content) me
 	if class, decided := c.configured(number, m); decided {
 		return class
 	}
-	return orDefault(c.categories.Wait(ctx, number, m.Template, m.Language), m)
+	return cmp.Or(c.categories.Wait(ctx, number, m.Template, m.Language), message.DefaultClass(m))
 }
 
 // configured returns the class of a message, unless the category of its template decides.
@@ -65,11 +66,4 @@ func (c *Classes) configured(number string, m message.Content) (class message.Cl
 		return message.DefaultClass(m), true
 	}
 	return "", false
-}
-
-func orDefault(class message.Class, m message.Content) message.Class {
-	if class == "" {
-		return message.DefaultClass(m)
-	}
-	return class
 }

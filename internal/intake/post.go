@@ -162,7 +162,7 @@ func (in *Intake) check(e *envelope, m *message.Message, key httpapi.Key, now ti
 func (in *Intake) accept(ctx context.Context, header http.Header, m *message.Message, now time.Time) (message.Acceptance, refusal) {
 	if m.Class == "" {
 		m.Class = in.o.Classes.Wait(ctx, m.From, m.Content)
-		in.limit(m, now)
+		in.setDeadline(m, now)
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
@@ -228,11 +228,11 @@ func (in *Intake) complete(m *message.Message, now time.Time) {
 		}
 		m.Class = class
 	}
-	in.limit(m, now)
+	in.setDeadline(m, now)
 }
 
-// limit sets the default of the deadline of a message that has its class.
-func (in *Intake) limit(m *message.Message, now time.Time) {
+// setDeadline sets the default of the deadline of a message that has its class.
+func (in *Intake) setDeadline(m *message.Message, now time.Time) {
 	if !m.ExpiresAt.IsZero() {
 		return
 	}

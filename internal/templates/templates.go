@@ -147,7 +147,7 @@ func (t *Templates) askAccount(ctx context.Context, _, number string) (string, t
 	}
 	account, err := t.o.Graph.Account(ctx, number)
 	if err == nil && account == "" {
-		err = errors.New("Meta does not name it")
+		err = errors.New("no account in the answer")
 	}
 	if err != nil {
 		t.o.Log.Warn("cannot read the WhatsApp Business Account of a number from Meta", "phone_number_id", number, "err", err)
