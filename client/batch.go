@@ -139,8 +139,11 @@ func (b *batch) run(ctx context.Context) error {
 		}
 		failures++
 		pause := pauseAfter(failures, err)
-		if time.Now().Add(pause).After(b.down.Add(b.c.retryFor)) || sleep(ctx, pause) != nil {
+		if time.Now().Add(pause).After(b.down.Add(b.c.retryFor)) {
 			return b.ended(err)
+		}
+		if ended := sleep(ctx, pause); ended != nil {
+			return b.ended(fmt.Errorf("%w. The last failure: %w", ended, err))
 		}
 	}
 }

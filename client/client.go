@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -147,8 +148,10 @@ func (c *Client) roundTrip(ctx context.Context, method, path, media string, body
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err // without the URL, whose query may have references and tags
 	}
-	op, ok := errors.AsType[*net.OpError](err)
-	return nil, &callError{"call " + method + " " + pathOf(path), !ok || op.Op != "dial", err}
+	op, _ := errors.AsType[*net.OpError](err)
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	connected := !untrusted && (op == nil || op.Op != "dial" && op.Op != "proxyconnect")
+	return nil, &callError{"call " + method + " " + pathOf(path), connected, err}
 }
 
 // pathOf returns a path without its query.

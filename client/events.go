@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,6 +39,16 @@ type Event struct {
 	// Cursor is set by Events, in the last event of each answer of Sluice. It stands for all events up to this one: store it
 	// when you have handled them, if you do not use a named cursor.
 	Cursor string `json:"-"`
+
+	// Raw is the event as Sluice sent it, also with members that this package does not know.
+	Raw json.RawMessage `json:"-"`
+}
+
+// UnmarshalJSON reads an event, and keeps it in Raw.
+func (e *Event) UnmarshalJSON(text []byte) error {
+	type plain Event
+	e.Raw = bytes.Clone(text)
+	return json.Unmarshal(text, (*plain)(e))
 }
 
 // Time returns At as a time.

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -27,8 +28,8 @@ func (c *Client) retry(ctx context.Context, wait time.Duration, try func(context
 		if time.Now().Add(pause).After(end) {
 			return err
 		}
-		if sleep(ctx, pause) != nil {
-			return err
+		if ended := sleep(ctx, pause); ended != nil {
+			return fmt.Errorf("%w. The last failure: %w", ended, err)
 		}
 	}
 }

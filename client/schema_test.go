@@ -274,8 +274,9 @@ func TestEveryPathHasAMethod(t *testing.T) {
 func TestUnknownMembersAreIgnored(t *testing.T) {
 	t.Parallel()
 	var e Event
-	err := json.Unmarshal([]byte(`{"v":3,"type":"new","at":1,"new":{"a":[1]},"state":{"to":"new","new":1}}`), &e)
-	if err != nil || e.Type != "new" || e.State.To != "new" {
+	const text = `{"v":3,"type":"new","at":1,"new":{"a":[1]},"state":{"to":"new","new":1}}`
+	err := json.Unmarshal([]byte(text), &e)
+	if err != nil || e.Type != "new" || e.State.To != "new" || string(e.Raw) != text {
 		t.Errorf("%+v, %v", e, err)
 	}
 }
