@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -82,7 +83,7 @@ func (m *meta) note(r *http.Request, number string) {
 	m.calls = append(m.calls, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", number, r.Method, r.URL.RequestURI(), body)))
 }
 
-func (m *meta) Forward(w http.ResponseWriter, r *http.Request, number string) {
+func (m *meta) Forward(w http.ResponseWriter, r *http.Request, number string, origin *url.URL) {
 	if m.unless(w) {
 		return
 	}
@@ -92,7 +93,7 @@ func (m *meta) Forward(w http.ResponseWriter, r *http.Request, number string) {
 		io.WriteString(w, `{"id":"77"}`)
 		return
 	}
-	io.WriteString(w, `{"success":true}`)
+	fmt.Fprintf(w, `{"success":true,"origin":%q}`, origin)
 }
 
 func (m *meta) Media(r *http.Request, number, version, id string) (map[string]any, int, []byte) {
@@ -288,6 +289,9 @@ func TestGraphPasses(t *testing.T) {
 	}
 	if r := b.do(t, "GET", "/v25.0/77?phone_number_id="+ours, "", nil); !strings.Contains(r.body, `"url":"`+b.URL+`/v25.0/77/download?phone_number_id=`+ours) {
 		t.Errorf("media: %s", r.body)
+	}
+	if r := b.do(t, "GET", "/v25.0/"+ours, "", withHeader("X-Forwarded-Proto", "https")); !strings.Contains(r.body, `"origin":"https`+strings.TrimPrefix(b.URL, "http")+`"`) {
+		t.Errorf("links to pages: %s", r.body)
 	}
 	b.meta.taken()
 	for _, call := range []string{
