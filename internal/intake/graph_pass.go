@@ -70,6 +70,7 @@ func (in *Intake) graphObject(w http.ResponseWriter, r *http.Request) {
 			in.graphMediaOrFlow(w, r, key)
 			return
 		}
+		refused = in.checkFields(r, key, id)
 	}
 	if refused != nil {
 		in.graphRefuse(w, r, refused)

@@ -24,8 +24,13 @@ func withToken(w http.ResponseWriter, r *http.Request) (*http.Request, refusal) 
 	form := isForm(r.Header)
 	scheme, rest, _ := strings.Cut(strings.Join(given, ","), " ")
 	oauth := len(given) == 1 && strings.EqualFold(scheme, "OAuth")
-	if len(given) == 1 && !query && !form && !oauth {
-		return r, nil // almost always
+	object := r.ContentLength != 0 && httpapi.CheckMedia(r.Header, "application/json") == nil
+	if len(given) == 1 && !query && !form && !oauth { // almost always
+		if !object {
+			return r, nil
+		}
+		_, refused := takeFromJSON(w, r, "")
+		return r, refused
 	}
 	r = r.Clone(r.Context())
 	var token string
@@ -40,8 +45,8 @@ func withToken(w http.ResponseWriter, r *http.Request) (*http.Request, refusal) 
 	var refused refusal
 	if form {
 		token, refused = takeFromForm(w, r, token)
-	} else if len(given) == 0 && token == "" && httpapi.CheckMedia(r.Header, "application/json") == nil {
-		token, refused = takeFromJSON(w, r)
+	} else if object {
+		token, refused = takeFromJSON(w, r, token)
 	}
 	if len(given) == 0 && token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
@@ -76,15 +81,18 @@ func takeFromForm(w http.ResponseWriter, r *http.Request, token string) (string,
 	return token, nil
 }
 
-// takeFromJSON removes the token from a JSON object. A body that is not one stays as it is: the handler refuses it.
-func takeFromJSON(w http.ResponseWriter, r *http.Request) (token string, refused refusal) {
+// takeFromJSON removes the token from a JSON object. Without one it returns the given token. A body that is not an object stays
+// as it is: the handler refuses it.
+func takeFromJSON(w http.ResponseWriter, r *http.Request, token string) (string, refusal) {
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		return "", httpapi.Unread(err)
 	}
 	var d jsondoc.Doc
 	if bytes.Contains(text, []byte(tokenParameter)) && d.Read(string(text)) == nil && d.Root().Kind() == jsondoc.Object {
-		token, _ = d.Root().Get(tokenParameter).Text()
+		if token == "" {
+			token, _ = d.Root().Get(tokenParameter).Text()
+		}
 		text = d.Root().AppendWithout(nil, tokenParameter)
 	}
 	setBody(r, text)
