@@ -19,6 +19,7 @@ import (
 	"sluice/internal/intake"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/ops"
 	"sluice/internal/queue"
 	"sluice/internal/relay"
 	"sluice/internal/repository"
@@ -56,7 +57,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	tail := events.NewTail(events.New(p.DB, message.Shards(c.Shards), events.Options{Registerer: nil, Log: log}))
 	reads := feed.New(feed.Options{
 		Tail: tail, Names: feed.NewNames(p.DB), TagsOf: tagsOf(book), Keys: apiKeys(c.APIKeys),
-		Offset: p.DB.ClockOffset, Log: log, Registerer: p.Registry,
+		Offset: p.DB.ClockOffset, Left: ops.Left, Log: log, Registerer: p.Registry,
 	})
 	requests := intake.New(intake.Options{
 		Acceptor:   admission.NewAcceptor(p.DB, book, tasks, message.Shards(c.Shards), signature.New(string(c.PayloadKey))),

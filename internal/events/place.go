@@ -79,6 +79,9 @@ func (t *Tail) At(ctx context.Context, at time.Time) (map[string]Place, error) {
 		if err != nil || len(found) == 0 {
 			return s.oldest(), err
 		}
+		if found[0].ID == s.LastEntry.ID {
+			return s.last(), nil
+		}
 		return Place{Entry: found[0].ID, N: lineCount(found[0])}, nil
 	}, func(p redis.Pipeliner, key string) {
 		before[key] = p.XRevRangeN(ctx, key, end, "-", 1)

@@ -62,6 +62,9 @@ func TestDropInRequests(t *testing.T) {
 		"token in the query":   {metas + "?access_token=" + b.narrow, metaProduct + hello[1:], bare, text},
 		"token in the JSON":    {metas, metaProduct + `"access_token":"` + b.narrow + `",` + hello[1:], bare, text},
 		"token twice":          {metas + "?access_token=other", metaProduct + hello[1:], nil, text},
+		"header and JSON":      {metas, metaProduct + `"access_token":"other",` + hello[1:], nil, text},
+		"OAuth and JSON":       {metas, metaProduct + `"access_token":"other",` + hello[1:], withHeader("Authorization", "OAuth "+b.narrow), text},
+		"query and JSON":       {metas + "?access_token=" + b.narrow, metaProduct + `"access_token":"other",` + hello[1:], bare, text},
 		"no type":              {metas, metaProduct + `"to":"+15551234567","text":{"body":"hi"}}`, nil, `"text":{"body":"hi"}`},
 		"capitals":             {metas, metaProduct + `"to":"+15551234567","type":"TEXT","text":{"body":"hi"}}`, nil, `"type":"TEXT","text":{"body":"hi"}`},
 		"JSON in a string":     {metas, metaProduct + `"to":"+15551234567","type":"text","text":"{\"body\":\"hi\"}"}`, nil, `"text":{"body":"hi"}`},
@@ -256,7 +259,13 @@ func TestAccountCalls(t *testing.T) {
 		want   string // what Meta gets
 	}{
 		{"GET /v25.0/900/message_templates?limit=5", nil, 200, ours + " GET /v25.0/900/message_templates?limit=5"},
-		{"GET /900/phone_numbers", nil, 200, ours + " GET /v25.0/900/phone_numbers"},
+		{"GET /900/phone_numbers", nil, 403, ""}, // the key does not cover theirs
+		{"GET /900/phone_numbers", wide, 200, ours + " GET /v25.0/900/phone_numbers"},
+		{"GET /v25.0/900/pricing_analytics", nil, 403, ""},
+		{"GET /v25.0/900?fields=id,analytics.start(1).granularity(DAY)", nil, 403, ""},
+		{"GET /v25.0/900?fields=id,phone_numbers", nil, 403, ""},
+		{"GET /v25.0/900?fields=id,phone_numbers", wide, 200, ours + " GET /v25.0/900?fields=id,phone_numbers"},
+		{"GET /v25.0/900?fields=assigned_users", wide, 400, ""},
 		{"GET /v25.0/900/subscribed_apps", nil, 200, ours + " GET /v25.0/900/subscribed_apps"},
 		{"GET /v25.0/900?fields=id", nil, 200, ours + " GET /v25.0/900?fields=id"},
 		{"GET /v25.0/900/flows", only(httpapi.ScopeSend), 403, ""},
