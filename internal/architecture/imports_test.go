@@ -74,7 +74,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/app", "message record signature retry secrets config ops store program audit httpapi intake console feed send reconcile events ledger holds ratelimit queue dispatch backlog admission repository gauges cloudapi holdpolicy relay tokenwatch throughput sendtrace webhook"},
 	{"internal/demo", "message config ops store client events graphsim app"},
 	{"internal/rig", "ops ports client graphsim app"},
-	{"internal/bench", "message content config store ports client events admission cloudapi graphsim rig"},
+	{"internal/bench", "message content config secrets store ports client events admission cloudapi graphsim rig relay"},
 	{"internal/chaos", "message record store ports client events ledger holds queue cloudapi graphsim rig bench"},
 	{"cmd/producer", "app"},
 	{"cmd/worker", "app"},

@@ -22,6 +22,7 @@ type reading struct {
 	stale bool      // there may be more to read
 	busy  bool      // a read is running
 	again time.Time // after a failure
+	gap   string    // the first entry that was dropped before it was read, as long as the one after the gap is not read; empty: none
 }
 
 // pass removes items from the front that are done.
@@ -29,7 +30,7 @@ func (r *reading) pass() {
 	for len(r.items) > 0 && r.items[0].done {
 		r.low, r.items = r.items[0].line.Place, r.items[1:]
 	}
-	if len(r.items) == 0 {
+	if len(r.items) == 0 && r.gap == "" {
 		r.low = r.next
 	}
 }
@@ -65,6 +66,9 @@ type part struct {
 	clearDead bool             // the dead letters are set aside again
 
 	born, generation, requeued int64 // of the target that the part relays to
+
+	gaps           int   // how often entries were dropped before they were read
+	gapFrom, gapTo int64 // the times of the last such entries, Unix milliseconds
 
 	loaded    bool // its progress was read
 	requeuing bool // the dead letters are being read
@@ -142,6 +146,7 @@ func (p *part) progressOf(h *health, now time.Time) progress {
 	g := progress{
 		Born: p.born, Generation: p.generation, Requeued: p.requeued,
 		Message: p.streams[0].low.String(), Meta: p.streams[1].low.String(), Aside: len(p.aside),
+		Gaps: p.gaps, GapFrom: p.gapFrom, GapTo: p.gapTo,
 	}
 	if at := p.oldest(); !at.IsZero() {
 		g.Oldest = at.UnixMilli()
