@@ -75,7 +75,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/demo", "message config ops store client events graphsim app"},
 	{"internal/rig", "ops ports client graphsim app"},
 	{"internal/bench", "message content config secrets store ports client events admission cloudapi graphsim rig relay"},
-	{"internal/chaos", "message record store ports client events ledger holds queue cloudapi graphsim rig bench"},
+	{"internal/chaos", "message record store ports client events ledger holds queue cloudapi graphsim rig bench relay secrets"},
 	{"cmd/producer", "app"},
 	{"cmd/worker", "app"},
 	{"cmd/webhook", "app"},

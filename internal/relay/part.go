@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"slices"
 	"time"
 
 	"sluice/internal/events"
@@ -114,15 +115,28 @@ func (p *part) add(it *item) *group {
 // room stay, and hold the position.
 func (p *part) setAside(g *group) {
 	for _, it := range g.items {
-		if it.setAside || it.putting {
-			continue
+		p.setItemAside(it)
+	}
+}
+
+func (p *part) setItemAside(it *item) {
+	if it.setAside || it.putting || len(p.aside) >= asideEvents {
+		return
+	}
+	f := it.field()
+	it.putting = true
+	p.aside[f], p.put[f] = it, it
+}
+
+// handOver sets the items aside that wait although later ones of their stream are done. So the position passes those, and
+// the next worker relays none of them again.
+func (p *part) handOver() {
+	for _, r := range p.streams {
+		for i, it := range r.items {
+			if !it.done && slices.ContainsFunc(r.items[i:], func(later *item) bool { return later.done }) {
+				p.setItemAside(it)
+			}
 		}
-		if len(p.aside) >= asideEvents {
-			return
-		}
-		f := it.field()
-		it.putting = true
-		p.aside[f], p.put[f] = it, it
 	}
 }
 
