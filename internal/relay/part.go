@@ -61,6 +61,8 @@ type part struct {
 	groups  map[string]*group
 	aside   map[string]*item // set aside, or being set aside, by field
 
+	restored map[string]bool // fields of events that were set aside when the part began: they are not read from the stream too
+
 	put       map[string]*item // to set aside with the next save
 	gone      []string         // fields of events that are no longer set aside
 	dead      []*item          // given up
