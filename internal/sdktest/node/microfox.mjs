@@ -69,7 +69,7 @@ export async function inbox() {
     for (const entry of WebhookPayloadSchema.parse(JSON.parse(raw)).entry) {
       for (const { value } of entry.changes) {
         statuses.push(...(value.statuses ?? []).map(s => ({ id: s.id, status: s.status })));
-        messages.push(...(value.messages ?? []).map(m => ({ id: m.id, from: m.from, text: m.text?.body, context: m.context?.id })));
+        messages.push(...(value.messages ?? []).map(m => ({ id: m.id, from: m.from, text: m.text?.body })));
       }
     }
   };
