@@ -180,7 +180,8 @@ func (p preparer) filter() events.Filter {
 	return events.Filter{Numbers: p.target.Numbers, WABAs: p.target.Accounts, Tags: p.target.Tags, Types: p.target.Types}
 }
 
-// wants reports whether an event is for the target, as far as it is known without its tags.
+// wants reports whether an event is for the target, as far as it is known without its tags. The event has the account of its
+// number.
 func (p preparer) wants(e *message.Event) bool {
 	return (p.target.Format != message.RelayMeta || hasMetaForm(e)) && p.filter().Selects(e, nil)
 }
