@@ -56,7 +56,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	atMeta := templates.New(templates.Options{Graph: graph, Store: accounts, Numbers: numberIDs(c.Numbers), Ready: tokens.Has, Log: log})
 	tail := events.NewTail(events.New(p.DB, message.Shards(c.Shards), events.Options{Registerer: nil, Log: log}))
 	reads := feed.New(feed.Options{
-		Tail: tail, Names: feed.NewNames(p.DB), TagsOf: tagsOf(book), Keys: apiKeys(c.APIKeys),
+		Tail: tail, Names: feed.NewNames(p.DB), TagsOf: tagsOf(book), Accounts: events.NewAccounts(accounts.All), Keys: apiKeys(c.APIKeys),
 		Offset: p.DB.ClockOffset, Left: ops.Left, Log: log, Registerer: p.Registry,
 	})
 	requests := intake.New(intake.Options{

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"slices"
 	"time"
 
 	"sluice/internal/events"
@@ -22,6 +23,7 @@ type reading struct {
 	stale bool      // there may be more to read
 	busy  bool      // a read is running
 	again time.Time // after a failure
+	gap   string    // the first entry that was dropped before it was read, as long as the one after the gap is not read; empty: none
 }
 
 // pass removes items from the front that are done.
@@ -29,7 +31,7 @@ func (r *reading) pass() {
 	for len(r.items) > 0 && r.items[0].done {
 		r.low, r.items = r.items[0].line.Place, r.items[1:]
 	}
-	if len(r.items) == 0 {
+	if len(r.items) == 0 && r.gap == "" {
 		r.low = r.next
 	}
 }
@@ -59,12 +61,17 @@ type part struct {
 	groups  map[string]*group
 	aside   map[string]*item // set aside, or being set aside, by field
 
+	restored map[string]bool // fields of events that were set aside when the part began: they are not read from the stream too
+
 	put       map[string]*item // to set aside with the next save
 	gone      []string         // fields of events that are no longer set aside
 	dead      []*item          // given up
 	clearDead bool             // the dead letters are set aside again
 
 	born, generation, requeued int64 // of the target that the part relays to
+
+	gaps           int   // how often entries were dropped before they were read
+	gapFrom, gapTo int64 // the times of the last such entries, Unix milliseconds
 
 	loaded    bool // its progress was read
 	requeuing bool // the dead letters are being read
@@ -110,15 +117,28 @@ func (p *part) add(it *item) *group {
 // room stay, and hold the position.
 func (p *part) setAside(g *group) {
 	for _, it := range g.items {
-		if it.setAside || it.putting {
-			continue
+		p.setItemAside(it)
+	}
+}
+
+func (p *part) setItemAside(it *item) {
+	if it.setAside || it.putting || len(p.aside) >= asideEvents {
+		return
+	}
+	f := it.field()
+	it.putting = true
+	p.aside[f], p.put[f] = it, it
+}
+
+// handOver sets the items aside that wait although later ones of their stream are done. So the position passes those, and
+// the next worker relays none of them again.
+func (p *part) handOver() {
+	for _, r := range p.streams {
+		for i, it := range r.items {
+			if !it.done && slices.ContainsFunc(r.items[i:], func(later *item) bool { return later.done }) {
+				p.setItemAside(it)
+			}
 		}
-		if len(p.aside) >= asideEvents {
-			return
-		}
-		f := it.field()
-		it.putting = true
-		p.aside[f], p.put[f] = it, it
 	}
 }
 
@@ -142,6 +162,7 @@ func (p *part) progressOf(h *health, now time.Time) progress {
 	g := progress{
 		Born: p.born, Generation: p.generation, Requeued: p.requeued,
 		Message: p.streams[0].low.String(), Meta: p.streams[1].low.String(), Aside: len(p.aside),
+		Gaps: p.gaps, GapFrom: p.gapFrom, GapTo: p.gapTo,
 	}
 	if at := p.oldest(); !at.IsZero() {
 		g.Oldest = at.UnixMilli()
