@@ -133,6 +133,13 @@ func (f *fakeStates) Save(_ context.Context, _ message.Shard, _ string, c change
 	return true, nil
 }
 
+// given returns how many events were given up.
+func (f *fakeStates) given() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.dead)
+}
+
 func (f *fakeStates) Forget(context.Context, message.Shard, string) (bool, error) { return true, nil }
 
 // taken is what a target took: the last step of each message, and what is wrong with that.
@@ -387,13 +394,13 @@ func TestNothingIsGivenUpBeforeItsTime(t *testing.T) {
 		testCourier(t, target, tail, states, func(context.Context, request) answer { return refused("not_connected") })
 		time.Sleep(2*time.Hour - time.Second)
 		synctest.Wait()
-		if len(states.dead) > 0 {
-			t.Errorf("%d events were given up too early", len(states.dead))
+		if n := states.given(); n > 0 {
+			t.Errorf("%d events were given up too early", n)
 		}
 		time.Sleep(12 * time.Minute)
 		synctest.Wait()
-		if len(states.dead) != 600 {
-			t.Errorf("%d events were given up, want 600", len(states.dead))
+		if n := states.given(); n != 600 {
+			t.Errorf("%d events were given up, want 600", n)
 		}
 	})
 }
