@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"sluice/internal/message"
@@ -110,32 +109,23 @@ func (t *Templates) Accounts(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	asked := 0
+	asked := map[string]<-chan struct{}{} // Meta answers about all of them at the same time
 	for _, n := range t.o.Numbers {
-		if of[n] != "" || asked == maxAccounts {
+		if of[n] != "" || len(asked) == maxAccounts {
 			continue
 		}
 		account, pending := t.accounts.get(n, n)
-		if pending == nil {
-			of[n] = account
-			continue
+		if of[n] = account; pending != nil {
+			asked[n] = pending
 		}
-		asked++
-		all.Go(func() {
-			select {
-			case <-pending:
-			case <-ctx.Done():
-				return
-			}
-			account, _ := t.accounts.get(n, n)
-			mu.Lock()
-			defer mu.Unlock()
-			of[n] = account
-		})
 	}
-	all.Wait()
+	for n, pending := range asked {
+		select {
+		case <-pending:
+			of[n], _ = t.accounts.get(n, n)
+		case <-ctx.Done():
+		}
+	}
 	return of, nil
 }
 
