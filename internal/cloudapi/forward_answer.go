@@ -3,7 +3,6 @@ package cloudapi
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -65,7 +64,7 @@ func (f *Forwarder) rewrite(resp *http.Response, token string, origin *url.URL) 
 		return err
 	}
 	if len(text) > maxText {
-		return errors.New("too large")
+		return bodyRefused("Meta's answer is larger than 8 MiB. Ask for fewer elements, with the parameter limit.")
 	}
 	text = mapTexts(text, func(name, text string) string {
 		if name == "next" || name == "previous" {

@@ -334,6 +334,11 @@ func TestForwardKeepsTheToken(t *testing.T) {
 			t.Errorf("%s: Media answers %s", name, got)
 		}
 	}
+	status, answer = 200, strings.Repeat("x", 8<<20+1)
+	w := httptest.NewRecorder()
+	if f.Forward(w, ask("GET", "/v25.0/7/flows", ""), "100"); w.Code != 400 || !strings.Contains(w.Body.String(), "parameter limit") {
+		t.Errorf("a large answer: %d %.200s", w.Code, w.Body)
+	}
 }
 
 // A redirect is not followed, because its target would get the token.
