@@ -126,13 +126,13 @@ func (b *batch) run(ctx context.Context) error {
 		}
 		err := b.request(ctx)
 		switch {
-		case err == nil:
-			failures = 0
-			continue
 		case errors.Is(err, errLeft):
 			return err
-		case !temporary(err) || ctx.Err() != nil:
+		case err != nil && (!temporary(err) || ctx.Err() != nil):
 			return b.ended(err)
+		case err == nil || len(b.open) == 0: // Sluice ends a request that is idle
+			b.down = time.Time{}
+			continue
 		}
 		if b.down.IsZero() {
 			b.down, failures = time.Now(), 0
@@ -174,17 +174,11 @@ func (b *batch) request(ctx context.Context) error {
 		}
 	}
 	b.open = slices.SortedFunc(slices.Values(slices.Concat(body.later, body.sent, body.next)), func(a, b line) int { return cmp.Compare(a.n, b.n) })
-	if err == nil && body.failure != nil && body.failure.Code != codeTimeout { // a batch that is idle ends with a timeout
+	if err == nil && body.failure != nil {
 		err = body.failure
 	}
 	return err
 }
-
-// Codes of the last result of a batch that Sluice ended before its last line.
-const (
-	codeTimeout  = "timeout"
-	codeStopping = "stopping"
-)
 
 // batchBody is the body of a request with messages, and handles their results.
 type batchBody struct {
@@ -278,7 +272,7 @@ func (p *batchBody) result(r LineResult) error {
 func (p *batchBody) match(r LineResult) (l line, done bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if r.Problem != nil && (r.Problem.Code == codeTimeout || r.Problem.Code == codeStopping) { // its line was not read
+	if r.Problem != nil && (r.Problem.Code == "timeout" || r.Problem.Code == "stopping") { // Sluice ended the batch, and did not read this line
 		p.failure = cmp.Or(p.failure, r.Problem)
 		p.end()
 		return l, false, nil

@@ -181,6 +181,51 @@ func TestBatchResults(t *testing.T) {
 	})
 }
 
+// TestIdleBatch: the time in which no messages come does not count as time without Sluice.
+func TestIdleBatch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := &batchAPI{serve: func(call int, lines *bufio.Scanner, answer func(int, string)) error {
+			lines.Scan()
+			if call == 2 {
+				return io.ErrUnexpectedEOF
+			}
+			answer(1, "")
+			time.Sleep(30 * time.Second)
+			answer(2, "timeout")
+			return io.EOF
+		}}
+		results, err := a.send(t, func(yield func(Message) bool) {
+			for m := range numbered(2) {
+				if !yield(m) {
+					return
+				}
+				time.Sleep(time.Hour)
+			}
+		})
+		if len(results) != 2 || err != nil || a.calls != 3 {
+			t.Errorf("%v after %d requests, %v", results, a.calls, err)
+		}
+	})
+}
+
+// TestBatchGoesOn: a batch does not give up as long as results come, however often its requests fail.
+func TestBatchGoesOn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := &batchAPI{serve: func(_ int, lines *bufio.Scanner, answer func(int, string)) error {
+			lines.Scan()
+			answer(1, "")
+			lines.Scan()
+			return io.ErrUnexpectedEOF
+		}}
+		began := time.Now()
+		if results, err := a.send(t, numbered(400)); err != nil || len(results) != 400 || time.Since(began) < 35*time.Second {
+			t.Errorf("%d results after %s, %v", len(results), time.Since(began), err)
+		}
+	})
+}
+
 // TestBatchGivesUp: a batch that cannot go on ends with the messages that have no result.
 func TestBatchGivesUp(t *testing.T) {
 	t.Parallel()
@@ -209,8 +254,12 @@ func TestBatchGivesUp(t *testing.T) {
 		unsure   string // the references of the messages without a result
 		text     string // of the error; empty: there is none
 	}{
-		"crashes":                    {crash, numbered(4), nil, 2, "3", "may or may not have been accepted"},
-		"crashes, without retries":   {crash, numbered(4), []Option{WithRetryFor(0)}, 2, "3", "has no key"},
+		"crashes":                  {crash, numbered(4), nil, 2, "3", "may or may not have been accepted"},
+		"crashes, without retries": {crash, numbered(4), []Option{WithRetryFor(0)}, 2, "3", "has no key"},
+		"ends early": {func(_ int, lines *bufio.Scanner, _ func(int, string)) error {
+			lines.Scan()
+			return io.EOF
+		}, numbered(1), nil, 0, "1", "unexpected EOF"},
 		"overloaded":                 {all("overloaded"), numbered(1), nil, 0, "", "503 overloaded"},
 		"no storage":                 {all("store_unavailable"), numbered(1), nil, 0, "1", "503 store_unavailable"},
 		"overloaded without retries": {all("overloaded"), numbered(3), []Option{WithRetryFor(0)}, 3, "", ""},
