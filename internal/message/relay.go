@@ -37,6 +37,7 @@ type RelayTarget struct {
 	From       int64 `json:"from"`               // events that were written from this time on are relayed, Unix milliseconds
 	Generation int64 `json:"generation"`         // when From was set, Unix milliseconds; a new one begins again at From
 	Requeued   int64 `json:"requeued,omitempty"` // when the dead letters were last ordered to be relayed again, Unix milliseconds
+	Released   int64 `json:"released,omitempty"` // when the last hold ended, Unix milliseconds
 }
 
 // The states of a target.

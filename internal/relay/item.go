@@ -66,13 +66,13 @@ type preparer struct {
 }
 
 // prepare returns the items of events of a shard, in their order, and nil for an event that is not for the target.
-// all: every event is, whatever the filter says.
-func (p preparer) prepare(ctx context.Context, shard message.Shard, lines []events.Line, all bool) ([]*item, error) {
+// again: the events were for the target before, so one of which the account or the tags are no longer known still is.
+func (p preparer) prepare(ctx context.Context, shard message.Shard, lines []events.Line, again bool) ([]*item, error) {
 	items := make([]*item, len(lines))
 	var ids []string
 	for i, l := range lines {
 		it := p.item(l)
-		if !all && !p.wants(&it.relayed.Event) {
+		if !p.wants(&it.relayed.Event, again) {
 			continue
 		}
 		items[i] = it
@@ -96,7 +96,7 @@ func (p preparer) prepare(ctx context.Context, shard message.Shard, lines []even
 		if ok {
 			p.know(it, r)
 		}
-		if !all && !p.wantsTags(it) {
+		if !p.wantsTags(it, again && it.relayed.ID != "" && it.relayed.Message.ID == "") {
 			items[i] = nil
 		}
 	}
@@ -146,19 +146,20 @@ func groupOf(r cloudapi.Relayed) string {
 // undelivered returns how a message ended that Meta never took; nil for a message that Meta took: Meta's own statuses
 // are relayed.
 func undelivered(f *message.Final) *cloudapi.Undelivered {
-	if f == nil || f.Result != message.ResultNotDelivered || f.State == message.Failed {
+	if f == nil || f.Result != message.ResultNotDelivered || f.State == message.Failed || f.Reason == message.ReasonReported {
 		return nil
 	}
 	return &cloudapi.Undelivered{State: f.State, Reason: f.Reason, Code: f.Code, Text: f.Text}
 }
 
-// wants reports whether the filter selects an event, apart from its tags.
-func (p preparer) wants(e *message.Event) bool {
+// wants reports whether the filter selects an event, apart from its tags. unknown: also one of an unknown account.
+func (p preparer) wants(e *message.Event, unknown bool) bool {
 	t := p.target
 	if t.Format == message.RelayMeta && !hasMetaForm(e) {
 		return false
 	}
-	return among(t.Types, e.Type) && among(t.Numbers, e.Number) && among(t.Accounts, e.WABA)
+	kind := among(t.Types, e.Type) || t.Format == message.RelayMeta && e.Type == message.EventFinal && among(t.Types, message.EventStatus) // it becomes a status
+	return kind && among(t.Numbers, e.Number) && (unknown && e.WABA == "" || among(t.Accounts, e.WABA))
 }
 
 // hasMetaForm reports whether an event may have a form of Meta's.
@@ -192,12 +193,13 @@ func (p preparer) know(it *item, r Record) {
 	}
 }
 
-// wantsTags reports whether the filter selects the tags of an event, and whether there is anything to relay of it.
-func (p preparer) wantsTags(it *item) bool {
+// wantsTags reports whether the filter selects the tags of an event, and whether there is anything to relay of it. unknown:
+// its tags are not known, and count as selected.
+func (p preparer) wantsTags(it *item, unknown bool) bool {
 	if it.relayed.Event.Type == message.EventFinal && p.target.Format == message.RelayMeta && it.relayed.Ended == nil {
 		return false
 	}
-	return len(p.target.Tags) == 0 || slices.ContainsFunc(it.relayed.Message.Tags, func(tag string) bool { return slices.Contains(p.target.Tags, tag) })
+	return unknown || len(p.target.Tags) == 0 || slices.ContainsFunc(it.relayed.Message.Tags, func(tag string) bool { return slices.Contains(p.target.Tags, tag) })
 }
 
 // body returns the body of a request with items.

@@ -39,9 +39,10 @@ type group struct {
 	part  *part
 	name  string
 	items []*item
-	busy  bool // a request with its first events is running
-	queue int  // where it is: none, ready or waiting
-	index int  // in the heap of waiting groups
+	busy  bool      // a request with its first events is running
+	began time.Time // when that was started
+	queue int       // where it is: none, ready or waiting
+	index int       // in the heap of waiting groups
 }
 
 // Where a group is.
@@ -59,10 +60,10 @@ type part struct {
 	groups  map[string]*group
 	aside   map[string]*item // set aside, or being set aside, by field
 
-	put       map[string]*item // to set aside with the next save
-	gone      []string         // fields of events that are no longer set aside
-	dead      []*item          // given up
-	clearDead bool             // the dead letters are set aside again
+	put     map[string]*item // to set aside with the next save
+	gone    []string         // fields of events that are no longer set aside
+	dead    []*item          // given up
+	deadEnd string           // the dead letters up to this one are set aside again; empty: none
 
 	born, generation, requeued int64 // of the target that the part relays to
 
@@ -106,20 +107,11 @@ func (p *part) add(it *item) *group {
 	return g
 }
 
-// setAside marks the items of a group to be stored apart, so that the position can pass them. Items for which there is no
-// room stay, and hold the position.
-func (p *part) setAside(g *group) {
-	for _, it := range g.items {
-		if it.setAside || it.putting {
-			continue
-		}
-		if len(p.aside) >= asideEvents {
-			return
-		}
-		f := it.field()
-		it.putting = true
-		p.aside[f], p.put[f] = it, it
-	}
+// setAside marks an item to be stored apart, so that the position can pass it.
+func (p *part) setAside(it *item) {
+	f := it.field()
+	it.putting = true
+	p.aside[f], p.put[f] = it, it
 }
 
 // settle removes an item from its group: the target took it, or it was given up.
@@ -157,7 +149,7 @@ func (p *part) progressOf(h *health, now time.Time) progress {
 
 // take returns the changes to save, and the items of which it is stored that they are done.
 func (p *part) take(g progress) (c changes, items []*item) {
-	c = changes{progress: g, gone: p.gone, clearDead: p.clearDead}
+	c = changes{progress: g, gone: p.gone, deadEnd: p.deadEnd}
 	for _, it := range p.put {
 		c.put, items = append(c.put, it.stored()), append(items, it)
 	}
@@ -165,7 +157,7 @@ func (p *part) take(g progress) (c changes, items []*item) {
 		c.dead = append(c.dead, it.stored())
 	}
 	sortAside(c.put)
-	p.put, p.gone, p.dead, p.clearDead = map[string]*item{}, nil, nil, false
+	p.put, p.gone, p.dead, p.deadEnd = map[string]*item{}, nil, nil, ""
 	return c, items
 }
 
@@ -176,5 +168,5 @@ func (p *part) untake(c changes, items, dead []*item) {
 			p.put[f] = it
 		}
 	}
-	p.gone, p.dead, p.clearDead = append(c.gone, p.gone...), append(dead, p.dead...), p.clearDead || c.clearDead
+	p.gone, p.dead, p.deadEnd = append(c.gone, p.gone...), append(dead, p.dead...), c.deadEnd
 }

@@ -56,8 +56,14 @@ type Relay struct {
 	ending   map[string]*running // of targets that were removed
 	owned    map[message.Shard]*lease
 	leaving  map[message.Shard]bool
-	left     chan message.Shard // shards that no courier uses any more
+	left     chan departed
 	wg       sync.WaitGroup
+}
+
+// departed is a shard that no courier uses any more, with the lease under which they used it.
+type departed struct {
+	shard message.Shard
+	lease *lease
 }
 
 // running is a courier that runs.
@@ -74,7 +80,7 @@ func New(db *store.DB, o Options) *Relay {
 	}
 	r := &Relay{
 		o: o, guard: guard{o.PrivateHosts}, states: newStates(db, o.Worker), leases: newLeases(db, o.Worker, o.Timeout), metrics: newMetrics(o.Registerer),
-		couriers: map[string]*running{}, ending: map[string]*running{}, owned: map[message.Shard]*lease{}, leaving: map[message.Shard]bool{}, left: make(chan message.Shard, o.Shards),
+		couriers: map[string]*running{}, ending: map[string]*running{}, owned: map[message.Shard]*lease{}, leaving: map[message.Shard]bool{}, left: make(chan departed, 2*o.Shards),
 	}
 	r.accounts.Store(&map[string]string{})
 	return r
@@ -88,8 +94,10 @@ func (r *Relay) Run(ctx context.Context) error {
 		r.round(ctx)
 		select {
 		case <-ctx.Done():
-		case shard := <-r.left:
-			r.giveBack(shard)
+		case d := <-r.left:
+			if r.owned[d.shard] == d.lease { // it was not lost, or taken again, in between
+				r.giveBack(d.shard)
+			}
 		case <-tick.C:
 		}
 	}
@@ -197,6 +205,7 @@ func (r *Relay) lose(shard message.Shard) {
 // letGo gives a shard to another worker when the running requests have ended.
 func (r *Relay) letGo(shard message.Shard) {
 	r.leaving[shard] = true
+	d := departed{shard, r.owned[shard]}
 	var all []func()
 	for _, c := range r.couriers {
 		left := c.leaveShard(shard)
@@ -211,7 +220,7 @@ func (r *Relay) letGo(shard message.Shard) {
 		for _, wait := range all {
 			wait()
 		}
-		r.left <- shard
+		r.left <- d
 	})
 }
 
