@@ -56,12 +56,12 @@ type Relay struct {
 	ending   map[string]*running // of targets that were removed
 	owned    map[message.Shard]*lease
 	leaving  map[message.Shard]bool
-	left     chan departed
+	left     chan departure
 	wg       sync.WaitGroup
 }
 
-// departed is a shard that no courier uses any more, with the lease under which they used it.
-type departed struct {
+// departure is a shard that no courier uses any more, with the lease under which they used it.
+type departure struct {
 	shard message.Shard
 	lease *lease
 }
@@ -80,7 +80,7 @@ func New(db *store.DB, o Options) *Relay {
 	}
 	r := &Relay{
 		o: o, guard: guard{o.PrivateHosts}, states: newStates(db, o.Worker), leases: newLeases(db, o.Worker, o.Timeout), metrics: newMetrics(o.Registerer),
-		couriers: map[string]*running{}, ending: map[string]*running{}, owned: map[message.Shard]*lease{}, leaving: map[message.Shard]bool{}, left: make(chan departed, 2*o.Shards),
+		couriers: map[string]*running{}, ending: map[string]*running{}, owned: map[message.Shard]*lease{}, leaving: map[message.Shard]bool{}, left: make(chan departure, 2*o.Shards),
 	}
 	r.accounts.Store(&map[string]string{})
 	return r
@@ -95,9 +95,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case d := <-r.left:
-			if r.owned[d.shard] == d.lease { // it was not lost, or taken again, in between
-				r.giveBack(d.shard)
-			}
+			r.departed(d)
 		case <-tick.C:
 		}
 	}
@@ -205,7 +203,7 @@ func (r *Relay) lose(shard message.Shard) {
 // letGo gives a shard to another worker when the running requests have ended.
 func (r *Relay) letGo(shard message.Shard) {
 	r.leaving[shard] = true
-	d := departed{shard, r.owned[shard]}
+	d := departure{shard, r.owned[shard]}
 	var all []func()
 	for _, c := range r.couriers {
 		left := c.leaveShard(shard)
@@ -222,6 +220,13 @@ func (r *Relay) letGo(shard message.Shard) {
 		}
 		r.left <- d
 	})
+}
+
+// departed gives a shard back that no courier uses any more, unless it was lost and taken again in between.
+func (r *Relay) departed(d departure) {
+	if r.owned[d.shard] == d.lease {
+		r.giveBack(d.shard)
+	}
 }
 
 // giveBack ends the lease of a shard.
