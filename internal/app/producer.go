@@ -52,7 +52,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	}
 	tail := events.NewTail(events.New(p.DB, message.Shards(c.Shards), events.Options{Registerer: nil, Log: log}))
 	reads := feed.New(feed.Options{
-		Tail: tail, Names: feed.NewNames(p.DB), TagsOf: tagsOf(book), Keys: apiKeys(c.APIKeys),
+		Tail: tail, Names: feed.NewNames(p.DB), TagsOf: tagsOf(book), Accounts: events.NewAccounts(accounts.All), Keys: apiKeys(c.APIKeys),
 		Offset: p.DB.ClockOffset, Log: log, Registerer: p.Registry,
 	})
 	requests := intake.New(intake.Options{

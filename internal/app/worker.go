@@ -23,8 +23,10 @@ import (
 	"sluice/internal/ratelimit"
 	"sluice/internal/reconcile"
 	"sluice/internal/record"
+	"sluice/internal/relay"
 	"sluice/internal/repository"
 	"sluice/internal/retry"
+	"sluice/internal/secrets"
 	"sluice/internal/send"
 	"sluice/internal/sendtrace"
 	"sluice/internal/signature"
@@ -92,7 +94,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	}
 	p.Background(w.throughput.Run)
 	p.Registry.MustRegister(gauges.Awaiting(w.book, p.DB.ClockOffset))
-	p.Registry.MustRegister(gauges.New(gauges.Options{Rates: reader.ReadAll, Unknown: reader.Unserved, Backlog: w.book.Backlog, Holds: heldMessages{w.holds, reader}, Numbers: numberIDs(c.Numbers), Log: log}))
+	p.Registry.MustRegister(gauges.New(gauges.Options{Rates: reader.ReadAll, Unknown: reader.Unserved, Backlog: w.book.Backlog, Holds: heldMessages{w.holds, reader}, Targets: relay.NewTargets(p.DB, shards, secrets.Box{}).Count, Numbers: numberIDs(c.Numbers), Log: log}))
 	return p, nil
 }
 

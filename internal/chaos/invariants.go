@@ -26,11 +26,12 @@ type findings struct {
 	left    map[string]int64               // counts that must be zero, by what they count
 	grown   map[string]string              // by program: goroutines that it kept
 	leaks   map[string]string              // by place: what is secret or private and was found there
+	relay   relayFindings
 }
 
 // breach is a broken invariant.
 type breach struct {
-	Invariant string // "I1" to "I10", or the row's id for its own checks
+	Invariant string // "I1" to "I12", or the row's id for its own checks
 	ID        string // of the message; empty: it concerns no single message
 	What      string
 }
@@ -77,6 +78,7 @@ func (e findings) check() []breach {
 	}
 	all = append(all, e.paced()...)
 	all = append(all, e.sums()...)
+	all = append(all, e.relay.check()...)
 	for _, place := range slices.Sorted(maps.Keys(e.leaks)) { // I9
 		all = append(all, breach{"I9", "", "something secret or private was found in " + place + ": " + e.leaks[place]})
 	}

@@ -14,7 +14,7 @@ type Result struct {
 	Fault           string
 	Seed            uint64
 	Messages        int           // answered 202
-	Lost            int           // of those: not ended, or without a record
+	Lost            int           // of those: not ended, or without a record; and events that a relay target did not get
 	Doubled         int           // received more often than policy allowed
 	WereInDoubt     int           // in doubt at some time
 	SettledByStatus int           // of those: settled by a status from Meta
@@ -38,7 +38,7 @@ func (r *Result) count(e findings, broken []breach) {
 	r.Messages = len(e.orders)
 	for _, b := range broken {
 		switch b.Invariant {
-		case "I1":
+		case "I1", "I11":
 			r.Lost++
 		case "I2":
 			r.Doubled++

@@ -193,6 +193,9 @@ func (r *run) findings() findings {
 	seen, err := r.Stats(r.ctx)
 	r.must(err, "ask the simulator")
 	e.windows = seen.Windows
+	if r.hooked != nil {
+		e.relay = r.relayed()
+	}
 	e.left, err = r.leftovers()
 	r.must(err, "count what is left over")
 	e.left[deadLettered] -= r.poison

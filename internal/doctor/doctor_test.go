@@ -228,6 +228,11 @@ func (w *world) relayTarget(name, secret string) {
 	}
 }
 
+// relays lets a worker live that relays.
+func (w *world) relays() {
+	w.redis.Client().ZAdd(w.t.Context(), "sluice:{s00}:relay:workers", redis.Z{Score: float64(time.Now().Add(time.Minute).UnixMilli()), Member: "worker"})
+}
+
 func ago(d time.Duration) time.Time { return time.Now().Add(-d) }
 
 // removed is a number that is not configured.
@@ -291,10 +296,17 @@ var setups = []struct {
 		w.waiting(3, removed)
 	}, []string{"warn number not configured"}, true},
 	{"A relay target takes nothing", func(w *world) {
+		w.relays()
 		w.redis.Client().HSet(w.t.Context(), "sluice:relay:targets", "crm", `{"name":"crm","born":1}`)
 		w.redis.Client().HSet(w.t.Context(), "sluice:{s03}:relay", "crm", fmt.Sprintf(`{"born":1,"failing":%d,"paused":true,"error":"status_500"}`, ago(3*time.Hour).UnixMilli()))
 	}, []string{"fail relay target"}, true},
+	{"No worker relays", func(w *world) {
+		w.redis.Client().HSet(w.t.Context(), "sluice:relay:targets", "crm", `{"name":"crm","born":1}`)
+		w.redis.Client().HSet(w.t.Context(), "sluice:{s03}:relay", "crm", `{"born":1}`)
+		w.redis.Client().ZAdd(w.t.Context(), "sluice:{s00}:relay:workers", redis.Z{Score: float64(ago(time.Second).UnixMilli()), Member: "worker"})
+	}, []string{"fail relay workers"}, true},
 	{"A relay target is held", func(w *world) {
+		w.relays()
 		since := ago(3 * time.Hour).Format(time.RFC3339)
 		w.redis.Client().HSet(w.t.Context(), "sluice:relay:targets", "crm", `{"name":"crm","born":1,"held_since":"`+since+`","held_by":"ann","held_reason":"the CRM moves"}`)
 	}, []string{"fail relay target"}, true},
@@ -316,7 +328,8 @@ var setups = []struct {
 		w.relayTarget("crm", "")
 		w.redis.Client().XAdd(w.t.Context(), &redis.XAddArgs{Stream: "sluice:{s03}:relay:dead:crm", Values: []string{"event", "{}"}})
 	}, []string{"warn relay dead letters"}, false},
-	{"no worker relays", func(w *world) {
+	{"no worker begins to relay to a target", func(w *world) {
+		w.relays()
 		w.redis.Client().HSet(w.t.Context(), "sluice:relay:targets", "crm", `{"name":"crm","born":1}`)
 	}, []string{"fail relay target"}, false},
 	{"a message was accepted a moment ago", func(w *world) { w.listed(message.ListAwaiting, ago(time.Second)) }, nil, false},

@@ -82,6 +82,7 @@ func TestFilters(t *testing.T) {
 			}
 			return all, nil
 		}
+		o.Accounts = events.NewAccounts(func(context.Context) (map[string]string, error) { return map[string]string{numberB: "79"}, nil })
 	})
 	marked := event(numberA, 2)
 	marked.Report.Marker = "spring"
@@ -97,7 +98,7 @@ func TestFilters(t *testing.T) {
 		{b.narrow, "phone_number_id=" + numberA, "0 2 3"},
 		{b.wide, "phone_number_id=" + numberB, "1 5"},
 		{b.wide, "phone_number_id=" + numberB + "&phone_number_id=" + numberA, "0 1 2 3 5"},
-		{b.wide, "waba_id=78&waba_id=79", "3"},
+		{b.wide, "waba_id=78&waba_id=79", "3 5"},
 		{b.wide, "type=inbound&type=update", "3 4"},
 		{b.wide, "type=message", "5"},
 		{b.narrow, "type=message", ""},

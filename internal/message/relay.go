@@ -58,6 +58,9 @@ type RelayStatus struct {
 	Lag      time.Duration // age of the oldest event that waits
 	SetAside int           // events that wait for another try while later events are relayed
 	Dead     int           // dead letters of events
+	Gaps     int           // how often events were dropped before the target got them
+	GapFrom  time.Time     // the time of the last such events; zero: there were none
+	GapTo    time.Time
 }
 
 // RelayDeadLetter is an event that was given up.

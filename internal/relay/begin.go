@@ -80,6 +80,7 @@ func (c *courier) begun(p *part, t message.RelayTarget, found loaded, at map[str
 		r.low, r.next, r.stale = place, place, true
 	}
 	p.born, p.generation, p.requeued = t.Born, t.Generation, found.progress.Requeued
+	p.gaps, p.gapFrom, p.gapTo = found.progress.Gaps, found.progress.GapFrom, found.progress.GapTo
 	p.loaded, p.last = true, found.progress
 	c.health.resume(found.progress)
 	for i, it := range items {

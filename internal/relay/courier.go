@@ -194,9 +194,7 @@ func (c *courier) arrived(p *part, r *reading, lines []events.Line, items []*ite
 		return
 	}
 	if old, ok := errors.AsType[*events.TooOld](err); ok {
-		c.log.Error("events were dropped before they were relayed", slog.String("target", c.target.Name), slog.String("stream", r.key), slog.String("first", old.First))
-		c.metrics.missed.Inc()
-		r.next, r.stale = events.Place{}, true
+		c.missed(p, r, old.First, now)
 		return
 	}
 	if err != nil {
@@ -204,25 +202,35 @@ func (c *courier) arrived(p *part, r *reading, lines []events.Line, items []*ite
 		r.stale, r.again = true, now.Add(readPause)
 		return
 	}
+	if r.gap != "" && len(lines) > 0 {
+		if it := c.gap(p, r, lines[0]); it != nil {
+			c.append(p, r, it, now)
+		}
+		r.gap = ""
+	}
 	for i, it := range items {
 		r.next = lines[i].Place
-		if it == nil || p.aside[it.field()] != nil { // not for the target, or set aside before a restart
-			continue
-		}
-		it.since = now
-		r.items = append(r.items, it)
-		g := p.add(it)
-		if head := g.items[0]; head.setAside || head.putting {
-			c.setAside(g, now)
-		}
-		if len(g.items) == 1 {
-			c.queue(g, now)
+		if it != nil && p.aside[it.field()] == nil { // it is for the target, and was not set aside before a restart
+			c.append(p, r, it, now)
 		}
 	}
 	if len(lines) > 0 {
 		r.stale = true
 	}
 	r.pass()
+}
+
+// append adds an item that was read.
+func (c *courier) append(p *part, r *reading, it *item, now time.Time) {
+	it.since = now
+	r.items = append(r.items, it)
+	g := p.add(it)
+	if head := g.items[0]; head.setAside || head.putting {
+		c.setAside(g, now)
+	}
+	if len(g.items) == 1 {
+		c.queue(g, now)
+	}
 }
 
 // dispatch starts requests.

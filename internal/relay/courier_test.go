@@ -296,6 +296,35 @@ func TestAnHourOfOutage(t *testing.T) {
 	}
 }
 
+// TestAHandoverRepeatsNothing: a shard goes to another worker while an event waits for its next try. The later events that
+// the target has do not come again.
+func TestAHandoverRepeatsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		took := newTaken()
+		tail := newFakeTail(t.Context(), events.MetaKey(0), 100, time.Minute)
+		var once sync.Once
+		c := testCourier(t, testTarget(), tail, newFakeStates(), func(_ context.Context, r request) (a answer) {
+			if strings.Contains(string(r.body), `"wamid":"wamid.0","status":"0"`) {
+				once.Do(func() { a = refused("status_500") })
+			}
+			if a.failure == "" {
+				took.take(r.body)
+			}
+			return a
+		})
+		time.Sleep(time.Second)
+		<-c.leaveShard(0)
+		c.do(func() { c.add(0, newLease(time.Now().Add(1000*time.Hour))) })
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		took.check(t, tail.written())
+		if took.twice > 0 {
+			t.Errorf("%d events came again", took.twice)
+		}
+	})
+}
+
 // TestOneEventThatFails: an event that the target never takes becomes a dead letter after about an hour. Until then its
 // message waits, in order, and nothing else does.
 func TestOneEventThatFails(t *testing.T) {

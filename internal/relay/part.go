@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"slices"
 	"time"
 
 	"sluice/internal/events"
@@ -22,6 +23,7 @@ type reading struct {
 	stale bool      // there may be more to read
 	busy  bool      // a read is running
 	again time.Time // after a failure
+	gap   string    // the first entry that was dropped before it was read, as long as the one after the gap is not read; empty: none
 }
 
 // pass removes items from the front that are done.
@@ -29,7 +31,7 @@ func (r *reading) pass() {
 	for len(r.items) > 0 && r.items[0].done {
 		r.low, r.items = r.items[0].line.Place, r.items[1:]
 	}
-	if len(r.items) == 0 {
+	if len(r.items) == 0 && r.gap == "" {
 		r.low = r.next
 	}
 }
@@ -66,6 +68,9 @@ type part struct {
 	deadEnd string           // the dead letters up to this one are set aside again; empty: none
 
 	born, generation, requeued int64 // of the target that the part relays to
+
+	gaps           int   // how often entries were dropped before they were read
+	gapFrom, gapTo int64 // the times of the last such entries, Unix milliseconds
 
 	loaded    bool // its progress was read
 	requeuing bool // the dead letters are being read
@@ -114,6 +119,19 @@ func (p *part) setAside(it *item) {
 	p.aside[f], p.put[f] = it, it
 }
 
+// handOver sets the items aside that wait although later ones of their stream are done. So the position passes those, and
+// the next worker relays none of them again.
+func (p *part) handOver() {
+	for _, r := range p.streams {
+		for i, it := range r.items {
+			later := func(it *item) bool { return it.done }
+			if !it.done && !it.putting && len(p.aside) < asideEvents && slices.ContainsFunc(r.items[i:], later) {
+				p.setAside(it)
+			}
+		}
+	}
+}
+
 // settle removes an item from its group: the target took it, or it was given up.
 func (p *part) settle(g *group, it *item) {
 	g.items = g.items[1:]
@@ -134,6 +152,7 @@ func (p *part) progressOf(h *health, now time.Time) progress {
 	g := progress{
 		Born: p.born, Generation: p.generation, Requeued: p.requeued,
 		Message: p.streams[0].low.String(), Meta: p.streams[1].low.String(), Aside: len(p.aside),
+		Gaps: p.gaps, GapFrom: p.gapFrom, GapTo: p.gapTo,
 	}
 	if at := p.oldest(); !at.IsZero() {
 		g.Oldest = at.UnixMilli()

@@ -85,7 +85,9 @@ func (c *courier) save(p *part, now time.Time) {
 	case !p.loaded || !leaving && now.Sub(p.saved) < saveEvery:
 		return
 	}
-	if !leaving {
+	if leaving {
+		p.handOver()
+	} else {
 		c.requeue(p)
 	}
 	next := p.progressOf(&c.health, now)

@@ -51,6 +51,10 @@ type progress struct {
 	Paused  bool   `json:"paused,omitempty"`  // it is in the state failing
 	Error   string `json:"error,omitempty"`
 	Next    int64  `json:"next,omitempty"` // no request before, Unix milliseconds
+
+	Gaps    int   `json:"gaps,omitempty"`     // how often events were dropped before they were relayed
+	GapFrom int64 `json:"gap_from,omitempty"` // the times of the last such events, Unix milliseconds
+	GapTo   int64 `json:"gap_to,omitempty"`
 }
 
 // aside is an event that was set aside, or given up.

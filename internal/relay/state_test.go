@@ -58,14 +58,18 @@ func TestDeadLettersInRedis(t *testing.T) {
 // TestOrdersAreDurable: an order that a failover could lose is reported as failed.
 func TestOrdersAreDurable(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always", "--maxmemory", "64mb", "--maxmemory-policy", "noeviction", "--min-replicas-to-write", "1").Client())
+	w := newWorld(t, redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always", "--maxmemory", "64mb", "--maxmemory-policy", "noeviction").Client())
 	w.set(t, message.RelayTarget{Name: "crm", Format: message.RelaySluice}, "")
+	replicas := func(n string) {
+		if err := w.db.ConfigSet(t.Context(), "min-replicas-to-write", n).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replicas("1")
 	if err := w.db.Require(t.Context(), store.Replica, w.options("a", time.Second, nil).Log); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.db.ConfigSet(t.Context(), "min-replicas-to-write", "0").Err(); err != nil {
-		t.Fatal(err)
-	}
+	replicas("0")
 	if _, err := w.targets.Hold(t.Context(), "crm", "anna", "test"); !errors.Is(err, store.ErrUnconfirmed) {
 		t.Errorf("a hold that no replica has: %v", err)
 	}

@@ -180,6 +180,44 @@ func (t *Targets) ReplayDead(ctx context.Context, name string) (bool, error) {
 	})
 }
 
+// DropDead removes the dead letters of a target. It returns false if there is no such target.
+func (t *Targets) DropDead(ctx context.Context, name string) (bool, error) {
+	there, err := t.db.HExists(ctx, targetsKey, name).Result()
+	if err == nil && there {
+		err = t.db.Pipe(ctx, func(p redis.Pipeliner) {
+			for _, s := range t.shards.All() {
+				p.Unlink(ctx, deadKey(s, name))
+			}
+		})
+	}
+	if err != nil {
+		return false, fmt.Errorf("drop dead letters of a relay target: %w", err)
+	}
+	return there, nil
+}
+
+// Count returns the number of targets.
+func (t *Targets) Count(ctx context.Context) (int, error) {
+	n, err := t.db.HLen(ctx, targetsKey).Result()
+	if err != nil {
+		return 0, fmt.Errorf("count relay targets: %w", err)
+	}
+	return int(n), nil
+}
+
+// Workers returns the number of living workers that relay.
+func (t *Targets) Workers(ctx context.Context) (int, error) {
+	now, err := t.db.Now(ctx, membersKey())
+	if err != nil {
+		return 0, err
+	}
+	n, err := t.db.ZCount(ctx, membersKey(), strconv.FormatInt(now.UnixMilli(), 10), "+inf").Result()
+	if err != nil {
+		return 0, fmt.Errorf("count workers that relay: %w", err)
+	}
+	return int(n), nil
+}
+
 // List returns all targets by name, with what the workers stored about them within the last seconds.
 func (t *Targets) List(ctx context.Context) ([]message.RelayStatus, error) {
 	found, err := t.all(ctx)
@@ -249,6 +287,10 @@ func (g progress) addTo(s *message.RelayStatus, now time.Time) {
 		}
 	}
 	s.SetAside += g.Aside
+	s.Gaps += g.Gaps
+	if to := time.UnixMilli(g.GapTo).UTC(); g.GapTo > 0 && to.After(s.GapTo) {
+		s.GapFrom, s.GapTo = time.UnixMilli(g.GapFrom).UTC(), to
+	}
 	if g.Oldest > 0 {
 		s.Lag = max(s.Lag, now.Sub(time.UnixMilli(g.Oldest)))
 	}
