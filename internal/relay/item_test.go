@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"maps"
 	"strconv"
 	"testing"
 
@@ -37,5 +38,23 @@ func TestFinalEventsInMetaForm(t *testing.T) {
 		if err != nil || got[0] != nil != c.want {
 			t.Errorf("%+v, types %v: selected %v, %v", c.final, c.types, got[0] != nil, err)
 		}
+	}
+}
+
+// TestANewNumber: the first events of a number whose account Sluice has just learned are for a target of the account.
+func TestANewNumber(t *testing.T) {
+	t.Parallel()
+	known := map[string]string{}
+	p := preparer{
+		target:   message.RelayTarget{Format: message.RelaySluice, Accounts: []string{"102290129340398"}},
+		accounts: events.NewAccounts(func(context.Context) (map[string]string, error) { return maps.Clone(known), nil }),
+	}
+	for _, want := range []bool{false, true} {
+		line := events.Line{Event: message.Event{Type: message.EventMessage, Number: testNumber, Message: &message.Context{ID: message.NewID(testNumber, "1")}}}
+		got, err := p.prepare(t.Context(), 0, []events.Line{line}, false)
+		if err != nil || got[0] != nil != want {
+			t.Errorf("selected %v, %v", got[0] != nil, err)
+		}
+		known[testNumber] = "102290129340398"
 	}
 }
