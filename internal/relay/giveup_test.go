@@ -113,36 +113,49 @@ func TestUnluckyEvents(t *testing.T) {
 	}
 }
 
-// TestAHoldIsNoFailure: the time in which a target is held does not count as time in which it took nothing.
-func TestAHoldIsNoFailure(t *testing.T) {
+// TestOldIsNotFailing: what counts is how long an event has failed, not how old it is, and the time of a hold does not count.
+func TestOldIsNotFailing(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tail := newFakeTail(t.Context(), events.MetaKey(0), 1, time.Minute)
-		took, states := newTaken(), newFakeStates()
-		var mu sync.Mutex
-		tried := map[int]bool{}
-		target := testTarget()
-		target.GiveUpAfter, target.HeldSince = time.Hour, time.Now()
-		c := testCourier(t, target, tail, states, func(_ context.Context, r request) answer {
-			mu.Lock()
-			defer mu.Unlock()
-			if n := number(r); !tried[n] {
-				tried[n] = true
-				return refused("status_502")
-			}
-			took.take(r.body)
-			return answer{}
+	for name, held := range map[string]time.Duration{"held before the first failure": 0, "held after it": 2 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				tail := newFakeTail(t.Context(), events.MetaKey(0), 1, time.Minute)
+				took, states := newTaken(), newFakeStates()
+				var mu sync.Mutex
+				start, tries := time.Now(), map[int]int{}
+				target := testTarget()
+				target.GiveUpAfter = time.Hour
+				c := testCourier(t, target, tail, states, func(_ context.Context, r request) answer {
+					mu.Lock()
+					defer mu.Unlock()
+					n := number(r)
+					if tries[n]++; tries[n] == 1 || time.Since(start) < 2*time.Hour+time.Minute {
+						return refused("status_502")
+					}
+					took.take(r.body)
+					return answer{}
+				})
+				hold := func(since time.Time) {
+					next := target
+					if next.HeldSince = since; since.IsZero() && held > 0 {
+						next.Released = time.Now().UnixMilli()
+					}
+					c.do(func() { c.update(next) })
+				}
+				time.Sleep(held)
+				hold(time.Now())
+				time.Sleep(2 * time.Hour)
+				hold(time.Time{})
+				time.Sleep(2 * time.Hour)
+				synctest.Wait()
+				took.check(t, 60)
+				if len(states.dead) > 0 {
+					t.Errorf("%d dead letters", len(states.dead))
+				}
+			})
 		})
-		time.Sleep(2 * time.Hour)
-		target.HeldSince, target.Released = time.Time{}, time.Now().UnixMilli()
-		c.do(func() { c.update(target) })
-		time.Sleep(2 * time.Hour)
-		synctest.Wait()
-		took.check(t, 60)
-		if len(states.dead) > 0 {
-			t.Errorf("%d dead letters", len(states.dead))
-		}
-	})
+	}
 }
 
 // TestTheTimeToGiveUp: a new worker continues to count it, and an order to replay begins it anew.
