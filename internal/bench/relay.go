@@ -42,7 +42,9 @@ var relayPhases = []phase{
 
 // relayed writes statuses, which workers relay to two targets, and measures the time from the writing to the arrival at
 // one of them while the other one behaves in different ways.
-func relayed(ctx context.Context, o Options) ([]Row, error) {
+func relayed(ctx context.Context, o Options) ([]Row, error) { return relayedIn(ctx, o, relayPhases) }
+
+func relayedIn(ctx context.Context, o Options, phases []phase) ([]Row, error) {
 	o.Rate, o.Duration, o.Numbers = cmp.Or(o.Rate, 500), cmp.Or(o.Duration, 5*time.Second), cmp.Or(o.Numbers, 12)
 	o.Rounds, o.Workers = cmp.Or(o.Rounds, 2), cmp.Or(o.Workers, 1)
 	w, err := newWorld(ctx, o, cmp.Or(o.Durability, Relaxed))
@@ -54,7 +56,7 @@ func relayed(ctx context.Context, o Options) ([]Row, error) {
 	if err := w.configure(numbers, map[string]any{"roles": "relay", "relay": map[string]any{"allowed_private_hosts": "127.0.0.1"}}); err != nil {
 		return nil, err
 	}
-	r := relayRun{world: w, targets: relay.NewTargets(w.db, shards, secrets.Box{}), rows: map[string][]Row{}}
+	r := relayRun{world: w, phases: phases, targets: relay.NewTargets(w.db, shards, secrets.Box{}), rows: map[string][]Row{}}
 	if r.addr, err = ports.Free(); err != nil {
 		return nil, err
 	}
@@ -69,7 +71,7 @@ func relayed(ctx context.Context, o Options) ([]Row, error) {
 		return nil, err
 	}
 	takes := 2 * time.Second // to set targets
-	for _, p := range relayPhases {
+	for _, p := range phases {
 		takes += time.Duration(o.Rounds) * (p.settle + o.Duration)
 	}
 	total := int(takes.Seconds() * float64(o.Rate))
@@ -80,7 +82,7 @@ func relayed(ctx context.Context, o Options) ([]Row, error) {
 	})
 	err = w.profile(ctx, "relay", workers, takes, func() error {
 		for round := range o.Rounds {
-			for i, p := range relayPhases {
+			for i, p := range phases {
 				if err := r.play(ctx, fmt.Sprintf("other-%d-%d", round, i), p); err != nil {
 					return err
 				}
@@ -117,6 +119,7 @@ func alive(processes []*rig.Process) (errs []error) {
 // relayRun is a run of relayed.
 type relayRun struct {
 	*world
+	phases  []phase
 	targets *relay.Targets
 	addr    string           // of the part "targets"
 	rows    map[string][]Row // by phase
@@ -172,7 +175,7 @@ func (r *relayRun) play(ctx context.Context, name string, p phase) error {
 // medians returns a row for each phase with the medians of all rounds.
 func (r *relayRun) medians() (rows []Row) {
 	base := medians(r.rows[works])
-	for i, p := range relayPhases {
+	for i, p := range r.phases {
 		if i > 0 && p.name == works {
 			continue
 		}

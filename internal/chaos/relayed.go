@@ -75,11 +75,13 @@ func (f relayFindings) check() (all []breach) {
 	}
 	for _, text := range slices.Sorted(maps.Keys(times)) {
 		if came := times[text]; len(came) > due[text] && !f.excuses(came) {
-			all = append(all, breach{"I12", "", fmt.Sprintf("the relay target got an event %d times without a failure, and it was written %d times: %s", len(came), due[text], text)})
+			all = append(all, breach{"I12", "", fmt.Sprintf("the relay target got an event %d times without a failure, at %s and %s, and it was written %d times: %s", len(came), clock(came[0].at), clock(came[len(came)-1].at), due[text], text)})
 		}
 	}
 	return all
 }
+
+func clock(at time.Time) string { return at.Format("15:04:05.000") }
 
 // excuses reports whether an event may have come several times.
 func (f relayFindings) excuses(came []delivery) bool {

@@ -26,7 +26,7 @@ type RelayTarget struct {
 	Tags        []string      `json:"tags,omitempty"`        // only events of messages with one of these tags; empty: of all
 	Types       []string      `json:"types,omitempty"`       // only these types of events; empty: all
 	Batch       int           `json:"batch"`                 // events in one request at most
-	Concurrency int           `json:"concurrency"`           // requests at the same time at most
+	Concurrency int           `json:"concurrency"`           // requests at the same time; each worker makes its share
 	GiveUpAfter time.Duration `json:"give_up_after"`         // how long an event is retried
 
 	HeldSince  time.Time `json:"held_since,omitzero"` // zero: it is not held

@@ -15,7 +15,7 @@ func (c *courier) add(shard message.Shard, l *lease) {
 	if c.parts[shard] != nil {
 		return
 	}
-	p := &part{shard: shard, lease: l, groups: map[string]*group{}, aside: map[string]*item{}, put: map[string]*item{}}
+	p := &part{shard: shard, lease: l, groups: map[string]*group{}, aside: map[string]*item{}, restored: map[string]bool{}, put: map[string]*item{}}
 	p.streams = [2]*reading{{key: events.MessageKey(shard)}, {key: events.MetaKey(shard)}}
 	c.parts[shard] = p
 	c.begin(p)
@@ -92,7 +92,7 @@ func (c *courier) begun(p *part, t message.RelayTarget, found loaded, at map[str
 			it.since = now
 		}
 		it.setAside = true
-		p.aside[it.field()] = it
+		p.aside[it.field()], p.restored[it.field()] = it, true
 		c.queue(p.add(it), now)
 	}
 }

@@ -210,7 +210,7 @@ func (c *courier) arrived(p *part, r *reading, lines []events.Line, items []*ite
 	}
 	for i, it := range items {
 		r.next = lines[i].Place
-		if it != nil && p.aside[it.field()] == nil { // it is for the target, and was not set aside before a restart
+		if it != nil && !p.restored[it.field()] { // it is for the target, and was not set aside before the part began
 			c.append(p, r, it, now)
 		}
 	}

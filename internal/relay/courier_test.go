@@ -325,6 +325,39 @@ func TestAHandoverRepeatsNothing(t *testing.T) {
 	})
 }
 
+// slowTail takes a second to read.
+type slowTail struct{ *fakeTail }
+
+func (f slowTail) Read(ctx context.Context, key string, after events.Place, most int) ([]events.Line, error) {
+	time.Sleep(time.Second)
+	return f.fakeTail.Read(ctx, key, after, most)
+}
+
+// TestEventsSetAsideAreNotReadAgain: a worker that takes over relays the events that were set aside at once. When it reads
+// the stream from a position before them, it does not relay them again.
+func TestEventsSetAsideAreNotReadAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		took, states := newTaken(), newFakeStates()
+		tail := newFakeTail(t.Context(), events.MetaKey(0), 100, time.Second)
+		time.Sleep(2 * time.Second)
+		l := tail.line(7)
+		a := aside{Key: l.Key, Place: l.Place.String(), Text: l.Text}
+		states.aside[a.field()] = a
+		states.stored.progress = progress{Born: 1, Generation: 1, Meta: tail.line(1).Place.String()}
+		testCourier(t, testTarget(), slowTail{tail}, states, func(_ context.Context, r request) answer {
+			took.take(r.body)
+			return answer{}
+		})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		took.check(t, tail.written()-1)
+		if took.twice > 0 {
+			t.Errorf("%d events came again", took.twice)
+		}
+	})
+}
+
 // TestOneEventThatFails: an event that the target never takes becomes a dead letter after about an hour. Until then its
 // message waits, in order, and nothing else does.
 func TestOneEventThatFails(t *testing.T) {

@@ -87,6 +87,20 @@ func TestATargetFindsWhatItMissed(t *testing.T) {
 	}
 }
 
+// TestThePositionStaysBeforeAGap: until the entry after the gap is read, a worker that takes over must find the gap.
+func TestThePositionStaysBeforeAGap(t *testing.T) {
+	t.Parallel()
+	before := events.Place{Entry: "5-1", N: 1, Count: 7}
+	r := reading{low: before, gap: "5-2"}
+	if r.pass(); r.low != before {
+		t.Errorf("the position is %v", r.low)
+	}
+	r.gap, r.next = "", events.Place{Entry: "9-0", N: 1, Count: 9}
+	if r.pass(); r.low != r.next {
+		t.Errorf("after the gap the position is %v", r.low)
+	}
+}
+
 // TestAnEventBelongsToTheAccountOfItsNumber: our own events name no account.
 func TestAnEventBelongsToTheAccountOfItsNumber(t *testing.T) {
 	t.Parallel()

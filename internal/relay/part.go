@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -61,6 +62,8 @@ type part struct {
 	streams [2]*reading // of message events, and of events from Meta
 	groups  map[string]*group
 	aside   map[string]*item // set aside, or being set aside, by field
+
+	restored map[string]bool // fields of events that were set aside when the part began: they are not read from the stream too
 
 	put     map[string]*item // to set aside with the next save
 	gone    []string         // fields of events that are no longer set aside
@@ -187,5 +190,5 @@ func (p *part) untake(c changes, items, dead []*item) {
 			p.put[f] = it
 		}
 	}
-	p.gone, p.dead, p.deadEnd = append(c.gone, p.gone...), append(dead, p.dead...), c.deadEnd
+	p.gone, p.dead, p.deadEnd = append(c.gone, p.gone...), append(dead, p.dead...), cmp.Or(p.deadEnd, c.deadEnd)
 }

@@ -52,7 +52,7 @@ type Relay struct {
 	ending   map[string]*running // of targets that were removed
 	owned    map[message.Shard]*lease
 	leaving  map[message.Shard]bool
-	left     chan departure
+	left     chan departure // with room for two of a shard: it can be lost, taken and let go again before the first is read
 	wg       sync.WaitGroup
 }
 

@@ -84,7 +84,7 @@ export async function inbox({ secret }) {
     for (const entry of event.eventNotification.entry) {
       for (const { value } of entry.changes) {
         statuses.push(...(value.statuses ?? []).map(s => ({ id: s.id, status: s.status })));
-        messages.push(...(value.messages ?? []).map(m => ({ id: m.id, from: m.from, text: m.text?.body })));
+        messages.push(...(value.messages ?? []).map(m => ({ id: m.id, from: m.from, text: m.text?.body, context: m.context?.id })));
       }
     }
   };

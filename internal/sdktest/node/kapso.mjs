@@ -118,6 +118,6 @@ export async function inbox({ secret }) {
     if (!verifySignature({ appSecret: secret, rawBody: raw, signatureHeader: headers['x-hub-signature-256'] })) throw new Error('signature');
     const event = normalizeWebhook(JSON.parse(raw));
     statuses.push(...event.statuses.map(s => ({ id: s.id, status: s.status })));
-    messages.push(...event.messages.map(m => ({ id: m.id, from: m.from, text: m.text?.body })));
+    messages.push(...event.messages.map(m => ({ id: m.id, from: m.from, text: m.text?.body, context: m.context?.id })));
   };
 }
