@@ -77,7 +77,10 @@ func (c *courier) begun(p *part, t message.RelayTarget, found loaded, at map[str
 		case at != nil && before(at[r.key], place): // events that were not relayed yet stay
 			place = at[r.key]
 		}
-		r.low, r.next, r.stale = place, place, true
+		r.low, r.next, r.stale, r.from = place, place, true, t.From
+		if ms, _ := splitEntry(place.Entry); ms > 0 && ms < t.From && found.progress.Born != 0 {
+			r.from = ms
+		}
 	}
 	p.born, p.generation, p.requeued = t.Born, t.Generation, found.progress.Requeued
 	p.gaps, p.gapFrom, p.gapTo = found.progress.Gaps, found.progress.GapFrom, found.progress.GapTo

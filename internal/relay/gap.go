@@ -18,6 +18,9 @@ import (
 // that takes over finds the gap again.
 func (c *courier) missed(p *part, r *reading, first string, now time.Time) {
 	ms, n := splitEntry(r.next.Entry)
+	if ms < r.from {
+		ms, n = r.from, -1
+	}
 	r.gap = fmt.Sprintf("%d-%d", ms, n+1)
 	end, _ := splitEntry(first)
 	p.gaps++

@@ -187,7 +187,8 @@ func (p preparer) filter() events.Filter {
 	return f
 }
 
-// wants reports whether an event is for the target, as far as it is known without its tags. again: see prepare.
+// wants reports whether an event is for the target, as far as it is known without its tags. The event has the account of its
+// number. again: see prepare.
 func (p preparer) wants(e *message.Event, again bool) bool {
 	if e.Gap != nil && e.Gap.Target != "" {
 		return p.wantsOwn(e)

@@ -20,6 +20,7 @@ type reading struct {
 	key       string
 	low, next events.Place
 	items     []*item // in order; those that are done are removed from the front
+	from      int64   // no event is relayed that was written before, Unix milliseconds
 
 	stale bool      // there may be more to read
 	busy  bool      // a read is running
