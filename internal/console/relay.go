@@ -55,7 +55,7 @@ type relayRequest struct {
 	Format      string `json:"format,omitempty" doc:"meta: as Meta's own webhooks. sluice: {\"events\":[...]} with events as in docs/events.md. Default: meta."`
 	MessageIDs  string `json:"message_ids,omitempty" doc:"Which id the statuses have in the format meta. meta: Meta's. sluice: Sluice's, which the API answered when the message was accepted. Default: meta."`
 	Batch       *int   `json:"batch,omitempty" doc:"Events in one request at most, 1 to 100. Default: 1."`
-	Concurrency *int   `json:"concurrency,omitempty" doc:"Requests at the same time at most, 1 to 256. Default: 16."`
+	Concurrency *int   `json:"concurrency,omitempty" doc:"Requests at the same time, 1 to 256: each worker makes its share, and at least one. Default: 16."`
 	GiveUpAfter string `json:"give_up_after,omitempty" doc:"How long an event is retried while the target takes nothing, for example 24h. Default: 24h."`
 	relayFilter
 	order
@@ -69,7 +69,7 @@ type relayTarget struct {
 	Format      string `json:"format" doc:"meta or sluice."`
 	MessageIDs  string `json:"message_ids" doc:"Which id the statuses have in the format meta: meta or sluice."`
 	Batch       int    `json:"batch" doc:"Events in one request at most."`
-	Concurrency int    `json:"concurrency" doc:"Requests at the same time at most."`
+	Concurrency int    `json:"concurrency" doc:"Requests at the same time: each worker makes its share, and at least one."`
 	GiveUpAfter string `json:"give_up_after" doc:"How long an event is retried while the target takes nothing."`
 	relayFilter
 

@@ -32,11 +32,26 @@ func (a *Accounts) All(ctx context.Context) (map[string]string, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.all == nil || time.Since(a.at) >= accountsFor {
-		all, err := a.read(ctx)
-		if err != nil {
-			return nil, err
-		}
-		a.all, a.at = all, time.Now()
+		return a.reread(ctx)
 	}
 	return a.all, nil
+}
+
+// Reread is All for a caller that misses a number: it reads them in any case.
+func (a *Accounts) Reread(ctx context.Context) (map[string]string, error) {
+	if a == nil {
+		return nil, nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.reread(ctx)
+}
+
+func (a *Accounts) reread(ctx context.Context) (map[string]string, error) {
+	all, err := a.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a.all, a.at = all, time.Now()
+	return all, nil
 }

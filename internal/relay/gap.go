@@ -18,8 +18,8 @@ import (
 // that takes over finds the gap again.
 func (c *courier) missed(p *part, r *reading, first string, now time.Time) {
 	ms, n := splitEntry(r.next.Entry)
-	if ms < c.target.From { // nothing older is relayed
-		ms, n = c.target.From, -1
+	if ms < r.from {
+		ms, n = r.from, -1
 	}
 	r.gap = fmt.Sprintf("%d-%d", ms, n+1)
 	end, _ := splitEntry(first)

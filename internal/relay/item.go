@@ -72,9 +72,12 @@ type preparer struct {
 }
 
 // prepare returns the items of events of a shard, in their order, and nil for an event that is not for the target.
-// all: every event is, whatever the filter says.
-func (p preparer) prepare(ctx context.Context, shard message.Shard, lines []events.Line, all bool) ([]*item, error) {
+// again: the events were for the target before, so one of which the account or the tags are no longer known still is.
+func (p preparer) prepare(ctx context.Context, shard message.Shard, lines []events.Line, again bool) ([]*item, error) {
 	accounts, err := p.accounts.All(ctx)
+	if err == nil && len(p.target.Accounts) > 0 && slices.ContainsFunc(lines, func(l events.Line) bool { return l.Event.WABA == "" && accounts[l.Event.Number] == "" }) {
+		accounts, err = p.accounts.Reread(ctx) // perhaps the number is new
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +89,7 @@ func (p preparer) prepare(ctx context.Context, shard message.Shard, lines []even
 		if p.ids != nil && it.relayed.ID != "" && l.Event.Report != nil {
 			seen[l.Event.Report.WAMID] = it.relayed.ID
 		}
-		if !all && !p.wants(&it.relayed.Event) {
+		if !p.wants(&it.relayed.Event, again) {
 			continue
 		}
 		items[i] = it
@@ -119,7 +122,7 @@ func (p preparer) prepare(ctx context.Context, shard message.Shard, lines []even
 			p.know(it, r)
 		}
 		it.relayed.Ours = ours
-		if !all && !p.wantsRest(it) {
+		if !p.wantsRest(it, again) {
 			items[i] = nil
 		}
 	}
@@ -169,7 +172,7 @@ func groupOf(r cloudapi.Relayed) string {
 // undelivered returns how a message ended that Meta never took; nil for a message that Meta took: Meta's own statuses
 // are relayed.
 func undelivered(f *message.Final) *cloudapi.Undelivered {
-	if f == nil || f.Result != message.ResultNotDelivered || f.State == message.Failed {
+	if f == nil || f.Result != message.ResultNotDelivered || f.State == message.Failed || f.Reason == message.ReasonReported {
 		return nil
 	}
 	return &cloudapi.Undelivered{State: f.State, Reason: f.Reason, Code: f.Code, Text: f.Text}
@@ -177,13 +180,24 @@ func undelivered(f *message.Final) *cloudapi.Undelivered {
 
 // filter returns the filter of the target.
 func (p preparer) filter() events.Filter {
-	return events.Filter{Numbers: p.target.Numbers, WABAs: p.target.Accounts, Tags: p.target.Tags, Types: p.target.Types}
+	f := events.Filter{Numbers: p.target.Numbers, WABAs: p.target.Accounts, Tags: p.target.Tags, Types: p.target.Types}
+	if p.target.Format == message.RelayMeta && slices.Contains(f.Types, message.EventStatus) {
+		f.Types = append(slices.Clip(f.Types), message.EventFinal) // it becomes a status
+	}
+	return f
 }
 
 // wants reports whether an event is for the target, as far as it is known without its tags. The event has the account of its
-// number.
-func (p preparer) wants(e *message.Event) bool {
-	return (p.target.Format != message.RelayMeta || hasMetaForm(e)) && p.filter().Selects(e, nil)
+// number. again: see prepare.
+func (p preparer) wants(e *message.Event, again bool) bool {
+	if e.Gap != nil && e.Gap.Target != "" {
+		return p.wantsOwn(e)
+	}
+	f := p.filter()
+	if again && e.WABA == "" {
+		f.WABAs = nil
+	}
+	return (p.target.Format != message.RelayMeta || hasMetaForm(e)) && f.Selects(e, nil)
 }
 
 // wantsOwn reports whether an event about the target itself is for it: its type decides alone.
@@ -219,12 +233,14 @@ func (p preparer) know(it *item, r Record) {
 	}
 }
 
-// wantsRest reports whether the filter selects the tags of an event, and whether there is anything to relay of it.
-func (p preparer) wantsRest(it *item) bool {
+// wantsRest reports whether the filter selects the tags of an event, and whether there is anything to relay of it. again:
+// see prepare.
+func (p preparer) wantsRest(it *item, again bool) bool {
 	if it.relayed.Event.Type == message.EventFinal && p.target.Format == message.RelayMeta && it.relayed.Ended == nil {
 		return false
 	}
-	return p.filter().SelectsTags(it.relayed.Message.Tags)
+	unknown := it.relayed.ID != "" && it.relayed.Message.ID == ""
+	return again && unknown || p.filter().SelectsTags(it.relayed.Message.Tags)
 }
 
 // body returns the body of a request with items.

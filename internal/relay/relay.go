@@ -52,8 +52,14 @@ type Relay struct {
 	ending   map[string]*running // of targets that were removed
 	owned    map[message.Shard]*lease
 	leaving  map[message.Shard]bool
-	left     chan message.Shard // shards that no courier uses any more
+	left     chan departure // with room for two of a shard: it can be lost, taken and let go again before the first is read
 	wg       sync.WaitGroup
+}
+
+// departure is a shard that no courier uses any more, with the lease under which they used it.
+type departure struct {
+	shard message.Shard
+	lease *lease
 }
 
 // running is a courier that runs.
@@ -70,7 +76,7 @@ func New(db *store.DB, o Options) *Relay {
 	}
 	return &Relay{
 		o: o, guard: guard{o.PrivateHosts}, states: newStates(db, o.Worker), leases: newLeases(db, o.Worker, o.Timeout), ids: sentIDs{db}, metrics: newMetrics(o.Registerer),
-		couriers: map[string]*running{}, ending: map[string]*running{}, owned: map[message.Shard]*lease{}, leaving: map[message.Shard]bool{}, left: make(chan message.Shard, o.Shards),
+		couriers: map[string]*running{}, ending: map[string]*running{}, owned: map[message.Shard]*lease{}, leaving: map[message.Shard]bool{}, left: make(chan departure, 2*o.Shards),
 	}
 }
 
@@ -82,8 +88,8 @@ func (r *Relay) Run(ctx context.Context) error {
 		r.round(ctx)
 		select {
 		case <-ctx.Done():
-		case shard := <-r.left:
-			r.giveBack(shard)
+		case d := <-r.left:
+			r.departed(d)
 		case <-tick.C:
 		}
 	}
@@ -176,6 +182,7 @@ func (r *Relay) lose(shard message.Shard) {
 // letGo gives a shard to another worker when the running requests have ended.
 func (r *Relay) letGo(shard message.Shard) {
 	r.leaving[shard] = true
+	d := departure{shard, r.owned[shard]}
 	var all []func()
 	for _, c := range r.couriers {
 		left := c.leaveShard(shard)
@@ -190,8 +197,15 @@ func (r *Relay) letGo(shard message.Shard) {
 		for _, wait := range all {
 			wait()
 		}
-		r.left <- shard
+		r.left <- d
 	})
+}
+
+// departed gives a shard back that no courier uses any more, unless it was lost and taken again in between.
+func (r *Relay) departed(d departure) {
+	if r.owned[d.shard] == d.lease {
+		r.giveBack(d.shard)
+	}
 }
 
 // giveBack ends the lease of a shard.
