@@ -15,7 +15,7 @@ import (
 	"sync"
 	"time"
 
-	"sluice/internal/client"
+	"sluice/client"
 )
 
 const (
@@ -52,7 +52,7 @@ func (c importCmd) Run(ctx context.Context) error {
 		defer f.Close()
 		in = f
 	}
-	im := &importer{api: &client.Client{Base: c.API, Key: c.APIKey}, lines: make(chan line), errors: os.Stderr, pause: pause, progress: importProgress, said: time.Now()}
+	im := &importer{api: once(c.API, c.APIKey), lines: make(chan line), errors: os.Stderr, pause: pause, progress: importProgress, said: time.Now()}
 	if c.Format == "csv" || c.Format == "" && strings.EqualFold(filepath.Ext(c.File), ".csv") {
 		rows, err := newCSV(in, c.From, c.Name)
 		if err != nil {
@@ -172,9 +172,9 @@ func (im *importer) fail(err error) {
 func (im *importer) run(ctx context.Context) error {
 	for {
 		b := &batch{im: im, stop: make(chan struct{})}
-		err := im.api.Batch(ctx, b, b.result)
+		err := im.api.SendLines(ctx, b, b.result)
 		refusal, answered := errors.AsType[*client.Problem](err)
-		unsure := err != nil && (!answered || refusal.Code == client.UnknownCode) // the API may have accepted what it did not answer
+		unsure := err != nil && (!answered || refusal.Code == client.CodeUnknown) // the API may have accepted what it did not answer
 		first, done := b.close(unsure), im.accepted+im.duplicates+im.refused
 		switch {
 		case ctx.Err() != nil:
@@ -280,7 +280,7 @@ func (b *batch) end() {
 }
 
 // result handles what the API answers to a line.
-func (b *batch) result(v client.Verdict) error {
+func (b *batch) result(v client.LineResult) error {
 	im := b.im
 	im.mu.Lock()
 	defer im.mu.Unlock()

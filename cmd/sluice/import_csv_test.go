@@ -12,8 +12,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-
-	"sluice/internal/client"
 )
 
 // readAll returns the lines of a CSV file as "line body", and those with a mistake as "line error".
@@ -174,7 +172,7 @@ func TestImportCSV(t *testing.T) {
 	t.Cleanup(srv.Close)
 	var said strings.Builder
 	im := &importer{
-		api: &client.Client{Base: srv.URL}, lines: make(chan line), errors: &said,
+		api: once(srv.URL, "k"), lines: make(chan line), errors: &said,
 		pause: func(context.Context) error { return nil },
 	}
 	r, err := newCSV(strings.NewReader("to,text\n+1,a\n+2,\n+3,b\n+4,c\n+5,d\n"), "9", "")

@@ -1,27 +1,69 @@
 package admission
 
 import (
+	"cmp"
+	"context"
 	"path"
 
 	"sluice/internal/config"
 	"sluice/internal/message"
 )
 
-// Classes returns a function that finds the class of a message when its caller names none. The first template
-// pattern of the number that matches decides, and without one message.DefaultClass.
-func Classes(numbers []config.Number) func(number string, c message.Content) message.Class {
-	by := map[string][]config.TemplateClass{}
+// categories knows the categories that templates have at Meta, as classes; empty: unknown.
+type categories interface {
+	// Class does not block. known is false while Meta is asked for the first time.
+	Class(number, name, language string) (class message.Class, known bool)
+	// Wait waits for that answer, for a short time.
+	Wait(ctx context.Context, number, name, language string) message.Class
+}
+
+// Classes finds the class of a message when its caller names none. For a template, the first pattern of the number that
+// matches its name decides, and without one its category at Meta. If that is unknown, and for other messages,
+// message.DefaultClass decides. It is safe for concurrent use.
+type Classes struct {
+	patterns   map[string][]config.TemplateClass // by phone number id
+	categories categories
+}
+
+// NewClasses returns Classes for numbers.
+func NewClasses(numbers []config.Number, categories categories) *Classes {
+	c := &Classes{map[string][]config.TemplateClass{}, categories}
 	for _, n := range numbers {
-		by[n.ID] = n.TemplateClasses
+		c.patterns[n.ID] = n.TemplateClasses
 	}
-	return func(number string, c message.Content) message.Class {
-		if c.Template != "" {
-			for _, t := range by[number] {
-				if matches, _ := path.Match(t.Name, c.Template); matches { // config has checked the pattern
-					return message.Class(t.Class)
-				}
-			}
+	return c
+}
+
+// Class returns the class of a message. It does not block. known is false while Meta is asked for the category of a
+// template for the first time: then Wait returns the class.
+func (c *Classes) Class(number string, m message.Content) (class message.Class, known bool) {
+	if class, decided := c.configured(number, m); decided {
+		return class, true
+	}
+	class, known = c.categories.Class(number, m.Template, m.Language)
+	return cmp.Or(class, message.DefaultClass(m)), known
+}
+
+// Wait returns the class of a message. It waits for Meta if it must, for at most 2 s.
+func (c *Classes) Wait(ctx context.Context, number string, m message.Content) message.Class {
+	if class, decided := c.configured(number, m); decided {
+		return class
+	}
+	return cmp.Or(c.categories.Wait(ctx, number, m.Template, m.Language), message.DefaultClass(m))
+}
+
+// configured returns the class of a message, unless the category of its template decides.
+func (c *Classes) configured(number string, m message.Content) (class message.Class, decided bool) {
+	if m.Template == "" {
+		return message.DefaultClass(m), true
+	}
+	for _, t := range c.patterns[number] {
+		if matches, _ := path.Match(t.Name, m.Template); matches { // config has checked the pattern
+			return message.Class(t.Class), true
 		}
-		return message.DefaultClass(c)
 	}
+	if m.Marketing {
+		return message.DefaultClass(m), true
+	}
+	return "", false
 }

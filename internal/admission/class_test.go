@@ -1,6 +1,7 @@
 package admission_test
 
 import (
+	"context"
 	"testing"
 
 	"sluice/internal/admission"
@@ -8,29 +9,52 @@ import (
 	"sluice/internal/message"
 )
 
-// TestClasses: the first pattern of the number that matches the name of the template decides the class.
+// categories are those at Meta, by number and name. Those of "late" are known after a wait only.
+type categories map[string]message.Class
+
+func (c categories) Class(number, name, _ string) (message.Class, bool) {
+	if name == "late" {
+		return "", false
+	}
+	return c[number+" "+name], true
+}
+
+func (c categories) Wait(_ context.Context, number, name, _ string) message.Class {
+	return c[number+" "+name]
+}
+
+// TestClasses: the first pattern of the number that matches the name of the template decides the class, then the category
+// at Meta, then the default.
 func TestClasses(t *testing.T) {
 	t.Parallel()
-	of := admission.Classes([]config.Number{
+	all := admission.NewClasses([]config.Number{
 		{ID: "1", TemplateClasses: []config.TemplateClass{{Name: "otp_*", Class: "authentication"}, {Name: "*_sale*", Class: "marketing"}, {Name: "otp_sale", Class: "utility"}}},
 		{ID: "2"},
-	})
+	}, categories{"1 otp_sale": message.Utility, "2 otp_login": message.Marketing, "2 code": message.Authentication, "2 late": message.Marketing})
 	for _, tt := range []struct {
 		number string
 		c      message.Content
 		want   message.Class
+		late   bool // it is known after a wait only
 	}{
-		{"1", message.Content{Type: "template", Template: "otp_login"}, message.Authentication},
-		{"1", message.Content{Type: "template", Template: "otp_sale"}, message.Authentication},
-		{"1", message.Content{Type: "template", Template: "big_sale_2"}, message.Marketing},
-		{"1", message.Content{Type: "template", Template: "order"}, message.Utility},
-		{"1", message.Content{Type: "text"}, message.Service},
-		{"1", message.Content{Type: "text", Category: "authentication"}, message.Authentication},
-		{"2", message.Content{Type: "template", Template: "otp_login"}, message.Utility},
-		{"3", message.Content{Type: "text"}, message.Service},
+		{"1", message.Content{Type: "template", Template: "otp_login"}, message.Authentication, false},
+		{"1", message.Content{Type: "template", Template: "otp_sale"}, message.Authentication, false},
+		{"1", message.Content{Type: "template", Template: "big_sale_2"}, message.Marketing, false},
+		{"1", message.Content{Type: "template", Template: "order"}, message.Utility, false},
+		{"1", message.Content{Type: "text"}, message.Service, false},
+		{"1", message.Content{Type: "text", Category: "authentication"}, message.Authentication, false},
+		{"2", message.Content{Type: "template", Template: "otp_login"}, message.Marketing, false},
+		{"2", message.Content{Type: "template", Template: "code"}, message.Authentication, false},
+		{"2", message.Content{Type: "template", Template: "code", Marketing: true}, message.Marketing, false},
+		{"2", message.Content{Type: "template", Template: "late"}, message.Marketing, true},
+		{"3", message.Content{Type: "template", Template: "late"}, message.Utility, true},
+		{"3", message.Content{Type: "text"}, message.Service, false},
 	} {
-		if got := of(tt.number, tt.c); got != tt.want {
-			t.Errorf("%s, %+v: %s, want %s", tt.number, tt.c, got, tt.want)
+		if got, known := all.Class(tt.number, tt.c); known == tt.late || known && got != tt.want {
+			t.Errorf("%s, %+v: %s, known: %t, want %s", tt.number, tt.c, got, known, tt.want)
+		}
+		if got := all.Wait(t.Context(), tt.number, tt.c); got != tt.want {
+			t.Errorf("%s, %+v: %s after a wait, want %s", tt.number, tt.c, got, tt.want)
 		}
 	}
 }

@@ -19,11 +19,13 @@ import (
 	"sluice/internal/intake"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/ops"
 	"sluice/internal/queue"
 	"sluice/internal/relay"
 	"sluice/internal/repository"
 	"sluice/internal/secrets"
 	"sluice/internal/signature"
+	"sluice/internal/templates"
 )
 
 // Producer makes the program from its arguments and environment.
@@ -44,16 +46,18 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	}
 	book := newLedger(p.DB, c.Common)
 	tasks, accounts, holds := queue.NewClient(p.DB, message.Shards(c.Shards)), holds.NewAccounts(p.DB), holds.New(p.DB, message.Shards(c.Shards), log)
+	tokens := cmp.Or(c.Tokens, config.FixedTokens(nil))
 	reader := backlog.New(p.DB, message.Shards(c.Shards), ratesOf(c.Numbers).configured)
-	graph, err := cloudapi.NewForwarder(cloudapi.Options{BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: cmp.Or(c.Tokens, config.FixedTokens(nil)).Token, Registerer: p.Registry})
+	graph, err := cloudapi.NewForwarder(cloudapi.Options{BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: tokens.Token, Registerer: p.Registry})
 	if err != nil {
 		p.Close()
 		return nil, err
 	}
+	atMeta := templates.New(templates.Options{Graph: graph, Store: accounts, Numbers: numberIDs(c.Numbers), Ready: tokens.Has, Log: log})
 	tail := events.NewTail(events.New(p.DB, message.Shards(c.Shards), events.Options{Registerer: nil, Log: log}))
 	reads := feed.New(feed.Options{
-		Tail: tail, Names: feed.NewNames(p.DB), TagsOf: tagsOf(book), Keys: apiKeys(c.APIKeys),
-		Offset: p.DB.ClockOffset, Log: log, Registerer: p.Registry,
+		Tail: tail, Names: feed.NewNames(p.DB), TagsOf: tagsOf(book), Accounts: events.NewAccounts(accounts.All), Keys: apiKeys(c.APIKeys),
+		Offset: p.DB.ClockOffset, Left: ops.Left, Log: log, Registerer: p.Registry,
 	})
 	requests := intake.New(intake.Options{
 		Acceptor:   admission.NewAcceptor(p.DB, book, tasks, message.Shards(c.Shards), signature.New(string(c.PayloadKey))),
@@ -65,14 +69,14 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Own:        phones(c.Numbers),
 		Policy:     policies(c.Common),
 		Refuse:     refusesUnknown(c.Numbers),
-		Class:      admission.Classes(c.Numbers),
+		Classes:    admission.NewClasses(c.Numbers, atMeta),
 		Offset:     p.DB.ClockOffset,
 		ETA:        admission.NewETA(reader.Read, log).Of,
 		Explain:    explain,
 		Passes:     cloudapi.Passes,
 		Graph:      graph,
 		All:        numberIDs(c.Numbers),
-		Accounts:   accounts,
+		Accounts:   atMeta,
 		Version:    c.Graph.Version,
 		Keys:       apiKeys(c.APIKeys),
 		More:       reads.Routes(),

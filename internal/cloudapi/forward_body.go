@@ -20,7 +20,7 @@ import (
 // The Graph API accepts parameters in bodies too, also an access token or another method. So a Forwarder reads the
 // body of a call before it forwards the call with its own token.
 
-// bodyRefused is why a body is not forwarded.
+// bodyRefused is why a body of a call or of an answer is not forwarded.
 type bodyRefused string
 
 // Error returns the reason.
@@ -160,7 +160,7 @@ func readForm(r io.Reader, boundary string, media bool) error {
 		}
 		switch name := p.FormName(); {
 		case media && !slices.Contains(mediaFields, name):
-			return bodyRefused("The form has another field than file, type, messaging_product and ttl_minutes. Remove it. Send the token in the header Authorization.")
+			return bodyRefused("The form has another field than file, type, messaging_product and ttl_minutes. Remove it. Send the token in the header Authorization, or in a field access_token before the file.")
 		case !plainField.MatchString(name):
 			return bodyRefused("The form has a field without a plain name. Rename it.")
 		default:

@@ -188,7 +188,7 @@ type Retry struct {
 // Events limits the events that are kept for consumers.
 type Events struct {
 	Retention time.Duration // how long an event is kept
-	MaxLength int           // how many events of each stream are kept
+	Memory    int64         // bytes of Redis memory for all events; 0: a quarter of what Redis may use
 }
 
 // UnmatchedStatuses limits the unmatched statuses that wait for their messages.

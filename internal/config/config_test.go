@@ -70,7 +70,7 @@ outbox: {database_url_file: outbox, table: shop.messages, api_key: outbox, poll_
 classes: {utility: {deadline: 12h, in_doubt_window: 5m, in_doubt_policy: close, server_error_window: 20s}}
 roles: send
 retry: {base: 2s, max: 2m, attempts: 7}
-events: {retention: 48h, max_length: 5000}
+events: {retention: 48h, memory: 1.5GiB}
 idempotency_key_retention: 0s
 unmatched_statuses: {retention: 5m, max: 500}
 listen: {api: "127.0.0.1:1", console: ":4", webhook: ":2", ops: ":3"}
@@ -131,7 +131,7 @@ log_level: warn
 		t.Error("Token of an unknown number: no error")
 	}
 	w.Tokens = nil
-	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: 2 * time.Second, Max: 2 * time.Minute, Attempts: 7}, Events: Events{48 * time.Hour, 5000}, UnmatchedStatuses: UnmatchedStatuses{5 * time.Minute, 500}, SecondMarkerKey: "fedcba9876543210", PayloadKey: "payload-key-1234", SecondPayloadKey: "payload-key-0123"})
+	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: 2 * time.Second, Max: 2 * time.Minute, Attempts: 7}, Events: Events{48 * time.Hour, 3 << 29}, UnmatchedStatuses: UnmatchedStatuses{5 * time.Minute, 500}, SecondMarkerKey: "fedcba9876543210", PayloadKey: "payload-key-1234", SecondPayloadKey: "payload-key-0123"})
 
 	if got, want := w.Class("106540352242922", "utility"), wider; got.Deadline != 2*time.Hour || got.InDoubtWindow != want.InDoubtWindow {
 		t.Errorf("Class of the number with one of its own = %+v", got)
@@ -196,7 +196,7 @@ func TestWithoutAFile(t *testing.T) {
 		t.Errorf("Token = %q, %v", token, err)
 	}
 	w.Tokens = nil
-	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend, RoleReconcile, RoleRelay}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: time.Second, Max: time.Minute, Attempts: 20}, Events: Events{24 * time.Hour, 20_000}, KeyLife: 720 * time.Hour, UnmatchedStatuses: UnmatchedStatuses{15 * time.Minute, 10_000}})
+	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend, RoleReconcile, RoleRelay}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: time.Second, Max: time.Minute, Attempts: 20}, Events: Events{24 * time.Hour, 0}, KeyLife: 720 * time.Hour, UnmatchedStatuses: UnmatchedStatuses{15 * time.Minute, 10_000}})
 
 	common.Ops = ":9103"
 	wh, err := LoadWebhook(nil, guides)
@@ -294,6 +294,10 @@ func TestMistakesAreToldTogetherWithPlaceAndFix(t *testing.T) {
 		{"an argument", tool, []string{"now"}, env(), []string{`unexpected argument "now"`}},
 		{"addresses", producer, file("listen: {api: 8080, ops: \":99999\"}\n"), env(), []string{`listen.api: "8080" is not an address`, `listen.ops: ":99999" is not an address`}},
 		{"graph", tool, file("graph: {base_url: graph.facebook.com, version: \"25\"}\n"), env(), []string{"graph.base_url: is not a URL", `graph.version: "25" is not a version`}},
+		{"no memory", worker, file("events: {memory: 512mb}\n"), env("SLUICE_EVENTS_MEMORY", "15MiB"), []string{
+			`events.memory: "512mb" is not a size from 16 MiB to 1024 GiB, like 512MiB or 4GiB`, `SLUICE_EVENTS_MEMORY (environment): "15MiB" is not a size`,
+		}},
+		{"a limit of older versions", worker, file("events: {max_length: 20000}\n"), env(), []string{"s.yaml:1: events.max_length: unknown key; valid keys: memory, retention"}},
 		{"environment", tool, file("environment: Prod_1\n"), env(), []string{`environment: "Prod_1" is not 1 to 16 of a-z, 0-9 and -`}},
 
 		{"producer without anything", producer, nil, env(), []string{"numbers: none is configured", "api_keys: none is configured"}},

@@ -30,7 +30,7 @@ func (d *document) ofNumber(one *number) []member {
 		},
 		{
 			key: "token_file", def: "required by the worker", read: d.scalar(d.resolved(text(&one.tokenFile))),
-			doc: "File with the access token. The worker reads the file again every few seconds and uses a new token without a restart. If the file is empty or cannot be read, the previous token stays in use and the worker logs an error. A producer that can read the file forwards some requests to Meta for its callers, for example uploads of media. Without the file it does not forward them. In `deploy/k8s` and `docker-compose.yml` the producer does not have the token.",
+			doc: "File with the access token. The worker reads the file again every few seconds and uses a new token without a restart. If the file is empty or cannot be read, the previous token stays in use and the worker logs an error. A producer that can read the file forwards some requests to Meta for its callers, for example uploads of media, and reads the [category of templates](message-life.md#default-class). Without the file it does neither. In `deploy/k8s` and `docker-compose.yml` the producer does not have the token.",
 		},
 		{
 			key: "rate_limit", def: fmt.Sprintf("`%d`", DefaultRate), read: d.scalar(integer(&one.Rate, 1, 10000)),
@@ -46,7 +46,7 @@ func (d *document) ofNumber(one *number) []member {
 		},
 		{
 			key: "template_classes", read: d.list(d.templateClass(one)),
-			doc: "Default class of template messages, by the name of the template: a list of `{name: otp_*, class: authentication}`. `*` matches any characters. The first match counts. Without a match the class is `utility`.",
+			doc: "Default class of template messages, by the name of the template: a list of `{name: otp_*, class: authentication}`. `*` matches any characters. The first match counts. Without a match the class is the category of the template at Meta: [message-life.md](message-life.md#default-class) says how Sluice reads it.",
 		},
 	}
 }

@@ -52,6 +52,9 @@ func (t *Tokens) Token(number string) (string, error) {
 	return value, nil
 }
 
+// Has reports whether there is a token of a number.
+func (t *Tokens) Has(number string) bool { return t.all[number] != nil }
+
 // openToken reads the token in a file.
 func openToken(file string) (*token, error) {
 	t := &token{file: file, checked: time.Now()}

@@ -10,7 +10,6 @@ var (
 	recipientMissing = needed("recipient_missing", "A message needs a recipient.", "Give a phone number or the id of a group in to, or a business-scoped user id in recipient.")
 	groupMissing     = needed("recipient_group_missing", "A message to a group has the group's id in to.", "Give it, or leave out recipient_type to write to a person.")
 	needsPlus        = rule(Invalid, "recipient_needs_plus", "A phone number begins with a plus and the country code.", "Write it as +<country code><number>.")
-	recipientTwice   = rule(Invalid, "recipient_ambiguous", "A message has one recipient: to and recipient may name two people.", "Give to or recipient, not both.")
 	recipientInvalid = rule(Invalid, "recipient_invalid", "The recipient is neither a phone number of 7 to 15 digits, nor a group's id, nor a business-scoped user id.", "Write a phone number as +<country code><number>.")
 )
 
@@ -20,7 +19,8 @@ const mostGroupID = 256
 // What people put between the digits, and Meta ignores.
 var unformat = strings.NewReplacer(" ", "", "-", "", "(", "", ")", "", ".", "")
 
-// recipient reads "to", "recipient" and "recipient_type" (Meta, Cloud API, "Send messages").
+// recipient reads "to", "recipient" and "recipient_type" (Meta, Cloud API, "Send messages"). If a message has both, Meta uses
+// "to".
 func (n node) recipient(c *message.Content) {
 	c.Group = n.get("recipient_type").oneOf("individual", "group") == "group"
 	to, user := n.get("to"), n.get("recipient")
@@ -29,8 +29,6 @@ func (n node) recipient(c *message.Content) {
 		to.refuse(groupMissing)
 	case !to.present() && !user.present():
 		to.refuse(recipientMissing)
-	case to.present() && user.present():
-		user.refuse(recipientTwice)
 	}
 	if s, ok := to.text(); ok && to.present() {
 		if c.Group {

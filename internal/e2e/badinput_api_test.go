@@ -78,7 +78,6 @@ func (s *site) refuses(t *testing.T) {
 
 		{"a recipient with a trunk 0", nil, to(`"+44 (0)20 7946 0958"`), 422, "recipient_invalid", "message.to"},
 		{"a user id as phone number", nil, to(`"US.13491208655302741918"`), 422, "recipient_invalid", "message.to"},
-		{"two recipients", nil, swap(`"to":`, `"recipient":"US.13491208655302741918","to":`), 422, "recipient_ambiguous", "message.recipient"},
 		{"a member in capitals", nil, swap(`"body":`, `"Preview_url":true,"body":`), 422, "member_spelling", "message.text.preview_url"},
 
 		{"no type", nil, swap(`"type":"text","text":`, `"image":`), 422, "type_missing", "message.type"},

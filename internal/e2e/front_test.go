@@ -12,7 +12,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"sluice/internal/client"
+	"sluice/client"
 	"sluice/internal/events"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
@@ -21,13 +21,13 @@ import (
 // call makes a request to the API and returns the body of the answer.
 func (w *world) call(method, path, media, body string, want int) string {
 	w.t.Helper()
-	req, err := http.NewRequestWithContext(w.t.Context(), method, w.api.Base+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(w.t.Context(), method, w.api.String()+path, strings.NewReader(body))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+apiKey)
 	req.Header.Set("Content-Type", media)
-	resp, err := w.api.HTTP.Do(req)
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -40,6 +40,33 @@ func (w *world) call(method, path, media, body string, want int) string {
 		w.t.Fatalf("%s %s: %d %s", method, path, resp.StatusCode, answer)
 	}
 	return string(answer)
+}
+
+// TestClassOfTheCategory: a template has the class of its category at Meta, from its first message on, through each interface.
+func TestClassOfTheCategory(t *testing.T) {
+	t.Parallel()
+	w := setup(t, 80, graphsim.Options{Token: "e2e-access-token", Account: graphsim.Account{Templates: []graphsim.Template{
+		{Name: "code", Category: "AUTHENTICATION"}, {Name: "order", Category: "UTILITY"}, {Name: "sale", Category: "MARKETING"},
+	}}})
+	for name, want := range map[string]message.Class{"code": message.Authentication, "order": message.Utility, "sale": message.Marketing, "unknown": message.Utility} {
+		object := `"to":"+15552300001","type":"template","template":{"name":"` + name + `","language":{"code":"en_US"}}}`
+		line := `{"from":"` + numbers[0] + `","message":{` + object + `}`
+		var first, second struct {
+			ID    string
+			Class message.Class
+		}
+		if err := json.Unmarshal([]byte(w.call("POST", "/v1/messages/batch", "application/x-ndjson", line+"\n", 200)), &first); err != nil || first.Class != want {
+			t.Errorf("%s: %+v, %v; want %s", name, first, err, want)
+		}
+		var sent struct{ Messages []struct{ ID string } }
+		answer := w.call("POST", "/v25.0/"+numbers[1]+"/messages", "application/json", `{"messaging_product":"whatsapp",`+object, 200)
+		if err := json.Unmarshal([]byte(answer), &sent); err != nil || len(sent.Messages) != 1 {
+			t.Fatalf("%s", answer)
+		}
+		if err := json.Unmarshal([]byte(w.call("GET", "/v1/messages/"+sent.Messages[0].ID, "", "", 200)), &second); err != nil || second.Class != want {
+			t.Errorf("%s at the second number: %+v, %v; want %s", name, second, err, want)
+		}
+	}
 }
 
 // Through each interface a message is sent in the same way. A caller that waits gets Meta's id. Forwarded calls reach Meta
@@ -94,7 +121,7 @@ func TestEveryDoor(t *testing.T) {
 	if len(ids) != 202 {
 		t.Fatalf("%d messages accepted", len(ids))
 	}
-	w.settled(ids, 60*time.Second, func(r client.Record) bool { return r.State == message.Read })
+	w.settled(ids, 60*time.Second, func(r client.Record) bool { return r.State == client.StateRead })
 	w.checkEvents()
 }
 

@@ -57,7 +57,7 @@ func setup(t testing.TB, change ...func(*feed.Options)) *bench {
 	}
 	tail := events.NewTail(b.stream)
 	o := feed.Options{
-		Tail: tail, Names: feed.NewNames(db), Registerer: b.registry, TagsOf: noTags,
+		Tail: tail, Names: feed.NewNames(db), Registerer: b.registry, TagsOf: noTags, Left: ops.Left,
 		Keys: httpapi.Keys{
 			{Name: "wide", Hash: httpapi.HashToken(b.wide), Scopes: []string{httpapi.ScopeEvents}, Numbers: []string{httpapi.AllNumbers}},
 			{Name: "narrow", Hash: httpapi.HashToken(b.narrow), Scopes: []string{httpapi.ScopeEvents}, Numbers: []string{numberA}},
@@ -96,6 +96,16 @@ func setup(t testing.TB, change ...func(*feed.Options)) *bench {
 		http.DefaultClient.CloseIdleConnections()
 	})
 	return b
+}
+
+// clock returns the millisecond of Redis's clock.
+func (b *bench) clock(t testing.TB) int64 {
+	t.Helper()
+	now, err := b.db.Time(t.Context()).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return now.UnixMilli()
 }
 
 func noTags(context.Context, []string) ([][]string, error) { return nil, nil }

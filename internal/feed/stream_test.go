@@ -22,6 +22,7 @@ import (
 func TestStream(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	feed.KeepAlive(b.feed, 100*time.Millisecond)
 	// An ordinary HTTP proxy: it neither buffers what is flushed, nor changes the events.
 	target, err := url.Parse(b.url)
 	if err != nil {
@@ -38,7 +39,11 @@ func TestStream(t *testing.T) {
 		e.Meta = []byte("{\r\n\"x\": 1}")
 		b.append(t, e)
 		same(t, "the first", s.take(1), wamids(0, 1))
-		time.Sleep(500 * time.Millisecond) // longer than the time limits of the server
+		for range 5 { // longer than the time limits of the server
+			if _, err := s.block(); err != nil {
+				t.Fatal(err)
+			}
+		}
 		b.append(t, several(numberA, 1, 700)...)
 		same(t, "the others", s.take(699), wamids(1, 700))
 		s.close()

@@ -18,7 +18,6 @@ type wrong struct {
 // the message, and later reports it as failed with this code; 0: it does not.
 var passed = map[string]int{
 	"recipient_needs_plus": 0, // Meta adds the country code of the sender
-	"recipient_ambiguous":  0, // Meta uses to
 	"member_spelling":      0, // Meta ignores the member
 	"link_host_forbidden":  131053,
 	"link_port_invalid":    131053,

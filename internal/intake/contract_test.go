@@ -36,7 +36,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	product := `{"messaging_product":"whatsapp",` + hello[1:]
 	const marketing = "/v25.0/" + ours + "/marketing_messages"
 	const sale = `{"messaging_product":"whatsapp","to":"+15551234567","type":"template","template":{"name":"sale","language":{"code":"en"}}}`
-	b.meta.accounts[ours], b.meta.objects = "900", map[string]string{"88": "900"}
+	b.accounts[ours], b.meta.objects = "900", map[string]string{"88": "900"}
 	ndjson := withHeader("Content-Type", "application/x-ndjson")
 	// A successful call of each operation. The failing ones follow.
 	good := map[string]struct {
@@ -66,6 +66,8 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 		"graphMarkRead":      {metas, mark, nil},
 		"graphSendMarketing": {marketing, sale, nil},
 		"graphDownloadMedia": {"/v25.0/77/download", "", nil},
+
+		"graphGetTemplateLibrary": {"/v25.0/message_template_library", "", nil},
 	}
 	b.meta.object = map[string]any{"id": "77", "url": "https://lookaside.fbsbx.com/x", "mime_type": "image/png"}
 	for name, g := range good {

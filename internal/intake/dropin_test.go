@@ -62,6 +62,9 @@ func TestDropInRequests(t *testing.T) {
 		"token in the query":   {metas + "?access_token=" + b.narrow, metaProduct + hello[1:], bare, text},
 		"token in the JSON":    {metas, metaProduct + `"access_token":"` + b.narrow + `",` + hello[1:], bare, text},
 		"token twice":          {metas + "?access_token=other", metaProduct + hello[1:], nil, text},
+		"header and JSON":      {metas, metaProduct + `"access_token":"other",` + hello[1:], nil, text},
+		"OAuth and JSON":       {metas, metaProduct + `"access_token":"other",` + hello[1:], withHeader("Authorization", "OAuth "+b.narrow), text},
+		"query and JSON":       {metas + "?access_token=" + b.narrow, metaProduct + `"access_token":"other",` + hello[1:], bare, text},
 		"no type":              {metas, metaProduct + `"to":"+15551234567","text":{"body":"hi"}}`, nil, `"text":{"body":"hi"}`},
 		"capitals":             {metas, metaProduct + `"to":"+15551234567","type":"TEXT","text":{"body":"hi"}}`, nil, `"type":"TEXT","text":{"body":"hi"}`},
 		"JSON in a string":     {metas, metaProduct + `"to":"+15551234567","type":"text","text":"{\"body\":\"hi\"}"}`, nil, `"text":{"body":"hi"}`},
@@ -71,6 +74,7 @@ func TestDropInRequests(t *testing.T) {
 		"a form with brackets": {metas, nested.Encode(), as(urlencoded), preview},
 		"a form with a list":   {metas, list.Encode(), as(urlencoded), `"components":[{"parameters":[{"text":"Jo","type":"text"}],"type":"body"}]`},
 		"a multipart form":     {metas, parts.String(), as(multi.FormDataContentType()), preview},
+		"a token in it":        {metas, tokenField(multi.Boundary(), b.narrow) + parts.String(), as(multi.FormDataContentType(), bare), preview},
 		"our own path, no type": {
 			"/v1/messages", `{"from":"` + ours + `","message":{"to":"+15551234567","text":{"body":"hi"}}}`, nil, `"text":{"body":"hi"}`,
 		},
@@ -97,6 +101,61 @@ func TestDropInRequests(t *testing.T) {
 	}
 	if strings.Contains(b.log.String(), b.narrow) || strings.Contains(b.log.String(), "other") {
 		t.Errorf("a token is in the log: %s", b.log)
+	}
+}
+
+// tokenField returns the field of a multipart form that has a token.
+func tokenField(boundary, token string) string {
+	return "--" + boundary + "\r\nContent-Disposition: form-data; name=\"access_token\"\r\n\r\n" + token + "\r\n"
+}
+
+// A token in the form of an upload is found if it is before the file. It is not forwarded, also if the header has one, and
+// all other bytes are.
+func TestTokenInUpload(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.meta.object = map[string]any{}
+	const kind = "--x\r\nContent-Disposition: form-data; name=\"type\"\r\n\r\nimage/png\r\n"
+	file := "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"access_token\"\r\n\r\n" + strings.Repeat("png\r\n--y", 50_000) + "\r\n"
+	token, fileToken := tokenField("x", b.narrow), strings.Replace(tokenField("x", b.narrow), "access_token\"", "access_token\"; filename=\"a\"", 1)
+	for name, c := range map[string]struct {
+		form, forwarded string
+		status          int
+	}{
+		"first":       {token + kind + file + "--x--\r\n", kind + file + "--x--\r\n", 200},
+		"second":      {kind + token + file + "--x--\r\n", kind + file + "--x--\r\n", 200},
+		"preamble":    {"before\r\n" + token + file + "--x--\r\n", "before\r\n" + file + "--x--\r\n", 200},
+		"small file":  {token + "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\npng\r\n--x--\r\n", "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\npng\r\n--x--\r\n", 200},
+		"after it":    {kind + file + token + "--x--\r\n", "", 401},
+		"as a file":   {fileToken + file + "--x--\r\n", "", 401},
+		"none":        {kind + file + "--x--\r\n", "", 401},
+		"not a form":  {"access_token=" + b.narrow, "", 401},
+		"wrong token": {tokenField("x", "wrong") + file + "--x--\r\n", "", 401},
+	} {
+		for _, length := range []string{"known", "unknown", "known, with a header"} {
+			if strings.HasSuffix(length, "header") && c.forwarded == "" {
+				continue
+			}
+			r := b.do(t, "POST", "/v25.0/"+ours+"/media", c.form, func(r *http.Request) {
+				if !strings.HasSuffix(length, "header") {
+					r.Header.Del("Authorization")
+				}
+				r.Header.Set("Content-Type", `multipart/form-data; boundary="x"`)
+				if length == "unknown" {
+					r.ContentLength = -1
+				}
+			})
+			want := ""
+			if c.forwarded != "" {
+				want = strings.TrimSpace(ours + " POST /v25.0/" + ours + "/media " + c.forwarded)
+			}
+			if got := b.meta.taken(); r.status != c.status || got != want {
+				t.Errorf("%s, length %s: %d %s; Meta got %d bytes, want %d", name, length, r.status, r.body, len(got), len(want))
+			}
+			if c.status == 200 && length != "unknown" && b.meta.length != int64(len(c.forwarded)) {
+				t.Errorf("%s: %d bytes announced, want %d", name, b.meta.length, len(c.forwarded))
+			}
+		}
 	}
 }
 
@@ -189,11 +248,11 @@ func TestMediaWithoutItsNumber(t *testing.T) {
 	}
 }
 
-// Calls of an account need a key for one of its numbers, changes a key for all of them. Meta is asked once.
+// Calls of an account need a key for one of its numbers, changes a key for all of them.
 func TestAccountCalls(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.meta.accounts[ours], b.meta.accounts[theirs] = "900", "900"
+	b.accounts[ours], b.accounts[theirs] = "900", "900"
 	b.meta.objects = map[string]string{"88": "900", "99": "901"}
 	wide := withHeader("Authorization", "Bearer "+b.wide)
 	only := func(scope string) func(*http.Request) {
@@ -206,14 +265,29 @@ func TestAccountCalls(t *testing.T) {
 		want   string // what Meta gets
 	}{
 		{"GET /v25.0/900/message_templates?limit=5", nil, 200, ours + " GET /v25.0/900/message_templates?limit=5"},
-		{"GET /900/phone_numbers", nil, 200, ours + " GET /v25.0/900/phone_numbers"},
+		{"GET /900/phone_numbers", nil, 403, ""}, // the key does not cover theirs
+		{"GET /900/phone_numbers", wide, 200, ours + " GET /v25.0/900/phone_numbers"},
+		{"GET /v25.0/900/pricing_analytics", nil, 403, ""},
+		{"GET /v25.0/900?fields=id,analytics.start(1).granularity(DAY)", nil, 403, ""},
+		{"GET /v25.0/900?fields=id,phone_numbers", nil, 403, ""},
+		{"GET /v25.0/900?fields=id,phone_numbers", wide, 200, ours + " GET /v25.0/900?fields=id,phone_numbers"},
+		{"GET /v25.0/900?fields=assigned_users", wide, 400, ""},
 		{"GET /v25.0/900/subscribed_apps", nil, 200, ours + " GET /v25.0/900/subscribed_apps"},
 		{"GET /v25.0/900?fields=id", nil, 200, ours + " GET /v25.0/900?fields=id"},
 		{"GET /v25.0/900/flows", only(httpapi.ScopeSend), 403, ""},
 		{"POST /v25.0/900/message_templates {}", nil, 403, ""}, // the key does not cover theirs
 		{"POST /v25.0/900/message_templates {}", wide, 200, ours + " POST /v25.0/900/message_templates {}"},
 		{"DELETE /v25.0/900/message_templates?name=a", wide, 200, ours + " DELETE /v25.0/900/message_templates?name=a"},
-		{"POST /v25.0/900/subscribed_apps {}", wide, 400, ""},
+		{"POST /v25.0/900/subscribed_apps {}", wide, 200, ours + " POST /v25.0/900/subscribed_apps"},
+		{"POST /v25.0/900/subscribed_apps", wide, 200, ours + " POST /v25.0/900/subscribed_apps"},
+		{"POST /v25.0/900/subscribed_apps {}", nil, 403, ""},
+		{"POST /v25.0/900/subscribed_apps {\"verify_token\":\"x\"}", wide, 400, ""},
+		{"POST /v25.0/900/subscribed_apps?override_callback_uri=https://example.com", wide, 400, ""},
+		{"DELETE /v25.0/900/subscribed_apps", wide, 400, ""},
+		{"GET /v25.0/message_template_library?search=pay", nil, 200, ours + " GET /v25.0/message_template_library?search=pay"},
+		{"GET /message_template_library", nil, 200, ours + " GET /v25.0/message_template_library"},
+		{"GET /v25.0/message_template_library", only(httpapi.ScopeSend), 403, ""},
+		{"POST /v25.0/message_template_library", nil, 400, ""},
 		{"POST /v25.0/900/assigned_users {}", wide, 400, ""},
 		{"POST /v25.0/900 {}", wide, 400, ""},
 		{"GET /v25.0/901/message_templates", wide, 400, ""},
@@ -239,8 +313,9 @@ func TestAccountCalls(t *testing.T) {
 			r.failure(t)
 		}
 	}
-	if b.meta.asked != 2 {
-		t.Errorf("Meta was asked %d times for the accounts of 2 numbers", b.meta.asked)
+	b.meta.overridden = true
+	if r := b.do(t, "POST", "/v25.0/900/subscribed_apps", "", wide); r.status != 400 || !strings.Contains(r.failure(t).Data.Details, "override_callback_uri") || b.meta.taken() != "" {
+		t.Errorf("it would remove the callback URL of the account: %d %s", r.status, r.body)
 	}
 }
 

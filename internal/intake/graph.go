@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -16,25 +17,24 @@ import (
 // graph forwards calls to Meta with the access token of a number. It always answers, and writes an error in Meta's
 // form if Meta does not answer.
 type graph interface {
-	// Forward forwards r, with its method, path, query and body.
-	Forward(w http.ResponseWriter, r *http.Request, number string)
+	// Forward forwards r, with its method, path, query and body. origin is the scheme and the host by which the caller
+	// reached Sluice: links to further pages lead there.
+	Forward(w http.ResponseWriter, r *http.Request, number string, origin *url.URL)
 	// Media returns Meta's description of a media object of the number. If object is nil, status and answer are
 	// the error to return.
 	Media(r *http.Request, number, version, id string) (object map[string]any, status int, answer []byte)
 	// Download answers with the content at the URL of a media object.
 	Download(w http.ResponseWriter, r *http.Request, number, url string)
-	// Account returns the WhatsApp Business Account of a number; empty: Meta does not say.
-	Account(ctx context.Context, number string) (string, error)
 	// Belongs reports whether an object is a flow or a message template of an account. It uses the token of number.
 	Belongs(ctx context.Context, number, account, id string) (bool, error)
+	// Overridden reports whether the webhooks of an account go to a URL of its own. It uses the token of number.
+	Overridden(ctx context.Context, number, account string) (bool, error)
 }
 
-// accounts stores which WhatsApp Business Account each number belongs to.
+// accounts knows which WhatsApp Business Account each number belongs to.
 type accounts interface {
-	// All returns the accounts that are known, by number.
-	All(ctx context.Context) (map[string]string, error)
-	// Note stores the account of a number.
-	Note(ctx context.Context, number, account string) error
+	// Accounts returns the accounts that are known, by number. It may ask Meta.
+	Accounts(ctx context.Context) (map[string]string, error)
 }
 
 // graphPath returns a path of Meta in its usual form: "/v25.0/<id>/<edge>". It is false for other paths. Meta ignores
@@ -57,8 +57,8 @@ func graphPath(path, version string) (string, bool) {
 	return strings.TrimSuffix("/"+version+"/"+strings.Join(segments, "/"), "/"), true
 }
 
-// graphRoots are objects of the Graph API that have a name in place of an id. Sluice serves none of them.
-var graphRoots = []string{"me", "debug_token", "oauth"}
+// graphRoots are objects of the Graph API that have a name in place of an id. Sluice serves the library only.
+var graphRoots = []string{"me", "debug_token", "oauth", "message_template_library"}
 
 // isVersion reports whether a segment of a path is a version of the Graph API: "v25.0".
 func isVersion(segment string) bool {

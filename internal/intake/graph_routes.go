@@ -36,7 +36,7 @@ func (in *Intake) graphRoutes() []httpapi.Route {
 		}
 	}
 	const profile, fields = "{phone_number_id}/whatsapp_business_profile", "The query may have `fields`: names with commas between them, without nesting such as `a{b}`."
-	const parameters = "The members `access_token`, `method`, `batch` and others that would change the token or the kind of the request are refused."
+	const parameters = "Sluice removes the member `access_token`, and refuses `method`, `batch` and others that would change the kind of the request."
 	const scopes = "Calls that change the account or the settings of a number need the scope `account:write`, and an API key that covers all numbers of the account in the configuration."
 	object := &httpapi.Body{Type: map[string]any{}, Example: `{"messaging_product":"whatsapp"}`}
 	routes := []httpapi.Route{
@@ -47,6 +47,7 @@ func (in *Intake) graphRoutes() []httpapi.Route {
 		passed("POST", "{phone_number_id}/media", "graphUploadMedia", "Upload media, up to 100 MB.", httpapi.ScopeSend, in.graphUpload, graphNumber),
 		passed("GET", profile, "graphGetProfile", "Read the business profile of the number.", httpapi.ScopeRead, in.graphCall, graphNumber),
 		passed("POST", profile, "graphSetProfile", "Change the business profile of the number.", httpapi.ScopeSend, in.graphCall, graphNumber),
+		passed("GET", "message_template_library", "graphGetTemplateLibrary", "Search Meta's library of message templates.", httpapi.ScopeRead, in.graphLibrary),
 		passed("GET", "{id}", "graphGetObject", "Read the settings of a number, an account, a flow or a template, or the URL of media. The `url` of media is a URL of Sluice, because Meta's URL needs Meta's token.", httpapi.ScopeRead, in.graphObject, graphID, graphOwner),
 		passed("POST", "{id}", "graphSetObject", "Change a message template or a flow.", httpapi.ScopeAccount, in.graphSetObject, graphID),
 		passed("DELETE", "{id}", "graphDeleteObject", "Delete media of the number, or a flow.", httpapi.ScopeSend, in.graphDelete, graphID, graphOwner),
@@ -56,17 +57,18 @@ func (in *Intake) graphRoutes() []httpapi.Route {
 		passed("DELETE", "{id}/{edge}", "graphDeleteEdge", "Delete something of a number, an account or a flow.", httpapi.ScopeSend, in.graphCall, graphID, graphEdge),
 	}
 	docs := map[string]string{
-		"graphMarkRead":      "The same as `POST` with the same body.",
-		"graphUploadMedia":   "The form has the fields `file`, `type`, `messaging_product` and `ttl_minutes` only.",
-		"graphGetProfile":    fields,
-		"graphGetObject":     fields,
-		"graphSetProfile":    "The body is a JSON object. " + parameters,
-		"graphSetObject":     scopes,
-		"graphDeleteObject":  "A flow needs the scope `account:write` too.",
-		"graphReadEdge":      "[drop-in.md](drop-in.md) lists the calls that work, and why others do not. " + fields,
-		"graphWriteEdge":     "[drop-in.md](drop-in.md) lists the calls that work, and why others do not. " + scopes + " " + parameters,
-		"graphDeleteEdge":    scopes,
-		"graphDownloadMedia": "A path that Meta does not have.",
+		"graphMarkRead":           "The same as `POST` with the same body.",
+		"graphUploadMedia":        "The form has the fields `file`, `type`, `messaging_product` and `ttl_minutes` only.",
+		"graphGetProfile":         fields,
+		"graphGetObject":          fields,
+		"graphSetProfile":         "The body is a JSON object. " + parameters,
+		"graphSetObject":          scopes,
+		"graphDeleteObject":       "A flow needs the scope `account:write` too.",
+		"graphReadEdge":           "[drop-in.md](drop-in.md) lists the calls that work, and why others do not. " + fields,
+		"graphWriteEdge":          "[drop-in.md](drop-in.md) lists the calls that work, and why others do not. " + scopes + " " + parameters,
+		"graphDeleteEdge":         scopes,
+		"graphGetTemplateLibrary": "It is the same for all accounts. Sluice asks with Meta's token of a number that the API key covers.",
+		"graphDownloadMedia":      "A path that Meta does not have.",
 	}
 	bodies := map[string]*httpapi.Body{
 		"graphMarkRead":    {Type: map[string]any{}, Example: `{"messaging_product":"whatsapp","status":"read","message_id":"wamid.HBgLMTU1NTEyMzQ1NjcVAgASGBQ"}`},

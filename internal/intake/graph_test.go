@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -22,18 +23,13 @@ type meta struct {
 	owned  map[string]string // the number that a media object belongs to; nil: object belongs to every number
 	away   bool
 	left   []time.Duration // the time limit of each call; 0: none
+	length int64           // of the body of the last call, as announced
 
-	accounts map[string]string // of numbers
-	objects  map[string]string // the accounts of flows and templates
-	asked    int               // calls of Account
+	objects    map[string]string // the accounts of flows and templates
+	overridden bool              // the webhooks of accounts go to URLs of their own
 }
 
-func (m *meta) Account(_ context.Context, number string) (string, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.asked++
-	return m.accounts[number], nil
-}
+func (m *meta) Overridden(context.Context, string, string) (bool, error) { return m.overridden, nil }
 
 func (m *meta) Belongs(_ context.Context, _, account, id string) (bool, error) {
 	m.mu.Lock()
@@ -79,10 +75,11 @@ func (m *meta) note(r *http.Request, number string) {
 	body, _ := io.ReadAll(r.Body)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.length = r.ContentLength
 	m.calls = append(m.calls, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", number, r.Method, r.URL.RequestURI(), body)))
 }
 
-func (m *meta) Forward(w http.ResponseWriter, r *http.Request, number string) {
+func (m *meta) Forward(w http.ResponseWriter, r *http.Request, number string, origin *url.URL) {
 	if m.unless(w) {
 		return
 	}
@@ -92,6 +89,7 @@ func (m *meta) Forward(w http.ResponseWriter, r *http.Request, number string) {
 		io.WriteString(w, `{"id":"77"}`)
 		return
 	}
+	w.Header().Set("Test-Origin", origin.String())
 	io.WriteString(w, `{"success":true}`)
 }
 
@@ -232,9 +230,9 @@ func TestGraphRefuses(t *testing.T) {
 		"misspelled":      {metas, product + hello[1:], withHeader("sluice-expires", "2030-01-01T00:00:00Z"), 400, 100, "Sluice-Expires: Sluice has no header with this name."},
 		"a long header":   {metas, product + hello[1:], withHeader("Sluice-"+strings.Repeat("x", 99), ""), 400, 100, "Sluice-...: "},
 		"unknown, passed": {"/v25.0/" + ours + "/media", "", withHeader("Sluice-Klass", "urgent"), 400, 100, "Sluice-Klass: "},
-		"a token inside":  {metas, product + `"access_token":"EAAG",` + hello[1:], nil, 400, 100, "access_token: "},
+		"a token inside":  {metas, product + `"Access.Token":"EAAG",` + hello[1:], nil, 400, 100, "access_token: "},
 		"a method inside": {metas, product + `"Method":"delete",` + hello[1:], nil, 400, 100, "method: "},
-		"a mark's token":  {metas, product + `"status":"read","message_id":"wamid.x","access_token":"EAAG"}`, nil, 400, 100, "access_token: "},
+		"a mark's token":  {metas, product + `"status":"read","message_id":"wamid.x","Access.Token":"EAAG"}`, nil, 400, 100, "access_token: "},
 		"long tag":        {metas, product + hello[1:], withHeader("Sluice-Tags", "a,"+strings.Repeat("x", 65)), 400, 100, "Sluice-Tags: "},
 		"nothing there":   {"/v25.0/" + ours + "/register", "{}", nil, 400, 100, ""},
 		"bad mark":        {metas, product + `"status":"read"}`, nil, 400, 100, "message_id: "},
@@ -288,6 +286,9 @@ func TestGraphPasses(t *testing.T) {
 	}
 	if r := b.do(t, "GET", "/v25.0/77?phone_number_id="+ours, "", nil); !strings.Contains(r.body, `"url":"`+b.URL+`/v25.0/77/download?phone_number_id=`+ours) {
 		t.Errorf("media: %s", r.body)
+	}
+	if r := b.do(t, "GET", "/v25.0/"+ours, "", withHeader("X-Forwarded-Proto", "https")); r.header.Get("Test-Origin") != "https"+strings.TrimPrefix(b.URL, "http") {
+		t.Errorf("links to pages lead to %s", r.header.Get("Test-Origin"))
 	}
 	b.meta.taken()
 	for _, call := range []string{

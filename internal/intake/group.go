@@ -68,9 +68,11 @@ func (g *group) add(number int, m *message.Message) {
 // acceptGroup accepts the messages of a group, and sets the result of each line.
 func (in *Intake) acceptGroup(ctx context.Context, g *group) {
 	defer close(g.done)
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	storing, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	var others sync.WaitGroup // for messages that expire too early: they may repeat messages that were accepted before
+	// For messages whose class is not known yet, and for those that expire too early: they may repeat messages that were
+	// accepted before.
+	var others sync.WaitGroup
 	store, now := g.messages[:0], in.now()
 	for i := range g.lines {
 		l := &g.lines[i]
@@ -78,7 +80,7 @@ func (in *Intake) acceptGroup(ctx context.Context, g *group) {
 			continue
 		}
 		m := &g.messages[l.message]
-		if wait := in.groupWait(ctx, g, m, now); now.Add(wait).Before(m.ExpiresAt) {
+		if m.Class != "" && now.Add(in.groupWait(storing, g, m, now)).Before(m.ExpiresAt) {
 			if n := len(store); n != l.message {
 				g.messages[n] = *m
 			}
@@ -93,7 +95,7 @@ func (in *Intake) acceptGroup(ctx context.Context, g *group) {
 		})
 	}
 	if len(store) > 0 {
-		results := in.o.Acceptor.AcceptAll(ctx, store)
+		results := in.o.Acceptor.AcceptAll(storing, store)
 		for i := range g.lines {
 			if l := &g.lines[i]; l.message != alone {
 				l.accepted, l.refused = results[l.message].Acceptance, in.refused(&store[l.message], results[l.message].Err)

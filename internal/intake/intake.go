@@ -60,30 +60,49 @@ type canceller interface {
 // an error the wait is unknown, and eta has logged the cause.
 type eta func(ctx context.Context, number string, c message.Class) (time.Duration, error)
 
+// classes finds the class of a message whose request has none.
+type classes interface {
+	// Class does not block. known is false if the class depends on an answer of Meta that is not there yet.
+	Class(number string, c message.Content) (class message.Class, known bool)
+	// Wait waits for that answer, for at most 2 s, and then uses the default.
+	Wait(ctx context.Context, number string, c message.Content) message.Class
+}
+
+// defaultClasses are the classes of message.DefaultClass.
+type defaultClasses struct{}
+
+func (defaultClasses) Class(_ string, c message.Content) (message.Class, bool) {
+	return message.DefaultClass(c), true
+}
+
+func (defaultClasses) Wait(_ context.Context, _ string, c message.Content) message.Class {
+	return message.DefaultClass(c)
+}
+
 // Options configure an Intake.
 type Options struct {
-	Acceptor   acceptor                                             // required
-	Reader     reader                                               // required
-	Finder     finder                                               // required to list messages
-	Waiting    waiting                                              // required to explain messages
-	Canceller  canceller                                            // required to cancel messages
-	Keys       httpapi.Keys                                         // the API keys; empty: every request is refused
-	Numbers    func(number string) bool                             // reports whether a phone number id is configured; required
-	Own        func(number string) string                           // returns the phone number of an id, in E.164; empty, or nil: unknown
-	Policy     func(number string, c message.Class) message.Policy  // nil: message.DefaultPolicy
-	Class      func(number string, c message.Content) message.Class // returns the class of a message whose request has none; nil: message.DefaultClass
-	Refuse     func(number string) bool                             // reports whether messages of a number with an unknown type are refused; nil: they are accepted
-	Offset     func() time.Duration                                 // returns how far Redis's clock, which decides about deadlines, is ahead of the clock of this machine; nil: not at all
-	ETA        eta                                                  // nil: deadlines are not compared with the backlog
-	Explain    func(code int) (title, advice string)                // explains Meta's error codes; nil: records have the code only
-	Passes     func(code int) bool                                  // reports whether a code is for a temporary fault; nil: no code is
-	Graph      graph                                                // forwards calls to Meta; nil: they are refused
-	More       []httpapi.Route                                      // further routes, of other packages
-	All        []string                                             // the configured phone number ids
-	Accounts   accounts                                             // stores the accounts of numbers; nil: calls of accounts are refused
-	Version    string                                               // of the Graph API, for paths without one; empty: v25.0
-	Log        *slog.Logger                                         // nil: no logs
-	Registerer prometheus.Registerer                                // nil: the metrics are not registered
+	Acceptor   acceptor                                            // required
+	Reader     reader                                              // required
+	Finder     finder                                              // required to list messages
+	Waiting    waiting                                             // required to explain messages
+	Canceller  canceller                                           // required to cancel messages
+	Keys       httpapi.Keys                                        // the API keys; empty: every request is refused
+	Numbers    func(number string) bool                            // reports whether a phone number id is configured; required
+	Own        func(number string) string                          // returns the phone number of an id, in E.164; empty, or nil: unknown
+	Policy     func(number string, c message.Class) message.Policy // nil: message.DefaultPolicy
+	Classes    classes                                             // nil: message.DefaultClass
+	Refuse     func(number string) bool                            // reports whether messages of a number with an unknown type are refused; nil: they are accepted
+	Offset     func() time.Duration                                // returns how far Redis's clock, which decides about deadlines, is ahead of the clock of this machine; nil: not at all
+	ETA        eta                                                 // nil: deadlines are not compared with the backlog
+	Explain    func(code int) (title, advice string)               // explains Meta's error codes; nil: records have the code only
+	Passes     func(code int) bool                                 // reports whether a code is for a temporary fault; nil: no code is
+	Graph      graph                                               // forwards calls to Meta; nil: they are refused
+	More       []httpapi.Route                                     // further routes, of other packages
+	All        []string                                            // the configured phone number ids
+	Accounts   accounts                                            // knows the accounts of numbers; nil: calls of accounts are refused
+	Version    string                                              // of the Graph API, for paths without one; empty: v25.0
+	Log        *slog.Logger                                        // nil: no logs
+	Registerer prometheus.Registerer                               // nil: the metrics are not registered
 }
 
 // storeTimeout is the time limit of Redis for one request. It is shorter than the 20 s that the server has to read
@@ -99,7 +118,6 @@ type Intake struct {
 
 	media   memory // media: the number that it belongs to
 	objects memory // flows and templates: the account that they belong to
-	lookups lookups
 }
 
 // now returns the time of Redis's clock.
@@ -113,8 +131,8 @@ func New(o Options) *Intake {
 	if o.Offset == nil {
 		o.Offset = func() time.Duration { return 0 }
 	}
-	if o.Class == nil {
-		o.Class = func(_ string, c message.Content) message.Class { return message.DefaultClass(c) }
+	if o.Classes == nil {
+		o.Classes = defaultClasses{}
 	}
 	if o.Passes == nil {
 		o.Passes = func(int) bool { return false }

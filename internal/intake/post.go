@@ -157,9 +157,13 @@ func (in *Intake) check(e *envelope, m *message.Message, key httpapi.Key, now ti
 	return nil
 }
 
-// accept accepts a checked message. It sets Retry-After in header if the message would expire before it can be
-// sent.
+// accept accepts a checked message. If its class is not known yet, accept waits for it. It sets Retry-After in header if the
+// message would expire before it can be sent.
 func (in *Intake) accept(ctx context.Context, header http.Header, m *message.Message, now time.Time) (message.Acceptance, refusal) {
+	if m.Class == "" {
+		m.Class = in.o.Classes.Wait(ctx, m.From, m.Content)
+		in.setDeadline(m, now)
+	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	if !m.ExpiresAt.After(now) {
@@ -210,23 +214,36 @@ func (e *envelope) readBody(w http.ResponseWriter, r *http.Request) refusal {
 	return e.read(e.buffer)
 }
 
-// complete sets the id of a checked message, and the defaults of its class and deadline.
+// complete sets the id of a checked message, and the defaults of its class and deadline. If the class is not known yet, it
+// stays empty, and accept sets both.
 func (in *Intake) complete(m *message.Message, now time.Time) {
 	m.ID = message.NewID(m.From, m.Key)
+	if m.After.ID != "" {
+		m.AfterBy = now.Add(m.AfterBy.Sub(time.Time{})).UTC().Truncate(time.Millisecond)
+	}
 	if m.Class == "" {
-		m.Class = in.o.Class(m.From, m.Content)
+		class, known := in.o.Classes.Class(m.From, m.Content)
+		if !known {
+			return
+		}
+		m.Class = class
+	}
+	in.setDeadline(m, now)
+}
+
+// setDeadline sets the default of the deadline of a message that has its class.
+func (in *Intake) setDeadline(m *message.Message, now time.Time) {
+	if !m.ExpiresAt.IsZero() {
+		return
 	}
 	begin := now
 	switch {
 	case m.After.ID != "":
-		m.AfterBy = now.Add(m.AfterBy.Sub(time.Time{})).UTC().Truncate(time.Millisecond)
 		begin = m.AfterBy
 	case m.SendAt.After(now):
 		begin = m.SendAt
 	}
-	if m.ExpiresAt.IsZero() {
-		m.ExpiresAt = begin.Add(in.o.Policy(m.From, m.Class).Deadline).UTC().Truncate(time.Millisecond)
-	}
+	m.ExpiresAt = begin.Add(in.o.Policy(m.From, m.Class).Deadline).UTC().Truncate(time.Millisecond)
 }
 
 // refused returns the refusal for an error of the acceptor. It is nil without an error: then the message is

@@ -114,7 +114,7 @@ const aboutAPI = "Sluice sends WhatsApp messages through Meta's Cloud API. It qu
 type messageRequest struct {
 	From      string        `json:"from" doc:"The sender: Meta's phone number id of your number."`
 	Message   metaMessage   `json:"message" doc:"Meta's message object, as Meta documents it."`
-	Class     message.Class `json:"class,omitempty" doc:"Decides the priority, the deadline and the in-doubt policy; see docs/message-life.md. Default for a template: the class that template_classes of the number has for it (see docs/configuration.md), otherwise utility. Default for a Direct Send message (see docs/messages.md): its category. Default for all others: service."`
+	Class     message.Class `json:"class,omitempty" doc:"Decides the priority, the deadline and the in-doubt policy; see docs/message-life.md. Default for a template: the class that template_classes of the number has for it (see docs/configuration.md), otherwise its category at Meta, otherwise utility. Default for a Direct Send message (see docs/messages.md): its category. Default for all others: service."`
 	Key       string        `json:"key,omitempty" doc:"Idempotency key, 1 to 255 printable ASCII characters, not only spaces. The same key with the same content from the same number is the same message, as long as its record is kept and 30 days more (idempotency_key_retention in the configuration)."`
 	Ref       string        `json:"ref,omitempty" doc:"Your own reference, for example an order id, up to 255 characters. Records and events have it."`
 	Tags      []string      `json:"tags,omitempty" doc:"Up to 10 labels of 1 to 64 characters. Holds and resends can select messages by tag."`

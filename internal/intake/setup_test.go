@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -94,30 +93,16 @@ func (k *fakeStore) Progress(_ context.Context, ids []string) ([]message.Record,
 }
 
 // fakeAccounts are the accounts of numbers.
-type fakeAccounts struct {
-	mu sync.Mutex
-	of map[string]string
-}
+type fakeAccounts map[string]string
 
-func (a *fakeAccounts) All(context.Context) (map[string]string, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return maps.Clone(a.of), nil
-}
-
-func (a *fakeAccounts) Note(_ context.Context, number, account string) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.of[number] = account
-	return nil
-}
+func (a fakeAccounts) Accounts(context.Context) (map[string]string, error) { return a, nil }
 
 // bench is an Intake behind a real HTTP server.
 type bench struct {
 	*httptest.Server
 	store    *fakeStore
 	meta     *meta
-	accounts *fakeAccounts
+	accounts fakeAccounts
 	finder   *fakeFinder
 	in       *intake.Intake
 	registry *prometheus.Registry
@@ -143,8 +128,8 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 	t.Helper()
 	b := &bench{
 		store:    &fakeStore{messages: map[string]message.Message{}, records: map[string]message.Record{}},
-		meta:     &meta{accounts: map[string]string{}},
-		accounts: &fakeAccounts{of: map[string]string{}},
+		meta:     &meta{},
+		accounts: fakeAccounts{},
 		registry: prometheus.NewRegistry(),
 		log:      &bytes.Buffer{},
 		wide:     httpapi.NewToken(), narrow: httpapi.NewToken(), readOnly: httpapi.NewToken(), scopeless: httpapi.NewToken(), revoked: httpapi.NewToken(), expired: httpapi.NewToken(),

@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,13 +23,19 @@ import (
 	"sluice/internal/graphsim"
 )
 
-// sdks are the SDKs, as node/package.json names them and as the files of node/ do. The order is that of the page.
-var sdks = []struct{ name, file, base string }{
-	{"@kapso/whatsapp-cloud-api", "kapso", "`baseUrl`"},
-	{"@great-detail/whatsapp", "great-detail", "`baseUrl`"},
-	{"@microfox/whatsapp-business", "microfox", "`baseUrl`, with the version: `http://127.0.0.1:8080/v25.0`"},
-	{"whatsapp-api-js", "whatsapp-api-js", "none, but `ponyfill.fetch`, a function that makes the requests"},
-	{"@chat-adapter/whatsapp", "chat-adapter", "`apiUrl`"},
+// sdks are the SDKs, as node/package.json names them and as the files of node/ do. The order is that of the page. Those with inbox
+// have a handler of webhooks that inbox.mjs can call.
+var sdks = []struct {
+	name, file, base string
+	inbox            bool
+}{
+	{"@kapso/whatsapp-cloud-api", "kapso", "`baseUrl`", true},
+	{"@great-detail/whatsapp", "great-detail", "`baseUrl`", true},
+	{"@microfox/whatsapp-business", "microfox", "`baseUrl`, with the version: `http://127.0.0.1:8080/v25.0`", true},
+	{"whatsapp-api-js", "whatsapp-api-js", "none, but `ponyfill.fetch`, a function that makes the requests", true},
+	{"@chat-adapter/whatsapp", "chat-adapter", "`apiUrl`", true},
+	{"whatsapp", "meta", "`WA_BASE_URL`, the name of a host. The SDK uses HTTPS and port 443, so put a server with TLS before Sluice", false},
+	{"whatsapp-business", "whatsapp-business", "none, but `client.restClient.fetch.defaults.baseURL`, with the version", false},
 }
 
 // versions returns the pinned version of each SDK.
@@ -143,14 +152,20 @@ func must[T any](v T, err error) T {
 // play lets an SDK make its calls at a base URL.
 func play(t *testing.T, sdk, base string, recipients string) []call {
 	t.Helper()
-	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errors.New("the SDK does not end"))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 3*time.Minute, errors.New("the SDK does not end"))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", "run.mjs", sdk)
 	cmd.Dir = node(t)
-	settings := must(json.Marshal(map[string]string{
+	cert, key := certificate(t)
+	settings := must(json.Marshal(map[string]any{
+		"tls":  map[string]string{"cert": cert, "key": key},
 		"base": base, "key": apiKey, "number": number, "account": account, "recipients": recipients, "inbound": "wamid.HBgLMTU1NTEyMzQ1NjcVAgASGCA=",
 	}))
-	cmd.Env = append(os.Environ(), "SDKTEST="+string(settings))
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, []byte(cert), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Env = append(os.Environ(), "SDKTEST="+string(settings), "NODE_EXTRA_CA_CERTS="+ca)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -171,6 +186,18 @@ func play(t *testing.T, sdk, base string, recipients string) []call {
 		t.Fatalf("%s made no call\n%s", sdk, &stderr)
 	}
 	return calls
+}
+
+// certificate returns a certificate for 127.0.0.1 and its key, as PEM.
+func certificate(t *testing.T) (cert, key string) {
+	t.Helper()
+	s := httptest.NewTLSServer(nil)
+	defer s.Close()
+	encoded, err := x509.MarshalPKCS8PrivateKey(s.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}))
 }
 
 // Ids that are different in each run, or that name the same thing in Sluice and at Meta.

@@ -16,6 +16,7 @@ export async function calls(c) {
   await send('text as a reply', 'sendText', () => ({ body: 'Yes', contextMessageId: c.inbound }));
   await send('text as a reply to our own message', 'sendText', () => ({ body: 'And this', contextMessageId: text?.messages?.[0]?.id ?? 'none' }));
   await c.call('send: text to a user id', () => messages.sendText({ phoneNumberId: c.number, recipient: `US.${c.recipients}777`, body: 'Hello' }));
+  await send('text to a number and its user id', 'sendText', () => ({ recipient: `US.${c.recipients}778`, body: 'Hello' }));
   await send('text with callback data', 'sendText', () => ({ body: 'Hello', bizOpaqueCallbackData: 'mine' }));
   await send('image by id', 'sendImage', () => ({ image: { id, caption: 'A picture' } }));
   await send('image by link', 'sendImage', () => ({ image: { link: 'https://example.com/a.png' } }));
@@ -78,7 +79,8 @@ export async function calls(c) {
   await c.call('media: delete', () => media.delete({ mediaId: id }));
 
   const account = { businessAccountId: c.account };
-  await c.call('templates: list', () => templates.list({ ...account, limit: 2, status: 'APPROVED' }));
+  const listed = await c.call('templates: list', () => templates.list({ ...account, limit: 2, status: 'APPROVED' }));
+  await c.call('templates: list the next page, by its link', () => client.fetch(listed?.paging?.next ?? 'http://no-next-page/'));
   await c.call('templates: create', () => templates.create({
     ...account, name: 'from_kapso', language: 'en_US', category: 'UTILITY', components: [{ type: 'BODY', text: 'Hello' }],
   }));
@@ -118,6 +120,6 @@ export async function inbox({ secret }) {
     if (!verifySignature({ appSecret: secret, rawBody: raw, signatureHeader: headers['x-hub-signature-256'] })) throw new Error('signature');
     const event = normalizeWebhook(JSON.parse(raw));
     statuses.push(...event.statuses.map(s => ({ id: s.id, status: s.status })));
-    messages.push(...event.messages.map(m => ({ id: m.id, from: m.from, text: m.text?.body })));
+    messages.push(...event.messages.map(m => ({ id: m.id, from: m.from, text: m.text?.body, context: m.context?.id })));
   };
 }
