@@ -47,7 +47,7 @@ func main() { fmt.Print(client.New("http://127.0.0.1:8080", "key")) }
 	run.Dir = dir
 	run.Env = append(os.Environ(), "GOPROXY=off", "GOFLAGS=-mod=readonly", "GOWORK=off", "GOMODCACHE="+filepath.Join(dir, "empty"))
 	out, err := run.CombinedOutput()
-	if err != nil || fmt.Sprintf("%s", out) != "http://127.0.0.1:8080" {
+	if err != nil || string(out) != "http://127.0.0.1:8080" {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
