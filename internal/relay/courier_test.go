@@ -418,29 +418,6 @@ func TestOneEventThatFails(t *testing.T) {
 	})
 }
 
-// TestNothingIsGivenUpBeforeItsTime: a target that takes nothing loses nothing before give_up_after, and the events that are
-// older then are dead letters.
-func TestNothingIsGivenUpBeforeItsTime(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		states := newFakeStates()
-		tail := newFakeTail(t.Context(), events.MetaKey(0), 1, 10*time.Minute)
-		target := testTarget()
-		target.GiveUpAfter = 2 * time.Hour
-		testCourier(t, target, tail, states, func(context.Context, request) answer { return refused("not_connected") })
-		time.Sleep(2*time.Hour - time.Second)
-		synctest.Wait()
-		if n := states.given(); n > 0 {
-			t.Errorf("%d events were given up too early", n)
-		}
-		time.Sleep(12 * time.Minute)
-		synctest.Wait()
-		if n := states.given(); n != 600 {
-			t.Errorf("%d events were given up, want 600", n)
-		}
-	})
-}
-
 // TestFailuresAtRandom: the order holds whatever fails, also when the worker, the connection to Redis or the answer is
 // lost. Twice comes at most what a lost answer was about, and what a worker had read that lost its shard.
 func TestFailuresAtRandom(t *testing.T) {

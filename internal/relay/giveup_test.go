@@ -191,3 +191,26 @@ func TestTheTimeToGiveUp(t *testing.T) {
 		dead(3*time.Minute, 60)
 	})
 }
+
+// TestNothingIsGivenUpBeforeItsTime: a target that takes nothing loses nothing before give_up_after, and the events that are
+// older then are dead letters.
+func TestNothingIsGivenUpBeforeItsTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		states := newFakeStates()
+		tail := newFakeTail(t.Context(), events.MetaKey(0), 1, 10*time.Minute)
+		target := testTarget()
+		target.GiveUpAfter = 2 * time.Hour
+		testCourier(t, target, tail, states, func(context.Context, request) answer { return refused("not_connected") })
+		time.Sleep(2*time.Hour - time.Second)
+		synctest.Wait()
+		if n := states.given(); n > 0 {
+			t.Errorf("%d events were given up too early", n)
+		}
+		time.Sleep(12 * time.Minute)
+		synctest.Wait()
+		if n := states.given(); n != 600 {
+			t.Errorf("%d events were given up, want 600", n)
+		}
+	})
+}
