@@ -87,11 +87,13 @@ type Report struct {
 	Participant   string      `json:"participant,omitempty"` // the group member that the status is about
 }
 
-// Gap has the entries that a consumer group in Redis missed. It does not concern readers over HTTP.
+// Gap has the entries that a consumer group in Redis or a relay target missed. It does not concern readers over HTTP.
 type Gap struct {
-	Group string `json:"group"`
-	From  string `json:"from"` // the id of the first entry missed
-	To    string `json:"to"`   // the id of the first entry that was not missed
+	Group  string `json:"group"`
+	From   string `json:"from"`             // the id of the first entry missed
+	To     string `json:"to"`               // the id of the first entry that was not missed
+	Target string `json:"target,omitempty"` // the relay target that missed them
+	Stream string `json:"stream,omitempty"` // with Target: the Redis stream that had them
 }
 
 // EventOptions says which events to read, and where to begin. The first of Cursor, the stored cursor of CursorName, and
