@@ -23,14 +23,17 @@ build: ## all programs, into bin/
 	@$(FIRST)
 	go build -o bin/ ./cmd/...
 
-test: ## all tests with the race detector, against a real Redis that they start themselves
-	@tools/need redis-server:redis-server gcc:gcc,libc6-dev curl:curl node:nodejs npm:npm
+# Debian does not have the programs of the server on the PATH.
+POSTGRESQL = $(or $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb)),initdb):postgresql
+
+test: ## all tests with the race detector, against a real Redis and PostgreSQL that they start themselves
+	@tools/need redis-server:redis-server gcc:gcc,libc6-dev curl:curl openssl:openssl node:nodejs npm:npm php:php-cli python3:python3 $(POSTGRESQL)
 	@$(FIRST)
 	@go build -o out/progress ./internal/progress
 	@CGO_ENABLED=1 out/progress go test -race -json ./...
 
 # Each as its directory and its name, with a colon between.
-FUZZ = $(shell grep -rEo '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' internal | sed 's|/[^/]*:func |:|')
+FUZZ = $(shell grep -rEo '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' client internal | sed 's|/[^/]*:func |:|')
 
 # A count, for until Go 1.27 a time now and then fails without a finding: https://go.dev/issue/75804
 fuzz: ## every fuzz target in turn, for FUZZTIME each: 30000x, so many inputs, or 10m
@@ -41,8 +44,8 @@ fuzz: ## every fuzz target in turn, for FUZZTIME each: 30000x, so many inputs, o
 
 check: ## formatting, vet, staticcheck, luacheck, checksums of the modules
 	@$(FIRST)
-	@bad=$$($(TOOL) gofumpt -l cmd internal); if [ -n "$$bad" ]; then \
-		echo "not formatted by gofumpt (fix: $(TOOL) gofumpt -w cmd internal):"; echo "$$bad"; exit 1; fi
+	@bad=$$($(TOOL) gofumpt -l client cmd examples internal); if [ -n "$$bad" ]; then \
+		echo "not formatted by gofumpt (fix: $(TOOL) gofumpt -w client cmd examples internal):"; echo "$$bad"; exit 1; fi
 	go vet ./...
 	$(TOOL) staticcheck ./...
 	@tools/need luacheck:lua-check
@@ -67,7 +70,7 @@ bench-peers: ## BullMQ, asynq and Sluice in turns against the same far side; ROU
 	bin/sluice bench peers --peers $(PEERS) --rounds $(or $(ROUNDS),3)
 
 bench: ## the benchmarks
-	@tools/need redis-server:redis-server
+	@tools/need redis-server:redis-server $(POSTGRESQL)
 	@$(FIRST)
 	go test -run '^$$' -bench . -benchmem ./...
 

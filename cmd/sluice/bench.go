@@ -12,14 +12,14 @@ import (
 )
 
 type benchCmd struct {
-	Name       string        `arg:"" enum:"pace,urgent,idle,drain,cold,life,instructions,foreign,peers,intake,webhook,feed,memory,all" help:"Which: pace, urgent, idle, drain, cold, life, instructions, foreign, peers, intake, webhook, feed, memory or all. docs/performance.md describes them."`
+	Name       string        `arg:"" enum:"pace,urgent,idle,drain,cold,life,instructions,foreign,peers,intake,webhook,feed,relay,memory,all" help:"Which: pace, urgent, idle, drain, cold, life, instructions, foreign, peers, intake, webhook, feed, relay, memory or all. docs/performance.md describes them."`
 	Rate       int           `help:"Messages per second and number." placeholder:"N"`
 	Workers    int           `help:"Number of worker processes." placeholder:"N"`
 	Numbers    int           `help:"Number of phone numbers. For idle: numbers without messages." placeholder:"N"`
 	Backlog    int           `help:"Number of messages that wait at the start." placeholder:"N"`
 	Duration   time.Duration `help:"Length of each measurement." placeholder:"TIME"`
 	Durability string        `enum:"fsync,relaxed," default:"" help:"Durability of Redis: fsync or relaxed."`
-	Rounds     int           `help:"Number of rounds of cold, life and peers." placeholder:"N"`
+	Rounds     int           `help:"Number of rounds of cold, life, peers and relay." placeholder:"N"`
 	Peers      string        `default:"out/peers" help:"Folder with the packages for peers; make bench-peers fills it." placeholder:"DIR"`
 	Profiles   string        `type:"existingdir" help:"Write CPU profiles of the programs and the commands of Redis into this folder." placeholder:"DIR"`
 	JSON       bool          `name:"json" xor:"form" help:"Print one JSON object per line."`

@@ -4,12 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"text/tabwriter"
 	"time"
-
-	"sluice/internal/client"
 )
 
 // deadFlags select dead letters.
@@ -102,7 +99,7 @@ func (r replayCmd) Run(ctx context.Context) error {
 			t.row(found.Count, "would be sent again with --confirm and --reason")
 		}))
 	}
-	c := &client.Client{Base: r.Console, Key: r.APIKey}
+	c := once(r.Console, r.APIKey)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	var sum struct {
@@ -110,17 +107,13 @@ func (r replayCmd) Run(ctx context.Context) error {
 		Overdue  int `json:"overdue"`
 	}
 	for {
-		raw, err := c.Ask(ctx, "POST", "/v1/dead-letters/replay", r.part())
-		if err != nil {
-			return err
-		}
 		var a struct {
 			Replayed, Overdue int
 			More              bool
 			Next              time.Time
 		}
-		if err := json.Unmarshal(raw, &a); err != nil {
-			return fmt.Errorf("read the answer: %w", err)
+		if err := c.Call(ctx, "POST", "/v1/dead-letters/replay", r.part(), &a); err != nil {
+			return err
 		}
 		sum.Replayed, sum.Overdue = sum.Replayed+a.Replayed, sum.Overdue+a.Overdue
 		if !a.More {

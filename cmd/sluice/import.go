@@ -10,11 +10,12 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
-	"sluice/internal/client"
+	"sluice/client"
 )
 
 const (
@@ -27,13 +28,20 @@ const (
 type importCmd struct {
 	API    string `default:"http://127.0.0.1:8080" env:"SLUICE_API" help:"Base URL of the API."`
 	APIKey string `env:"SLUICE_API_KEY" required:"" help:"API key; better in the environment than on the command line."`
-	File   string `arg:"" help:"File with a body of POST /v1/messages on each line, or - for standard input."`
+	File   string `arg:"" help:"NDJSON: a body of POST /v1/messages on each line. CSV: a message in each row. - for standard input."`
+	Format string `enum:"ndjson,csv," default:"" help:"ndjson or csv. Default: csv if the name of the file ends in .csv, else ndjson."`
+	From   string `env:"PHONE_NUMBER_ID" help:"CSV: phone number id of the sender, for rows without from."`
+	Name   string `help:"CSV: name of the import, a part of the keys of rows without key. Set a new name to send the same rows again."`
 	IDs    bool   `name:"ids" help:"Print each line's number with the id of its message."`
 }
 
+// Help returns the text after the help of the command.
+func (importCmd) Help() string {
+	return "While the API accepts no messages, the import waits and then goes on. After a break, import the same file again: a message whose key was accepted before is not sent again.\n\n" + csvHelp
+}
+
 // Run sends the lines, reports on standard error which were refused and why, and prints how many
-// were accepted. While the API is unavailable it waits. With a key on each line the file can be imported again
-// after a break.
+// were accepted. While the API is unavailable it waits.
 func (c importCmd) Run(ctx context.Context) error {
 	in := os.Stdin
 	if c.File != "-" {
@@ -44,8 +52,16 @@ func (c importCmd) Run(ctx context.Context) error {
 		defer f.Close()
 		in = f
 	}
-	im := &importer{api: &client.Client{Base: c.API, Key: c.APIKey}, lines: make(chan line), errors: os.Stderr, pause: pause, progress: importProgress, said: time.Now()}
-	go im.read(ctx, in)
+	im := &importer{api: once(c.API, c.APIKey), lines: make(chan line), errors: os.Stderr, pause: pause, progress: importProgress, said: time.Now()}
+	if c.Format == "csv" || c.Format == "" && strings.EqualFold(filepath.Ext(c.File), ".csv") {
+		rows, err := newCSV(in, c.From, c.Name)
+		if err != nil {
+			return err
+		}
+		go im.readRows(ctx, rows)
+	} else {
+		go im.read(ctx, in)
+	}
 	if c.IDs {
 		im.ids = os.Stdout
 	}
@@ -122,31 +138,43 @@ func (im *importer) read(ctx context.Context, file io.Reader) {
 	in := bufio.NewReader(file)
 	for n := 1; ; n++ {
 		text, err := in.ReadBytes('\n')
-		if text = bytes.TrimSpace(text); len(text) > 0 {
-			select {
-			case <-ctx.Done():
-				return
-			case im.lines <- line{n, text}:
-			}
+		if text = bytes.TrimSpace(text); len(text) > 0 && !im.send(ctx, line{n, text}) {
+			return
 		}
 		if err != nil {
-			if !errors.Is(err, io.EOF) {
-				im.mu.Lock()
-				im.failed = err
-				im.mu.Unlock()
-			}
+			im.fail(err)
 			return
 		}
 	}
+}
+
+// send sends a line into the channel. It is false if ctx has ended.
+func (im *importer) send(ctx context.Context, l line) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case im.lines <- l:
+		return true
+	}
+}
+
+// fail records why the file cannot be read further; io.EOF is its normal end.
+func (im *importer) fail(err error) {
+	if errors.Is(err, io.EOF) {
+		return
+	}
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	im.failed = err
 }
 
 // run calls the API until each line is accepted or refused.
 func (im *importer) run(ctx context.Context) error {
 	for {
 		b := &batch{im: im, stop: make(chan struct{})}
-		err := im.api.Batch(ctx, b, b.result)
+		err := im.api.SendLines(ctx, b, b.result)
 		refusal, answered := errors.AsType[*client.Problem](err)
-		unsure := err != nil && (!answered || refusal.Code == client.UnknownCode) // the API may have accepted what it did not answer
+		unsure := err != nil && (!answered || refusal.Code == client.CodeUnknown) // the API may have accepted what it did not answer
 		first, done := b.close(unsure), im.accepted+im.duplicates+im.refused
 		switch {
 		case ctx.Err() != nil:
@@ -252,7 +280,7 @@ func (b *batch) end() {
 }
 
 // result handles what the API answers to a line.
-func (b *batch) result(v client.Verdict) error {
+func (b *batch) result(v client.LineResult) error {
 	im := b.im
 	im.mu.Lock()
 	defer im.mu.Unlock()

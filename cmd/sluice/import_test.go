@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"sluice/internal/client"
 )
 
 // importing runs an import of a file through an API, and returns it with what it printed.
@@ -22,7 +20,7 @@ func importing(t *testing.T, api http.HandlerFunc, file string) (im *importer, i
 	t.Cleanup(srv.Close)
 	var out, wrong strings.Builder
 	im = &importer{
-		api: &client.Client{Base: srv.URL, Key: "k"}, lines: make(chan line), ids: &out, errors: &wrong,
+		api: once(srv.URL, "k"), lines: make(chan line), ids: &out, errors: &wrong,
 		pause: func(context.Context) error { return nil },
 	}
 	go im.read(t.Context(), strings.NewReader(file))
@@ -41,7 +39,7 @@ func TestImportReportsProgress(t *testing.T) {
 	t.Cleanup(srv.Close)
 	var said strings.Builder
 	im := &importer{
-		api: &client.Client{Base: srv.URL}, lines: make(chan line), errors: &said,
+		api: once(srv.URL, "k"), lines: make(chan line), errors: &said,
 		pause: func(context.Context) error { return nil }, progress: time.Hour, said: time.Now().Add(-90 * time.Minute),
 	}
 	go im.read(t.Context(), strings.NewReader("{}\n\n{}\n"))
@@ -83,7 +81,7 @@ func TestImportEndsWhereWaitingIsOfNoUse(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "scope_missing") || said != "" {
 		t.Errorf("%v, said %q", err, said)
 	}
-	im := &importer{api: &client.Client{Base: "http://127.0.0.1:1"}, lines: make(chan line), errors: io.Discard, pause: pause}
+	im := &importer{api: once("http://127.0.0.1:1", "k"), lines: make(chan line), errors: io.Discard, pause: pause}
 	if err := im.run(t.Context()); err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("no API: %v", err)
 	}

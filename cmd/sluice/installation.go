@@ -7,6 +7,7 @@ import (
 
 	"sluice/internal/backlog"
 	"sluice/internal/config"
+	"sluice/internal/events"
 	"sluice/internal/holds"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
@@ -22,6 +23,7 @@ type installation struct {
 	backlog *backlog.Reader
 	rates   *ratelimit.Controller
 	holds   *holds.Store
+	events  *events.Stream
 }
 
 // open reads the configuration (file may be empty) and connects. The caller closes db.
@@ -49,6 +51,7 @@ func open(ctx context.Context, file string, env getenv) (*installation, error) {
 		backlog: backlog.New(db, message.Shards(c.Shards), configured),
 		rates:   ratelimit.NewController(db, message.Shards(c.Shards), configured),
 		holds:   holds.New(db, message.Shards(c.Shards), slog.New(slog.DiscardHandler)),
+		events:  events.New(db, message.Shards(c.Shards), events.Options{}),
 	}
 	if err := in.records.CheckShards(ctx); err != nil {
 		db.Close()
@@ -64,6 +67,7 @@ type snapshot struct {
 	open  ledger.Backlog
 	holds []message.Hold
 	held  map[string]int // messages that holds keep, by phone number id
+	kept  events.Kept
 }
 
 func (in *installation) read(ctx context.Context) (snapshot, error) {
@@ -84,6 +88,9 @@ func (in *installation) read(ctx context.Context) (snapshot, error) {
 	if now.holds, err = in.holds.List(ctx); err != nil {
 		return now, err
 	}
-	_, now.held, err = in.backlog.CountHeld(ctx, now.holds)
+	if _, now.held, err = in.backlog.CountHeld(ctx, now.holds); err != nil {
+		return now, err
+	}
+	now.kept, err = in.events.Kept(ctx)
 	return now, err
 }

@@ -11,7 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"sluice/internal/client"
+	"sluice/client"
 )
 
 type listCmd struct {
@@ -41,7 +41,7 @@ func (l listCmd) Validate() error {
 func (l listCmd) Run(ctx context.Context) error { return l.list(ctx, os.Stdout) }
 
 func (l listCmd) list(ctx context.Context, out io.Writer) error {
-	api := &client.Client{Base: l.API, Key: l.APIKey}
+	api := once(l.API, l.APIKey)
 	var ids *string
 	if len(l.IDs) > 0 {
 		all := strings.Join(l.IDs, ",")
@@ -57,17 +57,14 @@ func (l listCmd) list(ctx context.Context, out io.Writer) error {
 		if left := l.Limit - shown; ids == nil && l.Ref == nil && l.Limit > 0 && left < 200 {
 			limit = &left
 		}
-		answer, err := api.Ask(ctx, "GET", query("/v1/messages", "ids", ids, "state", l.State, "tag", l.Tag, "ref", l.Ref,
-			"phone_number_id", l.PhoneNumberID, "since", stamp(l.Since), "until", stamp(l.Until), "cursor", cursor, "limit", limit), nil)
-		if err != nil {
-			return err
-		}
 		var page struct {
 			Messages   []json.RawMessage `json:"messages"`
 			NextCursor string            `json:"next_cursor"`
 		}
-		if err := json.Unmarshal(answer, &page); err != nil {
-			return fmt.Errorf("read the API's answer: %w", err)
+		err := api.Call(ctx, "GET", query("/v1/messages", "ids", ids, "state", l.State, "tag", l.Tag, "ref", l.Ref,
+			"phone_number_id", l.PhoneNumberID, "since", stamp(l.Since), "until", stamp(l.Until), "cursor", cursor, "limit", limit), nil, &page)
+		if err != nil {
+			return err
 		}
 		for _, m := range page.Messages {
 			if l.Limit > 0 && shown == l.Limit {

@@ -20,7 +20,8 @@ import (
 type cli struct {
 	Demo           demoCmd           `cmd:"" help:"Run all of Sluice in one process against a simulated Meta, and report the result of 1,500 messages."`
 	Send           sendCmd           `cmd:"" help:"Send a message through the API."`
-	Import         importCmd         `cmd:"" help:"Send many messages from a file with one JSON object per line."`
+	Import         importCmd         `cmd:"" help:"Send many messages from a file: NDJSON or CSV."`
+	Outbox         outboxCmd         `cmd:"" help:"Print the SQL of the outbox: a table in your PostgreSQL from which Sluice sends."`
 	Events         eventsCmd         `cmd:"" help:"Print events as they are written, one JSON object per line."`
 	Top            topCmd            `cmd:"" help:"Show all numbers live: effective rate, holds, waiting and held messages, ETA."`
 	Rate           rateCmd           `cmd:"" help:"Show the rate limit and the effective rate of a number, or change the rate limit while workers run."`

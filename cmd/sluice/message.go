@@ -4,8 +4,8 @@ import (
 	"context"
 	"net/url"
 	"strconv"
-	"time"
 
+	"sluice/client"
 	"sluice/internal/message"
 )
 
@@ -26,16 +26,7 @@ type explainCmd struct {
 
 // Run explains what a message waits for.
 func (c explainCmd) Run(ctx context.Context) error {
-	type explanation struct {
-		State     message.State
-		Rule      string
-		Detail    string
-		Until     time.Time
-		Reason    string
-		Error     errorShown
-		ExpiresAt time.Time `json:"expires_at"`
-	}
-	return c.ask(ctx, "GET", "/v1/messages/"+url.PathEscape(c.ID)+"/explain", nil, read(func(t table, e explanation) {
+	return c.ask(ctx, "GET", "/v1/messages/"+url.PathEscape(c.ID)+"/explain", nil, read(func(t table, e client.Explanation) {
 		t.row("state", e.State)
 		t.row("waits for", e.Rule)
 		t.row("", e.Detail)
@@ -43,20 +34,13 @@ func (c explainCmd) Run(ctx context.Context) error {
 		if e.Reason != "" {
 			t.row("reason", e.Reason)
 		}
-		e.Error.show(func(name, value string) { t.row(name, value) })
+		showError(e.Error, func(name, value string) { t.row(name, value) })
 		t.row("expires", clock(e.ExpiresAt, "-"))
 	}))
 }
 
-// errorShown is an error of Meta as the API shows it.
-type errorShown struct {
-	Code          *int
-	Title, Advice string
-	message.ErrorDetail
-}
-
-// show calls line for each part of the error that has a value, with its name.
-func (e errorShown) show(line func(name, value string)) {
+// showError calls line for each part of an error of Meta that has a value, with its name.
+func showError(e client.MetaError, line func(name, value string)) {
 	part := func(name, value string) {
 		if value != "" {
 			line(name, value)
@@ -71,7 +55,7 @@ func (e errorShown) show(line func(name, value string)) {
 }
 
 // showDetail calls part with each member of what Meta said.
-func showDetail(d message.ErrorDetail, part func(name, value string)) {
+func showDetail(d client.ErrorDetail, part func(name, value string)) {
 	part("Meta's message", d.Message)
 	part("Meta's details", d.Details)
 	if d.Subcode != 0 {

@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"sluice/client"
 	"sluice/internal/message"
 	"sluice/internal/record"
 )
@@ -65,7 +66,7 @@ func printRecord(t table, r record.Record) {
 	member("state", string(r.State))
 	member("reason", r.Reason)
 	count("code", r.Code)
-	showDetail(r.Detail, member)
+	showDetail(client.ErrorDetail(r.Detail), member)
 	member("class", string(r.Class))
 	member("type", r.Type)
 	member("template", r.Template)

@@ -19,6 +19,7 @@ type relayCmd struct {
 	Release     relayReleaseCmd     `cmd:"" help:"Release a relay target: it gets the events that waited."`
 	Replay      relayReplayCmd      `cmd:"" help:"Relay events again: all from a time on, or the dead letters."`
 	DeadLetters relayDeadLettersCmd `cmd:"" name:"dead-letters" help:"Print events that were given up for a target, one JSON object per line."`
+	Drop        relayDropCmd        `cmd:"" help:"Drop the dead letters of a relay target. They cannot be relayed again."`
 }
 
 // relayPath is the path of a target in the console.
@@ -34,6 +35,9 @@ func (r relayListCmd) Run(ctx context.Context) error {
 			Lag                             float64 `json:"lag_seconds"`
 			SetAside                        int     `json:"set_aside"`
 			DeadLetters                     int     `json:"dead_letters"`
+			Gaps                            int
+			GapFrom                         time.Time `json:"gap_from"`
+			GapTo                           time.Time `json:"gap_to"`
 			Since                           time.Time
 			NextTry                         time.Time `json:"next_try"`
 			HeldBy                          string    `json:"held_by"`
@@ -45,14 +49,18 @@ func (r relayListCmd) Run(ctx context.Context) error {
 			t.row("There are no relay targets. `sluice relay set` adds one.")
 			return
 		}
-		t.row("NAME", "STATE", "SINCE", "LAG", "SET ASIDE", "DEAD LETTERS", "LAST ERROR", "NEXT TRY", "FORMAT", "URL")
+		t.row("NAME", "STATE", "SINCE", "LAG", "SET ASIDE", "DEAD LETTERS", "GAPS", "LAST ERROR", "NEXT TRY", "FORMAT", "URL")
 		for _, one := range a.Targets {
 			why := one.Error
 			if one.HeldBy != "" {
 				why = "held by " + one.HeldBy + ": " + one.HeldReason
 			}
 			lag := time.Duration(one.Lag * float64(time.Second)).Round(time.Second)
-			t.row(one.Name, one.State, clock(one.Since, "-"), lag, one.SetAside, one.DeadLetters, orDash(why), clock(one.NextTry, "-"), one.Format, one.URL)
+			gaps := "0"
+			if one.Gaps > 0 {
+				gaps = fmt.Sprintf("%d, last %s to %s", one.Gaps, clock(one.GapFrom, ""), clock(one.GapTo, ""))
+			}
+			t.row(one.Name, one.State, clock(one.Since, "-"), lag, one.SetAside, one.DeadLetters, gaps, orDash(why), clock(one.NextTry, "-"), one.Format, one.URL)
 		}
 	}))
 }
@@ -75,7 +83,7 @@ type relaySetCmd struct {
 	Tag         []string `help:"Only events of messages with this tag. Give it several times for several." placeholder:"TAG"`
 	Type        []string `help:"Only this type of events: message, final, status, inbound, update, gap. Give it several times for several." placeholder:"TYPE"`
 	Batch       *int     `help:"Events in one request at most, 1 to 100. Default: 1." placeholder:"N"`
-	Concurrency *int     `help:"Requests at the same time at most, 1 to 256. Default: 16." placeholder:"N"`
+	Concurrency *int     `help:"Requests at the same time, 1 to 256: each worker makes its share, and at least one. Default: 16." placeholder:"N"`
 	GiveUpAfter *string  `help:"How long an event is retried while the target takes nothing. Default: 24h." placeholder:"TIME"`
 	signature
 	consoleFlags
@@ -151,6 +159,13 @@ func (r relayReplayCmd) Run(ctx context.Context) error {
 		return r.give(ctx, "/replay", map[string]any{"dead_letters": true})
 	}
 	return r.give(ctx, "/replay", map[string]any{"since": stamp(r.Since)})
+}
+
+type relayDropCmd struct{ relayOrder }
+
+// Run drops the dead letters of a target.
+func (r relayDropCmd) Run(ctx context.Context) error {
+	return r.give(ctx, "/drop", map[string]any{})
 }
 
 type relayDeadLettersCmd struct {

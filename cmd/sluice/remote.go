@@ -14,7 +14,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"sluice/internal/client"
+	"sluice/client"
 )
 
 // apiFlags are the flags of commands that call the API.
@@ -59,17 +59,20 @@ func operator() string {
 }
 
 func (f apiFlags) ask(ctx context.Context, method, path string, in any, show func(table, json.RawMessage) error) error {
-	return ask(ctx, &client.Client{Base: f.API, Key: f.APIKey}, f.JSON, method, path, in, show)
+	return ask(ctx, once(f.API, f.APIKey), f.JSON, method, path, in, show)
 }
 
 func (f consoleFlags) ask(ctx context.Context, method, path string, in any, show func(table, json.RawMessage) error) error {
-	return ask(ctx, &client.Client{Base: f.Console, Key: f.APIKey}, f.JSON, method, path, in, show)
+	return ask(ctx, once(f.Console, f.APIKey), f.JSON, method, path, in, show)
 }
+
+// once returns a client that makes each call once: an operator wants to see a failure, and not to wait.
+func once(url, key string) *client.Client { return client.New(url, key, client.WithRetryFor(0)) }
 
 // ask prints an answer as it is, or with show.
 func ask(ctx context.Context, c *client.Client, raw bool, method, path string, in any, show func(table, json.RawMessage) error) error {
-	answer, err := c.Ask(ctx, method, path, in)
-	if err != nil {
+	var answer json.RawMessage
+	if err := c.Call(ctx, method, path, in, &answer); err != nil {
 		return err
 	}
 	if raw {

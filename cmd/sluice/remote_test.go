@@ -46,6 +46,12 @@ func TestOrders(t *testing.T) {
 			[]string{id, "failed", "+15***67", "131026"},
 		},
 		"list by ids": {[]string{"list", id, "x", "--json"}, "GET /v1/messages?ids=" + id + "%2Cx ", `{"messages":[{"id":"` + id + `"}]}`, []string{`{"id":"` + id + `"}`}},
+		"send after another message": {
+			[]string{"send", "--from", number, "--to", "+1555", "--text", "Hello", "--key", "k", "--after-key", "first", "--after-state", "read", "--after-within", "2h"},
+			`POST /v1/messages {"from":"` + number + `","message":{"text":{"body":"Hello"},"to":"+1555","type":"text"},"key":"k","after":{"key":"first","state":"read","within":"2h0m0s"}}`,
+			`{"id":"` + id + `","state":"queued"}`,
+			[]string{id + " queued"},
+		},
 		"for scripts": {[]string{"holds", "--json"}, "GET /v1/holds ", `{"holds":[]}`, []string{`{"holds":[]}`}},
 		"holds": {
 			[]string{"holds"},
@@ -177,9 +183,9 @@ func TestEmptyFlagsAreNotLeftOut(t *testing.T) {
 			t.Errorf("%q: asked %q, want %s", tt.args, asked, tt.want)
 		}
 	}
-	for _, c := range []sendCmd{{Key: new("")}, {Key: new(" ")}, {Ref: new("")}} {
+	for _, c := range []sendCmd{{Key: new("")}, {Key: new(" ")}, {Ref: new("")}, {afterFlags: afterFlags{After: new("")}}, {afterFlags: afterFlags{AfterKey: new("")}}} {
 		if c.Validate() == nil {
-			t.Errorf("sent with an empty key or ref: %+v", c)
+			t.Errorf("sent with an empty key, ref or message to wait for: %+v", c)
 		}
 	}
 }

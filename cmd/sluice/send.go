@@ -6,28 +6,50 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"os"
 	"strings"
 	"time"
 
-	"sluice/internal/client"
+	"sluice/client"
 	"sluice/internal/message"
 )
 
+// sendRetry is for how long a message is repeated after a temporary failure. An operator waits for it.
+const sendRetry = 5 * time.Second
+
 type sendCmd struct {
-	API    string        `default:"http://127.0.0.1:8080" env:"SLUICE_API" help:"Base URL of the API."`
-	APIKey string        `env:"SLUICE_API_KEY" required:"" help:"API key; better in the environment than on the command line."`
-	From   string        `env:"PHONE_NUMBER_ID" required:"" help:"Phone number id of the sender."`
-	To     string        `help:"Recipient of --text, with its plus."`
-	Text   string        `help:"Send this text."`
-	File   string        `arg:"" optional:"" help:"File with Meta's message object, - for standard input."`
-	Class  message.Class `help:"authentication, service, utility or marketing."`
-	Key    *string       `help:"Idempotency key: the same key sends once."`
-	Ref    *string       `help:"Your own reference."`
-	Tag    []string      `help:"A label; may be repeated."`
-	Wait   time.Duration `help:"Follow the message for this long at most, for example 30s, and print what happens and what it waits for. Exit code 0: it was delivered. 1: it was not, or not yet."`
+	API    string       `default:"http://127.0.0.1:8080" env:"SLUICE_API" help:"Base URL of the API."`
+	APIKey string       `env:"SLUICE_API_KEY" required:"" help:"API key; better in the environment than on the command line."`
+	From   string       `env:"PHONE_NUMBER_ID" required:"" help:"Phone number id of the sender."`
+	To     string       `help:"Recipient of --text, with its plus."`
+	Text   string       `help:"Send this text."`
+	File   string       `arg:"" optional:"" help:"File with Meta's message object, - for standard input."`
+	Class  client.Class `help:"authentication, service, utility or marketing."`
+	Key    *string      `help:"Idempotency key: the same key sends once. Default: a new one."`
+	Ref    *string      `help:"Your own reference."`
+	Tag    []string     `help:"A label; may be repeated."`
+	afterFlags
+	Wait time.Duration `help:"Follow the message for this long at most, for example 30s, and print what happens and what it waits for. Exit code 0: it was delivered. 1: it was not, or not yet."`
+}
+
+// afterFlags say which message a message waits for.
+type afterFlags struct {
+	After       *string       `xor:"after" help:"Send it after the message with this id, of the same number." placeholder:"ID"`
+	AfterKey    *string       `xor:"after" help:"Send it after the message with this idempotency key, of the same number." placeholder:"KEY"`
+	AfterState  client.State  `default:"delivered" enum:"submitted,sent,delivered,read" help:"The state that the other message must reach: submitted, sent, delivered or read." placeholder:"STATE"`
+	AfterWithin time.Duration `help:"How long it waits, for example 2h. Then it expires. Default: 24h." placeholder:"TIME"`
+}
+
+// after returns what the message waits for; nil: it waits for none.
+func (f afterFlags) after() *client.After {
+	if f.After == nil && f.AfterKey == nil {
+		return nil
+	}
+	a := &client.After{ID: valueOf(f.After), Key: valueOf(f.AfterKey), State: f.AfterState}
+	if f.AfterWithin != 0 {
+		a.Within = f.AfterWithin.String()
+	}
+	return a
 }
 
 // Validate is called when the command line was read. A key that is given and empty, because a variable of a script is
@@ -38,6 +60,8 @@ func (s sendCmd) Validate() error {
 		return errors.New("--key is empty: give a key, or leave the flag out")
 	case s.Ref != nil && *s.Ref == "":
 		return errors.New("--ref is empty: give a reference, or leave the flag out")
+	case s.After != nil && *s.After == "", s.AfterKey != nil && *s.AfterKey == "":
+		return errors.New("--after or --after-key is empty: give the message to wait for, or leave the flag out")
 	}
 	return nil
 }
@@ -47,8 +71,9 @@ func (s sendCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	api := &client.Client{Base: s.API, Key: s.APIKey}
-	r, err := api.Send(ctx, client.Order{From: s.From, Message: object, Class: s.Class, Key: valueOf(s.Key), Ref: valueOf(s.Ref), Tags: s.Tag})
+	r, err := client.New(s.API, s.APIKey, client.WithRetryFor(sendRetry)).Send(ctx, client.Message{
+		From: s.From, Content: object, Class: s.Class, Key: valueOf(s.Key), Ref: valueOf(s.Ref), Tags: s.Tag, After: s.after(),
+	})
 	if err != nil {
 		return err
 	}
@@ -62,7 +87,7 @@ func (s sendCmd) Run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, s.Wait, fmt.Errorf("the message was not delivered within %s. Sluice goes on with it: `sluice explain %s` says what it waits for", s.Wait, r.ID))
 	defer cancel()
-	return follower{api, os.Stdout, 300 * time.Millisecond, 2 * time.Second}.follow(ctx, r.ID)
+	return follower{once(s.API, s.APIKey), os.Stdout, 300 * time.Millisecond, 2 * time.Second}.follow(ctx, r.ID)
 }
 
 func (s sendCmd) object() (json.RawMessage, error) {
@@ -108,11 +133,11 @@ func (f follower) follow(ctx context.Context, id string) error {
 			news, said = time.Now(), ""
 		}
 		switch {
-		case r.State == message.Delivered || r.State == message.Read || r.State == message.Played:
+		case r.State == client.StateDelivered || r.State == client.StateRead || r.State == client.StatePlayed:
 			return nil
-		case r.State.Final() || r.State == message.Parked:
-			errorShown(r.Error).show(func(name, value string) { fmt.Fprintf(f.out, "%s: %s\n", name, value) })
-			return fmt.Errorf("the message is %s: %s", r.State, r.State.Meaning())
+		case r.Final || r.State == client.StateParked:
+			showError(r.Error, func(name, value string) { fmt.Fprintf(f.out, "%s: %s\n", name, value) })
+			return fmt.Errorf("the message is %s: %s", r.State, message.State(r.State).Meaning())
 		case ctx.Err() == nil && time.Since(news) >= f.quiet:
 			news = time.Now()
 			if why := f.explain(ctx, id); why != said && why != "" {
@@ -130,12 +155,8 @@ func (f follower) follow(ctx context.Context, id string) error {
 
 // explain returns what a message waits for, or nothing when the API does not say it.
 func (f follower) explain(ctx context.Context, id string) string {
-	answer, err := f.api.Ask(ctx, http.MethodGet, "/v1/messages/"+url.PathEscape(id)+"/explain", nil)
-	var e struct {
-		Rule, Detail string
-		Until        time.Time
-	}
-	if err != nil || json.Unmarshal(answer, &e) != nil {
+	e, err := f.api.Explain(ctx, id)
+	if err != nil {
 		return ""
 	}
 	until := ""

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"sluice/internal/client"
 )
 
 // TestSendWait: --wait prints each step and, while nothing happens, what the message waits for; the error says why
@@ -55,14 +53,15 @@ func TestSendWait(t *testing.T) {
 						timeline = append(timeline, `{"at":"2026-01-31T15:04:05Z","state":`+s+`}`)
 					}
 				}
+				state := tt.steps[min(asked, len(tt.steps))-1]
 				if asked == 5 {
 					cancel(errors.New("not settled within 1s"))
 				}
-				fmt.Fprintf(w, `{"id":"x","state":%s,"error":{"code":131026,"title":"Undeliverable","advice":"Ask.","message":"(#131026) Oops","details":"Not on WhatsApp","error_subcode":7,"fbtrace_id":"Az8"},"timeline":[%s]}`, tt.steps[min(asked, len(tt.steps))-1], strings.Join(timeline, ","))
+				fmt.Fprintf(w, `{"id":"x","state":%s,"final":%v,"error":{"code":131026,"title":"Undeliverable","advice":"Ask.","message":"(#131026) Oops","details":"Not on WhatsApp","error_subcode":7,"fbtrace_id":"Az8"},"timeline":[%s]}`, state, state == `"failed"`, strings.Join(timeline, ","))
 			}))
 			defer api.Close()
 			var out strings.Builder
-			err := follower{&client.Client{Base: api.URL}, &out, time.Nanosecond, 0}.follow(ctx, "x")
+			err := follower{once(api.URL, "k"), &out, time.Nanosecond, 0}.follow(ctx, "x")
 			if (err == nil) != (tt.fails == "") || err != nil && !strings.Contains(err.Error(), tt.fails) {
 				t.Errorf("error %v, want %q", err, tt.fails)
 			}

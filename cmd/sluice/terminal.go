@@ -11,8 +11,8 @@ import (
 func terminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 // aroundRows are the lines of top that show no number: the totals, an empty line, the headings, the line
-// for numbers that are not shown, and the one in which the cursor stands.
-const aroundRows = 5
+// for numbers that are not shown, an empty line, the events, and the one in which the cursor stands.
+const aroundRows = 7
 
 // rows returns how many numbers top shows on out: at most limit, where it is not 0, and at most as many as
 // fit on the terminal.

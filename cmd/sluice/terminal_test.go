@@ -24,7 +24,7 @@ func TestTerminal(t *testing.T) {
 func TestFit(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ limit, height, want int }{
-		{40, 100, 40}, {40, 24, 19}, {0, 24, 19}, {40, 3, 1}, {10, 15, 10}, {11, 15, 10},
+		{40, 100, 40}, {40, 24, 17}, {0, 24, 17}, {40, 3, 1}, {10, 17, 10}, {11, 17, 10},
 	} {
 		if got := fit(c.limit, c.height); got != c.want {
 			t.Errorf("fit(%d, %d) = %d, want %d", c.limit, c.height, got, c.want)

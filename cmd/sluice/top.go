@@ -14,8 +14,10 @@ import (
 	"time"
 
 	"sluice/internal/backlog"
+	"sluice/internal/events"
 	"sluice/internal/holds"
 	"sluice/internal/message"
+	"sluice/internal/store"
 )
 
 type topCmd struct {
@@ -31,7 +33,8 @@ func (topCmd) Help() string {
 		"PAUSE: how long the number still pauses because of that. HOLD: all, or how many templates and tags are held. HELD: the messages that holds keep from being sent. " +
 		"DONE/S: tasks per second that ended since the last update. ACTIVE: tasks that workers have fetched. " +
 		"A column for each class: the messages that wait, and how long the oldest has waited. LATER: scheduled messages, retries, and messages that wait for their recipient. " +
-		"ETA: how long until the waiting messages are sent; held: unknown, because the number is held."
+		"ETA: how long until the waiting messages are sent; held: unknown, because the number is held. " +
+		"EVENTS: the Redis memory that events use and may use, and how long they are kept."
 }
 
 // Run shows the table once, or live on a terminal.
@@ -153,7 +156,20 @@ func (s snapshot) table(before snapshot, limit int) string {
 		}
 		fmt.Fprintf(&b, "and %d more numbers, with %d waiting\n", len(rest), n)
 	}
+	b.WriteString(keptLine(s.kept))
 	return b.String()
+}
+
+// keptLine says how much memory the events use and how long they are kept; nothing before the first measurement.
+func keptLine(k events.Kept) string {
+	if k.At.IsZero() {
+		return ""
+	}
+	line := fmt.Sprintf("\nEVENTS: %s of %s, kept for %s", store.Size(k.Bytes), store.Size(k.Budget), span(k.Effective))
+	if k.Short() {
+		line += fmt.Sprintf(" instead of %s: they use all their memory", span(k.Retention))
+	}
+	return line + "\n"
 }
 
 // eta returns how long until the waiting messages of a number are sent. A number that is held sends nothing

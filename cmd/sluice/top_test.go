@@ -12,6 +12,7 @@ import (
 
 	"sluice/internal/audit"
 	"sluice/internal/backlog"
+	"sluice/internal/events"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/redistest"
@@ -47,7 +48,7 @@ func snapshots() (before, now snapshot) {
 		{Number: "106540352242922", Template: "b/en"},
 		{Number: "106540352242924", Template: "a/en"},
 		{Number: "106540352242924"},
-	}, map[string]int{"106540352242922": 77, "106540352242924": 400}}
+	}, map[string]int{"106540352242922": 77, "106540352242924": 400}, events.Kept{}}
 	return before, now
 }
 
@@ -74,13 +75,20 @@ PHONE NUMBER ID  RATE/LIMIT  REFUSED AT  PAUSE  HOLD         HELD  DONE/S  ACTIV
 106540352242924  1000/1000   -           -      all          400   -       0       -               -                   400 (1h00m)  -                -      held
 `)
 		now.holds = now.holds[1:]
+		now.kept = events.Kept{At: time.Now(), Bytes: 1300 << 20, Budget: 4 << 30, Retention: 24 * time.Hour, Effective: 24 * time.Hour}
 		compare(t, now.table(snapshot{}, 1), `
 00:00:00  waiting 1000581 (held 477), attempting 12, in doubt 3, parked 1, dead letters 2
 
 PHONE NUMBER ID  RATE/LIMIT  REFUSED AT  PAUSE  HOLD        HELD  DONE/S  ACTIVE  AUTHENTICATION  SERVICE  UTILITY  MARKETING        LATER  ETA
 106540352242922  80/80       -           -      1 template  77    -       12      -               -        -        1000000 (1d02h)  21     3h28m
 and 2 more numbers, with 960 waiting
+
+EVENTS: 1.2 GiB of 4.0 GiB, kept for 1d00h
 `)
+		now.kept.Bytes, now.kept.Effective = 4<<30, 370*time.Minute
+		if got := now.table(snapshot{}, 1); !strings.HasSuffix(got, "\n\nEVENTS: 4.0 GiB of 4.0 GiB, kept for 6h10m instead of 1d00h: they use all their memory\n") {
+			t.Errorf("events dropped before their time:\n%s", got)
+		}
 	})
 }
 

@@ -45,6 +45,7 @@ func TestMetricsPage(t *testing.T) {
 			"APP_SECRET": "app-secret", "VERIFY_TOKEN": "0123456789abcdef", "SLUICE_API_KEY": "0123456789abcdef", "SLUICE_MARKER_KEY": "0123456789abcdef",
 			"SLUICE_LISTEN_OPS": "127.0.0.1:0", "SLUICE_LISTEN_API": "127.0.0.1:0", "SLUICE_LISTEN_WEBHOOK": "127.0.0.1:0",
 			"SLUICE_LISTEN_CONSOLE": "127.0.0.1:0", "SLUICE_LOG_LEVEL": "error",
+			"SLUICE_OUTBOX_DATABASE_URL": "postgres://127.0.0.1:1/shop", "SLUICE_OUTBOX_API_KEY": "environment",
 		}[name]
 	}
 	all := map[string]*metric{}

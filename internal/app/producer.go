@@ -19,6 +19,7 @@ import (
 	"sluice/internal/intake"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/ops"
 	"sluice/internal/queue"
 	"sluice/internal/relay"
 	"sluice/internal/repository"
@@ -55,8 +56,8 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	atMeta := templates.New(templates.Options{Graph: graph, Store: accounts, Numbers: numberIDs(c.Numbers), Ready: tokens.Has, Log: log})
 	tail := events.NewTail(events.New(p.DB, message.Shards(c.Shards), events.Options{Registerer: nil, Log: log}))
 	reads := feed.New(feed.Options{
-		Tail: tail, Names: feed.NewNames(p.DB), TagsOf: tagsOf(book), Keys: apiKeys(c.APIKeys),
-		Offset: p.DB.ClockOffset, Log: log, Registerer: p.Registry,
+		Tail: tail, Names: feed.NewNames(p.DB), TagsOf: tagsOf(book), Accounts: events.NewAccounts(accounts.All), Keys: apiKeys(c.APIKeys),
+		Offset: p.DB.ClockOffset, Left: ops.Left, Log: log, Registerer: p.Registry,
 	})
 	requests := intake.New(intake.Options{
 		Acceptor:   admission.NewAcceptor(p.DB, book, tasks, message.Shards(c.Shards), signature.New(string(c.PayloadKey))),
@@ -82,6 +83,10 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Log:        log,
 		Registerer: p.Registry,
 	})
+	if err := p.outbox(c.Outbox, requests); err != nil {
+		p.Close()
+		return nil, err
+	}
 	p.Work(func(ctx context.Context) error {
 		<-ctx.Done()
 		requests.Stop()

@@ -20,7 +20,7 @@ func (w *worker) relay() {
 	tail := events.NewTail(w.stream)
 	own := phones(w.c.Numbers)
 	r := relay.New(w.DB, relay.Options{
-		Worker: w.name, Shards: w.shards, Tail: tail, Mark: w.marks.Parse, Accounts: holds.NewAccounts(w.DB).All,
+		Worker: w.name, Shards: w.shards, Tail: tail, Mark: w.marks.Parse, Accounts: events.NewAccounts(holds.NewAccounts(w.DB).All),
 		Targets:      relay.NewTargets(w.DB, w.shards, secrets.New(string(w.c.Relay.SecretsKey))),
 		Records:      relayRecords(w.book, signature.New(string(w.c.PayloadKey), string(w.c.SecondPayloadKey))),
 		Display:      func(number string) string { return strings.TrimPrefix(own(number), "+") },

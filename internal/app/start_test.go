@@ -116,3 +116,15 @@ func TestProgramsDoNotWaitForNothing(t *testing.T) {
 		t.Error("a stop does not end the wait")
 	}
 }
+
+// TestEventsMustFit: a worker does not start with more memory for events than Redis can give.
+func TestEventsMustFit(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c := reconciler(server.URL(), "prod", formerKey, "")
+	c.Events.Memory = 300 << 20
+	_, err := app.NewWorker(t.Context(), c, slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), "events.memory: 300 MiB does not fit") {
+		t.Errorf("%v", err)
+	}
+}

@@ -23,8 +23,10 @@ import (
 	"sluice/internal/ratelimit"
 	"sluice/internal/reconcile"
 	"sluice/internal/record"
+	"sluice/internal/relay"
 	"sluice/internal/repository"
 	"sluice/internal/retry"
+	"sluice/internal/secrets"
 	"sluice/internal/send"
 	"sluice/internal/sendtrace"
 	"sluice/internal/signature"
@@ -51,6 +53,9 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		records.KeyLife = -1 // none
 	}
 	p, err := newProgram(ctx, c.Common, log, func(ctx context.Context, db *store.DB) error {
+		if err := events.CheckMemory(ctx, db, c.Events.Memory); err != nil {
+			return err
+		}
 		return ledger.New(db, records).CheckInstallation(ctx, c.Environment, string(c.MarkerKey), string(c.SecondMarkerKey))
 	})
 	if err != nil {
@@ -63,7 +68,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		Program: p, c: c, name: workerName(), shards: shards, rates: rates,
 		book: ledger.New(p.DB, records),
 		stream: events.New(p.DB, shards, events.Options{
-			Retention: c.Events.Retention, MaxLen: c.Events.MaxLength, Registerer: p.Registry, Log: log,
+			Retention: c.Events.Retention, Memory: c.Events.Memory, Registerer: p.Registry, Log: log,
 		}),
 		controller: ratelimit.NewController(p.DB, shards, rates.configured),
 		holds:      holds.New(p.DB, shards, log),
@@ -91,8 +96,8 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		w.relay()
 	}
 	p.Background(w.throughput.Run)
-	p.Registry.MustRegister(gauges.Awaiting(w.book, p.DB.ClockOffset))
-	p.Registry.MustRegister(gauges.New(gauges.Options{Rates: reader.ReadAll, Unknown: reader.Unserved, Backlog: w.book.Backlog, Holds: heldMessages{w.holds, reader}, Numbers: numberIDs(c.Numbers), Log: log}))
+	p.Registry.MustRegister(gauges.Awaiting(w.book, p.DB.ClockOffset), gauges.Events(w.stream.Kept))
+	p.Registry.MustRegister(gauges.New(gauges.Options{Rates: reader.ReadAll, Unknown: reader.Unserved, Backlog: w.book.Backlog, Holds: heldMessages{w.holds, reader}, Targets: relay.NewTargets(p.DB, shards, secrets.Box{}).Count, Numbers: numberIDs(c.Numbers), Log: log}))
 	return p, nil
 }
 

@@ -143,16 +143,16 @@ func TestMessageLifePageShowsPolicies(t *testing.T) {
 	}
 }
 
-// pages are the README and all pages of docs/.
-var pages = func() []string {
-	all, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
-	if err != nil || len(all) == 0 {
-		panic(fmt.Sprint("no pages: ", err))
+// pages are the pages of the repository.
+var pages = func() (all []string) {
+	for _, pattern := range []string{"*.md", "docs/*.md", "examples/*.md", "examples/*/*.md"} {
+		found, err := fs.Glob(os.DirFS(root), pattern)
+		if err != nil || len(found) == 0 {
+			panic(fmt.Sprint("no pages: ", pattern, " ", err))
+		}
+		all = append(all, found...)
 	}
-	for i := range all {
-		all[i] = "docs/" + filepath.Base(all[i])
-	}
-	return append(all, "README.md")
+	return all
 }()
 
 // A page that says which test holds a sentence must not outlive the test.

@@ -21,7 +21,7 @@ type Options struct {
 	Backlog    int           // messages that wait when the run begins
 	Duration   time.Duration // of one measurement
 	Durability string        // Fsync or Relaxed, of Redis
-	Rounds     int           // how often cold, life and peers take turns
+	Rounds     int           // how often cold, life, peers and relay take turns
 	Peers      string        // the folder with the packages of the peers, see peers
 	Profiles   string        // a folder for CPU profiles of the programs; empty: no profiles
 
@@ -52,6 +52,7 @@ var runs = []struct {
 	{"intake", intake},
 	{"webhook", webhook},
 	{"feed", feed},
+	{"relay", relayed},
 	{"memory", memory},
 }
 

@@ -77,6 +77,23 @@ func TestForeign(t *testing.T) {
 	positive(t, rows[0], "utilisation", "far_side_max_window", "max_window", "messages_per_second")
 }
 
+// TestRelay makes a short run: all events arrive, and the phases are compared.
+func TestRelay(t *testing.T) {
+	o := options(t, Options{Rate: 100, Duration: time.Second, Rounds: 1})
+	rows, err := relayedIn(t.Context(), o, []phase{
+		{works, targetWorks, targetWorks, time.Second}, {"fails", targetFails, targetFails, 500 * time.Millisecond}, {works, targetWorks, targetWorks, time.Second},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) != 2 {
+		t.Fatalf("%+v", rows)
+	}
+	positive(t, rows[0], "p50_ms", "p99_ms")
+	positive(t, rows[1], "p50_ms", "p99_ms", "p99_ratio")
+	nothingLeft(t)
+}
+
 func TestInstructions(t *testing.T) {
 	if testing.Short() {
 		t.Skip("valgrind is slow")

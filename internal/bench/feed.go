@@ -84,7 +84,9 @@ func feedOnce(ctx context.Context, o Options, durability string) (rows []Row, er
 	}
 	live := Row{Case: fmt.Sprintf("%d events per second, one stream", o.Rate), Durability: durability, Numbers: o.Numbers}
 	err = w.profile(ctx, "feed-"+durability, []*rig.Process{producer}, o.Duration, func() error {
-		return read(live, "now", func() error { return w.write(ctx, numbers, o.Rate, total) })
+		return read(live, "now", func() error {
+			return w.write(ctx, o.Rate, total, func(n int) message.Event { return status(numbers[n%len(numbers)].ID) })
+		})
 	})
 	if err != nil {
 		return rows, err
@@ -94,25 +96,33 @@ func feedOnce(ctx context.Context, o Options, durability string) (rows []Row, er
 	return rows, err
 }
 
-// write appends total statuses at a rate, each with the time at which it was written.
-func (w *world) write(ctx context.Context, numbers []rig.Number, rate, total int) error {
+// status returns a delivery report of a number that Meta sends now.
+func status(number string) message.Event {
+	now := time.Now()
+	return message.Event{
+		Type: message.EventStatus, At: now.UnixMilli(), Number: number, WABA: "102290129340398", Field: "messages", Meta: statusMeta,
+		Report: &message.StatusReport{Number: number, WAMID: statusWAMID, Status: "delivered", At: now.UTC(), Marker: statusMarker},
+	}
+}
+
+const (
+	statusWAMID  = "wamid.HBgLMTY1MDU1NTEyMzQVAgARGBI5QTNDQTVCM0Q0Q0Q2RTY3RTcA"
+	statusMarker = "sl1.prod.106540352242922-kbpmyzgsq5f3u2hd7xw4orietc.1-miad5234.5f0c81aa"
+)
+
+var statusMeta = []byte(`{"id":"` + statusWAMID + `","status":"delivered","timestamp":"1763820425","recipient_id":"16505551234",` +
+	`"biz_opaque_callback_data":"` + statusMarker + `","pricing":{"billable":true,"pricing_model":"PMP","type":"regular","category":"utility"}}`)
+
+// write appends total events at a rate: event returns the n-th when it is due.
+func (w *world) write(ctx context.Context, rate, total int, event func(n int) message.Event) error {
 	const tick = 10 * time.Millisecond
 	stream := events.New(w.db, shards, events.Options{})
-	meta := []byte(`{"id":"wamid.HBgLMTY1MDU1NTEyMzQVAgARGBI5QTNDQTVCM0Q0Q0Q2RTY3RTcA","status":"delivered","timestamp":"1763820425","recipient_id":"16505551234",` +
-		`"biz_opaque_callback_data":"sl1.prod.106540352242922-kbpmyzgsq5f3u2hd7xw4orietc.1-miad5234.5f0c81aa","pricing":{"billable":true,"pricing_model":"PMP","type":"regular","category":"utility"}}`)
 	start := time.Now()
 	for written := 0; written < total; {
 		due := min(total, int(float64(rate)*(time.Since(start)+tick).Seconds()))
 		var batch []message.Event
 		for ; written < due; written++ {
-			number := numbers[written%len(numbers)].ID
-			batch = append(batch, message.Event{
-				Type: message.EventStatus, At: time.Now().UnixMilli(), Number: number, WABA: "102290129340398", Field: "messages", Meta: meta,
-				Report: &message.StatusReport{
-					Number: number, WAMID: "wamid.HBgLMTY1MDU1NTEyMzQVAgARGBI5QTNDQTVCM0Q0Q0Q2RTY3RTcA", Status: "delivered", At: start.UTC(),
-					Marker: "sl1.prod.106540352242922-kbpmyzgsq5f3u2hd7xw4orietc.1-miad5234.5f0c81aa",
-				},
-			})
+			batch = append(batch, event(written))
 		}
 		if err := stream.Append(ctx, batch); err != nil {
 			return err

@@ -12,8 +12,7 @@ import (
 	"github.com/hibiken/asynq"
 	"golang.org/x/sync/errgroup"
 
-	"sluice/internal/client"
-	"sluice/internal/message"
+	"sluice/client"
 	"sluice/internal/ports"
 	"sluice/internal/rig"
 )
@@ -51,7 +50,7 @@ func intake(ctx context.Context, o Options) ([]Row, error) {
 // order returns a body to post. Each request has its own ref.
 func order(from string) ([]byte, error) {
 	object, _ := messageObject(1)
-	return json.Marshal(client.Order{From: from, Message: object, Class: message.Utility, Ref: "order-" + serial})
+	return json.Marshal(client.Message{From: from, Content: object, Class: client.ClassUtility, Ref: "order-" + serial})
 }
 
 func intakeOurs(ctx context.Context, o Options, single, batches *Row) error {

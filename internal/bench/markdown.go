@@ -58,6 +58,7 @@ var figures = []figure{
 		return new(ratio(*r.SimWindow, float64(r.Rate)))
 	}, atMost(1.02)},
 	{"events per second that one stream delivers", ">= 10,000", "feed", ours, func(r Row) *float64 { return r.PerSecond }, atLeast(10_000)},
+	{"p99 of a relayed event while another target fails, to that while it works", "<= 1.10 x", "relay", ours, func(r Row) *float64 { return r.P99Ratio }, atMost(1.1)},
 	{"throttled by the simulator", "0", "pace", ours, func(r Row) *float64 { return r.Throttled }, atMost(0)},
 	{"dequeues per send", "<= 1.05", "pace", ours, func(r Row) *float64 { return r.Dequeues }, atMost(1.05)},
 	{"round trips to Redis per message, at 80/s", "<= 4", "pace", both(called("at the limit"), slow), func(r Row) *float64 { return r.Trips }, atMost(4)},

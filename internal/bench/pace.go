@@ -6,8 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"sluice/internal/client"
-	"sluice/internal/message"
+	"sluice/client"
 	"sluice/internal/rig"
 )
 
@@ -140,7 +139,7 @@ func (w *world) intakeTrips(ctx context.Context, number string) (float64, error)
 	const n = 20
 	post := func(i int) error {
 		object, _ := messageObject(1_000_000 + i)
-		_, err := w.api(producer).Send(ctx, client.Order{From: number, Message: object, Class: message.Marketing})
+		_, err := w.api(producer).Send(ctx, client.Message{From: number, Content: object, Class: client.ClassMarketing})
 		return err
 	}
 	if err := post(0); err != nil { // the first one loads the scripts

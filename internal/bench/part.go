@@ -8,7 +8,7 @@ import (
 	"sluice/internal/rig"
 )
 
-// Parts are the baselines of load runs and their plain far side, as parts of a rig.
+// Parts are the baselines of load runs, their plain far side and their relay targets, as parts of a rig.
 var Parts = map[string]rig.Part{
 	"asynq": func(ctx context.Context, addr string, settings []byte) error {
 		var s AsynqSettings
@@ -30,6 +30,9 @@ var Parts = map[string]rig.Part{
 			return err
 		}
 		return serveFarSide(ctx, addr, s)
+	},
+	"targets": func(ctx context.Context, addr string, _ []byte) error {
+		return rig.Listen(ctx, addr, newTargets().handler())
 	},
 	"hmac": func(ctx context.Context, addr string, _ []byte) error {
 		return rig.Listen(ctx, addr, http.HandlerFunc(checkHMAC))

@@ -40,6 +40,8 @@ type Row struct {
 	P50 *float64 `json:"p50_ms,omitempty"` // of an HTTP answer
 	P99 *float64 `json:"p99_ms,omitempty"`
 
+	P99Ratio *float64 `json:"p99_ratio,omitempty"` // p99_ms, to that while the other relay target takes its events
+
 	Commands         *float64 `json:"redis_commands_per_message,omitempty"` // also those inside scripts
 	RedisCPU         *float64 `json:"redis_cpu_us,omitempty"`               // for a message
 	BaselineCPU      *float64 `json:"baseline_redis_cpu_us,omitempty"`

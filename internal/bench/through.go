@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"sluice/internal/client"
+	"sluice/client"
 	"sluice/internal/cloudapi"
 	"sluice/internal/message"
 	"sluice/internal/rig"
@@ -53,14 +53,14 @@ func acceptBatch(ctx context.Context, api *client.Client, numbers []rig.Number, 
 	var lines bytes.Buffer
 	for i := first; i < first+n; i++ {
 		object, _ := messageObject(i)
-		b, err := json.Marshal(client.Order{From: numbers[i%len(numbers)].ID, Message: object, Class: message.Marketing})
+		b, err := json.Marshal(client.Message{From: numbers[i%len(numbers)].ID, Content: object, Class: client.ClassMarketing})
 		if err != nil {
 			return err
 		}
 		lines.Write(append(b, '\n'))
 	}
 	accepted := 0
-	err := api.Batch(ctx, &lines, func(v client.Verdict) error {
+	err := api.SendLines(ctx, &lines, func(v client.LineResult) error {
 		if v.Status != http.StatusAccepted {
 			return fmt.Errorf("the producer refused line %d: %w", v.Line, v.Problem)
 		}
@@ -163,7 +163,7 @@ func (w *world) awaitOne(ctx context.Context, api *client.Client, a arrival, sta
 	}
 	for {
 		r, err := api.Get(ctx, id)
-		if err != nil || r.State == state {
+		if err != nil || r.State == client.State(state) {
 			return err
 		}
 		if time.Now().After(deadline) {

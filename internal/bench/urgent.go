@@ -8,9 +8,8 @@ import (
 
 	"github.com/hibiken/asynq"
 
-	"sluice/internal/client"
+	"sluice/client"
 	"sluice/internal/graphsim"
-	"sluice/internal/message"
 	"sluice/internal/rig"
 )
 
@@ -75,7 +74,7 @@ func urgentOnce(ctx context.Context, o Options, row Row) (Row, error) {
 	api := w.api(producer)
 	answered, err := every(ctx, o.Duration, func(i int) (string, error) {
 		object, _ := messageObject(10_000_000 + i)
-		r, err := api.Send(ctx, client.Order{From: nrs[0].ID, Message: object, Class: message.Authentication})
+		r, err := api.Send(ctx, client.Message{From: nrs[0].ID, Content: object, Class: client.ClassAuthentication})
 		return r.ID, err
 	})
 	if err != nil {

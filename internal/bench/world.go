@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -10,7 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
-	"sluice/internal/client"
+	"sluice/client"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
 	"sluice/internal/rig"
@@ -72,14 +73,17 @@ func (w *world) simulate(ctx context.Context, rate int, hook string) error {
 	return w.Simulate(ctx, graphsim.Options{Rate: rate, Seed: 1, Webhook: graphsim.Webhook{Batch: 100}}, hook)
 }
 
-// configure writes the configuration of the programs.
-func (w *world) configure(numbers []rig.Number) error {
+// configure writes the configuration of the programs, with more settings.
+func (w *world) configure(numbers []rig.Number, more ...map[string]any) error {
 	settings := map[string]any{
 		"shards": int(shards),
 		"redis":  map[string]any{"url": "redis://" + w.Redis.Addr, "durability": w.durability},
 	}
 	if w.far != nil {
 		settings["graph"] = map[string]any{"base_url": "http://" + w.far.Addr}
+	}
+	for _, m := range more {
+		maps.Copy(settings, m)
 	}
 	return w.Configure(numbers, settings)
 }

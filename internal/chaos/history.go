@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"sluice/internal/client"
+	"sluice/client"
 	"sluice/internal/graphsim"
 )
 

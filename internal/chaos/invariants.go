@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"sluice/internal/client"
+	"sluice/client"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
 )
@@ -26,11 +26,12 @@ type findings struct {
 	left    map[string]int64               // counts that must be zero, by what they count
 	grown   map[string]string              // by program: goroutines that it kept
 	leaks   map[string]string              // by place: what is secret or private and was found there
+	relay   relayFindings
 }
 
 // breach is a broken invariant.
 type breach struct {
-	Invariant string // "I1" to "I10", or the row's id for its own checks
+	Invariant string // "I1" to "I12", or the row's id for its own checks
 	ID        string // of the message; empty: it concerns no single message
 	What      string
 }
@@ -51,7 +52,7 @@ func (e findings) check() []breach {
 			all = append(all, breach{"I1", o.ID, "was answered 202 and has no record"})
 			continue
 		}
-		if !over(r.State, e.relaxed) {
+		if !over(message.State(r.State), e.relaxed) {
 			all = append(all, breach{"I1", o.ID, fmt.Sprintf("is still %s %s", r.State, r.Reason)})
 		}
 		all = append(all, rises(o.ID, r)...)
@@ -77,11 +78,15 @@ func (e findings) check() []breach {
 	}
 	all = append(all, e.paced()...)
 	all = append(all, e.sums()...)
+	all = append(all, e.relay.check()...)
 	for _, place := range slices.Sorted(maps.Keys(e.leaks)) { // I9
 		all = append(all, breach{"I9", "", "something secret or private was found in " + place + ": " + e.leaks[place]})
 	}
 	return all
 }
+
+// rank orders the states; see message.State.
+func rank(s client.State, reason string) int { return message.State(s).Rank(reason) }
 
 // over reports whether a message changes no more by itself (I1): it is final, or waits for an operator. With relaxed
 // also a message that Meta has, because Redis may have lost its later reports.
@@ -92,7 +97,7 @@ func over(s message.State, relaxed bool) bool {
 // fewer checks I1 for a key that was used for several messages, each answered as a new one: each was received, or its
 // record has the reason why not.
 func fewer(o order, r client.Record, taken []graphsim.Accepted) []breach {
-	if o.Made > 1 && len(taken) < o.Made && r.State.Rank(r.Reason) >= message.Submitted.Rank("") {
+	if o.Made > 1 && len(taken) < o.Made && rank(r.State, r.Reason) >= message.Submitted.Rank("") {
 		return []breach{{"I1", o.ID, fmt.Sprintf("was accepted %d times as a new message and received %d times", o.Made, len(taken))}}
 	}
 	return nil
@@ -111,7 +116,7 @@ func twice(id string, made int, r client.Record, taken []graphsim.Accepted) []br
 func resends(r client.Record) int {
 	n := 0
 	for _, s := range r.Timeline {
-		if s.State == message.Queued && s.Reason == message.ReasonPolicy {
+		if s.State == client.StateQueued && s.Reason == message.ReasonPolicy {
 			n++
 		}
 	}
@@ -139,7 +144,7 @@ func reported(id string, r client.Record, taken []graphsim.Accepted) []breach {
 	for i := 1; i < len(byStart); i++ {
 		decided := byStart[i].Start
 		for _, s := range slices.Backward(r.Timeline) { // when it was queued again
-			if s.State == message.Queued && !s.At.After(decided) {
+			if s.State == client.StateQueued && !s.At.After(decided) {
 				decided = s.At
 				break
 			}
@@ -157,10 +162,10 @@ func rises(id string, r client.Record) []breach {
 	var all []breach
 	for i := 1; i < len(r.Timeline); i++ {
 		from, to := r.Timeline[i-1], r.Timeline[i]
-		back := to.State == message.Queued && (from.State == message.Attempting || from.State == message.InDoubt)
+		back := to.State == client.StateQueued && (from.State == client.StateAttempting || from.State == client.StateInDoubt)
 		// Redis may have lost how the attempt before ended; the worker wrote the next one again.
-		again := from.State == message.Attempting && to.State == message.Attempting && to.Reason == "remembered"
-		if !back && !again && to.State.Rank(to.Reason) <= from.State.Rank(from.Reason) {
+		again := from.State == client.StateAttempting && to.State == client.StateAttempting && to.Reason == "remembered"
+		if !back && !again && rank(to.State, to.Reason) <= rank(from.State, from.Reason) {
 			all = append(all, breach{"I4", id, fmt.Sprintf("went from %s to %s", from.State, to.State)})
 		}
 	}
@@ -170,7 +175,7 @@ func rises(id string, r client.Record) []breach {
 // agrees checks I5: the record and the far side agree.
 func (e findings) agrees(id string, r client.Record) []breach {
 	taken := e.taken[id]
-	says := r.State.Rank(r.Reason) >= message.Submitted.Rank("")
+	says := rank(r.State, r.Reason) >= message.Submitted.Rank("")
 	switch {
 	case says && len(taken) == 0:
 		return []breach{{"I5", id, fmt.Sprintf("is %s, and the far side never received it", r.State)}}
@@ -224,8 +229,8 @@ func (e findings) sums() []breach {
 	return all
 }
 
-func states(records map[string]client.Record) map[message.State]int {
-	by := map[message.State]int{}
+func states(records map[string]client.Record) map[client.State]int {
+	by := map[client.State]int{}
 	for _, r := range records {
 		by[r.State]++
 	}

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/client"
+	"sluice/client"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
 )
@@ -22,14 +22,8 @@ type step struct {
 func record(wamid string, steps ...step) client.Record {
 	r := client.Record{WAMID: wamid}
 	for i, s := range steps {
-		r.Timeline = append(r.Timeline, struct {
-			At      time.Time     `json:"at"`
-			State   message.State `json:"state"`
-			Attempt int           `json:"attempt"`
-			Code    int           `json:"code"`
-			Reason  string        `json:"reason"`
-		}{At: noon.Add(time.Duration(i) * time.Second), State: s.to, Reason: s.why})
-		r.State, r.Reason = s.to, s.why
+		r.Timeline = append(r.Timeline, client.Step{At: noon.Add(time.Duration(i) * time.Second), State: client.State(s.to), Reason: s.why})
+		r.State, r.Reason = client.State(s.to), s.why
 	}
 	return r
 }
@@ -55,6 +49,10 @@ func sound() findings {
 		until:   noon.Add(3 * time.Second),
 		windows: map[string]int{"1": 100}, rate: 100,
 		left: map[string]int64{tasks: 0, open: 0}, grown: map[string]string{},
+		relay: relayFindings{
+			streams: map[string][]written{"s": {{"a", "m1"}, {"b", "m2"}, {"c", "m1"}}},
+			taken:   []delivery{{text: "b", at: noon}, {text: "a", at: noon}, {text: "c", at: noon}},
+		},
 	}
 }
 
@@ -114,16 +112,30 @@ func TestBreachesAreFound(t *testing.T) {
 		"back to the queue from an end": {func(e *findings) {
 			e.records["m2"] = record("", step{message.Queued, ""}, step{message.Expired, ""}, step{message.Queued, ""}, step{message.Expired, ""})
 		}, []string{"I4: m2 went from expired to queued"}},
-		"said and never received": {func(e *findings) { delete(e.taken, "m1") }, []string{"I5: m1 is delivered, and the far side never"}},
-		"parked and received":     {func(e *findings) { e.taken["m2"] = []graphsim.Accepted{received("w2", 0)} }, []string{"I5: m2 is parked no_answer, and the far side has it"}},
-		"another's wamid":         {func(e *findings) { e.taken["m1"] = []graphsim.Accepted{received("w9", 0)} }, []string{"I5: m1 has the wamid"}},
-		"never ordered":           {func(e *findings) { e.taken["m4"] = []graphsim.Accepted{received("w4", 0)} }, []string{"I5: m4 was received and never ordered"}},
-		"no marker":               {func(e *findings) { e.strange = []graphsim.Accepted{received("w5", 0)} }, []string{"I5: received w5"}},
-		"too fast":                {func(e *findings) { e.windows["1"] = 126 }, []string{"I6: 126 requests"}},
-		"left open":               {func(e *findings) { e.left[open] = 2 }, []string{"I7: 2 open in the ledger"}},
-		"tasks left":              {func(e *findings) { e.left[tasks] = 3 }, []string{"I8: 3 tasks"}},
-		"a secret found":          {func(e *findings) { e.leaks = map[string]string{"a log": "token"} }, []string{"I9: something secret or private was found in a log: token"}},
-		"leaking":                 {func(e *findings) { e.grown["worker 7"] = "leaks" }, []string{"I8: worker 7 leaks"}},
+		"said and never received":            {func(e *findings) { delete(e.taken, "m1") }, []string{"I5: m1 is delivered, and the far side never"}},
+		"parked and received":                {func(e *findings) { e.taken["m2"] = []graphsim.Accepted{received("w2", 0)} }, []string{"I5: m2 is parked no_answer, and the far side has it"}},
+		"another's wamid":                    {func(e *findings) { e.taken["m1"] = []graphsim.Accepted{received("w9", 0)} }, []string{"I5: m1 has the wamid"}},
+		"relay: an event is missing":         {func(e *findings) { e.relay.taken = e.relay.taken[:2] }, []string{"I11: m1 has an event that the relay target did not get: c"}},
+		"relay: a repeated event is missing": {func(e *findings) { e.relay.streams["s"] = append(e.relay.streams["s"], written{"c", "m1"}) }, []string{"I11: m1"}},
+		"relay: the wrong order":             {func(e *findings) { slices.Reverse(e.relay.taken) }, []string{"I12: m1 has an event that the relay target got too early: c"}},
+		"relay: twice without a failure":     {func(e *findings) { e.relay.taken = append(e.relay.taken, delivery{text: "a", at: noon}) }, []string{"I12: the relay target got an event 2 times"}},
+		"relay: twice before a kill": {func(e *findings) {
+			e.relay.taken, e.relay.kills = append(e.relay.taken, delivery{text: "a", at: noon}), []time.Time{noon.Add(time.Second)}
+		}, []string{"I12: the relay target got an event 2 times"}},
+		"relay: twice after a kill": {func(e *findings) {
+			e.relay.taken, e.relay.kills = append(e.relay.taken, delivery{text: "a", at: noon.Add(2 * time.Second)}), []time.Time{noon.Add(time.Second)}
+		}, nil},
+		"relay: twice after a lost answer": {func(e *findings) {
+			e.relay.taken[1].lost = true
+			e.relay.taken = append(e.relay.taken, delivery{text: "a", at: noon})
+		}, nil},
+		"never ordered":  {func(e *findings) { e.taken["m4"] = []graphsim.Accepted{received("w4", 0)} }, []string{"I5: m4 was received and never ordered"}},
+		"no marker":      {func(e *findings) { e.strange = []graphsim.Accepted{received("w5", 0)} }, []string{"I5: received w5"}},
+		"too fast":       {func(e *findings) { e.windows["1"] = 126 }, []string{"I6: 126 requests"}},
+		"left open":      {func(e *findings) { e.left[open] = 2 }, []string{"I7: 2 open in the ledger"}},
+		"tasks left":     {func(e *findings) { e.left[tasks] = 3 }, []string{"I8: 3 tasks"}},
+		"a secret found": {func(e *findings) { e.leaks = map[string]string{"a log": "token"} }, []string{"I9: something secret or private was found in a log: token"}},
+		"leaking":        {func(e *findings) { e.grown["worker 7"] = "leaks" }, []string{"I8: worker 7 leaks"}},
 	} {
 		e := sound()
 		c.spoil(&e)

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"sluice/internal/client"
+	"sluice/client"
 	"sluice/internal/message"
 )
 
@@ -122,7 +122,7 @@ func (p *producer) try(ctx context.Context, o *order, object []byte) (client.Acc
 	ctx, cancel := context.WithTimeout(ctx, 12*time.Second) // longer than the API takes to answer
 	defer cancel()
 	asked := time.Now()
-	r, err := p.api.Send(ctx, client.Order{From: o.Number, Class: o.Class, Key: o.Key, Message: object})
+	r, err := p.api.Send(ctx, client.Message{From: o.Number, Class: client.Class(o.Class), Key: o.Key, Content: object})
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -18,10 +18,11 @@ var matrix = slices.Concat(
 			reportRows,
 			keyRows,
 			holdRows,
+			relayRows,
 		)),
 		func(a, b row) int { return cmp.Compare(a.number(), b.number()) },
 	),
-	controlRows, killRows,
+	controlRows, []row{relayControl}, killRows,
 )
 
 // number returns the number in an id such as C1.

@@ -8,9 +8,9 @@ import (
 	"strconv"
 	"time"
 
+	"sluice/client"
 	"sluice/internal/cloudapi"
 	"sluice/internal/graphsim"
-	"sluice/internal/message"
 	"sluice/internal/rig"
 )
 
@@ -20,7 +20,7 @@ func (r *run) replay(ago time.Duration) {
 	records := r.records(r.producer.taken())
 	var all []graphsim.Accepted
 	r.must(r.Accepted(r.ctx, func(a graphsim.Accepted) {
-		if id, ok := rig.MarkedID(a.Marker); ok && records[id].State != message.Failed {
+		if id, ok := rig.MarkedID(a.Marker); ok && records[id].State != client.StateFailed {
 			all = append(all, a)
 		}
 	}), "read the simulator's messages")

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"sluice/internal/client"
+	"sluice/client"
 	"sluice/internal/message"
 )
 
@@ -14,7 +14,7 @@ type Result struct {
 	Fault           string
 	Seed            uint64
 	Messages        int           // answered 202
-	Lost            int           // of those: not ended, or without a record
+	Lost            int           // of those: not ended, or without a record; and events that a relay target did not get
 	Doubled         int           // received more often than policy allowed
 	WereInDoubt     int           // in doubt at some time
 	SettledByStatus int           // of those: settled by a status from Meta
@@ -38,7 +38,7 @@ func (r *Result) count(e findings, broken []breach) {
 	r.Messages = len(e.orders)
 	for _, b := range broken {
 		switch b.Invariant {
-		case "I1":
+		case "I1", "I11":
 			r.Lost++
 		case "I2":
 			r.Doubled++
@@ -48,7 +48,7 @@ func (r *Result) count(e findings, broken []breach) {
 	for _, o := range e.orders {
 		rec := e.records[o.ID]
 		r.Resent += resends(rec)
-		if rec.State == message.InDoubt {
+		if rec.State == client.StateInDoubt {
 			r.InDoubt++
 		}
 		switch inDoubt, policy := settledBy(rec); {
@@ -84,7 +84,7 @@ func (r *Result) bites(err error, loses bool) []breach {
 // wasInDoubt reports whether a message was in doubt at some time.
 func wasInDoubt(r client.Record) bool {
 	for _, s := range r.Timeline {
-		if s.State == message.InDoubt {
+		if s.State == client.StateInDoubt {
 			return true
 		}
 	}
@@ -100,9 +100,9 @@ func settledBy(r client.Record) (inDoubt, policy bool) {
 			continue
 		}
 		switch from := r.Timeline[i-1].State; {
-		case from == message.Attempting && s.State.Rank(s.Reason) > message.Submitted.Rank(""):
+		case from == client.StateAttempting && rank(s.State, s.Reason) > message.Submitted.Rank(""):
 			inDoubt = true
-		case from == message.InDoubt && s.State.Rank(s.Reason) < message.Submitted.Rank(""):
+		case from == client.StateInDoubt && rank(s.State, s.Reason) < message.Submitted.Rank(""):
 			policy = true
 		}
 	}

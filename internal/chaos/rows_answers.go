@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"sluice/internal/client"
+	"sluice/client"
 	"sluice/internal/message"
 )
 
@@ -56,7 +56,7 @@ var answerRows = []row{
 			for i, o := range orders {
 				g.Go(func() error {
 					object, to := text(i + r.n)
-					_, err := api.Send(r.load, client.Order{From: o.Number, Class: o.Class, Key: o.Key, Message: withTo(object, to)})
+					_, err := api.Send(r.load, client.Message{From: o.Number, Class: client.Class(o.Class), Key: o.Key, Content: withTo(object, to)})
 					p, ok := errors.AsType[*client.Problem](err)
 					r.check(ok && p.Status == http.StatusUnprocessableEntity, "key %s with other content: %v", o.Key, err)
 					return nil

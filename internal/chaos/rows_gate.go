@@ -4,8 +4,8 @@ import (
 	"slices"
 	"time"
 
+	"sluice/client"
 	"sluice/internal/graphsim"
-	"sluice/internal/message"
 	"sluice/internal/queue"
 	"sluice/internal/store"
 )
@@ -54,13 +54,13 @@ var gateRows = []row{
 				rec := records[o.ID]
 				switch {
 				case i%share == 0:
-					r.check(rec.State != message.Expired, "%s to another recipient expired", o.ID)
+					r.check(rec.State != client.StateExpired, "%s to another recipient expired", o.ID)
 					for _, step := range rec.Timeline {
-						if step.State == message.Submitted {
+						if step.State == client.StateSubmitted {
 							waits = append(waits, step.At.Sub(rec.Timeline[0].At))
 						}
 					}
-				case rec.State != message.Expired:
+				case rec.State != client.StateExpired:
 					sent++
 				}
 			}
@@ -93,7 +93,7 @@ var gateRows = []row{
 			all := r.producer.taken()
 			r.settle()
 			for id, rec := range r.records(all) {
-				r.check((rec.State == message.Expired) == (rec.From == removed), "%s is %s", id, rec.State)
+				r.check((rec.State == client.StateExpired) == (rec.PhoneNumberID == removed), "%s is %s", id, rec.State)
 			}
 			r.until("no task and no entry of the number is left", func() bool {
 				return r.keys("asynq:{s??}:"+removed+":*:pending") == 0 && !r.db.SIsMember(r.ctx, store.Key(shards.Of(removed), "work"), removed).Val()

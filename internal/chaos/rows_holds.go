@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"sluice/client"
 	"sluice/internal/graphsim"
 	"sluice/internal/holds"
 	"sluice/internal/message"
@@ -34,11 +35,11 @@ var holdRows = []row{
 			r.settle()
 			dead := 0
 			for id, rec := range r.records(r.producer.taken()) {
-				if rec.State == message.Dead {
+				if rec.State == client.StateDead {
 					dead++
 					r.check(rec.Code == 131042 && rec.Reason == message.ReasonReported, "%s is dead: %d %s", id, rec.Code, rec.Reason)
 				}
-				r.check(rec.State != message.Failed, "%s is %s", id, rec.State)
+				r.check(rec.State != client.StateFailed, "%s is %s", id, rec.State)
 			}
 			r.note("%d sent before the hold, %d dead, %d of them in %d later holds", sent, dead, probes, more)
 		},
@@ -73,10 +74,10 @@ var holdRows = []row{
 			r.settle()
 			dead := 0
 			for id, rec := range r.records(r.producer.taken()) {
-				if rec.State == message.Dead {
+				if rec.State == client.StateDead {
 					dead++
 				}
-				r.check(rec.State != message.Rejected, "%s is %s", id, rec.State)
+				r.check(rec.State != client.StateRejected, "%s is %s", id, rec.State)
 			}
 			r.note("%d dead, to be replayed", dead)
 		},
@@ -103,7 +104,7 @@ var holdRows = []row{
 			r.alter("templates/"+name+"/en_US", map[string]any{"status": "APPROVED"})
 			r.settle()
 			for id, rec := range r.records(r.producer.taken()) {
-				r.check(rec.State == message.Delivered || rec.State == message.Read, "%s is %s %d", id, rec.State, rec.Code)
+				r.check(rec.State == client.StateDelivered || rec.State == client.StateRead, "%s is %s %d", id, rec.State, rec.Code)
 			}
 			r.note("%d were refused", refused)
 		},

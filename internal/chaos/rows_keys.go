@@ -8,7 +8,7 @@ import (
 
 	ledgerrecord "sluice/internal/record"
 
-	"sluice/internal/client"
+	"sluice/client"
 	"sluice/internal/graphsim"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
@@ -36,15 +36,15 @@ var keyRows = []row{
 			})
 			for i, o := range orders {
 				answer, err := r.producer.try(r.load, o, withTo(text(i)))
-				r.check(err == nil && answer.Duplicate && answer.State == message.Delivered, "%s repeated after its record's life: %+v, %v", o.ID, answer, err)
+				r.check(err == nil && answer.Duplicate && answer.State == client.StateDelivered, "%s repeated after its record's life: %+v, %v", o.ID, answer, err)
 			}
-			_, err := r.API(r.apiAddr).Send(r.load, client.Order{From: orders[0].Number, Class: orders[0].Class, Key: orders[0].Key, Message: withTo(text(r.n))})
+			_, err := r.API(r.apiAddr).Send(r.load, client.Message{From: orders[0].Number, Class: client.Class(orders[0].Class), Key: orders[0].Key, Content: withTo(text(r.n))})
 			p, ok := errors.AsType[*client.Problem](err)
 			r.check(ok && p.Status == http.StatusUnprocessableEntity, "another message with a key whose record is dropped: %v", err)
 			r.reports(first, time.Now(), "read")
 			r.applied()
 			for id, rec := range r.records(r.producer.taken()) {
-				r.check(rec.State == message.Read, "%s is %s after a late read", id, rec.State)
+				r.check(rec.State == client.StateRead, "%s is %s after a late read", id, rec.State)
 			}
 
 			r.forget(orders, func(rec *ledgerrecord.Record) { rec.KeyUntil = time.Now().Add(-time.Minute) })
@@ -61,7 +61,7 @@ var keyRows = []row{
 				return err == nil && behind == 0
 			})
 			for id, rec := range r.records(r.producer.taken()) {
-				r.check(rec.State == message.Queued, "%s is %s by reports of an earlier message", id, rec.State)
+				r.check(rec.State == client.StateQueued, "%s is %s by reports of an earlier message", id, rec.State)
 			}
 			r.startWorkers(r.setup.workers)
 			r.settle()

@@ -6,6 +6,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"sluice/client"
 	"sluice/internal/events"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
@@ -122,7 +123,7 @@ var metaRows = []row{
 			r.order(r.n, r.pace()/2)
 			r.settle()
 			for id, rec := range r.records(r.producer.taken()) {
-				r.check(rec.State == message.Delivered || rec.State == message.Read, "%s is %s", id, rec.State)
+				r.check(rec.State == client.StateDelivered || rec.State == client.StateRead, "%s is %s", id, rec.State)
 			}
 		},
 	},

@@ -5,9 +5,9 @@ import (
 	"strings"
 	"time"
 
+	"sluice/client"
 	"sluice/internal/graphsim"
 	"sluice/internal/holds"
-	"sluice/internal/message"
 )
 
 // portalRows are about other servers that answer in place of Meta, with a success.
@@ -39,7 +39,7 @@ var portalRows = []row{
 			r.note("%d POSTs were answered by the sign-in page", asked)
 			r.settle()
 			for id, rec := range r.records(r.producer.taken()) {
-				r.check(rec.State == message.Delivered || rec.State == message.Read, "%s is %s %s", id, rec.State, rec.Reason)
+				r.check(rec.State == client.StateDelivered || rec.State == client.StateRead, "%s is %s %s", id, rec.State, rec.Reason)
 			}
 		},
 	},

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"sluice/client"
 	"sluice/internal/graphsim"
-	"sluice/internal/message"
 )
 
 // reportRows break the delivery of Meta's reports to the records.
@@ -59,7 +59,7 @@ var reportRows = []row{
 			r.order(r.n, r.pace())
 			r.settle()
 			for id, rec := range r.records(r.producer.taken()) {
-				r.check(rec.State == message.Delivered && resends(rec) == 0, "%s is %s, sent again %d times by policy", id, rec.State, resends(rec))
+				r.check(rec.State == client.StateDelivered && resends(rec) == 0, "%s is %s, sent again %d times by policy", id, rec.State, resends(rec))
 			}
 		},
 	},
@@ -89,7 +89,7 @@ var reportRows = []row{
 			r.setup.rate = rate // that of the first configuration is allowed until the last worker has stopped
 			r.settle()
 			for id, rec := range r.records(r.producer.taken()) {
-				r.check(rec.State == message.Delivered && resends(rec) == 0, "%s is %s, sent again %d times by policy", id, rec.State, resends(rec))
+				r.check(rec.State == client.StateDelivered && resends(rec) == 0, "%s is %s, sent again %d times by policy", id, rec.State, resends(rec))
 			}
 		},
 	},
@@ -126,7 +126,7 @@ var reportRows = []row{
 			}
 			r.settle()
 			for id, rec := range r.records(r.producer.taken()) {
-				r.check(rec.State == message.Delivered && resends(rec) == 0, "%s is %s, sent again %d times by policy", id, rec.State, resends(rec))
+				r.check(rec.State == client.StateDelivered && resends(rec) == 0, "%s is %s, sent again %d times by policy", id, rec.State, resends(rec))
 			}
 		},
 	},

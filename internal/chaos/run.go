@@ -35,6 +35,7 @@ type run struct {
 	link     *proxy            // between workers and Redis, if the set-up has it
 	links    map[string]*proxy // to each server of a Sentinel set-up, by its address
 	far      *farSide          // in place of the simulator, if the row has one
+	hooked   *hook             // the relay target, if the row has one
 	removed  int               // how many of the first numbers the configuration lacks
 	poison   int64             // events that must be dead-lettered
 

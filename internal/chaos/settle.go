@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
-	"sluice/internal/client"
+	"sluice/client"
 	"sluice/internal/events"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
@@ -193,6 +193,9 @@ func (r *run) findings() findings {
 	seen, err := r.Stats(r.ctx)
 	r.must(err, "ask the simulator")
 	e.windows = seen.Windows
+	if r.hooked != nil {
+		e.relay = r.relayed()
+	}
 	e.left, err = r.leftovers()
 	r.must(err, "count what is left over")
 	e.left[deadLettered] -= r.poison

@@ -229,6 +229,9 @@ func (c *Client) post(ctx context.Context, number, token string, body []byte, g 
 	if err != nil { // an incomplete answer proves nothing, whatever its status
 		return noAnswer(ctx, err), "other"
 	}
+	if !success(resp.StatusCode) || bytes.Contains(answer, []byte(`"error"`)) {
+		answer = withoutToken(answer, token) // records and events have Meta's text
+	}
 	out, entry := classify(resp.StatusCode, resp.Header, answer)
 	return out, entry.Name()
 }

@@ -53,6 +53,24 @@ func TestSendIsMetasRequest(t *testing.T) {
 	}
 }
 
+// Meta quotes a token that it cannot read. The text of an outcome, which callers see, does not have it.
+func TestOutcomeHasNoToken(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusOK, http.StatusUnauthorized} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(status)
+			io.WriteString(w, `{"error":{"message":"Malformed access token `+token+`","code":190}}`)
+		}))
+		defer srv.Close()
+		c := cloudapi.NewClient(cloudapi.Options{BaseURL: srv.URL, Token: func(string) (string, error) { return token, nil }})
+		defer c.Close()
+		out := c.Send(t.Context(), number, []byte(body), nil)
+		if out.Code != 190 || out.Detail.Message != "Malformed access token ACCESS_TOKEN_REMOVED" {
+			t.Errorf("HTTP %d: %+v", status, out)
+		}
+	}
+}
+
 func TestOutcomes(t *testing.T) {
 	t.Parallel()
 	huge := strings.Repeat("x", 2<<20)

@@ -40,7 +40,7 @@ var (
 )
 
 // Forwarder forwards calls of API callers to Meta, with the access token of a number instead of their API key. It
-// streams bodies, never retries, and logs nothing. It is safe for concurrent use.
+// streams media, never retries, and logs nothing. It is safe for concurrent use.
 type Forwarder struct {
 	base   *url.URL
 	client *Client // has the transport and the tokens
@@ -78,10 +78,11 @@ var passable = regexp.MustCompile(`^/v[0-9]{1,3}\.[0-9]{1,2}/([0-9]{1,32}(/[a-z_
 // account, whose arguments select numbers and times, and the preview of a flow. With other braces and parentheses, a call could read objects that do not belong to the number or the account.
 var plainFields = regexp.MustCompile(`^([A-Za-z0-9_, ]|(analytics|preview)(\.[a-z_]{1,32}\([A-Za-z0-9_\[\]", +-]*\))+)*$`)
 
-// Forward forwards r to Meta, with its method, path, query and body, and answers with Meta's answer. It uses the access
-// token of the number. The call ends with the context of r. The caller decides which objects and edges r may name.
+// Forward forwards r to Meta, with its method, path, query and body, and answers with Meta's answer: see rewrite. It uses the
+// access token of the number. origin is the scheme and the host by which the caller reached Sluice. The call ends with the
+// context of r. The caller decides which objects and edges r may name.
 // Forward refuses what could make another call of it: see passable, passedQuery and passedBody.
-func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, number string) {
+func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, number string, origin *url.URL) {
 	if !passable.MatchString(r.URL.Path) {
 		f.answer(w, http.StatusBadRequest, 100, "Sluice does not forward calls of this path.")
 		return
@@ -107,7 +108,8 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, number strin
 	}
 	defer body.Close()
 	r.Body = body
-	f.pass(w, r, number, f.at(r.URL.Path, query))
+	r.Header.Del("Range") // a part of an answer could have a part of the token
+	f.pass(w, r, number, f.at(r.URL.Path, query), func(resp *http.Response, token string) error { return f.rewrite(resp, token, origin) })
 }
 
 // at returns the URL of a call.
@@ -115,8 +117,8 @@ func (f *Forwarder) at(path string, query url.Values) *url.URL {
 	return &url.URL{Scheme: f.base.Scheme, Host: f.base.Host, Path: f.base.Path + path, RawQuery: passedQuery(query).Encode()}
 }
 
-// pass makes the call of r at another URL.
-func (f *Forwarder) pass(w http.ResponseWriter, r *http.Request, number string, to *url.URL) {
+// pass makes the call of r at another URL. change changes the answer.
+func (f *Forwarder) pass(w http.ResponseWriter, r *http.Request, number string, to *url.URL, change func(resp *http.Response, token string) error) {
 	token, err := f.client.tokenOf(number)
 	if err != nil {
 		f.refuse(w)
@@ -132,15 +134,11 @@ func (f *Forwarder) pass(w http.ResponseWriter, r *http.Request, number string, 
 			p.Out.GetBody = nil // with it the transport could retry the call
 		},
 		ModifyResponse: func(resp *http.Response) error {
-			if resp.ContentLength > maxDownload {
-				return errors.New("too large")
+			resp.Header = only(resp.Header, answerHeaders)
+			if err := change(resp, token); err != nil {
+				return err
 			}
 			f.count(resp.StatusCode)
-			resp.Header = only(resp.Header, answerHeaders)
-			resp.Body = struct {
-				io.Reader
-				io.Closer
-			}{io.LimitReader(resp.Body, maxDownload), resp.Body}
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
@@ -199,7 +197,7 @@ func (f *Forwarder) get(r *http.Request, number string, at *url.URL) (status int
 	if err != nil {
 		return http.StatusServiceUnavailable, away
 	}
-	return resp.StatusCode, answer
+	return resp.StatusCode, withoutToken(answer, token)
 }
 
 // Download answers with the content of the URL that Media returned. Only Meta's hosts get the token.
@@ -209,7 +207,19 @@ func (f *Forwarder) Download(w http.ResponseWriter, r *http.Request, number, lin
 		f.answer(w, http.StatusServiceUnavailable, 2, "The URL of the media is not on a host of Meta.")
 		return
 	}
-	f.pass(w, r, number, u)
+	f.pass(w, r, number, u, limited)
+}
+
+// limited limits an answer to maxDownload.
+func limited(resp *http.Response, _ string) error {
+	if resp.ContentLength > maxDownload {
+		return errors.New("too large")
+	}
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.LimitReader(resp.Body, maxDownload), resp.Body}
+	return nil
 }
 
 func (f *Forwarder) isMetas(u *url.URL) bool {

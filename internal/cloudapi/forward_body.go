@@ -20,7 +20,7 @@ import (
 // The Graph API accepts parameters in bodies too, also an access token or another method. So a Forwarder reads the
 // body of a call before it forwards the call with its own token.
 
-// bodyRefused is why a body is not forwarded.
+// bodyRefused is why a body of a call or of an answer is not forwarded.
 type bodyRefused string
 
 // Error returns the reason.

@@ -30,8 +30,10 @@ type forwarding struct {
 	registry *prometheus.Registry
 }
 
-func forwarder(t *testing.T, meta http.HandlerFunc) forwarding {
+// forwarder returns a Forwarder with a token, by default ownToken.
+func forwarder(t *testing.T, meta http.HandlerFunc, token ...string) forwarding {
 	t.Helper()
+	token = append(token, ownToken)
 	s := httptest.NewServer(meta)
 	t.Cleanup(s.Close)
 	reg := prometheus.NewRegistry()
@@ -41,7 +43,7 @@ func forwarder(t *testing.T, meta http.HandlerFunc) forwarding {
 			if number != "100" {
 				return "", errors.New("no token")
 			}
-			return ownToken, nil
+			return token[0], nil
 		},
 	})
 	if err != nil {
@@ -49,6 +51,14 @@ func forwarder(t *testing.T, meta http.HandlerFunc) forwarding {
 	}
 	t.Cleanup(f.Close)
 	return forwarding{f, s.URL, reg}
+}
+
+// callers is the origin of the calls of the tests.
+var callers = &url.URL{Scheme: "https", Host: "sluice.example.com"}
+
+// Forward forwards a call that came by callers.
+func (f forwarding) Forward(w http.ResponseWriter, r *http.Request, number string) {
+	f.Forwarder.Forward(w, r, number, callers)
 }
 
 // ask returns a call with many parts that must not be forwarded.
@@ -280,6 +290,54 @@ func TestForwardEnds(t *testing.T) {
 	f.Forward(w, ask("GET", "/v25.0/100", "").WithContext(ctx), "100")
 	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), `"code":2`) {
 		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// No answer has the access token, and links to further pages lead to Sluice.
+func TestForwardKeepsTheToken(t *testing.T) {
+	t.Parallel()
+	const token = ownToken + "|x" // Meta encodes it in links
+	var status int
+	var answer string
+	f := forwarder(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Range") != "" {
+			t.Error("Meta was asked for a part of an answer")
+		}
+		w.WriteHeader(status)
+		io.WriteString(w, strings.ReplaceAll(answer, "HOST", r.Host))
+	}, token)
+	const own = `https://sluice.example.com/v25.0/7/flows?after=MQ\u0026fields=a%2Cb\u0026limit=2`
+	for name, c := range map[string]struct {
+		status       int
+		answer, want string
+	}{
+		"a page": {
+			200, `{"data":[],"paging":{"cursors":{"after":"MQ"},"next" : "http:\/\/HOST\/v25.0\/7\/flows?access_token=canary-token-of-meta\u00257Cx&limit=2&after=MQ&fields=a%2Cb","previous":"https://graph.example.com/v25.0/7/flows?access_token=canary-token-of-meta|x&limit=2&after=MQ&fields=a,b"}}`,
+			`{"data":[],"paging":{"cursors":{"after":"MQ"},"next" : "` + own + `","previous":"` + own + `"}}`,
+		},
+		"a page in a field": {200, `{"flows":{"paging":{"next":"http://HOST/v25.0/7/flows?limit=2&after=MQ&fields=a,b&method=delete"}}}`, `{"flows":{"paging":{"next":"` + own + `"}}}`},
+		"another path":      {200, `{"next":"http://HOST/me/flows?access_token=canary-token-of-meta%7Cx"}`, `{"next":"http://HOST/me/flows?access_token=ACCESS_TOKEN_REMOVED"}`},
+		"other values":      {200, ` {"next":null, "previous":"a\u0062", "n":12345678901234567890 ,"a":["\/","next"]}`, ` {"next":null, "previous":"a\u0062", "n":12345678901234567890 ,"a":["\/","next"]}`},
+		"an error":          {400, `{"error":{"message":"Malformed access token canary-token\u002dof-meta|x","code":190}}`, `{"error":{"message":"Malformed access token ACCESS_TOKEN_REMOVED","code":190}}`},
+		"not JSON":          {502, `<html>canary-token-of-meta|x</html>`, `<html>ACCESS_TOKEN_REMOVED</html>`},
+		"nothing":           {204, "", ""},
+	} {
+		status, answer = c.status, c.answer
+		w, r := httptest.NewRecorder(), ask("GET", "/v25.0/7/flows", "")
+		r.Header.Set("Range", "bytes=0-9")
+		f.Forward(w, r, "100")
+		got := strings.ReplaceAll(w.Body.String(), strings.TrimPrefix(f.url, "http://"), "HOST")
+		if w.Code != c.status || got != c.want {
+			t.Errorf("%s: %d %s\nwant %s", name, w.Code, got, c.want)
+		}
+		if _, _, got := f.Media(ask("GET", "/v25.0/7", ""), "100", "v25.0", "7"); strings.Contains(string(got), "canary") {
+			t.Errorf("%s: Media answers %s", name, got)
+		}
+	}
+	status, answer = 200, strings.Repeat("x", 8<<20+1)
+	w := httptest.NewRecorder()
+	if f.Forward(w, ask("GET", "/v25.0/7/flows", ""), "100"); w.Code != 400 || !strings.Contains(w.Body.String(), "parameter limit") {
+		t.Errorf("a large answer: %d %.200s", w.Code, w.Body)
 	}
 }
 

@@ -22,6 +22,8 @@ type Relayed struct {
 	Message message.Context
 	// Ended is set for a message that ended before Meta took it: a status failed of it is relayed.
 	Ended *Undelivered
+	// Ours has our ids of the messages that an inbound message names, by Meta's.
+	Ours map[string]string
 }
 
 // Undelivered is how a message ended that Meta never took.
@@ -126,7 +128,7 @@ func appendEntry(b []byte, events []Relayed, ourIDs bool) []byte {
 			for name, raw := range p.members(r.Event.Meta) {
 				switch string(name) {
 				case "message":
-					messages.add(raw)
+					messages.add(withOurIDs(raw, r.Ours))
 				case "contact":
 					contacts.addNew(raw)
 				}
@@ -197,6 +199,70 @@ func appendOurs(b []byte, r Relayed) []byte {
 	}
 	about, _ := json.Marshal(r.about()) // strings: cannot fail
 	return append(append(append(b, `"sluice":`...), about...), '}')
+}
+
+// naming has the members of an inbound message that name another message, each with the member that has its id.
+var naming = map[string]string{"context": "id", "reaction": "message_id"}
+
+// NamedMessages returns Meta's ids of the messages that an inbound message names: the one that it replies to, and the one
+// that it reacts to.
+func NamedMessages(e message.Event) (wamids []string) {
+	if e.Type != message.EventInbound {
+		return nil
+	}
+	var p parts
+	for part, raw := range p.members(e.Meta) {
+		if string(part) != "message" {
+			continue
+		}
+		for member, inner := range p.members(raw) {
+			if naming[string(member)] == "" {
+				continue
+			}
+			for name, id := range p.members(inner) {
+				if string(name) == naming[string(member)] && id[0] == '"' {
+					wamids = append(wamids, string(unquote(id)))
+				}
+			}
+		}
+	}
+	return wamids
+}
+
+// withOurIDs returns an inbound message with our ids in place of Meta's, where it names messages that Sluice sent.
+func withOurIDs(inbound json.RawMessage, ours map[string]string) json.RawMessage {
+	if len(ours) == 0 {
+		return inbound
+	}
+	return changed(inbound, func(member string, inner json.RawMessage) json.RawMessage {
+		if naming[member] == "" {
+			return inner
+		}
+		return changed(inner, func(name string, id json.RawMessage) json.RawMessage {
+			if name == naming[member] && id[0] == '"' {
+				if our := ours[string(unquote(id))]; our != "" {
+					return jsonText(our)
+				}
+			}
+			return id
+		})
+	})
+}
+
+// changed returns an object with the values that f returns for its members. Another value stays as it is.
+func changed(object json.RawMessage, f func(name string, value json.RawMessage) json.RawMessage) json.RawMessage {
+	if object[0] != '{' {
+		return object
+	}
+	b := []byte{'{'}
+	var p parts
+	for name, value := range p.members(object) {
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = append(append(append(b, jsonText(string(name))...), ':'), f(string(name), value)...)
+	}
+	return append(b, '}')
 }
 
 // failedStatus returns a status failed of a message that Meta never took. It has no id of Meta's, so it has ours.

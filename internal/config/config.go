@@ -112,6 +112,16 @@ type Producer struct {
 	SecretsKey Secret // encrypts the secrets of relay targets; empty: targets with a secret are refused
 
 	PayloadKey Secret // signs the payloads of accepted messages; empty: they are not signed
+
+	Outbox Outbox
+}
+
+// Outbox is the table from which a producer accepts messages.
+type Outbox struct {
+	URL    Secret        // of the PostgreSQL database, with the password in it; empty: there is no outbox
+	Table  string        // its name, or schema.name
+	APIKey string        // the name of the API key with whose rights it sends; in APIKeys
+	Poll   time.Duration // between two queries when no row is pending
 }
 
 // APIKey is what a caller with an API key may do. Only the hash of the key is stored.
@@ -178,7 +188,7 @@ type Retry struct {
 // Events limits the events that are kept for consumers.
 type Events struct {
 	Retention time.Duration // how long an event is kept
-	MaxLength int           // how many events of each stream are kept
+	Memory    int64         // bytes of Redis memory for all events; 0: a quarter of what Redis may use
 }
 
 // UnmatchedStatuses limits the unmatched statuses that wait for their messages.

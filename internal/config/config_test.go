@@ -43,7 +43,7 @@ func TestFileGivesEverything(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{
 		"a.token": "token-a\n", "b.token": "token-b", "app": " new ", "app.old": "old", "verify": "a-verify-token-1",
-		"marker": "0123456789abcdef", "marker.old": "fedcba9876543210", "payload": "payload-key-1234", "payload.old": "payload-key-0123", "redis.password": "p@ss/word",
+		"marker": "0123456789abcdef", "marker.old": "fedcba9876543210", "payload": "payload-key-1234", "payload.old": "payload-key-0123", "redis.password": "p@ss/word", "outbox": "postgres://sluice:pw@db/shop\n",
 	} {
 		write(t, dir, name, content)
 	}
@@ -65,11 +65,12 @@ numbers:
     template_classes: [{name: "otp_*", class: authentication}, {name: "*", class: marketing}]
   - {phone_number_id: 200000000000001, token_file: b.token}
 apps: [{name: main, secret_file: app, previous_secret_file: app.old, previous_secret_expires: 2027-01-31T00:00:00Z, verify_token_file: verify}]
-api_keys: [{name: shop, sha256: `+aDigest+`, phone_number_ids: ["*"], scopes: [messages:send, messages:read], revoked: true, expires: 2027-01-31T00:00:00Z}]
+api_keys: [{name: shop, sha256: `+aDigest+`, phone_number_ids: ["*"], scopes: [messages:send, messages:read], revoked: true, expires: 2027-01-31T00:00:00Z}, {name: outbox, sha256: `+strings.Repeat("0", 64)+`, phone_number_ids: ["*"], scopes: [messages:send]}]
+outbox: {database_url_file: outbox, table: shop.messages, api_key: outbox, poll_interval: 1s}
 classes: {utility: {deadline: 12h, in_doubt_window: 5m, in_doubt_policy: close, server_error_window: 20s}}
 roles: send
 retry: {base: 2s, max: 2m, attempts: 7}
-events: {retention: 48h, max_length: 5000}
+events: {retention: 48h, memory: 1.5GiB}
 idempotency_key_retention: 0s
 unmatched_statuses: {retention: 5m, max: 500}
 listen: {api: "127.0.0.1:1", console: ":4", webhook: ":2", ops: ":3"}
@@ -100,7 +101,11 @@ log_level: warn
 		t.Errorf("the producer's Token = %q, %v", got, err)
 	}
 	p.Tokens = nil
-	same(t, err, p, Producer{Common: common, Listen: "127.0.0.1:1", Console: ":4", APIKeys: []APIKey{key}, PayloadKey: "payload-key-1234"})
+	second := APIKey{Name: "outbox", Numbers: []string{"*"}, Scopes: []string{ScopeSend}}
+	same(t, err, p, Producer{
+		Common: common, Listen: "127.0.0.1:1", Console: ":4", APIKeys: []APIKey{key, second}, PayloadKey: "payload-key-1234",
+		Outbox: Outbox{URL: "postgres://sluice:pw@db/shop", Table: "shop.messages", APIKey: "outbox", Poll: time.Second},
+	})
 
 	wh, err := LoadWebhook(args, env())
 	app := App{Name: "main", Secret: "new", PreviousSecret: "old", PreviousExpires: time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC), VerifyToken: "a-verify-token-1"}
@@ -126,7 +131,7 @@ log_level: warn
 		t.Error("Token of an unknown number: no error")
 	}
 	w.Tokens = nil
-	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: 2 * time.Second, Max: 2 * time.Minute, Attempts: 7}, Events: Events{48 * time.Hour, 5000}, UnmatchedStatuses: UnmatchedStatuses{5 * time.Minute, 500}, SecondMarkerKey: "fedcba9876543210", PayloadKey: "payload-key-1234", SecondPayloadKey: "payload-key-0123"})
+	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: 2 * time.Second, Max: 2 * time.Minute, Attempts: 7}, Events: Events{48 * time.Hour, 3 << 29}, UnmatchedStatuses: UnmatchedStatuses{5 * time.Minute, 500}, SecondMarkerKey: "fedcba9876543210", PayloadKey: "payload-key-1234", SecondPayloadKey: "payload-key-0123"})
 
 	if got, want := w.Class("106540352242922", "utility"), wider; got.Deadline != 2*time.Hour || got.InDoubtWindow != want.InDoubtWindow {
 		t.Errorf("Class of the number with one of its own = %+v", got)
@@ -191,7 +196,7 @@ func TestWithoutAFile(t *testing.T) {
 		t.Errorf("Token = %q, %v", token, err)
 	}
 	w.Tokens = nil
-	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend, RoleReconcile, RoleRelay}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: time.Second, Max: time.Minute, Attempts: 20}, Events: Events{24 * time.Hour, 20_000}, KeyLife: 720 * time.Hour, UnmatchedStatuses: UnmatchedStatuses{15 * time.Minute, 10_000}})
+	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend, RoleReconcile, RoleRelay}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: time.Second, Max: time.Minute, Attempts: 20}, Events: Events{24 * time.Hour, 0}, KeyLife: 720 * time.Hour, UnmatchedStatuses: UnmatchedStatuses{15 * time.Minute, 10_000}})
 
 	common.Ops = ":9103"
 	wh, err := LoadWebhook(nil, guides)
@@ -289,6 +294,10 @@ func TestMistakesAreToldTogetherWithPlaceAndFix(t *testing.T) {
 		{"an argument", tool, []string{"now"}, env(), []string{`unexpected argument "now"`}},
 		{"addresses", producer, file("listen: {api: 8080, ops: \":99999\"}\n"), env(), []string{`listen.api: "8080" is not an address`, `listen.ops: ":99999" is not an address`}},
 		{"graph", tool, file("graph: {base_url: graph.facebook.com, version: \"25\"}\n"), env(), []string{"graph.base_url: is not a URL", `graph.version: "25" is not a version`}},
+		{"no memory", worker, file("events: {memory: 512mb}\n"), env("SLUICE_EVENTS_MEMORY", "15MiB"), []string{
+			`events.memory: "512mb" is not a size from 16 MiB to 1024 GiB, like 512MiB or 4GiB`, `SLUICE_EVENTS_MEMORY (environment): "15MiB" is not a size`,
+		}},
+		{"a limit of older versions", worker, file("events: {max_length: 20000}\n"), env(), []string{"s.yaml:1: events.max_length: unknown key; valid keys: memory, retention"}},
 		{"environment", tool, file("environment: Prod_1\n"), env(), []string{`environment: "Prod_1" is not 1 to 16 of a-z, 0-9 and -`}},
 
 		{"producer without anything", producer, nil, env(), []string{"numbers: none is configured", "api_keys: none is configured"}},
@@ -339,6 +348,11 @@ numbers:
 		}},
 		{"windows shorter than a request", worker, file("numbers: [{phone_number_id: \"7\", classes: {utility: {in_doubt_policy: resend}}}]\nclasses: {authentication: {in_doubt_window: 29s}, utility: {in_doubt_window: 10s}, service: {in_doubt_window: 1s}}\n"), env(), []string{
 			"classes.authentication.in_doubt_window: is 29s and in_doubt_policy is resend", "in_doubt_window of class utility of number 7: is 10s and in_doubt_policy is resend",
+		}},
+		{"outbox without a key", producer, nil, env("SLUICE_OUTBOX_DATABASE_URL", "postgres://db"), []string{"outbox.api_key: is missing: set it to the name of an API key"}},
+		{"outbox with an unknown key", producer, []string{"--outbox-api-key", "shop"}, env("SLUICE_OUTBOX_DATABASE_URL", "postgres://db"), []string{"outbox.api_key: no API key has the name shop"}},
+		{"outbox with a key that cannot send", producer, file("numbers: [{phone_number_id: \"7\"}]\napi_keys: [{name: a, sha256: " + aDigest + ", phone_number_ids: [\"*\"], scopes: [admin]}]\noutbox: {api_key: a, database_url_file: gone, table: \"a.b.c\", poll_interval: 1ms}\n"), env("SLUICE_OUTBOX_DATABASE_URL", "postgres://db"), []string{
+			"outbox.api_key: the API key a is revoked or does not have the scope messages:send", `outbox.table: "a.b.c" is not a table like sluice_outbox`, `outbox.poll_interval: "1ms" is not a time from 10ms to 1m0s`,
 		}},
 		{"roles", worker, file("roles: send,sweep\n"), env(), []string{`roles: "send,sweep" is not a list of send, reconcile`}},
 		{"retry", worker, file("retry: {base: 2m}\n"), env(), []string{"retry.max: is shorter than retry.base"}},
@@ -393,7 +407,7 @@ api_keys: [{name: a, sha256: `+canary+`, phone_number_ids: ["`+canary+`"], scope
 `)
 	e := env("SLUICE_REDIS_URL", "http://"+canary, "GRAPH_BASE_URL", "https://user:"+canary+"@x",
 		"PHONE_NUMBER_ID", canary, "ACCESS_TOKEN", canary, "SLUICE_MARKER_KEY", canary[:9], "SLUICE_API_KEY", canary[:9],
-		"VERIFY_TOKEN", canary[:9])
+		"VERIFY_TOKEN", canary[:9], "SLUICE_OUTBOX_DATABASE_URL", "postgres://"+canary)
 	_, one := LoadProducer([]string{"--config", path}, e)
 	_, two := LoadWorker([]string{"--config", path}, e)
 	_, three := LoadWebhook([]string{"--config", path}, e)

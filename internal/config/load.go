@@ -22,7 +22,10 @@ func LoadProducer(args []string, getenv func(string) string) (Producer, error) {
 	l.need(len(l.keys) > 0, "api_keys", "none is configured, so no caller could send: list them in the file, or set SLUICE_API_KEY")
 	l.checkKeys()
 	l.checkWindows()
-	return Producer{Common: l.common(), Listen: l.listenAPI, Console: l.listenConsole, APIKeys: l.keys, Tokens: l.tokensThere(), PayloadKey: l.optionalKey("payload_key_file", l.payloadKeyFile), SecretsKey: l.secretsKey()}, l.err()
+	return Producer{
+		Common: l.common(), Listen: l.listenAPI, Console: l.listenConsole, APIKeys: l.keys, Tokens: l.tokensThere(), PayloadKey: l.optionalKey("payload_key_file", l.payloadKeyFile), SecretsKey: l.secretsKey(),
+		Outbox: l.openOutbox(),
+	}, l.err()
 }
 
 // LoadWorker reads the worker's configuration, like LoadProducer, and the tokens and keys in
@@ -117,6 +120,8 @@ type values struct {
 	keyLife, unmatchedLife                  time.Duration
 	unmatchedMost                           int
 	events                                  Events
+	outbox                                  Outbox
+	outboxURLFile                           string
 	numbers                                 []number
 	apps                                    []app
 	keys                                    []APIKey
@@ -241,6 +246,26 @@ func (l *loader) secretsKey() Secret {
 	return l.optionalKey("secrets_key_file", l.secretsKeyFile)
 }
 
+// openOutbox returns the outbox, and checks its API key. Without a URL it is empty.
+func (l *loader) openOutbox() Outbox {
+	o := l.outbox
+	if o.URL = Secret(l.getenv("SLUICE_OUTBOX_DATABASE_URL")); o.URL == "" {
+		if o.URL = l.secret("outbox.database_url_file", l.outboxURLFile); o.URL == "" {
+			return Outbox{}
+		}
+	}
+	i := slices.IndexFunc(l.keys, func(k APIKey) bool { return k.Name == o.APIKey })
+	switch {
+	case o.APIKey == "":
+		l.fail("outbox.api_key", errors.New("is missing: set it to the name of an API key with the scope messages:send"))
+	case i < 0:
+		l.fail("outbox.api_key", fmt.Errorf("no API key has the name %s: add it under api_keys, or set another name", o.APIKey))
+	default:
+		l.need(!l.keys[i].Revoked && slices.Contains(l.keys[i].Scopes, ScopeSend), "outbox.api_key", "the API key "+o.APIKey+" is revoked or does not have the scope messages:send: add the scope, or set another name")
+	}
+	return o
+}
+
 // optionalKey reads a key that may be absent.
 func (l *loader) optionalKey(place, path string) Secret {
 	key := l.secret(place, path)
@@ -319,7 +344,7 @@ func (l *loader) checkKeys() {
 const byteOrderMark = "\ufeff"
 
 // secretVariables are the environment variables that hold secrets.
-var secretVariables = []string{"ACCESS_TOKEN", "APP_SECRET", "VERIFY_TOKEN", "SLUICE_API_KEY", "SLUICE_MARKER_KEY", "SLUICE_SECRETS_KEY"}
+var secretVariables = []string{"ACCESS_TOKEN", "APP_SECRET", "VERIFY_TOKEN", "SLUICE_API_KEY", "SLUICE_MARKER_KEY", "SLUICE_SECRETS_KEY", "SLUICE_OUTBOX_DATABASE_URL"}
 
 // checkSecrets finds secrets in the environment that cannot be right. It quotes none.
 func (l *loader) checkSecrets() {

@@ -97,12 +97,12 @@ func (v *values) settings(program string) []setting {
 		{key: "retry.max", def: "60s", use: "worker", help: "longest wait before a retry", more: "Up to 24 h, and not less than `retry.base`.", set: duration(&v.retry.Max, 10*time.Millisecond, 24*time.Hour)},
 		{key: "retry.attempts", def: "20", use: "worker", help: "number of counted attempts after which a message becomes a dead letter", more: "[message-life.md](message-life.md#outcomes-of-an-attempt) says which attempts count. 1 to 1000.", set: integer(&v.retry.Attempts, 1, 1000)},
 		{
-			key: "events.retention", def: "24h", use: "worker", help: "how long events are kept for your own consumers", more: "Events that Sluice itself has not applied are kept longer. 1 min to 720 h. See [events.md](events.md#guarantees-and-limits).",
+			key: "events.retention", def: "24h", use: "worker", help: "how long events are kept for your own consumers", more: "Events that Sluice itself has not applied are kept longer. 1 min to 720 h. See [events.md](events.md#retention).",
 			set: duration(&v.events.Retention, time.Minute, 30*24*time.Hour),
 		},
 		{
-			key: "events.max_length", def: "20000", use: "worker", help: "maximum number of events that are kept in each stream", more: "A shard has two streams. The limit counts events, not stream entries, and is approximate. 1000 to 100000000; 20,000 need about 15 MB of Redis memory.",
-			set: integer(&v.events.MaxLength, 1000, 100_000_000),
+			key: "events.memory", use: "worker", help: "how much Redis memory events may use", set: size(&v.events.Memory, 16<<20, 1<<40),
+			more: "Like `512MiB` or `4GiB`; at least 16 MiB, and at most half of `maxmemory` (in a Cluster, of all masters together). Without it: a quarter of `maxmemory`, or of the memory of the machine if Redis has no `maxmemory`. When events need more, Sluice drops the oldest before `events.retention`. See [events.md](events.md#retention).",
 		},
 		{
 			key: "idempotency_key_retention", def: "720h", use: "worker", help: "how long an idempotency key is remembered after the record of its message is removed", set: duration(&v.keyLife, 0, 365*24*time.Hour),
@@ -115,6 +115,22 @@ func (v *values) settings(program string) []setting {
 		{
 			key: "unmatched_statuses.max", def: "10000", use: "worker", help: "maximum number of such statuses in each shard", set: integer(&v.unmatchedMost, 100, 1_000_000),
 			more: "The oldest are dropped first. 100 to 1000000; 10,000 need about 8 MB of Redis memory.",
+		},
+		{
+			key: "outbox.database_url_file", use: "producer", path: true, help: "file with the URL of the PostgreSQL database with the outbox", set: text(&v.outboxURLFile),
+			more: "Without it, or the variable `SLUICE_OUTBOX_DATABASE_URL`, there is no [outbox](outbox.md). Like `postgres://user:password@host:5432/database?sslmode=verify-full`.",
+		},
+		{
+			key: "outbox.table", def: "sluice_outbox", use: "producer", help: "table of the outbox", set: pattern(&v.outbox.Table, `([a-z_][a-z0-9_]{0,54}\.)?[a-z_][a-z0-9_]{0,54}`, "a table like sluice_outbox or shop.sluice_outbox, of a-z, 0-9 and _"),
+			more: "A name, or a schema and a name: `shop.sluice_outbox`.",
+		},
+		{
+			key: "outbox.api_key", use: "producer", help: "name of the API key with whose rights the outbox sends", set: text(&v.outbox.APIKey),
+			more: "An entry of `api_keys` with the scope `messages:send`; `environment` is the key in `SLUICE_API_KEY`. The outbox needs it. Rows for other phone number ids than those of the key are refused.",
+		},
+		{
+			key: "outbox.poll_interval", def: "200ms", use: "producer", help: "time between two reads of the outbox when no row is pending", more: "10 ms to 1 min.",
+			set: duration(&v.outbox.Poll, 10*time.Millisecond, time.Minute),
 		},
 		{key: "listen.api", def: ":8080", use: "producer", help: "host:port of the API", set: address(&v.listenAPI)},
 		{key: "listen.console", def: ":8081", use: "producer", help: "host:port of the console, for operators", more: "See [console.md](console.md). Do not expose it to the internet.", set: address(&v.listenConsole)},
@@ -212,6 +228,25 @@ func integer(dst *int, low, high int) func(string) error {
 		}
 		*dst = n
 		return nil
+	}
+}
+
+// size sets a number of bytes. An empty text is 0.
+func size(dst *int64, low, high int64) func(string) error {
+	return func(s string) error {
+		if s == "" {
+			*dst = 0
+			return nil
+		}
+		for unit, bytes := range map[string]float64{"MiB": 1 << 20, "GiB": 1 << 30} {
+			number, ok := strings.CutSuffix(s, unit)
+			n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+			if ok && err == nil && n*bytes >= float64(low) && n*bytes <= float64(high) {
+				*dst = int64(n * bytes)
+				return nil
+			}
+		}
+		return fmt.Errorf("%q is not a size from %d MiB to %d GiB, like 512MiB or 4GiB", s, low>>20, high>>30)
 	}
 }
 

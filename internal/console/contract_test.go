@@ -44,6 +44,7 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 		"releaseRelayTarget":   {"/v1/relay/targets/crm/release", `{` + signed + `}`},
 		"removeRelayTarget":    {"/v1/relay/targets/crm/remove", `{` + signed + `}`},
 		"replayRelayTarget":    {"/v1/relay/targets/crm/replay", `{"dead_letters":true,` + signed + `}`},
+		"dropRelayDeadLetters": {"/v1/relay/targets/crm/drop", `{` + signed + `}`},
 		"getOverview":          {"/", ""},
 		"getDocumentation":     {"/docs", ""},
 		"getDescription":       {"/openapi.json", ""},

@@ -29,6 +29,7 @@ type relayTargets interface {
 	Release(ctx context.Context, name string) (bool, error)
 	Replay(ctx context.Context, name string, from time.Time) (bool, error)
 	ReplayDead(ctx context.Context, name string) (bool, error)
+	DropDead(ctx context.Context, name string) (bool, error)
 }
 
 // Limits of a target.
@@ -54,7 +55,7 @@ type relayRequest struct {
 	Format      string `json:"format,omitempty" doc:"meta: as Meta's own webhooks. sluice: {\"events\":[...]} with events as in docs/events.md. Default: meta."`
 	MessageIDs  string `json:"message_ids,omitempty" doc:"Which id the statuses have in the format meta. meta: Meta's. sluice: Sluice's, which the API answered when the message was accepted. Default: meta."`
 	Batch       *int   `json:"batch,omitempty" doc:"Events in one request at most, 1 to 100. Default: 1."`
-	Concurrency *int   `json:"concurrency,omitempty" doc:"Requests at the same time at most, 1 to 256. Default: 16."`
+	Concurrency *int   `json:"concurrency,omitempty" doc:"Requests at the same time, 1 to 256: each worker makes its share, and at least one. Default: 16."`
 	GiveUpAfter string `json:"give_up_after,omitempty" doc:"How long an event is retried while the target takes nothing, for example 24h. Default: 24h."`
 	relayFilter
 	order
@@ -68,7 +69,7 @@ type relayTarget struct {
 	Format      string `json:"format" doc:"meta or sluice."`
 	MessageIDs  string `json:"message_ids" doc:"Which id the statuses have in the format meta: meta or sluice."`
 	Batch       int    `json:"batch" doc:"Events in one request at most."`
-	Concurrency int    `json:"concurrency" doc:"Requests at the same time at most."`
+	Concurrency int    `json:"concurrency" doc:"Requests at the same time: each worker makes its share, and at least one."`
 	GiveUpAfter string `json:"give_up_after" doc:"How long an event is retried while the target takes nothing."`
 	relayFilter
 
@@ -81,6 +82,9 @@ type relayTarget struct {
 	LagSeconds  float64   `json:"lag_seconds" doc:"Age of the oldest event that waits. 0: none waits."`
 	SetAside    int       `json:"set_aside" doc:"Number of events that wait for another try while later events are relayed."`
 	DeadLetters int       `json:"dead_letters" doc:"Number of events that were given up. Each shard keeps about the last 1,000."`
+	Gaps        int       `json:"gaps" doc:"How often Sluice dropped events before the target got them."`
+	GapFrom     time.Time `json:"gap_from,omitzero" doc:"The last time, the events that were written from then on were dropped."`
+	GapTo       time.Time `json:"gap_to,omitzero" doc:"And the events from then on were not."`
 }
 
 // relayTargetList is the answer of GET /v1/relay/targets.
@@ -135,6 +139,7 @@ func showRelayTarget(s message.RelayStatus) relayTarget {
 		GiveUpAfter: s.GiveUpAfter.String(), relayFilter: relayFilter{s.Numbers, s.Accounts, s.Tags, s.Types},
 		State: s.State, Since: s.Since, Error: s.Error, NextTry: s.NextTry, HeldBy: s.HeldBy, HeldReason: s.HeldReason,
 		LagSeconds: s.Lag.Round(time.Millisecond).Seconds(), SetAside: s.SetAside, DeadLetters: s.Dead,
+		Gaps: s.Gaps, GapFrom: s.GapFrom, GapTo: s.GapTo,
 	}
 	if s.State == message.RelayHeld {
 		t.Since = s.HeldSince
@@ -201,8 +206,7 @@ func (r relayRequest) definition(name string) (message.RelayTarget, httpapi.Refu
 		t.GiveUpAfter, refused = d, append(refused, bad...)
 	}
 	wrong("secret", r.Secret != "" && (len(r.Secret) < 8 || len(r.Secret) > 256 || strings.TrimSpace(r.Secret) != r.Secret), "relay_secret_invalid")
-	kinds := []string{message.EventMessage, message.EventStatus, message.EventInbound, message.EventUpdate, message.EventGap, "final"}
-	wrong("types", slices.ContainsFunc(r.Types, func(kind string) bool { return !slices.Contains(kinds, kind) }), "relay_type_unknown")
+	wrong("types", slices.ContainsFunc(r.Types, func(kind string) bool { return !slices.Contains(message.EventTypes(), kind) }), "relay_type_unknown")
 	ids := func(path string, all []string) {
 		wrong(path, slices.ContainsFunc(all, func(id string) bool { return !message.IsNumberID(id) }), "phone_number_id_invalid")
 	}

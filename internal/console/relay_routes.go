@@ -57,6 +57,9 @@ func (c *Console) relayRoutes() []httpapi.Route {
 			Answers: []httpapi.Answer{{Status: 200, Doc: "The order is stored.", Type: relayDone{}}},
 			Codes:   orderCodes("all_numbers_required", "relay_target_not_found", "relay_replay_unclear"), Handler: c.handle(c.replayRelayTarget),
 		},
+		order(message.VerbRelayDrop, path+"/drop", "dropRelayDeadLetters", "Drop the dead letters of a relay target. They cannot be relayed again.", func(ctx context.Context, name string, _ orderOf) (bool, error) {
+			return c.o.Relay.DropDead(ctx, name)
+		}),
 		{
 			Method: http.MethodGet, Path: path + "/dead-letters", Name: "listRelayDeadLetters", Group: "Relay targets", Scope: httpapi.ScopeAdmin,
 			Summary: "List events that were given up for a target.", Params: []httpapi.Param{paramTarget, paramLimit},

@@ -70,6 +70,10 @@ func (f *fakeTargets) ReplayDead(_ context.Context, name string) (bool, error) {
 	return f.order("replay dead letters of", name)
 }
 
+func (f *fakeTargets) DropDead(_ context.Context, name string) (bool, error) {
+	return f.order("drop dead letters of", name)
+}
+
 // TestRelayTargets: orders about targets are checked, carried out and written to the audit log, without the secret.
 func TestRelayTargets(t *testing.T) {
 	t.Parallel()
@@ -111,7 +115,7 @@ func TestRelayTargets(t *testing.T) {
 		t.Errorf("list: %d %v", status, answer)
 	}
 	for _, order := range []struct{ what, body string }{
-		{"hold", ""}, {"release", ""}, {"replay", `"since":"2026-11-29T12:00:00Z",`}, {"replay", `"dead_letters":true,`}, {"remove", ""},
+		{"hold", ""}, {"release", ""}, {"replay", `"since":"2026-11-29T12:00:00Z",`}, {"replay", `"dead_letters":true,`}, {"drop", ""}, {"remove", ""},
 	} {
 		if status, answer := d.ask(t, "wide", "POST", path+"/"+order.what, `{`+order.body+signed+`}`); status != 200 || answer["done"] != true {
 			t.Errorf("%s: %d %v", order.what, status, answer)
@@ -129,7 +133,7 @@ func TestRelayTargets(t *testing.T) {
 	for _, e := range d.store.noted {
 		noted = append(noted, e.Verb+" "+e.On)
 	}
-	if got := strings.Join(noted, ", "); got != "relay-set relay target crm, hold relay target crm, release relay target crm, replay relay target crm, replay relay target crm, relay-remove relay target crm" {
+	if got := strings.Join(noted, ", "); got != "relay-set relay target crm, hold relay target crm, release relay target crm, replay relay target crm, replay relay target crm, relay-drop relay target crm, relay-remove relay target crm" {
 		t.Errorf("audit log: %s", got)
 	}
 	d.store.err = errors.New("away")

@@ -11,13 +11,12 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"sluice/client"
 	"sluice/internal/app"
-	"sluice/internal/client"
 	"sluice/internal/config"
 	"sluice/internal/events"
 	"sluice/internal/graphsim"
@@ -147,10 +146,7 @@ func (w *world) build(ctx context.Context, o Options) error {
 		return err
 	}
 	w.programs = append(w.programs, producer)
-	w.api = &client.Client{Base: "http://" + producer.Addr(), Key: apiKey, HTTP: &http.Client{
-		Timeout:   15 * time.Second,
-		Transport: &http.Transport{MaxIdleConnsPerHost: clients},
-	}}
+	w.api = client.New("http://"+producer.Addr(), apiKey)
 	w.stream = events.New(w.db, message.Shards(c.Shards), events.Options{})
 	w.sim = graphsim.New(graphsim.Options{
 		Token: token, Rate: rate, Seed: o.Seed, Faults: faults, Window: true,

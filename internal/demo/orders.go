@@ -3,12 +3,11 @@ package demo
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 
 	"golang.org/x/sync/errgroup"
 
-	"sluice/internal/client"
+	"sluice/client"
 	"sluice/internal/config"
 )
 
@@ -67,12 +66,8 @@ func place(ctx context.Context, api *client.Client, run string, orders int, acce
 		g.SetLimit(clients)
 		for order := range orders {
 			g.Go(func() error {
-				object, err := json.Marshal(k.object(order, recipient(order)))
-				if err != nil {
-					return fmt.Errorf("write %s of %s: %w", k.name, orderName(order), err)
-				}
-				r, err := api.Send(ctx, client.Order{
-					From: numbers[order%len(numbers)], Message: object, Ref: orderName(order),
+				r, err := api.Send(ctx, client.Message{
+					From: numbers[order%len(numbers)], Content: k.object(order, recipient(order)), Ref: orderName(order),
 					Key: run + "/" + orderName(order) + "/" + k.name, Tags: []string{k.name},
 				})
 				if err != nil {

@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
-	"sluice/internal/client"
+	"sluice/client"
+	"sluice/internal/events"
 	"sluice/internal/message"
 )
 
@@ -24,11 +25,10 @@ type tally struct {
 	states map[string]message.State
 	kinds  map[string]string // of the accepted messages
 	taps   int
-	moved  chan struct{}
 }
 
 func newTally() *tally {
-	return &tally{states: map[string]message.State{}, kinds: map[string]string{}, moved: make(chan struct{}, 1)}
+	return &tally{states: map[string]message.State{}, kinds: map[string]string{}}
 }
 
 func (t *tally) accepted(id, kind string) {
@@ -38,7 +38,7 @@ func (t *tally) accepted(id, kind string) {
 }
 
 // take counts one event.
-func (t *tally) take(e message.Event) error {
+func (t *tally) take(e message.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
@@ -46,12 +46,7 @@ func (t *tally) take(e message.Event) error {
 		t.taps++
 	case e.Type == message.EventMessage && e.Message != nil && e.State != nil:
 		t.states[e.Message.ID] = e.State.To
-		select {
-		case t.moved <- struct{}{}:
-		default:
-		}
 	}
-	return nil
 }
 
 // counts returns how many messages are in each state, and how many of them may still move
@@ -76,10 +71,12 @@ func (w *world) pipeline(ctx context.Context, o Options) error {
 	fmt.Fprintln(o.Out, "The simulated Meta refuses some messages, fails, loses answers and repeats webhooks.")
 	start := time.Now()
 	t := newTally()
-	watch, stop := context.WithCancel(ctx)
+	tail := events.NewTail(w.stream)
+	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	var g errgroup.Group
-	g.Go(func() error { return w.stream.Follow(watch, start.UTC().Format(time.RFC3339Nano), nil, t.take) })
+	g.Go(func() error { return tail.Run(watching) })
+	g.Go(func() error { return watch(watching, tail, start, t.take) })
 	placed := make(chan error, 1)
 	g.Go(func() error {
 		placed <- place(ctx, w.api, rand.Text()[:8], o.Orders, t.accepted)
@@ -96,6 +93,35 @@ func (w *world) pipeline(ctx context.Context, o Options) error {
 	}
 	fmt.Fprintf(o.Out, "\nDone after %.0f s.\n", time.Since(start).Seconds())
 	return w.report(o, t, records)
+}
+
+// watch calls take with each event that is written after a time, until ctx ends.
+func watch(ctx context.Context, tail *events.Tail, since time.Time, take func(message.Event)) error {
+	places, err := tail.At(ctx, since)
+	for err == nil && ctx.Err() == nil {
+		changed := tail.Changed()
+		found := false
+		for key := range places {
+			var lines []events.Line
+			if lines, err = tail.Read(ctx, key, places[key], 1000); err != nil {
+				break
+			}
+			for _, l := range lines {
+				take(l.Event)
+				places[key], found = l.Place, true
+			}
+		}
+		if err == nil && !found {
+			select {
+			case <-ctx.Done():
+			case <-changed:
+			}
+		}
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }
 
 // await returns when all orders are placed and every message is final or waits for an operator. It also returns

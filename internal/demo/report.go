@@ -8,19 +8,18 @@ import (
 	"slices"
 	"text/tabwriter"
 
-	"sluice/internal/client"
-	"sluice/internal/message"
+	"sluice/client"
 )
 
 // ends are the columns of the table and the counts of the last line: each message is in
 // exactly one.
 var ends = []string{"read", "delivered", "sent", "failed", "rejected", "expired", "dead", "parked", "pending"}
 
-func end(s message.State) string {
+func end(s client.State) string {
 	switch s {
-	case message.Played:
+	case client.StatePlayed:
 		return "read"
-	case message.Delivered, message.Read, message.Sent, message.Failed, message.Rejected, message.Expired, message.Dead, message.Parked:
+	case client.StateDelivered, client.StateRead, client.StateSent, client.StateFailed, client.StateRejected, client.StateExpired, client.StateDead, client.StateParked:
 		return string(s)
 	}
 	return "pending"
@@ -108,7 +107,7 @@ func printTable(out io.Writer, table map[string]map[string]int, total map[string
 // printReasons prints why messages did not arrive.
 func printReasons(out io.Writer, records map[string]client.Record) {
 	type reason struct {
-		state message.State
+		state client.State
 		code  int
 		why   string
 	}
@@ -138,7 +137,7 @@ func meaning(r client.Record) string {
 	switch {
 	case r.Code != 0:
 		return fmt.Sprintf("code %d, %s. %s", r.Code, r.Error.Title, r.Error.Advice)
-	case r.State == message.Parked:
+	case r.State == client.StateParked:
 		return "it is unknown whether Meta took the message (" + r.Reason + "). Sluice does not send it again until an operator decides"
 	}
 	return r.Reason
@@ -154,5 +153,5 @@ The demo runs on. Send your own message and read its record (Ctrl-C ends the dem
   curl -s %[1]s/v1/messages/ID -H 'Authorization: Bearer %[2]s'
   curl -s http://%[4]s/metrics | grep sluice_send
   curl -s http://%[5]s/_sim/stats
-`, w.api.Base, apiKey, numbers[0], w.programs[1].OpsAddr(), w.graph.Addr())
+`, w.api, apiKey, numbers[0], w.programs[1].OpsAddr(), w.graph.Addr())
 }

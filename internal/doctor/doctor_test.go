@@ -126,6 +126,7 @@ func setup(t *testing.T, redis *redistest.Server) *world {
 	}
 	w.stopWorker = w.run(worker)
 	poll.Until(t, "the worker reads the event streams", func() bool { return redis.Client().ZCard(t.Context(), "sluice:{s00}:readers").Val() == 1 })
+	poll.Until(t, "the worker has measured the event streams", func() bool { return redis.Client().Exists(t.Context(), events.KeptKey()).Val() == 1 })
 	version := regexp.MustCompile(`redis_version:(\S+)`).FindStringSubmatch(w.redis.Client().Info(t.Context(), "server").Val())
 	w.names = strings.NewReplacer(w.redis.Addr, "127.0.0.1:6379", graph.URL, "https://graph.facebook.com", version[1], "7.2.4")
 	return w
@@ -209,6 +210,21 @@ func (w *world) listed(list message.List, at time.Time) {
 	w.redis.Client().ZAdd(w.t.Context(), store.Key(message.DefaultShards.Of(number), string(list)), redis.Z{Score: float64(at.UnixMilli()), Member: message.NewID(number, "")})
 }
 
+// kept stores what the event streams have, in place of a worker that measures them.
+func (w *world) kept(k events.Kept) {
+	w.t.Helper()
+	w.stopWorker()
+	w.redis.Client().ZAdd(w.t.Context(), "sluice:{s00}:readers", redis.Z{Score: float64(ago(-time.Hour).UnixMilli()), Member: "another"})
+	k.At, k.Budget, k.Retention = time.Now(), 128<<20, 24*time.Hour
+	text, err := json.Marshal(k)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.redis.Client().Set(w.t.Context(), events.KeptKey(), text, 0).Err(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // webhookCame stores when the last webhook came.
 func (w *world) webhookCame(at time.Time) {
 	err := events.New(w.db(), message.DefaultShards, events.Options{}).NoteReceived(w.t.Context(), map[message.Shard]message.LastReceived{5: {Any: at}})
@@ -226,6 +242,11 @@ func (w *world) relayTarget(name, secret string) {
 	if _, err := targets.Set(w.t.Context(), message.RelayTarget{Name: name, URL: "https://crm.example.com/"}, secret); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// relays lets a worker live that relays.
+func (w *world) relays() {
+	w.redis.Client().ZAdd(w.t.Context(), "sluice:{s00}:relay:workers", redis.Z{Score: float64(time.Now().Add(time.Minute).UnixMilli()), Member: "worker"})
 }
 
 func ago(d time.Duration) time.Time { return time.Now().Add(-d) }
@@ -267,6 +288,9 @@ var setups = []struct {
 		[]string{"fail app", "fail webhook signed"},
 		true,
 	},
+	{"The outbox cannot be read", func(w *world) {
+		w.env["SLUICE_OUTBOX_DATABASE_URL"], w.env["SLUICE_OUTBOX_API_KEY"] = "postgres://sluice:canary@127.0.0.1:1/shop?sslmode=disable", "environment"
+	}, []string{"fail outbox"}, true},
 	{"Redis is full", func(w *world) { w.redisSet("maxmemory", "1mb") }, []string{"fail redis memory"}, true},
 	{"No worker runs", func(w *world) { w.sends = false; w.stopWorker() }, []string{"fail workers", "fail status workers"}, true},
 	{"A number is held", func(w *world) {
@@ -290,11 +314,19 @@ var setups = []struct {
 	{"A number was taken out of the configuration", func(w *world) {
 		w.waiting(3, removed)
 	}, []string{"warn number not configured"}, true},
+	{"Events are dropped before their time", func(w *world) { w.kept(events.Kept{Bytes: 130 << 20, Effective: 6*time.Hour + 10*time.Minute}) }, []string{"warn events"}, true},
 	{"A relay target takes nothing", func(w *world) {
+		w.relays()
 		w.redis.Client().HSet(w.t.Context(), "sluice:relay:targets", "crm", `{"name":"crm","born":1}`)
 		w.redis.Client().HSet(w.t.Context(), "sluice:{s03}:relay", "crm", fmt.Sprintf(`{"born":1,"failing":%d,"paused":true,"error":"status_500"}`, ago(3*time.Hour).UnixMilli()))
 	}, []string{"fail relay target"}, true},
+	{"No worker relays", func(w *world) {
+		w.redis.Client().HSet(w.t.Context(), "sluice:relay:targets", "crm", `{"name":"crm","born":1}`)
+		w.redis.Client().HSet(w.t.Context(), "sluice:{s03}:relay", "crm", `{"born":1}`)
+		w.redis.Client().ZAdd(w.t.Context(), "sluice:{s00}:relay:workers", redis.Z{Score: float64(ago(time.Second).UnixMilli()), Member: "worker"})
+	}, []string{"fail relay workers"}, true},
 	{"A relay target is held", func(w *world) {
+		w.relays()
 		since := ago(3 * time.Hour).Format(time.RFC3339)
 		w.redis.Client().HSet(w.t.Context(), "sluice:relay:targets", "crm", `{"name":"crm","born":1,"held_since":"`+since+`","held_by":"ann","held_reason":"the CRM moves"}`)
 	}, []string{"fail relay target"}, true},
@@ -308,6 +340,12 @@ var setups = []struct {
 		true,
 	},
 
+	{"events use most of their memory", func(w *world) { w.kept(events.Kept{Bytes: 100 << 20, Effective: 24 * time.Hour}) }, []string{"warn events"}, false},
+	{"events have more memory than fits", func(w *world) { w.env["SLUICE_EVENTS_MEMORY"] = "257MiB" }, []string{"fail events"}, false},
+	{"events and messages do not fit together", func(w *world) {
+		w.env["SLUICE_EVENTS_MEMORY"] = "256MiB"
+		w.redis.Client().Set(w.t.Context(), "messages", strings.Repeat("x", 130<<20), 0)
+	}, []string{"warn events memory"}, false},
 	{"a relay target with its key", func(w *world) {
 		w.relayTarget("crm", "a-secret-of-the-target")
 		w.env["SLUICE_SECRETS_KEY"] = secretsKey
@@ -316,7 +354,8 @@ var setups = []struct {
 		w.relayTarget("crm", "")
 		w.redis.Client().XAdd(w.t.Context(), &redis.XAddArgs{Stream: "sluice:{s03}:relay:dead:crm", Values: []string{"event", "{}"}})
 	}, []string{"warn relay dead letters"}, false},
-	{"no worker relays", func(w *world) {
+	{"no worker begins to relay to a target", func(w *world) {
+		w.relays()
 		w.redis.Client().HSet(w.t.Context(), "sluice:relay:targets", "crm", `{"name":"crm","born":1}`)
 	}, []string{"fail relay target"}, false},
 	{"a message was accepted a moment ago", func(w *world) { w.listed(message.ListAwaiting, ago(time.Second)) }, nil, false},
@@ -386,8 +425,8 @@ const pageHead = `# sluice doctor
 webhooks from Meta. It prints one line per check: what is wrong, and how to fix it. It reads the same configuration as the programs
 ([configuration.md](configuration.md)). It sends no message and writes nothing. ` + "`main`" + ` in the URL is the name of the app under ` + "`apps`" + `. With
 ` + "`--webhook-url`" + ` it sends the webhook a handshake, a signed request without events, and a forged request. The exit code is 1 when a check failed.
-Full Redis memory, a missing worker, a hold, a parked message, a dead letter, missing webhooks and a relay target that gets nothing are failed checks
-too.
+Full Redis memory, a missing worker, a hold, a parked message, a dead letter, missing webhooks, an outbox that cannot be read and a relay target that gets
+nothing are failed checks too.
 ` + "`warn`" + ` marks what works now and may fail later. ` + "`--json`" + ` prints the same for scripts. The output contains no secret and no
 phone number. Doctor skips a check that depends on a failed one: fix the failed one and run the command again.
 

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"sluice/internal/message"
@@ -19,15 +20,23 @@ func (v *visit) relay(ctx context.Context, db *store.DB, shards message.Shards) 
 		v.add("relay targets", "", refused(err))
 		return
 	}
+	if len(all) == 0 {
+		v.add("relay targets", "", found(OK, "none", ""))
+		return
+	}
+	if n, err := targets.Workers(ctx); err != nil {
+		v.add("relay workers", "", refused(err))
+		return
+	} else if n == 0 && slices.ContainsFunc(all, func(t message.RelayStatus) bool { return time.Since(time.UnixMilli(t.Born)) > time.Minute }) {
+		v.add("relay workers", "", found(Fail, "no worker relays: the events of all relay targets wait, and are dropped after events.retention", "start a worker with the role relay (every worker has it by default), and read its log"))
+		return
+	}
 	for _, t := range all {
 		v.add("relay target", t.Name, relayTarget(targets, t))
 		if t.Dead > 0 {
 			v.add("relay dead letters", t.Name, found(Warn, fmt.Sprintf("events that were given up: %d", t.Dead),
-				"`sluice relay dead-letters "+t.Name+"` lists them. Correct the cause, then run `sluice relay replay "+t.Name+" --dead-letters --reason '...'`"))
+				"`sluice relay dead-letters "+t.Name+"` lists them. Correct the cause, then run `sluice relay replay "+t.Name+" --dead-letters --reason '...'`, or drop them with `sluice relay drop "+t.Name+" --reason '...'`"))
 		}
-	}
-	if len(all) == 0 {
-		v.add("relay targets", "", found(OK, "none", ""))
 	}
 }
 
@@ -42,7 +51,7 @@ func relayTarget(targets *relay.Targets, t message.RelayStatus) Finding {
 	case t.State == message.RelayFailing:
 		return found(Fail, fmt.Sprintf("has taken no event for %s; last error: %s. Its events wait, and are dropped after events.retention", age(t.Since), t.Error), "see SluiceRelayTargetFailing in docs/runbook.md")
 	case t.State == message.RelayWaiting && time.Since(time.UnixMilli(t.Born)) > time.Minute:
-		return found(Fail, "no worker relays to it", "start a worker with the role relay (every worker has it by default), and read its log")
+		return found(Fail, "no worker has begun to relay to it", "read the logs of the workers with the role relay")
 	}
 	return found(OK, "takes events", "")
 }

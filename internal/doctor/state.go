@@ -25,6 +25,7 @@ func (v *visit) state(ctx context.Context, db *store.DB) {
 	v.holds(ctx, holds.New(db, shards, slog.New(slog.DiscardHandler)), backlog.New(db, shards, func(string) int { return 1 }))
 	v.open(ctx, records)
 	v.statuses(ctx, db, records, stream)
+	v.events(ctx, db, stream)
 	v.relay(ctx, db, shards)
 }
 
@@ -42,7 +43,8 @@ const (
 // memory checks how full each master is.
 func (v *visit) memory(ctx context.Context, db *store.DB) {
 	const fix = "raise maxmemory, or let callers send fewer messages until the backlog is sent; `sluice top` shows what waits"
-	for _, share := range db.MemoryUse(ctx) {
+	for _, m := range db.Memory(ctx) {
+		share := m.Share()
 		percent := fmt.Sprintf("%.0f %% of maxmemory is in use", 100*share)
 		switch {
 		case share == 0:

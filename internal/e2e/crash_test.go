@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/client"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
 )
@@ -58,11 +59,11 @@ func TestKilledWorkerLosesAndRepeatsNothing(t *testing.T) {
 	}
 	died := 0
 	for id, r := range records {
-		if accepted := r.State != message.Parked; accepted != taken[id] {
+		if accepted := r.State != client.StateParked; accepted != taken[id] {
 			t.Errorf("%s is %s, and that Meta took it is %v", id, r.State, taken[id])
 		}
 		for _, s := range r.Timeline {
-			if s.Reason != message.ReasonWorkerDied || s.State != message.InDoubt {
+			if s.Reason != message.ReasonWorkerDied || s.State != client.StateInDoubt {
 				continue
 			}
 			died++
@@ -75,7 +76,7 @@ func TestKilledWorkerLosesAndRepeatsNothing(t *testing.T) {
 	for id, r := range records {
 		for _, s := range r.Timeline {
 			// Tasks that the dead worker had fetched and not begun. The backlog itself lasts 2 s longer.
-			if s.State == message.Submitted && s.At.Sub(last) > 30*time.Second {
+			if s.State == client.StateSubmitted && s.At.Sub(last) > 30*time.Second {
 				t.Errorf("%s was sent only %s after the last kill", id, s.At.Sub(last))
 			}
 		}
@@ -119,7 +120,7 @@ func TestOutageOfMetaUsesNoAttempts(t *testing.T) {
 	w.sim.SetOutage(false)
 	records := w.settled(ids, 2*time.Minute, over)
 	by := states(records)
-	if by[message.Delivered] != messages {
+	if by[client.StateDelivered] != messages {
 		t.Errorf("after the outage: %v, want all %d delivered", by, messages)
 	}
 	if n := w.sim.Duplicates(); n != 0 {
@@ -128,7 +129,7 @@ func TestOutageOfMetaUsesNoAttempts(t *testing.T) {
 	doubted := 0
 	for _, r := range records {
 		for _, s := range r.Timeline {
-			if s.State == message.InDoubt {
+			if s.State == client.StateInDoubt {
 				doubted++
 				break
 			}

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/client"
+	"sluice/client"
 	"sluice/internal/cloudapi"
 	"sluice/internal/events"
 	"sluice/internal/graphsim"
@@ -29,12 +29,12 @@ func TestMessageGoesAllTheWay(t *testing.T) {
 	w := setup(t, 80, graphsim.Options{Webhook: graphsim.Webhook{Read: 1, Double: 0.5, Shuffle: 0.5, Batch: 5}})
 	w.worker()
 	ids := w.order(50, "")
-	for id, r := range w.settled(ids, 30*time.Second, func(r client.Record) bool { return r.State == message.Read }) {
-		var way []message.State
+	for id, r := range w.settled(ids, 30*time.Second, func(r client.Record) bool { return r.State == client.StateRead }) {
+		var way []client.State
 		for _, s := range r.Timeline {
 			way = append(way, s.State)
 		}
-		if len(way) < 3 || way[0] != message.Queued || way[1] != message.Attempting || way[len(way)-1] != message.Read {
+		if len(way) < 3 || way[0] != client.StateQueued || way[1] != client.StateAttempting || way[len(way)-1] != client.StateRead {
 			t.Errorf("%s went %v", id, way)
 		}
 		if r.WAMID == "" || r.Attempt != 1 {
@@ -48,21 +48,21 @@ func TestSameKeyIsOneMessage(t *testing.T) {
 	t.Parallel()
 	w := setup(t, 80, graphsim.Options{})
 	w.worker()
-	order := client.Order{
-		From: numbers[0], Key: "order-1", Class: message.Utility,
-		Message: json.RawMessage(`{"to":"+15552200001","type":"text","text":{"body":"one"}}`),
+	order := client.Message{
+		From: numbers[0], Key: "order-1", Class: client.ClassUtility,
+		Content: json.RawMessage(`{"to":"+15552200001","type":"text","text":{"body":"one"}}`),
 	}
 	first, err := w.api.Send(t.Context(), order)
 	if err != nil || first.Duplicate {
 		t.Fatalf("first: %+v, %v", first, err)
 	}
 	w.settled([]string{first.ID}, 20*time.Second, over)
-	order.Message = json.RawMessage(`{"type":"text", "text":{"body":"one"}, "to":"+15552200001"}`)
+	order.Content = json.RawMessage(`{"type":"text", "text":{"body":"one"}, "to":"+15552200001"}`)
 	again, err := w.api.Send(t.Context(), order)
-	if err != nil || !again.Duplicate || again.ID != first.ID || again.State != message.Delivered {
+	if err != nil || !again.Duplicate || again.ID != first.ID || again.State != client.StateDelivered {
 		t.Errorf("again: %+v, %v", again, err)
 	}
-	order.Message = json.RawMessage(`{"to":"+15552200001","type":"text","text":{"body":"two"}}`)
+	order.Content = json.RawMessage(`{"to":"+15552200001","type":"text","text":{"body":"two"}}`)
 	_, err = w.api.Send(t.Context(), order)
 	if p, ok := err.(*client.Problem); !ok || p.Status != http.StatusUnprocessableEntity || p.Code != "idempotency_key_reused" {
 		t.Errorf("other content: %v", err)
@@ -81,7 +81,7 @@ func TestSignatureDecidesWhatIsBelieved(t *testing.T) {
 	w := setup(t, 80, graphsim.Options{Webhook: graphsim.Webhook{Delay: graphsim.Span{Min: time.Hour, Max: time.Hour}}})
 	w.worker()
 	id := w.order(1, message.Utility)[0]
-	r := w.settled([]string{id}, 20*time.Second, func(r client.Record) bool { return r.State == message.Submitted })[id]
+	r := w.settled([]string{id}, 20*time.Second, func(r client.Record) bool { return r.State == client.StateSubmitted })[id]
 	body := fmt.Appendf(nil, `{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"messages","value":{
 		"messaging_product":"whatsapp","metadata":{"phone_number_id":%q},
 		"statuses":[{"id":%q,"status":"read","timestamp":"%d","recipient_id":"15552200000"}]}}]}]}`, numbers[0], r.WAMID, time.Now().Unix())
@@ -98,5 +98,5 @@ func TestSignatureDecidesWhatIsBelieved(t *testing.T) {
 	if got := w.post(body, cloudapi.Sign(appSecret, body)); got != http.StatusOK {
 		t.Errorf("right signature: %d, want 200", got)
 	}
-	w.settled([]string{id}, 20*time.Second, func(r client.Record) bool { return r.State == message.Read })
+	w.settled([]string{id}, 20*time.Second, func(r client.Record) bool { return r.State == client.StateRead })
 }

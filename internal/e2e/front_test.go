@@ -12,7 +12,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"sluice/internal/client"
+	"sluice/client"
 	"sluice/internal/events"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
@@ -21,13 +21,13 @@ import (
 // call makes a request to the API and returns the body of the answer.
 func (w *world) call(method, path, media, body string, want int) string {
 	w.t.Helper()
-	req, err := http.NewRequestWithContext(w.t.Context(), method, w.api.Base+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(w.t.Context(), method, w.api.String()+path, strings.NewReader(body))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+apiKey)
 	req.Header.Set("Content-Type", media)
-	resp, err := w.api.HTTP.Do(req)
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestEveryDoor(t *testing.T) {
 	if len(ids) != 202 {
 		t.Fatalf("%d messages accepted", len(ids))
 	}
-	w.settled(ids, 60*time.Second, func(r client.Record) bool { return r.State == message.Read })
+	w.settled(ids, 60*time.Second, func(r client.Record) bool { return r.State == client.StateRead })
 	w.checkEvents()
 }
 

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/client"
+	"sluice/client"
 	"sluice/internal/graphsim"
 	"sluice/internal/holds"
 	"sluice/internal/message"
@@ -49,7 +49,7 @@ func TestBrokenTokenHoldsTheBacklog(t *testing.T) {
 		t.Fatal(err)
 	}
 	records := w.settled(ids, 2*time.Minute, over)
-	if by := states(records); by[message.Delivered] != messages {
+	if by := states(records); by[client.StateDelivered] != messages {
 		t.Errorf("with a good token: %v, want all %d delivered", by, messages)
 	}
 	if tried := w.sim.Stats().Requests["190"]; tried > messages/10 {
@@ -74,7 +74,7 @@ func TestTokenRotatesWhileSending(t *testing.T) {
 		t.Fatal(err)
 	}
 	records := w.settled(ids, 2*time.Minute, over)
-	if by := states(records); by[message.Delivered] != messages {
+	if by := states(records); by[client.StateDelivered] != messages {
 		t.Errorf("%v, want all %d delivered", by, messages)
 	}
 	if w.sim.Stats().Requests["190"] == 0 {
@@ -100,9 +100,9 @@ func TestPausedTemplateSlowsNoOther(t *testing.T) {
 	send := func(n int, name string) []string {
 		ids := make([]string, n)
 		for i := range n {
-			r, err := w.api.Send(t.Context(), client.Order{
-				From: numbers[0], Key: fmt.Sprint(name, i), Class: message.Utility,
-				Message: json.RawMessage(fmt.Sprintf(`{"to":"+1555%07d","type":"template","template":{"name":%q,"language":{"code":"en_US"}}}`, 2_200_000+i, name)),
+			r, err := w.api.Send(t.Context(), client.Message{
+				From: numbers[0], Key: fmt.Sprint(name, i), Class: client.ClassUtility,
+				Content: json.RawMessage(fmt.Sprintf(`{"to":"+1555%07d","type":"template","template":{"name":%q,"language":{"code":"en_US"}}}`, 2_200_000+i, name)),
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -17,8 +17,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"sluice/internal/client"
-	"sluice/internal/message"
+	"sluice/client"
 	"sluice/internal/redistest"
 )
 
@@ -56,11 +55,11 @@ func TestReadmeSendsFirstMessages(t *testing.T) {
 			if again := sh.run(block); !strings.Contains(again, `"duplicate":true`) && !strings.Contains(again, `"messaging_product":"whatsapp"`) {
 				t.Errorf("pasted again it answers %s", again)
 			}
-			sh.reach(block, answer, message.Delivered, message.Read)
+			sh.reach(block, answer, client.StateDelivered, client.StateRead)
 		case strings.HasPrefix(block, "bin/sluice send --to +99999"):
-			sh.reach(block, answer, message.Failed)
+			sh.reach(block, answer, client.StateFailed)
 		case strings.HasPrefix(block, "bin/sluice send"), strings.HasPrefix(block, "ID="):
-			sh.reach(block, answer, message.Delivered, message.Read)
+			sh.reach(block, answer, client.StateDelivered, client.StateRead)
 		case strings.HasPrefix(block, "bin/sluice events"):
 			if !strings.Contains(answer, `"to":"delivered"`) {
 				t.Errorf("no delivery among the events:\n%s", answer)
@@ -209,13 +208,13 @@ func newShell(t *testing.T) *shell {
 	if err := os.WriteFile(filepath.Join(s.dir, "tools", "trial"), []byte(s.ports.Replace(string(script))), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s.api = &client.Client{Base: "http://127.0.0.1:" + free[1], Key: "trial-api-key-0123456789"}
+	s.api = client.New("http://127.0.0.1:"+free[1], "trial-api-key-0123456789", client.WithRetryFor(0))
 	s.redis = redis.NewClient(&redis.Options{Addr: "127.0.0.1:" + free[0], DisableIdentity: true})
 	t.Cleanup(func() { s.redis.Close() })
 
 	cmd := exec.Command("bash")
 	cmd.Dir = s.dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "SLUICE_API=" + s.api.Base, "SLUICE_CONSOLE=http://127.0.0.1:" + free[7]}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "SLUICE_API=" + s.api.String(), "SLUICE_CONSOLE=http://127.0.0.1:" + free[7]}
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -273,7 +272,7 @@ func (s *shell) run(commands string) string {
 }
 
 // reach waits until the records of the messages in an answer are in one of the states.
-func (s *shell) reach(block, answer string, want ...message.State) {
+func (s *shell) reach(block, answer string, want ...client.State) {
 	s.t.Helper()
 	ids := messageID.FindAllString(answer, -1)
 	if len(ids) == 0 {
@@ -289,7 +288,7 @@ func (s *shell) reach(block, answer string, want ...message.State) {
 			if slices.Contains(want, r.State) {
 				break
 			}
-			if time.Now().After(end) || r.State.Final() {
+			if time.Now().After(end) || r.Final {
 				s.t.Fatalf("%s is %s: %+v", id, r.State, r)
 			}
 			time.Sleep(50 * time.Millisecond)

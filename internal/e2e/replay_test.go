@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/client"
+	"sluice/client"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
 )
@@ -57,11 +57,11 @@ func TestRefusedByWebhookIsReplayed(t *testing.T) {
 	dead := map[string]bool{}
 	for id, r := range records {
 		switch r.State {
-		case message.Dead:
+		case client.StateDead:
 			if dead[id] = true; r.Reason != message.ReasonReported || r.Code != 131042 {
 				t.Errorf("%s is dead: %d %s", id, r.Code, r.Reason)
 			}
-		case message.Delivered:
+		case client.StateDelivered:
 		default:
 			t.Errorf("%s is %s %s", id, r.State, r.Reason)
 		}
@@ -85,7 +85,7 @@ func TestRefusedByWebhookIsReplayed(t *testing.T) {
 	if int(replayed) != len(dead) {
 		t.Errorf("%v messages were replayed, want %d", replayed, len(dead))
 	}
-	records = w.settled(ids, time.Minute, func(r client.Record) bool { return r.State == message.Delivered })
+	records = w.settled(ids, time.Minute, func(r client.Record) bool { return r.State == client.StateDelivered })
 
 	received := map[string]int{}
 	for _, a := range w.sim.Accepted() {
@@ -94,7 +94,7 @@ func TestRefusedByWebhookIsReplayed(t *testing.T) {
 	for id, r := range records {
 		delivered := 0
 		for _, s := range r.Timeline {
-			if s.State == message.Delivered {
+			if s.State == client.StateDelivered {
 				delivered++
 			}
 		}

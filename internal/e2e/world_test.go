@@ -28,8 +28,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"sluice/client"
 	"sluice/internal/app"
-	"sluice/internal/client"
 	"sluice/internal/config"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
@@ -156,9 +156,7 @@ func setup(t *testing.T, rate int, sim graphsim.Options, settings ...string) *wo
 	producer := w.start(app.NewProducer(t.Context(), door, slog.New(slog.DiscardHandler)))
 	w.hooks = "http://" + webhook.Addr() + "/webhooks/whatsapp/main"
 	w.console = "http://" + producer.ConsoleAddr()
-	w.api = &client.Client{Base: "http://" + producer.Addr(), Key: apiKey, HTTP: &http.Client{
-		Transport: &http.Transport{MaxIdleConnsPerHost: 32},
-	}}
+	w.api = client.New("http://"+producer.Addr(), apiKey, client.WithRetryFor(0))
 
 	sim.Webhook.URL, sim.Webhook.Secret = w.hooks, appSecret
 	w.sim = graphsim.New(sim)
@@ -348,8 +346,8 @@ func (w *world) order(n int, class message.Class) []string {
 			if err != nil {
 				return err
 			}
-			r, err := w.api.Send(w.t.Context(), client.Order{
-				From: numbers[i%len(numbers)], Message: object, Class: class, Key: fmt.Sprintf("%s-%d", run, i),
+			r, err := w.api.Send(w.t.Context(), client.Message{
+				From: numbers[i%len(numbers)], Content: object, Class: client.Class(class), Key: fmt.Sprintf("%s-%d", run, i),
 			})
 			ids[i] = r.ID
 			return err
@@ -403,8 +401,8 @@ func (w *world) await(n int) {
 	}
 }
 
-func states(records map[string]client.Record) map[message.State]int {
-	by := map[message.State]int{}
+func states(records map[string]client.Record) map[client.State]int {
+	by := map[client.State]int{}
 	for _, r := range records {
 		by[r.State]++
 	}
@@ -412,7 +410,7 @@ func states(records map[string]client.Record) map[message.State]int {
 }
 
 // over reports whether a message changes no more by itself.
-func over(r client.Record) bool { return r.State.Final() || r.State == message.Parked }
+func over(r client.Record) bool { return r.Final || r.State == client.StateParked }
 
 // post sends a raw body to the webhook and returns the status.
 func (w *world) post(body []byte, signature string) int {

@@ -29,7 +29,7 @@ const (
 // Options configure a Stream. The zero value is usable.
 type Options struct {
 	Retention  time.Duration         // how long events are kept for other consumers; 0: 24 hours
-	MaxLen     int                   // approximate maximum number of events in each stream; 0: 20,000
+	Memory     int64                 // bytes of Redis memory for all streams together; 0: a quarter of what Redis may use
 	Registerer prometheus.Registerer // nil: the metrics are not registered
 	Log        *slog.Logger          // nil: no logs
 }
@@ -42,7 +42,7 @@ type Stream struct {
 	log     *slog.Logger
 	metrics metrics
 
-	trim, readers, received, save, heartbeat, keep store.Script
+	trim, measure, readers, received, save, heartbeat, keep store.Script
 
 	share   atomic.Pointer[share] // nil unless this process reads
 	lag     lag
@@ -52,7 +52,6 @@ type Stream struct {
 // New returns the streams of an installation with shards. It does not access Redis.
 func New(db *store.DB, shards message.Shards, o Options) *Stream {
 	o.Retention = cmp.Or(o.Retention, 24*time.Hour)
-	o.MaxLen = cmp.Or(o.MaxLen, 20_000)
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -60,6 +59,7 @@ func New(db *store.DB, shards message.Shards, o Options) *Stream {
 	return &Stream{
 		db: db, shards: shards, o: o, log: log, metrics: newMetrics(o.Registerer),
 		trim:      db.Script(trimLua),
+		measure:   db.Script(measureLua),
 		readers:   db.Script(readersLua),
 		received:  db.Script(receivedLua),
 		save:      db.Script(saveLua),

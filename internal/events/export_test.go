@@ -3,6 +3,8 @@ package events
 import (
 	"context"
 	"log/slog"
+
+	"sluice/internal/message"
 )
 
 // EntryEvents is the maximum number of events in an entry.
@@ -10,6 +12,26 @@ const EntryEvents = entryEvents
 
 // Reads returns the number of shards that this process reads.
 func Reads(s *Stream) int { return len(s.reads()) }
+
+// Trims reports whether Trim of this process trims, and how many readers it knows.
+func Trims(s *Stream) (trims bool, readers int) {
+	sh := s.share.Load()
+	if sh == nil {
+		return true, 0
+	}
+	sh.mu.Lock()
+	readers = len(sh.members)
+	sh.mu.Unlock()
+	return sh.mine(0), readers
+}
+
+// Watches reports whether a reader of this process has the watermark of a shard.
+func Watches(s *Stream, shard message.Shard) bool {
+	s.lag.mu.Lock()
+	defer s.lag.mu.Unlock()
+	_, is := s.lag.marks[shard]
+	return is
+}
 
 // Waiting returns the number of parts that wait for the next round trip.
 func Waiting(s *Stream) int { return s.appends.Waiting() }

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -11,7 +12,7 @@ import (
 // selects every event, and the zero value selects all.
 type Filter struct {
 	Numbers []string // phone number ids; updates about an account have none
-	WABAs   []string // WhatsApp Business Account ids; only events from Meta have one
+	WABAs   []string // WhatsApp Business Account ids, of the event or of its number
 	Tags    []string // of the message; events that are not about a message have none
 	Types   []string // types of events
 }
@@ -19,16 +20,32 @@ type Filter struct {
 // TagsOf returns for each marker the tags of the message that it names; nil: no message is found.
 type TagsOf func(ctx context.Context, markers []string) ([][]string, error)
 
+// Selects reports whether the filter selects an event, apart from its tags. accounts has the account of each number.
+func (f Filter) Selects(e *message.Event, accounts map[string]string) bool {
+	return has(f.Numbers, e.Number) && has(f.Types, e.Type) && (len(f.WABAs) == 0 || slices.Contains(f.WABAs, cmp.Or(e.WABA, accounts[e.Number])))
+}
+
+// SelectsTags reports whether the filter selects an event about a message with tags.
+func (f Filter) SelectsTags(tags []string) bool {
+	return len(f.Tags) == 0 || slices.ContainsFunc(tags, func(tag string) bool { return slices.Contains(f.Tags, tag) })
+}
+
 // Select returns the lines that the filter selects, in their order. A filter with tags reads the tags of the messages
 // that statuses are about with tagsOf, in one call. It may return the slice all.
-func (f Filter) Select(ctx context.Context, all []Line, tagsOf TagsOf) ([]Line, error) {
+func (f Filter) Select(ctx context.Context, all []Line, accounts *Accounts, tagsOf TagsOf) ([]Line, error) {
 	if len(f.Numbers)+len(f.WABAs)+len(f.Tags)+len(f.Types) == 0 {
 		return all, nil
 	}
+	var known map[string]string
+	if len(f.WABAs) > 0 {
+		var err error
+		if known, err = accounts.All(ctx); err != nil {
+			return nil, err
+		}
+	}
 	selected := make([]Line, 0, len(all))
 	for _, l := range all {
-		e := l.Event
-		if has(f.Numbers, e.Number) && has(f.WABAs, e.WABA) && has(f.Types, e.Type) {
+		if f.Selects(&l.Event, known) {
 			selected = append(selected, l)
 		}
 	}
@@ -55,7 +72,7 @@ func (f Filter) Select(ctx context.Context, all []Line, tagsOf TagsOf) ([]Line, 
 		} else if markerOf(l.Event) != "" {
 			carried, tags = tags[0], tags[1:]
 		}
-		return !slices.ContainsFunc(carried, func(tag string) bool { return slices.Contains(f.Tags, tag) })
+		return !f.SelectsTags(carried)
 	}), nil
 }
 

@@ -26,6 +26,7 @@ func TestFilter(t *testing.T) {
 	for i, e := range all {
 		lines = append(lines, events.Line{Event: e, Place: events.Place{N: i}})
 	}
+	accounts := events.NewAccounts(func(context.Context) (map[string]string, error) { return map[string]string{numberA: "77"}, nil })
 	calls := 0
 	tagsOf := func(_ context.Context, markers []string) (tags [][]string, err error) {
 		calls++
@@ -40,14 +41,15 @@ func TestFilter(t *testing.T) {
 	}{
 		{events.Filter{}, []int{0, 1, 2, 3, 4, 5}},
 		{events.Filter{Numbers: []string{numberA}}, []int{0, 2, 4}},
-		{events.Filter{WABAs: []string{"77", "78"}}, []int{2, 4, 5}},
-		{events.Filter{WABAs: []string{"77"}, Numbers: []string{numberA, numberB}}, []int{2}},
+		{events.Filter{WABAs: []string{"77", "78"}}, []int{0, 2, 4, 5}},
+		{events.Filter{WABAs: []string{"78"}}, []int{4}}, // what the event says counts
+		{events.Filter{WABAs: []string{"77"}, Numbers: []string{numberA, numberB}}, []int{0, 2}},
 		{events.Filter{Types: []string{message.EventInbound, message.EventStatus}}, []int{2, 3, 4}},
 		{events.Filter{Tags: []string{"spring"}}, []int{0, 2}},
 		{events.Filter{Tags: []string{"autumn", "spring"}, Types: []string{message.EventMessage}}, []int{0, 1}},
 		{events.Filter{Tags: []string{"nosuch"}}, nil},
 	} {
-		selected, err := tt.filter.Select(t.Context(), slices.Clone(lines), tagsOf)
+		selected, err := tt.filter.Select(t.Context(), slices.Clone(lines), accounts, tagsOf)
 		var got []int
 		for _, l := range selected {
 			got = append(got, l.Place.N)
@@ -60,8 +62,12 @@ func TestFilter(t *testing.T) {
 		t.Errorf("%d reads of tags, want one for each filter that has tags and selects statuses", calls)
 	}
 	failed := errors.New("failed")
-	_, err := events.Filter{Tags: []string{"x"}}.Select(t.Context(), lines, func(context.Context, []string) ([][]string, error) { return nil, failed })
+	_, err := events.Filter{Tags: []string{"x"}}.Select(t.Context(), lines, nil, func(context.Context, []string) ([][]string, error) { return nil, failed })
 	if !errors.Is(err, failed) {
 		t.Errorf("tags that cannot be read: %v", err)
+	}
+	unreadable := events.NewAccounts(func(context.Context) (map[string]string, error) { return nil, failed })
+	if _, err := (events.Filter{WABAs: []string{"77"}}).Select(t.Context(), lines, unreadable, nil); !errors.Is(err, failed) {
+		t.Errorf("accounts that cannot be read: %v", err)
 	}
 }

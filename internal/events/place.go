@@ -42,7 +42,7 @@ func ParsePlace(s string) (p Place, err error) {
 	}
 	n, err1 := strconv.Atoi(words[1])
 	count, err2 := strconv.ParseInt(words[2], 10, 64)
-	if _, err := position(words[0]); err != nil || err1 != nil || err2 != nil || !strings.Contains(words[0], "-") {
+	if !isID(words[0]) || err1 != nil || err2 != nil {
 		return p, fmt.Errorf("%q is not a place in a stream", s)
 	}
 	return Place{words[0], n, count}, nil
@@ -78,6 +78,9 @@ func (t *Tail) At(ctx context.Context, at time.Time) (map[string]Place, error) {
 		found, err := before[s.key].Result()
 		if err != nil || len(found) == 0 {
 			return s.oldest(), err
+		}
+		if found[0].ID == s.LastEntry.ID {
+			return s.last(), nil
 		}
 		return Place{Entry: found[0].ID, N: lineCount(found[0])}, nil
 	}, func(p redis.Pipeliner, key string) {
@@ -159,4 +162,26 @@ func lineCount(x redis.XMessage) int {
 		return 0
 	}
 	return 1 + strings.Count(text, "\n")
+}
+
+// isID reports whether a text is the id of an entry.
+func isID(s string) bool {
+	ms, seq, _ := strings.Cut(s, "-")
+	_, err1 := strconv.ParseUint(ms, 10, 63)
+	_, err2 := strconv.ParseUint(seq, 10, 63)
+	return err1 == nil && err2 == nil
+}
+
+// compareIDs compares two entry ids, like cmp.Compare.
+func compareIDs(a, b string) int {
+	am, as := splitID(a)
+	bm, bs := splitID(b)
+	return cmp.Or(cmp.Compare(am, bm), cmp.Compare(as, bs))
+}
+
+func splitID(id string) (ms, seq uint64) {
+	m, n, _ := strings.Cut(id, "-")
+	ms, _ = strconv.ParseUint(m, 10, 64)
+	seq, _ = strconv.ParseUint(n, 10, 64)
+	return ms, seq
 }

@@ -363,14 +363,16 @@ func (t *Tail) load(ctx context.Context, w *window, after Place, most int) (line
 // entries reads the entry of a place and those after it, up to count. from is the place from which they were read.
 func (t *Tail) entries(ctx context.Context, w *window, after Place, count int64) (found []redis.XMessage, from Place, err error) {
 	db := t.stream.db
-	found, err = db.XRangeN(ctx, w.key, cmp.Or(after.Entry, beginning), "+", count).Result()
-	if err != nil || after.Entry == "" || len(found) > 0 && found[0].ID == after.Entry {
-		return found, after, err // as long as the entry exists, no later one was dropped
+	if after.Count > 0 || after.Entry == beginning { // otherwise the summary of the stream leads to the count
+		found, err = db.XRangeN(ctx, w.key, after.Entry, "+", count).Result()
+		if err != nil || len(found) > 0 && found[0].ID == after.Entry {
+			return found, after, err // as long as the entry exists, no later one was dropped
+		}
 	}
 	var info *redis.XInfoStreamCmd
 	var rest *redis.XMessageSliceCmd
 	db.TxPipelined(ctx, func(p redis.Pipeliner) error { // each command has its own error
-		info, rest = p.XInfoStream(ctx, w.key), p.XRangeN(ctx, w.key, after.Entry, "+", count)
+		info, rest = p.XInfoStream(ctx, w.key), p.XRangeN(ctx, w.key, cmp.Or(after.Entry, beginning), "+", count)
 		return nil
 	})
 	s, err := summaryOf(w.key, info)
@@ -380,15 +382,21 @@ func (t *Tail) entries(ctx context.Context, w *window, after Place, count int64)
 	if found, err = rest.Result(); err != nil {
 		return nil, after, err
 	}
-	dropped := s.dropped()
 	switch {
+	case after.Entry == "":
+		return found, s.oldest(), nil
 	case compareIDs(s.LastGeneratedID, after.Entry) < 0:
 		// Redis has lost its last writes, at a restart or a failover. New entries may have older ids than the place.
 		ms, _ := splitID(after.Entry)
 		from = Place{Entry: fmt.Sprintf("%d-0", ms-min(ms, uint64(rewind.Milliseconds())))}
 		found, err = db.XRangeN(ctx, w.key, from.Entry, "+", count).Result()
 		return found, from, err
-	case len(found) > 0 && found[0].ID == after.Entry, after.Count >= dropped, s.EntriesAdded == 0:
+	case len(found) > 0 && found[0].ID == after.Entry:
+		if after.Count == 0 && int64(len(found)) < count { // these are all entries to the end
+			after.Count = s.EntriesAdded - int64(len(found)) + 1
+		}
+		return found, after, nil
+	case after.Count >= s.dropped(), s.EntriesAdded == 0:
 		return found, after, nil
 	}
 	return nil, after, &TooOld{Key: w.key, First: s.FirstEntry.ID}

@@ -66,7 +66,7 @@ func TestTail(t *testing.T) {
 			t.Errorf("event %d: %s", n, got[0])
 		}
 	}
-	if at != (events.Place{Entry: "1001-0", N: 2}) {
+	if at != (events.Place{Entry: "1001-0", N: 2, Count: 2}) {
 		t.Errorf("at %+v", at)
 	}
 	last, err := tail.Last(t.Context())
@@ -227,6 +227,48 @@ func TestTooOld(t *testing.T) {
 	add(t, db, key, "9000-0", events.Field, entryText(9, 10))
 	if got := read(events.Place{Entry: "9001-0", N: 1, Count: 7}, 1); got.Entry != "9000-0" {
 		t.Errorf("after a failover: %+v", got)
+	}
+}
+
+// TestAQuietStream: a place at the end of a stream is not too old when the last entry is dropped, however the reader came there.
+func TestAQuietStream(t *testing.T) {
+	t.Parallel()
+	db := open(t, redistest.Client(t))
+	tail, key := events.NewTail(events.New(db, shards, events.Options{})), events.MetaKey(shards.Of(numberA))
+	for n := 1; n <= 30; n++ {
+		add(t, db, key, fmt.Sprintf("%d-0", 1000*n), events.Field, entryText(n, n+1))
+	}
+	at := func(ms int64) events.Place {
+		all, err := tail.At(t.Context(), time.UnixMilli(ms))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all[key]
+	}
+	ends := map[string]events.Place{"the time of now": at(40_000)}
+	for name, p := range map[string]events.Place{"the oldest entry": {}, "an earlier time": at(1500)} {
+		for {
+			lines, err := tail.Read(t.Context(), key, p, 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(lines) == 0 {
+				break
+			}
+			p = lines[len(lines)-1].Place
+		}
+		ends[name] = p
+	}
+	if err := db.XTrimMinID(t.Context(), key, "40000-0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	for _, more := range []int{0, 1} {
+		for name, p := range ends {
+			if lines, err := tail.Read(t.Context(), key, p, 10); len(lines) != more || err != nil {
+				t.Errorf("from %s, %+v: %d lines, want %d, %v", name, p, len(lines), more, err)
+			}
+		}
+		add(t, db, key, fmt.Sprintf("%d-0", 50_000+more), events.Field, entryText(31+more, 32+more))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -14,63 +15,67 @@ import (
 //go:embed lua/trim.lua
 var trimLua string
 
-// tail is a stream to trim.
-type tail struct {
-	shard message.Shard
-	keys  []string // of trim.lua
-}
+// trimEntries is how many entries of a stream one call drops at most. 1,000 large ones cost Redis about 10 ms.
+const trimEntries = 1000
 
-// tails returns both streams of a shard.
-func tails(s message.Shard) []tail {
-	ours, metas := MessageKey(s), MetaKey(s)
-	return []tail{
-		{s, []string{ours, ours + ":gaps"}},
-		{s, []string{metas, metas + ":gaps", AppliedKey(s)}},
+// streamKeys are the keys of trim.lua for a stream: the stream first.
+type streamKeys []string
+
+// streams returns both streams of each shard.
+func (s *Stream) streams() (all []streamKeys) {
+	for _, shard := range s.shards.All() {
+		ours, metas := MessageKey(shard), MetaKey(shard)
+		all = append(all, streamKeys{ours, ours + ":gaps"}, streamKeys{metas, metas + ":gaps", AppliedKey(shard)})
 	}
+	return all
 }
 
-// Trim drops entries that are older than the retention or beyond the number of events kept. It never drops
-// events from Meta that are not applied. A consumer group that has not read dropped entries gets a gap event when
-// it reads on. Call it every few seconds. A reader trims only the shards that it reads.
+// Trim drops events that are older than the retention, and then the oldest of all streams until the others need no more
+// memory than the events may use. It never drops events from Meta that are not applied. A consumer group that has not
+// read dropped entries gets a gap event when it reads on. Call it every few seconds. One reader trims all streams, so that
+// all have events of the same time: the reader of shard 0.
 func (s *Stream) Trim(ctx context.Context) error {
-	var all []tail
-	for _, shard := range s.reads() {
-		all = append(all, tails(shard)...)
+	if sh := s.share.Load(); sh != nil && !sh.mine(message.Shard(0)) {
+		return nil
 	}
-	for len(all) > 0 {
-		more, err := s.trimOnce(ctx, all)
-		if err != nil {
-			return fmt.Errorf("trim events: %w", err)
-		}
-		all = more
+	if _, err := s.dropOlder(ctx, s.o.Retention); err != nil {
+		return fmt.Errorf("trim events: %w", err)
+	}
+	if err := s.fit(ctx); err != nil {
+		return fmt.Errorf("keep the events within their memory: %w", err)
 	}
 	return nil
 }
 
-// trimOnce trims the streams and returns those that have more to drop.
-func (s *Stream) trimOnce(ctx context.Context, all []tail) (more []tail, err error) {
-	var replies []*redis.Cmd
-	err = s.db.Pipe(ctx, func(p redis.Pipeliner) {
-		replies = nil
-		for _, t := range all {
-			replies = append(replies, s.trim.Add(ctx, p, t.keys, s.o.Retention.Milliseconds(), s.o.MaxLen, entryEvents))
+// dropOlder drops entries that are older than an age, and returns their number.
+func (s *Stream) dropOlder(ctx context.Context, age time.Duration) (dropped int64, err error) {
+	for all := s.streams(); len(all) > 0; {
+		var replies []*redis.Cmd
+		err := s.db.Pipe(ctx, func(p redis.Pipeliner) {
+			replies = nil
+			for _, keys := range all {
+				replies = append(replies, s.trim.Add(ctx, p, keys, age.Milliseconds(), trimEntries))
+			}
+		})
+		if err != nil {
+			return dropped, err
 		}
-	})
-	if err != nil {
-		return nil, err
+		var more []streamKeys
+		for i, r := range replies {
+			v, err := r.Slice()
+			if err != nil || len(v) == 0 {
+				return dropped, fmt.Errorf("unexpected reply: %w", err)
+			}
+			n, _ := v[0].(int64)
+			if dropped += n; n > trimEntries/2 { // Redis drops whole nodes, and stops before the limit
+				more = append(more, all[i])
+			}
+			for _, group := range v[1:] {
+				s.metrics.gaps.Inc()
+				s.log.Warn("consumer group is too slow and missed events", slog.Any("group", group), slog.String("stream", all[i][0]))
+			}
+		}
+		all = more
 	}
-	for i, r := range replies {
-		v, err := r.Slice()
-		if err != nil || len(v) == 0 {
-			return nil, fmt.Errorf("unexpected reply: %w", err)
-		}
-		if v[0] == int64(1) {
-			more = append(more, all[i])
-		}
-		for _, group := range v[1:] {
-			s.metrics.gaps.Inc()
-			s.log.Warn("consumer group is too slow and missed events", slog.Any("group", group), slog.String("stream", all[i].keys[0]))
-		}
-	}
-	return more, nil
+	return dropped, nil
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,13 +29,15 @@ type tail interface {
 
 // Options configure a Feed.
 type Options struct {
-	Tail       tail                 // required
-	Names      *Names               // keeps the named cursors; required
-	TagsOf     events.TagsOf        // required
-	Keys       httpapi.Keys         // the API keys; empty: every request is refused
-	Offset     func() time.Duration // returns how far Redis's clock is ahead of the clock of this machine; nil: not at all
-	Clients    int                  // how many callers may wait for events at a time; 0: 250
-	Log        *slog.Logger         // nil: no logs
+	Tail       tail                                  // required
+	Names      *Names                                // keeps the named cursors; required
+	TagsOf     events.TagsOf                         // required
+	Accounts   *events.Accounts                      // nil: only events that name their account match waba_id
+	Keys       httpapi.Keys                          // the API keys; empty: every request is refused
+	Offset     func() time.Duration                  // returns how far Redis's clock is ahead of the clock of this machine; nil: not at all
+	Clients    int                                   // how many callers may read events at a time, and half as many with one API key; 0: 250
+	Left       func(context.Context) <-chan struct{} // returns a channel that is closed when the caller of a request has left; required
+	Log        *slog.Logger                          // nil: no logs
 	Registerer prometheus.Registerer
 }
 
@@ -55,8 +58,11 @@ const (
 type Feed struct {
 	o       Options
 	metrics metrics
-	clients chan struct{} // has a value for each caller that waits
 	stopped chan struct{}
+
+	mu      sync.Mutex
+	clients int
+	ofKey   map[string]int // clients by the hash of their API key
 
 	keepAlive time.Duration
 }
@@ -67,10 +73,8 @@ func New(o Options) *Feed {
 		o.Offset = func() time.Duration { return 0 }
 	}
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
-	return &Feed{
-		o: o, metrics: newMetrics(o.Registerer),
-		clients: make(chan struct{}, cmp.Or(o.Clients, 250)), stopped: make(chan struct{}), keepAlive: usualKeepAlive,
-	}
+	o.Clients = cmp.Or(o.Clients, 250)
+	return &Feed{o: o, metrics: newMetrics(o.Registerer), stopped: make(chan struct{}), ofKey: map[string]int{}, keepAlive: usualKeepAlive}
 }
 
 // Stop ends long polls and streams. Call it once, before the server shuts down.
@@ -83,13 +87,13 @@ func (f *Feed) now() time.Time { return time.Now().Add(f.o.Offset()) }
 func (f *Feed) events(w http.ResponseWriter, r *http.Request) {
 	q, refused := f.query(r)
 	if refused == nil {
-		refused = f.enter()
+		refused = f.enter(string(q.key.Hash))
 	}
 	if refused != nil {
 		refused.Write(w)
 		return
 	}
-	defer func() { <-f.clients }()
+	defer f.leave(string(q.key.Hash))
 	at, refused := f.start(r.Context(), q)
 	if refused != nil {
 		refused.Write(w)
@@ -102,14 +106,25 @@ func (f *Feed) events(w http.ResponseWriter, r *http.Request) {
 	f.page(w, r, q, at)
 }
 
-// enter counts a caller. It refuses one too many, so that the feed never uses all connections of the API.
-func (f *Feed) enter() httpapi.Refusal {
-	select {
-	case f.clients <- struct{}{}:
-		return nil
-	default:
+// enter counts a caller with an API key. It refuses one too many, so that the feed never uses all connections of the API, and one
+// key never the whole feed.
+func (f *Feed) enter(key string) httpapi.Refusal {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.clients >= f.o.Clients || f.ofKey[key] >= max(1, f.o.Clients/2) {
 		return httpapi.Refuse("feed_busy")
 	}
+	f.clients++
+	f.ofKey[key]++
+	return nil
+}
+
+// leave ends what enter began.
+func (f *Feed) leave(key string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.clients--
+	f.ofKey[key]--
 }
 
 // unavailable logs an error of Redis and returns the refusal.

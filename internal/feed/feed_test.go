@@ -9,9 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"sluice/internal/events"
 	"sluice/internal/feed"
 	"sluice/internal/message"
+	"sluice/internal/poll"
 )
 
 func TestPages(t *testing.T) {
@@ -83,6 +86,7 @@ func TestFilters(t *testing.T) {
 			}
 			return all, nil
 		}
+		o.Accounts = events.NewAccounts(func(context.Context) (map[string]string, error) { return map[string]string{numberB: "79"}, nil })
 	})
 	marked := event(numberA, 2)
 	marked.Report.Marker = "spring"
@@ -98,7 +102,7 @@ func TestFilters(t *testing.T) {
 		{b.narrow, "phone_number_id=" + numberA, "0 2 3"},
 		{b.wide, "phone_number_id=" + numberB, "1 5"},
 		{b.wide, "phone_number_id=" + numberB + "&phone_number_id=" + numberA, "0 1 2 3 5"},
-		{b.wide, "waba_id=78&waba_id=79", "3"},
+		{b.wide, "waba_id=78&waba_id=79", "3 5"},
 		{b.wide, "type=inbound&type=update", "3 4"},
 		{b.wide, "type=message", "5"},
 		{b.narrow, "type=message", ""},
@@ -190,15 +194,64 @@ func TestLongPoll(t *testing.T) {
 	}
 }
 
+// TestTooManyClients: one key does not get all places, and nobody more than there are.
 func TestTooManyClients(t *testing.T) {
 	t.Parallel()
 	b := setup(t, func(o *feed.Options) { o.Clients = 2 })
-	first, second := open(t, b.url+"/v1/events", b.wide, ""), open(t, b.url+"/v1/events", b.wide, "")
-	if a := b.ask(t, b.wide, ""); a.Status != http.StatusTooManyRequests || a.Code != "feed_busy" {
-		t.Errorf("the third client: %+v", a)
+	busy := func(what, key string) {
+		t.Helper()
+		if a := b.ask(t, key, ""); a.Status != http.StatusTooManyRequests || a.Code != "feed_busy" {
+			t.Errorf("%s: %+v", what, a)
+		}
 	}
+	first := open(t, b.url+"/v1/events", b.wide, "")
+	busy("the second client of a key", b.wide)
+	second := open(t, b.url+"/v1/events", b.narrow, "")
+	busy("the third client", b.expiring)
 	first.block()
 	second.block()
+}
+
+// TestClientsLeave: a caller that leaves does not keep its place.
+func TestClientsLeave(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	feed.KeepAlive(b.feed, time.Hour)
+	clients := func(poll, stream int) func() bool {
+		return func() bool {
+			return testutil.GatherAndCompare(b.registry, strings.NewReader(fmt.Sprintf(`
+# HELP sluice_feed_clients Callers of GET /v1/events that have no answer yet, by mode: poll (a page, or a long poll), stream (server-sent events).
+# TYPE sluice_feed_clients gauge
+sluice_feed_clients{mode="poll"} %d
+sluice_feed_clients{mode="stream"} %d
+`, poll, stream)), "sluice_feed_clients") == nil
+		}
+	}
+	at := b.page(t, "").Cursor
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	req, err := http.NewRequestWithContext(ctx, "GET", b.url+"/v1/events?wait=30s&cursor="+at, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+b.wide)
+	left := make(chan error)
+	go func() {
+		_, err := http.DefaultClient.Do(req)
+		left <- err
+	}()
+	s := open(t, b.url+"/v1/events", b.wide, "")
+	poll.Until(t, "both wait", clients(1, 1))
+	began := time.Now()
+	leave()
+	s.close()
+	if err := <-left; err == nil {
+		t.Error("the long poll was answered")
+	}
+	poll.Until(t, "both have left", clients(0, 0))
+	if d := time.Since(began); d > 20*time.Second {
+		t.Errorf("the places were free after %s", d)
+	}
 }
 
 // TestTooOld: a cursor before events that were dropped gets 410, with a cursor that works.

@@ -51,6 +51,8 @@ func (f *Feed) page(w http.ResponseWriter, r *http.Request, q query, at cursor) 
 			waits = false
 		case <-f.stopped:
 			waits = false
+		case <-f.o.Left(r.Context()):
+			waits = false
 		}
 	}
 }

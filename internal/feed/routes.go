@@ -23,7 +23,7 @@ var (
 		{In: "query", Name: "limit", Doc: "Maximum number of events in the answer, 1 to 1000. Default: 100. A stream ignores it.", Example: "500", Type: 0},
 		{In: "query", Name: "wait", Doc: "How long to wait for an event if there is none, up to 30s. Default: 0s. A stream ignores it.", Example: "30s"},
 		{In: "query", Name: "phone_number_id", Doc: "Only events of this number: Meta's phone number id.", Example: "106540352242922", Type: []string{}},
-		{In: "query", Name: "waba_id", Doc: "Only events from Meta of this WhatsApp Business Account. Events about Sluice's own changes have no `waba_id`: select them with `phone_number_id`.", Example: "102290129340398", Type: []string{}},
+		{In: "query", Name: "waba_id", Doc: "Only events of this WhatsApp Business Account. An event without `waba_id` belongs to the account of its number, if Sluice knows it.", Example: "102290129340398", Type: []string{}},
 		{In: "query", Name: "tag", Doc: "Only events about messages that were accepted with this tag: `message` and `final` events, and `status` events of messages whose records are kept.", Example: "spring", Type: []string{}},
 		{In: "query", Name: "type", Doc: "Only events of this type.", Example: "status", Type: []string{}},
 		{In: "header", Name: "Accept", Doc: "`text/event-stream`: a stream.", Example: "text/event-stream"},

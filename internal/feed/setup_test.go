@@ -57,7 +57,7 @@ func setup(t testing.TB, change ...func(*feed.Options)) *bench {
 	}
 	tail := events.NewTail(b.stream)
 	o := feed.Options{
-		Tail: tail, Names: feed.NewNames(db), Registerer: b.registry, TagsOf: noTags,
+		Tail: tail, Names: feed.NewNames(db), Registerer: b.registry, TagsOf: noTags, Left: ops.Left,
 		Keys: httpapi.Keys{
 			{Name: "wide", Hash: httpapi.HashToken(b.wide), Scopes: []string{httpapi.ScopeEvents}, Numbers: []string{httpapi.AllNumbers}},
 			{Name: "narrow", Hash: httpapi.HashToken(b.narrow), Scopes: []string{httpapi.ScopeEvents}, Numbers: []string{numberA}},

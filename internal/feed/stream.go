@@ -58,6 +58,8 @@ func (f *Feed) stream(w http.ResponseWriter, r *http.Request, q query, at cursor
 			out.WriteString(": keep-alive\nid: " + in.encoded() + "\n\n")
 		case <-f.stopped:
 			return
+		case <-f.o.Left(r.Context()):
+			return
 		}
 	}
 }

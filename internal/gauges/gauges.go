@@ -26,7 +26,8 @@ type Options struct {
 	Unknown func(ctx context.Context, known func(string) bool) ([]backlog.Number, error) // numbers with tasks that are not configured
 	Backlog func(ctx context.Context) (ledger.Backlog, error)
 	Holds   holdReader
-	Numbers []string // the configured phone number ids
+	Targets func(ctx context.Context) (int, error) // number of relay targets
+	Numbers []string                               // the configured phone number ids
 	Log     *slog.Logger
 }
 
@@ -62,12 +63,13 @@ var (
 	unknownDesc   = prometheus.NewDesc("sluice_number_unconfigured_messages", "Messages that wait for a phone number id that no worker has in its configuration. They are not sent.", byNumber, nil)
 	openDesc      = prometheus.NewDesc("sluice_messages_open", "Messages that have not ended, by state. attempting: a worker has fetched the message and sends it within seconds. queued: all other waiting messages, scheduled and held ones included.", []string{"state"}, nil)
 	unreadDesc    = prometheus.NewDesc("sluice_holds_unreadable", "Holds that are in force although they cannot be read: their reason and their operator are lost. sluice holds lists them, and sluice release ends them.", nil, nil)
+	targetsDesc   = prometheus.NewDesc("sluice_relay_targets", "Relay targets. sluice relay list lists them.", nil, nil)
 	deadDesc      = prometheus.NewDesc("sluice_dead_letters", "Messages in the dead-letter list. They can be sent again with sluice replay.", nil, nil)
 )
 
 // Describe sends the descriptions of all gauges, for the registry.
 func (g *Gauges) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{depthDesc, ageDesc, etaDesc, heldDesc, limitDesc, effectiveDesc, unknownDesc, openDesc, deadDesc, unreadDesc} {
+	for _, d := range []*prometheus.Desc{depthDesc, ageDesc, etaDesc, heldDesc, limitDesc, effectiveDesc, unknownDesc, openDesc, deadDesc, unreadDesc, targetsDesc} {
 		out <- d
 	}
 }
@@ -105,6 +107,10 @@ func (g *Gauges) read() []prometheus.Metric {
 	if err == nil {
 		_, held, err = g.Holds.CountHeld(ctx, inForce)
 	}
+	targets := 0
+	if err == nil {
+		targets, err = g.Targets(ctx)
+	}
 	if err != nil {
 		g.Log.Warn("cannot read queue metrics", "err", err)
 		return nil
@@ -114,6 +120,7 @@ func (g *Gauges) read() []prometheus.Metric {
 	add := func(d *prometheus.Desc, v float64, labels ...string) {
 		all = append(all, prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...))
 	}
+	add(targetsDesc, float64(targets))
 	for _, p := range numbers {
 		add(limitDesc, p.Full, p.Number)
 		add(effectiveDesc, p.Rate, p.Number)

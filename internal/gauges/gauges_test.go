@@ -57,7 +57,8 @@ func TestGauges(t *testing.T) {
 			Backlog: func(context.Context) (ledger.Backlog, error) {
 				return ledger.Backlog{Waiting: 5, InDoubt: 1, Parked: 4, Dead: 5}, nil
 			},
-			Holds: &held, Numbers: []string{"7"}, Log: slog.New(slog.DiscardHandler),
+			Targets: func(context.Context) (int, error) { return 2, nil },
+			Holds:   &held, Numbers: []string{"7"}, Log: slog.New(slog.DiscardHandler),
 		})
 		want := `
 # HELP sluice_dead_letters Messages in the dead-letter list. They can be sent again with sluice replay.
@@ -96,6 +97,9 @@ sluice_queue_eta_seconds{class="marketing",phone_number_id="7"} 2
 # TYPE sluice_queue_oldest_age_seconds gauge
 sluice_queue_oldest_age_seconds{class="authentication",phone_number_id="7"} 0
 sluice_queue_oldest_age_seconds{class="marketing",phone_number_id="7"} 60
+# HELP sluice_relay_targets Relay targets. sluice relay list lists them.
+# TYPE sluice_relay_targets gauge
+sluice_relay_targets 2
 `
 		compare := func(want string) {
 			t.Helper()

@@ -110,7 +110,7 @@ func product(p parameters) *denial {
 func shown(object map[string]any) map[string]any { return maps.Clone(object) }
 
 // page returns a part of a list as the Graph API sends it, by the parameters limit and after of a call. Without a limit it is the
-// whole list.
+// whole list. The link to the next page has the token of the call, as at Meta.
 func page(r *http.Request, data []any) any {
 	q := r.URL.Query()
 	from := 0
@@ -129,7 +129,7 @@ func page(r *http.Request, data []any) any {
 	paging := map[string]any{"cursors": map[string]string{"before": cursor(from), "after": cursor(to)}}
 	if to < len(data) {
 		q.Set("after", cursor(to))
-		q.Del("access_token")
+		q.Set("access_token", bearer(r))
 		paging["next"] = "http://" + r.Host + r.URL.Path + "?" + q.Encode()
 	}
 	return map[string]any{"data": slices.Clone(data[from:to]), "paging": paging}

@@ -56,6 +56,7 @@ func TestNumbersKeepWhatCallsChange(t *testing.T) {
 			{"GET", n + "/block_users", "", 200, `{"data":[]}`},
 			{"POST", n + "/block_users", product + `"block_users":[{"user":"+1 650 555 1234"},{"user_id":"US.1"}]}`, 200, `"added_users":[{"input":"+1 650 555 1234","wa_id":"16505551234"},{"input":"US.1","user_id":"US.1"}]`},
 			{"POST", n + "/block_users", product + `"block_users":[{"user":"16505551234"}]}`, 200, `"added_users"`},
+			{"GET", n + "/block_users?limit=1", "", 200, `/block_users?access_token=`}, // of the link to the next page
 			{"GET", n + "/block_users?limit=1", "", 200, `{"data":[{"messaging_product":"whatsapp","wa_id":"16505551234"}],"paging":`},
 			{"DELETE", n + "/block_users", product + `"block_users":[{"user":"16505551234"}]}`, 200, `"removed_users":[{"input":"16505551234","wa_id":"16505551234"}]`},
 			{"GET", n + "/block_users", "", 200, `{"data":[{"messaging_product":"whatsapp","user_id":"US.1"}]`},

@@ -90,11 +90,12 @@ func (s *Sim) putSteps(w http.ResponseWriter, r *http.Request) {
 
 func (s *Sim) postInbound(w http.ResponseWriter, r *http.Request) {
 	var body struct {
-		From  string   `json:"from"`
-		To    string   `json:"to"`
-		Text  string   `json:"text"`
-		Count *int     `json:"count"` // messages; nil: 1
-		Ago   Duration `json:"ago"`   // when they were written
+		From    string   `json:"from"`
+		To      string   `json:"to"`
+		Text    string   `json:"text"`
+		ReplyTo string   `json:"reply_to"` // Meta's id of the message that it replies to; empty: it is no reply
+		Count   *int     `json:"count"`    // messages; nil: 1
+		Ago     Duration `json:"ago"`      // when they were written
 	}
 	if !readControl(w, r, &body) {
 		return
@@ -111,7 +112,7 @@ func (s *Sim) postInbound(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("count must be 1 to %d, and ago must not be negative", maxInbound), http.StatusBadRequest)
 		return
 	}
-	id, ok := s.hooks.write(body.From, body.To, body.Text, count, time.Duration(body.Ago))
+	id, ok := s.hooks.write(body.From, body.To, body.Text, body.ReplyTo, count, time.Duration(body.Ago))
 	if !ok {
 		http.Error(w, "no webhook URL is configured, or the app is not subscribed to messages", http.StatusConflict)
 		return

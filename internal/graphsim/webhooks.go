@@ -137,9 +137,9 @@ func (h *hooks) target(field, number string) (url string, ok bool) {
 
 func (h *hooks) hit(rate float64) bool { return h.chance.Float64() < rate }
 
-// write makes n inbound messages to a number, this long ago, and sends their webhooks at once. It returns the
-// id of the first message, and false if no webhook is sent.
-func (h *hooks) write(from, number, text string, n int, ago time.Duration) (id string, ok bool) {
+// write makes n inbound messages to a number, this long ago, and sends their webhooks at once. replyTo is Meta's id of the
+// message that they reply to, or empty. write returns the id of the first message, and false if no webhook is sent.
+func (h *hooks) write(from, number, text, replyTo string, n int, ago time.Duration) (id string, ok bool) {
 	to, ok := h.target("messages", number)
 	if !ok {
 		return "", false
@@ -156,6 +156,9 @@ func (h *hooks) write(from, number, text string, n int, ago time.Duration) (id s
 			Time:   seconds(at),
 			Type:   "text",
 			Text:   &textBody{text},
+		}
+		if replyTo != "" {
+			in.Context = &quoted{From: h.standing.Load().digits(number), ID: replyTo}
 		}
 		if i == 0 {
 			id = in.ID

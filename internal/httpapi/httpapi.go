@@ -5,6 +5,7 @@ package httpapi
 import (
 	"crypto/rand"
 	"net/http"
+	"net/url"
 	"path"
 	"regexp"
 )
@@ -41,4 +42,13 @@ func requestID(r *http.Request) string {
 		return id
 	}
 	return rand.Text()
+}
+
+// Origin returns the scheme and the host by which the caller of a request reached the API, also through a proxy that ends TLS.
+func Origin(r *http.Request) *url.URL {
+	scheme := "http"
+	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
+		scheme = "https"
+	}
+	return &url.URL{Scheme: scheme, Host: r.Host}
 }

@@ -84,17 +84,32 @@ func (ks Keys) Authorize(r *http.Request, scope string) (Key, Refusal) {
 		return Key{}, Refuse("header_duplicate")
 	}
 	key, ok := ks.key(strings.Join(headers, ""))
-	switch {
-	case !ok:
+	if !ok {
 		return Key{}, Refuse("unauthenticated")
-	case key.Revoked:
+	}
+	return key.with(scope)
+}
+
+// Named returns the API key with a name, for requests that do not come over HTTP. It refuses the same keys as Authorize.
+func (ks Keys) Named(name, scope string) (Key, Refusal) {
+	i := slices.IndexFunc(ks, func(k Key) bool { return k.Name == name })
+	if i < 0 {
+		return Key{}, Refuse("unauthenticated")
+	}
+	return ks[i].with(scope)
+}
+
+// with returns the key if it is valid now and has the scope.
+func (k Key) with(scope string) (Key, Refusal) {
+	switch {
+	case k.Revoked:
 		return Key{}, Refuse("api_key_revoked")
-	case key.Expired(time.Now()):
+	case k.Expired(time.Now()):
 		return Key{}, Refuse("api_key_expired")
-	case !slices.Contains(key.Scopes, scope):
+	case !slices.Contains(k.Scopes, scope):
 		return Key{}, Refuse("scope_missing")
 	}
-	return key, nil
+	return k, nil
 }
 
 // key finds the key of an Authorization header. It always compares all keys, so that its duration reveals

@@ -132,7 +132,7 @@ var answers = map[string]answer{
 	"deadline_unreachable":      {429, "The message would expire before it can be sent: other messages of the number wait.", "Try again later, set a later expires_at, or use another number. Retry-After says how long the waiting messages will take."},
 	"forwarding_not_configured": {503, "The API cannot forward this request to Meta: it has no access token of the number.", "Ask the operator to set token_file of the number in the producer's configuration, or call Meta directly."},
 	"stopping":                  {503, "The server is stopping. This line and those after it were not read.", "Send them again."},
-	"feed_busy":                 {429, "Too many callers read events at the same time.", "Use one stream for all events, and end those that are not used."},
+	"feed_busy":                 {429, "Too many callers read events at the same time, of all API keys or of this one.", "Use one stream for all events, and end those that are not used."},
 	"events_unavailable":        {503, "Storage is temporarily unavailable. Events cannot be read.", "Send the request again with the same cursor."},
 	"overloaded":                {503, "Storage is nearly full. No messages are accepted until waiting messages have been sent.", "Send the request again after the time in Retry-After."},
 	"store_unavailable":         {503, "Storage is temporarily unavailable. The message may or may not have been stored.", "Send the request again with the same key: the message is accepted once."},

@@ -62,6 +62,9 @@ func TestDropInRequests(t *testing.T) {
 		"token in the query":   {metas + "?access_token=" + b.narrow, metaProduct + hello[1:], bare, text},
 		"token in the JSON":    {metas, metaProduct + `"access_token":"` + b.narrow + `",` + hello[1:], bare, text},
 		"token twice":          {metas + "?access_token=other", metaProduct + hello[1:], nil, text},
+		"header and JSON":      {metas, metaProduct + `"access_token":"other",` + hello[1:], nil, text},
+		"OAuth and JSON":       {metas, metaProduct + `"access_token":"other",` + hello[1:], withHeader("Authorization", "OAuth "+b.narrow), text},
+		"query and JSON":       {metas + "?access_token=" + b.narrow, metaProduct + `"access_token":"other",` + hello[1:], bare, text},
 		"no type":              {metas, metaProduct + `"to":"+15551234567","text":{"body":"hi"}}`, nil, `"text":{"body":"hi"}`},
 		"capitals":             {metas, metaProduct + `"to":"+15551234567","type":"TEXT","text":{"body":"hi"}}`, nil, `"type":"TEXT","text":{"body":"hi"}`},
 		"JSON in a string":     {metas, metaProduct + `"to":"+15551234567","type":"text","text":"{\"body\":\"hi\"}"}`, nil, `"text":{"body":"hi"}`},
@@ -106,7 +109,8 @@ func tokenField(boundary, token string) string {
 	return "--" + boundary + "\r\nContent-Disposition: form-data; name=\"access_token\"\r\n\r\n" + token + "\r\n"
 }
 
-// A token in the form of an upload is found if it is before the file. It is not forwarded, and all other bytes are.
+// A token in the form of an upload is found if it is before the file. It is not forwarded, also if the header has one, and
+// all other bytes are.
 func TestTokenInUpload(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -128,9 +132,14 @@ func TestTokenInUpload(t *testing.T) {
 		"not a form":  {"access_token=" + b.narrow, "", 401},
 		"wrong token": {tokenField("x", "wrong") + file + "--x--\r\n", "", 401},
 	} {
-		for _, length := range []string{"known", "unknown"} {
+		for _, length := range []string{"known", "unknown", "known, with a header"} {
+			if strings.HasSuffix(length, "header") && c.forwarded == "" {
+				continue
+			}
 			r := b.do(t, "POST", "/v25.0/"+ours+"/media", c.form, func(r *http.Request) {
-				r.Header.Del("Authorization")
+				if !strings.HasSuffix(length, "header") {
+					r.Header.Del("Authorization")
+				}
 				r.Header.Set("Content-Type", `multipart/form-data; boundary="x"`)
 				if length == "unknown" {
 					r.ContentLength = -1
@@ -143,7 +152,7 @@ func TestTokenInUpload(t *testing.T) {
 			if got := b.meta.taken(); r.status != c.status || got != want {
 				t.Errorf("%s, length %s: %d %s; Meta got %d bytes, want %d", name, length, r.status, r.body, len(got), len(want))
 			}
-			if c.status == 200 && length == "known" && b.meta.length != int64(len(c.forwarded)) {
+			if c.status == 200 && length != "unknown" && b.meta.length != int64(len(c.forwarded)) {
 				t.Errorf("%s: %d bytes announced, want %d", name, b.meta.length, len(c.forwarded))
 			}
 		}
@@ -256,7 +265,13 @@ func TestAccountCalls(t *testing.T) {
 		want   string // what Meta gets
 	}{
 		{"GET /v25.0/900/message_templates?limit=5", nil, 200, ours + " GET /v25.0/900/message_templates?limit=5"},
-		{"GET /900/phone_numbers", nil, 200, ours + " GET /v25.0/900/phone_numbers"},
+		{"GET /900/phone_numbers", nil, 403, ""}, // the key does not cover theirs
+		{"GET /900/phone_numbers", wide, 200, ours + " GET /v25.0/900/phone_numbers"},
+		{"GET /v25.0/900/pricing_analytics", nil, 403, ""},
+		{"GET /v25.0/900?fields=id,analytics.start(1).granularity(DAY)", nil, 403, ""},
+		{"GET /v25.0/900?fields=id,phone_numbers", nil, 403, ""},
+		{"GET /v25.0/900?fields=id,phone_numbers", wide, 200, ours + " GET /v25.0/900?fields=id,phone_numbers"},
+		{"GET /v25.0/900?fields=assigned_users", wide, 400, ""},
 		{"GET /v25.0/900/subscribed_apps", nil, 200, ours + " GET /v25.0/900/subscribed_apps"},
 		{"GET /v25.0/900?fields=id", nil, 200, ours + " GET /v25.0/900?fields=id"},
 		{"GET /v25.0/900/flows", only(httpapi.ScopeSend), 403, ""},

@@ -39,6 +39,8 @@ type envelope struct {
 
 	after after
 
+	defaultKey string // the idempotency key of a request that names none; empty: it has none
+
 	problems refusal
 	buffer   []byte // for reading and hashing
 }
@@ -271,7 +273,7 @@ func (e *envelope) idempotency(header *string) string {
 		return key
 	}
 	if header == nil {
-		return ""
+		return e.defaultKey
 	}
 	e.checkKey("Idempotency-Key", *header)
 	return *header

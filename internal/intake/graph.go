@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -16,8 +17,9 @@ import (
 // graph forwards calls to Meta with the access token of a number. It always answers, and writes an error in Meta's
 // form if Meta does not answer.
 type graph interface {
-	// Forward forwards r, with its method, path, query and body.
-	Forward(w http.ResponseWriter, r *http.Request, number string)
+	// Forward forwards r, with its method, path, query and body. origin is the scheme and the host by which the caller
+	// reached Sluice: links to further pages lead there.
+	Forward(w http.ResponseWriter, r *http.Request, number string, origin *url.URL)
 	// Media returns Meta's description of a media object of the number. If object is nil, status and answer are
 	// the error to return.
 	Media(r *http.Request, number, version, id string) (object map[string]any, status int, answer []byte)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 
 	"sluice/internal/httpapi"
 	"sluice/internal/message"
@@ -17,9 +18,9 @@ func (in *Intake) covered(key httpapi.Key) []string {
 	return slices.DeleteFunc(slices.Clone(key.Numbers), func(n string) bool { return !in.o.Numbers(n) })
 }
 
-// accountNumber returns a number of an account that the key covers: its token is used for a call of the account. To
-// change the account, the key must cover all its configured numbers, because the change concerns them all.
-func (in *Intake) accountNumber(r *http.Request, key httpapi.Key, id string, write bool) (number string, refused refusal) {
+// accountNumber returns a number of an account that the key covers: its token is used for a call of the account. If whole is
+// true, the key must cover all its configured numbers, because the call concerns them all.
+func (in *Intake) accountNumber(r *http.Request, key httpapi.Key, id string, whole bool) (number string, refused refusal) {
 	if !message.IsNumberID(id) || in.o.Graph == nil || in.o.Accounts == nil {
 		return "", graphRefusal("account_not_found")
 	}
@@ -40,10 +41,26 @@ func (in *Intake) accountNumber(r *http.Request, key httpapi.Key, id string, wri
 	switch {
 	case number == "":
 		return "", graphRefusal("account_not_found")
-	case write && others:
+	case whole && others:
 		return "", graphRefusal("account_not_covered")
 	}
 	return number, nil
+}
+
+// checkFields refuses a GET of an account whose fields are edges that the key may not read.
+func (in *Intake) checkFields(r *http.Request, key httpapi.Key, id string) (refused refusal) {
+	fields := strings.Join(r.URL.Query()["fields"], ",")
+	for _, name := range strings.FieldsFunc(fields, func(c rune) bool { return c != '_' && (c < 'a' || c > 'z') }) {
+		e, known := graphEdges[name]
+		switch {
+		case refused != nil:
+		case known && e.of == ofAccount && e.read == "":
+			refused = graphRefusal("path_not_forwarded")
+		case slices.Contains(ofAllNumbers, name):
+			_, refused = in.accountNumber(r, key, id, true)
+		}
+	}
+	return refused
 }
 
 // accountsOf returns the accounts of the configured numbers, by number.

@@ -3,6 +3,7 @@ package intake
 import (
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"sluice/internal/httpapi"
@@ -82,6 +83,10 @@ var graphEdges = map[string]edge{
 	"deprecate": {ofFlow, "", account, ""},
 }
 
+// ofAllNumbers are the edges and the fields of an account that list its numbers or count their messages. A key needs all
+// numbers of the account to read them.
+var ofAllNumbers = []string{"phone_numbers", "analytics", "pricing_analytics", "conversation_analytics", "call_analytics"}
+
 // scope returns the scope that a call of the edge needs; empty: the call is refused.
 func (e edge) scope(method string) string {
 	switch method {
@@ -119,7 +124,7 @@ func (in *Intake) graphCall(w http.ResponseWriter, r *http.Request) {
 	}
 	var number string
 	if refused == nil {
-		number, refused = in.graphTarget(r, key, e.of, pathID(r), scope == account)
+		number, refused = in.graphTarget(r, key, e.of, pathID(r), scope == account || slices.Contains(ofAllNumbers, name))
 	}
 	switch {
 	case refused != nil:
@@ -191,13 +196,14 @@ func pathID(r *http.Request) string {
 	return r.PathValue("phone_number_id")
 }
 
-// graphTarget returns the number whose token is used for a call of an object, if the key covers the object.
-func (in *Intake) graphTarget(r *http.Request, key httpapi.Key, of object, id string, write bool) (number string, refused refusal) {
+// graphTarget returns the number whose token is used for a call of an object, if the key covers the object. If whole is true,
+// the key must cover all numbers of its account.
+func (in *Intake) graphTarget(r *http.Request, key httpapi.Key, of object, id string, whole bool) (number string, refused refusal) {
 	switch of {
 	case ofAccount:
-		return in.accountNumber(r, key, id, write)
+		return in.accountNumber(r, key, id, whole)
 	case ofFlow:
-		number, found, refused := in.ownerOf(r, key, id, write)
+		number, found, refused := in.ownerOf(r, key, id, whole)
 		if refused == nil && !found {
 			refused = graphRefusal("object_not_found")
 		}

@@ -40,7 +40,7 @@ var graphProblems = map[string]struct{ detail, fix string }{
 	"object_not_found":    {"This is not media, a flow or a template of a number or an account that the API key covers.", "Check the id, and phone_number_ids of the API key."},
 	"object_not_changed":  {"Sluice forwards changes of message templates and flows, of accounts that the API key covers. It does not forward changes of numbers and accounts.", "Check the id. Change a number or an account with a token of Meta."},
 	"account_not_found":   {"This is not the account of a number that the API key covers, or Meta does not say so.", "Check the id, and phone_number_ids of the API key."},
-	"account_not_covered": {"The change concerns all numbers of the account, and the API key does not cover all of them.", "Use an API key that does."},
+	"account_not_covered": {"The call concerns all numbers of the account, and the API key does not cover all of them.", "Use an API key that does."},
 	"number_not_named":    {"It is not clear which number the media belongs to: the API key covers no number, or too many to ask Meta about each.", "Add phone_number_id to the query."},
 	"meta_unavailable":    {"Meta does not answer.", "Send the request again."},
 	"message_not_sent":    {"Meta has no id for this message of Sluice: it is not sent yet, or it ended without being sent.", "Read its record: GET /v1/messages/{id}."},

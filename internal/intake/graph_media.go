@@ -84,10 +84,8 @@ func (in *Intake) graphDownload(w http.ResponseWriter, r *http.Request) {
 
 // mediaURL returns the URL at which Sluice serves the content of media.
 func mediaURL(r *http.Request, number string) string {
-	here := url.URL{Scheme: "http", Host: r.Host, Path: r.URL.Path + "/download", RawQuery: url.Values{"phone_number_id": {number}}.Encode()}
-	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
-		here.Scheme = "https"
-	}
+	here := httpapi.Origin(r)
+	here.Path, here.RawQuery = r.URL.Path+"/download", url.Values{"phone_number_id": {number}}.Encode()
 	return here.String()
 }
 

@@ -24,7 +24,7 @@ const (
 func (in *Intake) forward(w http.ResponseWriter, r *http.Request, number string, most time.Duration) {
 	r, cancel := within(r, most)
 	defer cancel()
-	in.o.Graph.Forward(w, r, number)
+	in.o.Graph.Forward(w, r, number, httpapi.Origin(r))
 }
 
 // within returns r with a time limit for Meta. If Meta does not answer in time, Sluice can still write an error
@@ -70,6 +70,7 @@ func (in *Intake) graphObject(w http.ResponseWriter, r *http.Request) {
 			in.graphMediaOrFlow(w, r, key)
 			return
 		}
+		refused = in.checkFields(r, key, id)
 	}
 	if refused != nil {
 		in.graphRefuse(w, r, refused)

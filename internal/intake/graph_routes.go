@@ -36,7 +36,7 @@ func (in *Intake) graphRoutes() []httpapi.Route {
 		}
 	}
 	const profile, fields = "{phone_number_id}/whatsapp_business_profile", "The query may have `fields`: names with commas between them, without nesting such as `a{b}`."
-	const parameters = "The members `access_token`, `method`, `batch` and others that would change the token or the kind of the request are refused."
+	const parameters = "Sluice removes the member `access_token`, and refuses `method`, `batch` and others that would change the kind of the request."
 	const scopes = "Calls that change the account or the settings of a number need the scope `account:write`, and an API key that covers all numbers of the account in the configuration."
 	object := &httpapi.Body{Type: map[string]any{}, Example: `{"messaging_product":"whatsapp"}`}
 	routes := []httpapi.Route{

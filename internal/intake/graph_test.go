@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -78,7 +79,7 @@ func (m *meta) note(r *http.Request, number string) {
 	m.calls = append(m.calls, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", number, r.Method, r.URL.RequestURI(), body)))
 }
 
-func (m *meta) Forward(w http.ResponseWriter, r *http.Request, number string) {
+func (m *meta) Forward(w http.ResponseWriter, r *http.Request, number string, origin *url.URL) {
 	if m.unless(w) {
 		return
 	}
@@ -88,6 +89,7 @@ func (m *meta) Forward(w http.ResponseWriter, r *http.Request, number string) {
 		io.WriteString(w, `{"id":"77"}`)
 		return
 	}
+	w.Header().Set("Test-Origin", origin.String())
 	io.WriteString(w, `{"success":true}`)
 }
 
@@ -228,9 +230,9 @@ func TestGraphRefuses(t *testing.T) {
 		"misspelled":      {metas, product + hello[1:], withHeader("sluice-expires", "2030-01-01T00:00:00Z"), 400, 100, "Sluice-Expires: Sluice has no header with this name."},
 		"a long header":   {metas, product + hello[1:], withHeader("Sluice-"+strings.Repeat("x", 99), ""), 400, 100, "Sluice-...: "},
 		"unknown, passed": {"/v25.0/" + ours + "/media", "", withHeader("Sluice-Klass", "urgent"), 400, 100, "Sluice-Klass: "},
-		"a token inside":  {metas, product + `"access_token":"EAAG",` + hello[1:], nil, 400, 100, "access_token: "},
+		"a token inside":  {metas, product + `"Access.Token":"EAAG",` + hello[1:], nil, 400, 100, "access_token: "},
 		"a method inside": {metas, product + `"Method":"delete",` + hello[1:], nil, 400, 100, "method: "},
-		"a mark's token":  {metas, product + `"status":"read","message_id":"wamid.x","access_token":"EAAG"}`, nil, 400, 100, "access_token: "},
+		"a mark's token":  {metas, product + `"status":"read","message_id":"wamid.x","Access.Token":"EAAG"}`, nil, 400, 100, "access_token: "},
 		"long tag":        {metas, product + hello[1:], withHeader("Sluice-Tags", "a,"+strings.Repeat("x", 65)), 400, 100, "Sluice-Tags: "},
 		"nothing there":   {"/v25.0/" + ours + "/register", "{}", nil, 400, 100, ""},
 		"bad mark":        {metas, product + `"status":"read"}`, nil, 400, 100, "message_id: "},
@@ -284,6 +286,9 @@ func TestGraphPasses(t *testing.T) {
 	}
 	if r := b.do(t, "GET", "/v25.0/77?phone_number_id="+ours, "", nil); !strings.Contains(r.body, `"url":"`+b.URL+`/v25.0/77/download?phone_number_id=`+ours) {
 		t.Errorf("media: %s", r.body)
+	}
+	if r := b.do(t, "GET", "/v25.0/"+ours, "", withHeader("X-Forwarded-Proto", "https")); r.header.Get("Test-Origin") != "https"+strings.TrimPrefix(b.URL, "http") {
+		t.Errorf("links to pages lead to %s", r.header.Get("Test-Origin"))
 	}
 	b.meta.taken()
 	for _, call := range []string{

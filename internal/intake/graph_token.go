@@ -22,11 +22,11 @@ const tokenParameter = "access_token"
 func withToken(w http.ResponseWriter, r *http.Request) (*http.Request, refusal) {
 	given := r.Header.Values("Authorization")
 	query := strings.Contains(r.URL.RawQuery, tokenParameter)
-	form := isForm(r.Header)
 	scheme, rest, _ := strings.Cut(strings.Join(given, ","), " ")
 	oauth := len(given) == 1 && strings.EqualFold(scheme, "OAuth")
-	if len(given) == 1 && !query && !form && !oauth {
-		return r, nil // almost always
+	if len(given) == 1 && !query && !oauth { // almost always
+		_, refused := takeFromBody(w, r, "")
+		return r, refused
 	}
 	r = r.Clone(r.Context())
 	var token string
@@ -38,20 +38,27 @@ func withToken(w http.ResponseWriter, r *http.Request) (*http.Request, refusal) 
 		values.Del(tokenParameter)
 		r.URL.RawQuery = values.Encode()
 	}
-	var refused refusal
-	if form {
-		token, refused = takeFromForm(w, r, token)
-	} else if len(given) == 0 && token == "" {
-		if boundary := multipartBoundary(r.Header); boundary != "" {
-			token, refused = takeFromMultipart(r, boundary)
-		} else if httpapi.CheckMedia(r.Header, "application/json") == nil {
-			token, refused = takeFromJSON(w, r)
-		}
-	}
+	token, refused := takeFromBody(w, r, token)
 	if len(given) == 0 && token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
 	return r, refused
+}
+
+// takeFromBody removes the token from a body in which Meta accepts it. Without one it returns the given token.
+func takeFromBody(w http.ResponseWriter, r *http.Request, token string) (string, refusal) {
+	boundary := multipartBoundary(r.Header)
+	switch {
+	case r.ContentLength == 0:
+		return token, nil
+	case isForm(r.Header):
+		return takeFromForm(w, r, token)
+	case boundary != "":
+		return takeFromMultipart(r, boundary, token)
+	case httpapi.CheckMedia(r.Header, "application/json") == nil:
+		return takeFromJSON(w, r, token)
+	}
+	return token, nil
 }
 
 // isForm reports whether a body is declared as an urlencoded form.
@@ -81,15 +88,18 @@ func takeFromForm(w http.ResponseWriter, r *http.Request, token string) (string,
 	return token, nil
 }
 
-// takeFromJSON removes the token from a JSON object. A body that is not one stays as it is: the handler refuses it.
-func takeFromJSON(w http.ResponseWriter, r *http.Request) (token string, refused refusal) {
+// takeFromJSON removes the token from a JSON object. Without one it returns the given token. A body that is not an object stays
+// as it is: the handler refuses it.
+func takeFromJSON(w http.ResponseWriter, r *http.Request, token string) (string, refusal) {
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		return "", httpapi.Unread(err)
 	}
 	var d jsondoc.Doc
 	if bytes.Contains(text, []byte(tokenParameter)) && d.Read(string(text)) == nil && d.Root().Kind() == jsondoc.Object {
-		token, _ = d.Root().Get(tokenParameter).Text()
+		if token == "" {
+			token, _ = d.Root().Get(tokenParameter).Text()
+		}
 		text = d.Root().AppendWithout(nil, tokenParameter)
 	}
 	setBody(r, text)
@@ -110,7 +120,8 @@ func multipartBoundary(h http.Header) string {
 }
 
 // takeFromMultipart removes the token from the start of a multipart form. Everything else of the body stays as it is.
-func takeFromMultipart(r *http.Request, boundary string) (token string, refused refusal) {
+// Without one it returns the given token.
+func takeFromMultipart(r *http.Request, boundary, token string) (string, refusal) {
 	start, err := io.ReadAll(io.LimitReader(r.Body, formStart))
 	if err != nil {
 		return "", httpapi.Unread(err)
@@ -120,8 +131,11 @@ func takeFromMultipart(r *http.Request, boundary string) (token string, refused 
 	parts := strings.Split("\r\n"+string(start), delimiter)
 	kept := parts[:0]
 	for i, part := range parts {
-		if i > 0 && i < len(parts)-1 && token == "" {
-			if token = tokenPart(delimiter[2:]+part+delimiter+"--", boundary); token != "" {
+		if i > 0 && i < len(parts)-1 {
+			if found := tokenPart(delimiter[2:]+part+delimiter+"--", boundary); found != "" {
+				if token == "" {
+					token = found
+				}
 				if r.ContentLength > 0 {
 					r.ContentLength -= int64(len(delimiter) + len(part))
 				}

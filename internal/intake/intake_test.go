@@ -41,7 +41,7 @@ func TestMetrics(t *testing.T) {
 	b.store.err = errors.New("away")
 	b.post(t, envelope(""))
 	want := `
-# HELP sluice_api_messages_total Messages that callers sent to the API, by result: accepted, duplicate, invalid, denied, deadline_unreachable, unavailable.
+# HELP sluice_api_messages_total Messages that callers sent to the API or wrote to the outbox, by result: accepted, duplicate, invalid, denied, deadline_unreachable, unavailable.
 # TYPE sluice_api_messages_total counter
 sluice_api_messages_total{result="accepted"} 1
 sluice_api_messages_total{result="denied"} 1

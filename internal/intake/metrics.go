@@ -36,7 +36,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	factory := promauto.With(reg)
 	messages := factory.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_api_messages_total",
-		Help: "Messages that callers sent to the API, by result: accepted, duplicate, invalid, denied, deadline_unreachable, unavailable.",
+		Help: "Messages that callers sent to the API or wrote to the outbox, by result: accepted, duplicate, invalid, denied, deadline_unreachable, unavailable.",
 	}, []string{"result"})
 	m := &metrics{
 		messages: map[string]prometheus.Counter{},

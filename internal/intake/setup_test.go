@@ -138,11 +138,11 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 	both := []string{httpapi.ScopeSend, httpapi.ScopeRead, httpapi.ScopeCancel, httpapi.ScopeAccount}
 	keys := httpapi.Keys{
 		{Hash: httpapi.HashToken(b.wide), Scopes: both, Numbers: []string{httpapi.AllNumbers}},
-		{Hash: httpapi.HashToken(b.narrow), Scopes: both, Numbers: []string{ours}, Expires: time.Now().Add(time.Hour)},
-		{Hash: httpapi.HashToken(b.readOnly), Scopes: []string{httpapi.ScopeRead}, Numbers: []string{ours}},
+		{Name: "narrow", Hash: httpapi.HashToken(b.narrow), Scopes: both, Numbers: []string{ours}, Expires: time.Now().Add(time.Hour)},
+		{Name: "readOnly", Hash: httpapi.HashToken(b.readOnly), Scopes: []string{httpapi.ScopeRead}, Numbers: []string{ours}},
 		{Hash: httpapi.HashToken(b.scopeless), Numbers: []string{ours}},
-		{Hash: httpapi.HashToken(b.revoked), Scopes: both, Numbers: []string{ours}, Revoked: true},
-		{Hash: httpapi.HashToken(b.expired), Scopes: both, Numbers: []string{ours}, Expires: time.Now()},
+		{Name: "revoked", Hash: httpapi.HashToken(b.revoked), Scopes: both, Numbers: []string{ours}, Revoked: true},
+		{Name: "expired", Hash: httpapi.HashToken(b.expired), Scopes: both, Numbers: []string{ours}, Expires: time.Now()},
 	}
 	b.keys = map[string]string{}
 	for _, scope := range httpapi.Scopes() {

@@ -18,6 +18,24 @@ type needed struct{ ids []string }
 
 func (n *needed) Error() string { return fmt.Sprintf("%d further records are needed", len(n.ids)) }
 
+// maxTogether is how many messages a change reads so that it decides about followers of followers in the same transaction. The
+// sweeper decides about the others: a leader can have thousands, and a change of it must not wait for them.
+const maxTogether = 50
+
+// collect adds the ids of err, if it is a needed one. It returns any other error.
+func (n *needed) collect(err error) error {
+	if more, is := errors.AsType[*needed](err); is {
+		n.ids = append(n.ids, more.ids...)
+		return nil
+	}
+	return err
+}
+
+// lacking returns the followers whose records are not among those that are read.
+func lacking(followers, read []string) []string {
+	return slices.DeleteFunc(slices.Clone(followers), func(id string) bool { return slices.Contains(read, id) })
+}
+
 // again runs a change again as long as its error says that it needs further records. It returns any other error.
 func (l *Ledger) again(ctx context.Context, err error, change func(others []string) store.Change) error {
 	var others []string
@@ -48,10 +66,8 @@ func keysOf(s message.Shard, ids []string) []string {
 // records that are read. If it returns an error, the change must not be written.
 func (l *Ledger) writeWithFollowers(w *store.Writes, s message.Shard, before, after record.Record, changes []record.Change, at time.Time, ids, values []string) error {
 	followers := after.TakeFollowers()
-	for _, id := range followers {
-		if !slices.Contains(ids, id) {
-			return &needed{followers}
-		}
+	if missing := lacking(followers, ids); len(missing) > 0 {
+		return &needed{missing}
 	}
 	l.write(w, s, before, after, changes, at)
 	for _, id := range followers {
@@ -87,6 +103,11 @@ func (l *Ledger) follow(w *store.Writes, s message.Shard, r record.Record, leade
 			return err
 		}
 	}
+	ended := after
+	if missing := lacking(ended.TakeFollowers(), ids); len(missing) > 0 && len(ids)+len(missing) > maxTogether {
+		l.write(w, s, r, after, d.Changes, at) // its followers stay in it
+		return nil
+	}
 	return l.writeWithFollowers(w, s, r, after, d.Changes, at, ids, values)
 }
 
@@ -118,8 +139,8 @@ func (l *Ledger) acceptAfter(w *store.Writes, s message.Shard, made record.Recor
 	return made, changes, nil
 }
 
-// Follow decides about those of some waiting messages whose leaders have decided without them, for example because a
-// program of an earlier version changed the leader. It is for the sweeper.
+// Follow decides about those of some waiting messages whose leaders have decided without them: they are far down in a
+// chain (see maxTogether), or a program of an earlier version changed the leader. It is for the sweeper.
 func (l *Ledger) Follow(ctx context.Context, s message.Shard, waiting []message.Open) error {
 	if len(waiting) == 0 {
 		return nil

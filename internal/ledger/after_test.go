@@ -189,6 +189,51 @@ func TestAfterEnds(t *testing.T) {
 	})
 }
 
+// TestAfterOfManyEnds: the end of a message changes the messages that wait for it, and only a few that wait for those. The
+// sweeper decides about the others.
+func TestAfterOfManyEnds(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		f = chained(f)
+		leader := f.accepted("leader")
+		var all []string
+		for i := range 20 {
+			follower := f.waitingFor(fmt.Sprint(i), leader, message.Sent)
+			for k := range 5 {
+				all = append(all, f.waitingFor(fmt.Sprint(i, " ", k), follower, message.Sent))
+			}
+		}
+		f.Cancel(t.Context(), leader)
+		for i := range 20 {
+			f.wantState(message.NewID(number, fmt.Sprint(i)), message.Cancelled)
+		}
+		wait := func() (n int) {
+			for _, id := range all {
+				if r := f.read(id); r.Waits() && r.State == message.Queued {
+					n++
+				}
+			}
+			return n
+		}
+		if n := wait(); n < 50 || n == len(all) {
+			t.Errorf("after the end of the leader %d of %d messages wait on", n, len(all))
+		}
+		waiting, err := f.Waiting(t.Context(), f.shard, 0, 1000)
+		if err == nil {
+			err = f.Follow(t.Context(), f.shard, waiting)
+		}
+		if n := wait(); n != 0 || err != nil {
+			t.Errorf("after a sweep %d messages wait on, %v", n, err)
+		}
+		for _, id := range all {
+			if got := f.finals(id); !slices.Equal(got, []string{"not_delivered cancelled"}) {
+				t.Errorf("final events %q", got)
+			}
+		}
+		f.wantConsistent("at the end")
+	})
+}
+
 // TestFollowersOfAnOlderProgram: the sweeper decides about a follower whose leader changed without it, or has no
 // complete record any more.
 func TestFollowersOfAnOlderProgram(t *testing.T) {

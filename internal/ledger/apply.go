@@ -89,6 +89,7 @@ func (l *Ledger) applying(ctx context.Context, s message.Shard, ids, others []st
 	keys := keysOf(s, read)
 	return store.Change{Keys: keys, Slot: keys[0], Decide: func(values []string, w *store.Writes) error {
 		now := l.db.Clock(ctx, keys[0])
+		var further needed
 		for i, id := range ids {
 			value := values[i]
 			if v, set := w.Lookup(keys[i]); set { // it waited for one of the others
@@ -124,10 +125,13 @@ func (l *Ledger) applying(ctx context.Context, s message.Shard, ids, others []st
 				results[n] = resultOf(d)
 			}
 			if changed {
-				if err := l.writeWithFollowers(w, s, before, after, events, now, read, values); err != nil {
+				if err := further.collect(l.writeWithFollowers(w, s, before, after, events, now, read, values)); err != nil {
 					return err
 				}
 			}
+		}
+		if len(further.ids) > 0 {
+			return &further
 		}
 		return nil
 	}}

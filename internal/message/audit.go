@@ -5,7 +5,7 @@ import "time"
 // AuditEntry is an entry of the audit log: an action of an operator, with the reason.
 type AuditEntry struct {
 	At     time.Time `json:"at,omitzero" doc:"When, by the store's clock."`
-	Verb   string    `json:"verb" doc:"hold, release, sent, not-sent, cancel, replay, resend, rate, relay-set or relay-remove."`
+	Verb   string    `json:"verb" doc:"hold, release, sent, not-sent, cancel, replay, resend, rate, relay-set, relay-remove or relay-drop."`
 	On     string    `json:"on" doc:"The id of the message, or the name of what is held."`
 	Actor  string    `json:"actor" doc:"The name that the operator gave."`
 	Key    string    `json:"key,omitempty" doc:"The name of the API key of the request."`
@@ -25,4 +25,5 @@ const (
 
 	VerbRelaySet    = "relay-set"    // a relay target added or changed
 	VerbRelayRemove = "relay-remove" // a relay target removed
+	VerbRelayDrop   = "relay-drop"   // the dead letters of a relay target dropped
 )

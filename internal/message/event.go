@@ -16,7 +16,7 @@ const (
 	EventStatus  = "status"  // Meta reported a status; see StatusReport
 	EventInbound = "inbound" // a person wrote to one of our numbers
 	EventUpdate  = "update"  // Meta reported news about a template, an account or a number
-	EventGap     = "gap"     // a consumer group was too slow and missed events
+	EventGap     = "gap"     // a consumer group or a relay target was too slow and missed events
 )
 
 // EventTypes returns all types of events.
@@ -27,7 +27,7 @@ func EventTypes() []string {
 // Event is one line of an entry of the event streams: the public contract for consumers.
 type Event struct {
 	Version  int             `json:"v" doc:"The version of this schema: 2."`
-	Type     string          `json:"type" doc:"message: the state of a message changed, or Meta accepted it a second time. final: a message has ended. status: Meta sent a status. inbound: a person sent a message to your number. update: Meta sent news about a template, an account or a number. gap: a consumer group was too slow and missed events."`
+	Type     string          `json:"type" doc:"message: the state of a message changed, or Meta accepted it a second time. final: a message has ended. status: Meta sent a status. inbound: a person sent a message to your number. update: Meta sent news about a template, an account or a number. gap: a consumer group or a relay target was too slow and missed events."`
 	At       int64           `json:"at" doc:"When Sluice received or did it, Unix milliseconds."`
 	Number   string          `json:"phone_number_id,omitempty" doc:"Meta's id of your number. Absent in updates about an account."`
 	Display  string          `json:"display_phone_number,omitempty" doc:"The phone number itself, as Meta writes it. In events from Meta that name it."`
@@ -37,7 +37,7 @@ type Event struct {
 	Final    *Final          `json:"final,omitempty" when:"type=final" doc:"What became of the message."`
 	Message  *Context        `json:"message,omitempty" when:"type=message,final" doc:"The message that changed or ended."`
 	Report   *StatusReport   `json:"report,omitempty" when:"type=status" doc:"The members of Meta's status that Sluice uses."`
-	Gap      *Gap            `json:"gap,omitempty" when:"type=gap" doc:"The missed events, and the consumer group that missed them."`
+	Gap      *Gap            `json:"gap,omitempty" when:"type=gap" doc:"The missed events, and the consumer group or relay target that missed them."`
 	Contacts json.RawMessage `json:"contacts,omitempty" doc:"Meta's contacts of the recipient, unchanged, if Meta sent any with the status."`
 	Meta     json.RawMessage `json:"meta,omitempty" doc:"Meta's own object, unchanged: a status, a message with its contact, or an update's value."`
 }
@@ -73,12 +73,13 @@ const (
 	ResultUnknown      Result = "unknown"       // an attempt may have been delivered, and none follows
 )
 
-// Gap is what a consumer group missed: entries of its shard's stream that were dropped before the group
-// read them.
+// Gap is what a consumer group or a relay target missed: entries of a stream that were dropped before it read them.
 type Gap struct {
-	Group string `json:"group" doc:"The consumer group that missed them. Other groups can ignore this event."`
-	From  string `json:"from" doc:"The id of the first entry missed."`
-	To    string `json:"to" doc:"The id of the first entry that was not missed."`
+	Group  string `json:"group,omitempty" doc:"The consumer group that missed them. Other groups can ignore this event."`
+	Target string `json:"target,omitempty" doc:"The relay target that missed them. No other target and no stream has this event."`
+	Stream string `json:"stream,omitempty" doc:"With target: the Redis stream that had them."`
+	From   string `json:"from" doc:"The id of the first entry missed. With target: no entry with a lower id was missed."`
+	To     string `json:"to" doc:"The id of the first entry that was not missed."`
 }
 
 // ReportsWithin is how soon Meta normally reports a status of a message that it took: sent comes within

@@ -26,7 +26,7 @@ type RelayTarget struct {
 	Tags        []string      `json:"tags,omitempty"`        // only events of messages with one of these tags; empty: of all
 	Types       []string      `json:"types,omitempty"`       // only these types of events; empty: all
 	Batch       int           `json:"batch"`                 // events in one request at most
-	Concurrency int           `json:"concurrency"`           // requests at the same time at most
+	Concurrency int           `json:"concurrency"`           // requests at the same time; each worker makes its share
 	GiveUpAfter time.Duration `json:"give_up_after"`         // how long an event is retried
 
 	HeldSince  time.Time `json:"held_since,omitzero"` // zero: it is not held
@@ -37,6 +37,7 @@ type RelayTarget struct {
 	From       int64 `json:"from"`               // events that were written from this time on are relayed, Unix milliseconds
 	Generation int64 `json:"generation"`         // when From was set, Unix milliseconds; a new one begins again at From
 	Requeued   int64 `json:"requeued,omitempty"` // when the dead letters were last ordered to be relayed again, Unix milliseconds
+	Released   int64 `json:"released,omitempty"` // when the last hold ended, Unix milliseconds
 }
 
 // The states of a target.
@@ -57,6 +58,9 @@ type RelayStatus struct {
 	Lag      time.Duration // age of the oldest event that waits
 	SetAside int           // events that wait for another try while later events are relayed
 	Dead     int           // dead letters of events
+	Gaps     int           // how often events were dropped before the target got them
+	GapFrom  time.Time     // the time of the last such events; zero: there were none
+	GapTo    time.Time
 }
 
 // RelayDeadLetter is an event that was given up.

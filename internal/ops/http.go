@@ -81,7 +81,7 @@ type ServeOptions struct {
 	Grace        time.Duration // how long a stop waits for running requests; default 10 s
 	Connections  int           // how many may be open; further ones are closed at once; default 4,096
 	Refused      func()        // called when a connection is closed because too many are open; default none
-	Detach       bool          // a caller that leaves, or closes its half of the connection, does not end the context of its request
+	Detach       bool          // a caller that leaves, or closes its half of the connection, does not end the context of its request; see Left
 	Log          *slog.Logger  // gets the errors of net/http; default none
 }
 
@@ -131,8 +131,19 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, o ServeOptions) 
 // the contexts of both. So every request is finished and answered. Each handler has time limits of its own.
 func detached(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h.ServeHTTP(w, r.WithContext(context.WithoutCancel(r.Context())))
+		ctx := r.Context()
+		h.ServeHTTP(w, r.WithContext(context.WithValue(context.WithoutCancel(ctx), leftKey{}, ctx.Done())))
 	})
+}
+
+// leftKey is the key of the channel of Left.
+type leftKey struct{}
+
+// Left returns a channel that is closed when the caller of a detached request has left, or has closed its half of the
+// connection. It is for handlers that wait. In another context it returns nil.
+func Left(ctx context.Context) <-chan struct{} {
+	left, _ := ctx.Value(leftKey{}).(<-chan struct{})
+	return left
 }
 
 // atMost closes new connections while so many are open. So a client that opens ever more of them cannot

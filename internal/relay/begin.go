@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"time"
@@ -14,7 +15,7 @@ func (c *courier) add(shard message.Shard, l *lease) {
 	if c.parts[shard] != nil {
 		return
 	}
-	p := &part{shard: shard, lease: l, groups: map[string]*group{}, aside: map[string]*item{}, put: map[string]*item{}}
+	p := &part{shard: shard, lease: l, groups: map[string]*group{}, aside: map[string]*item{}, restored: map[string]bool{}, put: map[string]*item{}}
 	p.streams = [2]*reading{{key: events.MessageKey(shard)}, {key: events.MetaKey(shard)}}
 	c.parts[shard] = p
 	c.begin(p)
@@ -35,8 +36,11 @@ func (c *courier) begin(p *part) {
 		}
 		var at map[string]events.Place
 		if err == nil && found.progress.Generation != t.Generation {
-			found.progress.Message, found.progress.Meta = "", ""
-			at, err = c.tail.At(ctx, time.UnixMilli(t.From))
+			from := t.From
+			if found.progress.Born == 0 { // nothing was relayed yet
+				from = min(from, t.Born)
+			}
+			at, err = c.tail.At(ctx, time.UnixMilli(from))
 		}
 		var items []*item
 		if err == nil {
@@ -66,27 +70,43 @@ func (c *courier) begun(p *part, t message.RelayTarget, found loaded, at map[str
 	now := time.Now()
 	for i, stored := range []string{found.progress.Message, found.progress.Meta} {
 		r := p.streams[i]
-		r.next = placeOf(stored, at[r.key])
-		r.low, r.stale = r.next, true
+		place, err := events.ParsePlace(stored)
+		switch {
+		case found.progress.Born == 0 || err != nil:
+			place = at[r.key]
+		case at != nil && before(at[r.key], place): // events that were not relayed yet stay
+			place = at[r.key]
+		}
+		r.low, r.next, r.stale, r.from = place, place, true, t.From
+		if ms, _ := splitEntry(place.Entry); ms > 0 && ms < t.From && found.progress.Born != 0 {
+			r.from = ms
+		}
 	}
 	p.born, p.generation, p.requeued = t.Born, t.Generation, found.progress.Requeued
+	p.gaps, p.gapFrom, p.gapTo = found.progress.Gaps, found.progress.GapFrom, found.progress.GapTo
 	p.loaded, p.last = true, found.progress
-	for _, it := range items {
+	c.health.resume(found.progress)
+	for i, it := range items {
+		if it == nil {
+			p.gone = append(p.gone, found.aside[i].field())
+			continue
+		}
+		if it.since.IsZero() {
+			it.since = now
+		}
 		it.setAside = true
-		p.aside[it.field()] = it
+		p.aside[it.field()], p.restored[it.field()] = it, true
 		c.queue(p.add(it), now)
 	}
 }
 
-// placeOf returns a stored place, or otherwise.
-func placeOf(stored string, otherwise events.Place) events.Place {
-	if p, err := events.ParsePlace(stored); err == nil && p != (events.Place{}) {
-		return p
-	}
-	return otherwise
+// before reports whether a place is before another one of its stream.
+func before(a, b events.Place) bool {
+	return cmp.Or(compareEntries(a.Entry, b.Entry), cmp.Compare(a.N, b.N)) < 0
 }
 
-// restore returns the items of events that are stored apart.
+// restore returns the items of events that are stored apart, and nil for one that the target no longer gets, because its
+// definition has changed.
 func restore(ctx context.Context, prepare preparer, shard message.Shard, stored []aside) ([]*item, error) {
 	lines := make([]events.Line, len(stored))
 	for i, a := range stored {
@@ -105,6 +125,9 @@ func restore(ctx context.Context, prepare preparer, shard message.Shard, stored 
 		return nil, err
 	}
 	for i, it := range items {
+		if it == nil {
+			continue
+		}
 		a := stored[i]
 		it.done, it.alone = true, true
 		it.tries, it.against, it.failure = a.Tries, a.Against, a.Error

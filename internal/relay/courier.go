@@ -1,34 +1,23 @@
 package relay
 
 import (
-	"cmp"
 	"container/heap"
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
 	"sluice/internal/events"
 	"sluice/internal/message"
-	"sluice/internal/retry"
 )
 
 const (
-	// An event that the target refuses while it takes others is given up after so many such tries, but not before it has
-	// been tried for so long.
-	triesAgainst = 6
-	triedFor     = time.Hour
-
 	tickEvery = 100 * time.Millisecond
 	ioTimeout = 10 * time.Second // of one read or write of Redis
+	readPause = time.Second      // after a failure of Redis
 )
-
-// itemPauses are the pauses between the tries of one event: about a dozen in the first hour.
-var itemPauses = retry.Pauses{First: 2 * time.Second, Max: 20 * time.Minute, Jitter: 0.3}
-
-// readPause is the pause after a failure of Redis.
-const readPause = time.Second
 
 // tail reads the event streams.
 type tail interface {
@@ -40,8 +29,8 @@ type tail interface {
 // stateStore stores what targets have got.
 type stateStore interface {
 	Load(ctx context.Context, shard message.Shard, target string) (loaded, error)
-	Dead(ctx context.Context, shard message.Shard, target string) ([]aside, error)
-	Save(ctx context.Context, shard message.Shard, target string, c changes) (owned bool, err error)
+	Dead(ctx context.Context, shard message.Shard, target string) (all []aside, last string, err error)
+	Save(ctx context.Context, shard message.Shard, target string, c changes) (owned bool, dropped int, err error)
 	Forget(ctx context.Context, shard message.Shard, target string) (owned bool, err error)
 }
 
@@ -177,8 +166,12 @@ func (c *courier) later(d time.Duration, f func()) {
 
 // read reads further events of a stream, if there may be some and there is room for them.
 func (c *courier) read(p *part, r *reading, now time.Time) {
+	if r.busy || !r.stale || now.Before(r.again) {
+		return
+	}
 	room := windowEvents - len(r.items)
-	if r.busy || !r.stale || room < windowEvents/4 || now.Before(r.again) {
+	if room < windowEvents/4 {
+		c.passSlow(p, r, now)
 		return
 	}
 	r.busy, r.stale = true, false
@@ -201,9 +194,7 @@ func (c *courier) arrived(p *part, r *reading, lines []events.Line, items []*ite
 		return
 	}
 	if old, ok := errors.AsType[*events.TooOld](err); ok {
-		c.log.Error("events were dropped before they were relayed", slog.String("target", c.target.Name), slog.String("stream", r.key), slog.String("first", old.First))
-		c.metrics.missed.Inc()
-		r.next, r.stale = events.Place{}, true
+		c.missed(p, r, old.First, now)
 		return
 	}
 	if err != nil {
@@ -211,19 +202,16 @@ func (c *courier) arrived(p *part, r *reading, lines []events.Line, items []*ite
 		r.stale, r.again = true, now.Add(readPause)
 		return
 	}
+	if r.gap != "" && len(lines) > 0 {
+		if it := c.gap(p, r, lines[0]); it != nil {
+			c.append(p, r, it, now)
+		}
+		r.gap = ""
+	}
 	for i, it := range items {
 		r.next = lines[i].Place
-		if it == nil || p.aside[it.field()] != nil { // not for the target, or set aside before a restart
-			continue
-		}
-		it.since = now
-		r.items = append(r.items, it)
-		g := p.add(it)
-		if head := g.items[0]; head.setAside || head.putting {
-			p.setAside(g)
-		}
-		if len(g.items) == 1 {
-			c.queue(g, now)
+		if it != nil && !p.restored[it.field()] { // it is for the target, and was not set aside before the part began
+			c.append(p, r, it, now)
 		}
 	}
 	if len(lines) > 0 {
@@ -232,18 +220,16 @@ func (c *courier) arrived(p *part, r *reading, lines []events.Line, items []*ite
 	r.pass()
 }
 
-// queue puts a group where it waits for its next request, or forgets it if it is empty.
-func (c *courier) queue(g *group, now time.Time) {
-	switch {
-	case g.busy || g.queue != queueNone:
-	case len(g.items) == 0:
-		delete(g.part.groups, g.name)
-	case g.items[0].next.After(now):
-		g.queue = queueWaiting
-		heap.Push(&c.waiting, g)
-	default:
-		g.queue = queueReady
-		c.ready = append(c.ready, g)
+// append adds an item that was read.
+func (c *courier) append(p *part, r *reading, it *item, now time.Time) {
+	it.since = now
+	r.items = append(r.items, it)
+	g := p.add(it)
+	if head := g.items[0]; head.setAside || head.putting {
+		c.setAside(g, now)
+	}
+	if len(g.items) == 1 {
+		c.queue(g, now)
 	}
 }
 
@@ -278,6 +264,7 @@ type batch struct {
 // next takes the events of the next request from the groups that are ready; nil: none may start.
 func (c *courier) next(now time.Time) *batch {
 	var b *batch
+	probe := c.health.fails >= tripped && slices.ContainsFunc(c.ready, func(g *group) bool { return g.items[0].against == 0 })
 	rest := c.ready[:0]
 	for i, g := range c.ready {
 		if b != nil && len(b.items) >= c.target.Batch {
@@ -288,6 +275,7 @@ func (c *courier) next(now time.Time) *batch {
 		case g.part.lost:
 			g.queue = queueNone // nothing of it counts
 			continue
+		case probe && g.items[0].against > 0: // an event that the target refused while it worked would show nothing
 		case g.part.leaving != nil || !g.part.lease.lasts(now, c.margin):
 		case b == nil:
 			b = &batch{part: g.part}
@@ -323,6 +311,9 @@ func (c *courier) start(b *batch) {
 	b.part.running++
 	t := c.target
 	began := time.Now()
+	for _, g := range b.groups {
+		g.began = began
+	}
 	c.wg.Go(func() {
 		secret, err := c.secret(t)
 		a := answer{failure: "secret_unreadable"}
@@ -341,11 +332,12 @@ func (c *courier) answered(b *batch, a answer, began time.Time) {
 		g.busy = false
 	}
 	now := time.Now()
+	others := c.health.took.After(b.items[0].since) // then the target works, and a failure is about the event
 	if a.failure == "" {
 		if c.health.ok(now) {
 			c.recover(now)
 		}
-	} else {
+	} else if !others && b.items[0].against == 0 || a.crowded || c.health.fails >= tripped {
 		c.health.failed(now, a)
 	}
 	if b.part.lost {
@@ -360,134 +352,10 @@ func (c *courier) answered(b *batch, a answer, began time.Time) {
 				continue
 			}
 			c.metrics.failed.Inc()
-			if !c.failed(g, b, a, began, now) {
+			if !c.failed(g, b, a, others, began, now) {
 				break
 			}
 		}
 		c.queue(g, now)
 	}
-}
-
-// failed applies a failure to the first event of a group. It returns true if the event was given up.
-func (c *courier) failed(g *group, b *batch, a answer, began, now time.Time) bool {
-	it := g.items[0]
-	if len(b.items) > 1 { // only alone an event shows that it is the cause
-		for _, it := range b.items {
-			it.alone = true
-		}
-		it.next = now
-		return false
-	}
-	it.tries++
-	it.failure = a.failure
-	if it.first.IsZero() {
-		it.first = now
-	}
-	others := c.health.took.After(it.since)
-	if others {
-		it.against++
-	}
-	it.since = began
-	it.next = now.Add(max(itemPauses.After(it.tries), a.wait))
-	if now.Sub(c.due(it)) >= c.target.GiveUpAfter || others && it.against >= triesAgainst && now.Sub(it.first) >= triedFor {
-		c.log.Warn("event given up, it is in the dead letters of the relay target", slog.String("target", c.target.Name), slog.String("event_type", it.line.Event.Type), slog.Int("tries", it.tries), slog.String("reason", it.failure))
-		c.giveUp(g, it)
-		return true
-	}
-	if it.against > 0 {
-		g.part.setAside(g)
-	}
-	return false
-}
-
-// due returns when an event could first be relayed.
-func (c *courier) due(it *item) time.Time {
-	if again := time.UnixMilli(c.target.Generation); again.After(it.written) {
-		return again
-	}
-	return it.written
-}
-
-// giveUp makes the first event of a group a dead letter.
-func (c *courier) giveUp(g *group, it *item) {
-	c.metrics.dead.Inc()
-	g.part.dead = append(g.part.dead, it)
-	g.part.settle(g, it)
-}
-
-// giveUpOld gives up the events that waited too long for a target that takes nothing.
-func (c *courier) giveUpOld(now time.Time) {
-	if !c.health.failing(now) || !c.target.HeldSince.IsZero() {
-		return
-	}
-	old := 0
-	for _, p := range c.parts {
-		for _, g := range p.groups {
-			if g.busy || now.Sub(c.due(g.items[0])) < c.target.GiveUpAfter {
-				continue
-			}
-			c.unqueue(g)
-			for len(g.items) > 0 && now.Sub(c.due(g.items[0])) >= c.target.GiveUpAfter {
-				g.items[0].failure = cmp.Or(g.items[0].failure, c.health.failure)
-				c.giveUp(g, g.items[0])
-				old++
-			}
-			c.queue(g, now)
-		}
-	}
-	if old > 0 {
-		c.log.Error("events given up, because the relay target took nothing for too long", slog.String("target", c.target.Name), slog.Int("events", old), slog.String("reason", c.health.failure))
-	}
-}
-
-// recover lets all events be tried at once that failed because the target took nothing.
-func (c *courier) recover(now time.Time) {
-	for _, g := range c.waiting {
-		if g.items[0].against < triesAgainst/2 {
-			g.items[0].next = now
-		}
-	}
-	heap.Init(&c.waiting)
-}
-
-// unqueue takes a group out of its queue.
-func (c *courier) unqueue(g *group) {
-	switch g.queue {
-	case queueWaiting:
-		heap.Remove(&c.waiting, g.index)
-	case queueReady:
-		for i, other := range c.ready {
-			if other == g {
-				c.ready = append(c.ready[:i], c.ready[i+1:]...)
-				break
-			}
-		}
-	}
-	g.queue = queueNone
-}
-
-// waitingGroups is a heap of groups by their next tries.
-type waitingGroups []*group
-
-func (w waitingGroups) Len() int           { return len(w) }
-func (w waitingGroups) Less(i, j int) bool { return w[i].items[0].next.Before(w[j].items[0].next) }
-
-func (w waitingGroups) Swap(i, j int) {
-	w[i], w[j] = w[j], w[i]
-	w[i].index, w[j].index = i, j
-}
-
-// Push adds a group, for container/heap.
-func (w *waitingGroups) Push(g any) {
-	g.(*group).index = len(*w)
-	*w = append(*w, g.(*group))
-}
-
-// Pop removes the last group, for container/heap.
-func (w *waitingGroups) Pop() any {
-	last := len(*w) - 1
-	g := (*w)[last]
-	(*w)[last] = nil
-	*w = (*w)[:last]
-	return g
 }

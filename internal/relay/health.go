@@ -23,6 +23,16 @@ type health struct {
 	failure string    // why the last one failed
 }
 
+// resume takes over what another worker noted, as long as this one knows nothing better.
+func (h *health) resume(g progress) {
+	if since := time.UnixMilli(g.Failing); g.Failing > 0 && h.took.IsZero() && (h.since.IsZero() || since.Before(h.since)) {
+		h.since, h.failure = since, g.Error
+		if g.Paused {
+			h.fails = max(h.fails, tripped)
+		}
+	}
+}
+
 // ok notes that the target took a request. It returns true if it took none before.
 func (h *health) ok(now time.Time) (recovered bool) {
 	recovered = h.fails >= tripped
@@ -32,7 +42,7 @@ func (h *health) ok(now time.Time) (recovered bool) {
 
 // failed notes that the target did not take a request.
 func (h *health) failed(now time.Time, a answer) {
-	if h.fails == 0 {
+	if h.since.IsZero() {
 		h.since = now
 	}
 	h.fails++

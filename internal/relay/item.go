@@ -56,34 +56,59 @@ func (it *item) field() string {
 	return aside{Key: it.line.Key, Place: it.line.Place.String()}.field()
 }
 
+// idIndex leads from Meta's ids to ours.
+type idIndex interface {
+	exchange(ctx context.Context, shard message.Shard, seen map[string]string, wanted []string) (map[string]string, error)
+}
+
 // preparer makes items of events.
 type preparer struct {
 	target   message.RelayTarget
 	mark     func(marker string) (id string, attempt int, accepted int64, ok bool)
 	records  Records
-	accounts map[string]string // WhatsApp Business Account by number
+	accounts *events.Accounts
+	ids      idIndex // of Meta's ids; nil: the target gets them as they are
 	display  func(number string) string
 }
 
 // prepare returns the items of events of a shard, in their order, and nil for an event that is not for the target.
-// all: every event is, whatever the filter says.
-func (p preparer) prepare(ctx context.Context, shard message.Shard, lines []events.Line, all bool) ([]*item, error) {
+// again: the events were for the target before, so one of which the account or the tags are no longer known still is.
+func (p preparer) prepare(ctx context.Context, shard message.Shard, lines []events.Line, again bool) ([]*item, error) {
+	accounts, err := p.accounts.All(ctx)
+	if err == nil && len(p.target.Accounts) > 0 && slices.ContainsFunc(lines, func(l events.Line) bool { return l.Event.WABA == "" && accounts[l.Event.Number] == "" }) {
+		accounts, err = p.accounts.Reread(ctx) // perhaps the number is new
+	}
+	if err != nil {
+		return nil, err
+	}
 	items := make([]*item, len(lines))
-	var ids []string
+	seen := map[string]string{}
+	var ids, named []string
 	for i, l := range lines {
-		it := p.item(l)
-		if !all && !p.wants(&it.relayed.Event) {
+		it := p.item(l, accounts)
+		if p.ids != nil && it.relayed.ID != "" && l.Event.Report != nil {
+			seen[l.Event.Report.WAMID] = it.relayed.ID
+		}
+		if !p.wants(&it.relayed.Event, again) {
 			continue
 		}
 		items[i] = it
+		if p.ids != nil {
+			named = append(named, cloudapi.NamedMessages(l.Event)...)
+		}
 		if number, ok := message.Number(it.relayed.ID); ok && p.needsRecord(it) && number == l.Event.Number {
 			ids = append(ids, it.relayed.ID)
+		}
+	}
+	var ours map[string]string
+	if p.ids != nil {
+		if ours, err = p.ids.exchange(ctx, shard, seen, named); err != nil {
+			return nil, fmt.Errorf("find messages by Meta's ids: %w", err)
 		}
 	}
 	var found map[string]Record
 	if len(ids) > 0 {
 		slices.Sort(ids)
-		var err error
 		if found, err = p.records(ctx, shard, slices.Compact(ids)); err != nil {
 			return nil, fmt.Errorf("read the records of relayed messages: %w", err)
 		}
@@ -96,7 +121,8 @@ func (p preparer) prepare(ctx context.Context, shard message.Shard, lines []even
 		if ok {
 			p.know(it, r)
 		}
-		if !all && !p.wantsTags(it) {
+		it.relayed.Ours = ours
+		if !p.wantsRest(it, again) {
 			items[i] = nil
 		}
 	}
@@ -104,11 +130,11 @@ func (p preparer) prepare(ctx context.Context, shard message.Shard, lines []even
 }
 
 // item returns the item of an event without what its record says.
-func (p preparer) item(l events.Line) *item {
+func (p preparer) item(l events.Line, accounts map[string]string) *item {
 	ms, _ := splitEntry(l.Place.Entry)
 	it := &item{line: l, written: time.UnixMilli(ms), relayed: cloudapi.Relayed{Event: l.Event}}
 	e := &it.relayed.Event
-	e.WABA = cmp.Or(e.WABA, p.accounts[e.Number])
+	e.WABA = cmp.Or(e.WABA, accounts[e.Number])
 	if p.target.Format == message.RelayMeta && e.Display == "" && e.Number != "" {
 		e.Display = p.display(e.Number)
 	}
@@ -146,19 +172,37 @@ func groupOf(r cloudapi.Relayed) string {
 // undelivered returns how a message ended that Meta never took; nil for a message that Meta took: Meta's own statuses
 // are relayed.
 func undelivered(f *message.Final) *cloudapi.Undelivered {
-	if f == nil || f.Result != message.ResultNotDelivered || f.State == message.Failed {
+	if f == nil || f.Result != message.ResultNotDelivered || f.State == message.Failed || f.Reason == message.ReasonReported {
 		return nil
 	}
 	return &cloudapi.Undelivered{State: f.State, Reason: f.Reason, Code: f.Code, Text: f.Text}
 }
 
-// wants reports whether the filter selects an event, apart from its tags.
-func (p preparer) wants(e *message.Event) bool {
-	t := p.target
-	if t.Format == message.RelayMeta && !hasMetaForm(e) {
-		return false
+// filter returns the filter of the target.
+func (p preparer) filter() events.Filter {
+	f := events.Filter{Numbers: p.target.Numbers, WABAs: p.target.Accounts, Tags: p.target.Tags, Types: p.target.Types}
+	if p.target.Format == message.RelayMeta && slices.Contains(f.Types, message.EventStatus) {
+		f.Types = append(slices.Clip(f.Types), message.EventFinal) // it becomes a status
 	}
-	return among(t.Types, e.Type) && among(t.Numbers, e.Number) && among(t.Accounts, e.WABA)
+	return f
+}
+
+// wants reports whether an event is for the target, as far as it is known without its tags. The event has the account of its
+// number. again: see prepare.
+func (p preparer) wants(e *message.Event, again bool) bool {
+	if e.Gap != nil && e.Gap.Target != "" {
+		return p.wantsOwn(e)
+	}
+	f := p.filter()
+	if again && e.WABA == "" {
+		f.WABAs = nil
+	}
+	return (p.target.Format != message.RelayMeta || hasMetaForm(e)) && f.Selects(e, nil)
+}
+
+// wantsOwn reports whether an event about the target itself is for it: its type decides alone.
+func (p preparer) wantsOwn(e *message.Event) bool {
+	return p.target.Format == message.RelaySluice && events.Filter{Types: p.target.Types}.Selects(e, nil)
 }
 
 // hasMetaForm reports whether an event may have a form of Meta's.
@@ -169,9 +213,6 @@ func hasMetaForm(e *message.Event) bool {
 	}
 	return false
 }
-
-// among reports whether a value is in a list of a filter, which selects all if it is empty.
-func among(list []string, value string) bool { return len(list) == 0 || slices.Contains(list, value) }
 
 // needsRecord reports whether the record of the message says more than the event.
 func (p preparer) needsRecord(it *item) bool {
@@ -192,12 +233,14 @@ func (p preparer) know(it *item, r Record) {
 	}
 }
 
-// wantsTags reports whether the filter selects the tags of an event, and whether there is anything to relay of it.
-func (p preparer) wantsTags(it *item) bool {
+// wantsRest reports whether the filter selects the tags of an event, and whether there is anything to relay of it. again:
+// see prepare.
+func (p preparer) wantsRest(it *item, again bool) bool {
 	if it.relayed.Event.Type == message.EventFinal && p.target.Format == message.RelayMeta && it.relayed.Ended == nil {
 		return false
 	}
-	return len(p.target.Tags) == 0 || slices.ContainsFunc(it.relayed.Message.Tags, func(tag string) bool { return slices.Contains(p.target.Tags, tag) })
+	unknown := it.relayed.ID != "" && it.relayed.Message.ID == ""
+	return again && unknown || p.filter().SelectsTags(it.relayed.Message.Tags)
 }
 
 // body returns the body of a request with items.

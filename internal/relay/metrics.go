@@ -21,7 +21,7 @@ type metrics struct {
 
 // targetMetrics are the metrics of a target.
 type targetMetrics struct {
-	delivered, failed, dead, missed prometheus.Counter
+	delivered, failed, dead, dropped, missed prometheus.Counter
 
 	lag    prometheus.Gauge
 	states map[string]prometheus.Gauge
@@ -33,7 +33,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		all: map[string]*targetMetrics{},
 		events: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_relay_events_total",
-			Help: "Events for a relay target, by result. delivered: the target took it. failed: a request with it failed, and it is tried again. dead_letter: it was given up; sluice relay dead-letters lists it. missed: how often events were dropped from the stream before they were relayed.",
+			Help: "Events for a relay target, by result. delivered: the target took it. failed: a request with it failed, and it is tried again. dead_letter: it was given up; sluice relay dead-letters lists it. dead_letter_dropped: a dead letter was removed, because there were more than 1,000 in a shard. missed: how often events were dropped from the stream before they were relayed.",
 		}, []string{"target", "result"}),
 		lag: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "sluice_relay_lag_seconds",
@@ -57,6 +57,7 @@ func (m *metrics) of(target string) *targetMetrics {
 		delivered: m.events.WithLabelValues(target, "delivered"),
 		failed:    m.events.WithLabelValues(target, "failed"),
 		dead:      m.events.WithLabelValues(target, "dead_letter"),
+		dropped:   m.events.WithLabelValues(target, "dead_letter_dropped"),
 		missed:    m.events.WithLabelValues(target, "missed"),
 		lag:       m.lag.WithLabelValues(target),
 		states:    map[string]prometheus.Gauge{},

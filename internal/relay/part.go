@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"sluice/internal/events"
@@ -18,10 +20,12 @@ type reading struct {
 	key       string
 	low, next events.Place
 	items     []*item // in order; those that are done are removed from the front
+	from      int64   // no event is relayed that was written before, Unix milliseconds
 
 	stale bool      // there may be more to read
 	busy  bool      // a read is running
 	again time.Time // after a failure
+	gap   string    // the first entry that was dropped before it was read, as long as the one after the gap is not read; empty: none
 }
 
 // pass removes items from the front that are done.
@@ -29,7 +33,7 @@ func (r *reading) pass() {
 	for len(r.items) > 0 && r.items[0].done {
 		r.low, r.items = r.items[0].line.Place, r.items[1:]
 	}
-	if len(r.items) == 0 {
+	if len(r.items) == 0 && r.gap == "" {
 		r.low = r.next
 	}
 }
@@ -39,9 +43,10 @@ type group struct {
 	part  *part
 	name  string
 	items []*item
-	busy  bool // a request with its first events is running
-	queue int  // where it is: none, ready or waiting
-	index int  // in the heap of waiting groups
+	busy  bool      // a request with its first events is running
+	began time.Time // when that was started
+	queue int       // where it is: none, ready or waiting
+	index int       // in the heap of waiting groups
 }
 
 // Where a group is.
@@ -59,12 +64,17 @@ type part struct {
 	groups  map[string]*group
 	aside   map[string]*item // set aside, or being set aside, by field
 
-	put       map[string]*item // to set aside with the next save
-	gone      []string         // fields of events that are no longer set aside
-	dead      []*item          // given up
-	clearDead bool             // the dead letters are set aside again
+	restored map[string]bool // fields of events that were set aside when the part began: they are not read from the stream too
+
+	put     map[string]*item // to set aside with the next save
+	gone    []string         // fields of events that are no longer set aside
+	dead    []*item          // given up
+	deadEnd string           // the dead letters up to this one are set aside again; empty: none
 
 	born, generation, requeued int64 // of the target that the part relays to
+
+	gaps           int   // how often entries were dropped before they were read
+	gapFrom, gapTo int64 // the times of the last such entries, Unix milliseconds
 
 	loaded    bool // its progress was read
 	requeuing bool // the dead letters are being read
@@ -106,19 +116,23 @@ func (p *part) add(it *item) *group {
 	return g
 }
 
-// setAside marks the items of a group to be stored apart, so that the position can pass them. Items for which there is no
-// room stay, and hold the position.
-func (p *part) setAside(g *group) {
-	for _, it := range g.items {
-		if it.setAside || it.putting {
-			continue
+// setAside marks an item to be stored apart, so that the position can pass it.
+func (p *part) setAside(it *item) {
+	f := it.field()
+	it.putting = true
+	p.aside[f], p.put[f] = it, it
+}
+
+// handOver sets the items aside that wait although later ones of their stream are done. So the position passes those, and
+// the next worker relays none of them again.
+func (p *part) handOver() {
+	for _, r := range p.streams {
+		for i, it := range r.items {
+			later := func(it *item) bool { return it.done }
+			if !it.done && !it.putting && len(p.aside) < asideEvents && slices.ContainsFunc(r.items[i:], later) {
+				p.setAside(it)
+			}
 		}
-		if len(p.aside) >= asideEvents {
-			return
-		}
-		f := it.field()
-		it.putting = true
-		p.aside[f], p.put[f] = it, it
 	}
 }
 
@@ -142,6 +156,7 @@ func (p *part) progressOf(h *health, now time.Time) progress {
 	g := progress{
 		Born: p.born, Generation: p.generation, Requeued: p.requeued,
 		Message: p.streams[0].low.String(), Meta: p.streams[1].low.String(), Aside: len(p.aside),
+		Gaps: p.gaps, GapFrom: p.gapFrom, GapTo: p.gapTo,
 	}
 	if at := p.oldest(); !at.IsZero() {
 		g.Oldest = at.UnixMilli()
@@ -157,7 +172,7 @@ func (p *part) progressOf(h *health, now time.Time) progress {
 
 // take returns the changes to save, and the items of which it is stored that they are done.
 func (p *part) take(g progress) (c changes, items []*item) {
-	c = changes{progress: g, gone: p.gone, clearDead: p.clearDead}
+	c = changes{progress: g, gone: p.gone, deadEnd: p.deadEnd}
 	for _, it := range p.put {
 		c.put, items = append(c.put, it.stored()), append(items, it)
 	}
@@ -165,7 +180,7 @@ func (p *part) take(g progress) (c changes, items []*item) {
 		c.dead = append(c.dead, it.stored())
 	}
 	sortAside(c.put)
-	p.put, p.gone, p.dead, p.clearDead = map[string]*item{}, nil, nil, false
+	p.put, p.gone, p.dead, p.deadEnd = map[string]*item{}, nil, nil, ""
 	return c, items
 }
 
@@ -176,5 +191,5 @@ func (p *part) untake(c changes, items, dead []*item) {
 			p.put[f] = it
 		}
 	}
-	p.gone, p.dead, p.clearDead = append(c.gone, p.gone...), append(dead, p.dead...), p.clearDead || c.clearDead
+	p.gone, p.dead, p.deadEnd = append(c.gone, p.gone...), append(dead, p.dead...), cmp.Or(p.deadEnd, c.deadEnd)
 }

@@ -9,8 +9,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"sluice/internal/cloudapi"
@@ -25,6 +27,7 @@ const (
 type answer struct {
 	failure string        // why the target did not take it: a short constant word, or an HTTP status; empty: it took it
 	wait    time.Duration // what the target asked for by Retry-After; 0: nothing
+	reached bool          // the target may have got the request
 	crowded bool          // the target takes no requests now: 429 or 503
 }
 
@@ -73,9 +76,11 @@ func (p *poster) post(ctx context.Context, r request) answer {
 	if r.secret != "" {
 		req.Header.Set(cloudapi.SignatureHeader, cloudapi.Sign(r.secret, r.body))
 	}
-	resp, err := p.transport.RoundTrip(req)
+	var connected atomic.Bool
+	trace := httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }}
+	resp, err := p.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, &trace)))
 	if err != nil {
-		return answer{failure: wordOf(ctx, err)}
+		return answer{failure: wordOf(ctx, err), reached: connected.Load()}
 	}
 	defer resp.Body.Close()
 	io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer)) // the status is the answer, whatever the body
@@ -83,7 +88,7 @@ func (p *poster) post(ctx context.Context, r request) answer {
 		return answer{}
 	}
 	return answer{
-		failure: "status_" + strconv.Itoa(resp.StatusCode), wait: retryAfter(resp.Header.Get("Retry-After"), time.Now()),
+		failure: "status_" + strconv.Itoa(resp.StatusCode), reached: true, wait: retryAfter(resp.Header.Get("Retry-After"), time.Now()),
 		crowded: resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable,
 	}
 }

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"sluice/internal/message"
@@ -51,9 +52,12 @@ func (c *courier) end(p *part) {
 	}
 }
 
-// update sets another definition of the target. If the target must begin at another place, its parts begin anew.
+// update sets another definition of the target. If the target must begin at another place, or gets other events or another
+// form of them, its parts begin anew.
 func (c *courier) update(t message.RelayTarget) {
-	again := t.Born != c.target.Born || t.Generation != c.target.Generation
+	old := c.target
+	again := t.Born != old.Born || t.Generation != old.Generation || t.Format != old.Format || t.MessageIDs != old.MessageIDs ||
+		!slices.Equal(t.Numbers, old.Numbers) || !slices.Equal(t.Accounts, old.Accounts) || !slices.Equal(t.Tags, old.Tags) || !slices.Equal(t.Types, old.Types)
 	c.target = t
 	if !again {
 		return
@@ -81,11 +85,13 @@ func (c *courier) save(p *part, now time.Time) {
 	case !p.loaded || !leaving && now.Sub(p.saved) < saveEvery:
 		return
 	}
-	if !leaving {
+	if leaving {
+		p.handOver()
+	} else {
 		c.requeue(p)
 	}
 	next := p.progressOf(&c.health, now)
-	if next == p.last && len(p.put)+len(p.gone)+len(p.dead) == 0 && !p.clearDead {
+	if next == p.last && len(p.put)+len(p.gone)+len(p.dead) == 0 && p.deadEnd == "" {
 		if leaving {
 			c.end(p)
 		}
@@ -97,10 +103,14 @@ func (c *courier) save(p *part, now time.Time) {
 	c.saves[p.shard]++
 	name := c.target.Name
 	c.async(func(ctx context.Context) func() {
-		owned, err := c.states.Save(ctx, p.shard, name, changes)
+		owned, dropped, err := c.states.Save(ctx, p.shard, name, changes)
 		return func() {
 			p.saving = false
 			c.saves[p.shard]--
+			if dropped > 0 {
+				c.metrics.dropped.Add(float64(dropped))
+				c.log.Error("dead letters of a relay target removed, because there are too many", slog.String("target", name), slog.Int("events", dropped))
+			}
 			switch {
 			case p.lost:
 			case err != nil:
@@ -139,7 +149,7 @@ func (c *courier) requeue(p *part) {
 	p.requeuing = true
 	name, prepare := c.target.Name, c.prepare(c.target)
 	c.async(func(ctx context.Context) func() {
-		found, err := c.states.Dead(ctx, p.shard, name)
+		found, last, err := c.states.Dead(ctx, p.shard, name)
 		for i := range found {
 			found[i] = aside{Key: found[i].Key, Place: found[i].Place, Text: found[i].Text}
 		}
@@ -154,13 +164,13 @@ func (c *courier) requeue(p *part) {
 			}
 			now := time.Now()
 			for _, it := range items {
-				if f := it.field(); p.aside[f] == nil {
-					it.putting, it.since = true, now
-					p.aside[f], p.put[f] = it, it
+				if it != nil && p.aside[it.field()] == nil {
+					it.since = now
+					p.setAside(it)
 					c.queue(p.add(it), now)
 				}
 			}
-			p.requeued, p.clearDead = order, true
+			p.requeued, p.deadEnd = order, last
 		}
 	})
 }

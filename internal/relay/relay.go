@@ -10,20 +10,17 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sluice/internal/events"
 	"sluice/internal/message"
 	"sluice/internal/store"
 )
 
 // DefaultTimeout is how long a target may take to answer a request.
 const DefaultTimeout = 10 * time.Second
-
-// accountsEvery is how often the accounts of numbers are read again.
-const accountsEvery = 10 * time.Second
 
 // Options are what a Relay works with. All without a default are required.
 type Options struct {
@@ -33,31 +30,36 @@ type Options struct {
 	Tail         tail
 	Mark         func(marker string) (id string, attempt int, accepted int64, ok bool) // parses our markers
 	Records      Records
-	Accounts     func(ctx context.Context) (map[string]string, error) // the WhatsApp Business Account of each number
-	Display      func(number string) string                           // the phone number of an id, as Meta writes it; empty: unknown
-	PrivateHosts []string                                             // lower-case names of hosts that may have private addresses and need no TLS
-	Roots        *x509.CertPool                                       // the authorities whose certificates are valid; nil: those of the system
-	Timeout      time.Duration                                        // of a request; 0: DefaultTimeout. The leases follow from it
-	Registerer   prometheus.Registerer                                // nil: the metrics are not registered
-	Log          *slog.Logger                                         // nil: no log
+	Accounts     *events.Accounts
+	Display      func(number string) string // the phone number of an id, as Meta writes it; empty: unknown
+	PrivateHosts []string                   // lower-case names of hosts that may have private addresses and need no TLS
+	Roots        *x509.CertPool             // the authorities whose certificates are valid; nil: those of the system
+	Timeout      time.Duration              // of a request; 0: DefaultTimeout. The leases follow from it
+	Registerer   prometheus.Registerer      // nil: the metrics are not registered
+	Log          *slog.Logger               // nil: no log
 }
 
 // Relay relays the shards of this worker to all targets.
 type Relay struct {
-	o        Options
-	guard    guard
-	states   *states
-	leases   *leases
-	metrics  *metrics
-	accounts atomic.Pointer[map[string]string]
-	read     time.Time // when the accounts were read
+	o       Options
+	guard   guard
+	states  *states
+	leases  *leases
+	ids     sentIDs
+	metrics *metrics
 
 	couriers map[string]*running // by the name of the target
 	ending   map[string]*running // of targets that were removed
 	owned    map[message.Shard]*lease
 	leaving  map[message.Shard]bool
-	left     chan message.Shard // shards that no courier uses any more
+	left     chan departure // with room for two of a shard: it can be lost, taken and let go again before the first is read
 	wg       sync.WaitGroup
+}
+
+// departure is a shard that no courier uses any more, with the lease under which they used it.
+type departure struct {
+	shard message.Shard
+	lease *lease
 }
 
 // running is a courier that runs.
@@ -72,12 +74,10 @@ func New(db *store.DB, o Options) *Relay {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &Relay{
-		o: o, guard: guard{o.PrivateHosts}, states: newStates(db, o.Worker), leases: newLeases(db, o.Worker, o.Timeout), metrics: newMetrics(o.Registerer),
-		couriers: map[string]*running{}, ending: map[string]*running{}, owned: map[message.Shard]*lease{}, leaving: map[message.Shard]bool{}, left: make(chan message.Shard, o.Shards),
+	return &Relay{
+		o: o, guard: guard{o.PrivateHosts}, states: newStates(db, o.Worker), leases: newLeases(db, o.Worker, o.Timeout), ids: sentIDs{db}, metrics: newMetrics(o.Registerer),
+		couriers: map[string]*running{}, ending: map[string]*running{}, owned: map[message.Shard]*lease{}, leaving: map[message.Shard]bool{}, left: make(chan departure, 2*o.Shards),
 	}
-	r.accounts.Store(&map[string]string{})
-	return r
 }
 
 // Run relays until ctx ends. Then it waits for the running requests, for up to Timeout, and gives its shards back.
@@ -88,8 +88,8 @@ func (r *Relay) Run(ctx context.Context) error {
 		r.round(ctx)
 		select {
 		case <-ctx.Done():
-		case shard := <-r.left:
-			r.giveBack(shard)
+		case d := <-r.left:
+			r.departed(d)
 		case <-tick.C:
 		}
 	}
@@ -122,23 +122,8 @@ func (r *Relay) round(ctx context.Context) {
 	}
 	if needed := len(targets)+len(r.couriers)+len(r.ending) > 0; needed || len(r.owned) > 0 {
 		r.share(ctx, needed)
-		r.readAccounts(ctx)
 	}
 	r.updateCouriers(ctx, targets)
-}
-
-// readAccounts reads which accounts the numbers belong to.
-func (r *Relay) readAccounts(ctx context.Context) {
-	if r.o.Accounts == nil || time.Since(r.read) < accountsEvery {
-		return
-	}
-	found, err := r.o.Accounts(ctx)
-	if err != nil {
-		r.o.Log.Warn("cannot read the accounts of numbers", slog.Any("err", err))
-		return
-	}
-	r.read = time.Now()
-	r.accounts.Store(&found)
 }
 
 // share takes and renews the shards that this worker should relay, and lets others go.
@@ -197,6 +182,7 @@ func (r *Relay) lose(shard message.Shard) {
 // letGo gives a shard to another worker when the running requests have ended.
 func (r *Relay) letGo(shard message.Shard) {
 	r.leaving[shard] = true
+	d := departure{shard, r.owned[shard]}
 	var all []func()
 	for _, c := range r.couriers {
 		left := c.leaveShard(shard)
@@ -211,8 +197,15 @@ func (r *Relay) letGo(shard message.Shard) {
 		for _, wait := range all {
 			wait()
 		}
-		r.left <- shard
+		r.left <- d
 	})
+}
+
+// departed gives a shard back that no courier uses any more, unless it was lost and taken again in between.
+func (r *Relay) departed(d departure) {
+	if r.owned[d.shard] == d.lease {
+		r.giveBack(d.shard)
+	}
 }
 
 // giveBack ends the lease of a shard.
@@ -276,7 +269,11 @@ func (r *Relay) start(t message.RelayTarget) *running {
 		tail: r.o.Tail, states: r.states, post: p.post, shards: r.o.Shards, margin: r.o.Timeout, metrics: r.metrics.of(t.Name), log: r.o.Log,
 		secret: r.o.Targets.Secret,
 		prepare: func(t message.RelayTarget) preparer {
-			return preparer{target: t, mark: r.o.Mark, records: r.o.Records, accounts: *r.accounts.Load(), display: r.o.Display}
+			p := preparer{target: t, mark: r.o.Mark, records: r.o.Records, accounts: r.o.Accounts, display: r.o.Display}
+			if t.Format == message.RelayMeta && t.MessageIDs == message.RelaySluice {
+				p.ids = r.ids
+			}
+			return p
 		},
 	})
 	ctx, stop := context.WithCancel(context.Background())

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -269,7 +270,11 @@ func TestOneTargetDelaysNoOther(t *testing.T) {
 func TestTargetsChangeAtRunTime(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, redistest.Client(t))
-	hook := newReceiver(t, nil)
+	var changed atomic.Bool
+	hook := newReceiver(t, func(_ int, _ http.ResponseWriter, r *http.Request) bool {
+		changed.Store(r.URL.Path == "/changed")
+		return true
+	})
 	began := time.Now().Add(-time.Second)
 	r, _ := w.run(t, "a", 2*time.Second)
 	status := func(n int) {
@@ -293,7 +298,10 @@ func TestTargetsChangeAtRunTime(t *testing.T) {
 		return testutil.ToFloat64(r.metrics.of("crm").states[message.RelayHeld]) == 1
 	})
 	status(3)
-	time.Sleep(300 * time.Millisecond)
+	poll.Until(t, "the event waits", func() bool {
+		all, err := w.targets.List(t.Context())
+		return err == nil && all[0].Lag > 0
+	})
 	if got := hook.got(); len(got) != 1 {
 		t.Errorf("a held target got %v", got)
 	}
@@ -304,19 +312,39 @@ func TestTargetsChangeAtRunTime(t *testing.T) {
 		t.Errorf("replayed %v", got[2:])
 	}
 	w.set(t, message.RelayTarget{Name: "crm", URL: hook.URL + "/changed", Format: message.RelaySluice, Types: []string{"inbound"}}, "")
-	time.Sleep(2 * time.Second) // several beats
+	inbound := func(id string) { w.webhook(t, `{`+metadata+`,"messages":[{"from":"2","id":"`+id+`"}]}`) }
+	poll.Until(t, "the worker follows the change", func() bool {
+		inbound("wamid.5")
+		return changed.Load()
+	})
 	status(4)
-	w.webhook(t, `{`+metadata+`,"messages":[{"from":"2","id":"wamid.5"}]}`)
-	if got := hook.until(t, 6); !strings.Contains(got[5], "wamid.5") || hook.heads[5].Get(cloudapi.SignatureHeader) == "" {
-		t.Errorf("a changed target got %v", got[5:])
+	inbound("wamid.6")
+	poll.Until(t, "the last event arrives", func() bool {
+		got := hook.got()
+		return strings.Contains(got[len(got)-1], "wamid.6")
+	})
+	if got := hook.got()[5:]; strings.Contains(fmt.Sprint(got), "wamid.4") || hook.heads[5].Get(cloudapi.SignatureHeader) == "" {
+		t.Errorf("a changed target got %v", got)
+	}
+	if err := w.db.XAdd(t.Context(), &redis.XAddArgs{Stream: deadKey(1, "crm"), Values: []string{"event", `{"event":"{}"}`}}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	ordered(w.targets.DropDead(t.Context(), "crm"))
+	if all, err := w.targets.Dead(t.Context(), "crm", 10); err != nil || len(all) != 0 {
+		t.Errorf("dead letters after they were dropped: %v, %v", all, err)
 	}
 	ordered(w.targets.Remove(t.Context(), "crm"))
 	poll.Until(t, "the expected state", func() bool {
 		n, err := w.db.Exists(t.Context(), progressKey(0), progressKey(1)).Result()
 		return err == nil && n == 0
 	})
-	if ok, err := w.targets.Hold(t.Context(), "crm", "anna", "test"); ok || err != nil {
-		t.Errorf("a removed target was held: %v", err)
+	for what, f := range map[string]func() (bool, error){
+		"held":                      func() (bool, error) { return w.targets.Hold(t.Context(), "crm", "anna", "test") },
+		"freed of its dead letters": func() (bool, error) { return w.targets.DropDead(t.Context(), "crm") },
+	} {
+		if ok, err := f(); ok || err != nil {
+			t.Errorf("a removed target was %s: %v", what, err)
+		}
 	}
 }
 
@@ -337,8 +365,10 @@ func TestAWorkerTakesOver(t *testing.T) {
 	stopA()
 	poll.Until(t, "the expected state", func() bool { return w.owner(t, 0) == "b" && w.owner(t, 1) == "b" })
 	w.webhook(t, `{`+metadata+`,"statuses":[{"id":"wamid.50","status":"sent"}]}`)
-	hook.until(t, 51)
-	time.Sleep(100 * time.Millisecond)
+	poll.Until(t, "nothing waits", func() bool {
+		all, err := w.targets.List(t.Context())
+		return err == nil && len(hook.got()) >= 51 && all[0].Lag == 0
+	})
 	if got := hook.got(); len(got) != 51 {
 		t.Errorf("%d events arrived, want 51", len(got))
 	}

@@ -51,6 +51,10 @@ type progress struct {
 	Paused  bool   `json:"paused,omitempty"`  // it is in the state failing
 	Error   string `json:"error,omitempty"`
 	Next    int64  `json:"next,omitempty"` // no request before, Unix milliseconds
+
+	Gaps    int   `json:"gaps,omitempty"`     // how often events were dropped before they were relayed
+	GapFrom int64 `json:"gap_from,omitempty"` // the times of the last such events, Unix milliseconds
+	GapTo   int64 `json:"gap_to,omitempty"`
 }
 
 // aside is an event that was set aside, or given up.
@@ -81,11 +85,11 @@ type loaded struct {
 
 // changes are what to store of a target in a shard.
 type changes struct {
-	progress  progress
-	put       []aside  // set aside
-	gone      []string // fields that are no longer set aside
-	dead      []aside  // given up
-	clearDead bool     // remove the dead letters, because put has them
+	progress progress
+	put      []aside  // set aside
+	gone     []string // fields that are no longer set aside
+	dead     []aside  // given up
+	deadEnd  string   // remove the dead letters up to this entry, because put has them; empty: none
 }
 
 // states stores what targets have got. All writes need the lease of the shard.
@@ -131,33 +135,39 @@ func sortAside(all []aside) {
 	})
 }
 
-// Dead returns the dead letters of a target in a shard, in order.
-func (s *states) Dead(ctx context.Context, shard message.Shard, target string) ([]aside, error) {
+// Dead returns the dead letters of a target in a shard, in the order of their streams, and the last entry that holds one.
+func (s *states) Dead(ctx context.Context, shard message.Shard, target string) (all []aside, last string, err error) {
 	found, err := s.db.XRange(ctx, deadKey(shard, target), "-", "+").Result()
 	if err != nil {
-		return nil, fmt.Errorf("read the dead letters of relay target %s: %w", target, err)
+		return nil, "", fmt.Errorf("read the dead letters of relay target %s: %w", target, err)
 	}
-	var all []aside
 	for _, x := range found {
+		last = x.ID
 		if one, ok := readAside(x.Values["event"]); ok {
 			all = append(all, one)
 		}
 	}
 	sortAside(all)
-	return all, nil
+	return all, last, nil
 }
 
-// Save stores changes. It returns false, and stores nothing, if this worker has lost the lease.
-func (s *states) Save(ctx context.Context, shard message.Shard, target string, c changes) (owned bool, err error) {
+// Save stores changes. It returns false, and stores nothing, if this worker has lost the lease. dropped is how many dead
+// letters it removed because there were too many.
+func (s *states) Save(ctx context.Context, shard message.Shard, target string, c changes) (owned bool, dropped int, err error) {
 	text, err := json.Marshal(c.progress)
 	if err != nil {
-		return false, err
+		return false, 0, err
 	}
-	args := []any{s.worker, target, text, boolean(c.clearDead), len(c.put)}
+	keep := "" // the first dead letter that stays
+	if c.deadEnd != "" {
+		ms, n := splitEntry(c.deadEnd)
+		keep = fmt.Sprintf("%d-%d", ms, n+1)
+	}
+	args := []any{s.worker, target, text, keep, len(c.put)}
 	for _, one := range c.put {
 		text, err := json.Marshal(one)
 		if err != nil {
-			return false, err
+			return false, 0, err
 		}
 		args = append(args, one.field(), text)
 	}
@@ -168,16 +178,18 @@ func (s *states) Save(ctx context.Context, shard message.Shard, target string, c
 	for _, one := range c.dead {
 		text, err := json.Marshal(one)
 		if err != nil {
-			return false, err
+			return false, 0, err
 		}
 		args = append(args, text)
 	}
-	return s.run(ctx, s.save, shard, target, args)
+	n, err := s.run(ctx, s.save, shard, target, args)
+	return n >= 0 && err == nil, max(n, 0), err
 }
 
 // Forget removes what is stored of a target in a shard. It returns false, and removes nothing, without the lease.
 func (s *states) Forget(ctx context.Context, shard message.Shard, target string) (owned bool, err error) {
-	return s.run(ctx, s.forget, shard, target, []any{s.worker, target})
+	n, err := s.run(ctx, s.forget, shard, target, []any{s.worker, target})
+	return n == 1, err
 }
 
 // Targets returns the names of the targets of which something is stored in a shard.
@@ -185,13 +197,13 @@ func (s *states) Targets(ctx context.Context, shard message.Shard) ([]string, er
 	return s.db.HKeys(ctx, progressKey(shard)).Result()
 }
 
-func (s *states) run(ctx context.Context, script store.Script, shard message.Shard, target string, args []any) (bool, error) {
+func (s *states) run(ctx context.Context, script store.Script, shard message.Shard, target string, args []any) (int, error) {
 	keys := []string{leaseKey(shard), progressKey(shard), asideKey(shard, target), deadKey(shard, target)}
 	n, err := s.db.Run(ctx, script, keys, args...).Int()
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return false, fmt.Errorf("store the progress of relay target %s: %w", target, err)
+		return 0, fmt.Errorf("store the progress of relay target %s: %w", target, err)
 	}
-	return n == 1, nil
+	return n, nil
 }
 
 func boolean(b bool) string {

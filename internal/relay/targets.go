@@ -76,7 +76,7 @@ func (t *Targets) all(ctx context.Context) (map[string]message.RelayTarget, erro
 	return found, nil
 }
 
-// update changes the definition of a target. f gets the present one, or the zero value, and returns false to change
+// update changes the definition of a target, durably. f gets the present one, or the zero value, and returns false to change
 // nothing. A name that f makes empty removes the target. update returns whether it changed the target.
 func (t *Targets) update(ctx context.Context, name string, f func(now int64, one *message.RelayTarget) bool) (bool, error) {
 	for range changeTries {
@@ -103,9 +103,12 @@ func (t *Targets) update(ctx context.Context, name string, f func(now int64, one
 				return false, err
 			}
 		}
-		if done, err := t.db.Run(ctx, t.change, []string{targetsKey}, name, old, text).Int(); err != nil {
+		var changed *redis.Cmd
+		err = t.db.Durably(ctx, func(p redis.Pipeliner) { changed = t.change.Add(ctx, p, []string{targetsKey}, name, old, text) })
+		if err != nil {
 			return false, fmt.Errorf("change relay target: %w", err)
-		} else if done == 1 {
+		}
+		if n, _ := changed.Int(); n == 1 {
 			return true, nil
 		}
 	}
@@ -127,7 +130,7 @@ func (t *Targets) Set(ctx context.Context, one message.RelayTarget, secret strin
 		next := one
 		next.Encrypted = cmp.Or(one.Encrypted, old.Encrypted)
 		if next.Born, next.From, next.Generation = now, now, now; !added {
-			next.Born, next.From, next.Generation, next.Requeued = old.Born, old.From, old.Generation, old.Requeued
+			next.Born, next.From, next.Generation, next.Requeued, next.Released = old.Born, old.From, old.Generation, old.Requeued, old.Released
 			next.HeldSince, next.HeldBy, next.HeldReason = old.HeldSince, old.HeldBy, old.HeldReason
 		}
 		*old = next
@@ -155,8 +158,8 @@ func (t *Targets) Hold(ctx context.Context, name, by, reason string) (bool, erro
 
 // Release ends a hold. It returns false if there is no such target.
 func (t *Targets) Release(ctx context.Context, name string) (bool, error) {
-	return t.update(ctx, name, func(_ int64, one *message.RelayTarget) bool {
-		one.HeldSince, one.HeldBy, one.HeldReason = time.Time{}, "", ""
+	return t.update(ctx, name, func(now int64, one *message.RelayTarget) bool {
+		one.HeldSince, one.HeldBy, one.HeldReason, one.Released = time.Time{}, "", "", now
 		return one.Name != ""
 	})
 }
@@ -175,6 +178,44 @@ func (t *Targets) ReplayDead(ctx context.Context, name string) (bool, error) {
 		one.Requeued = max(now, one.Requeued+1)
 		return one.Name != ""
 	})
+}
+
+// DropDead removes the dead letters of a target. It returns false if there is no such target.
+func (t *Targets) DropDead(ctx context.Context, name string) (bool, error) {
+	there, err := t.db.HExists(ctx, targetsKey, name).Result()
+	if err == nil && there {
+		err = t.db.Pipe(ctx, func(p redis.Pipeliner) {
+			for _, s := range t.shards.All() {
+				p.Unlink(ctx, deadKey(s, name))
+			}
+		})
+	}
+	if err != nil {
+		return false, fmt.Errorf("drop dead letters of a relay target: %w", err)
+	}
+	return there, nil
+}
+
+// Count returns the number of targets.
+func (t *Targets) Count(ctx context.Context) (int, error) {
+	n, err := t.db.HLen(ctx, targetsKey).Result()
+	if err != nil {
+		return 0, fmt.Errorf("count relay targets: %w", err)
+	}
+	return int(n), nil
+}
+
+// Workers returns the number of living workers that relay.
+func (t *Targets) Workers(ctx context.Context) (int, error) {
+	now, err := t.db.Now(ctx, membersKey())
+	if err != nil {
+		return 0, err
+	}
+	n, err := t.db.ZCount(ctx, membersKey(), strconv.FormatInt(now.UnixMilli(), 10), "+inf").Result()
+	if err != nil {
+		return 0, fmt.Errorf("count workers that relay: %w", err)
+	}
+	return int(n), nil
 }
 
 // List returns all targets by name, with what the workers stored about them within the last seconds.
@@ -246,6 +287,10 @@ func (g progress) addTo(s *message.RelayStatus, now time.Time) {
 		}
 	}
 	s.SetAside += g.Aside
+	s.Gaps += g.Gaps
+	if to := time.UnixMilli(g.GapTo).UTC(); g.GapTo > 0 && to.After(s.GapTo) {
+		s.GapFrom, s.GapTo = time.UnixMilli(g.GapFrom).UTC(), to
+	}
 	if g.Oldest > 0 {
 		s.Lag = max(s.Lag, now.Sub(time.UnixMilli(g.Oldest)))
 	}

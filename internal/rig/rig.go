@@ -17,7 +17,7 @@ import (
 	"sync"
 	"time"
 
-	"sluice/internal/client"
+	"sluice/client"
 	"sluice/internal/graphsim"
 	"sluice/internal/ports"
 )
@@ -209,7 +209,7 @@ func (g *Rig) Program(ctx context.Context, name, addr string, env []string, args
 	return p, p.Ready(ctx, func(ctx context.Context) error { _, err := g.Get(ctx, "http://"+ops+"/readyz"); return err })
 }
 
-// API returns a client of the producer at addr.
+// API returns a client of the producer at addr. It repeats nothing by itself, so that a run sees every failure.
 func (g *Rig) API(addr string) *client.Client {
-	return &client.Client{Base: "http://" + addr, Key: APIKey, HTTP: g.HTTP}
+	return client.New("http://"+addr, APIKey, client.WithHTTPClient(g.HTTP), client.WithRetryFor(0))
 }

@@ -29,7 +29,7 @@ type understood struct {
 	Status   int
 	Error    string
 	Statuses []struct{ ID, Status string }
-	Messages []struct{ ID, From, Text string }
+	Messages []struct{ ID, From, Text, Context string }
 }
 
 func startInbox(t *testing.T, sdk, secret string) *inbox {
@@ -74,7 +74,8 @@ func startInbox(t *testing.T, sdk, secret string) *inbox {
 	return b
 }
 
-// has reports whether the handler understood something, a status or the text of a message.
+// has reports whether the handler understood something, a status or the text of a message, with the id of the message that
+// it replies to.
 func (b *inbox) has(want string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -85,7 +86,7 @@ func (b *inbox) has(want string) bool {
 			}
 		}
 		for _, m := range u.Messages {
-			if m.From+" "+m.Text == want {
+			if strings.TrimSpace(m.From+" "+m.Text+" "+m.Context) == want {
 				return true
 			}
 		}
@@ -106,7 +107,7 @@ func (b *inbox) refusals() (all []string) {
 }
 
 // TestRelayedWebhooks: the webhook handler of each SDK that has one accepts what the relay sends, with its signature, and understands the statuses of
-// a message that the SDK sent, and a message of a customer.
+// a message that was sent, a message of a customer, and the reply of a customer, which names the message by the id of the answer.
 func TestRelayedWebhooks(t *testing.T) {
 	t.Parallel()
 	const secret = "sdktest-relay-secret-Ä"
@@ -143,6 +144,20 @@ func TestRelayedWebhooks(t *testing.T) {
 		if all := b.refusals(); len(all) > 0 {
 			t.Errorf("%s refuses: %s", sdk.name, strings.Join(all, "; "))
 		}
+	}
+
+	// The message was read, and the customer replies to it.
+	var record struct{ WAMID string }
+	if err := json.Unmarshal(s.call(t, http.MethodGet, s.base+"/v1/messages/"+sent.Messages[0].ID, apiKey, "", http.StatusOK), &record); err != nil || record.WAMID == "" {
+		t.Fatalf("record: %+v, %v", record, err)
+	}
+	s.call(t, http.MethodPost, s.url+"/_sim/inbound", "", fmt.Sprintf(`{"from":"15551234567","to":%q,"text":"Ja","reply_to":%q}`, number, record.WAMID), http.StatusAccepted)
+	for _, sdk := range sdks {
+		want := "15551234567 Ja"
+		if sdk.file != "microfox" { // its schema leaves out what a message replies to
+			want += " " + sent.Messages[0].ID
+		}
+		poll.Until(t, sdk.name+" understands "+want, func() bool { return inboxes[sdk.file].has(want) })
 	}
 }
 

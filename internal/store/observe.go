@@ -42,7 +42,7 @@ type watch struct {
 
 // vitals are values from the INFO of a master.
 type vitals struct {
-	memory  float64       // share of maxmemory in use; 0: there is no limit
+	memory  Memory
 	run     string        // run id
 	replica bool          // it has become a replica and refuses writes
 	offset  time.Duration // how far the master's clock is ahead of this machine's
@@ -177,17 +177,13 @@ func stepped(then, now time.Time) time.Duration {
 // is no limit or no reading yet. It sends nothing to Redis.
 func (db *DB) Fullness(ctx context.Context, key string) float64 {
 	db.watch.wanted.Store(true)
-	addr := db.addr()
-	if cluster := db.cluster(); cluster != nil {
-		master, err := cluster.MasterForKey(ctx, key)
-		if err != nil {
-			return 0
-		}
-		addr = master.Options().Addr
+	addr, err := db.Master(ctx, key)
+	if err != nil {
+		return 0
 	}
 	db.watch.mu.Lock()
 	defer db.watch.mu.Unlock()
-	return db.watch.masters[addr].memory
+	return db.watch.masters[addr].memory.Share()
 }
 
 // readVitals reads the vitals of every master. A master that does not answer is left out.
@@ -213,14 +209,15 @@ func vitalsOf(ctx context.Context, c redis.UniversalClient) (v vitals, err error
 		return v, err
 	}
 	answered := time.Now()
-	used, most := 0., 0.
 	for line := range strings.SplitSeq(text, "\r\n") {
 		name, value, _ := strings.Cut(line, ":")
 		switch name {
 		case "used_memory":
-			used, _ = strconv.ParseFloat(value, 64)
+			v.memory.Used, _ = strconv.ParseInt(value, 10, 64)
 		case "maxmemory":
-			most, _ = strconv.ParseFloat(value, 64)
+			v.memory.Max, _ = strconv.ParseInt(value, 10, 64)
+		case "total_system_memory":
+			v.memory.Machine, _ = strconv.ParseInt(value, 10, 64)
 		case "run_id":
 			v.run = value
 		case "role":
@@ -230,9 +227,6 @@ func vitalsOf(ctx context.Context, c redis.UniversalClient) (v vitals, err error
 				v.offset, v.read = offset(time.UnixMicro(us), sent, answered), answered
 			}
 		}
-	}
-	if most > 0 {
-		v.memory = used / most
 	}
 	return v, nil
 }
@@ -276,7 +270,7 @@ func (w *watch) Collect(ch chan<- prometheus.Metric) {
 	w.mu.Unlock()
 	ch <- prometheus.MustNewConstMetric(breachDesc, prometheus.GaugeValue, broken)
 	for addr, v := range masters {
-		ch <- prometheus.MustNewConstMetric(memoryDesc, prometheus.GaugeValue, v.memory, addr)
+		ch <- prometheus.MustNewConstMetric(memoryDesc, prometheus.GaugeValue, v.memory.Share(), addr)
 		ch <- prometheus.MustNewConstMetric(offsetDesc, prometheus.GaugeValue, v.offset.Seconds(), addr)
 	}
 }

@@ -24,7 +24,7 @@ const root = "../.."
 // documents are the files whose whole text is for readers, as patterns of path.Match.
 var documents = []string{
 	"README.md", "CHANGELOG.md", "docs/*.md", "Makefile", "Dockerfile", "docker-compose.yml", "tools/need",
-	"deploy/*.yaml", "deploy/*/*.yaml", "deploy/*/*.yml", "deploy/*/*/*.yaml",
+	"examples/*.md", "examples/*/*.*", "deploy/*.yaml", "deploy/*/*.yaml", "deploy/*/*.yml", "deploy/*/*/*.yaml",
 }
 
 // text is a piece of text for readers, or an exported name.
@@ -179,7 +179,7 @@ func readDocuments(t *testing.T) (texts []text) {
 // readPackages returns what the Go files of our programs have for readers. Tests are left out.
 func readPackages(t *testing.T) (texts []text) {
 	t.Helper()
-	for _, top := range []string{"cmd", "internal"} {
+	for _, top := range []string{"client", "cmd", "examples", "internal"} {
 		err := filepath.WalkDir(filepath.Join(root, top), func(file string, d fs.DirEntry, err error) error {
 			switch {
 			case err != nil:

@@ -39,6 +39,6 @@ export async function inbox({ secret, key, number }) {
     const request = new Request('http://localhost/', { method: 'POST', body: raw, headers: { 'x-hub-signature-256': headers['x-hub-signature-256'] ?? '' } });
     const response = await adapter.handleWebhook(request);
     if (!response.ok) throw new Error(await response.text());
-    messages.push(...heard.map(m => ({ id: m.id, from: m.raw?.message?.from, text: m.text })));
+    messages.push(...heard.map(m => ({ id: m.id, from: m.raw?.message?.from, text: m.text, context: m.raw?.message?.context?.id })));
   };
 }

@@ -52,7 +52,9 @@ export async function calls(c) {
 
   await c.call('media: delete', () => sdk.media.delete({ mediaID: id, phoneNumberID: c.number }).json());
 
-  await c.call('templates: list', () => sdk.template.list(c.account, { limit: 2, status: ['APPROVED'], fields: ['name', 'status'] }).json());
+  const approved = { limit: 2, status: ['APPROVED'], fields: ['name', 'status'] };
+  const listed = await c.call('templates: list', () => sdk.template.list(c.account, approved).json());
+  await c.call('templates: list the next page, by its cursor', () => sdk.template.list(c.account, { ...approved, after: listed?.paging?.cursors?.after ?? 'none' }).json());
   const created = await c.call('templates: create', () => sdk.template.create(c.account, {
     name: 'from_great_detail', language: 'en_US', category: 'UTILITY', components: [{ type: 'BODY', text: 'Hello' }],
   }).json());
@@ -84,7 +86,7 @@ export async function inbox({ secret }) {
     for (const entry of event.eventNotification.entry) {
       for (const { value } of entry.changes) {
         statuses.push(...(value.statuses ?? []).map(s => ({ id: s.id, status: s.status })));
-        messages.push(...(value.messages ?? []).map(m => ({ id: m.id, from: m.from, text: m.text?.body })));
+        messages.push(...(value.messages ?? []).map(m => ({ id: m.id, from: m.from, text: m.text?.body, context: m.context?.id })));
       }
     }
   };

@@ -79,7 +79,8 @@ export async function calls(c) {
   await c.call('media: delete', () => media.delete({ mediaId: id }));
 
   const account = { businessAccountId: c.account };
-  await c.call('templates: list', () => templates.list({ ...account, limit: 2, status: 'APPROVED' }));
+  const listed = await c.call('templates: list', () => templates.list({ ...account, limit: 2, status: 'APPROVED' }));
+  await c.call('templates: list the next page, by its link', () => client.fetch(listed?.paging?.next ?? 'http://no-next-page/'));
   await c.call('templates: create', () => templates.create({
     ...account, name: 'from_kapso', language: 'en_US', category: 'UTILITY', components: [{ type: 'BODY', text: 'Hello' }],
   }));
@@ -119,6 +120,6 @@ export async function inbox({ secret }) {
     if (!verifySignature({ appSecret: secret, rawBody: raw, signatureHeader: headers['x-hub-signature-256'] })) throw new Error('signature');
     const event = normalizeWebhook(JSON.parse(raw));
     statuses.push(...event.statuses.map(s => ({ id: s.id, status: s.status })));
-    messages.push(...event.messages.map(m => ({ id: m.id, from: m.from, text: m.text?.body })));
+    messages.push(...event.messages.map(m => ({ id: m.id, from: m.from, text: m.text?.body, context: m.context?.id })));
   };
 }

@@ -81,7 +81,7 @@ export async function inbox({ secret, key }) {
   const api = new WhatsAppAPI({ token: key, appSecret: secret, v: 'v23.0' });
   return async ({ raw, headers, statuses, messages }) => {
     api.on.status = s => { statuses.push({ id: s.id, status: s.status }); };
-    api.on.message = ({ message, from }) => { messages.push({ id: message.id, from, text: message.text?.body }); };
+    api.on.message = ({ message, from }) => { messages.push({ id: message.id, from, text: message.text?.body, context: message.context?.id }); };
     await api.post(JSON.parse(raw), raw, headers['x-hub-signature-256']);
   };
 }

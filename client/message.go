@@ -1,0 +1,89 @@
+package client
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Message is a message to send. From and Content are required.
+type Message struct {
+	From string `json:"from"` // Meta's id of your phone number, not the number itself
+
+	// Content is Meta's message object, as Meta documents it: a value that encoding/json writes as the object, or its JSON as
+	// []byte or json.RawMessage. Text and Template make the most frequent ones.
+	Content any `json:"message"`
+
+	// Class decides the priority. Empty: utility or another class of the template, service without a template.
+	Class Class `json:"class,omitempty"`
+
+	// Key is the idempotency key, 1 to 255 printable ASCII characters. The same key with the same content is the same
+	// message, and is sent once. Empty: the client makes one, so that it can repeat the request.
+	Key string `json:"key,omitempty"`
+
+	Ref       string    `json:"ref,omitempty"`       // your own reference, up to 255 characters; records and events have it
+	Tags      []string  `json:"tags,omitempty"`      // up to 10 labels of 1 to 64 characters
+	SendAt    time.Time `json:"send_at,omitzero"`    // not before this time, up to 90 days ahead; zero: at once
+	ExpiresAt time.Time `json:"expires_at,omitzero"` // no attempt after this time, up to 90 days ahead; zero: the deadline of the class
+	After     *After    `json:"after,omitempty"`     // send it after another message; nil: it waits for none
+}
+
+// After makes a message wait until another message of the same number has reached a state. Send that message first.
+type After struct {
+	ID     string `json:"id,omitempty"`     // Sluice's id of the other message. Give the id or the key
+	Key    string `json:"key,omitempty"`    // the idempotency key of the other message
+	State  State  `json:"state"`            // submitted, sent, delivered or read: this one, or a later one
+	Within string `json:"within,omitempty"` // how long to wait, for example "2h", up to 90 days; empty: 24h. Then the message expires
+}
+
+// MarshalJSON returns the message as Sluice's API expects it.
+func (m Message) MarshalJSON() ([]byte, error) {
+	type plain Message
+	if text, ok := m.Content.([]byte); ok { // encoding/json would write it in base64
+		m.Content = json.RawMessage(text)
+	}
+	return json.Marshal(plain(m))
+}
+
+// Text returns the content of a text message. to is the recipient's phone number with its plus.
+func Text(to, body string) any {
+	return map[string]any{"to": to, "type": "text", "text": map[string]any{"body": body}}
+}
+
+// Template returns the content of a message of a template that Meta has approved. to is the recipient's phone number with
+// its plus. language is a code such as "en_US". parameters are the values of the template's body, in their order.
+func Template(to, name, language string, parameters ...string) any {
+	template := map[string]any{"name": name, "language": map[string]any{"code": language}}
+	if len(parameters) > 0 {
+		values := make([]any, len(parameters))
+		for i, p := range parameters {
+			values[i] = map[string]any{"type": "text", "text": p}
+		}
+		template["components"] = []any{map[string]any{"type": "body", "parameters": values}}
+	}
+	return map[string]any{"to": to, "type": "template", "template": template}
+}
+
+// Accepted is the answer to a message that Sluice accepted. The message is stored durably and will be sent.
+type Accepted struct {
+	ID        string    `json:"id"`         // Sluice's id of the message. It never changes
+	State     State     `json:"state"`      // now
+	Class     Class     `json:"class"`      // of the message, or its default
+	ExpiresAt time.Time `json:"expires_at"` // no attempt starts after this time
+
+	// Duplicate means that an earlier request with the same key was accepted, perhaps an earlier try of the same call. No new
+	// message is sent.
+	Duplicate bool `json:"duplicate"`
+
+	WAMID    string    `json:"wamid,omitempty"`    // Meta's id. Only of SendAndWait, if Meta accepted the message in time
+	Code     int       `json:"code,omitempty"`     // Meta's error code. Only of SendAndWait
+	Reason   string    `json:"reason,omitempty"`   // why the message is in this state. Only of SendAndWait
+	Warnings []Mistake `json:"warnings,omitempty"` // possible mistakes
+}
+
+// LineResult is the result of one message of a batch.
+type LineResult struct {
+	Line     int      `json:"line"`   // the number of the message, from 1
+	Status   int      `json:"status"` // the HTTP status that a request of its own would have
+	Accepted          // if Problem is nil
+	Problem  *Problem `json:"problem,omitempty"` // why the message was not accepted
+}

@@ -1,0 +1,52 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// submitWait is how long Sluice waits for Meta's answer.
+const submitWait = 10 * time.Second
+
+// Send sends a message. It returns when Sluice has stored the message durably, before Meta has it. The error is a *Problem if
+// Sluice refused the message, an *UnsureError if Sluice may have accepted it, and another error if Sluice certainly did
+// not.
+func (c *Client) Send(ctx context.Context, m Message) (Accepted, error) {
+	return c.send(ctx, m, "/v1/messages", 0)
+}
+
+// SendAndWait sends a message, and waits up to 10 s until Meta has accepted or refused it. State is then the state at
+// the end of the wait, with WAMID if Meta accepted the message. The errors are those of Send.
+func (c *Client) SendAndWait(ctx context.Context, m Message) (Accepted, error) {
+	return c.send(ctx, m, "/v1/messages?wait=submitted", submitWait)
+}
+
+func (c *Client) send(ctx context.Context, m Message, path string, wait time.Duration) (Accepted, error) {
+	c.giveKey(&m)
+	body, err := json.Marshal(m)
+	if err != nil {
+		return Accepted{}, fmt.Errorf("write the message: %w", err)
+	}
+	var accepted Accepted
+	perhaps := false // Sluice may have accepted it in one of the tries
+	err = c.retry(ctx, wait, func(ctx context.Context) error {
+		err := c.try(ctx, request{method: http.MethodPost, path: path, body: body}, &accepted)
+		perhaps = perhaps || unsure(err)
+		return err
+	})
+	if err != nil && perhaps {
+		err = &UnsureError{Messages: []Message{m}, Err: err}
+	}
+	return accepted, err
+}
+
+// giveKey gives a message without a key one, so that it can be repeated.
+func (c *Client) giveKey(m *Message) {
+	if m.Key == "" && c.retryFor > 0 {
+		m.Key = rand.Text()
+	}
+}

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// readAll returns the lines of a CSV file as "line body", and those with a mistake as "line error".
+func readAll(t *testing.T, file string) (got []string, failed error) {
+	t.Helper()
+	r, err := newCSV(strings.NewReader(file), "9", "")
+	if err != nil {
+		return nil, err
+	}
+	for {
+		l, err := r.next()
+		if mistake, is := errors.AsType[rowError](err); is {
+			got = append(got, fmt.Sprint(l.n, " ", mistake))
+			continue
+		}
+		if err != nil {
+			return got, err
+		}
+		var body map[string]any
+		if err := json.Unmarshal(l.text, &body); err != nil {
+			t.Fatal(err)
+		}
+		if key, _ := body["key"].(string); strings.HasPrefix(key, "csv-") {
+			delete(body, "key")
+		}
+		text, _ := json.Marshal(body)
+		got = append(got, fmt.Sprint(l.n, " ", string(text)))
+	}
+}
+
+func TestCSVRows(t *testing.T) {
+	t.Parallel()
+	const hi = `"message":{"text":{"body":"hi"},"to":"+1","type":"text"}`
+	for name, c := range map[string]struct {
+		file string
+		want []string
+	}{
+		"all members": {
+			"from,to,text,key,ref,class,tags,send_at,expires_at\n7,+1,hi,k,r,utility,a|b c,2030-01-01T00:00:00Z,2031-01-01T00:00:00Z\n",
+			[]string{`2 {"class":"utility","expires_at":"2031-01-01T00:00:00Z","from":"7","key":"k",` + hi + `,"ref":"r","send_at":"2030-01-01T00:00:00Z","tags":["a","b c"]}`},
+		},
+		"default sender, names with capitals and blanks": {" To ,TEXT\n+1,hi", []string{`2 {"from":"9",` + hi + `}`}},
+		"byte order mark":       {"\ufeffto,text\r\n+1,hi\r\n", []string{`2 {"from":"9",` + hi + `}`}},
+		"semicolons":            {"to;text\n+1;\"hi\"\n", []string{`2 {"from":"9",` + hi + `}`}},
+		"lines, quotes, commas": {"to,text\n+1,\"a\nb, \"\"c\"\"; é\"\n\n+1,hi\n", []string{`2 {"from":"9","message":{"text":{"body":"a\nb, \"c\"; é"},"to":"+1","type":"text"}}`, `5 {"from":"9",` + hi + `}`}},
+		"only a head":           {"to,text\n", nil},
+		"template":              {"to,template,body_1,body_2\n+1,a/en,,\n+1,b/en_US,x,y\n", []string{`2 {"from":"9","message":{"template":{"language":{"code":"en"},"name":"a"},"to":"+1","type":"template"}}`, `3 {"from":"9","message":{"template":{"components":[{"parameters":[{"text":"x","type":"text"},{"text":"y","type":"text"}],"type":"body"}],"language":{"code":"en_US"},"name":"b"},"to":"+1","type":"template"}}`}},
+		"message":               {"to;message\n+1;\"{\"\"type\"\":\"\"location\"\",\"\"location\"\":{\"\"latitude\"\":1.10}}\"\n", []string{`2 {"from":"9","message":{"location":{"latitude":1.1},"to":"+1","type":"location"}}`}},
+		"mistakes of single rows": {"to,text,template,message,body_1,body_2\n+1,hi,,,,\n+1,,,,,\n+1,hi,a/en,,,\n+1,,a,,,\n+1,,a/en,,,x\n+1,hi,,,x,\n+1,,,[],,\n+1,,,\"{\"\"to\"\":\"\"+2\"\"}\",,\n+1,hi,there,,,,\n+1,hi,,,,\n", []string{
+			`2 {"from":"9",` + hi + `}`,
+			"3 the row has no content: fill one of the cells text, template and message",
+			"4 the row has text and template: fill one of them",
+			"5 template: write it as name/language, such as order_update/en_US",
+			"6 body_1: is empty, and body_2 is not",
+			"7 body_1 and so on are for a row with a template: empty them",
+			"8 message: is not a JSON object",
+			"9 to: message has a recipient too: remove one of them",
+			"10 the row has 7 cells, and the first row has 6: write a cell with a ',' in it in quotes",
+			`11 {"from":"9",` + hi + `}`,
+		}},
+	} {
+		got, err := readAll(t, c.file)
+		if !errors.Is(err, io.EOF) || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %v\n%s\nwant\n%s", name, err, strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+		}
+	}
+}
+
+// TestBrokenCSV: a file that cannot be read to its end says where and why. The rows before it were read.
+func TestBrokenCSV(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		file, want string
+		rows       int
+	}{
+		{"", "the file is empty", 0},
+		{"to,body\n+1,hi\n", `line 1: there is no column "body". The columns are from, to, text`, 0},
+		{"to,text,to\n", "line 1: the column to is there twice", 0},
+		{"to,text,body_01\n", `line 1: there is no column "body_01"`, 0},
+		{"to,ref\n", "line 1: no column has the content", 0},
+		{"t\xf6,text\n", "line 1: the text is not UTF-8", 0},
+		{"\xff\xfet\x00o\x00", "line 1: the text is not UTF-8", 0},
+		{"to,text\n+1,hi\n+1,Gr\xfc\xdfe\n", "line 3: the text is not UTF-8. Save the file as CSV in UTF-8", 1},
+		{"to,text\n+1,hi\n+1,\"hi\n+1,hi\n", "line 3: the quotes of the row that begins there are not closed", 1},
+		{"to,text\n+1,hi\n+1,\"hi\" there\n", "line 3: the quotes", 1},
+	} {
+		got, err := readAll(t, c.file)
+		if err == nil || !strings.HasPrefix(err.Error(), c.want) || len(got) != c.rows {
+			t.Errorf("%q: %v, want %s; %d rows", c.file, err, c.want, len(got))
+		}
+	}
+}
+
+// csvKeys returns the keys of the rows of a file.
+func csvKeys(t *testing.T, file, from, name string) (keys []string) {
+	t.Helper()
+	r, err := newCSV(strings.NewReader(file), from, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		l, err := r.next()
+		if errors.Is(err, io.EOF) {
+			return keys
+		}
+		var body struct{ Key string }
+		if err != nil || json.Unmarshal(l.text, &body) != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, body.Key)
+	}
+}
+
+// TestCSVKeys: a row keeps its key when the file is imported again, also with other rows, with its columns in another
+// order and with empty ones. Rows that differ, and equal rows, have different keys. The keys must not change between
+// versions, so they are written out here.
+func TestCSVKeys(t *testing.T) {
+	t.Parallel()
+	first := csvKeys(t, "to,text\n+1,hi\n+2,hi\n+1,hi\n", "9", "")
+	want := []string{"csv-fc79d56c72ac3cefa43f952a621bce45-1", "csv-493f981c419e20b6f93bf16a355cd585-1", "csv-fc79d56c72ac3cefa43f952a621bce45-2"}
+	if fmt.Sprint(first) != fmt.Sprint(want) {
+		t.Errorf("keys %q", first)
+	}
+	if again := csvKeys(t, "ref;text;to;key\n;hi;+3;\n;hi;+1;\n;hi;+1;\n;hi;+4;own\n;hi;+2;", "9", ""); again[1] != first[0] || again[2] != first[2] || again[4] != first[1] || again[3] != "own" {
+		t.Errorf("keys %q, then %q", first, again)
+	}
+	for _, other := range [][]string{csvKeys(t, "to,text\n+1,hi\n", "8", ""), csvKeys(t, "to,text\n+1,hi\n", "9", "May"), csvKeys(t, "to,text,ref\n+1,h,i\n", "9", "")} {
+		if other[0] == first[0] {
+			t.Errorf("another row has the key %s", other[0])
+		}
+	}
+}
+
+// TestImportCSV: a CSV file is imported again after a break. Each row is accepted once, and rows with a mistake are
+// reported with their lines.
+func TestImportCSV(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	calls := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.NewResponseController(w).EnableFullDuplex()
+		w.WriteHeader(http.StatusOK)
+		calls++
+		lines := json.NewDecoder(r.Body)
+		for n := 1; ; n++ {
+			var body struct{ Key string }
+			if lines.Decode(&body) != nil {
+				return
+			}
+			if calls == 1 && n == 3 {
+				answer(w, n, "store_unavailable")
+				return
+			}
+			seen[body.Key] = true
+			answer(w, n, "")
+		}
+	}))
+	t.Cleanup(srv.Close)
+	var said strings.Builder
+	im := &importer{
+		api: once(srv.URL, "k"), lines: make(chan line), errors: &said,
+		pause: func(context.Context) error { return nil },
+	}
+	r, err := newCSV(strings.NewReader("to,text\n+1,a\n+2,\n+3,b\n+4,c\n+5,d\n"), "9", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go im.readRows(t.Context(), r)
+	if err := im.run(t.Context()); err != nil || im.counts() != "4 accepted, 0 accepted before, 1 refused" || len(seen) != 4 || calls != 2 {
+		t.Errorf("%v, %s, %d keys, %d calls", err, im.counts(), len(seen), calls)
+	}
+	if !strings.Contains(said.String(), "line 3: the row has no content") {
+		t.Errorf("said %q", &said)
+	}
+}
+
+// TestCSVMemory: a long file is not kept in memory: a row needs far less than its text.
+func TestCSVMemory(t *testing.T) {
+	in, out := io.Pipe()
+	const rows = 100_000
+	go func() {
+		fmt.Fprintln(out, "to,text")
+		for n := range rows {
+			fmt.Fprintf(out, "+1555%07d,%s\n", n, strings.Repeat("long text ", 100))
+		}
+		out.Close()
+	}()
+	r, err := newCSV(in, "9", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	n := 0
+	for ; ; n++ {
+		if _, err := r.next(); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	runtime.KeepAlive(r)
+	if used := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / rows; n != rows || used > 100 {
+		t.Errorf("%d rows, %d bytes for each", n, used)
+	}
+}

@@ -1,0 +1,30 @@
+<?php
+// Receives the statuses that Sluice's relay sends. To try it: php -S 127.0.0.1:8099 webhook.php
+declare(strict_types=1);
+
+require __DIR__ . '/seen.php';
+
+/** Whether the relay signed the body: the bytes as they came, not JSON that was read and written again. */
+function verified(string $body, string $signature): bool
+{
+    $want = 'sha256=' . hash_hmac('sha256', $body, (string) getenv('WEBHOOK_SECRET'));
+    // A comparison that takes the same time for every wrong signature does not help an attacker to guess it.
+    return hash_equals($want, $signature);
+}
+
+$body = (string) file_get_contents('php://input');
+if (!verified($body, $_SERVER['HTTP_X_HUB_SIGNATURE_256'] ?? '')) {
+    http_response_code(403);
+    exit;
+}
+foreach (json_decode($body, true, flags: JSON_THROW_ON_ERROR)['entry'] as $entry) {
+    foreach ($entry['changes'] as $change) {
+        foreach ($change['value']['statuses'] ?? [] as $status) {
+            if (first("{$status['id']} {$status['status']}")) {
+                error_log('webhook: ' . ($status['sluice']['ref'] ?? '') . " {$status['status']}");
+            }
+        }
+    }
+}
+// PHP answers 200 here, when the statuses are stored: until then Sluice sends them again. An exception is answered with
+// 500. Answer within 10 s, and leave slow work to a queue.

@@ -1,0 +1,47 @@
+package gauges
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/internal/events"
+)
+
+const sameOfAll = " All workers report the same value: take the maximum."
+
+var (
+	eventBytesDesc  = prometheus.NewDesc("sluice_events_bytes", "Redis memory that events use."+sameOfAll, nil, nil)
+	eventBudgetDesc = prometheus.NewDesc("sluice_events_budget_bytes", "Redis memory that events may use: events.memory, or a quarter of maxmemory."+sameOfAll, nil, nil)
+	eventAgeDesc    = prometheus.NewDesc("sluice_events_retention_seconds", "How long events are kept now. It is less than sluice_events_retention_configured_seconds while events are dropped before their time, for lack of memory."+sameOfAll, nil, nil)
+	eventFullDesc   = prometheus.NewDesc("sluice_events_retention_configured_seconds", "How long events must be kept: events.retention."+sameOfAll, nil, nil)
+)
+
+// Events returns gauges of the event streams, which kept reads at a scrape. Without an answer of the store, and before the
+// first measurement, there are no such series.
+func Events(kept func(context.Context) (events.Kept, error)) prometheus.Collector {
+	return eventGauges(kept)
+}
+
+type eventGauges func(context.Context) (events.Kept, error)
+
+// Describe implements prometheus.Collector.
+func (eventGauges) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{eventBytesDesc, eventBudgetDesc, eventAgeDesc, eventFullDesc} {
+		out <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (kept eventGauges) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), fresh/2)
+	defer cancel()
+	k, err := kept(ctx)
+	if err != nil || k.At.IsZero() {
+		return
+	}
+	out <- prometheus.MustNewConstMetric(eventBytesDesc, prometheus.GaugeValue, float64(k.Bytes))
+	out <- prometheus.MustNewConstMetric(eventBudgetDesc, prometheus.GaugeValue, float64(k.Budget))
+	out <- prometheus.MustNewConstMetric(eventAgeDesc, prometheus.GaugeValue, k.Effective.Seconds())
+	out <- prometheus.MustNewConstMetric(eventFullDesc, prometheus.GaugeValue, k.Retention.Seconds())
+}

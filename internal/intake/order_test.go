@@ -1,0 +1,83 @@
+package intake_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"sluice/internal/intake"
+	"sluice/internal/message"
+)
+
+// TestOrders: orders get the same results as lines of a batch, with the rights of a key.
+func TestOrders(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	bodies := []string{
+		envelope(`,"key":"a"`), envelope(`,"key":"a"`), envelope(`,"key":"a","ref":"other"`), `{`, `[]`, `{"from":"` + ours + `"}`,
+		strings.Replace(envelope(""), ours, theirs, 1), envelope(`,"ref":"` + strings.Repeat("x", 300<<10) + `"`), envelope(`,"expires_at":"2020-01-01T00:00:00Z"`),
+		envelope(`,"after":{"key":"none","state":"sent"}`), envelope(`,"nosuch":1`),
+	}
+	r := b.do(t, http.MethodPost, "/v1/messages/batch", strings.Join(bodies, "\n"), withHeader("Content-Type", "application/x-ndjson"))
+	lines := strings.Split(strings.TrimSpace(r.body), "\n")
+	clear(b.store.messages)
+	var orders []intake.Order
+	for _, body := range bodies {
+		orders = append(orders, intake.Order{Body: []byte(body)})
+	}
+	verdicts, err := b.in.AcceptOrders(t.Context(), "narrow", orders)
+	if err != nil || len(verdicts) != len(lines) {
+		t.Fatalf("%d verdicts, %d lines, %v", len(verdicts), len(lines), err)
+	}
+	for i, v := range verdicts {
+		var want struct {
+			ID        string
+			Duplicate bool
+			Problem   json.RawMessage
+		}
+		if err := json.Unmarshal([]byte(lines[i]), &want); err != nil {
+			t.Fatal(err)
+		}
+		if v.ID != want.ID || v.Duplicate != want.Duplicate || string(v.Problem) != string(want.Problem) || (v.Code == "") != (want.Problem == nil) || v.Retry {
+			t.Errorf("%.80s: %+v, as a line %s", bodies[i], v, lines[i])
+		}
+	}
+	for _, key := range []string{"revoked", "expired", "readOnly", "nosuch"} {
+		if v, err := b.in.AcceptOrders(t.Context(), key, orders); v != nil || err == nil {
+			t.Errorf("key %s: %d verdicts, %v", key, len(v), err)
+		}
+	}
+}
+
+// TestOrderKeys: an order without a key has its default key. Storage that is unavailable or full is not a refusal.
+func TestOrderKeys(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	orders := []intake.Order{{Body: []byte(envelope("")), Key: "row-1"}, {Body: []byte(envelope(`,"key":null`)), Key: "row-2"}, {Body: []byte(envelope(`,"key":"own"`)), Key: "row-3"}}
+	want := []string{message.NewID(ours, "row-1"), message.NewID(ours, "row-2"), message.NewID(ours, "own")}
+	for _, again := range []bool{false, true} {
+		verdicts, err := b.in.AcceptOrders(t.Context(), "narrow", orders)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for _, v := range verdicts {
+			if ids = append(ids, v.ID); v.Duplicate != again {
+				t.Errorf("%+v", v)
+			}
+		}
+		if !slices.Equal(ids, want) {
+			t.Errorf("ids %q, want %q", ids, want)
+		}
+	}
+	for code, err := range map[string]error{"overloaded": message.ErrFull, "store_unavailable": errors.New("down")} {
+		b.store.err = err
+		if v, err := b.in.AcceptOrders(t.Context(), "narrow", orders[:1]); err != nil || !v[0].Retry || v[0].Code != code {
+			t.Errorf("%s: %s, %v", code, fmt.Sprint(v), err)
+		}
+	}
+}
