@@ -116,7 +116,7 @@ func TestTokenInUpload(t *testing.T) {
 	b := setup(t)
 	b.meta.object = map[string]any{}
 	const kind = "--x\r\nContent-Disposition: form-data; name=\"type\"\r\n\r\nimage/png\r\n"
-	file := "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"access_token\"\r\n\r\n" + strings.Repeat("png\r\n--y", 50_000) + "\r\n"
+	file := "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"access_token\"\r\n\r\n" + strings.Repeat("png\r\n--y", 9_000) + "\r\n"
 	token, fileToken := tokenField("x", b.narrow), strings.Replace(tokenField("x", b.narrow), "access_token\"", "access_token\"; filename=\"a\"", 1)
 	for name, c := range map[string]struct {
 		form, forwarded string

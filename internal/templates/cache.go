@@ -13,6 +13,7 @@ type cache[K comparable, V any] struct {
 	ask   func(ctx context.Context, number string, k K) (value V, again time.Duration, err error)
 	ready func(number string) bool // reports whether there is an access token to ask with
 
+	most    int // entries
 	mu      sync.Mutex
 	entries map[K]*entry[V]
 	failed  map[string]time.Time // by number: until when it is not asked for, because a request failed
@@ -28,7 +29,7 @@ type entry[V any] struct {
 }
 
 func newCache[K comparable, V any](ready func(string) bool, ask func(context.Context, string, K) (V, time.Duration, error)) *cache[K, V] {
-	return &cache[K, V]{ask: ask, ready: ready, entries: map[K]*entry[V]{}, failed: map[string]time.Time{}, running: make(chan struct{}, maxRequests)}
+	return &cache[K, V]{ask: ask, ready: ready, most: maxEntries, entries: map[K]*entry[V]{}, failed: map[string]time.Time{}, running: make(chan struct{}, maxRequests)}
 }
 
 // get returns the answer for a key. It does not block. If there is none, or an old one, it starts a request to Meta.
@@ -58,7 +59,7 @@ func (c *cache[K, V]) get(number string, k K) (value V, pending <-chan struct{})
 
 // add adds an entry. If there are too many, it removes another one, whichever.
 func (c *cache[K, V]) add(k K, e *entry[V]) {
-	if c.entries[k] == nil && len(c.entries) >= maxEntries {
+	if c.entries[k] == nil && len(c.entries) >= c.most {
 		for other := range c.entries {
 			delete(c.entries, other)
 			break
