@@ -110,7 +110,9 @@ func TestComposeSimulator(t *testing.T) {
 func TestToolKnowsItsFlags(t *testing.T) {
 	services, _ := compose(t)
 	tool := filepath.Join(t.TempDir(), "sluice")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", tool, root+"/cmd/sluice").CombinedOutput(); err != nil {
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", tool, root+"/cmd/sluice")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as in the Makefile, whose builds it shares
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, line := range [][]string{
