@@ -19,12 +19,15 @@ import (
 // repeats nothing: after an error other than a *Problem the lines without a result may have been accepted.
 func (c *Client) SendLines(ctx context.Context, lines io.Reader, f func(LineResult) error) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // of what is still being sent
+	defer cancel()
 	resp, err := c.roundTrip(ctx, http.MethodPost, "/v1/messages/batch", "application/x-ndjson", io.NopCloser(lines))
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
+	defer func() {
+		cancel() // of what is still being sent: with HTTP/2, Close waits for the end of the request
+		resp.Body.Close()
+	}()
 	if resp.StatusCode != http.StatusOK {
 		answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 		if err != nil {

@@ -66,6 +66,8 @@ func (c importCmd) Run(ctx context.Context) error {
 		im.ids = os.Stdout
 	}
 	err := im.run(ctx)
+	im.mu.Lock() // after an error rows may still be read
+	defer im.mu.Unlock()
 	fmt.Println(im.counts())
 	if err == nil && im.refused > 0 {
 		err = errors.New("not all lines were accepted")
@@ -95,17 +97,20 @@ type importer struct {
 	progress time.Duration // between two lines about the progress; 0: there are none
 	said     time.Time     // when the last of them was printed, or the import began
 
+	answered bool // the API has answered a line
+
+	mu sync.Mutex // guards what follows, and the batch
+
 	accepted, duplicates, refused int
 
-	mu      sync.Mutex // guards what follows, and the batch
-	failed  error      // of reading the file
-	ended   bool       // the file has no more lines
-	last    int        // the line of the file that was sent last
-	again   []line     // to be sent before further lines of the file
-	waiting time.Time  // since when the API accepts no messages; zero: it does
+	failed  error     // of reading the file
+	ended   bool      // the file has no more lines
+	last    int       // the line of the file that was sent last
+	again   []line    // to be sent before further lines of the file
+	waiting time.Time // since when the API accepts no messages; zero: it does
 }
 
-// counts says what became of the lines.
+// counts says what became of the lines. The caller holds mu.
 func (im *importer) counts() string {
 	return fmt.Sprintf("%d accepted, %d accepted before, %d refused", im.accepted, im.duplicates, im.refused)
 }
@@ -175,13 +180,13 @@ func (im *importer) run(ctx context.Context) error {
 		err := im.api.SendLines(ctx, b, b.result)
 		refusal, answered := errors.AsType[*client.Problem](err)
 		unsure := err != nil && (!answered || refusal.Code == client.CodeUnknown) // the API may have accepted what it did not answer
-		first, done := b.close(unsure), im.accepted+im.duplicates+im.refused
+		first := b.close(unsure)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case b.broken != nil:
 			return b.broken
-		case answered && refusal.Status < http.StatusInternalServerError, err != nil && !answered && done == 0 && im.waiting.IsZero():
+		case answered && refusal.Status < http.StatusInternalServerError, err != nil && !answered && !im.answered && im.waiting.IsZero():
 			return err
 		case b.unavailable != nil:
 			err = b.unavailable
@@ -297,6 +302,7 @@ func (b *batch) result(v client.LineResult) error {
 		return b.broken
 	}
 	l := b.sent[0]
+	im.answered = true
 	b.sent, b.results = b.sent[1:], v.Line
 	defer im.report(l)
 	switch {

@@ -81,7 +81,7 @@ func TestImportEndsWhereWaitingIsOfNoUse(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "scope_missing") || said != "" {
 		t.Errorf("%v, said %q", err, said)
 	}
-	im := &importer{api: once("http://127.0.0.1:1", "k"), lines: make(chan line), errors: io.Discard, pause: pause}
+	im := &importer{api: once("http://127.0.0.1:1", "k"), lines: make(chan line), errors: io.Discard, pause: pause, refused: 1} // a row with a mistake
 	if err := im.run(t.Context()); err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("no API: %v", err)
 	}

@@ -43,18 +43,22 @@ func (s *stored) AcceptAll(ctx context.Context, messages []message.Message) []me
 }
 
 // TestLateClass: a message whose class is not known yet waits for it, and gets the deadline of that class. It delays no
-// other line of a batch.
+// other line of a batch, unless a line waits for another one.
 func TestLateClass(t *testing.T) {
 	t.Parallel()
 	const sale = `{"to":"+15551234567","type":"template","template":{"name":"sale","language":{"code":"en"}}}`
 	own := `{"from":"` + ours + `","message":` + sale
 	for name, c := range map[string]struct{ path, body, answer, want string }{
-		"our path":              {"/v1/messages", own + `}`, `"class":"marketing"`, "template marketing 2000-01-08 00:00:00 after 2s"},
-		"with a class":          {"/v1/messages", own + `,"class":"utility"}`, `"class":"utility"`, "template utility 2000-01-02 00:00:00 after 0s"},
-		"with send_at":          {"/v1/messages", own + `,"send_at":"2000-01-02T00:00:00Z"}`, `"class":"marketing"`, "template marketing 2000-01-09 00:00:00 after 2s"},
-		"with a deadline":       {"/v1/messages", own + `,"expires_at":"2000-01-01T01:00:00Z"}`, `"class":"marketing"`, "template marketing 2000-01-01 01:00:00 after 2s"},
-		"Meta's path":           {metas, metaProduct + sale[1:], `"message_status":"accepted"`, "template marketing 2000-01-08 00:00:00 after 2s"},
-		"a batch":               {"/v1/messages/batch", envelope("") + "\n" + own + "}\n" + own + "}\n", `"line":3,"status":202`, "text service 2000-01-02 00:00:00 after 0s, template marketing 2000-01-08 00:00:00 after 2s"},
+		"our path":        {"/v1/messages", own + `}`, `"class":"marketing"`, "template marketing 2000-01-08 00:00:00 after 2s"},
+		"with a class":    {"/v1/messages", own + `,"class":"utility"}`, `"class":"utility"`, "template utility 2000-01-02 00:00:00 after 0s"},
+		"with send_at":    {"/v1/messages", own + `,"send_at":"2000-01-02T00:00:00Z"}`, `"class":"marketing"`, "template marketing 2000-01-09 00:00:00 after 2s"},
+		"with a deadline": {"/v1/messages", own + `,"expires_at":"2000-01-01T01:00:00Z"}`, `"class":"marketing"`, "template marketing 2000-01-01 01:00:00 after 2s"},
+		"Meta's path":     {metas, metaProduct + sale[1:], `"message_status":"accepted"`, "template marketing 2000-01-08 00:00:00 after 2s"},
+		"a batch":         {"/v1/messages/batch", envelope("") + "\n" + own + "}\n" + own + "}\n", `"line":3,"status":202`, "text service 2000-01-02 00:00:00 after 0s, template marketing 2000-01-08 00:00:00 after 2s"},
+		"a chain in a batch": {
+			"/v1/messages/batch", own + `,"key":"a"}` + "\n" + envelope(`,"after":{"key":"a","state":"sent"}`) + "\n", `"line":2,"status":202`,
+			"template marketing 2000-01-08 00:00:00 after 2s, text service 2000-01-03 00:00:00 after 2s",
+		},
 		"a deadline in a batch": {"/v1/messages/batch", own + `,"expires_at":"2000-01-01T01:00:00Z"}`, `"class":"marketing"`, "template marketing 2000-01-01 01:00:00 after 2s"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -68,6 +69,7 @@ func (g *group) add(number int, m *message.Message) {
 // acceptGroup accepts the messages of a group, and sets the result of each line.
 func (in *Intake) acceptGroup(ctx context.Context, g *group) {
 	defer close(g.done)
+	in.awaitClasses(ctx, g)
 	storing, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	// For messages whose class is not known yet, and for those that expire too early: they may repeat messages that were
@@ -104,6 +106,25 @@ func (in *Intake) acceptGroup(ctx context.Context, g *group) {
 		}
 	}
 	others.Wait()
+}
+
+// awaitClasses waits for the classes of a group in which a message waits for another one: that one can be in the group too,
+// and is stored first only if all are stored together.
+func (in *Intake) awaitClasses(ctx context.Context, g *group) {
+	if !slices.ContainsFunc(g.messages, func(m message.Message) bool { return m.After.ID != "" }) {
+		return
+	}
+	var all sync.WaitGroup
+	now := in.now()
+	for i := range g.messages {
+		if m := &g.messages[i]; m.Class == "" {
+			all.Go(func() {
+				m.Class = in.o.Classes.Wait(ctx, m.From, m.Content)
+				in.setDeadline(m, now)
+			})
+		}
+	}
+	all.Wait()
 }
 
 // groupWait returns the same as wait, with one estimate for all messages of a group with the same number and class.

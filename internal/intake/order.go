@@ -27,7 +27,7 @@ type Verdict struct {
 
 // AcceptOrders accepts orders with the rights of the API key with a name. It checks and stores them in the same way as
 // lines of a batch that arrive together: some hundred at most. It returns a verdict for each, in order, and blocks for
-// at most 5 s. An error means that the key may not send: it is unknown, revoked or expired, and nothing was accepted.
+// at most 7 s. An error means that the key may not send: it is unknown, revoked or expired, and nothing was accepted.
 func (in *Intake) AcceptOrders(ctx context.Context, keyName string, orders []Order) ([]Verdict, error) {
 	key, refused := in.o.Keys.Named(keyName, httpapi.ScopeSend)
 	if refused != nil {

@@ -144,9 +144,10 @@ func (c *courier) giveUp(g *group, it *item) {
 	g.part.settle(g, it)
 }
 
-// giveUpOld gives up the events that waited too long for a target that takes nothing.
+// giveUpOld gives up the events that waited too long for a target that takes nothing, also in this moment: it may have
+// recovered while no worker ran.
 func (c *courier) giveUpOld(now time.Time) {
-	if !c.health.failing(now) || !c.target.HeldSince.IsZero() {
+	if !c.health.failing(now) || !c.health.tried || !c.target.HeldSince.IsZero() {
 		return
 	}
 	old := 0

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -211,6 +212,41 @@ func TestNothingIsGivenUpBeforeItsTime(t *testing.T) {
 		synctest.Wait()
 		if n := states.given(); n != 600 {
 			t.Errorf("%d events were given up, want 600", n)
+		}
+	})
+}
+
+// TestAStopIsNoFailure: a target that recovers while no worker runs gets all events, however old they are then.
+func TestAStopIsNoFailure(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tail := newFakeTail(t.Context(), events.MetaKey(0), 1, time.Minute)
+		took, states, target := newTaken(), newFakeStates(), testTarget()
+		target.GiveUpAfter = time.Hour
+		var works atomic.Bool
+		c := testCourier(t, target, tail, states, func(_ context.Context, r request) answer {
+			if !works.Load() {
+				return refused("status_502")
+			}
+			took.take(r.body)
+			return answer{}
+		})
+		time.Sleep(20 * time.Minute)
+		stopped := make(chan bool)
+		c.do(func() {
+			c.drop(0)
+			c.health = health{}
+			close(stopped)
+		})
+		<-stopped
+		time.Sleep(2 * time.Hour)
+		works.Store(true)
+		c.do(func() { c.add(0, newLease(time.Now().Add(1000*time.Hour))) })
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		took.check(t, 60)
+		if len(states.dead) > 0 {
+			t.Errorf("%d dead letters", len(states.dead))
 		}
 	})
 }

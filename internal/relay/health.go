@@ -21,6 +21,7 @@ type health struct {
 	fails   int       // failures in a row
 	until   time.Time // no request before
 	failure string    // why the last one failed
+	tried   bool      // this worker has seen one of the failures
 }
 
 // resume takes over what another worker noted, as long as this one knows nothing better.
@@ -46,7 +47,7 @@ func (h *health) failed(now time.Time, a answer) {
 		h.since = now
 	}
 	h.fails++
-	h.failure = a.failure
+	h.failure, h.tried = a.failure, true
 	if h.fails >= tripped {
 		h.wait(now, probePauses.After(h.fails-tripped+1))
 	}
