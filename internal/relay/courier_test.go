@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -429,7 +430,8 @@ func TestFailuresAtRandom(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					rnd := rand.New(rand.NewPCG(seed, 1))
 					var mu sync.Mutex
-					took, states, again := newTaken(), newFakeStates(), 0
+					took, states := newTaken(), newFakeStates()
+					var again atomic.Int64
 					tail := newFakeTail(t.Context(), events.MetaKey(0), 100, 10*time.Minute)
 					target := testTarget()
 					target.Batch = size
@@ -443,9 +445,7 @@ func TestFailuresAtRandom(t *testing.T) {
 							return refused("status_500")
 						case p < 0.06: // it took the request, and the answer is lost
 							took.take(r.body)
-							mu.Lock()
-							again += strings.Count(string(r.body), `"wamid":"`)
-							mu.Unlock()
+							again.Add(int64(strings.Count(string(r.body), `"wamid":"`)))
 							return refused("no_answer")
 						}
 						took.take(r.body)
@@ -461,7 +461,7 @@ func TestFailuresAtRandom(t *testing.T) {
 						tail.fail(states.err)
 						states.mu.Unlock()
 						if i%3 == 2 { // another worker takes the shard over
-							again += windowEvents
+							again.Add(windowEvents)
 							c.do(func() {
 								c.drop(0)
 								c.add(0, newLease(time.Now().Add(1000*time.Hour)))
@@ -474,8 +474,8 @@ func TestFailuresAtRandom(t *testing.T) {
 					if len(states.dead) > 0 || len(states.aside) > 0 {
 						t.Errorf("dead %d, set aside %d", len(states.dead), len(states.aside))
 					}
-					if took.twice == 0 || took.twice > again {
-						t.Errorf("%d events came again, want 1 to %d", took.twice, again)
+					if took.twice == 0 || took.twice > int(again.Load()) {
+						t.Errorf("%d events came again, want 1 to %d", took.twice, again.Load())
 					}
 				})
 			})
