@@ -16,7 +16,8 @@ import (
 
 // SendLines sends the bodies of messages, one JSON object per line, in one request. It calls f with each result as it
 // comes, in the order of the lines, while it still reads. It returns after the last result, or with the error of f. It
-// repeats nothing: after an error other than a *Problem the lines without a result may have been accepted.
+// repeats nothing: after an error other than a *Problem with a status below 500, the lines without a result may have been
+// accepted.
 func (c *Client) SendLines(ctx context.Context, lines io.Reader, f func(LineResult) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -54,12 +55,12 @@ func (c *Client) SendLines(ctx context.Context, lines io.Reader, f func(LineResu
 // messages, except those of messages that had to be repeated. A message that is refused does not affect the others: its
 // result has a Problem.
 //
-// When the connection is lost or Sluice accepts no messages, SendBatch waits and repeats the messages without a result. If it
+// When the connection is lost, or Sluice is overloaded or unavailable, SendBatch waits and repeats the messages without a result. If it
 // gives up, it yields an *UnsureError with these messages and ends. A call without time for retries (see [WithRetryFor])
 // sends each message once.
 //
-// SendBatch reads messages in another goroutine. If the loop is left early, that goroutine ends after the message that it
-// is waiting for.
+// SendBatch reads messages in another goroutine. If the loop is left early, that goroutine ends when messages yields
+// its next message or ends.
 func (c *Client) SendBatch(ctx context.Context, messages iter.Seq[Message]) iter.Seq2[LineResult, error] {
 	return func(yield func(LineResult, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)

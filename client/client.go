@@ -33,8 +33,8 @@ type Client struct {
 // An Option changes a Client.
 type Option func(*Client)
 
-// WithRetryFor sets for how long a call is repeated after a temporary failure. The default is 30 s. With 0 each call is
-// made once, only its context limits its time, and the client makes no keys.
+// WithRetryFor sets for how long a call is repeated after a temporary failure. The default is 30 s. With 0 the client makes
+// each call once, with no time limit but that of its context, and gives messages no keys.
 func WithRetryFor(d time.Duration) Option { return func(c *Client) { c.retryFor = d } }
 
 // WithHTTPClient sets the HTTP client, for example for a proxy or for certificates of your own. The Client does not follow

@@ -10,14 +10,14 @@
 //		Content: client.Text("+15551234567", "Your order has shipped."),
 //	})
 //
-// Watch what happens, and react. Sluice keeps the cursor of the consumer "crm", so after a restart the loop goes on
+// Read how messages ended, and react. Sluice keeps the cursor of the consumer "crm", so after a restart the loop continues
 // where it stopped:
 //
 //	for e, err := range c.Events(ctx, client.EventOptions{CursorName: "crm", Types: []client.EventType{client.EventFinal}}) {
 //		if err != nil {
 //			return err
 //		}
-//		if e.Final.Result == client.ResultNotDelivered { // it is certain, so an SMS cannot be a second message
+//		if e.Final.Result == client.ResultNotDelivered { // certain, so the customer cannot get the news twice
 //			sendSMS(e.Message.Ref)
 //		}
 //	}
@@ -25,15 +25,16 @@
 // # Retries
 //
 // A call that fails for a temporary reason is repeated: after 408, 429 and 5xx, and when there was no answer. The pauses
-// grow and vary at random. The client honours Retry-After, and gives up after 30 s or when ctx ends: see [WithRetryFor].
+// grow and vary at random, and are at least as long as Retry-After. The client gives up after 30 s or when ctx ends: see
+// [WithRetryFor].
 // It does not repeat a call that Sluice refused.
 //
-// A repeated message is sent once, because every try has the same [Message.Key]. If you give no key, the client makes one. A key
-// of your own also protects against a repeat by your program, for example after a crash.
+// A repeated message is sent once, because every try has the same [Message.Key]. If you give no key, the client makes one. Only
+// a key of your own also covers a repeat by your program, for example after a crash.
 //
 // # Errors
 //
-// A refusal is a [*Problem]: its Code says why, its Errors name the members of the request and the corrections. An
+// A refusal is a [*Problem]: Code says why, and Errors names the members of the request and the corrections. An
 // [*UnsureError] means that Sluice may or may not have accepted the message. Send it again with the key in the error.
 //
 // The texts of errors contain no API key, no message content and no phone number.

@@ -20,7 +20,7 @@ const pollWait = 20 * time.Second
 type Event struct {
 	Version int       `json:"v"` // of the schema: 2
 	Type    EventType `json:"type"`
-	At      int64     `json:"at"` // when Sluice received or did it, Unix milliseconds; see Time
+	At      int64     `json:"at"` // when Sluice received it or did it, Unix milliseconds; see Time
 
 	PhoneNumberID      string `json:"phone_number_id,omitempty"`      // Meta's id of your number; empty in updates about an account
 	DisplayPhoneNumber string `json:"display_phone_number,omitempty"` // the number itself, in events from Meta that name it
@@ -36,8 +36,8 @@ type Event struct {
 	Contacts json.RawMessage `json:"contacts,omitempty"` // Meta's contacts of the recipient, if Meta sent any with the status
 	Meta     json.RawMessage `json:"meta,omitempty"`     // Meta's own object: a status, a message with its contact, or the value of an update
 
-	// Cursor is set by Events, in the last event of each answer of Sluice. It stands for all events up to this one: store it
-	// when you have handled them, if you do not use a named cursor.
+	// Cursor is the position after this event. Events sets it in the last event of each answer of Sluice. If you do not use a
+	// named cursor, store it when you have handled this event and those before it.
 	Cursor string `json:"-"`
 
 	// Raw is the event as Sluice sent it, also with members that this package does not know.
@@ -87,10 +87,11 @@ type Report struct {
 	Participant   string      `json:"participant,omitempty"` // the group member that the status is about
 }
 
-// Gap has the entries that a consumer group in Redis or a relay target missed. It does not concern readers over HTTP.
+// Gap has the stream entries that were dropped before a consumer group in Redis or a relay target got them. Events and
+// ReadEvents report dropped events of their own cursor as a *Problem with CodeCursorTooOld.
 type Gap struct {
-	Group  string `json:"group"`
-	From   string `json:"from"`             // the id of the first entry missed
+	Group  string `json:"group"`            // the consumer group that missed them; empty with Target
+	From   string `json:"from"`             // the id of the first entry missed; with Target: no entry with a lower id was missed
 	To     string `json:"to"`               // the id of the first entry that was not missed
 	Target string `json:"target,omitempty"` // the relay target that missed them
 	Stream string `json:"stream,omitempty"` // with Target: the Redis stream that had them
@@ -119,8 +120,8 @@ type Page struct {
 	More   bool    `json:"more"`   // further events may be available now
 }
 
-// Events reads events, and waits for further ones, until ctx ends or the loop is left. It goes on by itself after a
-// lost connection or a restart of Sluice. Each event comes at least once.
+// Events reads events, and waits for further ones, until ctx ends or the loop is left. It reconnects after a lost connection
+// or a restart of Sluice. Each event comes at least once.
 //
 // With CursorName, the events of an answer are acknowledged when the loop has handled all of them and asks for the next one.
 // If the loop is left earlier, the events of that answer come again the next time.

@@ -174,7 +174,7 @@ func ExampleVerifyWebhook() {
 			return
 		}
 		if err := client.VerifyWebhook(secret, r.Header, body); err != nil {
-			http.Error(w, err.Error(), http.StatusUnauthorized)
+			http.Error(w, err.Error(), http.StatusForbidden)
 			return
 		}
 		events, err := client.ParseWebhook(body)

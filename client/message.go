@@ -13,7 +13,8 @@ type Message struct {
 	// []byte or json.RawMessage. Text and Template make the most frequent ones.
 	Content any `json:"message"`
 
-	// Class decides the priority. Empty: utility or another class of the template, service without a template.
+	// Class decides the priority, the deadline and what happens when the result of an attempt is unknown. Empty: for a template
+	// usually its category at Meta, service for other messages. docs/message-life.md describes the default class.
 	Class Class `json:"class,omitempty"`
 
 	// Key is the idempotency key, 1 to 255 printable ASCII characters. The same key with the same content is the same
@@ -66,8 +67,8 @@ func Template(to, name, language string, parameters ...string) any {
 // Accepted is the answer to a message that Sluice accepted. The message is stored durably and will be sent.
 type Accepted struct {
 	ID        string    `json:"id"`         // Sluice's id of the message. It never changes
-	State     State     `json:"state"`      // now
-	Class     Class     `json:"class"`      // of the message, or its default
+	State     State     `json:"state"`      // the state at the time of the answer
+	Class     Class     `json:"class"`      // Class of the Message, or its default class
 	ExpiresAt time.Time `json:"expires_at"` // no attempt starts after this time
 
 	// Duplicate means that an earlier request with the same key was accepted, perhaps an earlier try of the same call. No new

@@ -35,7 +35,7 @@ type Record struct {
 	Attempt    int       `json:"attempt"`              // number of attempts that have started
 	WAMID      string    `json:"wamid,omitempty"`      // Meta's id of the message
 	AcceptedAt time.Time `json:"accepted_at,omitzero"` // when Sluice accepted the message
-	SendAt     time.Time `json:"send_at,omitzero"`     // the message is not sent before this time
+	SendAt     time.Time `json:"send_at,omitzero"`     // no attempt before this time
 	ExpiresAt  time.Time `json:"expires_at,omitzero"`  // no attempt starts after this time
 	NextAt     time.Time `json:"next_at,omitzero"`     // when the next step happens by itself
 	After      *WaitsFor `json:"after,omitempty"`      // the message waits for another one; nil: it does not, or not any more
@@ -112,8 +112,9 @@ type StateInfo struct {
 	Meaning string `json:"meaning"` // for people
 }
 
-// Get reads the record of a message. Sluice removes a record some time after the message has ended; then the error is a
-// *Problem with the code CodeNotFound.
+// Get reads the record of a message. Sluice removes a record some time after the message has ended. A message with a key then
+// still has its last state and times, until KeyUntil. After that, or without a key, the error is a *Problem with the code
+// CodeNotFound.
 func (c *Client) Get(ctx context.Context, id string) (Record, error) {
 	var r Record
 	err := c.do(ctx, request{method: http.MethodGet, path: "/v1/messages/" + url.PathEscape(id)}, &r)
@@ -154,8 +155,8 @@ type ListOptions struct {
 	PageSize      int       // messages in one answer, 1 to 200; 0: 100
 }
 
-// List lists messages, and reads further pages as the loop needs them. A message that goes on to a later state meanwhile
-// is not missed, and can come twice. The loop ends after an error.
+// List lists messages, and reads further pages as the loop needs them. A message whose state changes meanwhile is not missed,
+// and can come twice. The loop ends after an error.
 func (c *Client) List(ctx context.Context, o ListOptions) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		for q := o.query(); ; {

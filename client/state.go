@@ -53,5 +53,5 @@ const (
 	EventStatus  EventType = "status"  // Meta sent a status
 	EventInbound EventType = "inbound" // a person sent a message to your number
 	EventUpdate  EventType = "update"  // Meta sent news about a template, an account or a number
-	EventGap     EventType = "gap"     // a consumer group in Redis was too slow and missed events
+	EventGap     EventType = "gap"     // a consumer group in Redis or a relay target was too slow and missed events
 )

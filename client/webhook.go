@@ -15,7 +15,7 @@ import (
 const SignatureHeader = "X-Hub-Signature-256"
 
 // ErrSignature means that a relayed request has no valid signature: it is not from Sluice, or the secret is not that of
-// the relay target. Answer 401 and do not use the body.
+// the relay target. Answer 403 and do not use the body.
 var ErrSignature = errors.New("the request has no valid signature. Check that the secret is that of the relay target")
 
 // VerifyWebhook checks the signature of a request that the relay of Sluice sent to your URL. secret is that of the relay

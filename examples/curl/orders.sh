@@ -30,7 +30,7 @@ sluice() {
 }
 
 # call PATH [ARGUMENT...] makes a request and sets $answer. Without a clear answer it tries again: the request may have
-# arrived, and the same key is the same message: it is not sent twice.
+# arrived, and a message with the same key is not sent twice.
 call() {
 	for pause in 1 2 4 8 16; do
 		answer=$(sluice "$@" --max-time 60 --write-out '\n%{http_code}') || answer="${newline}000"
@@ -54,7 +54,7 @@ send() {
 	# The key is made from the order, not at random. So a double click, a retry or a second run is the same message.
 	key=order-$1-$3
 	after=${4:+"\"after\": {\"key\": \"order-$1-$4\", \"state\": \"delivered\"},"}
-	# ref comes back in every event, and says what the event is about. A template is the only type of message that Meta
+	# Every event of the message has its ref. A template is the only type of message that Meta
 	# accepts when the customer has not written in the last 24 hours.
 	request=$(
 		cat <<-JSON
@@ -71,7 +71,7 @@ send() {
 	esac
 }
 
-# watch reads the final events of our messages: one for each, when it is certain how the message ended. The answer is a
+# watch reads the final events of our messages: one for each message that has ended. The answer is a
 # stream of server-sent events, with one event per line.
 watch() {
 	while :; do
@@ -90,7 +90,7 @@ watch() {
 					acknowledge=
 					;;
 				*'"code":"cursor_too_old"'*)
-					# We were away for longer than Sluice keeps events. Go on with the oldest event that is left.
+					# This program was stopped for longer than Sluice keeps events. Continue with the oldest event that is available.
 					echo "events were dropped: read the open orders with GET /v1/messages"
 					call "/v1/events/cursors/$shop" --request PUT --data "{\"cursor\":\"$(member first_cursor "$line")\"}"
 					;;
@@ -107,7 +107,7 @@ react() {
 	delivered) echo "$ref: delivered" ;;
 	# It is certain that the message was not delivered, so the customer does not get the news twice.
 	not_delivered) echo "$ref: fallback by SMS: $(member text "$1")" ;;
-	# The message may have been delivered. A program cannot know: a person decides.
+	# The message may have been delivered. A program cannot find out: a person decides.
 	*) echo "$ref: a person must ask the customer: $(member text "$1")" ;;
 	esac
 }

@@ -58,14 +58,14 @@ func run(ctx context.Context, args []string) error {
 }
 
 // send sends a message about an order. The client repeats the request while there is no clear answer: the request may
-// have arrived, and the same key is the same message: it is not sent twice.
+// have arrived, and a message with the same key is not sent twice.
 func send(ctx context.Context, c *client.Client, order, phone, event string, after *client.After) error {
 	// The key is made from the order, not at random. So a double click, a retry or a second run is the same message.
 	key := "order-" + order + "-" + event
 	accepted, err := c.Send(ctx, client.Message{
 		From:  os.Getenv("PHONE_NUMBER_ID"),
 		Key:   key,
-		Ref:   key, // comes back in every event, and says what the event is about
+		Ref:   key, // every event of the message has it
 		Tags:  []string{shop},
 		Class: client.ClassUtility,
 		After: after,
@@ -83,13 +83,13 @@ func send(ctx context.Context, c *client.Client, order, phone, event string, aft
 	return nil
 }
 
-// watch reads the final events of our messages: one for each, when it is certain how the message ended.
+// watch reads the final events of our messages: one for each message that has ended.
 func watch(ctx context.Context, c *client.Client) error {
 	var last error
 	options := client.EventOptions{CursorName: shop, Tags: []string{shop}, Types: []client.EventType{client.EventFinal}, From: "oldest"}
 	for event, err := range c.Events(ctx, options) {
 		if problem, ok := errors.AsType[*client.Problem](err); ok && problem.Code == client.CodeCursorTooOld {
-			// We were away for longer than Sluice keeps events. The loop goes on with the oldest event that is left.
+			// This program was stopped for longer than Sluice keeps events. The loop continues with the oldest event that is available.
 			fmt.Println("events were dropped: read the open orders with GET /v1/messages")
 			continue
 		}
@@ -117,7 +117,7 @@ func react(ref string, final *client.Final) {
 		// It is certain that the message was not delivered, so the customer does not get the news twice.
 		fmt.Printf("%s: fallback by SMS: %s\n", ref, final.Text)
 	default:
-		// The message may have been delivered. A program cannot know: a person decides.
+		// The message may have been delivered. A program cannot find out: a person decides.
 		fmt.Printf("%s: a person must ask the customer: %s\n", ref, final.Text)
 	}
 }

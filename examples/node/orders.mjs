@@ -23,8 +23,8 @@ class Refused extends Error {
 }
 
 /**
- * Makes a request and returns the answer. Without a clear answer it tries again: the request may have arrived, and the
- * same key is the same message: it is not sent twice.
+ * Makes a request and returns the answer. Without a clear answer it tries again: the request may have arrived, and a
+ * message with the same key is not sent twice.
  */
 async function call(method, path, body) {
   for (const seconds of [1, 2, 4, 8, 16]) {
@@ -53,7 +53,7 @@ async function send(order, phone, event, after) {
   const answer = await call("POST", "/v1/messages", {
     from: process.env.PHONE_NUMBER_ID,
     key,
-    ref: key, // comes back in every event, and says what the event is about
+    ref: key, // every event of the message has it
     tags: [shop],
     class: "utility",
     after: after && { key: `order-${order}-${after}`, state: "delivered" },
@@ -70,7 +70,7 @@ async function send(order, phone, event, after) {
   console.log(`${key}: ${answer.duplicate ? "duplicate" : "accepted"} ${answer.id}`);
 }
 
-/** Reads the final events of our messages: one for each, when it is certain how the message ended. */
+/** Reads the final events of our messages: one for each message that has ended. */
 async function watch() {
   const query = new URLSearchParams({ cursor_name: shop, tag: shop, type: "final", from: "oldest", wait: "30s" });
   for (;;) {
@@ -83,7 +83,7 @@ async function watch() {
       query.set("cursor", page.cursor); // the next request acknowledges this page
     } catch (error) {
       if (error.problem?.code !== "cursor_too_old") throw error;
-      // We were away for longer than Sluice keeps events. Go on with the oldest event that is left.
+      // This program was stopped for longer than Sluice keeps events. Continue with the oldest event that is available.
       console.log("events were dropped: read the open orders with GET /v1/messages");
       query.set("cursor", error.problem.first_cursor);
     }
@@ -98,7 +98,7 @@ function react(ref, final) {
       // It is certain that the message was not delivered, so the customer does not get the news twice.
       return console.log(`${ref}: fallback by SMS: ${final.text}`);
     default:
-      // The message may have been delivered. A program cannot know: a person decides.
+      // The message may have been delivered. A program cannot find out: a person decides.
       return console.log(`${ref}: a person must ask the customer: ${final.text}`);
   }
 }

@@ -25,8 +25,8 @@ final class Refused extends Exception
 }
 
 /**
- * Makes a request and returns the answer. Without a clear answer it tries again: the request may have arrived, and the
- * same key is the same message: it is not sent twice.
+ * Makes a request and returns the answer. Without a clear answer it tries again: the request may have arrived, and a
+ * message with the same key is not sent twice.
  */
 function call(string $method, string $path, ?array $body = null): array
 {
@@ -62,7 +62,7 @@ function send(string $order, string $phone, string $event, ?string $after = null
     $request = [
         'from' => getenv('PHONE_NUMBER_ID'),
         'key' => $key,
-        'ref' => $key, // comes back in every event, and says what the event is about
+        'ref' => $key, // every event of the message has it
         'tags' => [SHOP],
         'class' => 'utility',
         'message' => [
@@ -82,7 +82,7 @@ function send(string $order, string $phone, string $event, ?string $after = null
     echo "$key: ", $answer['duplicate'] ? 'duplicate' : 'accepted', " {$answer['id']}\n";
 }
 
-/** Reads the final events of our messages: one for each, when it is certain how the message ended. */
+/** Reads the final events of our messages: one for each message that has ended. */
 function watch(): never
 {
     $query = ['cursor_name' => SHOP, 'tag' => SHOP, 'type' => 'final', 'from' => 'oldest', 'wait' => '30s'];
@@ -93,7 +93,7 @@ function watch(): never
             if ($refused->problem['code'] !== 'cursor_too_old') {
                 throw $refused;
             }
-            // We were away for longer than Sluice keeps events. Go on with the oldest event that is left.
+            // This program was stopped for longer than Sluice keeps events. Continue with the oldest event that is available.
             echo "events were dropped: read the open orders with GET /v1/messages\n";
             $query['cursor'] = $refused->problem['first_cursor'];
             continue;
@@ -114,7 +114,7 @@ function react(string $ref, array $final): void
         'delivered' => "$ref: delivered\n",
         // It is certain that the message was not delivered, so the customer does not get the news twice.
         'not_delivered' => "$ref: fallback by SMS: {$final['text']}\n",
-        // The message may have been delivered. A program cannot know: a person decides.
+        // The message may have been delivered. A program cannot find out: a person decides.
         default => "$ref: a person must ask the customer: {$final['text']}\n",
     };
 }

@@ -4,12 +4,16 @@ declare(strict_types=1);
 
 require __DIR__ . '/seen.php';
 
+ini_set('display_errors', '0'); // with this setting on, PHP answers 200 after an exception, and Sluice does not send the request again
+
 /** Whether the relay signed the body: the bytes as they came, not JSON that was read and written again. */
 function verified(string $body, string $signature): bool
 {
-    $want = 'sha256=' . hash_hmac('sha256', $body, (string) getenv('WEBHOOK_SECRET'));
-    // A comparison that takes the same time for every wrong signature does not help an attacker to guess it.
-    return hash_equals($want, $signature);
+    $secret = (string) getenv('WEBHOOK_SECRET');
+    $want = 'sha256=' . hash_hmac('sha256', $body, $secret);
+    // Without a secret everyone could sign. hash_equals takes the same time for every wrong signature, so an attacker cannot
+    // guess it.
+    return $secret !== '' && hash_equals($want, $signature);
 }
 
 $body = (string) file_get_contents('php://input');
@@ -26,5 +30,5 @@ foreach (json_decode($body, true, flags: JSON_THROW_ON_ERROR)['entry'] as $entry
         }
     }
 }
-// PHP answers 200 here, when the statuses are stored: until then Sluice sends them again. An exception is answered with
-// 500. Answer within 10 s, and leave slow work to a queue.
+// The statuses are stored, so PHP answers 200. After an exception it answers 500, and Sluice sends the request again. Answer
+// within 10 s, and leave slow work to a queue.

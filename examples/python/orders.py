@@ -34,7 +34,7 @@ class Refused(Exception):
 
 def call(method, path, body=None):
     """Makes a request and returns the answer. Without a clear answer it tries again: the request may have arrived, and
-    the same key is the same message: it is not sent twice."""
+    a message with the same key is not sent twice."""
     request = urllib.request.Request(
         API + path,
         method=method,
@@ -60,7 +60,7 @@ def send(order, phone, event, after=None):
     request = {
         "from": os.environ["PHONE_NUMBER_ID"],
         "key": key,
-        "ref": key,  # comes back in every event, and says what the event is about
+        "ref": key,  # every event of the message has it
         "tags": [SHOP],
         "class": "utility",
         "message": {
@@ -80,7 +80,7 @@ def send(order, phone, event, after=None):
 
 
 def watch():
-    """Reads the final events of our messages: one for each, when it is certain how the message ended."""
+    """Reads the final events of our messages: one for each message that has ended."""
     query = {"cursor_name": SHOP, "tag": SHOP, "type": "final", "from": "oldest", "wait": "30s"}
     while True:
         try:
@@ -88,7 +88,7 @@ def watch():
         except Refused as refused:
             if refused.problem["code"] != "cursor_too_old":
                 raise
-            # We were away for longer than Sluice keeps events. Go on with the oldest event that is left.
+            # This program was stopped for longer than Sluice keeps events. Continue with the oldest event that is available.
             print("events were dropped: read the open orders with GET /v1/messages")
             query["cursor"] = refused.problem["first_cursor"]
             continue
@@ -106,7 +106,7 @@ def react(ref, final):
         # It is certain that the message was not delivered, so the customer does not get the news twice.
         print(f"{ref}: fallback by SMS: {final['text']}")
     else:
-        # The message may have been delivered. A program cannot know: a person decides.
+        # The message may have been delivered. A program cannot find out: a person decides.
         print(f"{ref}: a person must ask the customer: {final['text']}")
 
 

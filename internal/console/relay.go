@@ -83,8 +83,8 @@ type relayTarget struct {
 	SetAside    int       `json:"set_aside" doc:"Number of events that wait for another try while later events are relayed."`
 	DeadLetters int       `json:"dead_letters" doc:"Number of events that were given up. Each shard keeps about the last 1,000."`
 	Gaps        int       `json:"gaps" doc:"How often Sluice dropped events before the target got them."`
-	GapFrom     time.Time `json:"gap_from,omitzero" doc:"The last time, the events that were written from then on were dropped."`
-	GapTo       time.Time `json:"gap_to,omitzero" doc:"And the events from then on were not."`
+	GapFrom     time.Time `json:"gap_from,omitzero" doc:"Of the last gap: events that were written from this time on were dropped."`
+	GapTo       time.Time `json:"gap_to,omitzero" doc:"Of the last gap: events that were written from this time on were not dropped."`
 }
 
 // relayTargetList is the answer of GET /v1/relay/targets.

@@ -103,7 +103,7 @@ func (in *Intake) graphParts() (routes []httpapi.Route) {
 const aboutGraphSend = "The body is Meta's message object, as JSON or as a form. The answer has the form of Meta's answer, with Sluice's id in `messages[0].id`. It comes when the message is stored durably, before Meta has it. " +
 	"With the header `Sluice-Wait: submitted` the answer waits for Meta, for up to 10 s: it then has Meta's id, or Meta's error. " +
 	"Send the other members of `POST /v1/messages` (key, class, ref, tags, send_at, expires_at) as headers. Sluice forwards a body with `status`, which marks a message as read and can show a typing indicator, to Meta at once. " +
-	"Where a message names another one (`context.message_id`, `reaction.message_id`), Sluice's id of a message of the same number is as good as Meta's: see docs/messages.md. " +
+	"Where a message names another one (`context.message_id`, `reaction.message_id`), you can use Sluice's id of a message of the same number in place of Meta's: see docs/messages.md. " +
 	"If `to` has no plus, Sluice sends it to Meta unchanged, and Meta decides which country it means. If Sluice does not know the type or a member, the answer has the header `Sluice-Warning`: `type_unknown`, `member_unknown`."
 
 // graphSendRoute returns the route of an edge that accepts messages.
