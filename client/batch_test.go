@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -324,4 +325,40 @@ func TestBatchIsLeft(t *testing.T) {
 		}
 		a.wg.Wait()
 	})
+}
+
+// TestBatchIsLeftOverHTTP2: with HTTP/2 too, a loop that is left ends although the program has no further message.
+func TestBatchIsLeftOverHTTP2(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		bufio.NewScanner(r.Body).Scan()
+		fmt.Fprintln(w, `{"line":1,"status":202,"id":"a","proto":"`+r.Proto+`"}`)
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	left, idle := make(chan int, 1), make(chan struct{})
+	defer close(idle)
+	go func() {
+		n := 0
+		for range New(server.URL, "key", WithHTTPClient(server.Client())).SendBatch(t.Context(), func(yield func(Message) bool) {
+			if yield(Message{From: "1", Content: Text("+15551234567", "Hi")}) {
+				<-idle
+			}
+		}) {
+			n++
+			break
+		}
+		left <- n
+	}()
+	select {
+	case n := <-left:
+		if n != 1 {
+			t.Errorf("%d results", n)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the loop does not end")
+	}
 }

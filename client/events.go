@@ -37,7 +37,8 @@ type Event struct {
 	Meta     json.RawMessage `json:"meta,omitempty"`     // Meta's own object: a status, a message with its contact, or the value of an update
 
 	// Cursor is the position after this event. Events sets it in the last event of each answer of Sluice. If you do not use a
-	// named cursor, store it when you have handled this event and those before it.
+	// named cursor, store it when you have handled this event and those before it. If your filter selects events more seldom than
+	// Sluice drops them, use a named cursor or [Client.ReadEvents]: their position moves without such events too.
 	Cursor string `json:"-"`
 
 	// Raw is the event as Sluice sent it, also with members that this package does not know.

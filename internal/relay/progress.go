@@ -158,9 +158,14 @@ func (c *courier) requeue(p *part) {
 			items, err = restore(ctx, prepare, p.shard, found)
 		}
 		return func() {
+			if err != nil {
+				c.log.Warn("cannot read the dead letters of a relay target, will retry", slog.String("target", name), slog.Any("err", err))
+				c.later(readPause, func() { p.requeuing = false })
+				return
+			}
 			p.requeuing = false
-			if err != nil || p.lost || p.leaving != nil {
-				return // the order stays, and is tried again
+			if p.lost || p.leaving != nil {
+				return // the order stays, for the next worker
 			}
 			now := time.Now()
 			for _, it := range items {
