@@ -187,7 +187,11 @@ func putRefused(b []byte, num protowire.Number, r *Record) []byte {
 	return b
 }
 
-func getRefused(r *Record, _ uint64, s string) { r.Refused = append(r.Refused, unpackWAMID(s)) }
+func getRefused(r *Record, _ uint64, s string) {
+	if wamid := unpackWAMID(s); wamid != "" {
+		r.Refused = append(r.Refused, wamid)
+	}
+}
 
 const wamidPrefix = "wamid."
 
