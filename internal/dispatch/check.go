@@ -56,8 +56,14 @@ func newCheck(db *store.DB, o Options) *check {
 func (c *check) run(ctx context.Context, wrap func(redis.UniversalClient) redis.UniversalClient) (err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, checkTimeout, fmt.Errorf("not within %s", checkTimeout))
 	defer cancel()
-	begun := time.Now()
-	defer func() { err = errors.Join(err, c.clean(context.WithoutCancel(ctx), begun)) }()
+	begun, redisRun := time.Now(), c.db.RunID(ctx, c.keys.Pending)
+	defer func() {
+		after := context.WithoutCancel(ctx)
+		if errors.Is(err, queue.ErrAsynq) && c.db.RunID(after, c.keys.Pending) != redisRun {
+			err = fmt.Errorf("check asynq: Redis was restarted meanwhile, and may have lost the task (%v)", err)
+		}
+		err = errors.Join(err, c.clean(after, begun))
+	}()
 
 	answers := make(chan error, 2)
 	answers <- Later{In: time.Second}

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"slices"
@@ -140,6 +141,35 @@ func (hideTasks) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 			}
 		}
 		return next(ctx, cmds)
+	}
+}
+
+// restarted shows a Redis that has another run id at each look, and loses tasks as hideTasks does.
+type restarted struct{ hideTasks }
+
+func (restarted) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if info, ok := cmd.(*redis.StringCmd); ok && cmd.Name() == "info" {
+			info.SetVal(strings.Replace(info.Val(), "run_id:", "run_id:"+rand.Text(), 1))
+		}
+		return err
+	}
+}
+
+// A Redis that is restored during the check loses its task, which says nothing about asynq.
+func TestACheckWhileRedisIsRestored(t *testing.T) {
+	t.Parallel()
+	for hook, asynq := range map[redis.Hook]bool{hideTasks{}: true, restarted{}: false} {
+		f := setup(t)
+		p := newCheck(f.db, f.options("w", nil, nil))
+		f.db.UniversalClient.(*redis.Client).AddHook(hook)
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("waited long enough"))
+		err := p.run(ctx, func(gate redis.UniversalClient) redis.UniversalClient { return gate })
+		cancel()
+		if err == nil || errors.Is(err, queue.ErrAsynq) != asynq {
+			t.Errorf("%T: %v", hook, err)
+		}
 	}
 }
 

@@ -186,6 +186,16 @@ func (db *DB) Fullness(ctx context.Context, key string) float64 {
 	return db.watch.masters[addr].memory.Share()
 }
 
+// RunID returns the run id of the master of key. It differs after a restart or a failover, which can have lost writes. It is
+// empty if the master does not answer.
+func (db *DB) RunID(ctx context.Context, key string) string {
+	addr, err := db.Master(ctx, key)
+	if err != nil {
+		return ""
+	}
+	return db.readVitals(ctx)[addr].run
+}
+
 // readVitals reads the vitals of every master. A master that does not answer is left out.
 func (db *DB) readVitals(ctx context.Context) map[string]vitals {
 	var mu sync.Mutex
