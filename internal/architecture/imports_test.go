@@ -65,7 +65,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/cloudapi", "jsondoc message content"},
 	{"internal/holdpolicy", "message send cloudapi"},
 	{"internal/relay", "message retry secrets store events cloudapi"},
-	{"internal/outbox", "retry"},
+	{"internal/outbox", "message retry"},
 	{"internal/tokenwatch", "message cloudapi"},
 	{"internal/throughput", ""},
 	{"internal/templates", "message"},

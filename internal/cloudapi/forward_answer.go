@@ -22,10 +22,15 @@ const (
 	tokenRemoved = "ACCESS_TOKEN_REMOVED"
 )
 
+// tokenIn returns what replaces the access token in a text.
+func tokenIn(token string) *strings.Replacer {
+	return strings.NewReplacer(token, tokenRemoved, url.QueryEscape(token), tokenRemoved)
+}
+
 // withoutToken returns an answer with tokenRemoved in place of the access token.
 func withoutToken(answer []byte, token string) []byte {
-	forms := strings.NewReplacer(token, tokenRemoved, url.QueryEscape(token), tokenRemoved)
-	return mapTexts(answer, func(_, text string) string { return forms.Replace(text) })
+	remove := tokenIn(token)
+	return mapTexts(answer, func(_, text string) string { return remove.Replace(text) })
 }
 
 // mapTexts returns a JSON text with each string replaced by change, which gets the decoded string and the name of its member.
@@ -66,13 +71,13 @@ func (f *Forwarder) rewrite(resp *http.Response, token string, origin *url.URL) 
 	if len(text) > maxText {
 		return bodyRefused("Meta's answer is larger than 8 MiB. Ask for fewer elements, with the parameter limit.")
 	}
+	remove := tokenIn(token)
 	text = mapTexts(text, func(name, text string) string {
 		if name == "next" || name == "previous" {
-			return f.pageLink(text, origin)
+			text = f.pageLink(text, origin)
 		}
-		return text
+		return remove.Replace(text)
 	})
-	text = withoutToken(text, token)
 	resp.Header.Del("Content-Length") // net/http sets it
 	resp.ContentLength = int64(len(text))
 	resp.Body = struct {

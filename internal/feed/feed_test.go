@@ -194,7 +194,7 @@ func TestLongPoll(t *testing.T) {
 	}
 }
 
-// TestTooManyClients: one key does not get all places, and nobody more than there are.
+// TestTooManyClients: one key does not get all places, and all keys together get no more than there are.
 func TestTooManyClients(t *testing.T) {
 	t.Parallel()
 	b := setup(t, func(o *feed.Options) { o.Clients = 2 })

@@ -129,7 +129,7 @@ func (in *Intake) readLines(ctx context.Context, body *batchBody, key httpapi.Ke
 			in.metrics.count(resultInvalid)
 			g.refuse(n, refuse("body_too_large"))
 		case len(text) > 0:
-			in.readLine(e, g, key, n, Order{Body: text})
+			in.readLine(e, g, key, n, message.Order{Body: text})
 		}
 		if err != nil {
 			return
@@ -144,7 +144,7 @@ func lineBuffered(b *bufio.Reader) bool {
 }
 
 // readLine adds a line to a group, with its message or its refusal.
-func (in *Intake) readLine(e *envelope, g *group, key httpapi.Key, n int, o Order) {
+func (in *Intake) readLine(e *envelope, g *group, key httpapi.Key, n int, o message.Order) {
 	e.reset()
 	e.defaultKey = o.Key
 	var m message.Message

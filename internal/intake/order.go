@@ -7,28 +7,13 @@ import (
 	"net/http"
 
 	"sluice/internal/httpapi"
+	"sluice/internal/message"
 )
 
-// Order is a request to send that did not come over HTTP.
-type Order struct {
-	Body []byte // as in POST /v1/messages
-	Key  string // the idempotency key of a body that names none; empty: it has none
-}
-
-// Verdict is the result of an Order.
-type Verdict struct {
-	ID        string // of the accepted message; empty: the order was not accepted
-	Duplicate bool   // an earlier request with the same idempotency key was accepted
-
-	Code    string          // the code of the first problem; empty: the order was accepted
-	Problem json.RawMessage // as in the answer to a line of a batch; nil: the order was accepted
-	Retry   bool            // storage was unavailable: the message may or may not be stored
-}
-
 // AcceptOrders accepts orders with the rights of the API key with a name. It checks and stores them in the same way as
-// lines of a batch that arrive together: some hundred at most. It returns a verdict for each, in order, and blocks for
+// lines of a batch that arrive together: some hundred at most. It returns a result for each, in order, and blocks for
 // at most 7 s. An error means that the key may not send: it is unknown, revoked or expired, and nothing was accepted.
-func (in *Intake) AcceptOrders(ctx context.Context, keyName string, orders []Order) ([]Verdict, error) {
+func (in *Intake) AcceptOrders(ctx context.Context, keyName string, orders []message.Order) ([]message.OrderResult, error) {
 	key, refused := in.o.Keys.Named(keyName, httpapi.ScopeSend)
 	if refused != nil {
 		return nil, fmt.Errorf("API key %s: %s", keyName, refused[0].Detail)
@@ -45,16 +30,16 @@ func (in *Intake) AcceptOrders(ctx context.Context, keyName string, orders []Ord
 		in.readLine(e, g, key, i+1, o)
 	}
 	in.acceptGroup(ctx, g)
-	all := make([]Verdict, len(g.lines))
+	all := make([]message.OrderResult, len(g.lines))
 	for i := range g.lines {
 		l := &g.lines[i]
 		if l.refused == nil {
-			all[i] = Verdict{ID: l.accepted.ID, Duplicate: l.accepted.Duplicate}
+			all[i] = message.OrderResult{ID: l.accepted.ID, Duplicate: l.accepted.Duplicate}
 			continue
 		}
 		f := l.refused.Document()
 		problem, _ := json.Marshal(f) // cannot fail for strings and numbers
-		all[i] = Verdict{Code: f.Code, Problem: problem, Retry: f.Status == http.StatusServiceUnavailable}
+		all[i] = message.OrderResult{Code: f.Code, Problem: problem, Retry: f.Status == http.StatusServiceUnavailable}
 	}
 	return all, nil
 }

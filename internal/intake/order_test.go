@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/intake"
 	"sluice/internal/message"
 )
 
@@ -25,15 +24,15 @@ func TestOrders(t *testing.T) {
 	r := b.do(t, http.MethodPost, "/v1/messages/batch", strings.Join(bodies, "\n"), withHeader("Content-Type", "application/x-ndjson"))
 	lines := strings.Split(strings.TrimSpace(r.body), "\n")
 	clear(b.store.messages)
-	var orders []intake.Order
+	var orders []message.Order
 	for _, body := range bodies {
-		orders = append(orders, intake.Order{Body: []byte(body)})
+		orders = append(orders, message.Order{Body: []byte(body)})
 	}
-	verdicts, err := b.in.AcceptOrders(t.Context(), "narrow", orders)
-	if err != nil || len(verdicts) != len(lines) {
-		t.Fatalf("%d verdicts, %d lines, %v", len(verdicts), len(lines), err)
+	results, err := b.in.AcceptOrders(t.Context(), "narrow", orders)
+	if err != nil || len(results) != len(lines) {
+		t.Fatalf("%d results, %d lines, %v", len(results), len(lines), err)
 	}
-	for i, v := range verdicts {
+	for i, v := range results {
 		var want struct {
 			ID        string
 			Duplicate bool
@@ -48,7 +47,7 @@ func TestOrders(t *testing.T) {
 	}
 	for _, key := range []string{"revoked", "expired", "readOnly", "nosuch"} {
 		if v, err := b.in.AcceptOrders(t.Context(), key, orders); v != nil || err == nil {
-			t.Errorf("key %s: %d verdicts, %v", key, len(v), err)
+			t.Errorf("key %s: %d results, %v", key, len(v), err)
 		}
 	}
 }
@@ -57,15 +56,15 @@ func TestOrders(t *testing.T) {
 func TestOrderKeys(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	orders := []intake.Order{{Body: []byte(envelope("")), Key: "row-1"}, {Body: []byte(envelope(`,"key":null`)), Key: "row-2"}, {Body: []byte(envelope(`,"key":"own"`)), Key: "row-3"}}
+	orders := []message.Order{{Body: []byte(envelope("")), Key: "row-1"}, {Body: []byte(envelope(`,"key":null`)), Key: "row-2"}, {Body: []byte(envelope(`,"key":"own"`)), Key: "row-3"}}
 	want := []string{message.NewID(ours, "row-1"), message.NewID(ours, "row-2"), message.NewID(ours, "own")}
 	for _, again := range []bool{false, true} {
-		verdicts, err := b.in.AcceptOrders(t.Context(), "narrow", orders)
+		results, err := b.in.AcceptOrders(t.Context(), "narrow", orders)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var ids []string
-		for _, v := range verdicts {
+		for _, v := range results {
 			if ids = append(ids, v.ID); v.Duplicate != again {
 				t.Errorf("%+v", v)
 			}

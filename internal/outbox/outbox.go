@@ -4,7 +4,6 @@ package outbox
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"time"
@@ -12,32 +11,17 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sluice/internal/message"
 	"sluice/internal/retry"
 )
-
-// Order is what a row orders.
-type Order struct {
-	Body []byte // the column message as text; of a longer one, the first MaxText characters
-	Key  string // the idempotency key of a body that names none
-}
-
-// Verdict is the result of an Order.
-type Verdict struct {
-	ID        string // of the accepted message; empty: the order was not accepted
-	Duplicate bool   // it was accepted before
-
-	Code    string          // the code of the first problem; empty: the order was accepted
-	Problem json.RawMessage // why the order was not accepted; nil: it was
-	Retry   bool            // storage was unavailable: the row stays pending
-}
 
 // Options configure a Reader.
 type Options struct {
 	URL   string        // of the database
 	Table string        // its name, or schema.name
 	Poll  time.Duration // between two queries when no row is pending
-	// Accept accepts the orders of rows, in their order, and returns a verdict for each. With an error it accepted none.
-	Accept     func(ctx context.Context, orders []Order) ([]Verdict, error)
+	// Accept accepts the orders of rows, in their order, and returns a result for each. With an error it accepted none.
+	Accept     func(ctx context.Context, orders []message.Order) ([]message.OrderResult, error)
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -126,11 +110,11 @@ func (r *Reader) step(ctx context.Context) (done int, err error) {
 		if err != nil || len(ids) == 0 {
 			return err
 		}
-		var verdicts []Verdict
-		if verdicts, unavailable = r.o.Accept(ctx, orders); unavailable != nil {
+		var results []message.OrderResult
+		if results, unavailable = r.o.Accept(ctx, orders); unavailable != nil {
 			return nil
 		}
-		marks, unavailable = marksOf(ids, verdicts)
+		marks, unavailable = marksOf(ids, results)
 		return r.mark(ctx, tx, marks)
 	})
 	if err != nil {
@@ -148,15 +132,15 @@ var errUnavailable = errors.New("storage is unavailable or nearly full: rows sta
 
 // marksOf returns the marks of the rows that are done, and errUnavailable if some stay pending. A message that waits
 // for another one stays pending too then: that one may be among them.
-func marksOf(ids []int64, verdicts []Verdict) (marks, error) {
+func marksOf(ids []int64, results []message.OrderResult) (marks, error) {
 	var err error
-	for _, v := range verdicts {
+	for _, v := range results {
 		if v.Retry {
 			err = errUnavailable
 		}
 	}
 	var all marks
-	for i, v := range verdicts {
+	for i, v := range results {
 		if v.Retry || err != nil && v.Code == "after_not_found" {
 			continue
 		}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"sluice/internal/message"
 )
 
 //go:embed schema.sql
@@ -85,7 +87,7 @@ func (r *Reader) peek(ctx context.Context) (bool, error) {
 }
 
 // read locks the first pending rows, and returns them. It returns none while another reader works.
-func (r *Reader) read(ctx context.Context, tx pgx.Tx) (ids []int64, orders []Order, err error) {
+func (r *Reader) read(ctx context.Context, tx pgx.Tx) (ids []int64, orders []message.Order, err error) {
 	var locked bool
 	if err := tx.QueryRow(ctx, r.sql.lock).Scan(nil, &locked); err != nil || !locked {
 		return nil, nil, err
@@ -97,7 +99,7 @@ func (r *Reader) read(ctx context.Context, tx pgx.Tx) (ids []int64, orders []Ord
 	var id int64
 	var key, text string
 	_, err = pgx.ForEachRow(rows, []any{&id, &key, &text}, func() error {
-		ids, orders = append(ids, id), append(orders, Order{Body: []byte(text), Key: "outbox-" + key})
+		ids, orders = append(ids, id), append(orders, message.Order{Body: []byte(text), Key: "outbox-" + key})
 		return nil
 	})
 	return ids, orders, err
@@ -116,7 +118,7 @@ const (
 	stateRefused  = "refused"
 )
 
-func (m *marks) add(id int64, v Verdict) {
+func (m *marks) add(id int64, v message.OrderResult) {
 	state := stateRefused
 	if v.Code == "" {
 		state = stateAccepted

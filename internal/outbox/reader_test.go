@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"sluice/internal/message"
 	"sluice/internal/pgtest"
 	"sluice/internal/poll"
 )
@@ -57,7 +58,7 @@ func do(t *testing.T, conn *pgx.Conn, sql string, args ...any) {
 }
 
 // reader returns a Reader that is not running.
-func reader(t *testing.T, url string, accept func(ctx context.Context, orders []Order) ([]Verdict, error)) *Reader {
+func reader(t *testing.T, url string, accept func(ctx context.Context, orders []message.Order) ([]message.OrderResult, error)) *Reader {
 	t.Helper()
 	r, err := New(Options{
 		URL: url, Table: "sluice_outbox", Poll: time.Millisecond, Accept: accept,
@@ -71,16 +72,16 @@ func reader(t *testing.T, url string, accept func(ctx context.Context, orders []
 }
 
 // bodies returns the texts of orders.
-func bodies(orders []Order) (all []string) {
+func bodies(orders []message.Order) (all []string) {
 	for _, o := range orders {
 		all = append(all, string(o.Body))
 	}
 	return all
 }
 
-func accepted(orders []Order) (all []Verdict) {
+func accepted(orders []message.Order) (all []message.OrderResult) {
 	for _, o := range orders {
-		all = append(all, Verdict{ID: "id of " + o.Key})
+		all = append(all, message.OrderResult{ID: "id of " + o.Key})
 	}
 	return all
 }
@@ -91,12 +92,12 @@ func oneReaderWorks(t *testing.T, db database) {
 	const rows = batch + 10
 	do(t, db.Conn, `INSERT INTO sluice_outbox (message) SELECT to_jsonb(n) FROM generate_series(1, $1) AS n`, rows)
 	var got []string
-	second := reader(t, db.url, func(_ context.Context, orders []Order) ([]Verdict, error) {
+	second := reader(t, db.url, func(_ context.Context, orders []message.Order) ([]message.OrderResult, error) {
 		got = append(got, bodies(orders)...)
 		return accepted(orders), nil
 	})
 	var first *Reader
-	first = reader(t, db.url, func(ctx context.Context, orders []Order) ([]Verdict, error) {
+	first = reader(t, db.url, func(ctx context.Context, orders []message.Order) ([]message.OrderResult, error) {
 		var limit string
 		if err := first.conn.QueryRow(ctx, `SHOW idle_in_transaction_session_timeout`).Scan(&limit); limit != "15s" {
 			t.Errorf("a reader that hangs has a limit of %q, %v", limit, err)
@@ -135,8 +136,8 @@ func lostMarksAreRepeated(t *testing.T, db database) {
 	if _, err := locked.Exec(t.Context(), `UPDATE sluice_outbox SET created_at = now() WHERE id = 2`); err != nil {
 		t.Fatal(err)
 	}
-	var calls [][]Order
-	r := reader(t, db.url, func(ctx context.Context, orders []Order) ([]Verdict, error) {
+	var calls [][]message.Order
+	r := reader(t, db.url, func(ctx context.Context, orders []message.Order) ([]message.OrderResult, error) {
 		calls = append(calls, orders)
 		all := accepted(orders)
 		if len(calls) == 1 {
@@ -170,12 +171,12 @@ func lostMarksAreRepeated(t *testing.T, db database) {
 func unavailableStorage(t *testing.T, db database) {
 	do(t, db.Conn, `INSERT INTO sluice_outbox (message, created_at) SELECT to_jsonb(n), now() - interval '1 hour' FROM generate_series(1, 4) AS n`)
 	down := true
-	r := reader(t, db.url, func(_ context.Context, orders []Order) ([]Verdict, error) {
+	r := reader(t, db.url, func(_ context.Context, orders []message.Order) ([]message.OrderResult, error) {
 		all := accepted(orders)
 		if down {
-			all[1] = Verdict{Code: "store_unavailable", Problem: []byte(`{}`), Retry: true}
-			all[2] = Verdict{Code: "after_not_found", Problem: []byte(`{}`)}
-			all[3] = Verdict{Code: "text_too_long", Problem: []byte(`{"code":"text_too_long"}`)}
+			all[1] = message.OrderResult{Code: "store_unavailable", Problem: []byte(`{}`), Retry: true}
+			all[2] = message.OrderResult{Code: "after_not_found", Problem: []byte(`{}`)}
+			all[3] = message.OrderResult{Code: "text_too_long", Problem: []byte(`{"code":"text_too_long"}`)}
 		}
 		return all, nil
 	})
@@ -212,7 +213,7 @@ func TestRunGoesOn(t *testing.T) {
 	db := newDatabase(t, s)
 	calls := make(chan []string, 100)
 	fail := errors.New("the API key has expired")
-	r := reader(t, db.url, func(_ context.Context, orders []Order) ([]Verdict, error) {
+	r := reader(t, db.url, func(_ context.Context, orders []message.Order) ([]message.OrderResult, error) {
 		calls <- bodies(orders)
 		if err := fail; err != nil {
 			fail = nil

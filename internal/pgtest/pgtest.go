@@ -22,8 +22,8 @@ import (
 	"sluice/internal/ports"
 )
 
-// nobody is the user and the group of the server when the tests run as root: PostgreSQL refuses root.
-const nobody = 65534
+// unprivileged is the user and the group of the server when the tests run as root: PostgreSQL refuses root.
+const unprivileged = 65534
 
 // Server is a PostgreSQL that only one test uses. It writes without fsync.
 type Server struct {
@@ -63,7 +63,7 @@ func Start(t testing.TB) *Server {
 		os.RemoveAll(dir)
 	})
 	if os.Geteuid() == 0 {
-		if err := os.Chown(dir, nobody, nobody); err != nil {
+		if err := os.Chown(dir, unprivileged, unprivileged); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -94,7 +94,7 @@ func (s *Server) command(program string, args ...string) *exec.Cmd {
 	cmd.Dir = s.dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if os.Geteuid() == 0 {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: unprivileged, Gid: unprivileged}
 	}
 	return cmd
 }

@@ -81,7 +81,7 @@ func (p preparer) prepare(ctx context.Context, shard message.Shard, lines []even
 	if err != nil {
 		return nil, err
 	}
-	items := make([]*item, len(lines))
+	filter, items := p.filter(), make([]*item, len(lines))
 	seen := map[string]string{}
 	var ids, named []string
 	for i, l := range lines {
@@ -89,7 +89,7 @@ func (p preparer) prepare(ctx context.Context, shard message.Shard, lines []even
 		if p.ids != nil && it.relayed.ID != "" && l.Event.Report != nil {
 			seen[l.Event.Report.WAMID] = it.relayed.ID
 		}
-		if !p.wants(&it.relayed.Event, again) {
+		if !p.wants(filter, &it.relayed.Event, again) {
 			continue
 		}
 		items[i] = it
@@ -122,7 +122,7 @@ func (p preparer) prepare(ctx context.Context, shard message.Shard, lines []even
 			p.know(it, r)
 		}
 		it.relayed.Ours = ours
-		if !p.wantsRest(it, again) {
+		if !p.wantsRest(filter, it, again) {
 			items[i] = nil
 		}
 	}
@@ -189,11 +189,10 @@ func (p preparer) filter() events.Filter {
 
 // wants reports whether an event is for the target, as far as it is known without its tags. The event has the account of its
 // number. again: see prepare.
-func (p preparer) wants(e *message.Event, again bool) bool {
+func (p preparer) wants(f events.Filter, e *message.Event, again bool) bool {
 	if e.Gap != nil && e.Gap.Target != "" {
 		return p.wantsOwn(e)
 	}
-	f := p.filter()
 	if again && e.WABA == "" {
 		f.WABAs = nil
 	}
@@ -235,12 +234,12 @@ func (p preparer) know(it *item, r Record) {
 
 // wantsRest reports whether the filter selects the tags of an event, and whether there is anything to relay of it. again:
 // see prepare.
-func (p preparer) wantsRest(it *item, again bool) bool {
+func (p preparer) wantsRest(f events.Filter, it *item, again bool) bool {
 	if it.relayed.Event.Type == message.EventFinal && p.target.Format == message.RelayMeta && it.relayed.Ended == nil {
 		return false
 	}
 	unknown := it.relayed.ID != "" && it.relayed.Message.ID == ""
-	return again && unknown || p.filter().SelectsTags(it.relayed.Message.Tags)
+	return again && unknown || f.SelectsTags(it.relayed.Message.Tags)
 }
 
 // body returns the body of a request with items.

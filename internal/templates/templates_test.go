@@ -227,7 +227,7 @@ func TestMetaAway(t *testing.T) {
 	})
 }
 
-// TestFirstWait: a caller waits for at most 2 s, or until it leaves. Afterwards nobody waits for a minute.
+// TestFirstWait: a caller waits for at most 2 s, or until it leaves. Then no caller waits for a minute.
 func TestFirstWait(t *testing.T) {
 	setup(t, func(t *testing.T, m *meta, all *templates.Templates, _ *bytes.Buffer) {
 		m.slow = time.Hour
