@@ -40,6 +40,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/ports", ""},
 	{"internal/redistest", "ports"},
 	{"internal/pgtest", "ports"},
+	{"internal/nodetest", ""},
 	{"internal/golden", ""},
 	{"internal/poll", ""},
 	{"internal/progress", ""},
@@ -90,7 +91,7 @@ var packages = []struct{ name, imports string }{
 const public = "client"
 
 // testPackages have tests and nothing else, so no package can import them.
-var testPackages = []string{"internal/architecture", "internal/deploytest", "internal/e2e", "internal/examplestest", "internal/sdktest", "internal/wordtest"}
+var testPackages = []string{"internal/architecture", "internal/browsertest", "internal/deploytest", "internal/e2e", "internal/examplestest", "internal/sdktest", "internal/wordtest"}
 
 // asynqPath is the import path that only queue may have, and bench, which measures against bare
 // asynq. metaHost is the host name that only cloudapi and config may have.
