@@ -68,10 +68,11 @@ type world struct {
 	t       *testing.T
 	redis   *redistest.Server
 	sim     *graphsim.Sim
-	graph   string // base URL of the simulator
-	hooks   string // URL of the webhook
-	console string // base URL of the console
-	config  string // path of the configuration file
+	graph   string            // base URL of the simulator
+	hooks   string            // URL of the webhook
+	console string            // base URL of the console
+	ops     map[string]string // host:port of the metrics, by program; without workers
+	config  string            // path of the configuration file
 	api     *client.Client
 	open    openRequests
 }
@@ -156,6 +157,7 @@ func setup(t *testing.T, rate int, sim graphsim.Options, settings ...string) *wo
 	producer := w.start(app.NewProducer(t.Context(), door, slog.New(slog.DiscardHandler)))
 	w.hooks = "http://" + webhook.Addr() + "/webhooks/whatsapp/main"
 	w.console = "http://" + producer.ConsoleAddr()
+	w.ops = map[string]string{"producer": producer.OpsAddr(), "webhook": webhook.OpsAddr(), "simulator": l.Addr().String()}
 	w.api = client.New("http://"+producer.Addr(), apiKey, client.WithRetryFor(0))
 
 	sim.Webhook.URL, sim.Webhook.Secret = w.hooks, appSecret
