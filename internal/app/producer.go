@@ -44,7 +44,11 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	if err != nil {
 		return nil, err
 	}
-	book := newLedger(p.DB, c.Common)
+	var recipients func(string) string
+	if c.RecipientIndex {
+		recipients = secrets.Hasher(string(c.SecretsKey), "recipient index")
+	}
+	book := newLedger(p.DB, c.Common, recipients)
 	tasks, accounts, holds := queue.NewClient(p.DB, message.Shards(c.Shards)), holds.NewAccounts(p.DB), holds.New(p.DB, message.Shards(c.Shards), log)
 	tokens := cmp.Or(c.Tokens, config.FixedTokens(nil))
 	reader := backlog.New(p.DB, message.Shards(c.Shards), ratesOf(c.Numbers).configured)
@@ -104,7 +108,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	operators := console.New(console.Options{
 		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.DB, message.Shards(c.Shards)), Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
 		Relay:       relay.NewTargets(p.DB, message.Shards(c.Shards), secrets.New(string(c.SecretsKey))),
-		ClockOffset: p.DB.ClockOffset, Log: log, Registerer: p.Registry,
+		ClockOffset: p.DB.ClockOffset, Explain: explain, Log: log, Registerer: p.Registry,
 	})
 	return p, p.serve(c.Console, operators.Handler(), &p.consoleAddr, nil)
 }

@@ -105,6 +105,11 @@ func (s *fakeStore) ReadOpen(_ context.Context, id string) (message.Open, error)
 	return o, s.err
 }
 
+func (s *fakeStore) ReadEnded(ctx context.Context, id string) (message.Ended, error) {
+	o, err := s.ReadOpen(ctx, id)
+	return message.Ended{Open: o, Kept: !s.gone}, err
+}
+
 func (s *fakeStore) Move(_ context.Context, o message.Open, m message.Move) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
