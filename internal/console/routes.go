@@ -63,7 +63,7 @@ func (c *Console) routes() []httpapi.Route {
 			codes = append(codes, "phone_number_id_not_found")
 		}
 		return httpapi.Route{
-			Method: http.MethodGet, Path: path, Name: name, Group: group, Summary: summary, Scope: httpapi.ScopeAdmin,
+			Method: http.MethodGet, Path: path, Name: name, Group: group, Summary: summary, Scope: httpapi.ScopeConsole,
 			Params: params, Answers: []httpapi.Answer{{Status: 200, Doc: "The list.", Type: answer}}, Codes: codes, Handler: f,
 		}
 	}
@@ -119,7 +119,7 @@ func (c *Console) routes() []httpapi.Route {
 			Codes:   orderCodes("phone_number_id_missing", "phone_number_id_not_found", "duration_invalid"), Handler: c.handle(c.replay),
 		},
 		{
-			Method: http.MethodGet, Path: "/v1/undelivered", Name: "countUndelivered", Group: "Undelivered messages", Scope: httpapi.ScopeAdmin,
+			Method: http.MethodGet, Path: "/v1/undelivered", Name: "countUndelivered", Group: "Undelivered messages", Scope: httpapi.ScopeConsole,
 			Summary: "Count the messages of a number that ended undelivered, and those that can be sent again.",
 			Doc:     aboutUndelivered,
 			Params: []httpapi.Param{
