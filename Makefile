@@ -9,7 +9,7 @@ export CGO_ENABLED = 0
 FIRST = [ -x bin/sluice ] || echo "Compiling: the first time this takes some minutes."
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test fuzz check vuln bench bench-peers docs chaos chaos-ci chaos-long
+.PHONY: help demo build test fuzz check vuln bench bench-peers docs vendor-web chaos chaos-ci chaos-long
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -77,6 +77,10 @@ bench: ## the benchmarks
 docs: ## write the generated pages of docs/ anew
 	@$(FIRST)
 	go generate ./...
+
+vendor-web: ## copy the scripts of the console's pages from npm, as internal/pages/npm/package-lock.json says
+	@tools/need npm:npm
+	internal/pages/npm/copy
 
 chaos: ## the fault matrix: breaks everything while messages go out, and counts what Meta received; ten minutes
 	@tools/need redis-server:redis-server

@@ -20,6 +20,7 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/ops"
+	"sluice/internal/pages"
 	"sluice/internal/queue"
 	"sluice/internal/relay"
 	"sluice/internal/repository"
@@ -102,7 +103,8 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		graph.Close()
 		return nil
 	})
-	if err := p.serve(c.Listen, requests.Handler(), &p.addr, nil); err != nil || c.Console == "" {
+	callers := requests.Handler()
+	if err := p.serve(c.Listen, callers, &p.addr, nil); err != nil || c.Console == "" {
 		return p, err
 	}
 	operators := console.New(console.Options{
@@ -110,7 +112,13 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Relay:       relay.NewTargets(p.DB, message.Shards(c.Shards), secrets.New(string(c.SecretsKey))),
 		ClockOffset: p.DB.ClockOffset, Explain: explain, Log: log, Registerer: p.Registry,
 	})
-	return p, p.serve(c.Console, operators.Handler(), &p.consoleAddr, nil)
+	web := pages.New(pages.Options{Console: operators.Handler(), API: callers, Keys: apiKeys(c.APIKeys), DB: p.DB, Left: ops.Left, Log: log})
+	p.Work(func(ctx context.Context) error {
+		<-ctx.Done()
+		web.Stop()
+		return nil
+	})
+	return p, p.serve(c.Console, web.Handler(), &p.consoleAddr, nil)
 }
 
 // refusesUnknown returns a function that reports whether a number refuses message types that this version does

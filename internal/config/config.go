@@ -142,12 +142,13 @@ const (
 	ScopeCancel  = "messages:cancel"
 	ScopeAccount = "account:write"
 	ScopeEvents  = "events:read"
+	ScopeConsole = "console:read"
 	ScopeAdmin   = "admin"
 )
 
 // Scopes returns all scopes.
 func Scopes() []string {
-	return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAccount, ScopeEvents, ScopeAdmin}
+	return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAccount, ScopeEvents, ScopeConsole, ScopeAdmin}
 }
 
 // Worker is the configuration of the sender and reconciler.

@@ -61,7 +61,7 @@ type Options struct {
 	Messages    mover
 	Audit       auditStore
 	Relay       relayTargets
-	Keys        httpapi.Keys                          // keys with httpapi.ScopeAdmin may call
+	Keys        httpapi.Keys                          // keys with httpapi.ScopeConsole may read, those with httpapi.ScopeAdmin may act
 	Numbers     func(number string) bool              // whether a phone number id is configured
 	ClockOffset func() time.Duration                  // how far Redis's clock, which decides about deadlines, is ahead of the clock of this machine; nil: not at all
 	Explain     func(code int) (title, advice string) // explains Meta's error codes; nil: groups have the code only
@@ -103,10 +103,15 @@ func (c *Console) now() time.Time { return time.Now().Add(c.o.ClockOffset()) }
 // Handler serves the routes of the table in routes.go. It sets no timeouts.
 func (c *Console) Handler() http.Handler { return httpapi.Handler(c.routes()) }
 
-// handle makes a handler from a function that returns an answer or a refusal.
+// handle makes a handler from a function that returns an answer or a refusal. GET requests need the scope
+// console:read, and the others admin.
 func (c *Console) handle(f func(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		key, refused := c.o.Keys.Authorize(r, httpapi.ScopeAdmin)
+		scope := httpapi.ScopeAdmin
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			scope = httpapi.ScopeConsole
+		}
+		key, refused := c.o.Keys.Authorize(r, scope)
 		if refused != nil {
 			refused.Write(w)
 			return

@@ -46,8 +46,9 @@ func (c *Console) audit(ctx context.Context, _ http.ResponseWriter, r *http.Requ
 }
 
 var (
-	paramNumber = httpapi.Param{In: "query", Name: "phone_number_id", Doc: "Only messages from this phone number id.", Example: "106540352242922"}
-	paramLimit  = httpapi.Param{In: "query", Name: "limit", Doc: "Maximum number of entries in the answer, 1 to 1000. Default: 100.", Example: strconv.Itoa(100), Type: 0}
+	paramNumber  = httpapi.Param{In: "query", Name: "phone_number_id", Doc: "Only messages from this phone number id.", Example: "106540352242922"}
+	paramMessage = httpapi.Param{In: "path", Name: "id", Doc: "The id of the message.", Example: "106540352242922-ufeqxlws3bsv46lbkkufh7m55l"}
+	paramLimit   = httpapi.Param{In: "query", Name: "limit", Doc: "Maximum number of entries in the answer, 1 to 1000. Default: 100.", Example: strconv.Itoa(100), Type: 0}
 )
 
 // orderCodes are those of an order.
@@ -63,7 +64,7 @@ func (c *Console) routes() []httpapi.Route {
 			codes = append(codes, "phone_number_id_not_found")
 		}
 		return httpapi.Route{
-			Method: http.MethodGet, Path: path, Name: name, Group: group, Summary: summary, Scope: httpapi.ScopeAdmin,
+			Method: http.MethodGet, Path: path, Name: name, Group: group, Summary: summary, Scope: httpapi.ScopeConsole,
 			Params: params, Answers: []httpapi.Answer{{Status: 200, Doc: "The list.", Type: answer}}, Codes: codes, Handler: f,
 		}
 	}
@@ -93,7 +94,7 @@ func (c *Console) routes() []httpapi.Route {
 			Method: http.MethodPost, Path: "/v1/in-doubt/{id}/resolve", Name: "resolveInDoubt", Group: "In-doubt messages", Scope: httpapi.ScopeAdmin,
 			Summary: "Decide about an in-doubt or parked message.",
 			Doc:     "A status from Meta that arrives later still overrides the decision.",
-			Params:  []httpapi.Param{{In: "path", Name: "id", Doc: "The id of the message.", Example: "106540352242922-ufeqxlws3bsv46lbkkufh7m55l"}},
+			Params:  []httpapi.Param{paramMessage},
 			Body:    &httpapi.Body{Type: resolveRequest{}, Example: `{"resolution":"not-sent","actor":"anna","reason":"the recipient got no message"}`},
 			Answers: []httpapi.Answer{{Status: 200, Doc: "The decision is applied.", Type: resolveResult{}}},
 			Codes:   orderCodes("resolution_unknown", "not_found", "not_in_doubt"), Handler: c.handle(c.resolve),
@@ -107,10 +108,19 @@ func (c *Console) routes() []httpapi.Route {
 			Codes:   orderCodes("resolution_unknown", "ids_invalid"), Handler: c.handle(c.resolveMany),
 		},
 		{
-			Method: http.MethodPost, Path: "/v1/messages/{id}/resend", Name: "resendMessage", Group: "Undelivered messages", Scope: httpapi.ScopeAdmin,
+			Method: http.MethodPost, Path: "/v1/messages/{id}/cancel", Name: "cancelMessageAsOperator", Group: "Messages", Scope: httpapi.ScopeAdmin,
+			Summary: "Cancel a message that is queued or parked.",
+			Doc:     "The API of callers can do the same, without the entry in the audit log.",
+			Params:  []httpapi.Param{paramMessage},
+			Body:    &httpapi.Body{Type: cancelRequest{}, Example: `{"actor":"anna","reason":"the order was returned"}`},
+			Answers: []httpapi.Answer{{Status: 200, Doc: "The message will not be sent.", Type: cancelResult{}}},
+			Codes:   orderCodes("not_found", "in_flight", "already_sent", "already_final"), Handler: c.handle(c.cancel),
+		},
+		{
+			Method: http.MethodPost, Path: "/v1/messages/{id}/resend", Name: "resendMessage", Group: "Messages", Scope: httpapi.ScopeAdmin,
 			Summary: "Send one message again that ended undelivered.",
 			Doc:     aboutUndelivered,
-			Params:  []httpapi.Param{{In: "path", Name: "id", Doc: "The id of the message.", Example: "106540352242922-ufeqxlws3bsv46lbkkufh7m55l"}},
+			Params:  []httpapi.Param{paramMessage},
 			Body:    &httpapi.Body{Type: resendOneRequest{}, Example: `{"extend":"2h","actor":"anna","reason":"the customer asked for it"}`},
 			Answers: []httpapi.Answer{{Status: 200, Doc: "The message is queued again.", Type: resendOneResult{}}},
 			Codes:   orderCodes("not_found", "not_ended", "maybe_delivered", "content_dropped", "deadline_passed", "duration_invalid"), Handler: c.handle(c.resendOne),
@@ -136,7 +146,7 @@ func (c *Console) routes() []httpapi.Route {
 			Codes:   orderCodes("phone_number_id_missing", "phone_number_id_not_found", "duration_invalid"), Handler: c.handle(c.replay),
 		},
 		{
-			Method: http.MethodGet, Path: "/v1/undelivered", Name: "countUndelivered", Group: "Undelivered messages", Scope: httpapi.ScopeAdmin,
+			Method: http.MethodGet, Path: "/v1/undelivered", Name: "countUndelivered", Group: "Undelivered messages", Scope: httpapi.ScopeConsole,
 			Summary: "Count the messages of a number that ended undelivered, and those that can be sent again.",
 			Doc:     aboutUndelivered,
 			Params: []httpapi.Param{

@@ -37,7 +37,7 @@ var answers = map[string]answer{
 	"unauthenticated":           {401, "The request has no valid API key.", "Send the header Authorization: Bearer <API key>."},
 	"api_key_revoked":           {401, "This API key was revoked.", "Use the API key that replaced it."},
 	"api_key_expired":           {401, "This API key has expired.", "Use the API key that replaced it, or ask the operator for a new one."},
-	"scope_missing":             {403, "This API key does not have the scope that the request needs.", "Use an API key with the scope: messages:send, messages:read, messages:cancel, account:write, events:read or admin. The documentation of the path names it."},
+	"scope_missing":             {403, "This API key does not have the scope that the request needs.", "Use an API key with the scope: messages:send, messages:read, messages:cancel, account:write, events:read, console:read or admin. The documentation of the path names it."},
 	"phone_number_id_not_found": {404, "The phone number id is not configured, or this API key may not use it.", "Check the phone number id. The operator adds it under numbers in sluice.yaml, and under phone_number_ids of the API key."},
 	"not_found":                 {404, "Nothing was found at this path.", "Check the path and the id. The record of a delivered message is removed 24 hours after its last status, other final records after 7 days."},
 

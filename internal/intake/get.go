@@ -56,7 +56,7 @@ func (in *Intake) about(show func(ctx context.Context, rec message.Record) (any,
 		defer cancel()
 		var rec message.Record
 		var answer any
-		id, refused := in.named(r, httpapi.ScopeRead)
+		id, refused := in.named(r, httpapi.ScopeRead, httpapi.ScopeConsole)
 		if refused == nil {
 			rec, refused = in.find(ctx, id)
 		}

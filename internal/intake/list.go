@@ -50,7 +50,7 @@ var paramsList = []httpapi.Param{
 
 // list serves GET /v1/messages.
 func (in *Intake) list(w http.ResponseWriter, r *http.Request) {
-	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeRead)
+	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeRead, httpapi.ScopeConsole)
 	if refused != nil {
 		refused.Write(w)
 		return
@@ -254,7 +254,7 @@ func aboutStates() string {
 
 // states serves GET /v1/states.
 func (in *Intake) states(w http.ResponseWriter, r *http.Request) {
-	if _, refused := in.o.Keys.Authorize(r, httpapi.ScopeRead); refused != nil {
+	if _, refused := in.o.Keys.Authorize(r, httpapi.ScopeRead, httpapi.ScopeConsole); refused != nil {
 		refused.Write(w)
 		return
 	}

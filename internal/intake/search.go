@@ -37,7 +37,7 @@ const aboutSearch = "Give exactly one of `id`, `key`, `ref`, `wamid` and `recipi
 
 // search serves POST /v1/messages/search.
 func (in *Intake) search(w http.ResponseWriter, r *http.Request) {
-	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeRead)
+	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeRead, httpapi.ScopeConsole)
 	var ask searchRequest
 	if refused == nil {
 		refused = httpapi.ReadJSON(w, r, &ask)

@@ -78,7 +78,7 @@ func (f fixture) wantConsistent(when string) {
 		if r.Ref != "" && !r.Tombstone() {
 			refs[r.Ref] = append(refs[r.Ref], id)
 		}
-		if !r.Tombstone() {
+		if r.RecipientHash != "" {
 			indexed = append(indexed, id)
 		}
 		may := r.State == message.Submitted || slices.Contains(message.ResendStates(), r.State)
