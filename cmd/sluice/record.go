@@ -102,7 +102,7 @@ func printRecord(t table, r record.Record) {
 	member("trace", r.Trace)
 	member("request hash", r.Hash)
 	size("recipient key", r.Recipient)
-	member("recipient hash", r.RecipientHash)
+	size("recipient hash", r.RecipientHash)
 	size("payload", r.Payload)
 	t.row("version", fmt.Sprintf("%d, the length in bytes (format %d)", r.Version(), record.Format))
 }

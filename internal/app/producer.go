@@ -20,6 +20,7 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/ops"
+	"sluice/internal/pages"
 	"sluice/internal/queue"
 	"sluice/internal/relay"
 	"sluice/internal/repository"
@@ -44,7 +45,11 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	if err != nil {
 		return nil, err
 	}
-	book := newLedger(p.DB, c.Common)
+	var recipients func(string) string
+	if c.RecipientIndex {
+		recipients = secrets.Hasher(string(c.SecretsKey), "recipient index")
+	}
+	book := newLedger(p.DB, c.Common, recipients)
 	tasks, accounts, holds := queue.NewClient(p.DB, message.Shards(c.Shards)), holds.NewAccounts(p.DB), holds.New(p.DB, message.Shards(c.Shards), log)
 	tokens := cmp.Or(c.Tokens, config.FixedTokens(nil))
 	reader := backlog.New(p.DB, message.Shards(c.Shards), ratesOf(c.Numbers).configured)
@@ -98,15 +103,22 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		graph.Close()
 		return nil
 	})
-	if err := p.serve(c.Listen, requests.Handler(), &p.addr, nil); err != nil || c.Console == "" {
+	callers := requests.Handler()
+	if err := p.serve(c.Listen, callers, &p.addr, nil); err != nil || c.Console == "" {
 		return p, err
 	}
 	operators := console.New(console.Options{
 		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.DB, message.Shards(c.Shards)), Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
 		Relay:       relay.NewTargets(p.DB, message.Shards(c.Shards), secrets.New(string(c.SecretsKey))),
-		ClockOffset: p.DB.ClockOffset, Log: log, Registerer: p.Registry,
+		ClockOffset: p.DB.ClockOffset, Explain: explain, Log: log, Registerer: p.Registry,
 	})
-	return p, p.serve(c.Console, operators.Handler(), &p.consoleAddr, nil)
+	web := pages.New(pages.Options{Console: operators.Handler(), API: callers, Keys: apiKeys(c.APIKeys), DB: p.DB, Left: ops.Left, Log: log})
+	p.Work(func(ctx context.Context) error {
+		<-ctx.Done()
+		web.Stop()
+		return nil
+	})
+	return p, p.serve(c.Console, web.Handler(), &p.consoleAddr, nil)
 }
 
 // refusesUnknown returns a function that reports whether a number refuses message types that this version does

@@ -109,7 +109,8 @@ type Producer struct {
 	APIKeys []APIKey // never empty
 	Tokens  *Tokens  // the access tokens that the producer can read, for calls that it forwards to Meta
 
-	SecretsKey Secret // encrypts the secrets of relay targets; empty: targets with a secret are refused
+	SecretsKey     Secret // encrypts the secrets of relay targets, and hashes recipients; empty: targets with a secret are refused, and there is no index of recipients
+	RecipientIndex bool   // whether messages can be found by their recipient
 
 	PayloadKey Secret // signs the payloads of accepted messages; empty: they are not signed
 
@@ -141,12 +142,13 @@ const (
 	ScopeCancel  = "messages:cancel"
 	ScopeAccount = "account:write"
 	ScopeEvents  = "events:read"
+	ScopeConsole = "console:read"
 	ScopeAdmin   = "admin"
 )
 
 // Scopes returns all scopes.
 func Scopes() []string {
-	return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAccount, ScopeEvents, ScopeAdmin}
+	return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAccount, ScopeEvents, ScopeConsole, ScopeAdmin}
 }
 
 // Worker is the configuration of the sender and reconciler.

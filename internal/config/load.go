@@ -24,7 +24,7 @@ func LoadProducer(args []string, getenv func(string) string) (Producer, error) {
 	l.checkWindows()
 	return Producer{
 		Common: l.common(), Listen: l.listenAPI, Console: l.listenConsole, APIKeys: l.keys, Tokens: l.tokensThere(), PayloadKey: l.optionalKey("payload_key_file", l.payloadKeyFile), SecretsKey: l.secretsKey(),
-		Outbox: l.openOutbox(),
+		RecipientIndex: l.recipientIndex, Outbox: l.openOutbox(),
 	}, l.err()
 }
 
@@ -115,6 +115,7 @@ type values struct {
 	markerKeyFile, secondMarkerKeyFile      string
 	payloadKeyFile, secondPayloadKeyFile    string
 	secretsKeyFile                          string
+	recipientIndex                          bool
 	relay                                   Relay
 	retry                                   Retry
 	keyLife, unmatchedLife                  time.Duration
