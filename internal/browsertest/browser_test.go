@@ -230,3 +230,8 @@ type violation struct {
 	ID, Help string
 	Nodes    []struct{ HTML, FailureSummary string }
 }
+
+// submit sends the form with an id by its button.
+func submit(form string) chromedp.Action[chromedp.Void] {
+	return chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`document.getElementById(%s).requestSubmit(document.querySelector(%s))`, quote(form), quote("#"+form+" button.do")))
+}
