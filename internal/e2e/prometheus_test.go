@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 
@@ -38,13 +39,15 @@ func TestPrometheus(t *testing.T) {
 		up := p.query("up == 1")
 		return len(up) == len(w.ops)
 	})
-	poll.Until(t, "each recording rule has a value", func() bool {
-		for _, name := range p.recorded {
-			if len(p.query(name)) == 0 {
-				return false
-			}
+	var missing []string
+	t.Cleanup(func() {
+		if len(missing) > 0 {
+			t.Log("recording rules without a value:", missing)
 		}
-		return true
+	})
+	poll.Until(t, "each recording rule has a value", func() bool {
+		missing = slices.DeleteFunc(slices.Clone(p.recorded), func(name string) bool { return len(p.query(name)) > 0 })
+		return len(missing) == 0
 	})
 	var rules struct {
 		Groups []struct {
