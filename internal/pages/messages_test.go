@@ -34,11 +34,13 @@ func (s *site) callers(keys httpapi.Keys, reader *backlog.Reader, book *ledger.L
 		Waiting: repository.NewWaiting(reader, holds.New(s.db, shards, slog.New(slog.DiscardHandler)), book),
 		Keys:    keys, All: []string{ours, theirs},
 		Numbers: func(number string) bool { return number == ours || number == theirs },
-		Explain: func(code int) (string, string) {
-			e, _ := cloudapi.Lookup(code)
-			return e.Title, e.Advice
-		},
+		Explain: explain,
 	}).Handler()
+}
+
+func explain(code int) (title, advice string) {
+	e, _ := cloudapi.Lookup(code)
+	return e.Title, e.Advice
 }
 
 const recipient = "+4915123456789"
@@ -95,7 +97,7 @@ func TestMessages(t *testing.T) {
 	id := s.send(b, "k1")
 	b.get("/console/messages/" + id) // takes the notice
 	for by, text := range map[string]string{"id": id, "key": "k1", "ref": hostile, "recipient": "+49 151 23456789"} {
-		contains(t, b.act("/console/messages", "find", "by", by, "text", text), `href="/console/messages/`+id+`"`, "+49***89", "&lt;script&gt;")
+		contains(t, b.act("/console/messages", "find", "by", by, "text", text), `href="/console/messages/`+id+`"`, "49***89", "&lt;script&gt;")
 	}
 	contains(t, b.act("/console/messages", "find", "by", "wamid", "text", "wamid.none"), "No message was found.")
 	contains(t, b.act("/console/messages", "find", "by", "name", "text", "x"), "Choose what to search by.")
@@ -131,7 +133,7 @@ func TestUndelivered(t *testing.T) {
 	contains(t, b.get("/console/failed"), "Choose a number.")
 	for _, path := range []string{"/console/dead-letters", "/console/failed?phone_number_id=" + ours} {
 		p := b.get(path)
-		contains(t, p, "3 in all.", "code 131000", message.ReasonAttempts, "Something went wrong", "Send again")
+		contains(t, p, "3 in all.", "code 131000", message.ReasonAttempts, "report it to Meta with the fbtrace_id", "Send again")
 		at := strings.Index(p.text, `&amp;resend=dead`)
 		begin, end := strings.LastIndex(p.text[:at], `"`)+1, at+strings.Index(p.text[at:], `"`)
 		to := strings.ReplaceAll(p.text[begin:end], "&amp;", "&")

@@ -84,7 +84,7 @@ func (s *site) serve(keys httpapi.Keys) (*pages.Pages, string) {
 		}{holds.New(s.db, shards, log), reader},
 		Lists: book, Messages: repository.New(book, queue.NewClient(s.db, shards)), Audit: audit.New(s.db, shards),
 		Relay: relay.NewTargets(s.db, shards, secrets.New("")), Keys: keys,
-		Numbers: func(number string) bool { return number == ours || number == theirs },
+		Numbers: func(number string) bool { return number == ours || number == theirs }, Explain: explain,
 	})
 	p := pages.New(pages.Options{
 		Console: operators.Handler(), API: s.callers(keys, reader, book), Keys: keys, DB: s.db,
