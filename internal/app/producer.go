@@ -112,7 +112,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Relay:       relay.NewTargets(p.DB, message.Shards(c.Shards), secrets.New(string(c.SecretsKey))),
 		ClockOffset: p.DB.ClockOffset, Explain: explain, Log: log, Registerer: p.Registry,
 	})
-	web := pages.New(pages.Options{Console: operators.Handler(), API: callers, Keys: apiKeys(c.APIKeys), DB: p.DB, Left: ops.Left, Log: log})
+	web := pages.New(pages.Options{Simulator: c.Graph.BaseURL != cloudapi.DefaultBaseURL, Console: operators.Handler(), API: callers, Keys: apiKeys(c.APIKeys), DB: p.DB, Left: ops.Left, Log: log})
 	p.Work(func(ctx context.Context) error {
 		<-ctx.Done()
 		web.Stop()

@@ -86,9 +86,9 @@ func New(o Options) *Console {
 	}
 	orders := promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_operator_actions_total",
-		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend, relay-set, relay-remove, relay-drop.",
+		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend, note, relay-set, relay-remove, relay-drop.",
 	}, []string{"action"})
-	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend, message.VerbRelaySet, message.VerbRelayRemove, message.VerbRelayDrop} {
+	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend, message.VerbNote, message.VerbRelaySet, message.VerbRelayRemove, message.VerbRelayDrop} {
 		orders.WithLabelValues(verb)
 	}
 	if o.Explain == nil {

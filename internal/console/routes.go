@@ -19,7 +19,7 @@ type auditLog struct {
 // auditEntry is one order in the audit log.
 type auditEntry struct {
 	At         time.Time `json:"at,omitzero" doc:"When the order was carried out, by the clock of Redis."`
-	Action     string    `json:"action" doc:"hold, release, sent, not-sent, cancel, replay, resend, rate, relay-set, relay-remove or relay-drop. sent, not-sent and cancel are resolutions of in-doubt messages. unreadable: the entry in Redis, which target names, cannot be read."`
+	Action     string    `json:"action" doc:"hold, release, sent, not-sent, cancel, replay, resend, rate, note, relay-set, relay-remove or relay-drop. sent, not-sent and cancel are decisions about messages. note: something that was done elsewhere, for example a message sent by hand. unreadable: the entry in Redis, which target names, cannot be read."`
 	Target     string    `json:"target" doc:"A message id, what is held, the number whose rate limit was set, or the relay target."`
 	Actor      string    `json:"actor" doc:"The person who gave the order, as the request said. sluice: Sluice did it by itself."`
 	APIKeyName string    `json:"api_key_name,omitempty" doc:"The name of the API key of the request."`
@@ -172,6 +172,14 @@ func (c *Console) routes() []httpapi.Route {
 			Codes:   orderCodes("phone_number_id_missing", "phone_number_id_not_found", "state_unknown", "duration_invalid"), Handler: c.handle(c.resendUndelivered),
 		},
 		audit,
+		{
+			Method: http.MethodPost, Path: "/v1/audit", Name: "addAuditEntry", Group: "Audit log", Scope: httpapi.ScopeAdmin,
+			Summary: "Add an entry about something that was done elsewhere.",
+			Doc:     "For example a message that was sent by hand. The entry has the action `note`.",
+			Body:    &httpapi.Body{Type: noteRequest{}, Example: `{"target":"send text from number 106540352242922","actor":"anna","reason":"test of the new number"}`},
+			Answers: []httpapi.Answer{{Status: 200, Doc: "The entry is written.", Type: auditEntry{}}},
+			Codes:   orderCodes("target_missing"), Handler: c.handle(c.note),
+		},
 	}, c.relayRoutes()...), httpapi.About(c.Document)...)
 }
 

@@ -62,6 +62,7 @@ var answers = map[string]answer{
 	"relay_replay_unclear":    {0, "The request does not say clearly what to relay again.", "Give exactly one: since, or dead_letters (true)."},
 	"secrets_key_missing":     {0, "The secret cannot be encrypted, because the producer has no key for secrets.", "The operator sets secrets_key_file or SLUICE_SECRETS_KEY for producers and workers. Or leave the secret out: then the requests are not signed."},
 	"resolution_unknown":      {0, "resolution must be sent, not-sent or cancel.", "Set resolution to one of them."},
+	"target_missing":          {0, "target must have 1 to 200 characters and no control characters.", "Say what was done, and to what."},
 	"ids_invalid":             {0, "ids must have 1 to 100 ids of messages.", "Give 1 to 100 ids. For more, send further requests."},
 	"not_ended":               {409, "The message cannot be sent again: it is in none of the states failed, rejected, expired and dead.", "Read its record. If it waits, it is sent in its turn."},
 	"maybe_delivered":         {409, "The message cannot be sent again: Meta may have delivered it.", "Ask the recipient, or send a new message with another key."},
