@@ -207,7 +207,7 @@ func cases() map[string]record.Record {
 		return r
 	}
 	r := fresh()
-	r.Account, r.Trace, r.RecipientHash, r.Template = "102290129340398", "4bf92f3577b34da6a3ce929d0e0e4736", "0123456789abcdef", "hello/en_US"
+	r.Account, r.Trace, r.RecipientHash, r.Template = "102290129340398", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "0123456789abcdef", "hello/en_US"
 	r = add("1 queued", r)
 	r, _ = r.Begin(0, "w-1/a", at(1))
 	r = add("2 attempting", r)

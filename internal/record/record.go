@@ -28,7 +28,6 @@ type Record struct {
 	Followers []message.After // the messages that wait for this one, each with the state that they wait for
 
 	Account       string // WhatsApp Business Account id, once known
-	Trace         string // trace id of the request that created it
 	RecipientHash string // keyed hash of the recipient, to find messages of a recipient
 
 	size    int    // length of the stored form; see Version
