@@ -45,6 +45,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/poll", ""},
 	{"internal/progress", ""},
 	{"internal/described", ""},
+	{"internal/tracetest", "poll"},
 	{"internal/httpapi", "jsondoc message"},
 	{"internal/intake", "jsondoc message content httpapi tracing"},
 	{"internal/console", "message httpapi"},

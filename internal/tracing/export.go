@@ -57,6 +57,9 @@ func (e *exporter) UploadTraces(ctx context.Context, spans []*tracepb.ResourceSp
 	defer cancel()
 	defer context.AfterFunc(e.stopped, cancel)()
 	err = retry.Pauses{First: 200 * time.Millisecond, Max: 5 * time.Second, Jitter: 0.5}.Do(ctx, func() error { return e.post(ctx, body) })
+	if err != nil && e.stopped.Err() != nil {
+		return nil // Close has reported it
+	}
 	if err != nil {
 		return err
 	}
