@@ -100,7 +100,7 @@ func printRecord(t table, r record.Record) {
 	member("refused wamids", strings.Join(r.Refused, ", "))
 	count("duplicates", r.Duplicates)
 	member("account", r.Account)
-	member("trace", r.Trace)
+	member("traceparent", r.Trace)
 	member("request hash", r.Hash)
 	size("recipient key", r.Recipient)
 	size("recipient hash", r.RecipientHash)

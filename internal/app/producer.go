@@ -41,7 +41,7 @@ func Producer(ctx context.Context, args []string, getenv func(string) string) (*
 
 // NewProducer builds the producer, which turns an HTTP request into a record and a task.
 func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Program, error) {
-	p, err := newProgram(ctx, c.Common, log)
+	p, err := newProgram(ctx, "producer", c.Common, log)
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +87,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Version:    c.Graph.Version,
 		Keys:       keys,
 		More:       reads.Routes(),
+		Tracer:     p.tracer,
 		Log:        log,
 		Registerer: p.Registry,
 	})

@@ -20,6 +20,7 @@ type Common struct {
 	Classes     map[string]Class // by class name; a class that the file does not mention is absent
 	LogLevel    slog.Level
 	Ops         string // host:port of /metrics, /livez, /readyz and pprof
+	Tracing     Tracing
 }
 
 // Redis has the address of Redis and the durability that it must have.

@@ -235,6 +235,9 @@ func (l *loader) common() Common {
 	if password := l.secret("redis.password_file", l.redisPasswordFile); password != "" {
 		l.Redis.URL = Secret(redisurl.WithPassword(string(l.Redis.URL), string(password)))
 	}
+	if l.program != "tool" {
+		l.Tracing = l.tracing()
+	}
 	return l.Common
 }
 

@@ -28,7 +28,6 @@ type Record struct {
 	ReadyAt time.Time // since when the message can be sent, if that is not AcceptedAt; see Ready
 
 	Account       string // WhatsApp Business Account id, once known
-	Trace         string // trace id of the request that created it
 	RecipientHash string // keyed hash of the recipient, to find messages of a recipient; empty: not indexed
 
 	size    int    // length of the stored form; see Version
