@@ -144,7 +144,7 @@ func (c *Console) routes() []httpapi.Route {
 			Codes:   orderCodes("phone_number_id_missing", "phone_number_id_not_found", "state_unknown", "duration_invalid"), Handler: c.handle(c.resendUndelivered),
 		},
 		audit,
-	}, c.relayRoutes()...), httpapi.About(c.Document)...)
+	}, append(c.relayRoutes(), c.numberRoutes()...)...), httpapi.About(c.Document)...)
 }
 
 const aboutUndelivered = "A message can be sent again if it is proven that Meta did not deliver it and if Sluice still has its content. " +

@@ -48,6 +48,8 @@ func (p *Pages) Stop() { p.stop() }
 // all returns every page, in the order of the navigation.
 func all() []page {
 	return []page{
+		overviewPage(),
+		numberPage(),
 		holdsPage(),
 		relayPage(),
 		auditPage(),
