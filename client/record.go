@@ -22,6 +22,7 @@ type Info struct {
 	Ref           string   `json:"ref,omitempty"`           // your own reference
 	Tags          []string `json:"tags,omitempty"`          // your own labels
 	CallbackData  string   `json:"callback_data,omitempty"` // biz_opaque_callback_data of your content
+	Traceparent   string   `json:"traceparent,omitempty"`   // W3C trace context in which Sluice accepted the message; empty: it is not traced
 }
 
 // Record is what Sluice knows about a message.

@@ -41,7 +41,7 @@ func Producer(ctx context.Context, args []string, getenv func(string) string) (*
 
 // NewProducer builds the producer, which turns an HTTP request into a record and a task.
 func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Program, error) {
-	p, err := newProgram(ctx, c.Common, log)
+	p, err := newProgram(ctx, "producer", c.Common, log)
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +59,8 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return nil, err
 	}
 	atMeta := templates.New(templates.Options{Graph: graph, Store: accounts, Numbers: numberIDs(c.Numbers), Ready: tokens.Has, Log: log})
+	canaryToken, keys := canaryKey(c.Canaries)
+	keys = append(keys, apiKeys(c.APIKeys)...)
 	tail := events.NewTail(events.New(p.DB, message.Shards(c.Shards), events.Options{Registerer: nil, Log: log}))
 	reads := feed.New(feed.Options{
 		Tail: tail, Names: feed.NewNames(p.DB), TagsOf: tagsOf(book), Accounts: events.NewAccounts(accounts.All), Keys: apiKeys(c.APIKeys),
@@ -83,8 +85,9 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		All:        numberIDs(c.Numbers),
 		Accounts:   atMeta,
 		Version:    c.Graph.Version,
-		Keys:       apiKeys(c.APIKeys),
+		Keys:       keys,
 		More:       reads.Routes(),
+		Tracer:     p.tracer,
 		Log:        log,
 		Registerer: p.Registry,
 	})
@@ -104,8 +107,12 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return nil
 	})
 	callers := requests.Handler()
-	if err := p.serve(c.Listen, callers, &p.addr, nil); err != nil || c.Console == "" {
+	if err := p.serve(c.Listen, callers, &p.addr, nil); err != nil {
 		return p, err
+	}
+	p.canaries(c.Canaries, canaryToken)
+	if c.Console == "" {
+		return p, nil
 	}
 	operators := console.New(console.Options{
 		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.DB, message.Shards(c.Shards)), Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),

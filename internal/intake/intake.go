@@ -14,6 +14,7 @@ import (
 
 	"sluice/internal/httpapi"
 	"sluice/internal/message"
+	"sluice/internal/tracing"
 )
 
 // acceptor stores messages for sending. Without an error the message is durable. With message.ErrKeyReused or
@@ -105,6 +106,7 @@ type Options struct {
 	All        []string                                            // the configured phone number ids
 	Accounts   accounts                                            // knows the accounts of numbers; nil: calls of accounts are refused
 	Version    string                                              // of the Graph API, for paths without one; empty: v25.0
+	Tracer     *tracing.Tracer                                     // nil: no traces
 	Log        *slog.Logger                                        // nil: no logs
 	Registerer prometheus.Registerer                               // nil: the metrics are not registered
 }

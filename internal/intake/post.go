@@ -15,6 +15,7 @@ import (
 	"sluice/internal/content"
 	"sluice/internal/httpapi"
 	"sluice/internal/message"
+	"sluice/internal/tracing"
 )
 
 // maxBody is the maximum size of a request, in bytes.
@@ -29,7 +30,7 @@ func (in *Intake) post(w http.ResponseWriter, r *http.Request) {
 		shown, refused = in.submit(w, r, in.now())
 	}
 	if refused != nil {
-		in.metrics.observe(result(refused.Status()), start)
+		in.metrics.observe(r.Context(), result(refused.Status()), start)
 		refused.Write(w)
 		return
 	}
@@ -38,7 +39,7 @@ func (in *Intake) post(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Idempotent-Replayed", "true")
 		status, label = http.StatusOK, resultDuplicate
 	}
-	in.metrics.observe(label, start)
+	in.metrics.observe(r.Context(), label, start)
 	if wait {
 		if rec := in.follow(w, r, shown.ID); rec.State != "" {
 			shown.State, shown.WAMID, shown.Code, shown.Reason = rec.State, rec.WAMID, rec.Code, rec.Reason
@@ -113,7 +114,7 @@ func (in *Intake) submit(w http.ResponseWriter, r *http.Request, now time.Time) 
 	if refused != nil {
 		return none, refused
 	}
-	a, refused := in.accept(r.Context(), w.Header(), &m, now)
+	a, refused := in.acceptTraced(r, w.Header(), &m, now)
 	return show(a, unknownIn(m.Content)), refused
 }
 
@@ -267,7 +268,7 @@ func (in *Intake) refused(m *message.Message, err error) refusal {
 	case errors.Is(err, message.ErrFull):
 		return refuse("overloaded")
 	}
-	in.o.Log.Error("cannot store message", "message_id", m.ID, "phone_number_id", m.From, "err", err)
+	in.o.Log.Error("cannot store message", "message_id", m.ID, "phone_number_id", m.From, tracing.ID(m.Trace), "err", err)
 	return refuse("store_unavailable")
 }
 

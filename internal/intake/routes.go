@@ -25,7 +25,7 @@ func (in *Intake) routes() []httpapi.Route {
 				{Status: 200, Doc: "Accepted before, with the same key.", Type: acceptedMessage{}},
 			},
 			Codes:   append(append([]string{}, bodyCodes...), append(messageCodes, "wait_invalid", "deadline_unreachable", "overloaded", "store_unavailable")...),
-			Handler: in.post,
+			Handler: in.o.Tracer.Handler(http.MethodPost, "/v1/messages", true, in.post),
 		},
 		{
 			Method: http.MethodPost, Path: "/v1/messages/batch", Name: "sendBatch", Group: "Messages",
@@ -40,7 +40,7 @@ func (in *Intake) routes() []httpapi.Route {
 				{Status: 200, Doc: "A result for each line.", Media: batchMedia[0], Type: lineResult{}},
 			},
 			Codes:   []string{"unsupported_media_type", "charset_not_supported", "encoding_not_supported", "idempotency_key_not_allowed"},
-			Handler: in.batch,
+			Handler: in.o.Tracer.Handler(http.MethodPost, "/v1/messages/batch", true, in.batch),
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/messages/{id}", Name: "getMessage", Group: "Messages",
