@@ -72,6 +72,7 @@ roles: send
 retry: {base: 2s, max: 2m, attempts: 7}
 events: {retention: 48h, memory: 1.5GiB}
 idempotency_key_retention: 0s
+recipient_index: false
 unmatched_statuses: {retention: 5m, max: 500}
 listen: {api: "127.0.0.1:1", console: ":4", webhook: ":2", ops: ":3"}
 log_level: warn
@@ -185,7 +186,7 @@ func TestWithoutAFile(t *testing.T) {
 		t.Errorf("the producer's Token = %q, %v", token, err)
 	}
 	p.Tokens = nil
-	same(t, err, p, Producer{Common: common, Listen: ":8080", Console: ":8081", APIKeys: []APIKey{{
+	same(t, err, p, Producer{Common: common, RecipientIndex: true, Listen: ":8080", Console: ":8081", APIKeys: []APIKey{{
 		Name: "environment", SHA256: sha256.Sum256([]byte("0123456789abcdef")),
 		Numbers: []string{"*"}, Scopes: Scopes(),
 	}}})
@@ -276,7 +277,7 @@ func TestMistakesAreToldTogetherWithPlaceAndFix(t *testing.T) {
 	}{
 		{"several at once", tool, append(file("shards: 0\nrat: 1\nredis:\n  durability: always\n"), "--log-level", "loud"), env("GRAPH_API_VERSION", "25"), []string{
 			`s.yaml:1: shards: "0" is not a whole number from 1 to 256`,
-			`s.yaml:2: rat: unknown key; valid keys: api_keys, apps, classes,`,
+			`s.yaml:2: rat: unknown key; valid keys: api_keys, apps, canary,`,
 			`s.yaml:4: redis.durability: "always" is none of fsync, replica, asserted, relaxed`,
 			`--log-level: "loud" is none of debug, info, warn, error`,
 			`GRAPH_API_VERSION (environment): "25" is not a version like v25.0`,

@@ -97,11 +97,11 @@ type bearerKey struct{}
 // comes over HTTP cannot set it. Only internal/pages calls As, after it has checked a session.
 func As(ctx context.Context, k Key) context.Context { return context.WithValue(ctx, bearerKey{}, k) }
 
-// Authorize returns the API key of a request. It refuses a request without a valid key, and one whose key does
-// not have the scope.
-func (ks Keys) Authorize(r *http.Request, scope string) (Key, Refusal) {
+// Authorize returns the API key of a request. It refuses a request without a valid key, and one whose key has none of
+// the scopes.
+func (ks Keys) Authorize(r *http.Request, scopes ...string) (Key, Refusal) {
 	if k, ok := r.Context().Value(bearerKey{}).(Key); ok {
-		return ks.same(k, scope)
+		return ks.same(k, scopes...)
 	}
 	headers := r.Header.Values("Authorization")
 	if len(headers) > 1 {
@@ -111,7 +111,7 @@ func (ks Keys) Authorize(r *http.Request, scope string) (Key, Refusal) {
 	if !ok {
 		return Key{}, Refuse("unauthenticated")
 	}
-	return key.with(scope)
+	return key.with(scopes...)
 }
 
 // Named returns the API key with a name, for requests that do not come over HTTP. It refuses the same keys as Authorize.
@@ -124,12 +124,12 @@ func (ks Keys) Named(name, scope string) (Key, Refusal) {
 }
 
 // same returns the configured key with the name and the hash of k.
-func (ks Keys) same(k Key, scope string) (Key, Refusal) {
+func (ks Keys) same(k Key, scopes ...string) (Key, Refusal) {
 	i := slices.IndexFunc(ks, func(other Key) bool { return other.Name == k.Name && other.Hash == k.Hash })
 	if i < 0 {
 		return Key{}, Refuse("unauthenticated")
 	}
-	return ks[i].with(scope)
+	return ks[i].with(scopes...)
 }
 
 // OfToken returns the API key with a token. It refuses the same keys as Authorize.
@@ -141,14 +141,14 @@ func (ks Keys) OfToken(token, scope string) (Key, Refusal) {
 	return key.with(scope)
 }
 
-// with returns the key if it is valid now and has the scope.
-func (k Key) with(scope string) (Key, Refusal) {
+// with returns the key if it is valid now and has one of the scopes.
+func (k Key) with(scopes ...string) (Key, Refusal) {
 	switch {
 	case k.Revoked:
 		return Key{}, Refuse("api_key_revoked")
 	case k.Expired(time.Now()):
 		return Key{}, Refuse("api_key_expired")
-	case !k.Has(scope):
+	case !slices.ContainsFunc(scopes, k.Has):
 		return Key{}, Refuse("scope_missing")
 	}
 	return k, nil

@@ -99,7 +99,10 @@ func scoped(r Route) string {
 		return r.Doc
 	}
 	scope := "`" + r.Scope + "`"
-	if r.Scope == ScopeConsole {
+	if r.Console {
+		scope += " or `" + ScopeConsole + "`"
+	}
+	if r.Console || r.Scope == ScopeConsole {
 		scope += " or `" + ScopeAdmin + "`"
 	}
 	return strings.TrimSpace(r.Doc + "\n\nThe API key needs the scope " + scope + ".")

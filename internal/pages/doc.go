@@ -14,7 +14,8 @@
 //     partials.html has what pages share: tables, times, problems, the reason of an act.
 //  4. An act is a form that ends with {{template "act" (dict "Act" "hold" "Button" "Hold" "Form" .Form)}}, sent by POST to
 //     the page itself. A list shows it when the address asks for it: ?release=1&tag=spring. Its function makes a request of
-//     the API and returns what happened in words. A problem is shown on the page, which keeps what was typed.
+//     the API and returns what happened in words, or what the page shows at once (done.show: the result of a search or of a dry
+//     run). A problem is shown on the page, which keeps what was typed.
 //
 // Templates get a frame. html/template escapes all values; never use template.HTML for a value that comes from outside.
 package pages

@@ -27,6 +27,7 @@ type page struct {
 type done struct {
 	text string // what happened, for operators
 	to   string // where to go then; empty: the page without a query
+	show any    // if not nil: the page shows it at once and keeps what was typed, instead of going on
 }
 
 // view is one request for a page.
@@ -76,6 +77,7 @@ type frame struct {
 	Live   string // the address of the live region; empty: the page has none
 	Form   url.Values
 	Done   string   // what an act did
+	Result any      // what an act found, or what it would do
 	Failed *problem // why an act did nothing
 }
 
@@ -99,7 +101,7 @@ func (p *Pages) page(pg page) http.HandlerFunc {
 		status := http.StatusOK
 		if r.Method == http.MethodPost {
 			result, failed := v.act(w, pg)
-			if failed == nil {
+			if failed == nil && result.show == nil {
 				leaveNotice(w, r, result.text)
 				if result.to == "" {
 					result.to = r.URL.EscapedPath()
@@ -107,7 +109,10 @@ func (p *Pages) page(pg page) http.HandlerFunc {
 				redirect(w, result.to)
 				return
 			}
-			f.Form, f.Failed, status = r.PostForm, failed, failed.Status
+			f.Form, f.Result = r.PostForm, result.show
+			if f.Failed = failed; failed != nil {
+				status = failed.Status
+			}
 		}
 		f.content = v.read(pg)
 		if f.Problem != nil && f.Failed == nil {

@@ -13,14 +13,15 @@ import (
 	"sluice/internal/store"
 )
 
-// Options are what Pages work with. All but Log are required.
+// Options are what Pages work with. All but Simulator and Log are required.
 type Options struct {
-	Console http.Handler                          // the API of operators
-	API     http.Handler                          // the API of callers
-	Keys    httpapi.Keys                          // the keys of both
-	DB      *store.DB                             // keeps the sessions
-	Left    func(context.Context) <-chan struct{} // returns a channel that is closed when the browser of a request has left
-	Log     *slog.Logger                          // nil: no log
+	Console   http.Handler                          // the API of operators
+	API       http.Handler                          // the API of callers
+	Keys      httpapi.Keys                          // the keys of both
+	DB        *store.DB                             // keeps the sessions
+	Simulator bool                                  // messages go to a simulator, and not to Meta
+	Left      func(context.Context) <-chan struct{} // returns a channel that is closed when the browser of a request has left
+	Log       *slog.Logger                          // nil: no log
 }
 
 // Pages serve the web pages of operators. They are safe for concurrent use. Create them with New.
@@ -50,6 +51,12 @@ func all() []page {
 	return []page{
 		overviewPage(),
 		numberPage(),
+		messagesPage(),
+		messagePage(),
+		inDoubtPage(),
+		deadLettersPage(),
+		failedPage(),
+		sendPage(),
 		holdsPage(),
 		relayPage(),
 		auditPage(),

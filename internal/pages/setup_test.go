@@ -66,7 +66,7 @@ func setup(t testing.TB) *site {
 		s.tokens[name] = httpapi.NewToken()
 		s.keys = append(s.keys, httpapi.Key{Name: name, Hash: httpapi.HashToken(s.tokens[name]), Scopes: scopes, Numbers: []string{number}})
 	}
-	add("admin", httpapi.AllNumbers, httpapi.ScopeAdmin)
+	add("admin", httpapi.AllNumbers, httpapi.ScopeAdmin, httpapi.ScopeSend)
 	add("reader", httpapi.AllNumbers, httpapi.ScopeConsole)
 	add("narrow", ours, httpapi.ScopeAdmin)
 	add("sender", httpapi.AllNumbers, httpapi.ScopeSend)
@@ -79,7 +79,7 @@ func (s *site) serve(keys httpapi.Keys) (*pages.Pages, string) {
 	s.t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	reader := backlog.New(s.db, shards, func(string) int { return 80 })
-	book := ledger.New(s.db, ledger.Options{Shards: shards})
+	book := ledger.New(s.db, ledger.Options{Shards: shards, RecipientHash: secrets.Hasher("a key of the tests", "recipient index")})
 	held := struct {
 		*holds.Store
 		*backlog.Reader
@@ -89,10 +89,10 @@ func (s *site) serve(keys httpapi.Keys) (*pages.Pages, string) {
 		Rates: ratelimit.NewController(s.db, shards, func(string) int { return 80 }),
 		Lists: book, Messages: repository.New(book, queue.NewClient(s.db, shards)), Audit: audit.New(s.db, shards),
 		Relay: relay.NewTargets(s.db, shards, secrets.New("")), Keys: keys,
-		Numbers: func(number string) bool { return number == ours || number == theirs },
+		Numbers: func(number string) bool { return number == ours || number == theirs }, Explain: explain,
 	})
 	p := pages.New(pages.Options{
-		Console: operators.Handler(), API: http.NotFoundHandler(), Keys: keys, DB: s.db,
+		Console: operators.Handler(), API: s.callers(keys, reader, book), Keys: keys, DB: s.db,
 		Left: func(ctx context.Context) <-chan struct{} { return ctx.Done() },
 	})
 	srv := httptest.NewServer(p.Handler())

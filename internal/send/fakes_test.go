@@ -26,6 +26,8 @@ type script struct {
 	wrote  func(number string, at time.Time)
 	holds  error // what a hold comes to
 
+	inForce func() ([]message.Hold, error)
+
 	reserve  func(ctx context.Context) (time.Duration, error)
 	reserved int
 	released int
@@ -112,7 +114,7 @@ func (s slot) Ready() {}
 func going(token string) (message.Attempt, error) {
 	return message.Attempt{
 		Verdict: message.Go, Left: time.Hour, ID: id, N: 2, Token: token, Payload: []byte("{}"),
-		Message: message.Context{ID: id, From: number, Class: message.Utility, Template: "sale/en"},
+		Message: message.Context{ID: id, From: number, Class: message.Utility, Template: "sale/en", Trace: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
 	}, nil
 }
 
@@ -157,6 +159,7 @@ func (s *script) sender(log *slog.Logger) *send.Sender {
 			s.asked = append(s.asked, "template accepted "+of+" "+template)
 		},
 		Siblings: func(_ context.Context, of string) []string { return []string{of, "2"} },
+		Holds:    func(context.Context) ([]message.Hold, error) { return s.inForce() },
 		Wrote:    s.wrote,
 		Numbers:  []string{number}, Log: log, Registerer: s.reg,
 	})
