@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"log/slog"
+	"time"
 
 	"sluice/internal/admission"
 	"sluice/internal/audit"
@@ -14,6 +15,7 @@ import (
 	"sluice/internal/console"
 	"sluice/internal/events"
 	"sluice/internal/feed"
+	"sluice/internal/fleet"
 	"sluice/internal/holds"
 	"sluice/internal/httpapi"
 	"sluice/internal/intake"
@@ -22,6 +24,7 @@ import (
 	"sluice/internal/ops"
 	"sluice/internal/pages"
 	"sluice/internal/queue"
+	"sluice/internal/ratelimit"
 	"sluice/internal/relay"
 	"sluice/internal/repository"
 	"sluice/internal/secrets"
@@ -114,9 +117,15 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	if c.Console == "" {
 		return p, nil
 	}
+	state := fleet.New(fleet.Options{Numbers: numberIDs(c.Numbers), Rates: reader.ReadAll, Holds: heldMessages{holds, reader}, Lists: func(ctx context.Context, before time.Time) (ledger.ListCounts, map[string]ledger.ListCounts, error) {
+		return book.CountLists(ctx, before.Add(p.DB.ClockOffset()))
+	}})
+	p.Background(func(ctx context.Context) error { return state.Run(ctx, log) })
 	operators := console.New(console.Options{
 		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.DB, message.Shards(c.Shards)), Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
 		Relay:       relay.NewTargets(p.DB, message.Shards(c.Shards), secrets.New(string(c.SecretsKey))),
+		Fleet:       state,
+		Rates:       ratelimit.NewController(p.DB, message.Shards(c.Shards), ratesOf(c.Numbers).configured),
 		ClockOffset: p.DB.ClockOffset, Explain: explain, Log: log, Registerer: p.Registry,
 	})
 	web := pages.New(pages.Options{Simulator: c.Graph.BaseURL != cloudapi.DefaultBaseURL, Console: operators.Handler(), API: callers, Keys: apiKeys(c.APIKeys), DB: p.DB, Left: ops.Left, Log: log})

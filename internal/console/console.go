@@ -61,6 +61,8 @@ type Options struct {
 	Messages    mover
 	Audit       auditStore
 	Relay       relayTargets
+	Fleet       numbers
+	Rates       rates
 	Keys        httpapi.Keys                          // keys with httpapi.ScopeConsole may read, those with httpapi.ScopeAdmin may act
 	Numbers     func(number string) bool              // whether a phone number id is configured
 	ClockOffset func() time.Duration                  // how far Redis's clock, which decides about deadlines, is ahead of the clock of this machine; nil: not at all
@@ -86,9 +88,9 @@ func New(o Options) *Console {
 	}
 	orders := promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_operator_actions_total",
-		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend, note, relay-set, relay-remove, relay-drop.",
+		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend, note, rate, relay-set, relay-remove, relay-drop.",
 	}, []string{"action"})
-	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend, message.VerbNote, message.VerbRelaySet, message.VerbRelayRemove, message.VerbRelayDrop} {
+	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend, message.VerbNote, message.VerbRate, message.VerbRelaySet, message.VerbRelayRemove, message.VerbRelayDrop} {
 		orders.WithLabelValues(verb)
 	}
 	if o.Explain == nil {

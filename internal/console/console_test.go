@@ -18,7 +18,7 @@ func TestEveryRouteNeedsItsScope(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
 	for _, r := range d.c.Document().Routes {
-		path := strings.NewReplacer("{id}", message.NewID(ours, "x"), "{$}", "").Replace(r.Path)
+		path := strings.NewReplacer("{id}", message.NewID(ours, "x"), "{phone_number_id}", ours, "{$}", "").Replace(r.Path)
 		if r.Scope == "" {
 			if status, _, _ := d.do(t, "none", r.Method, path, nil, nil); status != 200 {
 				t.Errorf("%s %s, which needs no key: %d", r.Method, r.Path, status)
@@ -182,7 +182,7 @@ func TestStoreAway(t *testing.T) {
 			t.Errorf("%s: %d %v", path, status, answer)
 		}
 	}
-	for _, path := range []string{"/v1/holds", "/v1/in-doubt", "/v1/dead-letters", "/v1/audit", "/v1/undelivered?phone_number_id=" + ours} {
+	for _, path := range []string{"/v1/holds", "/v1/in-doubt", "/v1/dead-letters", "/v1/audit", "/v1/overview", "/v1/numbers/" + ours, "/v1/undelivered?phone_number_id=" + ours} {
 		if status, _ := d.ask(t, "wide", "GET", path, ""); status != 503 {
 			t.Errorf("%s: %d", path, status)
 		}

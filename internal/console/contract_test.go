@@ -52,6 +52,9 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 		"getOverview":             {"/", ""},
 		"getDocumentation":        {"/docs", ""},
 		"getDescription":          {"/openapi.json", ""},
+		"readOverview":         {"/v1/overview", ""},
+		"readNumber":           {"/v1/numbers/" + ours, ""},
+		"setRate":              {"/v1/numbers/" + ours + "/rate", `{"rate":5,` + signed + `}`},
 	}
 	for name, g := range good {
 		pattern, method := a.Find(name)
@@ -82,9 +85,12 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 		if strings.Contains(g.path, "?phone_number_id=") {
 			call(g.path+"9", "admin", nil, nil)
 		}
-		if name != "listHolds" && name != "countUndelivered" && name != "listRelayTargets" && method == "GET" {
+		if name != "listHolds" && name != "countUndelivered" && name != "listRelayTargets" && name != "readNumber" && method == "GET" {
 			path, _, _ := strings.Cut(g.path, "?")
 			call(path+"?limit=0", "wide", nil, nil)
+		}
+		if name == "readNumber" {
+			call("/v1/numbers/"+theirs, "admin", nil, nil)
 		}
 		if method != "GET" {
 			call(g.path, "admin", strings.NewReader("{"), nil)
@@ -96,6 +102,9 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 			drip.Close()
 			if strings.Contains(pattern, "/relay/") && method == "POST" {
 				call(strings.Replace(g.path, "/crm/", "/nosuch/", 1), "wide", body(), nil)
+			}
+			if name == "setRate" {
+				call("/v1/numbers/"+theirs+"9/rate", "wide", body(), nil)
 			}
 			if strings.Contains(pattern, "{id}") {
 				for _, id := range []string{queued, awaiting, message.NewID(ours, "nosuch")} {

@@ -134,6 +134,7 @@ func (s *fakeStore) Latest(context.Context, int) ([]message.AuditEntry, error) {
 type testConsole struct {
 	*httptest.Server
 	store *fakeStore
+	fleet *fakeFleet
 	c     *console.Console
 	keys  map[string]string // tokens by scope, and "wide" for all numbers
 }
@@ -150,7 +151,9 @@ func setup(t *testing.T) *testConsole {
 		add(scope, scope, ours)
 	}
 	add("wide", httpapi.ScopeAdmin, httpapi.AllNumbers)
+	d.fleet = &fakeFleet{fakeStore: d.store}
 	d.c = console.New(console.Options{
+		Fleet: d.fleet, Rates: rateSetter{d.fleet},
 		Holds: d.store, Lists: d.store, Messages: d.store, Audit: d.store, Relay: &fakeTargets{fakeStore: d.store, all: map[string]message.RelayStatus{}}, Keys: keys,
 		Numbers:     func(number string) bool { return number == ours || number == theirs },
 		ClockOffset: func() time.Duration { return d.store.ahead },

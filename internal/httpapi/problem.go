@@ -52,6 +52,8 @@ var answers = map[string]answer{
 	"reason_missing":          {0, "reason is missing or not usable.", "Set reason to why the order is given, 1 to 200 characters without control characters."},
 	"hold_target_invalid":     {0, "The request does not say clearly what to hold or release.", "Give exactly one: all (true), phone_number_id, phone_number_id with template (as name/language), or tag, with or without phone_number_id."},
 	"duration_invalid":        {0, "The value is not a duration from 1 second to 90 days.", "Write it like 90s, 15m or 24h."},
+	"rate_invalid":           {0, "The rate is not 1 to 10000 messages per second, or from is not lower than rate.", "Correct the value. To send nothing, set a hold."},
+	"rate_unclear":           {0, "The request does not say clearly which rate limit to use.", "Give exactly one: rate, with or without both from and over; or reset (true)."},
 	"relay_target_not_found":  {404, "There is no relay target with this name.", "Check the name. GET /v1/relay/targets lists the targets."},
 	"relay_name_invalid":      {0, "The name is not 1 to 32 of a-z, 0-9 and -.", "Use a short name, for example crm."},
 	"relay_url_invalid":       {0, "url is not an absolute URL that begins with https:// (or http://), without a user and a fragment, of up to 2000 characters.", "Write it like https://crm.example.com/webhooks/whatsapp."},

@@ -66,6 +66,7 @@ type Ledger struct {
 
 	tx, accepts      *store.Transactions
 	heartbeat, alive store.Script
+	lists            store.Script
 
 	epochs sync.Map // shard -> begunEpoch: the epoch of its server in which attempts may begin
 }
@@ -99,6 +100,7 @@ func New(db *store.DB, o Options) *Ledger {
 	return &Ledger{
 		db: db, o: o, tx: db.Transactions(false), accepts: db.Transactions(true),
 		heartbeat: db.Script(clockLua + heartbeatLua), alive: db.Script(clockLua + aliveLua),
+		lists: db.Script(listsLua),
 	}
 }
 

@@ -44,16 +44,6 @@ func (r messageRecord) Since() time.Time {
 // InDoubt reports whether an operator must decide about the message, or may.
 func (r messageRecord) InDoubt() bool { return r.State == message.Parked || r.State == message.InDoubt }
 
-// Cancellable reports whether the message can be cancelled.
-func (r messageRecord) Cancellable() bool {
-	return r.State == message.Queued || r.State == message.Parked
-}
-
-// Resendable reports whether the state of the message allows to send it again.
-func (r messageRecord) Resendable() bool {
-	return r.KeyUntil.IsZero() && slices.Contains(message.ResendStates(), r.State)
-}
-
 // metaError is what Meta answered or reported, with the advice.
 type metaError struct {
 	Code   *int

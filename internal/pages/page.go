@@ -49,7 +49,7 @@ func (v *view) field(name string) string { return strings.TrimSpace(v.r.PostForm
 func (v *view) order(members map[string]any) map[string]any {
 	body := map[string]any{"actor": v.session.actor, "reason": v.field("reason")}
 	for name, value := range members {
-		if value != "" && value != nil {
+		if value != "" {
 			body[name] = value
 		}
 	}

@@ -49,6 +49,8 @@ func (p *Pages) Stop() { p.stop() }
 // all returns every page, in the order of the navigation.
 func all() []page {
 	return []page{
+		overviewPage(),
+		numberPage(),
 		messagesPage(),
 		messagePage(),
 		inDoubtPage(),

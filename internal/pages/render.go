@@ -12,6 +12,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sluice/internal/holdpolicy"
+	"sluice/internal/httpapi"
+	"sluice/internal/message"
 )
 
 //go:embed templates
@@ -39,6 +43,10 @@ var funcs = template.FuncMap{
 	"ago":    func(t time.Time) string { return span(time.Since(t)) },
 	"until":  func(t time.Time) string { return span(time.Until(t)) },
 	"span":   span,
+	"spanOf": func(seconds float64) string { return span(time.Duration(seconds * float64(time.Second))) },
+	"rate":   rate,
+	"spark":  spark,
+	"ends":   ends,
 	"number": number,
 	"static": staticPath,
 	"link":   address,
@@ -52,6 +60,11 @@ func clock(t time.Time) string {
 		return ""
 	}
 	return t.UTC().Format("2006-01-02 15:04:05")
+}
+
+// ends says what ends a hold.
+func ends(h httpapi.Hold) string {
+	return holdpolicy.Ends(message.Hold{Number: h.Number, Template: h.Template, Tag: h.Tag, By: h.Actor, Until: h.Until}, time.UTC)
 }
 
 // span writes a time in its two largest units: 3m 12s.
@@ -77,6 +90,29 @@ func number(n int) string {
 		text = text[:i] + "," + text[i:]
 	}
 	return text
+}
+
+// rate writes messages per second, with a digit after the point for small ones.
+func rate(r float64) string {
+	if r > 0 && r < 10 {
+		return strconv.FormatFloat(r, 'f', 1, 64)
+	}
+	return number(int(r + 0.5))
+}
+
+// The size of a sparkline, in units of its viewBox.
+const sparkWidth, sparkHeight = 90, 20
+
+// spark returns the points of a sparkline as SVG needs them: values on a scale up to the largest one, or up to most.
+func spark(values []float64, most float64) string {
+	for _, v := range values {
+		most = max(most, v)
+	}
+	var b strings.Builder
+	for i, v := range values {
+		fmt.Fprintf(&b, "%d,%.1f ", sparkWidth-len(values)+i, sparkHeight-v/max(most, 1)*(sparkHeight-1))
+	}
+	return b.String()
 }
 
 // address returns a path of the pages with a query of names and values; empty values are left out.

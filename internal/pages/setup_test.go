@@ -18,12 +18,14 @@ import (
 	"sluice/internal/audit"
 	"sluice/internal/backlog"
 	"sluice/internal/console"
+	"sluice/internal/fleet"
 	"sluice/internal/holds"
 	"sluice/internal/httpapi"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/pages"
 	"sluice/internal/queue"
+	"sluice/internal/ratelimit"
 	"sluice/internal/redistest"
 	"sluice/internal/relay"
 	"sluice/internal/repository"
@@ -42,13 +44,14 @@ const hostile = `<script>alert("1")</script>`
 
 // site is the pages with the real console API on a real Redis.
 type site struct {
-	t      testing.TB
-	redis  *redis.Client
-	db     *store.DB
-	keys   httpapi.Keys
-	tokens map[string]string // by the name of the API key: admin, reader, narrow (only the number ours), sender
-	pages  *pages.Pages
-	url    string
+	t       testing.TB
+	redis   *redis.Client
+	db      *store.DB
+	keys    httpapi.Keys
+	numbers []string          // that are configured
+	tokens  map[string]string // by the name of the API key: admin, reader, narrow (only the number ours), sender
+	pages   *pages.Pages
+	url     string
 }
 
 func setup(t testing.TB) *site {
@@ -58,7 +61,7 @@ func setup(t testing.TB) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, redis: srv.Client(), db: db, tokens: map[string]string{}}
+	s := &site{t: t, redis: srv.Client(), db: db, tokens: map[string]string{}, numbers: []string{ours, theirs}}
 	add := func(name, number string, scopes ...string) {
 		s.tokens[name] = httpapi.NewToken()
 		s.keys = append(s.keys, httpapi.Key{Name: name, Hash: httpapi.HashToken(s.tokens[name]), Scopes: scopes, Numbers: []string{number}})
@@ -77,11 +80,13 @@ func (s *site) serve(keys httpapi.Keys) (*pages.Pages, string) {
 	log := slog.New(slog.DiscardHandler)
 	reader := backlog.New(s.db, shards, func(string) int { return 80 })
 	book := ledger.New(s.db, ledger.Options{Shards: shards, RecipientHash: secrets.Hasher("a key of the tests", "recipient index")})
+	held := struct {
+		*holds.Store
+		*backlog.Reader
+	}{holds.New(s.db, shards, log), reader}
 	operators := console.New(console.Options{
-		Holds: struct {
-			*holds.Store
-			*backlog.Reader
-		}{holds.New(s.db, shards, log), reader},
+		Holds: held, Fleet: fleet.New(fleet.Options{Numbers: s.numbers, Rates: reader.ReadAll, Holds: held, Lists: book.CountLists}),
+		Rates: ratelimit.NewController(s.db, shards, func(string) int { return 80 }),
 		Lists: book, Messages: repository.New(book, queue.NewClient(s.db, shards)), Audit: audit.New(s.db, shards),
 		Relay: relay.NewTargets(s.db, shards, secrets.New("")), Keys: keys,
 		Numbers: func(number string) bool { return number == ours || number == theirs }, Explain: explain,

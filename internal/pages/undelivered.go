@@ -209,7 +209,7 @@ func resendGroup(v *view) (done, *problem) {
 	}
 	text := countOf(result.Resent, "message") + " queued again."
 	if result.Resent > 0 {
-		text += " They become due one after the other until " + clock(result.Last) + " UTC, also when you close the page. Those that fail again come back to this list."
+		text += " They become due one after the other until " + clock(result.Last) + " UTC, also when you close the page. This page shows how many still wait for their time."
 	}
 	if left := result.Overdue + result.ContentDropped + result.MaybeDelivered; left > 0 {
 		text += " " + number(left) + " stayed as they are."
@@ -217,7 +217,7 @@ func resendGroup(v *view) (done, *problem) {
 	if result.More {
 		text += " There are more: send again."
 	}
-	return done{text: text, to: address("messages", "state", string(message.Queued), "phone_number_id", v.field("phone_number_id"))}, nil
+	return done{text: text, to: address("numbers/" + url.PathEscape(v.field("phone_number_id")))}, nil
 }
 
 // withQuery returns a path of an API with a query of names and values; empty values are left out.

@@ -47,7 +47,7 @@ func New(key string) Box {
 	return Box{aead}
 }
 
-// Hasher returns a function that makes a keyed hash of 8 bytes, HMAC-SHA256, for an index: without the key nobody can find out
+// Hasher returns a function that makes a keyed hash of 8 bytes, HMAC-SHA256, for an index: without the key it cannot be found out
 // by trying which text a hash is of. It is nil if the key is empty. The function is safe for concurrent use.
 func Hasher(key, purpose string) func(text string) string {
 	if key == "" {
