@@ -54,6 +54,8 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return nil, err
 	}
 	atMeta := templates.New(templates.Options{Graph: graph, Store: accounts, Numbers: numberIDs(c.Numbers), Ready: tokens.Has, Log: log})
+	canaryToken, keys := canaryKey(c.Canaries)
+	keys = append(keys, apiKeys(c.APIKeys)...)
 	tail := events.NewTail(events.New(p.DB, message.Shards(c.Shards), events.Options{Registerer: nil, Log: log}))
 	reads := feed.New(feed.Options{
 		Tail: tail, Names: feed.NewNames(p.DB), TagsOf: tagsOf(book), Accounts: events.NewAccounts(accounts.All), Keys: apiKeys(c.APIKeys),
@@ -78,7 +80,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		All:        numberIDs(c.Numbers),
 		Accounts:   atMeta,
 		Version:    c.Graph.Version,
-		Keys:       apiKeys(c.APIKeys),
+		Keys:       keys,
 		More:       reads.Routes(),
 		Log:        log,
 		Registerer: p.Registry,
@@ -98,8 +100,12 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		graph.Close()
 		return nil
 	})
-	if err := p.serve(c.Listen, requests.Handler(), &p.addr, nil); err != nil || c.Console == "" {
+	if err := p.serve(c.Listen, requests.Handler(), &p.addr, nil); err != nil {
 		return p, err
+	}
+	p.canaries(c.Canaries, canaryToken)
+	if c.Console == "" {
+		return p, nil
 	}
 	operators := console.New(console.Options{
 		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.DB, message.Shards(c.Shards)), Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),

@@ -50,6 +50,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/send", "message record retry"},
 	{"internal/reconcile", "message"},
 	{"client", ""},
+	{"internal/canary", "client"},
 	{"internal/events", "message retry store"},
 	{"internal/feed", "message httpapi store events"},
 	{"internal/ledger", "message record store audit events"},
@@ -74,7 +75,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/graphsim", "jsondoc message content retry cloudapi"},
 	{"internal/doctor", "message secrets config store events ledger holds backlog cloudapi holdpolicy relay outbox"},
 	{"internal/program", "ops store"},
-	{"internal/app", "message record signature retry secrets config ops store program audit httpapi intake console feed send reconcile events ledger holds ratelimit queue dispatch backlog admission repository gauges cloudapi holdpolicy relay outbox tokenwatch throughput templates sendtrace webhook"},
+	{"internal/app", "message record signature retry secrets config ops store program audit httpapi intake console feed send reconcile events ledger holds ratelimit queue dispatch backlog admission repository gauges cloudapi holdpolicy relay outbox tokenwatch throughput templates sendtrace webhook client canary"},
 	{"internal/demo", "message config ops store client events graphsim app"},
 	{"internal/rig", "ops ports client graphsim app"},
 	{"internal/bench", "message content config secrets store ports client events admission cloudapi graphsim rig relay"},
@@ -83,7 +84,7 @@ var packages = []struct{ name, imports string }{
 	{"cmd/worker", "app"},
 	{"cmd/webhook", "app"},
 	{"examples/go", "client"},
-	{"cmd/sluice", "message record config ops store audit httpapi client events ledger holds ratelimit backlog migrate holdpolicy outbox graphsim doctor demo rig bench chaos"},
+	{"cmd/sluice", "message record config ops store audit httpapi client canary events ledger holds ratelimit backlog migrate holdpolicy outbox graphsim doctor demo rig bench chaos"},
 }
 
 // public is the package that programs of others import. It imports none of ours, so that it exposes none of their types.

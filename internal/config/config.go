@@ -113,7 +113,18 @@ type Producer struct {
 
 	PayloadKey Secret // signs the payloads of accepted messages; empty: they are not signed
 
-	Outbox Outbox
+	Outbox   Outbox
+	Canaries []Canary // at most one for each number
+}
+
+// Canary is a message that is sent again and again from a number, to see that messages arrive.
+type Canary struct {
+	Number   string        // phone number id
+	To       Secret        // the recipient, in E.164 with its plus; a Secret because it is a phone number
+	Template string        // name/language; empty: Text is sent
+	Text     string        // the text, if there is no Template
+	Every    time.Duration // from one message to the next
+	Within   time.Duration // how long one may take until it is delivered; shorter than Every
 }
 
 // Outbox is the table from which a producer accepts messages.

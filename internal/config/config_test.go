@@ -276,7 +276,7 @@ func TestMistakesAreToldTogetherWithPlaceAndFix(t *testing.T) {
 	}{
 		{"several at once", tool, append(file("shards: 0\nrat: 1\nredis:\n  durability: always\n"), "--log-level", "loud"), env("GRAPH_API_VERSION", "25"), []string{
 			`s.yaml:1: shards: "0" is not a whole number from 1 to 256`,
-			`s.yaml:2: rat: unknown key; valid keys: api_keys, apps, classes,`,
+			`s.yaml:2: rat: unknown key; valid keys: api_keys, apps, canary,`,
 			`s.yaml:4: redis.durability: "always" is none of fsync, replica, asserted, relaxed`,
 			`--log-level: "loud" is none of debug, info, warn, error`,
 			`GRAPH_API_VERSION (environment): "25" is not a version like v25.0`,
