@@ -13,7 +13,7 @@ import (
 	"sluice/internal/message"
 )
 
-// TestEveryRouteNeedsItsScope: a key that may send may not hold.
+// TestEveryRouteNeedsItsScope: a key that may send may not hold, and one that may see the console changes nothing.
 func TestEveryRouteNeedsItsScope(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
@@ -28,7 +28,8 @@ func TestEveryRouteNeedsItsScope(t *testing.T) {
 		for _, scope := range httpapi.Scopes() {
 			status, answer := d.ask(t, scope, r.Method, path, "{}")
 			refused := status == http.StatusForbidden && answer["code"] == "scope_missing"
-			if refused != (scope != httpapi.ScopeAdmin) {
+			may := scope == httpapi.ScopeAdmin || scope == httpapi.ScopeConsole && r.Method == http.MethodGet
+			if refused == may || (r.Scope == httpapi.ScopeConsole) != (r.Method == http.MethodGet) {
 				t.Errorf("%s %s with a key for %s: %d %v", r.Method, r.Path, scope, status, answer["code"])
 			}
 		}

@@ -105,6 +105,11 @@ func (s *fakeStore) ReadOpen(_ context.Context, id string) (message.Open, error)
 	return o, s.err
 }
 
+func (s *fakeStore) ReadEnded(ctx context.Context, id string) (message.Ended, error) {
+	o, err := s.ReadOpen(ctx, id)
+	return message.Ended{Open: o, Kept: !s.gone}, err
+}
+
 func (s *fakeStore) Move(_ context.Context, o message.Open, m message.Move) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,6 +154,7 @@ func setup(t *testing.T) *testConsole {
 		Holds: d.store, Lists: d.store, Messages: d.store, Audit: d.store, Relay: &fakeTargets{fakeStore: d.store, all: map[string]message.RelayStatus{}}, Keys: keys,
 		Numbers:     func(number string) bool { return number == ours || number == theirs },
 		ClockOffset: func() time.Duration { return d.store.ahead },
+		Explain:     func(int) (title, advice string) { return "Undeliverable", "Ask for another number." },
 	})
 	d.Server = httptest.NewUnstartedServer(d.c.Handler())
 	d.Config.ReadTimeout = time.Second // of a whole request; only the trickled body needs it

@@ -83,6 +83,7 @@ type openRequests struct {
 	workers    atomic.Int64
 	generation atomic.Int64 // is raised when only requests that begin later count
 	counts     sync.Map     // of *atomic.Int64 by that beginning and generation
+	traced     atomic.Int64 // requests with the header traceparent
 }
 
 func (o *openRequests) count(of string, generation int64) *atomic.Int64 {
@@ -92,6 +93,9 @@ func (o *openRequests) count(of string, generation int64) *atomic.Int64 {
 
 func (o *openRequests) counted(meta http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Traceparent") != "" {
+			o.traced.Add(1)
+		}
 		of, rest, found := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		if !found || !strings.HasPrefix(of, "worker-") {
 			meta.ServeHTTP(w, r)
@@ -141,7 +145,12 @@ func setup(t *testing.T, rate int, sim graphsim.Options, settings ...string) *wo
 	w.graph = "http://" + l.Addr().String()
 	w.config = w.writeConfig(rate, settings)
 
-	env := func(string) string { return "" }
+	env := func(name string) string {
+		if strings.HasPrefix(name, "OTEL_") { // a test with traces sets them for the worker processes too
+			return os.Getenv(name)
+		}
+		return ""
+	}
 	args := []string{"--config", w.config}
 	hook, err := config.LoadWebhook(args, env)
 	if err != nil {

@@ -50,6 +50,10 @@ type Options struct {
 	// is afterwards. Nil: nothing is added.
 	Due func(w *store.Writes, o message.Open) error
 
+	// RecipientHash returns a keyed hash of a recipient, of at least 8 bytes, by which messages are found. Nil: there is no
+	// index of recipients.
+	RecipientHash func(recipient string) string
+
 	// Resendable reports whether a failure with a code means that a number or a template must be corrected first:
 	// then the message becomes a dead letter and can be sent again. Nil: no code does.
 	Resendable func(code int) bool

@@ -25,6 +25,7 @@ const root = "../.."
 var documents = []string{
 	"README.md", "CHANGELOG.md", "docs/*.md", "Makefile", "Dockerfile", "docker-compose.yml", "tools/need",
 	"examples/*.md", "examples/*/*.*", "deploy/*.yaml", "deploy/*/*.yaml", "deploy/*/*.yml", "deploy/*/*/*.yaml", "deploy/*/*/*.yml", "docs/runbooks/*.md",
+	"internal/pages/templates/*.html",
 }
 
 // text is a piece of text for readers, or an exported name.
