@@ -37,6 +37,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/ops", ""},
 	{"internal/store", "message retry redisurl"},
 	{"internal/audit", "message store"},
+	{"internal/dashboards", ""},
 	{"internal/ports", ""},
 	{"internal/redistest", "ports"},
 	{"internal/pgtest", "ports"},
