@@ -77,6 +77,7 @@ func printRecord(t table, r record.Record) {
 	at("accepted", r.AcceptedAt)
 	at("send at", r.SendAt)
 	at("next at", r.NextAt)
+	at("can be sent since", r.ReadyAt)
 	at("expires", r.ExpiresAt)
 	at("key until", r.KeyUntil)
 	count("attempts", r.Attempt)
