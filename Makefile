@@ -27,7 +27,7 @@ build: ## all programs, into bin/
 POSTGRESQL = $(or $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb)),initdb):postgresql
 
 test: ## all tests with the race detector, against a real Redis and PostgreSQL that they start themselves
-	@tools/need redis-server:redis-server gcc:gcc,libc6-dev curl:curl openssl:openssl node:nodejs npm:npm php:php-cli python3:python3 $(POSTGRESQL)
+	@tools/need redis-server:redis-server gcc:gcc,libc6-dev curl:curl openssl:openssl node:nodejs npm:npm php:php-cli python3:python3 promtool:prometheus $(POSTGRESQL)
 	@$(FIRST)
 	@go build -o out/progress ./internal/progress
 	@CGO_ENABLED=1 out/progress go test -race -json ./...
