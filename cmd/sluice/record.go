@@ -100,10 +100,10 @@ func printRecord(t table, r record.Record) {
 	member("refused wamids", strings.Join(r.Refused, ", "))
 	count("duplicates", r.Duplicates)
 	member("account", r.Account)
-	member("trace", r.Trace)
+	member("traceparent", r.Trace)
 	member("request hash", r.Hash)
 	size("recipient key", r.Recipient)
-	member("recipient hash", r.RecipientHash)
+	size("recipient hash", r.RecipientHash)
 	size("payload", r.Payload)
 	t.row("version", fmt.Sprintf("%d, the length in bytes (format %d)", r.Version(), record.Format))
 }

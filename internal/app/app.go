@@ -24,11 +24,13 @@ import (
 	"sluice/internal/queue"
 	"sluice/internal/repository"
 	"sluice/internal/store"
+	"sluice/internal/tracing"
 )
 
 // Program is a program that is built and listens.
 type Program struct {
 	*program.Program
+	tracer *tracing.Tracer
 
 	addr, consoleAddr string
 }
@@ -41,13 +43,13 @@ func (p *Program) ConsoleAddr() string { return p.consoleAddr }
 
 // newProgram makes what every program has. It opens Redis and runs checks, which decide whether the program may
 // work with that Redis.
-func newProgram(ctx context.Context, c config.Common, log *slog.Logger, checks ...func(context.Context, *store.DB) error) (*Program, error) {
+func newProgram(ctx context.Context, name string, c config.Common, log *slog.Logger, checks ...func(context.Context, *store.DB) error) (*Program, error) {
 	open := func(ctx context.Context) (*store.DB, error) {
 		db, err := openStore(ctx, c, log)
 		if err != nil {
 			return nil, err
 		}
-		err = newLedger(db, c).CheckShards(ctx)
+		err = newLedger(db, c, nil).CheckShards(ctx)
 		for i := 0; err == nil && i < len(checks); i++ {
 			err = checks[i](ctx, db)
 		}
@@ -64,7 +66,33 @@ func newProgram(ctx context.Context, c config.Common, log *slog.Logger, checks .
 	p.Registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "sluice_log_lines_dropped_total", Help: "Log lines that were dropped because the reader of the log did not keep up.",
 	}, func() float64 { return float64(output.Dropped()) }))
-	return &Program{Program: p}, nil
+	tracer, err := newTracer(name, c.Tracing, p.Registry, log)
+	if err != nil {
+		p.Close()
+		return nil, err
+	}
+	return &Program{Program: p, tracer: tracer}, nil
+}
+
+// newTracer returns the tracer of a program; nil: traces are off.
+func newTracer(name string, c config.Tracing, reg prometheus.Registerer, log *slog.Logger) (*tracing.Tracer, error) {
+	headers := map[string]string{}
+	for name, value := range c.Headers {
+		headers[name] = string(value)
+	}
+	return tracing.New(tracing.Options{Endpoint: c.Endpoint, Headers: headers, Timeout: c.Timeout, Service: "sluice-" + name, Log: log, Registerer: reg})
+}
+
+// Run works until ctx ends or a part returns an error, see program.Program. Then it exports the last spans.
+func (p *Program) Run(ctx context.Context) error {
+	defer p.tracer.Close()
+	return p.Program.Run(ctx)
+}
+
+// Close releases what a program holds that will not run.
+func (p *Program) Close() {
+	p.tracer.Close()
+	p.Program.Close()
 }
 
 // serve adds an HTTP server to the program's work, and stores its address in at. refused, which may be nil, is
@@ -95,8 +123,10 @@ func openStore(ctx context.Context, c config.Common, log *slog.Logger) (*store.D
 	return db, nil
 }
 
-func newLedger(db *store.DB, c config.Common) *ledger.Ledger {
+// newLedger returns the ledger. recipients hashes the recipients of accepted messages; nil: they are not indexed.
+func newLedger(db *store.DB, c config.Common, recipients func(string) string) *ledger.Ledger {
 	o := ledgerOptions(c)
+	o.RecipientHash = recipients
 	o.Due = repository.AddTask(queue.NewClient(db, o.Shards))
 	return ledger.New(db, o)
 }

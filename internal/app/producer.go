@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"log/slog"
+	"time"
 
 	"sluice/internal/admission"
 	"sluice/internal/audit"
@@ -14,13 +15,16 @@ import (
 	"sluice/internal/console"
 	"sluice/internal/events"
 	"sluice/internal/feed"
+	"sluice/internal/fleet"
 	"sluice/internal/holds"
 	"sluice/internal/httpapi"
 	"sluice/internal/intake"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/ops"
+	"sluice/internal/pages"
 	"sluice/internal/queue"
+	"sluice/internal/ratelimit"
 	"sluice/internal/relay"
 	"sluice/internal/repository"
 	"sluice/internal/secrets"
@@ -40,11 +44,15 @@ func Producer(ctx context.Context, args []string, getenv func(string) string) (*
 
 // NewProducer builds the producer, which turns an HTTP request into a record and a task.
 func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Program, error) {
-	p, err := newProgram(ctx, c.Common, log)
+	p, err := newProgram(ctx, "producer", c.Common, log)
 	if err != nil {
 		return nil, err
 	}
-	book := newLedger(p.DB, c.Common)
+	var recipients func(string) string
+	if c.RecipientIndex {
+		recipients = secrets.Hasher(string(c.SecretsKey), "recipient index")
+	}
+	book := newLedger(p.DB, c.Common, recipients)
 	tasks, accounts, holds := queue.NewClient(p.DB, message.Shards(c.Shards)), holds.NewAccounts(p.DB), holds.New(p.DB, message.Shards(c.Shards), log)
 	tokens := cmp.Or(c.Tokens, config.FixedTokens(nil))
 	reader := backlog.New(p.DB, message.Shards(c.Shards), ratesOf(c.Numbers).configured)
@@ -82,6 +90,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Version:    c.Graph.Version,
 		Keys:       keys,
 		More:       reads.Routes(),
+		Tracer:     p.tracer,
 		Log:        log,
 		Registerer: p.Registry,
 	})
@@ -100,19 +109,32 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		graph.Close()
 		return nil
 	})
-	if err := p.serve(c.Listen, requests.Handler(), &p.addr, nil); err != nil {
+	callers := requests.Handler()
+	if err := p.serve(c.Listen, callers, &p.addr, nil); err != nil {
 		return p, err
 	}
 	p.canaries(c.Canaries, canaryToken)
 	if c.Console == "" {
 		return p, nil
 	}
+	state := fleet.New(fleet.Options{Numbers: numberIDs(c.Numbers), Rates: reader.ReadAll, Holds: heldMessages{holds, reader}, Lists: func(ctx context.Context, before time.Time) (ledger.ListCounts, map[string]ledger.ListCounts, error) {
+		return book.CountLists(ctx, before.Add(p.DB.ClockOffset()))
+	}})
+	p.Background(func(ctx context.Context) error { return state.Run(ctx, log) })
 	operators := console.New(console.Options{
 		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.DB, message.Shards(c.Shards)), Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
 		Relay:       relay.NewTargets(p.DB, message.Shards(c.Shards), secrets.New(string(c.SecretsKey))),
-		ClockOffset: p.DB.ClockOffset, Log: log, Registerer: p.Registry,
+		Fleet:       state,
+		Rates:       ratelimit.NewController(p.DB, message.Shards(c.Shards), ratesOf(c.Numbers).configured),
+		ClockOffset: p.DB.ClockOffset, Explain: explain, Log: log, Registerer: p.Registry,
 	})
-	return p, p.serve(c.Console, operators.Handler(), &p.consoleAddr, nil)
+	web := pages.New(pages.Options{Simulator: c.Graph.BaseURL != cloudapi.DefaultBaseURL, Console: operators.Handler(), API: callers, Keys: apiKeys(c.APIKeys), DB: p.DB, Left: ops.Left, Log: log})
+	p.Work(func(ctx context.Context) error {
+		<-ctx.Done()
+		web.Stop()
+		return nil
+	})
+	return p, p.serve(c.Console, web.Handler(), &p.consoleAddr, nil)
 }
 
 // refusesUnknown returns a function that reports whether a number refuses message types that this version does

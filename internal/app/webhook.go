@@ -23,7 +23,7 @@ func Webhook(ctx context.Context, args []string, getenv func(string) string) (*P
 
 // NewWebhook builds the webhook program, which stores Meta's webhooks in the event stream.
 func NewWebhook(ctx context.Context, c config.Webhook, log *slog.Logger) (*Program, error) {
-	p, err := newProgram(ctx, c.Common, log)
+	p, err := newProgram(ctx, "webhook", c.Common, log)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func NewWebhook(ctx context.Context, c config.Webhook, log *slog.Logger) (*Progr
 			a, ok := apps[name]
 			return webhook.App{Secrets: a.Secrets(time.Now()), VerifyToken: string(a.VerifyToken)}, ok
 		},
-		Track: live.Track, ClockOffset: p.DB.ClockOffset, Registerer: p.Registry, Log: log,
+		Track: live.Track, ClockOffset: p.DB.ClockOffset, Tracer: p.tracer, Registerer: p.Registry, Log: log,
 	})
 	if err := p.serve(c.Listen, h, &p.addr, func() { live.Track()(true) }); err != nil {
 		return nil, err

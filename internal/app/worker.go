@@ -52,7 +52,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	if records.KeyLife = c.KeyLife; c.KeyLife == 0 {
 		records.KeyLife = -1 // none
 	}
-	p, err := newProgram(ctx, c.Common, log, func(ctx context.Context, db *store.DB) error {
+	p, err := newProgram(ctx, "worker", c.Common, log, func(ctx context.Context, db *store.DB) error {
 		if err := events.CheckMemory(ctx, db, c.Events.Memory); err != nil {
 			return err
 		}
@@ -168,6 +168,7 @@ func (w *worker) send() error {
 		Parts:            w.book.Parts(),
 		Wrote:            traced.Wrote,
 		Numbers:          numberIDs(c.Numbers),
+		Tracer:           w.tracer,
 		Log:              log,
 		Registerer:       w.Registry,
 	})
@@ -218,7 +219,7 @@ func (w *worker) reconcile() {
 		Inbound: w.controller.Debit, Written: cloudapi.Written,
 		Now:    func(ctx context.Context) time.Time { return w.DB.Clock(ctx, ledger.RecordPrefix(0)) },
 		Update: w.policy.Update, Applied: reports.Note, NoteAccount: w.policy.NoteAccount,
-		Log: w.Log, Registerer: w.Registry,
+		Tracer: w.tracer, Log: w.Log, Registerer: w.Registry,
 	})
 	w.Background(r.Run)
 }

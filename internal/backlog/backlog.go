@@ -23,8 +23,8 @@ var readLua string
 //go:embed held.lua
 var heldLua string
 
-// readMost is how many numbers one script reads. With four deep queues each it keeps Redis busy for about 2 ms.
-const readMost = 25
+// readMost is how many numbers one script reads. With four deep queues each it keeps Redis busy for about 4 ms.
+const readMost = 50
 
 // Reader reads the backlogs of numbers. It is safe for concurrent use.
 type Reader struct {

@@ -142,7 +142,7 @@ func (c *Client) Send(ctx context.Context, number string, body []byte, ready fun
 	if g.refused != nil {
 		return out // no request was made
 	}
-	c.metrics.observe(out.Kind, time.Since(start)-g.waited)
+	c.metrics.observe(ctx, out.Kind, time.Since(start)-g.waited)
 	if out.Kind != message.Accepted {
 		c.metrics.failed(code)
 	}

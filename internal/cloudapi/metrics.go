@@ -1,12 +1,14 @@
 package cloudapi
 
 import (
+	"context"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"sluice/internal/message"
+	"sluice/internal/tracing"
 )
 
 type metrics struct {
@@ -40,8 +42,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return m
 }
 
-func (m *metrics) observe(k message.Kind, d time.Duration) {
-	m.duration.WithLabelValues(string(k)).Observe(d.Seconds())
+func (m *metrics) observe(ctx context.Context, k message.Kind, d time.Duration) {
+	tracing.Observe(ctx, m.duration.WithLabelValues(string(k)), d.Seconds())
 }
 
 func (m *metrics) failed(code string) { m.errors.WithLabelValues(code).Inc() }

@@ -41,13 +41,14 @@ type aboutMessage struct {
 	Ref      string   `json:"ref,omitempty"`
 	Tags     []string `json:"tags,omitempty"`
 	Callback string   `json:"callback_data,omitempty"`
+	Trace    string   `json:"traceparent,omitempty"`
 
 	State  message.State `json:"state,omitempty"` // of a message that Meta never took
 	Reason string        `json:"reason,omitempty"`
 }
 
 func (r Relayed) about() aboutMessage {
-	a := aboutMessage{ID: r.ID, Ref: r.Message.Ref, Tags: r.Message.Tags, Callback: r.Message.Callback}
+	a := aboutMessage{ID: r.ID, Ref: r.Message.Ref, Tags: r.Message.Tags, Callback: r.Message.Callback, Trace: r.Message.Trace}
 	if r.Ended != nil {
 		a.State, a.Reason = r.Ended.State, r.Ended.Reason
 	}

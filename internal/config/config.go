@@ -20,6 +20,7 @@ type Common struct {
 	Classes     map[string]Class // by class name; a class that the file does not mention is absent
 	LogLevel    slog.Level
 	Ops         string // host:port of /metrics, /livez, /readyz and pprof
+	Tracing     Tracing
 }
 
 // Redis has the address of Redis and the durability that it must have.
@@ -109,7 +110,8 @@ type Producer struct {
 	APIKeys []APIKey // never empty
 	Tokens  *Tokens  // the access tokens that the producer can read, for calls that it forwards to Meta
 
-	SecretsKey Secret // encrypts the secrets of relay targets; empty: targets with a secret are refused
+	SecretsKey     Secret // encrypts the secrets of relay targets, and hashes recipients; empty: targets with a secret are refused, and there is no index of recipients
+	RecipientIndex bool   // whether messages can be found by their recipient
 
 	PayloadKey Secret // signs the payloads of accepted messages; empty: they are not signed
 
@@ -152,12 +154,13 @@ const (
 	ScopeCancel  = "messages:cancel"
 	ScopeAccount = "account:write"
 	ScopeEvents  = "events:read"
+	ScopeConsole = "console:read"
 	ScopeAdmin   = "admin"
 )
 
 // Scopes returns all scopes.
 func Scopes() []string {
-	return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAccount, ScopeEvents, ScopeAdmin}
+	return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAccount, ScopeEvents, ScopeConsole, ScopeAdmin}
 }
 
 // Worker is the configuration of the sender and reconciler.

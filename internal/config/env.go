@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/joho/godotenv"
 )
@@ -18,6 +19,11 @@ func Env() (func(string) string, error) {
 		return os.Getenv, nil
 	case err != nil: // the error of the parser quotes the file, which has secrets
 		return nil, errors.New(".env: cannot read the file. Each line must be NAME=value")
+	}
+	for name, v := range file { // the SDK of OpenTelemetry reads the environment of the process
+		if _, ok := os.LookupEnv(name); !ok && strings.HasPrefix(name, "OTEL_") {
+			os.Setenv(name, v)
+		}
 	}
 	return func(name string) string {
 		if v, ok := os.LookupEnv(name); ok {

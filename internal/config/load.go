@@ -24,7 +24,7 @@ func LoadProducer(args []string, getenv func(string) string) (Producer, error) {
 	l.checkWindows()
 	return Producer{
 		Common: l.common(), Listen: l.listenAPI, Console: l.listenConsole, APIKeys: l.keys, Tokens: l.tokensThere(), PayloadKey: l.optionalKey("payload_key_file", l.payloadKeyFile), SecretsKey: l.secretsKey(),
-		Outbox: l.openOutbox(), Canaries: l.openCanaries(),
+		RecipientIndex: l.recipientIndex, Outbox: l.openOutbox(), Canaries: l.openCanaries(),
 	}, l.err()
 }
 
@@ -121,6 +121,7 @@ type values struct {
 	markerKeyFile, secondMarkerKeyFile      string
 	payloadKeyFile, secondPayloadKeyFile    string
 	secretsKeyFile                          string
+	recipientIndex                          bool
 	relay                                   Relay
 	retry                                   Retry
 	keyLife, unmatchedLife                  time.Duration
@@ -233,6 +234,9 @@ func (l *loader) common() Common {
 	l.Redis.PasswordFile = l.redisPasswordFile
 	if password := l.secret("redis.password_file", l.redisPasswordFile); password != "" {
 		l.Redis.URL = Secret(redisurl.WithPassword(string(l.Redis.URL), string(password)))
+	}
+	if l.program != "tool" {
+		l.Tracing = l.tracing()
 	}
 	return l.Common
 }

@@ -99,7 +99,7 @@ func (d *document) ofAPIKey(one *APIKey) []member {
 				d.scalar(oneOf(&scope, Scopes()...))(path, n)
 				one.Scopes = append(one.Scopes, scope)
 			}),
-			doc: "One or more of `messages:send` (send messages), `messages:read` (read records and explanations), `messages:cancel` (cancel messages), `account:write` (change message templates, flows and settings on [Meta's paths](drop-in.md)), `events:read` (read [events](events.md)) and `admin` (the [console](console.md): holds, in-doubt messages, dead letters).",
+			doc: "One or more of `messages:send` (send messages), `messages:read` (read records and explanations), `messages:cancel` (cancel messages), `account:write` (change message templates, flows and settings on [Meta's paths](drop-in.md)), `events:read` (read [events](events.md)), `console:read` (see the [console](console.md)) and `admin` (use the console: holds, in-doubt messages, dead letters).",
 		},
 		{
 			key: "revoked", def: "`false`", read: d.scalar(truth(&one.Revoked)),

@@ -68,10 +68,11 @@ type world struct {
 	t       *testing.T
 	redis   *redistest.Server
 	sim     *graphsim.Sim
-	graph   string // base URL of the simulator
-	hooks   string // URL of the webhook
-	console string // base URL of the console
-	config  string // path of the configuration file
+	graph   string            // base URL of the simulator
+	hooks   string            // URL of the webhook
+	console string            // base URL of the console
+	ops     map[string]string // host:port of the metrics, by program; without workers
+	config  string            // path of the configuration file
 	api     *client.Client
 	open    openRequests
 }
@@ -82,6 +83,7 @@ type openRequests struct {
 	workers    atomic.Int64
 	generation atomic.Int64 // is raised when only requests that begin later count
 	counts     sync.Map     // of *atomic.Int64 by that beginning and generation
+	traced     atomic.Int64 // requests with the header traceparent
 }
 
 func (o *openRequests) count(of string, generation int64) *atomic.Int64 {
@@ -91,6 +93,9 @@ func (o *openRequests) count(of string, generation int64) *atomic.Int64 {
 
 func (o *openRequests) counted(meta http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Traceparent") != "" {
+			o.traced.Add(1)
+		}
 		of, rest, found := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		if !found || !strings.HasPrefix(of, "worker-") {
 			meta.ServeHTTP(w, r)
@@ -140,7 +145,12 @@ func setup(t *testing.T, rate int, sim graphsim.Options, settings ...string) *wo
 	w.graph = "http://" + l.Addr().String()
 	w.config = w.writeConfig(rate, settings)
 
-	env := func(string) string { return "" }
+	env := func(name string) string {
+		if strings.HasPrefix(name, "OTEL_") { // a test with traces sets them for the worker processes too
+			return os.Getenv(name)
+		}
+		return ""
+	}
 	args := []string{"--config", w.config}
 	hook, err := config.LoadWebhook(args, env)
 	if err != nil {
@@ -156,6 +166,7 @@ func setup(t *testing.T, rate int, sim graphsim.Options, settings ...string) *wo
 	producer := w.start(app.NewProducer(t.Context(), door, slog.New(slog.DiscardHandler)))
 	w.hooks = "http://" + webhook.Addr() + "/webhooks/whatsapp/main"
 	w.console = "http://" + producer.ConsoleAddr()
+	w.ops = map[string]string{"producer": producer.OpsAddr(), "webhook": webhook.OpsAddr(), "simulator": l.Addr().String()}
 	w.api = client.New("http://"+producer.Addr(), apiKey, client.WithRetryFor(0))
 
 	sim.Webhook.URL, sim.Webhook.Secret = w.hooks, appSecret
@@ -246,10 +257,10 @@ type worker struct {
 	said string // its last log lines when it has ended, if there was an error
 }
 
-// worker starts a worker process and waits until it works. It is stopped when the test ends.
-func (w *world) worker() *worker {
+// worker starts a worker process, with these further arguments, and waits until it works. It is stopped when the test ends.
+func (w *world) worker(args ...string) *worker {
 	w.t.Helper()
-	k := w.process("worker")
+	k := w.process("worker", args...)
 	w.t.Cleanup(func() {
 		if err := k.stop(stopLimit); err != nil {
 			w.t.Error(err)
@@ -258,10 +269,10 @@ func (w *world) worker() *worker {
 	return k
 }
 
-func (w *world) process(as string) *worker {
+func (w *world) process(as string, args ...string) *worker {
 	w.t.Helper()
 	name := fmt.Sprint("worker-", w.open.workers.Add(1))
-	cmd := exec.Command(os.Args[0], "--config", w.config, "--listen-ops", "127.0.0.1:0", "--graph-base-url", w.graph+"/"+name)
+	cmd := exec.Command(os.Args[0], append([]string{"--config", w.config, "--listen-ops", "127.0.0.1:0", "--graph-base-url", w.graph + "/" + name}, args...)...)
 	cmd.Env = append(os.Environ(), asProgram+"="+as)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	logs, err := cmd.StderrPipe()

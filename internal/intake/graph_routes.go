@@ -123,6 +123,6 @@ func (in *Intake) graphSendRoute(edge, name, summary, doc string) httpapi.Route 
 		Body: &httpapi.Body{Type: metaMessage{}, Example: `{"messaging_product":"whatsapp","to":"+15551234567","type":"text","text":{"body":"It has shipped."}}`},
 		Answers: append(append([]httpapi.Answer{{Status: 200, Doc: "Accepted: the message is stored and will be sent.", Type: graphAccepted{}}}, graphFailed...),
 			httpapi.Answer{Status: 429, Doc: "The message would expire before it can be sent: code 130429, with `Retry-After`.", Type: graphFailure{}}, graphAway),
-		Handler: in.graphSend,
+		Handler: in.o.Tracer.Handler(http.MethodPost, "/{version}/{phone_number_id}/"+edge, true, in.graphSend),
 	}
 }

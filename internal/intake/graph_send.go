@@ -55,10 +55,10 @@ func (in *Intake) graphSend(w http.ResponseWriter, r *http.Request) {
 	}
 	var a message.Acceptance
 	if refused == nil {
-		a, refused = in.accept(r.Context(), w.Header(), &m, in.now())
+		a, refused = in.acceptTraced(r, w.Header(), &m, in.now())
 	}
 	if refused != nil {
-		in.metrics.observe(result(refused.Status()), start)
+		in.metrics.observe(r.Context(), result(refused.Status()), start)
 		in.graphRefuse(w, r, refused)
 		return
 	}
@@ -68,7 +68,7 @@ func (in *Intake) graphSend(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Idempotent-Replayed", "true")
 		label = resultDuplicate
 	}
-	in.metrics.observe(label, start)
+	in.metrics.observe(r.Context(), label, start)
 	if warnings := unknownIn(m.Content).warnings(); len(warnings) > 0 { // Meta's answer has no member for them
 		var codes []string
 		for _, p := range warnings {

@@ -69,6 +69,7 @@ func (g *group) add(number int, m *message.Message) {
 // acceptGroup accepts the messages of a group, and sets the result of each line.
 func (in *Intake) acceptGroup(ctx context.Context, g *group) {
 	defer close(g.done)
+	defer in.traceLines(ctx, g)()
 	in.awaitClasses(ctx, g)
 	storing, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()

@@ -1,11 +1,14 @@
 package intake
 
 import (
+	"context"
 	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"sluice/internal/tracing"
 )
 
 // The results of a request to send, as values of a metric label.
@@ -64,9 +67,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 func (m *metrics) count(result string) { m.messages[result].Inc() }
 
 // observe counts a request to send a single message, with its duration.
-func (m *metrics) observe(result string, start time.Time) {
+func (m *metrics) observe(ctx context.Context, result string, start time.Time) {
 	m.count(result)
-	m.duration.Observe(time.Since(start).Seconds())
+	tracing.Observe(ctx, m.duration, time.Since(start).Seconds())
 }
 
 // cancelled counts a request to cancel a message.

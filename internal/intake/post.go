@@ -15,6 +15,7 @@ import (
 	"sluice/internal/content"
 	"sluice/internal/httpapi"
 	"sluice/internal/message"
+	"sluice/internal/tracing"
 )
 
 // maxBody is the maximum size of a request, in bytes.
@@ -29,7 +30,7 @@ func (in *Intake) post(w http.ResponseWriter, r *http.Request) {
 		shown, refused = in.submit(w, r, in.now())
 	}
 	if refused != nil {
-		in.metrics.observe(result(refused.Status()), start)
+		in.metrics.observe(r.Context(), result(refused.Status()), start)
 		refused.Write(w)
 		return
 	}
@@ -38,7 +39,7 @@ func (in *Intake) post(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Idempotent-Replayed", "true")
 		status, label = http.StatusOK, resultDuplicate
 	}
-	in.metrics.observe(label, start)
+	in.metrics.observe(r.Context(), label, start)
 	if wait {
 		if rec := in.follow(w, r, shown.ID); rec.State != "" {
 			shown.State, shown.WAMID, shown.Code, shown.Reason = rec.State, rec.WAMID, rec.Code, rec.Reason
@@ -113,7 +114,7 @@ func (in *Intake) submit(w http.ResponseWriter, r *http.Request, now time.Time) 
 	if refused != nil {
 		return none, refused
 	}
-	a, refused := in.accept(r.Context(), w.Header(), &m, now)
+	a, refused := in.acceptTraced(r, w.Header(), &m, now)
 	return show(a, unknownIn(m.Content)), refused
 }
 
@@ -157,26 +158,32 @@ func (in *Intake) check(e *envelope, m *message.Message, key httpapi.Key, now ti
 	return nil
 }
 
-// accept accepts a checked message. If its class is not known yet, accept waits for it. It sets Retry-After in header if the
-// message would expire before it can be sent.
+// accept accepts a checked message. It blocks and sets header like admit.
 func (in *Intake) accept(ctx context.Context, header http.Header, m *message.Message, now time.Time) (message.Acceptance, refusal) {
+	ctx, cancel, refused := in.admit(ctx, header, m, now)
+	defer cancel()
+	if refused != nil {
+		return message.Acceptance{}, refused
+	}
+	a, err := in.o.Acceptor.Accept(ctx, *m)
+	return a, in.refused(m, err)
+}
+
+// admit refuses a checked message that would expire before it can be sent, and then sets Retry-After in header. If the class of
+// the message is not known yet, admit waits for it. It returns a context for what remains to be done at the store.
+func (in *Intake) admit(ctx context.Context, header http.Header, m *message.Message, now time.Time) (context.Context, context.CancelFunc, refusal) {
 	if m.Class == "" {
 		m.Class = in.o.Classes.Wait(ctx, m.From, m.Content)
 		in.setDeadline(m, now)
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
 	if !m.ExpiresAt.After(now) {
-		if refused := in.late(ctx, m); refused != nil {
-			return message.Acceptance{}, refused
-		}
-	} else if wait := in.wait(ctx, m, now); now.Add(wait).After(m.ExpiresAt) {
-		if refused := in.unreachable(ctx, header, m, wait); refused != nil {
-			return message.Acceptance{}, refused
-		}
+		return ctx, cancel, in.late(ctx, m)
 	}
-	a, err := in.o.Acceptor.Accept(ctx, *m)
-	return a, in.refused(m, err)
+	if wait := in.wait(ctx, m, now); now.Add(wait).After(m.ExpiresAt) {
+		return ctx, cancel, in.unreachable(ctx, header, m, wait)
+	}
+	return ctx, cancel, nil
 }
 
 // checkHeader returns the header Idempotency-Key, and refuses bodies that are not declared as JSON.
@@ -261,7 +268,7 @@ func (in *Intake) refused(m *message.Message, err error) refusal {
 	case errors.Is(err, message.ErrFull):
 		return refuse("overloaded")
 	}
-	in.o.Log.Error("cannot store message", "message_id", m.ID, "phone_number_id", m.From, "err", err)
+	in.o.Log.Error("cannot store message", "message_id", m.ID, "phone_number_id", m.From, tracing.ID(m.Trace), "err", err)
 	return refuse("store_unavailable")
 }
 

@@ -117,7 +117,7 @@ func (l *Ledger) applying(ctx context.Context, s message.Shard, ids, others []st
 					m = after.Failure(m, reports[n].Attempt, l.o.Resendable(m.Code))
 				}
 				reports[n].First = after.State.Rank(after.Reason) < message.Sent.Rank("")
-				reports[n].Template = after.Template
+				reports[n].Template, reports[n].Trace = after.Template, after.Trace
 				reports[n].Age = max(0, now.Sub(cmp.Or(after.Open().Began, after.AcceptedAt)))
 				var d record.Decision
 				after, d = after.Decide(record.Input{Kind: record.Status, At: now, Attempt: reports[n].Attempt, Move: m})

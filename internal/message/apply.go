@@ -5,13 +5,15 @@ import "time"
 // MarkedReport is a status report with the contents of its marker.
 type MarkedReport struct {
 	StatusReport
-	ID               string // our message, when the report has a valid marker of this installation; empty: find the message by the wamid
-	Attempt          int    // the attempt that the marker names; 0: none
-	OtherEnvironment bool   // the marker is one of another environment: if no message has the wamid now, none will get it
-	Accepted         int64  // which record of the id the marker names: Unix milliseconds of its acceptance; 0: none
+	ID               string    // our message, when the report has a valid marker of this installation; empty: find the message by the wamid
+	Attempt          int       // the attempt that the marker names; 0: none
+	OtherEnvironment bool      // the marker is one of another environment: if no message has the wamid now, none will get it
+	Received         time.Time // when Sluice received it, by the clock of Redis
+	Accepted         int64     // which record of the id the marker names: Unix milliseconds of its acceptance; 0: none
 
 	// What the store found when it applied the report:
 	Template string        // of the message
+	Trace    string        // of the message: its traceparent; empty: it is not traced
 	First    bool          // the first status of the message
 	Age      time.Duration // how long ago the message was sent, about
 }

@@ -22,6 +22,7 @@ type Message struct {
 	ExpiresAt time.Time       // no attempt starts after this
 	Payload   json.RawMessage // Meta's message object in the form in which it is stored, see content.AppendPayload
 	Content   Content         // what content.Check read from the object
+	Trace     string          // the W3C traceparent of the span that accepted it; empty: it is not traced
 	Hash      string          // of the whole request, to distinguish a repeated request from another one with the same key
 }
 
@@ -37,13 +38,14 @@ type Context struct {
 	Ref      string   `json:"ref,omitempty" doc:"Your own reference."`
 	Tags     []string `json:"tags,omitempty" doc:"Your own labels."`
 	Callback string   `json:"callback_data,omitempty" doc:"The biz_opaque_callback_data of your request."`
+	Trace    string   `json:"traceparent,omitempty" doc:"The W3C trace context in which Sluice accepted the message, if its trace is sampled."`
 }
 
 // Context returns the part of m that its events contain.
 func (m Message) Context() Context {
 	return Context{
 		ID: m.ID, From: m.From, Class: m.Class, Type: m.Content.Type,
-		To: Mask(m.Content.Recipient()), Template: m.Content.TemplateID(), Ref: m.Ref, Tags: m.Tags, Callback: m.Callback,
+		To: Mask(m.Content.Recipient()), Template: m.Content.TemplateID(), Ref: m.Ref, Tags: m.Tags, Callback: m.Callback, Trace: m.Trace,
 	}
 }
 

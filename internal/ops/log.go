@@ -22,7 +22,7 @@ func NewLogger(w io.Writer, level slog.Level) *slog.Logger {
 // replace masks one attribute. Our own ids and Meta's are no secrets, and are long numbers.
 func replace(_ []string, a slog.Attr) slog.Attr {
 	switch a.Key {
-	case "message_id", "wamid", "phone_number_id", slog.TimeKey, slog.LevelKey:
+	case "message_id", "wamid", "phone_number_id", "trace_id", slog.TimeKey, slog.LevelKey:
 		return a
 	case "token", "access_token", "secret", "password", "authorization", "signature":
 		return slog.String(a.Key, redacted)

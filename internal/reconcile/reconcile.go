@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sluice/internal/message"
+	"sluice/internal/tracing"
 )
 
 const (
@@ -62,6 +63,7 @@ type Options struct {
 	Applied func(ctx context.Context, e message.MarkedReport)
 	// NoteAccount is called with the WhatsApp Business Account of a known number. May be nil.
 	NoteAccount func(ctx context.Context, number, account string)
+	Tracer      *tracing.Tracer       // nil: no traces
 	Registerer  prometheus.Registerer // nil: the metrics are not registered
 	Log         *slog.Logger          // nil: no logs
 }
@@ -150,6 +152,7 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 			if result == message.Applied {
 				r.metrics.latency.Observe(max(0, now.Sub(time.UnixMilli(received[i])).Seconds()))
 			}
+			r.trace(ctx, reports[i], result)
 			if result == message.Applied && r.o.Applied != nil {
 				r.o.Applied(ctx, reports[i])
 			}
@@ -164,12 +167,21 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 	return len(reports) > 0, nil
 }
 
+// trace makes the span of an applied status, from its webhook until now, in the trace of its message.
+func (r *Reconciler) trace(ctx context.Context, e message.MarkedReport, result message.ApplyResult) {
+	if _, span := r.o.Tracer.Continue(ctx, e.Trace, "apply status", tracing.Consumer, e.Received); span.On() {
+		span.Set("message_id", e.ID, "phone_number_id", e.Number, "status", e.Status, "code", e.Code, "result", result)
+		span.End()
+	}
+}
+
 // readMarker returns the status report of an event with the contents of its marker. A marker of another
 // environment, with a wrong MAC, or of a message of another number is not used: then the wamid finds the
 // message. It is false when the report has neither a valid marker nor a wamid.
 func (r *Reconciler) readMarker(e message.Event) (message.MarkedReport, bool) {
 	ev := message.MarkedReport{StatusReport: *e.Report}
 	ev.Number = cmp.Or(ev.Number, e.Number)
+	ev.Received = time.UnixMilli(e.At)
 	if id, attempt, accepted, ok := r.o.Mark(ev.Marker); ok {
 		if number, _ := message.Number(id); number == ev.Number {
 			ev.ID, ev.Attempt, ev.Accepted = id, attempt, accepted

@@ -2,6 +2,7 @@ package record
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"time"
@@ -62,7 +63,6 @@ var fields = []field{
 	text(25, func(r *Record) *string { return &r.Callback }),
 	text(26, func(r *Record) *string { return &r.Detail.Message }),
 	text(27, func(r *Record) *string { return &r.Account }),
-	text(28, func(r *Record) *string { return &r.Trace }),
 	text(29, func(r *Record) *string { return &r.RecipientHash }),
 	count(30, func(r *Record) *int { return &r.Proven }),
 	flag(31, func(r *Record) *bool { return &r.Published }),
@@ -75,6 +75,7 @@ var fields = []field{
 	{35, putDetail, getDetail},
 	moment(36, func(r *Record) *time.Time { return &r.ReadyAt }),
 	moment(38, func(r *Record) *time.Time { return &r.KeyUntil }),
+	{39, putTrace, getTrace},
 }
 
 // byNumber has the rows of fields by their numbers.
@@ -216,6 +217,32 @@ func unpackWAMID(s string) string {
 		return ""
 	case s[0] == 1:
 		return wamidPrefix + base64.StdEncoding.EncodeToString([]byte(s[1:]))
+	}
+	return s[1:]
+}
+
+// putTrace writes a traceparent, which is hexadecimal, in half of its size: a byte 1, the trace id and the span id. Any other
+// text is stored unchanged after a byte 0.
+func putTrace(b []byte, num protowire.Number, r *Record) []byte {
+	if r.Trace == "" {
+		return b
+	}
+	if ids, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSuffix(r.Trace, "-01"), "-", "")); err == nil && len(ids) == 1+16+8 {
+		if packed := "\x01" + string(ids[1:]); unpackTrace(packed) == r.Trace {
+			return appendText(b, num, packed)
+		}
+	}
+	return appendText(b, num, "\x00"+r.Trace)
+}
+
+func getTrace(r *Record, _ uint64, s string) { r.Trace = unpackTrace(s) }
+
+func unpackTrace(s string) string {
+	switch {
+	case s == "":
+		return ""
+	case len(s) == 1+16+8 && s[0] == 1:
+		return "00-" + hex.EncodeToString([]byte(s[1:17])) + "-" + hex.EncodeToString([]byte(s[17:])) + "-01"
 	}
 	return s[1:]
 }

@@ -197,6 +197,24 @@ func TestTimesAreMilliseconds(t *testing.T) {
 	}
 }
 
+// TestTraceIsSmall: a trace needs 28 bytes of a record, and the record of a message without a trace none.
+func TestTraceIsSmall(t *testing.T) {
+	t.Parallel()
+	r := fresh()
+	without := len(r.Encode())
+	r.Forget()
+	r.Trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	with := r.Encode()
+	if n := len(with) - without; n > 28 || !bytes.Contains(with, []byte("\x4b\xf9\x2f\x35\x77")) {
+		t.Errorf("a trace needs %d bytes", n)
+	}
+	for _, text := range []string{r.Trace, "00-4BF92F3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00", "any", "\x01", "-01"} {
+		if r.Trace = text; stored(t, r).Trace != text {
+			t.Errorf("%q is read back as %q", text, stored(t, r).Trace)
+		}
+	}
+}
+
 // cases are records as they are stored in the steps of a life.
 func cases() map[string]record.Record {
 	at := func(s int) time.Time { return t0.Add(time.Duration(s) * time.Second) }
@@ -207,7 +225,7 @@ func cases() map[string]record.Record {
 		return r
 	}
 	r := fresh()
-	r.Account, r.Trace, r.RecipientHash, r.Template = "102290129340398", "4bf92f3577b34da6a3ce929d0e0e4736", "0123456789abcdef", "hello/en_US"
+	r.Account, r.Trace, r.RecipientHash, r.Template = "102290129340398", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "0123456789abcdef", "hello/en_US"
 	r = add("1 queued", r)
 	r, _ = r.Begin(0, "w-1/a", at(1))
 	r = add("2 attempting", r)
@@ -315,7 +333,7 @@ func newer() []byte {
 	b := protowire.AppendVarint(protowire.AppendTag(nil, 60, protowire.VarintType), 7)
 	b = protowire.AppendString(protowire.AppendTag(b, 61, protowire.BytesType), "newer")
 	b = protowire.AppendFixed32(protowire.AppendTag(b, 62, protowire.Fixed32Type), 8)
-	b = protowire.AppendFixed64(protowire.AppendTag(b, 39, protowire.Fixed64Type), 9)
+	b = protowire.AppendFixed64(protowire.AppendTag(b, 37, protowire.Fixed64Type), 9)
 	b = protowire.AppendTag(b, 63, protowire.StartGroupType)
 	b = protowire.AppendString(protowire.AppendTag(b, 1, protowire.BytesType), "inside")
 	b = protowire.AppendTag(b, 63, protowire.EndGroupType)
@@ -402,6 +420,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte("\x08\x02\x10q\x78\x00"))                                      // a time of zero
 	f.Add([]byte("\x08\x02\x10q\x92\x01\x02\x00a\x92\x01\x01\x00\x92\x01\x00")) // empty ids of Meta's
 	f.Add([]byte("\x08\x02\x10q\x8a\x02\x00"))                                  // an empty refused id
+	f.Add([]byte("\x08\x02\x10q\xba\x02\x01\x01"))                              // a trace that is too short
 	f.Fuzz(func(t *testing.T, form []byte) {
 		r, err := record.Decode(messageID, string(form))
 		if err != nil || !r.Exists() {

@@ -78,6 +78,7 @@ func (r *Record) appendContext(b []byte) []byte {
 		}
 	}
 	b = member(b, "callback_data", r.Callback)
+	b = member(b, "traceparent", r.Trace)
 	return append(b, "}}"...)
 }
 

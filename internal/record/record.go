@@ -25,13 +25,10 @@ type Record struct {
 	Recipient string   // identifies number and recipient, for the pair limit; deleted with the payload
 	Payload   string   // Meta's message object; empty when nothing more will be sent
 
-	Followers []message.After // the messages that wait for this one, each with the state that they wait for
-
 	ReadyAt time.Time // since when the message can be sent, if that is not AcceptedAt; see Ready
 
 	Account       string // WhatsApp Business Account id, once known
-	Trace         string // trace id of the request that created it
-	RecipientHash string // keyed hash of the recipient, to find messages of a recipient
+	RecipientHash string // keyed hash of the recipient, to find messages of a recipient; empty: not indexed
 
 	size    int    // length of the stored form; see Version
 	unknown []byte // fields of a newer version, stored unchanged

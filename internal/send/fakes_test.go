@@ -114,7 +114,7 @@ func (s slot) Ready() {}
 func going(token string) (message.Attempt, error) {
 	return message.Attempt{
 		Verdict: message.Go, Left: time.Hour, ID: id, N: 2, Token: token, Payload: []byte("{}"),
-		Message: message.Context{ID: id, From: number, Class: message.Utility, Template: "sale/en"},
+		Message: message.Context{ID: id, From: number, Class: message.Utility, Template: "sale/en", Trace: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
 	}, nil
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"sluice/internal/message"
 	"sluice/internal/record"
+	"sluice/internal/tracing"
 )
 
 // Handle makes one attempt for the k-th task of message id. Known is the record that was read when the task was
@@ -21,6 +22,7 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 	var out message.Outcome
 	var m message.Move
 	var on message.HoldOn
+	var span tracing.Span
 	for {
 		slot, err := t.slot(ctx)
 		if err != nil {
@@ -31,7 +33,9 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 		}
 		slot.Ready()
 		ready, begun, left := time.Now(), t.begun, t.attempt.Left
-		out, m, on, err = s.attempt(ctx, t.attempt, slot.Probing(), func() error { return leave(ctx, next, slot, begun, ready, left) })
+		var traced context.Context
+		traced, span = s.o.Tracer.Continue(ctx, t.attempt.Message.Trace, "attempt", tracing.Consumer, t.fetched)
+		out, m, on, err = s.attempt(traced, t.attempt, slot.Probing(), func() error { return leave(ctx, next, slot, begun, ready, left) })
 		if err == nil {
 			break
 		}
@@ -44,6 +48,7 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 	}
 	t.release() // the outcome needs no connection
 	s.memory.ended(t.mem, m)
+	defer span.End()
 	return t.finish(ctx, out, m, on)
 }
 

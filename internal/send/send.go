@@ -14,6 +14,7 @@ import (
 	"sluice/internal/message"
 	"sluice/internal/record"
 	"sluice/internal/retry"
+	"sluice/internal/tracing"
 )
 
 // attemptMax is how long an attempt may take from its record to its outcome. It is longer than the longest request,
@@ -110,6 +111,7 @@ type Options struct {
 	Parts      [][]message.Shard                 // the shards, grouped by server
 	Wrote      func(number string, at time.Time) // called for each request just before it is written; nil: not called
 	Numbers    []string                          // their metrics exist from the start
+	Tracer     *tracing.Tracer                   // nil: no traces
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -190,6 +192,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 		if refused != nil {
 			return out, message.Move{}, "", refused
 		}
+		s.tracePost(ctx, start, out)
 		e = s.applyEffect(context.WithoutCancel(ctx), a, out, probing)
 	}
 	m = s.decide(a, out, e)
@@ -206,6 +209,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 		}
 	}
 	s.metrics.attempts.WithLabelValues(number, string(a.Message.Class), string(out.Kind)).Inc()
+	s.traceAttempt(ctx, a, out, m, start)
 	level := slog.LevelInfo
 	if out.Kind != message.Accepted {
 		level = slog.LevelWarn
@@ -215,7 +219,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 	}
 	s.o.Log.Log(ctx, level, "attempt", "message_id", a.ID, "phone_number_id", number, "class", a.Message.Class,
 		"attempt", a.N, "outcome", out.Kind, "code", out.Code, "reason", out.Reason, "wamid", out.WAMID,
-		"seconds", time.Since(start).Seconds(), "state", m.To, "next_in", m.In.Seconds(), "err", out.Err)
+		"seconds", time.Since(start).Seconds(), "state", m.To, "next_in", m.In.Seconds(), tracing.ID(a.Message.Trace), "err", out.Err)
 	return out, m, on, nil
 }
 

@@ -436,7 +436,7 @@ func TestMetricsAndLogOfAnAttempt(t *testing.T) {
 	s.finish = func(m message.Move) (message.State, bool, error) { return m.To, true, nil }
 	var out strings.Builder
 	s.handle(t.Context(), slog.New(slog.NewJSONHandler(&out, nil)))
-	for _, key := range []string{`"message_id":"` + id, `"wamid":"wamid.1"`, `"attempt":2`, `"outcome":"accepted"`} {
+	for _, key := range []string{`"message_id":"` + id, `"wamid":"wamid.1"`, `"attempt":2`, `"outcome":"accepted"`, `"trace_id":"4bf92f3577b34da6a3ce929d0e0e4736"`} {
 		if !strings.Contains(out.String(), key) {
 			t.Errorf("the log line lacks %s: %s", key, out.String())
 		}

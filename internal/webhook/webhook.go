@@ -22,6 +22,7 @@ import (
 
 	"sluice/internal/cloudapi"
 	"sluice/internal/message"
+	"sluice/internal/tracing"
 )
 
 const (
@@ -52,6 +53,7 @@ type Options struct {
 	Track func() (done func(refused bool))
 	// ClockOffset returns how far the clock of Redis is ahead of the clock of this machine; nil: not at all.
 	ClockOffset func() time.Duration
+	Tracer      *tracing.Tracer       // nil: no traces
 	Registerer  prometheus.Registerer // nil: the metrics are not registered
 	Log         *slog.Logger          // nil: no logs
 }
@@ -97,7 +99,8 @@ func NewHandler(s stream, o Options) http.Handler {
 		io.WriteString(w, overview)
 	})
 	mux.HandleFunc("GET /webhooks/whatsapp/{app}", srv.answer(srv.handshake))
-	mux.HandleFunc("POST /webhooks/whatsapp/{app}", srv.answer(srv.receive))
+	// Not in the trace of the caller: that is Meta, or a client without a valid signature.
+	mux.HandleFunc("POST /webhooks/whatsapp/{app}", o.Tracer.Handler(http.MethodPost, "/webhooks/whatsapp/{app}", false, srv.answer(srv.receive)))
 	return mux
 }
 
