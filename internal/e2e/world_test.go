@@ -71,6 +71,7 @@ type world struct {
 	graph   string // base URL of the simulator
 	hooks   string // URL of the webhook
 	console string // base URL of the console
+	ops     string // base URL of the producer's ops listener
 	config  string // path of the configuration file
 	api     *client.Client
 	open    openRequests
@@ -164,7 +165,7 @@ func setup(t *testing.T, rate int, sim graphsim.Options, settings ...string) *wo
 	webhook := w.start(app.NewWebhook(t.Context(), hook, slog.New(slog.DiscardHandler)))
 	producer := w.start(app.NewProducer(t.Context(), door, slog.New(slog.DiscardHandler)))
 	w.hooks = "http://" + webhook.Addr() + "/webhooks/whatsapp/main"
-	w.console = "http://" + producer.ConsoleAddr()
+	w.console, w.ops = "http://"+producer.ConsoleAddr(), "http://"+producer.OpsAddr()
 	w.api = client.New("http://"+producer.Addr(), apiKey, client.WithRetryFor(0))
 
 	sim.Webhook.URL, sim.Webhook.Secret = w.hooks, appSecret
