@@ -73,8 +73,8 @@ var fields = []field{
 	{33, putRefused, getRefused},
 	{34, putFollowers, func(r *Record, _ uint64, s string) { r.Followers = append(r.Followers, getAfter(s)) }},
 	{35, putDetail, getDetail},
+	{37, putTrace, getTrace},
 	moment(38, func(r *Record) *time.Time { return &r.KeyUntil }),
-	{39, putTrace, getTrace},
 }
 
 // byNumber has the rows of fields by their numbers.
