@@ -215,6 +215,9 @@ func testOverview(t *testing.T, w *world) {
 	for i := range 20 {
 		w.send(t, 1, fmt.Sprintf("+1555030%04d", i), "marketing", "campaign")
 	}
+	if images != "" {
+		w.campaign(t)
+	}
 	b.open("/console/")
 	b.shows("#numbers", w.numbers[1])
 	b.shows("#sum-held", "20")

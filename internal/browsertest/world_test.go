@@ -122,3 +122,15 @@ func (w *world) reaches(t *testing.T, id string, state client.State) {
 		return r.State == state
 	})
 }
+
+// campaign sends messages from the first number for a minute, and returns in the middle: pictures of the pages then show something.
+func (w *world) campaign(t *testing.T) {
+	t.Helper()
+	for i := range 60 * 50 {
+		w.send(t, 0, fmt.Sprintf("+1555040%04d", i), "marketing", "campaign")
+		if i == 100 {
+			w.send(t, 0, "+99999900005", "utility", "in-doubt")
+		}
+	}
+	poll.Until(t, "half of it is sent", func() bool { return w.accepted(t) >= 30*50 })
+}
