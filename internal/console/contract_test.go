@@ -52,9 +52,9 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 		"getOverview":             {"/", ""},
 		"getDocumentation":        {"/docs", ""},
 		"getDescription":          {"/openapi.json", ""},
-		"readOverview":         {"/v1/overview", ""},
-		"readNumber":           {"/v1/numbers/" + ours, ""},
-		"setRate":              {"/v1/numbers/" + ours + "/rate", `{"rate":5,` + signed + `}`},
+		"readOverview":            {"/v1/overview", ""},
+		"readNumber":              {"/v1/numbers/" + ours, ""},
+		"setRate":                 {"/v1/numbers/" + ours + "/rate", `{"rate":5,` + signed + `}`},
 	}
 	for name, g := range good {
 		pattern, method := a.Find(name)

@@ -51,7 +51,7 @@ func sendPage() page {
 		read: func(v *view) (any, *problem) {
 			f := sendForm{
 				Examples: examples, Example: examples[0].Name, Key: "console-" + strings.ToLower(rand.Text()),
-				CanSend: v.session.key.Has(httpapi.ScopeSend), Simulator: v.p.o.Simulator,
+				CanSend: v.session.key.Has(httpapi.ScopeSend) && v.session.key.Has(httpapi.ScopeAdmin), Simulator: v.p.o.Simulator,
 			}
 			if numbers := v.session.key.Numbers; len(numbers) == 1 && !v.session.key.CoversAll() {
 				f.Number = numbers[0]

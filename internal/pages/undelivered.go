@@ -209,7 +209,7 @@ func resendGroup(v *view) (done, *problem) {
 	}
 	text := countOf(result.Resent, "message") + " queued again."
 	if result.Resent > 0 {
-		text += " They become due one after the other until " + clock(result.Last) + " UTC, also when you close the page. This page shows how many still wait for their time."
+		text += " They become due one after the other until " + clock(result.Last) + " UTC, also when you close the page. The column Later shows how many still wait for their time."
 	}
 	if left := result.Overdue + result.ContentDropped + result.MaybeDelivered; left > 0 {
 		text += " " + number(left) + " stayed as they are."
