@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -14,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/app"
-	"sluice/internal/config"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
 	"sluice/internal/poll"
@@ -27,12 +24,8 @@ import (
 func TestPrometheus(t *testing.T) {
 	t.Parallel()
 	w := setup(t, 80, graphsim.Options{})
-	c, err := config.LoadWorker([]string{"--config", w.config, "--listen-ops", "127.0.0.1:0"}, func(string) string { return "" })
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.ops["worker"] = w.start(app.NewWorker(t.Context(), c, slog.New(slog.DiscardHandler))).OpsAddr()
-	p := w.prometheus()
+	w.watchedWorker()
+	p := w.prometheus("1s")
 
 	w.settled(append(w.order(20, message.Authentication), w.order(20, message.Utility)...), time.Minute, over)
 	poll.Until(t, "all targets are up", func() bool {
@@ -73,6 +66,17 @@ func TestPrometheus(t *testing.T) {
 	}
 }
 
+// watchedWorker starts a worker that Prometheus can reach.
+func (w *world) watchedWorker() *worker {
+	w.t.Helper()
+	addr, err := ports.Free()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.ops["worker"] = addr
+	return w.worker("--listen-ops", addr)
+}
+
 // prometheus is a running Prometheus.
 type prometheus struct {
 	t        *testing.T
@@ -80,9 +84,9 @@ type prometheus struct {
 	recorded []string // the names of the recording rules
 }
 
-// prometheus starts one with the configuration of deploy/prometheus, but with the addresses of this world, and with an
-// interval of 1 s for everything. It stops when the test ends.
-func (w *world) prometheus() *prometheus {
+// prometheus starts one with the configuration of deploy/prometheus, but with the addresses of this world, and with this
+// interval between two scrapes and two evaluations. It stops when the test ends.
+func (w *world) prometheus(interval string) *prometheus {
 	w.t.Helper()
 	const deployed = "../../deploy/prometheus/"
 	dir := w.t.TempDir()
@@ -105,13 +109,13 @@ func (w *world) prometheus() *prometheus {
 		return text
 	}
 	edit("prometheus.yml",
-		`scrape_interval: .*`, "scrape_interval: 1s\n  evaluation_interval: 1s",
+		`scrape_interval: .*`, "scrape_interval: "+interval+"\n  evaluation_interval: "+interval,
 		`dns_sd_configs: .*names: \[worker\].*`, fmt.Sprintf("static_configs: [{targets: [%q]}]", w.ops["worker"]),
 		`"producer:\d+"`, fmt.Sprintf("%q", w.ops["producer"]),
 		`"webhook:\d+"`, fmt.Sprintf("%q", w.ops["webhook"]),
 		`"simulator:\d+"`, fmt.Sprintf("%q", w.ops["simulator"]))
 	edit("alerts.yml")
-	rules := edit("rules.yml", `interval: 5m`, "interval: 1s")
+	rules := edit("rules.yml", `interval: 5m`, "interval: "+interval)
 
 	addr, err := ports.Free()
 	if err != nil {

@@ -257,10 +257,10 @@ type worker struct {
 	said string // its last log lines when it has ended, if there was an error
 }
 
-// worker starts a worker process and waits until it works. It is stopped when the test ends.
-func (w *world) worker() *worker {
+// worker starts a worker process, with these further arguments, and waits until it works. It is stopped when the test ends.
+func (w *world) worker(args ...string) *worker {
 	w.t.Helper()
-	k := w.process("worker")
+	k := w.process("worker", args...)
 	w.t.Cleanup(func() {
 		if err := k.stop(stopLimit); err != nil {
 			w.t.Error(err)
@@ -269,10 +269,10 @@ func (w *world) worker() *worker {
 	return k
 }
 
-func (w *world) process(as string) *worker {
+func (w *world) process(as string, args ...string) *worker {
 	w.t.Helper()
 	name := fmt.Sprint("worker-", w.open.workers.Add(1))
-	cmd := exec.Command(os.Args[0], "--config", w.config, "--listen-ops", "127.0.0.1:0", "--graph-base-url", w.graph+"/"+name)
+	cmd := exec.Command(os.Args[0], append([]string{"--config", w.config, "--listen-ops", "127.0.0.1:0", "--graph-base-url", w.graph + "/" + name}, args...)...)
 	cmd.Env = append(os.Environ(), asProgram+"="+as)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	logs, err := cmd.StderrPipe()

@@ -4,15 +4,16 @@
 (() => {
   const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const host = id => document.getElementById(id);
+  const clock = t => t ? new Date(t * 1000).toISOString().slice(11, 19) : '';
   let drawn = '', charts = [];
 
   function chart(id, data, series) {
     const axis = { stroke: colour('--dim'), grid: { stroke: colour('--line'), width: 1 }, ticks: { stroke: colour('--line') } };
     return new uPlot({
-      width: host(id).clientWidth, height: 220, tzDate: t => uPlot.tzDate(new Date(t * 1000), 'Etc/UTC'),
+      width: host(id).clientWidth, height: 220,
       scales: { y: { range: (u, least, most) => [0, Math.max(1, most * 1.05)] } },
-      axes: [axis, { ...axis, size: 60 }],
-      series: [{ label: 'UTC' }, ...series],
+      axes: [{ ...axis, values: (u, times) => times.map(clock), space: 80 }, { ...axis, size: 60 }],
+      series: [{ label: 'UTC', value: (u, t) => clock(t) }, ...series],
     }, data, host(id));
   }
 
