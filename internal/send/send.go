@@ -219,7 +219,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 	}
 	s.o.Log.Log(ctx, level, "attempt", "message_id", a.ID, "phone_number_id", number, "class", a.Message.Class,
 		"attempt", a.N, "outcome", out.Kind, "code", out.Code, "reason", out.Reason, "wamid", out.WAMID,
-		"seconds", time.Since(start).Seconds(), "state", m.To, "next_in", m.In.Seconds(), tracing.ID(a.Message.Trace), "err", out.Err)
+		"seconds", time.Since(start).Seconds(), "state", m.To, "next_in", m.In.Seconds(), tracing.ID(a.Message.Trace), "cause", out.Err)
 	return out, m, on, nil
 }
 
