@@ -223,7 +223,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 	}
 	log.Log(ctx, level, "attempt", "message_id", a.ID, "phone_number_id", number, "class", a.Message.Class,
 		"attempt", a.N, "outcome", out.Kind, "code", out.Code, "reason", out.Reason, "wamid", out.WAMID,
-		"seconds", time.Since(start).Seconds(), "state", m.To, "next_in", m.In.Seconds(), "err", out.Err)
+		"seconds", time.Since(start).Seconds(), "state", m.To, "next_in", m.In.Seconds(), "cause", out.Err)
 	return out, m, on, nil
 }
 
