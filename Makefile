@@ -9,10 +9,10 @@ export CGO_ENABLED = 0
 FIRST = [ -x bin/sluice ] || echo "Compiling: the first time this takes some minutes."
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test fuzz check vuln bench bench-peers docs chaos chaos-ci chaos-long
+.PHONY: help demo build test fuzz check vuln bench bench-peers docs runbook-urls vendor-web chaos chaos-ci chaos-long
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: ## an order pipeline through all programs in one process; needs nothing but Go
 	@$(FIRST)
@@ -27,7 +27,7 @@ build: ## all programs, into bin/
 POSTGRESQL = $(or $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb)),initdb):postgresql
 
 test: ## all tests with the race detector, against a real Redis and PostgreSQL that they start themselves
-	@tools/need redis-server:redis-server gcc:gcc,libc6-dev curl:curl openssl:openssl node:nodejs npm:npm php:php-cli python3:python3 $(POSTGRESQL)
+	@tools/need redis-server:redis-server gcc:gcc,libc6-dev curl:curl openssl:openssl chromium:chromium promtool:prometheus amtool:prometheus-alertmanager node:nodejs npm:npm php:php-cli python3:python3 $(POSTGRESQL)
 	@$(FIRST)
 	@go build -o out/progress ./internal/progress
 	@CGO_ENABLED=1 out/progress go test -race -json ./...
@@ -77,6 +77,15 @@ bench: ## the benchmarks
 docs: ## write the generated pages of docs/ anew
 	@$(FIRST)
 	go generate ./...
+
+runbook-urls: ## out/alerts.yml, the alerts with links to your copy of the runbooks; BASE=https://git.example.com/sluice/blob/main
+	@case '$(BASE)' in http*) ;; *) echo 'runbook-urls: BASE is missing. Run: make runbook-urls BASE=https://git.example.com/sluice/blob/main' >&2; exit 1;; esac
+	@mkdir -p out
+	sed 's|runbook_url: docs/|runbook_url: $(BASE)/docs/|' deploy/prometheus/alerts.yml > out/alerts.yml
+
+vendor-web: ## copy the scripts of the console's pages from npm, as internal/pages/npm/package-lock.json says
+	@tools/need npm:npm
+	internal/pages/npm/copy
 
 chaos: ## the fault matrix: breaks everything while messages go out, and counts what Meta received; ten minutes
 	@tools/need redis-server:redis-server

@@ -28,21 +28,22 @@ type Info struct {
 // Record is what Sluice knows about a message.
 type Record struct {
 	Info
-	State      State     `json:"state"`
-	Final      bool      `json:"final"`                // Sluice does not send the message again by itself
-	Reason     string    `json:"reason,omitempty"`     // why the message is in this state
-	Code       int       `json:"code,omitempty"`       // Meta's error code
-	Error      MetaError `json:"error,omitzero"`       // what the code means; zero: there was no error
-	Attempt    int       `json:"attempt"`              // number of attempts that have started
-	WAMID      string    `json:"wamid,omitempty"`      // Meta's id of the message
-	AcceptedAt time.Time `json:"accepted_at,omitzero"` // when Sluice accepted the message
-	SendAt     time.Time `json:"send_at,omitzero"`     // no attempt before this time
-	ExpiresAt  time.Time `json:"expires_at,omitzero"`  // no attempt starts after this time
-	NextAt     time.Time `json:"next_at,omitzero"`     // when the next step happens by itself
-	After      *WaitsFor `json:"after,omitempty"`      // the message waits for another one; nil: it does not, or not any more
-	Duplicates int       `json:"duplicates"`           // how many extra times Meta accepted the message
-	KeyUntil   time.Time `json:"key_until,omitzero"`   // if the record was removed: until when Sluice remembers the state and the key
-	Timeline   []Step    `json:"timeline"`             // the last 20 state changes, the oldest first
+	State      State      `json:"state"`
+	Final      bool       `json:"final"`                // Sluice does not send the message again by itself
+	Reason     string     `json:"reason,omitempty"`     // why the message is in this state
+	Code       int        `json:"code,omitempty"`       // Meta's error code
+	Error      MetaError  `json:"error,omitzero"`       // what the code means; zero: there was no error
+	Attempt    int        `json:"attempt"`              // number of attempts that have started
+	WAMID      string     `json:"wamid,omitempty"`      // Meta's id of the message
+	AcceptedAt time.Time  `json:"accepted_at,omitzero"` // when Sluice accepted the message
+	SendAt     time.Time  `json:"send_at,omitzero"`     // no attempt before this time
+	ExpiresAt  time.Time  `json:"expires_at,omitzero"`  // no attempt starts after this time
+	NextAt     time.Time  `json:"next_at,omitzero"`     // when the next step happens by itself
+	After      *WaitsFor  `json:"after,omitempty"`      // the message waits for another one; nil: it does not, or not any more
+	Followers  []WaitsFor `json:"followers,omitempty"`  // the messages that wait for this one, each with the state that it waits for
+	Duplicates int        `json:"duplicates"`           // how many extra times Meta accepted the message
+	KeyUntil   time.Time  `json:"key_until,omitzero"`   // if the record was removed: until when Sluice remembers the state and the key
+	Timeline   []Step     `json:"timeline"`             // the last 20 state changes, the oldest first
 }
 
 // MetaError is an error that Meta reported.
@@ -73,6 +74,7 @@ type Step struct {
 	State   State     `json:"state"`
 	Attempt int       `json:"attempt,omitempty"` // the attempt that changed it; 0: none did
 	Code    int       `json:"code,omitempty"`    // Meta's error code
+	Title   string    `json:"title,omitempty"`   // what the code means
 	Reason  string    `json:"reason,omitempty"`  // why the message is in this state
 }
 

@@ -77,7 +77,7 @@ func showHolds(t table, holds ...hold) {
 		if h.HeldMessages != nil {
 			held = strconv.Itoa(*h.HeldMessages)
 		}
-		ends := holdpolicy.Ends(message.Hold{Number: h.Number, Template: h.Template, By: h.Actor, Until: h.Until})
+		ends := holdpolicy.Ends(message.Hold{Number: h.Number, Template: h.Template, By: h.Actor, Until: h.Until}, time.Local)
 		t.row(h.Target(), clock(h.Since, "-"), h.Actor, count(h.Code), held, ends, h.Reason)
 	}
 }

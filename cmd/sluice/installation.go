@@ -11,7 +11,6 @@ import (
 	"sluice/internal/holds"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
-	"sluice/internal/ratelimit"
 	"sluice/internal/store"
 )
 
@@ -21,7 +20,6 @@ type installation struct {
 	db      *store.DB
 	records *ledger.Ledger
 	backlog *backlog.Reader
-	rates   *ratelimit.Controller
 	holds   *holds.Store
 	events  *events.Stream
 }
@@ -49,7 +47,6 @@ func open(ctx context.Context, file string, env getenv) (*installation, error) {
 		Common: c, db: db,
 		records: ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards)}),
 		backlog: backlog.New(db, message.Shards(c.Shards), configured),
-		rates:   ratelimit.NewController(db, message.Shards(c.Shards), configured),
 		holds:   holds.New(db, message.Shards(c.Shards), slog.New(slog.DiscardHandler)),
 		events:  events.New(db, message.Shards(c.Shards), events.Options{}),
 	}

@@ -15,9 +15,10 @@ import (
 )
 
 type listCmd struct {
-	IDs           []string  `arg:"" optional:"" name:"id" help:"Ids of messages. Without ids give --state, --tag or --ref."`
+	IDs           []string  `arg:"" optional:"" name:"id" help:"Ids of messages. Without ids give --state, --tag, --code or --ref."`
 	State         *string   `help:"In this state, or in one of several states, separated by commas." placeholder:"STATE"`
 	Tag           *string   `help:"Accepted with this tag."`
+	Code          *int      `help:"With this error code of Meta."`
 	Ref           *string   `help:"With this reference; needs --phone-number-id."`
 	PhoneNumberID *string   `help:"From this phone number id." placeholder:"ID"`
 	Since         time.Time `help:"That came into their present state at this time or later, for example 2026-01-31T15:04:05Z." placeholder:"TIME"`
@@ -31,8 +32,8 @@ func (l listCmd) Validate() error {
 	switch {
 	case l.Limit < 0:
 		return errors.New("--limit is negative: give how many messages to list, or 0 for all")
-	case len(l.IDs) == 0 && l.State == nil && l.Tag == nil && l.Ref == nil:
-		return errors.New("nothing selects messages: give their ids, --state, --tag or --ref")
+	case len(l.IDs) == 0 && l.State == nil && l.Tag == nil && l.Code == nil && l.Ref == nil:
+		return errors.New("nothing selects messages: give their ids, --state, --tag, --code or --ref")
 	}
 	return nil
 }
@@ -49,7 +50,7 @@ func (l listCmd) list(ctx context.Context, out io.Writer) error {
 	}
 	t := table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
 	if !l.JSON {
-		t.row("MESSAGE", "STATE", "SINCE", "CLASS", "TO", "REF", "CODE", "REASON")
+		t.row(listHead...)
 	}
 	shown := 0
 	for cursor := (*string)(nil); ; {
@@ -61,7 +62,7 @@ func (l listCmd) list(ctx context.Context, out io.Writer) error {
 			Messages   []json.RawMessage `json:"messages"`
 			NextCursor string            `json:"next_cursor"`
 		}
-		err := api.Call(ctx, "GET", query("/v1/messages", "ids", ids, "state", l.State, "tag", l.Tag, "ref", l.Ref,
+		err := api.Call(ctx, "GET", query("/v1/messages", "ids", ids, "state", l.State, "tag", l.Tag, "code", l.Code, "ref", l.Ref,
 			"phone_number_id", l.PhoneNumberID, "since", stamp(l.Since), "until", stamp(l.Until), "cursor", cursor, "limit", limit), nil, &page)
 		if err != nil {
 			return err
@@ -79,11 +80,7 @@ func (l listCmd) list(ctx context.Context, out io.Writer) error {
 			if err := json.Unmarshal(m, &r); err != nil {
 				return fmt.Errorf("read the API's answer: %w", err)
 			}
-			since := time.Time{}
-			if n := len(r.Timeline); n > 0 {
-				since = r.Timeline[n-1].At
-			}
-			t.row(r.ID, r.State, clock(since, "-"), r.Class, r.To, r.Ref, count(r.Code), r.Reason)
+			t.row(listRow(r)...)
 		}
 		if err := t.Flush(); err != nil {
 			return err
@@ -97,4 +94,15 @@ func (l listCmd) list(ctx context.Context, out io.Writer) error {
 		}
 		cursor = &page.NextCursor
 	}
+}
+
+// listHead and listRow are the columns of a list of messages.
+var listHead = []any{"MESSAGE", "STATE", "SINCE", "CLASS", "TO", "REF", "CODE", "REASON"}
+
+func listRow(r client.Record) []any {
+	since := time.Time{}
+	if n := len(r.Timeline); n > 0 {
+		since = r.Timeline[n-1].At
+	}
+	return []any{r.ID, r.State, clock(since, "-"), r.Class, r.To, r.Ref, count(r.Code), r.Reason}
 }

@@ -28,7 +28,8 @@ type cli struct {
 	Cancel         cancelCmd         `cmd:"" help:"Cancel a message."`
 	Explain        explainCmd        `cmd:"" help:"Explain what a message waits for, and until when."`
 	Record         recordCmd         `cmd:"" help:"Print the stored record of a message from Redis: every field, the timeline, and whether Redis has the message in the right list. It never prints the payload or the full recipient."`
-	List           listCmd           `cmd:"" help:"List messages by their ids, state, tag or reference."`
+	List           listCmd           `cmd:"" help:"List messages by their ids, state, tag, error code or reference."`
+	Find           findCmd           `cmd:"" help:"Find messages by their key, reference, id of Meta's or recipient: the latest 100."`
 	Hold           holdCmd           `cmd:"" help:"Hold the messages of a number, a template or a tag, or all messages: they are not sent until the hold ends."`
 	Release        releaseCmd        `cmd:"" help:"End exactly one hold: the one that was set for the same number, template, tag, or with --all. Other holds stay. The messages are sent in their order."`
 	Holds          holdsCmd          `cmd:"" help:"List the holds: what is held, since when, why and by which actor, how many messages wait, and what ends the hold."`
@@ -40,6 +41,7 @@ type cli struct {
 	Relay          relayCmd          `cmd:"" help:"List, set, hold and replay relay targets: URLs to which events are forwarded."`
 	Audit          auditCmd          `cmd:"" help:"List the audit log: what operators did, when and why."`
 	Doctor         doctorCmd         `cmd:"" help:"Check the whole installation. Print what is wrong and how to fix it. Exit code 1: a check failed."`
+	Selftest       selftestCmd       `cmd:"" help:"Send a message and follow it until it is delivered. Print each step with its time. Exit code 1: a step did not come."`
 	Migrate        migrateCmd        `cmd:"" help:"Convert the data in Redis that an older version wrote. All programs must be stopped. See docs/upgrade.md."`
 	Simulate       simulateCmd       `cmd:"" help:"Run the simulator of Meta's Cloud API."`
 	Bench          benchCmd          `cmd:"" help:"Measure rate, latency, throughput and memory under load, and compare with baselines."`

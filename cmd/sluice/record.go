@@ -77,6 +77,7 @@ func printRecord(t table, r record.Record) {
 	at("accepted", r.AcceptedAt)
 	at("send at", r.SendAt)
 	at("next at", r.NextAt)
+	at("can be sent since", r.ReadyAt)
 	at("expires", r.ExpiresAt)
 	at("key until", r.KeyUntil)
 	count("attempts", r.Attempt)
@@ -102,7 +103,7 @@ func printRecord(t table, r record.Record) {
 	member("traceparent", r.Trace)
 	member("request hash", r.Hash)
 	size("recipient key", r.Recipient)
-	member("recipient hash", r.RecipientHash)
+	size("recipient hash", r.RecipientHash)
 	size("payload", r.Payload)
 	t.row("version", fmt.Sprintf("%d, the length in bytes (format %d)", r.Version(), record.Format))
 }

@@ -75,6 +75,18 @@ func TestOrders(t *testing.T) {
 			`POST /v1/holds/release {"actor":"anna","all":false,"reason":"corrected","tag":"spring"}`, `{"released":false}`,
 			[]string{"There was no such hold."},
 		},
+		"rate": {[]string{"rate", number}, "GET /v1/numbers/" + number + " ", `{"rate":40,"limit":80,"configured":80,"refused_at":80}`, []string{"40 messages per second, increasing back to 80, as configured; Meta last refused at 80"}},
+		"rate that increases": {
+			[]string{"rate", number, "--set", "500", "--from", "10", "--over", "24h", "--reason", "new", "--actor", "anna"},
+			"PUT /v1/numbers/" + number + `/rate {"actor":"anna","from":10,"over":"24h0m0s","rate":500,"reason":"new"}`,
+			`{"rate":10,"limit":500,"set_rate":500,"configured":80}`,
+			[]string{"set instead of the configured 80"},
+		},
+		"rate as configured": {
+			[]string{"rate", number, "--reset", "--reason", "good", "--actor", "anna"},
+			"PUT /v1/numbers/" + number + `/rate {"actor":"anna","reason":"good","reset":true}`, `{"rate":80,"limit":80,"configured":80}`,
+			[]string{"80 messages per second, as configured"},
+		},
 		"in-doubt": {
 			[]string{"in-doubt", "--phone-number-id", number},
 			"GET /v1/in-doubt?limit=100&phone_number_id=" + number + " ",

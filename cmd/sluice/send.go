@@ -165,3 +165,11 @@ func (f follower) explain(ctx context.Context, id string) string {
 	}
 	return fmt.Sprintf("waits (%s%s): %s", e.Rule, until, e.Detail)
 }
+
+// valueOf returns what is given, else zero.
+func valueOf[T any](given *T) (value T) {
+	if given != nil {
+		value = *given
+	}
+	return value
+}

@@ -4,17 +4,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"sluice/internal/audit"
 	"sluice/internal/backlog"
 	"sluice/internal/events"
+	"sluice/internal/fleet"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/ratelimit"
 	"sluice/internal/redistest"
 	"sluice/internal/store"
 )
@@ -158,73 +158,37 @@ func env(pairs ...string) getenv {
 	}
 }
 
-func TestTopAndRateOnRedis(t *testing.T) {
+func TestTopOnRedis(t *testing.T) {
 	t.Chdir(t.TempDir()) // no sluice.yaml here
 	const number = "106540352242922"
 	url := redistest.Start(t).URL()
-	e := env("SLUICE_REDIS_URL", url, "PHONE_NUMBER_ID", number)
-	pace := func(p rateCmd) string {
-		t.Helper()
-		p.Number = number
-		var out strings.Builder
-		if err := p.run(t.Context(), e, &out); err != nil {
-			t.Fatal(err)
-		}
-		return out.String()
-	}
 	top := func() string {
 		t.Helper()
 		var out strings.Builder
-		if err := (topCmd{Interval: time.Second}).run(t.Context(), e, &out, false); err != nil {
+		if err := (topCmd{Interval: time.Second}).run(t.Context(), env("SLUICE_REDIS_URL", url, "PHONE_NUMBER_ID", number), &out, false); err != nil {
 			t.Fatal(err)
 		}
 		return strings.Join(strings.Fields(out.String()), " ")
 	}
-	const configured = "80 messages per second, as configured\n"
-	if got := pace(rateCmd{}); got != configured {
-		t.Errorf("untouched: %s", got)
-	}
-	want := "before: " + configured + "after:  30 messages per second, set instead of the configured 80\n"
-	if got := pace(rateCmd{Set: new(30), Reason: "quality", Actor: "anna"}); got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-	if got := top(); !strings.HasSuffix(got, " ETA "+number+" 30/30 - - - - - 0 - - - - - -") || !strings.Contains(got, "waiting 0 (held 0), attempting 0, in doubt 0, parked 0, dead letters 0") {
-		t.Errorf("top: %s", got)
-	}
-	got := pace(rateCmd{Set: new(500), From: new(10), Over: new(24 * time.Hour), Reason: "more", Actor: "anna"})
-	if !strings.Contains(got, "\nafter:  10 messages per second, increasing to 500 until ") || !strings.HasSuffix(got, ", set instead of the configured 80\n") {
-		t.Errorf("a ramp: %s", got)
-	}
-	if got := top(); !strings.Contains(got, number+" 10/10 ") {
-		t.Errorf("top: %s", got)
-	}
-	if got := pace(rateCmd{Reset: true, Reason: "good again", Actor: "ben"}); !strings.HasSuffix(got, "\nafter:  "+configured) {
-		t.Errorf("reset: %s", got)
-	}
-
 	db, err := store.Open(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	entries, err := audit.New(db, message.DefaultShards).Latest(t.Context(), 10)
-	if err != nil {
+	rates := ratelimit.NewController(db, message.DefaultShards, func(string) int { return 80 })
+	if err := rates.Set(t.Context(), number, 30, 0, 0); err != nil {
 		t.Fatal(err)
 	}
-	var log []string
-	for _, e := range slices.Backward(entries) {
-		log = append(log, strings.Join([]string{e.Verb, e.On, e.Actor, e.Reason}, ", "))
+	if got := top(); !strings.HasSuffix(got, " ETA "+number+" 30/30 - - - - - 0 - - - - - -") || !strings.Contains(got, "waiting 0 (held 0), attempting 0, in doubt 0, parked 0, dead letters 0") {
+		t.Errorf("top: %s", got)
 	}
-	if got, want := strings.Join(log, "\n"), "rate, number "+number+": 30 messages per second, anna, quality\n"+
-		"rate, number "+number+": 500 messages per second, from 10 over 24h0m0s, anna, more\n"+
-		"rate, number "+number+": the configured rate limit, ben, good again"; got != want {
-		t.Errorf("the audit log has\n%s\nwant\n%s", got, want)
+	if err := rates.Set(t.Context(), number, 500, 10, 24*time.Hour); err != nil {
+		t.Fatal(err)
 	}
-
+	if got := top(); !strings.Contains(got, number+" 10/10 ") {
+		t.Errorf("top: %s", got)
+	}
 	var out strings.Builder
-	if err := (rateCmd{Number: "7", Set: new(30)}).run(t.Context(), e, &out); err == nil || !strings.Contains(err.Error(), "phone number id 7 is not configured") {
-		t.Errorf("a number of others: %v", err)
-	}
 	if err := (topCmd{Interval: time.Second}).run(t.Context(), env("SLUICE_REDIS_URL", url), &out, false); err == nil || !strings.Contains(err.Error(), "no phone number id is configured") {
 		t.Errorf("no numbers: %v", err)
 	}
@@ -232,33 +196,15 @@ func TestTopAndRateOnRedis(t *testing.T) {
 
 func TestDescribe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := backlog.Number{Configured: 80, Rate: 40, Full: 80, Ceiling: 80, Pause: time.Now().Add(time.Second)}
-		if got, want := describe(p), "40 messages per second, increasing back to 80, as configured; Meta last refused at 80 per second; paused for 1s"; got != want {
-			t.Errorf("got  %s\nwant %s", got, want)
+		for want, n := range map[string]fleet.Number{
+			"80 messages per second, as configured":                                                                           {Configured: 80, Rate: 80, Limit: 80},
+			"30 messages per second, set instead of the configured 80":                                                        {Configured: 80, Rate: 30, Limit: 30, SetRate: 30},
+			"40 messages per second, increasing back to 80, as configured; Meta last refused at 80 per second; paused for 1s": {Configured: 80, Rate: 40, Limit: 80, RefusedAt: 80, PauseUntil: time.Now().Add(time.Second)},
+			"10 messages per second, increasing to 500 until 2000-01-01 01:00 UTC, set instead of the configured 80":          {Configured: 80, Rate: 10, Limit: 500, SetRate: 500, RampUntil: time.Now().Add(time.Hour)},
+		} {
+			if got := describe(n); got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
 		}
 	})
-}
-
-func TestRateArguments(t *testing.T) {
-	t.Parallel()
-	for want, p := range map[string]rateCmd{
-		"":                     {Set: new(10000), From: new(1), Over: new(time.Hour), Reason: "x"},
-		"--reason is missing":  {Set: new(10)},
-		"reason is missing":    {Reset: true, Reason: " "},
-		"1 to 10000":           {Set: new(10001)},
-		"a rate is 1":          {Set: new(-1)},
-		"To send nothing use":  {Set: new(0)},
-		"10000 messages":       {Set: new(10), From: new(0), Over: new(time.Hour)},
-		"--reset takes":        {Reset: true, Set: new(10)},
-		"need each other":      {Set: new(10), From: new(1)},
-		"and --over need":      {Set: new(10), Over: new(time.Hour)},
-		"--over must be":       {Set: new(10), From: new(1), Over: new(-time.Hour)},
-		"--from must be lower": {From: new(10), Over: new(time.Hour)},
-		"lower than --set":     {Set: new(10), From: new(10), Over: new(time.Hour)},
-	} {
-		err := p.Validate()
-		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-			t.Errorf("%+v: %v, want %q", p, err, want)
-		}
-	}
 }

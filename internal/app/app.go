@@ -49,7 +49,7 @@ func newProgram(ctx context.Context, name string, c config.Common, log *slog.Log
 		if err != nil {
 			return nil, err
 		}
-		err = newLedger(db, c).CheckShards(ctx)
+		err = newLedger(db, c, nil).CheckShards(ctx)
 		for i := 0; err == nil && i < len(checks); i++ {
 			err = checks[i](ctx, db)
 		}
@@ -123,8 +123,10 @@ func openStore(ctx context.Context, c config.Common, log *slog.Logger) (*store.D
 	return db, nil
 }
 
-func newLedger(db *store.DB, c config.Common) *ledger.Ledger {
+// newLedger returns the ledger. recipients hashes the recipients of accepted messages; nil: they are not indexed.
+func newLedger(db *store.DB, c config.Common, recipients func(string) string) *ledger.Ledger {
 	o := ledgerOptions(c)
+	o.RecipientHash = recipients
 	o.Due = repository.AddTask(queue.NewClient(db, o.Shards))
 	return ledger.New(db, o)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -39,9 +40,14 @@ take the maximum over the workers, not the sum.
 func TestMetricsPage(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t).URL()
+	file := filepath.Join(t.TempDir(), "sluice.yaml")
+	canary := `canary: [{phone_number_id: "106540352242922", to: "+15551234567", text: canary}]`
+	if err := os.WriteFile(file, []byte(canary), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	env := func(name string) string {
 		return map[string]string{
-			"SLUICE_REDIS_URL": url, "SLUICE_REDIS_DURABILITY": "relaxed", "PHONE_NUMBER_ID": "106540352242922", "ACCESS_TOKEN": "token",
+			"SLUICE_CONFIG": file, "SLUICE_REDIS_URL": url, "SLUICE_REDIS_DURABILITY": "relaxed", "PHONE_NUMBER_ID": "106540352242922", "ACCESS_TOKEN": "token",
 			"APP_SECRET": "app-secret", "VERIFY_TOKEN": "0123456789abcdef", "SLUICE_API_KEY": "0123456789abcdef", "SLUICE_MARKER_KEY": "0123456789abcdef",
 			"SLUICE_LISTEN_OPS": "127.0.0.1:0", "SLUICE_LISTEN_API": "127.0.0.1:0", "SLUICE_LISTEN_WEBHOOK": "127.0.0.1:0",
 			"SLUICE_LISTEN_CONSOLE": "127.0.0.1:0", "SLUICE_LOG_LEVEL": "error",

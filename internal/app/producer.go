@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"log/slog"
+	"time"
 
 	"sluice/internal/admission"
 	"sluice/internal/audit"
@@ -14,13 +15,16 @@ import (
 	"sluice/internal/console"
 	"sluice/internal/events"
 	"sluice/internal/feed"
+	"sluice/internal/fleet"
 	"sluice/internal/holds"
 	"sluice/internal/httpapi"
 	"sluice/internal/intake"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/ops"
+	"sluice/internal/pages"
 	"sluice/internal/queue"
+	"sluice/internal/ratelimit"
 	"sluice/internal/relay"
 	"sluice/internal/repository"
 	"sluice/internal/secrets"
@@ -44,7 +48,11 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	if err != nil {
 		return nil, err
 	}
-	book := newLedger(p.DB, c.Common)
+	var recipients func(string) string
+	if c.RecipientIndex {
+		recipients = secrets.Hasher(string(c.SecretsKey), "recipient index")
+	}
+	book := newLedger(p.DB, c.Common, recipients)
 	tasks, accounts, holds := queue.NewClient(p.DB, message.Shards(c.Shards)), holds.NewAccounts(p.DB), holds.New(p.DB, message.Shards(c.Shards), log)
 	tokens := cmp.Or(c.Tokens, config.FixedTokens(nil))
 	reader := backlog.New(p.DB, message.Shards(c.Shards), ratesOf(c.Numbers).configured)
@@ -54,6 +62,8 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return nil, err
 	}
 	atMeta := templates.New(templates.Options{Graph: graph, Store: accounts, Numbers: numberIDs(c.Numbers), Ready: tokens.Has, Log: log})
+	canaryToken, keys := canaryKey(c.Canaries)
+	keys = append(keys, apiKeys(c.APIKeys)...)
 	tail := events.NewTail(events.New(p.DB, message.Shards(c.Shards), events.Options{Registerer: nil, Log: log}))
 	reads := feed.New(feed.Options{
 		Tail: tail, Names: feed.NewNames(p.DB), TagsOf: tagsOf(book), Accounts: events.NewAccounts(accounts.All), Keys: apiKeys(c.APIKeys),
@@ -78,7 +88,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		All:        numberIDs(c.Numbers),
 		Accounts:   atMeta,
 		Version:    c.Graph.Version,
-		Keys:       apiKeys(c.APIKeys),
+		Keys:       keys,
 		More:       reads.Routes(),
 		Tracer:     p.tracer,
 		Log:        log,
@@ -99,15 +109,32 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		graph.Close()
 		return nil
 	})
-	if err := p.serve(c.Listen, requests.Handler(), &p.addr, nil); err != nil || c.Console == "" {
+	callers := requests.Handler()
+	if err := p.serve(c.Listen, callers, &p.addr, nil); err != nil {
 		return p, err
 	}
+	p.canaries(c.Canaries, canaryToken)
+	if c.Console == "" {
+		return p, nil
+	}
+	state := fleet.New(fleet.Options{Numbers: numberIDs(c.Numbers), Rates: reader.ReadAll, Holds: heldMessages{holds, reader}, Lists: func(ctx context.Context, before time.Time) (ledger.ListCounts, map[string]ledger.ListCounts, error) {
+		return book.CountLists(ctx, before.Add(p.DB.ClockOffset()))
+	}})
+	p.Background(func(ctx context.Context) error { return state.Run(ctx, log) })
 	operators := console.New(console.Options{
 		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.DB, message.Shards(c.Shards)), Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
 		Relay:       relay.NewTargets(p.DB, message.Shards(c.Shards), secrets.New(string(c.SecretsKey))),
-		ClockOffset: p.DB.ClockOffset, Log: log, Registerer: p.Registry,
+		Fleet:       state,
+		Rates:       ratelimit.NewController(p.DB, message.Shards(c.Shards), ratesOf(c.Numbers).configured),
+		ClockOffset: p.DB.ClockOffset, Explain: explain, Log: log, Registerer: p.Registry,
 	})
-	return p, p.serve(c.Console, operators.Handler(), &p.consoleAddr, nil)
+	web := pages.New(pages.Options{Simulator: c.Graph.BaseURL != cloudapi.DefaultBaseURL, Console: operators.Handler(), API: callers, Keys: apiKeys(c.APIKeys), DB: p.DB, Left: ops.Left, Log: log})
+	p.Work(func(ctx context.Context) error {
+		<-ctx.Done()
+		web.Stop()
+		return nil
+	})
+	return p, p.serve(c.Console, web.Handler(), &p.consoleAddr, nil)
 }
 
 // refusesUnknown returns a function that reports whether a number refuses message types that this version does

@@ -96,8 +96,16 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		w.relay()
 	}
 	p.Background(w.throughput.Run)
-	p.Registry.MustRegister(gauges.Awaiting(w.book, p.DB.ClockOffset), gauges.Events(w.stream.Kept))
-	p.Registry.MustRegister(gauges.New(gauges.Options{Rates: reader.ReadAll, Unknown: reader.Unserved, Backlog: w.book.Backlog, Holds: heldMessages{w.holds, reader}, Targets: relay.NewTargets(p.DB, shards, secrets.Box{}).Count, Numbers: numberIDs(c.Numbers), Log: log}))
+	p.Registry.MustRegister(gauges.Awaiting(w.book, p.DB.ClockOffset), gauges.InDoubt(w.book.InDoubtAge), gauges.Events(w.stream.Kept), gauges.Lags(w.stream.Lags))
+	causes := make([]string, len(holdpolicy.Causes()))
+	for i, cause := range holdpolicy.Causes() {
+		causes[i] = string(cause)
+	}
+	p.Registry.MustRegister(gauges.New(gauges.Options{
+		Rates: reader.ReadAll, Unknown: reader.Unserved, Backlog: w.book.Backlog,
+		Holds: heldMessages{w.holds, reader}, Causes: causes, CauseOf: func(h message.Hold) string { return string(holdpolicy.CauseOf(h)) },
+		Targets: relay.NewTargets(p.DB, shards, secrets.Box{}).Count, Numbers: numberIDs(c.Numbers), Log: log,
+	}))
 	return p, nil
 }
 
@@ -153,6 +161,7 @@ func (w *worker) send() error {
 		Hold:             w.policy.Refused,
 		TemplateAccepted: w.policy.TemplateAccepted,
 		Siblings:         w.policy.Siblings,
+		Holds:            w.holds.List,
 		LostWrites:       w.policy.LostWrites,
 		Restored:         w.policy.Restored,
 		Shards:           w.shards,
@@ -180,7 +189,7 @@ func (w *worker) send() error {
 	}
 	w.Work(server.Run)
 	w.throughput.Ask()
-	w.Background(sweeper.Run, sender.Watch, traced.Run, watch.Run)
+	w.Background(sweeper.Run, sender.Watch, sender.WatchHolds, traced.Run, watch.Run)
 	return nil
 }
 

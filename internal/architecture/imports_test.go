@@ -41,6 +41,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/ports", ""},
 	{"internal/redistest", "ports"},
 	{"internal/pgtest", "ports"},
+	{"internal/nodetest", ""},
 	{"internal/golden", ""},
 	{"internal/poll", ""},
 	{"internal/progress", ""},
@@ -48,10 +49,10 @@ var packages = []struct{ name, imports string }{
 	{"internal/tracetest", "poll"},
 	{"internal/httpapi", "jsondoc message"},
 	{"internal/intake", "jsondoc message content httpapi tracing"},
-	{"internal/console", "message httpapi"},
 	{"internal/send", "message record retry tracing"},
 	{"internal/reconcile", "message tracing"},
 	{"client", ""},
+	{"internal/canary", "client"},
 	{"internal/events", "message retry store"},
 	{"internal/feed", "message httpapi store events"},
 	{"internal/ledger", "message record store audit events"},
@@ -63,9 +64,12 @@ var packages = []struct{ name, imports string }{
 	{"internal/admission", "message signature config store ledger queue backlog"},
 	{"internal/repository", "message content record store send ledger holds queue dispatch backlog"},
 	{"internal/gauges", "message events ledger holds backlog"},
+	{"internal/fleet", "message httpapi ledger holds backlog"},
+	{"internal/console", "message httpapi fleet"},
 	{"internal/migrate", "message record store events ledger queue"},
 	{"internal/cloudapi", "jsondoc message content tracing"},
 	{"internal/holdpolicy", "message send cloudapi"},
+	{"internal/pages", "message httpapi store fleet holdpolicy"},
 	{"internal/relay", "message retry secrets store events cloudapi"},
 	{"internal/outbox", "message retry"},
 	{"internal/tokenwatch", "message cloudapi"},
@@ -76,7 +80,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/graphsim", "jsondoc message content retry cloudapi"},
 	{"internal/doctor", "message secrets config store events ledger holds backlog cloudapi holdpolicy relay outbox"},
 	{"internal/program", "ops store"},
-	{"internal/app", "message record signature retry secrets config ops store program audit httpapi intake console feed send reconcile events ledger holds ratelimit queue dispatch backlog admission repository gauges cloudapi holdpolicy relay outbox tokenwatch throughput templates sendtrace tracing webhook"},
+	{"internal/app", "message record signature retry secrets config ops store program audit httpapi intake console pages fleet feed send reconcile events ledger holds ratelimit queue dispatch backlog admission repository gauges cloudapi holdpolicy relay outbox tokenwatch throughput templates sendtrace tracing webhook client canary"},
 	{"internal/demo", "message config ops store client events graphsim app"},
 	{"internal/rig", "ops ports client graphsim app"},
 	{"internal/bench", "message content config secrets store ports client events admission cloudapi graphsim rig relay"},
@@ -85,14 +89,14 @@ var packages = []struct{ name, imports string }{
 	{"cmd/worker", "app"},
 	{"cmd/webhook", "app"},
 	{"examples/go", "client"},
-	{"cmd/sluice", "message record config ops store audit httpapi client events ledger holds ratelimit backlog migrate holdpolicy outbox graphsim doctor demo rig bench chaos"},
+	{"cmd/sluice", "message record config ops store httpapi client canary events ledger holds backlog fleet migrate holdpolicy outbox graphsim doctor demo rig bench chaos"},
 }
 
 // public is the package that programs of others import. It imports none of ours, so that it exposes none of their types.
 const public = "client"
 
 // testPackages have tests and nothing else, so no package can import them.
-var testPackages = []string{"internal/architecture", "internal/deploytest", "internal/e2e", "internal/examplestest", "internal/sdktest", "internal/wordtest"}
+var testPackages = []string{"internal/architecture", "internal/browsertest", "internal/deploytest", "internal/e2e", "internal/examplestest", "internal/sdktest", "internal/wordtest"}
 
 // asynqPath is the import path that only queue may have, and bench, which measures against bare
 // asynq. metaHost is the host name that only cloudapi and config may have.

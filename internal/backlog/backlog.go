@@ -20,18 +20,25 @@ import (
 //go:embed read.lua
 var readLua string
 
+//go:embed held.lua
+var heldLua string
+
+// readMost is how many numbers one script reads. With four deep queues each it keeps Redis busy for about 4 ms.
+const readMost = 50
+
 // Reader reads the backlogs of numbers. It is safe for concurrent use.
 type Reader struct {
 	db     *store.DB
 	shards message.Shards
 	rate   func(number string) int
 	tasks  *queue.Client
-	read   store.Script
+
+	read, held store.Script
 }
 
 // New returns a reader of an installation. rate returns the configured rate of a number.
 func New(db *store.DB, shards message.Shards, rate func(number string) int) *Reader {
-	return &Reader{db, shards, rate, queue.NewClient(db, shards), db.Script(ratelimit.RateLua + readLua)}
+	return &Reader{db, shards, rate, queue.NewClient(db, shards), db.Script(ratelimit.RateLua + queue.NamesLua + readLua), db.Script(queue.NamesLua + heldLua)}
 }
 
 // Number is how fast a number sends and what waits for it.
@@ -78,64 +85,96 @@ func (r *Reader) Read(ctx context.Context, number string) (Number, error) {
 // ReadAll is Read for several numbers, in two round trips. The results are in their order. Of
 // thousands few have work or anything learned about their rate: only those are read.
 func (r *Reader) ReadAll(ctx context.Context, numbers []string) ([]Number, error) {
-	indexes := map[string]*redis.StringSliceCmd{}
-	err := r.db.Pipe(ctx, func(p redis.Pipeliner) {
-		clear(indexes)
-		for _, number := range numbers {
-			s := r.shards.Of(number)
-			for _, key := range []string{queue.WorkKey(s), ratelimit.IndexKey(s)} {
-				if indexes[key] == nil {
-					indexes[key] = p.SMembers(ctx, key)
-				}
-			}
-		}
-	})
+	some, err := r.some(ctx, numbers)
 	if err != nil {
 		return nil, fmt.Errorf("read backlog: %w", err)
 	}
-	some := map[string]*redis.Cmd{}
-	for _, c := range indexes {
-		for _, number := range c.Val() {
-			some[number] = nil
-		}
-	}
-	err = r.db.Pipe(ctx, func(p redis.Pipeliner) {
-		for _, number := range numbers {
-			if _, ok := some[number]; ok {
-				some[number] = r.addRead(ctx, p, number)
-			}
-		}
-	})
+	replies, err := r.eachNumber(ctx, r.read, some, func(number string) []any { return []any{number, r.rate(number)} })
 	if err != nil {
 		return nil, fmt.Errorf("read backlog: %w", err)
 	}
 	all := make([]Number, len(numbers))
 	for i, number := range numbers {
-		c := some[number]
-		if c == nil {
+		reply := replies[number]
+		if reply == nil {
 			rate := strconv.Itoa(r.rate(number))
-			all[i] = r.parse(number, []string{rate, rate, "0", "0", "0", "0"})
-			continue
-		}
-		reply, err := c.StringSlice()
-		if err != nil {
-			return nil, fmt.Errorf("read backlog: %w", err)
+			reply = []string{rate, rate, "0", "0", "0", "0"}
 		}
 		all[i] = r.parse(number, reply)
 	}
 	return all, nil
 }
 
-// addRead adds the reading of one number to a pipeline.
-func (r *Reader) addRead(ctx context.Context, p redis.Pipeliner, number string) *redis.Cmd {
-	s := r.shards.Of(number)
-	keys, args := []string{ratelimit.RateKey(s, number), queue.WorkKey(s)}, []any{r.rate(number), number}
-	for _, c := range message.Classes() {
-		k := queue.KeysOf(s, number, c)
-		keys = append(keys, k.Pending, k.Paused, k.Scheduled, k.Retry, k.Active, k.Processed)
-		args = append(args, k.Task)
+// some returns those of the numbers that have work, or of whose rate something was learned, by shard.
+func (r *Reader) some(ctx context.Context, numbers []string) (map[message.Shard][]string, error) {
+	indexes := map[message.Shard][]*redis.StringSliceCmd{}
+	err := r.db.Pipe(ctx, func(p redis.Pipeliner) {
+		clear(indexes)
+		for _, number := range numbers {
+			if s := r.shards.Of(number); indexes[s] == nil {
+				indexes[s] = []*redis.StringSliceCmd{p.SMembers(ctx, queue.WorkKey(s)), p.SMembers(ctx, ratelimit.IndexKey(s))}
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
 	}
-	return r.read.Add(ctx, p, keys, args...)
+	indexed := map[string]bool{}
+	for _, cmds := range indexes {
+		for _, c := range cmds {
+			for _, number := range c.Val() {
+				indexed[number] = true
+			}
+		}
+	}
+	some := map[message.Shard][]string{}
+	for _, number := range numbers {
+		if indexed[number] {
+			some[r.shards.Of(number)] = append(some[r.shards.Of(number)], number)
+		}
+	}
+	return some, nil
+}
+
+// eachNumber runs a script that reads several numbers of a shard, in one round trip, and returns its reply by number. args
+// returns the arguments for a number.
+func (r *Reader) eachNumber(ctx context.Context, script store.Script, byShard map[message.Shard][]string, args func(number string) []any) (map[string][]string, error) {
+	type call struct {
+		numbers []string
+		reply   *redis.Cmd
+	}
+	var calls []call
+	err := r.db.Pipe(ctx, func(p redis.Pipeliner) {
+		calls = nil
+		for s, numbers := range byShard {
+			for some := range slices.Chunk(numbers, readMost) {
+				var all []any
+				for _, number := range some {
+					all = append(all, args(number)...)
+				}
+				calls = append(calls, call{some, script.Add(ctx, p, []string{queue.WorkKey(s)}, all...)})
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	replies := map[string][]string{}
+	for _, c := range calls {
+		all, err := c.reply.Slice()
+		if err != nil || len(all) != len(c.numbers) {
+			return nil, fmt.Errorf("%d replies for %d numbers: %w", len(all), len(c.numbers), err)
+		}
+		for i, one := range all {
+			values, _ := one.([]any)
+			reply := make([]string, len(values))
+			for k, v := range values {
+				reply[k], _ = v.(string)
+			}
+			replies[c.numbers[i]] = reply
+		}
+	}
+	return replies, nil
 }
 
 // parse reads the reply of read.lua.
@@ -184,25 +223,34 @@ func (r *Reader) Working(ctx context.Context, s message.Shard) ([]string, error)
 	return slices.DeleteFunc(numbers, func(id string) bool { return !message.IsNumberID(id) }), nil
 }
 
-// Unserved returns the numbers that have tasks and are not known, with what waits for them.
-func (r *Reader) Unserved(ctx context.Context, known func(number string) bool) ([]Number, error) {
-	var all []*redis.StringSliceCmd
+// workingAll returns the numbers that have tasks, by shard.
+func (r *Reader) workingAll(ctx context.Context) (map[message.Shard][]string, error) {
+	shards := r.shards.All()
+	members := make([]*redis.StringSliceCmd, len(shards))
 	err := r.db.Pipe(ctx, func(p redis.Pipeliner) {
-		all = all[:0]
-		for _, s := range r.shards.All() {
-			all = append(all, p.SMembers(ctx, queue.WorkKey(s)))
+		for i, s := range shards {
+			members[i] = p.SMembers(ctx, queue.WorkKey(s))
 		}
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read which numbers have work: %w", err)
 	}
+	work := map[message.Shard][]string{}
+	for i, c := range members {
+		work[shards[i]] = slices.DeleteFunc(c.Val(), func(id string) bool { return !message.IsNumberID(id) })
+	}
+	return work, nil
+}
+
+// Unserved returns the numbers that have tasks and are not known, with what waits for them.
+func (r *Reader) Unserved(ctx context.Context, known func(number string) bool) ([]Number, error) {
+	work, err := r.workingAll(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var numbers []string
-	for _, c := range all {
-		for _, id := range c.Val() {
-			if message.IsNumberID(id) && !known(id) {
-				numbers = append(numbers, id)
-			}
-		}
+	for _, s := range r.shards.All() {
+		numbers = append(numbers, slices.DeleteFunc(work[s], known)...)
 	}
 	return r.ReadAll(ctx, numbers)
 }

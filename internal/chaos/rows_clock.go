@@ -71,8 +71,8 @@ func (r *run) tooFast() {
 // setClock sets the clock of a process to d from now. If that is not possible it adds a note and returns false.
 func (r *run) setClock(p *rig.Process, d time.Duration) bool {
 	r.step("set the clock of %s %d to %s from now", p.Name, p.PID(), d)
-	err := skew(p, d)
-	if errors.Is(err, errNoSkew) {
+	err := rig.SetClock(p.PID(), d)
+	if errors.Is(err, rig.ErrNoClock) {
 		r.note("%v", err)
 		return false
 	}

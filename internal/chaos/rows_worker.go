@@ -8,6 +8,7 @@ import (
 
 	"sluice/internal/graphsim"
 	"sluice/internal/queue"
+	"sluice/internal/rig"
 	"sluice/internal/store"
 )
 
@@ -81,7 +82,7 @@ var workerRows = []row{
 				r.order(r.n/2, r.pace()/4) // on a busy machine all others have left before the first clock is set
 				r.receives(r.received() + r.n/4)
 				r.step("set the clock of worker %d to %s from now", w.PID(), d)
-				if err := skew(w, d); errors.Is(err, errNoSkew) {
+				if err := rig.SetClock(w.PID(), d); errors.Is(err, rig.ErrNoClock) {
 					r.note("%v", err)
 				} else {
 					r.must(err, "set a worker's clock")

@@ -110,11 +110,23 @@ type Producer struct {
 	APIKeys []APIKey // never empty
 	Tokens  *Tokens  // the access tokens that the producer can read, for calls that it forwards to Meta
 
-	SecretsKey Secret // encrypts the secrets of relay targets; empty: targets with a secret are refused
+	SecretsKey     Secret // encrypts the secrets of relay targets, and hashes recipients; empty: targets with a secret are refused, and there is no index of recipients
+	RecipientIndex bool   // whether messages can be found by their recipient
 
 	PayloadKey Secret // signs the payloads of accepted messages; empty: they are not signed
 
-	Outbox Outbox
+	Outbox   Outbox
+	Canaries []Canary // at most one for each number
+}
+
+// Canary is a message that is sent again and again from a number, to see that messages arrive.
+type Canary struct {
+	Number   string        // phone number id
+	To       Secret        // the recipient, in E.164 with its plus; a Secret because it is a phone number
+	Template string        // name/language; empty: Text is sent
+	Text     string        // the text, if there is no Template
+	Every    time.Duration // from one message to the next
+	Within   time.Duration // how long one may take until it is delivered; shorter than Every
 }
 
 // Outbox is the table from which a producer accepts messages.
@@ -142,12 +154,13 @@ const (
 	ScopeCancel  = "messages:cancel"
 	ScopeAccount = "account:write"
 	ScopeEvents  = "events:read"
+	ScopeConsole = "console:read"
 	ScopeAdmin   = "admin"
 )
 
 // Scopes returns all scopes.
 func Scopes() []string {
-	return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAccount, ScopeEvents, ScopeAdmin}
+	return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAccount, ScopeEvents, ScopeConsole, ScopeAdmin}
 }
 
 // Worker is the configuration of the sender and reconciler.

@@ -72,6 +72,7 @@ roles: send
 retry: {base: 2s, max: 2m, attempts: 7}
 events: {retention: 48h, memory: 1.5GiB}
 idempotency_key_retention: 0s
+recipient_index: false
 unmatched_statuses: {retention: 5m, max: 500}
 listen: {api: "127.0.0.1:1", console: ":4", webhook: ":2", ops: ":3"}
 log_level: warn
@@ -185,7 +186,7 @@ func TestWithoutAFile(t *testing.T) {
 		t.Errorf("the producer's Token = %q, %v", token, err)
 	}
 	p.Tokens = nil
-	same(t, err, p, Producer{Common: common, Listen: ":8080", Console: ":8081", APIKeys: []APIKey{{
+	same(t, err, p, Producer{Common: common, RecipientIndex: true, Listen: ":8080", Console: ":8081", APIKeys: []APIKey{{
 		Name: "environment", SHA256: sha256.Sum256([]byte("0123456789abcdef")),
 		Numbers: []string{"*"}, Scopes: Scopes(),
 	}}})
@@ -276,7 +277,7 @@ func TestMistakesAreToldTogetherWithPlaceAndFix(t *testing.T) {
 	}{
 		{"several at once", tool, append(file("shards: 0\nrat: 1\nredis:\n  durability: always\n"), "--log-level", "loud"), env("GRAPH_API_VERSION", "25"), []string{
 			`s.yaml:1: shards: "0" is not a whole number from 1 to 256`,
-			`s.yaml:2: rat: unknown key; valid keys: api_keys, apps, classes,`,
+			`s.yaml:2: rat: unknown key; valid keys: api_keys, apps, canary,`,
 			`s.yaml:4: redis.durability: "always" is none of fsync, replica, asserted, relaxed`,
 			`--log-level: "loud" is none of debug, info, warn, error`,
 			`GRAPH_API_VERSION (environment): "25" is not a version like v25.0`,
@@ -374,7 +375,7 @@ numbers:
 		{"api keys", producer, file("numbers: [{phone_number_id: \"7\"}]\napi_keys:\n- {name: a, sha256: abc, phone_number_ids: [x], scopes: [all]}\n- {name: b, revoked: yes, expires: soon}\n- {name: c, sha256: " + aDigest + ", phone_number_ids: [\"8\"], scopes: [messages:send]}\n- {name: d, sha256: " + aDigest + ", phone_number_ids: [\"7\"], scopes: [messages:send]}\n"), env("SLUICE_API_KEY", "short"), []string{
 			"s.yaml:3: api_keys[0].sha256: is not a SHA-256 in hex; make it with",
 			`s.yaml:3: api_keys[0].phone_number_ids[0]: is neither a phone number id (digits only) nor "*"`,
-			`s.yaml:3: api_keys[0].scopes[0]: "all" is none of messages:send, messages:read, messages:cancel, account:write, events:read, admin`,
+			`s.yaml:3: api_keys[0].scopes[0]: "all" is none of messages:send, messages:read, messages:cancel, account:write, events:read, console:read, admin`,
 			"s.yaml:4: api_keys[1].sha256: is missing", "api_keys[1].phone_number_ids: is missing", "api_keys[1].scopes: is missing",
 			`s.yaml:4: api_keys[1].revoked: "yes" is neither true nor false`,
 			`s.yaml:4: api_keys[1].expires: "soon" is not a time like 2027-01-31T00:00:00Z`,

@@ -72,6 +72,7 @@ func (d *document) root(n *yaml.Node, settings []setting) {
 		{key: "apps", read: d.list(d.app)},
 		{key: "api_keys", read: d.list(d.apiKey)},
 		{key: "classes", read: d.classes(&d.Classes)},
+		{key: "canary", read: d.list(d.canary)},
 	}
 	groups := map[string][]member{}
 	for _, s := range settings {
@@ -132,6 +133,28 @@ func (d *document) apiKey(path string, n *yaml.Node) {
 		}
 	}
 	d.keys = append(d.keys, one)
+}
+
+func (d *document) canary(path string, n *yaml.Node) {
+	one := canary{Canary: Canary{Every: defaultCanary}}
+	if !d.mapping(path, n, d.ofCanary(&one)) {
+		return
+	}
+	if one.Within == 0 {
+		one.Within = min(one.Every/2, maxCanaryWait)
+	}
+	wrong := func(is bool, key, mistake string) {
+		if is {
+			d.wrong(path+key, n, errors.New(mistake))
+		}
+	}
+	wrong((one.To == "") == (one.toFile == ""), "", "needs either to or to_file: the recipient of the canary")
+	wrong((one.Template == "") == (one.Text == ""), "", "needs either template or text: what the canary sends")
+	wrong(one.Within >= one.Every, ".within", fmt.Sprintf("is not shorter than every (%s), so canaries would overlap: shorten it", one.Every))
+	for _, other := range d.canaries {
+		wrong(other.Number == one.Number, ".phone_number_id", "the number has another canary in the list: remove one")
+	}
+	d.canaries = append(d.canaries, one)
 }
 
 // templateClass reads an entry of the list that assigns classes to the templates of a number.

@@ -24,8 +24,14 @@ func LoadProducer(args []string, getenv func(string) string) (Producer, error) {
 	l.checkWindows()
 	return Producer{
 		Common: l.common(), Listen: l.listenAPI, Console: l.listenConsole, APIKeys: l.keys, Tokens: l.tokensThere(), PayloadKey: l.optionalKey("payload_key_file", l.payloadKeyFile), SecretsKey: l.secretsKey(),
-		Outbox: l.openOutbox(),
+		RecipientIndex: l.recipientIndex, Outbox: l.openOutbox(), Canaries: l.openCanaries(),
 	}, l.err()
+}
+
+// LoadCanaries reads the canaries of the producer, for a tool.
+func LoadCanaries(args []string, getenv func(string) string) ([]Canary, error) {
+	l := load("tool", args, getenv)
+	return l.openCanaries(), l.err()
 }
 
 // LoadWorker reads the worker's configuration, like LoadProducer, and the tokens and keys in
@@ -115,6 +121,7 @@ type values struct {
 	markerKeyFile, secondMarkerKeyFile      string
 	payloadKeyFile, secondPayloadKeyFile    string
 	secretsKeyFile                          string
+	recipientIndex                          bool
 	relay                                   Relay
 	retry                                   Retry
 	keyLife, unmatchedLife                  time.Duration
@@ -122,6 +129,7 @@ type values struct {
 	events                                  Events
 	outbox                                  Outbox
 	outboxURLFile                           string
+	canaries                                []canary
 	numbers                                 []number
 	apps                                    []app
 	keys                                    []APIKey
@@ -138,6 +146,12 @@ type number struct {
 type app struct {
 	App
 	secretFile, previousSecretFile, verifyTokenFile string
+}
+
+// canary is a Canary with the source of its recipient.
+type canary struct {
+	Canary
+	toFile string
 }
 
 // load reads all sources, the one with the lowest priority first.
@@ -267,6 +281,20 @@ func (l *loader) openOutbox() Outbox {
 		l.need(!l.keys[i].Revoked && slices.Contains(l.keys[i].Scopes, ScopeSend), "outbox.api_key", "the API key "+o.APIKey+" is revoked or does not have the scope messages:send: add the scope, or set another name")
 	}
 	return o
+}
+
+// openCanaries returns the canaries with their recipients.
+func (l *loader) openCanaries() []Canary {
+	var all []Canary
+	for _, c := range l.canaries {
+		place := "canary of number " + c.Number
+		l.need(slices.ContainsFunc(l.numbers, func(n number) bool { return n.ID == c.Number }), place, "the number is not configured: add it under numbers, or remove it here")
+		if to := l.secret("to_file of the "+place, c.toFile); to != "" {
+			l.fail("to_file of the "+place, phoneNumber((*string)(&c.To))(string(to)))
+		}
+		all = append(all, c.Canary)
+	}
+	return all
 }
 
 // optionalKey reads a key that may be absent.

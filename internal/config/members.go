@@ -99,7 +99,7 @@ func (d *document) ofAPIKey(one *APIKey) []member {
 				d.scalar(oneOf(&scope, Scopes()...))(path, n)
 				one.Scopes = append(one.Scopes, scope)
 			}),
-			doc: "One or more of `messages:send` (send messages), `messages:read` (read records and explanations), `messages:cancel` (cancel messages), `account:write` (change message templates, flows and settings on [Meta's paths](drop-in.md)), `events:read` (read [events](events.md)) and `admin` (the [console](console.md): holds, in-doubt messages, dead letters).",
+			doc: "One or more of `messages:send` (send messages), `messages:read` (read records and explanations), `messages:cancel` (cancel messages), `account:write` (change message templates, flows and settings on [Meta's paths](drop-in.md)), `events:read` (read [events](events.md)), `console:read` (see the [console](console.md)) and `admin` (use the console: holds, in-doubt messages, dead letters).",
 		},
 		{
 			key: "revoked", def: "`false`", read: d.scalar(truth(&one.Revoked)),
@@ -108,6 +108,45 @@ func (d *document) ofAPIKey(one *APIKey) []member {
 		{
 			key: "expires", read: d.scalar(moment(&one.Expires)),
 			doc: "From this time on, requests with the key are refused with the code `api_key_expired`, for example `2027-01-31T00:00:00Z`. To change a key without a gap, list the old and the new key.",
+		},
+	}
+}
+
+// The defaults of a canary: the time from one to the next, and the longest time that it may take.
+const (
+	defaultCanary = 15 * time.Minute
+	maxCanaryWait = 5 * time.Minute
+)
+
+func (d *document) ofCanary(one *canary) []member {
+	return []member{
+		{
+			key: "phone_number_id", must: true, read: d.scalar(numberID(&one.Number)),
+			doc: "The number that sends, one of `numbers`. A number has one canary at most.",
+		},
+		{
+			key: "to", read: d.scalar(phoneNumber((*string)(&one.To))),
+			doc: "The recipient, like `\"+15551234567\"`: a phone of yours that is always on. Give `to` or `to_file`.",
+		},
+		{
+			key: "to_file", read: d.scalar(d.resolved(text(&one.toFile))),
+			doc: "File with the recipient.",
+		},
+		{
+			key: "template", read: d.scalar(pattern(&one.Template, `[a-z0-9_]{1,512}/[A-Za-z]{2,3}(_[A-Za-z]{2,4})?`, "a template as name/language, like hello_world/en_US")),
+			doc: "The template to send, as name/language: `hello_world/en_US`. It must have no parameters. Give `template` or `text`.",
+		},
+		{
+			key: "text", read: d.scalar(text(&one.Text)),
+			doc: "The text to send. Meta delivers it only if the recipient wrote to the number in the last 24 hours.",
+		},
+		{
+			key: "every", def: "`15m`", read: d.scalar(duration(&one.Every, time.Minute, 24*time.Hour)),
+			doc: "Time from one canary to the next. 1m to 24h.",
+		},
+		{
+			key: "within", def: "half of `every`, at most `5m`", read: d.scalar(duration(&one.Within, 10*time.Second, 24*time.Hour)),
+			doc: "How long a canary may take until it is delivered. Then it has failed, and Sluice starts no attempt to send it any more. 10s or more, and shorter than `every`.",
 		},
 	}
 }

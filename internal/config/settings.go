@@ -83,7 +83,11 @@ func (v *values) settings(program string) []setting {
 		},
 		{
 			key: "secrets_key_file", use: "producer worker", path: true, help: "file with the key that encrypts secrets in Redis", set: text(&v.secretsKeyFile),
-			more: "For the secrets of [relay targets](relay.md). The variable `SLUICE_SECRETS_KEY` can have the key instead. At least 16 bytes; `openssl rand -hex 32` makes one. All producers and workers need the same key. After a change of the key, set the secrets of the targets again.",
+			more: "For the secrets of [relay targets](relay.md), and for the index of recipients (`recipient_index`). The variable `SLUICE_SECRETS_KEY` can have the key instead. At least 16 bytes; `openssl rand -hex 32` makes one. All producers and workers need the same key. After a change of the key, set the secrets of the targets again.",
+		},
+		{
+			key: "recipient_index", def: "true", use: "producer", help: "whether messages can be found by their recipient; needs a secrets key", set: truth(&v.recipientIndex),
+			more: "The index has a hash of each recipient, made with the key of `secrets_key_file`. Without that key there is no index. It needs about 60 bytes for each message in Redis. Messages that were accepted without it, or with another key, are not found by their recipient. See [security.md](security.md#the-index-of-recipients).",
 		},
 		{
 			key: "relay.allowed_private_hosts", use: "worker", help: "hosts of relay targets that may have private addresses", set: hosts(&v.relay.PrivateHosts),

@@ -43,6 +43,8 @@ type mover interface {
 	// task if it needs one. If the message changed since ReadOpen, Move does nothing and returns false.
 	ReadOpen(ctx context.Context, id string) (message.Open, error)
 	Move(ctx context.Context, o message.Open, m message.Move) (bool, error)
+	// ReadEnded returns a message with what decides whether it can be sent again, or message.ErrNotFound.
+	ReadEnded(ctx context.Context, id string) (message.Ended, error)
 }
 
 // auditStore stores the orders of operators.
@@ -52,18 +54,21 @@ type auditStore interface {
 	Latest(ctx context.Context, limit int) ([]message.AuditEntry, error)
 }
 
-// Options are what a Console works with. All but the last three are required.
+// Options are what a Console works with. All but the last four are required.
 type Options struct {
 	Holds       holds
 	Lists       lists
 	Messages    mover
 	Audit       auditStore
 	Relay       relayTargets
-	Keys        httpapi.Keys             // keys with httpapi.ScopeAdmin may call
-	Numbers     func(number string) bool // whether a phone number id is configured
-	ClockOffset func() time.Duration     // how far Redis's clock, which decides about deadlines, is ahead of the clock of this machine; nil: not at all
-	Log         *slog.Logger             // nil: no log
-	Registerer  prometheus.Registerer    // nil: the metrics are not exported
+	Fleet       numbers
+	Rates       rates
+	Keys        httpapi.Keys                          // keys with httpapi.ScopeConsole may read, those with httpapi.ScopeAdmin may act
+	Numbers     func(number string) bool              // whether a phone number id is configured
+	ClockOffset func() time.Duration                  // how far Redis's clock, which decides about deadlines, is ahead of the clock of this machine; nil: not at all
+	Explain     func(code int) (title, advice string) // explains Meta's error codes; nil: groups have the code only
+	Log         *slog.Logger                          // nil: no log
+	Registerer  prometheus.Registerer                 // nil: the metrics are not exported
 }
 
 // storeTimeout bounds the calls of the store for one request.
@@ -83,10 +88,13 @@ func New(o Options) *Console {
 	}
 	orders := promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_operator_actions_total",
-		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend, relay-set, relay-remove, relay-drop.",
+		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend, note, rate, relay-set, relay-remove, relay-drop.",
 	}, []string{"action"})
-	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend, message.VerbRelaySet, message.VerbRelayRemove, message.VerbRelayDrop} {
+	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend, message.VerbNote, message.VerbRate, message.VerbRelaySet, message.VerbRelayRemove, message.VerbRelayDrop} {
 		orders.WithLabelValues(verb)
+	}
+	if o.Explain == nil {
+		o.Explain = func(int) (string, string) { return "", "" }
 	}
 	return &Console{o: o, orders: orders}
 }
@@ -97,10 +105,15 @@ func (c *Console) now() time.Time { return time.Now().Add(c.o.ClockOffset()) }
 // Handler serves the routes of the table in routes.go. It sets no timeouts.
 func (c *Console) Handler() http.Handler { return httpapi.Handler(c.routes()) }
 
-// handle makes a handler from a function that returns an answer or a refusal.
+// handle makes a handler from a function that returns an answer or a refusal. GET requests need the scope
+// console:read, and the others admin.
 func (c *Console) handle(f func(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		key, refused := c.o.Keys.Authorize(r, httpapi.ScopeAdmin)
+		scope := httpapi.ScopeAdmin
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			scope = httpapi.ScopeConsole
+		}
+		key, refused := c.o.Keys.Authorize(r, scope)
 		if refused != nil {
 			refused.Write(w)
 			return
@@ -142,6 +155,19 @@ func (o order) signed() (wrong httpapi.Refusal) {
 // words reports whether a text is not blank and has at most so many characters.
 func words(s string, most int) bool {
 	return strings.TrimSpace(s) != "" && utf8.ValidString(s) && utf8.RuneCountInString(s) <= most && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+// trial is the part of orders that can be tried.
+type trial struct {
+	DryRun bool `json:"dry_run,omitempty" doc:"true: change nothing, and answer what would be done. Then actor and reason may be missing."`
+}
+
+// signed refuses orders without an actor or a reason, except on a dry run.
+func (t trial) signed(o order) httpapi.Refusal {
+	if t.DryRun {
+		return nil
+	}
+	return o.signed()
 }
 
 func (o order) entry(verb, on string, key httpapi.Key) message.AuditEntry {

@@ -13,12 +13,12 @@ import (
 	"sluice/internal/message"
 )
 
-// TestEveryRouteNeedsItsScope: a key that may send may not hold.
+// TestEveryRouteNeedsItsScope: a key that may send may not hold, and one that may see the console changes nothing.
 func TestEveryRouteNeedsItsScope(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
 	for _, r := range d.c.Document().Routes {
-		path := strings.NewReplacer("{id}", message.NewID(ours, "x"), "{$}", "").Replace(r.Path)
+		path := strings.NewReplacer("{id}", message.NewID(ours, "x"), "{phone_number_id}", ours, "{$}", "").Replace(r.Path)
 		if r.Scope == "" {
 			if status, _, _ := d.do(t, "none", r.Method, path, nil, nil); status != 200 {
 				t.Errorf("%s %s, which needs no key: %d", r.Method, r.Path, status)
@@ -28,7 +28,8 @@ func TestEveryRouteNeedsItsScope(t *testing.T) {
 		for _, scope := range httpapi.Scopes() {
 			status, answer := d.ask(t, scope, r.Method, path, "{}")
 			refused := status == http.StatusForbidden && answer["code"] == "scope_missing"
-			if refused != (scope != httpapi.ScopeAdmin) {
+			may := scope == httpapi.ScopeAdmin || scope == httpapi.ScopeConsole && r.Method == http.MethodGet
+			if refused == may || (r.Scope == httpapi.ScopeConsole) != (r.Method == http.MethodGet) {
 				t.Errorf("%s %s with a key for %s: %d %v", r.Method, r.Path, scope, status, answer["code"])
 			}
 		}
@@ -181,7 +182,7 @@ func TestStoreAway(t *testing.T) {
 			t.Errorf("%s: %d %v", path, status, answer)
 		}
 	}
-	for _, path := range []string{"/v1/holds", "/v1/in-doubt", "/v1/dead-letters", "/v1/audit", "/v1/undelivered?phone_number_id=" + ours} {
+	for _, path := range []string{"/v1/holds", "/v1/in-doubt", "/v1/dead-letters", "/v1/audit", "/v1/overview", "/v1/numbers/" + ours, "/v1/undelivered?phone_number_id=" + ours} {
 		if status, _ := d.ask(t, "wide", "GET", path, ""); status != 503 {
 			t.Errorf("%s: %d", path, status)
 		}

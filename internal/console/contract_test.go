@@ -18,7 +18,7 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
 	a := described.Read(t, string(d.c.Document().OpenAPI()))
-	parked, queued, awaiting := message.NewID(ours, "parked"), message.NewID(ours, "queued"), message.NewID(ours, "awaiting")
+	parked, queued, awaiting, dead := message.NewID(ours, "parked"), message.NewID(ours, "queued"), message.NewID(ours, "awaiting"), message.NewID(ours, "dead")
 	d.store.dead = []message.DeadLetter{{ID: parked, Number: ours, Code: 131000, Reason: message.ReasonAttempts, At: time.Now()}}
 	d.store.ended = []message.Record{{Context: message.Context{ID: queued, From: ours}, State: message.Dead, Code: 131000, Reason: "x", Timeline: []message.Step{{At: time.Now()}}}}
 	full := message.Hold{Number: ours, Template: "sale/en_US", Reason: "because", Code: 132015, By: "anna", Key: "key-admin", Since: time.Now(), Until: time.Now()}
@@ -26,28 +26,35 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 
 	// The calls that work, by operation; below they are made to fail.
 	good := map[string]struct{ path, body string }{
-		"listHolds":            {"/v1/holds", ""},
-		"hold":                 {"/v1/holds", `{` + number + `,"template":"sale/en_US","for":"2h",` + signed + `}`},
-		"release":              {"/v1/holds/release", `{` + number + `,` + signed + `}`},
-		"listInDoubt":          {"/v1/in-doubt?phone_number_id=" + ours, ""},
-		"resolveInDoubt":       {"/v1/in-doubt/" + parked + "/resolve", `{"resolution":"sent",` + signed + `}`},
-		"listDeadLetters":      {"/v1/dead-letters?phone_number_id=" + ours, ""},
-		"replayDeadLetters":    {"/v1/dead-letters/replay", `{` + number + `,` + signed + `}`},
-		"listAwaitingStatus":   {"/v1/awaiting-status?phone_number_id=" + ours, ""},
-		"listAuditLog":         {"/v1/audit", ""},
-		"countUndelivered":     {"/v1/undelivered?phone_number_id=" + ours, ""},
-		"resendUndelivered":    {"/v1/undelivered/resend", `{` + number + `,` + signed + `}`},
-		"setRelayTarget":       {"/v1/relay/targets/crm", `{"url":"https://crm.example/hook","secret":"0123456789",` + signed + `}`},
-		"listRelayTargets":     {"/v1/relay/targets", ""},
-		"listRelayDeadLetters": {"/v1/relay/targets/crm/dead-letters", ""},
-		"holdRelayTarget":      {"/v1/relay/targets/crm/hold", `{` + signed + `}`},
-		"releaseRelayTarget":   {"/v1/relay/targets/crm/release", `{` + signed + `}`},
-		"removeRelayTarget":    {"/v1/relay/targets/crm/remove", `{` + signed + `}`},
-		"replayRelayTarget":    {"/v1/relay/targets/crm/replay", `{"dead_letters":true,` + signed + `}`},
-		"dropRelayDeadLetters": {"/v1/relay/targets/crm/drop", `{` + signed + `}`},
-		"getOverview":          {"/", ""},
-		"getDocumentation":     {"/docs", ""},
-		"getDescription":       {"/openapi.json", ""},
+		"listHolds":               {"/v1/holds", ""},
+		"hold":                    {"/v1/holds", `{` + number + `,"template":"sale/en_US","for":"2h",` + signed + `}`},
+		"release":                 {"/v1/holds/release", `{` + number + `,` + signed + `}`},
+		"listInDoubt":             {"/v1/in-doubt?phone_number_id=" + ours, ""},
+		"resolveInDoubt":          {"/v1/in-doubt/" + parked + "/resolve", `{"resolution":"sent",` + signed + `}`},
+		"resolveManyInDoubt":      {"/v1/in-doubt/resolve", `{"ids":["` + parked + `"],"resolution":"sent",` + signed + `}`},
+		"cancelMessageAsOperator": {"/v1/messages/" + parked + "/cancel", `{` + signed + `}`},
+		"resendMessage":           {"/v1/messages/" + dead + "/resend", `{"extend":"2h",` + signed + `}`},
+		"listDeadLetters":         {"/v1/dead-letters?phone_number_id=" + ours, ""},
+		"replayDeadLetters":       {"/v1/dead-letters/replay", `{` + number + `,` + signed + `}`},
+		"listAwaitingStatus":      {"/v1/awaiting-status?phone_number_id=" + ours, ""},
+		"listAuditLog":            {"/v1/audit", ""},
+		"addAuditEntry":           {"/v1/audit", `{"target":"send text",` + signed + `}`},
+		"countUndelivered":        {"/v1/undelivered?phone_number_id=" + ours, ""},
+		"resendUndelivered":       {"/v1/undelivered/resend", `{` + number + `,` + signed + `}`},
+		"setRelayTarget":          {"/v1/relay/targets/crm", `{"url":"https://crm.example/hook","secret":"0123456789",` + signed + `}`},
+		"listRelayTargets":        {"/v1/relay/targets", ""},
+		"listRelayDeadLetters":    {"/v1/relay/targets/crm/dead-letters", ""},
+		"holdRelayTarget":         {"/v1/relay/targets/crm/hold", `{` + signed + `}`},
+		"releaseRelayTarget":      {"/v1/relay/targets/crm/release", `{` + signed + `}`},
+		"removeRelayTarget":       {"/v1/relay/targets/crm/remove", `{` + signed + `}`},
+		"replayRelayTarget":       {"/v1/relay/targets/crm/replay", `{"dead_letters":true,` + signed + `}`},
+		"dropRelayDeadLetters":    {"/v1/relay/targets/crm/drop", `{` + signed + `}`},
+		"getOverview":             {"/", ""},
+		"getDocumentation":        {"/docs", ""},
+		"getDescription":          {"/openapi.json", ""},
+		"readOverview":            {"/v1/overview", ""},
+		"readNumber":              {"/v1/numbers/" + ours, ""},
+		"setRate":                 {"/v1/numbers/" + ours + "/rate", `{"rate":5,` + signed + `}`},
 	}
 	for name, g := range good {
 		pattern, method := a.Find(name)
@@ -61,6 +68,7 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 		d.store.open = map[string]message.Open{
 			parked:   {ID: parked, State: message.Parked, Message: message.Context{ID: parked, From: ours, Class: message.Service}},
 			queued:   {ID: queued, State: message.Queued},
+			dead:     {ID: dead, State: message.Dead, Message: message.Context{ID: dead, From: ours, Class: message.Service}},
 			awaiting: {ID: awaiting, State: message.Submitted, Message: message.Context{ID: awaiting, From: ours, Class: message.Service}},
 		}
 		if strings.Contains(pattern, "/relay/") {
@@ -77,9 +85,12 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 		if strings.Contains(g.path, "?phone_number_id=") {
 			call(g.path+"9", "admin", nil, nil)
 		}
-		if name != "listHolds" && name != "countUndelivered" && name != "listRelayTargets" && method == "GET" {
+		if name != "listHolds" && name != "countUndelivered" && name != "listRelayTargets" && name != "readNumber" && method == "GET" {
 			path, _, _ := strings.Cut(g.path, "?")
 			call(path+"?limit=0", "wide", nil, nil)
+		}
+		if name == "readNumber" {
+			call("/v1/numbers/"+theirs, "admin", nil, nil)
 		}
 		if method != "GET" {
 			call(g.path, "admin", strings.NewReader("{"), nil)
@@ -92,9 +103,13 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 			if strings.Contains(pattern, "/relay/") && method == "POST" {
 				call(strings.Replace(g.path, "/crm/", "/nosuch/", 1), "wide", body(), nil)
 			}
-			if name == "resolveInDoubt" {
-				call("/v1/in-doubt/"+queued+"/resolve", "admin", body(), nil)
-				call("/v1/in-doubt/"+message.NewID(ours, "nosuch")+"/resolve", "admin", body(), nil)
+			if name == "setRate" {
+				call("/v1/numbers/"+theirs+"9/rate", "wide", body(), nil)
+			}
+			if strings.Contains(pattern, "{id}") {
+				for _, id := range []string{queued, awaiting, message.NewID(ours, "nosuch")} {
+					call(strings.NewReplacer(parked, id, dead, id).Replace(g.path), "admin", body(), nil)
+				}
 			} else {
 				call(g.path, "admin", strings.NewReader(strings.Replace(g.body, ours, theirs, 1)), nil)
 			}

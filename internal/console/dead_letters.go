@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -31,12 +30,28 @@ type deadLetterList struct {
 }
 
 type deadLetterGroup struct {
-	Number string    `json:"phone_number_id" doc:"The phone number id of the sender."`
-	Code   int       `json:"code,omitempty" doc:"Meta's last error code."`
+	Number string `json:"phone_number_id" doc:"The phone number id of the sender."`
+	advice
 	Reason string    `json:"reason" doc:"Why the messages were given up."`
 	Count  int       `json:"count" doc:"Number of dead letters in the group."`
 	First  time.Time `json:"first" doc:"When the first of them was given up."`
 	Last   time.Time `json:"last" doc:"When the last of them was given up."`
+}
+
+// advice is Meta's error code of a group, with what it means.
+type advice struct {
+	Code   int    `json:"code,omitempty" doc:"Meta's last error code."`
+	Title  string `json:"title,omitempty" doc:"What the code means."`
+	Advice string `json:"advice,omitempty" doc:"What to do about it."`
+}
+
+// advise returns the advice about a code; 0: there is none.
+func (c *Console) advise(code int) advice {
+	if code == 0 {
+		return advice{}
+	}
+	title, what := c.o.Explain(code)
+	return advice{code, title, what}
 }
 
 type deadLetter struct {
@@ -64,6 +79,7 @@ type replayRequest struct {
 	filter
 	Limit  *int   `json:"limit,omitempty" doc:"Maximum number of messages, 1 to 500. Default: 100."`
 	Extend string `json:"extend,omitempty" doc:"Give each message a new deadline, this long from now, for example 2h. Without it messages whose deadline has passed stay in the dead-letter list."`
+	trial
 	order
 }
 
@@ -73,6 +89,9 @@ type replayResult struct {
 	Overdue  int       `json:"overdue" doc:"Number of messages that stay in the dead-letter list because their deadline has passed."`
 	More     bool      `json:"more" doc:"true: there may be more. Send the request again with next as since."`
 	Next     time.Time `json:"next,omitzero" doc:"When the last of these messages was given up."`
+
+	DryRun bool              `json:"dry_run,omitempty" doc:"true: nothing was changed. The numbers say what would be done."`
+	Groups []deadLetterGroup `json:"groups,omitempty" doc:"On a dry run: the messages that would be queued again, counted by phone number id, code and reason."`
 }
 
 func (c *Console) listDeadLetters(ctx context.Context, _ http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
@@ -82,25 +101,13 @@ func (c *Console) listDeadLetters(ctx context.Context, _ http.ResponseWriter, r 
 	if refused != nil {
 		return nil, refused
 	}
-	shown := deadLetterList{Groups: []deadLetterGroup{}, Messages: []deadLetter{}}
-	type kind struct {
-		number string
-		code   int
-		reason string
-	}
-	by := map[kind]deadLetterGroup{}
+	shown := deadLetterList{Messages: []deadLetter{}}
+	by := deadGroups{}
 	err := c.o.Lists.Dead(ctx, f, func(d message.DeadLetter) bool {
 		if !key.Covers(d.Number) {
 			return true
 		}
-		k := kind{d.Number, d.Code, d.Reason}
-		g := by[k]
-		g.Count++
-		if g.First.IsZero() {
-			g.First = d.At
-		}
-		g.Last = d.At
-		by[k] = g
+		by.add(d)
 		shown.Count++
 		if len(shown.Messages) < limit {
 			shown.Messages = append(shown.Messages, deadLetter{d.ID, d.Code, d.Reason, d.At})
@@ -110,14 +117,40 @@ func (c *Console) listDeadLetters(ctx context.Context, _ http.ResponseWriter, r 
 	if err != nil {
 		return nil, c.unavailable("list dead letters", err)
 	}
-	for _, k := range slices.SortedFunc(maps.Keys(by), func(a, b kind) int {
-		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(by[b].Count, by[a].Count), cmp.Compare(a.code, b.code), cmp.Compare(a.reason, b.reason))
-	}) {
-		g := by[k]
-		g.Number, g.Code, g.Reason = k.number, k.code, k.reason
-		shown.Groups = append(shown.Groups, g)
-	}
+	shown.Groups = c.deadGroups(by)
 	return shown, nil
+}
+
+// deadGroups are dead letters, counted by what their groups have in common.
+type deadGroups map[deadKind]*deadLetterGroup
+
+type deadKind struct {
+	number string
+	code   int
+	reason string
+}
+
+// add counts a dead letter. They come by number, the oldest first.
+func (by deadGroups) add(d message.DeadLetter) {
+	k := deadKind{d.Number, d.Code, d.Reason}
+	if by[k] == nil {
+		by[k] = &deadLetterGroup{Number: d.Number, Reason: d.Reason, First: d.At}
+	}
+	by[k].Count++
+	by[k].Last = d.At
+}
+
+// deadGroups returns the groups: by number, the largest first.
+func (c *Console) deadGroups(by deadGroups) []deadLetterGroup {
+	groups := []deadLetterGroup{}
+	for k, g := range by {
+		g.advice = c.advise(k.code)
+		groups = append(groups, *g)
+	}
+	slices.SortFunc(groups, func(a, b deadLetterGroup) int {
+		return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(b.Count, a.Count), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Reason, b.Reason))
+	})
+	return groups
 }
 
 // replay sends dead letters again, the oldest first. Their tasks go to the ends of their queues.
@@ -135,22 +168,31 @@ func (c *Console) replay(ctx context.Context, w http.ResponseWriter, r *http.Req
 		some = append(some, d)
 		return len(some) < limit
 	})
-	answer := replayResult{More: len(some) == limit}
+	answer, by := replayResult{More: len(some) == limit, DryRun: ask.DryRun}, deadGroups{}
 	if err == nil && len(some) > 0 {
 		answer.Next = some[len(some)-1].At
 		if !answer.Next.After(ask.Since) { // all of them died at the same moment, and stay
 			answer.Next = answer.Next.Add(time.Millisecond)
 		}
+	}
+	if err == nil && len(some) > 0 && !ask.DryRun {
 		err = c.o.Audit.Add(ctx, ask.entry(message.VerbReplay, fmt.Sprintf("%d dead letters of number %s", len(some), ask.Number), key))
 	}
 	for _, d := range some {
 		if err != nil {
 			break
 		}
-		err = c.again(ctx, d.ID, extend, ask.entry(message.VerbReplay, d.ID, key), &answer)
+		var done bool
+		if done, err = c.again(ctx, d.ID, extend, ask.DryRun, ask.entry(message.VerbReplay, d.ID, key), &answer); done {
+			by.add(d)
+		}
 	}
 	if err != nil {
 		return nil, c.unavailable("replay dead letters", err)
+	}
+	if ask.DryRun {
+		answer.Groups = c.deadGroups(by)
+		return answer, nil
 	}
 	c.orders.WithLabelValues(message.VerbReplay).Add(float64(answer.Replayed))
 	return answer, nil
@@ -159,7 +201,7 @@ func (c *Console) replay(ctx context.Context, w http.ResponseWriter, r *http.Req
 func (c *Console) replayable(ask replayRequest, key httpapi.Key) (limit int, extend time.Duration, refused httpapi.Refusal) {
 	refused = c.reach(ask.Number, key)
 	limit, wrong := within("limit", ask.Limit, replayFew, replayMost)
-	refused = append(append(refused, wrong...), ask.signed()...)
+	refused = append(append(refused, wrong...), ask.trial.signed(ask.order)...)
 	if ask.Extend != "" {
 		extend, wrong = span("extend", ask.Extend)
 		refused = append(refused, wrong...)
@@ -186,26 +228,30 @@ func extended(o message.Open, from time.Time, extend time.Duration) time.Time {
 	return time.Time{}
 }
 
-// again sends one dead letter again, if it is still dead and its deadline has not passed.
-func (c *Console) again(ctx context.Context, id string, extend time.Duration, d message.AuditEntry, answer *replayResult) error {
+// again sends one dead letter again, if it is still dead and its deadline has not passed. On a dry run it only counts it. It
+// reports whether the message is, or would be, queued again.
+func (c *Console) again(ctx context.Context, id string, extend time.Duration, dry bool, d message.AuditEntry, answer *replayResult) (bool, error) {
 	o, err := c.o.Messages.ReadOpen(ctx, id)
 	if errors.Is(err, message.ErrNotFound) || err == nil && o.State != message.Dead {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	now := c.now()
 	m := message.Move{To: message.Queued, Reason: message.ReasonReplayed, ExpiresAt: extended(o, now, extend), Audit: &d}
 	if m.ExpiresAt.IsZero() && !now.Before(o.ExpiresAt) {
 		answer.Overdue++
-		return nil
+		return false, nil
 	}
-	done, err := c.o.Messages.Move(ctx, o, m)
+	done := dry
+	if !dry {
+		done, err = c.o.Messages.Move(ctx, o, m)
+	}
 	if done {
 		answer.Replayed++
 	}
-	return err
+	return done, err
 }
 
 // page reads the number that a list is about, empty for all, and its limit.

@@ -105,6 +105,11 @@ func (s *fakeStore) ReadOpen(_ context.Context, id string) (message.Open, error)
 	return o, s.err
 }
 
+func (s *fakeStore) ReadEnded(ctx context.Context, id string) (message.Ended, error) {
+	o, err := s.ReadOpen(ctx, id)
+	return message.Ended{Open: o, Kept: !s.gone}, err
+}
+
 func (s *fakeStore) Move(_ context.Context, o message.Open, m message.Move) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -129,6 +134,7 @@ func (s *fakeStore) Latest(context.Context, int) ([]message.AuditEntry, error) {
 type testConsole struct {
 	*httptest.Server
 	store *fakeStore
+	fleet *fakeFleet
 	c     *console.Console
 	keys  map[string]string // tokens by scope, and "wide" for all numbers
 }
@@ -145,10 +151,13 @@ func setup(t *testing.T) *testConsole {
 		add(scope, scope, ours)
 	}
 	add("wide", httpapi.ScopeAdmin, httpapi.AllNumbers)
+	d.fleet = &fakeFleet{fakeStore: d.store}
 	d.c = console.New(console.Options{
+		Fleet: d.fleet, Rates: rateSetter{d.fleet},
 		Holds: d.store, Lists: d.store, Messages: d.store, Audit: d.store, Relay: &fakeTargets{fakeStore: d.store, all: map[string]message.RelayStatus{}}, Keys: keys,
 		Numbers:     func(number string) bool { return number == ours || number == theirs },
 		ClockOffset: func() time.Duration { return d.store.ahead },
+		Explain:     func(int) (title, advice string) { return "Undeliverable", "Ask for another number." },
 	})
 	d.Server = httptest.NewUnstartedServer(d.c.Handler())
 	d.Config.ReadTimeout = time.Second // of a whole request; only the trickled body needs it

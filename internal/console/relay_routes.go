@@ -26,7 +26,7 @@ func (c *Console) relayRoutes() []httpapi.Route {
 	}
 	return []httpapi.Route{
 		{
-			Method: http.MethodGet, Path: "/v1/relay/targets", Name: "listRelayTargets", Group: "Relay targets", Scope: httpapi.ScopeAdmin,
+			Method: http.MethodGet, Path: "/v1/relay/targets", Name: "listRelayTargets", Group: "Relay targets", Scope: httpapi.ScopeConsole,
 			Summary: "List the relay targets and how they are doing.", Doc: aboutRelay,
 			Answers: []httpapi.Answer{{Status: 200, Doc: "The list.", Type: relayTargetList{}}}, Codes: []string{"store_unavailable", "all_numbers_required"}, Handler: c.handle(c.listRelayTargets),
 		},
@@ -61,7 +61,7 @@ func (c *Console) relayRoutes() []httpapi.Route {
 			return c.o.Relay.DropDead(ctx, name)
 		}),
 		{
-			Method: http.MethodGet, Path: path + "/dead-letters", Name: "listRelayDeadLetters", Group: "Relay targets", Scope: httpapi.ScopeAdmin,
+			Method: http.MethodGet, Path: path + "/dead-letters", Name: "listRelayDeadLetters", Group: "Relay targets", Scope: httpapi.ScopeConsole,
 			Summary: "List events that were given up for a target.", Params: []httpapi.Param{paramTarget, paramLimit},
 			Answers: []httpapi.Answer{{Status: 200, Doc: "The list. It is empty if there is no such target.", Type: relayDeadLetters{}}}, Codes: []string{"store_unavailable", "all_numbers_required"}, Handler: c.handle(c.listRelayDeadLetters),
 		},

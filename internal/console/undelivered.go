@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -38,13 +37,13 @@ type undeliveredCounts struct {
 }
 
 type undeliveredGroup struct {
-	State      message.State `json:"state" doc:"The state in which they ended."`
-	Code       int           `json:"code,omitempty" doc:"Meta's last error code."`
-	Reason     string        `json:"reason,omitempty" doc:"Why they ended."`
-	Count      int           `json:"count" doc:"Number of messages in the group."`
-	Resendable int           `json:"resendable" doc:"Number of them that can be sent again."`
-	First      time.Time     `json:"first" doc:"When the first of them ended."`
-	Last       time.Time     `json:"last" doc:"When the last of them ended."`
+	State message.State `json:"state" doc:"The state in which they ended."`
+	advice
+	Reason     string    `json:"reason,omitempty" doc:"Why they ended."`
+	Count      int       `json:"count" doc:"Number of messages in the group."`
+	Resendable int       `json:"resendable" doc:"Number of them that can be sent again."`
+	First      time.Time `json:"first" doc:"When the first of them ended."`
+	Last       time.Time `json:"last" doc:"When the last of them ended."`
 }
 
 // undeliveredFilter selects messages that ended undelivered. A member that is left out selects all.
@@ -52,6 +51,7 @@ type undeliveredFilter struct {
 	Number   string    `json:"phone_number_id" doc:"From this phone number id."`
 	State    string    `json:"state,omitempty" doc:"Ended in this state: failed, rejected, expired or dead, or several of them, separated by commas. Without it: all four."`
 	Code     *int      `json:"code,omitempty" doc:"With this last error code from Meta. 0: without a code."`
+	Reason   string    `json:"message_reason,omitempty" doc:"With this reason in their records."`
 	Template string    `json:"template,omitempty" doc:"Of this template, as name/language."`
 	Tag      string    `json:"tag,omitempty" doc:"Accepted with this tag."`
 	Since    time.Time `json:"since,omitzero" doc:"Ended at this time or later."`
@@ -64,6 +64,7 @@ type resendRequest struct {
 	Limit  *int   `json:"limit,omitempty" doc:"Maximum number of messages, 1 to 10000. Default: 10000."`
 	Rate   *int   `json:"rate,omitempty" doc:"Messages per second that become due, 1 to 500. Default: 10. The rate limit of the number applies too."`
 	Extend string `json:"extend,omitempty" doc:"Give each message a new deadline, this long after it becomes due, for example 2h. Without it messages whose deadline has passed by then stay as they are."`
+	trial
 	order
 }
 
@@ -75,11 +76,14 @@ type resendResult struct {
 	MaybeDelivered int       `json:"maybe_delivered" doc:"Number of messages that stay as they are because Meta may have delivered them."`
 	Last           time.Time `json:"last,omitzero" doc:"When the last of them becomes due."`
 	More           bool      `json:"more" doc:"true: the filter selects more messages than limit. Send the request again."`
+
+	DryRun bool               `json:"dry_run,omitempty" doc:"true: nothing was changed. The numbers say what would be done."`
+	Groups []undeliveredGroup `json:"groups,omitempty" doc:"On a dry run: the messages that would be queued again, counted by state, code and reason."`
 }
 
 // selected checks a filter.
 func (c *Console) selected(f undeliveredFilter, key httpapi.Key) (message.EndedFilter, httpapi.Refusal) {
-	out := message.EndedFilter{Number: f.Number, Code: f.Code, Template: f.Template, Tag: f.Tag, Since: f.Since, Until: f.Until}
+	out := message.EndedFilter{Number: f.Number, Code: f.Code, Reason: f.Reason, Template: f.Template, Tag: f.Tag, Since: f.Since, Until: f.Until}
 	refused := c.reach(f.Number, key)
 	if f.State != "" {
 		for state := range strings.SplitSeq(f.State, ",") {
@@ -95,26 +99,16 @@ func (c *Console) selected(f undeliveredFilter, key httpapi.Key) (message.EndedF
 
 func (c *Console) countUndelivered(ctx context.Context, _ http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
 	q := r.URL.Query()
-	ask := undeliveredFilter{Number: q.Get("phone_number_id"), State: q.Get("state"), Template: q.Get("template"), Tag: q.Get("tag")}
+	ask := undeliveredFilter{Number: q.Get("phone_number_id"), State: q.Get("state"), Reason: q.Get("message_reason"), Template: q.Get("template"), Tag: q.Get("tag")}
 	refused := narrow(q, &ask.Code, &ask.Since, &ask.Until)
 	filter, wrong := c.selected(ask, key)
 	if refused = append(refused, wrong...); len(refused) > 0 {
 		return nil, refused
 	}
-	type kind struct {
-		state  message.State
-		code   int
-		reason string
-	}
 	var shown undeliveredCounts
-	by, now := map[kind]undeliveredGroup{}, c.now()
+	by, now := endedGroups{}, c.now()
 	err := c.o.Lists.Ended(ctx, filter, func(e message.Ended) bool {
-		k := kind{e.State, e.Code, e.Reason}
-		g := by[k]
-		g.State, g.Code, g.Reason, g.Last = e.State, e.Code, e.Reason, e.At
-		if g.Count++; g.First.IsZero() {
-			g.First = e.At
-		}
+		g := by.add(e)
 		shown.Count++
 		switch {
 		case e.Unclear():
@@ -128,19 +122,46 @@ func (c *Console) countUndelivered(ctx context.Context, _ http.ResponseWriter, r
 				shown.Overdue++
 			}
 		}
-		by[k] = g
 		return true
 	})
 	if err != nil {
 		return nil, c.unavailable("count undelivered messages", err)
 	}
-	shown.Groups = slices.SortedFunc(maps.Values(by), func(a, b undeliveredGroup) int {
+	shown.Groups = c.endedGroups(by)
+	return shown, nil
+}
+
+// endedGroups are ended messages, counted by what their groups have in common.
+type endedGroups map[endedKind]*undeliveredGroup
+
+type endedKind struct {
+	state  message.State
+	code   int
+	reason string
+}
+
+// add counts a message, and returns its group. They come in the order in which they ended.
+func (by endedGroups) add(e message.Ended) *undeliveredGroup {
+	k := endedKind{e.State, e.Code, e.Reason}
+	if by[k] == nil {
+		by[k] = &undeliveredGroup{State: e.State, Reason: e.Reason, First: e.At}
+	}
+	by[k].Count++
+	by[k].Last = e.At
+	return by[k]
+}
+
+// endedGroups returns the groups, the largest first.
+func (c *Console) endedGroups(by endedGroups) []undeliveredGroup {
+	groups := []undeliveredGroup{}
+	for k, g := range by {
+		g.advice = c.advise(k.code)
+		groups = append(groups, *g)
+	}
+	slices.SortFunc(groups, func(a, b undeliveredGroup) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.State, b.State), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Reason, b.Reason))
 	})
-	if shown.Groups == nil {
-		shown.Groups = []undeliveredGroup{}
-	}
-	return shown, nil
+	return groups
 }
 
 // resendUndelivered sends ended messages again, in the order in which they ended. They become due one after the
@@ -154,7 +175,7 @@ func (c *Console) resendUndelivered(ctx context.Context, w http.ResponseWriter, 
 	limit, wrong := within("limit", ask.Limit, resendMost, resendMost)
 	refused = append(refused, wrong...)
 	rate, wrong := within("rate", ask.Rate, resendRate, resendFastest)
-	refused = append(append(refused, wrong...), ask.signed()...)
+	refused = append(append(refused, wrong...), ask.trial.signed(ask.order)...)
 	var extend time.Duration
 	if ask.Extend != "" {
 		extend, wrong = span("extend", ask.Extend)
@@ -163,9 +184,9 @@ func (c *Console) resendUndelivered(ctx context.Context, w http.ResponseWriter, 
 	if len(refused) > 0 {
 		return nil, refused
 	}
-	var answer resendResult
+	answer := resendResult{DryRun: ask.DryRun}
 	var some []resending
-	now := c.now()
+	by, now := endedGroups{}, c.now()
 	err := c.o.Lists.Ended(ctx, filter, func(e message.Ended) bool {
 		due := time.Duration(len(some)) * time.Second / time.Duration(rate)
 		switch {
@@ -180,18 +201,23 @@ func (c *Console) resendUndelivered(ctx context.Context, w http.ResponseWriter, 
 			return false
 		default:
 			some = append(some, resending{e.Open, due})
+			by.add(e).Resendable++
 		}
 		return true
 	})
+	if len(some) > 0 {
+		answer.Last = now.Add(some[len(some)-1].due).UTC().Truncate(time.Millisecond)
+	}
+	if err == nil && ask.DryRun {
+		answer.Resent, answer.Groups = len(some), c.endedGroups(by)
+		return answer, nil
+	}
 	d := ask.entry(message.VerbResend, fmt.Sprintf("%d messages of number %s%s", len(some), ask.Number, about(ask.undeliveredFilter)), key)
 	if err == nil && len(some) > 0 {
 		err = c.o.Audit.Add(ctx, d)
 	}
 	if err == nil {
 		answer.Resent, err = c.resendAll(ctx, some, now, extend, d)
-		if len(some) > 0 {
-			answer.Last = now.Add(some[len(some)-1].due).UTC().Truncate(time.Millisecond)
-		}
 		c.orders.WithLabelValues(message.VerbResend).Add(float64(answer.Resent))
 	}
 	if err != nil {
@@ -256,6 +282,7 @@ func about(f undeliveredFilter) string {
 	if f.Code != nil {
 		add("code", fmt.Sprint(*f.Code))
 	}
+	add("reason", f.Reason)
 	add("template", f.Template)
 	add("tag", f.Tag)
 	if !f.Since.IsZero() {

@@ -32,6 +32,7 @@ type Options struct {
 	RedisURL string // an empty Redis to use; empty: one inside this process
 	Keep     bool   // run on after the report, so that the user can try the API
 	API      string // host:port of the API; empty: a free port
+	Console  string // host:port of the console; empty: a free port
 	Out      io.Writer
 	Log      *slog.Logger // of the programs; nil: no logs
 }
@@ -99,6 +100,7 @@ type world struct {
 	graph    net.Listener
 	programs []*app.Program
 	api      *client.Client
+	console  string // URL of the console
 }
 
 // build starts the simulator and makes the three programs. When it fails, it leaves nothing running.
@@ -140,13 +142,13 @@ func (w *world) build(ctx context.Context, o Options) error {
 	}
 	w.programs = append(w.programs, worker)
 	producer, err := app.NewProducer(ctx, config.Producer{
-		Common: c, Listen: cmp.Or(o.API, "127.0.0.1:0"), APIKeys: []config.APIKey{apiKeyFor(apiKey)},
+		Common: c, Listen: cmp.Or(o.API, "127.0.0.1:0"), Console: cmp.Or(o.Console, "127.0.0.1:0"), APIKeys: []config.APIKey{apiKeyFor(apiKey)},
 	}, o.Log)
 	if err != nil {
 		return err
 	}
 	w.programs = append(w.programs, producer)
-	w.api = client.New("http://"+producer.Addr(), apiKey)
+	w.api, w.console = client.New("http://"+producer.Addr(), apiKey), "http://"+producer.ConsoleAddr()
 	w.stream = events.New(w.db, message.Shards(c.Shards), events.Options{})
 	w.sim = graphsim.New(graphsim.Options{
 		Token: token, Rate: rate, Seed: o.Seed, Faults: faults, Window: true,

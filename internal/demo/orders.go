@@ -87,6 +87,6 @@ func place(ctx context.Context, api *client.Client, run string, orders int, acce
 func apiKeyFor(key string) config.APIKey {
 	return config.APIKey{
 		Name: "demo", SHA256: sha256.Sum256([]byte(key)), Numbers: []string{"*"},
-		Scopes: []string{config.ScopeSend, config.ScopeRead},
+		Scopes: config.Scopes(),
 	}
 }

@@ -69,6 +69,7 @@ func (t *tally) counts() (by map[message.State]int, open int) {
 func (w *world) pipeline(ctx context.Context, o Options) error {
 	fmt.Fprintf(o.Out, "Sending three messages for each of %d orders, from %d numbers at %d messages per second each.\n", o.Orders, len(numbers), rate)
 	fmt.Fprintln(o.Out, "The simulated Meta refuses some messages, fails, loses answers and repeats webhooks.")
+	fmt.Fprintf(o.Out, "Console: %s (API key: %s)\n", w.console, apiKey)
 	start := time.Now()
 	t := newTally()
 	tail := events.NewTail(w.stream)

@@ -59,7 +59,7 @@ func (w *world) report(o Options, t *tally, records map[string]client.Record) er
 	fmt.Fprintf(o.Out, " (rate limit %d).\n%d customers tapped a button. Their answers are inbound events.\n", rate, t.taps)
 	fmt.Fprintln(o.Out, `
 What to do next
-  bin/sluice demo --keep              the same, and it runs on so that you can use curl
+  bin/sluice demo --keep              the same, and it runs on so that you can use the console and curl
   README.md                           send your own messages, with the programs as processes or with compose
   docs/message-life.md                what each state means
   docs/errors.md                      what each of Meta's error codes means, and what to do`)
@@ -146,12 +146,16 @@ func meaning(r client.Record) string {
 // invite prints commands for a demo that runs on.
 func (w *world) invite(out io.Writer) {
 	fmt.Fprintf(out, `
-The demo runs on. Send your own message and read its record (Ctrl-C ends the demo):
+The demo runs on until Ctrl-C. Open the console in a browser, and sign in with the API key %[2]s:
+
+  %[6]s
+
+Or send your own message with curl, and read its record:
 
   curl -s %[1]s/v1/messages -H 'Authorization: Bearer %[2]s' -H 'Content-Type: application/json' \
     -d '{"from": "%[3]s", "message": {"to": "+15551234567", "type": "template", "template": {"name": "hello_world", "language": {"code": "en_US"}}}}'
   curl -s %[1]s/v1/messages/ID -H 'Authorization: Bearer %[2]s'
   curl -s http://%[4]s/metrics | grep sluice_send
   curl -s http://%[5]s/_sim/stats
-`, w.api, apiKey, numbers[0], w.programs[1].OpsAddr(), w.graph.Addr())
+`, w.api, apiKey, numbers[0], w.programs[1].OpsAddr(), w.graph.Addr(), w.console)
 }

@@ -343,8 +343,9 @@ var setups = []struct {
 	{"events use most of their memory", func(w *world) { w.kept(events.Kept{Bytes: 100 << 20, Effective: 24 * time.Hour}) }, []string{"warn events"}, false},
 	{"events have more memory than fits", func(w *world) { w.env["SLUICE_EVENTS_MEMORY"] = "257MiB" }, []string{"fail events"}, false},
 	{"events and messages do not fit together", func(w *world) {
-		w.env["SLUICE_EVENTS_MEMORY"] = "256MiB"
-		w.redis.Client().Set(w.t.Context(), "messages", strings.Repeat("x", 130<<20), 0)
+		w.redisSet("maxmemory", "32mb")
+		w.env["SLUICE_EVENTS_MEMORY"] = "16MiB"
+		w.redis.Client().Set(w.t.Context(), "messages", strings.Repeat("x", 8<<20), 0)
 	}, []string{"warn events memory"}, false},
 	{"a relay target with its key", func(w *world) {
 		w.relayTarget("crm", "a-secret-of-the-target")

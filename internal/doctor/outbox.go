@@ -14,7 +14,7 @@ func (v *visit) outbox(ctx context.Context) {
 	}
 	f := found(OK, "the table "+o.Table+" can be read and marked", "")
 	if err := outbox.Check(ctx, string(o.URL), o.Table); err != nil {
-		f = found(Fail, err.Error(), "see SluiceOutboxUnreachable in docs/runbook.md. The messages in the table wait until then")
+		f = found(Fail, err.Error(), "see docs/runbooks/SluiceOutboxUnreachable.md. The messages in the table wait until then")
 	}
 	v.add("outbox", "", f)
 }

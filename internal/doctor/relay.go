@@ -49,7 +49,7 @@ func relayTarget(targets *relay.Targets, t message.RelayStatus) Finding {
 	case t.State == message.RelayHeld:
 		return found(Fail, fmt.Sprintf("has been held for %s; set by %s: %s. Its events wait, and are dropped after events.retention", age(t.HeldSince), t.HeldBy, t.HeldReason), "`sluice relay release "+t.Name+" --reason '...'`")
 	case t.State == message.RelayFailing:
-		return found(Fail, fmt.Sprintf("has taken no event for %s; last error: %s. Its events wait, and are dropped after events.retention", age(t.Since), t.Error), "see SluiceRelayTargetFailing in docs/runbook.md")
+		return found(Fail, fmt.Sprintf("has taken no event for %s; last error: %s. Its events wait, and are dropped after events.retention", age(t.Since), t.Error), "see docs/runbooks/SluiceRelayTargetFailing.md")
 	case t.State == message.RelayWaiting && time.Since(time.UnixMilli(t.Born)) > time.Minute:
 		return found(Fail, "no worker has begun to relay to it", "read the logs of the workers with the role relay")
 	}

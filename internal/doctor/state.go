@@ -111,7 +111,7 @@ func (v *visit) holds(ctx context.Context, stored *holds.Store, reader *backlog.
 			code = fmt.Sprintf(", Meta's code %d", h.Code)
 		}
 		v.add("hold", h.Number, found(Fail,
-			fmt.Sprintf("%s has been held for %s; set by %s%s: %s. Held messages: %d. It ends %s", h.On(), age(h.Since), h.By, code, h.Reason, held[i], holdpolicy.Ends(h)),
+			fmt.Sprintf("%s has been held for %s; set by %s%s: %s. Held messages: %d. It ends %s", h.On(), age(h.Since), h.By, code, h.Reason, held[i], holdpolicy.Ends(h, time.Local)),
 			"correct the cause; `sluice holds` lists the holds, and `sluice release` ends one of them"))
 	}
 	if len(all) == 0 {

@@ -53,7 +53,7 @@ func (w *world) answer(req *http.Request) string {
 // metrics returns the metrics of the producer in the form that has exemplars.
 func (w *world) metrics() string {
 	w.t.Helper()
-	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, w.ops+"/metrics", nil)
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, "http://"+w.ops["producer"]+"/metrics", nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -68,11 +68,11 @@ type world struct {
 	t       *testing.T
 	redis   *redistest.Server
 	sim     *graphsim.Sim
-	graph   string // base URL of the simulator
-	hooks   string // URL of the webhook
-	console string // base URL of the console
-	ops     string // base URL of the producer's ops listener
-	config  string // path of the configuration file
+	graph   string            // base URL of the simulator
+	hooks   string            // URL of the webhook
+	console string            // base URL of the console
+	ops     map[string]string // host:port of the metrics, by program; without workers
+	config  string            // path of the configuration file
 	api     *client.Client
 	open    openRequests
 }
@@ -165,7 +165,8 @@ func setup(t *testing.T, rate int, sim graphsim.Options, settings ...string) *wo
 	webhook := w.start(app.NewWebhook(t.Context(), hook, slog.New(slog.DiscardHandler)))
 	producer := w.start(app.NewProducer(t.Context(), door, slog.New(slog.DiscardHandler)))
 	w.hooks = "http://" + webhook.Addr() + "/webhooks/whatsapp/main"
-	w.console, w.ops = "http://"+producer.ConsoleAddr(), "http://"+producer.OpsAddr()
+	w.console = "http://" + producer.ConsoleAddr()
+	w.ops = map[string]string{"producer": producer.OpsAddr(), "webhook": webhook.OpsAddr(), "simulator": l.Addr().String()}
 	w.api = client.New("http://"+producer.Addr(), apiKey, client.WithRetryFor(0))
 
 	sim.Webhook.URL, sim.Webhook.Secret = w.hooks, appSecret
@@ -256,10 +257,10 @@ type worker struct {
 	said string // its last log lines when it has ended, if there was an error
 }
 
-// worker starts a worker process and waits until it works. It is stopped when the test ends.
-func (w *world) worker() *worker {
+// worker starts a worker process, with these further arguments, and waits until it works. It is stopped when the test ends.
+func (w *world) worker(args ...string) *worker {
 	w.t.Helper()
-	k := w.process("worker")
+	k := w.process("worker", args...)
 	w.t.Cleanup(func() {
 		if err := k.stop(stopLimit); err != nil {
 			w.t.Error(err)
@@ -268,10 +269,10 @@ func (w *world) worker() *worker {
 	return k
 }
 
-func (w *world) process(as string) *worker {
+func (w *world) process(as string, args ...string) *worker {
 	w.t.Helper()
 	name := fmt.Sprint("worker-", w.open.workers.Add(1))
-	cmd := exec.Command(os.Args[0], "--config", w.config, "--listen-ops", "127.0.0.1:0", "--graph-base-url", w.graph+"/"+name)
+	cmd := exec.Command(os.Args[0], append([]string{"--config", w.config, "--listen-ops", "127.0.0.1:0", "--graph-base-url", w.graph + "/" + name}, args...)...)
 	cmd.Env = append(os.Environ(), asProgram+"="+as)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	logs, err := cmd.StderrPipe()

@@ -42,7 +42,7 @@ type Stream struct {
 	log     *slog.Logger
 	metrics metrics
 
-	trim, measure, readers, received, save, heartbeat, keep store.Script
+	trim, measure, readers, received, save, heartbeat, keep, lags store.Script
 
 	share   atomic.Pointer[share] // nil unless this process reads
 	lag     lag
@@ -65,6 +65,7 @@ func New(db *store.DB, shards message.Shards, o Options) *Stream {
 		save:      db.Script(saveLua),
 		heartbeat: db.Script(heartbeatLua),
 		keep:      db.Script(keepLua),
+		lags:      db.Script(lagLua),
 		appends:   newAppends(db),
 	}
 }

@@ -27,3 +27,19 @@ func Awaiting(records *ledger.Ledger, clockOffset func() time.Duration) promethe
 		return float64(n)
 	})
 }
+
+// InDoubt returns a gauge of the age of the oldest in-doubt message.
+func InDoubt(age func(context.Context) (time.Duration, error)) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "sluice_in_doubt_oldest_age_seconds",
+		Help: "How long the oldest in-doubt message is in doubt. 0: no message is. Where more than 100 messages of a shard are in doubt, the oldest of those whose window has ended or ends next." + sameOfAll,
+	}, func() float64 {
+		ctx, cancel := context.WithTimeout(context.Background(), fresh/2)
+		defer cancel()
+		d, err := age(ctx)
+		if err != nil {
+			return math.NaN()
+		}
+		return d.Seconds()
+	})
+}

@@ -42,3 +42,26 @@ sluice_events_retention_seconds 60
 		t.Error("series without an answer")
 	}
 }
+
+func TestLagGauges(t *testing.T) {
+	t.Parallel()
+	var broken error
+	g := Lags(func(context.Context) ([]events.Lag, error) {
+		return []events.Lag{{Group: "crm", Entries: 3, Age: time.Minute}, {Group: "sluice", Entries: -1}}, broken
+	})
+	err := testutil.CollectAndCompare(g, strings.NewReader(`
+# HELP sluice_stream_lag_entries Entries of the event streams that a consumer group has not read, or read and not acknowledged. Absent while Redis does not know it, and for sluice. group: see sluice_stream_lag_seconds. All workers report the same value: take the maximum.
+# TYPE sluice_stream_lag_entries gauge
+sluice_stream_lag_entries{group="crm"} 3
+# HELP sluice_stream_lag_seconds Age of the oldest entry of the event streams that a consumer group has not read, or read and not acknowledged. 0: there is none. group: its name; sluice: Sluice itself, which applies what Meta reports; other: all groups after the first 20 by name. All workers report the same value: take the maximum.
+# TYPE sluice_stream_lag_seconds gauge
+sluice_stream_lag_seconds{group="crm"} 60
+sluice_stream_lag_seconds{group="sluice"} 0
+`))
+	if err != nil {
+		t.Error(err)
+	}
+	if broken = errors.New("no answer"); testutil.CollectAndCount(g) != 0 {
+		t.Error("series without an answer")
+	}
+}

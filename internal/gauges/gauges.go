@@ -26,6 +26,8 @@ type Options struct {
 	Unknown func(ctx context.Context, known func(string) bool) ([]backlog.Number, error) // numbers with tasks that are not configured
 	Backlog func(ctx context.Context) (ledger.Backlog, error)
 	Holds   holdReader
+	Causes  []string                               // why there can be holds
+	CauseOf func(message.Hold) string              // why there is a hold, one of Causes
 	Targets func(ctx context.Context) (int, error) // number of relay targets
 	Numbers []string                               // the configured phone number ids
 	Log     *slog.Logger
@@ -69,7 +71,7 @@ var (
 
 // Describe sends the descriptions of all gauges, for the registry.
 func (g *Gauges) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{depthDesc, ageDesc, etaDesc, heldDesc, limitDesc, effectiveDesc, unknownDesc, openDesc, deadDesc, unreadDesc, targetsDesc} {
+	for _, d := range []*prometheus.Desc{depthDesc, ageDesc, etaDesc, heldDesc, limitDesc, effectiveDesc, unknownDesc, openDesc, deadDesc, unreadDesc, targetsDesc, holdsDesc, keptDesc} {
 		out <- d
 	}
 }
@@ -100,12 +102,13 @@ func (g *Gauges) read() []prometheus.Metric {
 		unknown, err = g.Unknown(ctx, func(number string) bool { return slices.Contains(g.Numbers, number) })
 	}
 	var inForce []message.Hold
+	var byHold []int
 	var held map[string]int
 	if err == nil {
 		inForce, err = g.Holds.List(ctx)
 	}
 	if err == nil {
-		_, held, err = g.Holds.CountHeld(ctx, inForce)
+		byHold, held, err = g.Holds.CountHeld(ctx, inForce)
 	}
 	targets := 0
 	if err == nil {
@@ -146,12 +149,6 @@ func (g *Gauges) read() []prometheus.Metric {
 	add(openDesc, float64(open.InDoubt), string(message.InDoubt))
 	add(openDesc, float64(open.Parked), string(message.Parked))
 	add(deadDesc, float64(open.Dead))
-	unreadable := 0
-	for _, h := range inForce {
-		if holds.Unreadable(h) {
-			unreadable++
-		}
-	}
-	add(unreadDesc, float64(unreadable))
+	g.addHolds(add, inForce, byHold)
 	return all
 }

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"sluice/internal/backlog"
@@ -28,7 +29,18 @@ func (f *fakeHolds) CountHeld(_ context.Context, holds []message.Hold) ([]int, m
 	if len(holds) != len(f.list) {
 		return nil, nil, errors.New("other holds than the store has")
 	}
-	return nil, f.held, nil
+	byHold := make([]int, len(holds))
+	for i := range byHold {
+		byHold[i] = 10 + i
+	}
+	return byHold, f.held, nil
+}
+
+// existing are the metrics that TestGauges compares: all but those of TestHolds.
+var existing = []string{
+	"sluice_dead_letters", "sluice_holds_unreadable", "sluice_messages_open", "sluice_number_effective_rate_messages_per_second",
+	"sluice_number_held_messages", "sluice_number_rate_limit_messages_per_second", "sluice_number_unconfigured_messages", "sluice_queue_depth",
+	"sluice_queue_eta_seconds", "sluice_queue_oldest_age_seconds", "sluice_relay_targets",
 }
 
 func TestGauges(t *testing.T) {
@@ -57,6 +69,7 @@ func TestGauges(t *testing.T) {
 			Backlog: func(context.Context) (ledger.Backlog, error) {
 				return ledger.Backlog{Waiting: 5, InDoubt: 1, Parked: 4, Dead: 5}, nil
 			},
+			CauseOf: func(message.Hold) string { return "refused" },
 			Targets: func(context.Context) (int, error) { return 2, nil },
 			Holds:   &held, Numbers: []string{"7"}, Log: slog.New(slog.DiscardHandler),
 		})
@@ -103,7 +116,7 @@ sluice_relay_targets 2
 `
 		compare := func(want string) {
 			t.Helper()
-			if err := testutil.CollectAndCompare(g, strings.NewReader(want)); err != nil {
+			if err := testutil.CollectAndCompare(g, strings.NewReader(want), existing...); err != nil {
 				t.Error(err)
 			}
 		}
@@ -131,4 +144,50 @@ sluice_relay_targets 2
 			t.Errorf("lint: %v, %v", problems, err)
 		}
 	})
+}
+
+// TestHolds: holds and what they keep, by what they are on and why they are there. All series exist from the start.
+func TestHolds(t *testing.T) {
+	t.Parallel()
+	g := New(Options{
+		Causes: []string{"operator", "refused"},
+		CauseOf: func(h message.Hold) string {
+			if h.By == "ann" {
+				return "operator"
+			}
+			return "refused"
+		},
+	})
+	got := map[string]float64{}
+	add := func(d *prometheus.Desc, v float64, labels ...string) {
+		name := map[*prometheus.Desc]string{holdsDesc: "holds", keptDesc: "held", unreadDesc: "unreadable"}[d]
+		got[strings.Join(append([]string{name}, labels...), " ")] = v
+	}
+	g.addHolds(add, nil, nil)
+	if len(got) != 1+2*4*3 {
+		t.Errorf("%d series without a hold: %v", len(got), got)
+	}
+	g.addHolds(add, []message.Hold{
+		{By: "ann"},
+		{Number: "7", By: "sluice"},
+		{Number: "8", By: "sluice"},
+		{Number: "7", Template: "a/en", By: "sluice"},
+		{Number: "7", Tag: "spring", By: "ann"},
+		{Tag: "spring", Reason: "The stored hold cannot be read. It stays in force until it is released."},
+	}, []int{1, 2, 4, 8, 16, 32})
+	for name, want := range map[string]float64{
+		"holds all operator": 1, "held all operator": 1,
+		"holds number refused": 2, "held number refused": 6,
+		"holds template refused": 1, "held template refused": 8,
+		"holds tag operator": 1, "held tag operator": 16,
+		"holds tag unreadable": 1, "held tag unreadable": 32, "unreadable": 1,
+		"holds number operator": 0, "held tag refused": 0,
+	} {
+		if got[name] != want {
+			t.Errorf("%s: %v, want %v", name, got[name], want)
+		}
+	}
+	if len(got) != 1+2*4*3 {
+		t.Errorf("%d series: %v", len(got), got)
+	}
 }

@@ -6,10 +6,10 @@ import (
 	"sluice/internal/message"
 )
 
-// Ends says what ends a hold, for people. It shows times in the local time zone.
-func Ends(h message.Hold) string {
+// Ends says what ends a hold, for people. It shows times in a time zone.
+func Ends(h message.Hold, zone *time.Location) string {
 	const released = "when an operator releases it"
-	at, ends := "at "+h.Until.Local().Format(time.DateTime), !h.Until.IsZero()
+	at, ends := "at "+h.Until.In(zone).Format(time.DateTime), !h.Until.IsZero()
 	switch {
 	case h.By == ByRestore:
 		return released + ", after checking which messages were sent"

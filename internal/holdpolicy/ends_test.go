@@ -23,7 +23,7 @@ func TestEnds(t *testing.T) {
 		{message.Hold{By: holdpolicy.BySluice, Number: "1", Template: "a/en", Until: until}, "when Meta accepts a message of it; one is tried at 2026-01-31 15:04:05"},
 		{message.Hold{By: holdpolicy.BySluice, Number: "1", Template: "a/en"}, "when Meta announces that the template may send again, or when an operator releases it"},
 	} {
-		if got := holdpolicy.Ends(tt.hold); got != tt.want {
+		if got := holdpolicy.Ends(tt.hold, time.Local); got != tt.want {
 			t.Errorf("%+v: %q, want %q", tt.hold, got, tt.want)
 		}
 	}

@@ -26,6 +26,12 @@ const (
 // reports which messages it accepted, also those of a worker that is dead.
 const lostWritesHold = 30 * time.Second
 
+// announced begins the reason of a hold that Meta announced.
+const announced = "Meta announced for "
+
+// lostWritesReason is the reason of a hold after Redis lost writes.
+const lostWritesReason = "Redis lost writes: waiting for Meta's statuses of the messages that were sent"
+
 // restoredReason is the reason of a hold after Redis lost more than workers remember.
 const restoredReason = "Redis was restored or lost too much: compare with Meta which messages were sent, then release"
 
@@ -136,7 +142,7 @@ func (p *Policy) Update(ctx context.Context, e message.Event) error {
 		})
 	}
 	for _, number := range numbers { // also one that this worker's configuration does not have yet, or no longer
-		h := message.Hold{Number: number, Template: a.Template, Reason: "Meta announced for " + what + ": " + a.Event, By: BySluice}
+		h := message.Hold{Number: number, Template: a.Template, Reason: announced + what + ": " + a.Event, By: BySluice}
 		if a.For > 0 {
 			h.Until = time.Now().Add(a.For)
 		}
@@ -191,7 +197,7 @@ func (p *Policy) LostWrites(ctx context.Context, shard message.Shard) {
 	}
 	for _, number := range numbers {
 		_, err := p.Holds.Set(ctx, message.Hold{
-			Number: number, Reason: "Redis lost writes: waiting for Meta's statuses of the messages that were sent", By: BySluice,
+			Number: number, Reason: lostWritesReason, By: BySluice,
 			Until: time.Now().Add(lostWritesHold),
 		})
 		if err != nil {

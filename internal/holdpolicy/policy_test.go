@@ -28,6 +28,7 @@ const (
 type fake struct {
 	held     []message.Hold
 	did      []string
+	set      []message.Hold
 	accounts map[string]string
 	tokens   map[string]string
 	working  []string
@@ -44,6 +45,7 @@ func (f *fake) Set(_ context.Context, h message.Hold) (message.Hold, error) {
 	if !h.Until.IsZero() {
 		until = time.Until(h.Until).String()
 	}
+	f.set = append(f.set, h)
 	f.did = append(f.did, fmt.Sprintf("hold %s until %s by %s probe %s: %s", h.On(), until, h.By, h.Probe, h.Reason))
 	return h, nil
 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -19,12 +20,13 @@ const (
 	ScopeCancel  = "messages:cancel" // cancel messages
 	ScopeAccount = "account:write"   // change message templates, flows and settings on Meta's paths
 	ScopeEvents  = "events:read"     // read events
-	ScopeAdmin   = "admin"           // use the console: holds, in-doubt messages, dead letters
+	ScopeConsole = "console:read"    // see the console, and change nothing there
+	ScopeAdmin   = "admin"           // use the console: holds, in-doubt messages, dead letters; has ScopeConsole too
 )
 
 // Scopes returns every scope.
 func Scopes() []string {
-	return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAccount, ScopeEvents, ScopeAdmin}
+	return []string{ScopeSend, ScopeRead, ScopeCancel, ScopeAccount, ScopeEvents, ScopeConsole, ScopeAdmin}
 }
 
 // AllNumbers in the numbers of a key means all phone number ids.
@@ -73,12 +75,34 @@ func (k Key) CoversAll() bool { return slices.Contains(k.Numbers, AllNumbers) }
 // Expired reports whether the key has expired at a time.
 func (k Key) Expired(at time.Time) bool { return !k.Expires.IsZero() && !at.Before(k.Expires) }
 
+// Has reports whether the key has a scope. The scope admin includes console:read.
+func (k Key) Has(scope string) bool {
+	return slices.Contains(k.Scopes, scope) || scope == ScopeConsole && slices.Contains(k.Scopes, ScopeAdmin)
+}
+
+// Usable reports whether the key is valid now and has a scope.
+func (k Key) Usable(scope string) bool {
+	_, refused := k.with(scope)
+	return refused == nil
+}
+
 // Keys are all API keys.
 type Keys []Key
 
-// Authorize returns the API key of a request. It refuses a request without a valid key, and one whose key does
-// not have the scope.
-func (ks Keys) Authorize(r *http.Request, scope string) (Key, Refusal) {
+// bearerKey is the key of the name of an API key in a context.
+type bearerKey struct{}
+
+// As returns a context for requests that this process makes to its own APIs without HTTP, with the rights of an API
+// key. Such a request needs no header: Authorize takes the configured key with this name and hash. A request that
+// comes over HTTP cannot set it. Only internal/pages calls As, after it has checked a session.
+func As(ctx context.Context, k Key) context.Context { return context.WithValue(ctx, bearerKey{}, k) }
+
+// Authorize returns the API key of a request. It refuses a request without a valid key, and one whose key has none of
+// the scopes.
+func (ks Keys) Authorize(r *http.Request, scopes ...string) (Key, Refusal) {
+	if k, ok := r.Context().Value(bearerKey{}).(Key); ok {
+		return ks.same(k, scopes...)
+	}
 	headers := r.Header.Values("Authorization")
 	if len(headers) > 1 {
 		return Key{}, Refuse("header_duplicate")
@@ -87,7 +111,7 @@ func (ks Keys) Authorize(r *http.Request, scope string) (Key, Refusal) {
 	if !ok {
 		return Key{}, Refuse("unauthenticated")
 	}
-	return key.with(scope)
+	return key.with(scopes...)
 }
 
 // Named returns the API key with a name, for requests that do not come over HTTP. It refuses the same keys as Authorize.
@@ -99,14 +123,32 @@ func (ks Keys) Named(name, scope string) (Key, Refusal) {
 	return ks[i].with(scope)
 }
 
-// with returns the key if it is valid now and has the scope.
-func (k Key) with(scope string) (Key, Refusal) {
+// same returns the configured key with the name and the hash of k.
+func (ks Keys) same(k Key, scopes ...string) (Key, Refusal) {
+	i := slices.IndexFunc(ks, func(other Key) bool { return other.Name == k.Name && other.Hash == k.Hash })
+	if i < 0 {
+		return Key{}, Refuse("unauthenticated")
+	}
+	return ks[i].with(scopes...)
+}
+
+// OfToken returns the API key with a token. It refuses the same keys as Authorize.
+func (ks Keys) OfToken(token, scope string) (Key, Refusal) {
+	key, ok := ks.key("Bearer " + token)
+	if !ok {
+		return Key{}, Refuse("unauthenticated")
+	}
+	return key.with(scope)
+}
+
+// with returns the key if it is valid now and has one of the scopes.
+func (k Key) with(scopes ...string) (Key, Refusal) {
 	switch {
 	case k.Revoked:
 		return Key{}, Refuse("api_key_revoked")
 	case k.Expired(time.Now()):
 		return Key{}, Refuse("api_key_expired")
-	case !slices.Contains(k.Scopes, scope):
+	case !slices.ContainsFunc(scopes, k.Has):
 		return Key{}, Refuse("scope_missing")
 	}
 	return k, nil

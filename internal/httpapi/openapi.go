@@ -98,7 +98,14 @@ func scoped(r Route) string {
 	if r.Scope == "" {
 		return r.Doc
 	}
-	return strings.TrimSpace(r.Doc + "\n\nThe API key needs the scope `" + r.Scope + "`.")
+	scope := "`" + r.Scope + "`"
+	if r.Console {
+		scope += " or `" + ScopeConsole + "`"
+	}
+	if r.Console || r.Scope == ScopeConsole {
+		scope += " or `" + ScopeAdmin + "`"
+	}
+	return strings.TrimSpace(r.Doc + "\n\nThe API key needs the scope " + scope + ".")
 }
 
 func parameters(s *schemas, r Route) (all []object) {

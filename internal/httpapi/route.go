@@ -21,6 +21,7 @@ type Route struct {
 	Summary string   // one short sentence
 	Doc     string   // Markdown; may be empty
 	Scope   string   // the scope that the API key must have; empty: no key is needed
+	Console bool     // the scope ScopeConsole is enough too
 	Params  []Param  // all parameters, without the header Authorization; other query parameters are refused, unless Foreign
 	Body    *Body    // nil: no body
 	Answers []Answer // all answers without problem documents

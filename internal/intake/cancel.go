@@ -56,10 +56,10 @@ func (in *Intake) cancelMessage(ctx context.Context, id string) refusal {
 	return refuse("already_final")
 }
 
-// named returns the message id in the path of a request. It refuses a request whose API key does not have the
-// scope, and answers not_found for messages of numbers that the key does not cover.
-func (in *Intake) named(r *http.Request, scope string) (string, refusal) {
-	key, refused := in.o.Keys.Authorize(r, scope)
+// named returns the message id in the path of a request. It refuses a request whose API key has none of the
+// scopes, and answers not_found for messages of numbers that the key does not cover.
+func (in *Intake) named(r *http.Request, scopes ...string) (string, refusal) {
+	key, refused := in.o.Keys.Authorize(r, scopes...)
 	if refused != nil {
 		return "", refused
 	}

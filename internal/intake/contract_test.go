@@ -47,6 +47,8 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 		"sendBatch":          {"/v1/messages/batch", envelope("") + "\n{\n" + envelope(`,"key":"sent"`) + "\n", ndjson},
 		"getMessage":         {"/v1/messages/" + sent, "", nil},
 		"listMessages":       {"/v1/messages?state=failed,queued&limit=1", "", nil},
+		"searchMessages":     {"/v1/messages/search", `{"state":"failed,queued","limit":1}`, nil},
+		"checkMessage":       {"/v1/messages/check", envelope(`,"key":"check"`), nil},
 		"listStates":         {"/v1/states", "", nil},
 		"explainMessage":     {"/v1/messages/" + sent + "/explain", "", nil},
 		"cancelMessage":      {"/v1/messages/" + queued + "/cancel", "", nil},
@@ -103,22 +105,27 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	// Failures that need a certain body or a failing store.
 	post := func(body string, change func(*http.Request)) {
 		check("sendMessage", b.do(t, "POST", "/v1/messages", body, change))
+		check("checkMessage", b.do(t, "POST", "/v1/messages/check", body, change))
+		check("searchMessages", b.do(t, "POST", "/v1/messages/search", body, change))
 	}
+	check("searchMessages", b.do(t, "POST", "/v1/messages/search", `{"ref":"r","phone_number_id":"`+theirs+`"}`, nil))
 	post(envelope(""), nil)
 	post("{", nil)
 	post(`{"from":"`+theirs+`","message":`+hello+`}`, nil)
 	post(envelope(`,"ref":"`+strings.Repeat("x", 300<<10)+`"`), nil)
 	post(envelope(""), withHeader("Content-Type", "text/plain"))
 	post(envelope(`,"class":"urgent"`), nil)
-	slow, drip := io.Pipe()
-	defer drip.Close()
-	req, err := http.NewRequestWithContext(t.Context(), "POST", b.URL+"/v1/messages", slow)
-	if err != nil {
-		t.Fatal(err)
+	for name, path := range map[string]string{"sendMessage": "/v1/messages", "checkMessage": "/v1/messages/check", "searchMessages": "/v1/messages/search"} {
+		slow, drip := io.Pipe()
+		defer drip.Close()
+		req, err := http.NewRequestWithContext(t.Context(), "POST", b.URL+path, slow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+b.narrow)
+		req.Header.Set("Content-Type", "application/json")
+		check(name, b.answered(t, req))
 	}
-	req.Header.Set("Authorization", "Bearer "+b.narrow)
-	req.Header.Set("Content-Type", "application/json")
-	check("sendMessage", b.answered(t, req))
 	check("sendBatch", b.do(t, "POST", "/v1/messages/batch", "", nil))
 	check("getMessage", b.do(t, "GET", "/v1/messages/"+nosuch, "", nil))
 	check("explainMessage", b.do(t, "GET", "/v1/messages/"+nosuch+"/explain", "", nil))
@@ -136,7 +143,8 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+queued+"/cancel", "", nil))
 	check("listMessages", b.do(t, "GET", "/v1/messages?phone_number_id="+ours+"&ref=r", "", nil))
 	b.eta = nil
-	post(envelope(""), nil)
+	post(envelope(`,"key":"check"`), nil)
+	check("searchMessages", b.do(t, "POST", "/v1/messages/search", `{"ref":"r"}`, nil))
 	check("graphSendMessage", b.do(t, "POST", metas, product, nil))
 	check("graphSendMarketing", b.do(t, "POST", marketing, sale, nil))
 	check("getMessage", b.do(t, "GET", "/v1/messages/"+sent, "", nil))

@@ -26,6 +26,7 @@ type record struct {
 	ExpiresAt  time.Time       `json:"expires_at,omitzero" doc:"No attempt starts after this time."`
 	NextAt     time.Time       `json:"next_at,omitzero" doc:"When the next step happens by itself: a retry, the end of the in-doubt window, or the end of the wait for another message."`
 	After      *message.After  `json:"after,omitempty" doc:"The message waits for another message. Absent when it does not wait, or not any more."`
+	Followers  []message.After `json:"followers,omitempty" doc:"The messages that wait for this one, each with the state that it waits for."`
 	Duplicates int             `json:"duplicates" doc:"How many extra times Meta accepted the message, as Meta's statuses prove. A repeated request of yours does not count."`
 	KeyUntil   time.Time       `json:"key_until,omitzero" doc:"Present only when the record was removed. Until this time Sluice remembers the state and the key."`
 	Timeline   []timelineEntry `json:"timeline" doc:"The last 20 state changes. The oldest comes first."`
@@ -44,6 +45,7 @@ type timelineEntry struct {
 	State   message.State `json:"state" doc:"The new state."`
 	Attempt int           `json:"attempt,omitempty" doc:"The number of the attempt that changed it."`
 	Code    int           `json:"code,omitempty" doc:"Meta's error code."`
+	Title   string        `json:"title,omitempty" doc:"What the code means."`
 	Reason  string        `json:"reason,omitempty" doc:"Why the message is in this state."`
 }
 
@@ -54,7 +56,7 @@ func (in *Intake) about(show func(ctx context.Context, rec message.Record) (any,
 		defer cancel()
 		var rec message.Record
 		var answer any
-		id, refused := in.named(r, httpapi.ScopeRead)
+		id, refused := in.named(r, httpapi.ScopeRead, httpapi.ScopeConsole)
 		if refused == nil {
 			rec, refused = in.find(ctx, id)
 		}
@@ -90,14 +92,18 @@ func (in *Intake) record(rec message.Record) record {
 	shown := record{
 		Context: rec.Context, State: rec.State, Final: rec.State.Final(), Reason: rec.Reason, Code: rec.Code, Attempt: rec.Attempt,
 		WAMID: rec.WAMID, AcceptedAt: rec.AcceptedAt.UTC(), SendAt: rec.SendAt.UTC(), ExpiresAt: rec.ExpiresAt.UTC(),
-		NextAt: rec.NextAt.UTC(), Duplicates: rec.Duplicates, KeyUntil: rec.KeyUntil.UTC(), Timeline: []timelineEntry{},
+		NextAt: rec.NextAt.UTC(), Followers: rec.Followers, Duplicates: rec.Duplicates, KeyUntil: rec.KeyUntil.UTC(), Timeline: []timelineEntry{},
 	}
 	shown.Error = in.metaError(rec)
 	if rec.After.ID != "" {
 		shown.After = &rec.After
 	}
 	for _, s := range rec.Timeline {
-		shown.Timeline = append(shown.Timeline, timelineEntry{s.At.UTC(), s.State, s.Attempt, s.Code, s.Reason})
+		entry := timelineEntry{At: s.At.UTC(), State: s.State, Attempt: s.Attempt, Code: s.Code, Reason: s.Reason}
+		if s.Code != 0 && in.o.Explain != nil {
+			entry.Title, _ = in.o.Explain(s.Code)
+		}
+		shown.Timeline = append(shown.Timeline, entry)
 	}
 	return shown
 }

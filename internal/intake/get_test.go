@@ -31,7 +31,7 @@ func TestGet(t *testing.T) {
 			`"error":{"code":131026,"title":"Undeliverable","advice":"Ask for another number."},"attempt":2,"wamid":"wamid.x",` +
 			`"accepted_at":"2026-01-02T02:04:05.006Z","send_at":"2026-01-02T02:04:05.006Z","expires_at":"2026-01-02T02:04:05.006Z","next_at":"2026-01-02T02:04:05.006Z",` +
 			`"duplicates":1,"timeline":[{"at":"2026-01-02T02:04:05.006Z","state":"queued"},` +
-			`{"at":"2026-01-02T02:04:05.006Z","state":"failed","attempt":2,"code":131026,"reason":"code 131026"}]}`,
+			`{"at":"2026-01-02T02:04:05.006Z","state":"failed","attempt":2,"code":131026,"title":"Undeliverable","reason":"code 131026"}]}`,
 		bare: `{"id":"` + bare + `","phone_number_id":"` + ours + `","class":"service","type":"text","to":"***","state":"queued","final":false,"attempt":0,"duplicates":0,"timeline":[]}`,
 	} {
 		r := b.do(t, "GET", "/v1/messages/"+id, "", withHeader("Authorization", "Bearer "+b.readOnly))

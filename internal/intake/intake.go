@@ -37,8 +37,12 @@ type reader interface {
 
 // finder finds messages.
 type finder interface {
-	// ByRef returns the messages of a number with a reference, the latest first.
-	ByRef(ctx context.Context, number, ref string) ([]message.Record, error)
+	// ByRef, ByWAMID and ByRecipient return the latest messages of some numbers, at most one hundred, the latest first: with a
+	// reference, with an id of Meta's, and to a recipient. Numbers nil, not for ByRef, means all numbers. ByRecipient may return
+	// message.ErrNoIndex.
+	ByRef(ctx context.Context, numbers []string, ref string) ([]message.Record, error)
+	ByWAMID(ctx context.Context, numbers []string, wamid string) ([]message.Record, error)
+	ByRecipient(ctx context.Context, numbers []string, recipient string) ([]message.Record, error)
 	// List returns about limit records that a filter selects, from a position, and the position after them; nil:
 	// there are no more.
 	List(ctx context.Context, f message.ListFilter, from message.ListPosition, limit int) ([]message.Record, *message.ListPosition, error)

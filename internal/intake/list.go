@@ -26,11 +26,11 @@ type messageList struct {
 }
 
 const aboutList = "There are three ways to ask. With `ids`: the records of these messages, in the order of the ids. The answer leaves out an id that has no record, or whose number " +
-	"the API key may not use. With `phone_number_id` and `ref`: the latest 100 messages with this reference, the latest first. With `state`, `tag` or both: all such messages of the numbers " +
+	"the API key may not use. With `phone_number_id` and `ref`: the latest 100 messages with this reference, the latest first. With `state`, `tag`, `code` or several of them: all such messages of the numbers " +
 	"that the API key may use, page by page. `phone_number_id`, `since` and `until` select fewer.\n\n" +
 	"To read all pages, send the request again with `next_cursor` as `cursor`, until an answer has no `next_cursor`. A page can have fewer messages than `limit`, or none, and still have a " +
 	"`next_cursor`: one request reads at most about 5,000 entries in Redis. A cursor works only with its API key and its query. " +
-	"There is no index of tags: a list by tag alone reads all records. If there are millions, add `state` or `phone_number_id`.\n\n" +
+	"There is no index of tags and codes: a list by them alone reads all records. If there are millions, add `state` or `phone_number_id`.\n\n" +
 	"The list is sorted by state. Each record is as it is at the moment of reading. A message that goes on to a later state while you read pages is not missed, and can come twice. " +
 	"A message that goes back to `queued`, for example because an operator sends it again, can be missed."
 
@@ -41,6 +41,7 @@ var paramsList = []httpapi.Param{
 	{In: "query", Name: "ref", Doc: "The `ref` of the messages.", Example: "order-1001"},
 	{In: "query", Name: "state", Doc: "In this state, or in one of several states, separated by commas.", Example: "failed,rejected"},
 	{In: "query", Name: "tag", Doc: "Accepted with this tag.", Example: "spring"},
+	{In: "query", Name: "code", Doc: "With this error code of Meta.", Example: "131026", Type: 0},
 	{In: "query", Name: "since", Doc: "Only messages that came into their present state at this time or later.", Example: "2026-01-31T08:00:00Z", Type: time.Time{}},
 	{In: "query", Name: "until", Doc: "Only messages that came into their present state at this time or earlier.", Example: "2026-01-31T20:00:00Z", Type: time.Time{}},
 	{In: "query", Name: "cursor", Doc: "`next_cursor` of the last page.", Example: "bmV4dA"},
@@ -49,7 +50,7 @@ var paramsList = []httpapi.Param{
 
 // list serves GET /v1/messages.
 func (in *Intake) list(w http.ResponseWriter, r *http.Request) {
-	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeRead)
+	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeRead, httpapi.ScopeConsole)
 	if refused != nil {
 		refused.Write(w)
 		return
@@ -69,6 +70,11 @@ func (in *Intake) list(w http.ResponseWriter, r *http.Request) {
 		refused.Write(w)
 		return
 	}
+	in.writeList(w, records, next)
+}
+
+// writeList answers with records.
+func (in *Intake) writeList(w http.ResponseWriter, records []message.Record, next string) {
 	shown := messageList{Messages: []record{}, NextCursor: next}
 	for _, rec := range records {
 		shown.Messages = append(shown.Messages, in.record(rec))
@@ -122,7 +128,7 @@ func (in *Intake) byRef(ctx context.Context, q url.Values, key httpapi.Key) ([]m
 	if refused != nil {
 		return nil, "", refused
 	}
-	records, err := in.o.Finder.ByRef(ctx, number, ref)
+	records, err := in.o.Finder.ByRef(ctx, []string{number}, ref)
 	if err != nil {
 		return nil, "", in.notListed(err)
 	}
@@ -157,7 +163,7 @@ func (in *Intake) byFilter(ctx context.Context, q url.Values, key httpapi.Key) (
 
 // filterOf reads the filter and the limit of a query, for the numbers that an API key covers.
 func filterOf(q url.Values, key httpapi.Key) (f message.ListFilter, limit int, refused refusal) {
-	if !q.Has("state") && !q.Has("tag") {
+	if !q.Has("state") && !q.Has("tag") && !q.Has("code") {
 		return f, 0, refuse("filter_unclear")
 	}
 	switch number := q.Get("phone_number_id"); {
@@ -178,6 +184,14 @@ func filterOf(q url.Values, key httpapi.Key) (f message.ListFilter, limit int, r
 	}
 	if f.Tag = q.Get("tag"); q.Has("tag") && !isLabel(f.Tag, maxTag) {
 		refused = append(refused, httpapi.Problem("tag", "tag_invalid"))
+	}
+	if q.Has("code") {
+		code, err := strconv.ParseUint(q.Get("code"), 10, 31)
+		if err != nil {
+			refused = append(refused, httpapi.Problem("code", "query_invalid"))
+		}
+		n := int(code)
+		f.Code = &n
 	}
 	for _, bound := range []struct {
 		name string
@@ -240,7 +254,7 @@ func aboutStates() string {
 
 // states serves GET /v1/states.
 func (in *Intake) states(w http.ResponseWriter, r *http.Request) {
-	if _, refused := in.o.Keys.Authorize(r, httpapi.ScopeRead); refused != nil {
+	if _, refused := in.o.Keys.Authorize(r, httpapi.ScopeRead, httpapi.ScopeConsole); refused != nil {
 		refused.Write(w)
 		return
 	}

@@ -158,26 +158,32 @@ func (in *Intake) check(e *envelope, m *message.Message, key httpapi.Key, now ti
 	return nil
 }
 
-// accept accepts a checked message. If its class is not known yet, accept waits for it. It sets Retry-After in header if the
-// message would expire before it can be sent.
+// accept accepts a checked message. It blocks and sets header like admit.
 func (in *Intake) accept(ctx context.Context, header http.Header, m *message.Message, now time.Time) (message.Acceptance, refusal) {
+	ctx, cancel, refused := in.admit(ctx, header, m, now)
+	defer cancel()
+	if refused != nil {
+		return message.Acceptance{}, refused
+	}
+	a, err := in.o.Acceptor.Accept(ctx, *m)
+	return a, in.refused(m, err)
+}
+
+// admit refuses a checked message that would expire before it can be sent, and then sets Retry-After in header. If the class of
+// the message is not known yet, admit waits for it. It returns a context for what remains to be done at the store.
+func (in *Intake) admit(ctx context.Context, header http.Header, m *message.Message, now time.Time) (context.Context, context.CancelFunc, refusal) {
 	if m.Class == "" {
 		m.Class = in.o.Classes.Wait(ctx, m.From, m.Content)
 		in.setDeadline(m, now)
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
 	if !m.ExpiresAt.After(now) {
-		if refused := in.late(ctx, m); refused != nil {
-			return message.Acceptance{}, refused
-		}
-	} else if wait := in.wait(ctx, m, now); now.Add(wait).After(m.ExpiresAt) {
-		if refused := in.unreachable(ctx, header, m, wait); refused != nil {
-			return message.Acceptance{}, refused
-		}
+		return ctx, cancel, in.late(ctx, m)
 	}
-	a, err := in.o.Acceptor.Accept(ctx, *m)
-	return a, in.refused(m, err)
+	if wait := in.wait(ctx, m, now); now.Add(wait).After(m.ExpiresAt) {
+		return ctx, cancel, in.unreachable(ctx, header, m, wait)
+	}
+	return ctx, cancel, nil
 }
 
 // checkHeader returns the header Idempotency-Key, and refuses bodies that are not declared as JSON.

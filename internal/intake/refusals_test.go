@@ -126,6 +126,11 @@ func TestRefusals(t *testing.T) {
 				t.Fatalf("%d is not a problem document: %s", r.status, r.body)
 			}
 			p := r.problem(t)
+			if stored := c.code == "after_not_found" || c.code == "after_too_many"; !stored { // the others are found without storing anything
+				if check := b.do(t, http.MethodPost, "/v1/messages/check", c.body, c.change).problem(t); check.Code != p.Code || check.Errors[0].Path != p.Errors[0].Path {
+					t.Errorf("a check answers %s at %q", check.Code, check.Errors[0].Path)
+				}
+			}
 			if r.status != c.status || p.Code != c.code || p.Errors[0].Path != c.path && c.code != "json_too_deep" {
 				t.Errorf("got %d %s at %q, want %d %s at %q", r.status, p.Code, p.Errors[0].Path, c.status, c.code, c.path)
 			}

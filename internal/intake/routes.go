@@ -47,7 +47,7 @@ func (in *Intake) routes() []httpapi.Route {
 			Summary: "Read the record of a message, with its timeline.",
 			Doc: "A record is kept until the message is final, then for 24 hours after `delivered`, `read` or `played` and for 7 days after another final state. " +
 				"After that, a message with a key shows its last state and times for 30 days more, with `key_until`. A message without a key is then not found (404).",
-			Scope:   httpapi.ScopeRead,
+			Scope: httpapi.ScopeRead, Console: true,
 			Params:  []httpapi.Param{paramID},
 			Answers: []httpapi.Answer{{Status: 200, Doc: "The record of the message.", Type: record{}}},
 			Codes:   []string{"not_found", "store_unavailable"},
@@ -57,24 +57,45 @@ func (in *Intake) routes() []httpapi.Route {
 			Method: http.MethodGet, Path: "/v1/messages", Name: "listMessages", Group: "Messages",
 			Summary: "List messages by their ids, by reference, by state or by tag.",
 			Doc:     aboutList,
-			Scope:   httpapi.ScopeRead,
+			Scope:   httpapi.ScopeRead, Console: true,
 			Params:  paramsList,
 			Answers: []httpapi.Answer{{Status: 200, Doc: "The records.", Type: messageList{}}},
 			Codes:   []string{"filter_unclear", "phone_number_id_missing", "phone_number_id_invalid", "phone_number_id_not_found", "ref_invalid", "tag_invalid", "time_invalid", "cursor_invalid", "store_unavailable"},
 			Handler: in.list,
 		},
 		{
+			Method: http.MethodPost, Path: "/v1/messages/search", Name: "searchMessages", Group: "Messages",
+			Summary: "Find messages by id, key, reference, Meta's id, recipient, state, tag or error code.",
+			Doc:     aboutSearch,
+			Scope:   httpapi.ScopeRead, Console: true,
+			Body:    &httpapi.Body{Type: searchRequest{}, Example: `{"recipient":"+15551234567"}`},
+			Answers: []httpapi.Answer{{Status: 200, Doc: "The records.", Type: messageList{}}},
+			Codes:   append(httpapi.BodyCodes(), "search_unclear", "recipient_index_missing", "phone_number_id_not_found", "tag_invalid", "cursor_invalid", "store_unavailable"),
+			Handler: in.search,
+		},
+		{
+			Method: http.MethodPost, Path: "/v1/messages/check", Name: "checkMessage", Group: "Messages",
+			Summary: "Check a message without sending it.",
+			Doc:     "The same rules apply as in `POST /v1/messages`, and the same mistakes are refused with the same codes. Nothing is stored. The answer shows what Sluice would send to Meta.",
+			Scope:   httpapi.ScopeSend,
+			Params:  []httpapi.Param{paramKey},
+			Body:    &httpapi.Body{Type: messageRequest{}, Example: exampleMessage},
+			Answers: []httpapi.Answer{{Status: 200, Doc: "The message would be accepted.", Type: checkedMessage{}}},
+			Codes:   append(append([]string{}, bodyCodes...), append(slices.DeleteFunc(slices.Clone(messageCodes), storedOnly), "deadline_unreachable", "store_unavailable")...),
+			Handler: in.checkOnly,
+		},
+		{
 			Method: http.MethodGet, Path: "/v1/states", Name: "listStates", Group: "Messages",
 			Summary: "List the states of messages, and what each means.",
 			Doc:     aboutStates(),
-			Scope:   httpapi.ScopeRead,
+			Scope:   httpapi.ScopeRead, Console: true,
 			Answers: []httpapi.Answer{{Status: 200, Doc: "All states.", Type: stateList{}}},
 			Handler: in.states,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/messages/{id}/explain", Name: "explainMessage", Group: "Messages",
 			Summary: "Explain what a message waits for, and until when.",
-			Scope:   httpapi.ScopeRead,
+			Scope:   httpapi.ScopeRead, Console: true,
 			Params:  []httpapi.Param{paramID},
 			Answers: []httpapi.Answer{{Status: 200, Doc: "The rule that the message waits for.", Type: explanation{}}},
 			Codes:   []string{"not_found", "store_unavailable"},
@@ -121,6 +142,11 @@ type messageRequest struct {
 	SendAt    time.Time     `json:"send_at,omitzero" doc:"Do not send before this time, up to 90 days ahead."`
 	ExpiresAt time.Time     `json:"expires_at,omitzero" doc:"Do not start an attempt after this time, up to 90 days ahead. Default: the time of acceptance, or send_at if it is later, plus the deadline of the class (see docs/configuration.md). With after: the end of the wait plus the deadline of the class."`
 	After     *afterRequest `json:"after,omitempty" doc:"Send the message after another message of the same number has reached a state. Accept that message first."`
+}
+
+// storedOnly reports whether only the store finds a problem, when a message is accepted.
+func storedOnly(code string) bool {
+	return code == "idempotency_key_reused" || code == "after_not_found" || code == "after_too_many"
 }
 
 // metaMessage describes the members that all types of Meta's message object have. The content is in a member with

@@ -23,13 +23,33 @@ import (
 // fakeFinder lists and cancels messages of a fakeStore.
 type fakeFinder struct {
 	*fakeStore
-	standing message.QueueStatus
-	listed   message.ListFilter // of the last call of List
+	standing  message.QueueStatus
+	unindexed bool               // there is no index of recipients
+	listed    message.ListFilter // of the last call of List
 }
 
-func (c *fakeFinder) ByRef(_ context.Context, number, ref string) (found []message.Record, err error) {
+func (c *fakeFinder) ByRef(_ context.Context, numbers []string, ref string) ([]message.Record, error) {
+	return c.some(numbers, func(r message.Record) bool { return r.Ref == ref })
+}
+
+func (c *fakeFinder) ByWAMID(_ context.Context, numbers []string, wamid string) ([]message.Record, error) {
+	return c.some(numbers, func(r message.Record) bool { return r.WAMID == wamid })
+}
+
+// ByRecipient finds the recipient in the messages. Without recipients there is no index.
+func (c *fakeFinder) ByRecipient(_ context.Context, numbers []string, recipient string) ([]message.Record, error) {
+	if c.unindexed {
+		return nil, message.ErrNoIndex
+	}
+	return c.some(numbers, func(r message.Record) bool {
+		return strings.TrimPrefix(c.messages[r.ID].Content.To, "+") == strings.TrimPrefix(recipient, "+")
+	})
+}
+
+// some returns the records of some numbers that are wanted; numbers nil: of all.
+func (c *fakeFinder) some(numbers []string, wanted func(message.Record) bool) (found []message.Record, err error) {
 	for _, r := range c.records {
-		if r.From == number && r.Ref == ref {
+		if (numbers == nil || slices.Contains(numbers, r.From)) && wanted(r) {
 			found = append(found, r)
 		}
 	}
@@ -96,7 +116,7 @@ func TestEveryRouteAsksForItsScope(t *testing.T) {
 		for _, scope := range httpapi.Scopes() {
 			status, answer := c.ask(t, scope, r.Method, path)
 			refused := status == http.StatusForbidden && code(answer) == "scope_missing"
-			if refused != (r.Scope != scope) {
+			if refused == (r.Scope == scope || r.Console && (scope == httpapi.ScopeConsole || scope == httpapi.ScopeAdmin)) {
 				t.Errorf("%s %s, which needs %q, with a key for %s: %d %v", r.Method, r.Path, r.Scope, scope, status, answer["code"])
 			}
 		}

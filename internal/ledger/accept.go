@@ -64,6 +64,7 @@ func (l *Ledger) accepting(ctx context.Context, a Accepting, out *message.Accept
 	}
 	// The caller may reuse the payload when the call has ended, which may be before Decide runs.
 	made := record.New(m, recipient(m), l.db.Clock(ctx, c.Slot))
+	made.RecipientHash = l.hashOf(m.Content.Recipient())
 	c.Decide = func(values []string, w *store.Writes) error {
 		var before record.Record
 		if m.Hash != "" {
@@ -90,6 +91,9 @@ func (l *Ledger) accepting(ctx context.Context, a Accepting, out *message.Accept
 		}
 		after.Replace(before)
 		l.write(w, s, record.Record{}, after, changes, after.AcceptedAt)
+		if after.RecipientHash != "" {
+			w.RPush(recipientKey(s, after.RecipientHash), m.ID)
+		}
 		if m.Ref != "" {
 			key := refKey(s, m.From, m.Ref)
 			w.ZAdd(key, after.AcceptedAt.UnixMilli(), m.ID)

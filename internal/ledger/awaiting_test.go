@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sluice/internal/message"
+	"sluice/internal/poll"
 )
 
 // TestSubmittedWithoutAStatus: a message that Meta took awaits its status until Meta reports one.
@@ -75,6 +76,38 @@ func TestPostpone(t *testing.T) {
 			if tt.want == 1 && (some[0].Since.Before(before) || some[0].Since.After(now)) {
 				t.Errorf("in doubt since %s, not between %s and %s", some[0].Since, before, now)
 			}
+		}
+	})
+}
+
+// TestInDoubtAge: of the oldest message that is in doubt, also when its check was postponed.
+func TestInDoubtAge(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		ctx := t.Context()
+		age := func() time.Duration {
+			t.Helper()
+			d, err := f.InDoubtAge(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return d
+		}
+		if d := age(); d != 0 {
+			t.Errorf("%s without an in-doubt message", d)
+		}
+		began := time.Now()
+		for _, key := range []string{"a", "b"} {
+			if _, _, err := f.Finish(ctx, f.attempting(key), message.Move{To: message.InDoubt, In: time.Minute, Reason: message.ReasonNoAnswer}); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Postpone(ctx, f.shard, []string{message.NewID(number, key)}, time.Now().Add(time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			poll.Until(t, "its age grows", func() bool { return age() > 20*time.Millisecond })
+		}
+		if d := age(); d > time.Since(began)+time.Second {
+			t.Errorf("%s after %s", d, time.Since(began))
 		}
 	})
 }

@@ -56,6 +56,7 @@ func (f fixture) wantConsistent(when string) {
 	}
 	names := map[string]map[string]string{}
 	refs := map[string][]string{}
+	var indexed []string
 	told := map[string][]string{}
 	for _, e := range f.events() {
 		if e.State != nil && e.State.Reason != message.ReasonDuplicate {
@@ -76,6 +77,9 @@ func (f fixture) wantConsistent(when string) {
 		}
 		if r.Ref != "" && !r.Tombstone() {
 			refs[r.Ref] = append(refs[r.Ref], id)
+		}
+		if r.RecipientHash != "" {
+			indexed = append(indexed, id)
 		}
 		may := r.State == message.Submitted || slices.Contains(message.ResendStates(), r.State)
 		if r.State.Sendable() != (r.Payload != "") && !may {
@@ -120,8 +124,16 @@ func (f fixture) wantConsistent(when string) {
 	if !reflect.DeepEqual(found, names) {
 		f.t.Errorf("%s: Meta's ids lead to\n%v\nwant\n%v", when, found, names)
 	}
+	var listed []string
+	for _, key := range f.keys("to:*") {
+		listed = append(listed, f.db.LRange(ctx, key, 0, -1).Val()...)
+	}
+	slices.Sort(listed)
+	if slices.Sort(indexed); !slices.Equal(listed, indexed) {
+		f.t.Errorf("%s: the index of recipients has\n%q\nwant\n%q", when, listed, indexed)
+	}
 	for ref, want := range refs {
-		all, err := f.ByRef(ctx, number, ref)
+		all, err := f.ByRef(ctx, []string{number}, ref)
 		var got []string
 		for _, r := range all {
 			got = append(got, r.ID)

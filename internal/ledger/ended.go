@@ -65,7 +65,7 @@ func (l *Ledger) someEnded(ctx context.Context, s message.Shard, ids []string, h
 			continue
 		}
 		seen[r.ID] = true
-		if !f(message.Ended{Open: r.Open(), Code: r.Code, At: r.Since().UTC(), Kept: r.Payload != ""}) {
+		if !f(ended(r)) {
 			return false, nil
 		}
 	}

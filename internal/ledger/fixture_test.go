@@ -19,6 +19,7 @@ import (
 	"sluice/internal/message"
 	"sluice/internal/record"
 	"sluice/internal/redistest"
+	"sluice/internal/secrets"
 	"sluice/internal/store"
 )
 
@@ -59,7 +60,7 @@ func openFixture(t testing.TB, url string) fixture {
 // ready returns a ledger on whose servers attempts may begin.
 func ready(t testing.TB, db *store.DB) *ledger.Ledger {
 	t.Helper()
-	book := ledger.New(db, ledger.Options{})
+	book := ledger.New(db, ledger.Options{RecipientHash: secrets.Hasher("a key of the tests", "recipient index")})
 	for _, s := range message.DefaultShards.All() {
 		run, err := book.CurrentEpoch(t.Context(), s)
 		if err == nil {

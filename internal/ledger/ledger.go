@@ -50,6 +50,10 @@ type Options struct {
 	// is afterwards. Nil: nothing is added.
 	Due func(w *store.Writes, o message.Open) error
 
+	// RecipientHash returns a keyed hash of a recipient, of at least 8 bytes, by which messages are found. Nil: there is no
+	// index of recipients.
+	RecipientHash func(recipient string) string
+
 	// Resendable reports whether a failure with a code means that a number or a template must be corrected first:
 	// then the message becomes a dead letter and can be sent again. Nil: no code does.
 	Resendable func(code int) bool
@@ -62,6 +66,7 @@ type Ledger struct {
 
 	tx, accepts      *store.Transactions
 	heartbeat, alive store.Script
+	lists            store.Script
 
 	epochs sync.Map // shard -> begunEpoch: the epoch of its server in which attempts may begin
 }
@@ -95,6 +100,7 @@ func New(db *store.DB, o Options) *Ledger {
 	return &Ledger{
 		db: db, o: o, tx: db.Transactions(false), accepts: db.Transactions(true),
 		heartbeat: db.Script(clockLua + heartbeatLua), alive: db.Script(clockLua + aliveLua),
+		lists: db.Script(listsLua),
 	}
 }
 

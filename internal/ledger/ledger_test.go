@@ -191,10 +191,12 @@ func TestStoreAway(t *testing.T) {
 			_, err := f.Apply(ctx, f.shard, []message.MarkedReport{report("", 0, "w1", "sent")}, nil)
 			return err
 		},
-		"rejoin": func() error { _, _, err := f.ApplyUnmatched(ctx, f.shard, time.Now()); return err },
-		"forget": func() error { _, err := f.Purge(ctx, f.shard); return err },
-		"list":   func() error { _, err := f.Waiting(ctx, f.shard, 0, 9); return err },
-		"by ref": func() error { _, err := f.ByRef(ctx, number, "order-1"); return err },
+		"rejoin":          func() error { _, _, err := f.ApplyUnmatched(ctx, f.shard, time.Now()); return err },
+		"forget":          func() error { _, err := f.Purge(ctx, f.shard); return err },
+		"list":            func() error { _, err := f.Waiting(ctx, f.shard, 0, 9); return err },
+		"by ref":          func() error { _, err := f.ByRef(ctx, []string{number}, "order-1"); return err },
+		"by id of Meta's": func() error { _, err := f.ByWAMID(ctx, nil, "wamid.1"); return err },
+		"by recipient":    func() error { _, err := f.ByRecipient(ctx, nil, full); return err },
 		"assert": func() error {
 			_, err := f.Replay(ctx, f.shard, []message.RememberedAttempt{{ID: a.ID, N: 1}})
 			return err

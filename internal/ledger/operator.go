@@ -10,12 +10,27 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
+	"sluice/internal/record"
 )
 
 // ReadOpen returns the present state of a message, for a later Sweep or Move; or message.ErrNotFound.
 func (l *Ledger) ReadOpen(ctx context.Context, id string) (message.Open, error) {
 	r, err := l.Read(ctx, id)
 	return r.Open(), err
+}
+
+// ReadEnded returns a message with what decides whether it can be sent again, or message.ErrNotFound.
+func (l *Ledger) ReadEnded(ctx context.Context, id string) (message.Ended, error) {
+	r, err := l.Read(ctx, id)
+	if err == nil && r.Tombstone() {
+		err = message.ErrNotFound
+	}
+	return ended(&r), err
+}
+
+// ended returns a record for the decision whether to send its message again.
+func ended(r *record.Record) message.Ended {
+	return message.Ended{Open: r.Open(), Code: r.Code, At: r.Since().UTC(), Kept: r.Payload != ""}
 }
 
 // Cancel cancels a message that is queued or parked, and returns its state after that: cancelled, or another state

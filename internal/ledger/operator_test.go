@@ -358,7 +358,7 @@ func TestByRef(t *testing.T) {
 	on(t, func(t *testing.T, f fixture) {
 		want := func(ids ...string) {
 			t.Helper()
-			all, err := f.ByRef(t.Context(), number, "order-1")
+			all, err := f.ByRef(t.Context(), []string{number}, "order-1")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -388,7 +388,7 @@ func TestByRef(t *testing.T) {
 		f.wantResult(message.Applied, report(second, 1, "wamid.1", "delivered"))
 		want(second, first)
 
-		if all, err := f.ByRef(t.Context(), number, "order-2"); len(all) != 0 || err != nil {
+		if all, err := f.ByRef(t.Context(), []string{number}, "order-2"); len(all) != 0 || err != nil {
 			t.Errorf("another order's: %v, %v", all, err)
 		}
 		time.Sleep(2 * time.Millisecond)
@@ -405,7 +405,7 @@ func TestByRef(t *testing.T) {
 		if len(keys) != 1 || f.db.ZCard(t.Context(), keys[0]).Val() != 100 {
 			t.Errorf("the indexes %q hold %d", keys, f.db.ZCard(t.Context(), keys[0]).Val())
 		}
-		if all, err := f.ByRef(t.Context(), number, "order-1"); len(all) != 100 || err != nil || slices.ContainsFunc(all, func(r message.Record) bool { return r.ID == first }) {
+		if all, err := f.ByRef(t.Context(), []string{number}, "order-1"); len(all) != 100 || err != nil || slices.ContainsFunc(all, func(r message.Record) bool { return r.ID == first }) {
 			t.Errorf("%d found, %v; want the latest 100", len(all), err)
 		}
 	})

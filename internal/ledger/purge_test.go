@@ -158,6 +158,9 @@ func TestPurge(t *testing.T) {
 		for _, id := range open {
 			f.db.Del(t.Context(), ledger.RecordPrefix(f.shard)+id)
 			f.db.ZRem(t.Context(), f.refIndex(), id)
+			for _, key := range f.keys("to:*") {
+				f.db.LRem(t.Context(), key, 0, id)
+			}
 			for _, list := range []string{"waiting", "doubts", "parked"} {
 				f.db.ZRem(t.Context(), store.Key(f.shard, list), id)
 			}

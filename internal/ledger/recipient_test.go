@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,5 +86,86 @@ func TestPair(t *testing.T) {
 		if got := f.begun(late.ID, 0, "w/1"); got.Verdict != message.Done || f.read(late.ID).Recipient == "" {
 			t.Errorf("expired: %s, the name is gone", got.Verdict)
 		}
+	})
+}
+
+// TestByRecipient: messages are found by their recipient as long as their records live, at any number, and nothing in
+// Redis names the recipient.
+func TestByRecipient(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		ctx := t.Context()
+		want := func(numbers []string, recipient string, ids ...string) {
+			t.Helper()
+			all, err := f.ByRecipient(ctx, numbers, recipient)
+			var got []string
+			for _, r := range all {
+				got = append(got, r.ID)
+			}
+			if err != nil || !slices.Equal(got, ids) {
+				t.Errorf("%s of %q: found %q, %v; want %q", recipient, numbers, got, err, ids)
+			}
+		}
+		accept := func(from, key, to string) string {
+			t.Helper()
+			m := newMessage(key)
+			m.From, m.ID, m.Content.To = from, message.NewID(from, key), to
+			f.acceptedAs(m)
+			time.Sleep(2 * time.Millisecond) // the order is that of the times of acceptance
+			return m.ID
+		}
+		const other, stranger = "200000000000007", "+4915199999999"
+		first := accept(number, "1", full)
+		second := accept(other, "2", full[1:]) // as on Meta's own path
+		third := accept(number, "3", stranger)
+		accept(number, "1", full) // a repeat
+		want(nil, full, second, first)
+		want(nil, full[1:], second, first)
+		want([]string{number}, full, first)
+		want([]string{other}, full, second)
+		want(nil, stranger, third)
+		want(nil, full+"0")
+
+		if _, err := f.Cancel(ctx, first); err != nil {
+			t.Fatal(err)
+		}
+		want(nil, full, second, first)
+		for _, key := range f.db.Keys(ctx, "*").Val() {
+			if text := f.db.Dump(ctx, key).Val(); strings.Contains(key+text, full[1:]) {
+				t.Errorf("%s names the recipient", key)
+			}
+		}
+		without := ledger.New(f.db, ledger.Options{})
+		if all, err := without.ByRecipient(ctx, nil, full); err != message.ErrNoIndex {
+			t.Errorf("without an index: %v, %v", all, err)
+		}
+	})
+}
+
+// TestByWAMID: a message is found by each id that Meta gave it, until Meta can report nothing more.
+func TestByWAMID(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		want := func(numbers []string, wamid string, ids ...string) {
+			t.Helper()
+			all, err := f.ByWAMID(t.Context(), numbers, wamid)
+			var got []string
+			for _, r := range all {
+				got = append(got, r.ID)
+			}
+			if err != nil || !slices.Equal(got, ids) {
+				t.Errorf("%s of %q: found %q, %v; want %q", wamid, numbers, got, err, ids)
+			}
+		}
+		id := f.accepted("1")
+		f.finished(f.begun(id, 0, "w/1"), message.Move{To: message.Submitted, WAMID: "wamid.1"})
+		want(nil, "wamid.1", id)
+		want([]string{number}, "wamid.1", id)
+		want([]string{"200000000000007"}, "wamid.1")
+		want(nil, "wamid.2")
+		f.wantResult(message.Applied, report(id, 1, "wamid.1", "delivered"))
+		want(nil, "wamid.1", id)
+		f.wantResult(message.Applied, report(id, 1, "wamid.1", "read"))
+		want(nil, "wamid.1")
 	})
 }

@@ -33,6 +33,7 @@ type Attempt struct {
 	ExpiresAt time.Time
 	Age       time.Duration // of the recorded intent; only a call that repeats an earlier one returns a long age
 	Left      time.Duration // from the begin of the attempt to ExpiresAt, by the store's clock
+	Waited    time.Duration // from when the message could be sent to the begin of the attempt, holds and retries included
 	Failures  int           // earlier attempts that count against the budget
 }
 

@@ -5,7 +5,7 @@ import "time"
 // AuditEntry is an entry of the audit log: an action of an operator, with the reason.
 type AuditEntry struct {
 	At     time.Time `json:"at,omitzero" doc:"When, by the store's clock."`
-	Verb   string    `json:"verb" doc:"hold, release, sent, not-sent, cancel, replay, resend, rate, relay-set, relay-remove or relay-drop."`
+	Verb   string    `json:"verb" doc:"hold, release, sent, not-sent, cancel, replay, resend, rate, note, relay-set, relay-remove or relay-drop."`
 	On     string    `json:"on" doc:"The id of the message, or the name of what is held."`
 	Actor  string    `json:"actor" doc:"The name that the operator gave."`
 	Key    string    `json:"key,omitempty" doc:"The name of the API key of the request."`
@@ -18,9 +18,10 @@ const (
 	VerbRelease = "release"
 	VerbSent    = "sent"     // an in-doubt message resolved: Meta took it
 	VerbNotSent = "not-sent" // an in-doubt message resolved: Meta did not take it
-	VerbCancel  = "cancel"   // an in-doubt message resolved: it must not be sent, whether or not Meta took it
+	VerbCancel  = "cancel"   // a message must not be sent; if it is in doubt, whether or not Meta took it
 	VerbReplay  = "replay"   // a dead letter sent again
 	VerbResend  = "resend"   // ended messages sent again
+	VerbNote    = "note"     // something done elsewhere
 	VerbRate    = "rate"     // the rate limit of a number set or reset
 
 	VerbRelaySet    = "relay-set"    // a relay target added or changed

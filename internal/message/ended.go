@@ -10,6 +10,7 @@ type EndedFilter struct {
 	Number       string
 	States       []State // a subset of ResendStates; none: all of them
 	Code         *int    // Meta's last error code; 0: none
+	Reason       string  // see the Reason constants
 	Template     string  // as name/language
 	Tag          string
 	Since, Until time.Time // when they ended, both included
@@ -26,7 +27,7 @@ func (f EndedFilter) Selects(r Record, at time.Time) bool {
 		states = ResendStates()
 	}
 	return slices.Contains(states, r.State) && (f.Code == nil || *f.Code == r.Code) && (f.Template == "" || f.Template == r.Template) &&
-		(f.Tag == "" || slices.Contains(r.Tags, f.Tag)) && !at.Before(f.Since) && (f.Until.IsZero() || !at.After(f.Until))
+		(f.Reason == "" || f.Reason == r.Reason) && (f.Tag == "" || slices.Contains(r.Tags, f.Tag)) && !at.Before(f.Since) && (f.Until.IsZero() || !at.After(f.Until))
 }
 
 // Ended is an ended message, with what an operator needs to know before sending it again.

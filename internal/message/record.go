@@ -11,6 +11,8 @@ var (
 	ErrNotFound = errors.New("message not found")
 	// ErrKeyReused means that the idempotency key belongs to a message with other content.
 	ErrKeyReused = errors.New("idempotency key reused with other content")
+	// ErrNoIndex means that messages are not indexed by their recipients.
+	ErrNoIndex = errors.New("messages are not indexed by recipient")
 	// ErrFull means that Redis has no memory for new messages until others have been sent.
 	ErrFull = errors.New("the store is nearly full")
 	// ErrUnreadable means that a stored value is not in a form that this program reads.
@@ -53,6 +55,7 @@ type Record struct {
 	ExpiresAt  time.Time
 	NextAt     time.Time // when the next step happens by itself: a retry, the end of the in-doubt window, or the end of the wait for another message; zero: none is due
 	After      After     // the message waits for another one; zero: it does not
+	Followers  []After   // the messages that wait for this one, each with the state that it waits for
 	Duplicates int       // how often Meta is proven to have accepted the message again
 	KeyUntil   time.Time // of a tombstone, the remainder of a record whose life has ended: until when the id is remembered; zero: a full record
 	Timeline   []Step    // the last 20 steps, the oldest first

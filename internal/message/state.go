@@ -175,7 +175,7 @@ const (
 	ReasonNamedWaits   = "named_message_waits"    // it names another message, which Meta has not accepted yet
 	ReasonNamedNotSent = "named_message_not_sent" // rejected: it names another message, which ended without being sent, or whose record was removed
 	ReasonPolicy       = "resent_by_policy"
-	ReasonCaller       = "by_caller"        // cancelled through the API
+	ReasonCaller       = "by_caller"        // cancelled through the API or the console
 	ReasonResolved     = "resolved"         // an operator resolved an in-doubt message
 	ReasonReplayed     = "replayed"         // an operator sent a dead letter again
 	ReasonDuplicate    = "duplicate"        // of an event only: Meta took the message a second time

@@ -119,7 +119,7 @@ func TestListsAndIndexes(t *testing.T) {
 		if ref == "campaign" {
 			number = held
 		}
-		found, err := f.ledger().ByRef(ctx, number, ref)
+		found, err := f.ledger().ByRef(ctx, []string{number}, ref)
 		if err != nil || len(found) != want {
 			t.Errorf("by reference %s: %d, %v; want %d", ref, len(found), err, want)
 		}

@@ -19,6 +19,7 @@ type metrics struct {
 	foreign  prometheus.Counter
 	unusable prometheus.Counter
 	dropped  prometheus.Counter
+	latency  prometheus.Histogram
 }
 
 // newMetrics returns the metrics. lag returns the age of the oldest watermark.
@@ -46,6 +47,13 @@ func newMetrics(reg prometheus.Registerer, lag func() time.Duration) *metrics {
 			Help: "Statuses without our marker that were dropped because no message had their id: after unmatched_statuses.retention, or because more than unmatched_statuses.max waited in a shard.",
 		}),
 	}
+	m.latency = f.NewHistogram(prometheus.HistogramOpts{
+		Name:    "sluice_status_applied_latency_seconds",
+		Help:    "Time from when the webhook program received a status to when it was applied to the record of its message. Only statuses that changed a record, without those that waited for their message.",
+		Buckets: []float64{.05, .1, .25, .5, 1, 2, 5, 10, 30, 60, 300, 900},
+
+		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
+	})
 	f.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "sluice_reconcile_watermark_age_seconds",
 		Help: "Age of the watermark, the time up to which all statuses from Meta are applied, in the oldest of the shards that this process reads. While it grows, messages in doubt are neither sent again nor parked. Take the maximum over the workers.",

@@ -121,6 +121,7 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 		return false, err
 	}
 	var reports []message.MarkedReport
+	var received []int64 // when each of them was, Unix milliseconds
 	for _, e := range events {
 		if e.WABA != "" && r.o.NoteAccount != nil && r.known(e.Number) {
 			r.o.NoteAccount(ctx, e.Number, e.WABA)
@@ -137,7 +138,7 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 				r.log.Warn("received a status for a number that is not configured", slog.String("phone_number_id", report.Number))
 			}
 		default:
-			reports = append(reports, report)
+			reports, received = append(reports, report), append(received, e.At)
 		}
 	}
 	if len(reports) > 0 {
@@ -145,8 +146,12 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 		if err != nil {
 			return false, fmt.Errorf("apply %d status reports: %w", len(reports), err)
 		}
+		now := r.o.Now(ctx)
 		for i, result := range results {
 			r.metrics.count(reports[i].Status, result)
+			if result == message.Applied {
+				r.metrics.latency.Observe(max(0, now.Sub(time.UnixMilli(received[i])).Seconds()))
+			}
 			r.trace(ctx, reports[i], result)
 			if result == message.Applied && r.o.Applied != nil {
 				r.o.Applied(ctx, reports[i])

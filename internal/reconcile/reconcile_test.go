@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
@@ -260,5 +261,39 @@ func TestRunReturnsTheStreamsError(t *testing.T) {
 	r := reconcile.New(oneBatch{0, []message.Event{statusEvent(number, "wamid.1", "sent", "")}}, l, reconcile.Options{Mark: mark})
 	if err := r.Run(t.Context()); !errors.Is(err, broken) {
 		t.Errorf("Run: %v", err)
+	}
+}
+
+// TestStatusLatency: of a status that changed a record, since the webhook came; not of one that was applied before.
+func TestStatusLatency(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+	late := statusEvent(number, "wamid.1", "sent", "")
+	late.At = now.Add(-7 * time.Second).UnixMilli()
+	old := statusEvent(number, "wamid.2", "sent", "")
+	old.At = now.Add(-time.Hour).UnixMilli()
+	reg := prometheus.NewRegistry()
+	l := &fakeLedger{answer: func([]message.MarkedReport) ([]message.ApplyResult, error) {
+		return []message.ApplyResult{message.Repeated, message.Applied}, nil
+	}}
+	r := reconcile.New(oneBatch{events: []message.Event{old, late}}, l, reconcile.Options{
+		Mark: mark, Known: func(string) bool { return true }, Now: func(context.Context) time.Time { return now }, Registerer: reg,
+	})
+	if err := r.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	observed := ""
+	for _, f := range families {
+		if f.GetName() == "sluice_status_applied_latency_seconds" {
+			h := f.GetMetric()[0].GetHistogram()
+			observed = fmt.Sprint(h.GetSampleCount(), " of ", h.GetSampleSum(), " s")
+		}
+	}
+	if observed != "1 of 7 s" {
+		t.Errorf("observed %q, want one of 7 s", observed)
 	}
 }

@@ -106,11 +106,16 @@ func (r Record) Decide(in Input) (Record, Decision) {
 		if waits {
 			r.NextAt = before.NextAt
 		}
+		if m.Released || before.State == message.Parked || !before.State.Sendable() { // the last two: an operator sends it again
+			if r.ReadyAt = r.NextAt; r.ReadyAt.IsZero() {
+				r.ReadyAt = at
+			}
+		}
 	case message.InDoubt:
 		r.NextAt = milli(at.Add(m.In))
 	}
 	if !m.To.Sendable() {
-		r.Failures = 0
+		r.Failures, r.ReadyAt = 0, time.Time{}
 	}
 	if !m.To.Kept() && !m.Keep {
 		r.Payload, r.Recipient = "", ""

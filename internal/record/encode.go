@@ -73,6 +73,7 @@ var fields = []field{
 	{33, putRefused, getRefused},
 	{34, putFollowers, func(r *Record, _ uint64, s string) { r.Followers = append(r.Followers, getAfter(s)) }},
 	{35, putDetail, getDetail},
+	moment(36, func(r *Record) *time.Time { return &r.ReadyAt }),
 	{37, putTrace, getTrace},
 	moment(38, func(r *Record) *time.Time { return &r.KeyUntil }),
 }

@@ -25,10 +25,10 @@ type Record struct {
 	Recipient string   // identifies number and recipient, for the pair limit; deleted with the payload
 	Payload   string   // Meta's message object; empty when nothing more will be sent
 
-	Followers []message.After // the messages that wait for this one, each with the state that they wait for
+	ReadyAt time.Time // since when the message can be sent, if that is not AcceptedAt; see Ready
 
 	Account       string // WhatsApp Business Account id, once known
-	RecipientHash string // keyed hash of the recipient, to find messages of a recipient
+	RecipientHash string // keyed hash of the recipient, to find messages of a recipient; empty: not indexed
 
 	size    int    // length of the stored form; see Version
 	unknown []byte // fields of a newer version, stored unchanged
@@ -57,7 +57,18 @@ func New(m message.Message, recipient string, at time.Time) Record {
 		Hash: m.Hash, Recipient: recipient, Payload: string(m.Payload),
 	}
 	r.SendAt = r.sendAt()
+	r.ReadyAt = r.SendAt
 	return r
+}
+
+// Ready returns since when the message can be sent, apart from holds: since it was accepted, or since the time that its
+// caller asked for, the message that it waited for reached the state, or an operator sent it again. A retry does not
+// change it.
+func (r *Record) Ready() time.Time {
+	if r.ReadyAt.IsZero() {
+		return r.AcceptedAt
+	}
+	return r.ReadyAt
 }
 
 // Replace lets the record replace another stored record, which is of no further use.

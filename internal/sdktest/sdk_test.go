@@ -14,13 +14,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"sluice/internal/graphsim"
+	"sluice/internal/nodetest"
 )
 
 // sdks are the SDKs, as node/package.json names them and as the files of node/ do. The order is that of the page. Those with inbox
@@ -90,56 +90,20 @@ func (c call) String() string {
 
 var (
 	nodeOnce sync.Once
-	nodeDir  string
 	errNode  error
 )
+
+// nodeDir is where the SDKs are installed.
+var nodeDir = filepath.Join("..", "..", "out", "sdktest")
 
 // node returns a directory with the scripts and the SDKs. It installs them once.
 func node(t *testing.T) string {
 	t.Helper()
-	nodeOnce.Do(func() { nodeDir, errNode = install() })
+	nodeOnce.Do(func() { errNode = nodetest.Install("node", nodeDir) })
 	if errNode != nil {
 		t.Fatal(errNode)
 	}
 	return nodeDir
-}
-
-func install() (string, error) {
-	version, err := exec.Command("node", "--version").Output()
-	if err != nil {
-		return "", errors.New("node is not installed. Install Node.js 20.19 or newer, and npm")
-	}
-	major, _, _ := strings.Cut(strings.TrimPrefix(string(version), "v"), ".")
-	if n, _ := strconv.Atoi(major); n < 20 {
-		return "", fmt.Errorf("Node.js is %s, which is too old for the SDKs. Install Node.js 20.19 or newer", strings.TrimSpace(string(version)))
-	}
-	dir := filepath.Join("..", "..", "out", "sdktest")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	for _, e := range must(os.ReadDir("node")) {
-		b, err := os.ReadFile(filepath.Join("node", e.Name()))
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, e.Name()), b, 0o644)
-		}
-		if err != nil {
-			return "", err
-		}
-	}
-	lock, err := os.ReadFile("node/package-lock.json")
-	if err != nil {
-		return "", err
-	}
-	installed := filepath.Join(dir, "node_modules", ".sluice-lock")
-	if done, err := os.ReadFile(installed); err == nil && bytes.Equal(done, lock) {
-		return dir, nil
-	}
-	npm := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-	npm.Dir = dir
-	if out, err := npm.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("npm ci: %w\n%s", err, out)
-	}
-	return dir, os.WriteFile(installed, lock, 0o644)
 }
 
 func must[T any](v T, err error) T {

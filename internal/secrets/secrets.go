@@ -1,10 +1,12 @@
-// Package secrets encrypts secrets that are stored in Redis, so that a copy of Redis does not reveal them.
+// Package secrets protects what is stored in Redis, so that a copy of Redis does not reveal it: it encrypts secrets, and makes keyed
+// hashes for indexes.
 package secrets
 
 import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -43,6 +45,23 @@ func New(key string) Box {
 		panic(err) // cannot happen: the block has 16 bytes
 	}
 	return Box{aead}
+}
+
+// Hasher returns a function that makes a keyed hash of 8 bytes, HMAC-SHA256, for an index: without the key it cannot be found out
+// by trying which text a hash is of. It is nil if the key is empty. The function is safe for concurrent use.
+func Hasher(key, purpose string) func(text string) string {
+	if key == "" {
+		return nil
+	}
+	derived, err := hkdf.Key(sha256.New, []byte(key), nil, "sluice "+purpose, sha256.Size)
+	if err != nil {
+		panic(err) // cannot happen: the length is allowed
+	}
+	return func(text string) string {
+		mac := hmac.New(sha256.New, derived)
+		mac.Write([]byte(text))
+		return string(mac.Sum(nil)[:8])
+	}
 }
 
 // HasKey reports whether the box has a key.

@@ -26,6 +26,8 @@ type script struct {
 	wrote  func(number string, at time.Time)
 	holds  error // what a hold comes to
 
+	inForce func() ([]message.Hold, error)
+
 	reserve  func(ctx context.Context) (time.Duration, error)
 	reserved int
 	released int
@@ -157,6 +159,7 @@ func (s *script) sender(log *slog.Logger) *send.Sender {
 			s.asked = append(s.asked, "template accepted "+of+" "+template)
 		},
 		Siblings: func(_ context.Context, of string) []string { return []string{of, "2"} },
+		Holds:    func(context.Context) ([]message.Hold, error) { return s.inForce() },
 		Wrote:    s.wrote,
 		Numbers:  []string{number}, Log: log, Registerer: s.reg,
 	})

@@ -43,6 +43,9 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 			return t.withdraw(ctx, 0)
 		}
 	}
+	if out.Kind == message.Accepted {
+		t.accepted()
+	}
 	t.release() // the outcome needs no connection
 	s.memory.ended(t.mem, m)
 	defer span.End()

@@ -2,6 +2,7 @@ package send
 
 import (
 	"errors"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -16,6 +17,7 @@ type metrics struct {
 	expired    *prometheus.CounterVec
 	rewound    *prometheus.CounterVec
 	restored   prometheus.Counter
+	latency    *prometheus.HistogramVec
 }
 
 // note counts what Redis had lost.
@@ -52,7 +54,17 @@ func newMetrics(reg prometheus.Registerer, numbers []string) *metrics {
 		Name: "sluice_redis_restored_shards_total",
 		Help: "Shards whose numbers are held because Redis lost more writes than the workers remember, for example after a restore from a backup. An operator must check in the data of the callers which messages were sent, and then release the holds.",
 	})
-	reg.MustRegister(m.attempts, m.inflight, m.duplicates, m.tampered, m.rewound, m.restored)
+	m.latency = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "sluice_accepted_latency_seconds",
+		Help:    "Time from when a message could be sent to Meta's answer that accepted it, with retries and time in doubt. A message can be sent when it is accepted by the API, at its send_at, when the message that it waits for has reached the state, when an operator sends it again, or when the last hold on it ends, whichever comes last. The end of a hold is known to within 2 s, and the later time counts. A message counts once, when Meta's answer accepts it: not when it ends otherwise, and not when only a status proves that Meta accepted it.",
+		Buckets: []float64{.05, .1, .25, .5, 1, 2, 5, 10, 30, 60, 300, 900, 3600},
+
+		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
+	}, []string{"class"})
+	for _, c := range message.Classes() {
+		m.latency.WithLabelValues(string(c))
+	}
+	reg.MustRegister(m.attempts, m.inflight, m.duplicates, m.tampered, m.rewound, m.restored, m.latency)
 	m.note(message.LostWrites{})
 	m.expired = newExpired(reg)
 	for _, n := range numbers {

@@ -101,6 +101,7 @@ type Options struct {
 	TemplateAccepted func(ctx context.Context, number, template string) // releases the automatic hold on a template that Meta accepts again
 	// Siblings returns the numbers that share a number's token or account, including the number.
 	Siblings func(ctx context.Context, number string) []string
+	Holds    func(ctx context.Context) ([]message.Hold, error) // all that are in force
 	// LostWrites is called for a shard whose server lost confirmed writes.
 	LostWrites func(ctx context.Context, shard message.Shard)
 	// Restored sets a hold without an end on everything in a shard: its server lost more than the workers remember, or
@@ -126,6 +127,7 @@ type Sender struct {
 	seq        atomic.Int64
 	sends      minute
 	health     health
+	heldUntil  heldUntil
 
 	memory     memory
 	shardBeats allHeartbeats

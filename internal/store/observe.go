@@ -45,6 +45,8 @@ type vitals struct {
 	memory  Memory
 	run     string        // run id
 	replica bool          // it has become a replica and refuses writes
+	online  int           // replicas that are connected and have its data
+	unsaved bool          // its last write to disk failed: the append-only file, its rewrite, or the snapshot
 	offset  time.Duration // how far the master's clock is ahead of this machine's
 	read    time.Time     // when INFO was read, by this machine's clocks
 	warned  bool          // the offset is logged
@@ -214,7 +216,7 @@ func (db *DB) readVitals(ctx context.Context) map[string]vitals {
 
 func vitalsOf(ctx context.Context, c redis.UniversalClient) (v vitals, err error) {
 	sent := time.Now()
-	text, err := c.Info(ctx, "memory", "server", "replication").Result()
+	text, err := c.Info(ctx, "memory", "server", "replication", "persistence").Result()
 	if err != nil {
 		return v, err
 	}
@@ -232,10 +234,15 @@ func vitalsOf(ctx context.Context, c redis.UniversalClient) (v vitals, err error
 			v.run = value
 		case "role":
 			v.replica = value == "slave"
+		case "aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status":
+			v.unsaved = v.unsaved || value != "ok"
 		case "server_time_usec":
 			if us, err := strconv.ParseInt(value, 10, 64); err == nil {
 				v.offset, v.read = offset(time.UnixMicro(us), sent, answered), answered
 			}
+		}
+		if strings.HasPrefix(name, "slave") && strings.Contains(value, "state=online") { // slave0, slave1, ...
+			v.online++
 		}
 	}
 	return v, nil
@@ -259,6 +266,10 @@ var (
 		"Share of maxmemory that a Redis master uses. redis: its host:port. Above 0.75 the API accepts no messages.", []string{"redis"}, nil)
 	offsetDesc = prometheus.NewDesc("sluice_redis_clock_offset_seconds",
 		"How far the clock of a Redis master is ahead of this machine's clock. Negative: behind. redis: its host:port. At a difference of 60 s or more /readyz of the program fails.", []string{"redis"}, nil)
+	unsavedDesc = prometheus.NewDesc("sluice_redis_persistence_failed",
+		"1: a Redis master could not write its append-only file, the rewrite of this file, or its snapshot, the last time it tried. redis: its host:port. Its log says why.", []string{"redis"}, nil)
+	onlineDesc = prometheus.NewDesc("sluice_redis_replicas",
+		"Replicas that are connected to a Redis master and have its data. redis: its host:port.", []string{"redis"}, nil)
 	breachDesc = prometheus.NewDesc("sluice_redis_durability_broken",
 		"1: Redis is configured less safely than redis.durability demands, the program is not ready and the API accepts no messages. 0: the settings are right.", nil, nil)
 )
@@ -267,19 +278,21 @@ var (
 func (w *watch) Describe(ch chan<- *prometheus.Desc) {
 	ch <- memoryDesc
 	ch <- offsetDesc
+	ch <- unsavedDesc
+	ch <- onlineDesc
 	ch <- breachDesc
 }
 
 // Collect implements prometheus.Collector.
 func (w *watch) Collect(ch chan<- prometheus.Metric) {
 	w.mu.Lock()
-	masters, broken := maps.Clone(w.masters), 0.
-	if w.breach != nil {
-		broken = 1
-	}
+	masters, broken := maps.Clone(w.masters), w.breach != nil
 	w.mu.Unlock()
-	ch <- prometheus.MustNewConstMetric(breachDesc, prometheus.GaugeValue, broken)
+	is := map[bool]float64{true: 1}
+	ch <- prometheus.MustNewConstMetric(breachDesc, prometheus.GaugeValue, is[broken])
 	for addr, v := range masters {
+		ch <- prometheus.MustNewConstMetric(unsavedDesc, prometheus.GaugeValue, is[v.unsaved], addr)
+		ch <- prometheus.MustNewConstMetric(onlineDesc, prometheus.GaugeValue, float64(v.online), addr)
 		ch <- prometheus.MustNewConstMetric(memoryDesc, prometheus.GaugeValue, v.memory.Share(), addr)
 		ch <- prometheus.MustNewConstMetric(offsetDesc, prometheus.GaugeValue, v.offset.Seconds(), addr)
 	}

@@ -44,7 +44,7 @@ var retired = []struct{ pattern, instead, example string }{
 
 // allowed are phrases with one of these words that are right. `doubts` and `heard` are keys in Redis, and `receipt`
 // is a member of events of version 1.
-var allowed = []string{"read receipts", "read receipt", "in-doubt", "in doubt", "`doubts`", ":doubts`", ":heard`", "`receipt`"}
+var allowed = []string{"read receipts", "read receipt", "in-doubt", "in doubt", "`doubts`", ":doubts`", ":heard`", "`receipt`", "burn rate", "Burn rate"}
 
 // stored are names in Redis and in events of version 1. A string of the code that is exactly such a name may have a
 // retired word.

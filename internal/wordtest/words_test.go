@@ -24,7 +24,8 @@ const root = "../.."
 // documents are the files whose whole text is for readers, as patterns of path.Match.
 var documents = []string{
 	"README.md", "CHANGELOG.md", "docs/*.md", "Makefile", "Dockerfile", "docker-compose.yml", "tools/need",
-	"examples/*.md", "examples/*/*.*", "deploy/*.yaml", "deploy/*/*.yaml", "deploy/*/*.yml", "deploy/*/*/*.yaml",
+	"examples/*.md", "examples/*/*.*", "deploy/*.yaml", "deploy/*/*.yaml", "deploy/*/*.yml", "deploy/*/*/*.yaml", "deploy/*/*/*.yml", "docs/runbooks/*.md",
+	"internal/pages/templates/*.html",
 }
 
 // text is a piece of text for readers, or an exported name.

@@ -32,28 +32,32 @@ local function effective_rate(key, configured, now)
   if now < math.max(ends(10), ends(12)) then rate = 1 end
   return math.max(rate, 1), full, ends(8)
 end
--- Returns how fast a number sends and what waits for it. Of a number without work it returns only the rate:
--- there may be thousands.
--- KEYS  rate, index of work; then for each class: pending, paused, scheduled, retry, active, processed
--- ARGV  configured rate, number; then for each class the prefix of its task keys
--- Reply {rate, full rate, rate set at run time (0: none), end of the ramp us, ceiling, pause us, then for
+-- names_of reads the number in one of its keys, and returns it and what the keys of its shard and of its
+-- queues begin with: a key that is passed costs a script more than one that is made here. A queue's own
+-- part begins with its class, the most urgent first. It is put in front of the scripts that need it.
+local CLASSES = {'authentication}:', 'service}:', 'utility}:', 'marketing}:'}
+local function names_of(key)
+  local tag, number = string.match(key, '^sluice:({s%d+}):%a+:(.*)$')
+  return number, 'sluice:' .. tag .. ':', 'asynq:' .. tag .. ':' .. number .. ':'
+end
+-- Returns how fast numbers of a shard send and what waits for them. Of a number without work it returns only the
+-- rate: there may be thousands.
+-- KEYS  index of work of the shard
+-- ARGV  for each number: the number, its configured rate
+-- Reply for each number {rate, full rate, rate set at run time (0: none), end of the ramp us, ceiling, pause us, then for
 --       each class: pending, paused, delayed, active, done, since when the oldest pending one waits ns}
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
-local rate, full, pause = effective_rate(KEYS[1], tonumber(ARGV[1]), now)
-local p = redis.call('HMGET', KEYS[1], 'order', 'ramp_at', 'ramp_us', 'ceiling')
 local us = function(v) return string.format('%.0f', v) end
-local reply = {tostring(rate), tostring(full), p[1] or '0', us(p[2] and p[2] + p[3] or 0), p[4] or '0', us(pause)}
-local function add(v) reply[#reply + 1] = tostring(v) end
 
 -- oldest reads the 1st, 2nd, 4th, 8th ... place from the head: what comes again goes to the
 -- head and counts from then, so the one that waits longest may be behind hundreds of those.
-local function oldest(pending, task)
+local function oldest(queue)
   local least = 0
   for i = 0, 12 do
-    local id = redis.call('LINDEX', pending, -(2 ^ i))
+    local id = redis.call('LINDEX', queue .. 'pending', -(2 ^ i))
     if not id then break end
-    local since = tonumber(redis.call('HGET', task .. id, 'pending_since') or 0)
+    local since = tonumber(redis.call('HGET', queue .. 't:' .. id, 'pending_since') or 0)
     if since > 0 and (least == 0 or since < least) then least = since end
   end
   return us(least)
@@ -61,9 +65,7 @@ end
 
 -- waiting is how many tasks of a class wait for their recipients: of the 20 recipients that are next. To
 -- read all would keep others from Redis, and one recipient is the usual case.
-local waits = string.gsub(KEYS[1], ':pace:', ':waits:', 1)
-local recipients = redis.call('ZRANGE', waits, 0, 19)
-local function waiting(c)
+local function waiting(waits, recipients, c)
   local n = 0
   for _, r in ipairs(recipients) do
     n = n + redis.call('ZCOUNT', waits .. ':' .. r, us(c * 2 ^ 51), '(' .. us((c + 1) * 2 ^ 51))
@@ -71,14 +73,28 @@ local function waiting(c)
   return n
 end
 
-if redis.call('SISMEMBER', KEYS[2], ARGV[2]) == 0 then return reply end
-for c = 0, (#KEYS - 2) / 6 - 1 do
-  local k = 3 + c * 6
-  add(redis.call('LLEN', KEYS[k]))
-  add(redis.call('EXISTS', KEYS[k + 1]))
-  add(redis.call('ZCARD', KEYS[k + 2]) + redis.call('ZCARD', KEYS[k + 3]) + waiting(c))
-  add(redis.call('LLEN', KEYS[k + 4]))
-  add(redis.call('GET', KEYS[k + 5]) or 0)
-  add(oldest(KEYS[k], ARGV[3 + c]))
+local function read(number, configured)
+  local _, shard, queues = names_of((string.gsub(KEYS[1], 'work$', 'pace:' .. number)))
+  local key, waits = shard .. 'pace:' .. number, shard .. 'waits:' .. number
+  local rate, full, pause = effective_rate(key, configured, now)
+  local p = redis.call('HMGET', key, 'order', 'ramp_at', 'ramp_us', 'ceiling')
+  local reply = {tostring(rate), tostring(full), p[1] or '0', us(p[2] and p[2] + p[3] or 0), p[4] or '0', us(pause)}
+  if redis.call('SISMEMBER', KEYS[1], number) == 0 then return reply end
+  local recipients = redis.call('ZRANGE', waits, 0, 19)
+  for c, class in ipairs(CLASSES) do
+    local queue = queues .. class
+    for _, v in ipairs {
+      redis.call('LLEN', queue .. 'pending'),
+      redis.call('EXISTS', queue .. 'paused'),
+      redis.call('ZCARD', queue .. 'scheduled') + redis.call('ZCARD', queue .. 'retry') + waiting(waits, recipients, c - 1),
+      redis.call('LLEN', queue .. 'active'),
+      redis.call('GET', queue .. 'processed') or 0,
+      oldest(queue),
+    } do reply[#reply + 1] = tostring(v) end
+  end
+  return reply
 end
-return reply
+
+local all = {}
+for i = 1, #ARGV, 2 do all[#all + 1] = read(ARGV[i], tonumber(ARGV[i + 1])) end
+return all

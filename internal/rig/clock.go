@@ -1,4 +1,4 @@
-package chaos
+package rig
 
 import (
 	"bytes"
@@ -11,25 +11,23 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"sluice/internal/rig"
 )
 
-// errNoSkew means that the clock of a process cannot be changed on this machine.
-var errNoSkew = errors.New("the clock of a process can be set on linux/amd64 only")
+// ErrNoClock means that the clock of a process cannot be set on this machine.
+var ErrNoClock = errors.New("the clock of a process can be set on linux/amd64 only")
 
-// skew sets the wall clock of a running process ahead by d, or back, in whole seconds. Its
+// SetClock sets the wall clock of a running process ahead by d, or back, in whole seconds. Its
 // monotonic clock goes on as before. The kernel maps the code that reads clocks (the vDSO)
-// into every process. skew overwrites its functions with functions that call the kernel and add d.
-func skew(p *rig.Process, d time.Duration) error {
+// into every process. SetClock overwrites its functions with functions that call the kernel and add d.
+func SetClock(pid int, d time.Duration) error {
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
-		return errNoSkew
+		return ErrNoClock
 	}
-	from, to, err := vdso(p.PID())
+	from, to, err := vdso(pid)
 	if err != nil {
 		return err
 	}
-	mem, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", p.PID()), os.O_RDWR, 0)
+	mem, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", pid), os.O_RDWR, 0)
 	if err != nil {
 		return fmt.Errorf("set a clock: %w", err)
 	}

@@ -1,0 +1,26 @@
+#!lua flags=allow-oom
+-- names_of reads the number in one of its keys, and returns it and what the keys of its shard and of its
+-- queues begin with: a key that is passed costs a script more than one that is made here. A queue's own
+-- part begins with its class, the most urgent first. It is put in front of the scripts that need it.
+local CLASSES = {'authentication}:', 'service}:', 'utility}:', 'marketing}:'}
+local function names_of(key)
+  local tag, number = string.match(key, '^sluice:({s%d+}):%a+:(.*)$')
+  return number, 'sluice:' .. tag .. ':', 'asynq:' .. tag .. ':' .. number .. ':'
+end
+-- Counts what waits for numbers of a shard, in their queues and apart for holds.
+-- KEYS  index of work of the shard
+-- ARGV  numbers
+-- Reply for each number {tasks in its queues, then for each hold that keeps tasks: its name, how many}
+local all = {}
+for _, number in ipairs(ARGV) do
+  local _, shard, queues = names_of((string.gsub(KEYS[1], 'work$', 'held:' .. number)))
+  local held, refused, pending = shard .. 'held:' .. number, shard .. 'refused:' .. number, 0
+  for _, class in ipairs(CLASSES) do pending = pending + redis.call('LLEN', queues .. class .. 'pending') end
+  local reply = {tostring(pending)}
+  for _, hold in ipairs(redis.call('SMEMBERS', held)) do
+    reply[#reply + 1] = hold
+    reply[#reply + 1] = tostring(redis.call('LLEN', held .. ':' .. hold) + redis.call('ZCARD', refused .. ':' .. hold))
+  end
+  all[#all + 1] = reply
+end
+return all

@@ -1,0 +1,110 @@
+// Package browsertest uses the console with a real Chromium, against the real programs, a real Redis and the simulator. It has tests only.
+package browsertest
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"testing"
+
+	"sluice/client"
+	"sluice/internal/graphsim"
+	"sluice/internal/ports"
+	"sluice/internal/rig"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == rig.Command {
+		os.Exit(rig.Run(os.Args[2:], nil))
+	}
+	os.Exit(m.Run())
+}
+
+const readOnlyKey = "browsertest-key-that-only-reads"
+
+// world is all programs of Sluice, with a Redis and the simulator.
+type world struct {
+	rig     *rig.Rig
+	api     *client.Client
+	console string // base URL
+	numbers []string
+}
+
+// startWorld starts a world whose messages end soon: two attempts, and short windows.
+func startWorld(t *testing.T) *world {
+	t.Helper()
+	ctx := t.Context()
+	g, err := rig.New(os.Args[0])
+	check(t, err)
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, p := range g.Children() {
+				t.Logf("%s printed:\n%s", p.Name, p.Printed())
+			}
+		}
+		g.Close()
+	})
+	hook, err := ports.Free()
+	check(t, err)
+	console, err := ports.Free()
+	check(t, err)
+	check(t, g.StartRedis(ctx, ""))
+	check(t, g.Simulate(ctx, graphsim.Options{Webhook: graphsim.Webhook{Read: 1}}, hook))
+	numbers := rig.Numbers(3, 50)
+	classes := map[string]any{}
+	for _, c := range []string{"authentication", "service", "utility", "marketing"} {
+		classes[c] = map[string]any{"in_doubt_window": "2s", "server_error_window": "1s"}
+	}
+	check(t, g.Configure(numbers, map[string]any{
+		"redis":   map[string]any{"url": "redis://" + g.Redis.Addr},
+		"classes": classes,
+		"retry":   map[string]any{"base": "100ms", "max": "200ms", "attempts": 2},
+		"api_keys": []any{
+			apiKey("anna", rig.APIKey, "messages:send", "messages:read", "messages:cancel", "events:read", "admin"),
+			apiKey("viewer", readOnlyKey, "messages:read", "console:read"),
+		},
+	}))
+	for _, p := range []struct{ name, addr string }{{"webhook", hook}, {"worker", ""}} {
+		_, err := g.Program(ctx, p.name, p.addr, nil)
+		check(t, err)
+	}
+	producer, err := g.Program(ctx, "producer", "", nil, "--listen-console", console)
+	check(t, err)
+	w := &world{rig: g, api: g.API(producer.Addr), console: "http://" + console}
+	for _, n := range numbers {
+		w.numbers = append(w.numbers, n.ID)
+	}
+	return w
+}
+
+func apiKey(name, token string, scopes ...string) map[string]any {
+	hash := sha256.Sum256([]byte(token))
+	return map[string]any{"name": name, "sha256": hex.EncodeToString(hash[:]), "phone_number_ids": []string{"*"}, "scopes": scopes}
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// send sends a text from the n-th number, and returns the id of the message.
+func (w *world) send(t *testing.T, n int, to string, class client.Class, ref string) string {
+	t.Helper()
+	r, err := w.api.Send(t.Context(), client.Message{
+		From: w.numbers[n], Class: class, Ref: ref,
+		Content: fmt.Appendf(nil, `{"to":%q,"type":"text","text":{"body":"Hello"}}`, to),
+	})
+	check(t, err)
+	return r.ID
+}
+
+// accepted counts the messages that Meta took.
+func (w *world) accepted(t *testing.T) (n int) {
+	t.Helper()
+	s, err := w.rig.Stats(t.Context())
+	check(t, err)
+	return s.Accepted
+}

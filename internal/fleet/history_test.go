@@ -1,0 +1,68 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sluice/internal/backlog"
+	"sluice/internal/message"
+)
+
+// TestHistory: attempts per second come from a counter that is only known while the number has work.
+func TestHistory(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		// done and waiting of the number 7 at each sample; -1: without work, so the counter is not read; -2: the reading fails.
+		at := []struct{ done, waiting int }{{100, 5}, {300, 5}, {-1, 0}, {-1, 0}, {600, 5}, {-2, 0}, {800, 5}, {-1, 0}}
+		k := 0
+		f := New(Options{Numbers: []string{"7", "8"}, Rates: func(context.Context, []string) ([]backlog.Number, error) {
+			now := at[min(k, len(at)-1)]
+			k++
+			if now.done == -2 {
+				return nil, errors.New("away")
+			}
+			n := backlog.Number{Number: "7", Rate: 40, Full: 80, Waiting: []backlog.Waiting{{Class: message.Utility, Pending: now.waiting, Done: max(0, now.done)}}}
+			return []backlog.Number{n, {Number: "8", Rate: 80, Full: 80}}, nil
+		}})
+		ctx, stop := context.WithCancel(t.Context())
+		go f.Run(ctx, slog.New(slog.DiscardHandler))
+		time.Sleep(7*sampleEvery + time.Second)
+		synctest.Wait()
+		got := ""
+		for _, p := range f.History("7", time.Time{}) {
+			got += fmt.Sprintf("%.0f/%d ", p.Attempts, p.Waiting)
+			if p.Rate != 40 || p.Limit != 80 {
+				t.Errorf("%+v", p)
+			}
+		}
+		// 200 in 10 s; 300 in 30 s, in which it was idle at two samples; 200 in 20 s, as one reading failed.
+		if want := "0/5 20/5 10/0 10/0 10/5 10/5 0/0 "; got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		if p := f.History("7", time.Now().Add(-25*time.Second)); len(p) != 2 || p[0].Attempts != 10 || p[1].Attempts != 0 {
+			t.Errorf("the last 25 s: %+v", p)
+		}
+		if f.History("8", time.Time{}) != nil || len(f.history.numbers) != 1 {
+			t.Error("an idle number uses memory")
+		}
+		if idle := f.history.idle("7", time.Now()); idle > 2*time.Second {
+			t.Errorf("without waiting messages it is idle for %s", idle)
+		}
+		at = append(at, struct{ done, waiting int }{800, 9})
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if p := f.History("7", time.Time{}); len(p) != samples {
+			t.Errorf("%d points", len(p))
+		}
+		if idle := f.history.idle("7", time.Now()); idle < 9*time.Minute {
+			t.Errorf("with waiting messages it is idle for %s", idle)
+		}
+		stop()
+		synctest.Wait()
+	})
+}

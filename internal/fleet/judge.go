@@ -1,0 +1,152 @@
+package fleet
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"sluice/internal/message"
+)
+
+// Attention is how much a number needs a person.
+type Attention string
+
+// The values of Attention, the most urgent first.
+const (
+	Act  Attention = "act"  // a person must act now
+	Look Attention = "look" // a person should look at it today
+	None Attention = ""
+)
+
+// Rank returns the place of an attention: 0 for the most urgent.
+func (a Attention) Rank() int { return slices.Index([]Attention{Act, Look, None}, a) }
+
+// stalled is how long a number with waiting messages may end no attempt before a person must act.
+const stalled = time.Minute
+
+// shortHold is a hold that ends so soon by itself that no person must act.
+const shortHold = 10 * time.Minute
+
+// attention returns how much a number needs a person, and why: the most urgent reason. idle is for how long it has
+// ended no attempt.
+func attention(n Number, idle time.Duration, now time.Time) (Attention, string) {
+	for _, h := range n.Holds {
+		short := !h.Until.IsZero() && h.Until.Sub(now) < shortHold
+		if strings.HasPrefix(h.Actor, "sluice") && h.Template == "" && h.Tag == "" && !short {
+			return Act, fmt.Sprintf("Sluice holds it, because %s.%s", quoted(h.Reason), codeOf(h))
+		}
+	}
+	sending := !n.HeldAll && !n.PauseUntil.After(now)
+	for _, c := range n.Classes {
+		if budget := message.DefaultPolicy(c.Class).Deadline / 2; sending && c.Oldest > budget.Seconds() {
+			return Act, fmt.Sprintf("The oldest %s message has waited for more than half of its time to live.", c.Class)
+		}
+	}
+	switch {
+	case sending && n.Waiting > n.Held && n.Active == 0 && idle >= stalled:
+		return Act, "Messages wait, and no attempt has ended for a minute. Check that workers run."
+	case n.Parked > 0:
+		return Act, fmt.Sprintf("%s for an operator's decision.", count(n.Parked, "message waits", "messages wait"))
+	}
+	for _, c := range n.Classes {
+		if c.Paused {
+			return Look, fmt.Sprintf("The queue of class %s is paused in asynq.", c.Class)
+		}
+	}
+	for _, h := range n.Holds {
+		if h.Template == "" && h.Tag == "" || h.Messages != nil && *h.Messages > 0 {
+			return Look, fmt.Sprintf("Held (%s): %s.%s", h.Target(), quoted(h.Reason), codeOf(h))
+		}
+	}
+	switch {
+	case n.Dead > 0:
+		return Look, fmt.Sprintf("%s.", count(n.Dead, "dead letter", "dead letters"))
+	case n.Rate < n.Limit*0.9 && n.RampUntil.IsZero() && n.Waiting > 0:
+		return Look, fmt.Sprintf("It sends below its rate limit, because Meta refused messages at %d per second.", n.RefusedAt)
+	case n.Awaiting > 0:
+		return Look, fmt.Sprintf("%s no status from Meta for 15 minutes.", count(n.Awaiting, "message has", "messages have"))
+	}
+	return None, ""
+}
+
+// Sort sorts numbers by what needs attention: the most urgent first, then those with the most waiting messages.
+func Sort(all []Number) {
+	slices.SortFunc(all, func(a, b Number) int {
+		return cmp.Or(cmp.Compare(a.Attention.Rank(), b.Attention.Rank()), cmp.Compare(b.Waiting+b.Later, a.Waiting+a.Later), cmp.Compare(a.ID, b.ID))
+	})
+}
+
+// Headline says in words whether any of the numbers needs a person now.
+func Headline(all []Number) string {
+	sorted := slices.Clone(all)
+	Sort(sorted)
+	acts, looks := 0, 0
+	for _, n := range sorted {
+		switch n.Attention {
+		case Act:
+			acts++
+		case Look:
+			looks++
+		}
+	}
+	more := ""
+	if looks > 0 {
+		more = fmt.Sprintf(" Look at %s today.", count(looks, "number", "numbers"))
+	}
+	if acts == 0 {
+		return "Nothing needs a person now." + more
+	}
+	return fmt.Sprintf("%s a person now. Begin with %s: %s%s", count(acts, "number needs", "numbers need"), sorted[0].ID, sorted[0].Why, more)
+}
+
+// speed says in one sentence what decides how fast a number sends now.
+func speed(n Number, now time.Time) string {
+	paused := slices.IndexFunc(n.Classes, func(c Class) bool { return c.Paused && c.Waiting > 0 })
+	switch {
+	case n.HeldAll:
+		h := n.Holds[slices.IndexFunc(n.Holds, func(h NumberHold) bool { return h.Template == "" && h.Tag == "" })]
+		return fmt.Sprintf("It sends nothing, because %s holds it: %s.", h.Actor, quoted(h.Reason))
+	case n.PauseUntil.After(now):
+		return fmt.Sprintf("It pauses for %s, because Meta refused messages.", n.PauseUntil.Sub(now).Round(time.Second))
+	case n.Waiting == n.Held && n.Held > 0:
+		return fmt.Sprintf("Holds on templates or tags keep all %s.", count(n.Held, "waiting message", "waiting messages"))
+	case paused >= 0:
+		return fmt.Sprintf("The queue of class %s is paused in asynq.", n.Classes[paused].Class)
+	case n.Waiting == 0 && n.Active == 0 && n.Later > 0:
+		return fmt.Sprintf("%s for their time: scheduled messages, retries, or recipients at Meta's pair limit.", count(n.Later, "message waits", "messages wait"))
+	case n.Waiting == 0 && n.Active == 0:
+		return "No message waits."
+	case n.Attempts == 0 && n.Active == 0:
+		return "Messages wait, and no worker has fetched any. Check that workers run and have this number in their configuration."
+	case n.RampUntil.After(now):
+		return fmt.Sprintf("It sends %.0f messages per second at most, and this increases to %d until %s UTC, as an operator ordered.", n.Rate, n.SetRate, n.RampUntil.UTC().Format("2006-01-02 15:04"))
+	case n.Rate < n.Limit:
+		return fmt.Sprintf("It sends %.0f of %.0f messages per second at most, because Meta refused messages at %d per second. The rate increases step by step.", n.Rate, n.Limit, n.RefusedAt)
+	case n.Attempts >= n.Rate*0.8:
+		return fmt.Sprintf("It sends at its rate limit of %.0f messages per second.", n.Limit)
+	}
+	return fmt.Sprintf("It may send %.0f messages per second, and sends all that is due.", n.Rate)
+}
+
+// count writes a number of things.
+func count(n int, one, several string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, several)
+}
+
+// quoted returns a reason as a part of a sentence.
+func quoted(reason string) string {
+	return strings.TrimRight(reason, ".")
+}
+
+// codeOf names Meta's error code that caused a hold.
+func codeOf(h NumberHold) string {
+	if h.Code == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" Meta's code is %d: docs/errors.md says what to do.", h.Code)
+}

@@ -1,0 +1,97 @@
+package fleet
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/httpapi"
+	"sluice/internal/message"
+)
+
+func TestAttentionAndSpeed(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	n := func(change func(*Number)) Number {
+		one := Number{ID: "7", Rate: 80, Limit: 80, Configured: 80}
+		change(&one)
+		return one
+	}
+	seven := 7
+	hold := func(h httpapi.Hold) NumberHold { return NumberHold{h, &seven} }
+	whole := hold(httpapi.Hold{Number: "7", Actor: "sluice", Reason: "Access token expired.", Code: 190})
+	busy := func(o *Number) {
+		o.Waiting, o.Active, o.Attempts, o.Classes = 900, 5, 79, []Class{{Class: message.Utility, Waiting: 900, Oldest: 60}}
+	}
+	for name, c := range map[string]struct {
+		number Number
+		idle   time.Duration
+		want   Attention
+		why    string
+		speed  string
+	}{
+		"idle":             {n(func(*Number) {}), time.Hour, None, "", "No message waits."},
+		"at its limit":     {n(busy), 0, None, "", "at its rate limit of 80"},
+		"not at its limit": {n(func(o *Number) { busy(o); o.Attempts = 3 }), 0, None, "", "sends all that is due"},
+		"only later":       {n(func(o *Number) { o.Later = 2 }), 0, None, "", "2 messages wait for their time"},
+		"held by Meta's answer": {
+			n(func(o *Number) { busy(o); o.HeldAll, o.Held, o.Holds = true, 900, []NumberHold{whole} }), time.Hour, Act,
+			"Sluice holds it, because Access token expired. Meta's code is 190", "It sends nothing, because sluice holds it: Access token expired.",
+		},
+		"held for seconds": {n(func(o *Number) {
+			o.HeldAll, o.Holds = true, []NumberHold{hold(httpapi.Hold{Number: "7", Actor: "sluice", Reason: "Redis lost writes", Until: now.Add(30 * time.Second)})}
+		}), 0, Look, "Held (number 7): Redis lost writes.", "sluice holds it"},
+		"held after a restore": {n(func(o *Number) {
+			o.HeldAll, o.Holds = true, []NumberHold{hold(httpapi.Hold{Actor: "sluice: restored", Reason: "Redis was restored"})}
+		}), 0, Act, "Redis was restored", "holds it"},
+		"held by an operator": {n(func(o *Number) {
+			busy(o)
+			o.Classes[0].Oldest = 1e6
+			o.HeldAll, o.Held, o.Holds = true, 900, []NumberHold{hold(httpapi.Hold{Actor: "anna", Reason: "wrong price"})}
+		}), time.Hour, Look, "Held (all): wrong price.", "because anna holds it: wrong price."},
+		"a template held": {n(func(o *Number) {
+			o.Waiting, o.Held, o.Holds = 7, 7, []NumberHold{hold(httpapi.Hold{Number: "7", Template: "a/en", Actor: "sluice", Reason: "paused", Code: 132015})}
+		}), time.Hour, Look, "Held (template a/en of number 7): paused. Meta's code is 132015", "keep all 7 waiting messages"},
+		"a tag held, no messages": {n(func(o *Number) { o.Holds = []NumberHold{{Hold: httpapi.Hold{Tag: "x", Actor: "anna", Reason: "x"}}} }), 0, None, "", "No message waits."},
+		"too old":                 {n(func(o *Number) { busy(o); o.Classes[0].Oldest = 12*3600 + 1 }), 0, Act, "oldest utility message", "at its rate limit"},
+		"a pause":                 {n(func(o *Number) { busy(o); o.Active, o.Attempts, o.PauseUntil = 0, 0, now.Add(time.Second) }), time.Hour, None, "", "It pauses for 1s"},
+		"no worker":               {n(func(o *Number) { busy(o); o.Active, o.Attempts = 0, 0 }), time.Minute, Act, "Check that workers run", "no worker has fetched any"},
+		"no worker for a moment":  {n(func(o *Number) { busy(o); o.Active, o.Attempts = 0, 0 }), 59 * time.Second, None, "", "no worker has fetched any"},
+		"parked":                  {n(func(o *Number) { o.Parked, o.Dead = 1, 1 }), 0, Act, "1 message waits for an operator", "No message"},
+		"dead letters":            {n(func(o *Number) { o.Dead, o.Awaiting = 2, 1 }), 0, Look, "2 dead letters.", "No message"},
+		"awaiting":                {n(func(o *Number) { o.Awaiting = 1 }), 0, Look, "1 message has no status", "No message"},
+		"throttled":               {n(func(o *Number) { busy(o); o.Rate, o.Attempts, o.RefusedAt = 40, 39, 80 }), 0, Look, "refused messages at 80", "It sends 40 of 80"},
+		"a ramp": {n(func(o *Number) {
+			busy(o)
+			o.Rate, o.Attempts, o.SetRate, o.Limit, o.RampUntil = 20, 20, 80, 80, now.Add(time.Hour)
+		}), 0, None, "", "increases to 80 until"},
+		"paused in asynq": {n(func(o *Number) { busy(o); o.Classes[0].Paused = true }), 0, Look, "class utility is paused", "class utility is paused"},
+	} {
+		got, why := attention(c.number, c.idle, now)
+		if said := speed(c.number, now); got != c.want || !strings.Contains(why, c.why) || (why == "") != (c.want == None) || !strings.Contains(said, c.speed) {
+			t.Errorf("%s: %q %q %q, want %q %q %q", name, got, why, said, c.want, c.why, c.speed)
+		}
+	}
+}
+
+func TestSortAndHeadline(t *testing.T) {
+	t.Parallel()
+	all := []Number{{ID: "1"}, {ID: "2", Waiting: 5}, {ID: "3", Attention: Look, Why: "Old."}, {ID: "4", Attention: Act, Why: "Down."}, {ID: "5", Attention: Act, Why: "Worse.", Later: 1}}
+	if got, want := Headline(all), "2 numbers need a person now. Begin with 5: Worse. Look at 1 number today."; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := Headline(all[:3]), "Nothing needs a person now. Look at 1 number today."; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if all[0].ID != "1" {
+		t.Error("Headline changed the order of its argument")
+	}
+	Sort(all)
+	order := ""
+	for _, n := range all {
+		order += n.ID
+	}
+	if order != "54321" {
+		t.Errorf("order %s", order)
+	}
+}

@@ -1,0 +1,56 @@
+package gauges
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/internal/holds"
+	"sluice/internal/message"
+)
+
+var (
+	byCause   = []string{"scope", "reason"}
+	holdsDesc = prometheus.NewDesc("sluice_holds", "Holds that are in force. scope: what they keep: all, a number, a template, or a tag. reason: why. operator: an operator set it. meta_refused: Meta refused messages, or reported failures. meta_announced: Meta announced it. redis_lost_writes: Sluice waits for statuses. redis_restored: an operator must check which messages were sent. unreadable: the stored hold cannot be read."+sameOfAll, byCause, nil)
+	keptDesc  = prometheus.NewDesc("sluice_held_messages", "Messages that holds keep from being sent, by the scope and the reason of the hold. A message that several holds keep counts for each of them: sluice_number_held_messages counts it once."+sameOfAll, byCause, nil)
+)
+
+// unreadable is the reason of holds that cannot be read.
+const unreadable = "unreadable"
+
+// scope is what a hold keeps. Its values are scopes.
+func scope(h message.Hold) string {
+	switch {
+	case h.Template != "":
+		return "template"
+	case h.Tag != "":
+		return "tag"
+	case h.Number != "":
+		return "number"
+	}
+	return "all"
+}
+
+var scopes = []string{"all", "number", "template", "tag"}
+
+// addHolds adds the metrics of holds that keep so many messages each.
+func (g *Gauges) addHolds(add func(d *prometheus.Desc, v float64, labels ...string), inForce []message.Hold, kept []int) {
+	type series struct{ scope, reason string }
+	count, messages := map[series]int{}, map[series]int{}
+	unread := 0
+	for i, h := range inForce {
+		s := series{scope(h), g.CauseOf(h)}
+		if holds.Unreadable(h) {
+			s.reason = unreadable
+			unread++
+		}
+		count[s]++
+		messages[s] += kept[i]
+	}
+	add(unreadDesc, float64(unread))
+	for _, scope := range scopes {
+		for _, reason := range append(g.Causes[:len(g.Causes):len(g.Causes)], unreadable) {
+			s := series{scope, reason}
+			add(holdsDesc, float64(count[s]), scope, reason)
+			add(keptDesc, float64(messages[s]), scope, reason)
+		}
+	}
+}

@@ -1,0 +1,45 @@
+package httpapi_test
+
+import (
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"sluice/internal/httpapi"
+)
+
+// TestAs: a request of this process has the rights that the API key has in the configuration now, whatever the context says.
+func TestAs(t *testing.T) {
+	t.Parallel()
+	key := httpapi.Key{Name: "a", Hash: httpapi.HashToken("x"), Scopes: []string{httpapi.ScopeAdmin}, Numbers: []string{"7"}}
+	wider := key
+	wider.Scopes, wider.Numbers = httpapi.Scopes(), []string{httpapi.AllNumbers}
+	revoked, expired, changed := key, key, key
+	revoked.Revoked, expired.Expires, changed.Hash = true, time.Now(), httpapi.HashToken("y")
+	for name, c := range map[string]struct {
+		keys  httpapi.Keys
+		as    httpapi.Key
+		scope string
+		want  string
+	}{
+		"its scope":                    {httpapi.Keys{key}, key, httpapi.ScopeAdmin, ""},
+		"the scope that is part of it": {httpapi.Keys{key}, key, httpapi.ScopeConsole, ""},
+		"another scope":                {httpapi.Keys{key}, key, httpapi.ScopeSend, "scope_missing"},
+		"a scope it claims":            {httpapi.Keys{key}, wider, httpapi.ScopeSend, "scope_missing"},
+		"revoked":                      {httpapi.Keys{revoked}, key, httpapi.ScopeAdmin, "api_key_revoked"},
+		"expired":                      {httpapi.Keys{expired}, key, httpapi.ScopeAdmin, "api_key_expired"},
+		"another token":                {httpapi.Keys{changed}, key, httpapi.ScopeAdmin, "unauthenticated"},
+		"not configured":               {nil, key, httpapi.ScopeAdmin, "unauthenticated"},
+		"none":                         {httpapi.Keys{key}, httpapi.Key{}, httpapi.ScopeAdmin, "unauthenticated"},
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		got, refused := c.keys.Authorize(r.WithContext(httpapi.As(r.Context(), c.as)), c.scope)
+		code := ""
+		if refused != nil {
+			code = refused[0].Code
+		}
+		if code != c.want || code == "" && got.Covers("8") {
+			t.Errorf("%s: %q %+v, want %q", name, code, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,67 @@
+package intake
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"sluice/internal/httpapi"
+	"sluice/internal/message"
+)
+
+// checkedMessage is the answer of POST /v1/messages/check.
+type checkedMessage struct {
+	message.Context
+	Key       string            `json:"key,omitempty" doc:"The idempotency key. Without one, the message gets another id each time."`
+	Duplicate bool              `json:"duplicate" doc:"true: a message with this key was accepted before. A request to send is answered with that message, or refused if its content is different."`
+	SendAt    time.Time         `json:"send_at,omitzero" doc:"The message would not be sent before this time."`
+	ExpiresAt time.Time         `json:"expires_at" doc:"No attempt would start after this time."`
+	After     *message.After    `json:"after,omitempty" doc:"The message would wait for this message."`
+	Payload   json.RawMessage   `json:"payload" doc:"Meta's message object as Sluice would send it."`
+	Warnings  []message.Problem `json:"warnings,omitempty" doc:"Possible mistakes. The message would be accepted."`
+}
+
+// checkOnly serves POST /v1/messages/check. It does what post does, up to storing the message.
+func (in *Intake) checkOnly(w http.ResponseWriter, r *http.Request) {
+	now := in.now()
+	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeSend)
+	var idempotency *string
+	if refused == nil {
+		idempotency, refused = checkHeader(r.Header)
+	}
+	var m message.Message
+	if refused == nil {
+		m, refused = in.readPost(w, r, key, idempotency, now)
+	}
+	if refused == nil {
+		var shown checkedMessage
+		if shown, refused = in.checked(r.Context(), w.Header(), &m, now); refused == nil {
+			httpapi.WriteJSON(w, "application/json", http.StatusOK, shown)
+			return
+		}
+	}
+	refused.Write(w)
+}
+
+// checked describes a message that would be accepted, or returns why it would be refused.
+func (in *Intake) checked(ctx context.Context, header http.Header, m *message.Message, now time.Time) (checkedMessage, refusal) {
+	ctx, cancel, refused := in.admit(ctx, header, m, now)
+	defer cancel()
+	shown := checkedMessage{
+		Context: m.Context(), Key: m.Key, SendAt: m.SendAt.UTC(), ExpiresAt: m.ExpiresAt.UTC(), Payload: m.Payload,
+		Warnings: unknownIn(m.Content).warnings(),
+	}
+	if m.After.ID != "" {
+		shown.After = &m.After
+	}
+	if refused != nil || m.Key == "" {
+		shown.ID = ""
+		return shown, refused
+	}
+	_, refused = in.find(ctx, m.ID)
+	if shown.Duplicate = refused == nil; !shown.Duplicate && refused.Status() == http.StatusNotFound {
+		refused = nil
+	}
+	return shown, refused
+}

@@ -1,0 +1,75 @@
+package ledger
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/message"
+)
+
+//go:embed lua/lists.lua
+var listsLua string
+
+// listsMost is how many messages of each list of a shard CountLists reads.
+const listsMost = 1000
+
+// ListCounts are how many messages are in the lists that operators look at.
+type ListCounts struct {
+	InDoubt  int // in doubt
+	Parked   int // they wait for an operator's decision
+	Dead     int // dead letters
+	Awaiting int // Meta took them and has not reported a status
+}
+
+// CountLists counts the messages in the lists of all shards, and those of each number. Of the messages that await a status it
+// counts those that Meta took before a time. If a list of a shard has more than 1,000 messages, the first 1,000 count for
+// the numbers. It needs one command for each shard.
+func (l *Ledger) CountLists(ctx context.Context, before time.Time) (all ListCounts, byNumber map[string]ListCounts, err error) {
+	lists := []message.List{message.ListInDoubt, message.ListParked, message.ListDead, message.ListAwaiting}
+	var cmds []*redis.Cmd
+	err = l.db.Pipe(ctx, func(p redis.Pipeliner) {
+		cmds = nil
+		for _, s := range l.o.Shards.All() {
+			keys := make([]string, len(lists))
+			for i, list := range lists {
+				keys[i] = listKey(s, list)
+			}
+			cmds = append(cmds, l.lists.Add(ctx, p, keys, listsMost, before.UnixMilli()))
+		}
+	})
+	if err != nil {
+		return all, nil, fmt.Errorf("count the lists of messages: %w", err)
+	}
+	byNumber = map[string]ListCounts{}
+	for _, c := range cmds {
+		replies, err := c.Slice()
+		if err != nil || len(replies) != len(lists) {
+			return all, nil, fmt.Errorf("count the lists of messages: %d replies: %w", len(replies), err)
+		}
+		for i, reply := range replies {
+			values, _ := reply.([]any)
+			if len(values) > 0 {
+				all.add(i, values[0])
+			}
+			for k := 1; k+1 < len(values); k += 2 {
+				number, _ := values[k].(string)
+				one := byNumber[number]
+				one.add(i, values[k+1])
+				byNumber[number] = one
+			}
+		}
+	}
+	return all, byNumber, nil
+}
+
+// add adds a count to the i-th list.
+func (c *ListCounts) add(i int, value any) {
+	text, _ := value.(string)
+	n, _ := strconv.Atoi(text)
+	*[]*int{&c.InDoubt, &c.Parked, &c.Dead, &c.Awaiting}[i] += n
+}

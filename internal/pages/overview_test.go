@@ -1,0 +1,110 @@
+package pages_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/message"
+	"sluice/internal/poll"
+	"sluice/internal/queue"
+)
+
+// wait puts so many tasks into the queue of a number, as if they had waited since a time.
+func (s *site) wait(number string, tasks int, since time.Time) {
+	s.t.Helper()
+	shard := shards.Of(number)
+	k := queue.KeysOf(shard, number, message.Utility)
+	if _, err := s.redis.Pipelined(s.t.Context(), func(p redis.Pipeliner) error {
+		p.SAdd(s.t.Context(), queue.WorkKey(shard), number)
+		ids := make([]any, tasks)
+		for i := range ids {
+			ids[i] = fmt.Sprint("m", i)
+		}
+		p.LPush(s.t.Context(), k.Pending, ids...)
+		p.HSet(s.t.Context(), k.Task+"m0", "pending_since", since.UnixNano())
+		return nil
+	}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// TestOverviewPage: it says in words whether a person must act, shows what needs attention first, and links to the numbers.
+func TestOverviewPage(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	b, narrow := s.signIn("admin"), s.signIn("narrow")
+	if p := b.get("/console/"); p.location() != "/console/overview" {
+		t.Errorf("the first page: %q", p.location())
+	}
+	if p := b.get("/console/overview"); !strings.Contains(p.text, "Nothing needs a person now.") {
+		t.Errorf("idle: %s", p.text)
+	}
+	s.wait(theirs, 1234, time.Now().Add(-3*time.Hour))
+	b.act("/console/holds", "hold", "phone_number_id", theirs, "reason", hostile)
+	var p page
+	poll.Until(t, "the overview shows the hold", func() bool { // one reading serves all callers for a second
+		p = b.get("/console/overview")
+		return strings.Contains(p.text, "Look at 1 number today.")
+	})
+	row := p.text[strings.Index(p.text, `id="numbers"`):]
+	if strings.Index(row, theirs) > strings.Index(row, ours) || !strings.Contains(row, "utility 1,234: 3h") || !strings.Contains(row, `<td class="n">held</td>`) ||
+		strings.Contains(p.text, hostile) || !strings.Contains(row, `href="/console/numbers/`+theirs+`"`) {
+		t.Errorf("held: %s", p.text)
+	}
+	if p := narrow.get("/console/overview"); strings.Contains(p.text, theirs) || !strings.Contains(p.text, ours) {
+		t.Errorf("a key of one number sees %s", p.text)
+	}
+	if p := b.get("/console/overview?find=" + ours); strings.Contains(p.text, theirs) || !strings.Contains(p.text, "1 to 1 of 1") {
+		t.Errorf("find: %s", p.text)
+	}
+	if p := b.get("/console/overview?find=999"); p.StatusCode != 200 || !strings.Contains(p.text, "No number matches") {
+		t.Errorf("find nothing: %s", p.text)
+	}
+	if p := b.get("/console/overview?offset=x"); p.StatusCode != 422 {
+		t.Errorf("a wrong offset: %d", p.StatusCode)
+	}
+}
+
+// TestNumberPage: it says why the number is slow, and changes its rate limit.
+func TestNumberPage(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	b, reader, narrow := s.signIn("admin"), s.signIn("reader"), s.signIn("narrow")
+	path := "/console/numbers/" + theirs
+	s.wait(theirs, 5, time.Now())
+	if p := b.get(path); p.StatusCode != 200 || !strings.Contains(p.text, "no worker has fetched any") || !strings.Contains(p.text, `data-points="[[],[],[],[],[]]"`) {
+		t.Errorf("%d %s", p.StatusCode, p.text)
+	}
+	if p := b.act(path, "rate", "rate", "20", "reason", "x"); p.StatusCode != 200 || !strings.Contains(p.text, "The rate limit is set") || !strings.Contains(p.text, "20/s <span class=\"dim\">set by an operator, configured 80") {
+		t.Errorf("rate: %d %s", p.StatusCode, p.text)
+	}
+	if p := b.act(path, "rate", "rate", "many", "reason", "x"); p.StatusCode != 422 || !strings.Contains(p.text, "not 1 to 10000") || !strings.Contains(p.text, `value="many"`) {
+		t.Errorf("a wrong rate: %d %s", p.StatusCode, p.text)
+	}
+	if p := b.act(path, "rate", "rate", "500", "from", "10", "over", "24h", "reason", "x"); !strings.Contains(p.text, "this increases to 500 until") && !strings.Contains(p.text, "no worker") {
+		t.Errorf("an increase: %s", p.text)
+	}
+	if p := b.act(path, "reset", "reason", "x"); !strings.Contains(p.text, `id="limit">80/s</dd>`) {
+		t.Errorf("reset: %s", p.text)
+	}
+	if p := b.get("/console/audit"); strings.Count(p.text, "<td>rate</td>") != 3 {
+		t.Errorf("the audit log: %s", p.text)
+	}
+	if p := reader.get(path); p.StatusCode != 200 || strings.Count(p.text, "<form") != 1 {
+		t.Errorf("a reader: %d %s", p.StatusCode, p.text)
+	}
+	if p := reader.act(path, "rate", "rate", "5", "reason", "x"); p.StatusCode != 403 {
+		t.Errorf("a reader sets a rate: %d", p.StatusCode)
+	}
+	if p := narrow.get(path); p.StatusCode != 404 || strings.Contains(p.text, "no worker") {
+		t.Errorf("a key of another number: %d", p.StatusCode)
+	}
+	b.act("/console/holds", "hold", "phone_number_id", theirs, "reason", hostile)
+	if p := b.get(path); !strings.Contains(p.text, "It sends nothing, because anna holds it") || strings.Contains(p.text, hostile) || !strings.Contains(p.text, "/console/holds?phone_number_id="+theirs+"&amp;release=1") {
+		t.Errorf("held: %s", p.text)
+	}
+}
