@@ -28,6 +28,9 @@ func webhooks() Dashboard {
 					{`max(sluice_messages_open{state="parked"})`, "parked"},
 					{`sum(increase(sluice_in_doubt_postponed_total[$__rate_interval]))`, "postponed"},
 				}},
+				{Lines, "Oldest in-doubt message by class", "How long the oldest in-doubt message of the class is in doubt. Each class has its own window: docs/configuration.md.", "s", []Query{
+					{`max by (class) (sluice_in_doubt_oldest_age_seconds)`, "{{class}}"},
+				}},
 			}},
 			{"Webhook program", []Panel{
 				{Lines, "Time to answer Meta", "Time from the headers of a webhook to its answer 200. Meta wants a median of 250 ms at most.", "s", quantiles("sluice_webhook_ack_duration_seconds", "")},
