@@ -92,6 +92,7 @@ func number() Dashboard {
 			{"Now", []Panel{
 				{Value, "Rate limit", "Messages per second that the number may send.", "mps", []Query{{`max(sluice_number_rate_limit_messages_per_second{phone_number_id="$number"})`, ""}}},
 				{Value, "Effective rate", "Messages per second that it sends at most now. Lower than the limit: Meta refused messages because the number was too fast.", "mps", []Query{{`max(sluice_number_effective_rate_messages_per_second{phone_number_id="$number"})`, ""}}},
+				{Value, "Hold on the number", "1: the whole number is held. `sluice holds` has the reason and what ends it.", "short", []Query{{`max by (reason) (sluice_number_held{phone_number_id="$number"})`, "{{reason}}"}}},
 				{Value, "Held messages", "Messages that any hold keeps from being sent: on the number, a template, a tag, or all.", "short", []Query{{`max(sluice_number_held_messages{phone_number_id="$number"})`, ""}}},
 				{Value, "Requests without an answer", "Requests to Meta that have no answer yet.", "short", []Query{{`sum(sluice_number_inflight_requests{phone_number_id="$number"})`, ""}}},
 				{Value, "Token expires in", "Time until the access token expires. none: it does not expire, or Meta did not say it. 0 or less: it is not valid.", "s", []Query{{`max(sluice_token_expiry_timestamp_seconds{phone_number_id="$number"} < Inf) - time()`, ""}}},

@@ -28,6 +28,9 @@ func webhooks() Dashboard {
 					{`max(sluice_messages_open{state="parked"})`, "parked"},
 					{`sum(increase(sluice_in_doubt_postponed_total[$__rate_interval]))`, "postponed"},
 				}},
+				{Lines, "Oldest in-doubt message by class", "How long the oldest in-doubt message of the class is in doubt. Each class has its own window: docs/configuration.md.", "s", []Query{
+					{`max by (class) (sluice_in_doubt_oldest_age_seconds)`, "{{class}}"},
+				}},
 			}},
 			{"Webhook program", []Panel{
 				{Lines, "Time to answer Meta", "Time from the headers of a webhook to its answer 200. Meta wants a median of 250 ms at most.", "s", quantiles("sluice_webhook_ack_duration_seconds", "")},
@@ -102,6 +105,7 @@ func platform() Dashboard {
 				}},
 			}},
 			{"Redis", []Panel{
+				{Value, "Answers", "1: Redis answered the last check of every program. 0: not of all.", "short", []Query{{`min(sluice_redis_up)`, ""}}},
 				{Value, "Durability broken", "1: Redis is configured less safely than redis.durability demands, and the API accepts no messages.", "short", []Query{{`max(sluice_redis_durability_broken)`, ""}}},
 				{Value, "Persistence failed", "1: a master could not write its append-only file or its snapshot.", "short", []Query{{`max(sluice_redis_persistence_failed)`, ""}}},
 				{Value, "Replicas", "Replicas of the master that has the fewest.", "short", []Query{{`min(sluice_redis_replicas)`, ""}}},
@@ -110,6 +114,7 @@ func platform() Dashboard {
 				{Lines, "Memory", "Share of maxmemory that a master uses. Above 0.75 the API accepts no messages.", "percentunit", []Query{
 					{`max by (redis) (sluice_redis_memory_ratio)`, "{{redis}}"},
 				}},
+				{Lines, "Time of a round trip", "Time of one round trip to Redis. A pipeline or a transaction is one round trip.", "s", quantiles("sluice_redis_round_trip_duration_seconds", "")},
 				{Lines, "Round trips", "Round trips to Redis by job, and transactions that were repeated because another process changed a record first.", "ops", []Query{
 					{`sum by (job) (rate(sluice_redis_round_trips_total{job=~"$job"}[$__rate_interval]))`, "{{job}}"},
 					{`sum(rate(sluice_redis_conflicts_total{job=~"$job"}[$__rate_interval]))`, "conflicts"},
