@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"sluice/internal/golden"
 	"sluice/internal/redistest"
@@ -65,6 +67,7 @@ func TestMetricsPage(t *testing.T) {
 		if err := p.Run(ctx); err != nil { // also registers the metrics of what runs in the background
 			t.Errorf("%s: %v", program, err)
 		}
+		linted(t, p)
 		described(t, p.Registry, func(name string, m metric) {
 			if known := all[name]; known != nil {
 				m = *known
@@ -80,6 +83,23 @@ func TestMetricsPage(t *testing.T) {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", name, m.kind, m.labels, strings.Join(m.programs, ", "), m.help)
 	}
 	golden.File(t, filepath.Join("..", "..", "docs", "metrics.md"), []byte(b.String()))
+}
+
+// linted checks the names, types and texts of a program's metrics, also by Prometheus's own tool.
+func linted(t *testing.T, p *Program) {
+	t.Helper()
+	problems, err := testutil.GatherAndLint(p.Registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, problem := range problems {
+		t.Errorf("%s: %s", problem.Metric, problem.Text)
+	}
+	check := exec.CommandContext(t.Context(), "promtool", "check", "metrics")
+	check.Stdin = strings.NewReader(scrape(t, p))
+	if out, err := check.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("promtool check metrics: %v\n%s", err, out)
+	}
 }
 
 type metric struct {

@@ -28,18 +28,28 @@ func Awaiting(records *ledger.Ledger, clockOffset func() time.Duration) promethe
 	})
 }
 
-// InDoubt returns a gauge of the age of the oldest in-doubt message.
-func InDoubt(age func(context.Context) (time.Duration, error)) prometheus.Collector {
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "sluice_in_doubt_oldest_age_seconds",
-		Help: "How long the oldest in-doubt message is in doubt. 0: no message is. Where more than 100 messages of a shard are in doubt, the oldest of those whose window has ended or ends next." + sameOfAll,
-	}, func() float64 {
-		ctx, cancel := context.WithTimeout(context.Background(), fresh/2)
-		defer cancel()
-		d, err := age(ctx)
-		if err != nil {
-			return math.NaN()
-		}
-		return d.Seconds()
-	})
+var inDoubtDesc = prometheus.NewDesc("sluice_in_doubt_oldest_age_seconds", "How long the oldest in-doubt message of a class is in doubt. 0: no message is. Where more than 100 messages of a shard are in doubt, the oldest of those whose window has ended or ends next."+sameOfAll, []string{"class"}, nil)
+
+// InDoubt returns gauges of the age of the oldest in-doubt message of each class, which ages reads at a scrape. Without an
+// answer of the store there are no such series.
+func InDoubt(ages func(context.Context) (map[message.Class]time.Duration, error)) prometheus.Collector {
+	return inDoubtGauges(ages)
+}
+
+type inDoubtGauges func(context.Context) (map[message.Class]time.Duration, error)
+
+// Describe implements prometheus.Collector.
+func (inDoubtGauges) Describe(out chan<- *prometheus.Desc) { out <- inDoubtDesc }
+
+// Collect implements prometheus.Collector.
+func (ages inDoubtGauges) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), fresh/2)
+	defer cancel()
+	all, err := ages(ctx)
+	if err != nil {
+		return
+	}
+	for _, c := range message.Classes() {
+		out <- prometheus.MustNewConstMetric(inDoubtDesc, prometheus.GaugeValue, all[c].Seconds(), string(c))
+	}
 }

@@ -71,7 +71,7 @@ var (
 
 // Describe sends the descriptions of all gauges, for the registry.
 func (g *Gauges) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{depthDesc, ageDesc, etaDesc, heldDesc, limitDesc, effectiveDesc, unknownDesc, openDesc, deadDesc, unreadDesc, targetsDesc, holdsDesc, keptDesc} {
+	for _, d := range []*prometheus.Desc{depthDesc, ageDesc, etaDesc, heldDesc, limitDesc, effectiveDesc, unknownDesc, openDesc, deadDesc, unreadDesc, targetsDesc, holdsDesc, keptDesc, wholeDesc} {
 		out <- d
 	}
 }

@@ -150,7 +150,7 @@ sluice_relay_targets 2
 func TestHolds(t *testing.T) {
 	t.Parallel()
 	g := New(Options{
-		Causes: []string{"operator", "refused"},
+		Numbers: []string{"7", "9"}, Causes: []string{"operator", "refused"},
 		CauseOf: func(h message.Hold) string {
 			if h.By == "ann" {
 				return "operator"
@@ -160,7 +160,7 @@ func TestHolds(t *testing.T) {
 	})
 	got := map[string]float64{}
 	add := func(d *prometheus.Desc, v float64, labels ...string) {
-		name := map[*prometheus.Desc]string{holdsDesc: "holds", keptDesc: "held", unreadDesc: "unreadable"}[d]
+		name := map[*prometheus.Desc]string{holdsDesc: "holds", keptDesc: "held", unreadDesc: "unreadable", wholeDesc: "whole"}[d]
 		got[strings.Join(append([]string{name}, labels...), " ")] = v
 	}
 	g.addHolds(add, nil, nil)
@@ -182,12 +182,13 @@ func TestHolds(t *testing.T) {
 		"holds tag operator": 1, "held tag operator": 16,
 		"holds tag unreadable": 1, "held tag unreadable": 32, "unreadable": 1,
 		"holds number operator": 0, "held tag refused": 0,
+		"whole 7 operator": 1, "whole 7 refused": 1, "whole 9 operator": 1,
 	} {
 		if got[name] != want {
 			t.Errorf("%s: %v, want %v", name, got[name], want)
 		}
 	}
-	if len(got) != 1+2*4*3 {
+	if len(got) != 1+2*4*3+3 {
 		t.Errorf("%d series: %v", len(got), got)
 	}
 }

@@ -10,6 +10,7 @@ import (
 var (
 	byCause   = []string{"scope", "reason"}
 	holdsDesc = prometheus.NewDesc("sluice_holds", "Holds that are in force. scope: what they keep: all, a number, a template, or a tag. reason: why. operator: an operator set it. meta_refused: Meta refused messages, or reported failures. meta_announced: Meta announced it. redis_lost_writes: Sluice waits for statuses. redis_restored: an operator must check which messages were sent. unreadable: the stored hold cannot be read."+sameOfAll, byCause, nil)
+	wholeDesc = prometheus.NewDesc("sluice_number_held", "1: a hold keeps all messages of the number. No series: none does. reason: see sluice_holds.", []string{"phone_number_id", "reason"}, nil)
 	keptDesc  = prometheus.NewDesc("sluice_held_messages", "Messages that holds keep from being sent, by the scope and the reason of the hold. A message that several holds keep counts for each of them: sluice_number_held_messages counts it once."+sameOfAll, byCause, nil)
 )
 
@@ -35,6 +36,7 @@ var scopes = []string{"all", "number", "template", "tag"}
 func (g *Gauges) addHolds(add func(d *prometheus.Desc, v float64, labels ...string), inForce []message.Hold, kept []int) {
 	type series struct{ scope, reason string }
 	count, messages := map[series]int{}, map[series]int{}
+	whole := map[series]bool{} // number and reason
 	unread := 0
 	for i, h := range inForce {
 		s := series{scope(h), g.CauseOf(h)}
@@ -44,6 +46,12 @@ func (g *Gauges) addHolds(add func(d *prometheus.Desc, v float64, labels ...stri
 		}
 		count[s]++
 		messages[s] += kept[i]
+		for _, number := range g.Numbers {
+			if (s.scope == "all" || s.scope == "number" && number == h.Number) && !whole[series{number, s.reason}] {
+				whole[series{number, s.reason}] = true
+				add(wholeDesc, 1, number, s.reason)
+			}
+		}
 	}
 	add(unreadDesc, float64(unread))
 	for _, scope := range scopes {

@@ -96,7 +96,7 @@ func (l *Ledger) expire(ctx context.Context, r record.Record, why string) (messa
 	}
 	a := message.Attempt{Verdict: message.Done}
 	if done {
-		a.Expired = why
+		a.Expired, a.Message = why, r.Context
 	}
 	return a, nil
 }

@@ -67,9 +67,9 @@ func (l *Ledger) Postpone(ctx context.Context, s message.Shard, ids []string, un
 // inDoubtMost is how many in-doubt messages of a shard InDoubtAge reads: those whose window has ended, or ends next.
 const inDoubtMost = 100
 
-// InDoubtAge returns how long the oldest in-doubt message is in doubt; 0: none is. It reads up to 100 messages of each
-// shard, in the order in which their windows end.
-func (l *Ledger) InDoubtAge(ctx context.Context) (time.Duration, error) {
+// InDoubtAge returns how long the oldest in-doubt message of each class is in doubt; without an entry: none is. It reads up
+// to 100 messages of each shard, in the order in which their windows end.
+func (l *Ledger) InDoubtAge(ctx context.Context) (map[message.Class]time.Duration, error) {
 	shards := l.o.Shards.All()
 	lists := make([]*redis.StringSliceCmd, len(shards))
 	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
@@ -78,23 +78,23 @@ func (l *Ledger) InDoubtAge(ctx context.Context) (time.Duration, error) {
 		}
 	})
 	if err != nil {
-		return 0, fmt.Errorf("read in-doubt messages: %w", err)
+		return nil, fmt.Errorf("read in-doubt messages: %w", err)
 	}
-	var age time.Duration
+	ages := map[message.Class]time.Duration{}
 	for i, s := range shards {
 		if len(lists[i].Val()) == 0 {
 			continue
 		}
 		all, _, err := l.ReadReadable(ctx, s, lists[i].Val())
 		if err != nil {
-			return 0, fmt.Errorf("read in-doubt messages: %w", err)
+			return nil, fmt.Errorf("read in-doubt messages: %w", err)
 		}
 		now := l.db.Clock(ctx, RecordPrefix(s))
 		for _, r := range all {
 			if r.State == message.InDoubt {
-				age = max(age, now.Sub(r.Since()))
+				ages[r.Class] = max(ages[r.Class], now.Sub(r.Since()))
 			}
 		}
 	}
-	return age, nil
+	return ages, nil
 }

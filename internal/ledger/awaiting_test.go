@@ -91,7 +91,7 @@ func TestInDoubtAge(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return d
+			return d[message.Utility]
 		}
 		if d := age(); d != 0 {
 			t.Errorf("%s without an in-doubt message", d)

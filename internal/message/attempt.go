@@ -28,7 +28,7 @@ type Attempt struct {
 	N         int     // 1 for the first attempt
 	Token     string  // names the owner of this attempt: "<worker>/<sequence>"
 	Accepted  int64   // which record of the id: Unix milliseconds of its acceptance
-	Message   Context // its id, number, class and template. This field and the following ones are set with Go and Unconfirmed only
+	Message   Context // its id, number, class and template. Set with Go, Unconfirmed and Expired; the following ones with Go and Unconfirmed only
 	Payload   []byte  // Meta's message object
 	ExpiresAt time.Time
 	Age       time.Duration // of the recorded intent; only a call that repeats an earlier one returns a long age

@@ -129,7 +129,7 @@ func (t *turn) begin(ctx context.Context) (again Retry, ok bool) {
 	switch latest.Verdict {
 	case message.Done:
 		if latest.Expired != "" {
-			t.s.metrics.expired.WithLabelValues(stages[latest.Expired]).Inc()
+			t.s.metrics.expired.WithLabelValues(stages[latest.Expired], string(latest.Message.Class)).Inc()
 		}
 		return finished, false
 	case message.Early:

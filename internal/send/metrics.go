@@ -135,12 +135,14 @@ func newExpired(reg prometheus.Registerer) *prometheus.CounterVec {
 	c := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_messages_expired_total",
 		Help: "Messages whose deadline passed before Meta accepted them, by where they waited: queue, retry, hold, or after (for another message).",
-	}, []string{"stage"})
+	}, []string{"stage", "class"})
 	if there, ok := errors.AsType[prometheus.AlreadyRegisteredError](reg.Register(c)); ok {
 		return there.ExistingCollector.(*prometheus.CounterVec)
 	}
 	for _, s := range stages {
-		c.WithLabelValues(s)
+		for _, class := range message.Classes() {
+			c.WithLabelValues(s, string(class))
+		}
 	}
 	return c
 }

@@ -309,7 +309,7 @@ func (s *Sweeper) move(ctx context.Context, o message.Open, m message.Move) erro
 
 func (s *Sweeper) note(o message.Open, m message.Move) {
 	if m.To == message.Expired {
-		s.metrics.expired.WithLabelValues(stages[m.Reason]).Inc()
+		s.metrics.expired.WithLabelValues(stages[m.Reason], string(o.Message.Class)).Inc()
 	}
 	s.metrics.moves.WithLabelValues(string(o.State), string(m.To)).Inc()
 	s.Log.Info("sweeper changed state", "message_id", o.ID, "phone_number_id", o.Message.From, "class", o.Message.Class,

@@ -221,7 +221,7 @@ func TestOverdue(t *testing.T) {
 		late := func(id string, n int, template string) message.Open {
 			return message.Open{
 				ID: id, State: message.Queued, N: n, ExpiresAt: w.start.Add(3 * time.Second),
-				Message: message.Context{From: number, Template: template},
+				Message: message.Context{From: number, Class: message.Utility, Template: template},
 			}
 		}
 		w.holds = []message.Hold{{Number: number, Template: "sale/en"}}
@@ -229,14 +229,15 @@ func TestOverdue(t *testing.T) {
 		w.overdue[3].After.ID = "x"
 		w.sweepFor(t, 11*time.Second)
 		w.want(t, "4s a queued->expired deadline", "4s b queued->expired deadline_in_retry", "4s c queued->expired deadline_on_hold", "4s d queued->expired deadline_of_after")
-		want := strings.NewReader(`# HELP sluice_messages_expired_total Messages whose deadline passed before Meta accepted them, by where they waited: queue, retry, hold, or after (for another message).
+		want := `# HELP sluice_messages_expired_total Messages whose deadline passed before Meta accepted them, by where they waited: queue, retry, hold, or after (for another message).
 # TYPE sluice_messages_expired_total counter
-sluice_messages_expired_total{stage="after"} 1
-sluice_messages_expired_total{stage="hold"} 1
-sluice_messages_expired_total{stage="queue"} 1
-sluice_messages_expired_total{stage="retry"} 1
-`)
-		if err := testutil.GatherAndCompare(w.reg, want, "sluice_messages_expired_total"); err != nil {
+`
+		for _, stage := range []string{"queue", "retry", "hold", "after"} {
+			for _, class := range message.Classes() {
+				want += fmt.Sprintf("sluice_messages_expired_total{class=%q,stage=%q} %d\n", class, stage, map[bool]int{true: 1}[class == message.Utility])
+			}
+		}
+		if err := testutil.GatherAndCompare(w.reg, strings.NewReader(want), "sluice_messages_expired_total"); err != nil {
 			t.Error(err)
 		}
 	})

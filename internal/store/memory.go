@@ -27,7 +27,8 @@ func (m Memory) Limit() int64 { return cmp.Or(m.Max, m.Machine) }
 // Memory reads the memory of each master, by address. A master that does not answer is left out.
 func (db *DB) Memory(ctx context.Context) map[string]Memory {
 	all := map[string]Memory{}
-	for addr, v := range db.readVitals(ctx) {
+	masters, _ := db.readVitals(ctx)
+	for addr, v := range masters {
 		all[addr] = v.memory
 	}
 	return all

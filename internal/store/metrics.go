@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
@@ -11,6 +12,7 @@ import (
 
 type metrics struct {
 	trips, unconfirmed, conflicts prometheus.Counter
+	took                          prometheus.Histogram
 }
 
 func newMetrics() metrics {
@@ -18,6 +20,13 @@ func newMetrics() metrics {
 		trips: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_redis_round_trips_total",
 			Help: "Round trips of this process to Redis. A pipeline or a transaction is one round trip.",
+		}),
+		took: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "sluice_redis_round_trip_duration_seconds",
+			Help:    "Time of the round trips of this process to Redis, with the wait for a connection, also of those that failed. Without reads of the event streams that wait for events.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5},
+
+			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
 		}),
 		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_redis_conflicts_total",
@@ -32,12 +41,12 @@ func newMetrics() metrics {
 
 // Measure registers the DB's metrics with reg: its round trips to Redis, and the results of Observe. Call it once.
 func (db *DB) Measure(reg prometheus.Registerer) {
-	reg.MustRegister(db.metrics.trips, db.metrics.unconfirmed, db.metrics.conflicts, &db.watch)
+	reg.MustRegister(db.metrics.trips, db.metrics.unconfirmed, db.metrics.conflicts, db.metrics.took, &db.watch)
 }
 
 // watch adds the hook to a client that is not used yet. In a Cluster each node has its own client.
 func (m metrics) watch(c redis.UniversalClient) {
-	hook := hook{m.trips}
+	hook := hook{m}
 	if cluster, ok := c.(*redis.ClusterClient); ok {
 		cluster.OnNewNode(func(node *redis.Client) { node.AddHook(hook) })
 		return
@@ -45,9 +54,17 @@ func (m metrics) watch(c redis.UniversalClient) {
 	c.AddHook(hook)
 }
 
-// hook counts round trips, and gives each command of a pipeline that got no connection its error. Subscriptions have
+// hook counts and times round trips, and gives each command of a pipeline that got no connection its error. Subscriptions have
 // no requests and are not counted.
-type hook struct{ trips prometheus.Counter }
+type hook struct{ metrics }
+
+// note counts a round trip that has ended.
+func (h hook) note(began time.Time, cmds ...redis.Cmder) {
+	h.trips.Inc()
+	if !slices.ContainsFunc(cmds, func(c redis.Cmder) bool { return c.Name() == "xread" }) {
+		h.took.Observe(time.Since(began).Seconds())
+	}
+}
 
 func (h hook) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
@@ -55,7 +72,7 @@ func (h hook) DialHook(next redis.DialHook) redis.DialHook {
 
 func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		h.trips.Inc()
+		defer h.note(time.Now(), cmd)
 		return next(ctx, cmd)
 	}
 }
@@ -64,8 +81,9 @@ func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // the login of a new connection: their zero values would be taken for answers.
 func (h hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		h.trips.Inc()
+		began := time.Now()
 		err := next(ctx, cmds)
+		h.note(began, cmds...)
 		if err != nil && !slices.ContainsFunc(cmds, func(c redis.Cmder) bool { return c.Err() != nil }) {
 			for _, c := range cmds {
 				c.SetErr(err)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
@@ -57,6 +58,28 @@ func TestRoundTripsAreCounted(t *testing.T) {
 	if got := trips() - first; got != 3 {
 		t.Errorf("%v round trips, want 3", got)
 	}
+	timed := func() uint64 {
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == "sluice_redis_round_trip_duration_seconds" {
+				return f.GetMetric()[0].GetHistogram().GetSampleCount()
+			}
+		}
+		t.Fatal("not timed")
+		return 0
+	}
+	before := timed()
+	db.XRead(ctx, &redis.XReadArgs{Streams: []string{"s", "0"}, Block: time.Millisecond}) // it waits for events, not for Redis
+	if got := timed() - before; got != 0 {
+		t.Errorf("%d reads of a stream are timed", got)
+	}
+	trips()
+	if got := timed() - before; got != 3 {
+		t.Errorf("%d round trips are timed, want 3", got)
+	}
 }
 
 // TestPersistenceAndReplicas: what the metrics say of a master whose snapshot fails, and that has a replica.
@@ -106,4 +129,12 @@ func TestPersistenceAndReplicas(t *testing.T) {
 		t.Fatal(err)
 	}
 	poll.Until(t, "the replica is seen", func() bool { return value("sluice_redis_replicas") == 1 })
+
+	if up := value("sluice_redis_up"); up != 1 {
+		t.Errorf("up: %v", up)
+	}
+	master.Kill()
+	if up := value("sluice_redis_up"); up != 0 {
+		t.Errorf("up without a Redis: %v", up)
+	}
 }

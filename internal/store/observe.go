@@ -36,6 +36,7 @@ type watch struct {
 
 	mu      sync.Mutex
 	masters map[string]vitals // by address
+	up      map[string]bool   // whether each address answered the latest question
 	breach  error             // what breaks the required durability; nil: nothing that is known
 	checked time.Time         // when the settings were last compared; zero: never
 }
@@ -80,8 +81,9 @@ func (db *DB) Observe(ctx context.Context, log *slog.Logger) error {
 func (db *DB) observeOnce(ctx context.Context, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, 5*watchEvery)
 	defer cancel()
-	found := db.readVitals(ctx)
+	found, silent := db.readVitals(ctx)
 	db.watch.mu.Lock()
+	db.watch.noteUp(found, silent)
 	before := db.watch.masters
 	check := db.watch.breach != nil || time.Since(db.watch.checked) >= checkEvery
 	for addr, v := range found {
@@ -97,6 +99,21 @@ func (db *DB) observeOnce(ctx context.Context, log *slog.Logger) {
 	db.watch.mu.Unlock()
 	if check && len(found) > 0 {
 		db.recheck(ctx, log)
+	}
+}
+
+// noteUp records which masters answered. Where no server of a Cluster says which masters it has, none answered. The caller
+// holds w.mu.
+func (w *watch) noteUp(found map[string]vitals, silent []string) {
+	if len(found)+len(silent) == 0 {
+		silent = slices.Collect(maps.Keys(w.up))
+	}
+	w.up = map[string]bool{}
+	for _, addr := range silent {
+		w.up[addr] = false
+	}
+	for addr := range found {
+		w.up[addr] = true
 	}
 }
 
@@ -195,23 +212,26 @@ func (db *DB) RunID(ctx context.Context, key string) string {
 	if err != nil {
 		return ""
 	}
-	return db.readVitals(ctx)[addr].run
+	all, _ := db.readVitals(ctx)
+	return all[addr].run
 }
 
-// readVitals reads the vitals of every master. A master that does not answer is left out.
-func (db *DB) readVitals(ctx context.Context) map[string]vitals {
+// readVitals reads the vitals of every master, by address, and returns the addresses of those that do not answer.
+func (db *DB) readVitals(ctx context.Context) (all map[string]vitals, silent []string) {
 	var mu sync.Mutex
-	all := map[string]vitals{}
+	all = map[string]vitals{}
 	db.eachMaster(ctx, func(ctx context.Context, c redis.UniversalClient, addr string) error {
 		v, err := vitalsOf(ctx, c)
 		mu.Lock()
 		defer mu.Unlock()
 		if err == nil {
 			all[addr] = v
+		} else {
+			silent = append(silent, addr)
 		}
 		return nil
 	})
-	return all
+	return all, silent
 }
 
 func vitalsOf(ctx context.Context, c redis.UniversalClient) (v vitals, err error) {
@@ -266,6 +286,8 @@ var (
 		"Share of maxmemory that a Redis master uses. redis: its host:port. Above 0.75 the API accepts no messages.", []string{"redis"}, nil)
 	offsetDesc = prometheus.NewDesc("sluice_redis_clock_offset_seconds",
 		"How far the clock of a Redis master is ahead of this machine's clock. Negative: behind. redis: its host:port. At a difference of 60 s or more /readyz of the program fails.", []string{"redis"}, nil)
+	upDesc = prometheus.NewDesc("sluice_redis_up",
+		"1: a Redis master answers this process. 0: it did not, the last time that the process asked: every 5 s or less. redis: its host:port.", []string{"redis"}, nil)
 	unsavedDesc = prometheus.NewDesc("sluice_redis_persistence_failed",
 		"1: a Redis master could not write its append-only file, the rewrite of this file, or its snapshot, the last time it tried. redis: its host:port. Its log says why.", []string{"redis"}, nil)
 	onlineDesc = prometheus.NewDesc("sluice_redis_replicas",
@@ -278,6 +300,7 @@ var (
 func (w *watch) Describe(ch chan<- *prometheus.Desc) {
 	ch <- memoryDesc
 	ch <- offsetDesc
+	ch <- upDesc
 	ch <- unsavedDesc
 	ch <- onlineDesc
 	ch <- breachDesc
@@ -286,10 +309,13 @@ func (w *watch) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (w *watch) Collect(ch chan<- prometheus.Metric) {
 	w.mu.Lock()
-	masters, broken := maps.Clone(w.masters), w.breach != nil
+	masters, up, broken := maps.Clone(w.masters), maps.Clone(w.up), w.breach != nil
 	w.mu.Unlock()
 	is := map[bool]float64{true: 1}
 	ch <- prometheus.MustNewConstMetric(breachDesc, prometheus.GaugeValue, is[broken])
+	for addr, v := range up {
+		ch <- prometheus.MustNewConstMetric(upDesc, prometheus.GaugeValue, is[v], addr)
+	}
 	for addr, v := range masters {
 		ch <- prometheus.MustNewConstMetric(unsavedDesc, prometheus.GaugeValue, is[v.unsaved], addr)
 		ch <- prometheus.MustNewConstMetric(onlineDesc, prometheus.GaugeValue, float64(v.online), addr)
