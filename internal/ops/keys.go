@@ -50,7 +50,7 @@ var keys = []Key{
 	{"seconds", "How long it took, or lasts."},
 	{"shard", "The shard: a part of the numbers."},
 	{"state", "State of the message after the change."},
-	{"step", "The step that did not come: accepted, submitted, sent or delivered."},
+	{"step", "The step that did not come: accepted, attempting, submitted, sent or delivered."},
 	{"stream", "Key of an event stream in Redis."},
 	{"table", "Table of the outbox in PostgreSQL."},
 	{"target", "Name of the relay target, or what a hold was on."},
