@@ -151,7 +151,7 @@ func TestEveryVariableIsDocumented(t *testing.T) {
 		}
 		for _, m := range regexp.MustCompile(`getenv\("([A-Z_]+)"\)`).FindAllStringSubmatch(string(b), -1) {
 			found = append(found, m[1])
-			if !strings.Contains(string(page), "`"+m[1]+"`") {
+			if !strings.Contains(string(page), "`"+m[1]) {
 				t.Errorf("%s is not documented", m[1])
 			}
 		}
