@@ -109,6 +109,7 @@ func TestScrapeOfManyNumbers(t *testing.T) {
 		`sluice_queue_depth{class="authentication",phone_number_id="106540352241999"} 1`,
 		`sluice_holds{reason="operator",scope="tag"} 1`,
 		`sluice_stream_lag_seconds{group="sluice"} 0`,
+		`sluice_in_doubt_oldest_age_seconds{class="utility"} 0`,
 	} {
 		if !strings.Contains(text, want+"\n") {
 			t.Errorf("no %s", want)

@@ -38,6 +38,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/tracing", "retry"},
 	{"internal/store", "message retry redisurl"},
 	{"internal/audit", "message store"},
+	{"internal/dashboards", ""},
 	{"internal/ports", ""},
 	{"internal/redistest", "ports"},
 	{"internal/pgtest", "ports"},

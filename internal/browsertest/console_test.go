@@ -2,8 +2,12 @@ package browsertest
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
+	"github.com/chromedp/chromedp"
+
+	"sluice/client"
 	"sluice/internal/poll"
 	"sluice/internal/rig"
 )
@@ -24,7 +28,13 @@ func (w *world) signIn(t *testing.T, key string) *tab {
 func TestConsole(t *testing.T) {
 	w := startWorld(t)
 	t.Run("sign in", func(t *testing.T) { testSignIn(t, w) })
+	t.Run("send", func(t *testing.T) { testSend(t, w) })
 	t.Run("hold and release", func(t *testing.T) { testHold(t, w) })
+	t.Run("in doubt", func(t *testing.T) { testInDoubt(t, w) })
+	t.Run("dead letters", func(t *testing.T) { testDeadLetters(t, w) })
+	t.Run("failed", func(t *testing.T) { testFailed(t, w) })
+	t.Run("relay", func(t *testing.T) { testRelay(t, w) })
+	t.Run("overview and number", func(t *testing.T) { testOverview(t, w) }) // with what the others left
 }
 
 // A browser without a session gets the sign-in page, a wrong key is refused, and a session ends with the sign-out.
@@ -42,6 +52,7 @@ func testSignIn(t *testing.T, w *world) {
 	b.click("Sign in")
 	b.shows("h1", "Holds")
 	b.click("Sign out")
+	b.shows("h1", "Sign in")
 	b.open("/console/holds")
 	b.shows("h1", "Sign in")
 }
@@ -78,4 +89,146 @@ func testHold(t *testing.T, w *world) {
 	b.open("/console/audit")
 	b.shows("table", "price corrected")
 	b.looks("audit")
+}
+
+// A message that is composed in the browser is checked while it is typed. It is sent, is found by its recipient, and its page follows
+// it until it is read.
+func testSend(t *testing.T, w *world) {
+	b := w.signIn(t, rig.APIKey)
+	b.open("/console/send?example=text")
+	b.shows("#badge", "Simulator")
+	b.fill("phone_number_id", w.numbers[0])
+	b.fill("message", `{"to": "+15550101234", "type": "text", "text": {"body": ""}}`)
+	b.shows("#check", "text.body") // without a click
+	b.fill("message", `{"to": "+15550101234", "type": "text", "text": {"body": "Your order is on its way."}}`)
+	b.shows("#check", "Sluice would accept this message")
+	b.shows("#curl", "$SLUICE_API_KEY")
+	b.looks("send")
+	b.fill("ref", "order-7")
+	b.fill("reason", "a customer asked")
+	b.do("send", submit("send"))
+	b.shows("#done", "The message is accepted.")
+	b.shows("#state", "read") // follows by itself
+	b.shows("#timeline", "submitted")
+	b.looks("message")
+
+	b.open("/console/messages")
+	b.fill("by", "recipient")
+	b.fill("text", "+1 555 010 1234")
+	b.do("find", submit("find"))
+	b.shows("#messages", "order-7")
+	b.looks("messages")
+	if at := get(b, "address", chromedp.Location()); strings.Contains(at, "1234") {
+		t.Errorf("the recipient is in the address %s", at)
+	}
+	viewer := w.signIn(t, readOnlyKey)
+	viewer.open("/console/send")
+	viewer.shows("#empty", "may not send")
+}
+
+// A message whose result is unknown waits for an operator. A dry run changes nothing, and the decision ends the wait.
+func testInDoubt(t *testing.T, w *world) {
+	id := w.send(t, 0, "+99999900005", "utility", "in-doubt") // the connection is reset, and no status comes
+	w.reaches(t, id, client.StateParked)
+	b := w.signIn(t, rig.APIKey)
+	b.open("/console/in-doubt")
+	b.shows("#in-doubt", id)
+	b.looks("in-doubt")
+	b.do("choose it and a decision", chromedp.Evaluate[chromedp.Void](`document.querySelector("#in-doubt input").click(); document.querySelector("input[value=cancel]").click()`))
+	b.click("Dry run")
+	b.shows("#dry-run", "nothing was changed")
+	b.fill("reason", "the customer got it")
+	b.click("Decide")
+	b.shows("#empty", "No message is in doubt")
+	w.reaches(t, id, client.StateCancelled)
+	b.open("/console/messages/" + id)
+	b.shows("#timeline", "cancelled")
+}
+
+// Dead letters are sent again as a group, after a dry run. Meta's unknown code makes these dead once more.
+func testDeadLetters(t *testing.T, w *world) {
+	const n = 3
+	var ids []string
+	for i := range n {
+		ids = append(ids, w.send(t, 2, "+99999900013", "utility", fmt.Sprint("dead-", i)))
+	}
+	attempts := func(id string) int {
+		r, err := w.api.Get(t.Context(), id)
+		check(t, err)
+		return r.Attempt
+	}
+	for _, id := range ids {
+		w.reaches(t, id, client.StateDead)
+	}
+	b := w.signIn(t, rig.APIKey)
+	b.open("/console/dead-letters")
+	b.shows("#count", fmt.Sprint(n))
+	b.shows("#groups", "987654")
+	b.looks("dead-letters")
+	b.click("Send again")
+	b.shows("#resend-title", "987654")
+	b.click("Dry run")
+	b.shows("#dry-run", fmt.Sprint(n))
+	for _, id := range ids {
+		if attempts(id) != 1 {
+			t.Errorf("the dry run sent %s", id)
+		}
+	}
+	b.fill("reason", "the code is temporary")
+	b.do("send again", submit("resend"))
+	b.shows("#done", fmt.Sprint(n))
+	for _, id := range ids {
+		poll.Until(t, "the second attempt", func() bool { return attempts(id) == 2 })
+		w.reaches(t, id, client.StateDead)
+	}
+}
+
+// Failed messages are grouped by Meta's code, with what to do.
+func testFailed(t *testing.T, w *world) {
+	id := w.send(t, 0, "+99999131026", "utility", "failed")
+	w.reaches(t, id, client.StateFailed)
+	b := w.signIn(t, rig.APIKey)
+	b.open("/console/failed?phone_number_id=" + w.numbers[0])
+	b.shows("#groups", "131026")
+	b.looks("failed")
+	b.click("List")
+	b.shows("#messages", id)
+	b.open("/console/messages/" + id)
+	b.shows("#error", "code 131026")
+}
+
+func testRelay(t *testing.T, w *world) {
+	b := w.signIn(t, rig.APIKey)
+	b.open("/console/relay")
+	b.shows("h1", "Relay")
+	b.looks("relay")
+}
+
+// The overview says in words what needs a person, and leads to the page of a number, with its charts.
+func testOverview(t *testing.T, w *world) {
+	b := w.signIn(t, rig.APIKey)
+	b.open("/console/holds")
+	b.fill("phone_number_id", w.numbers[1])
+	b.fill("reason", "an overview has more to show")
+	b.click("Hold")
+	b.shows("#holds", "more to show")
+	for i := range 20 {
+		w.send(t, 1, fmt.Sprintf("+1555030%04d", i), "marketing", "campaign")
+	}
+	if images != "" {
+		w.campaign(t)
+	}
+	b.open("/console/")
+	b.shows("#numbers", w.numbers[1])
+	b.shows("#sum-held", "20")
+	b.looks("overview")
+	b.click(w.numbers[1])
+	b.shows("#number-id", w.numbers[1])
+	b.shows("#speed", "Anna holds it")
+	b.until("the charts are drawn", `document.querySelectorAll(".chart canvas").length === 2`)
+	b.looks("number")
+	b.fill("rate", "20")
+	b.fill("reason", "a slow start")
+	b.click("Set the rate limit")
+	b.shows("#limit", "20/s")
 }

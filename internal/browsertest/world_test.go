@@ -6,10 +6,12 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"sluice/client"
 	"sluice/internal/graphsim"
+	"sluice/internal/poll"
 	"sluice/internal/ports"
 	"sluice/internal/rig"
 )
@@ -56,10 +58,12 @@ func startWorld(t *testing.T) *world {
 	for _, c := range []string{"authentication", "service", "utility", "marketing"} {
 		classes[c] = map[string]any{"in_doubt_window": "2s", "server_error_window": "1s"}
 	}
+	check(t, os.WriteFile(filepath.Join(g.Dir, "secrets"), []byte("browsertest-secrets-key-0123456789"), 0o600))
 	check(t, g.Configure(numbers, map[string]any{
-		"redis":   map[string]any{"url": "redis://" + g.Redis.Addr},
-		"classes": classes,
-		"retry":   map[string]any{"base": "100ms", "max": "200ms", "attempts": 2},
+		"secrets_key_file": "secrets", // the index of recipients needs it
+		"redis":            map[string]any{"url": "redis://" + g.Redis.Addr},
+		"classes":          classes,
+		"retry":            map[string]any{"base": "100ms", "max": "200ms", "attempts": 2},
 		"api_keys": []any{
 			apiKey("anna", rig.APIKey, "messages:send", "messages:read", "messages:cancel", "events:read", "admin"),
 			apiKey("viewer", readOnlyKey, "messages:read", "console:read"),
@@ -107,4 +111,26 @@ func (w *world) accepted(t *testing.T) (n int) {
 	s, err := w.rig.Stats(t.Context())
 	check(t, err)
 	return s.Accepted
+}
+
+// reaches waits until a message has a state.
+func (w *world) reaches(t *testing.T, id string, state client.State) {
+	t.Helper()
+	poll.Until(t, fmt.Sprintf("message %s is %s", id, state), func() bool {
+		r, err := w.api.Get(t.Context(), id)
+		check(t, err)
+		return r.State == state
+	})
+}
+
+// campaign sends messages from the first number for a minute, and returns in the middle: pictures of the pages then show something.
+func (w *world) campaign(t *testing.T) {
+	t.Helper()
+	for i := range 60 * 50 {
+		w.send(t, 0, fmt.Sprintf("+1555040%04d", i), "marketing", "campaign")
+		if i == 100 {
+			w.send(t, 0, "+99999900005", "utility", "in-doubt")
+		}
+	}
+	poll.Until(t, "half of it is sent", func() bool { return w.accepted(t) >= 30*50 })
 }

@@ -83,7 +83,7 @@ func (r *Runner) send(ctx context.Context, c Canary, m client.Message) {
 	}
 	r.metrics.note(c.PhoneNumberID, result)
 	if result.Missing != "" {
-		r.o.Log.Warn("canary was not delivered", "phone_number_id", c.PhoneNumberID, "msg_id", result.ID, "step", string(result.Missing), "err", result.Error())
+		r.o.Log.Warn("canary was not delivered", "phone_number_id", c.PhoneNumberID, "message_id", result.ID, "step", string(result.Missing), "err", result.Error())
 	}
 }
 

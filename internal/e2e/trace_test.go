@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,12 @@ func (w *world) traced(path, media, body, flags string) string {
 	req.Header.Set("Authorization", "Bearer "+apiKey)
 	req.Header.Set("Content-Type", media)
 	req.Header.Set("Traceparent", "00-"+callersTrace+"-"+callersSpan+"-"+flags)
+	return w.answer(req)
+}
+
+// answer makes a request, and returns the body of the answer.
+func (w *world) answer(req *http.Request) string {
+	w.t.Helper()
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		w.t.Fatal(err)
@@ -38,9 +45,20 @@ func (w *world) traced(path, media, body, flags string) string {
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode >= 300 {
-		w.t.Fatalf("%s: %d %s %v", path, resp.StatusCode, answer, err)
+		w.t.Fatalf("%s: %d %s %v", req.URL.Path, resp.StatusCode, answer, err)
 	}
 	return string(answer)
+}
+
+// metrics returns the metrics of the producer in the form that has exemplars.
+func (w *world) metrics() string {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, "http://"+w.ops["producer"]+"/metrics", nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Header.Set("Accept", "application/openmetrics-text")
+	return w.answer(req)
 }
 
 // TestTrace: one trace goes from the request of the caller to the request to Meta and to each status. It shows neither the
@@ -147,6 +165,11 @@ func TestTrace(t *testing.T) {
 	}
 	if !shown {
 		t.Errorf("no event of the state read has the traceparent %s", want)
+	}
+	if !slices.ContainsFunc(strings.Split(w.metrics(), "\n"), func(line string) bool {
+		return strings.HasPrefix(line, "sluice_api_request_duration_seconds_bucket") && strings.Contains(line, `# {trace_id="`+callersTrace+`"}`)
+	}) {
+		t.Error("the duration of API requests has no exemplar")
 	}
 	if said := fmt.Sprint(collector.Spans("")); strings.Contains(said, "55524") || strings.Contains(said, "private") {
 		t.Error("a span shows a recipient or a text")

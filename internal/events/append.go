@@ -34,7 +34,7 @@ func (s *Stream) Append(ctx context.Context, events []message.Event) error {
 	for _, e := range events {
 		var err error
 		if parts, err = add(parts, s.shards.Of(cmp.Or(e.Number, e.WABA)), e); err != nil {
-			s.log.Error("cannot encode event, it is moved to the quarantine", slog.String("type", e.Type), slog.Any("err", err))
+			s.log.Error("cannot encode event, it is moved to the quarantine", slog.String("event_type", e.Type), slog.Any("err", err))
 			if err := s.Quarantine(ctx, e.Meta, "event cannot be encoded"); err != nil {
 				return err
 			}

@@ -18,7 +18,7 @@ func TestHistory(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		// done and waiting of the number 7 at each sample; -1: without work, so the counter is not read; -2: the reading fails.
-		at := []struct{ done, waiting int }{{100, 5}, {300, 5}, {-1, 0}, {-1, 0}, {600, 5}, {-2, 0}, {800, 5}, {-1, 0}}
+		at := []struct{ done, waiting int }{{100, 5}, {300, 5}, {-1, 0}, {-1, 0}, {600, 5}, {-2, 0}, {800, 5}, {-1, 0}, {800, 9}}
 		k := 0
 		f := New(Options{Numbers: []string{"7", "8"}, Rates: func(context.Context, []string) ([]backlog.Number, error) {
 			now := at[min(k, len(at)-1)]
@@ -53,7 +53,6 @@ func TestHistory(t *testing.T) {
 		if idle := f.history.idle("7", time.Now()); idle > 2*time.Second {
 			t.Errorf("without waiting messages it is idle for %s", idle)
 		}
-		at = append(at, struct{ done, waiting int }{800, 9})
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
 		if p := f.History("7", time.Time{}); len(p) != samples {

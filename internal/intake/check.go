@@ -25,15 +25,7 @@ type checkedMessage struct {
 // checkOnly serves POST /v1/messages/check. It does what post does, up to storing the message.
 func (in *Intake) checkOnly(w http.ResponseWriter, r *http.Request) {
 	now := in.now()
-	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeSend)
-	var idempotency *string
-	if refused == nil {
-		idempotency, refused = checkHeader(r.Header)
-	}
-	var m message.Message
-	if refused == nil {
-		m, refused = in.readPost(w, r, key, idempotency, now)
-	}
+	m, refused := in.requested(w, r, now)
 	if refused == nil {
 		var shown checkedMessage
 		if shown, refused = in.checked(r.Context(), w.Header(), &m, now); refused == nil {

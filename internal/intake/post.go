@@ -99,23 +99,27 @@ func (u unknown) warnings() (all []message.Problem) {
 	return all
 }
 
-// submit checks a request from the outside in (key, headers, body) and accepts its message.
+// submit checks a request and accepts its message.
 func (in *Intake) submit(w http.ResponseWriter, r *http.Request, now time.Time) (acceptedMessage, refusal) {
-	var none acceptedMessage
-	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeSend)
+	m, refused := in.requested(w, r, now)
 	if refused != nil {
-		return none, refused
-	}
-	idempotency, refused := checkHeader(r.Header)
-	if refused != nil {
-		return none, refused
-	}
-	m, refused := in.readPost(w, r, key, idempotency, now)
-	if refused != nil {
-		return none, refused
+		return acceptedMessage{}, refused
 	}
 	a, refused := in.acceptTraced(r, w.Header(), &m, now)
 	return show(a, unknownIn(m.Content)), refused
+}
+
+// requested returns the message of a request, checked from the outside in: key, headers, body.
+func (in *Intake) requested(w http.ResponseWriter, r *http.Request, now time.Time) (message.Message, refusal) {
+	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeSend)
+	if refused != nil {
+		return message.Message{}, refused
+	}
+	idempotency, refused := checkHeader(r.Header)
+	if refused != nil {
+		return message.Message{}, refused
+	}
+	return in.readPost(w, r, key, idempotency, now)
 }
 
 // readPost returns the message of a request whose headers are checked.

@@ -31,7 +31,10 @@ func TestBegin(t *testing.T) {
 			if most := time.Until(m.ExpiresAt) + time.Second; got.Left > most || got.Left < most-time.Minute {
 				t.Errorf("%s left of an hour", got.Left)
 			}
-			if got.Left, got.Age = 0, 0; !reflect.DeepEqual(got, want) {
+			if got.Waited < 0 || got.Waited > time.Minute {
+				t.Errorf("it waited for %s", got.Waited)
+			}
+			if got.Left, got.Age, got.Waited = 0, 0, 0; !reflect.DeepEqual(got, want) {
 				t.Errorf("%+v\nwant %+v", got, want)
 			}
 		}

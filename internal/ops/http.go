@@ -102,7 +102,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, o ServeOptions) 
 		MaxHeaderBytes:    16 << 10,
 		ConnState:         atMost(cmp.Or(o.Connections, 4096), o.Refused, o.Log),
 		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
-		ErrorLog:          log.New(lines{o.Log, "http server"}, "", 0),
+		ErrorLog:          log.New(lines{o.Log}, "", 0),
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- s.Serve(l) }()
@@ -148,7 +148,7 @@ func Left(ctx context.Context) <-chan struct{} {
 
 // atMost closes new connections while so many are open. So a client that opens ever more of them cannot
 // use up the memory and the files of the process.
-func atMost(most int, refused func(), l *slog.Logger) func(net.Conn, http.ConnState) {
+func atMost(most int, refused func(), log *slog.Logger) func(net.Conn, http.ConnState) {
 	var open, logged atomic.Int64
 	return func(c net.Conn, state http.ConnState) {
 		switch state {
@@ -161,8 +161,8 @@ func atMost(most int, refused func(), l *slog.Logger) func(net.Conn, http.ConnSt
 			}
 			c.Close() // then the server calls this function with StateClosed
 			now, last := time.Now().Unix(), logged.Load()
-			if l != nil && now >= last+60 && logged.CompareAndSwap(last, now) {
-				l.Warn("too many connections, new ones are closed", slog.Int("open", most))
+			if log != nil && now >= last+60 && logged.CompareAndSwap(last, now) {
+				log.Warn("too many connections, new ones are closed", slog.Int("open", most))
 			}
 		case http.StateClosed, http.StateHijacked:
 			open.Add(-1)

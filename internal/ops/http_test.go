@@ -211,7 +211,7 @@ func TestPanicGoesToTheLog(t *testing.T) {
 	if got := <-fetch(url); got != "error" {
 		t.Errorf("answer %q", got)
 	}
-	if got := <-out; !strings.Contains(got, `"msg":"http server"`) || strings.Contains(got, "hunter2") {
+	if got := <-out; !strings.Contains(got, `"msg":"http server error"`) || strings.Contains(got, "hunter2") {
 		t.Errorf("log line %q", got)
 	}
 	stop()

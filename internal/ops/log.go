@@ -67,15 +67,14 @@ func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
 	l.log.Log(ctx, level, "redis client error", "err", fmt.Sprintf(format, v...))
 }
 
-// lines writes each line it gets as a warning.
+// lines writes each line of an http.Server as a warning.
 type lines struct {
-	log     *slog.Logger // nil: nothing is logged
-	message string
+	log *slog.Logger // nil: nothing is logged
 }
 
 func (l lines) Write(p []byte) (int, error) {
 	if l.log != nil {
-		l.log.Warn(l.message, "err", strings.TrimSpace(string(p)))
+		l.log.Warn("http server error", "err", strings.TrimSpace(string(p)))
 	}
 	return len(p), nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -105,5 +106,15 @@ func TestRouteRedis(t *testing.T) {
 	c.Ping(t.Context())
 	if got := out.String(); !strings.Contains(got, `"msg":"redis client error"`) || !strings.Contains(got, "127.0.0.1:1") {
 		t.Errorf("go-redis's words are not in the log: %q", got)
+	}
+}
+
+// BenchmarkAttemptLine is the line of an attempt, which a worker writes for each request to Meta.
+func BenchmarkAttemptLine(b *testing.B) {
+	log := ops.NewLogger(io.Discard, slog.LevelInfo)
+	for b.Loop() {
+		log.Info("attempt", "message_id", "106540352242922-abcdefghijklmnopqrstuvwxyz", "phone_number_id", "106540352242922", "class", "utility",
+			"attempt", 1, "outcome", "accepted", "code", 0, "reason", "", "wamid", "wamid.HBgLNDkxNTExMjM0NTY3FQIAERgSQjQ", "seconds", 0.21,
+			"state", "submitted", "next_in", 0.0, "cause", nil)
 	}
 }

@@ -125,7 +125,7 @@ func TestLive(t *testing.T) {
 	}
 }
 
-// TestLiveStreamsAreLimited: further viewers get the page, which does not change by itself.
+// TestLiveStreamsAreLimited: further viewers get the page, which does not change by itself. Without Redis browsers try again later.
 func TestLiveStreamsAreLimited(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
@@ -135,5 +135,12 @@ func TestLiveStreamsAreLimited(t *testing.T) {
 	next()
 	if status, _ := b.stream("/console/live/holds"); status != 503 {
 		t.Errorf("the second stream: %d", status)
+	}
+	s.db.Close()
+	if status, _ := b.stream("/console/live/holds"); status != 503 {
+		t.Errorf("a stream without Redis: %d", status)
+	}
+	if p := b.get("/console/holds"); p.StatusCode != 503 || !strings.Contains(p.text, "Storage is temporarily unavailable") {
+		t.Errorf("a page without Redis: %d %s", p.StatusCode, p.text)
 	}
 }

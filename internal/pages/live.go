@@ -3,6 +3,7 @@ package pages
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -33,28 +34,29 @@ func (p *Pages) live(pg page) http.HandlerFunc {
 		}
 		var s session
 		var checked time.Time
-		// valid reports whether the session may go on. Only the end of a session ends the stream: while Redis does not
-		// answer, the region says so.
-		valid := func() bool {
+		// check reads the session again from time to time. It returns errSignedOut when the session has ended.
+		check := func() error {
 			if time.Since(checked) < p.check && !s.key.Expired(time.Now()) {
-				return true
+				return nil
 			}
 			c, err := r.Cookie(sessionCookie)
+			if err != nil {
+				return errSignedOut
+			}
+			now, err := p.sessions.get(r.Context(), c.Value, false)
 			if err == nil {
-				var now session
-				if now, err = p.sessions.get(r.Context(), c.Value, false); err == nil {
-					s = now
-				}
+				s = now
 			}
 			checked = time.Now()
-			return err == nil || s.id != "" && err != errSignedOut
+			return err
 		}
-		ended := []byte("event: ended\ndata: \n\n") // static/console.js then loads the page again
-		if !valid() {
-			send(ended)
+		end := func() { send([]byte("event: ended\ndata: \n\n")) } // static/console.js then loads the page again
+		err := check()
+		if errors.Is(err, errSignedOut) {
+			end()
 			return
 		}
-		if !p.streams.enter() {
+		if err != nil || !p.streams.enter() { // the browser tries again, ever more rarely
 			w.Header().Set("Retry-After", "10")
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
@@ -65,7 +67,11 @@ func (p *Pages) live(pg page) http.HandlerFunc {
 		tick := time.NewTicker(liveEvery)
 		defer tick.Stop()
 		var last []byte
-		for sent := time.Now(); valid(); {
+		for sent := time.Now(); ; {
+			if errors.Is(check(), errSignedOut) { // another error ends nothing: the region shows it
+				end()
+				return
+			}
 			text := region.read(r.Context(), func(ctx context.Context) []byte { return event(p.region(ctx, r, pg, s)) })
 			switch {
 			case !bytes.Equal(text, last):
@@ -91,7 +97,6 @@ func (p *Pages) live(pg page) http.HandlerFunc {
 				return
 			}
 		}
-		send(ended)
 	}
 }
 

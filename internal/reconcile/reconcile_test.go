@@ -57,7 +57,7 @@ func TestMarkedReports(t *testing.T) {
 				}
 				return
 			}
-			tt.want.StatusReport = *tt.event.Report
+			tt.want.StatusReport, tt.want.Received = *tt.event.Report, time.UnixMilli(tt.event.At)
 			if !slices.Equal(s.ledger.applied, []message.MarkedReport{*tt.want}) || s.ledger.shards[0] != shard {
 				t.Errorf("applied %+v in %v, want %+v", s.ledger.applied, s.ledger.shards, *tt.want)
 			}

@@ -74,8 +74,8 @@ var fields = []field{
 	{34, putFollowers, func(r *Record, _ uint64, s string) { r.Followers = append(r.Followers, getAfter(s)) }},
 	{35, putDetail, getDetail},
 	moment(36, func(r *Record) *time.Time { return &r.ReadyAt }),
+	{37, putTrace, getTrace},
 	moment(38, func(r *Record) *time.Time { return &r.KeyUntil }),
-	{39, putTrace, getTrace},
 }
 
 // byNumber has the rows of fields by their numbers.

@@ -333,7 +333,7 @@ func newer() []byte {
 	b := protowire.AppendVarint(protowire.AppendTag(nil, 60, protowire.VarintType), 7)
 	b = protowire.AppendString(protowire.AppendTag(b, 61, protowire.BytesType), "newer")
 	b = protowire.AppendFixed32(protowire.AppendTag(b, 62, protowire.Fixed32Type), 8)
-	b = protowire.AppendFixed64(protowire.AppendTag(b, 37, protowire.Fixed64Type), 9)
+	b = protowire.AppendFixed64(protowire.AppendTag(b, 39, protowire.Fixed64Type), 9)
 	b = protowire.AppendTag(b, 63, protowire.StartGroupType)
 	b = protowire.AppendString(protowire.AppendTag(b, 1, protowire.BytesType), "inside")
 	b = protowire.AppendTag(b, 63, protowire.EndGroupType)
@@ -420,7 +420,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte("\x08\x02\x10q\x78\x00"))                                      // a time of zero
 	f.Add([]byte("\x08\x02\x10q\x92\x01\x02\x00a\x92\x01\x01\x00\x92\x01\x00")) // empty ids of Meta's
 	f.Add([]byte("\x08\x02\x10q\x8a\x02\x00"))                                  // an empty refused id
-	f.Add([]byte("\x08\x02\x10q\xba\x02\x01\x01"))                              // a trace that is too short
+	f.Add([]byte("\x08\x02\x10q\xaa\x02\x01\x01"))                              // a trace that is too short
 	f.Fuzz(func(t *testing.T, form []byte) {
 		r, err := record.Decode(messageID, string(form))
 		if err != nil || !r.Exists() {

@@ -217,9 +217,13 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 	if !s.o.Log.Enabled(ctx, level) {
 		return out, m, on, nil // preparing the values of the line would cost as much as writing it
 	}
-	s.o.Log.Log(ctx, level, "attempt", "message_id", a.ID, "phone_number_id", number, "class", a.Message.Class,
+	log := s.o.Log
+	if a.Message.Trace != "" {
+		log = log.With(tracing.ID(a.Message.Trace))
+	}
+	log.Log(ctx, level, "attempt", "message_id", a.ID, "phone_number_id", number, "class", a.Message.Class,
 		"attempt", a.N, "outcome", out.Kind, "code", out.Code, "reason", out.Reason, "wamid", out.WAMID,
-		"seconds", time.Since(start).Seconds(), "state", m.To, "next_in", m.In.Seconds(), tracing.ID(a.Message.Trace), "err", out.Err)
+		"seconds", time.Since(start).Seconds(), "state", m.To, "next_in", m.In.Seconds(), "cause", out.Err)
 	return out, m, on, nil
 }
 

@@ -48,7 +48,7 @@ func (db *DB) Require(ctx context.Context, d Durability, log *slog.Logger) error
 	}
 	for _, m := range masters {
 		if m.Risk != "" {
-			log.Warn("durability "+string(d)+": "+m.Risk, "redis", m.Addr)
+			log.Warn("redis.durability leaves a risk", "durability", d, "risk", m.Risk, "redis", m.Addr)
 		}
 	}
 	if err := breachOf(masters, d); err != nil {
