@@ -135,7 +135,7 @@ func (w *world) build(ctx context.Context, o Options) error {
 		tokens[n] = token
 	}
 	worker, err := app.NewWorker(ctx, config.Worker{
-		Common: c, Roles: []string{config.RoleSend, config.RoleReconcile, config.RoleRelay}, MarkerKey: "demo-marker-key-0123456789", SecretsKey: secretsKey, Tokens: config.FixedTokens(tokens),
+		Common: c, Roles: []string{config.RoleSend, config.RoleReconcile, config.RoleRelay}, MarkerKey: "demo-marker-key-0123456789", Tokens: config.FixedTokens(tokens),
 		Retry: config.Retry{Base: 500 * time.Millisecond, Max: 5 * time.Second, Attempts: 20},
 	}, o.Log)
 	if err != nil {
