@@ -81,6 +81,18 @@ type Accepted struct {
 	Warnings []Mistake `json:"warnings,omitempty"` // possible mistakes
 }
 
+// Checked is what Sluice would do with a message. ID and Info.CallbackData are those that it would have.
+type Checked struct {
+	Info
+	Key       string          `json:"key,omitempty"`      // the idempotency key; empty: the message gets another ID each time
+	Duplicate bool            `json:"duplicate"`          // a message with this key was accepted before
+	SendAt    time.Time       `json:"send_at,omitzero"`   // no attempt before this time
+	ExpiresAt time.Time       `json:"expires_at"`         // no attempt would start after this time
+	After     *WaitsFor       `json:"after,omitempty"`    // the message would wait for this one
+	Payload   json.RawMessage `json:"payload"`            // Meta's message object as Sluice would send it
+	Warnings  []Mistake       `json:"warnings,omitempty"` // possible mistakes
+}
+
 // LineResult is the result of one message of a batch.
 type LineResult struct {
 	Line     int      `json:"line"`   // the number of the message, from 1

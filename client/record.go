@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"iter"
 	"net/http"
 	"net/url"
@@ -179,6 +181,30 @@ func (c *Client) List(ctx context.Context, o ListOptions) iter.Seq2[Record, erro
 			q.Set("cursor", page.NextCursor)
 		}
 	}
+}
+
+// SearchOptions name a message. Give exactly one of the first five.
+type SearchOptions struct {
+	ID        string `json:"id,omitempty"`        // Sluice's id
+	Key       string `json:"key,omitempty"`       // its idempotency key
+	Ref       string `json:"ref,omitempty"`       // your own reference
+	WAMID     string `json:"wamid,omitempty"`     // Meta's id; not found any more after the state read or played
+	Recipient string `json:"recipient,omitempty"` // the phone number with its country code, the id of a group, or a business-scoped user id
+
+	PhoneNumberID string `json:"phone_number_id,omitempty"` // only messages from this number; empty: from all numbers of the API key
+}
+
+// Search finds messages by what SearchOptions name: the latest 100, the latest first. The request has a body, so that no URL and no
+// log has the recipient. A search by recipient needs the index of recipients, see docs/security.md; without it the error is
+// a *Problem.
+func (c *Client) Search(ctx context.Context, o SearchOptions) ([]Record, error) {
+	body, err := json.Marshal(o)
+	if err != nil {
+		return nil, fmt.Errorf("write the search: %w", err)
+	}
+	var page listPage
+	err = c.do(ctx, request{method: http.MethodPost, path: "/v1/messages/search", body: body}, &page)
+	return page.Messages, err
 }
 
 // listPage is the answer of GET /v1/messages.

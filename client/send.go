@@ -44,6 +44,17 @@ func (c *Client) send(ctx context.Context, m Message, path string, wait time.Dur
 	return accepted, err
 }
 
+// Check checks a message by the rules of Send, without sending or storing it. A message that Send would refuse is a *Problem.
+func (c *Client) Check(ctx context.Context, m Message) (Checked, error) {
+	body, err := json.Marshal(m)
+	if err != nil {
+		return Checked{}, fmt.Errorf("write the message: %w", err)
+	}
+	var checked Checked
+	err = c.do(ctx, request{method: http.MethodPost, path: "/v1/messages/check", body: body}, &checked)
+	return checked, err
+}
+
 // giveKey gives a message without a key one, so that it can be repeated.
 func (c *Client) giveKey(m *Message) {
 	if m.Key == "" && c.retryFor > 0 {

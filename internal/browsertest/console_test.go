@@ -2,6 +2,7 @@ package browsertest
 
 import (
 	"fmt"
+	"path"
 	"strings"
 	"testing"
 
@@ -108,7 +109,9 @@ func testSend(t *testing.T, w *world) {
 	b.fill("reason", "a customer asked")
 	b.do("send", submit("send"))
 	b.shows("#done", "The message is accepted.")
-	b.shows("#state", "read") // follows by itself
+	b.until("there is its id", `location.pathname.includes("/messages/")`)
+	w.reaches(t, path.Base(get(b, "address", chromedp.Location())), client.StateRead)
+	b.shows("#state", "read") // the page follows by itself
 	b.shows("#timeline", "submitted")
 	b.looks("message")
 

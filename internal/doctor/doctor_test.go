@@ -345,7 +345,9 @@ var setups = []struct {
 	{"events and messages do not fit together", func(w *world) {
 		w.redisSet("maxmemory", "32mb")
 		w.env["SLUICE_EVENTS_MEMORY"] = "16MiB"
-		w.redis.Client().Set(w.t.Context(), "messages", strings.Repeat("x", 8<<20), 0)
+		for i := range 64 { // one value of 8 MiB would be in Redis's buffers too
+			w.redis.Client().Set(w.t.Context(), fmt.Sprint("messages", i), strings.Repeat("x", 128<<10), 0)
+		}
 	}, []string{"warn events memory"}, false},
 	{"a relay target with its key", func(w *world) {
 		w.relayTarget("crm", "a-secret-of-the-target")
