@@ -43,6 +43,7 @@ const (
 	token       = "demo-access-token"
 	appSecret   = "demo-app-secret"
 	verifyToken = "demo-verify-token"
+	secretsKey  = "demo-secrets-key-0123456789"
 	rate        = 80 // messages per second of each number: Meta's standard throughput
 
 	errorWindow   = 4 * time.Second
@@ -143,6 +144,7 @@ func (w *world) build(ctx context.Context, o Options) error {
 	w.programs = append(w.programs, worker)
 	producer, err := app.NewProducer(ctx, config.Producer{
 		Common: c, Listen: cmp.Or(o.API, "127.0.0.1:0"), Console: cmp.Or(o.Console, "127.0.0.1:0"), APIKeys: []config.APIKey{apiKeyFor(apiKey)},
+		SecretsKey: secretsKey, RecipientIndex: true,
 	}, o.Log)
 	if err != nil {
 		return err

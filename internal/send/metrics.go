@@ -2,6 +2,7 @@ package send
 
 import (
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,6 +12,7 @@ import (
 
 type metrics struct {
 	attempts   *prometheus.CounterVec
+	seen       sync.Map // of [2]string: the number and the class of attempts that have their counters
 	inflight   *prometheus.GaugeVec
 	duplicates prometheus.Counter
 	tampered   prometheus.Counter
@@ -69,13 +71,19 @@ func newMetrics(reg prometheus.Registerer, numbers []string) *metrics {
 	m.expired = newExpired(reg)
 	for _, n := range numbers {
 		m.inflight.WithLabelValues(n)
-		for _, c := range message.Classes() {
-			for _, k := range message.Kinds() {
-				m.attempts.WithLabelValues(n, string(c), string(k))
-			}
-		}
 	}
 	return m
+}
+
+// attempt counts an attempt. The counters of a number and a class begin with their first attempt, all outcomes at once: with
+// thousands of numbers, those of classes that a number never sends would be most of a scrape.
+func (m *metrics) attempt(number string, class message.Class, kind message.Kind) {
+	if _, seen := m.seen.LoadOrStore([2]string{number, string(class)}, nil); !seen {
+		for _, k := range message.Kinds() {
+			m.attempts.WithLabelValues(number, string(class), string(k))
+		}
+	}
+	m.attempts.WithLabelValues(number, string(class), string(kind)).Inc()
 }
 
 // moves has the state changes that a sweeper makes.

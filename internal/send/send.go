@@ -208,7 +208,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 			m.In, on = 0, e.on
 		}
 	}
-	s.metrics.attempts.WithLabelValues(number, string(a.Message.Class), string(out.Kind)).Inc()
+	s.metrics.attempt(number, a.Message.Class, out.Kind)
 	s.traceAttempt(ctx, a, out, m, start)
 	level := slog.LevelInfo
 	if out.Kind != message.Accepted {
