@@ -21,6 +21,7 @@ import (
 	"sluice/internal/intake"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/observed"
 	"sluice/internal/ops"
 	"sluice/internal/pages"
 	"sluice/internal/queue"
@@ -117,7 +118,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	if c.Console == "" {
 		return p, nil
 	}
-	state := fleet.New(fleet.Options{Numbers: numberIDs(c.Numbers), Rates: reader.ReadAll, Holds: heldMessages{holds, reader}, Lists: func(ctx context.Context, before time.Time) (ledger.ListCounts, map[string]ledger.ListCounts, error) {
+	state := fleet.New(fleet.Options{Numbers: numberIDs(c.Numbers), Rates: reader.ReadAll, Holds: heldMessages{holds, reader}, Observed: observed.New(p.DB, message.Shards(c.Shards)), Lists: func(ctx context.Context, before time.Time) (ledger.ListCounts, map[string]ledger.ListCounts, error) {
 		return book.CountLists(ctx, before.Add(p.DB.ClockOffset()))
 	}})
 	p.Background(func(ctx context.Context) error { return state.Run(ctx, log) })

@@ -19,6 +19,7 @@ import (
 	"sluice/internal/holds"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/observed"
 	"sluice/internal/queue"
 	"sluice/internal/ratelimit"
 	"sluice/internal/reconcile"
@@ -77,11 +78,14 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 			BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: c.Tokens.Token, Registerer: p.Registry,
 		}),
 	}
-	w.throughput = throughput.New(learned(c.Numbers), w.graph.Throughput, w.controller.SetLevels, log)
+	w.observed = observed.New(p.DB, shards)
+	w.throughput = throughput.New(throughput.Options{
+		Learn: learned(c.Numbers), Known: w.observed.Profiles, Ask: w.profile, Store: w.observed.SetProfile, Set: w.controller.SetLevels, Log: log,
+	})
 	reader := backlog.New(p.DB, shards, rates.configured)
 	w.policy = holdpolicy.New(holdpolicy.Options{
 		Holds: w.holds, Rates: w.controller, Accounts: holds.NewAccounts(p.DB),
-		Numbers: numberIDs(c.Numbers), Working: reader.Working, Shards: shards, Token: c.Tokens.Token, Upgraded: w.throughput.Ask, Log: log,
+		Numbers: numberIDs(c.Numbers), Working: reader.Working, Shards: shards, Token: c.Tokens.Token, QualityChanged: w.throughput.Ask, Log: log,
 	})
 	if slices.Contains(c.Roles, config.RoleSend) {
 		if err := w.send(); err != nil {
@@ -125,6 +129,13 @@ type worker struct {
 
 	policy     *holdpolicy.Policy
 	throughput *throughput.Discovery
+	observed   *observed.Store
+}
+
+// profile asks Meta for the description of a number.
+func (w *worker) profile(ctx context.Context, number string) (observed.Profile, error) {
+	p, err := w.graph.Profile(ctx, number)
+	return observed.Profile{Rate: p.Rate, Quality: p.Quality, Name: p.Name, Limit: p.Limit, At: time.Now().UTC()}, err
 }
 
 // send adds the parts that send messages, and the sweeper. The sweeper ends after the last attempt, because it
@@ -140,9 +151,10 @@ func (w *worker) send() error {
 	}
 	signer := signature.New(string(c.PayloadKey), string(c.SecondPayloadKey))
 	watch := tokenwatch.New(tokenwatch.Options{
-		Numbers: numberIDs(c.Numbers), Token: c.Tokens.Token, Ask: w.graph.DebugToken, Changed: w.policy.NewToken, Registerer: w.Registry, Log: log,
+		Numbers: numberIDs(c.Numbers), Token: c.Tokens.Token, Ask: w.graph.DebugToken, Changed: w.policy.NewToken, Store: w.observed.SetTokens, Registerer: w.Registry, Log: log,
 	})
-	sender := send.New(w.book, watchedGraph{w.graph, c.Tokens.Token, watch.Answered}, send.Options{
+	recorder := w.observed.NewRecorder(w.name, log)
+	sender := send.New(w.book, watchedGraph{w.graph, c.Tokens.Token, watch.Answered, recorder.Add}, send.Options{
 		Worker:   w.name,
 		Policy:   policies(c.Common),
 		Backoff:  pauses(c.Retry).After,
@@ -188,8 +200,7 @@ func (w *worker) send() error {
 		Log: log, Registerer: w.Registry,
 	}
 	w.Work(server.Run)
-	w.throughput.Ask()
-	w.Background(sweeper.Run, sender.Watch, sender.WatchHolds, traced.Run, watch.Run)
+	w.Background(sweeper.Run, sender.Watch, sender.WatchHolds, traced.Run, watch.Run, recorder.Run)
 	return nil
 }
 
@@ -290,7 +301,7 @@ func numberIDs(numbers []config.Number) []string {
 	return out
 }
 
-// learned returns for each number whether Sluice asks Meta for its throughput.
+// learned returns for each number whether its rate limit is what Meta says.
 func learned(numbers []config.Number) map[string]bool {
 	out := make(map[string]bool, len(numbers))
 	for _, n := range numbers {

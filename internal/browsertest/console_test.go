@@ -228,7 +228,7 @@ func testOverview(t *testing.T, w *world) {
 	b.click(w.numbers[1])
 	b.shows("#number-id", w.numbers[1])
 	b.shows("#speed", "Anna holds it")
-	b.until("the charts are drawn", `document.querySelectorAll(".chart canvas").length === 2`)
+	b.until("the charts are drawn", `document.querySelectorAll(".chart canvas").length === 4`)
 	b.looks("number")
 	b.fill("rate", "20")
 	b.fill("reason", "a slow start")

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"sluice/internal/cloudapi"
-	"sluice/internal/message"
 )
 
 // answering returns a client of a server that answers one request. The request must have the value authorization
@@ -48,13 +47,14 @@ var questions = map[string]struct {
 			"Health:{CanSend:BLOCKED Entities:[{Type:WABA ID:1 Errors:[{Code:141006 What:no card Solution:add one}]}]}}",
 		"{Status: Quality: NameStatus: Platform: Mode: OnBizApp:false Throughput:{Level:} Health:{CanSend: Entities:[]}}",
 	},
-	"throughput": {
-		func(ctx context.Context, c *cloudapi.Client) (any, error) { return c.Throughput(ctx, "100") },
-		"/v25.0/100?fields=throughput,is_on_biz_app", "Bearer " + token, `{"throughput":{"level":"HIGH"},"is_on_biz_app":false,"id":"100"}`, "1000", "0",
+	"profile": {
+		func(ctx context.Context, c *cloudapi.Client) (any, error) { return c.Profile(ctx, "100") },
+		"/v25.0/100?fields=throughput,is_on_biz_app,quality_rating,verified_name,whatsapp_business_manager_messaging_limit", "Bearer " + token, `{"throughput":{"level":"HIGH"},"is_on_biz_app":false,"quality_rating":"GREEN","verified_name":"Shop","whatsapp_business_manager_messaging_limit":"TIER_10K","id":"100"}`,
+		"{Rate:1000 Quality:GREEN Name:Shop Limit:TIER_10K}", "{Rate:0 Quality: Name: Limit:}",
 	},
-	"throughput of a number that people also use in the app": {
-		func(ctx context.Context, c *cloudapi.Client) (any, error) { return c.Throughput(ctx, "100") },
-		"/v25.0/100?fields=throughput,is_on_biz_app", "Bearer " + token, `{"throughput":{"level":"STANDARD"},"is_on_biz_app":true,"id":"100"}`, "20", "0",
+	"profile of a number that people also use in the app": {
+		func(ctx context.Context, c *cloudapi.Client) (any, error) { return c.Profile(ctx, "100") },
+		"/v25.0/100?fields=throughput,is_on_biz_app,quality_rating,verified_name,whatsapp_business_manager_messaging_limit", "Bearer " + token, `{"throughput":{"level":"STANDARD"},"is_on_biz_app":true,"id":"100"}`, "{Rate:20 Quality: Name: Limit:}", "{Rate:0 Quality: Name: Limit:}",
 	},
 	"apps of an account": {
 		func(ctx context.Context, c *cloudapi.Client) (any, error) { return c.Subscribed(ctx, "100", "200") },
@@ -151,10 +151,10 @@ func TestLookWithoutToken(t *testing.T) {
 		o.Token = func(string) (string, error) { return "", gone }
 	})
 	for name, ask := range map[string]func(number string) error{
-		"number":     func(n string) error { _, err := c.Number(t.Context(), n); return err },
-		"throughput": func(n string) error { _, err := c.Throughput(t.Context(), n); return err },
-		"apps":       func(n string) error { _, err := c.Subscribed(t.Context(), n, "200"); return err },
-		"token":      func(n string) error { _, err := c.Grant(t.Context(), n); return err },
+		"number":  func(n string) error { _, err := c.Number(t.Context(), n); return err },
+		"profile": func(n string) error { _, err := c.Profile(t.Context(), n); return err },
+		"apps":    func(n string) error { _, err := c.Subscribed(t.Context(), n, "200"); return err },
+		"token":   func(n string) error { _, err := c.Grant(t.Context(), n); return err },
 	} {
 		if err := ask("100"); !errors.Is(err, gone) {
 			t.Errorf("%s: %v", name, err)
@@ -254,22 +254,4 @@ func calling(t *testing.T, answer http.HandlerFunc) (*cloudapi.Client, string) {
 		answer(w, r)
 	}, func(o *cloudapi.Options) { url = o.BaseURL })
 	return c, url
-}
-
-func TestUpgraded(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		field, meta string
-		want        bool
-	}{
-		{"phone_number_quality_update", `{"display_phone_number":"15550783881","event":"THROUGHPUT_UPGRADE","current_limit":"TIER_UNLIMITED"}`, true},
-		{"phone_number_quality_update", `{"event":"UPGRADE"}`, false},
-		{"phone_number_quality_update", `{"event":7}`, false},
-		{"phone_number_quality_update", ``, false},
-		{"phone_number_name_update", `{"event":"THROUGHPUT_UPGRADE"}`, false},
-	} {
-		if got := cloudapi.Upgraded(message.Event{Field: tt.field, Meta: []byte(tt.meta)}); got != tt.want {
-			t.Errorf("%s %s: %t", tt.field, tt.meta, got)
-		}
-	}
 }

@@ -2,7 +2,6 @@ package cloudapi
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"sluice/internal/message"
@@ -15,34 +14,42 @@ var levels = map[string]int{"STANDARD": 80, "HIGH": 1000}
 // coexistence is the throughput of a number that is also used in the WhatsApp Business app. Same page.
 const coexistence = 20
 
-// Throughput returns how many messages per second a number may send, as Meta says; 0: the level is unknown.
-func (c *Client) Throughput(ctx context.Context, number string) (int, error) {
+// Profile is Meta's description of a number for operators. The texts are Meta's, and Meta may add new ones; empty: Meta
+// does not say it.
+type Profile struct {
+	Rate    int    // messages per second that the number may send; 0: the level is unknown
+	Quality string // "GREEN"
+	Name    string // the name that recipients see
+	Limit   string // "TIER_10K"
+}
+
+// Profile asks Meta for the description of a number.
+// https://developers.facebook.com/docs/graph-api/reference/whats-app-business-account-to-number-current-status
+func (c *Client) Profile(ctx context.Context, number string) (Profile, error) {
 	token, err := c.tokenOf(number)
 	if err != nil {
-		return 0, err
+		return Profile{}, err
 	}
 	var a struct {
 		OnBizApp   bool `json:"is_on_biz_app"`
 		Throughput struct {
 			Level string `json:"level"`
 		} `json:"throughput"`
+		Quality string `json:"quality_rating"`
+		Name    string `json:"verified_name"`
+		Limit   string `json:"whatsapp_business_manager_messaging_limit"`
 	}
-	if err := c.get(ctx, token, number+"?fields=throughput,is_on_biz_app", &a); err != nil {
-		return 0, fmt.Errorf("read throughput from Meta: %w", err)
+	if err := c.get(ctx, token, number+"?fields=throughput,is_on_biz_app,quality_rating,verified_name,whatsapp_business_manager_messaging_limit", &a); err != nil {
+		return Profile{}, fmt.Errorf("read number from Meta: %w", err)
 	}
+	p := Profile{levels[a.Throughput.Level], a.Quality, a.Name, a.Limit}
 	if a.OnBizApp {
-		return coexistence, nil
+		p.Rate = coexistence
 	}
-	return levels[a.Throughput.Level], nil
+	return p, nil
 }
 
-// Upgraded reports whether an update event says that the throughput of a number was raised. The event does not have
-// the phone number id.
+// QualityChanged reports whether an update event says that Meta changed the throughput, the quality or the messaging limit of
+// a number. The event does not have the phone number id.
 // https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference/phone_number_quality_update
-func Upgraded(e message.Event) bool {
-	var v struct {
-		Event string `json:"event"`
-	}
-	json.Unmarshal(e.Meta, &v) // members of other types stay empty
-	return e.Field == "phone_number_quality_update" && v.Event == "THROUGHPUT_UPGRADE"
-}
+func QualityChanged(e message.Event) bool { return e.Field == "phone_number_quality_update" }

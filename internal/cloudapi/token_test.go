@@ -126,9 +126,9 @@ func TestAnnounced(t *testing.T) {
 func TestThroughput(t *testing.T) {
 	t.Parallel()
 	for level, want := range map[string]int{"STANDARD": 80, "HIGH": 1000, "NOT_APPLICABLE": 0} {
-		q := questions["throughput"]
+		q := questions["profile"]
 		got, err := q.ask(t.Context(), answering(t, q.uri, q.auth, 200, `{"throughput":{"level":"`+level+`"},"id":"100"}`))
-		if err != nil || got != want {
+		if p, ok := got.(cloudapi.Profile); err != nil || !ok || p.Rate != want {
 			t.Errorf("%s: %v, %v", level, got, err)
 		}
 	}

@@ -34,7 +34,7 @@ func (d *document) ofNumber(one *number) []member {
 		},
 		{
 			key: "rate_limit", def: fmt.Sprintf("`%d`", DefaultRate), read: d.scalar(integer(&one.Rate, 1, 10000)),
-			doc: "Messages per second, 1 to 10000. Without it, workers use 80 until they know better: they ask Meta for the number's [throughput](https://developers.facebook.com/docs/whatsapp/cloud-api/overview#throughput) (80 or 1,000) at their start, and again when a webhook reports an upgrade.",
+			doc: "Messages per second, 1 to 10000. Without it, workers use 80 until they know better: they ask Meta for the number's [throughput](https://developers.facebook.com/docs/whatsapp/cloud-api/overview#throughput) (80 or 1,000) at their start, when the last answer to any worker is more than an hour old, and when a webhook reports a change.",
 		},
 		{
 			key: "unknown_types", def: "`pass`", read: d.scalar(oneOf(&one.Unknown, "pass", "refuse")),

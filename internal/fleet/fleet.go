@@ -12,6 +12,7 @@ import (
 	"sluice/internal/httpapi"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/observed"
 )
 
 // Options say what a Fleet reads. All are required.
@@ -20,6 +21,18 @@ type Options struct {
 	Rates   func(ctx context.Context, numbers []string) ([]backlog.Number, error)
 	Holds   holdReader
 	Lists   func(ctx context.Context, before time.Time) (ledger.ListCounts, map[string]ledger.ListCounts, error)
+
+	Observed observer
+}
+
+// observer reads what workers observed of all numbers.
+type observer interface {
+	// Latest returns the latest slot whose counts are complete.
+	Latest(ctx context.Context) int64
+	// Requests returns the requests of the numbers in a slot.
+	Requests(ctx context.Context, slot int64) (map[string]observed.Requests, error)
+	// Meta returns what Meta says of the numbers.
+	Meta(ctx context.Context) (map[string]observed.Meta, error)
 }
 
 // holdReader reads which holds there are, and what they keep.
@@ -52,30 +65,32 @@ type State struct {
 
 // Number is how one number is doing.
 type Number struct {
-	ID         string       `json:"phone_number_id" doc:"Meta's id of the phone number."`
-	Attention  Attention    `json:"attention,omitempty" doc:"act: a person must act now. look: a person should look at it today. Absent: nothing."`
-	Why        string       `json:"why,omitempty" doc:"Why it needs attention."`
-	Speed      string       `json:"speed" doc:"What decides how fast the number sends now, in one sentence."`
-	Rate       float64      `json:"rate" doc:"The effective rate: messages per second that the number sends at most now."`
-	Limit      float64      `json:"limit" doc:"The rate limit in messages per second: as configured, as Meta says, or as an operator set it."`
-	Configured int          `json:"configured" doc:"The configured rate limit, in messages per second."`
-	SetRate    int          `json:"set_rate,omitempty" doc:"The rate limit that an operator set in place of the configured one."`
-	RampUntil  time.Time    `json:"ramp_until,omitzero" doc:"The rate increases to set_rate until this time."`
-	RefusedAt  int          `json:"refused_at,omitempty" doc:"The rate at which Meta last refused a message because the number was too fast."`
-	PauseUntil time.Time    `json:"pause_until,omitzero" doc:"Nothing is sent before this time, because Meta refused messages."`
-	Attempts   float64      `json:"attempts_per_second" doc:"Attempts per second that ended in the last minute, as this producer saw it."`
-	Waiting    int          `json:"waiting" doc:"Messages that wait for a send slot or for the end of a hold."`
-	Later      int          `json:"later" doc:"Messages that wait for their time: scheduled ones, retries, and those whose recipient is at Meta's pair limit."`
-	Active     int          `json:"active" doc:"Messages that workers have fetched."`
-	Held       int          `json:"held_messages" doc:"Messages that holds keep from being sent."`
-	ETA        float64      `json:"eta_seconds" doc:"How long until the waiting messages are sent, at the effective rate. While the number is held: after the end of the hold."`
-	Classes    []Class      `json:"classes" doc:"What waits by class, the most urgent first. Classes without messages are left out."`
-	HeldAll    bool         `json:"held" doc:"Whether all messages of the number are held."`
-	Holds      []NumberHold `json:"holds" doc:"The holds that concern the number."`
-	InDoubt    int          `json:"in_doubt" doc:"Messages in doubt. Of this and the following lists up to 1,000 messages in each shard are counted."`
-	Parked     int          `json:"parked" doc:"Messages that wait for an operator's decision."`
-	Dead       int          `json:"dead_letters" doc:"Dead letters."`
-	Awaiting   int          `json:"awaiting_status" doc:"Messages that Meta accepted more than 15 minutes ago and sent no status for."`
+	ID         string        `json:"phone_number_id" doc:"Meta's id of the phone number."`
+	Attention  Attention     `json:"attention,omitempty" doc:"act: a person must act now. look: a person should look at it today. Absent: nothing."`
+	Why        string        `json:"why,omitempty" doc:"Why it needs attention."`
+	Speed      string        `json:"speed" doc:"What decides how fast the number sends now, in one sentence."`
+	Rate       float64       `json:"rate" doc:"The effective rate: messages per second that the number sends at most now."`
+	Limit      float64       `json:"limit" doc:"The rate limit in messages per second: as configured, as Meta says, or as an operator set it."`
+	Configured int           `json:"configured" doc:"The configured rate limit, in messages per second."`
+	SetRate    int           `json:"set_rate,omitempty" doc:"The rate limit that an operator set in place of the configured one."`
+	RampUntil  time.Time     `json:"ramp_until,omitzero" doc:"The rate increases to set_rate until this time."`
+	RefusedAt  int           `json:"refused_at,omitempty" doc:"The rate at which Meta last refused a message because the number was too fast."`
+	PauseUntil time.Time     `json:"pause_until,omitzero" doc:"Nothing is sent before this time, because Meta refused messages."`
+	Attempts   float64       `json:"attempts_per_second" doc:"Attempts per second that ended in the last minute, as this producer saw it."`
+	Throttled  float64       `json:"throttled_per_second" doc:"Requests per second that Meta refused in the last minute because the number was too fast."`
+	Waiting    int           `json:"waiting" doc:"Messages that wait for a send slot or for the end of a hold."`
+	Later      int           `json:"later" doc:"Messages that wait for their time: scheduled ones, retries, and those whose recipient is at Meta's pair limit."`
+	Active     int           `json:"active" doc:"Messages that workers have fetched."`
+	Held       int           `json:"held_messages" doc:"Messages that holds keep from being sent."`
+	ETA        float64       `json:"eta_seconds" doc:"How long until the waiting messages are sent, at the effective rate. While the number is held: after the end of the hold."`
+	Classes    []Class       `json:"classes" doc:"What waits by class, the most urgent first. Classes without messages are left out."`
+	HeldAll    bool          `json:"held" doc:"Whether all messages of the number are held."`
+	Holds      []NumberHold  `json:"holds" doc:"The holds that concern the number."`
+	InDoubt    int           `json:"in_doubt" doc:"Messages in doubt. Of this and the following lists up to 1,000 messages in each shard are counted."`
+	Parked     int           `json:"parked" doc:"Messages that wait for an operator's decision."`
+	Dead       int           `json:"dead_letters" doc:"Dead letters."`
+	Meta       observed.Meta `json:"meta" doc:"What Meta says of the number, as workers read it. A value that is absent is unknown."`
+	Awaiting   int           `json:"awaiting_status" doc:"Messages that Meta accepted more than 15 minutes ago and sent no status for."`
 }
 
 // Class is what waits in one class of a number.
@@ -139,7 +154,8 @@ func (f *Fleet) read(ctx context.Context, numbers []string) (State, error) {
 	s := State{At: now, Numbers: make([]Number, len(rates)), Lists: all}
 	for i, r := range rates {
 		n := join(r, list, byHold, held[r.Number], lists[r.Number])
-		n.Attempts = f.history.recent(n.ID, now)
+		n.Attempts, n.Throttled = f.history.recent(n.ID, now)
+		n.Meta = f.history.metaOf(n.ID)
 		n.Speed = speed(n, now)
 		n.Attention, n.Why = attention(n, f.history.idle(n.ID, now), now)
 		s.Numbers[i] = n

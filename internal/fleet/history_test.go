@@ -11,7 +11,22 @@ import (
 
 	"sluice/internal/backlog"
 	"sluice/internal/message"
+	"sluice/internal/observed"
 )
+
+// fakeObserver has one throttled request of the number 7 in each slot.
+type fakeObserver struct{ read []int64 }
+
+func (f *fakeObserver) Latest(context.Context) int64 { return int64(time.Now().UnixMilli() / 10000) }
+
+func (f *fakeObserver) Requests(_ context.Context, slot int64) (map[string]observed.Requests, error) {
+	f.read = append(f.read, slot)
+	return map[string]observed.Requests{"7": {Count: 2, Throttled: 1, Failed: 1, Latency: 300 * time.Millisecond, Longest: 70 * time.Second}}, nil
+}
+
+func (f *fakeObserver) Meta(context.Context) (map[string]observed.Meta, error) {
+	return map[string]observed.Meta{"8": {Token: &observed.Token{}}}, nil
+}
 
 // TestHistory: attempts per second come from a counter that is only known while the number has work.
 func TestHistory(t *testing.T) {
@@ -20,7 +35,8 @@ func TestHistory(t *testing.T) {
 		// done and waiting of the number 7 at each sample; -1: without work, so the counter is not read; -2: the reading fails.
 		at := []struct{ done, waiting int }{{100, 5}, {300, 5}, {-1, 0}, {-1, 0}, {600, 5}, {-2, 0}, {800, 5}, {-1, 0}, {800, 9}}
 		k := 0
-		f := New(Options{Numbers: []string{"7", "8"}, Rates: func(context.Context, []string) ([]backlog.Number, error) {
+		seen := &fakeObserver{}
+		f := New(Options{Numbers: []string{"7", "8"}, Observed: seen, Rates: func(context.Context, []string) ([]backlog.Number, error) {
 			now := at[min(k, len(at)-1)]
 			k++
 			if now.done == -2 {
@@ -36,7 +52,7 @@ func TestHistory(t *testing.T) {
 		got := ""
 		for _, p := range f.History("7", time.Time{}) {
 			got += fmt.Sprintf("%.0f/%d ", p.Attempts, p.Waiting)
-			if p.Rate != 40 || p.Limit != 80 {
+			if p.Rate != 40 || p.Limit != 80 || p.Throttled != .1 || p.Failed != .1 || p.Latency != .15 || p.Longest != 65.535 {
 				t.Errorf("%+v", p)
 			}
 		}
@@ -46,6 +62,17 @@ func TestHistory(t *testing.T) {
 		}
 		if p := f.History("7", time.Now().Add(-25*time.Second)); len(p) != 2 || p[0].Attempts != 10 || p[1].Attempts != 0 {
 			t.Errorf("the last 25 s: %+v", p)
+		}
+		if _, throttled := f.history.recent("7", time.Now()); throttled < .099 || throttled > .101 || f.history.metaOf("8").Token == nil || f.history.metaOf("7").Token != nil {
+			t.Errorf("%v throttled, %+v", throttled, f.history.meta)
+		}
+		if latest := seen.Latest(t.Context()); seen.read[len(seen.read)-1] < latest-1 {
+			t.Errorf("it read the slots %v, the latest is %d", seen.read, latest)
+		}
+		for i, slot := range seen.read[1:] {
+			if slot <= seen.read[i] || slot > seen.read[i]+2 {
+				t.Errorf("it read the slots %v", seen.read)
+			}
 		}
 		if f.History("8", time.Time{}) != nil || len(f.history.numbers) != 1 {
 			t.Error("an idle number uses memory")

@@ -3,11 +3,13 @@ package fleet
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
 
 	"sluice/internal/message"
+	"sluice/internal/observed"
 )
 
 // Attention is how much a number needs a person.
@@ -29,6 +31,33 @@ const stalled = time.Minute
 // shortHold is a hold that ends so soon by itself that no person must act.
 const shortHold = 10 * time.Minute
 
+// An access token that expires so soon needs a person now, or today.
+const (
+	tokenAct  = 3 * 24 * time.Hour
+	tokenLook = 14 * 24 * time.Hour
+)
+
+// tokenLeft returns how long the access token of the number is valid: 0 if it is not valid, and very long if it does not expire
+// or nothing is known of it.
+func (n Number) tokenLeft(now time.Time) time.Duration {
+	switch t := n.Meta.Token; {
+	case t == nil || t.Valid && t.Expires.IsZero():
+		return math.MaxInt64
+	case !t.Valid:
+		return 0
+	default:
+		return max(0, t.Expires.Sub(now))
+	}
+}
+
+// tokenWhy says what a person must do about an access token.
+func tokenWhy(t *observed.Token, now time.Time) string {
+	if !t.Valid || !t.Expires.After(now) {
+		return "Its access token is not valid. Write a new one into its token file."
+	}
+	return fmt.Sprintf("Its access token expires on %s UTC. Write a new one into its token file.", t.Expires.UTC().Format("2006-01-02 15:04"))
+}
+
 // attention returns how much a number needs a person, and why: the most urgent reason. idle is for how long it has
 // ended no attempt.
 func attention(n Number, idle time.Duration, now time.Time) (Attention, string) {
@@ -47,6 +76,8 @@ func attention(n Number, idle time.Duration, now time.Time) (Attention, string) 
 	switch {
 	case sending && n.Waiting > n.Held && n.Active == 0 && idle >= stalled:
 		return Act, "Messages wait, and no attempt has ended for a minute. Check that workers run."
+	case n.tokenLeft(now) < tokenAct:
+		return Act, tokenWhy(n.Meta.Token, now)
 	case n.Parked > 0:
 		return Act, fmt.Sprintf("%s for an operator's decision.", count(n.Parked, "message waits", "messages wait"))
 	}
@@ -61,6 +92,10 @@ func attention(n Number, idle time.Duration, now time.Time) (Attention, string) 
 		}
 	}
 	switch {
+	case n.tokenLeft(now) < tokenLook:
+		return Look, tokenWhy(n.Meta.Token, now)
+	case n.Meta.Profile != nil && n.Meta.Profile.Quality == "RED":
+		return Look, "Meta rates its quality RED, because recipients block or report it. Send fewer messages that they do not want."
 	case n.Dead > 0:
 		return Look, fmt.Sprintf("%s.", count(n.Dead, "dead letter", "dead letters"))
 	case n.Rate < n.Limit*0.9 && n.RampUntil.IsZero() && n.Waiting > 0:
@@ -123,11 +158,19 @@ func speed(n Number, now time.Time) string {
 	case n.RampUntil.After(now):
 		return fmt.Sprintf("It sends %.0f messages per second at most, and this increases to %d until %s UTC, as an operator ordered.", n.Rate, n.SetRate, n.RampUntil.UTC().Format("2006-01-02 15:04"))
 	case n.Rate < n.Limit:
-		return fmt.Sprintf("It sends %.0f of %.0f messages per second at most, because Meta refused messages at %d per second. The rate increases step by step.", n.Rate, n.Limit, n.RefusedAt)
+		return fmt.Sprintf("It sends %.0f of %.0f messages per second at most, because Meta refused messages at %d per second. The rate increases step by step.%s", n.Rate, n.Limit, n.RefusedAt, throttled(n))
 	case n.Attempts >= n.Rate*0.8:
-		return fmt.Sprintf("It sends at its rate limit of %.0f messages per second.", n.Limit)
+		return fmt.Sprintf("It sends at its rate limit of %.0f messages per second.%s", n.Limit, throttled(n))
 	}
-	return fmt.Sprintf("It may send %.0f messages per second, and sends all that is due.", n.Rate)
+	return fmt.Sprintf("It may send %.0f messages per second, and sends all that is due.%s", n.Rate, throttled(n))
+}
+
+// throttled says, as one more sentence, how many messages Meta refuses as too fast; empty: none.
+func throttled(n Number) string {
+	if n.Throttled == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" Meta refused %.1f messages per second in the last minute, because the number was too fast.", n.Throttled)
 }
 
 // count writes a number of things.

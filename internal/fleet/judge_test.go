@@ -7,6 +7,7 @@ import (
 
 	"sluice/internal/httpapi"
 	"sluice/internal/message"
+	"sluice/internal/observed"
 )
 
 func TestAttentionAndSpeed(t *testing.T) {
@@ -65,7 +66,15 @@ func TestAttentionAndSpeed(t *testing.T) {
 			busy(o)
 			o.Rate, o.Attempts, o.SetRate, o.Limit, o.RampUntil = 20, 20, 80, 80, now.Add(time.Hour)
 		}), 0, None, "", "increases to 80 until"},
-		"paused in asynq": {n(func(o *Number) { busy(o); o.Classes[0].Paused = true }), 0, Look, "class utility is paused", "class utility is paused"},
+		"a token that is not valid":   {n(func(o *Number) { o.Meta.Token = &observed.Token{} }), 0, Act, "access token is not valid", "No message"},
+		"a token that expires in 2 d": {n(func(o *Number) { o.Meta.Token = &observed.Token{Valid: true, Expires: now.Add(71 * time.Hour)} }), 0, Act, "access token expires on", "No message"},
+		"a token that expires in 3 d": {n(func(o *Number) { o.Meta.Token = &observed.Token{Valid: true, Expires: now.Add(73 * time.Hour)} }), 0, Look, "access token expires on", "No message"},
+		"a token for 14 days":         {n(func(o *Number) { o.Meta.Token = &observed.Token{Valid: true, Expires: now.Add(337 * time.Hour)} }), 0, None, "", "No message"},
+		"a token without an end":      {n(func(o *Number) { o.Meta.Token = &observed.Token{Valid: true} }), 0, None, "", "No message"},
+		"quality RED":                 {n(func(o *Number) { o.Meta.Profile = &observed.Profile{Quality: "RED"} }), 0, Look, "quality RED", "No message"},
+		"quality YELLOW":              {n(func(o *Number) { o.Meta.Profile = &observed.Profile{Quality: "YELLOW"} }), 0, None, "", "No message"},
+		"too fast":                    {n(func(o *Number) { busy(o); o.Throttled = 1.5 }), 0, None, "", "Meta refused 1.5 messages per second in the last minute"},
+		"paused in asynq":             {n(func(o *Number) { busy(o); o.Classes[0].Paused = true }), 0, Look, "class utility is paused", "class utility is paused"},
 	} {
 		got, why := attention(c.number, c.idle, now)
 		if said := speed(c.number, now); got != c.want || !strings.Contains(why, c.why) || (why == "") != (c.want == None) || !strings.Contains(said, c.speed) {

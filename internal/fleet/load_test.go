@@ -15,6 +15,7 @@ import (
 	"sluice/internal/holds"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/observed"
 	"sluice/internal/queue"
 	"sluice/internal/redistest"
 	"sluice/internal/store"
@@ -83,7 +84,7 @@ func busy(t testing.TB, numbers, waiting int) (*fleet.Fleet, *commands) {
 	}
 	var count commands
 	c.AddHook(&count)
-	return fleet.New(fleet.Options{Numbers: ids, Rates: reader.ReadAll, Lists: ledger.New(db, ledger.Options{Shards: shards}).CountLists, Holds: struct {
+	return fleet.New(fleet.Options{Numbers: ids, Observed: observed.New(db, shards), Rates: reader.ReadAll, Lists: ledger.New(db, ledger.Options{Shards: shards}).CountLists, Holds: struct {
 		*holds.Store
 		*backlog.Reader
 	}{held, reader}}), &count

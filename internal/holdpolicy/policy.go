@@ -65,9 +65,10 @@ type Options struct {
 	Working func(ctx context.Context, shard message.Shard) ([]string, error)
 	Shards  message.Shards
 	Token   func(number string) (string, error) // the access token of a number; empty: there is none
-	// Upgraded is called when Meta announces that a number may send faster. It must not block.
-	Upgraded func()
-	Log      *slog.Logger
+	// QualityChanged is called when Meta announces that the throughput, quality or messaging limit of a number changed. It
+	// must not block.
+	QualityChanged func()
+	Log            *slog.Logger
 }
 
 // Policy sets and releases automatic holds. It is safe for concurrent use.
@@ -120,8 +121,8 @@ func (p *Policy) NewToken(ctx context.Context, number string) error {
 // Update applies an announcement of Meta about one template, or about all numbers of an account. If Meta sends
 // their messages no more, Update holds them. If Meta sends them again, it releases the automatic holds.
 func (p *Policy) Update(ctx context.Context, e message.Event) error {
-	if cloudapi.Upgraded(e) {
-		p.Upgraded()
+	if cloudapi.QualityChanged(e) {
+		p.QualityChanged()
 		return nil
 	}
 	a, ok := cloudapi.Announced(e, time.Now())

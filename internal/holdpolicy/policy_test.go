@@ -87,9 +87,9 @@ func newFake() *fake {
 func (f *fake) policy(log *bytes.Buffer) *holdpolicy.Policy {
 	return holdpolicy.New(holdpolicy.Options{
 		Holds: f, Rates: f, Accounts: f, Numbers: []string{first, second, foreign}, Shards: message.DefaultShards,
-		Working:  func(context.Context, message.Shard) ([]string, error) { return f.working, f.err },
-		Token:    func(number string) (string, error) { return f.tokens[number], nil },
-		Upgraded: func() { f.did = append(f.did, "ask for throughput") }, Log: slog.New(slog.NewTextHandler(log, nil)),
+		Working:        func(context.Context, message.Shard) ([]string, error) { return f.working, f.err },
+		Token:          func(number string) (string, error) { return f.tokens[number], nil },
+		QualityChanged: func() { f.did = append(f.did, "ask about numbers") }, Log: slog.New(slog.NewTextHandler(log, nil)),
 	})
 }
 
@@ -138,7 +138,8 @@ func TestUpdateHolds(t *testing.T) {
 		{"another event", account, `{"event":"VERIFIED_ACCOUNT"}`, nil},
 		{"another field", "messages", `{"event":"DISABLED_UPDATE"}`, nil},
 		{"what Sluice cannot read", template, `{"event":7}`, nil},
-		{"a number may send faster", "phone_number_quality_update", `{"event":"THROUGHPUT_UPGRADE"}`, []string{"ask for throughput"}},
+		{"a number may send faster", "phone_number_quality_update", `{"event":"THROUGHPUT_UPGRADE"}`, []string{"ask about numbers"}},
+		{"the quality of a number", "phone_number_quality_update", `{"event":"FLAGGED"}`, []string{"ask about numbers"}},
 	} {
 		synctest.Test(t, func(t *testing.T) { // its clock begins at 946684800
 			f := newFake()

@@ -2,6 +2,7 @@ package pages
 
 import (
 	"encoding/json"
+	"math"
 	"net/url"
 	"strconv"
 
@@ -15,20 +16,23 @@ type numberDetail struct {
 }
 
 // Chart returns the history as JSON for static/charts.js: arrays of Unix times, attempts per second, effective rates, rate
-// limits and waiting messages.
+// limits, waiting messages, throttled and failed requests per second, and mean and longest latencies in milliseconds.
 func (n numberDetail) Chart() string {
-	columns := [5][]float64{}
+	columns := [9][]float64{}
 	for i := range columns {
 		columns[i] = []float64{}
 	}
 	for _, p := range n.History {
-		for i, value := range []float64{float64(p.At.Unix()), rounded(p.Attempts), rounded(p.Rate), p.Limit, float64(p.Waiting)} {
+		for i, value := range []float64{
+			float64(p.At.Unix()), rounded(p.Attempts), rounded(p.Rate), p.Limit, float64(p.Waiting),
+			rounded(p.Throttled), rounded(p.Failed), math.Round(p.Latency * 1000), math.Round(p.Longest * 1000),
+		} {
 			columns[i] = append(columns[i], value)
 		}
 	}
 	text, err := json.Marshal(columns)
 	if err != nil { // a number that JSON does not have
-		return "[[],[],[],[],[]]"
+		return "[[],[],[],[],[],[],[],[],[]]"
 	}
 	return string(text)
 }

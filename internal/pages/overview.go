@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
@@ -28,6 +29,26 @@ type overview struct {
 type overviewNumber struct {
 	fleet.Number
 	History []float64 `json:"attempts_history"`
+}
+
+// tokenSoon is how soon an access token must expire for the overview to show it.
+const tokenSoon = 30 * 24 * time.Hour
+
+// Tags returns what of Meta's description of the number is not as it should be.
+func (n overviewNumber) Tags() (tags []string) {
+	if t := n.Meta.Token; t != nil {
+		left := time.Until(t.Expires)
+		switch {
+		case !t.Valid || !t.Expires.IsZero() && left <= 0:
+			tags = append(tags, "token not valid")
+		case !t.Expires.IsZero() && left < tokenSoon:
+			tags = append(tags, fmt.Sprintf("token: %d days", int(left.Hours()/24)))
+		}
+	}
+	if p := n.Meta.Profile; p != nil && (p.Quality == "YELLOW" || p.Quality == "RED") {
+		tags = append(tags, "quality "+p.Quality)
+	}
+	return tags
 }
 
 // overviewRows is how many numbers the page shows at a time.

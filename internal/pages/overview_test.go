@@ -1,7 +1,9 @@
 package pages_test
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
+	"sluice/internal/observed"
 	"sluice/internal/poll"
 	"sluice/internal/queue"
 )
@@ -76,7 +79,7 @@ func TestNumberPage(t *testing.T) {
 	b, reader, narrow := s.signIn("admin"), s.signIn("reader"), s.signIn("narrow")
 	path := "/console/numbers/" + theirs
 	s.wait(theirs, 5, time.Now())
-	if p := b.get(path); p.StatusCode != 200 || !strings.Contains(p.text, "no worker has fetched any") || !strings.Contains(p.text, `data-points="[[],[],[],[],[]]"`) {
+	if p := b.get(path); p.StatusCode != 200 || !strings.Contains(p.text, "no worker has fetched any") || !strings.Contains(p.text, `data-points="[[],[],[],[],[],[],[],[],[]]"`) {
 		t.Errorf("%d %s", p.StatusCode, p.text)
 	}
 	if p := b.act(path, "rate", "rate", "20", "reason", "x"); p.StatusCode != 200 || !strings.Contains(p.text, "The rate limit is set") || !strings.Contains(p.text, "20/s <span class=\"dim\">set by an operator, configured 80") {
@@ -106,5 +109,50 @@ func TestNumberPage(t *testing.T) {
 	b.act("/console/holds", "hold", "phone_number_id", theirs, "reason", hostile)
 	if p := b.get(path); !strings.Contains(p.text, "It sends nothing, because anna holds it") || strings.Contains(p.text, hostile) || !strings.Contains(p.text, "/console/holds?phone_number_id="+theirs+"&amp;release=1") {
 		t.Errorf("held: %s", p.text)
+	}
+}
+
+// TestWhatMetaSays: the overview shows a token that ends soon and a bad quality; the page of the number shows all that Meta says,
+// its age, and charts of requests. What is not known is shown as unknown.
+func TestWhatMetaSays(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	b := s.signIn("admin")
+	path := "/console/numbers/" + theirs
+	if p := b.get(path); strings.Count(p.text, ">unknown</dd>") != 2 {
+		t.Errorf("nothing is known: %s", p.text)
+	}
+	says := observed.New(s.db, shards)
+	recorder := says.NewRecorder("w1", slog.New(slog.DiscardHandler))
+	if err := errors.Join(
+		says.SetTokens(t.Context(), map[string]observed.Token{theirs: {Valid: true, Expires: time.Now().Add(49 * time.Hour), At: time.Now()}, ours: {Valid: true, Expires: time.Now().Add(29*24*time.Hour + time.Hour), At: time.Now()}}),
+		says.SetProfile(t.Context(), theirs, observed.Profile{Rate: 1000, Quality: "RED", Name: hostile, At: time.Now().Add(-time.Hour)}),
+	); err != nil {
+		t.Fatal(err)
+	}
+	recorder.Add(theirs, message.Outcome{Kind: message.Throttled, Limit: message.LimitNumber}, 250*time.Millisecond)
+	if err := recorder.Write(t.Context(), says.Latest(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.fleet.Sample(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p := b.get(path)
+	for _, want := range []string{
+		"Its access token expires on", "RED <span class=\"dim\">1h 00m ago", "1000/s <span", "unknown <span class=\"dim\">1h 00m ago", "&lt;script&gt;",
+		",[0.1],[0],[250],[250]]", // throttled, failed, latencies
+	} {
+		if !strings.Contains(p.text, want) {
+			t.Errorf("no %q in %s", want, p.text)
+		}
+	}
+	poll.Until(t, "the overview shows what Meta says", func() bool { // one reading serves all callers for a second
+		p = b.get("/console/overview")
+		return strings.Contains(p.text, "1 number needs a person now")
+	})
+	for _, want := range []string{"token: 2 days</span>", "quality RED</span>", "token: 29 days</span>"} {
+		if !strings.Contains(p.text, want) {
+			t.Errorf("no %q in %s", want, p.text)
+		}
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"sluice/internal/httpapi"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/observed"
 	"sluice/internal/pages"
 	"sluice/internal/queue"
 	"sluice/internal/ratelimit"
@@ -51,6 +52,7 @@ type site struct {
 	numbers []string          // that are configured
 	tokens  map[string]string // by the name of the API key: admin, reader, narrow (only the number ours), sender
 	pages   *pages.Pages
+	fleet   *fleet.Fleet // of the last serve
 	url     string
 }
 
@@ -84,8 +86,9 @@ func (s *site) serve(keys httpapi.Keys) (*pages.Pages, string) {
 		*holds.Store
 		*backlog.Reader
 	}{holds.New(s.db, shards, log), reader}
+	s.fleet = fleet.New(fleet.Options{Numbers: s.numbers, Rates: reader.ReadAll, Holds: held, Lists: book.CountLists, Observed: observed.New(s.db, shards)})
 	operators := console.New(console.Options{
-		Holds: held, Fleet: fleet.New(fleet.Options{Numbers: s.numbers, Rates: reader.ReadAll, Holds: held, Lists: book.CountLists}),
+		Holds: held, Fleet: s.fleet,
 		Rates: ratelimit.NewController(s.db, shards, func(string) int { return 80 }),
 		Lists: book, Messages: repository.New(book, queue.NewClient(s.db, shards)), Audit: audit.New(s.db, shards),
 		Relay: relay.NewTargets(s.db, shards, secrets.New("")), Keys: keys,

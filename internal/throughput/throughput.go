@@ -1,4 +1,5 @@
-// Package throughput asks Meta how fast numbers may send, for numbers whose rate is not configured.
+// Package throughput asks Meta about each number: how fast it may send, which is the rate limit of numbers whose rate is
+// not configured, and its quality for operators.
 package throughput
 
 import (
@@ -6,63 +7,93 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync/atomic"
+	"time"
+
+	"sluice/internal/observed"
 )
 
-// Discovery asks Meta for the throughput of numbers when Ask is called, and stores the answers.
-// Its methods are safe for concurrent use.
+const (
+	// checkEvery is how often a Discovery looks for old answers.
+	checkEvery = 30 * time.Minute
+	// oldAfter is how old an answer is when any worker asks again. Workers share the answers.
+	oldAfter = time.Hour
+)
+
+// Options say what a Discovery works with. All are required.
+type Options struct {
+	Learn map[string]bool                                                    // by phone number id, whether the rate limit of the number is what Meta says
+	Known func(ctx context.Context) (map[string]observed.Profile, error)     // the stored answers, of all workers
+	Ask   func(ctx context.Context, number string) (observed.Profile, error) // asks Meta
+	Store func(ctx context.Context, number string, p observed.Profile) error // stores an answer
+	Set   func(ctx context.Context, rates map[string]int) error              // sets the rates of numbers, 0 for a number with a configured rate
+	Log   *slog.Logger
+}
+
+// Discovery asks Meta about numbers whose answers are old. Its methods are safe for concurrent use.
 type Discovery struct {
-	numbers map[string]bool // by phone number id, whether Meta is asked about it
-	ask     func(ctx context.Context, number string) (int, error)
-	set     func(ctx context.Context, rates map[string]int) error
-	log     *slog.Logger
-	wake    chan struct{} // holds a token while Meta is to be asked
+	o    Options
+	all  atomic.Bool   // Meta is to be asked about all numbers
+	wake chan struct{} // holds a token while it is
 }
 
-// New returns a Discovery. ask returns how many messages a second Meta lets a number send, 0 when
-// Meta does not say it. set stores the rates of numbers, 0 for a number with a configured rate.
-func New(numbers map[string]bool, ask func(ctx context.Context, number string) (int, error), set func(ctx context.Context, rates map[string]int) error, log *slog.Logger) *Discovery {
-	return &Discovery{numbers: numbers, ask: ask, set: set, log: log, wake: make(chan struct{}, 1)}
-}
+// New returns a Discovery.
+func New(o Options) *Discovery { return &Discovery{o: o, wake: make(chan struct{}, 1)} }
 
-// Ask lets Run ask Meta. It does not block: while Meta is slow to answer, the caller goes on.
+// Ask lets Run ask Meta about all numbers now. It does not block: while Meta is slow to answer, the caller goes on.
 func (d *Discovery) Ask() {
+	d.all.Store(true)
 	select {
 	case d.wake <- struct{}{}:
 	default: // Run has yet to begin with an earlier call
 	}
 }
 
-// Run asks Meta each time that Ask was called, until ctx ends. It returns nil.
+// Run asks Meta about numbers whose answers are old, at once and every 30 minutes, and about all when Ask was called, until
+// ctx ends. It returns nil.
 func (d *Discovery) Run(ctx context.Context) error {
+	tick := time.NewTicker(checkEvery)
+	defer tick.Stop()
 	for {
+		d.discover(ctx, d.all.Swap(false))
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-tick.C:
 		case <-d.wake:
-			d.discover(ctx)
 		}
 	}
 }
 
-// discover stores what Meta lets numbers send. A number that Meta says nothing of keeps its rate.
-func (d *Discovery) discover(ctx context.Context) {
+// discover asks Meta and sets the rates of numbers. A number that Meta says nothing of keeps its rate.
+func (d *Discovery) discover(ctx context.Context, all bool) {
+	known, err := d.o.Known(ctx)
+	if err != nil && ctx.Err() == nil {
+		d.o.Log.Warn("cannot read what Meta said of the numbers, will ask again", "err", err)
+	}
 	rates := map[string]int{}
-	for _, number := range slices.Sorted(maps.Keys(d.numbers)) {
-		if !d.numbers[number] {
-			rates[number] = 0
-			continue
+	for _, number := range slices.Sorted(maps.Keys(d.o.Learn)) {
+		p := known[number]
+		if all || time.Since(p.At) >= oldAfter {
+			answer, err := d.o.Ask(ctx, number)
+			if err == nil {
+				p = answer
+				err = d.o.Store(ctx, number, p)
+			}
+			if ctx.Err() != nil {
+				return
+			}
+			if err != nil {
+				d.o.Log.Warn("cannot read or store what Meta says of a number", "phone_number_id", number, "err", err)
+			}
 		}
-		rate, err := d.ask(ctx, number)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			d.log.Warn("cannot read the throughput of a number from Meta", "phone_number_id", number, "err", err)
-		case rate > 0:
-			rates[number] = rate
+		if learn := d.o.Learn[number]; !learn {
+			rates[number] = 0
+		} else if p.Rate > 0 {
+			rates[number] = p.Rate
 		}
 	}
-	if err := d.set(ctx, rates); err != nil && ctx.Err() == nil {
-		d.log.Error("cannot store the throughput of the numbers", "err", err)
+	if err := d.o.Set(ctx, rates); err != nil && ctx.Err() == nil {
+		d.o.Log.Error("cannot store the throughput of the numbers", "err", err)
 	}
 }

@@ -9,40 +9,62 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"sluice/internal/observed"
 	"sluice/internal/throughput"
 )
 
-// TestDiscovery: each Ask lets Meta be asked about the numbers without a configured rate. A number of which
-// Meta says nothing keeps its rate; calls during a slow answer cause one further question.
+// TestDiscovery: Meta is asked about a number whose answer is older than an hour, and about all after Ask. Calls of Ask
+// during a slow answer cause one further question. A number of which Meta says nothing keeps its rate; one with a
+// configured rate has no other.
 func TestDiscovery(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		asked := map[string]int{}
 		answer := make(chan struct{})
+		known := map[string]observed.Profile{"5": {Rate: 20, At: time.Now()}} // that another worker has stored
 		var stored []map[string]int
-		d := throughput.New(map[string]bool{"1": true, "2": true, "3": true, "4": false}, func(_ context.Context, number string) (int, error) {
-			asked[number]++
-			<-answer
-			switch number {
-			case "1":
-				return 1000, nil
-			case "2":
-				return 0, nil
-			}
-			return 0, errors.New("Meta is away")
-		}, func(_ context.Context, rates map[string]int) error {
-			stored = append(stored, rates)
-			return errors.New("Redis is away")
-		}, slog.New(slog.NewTextHandler(&log, nil)))
+		d := throughput.New(throughput.Options{
+			Learn: map[string]bool{"1": true, "2": true, "3": true, "4": false, "5": true},
+			Known: func(context.Context) (map[string]observed.Profile, error) { return maps.Clone(known), nil },
+			Ask: func(_ context.Context, number string) (observed.Profile, error) {
+				asked[number]++
+				<-answer
+				if number == "3" {
+					return observed.Profile{}, errors.New("Meta is away")
+				}
+				return observed.Profile{Rate: map[string]int{"1": 1000, "4": 80, "5": 1000}[number], At: time.Now()}, nil
+			},
+			Store: func(_ context.Context, number string, p observed.Profile) error {
+				known[number] = p
+				return nil
+			},
+			Set: func(_ context.Context, rates map[string]int) error {
+				stored = append(stored, rates)
+				return errors.New("Redis is away")
+			},
+			Log: slog.New(slog.NewTextHandler(&log, nil)),
+		})
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- d.Run(ctx) }()
 		synctest.Wait()
-		if len(asked) != 0 {
-			t.Errorf("before Ask: %v", asked)
+		close(answer)
+		synctest.Wait()
+		want := func(when string, counts, rates map[string]int) {
+			t.Helper()
+			if !maps.Equal(asked, counts) || !maps.Equal(stored[len(stored)-1], rates) {
+				t.Errorf("%s: asked %v, set %v; want %v, %v", when, asked, stored[len(stored)-1], counts, rates)
+			}
 		}
+		want("at the start", map[string]int{"1": 1, "2": 1, "3": 1, "4": 1}, map[string]int{"1": 1000, "4": 0, "5": 20})
+		time.Sleep(31 * time.Minute)
+		want("after 31 minutes", map[string]int{"1": 1, "2": 1, "3": 2, "4": 1}, map[string]int{"1": 1000, "4": 0, "5": 20})
+		time.Sleep(30 * time.Minute)
+		want("after an hour", map[string]int{"1": 2, "2": 2, "3": 3, "4": 2, "5": 1}, map[string]int{"1": 1000, "4": 0, "5": 1000})
+		answer = make(chan struct{})
 		d.Ask()
 		synctest.Wait()
 		for range 3 {
@@ -50,16 +72,9 @@ func TestDiscovery(t *testing.T) {
 		}
 		close(answer)
 		synctest.Wait()
-		if want := map[string]int{"1": 2, "2": 2, "3": 2}; !maps.Equal(asked, want) {
-			t.Errorf("asked %v, want %v", asked, want)
-		}
-		for _, rates := range stored {
-			if want := map[string]int{"1": 1000, "4": 0}; !maps.Equal(rates, want) {
-				t.Errorf("stored %v, want %v", rates, want)
-			}
-		}
-		if len(stored) != 2 || !strings.Contains(log.String(), "phone_number_id=3") || !strings.Contains(log.String(), "Redis is away") {
-			t.Errorf("stored %d times, log %s", len(stored), &log)
+		want("after Ask", map[string]int{"1": 4, "2": 4, "3": 5, "4": 4, "5": 3}, map[string]int{"1": 1000, "4": 0, "5": 1000})
+		if !strings.Contains(log.String(), "phone_number_id=3") || !strings.Contains(log.String(), "Redis is away") {
+			t.Errorf("log %s", &log)
 		}
 		stop()
 		if err := <-ended; err != nil {
@@ -68,18 +83,23 @@ func TestDiscovery(t *testing.T) {
 	})
 }
 
-// TestDiscoveryEnds: a Discovery that ends while Meta is asked stores nothing.
+// TestDiscoveryEnds: a Discovery that ends while Meta is asked sets no rates.
 func TestDiscoveryEnds(t *testing.T) {
 	t.Parallel()
 	ctx, stop := context.WithCancel(t.Context())
-	d := throughput.New(map[string]bool{"1": true}, func(ctx context.Context, _ string) (int, error) {
-		stop()
-		return 0, ctx.Err()
-	}, func(context.Context, map[string]int) error {
-		t.Error("it stored rates")
-		return nil
-	}, slog.New(slog.DiscardHandler))
-	d.Ask()
+	d := throughput.New(throughput.Options{
+		Learn: map[string]bool{"1": true},
+		Known: func(context.Context) (map[string]observed.Profile, error) { return nil, errors.New("Redis is away") },
+		Ask: func(ctx context.Context, _ string) (observed.Profile, error) {
+			stop()
+			return observed.Profile{}, ctx.Err()
+		},
+		Set: func(context.Context, map[string]int) error {
+			t.Error("it set rates")
+			return nil
+		},
+		Log: slog.New(slog.DiscardHandler),
+	})
 	if err := d.Run(ctx); err != nil {
 		t.Error(err)
 	}

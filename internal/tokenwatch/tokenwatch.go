@@ -5,6 +5,7 @@ package tokenwatch
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"math"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"sluice/internal/cloudapi"
 	"sluice/internal/message"
+	"sluice/internal/observed"
 )
 
 const (
@@ -27,10 +29,11 @@ const (
 
 // Options say what a Watch works with. All fields are required.
 type Options struct {
-	Numbers    []string                                                         // the phone number ids
-	Token      func(number string) (string, error)                              // reads the token of a number
-	Ask        func(ctx context.Context, number string) (cloudapi.Token, error) // asks Meta about the token of a number
-	Changed    func(ctx context.Context, number string) error                   // is called for a new token; with an error again 5 s later
+	Numbers    []string                                                          // the phone number ids
+	Token      func(number string) (string, error)                               // reads the token of a number
+	Ask        func(ctx context.Context, number string) (cloudapi.Token, error)  // asks Meta about the token of a number
+	Changed    func(ctx context.Context, number string) error                    // is called for a new token; with an error again 5 s later
+	Store      func(ctx context.Context, tokens map[string]observed.Token) error // stores what is known of the tokens of numbers, for operators
 	Registerer prometheus.Registerer
 	Log        *slog.Logger
 }
@@ -41,19 +44,21 @@ type Watch struct {
 	expiry *prometheus.GaugeVec
 
 	mu     sync.Mutex
-	last   map[string]string // the token of each number
-	states map[string]*state // by token: thousands of numbers may share one
+	last   map[string]string         // the token of each number
+	states map[string]*state         // by token: thousands of numbers may share one
+	stored map[string]observed.Token // by number, what Store stored
 }
 
 // New returns a Watch, and registers its metric.
 func New(o Options) *Watch {
-	return &Watch{Options: o, expiry: newExpiry(o.Registerer), last: map[string]string{}, states: map[string]*state{}}
+	return &Watch{Options: o, expiry: newExpiry(o.Registerer), last: map[string]string{}, states: map[string]*state{}, stored: map[string]observed.Token{}}
 }
 
 // state is what is known of a token.
 type state struct {
 	asked   time.Time      // when Meta was last asked about it; zero: ask at the next opportunity
 	known   bool           // now says something
+	at      time.Time      // since when
 	now     cloudapi.Token // what Meta said last, in an answer about the token or to a message
 	valid   cloudapi.Token // what Meta said last of it while it was valid
 	answers int            // changes of now by answers to messages
@@ -76,6 +81,7 @@ func (w *Watch) Run(ctx context.Context) error {
 		for _, number := range w.Numbers {
 			w.check(ctx, number)
 		}
+		w.store(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -105,6 +111,7 @@ func (w *Watch) Answered(number, token string, out message.Outcome) {
 		w.Log.Error("access token is not valid", "phone_number_id", number, "code", out.Code)
 	}
 	s.answers++
+	s.at = time.Now()
 	w.show(number, s)
 	for other, its := range w.last {
 		if its == token {
@@ -158,7 +165,32 @@ func (w *Watch) ask(ctx context.Context, number string, s *state) {
 	default:
 		s.valid = got
 	}
-	s.now, s.known = got, true
+	s.now, s.known, s.at = got, true, time.Now()
+}
+
+// store stores what is known of the tokens of numbers, of those where it is new.
+func (w *Watch) store(ctx context.Context) {
+	fresh := map[string]observed.Token{}
+	w.mu.Lock()
+	for number, token := range w.last {
+		s := w.states[token]
+		if t := (observed.Token{Valid: s.now.Valid, Expires: s.now.Expires, At: s.at}); s.known && t != w.stored[number] {
+			fresh[number] = t
+		}
+	}
+	w.mu.Unlock()
+	if len(fresh) == 0 {
+		return
+	}
+	if err := w.Store(ctx, fresh); err != nil {
+		if ctx.Err() == nil {
+			w.Log.Warn("cannot store when access tokens expire, will retry", "err", err)
+		}
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	maps.Copy(w.stored, fresh)
 }
 
 // state returns what is known of a token. The caller holds mu.

@@ -3,7 +3,9 @@ package tokenwatch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"slices"
 	"sync/atomic"
@@ -16,6 +18,7 @@ import (
 
 	"sluice/internal/cloudapi"
 	"sluice/internal/message"
+	"sluice/internal/observed"
 )
 
 // TestTokensAreWatched: a new token is reported, again until that succeeds, and Meta is asked about it
@@ -28,7 +31,19 @@ func TestTokensAreWatched(t *testing.T) {
 		var token atomic.Value
 		token.Store("old")
 		fail := true
+		storeFails := true
 		w := New(Options{
+			Store: func(_ context.Context, tokens map[string]observed.Token) error {
+				if storeFails {
+					storeFails = false
+					return errors.New("away")
+				}
+				for _, number := range slices.Sorted(maps.Keys(tokens)) {
+					one := tokens[number]
+					did = append(did, fmt.Sprint(time.Since(start), " stored ", number, " ", one.Valid, " ", one.Expires.Sub(start), " ", one.At.Sub(start)))
+				}
+				return nil
+			},
 			Numbers: []string{"1", "2"}, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 			Token: func(string) (string, error) { return token.Load().(string), nil },
 			Ask: func(context.Context, string) (cloudapi.Token, error) {
@@ -50,7 +65,11 @@ func TestTokensAreWatched(t *testing.T) {
 		if err := w.Run(ctx); err != nil {
 			t.Error(err)
 		}
-		if want := []string{"0s asked of old", "1m5s new token of 1", "1m5s new token of 2", "1m5s asked of new", "1m10s new token of 1", "1h1m5s asked of new"}; !slices.Equal(did, want) {
+		if want := []string{
+			"0s asked of old", "5s stored 1 true 1h0m0s 0s", "5s stored 2 true 1h0m0s 0s", "1m5s new token of 1", "1m5s new token of 2", "1m5s asked of new",
+			"1m5s stored 2 true 1h0m0s 1m5s", "1m10s new token of 1", "1m10s stored 1 true 1h0m0s 1m5s", "1h1m5s asked of new",
+			"1h1m5s stored 1 true 1h0m0s 1h1m5s", "1h1m5s stored 2 true 1h0m0s 1h1m5s",
+		}; !slices.Equal(did, want) {
 			t.Errorf("%q, want %q", did, want)
 		}
 		for got, want := range map[cloudapi.Token]float64{

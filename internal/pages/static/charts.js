@@ -21,20 +21,28 @@
     const text = host('chart-data')?.dataset.points;
     if (!text || text === drawn && !again) return;
     drawn = text;
-    const [at, attempts, rate, limit, waiting] = JSON.parse(text);
+    const [at, attempts, rate, limit, waiting, throttled, failed, latency, longest] = JSON.parse(text);
+    const data = [[at, attempts, rate, limit], [at, waiting], [at, throttled, failed], [at, latency, longest]];
     if (charts.length && !again) {
-      charts[0].setData([at, attempts, rate, limit]);
-      charts[1].setData([at, waiting]);
+      charts.forEach((c, i) => c.setData(data[i]));
       return;
     }
     charts.forEach(c => c.destroy());
     charts = [
-      chart('chart-rate', [at, attempts, rate, limit], [
+      chart('chart-rate', data[0], [
         { label: 'Attempts', stroke: colour('--do'), width: 2 },
         { label: 'Effective rate', stroke: colour('--focus'), width: 1.5 },
         { label: 'Rate limit', stroke: colour('--warn-text'), width: 1, dash: [6, 4] },
       ]),
-      chart('chart-backlog', [at, waiting], [{ label: 'Waiting', stroke: colour('--focus'), width: 2 }]),
+      chart('chart-backlog', data[1], [{ label: 'Waiting', stroke: colour('--focus'), width: 2 }]),
+      chart('chart-throttled', data[2], [
+        { label: 'Too fast', stroke: colour('--warn-text'), width: 2 },
+        { label: 'Other failures', stroke: colour('--do'), width: 1.5 },
+      ]),
+      chart('chart-latency', data[3], [
+        { label: 'Mean, ms', stroke: colour('--focus'), width: 2 },
+        { label: 'Longest, ms', stroke: colour('--do'), width: 1 },
+      ]),
     ];
   }
 
