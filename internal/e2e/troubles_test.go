@@ -64,7 +64,7 @@ var troubles = []struct {
 				}
 			}
 		}()
-	}, "SluiceRedisSlow", `EVAL`},
+	}, "SluiceRedisSlow", `(?i)eval`},
 	{"the only worker is killed", nil, "SluiceProgramMissing", ""},
 	{"a webhook cannot be read", func(w *world) {
 		body := []byte(`{"object": "whatsapp_business_account", `)

@@ -117,6 +117,8 @@ func (l *Ledger) ByRecipient(ctx context.Context, numbers []string, recipient st
 	ids := map[message.Shard][]string{}
 	for i, s := range shards {
 		ids[s] = found[i].Val()
+		slices.Sort(ids[s]) // a message whose record Redis lost, and that was accepted again, is in the list twice
+		ids[s] = slices.Compact(ids[s])
 	}
 	return l.latest(ctx, ids, func(r *record.Record) bool {
 		return r.RecipientHash == hash && (numbers == nil || slices.Contains(numbers, r.From))

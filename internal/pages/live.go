@@ -16,6 +16,7 @@ const (
 	liveQuiet   = 15 * time.Second // a stream without changes gets a comment after this time
 	liveWrite   = 10 * time.Second // a browser must take a part of a stream within this time
 	liveStreams = 250              // at a time
+	livePages   = 20               // of them of one session
 )
 
 // live returns a handler of the live region of a page: a stream of server-sent events, each with the whole region. It
@@ -56,12 +57,12 @@ func (p *Pages) live(pg page) http.HandlerFunc {
 			end()
 			return
 		}
-		if err != nil || !p.streams.enter() { // the browser tries again, ever more rarely
+		if err != nil || !p.streams.enter(s.id) { // the browser tries again, ever more rarely
 			w.Header().Set("Retry-After", "10")
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
-		defer p.streams.leave()
+		defer p.streams.leave(s.id)
 		region := p.streams.open(s.key.Name + "\n" + s.key.Hash + "\n" + r.URL.RequestURI())
 		defer p.streams.close(region)
 		tick := time.NewTicker(liveEvery)
@@ -110,11 +111,13 @@ func (p *Pages) region(ctx context.Context, r *http.Request, pg page, s session)
 	return p.render(pg.name, "live-content", frame{content: v.read(pg)})
 }
 
-// event returns a server-sent event with a text.
+// event returns a server-sent event with a text. A carriage return would end a line of the event too, and what follows it in a
+// caller's text would be an event of its own.
 func event(text []byte) []byte {
+	text = bytes.ReplaceAll(text, []byte{'\r'}, []byte{' '})
 	var b bytes.Buffer
 	for line := range bytes.Lines(text) {
-		if line = bytes.TrimRight(line, "\r\n"); len(bytes.TrimSpace(line)) > 0 {
+		if line = bytes.TrimRight(line, "\n"); len(bytes.TrimSpace(line)) > 0 {
 			b.WriteString("data: ")
 			b.Write(line)
 			b.WriteByte('\n')
@@ -126,10 +129,11 @@ func event(text []byte) []byte {
 
 // streams are the open streams of live pages. Viewers of the same page with the same API key share one reading.
 type streams struct {
-	most    int // streams at a time
-	mu      sync.Mutex
-	count   int
-	regions map[string]*region
+	most     int // streams at a time
+	mu       sync.Mutex
+	count    int
+	sessions map[string]int // streams of each session
+	regions  map[string]*region
 }
 
 // region is what all viewers of a live region see.
@@ -142,21 +146,28 @@ type region struct {
 	text []byte
 }
 
-// enter counts a stream. It returns false if there are too many.
-func (s *streams) enter() bool {
+// enter counts a stream of a session. It returns false if there are too many.
+func (s *streams) enter(session string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.count >= s.most {
+	if s.count >= s.most || s.sessions[session] >= livePages {
 		return false
 	}
+	if s.sessions == nil {
+		s.sessions = map[string]int{}
+	}
 	s.count++
+	s.sessions[session]++
 	return true
 }
 
-func (s *streams) leave() {
+func (s *streams) leave(session string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.count--
+	if s.sessions[session]--; s.sessions[session] == 0 {
+		delete(s.sessions, session)
+	}
 }
 
 // open returns the region with a name, for one more viewer.
