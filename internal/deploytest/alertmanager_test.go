@@ -61,6 +61,13 @@ func TestInhibition(t *testing.T) {
 		{alert{"alertname": "SluiceQueueOld", "cluster": "b", "severity": "page", "phone_number_id": number}, true},
 		{alert{"alertname": "SluiceMessagesHeld", "cluster": "b", "severity": "ticket", "phone_number_id": number}, true},
 		{alert{"alertname": "SluiceQueueOld", "cluster": "b", "severity": "page", "phone_number_id": other}, false},
+		{alert{"alertname": "SluiceRedisRestored", "cluster": "c", "severity": "page", "phone_number_id": number}, false},
+		{alert{"alertname": "SluiceMessagesHeld", "cluster": "c", "severity": "ticket", "phone_number_id": number}, true},
+		{alert{"alertname": "SluiceMessagesHeld", "cluster": "c", "severity": "ticket", "phone_number_id": other}, false}, // held for another reason
+		{alert{"alertname": "SluiceRedisLostWrites", "cluster": "c", "severity": "page"}, false},
+		{alert{"alertname": "SluiceProgramMissing", "cluster": "c", "severity": "page", "program": "worker"}, false},
+		{alert{"alertname": "SluiceInstanceDown", "cluster": "c", "severity": "ticket", "job": "sluice/worker"}, true},
+		{alert{"alertname": "SluiceInstanceDown", "cluster": "c", "severity": "ticket", "job": "producer"}, false}, // no worker runs, and another program is down
 		{alert{"alertname": "SluiceAuthenticationSlow", "cluster": "b", "severity": "page", "window": "1h"}, false},
 		{alert{"alertname": "SluiceAuthenticationSlow", "cluster": "b", "severity": "ticket", "window": "3d"}, true},
 	}
