@@ -89,7 +89,7 @@ func (l listCmd) list(ctx context.Context, out io.Writer) error {
 			return nil
 		}
 		if l.Limit > 0 && shown >= l.Limit {
-			fmt.Fprintf(os.Stderr, "sluice: there are more than %d: give --limit\n", l.Limit)
+			fmt.Fprintf(os.Stderr, "sluice: only the first %d are shown: raise --limit\n", l.Limit)
 			return nil
 		}
 		cursor = &page.NextCursor

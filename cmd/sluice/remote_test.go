@@ -171,10 +171,31 @@ func TestResend(t *testing.T) {
 		t.Errorf("asked %q, printed %q, exit code %d", asked, printed, code)
 	}
 	asked, printed, code = sluice(t, []string{"resend", number, "--template", "order/en_US", "--rate", "50", "--extend", "2h", "--confirm", "--reason", "held", "--actor", "anna"},
-		`{"resent":3,"overdue":1,"more":true}`)
+		`{"resent":3,"overdue":1,"more":true,"last":"2026-01-31T15:04:05Z"}`)
 	want := "POST /v1/undelivered/resend " + `{"actor":"anna","extend":"2h","phone_number_id":"` + number + `","rate":50,"reason":"held","template":"order/en_US"}`
-	if code != 0 || !slices.Equal(asked, []string{want}) || !strings.Contains(printed, "there are more") {
+	if code != 0 || !slices.Equal(asked, []string{want}) || !strings.Contains(printed, "there are more") || !strings.Contains(printed, "queued again, the last due 2026-01-31") {
 		t.Errorf("asked %q, want %q; printed %q, exit code %d", asked, want, printed, code)
+	}
+	_, printed, code = sluice(t, []string{"resend", number, "--confirm", "--reason", "held"}, `{"resent":0,"content_dropped":1}`)
+	if code != 0 || !strings.Contains(printed, "queued again\n") {
+		t.Errorf("nothing to send again: printed %q, exit code %d", printed, code)
+	}
+}
+
+// TestListSaysThatThereIsMore: on standard error, so that a script reads only messages.
+func TestListSaysThatThereIsMore(t *testing.T) {
+	in, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr := os.Stderr
+	os.Stderr = out
+	_, printed, code := sluice(t, []string{"list", "--limit", "1"}, `{"messages":[{"id":"a"}],"next_cursor":"x"}`)
+	os.Stderr = stderr
+	out.Close()
+	text, err := io.ReadAll(in)
+	if want := "sluice: only the first 1 are shown: raise --limit\n"; err != nil || code != 0 || string(text) != want || strings.Contains(printed, "raise") {
+		t.Errorf("%v, exit code %d, standard error %q, want %q, standard output %q", err, code, text, want, printed)
 	}
 }
 

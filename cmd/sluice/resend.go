@@ -52,7 +52,11 @@ func (r resendCmd) Run(ctx context.Context) error {
 		More            bool
 	},
 	) {
-		t.row(a.Resent, "queued again, the last due "+clock(a.Last, "never"))
+		last := ""
+		if a.Resent > 0 {
+			last = ", the last due " + clock(a.Last, "-")
+		}
+		t.row(a.Resent, "queued again"+last)
 		t.row(a.Overdue, "not sent: their deadline has passed (--extend gives a new one)")
 		t.row(a.ContentDropped, "not sent: their content is not stored any more. The caller must send them as new messages")
 		t.row(a.MaybeDelivered, "not sent: Meta may have delivered them")

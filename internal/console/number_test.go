@@ -58,13 +58,13 @@ func TestOverview(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
 	for _, c := range []struct{ key, query, want string }{
-		{"wide", "", "2 5 70000 2000000000000019 1065403522429229 Nothing needs a person now. Look at 1 number today."},
-		{"wide", "?limit=1", "2 5 70000 2000000000000019 Nothing needs a person now. Look at 1 number today."},
-		{"wide", "?offset=1", "2 5 70000 1065403522429229 Nothing needs a person now. Look at 1 number today."},
-		{"wide", "?offset=9", "2 5 70000 Nothing needs a person now. Look at 1 number today."},
-		{"wide", "?phone_number_id_contains=2000000", "1 3 1 2000000000000019 Nothing needs a person now. Look at 1 number today."},
-		{"console:read", "", "1 2 0 106540352242922<nil> Nothing needs a person now."},
-		{"admin", "", "1 2 0 106540352242922<nil> Nothing needs a person now."},
+		{"wide", "", "2 5 70000 2000000000000019 1065403522429229 No number needs a person now. Look at 1 number today."},
+		{"wide", "?limit=1", "2 5 70000 2000000000000019 No number needs a person now. Look at 1 number today."},
+		{"wide", "?offset=1", "2 5 70000 1065403522429229 No number needs a person now. Look at 1 number today."},
+		{"wide", "?offset=9", "2 5 70000 No number needs a person now. Look at 1 number today."},
+		{"wide", "?phone_number_id_contains=2000000", "1 3 1 2000000000000019 No number needs a person now. Look at 1 number today."},
+		{"console:read", "", "1 2 0 106540352242922<nil> No number needs a person now."},
+		{"admin", "", "1 2 0 106540352242922<nil> No number needs a person now."},
 	} {
 		status, answer := d.ask(t, c.key, "GET", "/v1/overview"+c.query, "")
 		got := fmt.Sprint(answer["count"], " ", answer["waiting"], " ", answer["dead_letters"])

@@ -48,6 +48,29 @@ type Fleet struct {
 
 	mu   sync.Mutex // of one reading at a time
 	last State
+
+	lists lists
+}
+
+// lists are the counts of the lists of messages. One reading serves all callers for a second, also those that ask for one number:
+// it reads up to 1,000 messages of each list of each shard.
+type lists struct {
+	mu       sync.Mutex
+	at       time.Time
+	all      ledger.ListCounts
+	byNumber map[string]ledger.ListCounts
+}
+
+func (f *Fleet) countLists(ctx context.Context, now time.Time) (all ledger.ListCounts, byNumber map[string]ledger.ListCounts, err error) {
+	f.lists.mu.Lock()
+	defer f.lists.mu.Unlock()
+	if now.Sub(f.lists.at) >= fresh {
+		if all, byNumber, err = f.o.Lists(ctx, now.Add(-message.ReportsWithin)); err != nil {
+			return all, nil, err
+		}
+		f.lists.at, f.lists.all, f.lists.byNumber = now, all, byNumber
+	}
+	return f.lists.all, f.lists.byNumber, nil
 }
 
 // New returns a Fleet. Call Run too: without it there is no history.
@@ -147,7 +170,7 @@ func (f *Fleet) read(ctx context.Context, numbers []string) (State, error) {
 		return State{}, err
 	}
 	now := time.Now()
-	all, lists, err := f.o.Lists(ctx, now.Add(-message.ReportsWithin))
+	all, lists, err := f.countLists(ctx, now)
 	if err != nil {
 		return State{}, err
 	}

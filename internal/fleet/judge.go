@@ -28,8 +28,21 @@ func (a Attention) Rank() int { return slices.Index([]Attention{Act, Look, None}
 // stalled is how long a number with waiting messages may end no attempt before a person must act.
 const stalled = time.Minute
 
-// shortHold is a hold that ends so soon by itself that no person must act.
-const shortHold = 10 * time.Minute
+// longHold is how long a hold by Sluice lasts before a person must act: as for the alert SluiceNumberHeld.
+const longHold = time.Minute
+
+// manyAwaiting is how many messages of a number may await a status before a person must act: as for the alert
+// SluiceMessagesAwaitingStatus.
+const manyAwaiting = 100
+
+// ageBudgets are how long the oldest message of a class may wait: those of the alert SluiceQueueOld in
+// deploy/prometheus/rules.yml.
+var ageBudgets = map[message.Class]time.Duration{
+	message.Authentication: 30 * time.Second,
+	message.Service:        time.Minute,
+	message.Utility:        15 * time.Minute,
+	message.Marketing:      12 * time.Hour,
+}
 
 // An access token that expires so soon needs a person now, or today.
 const (
@@ -62,15 +75,14 @@ func tokenWhy(t *observed.Token, now time.Time) string {
 // ended no attempt.
 func attention(n Number, idle time.Duration, now time.Time) (Attention, string) {
 	for _, h := range n.Holds {
-		short := !h.Until.IsZero() && h.Until.Sub(now) < shortHold
-		if strings.HasPrefix(h.Actor, "sluice") && h.Template == "" && h.Tag == "" && !short {
+		if strings.HasPrefix(h.Actor, "sluice") && h.Template == "" && h.Tag == "" && now.Sub(h.Since) >= longHold {
 			return Act, fmt.Sprintf("Sluice holds it, because %s.%s", quoted(h.Reason), codeOf(h))
 		}
 	}
 	sending := !n.HeldAll && !n.PauseUntil.After(now)
 	for _, c := range n.Classes {
-		if budget := message.DefaultPolicy(c.Class).Deadline / 2; sending && c.Oldest > budget.Seconds() {
-			return Act, fmt.Sprintf("The oldest %s message has waited for more than half of its time to live.", c.Class)
+		if c.Class != message.Marketing && sending && old(c) { // the alert for marketing is a ticket
+			return Act, tooOld(c)
 		}
 	}
 	switch {
@@ -78,12 +90,17 @@ func attention(n Number, idle time.Duration, now time.Time) (Attention, string) 
 		return Act, "Messages wait, and no attempt has ended for a minute. Check that workers run."
 	case n.tokenLeft(now) < tokenAct:
 		return Act, tokenWhy(n.Meta.Token, now)
+	case n.Awaiting > manyAwaiting:
+		return Act, awaiting(n)
 	case n.Parked > 0:
-		return Act, fmt.Sprintf("%s for an operator's decision.", count(n.Parked, "message waits", "messages wait"))
+		return Look, fmt.Sprintf("%s for an operator's decision.", count(n.Parked, "message waits", "messages wait"))
 	}
 	for _, c := range n.Classes {
 		if c.Paused {
 			return Look, fmt.Sprintf("The queue of class %s is paused in asynq.", c.Class)
+		}
+		if sending && old(c) {
+			return Look, tooOld(c)
 		}
 	}
 	for _, h := range n.Holds {
@@ -101,9 +118,20 @@ func attention(n Number, idle time.Duration, now time.Time) (Attention, string) 
 	case n.Rate < n.Limit*0.9 && n.RampUntil.IsZero() && n.Waiting > 0:
 		return Look, fmt.Sprintf("It sends below its rate limit, because Meta refused messages at %d per second.", n.RefusedAt)
 	case n.Awaiting > 0:
-		return Look, fmt.Sprintf("%s no status from Meta for 15 minutes.", count(n.Awaiting, "message has", "messages have"))
+		return Look, awaiting(n)
 	}
 	return None, ""
+}
+
+// old reports whether the oldest message of a class waits for longer than its budget.
+func old(c Class) bool { return c.Oldest > ageBudgets[c.Class].Seconds() }
+
+func tooOld(c Class) string {
+	return fmt.Sprintf("The oldest %s message has waited for more than %s.", c.Class, ageBudgets[c.Class])
+}
+
+func awaiting(n Number) string {
+	return fmt.Sprintf("%s no status from Meta for 15 minutes.", count(n.Awaiting, "message has", "messages have"))
 }
 
 // Sort sorts numbers by what needs attention: the most urgent first, then those with the most waiting messages.
@@ -131,7 +159,7 @@ func Headline(all []Number) string {
 		more = fmt.Sprintf(" Look at %s today.", count(looks, "number", "numbers"))
 	}
 	if acts == 0 {
-		return "Nothing needs a person now." + more
+		return "No number needs a person now." + more
 	}
 	return fmt.Sprintf("%s a person now. Begin with %s: %s%s", count(acts, "number needs", "numbers need"), sorted[0].ID, sorted[0].Why, more)
 }

@@ -1,6 +1,10 @@
 package fleet
 
 import (
+	"maps"
+	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -40,8 +44,11 @@ func TestAttentionAndSpeed(t *testing.T) {
 			"Sluice holds it, because Access token expired. Meta's code is 190", "It sends nothing, because sluice holds it: Access token expired.",
 		},
 		"held for seconds": {n(func(o *Number) {
-			o.HeldAll, o.Holds = true, []NumberHold{hold(httpapi.Hold{Number: "7", Actor: "sluice", Reason: "Redis lost writes", Until: now.Add(30 * time.Second)})}
+			o.HeldAll, o.Holds = true, []NumberHold{hold(httpapi.Hold{Number: "7", Actor: "sluice", Reason: "Redis lost writes", Until: now.Add(time.Hour), Since: now.Add(-59 * time.Second)})}
 		}), 0, Look, "Held (number 7): Redis lost writes.", "sluice holds it"},
+		"held for a minute, with an end": {n(func(o *Number) {
+			o.HeldAll, o.Holds = true, []NumberHold{hold(httpapi.Hold{Number: "7", Actor: "sluice", Reason: "Blocked", Since: now.Add(-time.Minute), Until: now.Add(time.Minute)})}
+		}), 0, Act, "Sluice holds it, because Blocked.", "sluice holds it"},
 		"held after a restore": {n(func(o *Number) {
 			o.HeldAll, o.Holds = true, []NumberHold{hold(httpapi.Hold{Actor: "sluice: restored", Reason: "Redis was restored"})}
 		}), 0, Act, "Redis was restored", "holds it"},
@@ -54,13 +61,16 @@ func TestAttentionAndSpeed(t *testing.T) {
 			o.Waiting, o.Held, o.Holds = 7, 7, []NumberHold{hold(httpapi.Hold{Number: "7", Template: "a/en", Actor: "sluice", Reason: "paused", Code: 132015})}
 		}), time.Hour, Look, "Held (template a/en of number 7): paused. Meta's code is 132015", "keep all 7 waiting messages"},
 		"a tag held, no messages": {n(func(o *Number) { o.Holds = []NumberHold{{Hold: httpapi.Hold{Tag: "x", Actor: "anna", Reason: "x"}}} }), 0, None, "", "No message waits."},
-		"too old":                 {n(func(o *Number) { busy(o); o.Classes[0].Oldest = 12*3600 + 1 }), 0, Act, "oldest utility message", "at its rate limit"},
+		"too old":                 {n(func(o *Number) { busy(o); o.Classes[0].Oldest = 15*60 + 1 }), 0, Act, "oldest utility message has waited for more than 15m0s", "at its rate limit"},
+		"old marketing":           {n(func(o *Number) { busy(o); o.Classes[0].Class, o.Classes[0].Oldest = message.Marketing, 12*3600+1 }), 0, Look, "oldest marketing message", "at its rate limit"},
 		"a pause":                 {n(func(o *Number) { busy(o); o.Active, o.Attempts, o.PauseUntil = 0, 0, now.Add(time.Second) }), time.Hour, None, "", "It pauses for 1s"},
 		"no worker":               {n(func(o *Number) { busy(o); o.Active, o.Attempts = 0, 0 }), time.Minute, Act, "Check that workers run", "no worker has fetched any"},
 		"no worker for a moment":  {n(func(o *Number) { busy(o); o.Active, o.Attempts = 0, 0 }), 59 * time.Second, None, "", "no worker has fetched any"},
-		"parked":                  {n(func(o *Number) { o.Parked, o.Dead = 1, 1 }), 0, Act, "1 message waits for an operator", "No message"},
+		"parked":                  {n(func(o *Number) { o.Parked, o.Dead = 1, 1 }), 0, Look, "1 message waits for an operator", "No message"},
 		"dead letters":            {n(func(o *Number) { o.Dead, o.Awaiting = 2, 1 }), 0, Look, "2 dead letters.", "No message"},
 		"awaiting":                {n(func(o *Number) { o.Awaiting = 1 }), 0, Look, "1 message has no status", "No message"},
+		"100 awaiting":            {n(func(o *Number) { o.Awaiting, o.Dead = 100, 1 }), 0, Look, "1 dead letter", "No message"},
+		"101 awaiting":            {n(func(o *Number) { o.Awaiting, o.Dead = 101, 1 }), 0, Act, "101 messages have no status", "No message"},
 		"throttled":               {n(func(o *Number) { busy(o); o.Rate, o.Attempts, o.RefusedAt = 40, 39, 80 }), 0, Look, "refused messages at 80", "It sends 40 of 80"},
 		"a ramp": {n(func(o *Number) {
 			busy(o)
@@ -83,13 +93,33 @@ func TestAttentionAndSpeed(t *testing.T) {
 	}
 }
 
+// TestBudgetsAreThoseOfTheAlert: the overview must not say that all is well while SluiceQueueOld fires.
+func TestBudgetsAreThoseOfTheAlert(t *testing.T) {
+	t.Parallel()
+	rules, err := os.ReadFile("../../deploy/prometheus/rules.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[message.Class]time.Duration{}
+	for _, m := range regexp.MustCompile(`record: sluice:queue_age_budget:seconds\s+expr: vector\((\d+)\)\s+labels: {class: (\w+)}`).FindAllStringSubmatch(string(rules), -1) {
+		seconds, err := strconv.Atoi(m[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[message.Class(m[2])] = time.Duration(seconds) * time.Second
+	}
+	if !maps.Equal(got, ageBudgets) {
+		t.Errorf("rules.yml has the budgets %v, judge.go %v", got, ageBudgets)
+	}
+}
+
 func TestSortAndHeadline(t *testing.T) {
 	t.Parallel()
 	all := []Number{{ID: "1"}, {ID: "2", Waiting: 5}, {ID: "3", Attention: Look, Why: "Old."}, {ID: "4", Attention: Act, Why: "Down."}, {ID: "5", Attention: Act, Why: "Worse.", Later: 1}}
 	if got, want := Headline(all), "2 numbers need a person now. Begin with 5: Worse. Look at 1 number today."; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got, want := Headline(all[:3]), "Nothing needs a person now. Look at 1 number today."; got != want {
+	if got, want := Headline(all[:3]), "No number needs a person now. Look at 1 number today."; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if all[0].ID != "1" {

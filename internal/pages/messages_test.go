@@ -116,7 +116,7 @@ func TestMessages(t *testing.T) {
 	contains(t, b.act("/console/messages/"+id, "cancel"), "reason is missing")
 	contains(t, b.act("/console/messages/"+id, "cancel", "reason", hostile), "The message is cancelled.", ">cancelled</span>")
 	contains(t, b.act("/console/messages/"+id, "resend", "reason", "test"), "cannot be sent again")
-	contains(t, b.get("/console/audit"), "send text "+id, "cancel", "anna")
+	contains(t, b.get("/console/audit"), "ask to send text "+id, "cancel", "anna")
 	if p := b.get("/console/messages/" + message.NewID(theirs, "none")); p.StatusCode != 404 {
 		t.Errorf("no such message: %d", p.StatusCode)
 	}

@@ -43,8 +43,10 @@ func TestOverviewPage(t *testing.T) {
 	if p := b.get("/console/"); p.location() != "/console/overview" {
 		t.Errorf("the first page: %q", p.location())
 	}
-	if p := b.get("/console/overview"); !strings.Contains(p.text, "Nothing needs a person now.") {
+	if p := b.get("/console/overview"); !strings.Contains(p.text, "No number needs a person now.") {
 		t.Errorf("idle: %s", p.text)
+	} else {
+		contains(t, p, "docs/alerts.md", `id="sum-in-doubt"><a href="/console/in-doubt">0</a>`, `id="sum-parked"><a href="/console/in-doubt">0</a>`, `id="sum-dead"><a href="/console/dead-letters">0</a>`)
 	}
 	s.wait(theirs, 1234, time.Now().Add(-3*time.Hour))
 	b.act("/console/holds", "hold", "phone_number_id", theirs, "reason", hostile)

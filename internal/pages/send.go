@@ -133,9 +133,9 @@ func sendMessage(v *view) (done, *problem) {
 	if failed := v.api("POST", "/v1/messages/check", body, &c.Message); failed != nil {
 		return done{}, failed
 	}
-	target := fmt.Sprintf("send %s from number %s", c.Message.Type, c.Message.From)
+	target := fmt.Sprintf("ask to send %s from number %s", c.Message.Type, c.Message.From)
 	if c.Message.ID != "" {
-		target = "send " + c.Message.Type + " " + c.Message.ID
+		target = "ask to send " + c.Message.Type + " " + c.Message.ID
 	}
 	var entry auditEntry
 	if failed := v.console("POST", "/v1/audit", v.order(map[string]any{"target": target}), &entry); failed != nil {

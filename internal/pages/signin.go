@@ -71,17 +71,18 @@ func (p *Pages) signIn(w http.ResponseWriter, r *http.Request) {
 	again := func(status int, failed *problem) {
 		p.write(w, status, "sign-in", frame{content: content{Title: "Sign in"}, Form: url.Values{"next": {to}, "actor": {actor}}, Failed: failed})
 	}
-	host, _, _ := net.SplitHostPort(r.RemoteAddr)
-	if !p.tries.allow(host, time.Now()) {
-		again(http.StatusTooManyRequests, &problem{Title: "Too many tries", Detail: "Too many API keys were refused from your address. Wait a minute and try again."})
-		return
-	}
 	if actor == "" || utf8.RuneCountInString(actor) > 64 || !utf8.ValidString(actor) || strings.ContainsFunc(actor, unicode.IsControl) {
 		again(http.StatusUnprocessableEntity, &problem{Title: "Your name is missing", Detail: "Give your name, up to 64 characters. The audit log shows it with everything that you do."})
 		return
 	}
 	key, refused := p.o.Keys.OfToken(strings.TrimSpace(r.PostForm.Get("key")), httpapi.ScopeConsole)
 	if refused != nil {
+		// A valid key always passes: behind a proxy all operators have one address.
+		host, _, _ := net.SplitHostPort(r.RemoteAddr)
+		if !p.tries.allow(host, time.Now()) {
+			again(http.StatusTooManyRequests, &problem{Title: "Too many tries", Detail: "Too many API keys were refused from your address. Wait a minute and try again."})
+			return
+		}
 		p.tries.failed(host, time.Now())
 		p.o.Log.Warn("console sign-in refused", "code", refused[0].Code)
 		detail := "This API key is not valid, or its scopes do not include admin or console:read. Use another API key."
@@ -97,7 +98,7 @@ func (p *Pages) signIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	setCookie(w, r, sessionCookie, id, 0)
-	if !strings.HasPrefix(to, root) || strings.Contains(to, `\`) { // only pages of ours
+	if !strings.HasPrefix(to, root) || strings.Contains(to, `\`) || strings.HasPrefix(to, root+"sign-out") { // only pages of ours
 		to = root
 	}
 	redirect(w, to)

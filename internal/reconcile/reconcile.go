@@ -157,7 +157,7 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 				r.o.Applied(ctx, reports[i])
 			}
 			if result == message.Duplicate {
-				r.log.Error("Meta accepted a message twice", slog.String("message_id", reports[i].ID),
+				r.log.Error("Meta accepted a message twice", slog.String("message_id", reports[i].ID), tracing.ID(reports[i].Trace),
 					slog.String("wamid", reports[i].WAMID), slog.Int("attempt", reports[i].Attempt))
 			}
 		}

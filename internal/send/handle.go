@@ -161,7 +161,7 @@ func (t *turn) begin(ctx context.Context) (again Retry, ok bool) {
 func (t *turn) finish(ctx context.Context, out message.Outcome, m message.Move, on message.HoldOn) Retry {
 	st, duplicate, err := t.s.finish(ctx, t.attempt, m)
 	if err != nil {
-		t.s.o.Log.Error("cannot record attempt outcome", "message_id", t.id, "attempt", t.attempt.N, "err", err)
+		t.s.o.Log.Error("cannot record attempt outcome", "message_id", t.id, tracing.ID(t.attempt.Message.Trace), "attempt", t.attempt.N, "err", err)
 		return retryIn(BusyWait) // the task is retried until the sweeper has marked the message as in doubt
 	}
 	if duplicate {
@@ -255,7 +255,7 @@ func (t *turn) withdraw(ctx context.Context, wait time.Duration) Retry {
 			t.s.memory.ended(t.mem, m)
 		}
 		if _, _, err := t.s.finish(ctx, a, m); err != nil {
-			t.s.o.Log.Error("cannot withdraw attempt that was not sent", "message_id", a.ID, "attempt", a.N, "err", err)
+			t.s.o.Log.Error("cannot withdraw attempt that was not sent", "message_id", a.ID, tracing.ID(a.Message.Trace), "attempt", a.N, "err", err)
 		}
 	}
 	return retryIn(wait)

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sluice/internal/message"
+	"sluice/internal/tracing"
 )
 
 const (
@@ -312,6 +313,6 @@ func (s *Sweeper) note(o message.Open, m message.Move) {
 		s.metrics.expired.WithLabelValues(stages[m.Reason], string(o.Message.Class)).Inc()
 	}
 	s.metrics.moves.WithLabelValues(string(o.State), string(m.To)).Inc()
-	s.Log.Info("sweeper changed state", "message_id", o.ID, "phone_number_id", o.Message.From, "class", o.Message.Class,
+	s.Log.Info("sweeper changed state", "message_id", o.ID, "phone_number_id", o.Message.From, tracing.ID(o.Message.Trace), "class", o.Message.Class,
 		"attempt", o.N, "from", o.State, "state", m.To, "reason", m.Reason)
 }

@@ -1,6 +1,7 @@
 package send_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -49,6 +50,8 @@ type world struct {
 	did   []string
 	ends  []time.Time // of the in-doubt windows, in the order of doubts
 	reg   *prometheus.Registry
+
+	logged bytes.Buffer
 }
 
 // lastBeat returns the time of another worker's last heartbeat; times are counted from the start of the test.
@@ -281,7 +284,7 @@ func (w *world) sweepFor(t *testing.T, d time.Duration) {
 		Sends: func() int { return w.sends },
 		Holds: func(context.Context) ([]message.Hold, error) { return w.holds, w.call("holds") },
 		View:  func(message.Shard) send.ShardView { return w.sight(time.Since(w.start)) }, Parts: w.parts,
-		Log: slog.New(slog.DiscardHandler), Registerer: w.reg,
+		Log: slog.New(slog.NewJSONHandler(&w.logged, nil)), Registerer: w.reg,
 	}
 	if err := s.Run(ctx); err != nil {
 		t.Error(err)

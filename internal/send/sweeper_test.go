@@ -21,9 +21,13 @@ func TestDeadWorker(t *testing.T) {
 			w.attempt("of-the-living", "living", -time.Minute/2),
 			w.attempt("mine", "me", -time.Minute/2),
 		}
+		w.attempts[0].Message.Trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 		w.others["dead"], w.others["living"] = diedAt(-time.Minute), living
 		w.sweepFor(t, 21*time.Second)
 		w.want(t, "8s of-the-dead attempting->in_doubt worker_died in 2m0s")
+		if !strings.Contains(w.logged.String(), `"trace_id":"0af7651916cd43dd8448eb211c80319c"`) {
+			t.Errorf("log without the trace: %s", w.logged.String())
+		}
 		if !slices.Equal(w.returned, []string{"of-the-dead"}) {
 			t.Errorf("the tasks of %v were put back", w.returned)
 		}
