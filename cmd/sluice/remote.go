@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sluice/client"
+	"sluice/internal/message"
 )
 
 // apiFlags are the flags of commands that call the API.
@@ -34,7 +35,7 @@ type consoleFlags struct {
 // signature has the flags that every order has.
 type signature struct {
 	Reason string `required:"" help:"Why, for the audit log."`
-	Actor  string `help:"Who does this, for the audit log. Default: your user name." placeholder:"NAME"`
+	Actor  string `help:"Who does this, for the audit log. Default: your user name, or operator if it begins with sluice." placeholder:"NAME"`
 }
 
 // order adds actor and reason to an order, and removes from it the members that are not given.
@@ -53,9 +54,17 @@ func (s signature) order(what map[string]any) map[string]any {
 // operator returns the user name of the operator.
 func operator() string {
 	if u, err := user.Current(); err == nil {
-		return u.Username
+		return actorOf(u.Username)
 	}
 	return "operator"
+}
+
+// actorOf returns the actor for a user name: "operator" for the user of the service, because the console refuses reserved names.
+func actorOf(username string) string {
+	if message.ReservedActor(username) {
+		return "operator"
+	}
+	return username
 }
 
 func (f apiFlags) ask(ctx context.Context, method, path string, in any, show func(table, json.RawMessage) error) error {

@@ -162,6 +162,16 @@ func TestReplayCountsFirst(t *testing.T) {
 	}
 }
 
+// TestActorOf: an order is not given in the name of Sluice.
+func TestActorOf(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{"anna": "anna", "sluice": "operator", "Sluice-api": "operator"} {
+		if got := actorOf(name); got != want {
+			t.Errorf("actor of user %s: %q, want %q", name, got, want)
+		}
+	}
+}
+
 // TestResend: what ended is counted first; with --confirm it is sent again by one order.
 func TestResend(t *testing.T) {
 	const number = "106540352242922"

@@ -137,14 +137,17 @@ func (c *Console) unavailable(operation string, err error) httpapi.Refusal {
 
 // order is the part that all orders have.
 type order struct {
-	Actor  string `json:"actor" doc:"The person who gives the order, 1 to 64 characters."`
+	Actor  string `json:"actor" doc:"The person who gives the order, 1 to 64 characters. Names that begin with sluice are reserved."`
 	Reason string `json:"reason" doc:"Why the order is given, 1 to 200 characters. It is stored in the audit log."`
 }
 
-// signed refuses orders without an actor or a reason.
+// signed refuses orders without an actor or a reason, and those in the name of Sluice.
 func (o order) signed() (wrong httpapi.Refusal) {
-	if !words(o.Actor, 64) {
+	switch {
+	case !words(o.Actor, 64):
 		wrong = append(wrong, httpapi.Problem("actor", "actor_missing"))
+	case message.ReservedActor(o.Actor):
+		wrong = append(wrong, httpapi.Problem("actor", "actor_reserved"))
 	}
 	if !words(o.Reason, 200) {
 		wrong = append(wrong, httpapi.Problem("reason", "reason_missing"))

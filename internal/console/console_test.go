@@ -57,6 +57,7 @@ func TestOrdersAreChecked(t *testing.T) {
 		"71: without a reason":        {resolve, `{"resolution":"sent","actor":"anna"}`, 422, "reason_missing"},
 		"a blank reason":              {resolve, `{"resolution":"sent","actor":"anna","reason":"  "}`, 422, "reason_missing"},
 		"a long reason":               {resolve, `{"resolution":"sent","actor":"anna","reason":"` + strings.Repeat("x", 201) + `"}`, 422, "reason_missing"},
+		"actor of Sluice":             {resolve, `{"resolution":"sent","actor":"Sluice","reason":"because"}`, 422, "actor_reserved"},
 		"no actor":                    {resolve, `{"resolution":"sent","reason":"because"}`, 422, "actor_missing"},
 		"resolve as what":             {resolve, `{` + signed + `}`, 422, "resolution_unknown"},
 		"not there":                   {"/v1/in-doubt/" + message.NewID(ours, "unknown") + "/resolve", `{"resolution":"sent",` + signed + `}`, 404, "not_found"},

@@ -33,6 +33,7 @@ type fakeStore struct {
 	ahead time.Duration // how far its clock is ahead
 	noted []message.AuditEntry
 	busy  int // so many moves find that the message changed meanwhile
+	good  int // so many moves succeed, and all after them fail; 0: none fails
 	err   error
 }
 
@@ -116,6 +117,9 @@ func (s *fakeStore) Move(_ context.Context, o message.Open, m message.Move) (boo
 	if s.busy > 0 {
 		s.busy--
 		return false, s.err
+	}
+	if s.good > 0 && len(s.moves) >= s.good {
+		return false, context.DeadlineExceeded
 	}
 	o.State, o.Reason = m.To, m.Reason
 	s.open[o.ID] = o

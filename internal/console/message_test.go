@@ -161,3 +161,34 @@ func TestDryRun(t *testing.T) {
 		t.Errorf("another reason: %d %v", status, answer)
 	}
 }
+
+// TestStorageFailsMidway: when storage fails after some messages, the answer counts what was done and says that there is more.
+// The request can be sent again until nothing is left.
+func TestStorageFailsMidway(t *testing.T) {
+	t.Parallel()
+	later := time.Now().Add(time.Hour)
+	setup := func(state message.State) (d *testConsole, ids []string) {
+		d = setup(t)
+		for i := range 3 {
+			id := d.put(ours, fmt.Sprint(i), state, later)
+			ids = append(ids, id)
+			d.store.ended = append(d.store.ended, message.Record{Context: message.Context{ID: id, From: ours}, State: state, Timeline: []message.Step{{At: time.Now(), State: state}}})
+		}
+		d.store.good = 2
+		return d, ids
+	}
+	check := func(d *testConsole, path, body, member string, again float64) {
+		t.Helper()
+		if status, answer := d.ask(t, "admin", "POST", path, body); status != 200 || answer[member] != 2.0 || answer["more"] != true {
+			t.Errorf("%s: %d %v", path, status, answer)
+		}
+		d.store.good = 0
+		if status, answer := d.ask(t, "admin", "POST", path, body); status != 200 || answer[member] != again || answer["more"] == true {
+			t.Errorf("%s again: %d %v", path, status, answer)
+		}
+	}
+	d, _ := setup(message.Dead)
+	check(d, "/v1/undelivered/resend", `{"phone_number_id":"`+ours+`",`+signed+`}`, "resent", 1)
+	d, ids := setup(message.Parked)
+	check(d, "/v1/in-doubt/resolve", fmt.Sprintf(`{"ids":["%s","%s","%s"],"resolution":"sent",%s}`, ids[0], ids[1], ids[2], signed), "resolved", 3)
+}

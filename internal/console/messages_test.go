@@ -214,8 +214,8 @@ func TestResendEnded(t *testing.T) {
 	if !due[0] || !due[500*time.Millisecond] {
 		t.Errorf("due after %v: two a second are half a second apart", due)
 	}
-	if len(d.store.noted) != 2 || d.store.noted[0].On != "1 messages of number "+ours+", state rejected,expired,dead, template order/en_US, since "+past.Format(time.RFC3339) ||
-		d.store.noted[1].On != "2 messages of number "+ours || d.store.noted[1].Actor != "anna" {
+	if len(d.store.noted) != 2 || d.store.noted[0].On != "up to 1 messages of number "+ours+", state rejected,expired,dead, template order/en_US, since "+past.Format(time.RFC3339) ||
+		d.store.noted[1].On != "up to 2 messages of number "+ours || d.store.noted[1].Actor != "anna" {
 		t.Errorf("noted %+v", d.store.noted)
 	}
 	if _, a := d.ask(t, "admin", "GET", "/v1/undelivered?phone_number_id="+ours, ""); a["count"] != 1. {

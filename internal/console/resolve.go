@@ -40,6 +40,7 @@ type resolveManyResult struct {
 	Resolved int            `json:"resolved" doc:"Number of messages to which the decision is applied."`
 	Expired  int            `json:"expired" doc:"Number of these that are not sent again, because their deadline has passed."`
 	Skipped  int            `json:"skipped" doc:"Number of messages that stay as they are: they are not in doubt any more, or there is no record."`
+	More     bool           `json:"more,omitempty" doc:"true: Redis failed or took too long, so the decision is not applied to all messages. The other members count what was done. Send the request again."`
 	DryRun   bool           `json:"dry_run,omitempty" doc:"true: nothing was changed. The numbers say what would be done."`
 	Groups   []inDoubtGroup `json:"groups" doc:"The messages to which the decision is, or would be, applied, counted by phone number id and reason."`
 }
@@ -112,7 +113,12 @@ func (c *Console) resolveMany(ctx context.Context, w http.ResponseWriter, r *htt
 			o, to, err = c.resolveOne(ctx, id, ask.Resolution, ask.entry(ask.Resolution, id, key))
 		}
 		if err != nil && !errors.Is(err, message.ErrNotFound) {
-			return nil, c.unavailable("resolve in-doubt messages", err)
+			refused := c.unavailable("resolve in-doubt messages", err)
+			if ask.DryRun || answer.Resolved == 0 {
+				return nil, refused
+			}
+			answer.More = true
+			break
 		}
 		answer.add(o, to)
 	}

@@ -53,7 +53,7 @@ var (
 
 // orderCodes are those of an order.
 func orderCodes(more ...string) []string {
-	return append(append(httpapi.BodyCodes(), "actor_missing", "reason_missing", "store_unavailable"), more...)
+	return append(append(httpapi.BodyCodes(), "actor_missing", "actor_reserved", "reason_missing", "store_unavailable"), more...)
 }
 
 // routes is all that the console serves.

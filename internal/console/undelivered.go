@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -75,7 +76,7 @@ type resendResult struct {
 	ContentDropped int       `json:"content_dropped" doc:"Number of messages that stay as they are because Sluice does not have their content any more."`
 	MaybeDelivered int       `json:"maybe_delivered" doc:"Number of messages that stay as they are because Meta may have delivered them."`
 	Last           time.Time `json:"last,omitzero" doc:"When the last of them becomes due."`
-	More           bool      `json:"more" doc:"true: the filter selects more messages than limit. Send the request again."`
+	More           bool      `json:"more" doc:"true: the filter selects more messages than limit, or Redis failed or took too long before all of them were queued again. The other members count what was done. Send the request again."`
 
 	DryRun bool               `json:"dry_run,omitempty" doc:"true: nothing was changed. The numbers say what would be done."`
 	Groups []undeliveredGroup `json:"groups,omitempty" doc:"On a dry run: the messages that would be queued again, counted by state, code and reason."`
@@ -205,23 +206,31 @@ func (c *Console) resendUndelivered(ctx context.Context, w http.ResponseWriter, 
 		}
 		return true
 	})
+	last := func(due time.Duration) time.Time { return now.Add(due).UTC().Truncate(time.Millisecond) }
 	if len(some) > 0 {
-		answer.Last = now.Add(some[len(some)-1].due).UTC().Truncate(time.Millisecond)
+		answer.Last = last(some[len(some)-1].due)
 	}
 	if err == nil && ask.DryRun {
 		answer.Resent, answer.Groups = len(some), c.endedGroups(by)
 		return answer, nil
 	}
-	d := ask.entry(message.VerbResend, fmt.Sprintf("%d messages of number %s%s", len(some), ask.Number, about(ask.undeliveredFilter)), key)
+	d := ask.entry(message.VerbResend, fmt.Sprintf("up to %d messages of number %s%s", len(some), ask.Number, about(ask.undeliveredFilter)), key)
 	if err == nil && len(some) > 0 {
 		err = c.o.Audit.Add(ctx, d)
 	}
 	if err == nil {
-		answer.Resent, err = c.resendAll(ctx, some, now, extend, d)
+		var due time.Duration
+		answer.Resent, due, err = c.resendAll(ctx, some, now, extend, d)
 		c.orders.WithLabelValues(message.VerbResend).Add(float64(answer.Resent))
+		if err != nil {
+			answer.Last, answer.More = last(due), true
+		}
 	}
 	if err != nil {
-		return nil, c.unavailable("resend undelivered messages", err)
+		refused := c.unavailable("resend undelivered messages", err)
+		if answer.Resent == 0 {
+			return nil, refused
+		}
 	}
 	return answer, nil
 }
@@ -232,10 +241,10 @@ type resending struct {
 	due time.Duration
 }
 
-// resendAll queues messages again, and returns how many it queued. It leaves out a message that changed in the
-// meantime.
-func (c *Console) resendAll(ctx context.Context, some []resending, now time.Time, extend time.Duration, d message.AuditEntry) (int, error) {
-	var done atomic.Int64
+// resendAll queues messages again. It returns how many it queued, also on an error, and when the last of them becomes due. It
+// leaves out a message that changed in the meantime.
+func (c *Console) resendAll(ctx context.Context, some []resending, now time.Time, extend time.Duration, d message.AuditEntry) (done int, last time.Duration, err error) {
+	var mu sync.Mutex      // of done and last
 	var failed atomic.Bool // then no further message is begun
 	var group errgroup.Group
 	group.SetLimit(resendAtOnce)
@@ -247,7 +256,9 @@ func (c *Console) resendAll(ctx context.Context, some []resending, now time.Time
 			m := message.Move{To: message.Queued, Reason: message.ReasonReplayed, In: o.due, ExpiresAt: extended(o.Open, now.Add(o.due), extend), Audit: &d}
 			moved, err := c.o.Messages.Move(ctx, o.Open, m)
 			if moved {
-				done.Add(1)
+				mu.Lock()
+				done, last = done+1, max(last, o.due)
+				mu.Unlock()
 			}
 			if err != nil {
 				failed.Store(true)
@@ -255,8 +266,8 @@ func (c *Console) resendAll(ctx context.Context, some []resending, now time.Time
 			return err
 		})
 	}
-	err := group.Wait()
-	return int(done.Load()), err
+	err = group.Wait()
+	return done, last, err
 }
 
 // within checks a number of an order: at least 1 and at most most. The default is otherwise.

@@ -49,6 +49,7 @@ var answers = map[string]answer{
 	// Orders of operators.
 	"all_numbers_required":    {403, "The request concerns all numbers, and this API key is not for all numbers.", "Name a phone number id of the API key, or use an API key for all numbers."},
 	"actor_missing":           {0, "actor is missing or not usable.", "Set actor to the name or the address of the person who gives the order, 1 to 64 characters without control characters."},
+	"actor_reserved":          {0, "The actor begins with sluice. Such names are reserved for what Sluice does by itself.", "Set actor to the name or the address of the person who gives the order."},
 	"reason_missing":          {0, "reason is missing or not usable.", "Set reason to why the order is given, 1 to 200 characters without control characters."},
 	"hold_target_invalid":     {0, "The request does not say clearly what to hold or release.", "Give exactly one: all (true), phone_number_id, phone_number_id with template (as name/language), or tag, with or without phone_number_id."},
 	"duration_invalid":        {0, "The value is not a duration from 1 second to 90 days.", "Write it like 90s, 15m or 24h."},

@@ -1,6 +1,9 @@
 package message
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // AuditEntry is an entry of the audit log: an action of an operator, with the reason.
 type AuditEntry struct {
@@ -28,3 +31,9 @@ const (
 	VerbRelayRemove = "relay-remove" // a relay target removed
 	VerbRelayDrop   = "relay-drop"   // the dead letters of a relay target dropped
 )
+
+// ReservedActor reports whether an actor belongs to Sluice: it begins with "sluice", in upper or lower case. Sluice releases the
+// holds of such actors by itself, so no operator may have one.
+func ReservedActor(actor string) bool {
+	return strings.HasPrefix(strings.ToLower(strings.TrimSpace(actor)), "sluice")
+}

@@ -151,6 +151,28 @@ func TestUndelivered(t *testing.T) {
 	contains(t, b.get("/console/dead-letters"), "There are no dead letters.")
 }
 
+// TestGroupWithoutReason: a group without a reason cannot be sent again as a whole while another of the same code has a reason: the
+// order would take both.
+func TestGroupWithoutReason(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	b := s.signIn("admin")
+	check := func(want int) {
+		t.Helper()
+		for _, path := range []string{"/console/dead-letters", "/console/failed?phone_number_id=" + ours} {
+			if got := strings.Count(b.get(path).text, ">Send again</a>"); got != want {
+				t.Errorf("%s offers Send again for %d groups, want %d", path, got, want)
+			}
+		}
+	}
+	s.move(s.send(b, "k1"), message.Move{To: message.Dead, Code: 131000, Keep: true})
+	check(1)
+	s.move(s.send(b, "k2"), message.Move{To: message.Dead, Code: 131049, Reason: message.ReasonAttempts, Keep: true})
+	check(2)
+	s.move(s.send(b, "k3"), message.Move{To: message.Dead, Code: 131000, Reason: message.ReasonAttempts, Keep: true})
+	check(2) // of three
+}
+
 // TestInDoubtPage: chosen messages are decided about, first on a dry run.
 func TestInDoubtPage(t *testing.T) {
 	t.Parallel()

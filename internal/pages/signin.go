@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"sluice/internal/httpapi"
+	"sluice/internal/message"
 )
 
 // signedIn returns the session of a request. Without one it answers, with the sign-in page for a browser that opens a
@@ -73,6 +74,10 @@ func (p *Pages) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	if actor == "" || utf8.RuneCountInString(actor) > 64 || !utf8.ValidString(actor) || strings.ContainsFunc(actor, unicode.IsControl) {
 		again(http.StatusUnprocessableEntity, &problem{Title: "Your name is missing", Detail: "Give your name, up to 64 characters. The audit log shows it with everything that you do."})
+		return
+	}
+	if message.ReservedActor(actor) {
+		again(http.StatusUnprocessableEntity, &problem{Title: "This name is reserved", Detail: "Names that begin with sluice are reserved for what Sluice does by itself. Give your own name."})
 		return
 	}
 	key, refused := p.o.Keys.OfToken(strings.TrimSpace(r.PostForm.Get("key")), httpapi.ScopeConsole)

@@ -25,6 +25,7 @@ func TestSignIn(t *testing.T) {
 		"no key":              {form("", "anna", ""), 403},
 		"without the scope":   {form(s.tokens["sender"], "anna", ""), 403},
 		"no name":             {form(s.tokens["admin"], " ", ""), 422},
+		"a reserved name":     {form(s.tokens["admin"], " Sluice", ""), 422},
 		"a name that is long": {form(s.tokens["admin"], strings.Repeat("x", 65), ""), 422},
 	} {
 		if p := s.browser(s.url).post("/console/sign-in", c.form); p.StatusCode != c.want || len(p.Cookies()) > 0 || strings.Contains(p.text, s.tokens["admin"]) {

@@ -23,6 +23,16 @@ type codeGroup struct {
 	Resendable int
 	First      time.Time
 	Last       time.Time
+	Unselected bool `json:"-"` // no filter selects only this group: it has no reason, and another of the same number, state and code has one
+}
+
+// markUnselected sets Unselected. A filter without a reason selects every reason, so an action on such a group would take others too.
+func markUnselected(groups []codeGroup) {
+	for i, g := range groups {
+		groups[i].Unselected = g.Reason == "" && slices.ContainsFunc(groups, func(other codeGroup) bool {
+			return other.Reason != "" && other.Number == g.Number && other.State == g.State && other.Code == g.Code
+		})
+	}
 }
 
 // inDoubt is a message of which it is unknown whether Meta accepted it, as the console API lists it.
@@ -79,6 +89,7 @@ func inDoubtPage() page {
 // resolved is what a decision about several messages did, or would do.
 type resolved struct {
 	Resolved, Expired, Skipped int
+	More                       bool // storage failed before all were decided
 	Groups                     []codeGroup
 }
 
@@ -103,6 +114,9 @@ func resolveChosen(v *view) (done, *problem) {
 	}
 	if result.Skipped > 0 {
 		text += fmt.Sprintf(" %s stayed as they are: they are not in doubt any more.", number(result.Skipped))
+	}
+	if result.More {
+		text += " Redis failed or took too long before all were decided: decide about the rest again."
 	}
 	return done{text: text}, nil
 }
@@ -130,6 +144,7 @@ func deadLettersPage() page {
 		read: func(v *view) (any, *problem) {
 			var list deadLetters
 			failed := v.console("GET", withQuery("/v1/dead-letters", "limit", "1", "phone_number_id", v.query("phone_number_id")), nil, &list)
+			markUnselected(list.Groups)
 			return list, failed
 		},
 		acts: map[string]func(*view) (done, *problem){"resend": resendGroup},
@@ -164,6 +179,7 @@ func failedPage() page {
 			if failed := v.console("GET", withQuery("/v1/undelivered", pairs...), nil, &counts); failed != nil {
 				return nil, failed
 			}
+			markUnselected(counts.Groups)
 			return &counts, nil
 		},
 		acts: map[string]func(*view) (done, *problem){"resend": resendGroup},
