@@ -114,6 +114,7 @@ type Number struct {
 	Dead       int           `json:"dead_letters" doc:"Dead letters."`
 	Meta       observed.Meta `json:"meta" doc:"What Meta says of the number, as workers read it. A value that is absent is unknown."`
 	Awaiting   int           `json:"awaiting_status" doc:"Messages that Meta accepted more than 15 minutes ago and sent no status for."`
+	Partial    bool         `json:"counts_incomplete,omitempty" doc:"true: a list of messages in doubt, parked, dead or awaiting a status is so long that this number can have more of them than it says. The sums of GET /v1/overview for an API key for all numbers are exact."`
 }
 
 // Class is what waits in one class of a number.
@@ -178,7 +179,7 @@ func (f *Fleet) read(ctx context.Context, numbers []string) (State, error) {
 	for i, r := range rates {
 		n := join(r, list, byHold, held[r.Number], lists[r.Number])
 		n.Attempts, n.Throttled = f.history.recent(n.ID, now)
-		n.Meta = f.history.metaOf(n.ID)
+		n.Meta, n.Partial = f.history.metaOf(n.ID), all.Partial
 		n.Speed = speed(n, now)
 		n.Attention, n.Why = attention(n, f.history.idle(n.ID, now), now)
 		s.Numbers[i] = n

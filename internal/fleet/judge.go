@@ -158,6 +158,9 @@ func Headline(all []Number) string {
 	if looks > 0 {
 		more = fmt.Sprintf(" Look at %s today.", count(looks, "number", "numbers"))
 	}
+	if slices.ContainsFunc(all, func(n Number) bool { return n.Partial }) {
+		more += " A list is too long to count its messages by number: look at In doubt and Dead letters too."
+	}
 	if acts == 0 {
 		return "No number needs a person now." + more
 	}

@@ -122,6 +122,10 @@ func TestSortAndHeadline(t *testing.T) {
 	if got, want := Headline(all[:3]), "No number needs a person now. Look at 1 number today."; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+	partial := []Number{{ID: "1", Partial: true}}
+	if got, want := Headline(partial), "No number needs a person now. A list is too long to count its messages by number: look at In doubt and Dead letters too."; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 	if all[0].ID != "1" {
 		t.Error("Headline changed the order of its argument")
 	}

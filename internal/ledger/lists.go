@@ -24,6 +24,8 @@ type ListCounts struct {
 	Parked   int // they wait for an operator's decision
 	Dead     int // dead letters
 	Awaiting int // Meta took them and has not reported a status
+
+	Partial bool // of all numbers only: a list of a shard has more messages than those that count for the numbers
 }
 
 // CountLists counts the messages in the lists of all shards, and those of each number. Of the messages that await a status it
@@ -54,7 +56,7 @@ func (l *Ledger) CountLists(ctx context.Context, before time.Time) (all ListCoun
 		for i, reply := range replies {
 			values, _ := reply.([]any)
 			if len(values) > 0 {
-				all.add(i, values[0])
+				all.Partial = all.add(i, values[0]) > listsMost || all.Partial
 			}
 			for k := 1; k+1 < len(values); k += 2 {
 				number, _ := values[k].(string)
@@ -67,9 +69,10 @@ func (l *Ledger) CountLists(ctx context.Context, before time.Time) (all ListCoun
 	return all, byNumber, nil
 }
 
-// add adds a count to the i-th list.
-func (c *ListCounts) add(i int, value any) {
+// add adds a count to the i-th list, and returns it.
+func (c *ListCounts) add(i int, value any) int {
 	text, _ := value.(string)
 	n, _ := strconv.Atoi(text)
 	*[]*int{&c.InDoubt, &c.Parked, &c.Dead, &c.Awaiting}[i] += n
+	return n
 }
