@@ -114,7 +114,7 @@ type Number struct {
 	Dead       int           `json:"dead_letters" doc:"Dead letters."`
 	Meta       observed.Meta `json:"meta" doc:"What Meta says of the number, as workers read it. A value that is absent is unknown."`
 	Awaiting   int           `json:"awaiting_status" doc:"Messages that Meta accepted more than 15 minutes ago and sent no status for."`
-	Partial    bool         `json:"counts_incomplete,omitempty" doc:"true: a list of messages in doubt, parked, dead or awaiting a status is so long that this number can have more of them than it says. The sums of GET /v1/overview for an API key for all numbers are exact."`
+	Partial    bool          `json:"counts_incomplete,omitempty" doc:"true: a list of messages in doubt, parked, dead or awaiting a status is so long that this number can have more of them than it says. The sums of GET /v1/overview for an API key for all numbers are exact."`
 }
 
 // Class is what waits in one class of a number.
