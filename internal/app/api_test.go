@@ -237,7 +237,7 @@ func TestVerbsEndToEnd(t *testing.T) {
 	}
 	for _, want := range []string{
 		"hold tag spring by anna with verbs;", "release tag spring by anna with verbs;",
-		"not-sent " + first + " by anna with verbs;", "replay 1 dead letters of number " + number + " by anna with verbs;",
+		"not-sent " + first + " by anna with verbs;", "replay up to 1 dead letters of number " + number + " by anna with verbs;",
 		"resend up to 2 messages of number " + number + ", state rejected, tag spring by anna with verbs;",
 	} {
 		if !strings.Contains(log.String(), want) {

@@ -87,7 +87,7 @@ type replayRequest struct {
 type replayResult struct {
 	Replayed int       `json:"replayed" doc:"Number of messages that are queued again."`
 	Overdue  int       `json:"overdue" doc:"Number of messages that stay in the dead-letter list because their deadline has passed."`
-	More     bool      `json:"more" doc:"true: there may be more. Send the request again with next as since."`
+	More     bool      `json:"more" doc:"true: there may be more, or Redis failed or took too long before all of them were queued again. The other members count what was done. Send the request again with next as since."`
 	Next     time.Time `json:"next,omitzero" doc:"When the last of these messages was given up."`
 
 	DryRun bool              `json:"dry_run,omitempty" doc:"true: nothing was changed. The numbers say what would be done."`
@@ -176,7 +176,7 @@ func (c *Console) replay(ctx context.Context, w http.ResponseWriter, r *http.Req
 		}
 	}
 	if err == nil && len(some) > 0 && !ask.DryRun {
-		err = c.o.Audit.Add(ctx, ask.entry(message.VerbReplay, fmt.Sprintf("%d dead letters of number %s", len(some), ask.Number), key))
+		err = c.o.Audit.Add(ctx, ask.entry(message.VerbReplay, fmt.Sprintf("up to %d dead letters of number %s", len(some), ask.Number), key))
 	}
 	for _, d := range some {
 		if err != nil {
@@ -185,6 +185,11 @@ func (c *Console) replay(ctx context.Context, w http.ResponseWriter, r *http.Req
 		var done bool
 		if done, err = c.again(ctx, d.ID, extend, ask.DryRun, ask.entry(message.VerbReplay, d.ID, key), &answer); done {
 			by.add(d)
+		}
+		if err != nil && answer.Replayed > 0 && !ask.DryRun { // the answer says how far it came
+			c.unavailable("replay dead letters", err)
+			answer.More, answer.Next, err = true, d.At, nil
+			break
 		}
 	}
 	if err != nil {

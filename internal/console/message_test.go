@@ -172,6 +172,7 @@ func TestStorageFailsMidway(t *testing.T) {
 		for i := range 3 {
 			id := d.put(ours, fmt.Sprint(i), state, later)
 			ids = append(ids, id)
+			d.store.dead = append(d.store.dead, message.DeadLetter{ID: id, Number: ours, At: time.Now()})
 			d.store.ended = append(d.store.ended, message.Record{Context: message.Context{ID: id, From: ours}, State: state, Timeline: []message.Step{{At: time.Now(), State: state}}})
 		}
 		d.store.good = 2
@@ -189,6 +190,8 @@ func TestStorageFailsMidway(t *testing.T) {
 	}
 	d, _ := setup(message.Dead)
 	check(d, "/v1/undelivered/resend", `{"phone_number_id":"`+ours+`",`+signed+`}`, "resent", 1)
+	d, _ = setup(message.Dead)
+	check(d, "/v1/dead-letters/replay", `{"phone_number_id":"`+ours+`",`+signed+`}`, "replayed", 1)
 	d, ids := setup(message.Parked)
 	check(d, "/v1/in-doubt/resolve", fmt.Sprintf(`{"ids":["%s","%s","%s"],"resolution":"sent",%s}`, ids[0], ids[1], ids[2], signed), "resolved", 3)
 }

@@ -122,7 +122,7 @@ func TestReplay(t *testing.T) {
 	if m := d.store.moves[len(d.store.moves)-1]; status != 200 || answer["replayed"] != 1. || time.Until(m.ExpiresAt) < time.Hour || m.Audit.Actor != "anna" {
 		t.Errorf("extended: %d %v %+v", status, answer, m)
 	}
-	if len(d.store.noted) != 3 || d.store.noted[0].On != "3 dead letters of number "+ours {
+	if len(d.store.noted) != 3 || d.store.noted[0].On != "up to 3 dead letters of number "+ours {
 		t.Errorf("noted %+v", d.store.noted)
 	}
 }
