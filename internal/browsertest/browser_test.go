@@ -170,6 +170,24 @@ func (b *tab) click(text string) {
 	b.do("click "+text, chromedp.Evaluate[chromedp.Void](find+".click()"))
 }
 
+// keys presses keys, one after the other: \t is Tab, and \r is Enter.
+func (b *tab) keys(text string) {
+	b.t.Helper()
+	b.do("press keys", chromedp.KeyEvent(text))
+}
+
+// tabTo presses Tab until the focus is where a JavaScript expression is true.
+func (b *tab) tabTo(what, js string) {
+	b.t.Helper()
+	for range 60 {
+		b.keys("\t")
+		if get(b, what, chromedp.Evaluate[bool]("!!("+js+")")) {
+			return
+		}
+	}
+	b.fail("Tab does not reach "+what, context.DeadlineExceeded)
+}
+
 // fill puts a value into the field with a name, as typing would.
 func (b *tab) fill(name, value string) {
 	b.t.Helper()

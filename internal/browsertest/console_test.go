@@ -29,6 +29,7 @@ func (w *world) signIn(t *testing.T, key string) *tab {
 func TestConsole(t *testing.T) {
 	w := startWorld(t)
 	t.Run("sign in", func(t *testing.T) { testSignIn(t, w) })
+	t.Run("keyboard", func(t *testing.T) { testKeyboard(t, w) })
 	t.Run("send", func(t *testing.T) { testSend(t, w) })
 	t.Run("hold and release", func(t *testing.T) { testHold(t, w) })
 	t.Run("in doubt", func(t *testing.T) { testInDoubt(t, w) })
@@ -58,6 +59,30 @@ func testSignIn(t *testing.T, w *world) {
 	b.shows("h1", "Sign in")
 }
 
+// Everything can be reached and done with the keyboard: sign in, open a page, set a hold.
+func testKeyboard(t *testing.T, w *world) {
+	b := openTab(t, w.console)
+	b.open("/console/")
+	b.keys("\t")
+	b.until("the first stop is the link to the content", `document.activeElement.className === "skip"`)
+	b.tabTo("the name", `document.activeElement.id === "actor"`)
+	b.keys("Anna\t" + rig.APIKey + "\r")
+	b.shows("h1", "Overview")
+	b.tabTo("the link to the holds", `document.activeElement.innerText === "Holds"`)
+	b.keys("\r")
+	b.shows("h1", "Holds")
+	b.tabTo("the tag", `document.activeElement.id === "hold-tag"`)
+	b.keys("by-keyboard")
+	b.tabTo("the reason", `document.activeElement.id === "hold-reason"`)
+	b.keys("no mouse\r")
+	b.shows("#holds", "by-keyboard")
+	b.tabTo("the release", `document.activeElement.innerText === "Release"`)
+	b.keys("\r")
+	b.tabTo("the reason of the release", `document.activeElement.id === "release-reason"`)
+	b.keys("done\r")
+	b.shows("#empty", "Nothing is held")
+}
+
 // A held number keeps its messages until it is released. A key that only reads sees the hold, and no way to change it.
 func testHold(t *testing.T, w *world) {
 	b := w.signIn(t, rig.APIKey)
@@ -79,6 +104,7 @@ func testHold(t *testing.T, w *world) {
 	viewer.shows("#holds", "wrong price")
 	viewer.hidden("a, button", "Release")
 	viewer.hidden("button", "Hold")
+	viewer.looks("holds-read-only")
 	if now := w.accepted(t); now != before {
 		t.Errorf("%d messages of the held number were sent", now-before)
 	}
@@ -172,6 +198,7 @@ func testDeadLetters(t *testing.T, w *world) {
 	b.shows("#resend-title", "987654")
 	b.click("Dry run")
 	b.shows("#dry-run", fmt.Sprint(n))
+	b.looks("resend")
 	for _, id := range ids {
 		if attempts(id) != 1 {
 			t.Errorf("the dry run sent %s", id)
@@ -205,6 +232,10 @@ func testRelay(t *testing.T, w *world) {
 	b.open("/console/relay")
 	b.shows("h1", "Relay")
 	b.looks("relay")
+	b.open("/console/no-such-page")
+	b.shows("h1", "Page not found")
+	b.looks("not-found")
+	b.forget() // the browser says that the answer is a 404
 }
 
 // The overview says in words what needs a person, and leads to the page of a number, with its charts.
