@@ -200,7 +200,7 @@ func TestListSaysThatThereIsMore(t *testing.T) {
 	}
 	stderr := os.Stderr
 	os.Stderr = out
-	_, printed, code := sluice(t, []string{"list", "--limit", "1"}, `{"messages":[{"id":"a"}],"next_cursor":"x"}`)
+	_, printed, code := sluice(t, []string{"list", "--state", "failed", "--limit", "1"}, `{"messages":[{"id":"a"}],"next_cursor":"x"}`)
 	os.Stderr = stderr
 	out.Close()
 	text, err := io.ReadAll(in)
