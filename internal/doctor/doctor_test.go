@@ -343,9 +343,9 @@ var setups = []struct {
 	{"events use most of their memory", func(w *world) { w.kept(events.Kept{Bytes: 100 << 20, Effective: 24 * time.Hour}) }, []string{"warn events"}, false},
 	{"events have more memory than fits", func(w *world) { w.env["SLUICE_EVENTS_MEMORY"] = "257MiB" }, []string{"fail events"}, false},
 	{"events and messages do not fit together", func(w *world) {
-		w.redisSet("maxmemory", "32mb")
-		w.env["SLUICE_EVENTS_MEMORY"] = "16MiB"
-		for i := range 64 { // one value of 8 MiB would be in Redis's buffers too
+		w.redisSet("maxmemory", "128mb")
+		w.env["SLUICE_EVENTS_MEMORY"] = "64MiB"
+		for i := range 8 * 24 { // one value of 24 MiB would be in Redis's buffers too
 			w.redis.Client().Set(w.t.Context(), fmt.Sprint("messages", i), strings.Repeat("x", 128<<10), 0)
 		}
 	}, []string{"warn events memory"}, false},

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,12 +17,24 @@ import (
 )
 
 // fakeObserver has one throttled request of the number 7 in each slot.
-type fakeObserver struct{ read []int64 }
+type fakeObserver struct {
+	mu   sync.Mutex
+	read []int64
+}
+
+// slots returns those that were read.
+func (f *fakeObserver) slots() []int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.read)
+}
 
 func (f *fakeObserver) Latest(context.Context) int64 { return int64(time.Now().UnixMilli() / 10000) }
 
 func (f *fakeObserver) Requests(_ context.Context, slot int64) (map[string]observed.Requests, error) {
+	f.mu.Lock()
 	f.read = append(f.read, slot)
+	f.mu.Unlock()
 	return map[string]observed.Requests{"7": {Count: 2, Throttled: 1, Failed: 1, Latency: 300 * time.Millisecond, Longest: 70 * time.Second}}, nil
 }
 
@@ -66,12 +80,13 @@ func TestHistory(t *testing.T) {
 		if _, throttled := f.history.recent("7", time.Now()); throttled < .099 || throttled > .101 || f.history.metaOf("8").Token == nil || f.history.metaOf("7").Token != nil {
 			t.Errorf("%v throttled, %+v", throttled, f.history.meta)
 		}
-		if latest := seen.Latest(t.Context()); seen.read[len(seen.read)-1] < latest-1 {
-			t.Errorf("it read the slots %v, the latest is %d", seen.read, latest)
+		read := seen.slots()
+		if latest := seen.Latest(t.Context()); read[len(read)-1] < latest-1 {
+			t.Errorf("it read the slots %v, the latest is %d", read, latest)
 		}
-		for i, slot := range seen.read[1:] {
-			if slot <= seen.read[i] || slot > seen.read[i]+2 {
-				t.Errorf("it read the slots %v", seen.read)
+		for i, slot := range read[1:] {
+			if slot <= read[i] || slot > read[i]+2 {
+				t.Errorf("it read the slots %v", read)
 			}
 		}
 		if f.History("8", time.Time{}) != nil || len(f.history.numbers) != 1 {
