@@ -65,6 +65,10 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	records.Due = repository.AddTask(queue.NewClient(p.DB, records.Shards))
 	shards := message.Shards(c.Shards)
 	rates := ratesOf(c.Numbers)
+	asks := c.Tokens != nil // without a token, as in a worker that only reconciles, Meta cannot be asked about numbers
+	if !asks {
+		c.Tokens = config.FixedTokens(nil)
+	}
 	w := worker{
 		Program: p, c: c, name: workerName(), shards: shards, rates: rates,
 		book: ledger.New(p.DB, records),
@@ -99,7 +103,9 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	if slices.Contains(c.Roles, config.RoleRelay) {
 		w.relay()
 	}
-	p.Background(w.throughput.Run)
+	if asks {
+		p.Background(w.throughput.Run)
+	}
 	p.Registry.MustRegister(gauges.Awaiting(w.book, p.DB.ClockOffset), gauges.InDoubt(w.book.InDoubtAge), gauges.Events(w.stream.Kept), gauges.Lags(w.stream.Lags))
 	causes := make([]string, len(holdpolicy.Causes()))
 	for i, cause := range holdpolicy.Causes() {

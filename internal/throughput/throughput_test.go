@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,6 +23,7 @@ func TestDiscovery(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
+		var mu sync.Mutex // guards asked, answer and stored
 		asked := map[string]int{}
 		answer := make(chan struct{})
 		known := map[string]observed.Profile{"5": {Rate: 20, At: time.Now()}} // that another worker has stored
@@ -30,8 +32,11 @@ func TestDiscovery(t *testing.T) {
 			Learn: map[string]bool{"1": true, "2": true, "3": true, "4": false, "5": true},
 			Known: func(context.Context) (map[string]observed.Profile, error) { return maps.Clone(known), nil },
 			Ask: func(_ context.Context, number string) (observed.Profile, error) {
+				mu.Lock()
 				asked[number]++
-				<-answer
+				wait := answer
+				mu.Unlock()
+				<-wait
 				if number == "3" {
 					return observed.Profile{}, errors.New("Meta is away")
 				}
@@ -42,6 +47,8 @@ func TestDiscovery(t *testing.T) {
 				return nil
 			},
 			Set: func(_ context.Context, rates map[string]int) error {
+				mu.Lock()
+				defer mu.Unlock()
 				stored = append(stored, rates)
 				return errors.New("Redis is away")
 			},
@@ -55,16 +62,22 @@ func TestDiscovery(t *testing.T) {
 		synctest.Wait()
 		want := func(when string, counts, rates map[string]int) {
 			t.Helper()
+			mu.Lock()
+			defer mu.Unlock()
 			if !maps.Equal(asked, counts) || !maps.Equal(stored[len(stored)-1], rates) {
 				t.Errorf("%s: asked %v, set %v; want %v, %v", when, asked, stored[len(stored)-1], counts, rates)
 			}
 		}
 		want("at the start", map[string]int{"1": 1, "2": 1, "3": 1, "4": 1}, map[string]int{"1": 1000, "4": 0, "5": 20})
 		time.Sleep(31 * time.Minute)
+		synctest.Wait()
 		want("after 31 minutes", map[string]int{"1": 1, "2": 1, "3": 2, "4": 1}, map[string]int{"1": 1000, "4": 0, "5": 20})
 		time.Sleep(30 * time.Minute)
+		synctest.Wait()
 		want("after an hour", map[string]int{"1": 2, "2": 2, "3": 3, "4": 2, "5": 1}, map[string]int{"1": 1000, "4": 0, "5": 1000})
+		mu.Lock()
 		answer = make(chan struct{})
+		mu.Unlock()
 		d.Ask()
 		synctest.Wait()
 		for range 3 {
