@@ -240,7 +240,9 @@ func (w *world) run(ctx context.Context) error {
 	// Meta goes on until the programs have stopped, because their last requests need answers.
 	after, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var meta, ours errgroup.Group
-	meta.Go(func() error { return ops.Serve(after, w.graph, w.sim.Handler(), ops.ServeOptions{Grace: 5 * time.Second}) })
+	meta.Go(func() error {
+		return ops.Serve(after, w.graph, w.sim.Handler(), ops.ServeOptions{Grace: 5 * time.Second})
+	})
 	meta.Go(func() error { return w.sim.Run(after) })
 	for _, p := range w.programs {
 		ours.Go(func() error { return p.Run(ctx) })
