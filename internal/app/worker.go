@@ -65,10 +65,6 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	records.Due = repository.AddTask(queue.NewClient(p.DB, records.Shards))
 	shards := message.Shards(c.Shards)
 	rates := ratesOf(c.Numbers)
-	asks := c.Tokens != nil // without a token, as in a worker that only reconciles, Meta cannot be asked about numbers
-	if !asks {
-		c.Tokens = config.FixedTokens(nil)
-	}
 	w := worker{
 		Program: p, c: c, name: workerName(), shards: shards, rates: rates,
 		book: ledger.New(p.DB, records),
@@ -103,9 +99,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	if slices.Contains(c.Roles, config.RoleRelay) {
 		w.relay()
 	}
-	if asks {
-		p.Background(w.throughput.Run)
-	}
+	p.Background(w.throughput.Run)
 	p.Registry.MustRegister(gauges.Awaiting(w.book, p.DB.ClockOffset), gauges.InDoubt(w.book.InDoubtAge), gauges.Events(w.stream.Kept), gauges.Lags(w.stream.Lags))
 	causes := make([]string, len(holdpolicy.Causes()))
 	for i, cause := range holdpolicy.Causes() {

@@ -41,11 +41,10 @@ func FixedTokens(m map[string]string) *Tokens {
 
 // Token returns the current access token of a number. It may read a file.
 func (t *Tokens) Token(number string) (string, error) {
-	one, ok := t.all[number]
-	if !ok {
+	if !t.Has(number) {
 		return "", fmt.Errorf("no token for number %s", number)
 	}
-	value, err := one.current()
+	value, err := t.all[number].current()
 	if err != nil && t.OnError != nil {
 		t.OnError(number, err)
 	}
@@ -53,7 +52,7 @@ func (t *Tokens) Token(number string) (string, error) {
 }
 
 // Has reports whether there is a token of a number.
-func (t *Tokens) Has(number string) bool { return t.all[number] != nil }
+func (t *Tokens) Has(number string) bool { return t != nil && t.all[number] != nil }
 
 // openToken reads the token in a file.
 func openToken(file string) (*token, error) {

@@ -135,6 +135,15 @@ func (c *Console) unavailable(operation string, err error) httpapi.Refusal {
 	return httpapi.Refuse("store_unavailable")
 }
 
+// messageOf returns the id of the message in the path. It refuses a message that the key does not cover.
+func messageOf(r *http.Request, key httpapi.Key) (string, httpapi.Refusal) {
+	id := r.PathValue("id")
+	if number, ok := message.Number(id); !ok || !key.Covers(number) {
+		return "", httpapi.Refuse("not_found")
+	}
+	return id, nil
+}
+
 // order is the part that all orders have.
 type order struct {
 	Actor  string `json:"actor" doc:"The person who gives the order, 1 to 64 characters. Names that begin with sluice are reserved."`

@@ -35,12 +35,12 @@ type cancelResult struct {
 
 // cancel cancels a message that is not sent yet, as the API of callers does, with an entry in the audit log.
 func (c *Console) cancel(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
-	id := r.PathValue("id")
-	if number, ok := message.Number(id); !ok || !key.Covers(number) {
-		return nil, httpapi.Refuse("not_found")
+	id, refused := messageOf(r, key)
+	if refused != nil {
+		return nil, refused
 	}
 	var ask cancelRequest
-	refused := httpapi.ReadJSON(w, r, &ask)
+	refused = httpapi.ReadJSON(w, r, &ask)
 	if refused == nil {
 		refused = ask.signed()
 	}
@@ -78,12 +78,12 @@ func (c *Console) cancel(ctx context.Context, w http.ResponseWriter, r *http.Req
 
 // resendOne sends one message again that ended undelivered.
 func (c *Console) resendOne(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
-	id := r.PathValue("id")
-	if number, ok := message.Number(id); !ok || !key.Covers(number) {
-		return nil, httpapi.Refuse("not_found")
+	id, refused := messageOf(r, key)
+	if refused != nil {
+		return nil, refused
 	}
 	var ask resendOneRequest
-	refused := httpapi.ReadJSON(w, r, &ask)
+	refused = httpapi.ReadJSON(w, r, &ask)
 	if refused == nil {
 		refused = ask.signed()
 	}
@@ -122,7 +122,7 @@ func (c *Console) resendOne(ctx context.Context, w http.ResponseWriter, r *http.
 	switch {
 	case err != nil:
 		return nil, c.unavailable("resend message", err)
-	case !moved: // it changed meanwhile: a status came, or somebody else sent it again
+	case !moved: // it changed meanwhile: a status came, or another operator sent it again
 		return nil, httpapi.Refuse("not_ended")
 	}
 	c.orders.WithLabelValues(message.VerbResend).Inc()

@@ -61,9 +61,9 @@ func known(resolution string) httpapi.Refusal {
 }
 
 func (c *Console) resolve(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
-	id := r.PathValue("id")
-	if number, ok := message.Number(id); !ok || !key.Covers(number) {
-		return nil, httpapi.Refuse("not_found")
+	id, refused := messageOf(r, key)
+	if refused != nil {
+		return nil, refused
 	}
 	var ask resolveRequest
 	if refused := httpapi.ReadJSON(w, r, &ask); refused != nil {

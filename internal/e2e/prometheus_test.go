@@ -32,6 +32,9 @@ func TestPrometheus(t *testing.T) {
 		up := p.query("up == 1")
 		return len(up) == len(w.ops)
 	})
+	// The counters of attempts begin with the first attempt, so a rate needs one after the first scrape of them.
+	poll.Until(t, "attempts are scraped", func() bool { return len(p.query("sluice_send_attempts_total")) > 0 })
+	w.settled(w.order(20, message.Utility), time.Minute, over)
 	var missing []string
 	t.Cleanup(func() {
 		if len(missing) > 0 {

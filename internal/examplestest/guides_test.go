@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 
+	"sluice/internal/nodetest"
 	"sluice/internal/poll"
 	"sluice/internal/rig"
 )
@@ -191,15 +192,10 @@ func testWooCommerceWebhooks(t *testing.T, w *world) {
 func testExpress(t *testing.T, w *world) {
 	t.Parallel()
 	s := &shop{t: t, dir: t.TempDir(), api: w.badNetwork(t)}
-	if err := os.CopyFS(s.dir, os.DirFS("testdata/express")); err != nil {
+	if err := nodetest.Install("testdata/express", s.dir); err != nil {
 		t.Fatal(err)
 	}
 	saveBlock(t, "frameworks.md", "js", "express.raw", filepath.Join(s.dir, "sluice.mjs"))
-	npm := exec.CommandContext(t.Context(), "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-	npm.Dir = s.dir
-	if out, err := npm.CombinedOutput(); err != nil {
-		t.Fatalf("npm ci: %v\n%s", err, out)
-	}
 	url, hook := s.serve([]string{"node", "shop.mjs", "serve", "PORT"})
 	url = strings.TrimSuffix(url, "/webhook") + "/webhooks/sluice"
 	w.setTarget(t, "express", url, `"tags":["shop"]`)

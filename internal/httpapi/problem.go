@@ -146,7 +146,7 @@ var answers = map[string]answer{
 	"feed_busy":                 {429, "Too many callers read events at the same time, of all API keys or of this one.", "Use one stream for all events, and end those that are not used."},
 	"events_unavailable":        {503, "Storage is temporarily unavailable. Events cannot be read.", "Send the request again with the same cursor."},
 	"overloaded":                {503, "Storage is nearly full. No messages are accepted until waiting messages have been sent.", "Send the request again after the time in Retry-After."},
-	"store_unavailable":         {503, "Storage is temporarily unavailable. The message may or may not have been stored.", "Send the request again with the same key: the message is accepted once."},
+	"store_unavailable":         {503, "Storage is temporarily unavailable. What the request changes may or may not be stored.", "Send a message again with the same key: it is accepted once. Read what is there before you repeat another change."},
 }
 
 // Values of Retry-After, in seconds: when storage is unavailable, and when it is nearly full.

@@ -234,7 +234,7 @@ func (l *Ledger) end(w *store.Writes, s message.Shard, r *record.Record, now tim
 		w.HDelIf(wamidsKey(s, r.AcceptedAt), nameOf(wamid), r.ID)
 	}
 	if r.RecipientHash != "" {
-		w.Do("lrem", recipientKey(s, r.RecipientHash), 1, r.ID)
+		w.Do("lrem", recipientKey(s, r.RecipientHash), 0, r.ID)
 	}
 	if r.Ref != "" && !r.Tombstone() {
 		w.ZRem(refKey(s, r.From, r.Ref), r.ID)

@@ -102,19 +102,13 @@ func (s *Store) Profiles(ctx context.Context) (map[string]Profile, error) {
 
 // get reads the values of all numbers. One that cannot be read, as another version wrote it, is left out.
 func get[V any](ctx context.Context, s *Store, keyOf func(message.Shard) string) (map[string]V, error) {
-	var replies []*redis.MapStringStringCmd
-	err := s.db.Pipe(ctx, func(p redis.Pipeliner) {
-		replies = nil
-		for _, shard := range s.shards.All() {
-			replies = append(replies, p.HGetAll(ctx, keyOf(shard)))
-		}
-	})
+	replies, err := s.readAll(ctx, keyOf)
 	if err != nil {
 		return nil, fmt.Errorf("read what Meta says of numbers: %w", err)
 	}
 	all := map[string]V{}
 	for _, reply := range replies {
-		for number, text := range reply.Val() {
+		for number, text := range reply {
 			var v V
 			if json.Unmarshal([]byte(text), &v) == nil {
 				all[number] = v

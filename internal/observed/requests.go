@@ -57,19 +57,13 @@ func (s *Store) Latest(ctx context.Context) int64 { return slotOf(s.now(ctx).Add
 
 // Requests returns the requests of all numbers in a slot, with one command for each shard. A number without requests is absent.
 func (s *Store) Requests(ctx context.Context, slot int64) (map[string]Requests, error) {
-	var replies []*redis.MapStringStringCmd
-	err := s.db.Pipe(ctx, func(p redis.Pipeliner) {
-		replies = nil
-		for _, shard := range s.shards.All() {
-			replies = append(replies, p.HGetAll(ctx, slotKey(shard, slot)))
-		}
-	})
+	replies, err := s.readAll(ctx, func(shard message.Shard) string { return slotKey(shard, slot) })
 	if err != nil {
 		return nil, fmt.Errorf("read requests to Meta: %w", err)
 	}
 	all := map[string]Requests{}
 	for _, reply := range replies {
-		for field, text := range reply.Val() {
+		for field, text := range reply {
 			var one Requests
 			if _, err := fmt.Sscan(text, &one.Count, &one.Throttled, &one.Failed, (*int64)(&one.Latency), (*int64)(&one.Longest)); err != nil {
 				continue // of another version

@@ -75,9 +75,6 @@ func refusal(a answer) *problem {
 		return p
 	}
 	p.Detail, p.Code, p.Errors = document.Detail, document.Code, document.Errors
-	if p.Code == "store_unavailable" { // the API's text is for callers who send a message
-		p.Detail = "Storage is temporarily unavailable. If this was an action, it may have been carried out, or only in part: look at the page and the audit log before you repeat it."
-	}
 	return p
 }
 

@@ -76,7 +76,6 @@ func TestDialing(t *testing.T) {
 
 func TestRequests(t *testing.T) {
 	t.Parallel()
-	const timeout = 300 * time.Millisecond
 	var followed, read atomic.Int64
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { followed.Add(1) }))
 	defer other.Close()
@@ -144,14 +143,14 @@ func TestRequests(t *testing.T) {
 		{"nothing listens", gone.URL + "/204", local, nil, answer{failure: "not_connected"}},
 		{"not a URL", "http://%zz", local, nil, answer{failure: "https_required"}},
 	} {
+		timeout := time.Minute // a busy machine is slow: only one that hangs may meet its end
+		if c.want.failure == "timeout" {
+			timeout = 300 * time.Millisecond
+		}
 		p := newPoster(guard{c.allowed}, timeout, 1, c.roots)
-		start := time.Now()
 		got := p.post(context.Background(), request{url: c.url, secret: "secret", body: []byte("body")})
 		if got != c.want {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
-		}
-		if took := time.Since(start); took > 5*timeout {
-			t.Errorf("%s: took %v", c.name, took)
 		}
 		p.close()
 	}

@@ -33,7 +33,7 @@ func newMetrics(reg prometheus.Registerer, numbers []string) *metrics {
 	m := &metrics{
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_send_attempts_total",
-			Help: "Attempts to send a message to Meta, by outcome. docs/message-life.md lists the outcomes.",
+			Help: "Attempts to send a message to Meta, by outcome. docs/message-life.md lists the outcomes. The series of a number and a class begin with its first attempt: a rate counts from the second scrape of them on.",
 		}, []string{"phone_number_id", "class", "outcome"}),
 		inflight: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "sluice_number_inflight_requests",
