@@ -9,7 +9,7 @@ export CGO_ENABLED = 0
 FIRST = [ -x bin/sluice ] || echo "Compiling: the first time this takes some minutes."
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test fuzz check vuln bench bench-peers docs runbook-urls vendor-web chaos chaos-ci chaos-long
+.PHONY: help demo build test fuzz check vuln bench bench-peers docs runbook-urls vendor-web chaos chaos-ci chaos-upgrade chaos-long
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -98,6 +98,17 @@ chaos-ci: ## a part of the fault matrix, another one for each SEED, in five minu
 	@$(FIRST)
 	go build -o bin/ ./cmd/sluice
 	bin/sluice chaos --quiet --ci --seed $(or $(SEED),1)
+
+# The newest release before this version. There was none yet: the last change before the console.
+VERSION = $(or $(shell git describe --tags --abbrev=0 --match 'v[0-9]*' HEAD^ 2>/dev/null),171dc95)
+
+chaos-upgrade: ## an upgrade while messages are sent, from VERSION (the last release) to this version, and back
+	@tools/need redis-server:redis-server
+	@$(FIRST)
+	rm -rf out/previous && mkdir -p out/previous && git archive $(VERSION) | tar -x -C out/previous
+	cd out/previous && go build -buildvcs=false -o bin/ ./cmd/sluice
+	go build -o bin/ ./cmd/sluice
+	bin/sluice chaos --quiet --only C91,C92 --previous out/previous/bin/sluice
 
 chaos-long: ## the fault matrix for an hour, each time with another seed
 	@tools/need redis-server:redis-server

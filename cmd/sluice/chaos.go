@@ -22,6 +22,7 @@ type chaosCmd struct {
 	Long     time.Duration `help:"Repeat the rows for this long, each time with another seed." placeholder:"TIME"`
 	Parallel int           `default:"2" help:"Number of rows that run at the same time." placeholder:"N"`
 	Scale    float64       `default:"1" help:"Factor for the number of messages of each row." placeholder:"SHARE"`
+	Previous string        `type:"existingfile" help:"This command of an earlier version. The rows that run both versions need it." placeholder:"FILE"`
 	Keep     string        `default:"out/chaos" help:"Folder for the histories of messages for which a promise was broken." placeholder:"DIR"`
 	Markdown bool          `help:"Print the table of docs/reliability.md."`
 	Quiet    bool          `help:"Do not print progress."`
@@ -42,7 +43,7 @@ func (c chaosCmd) Run(ctx context.Context) error {
 	fmt.Fprintf(os.Stderr, "seed %d\n", seed)
 	o := chaos.Options{
 		Seed: seed, Only: c.Only, CI: c.CI, Long: c.Long, Lanes: c.Parallel, Scale: c.Scale,
-		Keep: keep, Program: program,
+		Keep: keep, Program: program, Previous: c.Previous,
 	}
 	if !c.Quiet {
 		o.Log = os.Stderr

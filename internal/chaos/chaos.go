@@ -27,6 +27,9 @@ type Options struct {
 	Keep    string        // the folder for the histories of broken rows; it is made when needed
 	Program string        // the executable that has rig.Run behind rig.Command; required
 	Log     io.Writer     // gets what the rows do; nil: nothing is logged
+
+	// Previous is the executable of an earlier version, for the rows that run both versions. Without it these rows are left out.
+	Previous string
 }
 
 // Run runs rows of the matrix and calls show with the result of each row when it ends. Its error has the rows that
@@ -102,13 +105,16 @@ func (o Options) rows() ([]row, error) {
 		if i < 0 {
 			return nil, fmt.Errorf("the matrix has no row %q: there are %s", id, strings.Join(IDs(), ", "))
 		}
+		if matrix[i].mixed && o.Previous == "" {
+			return nil, fmt.Errorf("row %s needs the executable of an earlier version", id)
+		}
 		some = append(some, matrix[i])
 	}
 	if len(some) > 0 {
 		return some, nil
 	}
 	for _, r := range matrix {
-		if !r.extra {
+		if !r.extra && (!r.mixed || o.Previous != "") {
 			some = append(some, r)
 		}
 	}

@@ -22,6 +22,9 @@ func TestRows(t *testing.T) {
 	if _, err := (Options{Only: []string{"C99"}}).rows(); err == nil {
 		t.Error("there is no C99")
 	}
+	if _, err := (Options{Only: []string{"C91"}}).rows(); err == nil {
+		t.Error("C91 has no earlier version to run")
+	}
 }
 
 // The same seed chooses the same rows, and no part takes longer than the budget.

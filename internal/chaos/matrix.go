@@ -19,6 +19,7 @@ var matrix = slices.Concat(
 			keyRows,
 			holdRows,
 			relayRows,
+			upgradeRows,
 		)),
 		func(a, b row) int { return cmp.Compare(a.number(), b.number()) },
 	),

@@ -24,6 +24,8 @@ type row struct {
 	control, loses bool
 	// alone runs a row that sends no messages through Sluice, in a world without programs.
 	alone bool
+	// mixed marks a row that needs Options.Previous. It begins with the programs of that version.
+	mixed bool
 }
 
 // setup describes the world of a row. Zero fields mean the default.

@@ -44,6 +44,8 @@ type run struct {
 	redisAddr, hook, apiAddr string // where they are, also after a restart
 	redisURL                 string
 
+	current, previous string // the executables of this version, and of an earlier one
+
 	sentinels *rig.Sentinels // when the set-up has them
 	nodes     *rig.Cluster   // likewise
 
@@ -104,7 +106,7 @@ func newRun(ctx context.Context, o Options, row row, seed uint64) (*run, error) 
 	h := fnv.New64()
 	h.Write([]byte(row.id))
 	r := &run{
-		Rig: g, row: row, setup: row.setup.withDefaults(), seed: seed, n: max(1, int(float64(row.n)*o.Scale)),
+		Rig: g, current: o.Program, previous: o.Previous, row: row, setup: row.setup.withDefaults(), seed: seed, n: max(1, int(float64(row.n)*o.Scale)),
 		chance: rand.New(rand.NewPCG(seed, h.Sum64())), ctx: ctx, began: time.Now(),
 		links: map[string]*proxy{}, goroutine: map[*rig.Process]float64{}, others: map[string]*rig.Process{},
 		log: func(format string, args ...any) { fmt.Fprintf(o.Log, row.id+": "+format+"\n", args...) },

@@ -159,6 +159,15 @@ func (r *run) killOther(name string) {
 	delete(r.goroutine, p)
 }
 
+// stopOther stops the producer or the webhook program by SIGTERM.
+func (r *run) stopOther(name string) {
+	p := r.others[name]
+	r.step("SIGTERM to %s %d", name, p.PID())
+	p.Stop()
+	delete(r.others, name)
+	delete(r.goroutine, p)
+}
+
 // stopAll stops every program by SIGTERM, all at the same time.
 func (r *run) stopAll() {
 	r.step("SIGTERM to every program")

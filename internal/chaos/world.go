@@ -49,6 +49,9 @@ func (r *run) build() {
 		r.link, err = newProxy(r.redisAddr)
 		r.must(err, "start the link")
 	}
+	if r.row.mixed {
+		r.Use(r.previous)
+	}
 	r.startWebhook()
 	r.startProducer()
 	numbers := rig.Numbers(r.setup.numbers, r.setup.rate)

@@ -98,6 +98,9 @@ func (g *Rig) Start(name string, env []string, program string, args ...string) (
 	return p, err
 }
 
+// Use makes program the executable of the parts that start from now on.
+func (g *Rig) Use(program string) { g.program = program }
+
 // Part starts the part with this name, see the type Part.
 func (g *Rig) Part(name string, env []string, args ...string) (*Process, error) {
 	return g.Start(name, env, g.program, append([]string{Command, name}, args...)...)
