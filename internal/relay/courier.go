@@ -61,8 +61,8 @@ type courier struct {
 	running int // requests
 	health  health
 
-	saves    map[message.Shard]int // saves that are running
-	measured time.Time             // when the gauges were set
+	saves  map[message.Shard]int // saves that are running
+	looked time.Time             // when work last looked at every event
 }
 
 func newCourier(t message.RelayTarget, o courierOptions) *courier {
@@ -148,12 +148,15 @@ func (c *courier) work(now time.Time) {
 			}
 		}
 	}
-	c.giveUpOld(now)
+	if now.Sub(c.looked) >= time.Second { // what looks at every event
+		c.looked = now
+		c.giveUpOld(now)
+		c.measure(now)
+	}
 	c.dispatch(now)
 	for _, p := range c.parts {
 		c.save(p, now)
 	}
-	c.measure(now)
 }
 
 // later calls f after a time in the goroutine of the courier.

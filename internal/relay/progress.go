@@ -182,10 +182,6 @@ func (c *courier) requeue(p *part) {
 
 // measure sets the gauges.
 func (c *courier) measure(now time.Time) {
-	if now.Sub(c.measured) < time.Second {
-		return
-	}
-	c.measured = now
 	var lag time.Duration
 	for _, p := range c.parts {
 		if at := p.oldest(); !at.IsZero() {
