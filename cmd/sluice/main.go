@@ -42,7 +42,7 @@ type cli struct {
 	Audit          auditCmd          `cmd:"" help:"List the audit log: what operators did, when and why."`
 	Doctor         doctorCmd         `cmd:"" help:"Check the whole installation. Print what is wrong and how to fix it. Exit code 1: a check failed."`
 	Selftest       selftestCmd       `cmd:"" help:"Send a message and follow it until it is delivered. Print each step with its time. Exit code 1: a step did not come."`
-	Migrate        migrateCmd        `cmd:"" help:"Convert the data in Redis that an older version wrote. All programs must be stopped. See docs/upgrade.md."`
+	Migrate        migrateCmd        `cmd:"" help:"Convert the data in Redis that an older version wrote. All programs must be stopped. See docs/upgrading.md."`
 	Simulate       simulateCmd       `cmd:"" help:"Run the simulator of Meta's Cloud API."`
 	Bench          benchCmd          `cmd:"" help:"Measure rate, latency, throughput and memory under load, and compare with baselines."`
 	Chaos          chaosCmd          `cmd:"" help:"Run the fault matrix: break workers, Redis and webhooks while messages are sent, and prove that none is lost and none is knowingly sent twice."`
