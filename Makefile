@@ -9,7 +9,7 @@ export CGO_ENABLED = 0
 FIRST = [ -x bin/sluice ] || echo "Compiling: the first time this takes some minutes."
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test fuzz check vuln bench bench-peers docs runbook-urls vendor-web chaos chaos-ci chaos-upgrade chaos-long
+.PHONY: help demo build test fuzz check vuln bench bench-peers docs runbook-urls vendor-web image sbom chaos chaos-ci chaos-upgrade chaos-long
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -86,6 +86,16 @@ runbook-urls: ## out/alerts.yml, the alerts with links to your copy of the runbo
 vendor-web: ## copy the scripts of the console's pages from npm, as internal/pages/npm/package-lock.json says
 	@tools/need npm:npm
 	internal/pages/npm/copy
+
+image: ## out/image.tar, the image of all programs, from the Dockerfile, and starts it once; as root; VERSION=v1.2.3
+	@tools/need buildah:buildah git:git
+	tools/image
+
+sbom: ## out/sbom.cdx.json, the bill of materials of bin/sluice, in the form of CycloneDX; VERSION=v1.2.3
+	@$(FIRST)
+	@mkdir -p out
+	go build -o bin/ ./cmd/sluice
+	go run ./internal/sbom bin/sluice $(or $(VERSION),v0.0.0) > out/sbom.cdx.json
 
 chaos: ## the fault matrix: breaks everything while messages go out, and counts what Meta received; ten minutes
 	@tools/need redis-server:redis-server

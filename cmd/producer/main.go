@@ -7,4 +7,4 @@ import (
 	"sluice/internal/app"
 )
 
-func main() { os.Exit(app.Main("producer", app.Producer, os.Args[1:])) }
+func main() { os.Exit(app.Main("producer", app.Programs["producer"], os.Args[1:])) }

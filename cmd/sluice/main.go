@@ -1,5 +1,6 @@
 // Sluice is the command line tool: commands to send messages, to find out what happens to them, and to operate
-// an installation, and the demo, the simulator, the load runs and the fault matrix.
+// an installation, and the demo, the simulator, the load runs and the fault matrix. Under the name producer, worker or
+// webhook it is that program, so that the image needs one executable only.
 package main
 
 import (
@@ -8,16 +9,21 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 	"github.com/redis/go-redis/v9/logging"
 
+	"sluice/internal/app"
 	"sluice/internal/config"
+	"sluice/internal/version"
 )
 
 // cli is the tool's command line.
 type cli struct {
+	Version kong.VersionFlag `help:"Print the version."`
+
 	Demo           demoCmd           `cmd:"" help:"Run all of Sluice in one process against a simulated Meta, and report the result of 1,500 messages."`
 	Send           sendCmd           `cmd:"" help:"Send a message through the API."`
 	Import         importCmd         `cmd:"" help:"Send many messages from a file: NDJSON or CSV."`
@@ -51,14 +57,20 @@ type cli struct {
 	Health         healthCmd         `cmd:"" help:"Call a health URL. Exit code 0: it answered 200. For containers without a shell."`
 }
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() {
+	name, args := filepath.Base(os.Args[0]), os.Args[1:]
+	if start := app.Programs[name]; start != nil {
+		os.Exit(app.Main(name, start, args))
+	}
+	os.Exit(run(args))
+}
 
 func run(args []string) int {
 	logging.Disable() // of the Redis client: it returns its errors too
 	var c cli
 	parser, err := kong.New(&c, kong.Name("sluice"), kong.UsageOnError(),
 		kong.Description("Sluice sends WhatsApp messages through Meta's Cloud API. It queues them, keeps the rate limit of each number, and knowingly sends no message twice."),
-		kong.BindToProvider(environment))
+		kong.Vars{"version": "sluice " + version.Current().String()}, kong.BindToProvider(environment))
 	if err != nil {
 		return fail(err)
 	}

@@ -7,4 +7,4 @@ import (
 	"sluice/internal/app"
 )
 
-func main() { os.Exit(app.Main("webhook", app.Webhook, os.Args[1:])) }
+func main() { os.Exit(app.Main("webhook", app.Programs["webhook"], os.Args[1:])) }

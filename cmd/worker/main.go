@@ -8,4 +8,4 @@ import (
 	"sluice/internal/app"
 )
 
-func main() { os.Exit(app.Main("worker", app.Worker, os.Args[1:])) }
+func main() { os.Exit(app.Main("worker", app.Programs["worker"], os.Args[1:])) }

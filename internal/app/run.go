@@ -9,17 +9,27 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 
 	"sluice/internal/config"
 	"sluice/internal/ops"
+	"sluice/internal/version"
 )
 
 // Start makes a program from its arguments and environment.
 type Start func(ctx context.Context, args []string, getenv func(string) string) (*Program, error)
 
-// Main runs a program until SIGINT, SIGTERM or SIGHUP, and returns its exit code.
+// Programs are the programs by their names.
+var Programs = map[string]Start{"producer": Producer, "worker": Worker, "webhook": Webhook}
+
+// Main runs a program until SIGINT, SIGTERM or SIGHUP, and returns its exit code. With --version it only prints the
+// version.
 func Main(name string, start Start, args []string) int {
+	if slices.Equal(args, []string{"--version"}) {
+		fmt.Println(name, version.Current())
+		return 0
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	signal.Ignore(syscall.SIGPIPE) // when the reader of the log ends, the program goes on

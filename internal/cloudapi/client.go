@@ -23,6 +23,7 @@ import (
 
 	"sluice/internal/content"
 	"sluice/internal/message"
+	"sluice/internal/version"
 )
 
 // Defaults of Options.
@@ -212,7 +213,7 @@ func (c *Client) post(ctx context.Context, number, token string, body []byte, g 
 	req.GetBody = nil
 	req.Header.Set("Authorization", "Bearer "+token)
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("User-Agent", UserAgent)
+	req.Header.Set("User-Agent", version.UserAgent)
 
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {

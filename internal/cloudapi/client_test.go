@@ -13,6 +13,7 @@ import (
 
 	"sluice/internal/cloudapi"
 	"sluice/internal/message"
+	"sluice/internal/version"
 )
 
 func TestSendIsMetasRequest(t *testing.T) {
@@ -43,7 +44,7 @@ func TestSendIsMetasRequest(t *testing.T) {
 	if c.Send(t.Context(), number, []byte(marketing), nil); got.RequestURI != "/v26.0/"+number+"/marketing_messages" || sent != marketing {
 		t.Errorf("%s, %q", got.RequestURI, sent)
 	}
-	if got.Header.Get("Authorization") != "Bearer "+token || got.Header.Get("Content-Type") != "application/json" || got.Header.Get("User-Agent") != cloudapi.UserAgent || !strings.HasPrefix(cloudapi.UserAgent, "sluice/") {
+	if got.Header.Get("Authorization") != "Bearer "+token || got.Header.Get("Content-Type") != "application/json" || got.Header.Get("User-Agent") != version.UserAgent || !strings.HasPrefix(version.UserAgent, "sluice/") {
 		t.Errorf("headers %v", got.Header)
 	}
 	for name := range got.Header {

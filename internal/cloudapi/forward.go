@@ -16,6 +16,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"sluice/internal/version"
 )
 
 // maxObject is the maximum size of the description of an object, maxDownload that of media. Meta allows documents
@@ -130,7 +132,7 @@ func (f *Forwarder) pass(w http.ResponseWriter, r *http.Request, number string, 
 			p.Out.URL, p.Out.Host = to, to.Host
 			p.Out.Header = only(p.Out.Header, askHeaders)
 			p.Out.Header.Set("Authorization", "Bearer "+token)
-			p.Out.Header.Set("User-Agent", UserAgent)
+			p.Out.Header.Set("User-Agent", version.UserAgent)
 			p.Out.GetBody = nil // with it the transport could retry the call
 		},
 		ModifyResponse: func(resp *http.Response) error {
@@ -185,7 +187,7 @@ func (f *Forwarder) get(r *http.Request, number string, at *url.URL) (status int
 		return http.StatusServiceUnavailable, away
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
-	req.Header.Set("User-Agent", UserAgent)
+	req.Header.Set("User-Agent", version.UserAgent)
 	resp, err := f.client.transport.RoundTrip(req)
 	if err != nil {
 		f.calls.WithLabelValues("none").Inc()

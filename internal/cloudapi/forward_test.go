@@ -19,6 +19,7 @@ import (
 
 	"sluice/internal/cloudapi"
 	"sluice/internal/message"
+	"sluice/internal/version"
 )
 
 const ownToken = "canary-token-of-meta"
@@ -96,7 +97,7 @@ func TestForward(t *testing.T) {
 		t.Errorf("Meta got %s %s %s", got.Method, got.URL, body)
 	}
 	want := map[string]string{
-		"Authorization": "Bearer " + ownToken, "Content-Type": "application/json", "Accept": "*/*", "User-Agent": cloudapi.UserAgent,
+		"Authorization": "Bearer " + ownToken, "Content-Type": "application/json", "Accept": "*/*", "User-Agent": version.UserAgent,
 		"Content-Length": "14",
 	}
 	for name := range got.Header {

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"sluice/internal/version"
 )
 
 // Refusal is an error answer of the Graph API.
@@ -43,7 +45,7 @@ func (c *Client) getAt(ctx context.Context, token, path string, into any) (time.
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	req.Header.Set("User-Agent", UserAgent)
+	req.Header.Set("User-Agent", version.UserAgent)
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
 		return time.Time{}, scrub(err)

@@ -38,7 +38,7 @@ func TestHandler(t *testing.T) {
 	}
 	want("/livez", 200, "ok")
 	want("/readyz", 200, "ok")
-	want("/metrics", 200, "sluice_build_info{goversion=\"go1.")
+	want("/metrics", 200, "sluice_build_info{date=\"")
 	want("/metrics", 200, "process_cpu_seconds_total")
 	want("/debug/pprof/", 200, "goroutine")
 	want("/debug/pprof/goroutine?debug=1", 200, "goroutine profile")

@@ -4,10 +4,11 @@ package ops
 
 import (
 	"runtime"
-	"runtime/debug"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"sluice/internal/version"
 )
 
 // Registry returns a new registry with the metrics that every program has: those of the Go
@@ -24,20 +25,12 @@ func Registry() *prometheus.Registry {
 
 // buildInfo is a series with the value 1 whose labels say which version runs.
 func buildInfo() prometheus.Collector {
-	version, revision := "unknown", "unknown"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		version = info.Main.Version
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				revision = s.Value
-			}
-		}
-	}
+	v := version.Current()
 	g := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "sluice_build_info",
-		Help: "Version of the program, in the labels. The value is always 1.",
+		Help: "Version of the program, in the labels: revision and date are those of the commit. The value is always 1.",
 		ConstLabels: prometheus.Labels{
-			"version": version, "revision": revision, "goversion": runtime.Version(),
+			"version": v.Version, "revision": v.Commit, "date": v.Date, "goversion": runtime.Version(),
 		},
 	})
 	g.Set(1)

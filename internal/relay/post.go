@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"sluice/internal/cloudapi"
+	"sluice/internal/version"
 )
 
 const (
@@ -72,7 +73,7 @@ func (p *poster) post(ctx context.Context, r request) answer {
 		return answer{failure: "url_invalid"}
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("User-Agent", "sluice")
+	req.Header.Set("User-Agent", version.UserAgent)
 	if r.secret != "" {
 		req.Header.Set(cloudapi.SignatureHeader, cloudapi.Sign(r.secret, r.body))
 	}
