@@ -1,6 +1,7 @@
 # Everything a newcomer runs. The first word of each line of help is the target.
 
 TOOL = go tool -modfile=tools/go.mod
+KUBE = go tool -modfile=tools/kube/go.mod
 
 # The same for all that is built without the race detector: other flags, such as -trimpath, would compile all anew.
 export CGO_ENABLED = 0
@@ -9,7 +10,7 @@ export CGO_ENABLED = 0
 FIRST = [ -x bin/sluice ] || echo "Compiling: the first time this takes some minutes."
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test fuzz check vuln bench bench-peers docs runbook-urls vendor-web chaos chaos-ci chaos-long
+.PHONY: help demo build test fuzz check check-k8s vuln bench bench-peers docs runbook-urls vendor-web vendor-schemas chaos chaos-ci chaos-long
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -27,7 +28,7 @@ build: ## all programs, into bin/
 POSTGRESQL = $(or $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb)),initdb):postgresql
 
 test: ## all tests with the race detector, against a real Redis and PostgreSQL that they start themselves
-	@tools/need redis-server:redis-server gcc:gcc,libc6-dev curl:curl openssl:openssl chromium:chromium promtool:prometheus amtool:prometheus-alertmanager node:nodejs npm:npm php:php-cli python3:python3 $(POSTGRESQL)
+	@tools/need redis-server:redis-server gcc:gcc,libc6-dev curl:curl openssl:openssl systemd-analyze:systemd chromium:chromium promtool:prometheus amtool:prometheus-alertmanager node:nodejs npm:npm php:php-cli python3:python3 $(POSTGRESQL)
 	@$(FIRST)
 	@go build -o out/progress ./internal/progress
 	@CGO_ENABLED=1 out/progress go test -race -json ./...
@@ -42,15 +43,20 @@ fuzz: ## every fuzz target in turn, for FUZZTIME each: 30000x, so many inputs, o
 	@set -e; for t in $(FUZZ); do echo "$$t"; \
 		go test -run '^$$' -fuzz "^$${t#*:}\$$" -fuzztime $(or $(FUZZTIME),30000x) -fuzzminimizetime 10x ./$${t%:*}; done
 
-check: ## formatting, vet, staticcheck, luacheck, checksums of the modules
+check: check-k8s ## formatting, vet, staticcheck, luacheck, kube-score, checksums of the modules
 	@$(FIRST)
-	@bad=$$($(TOOL) gofumpt -l client cmd examples internal); if [ -n "$$bad" ]; then \
-		echo "not formatted by gofumpt (fix: $(TOOL) gofumpt -w client cmd examples internal):"; echo "$$bad"; exit 1; fi
+	@bad=$$($(TOOL) gofumpt -l client cmd examples internal tools); if [ -n "$$bad" ]; then \
+		echo "not formatted by gofumpt (fix: $(TOOL) gofumpt -w client cmd examples internal tools):"; echo "$$bad"; exit 1; fi
 	go vet ./...
 	$(TOOL) staticcheck ./...
 	@tools/need luacheck:lua-check
 	luacheck -q internal/architecture/testdata/lua
 	go mod verify
+
+check-k8s: ## kube-score of the manifests of deploy/k8s. What it ignores has its reason in the manifests
+	@$(FIRST)
+	@for o in dev prod; do found=$$($(KUBE) kustomize build deploy/k8s/overlays/$$o | $(KUBE) kube-score score --output-format ci --exit-one-on-warning -) || { \
+		echo "kube-score of deploy/k8s/overlays/$$o:"; echo "$$found" | grep -v '^.OK\|^.SKIPPED'; exit 1; }; done
 
 vuln: ## known holes in what is built in; asks vuln.go.dev
 	@$(FIRST)
@@ -86,6 +92,9 @@ runbook-urls: ## out/alerts.yml, the alerts with links to your copy of the runbo
 vendor-web: ## copy the scripts of the console's pages from npm, as internal/pages/npm/package-lock.json says
 	@tools/need npm:npm
 	internal/pages/npm/copy
+
+vendor-schemas: ## copy the schemas of Kubernetes, KEDA and the Prometheus Operator, of the versions in tools/kube/schemas.go
+	cd tools/kube && go run .
 
 chaos: ## the fault matrix: breaks everything while messages go out, and counts what Meta received; ten minutes
 	@tools/need redis-server:redis-server

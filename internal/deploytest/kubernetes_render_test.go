@@ -24,31 +24,23 @@ const (
 	prod = k8s + "/overlays/prod"
 )
 
-// kubeTool runs one of the tools of tools/kube at the top of the repository and returns what it printed.
-func kubeTool(t *testing.T, input []byte, args ...string) ([]byte, error) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", append([]string{"tool", "-modfile=tools/kube/go.mod"}, args...)...)
-	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as in the Makefile, whose builds it shares
-	cmd.Stdin = bytes.NewReader(input)
-	var problems bytes.Buffer
-	cmd.Stderr = &problems
-	out, err := cmd.Output()
-	if err != nil {
-		out = append(out, problems.Bytes()...)
-	}
-	return out, err
-}
-
 var rendered sync.Map // of func() ([]byte, error) by directory
 
 // render returns the manifests that kustomize makes of a directory.
 func render(t *testing.T, dir string) []byte {
 	t.Helper()
-	once, _ := rendered.LoadOrStore(dir, sync.OnceValues(func() ([]byte, error) { return kubeTool(t, nil, "kustomize", "build", dir) }))
+	once, _ := rendered.LoadOrStore(dir, sync.OnceValues(func() ([]byte, error) {
+		cmd := exec.Command("go", "tool", "-modfile=tools/kube/go.mod", "kustomize", "build", dir)
+		cmd.Dir = root
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as in the Makefile, whose builds it shares
+		return cmd.Output()
+	}))
 	out, err := once.(func() ([]byte, error))()
+	if failed, ok := errors.AsType[*exec.ExitError](err); ok {
+		t.Fatalf("kustomize build %s: %v\n%s", dir, err, failed.Stderr)
+	}
 	if err != nil {
-		t.Fatalf("kustomize build %s: %v\n%s", dir, err, out)
+		t.Fatal(err)
 	}
 	return out
 }

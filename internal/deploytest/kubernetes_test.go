@@ -1,6 +1,7 @@
 package deploytest
 
 import (
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -309,5 +310,29 @@ func TestMonitorFindsThePrograms(t *testing.T) {
 		if !contains(at(o, "spec.template.metadata.labels"), at(service, "spec.selector")) || !strings.Contains(string(render(t, prod)), "targetPort: ops") {
 			t.Errorf("the metrics of %s are not found", text(o, "metadata.name"))
 		}
+	}
+}
+
+// Each annotation that lets kube-score ignore a finding follows a comment with the reason.
+func TestIgnoredFindingsHaveReasons(t *testing.T) {
+	t.Parallel()
+	found := 0
+	err := filepath.WalkDir(filepath.Join(root, k8s), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		before := ""
+		for line := range strings.Lines(read(t, strings.TrimPrefix(path, root+"/"))) {
+			if strings.Contains(line, "kube-score/ignore") {
+				if found++; !strings.HasPrefix(strings.TrimSpace(before), "#") {
+					t.Errorf("%s: give the reason in a comment before: %s", path, line)
+				}
+			}
+			before = line
+		}
+		return nil
+	})
+	if err != nil || found == 0 {
+		t.Errorf("%d ignored findings, %v", found, err)
 	}
 }
