@@ -1,6 +1,7 @@
 # Everything a newcomer runs. The first word of each line of help is the target.
 
 TOOL = go tool -modfile=tools/go.mod
+KUBE = go tool -modfile=tools/kube/go.mod
 
 # The same for all that is built without the race detector: other flags, such as -trimpath, would compile all anew.
 export CGO_ENABLED = 0
@@ -9,10 +10,11 @@ export CGO_ENABLED = 0
 FIRST = [ -x bin/sluice ] || echo "Compiling: the first time this takes some minutes."
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test fuzz check vuln bench bench-peers docs runbook-urls vendor-web image sbom chaos chaos-ci chaos-upgrade chaos-long
+# Every target that `make help` shows.
+.PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*\#\# .*/\1/p' Makefile)
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 demo: ## an order pipeline through all programs in one process; needs nothing but Go
 	@$(FIRST)
@@ -27,7 +29,7 @@ build: ## all programs, into bin/
 POSTGRESQL = $(or $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb)),initdb):postgresql
 
 test: ## all tests with the race detector, against a real Redis and PostgreSQL that they start themselves
-	@tools/need redis-server:redis-server gcc:gcc,libc6-dev curl:curl openssl:openssl chromium:chromium promtool:prometheus amtool:prometheus-alertmanager node:nodejs npm:npm php:php-cli python3:python3 $(POSTGRESQL)
+	@tools/need redis-server:redis-server gcc:gcc,libc6-dev curl:curl openssl:openssl systemd-analyze:systemd chromium:chromium promtool:prometheus amtool:prometheus-alertmanager node:nodejs npm:npm php:php-cli python3:python3 $(POSTGRESQL)
 	@$(FIRST)
 	@go build -o out/progress ./internal/progress
 	@CGO_ENABLED=1 out/progress go test -race -json ./...
@@ -42,15 +44,20 @@ fuzz: ## every fuzz target in turn, for FUZZTIME each: 30000x, so many inputs, o
 	@set -e; for t in $(FUZZ); do echo "$$t"; \
 		go test -run '^$$' -fuzz "^$${t#*:}\$$" -fuzztime $(or $(FUZZTIME),30000x) -fuzzminimizetime 10x ./$${t%:*}; done
 
-check: ## formatting, vet, staticcheck, luacheck, checksums of the modules
+check: check-k8s ## formatting, vet, staticcheck, luacheck, kube-score, checksums of the modules
 	@$(FIRST)
-	@bad=$$($(TOOL) gofumpt -l client cmd examples internal); if [ -n "$$bad" ]; then \
-		echo "not formatted by gofumpt (fix: $(TOOL) gofumpt -w client cmd examples internal):"; echo "$$bad"; exit 1; fi
+	@bad=$$($(TOOL) gofumpt -l client cmd examples internal tools); if [ -n "$$bad" ]; then \
+		echo "not formatted by gofumpt (fix: $(TOOL) gofumpt -w client cmd examples internal tools):"; echo "$$bad"; exit 1; fi
 	go vet ./...
 	$(TOOL) staticcheck ./...
 	@tools/need luacheck:lua-check
 	luacheck -q internal/architecture/testdata/lua
 	go mod verify
+
+check-k8s: ## kube-score of the manifests of deploy/k8s. What it ignores has its reason in the manifests
+	@$(FIRST)
+	@for o in dev prod; do found=$$($(KUBE) kustomize build deploy/k8s/overlays/$$o | $(KUBE) kube-score score --output-format ci --exit-one-on-warning -) || { \
+		echo "kube-score of deploy/k8s/overlays/$$o:"; echo "$$found" | grep -v '^.OK\|^.SKIPPED'; exit 1; }; done
 
 vuln: ## known holes in what is built in; asks vuln.go.dev
 	@$(FIRST)
@@ -96,6 +103,8 @@ sbom: ## out/sbom.cdx.json, the bill of materials of bin/sluice, in the form of 
 	@mkdir -p out
 	go build -o bin/ ./cmd/sluice
 	go run ./internal/sbom bin/sluice $(or $(VERSION),v0.0.0) > out/sbom.cdx.json
+vendor-schemas: ## copy the schemas of Kubernetes, KEDA and the Prometheus Operator, of the versions in tools/kube/schemas.go
+	cd tools/kube && go run .
 
 chaos: ## the fault matrix: breaks everything while messages go out, and counts what Meta received; ten minutes
 	@tools/need redis-server:redis-server
@@ -110,12 +119,12 @@ chaos-ci: ## a part of the fault matrix, another one for each SEED, in five minu
 	bin/sluice chaos --quiet --ci --seed $(or $(SEED),1)
 
 # The newest release before this version. There was none yet: the last change before the console.
-VERSION = $(or $(shell git describe --tags --abbrev=0 --match 'v[0-9]*' HEAD^ 2>/dev/null),171dc95)
+FROM = $(or $(shell git describe --tags --abbrev=0 --match 'v[0-9]*' HEAD^ 2>/dev/null),171dc95)
 
-chaos-upgrade: ## an upgrade while messages are sent, from VERSION (the last release) to this version, and back
+chaos-upgrade: ## an upgrade while messages are sent, from FROM (the last release) to this version, and back
 	@tools/need redis-server:redis-server
 	@$(FIRST)
-	rm -rf out/previous && mkdir -p out/previous && git archive $(VERSION) | tar -x -C out/previous
+	rm -rf out/previous && mkdir -p out/previous && git archive $(FROM) | tar -x -C out/previous
 	cd out/previous && go build -buildvcs=false -o bin/ ./cmd/sluice
 	go build -o bin/ ./cmd/sluice
 	bin/sluice chaos --quiet --only C91,C92 --previous out/previous/bin/sluice

@@ -109,12 +109,7 @@ func TestComposeSimulator(t *testing.T) {
 // The tool itself is asked whether it knows what compose and the probes call it with.
 func TestToolKnowsItsFlags(t *testing.T) {
 	services, _ := compose(t)
-	tool := filepath.Join(t.TempDir(), "sluice")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", tool, root+"/cmd/sluice")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as in the Makefile, whose builds it shares
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	tool := program(t, "sluice")
 	for _, line := range [][]string{
 		words(services["simulator"], "command"),
 		words(services["producer"], "healthcheck.test")[1:],

@@ -1,134 +1,138 @@
 package deploytest
 
 import (
+	"io/fs"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"sluice/internal/queue"
 )
 
-const k8s = "deploy/k8s"
-
-// object finds an object of the base by kind and name.
-func object(t *testing.T, kind, name string) any {
-	t.Helper()
-	for _, file := range words(documents(t, k8s+"/kustomization.yaml")[0], "resources") {
-		for _, o := range documents(t, k8s+"/"+file) {
-			if text(o, "kind") == kind && text(o, "metadata.name") == name {
-				return o
-			}
-		}
-	}
-	t.Fatalf("no %s %s", kind, name)
-	return nil
-}
-
-// secretKeys are the keys of the secrets that the kustomization tells people to make.
-func secretKeys(t *testing.T) map[string][]string {
+// secretKeys are the keys of the secrets that a kustomization makes, or tells people to make.
+func secretKeys(t *testing.T, overlay string) map[string][]string {
 	t.Helper()
 	keys := map[string][]string{}
 	line := regexp.MustCompile(`create secret generic (\S+)((?: --from-file=\S+)+)`)
-	for _, m := range line.FindAllStringSubmatch(read(t, k8s+"/kustomization.yaml"), -1) {
+	for _, m := range line.FindAllStringSubmatch(read(t, overlay+"/kustomization.yaml"), -1) {
 		keys[m[1]] = strings.Fields(strings.ReplaceAll(m[2], "--from-file=", ""))
+	}
+	for _, s := range list(documents(t, overlay+"/kustomization.yaml")[0], "secretGenerator") {
+		for _, literal := range words(s, "literals") {
+			key, _, _ := strings.Cut(literal, "=")
+			keys[text(s, "name")] = append(keys[text(s, "name")], key)
+		}
 	}
 	return keys
 }
 
-func kubernetesConfig(t *testing.T) loaded {
+func kubernetesConfig(t *testing.T, overlay string) loaded {
 	t.Helper()
 	dir := t.TempDir()
-	for _, keys := range secretKeys(t) {
+	for _, keys := range secretKeys(t, overlay) {
 		for _, key := range keys {
 			if err := os.WriteFile(filepath.Join(dir, key), []byte("0123456789abcdef"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	return load(t, k8s+"/sluice.yaml", "/etc/sluice/secrets", dir)
-}
-
-func TestKustomizationsListTheirFolders(t *testing.T) {
-	for _, dir := range []string{k8s, k8s + "/redis"} {
-		k := documents(t, dir+"/kustomization.yaml")[0]
-		listed := append(words(k, "resources"), words(k, "configMapGenerator.0.files")...)
-		listed = append(listed, "kustomization.yaml")
-		var there []string
-		entries, err := os.ReadDir(filepath.Join(root, dir))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range entries {
-			if !e.IsDir() {
-				there = append(there, e.Name())
-			}
-		}
-		slices.Sort(listed)
-		if !slices.Equal(listed, there) {
-			t.Errorf("%s lists %q, there are %q", dir, listed, there)
-		}
-	}
+	return load(t, overlay+"/sluice.yaml", "/etc/sluice/secrets", dir)
 }
 
 func TestDeployments(t *testing.T) {
-	c := kubernetesConfig(t)
-	type want struct {
-		ops, listen string // addresses
-		secret      string
-		files       []string // the secret's keys that the configuration names for this program
+	t.Parallel()
+	for _, dir := range []string{dev, prod} {
+		c, all, keys := kubernetesConfig(t, dir), overlay(t, dir), secretKeys(t, dir)
+		token := filepath.Base(text(documents(t, dir+"/sluice.yaml")[0], "numbers.0.token_file"))
+		password := keys["sluice-redis"] // of a Redis outside the cluster
+		type want struct {
+			ops, listen string   // addresses
+			files       []string // the files that the configuration names for this program
+		}
+		for name, w := range map[string]want{
+			"producer": {ops: c.producer.Ops, listen: c.producer.Listen, files: []string{"secrets-key"}},
+			"worker":   {ops: c.worker.Ops, files: []string{"marker-key", "secrets-key", token}},
+			"webhook":  {ops: c.webhook.Ops, listen: c.webhook.Listen, files: []string{"app-secret", "verify-token"}},
+		} {
+			t.Run(filepath.Base(dir)+" "+name, func(t *testing.T) {
+				deployment := all.find(t, "Deployment", name)
+				pod := at(deployment, "spec.template.spec")
+				one := at(pod, "containers.0")
+				if got := append(words(one, "command"), words(one, "args")...); !slices.Equal(got, []string{"/" + name, "--config", "/etc/sluice/sluice.yaml"}) {
+					t.Errorf("runs %q", got)
+				}
+				stop := int(queue.ShutdownTimeout.Seconds())
+				if grace, _ := at(pod, "terminationGracePeriodSeconds").(int); grace < stop+5+10 {
+					t.Errorf("grace period %d s: a stop takes up to %d s after 5 s of preStop, and outcomes are recorded after that", grace, stop)
+				}
+				ports := map[string]int{}
+				for _, p := range list(one, "ports") {
+					ports[text(p, "name")], _ = at(p, "containerPort").(int)
+				}
+				if ports["ops"] != port(t, w.ops) {
+					t.Errorf("ops port %d, want %s", ports["ops"], w.ops)
+				}
+				for probe, path := range map[string]string{"startupProbe": "/livez", "livenessProbe": "/livez", "readinessProbe": "/readyz"} {
+					if text(one, probe+".httpGet.path") != path || text(one, probe+".httpGet.port") != "ops" {
+						t.Errorf("%s: %v", probe, at(one, probe))
+					}
+					if s, _ := at(one, probe+".timeoutSeconds").(int); s < 3 {
+						t.Errorf("%s: %d s; a check may take 2 s", probe, s)
+					}
+				}
+				if w.listen != "" {
+					service := all.find(t, "Service", name)
+					if target := text(service, "spec.ports.0.targetPort"); ports[target] != port(t, w.listen) {
+						t.Errorf("the service leads to port %q = %d, want %s", target, ports[target], w.listen)
+					}
+					selects(t, at(service, "spec.selector"), name)
+				}
+				memory(t, one)
+				selects(t, at(all.find(t, "PodDisruptionBudget", name), "spec.selector.matchLabels"), name)
+				selects(t, at(all.find(t, "NetworkPolicy", name), "spec.podSelector.matchLabels"), name)
+				selects(t, at(deployment, "spec.selector.matchLabels"), name)
+				var keysOf []string
+				for _, topology := range list(pod, "topologySpreadConstraints") {
+					selects(t, at(topology, "labelSelector.matchLabels"), name)
+					keysOf = append(keysOf, text(topology, "topologyKey"))
+				}
+				if !slices.Equal(keysOf, []string{"topology.kubernetes.io/zone", "kubernetes.io/hostname"}) {
+					t.Errorf("spread over %q", keysOf)
+				}
+				if at(deployment, "spec.template.metadata.labels").(map[string]any)["app.kubernetes.io/name"] != name {
+					t.Error("the label of the pods is not that of the selector")
+				}
+				secrets := mounts(t, pod, all)
+				var files []string
+				for _, secret := range secrets {
+					files = append(files, keys[secret]...)
+				}
+				slices.Sort(files)
+				if want := slices.Sorted(slices.Values(append(w.files, password...))); !slices.Equal(files, want) {
+					t.Errorf("the secrets %q have the files %q, the configuration names %q", secrets, files, want)
+				}
+			})
+		}
 	}
-	for name, w := range map[string]want{
-		"producer": {ops: c.producer.Ops, listen: c.producer.Listen, secret: "sluice-producer", files: []string{"secrets-key"}},
-		"worker":   {ops: c.worker.Ops, secret: "sluice-worker", files: []string{"marker-key", "secrets-key", "token-" + c.worker.Numbers[0].ID}},
-		"webhook":  {ops: c.webhook.Ops, listen: c.webhook.Listen, secret: "sluice-webhook", files: []string{"app-secret", "verify-token"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			pod := at(object(t, "Deployment", name), "spec.template.spec")
-			one := at(pod, "containers.0")
-			if got := append(words(one, "command"), words(one, "args")...); !slices.Equal(got, []string{"/" + name, "--config", "/etc/sluice/sluice.yaml"}) {
-				t.Errorf("runs %q", got)
-			}
-			if grace, _ := at(pod, "terminationGracePeriodSeconds").(int); grace <= 25+5 {
-				t.Errorf("grace period %d s: a stop takes up to 25 s, after 5 s of preStop", grace)
-			}
-			ports := map[string]int{}
-			for _, p := range list(one, "ports") {
-				ports[text(p, "name")], _ = at(p, "containerPort").(int)
-			}
-			if ports["ops"] != port(t, w.ops) {
-				t.Errorf("ops port %d, want %s", ports["ops"], w.ops)
-			}
-			for probe, path := range map[string]string{"livenessProbe": "/livez", "readinessProbe": "/readyz"} {
-				if text(one, probe+".httpGet.path") != path || text(one, probe+".httpGet.port") != "ops" {
-					t.Errorf("%s: %v", probe, at(one, probe))
-				}
-				if s, _ := at(one, probe+".timeoutSeconds").(int); s < 3 {
-					t.Errorf("%s: %d s; a check may take 2 s", probe, s)
-				}
-			}
-			if w.listen != "" {
-				service := object(t, "Service", name)
-				if target := text(service, "spec.ports.0.targetPort"); ports[target] != port(t, w.listen) {
-					t.Errorf("the service leads to port %q = %d, want %s", target, ports[target], w.listen)
-				}
-				selects(t, at(service, "spec.selector"), name)
-			}
-			memory(t, one)
-			restricted(t, pod)
-			budget := object(t, "PodDisruptionBudget", name)
-			selects(t, at(budget, "spec.selector.matchLabels"), name)
-			selects(t, at(object(t, "NetworkPolicy", name), "spec.podSelector.matchLabels"), name)
-			selects(t, at(object(t, "Deployment", name), "spec.selector.matchLabels"), name)
-			selects(t, at(object(t, "Deployment", name), "spec.template.metadata.labels"), name)
-			mounts(t, pod, w.secret)
-			if got := secretKeys(t)[w.secret]; !slices.Equal(got, w.files) {
-				t.Errorf("secret %s is made of %q, the configuration names %q", w.secret, got, w.files)
-			}
-		})
+}
+
+// Every pod has only the rights of Pod Security's profile "restricted", and the namespace demands it.
+func TestPodsAreRestricted(t *testing.T) {
+	t.Parallel()
+	for _, dir := range []string{dev, prod} {
+		all := overlay(t, dir)
+		labels, _ := at(all.find(t, "Namespace", "sluice"), "metadata.labels").(map[string]any)
+		if labels["pod-security.kubernetes.io/enforce"] != "restricted" {
+			t.Errorf("labels of the namespace: %v", labels)
+		}
+		for name, pod := range all.pods() {
+			t.Run(filepath.Base(dir)+" "+name, func(t *testing.T) { restricted(t, at(pod, "spec")) })
+		}
 	}
 }
 
@@ -192,45 +196,43 @@ func restricted(t *testing.T, pod any) {
 	}
 }
 
-// mounts checks that every mount has its volume and the other way round, that the volumes'
-// sources exist, and that the configuration and the secret lie where it looks for them.
-func mounts(t *testing.T, pod any, secret string) {
+// mounts checks that the configuration and the secrets lie where the programs look for them, and that the configuration is
+// one that is generated: its name has a hash, so a change of it restarts the pods. It returns the names of the secrets.
+func mounts(t *testing.T, pod any, all objects) (secrets []string) {
 	t.Helper()
-	sources := map[string]string{}
-	for _, v := range list(pod, "volumes") {
-		switch {
-		case at(v, "configMap") != nil:
-			sources[text(v, "name")] = "configMap " + text(v, "configMap.name")
-		case at(v, "secret") != nil:
-			sources[text(v, "name")] = "secret " + text(v, "secret.secretName")
-		default:
-			t.Errorf("volume %v is neither configuration nor secret", v)
-		}
-	}
 	got := map[string]string{}
 	for _, m := range list(pod, "containers.0.volumeMounts") {
-		got[text(m, "mountPath")] = sources[text(m, "name")]
+		got[text(m, "name")] = text(m, "mountPath")
 	}
-	generated := text(documents(t, k8s+"/kustomization.yaml")[0], "configMapGenerator.0.name")
-	want := map[string]string{"/etc/sluice/sluice.yaml": "configMap " + generated}
-	if secret != "" {
-		want["/etc/sluice/secrets"] = "secret " + secret
+	want := map[string]string{"config": "/etc/sluice/sluice.yaml", "secrets": "/etc/sluice/secrets"}
+	if !maps.Equal(got, want) || len(list(pod, "volumes")) != len(want) {
+		t.Errorf("mounts %v of volumes %v, want %v", got, list(pod, "volumes"), want)
 	}
-	if !maps.Equal(got, want) || len(sources) != len(want) {
-		t.Errorf("mounts %v of volumes %v, want %v", got, sources, want)
+	if name := text(pod, "volumes.0.configMap.name"); unhashed(name) != "sluice" || at(all.find(t, "ConfigMap", name), "data") == nil {
+		t.Errorf("configuration of %s", name)
 	}
+	for _, s := range list(pod, "volumes.1.projected.sources") {
+		name := text(s, "secret.name")
+		if len(all.kind("Secret")) > 0 {
+			all.find(t, "Secret", name)
+			name = unhashed(name)
+		}
+		secrets = append(secrets, name)
+	}
+	return secrets
 }
 
 // The policies let in what the programs listen on, and out to Redis; only the worker gets
 // out to Meta.
 func TestNetworkPolicies(t *testing.T) {
-	c := kubernetesConfig(t)
+	t.Parallel()
+	c, all := kubernetesConfig(t, prod), overlay(t, prod)
 	for name, want := range map[string]struct{ in, out []int }{
 		"producer": {[]int{port(t, c.producer.Listen), port(t, c.producer.Ops)}, []int{53, 53, 6379}},
 		"worker":   {[]int{port(t, c.worker.Ops)}, []int{53, 53, 6379, 443}},
 		"webhook":  {[]int{port(t, c.webhook.Listen), port(t, c.webhook.Ops)}, []int{53, 53, 6379}},
 	} {
-		policy := object(t, "NetworkPolicy", name)
+		policy := all.find(t, "NetworkPolicy", name)
 		if got := policyPorts(policy, "ingress"); !slices.Equal(got, want.in) {
 			t.Errorf("%s: in by %v, want %v", name, got, want.in)
 		}
@@ -252,32 +254,85 @@ func policyPorts(policy any, direction string) []int {
 }
 
 func TestKubernetesRedis(t *testing.T) {
-	for _, o := range documents(t, k8s+"/redis/redis.yaml") {
-		if text(o, "kind") != "StatefulSet" {
-			continue
-		}
-		pod := at(o, "spec.template.spec")
-		redisServer(t, append(words(pod, "containers.0.command"), words(pod, "containers.0.args")...))
-		restricted(t, pod)
-		if at(o, "spec.volumeClaimTemplates.0.metadata.name") != at(pod, "containers.0.volumeMounts.0.name") {
-			t.Error("the data is not on the claimed volume")
-		}
-		return
+	t.Parallel()
+	o := overlay(t, dev).find(t, "StatefulSet", "redis")
+	one := at(o, "spec.template.spec.containers.0")
+	redisServer(t, append(words(one, "command"), words(one, "args")...))
+	if at(o, "spec.volumeClaimTemplates.0.metadata.name") != at(one, "volumeMounts.0.name") {
+		t.Error("the data is not on the claimed volume")
 	}
-	t.Error("no StatefulSet")
 }
 
-// Where kubectl is, it has the last word on whether the folders are kustomizations.
-func TestKustomizeBuilds(t *testing.T) {
-	kubectl, err := exec.LookPath("kubectl")
-	if err != nil {
-		t.Log("kubectl is not here: the folders were only read as YAML")
-		return
-	}
-	for _, dir := range []string{k8s, k8s + "/redis"} {
-		out, err := exec.CommandContext(t.Context(), kubectl, "kustomize", filepath.Join(root, dir)).CombinedOutput()
-		if err != nil {
-			t.Errorf("%s: %v\n%s", dir, err, out)
+// An autoscaler and a fixed number of replicas would undo each other. The workers scale on the rule that leaves held
+// messages out (deploy/prometheus/tests/scaling.yml).
+func TestAutoscaling(t *testing.T) {
+	t.Parallel()
+	for dir, workers := range map[string]string{prod: "ScaledObject", plainAutoscaling(t): "HorizontalPodAutoscaler"} {
+		all := overlay(t, dir)
+		for name, kind := range map[string]string{"producer": "HorizontalPodAutoscaler", "webhook": "HorizontalPodAutoscaler", "worker": workers} {
+			if target := text(all.find(t, kind, name), "spec.scaleTargetRef.name"); target != name {
+				t.Errorf("%s %s scales %s", kind, name, target)
+			}
+			if at(all.find(t, "Deployment", name), "spec.replicas") != nil {
+				t.Errorf("%s has an autoscaler and a number of replicas", name)
+			}
 		}
+		if n := len(all.kind("HorizontalPodAutoscaler")) + len(all.kind("ScaledObject")); n != 3 {
+			t.Errorf("%d autoscalers for 3 programs", n)
+		}
+	}
+	scaled := overlay(t, prod).find(t, "ScaledObject", "worker")
+	query := text(scaled, "spec.triggers.0.metadata.query")
+	if !slices.ContainsFunc(rules(t, "rules.yml"), func(r rule) bool { return r.Record == query }) {
+		t.Errorf("KEDA asks for %s, which rules.yml does not record", query)
+	}
+}
+
+// The monitor finds every pod with a port for metrics.
+func TestMonitorFindsThePrograms(t *testing.T) {
+	t.Parallel()
+	all := overlay(t, prod)
+	service, monitor := all.find(t, "Service", "ops"), all.find(t, "ServiceMonitor", "sluice")
+	contains := func(labels, selector any) bool {
+		l, _ := labels.(map[string]any)
+		s, _ := selector.(map[string]any)
+		for k, v := range s {
+			if l[k] != v {
+				return false
+			}
+		}
+		return len(s) > 0
+	}
+	if !contains(at(service, "metadata.labels"), at(monitor, "spec.selector.matchLabels")) || at(monitor, "spec.endpoints.0.port") != at(service, "spec.ports.0.name") {
+		t.Error("the monitor does not select the service")
+	}
+	for _, o := range all.kind("Deployment") {
+		if !contains(at(o, "spec.template.metadata.labels"), at(service, "spec.selector")) || !strings.Contains(string(render(t, prod)), "targetPort: ops") {
+			t.Errorf("the metrics of %s are not found", text(o, "metadata.name"))
+		}
+	}
+}
+
+// Each annotation that lets kube-score ignore a finding follows a comment with the reason.
+func TestIgnoredFindingsHaveReasons(t *testing.T) {
+	t.Parallel()
+	found := 0
+	err := filepath.WalkDir(filepath.Join(root, k8s), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		before := ""
+		for line := range strings.Lines(read(t, strings.TrimPrefix(path, root+"/"))) {
+			if strings.Contains(line, "kube-score/ignore") {
+				if found++; !strings.HasPrefix(strings.TrimSpace(before), "#") {
+					t.Errorf("%s: give the reason in a comment before: %s", path, line)
+				}
+			}
+			before = line
+		}
+		return nil
+	})
+	if err != nil || found == 0 {
+		t.Errorf("%d ignored findings, %v", found, err)
 	}
 }
