@@ -46,6 +46,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/golden", ""},
 	{"internal/poll", ""},
 	{"internal/progress", ""},
+	{"internal/metapages", ""},
 	{"internal/described", ""},
 	{"internal/tracetest", "poll"},
 	{"internal/httpapi", "jsondoc message"},
