@@ -47,6 +47,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/golden", ""},
 	{"internal/poll", ""},
 	{"internal/progress", ""},
+	{"internal/metapages", ""},
 	{"internal/sbom", ""},
 	{"internal/described", ""},
 	{"internal/tracetest", "poll"},

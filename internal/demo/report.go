@@ -60,7 +60,7 @@ func (w *world) report(o Options, t *tally, records map[string]client.Record) er
 	fmt.Fprintln(o.Out, `
 What to do next
   bin/sluice demo --keep              the same, and it runs on so that you can use the console and curl
-  README.md                           send your own messages, with the programs as processes or with compose
+  docs/quick-start.md                 send your own messages, with the programs as processes or with compose
   docs/message-life.md                what each state means
   docs/errors.md                      what each of Meta's error codes means, and what to do`)
 

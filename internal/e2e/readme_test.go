@@ -21,18 +21,15 @@ import (
 	"sluice/internal/redistest"
 )
 
-// The fenced sh blocks that run here, in their order, in one shell. The block that stops the programs is the last one.
-var walk = []struct{ page, from, to string }{
-	{"README.md", "\n## Send your first message\n", "\n## "},
-	{"docs/getting-started.md", "\n## The common kinds of messages\n", "\n## From the simulator to Meta"},
-}
+// quickStart has the fenced sh blocks that run here, from one heading to the other, in their order, in one shell.
+const quickStart, quickStartFrom, quickStartTo = "docs/quick-start.md", "\n## Send your first message\n", "\n## Next\n"
 
 // guideTypes are the types of messages in every guide to the Cloud API.
 var guideTypes = []string{"text", "image", "document", "template", "button", "list"}
 
-// The commands of the README and of the next page run in a shell. Every message is delivered, except the one
+// The commands of the quick start run in a shell. Every message is delivered, except the one
 // that shows a failure, and docs/architecture.md lists every key in Redis.
-func TestReadmeSendsFirstMessages(t *testing.T) {
+func TestQuickStartSendsFirstMessages(t *testing.T) {
 	t.Parallel()
 	blocks := walkBlocks(t)
 	sh := newShell(t)
@@ -75,12 +72,12 @@ func TestReadmeSendsFirstMessages(t *testing.T) {
 	}
 	for _, want := range guideTypes {
 		if !types[want] {
-			t.Errorf("the pages show no message of type %s", want)
+			t.Errorf("the page shows no message of type %s", want)
 		}
 	}
 }
 
-// The script of the README names a missing program, a port in use, and a program that did not start.
+// The script of the quick start names a missing program, a port in use, and a program that did not start.
 func TestTrialSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ before, want string }{
@@ -117,29 +114,22 @@ var messageID = regexp.MustCompile(`\b[0-9]+-[a-z2-7]{26}\b`)
 
 var fenced = regexp.MustCompile("(?s)```sh\n(.*?)```")
 
-// walkBlocks returns the commands of the pages, block by block.
-func walkBlocks(t *testing.T) []string {
+// walkBlocks returns the commands of the page, block by block.
+func walkBlocks(t *testing.T) (blocks []string) {
 	t.Helper()
-	var blocks, last []string
-	for _, w := range walk {
-		page, err := os.ReadFile("../../" + w.page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, section, ok := strings.Cut(string(page), w.from)
-		if !ok {
-			t.Fatalf("%s has no section %q", w.page, w.from)
-		}
-		section, _, _ = strings.Cut(section, w.to)
-		for _, m := range fenced.FindAllStringSubmatch(section, -1) {
-			if strings.HasPrefix(m[1], "tools/trial stop") {
-				last = append(last, m[1])
-			} else {
-				blocks = append(blocks, m[1])
-			}
-		}
+	page, err := os.ReadFile("../../" + quickStart)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return append(blocks, last...)
+	_, section, began := strings.Cut(string(page), quickStartFrom)
+	section, _, ended := strings.Cut(section, quickStartTo)
+	if !began || !ended {
+		t.Fatalf("%s does not have the headings %q and %q", quickStart, quickStartFrom, quickStartTo)
+	}
+	for _, m := range fenced.FindAllStringSubmatch(section, -1) {
+		blocks = append(blocks, m[1])
+	}
+	return blocks
 }
 
 // typeOf returns the type of the message in a curl, for interactive ones their own type.
@@ -183,7 +173,7 @@ func newShell(t *testing.T) *shell {
 	t.Helper()
 	for _, tool := range []string{"bash", "curl", "redis-server", "redis-cli"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Fatalf("%s is not installed: the README needs it", tool)
+			t.Fatalf("%s is not installed: the quick start needs it", tool)
 		}
 	}
 	free := freePorts(t, 8)
