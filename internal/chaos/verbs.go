@@ -125,12 +125,12 @@ func (r *run) stopWorker(p *rig.Process) time.Duration {
 	return time.Since(began)
 }
 
-// freeze stops a worker for d, in the middle of whatever it does, and lets it go on.
+// freeze stops a process for d, in the middle of whatever it does, and lets it go on.
 func (r *run) freeze(p *rig.Process, d time.Duration) {
-	r.step("SIGSTOP to worker %d", p.PID())
+	r.step("SIGSTOP to %s %d", p.Name, p.PID())
 	p.Signal(syscall.SIGSTOP)
 	r.pause(d)
-	r.step("SIGCONT to worker %d", p.PID())
+	r.step("SIGCONT to %s %d", p.Name, p.PID())
 	p.Signal(syscall.SIGCONT)
 }
 

@@ -19,7 +19,6 @@ import (
 	"sluice/internal/config"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
-	"sluice/internal/redistest"
 	"sluice/internal/store"
 )
 
@@ -67,13 +66,13 @@ func (l *locked) text() string {
 	return l.String()
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t *testing.T, on kind) *site {
 	t.Helper()
-	s := &site{world: &world{t: t, redis: redistest.Start(t)}, logs: &locked{}}
+	s := &site{world: &world{t: t, redis: on.start(t)}, logs: &locked{}}
 	log := slog.New(slog.NewJSONHandler(s.logs, nil))
 	common := config.Common{
 		Environment: "e2e", Shards: int(message.DefaultShards), Ops: "127.0.0.1:0",
-		Redis: config.Redis{URL: config.Secret(s.redis.URL())}, Graph: config.Graph{BaseURL: "http://127.0.0.1:1"},
+		Redis: config.Redis{URL: config.Secret(s.redis.url), Durability: s.redis.durability}, Graph: config.Graph{BaseURL: "http://127.0.0.1:1"},
 		Numbers: []config.Number{{ID: ours, Rate: 80, Display: ownPhone}, {ID: theirs, Rate: 80}, {ID: slowOne, Rate: 1}},
 	}
 	key := func(name, token string, numbers []string, scopes ...string) config.APIKey {
@@ -93,7 +92,7 @@ func newSite(t *testing.T) *site {
 	}}, log))
 	s.start(app.NewWorker(t.Context(), config.Worker{Common: common, Roles: []string{config.RoleReconcile}, MarkerKey: markerKey}, log))
 	s.api, s.console, s.hooks = "http://"+producer.Addr(), "http://"+producer.ConsoleAddr(), "http://"+webhook.Addr()+"/webhooks/whatsapp/"
-	db, err := store.New(t.Context(), s.redis.Client())
+	db, err := store.New(t.Context(), s.redis.admin)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +122,11 @@ const markerKey = "bad-input-marker-key-0123456789"
 // is stored.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	onEach(t, badInput)
+}
+
+func badInput(t *testing.T, on kind) {
+	s := newSite(t, on)
 	t.Run("refused", s.refuses)
 	if n := s.count(t, "sluice:*:m:*"); n != 0 {
 		t.Errorf("%d messages were kept of what was refused", n)
@@ -135,7 +138,9 @@ func TestBadInput(t *testing.T) {
 	t.Run("webhook", s.reports)
 	t.Run("handshake", s.handshakes)
 	t.Run("slow", slow)
-	t.Run("full and away", s.withoutRedis)
+	if s.redis.server != nil {
+		t.Run("full and away", s.withoutRedis)
+	}
 	if t.Failed() {
 		t.Logf("the programs said:\n%s", s.logs.text())
 	}
@@ -200,11 +205,7 @@ const hello = `{"to":"+15551234567","type":"text","text":{"body":"secret text"}}
 // count returns how many keys of Redis match.
 func (s *site) count(t *testing.T, pattern string) int {
 	t.Helper()
-	keys, err := s.redis.Client().Keys(t.Context(), pattern).Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(keys)
+	return len(s.redis.keys(t, pattern))
 }
 
 // send sends a message to the API and returns its id.
@@ -251,7 +252,7 @@ func (s *site) withoutRedis(t *testing.T) {
 	s.send(t, `,"key":"before"`)
 	body := notification(ours, status("wamid.away", "sent", ""))
 	signed := http.Header{cloudapi.SignatureHeader: {cloudapi.Sign(currentSecret, []byte(body))}}
-	redis := s.redis.Client()
+	redis := s.redis.admin
 	info, err := redis.InfoMap(t.Context(), "memory").Result()
 	if err != nil {
 		t.Fatal(err)
@@ -270,14 +271,14 @@ func (s *site) withoutRedis(t *testing.T) {
 	if a := ask(t, "POST", s.hooks+"main", body, signed); a.status != 200 {
 		t.Errorf("a webhook on a nearly full Redis: %d", a.status)
 	}
-	s.redis.Kill()
+	s.redis.server.Kill()
 	if a := ask(t, "POST", s.api+"/v1/messages", kept, nil); a.status != 503 || a.code() != "store_unavailable" || a.header.Get("Retry-After") == "" {
 		t.Errorf("an order without Redis: %d %s", a.status, a.body)
 	}
 	if a := ask(t, "POST", s.hooks+"main", body, signed); a.status != 503 {
 		t.Errorf("a webhook without Redis: %d", a.status)
 	}
-	s.redis.Restart()
+	s.redis.server.Restart()
 	until(t, "the repeat meets what was kept", func() bool {
 		a := ask(t, "POST", s.api+"/v1/messages", kept, nil)
 		return a.status == 200 && a.member("duplicate") == true

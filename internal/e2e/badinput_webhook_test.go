@@ -28,7 +28,7 @@ func notification(number string, statuses ...string) string {
 // streamed returns how many events or quarantined bodies contain a text.
 func (s *site) streamed(t *testing.T, key, text string) int {
 	t.Helper()
-	entries, err := s.redis.Client().XRange(t.Context(), key, "-", "+").Result()
+	entries, err := s.redis.admin.XRange(t.Context(), key, "-", "+").Result()
 	if err != nil {
 		t.Fatal(err)
 	}

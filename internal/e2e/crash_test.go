@@ -23,9 +23,13 @@ func hash(key string) string {
 // Workers that die and start do not change the rate.
 func TestKilledWorkerLosesAndRepeatsNothing(t *testing.T) {
 	t.Parallel()
+	onEach(t, killedWorkerLosesAndRepeatsNothing)
+}
+
+func killedWorkerLosesAndRepeatsNothing(t *testing.T, on kind) {
 	const rate = 200
 	faults := graphsim.Faults{Latency: graphsim.Span{Min: 20 * time.Millisecond, Max: 60 * time.Millisecond}}
-	w := setup(t, rate, graphsim.Options{
+	w := setupOn(t, on, rate, graphsim.Options{
 		Seed: 7, Faults: faults,
 		Webhook: graphsim.Webhook{Delay: graphsim.Span{Min: 8 * time.Second, Max: 10 * time.Second}, Read: 0.5, Batch: 20},
 	}, "classes: {service: {in_doubt_window: 12s, in_doubt_policy: park}}")

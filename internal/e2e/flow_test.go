@@ -26,7 +26,11 @@ func idOf(marker string) string {
 // A message goes from the request to the state read, and its timeline has each step.
 func TestMessageGoesAllTheWay(t *testing.T) {
 	t.Parallel()
-	w := setup(t, 80, graphsim.Options{Webhook: graphsim.Webhook{Read: 1, Double: 0.5, Shuffle: 0.5, Batch: 5}})
+	onEach(t, messageGoesAllTheWay)
+}
+
+func messageGoesAllTheWay(t *testing.T, on kind) {
+	w := setupOn(t, on, 80, graphsim.Options{Webhook: graphsim.Webhook{Read: 1, Double: 0.5, Shuffle: 0.5, Batch: 5}})
 	w.worker()
 	ids := w.order(50, "")
 	for id, r := range w.settled(ids, 30*time.Second, func(r client.Record) bool { return r.State == client.StateRead }) {
@@ -92,7 +96,7 @@ func TestSignatureDecidesWhatIsBelieved(t *testing.T) {
 	if got := w.post(body, ""); got != http.StatusUnauthorized {
 		t.Errorf("no signature: %d, want 401", got)
 	}
-	if n, err := w.redis.Client().XLen(t.Context(), events.MetaKey(message.DefaultShards.Of(numbers[0]))).Result(); err != nil || n != 0 {
+	if n, err := w.redis.admin.XLen(t.Context(), events.MetaKey(message.DefaultShards.Of(numbers[0]))).Result(); err != nil || n != 0 {
 		t.Errorf("the stream has %d entries (%v), want none", n, err)
 	}
 	if got := w.post(body, cloudapi.Sign(appSecret, body)); got != http.StatusOK {

@@ -129,7 +129,7 @@ func TestEveryDoor(t *testing.T) {
 func (w *world) streamed(shard message.Shard) iter.Seq2[string, string] {
 	return func(yield func(stream, text string) bool) {
 		for _, stream := range []string{events.MessageKey(shard), events.MetaKey(shard)} {
-			entries, err := w.redis.Client().XRange(w.t.Context(), stream, "-", "+").Result()
+			entries, err := w.redis.admin.XRange(w.t.Context(), stream, "-", "+").Result()
 			if err != nil {
 				w.t.Fatal(err)
 			}

@@ -19,7 +19,7 @@ import (
 
 func (w *world) holds() *holds.Store {
 	w.t.Helper()
-	db, err := store.Open(w.t.Context(), w.redis.URL())
+	db, err := store.Open(w.t.Context(), w.redis.url)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -31,7 +31,11 @@ func (w *world) holds() *holds.Store {
 // With a good token all are sent.
 func TestBrokenTokenHoldsTheBacklog(t *testing.T) {
 	t.Parallel()
-	w := setup(t, 80, graphsim.Options{Token: "good", Webhook: graphsim.Webhook{Batch: 20}}, "retry: {base: 5s}")
+	onEach(t, brokenTokenHoldsTheBacklog)
+}
+
+func brokenTokenHoldsTheBacklog(t *testing.T, on kind) {
+	w := setupOn(t, on, 80, graphsim.Options{Token: "good", Webhook: graphsim.Webhook{Batch: 20}}, "retry: {base: 5s}")
 	w.worker()
 	const messages = 400
 	ids := w.order(messages, message.Utility)

@@ -52,7 +52,7 @@ var troubles = []struct {
 		w.simulate(http.MethodPatch, "account", `{"app": {"unsubscribed": true}}`)
 	}, "SluiceWebhooksSilent", `does not send its webhooks to the app`},
 	{"another client makes Redis slow", func(w *world) {
-		c := w.redis.Client()
+		c := w.redis.admin
 		ctx, stop := context.WithCancel(context.Background())
 		w.t.Cleanup(stop)
 		go func() {
@@ -75,7 +75,7 @@ var troubles = []struct {
 		}
 	}, "SluiceEventsUnreadable", `why`},
 	{"the clock of Redis is 5 s ahead", func(w *world) {
-		_, rest, _ := strings.Cut(w.redis.Client().Info(w.t.Context(), "server").Val(), "process_id:")
+		_, rest, _ := strings.Cut(w.redis.admin.Info(w.t.Context(), "server").Val(), "process_id:")
 		pid, err := strconv.Atoi(strings.Fields(rest)[0])
 		if err == nil {
 			err = rig.SetClock(pid, 5*time.Second)
@@ -85,7 +85,7 @@ var troubles = []struct {
 		}
 	}, "SluiceClockSkew", `(warn|fail) +clock of redis`},
 	{"Redis has little memory left", func(w *world) {
-		c := w.redis.Client()
+		c := w.redis.admin
 		_, rest, _ := strings.Cut(c.Info(w.t.Context(), "memory").Val(), "used_memory:")
 		used, err := strconv.Atoi(strings.Fields(rest)[0])
 		if err == nil {
@@ -201,7 +201,7 @@ func (w *world) firstCommand(bin, alert string) string {
 	command, _, _ := strings.Cut(rest, "\n")
 	command = strings.ReplaceAll(command, "https://<your host>/webhooks/whatsapp/main", w.hooks)
 	dir := w.t.TempDir()
-	wrapper := fmt.Sprintf("#!/bin/sh\nexec %s -u %s \"$@\"\n", "/usr/bin/redis-cli", w.redis.URL())
+	wrapper := fmt.Sprintf("#!/bin/sh\nexec %s -u %s \"$@\"\n", "/usr/bin/redis-cli", w.redis.server.URL())
 	if err := os.WriteFile(filepath.Join(dir, "redis-cli"), []byte(wrapper), 0o700); err != nil {
 		w.t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ func TestUpgradeRaisesThePace(t *testing.T) {
 		account.Numbers = append(account.Numbers, graphsim.Number{ID: id, Throughput: "STANDARD"})
 	}
 	w := setup(t, 0, graphsim.Options{Account: account})
-	db, err := store.Open(t.Context(), w.redis.URL())
+	db, err := store.Open(t.Context(), w.redis.url)
 	if err != nil {
 		t.Fatal(err)
 	}

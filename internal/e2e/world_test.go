@@ -49,7 +49,14 @@ func TestMain(m *testing.M) {
 		os.Stderr.WriteString(`{"msg":"started"}` + "\n")
 		time.Sleep(time.Hour)
 	}
-	os.Exit(m.Run())
+	untrust, err := redistest.Trust()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	untrust()
+	os.Exit(code)
 }
 
 // stopLimit is how long a program may take to stop: longer than a worker waits for its requests.
@@ -66,7 +73,7 @@ var numbers = []string{"106540352242922", "106540352242923"}
 // world is a Redis, a simulated Meta, and Sluice between them.
 type world struct {
 	t       *testing.T
-	redis   *redistest.Server
+	redis   realRedis
 	sim     *graphsim.Sim
 	graph   string            // base URL of the simulator
 	hooks   string            // URL of the webhook
@@ -131,10 +138,17 @@ func (w *world) amidARequest(workers []*worker, order func()) int {
 	}
 }
 
-// setup starts everything except workers. With rate 0 Meta decides the rate. settings are lines that are added to sluice.yaml.
+// setup starts everything except workers, with the Redis of the suite. With rate 0 Meta decides the rate. settings are
+// lines that are added to sluice.yaml.
 func setup(t *testing.T, rate int, sim graphsim.Options, settings ...string) *world {
 	t.Helper()
-	w := &world{t: t, redis: redistest.Start(t, redisUser(t)...)}
+	return setupOn(t, suite(), rate, sim, settings...)
+}
+
+// setupOn is setup with this kind of Redis.
+func setupOn(t *testing.T, on kind, rate int, sim graphsim.Options, settings ...string) *world {
+	t.Helper()
+	w := &world{t: t, redis: on.start(t)}
 
 	// The simulator needs the URL of the webhook, and the configuration of the webhook program needs the address of
 	// the simulator: so the simulator listens first.
@@ -181,22 +195,6 @@ func setup(t *testing.T, rate int, sim graphsim.Options, settings ...string) *wo
 	return w
 }
 
-// redisUser returns the arguments of a Redis with the user that docs/configuration.md shows. All
-// programs use that user, so that a missing permission fails a test.
-func redisUser(t *testing.T) []string {
-	t.Helper()
-	page, err := os.ReadFile("../../docs/configuration.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rule, found := strings.Cut(string(page), "\nuser sluice ")
-	rule, _, _ = strings.Cut(rule, "\n")
-	if !found {
-		t.Fatal("docs/configuration.md shows no user of Redis")
-	}
-	return append([]string{"--user", "sluice"}, strings.Fields(strings.Replace(rule, "PASSWORD", "redis-password", 1))...)
-}
-
 func (w *world) writeConfig(rate int, settings []string) string {
 	w.t.Helper()
 	dir := w.t.TempDir()
@@ -208,21 +206,27 @@ func (w *world) writeConfig(rate int, settings []string) string {
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "environment: e2e\nredis: {url: \"redis://sluice:redis-password@%s\"}\ngraph: {base_url: %s}\nmarker_key_file: marker\nnumbers:\n", w.redis.Addr, w.graph)
-	for _, n := range numbers {
-		fmt.Fprintf(&b, "  - {phone_number_id: %q, token_file: token", n)
-		if rate > 0 {
-			fmt.Fprintf(&b, ", rate_limit: %d", rate)
-		}
-		b.WriteString("}\n")
-	}
+	fmt.Fprintf(&b, "environment: e2e\nredis: {url: %q, durability: %s}\ngraph: {base_url: %s}\nmarker_key_file: marker\n", w.redis.url, w.redis.durability, w.graph)
 	fmt.Fprintf(&b, "apps:\n  - {name: main, secret_file: secret, verify_token_file: verify}\napi_keys:\n  - {name: e2e, sha256: %s, phone_number_ids: [\"*\"], scopes: [messages:send, messages:read, messages:cancel, events:read, admin]}\n", hash(apiKey))
-	b.WriteString(strings.Join(settings, "\n") + "\n")
+	b.WriteString("numbers:\n" + configured(numbers, rate) + "\n" + strings.Join(settings, "\n") + "\n")
 	path := filepath.Join(dir, "sluice.yaml")
 	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
 	return path
+}
+
+// configured returns the lines of phone numbers in sluice.yaml. As the first settings of setup they add numbers.
+func configured(ids []string, rate int) string {
+	lines := make([]string, len(ids))
+	for i, id := range ids {
+		limit := ""
+		if rate > 0 {
+			limit = fmt.Sprintf(", rate_limit: %d", rate)
+		}
+		lines[i] = fmt.Sprintf("  - {phone_number_id: %q, token_file: token%s}", id, limit)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // start runs a program in this process until the test ends.
@@ -344,6 +348,12 @@ func (k *worker) stop(within time.Duration) error {
 
 // order sends n messages through the API, from all numbers, and returns their ids.
 func (w *world) order(n int, class message.Class) []string {
+	w.t.Helper()
+	return w.orderFrom(numbers, n, class)
+}
+
+// orderFrom is order with these numbers.
+func (w *world) orderFrom(numbers []string, n int, class message.Class) []string {
 	w.t.Helper()
 	ids := make([]string, n)
 	run := rand.Text()[:6]

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
+	"sluice/internal/store"
 )
 
 const (
@@ -259,7 +260,7 @@ func entryFault(err error) bool {
 		return true
 	}
 	var reply redis.Error
-	if !errors.As(err, &reply) {
+	if store.Unreachable(err) || !errors.As(err, &reply) { // a script fails too while a Cluster moves its slot
 		return false
 	}
 	switch word, text, _ := strings.Cut(reply.Error(), " "); word {

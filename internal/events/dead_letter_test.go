@@ -133,6 +133,7 @@ func TestEntryFault(t *testing.T) {
 		{reply("WRONGTYPE Operation against a key holding the wrong kind of value"), true},
 		{reply("ERR user_script:3: attempt to compare nil with number script: 1f, on @user_script:3."), true},
 		{reply("OOM command not allowed when used memory > 'maxmemory'. script: 1f, on @user_script:3."), false},
+		{reply("ERR Script attempted to access a non local key in a cluster node script: 1f, on @user_script:3."), false},
 		{reply("ERR max number of clients reached"), false},
 		{reply("NOREPLICAS Not enough good replicas to write."), false},
 		{io.EOF, false},

@@ -3,6 +3,7 @@ package redistest
 import (
 	"context"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,6 +25,16 @@ type Cluster struct {
 // second, and waits until it is whole.
 func StartCluster(t testing.TB) *Cluster {
 	t.Helper()
+	return StartSecureCluster(t, Access{})
+}
+
+// StartSecureCluster is StartCluster with secured servers; with an empty Access they are not.
+func StartSecureCluster(t testing.TB, access Access) *Cluster {
+	t.Helper()
+	settings := access.replicated()
+	if access.Servers != "" {
+		settings = slices.Concat(settings, []string{"--tls-cluster", "yes"})
+	}
 	const masters = 3
 	c := &Cluster{t: t}
 	clients := make([]*redis.Client, 2*masters)
@@ -31,7 +42,7 @@ func StartCluster(t testing.TB) *Cluster {
 	ctx := t.Context()
 	for i := range clients {
 		_, bus, _ := net.SplitHostPort(freeAddr(t)) // the usual one, port + 10,000, may not exist
-		s := start(t, "", append(append([]string{}, replicated...), "--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", bus))
+		s := start(t, "", slices.Concat(settings, []string{"--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", bus}), access.Servers)
 		clients[i] = s.ask()
 		ids[i] = clients[i].ClusterMyID(ctx).Val()
 		c.Servers = append(c.Servers, s)
@@ -59,6 +70,21 @@ func StartCluster(t testing.TB) *Cluster {
 
 // URL returns the addresses of all nodes as one URL.
 func (c *Cluster) URL() string { return "redis-cluster://" + addrs(c.Servers) }
+
+// SecureURL is URL for a user of secured servers.
+func (c *Cluster) SecureURL(user string) string {
+	return "rediss-cluster://" + user + ":" + Password + "@" + addrs(c.Servers)
+}
+
+// Client returns a new client of the Cluster that may do everything, closed at the test's end.
+func (c *Cluster) Client() *redis.ClusterClient {
+	o := c.Servers[0].options()
+	all := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: strings.Split(addrs(c.Servers), ","), Username: o.Username, Password: o.Password, TLSConfig: o.TLSConfig, DisableIdentity: true,
+	})
+	c.t.Cleanup(func() { all.Close() })
+	return all
+}
 
 // AwaitWhole waits until every slot is served by a master that has a replica, and all nodes
 // know it.

@@ -38,25 +38,26 @@ var Settings = []string{
 type Server struct {
 	Addr string // host:port
 
-	t    testing.TB
-	dir  string
-	args []string
-	ask  func() *redis.Client // the client by which this package asks it
-	mu   sync.Mutex
-	cmd  *exec.Cmd
-	out  *bytes.Buffer
+	t      testing.TB
+	dir    string
+	args   []string
+	secure bool                 // it speaks TLS only, and the user admin may do everything
+	ask    func() *redis.Client // the client by which this package asks it
+	mu     sync.Mutex
+	cmd    *exec.Cmd
+	out    *bytes.Buffer
 }
 
 // Start runs a redis-server on a free loopback port with Settings, and further arguments
 // that override them. It fails the test when there is none to run.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	return start(t, "", append(append([]string{}, Settings...), args...))
+	return start(t, "", append(append([]string{}, Settings...), args...), "")
 }
 
 // start runs a redis-server with arguments, or with a configuration file that names all but
-// its port and folder.
-func start(t testing.TB, config string, args []string) *Server {
+// its port and folder. With users, the lines of an ACL file, it is secured.
+func start(t testing.TB, config string, args []string, users string) *Server {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Fatal("redis-server is not installed: run the tests by `make test`, which installs it, or install your system's redis-server package")
@@ -67,12 +68,22 @@ func start(t testing.TB, config string, args []string) *Server {
 	}
 	s := &Server{Addr: freeAddr(t), t: t, dir: dir, args: args}
 	s.ask = sync.OnceValue(s.Client)
+	if users != "" {
+		if trusted == nil {
+			t.Fatal("a secured server needs redistest.Trust in TestMain")
+		}
+		path := filepath.Join(dir, "users.acl")
+		if err := os.WriteFile(path, []byte(users+"user admin on >"+Password+" ~* &* +@all\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.secure, s.args = true, append(trusted.args(path), args...)
+	}
 	if config != "" {
 		path := filepath.Join(dir, "redis.conf")
 		if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s.args = append([]string{path}, args...)
+		s.args = append([]string{path}, s.args...)
 	}
 	t.Cleanup(func() {
 		s.Kill()
@@ -111,7 +122,11 @@ func (s *Server) Restart() {
 	_, port, _ := net.SplitHostPort(s.Addr)
 	s.mu.Lock()
 	s.out = new(bytes.Buffer)
-	s.cmd = exec.Command("redis-server", append(s.args, "--bind", "127.0.0.1", "--port", port, "--dir", s.dir)...)
+	listen := []string{"--port", port}
+	if s.secure {
+		listen = []string{"--port", "0", "--tls-port", port}
+	}
+	s.cmd = exec.Command("redis-server", slices.Concat(s.args, listen, []string{"--bind", "127.0.0.1", "--dir", s.dir})...)
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	err := s.cmd.Start()
@@ -119,7 +134,9 @@ func (s *Server) Restart() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	c := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1})
+	o := s.options()
+	o.MaxRetries = -1
+	c := redis.NewClient(o)
 	defer c.Close()
 	if err := untilAnswers(c); err != nil {
 		s.t.Fatalf("redis-server at %s: %v", s.Addr, err)
@@ -149,9 +166,18 @@ func (s *Server) Signal(sig syscall.Signal) {
 
 // Client returns a new client, closed at the test's end.
 func (s *Server) Client() *redis.Client {
-	c := redis.NewClient(&redis.Options{Addr: s.Addr, DisableIdentity: true})
+	c := redis.NewClient(s.options())
 	s.t.Cleanup(func() { c.Close() })
 	return c
+}
+
+// options are those of a client that may do everything.
+func (s *Server) options() *redis.Options {
+	o := &redis.Options{Addr: s.Addr, DisableIdentity: true}
+	if s.secure {
+		o.Username, o.Password, o.TLSConfig = "admin", Password, trusted.client()
+	}
+	return o
 }
 
 // Client starts a server and returns a client of it.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,6 +18,14 @@ var replicated = append(append([]string{}, Settings...),
 	"--min-replicas-to-write", "1", "--min-replicas-max-lag", "3",
 	"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1",
 )
+
+// replicated are the settings of the servers, with the user by which they follow each other.
+func (a Access) replicated() []string {
+	if a.Servers == "" {
+		return replicated
+	}
+	return slices.Concat(replicated, []string{"--masteruser", "replica", "--masterauth", Password})
+}
 
 // masterName is what the sentinels call their master.
 const masterName = "sluice"
@@ -34,22 +43,32 @@ type Sentinel struct {
 // master that has been silent for a second, and waits until all know each other.
 func StartSentinel(t testing.TB, replicas int) *Sentinel {
 	t.Helper()
+	return StartSecureSentinel(t, replicas, Access{})
+}
+
+// StartSecureSentinel is StartSentinel with secured servers and Sentinels; with an empty Access they are not.
+func StartSecureSentinel(t testing.TB, replicas int, access Access) *Sentinel {
+	t.Helper()
 	s := &Sentinel{t: t}
-	master := start(t, "", replicated)
+	settings := access.replicated()
+	master := start(t, "", settings, access.Servers)
 	host, port, _ := net.SplitHostPort(master.Addr)
 	s.Servers = append(s.Servers, master)
 	for range replicas {
-		s.Servers = append(s.Servers, start(t, "", append(append([]string{}, replicated...), "--replicaof", host+" "+port)))
+		s.Servers = append(s.Servers, start(t, "", slices.Concat(settings, []string{"--replicaof", host + " " + port}), access.Servers))
 	}
 	await(t, "replicas follow", func(ctx context.Context) bool {
 		return strings.Count(master.ask().Info(ctx, "replication").Val(), "state=online") == replicas
 	})
 	config := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s 2\nsentinel down-after-milliseconds %[1]s 1000\nsentinel failover-timeout %[1]s 5000\n", masterName, host, port)
+	if access.Servers != "" {
+		config += fmt.Sprintf("sentinel auth-user %[1]s sentinel\nsentinel auth-pass %[1]s %[2]s\nsentinel sentinel-user sentinel\nsentinel sentinel-pass %[2]s\n", masterName, Password)
+	}
 	for range 3 {
-		s.Sentinels = append(s.Sentinels, start(t, config, []string{"--sentinel"}))
+		s.Sentinels = append(s.Sentinels, start(t, config, []string{"--sentinel"}, access.Sentinels))
 	}
 	for _, one := range s.Sentinels {
-		c := redis.NewSentinelClient(&redis.Options{Addr: one.Addr, DisableIdentity: true})
+		c := redis.NewSentinelClient(one.options())
 		t.Cleanup(func() { c.Close() })
 		s.ask = cmp.Or(s.ask, c)
 		await(t, "sentinels know all", func(ctx context.Context) bool {
@@ -61,8 +80,12 @@ func StartSentinel(t testing.TB, replicas int) *Sentinel {
 }
 
 // URL returns the addresses of the sentinels as one URL.
-func (s *Sentinel) URL() string {
-	return "redis-sentinel://" + addrs(s.Sentinels) + "/" + masterName
+func (s *Sentinel) URL() string { return "redis-sentinel://" + addrs(s.Sentinels) + "/" + masterName }
+
+// SecureURL is URL for a user of secured servers, who has the same name at the Sentinels.
+func (s *Sentinel) SecureURL(user string) string {
+	return "rediss-sentinel://" + user + ":" + Password + "@" + addrs(s.Sentinels) + "/" + masterName +
+		"?sentinel_user=" + user + "&sentinel_password=" + Password
 }
 
 // Master asks a sentinel which server is the master now.

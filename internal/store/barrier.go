@@ -57,6 +57,7 @@ func (db *DB) durably(ctx context.Context, fill func(redis.Pipeliner)) (confirme
 			wg.Go(func() { s.run(ctx) })
 		}
 		wg.Wait()
+		db.moved(firstError(cmds))
 		confirmed = !slices.ContainsFunc(shares, func(s *masterShare) bool { return !s.confirmed(db.replicas) })
 		return cmds, nil
 	})
