@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice/internal/admission"
+	"sluice/internal/archive"
 	"sluice/internal/audit"
 	"sluice/internal/backlog"
 	"sluice/internal/cloudapi"
@@ -50,7 +51,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	}
 	var recipients func(string) string
 	if c.RecipientIndex {
-		recipients = secrets.Hasher(string(c.SecretsKey), "recipient index")
+		recipients = secrets.Hasher(string(c.SecretsKey), archive.RecipientPurpose)
 	}
 	book := newLedger(p.DB, c.Common, recipients)
 	tasks, accounts, holds := queue.NewClient(p.DB, message.Shards(c.Shards)), holds.NewAccounts(p.DB), holds.New(p.DB, message.Shards(c.Shards), log)

@@ -73,7 +73,10 @@ var packages = []struct{ name, imports string }{
 	{"internal/holdpolicy", "message send cloudapi"},
 	{"internal/pages", "message httpapi store fleet holdpolicy"},
 	{"internal/relay", "message retry secrets store events cloudapi"},
-	{"internal/outbox", "message retry"},
+	{"internal/postgres", ""},
+	{"internal/outbox", "message retry postgres"},
+	{"internal/archive", "message retry store events cloudapi postgres"},
+	{"internal/report", "postgres"},
 	{"internal/tokenwatch", "message observed cloudapi"},
 	{"internal/throughput", "observed"},
 	{"internal/templates", "message"},
@@ -82,7 +85,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/graphsim", "jsondoc message content retry cloudapi"},
 	{"internal/doctor", "message secrets config store events ledger holds backlog cloudapi holdpolicy relay outbox"},
 	{"internal/program", "ops store"},
-	{"internal/app", "message record signature retry secrets config ops store program audit httpapi intake console pages fleet feed send reconcile events ledger holds observed ratelimit queue dispatch backlog admission repository gauges cloudapi holdpolicy relay outbox tokenwatch throughput templates sendtrace tracing webhook client canary"},
+	{"internal/app", "message record signature retry secrets config ops store program audit httpapi intake console pages fleet feed send reconcile events ledger holds observed ratelimit queue dispatch backlog admission repository gauges cloudapi holdpolicy relay outbox archive report tokenwatch throughput templates sendtrace tracing webhook client canary"},
 	{"internal/demo", "message config ops store client events graphsim app"},
 	{"internal/rig", "ops ports client graphsim app"},
 	{"internal/bench", "message content config secrets store ports client events admission cloudapi graphsim rig relay"},
@@ -91,7 +94,7 @@ var packages = []struct{ name, imports string }{
 	{"cmd/worker", "app"},
 	{"cmd/webhook", "app"},
 	{"examples/go", "client"},
-	{"cmd/sluice", "message record config ops store httpapi client canary events ledger holds backlog fleet migrate holdpolicy outbox graphsim doctor demo rig bench chaos"},
+	{"cmd/sluice", "message record secrets config ops store httpapi client canary events ledger holds backlog fleet migrate holdpolicy outbox archive report graphsim doctor demo rig bench chaos"},
 }
 
 // public is the package that programs of others import. It imports none of ours, so that it exposes none of their types.
