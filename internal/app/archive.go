@@ -7,6 +7,7 @@ import (
 
 	"sluice/internal/archive"
 	"sluice/internal/config"
+	"sluice/internal/console"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/report"
@@ -68,10 +69,10 @@ func recipientIn(signer signature.Signer, id, payload string) string {
 	return cmp.Or(to.To, to.Recipient)
 }
 
-// newReports returns the reports of the archive; nil: there is no archive.
-func newReports(c config.Archive) (*report.Reports, error) {
-	if c.URL == "" {
-		return nil, nil
+// reports lets the console read the archive, if there is one.
+func reports(o *console.Options, c config.Archive) (err error) {
+	if c.URL != "" {
+		o.Reports, err = report.Open(string(c.URL), c.PricesFile)
 	}
-	return report.Open(string(c.URL), c.PricesFile)
+	return err
 }

@@ -16,6 +16,7 @@ import (
 	"sluice/internal/archive"
 	"sluice/internal/events"
 	"sluice/internal/message"
+	"sluice/internal/pgtest"
 	"sluice/internal/poll"
 )
 
@@ -37,7 +38,8 @@ func manyEvents(t *testing.T) int {
 // The database is killed while two workers archive, and started again. Then one worker is stopped with entries that it has not
 // acknowledged. The archive has every event, and none twice.
 func TestKilledDatabase(t *testing.T) {
-	w := newWorld(t)
+	pg := pgtest.Start(t)
+	w := newWorld(t, pg)
 	total := manyEvents(t)
 	stream := events.New(w.db, shards, events.Options{})
 	var batch []message.Event
@@ -60,13 +62,13 @@ func TestKilledDatabase(t *testing.T) {
 	first := w.start("one", 100*24*time.Hour, soon)
 	w.start("two", 100*24*time.Hour, soon)
 	poll.Until(t, "a third is archived", func() bool { return w.query(count) > total/3 })
-	w.pg.KillHard()
+	pg.KillHard()
 	died := time.Now()
 	first()
 	poll.Until(t, "the other worker meets the failure", func() bool {
 		return w.metric("sluice_archive_database_up", "") == 0 && w.metric("sluice_archive_failures_total", "database") > 0
 	})
-	w.pg.Restart()
+	pg.Restart()
 	down := time.Since(died)
 	poll.Until(t, "all is archived", func() bool { return w.query(count) >= total && pending(t, w) == 0 })
 	took := time.Since(began)
@@ -112,11 +114,19 @@ func (w *world) metric(name, label string) float64 {
 	return 0
 }
 
+// One PostgreSQL serves all other tests, which have databases of their own.
+func TestArchive(t *testing.T) {
+	pg := pgtest.Start(t)
+	for name, test := range map[string]func(*testing.T, *world){
+		"what is not archived": testWhatIsNotArchived, "retention": testRetention, "recipients": testRecipients, "reports": testReports, "cost": testCost,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, newWorld(t, pg)) })
+	}
+}
+
 // The archive has no text, no phone number and no id of Meta's, which contains the phone number. It has nothing of what people
 // wrote, and says when events were lost.
-func TestWhatIsNotArchived(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func testWhatIsNotArchived(t *testing.T, w *world) {
 	now := time.Now()
 	for _, e := range life(ours, ours+"-a0001") {
 		w.put(now, e)
@@ -130,7 +140,7 @@ func TestWhatIsNotArchived(t *testing.T) {
 	w.line(events.MetaKey(shards.Of(ours)), now, "no event")
 	w.start("one", 100*24*time.Hour)
 	poll.Until(t, "all is read", func() bool { return w.query(count) == 9 && pending(t, w) == 0 })
-	conn, err := pgx.Connect(t.Context(), w.pg.URL())
+	conn, err := pgx.Connect(t.Context(), w.url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,9 +167,7 @@ func TestWhatIsNotArchived(t *testing.T) {
 }
 
 // The archive drops whole days that are older than its retention.
-func TestRetention(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func testRetention(t *testing.T, w *world) {
 	for i, age := range []time.Duration{50, 40, 1} {
 		w.put(time.Now().Add(-age*24*time.Hour), life(ours, fmt.Sprintf("%s-a000%d", ours, i))[0])
 	}
@@ -174,9 +182,7 @@ func TestRetention(t *testing.T) {
 }
 
 // What the archive has about a recipient can be exported and deleted with the number at hand, and other recipients stay.
-func TestRecipients(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func testRecipients(t *testing.T, w *world) {
 	for _, e := range life(ours, ours+"-a0001") {
 		w.put(time.Now(), e)
 	}
@@ -185,7 +191,7 @@ func TestRecipients(t *testing.T) {
 	w.put(time.Now(), other)
 	w.start("one", 100*24*time.Hour)
 	poll.Until(t, "all is archived", func() bool { return w.query(count) == 9 })
-	r, err := archive.NewRecipients(w.pg.URL(), hash)
+	r, err := archive.NewRecipients(w.url, hash)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,19 +33,18 @@ const (
 
 var hash = secrets.Hasher("a key of the tests", archive.RecipientPurpose)
 
-// world is a Redis and a PostgreSQL.
+// world is a Redis and a database.
 type world struct {
-	t     testing.TB
-	redis *redistest.Server
-	pg    *pgtest.Server
-	db    *store.DB
-	reg   *prometheus.Registry // of the last archive
+	t   testing.TB
+	url string // of the database
+	db  *store.DB
+	reg *prometheus.Registry // of the last archive
 }
 
-func newWorld(t testing.TB) *world {
+func newWorld(t testing.TB, pg *pgtest.Server) *world {
 	t.Helper()
-	w := &world{t: t, redis: redistest.Start(t, "--appendfsync", "no"), pg: pgtest.Start(t)}
-	db, err := store.New(t.Context(), w.redis.Client())
+	w := &world{t: t, url: pg.Database()}
+	db, err := store.New(t.Context(), redistest.Start(t, "--appendfsync", "no").Client())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +57,7 @@ func (w *world) start(name string, retention time.Duration, set ...func(*archive
 	w.t.Helper()
 	w.reg = prometheus.NewRegistry()
 	a, err := archive.New(w.db, archive.Options{
-		URL: w.pg.URL(), Worker: name, Shards: shards, Retention: retention, Hash: hash, Registerer: w.reg,
+		URL: w.url, Worker: name, Shards: shards, Retention: retention, Hash: hash, Registerer: w.reg,
 		Message: func(marker string) string { return strings.TrimPrefix(marker, "marker ") },
 		Recipients: func(_ context.Context, _ message.Shard, ids []string) (map[string]archive.Recipient, error) {
 			all := map[string]archive.Recipient{}
@@ -111,7 +110,7 @@ func (w *world) line(key string, at time.Time, text string) {
 
 // query returns the first value of a query, or -1 while the database does not answer.
 func (w *world) query(sql string) (n int) {
-	conn, err := pgx.Connect(w.t.Context(), w.pg.URL())
+	conn, err := pgx.Connect(w.t.Context(), w.url)
 	if err != nil {
 		return -1
 	}

@@ -54,7 +54,7 @@ func (r *Reader) Cost(ctx context.Context, f Filter, prices *Prices) ([]Statemen
 		}
 		s := all[account]
 		if s == nil {
-			s = &Statement{Account: account}
+			s = &Statement{Account: account, Lines: []Line{}}
 			if prices != nil {
 				s.Currency = prices.Currency
 			}
@@ -66,7 +66,7 @@ func (r *Reader) Cost(ctx context.Context, f Filter, prices *Prices) ([]Statemen
 	if err != nil {
 		return nil, err
 	}
-	var sorted []Statement
+	sorted := []Statement{}
 	for _, s := range all {
 		for _, lines := range [][]Line{s.Lines, s.Unpriced} {
 			slices.SortFunc(lines, func(a, b Line) int {

@@ -31,6 +31,12 @@ func (a Amount) String() string {
 // MarshalText makes an amount a text in JSON, so that no program rounds it.
 func (a Amount) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
+// UnmarshalText reads what MarshalText wrote.
+func (a *Amount) UnmarshalText(text []byte) (err error) {
+	*a, err = parseAmount(string(text))
+	return err
+}
+
 var amountPattern = regexp.MustCompile(`^([0-9]{1,9})(?:\.([0-9]{1,6}))?$`)
 
 func parseAmount(text string) (Amount, error) {

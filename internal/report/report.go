@@ -136,7 +136,8 @@ func (r *Reader) Deliveries(ctx context.Context, f Filter, by ...By) (all []Deli
 		coalesce(percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY submitted), '{0,0,0}'),
 		coalesce(percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY delivered), '{0,0,0}')
 		FROM ` + from + order
-	return all, r.read(ctx, sql, f.args(), func(row pgx.CollectableRow) error {
+	all = []Delivery{}
+	err = r.read(ctx, sql, f.args(), func(row pgx.CollectableRow) error {
 		var d Delivery
 		var names []string
 		var submitted, delivered []*float64 // without a message each is NULL
@@ -156,6 +157,7 @@ func (r *Reader) Deliveries(ctx context.Context, f Filter, by ...By) (all []Deli
 		}
 		return nil
 	})
+	return all, err
 }
 
 // fill copies percentiles that are there.
@@ -179,7 +181,8 @@ type Failure struct {
 // Failures returns why messages were not delivered, the most frequent first.
 func (r *Reader) Failures(ctx context.Context, f Filter) (all []Failure, err error) {
 	sql := messages + `SELECT coalesce(code, 0), state, coalesce(reason, ''), result, count(*) FROM messages WHERE result <> 'delivered' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 1, 2, 3`
-	return all, r.read(ctx, sql, f.args(), func(row pgx.CollectableRow) error {
+	all = []Failure{}
+	err = r.read(ctx, sql, f.args(), func(row pgx.CollectableRow) error {
 		var one Failure
 		if err := row.Scan(&one.Code, &one.State, &one.Reason, &one.Result, &one.Messages); err != nil {
 			return err
@@ -187,6 +190,7 @@ func (r *Reader) Failures(ctx context.Context, f Filter) (all []Failure, err err
 		all = append(all, one)
 		return nil
 	})
+	return all, err
 }
 
 // read runs a query, and calls f with each row.
