@@ -9,7 +9,7 @@ export CGO_ENABLED = 0
 FIRST = [ -x bin/sluice ] || echo "Compiling: the first time this takes some minutes."
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test fuzz check vuln bench bench-peers docs runbook-urls vendor-web chaos chaos-ci chaos-long
+.PHONY: help demo build test fuzz check vuln bench bench-peers docs runbook-urls archive-million vendor-web chaos chaos-ci chaos-long
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -73,6 +73,10 @@ bench: ## the benchmarks
 	@tools/need redis-server:redis-server $(POSTGRESQL)
 	@$(FIRST)
 	go test -run '^$$' -bench . -benchmem ./...
+
+archive-million: ## a million events into the archive, whose database is killed in the middle; some minutes
+	@tools/need redis-server:redis-server $(POSTGRESQL)
+	SLUICE_TEST_ARCHIVE_EVENTS=1000000 go test -count=1 -v -timeout 60m -run '^TestKilledDatabase$$' ./internal/archive
 
 docs: ## write the generated pages of docs/ anew
 	@$(FIRST)

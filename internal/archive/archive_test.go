@@ -140,12 +140,7 @@ func testWhatIsNotArchived(t *testing.T, w *world) {
 	w.line(events.MetaKey(shards.Of(ours)), now, "no event")
 	w.start("one", 100*24*time.Hour)
 	poll.Until(t, "all is read", func() bool { return w.query(count) == 9 && pending(t, w) == 0 })
-	conn, err := pgx.Connect(t.Context(), w.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.Background())
-	rows, _ := conn.Query(t.Context(), `SELECT a::text FROM sluice_archive a`)
+	rows, _ := w.conn.Query(t.Context(), `SELECT a::text FROM sluice_archive a`)
 	all, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"sluice/internal/events"
 	"sluice/internal/message"
 	"sluice/internal/pgtest"
+	"sluice/internal/postgres"
 	"sluice/internal/redistest"
 	"sluice/internal/secrets"
 	"sluice/internal/store"
@@ -35,10 +36,11 @@ var hash = secrets.Hasher("a key of the tests", archive.RecipientPurpose)
 
 // world is a Redis and a database.
 type world struct {
-	t   testing.TB
-	url string // of the database
-	db  *store.DB
-	reg *prometheus.Registry // of the last archive
+	t    testing.TB
+	url  string // of the database
+	db   *store.DB
+	conn *pgx.Conn            // for query; nil: not connected
+	reg  *prometheus.Registry // of the last archive
 }
 
 func newWorld(t testing.TB, pg *pgtest.Server) *world {
@@ -49,6 +51,7 @@ func newWorld(t testing.TB, pg *pgtest.Server) *world {
 		t.Fatal(err)
 	}
 	w.db = db
+	t.Cleanup(func() { postgres.Close(w.conn) })
 	return w
 }
 
@@ -110,12 +113,16 @@ func (w *world) line(key string, at time.Time, text string) {
 
 // query returns the first value of a query, or -1 while the database does not answer.
 func (w *world) query(sql string) (n int) {
-	conn, err := pgx.Connect(w.t.Context(), w.url)
-	if err != nil {
-		return -1
+	if w.conn == nil {
+		conn, err := pgx.Connect(w.t.Context(), w.url)
+		if err != nil {
+			return -1
+		}
+		w.conn = conn
 	}
-	defer conn.Close(context.Background())
-	if conn.QueryRow(w.t.Context(), sql).Scan(&n) != nil {
+	if w.conn.QueryRow(w.t.Context(), sql).Scan(&n) != nil {
+		postgres.Close(w.conn)
+		w.conn = nil
 		return -1
 	}
 	return n
